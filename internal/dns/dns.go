@@ -1,0 +1,180 @@
+// Package dns holds the types every evaluator shares with the resolver: a
+// validated [Name], the [Answer] to one question, the [Error] that means "ask
+// again later", and [Resolver], the one-method seam between them.
+//
+// NXDOMAIN and NODATA are answers, not errors: SPF counts them as void lookups
+// (RFC 7208 §4.6.4) and DMARC's np tag needs the difference (RFC 9989 §4.7).
+package dns
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Resolver answers one question. A non-nil error is always temporary and is
+// an [*Error], possibly wrapped; a definite "no" is an Answer without records.
+// Implementations follow CNAMEs, are safe for concurrent use and return by the
+// context's deadline.
+type Resolver interface {
+	Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
+}
+
+// Type is a resource record type (RFC 1035 §3.2.2).
+type Type uint16
+
+// The types a verifier asks for.
+const (
+	TypeA     Type = 1
+	TypeNS    Type = 2
+	TypeCNAME Type = 5
+	TypePTR   Type = 12
+	TypeMX    Type = 15
+	TypeTXT   Type = 16
+	TypeAAAA  Type = 28
+)
+
+// String returns the type's mnemonic, or RFC 3597's TYPEnnn.
+func (t Type) String() string {
+	switch t {
+	case TypeA:
+		return "A"
+	case TypeNS:
+		return "NS"
+	case TypeCNAME:
+		return "CNAME"
+	case TypePTR:
+		return "PTR"
+	case TypeMX:
+		return "MX"
+	case TypeTXT:
+		return "TXT"
+	case TypeAAAA:
+		return "AAAA"
+	}
+	return fmt.Sprintf("TYPE%d", uint16(t))
+}
+
+// MarshalText makes a Type appear by its mnemonic in JSON.
+func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Status is what a definite answer says about the name.
+type Status uint8
+
+const (
+	// NoError means the name exists; without records of the type asked this
+	// is NODATA (RFC 2308 §2.2).
+	NoError Status = iota
+	// NXDomain means that neither the name nor anything below it exists
+	// (RFC 8020).
+	NXDomain
+)
+
+// String returns the RCODE's usual spelling.
+func (s Status) String() string {
+	if s == NXDomain {
+		return "NXDOMAIN"
+	}
+	return "NOERROR"
+}
+
+// MarshalText makes a Status appear by its name in JSON.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Record is one resource record's data; which field is set follows from the
+// type asked.
+type Record struct {
+	Addr       netip.Addr `json:"addr,omitzero"`        // A, AAAA
+	Host       Name       `json:"host,omitempty"`       // MX, PTR, NS, CNAME
+	Preference uint16     `json:"preference,omitempty"` // MX
+	// Text is a TXT record's character-strings joined without a separator, as
+	// raw octets (RFC 7208 §3.3, RFC 6376 §3.6.2.2, RFC 9989 §4.5).
+	Text string `json:"text,omitempty"`
+}
+
+// Answer is a definite answer: the records of the type asked, or none.
+type Answer struct {
+	Name   Name   `json:"name"` // the question
+	Type   Type   `json:"type"`
+	Status Status `json:"status"`
+	// Canonical is the owner name after every CNAME was followed; it equals
+	// Name when there was none. NXDomain with Canonical != Name is a dangling
+	// alias: Name itself exists.
+	Canonical Name     `json:"canonical,omitempty"`
+	Records   []Record `json:"records,omitempty"` // shared with the cache: do not modify
+	// TTL is how long the answer may still be used, from now.
+	TTL           time.Duration `json:"ttl_ns"`
+	Authenticated bool          `json:"ad,omitempty"`     // AD bit of the upstream
+	Cached        bool          `json:"cached,omitempty"` // served from the cache
+	Stale         bool          `json:"stale,omitempty"`  // served past its TTL (RFC 8767)
+	Server        string        `json:"server,omitempty"` // address of the upstream that answered
+}
+
+// Exists reports whether the queried name itself exists, having any record or
+// a name below it (RFC 8020, RFC 6604 §3).
+func (a Answer) Exists() bool {
+	return a.Status == NoError || (a.Canonical != "" && a.Canonical != a.Name)
+}
+
+// Void reports a void lookup: NXDOMAIN or NODATA (RFC 7208 §4.6.4).
+func (a Answer) Void() bool { return len(a.Records) == 0 }
+
+// ErrorKind says what went wrong with a lookup.
+type ErrorKind uint8
+
+// The kinds of temporary failure.
+const (
+	KindTimeout   ErrorKind = iota + 1 // no valid answer in time
+	KindServFail                       // RCODE SERVFAIL, or any RCODE not named here
+	KindRefused                        // RCODE REFUSED
+	KindNetwork                        // the transport failed
+	KindMalformed                      // the answer could not be understood
+	KindBudget                         // the message's share of DNS was used up
+	KindCanceled                       // nobody waits for the answer any more
+)
+
+// String returns the kind as it appears in logs and traces.
+func (k ErrorKind) String() string {
+	switch k {
+	case KindTimeout:
+		return "timeout"
+	case KindServFail:
+		return "servfail"
+	case KindRefused:
+		return "refused"
+	case KindNetwork:
+		return "network"
+	case KindMalformed:
+		return "malformed"
+	case KindBudget:
+		return "budget"
+	case KindCanceled:
+		return "canceled"
+	}
+	return "unknown"
+}
+
+// Error is a temporary failure of one lookup.
+type Error struct {
+	Kind   ErrorKind
+	Name   Name
+	Type   Type
+	Server string // upstream last asked, "" if none
+	Err    error  // cause, may be nil
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("dns: %s %s: %s", e.Name, e.Type, e.Kind)
+	if e.Server != "" {
+		s += " (server " + e.Server + ")"
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,175 @@
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// Name is a domain name in the one form used throughout: ASCII letters in
+// lower case, U-labels converted to A-labels, no trailing dot; the root is "".
+// Labels may hold any octet but the dot, because SPF macros can produce any
+// (RFC 7208 §7); lengths always fit the wire (RFC 1035 §3.1).
+type Name string
+
+// Limits of the wire format (RFC 1035 §3.1, §2.3.4), in octets.
+const (
+	MaxLabelLen = 63
+	MaxNameLen  = 253 // text form without the trailing dot
+)
+
+// Reasons for which ParseName refuses a name.
+var (
+	ErrEmptyLabel  = errors.New("dns: name has an empty label")
+	ErrLongLabel   = errors.New("dns: name has a label over 63 octets")
+	ErrLongName    = errors.New("dns: name over 253 octets")
+	ErrInvalidIDNA = errors.New("dns: name is not a valid internationalized domain name")
+)
+
+// lookupProfile maps as RFC 5895 and UTS #46 do for look-up, without STD3
+// rules: underscores are everywhere in this business.
+var lookupProfile = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
+
+// ParseName validates s and brings it into canonical form. One trailing dot is
+// accepted.
+func ParseName(s string) (Name, error) {
+	if len(s) > 4*MaxNameLen { // U-labels shrink or grow, but not by this much
+		return "", ErrLongName
+	}
+	if !isASCII(s) {
+		a, err := lookupProfile.ToASCII(s)
+		if err != nil {
+			return "", fmt.Errorf("%w: %q", ErrInvalidIDNA, s)
+		}
+		s = a
+	}
+	s = strings.TrimSuffix(s, ".")
+	if len(s) > MaxNameLen {
+		return "", ErrLongName
+	}
+	label := 0
+	upper := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '.':
+			if label == 0 {
+				return "", ErrEmptyLabel
+			}
+			label = 0
+			continue
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		}
+		if label++; label > MaxLabelLen {
+			return "", ErrLongLabel
+		}
+	}
+	if label == 0 && s != "" {
+		return "", ErrEmptyLabel
+	}
+	if upper {
+		s = asciiLower(s)
+	}
+	return Name(s), nil
+}
+
+// ParseHostname is ParseName for names a stranger presents as a domain: at
+// least two labels, letters, digits, hyphens and underscores only, so that it
+// is safe to show and to compare. Labels are not otherwise judged.
+func ParseHostname(s string) (Name, error) {
+	n, err := ParseName(s)
+	if err != nil {
+		return "", err
+	}
+	if !strings.Contains(string(n), ".") {
+		return "", fmt.Errorf("dns: %q has fewer than two labels", s)
+	}
+	for i := 0; i < len(n); i++ {
+		c := n[i]
+		if c != '.' && c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return "", fmt.Errorf("dns: %q holds an octet that no host name may have", s)
+		}
+	}
+	return n, nil
+}
+
+// Labels returns the number of labels; the root has none.
+func (n Name) Labels() int {
+	if n == "" {
+		return 0
+	}
+	return strings.Count(string(n), ".") + 1
+}
+
+// Parent drops the leftmost label; the parent of a single label is the root.
+func (n Name) Parent() Name {
+	_, p, _ := strings.Cut(string(n), ".")
+	return Name(p)
+}
+
+// Keep returns the rightmost count labels of n, or n if it has no more.
+func (n Name) Keep(count int) Name {
+	for extra := n.Labels() - count; extra > 0; extra-- {
+		n = n.Parent()
+	}
+	return n
+}
+
+// Under reports whether n equals or lies below ancestor. Every name lies below
+// the root.
+func (n Name) Under(ancestor Name) bool {
+	if ancestor == "" || n == ancestor {
+		return true
+	}
+	return len(n) > len(ancestor) && strings.HasSuffix(string(n), string(ancestor)) && n[len(n)-len(ancestor)-1] == '.'
+}
+
+// Prepend puts labels, such as "_dmarc" or "s1._domainkey", before n.
+func (n Name) Prepend(labels string) (Name, error) {
+	if n == "" {
+		return ParseName(labels)
+	}
+	return ParseName(labels + "." + string(n))
+}
+
+// ReverseName returns the name under in-addr.arpa or ip6.arpa at which addr's
+// PTR records live (RFC 1035 §3.5, RFC 3596 §2.5). IPv4-mapped addresses count
+// as IPv4.
+func ReverseName(addr netip.Addr) Name {
+	addr = addr.Unmap()
+	if addr.Is4() {
+		b := addr.As4()
+		return Name(fmt.Sprintf("%d.%d.%d.%d.in-addr.arpa", b[3], b[2], b[1], b[0]))
+	}
+	const hex = "0123456789abcdef"
+	b := addr.As16()
+	out := make([]byte, 0, 64+len("ip6.arpa"))
+	for i := len(b) - 1; i >= 0; i-- {
+		out = append(out, hex[b[i]&15], '.', hex[b[i]>>4], '.')
+	}
+	return Name(append(out, "ip6.arpa"...))
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// asciiLower folds only A-Z (RFC 4343): strings.ToLower would touch invalid
+// UTF-8.
+func asciiLower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
