@@ -1,0 +1,356 @@
+// Package dnstest answers DNS questions from zone text instead of the network:
+// a [Zone] is a [dns.Resolver] in memory and, behind a [Server], an
+// authoritative name server on loopback. Both can be told to fail in every way
+// real servers fail.
+//
+// Zone text is RFC 1035 §5 master-file lines; names are relative to the root,
+// so "example.com" and "example.com." are the same. A line that begins with
+// "!" is a fault:
+//
+//	! OWNER TYPE|* [delay=DURATION] [servfail|refused|timeout|garbage|wrongid|wrongquestion|truncate|truncate-tcp]
+//
+// The package serves tests, the demo and "explain --zone"; it does not depend
+// on package testing.
+package dnstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+const (
+	// DefaultTTL is the TTL of records for which none is given.
+	DefaultTTL = 300 * time.Second
+	// DefaultNegativeTTL is the TTL of a "no" where no SOA encloses the name.
+	DefaultNegativeTTL = 60 * time.Second
+
+	// maxChain bounds the CNAMEs followed for one question, as resolvers do.
+	maxChain = 8
+	// maxQueries bounds the memory of a zone that is asked for ever, as in a
+	// benchmark; later questions are answered but not recorded.
+	maxQueries = 1 << 16
+)
+
+// Types a zone knows beyond those of package dns.
+const (
+	typeAny dns.Type = 0 // key of a fault that covers every type
+	typeSOA dns.Type = 6
+	typeSPF dns.Type = 99 // obsolete (RFC 7208 §3.1), but in old test data
+)
+
+// FaultKind is a way for a server to fail.
+type FaultKind string
+
+// The faults. Garbage, WrongID and WrongQuestion are answers a resolver must
+// ignore, so without a network they are timeouts.
+const (
+	ServFail      FaultKind = "servfail"
+	Refused       FaultKind = "refused"
+	Timeout       FaultKind = "timeout"
+	Garbage       FaultKind = "garbage"
+	WrongID       FaultKind = "wrongid"
+	WrongQuestion FaultKind = "wrongquestion"
+	Truncate      FaultKind = "truncate"     // TC over UDP, complete over TCP
+	TruncateTCP   FaultKind = "truncate-tcp" // TC over UDP and over TCP
+)
+
+// Fault is what happens to a question instead of, or before, its answer.
+type Fault struct {
+	Kind  FaultKind // "" answers as if there were no fault
+	Delay time.Duration
+}
+
+// Zone holds records and faults. Its methods may be called concurrently.
+type Zone struct {
+	mu    sync.RWMutex
+	nodes map[dns.Name]*node
+	inner map[dns.Name]bool // names that have something below them
+
+	queriesMu sync.Mutex
+	queries   []string
+}
+
+type node struct {
+	sets   map[dns.Type][]record
+	faults map[dns.Type]Fault
+	rest   Fault // for types without data
+}
+
+type record struct {
+	dns.Record
+	ttl     time.Duration
+	strings []string // TXT as it was split
+	minimum time.Duration
+}
+
+// New returns a zone that answers NXDOMAIN to everything but the root.
+func New() *Zone {
+	return &Zone{nodes: map[dns.Name]*node{"": {}}, inner: map[dns.Name]bool{}}
+}
+
+// Add adds records of type typ to name, with DefaultTTL. Without records it
+// makes name exist. It returns z.
+func (z *Zone) Add(name dns.Name, typ dns.Type, records ...dns.Record) *Zone {
+	return z.AddTTL(name, typ, DefaultTTL, records...)
+}
+
+// AddTTL is Add with a TTL.
+func (z *Zone) AddTTL(name dns.Name, typ dns.Type, ttl time.Duration, records ...dns.Record) *Zone {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.touch(name)
+	for _, r := range records {
+		z.add(name, typ, record{Record: r, ttl: ttl})
+	}
+	return z
+}
+
+// Fail makes every question for name and typ meet f; type 0 stands for every
+// type. The zero Fault ends it. Fail returns z.
+func (z *Zone) Fail(name dns.Name, typ dns.Type, f Fault) *Zone {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	n := z.touch(name)
+	if n.faults == nil {
+		n.faults = map[dns.Type]Fault{}
+	}
+	n.faults[typ] = f
+	return z
+}
+
+// Remove takes name with its records and faults out of the zone; what lives
+// below it stays.
+func (z *Zone) Remove(name dns.Name) *Zone {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.nodes, name)
+	clear(z.inner)
+	for n := range z.nodes {
+		z.markAncestors(n)
+	}
+	return z
+}
+
+// Queries returns every question so far as "name TYPE", in order.
+func (z *Zone) Queries() []string {
+	z.queriesMu.Lock()
+	defer z.queriesMu.Unlock()
+	return append([]string(nil), z.queries...)
+}
+
+// ResetQueries forgets the questions so far.
+func (z *Zone) ResetQueries() {
+	z.queriesMu.Lock()
+	defer z.queriesMu.Unlock()
+	z.queries = nil
+}
+
+func (z *Zone) recordQuery(name dns.Name, typ dns.Type) {
+	z.queriesMu.Lock()
+	defer z.queriesMu.Unlock()
+	if len(z.queries) < maxQueries {
+		z.queries = append(z.queries, string(name)+" "+typ.String())
+	}
+}
+
+// Lookup implements [dns.Resolver].
+func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	failure := func(kind dns.ErrorKind, cause error) (dns.Answer, error) {
+		return dns.Answer{}, &dns.Error{Kind: kind, Name: name, Type: typ, Err: cause}
+	}
+	if err := ctx.Err(); err != nil {
+		return failure(contextKind(err), err)
+	}
+	z.recordQuery(name, typ)
+	out := z.resolve(name, typ)
+	if err := sleep(ctx, out.fault.Delay); err != nil {
+		return failure(contextKind(err), err)
+	}
+	switch out.fault.Kind {
+	case ServFail:
+		return failure(dns.KindServFail, out.cause)
+	case Refused:
+		return failure(dns.KindRefused, nil)
+	case Timeout, Garbage, WrongID, WrongQuestion:
+		return failure(dns.KindTimeout, nil)
+	case TruncateTCP:
+		return failure(dns.KindMalformed, errors.New("dnstest: answer truncated over TCP"))
+	}
+	a := dns.Answer{Name: name, Type: typ, Status: out.status, Canonical: out.canonical, TTL: out.ttl()}
+	for _, r := range out.records {
+		a.Records = append(a.Records, r.Record)
+	}
+	return a, nil
+}
+
+func contextKind(err error) dns.ErrorKind {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return dns.KindTimeout
+	}
+	return dns.KindCanceled
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// outcome is what the zone says to one question, before it is put into an
+// Answer or onto the wire.
+type outcome struct {
+	fault     Fault
+	cause     error
+	chain     []record // CNAMEs in order; each Host is the next owner
+	canonical dns.Name
+	status    dns.Status
+	records   []record
+	negative  time.Duration // TTL of a "no"
+	apex      dns.Name      // owner of the SOA of a "no"
+}
+
+func (o outcome) ttl() time.Duration {
+	ttl := o.negative
+	if len(o.records) > 0 {
+		ttl = o.records[0].ttl
+	}
+	for _, set := range [][]record{o.chain, o.records} {
+		for _, r := range set {
+			ttl = min(ttl, r.ttl)
+		}
+	}
+	return ttl
+}
+
+func (z *Zone) resolve(name dns.Name, typ dns.Type) outcome {
+	z.mu.RLock()
+	defer z.mu.RUnlock()
+	out := outcome{canonical: name}
+	for len(out.chain) <= maxChain {
+		n := z.find(out.canonical)
+		if n == nil {
+			if !z.inner[out.canonical] {
+				out.status = dns.NXDomain
+			}
+			return z.negative(out)
+		}
+		alias, isAlias := n.alias(typ)
+		f := n.fault(typ, isAlias)
+		out.fault.Delay += f.Delay
+		if f.Kind != "" {
+			out.fault.Kind = f.Kind
+		}
+		switch {
+		case isAlias:
+			out.chain = append(out.chain, alias)
+			out.canonical = alias.Host
+		case len(n.sets[typ]) > 0:
+			out.records = n.sets[typ]
+			return out
+		default:
+			return z.negative(out)
+		}
+	}
+	out.fault.Kind, out.cause = ServFail, fmt.Errorf("dnstest: more than %d CNAMEs", maxChain)
+	return out
+}
+
+// find returns the node of name or of the wildcard that covers it (RFC 4592
+// §3.3.1), nil if there is neither.
+func (z *Zone) find(name dns.Name) *node {
+	if n := z.nodes[name]; n != nil {
+		return n
+	}
+	if z.inner[name] {
+		return nil
+	}
+	for name != "" {
+		name = name.Parent()
+		if z.nodes[name] != nil || z.inner[name] {
+			wildcard, err := name.Prepend("*")
+			if err != nil {
+				return nil
+			}
+			return z.nodes[wildcard]
+		}
+	}
+	return nil
+}
+
+func (z *Zone) negative(out outcome) outcome {
+	out.negative = DefaultNegativeTTL
+	for at := out.canonical; ; at = at.Parent() {
+		if n := z.nodes[at]; n != nil && len(n.sets[typeSOA]) > 0 {
+			soa := n.sets[typeSOA][0]
+			out.apex, out.negative = at, min(soa.ttl, soa.minimum) // RFC 2308 §5
+			return out
+		}
+		if at == "" {
+			return out
+		}
+	}
+}
+
+func (n *node) alias(typ dns.Type) (record, bool) {
+	if typ == dns.TypeCNAME || len(n.sets[typ]) > 0 || len(n.sets[dns.TypeCNAME]) == 0 {
+		return record{}, false
+	}
+	return n.sets[dns.TypeCNAME][0], true
+}
+
+func (n *node) fault(typ dns.Type, isAlias bool) Fault {
+	if f, ok := n.faults[typ]; ok {
+		return f
+	}
+	if f, ok := n.faults[typeAny]; ok {
+		return f
+	}
+	if len(n.sets[typ]) == 0 && !isAlias {
+		return n.rest
+	}
+	return Fault{}
+}
+
+// touch makes name exist. The caller holds mu.
+func (z *Zone) touch(name dns.Name) *node {
+	n := z.nodes[name]
+	if n == nil {
+		n = &node{sets: map[dns.Type][]record{}}
+		z.nodes[name] = n
+		z.markAncestors(name)
+	}
+	return n
+}
+
+func (z *Zone) markAncestors(name dns.Name) {
+	for name != "" {
+		name = name.Parent()
+		if z.inner[name] {
+			return
+		}
+		z.inner[name] = true
+	}
+}
+
+// add stores one record. The caller holds mu.
+func (z *Zone) add(name dns.Name, typ dns.Type, r record) {
+	n := z.touch(name)
+	if n.sets == nil {
+		n.sets = map[dns.Type][]record{}
+	}
+	// A fresh slice: outcomes of earlier questions may still be read.
+	n.sets[typ] = append(n.sets[typ][:len(n.sets[typ]):len(n.sets[typ])], r)
+}

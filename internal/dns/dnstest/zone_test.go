@@ -1,0 +1,387 @@
+package dnstest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+const sample = `
+example.com      3600 IN SOA ns hostmaster 1 2 3 4 120
+example.com      A     192.0.2.1 ; trailing dot or not, the same
+example.com.     60 A  192.0.2.2
+example.com      AAAA  2001:db8::1
+example.com      MX    10 mail.Example.com
+example.com      MX    0 .
+example.com      TXT   "v=spf1 " "-all" \; "q\"\\\200"
+a.b.example.com  A     192.0.2.3
+www.example.com  CNAME a.b.example.com
+gone.example.com CNAME nothing.example.net
+l1.example.com   CNAME l2.example.com
+l2.example.com   CNAME l1.example.com
+*.wild.example   TXT   "star"
+x.wild.example   A     192.0.2.4
+1.2.0.192.in-addr.arpa PTR example.com
+odd\200\"x.example.com TXT odd
+caa.example.com  CAA   0 issue "ca.example"
+multi.example.com TXT ( "one"
+    "two" ) ; over lines
+! fail.example.com * servfail
+! example.com TXT delay=150ms   ; slow only
+! mute.example.com TXT delay=1s timeout
+! tc.example.com A truncate-tcp
+! ref.example.com A refused
+`
+
+func TestLookup(t *testing.T) {
+	cases := []struct {
+		name   string
+		typ    dns.Type
+		want   string
+		reason string
+	}{
+		{"example.com", dns.TypeA, "NOERROR example.com 1m0s 192.0.2.1 192.0.2.2", "least TTL of the set"},
+		{"example.com", dns.TypeAAAA, "NOERROR example.com 5m0s 2001:db8::1", "default TTL"},
+		{"example.com", dns.TypeMX, "NOERROR example.com 5m0s 10:mail.example.com 0:.", "hosts in lower case; null MX is the root"},
+		{"example.com", dns.TypeTXT, `NOERROR example.com 5m0s "v=spf1 -all;q\"\\\xc8"`, "strings joined, escapes undone"},
+		{"example.com", dns.TypePTR, "NOERROR example.com 2m0s", "NODATA with the SOA's minimum"},
+		{"b.example.com", dns.TypeA, "NOERROR b.example.com 2m0s", "empty non-terminal"},
+		{"c.example.com", dns.TypeA, "NXDOMAIN c.example.com 2m0s", "absent, SOA of the parent"},
+		{"example.net", dns.TypeA, "NXDOMAIN example.net 1m0s", "absent, no SOA"},
+		{"www.example.com", dns.TypeA, "NOERROR a.b.example.com 5m0s 192.0.2.3", "CNAME followed"},
+		{"www.example.com", dns.TypeCNAME, "NOERROR www.example.com 5m0s a.b.example.com", "CNAME itself"},
+		{"gone.example.com", dns.TypeA, "NXDOMAIN nothing.example.net 1m0s", "dangling alias"},
+		{"l1.example.com", dns.TypeA, "servfail", "loop"},
+		{"y.wild.example", dns.TypeTXT, `NOERROR y.wild.example 5m0s "star"`, "wildcard"},
+		{"z.y.wild.example", dns.TypeTXT, `NOERROR z.y.wild.example 5m0s "star"`, "wildcard covers several labels"},
+		{"x.wild.example", dns.TypeTXT, "NOERROR x.wild.example 1m0s", "an existing name hides the wildcard"},
+		{"y.x.wild.example", dns.TypeTXT, "NXDOMAIN y.x.wild.example 1m0s", "nothing below an existing name"},
+		{"odd\xc8\"x.example.com", dns.TypeTXT, `NOERROR odd` + "\xc8" + `"x.example.com 5m0s "odd"`, "octets in names"},
+		{"caa.example.com", dns.TypeA, "NOERROR caa.example.com 2m0s", "types unknown here still make a name"},
+		{"multi.example.com", dns.TypeTXT, `NOERROR multi.example.com 5m0s "onetwo"`, "parentheses"},
+		{"1.2.0.192.in-addr.arpa", dns.TypePTR, "NOERROR 1.2.0.192.in-addr.arpa 5m0s example.com", "PTR"},
+		{"fail.example.com", dns.TypeMX, "servfail", "fault for all types"},
+		{"mute.example.com", dns.TypeTXT, "timeout", "silence"},
+		{"mute.example.com", dns.TypeA, "NOERROR mute.example.com 2m0s", "a fault makes the name exist"},
+		{"tc.example.com", dns.TypeA, "malformed", "never complete"},
+		{"ref.example.com", dns.TypeA, "refused", ""},
+		{"", dns.TypeA, "NOERROR  1m0s", "the root exists"},
+	}
+	for _, c := range cases {
+		t.Run(fmt.Sprintf("%q %s", c.name, c.typ), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				z := MustParse(t, sample)
+				if got := show(z.Lookup(t.Context(), dns.Name(c.name), c.typ)); got != c.want {
+					t.Errorf("got %s, want %s (%s)", got, c.want, c.reason)
+				}
+				if q := z.Queries(); len(q) != 1 || q[0] != c.name+" "+c.typ.String() {
+					t.Errorf("queries %q", q)
+				}
+			})
+		})
+	}
+}
+
+// show renders an answer on one line; the name asked is left out.
+func show(a dns.Answer, err error) string {
+	if err != nil {
+		var e *dns.Error
+		if !errors.As(err, &e) {
+			return "not a dns.Error: " + err.Error()
+		}
+		return e.Kind.String()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", a.Status, a.Canonical, a.TTL)
+	for _, r := range a.Records {
+		switch {
+		case r.Addr.IsValid():
+			fmt.Fprintf(&b, " %s", r.Addr)
+		case a.Type == dns.TypeMX && r.Host == "":
+			fmt.Fprintf(&b, " %d:.", r.Preference)
+		case a.Type == dns.TypeMX:
+			fmt.Fprintf(&b, " %d:%s", r.Preference, r.Host)
+		case a.Type == dns.TypeTXT:
+			fmt.Fprintf(&b, " %q", r.Text)
+		default:
+			fmt.Fprintf(&b, " %s", r.Host)
+		}
+	}
+	return b.String()
+}
+
+func TestDelayObeysContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := MustParse(t, "! slow.example A delay=1m")
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got := show(z.Lookup(ctx, "slow.example", dns.TypeA)); got != "timeout" {
+			t.Errorf("deadline: %s", got)
+		}
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("waited %s", d)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if got := show(z.Lookup(gone, "slow.example", dns.TypeA)); got != "canceled" {
+			t.Errorf("canceled: %s", got)
+		}
+		if q := z.Queries(); len(q) != 1 {
+			t.Errorf("a question nobody waits for was asked: %q", q)
+		}
+	})
+}
+
+func TestBuildInCode(t *testing.T) {
+	z := New().
+		Add("example.com", dns.TypeA, dns.Record{Addr: netip.MustParseAddr("192.0.2.1")}).
+		AddTTL("example.com", dns.TypeA, time.Second, dns.Record{Addr: netip.MustParseAddr("192.0.2.2")}).
+		Add("a.b.example.com", dns.TypeTXT).
+		Fail("example.com", dns.TypeMX, Fault{Kind: Timeout})
+	look := func(name dns.Name, typ dns.Type) string { return show(z.Lookup(t.Context(), name, typ)) }
+	if got, want := look("example.com", dns.TypeA), "NOERROR example.com 1s 192.0.2.1 192.0.2.2"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := look("example.com", dns.TypeMX); got != "timeout" {
+		t.Errorf("got %s", got)
+	}
+	z.Fail("example.com", dns.TypeMX, Fault{})
+	if got := look("example.com", dns.TypeMX); got != "NOERROR example.com 1m0s" {
+		t.Errorf("fault did not end: %s", got)
+	}
+	z.Remove("a.b.example.com")
+	if got := look("b.example.com", dns.TypeA); got != "NXDOMAIN b.example.com 1m0s" {
+		t.Errorf("after Remove: %s", got)
+	}
+	z.ResetQueries()
+	if q := z.Queries(); len(q) != 0 {
+		t.Errorf("queries after reset: %q", q)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	z := MustParse(t, sample)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			name := dns.Name(fmt.Sprintf("h%d.example.com", i))
+			for range 50 {
+				z.Add(name, dns.TypeA, dns.Record{Addr: netip.MustParseAddr("192.0.2.9")})
+				z.Fail(name, dns.TypeMX, Fault{Kind: Refused})
+				if got := show(z.Lookup(t.Context(), "www.example.com", dns.TypeA)); got != "NOERROR a.b.example.com 5m0s 192.0.2.3" {
+					t.Errorf("got %s", got)
+				}
+				z.Remove(name)
+				_ = z.Queries()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestQueriesAreBounded(t *testing.T) {
+	z := New()
+	for range maxQueries + 10 {
+		z.recordQuery("example.com", dns.TypeA)
+	}
+	if n := len(z.Queries()); n != maxQueries {
+		t.Errorf("%d queries kept", n)
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	cases := []struct{ zone, want, reason string }{
+		{"example.com A 192.0.2.300", "line: 1", "bad address"},
+		{"\n\nexample.com MX mail", "line: 3", "line numbers count from one"},
+		{"! example.com A", "line 1", "fault without a word"},
+		{"\n! example.com A explode", `line 2: unknown fault "explode"`, ""},
+		{"! example.com LOC timeout", `unknown type "LOC"`, ""},
+		{"! example.com A delay=soon", "invalid duration", ""},
+		{"! a..b A timeout", "empty label", "fault owner"},
+		{`a\.b.example TXT x`, "dot inside a label", "cannot be a dns.Name"},
+		{`a\046b.example TXT x`, "dot inside a label", "the same by number"},
+		{"$INCLUDE /etc/passwd", "INCLUDE", "never reads files"},
+	}
+	for _, c := range cases {
+		z, err := Parse(c.zone)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: zone %v, error %v, want %q (%s)", c.zone, z != nil, err, c.want, c.reason)
+		}
+	}
+}
+
+// fataler stands for a testing.TB whose test goes on after Fatalf.
+type fataler struct{ msg string }
+
+func (*fataler) Helper()                          {}
+func (f *fataler) Fatalf(format string, a ...any) { f.msg = fmt.Sprintf(format, a...) }
+
+func TestMustParseEndsTheTest(t *testing.T) {
+	var f fataler
+	MustParse(&f, "nonsense")
+	if !strings.Contains(f.msg, "line: 1") {
+		t.Errorf("message %q", f.msg)
+	}
+}
+
+func TestFromConformance(t *testing.T) {
+	const zone = `{
+	  "Example.COM": [{"type":"TXT","data":["v=spf1 ","\udc80\u00e9\ud83d\ude00\\udc80"]}, {"type":"TXT","data":"whole"},
+	                  {"type":"MX","data":[10,"mail.example.com"]}, {"type":"MX","data":[0,""]}, {"type":"*","rcode":"TIMEOUT"}],
+	  "a.example.com": [{"type":"A","data":"192.0.2.1"}, {"type":"AAAA","rcode":"SERVFAIL"}],
+	  "c.example.com": [{"type":"CNAME","data":"A.example.com."}],
+	  "o\udcffX.example.com": [{"type":"SPF","data":[]}],
+	  "a..example.com": [{"type":"A","data":"192.0.2.1"}]
+	}`
+	z, err := FromConformance(json.RawMessage(zone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		name dns.Name
+		typ  dns.Type
+		want string
+	}{
+		{"example.com", dns.TypeTXT, fmt.Sprintf("NOERROR example.com 5m0s %q %q", "v=spf1 \x80é😀\\udc80", "whole")},
+		{"example.com", dns.TypeMX, "NOERROR example.com 5m0s 10:mail.example.com 0:."},
+		{"example.com", dns.TypeA, "timeout"},
+		{"a.example.com", dns.TypeA, "NOERROR a.example.com 5m0s 192.0.2.1"},
+		{"a.example.com", dns.TypeAAAA, "servfail"},
+		{"c.example.com", dns.TypeA, "NOERROR a.example.com 5m0s 192.0.2.1"},
+		{"o\xffx.example.com", dns.TypeA, "NOERROR o\xffx.example.com 1m0s"},
+		{"nothere.example.com", dns.TypeA, "NXDOMAIN nothere.example.com 1m0s"},
+	}
+	for _, c := range cases {
+		if got := show(z.Lookup(t.Context(), c.name, c.typ)); got != c.want {
+			t.Errorf("%q %s: got %s, want %s", c.name, c.typ, got, c.want)
+		}
+	}
+	for _, bad := range []string{
+		`[]`, `{"a":[{"type":"LOC","data":""}]}`, `{"a":[{"type":"A","data":"x"}]}`, `{"a":[{"type":"A","data":["192.0.2.1"]}]}`,
+		`{"a":[{"type":"MX","data":"x"}]}`, `{"a":[{"type":"TXT","data":7}]}`, `{"a":[{"type":"A","rcode":"NOTIMP"}]}`,
+		`{"a":[{"type":"TXT","data":"\uf780"}]}`, `{"a":[{"type":"TXT","data":"` + "\uf7ff" + `"}]}`,
+	} {
+		if _, err := FromConformance(json.RawMessage(bad)); err == nil {
+			t.Errorf("%s: no error", bad)
+		}
+	}
+}
+
+// Every zone of the conformance data must load: the suites of other packages
+// rest on it.
+func TestConformanceZonesLoad(t *testing.T) {
+	root := conformanceDir(t)
+	zones := 0
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".json" {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, zone := range findZones(raw) {
+			if _, err := FromConformance(zone); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+			zones++
+		}
+		return nil
+	})
+	if err != nil || zones < 100 {
+		t.Fatalf("%d zones, %v", zones, err)
+	}
+}
+
+func findZones(raw json.RawMessage) []json.RawMessage {
+	var object map[string]json.RawMessage
+	var array []json.RawMessage
+	var out []json.RawMessage
+	if json.Unmarshal(raw, &object) == nil {
+		for k, v := range object {
+			if k == "zone" {
+				out = append(out, v)
+			} else {
+				out = append(out, findZones(v)...)
+			}
+		}
+	} else if json.Unmarshal(raw, &array) == nil {
+		for _, v := range array {
+			out = append(out, findZones(v)...)
+		}
+	}
+	return out
+}
+
+func conformanceDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = filepath.Dir(dir)
+	}
+	path := filepath.Join(dir, "..", "shared", "conformance")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("the conformance data is not beside the repository: ", path)
+	}
+	return path
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(sample)
+	f.Add("! a\\.b * timeout\n! x A delay=1s garbage\n\\000 TXT \\255\\2")
+	f.Add("@ TXT \"\"\n$ORIGIN x.\n@ A 192.0.2.1\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(strings.ToUpper(text), "$GENERATE") {
+			t.Skip("multiplies its input by design")
+		}
+		z, err := Parse(text)
+		if err != nil {
+			return
+		}
+		for name := range z.nodes {
+			if len(name) > dns.MaxNameLen || slices.ContainsFunc(strings.Split(string(name), "."), func(l string) bool {
+				return len(l) > dns.MaxLabelLen || (l == "" && name != "")
+			}) {
+				t.Errorf("%q does not fit the wire", name)
+			}
+			if out := z.resolve(name, dns.TypeTXT); out.status == dns.NXDomain && out.canonical == name {
+				t.Errorf("%q is in the zone and does not exist", name)
+			}
+		}
+	})
+}
+
+func FuzzFromConformance(f *testing.F) {
+	f.Add(`{"a":[{"type":"TXT","data":["\udc80","\ud83d\ude00"]},{"type":"MX","data":[1,"b"]},{"type":"*","rcode":"TIMEOUT"}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		z, err := FromConformance(json.RawMessage(text))
+		if err != nil {
+			return
+		}
+		for name := range z.nodes {
+			_ = z.resolve(name, dns.TypeTXT)
+		}
+	})
+}
