@@ -104,7 +104,9 @@ func conformanceData(typ dns.Type, data json.RawMessage) (record, error) {
 	}
 	var err error
 	if typ == dns.TypeA || typ == dns.TypeAAAA {
-		r.Addr, err = netip.ParseAddr(s)
+		if r.Addr, err = netip.ParseAddr(s); err == nil && r.Addr.Is4() != (typ == dns.TypeA) {
+			err = errWrongAddress
+		}
 	} else {
 		r.Host, err = conformanceName(s)
 	}

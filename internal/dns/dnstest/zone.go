@@ -218,12 +218,13 @@ type outcome struct {
 	canonical dns.Name
 	status    dns.Status
 	records   []record
-	negative  time.Duration // TTL of a "no"
-	apex      dns.Name      // owner of the SOA of a "no"
+	negative  bool // a "no", with soa
+	soa       record
+	apex      dns.Name // owner of soa
 }
 
 func (o outcome) ttl() time.Duration {
-	ttl := o.negative
+	ttl := min(o.soa.ttl, o.soa.minimum) // RFC 2308 §5
 	if len(o.records) > 0 {
 		ttl = o.records[0].ttl
 	}
@@ -291,14 +292,14 @@ func (z *Zone) find(name dns.Name) *node {
 }
 
 func (z *Zone) negative(out outcome) outcome {
-	out.negative = DefaultNegativeTTL
+	out.negative = true
 	for at := out.canonical; ; at = at.Parent() {
 		if n := z.nodes[at]; n != nil && len(n.sets[typeSOA]) > 0 {
-			soa := n.sets[typeSOA][0]
-			out.apex, out.negative = at, min(soa.ttl, soa.minimum) // RFC 2308 §5
+			out.apex, out.soa = at, n.sets[typeSOA][0]
 			return out
 		}
 		if at == "" {
+			out.soa = record{ttl: DefaultNegativeTTL, minimum: DefaultNegativeTTL}
 			return out
 		}
 	}
