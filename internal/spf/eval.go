@@ -1,0 +1,259 @@
+package spf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"sekimori/internal/dns"
+)
+
+// evaluation is the state of one check through all its includes and redirects.
+type evaluation struct {
+	ctx      context.Context
+	resolver dns.Resolver
+	args     Args
+	ip       netip.Addr // IPv4-mapped addresses as IPv4
+	local    string     // local part of <sender>
+	origin   dns.Name   // domain of <sender>, %{o}: the same in all includes and redirects
+	check    *Check
+
+	ptr *ptrNames // nil before the client's PTR was asked for
+}
+
+// verdict is what check_host() gives for one domain. With fail, record is the
+// one whose exp may explain it, and domain the one it belongs to.
+type verdict struct {
+	result    Result
+	mechanism string
+	domain    dns.Name
+	record    *Record
+}
+
+// halt ends the whole check: none, temperror or permerror.
+type halt struct {
+	result  Result
+	reason  Reason
+	problem string
+	dnsErr  *dns.Error
+}
+
+// check evaluates one identity into c.
+func check(ctx context.Context, r dns.Resolver, a Args, c *Check, local, domain string) {
+	if a.MaxQueries <= 0 {
+		a.MaxQueries = DefaultMaxQueries
+	}
+	e := &evaluation{ctx: ctx, resolver: r, args: a, local: local, check: c}
+	e.ip = a.IP.Unmap().WithZone("") // RFC 7208 §5
+	c.Sender = local + "@" + domain
+	name, err := parseIdentity(domain)
+	if err != nil {
+		e.end(&halt{result: None, reason: ReasonInvalidDomain, problem: err.Error()})
+		return
+	}
+	c.Domain, e.origin = name, name
+	c.Sender = local + "@" + string(name)
+	if !e.ip.IsValid() {
+		e.end(&halt{result: None, reason: ReasonNoAddress, problem: "the client has no IP address"})
+		return
+	}
+	v, h := e.checkHost(name, 0)
+	if h != nil {
+		e.end(h)
+		return
+	}
+	c.Result, c.Mechanism = v.result, v.mechanism
+	if v.result == Fail && v.record.Exp != nil {
+		c.Explanation = e.explain(v.domain, v.record.Exp)
+	}
+}
+
+// parseIdentity refuses what RFC 7208 §4.3 calls malformed: literals, single
+// labels, names that no DNS query can hold. A bare address, a frequent HELO,
+// is a literal without its brackets.
+func parseIdentity(domain string) (dns.Name, error) {
+	name, err := dns.ParseHostname(domain)
+	if err != nil {
+		return "", fmt.Errorf("%s is not a fully qualified domain name", quote(domain))
+	}
+	if _, err := netip.ParseAddr(string(name)); err == nil {
+		return "", fmt.Errorf("%s is an address, not a domain name", quote(domain))
+	}
+	return name, nil
+}
+
+// end records that the check is over without a verdict.
+func (e *evaluation) end(h *halt) {
+	e.check.Result, e.check.Reason, e.check.Problem, e.check.DNSError = h.result, h.reason, h.problem, h.dnsErr
+}
+
+// checkHost is check_host() (RFC 7208 §4) for domain. At depth 0 a missing
+// record ends the check with none; include and redirect make of it what they
+// must.
+func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
+	text, h := e.fetchRecord(domain, depth)
+	if h != nil {
+		return verdict{}, h
+	}
+	rec, err := ParseRecord(text)
+	if err != nil {
+		h := &halt{result: PermError, reason: ReasonSyntax, problem: string(domain) + ": " + err.Error()}
+		if errors.Is(err, ErrRecordTooLong) {
+			h.reason = ReasonRecordTooLong
+		}
+		var syntax *SyntaxError
+		if errors.As(err, &syntax) {
+			e.trace(Step{Domain: domain, Term: syntax.Term, Outcome: OutcomeError, Detail: err.Error(), Depth: depth})
+		}
+		return verdict{}, h
+	}
+	for i := range rec.Directives {
+		d := &rec.Directives[i]
+		// Depth is bounded: each include has cost one of MaxLookups.
+		matched, h := e.match(d, domain, depth)
+		if h != nil {
+			return verdict{}, h
+		}
+		if matched {
+			return verdict{result: d.Qualifier, mechanism: d.Text, domain: domain, record: rec}, nil
+		}
+	}
+	if rec.Redirect != nil {
+		// A record with "all" never gets here (RFC 7208 §5.1).
+		return e.redirect(rec.Redirect, domain, depth)
+	}
+	e.trace(Step{Domain: domain, Outcome: OutcomeDefault, Detail: "nothing matched", Depth: depth})
+	return verdict{result: Neutral, mechanism: "default", domain: domain, record: rec}, nil // RFC 7208 §4.7
+}
+
+// fetchRecord looks up and selects domain's record (RFC 7208 §4.4, §4.5). The
+// halt is none where there is no record.
+func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
+	ans, h := e.lookup(domain, dns.TypeTXT)
+	if h != nil {
+		e.trace(Step{Domain: domain, Outcome: OutcomeError, Detail: h.problem, Depth: depth})
+		return "", h
+	}
+	var found []string
+	for _, r := range ans.Records {
+		if isRecord(r.Text) {
+			found = append(found, r.Text)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		h = &halt{result: None, reason: ReasonNoRecord, problem: fmt.Sprintf("%s has no SPF record (%s)", domain, ans.Status)}
+	case len(found) > 1:
+		h = &halt{result: PermError, reason: ReasonMultipleRecords, problem: fmt.Sprintf("%s has %d SPF records", domain, len(found))}
+	case len(found[0]) > MaxRecordLen:
+		h = &halt{result: PermError, reason: ReasonRecordTooLong, problem: fmt.Sprintf("%s has an SPF record over %d octets", domain, MaxRecordLen)}
+	}
+	if h != nil {
+		e.trace(Step{Domain: domain, Outcome: OutcomeError, Detail: h.problem, Depth: depth})
+		return "", h
+	}
+	if depth == 0 {
+		e.check.Record = found[0]
+	}
+	e.trace(Step{Domain: domain, Outcome: OutcomeRecord, Detail: found[0], Depth: depth})
+	return found[0], nil
+}
+
+// redirect evaluates the redirect modifier (RFC 7208 §6.1).
+func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict, *halt) {
+	step := Step{Domain: domain, Term: m.Text, Depth: depth}
+	target, noMatch, h := e.countedTarget(m.target, domain)
+	switch {
+	case h != nil:
+	case noMatch == nonASCIILocal:
+		// RFC 8616 §4 has such terms match nothing; without the redirect the
+		// default result is left.
+		step.Outcome, step.Detail = OutcomeNoMatch, noMatch
+		e.trace(step)
+		return verdict{result: Neutral, mechanism: "default"}, nil
+	case noMatch != "":
+		h = &halt{result: PermError, reason: ReasonRedirectNone, problem: fmt.Sprintf("%s: %s: %s", domain, quote(m.Text), noMatch)}
+	}
+	if h != nil {
+		step.Outcome, step.Detail = OutcomeError, h.problem
+		e.trace(step)
+		return verdict{}, h
+	}
+	step.Outcome, step.Detail = OutcomeEnter, string(target)
+	e.trace(step)
+	v, h := e.nested(target, depth, ReasonRedirectNone)
+	return v, h
+}
+
+// nested is check_host() for the target of include or redirect, where none is
+// a permanent error.
+func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict, *halt) {
+	if !strings.Contains(string(target), ".") { // RFC 7208 §4.3
+		return verdict{}, &halt{result: PermError, reason: ifNone, problem: fmt.Sprintf("%s is not a multi-label domain name", quote(string(target)))}
+	}
+	v, h := e.checkHost(target, depth+1)
+	if h != nil && h.result == None {
+		h.result, h.reason = PermError, ifNone
+	}
+	return v, h
+}
+
+// lookup asks one question within the limits on time and queries.
+func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
+	if e.check.Queries >= e.args.MaxQueries {
+		return dns.Answer{}, &halt{result: TempError, reason: ReasonQueryLimit, problem: fmt.Sprintf("more than %d DNS queries", e.args.MaxQueries)}
+	}
+	if e.ctx.Err() != nil {
+		return dns.Answer{}, &halt{result: TempError, reason: ReasonTimeLimit, problem: e.ctx.Err().Error()}
+	}
+	e.check.Queries++
+	ans, err := e.resolver.Lookup(e.ctx, name, typ)
+	if err == nil {
+		return ans, nil
+	}
+	h := &halt{result: TempError, reason: ReasonDNS, problem: fmt.Sprintf("%s %s: %v", name, typ, err)}
+	if errors.As(err, &h.dnsErr) {
+		h.problem = h.dnsErr.Error()
+	}
+	if e.ctx.Err() != nil {
+		h.reason = ReasonTimeLimit
+	}
+	return dns.Answer{}, h
+}
+
+// skippable reports whether a failed lookup may be passed over where RFC 7208
+// §5.5 says that DNS errors are: not when the check itself has to end.
+func (h *halt) skippable() bool { return h.reason == ReasonDNS }
+
+// countLookup counts a term that causes DNS lookups (RFC 7208 §4.6.4), before
+// it does.
+func (e *evaluation) countLookup() *halt {
+	if e.check.Lookups >= MaxLookups {
+		return &halt{result: PermError, reason: ReasonLookupLimit, problem: fmt.Sprintf("more than %d terms need DNS lookups", MaxLookups)}
+	}
+	e.check.Lookups++
+	return nil
+}
+
+// countVoid counts a term whose own lookup found nothing (RFC 7208 §4.6.4).
+// Addresses of MX hosts and PTR names are not a term's own.
+func (e *evaluation) countVoid(ans dns.Answer) *halt {
+	if !ans.Void() {
+		return nil
+	}
+	if e.check.VoidLookups++; e.check.VoidLookups > MaxVoidLookups {
+		return &halt{result: PermError, reason: ReasonVoidLimit, problem: fmt.Sprintf("more than %d lookups found nothing", MaxVoidLookups)}
+	}
+	return nil
+}
+
+func (e *evaluation) trace(s Step) {
+	switch n := len(e.check.Trace); {
+	case n < MaxTraceSteps-1:
+		e.check.Trace = append(e.check.Trace, s)
+	case n == MaxTraceSteps-1:
+		e.check.Trace = append(e.check.Trace, Step{Domain: s.Domain, Outcome: OutcomeTruncated, Depth: s.Depth})
+	}
+}

@@ -1,0 +1,180 @@
+package spf
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"sekimori/internal/dns"
+)
+
+// unknown stands for %{p} and %{r} without a value (RFC 7208 §7.3).
+const unknown = "unknown"
+
+// expand replaces the macros of m by their values for domain (RFC 7208 §7.2).
+// problem says that the expansion is too long.
+func (e *evaluation) expand(m *macroString, domain dns.Name) (text, problem string, h *halt) {
+	validated := ""
+	if m.usesPTR {
+		if validated, h = e.validatedName(domain); h != nil {
+			return "", "", h
+		}
+	}
+	text, err := m.expand(func(letter byte) string {
+		switch letter {
+		case 's':
+			return e.local + "@" + string(e.origin)
+		case 'l':
+			return e.local
+		case 'o':
+			return string(e.origin)
+		case 'd':
+			return string(domain)
+		case 'p':
+			return validated
+		default:
+			return e.sessionValue(letter)
+		}
+	})
+	if err != nil {
+		return "", err.Error(), nil
+	}
+	return text, "", nil
+}
+
+// sessionValue is the value of a macro that is the same for any sender.
+func (e *evaluation) sessionValue(letter byte) string {
+	switch letter {
+	case 'i':
+		return dotted(e.ip)
+	case 'v':
+		if e.ip.Is4() {
+			return "in-addr"
+		}
+		return "ip6"
+	case 'h':
+		return heloValue(e.args.HELO)
+	case 'c':
+		return e.ip.String()
+	case 'r':
+		if e.args.Receiver == "" {
+			return unknown
+		}
+		return string(e.args.Receiver)
+	default: // 't', the last that parseMacro admits
+		return strconv.FormatInt(max(0, e.args.Now.Unix()), 10)
+	}
+}
+
+// heloValue is HELO as the client gave it, with U-labels as A-labels
+// (RFC 8616 §4).
+func heloValue(helo string) string {
+	if isASCII(helo) {
+		return helo
+	}
+	if name, err := dns.ParseName(helo); err == nil {
+		return string(name)
+	}
+	return helo // no DNS name will come of it
+}
+
+// dotted is %{i}: IPv6 addresses nibble by nibble (RFC 7208 §7.3), in upper
+// case as the test suite of openspf.org has them in explanations; the DNS does
+// not see the difference.
+func dotted(ip netip.Addr) string {
+	if ip.Is4() {
+		return ip.String()
+	}
+	const hex = "0123456789ABCDEF"
+	b := ip.As16()
+	out := make([]byte, 0, 4*len(b))
+	for _, c := range b {
+		out = append(out, hex[c>>4], '.', hex[c&15], '.')
+	}
+	return string(out[:len(out)-1])
+}
+
+// truncateName takes labels off the left until a name fits the DNS
+// (RFC 7208 §7.3). The dot at the end does not count.
+func truncateName(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if excess := len(name) - dns.MaxNameLen; excess > 0 {
+		// The first label boundary past what is too much.
+		dot := strings.IndexByte(name[excess-1:], '.')
+		if dot < 0 {
+			return ""
+		}
+		name = name[excess-1+dot+1:]
+	}
+	return name
+}
+
+// explain evaluates exp (RFC 7208 §6.2), which counts against no limit of
+// §4.6.4: the result is known. Any problem means no explanation.
+func (e *evaluation) explain(domain dns.Name, exp *Modifier) string {
+	step := Step{Domain: domain, Term: exp.Text}
+	text, problem := e.explanation(domain, exp)
+	if problem != "" {
+		step.Outcome, step.Detail = OutcomeIgnored, problem
+	} else {
+		step.Outcome, step.Detail = OutcomeExplained, text
+	}
+	e.trace(step)
+	return text
+}
+
+func (e *evaluation) explanation(domain dns.Name, exp *Modifier) (text, problem string) {
+	target, noMatch, h := e.target(exp.target, domain)
+	if noMatch != "" {
+		return "", noMatch
+	}
+	var ans dns.Answer
+	if h == nil {
+		ans, h = e.lookup(target, dns.TypeTXT)
+	}
+	if h != nil {
+		return "", h.problem
+	}
+	if len(ans.Records) != 1 {
+		return "", fmt.Sprintf("%s has %d TXT records, not one", target, len(ans.Records))
+	}
+	source := ans.Records[0].Text
+	if len(source) > MaxRecordLen {
+		return "", fmt.Sprintf("explanation over %d octets", MaxRecordLen)
+	}
+	m, reason := parseMacros(source, inExplanation)
+	if reason != "" {
+		return "", fmt.Sprintf("syntax error in %s: %s", quote(source), reason)
+	}
+	text, problem, h = e.expand(m, domain)
+	switch {
+	case h != nil:
+		return "", h.problem
+	case problem != "":
+		return "", problem
+	case !isPrintable(text):
+		// The client's own text may come in by %{l} or %{h}: it must not
+		// break out of an SMTP reply.
+		return "", "expands to something that is not printable US-ASCII"
+	}
+	return text[:min(len(text), MaxExplanationLen)], ""
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func isPrintable(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,263 @@
+package spf
+
+import (
+	"errors"
+	"strings"
+)
+
+// macroString is a macro-string (RFC 7208 §7.1) in parts, so that a record is
+// parsed once and expanded as often as it is evaluated.
+type macroString struct {
+	parts []macroPart
+	// usesLocal and usesPTR say that %{s} or %{l}, and %{p}, are among the
+	// parts.
+	usesLocal, usesPTR bool
+}
+
+// macroPart is a literal, or a macro if letter is not 0.
+type macroPart struct {
+	literal string
+
+	letter  byte   // lower case
+	keep    int    // how many right-hand parts; 0 means all
+	reverse bool   // the "r" transformer
+	delims  string // where to split; "" means "."
+	escape  bool   // written in upper case: URL-escape
+}
+
+// macroContext is where a macro-string stands, which decides what it may hold.
+type macroContext uint8
+
+const (
+	inDomainSpec macroContext = iota
+	inModifier                // the value of an unknown modifier
+	inExplanation
+)
+
+const (
+	domainLetters      = "slodipvh"
+	explanationLetters = domainLetters + "crt" // RFC 7208 §7.2
+	delimiters         = ".-+,/_="
+)
+
+// maxKeep is where the number in a macro stops growing. RFC 7208 §7.3 asks for
+// 127 at least; no value has more parts than maxMacroValue octets.
+const maxKeep = 1 << 16
+
+// parseMacros parses a macro-string, or an explain-string, which may hold
+// spaces. reason is what is wrong with it.
+func parseMacros(s string, where macroContext) (m *macroString, reason string) {
+	m = &macroString{}
+	for i := 0; i < len(s); {
+		start := i
+		for i < len(s) && s[i] != '%' {
+			// macro-literal is VCHAR without "%" (RFC 7208 §7.1).
+			if c := s[i]; c > '~' || c < ' ' || (c == ' ' && where != inExplanation) {
+				return nil, "holds an octet that is not printable US-ASCII"
+			}
+			i++
+		}
+		if i > start {
+			m.parts = append(m.parts, macroPart{literal: s[start:i]})
+			continue
+		}
+		part, n, reason := parseMacro(s[i:], where)
+		if reason != "" {
+			return nil, reason
+		}
+		m.usesLocal = m.usesLocal || part.letter == 's' || part.letter == 'l'
+		m.usesPTR = m.usesPTR || part.letter == 'p'
+		m.parts = append(m.parts, part)
+		i += n
+	}
+	return m, ""
+}
+
+// parseMacro parses the macro-expand at the beginning of s, which is a "%", and
+// returns its length.
+func parseMacro(s string, where macroContext) (part macroPart, n int, reason string) {
+	if len(s) < 2 {
+		return part, 0, `"%" stands alone`
+	}
+	switch s[1] {
+	case '%':
+		return macroPart{literal: "%"}, 2, ""
+	case '_':
+		return macroPart{literal: " "}, 2, ""
+	case '-':
+		return macroPart{literal: "%20"}, 2, ""
+	case '{':
+	default:
+		return part, 0, `"%" is not followed by "{", "%", "_" or "-"`
+	}
+	body, _, closed := strings.Cut(s[2:], "}")
+	if !closed || body == "" {
+		return part, 0, "unfinished macro"
+	}
+	part.letter = body[0] | 0x20
+	part.escape = 'A' <= body[0] && body[0] <= 'Z'
+	switch {
+	case !isAlpha(body[0]) || strings.IndexByte(explanationLetters, part.letter) < 0:
+		return part, 0, "unknown macro letter"
+	case where == inDomainSpec && strings.IndexByte(domainLetters, part.letter) < 0:
+		return part, 0, "macro letter allowed only in explanations"
+	}
+	if reason := part.parseTransformers(body[1:]); reason != "" {
+		return part, 0, reason
+	}
+	return part, len("%{}") + len(body), ""
+}
+
+// parseTransformers parses *DIGIT [ "r" ] *delimiter.
+func (p *macroPart) parseTransformers(s string) (reason string) {
+	i := 0
+	for i < len(s) && isDigit(s[i]) {
+		p.keep = min(p.keep*10+int(s[i]-'0'), maxKeep)
+		i++
+	}
+	if i > 0 && p.keep == 0 {
+		return "number of parts is zero" // RFC 7208 §7.3
+	}
+	if i < len(s) && s[i]|0x20 == 'r' {
+		p.reverse = true
+		i++
+	}
+	p.delims = s[i:]
+	for _, c := range []byte(p.delims) {
+		if strings.IndexByte(delimiters, c) < 0 {
+			return "malformed macro transformer or delimiter"
+		}
+	}
+	return ""
+}
+
+// parseDomainSpec parses a domain-spec: a macro-string that ends in a macro or
+// in "." toplabel [ "." ] (RFC 7208 §7.1).
+func parseDomainSpec(s string) (m *macroString, reason string) {
+	if s == "" {
+		return nil, "domain is empty"
+	}
+	if m, reason = parseMacros(s, inDomainSpec); reason != "" {
+		return nil, reason
+	}
+	last := m.parts[len(m.parts)-1]
+	// "%%", "%_" and "%-" are literals here, but end in what no literal can:
+	// the parts of the text itself hold neither "%" nor a space, and "%20"
+	// starts with one.
+	if last.letter != 0 || strings.ContainsAny(last.literal, "% ") {
+		return m, ""
+	}
+	name := strings.TrimSuffix(last.literal, ".")
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 {
+		return nil, "domain ends in neither a macro nor a dot and a top label"
+	}
+	return m, checkTopLabel(name[dot+1:])
+}
+
+// checkTopLabel checks toplabel (RFC 7208 §7.1): letters, digits and inner
+// hyphens, but not digits only.
+func checkTopLabel(s string) (reason string) {
+	const malformed = "malformed top label"
+	if s == "" || s[0] == '-' || s[len(s)-1] == '-' {
+		return malformed
+	}
+	digits := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case isDigit(c):
+			digits++
+		case !isAlpha(c) && c != '-':
+			return malformed
+		}
+	}
+	if digits == len(s) {
+		return "top label is a number; ip4: is for addresses"
+	}
+	return ""
+}
+
+// Bounds of macro expansion, in octets. Beyond them the term does not match.
+const (
+	// maxMacroValue bounds what one macro expands from: the client chooses
+	// HELO and the local part, and a record may repeat a macro 2,000 times.
+	// RFC 5321 §4.5.3.1 allows paths of 256.
+	maxMacroValue = 1024
+	// maxExpansion bounds the whole; a domain name has 253.
+	maxExpansion = 16384
+)
+
+var errExpansion = errors.New("macro expansion is too long")
+
+// expand replaces macros by their values. value is called with the letter in
+// lower case.
+func (m *macroString) expand(value func(letter byte) string) (string, error) {
+	var out strings.Builder
+	for i := range m.parts {
+		part := &m.parts[i]
+		text := part.literal
+		if part.letter != 0 {
+			v := value(part.letter)
+			if len(v) > maxMacroValue {
+				return "", errExpansion
+			}
+			text = part.transform(v)
+		}
+		if out.Len()+len(text) > maxExpansion {
+			return "", errExpansion
+		}
+		out.WriteString(text)
+	}
+	return out.String(), nil
+}
+
+// transform splits, reverses, cuts, joins and escapes a value (RFC 7208 §7.3).
+func (p *macroPart) transform(v string) string {
+	if p.reverse || p.keep > 0 || p.delims != "" {
+		parts := splitAny(v, p.delims)
+		if p.reverse {
+			for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+				parts[i], parts[j] = parts[j], parts[i]
+			}
+		}
+		if p.keep > 0 && p.keep < len(parts) {
+			parts = parts[len(parts)-p.keep:]
+		}
+		v = strings.Join(parts, ".") // whatever they were split at
+	}
+	if p.escape {
+		v = urlEscape(v)
+	}
+	return v
+}
+
+// splitAny splits at each delimiter. Leading, trailing and consecutive ones
+// leave empty parts (RFC 7208 §7.3).
+func splitAny(s, delims string) []string {
+	if delims == "" {
+		delims = "."
+	}
+	var parts []string
+	for {
+		i := strings.IndexAny(s, delims)
+		if i < 0 {
+			return append(parts, s)
+		}
+		parts = append(parts, s[:i])
+		s = s[i+1:]
+	}
+}
+
+// urlEscape escapes all but the unreserved set of RFC 3986 §2.3.
+func urlEscape(s string) string {
+	const hex = "0123456789ABCDEF"
+	var out strings.Builder
+	for _, c := range []byte(s) {
+		if isAlpha(c) || isDigit(c) || c == '-' || c == '.' || c == '_' || c == '~' {
+			out.WriteByte(c)
+			continue
+		}
+		out.Write([]byte{'%', hex[c>>4], hex[c&15]})
+	}
+	return out.String()
+}

@@ -1,0 +1,211 @@
+package spf
+
+import (
+	"fmt"
+	"net/netip"
+
+	"sekimori/internal/dns"
+)
+
+// match evaluates a directive and traces it.
+func (e *evaluation) match(d *Directive, domain dns.Name, depth int) (bool, *halt) {
+	var (
+		matched bool
+		detail  string
+		h       *halt
+	)
+	switch d.Mechanism {
+	case MechanismAll:
+		matched = true
+	case MechanismIP4, MechanismIP6:
+		matched = d.Network.Contains(e.ip)
+	default:
+		matched, detail, h = e.matchDNS(d, domain, depth)
+	}
+	step := Step{Domain: domain, Term: d.Text, Outcome: OutcomeNoMatch, Detail: detail, Depth: depth}
+	switch {
+	case h != nil:
+		step.Outcome, step.Detail = OutcomeError, h.problem
+	case matched:
+		step.Outcome = OutcomeMatch
+	}
+	e.trace(step)
+	return matched, h
+}
+
+// matchDNS evaluates a mechanism that causes DNS lookups. detail says what was
+// looked up and found.
+func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched bool, detail string, h *halt) {
+	target, noMatch, h := e.countedTarget(d.target, domain)
+	switch {
+	case h != nil:
+		return false, "", h
+	case noMatch != "" && d.Mechanism == MechanismInclude && noMatch != nonASCIILocal:
+		// check_host() gives none for a malformed domain (RFC 7208 §4.3), and
+		// an include of none is permerror (§5.2).
+		return false, "", &halt{result: PermError, reason: ReasonIncludeNone, problem: fmt.Sprintf("%s: %s: %s", domain, quote(d.Text), noMatch)}
+	case noMatch != "":
+		return false, noMatch, nil
+	}
+	switch d.Mechanism {
+	case MechanismInclude:
+		return e.matchInclude(d, target, domain, depth)
+	case MechanismA:
+		return e.matchA(d, target)
+	case MechanismMX:
+		return e.matchMX(d, target)
+	case MechanismPTR:
+		return e.matchPTR(target)
+	default:
+		return e.matchExists(target)
+	}
+}
+
+// Reasons for which a target name matches nothing; others are errors of expand
+// and of dns.ParseName.
+const (
+	nonASCIILocal = "local part is not ASCII (RFC 8616 section 4)"
+	emptyTarget   = "macros expand to an empty name"
+)
+
+// countedTarget counts a term with DNS lookups and expands its domain-spec to
+// the target-name (RFC 7208 §4.8). noMatch is why the term cannot match: what
+// an invalid target-name does is undefined there, and as in §4.3 it is treated
+// as a name that does not exist.
+func (e *evaluation) countedTarget(spec *macroString, domain dns.Name) (target dns.Name, noMatch string, h *halt) {
+	if h := e.countLookup(); h != nil {
+		return "", "", h
+	}
+	if spec != nil && spec.usesPTR { // %{p} has a lookup of its own
+		if h := e.countLookup(); h != nil {
+			return "", "", h
+		}
+	}
+	return e.target(spec, domain)
+}
+
+// target expands a domain-spec; nil stands for the current domain.
+func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name, noMatch string, h *halt) {
+	if spec == nil {
+		return domain, "", nil
+	}
+	if spec.usesLocal && !isASCII(e.local) {
+		return "", nonASCIILocal, nil
+	}
+	text, noMatch, h := e.expand(spec, domain)
+	if h != nil || noMatch != "" {
+		return "", noMatch, h
+	}
+	text = truncateName(text)
+	if text == "" {
+		return "", emptyTarget, nil
+	}
+	target, err := dns.ParseName(text)
+	if err != nil {
+		return "", err.Error(), nil
+	}
+	return target, "", nil
+}
+
+// matchInclude evaluates include (RFC 7208 §5.2): anything but a pass of the
+// included record is no match, and errors are errors.
+func (e *evaluation) matchInclude(d *Directive, target, domain dns.Name, depth int) (bool, string, *halt) {
+	e.trace(Step{Domain: domain, Term: d.Text, Outcome: OutcomeEnter, Detail: string(target), Depth: depth})
+	v, h := e.nested(target, depth, ReasonIncludeNone)
+	if h != nil {
+		return false, "", h
+	}
+	return v.result == Pass, fmt.Sprintf("%s: %s by %s", target, v.result, v.mechanism), nil
+}
+
+// matchA evaluates a (RFC 7208 §5.3).
+func (e *evaluation) matchA(d *Directive, target dns.Name) (bool, string, *halt) {
+	ans, h := e.addresses(target)
+	if h == nil {
+		h = e.countVoid(ans)
+	}
+	if h != nil {
+		return false, "", h
+	}
+	return e.holds(ans, d), describe(target, ans), nil
+}
+
+// matchMX evaluates mx (RFC 7208 §5.4). More than ten hosts are a permerror
+// whether or not one of the first ten would match: the order of an answer is
+// chance, and the result must not be.
+func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt) {
+	mx, h := e.lookup(target, dns.TypeMX)
+	if h == nil {
+		h = e.countVoid(mx)
+	}
+	if h != nil {
+		return false, "", h
+	}
+	if len(mx.Records) > MaxHosts {
+		return false, "", &halt{result: PermError, reason: ReasonMXLimit, problem: fmt.Sprintf("%s has more than %d MX records", target, MaxHosts)}
+	}
+	for _, r := range mx.Records {
+		if r.Host == "" {
+			continue // null MX (RFC 7505)
+		}
+		ans, h := e.addresses(r.Host)
+		if h != nil {
+			return false, "", h
+		}
+		if e.holds(ans, d) {
+			return true, describe(r.Host, ans), nil
+		}
+	}
+	// No implicit MX: the target's own addresses are not asked for.
+	return false, describe(target, mx), nil
+}
+
+// matchExists evaluates exists (RFC 7208 §5.7), which asks for A even when the
+// client has an IPv6 address.
+func (e *evaluation) matchExists(target dns.Name) (bool, string, *halt) {
+	ans, h := e.lookup(target, dns.TypeA)
+	if h == nil {
+		h = e.countVoid(ans)
+	}
+	if h != nil {
+		return false, "", h
+	}
+	return !ans.Void(), describe(target, ans), nil
+}
+
+// addresses looks up a host's addresses of the client's family (RFC 7208 §5).
+func (e *evaluation) addresses(host dns.Name) (dns.Answer, *halt) {
+	if e.ip.Is4() {
+		return e.lookup(host, dns.TypeA)
+	}
+	return e.lookup(host, dns.TypeAAAA)
+}
+
+// holds reports whether an address of the answer, cut to the directive's prefix
+// length, has the client in its network.
+func (e *evaluation) holds(ans dns.Answer, d *Directive) bool {
+	bits := d.Bits6
+	if e.ip.Is4() {
+		bits = d.Bits4
+	}
+	for _, r := range ans.Records {
+		if network := netip.PrefixFrom(r.Addr, bits); network.Contains(e.ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// describe says what a lookup found, for the trace.
+func describe(name dns.Name, ans dns.Answer) string {
+	what := fmt.Sprintf("%d records", len(ans.Records))
+	switch {
+	case ans.Status == dns.NXDomain:
+		what = "NXDOMAIN"
+	case len(ans.Records) == 0:
+		what = "no records"
+	case len(ans.Records) == 1:
+		what = "1 record"
+	}
+	return fmt.Sprintf("%s %s: %s", name, ans.Type, what)
+}
