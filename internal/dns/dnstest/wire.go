@@ -106,7 +106,9 @@ func parseQuestion(query []byte, overTCP bool) (question, bool) {
 		if rh.Type == dnsmessage.TypeOPT { // RFC 6891 §6.1.2: the class is the size
 			q.edns, q.limit = true, max(minUDPSize, int(rh.Class))
 		}
-		_ = p.SkipAdditional()
+		if p.SkipAdditional() != nil { // the parser would stay where it is
+			break
+		}
 	}
 	if overTCP {
 		q.limit = maxMessage
