@@ -1,0 +1,311 @@
+package dkim
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"hash"
+	"slices"
+)
+
+// Canonicalization is how a header or a body is brought into the form that is
+// hashed (RFC 6376 §3.4).
+type Canonicalization string
+
+// The two canonicalizations.
+const (
+	Simple  Canonicalization = "simple"
+	Relaxed Canonicalization = "relaxed"
+)
+
+// wholeBody as a limit means that there is no l=.
+const wholeBody = int64(-1)
+
+// digest is a SHA-256 value. RFC 8301 left no other hash: sha1 must not verify.
+type digest = [sha256.Size]byte
+
+// bodyHashes hashes one body for every signature on it: each canonicalization
+// that is wanted runs once, and each l= is a mark in its output.
+type bodyHashes struct {
+	simple, relaxed *canonicalizer
+	closed          bool
+}
+
+// want asks for the hash of the first limit octets of the canonical body, or
+// of the whole (wholeBody). It must come before the first Write.
+func (b *bodyHashes) want(c Canonicalization, limit int64) {
+	p := &b.simple
+	if c == Relaxed {
+		p = &b.relaxed
+	}
+	if *p == nil {
+		*p = &canonicalizer{relaxed: c == Relaxed, sink: newBodySink()}
+	}
+	(*p).sink.mark(limit)
+}
+
+func (b *bodyHashes) write(p []byte) {
+	if b.simple != nil {
+		b.simple.write(p)
+	}
+	if b.relaxed != nil {
+		b.relaxed.write(p)
+	}
+}
+
+func (b *bodyHashes) close() {
+	if b.closed {
+		return
+	}
+	b.closed = true
+	for _, c := range []*canonicalizer{b.simple, b.relaxed} {
+		if c != nil {
+			c.close()
+		}
+	}
+}
+
+// sum returns what want asked for and the length of the canonical body. It is
+// not ok if limit is beyond the body. The hashes must be closed.
+func (b *bodyHashes) sum(c Canonicalization, limit int64) (sum digest, length int64, ok bool) {
+	from := b.simple
+	if c == Relaxed {
+		from = b.relaxed
+	}
+	if from == nil {
+		return digest{}, 0, false
+	}
+	s := from.sink
+	if limit == wholeBody {
+		return s.whole, s.length, true
+	}
+	i, found := slices.BinarySearch(s.limits, limit)
+	if !found || i >= len(s.sums) {
+		return digest{}, s.length, false
+	}
+	return s.sums[i], s.length, true
+}
+
+// bodySink hashes the canonical octets and notes the hash at each limit.
+type bodySink struct {
+	hash   hash.Hash
+	limits []int64  // ascending, distinct
+	sums   []digest // of limits[:len(sums)], those reached
+	length int64    // octets hashed
+	buf    []byte   // small pieces are collected: SHA-256 likes long runs
+	whole  digest
+}
+
+// sinkBuffer is the size of bodySink.buf.
+const sinkBuffer = 4096
+
+func newBodySink() *bodySink {
+	return &bodySink{hash: sha256.New(), buf: make([]byte, 0, sinkBuffer)}
+}
+
+func (s *bodySink) mark(limit int64) {
+	if limit == wholeBody {
+		return
+	}
+	if i, found := slices.BinarySearch(s.limits, limit); !found {
+		s.limits = slices.Insert(s.limits, i, limit)
+	}
+}
+
+func (s *bodySink) add(p []byte) {
+	if len(s.buf)+len(p) > cap(s.buf) {
+		s.flush()
+		if len(p) >= cap(s.buf) {
+			s.digest(p)
+			return
+		}
+	}
+	s.buf = append(s.buf, p...)
+}
+
+func (s *bodySink) flush() {
+	s.digest(s.buf)
+	s.buf = s.buf[:0]
+}
+
+// digest hashes p, stopping at each limit within. Sum leaves the running state
+// alone, so one hash serves every l=.
+func (s *bodySink) digest(p []byte) {
+	for len(s.sums) < len(s.limits) {
+		left := s.limits[len(s.sums)] - s.length
+		if left > int64(len(p)) {
+			break
+		}
+		s.hash.Write(p[:left])
+		p = p[left:]
+		s.length += left
+		s.sums = append(s.sums, s.sum())
+	}
+	s.hash.Write(p)
+	s.length += int64(len(p))
+}
+
+func (s *bodySink) sum() (d digest) {
+	s.hash.Sum(d[:0])
+	return d
+}
+
+func (s *bodySink) close() {
+	s.flush()
+	s.whole = s.sum()
+}
+
+// canonicalizer brings a body that arrives in chunks into canonical form with
+// constant memory: what is not decided yet is a count or a flag.
+type canonicalizer struct {
+	relaxed bool
+	sink    *bodySink
+	lines   int64 // CRLFs not yet written: dropped if nothing follows them
+	wsp     bool  // white space after them, relaxed only: dropped at a line's end
+	cr      bool  // a CR after that: half a CRLF, or content
+	content bool  // anything was written at all
+}
+
+var (
+	crlf = []byte("\r\n")
+	// crlfs is a block of line ends for writing long runs of them.
+	crlfs = bytes.Repeat(crlf, sinkBuffer/len(crlf)/2)
+)
+
+func (c *canonicalizer) write(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if c.cr {
+		c.cr = false
+		if p[0] == '\n' {
+			c.endLine()
+			p = p[1:]
+		} else {
+			c.emit([]byte{'\r'}) // a bare CR is content
+		}
+	}
+	if c.relaxed {
+		c.writeRelaxed(p)
+	} else {
+		c.writeSimple(p)
+	}
+}
+
+// writeSimple passes everything but line ends at the end of the chunk
+// (RFC 6376 §3.4.3).
+func (c *canonicalizer) writeSimple(p []byte) {
+	end, lines, cr := len(p), int64(0), false
+	if end > 0 && p[end-1] == '\r' {
+		end--
+		cr = true
+	}
+	for end >= 2 && p[end-1] == '\n' && p[end-2] == '\r' {
+		end -= 2
+		lines++
+	}
+	if end > 0 {
+		c.emit(p[:end])
+	}
+	c.lines += lines
+	c.cr = cr
+}
+
+// writeRelaxed works line by line (RFC 6376 §3.4.4).
+func (c *canonicalizer) writeRelaxed(p []byte) {
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\r')
+		if i < 0 {
+			c.text(p)
+			return
+		}
+		c.text(p[:i])
+		switch {
+		case i+1 == len(p):
+			c.cr = true
+			return
+		case p[i+1] == '\n':
+			c.endLine()
+			p = p[i+2:]
+		default:
+			c.emit(p[i : i+1])
+			p = p[i+1:]
+		}
+	}
+}
+
+// text takes a stretch of a line and reduces its white space.
+func (c *canonicalizer) text(p []byte) {
+	if bytes.IndexByte(p, '\t') < 0 && bytes.Index(p, twoSpaces) < 0 {
+		// Most lines: at most one space at either end to care for.
+		if len(p) > 0 && p[0] == ' ' {
+			c.wsp = true
+			p = p[1:]
+		}
+		body, trailing := bytes.CutSuffix(p, twoSpaces[:1])
+		if len(body) > 0 {
+			c.emit(body)
+			c.wsp = trailing
+		}
+		return
+	}
+	for len(p) > 0 {
+		n := 0
+		for n < len(p) && (p[n] == ' ' || p[n] == '\t') {
+			n++
+		}
+		if n > 0 {
+			c.wsp = true
+			p = p[n:]
+		}
+		for n = 0; n < len(p) && p[n] != ' ' && p[n] != '\t'; n++ {
+		}
+		if n > 0 {
+			c.emit(p[:n])
+			p = p[n:]
+		}
+	}
+}
+
+var twoSpaces = []byte("  ")
+
+// endLine notes a CRLF; white space before it is no content.
+func (c *canonicalizer) endLine() {
+	c.wsp = false
+	c.lines++
+}
+
+// emit writes what was held back, now that content follows, and p.
+func (c *canonicalizer) emit(p []byte) {
+	c.flushLines()
+	if c.wsp {
+		c.wsp = false
+		c.sink.add(twoSpaces[:1])
+	}
+	c.content = true
+	c.sink.add(p)
+}
+
+func (c *canonicalizer) flushLines() {
+	if c.lines == 1 {
+		c.lines = 0
+		c.sink.add(crlf)
+	}
+	for c.lines > 0 {
+		n := min(c.lines, int64(len(crlfs)/len(crlf)))
+		c.sink.add(crlfs[:n*int64(len(crlf))])
+		c.lines -= n
+	}
+}
+
+// close ends the body with exactly one CRLF; only an empty relaxed body stays
+// empty (RFC 6376 §3.4.3, §3.4.4).
+func (c *canonicalizer) close() {
+	if c.cr {
+		c.cr = false
+		c.emit([]byte{'\r'})
+	}
+	if c.content || !c.relaxed {
+		c.sink.add(crlf)
+	}
+	c.sink.close()
+}

@@ -1,0 +1,402 @@
+package dkim
+
+import (
+	"encoding/base64"
+	"errors"
+	"math"
+	"strings"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/taglist"
+)
+
+// Params are what a signature field says: a DKIM-Signature, or one of the two
+// ARC fields that borrow its syntax (RFC 8617 §4.1).
+type Params struct {
+	Tags      taglist.List
+	Algorithm string // "rsa-sha256" or "ed25519-sha256"
+	Domain    dns.Name
+	Selector  dns.Name
+	Identity  string // AUID, for DKIM-Signature
+	B         string // base64 without white space
+	Timestamp *int64
+	Expires   *int64
+
+	HeaderCanon, BodyCanon Canonicalization
+	Headers                []string
+	BodyLength             *int64
+
+	signature      []byte
+	bodyHash       digest
+	identityDomain dns.Name
+	b              span
+}
+
+// Form tells the fields with this syntax apart.
+type Form int
+
+// The three fields.
+const (
+	FormDKIM    Form = iota // DKIM-Signature
+	FormMessage             // ARC-Message-Signature: no v=, i= is the instance
+	FormSeal                // ARC-Seal: no v=, h=, bh= either
+)
+
+// maxSignedHeaders bounds the names in h=. Work is linear in it; a signature
+// that oversigns every registered field name has about 400.
+const maxSignedHeaders = 50_000
+
+// ParseParams reads a signature field's value. On error the Params hold what
+// could be read, for reporting.
+func ParseParams(value string, form Form) (Params, *Error) {
+	var p Params
+	tags, err := taglist.Parse(value)
+	if err != nil {
+		return p, &Error{PermError, ReasonSyntax, cause(err)}
+	}
+	p.Tags = tags
+	steps := []func(Form) *Error{p.parseVersion, p.parseDomain, p.parseIdentity, p.parseAlgorithm, p.parseSignature, p.parseTimes}
+	if form != FormSeal {
+		steps = append(steps, p.parseCanonicalization, p.parseHeaders, p.parseBody, p.parseQuery)
+	}
+	// Every step runs, so that a report has all that can be told.
+	var first *Error
+	for _, step := range steps {
+		if err := step(form); err != nil && first == nil {
+			first = err
+		}
+	}
+	return p, first
+}
+
+// cause names a taglist error without the sender's text in it.
+func cause(err error) string {
+	for _, known := range []error{taglist.ErrTooLong, taglist.ErrTooManyTags, taglist.ErrEmpty, taglist.ErrNoValue,
+		taglist.ErrName, taglist.ErrValue, taglist.ErrDuplicate} {
+		if errors.Is(err, known) {
+			return strings.TrimPrefix(known.Error(), "taglist: ")
+		}
+	}
+	return "malformed tag list"
+}
+
+func (p *Params) required(name string) (string, *Error) {
+	v, ok := p.Tags.Get(name)
+	if !ok || v == "" {
+		return "", &Error{PermError, ReasonMissingTag, "no " + name + "="}
+	}
+	return v, nil
+}
+
+func (p *Params) parseVersion(form Form) *Error {
+	if form != FormDKIM {
+		return nil // RFC 8617 §4.1.2: there is no v= in ARC
+	}
+	v, err := p.required("v")
+	if err != nil {
+		return err
+	}
+	if v != "1" { // RFC 6376 §6.1.1: incompatible version
+		return &Error{PermError, ReasonVersion, "v= is not 1"}
+	}
+	return nil
+}
+
+// parseDomain reads d= and s=. Nothing but a plain domain name gets near the
+// DNS: "legitimate.example(.attacker.example" and names with NUL have been
+// used to make the name looked up and the name shown differ.
+func (p *Params) parseDomain(Form) *Error {
+	d, err := p.required("d")
+	if err != nil {
+		return err
+	}
+	domain, perr := dns.ParseHostname(d)
+	if perr != nil || strings.HasSuffix(d, ".") {
+		return &Error{PermError, ReasonDomain, "d= is no domain name"}
+	}
+	p.Domain = domain
+	s, err := p.required("s")
+	if err != nil {
+		return err
+	}
+	// A selector is one or more labels of the same alphabet (RFC 6376 §3.1).
+	selector, perr := dns.ParseHostname(s + ".x.x")
+	if perr != nil || strings.HasSuffix(s, ".") {
+		return &Error{PermError, ReasonDomain, "s= is no selector"}
+	}
+	p.Selector = selector[:len(selector)-len(".x.x")]
+	if _, perr := keyName(p.Domain, p.Selector); perr != nil {
+		return &Error{PermError, ReasonDomain, "s= and d= together are too long a name"}
+	}
+	return nil
+}
+
+// keyName is where the key lives (RFC 6376 §3.6.2.1).
+func keyName(domain, selector dns.Name) (dns.Name, error) {
+	return domain.Prepend(string(selector) + "._domainkey")
+}
+
+func (p *Params) parseIdentity(form Form) *Error {
+	if form != FormDKIM || p.Domain == "" {
+		return nil
+	}
+	i, ok := p.Tags.Get("i")
+	if !ok {
+		p.Identity, p.identityDomain = "@"+string(p.Domain), p.Domain
+		return nil
+	}
+	auid, ok := decodeQP(i)
+	at := strings.LastIndexByte(auid, '@')
+	if !ok || at < 0 || !plainLocalPart(auid[:at]) {
+		return &Error{PermError, ReasonSyntax, "i= is no address"}
+	}
+	domain, err := dns.ParseHostname(auid[at+1:])
+	if err != nil || strings.HasSuffix(auid, ".") {
+		return &Error{PermError, ReasonSyntax, "i= has no domain name"}
+	}
+	p.Identity, p.identityDomain = auid[:at+1]+string(domain), domain
+	if !domain.Under(p.Domain) { // RFC 6376 §6.1.1
+		return &Error{PermError, ReasonDomainMismatch, "i= is not within d="}
+	}
+	return nil
+}
+
+// plainLocalPart keeps local parts out that read as something else when shown:
+// with controls, or with an unquoted "@" or quote in them.
+func plainLocalPart(s string) bool {
+	quoted := len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"'
+	if quoted {
+		s = s[1 : len(s)-1]
+	}
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < ' ' || c == 0x7f || c == '"':
+			return false
+		case !quoted && (c == ' ' || c == '@' || c == '\\'):
+			return false
+		}
+	}
+	return true
+}
+
+// decodeQP undoes dkim-quoted-printable (RFC 6376 §2.11).
+func decodeQP(s string) (string, bool) {
+	s = taglist.StripFWS(s)
+	if !strings.Contains(s, "=") {
+		return s, true
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '=' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return "", false
+		}
+		hi, lo := strings.IndexByte(upperHex, s[i+1]), strings.IndexByte(upperHex, s[i+2])
+		if hi < 0 || lo < 0 {
+			return "", false
+		}
+		b.WriteByte(byte(hi<<4 | lo))
+		i += 2
+	}
+	return b.String(), true
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// The algorithms verified (RFC 8301 §3.1, RFC 8463 §3).
+const (
+	rsaSHA256     = "rsa-sha256"
+	ed25519SHA256 = "ed25519-sha256"
+	rsaSHA1       = "rsa-sha1"
+)
+
+func (p *Params) parseAlgorithm(Form) *Error {
+	a, err := p.required("a")
+	if err != nil {
+		return err
+	}
+	for _, known := range []string{rsaSHA256, ed25519SHA256, rsaSHA1} {
+		if strings.EqualFold(a, known) {
+			p.Algorithm = known
+		}
+	}
+	switch p.Algorithm {
+	case "":
+		return &Error{PermError, ReasonAlgorithm, "a= is no algorithm known here"}
+	case rsaSHA1: // RFC 8301 §3.1: MUST NOT be used for verifying
+		return &Error{PermError, ReasonAlgorithmSHA1, "rsa-sha1 must not be used"}
+	}
+	return nil
+}
+
+func (p *Params) parseSignature(Form) *Error {
+	b, err := p.required("b")
+	if err != nil {
+		return err
+	}
+	tag, _ := p.Tags.Tag("b")
+	p.b = span{tag.Start, tag.End}
+	p.B = taglist.StripFWS(b)
+	sig, ok := decodeBase64(p.B)
+	if !ok {
+		p.B = ""
+		return &Error{PermError, ReasonSyntax, "b= is no base64"}
+	}
+	p.signature = sig
+	return nil
+}
+
+// decodeBase64 accepts missing padding, which some key generators leave out.
+func decodeBase64(s string) ([]byte, bool) {
+	if strings.ContainsAny(s, "\r\n") { // encoding/base64 would skip them
+		return nil, false
+	}
+	s = strings.TrimRight(s, "=")
+	b, err := base64.RawStdEncoding.DecodeString(s)
+	return b, err == nil && len(b) > 0
+}
+
+func (p *Params) parseTimes(Form) (first *Error) {
+	for _, tag := range []struct {
+		name string
+		to   **int64
+	}{{"t", &p.Timestamp}, {"x", &p.Expires}} {
+		v, ok := p.Tags.Get(tag.name)
+		if !ok {
+			continue
+		}
+		n, ok := parseUint(v)
+		if !ok {
+			first = &Error{PermError, ReasonSyntax, tag.name + "= is no number"}
+			continue
+		}
+		*tag.to = &n
+	}
+	if first == nil && p.Timestamp != nil && p.Expires != nil && *p.Expires <= *p.Timestamp {
+		return &Error{PermError, ReasonSyntax, "x= is not after t="} // RFC 6376 §3.5
+	}
+	return first
+}
+
+// parseUint reads digits; a number beyond the range is the largest, since any
+// number of digits is allowed (RFC 6376 §3.5: l= up to 76, long t= and x= are
+// infinite).
+func parseUint(s string) (int64, bool) {
+	if s == "" {
+		return 0, false
+	}
+	n := int64(0)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if n > (math.MaxInt64-9)/10 {
+			n = math.MaxInt64
+			continue
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+func (p *Params) parseCanonicalization(Form) *Error {
+	p.HeaderCanon, p.BodyCanon = Simple, Simple
+	c, ok := p.Tags.Get("c")
+	if !ok {
+		return nil
+	}
+	header, body, both := strings.Cut(c, "/")
+	if !both {
+		body = string(Simple) // RFC 6376 §3.5: "relaxed" is "relaxed/simple"
+	}
+	for _, part := range []struct {
+		text string
+		to   *Canonicalization
+	}{{header, &p.HeaderCanon}, {body, &p.BodyCanon}} {
+		switch Canonicalization(strings.ToLower(part.text)) {
+		case Simple:
+			*part.to = Simple
+		case Relaxed:
+			*part.to = Relaxed
+		default:
+			return &Error{PermError, ReasonCanonicalization, "c= is no canonicalization known here"}
+		}
+	}
+	return nil
+}
+
+func (p *Params) parseHeaders(Form) *Error {
+	h, err := p.required("h")
+	if err != nil {
+		return err
+	}
+	if strings.Count(h, ":") >= maxSignedHeaders {
+		return &Error{PermError, ReasonTooManyHeaders, "h= names too many fields"}
+	}
+	p.Headers = taglist.Split(h, ':')
+	from := false
+	for _, name := range p.Headers {
+		if !validFieldName(name) {
+			return &Error{PermError, ReasonSyntax, "h= holds something that is no field name"}
+		}
+		from = from || strings.EqualFold(name, "from")
+	}
+	if !from { // RFC 6376 §5.4, §6.1.1
+		return &Error{PermError, ReasonFromNotSigned, "h= lacks From"}
+	}
+	return nil
+}
+
+func validFieldName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func (p *Params) parseBody(Form) *Error {
+	v, err := p.required("bh")
+	if err != nil {
+		return err
+	}
+	bh, ok := decodeBase64(taglist.StripFWS(v))
+	if p.Algorithm != rsaSHA1 && (!ok || len(bh) != len(p.bodyHash)) {
+		return &Error{PermError, ReasonSyntax, "bh= is no SHA-256 hash"}
+	}
+	copy(p.bodyHash[:], bh)
+	if l, ok := p.Tags.Get("l"); ok {
+		n, ok := parseUint(l)
+		if !ok {
+			return &Error{PermError, ReasonSyntax, "l= is no number"}
+		}
+		p.BodyLength = &n
+	}
+	return nil
+}
+
+// limit is how much of the canonical body is signed.
+func (p *Params) limit() int64 {
+	if p.BodyLength == nil {
+		return wholeBody
+	}
+	return *p.BodyLength
+}
+
+func (p *Params) parseQuery(form Form) *Error {
+	q, ok := p.Tags.Get("q")
+	if !ok {
+		return nil
+	}
+	for _, method := range taglist.Split(q, ':') {
+		if strings.EqualFold(method, "dns/txt") || strings.EqualFold(method, "dns") {
+			return nil // "dns" alone was the draft's spelling and is still about
+		}
+	}
+	return &Error{PermError, ReasonQueryMethod, "q= offers no way to the key known here"}
+}

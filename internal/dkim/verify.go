@@ -1,0 +1,246 @@
+package dkim
+
+import (
+	"context"
+	"slices"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/message"
+)
+
+// fieldName is the signature's field, in lower case.
+const fieldName = "dkim-signature"
+
+// maxFields bounds the DKIM-Signature fields that are read and reported; the
+// topmost count. Ordinary mail has one to three, mail that went through lists
+// up to ten.
+const maxFields = 128
+
+// Verifier verifies the DKIM signatures of one message. It is not safe for
+// concurrent use.
+type Verifier struct {
+	message *Message
+	options Options
+	checks  []check
+	omitted int
+}
+
+// check is one signature on its way to a result.
+type check struct {
+	Signature
+	params Params
+	lookup *Lookup // nil if the result is settled
+}
+
+// NewVerifier reads all DKIM-Signature fields and decides which are verified.
+// It does no I/O.
+func NewVerifier(h message.Header, o Options) *Verifier {
+	v := &Verifier{message: NewMessage(h), options: o.withDefaults()}
+	fields := v.message.Named(fieldName)
+	if len(fields) > maxFields {
+		v.omitted = len(fields) - maxFields
+		fields = fields[:maxFields]
+	}
+	v.checks = make([]check, len(fields))
+	for i, at := range fields {
+		v.checks[i].read(h[at].Value, at)
+	}
+	v.judgeFrom()
+	v.judgeTimes()
+	v.pick()
+	return v
+}
+
+// read parses one field.
+func (c *check) read(value string, at int) {
+	p, err := ParseParams(value, FormDKIM)
+	c.params = p
+	c.Signature = Signature{
+		Field: at, Domain: p.Domain, Identity: p.Identity, Selector: string(p.Selector), Algorithm: p.Algorithm,
+		SignedHeaders: p.Headers, Timestamp: p.Timestamp, Expiration: p.Expires, BodyLength: p.BodyLength, B: p.B,
+	}
+	if p.HeaderCanon != "" {
+		c.Canonicalization = string(p.HeaderCanon) + "/" + string(p.BodyCanon)
+	}
+	if err != nil {
+		c.settle(err)
+	}
+}
+
+func (c *check) settle(err *Error) {
+	c.Result, c.Reason, c.Detail = err.Result, err.Reason, err.Detail
+}
+
+func (c *check) settled() bool { return c.Result != "" }
+
+// settleAll gives every open signature the same end.
+func (v *Verifier) settleAll(err *Error) {
+	for i := range v.checks {
+		if !v.checks[i].settled() {
+			v.checks[i].settle(err)
+		}
+	}
+}
+
+// judgeFrom refuses to say pass about a message without one From field: a
+// reader may be shown another From than the signed one (RFC 6376 §8.15).
+func (v *Verifier) judgeFrom() {
+	switch n := len(v.message.index.named("from")); {
+	case n == 0: // RFC 6376 §5.4: From must be signed
+		v.settleAll(&Error{PermError, ReasonFromMissing, "the message has no From"})
+	case n > 1:
+		v.settleAll(&Error{Policy, ReasonMultipleFrom, "the message has more than one From"})
+	}
+}
+
+// judgeTimes applies x= and t= (RFC 6376 §3.5). Expired is "fail", as
+// RFC 6376 §6.1.1 calls it a permanent failure of a signature that is well
+// formed; refusing one from the future is only a MAY, hence "policy".
+func (v *Verifier) judgeTimes() {
+	late := v.options.Now.Add(-v.options.Skew).Unix()
+	early := v.options.Now.Add(v.options.Skew).Unix()
+	for i := range v.checks {
+		c := &v.checks[i]
+		switch {
+		case c.settled():
+		case c.Expiration != nil && *c.Expiration < late:
+			c.settle(&Error{Fail, ReasonExpired, "the signature has expired"})
+		case c.Timestamp != nil && *c.Timestamp > early:
+			c.settle(&Error{Policy, ReasonFuture, "the signature is from the future"})
+		}
+	}
+}
+
+// pick chooses the signatures that get verified, the author's first, and asks
+// for what they need.
+func (v *Verifier) pick() {
+	var open []int
+	for i := range v.checks {
+		if !v.checks[i].settled() {
+			open = append(open, i)
+		}
+	}
+	slices.SortStableFunc(open, func(a, b int) int {
+		return v.distance(v.checks[a].Domain) - v.distance(v.checks[b].Domain)
+	})
+	for n, i := range open {
+		c := &v.checks[i]
+		if n >= v.options.MaxSignatures {
+			c.settle(&Error{Policy, ReasonTooManySignatures, "more signatures than are verified"})
+			continue
+		}
+		v.message.WantBody(&c.params)
+		c.lookup = v.message.WantKey(&c.params)
+	}
+}
+
+// distance ranks a signing domain by how well it may align with the author.
+func (v *Verifier) distance(d dns.Name) int {
+	prefer := v.options.Prefer
+	switch {
+	case prefer == "" || d == prefer:
+		return 0
+	case prefer.Under(d) || d.Under(prefer):
+		return 1
+	}
+	return 2
+}
+
+// Message returns what the message's other signatures may share: an ARC
+// verifier made of it needs no hash or index of its own.
+func (v *Verifier) Message() *Message { return v.message }
+
+// QueryNames returns the names at which Start looks for keys.
+func (v *Verifier) QueryNames() []dns.Name { return v.message.QueryNames() }
+
+// Omitted returns how many DKIM-Signature fields were not even read, because
+// there are more than anybody needs.
+func (v *Verifier) Omitted() int { return v.omitted }
+
+// Start begins all key lookups in the background and returns at once. They
+// end with ctx or Close.
+func (v *Verifier) Start(ctx context.Context, r dns.Resolver) { v.message.Start(ctx, r) }
+
+// Write takes the next octets of the body, CRLF as received, in any chunks. It
+// never fails.
+func (v *Verifier) Write(p []byte) (int, error) { return v.message.Write(p) }
+
+// Close abandons the message; Finish must not follow. Closing after Finish
+// does no harm.
+func (v *Verifier) Close() { v.message.Close() }
+
+// Finish ends the body, waits for the keys until ctx is done and returns the
+// signatures in the order of their fields, the topmost first. A key that did
+// not come is a temperror, unless the signature cannot verify anyway.
+func (v *Verifier) Finish(ctx context.Context) []Signature {
+	out := make([]Signature, len(v.checks))
+	for i := range v.checks {
+		c := &v.checks[i]
+		if !c.settled() {
+			c.settle(v.verify(ctx, c))
+		}
+		out[i] = c.Signature
+	}
+	return out
+}
+
+// passed is the verdict without an objection.
+var passed = &Error{Result: Pass}
+
+func (v *Verifier) verify(ctx context.Context, c *check) *Error {
+	uncovered, bodyErr := v.message.CheckBody(&c.params)
+	c.Uncovered = uncovered
+	keys, err := c.lookup.Keys(ctx)
+	if err != nil {
+		if bodyErr != nil && err.Result == TempError {
+			return bodyErr // no key can change that
+		}
+		return err
+	}
+	// The first key's objection counts unless another key verifies.
+	for _, key := range keys {
+		verdict := v.verifyKey(c, key, bodyErr)
+		if verdict.Result == Pass || err == nil {
+			err = verdict
+			c.KeyType, c.KeyBits, c.Testing, c.KeyAuthenticated = key.Type, key.Bits, key.Testing, key.Authenticated
+		}
+		if verdict.Result == Pass {
+			break
+		}
+	}
+	if err.Result == Pass {
+		return v.judgeLength(c)
+	}
+	return err
+}
+
+func (v *Verifier) verifyKey(c *check, key Key, bodyErr *Error) *Error {
+	err := key.Check(Use{
+		Algorithm: c.Algorithm, MinRSABits: v.options.MinRSABits, MaxRSABits: v.options.MaxRSABits,
+		SubdomainIdentity: c.params.identityDomain != c.params.Domain,
+	})
+	if err == nil {
+		err = bodyErr
+	}
+	if err == nil {
+		err = v.message.CheckHeader(&c.params, c.Field, key)
+	}
+	if err == nil {
+		return passed
+	}
+	return err
+}
+
+// judgeLength applies the policy for l= to a signature that verifies: whoever
+// appends to the body of such a message says what he likes in the signer's
+// name (RFC 6376 §8.2).
+func (v *Verifier) judgeLength(c *check) *Error {
+	switch {
+	case c.BodyLength == nil:
+	case v.options.BodyLength == BodyLengthFail:
+		return &Error{Fail, ReasonBodyLength, "signatures with l= are not accepted"}
+	case v.options.BodyLength == BodyLengthCovered && c.Uncovered > 0:
+		return &Error{Policy, ReasonBodyLength, "l= leaves a part of the body unsigned"}
+	}
+	return passed
+}
