@@ -1,0 +1,237 @@
+package authres
+
+import (
+	"io"
+	"mime"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// maxHeadLen is the longest beginning of a field that can still be somebody
+// else's authserv-id, in octets. No genuine one comes near it.
+const maxHeadLen = 2 << 10
+
+// ClaimsID reports whether the value of an Authentication-Results field may be
+// taken, by any plausible reader, as written by the host whose authserv-id is
+// id; such a field from outside is forged and must go (RFC 8601 §5).
+//
+// The value need not be well-formed. What comes before the first ';' is read
+// in every way a careful or a careless reader might: comments, quotes and
+// escapes understood or not, white space, control and 8-bit octets dropped,
+// encoded-words (RFC 2047) and internationalized names decoded. If id then
+// stands there as a whole word, whatever else does, the field claims it. An id
+// that only contains ours as a part, such as mx.example.jp.attacker.net, does
+// not. The cost is linear in the value's length.
+func ClaimsID(value, id string) bool {
+	want := canonicalID(id)
+	p := &parser{s: value}
+	if got, err := p.authServID(); err == nil && canonicalID(got) == want {
+		return true
+	}
+	if want == "" {
+		return false
+	}
+	value = strings.TrimLeft(value, " \t\r\n;,")
+	head := value[:headLen(value)]
+	if len(head) > maxHeadLen {
+		return true // unbalanced, or made to hide something
+	}
+	wants := []string{want}
+	if a, err := toASCII.ToASCII(want); err == nil && a != "" && a != want {
+		wants = append(wants, a)
+	}
+	for _, reading := range readings(head) {
+		for _, w := range wants {
+			if hasWord(reading, w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// canonicalID is the form in which two ids are compared: readers ignore case
+// and often a trailing dot.
+func canonicalID(id string) string { return strings.TrimRight(lower(id), ".") }
+
+// syntax is what a reader understands.
+type syntax struct{ quotes, comments, escapes bool }
+
+// headLen returns the length of the longest text that some reader could take
+// for the part before the results.
+func headLen(value string) int {
+	n := 0
+	for _, syn := range []syntax{
+		{}, {quotes: true}, {comments: true}, {quotes: true, comments: true},
+		{quotes: true, escapes: true}, {comments: true, escapes: true}, {quotes: true, comments: true, escapes: true},
+	} {
+		n = max(n, syn.head(value))
+	}
+	return n
+}
+
+// head returns the offset of the first ';' that ends a head with anything in
+// it, or the value's length.
+func (syn syntax) head(value string) int {
+	depth, quoted, seen := 0, false, false
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case syn.escapes && c == '\\' && (quoted || depth > 0):
+			i++
+		case quoted:
+			quoted = c != '"'
+			seen = seen || wordByte(c)
+		case syn.comments && c == '(':
+			depth++
+		case depth > 0:
+			if c == ')' {
+				depth--
+			}
+		case syn.quotes && c == '"':
+			quoted = true
+		case c == ';' && seen:
+			return i
+		default:
+			seen = seen || wordByte(c)
+		}
+	}
+	return len(value)
+}
+
+// readings returns the texts different readers would make of head, in lower
+// case.
+func readings(head string) []string {
+	plain := lower(head)
+	bare := uncomment(plain, true)
+	words := strings.Map(dropMarks, bare)
+	out := []string{
+		plain,
+		bare,
+		uncomment(plain, false),
+		words,
+		strings.Map(dropSpace, words),
+		strings.Map(dropSpace, strings.Map(dropMarks, plain)),
+	}
+	if strings.Contains(head, "=?") {
+		dec := mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
+		if text, err := dec.DecodeHeader(strings.Join(strings.Fields(head), " ")); err == nil {
+			out = append(out, lower(text))
+		}
+	}
+	for _, s := range out[:4] {
+		if !isASCII(s) || strings.Contains(s, "xn--") {
+			out = append(out, mapDomains(s))
+		}
+	}
+	return out
+}
+
+// uncomment removes comments: nested and with quotes respected, or as a simple
+// pattern would, from '(' to the next ')'.
+func uncomment(s string, nested bool) string {
+	var b strings.Builder
+	depth, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case nested && c == '\\' && (quoted || depth > 0) && i+1 < len(s):
+			i++
+			if depth == 0 {
+				b.WriteString(s[i-1 : i+1])
+			}
+		case nested && c == '"' && depth == 0:
+			quoted = !quoted
+			b.WriteByte(c)
+		case c == '(' && !quoted && (nested || depth == 0):
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// dropMarks removes quotes, backslashes, control octets other than white
+// space, and octets that are no UTF-8.
+func dropMarks(r rune) rune {
+	switch {
+	case r == '"' || r == '\'' || r == '\\' || r == '<' || r == '>' || r == utf8.RuneError,
+		unicode.IsControl(r) && !unicode.IsSpace(r), unicode.Is(unicode.Cf, r):
+		return -1
+	}
+	return r
+}
+
+func dropSpace(r rune) rune {
+	if unicode.IsSpace(r) {
+		return -1
+	}
+	return r
+}
+
+// toASCII maps what IDNA-aware software takes for the same name: full-width
+// letters, ideographic full stops, U-labels.
+var toASCII = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+
+// mapDomains brings every word of s that is a domain name to A-labels. The
+// length of a word is bounded because Punycode is quadratic in it.
+func mapDomains(s string) string {
+	const maxWord = 4 * 253
+	words := strings.FieldsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || strings.ContainsRune("\"();/,", r)
+	})
+	for i, w := range words {
+		if len(w) > maxWord {
+			continue
+		}
+		if a, err := toASCII.ToASCII(w); err == nil {
+			words[i] = a
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// hasWord reports whether want stands in s with nothing before or after it
+// that would make it a part of a longer name; dots around it do not.
+func hasWord(s, want string) bool {
+	for from := 0; ; {
+		i := strings.Index(s[from:], want)
+		if i < 0 {
+			return false
+		}
+		i += from
+		before := strings.TrimRight(s[:i], ".")
+		after := strings.TrimLeft(s[i+len(want):], ".")
+		prev, _ := utf8.DecodeLastRuneInString(before)
+		next, _ := utf8.DecodeRuneInString(after)
+		if (before == "" || !nameRune(prev)) && (after == "" || !nameRune(next)) {
+			return true
+		}
+		from = i + 1
+	}
+}
+
+// nameRune reports a character that can belong to a domain name's label.
+func nameRune(r rune) bool {
+	return r == '-' || r == '_' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r))
+}
+
+// wordByte reports an octet that can belong to an id.
+func wordByte(c byte) bool { return isAlnum(c) || c >= 0x80 }
+
+// lower folds A-Z only: other folding is mapDomains' matter.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}

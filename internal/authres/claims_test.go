@@ -1,0 +1,143 @@
+package authres
+
+import (
+	"strings"
+	"testing"
+)
+
+const ourID = "mx.example.jp"
+
+func TestClaimsID(t *testing.T) {
+	const tail = "; dkim=pass header.d=bank.example"
+	for _, c := range []struct {
+		reason, value string
+	}{
+		{"as we write it", " mx.example.jp; none"},
+		{"no space", "mx.example.jp" + tail},
+		{"case", " MX.Example.JP" + tail},
+		{"version", " mx.example.jp 1" + tail},
+		{"unknown version, RFC 8601 §5", " mx.example.jp 999" + tail},
+		{"version after a slash", " mx.example.jp/1" + tail},
+		{"quoted", ` "mx.example.jp"` + tail},
+		{"quoted, with escapes", ` "\mx.exam\ple.jp"` + tail},
+		{"quoted, with space inside", ` " mx.example.jp "` + tail},
+		{"single quotes", ` 'mx.example.jp'` + tail},
+		{"angle brackets", ` <mx.example.jp>` + tail},
+		{"comments", " (c) mx.example.jp (d) 1" + tail},
+		{"nested comments", " (a (b) ; \\) c) mx.example.jp" + tail},
+		{"semicolon in a comment", " (;) mx.example.jp" + tail},
+		{"semicolon in a comment and a quote", ` (";) mx.example.jp` + tail},
+		{"comment inside the name", " mx.(x)example.jp" + tail},
+		{"comment that never ends", " (x mx.example.jp" + tail},
+		{"comment closed too often", " (x)) mx.example.jp" + tail},
+		{"quote that never ends", ` "mx.example.jp` + tail},
+		{"quote inside the name", ` mx."example".jp` + tail},
+		{"comment sign in quotes, for a reader without quotes", ` "(" ; x) mx.example.jp` + tail},
+		{"quote sign in a comment, for a reader without comments", ` (") x;" mx.example.jp` + tail},
+		{"folded", "\r\n\tmx.example.jp\r\n " + tail},
+		{"folded by bare LF, as Postfix hands it over", "\n mx.example.jp\n " + tail},
+		{"space before the semicolon", " mx.example.jp ;none"},
+		{"space around the dots", " mx . example . jp" + tail},
+		{"fold inside the name", " mx.exam\r\n ple.jp" + tail},
+		{"other white space", "\v\fmx.example.jp\u00a0" + tail},
+		{"trailing dot", " mx.example.jp." + tail},
+		{"dots around", " ..mx.example.jp.." + tail},
+		{"no semicolon", " mx.example.jp dkim=pass header.d=bank.example"},
+		{"nothing else", "mx.example.jp"},
+		{"other separators", " mx.example.jp, dkim=pass"},
+		{"equals sign", " mx.example.jp=1" + tail},
+		{"empty id first", " ; mx.example.jp" + tail},
+		{"comment for an id", " (x); mx.example.jp" + tail},
+		{"empty quotes for an id", ` ""; mx.example.jp` + tail},
+		{"second word", " relay mx.example.jp" + tail},
+		{"first word", " mx.example.jp relay" + tail},
+		{"NUL", " mx.example.jp\x00" + tail},
+		{"NUL inside", " mx.exam\x00ple.jp" + tail},
+		{"8-bit after it", " mx.example.jp\xa0" + tail},
+		{"8-bit inside", " mx.exam\xffple.jp" + tail},
+		{"soft hyphen inside", " mx.exam\u00adple.jp" + tail},
+		{"zero width space inside", " mx.exam\u200bple.jp" + tail},
+		{"byte order mark", "\ufeffmx.example.jp" + tail},
+		{"full-width letters", " ｍｘ．ｅｘａｍｐｌｅ．ｊｐ" + tail},
+		{"ideographic full stop", " mx。example。jp" + tail},
+		{"encoded-word, Q", " =?utf-8?q?mx=2Eexample=2Ejp?=" + tail},
+		{"encoded-word, B", " =?UTF-8?B?bXguZXhhbXBsZS5qcA==?=" + tail},
+		{"encoded-words, folded", " =?utf-8?q?mx=2E?=\r\n =?utf-8?q?example=2Ejp?=" + tail},
+		{"encoded-word of an unknown charset", " =?x-own?q?mx=2Eexample=2Ejp?=" + tail},
+		{"field name again", " Authentication-Results: mx.example.jp" + tail},
+		{"far away, after a long comment", " (" + strings.Repeat("x", maxHeadLen) + ") mx.example.jp" + tail},
+		{"something hidden after a long comment", " (" + strings.Repeat("x", maxHeadLen) + ") other.example" + tail},
+	} {
+		for _, id := range []string{ourID, "MX.example.jp", "mx.example.jp."} {
+			if !ClaimsID(c.value, id) {
+				t.Errorf("%s: %q is not recognised as %s", c.reason, c.value, id)
+			}
+		}
+	}
+}
+
+func TestClaimsIDForeign(t *testing.T) {
+	const tail = `; spf=pass smtp.mailfrom=a@mx.example.jp; dkim=pass (mx.example.jp) header.d="mx.example.jp;"`
+	for _, c := range []struct{ reason, value string }{
+		{"another host", " relay.example.net" + tail},
+		{"another host, quoted", ` "relay.example.net"` + tail},
+		{"comment with balanced quotes", ` relay.example.net (a "b" c)` + tail},
+		{"ours as a beginning", " mx.example.jp.attacker.net" + tail},
+		{"ours as an end", " notmx.example.jp" + tail},
+		{"below ours", " a.mx.example.jp" + tail},
+		{"with a hyphen before", " a-mx.example.jp" + tail},
+		{"with a hyphen after", " mx.example.jp-a.net" + tail},
+		{"with an underscore", " _mx.example.jp" + tail},
+		{"above ours", " example.jp" + tail},
+		{"a digit more", " mx.example.jp2" + tail},
+		{"another letter", " mx1.example.jp" + tail},
+		{"the dots are no wildcards", " mxxexample.jp" + tail},
+		{"a longer label in another script", " émx.example.jp" + tail},
+		{"a U-label", " mx.exámple.jp" + tail},
+		{"its A-label", " mx.xn--exmple-qta.jp" + tail},
+		{"ARC instance first: that is another field", " i=1" + tail},
+		{"empty", ""},
+		{"nothing but white space", " \r\n "},
+		{"broken encoded-word", " =?utf-8?q?relay" + tail},
+	} {
+		if ClaimsID(c.value, ourID) {
+			t.Errorf("%s: %q is taken for ours", c.reason, c.value)
+		}
+	}
+}
+
+func TestClaimsIDInternational(t *testing.T) {
+	for _, c := range []struct {
+		reason, value, id string
+		want              bool
+	}{
+		{"U-label for our A-label", " mx.例え.jp; none", "mx.xn--r8jz45g.jp", true},
+		{"A-label for our U-label", " mx.xn--r8jz45g.jp; none", "mx.例え.jp", true},
+		{"U-label in the other case", " mx.BÜCHER.example; none", "mx.bücher.example", true},
+		{"an id that is no host name", ` "the id; of ours"; none`, "the id; of ours", true},
+		{"another such", ` "the id"; none`, "the id; of ours", false},
+		{"an empty id claims nothing else", " mx.example.jp; none", "", false},
+	} {
+		if got := ClaimsID(c.value, c.id); got != c.want {
+			t.Errorf("%s: ClaimsID(%q, %q) = %t", c.reason, c.value, c.id, got)
+		}
+	}
+}
+
+func FuzzClaimsID(f *testing.F) {
+	for _, s := range []string{"", " ", "(", "(a\\", `"`, "=?utf-8?q?", "=?a?b?====?=", "xn--", "\xff", "((((", "\\", "(;", "\";", "foreign.example ", strings.Repeat("mx.example.jp", 20)} {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		ClaimsID(a, b)
+		// Comments and white space around the id never hide it.
+		c := Field{AuthServID: "x", Results: []Result{{Method: "m", Value: "r", Comment: a}}}.clean().Results[0].Comment
+		if v := " " + comment(c) + " MX.example.jp " + comment(c) + " 1; none"; !ClaimsID(v, ourID) {
+			t.Errorf("hidden by a comment: %q", v)
+		}
+		// Whatever stands before it as a word of its own: it is ours.
+		if v := strings.ReplaceAll(a, ";", "") + " mx.example.jp ;" + b; !ClaimsID(v, ourID) {
+			t.Errorf("hidden by words: %q", v)
+		}
+	})
+}

@@ -1,0 +1,219 @@
+package authres
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestFormatLayout(t *testing.T) {
+	f := Field{AuthServID: "mx.example.jp", Results: []Result{
+		{Method: "spf", Value: "pass", Properties: []Property{{PTypeSMTP, "mailfrom", "bounce@news.example.com"}}},
+		{Method: "dkim", Value: "pass", Comment: "2048-bit rsa", Properties: []Property{
+			{PTypeHeader, "d", "example.com"}, {PTypeHeader, "i", "@example.com"}, {PTypeHeader, "s", "s1"},
+			{PTypeHeader, "a", "rsa-sha256"}, {PTypeHeader, "b", "TXuCNlsq"}}},
+		{Method: "dmarc", Value: "pass", Properties: []Property{{PTypeHeader, "from", "example.com"}, {PTypePolicy, "dmarc", "reject"}}},
+		{Method: "arc", Value: "none"},
+		{Method: "iprev", Value: "pass", Reason: "all good", Properties: []Property{{PTypePolicy, "iprev", "2001:db8::1"}}},
+	}}
+	want := strings.Join([]string{
+		` mx.example.jp;`,
+		` spf=pass smtp.mailfrom=bounce@news.example.com;`,
+		` dkim=pass (2048-bit rsa) header.d=example.com header.i=@example.com`,
+		` header.s=s1 header.a=rsa-sha256 header.b=TXuCNlsq;`,
+		` dmarc=pass header.from=example.com policy.dmarc=reject;`,
+		` arc=none;`,
+		` iprev=pass reason="all good" policy.iprev="2001:db8::1"`,
+	}, "\r\n")
+	if got := f.Format(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestFormatNone(t *testing.T) {
+	if got, want := (Field{AuthServID: "mx.example.jp"}).Format(), " mx.example.jp; none"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestFormatPropertyValue(t *testing.T) {
+	for _, c := range []struct {
+		reason, value string
+		utf8          bool
+		want          string
+	}{
+		{"token", "example.com", false, `example.com`},
+		{"the null reverse-path", "", false, `""`},
+		{"plain address", "user+tag@example.com", false, `user+tag@example.com`},
+		{"AUID without a local part", "@example.com", false, `@example.com`},
+		{"BATV address: legal bare, easier to misread", "prvs=1=u@example.com", false, `"prvs=1=u@example.com"`},
+		{"quoted local part", `"a b"@example.com`, false, `"\"a b\"@example.com"`},
+		{"two at signs", "a@b@example.com", false, `"a@b@example.com"`},
+		{"single label", "user@localhost", false, `"user@localhost"`},
+		{"underscore is no domain-name", "user@_a.example.com", false, `"user@_a.example.com"`},
+		{"empty label", "user@a..example.com", false, `"user@a..example.com"`},
+		{"dot at the end of the local part", "user.@example.com", false, `"user.@example.com"`},
+		{"base64", "abc/+==", false, `"abc/+=="`},
+		{"IPv6, RFC 8601 §2.7.3", "2001:db8::1", false, `"2001:db8::1"`},
+		{"a new result", "x; dkim=pass header.d=bank.example", false, `"x; dkim=pass header.d=bank.example"`},
+		{"out of the quotes", `x"; dkim=pass`, false, `"x\"; dkim=pass"`},
+		{"out of the quotes past a backslash: the flaw of go-msgauth", `x\"; dkim=pass`, false, `"x\\\"; dkim=pass"`},
+		{"backslash at the end", `x\`, false, `"x\\"`},
+		{"into a comment", "example.net(.example.com", false, `"example.net(.example.com"`},
+		{"a new line", "x\r\n dkim=pass", false, `"x?? dkim=pass"`},
+		{"bare LF, CR, NUL, TAB, DEL, ESC", "\n\r\x00\t\x7f\x1b", false, `"??????"`},
+		{"non-ASCII, one mark a character", "日本.example", false, `"??.example"`},
+		{"octets that are no UTF-8", "\xff\xfe", false, `"??"`},
+		{"C1 control as an octet", "\x85", true, `"?"`},
+		{"EAI: U-label", "用户@例子.example", true, `"用户@例子.example"`},
+		{"EAI: not the right-to-left override", "a\u202eb", true, `"a?b"`},
+		{"EAI: not the line separator, NEL, zero width space", "\u2028\u0085\u200b", true, `"???"`},
+		{"EAI: broken UTF-8", "é\xc3", true, `"é?"`},
+		{"255 octets are kept", strings.Repeat("a", 255), false, strings.Repeat("a", 255)},
+		{"256 are cut, visibly", strings.Repeat("a", 256), false, strings.Repeat("a", 252) + "..."},
+		{"cut at a character", strings.Repeat("語", 100), true, `"` + strings.Repeat("語", 84) + `..."`},
+	} {
+		f := Field{AuthServID: "id", UTF8: c.utf8, Results: []Result{{Method: "m", Value: "r", Properties: []Property{{"p", "n", c.value}}}}}
+		got := f.Format()
+		_, after, _ := strings.Cut(got, "p.n=")
+		if after != c.want {
+			t.Errorf("%s: got %q, want %q", c.reason, after, c.want)
+		}
+		checkFormat(t, f, got)
+	}
+}
+
+func TestFormatOtherParts(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		field  Field
+		want   string
+	}{
+		{"comment", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Comment: `a) ; dkim=pass (\`}}},
+			" id;\r\n m=r (a\\) ; dkim=pass \\(\\\\)"},
+		{"reason", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Reason: `a"b\`}}},
+			" id;\r\n m=r reason=\"a\\\"b\\\\\""},
+		{"a single word is quoted as well in a reason", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Reason: "x"}}},
+			" id;\r\n m=r reason=\"x\""},
+		{"authserv-id", Field{AuthServID: "a b;c"}, " \"a b;c\"; none"},
+		{"empty authserv-id", Field{}, " \"\"; none"},
+		{"keywords", Field{AuthServID: "id", Results: []Result{{Method: "d=k m;", Value: "", Properties: []Property{{"-a-", "x.y", "v"}}}}},
+			" id;\r\n d-k-m=unknown a.x-y=v"},
+		{"long keyword", Field{AuthServID: "id", Results: []Result{{Method: strings.Repeat("m", 1000), Value: "r"}}},
+			" id;\r\n " + strings.Repeat("m", 40) + "=r"},
+	} {
+		got := c.field.Format()
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+		}
+		checkFormat(t, c.field, got)
+	}
+}
+
+// A sender with the longest names and as many signatures as he likes makes
+// neither lines nor the field too long, and cannot push out the DMARC result.
+func TestFormatBounds(t *testing.T) {
+	long := strings.Repeat(`"`, 10000)
+	f := Field{AuthServID: "mx.example.jp"}
+	for i := range 99 {
+		r := Result{Method: "dkim", Value: "fail", Comment: long, Reason: long}
+		for j := range 100 {
+			r.Properties = append(r.Properties, Property{PTypeHeader, fmt.Sprintf("p%d-%d", i, j), long})
+		}
+		f.Results = append(f.Results, r)
+	}
+	f.Results = append(f.Results, Result{Method: "dmarc", Value: "fail", Properties: []Property{{PTypeHeader, "from", "example.com"}}})
+	got := f.Format()
+	checkFormat(t, f, got)
+	if !strings.HasSuffix(got, ";\r\n dmarc=fail header.from=example.com") {
+		t.Errorf("the DMARC result is gone: ...%q", got[len(got)-100:])
+	}
+	if n := strings.Count(got, "dkim=fail"); n != 99 {
+		t.Errorf("%d of 99 results left", n)
+	}
+	if !strings.Contains(got, "dkim=fail (details omitted: too long);") {
+		t.Error("nothing says that details were left out")
+	}
+	f.Results = append(f.Results, f.Results...)
+	checkFormat(t, f, f.Format())
+}
+
+// checkFormat asserts what must hold for every field.
+func checkFormat(t *testing.T, f Field, got string) {
+	t.Helper()
+	if len(got) > maxFieldLen {
+		t.Errorf("field of %d octets", len(got))
+	}
+	for i, line := range strings.Split(got, "\r\n") {
+		if !strings.HasPrefix(line, " ") {
+			t.Errorf("line %d does not begin with a space: %q", i, line)
+		}
+		if len(FieldName)+1+len(line) > 998 {
+			t.Errorf("line %d has %d octets", i, len(line))
+		}
+		for j := range len(line) {
+			if c := line[j]; c < ' ' || c == 0x7f || c >= 0x80 && !f.UTF8 {
+				t.Errorf("octet 0x%02x in %q", c, line)
+			}
+		}
+	}
+	parsed, err := Parse(got)
+	if err != nil {
+		t.Fatalf("Parse(%q): %v", got, err)
+	}
+	want := f.clean()
+	parsed.UTF8 = want.UTF8 // Parse cannot tell when nothing was non-ASCII
+	if !reflect.DeepEqual(parsed, want) {
+		t.Errorf("Parse(Format(x)) != x:\n%#v\n%#v\n%q", parsed, want, got)
+	}
+	if again := want.clean(); !reflect.DeepEqual(again, want) {
+		t.Errorf("clean is not idempotent: %#v, then %#v", want, again)
+	}
+	if !ClaimsID(got, f.AuthServID) && want.AuthServID == f.AuthServID {
+		t.Errorf("our own field does not claim our id: %q", got)
+	}
+	// The independent reading: drop comments and quoted-strings; nothing but
+	// the results themselves may begin after a semicolon.
+	if n := strings.Count(outside(got), ";"); n != max(len(want.Results), 1) {
+		t.Errorf("%d semicolons outside quotes for %d results: %q", n, len(want.Results), got)
+	}
+}
+
+// outside returns what of s stands in no quoted-string and no comment.
+func outside(s string) string {
+	var b strings.Builder
+	var closing byte
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case closing != 0 && c == '\\':
+			i++
+		case closing != 0:
+			if c == closing {
+				closing = 0
+			}
+		case c == '"':
+			closing = '"'
+		case c == '(':
+			closing = ')'
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func FuzzFormat(f *testing.F) {
+	for _, s := range []string{"", "example.com", `x"; dkim=pass header.d=a.example`, `\"`, "a)b(c", "a\r\nb: c", "\x00", "\u2028", "\xff",
+		"prvs=a@example.com", "a@b.example", `"q p"@example.com`, strings.Repeat(`"`, 300), strings.Repeat("é", 200), "none", "1"} {
+		f.Add("mx.example.jp", "dkim", s, s, s, true)
+		f.Add(s, s, s, "reason", s, false)
+	}
+	f.Fuzz(func(t *testing.T, id, method, comment, reason, value string, utf8 bool) {
+		field := Field{AuthServID: id, UTF8: utf8, Results: []Result{
+			{Method: method, Value: "pass", Comment: comment, Reason: reason, Properties: []Property{{PTypeSMTP, "mailfrom", value}, {PType(method), method, comment}}},
+			{Method: "dmarc", Value: "fail", Properties: []Property{{PTypeHeader, "from", value}}},
+		}}
+		checkFormat(t, field, field.Format())
+	})
+}

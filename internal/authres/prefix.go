@@ -1,0 +1,61 @@
+package authres
+
+import (
+	"slices"
+	"strings"
+)
+
+// Lengths of a header.b value: RFC 6008 §4 asks for at least eight characters;
+// signatures that agree in so many more are copies of each other.
+const (
+	minPrefix = 8
+	maxPrefix = 64
+)
+
+// SignaturePrefixes returns, for the b= value of each of a message's
+// signatures, the header.b value that tells its result from the others':
+// its first eight characters, or as many as it takes, at most 64 (RFC 6008
+// §4). White space in the values is ignored.
+func SignaturePrefixes(signatures []string) []string {
+	out := make([]string, len(signatures))
+	order := make([]int, len(signatures))
+	for i, s := range signatures {
+		out[i] = squeeze(s, maxPrefix)
+		order[i] = i
+	}
+	// In sorted order the longest common prefix is shared with a neighbour.
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(out[a], out[b]) })
+	need := make([]int, len(signatures))
+	for i, at := range order {
+		need[at] = max(need[at], minPrefix)
+		if i > 0 {
+			prev := order[i-1]
+			n := common(out[prev], out[at]) + 1
+			need[prev], need[at] = max(need[prev], n), max(need[at], n)
+		}
+	}
+	for i, s := range out {
+		out[i] = s[:min(len(s), need[i])]
+	}
+	return out
+}
+
+// squeeze returns the first n octets of s that are no white space.
+func squeeze(s string, n int) string {
+	b := make([]byte, 0, n)
+	for i := 0; i < len(s) && len(b) < n; i++ {
+		if strings.IndexByte(" \t\r\n", s[i]) < 0 {
+			b = append(b, s[i])
+		}
+	}
+	return string(b)
+}
+
+// common returns the length of the longest common prefix.
+func common(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}

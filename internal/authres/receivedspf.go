@@ -1,0 +1,63 @@
+package authres
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// ReceivedSPFName is the name of the header field that FormatReceivedSPF
+// writes the value of.
+const ReceivedSPFName = "Received-SPF"
+
+// ReceivedSPF is what a Received-SPF field records (RFC 7208 §9.1). Empty
+// values are left out, but for an empty EnvelopeFrom, which is the null
+// reverse-path.
+type ReceivedSPF struct {
+	Result       string     // the RFC's word: pass, fail, softfail, neutral, none, temperror, permerror
+	Comment      string     // prose for people, of ours
+	Receiver     string     // host name of the verifier
+	ClientIP     netip.Addr // address of the SMTP client
+	EnvelopeFrom string     // envelope sender
+	HELO         string     // HELO or EHLO argument
+	Identity     string     // the identity checked: mailfrom or helo
+	Mechanism    string     // the mechanism that matched
+	Problem      string     // why temperror or permerror
+	UTF8         bool       // as in Field
+}
+
+// FormatReceivedSPF returns the value of a Received-SPF field as it goes on
+// the wire, beginning with a space and folded by CRLF SP. Values are dot-atoms
+// or quoted-strings and made safe as [Field.Format] does.
+func FormatReceivedSPF(r ReceivedSPF) string {
+	items := []string{cleanKeyword(r.Result)}
+	if r.Comment != "" {
+		items = append(items, comment(cleanText(r.Comment, r.UTF8)))
+	}
+	ip := ""
+	if r.ClientIP.IsValid() {
+		ip = r.ClientIP.Unmap().WithZone("").String()
+	}
+	for _, kv := range []struct{ key, value string }{
+		{"receiver", r.Receiver},
+		{"client-ip", ip},
+		{"envelope-from", r.EnvelopeFrom},
+		{"helo", r.HELO},
+		{"identity", r.Identity},
+		{"mechanism", r.Mechanism},
+		{"problem", r.Problem},
+	} {
+		if kv.value == "" && kv.key != "envelope-from" {
+			continue
+		}
+		value := cleanText(kv.value, r.UTF8)
+		// The grammar wants a dot-atom, which may hold '='; what is no token
+		// is quoted all the same.
+		if !isDotAtom(value) || !isToken(value) {
+			value = quote(value)
+		}
+		items = append(items, kv.key+"="+value+";")
+	}
+	var b strings.Builder
+	writeFrom(&b, items, len(ReceivedSPFName)+len(":"))
+	return b.String()
+}

@@ -1,0 +1,226 @@
+package authres
+
+import "strings"
+
+// parser is a cursor over one field value.
+type parser struct {
+	s   string
+	pos int
+	// comment is the first comment met since it was last set to nil.
+	comment *string
+}
+
+func (p *parser) fail(msg string) error { return &SyntaxError{p.pos, msg} }
+
+func (p *parser) atEnd() bool { return p.pos >= len(p.s) }
+
+// next returns the octet at the cursor, 0 at the end.
+func (p *parser) next() byte {
+	if p.atEnd() {
+		return 0
+	}
+	return p.s[p.pos]
+}
+
+func (p *parser) expect(c byte) error {
+	if p.atEnd() || p.s[p.pos] != c {
+		return p.fail("expected '" + string(c) + "'")
+	}
+	p.pos++
+	return nil
+}
+
+// fold moves over CRLF when white space follows it (RFC 5322 §3.2.2, FWS).
+func (p *parser) fold() bool {
+	rest := p.s[p.pos:]
+	if len(rest) < 3 || rest[:2] != "\r\n" || rest[2] != ' ' && rest[2] != '\t' {
+		return false
+	}
+	p.pos += 2
+	return true
+}
+
+// cfws reads [CFWS] (RFC 5322 §3.2.2).
+func (p *parser) cfws() error {
+	for !p.atEnd() {
+		switch c := p.s[p.pos]; c {
+		case ' ', '\t':
+			p.pos++
+		case '\r':
+			if !p.fold() {
+				return p.fail("bare CR, or CRLF without white space after it")
+			}
+		case '(':
+			text, err := p.readComment()
+			if err != nil {
+				return err
+			}
+			if p.comment == nil {
+				p.comment = &text
+			}
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// readComment returns a comment's text without the outer parentheses and the
+// backslashes of quoted-pairs. Nesting is counted, not followed by recursion.
+func (p *parser) readComment() (string, error) {
+	var b strings.Builder
+	depth := 0
+	for !p.atEnd() {
+		c := p.s[p.pos]
+		switch {
+		case c == '\r' && p.fold():
+			continue
+		case c == '\\':
+			if err := p.quotedPair(&b); err != nil {
+				return "", err
+			}
+			continue
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case isControl(c):
+			return "", p.fail("control character in a comment")
+		}
+		p.pos++
+		if depth == 0 {
+			return b.String(), nil
+		}
+		if c != '(' || depth > 1 {
+			b.WriteByte(c)
+		}
+	}
+	return "", p.fail("comment without an end")
+}
+
+// quotedString reads a quoted-string and returns what it stands for.
+func (p *parser) quotedString() (string, error) {
+	var b strings.Builder
+	p.pos++
+	for !p.atEnd() {
+		c := p.s[p.pos]
+		switch {
+		case c == '\r' && p.fold():
+			continue
+		case c == '\\':
+			if err := p.quotedPair(&b); err != nil {
+				return "", err
+			}
+			continue
+		case isControl(c):
+			return "", p.fail("control character in a quoted-string")
+		}
+		p.pos++
+		if c == '"' {
+			return b.String(), nil
+		}
+		b.WriteByte(c)
+	}
+	return "", p.fail("quoted-string without an end")
+}
+
+func (p *parser) quotedPair(b *strings.Builder) error {
+	p.pos++
+	if p.atEnd() || isControl(p.s[p.pos]) {
+		return p.fail("backslash before no character")
+	}
+	b.WriteByte(p.s[p.pos])
+	p.pos++
+	return nil
+}
+
+// isControl reports what may stand in no comment or quoted-string; HTAB may.
+func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
+
+// keyword reads RFC 5321's Keyword: letters, digits and hyphens that do not
+// end in a hyphen.
+func (p *parser) keyword() (string, error) {
+	start := p.pos
+	for !p.atEnd() && (isAlnum(p.s[p.pos]) || p.s[p.pos] == '-') {
+		p.pos++
+	}
+	word := p.s[start:p.pos]
+	if word == "" || word[len(word)-1] == '-' {
+		p.pos = start
+		return "", p.fail("expected a keyword")
+	}
+	return word, nil
+}
+
+func (p *parser) keywordCFWS() (string, error) {
+	word, err := p.keyword()
+	if err != nil {
+		return "", err
+	}
+	return word, p.cfws()
+}
+
+// value reads token / quoted-string (RFC 2045 §5.1).
+func (p *parser) value() (string, error) {
+	if p.next() == '"' {
+		return p.quotedString()
+	}
+	start := p.pos
+	for !p.atEnd() && isTokenChar(p.s[p.pos]) {
+		p.pos++
+	}
+	if start == p.pos {
+		return "", p.fail("expected a value")
+	}
+	return p.s[start:p.pos], nil
+}
+
+// pvalue reads value / [[local-part] "@"] domain-name. A quoted local part
+// keeps its quotes.
+func (p *parser) pvalue() (string, error) {
+	if p.next() == '"' {
+		local, err := p.quotedString()
+		if err != nil || p.next() != '@' {
+			return local, err
+		}
+		p.pos++
+		start := p.pos
+		domain := p.run()
+		if !isDomainName(domain) {
+			p.pos = start
+			return "", p.fail("expected a domain")
+		}
+		return quote(local) + "@" + domain, nil
+	}
+	start := p.pos
+	v := p.run()
+	if local, domain, ok := strings.Cut(v, "@"); ok {
+		if (local == "" || isDotAtom(local)) && isDomainName(domain) {
+			return v, nil
+		}
+	} else if isLooseToken(v) || isDomainName(v) {
+		return v, nil
+	}
+	p.pos = start
+	return "", p.fail("expected a property value")
+}
+
+// run reads what could belong to an unquoted property value.
+func (p *parser) run() string {
+	start := p.pos
+	for !p.atEnd() && (isAtext(p.s[p.pos]) || p.s[p.pos] == '.' || p.s[p.pos] == '@') {
+		p.pos++
+	}
+	return p.s[start:p.pos]
+}
+
+// isLooseToken reports a token that may also hold '/' and '=', as unquoted
+// base64 does.
+func isLooseToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !isTokenChar(c) && c != '/' && c != '=' {
+			return false
+		}
+	}
+	return s != ""
+}

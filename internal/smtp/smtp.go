@@ -1,0 +1,153 @@
+// Package smtp builds the SMTP replies with which a message is turned away
+// (RFC 5321 §4.2, RFC 3463).
+//
+// A text may hold what a stranger wrote, a domain say; [New] makes it safe to
+// send. An MTA refuses or rewrites a malformed milter reply, and some then
+// accept the message, so [Reply.Validate] is strict. The '%' that milters must
+// double is not this package's matter: the milter adapter escapes it.
+package smtp
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Reply codes (RFC 5321 §4.2.3).
+const (
+	CodeUnavailable = 421 // the service closes the channel: shutting down, too busy
+	CodeLocalError  = 451 // temporary: try again later
+	CodeRefused     = 550 // permanent: refused for policy reasons
+	CodeTooBig      = 552 // permanent: over a limit of size
+)
+
+// Enhanced status codes (RFC 3463 and its registry). The first digit repeats
+// the reply code's class.
+const (
+	EnhancedSystem        = "4.3.0"  // X.3.0: other mail system status; local trouble
+	EnhancedUnavailable   = "4.3.2"  // X.3.2: system not accepting network messages
+	EnhancedTooBig        = "5.3.4"  // X.3.4: message too big for system
+	EnhancedRefused       = "5.7.1"  // X.7.1: delivery not authorized, message refused
+	EnhancedDeferred      = "4.7.1"  // X.7.1, temporary
+	EnhancedKeyTempError  = "4.7.5"  // X.7.5: cryptographic failure; a key could not be fetched now (RFC 6376 §6.1.2)
+	EnhancedNoDKIM        = "5.7.20" // RFC 7372 §3.1: no passing DKIM signature found
+	EnhancedBadDKIM       = "5.7.21" // RFC 7372 §3.1: no acceptable DKIM signature found
+	EnhancedNoAuthorDKIM  = "5.7.22" // RFC 7372 §3.1: no valid author-matched DKIM signature found
+	EnhancedSPFFail       = "5.7.23" // RFC 7372 §3.2: SPF validation failed
+	EnhancedSPFPermError  = "5.7.24" // RFC 7372 §3.2: SPF validation error
+	EnhancedSPFTempError  = "4.7.24" // RFC 7372 §3.2, temporary: the policy could not be fetched now
+	EnhancedReverseDNS    = "5.7.25" // RFC 7372 §3.3: reverse DNS validation failed
+	EnhancedMultiple      = "5.7.26" // RFC 7372 §3.4: multiple authentication checks failed
+	EnhancedMultipleTemp  = "4.7.26" // RFC 7372 §3.4, temporary
+	EnhancedARCValidation = "5.7.29" // RFC 8617 §10.3: ARC validation failure
+)
+
+// MaxLen is the longest reply in octets: RFC 5321 §4.5.3.1.5 allows 512 with
+// the CRLF.
+const MaxLen = 510
+
+// cutMark ends a text that was too long, so that nobody takes what is left for
+// the whole.
+const cutMark = "..."
+
+// Reply is one line of SMTP reply, without its CRLF.
+type Reply struct {
+	// Code is 400 to 559.
+	Code int `json:"code"`
+	// Enhanced is the RFC 3463 status code, of the same class as Code.
+	Enhanced string `json:"enhanced"`
+	// Text is printable ASCII.
+	Text string `json:"text"`
+}
+
+// Reasons for which Validate refuses a reply.
+var (
+	ErrCode     = errors.New("smtp: reply code is not 4yz or 5yz")
+	ErrEnhanced = errors.New("smtp: malformed enhanced status code")
+	ErrClass    = errors.New("smtp: reply code and enhanced status code differ in class")
+	ErrText     = errors.New("smtp: reply text is empty or holds an octet that is not printable ASCII")
+	ErrLength   = errors.New("smtp: reply is longer than 510 octets")
+)
+
+// New returns a reply whose text is safe to send whatever it holds: every
+// character that is not printable ASCII becomes '?', and a text too long for
+// one line is cut and ends in "...". Code and enhanced code are the program's
+// own and are left as they are; Validate judges them.
+func New(code int, enhanced, text string) Reply {
+	room := MaxLen - len(strconv.Itoa(code)) - len(enhanced) - 2
+	return Reply{Code: code, Enhanced: enhanced, Text: clean(text, max(room, len(cutMark)))}
+}
+
+// clean stops reading as soon as room is used up: the text may be of any size.
+func clean(text string, room int) string {
+	text = strings.TrimSpace(text)
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		c, size := rune(text[i]), 1
+		if c >= utf8.RuneSelf {
+			c, size = utf8.DecodeRuneInString(text[i:])
+		}
+		if c < ' ' || c > '~' {
+			c = '?'
+		}
+		if b.Len() == room {
+			return b.String()[:room-len(cutMark)] + cutMark
+		}
+		b.WriteByte(byte(c))
+		i += size
+	}
+	return b.String()
+}
+
+// Validate reports why an MTA would refuse or rewrite the reply, or nil.
+func (r Reply) Validate() error {
+	// RFC 5321 §4.2: the second digit is 0 to 5.
+	if r.Code < 400 || r.Code > 559 || r.Code/10%10 > 5 {
+		return fmt.Errorf("%w: %d", ErrCode, r.Code)
+	}
+	if !validEnhanced(r.Enhanced) {
+		return fmt.Errorf("%w: %q", ErrEnhanced, r.Enhanced)
+	}
+	if int(r.Enhanced[0]-'0') != r.Code/100 {
+		return fmt.Errorf("%w: %d %s", ErrClass, r.Code, r.Enhanced)
+	}
+	if strings.TrimSpace(r.Text) == "" {
+		return ErrText
+	}
+	for i := 0; i < len(r.Text); i++ {
+		if r.Text[i] < ' ' || r.Text[i] > '~' {
+			return fmt.Errorf("%w: octet %d is 0x%02x", ErrText, i, r.Text[i])
+		}
+	}
+	if n := len(r.String()); n > MaxLen {
+		return fmt.Errorf("%w: %d", ErrLength, n)
+	}
+	return nil
+}
+
+// validEnhanced checks RFC 3463 §2: class "." subject "." detail, one to three
+// digits each and no leading zeros.
+func validEnhanced(s string) bool {
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 || len(parts[0]) != 1 || (parts[0] != "4" && parts[0] != "5") {
+		return false
+	}
+	for _, p := range parts[1:] {
+		if p == "" || len(p) > 3 || (len(p) > 1 && p[0] == '0') {
+			return false
+		}
+		for i := 0; i < len(p); i++ {
+			if p[i] < '0' || p[i] > '9' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// String returns the reply as sent, without the CRLF.
+func (r Reply) String() string {
+	return strconv.Itoa(r.Code) + " " + r.Enhanced + " " + r.Text
+}
