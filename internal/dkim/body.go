@@ -212,23 +212,38 @@ func (c *canonicalizer) writeSimple(p []byte) {
 
 // writeRelaxed works line by line (RFC 6376 §3.4.4).
 func (c *canonicalizer) writeRelaxed(p []byte) {
+	if !c.wsp && bytes.IndexByte(p, ' ') < 0 && bytes.IndexByte(p, '\t') < 0 {
+		c.writeSimple(p) // base64, the bulk of large mail: nothing to reduce
+		return
+	}
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\r')
 		if i < 0 {
 			c.text(p)
 			return
 		}
-		c.text(p[:i])
+		if i > 0 {
+			c.text(p[:i])
+			p = p[i:]
+		}
+		n := 1 // a run of CRs: all but the last are content
+		for n < len(p) && p[n] == '\r' {
+			n++
+		}
+		if n > 1 {
+			c.emit(p[:n-1])
+			p = p[n-1:]
+		}
 		switch {
-		case i+1 == len(p):
+		case len(p) == 1:
 			c.cr = true
 			return
-		case p[i+1] == '\n':
+		case p[1] == '\n':
 			c.endLine()
-			p = p[i+2:]
+			p = p[2:]
 		default:
-			c.emit(p[i : i+1])
-			p = p[i+1:]
+			c.emit(p[:1])
+			p = p[1:]
 		}
 	}
 }
