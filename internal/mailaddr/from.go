@@ -1,0 +1,131 @@
+package mailaddr
+
+import (
+	"fmt"
+	"strings"
+
+	"sekimori/internal/dns"
+)
+
+// Bounds on what a stranger writes into a From field.
+const (
+	// MaxFromLen is in octets. Postfix itself cuts header fields at 60,000.
+	MaxFromLen = 64 << 10
+	// MaxMailboxes bounds the authors of one message; people sign in dozens,
+	// attacks on verifiers in thousands.
+	MaxMailboxes = 100
+	// MaxCommentDepth bounds nested comments; clients never nest any.
+	MaxCommentDepth = 10
+)
+
+// Kind says why a From field names no single author domain.
+type Kind string
+
+// The kinds of refusal; the package documentation lists what falls under each.
+const (
+	KindMissing         Kind = "missing"
+	KindMultipleFields  Kind = "multiple_fields"
+	KindMultipleDomains Kind = "multiple_domains"
+	KindNoAddress       Kind = "no_address"
+	KindMalformed       Kind = "malformed"
+	KindAmbiguous       Kind = "ambiguous"
+	KindTooLarge        Kind = "too_large"
+)
+
+// FromError is a refusal of ParseFrom. Its text holds nothing the sender
+// wrote, so it may be shown in an SMTP reply.
+type FromError struct {
+	Kind   Kind   `json:"kind"`
+	Offset int    `json:"offset"` // octets from the start of the field's value
+	Detail string `json:"detail"`
+}
+
+// Error implements error.
+func (e *FromError) Error() string {
+	return fmt.Sprintf("mailaddr: From field %s at octet %d: %s", strings.ReplaceAll(string(e.Kind), "_", " "), e.Offset, e.Detail)
+}
+
+// Mailbox is one author (RFC 5322 §3.4).
+type Mailbox struct {
+	// DisplayName is the phrase, or the comment of an old-style address, with
+	// encoded words decoded where their charset is known; always valid UTF-8,
+	// otherwise exactly as hostile as the sender made it.
+	DisplayName string `json:"display_name,omitempty"`
+	// Local is the local part without quotes.
+	Local string `json:"local"`
+	// Domain is never empty.
+	Domain dns.Name `json:"domain"`
+}
+
+// String returns the address in the form of [Path.String], without the display
+// name.
+func (m Mailbox) String() string { return Path{Local: m.Local, Domain: m.Domain}.String() }
+
+// From is what a message says of its authors.
+type From struct {
+	Mailboxes []Mailbox `json:"mailboxes,omitempty"`
+	// AuthorDomain is the one domain all mailboxes share (RFC 9989 §3.2.2);
+	// "" beside an error.
+	AuthorDomain dns.Name `json:"author_domain,omitempty"`
+	// Domains are the distinct domains in order of appearance.
+	Domains []dns.Name `json:"domains,omitempty"`
+}
+
+// ParseFrom reads the values of all From fields of a message, each as in
+// message.Field: raw octets after the colon, folds as CRLF. A non-nil
+// error is a [*FromError]; beside KindMultipleDomains the From lists every
+// mailbox, for a receiver that goes on with each (RFC 9989 §11.5), beside any
+// other kind it is empty.
+func ParseFrom(values []string) (From, error) {
+	switch {
+	case len(values) == 0:
+		return From{}, &FromError{KindMissing, 0, "there is no From field"}
+	case len(values) > 1: // RFC 5322 §3.6: exactly one
+		return From{}, &FromError{KindMultipleFields, 0, fmt.Sprintf("there are %d From fields", len(values))}
+	case len(values[0]) > MaxFromLen:
+		return From{}, &FromError{KindTooLarge, MaxFromLen, "the field is longer than 65536 octets"}
+	}
+	if err := checkOctets(values[0]); err != nil {
+		return From{}, err
+	}
+	p := newParser(values[0])
+	if err := p.list(); err != nil {
+		return From{}, err
+	}
+	from := From{Mailboxes: p.boxes}
+	seen := make(map[dns.Name]bool, len(p.boxes))
+	for _, m := range p.boxes {
+		if !seen[m.Domain] {
+			seen[m.Domain] = true
+			from.Domains = append(from.Domains, m.Domain)
+		}
+	}
+	if len(from.Domains) > 1 {
+		return from, &FromError{KindMultipleDomains, p.secondDomain(), fmt.Sprintf("the authors are of %d domains", len(from.Domains))}
+	}
+	from.AuthorDomain = from.Domains[0]
+	return from, nil
+}
+
+// checkOctets refuses what no header field may hold (RFC 5322 §2.2): where a
+// client stops at NUL, or takes a lone CR for the end of the line, it sees
+// another author than we do. ESC is among them: in unencoded ISO-2022-JP any
+// octet may be half of a character.
+func checkOctets(s string) error {
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == 0:
+			return &FromError{KindMalformed, i, "NUL octet"}
+		case c == '\r':
+			if i+2 >= len(s) || s[i+1] != '\n' || !isWSP(s[i+2]) {
+				return &FromError{KindMalformed, i, "CR that is no part of a fold"}
+			}
+			i++
+		case c == '\n':
+			return &FromError{KindMalformed, i, "bare LF"}
+		case c < ' ' && c != '\t', c == 0x7f:
+			return &FromError{KindMalformed, i, "control octet"}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package mailaddr
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// fromCase is a block of a file in testdata/from.
+type fromCase struct {
+	file, why, want string
+	values          []string
+}
+
+func fromCases(tb testing.TB) []fromCase {
+	tb.Helper()
+	files, err := filepath.Glob("testdata/from/*.txt")
+	if err != nil || len(files) == 0 {
+		tb.Fatalf("no case files: %v", err)
+	}
+	var cases []fromCase
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		c := fromCase{file: filepath.Base(file)}
+		sc := bufio.NewScanner(f)
+		for sc.Scan() {
+			key, value, _ := strings.Cut(sc.Text(), ": ")
+			switch key {
+			case "why":
+				c = fromCase{file: filepath.Base(file), why: value}
+			case "value":
+				s, err := strconv.Unquote(value)
+				if err != nil {
+					tb.Fatalf("%s: %s: %v", file, value, err)
+				}
+				c.values = append(c.values, s)
+			case "want":
+				c.want = value
+				cases = append(cases, c)
+			default:
+				if key != "" && key[0] != '#' {
+					tb.Fatalf("%s: unknown line %q", file, sc.Text())
+				}
+			}
+		}
+		if err := errors.Join(sc.Err(), f.Close()); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return cases
+}
+
+// outcome renders a result in the notation of the case files.
+func outcome(f From, err error) string {
+	var fe *FromError
+	if errors.As(err, &fe) {
+		return "error " + string(fe.Kind) + " " + strconv.Itoa(fe.Offset)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	s := "ok " + string(f.AuthorDomain)
+	for _, m := range f.Mailboxes {
+		s += " | "
+		if m.DisplayName != "" {
+			s += m.DisplayName + " "
+		}
+		s += "<" + m.Local + "@" + string(m.Domain) + ">"
+	}
+	return s
+}
+
+func TestParseFrom(t *testing.T) {
+	for _, c := range fromCases(t) {
+		t.Run(c.file+"/"+c.why, func(t *testing.T) {
+			f, err := ParseFrom(c.values)
+			got := outcome(f, err)
+			if got != c.want && !strings.HasPrefix(got, c.want+" ") {
+				t.Errorf("ParseFrom(%q)\n got %s (%v)\nwant %s", c.values, got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestParseFromMultipleDomains(t *testing.T) {
+	f, err := ParseFrom([]string{" A <a@one.example>, b@two.example, c@ONE.example"})
+	var fe *FromError
+	if !errors.As(err, &fe) || fe.Kind != KindMultipleDomains {
+		t.Fatalf("got %v", err)
+	}
+	if f.AuthorDomain != "" {
+		t.Errorf("author domain %q beside an error", f.AuthorDomain)
+	}
+	if len(f.Mailboxes) != 3 || len(f.Domains) != 2 || f.Domains[0] != "one.example" || f.Domains[1] != "two.example" {
+		t.Errorf("got %+v", f)
+	}
+}
+
+func TestParseFromBounds(t *testing.T) {
+	fill := func(prefix, unit, suffix string) string {
+		return prefix + strings.Repeat(unit, (MaxFromLen-len(prefix)-len(suffix))/len(unit)) + suffix
+	}
+	cases := []struct{ why, value, want string }{
+		{"longest field", fill(" x", "x", " <a@b.example>"), "ok b.example"},
+		{"one octet more", strings.Repeat("x", MaxFromLen+1), "error too_large 65536"},
+		{"100 mailboxes", strings.Repeat("a@b.example,", 100), "ok b.example"},
+		{"101 mailboxes", strings.Repeat("a@b.example,", 101), "error too_large 1200"},
+		{"comments side by side", fill(" ", "()", "<a@b.example>"), "ok b.example"},
+		{"comments nested", fill("", "(", ""), "error too_large 10"},
+		{"quotes side by side", fill(" ", `""`, "<a@b.example>"), "ok b.example"},
+		{"backslashes", fill(` "`, `\\`, `" <a@b.example>`), "ok b.example"},
+		{"commas", fill("", ",", "a@b.example"), "ok b.example"},
+		{"at signs", fill("a", "@", ""), "error ambiguous 2"},
+		{"angle brackets", fill("", "<", ""), "error malformed 1"},
+		{"beginnings of encoded words", fill(`"`, "=?a?q? ", `?=" <a@b.example>`), "ok b.example"},
+		{"half encoded words", fill(`"`, "=?", `" <a@b.example>`), "ok b.example"},
+		{"words of no encoding", fill(`"`, "=?a?x? ", `?=" <a@b.example>`), "ok b.example"},
+		{"encoded words", fill("", "=?utf-8?b?YQ==?= ", "<a@b.example>"), "ok b.example"},
+		{"encoded angle brackets", fill("", "=?utf-8?b?PA==?= ", "<a@b.example>"), "ok b.example"},
+		{"square brackets", fill("", "[", ""), "error malformed 0"},
+		{"long local part", fill("<", "a", "@b.example>"), "ok b.example"},
+		{"long domain", fill("<a@", "b.", "example>"), "error malformed 3"},
+		{"long label", fill("<a@", "例", ">"), "error malformed 3"},
+	}
+	for _, c := range cases {
+		t.Run(c.why, func(t *testing.T) {
+			f, err := ParseFrom([]string{c.value})
+			got := outcome(f, err)
+			if !strings.HasPrefix(got, c.want) {
+				t.Errorf("got %.100s (%v), want %s", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestFromErrorJSON(t *testing.T) {
+	_, err := ParseFrom([]string{" a@b.example <c@d.example>"})
+	got, jerr := json.Marshal(err)
+	if jerr != nil {
+		t.Fatal(jerr)
+	}
+	want := `{"kind":"ambiguous","offset":1,"detail":"unquoted address of another domain in a display name"}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if text := err.Error(); text != "mailaddr: From field ambiguous at octet 1: unquoted address of another domain in a display name" {
+		t.Errorf("text %q", text)
+	}
+}
+
+func TestFromJSON(t *testing.T) {
+	f, err := ParseFrom([]string{` "A" <"x..y"@Example.com>`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"mailboxes":[{"display_name":"A","local":"x..y","domain":"example.com"}],"author_domain":"example.com","domains":["example.com"]}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func BenchmarkParseFrom(b *testing.B) {
+	values := []string{" =?utf-8?B?6Zai5a6I?= News (x)\r\n <news@mail.example.com>"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseFrom(values); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseFromHostile(b *testing.B) {
+	value := `"` + strings.Repeat("=?a?q? ", 9000) + `?=" <a@b.example>`
+	b.SetBytes(int64(len(value)))
+	for b.Loop() {
+		if _, err := ParseFrom([]string{value}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

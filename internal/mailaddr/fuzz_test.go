@@ -1,0 +1,102 @@
+package mailaddr
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// FuzzParseFrom holds every accepted field to what a verifier relies on.
+func FuzzParseFrom(f *testing.F) {
+	for _, c := range fromCases(f) {
+		for _, v := range c.values {
+			f.Add(v)
+		}
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		from, err := ParseFrom([]string{value})
+		if err != nil {
+			var fe *FromError
+			if !errors.As(err, &fe) || fe.Detail == "" || fe.Offset < 0 || fe.Offset > len(value) {
+				t.Fatalf("bad error %#v", err)
+			}
+			if from.AuthorDomain != "" || len(from.Mailboxes) > 0 && fe.Kind != KindMultipleDomains {
+				t.Fatalf("%+v beside %v", from, err)
+			}
+			return
+		}
+		if from.AuthorDomain == "" || len(from.Domains) != 1 || len(from.Mailboxes) == 0 || len(from.Mailboxes) > MaxMailboxes {
+			t.Fatalf("accepted %+v", from)
+		}
+		lower := strings.ToLower(value)
+		for label := range strings.SplitSeq(string(from.AuthorDomain), ".") {
+			u, _ := idna.Punycode.ToUnicode(label)
+			if !strings.Contains(lower, label) && !strings.Contains(lower, u) {
+				t.Fatalf("label %q is not in the input", label)
+			}
+		}
+		var canonical strings.Builder
+		for i, m := range from.Mailboxes {
+			if m.Domain != from.AuthorDomain {
+				t.Fatalf("mailbox of %q, author domain %q", m.Domain, from.AuthorDomain)
+			}
+			if !strings.Contains(value, m.Local) || !utf8.ValidString(m.DisplayName) {
+				t.Fatalf("mailbox %+q", m)
+			}
+			if i > 0 {
+				canonical.WriteString(", ")
+			}
+			canonical.WriteString("<" + m.Local + "@" + string(m.Domain) + ">")
+		}
+		if canonical.Len() > MaxFromLen {
+			return // addresses without brackets or spaces are shorter
+		}
+		again, err := ParseFrom([]string{canonical.String()})
+		if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
+			t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
+		}
+		for i, m := range again.Mailboxes {
+			if m.Local != from.Mailboxes[i].Local {
+				t.Fatalf("canonical %q gives %+q, want %+q", canonical.String(), m, from.Mailboxes[i])
+			}
+		}
+	})
+}
+
+// FuzzParsePath checks that what is shown is harmless and means the same.
+func FuzzParsePath(f *testing.F) {
+	for _, s := range []string{"", "<>", "<a@b.example>", `<"a\"b"@b.example>`, "<@x,@y:a@b.example>", "<a@[192.0.2.1]>", "<用@例え.jp>", "<postmaster>", `"\`, "<(a@b>", "<a@b'@c>"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := ParsePath(s)
+		if err != nil {
+			if p != (Path{}) {
+				t.Fatalf("%+v beside %v", p, err)
+			}
+			return
+		}
+		shown := p.String()
+		for i := 0; i < len(shown); i++ {
+			if shown[i] < ' ' || shown[i] > '~' {
+				t.Fatalf("String() = %q", shown)
+			}
+		}
+		if p.Null != (shown == "<>") {
+			t.Fatalf("%+v shown as %q", p, shown)
+		}
+		if !isASCII(p.Local) || len(shown) > MaxPathLen-2 {
+			return
+		}
+		again, err := ParsePath("<" + strings.TrimSuffix(strings.TrimPrefix(shown, "<"), ">") + ">")
+		if p.Local == "" && !p.Null && p.Domain == "" && p.DomainRaw == "" {
+			return // `""`, which names nobody
+		}
+		if err != nil || again.Local != p.Local || again.Domain != p.Domain || again.Null != p.Null {
+			t.Fatalf("%q shown as %q gives %+v, %v; want %+v", s, shown, again, err, p)
+		}
+	})
+}

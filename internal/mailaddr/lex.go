@@ -1,0 +1,141 @@
+package mailaddr
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// tokenKind tells the lexical tokens of RFC 5322 §3.2 apart.
+type tokenKind uint8
+
+const (
+	tokEnd     tokenKind = iota
+	tokAtom              // run of atext, dots and 8-bit octets
+	tokQuoted            // quoted-string
+	tokComment           // comment
+	tokSpecial           // one octet that is none of the above
+)
+
+// token is a span of the input. Text is the content: without quotes or
+// parentheses, quoted pairs and folds undone.
+type token struct {
+	kind       tokenKind
+	start, end int
+	text       string
+	octet      byte // of a tokSpecial
+	// spaced and glued tell what was right before: white space or a fold, or
+	// the closing parenthesis of a comment.
+	spaced, glued bool
+}
+
+// lexer splits a field into tokens, each octet looked at once.
+type lexer struct {
+	s    string
+	pos  int
+	utf8 bool // the whole field is valid UTF-8
+	last tokenKind
+}
+
+func newLexer(s string) lexer { return lexer{s: s, utf8: utf8.ValidString(s)} }
+
+// next returns the next token; at the end it returns tokEnd for ever.
+func (l *lexer) next() (token, error) {
+	before := l.pos
+	for l.pos < len(l.s) && isFWS(l.s[l.pos]) {
+		l.pos++
+	}
+	t := token{start: l.pos, spaced: l.pos > before}
+	t.glued = l.last == tokComment && !t.spaced
+	var err error
+	switch {
+	case l.pos == len(l.s):
+		t.kind = tokEnd
+	case isAtom(l.s[l.pos]):
+		t.kind = tokAtom
+		for l.pos < len(l.s) && isAtom(l.s[l.pos]) {
+			l.pos++
+		}
+		t.text = l.s[t.start:l.pos]
+	case l.s[l.pos] == '"':
+		t.kind = tokQuoted
+		t.text, err = l.delimited('"', '"', "quoted string")
+	case l.s[l.pos] == '(':
+		t.kind = tokComment
+		t.text, err = l.delimited('(', ')', "comment")
+	default:
+		t.kind, t.octet = tokSpecial, l.s[l.pos]
+		l.pos++
+	}
+	t.end = l.pos
+	l.last = t.kind
+	return t, err
+}
+
+// delimited reads a quoted-string or a comment, which nests (RFC 5322 §3.2.2,
+// §3.2.4), from its opening octet at l.pos.
+func (l *lexer) delimited(open, closing byte, what string) (string, error) {
+	start := l.pos
+	depth := 1
+	var b strings.Builder
+	for l.pos++; l.pos < len(l.s); l.pos++ {
+		switch c := l.s[l.pos]; {
+		case c == '\\':
+			// In Shift_JIS and its like a backslash may be half of a character:
+			// a client that knows the charset sees no escape here.
+			if !l.utf8 {
+				return "", &FromError{KindAmbiguous, l.pos, "backslash among 8-bit octets that are no UTF-8"}
+			}
+			if l.pos+1 < len(l.s) && l.s[l.pos+1] != '\r' {
+				l.pos++
+			}
+			b.WriteByte(l.s[l.pos])
+		case c == closing: // first: a quote opens and closes with one octet
+			if depth--; depth == 0 {
+				l.pos++
+				return b.String(), nil
+			}
+			b.WriteByte(c)
+		case c == open:
+			if depth++; depth > MaxCommentDepth {
+				return "", &FromError{KindTooLarge, l.pos, "comments nested more than 10 deep"}
+			}
+			b.WriteByte(c)
+		case c == '\r' || c == '\n': // checkOctets let only folds through
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", &FromError{KindMalformed, start, what + " without an end"}
+}
+
+// bracketed skips plain text in square brackets, as in "[JIRA] Foo", from after
+// the opening one. A reader who takes it for a domain-literal skips the same
+// octets, so long as there are no quotes, comments or addresses in it.
+func (l *lexer) bracketed() (string, bool) {
+	start := l.pos
+	for ; l.pos < len(l.s); l.pos++ {
+		switch c := l.s[l.pos]; {
+		case c == ']':
+			text := l.s[start:l.pos]
+			l.pos++
+			return text, true
+		case isAtom(c), c == ' ', c == '\t', c == ':', c == '#':
+		default:
+			return "", false
+		}
+	}
+	return "", false
+}
+
+func isWSP(c byte) bool { return c == ' ' || c == '\t' }
+
+func isFWS(c byte) bool { return isWSP(c) || c == '\r' || c == '\n' }
+
+// isAtom reports atext (RFC 5322 §3.2.3, RFC 6532 §3.2) and the dot.
+func isAtom(c byte) bool {
+	switch {
+	case c >= 0x80, 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	return strings.IndexByte("!#$%&'*+-/=?^_`{|}~.", c) >= 0
+}

@@ -1,0 +1,335 @@
+package mailaddr
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"sekimori/internal/dns"
+)
+
+// parser reads the mailbox-list of RFC 5322 §3.4, one mailbox after the other.
+type parser struct {
+	lexer
+	boxes   []Mailbox
+	offsets []int // of each mailbox's address
+}
+
+func newParser(s string) *parser { return &parser{lexer: newLexer(s)} }
+
+// list reads the whole field.
+func (p *parser) list() error {
+	for {
+		more, err := p.mailbox()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	if len(p.boxes) == 0 {
+		return &FromError{KindNoAddress, 0, "the field names no author"}
+	}
+	return nil
+}
+
+// secondDomain returns where the first mailbox of another domain stands.
+func (p *parser) secondDomain() int {
+	for i, m := range p.boxes {
+		if m.Domain != p.boxes[0].Domain {
+			return p.offsets[i]
+		}
+	}
+	return 0
+}
+
+// addrSpec is an address as found: two spans of the input.
+type addrSpec struct {
+	local  token
+	domain string
+	start  int // of the address
+	at     int // of the domain
+}
+
+// element gathers what stands between two commas.
+type element struct {
+	words    int   // of the phrase, before an address
+	last     token // the last word
+	phrase   strings.Builder
+	comments strings.Builder
+	bare     *addrSpec // address without angle brackets
+	angle    *addrSpec
+	unsafe   int // where a comment holds an "@", or -1
+}
+
+// mailbox reads up to the next comma and reports whether there was one.
+func (p *parser) mailbox() (more bool, err error) {
+	e := element{unsafe: -1}
+	for {
+		t, err := p.next()
+		if err != nil {
+			return false, err
+		}
+		switch t.kind {
+		case tokEnd:
+			return false, p.finish(&e, t)
+		case tokComment:
+			err = e.comment(t)
+		case tokAtom, tokQuoted:
+			err = e.word(t)
+		default:
+			if t.octet == ',' {
+				return true, p.finish(&e, t)
+			}
+			err = p.special(&e, t)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+// word adds a word to the phrase; after an address there can be none.
+func (e *element) word(t token) error {
+	switch {
+	case e.angle != nil:
+		return &FromError{KindMalformed, t.start, "text after an address in angle brackets"}
+	case e.bare != nil:
+		return &FromError{KindAmbiguous, t.start, "text after an address without angle brackets"}
+	}
+	e.words++
+	e.last = t
+	if e.phrase.Len() > 0 {
+		e.phrase.WriteByte(' ')
+	}
+	e.phrase.WriteString(t.text)
+	return nil
+}
+
+// comment notes a comment. Many readers have no notion of comments
+// (CVE-2020-12272), so that nothing in one may look like an address in angle
+// brackets and none may touch an address without them.
+func (e *element) comment(t token) error {
+	if i := strings.IndexByte(t.text, '@'); i >= 0 {
+		if strings.ContainsAny(t.text, "<>") {
+			return &FromError{KindAmbiguous, t.start, "address in angle brackets within a comment"}
+		}
+		if e.unsafe < 0 {
+			e.unsafe = t.start
+		}
+	}
+	if e.bare != nil && e.angle == nil && !t.spaced && !t.glued {
+		return &FromError{KindAmbiguous, t.start, "comment that touches an address"}
+	}
+	if e.comments.Len() > 0 {
+		e.comments.WriteByte(' ')
+	}
+	e.comments.WriteString(t.text)
+	return nil
+}
+
+// special handles the octets that are no words.
+func (p *parser) special(e *element, t token) error {
+	switch t.octet {
+	case '@':
+		return p.bare(e, t)
+	case '<':
+		return p.angle(e, t)
+	case '[':
+		text, ok := p.bracketed()
+		if !ok {
+			return &FromError{KindMalformed, t.start, "square bracket outside quotes"}
+		}
+		return e.word(token{kind: tokSpecial, start: t.start, end: p.pos, text: "[" + text + "]"})
+	case ':':
+		return p.group(t)
+	case '\\': // Fig. 8d of "Composition Kills": "<a@b>\,<c@d>"
+		return &FromError{KindAmbiguous, t.start, "backslash outside quotes"}
+	}
+	return &FromError{KindMalformed, t.start, "stray special character"}
+}
+
+// group tells an empty group, which names nobody, from one with members, which
+// RFC 6854 allows but no client writes and many misread.
+func (p *parser) group(colon token) error {
+	t, err := p.next()
+	for err == nil && t.kind == tokComment {
+		t, err = p.next()
+	}
+	if err != nil {
+		return err
+	}
+	if t.kind == tokSpecial && t.octet == ';' && len(p.boxes) == 0 {
+		if t, err = p.next(); err == nil && t.kind == tokEnd {
+			return &FromError{KindNoAddress, colon.start, "the group has no members"}
+		}
+	}
+	return &FromError{KindAmbiguous, colon.start, "group syntax"}
+}
+
+// bare reads the domain of an address without angle brackets; t is its "@".
+// RFC 5322 §4.4 would allow CFWS around it; what stands there a reader without
+// that rule takes for something else.
+func (p *parser) bare(e *element, t token) error {
+	switch {
+	case e.angle != nil || e.bare != nil:
+		return &FromError{KindAmbiguous, t.start, `second "@" in one address`}
+	case e.words != 1 || e.last.kind == tokSpecial:
+		return &FromError{KindAmbiguous, t.start, `unquoted "@" in a display name`}
+	case t.spaced || t.glued:
+		return &FromError{KindAmbiguous, t.start, `white space or comment before "@"`}
+	case e.last.glued:
+		return &FromError{KindAmbiguous, e.last.start, "comment that touches an address"}
+	}
+	e.bare = &addrSpec{local: e.last, start: e.last.start, at: p.pos}
+	var err error
+	e.bare.domain, err = p.domainText()
+	return err
+}
+
+// angle reads what is in angle brackets; t is the opening one.
+func (p *parser) angle(e *element, t token) error {
+	if e.angle != nil {
+		return &FromError{KindMalformed, t.start, "second angle bracket in one mailbox"}
+	}
+	local, err := p.next()
+	if err != nil {
+		return err
+	}
+	switch {
+	case local.kind == tokAtom || local.kind == tokQuoted:
+	case local.kind == tokSpecial && local.octet == '>':
+		return &FromError{KindNoAddress, t.start, "the angle brackets are empty"}
+	case local.kind == tokSpecial && local.octet == '@': // obs-route
+		return &FromError{KindAmbiguous, local.start, "source route"}
+	case local.kind == tokComment:
+		return &FromError{KindAmbiguous, local.start, "comment within angle brackets"}
+	default:
+		return &FromError{KindMalformed, local.start, "angle brackets without an address"}
+	}
+	if p.pos == len(p.s) || p.s[p.pos] != '@' {
+		return &FromError{KindAmbiguous, p.pos, `local part not followed by "@"`}
+	}
+	p.pos++
+	e.angle = &addrSpec{local: local, start: local.start, at: p.pos}
+	if e.angle.domain, err = p.domainText(); err != nil {
+		return err
+	}
+	end, err := p.next()
+	if err != nil {
+		return err
+	}
+	switch {
+	case end.kind == tokSpecial && end.octet == '>':
+		return nil
+	case end.kind == tokEnd:
+		return &FromError{KindMalformed, t.start, "angle bracket without an end"}
+	}
+	return &FromError{KindAmbiguous, end.start, "something besides one address within angle brackets"}
+}
+
+// domainText returns the run of domain octets at the current position.
+func (p *parser) domainText() (string, error) {
+	start := p.pos
+	for p.pos < len(p.s) && isAtom(p.s[p.pos]) {
+		p.pos++
+	}
+	p.last = tokAtom
+	if p.pos > start {
+		return p.s[start:p.pos], nil
+	}
+	switch {
+	case p.pos == len(p.s) || p.s[p.pos] == '>' || p.s[p.pos] == ',':
+		return "", &FromError{KindMalformed, start, "address without a domain"}
+	case p.s[p.pos] == '[':
+		return "", &FromError{KindMalformed, start, "address literal for a domain"}
+	}
+	return "", &FromError{KindAmbiguous, start, `something besides a domain after "@"`}
+}
+
+// finish turns an element into a mailbox; t is the comma or the end.
+func (p *parser) finish(e *element, t token) error {
+	addr := e.angle
+	if addr == nil {
+		addr = e.bare
+	}
+	switch {
+	case addr == nil && e.words == 0: // obs-mbox-list has empty elements
+		return nil
+	case addr == nil:
+		return &FromError{KindMalformed, e.last.start, "text without an address"}
+	case e.angle == nil && e.unsafe >= 0:
+		return &FromError{KindAmbiguous, e.unsafe, `"@" in the comment of an address without angle brackets`}
+	case e.angle != nil && e.bare != nil && !strings.EqualFold(e.bare.domain, e.angle.domain):
+		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
+	case len(p.boxes) == MaxMailboxes:
+		return &FromError{KindTooLarge, addr.start, "more than 100 mailboxes"}
+	}
+	local, err := localPart(addr.local)
+	if err != nil {
+		return err
+	}
+	domain, err := authorDomain(addr.domain, addr.at)
+	if err != nil {
+		return err
+	}
+	display, ok := decodeWords(e.phrase.String(), addr.domain)
+	comments, ok2 := decodeWords(e.comments.String(), addr.domain)
+	if !ok || !ok2 {
+		return &FromError{KindAmbiguous, addr.start, "encoded word that decodes to an address or a control character"}
+	}
+	if e.angle == nil { // the phrase was the local part
+		display = comments
+	} else if e.bare != nil {
+		display = e.bare.local.text + "@" + e.bare.domain
+	}
+	p.boxes = append(p.boxes, Mailbox{DisplayName: strings.ToValidUTF8(display, "�"), Local: local, Domain: domain})
+	p.offsets = append(p.offsets, addr.start)
+	return nil
+}
+
+// localPart validates a local part. Dots are not judged: a..b@ and a.@ exist.
+func localPart(t token) (string, error) {
+	refuse := func(detail string) (string, error) { return "", &FromError{KindAmbiguous, t.start, detail} }
+	switch {
+	case !utf8.ValidString(t.text):
+		return "", &FromError{KindMalformed, t.start, "8-bit octets in an address that are no UTF-8"}
+	case strings.Contains(t.text, "=?"):
+		return refuse("encoded word in an address") // RFC 2047 §5 forbids it
+	case hasHidden(t.text):
+		return refuse("invisible character in an address")
+	case t.text == "":
+		return "", &FromError{KindMalformed, t.start, "address without a local part"}
+	}
+	if t.kind == tokQuoted {
+		// Readers that do not know quotes stop at the first such octet.
+		if t.end-t.start != len(t.text)+2 {
+			return refuse("quoted pair in a local part")
+		}
+		for i := 0; i < len(t.text); i++ {
+			if !isAtom(t.text[i]) {
+				return refuse("special character in a quoted local part")
+			}
+		}
+	}
+	return t.text, nil
+}
+
+// authorDomain validates a domain and brings it into A-labels (RFC 9989
+// §5.3.1). at is its offset.
+func authorDomain(text string, at int) (dns.Name, error) {
+	switch {
+	case !utf8.ValidString(text):
+		return "", &FromError{KindMalformed, at, "8-bit octets in an address that are no UTF-8"}
+	case hasHidden(text):
+		return "", &FromError{KindAmbiguous, at, "invisible character in an address"}
+	}
+	name, err := hostname(text)
+	if err != nil {
+		return "", &FromError{KindMalformed, at, "domain that is no host name"}
+	}
+	if !isULabelForm(text, name) {
+		return "", &FromError{KindAmbiguous, at, "internationalized domain that is not in its valid form"}
+	}
+	return name, nil
+}

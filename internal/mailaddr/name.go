@@ -1,0 +1,95 @@
+package mailaddr
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/idna"
+
+	"sekimori/internal/dns"
+)
+
+var errNotHostname = errors.New("mailaddr: domain is no host name")
+
+// hostname is dns.ParseHostname, but for single labels: root@localhost is
+// what a host's own mail says.
+func hostname(s string) (dns.Name, error) {
+	n, err := dns.ParseName(s)
+	if err != nil {
+		return "", err
+	}
+	if n == "" {
+		return "", errNotHostname
+	}
+	for i := 0; i < len(n); i++ {
+		c := n[i]
+		if c != '.' && c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return "", errNotHostname
+		}
+	}
+	return n, nil
+}
+
+// isULabelForm reports whether text, which parsed as name, says the same as
+// name's U-labels do (RFC 5890 §2.3.2.1). Mapping for look-up is more generous:
+// it turns full-width letters, ideographic stops and decomposed accents into a
+// name that a client might show, or look up, otherwise.
+func isULabelForm(text string, name dns.Name) bool {
+	if isASCII(text) {
+		return true
+	}
+	u, err := idna.Punycode.ToUnicode(string(name))
+	if err != nil {
+		return false
+	}
+	in, out := strings.Split(strings.TrimSuffix(text, "."), "."), strings.Split(u, ".")
+	asLabels := strings.Split(string(name), ".")
+	if len(in) != len(out) || len(in) != len(asLabels) {
+		return false
+	}
+	for i := range in {
+		want := out[i]
+		if isASCII(in[i]) {
+			want = asLabels[i] // ASCII labels stay what they are, xn-- or not
+		}
+		if strings.ToLower(in[i]) != want {
+			return false
+		}
+	}
+	return true
+}
+
+// hasHidden reports characters that are not seen, or move others about, or
+// look like the delimiters of an address.
+func hasHidden(s string) bool {
+	if isASCII(s) {
+		return false
+	}
+	for _, r := range s {
+		if r < 0x80 {
+			continue
+		}
+		if unicode.In(r, unicode.C, unicode.Z, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
+			return true
+		}
+		switch r {
+		case 0x2800, // braille blank
+			0xFF20, 0xFE6B, // @
+			0xFF1C, 0xFF1E, 0xFE64, 0xFE65, // < >
+			0xFF0C, 0xFE50, 0xFF1B, 0xFE54, // , ;
+			0xFF02, 0xFF08, 0xFF09: // " ( )
+			return true
+		}
+	}
+	return false
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
