@@ -1,0 +1,108 @@
+package dkim
+
+import (
+	"crypto/sha256"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"sekimori/internal/message"
+)
+
+func TestRelaxedField(t *testing.T) {
+	for _, tc := range []struct{ why, name, value, want string }{
+		{"RFC 6376 §3.4.5", "A", " X", "a:X"},
+		{"RFC 6376 §3.4.5, folded", "B ", " Y\t\r\n\tZ  ", "b:Y Z"},
+		{"nothing", "Subject", "", "subject:"},
+		{"white space only", "Subject", " \r\n\t ", "subject:"},
+		{"no space after the colon", "Subject", "x", "subject:x"},
+		{"a fold right after the colon", "Subject", "\r\n x", "subject:x"},
+		{"8-bit octets stay", "X-E", " \xffÉ ", "x-e:\xffÉ"},
+		{"a bare CR is content", "A", "x\r y", "a:x\r y"},
+		{"a bare LF is content", "A", "x\n y", "a:x\n y"},
+		{"a line end that is no fold is content", "A", "x\r\ny", "a:x\r\ny"},
+		{"a line end at the end too", "A", "x \r\n", "a:x \r\n"},
+		{"only SP and HTAB are white space", "A", "x\v\f\u00a0y", "a:x\v\f\u00a0y"},
+	} {
+		if got := string(appendRelaxed(nil, tc.name, tc.value)); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.why, got, tc.want)
+		}
+		if got := refHeader(Relaxed, tc.name, tc.value); got != tc.want {
+			t.Errorf("%s: the reference says %q, want %q", tc.why, got, tc.want)
+		}
+	}
+}
+
+func TestRelaxedFieldAgainstReference(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 5000 {
+		value := randomBody(r, r.IntN(20))
+		if got, want := string(appendRelaxed(nil, "N", value)), refHeader(Relaxed, "N", value); got != want {
+			t.Fatalf("%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
+// TestHeaderSelection is RFC 6376 §5.4.2.
+func TestHeaderSelection(t *testing.T) {
+	h := message.Header{
+		{Name: "DKIM-Signature", Value: " self; b=xx"},
+		{Name: "DKIM-Signature", Value: " other"},
+		{Name: "Received", Value: " 3"}, {Name: "received", Value: " 2"}, {Name: "RECEIVED", Value: " 1"},
+		{Name: "From", Value: " f"},
+	}
+	const self = "DKIM-Signature: self; b="
+	for _, tc := range []struct {
+		why   string
+		names string
+		want  string
+	}{
+		{"the lowest comes first", "received", "RECEIVED: 1\r\n"},
+		{"each is used once, upwards", "Received:from:Received", "RECEIVED: 1\r\nFrom: f\r\nreceived: 2\r\n"},
+		{"names without a field left add nothing", "Received:Received:Received:Received:Nope", "RECEIVED: 1\r\nreceived: 2\r\nReceived: 3\r\n"},
+		{"the signature itself was not there when it was made", "dkim-signature:dkim-signature", "DKIM-Signature: other\r\n"},
+	} {
+		got, _ := newFieldIndex(h).headerHash(Simple, strings.Split(tc.names, ":"), 0, span{9, 11})
+		if got != sha256.Sum256([]byte(tc.want+self)) {
+			t.Errorf("%s: not the hash of %q", tc.why, tc.want+self)
+		}
+	}
+	// The same with the signature in the middle of others.
+	h[0], h[1] = h[1], h[0]
+	got, _ := newFieldIndex(h).headerHash(Simple, []string{"dkim-signature"}, 1, span{9, 11})
+	if got != sha256.Sum256([]byte("DKIM-Signature: other\r\n"+self)) {
+		t.Error("a field above the signature is not found")
+	}
+}
+
+func TestAlteredByMTA(t *testing.T) {
+	for _, tc := range []struct {
+		why, value string
+		want       bool
+	}{
+		{"an ordinary field", " some text", false},
+		{"a folded one", " some\r\n text\r\n\tand more", false},
+		{"Postfix cuts at about 60,000 octets", strings.Repeat("x", truncatedLen), true},
+		{"a long one below that", strings.Repeat("x", truncatedLen-100), false},
+		{"NUL", " a\x00b", true},
+		{"bare CR", " a\rb", true},
+		{"bare LF", " a\nb", true},
+		{"CRLF that is no fold", " a\r\nb", true},
+		{"CRLF at the end", " a\r\n", true},
+		{"a bare CR after a fold", " a\r\n b\r", true},
+	} {
+		if got := alteredByMTA(message.Field{Name: "Subject", Value: tc.value}); got != tc.want {
+			t.Errorf("%s: %v", tc.why, got)
+		}
+	}
+}
+
+func TestNamed(t *testing.T) {
+	m := NewMessage(message.Header{{Name: "A"}, {Name: "B"}, {Name: "a"}})
+	if got := m.Named("a"); len(got) != 2 || got[0] != 0 || got[1] != 2 {
+		t.Errorf("Named(a) = %v, want [0 2]", got)
+	}
+	if got := m.Named("c"); len(got) != 0 {
+		t.Errorf("Named(c) = %v", got)
+	}
+}

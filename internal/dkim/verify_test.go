@@ -1,0 +1,344 @@
+package dkim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// one verifies a message with one signature.
+func one(t *testing.T, eml string, r dns.Resolver, o Options) Signature {
+	t.Helper()
+	sigs := verify(t, []byte(eml), r, o)
+	if len(sigs) != 1 {
+		t.Fatalf("%d signatures, want 1", len(sigs))
+	}
+	return sigs[0]
+}
+
+func expect(t *testing.T, why string, s Signature, want Result, reason Reason) {
+	t.Helper()
+	if s.Result != want || s.Reason != reason {
+		t.Errorf("%s: %s (%s: %s), want %s (%s)", why, s.Result, s.Reason, s.Detail, want, reason)
+	}
+}
+
+func TestVerifyRules(t *testing.T) {
+	now := time.Unix(1_790_000_000, 0)
+	key := record(t, &rsaKey(t).PublicKey)
+	ed := record(t, edKey().Public())
+	for _, tc := range []struct {
+		why    string
+		s      signing
+		change func(string) string // after signing
+		keys   []string            // the RSA key by default
+		o      Options
+		want   Result
+		reason Reason
+	}{
+		{why: "relaxed/relaxed", want: Pass},
+		{why: "simple/simple", s: signing{c: "simple/simple"}, want: Pass},
+		{why: "Ed25519, RFC 8463", s: signing{key: edKey()}, keys: []string{ed}, want: Pass},
+		{why: "a field added above is not covered", change: func(s string) string { return "X-New: 1\r\n" + s }, want: Pass},
+		{why: "a To added above: the lowest is the signed one", change: func(s string) string { return "To: eve@example.net\r\n" + s }, want: Pass},
+		{why: "an oversigned To cannot be added", s: signing{h: "from:to:to"},
+			change: func(s string) string { return "To: eve@example.net\r\n" + s }, want: Fail, reason: ReasonSignature},
+		{why: "a missing signed field is the null input", s: signing{h: "from:x-absent"}, want: Pass},
+		{why: "white space changed under relaxed", change: func(s string) string { return strings.Replace(s, "a  test\r\n\twith", "a test with\t", 1) }, want: Pass},
+		{why: "white space changed under simple", s: signing{c: "simple/relaxed"},
+			change: func(s string) string { return strings.Replace(s, "a  test", "a test", 1) }, want: Fail, reason: ReasonSignature},
+		{why: "Subject changed", change: func(s string) string { return strings.Replace(s, "a  test", "a nest", 1) }, want: Fail, reason: ReasonSignature},
+		{why: "body changed", change: func(s string) string { return strings.Replace(s, "Bob,", "Rob,", 1) }, want: Fail, reason: ReasonBodyHash},
+		{why: "another key", keys: []string{record(t, publicRSA(2048, 65537))}, want: Fail, reason: ReasonSignature},
+		{why: "no key", keys: []string{}, want: PermError, reason: ReasonKeyNotFound},
+		{why: "no key among the TXT", keys: []string{"v=spf1 -all"}, want: PermError, reason: ReasonKeyNotFound},
+		{why: "the key beside other TXT", keys: []string{"v=spf1 -all", key, "hello"}, want: Pass},
+		{why: "the second of two keys", keys: []string{record(t, publicRSA(2048, 65537)), key}, want: Pass},
+		{why: "the key behind more keys than are tried",
+			keys: append(slices.Repeat([]string{record(t, publicRSA(2048, 65537))}, maxKeys), key), want: Fail, reason: ReasonSignature},
+		{why: "revoked", keys: []string{"v=DKIM1; p="}, want: PermError, reason: ReasonKeyRevoked},
+		{why: "revoked and body changed: the key's objection comes first", keys: []string{"v=DKIM1; p="},
+			change: func(s string) string { return s + "more" }, want: PermError, reason: ReasonKeyRevoked},
+		{why: "malformed key", keys: []string{"v=DKIM1; p=***"}, want: PermError, reason: ReasonKeySyntax},
+		{why: "t=s with i= in a subdomain", s: signing{tags: map[string]string{"i": "@news.example.com"}},
+			keys: []string{strings.Replace(key, "k=rsa", "k=rsa; t=s", 1)}, want: PermError, reason: ReasonStrictIdentity},
+		{why: "t=s with i= in d=", s: signing{tags: map[string]string{"i": "x@example.com"}},
+			keys: []string{strings.Replace(key, "k=rsa", "k=rsa; t=s", 1)}, want: Pass},
+		{why: "2048 bits where 3072 are asked", o: Options{MinRSABits: 3072}, want: Policy, reason: ReasonWeakKey},
+		{why: "512 bits stay refused whatever is configured", keys: []string{record(t, publicRSA(512, 65537))}, o: Options{MinRSABits: 512},
+			want: Policy, reason: ReasonWeakKey},
+		{why: "2048 bits where 1024 is the most", o: Options{MaxRSABits: 1024}, want: Policy, reason: ReasonLargeKey},
+		{why: "rsa-sha1, RFC 8301 §3.1", s: signing{tags: map[string]string{"a": "rsa-sha1"}}, want: PermError, reason: ReasonAlgorithmSHA1},
+		{why: "no v=", s: signing{tags: map[string]string{"v": "-"}}, want: PermError, reason: ReasonMissingTag},
+		{why: "From not signed", s: signing{h: "to:subject"}, want: PermError, reason: ReasonFromNotSigned},
+
+		{why: "x= to come", s: signing{tags: map[string]string{"x": "1790000001"}}, want: Pass},
+		{why: "x= passed within the skew", s: signing{tags: map[string]string{"x": "1789999700"}}, want: Pass},
+		{why: "x= passed", s: signing{tags: map[string]string{"x": "1789999699"}}, want: Fail, reason: ReasonExpired},
+		{why: "x= passed by a small skew", s: signing{tags: map[string]string{"x": "1789999998"}}, o: Options{Skew: time.Nanosecond}, want: Fail, reason: ReasonExpired},
+		{why: "t= to come within the skew", s: signing{tags: map[string]string{"t": "1790000300"}}, want: Pass},
+		{why: "t= to come", s: signing{tags: map[string]string{"t": "1790000301"}}, want: Policy, reason: ReasonFuture},
+		{why: "t= of many digits", s: signing{tags: map[string]string{"t": strings.Repeat("9", 40)}}, want: Policy, reason: ReasonFuture},
+
+		{why: "l= covers the body", s: signing{l: 29}, want: Pass},
+		{why: "l= leaves a part", s: signing{l: 9}, want: Policy, reason: ReasonBodyLength},
+		{why: "content appended past l=", s: signing{l: 29}, change: func(s string) string { return s + "Buy now!\r\n" }, want: Policy, reason: ReasonBodyLength},
+		{why: "empty lines appended past l= are no content", s: signing{l: 29}, change: func(s string) string { return s + "\r\n\r\n" }, want: Pass},
+		{why: "content appended, accepted", s: signing{l: 29}, o: Options{BodyLength: BodyLengthAccept},
+			change: func(s string) string { return s + "Buy now!\r\n" }, want: Pass},
+		{why: "any l= refused", s: signing{l: 29}, o: Options{BodyLength: BodyLengthFail}, want: Fail, reason: ReasonBodyLength},
+		{why: "l= beyond the body", s: signing{l: 30}, want: PermError, reason: ReasonBeyondBody},
+		{why: "l= beyond any body", s: signing{extra: " l=" + strings.Repeat("9", 76) + ";"}, want: PermError, reason: ReasonBeyondBody},
+		{why: "l=0 signs no body at all", s: signing{tags: map[string]string{"bh": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "l": "0"}}, want: Policy, reason: ReasonBodyLength},
+
+		{why: "no From in the message", s: signing{h: "from:to"}, change: func(s string) string { return strings.Replace(s, "From:", "X-From:", 1) },
+			want: PermError, reason: ReasonFromMissing},
+		{why: "a second From: the reader may see the wrong one", change: func(s string) string { return "From: ceo@example.com\r\n" + s }, want: Policy, reason: ReasonMultipleFrom},
+		{why: "a signed field that Postfix cut off", change: func(s string) string { return strings.Replace(s, "a  test", strings.Repeat("x", 60_000), 1) },
+			want: Neutral, reason: ReasonNotVerifiable},
+		{why: "a signed field with a bare LF", change: func(s string) string { return strings.Replace(s, "a  test", "a \n test", 1) },
+			want: Neutral, reason: ReasonNotVerifiable},
+		{why: "a cut off field that is not signed", change: func(s string) string {
+			return strings.Replace("X-Long: "+strings.Repeat("x", 60_000)+"\r\n"+s, "a  test", "a nest", 1)
+		}, want: Fail, reason: ReasonSignature},
+	} {
+		mail := sign(t, tc.s, testMail)
+		if tc.change != nil {
+			changed := tc.change(mail)
+			if changed == mail {
+				t.Errorf("%s: nothing changed", tc.why)
+			}
+			mail = changed
+		}
+		if tc.keys == nil {
+			tc.keys = []string{key}
+		}
+		if tc.o.Now.IsZero() {
+			tc.o.Now = now
+		}
+		expect(t, tc.why, one(t, mail, zoneWith(tc.keys...), tc.o), tc.want, tc.reason)
+	}
+}
+
+func TestSignatureFields(t *testing.T) {
+	mail := sign(t, signing{l: 9, h: "From:To", tags: map[string]string{"i": "list@news.example.com", "t": "1000", "x": "9999999999"}}, testMail)
+	zone := zoneWith(strings.Replace(record(t, &rsaKey(t).PublicKey), "k=rsa", "k=rsa; t=y", 1))
+	s := one(t, "X-Top: 1\r\n"+mail, zone, Options{})
+	if len(s.B) < 300 || strings.ContainsAny(s.B, " \t\r\n") {
+		t.Errorf("b=%q", s.B)
+	}
+	s.B = "B"
+	got, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"result":"policy","reason":"body_length","detail":"l= leaves a part of the body unsigned","field":1,` +
+		`"domain":"example.com","identity":"list@news.example.com","selector":"s1","algorithm":"rsa-sha256",` +
+		`"canonicalization":"relaxed/relaxed","signed_headers":["From","To"],"timestamp":1000,"expiration":9999999999,` +
+		`"body_length":9,"b":"B","uncovered":20,"key_type":"rsa","key_bits":2048,"testing":true}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestUnsigned(t *testing.T) {
+	zone := dnstest.New()
+	if sigs := verify(t, []byte(testMail), zone, Options{}); len(sigs) != 0 || len(zone.Queries()) != 0 {
+		t.Errorf("%v, asked %v", sigs, zone.Queries())
+	}
+}
+
+func TestDNSFailures(t *testing.T) {
+	mail := sign(t, signing{}, testMail)
+	name := dns.Name("s1._domainkey.example.com")
+	for kind, reason := range map[dnstest.FaultKind]Reason{
+		dnstest.ServFail: "dns_servfail", dnstest.Refused: "dns_refused", dnstest.Timeout: "dns_timeout",
+	} {
+		zone := dnstest.New().Fail(name, dns.TypeTXT, dnstest.Fault{Kind: kind})
+		expect(t, string(kind), one(t, mail, zone, Options{}), TempError, reason)
+		broken := strings.Replace(mail, "Bob,", "Rob,", 1)
+		expect(t, "a changed body fails whatever the key would be", one(t, broken, zone, Options{}), Fail, ReasonBodyHash)
+	}
+	exists := dnstest.New().Add(name, dns.TypeA, dns.Record{})
+	expect(t, "NODATA is an answer", one(t, mail, exists, Options{}), PermError, ReasonKeyNotFound)
+	expect(t, "an error of no known kind", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {
+		return dns.Answer{}, errors.New("strange")
+	}), Options{}), TempError, "dns_network")
+	expect(t, "a bare deadline", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {
+		return dns.Answer{}, fmt.Errorf("no: %w", context.DeadlineExceeded)
+	}), Options{}), TempError, "dns_timeout")
+	s := one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) { panic("boom") }), Options{})
+	expect(t, "a panic is a result", s, TempError, ReasonInternal)
+	if !strings.Contains(s.Detail, "boom") {
+		t.Errorf("detail %q hides the panic", s.Detail)
+	}
+}
+
+type resolverFunc func(ctx context.Context) (dns.Answer, error)
+
+func (f resolverFunc) Lookup(ctx context.Context, _ dns.Name, _ dns.Type) (dns.Answer, error) {
+	return f(ctx)
+}
+
+// TestWaiting: Start does not wait, Finish waits no longer than its context,
+// and no goroutine outlives Start's context (synctest would see it).
+func TestWaiting(t *testing.T) {
+	mail := sign(t, signing{}, testMail)
+	slow := resolverFunc(func(ctx context.Context) (dns.Answer, error) {
+		<-ctx.Done()
+		return dns.Answer{}, ctx.Err()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		h, body := splitMessage(t, []byte(mail))
+		v := NewVerifier(h, Options{})
+		begin := time.Now()
+		v.Start(t.Context(), slow)
+		if _, err := v.Write(body); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		sigs := v.Finish(ctx)
+		expect(t, "the budget runs out", sigs[0], TempError, "dns_budget")
+		if d := time.Since(begin); d != 3*time.Second {
+			t.Errorf("Finish took %v, want the 3 s it was given", d)
+		}
+		v.Close()
+		synctest.Wait()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := splitMessage(t, []byte(mail))
+		v := NewVerifier(h, Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		v.Start(ctx, slow)
+		cancel()
+		expect(t, "cancelled", v.Finish(t.Context())[0], Fail, ReasonBodyHash) // the body never came
+		v.Close()
+	})
+	h, body := splitMessage(t, []byte(mail))
+	v := NewVerifier(h, Options{})
+	_, _ = v.Write(body)
+	expect(t, "never started: Finish must not wait for ever", v.Finish(t.Context())[0], TempError, "dns_canceled")
+}
+
+func TestManySignatures(t *testing.T) {
+	mail := testMail
+	zone := dnstest.New()
+	for i := range 14 {
+		domain := fmt.Sprintf("d%d.example", i)
+		if i == 0 { // the lowest, as the author's is
+			domain = "author.example"
+		}
+		mail = sign(t, signing{key: edKey(), domain: domain}, mail)
+		zone.Add(dns.Name("s1._domainkey."+domain), dns.TypeTXT, dns.Record{Text: record(t, edKey().Public())})
+	}
+	sigs := verify(t, []byte(mail), zone, Options{Prefer: "author.example"})
+	if len(sigs) != 14 || len(zone.Queries()) != 10 {
+		t.Fatalf("%d signatures, %d queries", len(sigs), len(zone.Queries()))
+	}
+	for i, s := range sigs {
+		switch {
+		case i < 9 || i == 13:
+			expect(t, fmt.Sprint(i), s, Pass, "")
+		default:
+			expect(t, fmt.Sprint(i), s, Policy, ReasonTooManySignatures)
+		}
+		if want := fmt.Sprintf("d%d.example", 13-i); i != 13 && s.Domain != dns.Name(want) {
+			t.Errorf("signature %d is of %s, want %s: the order of the fields", i, s.Domain, want)
+		}
+	}
+	sigs = verify(t, []byte(mail), zone, Options{Prefer: "news.author.example", MaxSignatures: 1})
+	expect(t, "a domain above the author's is preferred too", sigs[13], Pass, "")
+	expect(t, "and takes the only place", sigs[0], Policy, ReasonTooManySignatures)
+}
+
+// TestPreferSkipsBroken: a signature that cannot verify takes nobody's place.
+func TestPreferSkipsBroken(t *testing.T) {
+	mail := strings.Repeat("DKIM-Signature: v=1; broken\r\n", 20) + sign(t, signing{}, testMail)
+	sigs := verify(t, []byte(mail), zoneWith(record(t, &rsaKey(t).PublicKey)), Options{MaxSignatures: 1})
+	expect(t, "broken", sigs[0], PermError, ReasonSyntax)
+	expect(t, "the good one", sigs[20], Pass, "")
+}
+
+func TestManyFields(t *testing.T) {
+	h, _ := splitMessage(t, []byte(strings.Repeat("DKIM-Signature: v=1\r\n", maxFields+7)+testMail))
+	v := NewVerifier(h, Options{})
+	if got := len(v.Finish(t.Context())); got != maxFields || v.Omitted() != 7 {
+		t.Errorf("%d results, %d omitted; want %d and 7", got, v.Omitted(), maxFields)
+	}
+}
+
+func TestOneLookupForEachKey(t *testing.T) {
+	mail := sign(t, signing{}, sign(t, signing{c: "simple/simple"}, testMail))
+	h, _ := splitMessage(t, []byte(mail))
+	if got := NewVerifier(h, Options{}).QueryNames(); len(got) != 1 || got[0] != "s1._domainkey.example.com" {
+		t.Errorf("would ask %v", got)
+	}
+	zone := zoneWith(record(t, &rsaKey(t).PublicKey))
+	sigs := verify(t, []byte(mail), zone, Options{})
+	if got := results(sigs); !slices.Equal(got, []Result{Pass, Pass}) || len(zone.Queries()) != 1 {
+		t.Errorf("%v after %v", got, zone.Queries())
+	}
+}
+
+// TestNothingAskedForTheRefused: what cannot pass costs no query.
+func TestNothingAskedForTheRefused(t *testing.T) {
+	for _, tags := range []map[string]string{
+		{"a": "rsa-sha1"}, {"d": "legitimate.com(.example.com"}, {"s": `s1\000`}, {"s": "*"}, {"x": "5"}, {"d": "com"},
+	} {
+		zone := dnstest.New()
+		mail := sign(t, signing{tags: tags}, testMail)
+		if s := one(t, mail, zone, Options{}); s.Result == Pass || len(zone.Queries()) != 0 {
+			t.Errorf("%v: %s, asked %v", tags, s.Result, zone.Queries())
+		}
+	}
+}
+
+// TestReplayInto: text of one message's signature must not verify in another.
+func TestReplay(t *testing.T) {
+	signed := sign(t, signing{}, testMail)
+	field, _, _ := strings.Cut(signed, "\r\nReceived:")
+	other := field + "\r\n" + strings.Replace(testMail, "ann@", "eve@", 1)
+	zone := zoneWith(record(t, &rsaKey(t).PublicKey))
+	expect(t, "another From", one(t, other, zone, Options{}), Fail, ReasonSignature)
+}
+
+func FuzzVerifier(f *testing.F) {
+	f.Add([]byte(sign(f, signing{key: edKey()}, testMail)), uint16(7))
+	f.Add([]byte(sign(f, signing{key: edKey(), c: "simple/simple", l: 9}, testMail)), uint16(1))
+	f.Add([]byte("DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; h=from; bh=; b=x\r\nFrom: x\r\n\r\n"), uint16(0))
+	zone := zoneWith(record(f, edKey().Public()))
+	// The keys' holder signed testMail alone: with another From or Subject, or
+	// another body under no l=, nothing may pass.
+	f.Fuzz(func(t *testing.T, eml []byte, chunk uint16) {
+		h, body := splitMessage(t, eml)
+		v := NewVerifier(h, Options{Now: time.Unix(1_790_000_000, 0)})
+		v.Start(t.Context(), zone)
+		for p := body; len(p) > 0; p = p[min(int(chunk)+1, len(p)):] {
+			_, _ = v.Write(p[:min(int(chunk)+1, len(p))])
+		}
+		for _, s := range v.Finish(t.Context()) {
+			if s.Result == "" || (s.Reason == "") != (s.Result == Pass) {
+				t.Fatalf("%+v", s)
+			}
+			if s.Result != Pass {
+				continue
+			}
+			if from := h.Values("from"); len(from) != 1 || refHeader(Relaxed, "from", from[0]) != "from:Ann <ann@example.com>" {
+				t.Fatalf("passes with From %q", from)
+			}
+			if got := refBody(Relaxed, string(body)); got != refBody(Relaxed, "Hello  Bob,\r\n\r\nthis is \t text. \r\n") {
+				t.Fatalf("passes with body %q", got)
+			}
+		}
+	})
+}
