@@ -1,0 +1,354 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// mx is a Postfix listener with a sekimori of its own behind it.
+type mx struct {
+	slot
+	config string // path of the configuration file
+	log    *daemonLog
+
+	mu     sync.Mutex
+	daemon *daemon // the one that was started last
+}
+
+// settings are top-level keys of the configuration with their YAML values.
+type settings map[string]string
+
+// write makes the configuration file: what every test needs, and over it what
+// this one asks for.
+func (c settings) write(s *suite, sl slot) (string, error) {
+	all := settings{
+		"listen":      strconv.Quote(sl.milter),
+		"authserv_id": authServID,
+		"dns":         fmt.Sprintf("{servers: [%q]}", s.dns.Addr()),
+		"admin":       fmt.Sprintf("{listen: %q}", sl.admin),
+		"log":         "{format: json, level: info}",
+	}
+	all["listen"] = "[" + all["listen"] + "]"
+	maps.Copy(all, c)
+	var b strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(&b, "%s: %s\n", key, all[key])
+	}
+	path := filepath.Join(s.dir, sl.name+".yaml")
+	return path, os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+// newMX starts a daemon with its own configuration behind its own listener.
+// When the test ends the daemon is stopped and must have behaved.
+func newMX(t *testing.T, k kind, c settings) *mx {
+	t.Helper()
+	s := shared(t)
+	m := &mx{slot: s.postfix.take(t, k), log: &daemonLog{}}
+	var err error
+	if m.config, err = c.write(s, m.slot); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.finish(); err != nil {
+			t.Error(err)
+		}
+		m.show(t)
+	})
+	m.start(t)
+	return m
+}
+
+// defaultMX is the listener of the daemon with the default policy; the tests
+// share it. Its end is checked in TestMain.
+func defaultMX(t *testing.T) *mx {
+	t.Helper()
+	s := shared(t)
+	t.Cleanup(func() {
+		if s.common != nil {
+			s.common.show(t)
+		}
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.common != nil {
+		return s.common
+	}
+	m := &mx{slot: <-s.postfix.slots[plain], log: &daemonLog{}}
+	var err error
+	if m.config, err = (settings{}).write(s, m.slot); err != nil {
+		t.Fatal(err)
+	}
+	m.start(t)
+	s.common = m
+	return m
+}
+
+// show prints what the daemon and Postfix said, when the test failed.
+func (m *mx) show(t *testing.T) {
+	if t.Failed() {
+		t.Logf("the daemon's log:\n%s", m.log.tail())
+		t.Logf("Postfix's log:\n%s", m.pf.tail("/"+m.name+"/"))
+	}
+}
+
+// start runs the daemon and waits until it is ready.
+func (m *mx) start(t *testing.T) {
+	t.Helper()
+	d, err := m.launch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := within(patience, func() bool { return d.gone() || m.status("/readyz") == http.StatusOK })
+	if !up || d.gone() {
+		d.signal(syscall.SIGKILL)
+		t.Fatalf("the daemon did not become ready; it said:\n%s", m.log.tail())
+	}
+}
+
+func (m *mx) launch() (*daemon, error) {
+	if run.buildErr != nil {
+		return nil, run.buildErr
+	}
+	d := &daemon{cmd: exec.Command(run.binary, "serve", "--config", m.config), exited: make(chan struct{})}
+	d.cmd.Stdout, d.cmd.Stderr = m.log, m.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := run.start(d.cmd); err != nil {
+		return nil, err
+	}
+	go func() {
+		d.err = d.cmd.Wait()
+		close(d.exited)
+	}()
+	m.mu.Lock()
+	m.daemon = d
+	m.mu.Unlock()
+	return d, nil
+}
+
+func (m *mx) current() *daemon {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.daemon
+}
+
+// kill ends the daemon without warning.
+func (m *mx) kill() {
+	d := m.current()
+	d.killed = true
+	d.signal(syscall.SIGKILL)
+	<-d.exited
+}
+
+// terminate asks the daemon to stop and returns how it went.
+func (m *mx) terminate() error {
+	d := m.current()
+	d.signal(syscall.SIGTERM)
+	select {
+	case <-d.exited:
+		return d.err
+	case <-time.After(patience):
+		d.signal(syscall.SIGKILL)
+		return fmt.Errorf("the daemon did not stop within %v of SIGTERM", patience)
+	}
+}
+
+// finish stops the daemon if it runs, and says what it should not have done.
+func (m *mx) finish() error {
+	d := m.current()
+	if d == nil {
+		return nil
+	}
+	var err error
+	if !d.killed {
+		if err = m.terminate(); err != nil {
+			err = fmt.Errorf("the daemon's end: %w", err)
+		}
+	}
+	for _, sign := range []string{"WARNING: DATA RACE", "panic:", `"msg":"panic"`, "fatal error:"} {
+		if m.log.contains(sign) {
+			err = errors.Join(err, fmt.Errorf("the daemon's log says %q:\n%s", sign, m.log.tail()))
+		}
+	}
+	return err
+}
+
+// daemon is one running process.
+type daemon struct {
+	cmd    *exec.Cmd
+	killed bool // by us
+	err    error
+	exited chan struct{} // closed once err is set
+}
+
+func (d *daemon) gone() bool {
+	select {
+	case <-d.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *daemon) signal(sig syscall.Signal) { _ = d.cmd.Process.Signal(sig) }
+
+// memory reads a line such as VmRSS of the process's status, in bytes.
+func (m *mx) memory(t *testing.T, line string) int64 {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.current().cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(l, line+":"); ok {
+			kB, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kB << 10
+		}
+	}
+	t.Fatalf("no %s in the process's status", line)
+	return 0
+}
+
+// forgetPeak makes VmHWM start again from the present size (proc(5),
+// clear_refs).
+func (m *mx) forgetPeak(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", m.current().cmd.Process.Pid), []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var web = http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// status asks the admin listener; 0 means that nobody answered.
+func (m *mx) status(path string) int {
+	resp, err := web.Get("http://" + m.admin + path)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return resp.StatusCode
+}
+
+// metric returns the value of a series, written as in the exposition format.
+func (m *mx) metric(t *testing.T, series string) float64 {
+	t.Helper()
+	resp, err := web.Get("http://" + m.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	t.Fatalf("no series %s in /metrics", series)
+	return 0
+}
+
+// daemonLog collects what the daemon writes.
+type daemonLog struct {
+	mu   sync.Mutex
+	data bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *daemonLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.data.Write(p)
+}
+
+func (l *daemonLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.data.String()
+}
+
+func (l *daemonLog) contains(s string) bool { return strings.Contains(l.String(), s) }
+
+func (l *daemonLog) tail() string {
+	const enough = 8 << 10
+	s := l.String()
+	return s[max(0, len(s)-enough):]
+}
+
+// record is one JSON log line.
+type record map[string]any
+
+// records returns the lines with that msg.
+func (l *daemonLog) records(msg string) (out []record) {
+	for line := range strings.Lines(l.String()) {
+		var r record
+		if json.Unmarshal([]byte(line), &r) == nil && r["msg"] == msg {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// logged returns the records with that msg in which key has that value.
+func (m *mx) logged(msg, key, value string) (found []record) {
+	for _, r := range m.log.records(msg) {
+		if r[key] == value {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// record waits for the one such record.
+func (m *mx) record(t *testing.T, msg, key, value string) record {
+	t.Helper()
+	var found []record
+	eventually(t, fmt.Sprintf("a log record %s with %s=%s", msg, key, value), func() bool {
+		found = m.logged(msg, key, value)
+		return len(found) > 0
+	})
+	if len(found) > 1 {
+		t.Fatalf("%d log records %s with %s=%s", len(found), msg, key, value)
+	}
+	return found[0]
+}
+
+// evaluated waits for the record of one evaluated message.
+func (m *mx) evaluated(t *testing.T, key, value string) record {
+	t.Helper()
+	return m.record(t, "evaluated", key, value)
+}
+
+// want checks keys of a record against their values as JSON would print them.
+func (r record) want(t *testing.T, pairs ...string) {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if got := fmt.Sprint(r[pairs[i]]); got != pairs[i+1] {
+			t.Errorf("log record: %s is %q, want %q", pairs[i], got, pairs[i+1])
+		}
+	}
+}

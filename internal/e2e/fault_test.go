@@ -1,0 +1,319 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// silentDNS is a server that takes every question and answers none.
+func silentDNS(t *testing.T) string {
+	t.Helper()
+	tcp, err := net.Listen("tcp", net.JoinHostPort(run.host, "0")) // connects, then nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tcp.Close() })
+	udp, err := net.ListenPacket("udp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = udp.Close() })
+	return udp.LocalAddr().String()
+}
+
+// TestSilentDNS: no answer to anything is a temporary error within the budget,
+// and never a reject.
+func TestSilentDNS(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	const budget = time.Second
+	m := newMX(t, plain, settings{
+		"dns": fmt.Sprintf("{servers: [%q], timeout: 300ms, message_budget: %s}", silentDNS(t), budget),
+	})
+	message := signed(t, mail{from: "info@bank.example"}.bytes(), "bank.example", "s1")
+	to := recipient()
+	begin := time.Now()
+	id := m.post(t, spoofer, unique("@bank.example"), to, message).accepted(t)
+	took := time.Since(begin)
+	run.inbox.wait(t, to).label(t).want(t, "spf=temperror", "dkim=temperror", "dmarc=temperror header.from=bank.example", "iprev=temperror")
+
+	r := m.evaluated(t, "queue_id", id)
+	r.want(t, "verdict", "accept", "reason", "temperror")
+	// The budget is the daemon's to keep; the margin is for a busy machine.
+	const margin = 4 * time.Second
+	if seconds, ok := r["duration_seconds"].(float64); !ok || seconds > (budget+margin).Seconds() {
+		t.Errorf("end of message took %v s, the budget is %v", r["duration_seconds"], budget)
+	}
+	if took > budget+margin {
+		t.Errorf("the client waited %v, the budget is %v", took, budget)
+	}
+}
+
+// TestKilledInSession: the daemon dies between RCPT and DATA. Postfix defers,
+// nothing is delivered unlabelled, and once the daemon is back the sender's
+// next try goes through.
+func TestKilledInSession(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{})
+	from, to := unique("@bank.example"), recipient()
+	message := mail{from: "info@bank.example"}.bytes()
+
+	c := m.open(t, bankMX)
+	for _, cmd := range []string{"MAIL FROM:<" + from + ">", "RCPT TO:<" + to + ">"} {
+		if r, err := c.cmd("%s", cmd); err != nil || r.code != 250 {
+			t.Fatalf("%s: %v, %v", cmd, r, err)
+		}
+	}
+	m.kill()
+	if r, err := c.cmd("DATA"); err != nil || r.code != 451 {
+		t.Fatalf("DATA after the daemon's death: %v, %v, want 451", r, err)
+	}
+	if r := m.attempt(bankMX, from, to, message); r.code/100 != 4 {
+		t.Fatalf("a new session without the daemon got %s, want a temporary refusal", r)
+	}
+
+	m.start(t)
+	id := m.post(t, bankMX, from, to, message).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+	m.evaluated(t, "queue_id", id)
+}
+
+// messageID is what the Message-ID field of message says.
+func messageID(message []byte) string {
+	_, rest, _ := bytes.Cut(message, []byte("Message-ID: "))
+	id, _, _ := bytes.Cut(rest, []byte("\r\n"))
+	return string(id)
+}
+
+// TestKilledInMessage: the daemon dies while it has a message.
+func TestKilledInMessage(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	// The silent server holds the message at its end until the daemon dies.
+	m := newMX(t, plain, settings{
+		"dns": fmt.Sprintf("{servers: [%q], timeout: 20s, message_budget: 30s}", silentDNS(t)),
+	})
+	from, to := unique("@bank.example"), recipient()
+	message := mail{from: "info@bank.example"}.bytes()
+	c := m.open(t, bankMX)
+	var r reply
+	var err error
+	var wg sync.WaitGroup
+	wg.Go(func() { r, err = c.send(from, []string{to}, message) })
+	// cleanup(8) logs this when it has begun to show the message to milters.
+	eventually(t, "the message with the daemon", func() bool { return m.pf.tail("message-id="+messageID(message)) != "" })
+	m.kill()
+	wg.Wait()
+	if err != nil || r.code/100 != 4 {
+		t.Fatalf("the message got %v, %v, want a temporary refusal", r, err)
+	}
+	if mail := run.inbox.to(t, to); len(mail) != 0 {
+		t.Fatalf("it was delivered all the same:\n%s", mail[0].header())
+	}
+}
+
+// TestSigtermUnderLoad: the daemon is asked to stop while eight connections
+// deliver, and started again. Every message is delivered exactly once, and
+// with its label.
+func TestSigtermUnderLoad(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{})
+	const workers, each, perSession = 8, 13, 4
+	load := &load{m: m, rcpts: make(chan string, workers*each)}
+	var all []string
+	for range workers * each {
+		all = append(all, recipient())
+		load.rcpts <- all[len(all)-1]
+	}
+	close(load.rcpts)
+
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() { load.work(perSession) })
+	}
+	eventually(t, "a third of the messages sent", func() bool { return load.sent() >= len(all)/3 })
+	if err := m.terminate(); err != nil {
+		t.Errorf("the daemon's end: %v", err)
+	}
+	before := load.sent()
+	m.start(t)
+	wg.Wait()
+	for _, trouble := range load.troubles {
+		t.Error(trouble)
+	}
+	if before == len(all) {
+		t.Error("the daemon stopped only after all was sent")
+	}
+
+	eventually(t, "everything delivered", func() bool {
+		for _, to := range all {
+			if len(run.inbox.to(t, to)) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, to := range all {
+		run.inbox.wait(t, to).label(t).want(t, "dkim=pass", "dmarc=pass header.from=news.example")
+	}
+	if got := len(m.log.records("evaluated")); got < len(all) {
+		t.Errorf("%d log records for %d messages", got, len(all))
+	}
+}
+
+// load hands over messages as MTAs do: what is put off is tried again.
+type load struct {
+	m     *mx
+	rcpts chan string
+
+	mu       sync.Mutex
+	done     int
+	troubles []string
+}
+
+func (l *load) sent() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done
+}
+
+func (l *load) note(r reply) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.code == 250 {
+		l.done++
+	} else {
+		l.troubles = append(l.troubles, r.String())
+	}
+}
+
+// work sends until no recipient is left, at most perSession messages a
+// connection.
+func (l *load) work(perSession int) {
+	var c *session
+	left := 0
+	defer func() {
+		if c != nil {
+			c.close()
+		}
+	}()
+	for to := range l.rcpts {
+		message, err := run.keys.sign(mail{from: "letter@news.example"}.bytes(), "news.example", "s1")
+		if err != nil {
+			l.note(failed(err))
+			continue
+		}
+		var r reply
+		within(patience, func() bool {
+			if left == 0 || c == nil {
+				if c != nil {
+					c.close()
+				}
+				if c, err = l.m.dial(newsMX); err != nil {
+					c, r = nil, failed(err)
+					return r.code/100 == 5
+				}
+				left = perSession
+			}
+			left--
+			if r, err = c.send("letter@news.example", []string{to}, message); err != nil {
+				r = failed(err)
+			}
+			if r.code/100 == 4 {
+				left = 0 // an MTA comes again on a new connection
+			}
+			return r.code/100 != 4
+		})
+		l.note(r)
+	}
+}
+
+// TestLargeMessage: 25 MB of body go through the daemon without staying.
+func TestLargeMessage(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{})
+	line := strings.Repeat("0123456789abcdef", 4) + "\n"
+	const size = 25 << 20
+	big := signed(t, mail{from: "letter@news.example", body: strings.Repeat(line, size/len(line))}.bytes(), "news.example", "s1")
+	if len(big) < size {
+		t.Fatalf("the message has only %d octets", len(big))
+	}
+
+	// The first message warms up: key, cache, code pages.
+	to := recipient()
+	m.post(t, newsMX, unique("@news.example"), to, signed(t, mail{from: "letter@news.example"}.bytes(), "news.example", "s1")).accepted(t)
+	run.inbox.wait(t, to)
+
+	before := m.memory(t, "VmRSS")
+	m.forgetPeak(t)
+	to = recipient()
+	id := m.post(t, newsMX, unique("@news.example"), to, big).accepted(t)
+	peak := m.memory(t, "VmHWM")
+
+	run.inbox.wait(t, to).label(t).want(t, "dkim=pass", "dmarc=pass")
+	if got, ok := m.evaluated(t, "queue_id", id)["bytes"].(float64); !ok || got < size {
+		t.Errorf("the log says %v bytes, want at least %d", got, size)
+	}
+	limit := int64(15 << 20)
+	if run.race {
+		limit *= 3 // the detector shadows every byte that is touched
+	}
+	t.Logf("resident size before %d KiB, at most %d KiB during the message", before>>10, peak>>10)
+	if peak-before > limit {
+		t.Errorf("memory grew from %d to %d octets, more than %d", before, peak, limit)
+	}
+}
+
+// TestSigtermIdle: without sessions the daemon stops at once and says so with
+// exit code 0.
+func TestSigtermIdle(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{})
+	to := recipient()
+	m.post(t, bankMX, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
+	run.inbox.wait(t, to)
+	if m.status("/healthz") != 200 {
+		t.Error("/healthz does not answer")
+	}
+	if err := m.terminate(); err != nil {
+		t.Errorf("the daemon's end: %v", err)
+	}
+	if m.status("/healthz") != 0 {
+		t.Error("somebody still answers")
+	}
+}
+
+// TestDeadNameServer: a server nobody listens at is no reason not to start,
+// nor to lose mail.
+func TestDeadNameServer(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{
+		"dns": fmt.Sprintf("{servers: [%q, %q], timeout: 500ms}", net.JoinHostPort(run.host, "9"), run.dns.Addr()),
+	})
+	to := recipient()
+	m.post(t, bankMX, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+}
+
+// TestHugeHeader: a header no honest sender writes is answered, and the next
+// message of the session is judged as ever.
+func TestHugeHeader(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	c := m.open(t, bankMX)
+	fields := bytes.Repeat([]byte("X-Filler: "+strings.Repeat("y", 60)+"\r\n"), 50_000)
+	c.offer(t, unique("@bank.example"), recipient(), append(fields, mail{from: "info@bank.example"}.bytes()...))
+	to := recipient()
+	c.offer(t, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+}

@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/emersion/go-milter"
+)
+
+// witness is a milter of go-milter that agrees with everything and tells what
+// it saw in a header field. It proves the harness without our daemon.
+type witness struct {
+	milter.NoOpMilter
+	client, helo string
+	hold         bool
+}
+
+func (w *witness) Connect(host, family string, _ uint16, addr net.IP, _ *milter.Modifier) (milter.Response, error) {
+	w.client = host + "/" + family + "/" + addr.String()
+	return milter.RespContinue, nil
+}
+
+func (w *witness) Helo(name string, _ *milter.Modifier) (milter.Response, error) {
+	w.helo = name
+	return milter.RespContinue, nil
+}
+
+func (w *witness) Header(name, value string, _ *milter.Modifier) (milter.Response, error) {
+	w.hold = w.hold || name == "Subject" && strings.Contains(value, "hold me")
+	return milter.RespContinue, nil
+}
+
+func (w *witness) Body(m *milter.Modifier) (milter.Response, error) {
+	if w.hold {
+		if err := m.Quarantine("told to"); err != nil {
+			return nil, err
+		}
+	}
+	return milter.RespContinue, m.InsertHeader(0, "X-Witness", w.client+" "+w.helo)
+}
+
+func serveWitness(t *testing.T, s slot) {
+	t.Helper()
+	network, addr, _ := strings.Cut(s.milter, ":")
+	if network == "inet" {
+		network = "tcp"
+	}
+	ln, err := net.Listen(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &milter.Server{
+		NewMilter: func() milter.Milter { return &witness{} },
+		Actions:   milter.OptAddHeader | milter.OptChangeHeader | milter.OptQuarantine,
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := server.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, milter.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close() // not server.Close: it races with Serve
+		wg.Wait()
+	})
+}
+
+// TestHarness proves the harness with a milter that is not ours: XCLIENT's
+// facts arrive, mail is delivered once, the hold queue can be read, and
+// without a milter Postfix defers.
+func TestHarness(t *testing.T) {
+	s := shared(t)
+	t.Parallel()
+	sl := s.postfix.take(t, plain)
+	serveWitness(t, sl)
+
+	for _, p := range []struct {
+		peer
+		want string
+	}{
+		{bankMX, "mail.bank.example/tcp4/192.0.2.10 mail.bank.example"},
+		{sixMX, "mail.six.example/tcp6/2001:db8::25 mail.six.example"},
+		{peer{"", "198.51.100.7", "nobody.example"}, "[198.51.100.7]/tcp4/198.51.100.7 nobody.example"},
+	} {
+		rcpt := recipient()
+		sl.post(t, p.peer, "a@bank.example", rcpt, mail{from: "a@bank.example"}.bytes()).accepted(t)
+		d := s.inbox.wait(t, rcpt)
+		if got := d.first(); got != (field{"X-Witness", p.want}) {
+			t.Errorf("the milter saw %v, want %s", got, p.want)
+		}
+		if string(d.body) != "Dear customer,\nit is on its way.\n" {
+			t.Errorf("body %q", d.body)
+		}
+	}
+
+	id := sl.post(t, bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example", subject: "hold me"}.bytes()).accepted(t)
+	if got := s.postfix.held(t, id).all("X-Witness"); len(got) != 1 {
+		t.Errorf("the held message has %d fields of the milter's", len(got))
+	}
+
+	c := sl.open(t, bankMX)
+	if r, err := c.send("a@bank.example", []string{refusedRecipient}, nil); err != nil || r.code != 550 {
+		t.Errorf("the refused recipient got %v, %v", r, err)
+	}
+}
+
+// TestHarnessWithoutMilter: a listener whose milter is not there defers.
+func TestHarnessWithoutMilter(t *testing.T) {
+	s := shared(t)
+	t.Parallel()
+	sl := s.postfix.take(t, plain)
+	if r := sl.attempt(bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example"}.bytes()); r.code/100 != 4 {
+		t.Errorf("got %v, want a temporary refusal", r)
+	}
+}
+
+// TestHarnessLogin: the listener with AUTH takes any password.
+func TestHarnessLogin(t *testing.T) {
+	s := shared(t)
+	t.Parallel()
+	sl := s.postfix.take(t, login)
+	serveWitness(t, sl)
+	c := sl.open(t, bankMX)
+	if err := c.login(); err != nil {
+		t.Fatal(err)
+	}
+	rcpt := recipient()
+	c.offer(t, "a@bank.example", rcpt, mail{from: "a@bank.example"}.bytes()).accepted(t)
+	s.inbox.wait(t, rcpt)
+}

@@ -1,0 +1,360 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	postfixDaemons = "/usr/lib/postfix/sbin"
+	postfixMaster  = postfixDaemons + "/master"
+	// localDomain is the domain our Postfix delivers for.
+	localDomain = "rcpt.test"
+	// refusedRecipient is one Postfix itself turns away.
+	refusedRecipient = "refused@" + localDomain
+)
+
+// kind tells what is special about a listener.
+type kind string
+
+const (
+	plain  kind = "plain"  // milter over TCP
+	socket kind = "socket" // milter over a unix socket
+	login  kind = "login"  // offers AUTH
+)
+
+// slot is one smtpd listener and the address at which it looks for a milter.
+type slot struct {
+	kind   kind
+	name   string
+	smtp   string // host:port
+	milter string // as sekimori and Postfix both write it: inet:… or unix:…
+	admin  string // host:port free for the daemon
+	pf     *postfix
+}
+
+// postfix is a private instance.
+type postfix struct {
+	etc   string
+	spool string
+	log   string
+	slots map[kind]chan slot
+	leash io.WriteCloser // the instance stops when this is closed, or we die
+	cmd   *exec.Cmd
+	auth  net.Listener
+}
+
+func startPostfix(dir, host, mail string) (*postfix, error) {
+	p := &postfix{etc: filepath.Join(dir, "etc"), spool: filepath.Join(dir, "queue"), log: filepath.Join(dir, "maillog"), slots: map[kind]chan slot{}}
+	if err := layOut(dir, mail); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.auth, err = serveAuth(filepath.Join(dir, "auth")); err != nil {
+		return nil, err
+	}
+	master := masterHead
+	for _, group := range []struct {
+		kind  kind
+		count int
+	}{{plain, 8}, {socket, 1}, {login, 1}} {
+		p.slots[group.kind] = make(chan slot, group.count)
+		for i := range group.count {
+			s := newSlot(p, group.kind, i, host, dir)
+			master += s.masterEntry()
+			p.slots[group.kind] <- s
+		}
+	}
+	files := map[string]string{
+		"main.cf":   fmt.Sprintf(mainCF, dir, mail, p.log, postfixDaemons),
+		"master.cf": master,
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(p.etc, name), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.start()
+}
+
+// basePorts keeps the kinds of slots apart; the ports lie below the range the
+// kernel gives to outgoing connections.
+var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700}
+
+func newSlot(p *postfix, k kind, i int, host, dir string) slot {
+	port := basePorts[k] + i
+	s := slot{
+		kind:   k,
+		name:   fmt.Sprintf("%s%d", k, i),
+		smtp:   fmt.Sprintf("%s:%d", host, port),
+		milter: fmt.Sprintf("inet:%s:%d", host, 10000+port),
+		admin:  fmt.Sprintf("%s:%d", host, 20000+port),
+		pf:     p,
+	}
+	if k == socket {
+		s.milter = fmt.Sprintf("unix:%s/run/%s.sock", dir, s.name)
+	}
+	return s
+}
+
+// masterEntry gives the slot's smtpd its milter.
+func (s slot) masterEntry() string {
+	entry := s.smtp + " inet n - n - - smtpd -o smtpd_milters=" + s.milter + " -o syslog_name=postfix/" + s.name
+	if s.kind == login {
+		entry += " -o smtpd_sasl_auth_enable=yes"
+	}
+	return entry + "\n"
+}
+
+const masterHead = `
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+virtual unix - n n - - virtual
+error unix - - n - - error
+retry unix - - n - - error
+showq unix n - n - - showq
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+`
+
+// The milter_ lines are what deploy/ and operations.md recommend for 3.7.
+// 65534 is Debian's nobody and nogroup.
+const mainCF = `
+compatibility_level = 3.6
+queue_directory = %[1]s/queue
+data_directory = %[1]s/data
+daemon_directory = %[4]s
+maillog_file = %[3]s
+maillog_file_prefixes = %[1]s
+inet_interfaces = loopback-only
+inet_protocols = all
+myhostname = mx.test
+mydestination =
+alias_maps =
+alias_database =
+local_recipient_maps =
+local_header_rewrite_clients =
+virtual_mailbox_domains = rcpt.test
+virtual_mailbox_base = %[2]s
+virtual_mailbox_maps = static:inbox/
+virtual_mailbox_limit = 0
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+message_size_limit = 52428800
+enable_long_queue_ids = yes
+in_flow_delay = 0
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+queue_run_delay = 1s
+
+mynetworks = 127.0.0.0/8
+smtpd_authorized_xclient_hosts = 127.0.0.0/8
+smtpd_peername_lookup = no
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_recipient_restrictions = check_recipient_access inline:{{refused@rcpt.test = 550 5.1.1 nobody here}}
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 1000
+smtpd_hard_error_limit = 1000
+smtpd_client_event_limit_exceptions = static:all
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = %[1]s/auth
+smtpd_sasl_security_options = noanonymous
+
+milter_protocol = 6
+milter_default_action = tempfail
+milter_connect_timeout = 10s
+milter_command_timeout = 30s
+milter_content_timeout = 60s
+`
+
+// layOut makes the directories with the owners and modes that "postfix check"
+// would give them, without the seconds it takes.
+func layOut(dir, mail string) error {
+	own := func(name string) (uid, gid int, err error) {
+		u, err := user.Lookup(name)
+		if err != nil {
+			return 0, 0, err
+		}
+		uid, _ = strconv.Atoi(u.Uid)
+		gid, _ = strconv.Atoi(u.Gid)
+		return uid, gid, nil
+	}
+	pfUID, _, err := own("postfix")
+	if err != nil {
+		return err
+	}
+	drop, err := user.LookupGroup("postdrop")
+	if err != nil {
+		return err
+	}
+	dropGID, _ := strconv.Atoi(drop.Gid)
+	nobodyUID, nobodyGID, err := own("nobody")
+	if err != nil {
+		return err
+	}
+	type entry struct {
+		path     string
+		mode     os.FileMode
+		uid, gid int
+	}
+	queue := filepath.Join(dir, "queue")
+	list := []entry{
+		{dir, 0o755, 0, 0}, {filepath.Join(dir, "etc"), 0o755, 0, 0}, {filepath.Join(dir, "run"), 0o755, 0, 0},
+		{filepath.Join(dir, "data"), 0o700, pfUID, 0}, {mail, 0o755, nobodyUID, nobodyGID},
+		{queue, 0o755, 0, 0}, {filepath.Join(queue, "pid"), 0o755, 0, 0},
+		{filepath.Join(queue, "public"), 0o710 | os.ModeSetgid, pfUID, dropGID},
+		{filepath.Join(queue, "maildrop"), 0o730 | os.ModeSticky, pfUID, dropGID},
+	}
+	for _, name := range strings.Fields("active bounce corrupt defer deferred flush hold incoming private saved trace") {
+		list = append(list, entry{filepath.Join(queue, name), 0o700, pfUID, 0})
+	}
+	for _, e := range list {
+		if err := os.MkdirAll(e.path, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chown(e.path, e.uid, e.gid); err != nil {
+			return err
+		}
+		if err := os.Chmod(e.path, e.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leashScript runs a command in a session of its own until standard input
+// ends. Postfix's master changes its credentials, which clears a parent-death
+// signal; the end of a pipe it cannot miss.
+const leashScript = `setsid "$@" </dev/null & pid=$!; read -r _; kill -TERM $pid; wait $pid`
+
+func (p *postfix) start() error {
+	p.cmd = exec.Command("sh", "-c", leashScript, "leash", postfixMaster, "-c", p.etc, "-s")
+	var err error
+	if p.leash, err = p.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	first := <-p.slots[plain]
+	p.slots[plain] <- first
+	up := within(patience, func() bool {
+		conn, err := net.DialTimeout("tcp", first.smtp, time.Second)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+		return true
+	})
+	if !up {
+		p.stop()
+		return fmt.Errorf("postfix did not start; its log:\n%s\nand master on a terminal says:\n%s", p.tail(""), p.diagnose())
+	}
+	return nil
+}
+
+// diagnose starts master on a terminal: before it has read its configuration
+// it complains nowhere else.
+func (p *postfix) diagnose() []byte {
+	out, _ := exec.Command("script", "-qec", "timeout 3 "+postfixMaster+" -c "+p.etc+" -t", "/dev/null").CombinedOutput()
+	return out
+}
+
+func (p *postfix) stop() {
+	if p.leash != nil {
+		_ = p.leash.Close()
+		_ = p.cmd.Wait()
+		p.leash = nil
+	}
+	_ = p.auth.Close()
+}
+
+// tail returns the last lines Postfix logged that contain what.
+func (p *postfix) tail(what string) string {
+	data, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, what) {
+			lines = append(lines, line)
+		}
+	}
+	const enough = 40
+	return strings.Join(lines[max(0, len(lines)-enough):], "")
+}
+
+// take gives the test a listener to itself.
+func (p *postfix) take(t *testing.T, k kind) slot {
+	t.Helper()
+	select {
+	case s := <-p.slots[k]:
+		t.Cleanup(func() { p.slots[k] <- s })
+		return s
+	case <-time.After(patience):
+		t.Fatalf("no %s listener became free", k)
+		return slot{}
+	}
+}
+
+// queued is one line of postqueue -j.
+type queued struct {
+	Queue string `json:"queue_name"`
+	ID    string `json:"queue_id"`
+}
+
+// queue lists what Postfix has not delivered yet.
+func (p *postfix) queue(t *testing.T) map[string]string {
+	t.Helper()
+	out, err := exec.Command("postqueue", "-c", p.etc, "-j").Output()
+	if err != nil {
+		t.Fatalf("postqueue: %v", err)
+	}
+	where := map[string]string{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var q queued
+		if err := dec.Decode(&q); err == io.EOF {
+			return where
+		} else if err != nil {
+			t.Fatalf("postqueue: %v in %s", err, out)
+		}
+		where[q.ID] = q.Queue
+	}
+}
+
+// holds looks for message id in the HOLD queue's directory: that is cheap
+// enough to be asked often.
+func (p *postfix) holds(id string) bool {
+	_, err := os.Stat(filepath.Join(p.spool, "hold", id))
+	return err == nil
+}
+
+// held waits until message id is in the HOLD queue and returns it.
+func (p *postfix) held(t *testing.T, id string) delivery {
+	t.Helper()
+	eventually(t, "message "+id+" in the hold queue", func() bool { return p.holds(id) })
+	if where := p.queue(t)[id]; where != "hold" {
+		t.Fatalf("postqueue shows message %s in queue %q", id, where)
+	}
+	out, err := exec.Command("postcat", "-c", p.etc, "-hb", "-q", id).Output()
+	if err != nil {
+		t.Fatalf("postcat: %v", err)
+	}
+	return parseDelivery(out)
+}

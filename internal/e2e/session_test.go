@@ -1,0 +1,236 @@
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"testing"
+)
+
+// TestOneSession: what belongs to the connection stays, what belongs to a
+// message goes, whatever became of the message before.
+func TestOneSession(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	c := m.open(t, bankMX)
+	steps := []struct {
+		what, from, author string
+		code               int
+		label              []string
+	}{
+		{"the bank's own mail", "@bank.example", "info@bank.example", 250,
+			[]string{"spf=pass", "dmarc=pass header.from=bank.example", "iprev=pass policy.iprev=192.0.2.10"}},
+		{"someone else's author", "@bank.example", "letter@news.example", 550, nil},
+		{"someone else's envelope", "@club.example", "chair@club.example", 250,
+			[]string{"spf=fail", "dmarc=fail header.from=club.example", "iprev=pass policy.iprev=192.0.2.10"}},
+		{"nobody's envelope", "", "info@bank.example", 550, nil}, // HELO has no SPF record
+		{"the bank's own mail again", "@bank.example", "info@bank.example", 250,
+			[]string{"spf=pass", "dmarc=pass header.from=bank.example", "iprev=pass policy.iprev=192.0.2.10"}},
+	}
+	for i, s := range steps {
+		from, to := unique(s.from), recipient()
+		r := c.offer(t, from, to, mail{from: s.author}.bytes())
+		if r.code != s.code {
+			t.Fatalf("message %d, %s: %s, want %d", i+1, s.what, r, s.code)
+		}
+		if s.code == 250 {
+			m.evaluated(t, "queue_id", r.accepted(t)).want(t, "client_ip", bankMX.addr, "client_name", bankMX.name, "helo", bankMX.helo, "mail_from", from)
+			run.inbox.wait(t, to).label(t).want(t, s.label...)
+		}
+	}
+}
+
+// TestRefusedRecipient: Postfix turns one recipient away, the message and the
+// session go on.
+func TestRefusedRecipient(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	c := m.open(t, bankMX)
+	message := mail{from: "info@bank.example"}.bytes()
+
+	r, err := c.send(unique("@bank.example"), []string{refusedRecipient}, message)
+	if err != nil || r.code != 550 {
+		t.Fatalf("the refused recipient alone: %v, %v", r, err)
+	}
+	good := recipient()
+	r, err = c.send(unique("@bank.example"), []string{refusedRecipient, good}, message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.accepted(t)
+	run.inbox.wait(t, good).label(t).want(t, "spf=pass", "dmarc=pass")
+
+	to := recipient()
+	c.offer(t, unique("@bank.example"), to, message).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+}
+
+// TestAbandonedTransaction: RSET in the middle leaves nothing behind.
+func TestAbandonedTransaction(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	c := m.open(t, bankMX)
+	for _, cmd := range []string{"MAIL FROM:<x@news.example>", "RCPT TO:<" + recipient() + ">", "RSET"} {
+		if r, err := c.cmd("%s", cmd); err != nil || r.code != 250 {
+			t.Fatalf("%s: %v, %v", cmd, r, err)
+		}
+	}
+	to := recipient()
+	c.offer(t, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+}
+
+// TestSeveralRecipients: one message, one verdict, one label for all.
+func TestSeveralRecipients(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	to := []string{recipient(), recipient(), recipient()}
+	r, err := m.open(t, bankMX).send(unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.evaluated(t, "queue_id", r.accepted(t)).want(t, "recipients", "3")
+	for _, rcpt := range to {
+		run.inbox.wait(t, rcpt).label(t).want(t, "dmarc=pass")
+	}
+}
+
+// forgedResults claim to be ours, however they are written.
+var forgedResults = []string{
+	"Authentication-Results: " + authServID + "; dkim=pass header.d=forged1.example",
+	"authentication-results:" + authServID + " 1; dkim=pass header.d=forged2.example",
+	"AUTHENTICATION-RESULTS: MX.Sekimori.EXAMPLE;\r\n\tdmarc=pass header.from=forged3.example",
+	"Authentication-Results: (a comment) \"" + authServID + "\" ; dmarc=pass header.from=forged4.example",
+	"Authentication-Results:\r\n " + authServID + ";\r\n spf=pass smtp.mailfrom=forged5.example",
+}
+
+// foreignResults are others', close as some names come.
+var foreignResults = []string{
+	"mx.other.example; dkim=pass header.d=foreign1.example",
+	"not-" + authServID + "; spf=pass smtp.mailfrom=foreign2.example",
+	"sekimori.example; dmarc=pass header.from=foreign3.example",
+	authServID + ".other.example; dmarc=pass header.from=foreign4.example",
+}
+
+// TestForgedResults: every field that claims our name goes, wherever it
+// stands (CVE-2022-48521), others' stay as they are and in order, and ours is
+// one, on top.
+func TestForgedResults(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	// forged, foreign, forged, forged, foreign ... the last at the end.
+	var fields []string
+	for i, f := range forgedResults {
+		fields = append(fields, f)
+		if i < len(foreignResults) && i != 1 {
+			fields = append(fields, "Authentication-Results: "+foreignResults[i])
+		}
+	}
+	fields = append(fields, "X-Between: yes", "Authentication-Results: "+foreignResults[1])
+	message := mail{from: "letter@news.example", extra: append(fields, forgedResults...)}.bytes()
+
+	// Signed after the forging: a signature over these fields must not matter.
+	message = signed(t, message, "news.example", "s1")
+	to := recipient()
+	m.post(t, newsMX, unique("@news.example"), to, message).accepted(t)
+	d := run.inbox.wait(t, to)
+	d.label(t).want(t, "spf=pass", "dkim=pass", "dmarc=pass")
+
+	want := []string{d.ours()[0], foreignResults[0], foreignResults[2], foreignResults[3], foreignResults[1]}
+	if got := d.all("Authentication-Results"); !slices.Equal(got, want) {
+		t.Errorf("the delivered fields are not ours and the foreign ones:\n%s", d.header())
+	}
+	if regexp.MustCompile(`forged\d`).MatchString(d.header()) {
+		t.Errorf("something forged is left:\n%s", d.header())
+	}
+}
+
+// TestForgedInHeld: a held message may be released by hand, so it is cleaned
+// like any other.
+func TestForgedInHeld(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	message := mail{from: "sale@shop.example", extra: forgedResults}.bytes()
+	id := m.post(t, spoofer, unique("@shop.example"), recipient(), message).accepted(t)
+	d := m.pf.held(t, id)
+	d.label(t).want(t, "spf=fail", "dmarc=fail")
+}
+
+// TestNothingOfTheSendersIsAResult: values the sender chose are quoted, so
+// that no reader finds a result in them.
+func TestNothingOfTheSendersIsAResult(t *testing.T) {
+	m := defaultMX(t)
+	t.Parallel()
+	for i, from := range []string{
+		`"x; dmarc=pass header.from=bank.example"@club.example`,
+		`"x\"; dmarc=pass (\\"@club.example`,
+		`"x(; dkim=pass header.d=bank.example)"@club.example`,
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			to := recipient()
+			m.post(t, spoofer, from, to, mail{from: "chair@club.example"}.bytes()).accepted(t)
+			run.inbox.wait(t, to).label(t).want(t, "spf=fail", "dkim=none", "dmarc=fail", "arc=none", "iprev=pass")
+		})
+	}
+}
+
+// TestUnixSocket: the daemon behind a unix socket serves Postfix, also after a
+// stale socket was left behind.
+func TestUnixSocket(t *testing.T) {
+	t.Parallel()
+	m := newMX(t, socket, settings{})
+	to := recipient()
+	m.post(t, bankMX, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+
+	m.kill()
+	m.start(t)
+	to = recipient()
+	m.post(t, bankMX, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+}
+
+// TestTrusted: mail of one's own networks and users is passed on as it is.
+func TestTrusted(t *testing.T) {
+	t.Parallel()
+	m := newMX(t, login, settings{"trusted": `{networks: [127.0.0.0/8, "2001:db8:beef::/48"], authenticated: true}`})
+	spoof := mail{from: "info@bank.example", extra: forgedResults[:2]}.bytes()
+	cases := []struct {
+		name   string
+		client peer
+		login  bool
+		forged int // fields in our name that stay
+		reason string
+	}{
+		// A gateway of ours in a trusted network may have written them.
+		{"network", inside, false, 2, "trusted_client"},
+		{"IPv6 network", peer{"", "2001:db8:beef::5", "desk.rcpt.test"}, false, 2, "trusted_client"},
+		{"user", spoofer, true, 0, "authenticated_client"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := m.open(t, c.client)
+			if c.login {
+				if err := s.login(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			to := recipient()
+			id := s.offer(t, unique("@bank.example"), to, spoof).accepted(t)
+			d := run.inbox.wait(t, to)
+			if got := d.ours(); len(got) != c.forged {
+				t.Errorf("%d fields in our name, want %d:\n%s", len(got), c.forged, d.header())
+			}
+			if m.logged("evaluated", "queue_id", id) != nil {
+				t.Error("the message was evaluated")
+			}
+			m.record(t, "skipped", "queue_id", id).want(t, "reason", c.reason)
+		})
+	}
+	if r := m.post(t, spoofer, unique("@bank.example"), recipient(), spoof); r.code != 550 {
+		t.Errorf("a stranger's spoof got %s", r)
+	}
+	if got := m.metric(t, `sekimori_messages_total{verdict="skip"}`); got != float64(len(cases)) {
+		t.Errorf("messages_total of skip is %v, want %d", got, len(cases))
+	}
+}

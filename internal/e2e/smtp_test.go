@@ -1,0 +1,231 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+)
+
+// peer is the SMTP client Postfix is made to see.
+type peer struct {
+	name string // its verified host name, "" if it has none
+	addr string // "192.0.2.10" or "2001:db8::25"
+	helo string
+}
+
+// The clients of the zone.
+var (
+	newsMX   = peer{"mail.news.example", "192.0.2.1", "mail.news.example"}
+	bankMX   = peer{"mail.bank.example", "192.0.2.10", "mail.bank.example"}
+	sixMX    = peer{"mail.six.example", "2001:db8::25", "mail.six.example"}
+	bounceMX = peer{"mail.bounce.example", "192.0.2.60", "mail.bounce.example"}
+	spoofer  = peer{"spoof.invalid", "192.0.2.66", "spoof.invalid"}
+	inside   = peer{"", "127.0.0.9", "desk.rcpt.test"}
+)
+
+// reply is what the server said: a code and its text, lines joined by \n.
+type reply struct {
+	code int
+	text string
+}
+
+func (r reply) String() string { return fmt.Sprintf("%d %s", r.code, r.text) }
+
+// queueID is the name Postfix gave to the message it took.
+func (r reply) queueID() string {
+	_, id, _ := strings.Cut(r.text, "queued as ")
+	return strings.TrimSpace(id)
+}
+
+// session is one SMTP connection.
+type session struct {
+	conn net.Conn
+	text *textproto.Conn
+}
+
+// sessionLimit ends any session, so that no test can hang on one.
+const sessionLimit = 90 * time.Second
+
+// dial connects to the slot as p and greets. An error means that no session
+// came about; the server's refusal is a *refusal.
+func (s slot) dial(p peer) (*session, error) {
+	conn, err := net.DialTimeout("tcp", s.smtp, patience)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(sessionLimit))
+	c := &session{conn: conn, text: textproto.NewConn(conn)}
+	if err := c.introduce(p); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// refusal is a reply that ends what was being tried.
+type refusal struct{ reply }
+
+func (r *refusal) Error() string { return r.String() }
+
+func (c *session) introduce(p peer) error {
+	addr, name := p.addr, p.name
+	if strings.Contains(addr, ":") {
+		addr = "IPV6:" + addr
+	}
+	if name == "" {
+		name = "[UNAVAILABLE]"
+	}
+	if err := c.expect(2); err != nil {
+		return err
+	}
+	for _, cmd := range []string{"EHLO test.invalid", "XCLIENT NAME=" + name + " ADDR=" + addr, "EHLO " + p.helo} {
+		if _, err := c.text.Cmd("%s", cmd); err != nil {
+			return err
+		}
+		if err := c.expect(2); err != nil {
+			return fmt.Errorf("%s: %w", cmd, err)
+		}
+	}
+	return nil
+}
+
+func (c *session) read() (reply, error) {
+	code, text, err := c.text.ReadResponse(0)
+	return reply{code, text}, err
+}
+
+// expect reads a reply whose code must begin with the digit class.
+func (c *session) expect(class int) error {
+	r, err := c.read()
+	if err == nil && r.code/100 != class {
+		err = &refusal{r}
+	}
+	return err
+}
+
+// cmd sends one command and returns the reply.
+func (c *session) cmd(format string, args ...any) (reply, error) {
+	if _, err := c.text.Cmd(format, args...); err != nil {
+		return reply{}, err
+	}
+	return c.read()
+}
+
+// login authenticates as a user of ours.
+func (c *session) login() error {
+	r, err := c.cmd("AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("\x00alice\x00secret")))
+	if err == nil && r.code != 235 {
+		err = &refusal{r}
+	}
+	return err
+}
+
+// send offers one message, with each of from and to as typed between the
+// angle brackets. It returns the reply that decided: the first refusal, or
+// the one after the message. A refused recipient is only remembered, like an
+// MTA does, unless none is left.
+func (c *session) send(from string, to []string, message []byte) (reply, error) {
+	r, err := c.cmd("MAIL FROM:<%s>", from)
+	if err != nil || r.code/100 != 2 {
+		return r, err
+	}
+	taken, refused := 0, reply{}
+	for _, rcpt := range to {
+		if r, err = c.cmd("RCPT TO:<%s>", rcpt); err != nil {
+			return r, err
+		}
+		if r.code/100 == 2 {
+			taken++
+		} else {
+			refused = r
+		}
+	}
+	if taken == 0 {
+		_, err := c.cmd("RSET")
+		return refused, err
+	}
+	if r, err = c.cmd("DATA"); err != nil || r.code != 354 {
+		return r, err
+	}
+	w := c.text.DotWriter()
+	if _, err := w.Write(message); err != nil {
+		return reply{}, err
+	}
+	if err := w.Close(); err != nil {
+		return reply{}, err
+	}
+	return c.read()
+}
+
+// close says good-bye if anyone still listens.
+func (c *session) close() {
+	_, _ = c.text.Cmd("QUIT")
+	_ = c.conn.Close()
+}
+
+// open is dial for tests that cannot go on without.
+func (s slot) open(t *testing.T, p peer) *session {
+	t.Helper()
+	c, err := s.dial(p)
+	if err != nil {
+		t.Fatalf("SMTP to %s: %v", s.name, err)
+	}
+	t.Cleanup(c.close)
+	return c
+}
+
+// offer is send for tests that cannot go on without a reply.
+func (c *session) offer(t *testing.T, from, to string, message []byte) reply {
+	t.Helper()
+	r, err := c.send(from, []string{to}, message)
+	if err != nil {
+		t.Fatalf("SMTP: %v", err)
+	}
+	return r
+}
+
+// post sends one message in a session of its own.
+func (s slot) post(t *testing.T, p peer, from, to string, message []byte) reply {
+	t.Helper()
+	c := s.open(t, p)
+	defer c.close()
+	return c.offer(t, from, to, message)
+}
+
+// accepted fails the test unless the server took the message; it returns the
+// queue ID.
+func (r reply) accepted(t *testing.T) string {
+	t.Helper()
+	id := r.queueID()
+	if r.code != 250 || id == "" {
+		t.Fatalf("the message was not taken: %s", r)
+	}
+	return id
+}
+
+// attempt is one try of an MTA to hand a message over: whatever goes wrong is
+// a reply, a lost connection a 421 (RFC 5321 §3.8).
+func (s slot) attempt(p peer, from, to string, message []byte) reply {
+	c, err := s.dial(p)
+	if err == nil {
+		defer c.close()
+		var r reply
+		if r, err = c.send(from, []string{to}, message); err == nil {
+			return r
+		}
+	}
+	return failed(err)
+}
+
+func failed(err error) reply {
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return refused.reply
+	}
+	return reply{421, err.Error()}
+}
