@@ -86,7 +86,8 @@ func parseIdentity(domain string) (dns.Name, error) {
 
 // end records that the check is over without a verdict.
 func (e *evaluation) end(h *halt) {
-	e.check.Result, e.check.Reason, e.check.Problem, e.check.DNSError = h.result, h.reason, h.problem, h.dnsErr
+	e.check.Result, e.check.Reason, e.check.DNSError = h.result, h.reason, h.dnsErr
+	e.check.Problem = escape(h.problem)
 }
 
 // checkHost is check_host() (RFC 7208 §4) for domain. At depth 0 a missing
@@ -250,6 +251,7 @@ func (e *evaluation) countVoid(ans dns.Answer) *halt {
 }
 
 func (e *evaluation) trace(s Step) {
+	s.Term, s.Detail = escape(s.Term), escape(s.Detail)
 	switch n := len(e.check.Trace); {
 	case n < MaxTraceSteps-1:
 		e.check.Trace = append(e.check.Trace, s)

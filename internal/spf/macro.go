@@ -180,9 +180,12 @@ func checkTopLabel(s string) (reason string) {
 // Bounds of macro expansion, in octets. Beyond them the term does not match.
 const (
 	// maxMacroValue bounds what one macro expands from: the client chooses
-	// HELO and the local part, and a record may repeat a macro 2,000 times.
-	// RFC 5321 §4.5.3.1 allows paths of 256.
+	// HELO and the local part. RFC 5321 §4.5.3.1 allows paths of 256.
 	maxMacroValue = 1024
+	// maxMacros bounds how many macros are expanded for one term: a record has
+	// room for 2,000, each of which may take a long value apart. A name has
+	// 127 labels at most.
+	maxMacros = 128
 	// maxExpansion bounds the whole; a domain name has 253.
 	maxExpansion = 16384
 )
@@ -193,12 +196,13 @@ var errExpansion = errors.New("macro expansion is too long")
 // lower case.
 func (m *macroString) expand(value func(letter byte) string) (string, error) {
 	var out strings.Builder
+	macros := 0
 	for i := range m.parts {
 		part := &m.parts[i]
 		text := part.literal
 		if part.letter != 0 {
 			v := value(part.letter)
-			if len(v) > maxMacroValue {
+			if macros++; macros > maxMacros || len(v) > maxMacroValue {
 				return "", errExpansion
 			}
 			text = part.transform(v)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -83,6 +84,16 @@ func quote(s string) string {
 		return fmt.Sprintf("%+q...", s[:quoteLen])
 	}
 	return fmt.Sprintf("%+q", s)
+}
+
+// escape makes a message that may hold a stranger's octets printable. Names in
+// the DNS may have any octet, and macros make them of what the client said.
+func escape(s string) string {
+	if isPrintable(s) {
+		return s
+	}
+	quoted := strconv.QuoteToASCII(s)
+	return quoted[1 : len(quoted)-1]
 }
 
 const version = "v=spf1"

@@ -140,6 +140,7 @@ type Check struct {
 	// (RFC 7208 §6.2). It is the words of a stranger.
 	Explanation string `json:"explanation,omitempty"`
 	// Reason and Problem say why Result is none, temperror or permerror.
+	// Problem is printable ASCII.
 	Reason  Reason `json:"reason,omitempty"`
 	Problem string `json:"problem,omitempty"`
 	// DNSError is the lookup that failed, where Reason is ReasonDNS.
@@ -169,9 +170,10 @@ const (
 	OutcomeTruncated Outcome = "truncated" // MaxTraceSteps reached
 )
 
-// Step is one thing that happened during a check.
+// Step is one thing that happened during a check. Term and Detail are printable
+// ASCII, other octets escaped as in a Go string.
 type Step struct {
-	Domain  dns.Name `json:"domain"`
+	Domain  dns.Name `json:"domain"`         // whose record is evaluated
 	Term    string   `json:"term,omitempty"` // as written; "" for the record itself
 	Outcome Outcome  `json:"outcome"`
 	Detail  string   `json:"detail,omitempty"`

@@ -1,0 +1,107 @@
+package spf
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns/dnstest"
+)
+
+// A case is a file in testdata/cases: the reason for it, an empty line,
+// "key: value" lines, and after "--- zone" a zone for dnstest. Values may hold
+// the escapes of a Go string; a key that is missing is not compared.
+type caseFile struct {
+	name   string
+	values map[string]string
+	zone   string
+}
+
+func readCases(tb testing.TB) []caseFile {
+	tb.Helper()
+	files, err := filepath.Glob("testdata/cases/*.txt")
+	if err != nil || len(files) == 0 {
+		tb.Fatalf("no cases: %v", err)
+	}
+	var cases []caseFile
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		reason, rest, _ := strings.Cut(string(raw), "\n\n")
+		head, zone, found := strings.Cut(rest, "--- zone\n")
+		if !found || reason == "" {
+			tb.Fatalf("%s: no reason or no zone", file)
+		}
+		c := caseFile{name: strings.TrimSuffix(filepath.Base(file), ".txt"), values: map[string]string{}, zone: zone}
+		for line := range strings.Lines(head) {
+			key, value, found := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+			if !found {
+				tb.Fatalf("%s: %q is not key: value", file, line)
+			}
+			value = strings.TrimSpace(value)
+			if strings.Contains(value, `\`) {
+				if value, err = strconv.Unquote(`"` + value + `"`); err != nil {
+					tb.Fatalf("%s: %s: %v", file, key, err)
+				}
+			}
+			c.values[key] = value
+		}
+		cases = append(cases, c)
+	}
+	return cases
+}
+
+func (c caseFile) args() Args {
+	return Args{
+		IP: netip.MustParseAddr(c.values["ip"]), HELO: c.values["helo"], MailFrom: c.values["from"],
+		Receiver: "mx.receiver.example", Now: time.Unix(1700000000, 0),
+	}
+}
+
+func TestCases(t *testing.T) {
+	for _, c := range readCases(t) {
+		t.Run(c.name, func(t *testing.T) {
+			zone := dnstest.MustParse(t, c.zone)
+			checkIdentity := CheckMailFrom
+			if c.values["identity"] == "helo" {
+				checkIdentity = CheckHELO
+			}
+			got := checkIdentity(t.Context(), zone, c.args())
+			if c.values["result"] == "" {
+				t.Fatal("the case wants no result")
+			}
+			for key, have := range map[string]string{
+				"identity":    string(got.Identity),
+				"result":      string(got.Result),
+				"mechanism":   got.Mechanism,
+				"reason":      string(got.Reason),
+				"domain":      string(got.Domain),
+				"explanation": got.Explanation,
+				"lookups":     strconv.Itoa(got.Lookups),
+				"voids":       strconv.Itoa(got.VoidLookups),
+				"asked":       strings.Join(zone.Queries(), ", "),
+			} {
+				if want, compared := c.values[key]; compared && have != want {
+					t.Errorf("%s is %q, want %q", key, have, want)
+				}
+			}
+			if got.Queries != len(zone.Queries()) {
+				t.Errorf("%d queries counted, %d made", got.Queries, len(zone.Queries()))
+			}
+			if (got.Problem == "") != (got.Reason == "") {
+				t.Errorf("reason %q with problem %q", got.Reason, got.Problem)
+			}
+			if t.Failed() {
+				for _, s := range got.Trace {
+					t.Logf("%*s%s %s: %s %s", 2*s.Depth, "", s.Domain, s.Term, s.Outcome, s.Detail)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package spf
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns/dnstest"
+)
+
+// newEvaluation is the example of RFC 7208 §7.4.
+func newEvaluation(tb testing.TB, ip string) *evaluation {
+	tb.Helper()
+	return &evaluation{
+		ctx: context.Background(), resolver: dnstest.MustParse(tb, ""), check: &Check{},
+		args:  Args{HELO: "mail.example.com", Now: time.Unix(1700000000, 0), MaxQueries: DefaultMaxQueries},
+		ip:    netip.MustParseAddr(ip),
+		local: "strong-bad", origin: "email.example.com",
+	}
+}
+
+func TestExpand(t *testing.T) {
+	const ip4, ip6 = "192.0.2.3", "2001:db8::cb01"
+	for _, tc := range []struct{ ip, macros, want string }{
+		// RFC 7208 §7.4
+		{ip4, "%{s}", "strong-bad@email.example.com"},
+		{ip4, "%{o}", "email.example.com"},
+		{ip4, "%{d}", "email.example.com"},
+		{ip4, "%{d4}", "email.example.com"},
+		{ip4, "%{d3}", "email.example.com"},
+		{ip4, "%{d2}", "example.com"},
+		{ip4, "%{d1}", "com"},
+		{ip4, "%{dr}", "com.example.email"},
+		{ip4, "%{d2r}", "example.email"},
+		{ip4, "%{l}", "strong-bad"},
+		{ip4, "%{l-}", "strong.bad"},
+		{ip4, "%{lr}", "strong-bad"},
+		{ip4, "%{lr-}", "bad.strong"},
+		{ip4, "%{l1r-}", "strong"},
+		{ip4, "%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com"},
+		{ip4, "%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com"},
+		{ip4, "%{lr-}.lp.%{ir}.%{v}._spf.%{d2}", "bad.strong.lp.3.2.0.192.in-addr._spf.example.com"},
+		{ip4, "%{ir}.%{v}.%{l1r-}.lp._spf.%{d2}", "3.2.0.192.in-addr.strong.lp._spf.example.com"},
+		{ip4, "%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net"},
+		{ip6, "%{ir}.%{v}._spf.%{d2}", "1.0.B.C.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6._spf.example.com"},
+		// The rest of §7
+		{ip4, "%%%_%-", "% %20"},
+		{ip4, "%{S}", "strong-bad%40email.example.com"},
+		{ip4, "%{h}/%{H}", "mail.example.com/mail.example.com"},
+		{ip4, "%{c} %{t} %{r} %{p}", "192.0.2.3 1700000000 unknown unknown"},
+		{ip6, "%{c}", "2001:db8::cb01"},
+		{ip6, "%{C}", "2001%3Adb8%3A%3Acb01"},
+		{ip4, "%{s2.@}", ""},
+		{ip4, "%{l-.+,/_=}", "strong.bad"},
+		{ip4, "%{d127}", "email.example.com"},
+	} {
+		m, reason := parseMacros(tc.macros, inExplanation)
+		if tc.want == "" {
+			if reason == "" {
+				t.Errorf("%s: no syntax error", tc.macros)
+			}
+			continue
+		}
+		if reason != "" {
+			t.Errorf("%s: %s", tc.macros, reason)
+			continue
+		}
+		got, problem, h := newEvaluation(t, tc.ip).expand(m, "email.example.com")
+		if got != tc.want || problem != "" || h != nil {
+			t.Errorf("%s is %q, want %q (%s)", tc.macros, got, tc.want, problem)
+		}
+	}
+}
+
+func TestTransformKeepsEmptyParts(t *testing.T) {
+	for _, tc := range []struct {
+		value, macro, want string
+	}{
+		{"a..b", "%{l.}", "a..b"},
+		{"-a--b-", "%{l-}", ".a..b."},
+		{"-a--b-", "%{l2-}", "b."},
+		{"", "%{lr}", ""},
+		{"\xff-\xfe", "%{L-}", "%FF.%FE"},
+	} {
+		part, n, reason := parseMacro(tc.macro, inDomainSpec)
+		if reason != "" || n != len(tc.macro) {
+			t.Fatalf("%s: %s", tc.macro, reason)
+		}
+		if got := part.transform(tc.value); got != tc.want {
+			t.Errorf("%s of %q is %q, want %q", tc.macro, tc.value, got, tc.want)
+		}
+	}
+}
+
+func TestTruncateName(t *testing.T) {
+	label := strings.Repeat("a", 62)
+	whole := strings.Join([]string{label, label, label, label}, ".") // 251
+	for _, tc := range []struct{ name, want, why string }{
+		{"b." + whole, "b." + whole, "253 fit"},
+		{"b." + whole + ".", "b." + whole, "the dot at the end does not count"},
+		{"bb." + whole, whole, "254 do not"},
+		{"c.bb." + whole, whole, "nor does any more"},
+		{"b" + strings.Repeat("."+whole, 9), whole, "far too long"},
+		{strings.Repeat("b", 300), "", "no label is left"},
+		{strings.Repeat(".", 300), strings.Repeat(".", 253), "empty labels are still there to be refused"},
+		{"", "", "nothing"},
+	} {
+		if got := truncateName(tc.name); got != tc.want {
+			t.Errorf("%s: %d octets, want %d", tc.why, len(got), len(tc.want))
+		}
+	}
+}
