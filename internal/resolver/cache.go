@@ -1,0 +1,282 @@
+package resolver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"sekimori/internal/dns"
+)
+
+const (
+	// DefaultQueryTimeout bounds a query that no waiter bounds any more.
+	DefaultQueryTimeout = 10 * time.Second
+	// staleAfter is how long a lookup waits for news while an answer past its
+	// TTL is at hand (RFC 8767 §5, the client response timer).
+	staleAfter = 1800 * time.Millisecond
+	// staleTTL is the TTL of such an answer (RFC 8767 §4).
+	staleTTL = 30 * time.Second
+)
+
+// CacheConfig configures a Cache. Durations mean what they say: 0 is none.
+type CacheConfig struct {
+	Size        int64         // octets; 0 keeps nothing, but still asks only once at a time
+	MaxTTL      time.Duration // upper bound of every TTL
+	MinTTL      time.Duration // lower bound of every TTL, up to the upper one
+	NegativeTTL time.Duration // upper bound for NXDOMAIN and NODATA (RFC 2308 §5)
+	FailureTTL  time.Duration // how long a failure is not asked about again (RFC 9520 §3.2)
+	Stale       time.Duration // how long past its TTL an answer may stand in for a failure (RFC 8767)
+	// QueryTimeout bounds one query, whoever waits; 0 means DefaultQueryTimeout.
+	QueryTimeout time.Duration
+	// Metrics counts; nil counts nothing.
+	Metrics *Metrics
+	// OnPanic is told of a panic below the cache, on the goroutine it happened
+	// on; the lookup fails as malformed. May be nil.
+	OnPanic func(recovered any)
+}
+
+// DefaultCacheConfig returns the documented defaults.
+func DefaultCacheConfig() CacheConfig {
+	return CacheConfig{
+		Size: 64 << 20, MaxTTL: 24 * time.Hour, MinTTL: 5 * time.Second, NegativeTTL: 5 * time.Minute,
+		FailureTTL: 10 * time.Second, Stale: time.Hour,
+	}
+}
+
+// Cache is a Resolver that remembers what another said: answers, "no"s and
+// failures. Equal questions under way at the same time are one. Close ends it.
+type Cache struct {
+	next  dns.Resolver
+	cfg   CacheConfig
+	store *otter.Cache[key, *entry] // nil: nothing is kept
+	start time.Time                 // of the monotonic clock every time is on
+
+	base context.Context // of the queries: they outlive those who asked
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	flights map[key]*flight
+}
+
+// flight is one query under way. Its answer and err are set before done is
+// closed.
+type flight struct {
+	done   chan struct{}
+	stale  *entry // what stands in for a failure, may be nil
+	answer dns.Answer
+	err    error
+}
+
+// NewCache returns a Cache in front of next.
+func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
+	c := &Cache{next: next, cfg: cfg, start: time.Now(), flights: map[key]*flight{}}
+	if c.cfg.QueryTimeout <= 0 {
+		c.cfg.QueryTimeout = DefaultQueryTimeout
+	}
+	if cfg.Size > 0 {
+		store, err := otter.New(&otter.Options[key, *entry]{
+			MaximumWeight:    uint64(cfg.Size),
+			Weigher:          func(k key, e *entry) uint32 { return e.weight(k) },
+			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration { return e.Value.gone - c.now() }),
+			Clock:            monotonic{c.start},
+			OnAtomicDeletion: func(e otter.DeletionEvent[key, *entry]) {
+				if e.Cause == otter.CauseOverflow {
+					cfg.Metrics.evicted(e.Value.kind())
+				}
+			},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("resolver: %w", err)
+		}
+		c.store = store
+	}
+	c.base, c.stop = context.WithCancel(context.Background())
+	cfg.Metrics.watch(c)
+	return c, nil
+}
+
+// monotonic makes the store count time as the cache does: a step of the wall
+// clock must not end every TTL. It has no ticks, so there is no goroutine;
+// writes clean up.
+type monotonic struct{ start time.Time }
+
+func (m monotonic) NowNano() int64                    { return int64(time.Since(m.start)) }
+func (monotonic) Tick(time.Duration) <-chan time.Time { return nil }
+
+func (c *Cache) now() time.Duration { return time.Since(c.start) }
+
+// Lookup implements [dns.Resolver]. It returns by the context's deadline; the
+// query it started goes on for the next to ask.
+func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	k := key{name, typ}
+	e := c.load(k)
+	if now := c.now(); e.usable(now) {
+		return c.serve(e, now)
+	}
+	if ctx.Err() != nil {
+		return dns.Answer{}, &dns.Error{Kind: contextKind(ctx), Name: name, Type: typ, Err: ctx.Err()}
+	}
+	f, e := c.join(k)
+	if f == nil {
+		return c.serve(e, c.now())
+	}
+	return c.wait(ctx, k, f)
+}
+
+func (c *Cache) load(k key) *entry {
+	if c.store == nil {
+		return nil
+	}
+	e, _ := c.store.GetIfPresent(k)
+	return e
+}
+
+// serve answers from an entry that is usable now.
+func (c *Cache) serve(e *entry, now time.Duration) (dns.Answer, error) {
+	if e.err != nil {
+		c.cfg.Metrics.hit(kindFailure)
+		return dns.Answer{}, e.err
+	}
+	if now >= e.expires {
+		return c.serveStale(e)
+	}
+	c.cfg.Metrics.hit(e.kind())
+	a := e.answer
+	a.TTL, a.Cached = e.expires-now, true
+	return a, nil
+}
+
+func (c *Cache) serveStale(e *entry) (dns.Answer, error) {
+	c.cfg.Metrics.servedStale(e.kind())
+	a := e.answer
+	a.TTL, a.Cached, a.Stale = staleTTL, true, true
+	return a, nil
+}
+
+// join returns the flight for k, starting it if there is none. It returns an
+// entry instead if one has become usable meanwhile.
+func (c *Cache) join(k key) (*flight, *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.flights[k]; f != nil {
+		c.cfg.Metrics.joined()
+		return f, nil
+	}
+	e, now := c.load(k), c.now()
+	if e.usable(now) {
+		return nil, e
+	}
+	f := &flight{done: make(chan struct{})}
+	if c.closed {
+		f.err = &dns.Error{Kind: dns.KindCanceled, Name: k.name, Type: k.typ, Err: errClosed}
+		close(f.done)
+		return f, nil
+	}
+	if e != nil && e.err == nil && now < e.gone {
+		f.stale = e
+	}
+	c.flights[k] = f
+	c.work.Go(func() { c.fly(k, f) })
+	return f, nil
+}
+
+// wait waits for f as long as the caller may, and no longer than is sensible
+// while there is an answer past its TTL.
+func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) {
+	var patience <-chan time.Time
+	if f.stale != nil {
+		t := time.NewTimer(staleAfter)
+		defer t.Stop()
+		patience = t.C
+	}
+	select {
+	case <-f.done:
+		if f.err != nil && f.stale != nil {
+			return c.serveStale(f.stale)
+		}
+		return f.answer, f.err
+	case <-patience:
+		return c.serveStale(f.stale)
+	case <-ctx.Done():
+		why := contextKind(ctx)
+		if f.stale != nil && why == dns.KindTimeout {
+			return c.serveStale(f.stale)
+		}
+		return dns.Answer{}, &dns.Error{Kind: why, Name: k.name, Type: k.typ, Err: ctx.Err()}
+	}
+}
+
+// fly asks, keeps what was said and wakes those who wait.
+func (c *Cache) fly(k key, f *flight) {
+	ctx, cancel := context.WithTimeout(c.base, c.cfg.QueryTimeout)
+	defer cancel()
+	answer, err := c.ask(ctx, k)
+	e := c.newEntry(answer, err, f.stale, c.now())
+	if err == nil {
+		// The TTL all see is the one the cache keeps.
+		answer.TTL = e.expires - c.now()
+	}
+	f.answer, f.err = answer, err
+	if c.store != nil && e.keepable(c.now()) {
+		c.store.Set(k, e)
+	}
+	if err != nil {
+		c.cfg.Metrics.miss(kindFailure)
+	} else {
+		c.cfg.Metrics.miss(e.kind())
+	}
+	c.mu.Lock()
+	delete(c.flights, k)
+	c.mu.Unlock()
+	close(f.done)
+}
+
+// ask is next.Lookup whose panics are failures: nothing else would stand
+// between a goroutine of ours and the end of the process.
+func (c *Cache) ask(ctx context.Context, k key) (a dns.Answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if c.cfg.OnPanic != nil {
+				c.cfg.OnPanic(p)
+			}
+			err = &dns.Error{Kind: dns.KindMalformed, Name: k.name, Type: k.typ, Err: fmt.Errorf("%w: %v", errPanic, p)}
+		}
+	}()
+	return c.next.Lookup(ctx, k.name, k.typ)
+}
+
+// Purge forgets everything.
+func (c *Cache) Purge() {
+	if c.store != nil {
+		c.store.InvalidateAll()
+	}
+}
+
+// Close ends the queries under way and waits for them; what is kept is still
+// served.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	c.work.Wait()
+}
+
+func (c *Cache) entries() float64 {
+	if c.store == nil {
+		return 0
+	}
+	return float64(c.store.EstimatedSize())
+}
+
+func (c *Cache) bytes() float64 {
+	if c.store == nil {
+		return 0
+	}
+	return float64(c.store.WeightedSize())
+}

@@ -1,0 +1,249 @@
+package resolver
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+)
+
+const (
+	// maxAnswerRecords bounds the answer section that is looked at: no record
+	// set a verifier can use has more (RFC 7208 §4.6.4 stops at 10 of most).
+	maxAnswerRecords = 256
+	// maxTextOctets bounds the TXT data of one answer. The longest DKIM key
+	// worth verifying needs 2 KiB; the rest is room for busy apex names.
+	maxTextOctets = 32 << 10
+	// maxChain bounds the CNAMEs of one answer. RFC 1034 §3.6.2 wants none in a
+	// row; resolvers follow 8 to 16.
+	maxChain = 8
+
+	headerLen = 12 // RFC 1035 §4.1.1
+)
+
+// Bits of the header's second and third octet.
+const (
+	bitResponse  = 0x80
+	maskOpcode   = 0x78
+	bitTruncated = 0x02
+)
+
+// Reasons for which an answer is malformed.
+var (
+	errTooManyRecords = errors.New("resolver: too many records in the answer")
+	errTooMuchText    = errors.New("resolver: too much text in the answer")
+	errChain          = errors.New("resolver: CNAME chain too long or in a loop")
+	errTruncatedTCP   = errors.New("resolver: answer truncated over TCP")
+	errBadTarget      = errors.New("resolver: CNAME to a name with a dot inside a label")
+	errContradiction  = errors.New("resolver: NXDOMAIN with records")
+	errReferral       = errors.New("resolver: referral instead of an answer; the server does not recurse")
+)
+
+// question is one question on its way to one server.
+type question struct {
+	id   uint16
+	name dns.Name
+	typ  dns.Type
+}
+
+// reply is what one message says. If next is set, the alias chain leaves the
+// message there and next has to be asked for.
+type reply struct {
+	answer dns.Answer
+	follow bool // ask for answer.Canonical
+}
+
+func (q question) fail(kind dns.ErrorKind, cause error) *dns.Error {
+	return &dns.Error{Kind: kind, Name: q.name, Type: q.typ, Err: cause}
+}
+
+// matches reports whether wire is a response to q, and whether it was
+// truncated. Anything else, whoever sent it, is no answer (RFC 5452 §9.1).
+func (q question) matches(wire []byte) (ours, truncated bool) {
+	if len(wire) < headerLen || binary.BigEndian.Uint16(wire) != q.id ||
+		wire[2]&bitResponse == 0 || wire[2]&maskOpcode != 0 || binary.BigEndian.Uint16(wire[4:]) != 1 {
+		return false, false
+	}
+	text, off, err := codec.UnpackDomainName(wire, headerLen)
+	if err != nil || len(wire) < off+4 {
+		return false, false
+	}
+	name, ok := nameFromPresentation(text)
+	if !ok || name != q.name || binary.BigEndian.Uint16(wire[off:]) != uint16(q.typ) ||
+		binary.BigEndian.Uint16(wire[off+2:]) != codec.ClassINET {
+		return false, false
+	}
+	return true, wire[2]&bitTruncated != 0
+}
+
+// decode reads a complete message that matches q.
+func (q question) decode(wire []byte) (reply, *dns.Error) {
+	var m codec.Msg
+	if err := m.Unpack(wire); err != nil {
+		return reply{}, q.fail(dns.KindMalformed, err)
+	}
+	switch m.Rcode {
+	case codec.RcodeSuccess, codec.RcodeNameError:
+	case codec.RcodeRefused:
+		return reply{}, q.fail(dns.KindRefused, nil)
+	case codec.RcodeServerFailure:
+		return reply{}, q.fail(dns.KindServFail, nil)
+	default:
+		return reply{}, q.fail(dns.KindServFail, fmt.Errorf("resolver: rcode %d", m.Rcode))
+	}
+	if len(m.Answer) > maxAnswerRecords {
+		return reply{}, q.fail(dns.KindMalformed, errTooManyRecords)
+	}
+	a := dns.Answer{Name: q.name, Type: q.typ, Canonical: q.name, TTL: math.MaxInt64, Authenticated: m.AuthenticatedData}
+	hops, err := q.followAliases(m.Answer, &a)
+	if err == nil {
+		err = q.collect(m.Answer, &a)
+	}
+	switch {
+	case err != nil:
+	case len(a.Records) > 0:
+		if m.Rcode == codec.RcodeNameError {
+			err = errContradiction
+		}
+	case m.Rcode == codec.RcodeNameError:
+		a.Status = dns.NXDomain // of the last name of the chain (RFC 6604 §3)
+		a.TTL = min(a.TTL, negativeTTL(m.Ns, a.Canonical))
+	default:
+		soa := hasType(m.Ns, codec.TypeSOA)
+		if hops > 0 && !soa {
+			return reply{answer: a, follow: true}, nil
+		}
+		if !soa && !m.Authoritative && hasType(m.Ns, codec.TypeNS) {
+			return reply{}, q.fail(dns.KindServFail, errReferral)
+		}
+		a.TTL = min(a.TTL, negativeTTL(m.Ns, a.Canonical))
+	}
+	if err != nil {
+		return reply{}, q.fail(dns.KindMalformed, err)
+	}
+	return reply{answer: a}, nil
+}
+
+// followAliases walks the CNAMEs in rrs from a.Canonical on.
+func (q question) followAliases(rrs []codec.RR, a *dns.Answer) (hops int, err error) {
+	if q.typ == dns.TypeCNAME {
+		return 0, nil
+	}
+	for {
+		alias := findAlias(rrs, a.Canonical)
+		if alias == nil {
+			return hops, nil
+		}
+		if hops++; hops > maxChain {
+			return hops, errChain
+		}
+		target, ok := nameFromPresentation(alias.Target)
+		if !ok {
+			return hops, errBadTarget
+		}
+		a.Canonical, a.TTL = target, min(a.TTL, seconds(alias.Hdr.Ttl))
+	}
+}
+
+func findAlias(rrs []codec.RR, owner dns.Name) *codec.CNAME {
+	for _, rr := range rrs {
+		if c, ok := rr.(*codec.CNAME); ok && isOwner(c.Hdr, owner) {
+			return c
+		}
+	}
+	return nil
+}
+
+func isOwner(h codec.RR_Header, owner dns.Name) bool {
+	if h.Class != codec.ClassINET {
+		return false
+	}
+	n, ok := nameFromPresentation(h.Name)
+	return ok && n == owner
+}
+
+// collect puts the records of a.Canonical into a. Records of other owners,
+// which an answer may carry for whatever reason, are not the answer.
+func (q question) collect(rrs []codec.RR, a *dns.Answer) error {
+	text := 0
+	for _, rr := range rrs {
+		h := rr.Header()
+		if h.Rrtype != uint16(q.typ) || !isOwner(*h, a.Canonical) {
+			continue
+		}
+		r, ok := record(rr)
+		if !ok {
+			continue
+		}
+		if text += len(r.Text); text > maxTextOctets {
+			return errTooMuchText
+		}
+		a.Records = append(a.Records, r)
+		a.TTL = min(a.TTL, seconds(h.Ttl))
+	}
+	return nil
+}
+
+// record reads one record's data. It is false for types no Record can hold and
+// for host names with a dot inside a label, which nobody could ask for.
+func record(rr codec.RR) (r dns.Record, ok bool) {
+	switch rr := rr.(type) {
+	case *codec.A:
+		r.Addr, ok = netip.AddrFromSlice(rr.A.To4())
+	case *codec.AAAA:
+		r.Addr, ok = netip.AddrFromSlice(rr.AAAA)
+	case *codec.TXT:
+		r.Text, ok = joinText(rr.Txt), true
+	case *codec.SPF:
+		r.Text, ok = joinText(rr.Txt), true
+	case *codec.MX:
+		r.Preference = rr.Preference
+		r.Host, ok = nameFromPresentation(rr.Mx)
+	case *codec.PTR:
+		r.Host, ok = nameFromPresentation(rr.Ptr)
+	case *codec.NS:
+		r.Host, ok = nameFromPresentation(rr.Ns)
+	case *codec.CNAME:
+		r.Host, ok = nameFromPresentation(rr.Target)
+	}
+	return r, ok
+}
+
+// negativeTTL is how long a "no" about name may be kept (RFC 2308 §5): 0, for
+// not at all, without the SOA of a zone that holds name.
+func negativeTTL(authority []codec.RR, name dns.Name) time.Duration {
+	for _, rr := range authority {
+		soa, ok := rr.(*codec.SOA)
+		if !ok {
+			continue
+		}
+		if apex, ok := nameFromPresentation(soa.Hdr.Name); ok && name.Under(apex) {
+			return min(seconds(soa.Hdr.Ttl), seconds(soa.Minttl))
+		}
+	}
+	return 0
+}
+
+func hasType(rrs []codec.RR, typ uint16) bool {
+	for _, rr := range rrs {
+		if rr.Header().Rrtype == typ {
+			return true
+		}
+	}
+	return false
+}
+
+// seconds turns a TTL into a Duration; with the top bit set it is zero (RFC
+// 2181 §8).
+func seconds(ttl uint32) time.Duration {
+	if ttl > math.MaxInt32 {
+		return 0
+	}
+	return time.Duration(ttl) * time.Second
+}

@@ -1,0 +1,244 @@
+package resolver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+)
+
+// message packs a response to name and typ from zone lines: answers first,
+// after an empty line the authority section.
+func message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sections string) []byte {
+	tb.Helper()
+	m := codec.Msg{MsgHdr: codec.MsgHdr{Id: id, Response: true, Rcode: rcode, AuthenticatedData: true}}
+	m.Question = []codec.Question{{Name: name, Qtype: uint16(typ), Qclass: codec.ClassINET}}
+	answer, authority, _ := strings.Cut(sections, "\n\n")
+	for _, s := range []struct {
+		text string
+		to   *[]codec.RR
+	}{{answer, &m.Answer}, {authority, &m.Ns}} {
+		zp := codec.NewZoneParser(strings.NewReader(s.text), ".", "")
+		zp.SetDefaultTTL(300)
+		for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
+			*s.to = append(*s.to, rr)
+		}
+		if err := zp.Err(); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	m.Compress = true
+	wire, err := m.Pack()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return wire
+}
+
+// show renders an answer, or the kind of its failure, on one line.
+func show(a dns.Answer, err error) string {
+	if e, ok := err.(*dns.Error); ok && e != nil { //nolint:errorlint // the contract says *dns.Error; anything else shows below
+		return e.Kind.String()
+	}
+	if err != nil {
+		return "not a dns.Error: " + err.Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", a.Status, a.Canonical, a.TTL)
+	for _, r := range a.Records {
+		switch {
+		case r.Addr.IsValid():
+			fmt.Fprintf(&b, " %s", r.Addr)
+		case a.Type == dns.TypeMX:
+			fmt.Fprintf(&b, " %d:%s", r.Preference, r.Host)
+		case a.Type == dns.TypeTXT:
+			fmt.Fprintf(&b, " %q", r.Text)
+		default:
+			fmt.Fprintf(&b, " %s", r.Host)
+		}
+	}
+	return b.String()
+}
+
+func TestDecode(t *testing.T) {
+	const soa = "\n\nexample. 900 SOA ns. h. 1 2 3 4 120"
+	chain := func(n int) string {
+		var b strings.Builder
+		b.WriteString("x.example CNAME c1.example\n")
+		for i := 1; i < n; i++ {
+			fmt.Fprintf(&b, "c%d.example CNAME c%d.example\n", i, i+1)
+		}
+		fmt.Fprintf(&b, "c%d.example A 192.0.2.1\n", n)
+		return b.String()
+	}
+	cases := []struct {
+		reason string
+		typ    dns.Type
+		rcode  int
+		zone   string
+		want   string
+	}{
+		{"addresses, the least TTL", dns.TypeA, 0, "x.example 60 A 192.0.2.1\nx.example 30 A 192.0.2.2", "NOERROR x.example 30s 192.0.2.1 192.0.2.2"},
+		{"IPv6", dns.TypeAAAA, 0, "x.example AAAA 2001:db8::1\nx.example AAAA ::ffff:192.0.2.1", "NOERROR x.example 5m0s 2001:db8::1 ::ffff:192.0.2.1"},
+		{"strings joined as octets", dns.TypeTXT, 0, `x.example TXT "a " "b\"\200"`, `NOERROR x.example 5m0s "a b\"\xc8"`},
+		{"MX", dns.TypeMX, 0, "x.example MX 5 M.example\nx.example MX 0 .", "NOERROR x.example 5m0s 5:m.example 0:"},
+		{"owner without regard to case", dns.TypePTR, 0, "X.Example PTR H.example", "NOERROR x.example 5m0s h.example"},
+		{"NS", dns.TypeNS, 0, "x.example NS a.example", "NOERROR x.example 5m0s a.example"},
+		{"CNAME asked for is not followed", dns.TypeCNAME, 0, "x.example CNAME y.example\ny.example CNAME z.example", "NOERROR x.example 5m0s y.example"},
+		{"other owners are not the answer", dns.TypeA, 0, "y.example A 192.0.2.1" + soa, "NOERROR x.example 2m0s"},
+		{"other types are not the answer", dns.TypeA, 0, "x.example TXT a" + soa, "NOERROR x.example 2m0s"},
+		{"other classes are not the answer", dns.TypeTXT, 0, "x.example CH TXT a" + soa, "NOERROR x.example 2m0s"},
+		{"chain, in any order, least TTL", dns.TypeA, 0, "y.example 40 A 192.0.2.1\nx.example 50 CNAME y.example", "NOERROR y.example 40s 192.0.2.1"},
+		{"the chain's TTL counts", dns.TypeA, 0, "x.example 20 CNAME y.example\ny.example 40 A 192.0.2.1", "NOERROR y.example 20s 192.0.2.1"},
+		{"chain as long as allowed", dns.TypeA, 0, chain(maxChain), "NOERROR c8.example 5m0s 192.0.2.1"},
+		{"chain too long", dns.TypeA, 0, chain(maxChain + 1), "malformed"},
+		{"loop", dns.TypeA, 0, "x.example CNAME y.example\ny.example CNAME x.example", "malformed"},
+		{"loop of one", dns.TypeA, 0, "x.example CNAME x.example", "malformed"},
+		{"chain into nowhere", dns.TypeA, 3, "x.example CNAME y.example" + soa, "NXDOMAIN y.example 2m0s"},
+		{"chain to a name without the type", dns.TypeA, 0, "x.example 10 CNAME y.example" + soa, "NOERROR y.example 10s"},
+		{"chain leaves the answer", dns.TypeA, 0, "x.example 10 CNAME y.example", "follow y.example 10s"},
+		{"target that is no dns.Name", dns.TypeA, 0, `x.example CNAME a\.b.example`, "malformed"},
+		{"host that is no dns.Name is left out", dns.TypeMX, 0, "x.example MX 1 a\\.b.example\nx.example MX 2 c.example", "NOERROR x.example 5m0s 2:c.example"},
+		{"NXDOMAIN", dns.TypeA, 3, soa, "NXDOMAIN x.example 2m0s"},
+		{"the SOA's own TTL counts", dns.TypeA, 3, "\n\nexample. 7 SOA ns. h. 1 2 3 4 120", "NXDOMAIN x.example 7s"},
+		{"an SOA of elsewhere does not", dns.TypeA, 3, "\n\nother. 900 SOA ns. h. 1 2 3 4 120", "NXDOMAIN x.example 0s"},
+		{"no SOA: not to be kept", dns.TypeA, 3, "", "NXDOMAIN x.example 0s"},
+		{"NODATA without authority (RFC 2308 §2.2 type 3)", dns.TypeA, 0, "", "NOERROR x.example 0s"},
+		{"referral of a server that does not recurse", dns.TypeA, 0, "\n\nexample. NS ns.example.", "servfail"},
+		{"NXDOMAIN with records", dns.TypeA, 3, "x.example A 192.0.2.1", "malformed"},
+		{"TTL with the top bit set (RFC 2181 §8)", dns.TypeA, 0, "x.example 2147483648 A 192.0.2.1", "NOERROR x.example 0s 192.0.2.1"},
+		{"SERVFAIL", dns.TypeA, codec.RcodeServerFailure, "", "servfail"},
+		{"REFUSED", dns.TypeA, codec.RcodeRefused, "", "refused"},
+		{"any other rcode", dns.TypeA, codec.RcodeNotImplemented, "", "servfail"},
+		{"as many records as allowed", dns.TypeA, 0, strings.Repeat("y.example A 192.0.2.1\n", maxAnswerRecords-1) + "x.example A 192.0.2.2", "NOERROR x.example 5m0s 192.0.2.2"},
+		{"too many records", dns.TypeA, 0, strings.Repeat("x.example A 192.0.2.1\n", maxAnswerRecords+1), "malformed"},
+		{"too much text", dns.TypeTXT, 0, strings.Repeat("x.example TXT "+strings.Repeat("a", 255)+"\n", 129), "malformed"},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			q := question{id: 7, name: "x.example", typ: c.typ}
+			wire := message(t, 7, "x.EXAMPLE.", c.typ, c.rcode, c.zone)
+			if ours, truncated := q.matches(wire); !ours || truncated {
+				t.Fatalf("matches: %v, truncated: %v", ours, truncated)
+			}
+			r, err := q.decode(wire)
+			got := ""
+			switch {
+			case err != nil:
+				got = err.Kind.String()
+			case r.follow:
+				got = fmt.Sprintf("follow %s %s", r.answer.Canonical, r.answer.TTL)
+			default:
+				got = show(r.answer, nil)
+				if !r.answer.Authenticated || r.answer.Name != "x.example" || r.answer.Type != c.typ {
+					t.Errorf("answer to %s %s, ad %v", r.answer.Name, r.answer.Type, r.answer.Authenticated)
+				}
+			}
+			if got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestMatches(t *testing.T) {
+	q := question{id: 0x1234, name: "a\x00b.example", typ: dns.TypeTXT}
+	good := func() []byte {
+		return message(t, 0x1234, `A\000b.Example.`, dns.TypeTXT, 0, `a\000b.example TXT x`)
+	}
+	if ours, _ := q.matches(good()); !ours {
+		t.Fatal("the right answer does not match")
+	}
+	cases := []struct {
+		reason string
+		spoil  func([]byte) []byte
+	}{
+		{"wrong ID", func(b []byte) []byte { b[1]++; return b }},
+		{"a query", func(b []byte) []byte { b[2] &^= bitResponse; return b }},
+		{"another opcode", func(b []byte) []byte { b[2] |= 0x10; return b }},
+		{"no question", func(b []byte) []byte { b[5] = 0; return b }},
+		{"two questions", func(b []byte) []byte { b[5] = 2; return b }},
+		{"another name", func(b []byte) []byte { b[headerLen+1] = 'x'; return b }},
+		{"another type", func(b []byte) []byte { b[headerLen+14]++; return b }},
+		{"another class", func(b []byte) []byte { b[headerLen+16] = 3; return b }},
+		{"cut in the header", func(b []byte) []byte { return b[:headerLen-1] }},
+		{"cut in the question", func(b []byte) []byte { return b[:headerLen+15] }},
+		{"name that points at itself", func(b []byte) []byte { b[headerLen], b[headerLen+1] = 0xc0, headerLen; return b }},
+		{"nothing", func([]byte) []byte { return nil }},
+	}
+	for _, c := range cases {
+		if ours, _ := q.matches(c.spoil(good())); ours {
+			t.Errorf("%s is taken for the answer", c.reason)
+		}
+	}
+	cut := good()
+	cut[2] |= bitTruncated
+	if ours, truncated := q.matches(cut[:headerLen+17]); !ours || !truncated {
+		t.Errorf("truncated answer: ours %v, truncated %v", ours, truncated)
+	}
+}
+
+func TestPackRefusesLongNames(t *testing.T) {
+	q := question{name: dns.Name(strings.Repeat("a.", 130) + "a"), typ: dns.TypeA}
+	if _, err := q.pack(); err == nil {
+		t.Error("a name over 253 octets was packed")
+	}
+	q.name = dns.Name(strings.Repeat("a", 64))
+	if _, err := q.pack(); err == nil {
+		t.Error("a label over 63 octets was packed")
+	}
+}
+
+// Whatever arrives is an answer that keeps its promises, or an error.
+func FuzzDecode(f *testing.F) {
+	for _, zone := range []string{
+		"x.example A 192.0.2.1", "x.example CNAME y.example\ny.example A 192.0.2.1", "x.example CNAME x.example",
+		"y.example A 192.0.2.9\n\nexample. 900 SOA ns. h. 1 2 3 4 120", "x.example A 192.0.2.1\ny.example A 192.0.2.9",
+	} {
+		f.Add(message(f, 7, "x.example.", dns.TypeA, 0, zone), uint16(dns.TypeA))
+	}
+	f.Add(message(f, 7, "x.example.", dns.TypeTXT, 0, `x.example TXT "a\"\200" "b"`), uint16(dns.TypeTXT))
+	f.Add(message(f, 7, "x.example.", dns.TypeMX, 3, `x.example MX 1 a\.b`), uint16(dns.TypeMX))
+	f.Fuzz(func(t *testing.T, wire []byte, typ uint16) {
+		q := question{id: 7, name: "x.example", typ: dns.Type(typ)}
+		q.matches(wire)
+		r, fail := q.decode(wire)
+		if fail != nil {
+			if fail.Kind == 0 || fail.Name != q.name {
+				t.Errorf("failure %+v", fail)
+			}
+			return
+		}
+		a := r.answer
+		if a.TTL < 0 || a.TTL > 1<<31*time.Second || len(a.Records) > maxAnswerRecords || a.Name != q.name {
+			t.Errorf("answer %+v", a)
+		}
+		if a.Status == dns.NXDomain && len(a.Records) > 0 {
+			t.Errorf("NXDOMAIN with records: %+v", a)
+		}
+		checkOwners(t, wire, a)
+	})
+}
+
+// checkOwners finds out independently that no more records are in a than the
+// message has of a.Canonical and the type.
+func checkOwners(t *testing.T, wire []byte, a dns.Answer) {
+	var m codec.Msg
+	if err := m.Unpack(wire); err != nil {
+		t.Fatalf("an answer from what cannot be unpacked: %v", err)
+	}
+	owned := 0
+	for _, rr := range m.Answer {
+		h := rr.Header()
+		if strings.EqualFold(h.Name, presentation(a.Canonical)) && h.Rrtype == uint16(a.Type) && h.Class == codec.ClassINET {
+			owned++
+		}
+	}
+	if a.Canonical == a.Name && len(a.Records) > owned {
+		t.Errorf("%d records of which %s owns %d", len(a.Records), a.Canonical, owned)
+	}
+}

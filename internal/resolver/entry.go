@@ -1,0 +1,100 @@
+package resolver
+
+import (
+	"errors"
+	"math"
+	"time"
+	"unsafe"
+
+	"sekimori/internal/dns"
+)
+
+// key is a question.
+type key struct {
+	name dns.Name
+	typ  dns.Type
+}
+
+// entry is what the cache keeps about a question; it never changes. Times are
+// on the cache's monotonic clock.
+type entry struct {
+	answer dns.Answer
+	err    error // a failure; answer is empty
+	// expires is the end of the TTL, of a failure's as well.
+	expires time.Duration
+	// retry is when a server may be asked again although answer is past its
+	// TTL: the last time failed (RFC 8767 §5, the failure recheck timer).
+	retry time.Duration
+	// gone is when the entry is of no use any more.
+	gone time.Duration
+}
+
+// newEntry returns what to keep of a lookup's outcome. A failure does not
+// displace an answer that may still stand in for it.
+func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duration) *entry {
+	if err != nil {
+		until := now
+		if cacheableFailure(err) {
+			until += c.cfg.FailureTTL
+		}
+		if stale != nil && now < stale.gone {
+			e := *stale
+			e.retry = until
+			return &e
+		}
+		return &entry{err: err, expires: until, gone: until}
+	}
+	ttl := min(a.TTL, c.cfg.MaxTTL)
+	if a.Void() {
+		ttl = min(ttl, c.cfg.NegativeTTL)
+	}
+	floor := min(c.cfg.MinTTL, c.cfg.MaxTTL)
+	if a.Void() {
+		floor = min(floor, c.cfg.NegativeTTL)
+	}
+	expires := now + max(ttl, floor, 0)
+	return &entry{answer: a, expires: expires, gone: expires + c.cfg.Stale}
+}
+
+// cacheableFailure reports whether a failure says something about the name or its
+// servers. One's own lack of time or patience does not.
+func cacheableFailure(err error) bool {
+	var e *dns.Error
+	return errors.As(err, &e) && e.Kind != dns.KindBudget && e.Kind != dns.KindCanceled
+}
+
+// usable reports whether e answers without asking. A nil entry does not.
+func (e *entry) usable(now time.Duration) bool {
+	return e != nil && (now < e.expires || (now < e.retry && now < e.gone))
+}
+
+// keepable reports whether e is worth storing.
+func (e *entry) keepable(now time.Duration) bool { return now < e.gone }
+
+func (e *entry) kind() kind {
+	switch {
+	case e.err != nil:
+		return kindFailure
+	case e.answer.Void():
+		return kindNegative
+	}
+	return kindPositive
+}
+
+// storeOverhead is what the store needs for each entry beyond key and value:
+// node, hash table, queues; measured, rounded up.
+const storeOverhead = 200
+
+// weight is the entry's size in octets, strings and slices included.
+func (e *entry) weight(k key) uint32 {
+	a := &e.answer
+	n := storeOverhead + int(unsafe.Sizeof(k)) + int(unsafe.Sizeof(*e)) +
+		len(k.name) + len(a.Canonical) + len(a.Server) + cap(a.Records)*int(unsafe.Sizeof(dns.Record{}))
+	for _, r := range a.Records {
+		n += len(r.Host) + len(r.Text)
+	}
+	if e.err != nil {
+		n += int(unsafe.Sizeof(dns.Error{})) + len(e.err.Error())
+	}
+	return uint32(min(n, math.MaxUint32))
+}

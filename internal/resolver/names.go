@@ -1,0 +1,89 @@
+package resolver
+
+import (
+	"strconv"
+	"strings"
+
+	"sekimori/internal/dns"
+)
+
+// The codec speaks the presentation form of RFC 1035 §5.1, where octets that
+// mean something, and those one cannot see, are escaped. These functions are
+// the border: inside, names and texts are the octets themselves.
+
+// presentation spells a name for the codec: absolute, odd octets as \DDD.
+func presentation(n dns.Name) string {
+	var b strings.Builder
+	b.Grow(len(n) + 1)
+	for i := 0; i < len(n); i++ {
+		c := n[i]
+		switch {
+		case c == '.', c == '-', c == '_', '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+			b.WriteByte(c)
+		default:
+			b.WriteByte('\\')
+			b.WriteByte('0' + c/100)
+			b.WriteByte('0' + c/10%10)
+			b.WriteByte('0' + c%10)
+		}
+	}
+	b.WriteByte('.')
+	return b.String()
+}
+
+// nameFromPresentation is the way back. It is false for a name that dns.Name
+// cannot hold because a label contains a dot: taken for a separator, that dot
+// would make one name look like another.
+func nameFromPresentation(s string) (dns.Name, bool) {
+	if s == "." {
+		return "", true
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '\\' {
+			var used int
+			if c, used = unescapeOne(s[i+1:]); c == '.' {
+				return "", false
+			}
+			i += used
+		}
+		if 'A' <= c && c <= 'Z' { // RFC 4343: only these fold
+			c += 'a' - 'A'
+		}
+		out = append(out, c)
+	}
+	n := strings.TrimSuffix(string(out), ".")
+	return dns.Name(n), n != "" && len(n) <= dns.MaxNameLen
+}
+
+// joinText puts a TXT record's strings together as raw octets (RFC 7208 §3.3).
+func joinText(parts []string) string {
+	var b strings.Builder
+	for _, s := range parts {
+		for i := 0; i < len(s); i++ {
+			c := s[i]
+			if c == '\\' {
+				var used int
+				c, used = unescapeOne(s[i+1:])
+				i += used
+			}
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// unescapeOne reads what follows a backslash: DDD or one octet. It returns the
+// octet meant and how many were used.
+func unescapeOne(s string) (octet byte, used int) {
+	if len(s) >= 3 {
+		if n, err := strconv.ParseUint(s[:3], 10, 8); err == nil {
+			return byte(n), 3
+		}
+	}
+	if s == "" {
+		return '\\', 0
+	}
+	return s[0], 1
+}

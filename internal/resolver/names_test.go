@@ -1,0 +1,106 @@
+package resolver
+
+import (
+	"strings"
+	"testing"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+)
+
+func TestPresentation(t *testing.T) {
+	cases := []struct {
+		name   dns.Name
+		want   string
+		reason string
+	}{
+		{"", ".", "the root"},
+		{"example.com", "example.com.", ""},
+		{"_dmarc.a-b.example", "_dmarc.a-b.example.", "ordinary octets stay"},
+		{`a\b.example`, `a\092b.example.`, "backslash"},
+		{"a\x00\xff\".example", `a\000\255\034.example.`, "octets one cannot see"},
+		{"$x@*.example", `\036x\064\042.example.`, "what master files give a meaning"},
+	}
+	for _, c := range cases {
+		if got := presentation(c.name); got != c.want {
+			t.Errorf("%q: got %s, want %s (%s)", c.name, got, c.want, c.reason)
+		}
+		if back, ok := nameFromPresentation(c.want); !ok || back != c.name {
+			t.Errorf("%s: got %q back, %v", c.want, back, ok)
+		}
+	}
+}
+
+func TestNameFromPresentation(t *testing.T) {
+	cases := []struct {
+		in     string
+		want   dns.Name
+		ok     bool
+		reason string
+	}{
+		{"EXAMPLE.Com.", "example.com", true, "folds"},
+		{"\\065.example.", "a.example", true, "folds what was escaped too"},
+		{`a\.b.example.`, "", false, "a dot in a label would look like a separator"},
+		{`a\046b.example.`, "", false, "the same by number"},
+		{`a\\.example.`, `a\.example`, true, "an escaped backslash before a real dot"},
+		{`a\"b.example.`, `a"b.example`, true, "escaped octet"},
+		{`\200.example.`, "\xc8.example", true, "does not become an A-label"},
+		{strings.Repeat("a.", 127), dns.Name(strings.Repeat("a.", 126) + "a"), true, "the longest name"},
+		{strings.Repeat("a.", 128), "", false, "too long"},
+	}
+	for _, c := range cases {
+		got, ok := nameFromPresentation(c.in)
+		if ok != c.ok || (ok && got != c.want) {
+			t.Errorf("%s: got %q %v, want %q %v (%s)", c.in, got, ok, c.want, c.ok, c.reason)
+		}
+	}
+}
+
+func TestJoinText(t *testing.T) {
+	cases := []struct {
+		in   []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"v=spf1 ", "-all"}, "v=spf1 -all"},
+		{[]string{`a\"b\\c\;`}, `a"b\c;`},
+		{[]string{`\000\200\2551`}, "\x00\xc8\xff1"},
+		{[]string{`\999`}, "999"}, // not an octet: the digit itself was escaped
+		{[]string{`end\`, `\1`}, `end\1`},
+	}
+	for _, c := range cases {
+		if got := joinText(c.in); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+// Any name must go over the wire and come back as it was.
+func FuzzNameOnTheWire(f *testing.F) {
+	f.Add("example.com")
+	f.Add("a\\b\"c.\x00\xff.x")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, s string) {
+		name, err := dns.ParseName(s)
+		if err != nil {
+			return
+		}
+		q := question{id: 1, name: name, typ: dns.TypeA}
+		wire, err := q.pack()
+		if err != nil {
+			t.Fatalf("%q cannot be packed: %v", name, err)
+		}
+		wire[2] |= bitResponse
+		if ours, _ := q.matches(wire); !ours {
+			t.Fatalf("%q does not match its own question", name)
+		}
+		var m codec.Msg
+		if err := m.Unpack(wire); err != nil {
+			t.Fatal(err)
+		}
+		if back, ok := nameFromPresentation(m.Question[0].Name); !ok || back != name {
+			t.Fatalf("%q came back as %q", name, back)
+		}
+	})
+}
