@@ -1,0 +1,348 @@
+package milter
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/textproto"
+	"time"
+
+	gomilter "github.com/emersion/go-milter"
+)
+
+// ErrPeerGone is the cause of EndOfMessage's context when the MTA went away.
+var ErrPeerGone = errors.New("milter: the MTA closed the connection")
+
+// ErrDraining is the cause of EndOfMessage's context when a shutdown's time
+// was up.
+var ErrDraining = errors.New("milter: shutting down")
+
+// backend is what go-milter calls. Its arguments are those of the token; the
+// event is in the link.
+type backend struct {
+	gomilter.NoOpMilter // Header: never shown, see token
+	link                *link
+}
+
+// Connect handles CONNECT.
+func (b backend) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.event(nil), nil
+}
+
+// Helo handles HELO.
+func (b backend) Helo(string, *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.event(nil), nil
+}
+
+// MailFrom handles MAIL.
+func (b backend) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.event(nil), nil
+}
+
+// RcptTo handles RCPT.
+func (b backend) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.event(nil), nil
+}
+
+// Headers handles the end of the header.
+func (b backend) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.event(nil), nil
+}
+
+// BodyChunk handles a part of the body, and what is shown as one.
+func (b backend) BodyChunk([]byte, *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.event(nil), nil
+}
+
+// Body handles the end of the message.
+func (b backend) Body(m *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.event(m), nil
+}
+
+// Abort comes when the message was ended already; QUIT_NC ends the session too.
+func (b backend) Abort(*gomilter.Modifier) error {
+	if b.link.cmd == cmdQuitNC {
+		b.link.endSession(EndQuit)
+	}
+	return nil
+}
+
+// response is a reply for go-milter. Continue is always true: otherwise
+// go-milter would go on with a new backend, and the next message of the
+// connection would not know its client.
+type response Reply
+
+func (r response) Response() *gomilter.Message {
+	msg := &gomilter.Message{Code: r[0], Data: []byte(r[1:])}
+	if r[0] == codeReply {
+		msg.Data = append(msg.Data, 0)
+	}
+	return msg
+}
+
+func (response) Continue() bool { return true }
+
+// event handles one event and returns what go-milter is to send, nil for
+// nothing.
+func (l *link) event(w *gomilter.Modifier) gomilter.Response {
+	var out gomilter.Response
+	if l.protect("milter.event", func() { out = l.handle(w) }) {
+		l.stop(EndPanic) // a fault of our own: nothing is certain any more
+		return nil
+	}
+	return out
+}
+
+func (l *link) handle(w *gomilter.Modifier) gomilter.Response {
+	if l.refuse != "" {
+		l.closing = true
+		return response(Tempfail)
+	}
+	reply, err := l.dispatch(w)
+	if err != nil {
+		l.logProtocolError(err)
+		l.stop(EndProtocolError)
+		return nil
+	}
+	return l.answer(reply)
+}
+
+// dispatch shows the event to the Session, unless a reply already stands.
+func (l *link) dispatch(w *gomilter.Modifier) (Reply, error) {
+	switch l.cmd {
+	case cmdConnect:
+		return l.connect()
+	case cmdHelo:
+		name, err := parseHelo(l.data)
+		l.held.helo = ""
+		return l.call("milter.helo", err, func() Reply { return l.session.Helo(name) })
+	case cmdMail, cmdRcpt:
+		return l.envelope()
+	case cmdData:
+		return l.call("milter.data", nil, func() Reply { return l.session.Data() })
+	case cmdHeader:
+		return l.header()
+	case cmdEndOfHeader:
+		return l.call("milter.end_of_header", nil, func() Reply { return l.session.EndOfHeader() })
+	case cmdBody:
+		return l.body()
+	case cmdEndOfBody:
+		return l.endOfBody(w)
+	}
+	return Continue, nil // an SMTP command unknown to the MTA
+}
+
+// call runs a callback of the Session if the frame was well formed and no
+// reply stands yet.
+func (l *link) call(component string, err error, f func() Reply) (Reply, error) {
+	if err != nil {
+		return "", err
+	}
+	if l.held.reply() != "" {
+		return Continue, nil
+	}
+	reply := Continue
+	if l.protect(component, func() { reply = f() }) {
+		return l.afterPanic(), nil
+	}
+	return reply, nil
+}
+
+// afterPanic gives up the message (or, before one, what the connection or HELO
+// stands for) and has the Session forget it.
+func (l *link) afterPanic() Reply {
+	l.held.hold(l.cmd, l.srv.opts.OnPanic)
+	l.abort()
+	return l.srv.opts.OnPanic
+}
+
+func (l *link) connect() (Reply, error) {
+	c, err := parseConnect(l.data)
+	if err != nil {
+		return "", err
+	}
+	l.startSession()
+	return l.call("milter.connect", nil, func() Reply {
+		l.session = l.srv.opts.NewSession(l.conn)
+		return l.session.Connect(c)
+	})
+}
+
+func (l *link) envelope() (Reply, error) {
+	limits := &l.srv.opts.Limits
+	kind := KindMalformedMail
+	if l.cmd == cmdRcpt {
+		kind = KindMalformedRcpt
+		l.message.recipients++
+	}
+	args, ok := parseStrings(l.data)
+	if !ok || len(args) == 0 {
+		return "", malformed{kind}
+	}
+	l.message.envelope += len(l.data)
+	switch {
+	case l.message.recipients > limits.MaxRecipients:
+		return l.oversize(OversizeRecipients), nil
+	case l.message.envelope > limits.MaxEnvelopeBytes:
+		return l.oversize(OversizeEnvelope), nil
+	case l.cmd == cmdRcpt:
+		return l.call("milter.rcpt", nil, func() Reply { return l.session.Rcpt(args[0], args[1:]) })
+	}
+	return l.call("milter.mail", nil, func() Reply {
+		l.told = true
+		return l.session.Mail(args[0], args[1:])
+	})
+}
+
+func (l *link) header() (Reply, error) {
+	limits := &l.srv.opts.Limits
+	name, value, err := parseHeader(l.data, l.conn.HasLeadingSpace())
+	if err != nil {
+		return "", err
+	}
+	l.message.fields++
+	l.message.header += len(name) + len(value)
+	switch {
+	case len(name)+len(value) > limits.MaxFieldBytes:
+		return l.oversize(OversizeFieldBytes), nil
+	case l.message.fields > limits.MaxHeaderFields:
+		return l.oversize(OversizeHeaderFields), nil
+	case l.message.header > limits.MaxHeaderBytes:
+		return l.oversize(OversizeHeaderBytes), nil
+	}
+	return l.call("milter.header", nil, func() Reply { return l.session.Header(name, value) })
+}
+
+func (l *link) body() (Reply, error) {
+	if len(l.data) == 0 {
+		return Continue, nil
+	}
+	return l.call("milter.body", nil, func() Reply { return l.session.Body(l.data) })
+}
+
+// oversize refuses the whole message, once: what is over the limit is not
+// kept, and half a header is never judged.
+func (l *link) oversize(what string) Reply {
+	if l.held.reply() != "" {
+		return Continue
+	}
+	l.srv.opts.Observer.oversize(what)
+	l.log().Warn("message over a limit", "what", what)
+	def := Custom(552, "5.3.4", "Message header exceeds what is accepted here")
+	if what == OversizeRecipients || what == OversizeEnvelope {
+		def = Custom(452, "4.5.3", "Too many recipients")
+	}
+	reply := def
+	if s, ok := l.session.(OversizeReplier); ok {
+		if l.protect("milter.oversize", func() { reply = s.Oversize(what) }) {
+			return l.afterPanic()
+		}
+	}
+	if checked, _ := reply.check(); checked == Continue {
+		reply = def
+	}
+	l.held.message = reply
+	return reply
+}
+
+// answer turns the Session's reply into what is sent at this step.
+func (l *link) answer(reply Reply) gomilter.Response {
+	r := l.checked(reply)
+	if (l.cmd == cmdConnect || l.cmd == cmdHelo) && (r == Accept || r == Discard) {
+		r = Continue
+	}
+	if l.cmd == cmdEndOfBody {
+		l.phase = phaseOver
+		return response(r)
+	}
+	if l.conn.neg.silent(l.cmd) {
+		if r != Continue {
+			l.held.hold(l.cmd, r)
+		}
+		return nil
+	}
+	if held := l.held.reply(); held != "" {
+		r = l.checked(held)
+	}
+	switch {
+	case r == Continue, l.cmd == cmdHelo, l.cmd == cmdUnknown:
+	case l.cmd == cmdConnect:
+		l.held.hold(l.cmd, r)
+	case l.cmd == cmdRcpt && r != Accept && r != Discard:
+		// one recipient is refused, the message goes on
+	default:
+		l.phase = phaseOver
+	}
+	return response(r)
+}
+
+// checked returns what is sent for r and reports a reply that had to be
+// replaced.
+func (l *link) checked(r Reply) Reply {
+	plain, err := r.check()
+	if err != nil {
+		l.log().Error("invalid reply replaced", "reply", plain.String(), "err", err)
+	}
+	return plain
+}
+
+// endOfBody gives the reply of the whole message and its edits.
+func (l *link) endOfBody(w *gomilter.Modifier) (Reply, error) {
+	// The last part of the body may come with the end.
+	reply, err := l.body()
+	if plain, _ := reply.check(); err != nil || plain != Continue {
+		return reply, err
+	}
+	if held := l.held.reply(); held != "" {
+		return held, nil
+	}
+	m := &Modifier{conn: l.conn}
+	reply, panicked := l.endOfMessage(m)
+	if panicked {
+		return l.afterPanic(), nil
+	}
+	if checked, _ := reply.check(); checked.delivers() {
+		// Writes only collect: they cannot fail.
+		_ = m.write(w)
+	}
+	return reply, nil
+}
+
+// endOfMessage runs the callback beside the connection, which meanwhile tells
+// the MTA of progress and notices when it leaves.
+func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
+	limits := &l.srv.opts.Limits
+	ctx, cancel := context.WithCancelCause(l.srv.base)
+	defer cancel(nil)
+	ctx, cancelTimeout := context.WithTimeout(ctx, limits.EndOfMessageTimeout)
+	defer cancelTimeout()
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		panicked = l.protect("milter.end_of_message", func() { reply = l.session.EndOfMessage(ctx, m) })
+	}()
+	stop := l.t.watch(func() { cancel(ErrPeerGone) })
+	defer stop()
+
+	progress := time.NewTicker(limits.ProgressInterval)
+	defer progress.Stop()
+	ticks := progress.C
+	for {
+		select {
+		case <-done:
+			return reply, panicked
+		case <-ctx.Done():
+			// Nobody is to wait on: the MTA is gone, or may give up.
+			ticks = nil
+			<-done
+			return reply, panicked
+		case <-ticks:
+			l.t.out = append(l.t.out, 0, 0, 0, 1, 'p')
+			if err := l.t.flush(); err != nil {
+				l.stop(l.t.end(err))
+				cancel(ErrPeerGone)
+			}
+		}
+	}
+}

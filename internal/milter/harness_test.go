@@ -1,0 +1,296 @@
+package milter_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+)
+
+// TestMain fails if anything reached the global log: go-milter writes to it.
+func TestMain(m *testing.M) {
+	var buf lockedBuffer
+	log.SetOutput(&buf)
+	code := m.Run()
+	if s := buf.String(); s != "" {
+		fmt.Fprintln(os.Stderr, "written to the global log:", s)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// world is a server with what its sessions and its observer saw.
+type world struct {
+	t      *testing.T
+	server *milter.Server
+	logs   lockedBuffer
+
+	mu     sync.Mutex
+	events []string
+	closed chan milter.End // one for each Close
+	served chan error      // Serve's result
+
+	// on answers an event by its name ("mail", "rcpt", ...); nil: Continue.
+	on map[string]func(s *session) milter.Reply
+	// eom answers the end of a message.
+	eom func(ctx context.Context, s *session, m *milter.Modifier) milter.Reply
+}
+
+// session records every event as text.
+type session struct {
+	w    *world
+	conn *milter.Conn
+	arg  string // of the event
+}
+
+func newWorld(t *testing.T, opts milter.Options) *world {
+	t.Helper()
+	w := &world{t: t, closed: make(chan milter.End, 64), served: make(chan error, 8), on: map[string]func(*session) milter.Reply{}}
+	if opts.NewSession == nil {
+		opts.NewSession = func(c *milter.Conn) milter.Session { return &session{w: w, conn: c} }
+	}
+	if opts.Logger == nil {
+		opts.Logger = newLogger(&w.logs)
+	}
+	o := opts.Observer
+	opts.Observer = milter.Observer{
+		SessionStarted: func() { w.note("+started") },
+		SessionEnded: func(end milter.End) {
+			w.note("+ended %s", end)
+			if o.SessionEnded != nil {
+				o.SessionEnded(end)
+			}
+		},
+		SessionRejected: func(r milter.RejectReason) { w.note("+rejected %s", r) },
+		ProtocolError:   func(k milter.ErrorKind) { w.note("+protocol_error %s", k) },
+		Oversize:        func(what string) { w.note("+oversize %s", what) },
+		Panic:           func(component string, _ []byte) { w.note("+panic %s", component) },
+	}
+	w.server = milter.New(opts)
+	return w
+}
+
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, fmt.Sprintf(format, args...))
+}
+
+// log returns the events so far and forgets them.
+func (w *world) log() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := w.events
+	w.events = nil
+	return out
+}
+
+// serve serves ln until the test ends.
+func (w *world) serve(ln net.Listener) {
+	go func() { w.served <- w.server.Serve(ln) }()
+	w.t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = w.server.Shutdown(ctx) // forced
+	})
+}
+
+// listen serves a TCP address and returns it.
+func (w *world) listen() string {
+	w.t.Helper()
+	ln, err := milter.Listen("inet:127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.serve(ln)
+	return ln.Addr().String()
+}
+
+// dial returns a negotiated client.
+func (w *world) dial(addr string, offer client.Offer) *client.Client {
+	w.t.Helper()
+	c, err := client.Dial("tcp", addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = c.Close() })
+	if _, err := c.Negotiate(offer); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+// start is listen, dial, CONNECT and HELO.
+func (w *world) start() *client.Client {
+	w.t.Helper()
+	c := w.dial(w.listen(), client.PostfixOffer())
+	hello(w.t, c)
+	return c
+}
+
+func hello(t *testing.T, c *client.Client) {
+	t.Helper()
+	c.SetMacro("j", "mx.example.jp")
+	if a, err := c.Connect("client.example.com", netip.MustParseAddrPort("192.0.2.1:2525")); err != nil || a.Kind != client.Continue {
+		t.Fatal(a, err)
+	}
+	if a, err := c.Helo("helo.example.com"); err != nil || a.Kind != client.Continue {
+		t.Fatal(a, err)
+	}
+}
+
+// end waits for a session's Close.
+func (w *world) end() milter.End {
+	w.t.Helper()
+	select {
+	case e := <-w.closed:
+		return e
+	case <-time.After(20 * time.Second):
+		w.t.Fatal("session was not closed")
+		return ""
+	}
+}
+
+func (s *session) event(name, format string, args ...any) milter.Reply {
+	s.arg = strings.TrimPrefix(fmt.Sprintf(format, args...), " ")
+	s.w.note("%s", strings.TrimRight(name+" "+s.arg, " "))
+	if f := s.w.on[name]; f != nil {
+		return f(s)
+	}
+	return milter.Continue
+}
+
+func (s *session) Connect(c milter.Connect) milter.Reply {
+	return s.event("connect", "%s %c %s", c.Hostname, c.Family, c.Addr)
+}
+func (s *session) Helo(name string) milter.Reply { return s.event("helo", "%s", name) }
+func (s *session) Mail(from string, args []string) milter.Reply {
+	return s.event("mail", "%s %q", from, args)
+}
+func (s *session) Rcpt(to string, args []string) milter.Reply {
+	return s.event("rcpt", "%s %q", to, args)
+}
+func (s *session) Data() milter.Reply { return s.event("data", "") }
+func (s *session) Header(name, value string) milter.Reply {
+	return s.event("header", "%q", name+":"+value)
+}
+func (s *session) EndOfHeader() milter.Reply { return s.event("eoh", "") }
+func (s *session) Body(chunk []byte) milter.Reply {
+	return s.event("body", "%d", len(chunk))
+}
+func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
+	s.w.note("eom")
+	if s.w.eom != nil {
+		return s.w.eom(ctx, s, m)
+	}
+	return s.event("end", "")
+}
+func (s *session) Abort() { s.event("abort", "") }
+func (s *session) Close(end milter.End) {
+	defer func() { s.w.closed <- end }()
+	s.event("close", "%s", end)
+}
+
+// expect compares the events with want.
+func expect(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("events\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+// envelope is a plain one.
+func envelope() client.Envelope {
+	return client.Envelope{From: "<a@example.com>", To: []string{"<b@example.jp>"}, QueueID: "4Xyz"}
+}
+
+const mail = "From: a@example.com\nSubject: x\n\nbody\n"
+
+// frame returns a raw frame.
+func frame(cmd byte, data string) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(data)+1))) + string(cmd) + data
+}
+
+// optneg is the offer of a protocol 6 MTA.
+func optneg() string { return frame('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff") }
+
+// drained reads until the other side closes and returns what came.
+func drained(t *testing.T, nc net.Conn) []byte {
+	t.Helper()
+	_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	data, err := io.ReadAll(nc)
+	if err != nil && !errors.Is(err, io.ErrClosedPipe) {
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
+			t.Fatal("connection was not closed")
+		}
+	}
+	return data
+}
+
+// pipeListener hands out ends of net.Pipe, for tests under synctest.
+type pipeListener struct {
+	conns chan net.Conn
+	errs  chan error
+	once  sync.Once
+	done  chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), errs: make(chan error), done: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case err := <-l.errs:
+		return nil, err
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+func (l *pipeListener) dial() net.Conn {
+	a, b := net.Pipe()
+	l.conns <- b
+	return a
+}

@@ -1,0 +1,293 @@
+package milter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"time"
+)
+
+// link is one MTA connection, from its first frame to its end. It sits on both
+// sides of go-milter: as the net.Conn it reads tokens from and writes replies
+// to (conn.go), and as the backend it calls (events.go). All of it runs on
+// go-milter's goroutine of the connection.
+type link struct {
+	srv    *Server
+	t      *transport
+	conn   *Conn
+	refuse RejectReason // not "": every session is answered tempfail
+
+	session Session // nil before CONNECT
+	counted bool    // SessionStarted was called
+	phase   phase
+	cmd     byte   // the event go-milter was shown last
+	data    []byte // its payload
+	pending []byte // rest of the token go-milter has not read yet
+
+	told    bool // Mail was called: Abort is due
+	held    heldReplies
+	message usage
+
+	closing bool // end after what is written has been sent
+	ended   bool
+	end     End
+}
+
+// heldReplies are replies that no step could give yet, by what they are about.
+type heldReplies struct{ connect, helo, message Reply }
+
+// reply returns the reply that stands, or "".
+func (h heldReplies) reply() Reply {
+	switch {
+	case h.connect != "":
+		return h.connect
+	case h.helo != "":
+		return h.helo
+	}
+	return h.message
+}
+
+// hold keeps r for what cmd is about, unless one is held already.
+func (h *heldReplies) hold(cmd byte, r Reply) {
+	slot := &h.message
+	switch cmd {
+	case cmdConnect:
+		slot = &h.connect
+	case cmdHelo:
+		slot = &h.helo
+	}
+	if *slot == "" {
+		*slot = r
+	}
+}
+
+// usage is what a message has had of its limits.
+type usage struct{ recipients, envelope, fields, header int }
+
+func newLink(srv *Server, nc net.Conn, refuse RejectReason) *link {
+	return &link{
+		srv:    srv,
+		t:      newTransport(nc, srv.opts.Limits),
+		conn:   newConn(nc, srv.opts.Limits),
+		refuse: refuse,
+	}
+}
+
+// startSession counts one: at accept, and at the first CONNECT after QUIT_NC.
+func (l *link) startSession() {
+	if !l.counted {
+		l.counted = true
+		l.srv.opts.Observer.sessionStarted()
+	}
+}
+
+func newConn(nc net.Conn, limits Limits) *Conn {
+	return &Conn{remote: nc.RemoteAddr(), macros: macros{limit: limits.MaxMacroBytes}}
+}
+
+// negotiate reads the MTA's first frame. It must be known before go-milter
+// answers it: an MTA drops a milter that asks for more than it offered.
+func (l *link) negotiate() error {
+	cmd, data, err := l.t.readFrame(l.idle())
+	if err != nil {
+		return err
+	}
+	if cmd != cmdNegotiate {
+		if !known(cmd) {
+			return malformed{KindUnknownCommand}
+		}
+		return malformed{KindOutOfSequence}
+	}
+	o, err := parseOffer(data)
+	if err != nil {
+		return err
+	}
+	at := l.srv.opts.ReplyAt
+	if l.refuse != "" {
+		at = ReplyAt{Connect: true}
+	}
+	l.conn.neg = negotiate(o, at)
+	l.setEvent(cmdNegotiate, nil)
+	return nil
+}
+
+// idle is how long the MTA may now be silent.
+func (l *link) idle() time.Duration {
+	limits := &l.srv.opts.Limits
+	switch {
+	case l.refuse != "":
+		return limits.FrameTimeout
+	case l.phase == phaseData, l.phase == phaseRcpt && l.conn.neg.version < 4:
+		// DATA is shown since version 4.
+		return limits.TransferTimeout
+	}
+	return limits.IdleTimeout
+}
+
+// next sends what was written and waits for the next event to show to
+// go-milter. It reports false at the end of the connection.
+func (l *link) next() bool {
+	if err := l.t.flush(); err != nil {
+		return l.stop(l.t.end(err))
+	}
+	if l.phase == phaseOver {
+		l.endMessage()
+	}
+	for !l.closing {
+		cmd, data, err := l.t.readFrame(l.idle())
+		if err == nil {
+			err = l.admit(cmd, data)
+		}
+		if err != nil {
+			l.logProtocolError(err)
+			return l.stop(l.t.end(err))
+		}
+		switch cmd {
+		case cmdMacro:
+		case cmdQuit:
+			return l.stop(EndQuit)
+		default:
+			l.setEvent(cmd, data)
+			return !l.closing
+		}
+	}
+	return false
+}
+
+func (l *link) setEvent(cmd byte, data []byte) {
+	l.cmd, l.data = cmd, data
+	l.pending = token(cmd)
+}
+
+// stop makes e the way the connection ends, unless that is settled.
+func (l *link) stop(e End) bool {
+	l.closing = true
+	if l.end == "" {
+		l.end = e
+	}
+	return false
+}
+
+// admit takes a frame's place in the sequence.
+func (l *link) admit(cmd byte, data []byte) error {
+	if !known(cmd) {
+		return malformed{KindUnknownCommand}
+	}
+	if cmd == cmdMacro {
+		// Macros of a new message come before its MAIL.
+		if len(data) > 0 && beginsAnew(data[0]) {
+			l.endMessage()
+		}
+		return l.conn.macros.add(data)
+	}
+	if cmd == cmdQuit || cmd == cmdQuitNC {
+		return nil
+	}
+	next, ok := l.phase.after(cmd)
+	if !ok {
+		return malformed{KindOutOfSequence}
+	}
+	if beginsAnew(cmd) {
+		l.endMessage()
+	}
+	l.phase = next
+	l.conn.macros.event(cmd)
+	return nil
+}
+
+// endMessage ends the message, if one is open, and what belonged to it. The
+// macros of the step that comes next are not there yet.
+func (l *link) endMessage() {
+	if !l.phase.inMessage() {
+		return
+	}
+	l.phase = phaseIdle
+	l.abort()
+	l.conn.macros.endMessage()
+	l.held.message = ""
+	l.message = usage{}
+	l.t.release()
+}
+
+// abort tells the Session, once a message. A Session that cannot even forget
+// a message is not asked about the next one.
+func (l *link) abort() {
+	if !l.told {
+		return
+	}
+	l.told = false
+	if l.protect("milter.abort", l.session.Abort) {
+		l.stop(EndPanic)
+	}
+}
+
+// endSession closes the Session with e and forgets the client.
+func (l *link) endSession(e End) {
+	l.endMessage()
+	if l.session != nil {
+		s := l.session
+		l.session = nil
+		l.protect("milter.close", func() { s.Close(e) })
+	}
+	if l.counted {
+		l.counted = false
+		l.srv.opts.Observer.sessionEnded(e)
+	}
+	l.phase = phaseNew
+	l.held = heldReplies{}
+	neg := l.conn.neg
+	l.conn = newConn(l.t.nc, l.srv.opts.Limits)
+	l.conn.neg = neg
+}
+
+// finish ends the connection. Only the first call counts.
+func (l *link) finish() {
+	if l.ended {
+		return
+	}
+	l.ended = true
+	_ = l.t.flush() // the MTA may be gone
+	if l.end == "" {
+		l.end = EndEOF
+	}
+	l.endSession(l.end)
+	_ = l.t.nc.Close()
+	l.srv.done(l)
+}
+
+// protect runs f and reports whether it panicked.
+func (l *link) protect(component string, f func()) (panicked bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			panicked = true
+			l.logPanic(component, v)
+		}
+	}()
+	f()
+	return false
+}
+
+func (l *link) logPanic(component string, v any) {
+	stack := debug.Stack()
+	l.srv.opts.Observer.panicked(component, stack)
+	l.log().Error("panic", "component", component, "panic", fmt.Sprint(v), "stack", string(stack))
+}
+
+func (l *link) logProtocolError(err error) {
+	var m malformed
+	if !errors.As(err, &m) {
+		return // the MTA left or fell silent: counted by how the session ends
+	}
+	l.srv.opts.Observer.protocolError(m.kind)
+	l.log().Warn("milter protocol error", "kind", string(m.kind))
+}
+
+func (l *link) log() *slog.Logger {
+	log := l.srv.opts.Logger.With("mta", l.conn.remote.String())
+	if id := l.conn.Macro("i"); id != "" {
+		log = log.With("queue_id", id)
+	}
+	return log
+}

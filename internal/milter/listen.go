@@ -1,0 +1,224 @@
+package milter
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+)
+
+const (
+	// DefaultSocketMode lets the owner and the group of a unix socket connect.
+	DefaultSocketMode fs.FileMode = 0o660
+	// probeTimeout is for finding out whether someone serves a unix socket.
+	probeTimeout = 2 * time.Second
+)
+
+// ListenConfig says where to listen. Address is one of
+//
+//	inet:HOST:PORT   inet6:[HOST]:PORT   (also the sendmail way, inet:PORT@HOST)
+//	unix:/PATH       (also local:/PATH)
+//	systemd:NAME     the sockets systemd passed under that name (FileDescriptorName=)
+//	systemd:         every socket systemd passed
+type ListenConfig struct {
+	Address string
+	// Mode and Group are those of a unix socket's file; default:
+	// DefaultSocketMode, and the process's group. Group is a name or number.
+	Mode  fs.FileMode
+	Group string
+	// Sockets are those systemd passed, from SystemdSockets. They can be
+	// fetched once a process only, so who needs several names fetches them
+	// first; when nil, Listen fetches them itself.
+	Sockets map[string][]net.Listener
+}
+
+// SystemdSockets returns the sockets systemd passed, by name. It must be
+// called at most once a process.
+func SystemdSockets() (map[string][]net.Listener, error) {
+	sockets, err := activation.ListenersWithNames()
+	if err != nil {
+		return nil, fmt.Errorf("milter: sockets passed by systemd: %w", err)
+	}
+	return sockets, nil
+}
+
+// Listen listens on one address, with ListenConfig's defaults.
+func Listen(address string) (net.Listener, error) {
+	listeners, err := ListenConfig{Address: address}.Listen()
+	if err != nil {
+		return nil, err
+	}
+	if len(listeners) != 1 {
+		for _, ln := range listeners {
+			_ = ln.Close()
+		}
+		return nil, fmt.Errorf("milter: listen %s: %d sockets where one is expected", address, len(listeners))
+	}
+	return listeners[0], nil
+}
+
+// Listen returns the listeners of c's address: one, or several where systemd
+// passed several.
+func (c ListenConfig) Listen() ([]net.Listener, error) {
+	scheme, rest, _ := strings.Cut(c.Address, ":")
+	var ln net.Listener
+	var err error
+	switch scheme {
+	case "inet":
+		ln, err = listenNet("tcp", hostPort(rest))
+	case "inet6":
+		ln, err = listenNet("tcp6", hostPort(rest))
+	case "unix", "local":
+		ln, err = c.listenUnix(rest)
+	case "systemd":
+		return c.listenSystemd(rest)
+	default:
+		err = errors.New("want inet:HOST:PORT, inet6:[HOST]:PORT, unix:/PATH or systemd:NAME")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("milter: listen %s: %w", c.Address, err)
+	}
+	return []net.Listener{ln}, nil
+}
+
+// hostPort turns sendmail's PORT@HOST around.
+func hostPort(s string) string {
+	if port, host, ok := strings.Cut(s, "@"); ok {
+		return net.JoinHostPort(strings.Trim(host, "[]"), port)
+	}
+	return s
+}
+
+func listenNet(network, address string) (net.Listener, error) {
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		return nil, hint(err)
+	}
+	return ln, nil
+}
+
+// hint strips what net adds around the cause and says what to do about it.
+func hint(err error) error {
+	var oe *net.OpError
+	if errors.As(err, &oe) {
+		err = oe.Err
+	}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	switch errno {
+	case syscall.EADDRINUSE:
+		return fmt.Errorf("%w; is another sekimori running?", errno)
+	case syscall.EACCES, syscall.EPERM:
+		return fmt.Errorf("%w; may this user listen there?", errno)
+	case syscall.EADDRNOTAVAIL:
+		return fmt.Errorf("%w; is the address one of this host's?", errno)
+	case syscall.ENOENT:
+		return fmt.Errorf("%w; does the directory exist?", errno)
+	}
+	return errno
+}
+
+func (c ListenConfig) listenSystemd(name string) ([]net.Listener, error) {
+	sockets := c.Sockets
+	if sockets == nil {
+		var err error
+		if sockets, err = SystemdSockets(); err != nil {
+			return nil, err
+		}
+	}
+	var out []net.Listener
+	for n, listeners := range sockets {
+		if name == "" || n == name {
+			out = append(out, listeners...)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("milter: listen %s: systemd passed no such socket; is the .socket unit enabled, with FileDescriptorName=%s?",
+			c.Address, name)
+	}
+	return out, nil
+}
+
+func (c ListenConfig) listenUnix(path string) (net.Listener, error) {
+	if path == "" {
+		return nil, errors.New("no path")
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// Until chmod below the umask rules, under which only the owner may
+	// connect (that needs write permission). Close removes the file.
+	ln, err := listenNet("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.permit(path); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// removeStale removes a socket that a killed process left behind. Anything
+// else at the path, and a socket that answers, is an error.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return errors.New("the path exists and is not a socket; remove it or choose another")
+	}
+	conn, err := net.DialTimeout("unix", path, probeTimeout)
+	if err == nil {
+		_ = conn.Close()
+		return hint(syscall.EADDRINUSE)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("cannot tell whether the socket is in use: %w", err)
+	}
+	return os.Remove(path)
+}
+
+// permit sets the socket file's group and mode. The group comes first: the
+// mode must not open the file to the wrong group.
+func (c ListenConfig) permit(path string) error {
+	if c.Group != "" {
+		gid, err := groupID(c.Group)
+		if err != nil {
+			return err
+		}
+		if err := os.Chown(path, -1, gid); err != nil {
+			return fmt.Errorf("group %s: %w", c.Group, err)
+		}
+	}
+	mode := c.Mode
+	if mode == 0 {
+		mode = DefaultSocketMode
+	}
+	return os.Chmod(path, mode)
+}
+
+func groupID(name string) (int, error) {
+	if gid, err := strconv.Atoi(name); err == nil && gid >= 0 {
+		return gid, nil
+	}
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, fmt.Errorf("no group %q", name)
+	}
+	return strconv.Atoi(g.Gid)
+}

@@ -1,0 +1,245 @@
+// Package milter serves the milter protocol: the MTA's events go in order to
+// a [Session], its [Reply] goes back. It is an adapter around
+// github.com/emersion/go-milter and knows nothing of mail authentication.
+//
+// What go-milter leaves open is settled between it and the socket: every frame
+// is read, bounded, checked for its place in the sequence and taken apart here,
+// and go-milter is shown only a short token of each, which drives its loop.
+// So nothing malformed reaches go-milter, and nothing it keeps can grow.
+//
+// One connection of the MTA is one SMTP session of its client, with any number
+// of messages. A malformed frame, a timeout or a vanished MTA ends that one
+// connection; a panic in a Session costs one message.
+package milter
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+)
+
+// Session receives the events of one MTA connection, in order and never two at
+// a time. EndOfMessage runs on a goroutine of its own, but nothing else is
+// called before it has returned.
+//
+// A Reply other than [Continue] at a step where the MTA waits for none (see
+// [ReplyAt]) is held and given at the next step where it does wait; until the
+// message ends no further events of it are shown. Once one is held from
+// Connect it stands for every message of the connection, from Helo until the
+// next HELO. Given at Rcpt it refuses one recipient; held from Rcpt it refuses
+// the message.
+type Session interface {
+	// Connect is the SMTP client. It comes once.
+	Connect(c Connect) Reply
+	// Helo is the argument of HELO or EHLO. It comes again after STARTTLS.
+	Helo(name string) Reply
+	// Mail begins a message. from is the reverse-path exactly as the client
+	// typed it, with brackets if any; args are the ESMTP arguments.
+	Mail(from string, args []string) Reply
+	// Rcpt is a recipient, written as from in Mail.
+	Rcpt(to string, args []string) Reply
+	// Data is the DATA command; not every MTA shows it.
+	Data() Reply
+	// Header is a header field in wire order. value is every octet after the
+	// colon: leading space, folds as CRLF, no final CRLF. Where the MTA could
+	// not be asked to keep the leading space, a single one is assumed. An LF
+	// that no white space follows becomes CRLF too and is for the Session to
+	// judge; Postfix and Sendmail send none.
+	Header(name, value string) Reply
+	// EndOfHeader comes after the last field.
+	EndOfHeader() Reply
+	// Body is a part of the body with CRLF line ends; chunk is only valid
+	// during the call.
+	Body(chunk []byte) Reply
+	// EndOfMessage gives the answer for the whole message. While it runs, the
+	// MTA is told that there is progress. ctx ends when the MTA goes away
+	// ([ErrPeerGone] is then the cause), on a shutdown whose time is up
+	// ([ErrDraining]), or after Limits.EndOfMessageTimeout; the connection
+	// waits for EndOfMessage to return, so it must heed ctx.
+	EndOfMessage(ctx context.Context, m *Modifier) Reply
+	// Abort ends a message: once for every Mail that was called, after the
+	// final reply was sent, when the MTA abandons the message or the
+	// connection ends in the middle of it, or after a panic. What Connect
+	// and Helo told lives on.
+	Abort()
+	// Close is called exactly once and last.
+	Close(end End)
+}
+
+// OversizeReplier is an optional method of a [Session]. Oversize is called
+// once for a message that crosses a limit ([OversizeHeaderFields] and so on)
+// and says what the message is answered with; nothing more of that message is
+// shown, since a view cut short could hide a field. Without it, or when it
+// returns [Continue], the message is refused with 552 5.3.4 (452 4.5.3 for
+// recipients).
+type OversizeReplier interface {
+	Oversize(what string) Reply
+}
+
+// What a message can have too much of: the argument of Oversize.
+const (
+	OversizeHeaderFields = "header_fields"
+	OversizeHeaderBytes  = "header_bytes"
+	OversizeFieldBytes   = "field_bytes"
+	OversizeRecipients   = "recipients"
+	OversizeEnvelope     = "envelope_bytes"
+)
+
+// Family is the kind of address the SMTP client has.
+type Family byte
+
+// The families of the milter protocol.
+const (
+	FamilyIPv4    Family = '4'
+	FamilyIPv6    Family = '6'
+	FamilyUnix    Family = 'L'
+	FamilyUnknown Family = 'U'
+)
+
+// Connect is the SMTP client as the CONNECT event tells it.
+type Connect struct {
+	// Hostname is the verified name, or what the MTA puts in its place:
+	// Postfix sends "[192.0.2.1]" for an unverified one.
+	Hostname string
+	Family   Family
+	// Addr is the client's address and port, from the event's own argument
+	// and never from a macro. An IPv4-mapped IPv6 address is given as IPv4.
+	// The zero AddrPort means the address is not known.
+	Addr netip.AddrPort
+}
+
+// End says how a session ended.
+type End string
+
+// How a session can end.
+const (
+	EndQuit          End = "quit"           // the MTA said so
+	EndEOF           End = "eof"            // the MTA went away
+	EndTimeout       End = "timeout"        // the MTA fell silent
+	EndProtocolError End = "protocol_error" // the MTA sent what cannot be
+	EndDrain         End = "drain"          // Shutdown's time was up
+	EndPanic         End = "panic"          // the Session could not even Abort
+)
+
+// Ends returns every End, for metrics that start at 0.
+func Ends() []End {
+	return []End{EndQuit, EndEOF, EndTimeout, EndProtocolError, EndDrain, EndPanic}
+}
+
+// ErrorKind says what was wrong with a frame.
+type ErrorKind string
+
+// Kinds of protocol errors.
+const (
+	KindEmptyFrame           ErrorKind = "empty_frame"
+	KindFrameTooLong         ErrorKind = "frame_too_long"
+	KindUnknownCommand       ErrorKind = "unknown_command"
+	KindOutOfSequence        ErrorKind = "out_of_sequence"
+	KindMalformedNegotiation ErrorKind = "malformed_negotiation"
+	KindUnsupportedVersion   ErrorKind = "unsupported_version"
+	KindMalformedMacro       ErrorKind = "malformed_macro"
+	KindMacrosTooLarge       ErrorKind = "macros_too_large"
+	KindMalformedConnect     ErrorKind = "malformed_connect"
+	KindMalformedHelo        ErrorKind = "malformed_helo"
+	KindMalformedMail        ErrorKind = "malformed_mail"
+	KindMalformedRcpt        ErrorKind = "malformed_rcpt"
+	KindMalformedHeader      ErrorKind = "malformed_header"
+)
+
+// ErrorKinds returns every ErrorKind, for metrics that start at 0.
+func ErrorKinds() []ErrorKind {
+	return []ErrorKind{
+		KindEmptyFrame, KindFrameTooLong, KindUnknownCommand, KindOutOfSequence, KindMalformedNegotiation,
+		KindUnsupportedVersion, KindMalformedMacro, KindMacrosTooLarge, KindMalformedConnect, KindMalformedHelo,
+		KindMalformedMail, KindMalformedRcpt, KindMalformedHeader,
+	}
+}
+
+// RejectReason says why a connection was turned away. Options.Admit may
+// return reasons of its own.
+type RejectReason string
+
+// Reasons for turning a connection away, or for not accepting it yet.
+const (
+	ReasonMaxSessions  RejectReason = "max_sessions"  // over Limits.MaxSessions: told tempfail
+	ReasonHardLimit    RejectReason = "hard_limit"    // too many even to be told: closed
+	ReasonAcceptFailed RejectReason = "accept_failed" // no file descriptor or memory: left in the queue
+)
+
+// RejectReasons returns every RejectReason of this package.
+func RejectReasons() []RejectReason {
+	return []RejectReason{ReasonMaxSessions, ReasonHardLimit, ReasonAcceptFailed}
+}
+
+// ReplyAt says at which early steps the sessions give replies. At the others
+// the MTA is asked not to wait, which saves a round trip each.
+type ReplyAt struct {
+	Connect, Helo, Mail, Rcpt bool
+}
+
+// Options is what a [Server] is made of. Only NewSession is required.
+type Options struct {
+	// NewSession makes the Session of a connection, when the CONNECT event
+	// has come: c has its macros already.
+	NewSession func(c *Conn) Session
+	// Logger takes protocol errors, panics and refusals; default: none.
+	Logger *slog.Logger
+	// Observer counts.
+	Observer Observer
+	// Limits bound what an MTA can make us hold and wait for.
+	Limits Limits
+	// ReplyAt defaults to no replies before the end of the message.
+	ReplyAt ReplyAt
+	// OnPanic answers the message whose Session panicked; default: 451 4.3.0.
+	OnPanic Reply
+	// Admit, when set, is asked before a connection is served; a reason
+	// other than "" turns it away with a tempfail.
+	Admit func() RejectReason
+}
+
+// Observer is told what to count. Nil functions are left out. They are called
+// from many goroutines at once.
+type Observer struct {
+	SessionStarted  func()
+	SessionEnded    func(end End) // once for each SessionStarted
+	SessionRejected func(reason RejectReason)
+	ProtocolError   func(kind ErrorKind)
+	Oversize        func(what string)
+	Panic           func(component string, stack []byte)
+}
+
+func (o Observer) sessionStarted() {
+	if o.SessionStarted != nil {
+		o.SessionStarted()
+	}
+}
+
+func (o Observer) sessionEnded(end End) {
+	if o.SessionEnded != nil {
+		o.SessionEnded(end)
+	}
+}
+
+func (o Observer) sessionRejected(reason RejectReason) {
+	if o.SessionRejected != nil {
+		o.SessionRejected(reason)
+	}
+}
+
+func (o Observer) protocolError(kind ErrorKind) {
+	if o.ProtocolError != nil {
+		o.ProtocolError(kind)
+	}
+}
+
+func (o Observer) oversize(what string) {
+	if o.Oversize != nil {
+		o.Oversize(what)
+	}
+}
+
+func (o Observer) panicked(component string, stack []byte) {
+	if o.Panic != nil {
+		o.Panic(component, stack)
+	}
+}

@@ -1,0 +1,179 @@
+package milter
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	gomilter "github.com/emersion/go-milter"
+)
+
+// ErrNotNegotiated is returned for an edit the MTA did not allow.
+var ErrNotNegotiated = errors.New("milter: the MTA does not allow this action")
+
+// ErrInvalidEdit is returned for an edit that could change more of the header
+// than the one field it is for.
+var ErrInvalidEdit = errors.New("milter: invalid edit")
+
+// maxEditBytes bounds a value we write; Postfix itself cuts fields at 60,000.
+const maxEditBytes = 60000
+
+// Modifier collects the edits of a message. They are written when
+// EndOfMessage has returned, and only if its reply lets the message live.
+//
+// The order of writing is fixed: changes, then deletions from the highest
+// index down, then insertions. Every index thus counts the fields as they
+// came, although Postfix renumbers at each deletion: a forged field must not
+// live on in the place of another (CVE-2022-48521).
+type Modifier struct {
+	conn       *Conn
+	changes    []edit
+	deletes    []edit
+	inserts    []edit
+	quarantine string
+}
+
+type edit struct {
+	index       int
+	name, value string
+}
+
+// InsertHeader puts a field at index: 0 is above everything, the MTA's own
+// Received field too. Of several at 0 the last one ends at the top. value is
+// what follows the colon, with folds as CRLF or LF and white space.
+func (m *Modifier) InsertHeader(index int, name, value string) error {
+	if index < 0 {
+		return fmt.Errorf("%w: insert at index %d", ErrInvalidEdit, index)
+	}
+	return m.add(&m.inserts, ActionAddHeader, edit{index, name, value})
+}
+
+// ChangeHeader gives the index-th field called name, the topmost being 1, a
+// new value. An empty value deletes it.
+func (m *Modifier) ChangeHeader(name string, index int, value string) error {
+	if value == "" {
+		return m.DeleteHeader(name, index)
+	}
+	if index < 1 {
+		return fmt.Errorf("%w: change of index %d", ErrInvalidEdit, index)
+	}
+	return m.add(&m.changes, ActionChangeHeader, edit{index, name, value})
+}
+
+// DeleteHeader removes the index-th field called name, the topmost being 1.
+// Names are compared without case.
+func (m *Modifier) DeleteHeader(name string, index int) error {
+	if index < 1 {
+		return fmt.Errorf("%w: deletion of index %d", ErrInvalidEdit, index)
+	}
+	return m.add(&m.deletes, ActionChangeHeader, edit{index: index, name: name})
+}
+
+// Quarantine has the MTA hold the message, for the reason given to its
+// operator. The reply must still be Continue or Accept.
+func (m *Modifier) Quarantine(reason string) error {
+	if !m.conn.HasAction(ActionQuarantine) {
+		return ErrNotNegotiated
+	}
+	if strings.ContainsAny(reason, "\r\n\x00") {
+		return fmt.Errorf("%w: quarantine reason holds CR, LF or NUL", ErrInvalidEdit)
+	}
+	// An empty reason would be no frame of ours to tell from none.
+	m.quarantine = cmp.Or(printable(reason), "held")
+	return nil
+}
+
+func (m *Modifier) add(list *[]edit, need Action, e edit) error {
+	if !m.conn.HasAction(need) {
+		return ErrNotNegotiated
+	}
+	if !validName(e.name) {
+		return fmt.Errorf("%w: field name %q", ErrInvalidEdit, e.name)
+	}
+	if err := checkValue(e.value); err != nil {
+		return err
+	}
+	*list = append(*list, e)
+	return nil
+}
+
+// validName reports whether s is a field name (RFC 5322 §2.2).
+func validName(s string) bool {
+	for i := range len(s) {
+		if s[i] < '!' || s[i] > '~' || s[i] == ':' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// checkValue refuses what could end the field: every line break must be a fold
+// (RFC 5322 §2.2.3), with something after its white space, since a line of
+// white space alone is the end of the header to some.
+func checkValue(value string) error {
+	if len(value) > maxEditBytes {
+		return fmt.Errorf("%w: value of %d octets", ErrInvalidEdit, len(value))
+	}
+	lines := strings.Split(strings.ReplaceAll(value, "\r\n", "\n"), "\n")
+	for i, line := range lines {
+		if strings.ContainsAny(line, "\r\x00") {
+			return fmt.Errorf("%w: value holds CR or NUL", ErrInvalidEdit)
+		}
+		if i == 0 {
+			continue
+		}
+		if line == "" || line[0] != ' ' && line[0] != '\t' || strings.Trim(line, " \t") == "" {
+			return fmt.Errorf("%w: line break that is no fold", ErrInvalidEdit)
+		}
+	}
+	return nil
+}
+
+// lead fits the value's beginning to the MTA: with the leading space
+// negotiated it adds none, else it adds its own.
+func (m *Modifier) lead(value string) string {
+	if value == "" {
+		return value
+	}
+	if !m.conn.HasLeadingSpace() {
+		return strings.TrimPrefix(value, " ")
+	}
+	if value[0] == ' ' || value[0] == '\t' {
+		return value
+	}
+	return " " + value
+}
+
+// write sends the edits through go-milter, which makes the folds LF for
+// Postfix.
+func (m *Modifier) write(w *gomilter.Modifier) error {
+	var errs []error
+	for _, e := range m.changes {
+		errs = append(errs, w.ChangeHeader(e.index, e.name, m.lead(e.value)))
+	}
+	for _, e := range m.orderedDeletes() {
+		errs = append(errs, w.ChangeHeader(e.index, e.name, ""))
+	}
+	for _, e := range m.inserts {
+		errs = append(errs, w.InsertHeader(e.index, e.name, m.lead(e.value)))
+	}
+	if m.quarantine != "" {
+		errs = append(errs, w.Quarantine(m.quarantine))
+	}
+	return errors.Join(errs...)
+}
+
+// orderedDeletes returns the deletions, the highest index first and each
+// once: a second one would hit the field that took the place.
+func (m *Modifier) orderedDeletes() []edit {
+	out := slices.Clone(m.deletes)
+	for i := range out {
+		out[i].name = strings.ToLower(out[i].name)
+	}
+	slices.SortFunc(out, func(a, b edit) int {
+		return cmp.Or(cmp.Compare(b.index, a.index), cmp.Compare(a.name, b.name))
+	})
+	return slices.Compact(out)
+}

@@ -1,0 +1,150 @@
+package milter
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"strings"
+)
+
+// Commands of the milter protocol (Sendmail's libmilter, mfdef.h).
+const (
+	cmdNegotiate   = 'O'
+	cmdMacro       = 'D'
+	cmdConnect     = 'C'
+	cmdHelo        = 'H'
+	cmdMail        = 'M'
+	cmdRcpt        = 'R'
+	cmdData        = 'T'
+	cmdUnknown     = 'U' // an SMTP command the MTA does not know
+	cmdHeader      = 'L'
+	cmdEndOfHeader = 'N'
+	cmdBody        = 'B'
+	cmdEndOfBody   = 'E'
+	cmdAbort       = 'A'
+	cmdQuit        = 'Q'
+	cmdQuitNC      = 'K' // quit, and the connection is used for another session
+)
+
+// malformed is an error a frame itself has; the connection cannot go on.
+type malformed struct{ kind ErrorKind }
+
+func (m malformed) Error() string { return "milter: " + string(m.kind) }
+
+// offer is what the MTA proposes in its first frame.
+type offer struct{ version, actions, protocol uint32 }
+
+func parseOffer(data []byte) (offer, error) {
+	if len(data) < 12 {
+		return offer{}, malformed{KindMalformedNegotiation}
+	}
+	o := offer{
+		version:  binary.BigEndian.Uint32(data),
+		actions:  binary.BigEndian.Uint32(data[4:]),
+		protocol: binary.BigEndian.Uint32(data[8:]),
+	}
+	if o.version < oldestVersion {
+		return offer{}, malformed{KindUnsupportedVersion}
+	}
+	return o, nil
+}
+
+// cString takes a NUL-terminated string off data.
+func cString(data []byte) (s string, rest []byte, ok bool) {
+	i := bytes.IndexByte(data, 0)
+	if i < 0 {
+		return "", nil, false
+	}
+	return string(data[:i]), data[i+1:], true
+}
+
+// parseStrings takes data apart into NUL-terminated strings.
+func parseStrings(data []byte) ([]string, bool) {
+	if len(data) == 0 {
+		return nil, true
+	}
+	if data[len(data)-1] != 0 {
+		return nil, false
+	}
+	return strings.Split(string(data[:len(data)-1]), "\x00"), true
+}
+
+// parseConnect reads a CONNECT event: host name, family, and for all but an
+// unknown one a port and an address.
+func parseConnect(data []byte) (Connect, error) {
+	bad := malformed{KindMalformedConnect}
+	host, rest, ok := cString(data)
+	if !ok || len(rest) == 0 {
+		return Connect{}, bad
+	}
+	c := Connect{Hostname: host, Family: Family(rest[0])}
+	rest = rest[1:]
+	switch c.Family {
+	case FamilyUnknown, FamilyUnix:
+		return c, nil // what follows is no IP address
+	case FamilyIPv4, FamilyIPv6:
+	default:
+		return Connect{}, bad
+	}
+	if len(rest) < 3 {
+		return Connect{}, bad
+	}
+	port := binary.BigEndian.Uint16(rest)
+	addr, _, ok := cString(rest[2:])
+	if !ok {
+		return Connect{}, bad
+	}
+	// Sendmail and Postfix's macros write "IPv6:" before an IPv6 address
+	// (RFC 5321 §4.1.3).
+	if len(addr) > 5 && strings.EqualFold(addr[:5], "IPv6:") {
+		addr = addr[5:]
+	}
+	if ip, err := netip.ParseAddr(addr); err == nil {
+		c.Addr = netip.AddrPortFrom(ip.Unmap().WithZone(""), port)
+	}
+	return c, nil
+}
+
+func parseHelo(data []byte) (string, error) {
+	name, rest, ok := cString(data)
+	if !ok || len(rest) != 0 {
+		return "", malformed{KindMalformedHelo}
+	}
+	return name, nil
+}
+
+// parseHeader reads a header field. Anything but exactly two strings is an
+// error: a field that is passed over would be missing from the verifier's view
+// but not from the reader's.
+func parseHeader(data []byte, leadingSpace bool) (name, value string, err error) {
+	name, rest, ok := cString(data)
+	if !ok || name == "" {
+		return "", "", malformed{KindMalformedHeader}
+	}
+	value, rest, ok = cString(rest)
+	if !ok || len(rest) != 0 {
+		return "", "", malformed{KindMalformedHeader}
+	}
+	return name, wireValue(value, leadingSpace), nil
+}
+
+// wireValue undoes what the MTA did to a field's value: folds come as LF, and
+// unless it was asked to keep it one leading space was taken off (a tab is not).
+func wireValue(value string, leadingSpace bool) string {
+	restore := !leadingSpace && !strings.HasPrefix(value, "\t")
+	if !restore && !strings.Contains(value, "\n") {
+		return value
+	}
+	var b strings.Builder
+	b.Grow(len(value) + 1 + strings.Count(value, "\n"))
+	if restore {
+		b.WriteByte(' ')
+	}
+	for i := range len(value) {
+		if value[i] == '\n' && (i == 0 || value[i-1] != '\r') {
+			b.WriteByte('\r')
+		}
+		b.WriteByte(value[i])
+	}
+	return b.String()
+}
