@@ -1,0 +1,136 @@
+// Package iprev does the reverse DNS check of RFC 8601 §3: a client's address
+// has a name, and that name has the address.
+package iprev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"sekimori/internal/dns"
+)
+
+// Status is a result of the method iprev (RFC 8601 §2.7.3).
+type Status string
+
+// The results of RFC 8601 §2.7.3.
+const (
+	// Pass: a name of the address has that address.
+	Pass Status = "pass"
+	// Fail: names were found, and none of them has the address.
+	Fail Status = "fail"
+	// TempError: a lookup failed that could have made a pass.
+	TempError Status = "temperror"
+	// PermError: no PTR record is published for the address, or there is no
+	// address to ask about.
+	PermError Status = "permerror"
+)
+
+// MaxNames is how many PTR records are followed. RFC 8601 §3 leaves the number
+// open; who owns the address chooses them, so that RFC 7208 §4.6.4 lets SPF
+// follow ten.
+const MaxNames = 10
+
+// Result is the outcome of a check.
+type Result struct {
+	Status Status     `json:"status"`
+	IP     netip.Addr `json:"ip,omitzero"` // IPv4-mapped addresses as IPv4
+	// Name is the first name, in the order of the answer, that has the
+	// address; "" unless Status is Pass. Whoever owns the address chose it:
+	// it may hold any octet.
+	Name dns.Name `json:"name,omitempty"`
+	// Names are those whose addresses were looked up, in order.
+	Names []dns.Name `json:"names,omitempty"`
+	// Problem says why Status is not Pass; printable ASCII.
+	Problem string `json:"problem,omitempty"`
+	// DNSError is the first lookup that failed, where Status is TempError.
+	DNSError *dns.Error `json:"-"`
+	// Trace is every lookup made, in order.
+	Trace []Step `json:"trace,omitempty"`
+}
+
+// Step is one lookup and what came of it.
+type Step struct {
+	Name   dns.Name `json:"name"`
+	Type   dns.Type `json:"type"`
+	Detail string   `json:"detail"` // printable ASCII
+}
+
+// Check looks up the names of ip, and then the addresses of these names, of
+// ip's family, until one of them is ip.
+func Check(ctx context.Context, r dns.Resolver, ip netip.Addr) Result {
+	res := Result{Status: PermError, IP: ip.Unmap().WithZone("")}
+	if !ip.IsValid() {
+		res.Problem = "the client has no IP address"
+		return res
+	}
+	ptr, err := r.Lookup(ctx, dns.ReverseName(res.IP), dns.TypePTR)
+	res.trace(dns.ReverseName(res.IP), dns.TypePTR, ptr, err)
+	switch {
+	case err != nil:
+		res.fail(err)
+		return res
+	case ptr.Void():
+		// RFC 8601 §2.7.3 names NXDOMAIN and NODATA of the reverse lookup.
+		res.Problem = "no PTR record: " + ptr.Status.String()
+		return res
+	}
+	res.Status, res.Problem = Fail, "no name has the address"
+	res.verify(ctx, r, ptr.Records)
+	return res
+}
+
+// verify looks for a name that has the address. A lookup that fails decides
+// only if no other name passes.
+func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Record) {
+	typ := dns.TypeAAAA
+	if res.IP.Is4() {
+		typ = dns.TypeA
+	}
+	for _, ptr := range names[:min(len(names), MaxNames)] {
+		if ptr.Host == "" {
+			continue // the root has no address
+		}
+		res.Names = append(res.Names, ptr.Host)
+		ans, err := r.Lookup(ctx, ptr.Host, typ)
+		res.trace(ptr.Host, typ, ans, err)
+		if err != nil {
+			res.fail(err)
+			continue
+		}
+		for _, rec := range ans.Records {
+			if rec.Addr.Unmap() == res.IP {
+				res.Status, res.Name, res.Problem, res.DNSError = Pass, ptr.Host, "", nil
+				return
+			}
+		}
+	}
+}
+
+// fail records a temporary failure, the first if there are several.
+func (res *Result) fail(err error) {
+	if res.Status == TempError {
+		return
+	}
+	res.Status, res.Problem = TempError, escape(err.Error())
+	errors.As(err, &res.DNSError)
+}
+
+func (res *Result) trace(name dns.Name, typ dns.Type, ans dns.Answer, err error) {
+	detail := fmt.Sprintf("%d record(s)", len(ans.Records))
+	switch {
+	case err != nil:
+		detail = escape(err.Error())
+	case ans.Void():
+		detail = "no records: " + ans.Status.String()
+	}
+	res.Trace = append(res.Trace, Step{Name: name, Type: typ, Detail: detail})
+}
+
+// escape keeps octets of a stranger's names out of messages.
+func escape(s string) string {
+	quoted := strconv.QuoteToASCII(s)
+	return quoted[1 : len(quoted)-1]
+}
