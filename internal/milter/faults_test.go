@@ -1,0 +1,448 @@
+package milter_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+)
+
+const (
+	connectFrame = "\x00\x00\x00\x04Ch\x00U"
+	mailFrame    = "\x00\x00\x00\x04M<>\x00"
+	rcptFrame    = "\x00\x00\x00\x05R<x>\x00"
+)
+
+func TestMalformedFrameClosesOneSession(t *testing.T) {
+	o := optneg()
+	inHeader := o + connectFrame + mailFrame + rcptFrame
+	for _, tc := range []struct {
+		why  string
+		sent string
+		kind milter.ErrorKind
+	}{
+		{"zero length", o + "\x00\x00\x00\x00", milter.KindEmptyFrame},
+		{"zero length first", "\x00\x00\x00\x00", milter.KindEmptyFrame},
+		{"a length of 4 GiB", o + "\xff\xff\xff\xffB", milter.KindFrameTooLong},
+		{"one over the frame limit", inHeader + frame('N', "") + "\x00\x10\x00\x01B", milter.KindFrameTooLong},
+		{"a command has a lower limit", o + "\x00\x01\x00\x01H", milter.KindFrameTooLong},
+		{"HTTP", "GET / HTTP/1.0\r\n\r\n", milter.KindFrameTooLong},
+		{"unknown command", o + frame('Z', "x"), milter.KindUnknownCommand},
+		{"unknown command first", frame('Z', "x"), milter.KindUnknownCommand},
+		{"CONNECT before the negotiation", connectFrame, milter.KindOutOfSequence},
+		{"short negotiation", frame('O', "\x00\x00\x00\x06\x00\x00\x01\xff"), milter.KindMalformedNegotiation},
+		{"version 1", frame('O', "\x00\x00\x00\x01\x00\x00\x00\x3f\x00\x00\x00\x7f"), milter.KindUnsupportedVersion},
+		{"negotiation twice", o + o, milter.KindOutOfSequence},
+		{"CONNECT twice", o + connectFrame + connectFrame, milter.KindOutOfSequence},
+		{"HELO before CONNECT", o + frame('H', "x\x00"), milter.KindOutOfSequence},
+		{"MAIL before CONNECT", o + mailFrame, milter.KindOutOfSequence},
+		{"unknown SMTP command before CONNECT", o + frame('U', "x\x00"), milter.KindOutOfSequence},
+		{"RCPT before MAIL", o + connectFrame + rcptFrame, milter.KindOutOfSequence},
+		{"DATA before RCPT", o + connectFrame + mailFrame + frame('T', ""), milter.KindOutOfSequence},
+		{"header before MAIL", o + connectFrame + frame('L', "a\x00b\x00"), milter.KindOutOfSequence},
+		{"body before MAIL", o + connectFrame + frame('B', "b"), milter.KindOutOfSequence},
+		{"body before the end of the header", inHeader + frame('B', "b"), milter.KindOutOfSequence},
+		{"end of message before the header", inHeader + frame('E', ""), milter.KindOutOfSequence},
+		{"header after the end of the header", inHeader + frame('N', "") + frame('L', "a\x00b\x00"), milter.KindOutOfSequence},
+		{"RCPT after DATA", inHeader + frame('T', "") + rcptFrame, milter.KindOutOfSequence},
+		{"body after the final reply", inHeader + frame('N', "") + frame('E', "") + frame('B', "b"), milter.KindOutOfSequence},
+		{"connect without family", o + frame('C', "h\x00"), milter.KindMalformedConnect},
+		{"connect without NUL", o + frame('C', "host"), milter.KindMalformedConnect},
+		{"connect with another family", o + frame('C', "h\x009\x00\x00a\x00"), milter.KindMalformedConnect},
+		{"connect without port", o + frame('C', "h\x004\x00"), milter.KindMalformedConnect},
+		{"connect with an open address", o + frame('C', "h\x004\x00\x19192.0.2.1"), milter.KindMalformedConnect},
+		{"HELO without NUL", o + connectFrame + frame('H', "x"), milter.KindMalformedHelo},
+		{"HELO of two strings", o + connectFrame + frame('H', "x\x00y\x00"), milter.KindMalformedHelo},
+		{"empty MAIL", o + connectFrame + frame('M', ""), milter.KindMalformedMail},
+		{"MAIL without NUL", o + connectFrame + frame('M', "<>"), milter.KindMalformedMail},
+		{"RCPT without NUL", o + connectFrame + mailFrame + frame('R', "<>"), milter.KindMalformedRcpt},
+		{"header of one string", inHeader + frame('L', "From\x00"), milter.KindMalformedHeader},
+		{"header of three strings", inHeader + frame('L', "From\x00a\x00b\x00"), milter.KindMalformedHeader},
+		{"header with trailing octets", inHeader + frame('L', "From\x00a\x00b"), milter.KindMalformedHeader},
+		{"header without name", inHeader + frame('L', "\x00a\x00"), milter.KindMalformedHeader},
+		{"empty header", inHeader + frame('L', ""), milter.KindMalformedHeader},
+		{"empty macro frame", o + frame('D', ""), milter.KindMalformedMacro},
+		{"macro without value", o + frame('D', "Ci\x00"), milter.KindMalformedMacro},
+		{"macro without NUL", o + frame('D', "Ci\x00x"), milter.KindMalformedMacro},
+		{"too many macros", o + frame('D', "Ci\x00"+strings.Repeat("x", 300)+"\x00"), milter.KindMacrosTooLarge},
+		{"too many macros over the stages", o + frame('D', "Ci\x00"+strings.Repeat("x", 200)+"\x00") +
+			frame('D', "Hi\x00"+strings.Repeat("x", 200)+"\x00"), milter.KindMacrosTooLarge},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			w := newWorld(t, milter.Options{Limits: milter.Limits{MaxMacroBytes: 256}})
+			addr := w.listen()
+			nc, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(nc, tc.sent)
+			drained(t, nc)
+			got := strings.Join(w.log(), "\n")
+			if !strings.Contains(got, "+protocol_error "+string(tc.kind)) || !strings.Contains(got, "+ended protocol_error") {
+				t.Errorf("want %s in\n%s", tc.kind, got)
+			}
+			if strings.HasPrefix(tc.sent, o+connectFrame) {
+				if e := w.end(); e != milter.EndProtocolError {
+					t.Error(e)
+				}
+			}
+			if res, err := sendOne(w, addr); err != nil || !res.Action.Delivers() {
+				t.Error("the next session:", res, err)
+			}
+		})
+	}
+}
+
+func sendOne(w *world, addr string) (client.Result, error) {
+	c := w.dial(addr, client.PostfixOffer())
+	hello(w.t, c)
+	defer c.Quit() //nolint:errcheck // the answer is what matters
+	return c.SendMessage(envelope(), []byte(mail))
+}
+
+func TestMTAGoneMidFrame(t *testing.T) {
+	w := newWorld(t, milter.Options{})
+	nc, err := net.Dial("tcp", w.listen())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(nc, optneg()+connectFrame+mailFrame+rcptFrame+"\x00\x00\xff\xffL half")
+	_ = nc.Close()
+	if e := w.end(); e != milter.EndEOF {
+		t.Error(e)
+	}
+	expect(t, w.log()[1:6], "connect h U invalid AddrPort", "mail <> []", "rcpt <x> []", "abort", "close eof")
+}
+
+func TestOversize(t *testing.T) {
+	limits := milter.Limits{MaxHeaderFields: 10, MaxHeaderBytes: 1000, MaxFieldBytes: 500, MaxRecipients: 3, MaxEnvelopeBytes: 300}
+	long := strings.Repeat("x", 400)
+	for _, tc := range []struct {
+		what string
+		raw  string
+		to   int
+		want string
+	}{
+		{milter.OversizeHeaderFields, strings.Repeat("A: b\n", 11), 1, "552 5.3.4"},
+		{milter.OversizeHeaderBytes, strings.Repeat("A: "+long+"\n", 3), 1, "552 5.3.4"},
+		{milter.OversizeFieldBytes, "A: " + long + long + "\n", 1, "552 5.3.4"},
+		{milter.OversizeRecipients, "A: b\n", 4, "452 4.5.3"},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			w := newWorld(t, milter.Options{Limits: limits})
+			c := w.start()
+			env := envelope()
+			for len(env.To) < tc.to {
+				env.To = append(env.To, env.To[0])
+			}
+			res, err := c.SendMessage(env, []byte(tc.raw+"From: hidden@example.com\n\nbody\n"))
+			if err != nil || !strings.HasPrefix(res.Action.String(), tc.want) {
+				t.Fatal(res, err)
+			}
+			// The next message starts from nothing.
+			res, err = c.SendMessage(envelope(), []byte(mail))
+			if err != nil || !res.Action.Delivers() {
+				t.Fatal(res, err)
+			}
+			_ = c.Quit()
+			w.end()
+			got := w.log()
+			at := -1
+			for i, e := range got {
+				if e == "+oversize "+tc.what {
+					at = i
+				}
+			}
+			if at < 0 || got[at+1] != "abort" {
+				t.Errorf("after +oversize something of the message was shown:\n%s", strings.Join(got, "\n"))
+			}
+		})
+	}
+}
+
+func TestOversizeEnvelope(t *testing.T) {
+	w := newWorld(t, milter.Options{Limits: milter.Limits{MaxEnvelopeBytes: 100}, ReplyAt: milter.ReplyAt{Rcpt: true}})
+	c := w.start()
+	env := envelope()
+	env.To = append(env.To, "<"+strings.Repeat("x", 100)+"@example.jp>")
+	res, err := c.SendMessage(env, []byte(mail))
+	if err != nil || res.Recipients[1].Code != 452 || res.Action.Code != 452 || res.Stage != "end_of_message" {
+		t.Fatal(res, err)
+	}
+}
+
+// chooser says itself what an oversize message is answered with.
+type chooser struct {
+	session
+	reply milter.Reply
+}
+
+func (c *chooser) Oversize(what string) milter.Reply {
+	c.w.note("asked about %s", what)
+	return c.reply
+}
+
+func TestOversizeIsAnsweredByTheSession(t *testing.T) {
+	for _, tc := range []struct {
+		why   string
+		reply milter.Reply
+		want  string
+	}{
+		{"its own words", milter.Custom(550, "5.6.0", "too much"), "550 5.6.0 too much"},
+		{"it may let the message pass unseen", milter.Accept, "accept"},
+		{"it may not go on with half a header", milter.Continue, "552 5.3.4 Message header exceeds what is accepted here"},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			var w *world
+			w = newWorld(t, milter.Options{
+				Limits:     milter.Limits{MaxHeaderFields: 1},
+				NewSession: func(c *milter.Conn) milter.Session { return &chooser{session{w: w, conn: c}, tc.reply} },
+			})
+			c := w.start()
+			res, err := c.SendMessage(envelope(), []byte(mail))
+			if err != nil || res.Action.String() != tc.want {
+				t.Fatal(res, err)
+			}
+			_ = c.Quit()
+			w.end()
+			if n := strings.Count(strings.Join(w.log(), "\n"), "asked about header_fields"); n != 1 {
+				t.Errorf("asked %d times", n)
+			}
+		})
+	}
+}
+
+func TestPanicCostsOneMessage(t *testing.T) {
+	for _, at := range []string{"mail", "rcpt", "data", "header", "eoh", "body", "end"} {
+		t.Run(at, func(t *testing.T) {
+			w := newWorld(t, milter.Options{})
+			bad := true
+			w.on[at] = func(*session) milter.Reply {
+				if bad {
+					panic("boom")
+				}
+				return milter.Continue
+			}
+			c := w.start()
+			res, err := c.SendMessage(envelope(), []byte(mail))
+			if err != nil || res.Action.Code != 451 {
+				t.Fatal(res, err)
+			}
+			bad = false
+			res, err = c.SendMessage(envelope(), []byte(mail))
+			if err != nil || !res.Action.Delivers() {
+				t.Fatal("the next message:", res, err)
+			}
+			_ = c.Quit()
+			if e := w.end(); e != milter.EndQuit {
+				t.Error(e)
+			}
+			got := strings.Join(w.log(), "\n")
+			if n := strings.Count(got, "+panic"); n != 1 {
+				t.Errorf("%d panics counted", n)
+			}
+			if n := strings.Count(got, "abort"); n != 2 {
+				t.Errorf("%d aborts for two messages:\n%s", n, got)
+			}
+			if n := strings.Count(got, "connect "); n != 1 {
+				t.Errorf("%d connects", n)
+			}
+			if s := w.logs.String(); !strings.Contains(s, "boom") || !strings.Contains(s, "stack=") {
+				t.Error("not logged with its stack:", s)
+			}
+		})
+	}
+}
+
+func TestPanicBeforeAMessage(t *testing.T) {
+	for _, tc := range []struct {
+		at     string
+		second client.Kind // after another HELO
+	}{
+		{"connect", client.Custom}, // the session never learned its client
+		{"helo", client.Continue},
+	} {
+		t.Run(tc.at, func(t *testing.T) {
+			w := newWorld(t, milter.Options{})
+			once := true
+			w.on[tc.at] = func(*session) milter.Reply {
+				if once {
+					once = false
+					panic("boom")
+				}
+				return milter.Continue
+			}
+			c := w.start()
+			res, err := c.SendMessage(envelope(), []byte(mail))
+			if err != nil || res.Action.Code != 451 {
+				t.Fatal(res, err)
+			}
+			if _, err := c.Helo("again"); err != nil {
+				t.Fatal(err)
+			}
+			res, err = c.SendMessage(envelope(), []byte(mail))
+			if err != nil || res.Action.Kind != tc.second {
+				t.Fatal(res, err)
+			}
+			_ = c.Quit()
+			w.end()
+		})
+	}
+}
+
+func TestPanicInNewSession(t *testing.T) {
+	w := newWorld(t, milter.Options{NewSession: func(*milter.Conn) milter.Session { panic("boom") }})
+	c := w.start()
+	for range 2 {
+		res, err := c.SendMessage(envelope(), []byte(mail))
+		if err != nil || res.Action.Code != 451 {
+			t.Fatal(res, err)
+		}
+	}
+}
+
+func TestPanicInAbortClosesTheConnection(t *testing.T) {
+	w := newWorld(t, milter.Options{OnPanic: milter.Reject})
+	w.on["abort"] = func(*session) milter.Reply { panic("boom") }
+	w.on["end"] = func(*session) milter.Reply { panic("boom") }
+	c := w.start()
+	res, err := c.SendMessage(envelope(), []byte(mail))
+	// The reply is sent all the same; the ABORT after it may meet a closed socket.
+	if res.Action.Kind != client.Reject {
+		t.Fatal(res, err)
+	}
+	if e := w.end(); e != milter.EndPanic {
+		t.Error(e)
+	}
+}
+
+func TestPanicInCloseIsCounted(t *testing.T) {
+	w := newWorld(t, milter.Options{})
+	w.on["close"] = func(*session) milter.Reply { panic("boom") }
+	c := w.start()
+	_ = c.Quit()
+	w.end()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.server.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(w.log(), "\n"); !strings.Contains(got, "+panic milter.close\n+ended quit") {
+		t.Error(got)
+	}
+}
+
+func TestInvalidReplyIsReplacedAndLogged(t *testing.T) {
+	w := newWorld(t, milter.Options{})
+	w.on["end"] = func(*session) milter.Reply { return milter.Custom(554, "4.0.0", "classes differ") }
+	c := w.start()
+	res, err := c.SendMessage(envelope(), []byte(mail))
+	if err != nil || res.Action.Kind != client.Reject {
+		t.Fatal(res, err)
+	}
+	if s := w.logs.String(); strings.Count(s, "invalid reply replaced") != 1 || !strings.Contains(s, "queue_id=4Xyz") {
+		t.Error(s)
+	}
+}
+
+func TestSoftLimitIsToldTempfail(t *testing.T) {
+	w := newWorld(t, milter.Options{Limits: milter.Limits{MaxSessions: 1}})
+	addr := w.listen()
+	first := w.dial(addr, client.PostfixOffer())
+	hello(t, first)
+	second := w.dial(addr, client.PostfixOffer())
+	a, err := second.Connect("x", client1)
+	if err != nil || a.Kind != client.Tempfail {
+		t.Fatal(a, err)
+	}
+	if _, err := second.Helo("x"); err == nil {
+		if _, _, err = second.EndOfMessage(); err == nil {
+			t.Error("the connection was not closed")
+		}
+	}
+	if res, err := first.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
+		t.Error("the first session:", res, err)
+	}
+	_ = first.Quit()
+	w.end()
+	if got := strings.Join(w.log(), "\n"); !strings.Contains(got, "+rejected max_sessions") || strings.Count(got, "+started") != 1 {
+		t.Error(got)
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	w := newWorld(t, milter.Options{Admit: func() milter.RejectReason { return "memory" }})
+	c := w.dial(w.listen(), client.PostfixOffer())
+	if a, err := c.Connect("x", client1); err != nil || a.Kind != client.Tempfail {
+		t.Fatal(a, err)
+	}
+	expect(t, w.log(), "+rejected memory")
+}
+
+func TestRefusingHasALimitToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, milter.Options{Admit: func() milter.RejectReason { return "memory" }})
+		ln := newPipeListener()
+		w.serve(ln)
+		for range 300 {
+			nc := ln.dial()
+			defer nc.Close() //nolint:errcheck // a pipe
+		}
+		synctest.Wait()
+		got := strings.Join(w.log(), "\n")
+		if n := strings.Count(got, "hard_limit"); n != 300-256 {
+			t.Errorf("%d closed at once", n)
+		}
+		if err := w.shutdownNow(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAcceptBacksOffAndGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, milter.Options{})
+		ln := newPipeListener()
+		w.serve(ln)
+		start := time.Now()
+		for range 12 {
+			ln.errs <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
+		}
+		c := client.New(ln.dial())
+		// 5 ms doubled up to 1 s: 5+10+...+640 ms, then four times a second.
+		if waited := time.Since(start); waited < 5*time.Second || waited > 6*time.Second {
+			t.Error("waited", waited)
+		}
+		if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(w.logs.String(), "cannot accept"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+		_ = c.Quit()
+		ln.errs <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
+		if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := <-w.served; !errors.Is(err, milter.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestServeEndsWhenTheListenerIsBroken(t *testing.T) {
+	w := newWorld(t, milter.Options{})
+	ln := newPipeListener()
+	_ = ln.Close()
+	if err := w.server.Serve(ln); !errors.Is(err, net.ErrClosed) || !strings.HasPrefix(err.Error(), "milter: accept on pipe") {
+		t.Error(err)
+	}
+}

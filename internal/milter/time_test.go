@@ -1,0 +1,246 @@
+package milter_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+)
+
+var client1 = netip.MustParseAddrPort("192.0.2.1:25")
+
+func (w *world) shutdownNow() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return w.server.Shutdown(ctx)
+}
+
+// piped runs f in a bubble with a client that has said HELO.
+func piped(t *testing.T, opts milter.Options, f func(t *testing.T, w *world, c *client.Client, nc net.Conn)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, opts)
+		ln := newPipeListener()
+		w.serve(ln)
+		nc := ln.dial()
+		c := client.New(nc)
+		c.Timeout = time.Hour * 24
+		if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+			t.Fatal(err)
+		}
+		hello(t, c)
+		f(t, w, c, nc)
+		if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestProgressWhileWaiting(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+		w.eom = func(context.Context, *session, *milter.Modifier) milter.Reply {
+			time.Sleep(12 * time.Second)
+			return milter.Accept
+		}
+		c.Timeout = 6 * time.Second // the MTA's patience, renewed by each notice
+		res, err := c.SendMessage(envelope(), []byte(mail))
+		if err != nil || res.Action.Kind != client.Accept {
+			t.Fatal(res, err)
+		}
+		if c.Progress() != 2 {
+			t.Errorf("%d notices in 12 s", c.Progress())
+		}
+	})
+}
+
+func TestEndOfMessageHasADeadline(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
+			<-ctx.Done()
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				t.Error(ctx.Err())
+			}
+			return milter.Tempfail
+		}
+		start := time.Now()
+		res, err := c.SendMessage(envelope(), []byte(mail))
+		if err != nil || res.Action.Kind != client.Tempfail {
+			t.Fatal(res, err)
+		}
+		if waited := time.Since(start); waited != milter.DefaultEndOfMessageTimeout {
+			t.Error("waited", waited)
+		}
+	})
+}
+
+func TestMTAGoneWhileWaiting(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
+		started := make(chan struct{})
+		w.eom = func(ctx context.Context, _ *session, m *milter.Modifier) milter.Reply {
+			close(started)
+			<-ctx.Done()
+			w.note("%v", context.Cause(ctx))
+			return milter.Accept
+		}
+		go func() {
+			<-started
+			_ = nc.Close()
+		}()
+		if _, err := c.SendMessage(envelope(), []byte(mail)); err == nil {
+			t.Error("no error")
+		}
+		if e := <-w.closed; e != milter.EndEOF {
+			t.Error(e)
+		}
+		got := strings.Join(w.log(), "\n")
+		if !strings.Contains(got, milter.ErrPeerGone.Error()+"\nabort\nclose eof") {
+			t.Error(got)
+		}
+	})
+}
+
+// An MTA that stops reading and an EndOfMessage that takes long: the notice
+// cannot be written.
+func TestMTADeafWhileWaiting(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
+		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
+			<-ctx.Done()
+			return milter.Accept
+		}
+		_, _ = io.WriteString(nc, mailFrame+rcptFrame+frame('N', "")+frame('E', ""))
+		if e := <-w.closed; e != milter.EndTimeout {
+			t.Error(e)
+		}
+	})
+}
+
+func TestTimeouts(t *testing.T) {
+	for _, tc := range []struct {
+		why  string
+		sent string
+		wait time.Duration
+	}{
+		{"between messages", "", milter.DefaultIdleTimeout},
+		{"in the envelope", mailFrame + rcptFrame, milter.DefaultIdleTimeout},
+		{"the MTA takes in a long message after DATA", mailFrame + rcptFrame + frame('T', ""), milter.DefaultTransferTimeout},
+		{"a frame that does not end", "\x00\x00\x00\x09H", milter.DefaultFrameTimeout},
+		{"a length that does not end", "\x00", milter.DefaultFrameTimeout},
+		{"a long frame that stops", mailFrame + rcptFrame + frame('N', "") + "\x00\x01\x00\x00B" + strings.Repeat("x", 20000), milter.DefaultFrameTimeout},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
+				start := time.Now()
+				if _, err := io.WriteString(nc, tc.sent); err != nil {
+					t.Fatal(err)
+				}
+				if e := <-w.closed; e != milter.EndTimeout {
+					t.Error(e)
+				}
+				if waited := time.Since(start); waited != tc.wait {
+					t.Errorf("waited %s, want %s", waited, tc.wait)
+				}
+			})
+		})
+	}
+}
+
+// A frame that trickles in does not get more time with every octet.
+func TestTricklingFrame(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
+		start := time.Now()
+		for _, b := range []byte(frame('H', strings.Repeat("x", 100)+"\x00")) {
+			if _, err := nc.Write([]byte{b}); err != nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if e := <-w.closed; e != milter.EndTimeout {
+			t.Error(e)
+		}
+		if waited := time.Since(start); waited > milter.DefaultFrameTimeout+time.Second {
+			t.Error("waited", waited)
+		}
+	})
+}
+
+func TestShutdownWaitsForQuit(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+		done := make(chan error, 1)
+		go func() { done <- w.server.Shutdown(context.Background()) }()
+		synctest.Wait()
+		if err := <-w.served; !errors.Is(err, milter.ErrServerClosed) {
+			t.Error("Serve:", err)
+		}
+		// The session in flight goes on as if nothing were the matter.
+		for range 2 {
+			if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
+				t.Fatal(res, err)
+			}
+		}
+		select {
+		case err := <-done:
+			t.Fatal("Shutdown did not wait:", err)
+		default:
+		}
+		_ = c.Quit()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if e := <-w.closed; e != milter.EndQuit {
+			t.Error(e)
+		}
+		if err := w.server.Serve(newPipeListener()); !errors.Is(err, milter.ErrServerClosed) {
+			t.Error("Serve after Shutdown:", err)
+		}
+	})
+}
+
+func TestShutdownDeadlineClosesIdleSession(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, _ net.Conn) {
+		ctx, cancel := context.WithTimeout(context.Background(), 330*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := w.server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if waited := time.Since(start); waited != 330*time.Second {
+			t.Error("waited", waited)
+		}
+		if e := <-w.closed; e != milter.EndDrain {
+			t.Error(e)
+		}
+	})
+}
+
+func TestShutdownDeadlineEndsTheMessage(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
+			<-ctx.Done()
+			w.note("%v", context.Cause(ctx))
+			return milter.Tempfail
+		}
+		go func() {
+			time.Sleep(time.Second)
+			_ = w.shutdownNow()
+		}()
+		// The reply still arrives; the ABORT after it need not.
+		res, _ := c.SendMessage(envelope(), []byte(mail))
+		if res.Action.Kind != client.Tempfail || res.Stage != "end_of_message" {
+			t.Error(res)
+		}
+		if e := <-w.closed; e != milter.EndDrain {
+			t.Error(e)
+		}
+		if got := strings.Join(w.log(), "\n"); !strings.Contains(got, milter.ErrDraining.Error()) {
+			t.Error(got)
+		}
+	})
+}
