@@ -31,9 +31,8 @@ type suiteTest struct {
 	Explanation *string  `json:"explanation"`
 }
 
-// conformanceDir is the shared data beside the repository; a clone alone does
-// not have it.
-func conformanceDir(t *testing.T) string {
+// repoRoot is the directory of go.mod.
+func repoRoot(t *testing.T) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
@@ -41,14 +40,20 @@ func conformanceDir(t *testing.T) string {
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
+			return dir
 		}
 		if dir == filepath.Dir(dir) {
 			t.Skip("no go.mod above the test")
 		}
 		dir = filepath.Dir(dir)
 	}
-	dir = filepath.Join(filepath.Dir(dir), "shared", "conformance", "spf")
+}
+
+// conformanceDir is the shared data beside the repository; a clone alone does
+// not have it.
+func conformanceDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(filepath.Dir(repoRoot(t)), "shared", "conformance", "spf")
 	if _, err := os.Stat(dir); err != nil {
 		t.Skipf("no conformance data beside the repository: %v", err)
 	}
