@@ -141,3 +141,24 @@ func FuzzClaimsID(f *testing.F) {
 		}
 	})
 }
+
+// Work that grew faster than the input would take hours here.
+func TestHostileSizes(t *testing.T) {
+	const size = 4 << 20
+	for _, s := range []string{"(", ")", `"`, `\`, "(\\", ";", " ", "\r\n ", ".", "mx.example.jp", ".mx.example.jp", "=?a?q?", "=?utf-8?q?x?= ", "xn--a.", "é", "\xff", "a", "a;", "(a)", `"a"`} {
+		value := strings.Repeat(s, size/len(s))
+		ClaimsID(value, ourID)
+		ClaimsID(" foreign.example; "+value, ourID)
+		ClaimsID(ourID, value)
+		if _, err := Parse(value); err == nil {
+			t.Errorf("%q repeated is well-formed", s)
+		}
+		f := Field{AuthServID: value, Results: []Result{{Method: value, Value: value, Comment: value, Reason: value, Properties: []Property{{"p", value, value}}}}}
+		checkFormat(t, f, f.Format())
+		for _, p := range SignaturePrefixes([]string{value, value}) {
+			if len(p) > maxPrefix {
+				t.Errorf("prefix of %d octets", len(p))
+			}
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package config
+
+import (
+	"bytes"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/configs"
+)
+
+// An operator's file with every key of the design, all of them changed.
+const full = `
+listen:
+  - inet:0.0.0.0:9000
+  - {address: "unix:/run/sekimori/milter.sock", mode: 0600, group: postfix}
+  - "systemd:milter"
+authserv_id: mx.example.jp
+mode: monitor
+trusted: {networks: [192.0.2.0/24, "2001:db8::1"], authenticated: false}
+dns:
+  servers: ["127.0.0.1", "[::1]:5353", "2001:db8::53"]
+  timeout: 1s
+  message_budget: 5s
+  cache: {size: 0, max_ttl: 1h, min_ttl: 0s, negative_ttl: 1m, failure_ttl: 1s, stale: 0}
+dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail}
+dmarc: {organizational_domain: psl, psl_file: /etc/psl.dat}
+arc:   {trusted_sealers: []}
+policy:
+  reject: always
+  quarantine: tag
+  none: tag
+  no_policy: quarantine
+  spf_fail: reject
+  temperror: tempfail
+  invalid_from: quarantine
+  overrides: []
+  recipients: {}
+report: {store: "", aggregate: {}, failure: {}}
+admin:  {listen: "", web_config: /etc/web.yaml}
+headers: {received_spf: true}
+log:    {format: text, level: debug}
+limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3}
+drain_timeout: 90s
+`
+
+func fullConfig() *Config {
+	addr := netip.MustParseAddrPort
+	return &Config{
+		Listen: []Listener{
+			{Address: "inet:0.0.0.0:9000"},
+			{Address: "unix:/run/sekimori/milter.sock", Mode: 0o600, Group: "postfix"},
+			{Address: "systemd:milter"},
+		},
+		AuthservID: "mx.example.jp",
+		Mode:       ModeMonitor,
+		Trusted:    Trusted{Networks: []Network{{netip.MustParsePrefix("192.0.2.0/24")}, {netip.MustParsePrefix("2001:db8::1/128")}}},
+		DNS: DNS{
+			Servers:       []Server{{addr("127.0.0.1:53")}, {addr("[::1]:5353")}, {addr("[2001:db8::53]:53")}},
+			Timeout:       Duration(time.Second),
+			MessageBudget: Duration(5 * time.Second),
+			Cache:         Cache{MaxTTL: Duration(time.Hour), NegativeTTL: Duration(time.Minute), FailureTTL: Duration(time.Second)},
+		},
+		DKIM:  DKIM{MaxSignatures: 5, MinRSABits: 2048, BodyLength: "fail"},
+		DMARC: DMARC{OrganizationalDomain: PSL, PSLFile: "/etc/psl.dat"},
+		ARC:   ARC{TrustedSealers: []Unbuilt{}},
+		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
+			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Unbuilt{}},
+		Admin:        Admin{WebConfig: "/etc/web.yaml"},
+		Headers:      Headers{ReceivedSPF: true},
+		Log:          Log{Format: "text", Level: "debug"},
+		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3},
+		DrainTimeout: Duration(90 * time.Second),
+	}
+}
+
+func TestParseFull(t *testing.T) {
+	got, err := Parse("full.yaml", []byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fullConfig(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+	// A field whose default is kept above would hide a key that is not read.
+	checkAllChanged(t, reflect.ValueOf(*got), reflect.ValueOf(*Default()), "")
+}
+
+func checkAllChanged(t *testing.T, got, def reflect.Value, path string) {
+	t.Helper()
+	for i := range got.NumField() {
+		at := join(path, got.Type().Field(i).Tag.Get("yaml"))
+		switch at {
+		case "arc", "report", "policy.none", "policy.overrides", "policy.recipients":
+			continue // there is one value only
+		}
+		if got.Field(i).Kind() == reflect.Struct {
+			checkAllChanged(t, got.Field(i), def.Field(i), at)
+		} else if reflect.DeepEqual(got.Field(i).Interface(), def.Field(i).Interface()) {
+			t.Errorf("%s has its default in this test", at)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	for _, in := range []string{"", "\n", "# nothing\n", "---\n", "~\n", "{}\n", "--- # one\n...\n", "dns:\npolicy:\nlisten:\nmode:\n", "\ufeff# with a byte order mark\n"} {
+		got, err := Parse("x", []byte(in))
+		if err != nil {
+			t.Errorf("%q: %v", in, err)
+			continue
+		}
+		if !reflect.DeepEqual(got, Default()) {
+			t.Errorf("%q: got %+v", in, got)
+		}
+	}
+	if err := Default().Validate(); err != nil {
+		t.Errorf("the defaults are invalid: %v", err)
+	}
+	if Default().AuthservID == "" {
+		t.Error("no authserv-id")
+	}
+}
+
+// Setting one key of a section leaves the others at their defaults.
+func TestPartialSection(t *testing.T) {
+	got, err := Parse("x", []byte("dns: {cache: {stale: 2h}}\ntrusted: {authenticated: false}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.DNS.Cache.Stale = Duration(2 * time.Hour)
+	want.Trusted.Authenticated = false
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestPrint(t *testing.T) {
+	for _, c := range []*Config{Default(), fullConfig()} {
+		var b bytes.Buffer
+		if err := c.Print(&b); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Parse("printed", b.Bytes())
+		if err != nil {
+			t.Fatalf("%v\n%s", err, b.String())
+		}
+		if hash := got.Hash(); hash != c.Hash() || len(hash) != 16 {
+			t.Errorf("hash of what was printed is %s, want %s", hash, c.Hash())
+		}
+		// Lists that are empty and lists that are not there are alike.
+		got.Policy.Overrides, got.ARC.TrustedSealers = c.Policy.Overrides, c.ARC.TrustedSealers
+		if len(c.DNS.Servers) == 0 {
+			got.DNS.Servers = nil
+		}
+		if !reflect.DeepEqual(got, c) {
+			t.Errorf("got %+v, want %+v, from\n%s", got, c, b.String())
+		}
+	}
+	if Default().Hash() == fullConfig().Hash() {
+		t.Error("two configurations have one hash")
+	}
+}
+
+func TestPrintMasksSecrets(t *testing.T) {
+	for _, c := range []struct{ store, want string }{
+		{"postgres://u:s3cret@db.example/reports?sslmode=require", "postgres://u:***@db.example/reports?sslmode=require"},
+		{"postgres://u:s3cret/@x@db.example/reports", "postgres://u:***@db.example/reports"},
+		{"postgres://db.example/reports?user=u&password=s3cret&x=y", "postgres://db.example/reports?user=u&password=***&x=y"},
+		{"host=db user=u password=s3cret", "host=db user=u password=***"},
+		{"postgres://u@db.example/reports", "postgres://u@db.example/reports"},
+		{"sqlite:/var/lib/sekimori/reports.db", "sqlite:/var/lib/sekimori/reports.db"},
+	} {
+		cfg := Default()
+		cfg.Report.Store = c.store
+		var b strings.Builder
+		if err := cfg.Print(&b); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); strings.Contains(got, "s3cret") || !strings.Contains(got, c.want) {
+			t.Errorf("%s is printed as\n%s", c.store, got)
+		}
+		if cfg.Report.Store != c.store {
+			t.Error("Print changed the configuration")
+		}
+		_, err := Parse("x", []byte("report:\n  store: '"+c.store+"'\n"))
+		if err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("an error shows the secret: %v", err)
+		}
+	}
+}
+
+func TestTrustedContains(t *testing.T) {
+	trusted := fullConfig().Trusted
+	for addr, want := range map[string]bool{
+		"192.0.2.77": true, "::ffff:192.0.2.77": true, "192.0.3.1": false, "2001:db8::1": true, "2001:db8::2": false, "2001:db8::1%eth0": true,
+	} {
+		if got := trusted.Contains(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %t", addr, got)
+		}
+	}
+	if trusted.Contains(netip.Addr{}) {
+		t.Error("no address at all is trusted")
+	}
+}
+
+func TestValues(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		into interface {
+			UnmarshalText([]byte) error
+		}
+		want string // as printed; "" if refused
+	}{
+		{"0", new(Size), "0"}, {"1", new(Size), "1"}, {"64MiB", new(Size), "64MiB"}, {"65536 KiB", new(Size), "64MiB"}, {"1GB", new(Size), "1000000000"},
+		{"-1", new(Size), "-1"}, {"1kB", new(Size), "1000"}, {"7B", new(Size), "7"}, {"3TiB", new(Size), "3TiB"}, {"", new(Size), ""}, {"MiB", new(Size), ""},
+		{"1.5MiB", new(Size), ""}, {"9000000TiB", new(Size), ""}, {"-9000000TiB", new(Size), ""}, {"1 apple", new(Size), ""},
+		{"24h", new(Duration), "24h"}, {"90m", new(Duration), "1h30m"}, {"330s", new(Duration), "5m30s"}, {"0", new(Duration), "0s"}, {"10m", new(Duration), "10m"},
+		{"20s", new(Duration), "20s"}, {"1h0m1s", new(Duration), "1h0m1s"}, {"2", new(Duration), ""}, {"2x", new(Duration), ""}, {"", new(Duration), ""},
+		{"::1", new(Network), "::1"}, {"10.0.0.0/8", new(Network), "10.0.0.0/8"}, {"::ffff:192.0.2.1", new(Network), "192.0.2.1"}, {"192.0.2.1/32", new(Network), "192.0.2.1"},
+		{"10.0.0.1/8", new(Network), ""}, {"::ffff:192.0.2.0/120", new(Network), ""}, {"fe80::1%eth0", new(Network), ""}, {"localhost", new(Network), ""}, {"10.0.0.0/33", new(Network), ""},
+		{"127.0.0.1", new(Server), "127.0.0.1:53"}, {"127.0.0.1:5353", new(Server), "127.0.0.1:5353"}, {"::1", new(Server), "[::1]:53"}, {"[::1]", new(Server), "[::1]:53"},
+		{"[::1]:54", new(Server), "[::1]:54"}, {"fe80::1%eth0", new(Server), "[fe80::1%eth0]:53"}, {"localhost", new(Server), ""}, {"127.0.0.1:0", new(Server), ""}, {"127.0.0.1:dns", new(Server), ""},
+		{"0660", new(FileMode), "0660"}, {"0o600", new(FileMode), "0600"}, {"777", new(FileMode), "0777"}, {"0", new(FileMode), ""}, {"1777", new(FileMode), ""}, {"0668", new(FileMode), ""}, {"rw", new(FileMode), ""},
+	} {
+		err := c.into.UnmarshalText([]byte(c.in))
+		if (err == nil) != (c.want != "") {
+			t.Errorf("%T %q: %v", c.into, c.in, err)
+			continue
+		}
+		if c.want == "" {
+			continue
+		}
+		text, err := c.into.(interface{ MarshalText() ([]byte, error) }).MarshalText()
+		if err != nil || string(text) != c.want {
+			t.Errorf("%T %q: printed as %q, %v; want %q", c.into, c.in, text, err, c.want)
+		}
+	}
+}
+
+func TestExample(t *testing.T) {
+	c, err := Parse("sekimori.yaml", configs.Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Mode = ModeMonitor // a newcomer rejects nothing by accident
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("the example differs from the defaults in more than the mode: %+v", c)
+	}
+}

@@ -1,0 +1,228 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+)
+
+// decoder puts a syntax tree into a Config. The YAML module's own decoder is
+// not strict enough: it takes 1.5 for an integer and true for text, ignores
+// keys that are not text and a second document, and stops at the first
+// mistake.
+type decoder struct {
+	problems []Problem
+	at       map[string]*token.Token // where each key's value stands
+}
+
+func (d *decoder) problem(tk *token.Token, path, format string, args ...any) {
+	p := Problem{Path: path, Message: fmt.Sprintf(format, args...)}
+	if tk != nil && tk.Position != nil {
+		p.Line, p.Column = tk.Position.Line, tk.Position.Column
+	}
+	d.problems = append(d.problems, p)
+}
+
+// value decodes n into v, which keeps its default when n is null or wrong.
+func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
+	tk := n.GetToken()
+	d.at[path] = tk
+	switch n.(type) {
+	case *ast.NullNode:
+		return
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		d.problem(tk, path, "anchors, aliases and tags are not understood here; write the value out")
+		return
+	}
+	if text, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if s, ok := scalar(n); ok {
+			if err := text.UnmarshalText([]byte(s)); err != nil {
+				d.problem(tk, path, "%v", err)
+			}
+			return
+		}
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		d.mapping(n, v, path)
+	case reflect.Map:
+		d.items(n, v, path)
+	case reflect.Slice:
+		d.sequence(n, v, path)
+	case reflect.Bool:
+		if b, ok := n.(*ast.BoolNode); ok {
+			v.SetBool(b.Value)
+			return
+		}
+		d.mistyped(n, path, "true or false")
+	case reflect.Int:
+		d.integer(n, v, path)
+	case reflect.String:
+		if s, ok := n.(*ast.StringNode); ok {
+			v.SetString(s.Value)
+			return
+		}
+		d.mistyped(n, path, "text; put it in quotes")
+	default:
+		d.mistyped(n, path, "one value")
+	}
+}
+
+// scalar returns the text of a scalar as it was written.
+func scalar(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+func (d *decoder) mistyped(n ast.Node, path, want string) {
+	d.problem(n.GetToken(), path, "%s where there should be %s", kind(n), want)
+}
+
+// kind names what a node is, for people.
+func kind(n ast.Node) string {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.StringNode, *ast.LiteralNode:
+		return "text"
+	case *ast.BoolNode:
+		return "true or false"
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "a number"
+	}
+	return "something else"
+}
+
+func (d *decoder) integer(n ast.Node, v reflect.Value, path string) {
+	if _, ok := n.(*ast.IntegerNode); !ok {
+		d.mistyped(n, path, "a whole number")
+		return
+	}
+	// Decimal only: nobody means 8 by 010 here.
+	i, err := strconv.Atoi(n.GetToken().Value)
+	if err != nil || i > 1<<31-1 || i < -1<<31 {
+		d.problem(n.GetToken(), path, "%s is no whole number in decimal, or too large", n.GetToken().Value)
+		return
+	}
+	v.SetInt(int64(i))
+}
+
+func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.mistyped(n, path, "a list, such as [a, b]")
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+	for i, item := range seq.Values {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		if _, null := item.(*ast.NullNode); null {
+			d.problem(item.GetToken(), at, "an empty item")
+			continue
+		}
+		if v.Type().Elem() != reflect.TypeFor[Unbuilt]() {
+			d.value(item, out.Index(i), at)
+		}
+	}
+	v.Set(out)
+}
+
+// entries calls f for every key of a mapping.
+func (d *decoder) entries(n ast.Node, path string, f func(key string, tk *token.Token, value ast.Node)) {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		d.mistyped(n, path, "a mapping of keys to values")
+		return
+	}
+	for it := m.MapRange(); it.Next(); {
+		key, ok := it.Key().(*ast.StringNode)
+		if !ok {
+			d.problem(it.Key().GetToken(), path, "a key that is not plain text")
+			continue
+		}
+		f(key.Value, key.GetToken(), it.Value())
+	}
+}
+
+// items decodes a mapping whose keys are free.
+func (d *decoder) items(n ast.Node, v reflect.Value, path string) {
+	out := reflect.MakeMap(v.Type())
+	d.entries(n, path, func(key string, _ *token.Token, _ ast.Node) {
+		out.SetMapIndex(reflect.ValueOf(key), reflect.Zero(v.Type().Elem()))
+	})
+	if out.Len() > 0 {
+		v.Set(out)
+	}
+}
+
+func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
+	fields := keys(v.Type())
+	d.entries(n, path, func(key string, tk *token.Token, value ast.Node) {
+		i := slices.Index(fields, key)
+		if i < 0 {
+			d.problem(tk, path, "unknown key %q; known here: %s", mask(key), strings.Join(fields, ", "))
+			return
+		}
+		d.value(value, v.Field(i), join(path, key))
+	})
+}
+
+// keys returns the YAML names of a struct's fields, in order.
+func keys(t reflect.Type) []string {
+	out := make([]string, t.NumField())
+	for i := range out {
+		out[i] = t.Field(i).Tag.Get("yaml")
+	}
+	return out
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// add takes over problems with the values, but for those that only follow from
+// one with the syntax.
+func (d *decoder) add(found []Problem) {
+	bad := map[string]bool{}
+	for _, p := range d.problems {
+		for path := p.Path; path != ""; path = parent(path) {
+			bad[path] = true
+		}
+	}
+	for _, p := range found {
+		if !bad[p.Path] {
+			d.locate(&p)
+			d.problems = append(d.problems, p)
+		}
+	}
+}
+
+// parent returns the path of the section or list that a key is in.
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
+
+// locate gives a problem found later the place of its key, or of the nearest
+// key around it that is in the file.
+func (d *decoder) locate(p *Problem) {
+	for path := p.Path; path != ""; path = parent(path) {
+		if tk := d.at[path]; tk != nil && tk.Position != nil {
+			p.Line, p.Column = tk.Position.Line, tk.Position.Column
+			return
+		}
+	}
+}

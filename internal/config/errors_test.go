@@ -1,0 +1,252 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestBadInput(t *testing.T) {
+	for _, c := range []struct {
+		reason, in, want string // want begins the error, after "config: x.yaml:"
+	}{
+		{"unknown key", "lissten: []\n", `1:1: unknown key "lissten"; known here: listen, authserv_id,`},
+		{"unknown key in a section", "dns:\n  timeout: 1s\n  server: []\n", `3:3: dns: unknown key "server"; known here: servers, timeout,`},
+		{"unknown key in a listener", "listen: [{addr: x}]\n", `1:11: listen[0]: unknown key "addr"; known here: address, mode, group`},
+		{"keys have one case", "Mode: enforce\n", `1:1: unknown key "Mode"`},
+		{"a key that is a number", "1: 2\n", `1:1: a key that is not plain text`},
+		{"a merge key", "<<: {mode: monitor}\n", `1:1: a key that is not plain text`},
+		{"duplicate key", "mode: enforce\nmode: monitor\n", `2:1: mapping key "mode" already defined at [1:1]`},
+		{"duplicate key in a section", "log: {level: info, level: warn}\n", `1:20: mapping key "level" already defined`},
+		{"text for a list", "listen: inet:127.0.0.1:1\n", `1:9: listen: text where there should be a list`},
+		{"list for text", "mode: [enforce]\n", `1:7: mode: a list where there should be text`},
+		{"text for a section", "dns: fast\n", `1:6: dns: text where there should be a mapping`},
+		{"list for a section", "dns: []\n", `1:6: dns: a list where there should be a mapping`},
+		{"list for a listener", "listen: [[]]\n", `1:10: listen[0]: a list where there should be a mapping`},
+		{"number for text", "mode: 5\n", `1:7: mode: a number where there should be text`},
+		{"boolean for text", "mode: true\n", `1:7: mode: true or false where there should be text`},
+		{"text for a boolean", "headers: {received_spf: yes}\n", `1:25: headers.received_spf: text where there should be true or false`},
+		{"fraction for an integer", "dkim: {max_signatures: 1.5}\n", `1:24: dkim.max_signatures: a number where there should be a whole number`},
+		{"text for an integer", "dkim: {max_signatures: many}\n", `1:24: dkim.max_signatures: text where there should be a whole number`},
+		{"quoted number for an integer", "dkim: {max_signatures: \"5\"}\n", `1:24: dkim.max_signatures: text where`},
+		{"octal for an integer", "dkim: {max_signatures: 0x10}\n", `1:24: dkim.max_signatures: 0x10 is no whole number in decimal`},
+		{"integer overflow", "limits: {recipients: 99999999999999999999}\n", `1:22: limits.recipients: text where there should be a whole number`},
+		{"integer over 32 bits", "limits: {recipients: 4294967296}\n", `1:22: limits.recipients: 4294967296 is no`},
+		{"mapping for a duration", "drain_timeout: {a: 1}\n", `1:16: drain_timeout: a mapping where there should be one value`},
+		{"empty item", "trusted: {networks: [127.0.0.1, ]}\nlisten: [~]\n", `2:10: listen[0]: an empty item`},
+		{"document that is a list", "- mode: enforce\n", `1:1: a list where there should be a mapping`},
+		{"document that is text", "enforce\n", `1:1: text where there should be a mapping`},
+		{"second document", "mode: enforce\n---\nmode: monitor\n", `3:5: a second document`},
+		{"alias", "mode: &m enforce\nlog: {level: *m}\n", `1:7: mode: anchors, aliases and tags`},
+		{"tag", "mode: !!str enforce\n", `1:7: mode: anchors, aliases and tags`},
+		{"tab indentation", "dns:\n\ttimeout: 1s\n", `2:1: found character '	' that cannot start any token`},
+		{"unbalanced bracket", "listen: [\"inet:127.0.0.1:1\"\n", `1:9: sequence end token ']' not found`},
+		{"unbalanced quote", "mode: \"enforce\n", `1:7: could not find end character of double-quoted text`},
+		{"bad indentation", "dns:\n  timeout: 1s\n message_budget: 1s\n", `3:2: `},
+		{"bad duration", "dns:\n  timeout: 2 seconds\n", `2:12: dns.timeout: "2 seconds" is not a duration`},
+		{"duration without a unit", "dns: {timeout: 2}\n", `1:16: dns.timeout: "2" is not a duration; write a number and a unit`},
+		{"negative duration", "dns: {timeout: -2s}\n", `1:16: dns.timeout: -2s is too short`},
+		{"no duration", "limits: {idle_timeout: 0s}\n", `1:24: limits.idle_timeout: 0s is too short`},
+		{"negative duration where none is allowed", "drain_timeout: -1s\n", `1:16: drain_timeout: -1s is negative`},
+		{"bad size", "dns: {cache: {size: lots}}\n", `1:21: dns.cache.size: "lots" is not a size`},
+		{"negative size", "dns: {cache: {size: -1}}\n", `1:21: dns.cache.size: must not be negative`},
+		{"bad network", "trusted:\n  networks:\n    - 127.0.0.0/8\n    - 10.0.0.0/33\n", `4:7: trusted.networks[1]: "10.0.0.0/33" is not a network`},
+		{"host bits in a network", "trusted: {networks: [10.0.0.1/8]}\n", `1:22: trusted.networks[0]: "10.0.0.1/8" has bits set beyond its length; did you mean 10.0.0.0/8 or 10.0.0.1?`},
+		{"bad DNS server", "dns: {servers: [localhost]}\n", `1:17: dns.servers[0]: "localhost" is not a DNS server`},
+		{"budget below one try", "dns:\n  message_budget: 1s\n", `2:19: dns.message_budget: 1s is less than dns.timeout, 2s`},
+		{"TTLs crossed", "dns: {cache: {min_ttl: 2h, max_ttl: 1h}}\n", `1:24: dns.cache.min_ttl: 2h is more than dns.cache.max_ttl, 1h`},
+		{"failures kept too long", "dns: {cache: {failure_ttl: 6m}}\n", `1:28: dns.cache.failure_ttl: failures may be kept for 5m at most (RFC 9520)`},
+		{"no listener", "listen: []\n", `1:9: listen: there must be at least one address`},
+		{"listener twice", "listen: ['systemd:', 'systemd:']\n", `1:22: listen[1]: "systemd:" is there twice`},
+		{"unknown listener", "listen: ['tcp:127.0.0.1:1']\n", `1:10: listen[0]: "tcp:127.0.0.1:1" is not a place to listen`},
+		{"listener without a port", "listen: ['inet:127.0.0.1']\n", `1:10: listen[0]: "127.0.0.1" is not HOST:PORT`},
+		{"listener with a named port", "listen: ['inet:127.0.0.1:milter']\n", `1:10: listen[0]: "127.0.0.1:milter" is not HOST:PORT`},
+		{"listener with a strange host", "listen: ['inet:a b:1']\n", `1:10: listen[0]: "a b" is not a host`},
+		{"relative socket", "listen: ['unix:milter.sock']\n", `1:10: listen[0]: "unix:milter.sock": the path of a unix socket begins with /`},
+		{"long socket path", "listen: ['unix:/" + strings.Repeat("a", 107) + "']\n", `1:10: listen[0]: the path of a unix socket has at most 107 octets`},
+		{"mode of a TCP listener", "listen: [{address: 'inet:127.0.0.1:1', mode: 0660}]\n", `1:10: listen[0]: mode and group are for unix: sockets only`},
+		{"bad mode", "listen: [{address: 'unix:/a', mode: 0999}]\n", `1:37: listen[0].mode: "0999" is not a file mode`},
+		{"empty group", "listen: [{address: 'unix:/a', group: ''}]\n", `1:38: listen[0].group: the name of the group is empty`},
+		{"authserv-id that would need quotes", "authserv_id: 'mx.example.jp; none'\n", `1:14: authserv_id: "mx.example.jp; none" is not a host name`},
+		{"authserv-id with a trailing dot", "authserv_id: mx.example.jp.\n", `1:14: authserv_id: "mx.example.jp." is not a host name`},
+		{"long authserv-id", "authserv_id: " + strings.Repeat("a", 256) + "\n", `1:14: authserv_id: longer than 255 octets`},
+		{"unknown mode", "mode: off\n", `1:7: mode: "off" is not known; write enforce or monitor`},
+		{"unknown policy word", "policy:\n  reject: sometimes\n", `2:11: policy.reject: "sometimes" is not known; write always, corroborated or quarantine`},
+		{"p=none must not be enforced, RFC 9989 §5.4", "policy: {none: reject}\n", `1:16: policy.none: "reject" is not known; write tag`},
+		{"empty policy word", "policy: {temperror: ''}\n", `1:21: policy.temperror: "" is not known; write accept or tempfail`},
+		{"weak keys, RFC 8301", "dkim: {min_rsa_bits: 512}\n", `1:22: dkim.min_rsa_bits: 512 is not between 1024 and 8192`},
+		{"no signature", "dkim: {max_signatures: 0}\n", `1:24: dkim.max_signatures: 0 is not between 1 and 50`},
+		{"unknown word for l=", "dkim: {body_length: maybe}\n", `1:21: dkim.body_length: "maybe" is not known`},
+		{"psl without a list", "dmarc: {organizational_domain: psl}\n", `1:32: dmarc.organizational_domain: psl needs dmarc.psl_file`},
+		{"admin without a port", "admin: {listen: localhost}\n", `1:17: admin.listen: "localhost" is not HOST:PORT`},
+		{"unknown log format", "log: {format: xml}\n", `1:15: log.format: "xml" is not known; write json or text`},
+		{"unknown log level", "log: {level: loud}\n", `1:14: log.level: "loud" is not known; write debug, info, warn or error`},
+		{"no session", "limits: {max_sessions: 0}\n", `1:24: limits.max_sessions: 0 is too small`},
+		{"negative recipients", "limits: {recipients: -1}\n", `1:22: limits.recipients: -1 is too small`},
+		{"sealers", "arc: {trusted_sealers: [example.com]}\n", `1:24: arc.trusted_sealers: this version does not have this yet; leave it out, or empty ([])`},
+		{"overrides", "policy:\n  overrides:\n    - {who: x}\n", `3:5: policy.overrides: this version does not have this yet`},
+		{"recipients", "policy: {recipients: {file: /x}}\n", `1:22: policy.recipients: this version does not have this yet; leave it out, or empty ({})`},
+		{"report store", "report: {store: 'sqlite:/x'}\n", `1:17: report.store: this version does not have this yet; leave it out, or empty ("")`},
+		{"aggregate reports", "report: {aggregate: {org_name: x}}\n", `1:21: report.aggregate: this version`},
+		{"failure reports", "report: {failure: {a: 1}}\n", `1:19: report.failure: this version`},
+		{"not text", "mode: \xff\n", ` the file is not UTF-8 text`},
+		{"NUL", "mode: \x00\n", ` the file is not UTF-8 text`},
+		{"nested brackets", strings.Repeat("[", 1<<19), ` the file is nested too deeply`},
+		{"nested lists", strings.Repeat("- ", 1<<19), ` the file is nested too deeply`},
+		{"huge", strings.Repeat("#", maxFile+1), ` the file is larger than 1MiB`},
+	} {
+		_, err := Parse("x.yaml", []byte(c.in))
+		var ce *Error
+		if !errors.As(err, &ce) {
+			t.Errorf("%s: %v", c.reason, err)
+			continue
+		}
+		want := "config: x.yaml:" + c.want
+		if !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s:\ngot  %s\nwant %s", c.reason, err, want)
+		}
+		if p := ce.Problems[0]; p.Line > 0 && p.Excerpt == "" {
+			t.Errorf("%s: no excerpt", c.reason)
+		}
+	}
+}
+
+func TestEveryProblemIsListed(t *testing.T) {
+	_, err := Parse("sekimori.yaml", []byte("mode: off\nfoo: 1\ndns:\n  timeout: 2\n  servers: [x, 127.0.0.1, y]\npolicy: {reject: no, spf_fail: x}\n"))
+	want := `config: sekimori.yaml:1:7: mode: "off" is not known; write enforce or monitor
+  >   1 | mode: off
+        |       ^
+config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, mode, trusted, dns, dkim, dmarc, arc, policy, report, admin, headers, log, limits, drain_timeout
+      1 | mode: off
+  >   2 | foo: 1
+        | ^
+config: sekimori.yaml:4:12: dns.timeout: "2" is not a duration; write a number and a unit, such as 500ms, 2s, 5m or 24h
+      3 | dns:
+  >   4 |   timeout: 2
+        |            ^
+config: sekimori.yaml:5:13: dns.servers[0]: "x" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53
+      4 |   timeout: 2
+  >   5 |   servers: [x, 127.0.0.1, y]
+        |             ^
+config: sekimori.yaml:5:27: dns.servers[2]: "y" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53
+      4 |   timeout: 2
+  >   5 |   servers: [x, 127.0.0.1, y]
+        |                           ^
+config: sekimori.yaml:6:18: policy.reject: "no" is not known; write always, corroborated or quarantine
+      5 |   servers: [x, 127.0.0.1, y]
+  >   6 | policy: {reject: no, spf_fail: x}
+        |                  ^
+config: sekimori.yaml:6:32: policy.spf_fail: "x" is not known; write tag, quarantine or reject
+      5 |   servers: [x, 127.0.0.1, y]
+  >   6 | policy: {reject: no, spf_fail: x}
+        |                                ^`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestManyProblems(t *testing.T) {
+	var b strings.Builder
+	for range 1000 {
+		b.WriteString("- x\n")
+	}
+	_, err := Parse("x", []byte("dns:\n  servers:\n"+strings.ReplaceAll(b.String(), "- ", "    - ")))
+	var ce *Error
+	if !errors.As(err, &ce) || len(ce.Problems) != maxProblems+1 || ce.Problems[maxProblems].Message != "and 950 more problems" {
+		t.Errorf("%.300v", err)
+	}
+}
+
+// Without a file there is no place, but every problem all the same.
+func TestValidate(t *testing.T) {
+	c := Default()
+	c.Mode, c.AuthservID, c.Log.Level = "", "", "x"
+	want := `config: authserv_id: the host has no name to use; set one
+config: mode: "" is not known; write enforce or monitor
+config: log.level: "x" is not known; write debug, info, warn or error`
+	if err := c.Validate(); err == nil || err.Error() != want {
+		t.Errorf("got\n%v", err)
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	lines := []string{"a\tb\x01", strings.Repeat("語", 200)}
+	if got, want := excerpt(lines, 1, 3), "  >   1 | a b?\n        |   ^"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got := excerpt(lines, 2, 190)
+	if n := strings.Count(got, "語"); n != maxExcerpt {
+		t.Errorf("%d characters of a long line", n)
+	}
+	for _, line := range []int{-1, 0, 3} {
+		if got := excerpt(lines, line, 1); got != "" {
+			t.Errorf("line %d: %q", line, got)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sekimori.yaml")
+	if err := os.WriteFile(path, []byte("mode: monitor\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path)
+	if err != nil || c.Mode != ModeMonitor {
+		t.Errorf("%+v, %v", c, err)
+	}
+
+	var ce *Error
+	_, err = Load(filepath.Join(dir, "none.yaml"))
+	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &ce) || !strings.HasPrefix(err.Error(), "config: open ") {
+		t.Errorf("missing file: %v", err)
+	}
+	if _, err = Load(dir); !errors.As(err, &ce) {
+		t.Errorf("directory: %v", err)
+	}
+
+	if err := os.WriteFile(path, []byte("mode: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Load(path); err == nil || !strings.HasPrefix(err.Error(), "config: "+path+":1:7: ") {
+		t.Errorf("bad file: %v", err)
+	}
+	if err := os.WriteFile(path, make([]byte, maxFile+10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Load(path); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+		t.Errorf("huge file: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{full, "", "a: [", "- ", "? [a]\n: b", "a: |\n  x\n", "&a a: *a", "!!x y", "%YAML 1.2\n---\n", "---\n---\n", "dns: {cache: {size: 1MiB}}",
+		"listen: [{address: 'unix:/x', mode: 0600}]", "mode: \"\\u0000\"", "<<: {mode: x}", "a:\tb", "\t", "{", "\"", "'", "report: {store: 'postgres://u:p@h'}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse("x.yaml", data)
+		if err != nil {
+			var ce *Error
+			if !errors.As(err, &ce) || len(ce.Problems) == 0 {
+				t.Errorf("%q: %v", data, err)
+			}
+			_ = err.Error()
+			return
+		}
+		var b strings.Builder
+		if err := c.Print(&b); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("printed", []byte(b.String()))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, b.String())
+		}
+		if again.Hash() != c.Hash() {
+			t.Errorf("%q and what is printed of it differ:\n%s", data, b.String())
+		}
+	})
+}

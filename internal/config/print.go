@@ -1,0 +1,36 @@
+package config
+
+import (
+	"io"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Print writes the configuration in effect as YAML that Parse reads back, but
+// for passwords, which are masked.
+func (c *Config) Print(w io.Writer) error {
+	shown := *c
+	shown.Report.Store = mask(c.Report.Store)
+	out, err := yaml.MarshalWithOptions(shown, yaml.IndentSequence(true))
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(out)
+	return err
+}
+
+// MarshalYAML writes a listener as it may be read: the address alone if there
+// is no more to say.
+func (l Listener) MarshalYAML() (any, error) {
+	if l.Mode == 0 && l.Group == "" {
+		return l.Address, nil
+	}
+	out := yaml.MapSlice{{Key: "address", Value: l.Address}}
+	if l.Mode != 0 {
+		out = append(out, yaml.MapItem{Key: "mode", Value: l.Mode})
+	}
+	if l.Group != "" {
+		out = append(out, yaml.MapItem{Key: "group", Value: string(l.Group)})
+	}
+	return out, nil
+}

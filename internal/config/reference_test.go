@@ -1,0 +1,84 @@
+package config
+
+import (
+	"encoding"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml/token"
+
+	"sekimori/configs"
+)
+
+// The reference has every key there is, no other, each with its default.
+func TestReference(t *testing.T) {
+	got, err := Parse("reference.yaml", configs.Reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers = nil, nil, nil // empty lists there
+	if !reflect.DeepEqual(got, Default()) {
+		t.Errorf("the reference's values are not the defaults:\n%+v\n%+v", got, Default())
+	}
+
+	d := &decoder{at: map[string]*token.Token{}}
+	body, _, err := parse(configs.Reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.value(body, reflect.ValueOf(&Config{}).Elem(), "")
+	inFile := slices.DeleteFunc(slices.Sorted(maps.Keys(d.at)), func(path string) bool { return path == "" || strings.Contains(path, "[") })
+	inCode := slices.Sorted(slices.Values(allKeys(reflect.TypeFor[Config](), "")))
+	if !slices.Equal(inFile, inCode) {
+		t.Errorf("keys in the file\n%v\nkeys in the code\n%v", inFile, inCode)
+	}
+}
+
+// allKeys returns the path of every key, sections included.
+func allKeys(t reflect.Type, path string) []string {
+	var out []string
+	for i, key := range keys(t) {
+		at := join(path, key)
+		out = append(out, at)
+		field := t.Field(i).Type
+		if field.Kind() == reflect.Struct && !reflect.PointerTo(field).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+			out = append(out, allKeys(field, at)...)
+		}
+	}
+	return out
+}
+
+// Every key is explained by a comment right above it.
+func TestReferenceComments(t *testing.T) {
+	key := regexp.MustCompile(`^\s*[a-z_]+:`)
+	lines := strings.Split(string(configs.Reference), "\n")
+	seen := 0
+	for i, line := range lines {
+		if len(line) > 100 {
+			t.Errorf("line %d is long: %q", i+1, line)
+		}
+		if !key.MatchString(line) {
+			continue
+		}
+		seen++
+		if i == 0 || !strings.HasPrefix(strings.TrimSpace(lines[i-1]), "# ") {
+			t.Errorf("line %d has no comment above it: %q", i+1, line)
+		}
+	}
+	if want := len(allKeys(reflect.TypeFor[Config](), "")); seen != want {
+		t.Errorf("saw %d keys, want %d", seen, want)
+	}
+}
+
+// Every field has a yaml tag: without one its key would be the empty text.
+func TestTags(t *testing.T) {
+	for _, path := range allKeys(reflect.TypeFor[Config](), "") {
+		if !regexp.MustCompile(`^[a-z_]+(\.[a-z_]+)*$`).MatchString(path) {
+			t.Errorf("bad key %q", path)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of single keys.
+const (
+	maxUnixPath       = 107 // octets: what fits sockaddr_un
+	maxSignaturesCeil = 50  // each is a key look-up and a result in the header
+	minRSAFloor       = 1024
+	minRSACeil        = 8192 // larger keys are never worked with
+	maxAuthservID     = 255
+)
+
+// maxFailureTTL is RFC 9520 §3.2's.
+const maxFailureTTL = 5 * time.Minute
+
+// checker collects problems.
+type checker struct{ list []Problem }
+
+func (k *checker) add(path, format string, args ...any) {
+	k.list = append(k.list, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// Validate returns an [*Error] that lists every problem, or nil. Parse has
+// called it; it is for configurations made otherwise.
+func (c *Config) Validate() error { return result("", c.problems()) }
+
+func (c *Config) problems() []Problem {
+	k := &checker{}
+	k.listeners(c.Listen)
+	k.authservID(c.AuthservID)
+	k.word("mode", c.Mode, ModeEnforce, ModeMonitor)
+	k.dns(c.DNS)
+	k.between("dkim.max_signatures", c.DKIM.MaxSignatures, 1, maxSignaturesCeil)
+	k.between("dkim.min_rsa_bits", c.DKIM.MinRSABits, minRSAFloor, minRSACeil) // RFC 8301 §3.2
+	k.word("dkim.body_length", c.DKIM.BodyLength, "covered", "accept", "fail")
+	k.word("dmarc.organizational_domain", c.DMARC.OrganizationalDomain, TreeWalk, PSL)
+	if c.DMARC.OrganizationalDomain == PSL && c.DMARC.PSLFile == "" {
+		k.add("dmarc.organizational_domain", "psl needs dmarc.psl_file, the public suffix list to use")
+	}
+	k.policy(c.Policy)
+	k.unbuilt(c)
+	if c.Admin.Listen != "" {
+		k.hostPort("admin.listen", c.Admin.Listen)
+	}
+	k.word("log.format", c.Log.Format, "json", "text")
+	k.word("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	k.limits(c)
+	return k.list
+}
+
+func (k *checker) listeners(listen []Listener) {
+	if len(listen) == 0 {
+		k.add("listen", "there must be at least one address")
+	}
+	seen := map[string]bool{}
+	for i, l := range listen {
+		path := "listen[" + strconv.Itoa(i) + "]"
+		if seen[l.Address] {
+			k.add(path, "%q is there twice", l.Address)
+		}
+		seen[l.Address] = true
+		k.listener(path, l)
+	}
+}
+
+func (k *checker) listener(path string, l Listener) {
+	scheme, rest, _ := strings.Cut(l.Address, ":")
+	switch scheme {
+	case "inet", "inet6":
+		if port, host, ok := strings.Cut(rest, "@"); ok { // Sendmail's way
+			rest = net.JoinHostPort(strings.Trim(host, "[]"), port)
+		}
+		k.hostPort(path, rest)
+	case "unix", "local":
+		switch {
+		case !strings.HasPrefix(rest, "/"):
+			k.add(path, "%q: the path of a unix socket begins with /", l.Address)
+		case len(rest) > maxUnixPath:
+			k.add(path, "the path of a unix socket has at most %d octets", maxUnixPath)
+		}
+		return
+	case "systemd":
+	default:
+		k.add(path, "%q is not a place to listen; write inet:127.0.0.1:8891, inet6:[::1]:8891, unix:/run/sekimori/milter.sock or systemd:NAME", l.Address)
+	}
+	if l.Mode != 0 || l.Group != "" {
+		k.add(path, "mode and group are for unix: sockets only")
+	}
+}
+
+// hostPort accepts port 0: the system then chooses one.
+func (k *checker) hostPort(path, s string) {
+	host, port, err := net.SplitHostPort(s)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 && port != "0" {
+		k.add(path, "%q is not HOST:PORT, such as 127.0.0.1:8891 or [::1]:8891", s)
+		return
+	}
+	if strings.ContainsAny(host, " \t/\\\"'") {
+		k.add(path, "%q is not a host", host)
+	}
+}
+
+// authservID requires what can stand in a header without quotes, so that every
+// reader finds it (RFC 8601 §2.5).
+func (k *checker) authservID(id string) {
+	const path = "authserv_id"
+	switch {
+	case id == "":
+		k.add(path, "the host has no name to use; set one")
+	case len(id) > maxAuthservID:
+		k.add(path, "longer than %d octets", maxAuthservID)
+	case strings.ContainsFunc(id, notHostname) || strings.HasPrefix(id, ".") || strings.HasSuffix(id, ".") || strings.Contains(id, ".."):
+		k.add(path, "%q is not a host name; write one, such as mx.example.jp, in ASCII", id)
+	}
+}
+
+func notHostname(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+}
+
+func (k *checker) dns(c DNS) {
+	k.positive("dns.timeout", c.Timeout)
+	k.positive("dns.message_budget", c.MessageBudget)
+	if c.Timeout > 0 && c.MessageBudget > 0 && c.MessageBudget < c.Timeout {
+		k.add("dns.message_budget", "%s is less than dns.timeout, %s: not even one try would end", c.MessageBudget, c.Timeout)
+	}
+	if c.Cache.Size < 0 {
+		k.add("dns.cache.size", "must not be negative; 0 turns the cache off")
+	}
+	k.positive("dns.cache.max_ttl", c.Cache.MaxTTL)
+	k.notNegative("dns.cache.min_ttl", c.Cache.MinTTL)
+	k.notNegative("dns.cache.negative_ttl", c.Cache.NegativeTTL)
+	k.notNegative("dns.cache.failure_ttl", c.Cache.FailureTTL)
+	k.notNegative("dns.cache.stale", c.Cache.Stale)
+	if c.Cache.MinTTL > c.Cache.MaxTTL {
+		k.add("dns.cache.min_ttl", "%s is more than dns.cache.max_ttl, %s", c.Cache.MinTTL, c.Cache.MaxTTL)
+	}
+	if time.Duration(c.Cache.FailureTTL) > maxFailureTTL {
+		k.add("dns.cache.failure_ttl", "failures may be kept for %s at most (RFC 9520)", Duration(maxFailureTTL))
+	}
+}
+
+func (k *checker) policy(p Policy) {
+	k.word("policy.reject", p.Reject, "always", "corroborated", "quarantine")
+	k.word("policy.quarantine", p.Quarantine, "hold", "tag")
+	k.word("policy.none", p.None, "tag")
+	k.word("policy.no_policy", p.NoPolicy, "tag", "quarantine", "reject")
+	k.word("policy.spf_fail", p.SPFFail, "tag", "quarantine", "reject")
+	k.word("policy.temperror", p.TempError, "accept", "tempfail")
+	k.word("policy.invalid_from", p.InvalidFrom, "reject", "quarantine", "tag")
+}
+
+// unbuilt refuses what this version would silently ignore.
+func (k *checker) unbuilt(c *Config) {
+	for _, key := range []struct {
+		path string
+		set  bool
+		zero string
+	}{
+		{"arc.trusted_sealers", len(c.ARC.TrustedSealers) > 0, "[]"},
+		{"policy.overrides", len(c.Policy.Overrides) > 0, "[]"},
+		{"policy.recipients", len(c.Policy.Recipients) > 0, "{}"},
+		{"report.store", c.Report.Store != "", `""`},
+		{"report.aggregate", len(c.Report.Aggregate) > 0, "{}"},
+		{"report.failure", len(c.Report.Failure) > 0, "{}"},
+	} {
+		if key.set {
+			k.add(key.path, "this version does not have this yet; leave it out, or empty (%s)", key.zero)
+		}
+	}
+}
+
+func (k *checker) limits(c *Config) {
+	k.atLeastOne("limits.max_sessions", int64(c.Limits.MaxSessions))
+	k.positive("limits.idle_timeout", c.Limits.IdleTimeout)
+	k.atLeastOne("limits.header_fields", int64(c.Limits.HeaderFields))
+	k.atLeastOne("limits.header_bytes", int64(c.Limits.HeaderBytes))
+	k.atLeastOne("limits.recipients", int64(c.Limits.Recipients))
+	k.notNegative("drain_timeout", c.DrainTimeout)
+}
+
+func (k *checker) word(path, got string, words ...string) {
+	if !slices.Contains(words, got) {
+		k.add(path, "%q is not known; write %s", got, oneOf(words))
+	}
+}
+
+// oneOf lists words as a sentence does.
+func oneOf(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+func (k *checker) between(path string, got, low, high int) {
+	if got < low || got > high {
+		k.add(path, "%d is not between %d and %d", got, low, high)
+	}
+}
+
+func (k *checker) atLeastOne(path string, got int64) {
+	if got < 1 {
+		k.add(path, "%d is too small; it must be at least 1", got)
+	}
+}
+
+func (k *checker) positive(path string, got Duration) {
+	if got <= 0 {
+		k.add(path, "%s is too short; it must be more than 0s", got)
+	}
+}
+
+func (k *checker) notNegative(path string, got Duration) {
+	if got < 0 {
+		k.add(path, "%s is negative", got)
+	}
+}

@@ -1,0 +1,186 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time.Duration written "2s", "5m", "1h30m".
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration; write a number and a unit, such as 500ms, 2s, 5m or 24h", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String drops the zero units that time.Duration prints: 24h, not 24h0m0s.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// Size is a number of octets, written "64MiB", "1MB" or as a plain number.
+type Size int64
+
+// sizeUnits, the largest first; the first that divides a size prints it.
+var sizeUnits = []struct {
+	name   string
+	octets int64
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}, {"", 1}}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(text []byte) error {
+	t := strings.TrimSpace(string(text))
+	for _, u := range sizeUnits {
+		number, ok := strings.CutSuffix(t, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err == nil && (n > math.MaxInt64/u.octets || n < math.MinInt64/u.octets) {
+			return fmt.Errorf("%q is too large", text)
+		}
+		if err == nil {
+			*s = Size(n * u.octets)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a size; write a number of octets, or one with a unit, such as 64MiB", text)
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String prints the size in the largest binary unit that divides it.
+func (s Size) String() string {
+	for _, u := range sizeUnits[:4] {
+		if s != 0 && int64(s)%u.octets == 0 {
+			return strconv.FormatInt(int64(s)/u.octets, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
+// Network is an address range, written as CIDR or, for one host, as an
+// address.
+type Network struct{ netip.Prefix }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (n *Network) UnmarshalText(text []byte) error {
+	s := string(text)
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		n.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+		return nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is not a network; write an address or CIDR, such as 192.0.2.0/24 or 2001:db8::/32", s)
+	case p.Addr().Is4In6():
+		return fmt.Errorf("%q: write an IPv4 network in its own form", s)
+	case p != p.Masked():
+		return fmt.Errorf("%q has bits set beyond its length; did you mean %s or %s?", s, p.Masked(), p.Addr())
+	}
+	n.Prefix = p
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (n Network) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// String prints a single host without its length.
+func (n Network) String() string {
+	if n.IsSingleIP() {
+		return n.Addr().String()
+	}
+	return n.Prefix.String()
+}
+
+// Server is a DNS server, written as an address with or without a port.
+type Server struct{ netip.AddrPort }
+
+const dnsPort = 53
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Server) UnmarshalText(text []byte) error {
+	t := string(text)
+	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(t, "["), "]")); err == nil {
+		s.AddrPort = netip.AddrPortFrom(addr, dnsPort)
+		return nil
+	}
+	ap, err := netip.ParseAddrPort(t)
+	if err != nil || ap.Port() == 0 {
+		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53", t)
+	}
+	s.AddrPort = ap
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Server) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Listener is a place where MTAs connect: an address alone, or for a unix
+// socket a mapping with its file's mode and group.
+type Listener struct {
+	Address string   `yaml:"address"` // as milter.ListenConfig's
+	Mode    FileMode `yaml:"mode"`
+	Group   Group    `yaml:"group"`
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *Listener) UnmarshalText(text []byte) error {
+	*l = Listener{Address: string(text)}
+	return nil
+}
+
+// String returns the address.
+func (l Listener) String() string { return l.Address }
+
+// FileMode is a file's permission bits, written in octal: 0660.
+type FileMode fs.FileMode
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *FileMode) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseUint(strings.TrimPrefix(string(text), "0o"), 8, 32)
+	if err != nil || v == 0 || v > 0o777 {
+		return fmt.Errorf("%q is not a file mode; write its permission bits in octal, such as 0660", text)
+	}
+	*m = FileMode(v)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (m FileMode) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%04o", uint32(m)), nil }
+
+// Group is the name or the number of a group.
+type Group string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (g *Group) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("the name of the group is empty")
+	}
+	*g = Group(text)
+	return nil
+}
