@@ -168,7 +168,8 @@ const (
 	rfc8301MinRSABits    = 1024
 )
 
-func (o Options) withDefaults() Options {
+// WithDefaults replaces zero values by what they mean.
+func (o Options) WithDefaults() Options {
 	if o.MaxSignatures <= 0 {
 		o.MaxSignatures = defaultMaxSignatures
 	}

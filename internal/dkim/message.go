@@ -62,38 +62,6 @@ func (m *Message) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// CheckBody compares the body with p's bh= and returns how many octets of the
-// canonical body lie past l=. It ends the body.
-func (m *Message) CheckBody(p *Params) (uncovered int64, err *Error) {
-	m.body.close()
-	sum, length, ok := m.body.sum(p.BodyCanon, p.limit())
-	switch {
-	case !ok: // RFC 6376 §3.5: l= must not exceed the body
-		return 0, &Error{PermError, ReasonBeyondBody, "l= is more than the body has"}
-	case sum != p.bodyHash:
-		return 0, &Error{Fail, ReasonBodyHash, "the body was changed"}
-	case p.BodyLength != nil:
-		return length - *p.BodyLength, nil
-	}
-	return 0, nil
-}
-
-// CheckHeader verifies p, found in the header's given field, over the fields
-// that h= names with key k. Key.Check comes first.
-func (m *Message) CheckHeader(p *Params, field int, k Key) *Error {
-	sum, altered := m.index.headerHash(p.HeaderCanon, p.Headers, field, p.b)
-	switch {
-	case k.Verify(sum, p.signature):
-		return nil
-	case altered:
-		return &Error{Neutral, ReasonNotVerifiable, "the MTA hands on a signed field truncated or changed"}
-	}
-	return &Error{Fail, ReasonSignature, "the signed header was changed or the key is another"}
-}
-
-// VerifySum checks p's signature over a hash made elsewhere, as ARC-Seal's is.
-func (p *Params) VerifySum(sum [32]byte, k Key) bool { return k.Verify(sum, p.signature) }
-
 // Lookup is the search for the keys of one selector and domain.
 type Lookup struct {
 	Name             dns.Name // what is asked

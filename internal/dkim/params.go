@@ -1,9 +1,7 @@
 package dkim
 
 import (
-	"encoding/base64"
 	"errors"
-	"math"
 	"strings"
 
 	"sekimori/internal/dns"
@@ -179,33 +177,6 @@ func plainLocalPart(s string) bool {
 	return true
 }
 
-// decodeQP undoes dkim-quoted-printable (RFC 6376 §2.11).
-func decodeQP(s string) (string, bool) {
-	s = taglist.StripFWS(s)
-	if !strings.Contains(s, "=") {
-		return s, true
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '=' {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+2 >= len(s) {
-			return "", false
-		}
-		hi, lo := strings.IndexByte(upperHex, s[i+1]), strings.IndexByte(upperHex, s[i+2])
-		if hi < 0 || lo < 0 {
-			return "", false
-		}
-		b.WriteByte(byte(hi<<4 | lo))
-		i += 2
-	}
-	return b.String(), true
-}
-
-const upperHex = "0123456789ABCDEF"
-
 // The algorithms verified (RFC 8301 §3.1, RFC 8463 §3).
 const (
 	rsaSHA256     = "rsa-sha256"
@@ -249,16 +220,6 @@ func (p *Params) parseSignature(Form) *Error {
 	return nil
 }
 
-// decodeBase64 accepts missing padding, which some key generators leave out.
-func decodeBase64(s string) ([]byte, bool) {
-	if strings.ContainsAny(s, "\r\n") { // encoding/base64 would skip them
-		return nil, false
-	}
-	s = strings.TrimRight(s, "=")
-	b, err := base64.RawStdEncoding.DecodeString(s)
-	return b, err == nil && len(b) > 0
-}
-
 func (p *Params) parseTimes(Form) (first *Error) {
 	for _, tag := range []struct {
 		name string
@@ -279,28 +240,6 @@ func (p *Params) parseTimes(Form) (first *Error) {
 		return &Error{PermError, ReasonSyntax, "x= is not after t="} // RFC 6376 §3.5
 	}
 	return first
-}
-
-// parseUint reads digits; a number beyond the range is the largest, since any
-// number of digits is allowed (RFC 6376 §3.5: l= up to 76, long t= and x= are
-// infinite).
-func parseUint(s string) (int64, bool) {
-	if s == "" {
-		return 0, false
-	}
-	n := int64(0)
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		if n > (math.MaxInt64-9)/10 {
-			n = math.MaxInt64
-			continue
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, true
 }
 
 func (p *Params) parseCanonicalization(Form) *Error {

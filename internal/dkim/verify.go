@@ -35,7 +35,7 @@ type check struct {
 // NewVerifier reads all DKIM-Signature fields and decides which are verified.
 // It does no I/O.
 func NewVerifier(h message.Header, o Options) *Verifier {
-	v := &Verifier{message: NewMessage(h), options: o.withDefaults()}
+	v := &Verifier{message: NewMessage(h), options: o.WithDefaults()}
 	fields := v.message.Named(fieldName)
 	if len(fields) > maxFields {
 		v.omitted = len(fields) - maxFields
@@ -93,20 +93,12 @@ func (v *Verifier) judgeFrom() {
 	}
 }
 
-// judgeTimes applies x= and t= (RFC 6376 §3.5). Expired is "fail", as
-// RFC 6376 §6.1.1 calls it a permanent failure of a signature that is well
-// formed; refusing one from the future is only a MAY, hence "policy".
 func (v *Verifier) judgeTimes() {
-	late := v.options.Now.Add(-v.options.Skew).Unix()
-	early := v.options.Now.Add(v.options.Skew).Unix()
 	for i := range v.checks {
-		c := &v.checks[i]
-		switch {
-		case c.settled():
-		case c.Expiration != nil && *c.Expiration < late:
-			c.settle(&Error{Fail, ReasonExpired, "the signature has expired"})
-		case c.Timestamp != nil && *c.Timestamp > early:
-			c.settle(&Error{Policy, ReasonFuture, "the signature is from the future"})
+		if c := &v.checks[i]; !c.settled() {
+			if err := c.params.CheckTimes(v.options); err != nil {
+				c.settle(err)
+			}
 		}
 	}
 }
@@ -184,63 +176,14 @@ func (v *Verifier) Finish(ctx context.Context) []Signature {
 	return out
 }
 
-// passed is the verdict without an objection.
-var passed = &Error{Result: Pass}
-
 func (v *Verifier) verify(ctx context.Context, c *check) *Error {
-	uncovered, bodyErr := v.message.CheckBody(&c.params)
-	c.Uncovered = uncovered
-	keys, err := c.lookup.Keys(ctx)
-	if err != nil {
-		if bodyErr != nil && err.Result == TempError {
-			return bodyErr // no key can change that
-		}
-		return err
+	verdict := v.message.Verify(ctx, &c.params, c.Field, c.lookup, v.options)
+	c.Uncovered = verdict.Uncovered
+	if key := verdict.Key; key != nil {
+		c.KeyType, c.KeyBits, c.Testing, c.KeyAuthenticated = key.Type, key.Bits, key.Testing, key.Authenticated
 	}
-	// The first key's objection counts unless another key verifies.
-	for _, key := range keys {
-		verdict := v.verifyKey(c, key, bodyErr)
-		if verdict.Result == Pass || err == nil {
-			err = verdict
-			c.KeyType, c.KeyBits, c.Testing, c.KeyAuthenticated = key.Type, key.Bits, key.Testing, key.Authenticated
-		}
-		if verdict.Result == Pass {
-			break
-		}
+	if verdict.Err == nil {
+		return &Error{Result: Pass}
 	}
-	if err.Result == Pass {
-		return v.judgeLength(c)
-	}
-	return err
-}
-
-func (v *Verifier) verifyKey(c *check, key Key, bodyErr *Error) *Error {
-	err := key.Check(Use{
-		Algorithm: c.Algorithm, MinRSABits: v.options.MinRSABits, MaxRSABits: v.options.MaxRSABits,
-		SubdomainIdentity: c.params.identityDomain != c.params.Domain,
-	})
-	if err == nil {
-		err = bodyErr
-	}
-	if err == nil {
-		err = v.message.CheckHeader(&c.params, c.Field, key)
-	}
-	if err == nil {
-		return passed
-	}
-	return err
-}
-
-// judgeLength applies the policy for l= to a signature that verifies: whoever
-// appends to the body of such a message says what he likes in the signer's
-// name (RFC 6376 §8.2).
-func (v *Verifier) judgeLength(c *check) *Error {
-	switch {
-	case c.BodyLength == nil:
-	case v.options.BodyLength == BodyLengthFail:
-		return &Error{Fail, ReasonBodyLength, "signatures with l= are not accepted"}
-	case v.options.BodyLength == BodyLengthCovered && c.Uncovered > 0:
-		return &Error{Policy, ReasonBodyLength, "l= leaves a part of the body unsigned"}
-	}
-	return passed
+	return verdict.Err
 }

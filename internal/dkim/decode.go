@@ -1,0 +1,68 @@
+package dkim
+
+import (
+	"encoding/base64"
+	"math"
+	"strings"
+
+	"sekimori/internal/taglist"
+)
+
+// decodeQP undoes dkim-quoted-printable (RFC 6376 §2.11).
+func decodeQP(s string) (string, bool) {
+	s = taglist.StripFWS(s)
+	if !strings.Contains(s, "=") {
+		return s, true
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '=' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return "", false
+		}
+		hi, lo := strings.IndexByte(upperHex, s[i+1]), strings.IndexByte(upperHex, s[i+2])
+		if hi < 0 || lo < 0 {
+			return "", false
+		}
+		b.WriteByte(byte(hi<<4 | lo))
+		i += 2
+	}
+	return b.String(), true
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// decodeBase64 accepts missing padding, which some key generators leave out.
+func decodeBase64(s string) ([]byte, bool) {
+	if strings.ContainsAny(s, "\r\n") { // encoding/base64 would skip them
+		return nil, false
+	}
+	s = strings.TrimRight(s, "=")
+	b, err := base64.RawStdEncoding.DecodeString(s)
+	return b, err == nil && len(b) > 0
+}
+
+// parseUint reads digits; a number beyond the range is the largest, since any
+// number of digits is allowed (RFC 6376 §3.5: l= up to 76, long t= and x= are
+// infinite).
+func parseUint(s string) (int64, bool) {
+	if s == "" {
+		return 0, false
+	}
+	n := int64(0)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if n > (math.MaxInt64-9)/10 {
+			n = math.MaxInt64
+			continue
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
