@@ -78,8 +78,8 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	depth := 1
 	var b strings.Builder
 	for l.pos++; l.pos < len(l.s); l.pos++ {
-		switch c := l.s[l.pos]; {
-		case c == '\\':
+		switch c := l.s[l.pos]; c {
+		case '\\':
 			// In Shift_JIS and its like a backslash may be half of a character:
 			// a client that knows the charset sees no escape here.
 			if !l.utf8 {
@@ -89,18 +89,18 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 				l.pos++
 			}
 			b.WriteByte(l.s[l.pos])
-		case c == closing: // first: a quote opens and closes with one octet
+		case closing: // first: a quote opens and closes with one octet
 			if depth--; depth == 0 {
 				l.pos++
 				return b.String(), nil
 			}
 			b.WriteByte(c)
-		case c == open:
+		case open:
 			if depth++; depth > MaxCommentDepth {
 				return "", &FromError{KindTooLarge, l.pos, "comments nested more than 10 deep"}
 			}
 			b.WriteByte(c)
-		case c == '\r' || c == '\n': // checkOctets let only folds through
+		case '\r', '\n': // checkOctets let only folds through
 		default:
 			b.WriteByte(c)
 		}

@@ -1,0 +1,168 @@
+package dmarc
+
+import (
+	"context"
+
+	"sekimori/internal/dns"
+)
+
+// Method is how Organizational Domains are found; the words are those of
+// RFC 9990's discovery_method.
+type Method string
+
+// The methods.
+const (
+	TreeWalk Method = "treewalk" // §4.10
+	PSL      Method = "psl"      // public suffix list, as RFC 7489 §3.2
+)
+
+// Suffixes finds Organizational Domains without DNS; [SuffixList] is one.
+type Suffixes interface {
+	// OrganizationalDomain returns "" for a name that is itself a public suffix.
+	OrganizationalDomain(dns.Name) dns.Name
+}
+
+// DefaultMaxWalks bounds the tree walks for identifiers of one message. Each
+// needs a passing identifier below the author's Organizational Domain.
+const DefaultMaxWalks = 10
+
+// Options are the operator's choices; the zero value is RFC 9989.
+type Options struct {
+	Method   Method   // "" is TreeWalk
+	PSL      Suffixes // needed for PSL; without it the tree is walked
+	MaxWalks int      // 0 is DefaultMaxWalks
+}
+
+// Source says whose record the policy is taken from (§4.10.1).
+type Source string
+
+// The sources, in order of preference.
+const (
+	SourceAuthor Source = "author"
+	SourceOrg    Source = "organizational"
+	SourcePSD    Source = "psd"
+)
+
+// Discovery is what DNS says about an Author Domain. It keeps what it learnt,
+// so that Evaluate asks nothing twice; it is not safe for concurrent use.
+type Discovery struct {
+	AuthorDomain dns.Name `json:"author_domain"`
+	Method       Method   `json:"method"`
+	// OrganizationalDomain is "" where it was not needed yet.
+	OrganizationalDomain dns.Name `json:"organizational_domain,omitempty"`
+	// PolicyDomain is where Record was found; both are absent without a record.
+	PolicyDomain dns.Name `json:"policy_domain,omitempty"`
+	Source       Source   `json:"source,omitempty"`
+	Record       *Record  `json:"record,omitempty"`
+	// Error keeps a policy from being known.
+	Error *DNSError `json:"error,omitempty"`
+	Trace []Step    `json:"trace"`
+
+	options   Options
+	nodes     map[dns.Name]*node
+	orgErr    *DNSError
+	existence *Step // the one question for the author itself
+}
+
+// Discover finds the DMARC Policy Record for author (§4.10.1). It asks for the
+// author's own record first and climbs the tree only where there is none; the
+// rest of the walk is left to Evaluate, which mostly does without. It always
+// returns a Discovery: failures are in its Error.
+func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *Discovery {
+	if o.Method != PSL || o.PSL == nil {
+		o.Method = TreeWalk
+	}
+	if o.MaxWalks == 0 {
+		o.MaxWalks = DefaultMaxWalks
+	}
+	d := &Discovery{AuthorDomain: author, Method: o.Method, options: o, nodes: make(map[dns.Name]*node), Trace: []Step{}}
+	if author == "" {
+		return d
+	}
+	n := d.lookup(ctx, r, author, PurposeAuthor)
+	switch {
+	case n.err != nil:
+		d.Error = n.err
+	case n.record != nil:
+		d.use(published{author, n.record}, SourceAuthor)
+	case o.Method == PSL:
+		d.discoverBySuffix(ctx, r)
+	default:
+		d.discoverByWalk(ctx, r)
+	}
+	return d
+}
+
+func (d *Discovery) use(p published, s Source) {
+	d.PolicyDomain, d.Record, d.Source = p.domain, p.record, s
+}
+
+// discoverByWalk takes the Organizational Domain's record, else that of the
+// public suffix above it; records in between count for nothing (§4.10.1).
+func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
+	found, err := d.walk(ctx, r, d.AuthorDomain, PurposePolicy)
+	if err != nil {
+		d.Error = err
+		return
+	}
+	d.OrganizationalDomain = organizationalDomain(d.AuthorDomain, found)
+	for _, p := range found {
+		if p.domain == d.OrganizationalDomain {
+			d.use(p, SourceOrg)
+			return
+		}
+	}
+	for _, p := range found {
+		if p.record.PSD == PSDYes {
+			d.use(p, SourcePSD)
+			return
+		}
+	}
+}
+
+// discoverBySuffix asks at the Organizational Domain only (RFC 7489 §6.6.3).
+func (d *Discovery) discoverBySuffix(ctx context.Context, r dns.Resolver) {
+	d.OrganizationalDomain = d.bySuffix(d.AuthorDomain)
+	n := d.lookup(ctx, r, d.OrganizationalDomain, PurposePolicy)
+	switch {
+	case n.err != nil:
+		d.Error = n.err
+	case n.record != nil:
+		d.use(published{d.OrganizationalDomain, n.record}, SourceOrg)
+	}
+}
+
+// bySuffix takes a public suffix for its own Organizational Domain: nothing
+// else may align with it.
+func (d *Discovery) bySuffix(n dns.Name) dns.Name {
+	if org := d.options.PSL.OrganizationalDomain(n); org != "" {
+		return org
+	}
+	return n
+}
+
+// Organization returns the author's Organizational Domain, walking the tree if
+// that was not needed before (§4.10.2). A non-nil error is a [*DNSError].
+func (d *Discovery) Organization(ctx context.Context, r dns.Resolver) (dns.Name, error) {
+	if err := d.needOrganization(ctx, r); err != nil {
+		return "", err
+	}
+	return d.OrganizationalDomain, nil
+}
+
+func (d *Discovery) needOrganization(ctx context.Context, r dns.Resolver) *DNSError {
+	if d.OrganizationalDomain != "" || d.orgErr != nil {
+		return d.orgErr
+	}
+	if d.Method == PSL {
+		d.OrganizationalDomain = d.bySuffix(d.AuthorDomain)
+		return nil
+	}
+	found, err := d.walk(ctx, r, d.AuthorDomain, PurposeOrg)
+	if err != nil {
+		d.orgErr = err
+		return err
+	}
+	d.OrganizationalDomain = organizationalDomain(d.AuthorDomain, found)
+	return nil
+}

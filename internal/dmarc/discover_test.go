@@ -1,0 +1,114 @@
+package dmarc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+func evaluate(tb testing.TB, c evalCase) Evaluation {
+	tb.Helper()
+	zone := dnstest.MustParse(tb, c.zone)
+	return Discover(tb.Context(), zone, c.author, c.options).Evaluate(tb.Context(), zone, c.ids)
+}
+
+func TestWalkNames(t *testing.T) {
+	cases := []struct {
+		why, start, want string
+	}{
+		{"root", "", ""},
+		{"one label", "com", "com"},
+		{"three labels", "a.b.c", "a.b.c b.c c"},
+		{"seven labels: seven queries", "1.2.3.4.5.6.7", "1.2.3.4.5.6.7 2.3.4.5.6.7 3.4.5.6.7 4.5.6.7 5.6.7 6.7 7"},
+		{"eight labels: eight queries", "1.2.3.4.5.6.7.8", "1.2.3.4.5.6.7.8 2.3.4.5.6.7.8 3.4.5.6.7.8 4.5.6.7.8 5.6.7.8 6.7.8 7.8 8"},
+		{"nine labels skip one", "0.1.2.3.4.5.6.7.8", "0.1.2.3.4.5.6.7.8 2.3.4.5.6.7.8 3.4.5.6.7.8 4.5.6.7.8 5.6.7.8 6.7.8 7.8 8"},
+		{"the most labels a name can have", strings.Repeat("a.", 126) + "a", strings.Repeat("a.", 126) + "a a.a.a.a.a.a.a a.a.a.a.a.a a.a.a.a.a a.a.a.a a.a.a a.a a"},
+	}
+	for _, c := range cases {
+		t.Run(c.why, func(t *testing.T) {
+			var got []string
+			for _, n := range walkNames(dns.Name(c.start)) {
+				got = append(got, string(n))
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOrganizationAsksOnce(t *testing.T) {
+	zone := dnstest.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)
+	d := Discover(t.Context(), zone, "example.com", Options{})
+	if d.OrganizationalDomain != "" {
+		t.Errorf("organizational domain %q before it was needed", d.OrganizationalDomain)
+	}
+	for range 2 {
+		if org, err := d.Organization(t.Context(), zone); err != nil || org != "example.com" {
+			t.Errorf("got %q, %v", org, err)
+		}
+	}
+	if want := []string{"_dmarc.example.com TXT", "_dmarc.com TXT"}; !slices.Equal(zone.Queries(), want) {
+		t.Errorf("asked %q, want %q", zone.Queries(), want)
+	}
+}
+
+func TestOrganizationError(t *testing.T) {
+	zone := dnstest.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=none\"\n! _dmarc.com TXT timeout")
+	d := Discover(t.Context(), zone, "example.com", Options{})
+	for range 2 {
+		_, err := d.Organization(t.Context(), zone)
+		var de *DNSError
+		if !errors.As(err, &de) || de.Error() != "dmarc: _dmarc.com TXT: timeout" {
+			t.Errorf("got %v", err)
+		}
+	}
+	if len(zone.Queries()) != 2 {
+		t.Errorf("asked %q", zone.Queries())
+	}
+}
+
+// brokenResolver fails in a way the contract of dns.Resolver does not foresee.
+type brokenResolver struct{}
+
+func (brokenResolver) Lookup(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+	return dns.Answer{}, errors.New("broken")
+}
+
+func TestForeignError(t *testing.T) {
+	d := Discover(t.Context(), brokenResolver{}, "example.com", Options{})
+	if d.Error == nil || d.Error.Kind != "unknown" || d.Error.Detail != "broken" {
+		t.Errorf("error %+v", d.Error)
+	}
+}
+
+func TestDiscoveryJSON(t *testing.T) {
+	zone := dnstest.MustParse(t, "! _dmarc.com TXT servfail")
+	got, err := json.Marshal(Discover(t.Context(), zone, "example.com", Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"author_domain":"example.com","method":"treewalk",` +
+		`"error":{"kind":"servfail","name":"_dmarc.com","type":"TXT","detail":"dns: _dmarc.com TXT: servfail`
+	if !strings.HasPrefix(string(got), want) {
+		t.Errorf("got  %s\nwant %s...", got, want)
+	}
+}
+
+func BenchmarkEvaluate(b *testing.B) {
+	zone := dnstest.MustParse(b, "_dmarc.example.com TXT \"v=DMARC1; p=reject; rua=mailto:d@example.com\"")
+	ids := []Identifier{{Mechanism: SPF, Domain: "bounce.example.com", State: StatePass}, {Mechanism: DKIM, Domain: "example.com", State: StatePass}}
+	b.ReportAllocs()
+	for b.Loop() {
+		d := Discover(b.Context(), zone, "news.example.com", Options{})
+		if e := d.Evaluate(b.Context(), zone, ids); e.Result != ResultPass {
+			b.Fatal(e.Result)
+		}
+	}
+}

@@ -1,0 +1,281 @@
+package dmarc
+
+import (
+	"context"
+	"slices"
+
+	"sekimori/internal/dns"
+)
+
+// Result is the outcome of a DMARC evaluation (§9.2).
+type Result string
+
+// The results. PermError is a registered result this package never gives.
+const (
+	ResultNone      Result = "none"
+	ResultPass      Result = "pass"
+	ResultFail      Result = "fail"
+	ResultTempError Result = "temperror"
+	ResultPermError Result = "permerror"
+)
+
+// Reason says why a result is what it is.
+type Reason string
+
+// The reasons.
+const (
+	ReasonAligned         Reason = "aligned"              // pass
+	ReasonNotAligned      Reason = "not_aligned"          // fail
+	ReasonNoRecord        Reason = "no_record"            // none: §4.10.1
+	ReasonInvalidPolicy   Reason = "invalid_policy"       // none: no valid policy and no rua, §4.10.1
+	ReasonPolicyError     Reason = "policy_dns_error"     // temperror: the policy is not known
+	ReasonIdentifierError Reason = "identifier_dns_error" // temperror: SPF or DKIM might have passed
+	ReasonAlignmentError  Reason = "alignment_dns_error"  // temperror: an identifier might align
+	ReasonExistenceError  Reason = "existence_dns_error"  // temperror: np might apply
+)
+
+// Mechanism is an Authentication Mechanism (§4.3).
+type Mechanism string
+
+// The mechanisms.
+const (
+	SPF  Mechanism = "spf"
+	DKIM Mechanism = "dkim"
+)
+
+// State is how the mechanism itself came out.
+type State string
+
+// The states that matter; whatever failed for good is not an identifier.
+const (
+	StatePass      State = "pass"
+	StateTempError State = "temperror"
+)
+
+// Identifier is an Authenticated Identifier (§3.2.1), or what would be one but
+// for a temporary error.
+type Identifier struct {
+	Mechanism Mechanism `json:"mechanism"`
+	Domain    dns.Name  `json:"domain"` // MAIL FROM (or HELO of a null path), or d=
+	State     State     `json:"state"`
+	Label     string    `json:"label,omitempty"` // such as the selector; not interpreted
+}
+
+// Alignment is an identifier and how it compares with the Author Domain.
+type Alignment struct {
+	Identifier
+	Mode    Mode `json:"mode"`
+	Aligned bool `json:"aligned"`
+	// OrganizationalDomain is set if it was looked for.
+	OrganizationalDomain dns.Name  `json:"organizational_domain,omitempty"`
+	Error                *DNSError `json:"error,omitempty"` // Aligned is not known
+}
+
+// Evaluation is the outcome for one message and one Author Domain.
+type Evaluation struct {
+	Result       Result   `json:"result"`
+	Reason       Reason   `json:"reason"`
+	AuthorDomain dns.Name `json:"author_domain"`
+	Method       Method   `json:"method"`
+	// OrganizationalDomain is the author's, "" where it was not needed.
+	OrganizationalDomain dns.Name `json:"organizational_domain,omitempty"`
+	PolicyDomain         dns.Name `json:"policy_domain,omitempty"`
+	Source               Source   `json:"source,omitempty"`
+	Record               *Record  `json:"record,omitempty"`
+	// PolicyPublished is what the record says for this Author Domain, and Tag
+	// where; "" without a usable record, and where np might apply but the
+	// author's existence is not known.
+	PolicyPublished Policy `json:"policy_published,omitempty"`
+	Tag             string `json:"tag,omitempty"` // p, sp or np
+	// Disposition is what the Domain Owner asks for if the message fails,
+	// whether it does or not: PolicyPublished, one step lower when Testing.
+	Disposition  Policy `json:"disposition,omitempty"`
+	Testing      bool   `json:"testing,omitempty"`       // t=y
+	AuthorExists *bool  `json:"author_exists,omitempty"` // nil where np did not ask
+	// Alignments lists every distinct identifier, SPF first.
+	Alignments  []Alignment `json:"alignments,omitempty"`
+	AlignedSPF  bool        `json:"aligned_spf"`
+	AlignedDKIM bool        `json:"aligned_dkim"`
+	// DNSError is what a temperror is due to, if to a lookup made here.
+	DNSError *DNSError `json:"dns_error,omitempty"`
+	Trace    []Step    `json:"trace"`
+}
+
+// Evaluate concludes with the identifiers of a message (§5.3.4, §5.3.5). It
+// asks DNS only for what the result depends on.
+func (d *Discovery) Evaluate(ctx context.Context, r dns.Resolver, ids []Identifier) Evaluation {
+	e := Evaluation{
+		AuthorDomain: d.AuthorDomain, Method: d.Method,
+		PolicyDomain: d.PolicyDomain, Source: d.Source, Record: d.Record,
+	}
+	switch {
+	case d.Error != nil: // §5.3.6
+		e.Result, e.Reason, e.DNSError = ResultTempError, ReasonPolicyError, d.Error
+	case d.Record == nil:
+		e.Result, e.Reason = ResultNone, ReasonNoRecord
+	case !d.Record.Applies():
+		e.Result, e.Reason = ResultNone, ReasonInvalidPolicy
+	default:
+		d.align(ctx, r, &e, ids)
+		d.policy(ctx, r, &e)
+	}
+	e.OrganizationalDomain = d.OrganizationalDomain
+	e.Trace = slices.Clone(d.Trace)
+	return e
+}
+
+// align compares every identifier and sets the result. All are compared, also
+// after the first match: reports tell SPF and DKIM apart (RFC 9990 §3.1).
+// Identifiers that did not pass matter only if none that did aligns.
+func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, ids []Identifier) {
+	e.Result, e.Reason = ResultFail, ReasonNotAligned
+	walks := d.options.MaxWalks
+	var unsure *DNSError
+	for _, state := range []State{StatePass, StateTempError} {
+		if e.Result == ResultPass {
+			break
+		}
+		for _, id := range ordered(ids, state) {
+			a := d.alignOne(ctx, r, id, &walks)
+			e.Alignments = append(e.Alignments, a)
+			switch {
+			case a.Error != nil && unsure == nil:
+				unsure = a.Error
+			case a.Aligned && state == StateTempError:
+				e.Result, e.Reason = ResultTempError, ReasonIdentifierError
+			case a.Aligned:
+				e.Result, e.Reason = ResultPass, ReasonAligned
+				e.AlignedSPF = e.AlignedSPF || id.Mechanism == SPF
+				e.AlignedDKIM = e.AlignedDKIM || id.Mechanism == DKIM
+			}
+		}
+	}
+	if e.Result == ResultFail && unsure != nil { // §5.3.6
+		e.Result, e.Reason, e.DNSError = ResultTempError, ReasonAlignmentError, unsure
+	}
+}
+
+// ordered returns the distinct identifiers of one state, SPF first: it is one
+// at most, and a sender can add any number of signatures.
+func ordered(ids []Identifier, state State) []Identifier {
+	type key struct {
+		mechanism Mechanism
+		domain    dns.Name
+	}
+	var out []Identifier
+	seen := make(map[key]bool, len(ids))
+	for _, mechanism := range []Mechanism{SPF, DKIM} {
+		for _, id := range ids {
+			k := key{id.Mechanism, id.Domain}
+			if id.Mechanism == mechanism && id.State == state && id.Domain != "" && !seen[k] {
+				seen[k] = true
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
+// alignOne compares one identifier (§4.4).
+func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier, walks *int) Alignment {
+	a := Alignment{Identifier: id, Mode: d.Record.ADKIM}
+	if id.Mechanism == SPF {
+		a.Mode = d.Record.ASPF
+	}
+	if id.Domain == d.AuthorDomain {
+		a.Aligned = true // in either mode, without a walk (§4.10.2)
+		return a
+	}
+	if a.Mode == Strict {
+		return a
+	}
+	// Both Organizational Domains are the name itself or above it: names that
+	// do not even share the top-level domain cannot have one in common.
+	if id.Domain.Keep(1) != d.AuthorDomain.Keep(1) {
+		return a
+	}
+	if a.Error = d.needOrganization(ctx, r); a.Error != nil {
+		return a
+	}
+	org := d.OrganizationalDomain
+	switch {
+	case !id.Domain.Under(org):
+		return a
+	case d.Method == PSL:
+		a.OrganizationalDomain = d.bySuffix(id.Domain)
+	case id.Domain == org: // its walk goes over the same names, to the same end
+		a.OrganizationalDomain = org
+	case *walks == 0:
+		a.Error = &DNSError{Kind: "walk_limit", Name: id.Domain, Type: dns.TypeTXT}
+		return a
+	default:
+		*walks--
+		found, err := d.walk(ctx, r, id.Domain, PurposeIdentifier)
+		if err != nil {
+			a.Error = err
+			return a
+		}
+		a.OrganizationalDomain = organizationalDomain(id.Domain, found)
+	}
+	a.Aligned = a.OrganizationalDomain == org
+	return a
+}
+
+// policy finds which of the record's policies applies (§4.10.1).
+func (d *Discovery) policy(ctx context.Context, r dns.Resolver, e *Evaluation) {
+	rec := d.Record
+	e.Testing = rec.Test
+	switch {
+	case !rec.PolicyValid(): // stands for p=none
+		e.Tag, e.PolicyPublished = "p", PolicyNone
+	case d.Source == SourceAuthor || rec.SP == "":
+		e.Tag, e.PolicyPublished = "p", rec.P
+	default:
+		e.Tag, e.PolicyPublished = "sp", rec.SP
+	}
+	if d.Source != SourceAuthor && rec.PolicyValid() && rec.NP != "" {
+		exists, err := d.authorExists(ctx, r)
+		switch {
+		case err == nil:
+			e.AuthorExists = &exists
+			if !exists {
+				e.Tag, e.PolicyPublished = "np", rec.NP
+			}
+		case rec.NP != e.PolicyPublished: // else either way the same
+			e.Tag, e.PolicyPublished = "", ""
+			if e.Result == ResultFail {
+				e.Result, e.Reason, e.DNSError = ResultTempError, ReasonExistenceError, err
+			}
+		}
+	}
+	e.Disposition = e.PolicyPublished
+	if e.Testing {
+		e.Disposition = e.Disposition.lower()
+	}
+}
+
+// authorExists reports whether the Author Domain exists in DNS, with whatever
+// record (§3.2.13). NXDOMAIN for _dmarc below it proves nothing, anything else
+// does (RFC 8020); a dangling alias exists (RFC 6604 §3).
+func (d *Discovery) authorExists(ctx context.Context, r dns.Resolver) (bool, *DNSError) {
+	if d.lookup(ctx, r, d.AuthorDomain, PurposeAuthor).exists {
+		return true, nil
+	}
+	if d.existence == nil {
+		d.existence = d.askAuthor(ctx, r)
+		d.Trace = append(d.Trace, *d.existence)
+	}
+	return d.existence.Found != FoundNXDomain, d.existence.Error
+}
+
+func (d *Discovery) askAuthor(ctx context.Context, r dns.Resolver) *Step {
+	step := &Step{Name: d.AuthorDomain, Type: dns.TypeA, Purpose: PurposeExistence, Found: FoundExists}
+	answer, err := r.Lookup(ctx, d.AuthorDomain, dns.TypeA)
+	switch {
+	case err != nil:
+		step.Found, step.Error = FoundError, newDNSError(d.AuthorDomain, dns.TypeA, err)
+	case !answer.Exists():
+		step.Found = FoundNXDomain
+	}
+	return step
+}

@@ -1,0 +1,271 @@
+package dmarc
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"sekimori/internal/taglist"
+)
+
+// Policy is what a Domain Owner asks receivers to do with mail that fails
+// (§4.7). "" means that none is published.
+type Policy string
+
+// The policies.
+const (
+	PolicyNone       Policy = "none"
+	PolicyQuarantine Policy = "quarantine"
+	PolicyReject     Policy = "reject"
+)
+
+// lower is one step down, which t=y asks for (§4.7).
+func (p Policy) lower() Policy {
+	switch p {
+	case PolicyReject:
+		return PolicyQuarantine
+	case PolicyQuarantine:
+		return PolicyNone
+	}
+	return p
+}
+
+// Mode is how exactly an identifier must match the Author Domain (§4.4).
+type Mode string
+
+// The alignment modes; adkim and aspf abbreviate them to r and s.
+const (
+	Relaxed Mode = "relaxed"
+	Strict  Mode = "strict"
+)
+
+// The values of the psd tag (§4.7).
+const (
+	PSDYes     = "y"
+	PSDNo      = "n"
+	PSDUnknown = "u"
+)
+
+// Bounds on what a record may hold.
+const (
+	// MaxRecordLen is in octets; what real records hold is under 1 KiB.
+	MaxRecordLen = 16 << 10
+	// MaxURIs bounds the destinations of one kind of report.
+	MaxURIs = 100
+)
+
+// Why ParseRecord finds no usable record.
+var (
+	// ErrNotDMARC: the text is no DMARC record of this version and is to be
+	// ignored as if it were not there (§4.7, §4.10 step 2).
+	ErrNotDMARC = errors.New("dmarc: not a DMARC record")
+	// ErrDuplicateTag: a DMARC record that is invalid as a whole.
+	ErrDuplicateTag = errors.New("dmarc: record gives a tag twice")
+	// ErrRecordTooLong: a DMARC record that is not read.
+	ErrRecordTooLong = errors.New("dmarc: record longer than 16384 octets")
+)
+
+// Record is a DMARC Policy Record (§4.7). Tags that are absent or invalid have
+// their default value.
+type Record struct {
+	P     Policy   `json:"p,omitempty"`
+	SP    Policy   `json:"sp,omitempty"`
+	NP    Policy   `json:"np,omitempty"`
+	ADKIM Mode     `json:"adkim"`
+	ASPF  Mode     `json:"aspf"`
+	PSD   string   `json:"psd"`
+	Test  bool     `json:"t,omitempty"`
+	RUA   []string `json:"rua,omitempty"` // valid URIs, without obsolete "!size"
+	RUF   []string `json:"ruf,omitempty"`
+	FO    []string `json:"fo"` // of no effect without RUF
+	// Invalid names the tags that are present but wrong in whole or part.
+	Invalid []string `json:"invalid,omitempty"`
+	// Raw is the record as published: hostile octets.
+	Raw string `json:"raw"`
+}
+
+// PolicyValid reports whether p is there and neither it nor sp or np is wrong
+// (§4.10.1).
+func (r *Record) PolicyValid() bool {
+	return r.P != "" && !r.invalid("p") && !r.invalid("sp") && !r.invalid("np")
+}
+
+// Applies reports whether DMARC is to be applied by this record: policies that
+// are missing or wrong stand for p=none so long as reports were asked for
+// (§4.10.1).
+func (r *Record) Applies() bool { return r.PolicyValid() || len(r.RUA) > 0 }
+
+func (r *Record) invalid(tag string) bool { return slices.Contains(r.Invalid, tag) }
+
+// ParseRecord parses the text of one TXT record, its strings joined (§4.5). An
+// error wraps ErrNotDMARC if the text is none of DMARC's business.
+func ParseRecord(txt string) (*Record, error) {
+	if !isDMARC(txt) {
+		return nil, ErrNotDMARC
+	}
+	if len(txt) > MaxRecordLen {
+		return nil, ErrRecordTooLong
+	}
+	r := &Record{ADKIM: Relaxed, ASPF: Relaxed, PSD: PSDUnknown, FO: []string{"0"}, Raw: txt}
+	seen := map[string]bool{"v": true}
+	_, rest, _ := strings.Cut(txt, ";") // v is checked already
+	for tag, err := range taglist.All(rest) {
+		if errors.Is(err, taglist.ErrNoValue) {
+			continue // not even a tag: ignored (§4.8)
+		}
+		name := strings.ToLower(tag.Name)
+		parse := tagParsers[name]
+		if parse == nil && name != "v" {
+			continue // unknown, or historic: pct, rf, ri (§9.3)
+		}
+		if seen[name] {
+			return nil, ErrDuplicateTag
+		}
+		seen[name] = true
+		if err != nil || !parse(r, tag.Value) {
+			r.Invalid = append(r.Invalid, name)
+		}
+	}
+	return r, nil
+}
+
+// isDMARC reports whether txt begins with the version, which must come first
+// and match exactly, but for the case of the tag's name (§4.7).
+func isDMARC(txt string) bool {
+	first, _, _ := strings.Cut(txt, ";")
+	name, value, ok := strings.Cut(first, "=")
+	return ok && strings.EqualFold(strings.TrimRight(name, " \t"), "v") && trimWSP(value) == "DMARC1"
+}
+
+// tagParsers reads the values of the tags that mean anything (§9.3); each
+// reports whether the value is valid, and leaves the default if not.
+var tagParsers = map[string]func(*Record, string) bool{
+	"p":     func(r *Record, s string) bool { return parsePolicy(&r.P, s) },
+	"sp":    func(r *Record, s string) bool { return parsePolicy(&r.SP, s) },
+	"np":    func(r *Record, s string) bool { return parsePolicy(&r.NP, s) },
+	"adkim": func(r *Record, s string) bool { return parseMode(&r.ADKIM, s) },
+	"aspf":  func(r *Record, s string) bool { return parseMode(&r.ASPF, s) },
+	"psd":   parsePSD,
+	"t":     parseTest,
+	"fo":    parseFO,
+	"rua":   func(r *Record, s string) bool { return parseURIs(&r.RUA, s) },
+	"ruf":   func(r *Record, s string) bool { return parseURIs(&r.RUF, s) },
+}
+
+func parsePolicy(p *Policy, s string) bool {
+	switch v := Policy(strings.ToLower(s)); v {
+	case PolicyNone, PolicyQuarantine, PolicyReject:
+		*p = v
+		return true
+	}
+	return false
+}
+
+func parseMode(m *Mode, s string) bool {
+	switch strings.ToLower(s) {
+	case "r":
+		*m = Relaxed
+	case "s":
+		*m = Strict
+	default:
+		return false
+	}
+	return true
+}
+
+func parsePSD(r *Record, s string) bool {
+	switch v := strings.ToLower(s); v {
+	case PSDYes, PSDNo, PSDUnknown:
+		r.PSD = v
+		return true
+	}
+	return false
+}
+
+func parseTest(r *Record, s string) bool {
+	s = strings.ToLower(s)
+	r.Test = s == "y"
+	return s == "y" || s == "n"
+}
+
+// parseFO reads "0", "1", or "d" and "s" joined by a colon. Domain owners also
+// write "1:d:s"; the ABNF has no such thing, so the default stands.
+func parseFO(r *Record, s string) bool {
+	s = strings.ToLower(s)
+	if s == "0" || s == "1" {
+		r.FO = []string{s}
+		return true
+	}
+	var fo []string
+	for v := range strings.SplitSeq(s, ":") {
+		if v = trimWSP(v); v != "d" && v != "s" {
+			return false
+		}
+		if !slices.Contains(fo, v) {
+			fo = append(fo, v)
+		}
+	}
+	r.FO = fo
+	return true
+}
+
+// parseURIs keeps the valid ones of a comma-separated list.
+func parseURIs(uris *[]string, s string) bool {
+	valid := true
+	for uri := range strings.SplitSeq(s, ",") {
+		uri = dropSize(trimWSP(uri))
+		if !isURI(uri) || len(*uris) == MaxURIs {
+			valid = false
+			continue
+		}
+		*uris = append(*uris, uri)
+	}
+	return valid
+}
+
+// dropSize cuts off RFC 7489's "!10m", which §4.8 has receivers ignore.
+func dropSize(uri string) string {
+	i := strings.LastIndexByte(uri, '!')
+	if i < 0 {
+		return uri
+	}
+	size := uri[i+1:]
+	if size != "" && strings.ContainsRune("kmgtKMGT", rune(size[len(size)-1])) {
+		size = size[:len(size)-1]
+	}
+	if size == "" || strings.Trim(size, "0123456789") != "" {
+		return uri
+	}
+	return uri[:i]
+}
+
+// isURI reports a scheme, a colon and at least one more of the characters of
+// RFC 3986; "!" must be encoded here (§4.7).
+func isURI(s string) bool {
+	scheme, rest, ok := strings.Cut(s, ":")
+	if !ok || scheme == "" || rest == "" || !isAlpha(scheme[0]) {
+		return false
+	}
+	for i := 1; i < len(scheme); i++ {
+		if c := scheme[i]; !isAlpha(c) && !isDigit(c) && strings.IndexByte("+-.", c) < 0 {
+			return false
+		}
+	}
+	for i := 0; i < len(rest); i++ {
+		c := rest[i]
+		if c == '%' {
+			if i+2 >= len(rest) || !isHex(rest[i+1]) || !isHex(rest[i+2]) {
+				return false
+			}
+		} else if !isAlpha(c) && !isDigit(c) && strings.IndexByte("-._~:/?#[]@$&'()*+;=", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlpha(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
+
+func trimWSP(s string) string { return strings.Trim(s, " \t") }

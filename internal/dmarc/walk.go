@@ -1,0 +1,192 @@
+package dmarc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sekimori/internal/dns"
+)
+
+// maxWalkLabels bounds a tree walk: a longer name is cut to its last seven
+// labels after the first query, so that no walk asks more than eight (§4.10).
+const maxWalkLabels = 8
+
+// DNSError is a lookup without which the evaluation cannot conclude (§5.3.6).
+type DNSError struct {
+	Kind   string   `json:"kind"` // as in [dns.ErrorKind], or "walk_limit"
+	Name   dns.Name `json:"name"`
+	Type   dns.Type `json:"type"`
+	Detail string   `json:"detail,omitempty"`
+}
+
+// Error implements error.
+func (e *DNSError) Error() string {
+	return fmt.Sprintf("dmarc: %s %s: %s", e.Name, e.Type, e.Kind)
+}
+
+func newDNSError(name dns.Name, typ dns.Type, err error) *DNSError {
+	e := &DNSError{Kind: "unknown", Name: name, Type: typ, Detail: err.Error()}
+	var de *dns.Error
+	if errors.As(err, &de) {
+		e.Kind = de.Kind.String()
+	}
+	return e
+}
+
+// Purpose is what a question was asked for.
+type Purpose string
+
+// The purposes.
+const (
+	PurposeAuthor     Purpose = "author"         // the Author Domain's own record
+	PurposePolicy     Purpose = "policy"         // further names of its walk (§4.10.1)
+	PurposeOrg        Purpose = "organizational" // the same walk, for alignment only (§4.10.2)
+	PurposeIdentifier Purpose = "identifier"     // the walk of an authenticated identifier
+	PurposeExistence  Purpose = "existence"      // whether np applies (§4.7)
+)
+
+// Finding is what a question brought.
+type Finding string
+
+// The findings.
+const (
+	FoundRecord    Finding = "record"
+	FoundMultiple  Finding = "multiple"  // several records, all discarded (§4.10)
+	FoundMalformed Finding = "malformed" // a record that is invalid as a whole
+	FoundNothing   Finding = "nothing"   // the name exists, no record does
+	FoundNXDomain  Finding = "nxdomain"
+	FoundExists    Finding = "exists" // the author does, whatever it has
+	FoundError     Finding = "error"
+)
+
+// Step is one question of a discovery or evaluation, in the order asked. No
+// name is asked twice.
+type Step struct {
+	Name    dns.Name  `json:"name"`
+	Type    dns.Type  `json:"type"`
+	Purpose Purpose   `json:"purpose"`
+	Found   Finding   `json:"found"`
+	PSD     string    `json:"psd,omitempty"`
+	Error   *DNSError `json:"error,omitempty"`
+}
+
+// node is what is known of one name in the tree.
+type node struct {
+	record *Record
+	exists bool // _dmarc below the name exists, therefore the name (RFC 8020)
+	err    *DNSError
+}
+
+// lookup returns the record at domain, asking at most once.
+func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name, why Purpose) *node {
+	if n := d.nodes[domain]; n != nil {
+		return n
+	}
+	n := &node{}
+	d.nodes[domain] = n
+	name, err := domain.Prepend("_dmarc")
+	if err != nil {
+		return n // too long to exist
+	}
+	step := Step{Name: name, Type: dns.TypeTXT, Purpose: why}
+	answer, err := r.Lookup(ctx, name, dns.TypeTXT)
+	if err != nil {
+		n.err = newDNSError(name, dns.TypeTXT, err)
+		step.Found, step.Error = FoundError, n.err
+	} else {
+		n.exists = answer.Exists()
+		n.record, step.Found = selectRecord(answer)
+		if n.record != nil {
+			step.PSD = n.record.PSD
+		}
+	}
+	d.Trace = append(d.Trace, step)
+	return n
+}
+
+// selectRecord applies §4.10 step 2: what is no DMARC record is ignored, and
+// where several remain there is none.
+func selectRecord(answer dns.Answer) (*Record, Finding) {
+	found := FoundNothing
+	if answer.Status == dns.NXDomain {
+		found = FoundNXDomain
+	}
+	var record *Record
+	for _, rr := range answer.Records {
+		r, err := ParseRecord(rr.Text)
+		if errors.Is(err, ErrNotDMARC) {
+			continue
+		}
+		if found == FoundRecord || found == FoundMalformed {
+			return nil, FoundMultiple
+		}
+		found = FoundRecord
+		if err != nil {
+			found = FoundMalformed
+		}
+		record = r
+	}
+	return record, found
+}
+
+// published is a record and where it was found.
+type published struct {
+	domain dns.Name
+	record *Record
+}
+
+// walk climbs the tree from start until a record says psd=y or psd=n, and
+// returns every record on the way, the longest name first (§4.10).
+func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) ([]published, *DNSError) {
+	var found []published
+	for _, name := range walkNames(start) {
+		n := d.lookup(ctx, r, name, why)
+		if n.err != nil {
+			return nil, n.err
+		}
+		if n.record == nil {
+			continue
+		}
+		found = append(found, published{name, n.record})
+		if n.record.PSD != PSDUnknown {
+			break
+		}
+	}
+	return found, nil
+}
+
+// walkNames returns the targets of a tree walk: start, then its parents down
+// to the top-level domain, of which a long name skips some (§4.10 steps 4-7).
+func walkNames(start dns.Name) []dns.Name {
+	if start == "" {
+		return nil
+	}
+	names := make([]dns.Name, 1, maxWalkLabels)
+	names[0] = start
+	next := start.Parent()
+	if start.Labels() >= maxWalkLabels {
+		next = start.Keep(maxWalkLabels - 1)
+	}
+	for ; next != ""; next = next.Parent() {
+		names = append(names, next)
+	}
+	return names
+}
+
+// organizationalDomain picks the Organizational Domain of start from the
+// records of its walk (§4.10.2).
+func organizationalDomain(start dns.Name, found []published) dns.Name {
+	for _, p := range found {
+		switch {
+		case p.record.PSD == PSDNo: // step 1
+			return p.domain
+		case p.record.PSD == PSDYes && p.domain != start: // step 2
+			return start.Keep(p.domain.Labels() + 1)
+		}
+	}
+	if len(found) > 0 { // step 3: the fewest labels
+		return found[len(found)-1].domain
+	}
+	return start
+}
