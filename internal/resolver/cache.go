@@ -216,13 +216,13 @@ func (c *Cache) fly(k key, f *flight) {
 	ctx, cancel := context.WithTimeout(c.base, c.cfg.QueryTimeout)
 	defer cancel()
 	answer, err := c.ask(ctx, k)
-	e := c.newEntry(answer, err, f.stale, c.now())
+	now := c.now()
+	e := c.newEntry(answer, err, f.stale, now)
 	if err == nil {
-		// The TTL all see is the one the cache keeps.
-		answer.TTL = e.expires - c.now()
+		answer.TTL = e.expires - now // all see the TTL the cache keeps
 	}
 	f.answer, f.err = answer, err
-	if c.store != nil && e.keepable(c.now()) {
+	if c.store != nil && e.keepable(now) {
 		c.store.Set(k, e)
 	}
 	if err != nil {

@@ -143,8 +143,8 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (repl
 	for range c.rounds {
 		again := candidates[:0]
 		for _, s := range candidates {
-			if ctx.Err() != nil {
-				return reply{}, q.fail(contextKind(ctx), ctx.Err())
+			if ended(ctx) {
+				return reply{}, q.fail(contextKind(ctx), context.Cause(ctx))
 			}
 			begin := time.Now()
 			r, err := c.ask(ctx, s.addr, name, typ)
@@ -169,7 +169,7 @@ func (c *Client) settle(ctx context.Context, s *server, typ dns.Type, r reply, e
 	switch {
 	case err == nil:
 		s.badBefore.Store(0)
-	case ctx.Err() != nil:
+	case ended(ctx):
 		return
 	case err.Kind == dns.KindTimeout || err.Kind == dns.KindNetwork:
 		s.badBefore.Store(int64(time.Since(c.start) + penalty))
@@ -196,6 +196,13 @@ func (c *Client) observe(typ dns.Type, r Result, took time.Duration) {
 	c.metrics.query(typ, r, took)
 }
 
+// ended reports whether the caller's time is up. Sockets keep his deadline on
+// their own and may notice a moment before his context does.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || (ok && time.Until(deadline) <= 0)
+}
+
 // contextKind is the failure of a caller whose context ended.
 func contextKind(ctx context.Context) dns.ErrorKind {
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -206,7 +213,7 @@ func contextKind(ctx context.Context) dns.ErrorKind {
 
 // transportKind is the failure behind an error of the network.
 func transportKind(ctx context.Context, err error) dns.ErrorKind {
-	if ctx.Err() != nil {
+	if ended(ctx) {
 		return contextKind(ctx)
 	}
 	var ne net.Error

@@ -96,8 +96,12 @@ func (s *Server) SetZone(zone *Zone) { s.zone.Store(zone) }
 // Count returns how many questions came over UDP and over TCP.
 func (s *Server) Count() (udp, tcp int) { return int(s.overUDP.Load()), int(s.overTCP.Load()) }
 
-// Close ends the server and waits until everything it started has ended.
+// Close ends the server and waits until everything it started has ended. A
+// second Close does nothing.
 func (s *Server) Close() error {
+	if s.ctx.Err() != nil {
+		return nil
+	}
 	s.stop()
 	err := errors.Join(s.udp.Close(), s.tcp.Close())
 	s.connsMu.Lock()

@@ -1,0 +1,391 @@
+package resolver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// silenceTimeout is how long tests over real sockets wait for what does not
+// come; longTimeout is for what does, however slow the machine.
+const (
+	silenceTimeout = 30 * time.Millisecond
+	longTimeout    = 30 * time.Second
+)
+
+func serve(tb testing.TB, zone string, opts dnstest.ServerOptions) *dnstest.Server {
+	tb.Helper()
+	s, err := dnstest.NewServer(dnstest.MustParse(tb, zone), opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func clientOf(tb testing.TB, timeout time.Duration, servers ...*dnstest.Server) *Client {
+	tb.Helper()
+	cfg := ClientConfig{Timeout: timeout}
+	for _, s := range servers {
+		cfg.Servers = append(cfg.Servers, s.Addr())
+	}
+	c, err := NewClient(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+func TestClientOverSockets(t *testing.T) {
+	fill := strings.Repeat("k", 255)
+	s := serve(t, fmt.Sprintf(`
+example.com 900 SOA ns hostmaster 1 2 3 4 120
+example.com A 192.0.2.1
+example.com AAAA 2001:db8::1
+example.com MX 10 mail.example.com
+example.com TXT "v=spf1 " "-all"
+1.2.0.192.in-addr.arpa PTR mail.example.com
+www.example.com CNAME web.example.com
+web.example.com A 192.0.2.2
+gone.example.com CNAME nothing.example.com
+odd\200\"\\x.example.com TXT "\000\255"
+big.example.com TXT "%[1]s" "%[1]s" "%[1]s" "%[1]s" "%[1]s" "%[1]s"
+mid.example.com TXT "%[1]s" "%[1]s" "%[1]s"
+half.example.com TXT whole
+! half.example.com TXT truncate
+! never.example.com TXT truncate-tcp
+! fail.example.com * servfail
+! refused.example.com * refused
+`, fill), dnstest.ServerOptions{Authenticated: true})
+	c := clientOf(t, longTimeout, s)
+	cases := []struct {
+		name   dns.Name
+		typ    dns.Type
+		want   string
+		tcp    bool
+		reason string
+	}{
+		{"example.com", dns.TypeA, "NOERROR example.com 5m0s 192.0.2.1", false, ""},
+		{"example.com", dns.TypeAAAA, "NOERROR example.com 5m0s 2001:db8::1", false, ""},
+		{"example.com", dns.TypeMX, "NOERROR example.com 5m0s 10:mail.example.com", false, ""},
+		{"example.com", dns.TypeTXT, `NOERROR example.com 5m0s "v=spf1 -all"`, false, ""},
+		{"1.2.0.192.in-addr.arpa", dns.TypePTR, "NOERROR 1.2.0.192.in-addr.arpa 5m0s mail.example.com", false, ""},
+		{"www.example.com", dns.TypeA, "NOERROR web.example.com 5m0s 192.0.2.2", false, "alias"},
+		{"gone.example.com", dns.TypeA, "NXDOMAIN nothing.example.com 2m0s", false, "dangling alias"},
+		{"nope.example.com", dns.TypeA, "NXDOMAIN nope.example.com 2m0s", false, "the SOA's minimum"},
+		{"example.com", dns.TypePTR, "NOERROR example.com 2m0s", false, "NODATA"},
+		{"odd\xc8\"\\x.example.com", dns.TypeTXT, `NOERROR odd` + "\xc8" + `"\x.example.com 5m0s "\x00\xff"`, false, "octets both ways"},
+		{"mid.example.com", dns.TypeTXT, `NOERROR mid.example.com 5m0s "` + strings.Repeat(fill, 3) + `"`, false, "over 512 octets with EDNS"},
+		{"big.example.com", dns.TypeTXT, `NOERROR big.example.com 5m0s "` + strings.Repeat(fill, 6) + `"`, true, "over EDNS"},
+		{"half.example.com", dns.TypeTXT, `NOERROR half.example.com 5m0s "whole"`, true, "truncated at will"},
+		{"never.example.com", dns.TypeTXT, "malformed", true, "truncated for ever"},
+		{"fail.example.com", dns.TypeTXT, "servfail", false, ""},
+		{"refused.example.com", dns.TypeTXT, "refused", false, ""},
+		{"", dns.TypeA, "NOERROR  1m0s", false, "the root"},
+	}
+	for _, tc := range cases {
+		_, before := s.Count()
+		a, err := c.Lookup(t.Context(), tc.name, tc.typ)
+		if got := show(a, err); got != tc.want {
+			t.Errorf("%q %s: got %s, want %s (%s)", tc.name, tc.typ, got, tc.want, tc.reason)
+		}
+		if _, after := s.Count(); (after > before) != tc.tcp {
+			t.Errorf("%q %s: asked over TCP: %v, want %v", tc.name, tc.typ, after > before, tc.tcp)
+		}
+		if err == nil && (a.Server != s.Addr() || !a.Authenticated || a.Name != tc.name || a.Type != tc.typ || a.Cached || a.Stale) {
+			t.Errorf("%q %s: %+v", tc.name, tc.typ, a)
+		}
+	}
+}
+
+// The same zone must say the same over the network as in memory: tests with
+// the one are then worth something for the other.
+func TestClientAgreesWithZone(t *testing.T) {
+	text := `
+example.com 900 SOA ns hostmaster 1 2 3 4 120
+a.example.com 60 A 192.0.2.1
+b.example.com CNAME a.example.com
+c.example.com CNAME d.example.com
+*.w.example.com TXT star
+! f.example.com * servfail
+`
+	c := clientOf(t, longTimeout, serve(t, text, dnstest.ServerOptions{}))
+	z := dnstest.MustParse(t, text)
+	for _, name := range []dns.Name{"a.example.com", "b.example.com", "c.example.com", "x.w.example.com", "w.example.com", "f.example.com", "example.com", "com", "net"} {
+		for _, typ := range []dns.Type{dns.TypeA, dns.TypeTXT, dns.TypeCNAME} {
+			if net, mem := show(c.Lookup(t.Context(), name, typ)), show(z.Lookup(t.Context(), name, typ)); net != mem {
+				t.Errorf("%s %s: %s over the network, %s in memory", name, typ, net, mem)
+			}
+		}
+	}
+}
+
+func TestClientOverSocketsFaults(t *testing.T) {
+	s := serve(t, `
+! silent.example A timeout
+! garbage.example A garbage
+! id.example A wrongid
+! question.example A wrongquestion
+`, dnstest.ServerOptions{})
+	m := testMetrics(t)
+	c, err := NewClient(ClientConfig{Servers: []string{s.Addr()}, Timeout: silenceTimeout, Rounds: 1, Metrics: m.Metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []dns.Name{"silent.example", "garbage.example", "id.example", "question.example"} {
+		if got := show(c.Lookup(t.Context(), name, dns.TypeA)); got != "timeout" {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+	if n := m.values(t)["queries A timeout"]; n != 4 {
+		t.Errorf("%v timeouts", n)
+	}
+}
+
+// A port nobody listens on is noticed at once (ICMP), not at the deadline.
+func TestClientServerDown(t *testing.T) {
+	down := serve(t, "", dnstest.ServerOptions{})
+	addr := down.Addr()
+	up := serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{})
+	_ = down.Close()
+	c, err := NewClient(ClientConfig{Servers: []string{addr, up.Addr()}, Timeout: longTimeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
+	if got := show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" || a.Server != up.Addr() {
+		t.Errorf("got %s from %s", got, a.Server)
+	}
+}
+
+func TestClientNextServer(t *testing.T) {
+	type answers map[string]string // server → what it does
+	cases := []struct {
+		reason string
+		does   answers
+		want   string
+		from   string
+		asked  string
+	}{
+		{"the first answers", answers{"1": "ok", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "1", "1"},
+		{"SERVFAIL", answers{"1": "servfail", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "2", "1 2"},
+		{"REFUSED", answers{"1": "refused", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "2", "1 2"},
+		{"silence", answers{"1": "timeout", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "2", "1 2"},
+		{"garbage", answers{"1": "garbage", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "2", "1 2"},
+		{"a no is an answer", answers{"1": "nxdomain", "2": "ok"}, "NXDOMAIN x.example 0s", "1", "1"},
+		{"all silent: twice each", answers{"1": "timeout", "2": "timeout"}, "timeout", "2", "1 2 1 2"},
+		{"who spoke is not asked again", answers{"1": "servfail", "2": "timeout"}, "timeout", "2", "1 2 2"},
+		{"all failed: once each", answers{"1": "servfail", "2": "refused"}, "refused", "2", "1 2"},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, dialed := scripted(t, ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2"}}, func(_, addr string, query []byte, conn net.Conn) {
+					switch c.does[addr[len("192.0.2."):len("192.0.2.1")]] {
+					case "ok":
+						_, _ = conn.Write(respond(t, query, 0, goodA))
+					case "nxdomain":
+						_, _ = conn.Write(respond(t, query, 3, ""))
+					case "servfail":
+						_, _ = conn.Write(respond(t, query, 2, ""))
+					case "refused":
+						_, _ = conn.Write(respond(t, query, 5, ""))
+					case "garbage":
+						_, _ = conn.Write([]byte("garbage"))
+					}
+				})
+				a, err := client.Lookup(t.Context(), "x.example", dns.TypeA)
+				if got := show(a, err); got != c.want {
+					t.Errorf("got %s, want %s", got, c.want)
+				}
+				from := a.Server
+				if e, ok := err.(*dns.Error); ok { //nolint:errorlint // the contract says *dns.Error
+					from = e.Server
+				}
+				if from != "192.0.2."+c.from+":53" {
+					t.Errorf("from %s, want %s", from, c.from)
+				}
+				var asked []string
+				for _, d := range dialed() {
+					asked = append(asked, strings.TrimSuffix(strings.TrimPrefix(d, "udp 192.0.2."), ":53"))
+				}
+				if got := strings.Join(asked, " "); got != c.asked {
+					t.Errorf("asked %s, want %s", got, c.asked)
+				}
+			})
+		})
+	}
+}
+
+// A server that kept silent is asked last for a while, then first again.
+func TestClientAsksTheSilentLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var silent atomic.Bool
+		silent.Store(true)
+		c, dialed := scripted(t, ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2"}}, func(_, addr string, query []byte, conn net.Conn) {
+			if addr != "192.0.2.1:53" || !silent.Load() {
+				_, _ = conn.Write(respond(t, query, 0, goodA))
+			}
+		})
+		lookup := func(wantFrom string, wantAsked int) {
+			t.Helper()
+			before := len(dialed())
+			a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
+			if err != nil || a.Server != wantFrom || len(dialed())-before != wantAsked {
+				t.Errorf("from %s with %d tries, %v; want %s with %d", a.Server, len(dialed())-before, err, wantFrom, wantAsked)
+			}
+		}
+		lookup("192.0.2.2:53", 2)
+		lookup("192.0.2.2:53", 1)
+		time.Sleep(penalty)
+		silent.Store(false)
+		lookup("192.0.2.1:53", 1)
+	})
+}
+
+// An alias chain that leaves the answer is followed by asking again, within
+// bounds; the least TTL counts.
+func TestClientFollowsChains(t *testing.T) {
+	answers := map[string]string{
+		"x.example.":  "x.example 50 CNAME y.example",
+		"y.example.":  "y.example 40 CNAME z.example",
+		"z.example.":  "z.example 60 A 192.0.2.1",
+		"l1.example.": "l1.example CNAME l2.example",
+		"l2.example.": "l2.example CNAME l1.example",
+		"n.example.":  "n.example 30 CNAME gone.example",
+		"f.example.":  "f.example CNAME fail.example",
+		"d.example.":  "d.example 30 CNAME nodata.example",
+	}
+	cases := []struct {
+		name  dns.Name
+		want  string
+		asked int
+	}{
+		{"x.example", "NOERROR z.example 40s 192.0.2.1", 3},
+		{"l1.example", "malformed", maxRestarts},
+		{"n.example", "NXDOMAIN gone.example 0s", 2},
+		{"d.example", "NOERROR nodata.example 0s", 2},
+		{"f.example", "servfail", 2},
+	}
+	for _, c := range cases {
+		synctest.Test(t, func(t *testing.T) {
+			client, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {
+				name := questionName(query)
+				rcode := 0
+				switch name {
+				case "gone.example.":
+					rcode = 3
+				case "fail.example.":
+					rcode = 2
+				}
+				_, _ = conn.Write(respond(t, query, rcode, answers[name]))
+			})
+			a, err := client.Lookup(t.Context(), c.name, dns.TypeA)
+			if got := show(a, err); got != c.want || len(dialed()) != c.asked {
+				t.Errorf("%s: got %s with %d questions, want %s with %d", c.name, got, len(dialed()), c.want, c.asked)
+			}
+			if e, ok := err.(*dns.Error); ok && e.Name != c.name { //nolint:errorlint // the contract says *dns.Error
+				t.Errorf("%s: the failure names %s", c.name, e.Name)
+			}
+			if err == nil && a.Name != c.name {
+				t.Errorf("%s: the answer is about %s", c.name, a.Name)
+			}
+		})
+	}
+}
+
+func TestClientUnpackableName(t *testing.T) {
+	c, err := NewClient(ClientConfig{Servers: []string{"192.0.2.1"}, Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("a name that fits no packet was asked for")
+		return nil, os.ErrInvalid
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := show(c.Lookup(t.Context(), dns.Name(strings.Repeat("a", 300)), dns.TypeA)); got != "malformed" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestServers(t *testing.T) {
+	cases := []struct {
+		in     []string
+		want   string
+		reason string
+	}{
+		{[]string{"127.0.0.1:53", "192.0.2.1"}, "127.0.0.1:53 192.0.2.1:53", "port 53 unless told"},
+		{[]string{"::1", "[2001:db8::1]:5353"}, "[::1]:53 [2001:db8::1]:5353", "IPv6"},
+		{[]string{"fe80::1%eth0"}, "[fe80::1%eth0]:53", "zone"},
+		{[]string{"ns.example.com"}, "", "names would need a server"},
+		{[]string{"ns.example.com:53"}, "", ""},
+		{[]string{"127.0.0.1:0"}, "", "no such port"},
+		{[]string{""}, "", ""},
+	}
+	for _, c := range cases {
+		client, err := NewClient(ClientConfig{Servers: c.in})
+		if c.want == "" {
+			if err == nil || !strings.HasPrefix(err.Error(), "resolver: ") {
+				t.Errorf("%q: error %v (%s)", c.in, err, c.reason)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", c.in, err)
+		} else if got := strings.Join(client.Servers(), " "); got != c.want {
+			t.Errorf("%q: got %s, want %s (%s)", c.in, got, c.want, c.reason)
+		}
+	}
+}
+
+func TestServersFromResolvConf(t *testing.T) {
+	cases := []struct{ conf, want, reason string }{
+		{"# comment\nnameserver 192.0.2.1\nsearch example\nnameserver ::1\n", "192.0.2.1:53 [::1]:53", ""},
+		{"options edns0\n", "127.0.0.1:53", "none: the local machine (resolv.conf(5))"},
+		{"nameserver bogus\n", "", "not an address"},
+	}
+	for _, c := range cases {
+		path := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(path, []byte(c.conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ServersFromResolvConf(path)
+		if (err != nil) != (c.want == "") || strings.Join(got, " ") != c.want {
+			t.Errorf("%q: got %q, %v, want %s (%s)", c.conf, got, err, c.want, c.reason)
+		}
+	}
+	if _, err := ServersFromResolvConf(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a file that is not there was read")
+	}
+}
+
+func TestOrderKeepsEveryServer(t *testing.T) {
+	c, err := NewClient(ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bad := range 8 {
+		for i, s := range c.servers {
+			s.badBefore.Store(int64(bad>>i&1) * int64(time.Since(c.start)+time.Hour))
+		}
+		got := c.order()
+		slices.SortFunc(got, func(a, b *server) int { return strings.Compare(a.addr, b.addr) })
+		if !slices.Equal(got, c.servers) {
+			t.Errorf("pattern %03b: %d servers", bad, len(got))
+		}
+	}
+}

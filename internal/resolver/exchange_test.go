@@ -1,0 +1,344 @@
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+)
+
+// script plays the servers of a test: it gets the server's end of each socket
+// and the query that came, and writes what it likes.
+type script func(network, addr string, query []byte, conn net.Conn)
+
+// dialer returns a ClientConfig.Dial that connects to s in memory. It records
+// every socket as "network addr". net.Pipe keeps packets apart as UDP does.
+func (s script) dialer() (dial func(context.Context, string, string) (net.Conn, error), dialed func() []string) {
+	var mu sync.Mutex
+	var log []string
+	dial = func(_ context.Context, network, addr string) (net.Conn, error) {
+		mu.Lock()
+		log = append(log, network+" "+addr)
+		mu.Unlock()
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			buf := make([]byte, readSize)
+			read := readPacket
+			if network == "tcp" {
+				read = readFramed
+			}
+			query, err := read(far, buf)
+			if err != nil {
+				return
+			}
+			s(network, addr, query, far)
+			_, _ = io.Copy(io.Discard, far) // silence until the client leaves
+		}()
+		return near, nil
+	}
+	dialed = func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(log)
+	}
+	return dial, dialed
+}
+
+// respond returns a response to query whose answers are zone lines.
+func respond(tb testing.TB, query []byte, rcode int, sections string) []byte {
+	tb.Helper()
+	var m codec.Msg
+	if err := m.Unpack(query); err != nil || len(m.Question) != 1 {
+		tb.Errorf("query %x: %v", query, err)
+		return nil
+	}
+	return message(tb, m.Id, m.Question[0].Name, dns.Type(m.Question[0].Qtype), rcode, sections)
+}
+
+func framed(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+}
+
+func scripted(t *testing.T, cfg ClientConfig, s script) (*Client, func() []string) {
+	t.Helper()
+	dial, dialed := s.dialer()
+	cfg.Dial = dial
+	if cfg.Servers == nil {
+		cfg.Servers = []string{"192.0.2.53"}
+	}
+	c, err := NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, dialed
+}
+
+const goodA = "x.example A 192.0.2.1"
+
+// What does not answer the question is ignored, whatever it is, and the answer
+// behind it is found.
+func TestExchangeSkipsWhatIsNotTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		c, dialed := scripted(t, ClientConfig{Metrics: m.Metrics}, func(_, _ string, query []byte, conn net.Conn) {
+			good := respond(t, query, 0, goodA)
+			forged := respond(t, query, 0, "x.example A 203.0.113.66")
+			wrongID := slices.Clone(forged)
+			wrongID[0] ^= 1
+			isQuery := slices.Clone(forged)
+			isQuery[2] &^= bitResponse
+			wrongName := slices.Clone(forged)
+			wrongName[headerLen+1] = 'y'
+			for _, packet := range [][]byte{{}, []byte("nonsense"), forged[:headerLen], wrongID, isQuery, wrongName, good} {
+				_, _ = conn.Write(packet)
+			}
+		})
+		a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
+		if got := show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			t.Errorf("got %s", got)
+		}
+		if n := len(dialed()); n != 1 {
+			t.Errorf("%d sockets for one query", n)
+		}
+		m.expect(t, map[string]float64{"queries A malformed": 6, "queries A noerror": 1})
+	})
+}
+
+func TestExchangeGivesUpAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		c, dialed := scripted(t, ClientConfig{Metrics: m.Metrics}, func(_, _ string, query []byte, conn net.Conn) {
+			for range 3 { // garbage does not buy time
+				time.Sleep(600 * time.Millisecond)
+				if _, err := conn.Write([]byte("garbage")); err != nil {
+					return
+				}
+			}
+		})
+		begin := time.Now()
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "timeout" {
+			t.Errorf("got %s", got)
+		}
+		if d := time.Since(begin); d != 2*DefaultTimeout {
+			t.Errorf("two tries took %s", d)
+		}
+		if n := len(dialed()); n != 2 {
+			t.Errorf("%d tries", n)
+		}
+		m.expect(t, map[string]float64{"queries A timeout": 2, "queries A malformed": 6})
+	})
+}
+
+// The context ends a lookup in the middle of a read, and says how.
+func TestExchangeObeysContext(t *testing.T) {
+	silence := func(string, string, []byte, net.Conn) {}
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		c, _ := scripted(t, ClientConfig{Metrics: m.Metrics}, silence)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != 300*time.Millisecond {
+			t.Errorf("deadline: %s after %s", got, time.Since(begin))
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, leave)
+		begin = time.Now()
+		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "canceled" || time.Since(begin) != 50*time.Millisecond {
+			t.Errorf("cancel: %s after %s", got, time.Since(begin))
+		}
+		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "canceled" {
+			t.Errorf("canceled before: %s", got)
+		}
+		if bad := c.servers[0].badBefore.Load(); bad != 0 {
+			t.Error("the server was blamed for its caller's haste")
+		}
+		m.expect(t, map[string]float64{"queries A timeout": 0})
+	})
+}
+
+func TestExchangeOverTCP(t *testing.T) {
+	long := "x.example TXT " + strings.Repeat(strings.Repeat("k", 200)+" ", 50) // over readSize
+	cases := []struct {
+		reason string
+		tcp    func(t *testing.T, query []byte, conn net.Conn)
+		want   string
+	}{
+		{"the whole answer", func(t *testing.T, query []byte, conn net.Conn) {
+			_, _ = conn.Write(framed(respond(t, query, 0, long)))
+		}, `NOERROR x.example 5m0s "` + strings.Repeat("k", 50*200) + `"`},
+		{"in pieces", func(t *testing.T, query []byte, conn net.Conn) {
+			b := framed(respond(t, query, 0, "x.example TXT a"))
+			for i := range b {
+				_, _ = conn.Write(b[i : i+1])
+			}
+		}, `NOERROR x.example 5m0s "a"`},
+		{"truncated again", func(t *testing.T, query []byte, conn net.Conn) {
+			b := respond(t, query, 0, "")
+			b[2] |= bitTruncated
+			_, _ = conn.Write(framed(b))
+		}, "malformed"},
+		{"closed in the middle", func(t *testing.T, query []byte, conn net.Conn) {
+			b := framed(respond(t, query, 0, long))
+			_, _ = conn.Write(b[:len(b)/2])
+			_ = conn.Close()
+		}, "network"},
+		{"answers to others first", func(t *testing.T, query []byte, conn net.Conn) {
+			b := respond(t, query, 0, "x.example TXT forged")
+			b[0] ^= 1
+			_, _ = conn.Write(framed(b))
+			_, _ = conn.Write(framed(nil))
+			_, _ = conn.Write(framed(respond(t, query, 0, "x.example TXT a")))
+		}, `NOERROR x.example 5m0s "a"`},
+		{"silence", func(*testing.T, []byte, net.Conn) {}, "timeout"},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, dialed := scripted(t, ClientConfig{Rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
+					if network == "tcp" {
+						c.tcp(t, query, conn)
+						return
+					}
+					b := respond(t, query, 0, "x.example TXT part")
+					b[2] |= bitTruncated
+					_, _ = conn.Write(b[:len(b)-2]) // cut in a record, as some servers do
+				})
+				if got := show(client.Lookup(t.Context(), "x.example", dns.TypeTXT)); got != c.want {
+					t.Errorf("got %.100s, want %.100s", got, c.want)
+				}
+				if got := dialed(); !slices.Equal(got, []string{"udp 192.0.2.53:53", "tcp 192.0.2.53:53"}) {
+					t.Errorf("sockets %q", got)
+				}
+			})
+		})
+	}
+}
+
+// A message that is the answer but cannot be read does not cost the timeout:
+// the next server is asked at once.
+func TestExchangeMalformedAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dialed := scripted(t, ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2"}}, func(_, addr string, query []byte, conn net.Conn) {
+			b := respond(t, query, 0, goodA)
+			if addr == "192.0.2.1:53" {
+				b = b[:len(b)-3]
+			}
+			_, _ = conn.Write(b)
+		})
+		begin := time.Now()
+		a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
+		if got := show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" || a.Server != "192.0.2.2:53" {
+			t.Errorf("got %s from %s", got, a.Server)
+		}
+		if time.Since(begin) != 0 || len(dialed()) != 2 {
+			t.Errorf("took %s and %q", time.Since(begin), dialed())
+		}
+	})
+}
+
+func TestExchangeNetworkErrors(t *testing.T) {
+	cases := []struct {
+		err  error
+		want string
+	}{
+		{syscall.ECONNREFUSED, "network"},
+		{context.DeadlineExceeded, "timeout"},
+		{&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, "timeout"},
+		{io.ErrUnexpectedEOF, "network"},
+	}
+	for _, c := range cases {
+		client, err := NewClient(ClientConfig{Servers: []string{"192.0.2.1"}, Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, c.err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Lookup(t.Context(), "x.example", dns.TypeA)
+		if got := show(dns.Answer{}, err); got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%v: got %s (%v), want %s", c.err, got, err, c.want)
+		}
+	}
+}
+
+// Every query has an ID of its own; a forger must not be able to guess it.
+func TestIDsAreNotPredictable(t *testing.T) {
+	seen := map[uint16]bool{}
+	for range 1000 {
+		seen[randomID()] = true
+	}
+	if len(seen) < 950 { // 1000 of 65536 collide about 8 times
+		t.Errorf("%d different IDs of 1000", len(seen))
+	}
+}
+
+func TestQueryAsksForWhatIsNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got codec.Msg
+		c, _ := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {
+			if err := got.Unpack(query); err != nil {
+				t.Error(err)
+			}
+			_, _ = conn.Write(respond(t, query, 0, goodA))
+		})
+		if _, err := c.Lookup(t.Context(), "x.example", dns.TypeA); err != nil {
+			t.Fatal(err)
+		}
+		opt := got.IsEdns0()
+		if !got.RecursionDesired || !got.AuthenticatedData || opt == nil || opt.UDPSize() != ednsSize || opt.Do() {
+			t.Errorf("query %v", &got)
+		}
+	})
+}
+
+// The number of sockets is bounded; who waits for one obeys his context.
+func TestInflightIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound = 3
+		var open, most atomic.Int64
+		c, _ := scripted(t, ClientConfig{Inflight: bound}, func(_, _ string, query []byte, conn net.Conn) {
+			most.Store(max(most.Load(), open.Add(1)))
+			time.Sleep(time.Second)
+			open.Add(-1)
+			_, _ = conn.Write(respond(t, query, 0, goodA))
+		})
+		var wg sync.WaitGroup
+		for range 4 * bound {
+			wg.Go(func() {
+				if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+					t.Errorf("got %s", got)
+				}
+			})
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" {
+			t.Errorf("waited for a socket past the deadline: %s", got)
+		}
+		wg.Wait()
+		if most.Load() != bound {
+			t.Errorf("%d at once", most.Load())
+		}
+	})
+}
+
+// questionName returns the name a query asks for, as the codec spells it.
+func questionName(query []byte) string {
+	name, _, _ := codec.UnpackDomainName(query, headerLen)
+	return name
+}
