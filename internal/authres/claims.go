@@ -31,11 +31,11 @@ func ClaimsID(value, id string) bool {
 	if got, err := p.authServID(); err == nil && canonicalID(got) == want {
 		return true
 	}
-	if want == "" {
+	if want == "" || len(want) > maxHeadLen {
 		return false
 	}
 	value = strings.TrimLeft(value, " \t\r\n;,")
-	head := value[:headLen(value)]
+	head := value[:headLen(value[:min(len(value), maxHeadLen+1)])]
 	if len(head) > maxHeadLen {
 		return true // unbalanced, or made to hide something
 	}
