@@ -1,0 +1,78 @@
+// Package deploy holds no code: its tests put every file beside them before the
+// program it is written for, and the metrics they name before a running daemon.
+package deploy
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// toolTimeout bounds every program a test runs.
+const toolTimeout = 2 * time.Minute
+
+// need skips the test where a program or file is not installed. In CI, which
+// installs what .ci/run names, it fails instead: a check that silently stopped
+// is worse than none.
+func need(t *testing.T, tool, debianPackage string) {
+	t.Helper()
+	if _, err := exec.LookPath(tool); err == nil {
+		return
+	}
+	if _, err := os.Stat(tool); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" && strings.Contains(" "+readFile(t, "../.ci/run"), " "+debianPackage+" ") {
+		t.Fatalf("%s is not here although CI installs %s", tool, debianPackage)
+	}
+	t.Skipf("%s is not here; it is in Debian's package %s", tool, debianPackage)
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func writeFile(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run returns what a program wrote; a failure of it fails the test.
+func run(t *testing.T, dir, name string, args ...string) (stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out.String(), errs.String())
+	}
+	return out.String(), errs.String()
+}
+
+// setting returns the values of a key in a unit file, in order.
+func setting(unit, key string) []string {
+	var values []string
+	for _, line := range strings.Split(unit, "\n") {
+		if value, ok := strings.CutPrefix(line, key+"="); ok {
+			values = append(values, value)
+		}
+	}
+	return values
+}

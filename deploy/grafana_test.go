@@ -1,0 +1,131 @@
+package deploy
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+const dashboardFile = "grafana/sekimori.json"
+
+type dashboard struct {
+	UID        string
+	Panels     []panel
+	Templating struct {
+		List []struct{ Name, Definition string }
+	}
+}
+
+type panel struct {
+	ID                       int
+	Type, Title, Description string
+	GridPos                  struct{ X, Y, W, H int }
+	Datasource               struct{ UID string }
+	Targets                  []struct{ Expr, RefID, LegendFormat string }
+	Options                  struct{ Content string }
+}
+
+func loadDashboard(t *testing.T) dashboard {
+	t.Helper()
+	var d dashboard
+	if err := json.Unmarshal([]byte(readFile(t, dashboardFile)), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// variables are Grafana's with a value each, as when the whole of the farm is
+// looked at.
+var variables = strings.NewReplacer("$job", job, "$instance", ".*", "$__rate_interval", "1m", "$__range", "6h")
+
+// queries are the dashboard's PromQL expressions by where they stand.
+func (d dashboard) queries() map[string]string {
+	all := map[string]string{}
+	for _, p := range d.Panels {
+		for _, q := range p.Targets {
+			all[fmt.Sprintf("panel %q, query %s", p.Title, q.RefID)] = variables.Replace(q.Expr)
+		}
+	}
+	for _, v := range d.Templating.List {
+		if values, ok := strings.CutPrefix(v.Definition, "label_values("); ok {
+			all["variable "+v.Name] = variables.Replace(values[:strings.LastIndex(values, ",")])
+		}
+	}
+	return all
+}
+
+func TestDashboardIsWhole(t *testing.T) {
+	d := loadDashboard(t)
+	ids, cells := map[int]bool{}, map[[2]int]string{}
+	var rows []string
+	for _, p := range d.Panels {
+		if ids[p.ID] || p.Title == "" {
+			t.Errorf("panel %d %q: no title, or an id used twice", p.ID, p.Title)
+		}
+		ids[p.ID] = true
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other := cells[[2]int{x, y}]; other != "" || x >= 24 {
+					t.Fatalf("panel %q lies over %q or beyond the edge", p.Title, other)
+				}
+				cells[[2]int{x, y}] = p.Title
+			}
+		}
+		switch p.Type {
+		case "row":
+			rows = append(rows, p.Title)
+			continue
+		case "text":
+			continue
+		}
+		if p.Description == "" || len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" {
+			t.Errorf("panel %q: wants a description, a query and the chosen data source", p.Title)
+		}
+	}
+	if want := "Is it well? What is it deciding? Who is being spoofed?"; strings.Join(rows, " ") != want {
+		t.Errorf("rows %q, want %q", rows, want)
+	}
+}
+
+// A legend can only show labels that the query leaves.
+func TestDashboardLegends(t *testing.T) {
+	used := regexp.MustCompile(`\{\{(\w+)\}\}`)
+	for _, p := range loadDashboard(t).Panels {
+		for _, q := range p.Targets {
+			for _, m := range used.FindAllStringSubmatch(q.LegendFormat, -1) {
+				kept := regexp.MustCompile(`by \([^)]*\b` + m[1] + `\b`).MatchString(q.Expr)
+				if !kept && (m[1] != "instance" || strings.Contains(q.Expr, "sum")) {
+					t.Errorf("panel %q: {{%s}} is not left by %s", p.Title, m[1], q.Expr)
+				}
+			}
+		}
+	}
+}
+
+// promtool knows PromQL: the queries are given to it as recording rules.
+func TestDashboardQueriesAreWellFormed(t *testing.T) {
+	need(t, "promtool", "prometheus")
+	type record struct {
+		Record string `yaml:"record"`
+		Expr   string `yaml:"expr"`
+	}
+	var rules []record
+	for where, expr := range loadDashboard(t).queries() {
+		rules = append(rules, record{fmt.Sprintf("query:%d", len(rules)), expr + " # " + where})
+	}
+	file, err := yaml.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "rules.yml"), string(file), 0o644)
+	out, _ := run(t, dir, "promtool", "check", "rules", "rules.yml")
+	if want := fmt.Sprintf("%d rules found", len(rules)); !strings.Contains(out, want) {
+		t.Errorf("want %q in %q", want, out)
+	}
+}

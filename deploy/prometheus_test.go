@@ -1,0 +1,96 @@
+package deploy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"sekimori/internal/config"
+	"sekimori/internal/milter"
+)
+
+// job is the scrape job's name, which rules and dashboard rely on.
+const job = "sekimori"
+
+var ruleTests = []string{"sekimori.rules.test.yml", "sekimori.rules.week.test.yml"}
+
+type rule struct {
+	Alert       string
+	Expr        string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+func alerts(t *testing.T) []rule {
+	t.Helper()
+	var file struct{ Groups []struct{ Rules []rule } }
+	if err := yaml.Unmarshal([]byte(readFile(t, "prometheus/sekimori.rules.yml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	var all []rule
+	for _, g := range file.Groups {
+		all = append(all, g.Rules...)
+	}
+	if len(all) == 0 {
+		t.Fatal("no rules")
+	}
+	return all
+}
+
+func TestPromtool(t *testing.T) {
+	need(t, "promtool", "prometheus")
+	run(t, "prometheus", "promtool", "check", "config", "prometheus.yml") // and its rule files
+	run(t, "prometheus", "promtool", append([]string{"test", "rules"}, ruleTests...)...)
+}
+
+func TestEveryAlertIsTested(t *testing.T) {
+	fires, silent := map[string]bool{}, map[string]bool{}
+	for _, name := range ruleTests {
+		var file struct {
+			Tests []struct {
+				Cases []struct {
+					Alert string `yaml:"alertname"`
+					Fires []any  `yaml:"exp_alerts"`
+				} `yaml:"alert_rule_test"`
+			}
+		}
+		if err := yaml.Unmarshal([]byte(readFile(t, "prometheus/"+name)), &file); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range file.Tests {
+			for _, c := range test.Cases {
+				fires[c.Alert] = fires[c.Alert] || len(c.Fires) > 0
+				silent[c.Alert] = silent[c.Alert] || len(c.Fires) == 0
+			}
+		}
+	}
+	for _, r := range alerts(t) {
+		if !fires[r.Alert] || !silent[r.Alert] {
+			t.Errorf("%s: tested firing %v, silent %v", r.Alert, fires[r.Alert], silent[r.Alert])
+		}
+		if r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+			t.Errorf("%s lacks a severity, a summary or what to do", r.Alert)
+		}
+		if !strings.Contains(readFile(t, "README.md"), "`"+r.Alert+"`") {
+			t.Errorf("README.md does not mention %s", r.Alert)
+		}
+	}
+}
+
+// Numbers that the daemon's defaults decide.
+func TestPrometheusAgreesWithDaemon(t *testing.T) {
+	scrape := readFile(t, "prometheus/prometheus.yml")
+	for _, want := range []string{"job_name: " + job + "\n", `["` + config.Default().Admin.Listen + `"]`} {
+		if !strings.Contains(scrape, want) {
+			t.Errorf("prometheus.yml lacks %s", want)
+		}
+	}
+	limit := fmt.Sprint("sekimori_sessions_inflight > 0.8 * ", milter.DefaultMaxSessions)
+	for _, r := range alerts(t) {
+		if r.Alert == "SekimoriSessionsNearLimit" && r.Expr != limit {
+			t.Errorf("%s: %q, but the daemon's limit makes it %q", r.Alert, r.Expr, limit)
+		}
+	}
+}

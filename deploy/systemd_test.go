@@ -1,0 +1,131 @@
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/config"
+)
+
+const (
+	serviceUnit = "systemd/sekimori.service"
+	socketUnit  = "systemd/sekimori.socket"
+	// installed is the program's path in the unit.
+	installed = "/usr/bin/sekimori"
+)
+
+// unitFiles are the units with their drop-ins, as an operator has them.
+var unitFiles = []string{
+	serviceUnit, "systemd/sekimori.service.d/loopback.conf",
+	socketUnit, "systemd/sekimori.socket.d/postfix.conf",
+}
+
+// installUnits copies units into a directory, with a program that exists.
+func installUnits(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		unit := strings.ReplaceAll(readFile(t, name), installed, "/bin/true")
+		rel, err := filepath.Rel("systemd", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, rel), unit, 0o644)
+	}
+	return dir
+}
+
+// A key systemd does not know is only a warning of its own, and then a
+// protection that is not there.
+func TestSystemdKnowsEveryKey(t *testing.T) {
+	need(t, "systemd-analyze", "systemd")
+	for name, files := range map[string][]string{
+		"as shipped":    {serviceUnit, socketUnit},
+		"with drop-ins": unitFiles,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := installUnits(t, files...)
+			stdout, stderr := run(t, dir, "systemd-analyze", "verify", "--man=no", "./sekimori.service", "./sekimori.socket")
+			for _, line := range strings.Split(stdout+stderr, "\n") {
+				if strings.Contains(line, "sekimori") { // and not of the machine's own units
+					t.Error(line)
+				}
+			}
+		})
+	}
+}
+
+func TestUnitIsHardened(t *testing.T) {
+	need(t, "systemd-analyze", "systemd")
+	const worst = "15" // 1.5, in tenths
+	dir := installUnits(t, serviceUnit)
+	stdout, _ := run(t, dir, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+worst, "./sekimori.service")
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, "exposure level for sekimori.service") {
+		t.Errorf("no exposure level in %q", last)
+	}
+}
+
+func TestUnitAgreesWithDaemon(t *testing.T) {
+	service, socket := readFile(t, serviceUnit), readFile(t, socketUnit)
+	defaults := config.Default()
+
+	stop, err := strconv.Atoi(strings.Join(setting(service, "TimeoutStopSec"), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if drain := time.Duration(defaults.DrainTimeout); time.Duration(stop)*time.Second <= drain {
+		t.Errorf("systemd kills after %d s what may drain for %v", stop, drain)
+	}
+	// Either would take the socket away from under the MTA; see the unit.
+	if got := setting(service, "RuntimeDirectory"); len(got) > 0 {
+		t.Errorf("RuntimeDirectory=%s removes the socket of sekimori.socket", got)
+	}
+	if got := setting(service, "StartLimitIntervalSec"); !slices.Equal(got, []string{"0"}) {
+		t.Errorf("StartLimitIntervalSec=%s: a daemon given up takes its socket down", got)
+	}
+	if got := setting(socket, "FileDescriptorName"); !slices.Equal(got, []string{"milter"}) {
+		t.Errorf("FileDescriptorName=%s, the documented listen key is systemd:milter", got)
+	}
+	for _, text := range []string{socket, readFile(t, "postfix/main.cf")} {
+		if !strings.Contains(text, `listen: ["systemd:milter"]`) {
+			t.Error("the configuration that goes with the socket unit is not told")
+		}
+	}
+}
+
+func TestSocketIsWhereTheMTALooks(t *testing.T) {
+	const queueDirectory = "/var/spool/postfix/"
+	dropIn := readFile(t, "systemd/sekimori.socket.d/postfix.conf")
+	path := strings.TrimPrefix(strings.Join(setting(dropIn, "ListenStream"), ""), queueDirectory)
+	if milter := "smtpd_milters = unix:" + path; !strings.Contains(readFile(t, "postfix/main.cf"), "\n"+milter+"\n") {
+		t.Errorf("main.cf lacks %q", milter)
+	}
+	path = strings.Join(setting(readFile(t, socketUnit), "ListenStream"), "")
+	if !strings.Contains(readFile(t, "sendmail/sekimori.mc"), "`S=unix:"+path+",") {
+		t.Errorf("sekimori.mc does not name %s", path)
+	}
+}
+
+func TestUserIsMade(t *testing.T) {
+	need(t, "systemd-sysusers", "systemd")
+	service := readFile(t, serviceUnit)
+	root := t.TempDir()
+	file := filepath.Join(root, "sysusers.conf")
+	writeFile(t, file, readFile(t, "systemd/sysusers.conf"), 0o644)
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run(t, root, "systemd-sysusers", "--root="+root, file)
+	for db, key := range map[string]string{"passwd": "User", "group": "Group"} {
+		name := strings.Join(setting(service, key), "")
+		if got := "\n" + readFile(t, filepath.Join(root, "etc", db)); !strings.Contains(got, "\n"+name+":") {
+			t.Errorf("%s=%s is not made: %q", key, name, got)
+		}
+	}
+}
