@@ -1,0 +1,218 @@
+package arc
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"sekimori/internal/dkim"
+)
+
+// maxSets is the most sets of a chain (RFC 8617 §5.2 step 1).
+const maxSets = 50
+
+// The fields of a set, in lower case.
+const (
+	resultsField = "arc-authentication-results"
+	messageField = "arc-message-signature"
+	sealField    = "arc-seal"
+)
+
+// signature is one of a set's two signature fields.
+type signature struct {
+	field  int // index in the header
+	params dkim.Params
+	err    *dkim.Error // why it cannot verify, as far as its text tells
+	lookup *dkim.Lookup
+}
+
+// set is one ARC set with its place in the header.
+type set struct {
+	results       int // index in the header of ARC-Authentication-Results
+	payload       string
+	message, seal signature
+	fields        [3]bool // found: results, message, seal
+}
+
+// failure is why the chain fails.
+type failure struct {
+	reason    Reason
+	instance  int
+	signature dkim.Reason
+	detail    string
+}
+
+// collect gathers the sets, by instance from 1, and checks the structure of
+// the chain (RFC 8617 §5.2 steps 1 to 3). No set and no failure means that
+// there is no chain.
+func collect(m *dkim.Message) ([]set, *failure) {
+	results, messages, seals := m.Named(resultsField), m.Named(messageField), m.Named(sealField)
+	n := max(len(results), len(messages), len(seals))
+	if n == 0 {
+		return nil, nil
+	}
+	if n > maxSets {
+		return nil, &failure{reason: ReasonTooManySets, detail: "more than 50 fields of a kind"}
+	}
+	sets := make([]set, n)
+	for kind, fields := range [][]int{results, messages, seals} {
+		for _, at := range fields {
+			if f := place(m, sets, kind, at); f != nil {
+				return nil, f
+			}
+		}
+	}
+	for i := range sets {
+		if sets[i].fields != [3]bool{true, true, true} {
+			return nil, &failure{reason: ReasonIncomplete, instance: i + 1, detail: "a field of the set is missing"}
+		}
+	}
+	return sets, nil
+}
+
+// place reads one field and puts it into its set.
+func place(m *dkim.Message, sets []set, kind, at int) *failure {
+	value := m.Header()[at].Value
+	var s signature
+	var instance int
+	var payload string
+	switch kind {
+	case 0:
+		instance, payload = resultsInstance(value)
+	case 1:
+		s = parseMessage(value, at)
+		instance = tagInstance(s.params)
+	default:
+		s = parseSeal(value, at)
+		instance = tagInstance(s.params)
+	}
+	if instance == 0 {
+		return &failure{reason: ReasonInstance, detail: "an ARC field has no valid i="}
+	}
+	// With n fields of the most frequent kind, a complete chain ends at n.
+	if instance > len(sets) {
+		return &failure{reason: ReasonIncomplete, instance: instance, detail: "instances are missing"}
+	}
+	to := &sets[instance-1]
+	if to.fields[kind] {
+		return &failure{reason: ReasonDuplicate, instance: instance, detail: "two ARC fields of a kind have the same i="}
+	}
+	to.fields[kind] = true
+	switch kind {
+	case 0:
+		to.results, to.payload = at, payload
+	case 1:
+		to.message = s
+	default:
+		to.seal = s
+	}
+	return nil
+}
+
+// tagInstance reads i= of a signature field, 0 if it is not 1 to 50.
+func tagInstance(p dkim.Params) int {
+	v, _ := p.Tags.Get("i")
+	return parseInstance(v)
+}
+
+// parseInstance reads instance = 1*2DIGIT ; 1-50 (RFC 8617 §4.2.1).
+func parseInstance(s string) int {
+	if len(s) == 0 || len(s) > 2 || strings.Trim(s, "0123456789") != "" {
+		return 0
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n > maxSets {
+		return 0
+	}
+	return n
+}
+
+// resultsInstance reads "i=N;" at the head of ARC-Authentication-Results and
+// returns the instance, 0 if there is none, and the rest (RFC 8617 §4.1.1).
+func resultsInstance(value string) (int, string) {
+	s := skipCFWS(value)
+	s, ok := strings.CutPrefix(s, "i")
+	if !ok {
+		return 0, ""
+	}
+	if s, ok = strings.CutPrefix(skipCFWS(s), "="); !ok {
+		return 0, ""
+	}
+	s = skipCFWS(s)
+	end := 0
+	for end < len(s) && '0' <= s[end] && s[end] <= '9' {
+		end++
+	}
+	payload, ok := strings.CutPrefix(skipCFWS(s[end:]), ";")
+	if !ok {
+		return 0, ""
+	}
+	return parseInstance(s[:end]), payload
+}
+
+// skipCFWS skips white space, folds and comments (RFC 5322 §3.2.2).
+func skipCFWS(s string) string {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case c == '\\' && depth > 0:
+			i++
+		case depth == 0 && c != ' ' && c != '\t' && c != '\r' && c != '\n':
+			return s[i:]
+		}
+	}
+	return ""
+}
+
+func parseMessage(value string, at int) signature {
+	p, err := dkim.ParseParams(value, dkim.FormMessage)
+	if err == nil {
+		for _, name := range p.Headers {
+			switch strings.ToLower(name) {
+			case messageField, sealField:
+				// RFC 8617 §4.1.2: must not be covered. The results must not
+				// either, but older sealers and the ValiMail suite do cover
+				// them, and nobody gains by what a signature covers too much.
+				err = &dkim.Error{Result: dkim.PermError, Reason: dkim.ReasonSyntax, Detail: "h= covers a field it must not"}
+			}
+		}
+	}
+	return signature{field: at, params: p, err: err}
+}
+
+func parseSeal(value string, at int) signature {
+	p, err := dkim.ParseParams(value, dkim.FormSeal)
+	for _, name := range []string{"h", "bh"} {
+		if _, ok := p.Tags.Get(name); ok && err == nil { // RFC 8617 §4.1.3: must fail
+			err = &dkim.Error{Result: dkim.PermError, Reason: dkim.ReasonSyntax, Detail: "a seal must not have " + name + "="}
+		}
+	}
+	return signature{field: at, params: p, err: err}
+}
+
+// checkChain applies what the seals say of themselves: steps 2 and 3 of
+// RFC 8617 §5.2.
+func checkChain(sets []set) *failure {
+	newest := len(sets)
+	if cv, _ := sets[newest-1].seal.params.Tags.Get("cv"); cv == "fail" {
+		return &failure{reason: ReasonChainFailed, instance: newest, detail: "the newest sealer found the chain broken"}
+	}
+	for i := range sets {
+		s := &sets[i].seal
+		if s.err != nil {
+			return &failure{reason: ReasonSealSyntax, instance: i + 1, signature: s.err.Reason, detail: s.err.Detail}
+		}
+		want := "pass"
+		if i == 0 {
+			want = "none"
+		}
+		if cv, _ := s.params.Tags.Get("cv"); cv != want {
+			return &failure{reason: ReasonChainValue, instance: i + 1, detail: fmt.Sprintf("cv= of set %d is not %s", i+1, want)}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package arc
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dns"
+)
+
+// Verifier validates the chain of one message. It is not safe for concurrent
+// use.
+type Verifier struct {
+	message *dkim.Message
+	options dkim.Options
+	sets    []set
+	failed  *failure // known without the body and the keys
+}
+
+// NewVerifier collects the ARC sets and checks the chain's structure; it does
+// no I/O. The body goes to m. Of the options, those on keys, times and l= hold
+// for ARC as for DKIM.
+func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
+	v := &Verifier{message: m, options: o.WithDefaults()}
+	v.sets, v.failed = collect(m)
+	if v.failed == nil && len(v.sets) > 0 {
+		v.failed = checkChain(v.sets)
+	}
+	if v.failed != nil {
+		return v
+	}
+	// The newest first: without it nothing else matters.
+	for i := len(v.sets) - 1; i >= 0; i-- {
+		s := &v.sets[i]
+		if s.message.err == nil {
+			s.message.err = s.message.params.CheckTimes(v.options)
+		}
+		if s.message.err == nil {
+			m.WantBody(&s.message.params)
+			s.message.lookup = m.WantKey(&s.message.params)
+		}
+		s.seal.lookup = m.WantKey(&s.seal.params)
+	}
+	return v
+}
+
+// Start begins all key lookups in the background and returns at once, as
+// [dkim.Verifier.Start] does; those already begun are not repeated.
+func (v *Verifier) Start(ctx context.Context, r dns.Resolver) { v.message.Start(ctx, r) }
+
+// Finish ends the body, waits for keys until ctx is done and returns the
+// chain's status.
+func (v *Verifier) Finish(ctx context.Context) Result {
+	r := Result{Status: None, Sets: v.describe()}
+	if len(v.sets) == 0 && v.failed == nil {
+		return r
+	}
+	f := v.failed
+	if f == nil {
+		f = v.verifyMessages(ctx, &r)
+	}
+	if f == nil {
+		f = v.verifySeals(ctx)
+	}
+	if f != nil {
+		r.Status, r.Reason, r.Instance, r.Signature, r.Detail = Fail, f.reason, f.instance, f.signature, f.detail
+		r.OldestPass = 0
+		return r
+	}
+	r.Status = Pass
+	r.RemoteIP = remoteIP(v.sets[len(v.sets)-1].payload)
+	return r
+}
+
+func (v *Verifier) describe() []Set {
+	var out []Set
+	for i := range v.sets {
+		s := &v.sets[i]
+		cv, _ := s.seal.params.Tags.Get("cv")
+		switch cv {
+		case "none", "pass", "fail":
+		default:
+			cv = "" // not a word to repeat
+		}
+		out = append(out, Set{
+			Instance: i + 1, Sealer: s.seal.params.Domain, Selector: string(s.seal.params.Selector), CV: cv,
+			MessageDomain: s.message.params.Domain, MessageSelector: string(s.message.params.Selector),
+			AuthResults: s.payload,
+		})
+	}
+	return out
+}
+
+// verifyMessages checks the newest ARC-Message-Signature, which must verify,
+// and then the older ones down to the first that does not: steps 4 and 5 of
+// RFC 8617 §5.2.
+func (v *Verifier) verifyMessages(ctx context.Context, r *Result) *failure {
+	for i := len(v.sets) - 1; i >= 0; i-- {
+		s := &v.sets[i].message
+		err := s.err
+		if err == nil {
+			err = v.message.Verify(ctx, &s.params, s.field, s.lookup, v.options).Err
+		}
+		switch {
+		case err == nil:
+			r.Sets[i].MessagePass = true
+		case i == len(v.sets)-1:
+			return signatureFailure(ReasonMessageSignature, i+1, err)
+		default:
+			r.OldestPass = i + 2
+			return nil
+		}
+	}
+	return nil
+}
+
+func signatureFailure(reason Reason, instance int, err *dkim.Error) *failure {
+	return &failure{
+		reason: reason, instance: instance, signature: err.Reason,
+		detail: fmt.Sprintf("set %d: %s", instance, err.Detail),
+	}
+}
+
+// verifySeals checks every ARC-Seal, the newest first: step 6.
+func (v *Verifier) verifySeals(ctx context.Context) *failure {
+	sums, err := v.sealSums()
+	if err != nil {
+		return signatureFailure(ReasonSealSignature, 0, &dkim.Error{Reason: dkim.ReasonInternal, Detail: err.Error()})
+	}
+	for i := len(v.sets) - 1; i >= 0; i-- {
+		s := &v.sets[i].seal
+		if verdict := s.params.VerifySum(ctx, sums[i], s.lookup, v.options); verdict.Err != nil {
+			return signatureFailure(ReasonSealSignature, i+1, verdict.Err)
+		}
+	}
+	return nil
+}
+
+// sealSums hashes what each seal covers: all sets up to its own in order of
+// their instance, each as results, message signature and seal, relaxed; its own
+// seal with b= emptied and no CRLF (RFC 8617 §5.1.1). One hash runs through
+// the chain and is copied at each seal, so that the cost is linear.
+func (v *Verifier) sealSums() ([][32]byte, error) {
+	running := sha256.New().(hash.Cloner)
+	sums := make([][32]byte, len(v.sets))
+	for i := range v.sets {
+		s := &v.sets[i]
+		running.Write(v.message.RelaxedField(s.results, nil))
+		running.Write(v.message.RelaxedField(s.message.field, nil))
+		fork, err := running.Clone()
+		if err != nil {
+			return nil, err
+		}
+		fork.Write(v.message.RelaxedField(s.seal.field, &s.seal.params))
+		fork.Sum(sums[i][:0])
+		running.Write(v.message.RelaxedField(s.seal.field, nil))
+	}
+	return sums, nil
+}
