@@ -1,0 +1,45 @@
+# make help lists what can be made.
+GO             ?= go
+GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME       ?= 30s
+BENCHTIME      ?= 1s
+LDFLAGS        := -s -w -X main.version=$(VERSION)
+
+.PHONY: help build run test e2e race vet lint fuzz bench clean
+
+help: ## this list
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+build: ## bin/sekimori
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sekimori ./cmd/sekimori
+
+run: build ## the daemon on an embedded zone, with a dozen messages and their verdicts
+	bin/sekimori demo
+
+test: ## every test, with the race detector
+	$(GO) test -race -shuffle=on ./...
+
+e2e: ## only the tests through a real Postfix
+	$(GO) test -race -count=1 -v ./internal/e2e
+
+vet: ## go vet
+	$(GO) vet ./...
+
+lint: vet ## gofmt, go vet and golangci-lint
+	@test -z "$$(gofmt -l cmd internal configs deploy)" || { gofmt -l cmd internal configs deploy; exit 1; }
+	$(GO) run $(GOLANGCI_LINT) run ./...
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@$(GO) list ./... | while read -r pkg; do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$target"; \
+	    $(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+bench: ## benchmarks with allocations, to compare by benchstat
+	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
+
+clean: ## remove what was built
+	rm -rf bin dist

@@ -1,0 +1,93 @@
+// Command sekimori is a milter daemon that verifies SPF, DKIM and DMARC of
+// inbound mail for Postfix and Sendmail.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"sekimori/internal/config"
+)
+
+// version is set by the linker, see Makefile.
+var version = "devel"
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1 // the thing checked, or the daemon, failed
+	exitUsage  = 2 // wrong use: flags, arguments, configuration
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program but for the process it runs in.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	var failed failure
+	if !errors.As(err, &failed) || failed.message != "" {
+		fmt.Fprintln(stderr, "sekimori:", err)
+	}
+	var bad *config.Error
+	switch {
+	case errors.As(err, &bad):
+		return exitUsage
+	case errors.As(err, &failed):
+		return exitFailed
+	}
+	// What is left came from cobra or from a command's own look at its
+	// arguments.
+	fmt.Fprintln(stderr, "Run 'sekimori --help' for usage.")
+	return exitUsage
+}
+
+// failure is an error that is not the caller's: exit code 1.
+type failure struct {
+	message string // "" if everything was said already
+	err     error
+}
+
+func (f failure) Error() string { return f.message }
+func (f failure) Unwrap() error { return f.err }
+
+// failed wraps an error of work that was rightly asked for.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{message: err.Error(), err: err}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sekimori",
+		Short:         "Verifies SPF, DKIM and DMARC of inbound mail, as a milter for Postfix and Sendmail",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		CompletionOptions: cobra.CompletionOptions{
+			HiddenDefaultCmd: true,
+		},
+	}
+	root.AddCommand(newServe(), newConfig(), newExplain(), newDemo(), newVersion())
+	return root
+}

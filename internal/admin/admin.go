@@ -1,0 +1,116 @@
+// Package admin serves the daemon's own address: metrics for Prometheus,
+// liveness and readiness for whoever supervises it. It is never on a message's
+// path.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+// Limits on HTTP clients of the admin address.
+const (
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 16 << 10
+	maxScrapes     = 4 // at the same time
+)
+
+// Options are what the server shows and how it is protected.
+type Options struct {
+	Listen string // host:port
+	// WebConfig is the path of an exporter-toolkit web configuration file
+	// (TLS, client certificates, basic authentication); "" serves plain HTTP.
+	WebConfig string
+	Gatherer  prometheus.Gatherer
+	// Ready returns nil once messages are taken, else why not.
+	Ready  func() error
+	Logger *slog.Logger
+}
+
+// Server is the admin HTTP server.
+type Server struct {
+	o        Options
+	http     *http.Server
+	listener net.Listener
+	done     chan error
+}
+
+// New binds the address; nothing is served before Start.
+func New(o Options) (*Server, error) {
+	if err := web.Validate(o.WebConfig); err != nil {
+		return nil, fmt.Errorf("admin: web configuration %s: %w", o.WebConfig, err)
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("admin: listen %s: %w; change admin.listen or stop what uses the address", o.Listen, err)
+	}
+	s := &Server{o: o, listener: listener, done: make(chan error, 1)}
+	s.http = &http.Server{
+		Handler:     s.routes(),
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Addr is the address really bound.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes,
+		ErrorLog: slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelWarn),
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.o.Ready(); err != nil {
+			text(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		text(w, http.StatusOK, "ready")
+	})
+	return mux
+}
+
+func text(w http.ResponseWriter, code int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	// A client that is gone needs no answer.
+	_, _ = fmt.Fprintln(w, line)
+}
+
+// Start serves in the background.
+func (s *Server) Start() {
+	addresses, systemd := []string{s.Addr()}, false
+	flags := &web.FlagConfig{WebListenAddresses: &addresses, WebSystemdSocket: &systemd, WebConfigFile: &s.o.WebConfig}
+	go func() {
+		err := web.Serve(s.listener, s.http, flags, s.o.Logger)
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		s.done <- err
+	}()
+}
+
+// Stop ends requests in flight by ctx's deadline and closes the address.
+func (s *Server) Stop(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+		return fmt.Errorf("admin: stop: %w", err)
+	}
+	return <-s.done
+}

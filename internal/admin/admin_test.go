@@ -1,0 +1,125 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func start(t *testing.T, webConfig string, ready func() error) *Server {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "sekimori_test_total", Help: "for the test"})
+	reg.MustRegister(c)
+	c.Inc()
+	s, err := New(Options{
+		Listen: "127.0.0.1:0", WebConfig: webConfig, Gatherer: reg, Ready: ready,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func get(t *testing.T, method, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestRoutes(t *testing.T) {
+	var ready atomic.Bool
+	s := start(t, "", func() error {
+		if ready.Load() {
+			return nil
+		}
+		return errors.New("not yet")
+	})
+	base := "http://" + s.Addr()
+	for _, tt := range []struct {
+		method, path string
+		ready        bool
+		code         int
+		body         string
+	}{
+		{"GET", "/healthz", false, 200, "ok"},
+		{"GET", "/readyz", false, 503, "not yet"},
+		{"GET", "/readyz", true, 200, "ready"},
+		{"GET", "/metrics", true, 200, "sekimori_test_total 1"},
+		{"POST", "/metrics", true, 405, ""},
+		{"GET", "/debug/pprof/", true, 404, ""},
+	} {
+		ready.Store(tt.ready)
+		code, body := get(t, tt.method, base+tt.path)
+		if code != tt.code || !strings.Contains(body, tt.body) {
+			t.Errorf("%s %s: %d %q", tt.method, tt.path, code, body)
+		}
+	}
+}
+
+func TestBasicAuth(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web.yaml")
+	// "secret", bcrypt cost 4
+	const hash = "$2a$04$YPYIqoSCp/uaJFs2jK2r/uBA3FOaKDdJXOZPUZ7Q2k91LeRTzWqMq"
+	if err := os.WriteFile(path, []byte("basic_auth_users: {prometheus: "+hash+"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, path, func() error { return nil })
+	if code, _ := get(t, "GET", "http://"+s.Addr()+"/metrics"); code != http.StatusUnauthorized {
+		t.Errorf("without a password: %d", code)
+	}
+}
+
+func TestBadUse(t *testing.T) {
+	taken := start(t, "", func() error { return nil })
+	bad := filepath.Join(t.TempDir(), "web.yaml")
+	if err := os.WriteFile(bad, []byte("tls_server_config: {cert_file: nowhere.pem}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		o    Options
+		want string
+	}{
+		{"address in use", Options{Listen: taken.Addr()}, taken.Addr()},
+		{"no such web configuration", Options{Listen: "127.0.0.1:0", WebConfig: "/nonexistent/web.yaml"}, "/nonexistent/web.yaml"},
+		{"broken web configuration", Options{Listen: "127.0.0.1:0", WebConfig: bad}, bad},
+		{"not an address", Options{Listen: "nowhere"}, "nowhere"},
+	} {
+		tt.o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		if _, err := New(tt.o); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want one line with %q", tt.name, err, tt.want)
+		}
+	}
+}

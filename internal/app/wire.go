@@ -1,0 +1,106 @@
+package app
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/milter"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/resolver"
+)
+
+// NewResolver makes the configured resolver. reg may be nil.
+func NewResolver(cfg *config.Config, reg prometheus.Registerer) (*resolver.Resolver, error) {
+	servers := make([]string, len(cfg.DNS.Servers))
+	for i, s := range cfg.DNS.Servers {
+		servers[i] = s.String()
+	}
+	c := cfg.DNS.Cache
+	o := resolver.Config{
+		Client: resolver.ClientConfig{Servers: servers, Timeout: time.Duration(cfg.DNS.Timeout)},
+		Cache: resolver.CacheConfig{
+			Size: int64(c.Size), MaxTTL: time.Duration(c.MaxTTL), MinTTL: time.Duration(c.MinTTL),
+			NegativeTTL: time.Duration(c.NegativeTTL), FailureTTL: time.Duration(c.FailureTTL), Stale: time.Duration(c.Stale),
+		},
+	}
+	if reg == nil {
+		return resolver.NewWithMetrics(o, nil)
+	}
+	return resolver.New(o, reg)
+}
+
+// NewVerifier makes the configured verifier over r.
+func NewVerifier(cfg *config.Config, r dns.Resolver) (*msgauth.Verifier, error) {
+	o := msgauth.Options{
+		Budget: time.Duration(cfg.DNS.MessageBudget),
+		DKIM: dkim.Options{
+			MaxSignatures: cfg.DKIM.MaxSignatures, MinRSABits: cfg.DKIM.MinRSABits,
+			BodyLength: dkim.BodyLengthPolicy(cfg.DKIM.BodyLength),
+		},
+		DMARC: dmarc.Options{Method: dmarc.Method(cfg.DMARC.OrganizationalDomain)},
+	}
+	// The authserv-id need not be a host name; %{r} is "unknown" then.
+	o.Receiver, _ = dns.ParseHostname(cfg.AuthservID)
+	if o.DMARC.Method == dmarc.PSL {
+		file, err := os.Open(cfg.DMARC.PSLFile)
+		if err != nil {
+			return nil, fmt.Errorf("app: dmarc.psl_file: %w", err)
+		}
+		defer file.Close()
+		if o.DMARC.PSL, err = dmarc.LoadPSL(file); err != nil {
+			return nil, fmt.Errorf("app: dmarc.psl_file %s: %w", cfg.DMARC.PSLFile, err)
+		}
+	}
+	return msgauth.NewVerifier(r, o), nil
+}
+
+// Policy is the configured policy.
+func Policy(cfg *config.Config) policy.Config {
+	p := cfg.Policy
+	return policy.Config{
+		Mode: policy.Mode(cfg.Mode), Reject: policy.RejectRule(p.Reject), Quarantine: policy.QuarantineRule(p.Quarantine),
+		NoPolicy: policy.Action(p.NoPolicy), SPFFail: policy.Action(p.SPFFail),
+		TempError: policy.Action(p.TempError), InvalidFrom: policy.Action(p.InvalidFrom),
+	}
+}
+
+func limits(cfg *config.Config) milter.Limits {
+	l := cfg.Limits
+	return milter.Limits{
+		MaxSessions: l.MaxSessions, IdleTimeout: time.Duration(l.IdleTimeout),
+		MaxHeaderFields: l.HeaderFields, MaxHeaderBytes: int(l.HeaderBytes), MaxRecipients: l.Recipients,
+	}
+}
+
+// listen opens every configured milter address.
+func (a *App) listen() error {
+	sockets, err := milter.SystemdSockets()
+	if err != nil {
+		return err
+	}
+	for _, l := range a.cfg.Listen {
+		listeners, err := milter.ListenConfig{Address: l.Address, Mode: fs.FileMode(l.Mode), Group: string(l.Group), Sockets: sockets}.Listen()
+		if err != nil {
+			return err
+		}
+		a.listeners = append(a.listeners, listeners...)
+		a.onStop(func() { closeAll(listeners) })
+	}
+	return nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}

@@ -1,0 +1,129 @@
+package internal
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// floors maps every package to its floor: imports only ever point to a lower
+// one. A package that is not listed fails the test, so that nobody adds one
+// without deciding where it belongs.
+var floors = map[string]int{
+	"internal/dns":           0,
+	"internal/dns/dnstest":   0,
+	"internal/message":       0,
+	"internal/mailaddr":      0,
+	"internal/smtp":          0,
+	"internal/authres":       0,
+	"internal/taglist":       0,
+	"internal/milter":        0,
+	"internal/milter/client": 0,
+
+	"internal/spf":   1,
+	"internal/dkim":  1,
+	"internal/dmarc": 1,
+	"internal/iprev": 1,
+	"internal/arc":   1,
+
+	"internal/msgauth": 2,
+	"internal/policy":  2,
+
+	"internal/filter":    3,
+	"internal/resolver":  3,
+	"internal/admin":     3,
+	"internal/config":    3,
+	"internal/telemetry": 3,
+
+	"internal/app": 4,
+
+	// Programs in one piece, for the commands of the same name.
+	"internal/demo":    5,
+	"internal/explain": 5,
+
+	"cmd/sekimori": 6,
+	"internal/e2e": 6,
+}
+
+// sameFloor names the imports allowed within one floor, each for a reason.
+var sameFloor = map[string][]string{
+	"internal/dns/dnstest":   {"internal/dns"},
+	"internal/mailaddr":      {"internal/dns"}, // an address has a domain name
+	"internal/milter/client": {"internal/milter"},
+	"internal/arc":           {"internal/dkim"},    // one canonicalization, one set of hashes
+	"internal/policy":        {"internal/msgauth"}, // decides on its Evaluation
+}
+
+// free are not packages of the house but data others may embed.
+var free = map[string]bool{"configs": true}
+
+func TestImportsPointDownwards(t *testing.T) {
+	seen := 0
+	for _, top := range []string{"internal", "cmd"} {
+		err := filepath.WalkDir(filepath.Join("..", top), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+				return err
+			}
+			seen++
+			checkFile(t, path)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen == 0 {
+		t.Fatal("no Go file was looked at")
+	}
+}
+
+func checkFile(t *testing.T, path string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Errorf("%s: %v", path, err)
+		return
+	}
+	pkg := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), ".."+string(filepath.Separator)))
+	if pkg == "internal" {
+		return // this test
+	}
+	isTest := strings.HasSuffix(path, "_test.go")
+	from, ok := floors[pkg]
+	if !ok {
+		t.Errorf("%s: package %s has no floor; give it one in arch_test.go", path, pkg)
+		return
+	}
+	for _, spec := range file.Imports {
+		target, _ := strconv.Unquote(spec.Path.Value)
+		target, ours := strings.CutPrefix(target, "sekimori/")
+		if !ours || free[target] || (isTest && allowedInTests(target)) {
+			continue
+		}
+		to, ok := floors[target]
+		switch {
+		case !ok:
+			t.Errorf("%s: imports %s, which has no floor", path, target)
+		case to > from, to == from && target != pkg && !contains(sameFloor[pkg], target):
+			t.Errorf("%s: %s (floor %d) imports %s (floor %d)", path, pkg, from, target, to)
+		}
+	}
+}
+
+// allowedInTests are helpers every floor may use in its tests.
+func allowedInTests(target string) bool {
+	return target == "internal/dns/dnstest" || target == "internal/milter/client"
+}
+
+func contains(list []string, s string) bool {
+	for _, e := range list {
+		if e == s {
+			return true
+		}
+	}
+	return false
+}

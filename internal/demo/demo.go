@@ -1,0 +1,208 @@
+// Package demo shows the daemon at work without a mail server or a network:
+// an authoritative DNS server for a little internet, the daemon itself and a
+// client that speaks the milter protocol as Postfix does, all on loopback.
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"sekimori/internal/app"
+	"sekimori/internal/authres"
+	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/message"
+	"sekimori/internal/milter/client"
+)
+
+// Names and times of the demo.
+const (
+	authServID  = "mx.sekimori.example"
+	dnsTimeout  = 150 * time.Millisecond // one message meets silent servers
+	dnsBudget   = 500 * time.Millisecond
+	drainTime   = 5 * time.Second
+	clientPort  = 40025
+	loopbackAny = "127.0.0.1:0"
+)
+
+// Options are the command's flags.
+type Options struct {
+	Version string
+	Keep    bool // stay up after the last message
+	JSON    bool // one object a message
+}
+
+// Outcome is what became of one message.
+type Outcome struct {
+	Title    string   `json:"title"`
+	Client   string   `json:"client_ip"`
+	HELO     string   `json:"helo"`
+	MailFrom string   `json:"mail_from"`
+	From     []string `json:"header_from"`
+	// Verdict is delivered, held, rejected or deferred.
+	Verdict string `json:"verdict"`
+	Reply   string `json:"reply,omitempty"`
+	// Results are the Authentication-Results fields the reader would see.
+	Results []string `json:"authentication_results,omitempty"`
+}
+
+// Run sends the sample messages and writes what became of each to out. With
+// Keep it then waits for ctx to end.
+func Run(ctx context.Context, out io.Writer, o Options) (err error) {
+	k, err := generateKeys()
+	if err != nil {
+		return err
+	}
+	mails, err := corpus(k, authServID)
+	if err != nil {
+		return err
+	}
+	daemon, dnsServer, err := start(k, o.Version)
+	if err != nil {
+		return err
+	}
+	defer dnsServer.Close()
+	defer func() {
+		stop, cancel := context.WithTimeout(context.Background(), drainTime)
+		defer cancel()
+		if stopErr := daemon.Stop(stop); err == nil {
+			err = stopErr
+		}
+	}()
+	milterAddr := daemon.Addrs()[0].String()
+	if !o.JSON {
+		fmt.Fprintf(out, "daemon on %s, DNS on %s, metrics on http://%s/metrics\n\n", milterAddr, dnsServer.Addr(), daemon.AdminAddr())
+	}
+	for i, m := range mails {
+		outcome, err := send(milterAddr, fmt.Sprintf("DEMO%02d", i+1), m)
+		if err != nil {
+			return err
+		}
+		if err := outcome.write(out, i+1, o.JSON); err != nil {
+			return err
+		}
+	}
+	if o.Keep {
+		fmt.Fprintf(out, "staying up: milter inet:%s, http://%s/metrics; end with Ctrl-C\n", milterAddr, daemon.AdminAddr())
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// start brings up DNS and the daemon.
+func start(k *keys, version string) (*app.App, *dnstest.Server, error) {
+	text, err := k.zone()
+	if err != nil {
+		return nil, nil, err
+	}
+	zone, err := dnstest.Parse(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("demo: zone: %w", err)
+	}
+	server, err := dnstest.NewServer(zone, dnstest.ServerOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("demo: DNS server: %w", err)
+	}
+	cfg := config.Default()
+	cfg.Listen = []config.Listener{{Address: "inet:" + loopbackAny}}
+	cfg.AuthservID = authServID
+	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
+	cfg.DNS.Timeout = config.Duration(dnsTimeout)
+	cfg.DNS.MessageBudget = config.Duration(dnsBudget)
+	cfg.Admin.Listen = loopbackAny
+	daemon, err := app.New(cfg, app.Options{Version: version, Log: io.Discard})
+	if err != nil {
+		_ = server.Close()
+		return nil, nil, err
+	}
+	daemon.Start()
+	return daemon, server, nil
+}
+
+// send plays one SMTP session with one message.
+func send(addr, queueID string, m Mail) (Outcome, error) {
+	o := Outcome{Title: m.Title, Client: m.Client, HELO: m.HELO, MailFrom: m.From}
+	c, err := client.Dial("tcp", addr)
+	if err != nil {
+		return o, fmt.Errorf("demo: %w", err)
+	}
+	defer c.Close()
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		return o, fmt.Errorf("demo: %w", err)
+	}
+	peer := netip.AddrPortFrom(netip.MustParseAddr(m.Client), clientPort)
+	if _, err := c.Connect(m.HELO, peer); err != nil {
+		return o, fmt.Errorf("demo: %w", err)
+	}
+	if _, err := c.Helo(m.HELO); err != nil {
+		return o, fmt.Errorf("demo: %w", err)
+	}
+	res, err := c.SendMessage(client.Envelope{From: "<" + m.From + ">", To: []string{"<" + m.To + ">"}, QueueID: queueID}, m.Raw)
+	if err != nil {
+		return o, fmt.Errorf("demo: %w", err)
+	}
+	o.judge(m.Raw, res)
+	if err := c.Quit(); err != nil {
+		return o, fmt.Errorf("demo: %w", err)
+	}
+	return o, nil
+}
+
+// judge turns the milter's answer into what Postfix would do with it.
+func (o *Outcome) judge(raw []byte, res client.Result) {
+	header, _ := message.Parse(raw)
+	for _, v := range header.Values("From") {
+		o.From = append(o.From, strings.TrimSpace(v))
+	}
+	switch {
+	case res.Action.Code >= 500 || res.Action.Kind == client.Reject:
+		o.Verdict, o.Reply = "rejected", res.Action.String()
+		return
+	case !res.Action.Delivers():
+		o.Verdict, o.Reply = "deferred", res.Action.String()
+		return
+	}
+	o.Verdict = "delivered"
+	fields := make([]client.Field, 0, len(header))
+	for _, f := range header {
+		fields = append(fields, client.Field(f))
+	}
+	for _, mod := range res.Modifications {
+		if mod.Kind == client.Quarantine {
+			o.Verdict, o.Reply = "held", mod.Value
+		}
+	}
+	for _, f := range client.Apply(fields, res.Modifications) {
+		if strings.EqualFold(f.Name, authres.FieldName) {
+			o.Results = append(o.Results, strings.TrimSpace(f.Value))
+		}
+	}
+}
+
+func (o *Outcome) write(out io.Writer, number int, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(o)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%2d. %s\n", number, o.Title)
+	fmt.Fprintf(&b, "    %s %s <%s>\n", o.Client, o.HELO, o.MailFrom)
+	for _, f := range o.From {
+		fmt.Fprintf(&b, "    From: %s\n", f)
+	}
+	fmt.Fprintf(&b, "    => %s", strings.ToUpper(o.Verdict))
+	if o.Reply != "" {
+		fmt.Fprintf(&b, ": %s", o.Reply)
+	}
+	b.WriteString("\n")
+	for _, r := range o.Results {
+		lines := strings.ReplaceAll(r, "\r\n", "\n       ")
+		fmt.Fprintf(&b, "       %s: %s\n", authres.FieldName, lines)
+	}
+	_, err := fmt.Fprintln(out, b.String())
+	return err
+}

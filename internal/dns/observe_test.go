@@ -1,0 +1,101 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// answers is a resolver that takes its time and then answers or fails.
+type answers struct {
+	delay time.Duration
+	err   error
+	asked int
+}
+
+func (a *answers) Lookup(ctx context.Context, name Name, typ Type) (Answer, error) {
+	a.asked++
+	select {
+	case <-time.After(a.delay):
+	case <-ctx.Done():
+		return Answer{}, &Error{Kind: KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
+	}
+	return Answer{Name: name, Type: typ}, a.err
+}
+
+func kindOf(t *testing.T, err error) ErrorKind {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error %v is no *Error", err)
+	}
+	return e.Kind
+}
+
+func TestMeterLimitsLookups(t *testing.T) {
+	next := &answers{}
+	m := NewMeter(next, 2)
+	for range 2 {
+		if _, err := m.Lookup(t.Context(), "example.com", TypeA); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := m.Lookup(t.Context(), "example.com", TypeA)
+	if kindOf(t, err) != KindBudget || next.asked != 2 || m.Exceeded() != 1 || m.Lookups() != 3 {
+		t.Errorf("third lookup: %v, asked %d, exceeded %d, lookups %d", err, next.asked, m.Exceeded(), m.Lookups())
+	}
+}
+
+func TestMeterTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &answers{delay: 3 * time.Second}
+		m := NewMeter(next, 10)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := m.Lookup(ctx, "a.example", TypeA); err != nil {
+			t.Fatal(err)
+		}
+		// Two seconds are left: the upstream's timeout is our budget's end.
+		if _, err := m.Lookup(ctx, "b.example", TypeA); kindOf(t, err) != KindBudget {
+			t.Errorf("lookup past the budget: %v", err)
+		}
+		if _, err := m.Lookup(ctx, "c.example", TypeA); kindOf(t, err) != KindBudget || next.asked != 2 {
+			t.Errorf("lookup after the budget: %v, asked %d", err, next.asked)
+		}
+		if m.Busy() != 5*time.Second || m.Exceeded() != 2 {
+			t.Errorf("busy %v, exceeded %d", m.Busy(), m.Exceeded())
+		}
+		gone, cancelGone := context.WithCancel(t.Context())
+		cancelGone()
+		if _, err := m.Lookup(gone, "d.example", TypeA); kindOf(t, err) != KindCanceled {
+			t.Errorf("lookup nobody waits for: %v", err)
+		}
+	})
+}
+
+func TestMeterPassesErrors(t *testing.T) {
+	want := &Error{Kind: KindServFail, Name: "example.com", Type: TypeTXT}
+	m := NewMeter(&answers{err: want}, 1)
+	if _, err := m.Lookup(t.Context(), "example.com", TypeTXT); !errors.Is(err, want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTrace(t *testing.T) {
+	next := &answers{}
+	tr := NewTrace(next)
+	if _, err := tr.Lookup(t.Context(), "a.example", TypeMX); err != nil {
+		t.Fatal(err)
+	}
+	next.err = &Error{Kind: KindRefused, Name: "b.example", Type: TypeA, Server: "192.0.2.53:53"}
+	if _, err := tr.Lookup(t.Context(), "b.example", TypeA); err == nil {
+		t.Fatal("the error was swallowed")
+	}
+	got := tr.Lookups()
+	if len(got) != 2 || got[0].Answer == nil || got[0].Type != TypeMX || got[1].Answer != nil ||
+		got[1].Error != "dns: b.example A: refused (server 192.0.2.53:53)" {
+		t.Errorf("trace: %+v", got)
+	}
+}

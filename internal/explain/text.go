@@ -1,0 +1,241 @@
+package explain
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dns"
+	"sekimori/internal/policy"
+	"sekimori/internal/spf"
+)
+
+// Text writes the report for people: the verdict first, then what led to it.
+func (r *Report) Text(out io.Writer) error {
+	p := &printer{}
+	r.verdict(p)
+	r.author(p)
+	r.spf(p)
+	r.dkim(p)
+	r.arc(p)
+	r.dmarc(p)
+	r.lookups(p)
+	p.section("Header field")
+	p.line(0, "%s:%s", authres.FieldName, strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
+	_, err := io.WriteString(out, p.String())
+	return err
+}
+
+// printer collects lines. Everything a stranger wrote goes through quoted, so
+// that no control octet reaches the terminal.
+type printer struct{ strings.Builder }
+
+func (p *printer) section(title string) {
+	if p.Len() > 0 {
+		p.WriteByte('\n')
+	}
+	fmt.Fprintf(p, "%s\n", title)
+}
+
+func (p *printer) line(depth int, format string, args ...any) {
+	p.WriteString(strings.Repeat("  ", depth+1))
+	fmt.Fprintf(p, format, args...)
+	p.WriteByte('\n')
+}
+
+// shown returns s as it is if it is plain printable ASCII, else quoted.
+func shown(s string) string {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return strconv.QuoteToASCII(s)
+		}
+	}
+	return s
+}
+
+func (r *Report) verdict(p *printer) {
+	v := r.Verdict
+	p.section("Verdict")
+	p.line(0, "%s, because %s (%s)", strings.ToUpper(string(v.Action)), reasonText(v.Reason), v.Reason)
+	if v.Action != v.Applied {
+		why := "quarantine is by header only"
+		if !v.Enforced {
+			why = "mode " + string(r.Mode) + " acts on nothing"
+		}
+		p.line(0, "applied as %s: %s", v.Applied, why)
+	}
+	if v.Reply.Code != 0 {
+		p.line(0, "reply: %s", v.Reply)
+	}
+	if v.Override != nil {
+		p.line(0, "override %s: %s", v.Override.Type, v.Override.Comment)
+	}
+	for _, e := range v.Evidence {
+		p.line(0, "evidence: %s", shown(e))
+	}
+	p.line(0, "id: %s", v.ID)
+}
+
+// reasonText says a reason in a sentence's words.
+func reasonText(r policy.Reason) string {
+	switch r {
+	case policy.ReasonAligned:
+		return "an identifier of the author's domain authenticated"
+	case policy.ReasonReject:
+		return "nothing of the author's domain authenticated and its policy is reject"
+	case policy.ReasonIndirect:
+		return "the policy is reject, but the message looks like indirect mail"
+	case policy.ReasonLocalReject:
+		return "the policy is reject, which is quarantined here"
+	case policy.ReasonQuarantine:
+		return "nothing of the author's domain authenticated and its policy is quarantine"
+	case policy.ReasonNone:
+		return "nothing of the author's domain authenticated, but its policy asks for nothing"
+	case policy.ReasonNoPolicy:
+		return "the author's domain has no DMARC policy and nothing authenticated"
+	case policy.ReasonPassNoPolicy:
+		return "the author's domain has no DMARC policy and something authenticated"
+	case policy.ReasonSPFFail:
+		return "the author's domain has no DMARC policy and SPF says fail"
+	case policy.ReasonTempError:
+		return "an answer that was needed did not come"
+	case policy.ReasonInvalidFrom:
+		return "the From header field names no single author"
+	}
+	return string(r)
+}
+
+func (r *Report) author(p *printer) {
+	e := r.Evaluation
+	p.section("Message")
+	p.line(0, "client %s, helo %s, mail from %s", e.Session.Client, shown(e.Session.HELO), shown("<"+strings.Trim(e.Envelope.MailFrom, "<>")+">"))
+	if e.FromError != nil {
+		p.line(0, "author: none: %s", shown(e.FromError.Error()))
+		return
+	}
+	p.line(0, "author domain %s", e.From.AuthorDomain)
+	for _, m := range e.From.Mailboxes {
+		p.line(1, "%s %s", shown(m.DisplayName), m)
+	}
+	p.line(0, "iprev %s %s", e.IPRev.Status, shown(string(e.IPRev.Name)))
+	t := e.Traits
+	p.line(0, "traits: list=%t forwarded=%t srs=%t arc=%t broken_author_signature=%t third_party_signature=%t",
+		t.List, t.Forwarded, t.SRS, t.ARC, t.BrokenAuthorSignature, t.ThirdPartySignature)
+}
+
+func (r *Report) spf(p *printer) {
+	for _, c := range []spf.Check{r.Evaluation.MailFrom, r.Evaluation.HELO} {
+		p.section("SPF of " + string(c.Identity))
+		p.line(0, "%s for %s", c.Result, shown(string(c.Domain)))
+		if c.NullSender {
+			p.line(0, "null sender: the HELO name is checked")
+		}
+		if c.Problem != "" {
+			p.line(0, "problem: %s", shown(c.Problem))
+		}
+		if c.Mechanism != "" {
+			p.line(0, "matched: %s", shown(c.Mechanism))
+		}
+		for _, s := range c.Trace {
+			p.line(s.Depth+1, "%s %s: %s %s", s.Domain, shown(s.Term), s.Outcome, shown(s.Detail))
+		}
+		if c.Explanation != "" {
+			p.line(0, "explanation: %s", shown(c.Explanation))
+		}
+		p.line(0, "%d of %d terms with lookups, %d of %d void lookups", c.Lookups, spf.MaxLookups, c.VoidLookups, spf.MaxVoidLookups)
+	}
+}
+
+func (r *Report) dkim(p *printer) {
+	p.section("DKIM")
+	if len(r.Evaluation.DKIM) == 0 {
+		p.line(0, "none: the message has no signature")
+	}
+	for i, s := range r.Evaluation.DKIM {
+		p.line(0, "signature %d: %s%s", i+1, s.Result, withReason(s))
+		p.line(1, "d=%s s=%s i=%s a=%s c=%s", shown(string(s.Domain)), shown(s.Selector), shown(s.Identity), shown(s.Algorithm), shown(s.Canonicalization))
+		p.line(1, "signed fields: %s", shown(strings.Join(s.SignedHeaders, ":")))
+		if s.KeyBits > 0 {
+			p.line(1, "key: %d-bit %s, testing=%t", s.KeyBits, s.KeyType, s.Testing)
+		}
+		if s.BodyLength != nil {
+			p.line(1, "l=%d, %d octets not covered", *s.BodyLength, s.Uncovered)
+		}
+	}
+}
+
+func withReason(s dkim.Signature) string {
+	if s.Reason == "" {
+		return ""
+	}
+	return ", " + string(s.Reason) + " " + shown(s.Detail)
+}
+
+func (r *Report) arc(p *printer) {
+	a := r.Evaluation.ARC
+	p.section("ARC")
+	p.line(0, "%s", a.Status)
+}
+
+func (r *Report) dmarc(p *printer) {
+	d := r.Evaluation.DMARC
+	p.section("DMARC")
+	p.line(0, "%s (%s)", d.Result, d.Reason)
+	for _, s := range d.Trace {
+		found := string(s.Found)
+		if s.Error != nil {
+			found += ": " + shown(s.Error.Error())
+		}
+		if s.PSD != "" {
+			found += ", psd=" + s.PSD
+		}
+		p.line(1, "%s %s (%s): %s", shown(string(s.Name)), s.Type, s.Purpose, found)
+	}
+	if d.PolicyDomain != "" {
+		p.line(0, "policy of %s: %s by tag %s, asks for %s after t=", d.PolicyDomain, d.PolicyPublished, d.Tag, d.Disposition)
+		p.line(0, "record: %s", shown(d.Record.Raw))
+	}
+	if d.OrganizationalDomain != "" {
+		p.line(0, "organizational domain %s", d.OrganizationalDomain)
+	}
+	for _, a := range d.Alignments {
+		p.line(0, "%s %s %s: aligned=%t (%s)", a.Mechanism, a.Domain, a.State, a.Aligned, a.Mode)
+	}
+}
+
+func (r *Report) lookups(p *printer) {
+	p.section("DNS lookups, in order of completion")
+	for _, l := range r.Lookups {
+		p.line(0, "%s %s: %s", shown(string(l.Name)), l.Type, answerText(l))
+	}
+}
+
+func answerText(l dns.Lookup) string {
+	if l.Answer == nil {
+		return shown(l.Error)
+	}
+	a := l.Answer
+	if len(a.Records) == 0 {
+		if a.Status == dns.NoError {
+			return "NODATA"
+		}
+		return a.Status.String()
+	}
+	parts := make([]string, 0, len(a.Records))
+	for _, rec := range a.Records {
+		switch a.Type {
+		case dns.TypeA, dns.TypeAAAA:
+			parts = append(parts, rec.Addr.String())
+		case dns.TypeTXT:
+			parts = append(parts, strconv.QuoteToASCII(rec.Text))
+		case dns.TypeMX:
+			parts = append(parts, fmt.Sprintf("%d %s", rec.Preference, shown(string(rec.Host))))
+		default:
+			parts = append(parts, shown(string(rec.Host)))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,49 @@
+// Package filter is a message's life on one page: the milter's events drive a
+// msgauth.Verification, package policy decides on its Evaluation, and the
+// verdict becomes header edits, a quarantine or a reply.
+package filter
+
+import (
+	"net/netip"
+	"time"
+
+	"sekimori/internal/milter"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// Options are what the operator set. Verifier and AuthServID are required.
+type Options struct {
+	Verifier *msgauth.Verifier
+	Policy   policy.Config
+	// TrustedNetwork reports whether a client's mail is not evaluated, one's
+	// own hosts for instance; nil trusts nobody.
+	TrustedNetwork func(client netip.Addr) bool
+	// TrustAuthenticated exempts clients that logged in.
+	TrustAuthenticated bool
+	AuthServID         string
+	ReceivedSPF        bool
+	// Observers are told of every message. They must not block.
+	Observers []Observer
+}
+
+// Observer learns what became of each message, after it was decided.
+type Observer interface {
+	// Evaluated: took is how long end of message took here.
+	Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration)
+	// NotEvaluated: skipped for trust, or refused for its size.
+	NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict)
+}
+
+// Filter makes the sessions of a milter.Server.
+type Filter struct{ o Options }
+
+// New returns a Filter.
+func New(o Options) *Filter { return &Filter{o} }
+
+// NewSession is for milter.Options.
+func (f *Filter) NewSession(c *milter.Conn) milter.Session { return &session{o: f.o, conn: c} }
+
+// ReplyAt is where the sessions give replies: only at end of message, so that
+// the MTA waits for nothing before.
+var ReplyAt = milter.ReplyAt{}

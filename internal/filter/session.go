@@ -1,0 +1,260 @@
+package filter
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/message"
+	"sekimori/internal/milter"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/spf"
+)
+
+// session is one MTA connection. Client, HELO and TLS facts live as long as
+// it; everything of a message is in current and dies with Abort.
+type session struct {
+	o       Options
+	conn    *milter.Conn
+	client  msgauth.Session
+	trusted bool // the client's network is
+	verify  *msgauth.Connection
+
+	current *transaction
+}
+
+// transaction is one message.
+type transaction struct {
+	session  msgauth.Session
+	envelope msgauth.Envelope
+	skip     policy.Reason // why it is not evaluated, "" if it is
+	check    *msgauth.Verification
+	header   message.Header
+	decided  bool
+}
+
+// Connect implements milter.Session.
+func (s *session) Connect(c milter.Connect) milter.Reply {
+	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname}
+	s.trusted = s.client.Client.IsValid() && s.o.TrustedNetwork != nil && s.o.TrustedNetwork(s.client.Client)
+	// A milter "accept" here would hide every later message of the connection
+	// from us, also one of a client that has not logged in: go on instead.
+	if !s.trusted {
+		s.verify = s.o.Verifier.Connect(context.Background(), s.client)
+	}
+	return milter.Continue
+}
+
+// Helo implements milter.Session.
+func (s *session) Helo(name string) milter.Reply {
+	s.client.HELO = name
+	if s.verify != nil {
+		s.verify.Helo(name)
+	}
+	return milter.Continue
+}
+
+// Mail implements milter.Session.
+func (s *session) Mail(from string, _ []string) milter.Reply {
+	t := &transaction{session: s.client, envelope: msgauth.Envelope{MailFrom: from, QueueID: s.conn.Macro("i")}}
+	s.current = t
+	t.session.TLSVersion = s.conn.Macro("{tls_version}")
+	t.session.Authenticated = s.conn.Macro("{auth_authen}")
+	switch {
+	case s.trusted:
+		t.skip = policy.ReasonTrusted
+	case t.session.Authenticated != "" && s.o.TrustAuthenticated:
+		t.skip = policy.ReasonAuthenticated
+	default:
+		t.check = s.verify.Begin(t.session, t.envelope)
+	}
+	return milter.Continue
+}
+
+// Rcpt implements milter.Session.
+func (s *session) Rcpt(to string, _ []string) milter.Reply {
+	if t := s.current; t != nil {
+		t.envelope.Recipients = append(t.envelope.Recipients, to)
+	}
+	return milter.Continue
+}
+
+// Data implements milter.Session.
+func (s *session) Data() milter.Reply { return milter.Continue }
+
+// Header implements milter.Session.
+func (s *session) Header(name, value string) milter.Reply {
+	if t := s.current; t != nil {
+		t.header = append(t.header, message.Field{Name: name, Value: value})
+	}
+	return milter.Continue
+}
+
+// EndOfHeader implements milter.Session.
+func (s *session) EndOfHeader() milter.Reply {
+	if t := s.current; t != nil && t.check != nil {
+		t.check.EndOfHeader(t.header)
+	}
+	return milter.Continue
+}
+
+// Body implements milter.Session.
+func (s *session) Body(chunk []byte) milter.Reply {
+	if t := s.current; t != nil && t.check != nil {
+		_, _ = t.check.Write(chunk) // hashing does not fail
+	}
+	return milter.Continue
+}
+
+// Oversize implements milter.OversizeReplier: a message of which only a part
+// can be seen is refused, because an author could hide in the rest.
+func (s *session) Oversize(what string) milter.Reply {
+	t := s.current
+	if t == nil {
+		return milter.Continue
+	}
+	t.decided = true
+	v := policy.Oversized(what, s.o.Policy)
+	for _, o := range s.o.Observers {
+		o.NotEvaluated(t.session, t.envelope, v)
+	}
+	if v.Applied != policy.Reject {
+		return milter.Accept // monitor mode: nothing more of it can be judged
+	}
+	return reply(v)
+}
+
+// EndOfMessage implements milter.Session: join, decide, act.
+func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
+	t := s.current
+	if t == nil {
+		return milter.Continue
+	}
+	begin := time.Now()
+	if id := s.conn.Macro("i"); id != "" {
+		t.envelope.QueueID = id
+	}
+	if t.check == nil {
+		return s.skip(t, m)
+	}
+	e := t.check.Finish(ctx, t.envelope)
+	if ctx.Err() != nil {
+		// The MTA is gone: nobody will see an answer, and nothing became of
+		// the message.
+		return milter.Tempfail
+	}
+	v := policy.Decide(e, s.o.Policy)
+	v = s.edit(t, e, v, m)
+	t.decided = true
+	took := time.Since(begin)
+	for _, o := range s.o.Observers {
+		o.Evaluated(e, v, took)
+	}
+	return reply(v)
+}
+
+// skip lets a trusted message pass. A user who logged in has no business
+// adding results in our name; a trusted network may hold a gateway of ours
+// that does, so its fields stay.
+func (s *session) skip(t *transaction, m *milter.Modifier) milter.Reply {
+	if t.skip == policy.ReasonAuthenticated {
+		if err := s.removeForged(t.header, m); err != nil {
+			return milter.Tempfail
+		}
+	}
+	t.decided = true
+	v := policy.Skipped(t.skip)
+	for _, o := range s.o.Observers {
+		o.NotEvaluated(t.session, t.envelope, v)
+	}
+	return milter.Continue
+}
+
+// edit writes the verdict into the message. It returns the verdict as it could
+// be applied: without the hold queue a quarantine is by header.
+func (s *session) edit(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) policy.Verdict {
+	if v.Applied == policy.Reject || v.Applied == policy.TempFail {
+		return v
+	}
+	if v.Applied == policy.Quarantine {
+		if err := m.Quarantine(string(v.Reason) + " " + v.ID); err != nil {
+			v.Applied = policy.Tag
+			v.Evidence = append(v.Evidence, "the MTA offers no quarantine")
+		}
+	}
+	if err := s.label(t, e, v, m); err != nil {
+		return policy.Unlabelled(v, err)
+	}
+	return v
+}
+
+// label removes what was forged in our name and puts our own field on top.
+func (s *session) label(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) error {
+	if err := s.removeForged(t.header, m); err != nil {
+		return err
+	}
+	if s.o.ReceivedSPF {
+		if err := m.InsertHeader(0, authres.ReceivedSPFName, receivedSPF(s.o.AuthServID, e)); err != nil {
+			return err
+		}
+	}
+	return m.InsertHeader(0, authres.FieldName, Label(s.o.AuthServID, e, v).Format())
+}
+
+// removeForged deletes every Authentication-Results field that claims our
+// authserv-id (RFC 8601 §5). Indices count the fields of one name from 1.
+func (s *session) removeForged(h message.Header, m *milter.Modifier) error {
+	for i, value := range h.Values(authres.FieldName) {
+		if authres.ClaimsID(value, s.o.AuthServID) {
+			if err := m.DeleteHeader(authres.FieldName, i+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reply is the milter's word for the verdict.
+func reply(v policy.Verdict) milter.Reply {
+	switch v.Applied {
+	case policy.Reject, policy.TempFail:
+		return milter.Custom(v.Reply.Code, v.Reply.Enhanced, v.Reply.Text)
+	default:
+		return milter.Continue
+	}
+}
+
+// receivedSPF is RFC 7208 §9.1's field for the identity checked.
+func receivedSPF(receiver string, e *msgauth.Evaluation) string {
+	c := e.MailFrom
+	r := authres.ReceivedSPF{
+		Result: string(c.Result), ClientIP: e.Session.Client, HELO: e.Session.HELO,
+		EnvelopeFrom: strings.Trim(e.Envelope.MailFrom, "<>"), Identity: string(c.Identity),
+		Mechanism: c.Mechanism, Receiver: receiver,
+	}
+	if c.NullSender {
+		r.Identity = string(spf.HELO)
+	}
+	if c.Result == spf.TempError || c.Result == spf.PermError {
+		r.Problem = c.Problem
+	}
+	return authres.FormatReceivedSPF(r)
+}
+
+// Abort implements milter.Session.
+func (s *session) Abort() {
+	if t := s.current; t != nil && t.check != nil {
+		t.check.Close()
+	}
+	s.current = nil
+}
+
+// Close implements milter.Session.
+func (s *session) Close(milter.End) {
+	s.Abort()
+	if s.verify != nil {
+		s.verify.Close()
+	}
+}

@@ -1,0 +1,157 @@
+package msgauth
+
+import (
+	"context"
+	"time"
+
+	"sekimori/internal/arc"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/iprev"
+	"sekimori/internal/spf"
+)
+
+// outOfTime is the word for a stage that did not end within the budget.
+const outOfTime = "not finished within the message's time"
+
+func waitCheck(ctx context.Context, e *Evaluation, t *task[spf.Check], id spf.Identity) spf.Check {
+	check, ok := t.wait(ctx, e)
+	if !ok {
+		return spf.Check{Identity: id, Result: spf.TempError, Problem: outOfTime}
+	}
+	return check
+}
+
+func waitIPRev(ctx context.Context, e *Evaluation, t *task[iprev.Result]) iprev.Result {
+	result, ok := t.wait(ctx, e)
+	if !ok {
+		return iprev.Result{Status: iprev.TempError}
+	}
+	return result
+}
+
+func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Signature {
+	begin := time.Now()
+	defer func() { m.dkimElapsed = time.Since(begin) }()
+	signatures, ok := guard(DKIM, e, func() []dkim.Signature { return m.dkim.Finish(ctx) })
+	if ok {
+		return signatures
+	}
+	// Whatever the signatures would have said is not known: one result stands
+	// for all, so that the message is not taken for an unsigned one.
+	return []dkim.Signature{{Result: dkim.TempError, Reason: dkim.ReasonInternal}}
+}
+
+// finishARC: trouble of our own counts as a failed chain, which counts as none
+// (RFC 8617 §5.2.1).
+func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result {
+	begin := time.Now()
+	defer func() { m.arcElapsed = time.Since(begin) }()
+	chain, ok := guard(ARC, e, func() arc.Result { return m.arc.Finish(ctx) })
+	if !ok {
+		return arc.Result{Status: arc.Fail}
+	}
+	return chain
+}
+
+// evaluateDMARC joins the policy with the identifiers. A stage of ours that
+// failed counts as a temporary error of the identifier it would have given.
+func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.Evaluation {
+	if m.fromErr != nil {
+		// RFC 9989 §4.2: outside its scope; local policy decides, see package
+		// policy.
+		return dmarc.Evaluation{Result: dmarc.ResultPermError}
+	}
+	unknown := dmarc.Evaluation{Result: dmarc.ResultTempError, AuthorDomain: m.from.AuthorDomain}
+	discovery, ok := m.discovery.wait(ctx, e)
+	if !ok || discovery == nil {
+		return unknown
+	}
+	result, ok := guard(DMARC, e, func() dmarc.Evaluation {
+		return discovery.Evaluate(ctx, m.meters[DMARC], identifiers(e))
+	})
+	if !ok {
+		return unknown
+	}
+	return result
+}
+
+// identifiers lists what authenticated, and what might have but for a
+// temporary error (RFC 9989 §4.4, §5.3.6).
+func identifiers(e *Evaluation) []dmarc.Identifier {
+	var ids []dmarc.Identifier
+	if e.MailFrom.Domain != "" {
+		switch e.MailFrom.Result {
+		case spf.Pass:
+			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.SPF, Domain: e.MailFrom.Domain, State: dmarc.StatePass})
+		case spf.TempError:
+			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.SPF, Domain: e.MailFrom.Domain, State: dmarc.StateTempError})
+		}
+	}
+	for _, s := range e.DKIM {
+		domain := s.Domain
+		switch {
+		case s.Result == dkim.Pass && domain != "":
+			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: domain, State: dmarc.StatePass, Label: s.Selector})
+		case s.Result == dkim.TempError:
+			if domain == "" { // a stage of ours failed: it could have been the author's
+				domain = e.From.AuthorDomain
+			}
+			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: domain, State: dmarc.StateTempError, Label: s.Selector})
+		}
+	}
+	return ids
+}
+
+// finishTraits adds the signs that need the results.
+func (m *Verification) finishTraits(e *Evaluation) {
+	if e.From.AuthorDomain == "" {
+		return
+	}
+	for _, s := range e.DKIM {
+		ofAuthor := s.Domain.Under(e.AuthorScope())
+		switch {
+		case s.Result == dkim.Pass && s.Domain != "" && !ofAuthor:
+			e.Traits.ThirdPartySignature = true
+		case ofAuthor && (s.Reason == dkim.ReasonBodyHash || s.Reason == dkim.ReasonSignature):
+			e.Traits.BrokenAuthorSignature = true
+		}
+	}
+}
+
+// account sums up what every stage cost. What the connection asked is counted
+// with its first message.
+func (m *Verification) account(e *Evaluation) {
+	used := map[Mechanism][]*dns.Meter{}
+	for _, mech := range []Mechanism{SPF, DKIM, DMARC, ARC} {
+		used[mech] = []*dns.Meter{m.meters[mech]}
+	}
+	if !m.c.accounted {
+		m.c.accounted = true
+		used[IPRev] = []*dns.Meter{m.c.iprevMeter}
+		used[SPF] = append(used[SPF], m.c.heloMeter)
+	}
+	elapsed := map[Mechanism]time.Duration{
+		SPF: m.mailFrom.elapsedTime(), DKIM: m.dkimElapsed, ARC: m.arcElapsed,
+		DMARC: m.discovery.elapsedTime(), IPRev: m.c.iprev.elapsedTime(),
+	}
+	for mech, meters := range used {
+		c := Cost{Elapsed: elapsed[mech]}
+		for _, meter := range meters {
+			c.Lookups += meter.Lookups()
+			c.Exceeded += meter.Exceeded()
+			c.DNS += meter.Busy()
+		}
+		e.Cost[mech] = c
+	}
+}
+
+// Close ends whatever still runs for this message.
+func (m *Verification) Close() {
+	m.cancel()
+	if m.headerSeen {
+		m.endLookups()
+		m.dkim.Close()
+	}
+}

@@ -1,0 +1,105 @@
+// Package msgauth runs the evaluators over one message's life and gathers what
+// they found in an [Evaluation].
+//
+// A [Verifier] is made once. For each SMTP connection it gives a [Connection],
+// which starts iprev and the HELO identity's SPF check in the background; for
+// each message the connection begins a [Verification]: SPF of MAIL FROM starts
+// at MAIL, every DKIM and ARC key and the DMARC policy discovery at the end of
+// the header, the body is hashed as it streams by. Only Finish waits.
+//
+// Nothing here decides what becomes of a message; that is package policy.
+package msgauth
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+)
+
+// Mechanism names a stage for budgets, timings and panics; the words are those
+// of the metrics.
+type Mechanism string
+
+// The stages a message goes through.
+const (
+	SPF   Mechanism = "spf"
+	DKIM  Mechanism = "dkim"
+	DMARC Mechanism = "dmarc"
+	ARC   Mechanism = "arc"
+	IPRev Mechanism = "iprev"
+)
+
+// Mechanisms lists every stage.
+var Mechanisms = []Mechanism{SPF, DKIM, DMARC, ARC, IPRev}
+
+// maxLookups bounds what one message may ask in each stage, whatever the
+// evaluators' own limits add up to.
+var maxLookups = map[Mechanism]int{
+	SPF:   150, // 10 terms of up to 10 names each (RFC 7208 §4.6.4), both identities apart
+	DKIM:  64,
+	DMARC: 96, // a walk is at most 8 queries (RFC 9989 §4.10), for author and 10 identifiers
+	ARC:   102,
+	IPRev: 24,
+}
+
+// Options are what an operator can set. The zero value is usable.
+type Options struct {
+	// Budget bounds the time a background stage may wait for DNS, and again
+	// the wait at end of message. Default 10 s.
+	Budget time.Duration
+	DKIM   dkim.Options
+	DMARC  dmarc.Options
+	// Receiver is this host's name, SPF's %{r}.
+	Receiver dns.Name
+	// Now is the wall clock, used only for x=, t= and %{t}. Default time.Now.
+	Now func() time.Time
+}
+
+// Verifier evaluates messages. Safe for concurrent use.
+type Verifier struct {
+	resolver dns.Resolver
+	o        Options
+}
+
+// NewVerifier returns a Verifier that asks r.
+func NewVerifier(r dns.Resolver, o Options) *Verifier {
+	if o.Budget <= 0 {
+		o.Budget = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Verifier{resolver: r, o: o}
+}
+
+// Session is what is known of the SMTP client (one connection).
+type Session struct {
+	Client     netip.Addr `json:"client_ip,omitzero"` // invalid if the MTA did not know
+	ClientName string     `json:"client_name,omitempty"`
+	HELO       string     `json:"helo,omitempty"`
+	TLSVersion string     `json:"tls_version,omitempty"`
+	// Authenticated is the SASL login name, "" if the client did not log in.
+	Authenticated string `json:"authenticated,omitempty"`
+}
+
+// Envelope is what is known of the transaction (one message).
+type Envelope struct {
+	QueueID    string   `json:"queue_id,omitempty"`
+	MailFrom   string   `json:"mail_from"` // as typed by the client
+	Recipients []string `json:"recipients,omitempty"`
+	Size       int64    `json:"size"` // octets of header and body as seen here
+}
+
+// meters counts what each stage of one message asks.
+type meters map[Mechanism]*dns.Meter
+
+func (v *Verifier) meter(m Mechanism) *dns.Meter { return dns.NewMeter(v.resolver, maxLookups[m]) }
+
+// budget returns a context for a stage that begins now.
+func (v *Verifier) budget(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, v.o.Budget)
+}

@@ -1,0 +1,191 @@
+package policy
+
+import (
+	"fmt"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/iprev"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/smtp"
+	"sekimori/internal/spf"
+)
+
+// Skipped is the verdict on a message that is not evaluated.
+func Skipped(reason Reason) Verdict {
+	return Verdict{Action: Skip, Applied: Skip, Enforced: true, Reason: reason, Disposition: dmarc.PolicyNone}
+}
+
+// Oversized is the verdict on a message over one of the limits, of which only
+// a part was seen.
+func Oversized(what string, c Config) Verdict {
+	c = c.withDefaults()
+	v := Verdict{Action: Reject, Enforced: c.Mode == Enforce, Reason: ReasonOversize, Evidence: []string{"too large: " + what}, Disposition: dmarc.PolicyNone}
+	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header or envelope exceeds the limits of this system")
+	v.Applied = applied(v, c)
+	return v
+}
+
+// Unlabelled is the verdict on a message whose header cannot be edited: a
+// field forged in our name would survive, so it has to come again later, when
+// the operator has let the milter edit headers.
+func Unlabelled(v Verdict, err error) Verdict {
+	v.Evidence = append(v.Evidence, err.Error())
+	if v.Enforced {
+		v.Action, v.Applied, v.Reason = TempFail, TempFail, ReasonUnlabelled
+		v.Reply = smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Email cannot be labelled here now ("+v.ID+")")
+	}
+	return v
+}
+
+// Decide returns what becomes of the message.
+func Decide(e *msgauth.Evaluation, c Config) Verdict {
+	c = c.withDefaults()
+	v := Verdict{Disposition: dmarc.PolicyNone, Enforced: c.Mode == Enforce, ID: explanationID(e)}
+	switch {
+	case e.FromError != nil || e.From.AuthorDomain == "":
+		v.invalidFrom(e, c)
+	case e.DMARC.Result == dmarc.ResultPass:
+		v.Action, v.Reason = Accept, ReasonAligned
+	case e.DMARC.Result == dmarc.ResultTempError, len(e.Panics) > 0:
+		v.tempError(e, c)
+	case e.DMARC.Result == dmarc.ResultFail:
+		v.fail(e, c)
+	default:
+		v.noPolicy(e, c)
+	}
+	v.Applied = applied(v, c)
+	return v
+}
+
+// applied is the action left when mode and quarantine style have had their say.
+func applied(v Verdict, c Config) Action {
+	switch v.Action {
+	case Reject, TempFail, Quarantine:
+		if !v.Enforced || (v.Action == Quarantine && c.Quarantine == QuarantineTag) {
+			return Tag
+		}
+	}
+	return v.Action
+}
+
+// invalidFrom: RFC 9989 §4.2 leaves such messages out of its scope and §11.5
+// warns of them, so that local policy must decide.
+func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
+	v.Action, v.Reason = c.InvalidFrom, ReasonInvalidFrom
+	if e.FromError != nil {
+		v.Evidence = append(v.Evidence, e.FromError.Error())
+	}
+	v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused, "From header field names no single author ("+v.ID+")")
+}
+
+// tempError: a missing answer could have made a pass, so nothing harsher than
+// asking to come again is possible.
+func (v *Verdict) tempError(e *msgauth.Evaluation, c Config) {
+	v.Action, v.Reason = c.TempError, ReasonTempError
+	code := smtp.EnhancedKeyTempError
+	if e.MailFrom.Result == spf.TempError {
+		code = smtp.EnhancedSPFTempError
+	}
+	for _, p := range e.Panics {
+		v.Evidence = append(v.Evidence, fmt.Sprintf("internal error in %s", p.Component))
+	}
+	v.Reply = smtp.New(smtp.CodeLocalError, code, fmt.Sprintf("Email from %s cannot be authenticated now, DNS is not answering (%s)", e.From.AuthorDomain, v.ID))
+}
+
+// fail: a policy is published and no identifier aligned.
+func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
+	if e.DMARC.Testing && e.DMARC.PolicyPublished != e.DMARC.Disposition {
+		v.Override = &Override{Type: OverrideTestMode, Comment: "t=y"} // RFC 9989 §4.7
+	}
+	switch e.DMARC.Disposition {
+	case dmarc.PolicyReject:
+		v.failReject(e, c)
+	case dmarc.PolicyQuarantine:
+		v.Action, v.Reason, v.Disposition = Quarantine, ReasonQuarantine, dmarc.PolicyQuarantine
+	default:
+		// RFC 9989 §5.4: p=none must not change the handling.
+		v.Action, v.Reason = Tag, ReasonNone
+	}
+}
+
+// failReject: RFC 9989 §7.4 forbids to reject solely because of p=reject.
+func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
+	against, indirect := evidence(e)
+	v.Evidence = append(append(v.Evidence, against...), indirect...)
+	switch {
+	case c.Reject == RejectQuarantine:
+		v.Action, v.Reason, v.Disposition = Quarantine, ReasonLocalReject, dmarc.PolicyQuarantine
+		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "p=reject is quarantined here"}
+	case c.Reject == RejectCorroborated && len(indirect) > 0 && len(against) == 0:
+		v.Action, v.Reason, v.Disposition = Quarantine, ReasonIndirect, dmarc.PolicyQuarantine
+		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "looks like indirect mail: " + indirect[0]}
+		if e.Traits.List {
+			v.Override.Type = OverrideMailingList
+		}
+	default:
+		v.Action, v.Reason, v.Disposition = Reject, ReasonReject, dmarc.PolicyReject
+		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused,
+			fmt.Sprintf("Email rejected per DMARC policy for %s (%s)", e.From.AuthorDomain, v.ID))
+	}
+}
+
+// evidence lists what speaks for direct spoofing and what for indirect mail.
+func evidence(e *msgauth.Evaluation) (against, indirect []string) {
+	if e.MailFrom.Result == spf.Fail && e.MailFrom.Domain.Under(e.AuthorScope()) {
+		against = append(against, "SPF fail of the author's own domain")
+	}
+	if e.IPRev.Status == iprev.Fail {
+		against = append(against, "reverse name of the client does not point back")
+	}
+	for _, t := range []struct {
+		is   bool
+		word string
+	}{
+		{e.Traits.List, "mailing list fields"},
+		{e.Traits.ARC, "ARC fields"},
+		{e.Traits.BrokenAuthorSignature, "broken signature of the author's domain"},
+		{e.Traits.SRS, "rewritten return path"},
+		{e.Traits.Forwarded, "forwarding fields"},
+	} {
+		if t.is {
+			indirect = append(indirect, t.word)
+		}
+	}
+	return against, indirect
+}
+
+// noPolicy: no DMARC record applies, so that SPF and local policy speak.
+func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
+	passes, unsure := e.MailFrom.Result == spf.Pass, e.MailFrom.Result == spf.TempError
+	for _, s := range e.DKIM {
+		passes = passes || s.Result == dkim.Pass
+		unsure = unsure || s.Result == dkim.TempError
+	}
+	spfFail := e.MailFrom.Result == spf.Fail
+	switch {
+	case spfFail && (passes || unsure || rank(c.SPFFail) >= rank(c.NoPolicy)):
+		v.Action, v.Reason = c.SPFFail, ReasonSPFFail
+		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedSPFFail, fmt.Sprintf("SPF of %s does not permit %s (%s)", e.MailFrom.Domain, e.Session.Client, v.ID))
+	case passes:
+		v.Action, v.Reason = Accept, ReasonPassNoPolicy
+	case unsure:
+		v.tempError(e, c)
+	default:
+		v.Action, v.Reason = c.NoPolicy, ReasonNoPolicy
+		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedMultiple, fmt.Sprintf("Email from %s has no DMARC policy and does not authenticate (%s)", e.From.AuthorDomain, v.ID))
+	}
+}
+
+// rank orders actions from mild to harsh.
+func rank(a Action) int {
+	switch a {
+	case Reject:
+		return 3
+	case Quarantine:
+		return 2
+	case Tag:
+		return 1
+	}
+	return 0
+}

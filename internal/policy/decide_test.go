@@ -1,0 +1,214 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/spf"
+)
+
+// published returns a failing message whose author asks for p.
+func failing(p dmarc.Policy) msgauth.Evaluation {
+	return msgauth.Evaluation{
+		From:     mailaddr.From{AuthorDomain: "bank.example"},
+		MailFrom: spf.Check{Result: spf.None, Domain: "evil.example"},
+		IPRev:    iprev.Result{Status: iprev.Pass},
+		DMARC: dmarc.Evaluation{
+			Result: dmarc.ResultFail, AuthorDomain: "bank.example", OrganizationalDomain: "bank.example",
+			PolicyDomain: "bank.example", PolicyPublished: p, Disposition: p,
+		},
+	}
+}
+
+// unpublished returns a message of a domain without a DMARC record.
+func unpublished(s spf.Result, signatures ...dkim.Result) msgauth.Evaluation {
+	e := failing("")
+	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone, AuthorDomain: "bank.example"}
+	e.MailFrom.Result = s
+	for _, r := range signatures {
+		e.DKIM = append(e.DKIM, dkim.Signature{Result: r, Domain: "third.example"})
+	}
+	return e
+}
+
+func with(e msgauth.Evaluation, change func(e *msgauth.Evaluation)) msgauth.Evaluation {
+	change(&e)
+	return e
+}
+
+func TestDecide(t *testing.T) {
+	list := func(e *msgauth.Evaluation) { e.Traits.List = true }
+	ownSPFFail := func(e *msgauth.Evaluation) {
+		e.MailFrom = spf.Check{Result: spf.Fail, Domain: "mail.bank.example"}
+	}
+	for _, tt := range []struct {
+		name   string
+		e      msgauth.Evaluation
+		c      Config
+		action Action
+		reason Reason
+		disp   dmarc.Policy
+		over   OverrideType
+		reply  string // prefix
+	}{
+		{name: "aligned", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPass }),
+			action: Accept, reason: ReasonAligned, disp: dmarc.PolicyNone},
+
+		{name: "p=reject, nothing speaks for indirect mail", e: failing(dmarc.PolicyReject),
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 Email rejected per DMARC policy for bank.example ("},
+		{name: "p=reject through a list", e: with(failing(dmarc.PolicyReject), list),
+			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideMailingList},
+		{name: "p=reject with a broken signature of the author", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.BrokenAuthorSignature = true }),
+			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
+		{name: "p=reject with ARC", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.ARC = true }),
+			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
+		{name: "p=reject with SRS", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.SRS = true }),
+			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
+		{name: "p=reject, resent", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Forwarded = true }),
+			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
+		{name: "list fields, but the author's own SPF says fail", e: with(with(failing(dmarc.PolicyReject), list), ownSPFFail),
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "list fields, but SPF of another domain says fail", e: with(with(failing(dmarc.PolicyReject), list), func(e *msgauth.Evaluation) { e.MailFrom = spf.Check{Result: spf.Fail, Domain: "notbank.example"} }),
+			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideMailingList},
+		{name: "list fields, but iprev fails", e: with(with(failing(dmarc.PolicyReject), list), func(e *msgauth.Evaluation) { e.IPRev.Status = iprev.Fail }),
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "list fields, and no reverse name at all is no evidence", e: with(with(failing(dmarc.PolicyReject), list), func(e *msgauth.Evaluation) { e.IPRev.Status = iprev.PermError }),
+			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideMailingList},
+		{name: "a third party's signature is no sign of indirect mail", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.ThirdPartySignature = true }),
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "reject: always", e: with(failing(dmarc.PolicyReject), list), c: Config{Reject: RejectAlways},
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "reject: quarantine", e: failing(dmarc.PolicyReject), c: Config{Reject: RejectQuarantine},
+			action: Quarantine, reason: ReasonLocalReject, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
+		{name: "p=reject; t=y", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Testing, e.DMARC.Disposition = true, dmarc.PolicyQuarantine }),
+			action: Quarantine, reason: ReasonQuarantine, disp: dmarc.PolicyQuarantine, over: OverrideTestMode},
+
+		{name: "p=quarantine", e: failing(dmarc.PolicyQuarantine),
+			action: Quarantine, reason: ReasonQuarantine, disp: dmarc.PolicyQuarantine},
+		{name: "p=quarantine; t=y", e: with(failing(dmarc.PolicyQuarantine), func(e *msgauth.Evaluation) { e.DMARC.Testing, e.DMARC.Disposition = true, dmarc.PolicyNone }),
+			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone, over: OverrideTestMode},
+		{name: "p=none", e: failing(dmarc.PolicyNone),
+			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone},
+		{name: "p=none; t=y changes nothing, so there is no override", e: with(failing(dmarc.PolicyNone), func(e *msgauth.Evaluation) { e.DMARC.Testing = true }),
+			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone},
+
+		{name: "DMARC temperror", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultTempError }),
+			action: Accept, reason: ReasonTempError, disp: dmarc.PolicyNone},
+		{name: "DMARC temperror, tempfail", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultTempError }), c: Config{TempError: TempFail},
+			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
+		{name: "SPF temperror, tempfail", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) {
+			e.DMARC.Result, e.MailFrom.Result = dmarc.ResultTempError, spf.TempError
+		}), c: Config{TempError: TempFail},
+			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.24 "},
+		{name: "a panic in a stage is never a fail", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Panics = []msgauth.Panic{{Component: msgauth.ARC}} }), c: Config{Reject: RejectAlways},
+			action: Accept, reason: ReasonTempError, disp: dmarc.PolicyNone},
+		{name: "a panic in one stage does not undo a pass", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) {
+			e.DMARC.Result, e.Panics = dmarc.ResultPass, []msgauth.Panic{{Component: msgauth.ARC}}
+		}), action: Accept, reason: ReasonAligned, disp: dmarc.PolicyNone},
+
+		{name: "no record, SPF passes", e: unpublished(spf.Pass), action: Accept, reason: ReasonPassNoPolicy, disp: dmarc.PolicyNone},
+		{name: "no record, any DKIM passes", e: unpublished(spf.None, dkim.Fail, dkim.Pass), action: Accept, reason: ReasonPassNoPolicy, disp: dmarc.PolicyNone},
+		{name: "no record, nothing passes", e: unpublished(spf.Neutral), action: Tag, reason: ReasonNoPolicy, disp: dmarc.PolicyNone},
+		{name: "no record, nothing passes, reject", e: unpublished(spf.SoftFail), c: Config{NoPolicy: Reject},
+			action: Reject, reason: ReasonNoPolicy, disp: dmarc.PolicyNone, reply: "550 5.7.26 "},
+		{name: "no record, SPF temperror is not nothing", e: unpublished(spf.TempError), c: Config{NoPolicy: Reject},
+			action: Accept, reason: ReasonTempError, disp: dmarc.PolicyNone},
+		{name: "no record, DKIM temperror, tempfail", e: unpublished(spf.None, dkim.TempError), c: Config{NoPolicy: Reject, TempError: TempFail},
+			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
+		{name: "no record, SPF fail", e: unpublished(spf.Fail), action: Tag, reason: ReasonSPFFail, disp: dmarc.PolicyNone},
+		{name: "no record, SPF fail, reject", e: unpublished(spf.Fail), c: Config{SPFFail: Reject},
+			action: Reject, reason: ReasonSPFFail, disp: dmarc.PolicyNone, reply: "550 5.7.23 "},
+		{name: "no record, SPF fail, but the other rule is harsher", e: unpublished(spf.Fail), c: Config{SPFFail: Tag, NoPolicy: Quarantine},
+			action: Quarantine, reason: ReasonNoPolicy, disp: dmarc.PolicyNone},
+		{name: "SPF fail does not count under a DMARC policy", e: with(failing(dmarc.PolicyNone), ownSPFFail), c: Config{SPFFail: Reject},
+			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone},
+
+		{name: "no author", e: msgauth.Evaluation{FromError: &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}},
+			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 "},
+		{name: "no author, tag", e: msgauth.Evaluation{FromError: &mailaddr.FromError{Kind: mailaddr.KindMissing}}, c: Config{InvalidFrom: Tag},
+			action: Tag, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone},
+		{name: "several authors stay without one, whatever passed", e: with(failing(dmarc.PolicyNone), func(e *msgauth.Evaluation) {
+			e.DMARC.Result, e.FromError = dmarc.ResultPass, &mailaddr.FromError{Kind: mailaddr.KindMultipleDomains}
+		}), action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 "},
+	} {
+		v := Decide(&tt.e, tt.c)
+		var over OverrideType
+		if v.Override != nil {
+			over = v.Override.Type
+		}
+		if v.Action != tt.action || v.Reason != tt.reason || v.Disposition != tt.disp || over != tt.over {
+			t.Errorf("%s: %s %s disposition %s override %q; want %s %s %s %q", tt.name,
+				v.Action, v.Reason, v.Disposition, over, tt.action, tt.reason, tt.disp, tt.over)
+		}
+		if tt.reply != "" && !strings.HasPrefix(v.Reply.String(), tt.reply) {
+			t.Errorf("%s: reply %q, want %q...", tt.name, v.Reply, tt.reply)
+		}
+		if v.Action == Reject || v.Action == TempFail {
+			if err := v.Reply.Validate(); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			if !strings.Contains(v.Reply.Text, v.ID) {
+				t.Errorf("%s: the reply does not quote %s", tt.name, v.ID)
+			}
+		}
+	}
+}
+
+// TestApplied: the verdict is the same in every mode, what is done is not.
+func TestApplied(t *testing.T) {
+	for _, tt := range []struct {
+		c       Config
+		p       dmarc.Policy
+		action  Action
+		applied Action
+	}{
+		{Config{}, dmarc.PolicyReject, Reject, Reject},
+		{Config{Mode: Monitor}, dmarc.PolicyReject, Reject, Tag},
+		{Config{}, dmarc.PolicyQuarantine, Quarantine, Quarantine},
+		{Config{Quarantine: QuarantineTag}, dmarc.PolicyQuarantine, Quarantine, Tag},
+		{Config{Mode: Monitor}, dmarc.PolicyQuarantine, Quarantine, Tag},
+		{Config{Mode: Monitor}, dmarc.PolicyNone, Tag, Tag},
+	} {
+		e := failing(tt.p)
+		if v := Decide(&e, tt.c); v.Action != tt.action || v.Applied != tt.applied || v.Enforced != (tt.c.Mode != Monitor) {
+			t.Errorf("%+v p=%s: %s applied as %s, enforced %t", tt.c, tt.p, v.Action, v.Applied, v.Enforced)
+		}
+	}
+}
+
+func TestOversized(t *testing.T) {
+	v := Oversized("header_bytes", Config{})
+	if v.Applied != Reject || v.Reply.Code != 552 || v.Reply.Validate() != nil {
+		t.Errorf("enforce: %+v", v)
+	}
+	if v := Oversized("header_bytes", Config{Mode: Monitor}); v.Applied != Tag || v.Action != Reject {
+		t.Errorf("monitor: %+v", v)
+	}
+}
+
+func TestUnlabelled(t *testing.T) {
+	e := failing(dmarc.PolicyNone)
+	cause := errors.New("no such action")
+	if v := Unlabelled(Decide(&e, Config{}), cause); v.Applied != TempFail || v.Reply.Validate() != nil {
+		t.Errorf("enforce: %+v", v)
+	}
+	if v := Unlabelled(Decide(&e, Config{Mode: Monitor}), cause); v.Applied != Tag {
+		t.Errorf("monitor mode acted: %+v", v)
+	}
+}
+
+// TestExplanationID: the same message has the same id, another has another.
+func TestExplanationID(t *testing.T) {
+	a, b := failing(dmarc.PolicyReject), failing(dmarc.PolicyReject)
+	b.Envelope.QueueID = "4ABC"
+	first, again, other := Decide(&a, Config{}).ID, Decide(&a, Config{Mode: Monitor}).ID, Decide(&b, Config{}).ID
+	if first != again || first == other || len(first) != 8 {
+		t.Errorf("ids %q %q %q", first, again, other)
+	}
+}

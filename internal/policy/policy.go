@@ -1,0 +1,163 @@
+// Package policy turns an Evaluation into a Verdict. It is the only place that
+// says reject, quarantine, tempfail or override; it does no I/O and reads no
+// clock, so the daemon, explain and the tests decide alike.
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/smtp"
+)
+
+// Action is what becomes of a message.
+type Action string
+
+// The actions, mildest first. Skip is a message that was not evaluated.
+const (
+	Skip       Action = "skip"
+	Accept     Action = "accept"
+	Tag        Action = "tag"
+	Quarantine Action = "quarantine"
+	TempFail   Action = "tempfail"
+	Reject     Action = "reject"
+)
+
+// Actions lists every action.
+var Actions = []Action{Accept, Tag, Quarantine, Reject, TempFail, Skip}
+
+// Mode says whether verdicts are acted on.
+type Mode string
+
+// The modes.
+const (
+	Enforce Mode = "enforce"
+	Monitor Mode = "monitor"
+)
+
+// RejectRule says what p=reject and a fail lead to.
+type RejectRule string
+
+// The reject rules; see RFC 9989 §7.4 on why always is not the default.
+const (
+	RejectAlways       RejectRule = "always"
+	RejectCorroborated RejectRule = "corroborated"
+	RejectQuarantine   RejectRule = "quarantine"
+)
+
+// QuarantineRule says how a message is quarantined.
+type QuarantineRule string
+
+// The quarantine rules.
+const (
+	QuarantineHold QuarantineRule = "hold" // the MTA's hold queue
+	QuarantineTag  QuarantineRule = "tag"  // delivered, the header says so
+)
+
+// Config is the operator's policy. The zero value decides as the documented
+// defaults do.
+type Config struct {
+	Mode        Mode
+	Reject      RejectRule
+	Quarantine  QuarantineRule
+	NoPolicy    Action // Tag, Quarantine or Reject
+	SPFFail     Action // Tag, Quarantine or Reject
+	TempError   Action // Accept or TempFail
+	InvalidFrom Action // Reject, Quarantine or Tag
+}
+
+func (c Config) withDefaults() Config {
+	set(&c.Mode, Enforce)
+	set(&c.Reject, RejectCorroborated)
+	set(&c.Quarantine, QuarantineHold)
+	set(&c.NoPolicy, Tag)
+	set(&c.SPFFail, Tag)
+	set(&c.TempError, Accept)
+	set(&c.InvalidFrom, Reject)
+	return c
+}
+
+func set[T ~string](p *T, value T) {
+	if *p == "" {
+		*p = value
+	}
+}
+
+// Reason is the one rule that decided.
+type Reason string
+
+// The reasons.
+const (
+	ReasonTrusted       Reason = "trusted_network"   // not evaluated
+	ReasonAuthenticated Reason = "authenticated"     // not evaluated
+	ReasonAligned       Reason = "dmarc_pass"        // an aligned identifier authenticated
+	ReasonReject        Reason = "dmarc_reject"      // p=reject, applied
+	ReasonIndirect      Reason = "dmarc_indirect"    // p=reject, but it looks like indirect mail
+	ReasonLocalReject   Reason = "dmarc_softened"    // p=reject, configured to quarantine
+	ReasonQuarantine    Reason = "dmarc_quarantine"  // p=quarantine, applied
+	ReasonNone          Reason = "dmarc_policy_none" // p=none and a fail
+	ReasonNoPolicy      Reason = "no_policy"         // no DMARC record and nothing passes
+	ReasonPassNoPolicy  Reason = "no_policy_pass"    // no DMARC record, something passes
+	ReasonSPFFail       Reason = "spf_fail"          // no DMARC record and SPF says fail
+	ReasonTempError     Reason = "temperror"         // a needed answer is missing
+	ReasonInvalidFrom   Reason = "invalid_from"      // no author can be named
+	ReasonOversize      Reason = "oversize"          // over a limit of ours
+	ReasonUnlabelled    Reason = "unlabelled"        // the MTA refused our edits
+)
+
+// OverrideType is RFC 9990's word for why the applied disposition is not the
+// published one.
+type OverrideType string
+
+// The override types (RFC 9990 §3.1.1.6).
+const (
+	OverrideLocalPolicy      OverrideType = "local_policy"
+	OverrideMailingList      OverrideType = "mailing_list"
+	OverrideTestMode         OverrideType = "policy_test_mode"
+	OverrideTrustedForwarder OverrideType = "trusted_forwarder"
+	OverrideOther            OverrideType = "other"
+)
+
+// OverrideTypes lists every type.
+var OverrideTypes = []OverrideType{OverrideLocalPolicy, OverrideMailingList, OverrideTestMode, OverrideTrustedForwarder, OverrideOther}
+
+// Override is a deviation from the published policy.
+type Override struct {
+	Type    OverrideType `json:"type"`
+	Comment string       `json:"comment"`
+}
+
+// Verdict is the decision on one message.
+type Verdict struct {
+	Action Action `json:"verdict"`
+	// Applied is what is really done: Action, but Tag or Accept in monitor
+	// mode, and Tag for a quarantine by header.
+	Applied  Action   `json:"applied"`
+	Enforced bool     `json:"enforced"`
+	Reason   Reason   `json:"reason"`
+	Evidence []string `json:"evidence,omitempty"` // what spoke for the decision, in words
+	// Disposition is DMARC's, after overrides: what a report row says.
+	Disposition dmarc.Policy `json:"disposition"`
+	Override    *Override    `json:"override,omitempty"`
+	// Reply is given to the client where Applied is Reject or TempFail.
+	Reply smtp.Reply `json:"reply,omitzero"`
+	// ID stands in the reply and the log, so that a bounced sender can quote it.
+	ID string `json:"id"`
+}
+
+// explanationID is the same for the same message on every host: it is made
+// from facts of the message alone.
+func explanationID(e *msgauth.Evaluation) string {
+	h := sha256.New()
+	for _, s := range []string{e.Envelope.QueueID, e.Session.Client.String(), e.Session.HELO, e.Envelope.MailFrom, string(e.From.AuthorDomain)} {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	for _, s := range e.DKIM {
+		h.Write([]byte(s.B))
+	}
+	const size = 8 // characters: 40 bits find a message in any day's log
+	return base32.HexEncoding.EncodeToString(h.Sum(nil))[:size]
+}

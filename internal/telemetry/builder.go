@@ -1,0 +1,77 @@
+package telemetry
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// nativeFactor is the growth between buckets of the native histograms kept
+// beside the classic ones.
+const nativeFactor = 1.1
+
+// maxNativeBuckets bounds the memory of one native histogram.
+const maxNativeBuckets = 160
+
+// builder makes series and registers them.
+type builder struct{ reg prometheus.Registerer }
+
+func (b builder) counterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	b.reg.MustRegister(v)
+	return v
+}
+
+func (b builder) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
+	b.reg.MustRegister(g)
+	return g
+}
+
+func (b builder) gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	b.reg.MustRegister(v)
+	return v
+}
+
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: maxNativeBuckets,
+	}
+}
+
+func (b builder) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(histogramOpts(name, help, buckets))
+	b.reg.MustRegister(h)
+	return h
+}
+
+func (b builder) histogramVec(name, help string, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(histogramOpts(name, help, durationBuckets), labels)
+	b.reg.MustRegister(v)
+	return v
+}
+
+// RegisterRuntime adds build_info and the Go and process collectors.
+func RegisterRuntime(reg prometheus.Registerer, version string) {
+	info := builder{reg}.gaugeVec("build_info", "Version of the running program.", "version", "goversion", "revision")
+	info.WithLabelValues(version, runtime.Version(), revision()).Set(1)
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// revision is the commit the binary was built from, where the build knew it.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,112 @@
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// maxQueuedLog bounds what may wait to be written, in octets: some thousands
+// of records. What comes on top is dropped and counted, because a message
+// never waits for its log.
+const maxQueuedLog = 4 << 20
+
+// LogWriter writes in the background. Safe for concurrent use.
+type LogWriter struct {
+	out io.Writer
+
+	mu      sync.Mutex
+	wake    *sync.Cond
+	queue   []byte
+	dropped int
+	closed  bool
+	done    chan struct{}
+}
+
+// NewLogWriter returns a LogWriter to out. Close must be called.
+func NewLogWriter(out io.Writer) *LogWriter {
+	w := &LogWriter{out: out, done: make(chan struct{})}
+	w.wake = sync.NewCond(&w.mu)
+	go w.run()
+	return w
+}
+
+// Write queues one whole record; it never blocks on the output.
+func (w *LogWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || len(w.queue)+len(p) > maxQueuedLog {
+		w.dropped++
+		return len(p), nil
+	}
+	w.queue = append(w.queue, p...)
+	w.wake.Signal()
+	return len(p), nil
+}
+
+// Dropped returns how many records found the queue full.
+func (w *LogWriter) Dropped() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dropped
+}
+
+// CountDropped exposes the number of dropped records.
+func (w *LogWriter) CountDropped(reg prometheus.Registerer) {
+	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace, Name: "log_records_dropped_total",
+		Help: "Log records dropped because the output was too slow.",
+	}, func() float64 { return float64(w.Dropped()) }))
+}
+
+// Close writes what is queued and ends the background work.
+func (w *LogWriter) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.wake.Signal()
+	w.mu.Unlock()
+	<-w.done
+	return nil
+}
+
+func (w *LogWriter) run() {
+	defer close(w.done)
+	var spare []byte
+	for {
+		w.mu.Lock()
+		for len(w.queue) == 0 && !w.closed {
+			w.wake.Wait()
+		}
+		if len(w.queue) == 0 {
+			w.mu.Unlock()
+			return
+		}
+		batch := w.queue
+		w.queue = spare[:0]
+		w.mu.Unlock()
+		// Nothing can be said about a log that cannot be written.
+		_, _ = w.out.Write(batch)
+		spare = batch
+	}
+}
+
+// NewLogger returns a logger for the configured format (json or text) and
+// level (debug, info, warn, error).
+func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+		return nil, fmt.Errorf("telemetry: unknown log level %q", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, opts)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(out, opts)), nil
+	}
+	return nil, fmt.Errorf("telemetry: unknown log format %q", format)
+}

@@ -1,0 +1,84 @@
+package telemetry
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// gate is an output that blocks until it is opened.
+type gate struct {
+	open chan struct{}
+	mu   sync.Mutex
+	got  bytes.Buffer
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	<-g.open
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.got.Write(p)
+}
+
+func TestLogWriterNeverBlocks(t *testing.T) {
+	out := &gate{open: make(chan struct{})}
+	w := NewLogWriter(out)
+	record := []byte(strings.Repeat("x", 1<<20) + "\n")
+	// The output takes nothing: after what may be queued, records are dropped
+	// and every Write still returns. One batch may be in the writer's hands.
+	const records = 2*maxQueuedLog>>20 + 4
+	for range records {
+		if n, err := w.Write(record); n != len(record) || err != nil {
+			t.Fatalf("Write: %d, %v", n, err)
+		}
+	}
+	if w.Dropped() == 0 {
+		t.Error("nothing was dropped although nothing could be written")
+	}
+	dropped := w.Dropped()
+	close(out.open)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := bytes.Count(out.got.Bytes(), []byte("\n")); got != records-dropped {
+		t.Errorf("%d records were written, %d dropped, of %d", got, dropped, records)
+	}
+	if _, err := w.Write(record); err != nil || w.Dropped() != dropped+1 {
+		t.Error("a record after Close must be dropped and counted")
+	}
+}
+
+func TestLogWriterKeepsOrder(t *testing.T) {
+	var out bytes.Buffer
+	w := NewLogWriter(&out)
+	var want strings.Builder
+	for i := range 1000 {
+		line := strings.Repeat("a", i%7) + "\n"
+		want.WriteString(line)
+		if _, err := w.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != want.String() {
+		t.Error("the records are not what was written, in order")
+	}
+}
+
+func TestNewLogger(t *testing.T) {
+	for _, tt := range []struct {
+		format, level string
+		ok            bool
+	}{
+		{"json", "info", true}, {"text", "debug", true}, {"json", "warn", true}, {"json", "error", true},
+		{"xml", "info", false}, {"json", "loud", false}, {"", "info", false},
+	} {
+		if _, err := NewLogger(io.Discard, tt.format, tt.level); (err == nil) != tt.ok {
+			t.Errorf("%s %s: %v", tt.format, tt.level, err)
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package telemetry
+
+import "sekimori/internal/milter"
+
+// panicMilter is the component of panics in a session's callback.
+const panicMilter = "milter"
+
+// Sessions returns the functions by which a milter server counts.
+func (m *Metrics) Sessions() milter.Observer {
+	return milter.Observer{
+		SessionStarted: m.sessionsInflight.Inc,
+		SessionEnded: func(end milter.End) {
+			m.sessionsInflight.Dec()
+			m.sessions.WithLabelValues(string(end)).Inc()
+		},
+		SessionRejected: func(reason milter.RejectReason) { m.sessionsRejected.WithLabelValues(string(reason)).Inc() },
+		ProtocolError:   func(kind milter.ErrorKind) { m.protocolErrors.WithLabelValues(string(kind)).Inc() },
+		Oversize:        func(what string) { m.oversize.WithLabelValues(what).Inc() },
+		Panic:           func(string, []byte) { m.panics.WithLabelValues(panicMilter).Inc() },
+	}
+}
