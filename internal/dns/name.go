@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -40,6 +41,9 @@ func ParseName(s string) (Name, error) {
 		return "", ErrLongName
 	}
 	if !isASCII(s) {
+		if !utf8.ValidString(s) { // idna would make one name of all that is invalid
+			return "", fmt.Errorf("%w: %q", ErrInvalidIDNA, s)
+		}
 		a, err := lookupProfile.ToASCII(s)
 		if err != nil {
 			return "", fmt.Errorf("%w: %q", ErrInvalidIDNA, s)
