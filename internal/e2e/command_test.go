@@ -78,17 +78,21 @@ func TestCannotStart(t *testing.T) {
 		}
 		return path
 	}
-	cases := []struct{ name, path, want string }{
-		{"no such file", "/nonexistent/sekimori.yaml", "/nonexistent/sekimori.yaml"},
-		{"milter address taken", write("a.yaml", "listen: [\"inet:"+taken.Addr().String()+"\"]\nadmin: {listen: \"\"}\n"), "address already in use"},
-		{"admin address taken", write("b.yaml", "listen: [\"inet:"+net.JoinHostPort(run.host, "19999")+"\"]\nadmin: {listen: \""+taken.Addr().String()+"\"}\n"), "address already in use"},
+	cases := []struct {
+		name, path string
+		code       int
+		want       string
+	}{
+		{"no such file", "/nonexistent/sekimori.yaml", 2, "/nonexistent/sekimori.yaml: no such file"},
+		{"milter address taken", write("a.yaml", "listen: [\"inet:"+taken.Addr().String()+"\"]\nadmin: {listen: \"\"}\n"), 1, "address already in use"},
+		{"admin address taken", write("b.yaml", "listen: [\"inet:"+net.JoinHostPort(run.host, "19999")+"\"]\nadmin: {listen: \""+taken.Addr().String()+"\"}\n"), 1, "address already in use"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			code, stdout, stderr := sekimori(t, "serve", "--config", c.path)
 			said := strings.TrimSpace(stdout + stderr)
-			if code != 1 || !strings.Contains(said, c.want) || strings.Contains(said, "\n") {
-				t.Errorf("exit code %d, want 1 and one line with %q, got:\n%s", code, c.want, said)
+			if code != c.code || !strings.Contains(said, c.want) || strings.Contains(said, "\n") {
+				t.Errorf("exit code %d, want %d and one line with %q, got:\n%s", code, c.code, c.want, said)
 			}
 		})
 	}

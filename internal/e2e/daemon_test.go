@@ -37,13 +37,15 @@ type settings map[string]string
 // this one asks for.
 func (c settings) write(s *suite, sl slot) (string, error) {
 	all := settings{
-		"listen":      strconv.Quote(sl.milter),
+		"listen":      fmt.Sprintf("[%q]", sl.milter),
 		"authserv_id": authServID,
 		"dns":         fmt.Sprintf("{servers: [%q]}", s.dns.Addr()),
 		"admin":       fmt.Sprintf("{listen: %q}", sl.admin),
 		"log":         "{format: json, level: info}",
 	}
-	all["listen"] = "[" + all["listen"] + "]"
+	if sl.kind == socket { // Postfix's processes must be able to write to it
+		all["listen"] = fmt.Sprintf("[{address: %q, mode: 0660, group: postfix}]", sl.milter)
+	}
 	maps.Copy(all, c)
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(all)) {
@@ -294,7 +296,7 @@ func (l *daemonLog) String() string {
 func (l *daemonLog) contains(s string) bool { return strings.Contains(l.String(), s) }
 
 func (l *daemonLog) tail() string {
-	const enough = 8 << 10
+	const enough = 6 << 10
 	s := l.String()
 	return s[max(0, len(s)-enough):]
 }

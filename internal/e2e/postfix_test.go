@@ -68,7 +68,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	for _, group := range []struct {
 		kind  kind
 		count int
-	}{{plain, 8}, {socket, 1}, {login, 1}} {
+	}{{plain, 8}, {socket, 1}, {login, 2}} {
 		p.slots[group.kind] = make(chan slot, group.count)
 		for i := range group.count {
 			s := newSlot(p, group.kind, i, host, dir)

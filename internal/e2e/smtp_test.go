@@ -152,6 +152,11 @@ func (c *session) send(from string, to []string, message []byte) (reply, error) 
 	if r, err = c.cmd("DATA"); err != nil || r.code != 354 {
 		return r, err
 	}
+	return c.content(message)
+}
+
+// content sends the message after a 354.
+func (c *session) content(message []byte) (reply, error) {
 	w := c.text.DotWriter()
 	if _, err := w.Write(message); err != nil {
 		return reply{}, err

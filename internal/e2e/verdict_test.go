@@ -66,6 +66,14 @@ var verdictCases = []struct {
 		log: []string{"aligned_spf", "true", "aligned_dkim", "true"},
 	},
 	{
+		name: "key over TCP", why: "an answer cut short by UDP is had by TCP",
+		client: spoofer, envelope: "@plain.example",
+		message: func(t *testing.T) []byte {
+			return signed(t, mail{from: "letter@news.example"}.bytes(), "news.example", "s2")
+		},
+		fate: delivered, label: []string{"dkim=pass header.s=s2", "dmarc=pass"},
+	},
+	{
 		name: "awkward message", why: "dots, folds, trailing space, 8-bit text and long lines must reach the hash as the sender wrote them",
 		client: spoofer, envelope: "@plain.example",
 		message: func(t *testing.T) []byte {
@@ -202,7 +210,7 @@ func TestVerdicts(t *testing.T) {
 				if !regexp.MustCompile(c.reply).MatchString(r.String()) {
 					t.Errorf("the client was told %q, want %s", r, c.reply)
 				}
-				m.evaluated(t, "mail_from", from).want(t, c.log...)
+				m.evaluated(t, "mail_from", "<"+from+">").want(t, c.log...)
 				return
 			}
 			d.label(t).want(t, c.label...)
@@ -348,7 +356,7 @@ func TestOptions(t *testing.T) {
 					t.Errorf("the dmarc result %+v has no comment with %q", said, c.comment)
 				}
 			}
-			m.evaluated(t, "mail_from", from).want(t, c.log...)
+			m.evaluated(t, "mail_from", "<"+from+">").want(t, c.log...)
 			if got := m.metric(t, `sekimori_messages_total{verdict="`+c.counted+`"}`); got != 1 {
 				t.Errorf("messages_total of %s is %v, want 1", c.counted, got)
 			}

@@ -58,6 +58,8 @@ news.example                  TXT  "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.news.example           TXT  "v=DMARC1; p=reject"
 s1._domainkey.news.example    TXT  RSAKEY
 e1._domainkey.news.example    TXT  EDKEY
+s2._domainkey.news.example    TXT  RSAKEY
+! s2._domainkey.news.example  TXT  truncate
 mail.news.example             A    192.0.2.1
 mail.news.example             AAAA 2001:db8::1
 1.2.0.192.in-addr.arpa        PTR  mail.news.example.
