@@ -1,0 +1,131 @@
+package mailaddr
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// conformance returns a path in ../shared/conformance beside the repository,
+// or skips the test.
+func conformance(tb testing.TB, path string) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			tb.Fatal("no go.mod above the test")
+		}
+		dir = filepath.Dir(dir)
+	}
+	full := filepath.Join(dir, "..", "shared", "conformance", path)
+	if _, err := os.Stat(full); err != nil {
+		tb.Skipf("conformance data is not here: %v", err)
+	}
+	return full
+}
+
+// espooferFrom are the rows whose From says anything but <admin@legitimate.com>.
+var espooferFrom = map[string]string{
+	"server_a8":              "error multiple_fields",
+	"server_a9":              "ok legitimate.com", // " From:" on top belongs to no field
+	"server_a10":             "error multiple_fields",
+	"server_a11":             "error multiple_fields",
+	"server_a12":             "ok attack.com", // which publishes no policy: never a pass
+	"server_a13":             "ok attack.com",
+	"server_a14":             "error multiple_domains",
+	"server_a15":             "error malformed",
+	"server_a16":             "error ambiguous",
+	"server_a17":             "error ambiguous",
+	"server_a18":             "error multiple_domains",
+	"server_a19":             "error malformed",
+	"client_a1":              "error multiple_fields",
+	"client_a2":              "ok example.com", // two mailboxes, one domain
+	"client_a3":              "ok example.com",
+	"extra_6e":               "error multiple_domains",
+	"extra_6f":               "error missing",
+	"extra_comment_realaddr": "error ambiguous",
+}
+
+// espooferPath are the rows whose MAIL FROM is no plain <any@domain>.
+var espooferPath = map[string]string{
+	"server_a2":       "refused",
+	"server_a5":       "refused",
+	"server_a6":       "refused",
+	"server_a7":       "'any@attack.com",
+	"extra_6f":        "<>",
+	"extra_helo_null": "<>",
+}
+
+func TestConformanceEspoofer(t *testing.T) {
+	data, err := os.ReadFile(conformance(t, "espoofer/cases.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var suite struct {
+		Cases []struct {
+			ID       string `json:"id"`
+			Idea     string `json:"idea"`
+			MailFrom string `json:"mailfrom_raw"`
+			From     string `json:"from_bytes"`
+		}
+	}
+	if err := json.Unmarshal(data, &suite); err != nil {
+		t.Fatal(err)
+	}
+	passed := 0
+	for _, c := range suite.Cases {
+		ok := t.Run(c.ID, func(t *testing.T) {
+			want, special := espooferFrom[c.ID]
+			if !special {
+				want = "ok legitimate.com | <admin@legitimate.com>"
+			}
+			if got := outcome(ParseFrom(fromValues(c.From))); got != want && !strings.HasPrefix(got, want+" ") {
+				t.Errorf("%s: %q gives %s, want %s", c.Idea, c.From, got, want)
+			}
+			want, special = espooferPath[c.ID]
+			if !special {
+				want = strings.Trim(c.MailFrom, "<>")
+			}
+			p, err := ParsePath(c.MailFrom)
+			if got := p.String(); err == nil && got != want || err != nil && want != "refused" {
+				t.Errorf("%s: %q gives %s, %v, want %s", c.Idea, c.MailFrom, got, err, want)
+			}
+		})
+		if ok {
+			passed++
+		}
+	}
+	t.Logf("espoofer, From and MAIL FROM alone: %d of %d", passed, len(suite.Cases))
+	if len(suite.Cases) != 28 {
+		t.Errorf("%d cases, want 28", len(suite.Cases))
+	}
+}
+
+// fromValues splits header octets as an MTA does: a line that begins with white
+// space goes on with the field before it, if there is one.
+func fromValues(header string) []string {
+	var fields, values []string
+	for line := range strings.SplitSeq(strings.TrimSuffix(header, "\r\n"), "\r\n") {
+		switch continues := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t"); {
+		case !continues:
+			fields = append(fields, line)
+		case len(fields) > 0:
+			fields[len(fields)-1] += "\r\n" + line
+		}
+	}
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ":")
+		if strings.EqualFold(strings.TrimSpace(name), "from") {
+			values = append(values, value)
+		}
+	}
+	return values
+}
