@@ -250,7 +250,7 @@ func (c *canonicalizer) writeRelaxed(p []byte) {
 
 // text takes a stretch of a line and reduces its white space.
 func (c *canonicalizer) text(p []byte) {
-	if bytes.IndexByte(p, '\t') < 0 && bytes.Index(p, twoSpaces) < 0 {
+	if bytes.IndexByte(p, '\t') < 0 && !bytes.Contains(p, twoSpaces) {
 		// Most lines: at most one space at either end to care for.
 		if len(p) > 0 && p[0] == ' ' {
 			c.wsp = true

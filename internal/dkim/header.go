@@ -21,7 +21,8 @@ func newFieldIndex(h message.Header) *fieldIndex {
 	x := &fieldIndex{header: h, ids: make(map[string]int32), relaxed: make([][]byte, len(h))}
 	var lower []byte
 	for i := len(h) - 1; i >= 0; i-- {
-		lower = appendLower(lower[:0], h[i].Name)
+		// A name may come with the space that stood before its colon.
+		lower = appendLower(lower[:0], strings.TrimRight(h[i].Name, " \t"))
 		id, ok := x.ids[string(lower)]
 		if !ok {
 			id = int32(len(x.fields))

@@ -98,7 +98,7 @@ func TestAlteredByMTA(t *testing.T) {
 }
 
 func TestNamed(t *testing.T) {
-	m := NewMessage(message.Header{{Name: "A"}, {Name: "B"}, {Name: "a"}})
+	m := NewMessage(message.Header{{Name: "A"}, {Name: "B"}, {Name: "a \t"}})
 	if got := m.Named("a"); len(got) != 2 || got[0] != 0 || got[1] != 2 {
 		t.Errorf("Named(a) = %v, want [0 2]", got)
 	}

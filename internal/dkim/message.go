@@ -142,6 +142,7 @@ func (m *Message) Close() {
 // leave somebody waiting.
 func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	defer close(l.done)
+	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // by runtime.Goexit
 	defer func() {
 		if p := recover(); p != nil {
 			l.keys, l.err = nil, &Error{TempError, ReasonInternal, fmt.Sprintf("panic: %v", p)}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -181,6 +182,10 @@ func TestDNSFailures(t *testing.T) {
 	if !strings.Contains(s.Detail, "boom") {
 		t.Errorf("detail %q hides the panic", s.Detail)
 	}
+	expect(t, "a lookup that never returns", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {
+		runtime.Goexit()
+		return dns.Answer{}, nil
+	}), Options{}), TempError, ReasonInternal)
 }
 
 type resolverFunc func(ctx context.Context) (dns.Answer, error)
