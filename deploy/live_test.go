@@ -1,0 +1,107 @@
+package deploy
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestRunningDaemon is what only a running daemon can tell: that it keeps to
+// the units' protocol, and that it exposes what the alerts and the dashboard
+// ask for.
+func TestRunningDaemon(t *testing.T) {
+	need(t, "go", "golang-go")
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
+	defer cancel()
+	binary := build(t)
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startDaemon(t, ctx, binary, fmt.Sprintf(`
+listen: ["systemd:milter"]
+authserv_id: mx.rcpt.example
+trusted: {networks: []}
+dns: {servers: [%q]}
+admin: {listen: "127.0.0.1:0"}
+`, nameServer(t, public)))
+
+	d.traffic(t, key)
+	logged := d.expectLog(t, ctx, "evaluated")
+	live := d.scrape(t, ctx)
+	t.Run("alerts name live metrics", func(t *testing.T) {
+		for _, r := range alerts(t) {
+			for _, p := range live.check(r.Alert, r.Expr) {
+				t.Error(p)
+			}
+		}
+	})
+	t.Run("dashboard names live metrics", func(t *testing.T) {
+		for where, expr := range loadDashboard(t).queries() {
+			for _, p := range live.check(where, expr) {
+				t.Error(p)
+			}
+		}
+	})
+	t.Run("dashboard names keys of the log", func(t *testing.T) { checkLogKeys(t, logged) })
+	t.Run("the check finds what is wrong", func(t *testing.T) { checkTheCheck(t, live) })
+	t.Run("watchdog", func(t *testing.T) { d.expectNotify(t, ctx, "WATCHDOG=1") })
+	t.Run("stop", func(t *testing.T) { d.stop(t, ctx) })
+}
+
+// checkLogKeys looks for the keys that the dashboard's jq commands use.
+func checkLogKeys(t *testing.T, logged record) {
+	keys := regexp.MustCompile(`[ (\[]\.([a-z_]+)`)
+	seen := 0
+	for _, p := range loadDashboard(t).Panels {
+		for _, m := range keys.FindAllStringSubmatch(p.Options.Content, -1) {
+			seen++
+			if _, ok := logged[m[1]]; !ok {
+				t.Errorf("panel %q: the log has no key %s: %v", p.Title, m[1], logged)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no panel explains the log")
+	}
+}
+
+// checkTheCheck: a test of names is worth what it refuses.
+func checkTheCheck(t *testing.T, live series) {
+	for _, c := range []struct{ expr, want string }{
+		{`rate(sekimori_message_total[5m])`, "no metric sekimori_message_total"},
+		{`sekimori_messages_total{verdict="rejected"}`, "no series for"},
+		{`sekimori_messages_total{action="reject"}`, "no label action"},
+		{`sum by (verdicts) (sekimori_messages_total)`, "no metric has the label verdicts"},
+		{`sekimori_message_duration_seconds`, "no metric sekimori_message_duration_seconds"}, // its _bucket is meant
+		{`vector(0)`, "no metric in"},
+		{`sum by (verdict) (rate(sekimori_messages_total{job="sekimori"}[5m]))`, ""},
+	} {
+		got := strings.Join(live.check("", c.expr), "; ")
+		if (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.expr, got, c.want)
+		}
+	}
+}
+
+// stop is systemd's: SIGTERM, STOPPING=1, a clean exit; the socket stays.
+func (d *daemon) stop(t *testing.T, ctx context.Context) {
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	d.expectNotify(t, ctx, "STOPPING=1")
+	d.expectLog(t, ctx, "stopped")
+	for range d.log { // to its end, as Wait asks
+	}
+	if err := d.cmd.Wait(); err != nil {
+		t.Errorf("the daemon did not exit with 0: %v", err)
+	}
+	if _, err := os.Stat(d.socket); err != nil {
+		t.Errorf("systemd's socket is gone: %v", err)
+	}
+}

@@ -1,0 +1,110 @@
+package deploy
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"net/netip"
+	"strings"
+	"testing"
+
+	godkim "github.com/emersion/go-msgauth/dkim"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+)
+
+// zone has one author domain for each policy. %KEY% is the key of
+// good.example.
+const zone = `
+good.example                 TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.good.example          TXT "v=DMARC1; p=reject"
+s1._domainkey.good.example   TXT "v=DKIM1; k=ed25519; p=%KEY%"
+mx.good.example              A   192.0.2.1
+1.2.0.192.in-addr.arpa       PTR mx.good.example
+quarantine.example           TXT "v=spf1 -all"
+_dmarc.quarantine.example    TXT "v=DMARC1; p=quarantine"
+none.example                 TXT "v=spf1 -all"
+_dmarc.none.example          TXT "v=DMARC1; p=none"
+nothing.example              A   192.0.2.1
+`
+
+const text = "From: Author <author@%s>\r\nTo: reader@rcpt.example\r\nSubject: hello\r\nDate: Sun, 22 Nov 2026 06:00:00 +0000\r\nMessage-ID: <1@%s>\r\n\r\nHello.\r\n"
+
+func message(domain string) []byte { return []byte(strings.ReplaceAll(text, "%s", domain)) }
+
+// sign returns the message with a signature of its author's domain.
+func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
+	t.Helper()
+	var signed bytes.Buffer
+	err := godkim.Sign(&signed, bytes.NewReader(message(domain)), &godkim.SignOptions{
+		Domain: domain, Selector: "s1", Signer: key,
+		HeaderCanonicalization: godkim.CanonicalizationRelaxed, BodyCanonicalization: godkim.CanonicalizationRelaxed,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed.Bytes()
+}
+
+// nameServer serves the zone and returns its address.
+func nameServer(t *testing.T, key ed25519.PublicKey) string {
+	t.Helper()
+	text := strings.ReplaceAll(zone, "%KEY%", base64.StdEncoding.EncodeToString(key))
+	server, err := dnstest.NewServer(dnstest.MustParse(t, text), dnstest.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return server.Addr()
+}
+
+// traffic sends a message for every way the daemon can decide, so that every
+// series that is made by a message exists.
+func (d *daemon) traffic(t *testing.T, key ed25519.PrivateKey) {
+	t.Helper()
+	good, bad := netip.MustParseAddrPort("192.0.2.1:25000"), netip.MustParseAddrPort("198.51.100.66:25000")
+	signed := sign(t, key, "good.example")
+	for _, c := range []struct {
+		reason   string
+		client   netip.AddrPort
+		domain   string
+		raw      []byte
+		delivers bool
+	}{
+		{"a pass", good, "good.example", signed, true},
+		{"a broken signature, and SPF passes", good, "good.example", append(signed[:len(signed):len(signed)], "Added.\r\n"...), true},
+		{"a spoof under p=reject", bad, "good.example", message("good.example"), false},
+		{"a spoof under p=quarantine", bad, "quarantine.example", message("quarantine.example"), true},
+		{"a spoof under p=none", bad, "none.example", message("none.example"), true},
+		{"no policy", bad, "nothing.example", message("nothing.example"), true},
+	} {
+		if got := d.send(t, c.client, c.domain, c.raw); got.Action.Delivers() != c.delivers {
+			t.Errorf("%s: %v, want delivered %v", c.reason, got.Action, c.delivers)
+		}
+	}
+}
+
+// send plays Postfix with one SMTP session of one message.
+func (d *daemon) send(t *testing.T, from netip.AddrPort, domain string, raw []byte) client.Result {
+	t.Helper()
+	c, err := client.Dial("unix", d.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Connect("["+from.Addr().String()+"]", from); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Helo("mx." + domain); err != nil {
+		t.Fatal(err)
+	}
+	res, err := c.SendMessage(client.Envelope{From: "<author@" + domain + ">", To: []string{"<reader@rcpt.example>"}, QueueID: "4Q" + domain}, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
