@@ -73,8 +73,8 @@ func headLen(value string) int {
 	return n
 }
 
-// head returns the offset of the first ';' that ends a head with anything in
-// it, or the value's length.
+// head returns the offset of the first ';' that ends a head with a letter or
+// digit in it, or the value's length.
 func (syn syntax) head(value string) int {
 	depth, quoted, seen := 0, false, false
 	for i := 0; i < len(value); i++ {
@@ -84,7 +84,7 @@ func (syn syntax) head(value string) int {
 			i++
 		case quoted:
 			quoted = c != '"'
-			seen = seen || wordByte(c)
+			seen = seen || isAlnum(c)
 		case syn.comments && c == '(':
 			depth++
 		case depth > 0:
@@ -96,7 +96,7 @@ func (syn syntax) head(value string) int {
 		case c == ';' && seen:
 			return i
 		default:
-			seen = seen || wordByte(c)
+			seen = seen || isAlnum(c)
 		}
 	}
 	return len(value)
@@ -221,9 +221,6 @@ func hasWord(s, want string) bool {
 func nameRune(r rune) bool {
 	return r == '-' || r == '_' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r))
 }
-
-// wordByte reports an octet that can belong to an id.
-func wordByte(c byte) bool { return isAlnum(c) || c >= 0x80 }
 
 // lower folds A-Z only: other folding is mapDomains' matter.
 func lower(s string) string {

@@ -144,7 +144,7 @@ func FuzzClaimsID(f *testing.F) {
 
 // Work that grew faster than the input would take hours here.
 func TestHostileSizes(t *testing.T) {
-	const size = 1 << 20
+	const size = 256 << 10
 	for _, s := range []string{"(", ")", `"`, `\`, "(\\", ";", " ", "\r\n ", ".", "mx.example.jp", ".mx.example.jp", "=?a?q?", "=?utf-8?q?x?= ", "xn--a.", "é", "\xff", "a", "a;", "(a)", `"a"`} {
 		value := strings.Repeat(s, size/len(s))
 		ClaimsID(value, ourID)

@@ -68,7 +68,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 			v.SetString(s.Value)
 			return
 		}
-		d.mistyped(n, path, "text; put it in quotes")
+		d.mistyped(n, path, "text; put it in quotes, on one line")
 	default:
 		d.mistyped(n, path, "one value")
 	}
@@ -96,8 +96,10 @@ func kind(n ast.Node) string {
 		return "a mapping"
 	case *ast.SequenceNode:
 		return "a list"
-	case *ast.StringNode, *ast.LiteralNode:
+	case *ast.StringNode:
 		return "text"
+	case *ast.LiteralNode:
+		return "a block of text"
 	case *ast.BoolNode:
 		return "true or false"
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:

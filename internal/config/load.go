@@ -49,6 +49,8 @@ func Parse(name string, data []byte) (*Config, error) {
 	c := Default()
 	d := &decoder{at: map[string]*token.Token{}}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	// The YAML parser counts some lines that end in CRLF twice.
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	body, tk, err := parse(data)
 	if err != nil {
 		d.problem(tk, "", "%v", err)
@@ -62,7 +64,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	if len(d.problems) == 0 {
 		return c, nil
 	}
-	lines := strings.Split(strings.ReplaceAll(string(data[:min(len(data), maxFile)]), "\r\n", "\n"), "\n")
+	lines := strings.Split(string(data[:min(len(data), maxFile)]), "\n")
 	for i, p := range d.problems[:min(len(d.problems), maxProblems)] {
 		d.problems[i].Excerpt = excerpt(lines, p.Line, p.Column)
 	}

@@ -1,0 +1,88 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Every word and form that the reference names is accepted.
+func TestGoodInput(t *testing.T) {
+	words := map[string][]string{
+		"mode: %s":                                         {"enforce", "monitor"},
+		"dkim: {body_length: %s}":                          {"covered", "accept", "fail"},
+		"dmarc: {organizational_domain: %s}":               {"treewalk"},
+		"dmarc: {psl_file: /x, organizational_domain: %s}": {"treewalk", "psl"},
+		"policy: {reject: %s}":                             {"always", "corroborated", "quarantine"},
+		"policy: {quarantine: %s}":                         {"hold", "tag"},
+		"policy: {none: %s}":                               {"tag"},
+		"policy: {no_policy: %s}":                          {"tag", "quarantine", "reject"},
+		"policy: {spf_fail: %s}":                           {"tag", "quarantine", "reject"},
+		"policy: {temperror: %s}":                          {"accept", "tempfail"},
+		"policy: {invalid_from: %s}":                       {"reject", "quarantine", "tag"},
+		"log: {format: %s}":                                {"json", "text"},
+		"log: {level: %s}":                                 {"debug", "info", "warn", "error"},
+		"headers: {received_spf: %s}":                      {"true", "false"},
+		"dkim: {max_signatures: %s}":                       {"1", "50"},
+		"dkim: {min_rsa_bits: %s}":                         {"1024", "8192"},
+		"authserv_id: %s":                                  {"mx.example.jp", "MX_1", "localhost", "'123'"},
+		"admin: {listen: %s}":                              {"''", "'[::1]:8892'", "':8892'", "localhost:0"},
+		"drain_timeout: %s":                                {"0s", "0", "1h"},
+		"dns: {cache: {size: %s}}":                         {"0", "1048576", "1GiB", "'10 MB'"},
+		"dns: {cache: {failure_ttl: %s}}":                  {"0s", "5m"},
+		"dns: {servers: %s}":                               {"[]", "[127.0.0.1]", "['::1', '192.0.2.1:5353']"},
+		"trusted: {networks: %s}":                          {"[]", "[192.0.2.1, 10.0.0.0/8, '::/0']"},
+		"trusted: {authenticated: %s}":                     {"true", "false"},
+		"report: {store: '', %s}":                          {"aggregate: {}", "failure: {}", "aggregate: , failure: ~"},
+		"listen: ['%s']":                                   {"inet:127.0.0.1:0", "inet:8891@127.0.0.1", "inet6:[::1]:8891", "inet6:8891@[::1]", "inet::8891", "unix:/run/x", "local:/run/x", "systemd:", "systemd:milter"},
+		"listen: [{address: 'unix:/x', %s}]":               {"mode: 0660", "mode: 0o660", "mode: '0660'", "group: postfix", "group: 113", "mode: 0600, group: g", "mode: ~"},
+		"listen:\n- address: unix:/x\n  mode: %s":          {"0666"},
+	}
+	for format, values := range words {
+		for _, v := range values {
+			if _, err := Parse("x", []byte(fmt.Sprintf(format, v)+"\n")); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// Files come from all kinds of editors.
+func TestEditors(t *testing.T) {
+	for reason, in := range map[string]string{
+		"CRLF":                      strings.ReplaceAll(full, "\n", "\r\n"),
+		"byte order mark":           "\ufeff" + full,
+		"no line end":               strings.TrimSpace(full),
+		"document marks":            "---\n" + full + "...\n",
+		"trailing space and blanks": strings.ReplaceAll(full, "\n", "  \n\n"),
+		"comments":                  strings.ReplaceAll(full, "\n", " # 設定\n"),
+	} {
+		c, err := Parse("x", []byte(in))
+		if err != nil {
+			t.Errorf("%s: %v", reason, err)
+			continue
+		}
+		if got, want := c.Hash(), fullConfig().Hash(); got != want {
+			t.Errorf("%s: something is read otherwise", reason)
+		}
+	}
+}
+
+// Places stay right whatever stands before them.
+func TestPlaces(t *testing.T) {
+	for _, c := range []struct{ reason, in, want string }{
+		{"CRLF", "# a\r\nlog:\r\n  level: x\r\n", "x:3:10: log.level:"},
+		{"comments and blank lines", "\n# 設定\n\nlog: # here\n  # there\n  level: x\n", "x:6:10: log.level:"},
+		{"wide characters on the line", "log: {format: \"語語語\", level: x}\n", "x:1:15: log.format:"},
+		{"quoted value", "log:\n  level: \"x\"\n", "x:2:10: log.level:"},
+		{"block text", "log:\n  level: |\n    x\n", "x:2:10: log.level: a block of text where there should be text"},
+		{"key far from its section", "log:\n  format: json\n\n\n  level: x\n", "x:5:10: log.level:"},
+		{"missing key: its section's place", "dmarc:\n  organizational_domain: psl\n", "x:2:26: dmarc.organizational_domain:"},
+		{"directive", "%YAML 1.2\n---\nmode: monitor\nlog: {level: x}\n", "x:1:1: YAML directives"},
+	} {
+		_, err := Parse("x", []byte(c.in))
+		if err == nil || !strings.HasPrefix(err.Error(), "config: "+c.want) {
+			t.Errorf("%s: got %v, want %s", c.reason, err, c.want)
+		}
+	}
+}
