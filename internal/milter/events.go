@@ -327,17 +327,15 @@ func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 
 	progress := time.NewTicker(limits.ProgressInterval)
 	defer progress.Stop()
-	ticks := progress.C
 	for {
 		select {
 		case <-done:
 			return reply, panicked
 		case <-ctx.Done():
-			// Nobody is to wait on: the MTA is gone, or may give up.
-			ticks = nil
+			// The MTA is gone, or may give up waiting: no more notices.
 			<-done
 			return reply, panicked
-		case <-ticks:
+		case <-progress.C:
 			l.t.out = append(l.t.out, 0, 0, 0, 1, 'p')
 			if err := l.t.flush(); err != nil {
 				l.stop(l.t.end(err))

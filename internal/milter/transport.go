@@ -133,11 +133,11 @@ func (t *transport) readN(n int) ([]byte, error) {
 		}
 		m, err := t.br.Read(buf[len(buf):min(n, cap(buf))])
 		buf = buf[:len(buf)+m]
+		t.frame = buf
 		if err != nil {
 			return nil, err
 		}
 	}
-	t.frame = buf
 	return buf, nil
 }
 

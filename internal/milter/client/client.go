@@ -320,7 +320,7 @@ func cStrings(first string, rest []string) []byte {
 }
 
 func (c *Client) writeFrame(cmd byte, data []byte) error {
-	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 5+len(data)), uint32(len(data)+1)) //nolint:gosec // bounded by the callers
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 5+len(data)), uint32(len(data)+1))
 	frame = append(append(frame, cmd), data...)
 	if err := c.nc.SetWriteDeadline(time.Now().Add(c.Timeout)); err != nil {
 		return err
@@ -336,7 +336,7 @@ func (c *Client) readFrame() (cmd byte, data []byte, err error) {
 		if err := c.nc.SetReadDeadline(time.Now().Add(c.Timeout)); err != nil {
 			return 0, nil, err
 		}
-		var head [5]byte
+		var head [4]byte
 		if _, err := io.ReadFull(c.br, head[:]); err != nil {
 			return 0, nil, err
 		}
@@ -344,12 +344,12 @@ func (c *Client) readFrame() (cmd byte, data []byte, err error) {
 		if n == 0 || n > maxFrame {
 			return 0, nil, fmt.Errorf("%w: length %d", ErrMalformed, n)
 		}
-		data := make([]byte, n-1)
+		data := make([]byte, n)
 		if _, err := io.ReadFull(c.br, data); err != nil {
 			return 0, nil, err
 		}
-		if head[4] != 'p' {
-			return head[4], data, nil
+		if data[0] != 'p' {
+			return data[0], data[1:], nil
 		}
 		c.progress++
 	}

@@ -1,0 +1,179 @@
+package milter_test
+
+import (
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+)
+
+func TestListenAddresses(t *testing.T) {
+	for _, address := range []string{"inet:127.0.0.1:0", "inet:0@127.0.0.1", "inet6:[::1]:0", "inet6:0@[::1]"} {
+		ln, err := milter.Listen(address)
+		if err != nil {
+			if strings.HasPrefix(address, "inet6") {
+				t.Logf("no IPv6 here: %v", err)
+				continue
+			}
+			t.Error(err)
+			continue
+		}
+		_ = ln.Close()
+	}
+}
+
+func TestListenErrorsSayWhatToDo(t *testing.T) {
+	taken, err := milter.Listen("inet:127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ address, want string }{
+		{"inet:" + taken.Addr().String(), "address already in use; is another sekimori running?"},
+		{"inet:192.0.2.1:8891", "cannot assign requested address; is the address one of this host's?"},
+		{"unix:" + file, "the path exists and is not a socket; remove it or choose another"},
+		{"unix:" + filepath.Join(dir, "none", "sock"), "no such file or directory; does the directory exist?"},
+		{"unix:", "no path"},
+		{"127.0.0.1:8891", "want inet:HOST:PORT, inet6:[HOST]:PORT, unix:/PATH or systemd:NAME"},
+		{"", "want inet:HOST:PORT, inet6:[HOST]:PORT, unix:/PATH or systemd:NAME"},
+		{"systemd:milter", "systemd passed no such socket; is the .socket unit enabled, with FileDescriptorName=milter?"},
+	} {
+		_, err := milter.Listen(tc.address)
+		if want := "milter: listen " + tc.address + ": " + tc.want; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := milter.Listen("inet:nonsense"); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Error(err)
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "milter.sock")
+	listeners, err := milter.ListenConfig{Address: "unix:" + path, Mode: 0o600, Group: strconv.Itoa(os.Getgid())}.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	// A live one is left alone.
+	if _, err := milter.Listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "is another sekimori running?") {
+		t.Error(err)
+	}
+	w := newWorld(t, milter.Options{})
+	w.serve(listeners[0])
+	c, err := client.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	hello(t, c)
+	if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
+		t.Error(res, err)
+	}
+	_ = c.Quit()
+	w.end()
+	_ = w.shutdownNow()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Error("the socket file is still there:", err)
+	}
+}
+
+func TestStaleUnixSocketIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "milter.sock")
+	old, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.SetUnlinkOnClose(false) // as kill -9 would leave it
+	_ = old.Close()
+	ln, err := milter.Listen("local:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != milter.DefaultSocketMode || info.Mode().Type() != fs.ModeSocket {
+		t.Error(info, err)
+	}
+}
+
+func TestUnixSocketOfAnUnknownGroup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "milter.sock")
+	_, err := milter.ListenConfig{Address: "unix:" + path, Group: "no-such-group"}.Listen()
+	if err == nil || err.Error() != "milter: listen unix:"+path+`: no group "no-such-group"` {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Error("a socket nobody serves was left behind:", err)
+	}
+}
+
+// TestSystemdSockets passes two sockets to a process of this test's own as
+// systemd does.
+func TestSystemdSockets(t *testing.T) {
+	if os.Getenv("LISTEN_FDS") != "" {
+		t.Skip("sockets were passed to this very test")
+	}
+	var files []*os.File
+	var addrs []string
+	for range 2 {
+		ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := ln.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = ln.Close()
+		files = append(files, file)
+		addrs = append(addrs, ln.Addr().String())
+	}
+	// LISTEN_PID must be the process's own.
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run='^TestSystemdChild$' -test.v`, os.Args[0])
+	cmd.ExtraFiles = files
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=milter:admin")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"milter " + addrs[0], "admin " + addrs[1], "all 2"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+func TestSystemdChild(t *testing.T) {
+	if os.Getenv("LISTEN_FDS") == "" {
+		t.Skip("no sockets passed")
+	}
+	sockets, err := milter.SystemdSockets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"milter", "admin"} {
+		listeners, err := milter.ListenConfig{Address: "systemd:" + name, Sockets: sockets}.Listen()
+		if err != nil || len(listeners) != 1 {
+			t.Fatal(listeners, err)
+		}
+		t.Log(name, listeners[0].Addr())
+	}
+	all, err := milter.ListenConfig{Address: "systemd:", Sockets: sockets}.Listen()
+	t.Log("all", len(all), err)
+}
