@@ -218,13 +218,15 @@ func (c *Cache) fly(k key, f *flight) {
 	answer, err := c.ask(ctx, k)
 	now := c.now()
 	e := c.newEntry(answer, err, f.stale, now)
-	if err == nil {
-		answer.TTL = e.expires - now // all see the TTL the cache keeps
+	if c.store != nil {
+		if err == nil {
+			answer.TTL = e.expires - now // all see the TTL the cache keeps
+		}
+		if e.keepable(now) {
+			c.store.Set(k, e)
+		}
 	}
 	f.answer, f.err = answer, err
-	if c.store != nil && e.keepable(now) {
-		c.store.Set(k, e)
-	}
 	if err != nil {
 		c.cfg.Metrics.miss(kindFailure)
 	} else {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// maxAnswerRecords bounds the answer section that is looked at: no record
-	// set a verifier can use has more (RFC 7208 §4.6.4 stops at 10 of most).
-	maxAnswerRecords = 256
+	// maxSection bounds the records of each section: no set a verifier can use
+	// has more (RFC 7208 §4.6.4 stops at 10 of most).
+	maxSection = 256
 	// maxTextOctets bounds the TXT data of one answer. The longest DKIM key
 	// worth verifying needs 2 KiB; the rest is room for busy apex names.
 	maxTextOctets = 32 << 10
@@ -52,11 +52,10 @@ type question struct {
 	typ  dns.Type
 }
 
-// reply is what one message says. If next is set, the alias chain leaves the
-// message there and next has to be asked for.
+// reply is what one message says.
 type reply struct {
 	answer dns.Answer
-	follow bool // ask for answer.Canonical
+	follow bool // the alias chain leaves the message: ask for answer.Canonical
 }
 
 func (q question) fail(kind dns.ErrorKind, cause error) *dns.Error {
@@ -82,61 +81,89 @@ func (q question) matches(wire []byte) (ours, truncated bool) {
 	return true, wire[2]&bitTruncated != 0
 }
 
-// decode reads a complete message that matches q.
+// decode reads a complete message, one that matches q.
 func (q question) decode(wire []byte) (reply, *dns.Error) {
-	var m codec.Msg
-	if err := m.Unpack(wire); err != nil {
-		return reply{}, q.fail(dns.KindMalformed, err)
-	}
-	switch m.Rcode {
-	case codec.RcodeSuccess, codec.RcodeNameError:
-	case codec.RcodeRefused:
-		return reply{}, q.fail(dns.KindRefused, nil)
-	case codec.RcodeServerFailure:
-		return reply{}, q.fail(dns.KindServFail, nil)
-	default:
-		return reply{}, q.fail(dns.KindServFail, fmt.Errorf("resolver: rcode %d", m.Rcode))
-	}
-	if len(m.Answer) > maxAnswerRecords {
-		return reply{}, q.fail(dns.KindMalformed, errTooManyRecords)
+	m, fail := q.unpack(wire)
+	if fail != nil {
+		return reply{}, fail
 	}
 	a := dns.Answer{Name: q.name, Type: q.typ, Canonical: q.name, TTL: math.MaxInt64, Authenticated: m.AuthenticatedData}
-	hops, err := q.followAliases(m.Answer, &a)
+	answers := withOwners(m.Answer)
+	hops, err := q.followAliases(answers, &a)
 	if err == nil {
-		err = q.collect(m.Answer, &a)
+		err = q.collect(answers, &a)
 	}
-	switch {
-	case err != nil:
-	case len(a.Records) > 0:
-		if m.Rcode == codec.RcodeNameError {
-			err = errContradiction
-		}
-	case m.Rcode == codec.RcodeNameError:
-		a.Status = dns.NXDomain // of the last name of the chain (RFC 6604 §3)
-		a.TTL = min(a.TTL, negativeTTL(m.Ns, a.Canonical))
-	default:
-		soa := hasType(m.Ns, codec.TypeSOA)
-		if hops > 0 && !soa {
-			return reply{answer: a, follow: true}, nil
-		}
-		if !soa && !m.Authoritative && hasType(m.Ns, codec.TypeNS) {
-			return reply{}, q.fail(dns.KindServFail, errReferral)
-		}
-		a.TTL = min(a.TTL, negativeTTL(m.Ns, a.Canonical))
+	nxdomain := m.Rcode == codec.RcodeNameError
+	if err == nil && nxdomain && len(a.Records) > 0 {
+		err = errContradiction
 	}
 	if err != nil {
 		return reply{}, q.fail(dns.KindMalformed, err)
 	}
+	if len(a.Records) > 0 {
+		return reply{answer: a}, nil
+	}
+	soa := hasType(m.Ns, codec.TypeSOA)
+	switch {
+	case nxdomain:
+		a.Status = dns.NXDomain // of the last name of the chain (RFC 6604 §3)
+	case hops > 0 && !soa:
+		return reply{answer: a, follow: true}, nil
+	case !soa && !m.Authoritative && hasType(m.Ns, codec.TypeNS):
+		return reply{}, q.fail(dns.KindServFail, errReferral)
+	}
+	a.TTL = min(a.TTL, negativeTTL(m.Ns, a.Canonical))
 	return reply{answer: a}, nil
 }
 
-// followAliases walks the CNAMEs in rrs from a.Canonical on.
-func (q question) followAliases(rrs []codec.RR, a *dns.Answer) (hops int, err error) {
+// unpack reads a message of reasonable size with a definite answer.
+func (q question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
+	for section := range 3 { // before memory is spent on them
+		if binary.BigEndian.Uint16(wire[6+2*section:]) > maxSection {
+			return nil, q.fail(dns.KindMalformed, errTooManyRecords)
+		}
+	}
+	m := new(codec.Msg)
+	if err := m.Unpack(wire); err != nil {
+		return nil, q.fail(dns.KindMalformed, err)
+	}
+	switch m.Rcode {
+	case codec.RcodeSuccess, codec.RcodeNameError:
+		return m, nil
+	case codec.RcodeRefused:
+		return nil, q.fail(dns.KindRefused, nil)
+	case codec.RcodeServerFailure:
+		return nil, q.fail(dns.KindServFail, nil)
+	}
+	return nil, q.fail(dns.KindServFail, fmt.Errorf("resolver: rcode %d", m.Rcode))
+}
+
+// owned is a record of class IN with its owner as a Name.
+type owned struct {
+	owner dns.Name
+	rr    codec.RR
+}
+
+// withOwners reads the owners once. Who owns a name that no Name can hold does
+// not answer anything.
+func withOwners(rrs []codec.RR) []owned {
+	out := make([]owned, 0, len(rrs))
+	for _, rr := range rrs {
+		h := rr.Header()
+		if n, ok := nameFromPresentation(h.Name); ok && h.Class == codec.ClassINET {
+			out = append(out, owned{n, rr})
+		}
+	}
+	return out
+}
+
+// followAliases walks the CNAMEs among answers from a.Canonical on.
+func (q question) followAliases(answers []owned, a *dns.Answer) (hops int, err error) {
 	if q.typ == dns.TypeCNAME {
 		return 0, nil
 	}
 	for {
-		alias := findAlias(rrs, a.Canonical)
+		alias := findAlias(answers, a.Canonical)
 		if alias == nil {
 			return hops, nil
 		}
@@ -151,33 +178,25 @@ func (q question) followAliases(rrs []codec.RR, a *dns.Answer) (hops int, err er
 	}
 }
 
-func findAlias(rrs []codec.RR, owner dns.Name) *codec.CNAME {
-	for _, rr := range rrs {
-		if c, ok := rr.(*codec.CNAME); ok && isOwner(c.Hdr, owner) {
+func findAlias(answers []owned, owner dns.Name) *codec.CNAME {
+	for _, o := range answers {
+		if c, ok := o.rr.(*codec.CNAME); ok && o.owner == owner {
 			return c
 		}
 	}
 	return nil
 }
 
-func isOwner(h codec.RR_Header, owner dns.Name) bool {
-	if h.Class != codec.ClassINET {
-		return false
-	}
-	n, ok := nameFromPresentation(h.Name)
-	return ok && n == owner
-}
-
 // collect puts the records of a.Canonical into a. Records of other owners,
 // which an answer may carry for whatever reason, are not the answer.
-func (q question) collect(rrs []codec.RR, a *dns.Answer) error {
+func (q question) collect(answers []owned, a *dns.Answer) error {
 	text := 0
-	for _, rr := range rrs {
-		h := rr.Header()
-		if h.Rrtype != uint16(q.typ) || !isOwner(*h, a.Canonical) {
+	for _, o := range answers {
+		h := o.rr.Header()
+		if h.Rrtype != uint16(q.typ) || o.owner != a.Canonical {
 			continue
 		}
-		r, ok := record(rr)
+		r, ok := record(o.rr)
 		if !ok {
 			continue
 		}

@@ -114,8 +114,9 @@ func TestDecode(t *testing.T) {
 		{"SERVFAIL", dns.TypeA, codec.RcodeServerFailure, "", "servfail"},
 		{"REFUSED", dns.TypeA, codec.RcodeRefused, "", "refused"},
 		{"any other rcode", dns.TypeA, codec.RcodeNotImplemented, "", "servfail"},
-		{"as many records as allowed", dns.TypeA, 0, strings.Repeat("y.example A 192.0.2.1\n", maxAnswerRecords-1) + "x.example A 192.0.2.2", "NOERROR x.example 5m0s 192.0.2.2"},
-		{"too many records", dns.TypeA, 0, strings.Repeat("x.example A 192.0.2.1\n", maxAnswerRecords+1), "malformed"},
+		{"as many records as allowed", dns.TypeA, 0, strings.Repeat("y.example A 192.0.2.1\n", maxSection-1) + "x.example A 192.0.2.2", "NOERROR x.example 5m0s 192.0.2.2"},
+		{"too many records", dns.TypeA, 0, strings.Repeat("x.example A 192.0.2.1\n", maxSection+1), "malformed"},
+		{"too many in the authority section", dns.TypeA, 0, goodA + "\n\n" + strings.Repeat("example NS a.example\n", maxSection+1), "malformed"},
 		{"too much text", dns.TypeTXT, 0, strings.Repeat("x.example TXT "+strings.Repeat("a", 255)+"\n", 129), "malformed"},
 	}
 	for _, c := range cases {
@@ -205,7 +206,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(message(f, 7, "x.example.", dns.TypeMX, 3, `x.example MX 1 a\.b`), uint16(dns.TypeMX))
 	f.Fuzz(func(t *testing.T, wire []byte, typ uint16) {
 		q := question{id: 7, name: "x.example", typ: dns.Type(typ)}
-		q.matches(wire)
+		if q.matches(wire); len(wire) < headerLen {
+			return
+		}
 		r, fail := q.decode(wire)
 		if fail != nil {
 			if fail.Kind == 0 || fail.Name != q.name {
@@ -214,7 +217,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		a := r.answer
-		if a.TTL < 0 || a.TTL > 1<<31*time.Second || len(a.Records) > maxAnswerRecords || a.Name != q.name {
+		if a.TTL < 0 || a.TTL > 1<<31*time.Second || len(a.Records) > maxSection || a.Name != q.name {
 			t.Errorf("answer %+v", a)
 		}
 		if a.Status == dns.NXDomain && len(a.Records) > 0 {

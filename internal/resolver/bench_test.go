@@ -1,0 +1,124 @@
+package resolver
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+func benchCache(b *testing.B, next dns.Resolver, size int64) *Cache {
+	b.Helper()
+	cfg := DefaultCacheConfig()
+	cfg.Size = size
+	c, err := NewCache(next, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	return c
+}
+
+func BenchmarkCacheHit(b *testing.B) {
+	c := benchCache(b, dnstest.MustParse(b, "a.example 3600 TXT text"), 1<<20)
+	if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCacheHitParallel(b *testing.B) {
+	c := benchCache(b, dnstest.MustParse(b, "a.example 3600 TXT text"), 1<<20)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := c.Lookup(context.Background(), "a.example", dns.TypeTXT); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+// Sixteen ask the same at once, and one query answers them.
+func BenchmarkCoalesced(b *testing.B) {
+	const waiters = 16
+	c := benchCache(b, resolverFunc(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
+		return dns.Answer{Name: n, Type: t, Canonical: n}, nil
+	}), 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		var wg sync.WaitGroup
+		for range waiters {
+			wg.Go(func() { _, _ = c.Lookup(context.Background(), "a.example", dns.TypeTXT) })
+		}
+		wg.Wait()
+	}
+}
+
+// Names nobody asked for before, into a cache that is full.
+func BenchmarkCacheMissAndEvict(b *testing.B) {
+	record := []dns.Record{{Text: strings.Repeat("x", 400)}}
+	c := benchCache(b, resolverFunc(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
+		return dns.Answer{Name: n, Type: t, Canonical: n, Records: record, TTL: 3600e9}, nil
+	}), 1<<20)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		_, _ = c.Lookup(b.Context(), dns.Name(fmt.Sprintf("n%d.example", i)), dns.TypeTXT)
+		i++
+	}
+}
+
+func BenchmarkClientOverLoopback(b *testing.B) {
+	s := serve(b, "a.example 3600 TXT text", dnstest.ServerOptions{})
+	c := clientOf(b, longTimeout, s)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	q := question{id: 7, name: "x.example", typ: dns.TypeTXT}
+	wire := message(b, 7, "x.example.", dns.TypeTXT, 0, "x.example TXT "+strings.Repeat(strings.Repeat("k", 255)+" ", 2))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(wire)))
+	for b.Loop() {
+		if _, err := q.decode(wire); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// The dearest message: as many records and aliases as are looked at, and
+// every name compressed to a pointer.
+func BenchmarkDecodeWorst(b *testing.B) {
+	var zone strings.Builder
+	for i := range maxChain {
+		fmt.Fprintf(&zone, "c%d.example CNAME c%d.example\n", i, i+1)
+	}
+	owner := strings.Repeat(strings.Repeat("a", 63)+".", 3) + "example"
+	for range maxSection - maxChain {
+		fmt.Fprintf(&zone, "%s A 192.0.2.1\n", owner)
+	}
+	q := question{id: 7, name: "c0.example", typ: dns.TypeA}
+	wire := message(b, 7, "c0.example.", dns.TypeA, 0, zone.String())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := q.decode(wire); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

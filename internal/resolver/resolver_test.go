@@ -1,0 +1,81 @@
+package resolver
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// From the question to the socket and the metrics, and back.
+func TestResolver(t *testing.T) {
+	s := serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", dnstest.ServerOptions{})
+	reg := prometheus.NewRegistry()
+	cfg := DefaultConfig()
+	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
+	r, err := New(cfg, reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := r.Servers(); len(got) != 1 || got[0] != s.Addr() {
+		t.Errorf("servers %q", got)
+	}
+	for i, cached := range []bool{false, true, false} {
+		if i == 2 {
+			r.Purge()
+		}
+		a, err := r.Lookup(t.Context(), "a.example", dns.TypeA)
+		if err != nil || a.Cached != cached || len(a.Records) != 1 || a.Server != s.Addr() {
+			t.Errorf("lookup %d: %+v, %v", i, a, err)
+		}
+	}
+	for range 2 {
+		if got := show(r.Lookup(t.Context(), "f.example", dns.TypeA)); got != "servfail" {
+			t.Errorf("got %s", got)
+		}
+	}
+	m := gathered{reg: reg}
+	m.expect(t, map[string]float64{
+		"queries A noerror": 2, "queries A servfail": 1, "query_duration_seconds": 3,
+		"cache_misses positive": 2, "cache_misses failure": 1, "cache_hits positive": 1, "cache_hits failure": 1,
+		"cache_entries": 2,
+	})
+	if b := m.values(t)["cache_bytes"]; b < 2*storeOverhead {
+		t.Errorf("%v octets", b)
+	}
+}
+
+// A reload replaces the resolver and keeps the series.
+func TestResolverReload(t *testing.T) {
+	s := serve(t, "a.example 60 A 192.0.2.1", dnstest.ServerOptions{})
+	m := testMetrics(t)
+	cfg := DefaultConfig()
+	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
+	for range 2 {
+		r, err := NewWithMetrics(cfg, m.Metrics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
+			t.Error(err)
+		}
+		r.Close()
+	}
+	m.expect(t, map[string]float64{"queries A noerror": 2, "cache_misses positive": 2, "cache_entries": 1})
+}
+
+func TestResolverErrors(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Client.Servers = []string{"not an address"}
+	if _, err := New(cfg, prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "not an address") {
+		t.Errorf("error %v", err)
+	}
+	m := testMetrics(t)
+	if _, err := New(DefaultConfig(), m.reg); err == nil {
+		t.Error("series registered twice")
+	}
+}
