@@ -187,7 +187,7 @@ func TestCacheServesStale(t *testing.T) {
 		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.Timeout})
 		time.Sleep(time.Minute + cfg.Stale - 1)
 		look(stale, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		look("timeout", 1) // past the cap
 		m.expect(t, map[string]float64{"cache_misses positive": 2, "cache_misses failure": 4, "cache_stale positive": 4})
 	})
@@ -262,12 +262,12 @@ func TestCacheCoalesces(t *testing.T) {
 				wg.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					want, after := "NOERROR a.example.com 1m0s 192.0.2.1", 3*time.Second
-					switch {
-					case i%5 == 0: // each obeys his own context, and so may the first
+					switch i % 5 {
+					case 0: // each obeys his own context, and so may the first
 						cancel()
 						ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 						want, after = "timeout", time.Second
-					case i%5 == 1:
+					case 1:
 						time.AfterFunc(2*time.Second, cancel)
 						want, after = "canceled", 2*time.Second
 					}

@@ -214,7 +214,7 @@ func TestClientNextServer(t *testing.T) {
 					t.Errorf("got %s, want %s", got, c.want)
 				}
 				from := a.Server
-				if e, ok := err.(*dns.Error); ok { //nolint:errorlint // the contract says *dns.Error
+				if e := failure(err); e != nil {
 					from = e.Server
 				}
 				if from != "192.0.2."+c.from+":53" {
@@ -299,7 +299,7 @@ func TestClientFollowsChains(t *testing.T) {
 			if got := show(a, err); got != c.want || len(dialed()) != c.asked {
 				t.Errorf("%s: got %s with %d questions, want %s with %d", c.name, got, len(dialed()), c.want, c.asked)
 			}
-			if e, ok := err.(*dns.Error); ok && e.Name != c.name { //nolint:errorlint // the contract says *dns.Error
+			if e := failure(err); e != nil && e.Name != c.name {
 				t.Errorf("%s: the failure names %s", c.name, e.Name)
 			}
 			if err == nil && a.Name != c.name {

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -39,9 +40,16 @@ func message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sec
 	return wire
 }
 
+// failure returns the *dns.Error in err, nil if there is none.
+func failure(err error) *dns.Error {
+	var e *dns.Error
+	errors.As(err, &e)
+	return e
+}
+
 // show renders an answer, or the kind of its failure, on one line.
 func show(a dns.Answer, err error) string {
-	if e, ok := err.(*dns.Error); ok && e != nil { //nolint:errorlint // the contract says *dns.Error; anything else shows below
+	if e := failure(err); e != nil {
 		return e.Kind.String()
 	}
 	if err != nil {
