@@ -265,8 +265,10 @@ func (l *link) answer(reply Reply) gomilter.Response {
 		r = l.checked(held)
 	}
 	switch {
-	case r == Continue, l.cmd == cmdHelo, l.cmd == cmdUnknown:
-	case l.cmd == cmdConnect:
+	case r == Continue, l.cmd == cmdUnknown:
+	case l.cmd == cmdConnect, l.cmd == cmdHelo:
+		// A client may go on after its HELO was refused: what it sends
+		// then is refused as well.
 		l.held.hold(l.cmd, r)
 	case l.cmd == cmdRcpt && r != Accept && r != Discard:
 		// one recipient is refused, the message goes on

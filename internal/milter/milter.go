@@ -24,8 +24,8 @@ import (
 //
 // A Reply other than [Continue] at a step where the MTA waits for none (see
 // [ReplyAt]) is held and given at the next step where it does wait; until the
-// message ends no further events of it are shown. Once one is held from
-// Connect it stands for every message of the connection, from Helo until the
+// message ends no further events of it are shown. Given or held, one from
+// Connect stands for every message of the connection, one from Helo until the
 // next HELO. Given at Rcpt it refuses one recipient; held from Rcpt it refuses
 // the message.
 type Session interface {

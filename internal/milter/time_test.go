@@ -225,6 +225,7 @@ func TestShutdownDeadlineEndsTheMessage(t *testing.T) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			<-ctx.Done()
 			w.note("%v", context.Cause(ctx))
+			time.Sleep(3 * time.Second) // it takes its time to give up
 			return milter.Tempfail
 		}
 		go func() {

@@ -38,7 +38,7 @@ func newTransport(nc net.Conn, limits Limits) *transport {
 	return &transport{nc: nc, limits: limits, br: bufio.NewReaderSize(nc, readBuffer)}
 }
 
-// force makes every read fail from now on and gives writes a last moment.
+// force makes every read fail from now on and leaves each write a moment only.
 func (t *transport) force() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,9 +157,11 @@ func (t *transport) flush() error {
 		return nil
 	}
 	t.mu.Lock()
-	if !t.forced {
-		_ = t.nc.SetWriteDeadline(time.Now().Add(t.limits.WriteTimeout))
+	timeout := t.limits.WriteTimeout
+	if t.forced {
+		timeout = min(timeout, forcedWriteTimeout)
 	}
+	_ = t.nc.SetWriteDeadline(time.Now().Add(timeout))
 	t.mu.Unlock()
 	_, err := t.nc.Write(t.out)
 	t.out = t.out[:0]
