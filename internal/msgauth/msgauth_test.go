@@ -1,0 +1,250 @@
+package msgauth
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/message"
+	"sekimori/internal/spf"
+)
+
+const zone = `
+bank.example          TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.bank.example   TXT "v=DMARC1; p=reject"
+mx.bank.example       A   192.0.2.1
+mx.bank.example       TXT "v=spf1 a -all"
+1.2.0.192.in-addr.arpa PTR mx.bank.example.
+`
+
+var client = netip.MustParseAddr("192.0.2.1")
+
+// evaluate runs one message through a verifier.
+func evaluate(t *testing.T, v *Verifier, from, raw string) *Evaluation {
+	t.Helper()
+	c := v.Connect(t.Context(), Session{Client: client})
+	defer c.Close()
+	c.Helo("mx.bank.example")
+	env := Envelope{MailFrom: from, Recipients: []string{"<r@here.example>"}, QueueID: "4Q"}
+	m := c.Begin(Session{TLSVersion: "TLSv1.3"}, env)
+	defer m.Close()
+	h, body := message.Parse([]byte(raw))
+	m.EndOfHeader(h)
+	if _, err := m.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	return m.Finish(t.Context(), env)
+}
+
+const hello = "From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"
+
+func TestEvaluation(t *testing.T) {
+	v := NewVerifier(dnstest.MustParse(t, zone), Options{})
+	e := evaluate(t, v, "<a@bank.example>", hello)
+	if e.MailFrom.Result != spf.Pass || e.HELO.Result != spf.Pass || e.IPRev.Status != iprev.Pass || e.DMARC.Result != dmarc.ResultPass || !e.DMARC.AlignedSPF {
+		t.Errorf("results: %s %s %s %s", e.MailFrom.Result, e.HELO.Result, e.IPRev.Status, e.DMARC.Result)
+	}
+	if e.Session.Client != client || e.Session.HELO != "mx.bank.example" || e.Session.TLSVersion != "TLSv1.3" || e.Envelope.QueueID != "4Q" {
+		t.Errorf("facts of session and envelope: %+v %+v", e.Session, e.Envelope)
+	}
+	if want := int64(len(hello) - len("\r\n")); e.Envelope.Size != want {
+		t.Errorf("size %d, want %d", e.Envelope.Size, want)
+	}
+	if e.Lookups() == 0 || e.Cost[SPF].Lookups != 3 || e.Cost[IPRev].Lookups != 2 {
+		t.Errorf("cost: %+v", e.Cost)
+	}
+	out, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"author_domain":"bank.example"`, `"spf_mailfrom":{"identity":"mailfrom","result":"pass"`, `"dmarc":{"result":"pass"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("JSON lacks %s", want)
+		}
+	}
+}
+
+// TestConnectionCountedOnce: what the connection asked is not counted again
+// with its second message.
+func TestConnectionCountedOnce(t *testing.T) {
+	v := NewVerifier(dnstest.MustParse(t, zone), Options{})
+	c := v.Connect(t.Context(), Session{Client: client})
+	defer c.Close()
+	c.Helo("mx.bank.example")
+	for i, want := range []int{2, 0} {
+		m := c.Begin(Session{}, Envelope{MailFrom: "<a@bank.example>"})
+		m.EndOfHeader(message.Header{{Name: "From", Value: " a@bank.example"}})
+		e := m.Finish(t.Context(), Envelope{})
+		m.Close()
+		if e.Cost[IPRev].Lookups != want || e.IPRev.Status != iprev.Pass {
+			t.Errorf("message %d: %d lookups for iprev, want %d; %s", i+1, e.Cost[IPRev].Lookups, want, e.IPRev.Status)
+		}
+	}
+}
+
+// silent never answers; it obeys its context.
+type silent struct{}
+
+func (silent) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	<-ctx.Done()
+	return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
+}
+
+// deaf does not even obey its context before an hour is over.
+type deaf struct{}
+
+func (deaf) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	time.Sleep(time.Hour)
+	return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ}
+}
+
+// TestBudget: whatever DNS does, end of message waits no longer than the
+// budget, and what is missing is a temporary error.
+func TestBudget(t *testing.T) {
+	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
+	for name, r := range map[string]dns.Resolver{"silent": silent{}, "deaf": deaf{}} {
+		synctest.Test(t, func(t *testing.T) {
+			v := NewVerifier(r, Options{Budget: 3 * time.Second})
+			begin := time.Now()
+			e := evaluate(t, v, "<a@bank.example>", signature+hello)
+			if took := time.Since(begin); took > 3*time.Second {
+				t.Errorf("%s: end of message waited %v", name, took)
+			}
+			if e.DMARC.Result != dmarc.ResultTempError || e.MailFrom.Result != spf.TempError || e.IPRev.Status != iprev.TempError {
+				t.Errorf("%s: dmarc %s, spf %s, iprev %s", name, e.DMARC.Result, e.MailFrom.Result, e.IPRev.Status)
+			}
+			time.Sleep(2 * time.Hour) // the deaf ones end too
+		})
+	}
+}
+
+// TestBodySlowerThanBudget: the budget is for DNS. A message whose body takes
+// longer to arrive still gets its answers.
+func TestBodySlowerThanBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := NewVerifier(dnstest.MustParse(t, zone+"_dmarc.sub.bank.example TXT \"v=DMARC1; p=reject\"\n"), Options{Budget: time.Second})
+		c := v.Connect(t.Context(), Session{Client: client})
+		defer c.Close()
+		c.Helo("mx.bank.example")
+		m := c.Begin(Session{}, Envelope{MailFrom: "<a@bank.example>"})
+		defer m.Close()
+		m.EndOfHeader(message.Header{{Name: "From", Value: " a@sub.bank.example"}})
+		time.Sleep(time.Minute)
+		if e := m.Finish(t.Context(), Envelope{}); e.DMARC.Result != dmarc.ResultPass {
+			t.Errorf("dmarc %s %s", e.DMARC.Result, e.DMARC.Reason)
+		}
+	})
+}
+
+// bomb panics when asked for a type.
+type bomb struct {
+	dns.Resolver
+	typ    dns.Type
+	suffix string
+}
+
+func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if typ == b.typ && strings.HasSuffix(string(name), b.suffix) {
+		panic("boom")
+	}
+	return b.Resolver.Lookup(ctx, name, typ)
+}
+
+func TestPanics(t *testing.T) {
+	r := dnstest.MustParse(t, zone)
+	for _, tt := range []struct {
+		name      string
+		r         dns.Resolver
+		component Mechanism
+		dmarc     dmarc.Result
+	}{
+		{"iprev alone: the rest stands", bomb{r, dns.TypePTR, ""}, IPRev, dmarc.ResultPass},
+		{"SPF: the identifier might have passed", bomb{r, dns.TypeTXT, "bank.example"}, SPF, dmarc.ResultTempError},
+		{"DMARC: the policy is not known", bomb{r, dns.TypeTXT, "_dmarc.bank.example"}, DMARC, dmarc.ResultTempError},
+	} {
+		e := evaluate(t, NewVerifier(tt.r, Options{}), "<a@bank.example>", hello)
+		if e.DMARC.Result != tt.dmarc {
+			t.Errorf("%s: dmarc=%s", tt.name, e.DMARC.Result)
+		}
+		found := false
+		for _, p := range e.Panics {
+			found = found || (p.Component == tt.component && p.Value == "boom" && strings.Contains(p.Stack, "bomb"))
+		}
+		if !found {
+			t.Errorf("%s: panics %+v", tt.name, e.Panics)
+		}
+	}
+}
+
+func TestTraits(t *testing.T) {
+	for _, tt := range []struct {
+		name, local string
+		h           message.Header
+		want        Traits
+	}{
+		{"direct", "a", message.Header{{Name: "List-Unsubscribe", Value: " <x>"}, {Name: "Precedence", Value: " bulk"}}, Traits{}},
+		{"List-Id", "a", message.Header{{Name: "LIST-ID", Value: " <x>"}}, Traits{List: true}},
+		{"Precedence: list", "a", message.Header{{Name: "Precedence", Value: " List "}}, Traits{List: true}},
+		{"resent", "a", message.Header{{Name: "Resent-From", Value: " <x@y>"}}, Traits{Forwarded: true}},
+		{"ARC", "a", message.Header{{Name: "ARC-Seal", Value: " i=1"}}, Traits{ARC: true}},
+		{"SRS0", "srs0=HH=TT=orig.example=a", nil, Traits{SRS: true}},
+		{"SRS1", "SRS1+HH=x", nil, Traits{SRS: true}},
+		{"not SRS", "srs0x", nil, Traits{}},
+	} {
+		if got := traitsOf(tt.h, mailaddr.Path{Local: tt.local}); got != tt.want {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+}
+
+func TestTraitsOfSignatures(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		s    dkim.Signature
+		want Traits
+	}{
+		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"}, Traits{BrokenAuthorSignature: true}},
+		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
+		{"no key proves nothing", dkim.Signature{Result: dkim.PermError, Reason: dkim.ReasonKeyNotFound, Domain: "bank.example"}, Traits{}},
+		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, Traits{}},
+		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "list.example"}, Traits{ThirdPartySignature: true}},
+	} {
+		e := &Evaluation{From: mailaddr.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}
+		(&Verification{}).finishTraits(e)
+		if e.Traits != tt.want {
+			t.Errorf("%s: %+v", tt.name, e.Traits)
+		}
+	}
+}
+
+// TestNoAuthor: without an author nothing is asked for DMARC.
+func TestNoAuthor(t *testing.T) {
+	z := dnstest.MustParse(t, zone)
+	e := evaluate(t, NewVerifier(z, Options{}), "<a@bank.example>", "Subject: s\r\n\r\n")
+	if e.FromError == nil || e.FromError.Kind != mailaddr.KindMissing || e.DMARC.Result != dmarc.ResultPermError {
+		t.Errorf("from error %v, dmarc %s", e.FromError, e.DMARC.Result)
+	}
+	for _, q := range z.Queries() {
+		if strings.HasPrefix(q, "_dmarc") {
+			t.Errorf("asked %s", q)
+		}
+	}
+}
+
+// TestMalformedReturnPath: RFC 7208 §4.3.
+func TestMalformedReturnPath(t *testing.T) {
+	e := evaluate(t, NewVerifier(dnstest.MustParse(t, zone), Options{}), "<a b@@bank.example>", hello)
+	if e.MailFrom.Result != spf.None || e.DMARC.Result != dmarc.ResultFail {
+		t.Errorf("spf %s, dmarc %s", e.MailFrom.Result, e.DMARC.Result)
+	}
+}
