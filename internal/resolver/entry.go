@@ -82,8 +82,9 @@ func (e *entry) kind() kind {
 }
 
 // storeOverhead is what the store needs for each entry beyond key and value:
-// node, hash table, queues; measured, rounded up.
-const storeOverhead = 200
+// node, hash table, queues. With it, weight came within 7 % above or 1 % below
+// the heap that 100,000 entries took.
+const storeOverhead = 112
 
 // weight is the entry's size in octets, strings and slices included.
 func (e *entry) weight(k key) uint32 {

@@ -1,0 +1,100 @@
+package resolver
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+func TestCacheServesStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		z := dnstest.MustParse(t, cacheZone)
+		cfg := DefaultCacheConfig()
+		cfg.Metrics = m.Metrics
+		c := cached(t, cfg, z)
+		look := func(want string, asked int) {
+			t.Helper()
+			z.ResetQueries()
+			if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != want || len(z.Queries()) != asked {
+				t.Errorf("got %s with %d queries, want %s with %d", got, len(z.Queries()), want, asked)
+			}
+		}
+		fresh, stale := "NOERROR a.example.com 1m0s 192.0.2.1", "NOERROR a.example.com 30s 192.0.2.1 cached stale"
+		look(fresh, 1)
+		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.ServFail})
+		time.Sleep(time.Minute)
+		look(stale, 1)
+		look(stale, 0) // no new try until the failure's TTL is over
+		time.Sleep(cfg.FailureTTL)
+		look(stale, 1)
+		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{})
+		time.Sleep(cfg.FailureTTL)
+		look(fresh, 1)
+		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.Timeout})
+		time.Sleep(time.Minute + cfg.Stale - 1)
+		look(stale, 1)
+		time.Sleep(time.Nanosecond)
+		look("timeout", 1) // past the cap
+		m.expect(t, map[string]float64{"cache_misses positive": 2, "cache_misses failure": 4, "cache_stale positive": 4})
+	})
+}
+
+func TestCacheServesStaleNo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		z := dnstest.MustParse(t, cacheZone)
+		cfg := DefaultCacheConfig()
+		cfg.Metrics = m.Metrics
+		c := cached(t, cfg, z)
+		_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeA)
+		time.Sleep(cfg.NegativeTTL)
+		z.Fail("no.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.Refused})
+		if got := marks(c.Lookup(t.Context(), "no.example.com", dns.TypeA)); got != "NXDOMAIN no.example.com 30s cached stale" {
+			t.Errorf("got %s", got)
+		}
+		if n := m.values(t)["cache_stale negative"]; n != 1 {
+			t.Errorf("counted %v", n)
+		}
+	})
+}
+
+// While an answer past its TTL is at hand, nobody waits long for a slow
+// server, and nobody's deadline turns into a failure.
+func TestCacheStaleWhileServerIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.MustParse(t, cacheZone)
+		c := cached(t, DefaultCacheConfig(), z)
+		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
+		time.Sleep(time.Minute)
+		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: 5 * time.Second})
+		begin := time.Now()
+		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		stale := "NOERROR a.example.com 30s 192.0.2.1 cached stale"
+		if got := marks(c.Lookup(hurried, "a.example.com", dns.TypeA)); got != stale || time.Since(begin) != time.Second {
+			t.Errorf("got %s after %s", got, time.Since(begin))
+		}
+		begin = time.Now()
+		if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != stale || time.Since(begin) != staleAfter {
+			t.Errorf("got %s after %s", got, time.Since(begin))
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if got := marks(c.Lookup(gone, "a.example.com", dns.TypeA)); got != "canceled" {
+			t.Errorf("who left got %s", got)
+		}
+		time.Sleep(5 * time.Second) // the query went on and brought news
+		if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); !strings.HasSuffix(got, "192.0.2.1 cached") {
+			t.Errorf("got %s", got)
+		}
+		if n := len(z.Queries()); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
