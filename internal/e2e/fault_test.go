@@ -268,10 +268,7 @@ func TestLargeMessage(t *testing.T) {
 	if got, ok := m.evaluated(t, "queue_id", id)["bytes"].(float64); !ok || got < size {
 		t.Errorf("the log says %v bytes, want at least %d", got, size)
 	}
-	limit := int64(15 << 20)
-	if run.race {
-		limit *= 3 // the detector shadows every byte that is touched
-	}
+	const limit = 15 << 20
 	t.Logf("resident size before %d KiB, at most %d KiB during the message", before>>10, peak>>10)
 	if peak-before > limit {
 		t.Errorf("memory grew from %d to %d octets, more than %d", before, peak, limit)

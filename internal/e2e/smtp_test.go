@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -155,13 +156,13 @@ func (c *session) send(from string, to []string, message []byte) (reply, error) 
 	return c.content(message)
 }
 
-// content sends the message after a 354.
+// content sends the message, whose lines end in CRLF, after a 354.
 func (c *session) content(message []byte) (reply, error) {
-	w := c.text.DotWriter()
-	if _, err := w.Write(message); err != nil {
-		return reply{}, err
+	stuffed := bytes.ReplaceAll(append([]byte("\r\n"), message...), []byte("\r\n."), []byte("\r\n.."))[2:]
+	if !bytes.HasSuffix(stuffed, []byte("\r\n")) {
+		stuffed = append(stuffed, "\r\n"...)
 	}
-	if err := w.Close(); err != nil {
+	if _, err := c.conn.Write(append(stuffed, ".\r\n"...)); err != nil {
 		return reply{}, err
 	}
 	return c.read()

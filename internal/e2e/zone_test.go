@@ -155,6 +155,10 @@ func signed(t *testing.T, message []byte, domain, selector string) []byte {
 
 // sign uses the key that the selector is published with.
 func (k keys) sign(message []byte, domain, selector string) ([]byte, error) {
+	var canonicalization dkim.Canonicalization = dkim.CanonicalizationRelaxed
+	if len(message) > 1<<20 {
+		canonicalization = dkim.CanonicalizationSimple // the signer is slow at the other
+	}
 	var key crypto.Signer = k.rsa
 	if selector == "e1" {
 		key = k.ed25519
@@ -162,7 +166,7 @@ func (k keys) sign(message []byte, domain, selector string) ([]byte, error) {
 	var out bytes.Buffer
 	err := dkim.Sign(&out, bytes.NewReader(message), &dkim.SignOptions{
 		Domain: domain, Selector: selector, Signer: key,
-		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
+		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: canonicalization,
 		HeaderKeys: []string{"From", "To", "Subject", "Date", "Message-ID"},
 	})
 	return out.Bytes(), err
