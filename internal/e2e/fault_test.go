@@ -332,15 +332,21 @@ func TestDeadNameServer(t *testing.T) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestHugeHeader: a header no honest sender writes is answered, and the next
-// message of the session is judged as ever.
+// TestHugeHeader: a header no honest sender writes is refused, because an
+// author could hide in what is not looked at, and the next message of the
+// session is judged as ever.
 func TestHugeHeader(t *testing.T) {
 	m := defaultMX(t)
 	t.Parallel()
 	c := m.open(t, bankMX)
 	fields := bytes.Repeat([]byte("X-Filler: "+strings.Repeat("y", 60)+"\r\n"), 50_000)
-	c.offer(t, unique("@bank.example"), recipient(), append(fields, mail{from: "info@bank.example"}.bytes()...))
-	to := recipient()
+	from, to := unique("@bank.example"), recipient()
+	r := c.offer(t, from, to, append(fields, mail{from: "info@bank.example"}.bytes()...))
+	if r.code/100 != 5 {
+		t.Errorf("the huge header got %s, want a refusal", r)
+	}
+	m.record(t, "not evaluated", "mail_from", "<"+from+">").want(t, "verdict", "reject", "reason", "oversize")
+	to = recipient()
 	c.offer(t, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
