@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os/signal"
+	"syscall"
+
 	"github.com/spf13/cobra"
 
 	"sekimori/internal/app"
@@ -27,6 +30,9 @@ SMTP sessions in flight and exit. The log goes to standard error.`,
 			if err != nil {
 				return failed(err)
 			}
+			// A terminal that closes, or a habit from other daemons, must not
+			// cut off sessions.
+			signal.Ignore(syscall.SIGHUP)
 			return failed(a.Run(cmd.Context()))
 		},
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -63,7 +64,10 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	metrics := telemetry.New(reg)
 	out.CountDropped(reg)
 
-	resolver, err := NewResolver(cfg, reg)
+	resolver, err := NewResolver(cfg, reg, func(v any) {
+		metrics.Panicked(telemetry.PanicResolver)
+		a.log.Error("panic", "component", telemetry.PanicResolver, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -162,17 +166,16 @@ func (a *App) Start() {
 }
 
 // Stop takes no more connections, waits for the sessions in flight until
-// ctx's deadline, then closes everything.
-func (a *App) Stop(ctx context.Context) error {
+// ctx's deadline, then closes everything. Sessions that outlast the deadline
+// are cut off, which is what it is for: the log says so, it is no failure.
+func (a *App) Stop(ctx context.Context) {
 	a.ready.Store(false)
 	a.log.Info("stopping: waiting for sessions in flight")
-	err := a.server.Shutdown(ctx)
-	if err != nil {
+	if err := a.server.Shutdown(ctx); err != nil {
 		a.log.Warn("sessions were cut off by the drain deadline", "error", err)
 	}
 	a.log.Info("stopped")
 	a.unwind()
-	return err
 }
 
 // Run serves until ctx ends or a listener fails, then drains.
@@ -189,5 +192,6 @@ func (a *App) Run(ctx context.Context) error {
 	supervisor.stopping()
 	drain, cancel := context.WithTimeout(context.Background(), time.Duration(a.cfg.DrainTimeout))
 	defer cancel()
-	return errors.Join(serveErr, a.Stop(drain))
+	a.Stop(drain)
+	return serveErr
 }

@@ -19,8 +19,9 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// NewResolver makes the configured resolver. reg may be nil.
-func NewResolver(cfg *config.Config, reg prometheus.Registerer) (*resolver.Resolver, error) {
+// NewResolver makes the configured resolver. reg, for its series, and onPanic,
+// which is told of a bug below the cache, may be nil.
+func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any)) (*resolver.Resolver, error) {
 	servers := make([]string, len(cfg.DNS.Servers))
 	for i, s := range cfg.DNS.Servers {
 		servers[i] = s.String()
@@ -31,6 +32,7 @@ func NewResolver(cfg *config.Config, reg prometheus.Registerer) (*resolver.Resol
 		Cache: resolver.CacheConfig{
 			Size: int64(c.Size), MaxTTL: time.Duration(c.MaxTTL), MinTTL: time.Duration(c.MinTTL),
 			NegativeTTL: time.Duration(c.NegativeTTL), FailureTTL: time.Duration(c.FailureTTL), Stale: time.Duration(c.Stale),
+			OnPanic: onPanic,
 		},
 	}
 	if reg == nil {

@@ -53,7 +53,7 @@ type Outcome struct {
 
 // Run sends the sample messages and writes what became of each to out. With
 // Keep it then waits for ctx to end.
-func Run(ctx context.Context, out io.Writer, o Options) (err error) {
+func Run(ctx context.Context, out io.Writer, o Options) error {
 	k, err := generateKeys()
 	if err != nil {
 		return err
@@ -70,9 +70,7 @@ func Run(ctx context.Context, out io.Writer, o Options) (err error) {
 	defer func() {
 		stop, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
-		if stopErr := daemon.Stop(stop); err == nil {
-			err = stopErr
-		}
+		daemon.Stop(stop)
 	}()
 	milterAddr := daemon.Addrs()[0].String()
 	if !o.JSON {

@@ -54,7 +54,7 @@ func ParseZone(name string, text []byte) (dns.Resolver, error) {
 func Run(ctx context.Context, o Options) (*Report, error) {
 	resolver := o.Zone
 	if resolver == nil {
-		r, err := app.NewResolver(o.Config, nil)
+		r, err := app.NewResolver(o.Config, nil, nil)
 		if err != nil {
 			return nil, err
 		}

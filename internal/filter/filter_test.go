@@ -40,18 +40,21 @@ type recorder struct {
 	mu       sync.Mutex
 	verdicts []policy.Verdict
 	skipped  []policy.Verdict
+	queueIDs []string // of all
 }
 
-func (r *recorder) Evaluated(_ *msgauth.Evaluation, v policy.Verdict, _ time.Duration) {
+func (r *recorder) Evaluated(e *msgauth.Evaluation, v policy.Verdict, _ time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.verdicts = append(r.verdicts, v)
+	r.queueIDs = append(r.queueIDs, e.Envelope.QueueID)
 }
 
-func (r *recorder) NotEvaluated(_ msgauth.Session, _ msgauth.Envelope, v policy.Verdict) {
+func (r *recorder) NotEvaluated(_ msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.skipped = append(r.skipped, v)
+	r.queueIDs = append(r.queueIDs, e.QueueID)
 }
 
 // serve runs the filter behind a real milter server.
@@ -322,6 +325,9 @@ func TestOversize(t *testing.T) {
 		}
 		if _, h := s.send("<a@hobby.example>", fmt.Sprintf(mail, "hobby.example")); !strings.Contains(ours(t, h), "dmarc=fail") {
 			t.Errorf("%s: the next message of the session was not judged", tt.mode)
+		}
+		if len(seen.queueIDs) != 2 || seen.queueIDs[0] != "4Q" {
+			t.Errorf("%s: queue ids %q", tt.mode, seen.queueIDs)
 		}
 		if len(seen.skipped) != 1 || seen.skipped[0].Reason != policy.ReasonOversize {
 			t.Errorf("%s: observers were told %+v", tt.mode, seen.skipped)

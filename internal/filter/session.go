@@ -32,7 +32,6 @@ type transaction struct {
 	skip     policy.Reason // why it is not evaluated, "" if it is
 	check    *msgauth.Verification
 	header   message.Header
-	decided  bool
 }
 
 // Connect implements milter.Session.
@@ -115,7 +114,7 @@ func (s *session) Oversize(what string) milter.Reply {
 	if t == nil {
 		return milter.Continue
 	}
-	t.decided = true
+	s.nameMessage(t)
 	v := policy.Oversized(what, s.o.Policy)
 	for _, o := range s.o.Observers {
 		o.NotEvaluated(t.session, t.envelope, v)
@@ -133,9 +132,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		return milter.Continue
 	}
 	begin := time.Now()
-	if id := s.conn.Macro("i"); id != "" {
-		t.envelope.QueueID = id
-	}
+	s.nameMessage(t)
 	if t.check == nil {
 		return s.skip(t, m)
 	}
@@ -147,12 +144,19 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	}
 	v := policy.Decide(e, s.o.Policy)
 	v = s.edit(t, e, v, m)
-	t.decided = true
 	took := time.Since(begin)
 	for _, o := range s.o.Observers {
 		o.Evaluated(e, v, took)
 	}
 	return reply(v)
+}
+
+// nameMessage takes the queue id, which Postfix knows only after the first
+// recipient.
+func (s *session) nameMessage(t *transaction) {
+	if id := s.conn.Macro("i"); id != "" {
+		t.envelope.QueueID = id
+	}
 }
 
 // skip lets a trusted message pass. A user who logged in has no business
@@ -164,7 +168,6 @@ func (s *session) skip(t *transaction, m *milter.Modifier) milter.Reply {
 			return milter.Tempfail
 		}
 	}
-	t.decided = true
 	v := policy.Skipped(t.skip)
 	for _, o := range s.o.Observers {
 		o.NotEvaluated(t.session, t.envelope, v)

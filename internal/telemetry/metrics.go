@@ -110,7 +110,8 @@ func (m *Metrics) startAtZero() {
 		m.panics.WithLabelValues(string(mech))
 		m.budget.WithLabelValues(string(mech))
 	}
-	m.panics.WithLabelValues(panicMilter)
+	m.panics.WithLabelValues(PanicMilter)
+	m.panics.WithLabelValues(PanicResolver)
 	for _, kind := range milter.ErrorKinds() {
 		m.protocolErrors.WithLabelValues(string(kind))
 	}

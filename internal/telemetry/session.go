@@ -2,8 +2,14 @@ package telemetry
 
 import "sekimori/internal/milter"
 
-// panicMilter is the component of panics in a session's callback.
-const panicMilter = "milter"
+// Components of panics outside of the evaluators.
+const (
+	PanicMilter   = "milter"   // in a session's callback
+	PanicResolver = "resolver" // below the DNS cache
+)
+
+// Panicked counts a panic that was caught.
+func (m *Metrics) Panicked(component string) { m.panics.WithLabelValues(component).Inc() }
 
 // Sessions returns the functions by which a milter server counts.
 func (m *Metrics) Sessions() milter.Observer {
@@ -16,6 +22,6 @@ func (m *Metrics) Sessions() milter.Observer {
 		SessionRejected: func(reason milter.RejectReason) { m.sessionsRejected.WithLabelValues(string(reason)).Inc() },
 		ProtocolError:   func(kind milter.ErrorKind) { m.protocolErrors.WithLabelValues(string(kind)).Inc() },
 		Oversize:        func(what string) { m.oversize.WithLabelValues(what).Inc() },
-		Panic:           func(string, []byte) { m.panics.WithLabelValues(panicMilter).Inc() },
+		Panic:           func(string, []byte) { m.Panicked(PanicMilter) },
 	}
 }

@@ -1,0 +1,362 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
+)
+
+const zone = `
+bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.bank.example TXT "v=DMARC1; p=reject"
+`
+
+// buffer is a log output that may be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// testConfig asks a DNS server of the test's own and listens on free ports.
+func testConfig(t *testing.T) *config.Config {
+	t.Helper()
+	server, err := dnstest.NewServer(dnstest.MustParse(t, zone), dnstest.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	cfg := config.Default()
+	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
+	cfg.AuthservID = "mx.here.example"
+	cfg.Admin.Listen = "127.0.0.1:0"
+	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
+	cfg.DrainTimeout = config.Duration(5 * time.Second)
+	return cfg
+}
+
+// running starts the daemon; stop ends it and returns Run's error.
+func running(t *testing.T, cfg *config.Config) (a *App, log *buffer, stop func() error) {
+	t.Helper()
+	log = &buffer{}
+	a, err := New(cfg, Options{Version: "test", Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	return a, log, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func send(t *testing.T, a *App, from string) client.Result {
+	t.Helper()
+	c, err := client.Dial("tcp", a.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Connect("mail.bank.example", netip.MustParseAddrPort("192.0.2.1:25")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Helo("mail.bank.example"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := c.SendMessage(client.Envelope{From: from, To: []string{"<r@here.example>"}, QueueID: "4QUEUE"},
+		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Quit(); err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// records returns the log's records with the given message.
+func records(t *testing.T, log *buffer, msg string) []map[string]any {
+	t.Helper()
+	var out []map[string]any
+	for line := range strings.Lines(log.String()) {
+		var r map[string]any
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("log line is no JSON: %q", line)
+		}
+		if r["msg"] == msg {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func TestDaemon(t *testing.T) {
+	a, log, stop := running(t, testConfig(t))
+	if res := send(t, a, "<a@bank.example>"); !res.Action.Delivers() || len(res.Modifications) != 1 {
+		t.Errorf("aligned message: %+v", res)
+	}
+	if res := send(t, a, "<x@evil.example>"); res.Action.Code != 550 {
+		t.Errorf("spoofed message: %+v", res)
+	}
+	base := "http://" + a.AdminAddr()
+	if got := get(t, base+"/readyz"); got != "ready\n" {
+		t.Errorf("readyz: %q", got)
+	}
+	metrics := get(t, base+"/metrics")
+	for _, want := range []string{
+		`sekimori_messages_total{verdict="accept"} 1`, `sekimori_messages_total{verdict="reject"} 1`,
+		`sekimori_messages_total{verdict="quarantine"} 0`,
+		`sekimori_dmarc_total{disposition="reject",policy="reject",result="fail"} 1`,
+		`sekimori_spf_total{identity="mailfrom",result="pass"} 1`, `sekimori_panics_total{component="dkim"} 0`,
+		`sekimori_enforcement_mode_info{mode="enforce"} 1`, `sekimori_build_info{`, `sekimori_config_last_reload_successful 1`,
+		`sekimori_message_duration_seconds_count 2`, `sekimori_dns_queries_total{`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+	documented(t, metrics)
+	if err := stop(); err != nil {
+		t.Errorf("run: %v", err)
+	}
+	evaluated := records(t, log, "evaluated")
+	if len(evaluated) != 2 {
+		t.Fatalf("%d records of messages:\n%s", len(evaluated), log)
+	}
+	for key, want := range map[string]any{
+		"queue_id": "4QUEUE", "client_ip": "192.0.2.1", "helo": "mail.bank.example", "mail_from": "<a@bank.example>",
+		"header_from": "bank.example", "spf": "pass", "dmarc": "pass", "policy": "reject", "verdict": "accept", "applied": "accept", "reason": "dmarc_pass",
+	} {
+		if evaluated[0][key] != want {
+			t.Errorf("record: %s is %v, want %v", key, evaluated[0][key], want)
+		}
+	}
+	for _, key := range []string{"dns_seconds", "dns_lookups", "duration_seconds", "id", "dkim", "iprev", "bytes"} {
+		if _, ok := evaluated[0][key]; !ok {
+			t.Errorf("record lacks %s", key)
+		}
+	}
+}
+
+// documented checks that the README's list names every series of ours that is
+// exposed, and no other.
+func documented(t *testing.T, metrics string) {
+	t.Helper()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^# TYPE (sekimori_\w+) `)
+	exposed := map[string]bool{}
+	for _, m := range names.FindAllStringSubmatch(metrics, -1) {
+		exposed[m[1]] = true
+		if !strings.Contains(string(readme), "`"+m[1]) {
+			t.Errorf("README.md does not document %s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile("`(sekimori_\\w+)").FindAllStringSubmatch(string(readme), -1) {
+		// Vectors without a value yet are not exposed; those with a TYPE line
+		// must cover the rest.
+		if !exposed[m[1]] && !lateSeries[m[1]] {
+			t.Errorf("README.md documents %s, which is not exposed", m[1])
+		}
+	}
+}
+
+// lateSeries appear only once something has gone wrong or been seen.
+var lateSeries = map[string]bool{
+	"sekimori_dkim_reason_total": true, "sekimori_sessions_rejected_total": true,
+}
+
+func TestNewFails(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		want   string
+	}{
+		{"milter address in use", func(c *config.Config) { c.Listen[0].Address = "inet:" + taken.Addr().String() }, taken.Addr().String()},
+		{"admin address in use", func(c *config.Config) { c.Admin.Listen = taken.Addr().String() }, taken.Addr().String()},
+		{"no suffix list", func(c *config.Config) {
+			c.DMARC = config.DMARC{OrganizationalDomain: config.PSL, PSLFile: "/nonexistent/psl"}
+		}, "/nonexistent/psl"},
+		{"no web configuration", func(c *config.Config) { c.Admin.WebConfig = "/nonexistent/web.yaml" }, "/nonexistent/web.yaml"},
+	} {
+		cfg := testConfig(t)
+		tt.change(cfg)
+		_, err := New(cfg, Options{Log: io.Discard})
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want one line with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestFailedNewLeavesNothing: what New opened before it failed is free again.
+func TestFailedNewLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	cfg := testConfig(t)
+	cfg.Listen = []config.Listener{{Address: "unix:" + filepath.Join(dir, "m.sock")}}
+	cfg.Admin.Listen = "nowhere"
+	if _, err := New(cfg, Options{Log: io.Discard}); err == nil {
+		t.Fatal("New succeeded")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestStopWaitsForSessions: a session in flight may finish its message after
+// the daemon was told to stop, and no new one begins.
+func TestStopWaitsForSessions(t *testing.T) {
+	next := notifications(t)
+	a, log, stop := running(t, testConfig(t))
+	if got := next(); got != "READY=1" {
+		t.Fatalf("first word %q", got)
+	}
+	addr := a.Addrs()[0].String()
+	c, err := client.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Connect("x", netip.MustParseAddrPort("192.0.2.1:25")); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	if got := next(); got != "STOPPING=1" {
+		t.Fatalf("second word %q", got)
+	}
+	if _, err := c.Helo("mail.bank.example"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := c.SendMessage(client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
+	if err != nil || len(res.Modifications) != 1 {
+		t.Errorf("message during the drain: %+v, %v", res, err)
+	}
+	if err := c.Quit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if _, err := net.Dial("tcp", addr); err == nil {
+		t.Error("the address still answers")
+	}
+	if len(records(t, log, "evaluated")) != 1 {
+		t.Error("the message was not logged")
+	}
+}
+
+// TestWords: what the configuration accepts is what the packages below mean.
+func TestWords(t *testing.T) {
+	cfg := config.Default()
+	p := Policy(cfg)
+	if p != (policy.Config{
+		Mode: policy.Enforce, Reject: policy.RejectCorroborated, Quarantine: policy.QuarantineHold, NoPolicy: policy.Tag,
+		SPFFail: policy.Tag, TempError: policy.Accept, InvalidFrom: policy.Reject,
+	}) {
+		t.Errorf("defaults: %+v", p)
+	}
+	for _, tt := range []struct{ key, word string }{
+		{"mode", string(policy.Monitor)}, {"policy.reject", string(policy.RejectAlways)}, {"policy.reject", string(policy.RejectQuarantine)},
+		{"policy.quarantine", string(policy.QuarantineTag)},
+		{"policy.no_policy", string(policy.Quarantine)}, {"policy.no_policy", string(policy.Reject)},
+		{"policy.spf_fail", string(policy.Quarantine)}, {"policy.spf_fail", string(policy.Reject)},
+		{"policy.temperror", string(policy.TempFail)},
+		{"policy.invalid_from", string(policy.Quarantine)}, {"policy.invalid_from", string(policy.Tag)},
+		{"dkim.body_length", string(dkim.BodyLengthAccept)}, {"dkim.body_length", string(dkim.BodyLengthFail)},
+		{"dmarc.organizational_domain", string(dmarc.TreeWalk)},
+	} {
+		text := tt.key + ": " + tt.word + "\n"
+		if section, key, ok := strings.Cut(tt.key, "."); ok {
+			text = section + ": {" + key + ": " + tt.word + "}\n"
+		}
+		if _, err := config.Parse("test", []byte(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// notifications plays systemd: next returns the daemon's next word to it.
+func notifications(t *testing.T) (next func() string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	t.Setenv("NOTIFY_SOCKET", path)
+	return func() string {
+		t.Helper()
+		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 256)
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+}

@@ -1,0 +1,106 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sekimori/internal/authres"
+)
+
+// TestRun: the demo's messages are what their titles say, seen from outside.
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	if err := Run(t.Context(), &out, Options{JSON: true}); err != nil {
+		t.Fatal(err)
+	}
+	want := []struct{ title, verdict, label, reply string }{
+		{"the bank's own mail", "delivered", "dmarc=pass header.from=bank.example policy.dmarc=reject", ""},
+		{"forwarded by a stranger", "delivered", "dmarc=pass", ""},
+		{"RSA and with ed25519", "delivered", "dkim=pass (256-bit ed25519)", ""},
+		{"only SPF", "delivered", "dmarc=pass", ""},
+		{"as the bank: p=reject", "rejected", "", "550 5.7.1 Email rejected per DMARC policy for bank.example"},
+		{"np=reject", "rejected", "", "550 5.7.1 Email rejected per DMARC policy for secure-login.bank.example"},
+		{"p=quarantine", "held", "dmarc=fail", "dmarc_quarantine"},
+		{"t=y", "held", "policy_test_mode", "dmarc_quarantine"},
+		{"mailing list", "held", "mailing_list", "dmarc_indirect"},
+		{"forged in our name", "delivered", "dmarc=fail", ""},
+		{"without DMARC", "delivered", "dmarc=none", ""},
+		{"null sender", "delivered", "spf=pass smtp.helo=mail.lists.example", ""},
+		{"two From fields", "rejected", "", "550 5.7.1"},
+		{"silent", "delivered", "dmarc=temperror", ""},
+	}
+	dec := json.NewDecoder(&out)
+	for i, w := range want {
+		var o Outcome
+		if err := dec.Decode(&o); err != nil {
+			t.Fatalf("message %d: %v", i+1, err)
+		}
+		label := strings.Join(strings.Fields(strings.Join(o.Results, " ")), " ")
+		if !strings.Contains(o.Title, w.title) || o.Verdict != w.verdict || !strings.Contains(label, w.label) || !strings.HasPrefix(o.Reply, w.reply) {
+			t.Errorf("message %d: %+v, want %+v", i+1, o, w)
+		}
+		ours := 0
+		for _, r := range o.Results {
+			if authres.ClaimsID(r, authServID) {
+				ours++
+			}
+		}
+		if o.Verdict == "rejected" != (ours == 0) || ours > 1 {
+			t.Errorf("message %d: %d fields in our name", i+1, ours)
+		}
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		t.Errorf("more output than messages: %v", err)
+	}
+}
+
+// TestKeep: the demo stays up with its metrics until it is told to end.
+func TestKeep(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := Run(ctx, w, Options{Keep: true})
+		w.Close()
+		ended <- err
+	}()
+	var text strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.Contains(text.String(), "staying up") {
+		n, err := r.Read(buf)
+		if err != nil {
+			t.Fatalf("%v after %s", err, text.String())
+		}
+		text.Write(buf[:n])
+	}
+	url := regexp.MustCompile(`http://\S+/metrics`).FindString(text.String())
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || !strings.Contains(string(metrics), `sekimori_messages_total{verdict="reject"} 3`) {
+		t.Errorf("metrics: %v\n%s", err, metrics)
+	}
+	if !strings.Contains(text.String(), "=> REJECTED: 550 5.7.1 ") {
+		t.Errorf("the text shows no reject:\n%s", text.String())
+	}
+	cancel()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,163 @@
+package explain
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns"
+	"sekimori/internal/policy"
+)
+
+const zone = `
+bank.example          TXT "v=spf1 include:_spf.bank.example -all exp=why.bank.example"
+_spf.bank.example     TXT "v=spf1 ip4:192.0.2.0/24 ~all"
+why.bank.example      TXT "%{i} is not ours"
+_dmarc.bank.example   TXT "v=DMARC1; p=reject; np=reject"
+k._domainkey.bank.example TXT "v=DKIM1; p="
+10.2.0.192.in-addr.arpa PTR mx.bank.example.
+mx.bank.example       A 192.0.2.10
+`
+
+func run(t *testing.T, o Options) *Report {
+	t.Helper()
+	z, err := ParseZone("test", []byte(zone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Zone = z
+	o.Config = config.Default()
+	o.Config.AuthservID = "mx.here.example"
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+const signed = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=k; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\n" +
+	"From: \"A \x1b[31m\" <a@sub.bank.example>\nSubject: s\n\nbody\n"
+
+func TestText(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		o    Options
+		want []string
+	}{
+		{"pass", Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), HELO: "mx.bank.example", MailFrom: "a@bank.example"},
+			[]string{
+				"ACCEPT, because an identifier of the author's domain authenticated (dmarc_pass)",
+				"pass for bank.example", "matched: include:_spf.bank.example", "_spf.bank.example ip4:192.0.2.0/24: match",
+				"iprev pass mx.bank.example", "1 of 10 terms with lookups",
+				"_dmarc.bank.example TXT (author): record", "policy of bank.example: reject by tag p",
+				`_spf.bank.example TXT: "v=spf1 ip4:192.0.2.0/24 ~all"`, "10.2.0.192.in-addr.arpa PTR: mx.bank.example",
+				"Authentication-Results: mx.here.example;\n spf=pass",
+			}},
+		{"spoofed subdomain", Options{Message: []byte("From: a@no.bank.example\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: "a@bank.example"},
+			[]string{
+				"REJECT, because", "reply: 550 5.7.1 Email rejected per DMARC policy for no.bank.example",
+				"matched: -all", "explanation: 203.0.113.1 is not ours", "policy of bank.example: reject by tag np",
+				"no.bank.example A (existence): nxdomain", "_dmarc.no.bank.example TXT: NXDOMAIN",
+				"evidence: SPF fail of the author's own domain",
+			}},
+		{"signature with a revoked key", Options{Message: []byte(strings.Replace(signed, "\x1b[31m", "", 1)), Client: netip.MustParseAddr("203.0.113.1")},
+			[]string{"signature 1: permerror, key_revoked", "d=bank.example s=k", "null sender: the HELO name is checked"}},
+		{"no author", Options{Message: []byte("Subject: s\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: "a@bank.example"},
+			[]string{"REJECT, because the From header field names no single author", "author: none: mailaddr: From field missing"}},
+	} {
+		var b strings.Builder
+		if err := run(t, tt.o).Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: lacks %q:\n%s", tt.name, want, b.String())
+			}
+		}
+	}
+}
+
+// TestTextIsSafe: nothing a stranger wrote reaches the terminal as a control
+// octet.
+func TestTextIsSafe(t *testing.T) {
+	hostile := "\x1b[2J\x07\x00\u202e\xff"
+	for _, raw := range []string{
+		signed,
+		"From: " + hostile + " <a@bank.example>\n\nx\n",
+		"DKIM-Signature: v=1; d=" + hostile + "; s=" + hostile + "; i=" + hostile + "; a=" + hostile + "; h=" + hostile + "; b=" + hostile + "\nFrom: a@bank.example\n\nx\n",
+	} {
+		var b strings.Builder
+		r := run(t, Options{Message: []byte(raw), Client: netip.MustParseAddr("203.0.113.1"), HELO: hostile, MailFrom: hostile + "@bank.example"})
+		if err := r.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range []byte(b.String()) {
+			if (c < ' ' && c != '\n') || c > '~' {
+				t.Fatalf("octet %#x at %d of the text for %q:\n%q", c, i, raw, b.String())
+			}
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	r := run(t, Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), MailFrom: "a@bank.example", Recipients: []string{"r@here.example"}})
+	out, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back struct {
+		Evaluation struct {
+			DMARC struct {
+				Result string `json:"result"`
+			} `json:"dmarc"`
+			Envelope struct {
+				Recipients []string `json:"recipients"`
+			} `json:"envelope"`
+		} `json:"evaluation"`
+		Verdict struct {
+			Verdict policy.Action `json:"verdict"`
+		} `json:"verdict"`
+		Lookups []struct {
+			Name   string `json:"name"`
+			Type   string `json:"type"`
+			Answer struct {
+				Status string `json:"status"`
+			} `json:"answer"`
+		} `json:"lookups"`
+	}
+	if err := json.Unmarshal(out, &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Evaluation.DMARC.Result != "pass" || back.Verdict.Verdict != policy.Accept || len(back.Lookups) == 0 || len(back.Evaluation.Envelope.Recipients) != 1 {
+		t.Errorf("JSON: %s", out)
+	}
+	for _, l := range back.Lookups {
+		if l.Name == "" || l.Type == "" || l.Answer.Status == "" {
+			t.Errorf("lookup %+v", l)
+		}
+	}
+}
+
+func TestParseZoneError(t *testing.T) {
+	if _, err := ParseZone("my.zone", []byte("a.example TXT \"unclosed\nb.example NONSENSE x\n")); err == nil || !strings.Contains(err.Error(), "my.zone") {
+		t.Errorf("error %v does not name the file", err)
+	}
+}
+
+func TestAnswerText(t *testing.T) {
+	for want, l := range map[string]dns.Lookup{
+		"NODATA":               {Answer: &dns.Answer{}},
+		"NXDOMAIN":             {Answer: &dns.Answer{Status: dns.NXDomain}},
+		"10 mx.example":        {Answer: &dns.Answer{Type: dns.TypeMX, Records: []dns.Record{{Host: "mx.example", Preference: 10}}}},
+		"192.0.2.1, 192.0.2.2": {Answer: &dns.Answer{Type: dns.TypeA, Records: []dns.Record{{Addr: netip.MustParseAddr("192.0.2.1")}, {Addr: netip.MustParseAddr("192.0.2.2")}}}},
+		`"a\x1bb"`:             {Answer: &dns.Answer{Type: dns.TypeTXT, Records: []dns.Record{{Text: "a\x1bb"}}}},
+		"dns: x A: timeout":    {Error: "dns: x A: timeout"},
+		"p.example":            {Answer: &dns.Answer{Type: dns.TypePTR, Records: []dns.Record{{Host: "p.example"}}}},
+	} {
+		if got := answerText(l); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
