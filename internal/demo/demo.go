@@ -66,7 +66,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer dnsServer.Close()
+	defer func() { _ = dnsServer.Close() }()
 	defer func() {
 		stop, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
@@ -129,7 +129,7 @@ func send(addr, queueID string, m Mail) (Outcome, error) {
 	if err != nil {
 		return o, fmt.Errorf("demo: %w", err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
 		return o, fmt.Errorf("demo: %w", err)
 	}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// command runs the program in this process.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const zoneText = `bank.example TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.bank.example TXT "v=DMARC1; p=reject"
+`
+
+func TestCommands(t *testing.T) {
+	good := file(t, "good.yaml", "authserv_id: mx.here.example\nmode: monitor\n")
+	bad := file(t, "bad.yaml", "mode: enforce\npolicy:\n  rejct: always\n")
+	wrong := file(t, "wrong.yaml", "dns: {timeout: soon}\n")
+	unbuilt := file(t, "unbuilt.yaml", "report: {store: \"sqlite:/x\"}\n")
+	psl := file(t, "psl.yaml", "dmarc: {organizational_domain: psl, psl_file: /nonexistent/list}\n")
+	mail := file(t, "m.eml", "From: A <a@bank.example>\n\nx\n")
+	zone := file(t, "z.zone", zoneText)
+	brokenZone := file(t, "broken.zone", "bank.example TXT \"open\n")
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		code   int
+		stdout string
+		stderr []string
+	}{
+		{"no command shows help", nil, 0, "Available Commands", nil},
+		{"unknown command", []string{"verify"}, 2, "", []string{"unknown command", "--help"}},
+		{"unknown flag", []string{"serve", "--confg", "x"}, 2, "", []string{"unknown flag: --confg"}},
+		{"version", []string{"version"}, 0, "sekimori devel go", nil},
+
+		{"good configuration", []string{"config", "check", "--config", good}, 0, "is good: mode monitor", nil},
+		{"as argument", []string{"config", "check", good}, 0, "is good", nil},
+		{"unknown key: file, line, column, excerpt", []string{"config", "check", bad}, 2, "", []string{bad + ":3:3:", "rejct", "^"}},
+		{"mistyped value", []string{"config", "check", wrong}, 2, "", []string{wrong + ":1:16:", `"soon"`}},
+		{"not in this version", []string{"config", "check", unbuilt}, 2, "", []string{unbuilt + ":1:", "report.store"}},
+		{"serve with a bad configuration", []string{"serve", "--config", bad}, 2, "", []string{bad + ":3:3:"}},
+		{"serve without one", []string{"serve", "--config", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},
+		{"serve cannot start", []string{"serve", "--config", psl}, 1, "", []string{"/nonexistent/list"}},
+		{"print", []string{"config", "print", good}, 0, "authserv_id: mx.here.example", nil},
+		{"example", []string{"config", "example"}, 0, "mode: monitor", nil},
+		{"reference", []string{"config", "example", "--full"}, 0, "message_budget: 10s", nil},
+
+		{"explain", []string{"explain", mail, "--ip", "192.0.2.1", "--from", "a@bank.example", "--zone", zone}, 0, "ACCEPT", nil},
+		{"explain as JSON", []string{"explain", mail, "--ip", "203.0.113.1", "--zone", zone, "--json"}, 0, `"verdict": "reject"`, nil},
+		{"explain by a policy of one's own", []string{"explain", mail, "--ip", "203.0.113.1", "--zone", zone, "--config", good}, 0, "mode monitor acts on nothing", nil},
+		{"explain without address", []string{"explain", mail}, 2, "", []string{`"ip" not set`}},
+		{"explain with a bad address", []string{"explain", mail, "--ip", "here"}, 2, "", []string{`"here" is not an IP address`}},
+		{"explain without message", []string{"explain", "--ip", "192.0.2.1"}, 2, "", []string{"arg"}},
+		{"explain what is not there", []string{"explain", "/nonexistent/m.eml", "--ip", "192.0.2.1"}, 1, "", []string{"/nonexistent/m.eml"}},
+		{"explain with a broken zone", []string{"explain", mail, "--ip", "192.0.2.1", "--zone", brokenZone}, 1, "", []string{brokenZone}},
+		{"demo takes no arguments", []string{"demo", "x"}, 2, "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, stdout, stderr := command(t, tt.args...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) {
+				t.Errorf("code %d, want %d; stdout lacks %q:\n%s\n%s", code, tt.code, tt.stdout, stdout, stderr)
+			}
+			for _, want := range tt.stderr {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("stderr lacks %q:\n%s", want, stderr)
+				}
+			}
+			if tt.code == 0 && stderr != "" {
+				t.Errorf("stderr is not empty: %s", stderr)
+			}
+		})
+	}
+}
+
+// TestReadmeNamesCommands: the README's table has every command.
+func TestReadmeNamesCommands(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range newRoot().Commands() {
+		if c.IsAvailableCommand() && !strings.Contains(string(readme), "`sekimori "+c.Name()) {
+			t.Errorf("README.md does not name the command %s", c.Name())
+		}
+	}
+}
