@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
@@ -311,10 +313,12 @@ func TestStopWaitsForSessions(t *testing.T) {
 func TestWords(t *testing.T) {
 	cfg := config.Default()
 	p := Policy(cfg)
-	if p != (policy.Config{
+	want := policy.Config{
 		Mode: policy.Enforce, Reject: policy.RejectCorroborated, Quarantine: policy.QuarantineHold, NoPolicy: policy.Tag,
 		SPFFail: policy.Tag, TempError: policy.Accept, InvalidFrom: policy.Reject,
-	}) {
+		TrustedSealers: []dns.Name{},
+	}
+	if !reflect.DeepEqual(p, want) {
 		t.Errorf("defaults: %+v", p)
 	}
 	for _, tt := range []struct{ key, word string }{

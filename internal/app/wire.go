@@ -69,7 +69,12 @@ func NewVerifier(cfg *config.Config, r dns.Resolver) (*msgauth.Verifier, error) 
 // Policy is the configured policy.
 func Policy(cfg *config.Config) policy.Config {
 	p := cfg.Policy
+	sealers := make([]dns.Name, len(cfg.ARC.TrustedSealers))
+	for i, d := range cfg.ARC.TrustedSealers {
+		sealers[i] = dns.Name(d)
+	}
 	return policy.Config{
+		TrustedSealers: sealers,
 		Mode: policy.Mode(cfg.Mode), Reject: policy.RejectRule(p.Reject), Quarantine: policy.QuarantineRule(p.Quarantine),
 		NoPolicy: policy.Action(p.NoPolicy), SPFFail: policy.Action(p.SPFFail),
 		TempError: policy.Action(p.TempError), InvalidFrom: policy.Action(p.InvalidFrom),

@@ -85,9 +85,9 @@ type DMARC struct {
 	PSLFile              string `yaml:"psl_file"`
 }
 
-// ARC names the sealers whose results count. Not in this version.
+// ARC names the domains whose seal on a valid chain counts as evidence.
 type ARC struct {
-	TrustedSealers []Unbuilt `yaml:"trusted_sealers"`
+	TrustedSealers []Domain `yaml:"trusted_sealers"`
 }
 
 // Policy says what follows from the facts; the words are package policy's.

@@ -27,7 +27,7 @@ dns:
   cache: {size: 0, max_ttl: 1h, min_ttl: 0s, negative_ttl: 1m, failure_ttl: 1s, stale: 0}
 dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail}
 dmarc: {organizational_domain: psl, psl_file: /etc/psl.dat}
-arc:   {trusted_sealers: []}
+arc:   {trusted_sealers: [Lists.Example, "bücher.example"]}
 policy:
   reject: always
   quarantine: tag
@@ -65,7 +65,7 @@ func fullConfig() *Config {
 		},
 		DKIM:  DKIM{MaxSignatures: 5, MinRSABits: 2048, BodyLength: "fail"},
 		DMARC: DMARC{OrganizationalDomain: PSL, PSLFile: "/etc/psl.dat"},
-		ARC:   ARC{TrustedSealers: []Unbuilt{}},
+		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
 			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Unbuilt{}},
 		Admin:        Admin{WebConfig: "/etc/web.yaml"},
@@ -151,7 +151,10 @@ func TestPrint(t *testing.T) {
 			t.Errorf("hash of what was printed is %s, want %s", hash, c.Hash())
 		}
 		// Lists that are empty and lists that are not there are alike.
-		got.Policy.Overrides, got.ARC.TrustedSealers = c.Policy.Overrides, c.ARC.TrustedSealers
+		got.Policy.Overrides = c.Policy.Overrides
+		if len(c.ARC.TrustedSealers) == 0 {
+			got.ARC.TrustedSealers = nil
+		}
 		if len(c.DNS.Servers) == 0 {
 			got.DNS.Servers = nil
 		}

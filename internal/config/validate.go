@@ -129,9 +129,6 @@ func notHostname(r rune) bool {
 func (k *checker) dns(c DNS) {
 	k.positive("dns.timeout", c.Timeout)
 	k.positive("dns.message_budget", c.MessageBudget)
-	if c.Timeout > 0 && c.MessageBudget > 0 && c.MessageBudget < c.Timeout {
-		k.add("dns.message_budget", "%s is less than dns.timeout, %s: not even one try would end", c.MessageBudget, c.Timeout)
-	}
 	if c.Cache.Size < 0 {
 		k.add("dns.cache.size", "must not be negative; 0 turns the cache off")
 	}
@@ -165,7 +162,6 @@ func (k *checker) unbuilt(c *Config) {
 		set  bool
 		zero string
 	}{
-		{"arc.trusted_sealers", len(c.ARC.TrustedSealers) > 0, "[]"},
 		{"policy.overrides", len(c.Policy.Overrides) > 0, "[]"},
 		{"policy.recipients", len(c.Policy.Recipients) > 0, "{}"},
 		{"report.store", c.Report.Store != "", `""`},

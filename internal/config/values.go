@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sekimori/internal/dns"
 )
 
 // Duration is a time.Duration written "2s", "5m", "1h30m".
@@ -182,5 +184,18 @@ func (g *Group) UnmarshalText(text []byte) error {
 		return errors.New("the name of the group is empty")
 	}
 	*g = Group(text)
+	return nil
+}
+
+// Domain is a domain name of two labels or more, in A-labels.
+type Domain dns.Name
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Domain) UnmarshalText(text []byte) error {
+	n, err := dns.ParseHostname(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a domain; write one, such as lists.example.org", text)
+	}
+	*d = Domain(n)
 	return nil
 }

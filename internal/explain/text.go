@@ -92,6 +92,8 @@ func reasonText(r policy.Reason) string {
 		return "the policy is reject, which is quarantined here"
 	case policy.ReasonQuarantine:
 		return "nothing of the author's domain authenticated and its policy is quarantine"
+	case policy.ReasonForwarder:
+		return "nothing of the author's domain authenticated, but a trusted forwarder vouches for the message"
 	case policy.ReasonNone:
 		return "nothing of the author's domain authenticated, but its policy asks for nothing"
 	case policy.ReasonNoPolicy:
@@ -178,6 +180,13 @@ func (r *Report) arc(p *printer) {
 	a := r.Evaluation.ARC
 	p.section("ARC")
 	p.line(0, "%s", a.Status)
+	if a.Reason != "" {
+		p.line(0, "%s %s %s", a.Reason, a.Signature, shown(a.Detail))
+	}
+	for _, s := range a.Sets {
+		p.line(1, "i=%d sealed by %s (s=%s, cv=%s), message signature by %s passes=%t", s.Instance, s.Sealer, shown(s.Selector), shown(s.CV), s.MessageDomain, s.MessagePass)
+		p.line(2, "%s", shown(s.AuthResults))
+	}
 }
 
 func (r *Report) dmarc(p *printer) {

@@ -93,7 +93,7 @@ func join(a, b string) string {
 // as t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
 func dmarcResult(e *msgauth.Evaluation, v policy.Verdict) authres.Result {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
-	if v.Action != policy.Accept {
+	if v.Action != policy.Accept || v.Override != nil {
 		r.Comment = verdictComment(v)
 	}
 	if e.FromError != nil {

@@ -2,7 +2,11 @@ package policy
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
+	"sekimori/internal/arc"
+	"sekimori/internal/authres"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
@@ -98,15 +102,48 @@ func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 	if e.DMARC.Testing && e.DMARC.PolicyPublished != e.DMARC.Disposition {
 		v.Override = &Override{Type: OverrideTestMode, Comment: "t=y"} // RFC 9989 §4.7
 	}
-	switch e.DMARC.Disposition {
-	case dmarc.PolicyReject:
+	switch {
+	case e.DMARC.Disposition != dmarc.PolicyNone && v.sealed(e, c):
+	case e.DMARC.Disposition == dmarc.PolicyReject:
 		v.failReject(e, c)
-	case dmarc.PolicyQuarantine:
+	case e.DMARC.Disposition == dmarc.PolicyQuarantine:
 		v.Action, v.Reason, v.Disposition = Quarantine, ReasonQuarantine, dmarc.PolicyQuarantine
 	default:
 		// RFC 9989 §5.4: p=none must not change the handling.
 		v.Action, v.Reason = Tag, ReasonNone
 	}
+}
+
+// sealed accepts a failing message that a trusted forwarder vouches for: a
+// valid chain whose newest seal is its own (RFC 8617 §7.2.1). Where that very
+// set says that the message failed DMARC there, it vouches for nothing.
+func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
+	if e.ARC.Status != arc.Pass || len(e.ARC.Sets) == 0 {
+		return false
+	}
+	newest := e.ARC.Sets[len(e.ARC.Sets)-1]
+	if !slices.Contains(c.TrustedSealers, newest.Sealer) {
+		return false
+	}
+	if reportsFail(newest.AuthResults) {
+		v.Evidence = append(v.Evidence, fmt.Sprintf("%s sealed it with dmarc=fail", newest.Sealer))
+		return false
+	}
+	v.Action, v.Reason = Accept, ReasonForwarder
+	v.Override = &Override{Type: OverrideTrustedForwarder, Comment: fmt.Sprintf("valid ARC chain, newest seal by %s", newest.Sealer)}
+	return true
+}
+
+// reportsFail looks for dmarc=fail in a sealer's results; results that cannot
+// be read report nothing.
+func reportsFail(results string) bool {
+	f, err := authres.Parse(results)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(f.Results, func(r authres.Result) bool {
+		return strings.EqualFold(r.Method, "dmarc") && strings.EqualFold(r.Value, string(dmarc.ResultFail))
+	})
 }
 
 // failReject: RFC 9989 §7.4 forbids to reject solely because of p=reject.

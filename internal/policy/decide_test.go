@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/arc"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
@@ -47,6 +49,12 @@ func TestDecide(t *testing.T) {
 	ownSPFFail := func(e *msgauth.Evaluation) {
 		e.MailFrom = spf.Check{Result: spf.Fail, Domain: "mail.bank.example"}
 	}
+	sealedBy := func(sealer dns.Name, results string) func(*msgauth.Evaluation) {
+		return func(e *msgauth.Evaluation) {
+			e.ARC = arc.Result{Status: arc.Pass, Sets: []arc.Set{{Instance: 1, Sealer: sealer, AuthResults: results}}}
+		}
+	}
+	trusting := Config{TrustedSealers: []dns.Name{"other.example", "lists.example"}}
 	for _, tt := range []struct {
 		name   string
 		e      msgauth.Evaluation
@@ -88,6 +96,24 @@ func TestDecide(t *testing.T) {
 			action: Quarantine, reason: ReasonLocalReject, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
 		{name: "p=reject; t=y", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Testing, e.DMARC.Disposition = true, dmarc.PolicyQuarantine }),
 			action: Quarantine, reason: ReasonQuarantine, disp: dmarc.PolicyQuarantine, over: OverrideTestMode},
+
+		{name: "p=reject, sealed by a trusted forwarder", e: with(failing(dmarc.PolicyReject), sealedBy("lists.example", " lists.example; dmarc=pass")), c: trusting,
+			action: Accept, reason: ReasonForwarder, disp: dmarc.PolicyNone, over: OverrideTrustedForwarder},
+		{name: "p=quarantine, sealed by a trusted forwarder", e: with(failing(dmarc.PolicyQuarantine), sealedBy("lists.example", "")), c: trusting,
+			action: Accept, reason: ReasonForwarder, disp: dmarc.PolicyNone, over: OverrideTrustedForwarder},
+		{name: "even against other evidence: that is what trust is for", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", "")), ownSPFFail), c: trusting,
+			action: Accept, reason: ReasonForwarder, disp: dmarc.PolicyNone, over: OverrideTrustedForwarder},
+		{name: "the trusted forwarder itself reports a fail", e: with(failing(dmarc.PolicyReject), sealedBy("lists.example", " lists.example; spf=pass smtp.mailfrom=x.example; dmarc=FAIL header.from=bank.example")), c: trusting,
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "an older seal by a trusted forwarder is not enough", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", "")), func(e *msgauth.Evaluation) {
+			e.ARC.Sets = append(e.ARC.Sets, arc.Set{Instance: 2, Sealer: "evil.example"})
+		}), c: trusting, action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "a subdomain of a trusted sealer is another sealer", e: with(failing(dmarc.PolicyReject), sealedBy("x.lists.example", "")), c: trusting,
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "a chain that fails counts as none", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", "")), func(e *msgauth.Evaluation) { e.ARC.Status = arc.Fail }), c: trusting,
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "trust makes no pass: p=none stays a tag", e: with(failing(dmarc.PolicyNone), sealedBy("lists.example", "")), c: trusting,
+			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone},
 
 		{name: "p=quarantine", e: failing(dmarc.PolicyQuarantine),
 			action: Quarantine, reason: ReasonQuarantine, disp: dmarc.PolicyQuarantine},

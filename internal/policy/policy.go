@@ -8,6 +8,7 @@ import (
 	"encoding/base32"
 
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/smtp"
 )
@@ -66,6 +67,9 @@ type Config struct {
 	SPFFail     Action // Tag, Quarantine or Reject
 	TempError   Action // Accept or TempFail
 	InvalidFrom Action // Reject, Quarantine or Tag
+	// TrustedSealers are the domains whose seal, as the newest of a valid ARC
+	// chain, is evidence enough to accept what fails.
+	TrustedSealers []dns.Name
 }
 
 func (c Config) withDefaults() Config {
@@ -97,6 +101,7 @@ const (
 	ReasonIndirect      Reason = "dmarc_indirect"    // p=reject, but it looks like indirect mail
 	ReasonLocalReject   Reason = "dmarc_softened"    // p=reject, configured to quarantine
 	ReasonQuarantine    Reason = "dmarc_quarantine"  // p=quarantine, applied
+	ReasonForwarder     Reason = "trusted_forwarder" // a fail, but a trusted sealer vouches
 	ReasonNone          Reason = "dmarc_policy_none" // p=none and a fail
 	ReasonNoPolicy      Reason = "no_policy"         // no DMARC record and nothing passes
 	ReasonPassNoPolicy  Reason = "no_policy_pass"    // no DMARC record, something passes
