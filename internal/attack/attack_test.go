@@ -1,0 +1,461 @@
+// Package attack tries what the senders of forged mail try, against the whole
+// daemon: a milter client that plays Postfix on one side, a name server that
+// the attacker controls on the other. Every message is sent to two daemons,
+// one that enforces and one that only labels, and everything that comes back
+// is held to the invariants of this file whatever the case is about.
+package attack
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/app"
+	"sekimori/internal/authres"
+	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+)
+
+// authServID is ours.
+const authServID = "mx.here.example"
+
+// The attacker's client, which SPF lets send for attacker.example alone.
+const attackerIP = "192.0.2.66"
+
+// baseZone has the two parties of most cases: attacker.example authenticates
+// and aligns, bank.example is whom the attacker wants to be taken for.
+const baseZone = `
+attacker.example          TXT "v=spf1 ip4:192.0.2.66 -all"
+mail.attacker.example     A   192.0.2.66
+mail.attacker.example     TXT "v=spf1 a -all"
+66.2.0.192.in-addr.arpa   PTR mail.attacker.example
+_dmarc.attacker.example   TXT "v=DMARC1; p=none"
+bank.example              TXT "v=spf1 ip4:198.51.100.1 -all"
+_dmarc.bank.example       TXT "v=DMARC1; p=reject"
+here.example              A   203.0.113.1
+`
+
+// daemons is one enforcing and one labelling daemon over one name server.
+type daemons struct {
+	zone             *dnstest.Zone
+	server           *dnstest.Server
+	enforce, monitor string // milter addresses
+	log              *buffer
+}
+
+// buffer is a log that is written while the test reads.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+// lines returns the log so far.
+func (b *buffer) lines() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Split(strings.TrimSuffix(b.b.String(), "\n"), "\n")
+}
+
+// start runs the daemons over baseZone and more zone text. The cache is off,
+// so that every message pays for all its questions; change edits the
+// configuration of both.
+func start(tb testing.TB, zone string, change ...func(*config.Config)) *daemons {
+	tb.Helper()
+	return startZone(tb, dnstest.MustParse(tb, baseZone+zone), change...)
+}
+
+func startZone(tb testing.TB, zone *dnstest.Zone, change ...func(*config.Config)) *daemons {
+	tb.Helper()
+	server, err := dnstest.NewServer(zone, dnstest.ServerOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d := &daemons{zone: zone, server: server, log: &buffer{}}
+	run := func(mode string) string {
+		cfg := config.Default()
+		cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
+		cfg.AuthservID = authServID
+		cfg.Admin.Listen = ""
+		cfg.Mode = mode
+		cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
+		cfg.DNS.Cache.Size = 0
+		for _, f := range change {
+			f(cfg)
+		}
+		a, err := app.New(cfg, app.Options{Version: "attack", Log: d.log})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		a.Start()
+		tb.Cleanup(func() { a.Stop(tb.Context()) })
+		return a.Addrs()[0].String()
+	}
+	tb.Cleanup(func() { server.Close() })
+	d.enforce, d.monitor = run(config.ModeEnforce), run(config.ModeMonitor)
+	return d
+}
+
+// attempt is one message of an attacker. The zero value of a string is
+// replaced by what lets the attacker pass as attacker.example.
+type attempt struct {
+	ip, client, helo string
+	mailFrom         string // with brackets
+	fields           string // header fields with CRLF ends; From only if from is nil
+	from             []string
+	body             string
+	raw              string // the whole message, instead of the three above
+	queries          int    // the most questions it may cost, 0 for maxQueries
+	quietHELO        bool   // say no HELO at all
+}
+
+// maxQueries is what one message without signatures may ask: two SPF checks
+// of the RFC's 10 mechanisms, at most 10 addresses a mechanism, and DMARC's
+// walk. Cases that storm the DNS set it to what they need.
+const maxQueries = 60
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+func (a attempt) message() []byte {
+	if a.raw != "" {
+		return []byte(a.raw)
+	}
+	var b strings.Builder
+	for _, f := range a.from {
+		b.WriteString("From:" + f + "\r\n")
+	}
+	b.WriteString(a.fields)
+	b.WriteString("Subject: s\r\n\r\n" + or(a.body, "body\r\n"))
+	return []byte(b.String())
+}
+
+// outcome is what came back.
+type outcome struct {
+	// verdict is what the enforcing daemon did: accept, quarantine, reject or
+	// tempfail; reply is its words.
+	verdict, reply string
+	// label is the labelling daemon's field, header the whole after its edits.
+	label   authres.Field
+	header  []client.Field
+	queries int
+	asked   []string // sorted
+}
+
+// results renders the label's results of a method: "pass" or "pass,fail".
+func (o outcome) results(method string) string {
+	var out []string
+	for _, r := range o.label.Results {
+		if r.Method == method {
+			out = append(out, r.Value)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// property returns the first value of, say, ("dmarc", "header.from").
+func (o outcome) property(method, name string) string {
+	for _, r := range o.label.Results {
+		for _, p := range r.Properties {
+			if r.Method == method && string(p.Type)+"."+p.Name == name {
+				return p.Value
+			}
+		}
+	}
+	return ""
+}
+
+// reason returns the reason of a method's first result.
+func (o outcome) reason(method string) string {
+	for _, r := range o.label.Results {
+		if r.Method == method {
+			return r.Reason
+		}
+	}
+	return ""
+}
+
+// String is how cases write what they want:
+// "reject spf=pass dkim=none dmarc=fail from=bank.example".
+func (o outcome) String() string {
+	s := fmt.Sprintf("%s spf=%s dkim=%s dmarc=%s", o.verdict, o.results("spf"), o.results("dkim"), o.results("dmarc"))
+	if from := o.property("dmarc", "header.from"); from != "" {
+		s += " from=" + from
+	}
+	if r := o.reason("dmarc"); r != "" {
+		s += " reason=" + r
+	}
+	return s
+}
+
+// send sends the message to both daemons and checks what must hold of every
+// answer to every message.
+func (d *daemons) send(t *testing.T, a attempt) outcome {
+	t.Helper()
+	var o outcome
+	enforced, _ := d.one(t, d.enforce, a, &o)
+	o.verdict, o.reply = verdict(t, enforced)
+	if enforced.Action.Delivers() {
+		checkEdits(t, a, enforced)
+	} else if len(enforced.Modifications) > 0 {
+		t.Errorf("edits of a message that was refused: %+v", enforced.Modifications)
+	}
+	labelled, sent := d.one(t, d.monitor, a, &o)
+	if !labelled.Action.Delivers() {
+		t.Fatalf("monitor mode answered %v at %s", labelled.Action, labelled.Stage)
+	}
+	o.label = checkEdits(t, a, labelled)
+	o.header = client.Apply(sent, labelled.Modifications)
+	for _, method := range []string{"spf", "dmarc"} {
+		if got := o.results(method); got == "" || strings.Contains(got, ",") {
+			t.Errorf("results of %s: %q, want exactly one", method, got)
+		}
+	}
+	if limit := max(a.queries, maxQueries); o.queries > limit {
+		t.Errorf("%d questions, at most %d: %q", o.queries, limit, o.asked)
+	}
+	return o
+}
+
+// one sends the message to one daemon.
+func (d *daemons) one(t *testing.T, address string, a attempt, o *outcome) (client.Result, []client.Field) {
+	t.Helper()
+	c, err := client.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	d.zone.ResetQueries()
+	udp, tcp := d.server.Count()
+	addr := netip.AddrPortFrom(netip.MustParseAddr(or(a.ip, attackerIP)), 2525)
+	if _, err := c.Connect(or(a.client, "mail.attacker.example"), addr); err != nil {
+		t.Fatal(err)
+	}
+	if !a.quietHELO {
+		if _, err := c.Helo(or(a.helo, "mail.attacker.example")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	message := a.message()
+	env := client.Envelope{From: or(a.mailFrom, "<x@attacker.example>"), To: []string{"<r@here.example>"}, QueueID: "4Q"}
+	res, err := c.SendMessage(env, message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, v := d.server.Count()
+	o.queries = max(o.queries, u+v-udp-tcp)
+	o.asked = d.zone.Queries()
+	slices.Sort(o.asked)
+	header, _ := client.Split(message)
+	return res, header
+}
+
+// verdict names what a daemon did and checks its reply: one line of printable
+// ASCII that begins with an enhanced code of the reply code's class.
+func verdict(t *testing.T, res client.Result) (action, reply string) {
+	t.Helper()
+	if res.Action.Kind == client.Custom {
+		if len(res.Action.Lines) != 1 {
+			t.Errorf("a reply of %d lines: %q", len(res.Action.Lines), res.Action.Lines)
+		}
+		reply = strings.Join(res.Action.Lines, "\n")
+		if !strings.HasPrefix(reply, fmt.Sprint(res.Action.Code/100)+".") || len(reply) > 400 ||
+			strings.ContainsFunc(reply, func(r rune) bool { return r < ' ' || r > '~' || r == '%' }) {
+			t.Errorf("reply %d %q", res.Action.Code, reply)
+		}
+		if res.Action.Code/100 == 4 {
+			return "tempfail", reply
+		}
+		return "reject", reply
+	}
+	if !res.Action.Delivers() {
+		t.Errorf("answer %v at %s", res.Action, res.Stage)
+		return res.Action.String(), ""
+	}
+	for _, m := range res.Modifications {
+		if m.Kind == client.Quarantine {
+			return "quarantine", ""
+		}
+	}
+	return "accept", ""
+}
+
+// checkEdits holds a daemon's edits to what they may be: nothing but one
+// Authentication-Results field of ours on top, forged ones deleted, perhaps a
+// quarantine. It returns our field as this project's strict parser reads it.
+func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
+	t.Helper()
+	inserted := 0
+	for _, m := range res.Modifications {
+		switch {
+		case m.Kind == client.Quarantine:
+			if len(m.Value) > 100 || strings.ContainsFunc(m.Value, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("quarantine reason %q", m.Value)
+			}
+		case m.Kind == client.InsertHeader && m.Index == 0 && m.Name == authres.FieldName:
+			inserted++
+		case m.Kind == client.DeleteHeader && m.Name == authres.FieldName:
+		default:
+			t.Errorf("edit %+v", m)
+		}
+	}
+	if inserted != 1 {
+		t.Fatalf("%d fields of ours inserted", inserted)
+	}
+	sent, _ := client.Split(a.message())
+	header := client.Apply(sent, res.Modifications)
+	checkOthers(t, sent, header[1:])
+	if header[0].Name != authres.FieldName {
+		t.Fatalf("on top is %q", header[0])
+	}
+	return checkLabel(t, header[0].Value)
+}
+
+// checkOthers: below our field stands what was sent, less some
+// Authentication-Results, and nothing of it claims to be ours.
+func checkOthers(t *testing.T, sent, rest []client.Field) {
+	t.Helper()
+	kept := 0
+	for _, f := range sent {
+		if kept < len(rest) && f == rest[kept] {
+			kept++
+		} else if !strings.EqualFold(f.Name, authres.FieldName) {
+			t.Errorf("field %.80q is gone", f)
+		}
+	}
+	if kept != len(rest) {
+		t.Errorf("%d fields are not the sender's", len(rest)-kept)
+	}
+	for _, f := range rest {
+		if strings.EqualFold(f.Name, authres.FieldName) && readsAsOurs(f.Value) {
+			t.Errorf("a forged field stays: %.200q", f.Value)
+		}
+	}
+}
+
+// readsAsOurs is a reader who has not heard of this project's parser: it drops
+// white space, quotes and comments and looks at the first word.
+func readsAsOurs(value string) bool {
+	head, _, _ := strings.Cut(stripComments(value), ";")
+	head = strings.Map(func(r rune) rune {
+		if r == '"' || r == '\\' || r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, head)
+	words := strings.Fields(head)
+	return len(words) > 0 && strings.EqualFold(strings.TrimSuffix(words[0], "."), authServID)
+}
+
+func stripComments(s string) string {
+	var b strings.Builder
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && i+1 < len(s):
+			if i++; depth == 0 {
+				b.WriteByte(s[i])
+			}
+		case s[i] == '(':
+			depth++
+			b.WriteByte(' ')
+		case s[i] == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+// checkLabel parses our field and checks its form: our id, folds and printable
+// ASCII only, each method's results at the beginning of a line, where a reader
+// of lines finds them, and nothing else there.
+func checkLabel(t *testing.T, value string) authres.Field {
+	t.Helper()
+	field, err := authres.Parse(value)
+	if err != nil {
+		t.Fatalf("our own field does not parse: %v\n%s", err, value)
+	}
+	if field.AuthServID != authServID || len(value) > 17<<10 {
+		t.Errorf("field of %q, %d octets", field.AuthServID, len(value))
+	}
+	lines := strings.Split(value, "\r\n")
+	begun := 0
+	for i, line := range lines {
+		if i > 0 && (line == "" || line[0] != ' ') {
+			t.Errorf("line %q of our field is no continuation", line)
+		}
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("octets in our field: %q", line)
+		}
+		for _, r := range field.Results {
+			if strings.HasPrefix(line, " "+r.Method+"=") {
+				begun++
+				break
+			}
+		}
+	}
+	if begun != len(field.Results) {
+		t.Errorf("%d results, %d lines that begin with one:\n%s", len(field.Results), begun, value)
+	}
+	for _, r := range field.Results {
+		if !slices.Contains([]string{"spf", "dkim", "dmarc", "arc", "iprev"}, r.Method) {
+			t.Errorf("result of a method %q", r.Method)
+		}
+	}
+	return field
+}
+
+// checkLog holds the log to one JSON object a line: nothing of a sender's may
+// begin a record.
+func (d *daemons) checkLog(t *testing.T) {
+	t.Helper()
+	for _, line := range d.log.lines() {
+		dec := json.NewDecoder(strings.NewReader(line))
+		var record map[string]any
+		if err := dec.Decode(&record); err != nil {
+			t.Errorf("log line is no JSON object: %v: %.200q", err, line)
+		}
+		if rest, _ := io.ReadAll(dec.Buffered()); len(bytes.TrimSpace(rest)) > 0 {
+			t.Errorf("a line of two records: %.200q", line)
+		}
+		if record["msg"] == "panic" || record["level"] == "ERROR" {
+			t.Errorf("log: %.500s", line)
+		}
+	}
+}
+
+// expect sends and compares with what is wanted, a beginning of the outcome's
+// words.
+func (d *daemons) expect(t *testing.T, a attempt, want string) outcome {
+	t.Helper()
+	o := d.send(t, a)
+	if got := o.String(); got != want && !strings.HasPrefix(got, want+" ") {
+		t.Errorf("got  %s\nwant %s\nreply %q, asked %q", got, want, o.reply, o.asked)
+	}
+	return o
+}
+
+// soon is the deadline of messages whose DNS must not hold them up.
+const soon = config.Duration(2 * time.Second)
