@@ -75,7 +75,7 @@ func Policy(cfg *config.Config) policy.Config {
 	}
 	return policy.Config{
 		TrustedSealers: sealers,
-		Mode: policy.Mode(cfg.Mode), Reject: policy.RejectRule(p.Reject), Quarantine: policy.QuarantineRule(p.Quarantine),
+		Mode:           policy.Mode(cfg.Mode), Reject: policy.RejectRule(p.Reject), Quarantine: policy.QuarantineRule(p.Quarantine),
 		NoPolicy: policy.Action(p.NoPolicy), SPFFail: policy.Action(p.SPFFail),
 		TempError: policy.Action(p.TempError), InvalidFrom: policy.Action(p.InvalidFrom),
 	}
