@@ -345,7 +345,11 @@ func TestHugeHeader(t *testing.T) {
 	if r.code/100 != 5 {
 		t.Errorf("the huge header got %s, want a refusal", r)
 	}
-	m.record(t, "not evaluated", "mail_from", "<"+from+">").want(t, "verdict", "reject", "reason", "oversize")
+	huge := m.record(t, "not evaluated", "mail_from", "<"+from+">")
+	huge.want(t, "verdict", "reject", "reason", "oversize")
+	if huge["queue_id"] == "" {
+		t.Error("the record of the refusal does not name the message")
+	}
 	to = recipient()
 	c.offer(t, unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes()).accepted(t)
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")

@@ -1,0 +1,212 @@
+package telemetry
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/arc"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/milter"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/spf"
+)
+
+// message is an evaluation with a mark in everything a stranger can write.
+func message(mark string, bits int) *msgauth.Evaluation {
+	return &msgauth.Evaluation{
+		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: mark, ClientName: mark},
+		Envelope: msgauth.Envelope{QueueID: "4Q", MailFrom: "<" + mark + "@evil.example>", Recipients: []string{mark}, Size: 100},
+		From:     mailaddr.From{AuthorDomain: "bank.example"},
+		IPRev:    iprev.Result{Status: iprev.Fail},
+		HELO:     spf.Check{Identity: spf.HELO, Result: spf.None},
+		MailFrom: spf.Check{Identity: spf.MailFrom, Result: spf.PermError, Domain: "evil.example", Mechanism: mark},
+		DKIM: []dkim.Signature{
+			{Result: dkim.PermError, Reason: dkim.ReasonAlgorithm, Algorithm: mark, Selector: mark, Domain: "evil.example", KeyBits: bits},
+			{Result: dkim.Pass, Algorithm: "rsa-sha256", KeyBits: 2048, Domain: "evil.example"},
+		},
+		ARC: arc.Result{Status: arc.None},
+		DMARC: dmarc.Evaluation{
+			Result: dmarc.ResultFail, PolicyDomain: "bank.example", PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject,
+		},
+		Cost: map[msgauth.Mechanism]msgauth.Cost{
+			msgauth.SPF: {Lookups: 3, Exceeded: 2, DNS: time.Second, Elapsed: time.Second},
+		},
+		Panics: []msgauth.Panic{{Component: msgauth.ARC, Value: "boom", Stack: "stack"}},
+	}
+}
+
+var rejected = policy.Verdict{
+	Action: policy.Reject, Applied: policy.Reject, Enforced: true, Reason: policy.ReasonReject, Disposition: dmarc.PolicyReject,
+	Evidence: []string{"SPF fail of the author's own domain"}, ID: "ABCDEFGH",
+	Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "for the test"},
+}
+
+// value returns a counter's or gauge's value, and fails if it is not there.
+func value(t *testing.T, reg *prometheus.Registry, name string, labels map[string]string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			same := 0
+			for _, l := range m.GetLabel() {
+				if labels[l.GetName()] == l.GetValue() {
+					same++
+				}
+			}
+			if same == len(labels) && same == len(m.GetLabel()) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	t.Errorf("no series %s%v", name, labels)
+	return -1
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m := New(reg)
+	m.Evaluated(message("x", 0), rejected, 20*time.Millisecond)
+	m.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Skipped(policy.ReasonTrusted))
+	m.ConfigLoaded("old", policy.Monitor, time.Unix(1, 0))
+	m.ConfigLoaded("new", policy.Enforce, time.Unix(2, 0))
+	s := m.Sessions()
+	s.SessionStarted()
+	s.SessionStarted()
+	s.SessionEnded(milter.EndTimeout)
+	s.Panic("x", nil)
+	for _, tt := range []struct {
+		name   string
+		labels map[string]string
+		want   float64
+	}{
+		{"sekimori_messages_total", map[string]string{"verdict": "reject"}, 1},
+		{"sekimori_messages_total", map[string]string{"verdict": "skip"}, 1},
+		{"sekimori_messages_total", map[string]string{"verdict": "quarantine"}, 0},
+		{"sekimori_message_duration_seconds", nil, 1},
+		{"sekimori_stage_duration_seconds", map[string]string{"stage": "spf"}, 1},
+		{"sekimori_dmarc_total", map[string]string{"result": "fail", "policy": "reject", "disposition": "reject"}, 1},
+		{"sekimori_dmarc_override_total", map[string]string{"reason": "local_policy"}, 1},
+		{"sekimori_dmarc_override_total", map[string]string{"reason": "trusted_forwarder"}, 0},
+		{"sekimori_dmarc_aligned_total", map[string]string{"by": "neither"}, 1},
+		{"sekimori_iprev_dmarc_total", map[string]string{"iprev": "fail", "dmarc": "fail"}, 1},
+		{"sekimori_spf_total", map[string]string{"identity": "mailfrom", "result": "permerror"}, 1},
+		{"sekimori_spf_total", map[string]string{"identity": "helo", "result": "softfail"}, 0},
+		{"sekimori_dkim_signatures_total", map[string]string{"result": "pass", "algorithm": "rsa-sha256", "key_bits": "2048"}, 1},
+		{"sekimori_dkim_signatures_total", map[string]string{"result": "permerror", "algorithm": "other", "key_bits": ""}, 1},
+		{"sekimori_dkim_reason_total", map[string]string{"reason": "algorithm"}, 1},
+		{"sekimori_dns_budget_exceeded_total", map[string]string{"mechanism": "spf"}, 2},
+		{"sekimori_panics_total", map[string]string{"component": "arc"}, 1},
+		{"sekimori_panics_total", map[string]string{"component": "milter"}, 1},
+		{"sekimori_panics_total", map[string]string{"component": "dmarc"}, 0},
+		{"sekimori_sessions_inflight", nil, 1},
+		{"sekimori_sessions_total", map[string]string{"end": "timeout"}, 1},
+		{"sekimori_sessions_total", map[string]string{"end": "drain"}, 0},
+		{"sekimori_protocol_errors_total", map[string]string{"kind": "empty_frame"}, 0},
+		{"sekimori_config_hash_info", map[string]string{"hash": "new"}, 1},
+		{"sekimori_enforcement_mode_info", map[string]string{"mode": "enforce"}, 1},
+		{"sekimori_config_last_reload_success_timestamp_seconds", nil, 2},
+	} {
+		if got := value(t, reg, tt.name, tt.labels); got != tt.want {
+			t.Errorf("%s%v is %v, want %v", tt.name, tt.labels, got, tt.want)
+		}
+	}
+}
+
+// TestStrangersCannotGrowSeries: whatever messages hold, the number of series
+// stays what it is, and nothing of theirs is a label.
+func TestStrangersCannotGrowSeries(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m := New(reg)
+	count := func() (n int) {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			n += len(f.GetMetric())
+			for _, metric := range f.GetMetric() {
+				for _, l := range metric.GetLabel() {
+					if strings.Contains(l.GetValue(), "hostile") {
+						t.Fatalf("%s has the label %s=%q", f.GetName(), l.GetName(), l.GetValue())
+					}
+				}
+			}
+		}
+		return n
+	}
+	sizes := []int{0, 1, 512, 1023, 1025, 3000, 8192, 1 << 20}
+	for _, bits := range sizes {
+		m.Evaluated(message("hostile", bits), rejected, time.Millisecond)
+	}
+	before := count()
+	for i := range 200 {
+		m.Evaluated(message(fmt.Sprintf("hostile%d", i), sizes[i%len(sizes)]), rejected, time.Millisecond)
+	}
+	if after := count(); after != before {
+		t.Errorf("%d series became %d", before, after)
+	}
+}
+
+// TestRecord: one line a message, valid JSON, with nothing a stranger could
+// break it by, and bounded.
+func TestRecord(t *testing.T) {
+	var out bytes.Buffer
+	log, err := NewLogger(&out, "json", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile := "\"}\n{\"msg\":\"evaluated\"}\x00\xff" + strings.Repeat("x", 10000)
+	e := message(hostile, 0)
+	e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous}
+	e.Panics = nil
+	Records{log}.Evaluated(e, rejected, 5*time.Millisecond)
+	Records{log}.NotEvaluated(e.Session, e.Envelope, policy.Skipped(policy.ReasonTrusted))
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if len(lines) != 2 || out.Len() > 8192 {
+		t.Fatalf("%d lines of %d octets", len(lines), out.Len())
+	}
+	var r map[string]any
+	if err := json.Unmarshal([]byte(lines[0]), &r); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{
+		"msg": "evaluated", "queue_id": "4Q", "verdict": "reject", "reason": "dmarc_reject", "id": "ABCDEFGH",
+		"override": "local_policy", "evidence": "SPF fail of the author's own domain", "duration_seconds": 0.005, "dns_seconds": 1.0, "recipients": 1.0,
+	} {
+		if r[key] != want {
+			t.Errorf("%s is %v, want %v", key, r[key], want)
+		}
+	}
+	if !strings.HasPrefix(strings.TrimPrefix(lines[0], "{"), `"time":`) || strings.Index(lines[0], `"queue_id"`) > strings.Index(lines[0], `"client_ip"`) {
+		t.Error("the queue id is not first")
+	}
+}
+
+// TestUnknownClient: an address the MTA did not know is said so.
+func TestUnknownClient(t *testing.T) {
+	var out bytes.Buffer
+	e := message("x", 0)
+	e.Session.Client = netip.Addr{}
+	LogEvaluated(slog.New(slog.NewJSONHandler(&out, nil)), e, rejected, 0)
+	if !strings.Contains(out.String(), `"client_ip":"unknown"`) || !strings.Contains(out.String(), `"msg":"panic"`) {
+		t.Errorf("records: %s", out.String())
+	}
+}
