@@ -85,7 +85,7 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	})
 	a.server = milter.New(milter.Options{
 		NewSession: f.NewSession, Logger: a.log, Observer: metrics.Sessions(),
-		Limits: limits(cfg), ReplyAt: filter.ReplyAt,
+		Limits: limits(cfg), ReplyAt: filter.ReplyAt, OnPanic: filter.OnPanic(rules),
 	})
 	if err := a.listen(); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/smtp"
 )
 
 // Options are what the operator set. Verifier and AuthServID are required.
@@ -43,6 +44,15 @@ func New(o Options) *Filter { return &Filter{o} }
 
 // NewSession is for milter.Options.
 func (f *Filter) NewSession(c *milter.Conn) milter.Session { return &session{o: f.o, conn: c} }
+
+// OnPanic answers a message whose session panicked: nothing of it is known, so
+// it has to come again, but in monitor mode nothing is ever acted on.
+func OnPanic(c policy.Config) milter.Reply {
+	if c.Mode == policy.Monitor {
+		return milter.Accept
+	}
+	return milter.Custom(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later")
+}
 
 // ReplyAt is where the sessions give replies: only at end of message, so that
 // the MTA waits for nothing before.

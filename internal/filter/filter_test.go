@@ -84,13 +84,13 @@ func serve(t *testing.T, r dns.Resolver, o Options, limits milter.Limits) (addr 
 	return ln.Addr().String(), seen
 }
 
-// smtp is one SMTP session as the MTA shows it.
-type smtp struct {
+// mtaSession is one SMTP session as the MTA shows it.
+type mtaSession struct {
 	t *testing.T
 	c *client.Client
 }
 
-func open(t *testing.T, addr, ip, helo string, offer client.Offer) smtp {
+func open(t *testing.T, addr, ip, helo string, offer client.Offer) mtaSession {
 	t.Helper()
 	c, err := client.Dial("tcp", addr)
 	if err != nil {
@@ -110,11 +110,11 @@ func open(t *testing.T, addr, ip, helo string, offer client.Offer) smtp {
 	if _, err := c.Helo(helo); err != nil {
 		t.Fatal(err)
 	}
-	return smtp{t, c}
+	return mtaSession{t, c}
 }
 
 // send returns the answer and the header as the reader would get it.
-func (s smtp) send(from, raw string) (client.Result, message.Header) {
+func (s mtaSession) send(from, raw string) (client.Result, message.Header) {
 	s.t.Helper()
 	raw = strings.ReplaceAll(raw, "\n", "\r\n")
 	res, err := s.c.SendMessage(client.Envelope{From: from, To: []string{"<to@here.example>"}, QueueID: "4Q"}, []byte(raw))
@@ -343,6 +343,15 @@ func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 		panic("boom")
 	}
 	return b.Resolver.Lookup(ctx, name, typ)
+}
+
+func TestOnPanic(t *testing.T) {
+	if r := OnPanic(policy.Config{Mode: policy.Enforce}); r.Code() != 451 {
+		t.Errorf("enforce: %s", r)
+	}
+	if r := OnPanic(policy.Config{Mode: policy.Monitor}); r != milter.Accept {
+		t.Errorf("monitor mode acts: %s", r)
+	}
 }
 
 // TestPanicCostsOneMessage: a bug in an evaluator is a temporary error of that

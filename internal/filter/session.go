@@ -2,6 +2,7 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -137,9 +138,8 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		return s.skip(t, m)
 	}
 	e := t.check.Finish(ctx, t.envelope)
-	if ctx.Err() != nil {
-		// The MTA is gone: nobody will see an answer, and nothing became of
-		// the message.
+	if errors.Is(context.Cause(ctx), milter.ErrPeerGone) {
+		// Nobody will see an answer, and nothing became of the message.
 		return milter.Tempfail
 	}
 	v := policy.Decide(e, s.o.Policy)

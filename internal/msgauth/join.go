@@ -15,10 +15,27 @@ import (
 // outOfTime is the word for a stage that did not end within the budget.
 const outOfTime = "not finished within the message's time"
 
-func waitCheck(ctx context.Context, e *Evaluation, t *task[spf.Check], id spf.Identity) spf.Check {
-	check, ok := t.wait(ctx, e)
+// waitMailFrom: a check that did not come still names its domain, so that
+// DMARC knows what might have passed (RFC 9989 §5.3.6).
+func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Check {
+	check, ok := m.mailFrom.wait(ctx, e)
+	if ok {
+		return check
+	}
+	domain := m.path.Domain
+	if m.path.Null {
+		domain, _ = dns.ParseHostname(m.session.HELO) // "": nothing to check, nothing missed
+	}
+	return spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Domain: domain, NullSender: m.path.Null, Problem: outOfTime}
+}
+
+func (m *Verification) waitHELO(ctx context.Context, e *Evaluation) spf.Check {
+	if m.c.helo == nil {
+		return spf.Check{Identity: spf.HELO, Result: spf.None, Problem: "no HELO"}
+	}
+	check, ok := m.c.helo.wait(ctx, e)
 	if !ok {
-		return spf.Check{Identity: id, Result: spf.TempError, Problem: outOfTime}
+		return spf.Check{Identity: spf.HELO, Result: spf.TempError, Problem: outOfTime}
 	}
 	return check
 }

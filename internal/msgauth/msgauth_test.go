@@ -146,15 +146,15 @@ func TestBodySlowerThanBudget(t *testing.T) {
 	})
 }
 
-// bomb panics when asked for a type.
+// bomb panics when asked for a type, at one name or (with "") at any.
 type bomb struct {
 	dns.Resolver
-	typ    dns.Type
-	suffix string
+	typ  dns.Type
+	name dns.Name
 }
 
 func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	if typ == b.typ && strings.HasSuffix(string(name), b.suffix) {
+	if typ == b.typ && (b.name == "" || b.name == name) {
 		panic("boom")
 	}
 	return b.Resolver.Lookup(ctx, name, typ)
@@ -167,12 +167,18 @@ func TestPanics(t *testing.T) {
 		r         dns.Resolver
 		component Mechanism
 		dmarc     dmarc.Result
+		null      bool
 	}{
-		{"iprev alone: the rest stands", bomb{r, dns.TypePTR, ""}, IPRev, dmarc.ResultPass},
-		{"SPF: the identifier might have passed", bomb{r, dns.TypeTXT, "bank.example"}, SPF, dmarc.ResultTempError},
-		{"DMARC: the policy is not known", bomb{r, dns.TypeTXT, "_dmarc.bank.example"}, DMARC, dmarc.ResultTempError},
+		{"iprev alone: the rest stands", bomb{r, dns.TypePTR, ""}, IPRev, dmarc.ResultPass, false},
+		{"SPF: the identifier might have passed", bomb{r, dns.TypeTXT, "bank.example"}, SPF, dmarc.ResultTempError, false},
+		{"SPF of the null sender: HELO's domain might have passed", bomb{r, dns.TypeTXT, "mx.bank.example"}, SPF, dmarc.ResultTempError, true},
+		{"DMARC: the policy is not known", bomb{r, dns.TypeTXT, "_dmarc.bank.example"}, DMARC, dmarc.ResultTempError, false},
 	} {
-		e := evaluate(t, NewVerifier(tt.r, Options{}), "<a@bank.example>", hello)
+		from := "<a@bank.example>"
+		if tt.null {
+			from = "<>"
+		}
+		e := evaluate(t, NewVerifier(tt.r, Options{}), from, hello)
 		if e.DMARC.Result != tt.dmarc {
 			t.Errorf("%s: dmarc=%s", tt.name, e.DMARC.Result)
 		}

@@ -189,12 +189,9 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	// Own work first: the lookups under way do not wait for it.
 	e.DKIM = m.finishDKIM(ctx, e)
 	e.ARC = m.finishARC(ctx, e)
-	e.MailFrom = waitCheck(ctx, e, m.mailFrom, spf.MailFrom)
+	e.MailFrom = m.waitMailFrom(ctx, e)
 	e.DMARC = m.evaluateDMARC(ctx, e)
-	e.HELO = spf.Check{Identity: spf.HELO, Result: spf.None, Problem: "no HELO"}
-	if m.c.helo != nil {
-		e.HELO = waitCheck(ctx, e, m.c.helo, spf.HELO)
-	}
+	e.HELO = m.waitHELO(ctx, e)
 	e.IPRev = waitIPRev(ctx, e, m.c.iprev)
 	m.finishTraits(e)
 	m.account(e)

@@ -51,7 +51,7 @@ func Decide(e *msgauth.Evaluation, c Config) Verdict {
 		v.invalidFrom(e, c)
 	case e.DMARC.Result == dmarc.ResultPass:
 		v.Action, v.Reason = Accept, ReasonAligned
-	case e.DMARC.Result == dmarc.ResultTempError, len(e.Panics) > 0:
+	case e.DMARC.Result == dmarc.ResultTempError:
 		v.tempError(e, c)
 	case e.DMARC.Result == dmarc.ResultFail:
 		v.fail(e, c)

@@ -132,8 +132,8 @@ func TestDecide(t *testing.T) {
 			e.DMARC.Result, e.MailFrom.Result = dmarc.ResultTempError, spf.TempError
 		}), c: Config{TempError: TempFail},
 			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.24 "},
-		{name: "a panic in a stage is never a fail", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Panics = []msgauth.Panic{{Component: msgauth.ARC}} }), c: Config{Reject: RejectAlways},
-			action: Accept, reason: ReasonTempError, disp: dmarc.PolicyNone},
+		{name: "a panic where nothing could have passed does not save a spoof", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Panics = []msgauth.Panic{{Component: msgauth.IPRev}} }),
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "a panic in one stage does not undo a pass", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) {
 			e.DMARC.Result, e.Panics = dmarc.ResultPass, []msgauth.Panic{{Component: msgauth.ARC}}
 		}), action: Accept, reason: ReasonAligned, disp: dmarc.PolicyNone},
