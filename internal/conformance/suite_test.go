@@ -1,0 +1,156 @@
+package conformance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
+)
+
+// workers is how many stations share a suite's rows: most time goes into
+// waiting for DNS servers that keep silent.
+const workers = 6
+
+// row is one case of a suite.
+type row struct {
+	id   string
+	zone json.RawMessage // of the form of the shared data
+	// excluded says why the suite's expectation cannot be met; check then holds
+	// the daemon against what may be asked instead.
+	excluded string
+	check    func(*station) error
+}
+
+// suite is one published set of cases.
+type suite struct {
+	name  string // as the summary line has it
+	total int    // what the publisher counts
+	rows  []row
+	// change is made to the daemons' configuration; may be nil.
+	change func(*config.Config)
+	// after sees every station when the rows are through; may be nil.
+	after func(*station)
+}
+
+// run runs the rows on several stations and logs the suite's line.
+func (s suite) run(t *testing.T) {
+	t.Helper()
+	if len(s.rows) != s.total {
+		t.Errorf("%s has %d rows, want %d", s.name, len(s.rows), s.total)
+	}
+	todo := make(chan int)
+	failures := make([]error, len(s.rows))
+	var done sync.WaitGroup
+	for range min(workers, len(s.rows)) {
+		st := newStation(t, s.change)
+		done.Go(func() {
+			for i := range todo {
+				failures[i] = s.rows[i].run(st)
+			}
+		})
+		if s.after != nil {
+			defer s.after(st)
+		}
+	}
+	for i := range s.rows {
+		todo <- i
+	}
+	close(todo)
+	done.Wait()
+	s.report(t, failures)
+}
+
+func (r row) run(st *station) error {
+	zone := dnstest.New()
+	if len(r.zone) > 0 {
+		var err error
+		if zone, err = dnstest.FromConformance(r.zone); err != nil {
+			return err
+		}
+	}
+	st.dns.SetZone(zone)
+	return r.check(st)
+}
+
+// report fails the test for every failure and logs the one line of the suite.
+func (s suite) report(t *testing.T, failures []error) {
+	t.Helper()
+	passed, excluded := 0, 0
+	var reasons []string
+	for i, r := range s.rows {
+		if failures[i] != nil {
+			t.Errorf("%s: %s: %v", s.name, r.id, failures[i])
+		}
+		switch {
+		case r.excluded != "":
+			excluded++
+			reasons = append(reasons, r.id+": "+r.excluded)
+		case failures[i] == nil:
+			passed++
+		}
+	}
+	logLine(t, s.name, passed, len(s.rows), reasons)
+	if passed+excluded != len(s.rows) && !t.Failed() {
+		t.Errorf("%s: counted wrong", s.name)
+	}
+}
+
+// logLine is what make conformance looks for.
+func logLine(t *testing.T, name string, passed, total int, excluded []string) {
+	t.Helper()
+	line := fmt.Sprintf("suite %s: passed %d / total %d", name, passed, total)
+	if len(excluded) > 0 {
+		line += fmt.Sprintf(" (excluded %d: %s)", len(excluded), strings.Join(excluded, "; "))
+	}
+	t.Log(line)
+}
+
+// oneOf is an error unless got is among want.
+func oneOf(what, got string, want []string) error {
+	if slices.Contains(want, got) {
+		return nil
+	}
+	return fmt.Errorf("%s %q, want %q", what, got, want)
+}
+
+// shared is a path below ../shared/conformance, beside the repository.
+func shared(t *testing.T, path string) string {
+	t.Helper()
+	dir := filepath.Join("..", "..", "..", "shared", "conformance")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("suite %s: skipped, there is no ../shared/conformance beside the repository", path)
+	}
+	return filepath.Join(dir, filepath.FromSlash(path))
+}
+
+// readJSON reads a file of the shared data.
+func readJSON(t *testing.T, file string, into any) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+// moduleDir is where the module cache has a dependency of the tests.
+func moduleDir(t *testing.T, path string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", path).Output()
+	if dir := strings.TrimSpace(string(out)); err == nil && dir != "" {
+		return dir
+	}
+	t.Skipf("suite in %s: skipped, the module is not in the cache (%v)", path, errors.Join(err))
+	return ""
+}
