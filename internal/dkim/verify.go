@@ -3,6 +3,7 @@ package dkim
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"sekimori/internal/dns"
 	"sekimori/internal/message"
@@ -11,10 +12,16 @@ import (
 // fieldName is the signature's field, in lower case.
 const fieldName = "dkim-signature"
 
-// maxFields bounds the DKIM-Signature fields that are read and reported; the
-// topmost count. Ordinary mail has one to three, mail that went through lists
-// up to ten.
-const maxFields = 128
+const (
+	// maxFields bounds the DKIM-Signature fields that are read; the topmost
+	// count. It is more than the milter lets through, because the author's own
+	// may stand below any number that others put on top.
+	maxFields = 4096
+	// maxReported bounds those that Finish returns, so that the results fit
+	// into a header field: what is verified, and the topmost of the rest.
+	// Ordinary mail has one to three, mail that went through lists up to ten.
+	maxReported = 64
+)
 
 // Verifier verifies the DKIM signatures of one message. It is not safe for
 // concurrent use.
@@ -48,7 +55,29 @@ func NewVerifier(h message.Header, o Options) *Verifier {
 	v.judgeFrom()
 	v.judgeTimes()
 	v.pick()
+	v.report()
 	return v
+}
+
+// report drops what is over maxReported: settled signatures from the bottom.
+func (v *Verifier) report() {
+	room := maxReported
+	for i := range v.checks {
+		if !v.checks[i].settled() {
+			room--
+		}
+	}
+	kept := make([]check, 0, min(len(v.checks), maxReported))
+	for i := range v.checks {
+		if c := &v.checks[i]; !c.settled() {
+			kept = append(kept, *c)
+		} else if room > 0 {
+			room--
+			kept = append(kept, *c)
+		}
+	}
+	v.omitted += len(v.checks) - len(kept)
+	v.checks = kept
 }
 
 // read parses one field.
@@ -134,8 +163,19 @@ func (v *Verifier) distance(d dns.Name) int {
 		return 0
 	case prefer.Under(d) || d.Under(prefer):
 		return 1
+	case prefer.Under(parent(d)): // siblings may be of one organization
+		return 2
 	}
-	return 2
+	return 3
+}
+
+// parent is the name above, at least of two labels; "" otherwise.
+func parent(d dns.Name) dns.Name {
+	_, up, _ := strings.Cut(string(d), ".")
+	if !strings.Contains(up, ".") {
+		return d
+	}
+	return dns.Name(up)
 }
 
 // Message returns what the message's other signatures may share: an ARC
@@ -145,8 +185,8 @@ func (v *Verifier) Message() *Message { return v.message }
 // QueryNames returns the names at which Start looks for keys.
 func (v *Verifier) QueryNames() []dns.Name { return v.message.QueryNames() }
 
-// Omitted returns how many DKIM-Signature fields were not even read, because
-// there are more than anybody needs.
+// Omitted returns how many DKIM-Signature fields Finish says nothing about,
+// because there are more than anybody needs.
 func (v *Verifier) Omitted() int { return v.omitted }
 
 // Start begins all key lookups in the background and returns at once. They

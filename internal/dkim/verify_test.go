@@ -275,10 +275,44 @@ func TestPreferSkipsBroken(t *testing.T) {
 }
 
 func TestManyFields(t *testing.T) {
-	h, _ := splitMessage(t, []byte(strings.Repeat("DKIM-Signature: v=1\r\n", maxFields+7)+testMail))
-	v := NewVerifier(h, Options{})
-	if got := len(v.Finish(t.Context())); got != maxFields || v.Omitted() != 7 {
-		t.Errorf("%d results, %d omitted; want %d and 7", got, v.Omitted(), maxFields)
+	for _, tc := range []struct {
+		why             string
+		top             int
+		reported, found int
+	}{
+		{"as many as are reported", maxReported - 1, maxReported, 1},
+		{"one more", maxReported, maxReported, 1},
+		{"as many as are read", maxFields - 1, maxReported, 1},
+		{"one more: the author's is not seen", maxFields, maxReported, 0},
+	} {
+		mail := strings.Repeat("DKIM-Signature: v=1\r\n", tc.top) + sign(t, signing{}, testMail)
+		h, body := splitMessage(t, []byte(mail))
+		v := NewVerifier(h, Options{Prefer: "example.com"})
+		v.Start(t.Context(), zoneWith(record(t, &rsaKey(t).PublicKey)))
+		_, _ = v.Write(body)
+		sigs := v.Finish(t.Context())
+		passes := 0
+		for _, r := range results(sigs) {
+			if r == Pass {
+				passes++
+			}
+		}
+		if len(sigs) != tc.reported || passes != tc.found || v.Omitted() != tc.top+1-tc.reported {
+			t.Errorf("%s: %d results, %d pass, %d omitted", tc.why, len(sigs), passes, v.Omitted())
+		}
+	}
+}
+
+// TestDistance: who may align with the author is verified first.
+func TestDistance(t *testing.T) {
+	v := &Verifier{options: Options{Prefer: "mail.shop.example"}}
+	for d, want := range map[dns.Name]int{
+		"mail.shop.example": 0, "shop.example": 1, "a.mail.shop.example": 1, "news.shop.example": 2,
+		"other.example": 3, "a.other.example": 3, "example": 1,
+	} {
+		if got := v.distance(d); got != want {
+			t.Errorf("%s: %d, want %d", d, got, want)
+		}
 	}
 }
 
