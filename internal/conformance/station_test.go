@@ -272,4 +272,3 @@ func (s *station) label(m mail) (outcome, error) {
 	}
 	return o, err
 }
-
