@@ -34,6 +34,7 @@ const (
 // which labels whatever comes, and one that enforces.
 type station struct {
 	dns      *dnstest.Server
+	zone     *dnstest.Zone // of the row
 	labelled *daemon
 	enforced *daemon
 }

@@ -38,8 +38,9 @@ type suite struct {
 	rows  []row
 	// change is made to the daemons' configuration; may be nil.
 	change func(*config.Config)
-	// after sees every station when the rows are through; may be nil.
-	after func(*station)
+	// after judges what the stations' logs say when all rows are through, by
+	// row id; may be nil.
+	after func(*testing.T, []*station) map[string]error
 }
 
 // run runs the rows on several stations and logs the suite's line.
@@ -50,35 +51,40 @@ func (s suite) run(t *testing.T) {
 	}
 	todo := make(chan int)
 	failures := make([]error, len(s.rows))
+	var stations []*station
 	var done sync.WaitGroup
 	for range min(workers, len(s.rows)) {
 		st := newStation(t, s.change)
+		stations = append(stations, st)
 		done.Go(func() {
 			for i := range todo {
 				failures[i] = s.rows[i].run(st)
 			}
 		})
-		if s.after != nil {
-			defer s.after(st)
-		}
 	}
 	for i := range s.rows {
 		todo <- i
 	}
 	close(todo)
 	done.Wait()
+	if s.after != nil {
+		logged := s.after(t, stations)
+		for i, r := range s.rows {
+			failures[i] = errors.Join(failures[i], logged[r.id])
+		}
+	}
 	s.report(t, failures)
 }
 
 func (r row) run(st *station) error {
-	zone := dnstest.New()
+	st.zone = dnstest.New()
 	if len(r.zone) > 0 {
 		var err error
-		if zone, err = dnstest.FromConformance(r.zone); err != nil {
+		if st.zone, err = dnstest.FromConformance(r.zone); err != nil {
 			return err
 		}
 	}
-	st.dns.SetZone(zone)
+	st.dns.SetZone(st.zone)
 	return r.check(st)
 }
 

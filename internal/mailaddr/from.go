@@ -85,11 +85,8 @@ func ParseFrom(values []string) (From, error) {
 	case len(values[0]) > MaxFromLen:
 		return From{}, &FromError{KindTooLarge, MaxFromLen, "the field is longer than 65536 octets"}
 	}
-	if err := checkOctets(values[0]); err != nil {
-		return From{}, err
-	}
-	p := newParser(values[0])
-	if err := p.list(); err != nil {
+	p, err := parse(values[0])
+	if err != nil {
 		return From{}, err
 	}
 	from := From{Mailboxes: p.boxes}
@@ -109,8 +106,8 @@ func ParseFrom(values []string) (From, error) {
 
 // checkOctets refuses what no header field may hold (RFC 5322 §2.2): where a
 // client stops at NUL, or takes a lone CR for the end of the line, it sees
-// another author than we do. ESC is among them: in unencoded ISO-2022-JP any
-// octet may be half of a character.
+// another author than we do. ESC is masked
+// where it belongs to unencoded ISO-2022-JP.
 func checkOctets(s string) error {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

@@ -2,6 +2,9 @@ package mailaddr
 
 import (
 	"errors"
+	"mime"
+	"net/mail"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -31,6 +34,7 @@ func FuzzParseFrom(f *testing.F) {
 		if from.AuthorDomain == "" || len(from.Domains) != 1 || len(from.Mailboxes) == 0 || len(from.Mailboxes) > MaxMailboxes {
 			t.Fatalf("accepted %+v", from)
 		}
+		otherReaders(t, value, from)
 		lower := strings.ToLower(value)
 		for label := range strings.SplitSeq(string(from.AuthorDomain), ".") {
 			u, _ := idna.Punycode.ToUnicode(label)
@@ -99,4 +103,51 @@ func FuzzParsePath(f *testing.F) {
 			t.Fatalf("%q shown as %q gives %+v, %v; want %+v", s, shown, again, err, p)
 		}
 	})
+}
+
+// dottedDomain is what a reader by patterns takes for an address's domain.
+var dottedDomain = regexp.MustCompile(`@[ \t\r\n]*([0-9A-Za-z_-]+\.[0-9A-Za-z_.-]*[0-9A-Za-z_-])`)
+
+// otherReaders compares an accepted field with what other readers make of it:
+// Go's parser, which is as strict as RFC 5322 but for dots; and, where commas,
+// colons or double-byte text were let through, one that takes anything for an
+// address that has an "@" before something like a domain.
+func otherReaders(t *testing.T, value string, from From) {
+	t.Helper()
+	unfolded := strings.NewReplacer("\r\n", "").Replace(value)
+	if list, err := mail.ParseAddressList(unfolded); err == nil {
+		for _, a := range list {
+			domain := a.Address[strings.LastIndexByte(a.Address, '@')+1:]
+			if name, err := hostname(domain); err != nil || name != from.AuthorDomain {
+				t.Fatalf("net/mail reads %q at %q, we at %q", a.Address, domain, from.AuthorDomain)
+			}
+		}
+	}
+	p, err := parse(value)
+	if err != nil {
+		t.Fatalf("second reading: %v", err)
+	}
+	texts := []string{}
+	if p.s != value {
+		plain := value
+		for _, d := range designations {
+			plain = strings.ReplaceAll(plain, d.sequence, "")
+		}
+		texts = append(texts, value, unfolded, plain)
+	}
+	if p.text.at >= 0 {
+		dec := mime.WordDecoder{}
+		decoded, err := dec.DecodeHeader(unfolded)
+		if err == nil {
+			texts = append(texts, decoded)
+		}
+		texts = append(texts, value, unfolded)
+	}
+	for _, text := range texts {
+		for _, m := range dottedDomain.FindAllStringSubmatch(text, -1) {
+			if name, err := hostname(m[1]); err == nil && name != from.AuthorDomain && !strings.HasPrefix(string(from.AuthorDomain), "xn--") {
+				t.Fatalf("a pattern reads %q, we %q", name, from.AuthorDomain)
+			}
+		}
+	}
 }

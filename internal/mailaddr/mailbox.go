@@ -12,9 +12,10 @@ type parser struct {
 	lexer
 	boxes   []Mailbox
 	offsets []int // of each mailbox's address
+	text    loose
 }
 
-func newParser(s string) *parser { return &parser{lexer: newLexer(s)} }
+func newParser(s string) *parser { return &parser{lexer: newLexer(s), text: loose{at: -1}} }
 
 // list reads the whole field.
 func (p *parser) list() error {
@@ -26,6 +27,9 @@ func (p *parser) list() error {
 		if !more {
 			break
 		}
+	}
+	if p.text.at >= 0 {
+		return p.checkLoose()
 	}
 	if len(p.boxes) == 0 {
 		return &FromError{KindNoAddress, 0, "the field names no author"}
@@ -99,7 +103,7 @@ func (e *element) word(t token) error {
 	}
 	e.words++
 	e.last = t
-	if e.phrase.Len() > 0 {
+	if e.phrase.Len() > 0 && t.text != ":" && t.text != ";" {
 		e.phrase.WriteByte(' ')
 	}
 	e.phrase.WriteString(t.text)
@@ -142,29 +146,13 @@ func (p *parser) special(e *element, t token) error {
 		}
 		return e.word(token{kind: tokSpecial, start: t.start, end: p.pos, text: "[" + text + "]"})
 	case ':':
-		return p.group(t)
+		return p.colon(e, t)
+	case ';':
+		return p.semicolon(e, t)
 	case '\\': // Fig. 8d of "Composition Kills": "<a@b>\,<c@d>"
 		return &FromError{KindAmbiguous, t.start, "backslash outside quotes"}
 	}
 	return &FromError{KindMalformed, t.start, "stray special character"}
-}
-
-// group tells an empty group, which names nobody, from one with members, which
-// RFC 6854 allows but no client writes and many misread.
-func (p *parser) group(colon token) error {
-	t, err := p.next()
-	for err == nil && t.kind == tokComment {
-		t, err = p.next()
-	}
-	if err != nil {
-		return err
-	}
-	if t.kind == tokSpecial && t.octet == ';' && len(p.boxes) == 0 {
-		if t, err = p.next(); err == nil && t.kind == tokEnd {
-			return &FromError{KindNoAddress, colon.start, "the group has no members"}
-		}
-	}
-	return &FromError{KindAmbiguous, colon.start, "group syntax"}
 }
 
 // bare reads the domain of an address without angle brackets; t is its "@".
@@ -172,6 +160,8 @@ func (p *parser) group(colon token) error {
 // that rule takes for something else.
 func (p *parser) bare(e *element, t token) error {
 	switch {
+	case p.handle(e, t):
+		return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: "@"})
 	case e.angle != nil || e.bare != nil:
 		return &FromError{KindAmbiguous, t.start, `second "@" in one address`}
 	case e.words != 1 || e.last.kind == tokSpecial:
@@ -257,10 +247,10 @@ func (p *parser) finish(e *element, t token) error {
 	case addr == nil && e.words == 0: // obs-mbox-list has empty elements
 		return nil
 	case addr == nil:
-		return &FromError{KindMalformed, e.last.start, "text without an address"}
+		return p.textOnly(e)
 	case e.angle == nil && e.unsafe >= 0:
 		return &FromError{KindAmbiguous, e.unsafe, `"@" in the comment of an address without angle brackets`}
-	case e.angle != nil && e.bare != nil && !strings.EqualFold(e.bare.domain, e.angle.domain):
+	case e.angle != nil && e.bare != nil && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
 		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
 	case len(p.boxes) == MaxMailboxes:
 		return &FromError{KindTooLarge, addr.start, "more than 100 mailboxes"}
@@ -282,6 +272,11 @@ func (p *parser) finish(e *element, t token) error {
 		display = comments
 	} else if e.bare != nil {
 		display = e.bare.local.text + "@" + e.bare.domain
+	} else {
+		display = strings.Join(append(p.text.names, display), ", ")
+	}
+	if e.angle == nil {
+		p.text.bare = true
 	}
 	p.boxes = append(p.boxes, Mailbox{DisplayName: strings.ToValidUTF8(display, "�"), Local: local, Domain: domain})
 	p.offsets = append(p.offsets, addr.start)
