@@ -1,0 +1,173 @@
+package conformance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sekimori/internal/authres"
+)
+
+type dmarcCase struct {
+	ID       string          `json:"id"`
+	Author   string          `json:"author_domain"`
+	IP       string          `json:"ip"`
+	HELO     string          `json:"helo"`
+	MailFrom string          `json:"mailfrom"`
+	DKIM     []string        `json:"dkim"`
+	EML      string          `json:"eml"`
+	Zone     json.RawMessage `json:"zone"`
+	Queries  []string        `json:"queries_author"`
+	Expect   struct {
+		DMARC           []string `json:"dmarc"`
+		PolicyDomain    *string  `json:"policy_domain"`
+		Policy          *string  `json:"policy"`
+		Disposition     *string  `json:"disposition_if_fail"`
+		MustDisposition *string  `json:"disposition_must_be"`
+		SPF             *bool    `json:"spf_aligned"`
+		DKIM            []string `json:"dkim_aligned"`
+	} `json:"expect"`
+
+	raw []byte
+}
+
+// TestConformanceDMARC holds result and policy.dmarc against the label, the
+// disposition against what is done to the message, the author's queries against
+// what the DNS server was asked, and the policy domain and alignment against
+// the log. The organizational domain and the applied tag are on no output;
+// package dmarc holds them.
+func TestConformanceDMARC(t *testing.T) {
+	file := shared(t, "dmarc/dmarcbis.json")
+	var s struct{ Cases []dmarcCase }
+	readJSON(t, file, &s)
+	var rows []row
+	for _, c := range s.Cases {
+		var err error
+		if c.raw, err = os.ReadFile(filepath.Join(filepath.Dir(file), c.EML)); err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, row{id: c.ID, zone: c.Zone, check: c.check})
+	}
+	suite{name: "dmarc/dmarcbis daemon", total: 72, rows: rows, after: func(t *testing.T, stations []*station) map[string]error {
+		logs := map[string]map[string]any{}
+		for _, st := range stations {
+			st.enforced.stop()
+			for id, r := range st.enforced.records(t) {
+				logs[id] = r
+			}
+		}
+		out := map[string]error{}
+		for _, c := range s.Cases {
+			out[c.ID] = c.checkLog(logs[c.ID])
+		}
+		return out
+	}}.run(t)
+}
+
+func (c dmarcCase) check(st *station) error {
+	m := mail{ip: c.IP, helo: c.HELO, from: "<" + c.MailFrom + ">", queueID: c.ID, raw: c.raw}
+	o, err := st.label(m)
+	if err != nil {
+		return err
+	}
+	r, err := o.word("dmarc")
+	if err != nil {
+		return err
+	}
+	disposition := property(r, authres.PTypePolicy, "dmarc")
+	err = errors.Join(
+		oneOf("dmarc", r.Value, c.Expect.DMARC),
+		oneOf("header.from", property(r, authres.PTypeHeader, "from"), []string{c.Author}),
+		same("policy.dmarc", disposition, c.Expect.Disposition),
+		c.checkQueries(st.zone.Queries()),
+	)
+	if c.Expect.MustDisposition != nil && disposition != "" {
+		err = errors.Join(err, same("policy.dmarc", disposition, c.Expect.MustDisposition))
+	}
+	return errors.Join(err, enforced(st, m, r.Value, disposition))
+}
+
+// enforced sends the message once more, to the daemon that acts on the verdict.
+func enforced(st *station, m mail, result, disposition string) error {
+	o, err := st.enforced.send(m)
+	if err != nil {
+		return err
+	}
+	want := "delivered"
+	switch {
+	case result == "fail" && disposition == "reject":
+		want = "refused"
+	case result == "fail" && disposition == "quarantine":
+		want = "held"
+	}
+	return oneOf("the message was", o.fate(), []string{want})
+}
+
+// fate says in one word what becomes of a message.
+func (o *outcome) fate() string {
+	switch {
+	case o.Action.Code/100 == 5:
+		return "refused"
+	case !o.Action.Delivers():
+		return o.Action.String()
+	case o.held:
+		return "held"
+	}
+	return "delivered"
+}
+
+// checkQueries: every name of the author's walk was asked for. Where SPF and
+// DKIM give nothing to align no other policy record was.
+func (c dmarcCase) checkQueries(asked []string) error {
+	if c.Queries == nil {
+		return nil
+	}
+	var walked []string
+	for _, q := range asked {
+		if name, ok := strings.CutSuffix(q, " TXT"); ok && strings.HasPrefix(name, "_dmarc.") {
+			walked = append(walked, name)
+		}
+	}
+	for _, q := range c.Queries {
+		if !slices.Contains(walked, q) {
+			return fmt.Errorf("%s was not asked for: %q", q, walked)
+		}
+	}
+	if c.Expect.SPF == nil && c.Expect.DKIM == nil && !slices.Equal(walked, c.Queries) {
+		return fmt.Errorf("asked for %q, want %q", walked, c.Queries)
+	}
+	return nil
+}
+
+// checkLog compares the record of the message.
+func (c dmarcCase) checkLog(record map[string]any) error {
+	if record == nil {
+		return errors.New("not in the log")
+	}
+	text := func(key string) string { return fmt.Sprint(record[key]) }
+	err := errors.Join(
+		oneOf("logged dmarc", text("dmarc"), c.Expect.DMARC),
+		same("logged policy_domain", text("policy_domain"), c.Expect.PolicyDomain),
+		same("logged policy", text("policy"), c.Expect.Policy),
+	)
+	if c.Expect.SPF != nil && record["aligned_spf"] != *c.Expect.SPF {
+		err = errors.Join(err, fmt.Errorf("logged aligned_spf %v", record["aligned_spf"]))
+	}
+	if c.Expect.DKIM != nil && record["aligned_dkim"] != (len(c.Expect.DKIM) > 0) {
+		err = errors.Join(err, fmt.Errorf("logged aligned_dkim %v, want %q", record["aligned_dkim"], c.Expect.DKIM))
+	}
+	return err
+}
+
+// same is an error unless nothing is wanted, or just got.
+func same(what, got string, want *string) error {
+	if want == nil || got == *want {
+		return nil
+	}
+	return fmt.Errorf("%s %q, want %q", what, got, *want)
+}
