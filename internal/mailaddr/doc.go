@@ -19,6 +19,10 @@
 //	(c) John (c) <a@b.example> (c)     comments between words, 10 deep
 //	a@b.example (John)                 the old style: white space before the comment
 //	a@b.example <a@b.example>          unquoted address of the very same domain
+//	Doe, John <a@b.example>            unquoted , : ; and @ in the name of the only address,
+//	Foo: bar <a@b.example>             where no reader finds another domain (loose.go)
+//	ESC $ B ... ESC ( B <a@b.example>  raw ISO-2022-JP, Shift_JIS and the like in the name of
+//	                                   the only address, on the same terms (legacy.go)
 //	a@b.example, , c@b.example,        lists, empty elements (obs-mbox-list)
 //	a..b.@b.example  "a..b"@b.example  dots anywhere in a local part, as Japanese carriers issue
 //	a@b.example.  root@localhost       final dot, single label
@@ -32,11 +36,11 @@
 //	multiple_domains   mailboxes of several distinct domains
 //	no_address         empty field, "<>", "undisclosed:;", ", ,"
 //	too_large          over 64 KiB, 100 mailboxes, or 10 nested comments
-//	malformed          NUL, control octets, bare CR or LF; nothing with an "@"; unbalanced
+//	malformed          NUL, other control octets, bare CR or LF; nothing with an "@"; unbalanced
 //	                   quotes, comments, brackets; "<<a@b>>", "<a@b> <c@d>", text after ">";
 //	                   address literals and names that are no host names; 8-bit octets in an
 //	                   address that are no UTF-8
-//	ambiguous          unquoted "@" in a phrase; groups with members; routes "<@x:a@b>";
+//	ambiguous          unquoted "@" in a phrase; closed groups with members; routes "<@x:a@b>";
 //	                   comments or white space around "@", within or touching an address;
 //	                   "@" in the comment of a bare address, "<x@y>" in any comment;
 //	                   backslashes outside quotes; quoted local parts of anything but letters,

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -181,12 +182,32 @@ func BenchmarkParseFrom(b *testing.B) {
 	}
 }
 
+// BenchmarkParseFromHostile: ns/op doubles with the size, MB/s stays.
 func BenchmarkParseFromHostile(b *testing.B) {
-	value := `"` + strings.Repeat("=?a?q? ", 9000) + `?=" <a@b.example>`
-	b.SetBytes(int64(len(value)))
-	for b.Loop() {
-		if _, err := ParseFrom([]string{value}); err != nil {
-			b.Fatal(err)
+	for _, c := range []struct{ why, prefix, unit, suffix string }{
+		{"mailboxes", "", "a@b.example,", ""},
+		{"encoded words", `"`, "=?a?q? ", `?=" <a@b.example>`},
+		{"texts", "", "a,", " <a@b.example>"},
+		{"colons", "", "a:(x)", " <a@b.example>"},
+		{"at signs", "x ", "@ x ", "<a@b.example>"},
+		{"commas and encoded words", "", "=?utf-8?q?x?=,", "<a@b.example>"},
+		{"escapes", "", "\x1b$B@<\x1b(B", " <a@b.example>"},
+		{"double-byte text", " \x1b$B", "@<4X", "\x1b(B <a@b.example>"},
+		{"8-bit text", " ", "\x83@\x81[", " <a@b.example>"},
+		{"comments", " ", "()", "<a@b.example>"},
+	} {
+		for _, size := range []int{16 << 10, 32 << 10, 64 << 10} {
+			b.Run(fmt.Sprintf("%s/%d", c.why, size), func(b *testing.B) {
+				value := c.prefix + strings.Repeat(c.unit, (size-len(c.prefix)-len(c.suffix))/len(c.unit)) + c.suffix
+				b.SetBytes(int64(len(value)))
+				b.ReportAllocs()
+				for b.Loop() {
+					// The 101st mailbox is refused; the rest is accepted.
+					if f, err := ParseFrom([]string{value}); err == nil && f.AuthorDomain != "b.example" {
+						b.Fatal(f, err)
+					}
+				}
+			})
 		}
 	}
 }
