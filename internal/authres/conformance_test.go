@@ -1,0 +1,124 @@
+package authres
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The statements of the doctest that say something about a field: one that
+// parses it, one that asks for a part of it (its value is on the next line),
+// and the line that a printed or refused field leaves.
+var (
+	docParse   = regexp.MustCompile(`(\w*arobj) = [\w.]+\.parse\('(.*)'\)$`)
+	docAsk     = regexp.MustCompile(`^>>> str\(\w*arobj\.([\w.\[\]]+)\)$`)
+	docPart    = regexp.MustCompile(`^results\[(\d)\](?:\.properties\[(\d)\])?(?:\.(\w+))?$`)
+	docPrinted = regexp.MustCompile(`^['"](Authentication-Results: .*)['"]$`)
+)
+
+// TestConformanceAuthres runs the doctest of Python's authres: the examples of
+// RFC 5451, 7601 and 8601 and of the methods registered since, each part
+// compared, and fields that are no fields.
+func TestConformanceAuthres(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "conformance", "authres", "authres-doctest.txt"))
+	if err != nil {
+		t.Skipf("suite authres/doctest: skipped, no conformance data beside the repository: %v", err)
+	}
+	passed, total := 0, 0
+	check := func(at int, ok bool, format string, args ...any) {
+		total++
+		if ok {
+			passed++
+			return
+		}
+		t.Errorf("line %d: "+format, append([]any{at}, args...)...)
+	}
+	var field Field
+	var parseErr error
+	lines := strings.Split(string(raw), "\n")
+	for i, line := range lines {
+		if m := docParse.FindStringSubmatch(line); m != nil {
+			_, value, _ := strings.Cut(m[2], ":")
+			field, parseErr = Parse(value)
+			// What the doctest expects of a bad field is on one of the next lines.
+			bad := strings.Contains(strings.Join(lines[i+1:min(i+4, len(lines))], "\n"), "Syntax error:")
+			check(i+1, bad == (parseErr != nil), "%s: %v", value, parseErr)
+		} else if m := docAsk.FindStringSubmatch(line); m != nil && parseErr == nil && i+1 < len(lines) {
+			want := strings.Trim(lines[i+1], "'")
+			got := docValue(field, m[1])
+			// The doctest prints keywords in lower case; they have none (RFC 5321
+			// §2.4), and Parse keeps what was written.
+			keywords := !strings.HasSuffix(m[1], "value") && !strings.Contains(m[1], "_")
+			check(i+1, got == want || keywords && strings.EqualFold(got, want), "%s = %q, want %q", m[1], got, want)
+		} else if m := docPrinted.FindStringSubmatch(line); m != nil {
+			_, value, _ := strings.Cut(m[1], ":")
+			f, err := Parse(value)
+			again, againErr := Parse(f.Format())
+			check(i+1, err == nil && againErr == nil && reflect.DeepEqual(f, again), "%s: %v; printed and read again: %+v, %v", value, err, again, againErr)
+		}
+	}
+	t.Logf("suite authres/doctest in process: passed %d / total %d", passed, total)
+	if total < 180 {
+		t.Errorf("%d statements found: the doctest is not what it was", total)
+	}
+}
+
+// docValue is the part of f that the doctest names, as Python prints it.
+func docValue(f Field, expr string) string {
+	if expr == "authserv_id" {
+		return f.AuthServID
+	}
+	m := docPart.FindStringSubmatch(expr)
+	if m == nil {
+		return "?" + expr
+	}
+	at, _ := strconv.Atoi(m[1])
+	if at >= len(f.Results) {
+		return "no such result"
+	}
+	r := f.Results[at]
+	if m[2] != "" {
+		at, _ = strconv.Atoi(m[2])
+		if at >= len(r.Properties) {
+			return "no such property"
+		}
+		p := r.Properties[at]
+		return map[string]string{"type": string(p.Type), "name": p.Name, "value": p.Value}[m[3]]
+	}
+	switch m[3] {
+	case "":
+		return docResult(r)
+	case "method":
+		return r.Method
+	case "result":
+		return r.Value
+	case "reason":
+		return orNone(r.Reason)
+	}
+	ptype, name, _ := strings.Cut(m[3], "_")
+	for _, p := range r.Properties {
+		if string(p.Type) == ptype && p.Name == name {
+			return p.Value
+		}
+	}
+	return "None"
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "None"
+	}
+	return s
+}
+
+// docResult is a result without its comment.
+func docResult(r Result) string {
+	r.Comment = ""
+	value := Field{AuthServID: "x", Results: []Result{r}}.Format()
+	_, value, _ = strings.Cut(value, ";")
+	return strings.Join(strings.Fields(value), " ")
+}
