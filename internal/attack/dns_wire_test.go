@@ -1,0 +1,334 @@
+package attack
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// liar is a name server over UDP and TCP that tells the truth of a zone but
+// for one name.
+type liar struct {
+	t    *testing.T
+	udp  net.PacketConn
+	tcp  net.Listener
+	mu   sync.Mutex
+	zone *dnstest.Zone
+	// lie gives the octets to send for a question of the key; over TCP they are
+	// sent as they are, with the length if it was put in front.
+	lie   func(q *codec.Msg, tcp bool) [][]byte
+	asked int
+}
+
+func newLiar(t *testing.T) *liar {
+	t.Helper()
+	l := &liar{t: t, zone: dnstest.MustParse(t, bankZone)}
+	var err error
+	if l.udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	if l.tcp, err = net.Listen("tcp", l.udp.LocalAddr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.udp.Close(); l.tcp.Close() })
+	go l.serveUDP()
+	go l.serveTCP()
+	return l
+}
+
+func (l *liar) serveUDP() {
+	buf := make([]byte, 4096)
+	for {
+		n, from, err := l.udp.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		for _, wire := range l.answer(buf[:n], false) {
+			_, _ = l.udp.WriteTo(wire, from)
+		}
+	}
+}
+
+func (l *liar) serveTCP() {
+	for {
+		c, err := l.tcp.Accept()
+		if err != nil {
+			return
+		}
+		var head [2]byte
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.ReadFull(c, head[:]); err == nil {
+			query := make([]byte, binary.BigEndian.Uint16(head[:]))
+			if _, err := io.ReadFull(c, query); err == nil {
+				for _, wire := range l.answer(query, true) {
+					_, _ = c.Write(wire)
+				}
+			}
+		}
+		c.Close()
+	}
+}
+
+func (l *liar) answer(query []byte, tcp bool) [][]byte {
+	q := new(codec.Msg)
+	if q.Unpack(query) != nil || len(q.Question) != 1 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked++
+	name := strings.ToLower(strings.TrimSuffix(q.Question[0].Name, "."))
+	if strings.Contains(name, "_domainkey") || strings.HasSuffix(name, "chain.example") {
+		return l.lie(q, tcp)
+	}
+	m := new(codec.Msg).SetReply(q)
+	a, err := l.zone.Lookup(context.Background(), dns.Name(name), dns.Type(q.Question[0].Qtype))
+	if err == nil && a.Status == dns.NXDomain {
+		m.Rcode = codec.RcodeNameError
+	}
+	for _, rr := range a.Records {
+		m.Answer = append(m.Answer, txtRR(q.Question[0].Name, rr.Text))
+	}
+	return framed(pack(m), tcp)
+}
+
+func txtRR(owner, text string) *codec.TXT {
+	rr := &codec.TXT{Hdr: codec.RR_Header{Name: owner, Rrtype: codec.TypeTXT, Class: codec.ClassINET, Ttl: 60}}
+	for first := true; first || text != ""; first = false {
+		n := min(len(text), 255)
+		rr.Txt = append(rr.Txt, text[:n])
+		text = text[n:]
+	}
+	return rr
+}
+
+func cname(owner, target string) *codec.CNAME {
+	return &codec.CNAME{Hdr: codec.RR_Header{Name: owner, Rrtype: codec.TypeCNAME, Class: codec.ClassINET, Ttl: 60}, Target: target}
+}
+
+func pack(m *codec.Msg) []byte {
+	m.Compress = true
+	wire, err := m.Pack()
+	if err != nil {
+		panic(err)
+	}
+	return wire
+}
+
+func framed(wire []byte, tcp bool) [][]byte {
+	if tcp {
+		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+	}
+	return [][]byte{wire}
+}
+
+// reply is a message that answers q with records.
+func reply(q *codec.Msg, rrs ...codec.RR) *codec.Msg {
+	m := new(codec.Msg).SetReply(q)
+	m.Answer = rrs
+	return m
+}
+
+// TestDNSLies: the answer to the question for the bank's key. Each is tried
+// with mail the bank signed, for which want holds, and with mail the attacker
+// signed, which must not pass.
+func TestDNSLies(t *testing.T) {
+	l := newLiar(t)
+	r := newRig(t, l.udp.LocalAddr().String(), func(c *config.Config) { c.DNS.Timeout = config.Duration(150 * time.Millisecond) })
+	bank, evil := edRecord(bankKey()), edRecord(evilKey())
+	const key = keyName + "."
+	honest := func(q *codec.Msg) []byte { return pack(reply(q, txtRR(q.Question[0].Name, bank))) }
+	// wires sends the lies, then the truth.
+	wires := func(lies ...func(q *codec.Msg) []byte) func(*codec.Msg, bool) [][]byte {
+		return func(q *codec.Msg, tcp bool) (out [][]byte) {
+			for _, lie := range lies {
+				out = append(out, framed(lie(q), tcp)...)
+			}
+			return out
+		}
+	}
+	msg := func(f func(q, m *codec.Msg)) func(q *codec.Msg) []byte {
+		return func(q *codec.Msg) []byte {
+			m := reply(q, txtRR(q.Question[0].Name, evil))
+			f(q, m)
+			return pack(m)
+		}
+	}
+	otherID := msg(func(_, m *codec.Msg) { m.Id++ })
+	otherQuestion := msg(func(_, m *codec.Msg) { m.Question[0].Name = "s._domainkey.evil.example." })
+	otherType := msg(func(_, m *codec.Msg) { m.Question[0].Qtype = codec.TypeA })
+	otherClass := msg(func(_, m *codec.Msg) { m.Question[0].Qclass = codec.ClassCHAOS })
+	noQuestion := msg(func(_, m *codec.Msg) { m.Question = nil })
+	twoQuestions := msg(func(_, m *codec.Msg) { m.Question = append(m.Question, m.Question[0]) })
+	aQuery := msg(func(_, m *codec.Msg) { m.Response = false })
+	update := msg(func(_, m *codec.Msg) { m.Opcode = codec.OpcodeUpdate })
+	short := func(q *codec.Msg) []byte { return honest(q)[:7] }
+	noise := func(*codec.Msg) []byte { return []byte(strings.Repeat("\xc0\x0c", 300)) }
+	// truncated says that the rest comes over TCP.
+	truncated := func(overTCP func(q *codec.Msg) [][]byte) func(*codec.Msg, bool) [][]byte {
+		return func(q *codec.Msg, tcp bool) [][]byte {
+			if tcp {
+				return overTCP(q)
+			}
+			m := reply(q)
+			m.Truncated = true
+			return [][]byte{pack(m)}
+		}
+	}
+	for _, tc := range []struct {
+		why  string
+		lie  func(q *codec.Msg, tcp bool) [][]byte
+		want string
+	}{
+		{"the truth", wires(honest), "pass"},
+		{"another id first", wires(otherID, honest), "pass"},
+		{"another question first", wires(otherQuestion, honest), "pass"},
+		{"another type first", wires(otherType, honest), "pass"},
+		{"another class first", wires(otherClass, honest), "pass"},
+		{"no question first", wires(noQuestion, honest), "pass"},
+		{"two questions first", wires(twoQuestions, honest), "pass"},
+		{"a query first", wires(aQuery, honest), "pass"},
+		{"an update first", wires(update, honest), "pass"},
+		{"half a header first", wires(short, honest), "pass"},
+		{"noise first", wires(noise, honest), "pass"},
+		{"a hundred forgeries first", wires(append(repeat(100, otherID), honest)...), "pass"},
+		{"only another id", wires(otherID), "temperror/dns_timeout"},
+		{"only another question", wires(otherQuestion), "temperror/dns_timeout"},
+		{"only noise", wires(noise), "temperror/dns_timeout"},
+		{"nothing", wires(), "temperror/dns_timeout"},
+
+		{"the question in capitals", wires(msg(func(_, m *codec.Msg) {
+			m.Question[0].Name = strings.ToUpper(m.Question[0].Name)
+			m.Answer[0] = txtRR(m.Question[0].Name, bank)
+		})), "pass"},
+		{"the record of another owner", wires(msg(func(_, m *codec.Msg) { m.Answer[0].Header().Name = "s._domainkey.evil.example." })), "permerror/key_not_found"},
+		{"the records of others around the truth", wires(msg(func(q, m *codec.Msg) {
+			m.Answer = []codec.RR{txtRR("evil.example.", evil), txtRR(q.Question[0].Name, bank), txtRR("x."+key, evil)}
+		})), "pass"},
+		{"in the class CH", wires(msg(func(_, m *codec.Msg) { m.Answer[0].Header().Class = codec.ClassCHAOS })), "permerror/key_not_found"},
+		{"as an additional record", wires(msg(func(_, m *codec.Msg) { m.Extra, m.Answer = m.Answer, nil })), "permerror/key_not_found"},
+		{"in the authority section", wires(msg(func(_, m *codec.Msg) { m.Ns, m.Answer = m.Answer, nil })), "permerror/key_not_found"},
+		{"NXDOMAIN and a record", wires(msg(func(_, m *codec.Msg) { m.Rcode = codec.RcodeNameError })), "temperror/dns_malformed"},
+		{"SERVFAIL and a record", wires(msg(func(_, m *codec.Msg) { m.Rcode = codec.RcodeServerFailure })), "temperror/dns_servfail"},
+		{"REFUSED and a record", wires(msg(func(_, m *codec.Msg) { m.Rcode = codec.RcodeRefused })), "temperror/dns_refused"},
+		{"FORMERR and a record", wires(msg(func(_, m *codec.Msg) { m.Rcode = codec.RcodeFormatError })), "temperror/dns_servfail"},
+		{"a referral", wires(func(q *codec.Msg) []byte {
+			m := reply(q)
+			m.Ns = []codec.RR{&codec.NS{Hdr: codec.RR_Header{Name: "bank.example.", Rrtype: codec.TypeNS, Class: codec.ClassINET}, Ns: "ns.evil.example."}}
+			return pack(m)
+		}), "temperror/dns_servfail"},
+		{"TTL 0", wires(func(q *codec.Msg) []byte {
+			rr := txtRR(q.Question[0].Name, bank)
+			rr.Hdr.Ttl = 0
+			return pack(reply(q, rr))
+		}), "pass"},
+		{"a TTL with the sign bit", wires(func(q *codec.Msg) []byte {
+			rr := txtRR(q.Question[0].Name, bank)
+			rr.Hdr.Ttl = 1 << 31
+			return pack(reply(q, rr))
+		}), "pass"},
+
+		{"an owner that points to itself", wires(func(q *codec.Msg) []byte { return withAnswer(q, "\xc0LL") }), "temperror/dns_malformed"},
+		{"an owner that points beyond the end", wires(func(q *codec.Msg) []byte { return withAnswer(q, "\xff\xff") }), "temperror/dns_malformed"},
+		{"owners that point to each other", wires(func(q *codec.Msg) []byte { return withAnswer(q, "\x01a\xc0LL") }), "temperror/dns_malformed"},
+		{"data longer than the message", wires(func(q *codec.Msg) []byte {
+			return withAnswer(q, "\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3c\xff\xff\x05abcde")
+		}), "temperror/dns_malformed"},
+		{"a string longer than its record", wires(func(q *codec.Msg) []byte {
+			return withAnswer(q, "\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3c\x00\x03\xffab")
+		}), "temperror/dns_malformed"},
+		{"a record without data", wires(func(q *codec.Msg) []byte { return withAnswer(q, "\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3c\x00\x00") }), "permerror/key_not_found"},
+		{"a count of 65,535 records", wires(func(q *codec.Msg) []byte {
+			wire := honest(q)
+			wire[6], wire[7] = 0xff, 0xff
+			return wire
+		}), "temperror/dns_malformed"},
+
+		{"a CNAME to the key", wires(func(q *codec.Msg) []byte {
+			return pack(reply(q, cname(q.Question[0].Name, "a.chain.example."), txtRR("a.chain.example.", bank)))
+		}), "pass"},
+		{"a CNAME to itself", wires(func(q *codec.Msg) []byte { return pack(reply(q, cname(q.Question[0].Name, q.Question[0].Name))) }), "temperror/dns_malformed"},
+		{"a loop of two", wires(func(q *codec.Msg) []byte {
+			return pack(reply(q, cname(q.Question[0].Name, "a.chain.example."), cname("a.chain.example.", q.Question[0].Name)))
+		}), "temperror/dns_malformed"},
+		{"a chain that never ends", wires(func(q *codec.Msg) []byte {
+			return pack(reply(q, cname(q.Question[0].Name, fmt.Sprintf("c%d.chain.example.", l.asked))))
+		}), "temperror/dns_malformed"},
+		{"a CNAME beside the key of a name it does not lead to", wires(func(q *codec.Msg) []byte {
+			m := reply(q, cname(q.Question[0].Name, "a.chain.example."), txtRR("b.chain.example.", evil))
+			m.Rcode = codec.RcodeNameError
+			return pack(m)
+		}), "permerror/key_not_found"},
+
+		{"over TCP", truncated(func(q *codec.Msg) [][]byte { return framed(honest(q), true) }), "pass"},
+		{"truncated over TCP too", truncated(func(q *codec.Msg) [][]byte {
+			m := reply(q, txtRR(q.Question[0].Name, evil))
+			m.Truncated = true
+			return framed(pack(m), true)
+		}), "temperror/dns_malformed"},
+		{"TCP ends inside the answer", truncated(func(q *codec.Msg) [][]byte {
+			wire := framed(honest(q), true)[0]
+			return [][]byte{wire[:len(wire)-20]}
+		}), "temperror/dns_network"},
+		{"TCP closes at once", truncated(func(*codec.Msg) [][]byte { return nil }), "temperror/dns_network"},
+		{"TCP with another id first", truncated(func(q *codec.Msg) [][]byte { return append(framed(otherID(q), true), framed(honest(q), true)...) }), "pass"},
+		{"TCP with an empty message first", truncated(func(q *codec.Msg) [][]byte { return append([][]byte{{0, 0}}, framed(honest(q), true)...) }), "pass"},
+		{"60 KB of text", truncated(func(q *codec.Msg) [][]byte {
+			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 60_000)))), true)
+		}), "temperror/dns_malformed"},
+		{"30 KB of text beside the key", truncated(func(q *codec.Msg) [][]byte {
+			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 30_000)), txtRR(q.Question[0].Name, bank))), true)
+		}), "pass"},
+		{"300 records", truncated(func(q *codec.Msg) [][]byte {
+			m := reply(q)
+			for i := range 300 {
+				m.Answer = append(m.Answer, txtRR(q.Question[0].Name, fmt.Sprint(i)))
+			}
+			return framed(pack(m), true)
+		}), "temperror/dns_malformed"},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			l.mu.Lock()
+			l.lie, l.asked = tc.lie, 0
+			l.mu.Unlock()
+			expectDKIM(t, r.send(t, shot{raw: signWith(t, bankKey(), tags(""), bankMail)}), tc.want)
+			g := r.send(t, shot{raw: signWith(t, evilKey(), tags(""), bankMail)})
+			if words := g.words("dkim", "dmarc"); strings.Contains(words, "pass") {
+				t.Errorf("the attacker's signature: %s", words)
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.asked > 2*40 {
+				t.Errorf("%d questions for two messages", l.asked)
+			}
+		})
+	}
+}
+
+func repeat[T any](n int, v T) (out []T) {
+	for range n {
+		out = append(out, v)
+	}
+	return out
+}
+
+// withAnswer is a reply whose answer section, said to be of one record, is
+// raw; "LL" stands for a pointer's low octet to the section itself.
+func withAnswer(q *codec.Msg, raw string) []byte {
+	wire := pack(reply(q))
+	at := byte(len(wire))
+	wire[7] = 1
+	return append(wire, strings.Replace(raw, "LL", string([]byte{at}), 1)...)
+}
