@@ -47,8 +47,8 @@ func TestConformanceAuthresDoctest(t *testing.T) {
 	seen := map[string]bool{}
 	var rows []row
 	for n, line := range strings.Split(string(raw), "\n") {
-		if m := docField.FindStringSubmatch(line); m != nil && !seen[m[0]] {
-			seen[m[0]] = true
+		if m := docField.FindStringSubmatch(line); m != nil && !seen[m[2]+m[3]] {
+			seen[m[2]+m[3]] = true
 			rows = append(rows, boundaryRow("line "+strconv.Itoa(n+1), m[2], m[3]))
 		}
 	}

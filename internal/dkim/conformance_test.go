@@ -83,7 +83,7 @@ func conformanceDir(tb testing.TB) string {
 			}
 		}
 	}
-	tb.Skip("no ../shared/conformance beside the repository: the cases in testdata prove the same rules")
+	tb.Skip("suites of dkim: skipped, no ../shared/conformance beside the repository: the cases in testdata prove the same rules")
 	return ""
 }
 
@@ -126,7 +126,7 @@ func TestConformance(t *testing.T) {
 				passed++
 			}
 		}
-		t.Logf("%s: %d of %d", name, passed, len(cases))
+		t.Logf("suite dkim/%s in process: passed %d / total %d", name, passed, len(cases))
 	}
 }
 
@@ -161,7 +161,7 @@ func conformanceVerdict(t *testing.T, dir string, c conformanceCase) bool {
 func TestConformanceMilter(t *testing.T) {
 	dir := filepath.Join(conformanceDir(t), "dkim")
 	cases := readCases(t, filepath.Join(dir, "opendkim-milter.json"))
-	passed := 0
+	passed, excluded := 0, 0
 	for _, c := range cases {
 		eml, err := os.ReadFile(filepath.Join(dir, c.EML))
 		if err != nil {
@@ -177,7 +177,8 @@ func TestConformanceMilter(t *testing.T) {
 		got := results(verify(t, eml, zone, Options{Now: time.Unix(1795000000, 0)}))
 		ok := true
 		if strings.HasPrefix(c.ID, "t-lua-") || strings.HasPrefix(c.ID, "t-conf-") || c.ID == "t-peer" {
-			c.ARContains = nil // these depend on OpenDKIM's own scripts: that we answer is all to ask
+			excluded++ // these depend on OpenDKIM's own scripts: that we answer is all to ask
+			continue
 		}
 		for _, want := range c.ARContains {
 			word, found := strings.CutPrefix(want, "dkim=")
@@ -192,5 +193,6 @@ func TestConformanceMilter(t *testing.T) {
 			t.Errorf("%s", c.ID)
 		}
 	}
-	t.Logf("opendkim-milter: %d of %d", passed, len(cases))
+	t.Logf("suite dkim/opendkim-milter in process: passed %d / total %d (excluded %d: they need OpenDKIM's own scripts or options; they were answered)",
+		passed, len(cases), excluded)
 }

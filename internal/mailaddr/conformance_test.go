@@ -27,7 +27,7 @@ func conformance(tb testing.TB, path string) string {
 	}
 	full := filepath.Join(dir, "..", "shared", "conformance", path)
 	if _, err := os.Stat(full); err != nil {
-		tb.Skipf("conformance data is not here: %v", err)
+		tb.Skipf("suites of mailaddr: skipped, conformance data is not here: %v", err)
 	}
 	return full
 }
@@ -103,7 +103,7 @@ func TestConformanceEspoofer(t *testing.T) {
 			passed++
 		}
 	}
-	t.Logf("espoofer, From and MAIL FROM alone: %d of %d", passed, len(suite.Cases))
+	t.Logf("suite espoofer in process (From and MAIL FROM): passed %d / total %d", passed, len(suite.Cases))
 	if len(suite.Cases) != 28 {
 		t.Errorf("%d cases, want 28", len(suite.Cases))
 	}

@@ -17,9 +17,9 @@ import (
 	"sekimori/internal/dns/dnstest"
 )
 
-// TestOpenSPF runs the suite of openspf.org as the module of the second opinion
+// TestConformanceOpenSPF runs the suite of openspf.org as the module of the second opinion
 // carries it, so that it runs on a clone without the shared data.
-func TestOpenSPF(t *testing.T) {
+func TestConformanceOpenSPF(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join(moduleDir(t, "blitiri.com.ar/go/spf"), "testdata", "rfc7208-tests.yml"))
 	if err != nil {
 		t.Skipf("the suite is not in the module cache: %v", err)
@@ -44,7 +44,7 @@ func TestOpenSPF(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("openspf.org suite: %d of %d rows", passed, total)
+	logSuite(t, "openspf of the module", passed, total, 0)
 	if total != 203 {
 		t.Errorf("%d rows, want 203", total)
 	}
