@@ -28,6 +28,9 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	if v.failed == nil && len(v.sets) > 0 {
 		v.failed = checkChain(v.sets)
 	}
+	if v.failed == nil && len(v.sets) > 0 {
+		v.failed = checkFrom(m, len(v.sets))
+	}
 	if v.failed != nil {
 		return v
 	}
@@ -44,6 +47,18 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 		s.seal.lookup = m.WantKey(&s.seal.params)
 	}
 	return v
+}
+
+// checkFrom: as for DKIM, a chain says nothing about a message whose reader may
+// be shown another From than the signed one (RFC 6376 §8.15).
+func checkFrom(m *dkim.Message, newest int) *failure {
+	switch n := len(m.Named("from")); {
+	case n == 0:
+		return &failure{reason: ReasonMessageSignature, instance: newest, signature: dkim.ReasonFromMissing, detail: "the message has no From"}
+	case n > 1:
+		return &failure{reason: ReasonMessageSignature, instance: newest, signature: dkim.ReasonMultipleFrom, detail: "the message has more than one From"}
+	}
+	return nil
 }
 
 // Start begins all key lookups in the background and returns at once, as

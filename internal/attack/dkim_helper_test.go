@@ -69,6 +69,9 @@ type rig struct {
 	app *app.App
 	dns *dnstest.Server // nil if the test brings its own
 	log *rigLog
+	// sent counts the messages of send; raw says that a test has others too.
+	sent int
+	raw  bool
 }
 
 // newRig starts a daemon; server is the name server to ask, "" for one that
@@ -102,8 +105,12 @@ func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		a.Stop(ctx)
-		if log := r.log.String(); strings.Contains(log, `"panic"`) {
+		log := r.log.String()
+		if strings.Contains(log, `"panic"`) {
 			t.Errorf("the daemon panicked:\n%s", log)
+		}
+		if n := strings.Count(log, `"msg":"evaluated"`); n != r.sent && !r.raw {
+			t.Errorf("%d messages were taken for %d", r.sent, n)
 		}
 	})
 	return r
@@ -157,6 +164,7 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	if s.from == "" {
 		s.from = "<bounce@evil.example>"
 	}
+	r.sent++
 	c, nc := r.dial(t)
 	must := func(_ client.Action, err error) {
 		t.Helper()
@@ -177,7 +185,7 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 		s.chunks = []string{body}
 	}
 	for _, chunk := range s.chunks {
-		must(c.Body([]byte(chunk)))
+		writeFrame(t, nc, 'B', chunk)
 	}
 	var err error
 	if g.res.Action, g.res.Modifications, err = c.EndOfMessage(); err != nil {
@@ -314,10 +322,13 @@ func relaxedBody(body string) string {
 	for i, l := range lines {
 		lines[i] = strings.TrimRight(rigWSP.ReplaceAllString(l, " "), " ")
 	}
-	if body = strings.TrimRight(strings.Join(lines, "\r\n"), "\r\n"); body == "" {
+	for len(lines) > 0 && lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	if len(lines) == 0 {
 		return ""
 	}
-	return body + "\r\n"
+	return strings.Join(lines, "\r\n") + "\r\n"
 }
 
 // selected is the hash input of the fields that h= names, relaxed.
