@@ -46,7 +46,7 @@ func TestConformanceSPF(t *testing.T) {
 		qualify    bool
 	}{
 		{"rfc7208", "spf/rfc7208.json", 203, false},
-		{"pyspf", "spf/pyspf-test.json", 16, false},
+		{"pyspf-test", "spf/pyspf-test.json", 16, false},
 		{"blitiri", "spf/blitiri.json", 83, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -44,7 +44,7 @@ func TestConformanceOpenSPF(t *testing.T) {
 			}
 		}
 	}
-	logSuite(t, "openspf of the module", passed, total, 0)
+	logSuite(t, "rfc7208 of the module,", passed, total, 0)
 	if total != 203 {
 		t.Errorf("%d rows, want 203", total)
 	}
