@@ -135,7 +135,7 @@ func otherReaders(t *testing.T, value string, from From) {
 		}
 		texts = append(texts, value, unfolded, plain)
 	}
-	if p.text.at >= 0 {
+	if p.text.at >= 0 && p.text.ats == 0 {
 		dec := mime.WordDecoder{}
 		decoded, err := dec.DecodeHeader(unfolded)
 		if err == nil {

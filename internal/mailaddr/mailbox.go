@@ -64,11 +64,12 @@ type element struct {
 	bare     *addrSpec // address without angle brackets
 	angle    *addrSpec
 	unsafe   int // where a comment holds an "@", or -1
+	escaped  int // where a quoted string has quoted pairs, or -1
 }
 
 // mailbox reads up to the next comma and reports whether there was one.
 func (p *parser) mailbox() (more bool, err error) {
-	e := element{unsafe: -1}
+	e := element{unsafe: -1, escaped: -1}
 	for {
 		t, err := p.next()
 		if err != nil {
@@ -80,6 +81,9 @@ func (p *parser) mailbox() (more bool, err error) {
 		case tokComment:
 			err = e.comment(t)
 		case tokAtom, tokQuoted:
+			if t.kind == tokQuoted && strings.IndexByte(p.s[t.start:t.end], '\\') >= 0 {
+				e.escaped = t.start
+			}
 			err = e.word(t)
 		default:
 			if t.octet == ',' {
@@ -244,6 +248,8 @@ func (p *parser) finish(e *element, t token) error {
 		addr = e.bare
 	}
 	switch {
+	case addr == nil && e.words == 0 && e.unsafe >= 0:
+		return &FromError{KindAmbiguous, e.unsafe, "address in a comment that stands alone"}
 	case addr == nil && e.words == 0: // obs-mbox-list has empty elements
 		return nil
 	case addr == nil:
@@ -252,6 +258,9 @@ func (p *parser) finish(e *element, t token) error {
 		return &FromError{KindAmbiguous, e.unsafe, `"@" in the comment of an address without angle brackets`}
 	case e.angle != nil && e.bare != nil && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
 		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
+	case e.angle != nil && e.escaped >= 0 && foreignAddress(e.phrase.String(), e.angle.domain):
+		// A reader without quoted pairs is outside the quotes there.
+		return &FromError{KindAmbiguous, e.escaped, "address of another domain beside escaped quotes"}
 	case len(p.boxes) == MaxMailboxes:
 		return &FromError{KindTooLarge, addr.start, "more than 100 mailboxes"}
 	}
@@ -281,6 +290,25 @@ func (p *parser) finish(e *element, t token) error {
 	p.boxes = append(p.boxes, Mailbox{DisplayName: strings.ToValidUTF8(display, "�"), Local: local, Domain: domain})
 	p.offsets = append(p.offsets, addr.start)
 	return nil
+}
+
+// foreignAddress reports whether an "@" in text is followed by anything but
+// the given domain.
+func foreignAddress(text, domain string) bool {
+	for {
+		_, after, ok := strings.Cut(text, "@")
+		if !ok {
+			return false
+		}
+		end := 0
+		for end < len(after) && isAtom(after[end]) && after[end] != '\'' {
+			end++
+		}
+		if !strings.EqualFold(after[:end], domain) {
+			return true
+		}
+		text = after
+	}
 }
 
 // localPart validates a local part. Dots are not judged: a..b@ and a.@ exist.

@@ -39,6 +39,11 @@ func isULabelForm(text string, name dns.Name) bool {
 	if isASCII(text) {
 		return true
 	}
+	for _, r := range text {
+		if r >= 0x80 && !isLabelRune(r) {
+			return false
+		}
+	}
 	u, err := idna.Punycode.ToUnicode(string(name))
 	if err != nil {
 		return false
@@ -58,6 +63,17 @@ func isULabelForm(text string, name dns.Name) bool {
 		}
 	}
 	return true
+}
+
+// isLabelRune reports what RFC 5892 can allow in a label beyond ASCII: letters,
+// digits and marks, and the few others of its contextual rules. The package
+// idna also lets symbols through, such as slashes that are none, which some
+// clients show and others show as an A-label.
+func isLabelRune(r rune) bool {
+	if 0x334 <= r && r <= 0x338 { // overlays: strokes and slashes through the letter before
+		return false
+	}
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd) || r == 0xb7 || r == 0x375 || r == 0x5f3 || r == 0x5f4 || r == 0x30fb
 }
 
 // hasHidden reports characters that are not seen, or move others about, or

@@ -2,6 +2,7 @@ package mailaddr
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,9 +14,16 @@ import (
 // charset the octets of an angle bracket are parts of common characters, so
 // that the text can only be judged decoded.
 var japaneseCharsets = map[string]encoding.Encoding{
-	"iso-2022-jp": japanese.ISO2022JP,
-	"shift_jis":   japanese.ShiftJIS,
-	"euc-jp":      japanese.EUCJP,
+	"iso-2022-jp":      japanese.ISO2022JP,
+	"iso-2022-jp-1":    japanese.ISO2022JP,
+	"iso-2022-jp-2":    japanese.ISO2022JP,
+	"iso-2022-jp-3":    japanese.ISO2022JP,
+	"iso-2022-jp-2004": japanese.ISO2022JP,
+	"iso-2022-jp-ms":   japanese.ISO2022JP,
+	"csiso2022jp":      japanese.ISO2022JP,
+	"cp50220":          japanese.ISO2022JP,
+	"shift_jis":        japanese.ShiftJIS,
+	"euc-jp":           japanese.EUCJP,
 }
 
 // decodeWords decodes the encoded words (RFC 2047) of a display name or
@@ -31,13 +39,34 @@ func decodeWords(text, domain string) (string, bool) {
 	if !ok || !harmless(judged, domain) {
 		return "", false
 	}
-	// Others let a word go on over a lone question mark.
-	_, judged, ok = scanWords(text, "?=")
-	return display, ok && harmless(judged, domain)
+	// Others let a word go on over a lone question mark, or end it at a space.
+	for _, until := range []string{"?=", " "} {
+		if _, also, ok := scanWords(text, until); !ok || !harmless(also, domain) {
+			return "", false
+		}
+	}
+	// Some decode what they decoded once more; no honest word holds another.
+	for range maxWordDepth {
+		if !strings.Contains(judged, "=?") {
+			return display, true
+		}
+		once := judged
+		if _, judged, ok = scanWords(once, "?"); !ok || !harmless(judged, domain) {
+			return "", false
+		}
+		if judged == once || judged == "" { // no word in it
+			return display, true
+		}
+	}
+	return "", false
 }
 
+// maxWordDepth bounds encoded words within encoded words.
+const maxWordDepth = 3
+
 // scanWords decodes the words of text; until is what ends the text of one:
-// "?", which must then be the first half of "?=", or "?=". It returns what to
+// "?", which must then be the first half of "?=", or "?=", or " ", where the
+// end of text does too. It returns what to
 // show and what to judge, which differ in words of an unknown charset: they
 // are shown as they are but judged by their octets, for nearly all charsets
 // agree with ASCII where it matters. In text without words there is nothing to
@@ -46,6 +75,9 @@ func scanWords(text, until string) (display, judged string, ok bool) {
 	var show, check strings.Builder
 	found := false
 	last := strings.LastIndex(text, "?=")
+	if until == " " {
+		last = len(text)
+	}
 	pos, gap := 0, 0 // gap is where the text since the last word begins
 	for {
 		i := strings.Index(text[pos:], "=?")
@@ -58,7 +90,7 @@ func scanWords(text, until string) (display, judged string, ok bool) {
 			pos = i + len("=?")
 			continue
 		}
-		if strings.Contains(charset, "utf-7") || strings.Contains(charset, "utf7") {
+		if opaque(charset) {
 			return "", "", false
 		}
 		if between := text[gap:i]; !found || strings.Trim(between, " \t") != "" { // RFC 2047 §6.2
@@ -90,15 +122,50 @@ func encodedWord(s, until string) (word string, octets []byte, charset string) {
 		return "", nil, ""
 	}
 	end := strings.Index(rest, until)
-	if end < 0 || !strings.HasPrefix(rest[end:], "?=") {
-		return "", nil, ""
+	if until == " " {
+		if end < 0 {
+			end = len(rest)
+		}
+		word = s[:len(s)-len(rest)+end]
+		if i := strings.Index(rest[:end], "?="); i >= 0 {
+			word = s[:len(s)-len(rest)+i+len("?=")]
+			end = i
+		}
+	} else {
+		if end < 0 || !strings.HasPrefix(rest[end:], "?=") {
+			return "", nil, ""
+		}
+		word = s[:len(s)-len(rest)+end+len("?=")]
 	}
-	word = s[:len(s)-len(rest)+end+len("?=")]
 	charset, _, _ = strings.Cut(strings.ToLower(charset), "*") // RFC 2231 §5: language
 	if strings.EqualFold(enc, "q") {
 		return word, decodeQ(rest[:end]), charset
 	}
 	return word, decodeB(rest[:end]), charset
+}
+
+// codePages are the numbers of IBM's and Microsoft's code pages that agree with
+// ASCII, in order of appearance in mail; those not listed may be EBCDIC.
+var codePages = []string{
+	"866", "850", "437", "852", "858", "932", "936", "949", "950", "943", "874", "737", "775", "855", "857",
+	"860", "861", "862", "863", "864", "865", "869", "1250", "1251", "1252", "1253", "1254", "1255", "1256",
+	"1257", "1258", "65001",
+}
+
+// opaque reports a charset whose text, read as octets, could hide anything.
+func opaque(charset string) bool {
+	for _, s := range []string{"utf-7", "utf7", "ebcdic", "escape"} {
+		if strings.Contains(charset, s) {
+			return true
+		}
+	}
+	for _, prefix := range []string{"ibm", "csibm", "x-ibm", "cp", "x-cp", "ccsid"} {
+		number, ok := strings.CutPrefix(charset, prefix)
+		if number = strings.TrimLeft(number, "-_0"); ok && number != "" && number[0] >= '0' && number[0] <= '9' {
+			return japaneseCharsets[charset] == nil && !slices.Contains(codePages, number)
+		}
+	}
+	return false
 }
 
 // decodeQ decodes RFC 2047 §4.2; wrong escapes stay as they are.
