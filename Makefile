@@ -6,7 +6,7 @@ FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e race vet lint fuzz bench clean
+.PHONY: help build run test e2e conformance vet lint fuzz bench clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,12 @@ test: ## every test, with the race detector
 
 e2e: ## only the tests through a real Postfix
 	$(GO) test -race -count=1 -v ./internal/e2e
+
+conformance: ## every published suite, in process and through the daemon: passed / total (excluded: why)
+	@log=$$(mktemp) && trap 'rm -f "$$log"' EXIT; \
+	$(GO) test -count=1 -v -run Conformance ./internal/... >"$$log" 2>&1; status=$$?; \
+	sed -nE 's/^ +[a-z0-9_]+_test\.go:[0-9]+: (suites? )/\1/p' "$$log" | sort -u; \
+	[ $$status -eq 0 ] || { grep -vE '^(=== |ok |\?|PASS|testing:)|--- (PASS|SKIP)|: suites? ' "$$log"; exit $$status; }
 
 vet: ## go vet
 	$(GO) vet ./...

@@ -134,12 +134,13 @@ func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 	return true
 }
 
-// reportsFail looks for dmarc=fail in a sealer's results; results that cannot
-// be read report nothing.
+// reportsFail looks for dmarc=fail in a sealer's results; in results that do
+// not parse, for anything that a reader could take for it.
 func reportsFail(results string) bool {
 	f, err := authres.Parse(results)
 	if err != nil {
-		return false
+		squeezed := strings.ToLower(strings.Join(strings.Fields(results), ""))
+		return strings.Contains(squeezed, "dmarc=fail") || !strings.Contains(squeezed, "dmarc=")
 	}
 	return slices.ContainsFunc(f.Results, func(r authres.Result) bool {
 		return strings.EqualFold(r.Method, "dmarc") && strings.EqualFold(r.Value, string(dmarc.ResultFail))

@@ -99,11 +99,17 @@ func TestDecide(t *testing.T) {
 
 		{name: "p=reject, sealed by a trusted forwarder", e: with(failing(dmarc.PolicyReject), sealedBy("lists.example", " lists.example; dmarc=pass")), c: trusting,
 			action: Accept, reason: ReasonForwarder, disp: dmarc.PolicyNone, over: OverrideTrustedForwarder},
-		{name: "p=quarantine, sealed by a trusted forwarder", e: with(failing(dmarc.PolicyQuarantine), sealedBy("lists.example", "")), c: trusting,
+		{name: "p=quarantine, sealed by a trusted forwarder", e: with(failing(dmarc.PolicyQuarantine), sealedBy("lists.example", " lists.example; none")), c: trusting,
 			action: Accept, reason: ReasonForwarder, disp: dmarc.PolicyNone, over: OverrideTrustedForwarder},
-		{name: "even against other evidence: that is what trust is for", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", "")), ownSPFFail), c: trusting,
+		{name: "even against other evidence: that is what trust is for", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", " lists.example; none")), ownSPFFail), c: trusting,
 			action: Accept, reason: ReasonForwarder, disp: dmarc.PolicyNone, over: OverrideTrustedForwarder},
 		{name: "the trusted forwarder itself reports a fail", e: with(failing(dmarc.PolicyReject), sealedBy("lists.example", " lists.example; spf=pass smtp.mailfrom=x.example; dmarc=FAIL header.from=bank.example")), c: trusting,
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "the trusted forwarder reports a fail in results that do not parse", e: with(failing(dmarc.PolicyReject), sealedBy("lists.example", " lists.example; iprev=pass policy.iprev=2001:db8::1; dmarc = fail")), c: trusting,
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "results that do not parse, but say pass", e: with(failing(dmarc.PolicyReject), sealedBy("lists.example", " lists.example; iprev=pass policy.iprev=2001:db8::1; dmarc=pass")), c: trusting,
+			action: Accept, reason: ReasonForwarder, disp: dmarc.PolicyNone, over: OverrideTrustedForwarder},
+		{name: "results that cannot be read at all vouch for nothing", e: with(failing(dmarc.PolicyReject), sealedBy("lists.example", " ;;\"")), c: trusting,
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "an older seal by a trusted forwarder is not enough", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", "")), func(e *msgauth.Evaluation) {
 			e.ARC.Sets = append(e.ARC.Sets, arc.Set{Instance: 2, Sealer: "evil.example"})
