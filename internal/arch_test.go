@@ -44,8 +44,10 @@ var floors = map[string]int{
 	// Programs in one piece, for the commands of the same name.
 	"internal/demo":    5,
 	"internal/explain": 5,
+	"internal/load":    5,
 
-	"cmd/sekimori": 6,
+	"cmd/sekimori":   6,
+	"cmd/milterload": 6,
 	// Tests of the whole, from the MTA's side.
 	"internal/e2e":         6,
 	"internal/conformance": 6,

@@ -39,6 +39,7 @@ type Client struct {
 
 	nc         net.Conn
 	br         *bufio.Reader
+	bw         *bufio.Writer // nil unless Buffer was called
 	negotiated Offer
 	wanted     map[byte][]string // macros by the command they are sent before
 	macros     map[string]string
@@ -267,7 +268,7 @@ func (c *Client) Abort() error { return c.writeFrame('A', nil) }
 
 // Quit sends QUIT and closes the connection.
 func (c *Client) Quit() error {
-	return errors.Join(c.writeFrame('Q', nil), c.nc.Close())
+	return errors.Join(c.writeFrame('Q', nil), c.Flush(), c.nc.Close())
 }
 
 // Close closes the connection without a word.
@@ -320,6 +321,13 @@ func cStrings(first string, rest []string) []byte {
 }
 
 func (c *Client) writeFrame(cmd byte, data []byte) error {
+	if c.bw != nil {
+		head := [5]byte{4: cmd}
+		binary.BigEndian.PutUint32(head[:], uint32(len(data)+1))
+		_, _ = c.bw.Write(head[:]) // an error stays until the next Write
+		_, err := c.bw.Write(data)
+		return err
+	}
 	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 5+len(data)), uint32(len(data)+1))
 	frame = append(append(frame, cmd), data...)
 	if err := c.nc.SetWriteDeadline(time.Now().Add(c.Timeout)); err != nil {
@@ -332,6 +340,9 @@ func (c *Client) writeFrame(cmd byte, data []byte) error {
 // readFrame reads a frame, passing over progress notices: they only renew the
 // timeout.
 func (c *Client) readFrame() (cmd byte, data []byte, err error) {
+	if err := c.Flush(); err != nil {
+		return 0, nil, err
+	}
 	for {
 		if err := c.nc.SetReadDeadline(time.Now().Add(c.Timeout)); err != nil {
 			return 0, nil, err

@@ -1,0 +1,178 @@
+// Command milterload puts milters that verify mail under load, as Postfix
+// would, and says what that costs them.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sekimori/internal/load"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1 // a message was not answered as expected, or the run failed
+	exitUsage  = 2
+)
+
+// errUnexpected ends a run whose report says what was wrong.
+var errUnexpected = errors.New("not every message was answered as expected")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	var failed failure
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &failed):
+		fmt.Fprintln(stderr, "milterload:", err)
+		return exitFailed
+	default:
+		fmt.Fprintln(stderr, "milterload:", err)
+		return exitUsage
+	}
+}
+
+// failure is an error of the run, not of its flags.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+const long = `Put milters that verify mail under load, as Postfix would, and say what that
+costs them: messages a second, how long the MTA waits, CPU and memory of the
+milters, DNS queries, and whether every verdict was right.
+
+The mail is made from a seed: the same flags give the same messages, octet for
+octet. The DNS zone it needs (keys, SPF, DMARC, reverse names; clients from
+198.18.0.0/15) is served by milterload itself at --dns: configure the milter to
+ask that address and no other, and to trust 127.0.0.1 at most. For sekimori:
+
+    dns: {servers: ["127.0.0.1:5354"]}
+
+    milterload --milter inet:127.0.0.1:8891 --dns 127.0.0.1:5354 \
+        --pid $(pidof sekimori) --connections 64 --duration 30s --warmup 5000
+
+Size a host by "CPU/message" at your own mix of sizes and signatures; run
+milterload on other cores (taskset) when messages/s are to mean anything.
+
+A mix is kinds with weights, such as rsa=70,none=30; one kind alone needs no
+weight. With several --milter, each message goes through all of them in turn,
+as with several smtpd_milters.
+
+Exit codes: 0 every message was answered as expected, 1 not, 2 wrong use.`
+
+// settings are the flags.
+type settings struct {
+	milters []string
+	remote  bool
+	json    bool
+	check   string
+	corpus  load.CorpusOptions
+	dns     load.DNSOptions
+	run     load.Options
+}
+
+func newCommand() *cobra.Command {
+	s := settings{corpus: load.DefaultCorpus()}
+	cmd := &cobra.Command{
+		Use: "milterload", Short: "Put milters under load", Long: long, Args: cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.execute(cmd.Context(), cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&s.milters, "milter", []string{"inet:127.0.0.1:8891"}, "milter to send to: inet:HOST:PORT or unix:/PATH; repeat for a chain")
+	f.BoolVar(&s.remote, "allow-remote", false, "send to, or serve DNS at, an address that is not loopback")
+	f.IntVar(&s.run.Connections, "connections", 16, "connections at a time")
+	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages of one connection")
+	f.IntVar(&s.run.Messages, "messages", 0, "messages to send; 0 goes through the corpus once, or until --duration")
+	f.DurationVar(&s.run.Duration, "duration", 0, "end after this time; 0 for no limit")
+	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins")
+	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
+	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
+	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, DMARC) or none")
+	f.BoolVar(&s.json, "json", false, "print the report as JSON")
+
+	f.Uint64Var(&s.corpus.Seed, "seed", s.corpus.Seed, "seed of the corpus")
+	f.IntVar(&s.corpus.Messages, "corpus", s.corpus.Messages, "distinct messages")
+	f.IntVar(&s.corpus.Domains, "domains", s.corpus.Domains, "domains that send mail")
+	f.Float64Var(&s.corpus.Zipf, "zipf", s.corpus.Zipf, "how much few domains dominate: 0 takes them in turn (nothing cached if there are enough)")
+	f.Var(&s.corpus.Sizes, "sizes", "message sizes, as 2KB or 5MB")
+	f.Var(&s.corpus.Signatures, "signatures", "DKIM signatures: none, rsa, ed25519, two (both), five (rsa)")
+	f.Var(&s.corpus.SPF, "spf", "DNS lookups of SPF records, 0 to 10")
+	f.Var(&s.corpus.Policies, "policies", "DMARC policies: none, quarantine, reject, absent")
+	f.Var(&s.corpus.Outcomes, "outcomes", "pass, fail (broken signature, SPF fail), spoof (a stranger's envelope)")
+	f.IntVar(&s.corpus.Subdomains, "subdomains", s.corpus.Subdomains, "percentage of messages whose author is at a subdomain without a policy of its own")
+
+	f.StringVar(&s.dns.Addr, "dns", "127.0.0.1:5354", "where the zone is served, over UDP and TCP")
+	f.DurationVar(&s.dns.Delay, "dns-delay", 0, "delay of every DNS answer")
+	f.Float64Var(&s.dns.Loss, "dns-loss", 0, "share of DNS questions over UDP without an answer, 0 to 1")
+	f.DurationVar(&s.corpus.TTL, "dns-ttl", s.corpus.TTL, "TTL of every DNS record")
+	return cmd
+}
+
+func (s *settings) execute(ctx context.Context, out io.Writer) error {
+	for _, m := range s.milters {
+		t, err := load.ParseTarget(ctx, m, s.remote)
+		if err != nil {
+			return err
+		}
+		s.run.Milters = append(s.run.Milters, t)
+	}
+	if err := load.CheckDNSAddr(s.dns.Addr, s.remote); err != nil {
+		return err
+	}
+	s.run.Check, s.dns.Seed = load.Check(s.check), s.corpus.Seed
+	if err := s.run.Validate(); err != nil {
+		return err
+	}
+	corpus, err := load.NewCorpus(s.corpus)
+	if err != nil {
+		return err
+	}
+	server, err := load.Serve(corpus.Zone, s.dns)
+	if err != nil {
+		return failure{err}
+	}
+	defer server.Close()
+	s.run.Queries = server.Queries
+	report, err := load.Run(ctx, corpus, s.run)
+	if err != nil {
+		return failure{err}
+	}
+	if err := show(out, report, s.json); err != nil {
+		return failure{err}
+	}
+	if !report.OK() {
+		return failure{errUnexpected}
+	}
+	return nil
+}
+
+func show(out io.Writer, r *load.Report, asJSON bool) error {
+	if !asJSON {
+		return r.Print(out)
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}

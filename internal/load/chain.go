@@ -1,0 +1,252 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/milter/client"
+)
+
+// chain is one SMTP session's connections to all milters.
+type chain struct {
+	targets []Target
+	links   []link
+}
+
+// link is the connection to one milter.
+type link struct {
+	*client.Client
+	done bool // accepted the whole connection
+}
+
+func dial(targets []Target, timeout time.Duration) (*chain, error) {
+	c := &chain{targets: targets}
+	for _, t := range targets {
+		m, err := client.Dial(t.network, t.address)
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("load: %w", err)
+		}
+		if timeout > 0 {
+			m.Timeout = timeout
+		}
+		m.Buffer()
+		c.links = append(c.links, link{Client: m})
+		if _, err := m.Negotiate(client.PostfixOffer()); err != nil {
+			c.close()
+			return nil, fmt.Errorf("load: %s: %w", t, err)
+		}
+	}
+	return c, nil
+}
+
+func (c *chain) close() {
+	for _, l := range c.links {
+		_ = l.Close()
+	}
+}
+
+func (c *chain) quit() error {
+	var errs []error
+	for _, l := range c.links {
+		errs = append(errs, l.Quit())
+	}
+	return errors.Join(errs...)
+}
+
+// begin says who the client is.
+func (c *chain) begin(s Session) error {
+	for i := range c.links {
+		l := &c.links[i]
+		l.SetMacro("j", "mx.example")
+		l.SetMacro("{daemon_name}", "smtpd")
+		l.SetMacro("{daemon_addr}", "127.0.0.1")
+		l.SetMacro("v", "Postfix 3.7.11")
+		l.SetMacro("_", s.Name+" ["+s.Client.String()+"]")
+		for _, step := range []func() (client.Action, error){
+			func() (client.Action, error) { return l.Connect(s.Name, netip.AddrPortFrom(s.Client, 25252)) },
+			func() (client.Action, error) { return l.Helo(s.Name) },
+		} {
+			a, err := step()
+			switch {
+			case err != nil:
+				return fmt.Errorf("load: %s: %w", c.targets[i], err)
+			case a.Kind == client.Accept:
+				l.done = true
+			case a.Kind != client.Continue:
+				return fmt.Errorf("load: %s: the client was refused: %s", c.targets[i], a)
+			}
+			if l.done {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// send sends one message to all milters. wait is how long the ends of message
+// took, one milter after the other as in Postfix.
+func (c *chain) send(m *Message) (got Outcome, wait time.Duration, err error) {
+	header := m.Header
+	var all []client.Modification
+	final := client.Action{Kind: client.Continue}
+	for i := range c.links {
+		l := &c.links[i]
+		if l.done {
+			continue
+		}
+		a, mods, took, err := l.content(m, header)
+		wait += took
+		if err != nil {
+			return got, wait, fmt.Errorf("load: %s: %w", c.targets[i], err)
+		}
+		all = append(all, mods...)
+		if err := l.Abort(); err != nil {
+			return got, wait, fmt.Errorf("load: %s: %w", c.targets[i], err)
+		}
+		if !a.Delivers() {
+			final = a
+			break
+		}
+		if i+1 < len(c.links) {
+			header = client.Apply(header, mods)
+		}
+	}
+	got = outcome(final, all)
+	return got, wait, nil
+}
+
+// content sends one message to one milter, MAIL to end of message.
+func (l *link) content(m *Message, header []client.Field) (a client.Action, mods []client.Modification, took time.Duration, err error) {
+	goOn := func(step client.Action, e error) bool {
+		a, err = step, e
+		return e == nil && a.Kind == client.Continue
+	}
+	l.SetMacro("i", m.Envelope.QueueID)
+	defer l.SetMacro("i", "")
+	if !goOn(l.Mail(m.Envelope.From, m.Envelope.FromArgs...)) {
+		return a, nil, 0, err
+	}
+	for _, to := range m.Envelope.To {
+		if !goOn(l.Rcpt(to)) {
+			return a, nil, 0, err
+		}
+	}
+	if !goOn(l.Data()) {
+		return a, nil, 0, err
+	}
+	for _, f := range header {
+		if !goOn(l.Header(f.Name, f.Value)) {
+			return a, nil, 0, err
+		}
+	}
+	if !goOn(l.EndOfHeader()) {
+		return a, nil, 0, err
+	}
+	for rest := m.Body; len(rest) > 0 && a.Kind != client.Skip; {
+		n := min(len(rest), bodyChunk)
+		if !goOn(l.Body(rest[:n])) && a.Kind != client.Skip {
+			return a, nil, 0, err
+		}
+		rest = rest[n:]
+	}
+	start := time.Now()
+	a, mods, err = l.EndOfMessage()
+	return a, mods, time.Since(start), err
+}
+
+// bodyChunk is the largest part of a body (MILTER_CHUNK_SIZE).
+const bodyChunk = 65535
+
+// Action is what is done with a message.
+type Action string
+
+// The actions.
+const (
+	Deliver    Action = "deliver"
+	Quarantine Action = "quarantine"
+	Reject     Action = "reject"
+	Tempfail   Action = "tempfail"
+	Discard    Action = "discard"
+)
+
+// Outcome is what became of a message. The results are "" where no
+// Authentication-Results said one: of a message that was refused, usually.
+type Outcome struct {
+	DKIM   string `json:"dkim,omitempty"`
+	SPF    string `json:"spf,omitempty"`
+	DMARC  string `json:"dmarc,omitempty"`
+	Action Action `json:"action"`
+}
+
+// outcome reads an Outcome from the final answer and the edits.
+func outcome(a client.Action, mods []client.Modification) Outcome {
+	out := Outcome{Action: Deliver}
+	switch {
+	case a.Kind == client.Discard:
+		out.Action = Discard
+	case a.Kind == client.Tempfail || a.Code/100 == 4:
+		out.Action = Tempfail
+	case !a.Delivers():
+		out.Action = Reject
+	}
+	for _, m := range mods {
+		switch {
+		case m.Kind == client.Quarantine && out.Action == Deliver:
+			out.Action = Quarantine
+		case (m.Kind == client.InsertHeader || m.Kind == client.AddHeader) && strings.EqualFold(m.Name, authres.FieldName):
+			out.read(m.Value)
+		}
+	}
+	return out
+}
+
+// read takes the results of one field: of several DKIM results a pass counts,
+// else the first.
+func (o *Outcome) read(value string) {
+	f, err := authres.Parse(strings.ReplaceAll(value, "\n", "\r\n"))
+	if err != nil {
+		o.DKIM = "unreadable"
+		return
+	}
+	for _, r := range f.Results {
+		switch r.Method {
+		case "dkim":
+			if o.DKIM == "" || r.Value == "pass" {
+				o.DKIM = r.Value
+			}
+		case "spf":
+			o.SPF = r.Value
+		case "dmarc":
+			o.DMARC = r.Value
+		}
+	}
+}
+
+// meets reports whether o is what was wanted. Results a refused message does
+// not show cannot be wrong.
+func (o Outcome) meets(want Outcome, check Check) bool {
+	same := func(got, want string) bool { return got == want || got == "" && o.Action != Deliver }
+	switch {
+	case check == CheckNone:
+		return true
+	case check == CheckAll && o.Action != want.Action:
+		return false
+	}
+	return same(o.DKIM, want.DKIM) && same(o.SPF, want.SPF) && same(o.DMARC, want.DMARC)
+}
+
+// String is the outcome on one line.
+func (o Outcome) String() string {
+	word := func(s string) string {
+		if s == "" {
+			return "-"
+		}
+		return s
+	}
+	return fmt.Sprintf("dkim=%s spf=%s dmarc=%s %s", word(o.DKIM), word(o.SPF), word(o.DMARC), o.Action)
+}

@@ -1,0 +1,102 @@
+package load
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+)
+
+const (
+	// rsaKeys is how many RSA keys there are: one for each signature of a
+	// message that has five. All domains share them, under their own names.
+	rsaKeys = 5
+	rsaBits = 2048
+)
+
+// key is a key pair and where its public half is published.
+type key struct {
+	selector string
+	signer   crypto.Signer
+	record   string // the TXT record
+}
+
+// newKeys derives the keys from the seed: rsaKeys RSA keys with the selectors
+// r0, r1..., then one ed25519 key with e0. They are for test traffic only:
+// whoever knows the seed knows them.
+func newKeys(seed uint64) ([]key, error) {
+	keys := make([]key, rsaKeys+1)
+	errs := make([]error, rsaKeys)
+	var work sync.WaitGroup
+	for i := range rsaKeys {
+		work.Go(func() { keys[i], errs[i] = newRSAKey(seed, i) })
+	}
+	work.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	var raw [ed25519.SeedSize]byte
+	_, _ = stream(seed, "ed25519", 0).Read(raw[:])
+	ed := ed25519.NewKeyFromSeed(raw[:])
+	keys[rsaKeys] = key{"e0", ed, "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(ed.Public().(ed25519.PublicKey))}
+	return keys, nil
+}
+
+func newRSAKey(seed uint64, i int) (key, error) {
+	// crypto/rsa makes no key from given randomness any more, so the primes
+	// are found here.
+	source := stream(seed, "rsa", i)
+	p := prime(source)
+	q := prime(source)
+	one := big.NewInt(1)
+	e := big.NewInt(65537)
+	phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+	d := new(big.Int).ModInverse(e, phi)
+	private := &rsa.PrivateKey{
+		PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: int(e.Int64())},
+		D:         d, Primes: []*big.Int{p, q},
+	}
+	private.Precompute()
+	if err := private.Validate(); err != nil {
+		return key{}, fmt.Errorf("load: key %d: %w", i, err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	if err != nil {
+		return key{}, fmt.Errorf("load: key %d: %w", i, err)
+	}
+	return key{"r" + strconv.Itoa(i), private, "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)}, nil
+}
+
+// prime returns a prime p of rsaBits/2 bits, its two top bits set, with p-1
+// not divisible by 65537.
+func prime(source *rand.ChaCha8) *big.Int {
+	raw := make([]byte, rsaBits/16)
+	e := big.NewInt(65537)
+	for {
+		_, _ = source.Read(raw)
+		raw[0] |= 0xc0
+		raw[len(raw)-1] |= 1
+		p := new(big.Int).SetBytes(raw)
+		if p.ProbablyPrime(2) && new(big.Int).Mod(new(big.Int).Sub(p, big.NewInt(1)), e).Sign() != 0 {
+			return p
+		}
+	}
+}
+
+// stream is randomness that depends on nothing but its arguments.
+func stream(seed uint64, purpose string, n int) *rand.ChaCha8 {
+	return rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "milterload %d %s %d", seed, purpose, n)))
+}
+
+func newRand(seed uint64, purpose string, n int) *rand.Rand {
+	return rand.New(stream(seed, purpose, n))
+}

@@ -1,0 +1,124 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+)
+
+// maxSize bounds one message; Postfix's own default is 10 MB.
+const maxSize = 64 << 20
+
+// Mix is a list of kinds with weights, written "rsa=70,none=30", or "rsa" for
+// one kind only. It is a flag's value (pflag.Value).
+type Mix []Share
+
+// Share is one kind and its weight.
+type Share struct {
+	Kind   string
+	Weight int
+}
+
+// Set reads a Mix from text.
+func (m *Mix) Set(text string) error {
+	var out Mix
+	total := 0
+	for part := range strings.SplitSeq(text, ",") {
+		kind, weight, weighted := strings.Cut(strings.TrimSpace(part), "=")
+		s := Share{Kind: kind, Weight: 1}
+		if weighted {
+			n, err := strconv.Atoi(weight)
+			if err != nil || n < 0 || n > 1_000_000 {
+				return fmt.Errorf("%q is not a weight; write kind=number", part)
+			}
+			s.Weight = n
+		}
+		if s.Kind == "" {
+			return fmt.Errorf("%q names no kind", part)
+		}
+		total += s.Weight
+		out = append(out, s)
+	}
+	if total == 0 {
+		return errors.New("no kind has a weight")
+	}
+	*m = out
+	return nil
+}
+
+// String returns the text Set reads.
+func (m *Mix) String() string {
+	parts := make([]string, len(*m))
+	for i, s := range *m {
+		parts[i] = s.Kind + "=" + strconv.Itoa(s.Weight)
+	}
+	return strings.Join(parts, ",")
+}
+
+// Type is what a flag's help calls the value.
+func (m *Mix) Type() string { return "mix" }
+
+// pick draws a kind.
+func (m Mix) pick(rng *rand.Rand) string {
+	total := 0
+	for _, s := range m {
+		total += s.Weight
+	}
+	n := rng.IntN(total)
+	for _, s := range m {
+		if n -= s.Weight; n < 0 {
+			return s.Kind
+		}
+	}
+	return "" // not reached: n < total
+}
+
+// check refuses kinds that valid does not know.
+func (m Mix) check(what string, valid func(string) error) error {
+	if len(m) == 0 {
+		return fmt.Errorf("load: %s: empty", what)
+	}
+	for _, s := range m {
+		if err := valid(s.Kind); err != nil {
+			return fmt.Errorf("load: %s: %w", what, err)
+		}
+	}
+	return nil
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(s string) error {
+		for _, w := range words {
+			if s == w {
+				return nil
+			}
+		}
+		return fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
+	}
+}
+
+// parseSize reads a size of decimal units: 2KB is 2,000 octets.
+func parseSize(s string) (int, error) {
+	number, unit := s, 1
+	if n, ok := strings.CutSuffix(s, "MB"); ok {
+		number, unit = n, 1_000_000
+	} else if n, ok := strings.CutSuffix(s, "KB"); ok {
+		number, unit = n, 1_000
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > maxSize/unit {
+		return 0, fmt.Errorf("%q is not a size up to 64MB; write 2KB, 5MB", s)
+	}
+	return n * unit, nil
+}
+
+// parseLookups reads how many DNS lookups an SPF record costs.
+func parseLookups(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 10 { // RFC 7208 §4.6.4
+		return 0, fmt.Errorf("%q is not a number of lookups from 0 to 10", s)
+	}
+	return n, nil
+}

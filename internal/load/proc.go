@@ -1,0 +1,119 @@
+package load
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// clockTick is the unit of times in /proc/PID/stat: USER_HZ, 100 on every
+// Linux. The kernel scales the sum of both times by what the scheduler counted.
+const clockTick = 10 * time.Millisecond
+
+// usage is what processes used so far.
+type usage struct {
+	cpu  time.Duration
+	peak int64 // octets: VmHWM, summed over the processes
+	rss  int64
+}
+
+// sampleProcesses reads the usage of pids and all their descendants.
+func sampleProcesses(pids []int) (usage, error) {
+	var sum usage
+	if len(pids) == 0 {
+		return sum, nil
+	}
+	all, err := descendants(pids)
+	if err != nil {
+		return sum, err
+	}
+	for i, pid := range all {
+		u, err := sampleProcess(pid)
+		if err != nil {
+			if i >= len(pids) {
+				continue // a child that ended meanwhile
+			}
+			return sum, err
+		}
+		sum.cpu += u.cpu
+		sum.peak += u.peak
+		sum.rss += u.rss
+	}
+	return sum, nil
+}
+
+// descendants returns pids and after them all their descendants, once each.
+func descendants(pids []int) ([]int, error) {
+	entries, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, fmt.Errorf("load: processes: %w", err)
+	}
+	children := map[int][]int{}
+	for _, path := range entries {
+		fields, err := statFields(path)
+		if err != nil {
+			continue // it ended
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		parent, _ := strconv.Atoi(fields[1])
+		children[parent] = append(children[parent], pid)
+	}
+	seen := map[int]bool{}
+	var out []int
+	for _, pid := range pids {
+		if !seen[pid] {
+			seen[pid] = true
+			out = append(out, pid)
+		}
+	}
+	for i := 0; i < len(out); i++ {
+		for _, child := range children[out[i]] {
+			if !seen[child] {
+				seen[child] = true
+				out = append(out, child)
+			}
+		}
+	}
+	return out, nil
+}
+
+// statFields returns the fields of a stat file from the state on, the third.
+func statFields(path string) ([]string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("load: process: %w", err)
+	}
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:])) // the name may hold anything
+	if len(fields) < 13 {
+		return nil, fmt.Errorf("load: process: %s is too short", path)
+	}
+	return fields, nil
+}
+
+func sampleProcess(pid int) (usage, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	fields, err := statFields(filepath.Join(dir, "stat"))
+	if err != nil {
+		return usage{}, err
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	u := usage{cpu: time.Duration(user+system) * clockTick}
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		return usage{}, fmt.Errorf("load: process: %w", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		for name, to := range map[string]*int64{"VmHWM:": &u.peak, "VmRSS:": &u.rss} {
+			if value, ok := strings.CutPrefix(line, name); ok {
+				kB, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+				*to = kB << 10
+			}
+		}
+	}
+	return u, nil
+}

@@ -1,0 +1,157 @@
+package load
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// tally is what one worker saw.
+type tally struct {
+	messages, errors      int64
+	err                   error // the last one
+	eom, message, session histogram
+	verdicts              map[pair]int64
+}
+
+// pair is an expected outcome, the real one, and whether that will do.
+type pair struct {
+	want, got Outcome
+	ok        bool
+}
+
+func newTally() *tally { return &tally{verdicts: map[pair]int64{}} }
+
+func (t *tally) count(want, got Outcome, check Check) {
+	t.verdicts[pair{want, got, got.meets(want, check)}]++
+}
+
+func (t *tally) merge(o *tally) {
+	t.messages += o.messages
+	t.errors += o.errors
+	if o.err != nil {
+		t.err = o.err
+	}
+	t.eom.merge(&o.eom)
+	t.message.merge(&o.message)
+	t.session.merge(&o.session)
+	for p, n := range o.verdicts {
+		t.verdicts[p] += n
+	}
+}
+
+// Report is what a run measured.
+type Report struct {
+	Messages  int64   `json:"messages"`
+	Seconds   float64 `json:"seconds"`
+	PerSecond float64 `json:"messages_per_second"`
+	// EndOfMessage is how long the MTA waited for the last answer, Message
+	// from MAIL on, Session from connecting to QUIT.
+	EndOfMessage Latency `json:"end_of_message"`
+	Message      Latency `json:"message"`
+	Session      Latency `json:"session"`
+	// Server is absent without processes to look at.
+	Server *Server `json:"server,omitempty"`
+	// DNSQueries are questions that reached the name server.
+	DNSQueries    int64   `json:"dns_queries"`
+	DNSPerMessage float64 `json:"dns_queries_per_message"`
+
+	Errors     int64     `json:"errors"` // sessions that ended in an error
+	LastError  string    `json:"last_error,omitempty"`
+	Mismatches int64     `json:"mismatches"` // messages that did not become what was expected
+	Verdicts   []Verdict `json:"verdicts"`   // the most frequent first
+}
+
+// Latency is a distribution, in milliseconds.
+type Latency struct {
+	P50 float64 `json:"p50_ms"`
+	P95 float64 `json:"p95_ms"`
+	P99 float64 `json:"p99_ms"`
+	Max float64 `json:"max_ms"`
+}
+
+// Server is what the server's processes used.
+type Server struct {
+	CPUSeconds    float64 `json:"cpu_seconds"`
+	CPUPerMessage float64 `json:"cpu_per_message_ms"`
+	// PeakBytes is VmHWM since each process began, summed; forked processes
+	// count what they share each.
+	PeakBytes int64 `json:"peak_memory_bytes"`
+	RSSBytes  int64 `json:"memory_bytes"` // at the end
+}
+
+// Verdict counts messages with the same expected and real outcome.
+type Verdict struct {
+	Want     Outcome `json:"want"`
+	Got      Outcome `json:"got"`
+	Messages int64   `json:"messages"`
+	OK       bool    `json:"ok"`
+}
+
+func newReport(t *tally, took time.Duration, before, after usage, queries int64, o Options) *Report {
+	r := &Report{
+		Messages: t.messages, Seconds: took.Seconds(), PerSecond: float64(t.messages) / took.Seconds(),
+		EndOfMessage: latency(&t.eom), Message: latency(&t.message), Session: latency(&t.session),
+		DNSQueries: queries, DNSPerMessage: float64(queries) / float64(max(t.messages, 1)), Errors: t.errors,
+	}
+	if t.err != nil {
+		r.LastError = t.err.Error()
+	}
+	if len(o.PIDs) > 0 {
+		cpu := after.cpu - before.cpu
+		r.Server = &Server{
+			CPUSeconds: cpu.Seconds(), CPUPerMessage: milliseconds(cpu) / float64(max(t.messages, 1)),
+			PeakBytes: after.peak, RSSBytes: after.rss,
+		}
+	}
+	for p, n := range t.verdicts {
+		r.Verdicts = append(r.Verdicts, Verdict{p.want, p.got, n, p.ok})
+		if !p.ok {
+			r.Mismatches += n
+		}
+	}
+	slices.SortFunc(r.Verdicts, func(a, b Verdict) int {
+		return cmp.Or(cmp.Compare(b.Messages, a.Messages), strings.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	return r
+}
+
+func latency(h *histogram) Latency {
+	return Latency{milliseconds(h.quantile(0.5)), milliseconds(h.quantile(0.95)), milliseconds(h.quantile(0.99)), milliseconds(h.max)}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// OK reports whether every message was answered as expected.
+func (r *Report) OK() bool { return r.Errors == 0 && r.Mismatches == 0 && r.Messages > 0 }
+
+// Print writes the report for people.
+func (r *Report) Print(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) }
+	row("messages\t%d in %.2f s\t%.0f/s", r.Messages, r.Seconds, r.PerSecond)
+	for _, l := range []struct {
+		name string
+		l    Latency
+	}{{"end of message", r.EndOfMessage}, {"message", r.Message}, {"session", r.Session}} {
+		row("%s\tp50 %.2f ms\tp95 %.2f ms\tp99 %.2f ms\tmax %.2f ms", l.name, l.l.P50, l.l.P95, l.l.P99, l.l.Max)
+	}
+	if s := r.Server; s != nil {
+		row("server\t%.3f ms CPU/message\tpeak %.1f MB\tnow %.1f MB", s.CPUPerMessage, float64(s.PeakBytes)/1e6, float64(s.RSSBytes)/1e6)
+	}
+	row("DNS\t%d queries\t%.3f/message", r.DNSQueries, r.DNSPerMessage)
+	row("errors\t%d\t%s", r.Errors, r.LastError)
+	row("unexpected\t%d", r.Mismatches)
+	for _, v := range r.Verdicts {
+		if v.OK {
+			row("  %d\t%s", v.Messages, v.Got)
+		} else {
+			row("  %d\t%s\tUNEXPECTED, wanted %s", v.Messages, v.Got, v.Want)
+		}
+	}
+	return tw.Flush()
+}

@@ -1,0 +1,62 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// ErrRemote is returned for an address that is not this host's own: load is
+// an attack on whoever did not ask for it.
+var ErrRemote = errors.New("load: not a loopback address")
+
+// Target is a milter's address.
+type Target struct {
+	network, address, text string
+}
+
+// String returns the address as it was given.
+func (t Target) String() string { return t.text }
+
+// ParseTarget reads inet:HOST:PORT, HOST:PORT or unix:/PATH. A host that is
+// not, or not only, a loopback address is refused with ErrRemote unless remote
+// is set; otherwise the address that was checked is the one connected to.
+func ParseTarget(ctx context.Context, text string, remote bool) (Target, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		return Target{"unix", path, text}, nil
+	}
+	address := strings.TrimPrefix(strings.TrimPrefix(text, "inet6:"), "inet:")
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return Target{}, fmt.Errorf("load: %q is neither inet:HOST:PORT nor unix:/PATH", text)
+	}
+	if remote {
+		return Target{"tcp", address, text}, nil
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return Target{}, fmt.Errorf("load: %s: %w", text, err)
+	}
+	for _, a := range addrs {
+		if !a.Unmap().IsLoopback() {
+			return Target{}, fmt.Errorf("%w: %s is %s", ErrRemote, text, a)
+		}
+	}
+	return Target{"tcp", net.JoinHostPort(addrs[0].Unmap().String(), port), text}, nil
+}
+
+// CheckDNSAddr refuses an address to serve DNS at that others could reach,
+// unless remote is set: the zone holds names made up.
+func CheckDNSAddr(text string, remote bool) error {
+	a, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return fmt.Errorf("load: %q is not ADDRESS:PORT", text)
+	}
+	if !remote && !a.Addr().Unmap().IsLoopback() {
+		return fmt.Errorf("%w: %s", ErrRemote, text)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package load
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"sekimori/internal/milter/client"
+)
+
+// headerRoom is about what the header takes of a message's size.
+const headerRoom = 1000
+
+// attachmentFrom is the size from which a body is an attachment in base64
+// rather than prose: few spaces, long lines.
+const attachmentFrom = 50_000
+
+const wordList = "the gate keeper read every letter that came along the road and let pass those whose seal was whole " +
+	"while others had to wait until someone from their own province could speak for them before evening"
+
+// newBody returns a body for a message of about size octets. Its lines neither
+// end in white space nor hold two spaces, so that its relaxed and its simple
+// form are the same (RFC 6376 §3.4.3, §3.4.4).
+func newBody(rng *rand.Rand, size int) body {
+	size = max(size-headerRoom, 80)
+	text := make([]byte, 0, size+80)
+	words := strings.Fields(wordList)
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	for len(text) < size {
+		if size >= attachmentFrom {
+			for range 76 {
+				text = append(text, alphabet[rng.IntN(len(alphabet))])
+			}
+		} else {
+			start := len(text)
+			for text = append(text, words[rng.IntN(len(words))]...); len(text)-start < 64; {
+				text = append(append(text, ' '), words[rng.IntN(len(words))]...)
+			}
+		}
+		text = append(text, "\r\n"...)
+	}
+	return body{text, sha256.Sum256(text)}
+}
+
+// newHeader returns the fields of message n as they arrive, without
+// signatures.
+func newHeader(rng *rand.Rand, n int, from string, sender domain) []client.Field {
+	words := strings.Fields(wordList)
+	subject := make([]string, 5)
+	for i := range subject {
+		subject[i] = words[rng.IntN(len(words))]
+	}
+	const date = "Sun, 22 Nov 2026 09:00:00 +0900"
+	return []client.Field{
+		{Name: "Received", Value: fmt.Sprintf(" from app.%s (app.%s [10.0.0.7])\r\n\tby %s (Postfix) with ESMTPS id 4K%08X\r\n\tfor <reader@mx.example>; %s", sender.name, sender.name, sender.host(), n, date)},
+		{Name: "From", Value: fmt.Sprintf(" \"Load %d\" <info@%s>", n, from)},
+		{Name: "To", Value: " Reader <reader@mx.example>"},
+		{Name: "Subject", Value: " " + strings.Join(subject, " ")},
+		{Name: "Date", Value: " " + date},
+		{Name: "Message-ID", Value: fmt.Sprintf(" <%08x.%016x@%s>", n, rng.Uint64(), sender.host())},
+		{Name: "MIME-Version", Value: " 1.0"},
+		{Name: "Content-Type", Value: " text/plain; charset=us-ascii"},
+		{Name: "X-Mailer", Value: " milterload"},
+	}
+}
