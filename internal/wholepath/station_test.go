@@ -1,0 +1,125 @@
+// Package wholepath holds tests of the whole path of a message: octets of a
+// milter session in, a verdict and header edits out. Its fuzz target looks for
+// sessions that break a promise, its table lists every bound of the code, its
+// differential tests compare verdicts with those of other implementations.
+package wholepath
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/filter"
+	"sekimori/internal/milter"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+const stationID = "mx.here.example"
+
+// today is when all tests here take place.
+var today = time.Unix(1_790_000_000, 0)
+
+// station is filter, milter server and verifier in this process, connected by
+// pipes, with a zone that can be changed.
+type station struct {
+	zone     swap
+	server   *milter.Server
+	listener pipeListener
+
+	mu    sync.Mutex
+	seen  []*msgauth.Evaluation
+	panic []string
+}
+
+// swap is a resolver that can be replaced.
+type swap struct{ p atomic.Pointer[dnstest.Zone] }
+
+func (s *swap) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	return s.p.Load().Lookup(ctx, name, typ)
+}
+
+// newStation serves until the process ends.
+func newStation(mode policy.Mode) *station {
+	s := &station{listener: pipeListener{make(chan net.Conn)}}
+	s.zone.p.Store(dnstest.New())
+	f := filter.New(filter.Options{
+		Verifier:   msgauth.NewVerifier(&s.zone, msgauth.Options{Budget: 2 * time.Second, Now: func() time.Time { return today }}),
+		Policy:     policy.Config{Mode: mode},
+		AuthServID: stationID, ReceivedSPF: mode == policy.Monitor,
+		Observers: []filter.Observer{s},
+	})
+	s.server = milter.New(milter.Options{
+		NewSession: f.NewSession, ReplyAt: filter.ReplyAt,
+		Observer: milter.Observer{Panic: func(component string, stack []byte) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.panic = append(s.panic, component+"\n"+string(stack))
+		}},
+	})
+	go func() { _ = s.server.Serve(s.listener) }()
+	return s
+}
+
+// Evaluated implements filter.Observer.
+func (s *station) Evaluated(e *msgauth.Evaluation, _ policy.Verdict, _ time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, e)
+}
+
+// NotEvaluated implements filter.Observer.
+func (s *station) NotEvaluated(msgauth.Session, msgauth.Envelope, policy.Verdict) {}
+
+// take returns what was seen since the last call.
+func (s *station) take() (seen []*msgauth.Evaluation, panics []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen, panics, s.seen, s.panic = s.seen, s.panic, nil, nil
+	return seen, panics
+}
+
+// dial returns the MTA's end of a new connection, and a channel that is closed
+// when the server has closed its end: the last thing a session does.
+func (s *station) dial() (mta net.Conn, closed <-chan struct{}) {
+	mta, theirs := net.Pipe()
+	c := &closeNotifier{Conn: theirs, closed: make(chan struct{})}
+	s.listener.conns <- c
+	return mta, c.closed
+}
+
+type closeNotifier struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *closeNotifier) Close() error {
+	defer c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+type pipeListener struct{ conns chan net.Conn }
+
+func (l pipeListener) Accept() (net.Conn, error) {
+	c, ok := <-l.conns
+	if !ok {
+		return nil, errors.New("closed")
+	}
+	return c, nil
+}
+
+func (l pipeListener) Close() error   { return nil }
+func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+// isOurs reports whether a field is a result in our name.
+func isOurs(name, value string) bool {
+	return strings.EqualFold(name, authres.FieldName) && authres.ClaimsID(value, stationID)
+}
