@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"sekimori/internal/app"
 	"sekimori/internal/authres"
@@ -305,7 +304,7 @@ func verdict(t *testing.T, res client.Result) (action, reply string) {
 // quarantine. It returns our field as this project's strict parser reads it.
 func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 	t.Helper()
-	inserted := 0
+	inserted, received := 0, 0
 	for _, m := range res.Modifications {
 		switch {
 		case m.Kind == client.Quarantine:
@@ -314,17 +313,20 @@ func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 			}
 		case m.Kind == client.InsertHeader && m.Index == 0 && m.Name == authres.FieldName:
 			inserted++
+		case m.Kind == client.InsertHeader && m.Index == 0 && m.Name == authres.ReceivedSPFName:
+			received++
+			checkLines(t, strings.Split(strings.ReplaceAll(m.Value, "\n", "\r\n"), "\r\n"))
 		case m.Kind == client.DeleteHeader && m.Name == authres.FieldName:
 		default:
 			t.Errorf("edit %+v", m)
 		}
 	}
-	if inserted != 1 {
-		t.Fatalf("%d fields of ours inserted", inserted)
+	if inserted != 1 || received > 1 {
+		t.Fatalf("%d and %d fields of ours inserted", inserted, received)
 	}
 	sent, _ := client.Split(a.message())
 	header := client.Apply(sent, res.Modifications)
-	checkOthers(t, sent, header[1:])
+	checkOthers(t, sent, header[1+received:])
 	if header[0].Name != authres.FieldName {
 		t.Fatalf("on top is %q", header[0])
 	}
@@ -401,14 +403,9 @@ func checkLabel(t *testing.T, value string) authres.Field {
 		t.Errorf("field of %q, %d octets", field.AuthServID, len(value))
 	}
 	lines := strings.Split(value, "\r\n")
+	checkLines(t, lines)
 	begun := 0
-	for i, line := range lines {
-		if i > 0 && (line == "" || line[0] != ' ') {
-			t.Errorf("line %q of our field is no continuation", line)
-		}
-		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Errorf("octets in our field: %q", line)
-		}
+	for _, line := range lines {
 		for _, r := range field.Results {
 			if strings.HasPrefix(line, " "+r.Method+"=") {
 				begun++
@@ -425,6 +422,20 @@ func checkLabel(t *testing.T, value string) authres.Field {
 		}
 	}
 	return field
+}
+
+// checkLines: a field of ours is printable ASCII, and whatever follows its first
+// line is a continuation.
+func checkLines(t *testing.T, lines []string) {
+	t.Helper()
+	for i, line := range lines {
+		if i > 0 && (strings.Trim(line, " ") == "" || line[0] != ' ') {
+			t.Errorf("line %q of our field is no continuation", line)
+		}
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("octets in our field: %q", line)
+		}
+	}
 }
 
 // checkLog holds the log to one JSON object a line: nothing of a sender's may
@@ -456,6 +467,3 @@ func (d *daemons) expect(t *testing.T, a attempt, want string) outcome {
 	}
 	return o
 }
-
-// soon is the deadline of messages whose DNS must not hold them up.
-const soon = config.Duration(2 * time.Second)
