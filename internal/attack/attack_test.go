@@ -316,7 +316,7 @@ func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 		case m.Kind == client.InsertHeader && m.Index == 0 && m.Name == authres.ReceivedSPFName:
 			received++
 			checkLines(t, strings.Split(strings.ReplaceAll(m.Value, "\n", "\r\n"), "\r\n"))
-		case m.Kind == client.DeleteHeader && m.Name == authres.FieldName:
+		case m.Kind == client.DeleteHeader && strings.EqualFold(m.Name, authres.FieldName):
 		default:
 			t.Errorf("edit %+v", m)
 		}
