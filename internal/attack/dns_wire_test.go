@@ -288,9 +288,12 @@ func TestDNSLies(t *testing.T) {
 		{"60 KB of text", truncated(func(q *codec.Msg) [][]byte {
 			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 60_000)))), true)
 		}), "temperror/dns_malformed"},
-		{"30 KB of text beside the key", truncated(func(q *codec.Msg) [][]byte {
-			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 30_000)), txtRR(q.Question[0].Name, bank))), true)
+		{"32 KiB of text with the key", truncated(func(q *codec.Msg) [][]byte {
+			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 32<<10-len(bank))), txtRR(q.Question[0].Name, bank))), true)
 		}), "pass"},
+		{"one octet more", truncated(func(q *codec.Msg) [][]byte {
+			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 32<<10-len(bank)+1)), txtRR(q.Question[0].Name, bank))), true)
+		}), "temperror/dns_malformed"},
 		{"300 records", truncated(func(q *codec.Msg) [][]byte {
 			m := reply(q)
 			for i := range 300 {

@@ -1,0 +1,245 @@
+package wholepath
+
+import (
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// bound is one limit of the code.
+type bound struct {
+	name  string // package.constant
+	value string
+	unit  string
+	why   string
+	key   string // the configuration's key that changes it; "" is fixed
+	tests string // tests at the limit and beyond it, package.Test
+}
+
+// bounds is every limit on what a stranger can make large, long or many.
+// TestBounds holds it to the code: a constant that is not here, a value that is
+// another, or a test that does not exist fails it.
+var bounds = []bound{
+	{"admin.maxHeaderBytes", "16384", "octets", "a scraper's request has a few hundred", "", "wholepath.TestBoundAdminHeader"},
+	{"admin.maxScrapes", "4", "requests at a time", "a scrape collects every series", "", "wholepath.TestBoundAdminScrapes"},
+	{"arc.maxSets", "50", "sets", "RFC 8617 §5.2 step 1", "", "arc.TestChain attack.TestARC"},
+	{"authres.maxFieldLen", "16384", "octets", "Sendmail refuses 32 KiB of header", "", "authres.TestFormatBounds"},
+	{"authres.maxHeadLen", "2048", "octets", "what comes before an authserv-id; longer is taken for forged", "", "authres.TestClaimsID"},
+	{"authres.maxKeywordLen", "40", "octets", "the longest registered keyword has 16", "", "wholepath.TestBoundResults"},
+	{"authres.maxParseLen", "65536", "octets", "MTAs cut fields at 60,000", "", "authres.TestParseErrors"},
+	{"authres.maxPrefix", "64", "characters of b=", "signatures that agree in more are copies", "", "authres.TestSignaturePrefixes"},
+	{"authres.maxProperties", "32", "properties of a result", "ours have five", "", "wholepath.TestBoundResults"},
+	{"authres.maxResults", "100", "results of a field", "a sender chooses how many signatures there are", "", "wholepath.TestBoundResults"},
+	{"authres.maxValueLen", "255", "octets of a value", "lines stay under 998 (RFC 5322 §2.1.1)", "", "wholepath.TestBoundResults"},
+	{"authres.maxWord", "1012", "octets of a word", "four times a domain name: every octet escaped", "", "authres.TestClaimsID"},
+	{"config.maxAuthservID", "255", "octets", "a host name", "", "wholepath.TestBoundConfig"},
+	{"config.maxExcerpt", "120", "octets", "an excerpt in an error fits a terminal", "", "config.TestExcerpt"},
+	{"config.maxFailureTTL", "5m0s", "time", "RFC 9520 §3.2", "", "wholepath.TestBoundConfig"},
+	{"config.maxFile", "1048576", "octets", "the configuration is read whole", "", "config.TestLoad"},
+	{"config.maxNesting", "100", "brackets open", "the YAML parser recurses", "", "wholepath.TestBoundConfig"},
+	{"config.maxProblems", "50", "problems", "a list somebody reads", "", "config.TestManyProblems"},
+	{"config.maxSignaturesCeil", "50", "signatures", "each is a key lookup and a result", "", "wholepath.TestBoundConfig"},
+	{"config.maxUnixPath", "107", "octets", "sockaddr_un", "", "wholepath.TestBoundConfig"},
+	{"dkim.defaultMaxRSABits", "8192", "bits", "the cost of a key grows with the square", "", "attack.TestDKIMKeys"},
+	{"dkim.defaultMaxSignatures", "10", "signatures verified", "RFC 6376 §6.1 allows a limit", "dkim.max_signatures", "dkim.TestManySignatures attack.TestDKIMManySignatures"},
+	{"dkim.defaultSkew", "5m0s", "time", "clocks differ", "", "dkim.TestVerifyRules"},
+	{"dkim.maxFields", "4096", "fields read", "more than the milter lets through", "", "dkim.TestManyFields"},
+	{"dkim.maxKeys", "4", "keys at a name", "RFC 6376 §3.6.2.2 leaves several undefined", "", "attack.TestDKIMKeys"},
+	{"dkim.maxParallelLookups", "16", "queries in flight", "an ARC chain can name a hundred keys", "", "dkim.TestParallelLookups"},
+	{"dkim.maxReported", "64", "signatures reported", "the results fit into a field", "", "dkim.TestManyFields"},
+	{"dkim.maxSignedHeaders", "50000", "names in h=", "work is linear in it", "", "attack.TestDKIMSignedHeaders dkim.TestParseParamsErrors"},
+	{"dmarc.DefaultMaxWalks", "10", "tree walks", "one for each identifier, eight queries each", "", "wholepath.TestBoundWalks"},
+	{"dmarc.MaxPSLLen", "16777216", "octets", "the list has 300 KiB", "", "dmarc.TestLoadPSLRefuses"},
+	{"dmarc.MaxRecordLen", "16384", "octets", "real records are under 1 KiB", "", "wholepath.TestBoundPolicyRecord"},
+	{"dmarc.MaxURIs", "100", "destinations", "each could be sent a report", "", "dmarc.TestParseRecordBounds"},
+	{"dmarc.maxPSLLineLen", "4096", "octets", "a rule is a domain name", "", "dmarc.TestLoadPSLRefuses"},
+	{"dmarc.maxWalkLabels", "8", "labels", "RFC 9989 §4.10", "", "dmarc.TestWalkNames"},
+	{"dns.MaxLabelLen", "63", "octets", "RFC 1035 §2.3.4", "", "dns.TestParseName wholepath.TestBoundNames"},
+	{"dns.MaxNameLen", "253", "octets", "RFC 1035 §2.3.4, as text", "", "dns.TestParseName wholepath.TestBoundNames"},
+	{"iprev.MaxNames", "10", "names", "RFC 8601 §3 leaves the number open; SPF's", "", "iprev.TestCheck"},
+	{"mailaddr.MaxCommentDepth", "10", "comments nested", "clients nest none", "", "wholepath.TestBoundFrom"},
+	{"mailaddr.MaxFromLen", "65536", "octets", "Postfix cuts fields at 60,000", "", "mailaddr.TestParseFromBounds"},
+	{"mailaddr.MaxMailboxes", "100", "authors", "people sign in dozens", "", "mailaddr.TestParseFromBounds"},
+	{"mailaddr.MaxPathLen", "2048", "octets", "RFC 5321 §4.5.3.1.3 asks for 256", "", "wholepath.TestBoundFrom mailaddr.TestParsePathRefuses"},
+	{"mailaddr.maxWordDepth", "3", "encoded words nested", "none may be; some clients decode again", "", "mailaddr.TestParseFrom"},
+	{"milter.DefaultMaxEnvelopeBytes", "2097152", "octets of MAIL and RCPT", "10,000 recipients of 200 octets", "", "wholepath.TestBoundMessage milter.TestOversizeEnvelope"},
+	{"milter.DefaultMaxFieldBytes", "262144", "octets of a field", "Postfix cuts at 60,000, Sendmail sends more", "", "wholepath.TestBoundMessage"},
+	{"milter.DefaultMaxFrame", "1048576", "octets", "libmilter's own", "", "attack.TestMilterPeerLies milter.TestMalformedFrameClosesOneSession"},
+	{"milter.DefaultMaxHeaderBytes", "1048576", "octets of a header", "ten times what Postfix lets through", "limits.header_bytes", "wholepath.TestBoundMessage"},
+	{"milter.DefaultMaxHeaderFields", "2000", "fields", "ordinary mail has a hundred", "limits.header_fields", "wholepath.TestBoundMessage"},
+	{"milter.DefaultMaxMacroBytes", "65536", "octets a connection", "macros repeat a few SMTP lines", "", "milter.TestMalformedFrameClosesOneSession"},
+	{"milter.DefaultMaxRecipients", "10000", "recipients", "Postfix takes 1,000", "limits.recipients", "wholepath.TestBoundMessage"},
+	{"milter.DefaultMaxSessions", "10000", "connections", "a hundred times Postfix's processes", "limits.max_sessions", "milter.TestSoftLimitIsToldTempfail"},
+	{"milter.DefaultEndOfMessageTimeout", "5m0s", "time", "Postfix's milter_content_timeout", "", "milter.TestEndOfMessageHasADeadline"},
+	{"milter.DefaultFrameTimeout", "30s", "time", "the rest of a frame once it has begun", "", "milter.TestTimeouts milter.TestTricklingFrame"},
+	{"milter.DefaultIdleTimeout", "6m0s", "time", "above the 300 s after which Postfix gives up on its client", "limits.idle_timeout", "milter.TestTimeouts"},
+	{"milter.DefaultTransferTimeout", "2h0m0s", "time", "a large message on a slow line", "", "milter.TestTimeouts"},
+	{"milter.DefaultWriteTimeout", "30s", "time", "an MTA that does not read", "", "milter.TestMTADeafWhileWaiting"},
+	{"milter.maxAcceptBackoff", "1s", "time", "between tries to accept when sockets ran out", "", "milter.TestAcceptBacksOffAndGoesOn"},
+	{"milter.maxCommandFrame", "65536", "octets", "an SMTP line has 2,048 in Postfix", "", "milter.TestMalformedFrameClosesOneSession wholepath.TestBoundCommand"},
+	{"milter.maxEditBytes", "60000", "octets of a value written", "Postfix cuts there", "", "milter.TestInvalidEdits"},
+	{"milter.maxRefusing", "256", "connections", "being told that there are too many", "", "milter.TestRefusingHasALimitToo"},
+	{"milter.maxReplyLine", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "milter.TestFormatReply"},
+	{"milter.maxReplyLines", "32", "lines", "ours have one", "", "milter.TestFormatReply"},
+	{"msgauth.maxReserve", "2s", "time", "kept of dns.message_budget for alignment", "", "msgauth.TestSilentKeyIsNoWayOut"},
+	{"resolver.maxChain", "8", "CNAMEs of an answer", "RFC 1034 §3.6.2 wants none in a row", "", "resolver.TestDecode"},
+	{"resolver.defaultInflight", "512", "sockets", "questions outlive a message that left", "", "resolver.TestInflightIsBounded"},
+	{"resolver.maxRestarts", "4", "questions", "an alias chain that leaves its answer", "", "resolver.TestClientFollowsChains"},
+	{"resolver.maxSection", "256", "records of a section", "RFC 7208 §4.6.4 stops at 10 of most", "", "resolver.TestDecode"},
+	{"resolver.maxTextOctets", "32768", "octets of TXT", "the longest key worth verifying has 2 KiB", "", "attack.TestDNSLies"},
+	{"smtp.MaxLen", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "smtp.TestValidate"},
+	{"resolver.DefaultQueryTimeout", "10s", "time", "a question that nobody waits for any more", "", "resolver.TestCacheQueryOutlivesItsWaiter"},
+	{"resolver.DefaultTimeout", "2s", "time", "one try at one server", "dns.timeout", "resolver.TestExchangeGivesUpAtTheDeadline"},
+	{"resolver.defaultRounds", "2", "tries at each server", "all within dns.message_budget", "", "resolver.TestClientNextServer"},
+	{"spf.DefaultMaxQueries", "123", "queries of a check", "more than RFC 7208 §4.6.4 can need", "", "spf.TestMaxQueries"},
+	{"spf.MaxExplanationLen", "400", "octets", "shares a reply line", "", "spf.TestExplanationIsBounded"},
+	{"spf.MaxHosts", "10", "names of an MX or PTR answer", "RFC 7208 §4.6.4", "", "spf.TestCases"},
+	{"spf.MaxLookups", "10", "terms", "RFC 7208 §4.6.4", "", "spf.TestCases wholepath.TestBoundSPF"},
+	{"spf.MaxRecordLen", "8192", "octets", "RFC 7208 §3.4 asks for 450", "", "wholepath.TestBoundSPF spf.TestRecordTooLong"},
+	{"spf.MaxTraceSteps", "1000", "steps", "eleven records could hold 20,000 terms", "", "spf.TestTraceIsBounded"},
+	{"spf.MaxVoidLookups", "2", "terms that find nothing", "RFC 7208 §4.6.4", "", "spf.TestCases wholepath.TestBoundSPF"},
+	{"spf.maxExpansion", "16384", "octets", "a domain name has 253", "", "wholepath.TestBoundMacros"},
+	{"spf.maxKeep", "65536", "parts", "RFC 7208 §7.3 asks for 127", "", "wholepath.TestBoundMacros"},
+	{"spf.maxMacroValue", "1024", "octets", "the client chooses it", "", "wholepath.TestBoundMacros spf.TestLongClientValues"},
+	{"spf.maxMacros", "128", "macros of a term", "each is copied from what a client chose", "", "wholepath.TestBoundMacros"},
+	{"taglist.MaxLen", "1048576", "octets", "a header field stays under it", "", "taglist.TestParse"},
+	{"taglist.MaxTags", "128", "tags", "the registries know about fifteen", "", "taglist.TestParse attack.TestDKIMTags"},
+	{"telemetry.maxLogged", "256", "octets of a value", "a record is one line somebody reads", "", "telemetry.TestRecord wholepath.TestBoundLog"},
+	{"telemetry.maxNativeBuckets", "160", "buckets", "memory of a histogram", "", "telemetry.TestMetrics"},
+	{"telemetry.maxQueuedLog", "4194304", "octets", "a log reader that stands still must not stop mail", "", "telemetry.TestLogWriterNeverBlocks"},
+}
+
+// limitName is how constants that are bounds are called.
+var limitName = regexp.MustCompile(`^(default|Default)?(max|Max)[A-Z]|^Default\w*Timeout$|^default(Inflight|Rounds|Skew)$`)
+
+// TestBounds holds the table to the code.
+func TestBounds(t *testing.T) {
+	listed := map[string]bound{}
+	for _, b := range bounds {
+		listed[b.name] = b
+		if b.unit == "" || b.why == "" || b.tests == "" {
+			t.Errorf("%s: the row is not complete", b.name)
+		}
+	}
+	constants, tests := readPackages(t)
+	for name, value := range constants {
+		switch b, ok := listed[name]; {
+		case !ok:
+			t.Errorf("%s = %s bounds something, but is not in the table", name, value)
+		case b.value != value:
+			t.Errorf("%s is %s, the table says %s", name, value, b.value)
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("%s is in the table and not in the code", name)
+	}
+	for _, b := range bounds {
+		for _, test := range strings.Fields(b.tests) {
+			if !tests[test] {
+				t.Errorf("%s: there is no %s", b.name, test)
+			}
+		}
+	}
+}
+
+// readPackages reads every package of internal: its constants that are bounds,
+// with their values, and its tests.
+func readPackages(t *testing.T) (constants map[string]string, tests map[string]bool) {
+	t.Helper()
+	files, err := filepath.Glob("../*/*.go")
+	if err != nil || len(files) < 100 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	constants, tests = map[string]string{}, map[string]bool{}
+	known := map[string]ast.Expr{} // package.constant
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pkg := filepath.Base(filepath.Dir(path))
+		isTest := strings.HasSuffix(path, "_test.go")
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if isTest && n.Recv == nil {
+					tests[pkg+"."+n.Name.Name] = true
+				}
+			case *ast.GenDecl:
+				for _, spec := range n.Specs {
+					v, ok := spec.(*ast.ValueSpec)
+					if ok && n.Tok == token.CONST && !isTest && len(v.Values) == 1 {
+						known[pkg+"."+v.Names[0].Name] = v.Values[0]
+					}
+				}
+			}
+			return true
+		})
+	}
+	for name, expr := range known {
+		pkg, id, _ := strings.Cut(name, ".")
+		if !limitName.MatchString(id) || forTests[pkg] {
+			continue
+		}
+		constants[name] = show(eval(pkg, expr, known), expr)
+	}
+	return constants, tests
+}
+
+// forTests are packages that no stranger's octet gets to.
+var forTests = map[string]bool{"conformance": true, "attack": true, "e2e": true, "wholepath": true, "demo": true, "load": true}
+
+// eval computes a constant of literals, other constants and units of time.
+func eval(pkg string, expr ast.Expr, known map[string]ast.Expr) constant.Value {
+	switch x := expr.(type) {
+	case *ast.BasicLit:
+		return constant.MakeFromLiteral(x.Value, x.Kind, 0)
+	case *ast.ParenExpr:
+		return eval(pkg, x.X, known)
+	case *ast.Ident:
+		if e, ok := known[pkg+"."+x.Name]; ok {
+			return eval(pkg, e, known)
+		}
+	case *ast.SelectorExpr:
+		switch x.Sel.Name {
+		case "Millisecond":
+			return constant.MakeInt64(int64(time.Millisecond))
+		case "Second":
+			return constant.MakeInt64(int64(time.Second))
+		case "Minute":
+			return constant.MakeInt64(int64(time.Minute))
+		case "Hour":
+			return constant.MakeInt64(int64(time.Hour))
+		}
+	case *ast.BinaryExpr:
+		a, b := eval(pkg, x.X, known), eval(pkg, x.Y, known)
+		if x.Op == token.SHL {
+			n, _ := constant.Uint64Val(b)
+			return constant.Shift(a, x.Op, uint(n))
+		}
+		return constant.BinaryOp(a, x.Op, b)
+	}
+	return constant.MakeUnknown()
+}
+
+// show writes a value as the table does.
+func show(v constant.Value, expr ast.Expr) string {
+	timed := false
+	ast.Inspect(expr, func(n ast.Node) bool {
+		s, ok := n.(*ast.SelectorExpr)
+		timed = timed || ok && fmt.Sprint(s.X) == "time"
+		return true
+	})
+	if n, ok := constant.Int64Val(v); ok && timed {
+		return time.Duration(n).String()
+	}
+	return v.ExactString()
+}
