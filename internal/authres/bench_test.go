@@ -1,0 +1,61 @@
+package authres
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// hostileFields are shapes that grow without end; MB/s must not fall with the
+// size, which is what linear cost looks like.
+var hostileFields = []struct{ why, prefix, unit, suffix string }{
+	{"comments", " ", "(x) ", "mx.example.jp; dmarc=pass"},
+	{"nested comments", " ", "(", ""},
+	{"quotes", ` "`, `\m`, `"; dmarc=pass`},
+	{"our id over and over", " ", "mx.example.jp.", "; dmarc=pass"},
+	{"dots", " mx", ".", "example.jp; dmarc=pass"},
+	{"encoded words", " ", "=?utf-8?Q?m?= ", "; dmarc=pass"},
+	{"full-width letters", " ", "ｍ", "; dmarc=pass"},
+	{"semicolons", " ", ";", "mx.example.jp; dmarc=pass"},
+	{"folds", " ", "\r\n ", "mx.example.jp; dmarc=pass"},
+	{"results", " mx.example.jp", "; dkim=pass header.d=a.example", ""},
+	{"properties", " mx.example.jp; dkim=pass", " header.d=a", ""},
+}
+
+func benchmarkSizes(b *testing.B, f func(value string)) {
+	for _, c := range hostileFields {
+		for _, size := range []int{15 << 10, 30 << 10, 60 << 10} {
+			b.Run(fmt.Sprintf("%s/%d", c.why, size), func(b *testing.B) {
+				value := c.prefix + strings.Repeat(c.unit, (size-len(c.prefix)-len(c.suffix))/len(c.unit)) + c.suffix
+				b.SetBytes(int64(len(value)))
+				for b.Loop() {
+					f(value)
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkClaimsID(b *testing.B) {
+	benchmarkSizes(b, func(value string) { ClaimsID(value, "mx.example.jp") })
+}
+
+func BenchmarkParse(b *testing.B) {
+	benchmarkSizes(b, func(value string) { _, _ = Parse(value) })
+}
+
+// BenchmarkClaimsIDFields: a header of many forged fields costs as much as they
+// are many.
+func BenchmarkClaimsIDFields(b *testing.B) {
+	for _, n := range []int{500, 1000, 2000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				for range n {
+					if !ClaimsID(" (a(b)) \"mx.example\\.jp\" 1; dmarc=pass header.from=bank.example", "mx.example.jp") {
+						b.Fatal("not seen")
+					}
+				}
+			}
+		})
+	}
+}
