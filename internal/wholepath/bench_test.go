@@ -1,0 +1,124 @@
+package wholepath
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/asn1"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
+)
+
+// benchSession sends one message again and again, as Postfix would; want must
+// be in the label.
+func benchSession(b *testing.B, zone, mail, want string) {
+	b.Helper()
+	s := newStation(policy.Monitor)
+	s.zone.p.Store(dnstest.MustParse(b, saneZone()+zone))
+	mta, closed := s.dial()
+	c := client.New(mta)
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := c.Connect("mail.evil.example", netip.MustParseAddrPort("198.51.100.66:25")); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := c.Helo("mail.evil.example"); err != nil {
+		b.Fatal(err)
+	}
+	env := client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}, QueueID: "4Q"}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(mail)))
+	for b.Loop() {
+		res, err := c.SendMessage(env, []byte(mail))
+		if err != nil {
+			b.Fatal(err)
+		}
+		label := ""
+		for _, m := range res.Modifications {
+			if isOurs(m.Name, m.Value) {
+				label = m.Value
+			}
+		}
+		if !strings.Contains(label, want) {
+			b.Fatalf("%s: no %q in %q", res.Action, want, label)
+		}
+		s.take()
+	}
+	b.StopTimer()
+	_ = c.Quit()
+	<-closed
+}
+
+// BenchmarkSession is a message's whole way with ever more of one thing: each
+// step doubles it and must about double the time at most. RSA is the
+// exception: its arithmetic grows with the square of the key, up to the bound
+// of 8,192 bits; beyond, only the record is read.
+func BenchmarkSession(b *testing.B) {
+	run := func(what string, n int, zone, mail, want string) {
+		b.Run(fmt.Sprintf("%s-%d", what, n), func(b *testing.B) { benchSession(b, zone, mail, want) })
+	}
+	signature := func(more string) string {
+		return "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; " + more + "bh=" + bodyHash("") + "; b=AAAA\r\n"
+	}
+	for _, n := range []int{1 << 19, 1 << 20, 1 << 21, 1 << 22} {
+		run("empty-lines", n, "", signature("h=from; ")+"From: a@bank.example\r\n\r\n"+strings.Repeat("\r\n", n), "signature_mismatch")
+	}
+	for _, n := range []int{6000, 12_000, 24_000} {
+		run("h-names", n, "", signature("h=from"+strings.Repeat(":x", n)+"; ")+"From: a@bank.example\r\n\r\n", "signature_mismatch")
+	}
+	for _, n := range []int{480, 960, 1920} {
+		run("header-fields", n, "", signature("h=from"+strings.Repeat(":x", n)+"; ")+"From: a@bank.example\r\n"+strings.Repeat("X: y\r\n", n)+"\r\n", "signature_mismatch")
+	}
+	for _, n := range []int{25, 50, 100} {
+		run("authors", n, "", "From: "+strings.Repeat("a@bank.example, ", n)+"\r\n\r\n", "dmarc=")
+	}
+	for _, n := range []int{10_000, 20_000, 40_000} {
+		run("from-octets", n, "", "From: "+strings.Repeat("(", 9)+strings.Repeat("x", n)+strings.Repeat(")", 9)+" a@bank.example\r\n\r\n", "dmarc=fail")
+	}
+	for _, n := range []int{240, 480, 960, 1920} {
+		run("forged-results", n, "", strings.Repeat("Authentication-Results: mx.here.example; dmarc=pass\r\n", n)+"From: a@bank.example\r\n\r\n", "dmarc=fail")
+	}
+	for _, n := range []int{125, 250, 500, 1000} {
+		run("signatures", n, "", strings.Repeat(signature("h=from; "), n)+"From: a@bank.example\r\n\r\n", "too_many_signatures")
+	}
+	for _, bits := range []int{1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072} {
+		want := "signature_mismatch"
+		if bits > 8192 {
+			want = "large_key"
+		}
+		zone, field := rsaCase(b, bits)
+		run("rsa-bits", bits, zone, field+"From: a@bank.example\r\n\r\n", want)
+	}
+}
+
+// rsaCase is a key of so many bits and a signature as long, which does not
+// verify but has to be computed.
+func rsaCase(b *testing.B, bits int) (zone, field string) {
+	b.Helper()
+	n := make([]byte, bits/8)
+	_, _ = rand.Read(n)
+	n[0] |= 0x80
+	n[len(n)-1] |= 1
+	der, err := asn1.Marshal(struct{ N, E *big.Int }{new(big.Int).SetBytes(n), big.NewInt(65537)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	key := "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
+	var text strings.Builder
+	text.WriteString("r._domainkey.bank.example TXT")
+	for ; key != ""; key = key[min(255, len(key)):] {
+		text.WriteString(` "` + key[:min(255, len(key))] + `"`)
+	}
+	sig := bytes.Clone(n)
+	sig[0] = 0
+	return text.String() + "\n", "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=bank.example; s=r; h=from; bh=" + bodyHash("") +
+		"; b=" + base64.StdEncoding.EncodeToString(sig) + "\r\n"
+}
