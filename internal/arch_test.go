@@ -46,8 +46,9 @@ var floors = map[string]int{
 	"internal/explain": 5,
 	"internal/load":    5,
 
-	"cmd/sekimori":   6,
-	"cmd/milterload": 6,
+	"cmd/sekimori":        6,
+	"cmd/milterload":      6,
+	"internal/load/peers": 6,
 	// Tests of the whole, from the MTA's side.
 	"internal/e2e":         6,
 	"internal/conformance": 6,

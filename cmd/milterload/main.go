@@ -108,6 +108,7 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&s.run.Duration, "duration", 0, "end after this time; 0 for no limit")
 	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins")
 	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
+	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "how far away SMTP clients are: passes after each command; 0 sends a message in one burst")
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
 	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, DMARC) or none")
 	f.BoolVar(&s.json, "json", false, "print the report as JSON")

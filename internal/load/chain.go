@@ -20,10 +20,11 @@ type chain struct {
 // link is the connection to one milter.
 type link struct {
 	*client.Client
-	done bool // accepted the whole connection
+	roundTrip time.Duration
+	done      bool // accepted the whole connection
 }
 
-func dial(targets []Target, timeout time.Duration) (*chain, error) {
+func dial(targets []Target, timeout, roundTrip time.Duration) (*chain, error) {
 	c := &chain{targets: targets}
 	for _, t := range targets {
 		m, err := client.Dial(t.network, t.address)
@@ -35,7 +36,7 @@ func dial(targets []Target, timeout time.Duration) (*chain, error) {
 			m.Timeout = timeout
 		}
 		m.Buffer()
-		c.links = append(c.links, link{Client: m})
+		c.links = append(c.links, link{Client: m, roundTrip: roundTrip})
 		if _, err := m.Negotiate(client.PostfixOffer()); err != nil {
 			c.close()
 			return nil, fmt.Errorf("load: %s: %w", t, err)
@@ -72,6 +73,9 @@ func (c *chain) begin(s Session) error {
 			func() (client.Action, error) { return l.Helo(s.Name) },
 		} {
 			a, err := step()
+			if err == nil {
+				err = l.pause()
+			}
 			switch {
 			case err != nil:
 				return fmt.Errorf("load: %s: %w", c.targets[i], err)
@@ -86,6 +90,16 @@ func (c *chain) begin(s Session) error {
 		}
 	}
 	return nil
+}
+
+// pause is the time until the client's next command.
+func (l *link) pause() error {
+	if l.roundTrip == 0 {
+		return nil
+	}
+	err := l.Flush()
+	time.Sleep(l.roundTrip)
+	return err
 }
 
 // send sends one message to all milters. wait is how long the ends of message
@@ -126,17 +140,24 @@ func (l *link) content(m *Message, header []client.Field) (a client.Action, mods
 		a, err = step, e
 		return e == nil && a.Kind == client.Continue
 	}
+	command := func(step client.Action, e error) bool {
+		if !goOn(step, e) {
+			return false
+		}
+		err = l.pause()
+		return err == nil
+	}
 	l.SetMacro("i", m.Envelope.QueueID)
 	defer l.SetMacro("i", "")
-	if !goOn(l.Mail(m.Envelope.From, m.Envelope.FromArgs...)) {
+	if !command(l.Mail(m.Envelope.From, m.Envelope.FromArgs...)) {
 		return a, nil, 0, err
 	}
 	for _, to := range m.Envelope.To {
-		if !goOn(l.Rcpt(to)) {
+		if !command(l.Rcpt(to)) {
 			return a, nil, 0, err
 		}
 	}
-	if !goOn(l.Data()) {
+	if !command(l.Data()) {
 		return a, nil, 0, err
 	}
 	for _, f := range header {
@@ -249,4 +270,14 @@ func (o Outcome) String() string {
 		return s
 	}
 	return fmt.Sprintf("dkim=%s spf=%s dmarc=%s %s", word(o.DKIM), word(o.SPF), word(o.DMARC), o.Action)
+}
+
+// Probe connects to a milter and negotiates with it, to see whether it is
+// there.
+func Probe(t Target, timeout time.Duration) error {
+	c, err := dial([]Target{t}, timeout, 0)
+	if err != nil {
+		return err
+	}
+	return c.quit()
 }

@@ -295,7 +295,7 @@ func (g *generator) message(rng *rand.Rand, n int, outcome string, author, sende
 	}
 	m := Message{
 		Envelope: client.Envelope{From: "<bounce@" + mailFrom + ">", To: []string{"<reader@mx.example>"}, QueueID: fmt.Sprintf("4L%08X", n)},
-		Header:   newHeader(rng, n, from, sender), Body: sent.text, Want: want,
+		Header:   newHeader(rng, n, from, sender, sent.contentType), Body: sent.text, Want: want,
 	}
 	var fields []client.Field
 	for _, k := range g.signers(signatures) {
@@ -337,6 +337,7 @@ func policyAction(policy string) Action {
 
 // body is one body with its hash.
 type body struct {
-	text []byte
-	hash [sha256.Size]byte
+	text        []byte
+	hash        [sha256.Size]byte
+	contentType string // of the message
 }

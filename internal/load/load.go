@@ -40,7 +40,11 @@ type Options struct {
 	// Warmup is the number of messages sent before anything is measured.
 	Warmup  int
 	Timeout time.Duration // of one read or write
-	Check   Check
+	// RoundTrip is how far away the SMTP client is: it passes after CONNECT,
+	// HELO, MAIL, RCPT and DATA, as it would between a client's commands. At 0
+	// a message comes in one burst and nothing can be looked up beforehand.
+	RoundTrip time.Duration
+	Check     Check
 	// PIDs are the servers' processes; their descendants count too.
 	PIDs []int
 	// Queries counts DNS questions so far; may be nil.
@@ -56,8 +60,8 @@ func (o Options) Validate() error {
 		return errors.New("load: no milter to send to")
 	case o.Connections < 1 || o.Connections > maxConnections:
 		return fmt.Errorf("load: %d connections; 1 to %d", o.Connections, maxConnections)
-	case o.Messages < 0, o.Warmup < 0, o.Duration < 0:
-		return errors.New("load: messages, warm-up and duration cannot be negative")
+	case o.Messages < 0, o.Warmup < 0, o.Duration < 0, o.RoundTrip < 0:
+		return errors.New("load: messages, warm-up, duration and round trip cannot be negative")
 	}
 	return oneOf(string(CheckAll), string(CheckResults), string(CheckNone))(string(o.Check))
 }
@@ -158,7 +162,7 @@ func (r *runner) worker(take func() bool, t *tally) {
 
 // session sends a session's messages, the first of which is already taken.
 func (r *runner) session(s Session, take func() bool, t *tally) (err error) {
-	c, err := dial(r.o.Milters, r.o.Timeout)
+	c, err := dial(r.o.Milters, r.o.Timeout, r.o.RoundTrip)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package load
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -12,9 +13,20 @@ import (
 // headerRoom is about what the header takes of a message's size.
 const headerRoom = 1000
 
-// attachmentFrom is the size from which a body is an attachment in base64
-// rather than prose: few spaces, long lines.
+// attachmentFrom is the size from which a message is prose with an attachment
+// in base64: few spaces, long lines.
 const attachmentFrom = 50_000
+
+const (
+	plainType  = " text/plain; charset=us-ascii"
+	mixedType  = " multipart/mixed;\r\n\tboundary=\"=_load\""
+	proseStart = "--=_load\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
+	dataStart  = "--=_load\r\nContent-Type: application/octet-stream; name=data.bin\r\nContent-Transfer-Encoding: base64\r\n" +
+		"Content-Disposition: attachment; filename=data.bin\r\n\r\n"
+	dataEnd = "--=_load--\r\n"
+	// prose is how much of it comes before an attachment.
+	prose = 2000
+)
 
 const wordList = "the gate keeper read every letter that came along the road and let pass those whose seal was whole " +
 	"while others had to wait until someone from their own province could speak for them before evening"
@@ -24,28 +36,41 @@ const wordList = "the gate keeper read every letter that came along the road and
 // form are the same (RFC 6376 §3.4.3, §3.4.4).
 func newBody(rng *rand.Rand, size int) body {
 	size = max(size-headerRoom, 80)
-	text := make([]byte, 0, size+80)
+	text := make([]byte, 0, size+len(proseStart)+len(dataStart)+len(dataEnd))
+	contentType := plainType
+	if size < attachmentFrom {
+		text = appendProse(text, rng, size)
+	} else {
+		contentType = mixedType
+		text = appendProse(append(text, proseStart...), rng, prose)
+		text = append(text, dataStart...)
+		for line := make([]byte, 57); len(text) < size; { // 76 letters
+			for i := range line {
+				line[i] = byte(rng.Uint32())
+			}
+			text = append(base64.StdEncoding.AppendEncode(text, line), "\r\n"...)
+		}
+		text = append(text, dataEnd...)
+	}
+	return body{text, sha256.Sum256(text), contentType}
+}
+
+// appendProse appends lines until text has size octets.
+func appendProse(text []byte, rng *rand.Rand, size int) []byte {
 	words := strings.Fields(wordList)
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	for len(text) < size {
-		if size >= attachmentFrom {
-			for range 76 {
-				text = append(text, alphabet[rng.IntN(len(alphabet))])
-			}
-		} else {
-			start := len(text)
-			for text = append(text, words[rng.IntN(len(words))]...); len(text)-start < 64; {
-				text = append(append(text, ' '), words[rng.IntN(len(words))]...)
-			}
+		start := len(text)
+		for text = append(text, words[rng.IntN(len(words))]...); len(text)-start < 64; {
+			text = append(append(text, ' '), words[rng.IntN(len(words))]...)
 		}
 		text = append(text, "\r\n"...)
 	}
-	return body{text, sha256.Sum256(text)}
+	return text
 }
 
 // newHeader returns the fields of message n as they arrive, without
 // signatures.
-func newHeader(rng *rand.Rand, n int, from string, sender domain) []client.Field {
+func newHeader(rng *rand.Rand, n int, from string, sender domain, contentType string) []client.Field {
 	words := strings.Fields(wordList)
 	subject := make([]string, 5)
 	for i := range subject {
@@ -60,7 +85,7 @@ func newHeader(rng *rand.Rand, n int, from string, sender domain) []client.Field
 		{Name: "Date", Value: " " + date},
 		{Name: "Message-ID", Value: fmt.Sprintf(" <%08x.%016x@%s>", n, rng.Uint64(), sender.host())},
 		{Name: "MIME-Version", Value: " 1.0"},
-		{Name: "Content-Type", Value: " text/plain; charset=us-ascii"},
+		{Name: "Content-Type", Value: contentType},
 		{Name: "X-Mailer", Value: " milterload"},
 	}
 }

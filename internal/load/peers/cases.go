@@ -1,0 +1,97 @@
+package main
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"time"
+
+	"sekimori/internal/load"
+)
+
+// benchCase is one kind of traffic.
+type benchCase struct {
+	name        string
+	corpus      load.CorpusOptions
+	connections int
+	messages    int // 0: as many as the time allows
+	warmup      int
+	delay       time.Duration // of DNS
+	roundTrip   time.Duration // to the SMTP client
+}
+
+// cases are those of the goals.
+func cases() []benchCase {
+	plain := load.DefaultCorpus()
+	plain.Subdomains, plain.Domains, plain.Zipf = 0, 100, 1
+	plain.Sizes, plain.Signatures, plain.SPF = one("2KB"), one("rsa"), one("1")
+	plain.Policies, plain.Outcomes = one("reject"), one("pass")
+	with := func(change func(*load.CorpusOptions)) load.CorpusOptions {
+		o := plain
+		change(&o)
+		return o
+	}
+	const cold = 2000 // domains nobody asked for before
+	coldly := func(o *load.CorpusOptions) {
+		o.Zipf, o.Domains, o.Messages, o.PerSession = 0, cold, cold, 1
+	}
+	const delay = 20 * time.Millisecond
+	return []benchCase{
+		{name: "2 KB, one RSA-2048, warm, 64 connections", corpus: plain, connections: 64, warmup: 2000},
+		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4, warmup: 20},
+		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes = one("200KB") }), connections: 16, warmup: 500},
+		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Signatures = one("200KB"), one("five") }), connections: 16, warmup: 500},
+		{name: "2 KB, nothing cached, DNS 20 ms away", corpus: with(coldly), connections: 8, messages: cold, delay: delay},
+		{name: "2 KB, author at a subdomain, nothing cached, DNS 20 ms away", corpus: with(func(o *load.CorpusOptions) {
+			coldly(o)
+			o.Subdomains = 100
+		}), connections: 8, messages: cold, delay: delay},
+		{name: "2 KB, nothing cached, DNS 20 ms away, SMTP client 10 ms", corpus: with(coldly), connections: 8, messages: cold, delay: delay, roundTrip: 10 * time.Millisecond},
+		{name: "mixed traffic, Zipf, warm, 64 connections", corpus: func() load.CorpusOptions {
+			o := load.DefaultCorpus()
+			o.Messages, o.Sizes = 3000, load.Mix{{Kind: "2KB", Weight: 65}, {Kind: "20KB", Weight: 30}, {Kind: "200KB", Weight: 5}}
+			o.Signatures = load.Mix{{Kind: "rsa", Weight: 80}, {Kind: "five", Weight: 5}, {Kind: "none", Weight: 15}}
+			return o
+		}(), connections: 64, warmup: 3000},
+	}
+}
+
+func one(kind string) load.Mix { return load.Mix{{Kind: kind, Weight: 1}} }
+
+// floors are what the cryptography alone costs here, in milliseconds.
+type floors struct {
+	RSAVerify float64 `json:"rsa_2048_verify_ms"`
+	SHA5MB    float64 `json:"sha256_5mb_ms"`
+}
+
+func measureFloors() floors {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return floors{}
+	}
+	sum := sha256.Sum256([]byte("floor"))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+	if err != nil {
+		return floors{}
+	}
+	big := make([]byte, 5_000_000)
+	return floors{
+		RSAVerify: perCall(func() { _ = rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], signature) }),
+		SHA5MB:    perCall(func() { sha256.Sum256(big) }),
+	}
+}
+
+// perCall returns the median of several means, in milliseconds.
+func perCall(f func()) float64 {
+	const batches, batch = 9, 40 * time.Millisecond
+	means := make([]float64, batches)
+	for i := range means {
+		start, calls := time.Now(), 0
+		for ; time.Since(start) < batch; calls++ {
+			f()
+		}
+		means[i] = float64(time.Since(start)) / float64(time.Millisecond) / float64(calls)
+	}
+	return median(means)
+}

@@ -1,0 +1,132 @@
+// Command peers measures sekimori beside the verifiers people use today:
+// opendkim with opendmarc, and rspamd with the modules for SPF, DKIM and DMARC
+// alone, as Debian packages them. All get the same corpus and the same DNS, in
+// turn, several rounds; it prints medians and ratios as a Markdown table.
+//
+// It needs root: opendmarc finds its name server in resolv.conf only, so the
+// zone is served on port 53 of a loopback address that a private mount
+// namespace's resolv.conf names. Nothing outside its own temporary directory
+// is changed. Peers that are not installed are left out.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"sekimori/internal/load"
+)
+
+// settings are the flags.
+type settings struct {
+	rounds   int
+	duration time.Duration
+	dns      string
+	tcp      bool
+	binary   string
+	only     string
+	json     bool
+}
+
+func main() {
+	var s settings
+	flag.IntVar(&s.rounds, "rounds", 3, "how often everything is measured")
+	flag.DurationVar(&s.duration, "duration", 2*time.Second, "of one measurement")
+	flag.StringVar(&s.dns, "dns", "127.0.0.77:53", "loopback address the zone is served at; opendmarc needs port 53")
+	flag.BoolVar(&s.tcp, "tcp", false, "milters on TCP instead of unix sockets")
+	flag.StringVar(&s.binary, "sekimori", "", "the daemon; built here if empty")
+	flag.StringVar(&s.only, "case", "", "only cases whose name holds this")
+	flag.BoolVar(&s.json, "json", false, "print the medians as JSON")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, s, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings, out, progress io.Writer) error {
+	dir, err := os.MkdirTemp("", "peers")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if s.binary == "" {
+		s.binary = filepath.Join(dir, "sekimori")
+		if err := command(ctx, "go", "build", "-trimpath", "-o", s.binary, "sekimori/cmd/sekimori"); err != nil {
+			return err
+		}
+	}
+	if err := load.CheckDNSAddr(s.dns, false); err != nil {
+		return err
+	}
+	stations := installed(progress)
+	fl := measureFloors()
+	var results []result
+	for _, c := range cases() {
+		if !strings.Contains(c.name, s.only) {
+			continue
+		}
+		corpus, err := load.NewCorpus(c.corpus)
+		if err != nil {
+			return err
+		}
+		byStation := make([][]*load.Report, len(stations))
+		for round := range s.rounds {
+			for i, st := range stations {
+				fmt.Fprintf(progress, "round %d: %s: %s\n", round+1, c.name, st.name)
+				r, err := measure(ctx, s, c, corpus, st, filepath.Join(dir, fmt.Sprintf("%s-%d", st.name, time.Now().UnixNano())))
+				if err != nil {
+					return fmt.Errorf("%s: %s: %w", c.name, st.name, err)
+				}
+				byStation[i] = append(byStation[i], r)
+			}
+		}
+		for i, st := range stations {
+			results = append(results, summarize(c.name, st.name, byStation[i]))
+		}
+	}
+	if s.json {
+		return json.NewEncoder(out).Encode(map[string]any{"floors": fl, "results": results})
+	}
+	return printTable(out, machine(ctx, stations), fl, results)
+}
+
+// measure starts a station, sends the case's mail and ends it again.
+func measure(ctx context.Context, s settings, c benchCase, corpus *load.Corpus, st station, dir string) (*load.Report, error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	server, err := load.Serve(corpus.Zone, load.DNSOptions{Addr: s.dns, Delay: c.delay})
+	if err != nil {
+		return nil, err
+	}
+	defer server.Close()
+	p, err := st.start(ctx, place{dir: dir, dns: s.dns, binary: s.binary, tcp: s.tcp})
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	o := load.Options{
+		Connections: c.connections, Messages: c.messages, Duration: s.duration, Warmup: c.warmup,
+		Timeout: 30 * time.Second, Check: load.CheckResults, PIDs: p.pids(), Queries: server.Queries, RoundTrip: c.roundTrip,
+	}
+	for _, address := range p.addresses {
+		t, err := load.ParseTarget(ctx, address, false)
+		if err != nil {
+			return nil, err
+		}
+		o.Milters = append(o.Milters, t)
+	}
+	return load.Run(ctx, corpus, o)
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"sekimori/internal/load"
+)
+
+const (
+	startTimeout = 60 * time.Second // rspamd compiles its patterns
+	stopTimeout  = 5 * time.Second
+	authServID   = "mx.load.example"
+)
+
+// place is where a station lives and what it is given.
+type place struct {
+	dir, dns, binary string
+	tcp              bool
+}
+
+// station is one way to verify mail.
+type station struct {
+	name    string
+	needs   []string // programs
+	version []string // command that prints it
+	start   func(context.Context, place) (*processes, error)
+}
+
+func stations() []station {
+	return []station{
+		{"sekimori", nil, nil, startSekimori},
+		{"opendkim+opendmarc", []string{"opendkim", "opendmarc", "unshare", "mount"}, []string{"dpkg-query", "-W", "opendkim", "opendmarc"}, startOpen},
+		{"rspamd", []string{"rspamd"}, []string{"dpkg-query", "-W", "rspamd"}, startRspamd},
+	}
+}
+
+// installed are the stations that can run here.
+func installed(progress io.Writer) []station {
+	var out []station
+next:
+	for _, s := range stations() {
+		for _, program := range s.needs {
+			if _, err := exec.LookPath(program); err != nil {
+				fmt.Fprintf(progress, "%s is left out: %v\n", s.name, err)
+				continue next
+			}
+		}
+		if len(s.needs) > 0 && os.Geteuid() != 0 {
+			fmt.Fprintf(progress, "%s is left out: it needs root\n", s.name)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// address returns the n-th milter address of a place: as milterload reads it,
+// as libmilter does, as rspamd does.
+func (p place) address(n int) (ours, libmilter, rspamd string) {
+	if p.tcp {
+		port := 18891 + n
+		return fmt.Sprintf("inet:127.0.0.1:%d", port), fmt.Sprintf("inet:%d@127.0.0.1", port), fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	path := filepath.Join(p.dir, fmt.Sprintf("milter%d.sock", n))
+	return "unix:" + path, "local:" + path, path + " mode=0600"
+}
+
+func (p place) write(name, text string) (string, error) {
+	path := filepath.Join(p.dir, name)
+	return path, os.WriteFile(path, []byte(text), 0o644)
+}
+
+func startSekimori(ctx context.Context, p place) (*processes, error) {
+	ours, _, _ := p.address(0)
+	path, err := p.write("sekimori.yaml", fmt.Sprintf("listen: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\n", ours, authServID, p.dns))
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, p, []string{ours}, []string{p.binary, "serve", "--config", path})
+}
+
+// suffixes is a public suffix list: the corpus lives below "example".
+const suffixes = "com\nexample\norg\n"
+
+func startOpen(ctx context.Context, p place) (*processes, error) {
+	host, port, err := net.SplitHostPort(p.dns)
+	if err != nil || port != "53" {
+		return nil, fmt.Errorf("opendmarc finds a name server at port 53 only, not at %s", p.dns)
+	}
+	first, dkimSocket, _ := p.address(0)
+	second, dmarcSocket, _ := p.address(1)
+	files := map[string]string{
+		"suffixes": suffixes, "resolv.conf": "nameserver " + host + "\n",
+		"opendkim.conf": fmt.Sprintf("Mode v\nSocket %s\nSyslog no\nUserID root\nAuthservID %s\nAlwaysAddARHeader yes\nNameservers %s\n", dkimSocket, authServID, host),
+		"opendmarc.conf": fmt.Sprintf("Socket %s\nSyslog false\nUserID root\nAuthservID %[2]s\nTrustedAuthservIDs %[2]s\nSPFIgnoreResults true\nSPFSelfValidate true\nRejectFailures false\nPublicSuffixList %s\n",
+			dmarcSocket, authServID, filepath.Join(p.dir, "suffixes")),
+	}
+	for name, text := range files {
+		if _, err := p.write(name, text); err != nil {
+			return nil, err
+		}
+	}
+	in := func(name string) string { return filepath.Join(p.dir, name) }
+	return start(ctx, p, []string{first, second},
+		[]string{"opendkim", "-f", "-x", in("opendkim.conf")},
+		[]string{"unshare", "-m", "sh", "-c", `mount --bind "$1" /etc/resolv.conf && exec opendmarc -f -c "$2"`, "sh", in("resolv.conf"), in("opendmarc.conf")})
+}
+
+// rspamdConf has the three modules and the header, and one process for each
+// of two cores. %[1]s is the directory, %[2]s the socket, %[3]s the name
+// server's address, %[4]s its port, %[5]s our name.
+const rspamdConf = `
+options {
+  filters = ["dkim"]; url_tld = "%[1]s/suffixes"; pidfile = "%[1]s/pid"; tempdir = "%[1]s"; history_rows = 1;
+  dns { nameserver = ["%[3]s:%[4]s:1"]; timeout = 5s; retransmits = 3; sockets = 16; }
+  local_addrs = ["127.0.0.0/8"];
+}
+logging { type = "file"; filename = "%[1]s/log"; level = "error"; }
+modules { path = "/usr/share/rspamd/plugins"; }
+dkim { } spf { } dmarc { }
+milter_headers {
+  use = ["authentication-results"]; skip_local = false;
+  routines { authentication-results { hostname = "%[5]s"; add_smtp_user = false; } }
+}
+actions { reject = 1000; add_header = 900; greylist = 800; }
+worker "rspamd_proxy" {
+  bind_socket = "%[2]s"; milter = true; timeout = 60s; count = 2;
+  upstream "local" { default = true; self_scan = true; }
+}
+`
+
+func startRspamd(ctx context.Context, p place) (*processes, error) {
+	host, port, err := net.SplitHostPort(p.dns)
+	if err != nil {
+		return nil, err
+	}
+	ours, _, socket := p.address(0)
+	if _, err := p.write("suffixes", suffixes); err != nil {
+		return nil, err
+	}
+	path, err := p.write("rspamd.conf", fmt.Sprintf(rspamdConf, p.dir, socket, host, port, authServID))
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, p, []string{ours}, []string{"rspamd", "-f", "-i", "-u", "root", "-g", "root", "-c", path})
+}
+
+// processes are a running station.
+type processes struct {
+	addresses []string
+	commands  []*exec.Cmd
+}
+
+// start starts programs and waits until every address takes connections.
+func start(ctx context.Context, p place, addresses []string, programs ...[]string) (*processes, error) {
+	ps := &processes{addresses: addresses}
+	for i, argv := range programs {
+		log, err := os.Create(filepath.Join(p.dir, fmt.Sprintf("output%d", i)))
+		if err != nil {
+			ps.stop()
+			return nil, err
+		}
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stdout, cmd.Stderr = log, log
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+		err = cmd.Start()
+		_ = log.Close()
+		if err != nil {
+			ps.stop()
+			return nil, err
+		}
+		ps.commands = append(ps.commands, cmd)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for _, a := range addresses {
+		if err := ready(ctx, a); err != nil {
+			ps.stop()
+			output, _ := os.ReadFile(filepath.Join(p.dir, "output0"))
+			return nil, fmt.Errorf("%s does not answer: %w\n%s", a, err, output)
+		}
+	}
+	return ps, nil
+}
+
+// ready waits until the milter answers a negotiation.
+func ready(ctx context.Context, address string) error {
+	t, err := load.ParseTarget(ctx, address, false)
+	if err != nil {
+		return err
+	}
+	for {
+		err := load.Probe(t, startTimeout)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (ps *processes) pids() []int {
+	var out []int
+	for _, c := range ps.commands {
+		out = append(out, c.Process.Pid)
+	}
+	return out
+}
+
+// stop ends what start started and waits for it.
+func (ps *processes) stop() {
+	for _, c := range ps.commands {
+		_ = c.Process.Signal(syscall.SIGTERM)
+	}
+	for _, c := range ps.commands {
+		t := time.AfterFunc(stopTimeout, func() { _ = c.Process.Kill() })
+		_ = c.Wait()
+		t.Stop()
+	}
+}
+
+// command runs a program, with its output in the error.
+func command(ctx context.Context, argv ...string) error {
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, out)
+	}
+	return nil
+}
