@@ -47,6 +47,9 @@ func decodeWords(text, domain string) (string, bool) {
 	}
 	// Some decode what they decoded once more; no honest word holds another.
 	for range maxWordDepth {
+		if bareAddress(judged, domain) {
+			return "", false
+		}
 		if !strings.Contains(judged, "=?") {
 			return display, true
 		}
@@ -236,6 +239,20 @@ func convert(word string, octets []byte, charset string) (shown, judged string) 
 		}
 	}
 	return word, string(octets)
+}
+
+// bareAddress reports whether decoded text is, or lists, an address of another
+// domain: who decodes first and parses then takes it for the author. Among
+// other words, as in "joe@x.example via List", it is no address to them either.
+func bareAddress(text, domain string) bool {
+	for piece := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ';' }) {
+		piece = strings.Trim(piece, " \t\"'")
+		local, name, ok := strings.Cut(piece, "@")
+		if ok && local != "" && strings.Contains(name, ".") && !strings.ContainsAny(piece, " \t") && !strings.EqualFold(name, domain) {
+			return true
+		}
+	}
+	return false
 }
 
 // harmless reports whether decoded text holds no line break or NUL and no
