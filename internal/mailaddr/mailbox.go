@@ -277,11 +277,12 @@ func (p *parser) finish(e *element, t token) error {
 	if !ok || !ok2 {
 		return &FromError{KindAmbiguous, addr.start, "encoded word that decodes to an address or a control character"}
 	}
-	if e.angle == nil { // the phrase was the local part
+	switch {
+	case e.angle == nil: // the phrase was the local part
 		display = comments
-	} else if e.bare != nil {
+	case e.bare != nil:
 		display = e.bare.local.text + "@" + e.bare.domain
-	} else {
+	default:
 		display = strings.Join(append(p.text.names, display), ", ")
 	}
 	if e.angle == nil {
