@@ -172,3 +172,16 @@ func TestFrom(t *testing.T) {
 const fromZone = `
 _dmarc.xn--bnk-6cd.example  TXT "v=DMARC1; p=reject"
 `
+
+// TestFromCut: Postfix cuts a field at 60,000 octets for its milters. Of a field
+// of that size the part that is seen may not be all, so it names nobody, wherever
+// the second author stands.
+func TestFromCut(t *testing.T) {
+	d := start(t, "")
+	for _, n := range []int{34000, 59900, 60000, 70000, 101000} {
+		fill := strings.Repeat("\r\n "+strings.Repeat(" ", 900), n/903)
+		d.expect(t, attempt{from: []string{" <x@attacker.example>," + fill + " <admin@bank.example>"}},
+			"reject spf=pass dkim=none dmarc=permerror reason=too_large")
+	}
+	d.checkLog(t)
+}

@@ -35,7 +35,7 @@
 //	multiple_fields    several From fields, equal or not
 //	multiple_domains   mailboxes of several distinct domains
 //	no_address         empty field, "<>", "undisclosed:;", ", ,"
-//	too_large          over 64 KiB, 100 mailboxes, or 10 nested comments
+//	too_large          over 32 KiB, 100 mailboxes, or 10 nested comments
 //	malformed          NUL, other control octets, bare CR or LF; nothing with an "@"; unbalanced
 //	                   quotes, comments, brackets; "<<a@b>>", "<a@b> <c@d>", text after ">";
 //	                   address literals and names that are no host names; 8-bit octets in an

@@ -9,8 +9,9 @@ import (
 
 // Bounds on what a stranger writes into a From field.
 const (
-	// MaxFromLen is in octets. Postfix itself cuts header fields at 60,000.
-	MaxFromLen = 64 << 10
+	// MaxFromLen is in octets. MTAs cut a field for their milters (Postfix at
+	// 60,000): of a longer one the author might be in the part not seen.
+	MaxFromLen = 32 << 10
 	// MaxMailboxes bounds the authors of one message; people sign in dozens,
 	// attacks on verifiers in thousands.
 	MaxMailboxes = 100
@@ -83,7 +84,7 @@ func ParseFrom(values []string) (From, error) {
 	case len(values) > 1: // RFC 5322 §3.6: exactly one
 		return From{}, &FromError{KindMultipleFields, 0, fmt.Sprintf("there are %d From fields", len(values))}
 	case len(values[0]) > MaxFromLen:
-		return From{}, &FromError{KindTooLarge, MaxFromLen, "the field is longer than 65536 octets"}
+		return From{}, &FromError{KindTooLarge, MaxFromLen, "the field is longer than 32768 octets"}
 	}
 	p, err := parse(values[0])
 	if err != nil {

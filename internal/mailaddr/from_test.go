@@ -111,7 +111,7 @@ func TestParseFromBounds(t *testing.T) {
 	}
 	cases := []struct{ why, value, want string }{
 		{"longest field", fill(" x", "x", " <a@b.example>"), "ok b.example"},
-		{"one octet more", strings.Repeat("x", MaxFromLen+1), "error too_large 65536"},
+		{"one octet more", strings.Repeat("x", MaxFromLen+1), "error too_large 32768"},
 		{"100 mailboxes", strings.Repeat("a@b.example,", 100), "ok b.example"},
 		{"101 mailboxes", strings.Repeat("a@b.example,", 101), "error too_large 1200"},
 		{"comments side by side", fill(" ", "()", "<a@b.example>"), "ok b.example"},
@@ -196,7 +196,7 @@ func BenchmarkParseFromHostile(b *testing.B) {
 		{"8-bit text", " ", "\x83@\x81[", " <a@b.example>"},
 		{"comments", " ", "()", "<a@b.example>"},
 	} {
-		for _, size := range []int{16 << 10, 32 << 10, 64 << 10} {
+		for _, size := range []int{8 << 10, 16 << 10, 32 << 10} {
 			b.Run(fmt.Sprintf("%s/%d", c.why, size), func(b *testing.B) {
 				value := c.prefix + strings.Repeat(c.unit, (size-len(c.prefix)-len(c.suffix))/len(c.unit)) + c.suffix
 				b.SetBytes(int64(len(value)))
