@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sekimori/configs"
+	"sekimori/internal/app"
 	"sekimori/internal/config"
 )
 
@@ -39,6 +40,9 @@ func newConfigCheck() *cobra.Command {
 			cfg, err := config.Load(path)
 			if err != nil {
 				return err
+			}
+			if err := app.Check(cfg); err != nil {
+				return failed(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen))
 			return failed(err)

@@ -55,6 +55,7 @@ func TestCommands(t *testing.T) {
 		{"unknown key: file, line, column, excerpt", []string{"config", "check", bad}, 2, "", []string{bad + ":3:3:", "rejct", "^"}},
 		{"mistyped value", []string{"config", "check", wrong}, 2, "", []string{wrong + ":1:16:", `"soon"`}},
 		{"not in this version", []string{"config", "check", unbuilt}, 2, "", []string{unbuilt + ":1:", "report.store"}},
+		{"a file it refers to is missing", []string{"config", "check", psl}, 1, "", []string{"/nonexistent/list"}},
 		{"serve with a bad configuration", []string{"serve", "--config", bad}, 2, "", []string{bad + ":3:3:"}},
 		{"serve without one", []string{"serve", "--config", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},
 		{"serve cannot start", []string{"serve", "--config", psl}, 1, "", []string{"/nonexistent/list"}},

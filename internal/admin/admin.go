@@ -48,8 +48,8 @@ type Server struct {
 
 // New binds the address; nothing is served before Start.
 func New(o Options) (*Server, error) {
-	if err := web.Validate(o.WebConfig); err != nil {
-		return nil, fmt.Errorf("admin: web configuration %s: %w", o.WebConfig, err)
+	if err := Check(o.WebConfig); err != nil {
+		return nil, err
 	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -63,6 +63,14 @@ func New(o Options) (*Server, error) {
 		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return s, nil
+}
+
+// Check says what is wrong with a web configuration file; "" is none.
+func Check(webConfig string) error {
+	if err := web.Validate(webConfig); err != nil {
+		return fmt.Errorf("admin: web configuration %s: %w", webConfig, err)
+	}
+	return nil
 }
 
 // Addr is the address really bound.
@@ -101,6 +109,8 @@ func (s *Server) Start() {
 		err := web.Serve(s.listener, s.http, flags, s.o.Logger)
 		if errors.Is(err, http.ErrServerClosed) {
 			err = nil
+		} else if err != nil {
+			s.o.Logger.Error("admin address is no longer served", "error", err)
 		}
 		s.done <- err
 	}()

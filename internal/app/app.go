@@ -72,7 +72,7 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.onStop(resolver.Close)
-	verifier, err := NewVerifier(cfg, resolver)
+	verifier, err := NewVerifier(cfg, resolver, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -5,10 +5,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sekimori/internal/admin"
 	"sekimori/internal/config"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
@@ -41,10 +44,12 @@ func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any
 	return resolver.New(o, reg)
 }
 
-// NewVerifier makes the configured verifier over r.
-func NewVerifier(cfg *config.Config, r dns.Resolver) (*msgauth.Verifier, error) {
+// NewVerifier makes the configured verifier over r. grace is
+// msgauth.Options.Grace, 0 for the default.
+func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msgauth.Verifier, error) {
 	o := msgauth.Options{
 		Budget: time.Duration(cfg.DNS.MessageBudget),
+		Grace:  grace,
 		DKIM: dkim.Options{
 			MaxSignatures: cfg.DKIM.MaxSignatures, MinRSABits: cfg.DKIM.MinRSABits,
 			BodyLength: dkim.BodyLengthPolicy(cfg.DKIM.BodyLength),
@@ -87,6 +92,25 @@ func limits(cfg *config.Config) milter.Limits {
 		MaxSessions: l.MaxSessions, IdleTimeout: time.Duration(l.IdleTimeout),
 		MaxHeaderFields: l.HeaderFields, MaxHeaderBytes: int(l.HeaderBytes), MaxRecipients: l.Recipients,
 	}
+}
+
+// Check tries what the configuration refers to, short of opening anything that
+// a running daemon may hold.
+func Check(cfg *config.Config) error {
+	if _, err := NewVerifier(cfg, nil, 0); err != nil {
+		return err
+	}
+	for _, l := range cfg.Listen {
+		if l.Group == "" {
+			continue
+		}
+		if _, err := user.LookupGroup(string(l.Group)); err != nil {
+			if _, numeric := strconv.Atoi(string(l.Group)); numeric != nil {
+				return fmt.Errorf("app: listen %s: %w", l.Address, err)
+			}
+		}
+	}
+	return admin.Check(cfg.Admin.WebConfig)
 }
 
 // listen opens every configured milter address.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sekimori/internal/milter"
 )
 
 // Bounds of single keys.
@@ -20,6 +22,9 @@ const (
 
 // maxFailureTTL is RFC 9520 §3.2's.
 const maxFailureTTL = 5 * time.Minute
+
+// maxMessageBudget is below milter's end-of-message timeout.
+const maxMessageBudget = milter.DefaultEndOfMessageTimeout - time.Minute
 
 // checker collects problems.
 type checker struct{ list []Problem }
@@ -129,6 +134,9 @@ func notHostname(r rune) bool {
 func (k *checker) dns(c DNS) {
 	k.positive("dns.timeout", c.Timeout)
 	k.positive("dns.message_budget", c.MessageBudget)
+	if time.Duration(c.MessageBudget) > maxMessageBudget {
+		k.add("dns.message_budget", "at most %s: no MTA waits longer for the end of a message", Duration(maxMessageBudget))
+	}
 	if c.Cache.Size < 0 {
 		k.add("dns.cache.size", "must not be negative; 0 turns the cache off")
 	}

@@ -86,6 +86,14 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 		}
 	}
 	if o.Keep {
+		if o.JSON {
+			err := json.NewEncoder(out).Encode(map[string]string{"milter": milterAddr, "metrics": "http://" + daemon.AdminAddr() + "/metrics"})
+			if err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return nil
+		}
 		fmt.Fprintf(out, "staying up: milter inet:%s, http://%s/metrics; end with Ctrl-C\n", milterAddr, daemon.AdminAddr())
 		<-ctx.Done()
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
@@ -62,7 +63,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		resolver = r
 	}
 	trace := dns.NewTrace(resolver)
-	verifier, err := app.NewVerifier(o.Config, trace)
+	// Nobody else waits here: all results may take the whole budget.
+	verifier, err := app.NewVerifier(o.Config, trace, time.Duration(o.Config.DNS.MessageBudget))
 	if err != nil {
 		return nil, err
 	}

@@ -335,6 +335,115 @@ func TestOversize(t *testing.T) {
 	}
 }
 
+// TestOversizeEnvelope: too many recipients are a reason to send the rest
+// later (RFC 5321 §4.5.3.1.10), trusted clients are not held to our limits.
+func TestOversizeEnvelope(t *testing.T) {
+	for _, tt := range []struct {
+		name, ip string
+		mode     policy.Mode
+		raw      string
+		rcpts    int
+		code     int
+	}{
+		{"recipients", "203.0.113.1", policy.Enforce, fmt.Sprintf(mail, "hobby.example"), 5, 452},
+		{"recipients in monitor mode", "203.0.113.1", policy.Monitor, fmt.Sprintf(mail, "hobby.example"), 5, 0},
+		{"recipients of a trusted client", "10.0.0.1", policy.Enforce, fmt.Sprintf(mail, "hobby.example"), 5, 0},
+		{"header of a trusted client", "10.0.0.1", policy.Enforce, strings.Repeat("X: y\n", 50) + fmt.Sprintf(mail, "hobby.example"), 1, 0},
+	} {
+		o := Options{Policy: policy.Config{Mode: tt.mode}, TrustedNetwork: func(a netip.Addr) bool { return a.As4()[0] == 10 }}
+		addr, seen := serve(t, dnstest.MustParse(t, zone), o, milter.Limits{MaxHeaderFields: 20, MaxRecipients: 3})
+		s := open(t, addr, tt.ip, "h.example", client.PostfixOffer())
+		env := client.Envelope{From: "<x@evil.example>", QueueID: "4Q"}
+		for i := range tt.rcpts {
+			env.To = append(env.To, fmt.Sprintf("<r%d@here.example>", i))
+		}
+		res, err := s.c.SendMessage(env, []byte(strings.ReplaceAll(tt.raw, "\n", "\r\n")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) || len(res.Modifications) != 0 {
+			t.Errorf("%s: answer %s, %d edits", tt.name, res.Action, len(res.Modifications))
+		}
+		if tt.code == 0 && len(seen.skipped) != 1 {
+			t.Errorf("%s: observers were told %+v", tt.name, seen.skipped)
+		}
+	}
+}
+
+// TestUnlabelledUser: where the MTA lets no field be deleted, a user's forged
+// results cannot be, and the message has to wait, but never in monitor mode.
+func TestUnlabelledUser(t *testing.T) {
+	for _, tt := range []struct {
+		mode policy.Mode
+		code int
+	}{{policy.Enforce, 451}, {policy.Monitor, 0}} {
+		addr, seen := serve(t, dnstest.MustParse(t, zone), Options{TrustAuthenticated: true, Policy: policy.Config{Mode: tt.mode}}, milter.Limits{})
+		s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 1, Protocol: 0x1fffff})
+		s.c.SetMacro("{auth_authen}", "ann")
+		res, _ := s.send("<x@evil.example>", "Authentication-Results: mx.example.jp; dmarc=pass\n"+fmt.Sprintf(mail, "hobby.example"))
+		if res.Action.Code != tt.code || len(seen.skipped) != 1 {
+			t.Errorf("%s: answer %s, observers were told %+v", tt.mode, res.Action, seen.skipped)
+		}
+	}
+}
+
+// atEnd is a session that says when end of message has come.
+type atEnd struct {
+	milter.Session
+	came chan struct{}
+}
+
+func (s atEnd) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
+	close(s.came)
+	return s.Session.EndOfMessage(ctx, m)
+}
+
+// stuck answers nothing until its context ends.
+type stuck struct{}
+
+func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	<-ctx.Done()
+	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
+}
+
+// TestDrainIsNoWayIn: a message whose evaluation the daemon's end cuts off has
+// to come again; in monitor mode it passes.
+func TestDrainIsNoWayIn(t *testing.T) {
+	for _, tt := range []struct {
+		mode policy.Mode
+		code int
+	}{{policy.Enforce, 451}, {policy.Monitor, 0}} {
+		came := make(chan struct{})
+		seen := &recorder{}
+		o := Options{
+			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), AuthServID: id,
+			Policy: policy.Config{Mode: tt.mode}, Observers: []Observer{seen},
+		}
+		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: ReplyAt})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = server.Serve(ln) }()
+		s := open(t, ln.Addr().String(), "203.0.113.1", "h.example", client.PostfixOffer())
+		down := make(chan struct{})
+		go func() {
+			defer close(down)
+			<-came
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel() // the deadline has passed already
+			_ = server.Shutdown(ctx)
+		}()
+		res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
+		// The reply is sent before the connection is closed; ABORT may find it
+		// closed.
+		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) {
+			t.Errorf("%s: answer %s, %v", tt.mode, res.Action, err)
+		}
+		<-down
+	}
+}
+
 // bomb panics at one name.
 type bomb struct{ dns.Resolver }
 

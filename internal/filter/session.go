@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/smtp"
 	"sekimori/internal/spf"
 )
 
@@ -116,6 +117,12 @@ func (s *session) Oversize(what string) milter.Reply {
 		return milter.Continue
 	}
 	s.nameMessage(t)
+	switch {
+	case t.skip == policy.ReasonTrusted:
+		return s.passOn(t)
+	case (what == milter.OversizeRecipients || what == milter.OversizeEnvelope) && s.o.Policy.Mode != policy.Monitor:
+		return milter.Continue // the milter's own answer: RFC 5321 §4.5.3.1.10
+	}
 	v := policy.Oversized(what, s.o.Policy)
 	for _, o := range s.o.Observers {
 		o.NotEvaluated(t.session, t.envelope, v)
@@ -124,6 +131,15 @@ func (s *session) Oversize(what string) milter.Reply {
 		return milter.Accept // monitor mode: nothing more of it can be judged
 	}
 	return reply(v)
+}
+
+// passOn lets a trusted network's message pass untouched.
+func (s *session) passOn(t *transaction) milter.Reply {
+	v := policy.Skipped(t.skip)
+	for _, o := range s.o.Observers {
+		o.NotEvaluated(t.session, t.envelope, v)
+	}
+	return milter.Accept
 }
 
 // EndOfMessage implements milter.Session: join, decide, act.
@@ -138,9 +154,14 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		return s.skip(t, m)
 	}
 	e := t.check.Finish(ctx, t.envelope)
-	if errors.Is(context.Cause(ctx), milter.ErrPeerGone) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, milter.ErrPeerGone):
 		// Nobody will see an answer, and nothing became of the message.
 		return milter.Tempfail
+	case cause != nil && s.o.Policy.Mode != policy.Monitor:
+		// The daemon ends and did not find out enough: the message must come
+		// again, or a restart would be the moment for a forger.
+		return milter.Custom(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later")
 	}
 	v := policy.Decide(e, s.o.Policy)
 	v = s.edit(t, e, v, m)
@@ -163,16 +184,17 @@ func (s *session) nameMessage(t *transaction) {
 // adding results in our name; a trusted network may hold a gateway of ours
 // that does, so its fields stay.
 func (s *session) skip(t *transaction, m *milter.Modifier) milter.Reply {
+	v := policy.Skipped(t.skip)
 	if t.skip == policy.ReasonAuthenticated {
 		if err := s.removeForged(t.header, m); err != nil {
-			return milter.Tempfail
+			v.Enforced = s.o.Policy.Mode != policy.Monitor
+			v = policy.Unlabelled(v, err)
 		}
 	}
-	v := policy.Skipped(t.skip)
 	for _, o := range s.o.Observers {
 		o.NotEvaluated(t.session, t.envelope, v)
 	}
-	return milter.Continue
+	return reply(v)
 }
 
 // edit writes the verdict into the message. It returns the verdict as it could

@@ -22,11 +22,13 @@ func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Chec
 	if ok {
 		return check
 	}
-	domain := m.path.Domain
+	check = spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Reason: spf.ReasonTimeLimit, Problem: outOfTime, NullSender: m.path.Null}
 	if m.path.Null {
-		domain, _ = dns.ParseHostname(m.session.HELO) // "": nothing to check, nothing missed
+		check.Domain, _ = dns.ParseHostname(m.session.HELO) // "": nothing to check, nothing missed
+		return check
 	}
-	return spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Domain: domain, NullSender: m.path.Null, Problem: outOfTime}
+	check.Domain, check.Sender = m.path.Domain, m.path.Local+"@"+m.path.DomainRaw
+	return check
 }
 
 func (m *Verification) waitHELO(ctx context.Context, e *Evaluation) spf.Check {
@@ -53,6 +55,11 @@ func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Sig
 	defer func() { m.dkimElapsed = time.Since(begin) }()
 	signatures, ok := guard(DKIM, e, func() []dkim.Signature { return m.dkim.Finish(ctx) })
 	if ok {
+		for _, s := range signatures {
+			if s.Reason == dkim.ReasonInternal {
+				e.Panics = append(e.Panics, Panic{Component: DKIM, Value: s.Detail})
+			}
+		}
 		return signatures
 	}
 	// Whatever the signatures would have said is not known: one result stands
@@ -121,6 +128,13 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 	return ids
 }
 
+// broken are the reasons of a signature whose key is published, but which does
+// not cover the message as it came: changed on the way, cut by the MTA, or with
+// something appended past l=.
+var broken = map[dkim.Reason]bool{
+	dkim.ReasonBodyHash: true, dkim.ReasonSignature: true, dkim.ReasonNotVerifiable: true, dkim.ReasonBodyLength: true,
+}
+
 // finishTraits adds the signs that need the results.
 func (m *Verification) finishTraits(e *Evaluation) {
 	if e.From.AuthorDomain == "" {
@@ -131,7 +145,7 @@ func (m *Verification) finishTraits(e *Evaluation) {
 		switch {
 		case s.Result == dkim.Pass && s.Domain != "" && !ofAuthor:
 			e.Traits.ThirdPartySignature = true
-		case ofAuthor && (s.Reason == dkim.ReasonBodyHash || s.Reason == dkim.ReasonSignature):
+		case ofAuthor && broken[s.Reason]:
 			e.Traits.BrokenAuthorSignature = true
 		}
 	}

@@ -55,9 +55,14 @@ type Options struct {
 	DMARC  dmarc.Options
 	// Receiver is this host's name, SPF's %{r}.
 	Receiver dns.Name
+	// Grace is how long a message waits for results that are only shown, such
+	// as iprev beside a pass. Default 250 ms.
+	Grace time.Duration
 	// Now is the wall clock, used only for x=, t= and %{t}. Default time.Now.
 	Now func() time.Time
 }
+
+const defaultGrace = 250 * time.Millisecond
 
 // Verifier evaluates messages. Safe for concurrent use.
 type Verifier struct {
@@ -69,6 +74,9 @@ type Verifier struct {
 func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Budget <= 0 {
 		o.Budget = 10 * time.Second
+	}
+	if o.Grace <= 0 {
+		o.Grace = defaultGrace
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -93,6 +101,14 @@ type Envelope struct {
 	Recipients []string `json:"recipients,omitempty"`
 	Size       int64    `json:"size"` // octets of header and body as seen here
 }
+
+// maxReserve bounds what reserve sets aside.
+const maxReserve = 2 * time.Second
+
+// reserve is the part of the budget kept for the alignment that follows the
+// identifiers: without it a sender whose keys never come could use the budget
+// up, and a policy that is known would end as a temporary error.
+func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve) }
 
 // meters counts what each stage of one message asks.
 type meters map[Mechanism]*dns.Meter

@@ -3,8 +3,10 @@ package msgauth
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,6 +130,77 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// hole never answers for some names.
+type hole struct {
+	dns.Resolver
+	under dns.Name
+}
+
+func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if name.Under(h.under) {
+		return silent{}.Lookup(ctx, name, typ)
+	}
+	return h.Resolver.Lookup(ctx, name, typ)
+}
+
+// TestSilentKeyIsNoWayOut: a spoofer's own key that never comes must not use
+// up the time in which it is found that it could not have aligned.
+func TestSilentKeyIsNoWayOut(t *testing.T) {
+	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
+	synctest.Test(t, func(t *testing.T) {
+		v := NewVerifier(hole{dnstest.MustParse(t, zone), "evil.example"}, Options{Budget: 10 * time.Second})
+		begin := time.Now()
+		e := evaluate(t, v, "<x@evil.example>", signature+hello)
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("end of message waited %v", took)
+		}
+		if e.DMARC.Result != dmarc.ResultFail {
+			t.Errorf("dmarc %s %s", e.DMARC.Result, e.DMARC.Reason)
+		}
+	})
+}
+
+// TestShownOnlyResultsDoNotHoldUp: a silent reverse zone and a silent HELO
+// domain cost a message that passes no more than the grace.
+func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.MustParse(t, zone)
+		for _, r := range []dns.Resolver{hole{z, "in-addr.arpa"}, hole{z, "mx.bank.example"}} {
+			begin := time.Now()
+			e := evaluate(t, NewVerifier(r, Options{}), "<a@bank.example>", hello)
+			if took := time.Since(begin); e.DMARC.Result != dmarc.ResultPass || took > 2*defaultGrace {
+				t.Errorf("dmarc %s after %v", e.DMARC.Result, took)
+			}
+		}
+	})
+}
+
+// TestGreetings: only the last greeting's check runs on.
+func TestGreetings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open atomic.Int64
+		v := NewVerifier(counting{&open}, Options{})
+		c := v.Connect(t.Context(), Session{Client: client})
+		defer c.Close()
+		for i := range 100 {
+			c.Helo(fmt.Sprintf("h%d.example", i))
+			synctest.Wait()
+		}
+		if n := open.Load(); n > 2 { // iprev's and the last greeting's
+			t.Errorf("%d lookups are open", n)
+		}
+	})
+}
+
+// counting never answers and counts who waits.
+type counting struct{ open *atomic.Int64 }
+
+func (c counting) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	c.open.Add(1)
+	defer c.open.Add(-1)
+	return silent{}.Lookup(ctx, name, typ)
+}
+
 // TestBodySlowerThanBudget: the budget is for DNS. A message whose body takes
 // longer to arrive still gets its answers.
 func TestBodySlowerThanBudget(t *testing.T) {
@@ -222,6 +295,8 @@ func TestTraitsOfSignatures(t *testing.T) {
 		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"}, Traits{BrokenAuthorSignature: true}},
 		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
 		{"no key proves nothing", dkim.Signature{Result: dkim.PermError, Reason: dkim.ReasonKeyNotFound, Domain: "bank.example"}, Traits{}},
+		{"cut by the MTA", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonNotVerifiable, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
+		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
 		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, Traits{}},
 		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "list.example"}, Traits{ThirdPartySignature: true}},
 	} {

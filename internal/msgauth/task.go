@@ -17,20 +17,21 @@ type Panic struct {
 
 // task is one stage running in the background.
 type task[T any] struct {
+	begin   time.Time
 	done    chan struct{}
 	value   T
 	elapsed time.Duration
 	panic   *Panic
+	noted   bool // the panic is in an Evaluation
 }
 
 // start runs f in a goroutine of its own.
 func start[T any](component Mechanism, f func() T) *task[T] {
-	t := &task[T]{done: make(chan struct{})}
+	t := &task[T]{begin: time.Now(), done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
-		begin := time.Now()
 		defer func() {
-			t.elapsed = time.Since(begin)
+			t.elapsed = time.Since(t.begin)
 			if v := recover(); v != nil {
 				p := newPanic(component, v)
 				t.panic = &p
@@ -53,20 +54,23 @@ func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {
 			return value, false
 		}
 	}
-	if t.panic != nil {
-		e.Panics = append(e.Panics, *t.panic)
-		return value, false
+	if t.panic == nil {
+		return t.value, true
 	}
-	return t.value, true
+	if !t.noted { // a connection's task is waited for by each of its messages
+		t.noted = true
+		e.Panics = append(e.Panics, *t.panic)
+	}
+	return value, false
 }
 
-// elapsedTime is how long the task took, 0 while it still runs.
+// elapsedTime is how long the task took, or has taken so far.
 func (t *task[T]) elapsedTime() time.Duration {
 	select {
 	case <-t.done:
 		return t.elapsed
 	default:
-		return 0
+		return time.Since(t.begin)
 	}
 }
 

@@ -27,7 +27,8 @@ type Connection struct {
 	iprevMeter *dns.Meter
 	helo       *task[spf.Check]
 	heloMeter  *dns.Meter
-	accounted  bool // what the connection asked was counted with a message
+	endHELO    context.CancelFunc // of the check under way
+	accounted  bool               // what the connection asked was counted with a message
 }
 
 // Connect begins what depends on the client alone. Close must be called.
@@ -48,12 +49,16 @@ func (c *Connection) Helo(name string) {
 	if c.helo != nil && name == c.client.HELO {
 		return
 	}
+	if c.endHELO != nil {
+		c.endHELO() // a client may greet a thousand times: only one check runs
+	}
 	c.client.HELO = name
 	meter := c.v.meter(SPF)
 	c.heloMeter = meter
 	args := c.args("")
+	ctx, cancel := c.v.budget(c.ctx)
+	c.endHELO = cancel
 	c.helo = start(SPF, func() spf.Check {
-		ctx, cancel := c.v.budget(c.ctx)
 		defer cancel()
 		return unknownClient(spf.CheckHELO(ctx, meter, args))
 	})
@@ -187,12 +192,23 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 		Cost: map[Mechanism]Cost{},
 	}
 	// Own work first: the lookups under way do not wait for it.
-	e.DKIM = m.finishDKIM(ctx, e)
-	e.ARC = m.finishARC(ctx, e)
-	e.MailFrom = m.waitMailFrom(ctx, e)
+	identifiers, endIdentifiers := context.WithTimeout(ctx, m.c.v.o.Budget-m.c.v.reserve())
+	defer endIdentifiers()
+	e.DKIM = m.finishDKIM(identifiers, e)
+	e.ARC = m.finishARC(identifiers, e)
+	e.MailFrom = m.waitMailFrom(identifiers, e)
 	e.DMARC = m.evaluateDMARC(ctx, e)
-	e.HELO = m.waitHELO(ctx, e)
-	e.IPRev = waitIPRev(ctx, e, m.c.iprev)
+	// No verdict depends on the rest, but that a failed iprev speaks against a
+	// message whose author asks to reject it.
+	rest, endRest := ctx, context.CancelFunc(func() {})
+	if e.DMARC.Result != dmarc.ResultFail || e.DMARC.Disposition != dmarc.PolicyReject {
+		rest, endRest = context.WithTimeout(ctx, m.c.v.o.Grace)
+	}
+	defer endRest()
+	e.IPRev = waitIPRev(rest, e, m.c.iprev)
+	helo, endHELO := context.WithTimeout(ctx, m.c.v.o.Grace)
+	defer endHELO()
+	e.HELO = m.waitHELO(helo, e)
 	m.finishTraits(e)
 	m.account(e)
 	e.Wait = time.Since(begin)

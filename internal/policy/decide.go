@@ -25,8 +25,13 @@ func Skipped(reason Reason) Verdict {
 func Oversized(what string, c Config) Verdict {
 	c = c.withDefaults()
 	v := Verdict{Action: Reject, Enforced: c.Mode == Enforce, Reason: ReasonOversize, Evidence: []string{"too large: " + what}, Disposition: dmarc.PolicyNone}
-	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header or envelope exceeds the limits of this system")
+	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds the limits of this system")
 	v.Applied = applied(v, c)
+	if v.Applied != Reject {
+		// Nothing is written into a message that was not seen whole.
+		v.Applied = Accept
+		v.Evidence = append(v.Evidence, "delivered without a label")
+	}
 	return v
 }
 
@@ -35,7 +40,10 @@ func Oversized(what string, c Config) Verdict {
 // the operator has let the milter edit headers.
 func Unlabelled(v Verdict, err error) Verdict {
 	v.Evidence = append(v.Evidence, err.Error())
-	if v.Enforced {
+	v.Disposition, v.Override = dmarc.PolicyNone, nil
+	if !v.Enforced {
+		v.Applied = Accept
+	} else {
 		v.Action, v.Applied, v.Reason = TempFail, TempFail, ReasonUnlabelled
 		v.Reply = smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Email cannot be labelled here now ("+v.ID+")")
 	}
@@ -51,7 +59,7 @@ func Decide(e *msgauth.Evaluation, c Config) Verdict {
 		v.invalidFrom(e, c)
 	case e.DMARC.Result == dmarc.ResultPass:
 		v.Action, v.Reason = Accept, ReasonAligned
-	case e.DMARC.Result == dmarc.ResultTempError:
+	case e.DMARC.Result == dmarc.ResultTempError, lostSeal(e, c):
 		v.tempError(e, c)
 	case e.DMARC.Result == dmarc.ResultFail:
 		v.fail(e, c)
@@ -94,7 +102,7 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config) {
 	for _, p := range e.Panics {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("internal error in %s", p.Component))
 	}
-	v.Reply = smtp.New(smtp.CodeLocalError, code, fmt.Sprintf("Email from %s cannot be authenticated now, DNS is not answering (%s)", e.From.AuthorDomain, v.ID))
+	v.Reply = smtp.New(smtp.CodeLocalError, code, fmt.Sprintf("Email from %s cannot be authenticated now, try again later (%s)", e.From.AuthorDomain, v.ID))
 }
 
 // fail: a policy is published and no identifier aligned.
@@ -132,6 +140,13 @@ func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 	v.Action, v.Reason = Accept, ReasonForwarder
 	v.Override = &Override{Type: OverrideTrustedForwarder, Comment: fmt.Sprintf("valid ARC chain, newest seal by %s", newest.Sealer)}
 	return true
+}
+
+// lostSeal reports a failing message whose chain a bug of ours kept from being
+// validated, where a trusted sealer might have vouched for it.
+func lostSeal(e *msgauth.Evaluation, c Config) bool {
+	return e.DMARC.Result == dmarc.ResultFail && len(c.TrustedSealers) > 0 &&
+		slices.ContainsFunc(e.Panics, func(p msgauth.Panic) bool { return p.Component == msgauth.ARC })
 }
 
 // reportsFail looks for dmarc=fail in a sealer's results; in results that do

@@ -144,6 +144,9 @@ func TestDecide(t *testing.T) {
 			e.DMARC.Result, e.Panics = dmarc.ResultPass, []msgauth.Panic{{Component: msgauth.ARC}}
 		}), action: Accept, reason: ReasonAligned, disp: dmarc.PolicyNone},
 
+		{name: "a panic that may have cost a trusted seal", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Panics = []msgauth.Panic{{Component: msgauth.ARC}} }), c: trusting,
+			action: Accept, reason: ReasonTempError, disp: dmarc.PolicyNone},
+
 		{name: "no record, SPF passes", e: unpublished(spf.Pass), action: Accept, reason: ReasonPassNoPolicy, disp: dmarc.PolicyNone},
 		{name: "no record, any DKIM passes", e: unpublished(spf.None, dkim.Fail, dkim.Pass), action: Accept, reason: ReasonPassNoPolicy, disp: dmarc.PolicyNone},
 		{name: "no record, nothing passes", e: unpublished(spf.Neutral), action: Tag, reason: ReasonNoPolicy, disp: dmarc.PolicyNone},
@@ -219,7 +222,7 @@ func TestOversized(t *testing.T) {
 	if v.Applied != Reject || v.Reply.Code != 552 || v.Reply.Validate() != nil {
 		t.Errorf("enforce: %+v", v)
 	}
-	if v := Oversized("header_bytes", Config{Mode: Monitor}); v.Applied != Tag || v.Action != Reject {
+	if v := Oversized("header_bytes", Config{Mode: Monitor}); v.Applied != Accept || v.Action != Reject {
 		t.Errorf("monitor: %+v", v)
 	}
 }
@@ -230,7 +233,7 @@ func TestUnlabelled(t *testing.T) {
 	if v := Unlabelled(Decide(&e, Config{}), cause); v.Applied != TempFail || v.Reply.Validate() != nil {
 		t.Errorf("enforce: %+v", v)
 	}
-	if v := Unlabelled(Decide(&e, Config{Mode: Monitor}), cause); v.Applied != Tag {
+	if v := Unlabelled(Decide(&e, Config{Mode: Monitor}), cause); v.Applied != Accept {
 		t.Errorf("monitor mode acted: %+v", v)
 	}
 }

@@ -152,8 +152,8 @@ type Verdict struct {
 	ID string `json:"id"`
 }
 
-// explanationID is the same for the same message on every host: it is made
-// from facts of the message alone.
+// explanationID is made from facts of the message and its queue id alone, so
+// that asking twice gives the same.
 func explanationID(e *msgauth.Evaluation) string {
 	h := sha256.New()
 	for _, s := range []string{e.Envelope.QueueID, e.Session.Client.String(), e.Session.HELO, e.Envelope.MailFrom, string(e.From.AuthorDomain)} {

@@ -1,11 +1,13 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -63,14 +65,23 @@ func (w *LogWriter) CountDropped(reg prometheus.Registerer) {
 	}, func() float64 { return float64(w.Dropped()) }))
 }
 
-// Close writes what is queued and ends the background work.
+// closeTimeout is how long the end of the daemon waits for an output that
+// takes nothing.
+const closeTimeout = 3 * time.Second
+
+// Close writes what is queued and ends the background work; an output that
+// takes nothing is given up.
 func (w *LogWriter) Close() error {
 	w.mu.Lock()
 	w.closed = true
 	w.wake.Signal()
 	w.mu.Unlock()
-	<-w.done
-	return nil
+	select {
+	case <-w.done:
+		return nil
+	case <-time.After(closeTimeout):
+		return errors.New("telemetry: the log output takes nothing")
+	}
 }
 
 func (w *LogWriter) run() {

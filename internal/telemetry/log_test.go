@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // gate is an output that blocks until it is opened.
@@ -48,6 +50,23 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 	if _, err := w.Write(record); err != nil || w.Dropped() != dropped+1 {
 		t.Error("a record after Close must be dropped and counted")
 	}
+}
+
+// TestLogWriterCloseEnds: an output that never takes anything does not hold up
+// the daemon's end.
+func TestLogWriterCloseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &gate{open: make(chan struct{})}
+		w := NewLogWriter(out)
+		if _, err := w.Write([]byte("x\n")); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if err := w.Close(); err == nil || time.Since(begin) != closeTimeout {
+			t.Errorf("Close: %v after %v", err, time.Since(begin))
+		}
+		close(out.open)
+	})
 }
 
 func TestLogWriterKeepsOrder(t *testing.T) {

@@ -71,7 +71,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		stageDuration:   b.histogramVec("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
 		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
 
-		dmarc:         b.counterVec("dmarc_total", "Messages by DMARC result, published policy and applied disposition.", "result", "policy", "disposition"),
+		dmarc:         b.counterVec("dmarc_total", "Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
 		dmarcOverride: b.counterVec("dmarc_override_total", "Deviations from the published policy by RFC 9990 reason.", "reason"),
 		dmarcAligned:  b.counterVec("dmarc_aligned_total", "Messages with a DMARC policy by the mechanism that aligned.", "by"),
 		iprevDMARC:    b.counterVec("iprev_dmarc_total", "Messages by iprev and DMARC result.", "iprev", "dmarc"),
