@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"sekimori/internal/dns"
 )
 
 // FuzzParseFrom holds every accepted field to what a verifier relies on.
@@ -123,6 +125,13 @@ func otherReaders(t *testing.T, value string, from From) {
 			}
 		}
 	}
+	for _, syntax := range []reader{{}, {pairs: true}, {comments: true}, {pairs: true, comments: true}} {
+		for _, name := range syntax.angles(unfolded) {
+			if name != from.AuthorDomain {
+				t.Fatalf("%+v reads %q, we %q", syntax, name, from.AuthorDomain)
+			}
+		}
+	}
 	p, err := parse(value)
 	if err != nil {
 		t.Fatalf("second reading: %v", err)
@@ -150,4 +159,39 @@ func otherReaders(t *testing.T, value string, from From) {
 			}
 		}
 	}
+}
+
+// reader knows quotes, perhaps quoted pairs, perhaps comments, and takes what it
+// finds in angle brackets for authors.
+type reader struct{ pairs, comments bool }
+
+// angles returns the domains with a dot in angle brackets outside quotes, as far as the
+// quotes and comments are balanced.
+func (r reader) angles(s string) []dns.Name {
+	var out []dns.Name
+	open, depth, quoted := -1, 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && r.pairs && (quoted || depth > 0):
+			i++
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case quoted:
+		case c == '(' && r.comments:
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth > 0:
+		case c == '<':
+			open = i + 1
+		case c == '>' && open >= 0:
+			inner := s[open:i]
+			open = -1
+			at := strings.LastIndexByte(inner, '@')
+			if name, err := hostname(strings.TrimSpace(inner[at+1:])); at >= 0 && err == nil && strings.Contains(string(name), ".") {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
 }

@@ -13,9 +13,12 @@ type parser struct {
 	boxes   []Mailbox
 	offsets []int // of each mailbox's address
 	text    loose
+	quotes  quotes
 }
 
-func newParser(s string) *parser { return &parser{lexer: newLexer(s), text: loose{at: -1}} }
+func newParser(s string) *parser {
+	return &parser{lexer: newLexer(s), text: loose{at: -1}, quotes: quotes{oddAt: -1}}
+}
 
 // list reads the whole field.
 func (p *parser) list() error {
@@ -27,6 +30,9 @@ func (p *parser) list() error {
 		if !more {
 			break
 		}
+	}
+	if p.quotes.foreign && p.quotes.oddAt >= 0 {
+		return &FromError{KindAmbiguous, p.quotes.oddAt, "quotes that readers end in different places, and an address of another domain"}
 	}
 	if p.text.at >= 0 {
 		return p.checkLoose()
@@ -64,26 +70,23 @@ type element struct {
 	bare     *addrSpec // address without angle brackets
 	angle    *addrSpec
 	unsafe   int // where a comment holds an "@", or -1
-	escaped  int // where a quoted string has quoted pairs, or -1
 }
 
 // mailbox reads up to the next comma and reports whether there was one.
 func (p *parser) mailbox() (more bool, err error) {
-	e := element{unsafe: -1, escaped: -1}
+	e := element{unsafe: -1}
 	for {
 		t, err := p.next()
 		if err != nil {
 			return false, err
 		}
+		p.noteQuotes(t)
 		switch t.kind {
 		case tokEnd:
 			return false, p.finish(&e, t)
 		case tokComment:
 			err = e.comment(t)
 		case tokAtom, tokQuoted:
-			if t.kind == tokQuoted && strings.IndexByte(p.s[t.start:t.end], '\\') >= 0 {
-				e.escaped = t.start
-			}
 			err = e.word(t)
 		default:
 			if t.octet == ',' {
@@ -116,11 +119,11 @@ func (e *element) word(t token) error {
 
 // comment notes a comment. Many readers have no notion of comments
 // (CVE-2020-12272), so that nothing in one may look like an address in angle
-// brackets and none may touch an address without them.
+// brackets or in a list, and none may touch an address without brackets.
 func (e *element) comment(t token) error {
 	if i := strings.IndexByte(t.text, '@'); i >= 0 {
-		if strings.ContainsAny(t.text, "<>") {
-			return &FromError{KindAmbiguous, t.start, "address in angle brackets within a comment"}
+		if strings.ContainsAny(t.text, "<>,;:\"") {
+			return &FromError{KindAmbiguous, t.start, "address among special characters within a comment"}
 		}
 		if e.unsafe < 0 {
 			e.unsafe = t.start
@@ -258,9 +261,6 @@ func (p *parser) finish(e *element, t token) error {
 		return &FromError{KindAmbiguous, e.unsafe, `"@" in the comment of an address without angle brackets`}
 	case e.angle != nil && e.bare != nil && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
 		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
-	case e.angle != nil && e.escaped >= 0 && foreignAddress(e.phrase.String(), e.angle.domain):
-		// A reader without quoted pairs is outside the quotes there.
-		return &FromError{KindAmbiguous, e.escaped, "address of another domain beside escaped quotes"}
 	case len(p.boxes) == MaxMailboxes:
 		return &FromError{KindTooLarge, addr.start, "more than 100 mailboxes"}
 	}
@@ -287,10 +287,28 @@ func (p *parser) finish(e *element, t token) error {
 	}
 	if e.angle == nil {
 		p.text.bare = true
+	} else if foreignAddress(e.phrase.String(), e.angle.domain) {
+		p.quotes.foreign = true
 	}
 	p.boxes = append(p.boxes, Mailbox{DisplayName: strings.ToValidUTF8(display, "�"), Local: local, Domain: domain})
 	p.offsets = append(p.offsets, addr.start)
 	return nil
+}
+
+// quotes notes what lets readers disagree on what is quoted: quoted pairs, which
+// some do not know, and quotes in comments, for those who do not know comments.
+// To them an address in quotes may stand outside.
+type quotes struct {
+	oddAt   int  // where, or -1
+	foreign bool // an address of another domain is quoted
+}
+
+func (p *parser) noteQuotes(t token) {
+	switch raw := p.s[t.start:t.end]; {
+	case p.quotes.oddAt >= 0:
+	case t.kind == tokQuoted && strings.IndexByte(raw, '\\') >= 0, t.kind == tokComment && strings.ContainsAny(raw, `"\`):
+		p.quotes.oddAt = t.start
+	}
 }
 
 // foreignAddress reports whether an "@" in text is followed by anything but
