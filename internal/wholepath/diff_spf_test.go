@@ -1,0 +1,280 @@
+package wholepath
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+
+	other "blitiri.com.ar/go/spf"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/spf"
+)
+
+// netResolver gives a zone the face of net.Resolver.
+type netResolver struct{ zone *dnstest.Zone }
+
+func (r netResolver) lookup(ctx context.Context, name string, typ dns.Type) ([]dns.Record, error) {
+	n, err := dns.ParseName(name)
+	if err != nil {
+		return nil, &net.DNSError{Err: err.Error(), Name: name, IsNotFound: true}
+	}
+	answer, err := r.zone.Lookup(ctx, n, typ)
+	if err != nil {
+		return nil, &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
+	}
+	return answer.Records, nil
+}
+
+func orNotFound[T any](name string, out []T, err error) ([]T, error) {
+	if err == nil && len(out) == 0 {
+		err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return out, err
+}
+
+func (r netResolver) LookupTXT(ctx context.Context, name string) (out []string, _ error) {
+	records, err := r.lookup(ctx, name, dns.TypeTXT)
+	for _, rec := range records {
+		out = append(out, rec.Text)
+	}
+	return orNotFound(name, out, err)
+}
+
+func (r netResolver) LookupMX(ctx context.Context, name string) (out []*net.MX, _ error) {
+	records, err := r.lookup(ctx, name, dns.TypeMX)
+	for _, rec := range records {
+		out = append(out, &net.MX{Host: string(rec.Host), Pref: rec.Preference})
+	}
+	return orNotFound(name, out, err)
+}
+
+func (r netResolver) LookupIPAddr(ctx context.Context, name string) (out []net.IPAddr, _ error) {
+	for _, typ := range []dns.Type{dns.TypeA, dns.TypeAAAA} {
+		records, err := r.lookup(ctx, name, typ)
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range records {
+			out = append(out, net.IPAddr{IP: rec.Addr.AsSlice()})
+		}
+	}
+	return orNotFound(name, out, nil)
+}
+
+func (r netResolver) LookupAddr(ctx context.Context, addr string) (out []string, _ error) {
+	records, err := r.lookup(ctx, string(dns.ReverseName(netip.MustParseAddr(addr))), dns.TypePTR)
+	for _, rec := range records {
+		out = append(out, string(rec.Host)+".")
+	}
+	return orNotFound(addr, out, err)
+}
+
+// spfTerms are what records are made of: %D is a domain, %H a host. The
+// features are those that the table of differences speaks of.
+var spfTerms = []variant{
+	{"", "a"}, {"", "a:%H"}, {"", "a:%H/24"}, {"", "a:%H//64"}, {"", "mx"}, {"", "mx:%D"}, {"", "mx:%D/25"}, {"", "ip4:192.0.2.0/24"}, {"", "ip4:203.0.113.9"},
+	{"", "ip6:2001:db8::/32"}, {"", "ip6:2001:db9::1"}, {"", "include:%D"}, {"", "include:%D"}, {"", "exists:%H"}, {"", "ptr"}, {"", "ptr:%D"},
+	{"macro", "exists:%{ir}.%D"}, {"macro", "a:%{d}"}, {"macro", "include:%{d2}"}, {"macro", "exists:%{l}.%{o}"}, {"macro", "a:%{h}"}, {"macro", "exists:%{p}.%D"},
+	{"macro", "exists:%{L1r+-}.%D"}, {"macro", "exists:%{v}.%{i}.%D"}, {"macro", "a:%%%_%-.%D"}, {"bad macro", "exists:%{x}.%D"}, {"bad macro", "exists:%{d}%"}, {"exp macro", "exists:%{c}.%D"},
+	{"bad ip", "ip4:192.0.2.256"}, {"bad mask", "ip4:192.0.2.0/33"}, {"bad mask", "a/99"}, {"bad ip", "ip6:2001:db8"}, {"zero mask", "ip4:1.2.3.4/0"}, {"leading zero", "ip4:192.0.2.1/024"},
+	{"bad", "unknown:%D"}, {"bad", "include:"}, {"bad", "exists"}, {"bad name", "a:..%D"}, {"bad", "all:%D"}, {"bad", "ip4"}, {"top label", "a:host.123"},
+	{"modifier", "x-y=%D"}, {"bad modifier macro", "foo=%{bar"}, {"exp", "exp=%D"}, {"redirect", "redirect=%D"}, {"redirect", "redirect=%D"},
+	{"8-bit", "a:\u00e9.%D"}, {"capitals", "A:%H"}, {"capitals", "IP4:192.0.2.0/24"}, {"capitals", "Include:%D"}, {"single label", "a:localhost"},
+}
+
+// spfCase generates a zone of a few domains with records, hosts and faults.
+func spfCase(r *rand.Rand) (zone string, features map[string]bool) {
+	features = map[string]bool{}
+	var b strings.Builder
+	domain := func() string { return fmt.Sprintf("d%d.example", r.IntN(6)) }
+	host := func() string { return fmt.Sprintf("h%d.example", r.IntN(5)) }
+	for i := range 5 { // d5 does not exist
+		if r.IntN(12) == 0 {
+			fmt.Fprintf(&b, "d%d.example A 192.0.2.1\n", i)
+			continue
+		}
+		fmt.Fprintf(&b, "d%d.example TXT \"v=spf1", i)
+		for range 1 + r.IntN(4) {
+			v := spfTerms[r.IntN(len(spfTerms))]
+			if v.name != "" && v.name != "macro" && v.name != "redirect" && r.IntN(3) > 0 {
+				v = spfTerms[r.IntN(16)]
+			}
+			features[v.name] = true
+			text := strings.ReplaceAll(strings.ReplaceAll(v.text, "%D", domain()), "%H", host())
+			if !strings.Contains(text, "=") {
+				text = []string{"", "", "+", "-", "~", "?"}[r.IntN(6)] + text
+			}
+			b.WriteString(" " + text)
+		}
+		b.WriteString([]string{"", " -all", " ~all", " ?all", " +all"}[r.IntN(5)] + "\"\n")
+		if r.IntN(15) == 0 {
+			features["two records"] = true
+			fmt.Fprintf(&b, "d%d.example TXT \"v=spf1 +all\"\n", i)
+		}
+		if r.IntN(3) == 0 {
+			fmt.Fprintf(&b, "d%d.example MX 10 %s\nd%d.example MX 20 %s\n", i, host(), i, host())
+		}
+		if r.IntN(3) == 0 {
+			fmt.Fprintf(&b, "d%d.example A 192.0.2.%d\n", i, r.IntN(3))
+		}
+	}
+	for i := range 4 { // h4 does not exist
+		switch r.IntN(4) {
+		case 0:
+			fmt.Fprintf(&b, "h%d.example A 192.0.2.%d\n", i, r.IntN(3))
+		case 1:
+			fmt.Fprintf(&b, "h%d.example AAAA 2001:db8::%d\n", i, r.IntN(3))
+		case 2:
+			fmt.Fprintf(&b, "h%d.example A 203.0.113.%d\nh%d.example AAAA 2001:db8::%d\n", i, r.IntN(3), i, r.IntN(3))
+		case 3:
+			if r.IntN(3) == 0 {
+				features["servfail"] = true
+				fmt.Fprintf(&b, "! h%d.example * servfail\n", i)
+			}
+		}
+	}
+	if r.IntN(2) == 0 {
+		fmt.Fprintf(&b, "1.2.0.192.in-addr.arpa PTR %s\n", host())
+	}
+	return b.String(), features
+}
+
+// knownSPF are the differences to blitiri.com.ar/go/spf that somebody has
+// looked at: what we say, "result reason: problem", what the other does,
+// "result (error)", and what else must hold.
+var knownSPF = []struct {
+	ours, theirs *regexp.Regexp
+	voids        func(n int) bool // questions that found nothing
+	needs        string           // feature of the zone
+	why          string
+}{
+	{
+		regexp.MustCompile(`^permerror syntax: .*malformed prefix length`), regexp.MustCompile(``), nil, "",
+		`RFC 7208 §5.6: ip4-cidr-length = "/" ("0" / %x31-39 0*1DIGIT), without a leading zero`,
+	},
+	{
+		regexp.MustCompile(`^permerror syntax: .*top label is a number`), regexp.MustCompile(``), nil, "",
+		`RFC 7208 §7.1: toplabel = ( *alphanum ALPHA *alphanum ) / ( 1*alphanum "-" *( alphanum / "-" ) alphanum ): it has a letter or a hyphen`,
+	},
+	{
+		regexp.MustCompile(`^permerror syntax: .*ends in neither a macro nor a dot`), regexp.MustCompile(``), nil, "",
+		`RFC 7208 §7.1: domain-end = ( "." toplabel [ "." ] ) / macro-expand`,
+	},
+	{
+		regexp.MustCompile(`^permerror syntax: .*not printable US-ASCII`), regexp.MustCompile(``), nil, "",
+		`RFC 7208 §7.1: macro-literal = %x21-24 / %x26-7E`,
+	},
+	{
+		regexp.MustCompile(`^permerror syntax: .*"foo=%{bar": unfinished macro`), regexp.MustCompile(``), nil, "",
+		`RFC 7208 §6: unknown-modifier = name "=" macro-string: its value is ignored, its syntax is not`,
+	},
+	{
+		regexp.MustCompile(`^permerror syntax: `), regexp.MustCompile(``), nil, "",
+		`RFC 7208 §4.6: "if there are any syntax errors anywhere in the record, check_host() returns immediately with the result "permerror", without further interpretation or evaluation"; the other evaluates term by term, and what follows a match, an include's too, is not read`,
+	},
+	{
+		regexp.MustCompile(`^permerror void-limit: `), regexp.MustCompile(``), func(n int) bool { return n > spf.MaxVoidLookups }, "",
+		`RFC 7208 §5: an "a" or "mx" asks for the addresses of the client's family, §5.7: exists asks for A only; the other counts a lookup as void only if neither family has an address`,
+	},
+	{
+		regexp.MustCompile(`^permerror void-limit: `), regexp.MustCompile(``), func(n int) bool { return n <= spf.MaxVoidLookups }, "",
+		`RFC 7208 §4.6.4: to limit the number of "terms" for which DNS queries return either a positive answer (RCODE 0) with an answer count of 0, or a "Name Error" (RCODE 3) answer: a question asked once counts for each term that needs it, as two ptr do`,
+	},
+	{
+		regexp.MustCompile(`^(pass|fail|softfail|neutral) `), regexp.MustCompile(`^temperror \(lookup .* servfail`), nil, "",
+		`RFC 7208 §5.4: "The <ip> is compared to each returned IP address": a match at one MX host leaves nothing to ask of a later one, whose failure the other meets first`,
+	},
+	{
+		regexp.MustCompile(`^(pass|fail|softfail|neutral|temperror) `), regexp.MustCompile(`^permerror \(void lookup limit`), nil, "bad name",
+		`RFC 7208 §4.8: "Some implementations choose to treat as a no-match mechanisms, and ignore modifiers, with such names": a name with an empty label is not asked for here, the other counts it as void`,
+	},
+}
+
+// TestSPFDifferences compares with blitiri.com.ar/go/spf on generated zones.
+// Every difference must be a known one, and every known one must show.
+func TestSPFDifferences(t *testing.T) {
+	r := rand.New(rand.NewPCG(7208, 4408))
+	shown := make([]int, len(knownSPF))
+	results, differences := map[spf.Result]int{}, 0
+	clients := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("203.0.113.1")}
+	for i := range 10_000 {
+		text, features := spfCase(r)
+		zone, err := dnstest.Parse(text)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		args := spf.Args{IP: clients[r.IntN(len(clients))], HELO: "h0.example", MailFrom: "a-b@d0.example", Now: today}
+		ours := spf.CheckMailFrom(t.Context(), zone, args)
+		asked := zone.Queries()
+		theirs, why := other.CheckHostWithSender(args.IP.AsSlice(), args.HELO, args.MailFrom, other.WithResolver(netResolver{zone}))
+		results[ours.Result]++
+		if string(ours.Result) == string(theirs) {
+			continue
+		}
+		differences++
+		vain := inVain(t, zone, asked)
+		// Syntax is at fault only where something faulty was put in.
+		explained := false
+		if ours.Reason == spf.ReasonSyntax && !faulty(features) {
+			t.Errorf("%d: %s\n%s", i, ours.Problem, text)
+		}
+		for n, k := range knownSPF {
+			if k.ours.MatchString(fmt.Sprintf("%s %s: %s", ours.Result, ours.Reason, ours.Problem)) &&
+				k.theirs.MatchString(fmt.Sprintf("%s (%v)", theirs, why)) && (k.voids == nil || k.voids(vain)) && (k.needs == "" || features[k.needs]) {
+				explained = true
+				shown[n]++
+			}
+		}
+		if !explained {
+			t.Errorf("%d: we say %s (%s: %s), the other %s (%v) for %s; features %v\n%s", i, ours.Result, ours.Reason, ours.Problem, theirs, why, args.IP, sortedKeys(features), text)
+		}
+	}
+	for n, k := range knownSPF {
+		if shown[n] == 0 {
+			t.Errorf("nothing shows the difference %s any more: %s", k.ours, k.why)
+		}
+	}
+	for _, want := range []spf.Result{spf.Pass, spf.Fail, spf.SoftFail, spf.Neutral, spf.None, spf.PermError, spf.TempError} {
+		if results[want] == 0 {
+			t.Errorf("no case is %s", want)
+		}
+	}
+	t.Logf("%v; %d differ, all explained", results, differences)
+}
+
+// inVain counts the questions for addresses, MX and PTR that found nothing.
+func inVain(t *testing.T, zone *dnstest.Zone, asked []string) (n int) {
+	t.Helper()
+	for _, q := range asked {
+		name, typ, _ := strings.Cut(q, " ")
+		for _, ty := range []dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypePTR} {
+			if ty.String() != typ {
+				continue
+			}
+			if answer, err := zone.Lookup(t.Context(), dns.Name(name), ty); err == nil && len(answer.Records) == 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// faulty reports whether a record holds something that may be against the
+// grammar; exp= and redirect= may be there twice.
+func faulty(features map[string]bool) bool {
+	for name := range features {
+		switch name {
+		case "", "macro", "modifier", "capitals", "servfail", "two records", "zero mask":
+		default:
+			return true
+		}
+	}
+	return false
+}
