@@ -67,6 +67,7 @@ const defaultGrace = 250 * time.Millisecond
 // Verifier evaluates messages. Safe for concurrent use.
 type Verifier struct {
 	resolver dns.Resolver
+	keys     slots // the resolver for keys
 	o        Options
 }
 
@@ -81,7 +82,7 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Verifier{resolver: r, o: o}
+	return &Verifier{resolver: r, keys: slots{r, make(chan struct{}, maxKeyLookups)}, o: o}
 }
 
 // Session is what is known of the SMTP client (one connection).
@@ -113,7 +114,35 @@ func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve
 // meters counts what each stage of one message asks.
 type meters map[Mechanism]*dns.Meter
 
-func (v *Verifier) meter(m Mechanism) *dns.Meter { return dns.NewMeter(v.resolver, maxLookups[m]) }
+func (v *Verifier) meter(m Mechanism) *dns.Meter {
+	if m == DKIM || m == ARC {
+		return dns.NewMeter(v.keys, maxLookups[m])
+	}
+	return dns.NewMeter(v.resolver, maxLookups[m])
+}
+
+// maxKeyLookups is how many keys may be asked for at a time, by all messages
+// together: three quarters of what the resolver takes (resolver's default of
+// 512). A stranger who signs with keys that never come can use them up, but
+// not what SPF and DMARC policies of others need.
+const maxKeyLookups = 384
+
+// slots is a Resolver that lets a number of lookups run at a time.
+type slots struct {
+	next dns.Resolver
+	free chan struct{}
+}
+
+// Lookup implements [dns.Resolver].
+func (s slots) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	select {
+	case s.free <- struct{}{}:
+		defer func() { <-s.free }()
+		return s.next.Lookup(ctx, name, typ)
+	case <-ctx.Done():
+		return dns.Answer{}, &dns.Error{Kind: dns.KindBudget, Name: name, Type: typ, Err: ctx.Err()}
+	}
+}
 
 // budget returns a context for a stage that begins now.
 func (v *Verifier) budget(ctx context.Context) (context.Context, context.CancelFunc) {
