@@ -2,6 +2,7 @@ package mailaddr
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,6 +140,18 @@ func TestParseFromBounds(t *testing.T) {
 				t.Errorf("got %.100s (%v), want %s", got, err, c.want)
 			}
 		})
+	}
+}
+
+// TestWordDepth: encoded words within encoded words, to the bound and beyond.
+func TestWordDepth(t *testing.T) {
+	text := "News"
+	for depth := range maxWordDepth + 3 {
+		_, err := ParseFrom([]string{" " + text + " <a@b.example>"})
+		if ok := depth <= maxWordDepth; ok != (err == nil) {
+			t.Errorf("depth %d: %v", depth, err)
+		}
+		text = "=?utf-8?B?" + base64.StdEncoding.EncodeToString([]byte(text)) + "?="
 	}
 }
 

@@ -136,6 +136,12 @@ func oneAddress(s string, ats int) bool {
 		}
 	}
 	for _, text := range texts {
+		// A look-alike before a domain looks like a member of the list.
+		for member := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(",:;<>", r) }) {
+			if i := strings.IndexAny(member, "\uff20\ufe6b"); i >= 0 && dotted([]byte(member[i+len("\uff20"):])) {
+				return false
+			}
+		}
 		if strings.Count(text, "@") > ats || strings.Count(text, "<") > 1 || strings.Count(text, ">") > 1 {
 			return false
 		}
