@@ -146,9 +146,12 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	if err := s.run.Validate(); err != nil {
 		return err
 	}
+	if err := s.corpus.Validate(); err != nil {
+		return err
+	}
 	corpus, err := load.NewCorpus(s.corpus)
 	if err != nil {
-		return err
+		return failure{err}
 	}
 	server, err := load.Serve(corpus.Zone, s.dns)
 	if err != nil {

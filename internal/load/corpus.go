@@ -62,7 +62,8 @@ func DefaultCorpus() CorpusOptions {
 	}
 }
 
-func (o CorpusOptions) validate() error {
+// Validate says what is wrong with the options, or nil.
+func (o CorpusOptions) Validate() error {
 	switch {
 	case o.Messages < 1 || o.Messages > maxMessages:
 		return fmt.Errorf("load: %d messages; 1 to %d", o.Messages, maxMessages)
@@ -146,13 +147,18 @@ type generator struct {
 
 // NewCorpus makes a corpus.
 func NewCorpus(o CorpusOptions) (*Corpus, error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	keys, err := newKeys(o.Seed)
 	if err != nil {
 		return nil, err
 	}
+	return generate(o, keys)
+}
+
+// generate makes a corpus signed with keys.
+func generate(o CorpusOptions, keys []key) (*Corpus, error) {
 	g := &generator{o: o, keys: keys, bodies: map[string][]body{}}
 	for _, s := range o.Sizes {
 		size, _ := parseSize(s.Kind) // validated

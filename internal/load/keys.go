@@ -77,19 +77,47 @@ func newRSAKey(seed uint64, i int) (key, error) {
 }
 
 // prime returns a prime p of rsaBits/2 bits, its two top bits set, with p-1
-// not divisible by 65537.
+// not divisible by 65537: the first one from a random odd number upwards that
+// is.
 func prime(source *rand.ChaCha8) *big.Int {
 	raw := make([]byte, rsaBits/16)
+	_, _ = source.Read(raw)
+	raw[0] |= 0xc0
+	raw[len(raw)-1] |= 1
+	start := new(big.Int).SetBytes(raw)
+	small := smallPrimes()
+	rest := make([]uint64, len(small))
+	for i, p := range small {
+		rest[i] = new(big.Int).Mod(start, new(big.Int).SetUint64(p)).Uint64()
+	}
 	e := big.NewInt(65537)
-	for {
-		_, _ = source.Read(raw)
-		raw[0] |= 0xc0
-		raw[len(raw)-1] |= 1
-		p := new(big.Int).SetBytes(raw)
-		if p.ProbablyPrime(2) && new(big.Int).Mod(new(big.Int).Sub(p, big.NewInt(1)), e).Sign() != 0 {
+next:
+	for step := uint64(0); ; step += 2 {
+		for i, p := range small { // most candidates fall here, cheaply
+			if (rest[i]+step)%p == 0 {
+				continue next
+			}
+		}
+		p := new(big.Int).Add(start, new(big.Int).SetUint64(step))
+		if p.ProbablyPrime(0) && new(big.Int).Mod(new(big.Int).Sub(p, big.NewInt(1)), e).Sign() != 0 {
 			return p
 		}
 	}
+}
+
+// smallPrimes are the odd primes below 4,000.
+func smallPrimes() []uint64 {
+	var out []uint64
+next:
+	for n := uint64(3); n < 4000; n += 2 {
+		for _, p := range out {
+			if n%p == 0 {
+				continue next
+			}
+		}
+		out = append(out, n)
+	}
+	return out
 }
 
 // stream is randomness that depends on nothing but its arguments.

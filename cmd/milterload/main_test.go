@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/app"
+	"sekimori/internal/config"
+	"sekimori/internal/load"
+)
+
+// daemon starts sekimori with its DNS at the given address.
+func daemon(t *testing.T, dns string) string {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
+	cfg.Admin.Listen = ""
+	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(dns)}}
+	cfg.DNS.MessageBudget = config.Duration(2 * time.Second)
+	a, err := app.New(cfg, app.Options{Version: "test", Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		a.Stop(ctx)
+	})
+	return "inet:" + a.Addrs()[0].String()
+}
+
+// freeAddr returns an address nobody serves DNS at.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	o := load.DefaultCorpus()
+	o.Messages, o.Domains, o.Signatures = 1, 1, load.Mix{{Kind: "none", Weight: 1}}
+	o.Sizes = load.Mix{{Kind: "2KB", Weight: 1}}
+	c, err := load.NewCorpus(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := load.Serve(c.Zone, load.DNSOptions{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	return s.Addr()
+}
+
+func TestRun(t *testing.T) {
+	dns := freeAddr(t)
+	milter := daemon(t, dns)
+	small := []string{"--dns", dns, "--corpus", "20", "--domains", "5", "--sizes", "2KB", "--connections", "2"}
+	for _, tc := range []struct {
+		why    string
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"a good run", append([]string{"--milter", milter}, small...), exitDone, "unexpected", ""},
+		{"results that are not there", append([]string{"--milter", milter, "--dns-loss", "1", "--seed", "3", "--corpus", "1"}, small[:2]...), exitFailed, "UNEXPECTED", "not every message"},
+		{"nobody there", append([]string{"--milter", "inet:127.0.0.1:1"}, small...), exitFailed, "", "refused"},
+		{"another host", []string{"--milter", "inet:192.0.2.1:8891"}, exitUsage, "", "not a loopback address"},
+		{"DNS for everybody", []string{"--dns", "0.0.0.0:5354"}, exitUsage, "", "not a loopback address"},
+		{"an unknown flag", []string{"--fast"}, exitUsage, "", "unknown flag"},
+		{"an argument", []string{"now"}, exitUsage, "", "unknown command"},
+		{"an unknown kind", []string{"--signatures", "dsa"}, exitUsage, "", `"dsa" is none of`},
+		{"a bad mix", []string{"--sizes", "a=b"}, exitUsage, "", "not a weight"},
+		{"an unknown check", []string{"--check", "most"}, exitUsage, "", "none of all"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), tc.args, &stdout, &stderr)
+		if code != tc.code || !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
+			t.Errorf("%s: code %d\n%s%s", tc.why, code, &stdout, &stderr)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	dns := freeAddr(t)
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"--milter", daemon(t, dns), "--dns", dns, "--corpus", "10", "--domains", "5", "--sizes", "2KB", "--json"}, &stdout, &stderr)
+	var r load.Report
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || code != exitDone || r.Messages != 10 || r.EndOfMessage.P50 <= 0 {
+		t.Errorf("code %d, %v: %s%s", code, err, &stdout, &stderr)
+	}
+}
+
+func TestHelpDocumentsEveryFlag(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"--help"}, &stdout, &stderr); code != exitDone {
+		t.Fatalf("code %d: %s", code, &stderr)
+	}
+	for _, want := range []string{"--dns-delay", "--dns-loss", "--allow-remote", "--pid", "--json", "--zipf", "--seed", "--smtp-rtt", "Exit codes"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("help lacks %s", want)
+		}
+	}
+}

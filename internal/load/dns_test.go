@@ -1,0 +1,173 @@
+package load
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// query is a question with EDNS of the given size, 0 for none.
+func query(name string, typ uint16, edns int) []byte {
+	q := []byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}
+	for label := range strings.SplitSeq(name, ".") {
+		q = append(append(q, byte(len(label))), label...)
+	}
+	q = binary.BigEndian.AppendUint16(append(q, 0), typ)
+	q = binary.BigEndian.AppendUint16(q, classIN)
+	if edns > 0 {
+		q[11] = 1
+		q = append(q, 0, 0, typeOPT)
+		q = binary.BigEndian.AppendUint16(q, uint16(edns))
+		q = append(q, 0, 0, 0, 0, 0, 0)
+	}
+	return q
+}
+
+// ask sends a question over UDP and returns the answer, nil if there is none.
+func ask(t *testing.T, addr string, q []byte) []byte {
+	t.Helper()
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write(q); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	buf := make([]byte, 4096)
+	n, err := c.Read(buf)
+	if err != nil {
+		return nil
+	}
+	return buf[:n]
+}
+
+func testZone() *Zone {
+	z := newZone(time.Hour)
+	z.addTXT("d.example", "v=spf1 -all")
+	z.addTXT("long.d.example", strings.Repeat("x", 700))
+	z.addTXT("huge.d.example", strings.Repeat("y", 2000))
+	z.addMX("d.example", "mail.d.example")
+	z.addA("mail.d.example", netip.MustParseAddr("198.18.0.1"))
+	z.addPTR(netip.MustParseAddr("198.18.0.1"), "mail.d.example")
+	return z
+}
+
+func TestDNSServer(t *testing.T) {
+	s := serve(t, testZone(), DNSOptions{})
+	for _, tc := range []struct {
+		why, name string
+		typ       uint16
+		edns      int
+		rcode     dnsmessage.RCode
+		answers   int
+		truncated bool
+		want      string
+	}{
+		{"a record", "d.example", typeTXT, 0, 0, 1, false, "v=spf1 -all"},
+		{"letters of any case come back as they were", "D.eXample", typeTXT, 1232, 0, 1, false, "v=spf1 -all"},
+		{"an MX", "d.example", typeMX, 1232, 0, 1, false, ""},
+		{"a reverse name", "1.0.18.198.in-addr.arpa", typePTR, 0, 0, 1, false, ""},
+		{"no such type", "d.example", typeA, 0, 0, 0, false, ""},
+		{"only names below it", "18.198.in-addr.arpa", typePTR, 0, 0, 0, false, ""},
+		{"no such name", "x.example", typeTXT, 1232, dnsmessage.RCodeNameError, 0, false, ""},
+		{"too long without EDNS", "long.d.example", typeTXT, 0, 0, 0, true, ""},
+		{"long with EDNS", "long.d.example", typeTXT, 1232, 0, 1, false, strings.Repeat("x", 700)},
+		{"too long for UDP at all", "huge.d.example", typeTXT, 4096, 0, 0, true, ""},
+	} {
+		raw := ask(t, s.Addr(), query(tc.name, tc.typ, tc.edns))
+		var m dnsmessage.Message
+		if err := m.Unpack(raw); err != nil {
+			t.Errorf("%s: %v: %x", tc.why, err, raw)
+			continue
+		}
+		if m.ID != 0x1234 || !m.Response || m.RCode != tc.rcode || len(m.Answers) != tc.answers || m.Truncated != tc.truncated ||
+			m.Questions[0].Name.String() != tc.name+"." || (tc.edns > 0) != (len(m.Additionals) == 1) {
+			t.Errorf("%s: %+v", tc.why, m)
+		}
+		if (tc.answers == 0 && !tc.truncated) != (len(m.Authorities) == 1) {
+			t.Errorf("%s: a \"no\" must say how long it lives: %+v", tc.why, m.Authorities)
+		}
+		if tc.want != "" {
+			txt, ok := m.Answers[0].Body.(*dnsmessage.TXTResource)
+			if !ok || strings.Join(txt.TXT, "") != tc.want || m.Answers[0].Header.TTL != 3600 || m.Answers[0].Header.Name != m.Questions[0].Name {
+				t.Errorf("%s: %+v", tc.why, m.Answers[0])
+			}
+		}
+	}
+	if s.Queries() != 10 {
+		t.Errorf("%d queries were counted", s.Queries())
+	}
+}
+
+func TestDNSOverTCP(t *testing.T) {
+	s := serve(t, testZone(), DNSOptions{Delay: time.Millisecond})
+	c, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	q := query("huge.d.example", typeTXT, 0)
+	if _, err := c.Write(append([]byte{0, byte(len(q))}, q...)); err != nil {
+		t.Fatal(err)
+	}
+	var m dnsmessage.Message
+	var buf bytes.Buffer
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	for m.Unpack(append([]byte{}, buf.Bytes()[min(2, buf.Len()):]...)) != nil {
+		b := make([]byte, 4096)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf.Write(b[:n])
+	}
+	if len(m.Answers) != 1 || m.Truncated {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestServeRefusesATakenAddress(t *testing.T) {
+	s := serve(t, testZone(), DNSOptions{})
+	if again, err := Serve(testZone(), DNSOptions{Addr: s.Addr()}); err == nil {
+		_ = again.Close()
+		t.Error("two servers at one address")
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add(query("d.example", typeTXT, 1232))
+	f.Add(query("nothing.example", typeA, 0))
+	f.Add(query("huge.d.example", typeTXT, 65535))
+	f.Add([]byte{})
+	zone := testZone()
+	s := &DNSServer{zone: zone, soa: zone.soa()}
+	f.Fuzz(func(t *testing.T, q []byte) {
+		for _, overTCP := range []bool{false, true} {
+			out := s.answer(nil, q, overTCP)
+			if len(out) == 0 {
+				continue
+			}
+			if !bytes.Equal(out[:2], q[:2]) || !overTCP && len(out) > maxUDPSize {
+				t.Errorf("%x -> %x", q, out)
+			}
+			var p dnsmessage.Parser
+			if _, err := p.Start(out); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.SkipAllQuestions(); err != nil {
+				t.Fatalf("%x -> %x: %v", q, out, err)
+			}
+			if err := p.SkipAllAnswers(); err != nil {
+				t.Errorf("%x -> %x: %v", q, out, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,407 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/app"
+	"sekimori/internal/config"
+	"sekimori/internal/milter/client"
+)
+
+// small is a corpus with some of everything.
+func small() CorpusOptions {
+	o := DefaultCorpus()
+	o.Messages, o.PerSession, o.Domains = 120, 4, 30
+	o.Sizes = Mix{{"2KB", 8}, {"20KB", 2}, {"200KB", 1}}
+	o.Signatures = Mix{{"rsa", 1}, {"ed25519", 1}, {"two", 1}, {"five", 1}, {"none", 1}}
+	o.SPF = Mix{{"0", 1}, {"1", 1}, {"5", 1}, {"10", 1}}
+	o.Policies = Mix{{"reject", 1}, {"quarantine", 1}, {"none", 1}, {"absent", 1}}
+	o.Outcomes = Mix{{"pass", 2}, {"fail", 1}, {"spoof", 1}}
+	return o
+}
+
+// testKeys are those of the first seed; making them takes longest.
+var testKeys = sync.OnceValues(func() ([]key, error) { return newKeys(1) })
+
+func newCorpus(t *testing.T, o CorpusOptions) *Corpus {
+	t.Helper()
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := testKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := generate(o, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// daemon starts sekimori as configured by default on the server's zone.
+func daemon(t *testing.T, server *DNSServer) Target {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
+	cfg.AuthservID, cfg.Admin.Listen = "mx.load.example", ""
+	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
+	a, err := app.New(cfg, app.Options{Version: "test", Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		a.Stop(ctx)
+	})
+	target, err := ParseTarget(t.Context(), "inet:"+a.Addrs()[0].String(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+func serve(t *testing.T, zone *Zone, o DNSOptions) *DNSServer {
+	t.Helper()
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:0"
+	}
+	s, err := Serve(zone, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestEveryVerdictIsAsExpected(t *testing.T) {
+	corpus := newCorpus(t, small())
+	server := serve(t, corpus.Zone, DNSOptions{})
+	target := daemon(t, server)
+	r, err := Run(t.Context(), corpus, Options{
+		Milters: []Target{target}, Connections: 8, Warmup: 10, Timeout: 20 * time.Second,
+		Check: CheckAll, PIDs: []int{os.Getpid()}, Queries: server.Queries,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := r.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || r.Messages != 120 {
+		t.Errorf("not as expected:\n%s", &out)
+	}
+	seen := map[Action]bool{}
+	results := map[string]bool{}
+	for _, v := range r.Verdicts {
+		seen[v.Want.Action] = true
+		results[v.Want.DKIM+v.Want.SPF+v.Want.DMARC] = true
+	}
+	if !seen[Deliver] || !seen[Quarantine] || !seen[Reject] || len(results) < 6 {
+		t.Errorf("a corpus of everything lacks something:\n%s", &out)
+	}
+	if r.Server == nil || r.Server.CPUPerMessage <= 0 || r.Server.PeakBytes < 1<<20 || r.DNSQueries == 0 || r.PerSecond <= 0 {
+		t.Errorf("%+v %+v", r, r.Server)
+	}
+	for _, want := range []string{"messages", "end of message", "p99", "CPU/message", "queries", "unexpected"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("report lacks %q:\n%s", want, &out)
+		}
+	}
+	if raw, err := json.Marshal(r); err != nil || !bytes.Contains(raw, []byte(`"cpu_per_message_ms":`)) {
+		t.Errorf("%s %v", raw, err)
+	}
+}
+
+func TestWrongVerdictsAreFound(t *testing.T) {
+	o := small()
+	o.Outcomes, o.Signatures, o.Messages = Mix{{"pass", 1}}, Mix{{"rsa", 1}}, 8
+	corpus := newCorpus(t, o)
+	for i := range corpus.Sessions {
+		for j := range corpus.Sessions[i].Messages {
+			m := &corpus.Sessions[i].Messages[j]
+			m.Header = slices.Clone(m.Header)
+			m.Header[0].Value = strings.Replace(m.Header[0].Value, "bh=", "bh=AAAA", 1)
+		}
+	}
+	target := daemon(t, serve(t, corpus.Zone, DNSOptions{}))
+	r, err := Run(t.Context(), corpus, Options{Milters: []Target{target}, Connections: 2, Check: CheckResults})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.OK() || r.Mismatches != 8 {
+		t.Errorf("%d mismatches: %+v", r.Mismatches, r.Verdicts)
+	}
+}
+
+// TestDelayAndLoss: with a name server that is away and forgets, the verdicts
+// stay, and the client's round trips are kept.
+func TestDelayAndLoss(t *testing.T) {
+	o := small()
+	o.Messages, o.Outcomes = 12, Mix{{"pass", 1}}
+	corpus := newCorpus(t, o)
+	server := serve(t, corpus.Zone, DNSOptions{Delay: 3 * time.Millisecond, Seed: 7})
+	r, err := Run(t.Context(), corpus, Options{
+		Milters: []Target{daemon(t, server)}, Connections: 4, Check: CheckAll, RoundTrip: 2 * time.Millisecond, Queries: server.Queries,
+	})
+	if err != nil || !r.OK() {
+		t.Fatalf("%v %+v", err, r)
+	}
+	if r.Message.P50 < 6 { // MAIL, RCPT, DATA
+		t.Errorf("a message took %v ms with three round trips of 2 ms", r.Message.P50)
+	}
+	lossy := serve(t, corpus.Zone, DNSOptions{Loss: 1})
+	if answer := ask(t, lossy.Addr(), query("d00000.example", typeTXT, 0)); answer != nil || lossy.Lost() != 1 {
+		t.Errorf("an answer that should be lost: %x", answer)
+	}
+}
+
+// TestChain: the second milter sees what the first added, and a message that
+// the first refused does not reach it.
+func TestChain(t *testing.T) {
+	o := small()
+	o.Messages = 40
+	corpus := newCorpus(t, o)
+	server := serve(t, corpus.Zone, DNSOptions{})
+	first, second := daemon(t, server), daemon(t, server)
+	r, err := Run(t.Context(), corpus, Options{Milters: []Target{first, second}, Connections: 4, Check: CheckAll})
+	if err != nil || !r.OK() {
+		t.Errorf("%v %+v", err, r)
+	}
+}
+
+func TestServerGone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := ParseTarget(t.Context(), l.Addr().String(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	corpus := newCorpus(t, small())
+	for _, warmup := range []int{0, 5} {
+		if r, err := Run(t.Context(), corpus, Options{Milters: []Target{target}, Connections: 2, Warmup: warmup, Check: CheckNone}); err == nil {
+			t.Errorf("a run against nobody: %+v", r)
+		}
+	}
+	if err := Probe(target, time.Second); err == nil {
+		t.Error("a probe of nobody")
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for _, tc := range []struct {
+		why, text string
+		remote    bool
+		network   string
+		want      error
+		ok        bool
+	}{
+		{"loopback", "inet:127.0.0.1:8891", false, "tcp", nil, true},
+		{"loopback without a family", "127.9.9.9:8891", false, "tcp", nil, true},
+		{"loopback of IPv6", "inet6:[::1]:8891", false, "tcp", nil, true},
+		{"a unix socket is always here", "unix:/run/x.sock", false, "unix", nil, true},
+		{"another host", "inet:192.0.2.1:8891", false, "", ErrRemote, false},
+		{"another host in IPv6", "inet:[2001:db8::1]:8891", false, "", ErrRemote, false},
+		{"loopback mapped into IPv6", "inet:[::ffff:127.0.0.1]:1", false, "tcp", nil, true},
+		{"another host mapped into IPv6", "inet:[::ffff:192.0.2.1]:1", false, "", ErrRemote, false},
+		{"every address", "inet:0.0.0.0:8891", false, "", ErrRemote, false},
+		{"another host, allowed", "inet:192.0.2.1:8891", true, "tcp", nil, true},
+		{"no port", "inet:127.0.0.1", false, "", nil, false},
+	} {
+		target, err := ParseTarget(t.Context(), tc.text, tc.remote)
+		if (err == nil) != tc.ok || tc.want != nil && !errors.Is(err, tc.want) || tc.ok && target.network != tc.network {
+			t.Errorf("%s: %+v, %v", tc.why, target, err)
+		}
+	}
+	for address, ok := range map[string]bool{"127.0.0.77:53": true, "[::1]:53": true, "0.0.0.0:53": false, "192.0.2.1:53": false, "x": false} {
+		if err := CheckDNSAddr(address, false); (err == nil) != ok {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if err := CheckDNSAddr("192.0.2.1:53", true); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	target := []Target{{network: "unix", address: "/x", text: "unix:/x"}}
+	for why, o := range map[string]Options{
+		"no milter":         {Connections: 1, Check: CheckAll},
+		"no connection":     {Milters: target, Check: CheckAll},
+		"a crowd":           {Milters: target, Check: CheckAll, Connections: maxConnections + 1},
+		"negative":          {Milters: target, Check: CheckAll, Connections: 1, Messages: -1},
+		"an unknown check":  {Milters: target, Check: "some", Connections: 1},
+		"a past round trip": {Milters: target, Check: CheckAll, Connections: 1, RoundTrip: -1},
+	} {
+		if _, err := Run(t.Context(), &Corpus{}, o); err == nil {
+			t.Errorf("%s is taken", why)
+		}
+	}
+}
+
+// fakeMilter answers a negotiation, then plays script: one answer for each
+// event it waits for.
+func fakeMilter(t *testing.T, script map[byte]string) Target {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var work sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); work.Wait() })
+	work.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() { play(c, script) })
+		}
+	})
+	target, err := ParseTarget(t.Context(), l.Addr().String(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+func play(c net.Conn, script map[byte]string) {
+	defer c.Close()
+	for {
+		var head [5]byte
+		if _, err := io.ReadFull(c, head[:]); err != nil {
+			return
+		}
+		data := make([]byte, (int(head[1])<<16|int(head[2])<<8|int(head[3]))-1)
+		if _, err := io.ReadFull(c, data); err != nil {
+			return
+		}
+		answer, ok := script[head[4]]
+		switch {
+		case head[4] == 'O':
+			answer = "\x00\x00\x00\x0dO\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00"
+		case head[4] == 'D', head[4] == 'A', head[4] == 'Q':
+			continue
+		case !ok:
+			answer = "\x00\x00\x00\x01c"
+		}
+		if _, err := io.WriteString(c, answer); err != nil {
+			return
+		}
+	}
+}
+
+func TestAnswersBeforeTheEnd(t *testing.T) {
+	const (
+		accept   = "\x00\x00\x00\x01a"
+		tempfail = "\x00\x00\x00\x01t"
+		reject   = "\x00\x00\x00\x01r"
+		discard  = "\x00\x00\x00\x01d"
+		skip     = "\x00\x00\x00\x01s"
+	)
+	o := small()
+	o.Messages = 4
+	corpus := newCorpus(t, o)
+	for _, tc := range []struct {
+		why    string
+		script map[byte]string
+		want   Action
+		fails  bool
+	}{
+		{"accepted at connect: nothing is shown", map[byte]string{'C': accept}, Deliver, false},
+		{"accepted at HELO", map[byte]string{'H': accept}, Deliver, false},
+		{"refused at connect", map[byte]string{'C': reject}, "", true},
+		{"deferred at MAIL", map[byte]string{'M': tempfail}, Tempfail, false},
+		{"refused at RCPT", map[byte]string{'R': reject}, Reject, false},
+		{"discarded at DATA", map[byte]string{'T': discard}, Discard, false},
+		{"refused at a header", map[byte]string{'L': reject}, Reject, false},
+		{"accepted at end of header", map[byte]string{'N': accept}, Deliver, false},
+		{"no more body wanted", map[byte]string{'B': skip}, Deliver, false},
+		{"refused in the body", map[byte]string{'B': reject}, Reject, false},
+		{"refused at the end", map[byte]string{'E': reject}, Reject, false},
+		{"nonsense", map[byte]string{'E': "\x00\x00\x00\x01?"}, "", true},
+	} {
+		r, err := Run(t.Context(), corpus, Options{Milters: []Target{fakeMilter(t, tc.script)}, Connections: 1, Check: CheckNone})
+		if tc.fails {
+			if err == nil {
+				t.Errorf("%s: %+v", tc.why, r)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tc.why, err)
+			continue
+		}
+		for _, v := range r.Verdicts {
+			if v.Got != (Outcome{Action: tc.want}) {
+				t.Errorf("%s: %s", tc.why, v.Got)
+			}
+		}
+		if r.Messages != 4 || r.Errors != 0 {
+			t.Errorf("%s: %d messages, %d errors: %s", tc.why, r.Messages, r.Errors, r.LastError)
+		}
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	field := func(v string) client.Modification {
+		return client.Modification{Kind: client.InsertHeader, Name: "authentication-results", Value: v}
+	}
+	hold := client.Modification{Kind: client.Quarantine, Value: "held"}
+	goOn := client.Action{Kind: client.Continue}
+	for _, tc := range []struct {
+		why    string
+		action client.Action
+		mods   []client.Modification
+		want   Outcome
+	}{
+		{"two milters, two fields", goOn, []client.Modification{field(" mx; dkim=fail\n header.d=a.example;\n dkim=pass header.d=b.example"), field("mx; dmarc=pass; spf=softfail")}, Outcome{"pass", "softfail", "pass", Deliver}},
+		{"no pass: the first counts", goOn, []client.Modification{field("mx; dkim=fail; dkim=neutral")}, Outcome{DKIM: "fail", Action: Deliver}},
+		{"held", goOn, []client.Modification{hold}, Outcome{Action: Quarantine}},
+		{"refused after all", client.Action{Kind: client.Custom, Code: 550}, []client.Modification{hold}, Outcome{Action: Reject}},
+		{"deferred", client.Action{Kind: client.Custom, Code: 451}, nil, Outcome{Action: Tempfail}},
+		{"not to be read", goOn, []client.Modification{field("mx; =")}, Outcome{DKIM: "unreadable", Action: Deliver}},
+		{"another field", goOn, []client.Modification{{Kind: client.AddHeader, Name: "X-Spam", Value: "dmarc=pass"}}, Outcome{Action: Deliver}},
+	} {
+		if got := outcome(tc.action, tc.mods); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.why, got, tc.want)
+		}
+	}
+	want := Outcome{"pass", "pass", "pass", Deliver}
+	for _, tc := range []struct {
+		why   string
+		got   Outcome
+		check Check
+		meets bool
+	}{
+		{"the same", want, CheckAll, true},
+		{"no results where it was delivered", Outcome{Action: Deliver}, CheckAll, false},
+		{"another action", Outcome{"pass", "pass", "pass", Quarantine}, CheckAll, false},
+		{"another action does not matter", Outcome{"pass", "pass", "pass", Quarantine}, CheckResults, true},
+		{"refused: results are not shown", Outcome{Action: Reject}, CheckResults, true},
+		{"a wrong result", Outcome{"fail", "pass", "pass", Deliver}, CheckResults, false},
+		{"anything", Outcome{Action: Discard}, CheckNone, true},
+	} {
+		if got := tc.got.meets(want, tc.check); got != tc.meets {
+			t.Errorf("%s: %v", tc.why, got)
+		}
+	}
+}

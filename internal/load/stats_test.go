@@ -1,0 +1,114 @@
+package load
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestHistogram(t *testing.T) {
+	var empty histogram
+	if q := empty.quantile(0.5); q != 0 {
+		t.Errorf("the median of nothing is %v", q)
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	var a, b histogram
+	var all []time.Duration
+	for i := range 10_000 {
+		d := time.Duration(rng.ExpFloat64() * float64(3*time.Millisecond))
+		all = append(all, d)
+		if i%2 == 0 {
+			a.add(d)
+		} else {
+			b.add(d)
+		}
+	}
+	a.merge(&b)
+	slices.Sort(all)
+	for _, q := range []float64{0.01, 0.5, 0.95, 0.99, 1} {
+		want := all[int(math.Ceil(q*10_000))-1]
+		if got := a.quantile(q); float64(got) < float64(want)*0.98 || float64(got) > float64(want)*1.02 {
+			t.Errorf("quantile %g: %v, want %v", q, got, want)
+		}
+	}
+	if a.max != all[len(all)-1] {
+		t.Errorf("max %v", a.max)
+	}
+}
+
+// TestBuckets: every value is counted in a bucket whose middle is near it, and
+// the buckets are in order.
+func TestBuckets(t *testing.T) {
+	last := -1
+	for _, ns := range []uint64{0, 1, 63, 64, 65, 127, 128, 129, 1000, 1_000_000, 123_456_789, 1 << 40, 1<<63 - 1} {
+		i := bucket(ns)
+		if i < last || i >= len(histogram{}.counts) {
+			t.Errorf("%d is in bucket %d after %d", ns, i, last)
+		}
+		last = i
+		if m := uint64(middle(i)); m > ns+ns/64+1 || m+ns/64+1 < ns {
+			t.Errorf("%d is in bucket %d around %d", ns, i, m)
+		}
+	}
+}
+
+func TestProcesses(t *testing.T) {
+	child := exec.Command("sh", "-c", "sleep 60 & echo; wait")
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	all, err := descendants([]int{child.Process.Pid, child.Process.Pid})
+	if err != nil || len(all) != 2 || all[0] != child.Process.Pid {
+		t.Errorf("%v, %v: a shell and its sleep are two", all, err)
+	}
+	for _, pid := range slices.Backward(all) {
+		p, err := os.FindProcess(pid)
+		if err == nil {
+			_ = p.Kill()
+		}
+	}
+	_ = child.Wait()
+	if _, err := sampleProcesses([]int{child.Process.Pid}); err == nil {
+		t.Error("a process that ended is measured")
+	}
+	u, err := sampleProcesses([]int{os.Getpid()})
+	if err != nil || u.peak < u.rss || u.rss < 1<<20 {
+		t.Errorf("%+v %v", u, err)
+	}
+}
+
+func TestReportStatistics(t *testing.T) {
+	tally := newTally()
+	good, bad := Outcome{"pass", "pass", "pass", Deliver}, Outcome{"fail", "pass", "pass", Deliver}
+	for i := range 100 {
+		tally.messages++
+		tally.eom.add(time.Duration(i+1) * time.Millisecond)
+		got := good
+		if i%10 == 0 {
+			got = bad
+		}
+		tally.count(good, got, CheckAll)
+	}
+	o := Options{PIDs: []int{1}}
+	r := newReport(tally, 2*time.Second, usage{cpu: time.Second}, usage{cpu: 1500 * time.Millisecond, peak: 7e6, rss: 6e6}, 25, o)
+	if r.PerSecond != 50 || r.DNSPerMessage != 0.25 || r.Mismatches != 10 || r.OK() || r.Server.CPUPerMessage != 5 || r.Server.PeakBytes != 7e6 {
+		t.Errorf("%+v %+v", r, r.Server)
+	}
+	if l := r.EndOfMessage; l.P50 < 49 || l.P50 > 51 || l.P95 < 93 || l.P95 > 97 || l.Max != 100 {
+		t.Errorf("%+v", l)
+	}
+	if len(r.Verdicts) != 2 || r.Verdicts[0].Messages != 90 || !r.Verdicts[0].OK || r.Verdicts[1].OK {
+		t.Errorf("%+v", r.Verdicts)
+	}
+}
