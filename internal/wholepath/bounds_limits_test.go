@@ -67,6 +67,7 @@ func TestBoundConfig(t *testing.T) {
 	}{
 		{"authserv-id", "authserv_id: " + strings.Repeat("a.", 100) + strings.Repeat("b", 55), "authserv_id: " + strings.Repeat("a.", 100) + strings.Repeat("b", 56)},
 		{"failure TTL", "dns: {cache: {failure_ttl: 5m}}", "dns: {cache: {failure_ttl: 5m1s}}"},
+		{"message budget", "dns: {message_budget: 4m}", "dns: {message_budget: 4m1s}"},
 		{"signatures", "dkim: {max_signatures: 50}", "dkim: {max_signatures: 51}"},
 		{"unix path", "listen: ['unix:/" + strings.Repeat("a", 106) + "']", "listen: ['unix:/" + strings.Repeat("a", 107) + "']"},
 	} {

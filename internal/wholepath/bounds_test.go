@@ -43,6 +43,7 @@ var bounds = []bound{
 	{"config.maxExcerpt", "120", "octets", "an excerpt in an error fits a terminal", "", "config.TestExcerpt"},
 	{"config.maxFailureTTL", "5m0s", "time", "RFC 9520 §3.2", "", "wholepath.TestBoundConfig"},
 	{"config.maxFile", "1048576", "octets", "the configuration is read whole", "", "config.TestLoad"},
+	{"config.maxMessageBudget", "4m0s", "time", "no MTA waits longer for the end of a message", "", "wholepath.TestBoundConfig"},
 	{"config.maxNesting", "100", "brackets open", "the YAML parser recurses", "", "wholepath.TestBoundConfig"},
 	{"config.maxProblems", "50", "problems", "a list somebody reads", "", "config.TestManyProblems"},
 	{"config.maxSignaturesCeil", "50", "signatures", "each is a key lookup and a result", "", "wholepath.TestBoundConfig"},
@@ -65,7 +66,7 @@ var bounds = []bound{
 	{"dns.MaxNameLen", "253", "octets", "RFC 1035 §2.3.4, as text", "", "dns.TestParseName wholepath.TestBoundNames"},
 	{"iprev.MaxNames", "10", "names", "RFC 8601 §3 leaves the number open; SPF's", "", "iprev.TestCheck"},
 	{"mailaddr.MaxCommentDepth", "10", "comments nested", "clients nest none", "", "wholepath.TestBoundFrom"},
-	{"mailaddr.MaxFromLen", "65536", "octets", "Postfix cuts fields at 60,000", "", "mailaddr.TestParseFromBounds"},
+	{"mailaddr.MaxFromLen", "32768", "octets", "in the part an MTA cut off there might be the author", "", "mailaddr.TestParseFromBounds"},
 	{"mailaddr.MaxMailboxes", "100", "authors", "people sign in dozens", "", "mailaddr.TestParseFromBounds"},
 	{"mailaddr.MaxPathLen", "2048", "octets", "RFC 5321 §4.5.3.1.3 asks for 256", "", "wholepath.TestBoundFrom mailaddr.TestParsePathRefuses"},
 	{"mailaddr.maxWordDepth", "3", "encoded words nested", "none may be; some clients decode again", "", "mailaddr.TestParseFrom"},
@@ -88,6 +89,7 @@ var bounds = []bound{
 	{"milter.maxRefusing", "256", "connections", "being told that there are too many", "", "milter.TestRefusingHasALimitToo"},
 	{"milter.maxReplyLine", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "milter.TestFormatReply"},
 	{"milter.maxReplyLines", "32", "lines", "ours have one", "", "milter.TestFormatReply"},
+	{"msgauth.maxKeyLookups", "384", "key lookups at a time", "keys that never come leave the resolver to SPF and DMARC", "", "msgauth.TestSilentKeysOfOthers"},
 	{"msgauth.maxReserve", "2s", "time", "kept of dns.message_budget for alignment", "", "msgauth.TestSilentKeyIsNoWayOut"},
 	{"resolver.maxChain", "8", "CNAMEs of an answer", "RFC 1034 §3.6.2 wants none in a row", "", "resolver.TestDecode"},
 	{"resolver.defaultInflight", "512", "sockets", "questions outlive a message that left", "", "resolver.TestInflightIsBounded"},
@@ -218,6 +220,10 @@ func eval(pkg string, expr ast.Expr, known map[string]ast.Expr) constant.Value {
 			return constant.MakeInt64(int64(time.Minute))
 		case "Hour":
 			return constant.MakeInt64(int64(time.Hour))
+		}
+		from := fmt.Sprint(x.X)
+		if e, ok := known[from+"."+x.Sel.Name]; ok {
+			return eval(from, e, known)
 		}
 	case *ast.BinaryExpr:
 		a, b := eval(pkg, x.X, known), eval(pkg, x.Y, known)

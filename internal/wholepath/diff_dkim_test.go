@@ -191,7 +191,7 @@ func TestDKIMDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(6376, 8463))
 	shown := map[string]int{}
 	passes, differences := 0, 0
-	for i := range 8000 {
+	for i := range 3000 {
 		mail, records, features := dkimCase(r)
 		zone := dnstest.New()
 		for _, domain := range []string{"example.com", "sub.example.com"} {
@@ -236,7 +236,7 @@ func TestDKIMDifferences(t *testing.T) {
 			t.Errorf("nothing shows the difference %q any more", k.feature)
 		}
 	}
-	if passes < 500 {
+	if passes < 200 {
 		t.Errorf("only %d messages pass with both", passes)
 	}
 	t.Logf("%d pass with both, %d differ, all explained", passes, differences)
