@@ -106,7 +106,7 @@ func newCommand() *cobra.Command {
 	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages of one connection")
 	f.IntVar(&s.run.Messages, "messages", 0, "messages to send; 0 goes through the corpus once, or until --duration")
 	f.DurationVar(&s.run.Duration, "duration", 0, "end after this time; 0 for no limit")
-	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins")
+	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins, for no longer than --duration")
 	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
 	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "how far away SMTP clients are: passes after each command; 0 sends a message in one burst")
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")

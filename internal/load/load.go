@@ -37,7 +37,8 @@ type Options struct {
 	Messages int
 	// Duration ends the run early; 0 does not.
 	Duration time.Duration
-	// Warmup is the number of messages sent before anything is measured.
+	// Warmup is the number of messages sent before anything is measured, for
+	// no longer than Duration.
 	Warmup  int
 	Timeout time.Duration // of one read or write
 	// RoundTrip is how far away the SMTP client is: it passes after CONNECT,
@@ -74,7 +75,7 @@ func Run(ctx context.Context, c *Corpus, o Options) (*Report, error) {
 	}
 	r := &runner{corpus: c, o: o}
 	if o.Warmup > 0 {
-		warm := r.phase(ctx, int64(o.Warmup), 0)
+		warm := r.phase(ctx, int64(o.Warmup), o.Duration)
 		if warm.messages == 0 && warm.err != nil {
 			return nil, warm.err
 		}

@@ -39,7 +39,7 @@ type settings struct {
 func main() {
 	var s settings
 	flag.IntVar(&s.rounds, "rounds", 3, "how often everything is measured")
-	flag.DurationVar(&s.duration, "duration", 2*time.Second, "of one measurement")
+	flag.DurationVar(&s.duration, "duration", time.Second, "of one measurement, and the most of warming up before it")
 	flag.StringVar(&s.dns, "dns", "127.0.0.77:53", "loopback address the zone is served at; opendmarc needs port 53")
 	flag.BoolVar(&s.tcp, "tcp", false, "milters on TCP instead of unix sockets")
 	flag.StringVar(&s.binary, "sekimori", "", "the daemon; built here if empty")
