@@ -54,14 +54,23 @@ func TestDKIMAddedFields(t *testing.T) {
 }
 
 // TestDKIMSpacedFrom: a second From that has white space before its colon
-// (RFC 5322 §4.5.2), where the MTA leaves it.
+// (RFC 5322 §4.5), where the MTA leaves it.
 func TestDKIMSpacedFrom(t *testing.T) {
 	r := newRig(t, "", nil)
 	plain := signWith(t, bankKey(), tags(""), bankMail)
-	for _, field := range []string{"From : eve@evil.example", "From\t: eve@evil.example", "From \t : eve@evil.example"} {
-		g := r.send(t, shot{zone: bankKeyZone(), raw: field + "\r\n" + plain})
-		if g.words("dkim") != "dkim=policy/multiple_from" || g.words("dmarc") == "dmarc=pass" {
-			t.Errorf("%q: %s", field, g.words("dkim", "dmarc"))
+	own := "From: eve@evil.example\r\n"
+	for _, tc := range []struct{ why, raw, want string }{
+		{"beside the bank's", "From : eve@evil.example\r\n" + plain, "dkim=policy/multiple_from dmarc=permerror/multiple_fields"},
+		{"with a tab", "From\t: eve@evil.example\r\n" + plain, "dkim=policy/multiple_from dmarc=permerror/multiple_fields"},
+		{"with both", "From \t : eve@evil.example\r\n" + plain, "dkim=policy/multiple_from dmarc=permerror/multiple_fields"},
+		{"the bank's beside one that would pass", own + "From : ceo@bank.example\r\n\r\nHi.\r\n", "dkim=none dmarc=permerror/multiple_fields"},
+		{"the bank's before one that would pass", "From : ceo@bank.example\r\n" + own + "\r\nHi.\r\n", "dkim=none dmarc=permerror/multiple_fields"},
+		{"the bank's alone", "From : ceo@bank.example\r\n\r\nHi.\r\n", "dkim=none dmarc=fail"},
+		{"a result in our name", "Authentication-Results : mx.here.example; dmarc=pass\r\n" + plain, "dkim=pass dmarc=pass"},
+	} {
+		g := r.send(t, shot{zone: bankKeyZone(), raw: tc.raw})
+		if got := g.words("dkim", "dmarc"); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.why, got, tc.want)
 		}
 	}
 }

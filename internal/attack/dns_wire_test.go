@@ -36,10 +36,16 @@ func newLiar(t *testing.T) *liar {
 	t.Helper()
 	l := &liar{t: t, zone: dnstest.MustParse(t, bankZone)}
 	var err error
-	if l.udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
+	for range 20 { // the other transport's port of that number may be taken
+		if l.udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		if l.tcp, err = net.Listen("tcp", l.udp.LocalAddr().String()); err == nil {
+			break
+		}
+		l.udp.Close()
 	}
-	if l.tcp, err = net.Listen("tcp", l.udp.LocalAddr().String()); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.udp.Close(); l.tcp.Close() })

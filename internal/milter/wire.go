@@ -115,10 +115,12 @@ func parseHelo(data []byte) (string, error) {
 
 // parseHeader reads a header field. Anything but exactly two strings is an
 // error: a field that is passed over would be missing from the verifier's view
-// but not from the reader's.
+// but not from the reader's. White space before the colon (RFC 5322 §4.5) is
+// lost, as Postfix loses it: readers take "From : x" for a From, so everybody
+// behind here must.
 func parseHeader(data []byte, leadingSpace bool) (name, value string, err error) {
 	name, rest, ok := cString(data)
-	if !ok || name == "" {
+	if name = strings.TrimRight(name, " \t"); !ok || name == "" {
 		return "", "", malformed{KindMalformedHeader}
 	}
 	value, rest, ok = cString(rest)

@@ -94,6 +94,7 @@ func TestHeaderIsAsOnTheWire(t *testing.T) {
 		{"but never a tab", 0xfffff, "Subject\x00\ttab\x00", `"Subject:\ttab"`},
 		{"an empty value had its space", 0xfffff, "Subject\x00\x00", `"Subject: "`},
 		{"8-bit and trailing space stay", 0x1fffff, "SUBJECT\x00 \xe9\xff \x00", `"SUBJECT: \xe9\xff "`},
+		{"white space before the colon is lost", 0x1fffff, "Subject \t \x00 a\x00", `"Subject: a"`},
 		{"an empty value", 0x1fffff, "Subject\x00\x00", `"Subject:"`},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
