@@ -30,8 +30,9 @@ var errUnexpected = errors.New("not every message was answered as expected")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -106,7 +107,7 @@ func newCommand() *cobra.Command {
 	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages of one connection")
 	f.IntVar(&s.run.Messages, "messages", 0, "messages to send; 0 goes through the corpus once, or until --duration")
 	f.DurationVar(&s.run.Duration, "duration", 0, "end after this time; 0 for no limit")
-	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins, for no longer than --duration")
+	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins, for no longer than three times --duration")
 	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
 	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "how far away SMTP clients are: passes after each command; 0 sends a message in one burst")
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
@@ -157,7 +158,7 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return failure{err}
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	s.run.Queries = server.Queries
 	report, err := load.Run(ctx, corpus, s.run)
 	if err != nil {

@@ -38,7 +38,7 @@ type Options struct {
 	// Duration ends the run early; 0 does not.
 	Duration time.Duration
 	// Warmup is the number of messages sent before anything is measured, for
-	// no longer than Duration.
+	// no longer than three times Duration.
 	Warmup  int
 	Timeout time.Duration // of one read or write
 	// RoundTrip is how far away the SMTP client is: it passes after CONNECT,
@@ -75,7 +75,7 @@ func Run(ctx context.Context, c *Corpus, o Options) (*Report, error) {
 	}
 	r := &runner{corpus: c, o: o}
 	if o.Warmup > 0 {
-		warm := r.phase(ctx, int64(o.Warmup), o.Duration)
+		warm := r.phase(ctx, int64(o.Warmup), 3*o.Duration)
 		if warm.messages == 0 && warm.err != nil {
 			return nil, warm.err
 		}

@@ -39,7 +39,7 @@ type settings struct {
 func main() {
 	var s settings
 	flag.IntVar(&s.rounds, "rounds", 3, "how often everything is measured")
-	flag.DurationVar(&s.duration, "duration", time.Second, "of one measurement, and the most of warming up before it")
+	flag.DurationVar(&s.duration, "duration", time.Second, "of one measurement; warming up before it takes at most three times as long")
 	flag.StringVar(&s.dns, "dns", "127.0.0.77:53", "loopback address the zone is served at; opendmarc needs port 53")
 	flag.BoolVar(&s.tcp, "tcp", false, "milters on TCP instead of unix sockets")
 	flag.StringVar(&s.binary, "sekimori", "", "the daemon; built here if empty")
@@ -47,10 +47,10 @@ func main() {
 	flag.BoolVar(&s.json, "json", false, "print the medians as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	if err := run(ctx, s, os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, s, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
-		stop()
 		os.Exit(1)
 	}
 }
@@ -111,7 +111,7 @@ func measure(ctx context.Context, s settings, c benchCase, corpus *load.Corpus, 
 	if err != nil {
 		return nil, err
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	p, err := st.start(ctx, place{dir: dir, dns: s.dns, binary: s.binary, tcp: s.tcp})
 	if err != nil {
 		return nil, err
