@@ -6,7 +6,7 @@ FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e conformance vet lint fuzz bench clean
+.PHONY: help build run test e2e conformance vet lint fuzz bench milterload bench-peers clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,12 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 
 bench: ## benchmarks with allocations, to compare by benchstat
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
+
+milterload: ## bin/milterload, the load tool
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/milterload ./cmd/milterload
+
+bench-peers: ## sekimori beside opendkim+opendmarc and rspamd (root; apt-get install opendkim opendmarc rspamd)
+	$(GO) run ./internal/load/peers
 
 clean: ## remove what was built
 	rm -rf bin dist
