@@ -1,0 +1,51 @@
+package wholepath
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"text/tabwriter"
+)
+
+var update = flag.Bool("update", false, "write doc.go anew from the table of bounds")
+
+// TestBoundsAreDocumented: the package documentation shows the table as it is.
+func TestBoundsAreDocumented(t *testing.T) {
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "limit\tvalue\tunit\tconfiguration\twhy")
+	for _, b := range bounds {
+		key := b.key
+		if key == "" {
+			key = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", b.name, b.value, b.unit, key, b.why)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	want.WriteString("// Package wholepath tests the daemon as a whole: sessions made of a fuzzer's\n" +
+		"// bytes, differences to other implementations, and every limit of the code.\n" +
+		"//\n// # Limits\n//\n" +
+		"// What a stranger can make large, long or many, and where it ends. TestBounds\n" +
+		"// holds the table to the code; go test ./internal/wholepath -update writes it.\n//\n")
+	for line := range strings.Lines(table.String()) {
+		want.WriteString("//\t" + strings.TrimRight(line, " \n") + "\n")
+	}
+	want.WriteString("package wholepath\n")
+	if *update {
+		if err := os.WriteFile("doc.go", []byte(want.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want.String() {
+		t.Error("doc.go is not the table of bounds; run go test ./internal/wholepath -run Documented -update")
+	}
+}

@@ -1,0 +1,99 @@
+// Package wholepath tests the daemon as a whole: sessions made of a fuzzer's
+// bytes, differences to other implementations, and every limit of the code.
+//
+// # Limits
+//
+// What a stranger can make large, long or many, and where it ends. TestBounds
+// holds the table to the code; go test ./internal/wholepath -update writes it.
+//
+//	limit                              value     unit                          configuration         why
+//	admin.maxHeaderBytes               16384     octets                        -                     a scraper's request has a few hundred
+//	admin.maxScrapes                   4         requests at a time            -                     a scrape collects every series
+//	arc.maxSets                        50        sets                          -                     RFC 8617 §5.2 step 1
+//	authres.maxFieldLen                16384     octets                        -                     Sendmail refuses 32 KiB of header
+//	authres.maxHeadLen                 2048      octets                        -                     what comes before an authserv-id; longer is taken for forged
+//	authres.maxKeywordLen              40        octets                        -                     the longest registered keyword has 16
+//	authres.maxParseLen                65536     octets                        -                     MTAs cut fields at 60,000
+//	authres.maxPrefix                  64        characters of b=              -                     signatures that agree in more are copies
+//	authres.maxProperties              32        properties of a result        -                     ours have five
+//	authres.maxResults                 100       results of a field            -                     a sender chooses how many signatures there are
+//	authres.maxValueLen                255       octets of a value             -                     lines stay under 998 (RFC 5322 §2.1.1)
+//	authres.maxWord                    1012      octets of a word              -                     four times a domain name: every octet escaped
+//	config.maxAuthservID               255       octets                        -                     a host name
+//	config.maxExcerpt                  120       octets                        -                     an excerpt in an error fits a terminal
+//	config.maxFailureTTL               5m0s      time                          -                     RFC 9520 §3.2
+//	config.maxFile                     1048576   octets                        -                     the configuration is read whole
+//	config.maxMessageBudget            4m0s      time                          -                     no MTA waits longer for the end of a message
+//	config.maxNesting                  100       brackets open                 -                     the YAML parser recurses
+//	config.maxProblems                 50        problems                      -                     a list somebody reads
+//	config.maxSignaturesCeil           50        signatures                    -                     each is a key lookup and a result
+//	config.maxUnixPath                 107       octets                        -                     sockaddr_un
+//	dkim.defaultMaxRSABits             8192      bits                          -                     the cost of a key grows with the square
+//	dkim.defaultMaxSignatures          10        signatures verified           dkim.max_signatures   RFC 6376 §6.1 allows a limit
+//	dkim.defaultSkew                   5m0s      time                          -                     clocks differ
+//	dkim.maxFields                     4096      fields read                   -                     more than the milter lets through
+//	dkim.maxKeys                       4         keys at a name                -                     RFC 6376 §3.6.2.2 leaves several undefined
+//	dkim.maxParallelLookups            16        queries in flight             -                     an ARC chain can name a hundred keys
+//	dkim.maxReported                   64        signatures reported           -                     the results fit into a field
+//	dkim.maxSignedHeaders              50000     names in h=                   -                     work is linear in it
+//	dmarc.DefaultMaxWalks              10        tree walks                    -                     one for each identifier, eight queries each
+//	dmarc.MaxPSLLen                    16777216  octets                        -                     the list has 300 KiB
+//	dmarc.MaxRecordLen                 16384     octets                        -                     real records are under 1 KiB
+//	dmarc.MaxURIs                      100       destinations                  -                     each could be sent a report
+//	dmarc.maxPSLLineLen                4096      octets                        -                     a rule is a domain name
+//	dmarc.maxWalkLabels                8         labels                        -                     RFC 9989 §4.10
+//	dns.MaxLabelLen                    63        octets                        -                     RFC 1035 §2.3.4
+//	dns.MaxNameLen                     253       octets                        -                     RFC 1035 §2.3.4, as text
+//	iprev.MaxNames                     10        names                         -                     RFC 8601 §3 leaves the number open; SPF's
+//	mailaddr.MaxCommentDepth           10        comments nested               -                     clients nest none
+//	mailaddr.MaxFromLen                32768     octets                        -                     in the part an MTA cut off there might be the author
+//	mailaddr.MaxMailboxes              100       authors                       -                     people sign in dozens
+//	mailaddr.MaxPathLen                2048      octets                        -                     RFC 5321 §4.5.3.1.3 asks for 256
+//	mailaddr.maxWordDepth              3         encoded words nested          -                     none may be; some clients decode again
+//	milter.DefaultMaxEnvelopeBytes     2097152   octets of MAIL and RCPT       -                     10,000 recipients of 200 octets
+//	milter.DefaultMaxFieldBytes        262144    octets of a field             -                     Postfix cuts at 60,000, Sendmail sends more
+//	milter.DefaultMaxFrame             1048576   octets                        -                     libmilter's own
+//	milter.DefaultMaxHeaderBytes       1048576   octets of a header            limits.header_bytes   ten times what Postfix lets through
+//	milter.DefaultMaxHeaderFields      2000      fields                        limits.header_fields  ordinary mail has a hundred
+//	milter.DefaultMaxMacroBytes        65536     octets a connection           -                     macros repeat a few SMTP lines
+//	milter.DefaultMaxRecipients        10000     recipients                    limits.recipients     Postfix takes 1,000
+//	milter.DefaultMaxSessions          10000     connections                   limits.max_sessions   a hundred times Postfix's processes
+//	milter.DefaultEndOfMessageTimeout  5m0s      time                          -                     Postfix's milter_content_timeout
+//	milter.DefaultFrameTimeout         30s       time                          -                     the rest of a frame once it has begun
+//	milter.DefaultIdleTimeout          6m0s      time                          limits.idle_timeout   above the 300 s after which Postfix gives up on its client
+//	milter.DefaultTransferTimeout      2h0m0s    time                          -                     a large message on a slow line
+//	milter.DefaultWriteTimeout         30s       time                          -                     an MTA that does not read
+//	milter.maxAcceptBackoff            1s        time                          -                     between tries to accept when sockets ran out
+//	milter.maxCommandFrame             65536     octets                        -                     an SMTP line has 2,048 in Postfix
+//	milter.maxEditBytes                60000     octets of a value written     -                     Postfix cuts there
+//	milter.maxRefusing                 256       connections                   -                     being told that there are too many
+//	milter.maxReplyLine                510       octets                        -                     RFC 5321 §4.5.3.1.5
+//	milter.maxReplyLines               32        lines                         -                     ours have one
+//	msgauth.maxKeyLookups              384       key lookups at a time         -                     keys that never come leave the resolver to SPF and DMARC
+//	msgauth.maxReserve                 2s        time                          -                     kept of dns.message_budget for alignment
+//	resolver.maxChain                  8         CNAMEs of an answer           -                     RFC 1034 §3.6.2 wants none in a row
+//	resolver.defaultInflight           512       sockets                       -                     questions outlive a message that left
+//	resolver.maxRestarts               4         questions                     -                     an alias chain that leaves its answer
+//	resolver.maxSection                256       records of a section          -                     RFC 7208 §4.6.4 stops at 10 of most
+//	resolver.maxTextOctets             32768     octets of TXT                 -                     the longest key worth verifying has 2 KiB
+//	smtp.MaxLen                        510       octets                        -                     RFC 5321 §4.5.3.1.5
+//	resolver.DefaultQueryTimeout       10s       time                          -                     a question that nobody waits for any more
+//	resolver.DefaultTimeout            2s        time                          dns.timeout           one try at one server
+//	resolver.defaultRounds             2         tries at each server          -                     all within dns.message_budget
+//	spf.DefaultMaxQueries              123       queries of a check            -                     more than RFC 7208 §4.6.4 can need
+//	spf.MaxExplanationLen              400       octets                        -                     shares a reply line
+//	spf.MaxHosts                       10        names of an MX or PTR answer  -                     RFC 7208 §4.6.4
+//	spf.MaxLookups                     10        terms                         -                     RFC 7208 §4.6.4
+//	spf.MaxRecordLen                   8192      octets                        -                     RFC 7208 §3.4 asks for 450
+//	spf.MaxTraceSteps                  1000      steps                         -                     eleven records could hold 20,000 terms
+//	spf.MaxVoidLookups                 2         terms that find nothing       -                     RFC 7208 §4.6.4
+//	spf.maxExpansion                   16384     octets                        -                     a domain name has 253
+//	spf.maxKeep                        65536     parts                         -                     RFC 7208 §7.3 asks for 127
+//	spf.maxMacroValue                  1024      octets                        -                     the client chooses it
+//	spf.maxMacros                      128       macros of a term              -                     each is copied from what a client chose
+//	taglist.MaxLen                     1048576   octets                        -                     a header field stays under it
+//	taglist.MaxTags                    128       tags                          -                     the registries know about fifteen
+//	telemetry.maxLogged                256       octets of a value             -                     a record is one line somebody reads
+//	telemetry.maxNativeBuckets         160       buckets                       -                     memory of a histogram
+//	telemetry.maxQueuedLog             4194304   octets                        -                     a log reader that stands still must not stop mail
+package wholepath
