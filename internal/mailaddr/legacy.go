@@ -124,6 +124,9 @@ func fill(b []byte) {
 // words beside unencoded text would have to be judged in both readings; nobody
 // writes them.
 func (t *legacyText) check() error {
+	if !asciiDomain(t.masked) {
+		return &FromError{KindAmbiguous, strings.LastIndexByte(t.masked, '@'), "internationalized domain beside unencoded text"}
+	}
 	if i := strings.IndexByte(t.masked, '@'); i >= 0 && strings.IndexByte(t.masked[i+1:], '@') >= 0 {
 		return &FromError{KindAmbiguous, i, `several "@" beside unencoded text`}
 	}

@@ -15,7 +15,8 @@ import "strings"
 // "Doe" without an address, some the raw field; none has another domain to show,
 // if there is none in the field. That is the condition: the field has one
 // "@", in one address in angle brackets that ends it, and still has one
-// when encoded words are decoded; no backslashes; and no group is closed.
+// when encoded words are decoded; no backslashes; a domain in ASCII; and no
+// group is closed.
 // Further at signs may stand in the name with white space, or nothing, before
 // them and with no dot, encoded word or special character between them and the
 // angle bracket: "Acme" is nobody's domain.
@@ -109,7 +110,7 @@ func (p *parser) checkLoose() error {
 	if p.text.colon {
 		refused = &FromError{KindAmbiguous, p.text.at, "group syntax"}
 	}
-	if len(p.boxes) != 1 || p.text.bare || strings.IndexByte(p.s, '\\') >= 0 {
+	if len(p.boxes) != 1 || p.text.bare || strings.IndexByte(p.s, '\\') >= 0 || !asciiDomain(p.s) {
 		return refused
 	}
 	raw := strings.NewReplacer("\r\n", "", "\t", " ").Replace(p.s)
@@ -120,6 +121,21 @@ func (p *parser) checkLoose() error {
 		}
 	}
 	return nil
+}
+
+// asciiDomain reports whether the domain after the last "@" is written in
+// ASCII. Readers who go by patterns, as those must who get along with such
+// fields, stop at the first other octet and have another domain.
+func asciiDomain(s string) bool {
+	for _, c := range []byte(s[strings.LastIndexByte(s, '@')+1:]) {
+		switch {
+		case c > '~':
+			return false
+		case c == '>', c == '(', isFWS(c):
+			return true
+		}
+	}
+	return true
 }
 
 // oneAddress reports whether s has the given number of "@" and one pair of angle
