@@ -51,6 +51,10 @@ func maskISO2022(s string) (legacyText, error) {
 			if n == 0 {
 				return t, &FromError{KindMalformed, i, "control octet"}
 			}
+			// The "@" of ESC $ @ is one to a reader by octets, too.
+			if s[i+n-1] == '@' && dotted([]byte(s[i+n:])) {
+				return t, &FromError{KindAmbiguous, i, "unencoded text whose octets spell an address"}
+			}
 			fill(out[i : i+n])
 			width = w
 			i += n
