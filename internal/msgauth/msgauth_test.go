@@ -355,3 +355,31 @@ func TestMalformedReturnPath(t *testing.T) {
 		t.Errorf("spf %s, dmarc %s", e.MailFrom.Result, e.DMARC.Result)
 	}
 }
+
+// TestCloseAfterPanic: a panic while the header is read costs the message, and
+// Close, which follows, must not panic as well: that would cost the connection.
+func TestCloseAfterPanic(t *testing.T) {
+	broken := false
+	v := NewVerifier(dnstest.MustParse(t, zone), Options{Now: func() time.Time {
+		if broken {
+			panic("boom")
+		}
+		return time.Now()
+	}})
+	c := v.Connect(t.Context(), Session{Client: client})
+	defer c.Close()
+	m := c.Begin(Session{}, Envelope{MailFrom: "<a@bank.example>"})
+	broken = true
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("EndOfHeader did not panic")
+			}
+		}()
+		m.EndOfHeader(message.Header{{Name: "From", Value: " a@bank.example"}})
+	}()
+	if _, err := m.Write([]byte("x\r\n")); err != nil {
+		t.Error(err)
+	}
+	m.Close()
+}

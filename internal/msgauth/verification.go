@@ -136,7 +136,6 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 
 // EndOfHeader parses the header and starts every lookup that follows from it.
 func (m *Verification) EndOfHeader(h message.Header) {
-	m.headerSeen = true
 	for _, f := range h {
 		m.size += int64(len(f.Name) + len(":") + len(f.Value) + len("\r\n"))
 	}
@@ -164,6 +163,8 @@ func (m *Verification) EndOfHeader(h message.Header) {
 		}
 		return dmarc.Discover(ctx, m.meters[DMARC], from.AuthorDomain, m.c.v.o.DMARC)
 	})
+	// Last: after a panic above, Close must find nothing half made.
+	m.headerSeen = true
 }
 
 // Write takes body octets as received, in any portions.
