@@ -59,3 +59,32 @@ func BenchmarkClaimsIDFields(b *testing.B) {
 		})
 	}
 }
+
+// benchField is what a message with one signature gets.
+func benchField() Field {
+	return Field{AuthServID: "mx.example.jp", Results: []Result{
+		{Method: "spf", Value: "pass", Properties: []Property{{PTypeSMTP, "mailfrom", "bounce@news.example.com"}}},
+		{Method: "dkim", Value: "pass", Comment: "2048-bit rsa", Properties: []Property{
+			{PTypeHeader, "d", "example.com"}, {PTypeHeader, "i", "@example.com"}, {PTypeHeader, "s", "s1"},
+			{PTypeHeader, "a", "rsa-sha256"}, {PTypeHeader, "b", "TXuCNlsq"}}},
+		{Method: "dmarc", Value: "pass", Properties: []Property{{PTypeHeader, "from", "example.com"}, {PTypePolicy, "dmarc", "reject"}}},
+		{Method: "arc", Value: "none"},
+		{Method: "iprev", Value: "pass", Properties: []Property{{PTypePolicy, "iprev", "192.0.2.1"}}},
+	}}
+}
+
+func BenchmarkFormat(b *testing.B) {
+	f := benchField()
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = f.Format()
+	}
+}
+
+func BenchmarkSignaturePrefixes(b *testing.B) {
+	one := []string{strings.Repeat("TXuCNlsq", 43)}
+	b.ReportAllocs()
+	for b.Loop() {
+		SignaturePrefixes(one)
+	}
+}

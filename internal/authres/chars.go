@@ -7,10 +7,29 @@ func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// isTokenChar reports a character of an RFC 2045 §5.1 token.
-func isTokenChar(c byte) bool {
-	return c > ' ' && c < 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
+// charSet is a set of ASCII characters.
+type charSet [128]bool
+
+func newCharSet(in func(c byte) bool) (set charSet) {
+	for c := range set {
+		set[c] = in(byte(c))
+	}
+	return set
 }
+
+// tokenChars and atomChars are what RFC 2045 §5.1 tokens and RFC 5322 atoms
+// are made of.
+var (
+	tokenChars = newCharSet(func(c byte) bool {
+		return c > ' ' && c < 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
+	})
+	atomChars = newCharSet(func(c byte) bool {
+		return isAlnum(c) || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+	})
+)
+
+// isTokenChar reports a character of an RFC 2045 §5.1 token.
+func isTokenChar(c byte) bool { return c < 0x80 && tokenChars[c] }
 
 // isToken reports an RFC 2045 token.
 func isToken(s string) bool {
@@ -23,9 +42,7 @@ func isToken(s string) bool {
 }
 
 // isAtext reports a character of an RFC 5322 atom; RFC 6532 adds all non-ASCII.
-func isAtext(c byte) bool {
-	return isAlnum(c) || c >= 0x80 || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
-}
+func isAtext(c byte) bool { return c >= 0x80 || atomChars[c] }
 
 // isDotAtom reports an RFC 5322 dot-atom-text.
 func isDotAtom(s string) bool {
@@ -75,6 +92,16 @@ func isPlainAddress(s string) bool {
 func isASCII(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// isPrintable reports printable ASCII and spaces.
+func isPrintable(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
 			return false
 		}
 	}

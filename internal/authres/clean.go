@@ -1,7 +1,6 @@
 package authres
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,57 +26,14 @@ const cutMark = "..."
 // field within maxFieldLen.
 const omitted = "details omitted: too long"
 
-// clean returns the field as Format writes it and Parse reads it back.
-func (f Field) clean() Field {
-	out := Field{AuthServID: cleanText(f.AuthServID, f.UTF8), UTF8: f.UTF8}
-	for _, r := range f.Results[:min(len(f.Results), maxResults)] {
-		c := Result{
-			Method:  cleanKeyword(r.Method),
-			Value:   cleanKeyword(r.Value),
-			Comment: cleanText(r.Comment, f.UTF8),
-			Reason:  cleanText(r.Reason, f.UTF8),
-		}
-		for _, p := range r.Properties[:min(len(r.Properties), maxProperties)] {
-			c.Properties = append(c.Properties, Property{
-				Type:  PType(cleanKeyword(string(p.Type))),
-				Name:  cleanKeyword(p.Name),
-				Value: cleanText(p.Value, f.UTF8),
-			})
-		}
-		out.Results = append(out.Results, c)
-	}
-	out.shrink()
-	return out
-}
-
-// shrink takes the details from the longest results until the field fits. What
-// a sender can blow up are the signatures: the results themselves, and the
-// short DMARC result with its domain, survive.
-func (f *Field) shrink() {
-	total := len(formatValue(f.AuthServID)) + len(" ;")
-	sizes := make([]int, len(f.Results))
-	order := make([]int, len(f.Results))
-	for i, r := range f.Results {
-		sizes[i] = resultLen(r)
-		order[i] = i
-		total += sizes[i]
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return sizes[b] - sizes[a] })
-	for _, i := range order {
-		if total <= maxFieldLen {
-			return
-		}
-		r := &f.Results[i]
-		*r = Result{Method: r.Method, Value: r.Value, Comment: omitted}
-		total -= sizes[i] - resultLen(*r)
-	}
-}
-
 // cleanText makes s printable and short: control characters, and non-ASCII
 // unless utf8OK, become '?', one for each character or octet that is none.
 // With utf8OK the invisible ones (format characters, line separators, those
 // that turn the direction of text) still do.
 func cleanText(s string, utf8OK bool) string {
+	if len(s) <= maxValueLen && isPrintable(s) {
+		return s
+	}
 	var b strings.Builder
 	cut := 0 // the last character boundary that leaves room for the mark
 	for i := 0; i < len(s); {
@@ -104,6 +60,9 @@ func cleanText(s string, utf8OK bool) string {
 // cleanKeyword forces s into a Keyword (RFC 5321 Ldh-str): keywords are the
 // program's own, this only keeps a mistake from damaging the field.
 func cleanKeyword(s string) string {
+	if isKeyword(s) {
+		return s
+	}
 	b := []byte(s[:min(len(s), maxKeywordLen)])
 	for i, c := range b {
 		if !isAlnum(c) {
@@ -114,4 +73,14 @@ func cleanKeyword(s string) string {
 		return "unknown"
 	}
 	return s
+}
+
+// isKeyword reports what cleanKeyword leaves as it is.
+func isKeyword(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isAlnum(s[i]) && (s[i] != '-' || i == 0 || i == len(s)-1) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxKeywordLen
 }

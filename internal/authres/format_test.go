@@ -162,6 +162,12 @@ func checkFormat(t *testing.T, f Field, got string) {
 	if err != nil {
 		t.Fatalf("Parse(%q): %v", got, err)
 	}
+	if want := f.reference(); got != want {
+		t.Errorf("not as the reference writes it:\n%q\n%q", got, want)
+	}
+	if again := f.AppendFormat([]byte("before")); string(again) != "before"+got {
+		t.Errorf("AppendFormat wrote %q", again)
+	}
 	want := f.clean()
 	parsed.UTF8 = want.UTF8 // Parse cannot tell when nothing was non-ASCII
 	if !reflect.DeepEqual(parsed, want) {

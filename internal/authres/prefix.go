@@ -18,6 +18,10 @@ const (
 // §4). White space in the values is ignored.
 func SignaturePrefixes(signatures []string) []string {
 	out := make([]string, len(signatures))
+	if len(signatures) == 1 { // nothing to tell it from
+		out[0] = squeeze(signatures[0], minPrefix)
+		return out
+	}
 	order := make([]int, len(signatures))
 	for i, s := range signatures {
 		out[i] = squeeze(s, maxPrefix)
@@ -42,6 +46,9 @@ func SignaturePrefixes(signatures []string) []string {
 
 // squeeze returns the first n octets of s that are no white space.
 func squeeze(s string, n int) string {
+	if len(s) >= n && strings.IndexAny(s[:n], " \t\r\n") < 0 {
+		return s[:n]
+	}
 	b := make([]byte, 0, n)
 	for i := 0; i < len(s) && len(b) < n; i++ {
 		if strings.IndexByte(" \t\r\n", s[i]) < 0 {

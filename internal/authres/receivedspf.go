@@ -1,9 +1,6 @@
 package authres
 
-import (
-	"net/netip"
-	"strings"
-)
+import "net/netip"
 
 // ReceivedSPFName is the name of the header field that FormatReceivedSPF
 // writes the value of.
@@ -29,9 +26,14 @@ type ReceivedSPF struct {
 // the wire, beginning with a space and folded by CRLF SP. Values are dot-atoms
 // or quoted-strings and made safe as [Field.Format] does.
 func FormatReceivedSPF(r ReceivedSPF) string {
-	items := []string{cleanKeyword(r.Result)}
+	l := lines{col: len(ReceivedSPFName) + len(":")}
+	l.begin()
+	l.b = append(l.b, cleanKeyword(r.Result)...)
+	l.end()
 	if r.Comment != "" {
-		items = append(items, comment(cleanText(r.Comment, r.UTF8)))
+		l.begin()
+		l.b = appendComment(l.b, cleanText(r.Comment, r.UTF8))
+		l.end()
 	}
 	ip := ""
 	if r.ClientIP.IsValid() {
@@ -50,14 +52,17 @@ func FormatReceivedSPF(r ReceivedSPF) string {
 			continue
 		}
 		value := cleanText(kv.value, r.UTF8)
+		l.begin()
+		l.b = append(append(l.b, kv.key...), '=')
 		// The grammar wants a dot-atom, which may hold '='; what is no token
 		// is quoted all the same.
-		if !isDotAtom(value) || !isToken(value) {
-			value = quote(value)
+		if isDotAtom(value) && isToken(value) {
+			l.b = append(l.b, value...)
+		} else {
+			l.b = appendQuoted(l.b, value)
 		}
-		items = append(items, kv.key+"="+value+";")
+		l.b = append(l.b, ';')
+		l.end()
 	}
-	var b strings.Builder
-	writeFrom(&b, items, len(ReceivedSPFName)+len(":"))
-	return b.String()
+	return string(l.b)
 }

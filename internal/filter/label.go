@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"fmt"
 	"strconv"
 
 	"sekimori/internal/arc"
@@ -15,71 +14,96 @@ import (
 // Label returns the Authentication-Results field for a message. The package
 // authres quotes and bounds whatever the sender wrote.
 func Label(authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
-	f := authres.Field{AuthServID: authServID}
-	f.Results = append(f.Results, spfResult(e))
-	f.Results = append(f.Results, dkimResults(e.DKIM)...)
-	f.Results = append(f.Results, dmarcResult(e, v), arcResult(e), iprevResult(e))
-	return f
-}
-
-func property(ptype authres.PType, name, value string) authres.Property {
-	return authres.Property{Type: ptype, Name: name, Value: value}
-}
-
-// spfResult shows the identity checked: MAIL FROM, or HELO where the return
-// path is null (RFC 7208 §2.4, RFC 8601 §2.7.2).
-func spfResult(e *msgauth.Evaluation) authres.Result {
-	r := authres.Result{Method: "spf", Value: string(e.MailFrom.Result)}
-	switch {
-	case e.MailFrom.NullSender:
-		r.Properties = append(r.Properties, property(authres.PTypeSMTP, "helo", e.Session.HELO))
-	case e.MailFrom.Sender != "":
-		r.Properties = append(r.Properties, property(authres.PTypeSMTP, "mailfrom", e.MailFrom.Sender))
-	default:
-		r.Properties = append(r.Properties, property(authres.PTypeSMTP, "mailfrom", e.Envelope.MailFrom))
+	n := max(len(e.DKIM), 1)
+	l := label{
+		results:    make([]authres.Result, 0, otherResults+n),
+		properties: make([]authres.Property, 0, otherProperties+n*signatureProperties),
 	}
+	l.spf(e)
+	l.dkim(e.DKIM)
+	l.dmarc(e, v)
+	l.arc(e)
+	l.iprev(e)
+	return authres.Field{AuthServID: authServID, Results: l.results}
+}
+
+// The room for what is written of each signature, and of all the rest.
+const (
+	signatureProperties = 5
+	otherProperties     = 6
+	otherResults        = 4
+)
+
+// label gathers results. The properties of all of them share one slice, which
+// saves an allocation for each.
+type label struct {
+	results    []authres.Result
+	properties []authres.Property
+}
+
+func (l *label) result(r authres.Result) { l.results = append(l.results, r) }
+
+// property adds to the last result.
+func (l *label) property(ptype authres.PType, name, value string) {
+	l.properties = append(l.properties, authres.Property{Type: ptype, Name: name, Value: value})
+	r, end := &l.results[len(l.results)-1], len(l.properties)
+	r.Properties = l.properties[end-len(r.Properties)-1 : end : end]
+}
+
+// spf shows the identity checked: MAIL FROM, or HELO where the return path is
+// null (RFC 7208 §2.4, RFC 8601 §2.7.2).
+func (l *label) spf(e *msgauth.Evaluation) {
+	r := authres.Result{Method: "spf", Value: string(e.MailFrom.Result)}
 	switch e.MailFrom.Result {
 	case spf.TempError, spf.PermError:
 		r.Reason = string(e.MailFrom.Reason)
 	}
-	return r
+	l.result(r)
+	switch {
+	case e.MailFrom.NullSender:
+		l.property(authres.PTypeSMTP, "helo", e.Session.HELO)
+	case e.MailFrom.Sender != "":
+		l.property(authres.PTypeSMTP, "mailfrom", e.MailFrom.Sender)
+	default:
+		l.property(authres.PTypeSMTP, "mailfrom", e.Envelope.MailFrom)
+	}
 }
 
-func dkimResults(signatures []dkim.Signature) []authres.Result {
+func (l *label) dkim(signatures []dkim.Signature) {
 	if len(signatures) == 0 {
-		return []authres.Result{{Method: "dkim", Value: string(dkim.None)}}
+		l.result(authres.Result{Method: "dkim", Value: string(dkim.None)})
+		return
 	}
 	all := make([]string, len(signatures))
-	for i, s := range signatures {
-		all[i] = s.B
+	for i := range signatures {
+		all[i] = signatures[i].B
 	}
 	prefixes := authres.SignaturePrefixes(all) // RFC 6008 §4
-	out := make([]authres.Result, 0, len(signatures))
-	for i, s := range signatures {
-		r := authres.Result{Method: "dkim", Value: string(s.Result), Reason: string(s.Reason)}
-		if s.KeyBits > 0 {
-			r.Comment = fmt.Sprintf("%d-bit %s", s.KeyBits, s.KeyType)
-		}
-		if s.Testing {
-			r.Comment = join(r.Comment, "testing")
-		}
-		if s.Uncovered > 0 {
-			r.Comment = join(r.Comment, strconv.FormatInt(s.Uncovered, 10)+" octets not covered")
-		}
-		for _, p := range []authres.Property{
-			property(authres.PTypeHeader, "d", string(s.Domain)),
-			property(authres.PTypeHeader, "i", s.Identity),
-			property(authres.PTypeHeader, "s", s.Selector),
-			property(authres.PTypeHeader, "a", s.Algorithm),
-			property(authres.PTypeHeader, "b", prefixes[i]),
+	for i := range signatures {
+		s := &signatures[i]
+		l.result(authres.Result{Method: "dkim", Value: string(s.Result), Reason: string(s.Reason), Comment: signatureComment(s)})
+		for _, p := range [signatureProperties]struct{ name, value string }{
+			{"d", string(s.Domain)}, {"i", s.Identity}, {"s", s.Selector}, {"a", s.Algorithm}, {"b", prefixes[i]},
 		} {
-			if p.Value != "" {
-				r.Properties = append(r.Properties, p)
+			if p.value != "" {
+				l.property(authres.PTypeHeader, p.name, p.value)
 			}
 		}
-		out = append(out, r)
 	}
-	return out
+}
+
+func signatureComment(s *dkim.Signature) string {
+	comment := ""
+	if s.KeyBits > 0 {
+		comment = strconv.Itoa(s.KeyBits) + "-bit " + s.KeyType
+	}
+	if s.Testing {
+		comment = join(comment, "testing")
+	}
+	if s.Uncovered > 0 {
+		comment = join(comment, strconv.FormatInt(s.Uncovered, 10)+" octets not covered")
+	}
+	return comment
 }
 
 func join(a, b string) string {
@@ -89,9 +113,9 @@ func join(a, b string) string {
 	return a + ", " + b
 }
 
-// dmarcResult: policy.dmarc is the policy that applies after its options, such
-// as t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
-func dmarcResult(e *msgauth.Evaluation, v policy.Verdict) authres.Result {
+// dmarc: policy.dmarc is the policy that applies after its options, such as
+// t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
+func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	if v.Action != policy.Accept || v.Override != nil {
 		r.Comment = verdictComment(v)
@@ -99,13 +123,13 @@ func dmarcResult(e *msgauth.Evaluation, v policy.Verdict) authres.Result {
 	if e.FromError != nil {
 		r.Reason = string(e.FromError.Kind)
 	}
+	l.result(r)
 	if d := e.From.AuthorDomain; d != "" {
-		r.Properties = append(r.Properties, property(authres.PTypeHeader, "from", string(d)))
+		l.property(authres.PTypeHeader, "from", string(d))
 	}
 	if e.DMARC.PolicyPublished != "" {
-		r.Properties = append(r.Properties, property(authres.PTypePolicy, "dmarc", string(e.DMARC.Disposition)))
+		l.property(authres.PTypePolicy, "dmarc", string(e.DMARC.Disposition))
 	}
-	return r
 }
 
 func verdictComment(v policy.Verdict) string {
@@ -119,21 +143,20 @@ func verdictComment(v policy.Verdict) string {
 	return s
 }
 
-func arcResult(e *msgauth.Evaluation) authres.Result {
-	r := authres.Result{Method: "arc", Value: string(e.ARC.Status)}
-	if e.ARC.Status == arc.Pass {
-		if e.Session.Client.IsValid() {
-			r.Properties = append(r.Properties, property(authres.PTypeSMTP, "remote-ip", e.Session.Client.String()))
-		}
-		r.Properties = append(r.Properties, property(authres.PTypeHeader, "oldest-pass", strconv.Itoa(e.ARC.OldestPass)))
+func (l *label) arc(e *msgauth.Evaluation) {
+	l.result(authres.Result{Method: "arc", Value: string(e.ARC.Status)})
+	if e.ARC.Status != arc.Pass {
+		return
 	}
-	return r
+	if e.Session.Client.IsValid() {
+		l.property(authres.PTypeSMTP, "remote-ip", e.Session.Client.String())
+	}
+	l.property(authres.PTypeHeader, "oldest-pass", strconv.Itoa(e.ARC.OldestPass))
 }
 
-func iprevResult(e *msgauth.Evaluation) authres.Result {
-	r := authres.Result{Method: "iprev", Value: string(e.IPRev.Status)}
+func (l *label) iprev(e *msgauth.Evaluation) {
+	l.result(authres.Result{Method: "iprev", Value: string(e.IPRev.Status)})
 	if e.Session.Client.IsValid() {
-		r.Properties = append(r.Properties, property(authres.PTypePolicy, "iprev", e.Session.Client.String()))
+		l.property(authres.PTypePolicy, "iprev", e.Session.Client.String())
 	}
-	return r
 }

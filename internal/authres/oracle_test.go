@@ -1,0 +1,130 @@
+package authres
+
+import (
+	"slices"
+	"strings"
+)
+
+// This is Format as one would write it first: a clean copy of the field, cut
+// to size, its items as strings. What ships must write the same octets.
+
+// reference is what Format has to return.
+func (f Field) reference() string {
+	f = f.clean()
+	var b strings.Builder
+	b.WriteByte(' ')
+	b.WriteString(formatValue(f.AuthServID))
+	if len(f.Results) == 0 {
+		b.WriteString("; none")
+		return b.String()
+	}
+	for _, r := range f.Results {
+		b.WriteByte(';')
+		writeFrom(&b, r.items(), lineLen) // no room: a new line
+	}
+	return b.String()
+}
+
+// items returns the parts of a result between which the line may be folded.
+func (r Result) items() []string {
+	items := make([]string, 0, 3+len(r.Properties))
+	items = append(items, r.Method+"="+r.Value)
+	if r.Comment != "" {
+		items = append(items, comment(r.Comment))
+	}
+	if r.Reason != "" {
+		// A reason is prose: always quoted, as in the RFC's examples.
+		items = append(items, "reason="+quote(r.Reason))
+	}
+	for _, p := range r.Properties {
+		items = append(items, string(p.Type)+"."+p.Name+"="+formatPValue(p.Value))
+	}
+	return items
+}
+
+// writeFrom writes the items, each after a space, from column col on, and folds
+// before one that would not fit.
+func writeFrom(b *strings.Builder, items []string, col int) {
+	for _, item := range items {
+		if col+1+len(item)+len(";") > lineLen {
+			b.WriteString("\r\n")
+			col = 0
+		}
+		b.WriteByte(' ')
+		b.WriteString(item)
+		col += 1 + len(item)
+	}
+}
+
+// resultLen is the number of octets that a result adds to the field.
+func resultLen(r Result) int {
+	n := len(";")
+	for _, item := range r.items() {
+		n += len("\r\n ") + len(item)
+	}
+	return n
+}
+
+// clean returns the field as Format writes it and Parse reads it back.
+func (f Field) clean() Field {
+	out := Field{AuthServID: cleanText(f.AuthServID, f.UTF8), UTF8: f.UTF8}
+	for _, r := range f.Results[:min(len(f.Results), maxResults)] {
+		c := Result{
+			Method:  cleanKeyword(r.Method),
+			Value:   cleanKeyword(r.Value),
+			Comment: cleanText(r.Comment, f.UTF8),
+			Reason:  cleanText(r.Reason, f.UTF8),
+		}
+		for _, p := range r.Properties[:min(len(r.Properties), maxProperties)] {
+			c.Properties = append(c.Properties, Property{
+				Type:  PType(cleanKeyword(string(p.Type))),
+				Name:  cleanKeyword(p.Name),
+				Value: cleanText(p.Value, f.UTF8),
+			})
+		}
+		out.Results = append(out.Results, c)
+	}
+	out.shrink()
+	return out
+}
+
+// shrink takes the details from the longest results until the field fits. What
+// a sender can blow up are the signatures: the results themselves, and the
+// short DMARC result with its domain, survive.
+func (f *Field) shrink() {
+	total := len(formatValue(f.AuthServID)) + len(" ;")
+	sizes := make([]int, len(f.Results))
+	order := make([]int, len(f.Results))
+	for i, r := range f.Results {
+		sizes[i] = resultLen(r)
+		order[i] = i
+		total += sizes[i]
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return sizes[b] - sizes[a] })
+	for _, i := range order {
+		if total <= maxFieldLen {
+			return
+		}
+		r := &f.Results[i]
+		*r = Result{Method: r.Method, Value: r.Value, Comment: omitted}
+		total -= sizes[i] - resultLen(*r)
+	}
+}
+
+func formatValue(s string) string { return string(appendValue(nil, s)) }
+
+func formatPValue(s string) string { return string(appendPValue(nil, s)) }
+
+func comment(s string) string { return escape(s, '(', ')') }
+
+func escape(s string, begin, end byte) string {
+	b := make([]byte, 0, len(s)+2)
+	b = append(b, begin)
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c == '\\' || c == begin || c == end {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return string(append(b, end))
+}

@@ -1,0 +1,39 @@
+package filter
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/arc"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/spf"
+)
+
+// BenchmarkLabel is the field of a message with one signature, made and
+// formatted.
+func BenchmarkLabel(b *testing.B) {
+	e := &msgauth.Evaluation{
+		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: "mail.example.com"},
+		Envelope: msgauth.Envelope{MailFrom: "<bounce@example.com>"},
+		From:     mailaddr.From{AuthorDomain: "example.com"},
+		MailFrom: spf.Check{Result: spf.Pass, Sender: "bounce@example.com"},
+		DKIM: []dkim.Signature{{
+			Result: dkim.Pass, Domain: "example.com", Identity: "@example.com", Selector: "s1",
+			Algorithm: "rsa-sha256", KeyType: "rsa", KeyBits: 2048, B: strings.Repeat("TXuCNlsq", 43),
+		}},
+		DMARC: dmarc.Evaluation{Result: dmarc.ResultPass, PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject},
+		ARC:   arc.Result{Status: arc.None},
+		IPRev: iprev.Result{Status: iprev.Pass},
+	}
+	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = Label("mx.example.jp", e, v).Format()
+	}
+}
