@@ -128,29 +128,6 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 	return ids
 }
 
-// broken are the reasons of a signature whose key is published, but which does
-// not cover the message as it came: changed on the way, cut by the MTA, or with
-// something appended past l=.
-var broken = map[dkim.Reason]bool{
-	dkim.ReasonBodyHash: true, dkim.ReasonSignature: true, dkim.ReasonNotVerifiable: true, dkim.ReasonBodyLength: true,
-}
-
-// finishTraits adds the signs that need the results.
-func (m *Verification) finishTraits(e *Evaluation) {
-	if e.From.AuthorDomain == "" {
-		return
-	}
-	for _, s := range e.DKIM {
-		ofAuthor := s.Domain.Under(e.AuthorScope())
-		switch {
-		case s.Result == dkim.Pass && s.Domain != "" && !ofAuthor:
-			e.Traits.ThirdPartySignature = true
-		case ofAuthor && broken[s.Reason]:
-			e.Traits.BrokenAuthorSignature = true
-		}
-	}
-}
-
 // account sums up what every stage cost. What the connection asked is counted
 // with its first message.
 func (m *Verification) account(e *Evaluation) {

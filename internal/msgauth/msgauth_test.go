@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
@@ -287,49 +286,6 @@ func TestPanics(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s: panics %+v", tt.name, e.Panics)
-		}
-	}
-}
-
-func TestTraits(t *testing.T) {
-	for _, tt := range []struct {
-		name, local string
-		h           message.Header
-		want        Traits
-	}{
-		{"direct", "a", message.Header{{Name: "List-Unsubscribe", Value: " <x>"}, {Name: "Precedence", Value: " bulk"}}, Traits{}},
-		{"List-Id", "a", message.Header{{Name: "LIST-ID", Value: " <x>"}}, Traits{List: true}},
-		{"Precedence: list", "a", message.Header{{Name: "Precedence", Value: " List "}}, Traits{List: true}},
-		{"resent", "a", message.Header{{Name: "Resent-From", Value: " <x@y>"}}, Traits{Forwarded: true}},
-		{"ARC", "a", message.Header{{Name: "ARC-Seal", Value: " i=1"}}, Traits{ARC: true}},
-		{"SRS0", "srs0=HH=TT=orig.example=a", nil, Traits{SRS: true}},
-		{"SRS1", "SRS1+HH=x", nil, Traits{SRS: true}},
-		{"not SRS", "srs0x", nil, Traits{}},
-	} {
-		if got := traitsOf(tt.h, mailaddr.Path{Local: tt.local}); got != tt.want {
-			t.Errorf("%s: %+v", tt.name, got)
-		}
-	}
-}
-
-func TestTraitsOfSignatures(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		s    dkim.Signature
-		want Traits
-	}{
-		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"no key proves nothing", dkim.Signature{Result: dkim.PermError, Reason: dkim.ReasonKeyNotFound, Domain: "bank.example"}, Traits{}},
-		{"cut by the MTA", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonNotVerifiable, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, Traits{}},
-		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "list.example"}, Traits{ThirdPartySignature: true}},
-	} {
-		e := &Evaluation{From: mailaddr.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}
-		(&Verification{}).finishTraits(e)
-		if e.Traits != tt.want {
-			t.Errorf("%s: %+v", tt.name, e.Traits)
 		}
 	}
 }

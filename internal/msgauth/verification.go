@@ -99,6 +99,8 @@ type Verification struct {
 	from       mailaddr.From
 	fromErr    *mailaddr.FromError
 	traits     Traits
+	lists      []dns.Name // that the header names
+	digest     string
 	dkim       *dkim.Verifier
 	arc        *arc.Verifier
 	discovery  *task[*dmarc.Discovery]
@@ -139,7 +141,7 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	for _, f := range h {
 		m.size += int64(len(f.Name) + len(":") + len(f.Value) + len("\r\n"))
 	}
-	m.traits = traitsOf(h, m.path)
+	m.traits, m.lists, m.digest = traitsOf(h, m.path), listDomains(h), digest(h)
 	from, err := mailaddr.ParseFrom(h.Values("From"))
 	m.from = from
 	if err != nil && !errors.As(err, &m.fromErr) {
@@ -190,6 +192,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	e := &Evaluation{
 		Session: m.session, Envelope: envelope,
 		From: m.from, FromError: m.fromErr, Traits: m.traits,
+		Time: m.c.v.o.Now(), Digest: m.digest,
 		Cost: map[Mechanism]Cost{},
 	}
 	// Own work first: the lookups under way do not wait for it.
@@ -199,10 +202,11 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	e.ARC = m.finishARC(identifiers, e)
 	e.MailFrom = m.waitMailFrom(identifiers, e)
 	e.DMARC = m.evaluateDMARC(ctx, e)
-	// No verdict depends on the rest, but that a failed iprev speaks against a
-	// message whose author asks to reject it.
+	// No verdict depends on the rest, but that of a message that fails: its
+	// client's name speaks for a known forwarder, a name that does not point
+	// back for a spoof.
 	rest, endRest := ctx, context.CancelFunc(func() {})
-	if e.DMARC.Result != dmarc.ResultFail || e.DMARC.Disposition != dmarc.PolicyReject {
+	if e.DMARC.Result != dmarc.ResultFail {
 		rest, endRest = context.WithTimeout(ctx, m.c.v.o.Grace)
 	}
 	defer endRest()

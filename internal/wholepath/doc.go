@@ -70,6 +70,7 @@
 //	milter.maxReplyLine                510       octets                        -                     RFC 5321 §4.5.3.1.5
 //	milter.maxReplyLines               32        lines                         -                     ours have one
 //	msgauth.maxKeyLookups              384       key lookups at a time         -                     keys that never come leave the resolver to SPF and DMARC
+//	msgauth.maxListDomains             4         domains                       -                     a list has one List-Id
 //	msgauth.maxReserve                 2s        time                          -                     kept of dns.message_budget for alignment
 //	resolver.maxChain                  8         CNAMEs of an answer           -                     RFC 1034 §3.6.2 wants none in a row
 //	resolver.defaultInflight           512       sockets                       -                     questions outlive a message that left

@@ -1,0 +1,175 @@
+package msgauth
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dns"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/message"
+)
+
+// Traits are signs of indirect mail. Anyone can write most of them: they may
+// make a decision milder by one step, never turn a fail into a pass.
+type Traits struct {
+	// List: the message says it came through a mailing list (RFC 2919, 2369).
+	List bool `json:"list"`
+	// Bulk: the message says it went to many (Precedence: bulk or junk), as
+	// newsletters do that come directly. It is no sign of indirect mail.
+	Bulk bool `json:"bulk"`
+	// RewrittenFrom: the author is shown as "somebody via something", as lists
+	// do that put an address of their own into From. The author domain is the
+	// list's then, and for it to authenticate: no sign of indirect mail.
+	RewrittenFrom bool `json:"rewritten_from"`
+	// Forwarded: the message says it was forwarded, resent or delivered before.
+	Forwarded bool `json:"forwarded"`
+	// SRS: the return path was rewritten by a forwarder.
+	SRS bool `json:"srs"`
+	// ARC: at least one ARC field is there, valid or not.
+	ARC bool `json:"arc"`
+	// BrokenAuthorSignature: a signature aligned with the author's domain whose
+	// key is published, but whose header or body no longer matches.
+	BrokenAuthorSignature bool `json:"broken_author_signature"`
+	// ThirdPartySignature: a passing signature of another domain.
+	ThirdPartySignature bool `json:"third_party_signature"`
+	// ListSignature: a passing signature of the domain that the list's own
+	// fields name, which is not the author's: there is such a list, and it sent
+	// this.
+	ListSignature bool `json:"list_signature"`
+}
+
+// Indirect reports whether any trait speaks for a list or a forwarder between
+// the author and us.
+func (t Traits) Indirect() bool {
+	return t.List || t.Forwarded || t.SRS || t.ARC || t.BrokenAuthorSignature || t.ListSignature
+}
+
+// listFields are those mailing list software adds and direct mail rarely has.
+// List-Unsubscribe is not among them: every newsletter has it.
+var listFields = []string{"List-Id", "List-Post", "Mailing-List", "X-Mailing-List", "X-BeenThere"}
+
+var forwardFields = []string{
+	"Resent-From", "Resent-Sender", "Resent-To", // RFC 5322 §3.6.6
+	"X-Forwarded-To", "X-Forwarded-For", // large mailbox providers
+	"X-Original-To", "Delivered-To", // written on delivery, so that it was delivered before
+}
+
+func traitsOf(h message.Header, mailFrom mailaddr.Path) Traits {
+	t := Traits{SRS: isSRS(mailFrom.Local)}
+	for _, f := range h {
+		switch {
+		case isAny(f, listFields):
+			t.List = true
+		case f.Is("Precedence"):
+			switch strings.ToLower(strings.TrimSpace(f.Value)) {
+			case "list":
+				t.List = true
+			case "bulk", "junk":
+				t.Bulk = true
+			}
+		case isAny(f, forwardFields):
+			t.Forwarded = true
+		case f.Is("ARC-Seal"), f.Is("ARC-Message-Signature"):
+			t.ARC = true
+		}
+	}
+	return t
+}
+
+func isAny(f message.Field, names []string) bool {
+	for _, n := range names {
+		if f.Is(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSRS recognises the Sender Rewriting Scheme's local parts.
+func isSRS(local string) bool {
+	if len(local) < 5 {
+		return false
+	}
+	switch strings.ToUpper(local[:5]) {
+	case "SRS0=", "SRS0+", "SRS0-", "SRS1=", "SRS1+", "SRS1-":
+		return true
+	}
+	return false
+}
+
+// rewritten recognises what lists make of an author they may not speak for:
+// "Ann via Gardeners" <gardeners@lists.example>.
+func rewritten(from mailaddr.From) bool {
+	return slices.ContainsFunc(from.Mailboxes, func(m mailaddr.Mailbox) bool {
+		return strings.Contains(strings.ToLower(m.DisplayName), " via ")
+	})
+}
+
+// maxListDomains bounds the names read out of List-* fields; a list has one.
+const maxListDomains = 4
+
+// listDomains returns the domains that List-Id (RFC 2919 §2) and List-Post
+// (RFC 2369 §3.4) name.
+func listDomains(h message.Header) []dns.Name {
+	var out []dns.Name
+	for _, f := range h {
+		if len(out) == maxListDomains {
+			break
+		}
+		if !f.Is("List-Id") && !f.Is("List-Post") {
+			continue
+		}
+		_, value, ok := strings.Cut(message.Unfold(f.Value), "<")
+		value, _, closed := strings.Cut(value, ">")
+		if !ok || !closed {
+			continue
+		}
+		value, _, _ = strings.Cut(value, "?") // <mailto:list@lists.example?subject=x>
+		value = value[strings.LastIndexByte(value, '@')+1:]
+		if name, err := dns.ParseHostname(strings.TrimSpace(value)); err == nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// broken are the reasons of a signature whose key is published, but which does
+// not cover the message as it came: changed on the way, cut by the MTA, or with
+// something appended past l=.
+var broken = map[dkim.Reason]bool{
+	dkim.ReasonBodyHash: true, dkim.ReasonSignature: true, dkim.ReasonNotVerifiable: true, dkim.ReasonBodyLength: true,
+}
+
+// finishTraits adds the signs that need the results.
+func (m *Verification) finishTraits(e *Evaluation) {
+	if e.From.AuthorDomain == "" {
+		return
+	}
+	e.Traits.RewrittenFrom = rewritten(e.From)
+	for _, s := range e.DKIM {
+		ofAuthor := s.Domain.Under(e.AuthorScope())
+		switch {
+		case s.Result == dkim.Pass && s.Domain != "" && !ofAuthor:
+			e.Traits.ThirdPartySignature = true
+			e.Traits.ListSignature = e.Traits.ListSignature || slices.ContainsFunc(m.lists, func(list dns.Name) bool { return list.Under(s.Domain) })
+		case ofAuthor && broken[s.Reason]:
+			e.Traits.BrokenAuthorSignature = true
+		}
+	}
+}
+
+// digest names a message by what its author wrote and every host sees alike.
+func digest(h message.Header) string {
+	sum := sha256.New()
+	for _, name := range []string{"From", "Date", "Message-ID"} {
+		for _, value := range h.Values(name) {
+			_, _ = sum.Write([]byte(value)) // hashing does not fail
+			_, _ = sum.Write([]byte{0})
+		}
+	}
+	const size = 16 // octets; the digest decides nothing that a collision would open
+	return hex.EncodeToString(sum.Sum(nil)[:size])
+}
