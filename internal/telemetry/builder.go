@@ -18,6 +18,22 @@ const maxNativeBuckets = 160
 // builder makes series and registers them.
 type builder struct{ reg prometheus.Registerer }
 
+// counters makes counters of one label.
+func (b builder) counters(name, help, label string) *counters[string] {
+	v := b.counterVec(name, help, label)
+	return newSeries(func(value string) prometheus.Counter { return v.WithLabelValues(value) })
+}
+
+func (b builder) counters2(name, help string, labels ...string) *counters[[2]string] {
+	v := b.counterVec(name, help, labels...)
+	return newSeries(func(values [2]string) prometheus.Counter { return v.WithLabelValues(values[:]...) })
+}
+
+func (b builder) counters3(name, help string, labels ...string) *counters[[3]string] {
+	v := b.counterVec(name, help, labels...)
+	return newSeries(func(values [3]string) prometheus.Counter { return v.WithLabelValues(values[:]...) })
+}
+
 func (b builder) counterVec(name, help string, labels ...string) *prometheus.CounterVec {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	b.reg.MustRegister(v)
@@ -49,10 +65,11 @@ func (b builder) histogram(name, help string, buckets []float64) prometheus.Hist
 	return h
 }
 
-func (b builder) histogramVec(name, help string, labels ...string) *prometheus.HistogramVec {
-	v := prometheus.NewHistogramVec(histogramOpts(name, help, durationBuckets), labels)
+// histograms makes histograms of durations with one label.
+func (b builder) histograms(name, help, label string) *series[string, prometheus.Observer] {
+	v := prometheus.NewHistogramVec(histogramOpts(name, help, durationBuckets), []string{label})
 	b.reg.MustRegister(v)
-	return v
+	return newSeries(func(value string) prometheus.Observer { return v.WithLabelValues(value) })
 }
 
 // RegisterRuntime adds build_info and the Go and process collectors.

@@ -17,6 +17,10 @@ import (
 // never waits for its log.
 const maxQueuedLog = 4 << 20
 
+// pause is how long the writer lets records gather after it has written some:
+// under load many share one write, and few wake it.
+const pause = 10 * time.Millisecond
+
 // LogWriter writes in the background. Safe for concurrent use.
 type LogWriter struct {
 	out io.Writer
@@ -24,14 +28,16 @@ type LogWriter struct {
 	mu      sync.Mutex
 	wake    *sync.Cond
 	queue   []byte
+	idle    bool // the writer waits for wake
 	dropped int
 	closed  bool
+	hurry   chan struct{} // ends a pause
 	done    chan struct{}
 }
 
 // NewLogWriter returns a LogWriter to out. Close must be called.
 func NewLogWriter(out io.Writer) *LogWriter {
-	w := &LogWriter{out: out, done: make(chan struct{})}
+	w := &LogWriter{out: out, hurry: make(chan struct{}, 1), done: make(chan struct{})}
 	w.wake = sync.NewCond(&w.mu)
 	go w.run()
 	return w
@@ -46,8 +52,21 @@ func (w *LogWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	w.queue = append(w.queue, p...)
-	w.wake.Signal()
+	switch {
+	case w.idle:
+		w.idle = false
+		w.wake.Signal()
+	case len(w.queue) > maxQueuedLog/2:
+		w.endPause()
+	}
 	return len(p), nil
+}
+
+func (w *LogWriter) endPause() {
+	select {
+	case w.hurry <- struct{}{}:
+	default:
+	}
 }
 
 // Dropped returns how many records found the queue full.
@@ -75,6 +94,7 @@ func (w *LogWriter) Close() error {
 	w.mu.Lock()
 	w.closed = true
 	w.wake.Signal()
+	w.endPause()
 	w.mu.Unlock()
 	select {
 	case <-w.done:
@@ -86,12 +106,16 @@ func (w *LogWriter) Close() error {
 
 func (w *LogWriter) run() {
 	defer close(w.done)
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
 	var spare []byte
 	for {
 		w.mu.Lock()
 		for len(w.queue) == 0 && !w.closed {
+			w.idle = true
 			w.wake.Wait()
 		}
+		w.idle = false
 		if len(w.queue) == 0 {
 			w.mu.Unlock()
 			return
@@ -102,11 +126,17 @@ func (w *LogWriter) run() {
 		// Nothing can be said about a log that cannot be written.
 		_, _ = w.out.Write(batch)
 		spare = batch
+		timer.Reset(pause)
+		select {
+		case <-timer.C:
+		case <-w.hurry:
+		}
 	}
 }
 
 // NewLogger returns a logger for the configured format (json or text) and
-// level (debug, info, warn, error).
+// level (debug, info, warn, error). Like a LogWriter, out must take records of
+// several goroutines.
 func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
@@ -115,7 +145,7 @@ func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 	opts := &slog.HandlerOptions{Level: l}
 	switch format {
 	case "json":
-		return slog.New(slog.NewJSONHandler(out, opts)), nil
+		return slog.New(newJSONHandler(out, opts)), nil
 	case "text":
 		return slog.New(slog.NewTextHandler(out, opts)), nil
 	}

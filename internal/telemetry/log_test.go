@@ -69,6 +69,44 @@ func TestLogWriterCloseEnds(t *testing.T) {
 	})
 }
 
+// batches is an output that notes what comes in one write, and when.
+type batches struct {
+	begin time.Time
+	got   []string
+}
+
+func (b *batches) Write(p []byte) (int, error) {
+	b.got = append(b.got, time.Since(b.begin).String()+" "+string(p))
+	return len(p), nil
+}
+
+// TestLogWriterGathers: a record that comes alone is written at once, those
+// that follow closely share a write.
+func TestLogWriterGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &batches{begin: time.Now()}
+		w := NewLogWriter(out)
+		synctest.Wait()
+		for range 5 {
+			if _, err := w.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Millisecond) // 0, 3, 6, 9, 12
+		}
+		time.Sleep(time.Second)
+		if _, err := w.Write([]byte("y")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := strings.Join(out.got, ", "), "0s x, 10ms xxx, 20ms x, 1.015s y"; got != want {
+			t.Errorf("written: %s, want %s", got, want)
+		}
+	})
+}
+
 func TestLogWriterKeepsOrder(t *testing.T) {
 	var out bytes.Buffer
 	w := NewLogWriter(&out)

@@ -31,34 +31,34 @@ var spfResults = []spf.Result{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.Sof
 // Metrics are the daemon's own series; those of the DNS belong to package
 // resolver.
 type Metrics struct {
-	messages        *prometheus.CounterVec
+	messages        *counters[string]
 	messageDuration prometheus.Histogram
-	stageDuration   *prometheus.HistogramVec
+	stageDuration   *series[string, prometheus.Observer]
 	messageBytes    prometheus.Histogram
 
-	dmarc         *prometheus.CounterVec
-	dmarcOverride *prometheus.CounterVec
-	dmarcAligned  *prometheus.CounterVec
-	iprevDMARC    *prometheus.CounterVec
+	dmarc         *counters[[3]string]
+	dmarcOverride *counters[string]
+	dmarcAligned  *counters[string]
+	iprevDMARC    *counters[[2]string]
 
-	spf            *prometheus.CounterVec
-	dkimSignatures *prometheus.CounterVec
-	dkimReason     *prometheus.CounterVec
-	arc            *prometheus.CounterVec
-	iprev          *prometheus.CounterVec
-	budget         *prometheus.CounterVec
+	spf            *counters[[2]string]
+	dkimSignatures *counters[[3]string]
+	dkimReason     *counters[string]
+	arc            *counters[string]
+	iprev          *counters[string]
+	budget         *counters[string]
 
 	sessionsInflight prometheus.Gauge
-	sessions         *prometheus.CounterVec
-	sessionsRejected *prometheus.CounterVec
-	protocolErrors   *prometheus.CounterVec
-	oversize         *prometheus.CounterVec
+	sessions         *counters[string]
+	sessionsRejected *counters[string]
+	protocolErrors   *counters[string]
+	oversize         *counters[string]
 
 	reloadSuccessful prometheus.Gauge
 	reloadTime       prometheus.Gauge
 	configHash       *prometheus.GaugeVec
 	enforcementMode  *prometheus.GaugeVec
-	panics           *prometheus.CounterVec
+	panics           *counters[string]
 }
 
 // New registers every series with reg and starts those at zero whose absence
@@ -66,34 +66,34 @@ type Metrics struct {
 func New(reg prometheus.Registerer) *Metrics {
 	b := builder{reg}
 	m := &Metrics{
-		messages:        b.counterVec("messages_total", "Messages by what was decided; in monitor mode what would have been.", "verdict"),
+		messages:        b.counters("messages_total", "Messages by what was decided; in monitor mode what would have been.", "verdict"),
 		messageDuration: b.histogram("message_duration_seconds", "Time the MTA waited at end of message.", durationBuckets),
-		stageDuration:   b.histogramVec("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
+		stageDuration:   b.histograms("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
 		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
 
-		dmarc:         b.counterVec("dmarc_total", "Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
-		dmarcOverride: b.counterVec("dmarc_override_total", "Deviations from the published policy by RFC 9990 reason.", "reason"),
-		dmarcAligned:  b.counterVec("dmarc_aligned_total", "Messages with a DMARC policy by the mechanism that aligned.", "by"),
-		iprevDMARC:    b.counterVec("iprev_dmarc_total", "Messages by iprev and DMARC result.", "iprev", "dmarc"),
+		dmarc:         b.counters3("dmarc_total", "Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
+		dmarcOverride: b.counters("dmarc_override_total", "Deviations from the published policy by RFC 9990 reason.", "reason"),
+		dmarcAligned:  b.counters("dmarc_aligned_total", "Messages with a DMARC policy by the mechanism that aligned.", "by"),
+		iprevDMARC:    b.counters2("iprev_dmarc_total", "Messages by iprev and DMARC result.", "iprev", "dmarc"),
 
-		spf:            b.counterVec("spf_total", "SPF checks by identity and result.", "identity", "result"),
-		dkimSignatures: b.counterVec("dkim_signatures_total", "DKIM signatures by result, algorithm and key size.", "result", "algorithm", "key_bits"),
-		dkimReason:     b.counterVec("dkim_reason_total", "DKIM signatures that did not pass, by reason.", "reason"),
-		arc:            b.counterVec("arc_total", "Messages by ARC chain validation status.", "result"),
-		iprev:          b.counterVec("iprev_total", "Messages by result of the reverse name check.", "result"),
-		budget:         b.counterVec("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
+		spf:            b.counters2("spf_total", "SPF checks by identity and result.", "identity", "result"),
+		dkimSignatures: b.counters3("dkim_signatures_total", "DKIM signatures by result, algorithm and key size.", "result", "algorithm", "key_bits"),
+		dkimReason:     b.counters("dkim_reason_total", "DKIM signatures that did not pass, by reason.", "reason"),
+		arc:            b.counters("arc_total", "Messages by ARC chain validation status.", "result"),
+		iprev:          b.counters("iprev_total", "Messages by result of the reverse name check.", "result"),
+		budget:         b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
 
 		sessionsInflight: b.gauge("sessions_inflight", "Milter connections open now."),
-		sessions:         b.counterVec("sessions_total", "Milter connections by how they ended.", "end"),
-		sessionsRejected: b.counterVec("sessions_rejected_total", "Milter connections refused.", "reason"),
-		protocolErrors:   b.counterVec("protocol_errors_total", "Malformed or misplaced milter packets.", "kind"),
-		oversize:         b.counterVec("oversize_total", "Messages over one of the limits.", "what"),
+		sessions:         b.counters("sessions_total", "Milter connections by how they ended.", "end"),
+		sessionsRejected: b.counters("sessions_rejected_total", "Milter connections refused.", "reason"),
+		protocolErrors:   b.counters("protocol_errors_total", "Malformed or misplaced milter packets.", "kind"),
+		oversize:         b.counters("oversize_total", "Messages over one of the limits.", "what"),
 
 		reloadSuccessful: b.gauge("config_last_reload_successful", "Whether the last load of the configuration succeeded."),
 		reloadTime:       b.gauge("config_last_reload_success_timestamp_seconds", "Time of the last successful load."),
 		configHash:       b.gaugeVec("config_hash_info", "Hash of the running configuration.", "hash"),
 		enforcementMode:  b.gaugeVec("enforcement_mode_info", "The mode messages are handled in.", "mode"),
-		panics:           b.counterVec("panics_total", "Bugs that cost a message or a stage its result.", "component"),
+		panics:           b.counters("panics_total", "Bugs that cost a message or a stage its result.", "component"),
 	}
 	m.startAtZero()
 	return m
@@ -101,86 +101,89 @@ func New(reg prometheus.Registerer) *Metrics {
 
 func (m *Metrics) startAtZero() {
 	for _, a := range policy.Actions {
-		m.messages.WithLabelValues(string(a))
+		m.messages.with(string(a))
 	}
 	for _, t := range policy.OverrideTypes {
-		m.dmarcOverride.WithLabelValues(string(t))
+		m.dmarcOverride.with(string(t))
 	}
 	for _, mech := range msgauth.Mechanisms {
-		m.panics.WithLabelValues(string(mech))
-		m.budget.WithLabelValues(string(mech))
+		m.panics.with(string(mech))
+		m.budget.with(string(mech))
 	}
-	m.panics.WithLabelValues(PanicMilter)
-	m.panics.WithLabelValues(PanicResolver)
+	m.panics.with(PanicMilter)
+	m.panics.with(PanicResolver)
 	for _, kind := range milter.ErrorKinds() {
-		m.protocolErrors.WithLabelValues(string(kind))
+		m.protocolErrors.with(string(kind))
 	}
 	for _, reason := range milter.RejectReasons() {
-		m.sessionsRejected.WithLabelValues(string(reason))
+		m.sessionsRejected.with(string(reason))
 	}
 	for _, what := range []string{milter.OversizeHeaderFields, milter.OversizeHeaderBytes, milter.OversizeFieldBytes, milter.OversizeRecipients, milter.OversizeEnvelope} {
-		m.oversize.WithLabelValues(what)
+		m.oversize.with(what)
 	}
 	for _, id := range []spf.Identity{spf.MailFrom, spf.HELO} {
 		for _, r := range spfResults {
-			m.spf.WithLabelValues(string(id), string(r))
+			m.spf.with([2]string{string(id), string(r)})
 		}
 	}
 	for _, end := range milter.Ends() {
-		m.sessions.WithLabelValues(string(end))
+		m.sessions.with(string(end))
 	}
 	for _, r := range []arc.Status{arc.None, arc.Pass, arc.Fail} {
-		m.arc.WithLabelValues(string(r))
+		m.arc.with(string(r))
 	}
 	for _, r := range []iprev.Status{iprev.Pass, iprev.Fail, iprev.TempError, iprev.PermError} {
-		m.iprev.WithLabelValues(string(r))
+		m.iprev.with(string(r))
 	}
 	for _, by := range []string{"spf", "dkim", "both", "neither"} {
-		m.dmarcAligned.WithLabelValues(by)
+		m.dmarcAligned.with(by)
 	}
 }
 
 // NotEvaluated counts a message that was skipped, or refused for its size.
 func (m *Metrics) NotEvaluated(_ msgauth.Session, _ msgauth.Envelope, v policy.Verdict) {
-	m.messages.WithLabelValues(string(v.Action)).Inc()
+	m.messages.with(string(v.Action)).Inc()
 }
 
 // Evaluated counts one message; took is how long the MTA waited.
 func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
-	m.messages.WithLabelValues(string(v.Action)).Inc()
+	m.messages.with(string(v.Action)).Inc()
 	m.messageDuration.Observe(took.Seconds())
-	m.stageDuration.WithLabelValues("eom").Observe(took.Seconds())
+	m.stageDuration.with("eom").Observe(took.Seconds())
 	m.messageBytes.Observe(float64(e.Envelope.Size))
 	for mech, c := range e.Cost {
-		m.stageDuration.WithLabelValues(string(mech)).Observe(c.Elapsed.Seconds())
-		m.budget.WithLabelValues(string(mech)).Add(float64(c.Exceeded))
+		m.stageDuration.with(string(mech)).Observe(c.Elapsed.Seconds())
+		if c.Exceeded > 0 {
+			m.budget.with(string(mech)).Add(float64(c.Exceeded))
+		}
 	}
 	for _, p := range e.Panics {
-		m.panics.WithLabelValues(string(p.Component)).Inc()
+		m.panics.with(string(p.Component)).Inc()
 	}
 	m.countMechanisms(e)
-	m.dmarc.WithLabelValues(string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)).Inc()
-	m.iprevDMARC.WithLabelValues(string(e.IPRev.Status), string(e.DMARC.Result)).Inc()
+	m.dmarc.with([3]string{string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)}).Inc()
+	m.iprevDMARC.with([2]string{string(e.IPRev.Status), string(e.DMARC.Result)}).Inc()
 	if v.Override != nil {
-		m.dmarcOverride.WithLabelValues(string(v.Override.Type)).Inc()
+		m.dmarcOverride.with(string(v.Override.Type)).Inc()
 	}
 	if e.DMARC.Result == dmarc.ResultPass || e.DMARC.Result == dmarc.ResultFail {
-		m.dmarcAligned.WithLabelValues(alignedBy(e.DMARC)).Inc()
+		m.dmarcAligned.with(alignedBy(e.DMARC)).Inc()
 	}
 }
 
 func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
-	m.spf.WithLabelValues(string(spf.MailFrom), string(e.MailFrom.Result)).Inc()
-	m.spf.WithLabelValues(string(spf.HELO), string(e.HELO.Result)).Inc()
-	m.arc.WithLabelValues(string(e.ARC.Status)).Inc()
-	m.iprev.WithLabelValues(string(e.IPRev.Status)).Inc()
+	m.spf.with([2]string{string(spf.MailFrom), string(e.MailFrom.Result)}).Inc()
+	m.spf.with([2]string{string(spf.HELO), string(e.HELO.Result)}).Inc()
+	m.arc.with(string(e.ARC.Status)).Inc()
+	m.iprev.with(string(e.IPRev.Status)).Inc()
 	if len(e.DKIM) == 0 {
-		m.dkimSignatures.WithLabelValues(string(dkim.None), "", "").Inc()
+		m.dkimSignatures.with([3]string{string(dkim.None), "", ""}).Inc()
 	}
-	for _, s := range e.DKIM {
-		m.dkimSignatures.WithLabelValues(string(s.Result), algorithmLabel(s.Algorithm), bitsLabel(s.KeyBits)).Inc()
+	for i := range e.DKIM {
+		s := &e.DKIM[i]
+		m.dkimSignatures.with([3]string{string(s.Result), algorithmLabel(s.Algorithm), bitsLabel(s.KeyBits)}).Inc()
 		if s.Result != dkim.Pass && s.Reason != "" {
-			m.dkimReason.WithLabelValues(string(s.Reason)).Inc()
+			m.dkimReason.with(string(s.Reason)).Inc()
 		}
 	}
 }
@@ -220,7 +223,9 @@ func bitsLabel(bits int) string {
 	switch {
 	case bits == 0:
 		return ""
-	case bits == 256, bits == 1024, bits == 1536, bits == 2048, bits == 3072, bits == 4096:
+	case bits == 2048:
+		return "2048"
+	case bits == 256, bits == 1024, bits == 1536, bits == 3072, bits == 4096:
 		return strconv.Itoa(bits)
 	case bits < 1024:
 		return "below_1024"

@@ -205,7 +205,7 @@ func TestUnknownClient(t *testing.T) {
 	var out bytes.Buffer
 	e := message("x", 0)
 	e.Session.Client = netip.Addr{}
-	LogEvaluated(slog.New(slog.NewJSONHandler(&out, nil)), e, rejected, 0)
+	Records{slog.New(slog.NewJSONHandler(&out, nil))}.Evaluated(e, rejected, 0)
 	if !strings.Contains(out.String(), `"client_ip":"unknown"`) || !strings.Contains(out.String(), `"msg":"panic"`) {
 		t.Errorf("records: %s", out.String())
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/dkim"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -13,54 +14,71 @@ import (
 // maxLogged bounds each stranger's value in the log, in octets.
 const maxLogged = 256
 
-// LogEvaluated writes the one record of a message: its queue id first, then
+// record takes the attributes of a log record in order.
+type record interface {
+	str(key, value string)
+	client(msgauth.Session)
+	num(key string, value int64)
+	seconds(key string, value time.Duration)
+	flag(key string, value bool)
+	signatures(key string, value []dkim.Signature)
+}
+
+// evaluated writes the one record of a message: its queue id first, then
 // identities, results, policy, verdict and times, in the RFCs' words.
-func LogEvaluated(log *slog.Logger, e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
-	attrs := []slog.Attr{
-		slog.String("queue_id", clip(e.Envelope.QueueID)),
-		slog.String("client_ip", addr(e.Session)),
-		slog.String("client_name", clip(e.Session.ClientName)),
-		slog.String("helo", clip(e.Session.HELO)),
-		slog.String("mail_from", clip(e.Envelope.MailFrom)),
-		slog.Int("recipients", len(e.Envelope.Recipients)),
-		slog.String("header_from", string(e.From.AuthorDomain)),
-		slog.String("spf", string(e.MailFrom.Result)),
-		slog.String("spf_domain", string(e.MailFrom.Domain)),
-		slog.String("spf_mechanism", clip(e.MailFrom.Mechanism)),
-		slog.String("spf_helo", string(e.HELO.Result)),
-		slog.Any("dkim", signatures(e)),
-		slog.String("arc", string(e.ARC.Status)),
-		slog.String("iprev", string(e.IPRev.Status)),
-		slog.String("dmarc", string(e.DMARC.Result)),
-		slog.String("policy_domain", string(e.DMARC.PolicyDomain)),
-		slog.String("policy", string(e.DMARC.PolicyPublished)),
-		slog.Bool("aligned_spf", e.DMARC.AlignedSPF),
-		slog.Bool("aligned_dkim", e.DMARC.AlignedDKIM),
-		slog.String("verdict", string(v.Action)),
-		slog.String("applied", string(v.Applied)),
-		slog.Bool("enforced", v.Enforced),
-		slog.String("disposition", string(v.Disposition)),
-		slog.String("reason", string(v.Reason)),
-		slog.String("id", v.ID),
-	}
+func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
+	r.str("queue_id", clip(e.Envelope.QueueID))
+	r.client(e.Session)
+	r.str("client_name", clip(e.Session.ClientName))
+	r.str("helo", clip(e.Session.HELO))
+	r.str("mail_from", clip(e.Envelope.MailFrom))
+	r.num("recipients", int64(len(e.Envelope.Recipients)))
+	r.str("header_from", string(e.From.AuthorDomain))
+	r.str("spf", string(e.MailFrom.Result))
+	r.str("spf_domain", string(e.MailFrom.Domain))
+	r.str("spf_mechanism", clip(e.MailFrom.Mechanism))
+	r.str("spf_helo", string(e.HELO.Result))
+	r.signatures("dkim", e.DKIM)
+	r.str("arc", string(e.ARC.Status))
+	r.str("iprev", string(e.IPRev.Status))
+	r.str("dmarc", string(e.DMARC.Result))
+	r.str("policy_domain", string(e.DMARC.PolicyDomain))
+	r.str("policy", string(e.DMARC.PolicyPublished))
+	r.flag("aligned_spf", e.DMARC.AlignedSPF)
+	r.flag("aligned_dkim", e.DMARC.AlignedDKIM)
+	r.str("verdict", string(v.Action))
+	r.str("applied", string(v.Applied))
+	r.flag("enforced", v.Enforced)
+	r.str("disposition", string(v.Disposition))
+	r.str("reason", string(v.Reason))
+	r.str("id", v.ID)
 	if len(v.Evidence) > 0 {
-		attrs = append(attrs, slog.String("evidence", clip(strings.Join(v.Evidence, "; "))))
+		r.str("evidence", clip(strings.Join(v.Evidence, "; ")))
 	}
 	if v.Override != nil {
-		attrs = append(attrs, slog.String("override", string(v.Override.Type)), slog.String("override_comment", clip(v.Override.Comment)))
+		r.str("override", string(v.Override.Type))
+		r.str("override_comment", clip(v.Override.Comment))
 	}
 	if e.FromError != nil {
-		attrs = append(attrs, slog.String("from_error", clip(e.FromError.Error())))
+		r.str("from_error", clip(e.FromError.Error()))
 	}
-	attrs = append(attrs,
-		slog.Int64("bytes", e.Envelope.Size),
-		slog.Int("dns_lookups", e.Lookups()),
-		slog.Float64("dns_seconds", e.DNSTime().Seconds()),
-		slog.Float64("duration_seconds", took.Seconds()))
-	log.LogAttrs(context.Background(), slog.LevelInfo, "evaluated", attrs...)
-	for _, p := range e.Panics {
-		log.Error("panic", "queue_id", e.Envelope.QueueID, "component", p.Component, "value", p.Value, "stack", p.Stack)
-	}
+	r.num("bytes", e.Envelope.Size)
+	r.num("dns_lookups", int64(e.Lookups()))
+	r.seconds("dns_seconds", e.DNSTime())
+	r.seconds("duration_seconds", took)
+}
+
+// notEvaluated writes the record of a message that was skipped, or refused for
+// its size.
+func notEvaluated(r record, s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
+	r.str("queue_id", clip(e.QueueID))
+	r.client(s)
+	r.str("mail_from", clip(e.MailFrom))
+	r.str("authenticated", clip(s.Authenticated))
+	r.str("verdict", string(v.Action))
+	r.str("applied", string(v.Applied))
+	r.str("reason", string(v.Reason))
+	r.str("evidence", clip(strings.Join(v.Evidence, "; ")))
 }
 
 // Records is an observer that writes one log record a message.
@@ -68,21 +86,50 @@ type Records struct{ Log *slog.Logger }
 
 // Evaluated writes a message's record.
 func (r Records) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
-	LogEvaluated(r.Log, e, v, took)
+	r.write("evaluated", func(to record) { evaluated(to, e, v, took) })
+	for _, p := range e.Panics {
+		r.Log.Error("panic", "queue_id", e.Envelope.QueueID, "component", p.Component, "value", p.Value, "stack", p.Stack)
+	}
 }
 
 // NotEvaluated writes the record of a message that was skipped, or refused for
 // its size.
 func (r Records) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
-	r.Log.LogAttrs(context.Background(), slog.LevelInfo, "not evaluated",
-		slog.String("queue_id", clip(e.QueueID)),
-		slog.String("client_ip", addr(s)),
-		slog.String("mail_from", clip(e.MailFrom)),
-		slog.String("authenticated", clip(s.Authenticated)),
-		slog.String("verdict", string(v.Action)),
-		slog.String("applied", string(v.Applied)),
-		slog.String("reason", string(v.Reason)),
-		slog.String("evidence", clip(strings.Join(v.Evidence, "; "))))
+	r.write("not evaluated", func(to record) { notEvaluated(to, s, e, v) })
+}
+
+// write makes a record of what fill says, unless the level is off.
+func (r Records) write(msg string, fill func(record)) {
+	ctx := context.Background()
+	h := r.Log.Handler()
+	if !h.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	if direct, ok := h.(*jsonHandler); ok && direct.write(time.Now(), msg, fill) {
+		return
+	}
+	a := make(attrs, 0, usualAttrs)
+	fill(&a)
+	r.Log.LogAttrs(ctx, slog.LevelInfo, msg, a...)
+}
+
+// usualAttrs is how many attributes a record has at most.
+const usualAttrs = 33
+
+// attrs is a record for any handler of log/slog.
+type attrs []slog.Attr
+
+func (a *attrs) str(key, value string)       { *a = append(*a, slog.String(key, value)) }
+func (a *attrs) client(s msgauth.Session)    { a.str("client_ip", addr(s)) }
+func (a *attrs) num(key string, value int64) { *a = append(*a, slog.Int64(key, value)) }
+func (a *attrs) flag(key string, value bool) { *a = append(*a, slog.Bool(key, value)) }
+
+func (a *attrs) seconds(key string, value time.Duration) {
+	*a = append(*a, slog.Float64(key, value.Seconds()))
+}
+
+func (a *attrs) signatures(key string, value []dkim.Signature) {
+	*a = append(*a, slog.Any(key, signatures(value)))
 }
 
 // signature is one DKIM result in the log.
@@ -95,9 +142,10 @@ type signature struct {
 	Reason    string `json:"reason,omitempty"`
 }
 
-func signatures(e *msgauth.Evaluation) []signature {
-	out := make([]signature, 0, len(e.DKIM))
-	for _, s := range e.DKIM {
+func signatures(all []dkim.Signature) []signature {
+	out := make([]signature, 0, len(all))
+	for i := range all {
+		s := &all[i]
 		out = append(out, signature{
 			Result: string(s.Result), Domain: string(s.Domain), Selector: clip(s.Selector),
 			Algorithm: clip(s.Algorithm), KeyBits: s.KeyBits, Reason: string(s.Reason),

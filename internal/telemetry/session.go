@@ -9,7 +9,7 @@ const (
 )
 
 // Panicked counts a panic that was caught.
-func (m *Metrics) Panicked(component string) { m.panics.WithLabelValues(component).Inc() }
+func (m *Metrics) Panicked(component string) { m.panics.with(component).Inc() }
 
 // Sessions returns the functions by which a milter server counts.
 func (m *Metrics) Sessions() milter.Observer {
@@ -17,11 +17,11 @@ func (m *Metrics) Sessions() milter.Observer {
 		SessionStarted: m.sessionsInflight.Inc,
 		SessionEnded: func(end milter.End) {
 			m.sessionsInflight.Dec()
-			m.sessions.WithLabelValues(string(end)).Inc()
+			m.sessions.with(string(end)).Inc()
 		},
-		SessionRejected: func(reason milter.RejectReason) { m.sessionsRejected.WithLabelValues(string(reason)).Inc() },
-		ProtocolError:   func(kind milter.ErrorKind) { m.protocolErrors.WithLabelValues(string(kind)).Inc() },
-		Oversize:        func(what string) { m.oversize.WithLabelValues(what).Inc() },
+		SessionRejected: func(reason milter.RejectReason) { m.sessionsRejected.with(string(reason)).Inc() },
+		ProtocolError:   func(kind milter.ErrorKind) { m.protocolErrors.with(string(kind)).Inc() },
+		Oversize:        func(what string) { m.oversize.with(what).Inc() },
 		Panic:           func(string, []byte) { m.Panicked(PanicMilter) },
 	}
 }

@@ -1,0 +1,133 @@
+package telemetry
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// sameAsSlog writes a message's records by the logger that ships and by slog's
+// own handler; not an octet may differ.
+func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
+	t.Helper()
+	var got, want bytes.Buffer
+	log, err := NewLogger(&got, "json", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now() // in a synctest bubble: time stands still
+	for _, r := range []Records{{log}, {slog.New(slog.NewJSONHandler(&want, nil))}} {
+		r.Evaluated(e, v, took)
+		r.NotEvaluated(e.Session, e.Envelope, v)
+	}
+	if time.Since(at) != 0 {
+		t.Fatal("time went on")
+	}
+	if got.String() != want.String() {
+		t.Errorf("%s:\n%s%s", why, got.String(), want.String())
+	}
+}
+
+func TestRecordIsSlogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, mark := range []string{
+			"", "mail.example.com", `"`, `\`, "a\tb", "\b\f\n\r", "\x00", "\x7f", "é", "\xff", "\u2028", "<&>", strings.Repeat("x", 300), strings.Repeat("é", 300),
+		} {
+			sameAsSlog(t, mark, message(mark, 2048), rejected, 5*time.Millisecond)
+		}
+		for _, d := range []time.Duration{
+			0, 1, 999, 100, 120, 1000, 1001, 123456, time.Millisecond, time.Second, 90 * time.Second, 1 << 62, -1, -1000, -time.Second,
+		} {
+			e := message("x", 0)
+			e.Cost[msgauth.SPF] = msgauth.Cost{Lookups: 1, DNS: d}
+			sameAsSlog(t, d.String(), e, rejected, d)
+		}
+		for _, client := range []netip.Addr{
+			{}, netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:192.0.2.1"), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr(`fe80::1%"`),
+		} {
+			e := message("x", 1)
+			e.Session.Client = client
+			sameAsSlog(t, client.String(), e, rejected, time.Second)
+		}
+		e := message("x", 0)
+		e.DKIM, e.Panics = nil, nil
+		sameAsSlog(t, "no signature", e, policy.Verdict{}, time.Second)
+		e.DKIM = []dkim.Signature{{}, {Result: dkim.Pass}}
+		e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous, Detail: `"@"`}
+		sameAsSlog(t, "empty signatures and a From error", e, policy.Verdict{}, time.Second)
+	})
+}
+
+// TestRecordText: the text format has the same keys and values.
+func TestRecordText(t *testing.T) {
+	var out bytes.Buffer
+	log, err := NewLogger(&out, "text", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := message("x y", 2048)
+	e.Panics = nil
+	Records{log}.Evaluated(e, rejected, time.Second)
+	if got := out.String(); !strings.Contains(got, ` level=INFO msg=evaluated queue_id=4Q client_ip=192.0.2.1 client_name="x y" `) ||
+		!strings.HasSuffix(got, " bytes=100 dns_lookups=3 dns_seconds=1 duration_seconds=1\n") || strings.Count(got, "\n") != 1 {
+		t.Errorf("record: %s", got)
+	}
+}
+
+// TestRecordLevel: records are of level info.
+func TestRecordLevel(t *testing.T) {
+	for _, format := range []string{"json", "text"} {
+		for level, want := range map[string]int{"debug": 2, "info": 2, "warn": 0, "error": 0} {
+			var out bytes.Buffer
+			log, err := NewLogger(&out, format, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := message("x", 0)
+			e.Panics = nil
+			Records{log}.Evaluated(e, rejected, time.Second)
+			Records{log}.NotEvaluated(e.Session, e.Envelope, rejected)
+			if n := strings.Count(out.String(), "\n"); n != want {
+				t.Errorf("%s at level %s: %d records, want %d", format, level, n, want)
+			}
+		}
+	}
+}
+
+// TestRecordWith: a logger with attributes of its own loses none of them.
+func TestRecordWith(t *testing.T) {
+	var out bytes.Buffer
+	log, err := NewLogger(&out, "json", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	Records{log.With("host", "mx1")}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, rejected)
+	if !strings.Contains(out.String(), `"host":"mx1","queue_id":""`) {
+		t.Errorf("record: %s", out.String())
+	}
+}
+
+// TestLineKept: the record of a message with many long signatures does not stay
+// in memory.
+func TestLineKept(t *testing.T) {
+	l := &jsonLine{b: make([]byte, 0, lineSize)}
+	if evaluated(l, message("x", 2048), rejected, time.Second); !l.reusable() {
+		t.Errorf("an ordinary record of %d octets", len(l.b))
+	}
+	e := message(strings.Repeat("x", 250), 2048)
+	for range 5 {
+		e.DKIM = append(e.DKIM, e.DKIM...)
+	}
+	if evaluated(l, e, rejected, time.Second); l.reusable() {
+		t.Errorf("a record of %d octets is kept", len(l.b))
+	}
+}

@@ -1,0 +1,41 @@
+package telemetry
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TestSeries: each combination is resolved to the one metric of the registry,
+// whoever asks first.
+func TestSeries(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	c := builder{reg}.counters2("test_total", "Of the test.", "a", "b")
+	const workers, rounds, values = 8, 200, 5
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := range rounds {
+				c.with([2]string{"x", fmt.Sprint(i % values)}).Inc()
+			}
+		})
+	}
+	wg.Wait()
+	for i := range values {
+		if got := value(t, reg, "sekimori_test_total", map[string]string{"a": "x", "b": fmt.Sprint(i)}); got != workers*rounds/values {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+}
+
+// TestSeriesAreKept: after the first message of a kind, counting another looks
+// nothing up in the library.
+func TestSeriesAreKept(t *testing.T) {
+	asked := 0
+	s := newSeries(func(string) int { asked++; return asked })
+	if a, b, c := s.with("a"), s.with("b"), s.with("a"); a != 1 || b != 2 || c != 1 || asked != 2 {
+		t.Errorf("%d, %d, %d after %d", a, b, c, asked)
+	}
+}
