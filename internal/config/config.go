@@ -54,24 +54,6 @@ func (t Trusted) Contains(addr netip.Addr) bool {
 	return false
 }
 
-// DNS configures look-ups.
-type DNS struct {
-	Servers       []Server `yaml:"servers"`        // none: those of resolv.conf
-	Timeout       Duration `yaml:"timeout"`        // one try
-	MessageBudget Duration `yaml:"message_budget"` // all that one message may wait
-	Cache         Cache    `yaml:"cache"`
-}
-
-// Cache configures the DNS cache.
-type Cache struct {
-	Size        Size     `yaml:"size"` // 0: no cache
-	MaxTTL      Duration `yaml:"max_ttl"`
-	MinTTL      Duration `yaml:"min_ttl"`
-	NegativeTTL Duration `yaml:"negative_ttl"` // upper bound for NXDOMAIN and NODATA
-	FailureTTL  Duration `yaml:"failure_ttl"`  // RFC 9520
-	Stale       Duration `yaml:"stale"`        // RFC 8767: how long past its TTL
-}
-
 // DKIM configures signature verification.
 type DKIM struct {
 	MaxSignatures int    `yaml:"max_signatures"`
@@ -160,18 +142,7 @@ func Default() *Config {
 			Networks:      []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}},
 			Authenticated: true,
 		},
-		DNS: DNS{
-			Timeout:       Duration(2 * time.Second),
-			MessageBudget: Duration(10 * time.Second),
-			Cache: Cache{
-				Size:        64 << 20,
-				MaxTTL:      Duration(24 * time.Hour),
-				MinTTL:      Duration(5 * time.Second),
-				NegativeTTL: Duration(5 * time.Minute),
-				FailureTTL:  Duration(10 * time.Second),
-				Stale:       Duration(time.Hour),
-			},
-		},
+		DNS:   defaultDNS(),
 		DKIM:  DKIM{MaxSignatures: 10, MinRSABits: 1024, BodyLength: "covered"},
 		DMARC: DMARC{OrganizationalDomain: TreeWalk},
 		Policy: Policy{

@@ -23,6 +23,7 @@ trusted: {networks: [192.0.2.0/24, "2001:db8::1"], authenticated: false}
 dns:
   servers: ["127.0.0.1", "[::1]:5353", "2001:db8::53"]
   timeout: 1s
+  hedge: 50ms
   message_budget: 5s
   cache: {size: 0, max_ttl: 1h, min_ttl: 0s, negative_ttl: 1m, failure_ttl: 1s, stale: 0}
 dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail}
@@ -60,6 +61,7 @@ func fullConfig() *Config {
 		DNS: DNS{
 			Servers:       []Server{{addr("127.0.0.1:53")}, {addr("[::1]:5353")}, {addr("[2001:db8::53]:53")}},
 			Timeout:       Duration(time.Second),
+			Hedge:         Hedge(50 * time.Millisecond),
 			MessageBudget: Duration(5 * time.Second),
 			Cache:         Cache{MaxTTL: Duration(time.Hour), NegativeTTL: Duration(time.Minute), FailureTTL: Duration(time.Second)},
 		},

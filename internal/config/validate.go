@@ -6,9 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
-	"sekimori/internal/milter"
 )
 
 // Bounds of single keys.
@@ -19,12 +16,6 @@ const (
 	minRSACeil        = 8192 // larger keys are never worked with
 	maxAuthservID     = 255
 )
-
-// maxFailureTTL is RFC 9520 §3.2's.
-const maxFailureTTL = 5 * time.Minute
-
-// maxMessageBudget is below milter's end-of-message timeout.
-const maxMessageBudget = milter.DefaultEndOfMessageTimeout - time.Minute
 
 // checker collects problems.
 type checker struct{ list []Problem }
@@ -129,28 +120,6 @@ func (k *checker) authservID(id string) {
 
 func notHostname(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
-}
-
-func (k *checker) dns(c DNS) {
-	k.positive("dns.timeout", c.Timeout)
-	k.positive("dns.message_budget", c.MessageBudget)
-	if time.Duration(c.MessageBudget) > maxMessageBudget {
-		k.add("dns.message_budget", "at most %s: no MTA waits longer for the end of a message", Duration(maxMessageBudget))
-	}
-	if c.Cache.Size < 0 {
-		k.add("dns.cache.size", "must not be negative; 0 turns the cache off")
-	}
-	k.positive("dns.cache.max_ttl", c.Cache.MaxTTL)
-	k.notNegative("dns.cache.min_ttl", c.Cache.MinTTL)
-	k.notNegative("dns.cache.negative_ttl", c.Cache.NegativeTTL)
-	k.notNegative("dns.cache.failure_ttl", c.Cache.FailureTTL)
-	k.notNegative("dns.cache.stale", c.Cache.Stale)
-	if c.Cache.MinTTL > c.Cache.MaxTTL {
-		k.add("dns.cache.min_ttl", "%s is more than dns.cache.max_ttl, %s", c.Cache.MinTTL, c.Cache.MaxTTL)
-	}
-	if time.Duration(c.Cache.FailureTTL) > maxFailureTTL {
-		k.add("dns.cache.failure_ttl", "failures may be kept for %s at most (RFC 9520)", Duration(maxFailureTTL))
-	}
 }
 
 func (k *checker) policy(p Policy) {

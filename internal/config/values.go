@@ -119,29 +119,6 @@ func (n Network) String() string {
 	return n.Prefix.String()
 }
 
-// Server is a DNS server, written as an address with or without a port.
-type Server struct{ netip.AddrPort }
-
-const dnsPort = 53
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (s *Server) UnmarshalText(text []byte) error {
-	t := string(text)
-	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(t, "["), "]")); err == nil {
-		s.AddrPort = netip.AddrPortFrom(addr, dnsPort)
-		return nil
-	}
-	ap, err := netip.ParseAddrPort(t)
-	if err != nil || ap.Port() == 0 {
-		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53", t)
-	}
-	s.AddrPort = ap
-	return nil
-}
-
-// MarshalText implements encoding.TextMarshaler.
-func (s Server) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 // Listener is a place where MTAs connect: an address alone, or for a unix
 // socket a mapping with its file's mode and group.
 type Listener struct {

@@ -1,0 +1,145 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"sekimori/internal/milter"
+)
+
+const (
+	dnsPort = 53
+	// maxServers bounds the list: each is a label value of the metrics, and
+	// nobody waits for a ninth.
+	maxServers = 8
+	// maxFailureTTL is RFC 9520 §3.2's.
+	maxFailureTTL = 5 * time.Minute
+	// maxMessageBudget is below milter's end-of-message timeout.
+	maxMessageBudget = milter.DefaultEndOfMessageTimeout - time.Minute
+)
+
+// DNS configures look-ups.
+type DNS struct {
+	Servers       []Server `yaml:"servers"`        // none: those of resolv.conf
+	Timeout       Duration `yaml:"timeout"`        // one try
+	Hedge         Hedge    `yaml:"hedge"`          // after which a second server is asked too
+	MessageBudget Duration `yaml:"message_budget"` // all that one message may wait
+	Cache         Cache    `yaml:"cache"`
+}
+
+// Cache configures the DNS cache.
+type Cache struct {
+	Size        Size     `yaml:"size"` // 0: no cache
+	MaxTTL      Duration `yaml:"max_ttl"`
+	MinTTL      Duration `yaml:"min_ttl"`
+	NegativeTTL Duration `yaml:"negative_ttl"` // upper bound for NXDOMAIN and NODATA
+	FailureTTL  Duration `yaml:"failure_ttl"`  // RFC 9520
+	Stale       Duration `yaml:"stale"`        // RFC 8767: how long past its TTL
+}
+
+func defaultDNS() DNS {
+	return DNS{
+		Timeout:       Duration(2 * time.Second),
+		MessageBudget: Duration(10 * time.Second),
+		Cache: Cache{
+			Size:        64 << 20,
+			MaxTTL:      Duration(24 * time.Hour),
+			MinTTL:      Duration(5 * time.Second),
+			NegativeTTL: Duration(5 * time.Minute),
+			FailureTTL:  Duration(10 * time.Second),
+			Stale:       Duration(time.Hour),
+		},
+	}
+}
+
+// Server is a DNS server, written as an address with or without a port.
+type Server struct{ netip.AddrPort }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Server) UnmarshalText(text []byte) error {
+	t := string(text)
+	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(t, "["), "]")); err == nil {
+		s.AddrPort = netip.AddrPortFrom(addr, dnsPort)
+		return nil
+	}
+	ap, err := netip.ParseAddrPort(t)
+	if err != nil || ap.Port() == 0 {
+		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53", t)
+	}
+	s.AddrPort = ap
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Server) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Hedge is a time, or 0, written "off".
+type Hedge Duration
+
+const off = "off"
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *Hedge) UnmarshalText(text []byte) error {
+	*h = 0
+	if string(text) == off {
+		return nil
+	}
+	if err := (*Duration)(h).UnmarshalText(text); err != nil || *h <= 0 {
+		return fmt.Errorf("%q is neither off nor a duration of more than 0s, such as 100ms", text)
+	}
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (h Hedge) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// String returns "off" for 0.
+func (h Hedge) String() string {
+	if h == 0 {
+		return off
+	}
+	return Duration(h).String()
+}
+
+func (k *checker) dns(c DNS) {
+	k.positive("dns.timeout", c.Timeout)
+	k.positive("dns.message_budget", c.MessageBudget)
+	if time.Duration(c.MessageBudget) > maxMessageBudget {
+		k.add("dns.message_budget", "at most %s: no MTA waits longer for the end of a message", Duration(maxMessageBudget))
+	}
+	k.dnsServers(c)
+	k.dnsCache(c.Cache)
+}
+
+func (k *checker) dnsServers(c DNS) {
+	if len(c.Servers) > maxServers {
+		k.add("dns.servers", "%d servers; at most %d", len(c.Servers), maxServers)
+	}
+	switch {
+	case c.Hedge < 0:
+		k.add("dns.hedge", "%s is negative", c.Hedge)
+	case c.Hedge > 0 && len(c.Servers) == 1:
+		k.add("dns.hedge", "needs a second server in dns.servers to ask; add one, or turn it off")
+	case c.Hedge > 0 && Duration(c.Hedge) >= c.Timeout:
+		k.add("dns.hedge", "%s is not less than dns.timeout, %s, after which the next server is asked anyway", c.Hedge, c.Timeout)
+	}
+}
+
+func (k *checker) dnsCache(c Cache) {
+	if c.Size < 0 {
+		k.add("dns.cache.size", "must not be negative; 0 turns the cache off")
+	}
+	k.positive("dns.cache.max_ttl", c.MaxTTL)
+	k.notNegative("dns.cache.min_ttl", c.MinTTL)
+	k.notNegative("dns.cache.negative_ttl", c.NegativeTTL)
+	k.notNegative("dns.cache.failure_ttl", c.FailureTTL)
+	k.notNegative("dns.cache.stale", c.Stale)
+	if c.MinTTL > c.MaxTTL {
+		k.add("dns.cache.min_ttl", "%s is more than dns.cache.max_ttl, %s", c.MinTTL, c.MaxTTL)
+	}
+	if time.Duration(c.FailureTTL) > maxFailureTTL {
+		k.add("dns.cache.failure_ttl", "failures may be kept for %s at most (RFC 9520)", Duration(maxFailureTTL))
+	}
+}

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestHedge(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want Hedge
+		said string // "" if refused
+	}{
+		{"off", 0, "off"}, {"100ms", Hedge(100 * time.Millisecond), "100ms"}, {"1s", Hedge(time.Second), "1s"},
+		{"0", 0, ""}, {"0s", 0, ""}, {"-1s", 0, ""}, {"on", 0, ""}, {"auto", 0, ""}, {"100", 0, ""}, {"", 0, ""},
+	} {
+		var h Hedge
+		err := h.UnmarshalText([]byte(c.in))
+		if (err == nil) != (c.said != "") {
+			t.Errorf("%q: %v", c.in, err)
+		}
+		if text, _ := h.MarshalText(); err == nil && (h != c.want || string(text) != c.said) {
+			t.Errorf("%q: %d, printed as %s", c.in, h, text)
+		}
+	}
+}
+
+// What is wrong with the dns section is said with its place.
+func TestDNSProblems(t *testing.T) {
+	for _, c := range []struct{ reason, in, want string }{
+		{"one server is not enough to hedge", "dns:\n  servers: [192.0.2.1]\n  hedge: 50ms\n", "3:10: dns.hedge: needs a second server"},
+		{"two are", "dns:\n  servers: [192.0.2.1, 192.0.2.2]\n  hedge: 50ms\n", ""},
+		{"those of resolv.conf are counted later", "dns: {hedge: 50ms}\n", ""},
+		{"off needs none", "dns: {servers: [192.0.2.1], hedge: off}\n", ""},
+		{"as a quoted word", "dns: {servers: [192.0.2.1], hedge: 'off'}\n", ""},
+		{"no delay", "dns: {hedge: 0s}\n", `1:14: dns.hedge: "0s" is neither off nor a duration`},
+		{"later than the next server", "dns: {hedge: 2s}\n", "1:14: dns.hedge: 2s is not less than dns.timeout, 2s"},
+		{"as many servers as are looked at", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers-1) + "192.0.2.9]}\n", ""},
+		{"more", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers) + "192.0.2.9]}\n", "1:16: dns.servers: 9 servers; at most 8"},
+	} {
+		_, err := Parse("x", []byte(c.in))
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.reason, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), "x:"+c.want) {
+			t.Errorf("%s: got %v, want %s", c.reason, err, c.want)
+		}
+	}
+	negative := Default()
+	negative.DNS.Hedge = -1
+	if err := negative.Validate(); err == nil || !strings.Contains(err.Error(), "dns.hedge") {
+		t.Errorf("a negative delay: %v", err)
+	}
+}
