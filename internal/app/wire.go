@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"sekimori/internal/admin"
 	"sekimori/internal/config"
 	"sekimori/internal/dkim"
@@ -21,28 +19,6 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/resolver"
 )
-
-// NewResolver makes the configured resolver. reg, for its series, and onPanic,
-// which is told of a bug below the cache, may be nil.
-func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any)) (*resolver.Resolver, error) {
-	servers := make([]string, len(cfg.DNS.Servers))
-	for i, s := range cfg.DNS.Servers {
-		servers[i] = s.String()
-	}
-	c := cfg.DNS.Cache
-	o := resolver.Config{
-		Client: resolver.ClientConfig{Servers: servers, Timeout: time.Duration(cfg.DNS.Timeout)},
-		Cache: resolver.CacheConfig{
-			Size: int64(c.Size), MaxTTL: time.Duration(c.MaxTTL), MinTTL: time.Duration(c.MinTTL),
-			NegativeTTL: time.Duration(c.NegativeTTL), FailureTTL: time.Duration(c.FailureTTL), Stale: time.Duration(c.Stale),
-			OnPanic: onPanic,
-		},
-	}
-	if reg == nil {
-		return resolver.NewWithMetrics(o, nil)
-	}
-	return resolver.New(o, reg)
-}
 
 // NewVerifier makes the configured verifier over r. grace is
 // msgauth.Options.Grace, 0 for the default.
@@ -98,6 +74,9 @@ func limits(cfg *config.Config) milter.Limits {
 // a running daemon may hold.
 func Check(cfg *config.Config) error {
 	if _, err := NewVerifier(cfg, nil, 0); err != nil {
+		return err
+	}
+	if err := checkDNS(cfg.DNS, resolver.ResolvConf); err != nil {
 		return err
 	}
 	for _, l := range cfg.Listen {

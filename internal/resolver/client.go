@@ -3,10 +3,10 @@ package resolver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sekimori/internal/dns"
@@ -23,8 +23,6 @@ const (
 	// maxRestarts bounds the questions one lookup may become because its alias
 	// chain left the answer.
 	maxRestarts = 4
-	// penalty is how long a server that kept silent is asked last.
-	penalty = 10 * time.Second
 )
 
 var (
@@ -35,36 +33,45 @@ var (
 
 // ClientConfig configures a Client; the zero value asks the system's servers.
 type ClientConfig struct {
-	// Servers are tried in order: IP addresses, with or without port. Empty
-	// means those of /etc/resolv.conf.
+	// Servers are tried the best first: IP addresses, with or without port.
+	// Empty means those of /etc/resolv.conf.
 	Servers []string
 	Timeout time.Duration // one try at one server; 0 means DefaultTimeout
 	Rounds  int           // times the list is gone through; 0 means 2
+	// Hedge is how long the first server may take before the second is asked
+	// as well; 0, or a single server, means that it never is.
+	Hedge time.Duration
 	// Inflight bounds the queries under way, hence the sockets; 0 means 512.
 	Inflight int
 	// Dial opens the socket for one query, net.Dialer if nil.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Metrics counts queries; nil counts nothing.
 	Metrics *Metrics
+	// OnPanic is told of a panic, on the goroutine it happened on; the try
+	// fails as malformed. May be nil.
+	OnPanic func(recovered any)
 }
 
 // Client is a stub resolver that asks recursive servers. It keeps nothing but
-// which server fell silent.
+// how each has behaved. Close ends it.
 type Client struct {
-	servers []*server
+	servers []*upstream
 	timeout time.Duration
 	rounds  int
+	hedge   time.Duration
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	metrics *Metrics
+	onPanic func(any)
 	slots   chan struct{}
-	start   time.Time // of the monotonic clock penalties are on
+	start   time.Time // of the monotonic clock of everything remembered
 	buffers sync.Pool
-}
 
-// server is one upstream and what is remembered of it.
-type server struct {
-	addr      string
-	badBefore atomic.Int64 // nanoseconds since Client.start; asked last until then
+	base context.Context // of what goes on in the background
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
 }
 
 // NewClient returns a Client. It fails on a server that is no address and on
@@ -74,9 +81,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{timeout: cfg.Timeout, rounds: cfg.Rounds, dial: cfg.Dial, metrics: cfg.Metrics, start: time.Now()}
+	c := &Client{
+		timeout: cfg.Timeout, rounds: cfg.Rounds, hedge: cfg.Hedge, dial: cfg.Dial,
+		metrics: cfg.Metrics, onPanic: cfg.OnPanic, start: time.Now(),
+	}
 	for _, a := range addrs {
-		c.servers = append(c.servers, &server{addr: a})
+		c.servers = append(c.servers, &upstream{addr: a})
 	}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
@@ -95,8 +105,34 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		b := make([]byte, readSize)
 		return &b
 	}
+	c.base, c.stop = context.WithCancel(context.Background())
+	c.metrics.watchUpstreams(c)
 	return c, nil
 }
+
+// Close ends what goes on in the background and waits for it. Lookups under
+// way are ended by their contexts.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	c.work.Wait()
+}
+
+// background runs f until Close, and reports whether it does.
+func (c *Client) background(f func(ctx context.Context)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.work.Go(func() { f(c.base) })
+	return true
+}
+
+// now is never 0, which stands for never.
+func (c *Client) now() time.Duration { return time.Since(c.start) + 1 }
 
 // Servers returns the addresses asked, in the order configured.
 func (c *Client) Servers() []string {
@@ -128,34 +164,41 @@ func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 	return dns.Answer{}, question{name: name, typ: typ}.fail(dns.KindMalformed, errChain)
 }
 
+// outcome is how a try at a server ended.
+type outcome struct {
+	server *upstream
+	reply  reply
+	err    *dns.Error
+}
+
 // resolve asks one server after the other until one answers. A server that
 // said SERVFAIL or REFUSED has answered: it is not asked again (RFC 9520 §3.1).
 func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (reply, *dns.Error) {
 	q := question{name: name, typ: typ}
 	select {
 	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
+		defer c.release()
 	case <-ctx.Done():
 		return reply{}, q.fail(contextKind(ctx), ctx.Err())
 	}
 	last := q.fail(dns.KindServFail, errNoServer)
 	candidates := c.order()
+	c.sample(candidates[0], q)
 	for range c.rounds {
-		again := candidates[:0]
-		for _, s := range candidates {
+		var again []*upstream
+		for len(candidates) > 0 {
 			if ended(ctx) {
 				return reply{}, q.fail(contextKind(ctx), context.Cause(ctx))
 			}
-			begin := time.Now()
-			r, err := c.ask(ctx, s.addr, name, typ)
-			c.settle(ctx, s, typ, r, err, time.Since(begin))
-			if err == nil {
-				r.answer.Server = s.addr
-				return r, nil
-			}
-			err.Server, last = s.addr, err
-			if err.Kind == dns.KindTimeout || err.Kind == dns.KindNetwork {
-				again = append(again, s)
+			outcomes := c.next(ctx, q, candidates)
+			candidates = candidates[len(outcomes):]
+			for _, o := range outcomes {
+				if o.err == nil {
+					return o.reply, nil
+				}
+				if last = o.err; unanswered(o.err) {
+					again = append(again, o.server)
+				}
 			}
 		}
 		candidates = again
@@ -163,33 +206,64 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (repl
 	return reply{}, last
 }
 
-// settle remembers and counts how a try ended. A try that its caller ended
-// says nothing about the server.
-func (c *Client) settle(ctx context.Context, s *server, typ dns.Type, r reply, err *dns.Error, took time.Duration) {
-	switch {
-	case err == nil:
-		s.badBefore.Store(0)
-	case ended(ctx):
-		return
-	case err.Kind == dns.KindTimeout || err.Kind == dns.KindNetwork:
-		s.badBefore.Store(int64(time.Since(c.start) + penalty))
+// next asks the first of the candidates, perhaps the second as well, and
+// returns what became of each.
+func (c *Client) next(ctx context.Context, q question, candidates []*upstream) []outcome {
+	if c.hedge > 0 && len(candidates) > 1 {
+		return c.hedged(ctx, q, candidates[0], candidates[1])
 	}
-	c.observe(typ, resultOf(r, err), took)
+	return []outcome{c.try(ctx, candidates[0], q)}
 }
 
-// order returns the servers as configured, those lately silent last.
-func (c *Client) order() []*server {
-	now := int64(time.Since(c.start))
-	out := make([]*server, 0, len(c.servers))
-	var silent []*server
-	for _, s := range c.servers {
-		if s.badBefore.Load() > now {
-			silent = append(silent, s)
-		} else {
-			out = append(out, s)
-		}
+// reserve takes room for one more socket if there is any.
+func (c *Client) reserve() bool {
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	default:
+		return false
 	}
-	return append(out, silent...)
+}
+
+func (c *Client) release() { <-c.slots }
+
+// try asks s once, and remembers and counts how that ended. What the caller
+// ended says nothing about the server.
+func (c *Client) try(ctx context.Context, s *upstream, q question) outcome {
+	begin := time.Now()
+	r, err := c.safeAsk(ctx, s, q)
+	took := time.Since(begin)
+	switch {
+	case err == nil:
+		r.answer.Server = s.addr
+		s.health.good(took, c.now())
+	case ended(ctx):
+		return outcome{server: s, err: err}
+	case unanswered(err):
+		s.health.silent()
+		c.probe(s)
+	default:
+		s.health.spoke(c.now(), false)
+	}
+	if err != nil {
+		err.Server = s.addr
+	}
+	c.observe(q.typ, resultOf(r, err), took)
+	return outcome{server: s, reply: r, err: err}
+}
+
+// safeAsk is ask whose panics are failures: tries run on goroutines of ours,
+// where nothing else would stand between a panic and the end of the process.
+func (c *Client) safeAsk(ctx context.Context, s *upstream, q question) (r reply, err *dns.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if c.onPanic != nil {
+				c.onPanic(p)
+			}
+			r, err = reply{}, q.fail(dns.KindMalformed, fmt.Errorf("%w: %v", errPanic, p))
+		}
+	}()
+	return c.ask(ctx, s.addr, q.name, q.typ)
 }
 
 func (c *Client) observe(typ dns.Type, r Result, took time.Duration) {

@@ -59,6 +59,7 @@ type Metrics struct {
 	stale     byKind
 	evictions byKind
 	coalesced prometheus.Counter
+	upstream  *upstreamMetrics
 	cache     atomic.Pointer[Cache] // the one whose size is shown
 }
 
@@ -69,6 +70,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sekimori", Subsystem: "dns", Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
+		upstream:  newUpstreamMetrics(),
 		queries:   vec("queries_total", "Queries to DNS servers by their result.", "type", "result"),
 		hits:      newByKind(vec("cache_hits_total", "Lookups answered from the cache.", "kind"), kindPositive, kindNegative, kindFailure),
 		misses:    newByKind(vec("cache_misses_total", "Lookups that asked a server, by what it then said.", "kind"), kindPositive, kindNegative, kindFailure),
@@ -94,7 +96,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		errs = append(errs, reg.Register(c))
 	}
 	m.startAtZero()
-	return m, errors.Join(errs...)
+	return m, errors.Join(append(errs, m.upstream.register(reg))...)
 }
 
 func (m *Metrics) gauge(name, help string, value func(*Cache) float64) prometheus.Collector {

@@ -55,7 +55,7 @@ func (g *gathered) expect(t *testing.T, want map[string]float64) {
 	t.Helper()
 	got := g.values(t)
 	for _, k := range slices.Sorted(maps.Keys(got)) {
-		if _, named := want[k]; !named && (strings.HasPrefix(k, "cache_entries") || strings.HasPrefix(k, "cache_bytes") || k == "query_duration_seconds") {
+		if _, named := want[k]; !named && (strings.HasPrefix(k, "cache_entries") || strings.HasPrefix(k, "cache_bytes") || strings.HasPrefix(k, "upstream_") || k == "query_duration_seconds") {
 			continue
 		}
 		if got[k] != want[k] {
@@ -72,7 +72,7 @@ func (g *gathered) expect(t *testing.T, want map[string]float64) {
 func TestSeriesStartAtZero(t *testing.T) {
 	m := testMetrics(t)
 	got := m.values(t)
-	want := 7*7 + 1 + 3 + 3 + 2 + 3 + 1 + 2 // queries, duration, hits, misses, stale, evictions, coalesced, gauges
+	want := 7*7 + 1 + 3 + 3 + 2 + 3 + 1 + 2 + 3 + 2 // queries, duration, hits, misses, stale, evictions, coalesced, gauges, hedges, probes
 	if len(got) != want {
 		t.Errorf("%d series, want %d: %v", len(got), want, slices.Sorted(maps.Keys(got)))
 	}
@@ -160,4 +160,7 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	nothing.evicted(kindPositive)
 	nothing.joined()
 	nothing.watch(nil)
+	nothing.watchUpstreams(nil)
+	nothing.hedged(true, true)
+	nothing.probed(true)
 }

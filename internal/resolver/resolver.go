@@ -44,12 +44,14 @@ func New(cfg Config, reg prometheus.Registerer) (*Resolver, error) {
 // Resolver that a reload puts in the place of another. m may be nil.
 func NewWithMetrics(cfg Config, m *Metrics) (*Resolver, error) {
 	cfg.Client.Metrics, cfg.Cache.Metrics = m, m
+	cfg.Client.OnPanic = cfg.Cache.OnPanic
 	client, err := NewClient(cfg.Client)
 	if err != nil {
 		return nil, err
 	}
 	cache, err := NewCache(client, cfg.Cache)
 	if err != nil {
+		client.Close()
 		return nil, err
 	}
 	return &Resolver{client: client, cache: cache}, nil
@@ -67,4 +69,7 @@ func (r *Resolver) Servers() []string { return r.client.Servers() }
 func (r *Resolver) Purge() { r.cache.Purge() }
 
 // Close ends the queries under way and waits for them.
-func (r *Resolver) Close() { r.cache.Close() }
+func (r *Resolver) Close() {
+	r.cache.Close()
+	r.client.Close()
+}

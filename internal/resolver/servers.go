@@ -8,10 +8,10 @@ import (
 	codec "github.com/miekg/dns"
 )
 
-const (
-	resolvConf  = "/etc/resolv.conf"
-	defaultPort = "53"
-)
+// ResolvConf is the file that names the system's servers.
+const ResolvConf = "/etc/resolv.conf"
+
+const defaultPort = "53"
 
 // ServersFromResolvConf returns the name servers of a resolv.conf(5) as
 // host:port. Without any it is the local machine, as that page says.
@@ -28,7 +28,7 @@ func ServersFromResolvConf(path string) ([]string, error) {
 
 func serverAddrs(configured []string) ([]string, error) {
 	if len(configured) == 0 {
-		return ServersFromResolvConf(resolvConf)
+		return ServersFromResolvConf(ResolvConf)
 	}
 	return normalizeServers(configured)
 }

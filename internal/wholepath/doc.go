@@ -27,6 +27,7 @@
 //	config.maxNesting                  100       brackets open                 -                     the YAML parser recurses
 //	config.maxProblems                 50        problems                      -                     a list somebody reads
 //	config.maxSignaturesCeil           50        signatures                    -                     each is a key lookup and a result
+//	config.maxServers                  8         servers                       -                     each is a label value of the metrics
 //	config.maxUnixPath                 107       octets                        -                     sockaddr_un
 //	dkim.defaultMaxRSABits             8192      bits                          -                     the cost of a key grows with the square
 //	dkim.defaultMaxSignatures          10        signatures verified           dkim.max_signatures   RFC 6376 §6.1 allows a limit
@@ -74,6 +75,8 @@
 //	msgauth.maxReserve                 2s        time                          -                     kept of dns.message_budget for alignment
 //	resolver.maxChain                  8         CNAMEs of an answer           -                     RFC 1034 §3.6.2 wants none in a row
 //	resolver.defaultInflight           512       sockets                       -                     questions outlive a message that left
+//	resolver.maxFailures               5         answers missing or useless    -                     then a server is asked after the others
+//	resolver.maxProbePause             30s       time                          -                     between two probes of a server that is down
 //	resolver.maxRestarts               4         questions                     -                     an alias chain that leaves its answer
 //	resolver.maxSection                256       records of a section          -                     RFC 7208 §4.6.4 stops at 10 of most
 //	resolver.maxTextOctets             32768     octets of TXT                 -                     the longest key worth verifying has 2 KiB

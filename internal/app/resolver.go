@@ -1,0 +1,49 @@
+package app
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/config"
+	"sekimori/internal/resolver"
+)
+
+// NewResolver makes the configured resolver. reg, for its series, and onPanic,
+// which is told of a bug below the cache, may be nil.
+func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any)) (*resolver.Resolver, error) {
+	servers := make([]string, len(cfg.DNS.Servers))
+	for i, s := range cfg.DNS.Servers {
+		servers[i] = s.String()
+	}
+	c := cfg.DNS.Cache
+	o := resolver.Config{
+		Client: resolver.ClientConfig{Servers: servers, Timeout: time.Duration(cfg.DNS.Timeout), Hedge: time.Duration(cfg.DNS.Hedge)},
+		Cache: resolver.CacheConfig{
+			Size: int64(c.Size), MaxTTL: time.Duration(c.MaxTTL), MinTTL: time.Duration(c.MinTTL),
+			NegativeTTL: time.Duration(c.NegativeTTL), FailureTTL: time.Duration(c.FailureTTL), Stale: time.Duration(c.Stale),
+			OnPanic: onPanic,
+		},
+	}
+	if reg == nil {
+		return resolver.NewWithMetrics(o, nil)
+	}
+	return resolver.New(o, reg)
+}
+
+// checkDNS says what only the host's resolv.conf can tell: the daemon would
+// ignore dns.hedge.
+func checkDNS(d config.DNS, resolvConf string) error {
+	if d.Hedge == 0 || len(d.Servers) > 0 {
+		return nil // counted when the configuration was read
+	}
+	servers, err := resolver.ServersFromResolvConf(resolvConf)
+	if err != nil {
+		return fmt.Errorf("app: dns.servers: %w", err)
+	}
+	if len(servers) < 2 {
+		return fmt.Errorf("app: dns.hedge needs two servers; %s names %s only, name others in dns.servers or turn it off", resolvConf, servers[0])
+	}
+	return nil
+}

@@ -1,0 +1,355 @@
+package resolver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+// fleet plays several servers whose behaviour a test changes as it goes.
+type fleet struct {
+	t     *testing.T
+	mu    sync.Mutex
+	does  map[string]string        // last octet of the address → what it does
+	takes map[string]time.Duration // before it answers
+	asked map[string]int           // queries; probes are "probe 1"
+}
+
+func newFleet(t *testing.T, cfg ClientConfig, n int) (*fleet, *Client) {
+	t.Helper()
+	f := &fleet{t: t, does: map[string]string{}, takes: map[string]time.Duration{}, asked: map[string]int{}}
+	for i := range n {
+		cfg.Servers = append(cfg.Servers, fmt.Sprint("192.0.2.", i+1))
+	}
+	t.Cleanup(func() { time.Sleep(time.Minute) }) // servers may still be about to answer
+	c, _ := scripted(t, cfg, f.serve)
+	return f, c
+}
+
+func (f *fleet) serve(_, addr string, query []byte, conn net.Conn) {
+	server := strings.TrimSuffix(strings.TrimPrefix(addr, "192.0.2."), ":53")
+	probe := questionName(query) == "."
+	f.mu.Lock()
+	does, takes := f.does[server], f.takes[server]
+	if probe {
+		f.asked["probe "+server]++
+	} else {
+		f.asked[server]++
+	}
+	f.mu.Unlock()
+	time.Sleep(takes)
+	switch {
+	case does == "dead", does == "deaf" && !probe: // deaf: it has lost its uplink
+	case probe:
+		_, _ = conn.Write(respond(f.t, query, 0, ". NS a.root.example"))
+	case does == "servfail":
+		_, _ = conn.Write(respond(f.t, query, 2, ""))
+	case does == "refused":
+		_, _ = conn.Write(respond(f.t, query, 5, ""))
+	default:
+		_, _ = conn.Write(respond(f.t, query, 0, questionName(query)+" A 192.0.2.1"))
+	}
+}
+
+func (f *fleet) set(server, does string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.does[server] = does
+}
+
+func (f *fleet) setTakes(server string, d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.takes[server] = d
+}
+
+// count returns how many queries or probes a server got since the last count.
+func (f *fleet) count(server string) int {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.asked[server]
+	f.asked[server] = 0
+	return n
+}
+
+// ask looks a name up and returns who answered and how long that took.
+func (f *fleet) ask(c *Client) (server string, took time.Duration) {
+	f.t.Helper()
+	begin := time.Now()
+	a, err := c.Lookup(f.t.Context(), "x.example", dns.TypeA)
+	if err != nil {
+		return failure(err).Kind.String(), time.Since(begin)
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(a.Server, "192.0.2."), ":53"), time.Since(begin)
+}
+
+// A dead server costs one slow query, is then left alone but for probes that
+// grow rare, and takes its place again when it is back.
+func TestDeadServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		f, c := newFleet(t, ClientConfig{Metrics: m.Metrics}, 2)
+		if s, _ := f.ask(c); s != "1" {
+			t.Fatalf("asked %s first", s)
+		}
+		f.set("1", "dead")
+		if s, took := f.ask(c); s != "2" || took != DefaultTimeout {
+			t.Errorf("the first to meet it: from %s after %s", s, took)
+		}
+		f.count("1")
+		slow := 0
+		for range 6000 { // ten minutes
+			if s, took := f.ask(c); s != "2" || took != 0 {
+				slow++
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if queries, probes := f.count("1"), f.count("probe 1"); slow != 0 || queries != 0 || probes < 18 || probes > 26 {
+			t.Errorf("ten minutes: %d slow queries, %d for the dead server and %d probes", slow, queries, probes)
+		}
+		if up := m.values(t)["upstream_up 0"]; up != 0 {
+			t.Errorf("the metric says %v", up)
+		}
+		f.set("1", "")
+		time.Sleep(maxProbePause + DefaultTimeout)
+		if s, took := f.ask(c); s != "1" || took != 0 {
+			t.Errorf("it is back: from %s after %s", s, took)
+		}
+		got := m.values(t)
+		if got["upstream_up 0"] != 1 || got["upstream_up 1"] != 1 || got["probes answered"] != 1 || got["probes silent"] < 18 {
+			t.Errorf("metrics %v", got)
+		}
+		f.count("probe 1")
+		time.Sleep(time.Hour)
+		if n := f.count("probe 1"); n != 0 {
+			t.Errorf("%d probes of a healthy server", n)
+		}
+	})
+}
+
+// One lost packet, or one name whose servers are silent, says little: the
+// probe is answered, and the server keeps its place.
+func TestOneSilenceIsForgiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := newFleet(t, ClientConfig{}, 2)
+		f.set("1", "deaf")
+		if s, _ := f.ask(c); s != "2" {
+			t.Fatalf("answered by %s", s)
+		}
+		f.set("1", "")
+		if n := f.count("probe 1"); n != 1 {
+			t.Errorf("%d probes", n)
+		}
+		if s, took := f.ask(c); s != "1" || took != 0 {
+			t.Errorf("from %s after %s", s, took)
+		}
+	})
+}
+
+// A server that is there but does not know anything, as a resolver that lost
+// its uplink, is asked after the others, and tried again now and then.
+func TestServerOfNoUse(t *testing.T) {
+	for does, slow := range map[string]time.Duration{"deaf": DefaultTimeout, "servfail": 0, "refused": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			f, c := newFleet(t, ClientConfig{}, 2)
+			f.set("1", does)
+			for i := range maxFailures {
+				if s, took := f.ask(c); s != "2" || took != slow {
+					t.Errorf("%s: query %d was answered by %s after %s", does, i, s, took)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			f.count("1")
+			for range 600 { // a minute
+				if s, took := f.ask(c); s != "2" || took != 0 {
+					t.Errorf("%s: from %s after %s", does, s, took)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if n := f.count("1"); n < 8 || n > 12 {
+				t.Errorf("%s: tried %d times in a minute", does, n)
+			}
+			f.set("1", "")
+			time.Sleep(retryEvery)
+			f.ask(c)
+			synctest.Wait()
+			if s, _ := f.ask(c); s != "1" {
+				t.Errorf("%s no more: asked %s", does, s)
+			}
+		})
+	}
+}
+
+// A server that is much slower than another loses its place, and has it again
+// when it is as fast: what it gets meanwhile is samples, which nobody waits for.
+func TestSlowServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		f, c := newFleet(t, ClientConfig{Metrics: m.Metrics}, 2)
+		run := func(d time.Duration) (fromFirst, all int, longest time.Duration) {
+			for range d / (100 * time.Millisecond) {
+				s, took := f.ask(c)
+				all++
+				if s == "1" {
+					fromFirst++
+				}
+				longest = max(longest, took)
+				time.Sleep(100 * time.Millisecond)
+			}
+			return fromFirst, all, longest
+		}
+		f.setTakes("1", 20*time.Millisecond) // a little slower is no reason
+		if first, all, _ := run(2 * time.Minute); first != all {
+			t.Errorf("%d of %d from the first", first, all)
+		}
+		if n := f.count("2"); n < 3 || n > 5 {
+			t.Errorf("the second was sampled %d times in two minutes", n)
+		}
+		f.setTakes("1", 500*time.Millisecond)
+		if first, _, _ := run(time.Minute); first > 20 {
+			t.Errorf("%d slow answers before it lost its place", first)
+		}
+		if first, _, longest := run(time.Minute); first != 0 || longest != 0 {
+			t.Errorf("then %d still came from it, %s the longest", first, longest)
+		}
+		if rtt := m.values(t)["upstream_rtt_seconds 0"]; rtt < .05 || rtt > .5 {
+			t.Errorf("the metric says %v", rtt)
+		}
+		f.setTakes("1", 0)
+		run(10 * time.Minute)
+		if first, all, _ := run(time.Minute); first != all {
+			t.Errorf("fast again: %d of %d from the first", first, all)
+		}
+	})
+}
+
+// When every server is down, questions are probes: the first answer ends it.
+func TestAllServersDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := newFleet(t, ClientConfig{Rounds: 1}, 2)
+		f.set("1", "dead")
+		f.set("2", "dead")
+		for range 5 {
+			if s, _ := f.ask(c); s != "timeout" {
+				t.Errorf("answered by %s", s)
+			}
+		}
+		f.count("1")
+		f.count("2")
+		f.ask(c)
+		if a, b := f.count("1"), f.count("2"); a != 1 || b != 1 {
+			t.Errorf("asked %d and %d times", a, b)
+		}
+		f.set("2", "")
+		f.ask(c)
+		if s, took := f.ask(c); s != "2" || took != 0 {
+			t.Errorf("one is back: from %s after %s", s, took)
+		}
+	})
+}
+
+func TestOrder(t *testing.T) {
+	const ms = time.Millisecond
+	cases := []struct {
+		reason  string
+		servers []*health
+		want    string
+	}{
+		{"as configured", []*health{{}, {}, {}}, "0 1 2"},
+		{"a little slower keeps its place", []*health{{srtt: 60 * ms}, {srtt: 10 * ms}, {}}, "0 1 2"},
+		{"much slower does not", []*health{{srtt: 71 * ms}, {srtt: 10 * ms}, {}}, "1 2 0"},
+		{"one failure is nothing", []*health{{failures: maxFailures - 1}, {}}, "0 1"},
+		{"many are", []*health{{failures: maxFailures}, {srtt: time.Second}, {}}, "1 2 0"},
+		{"silence", []*health{{suspect: true}, {}, {srtt: ms}}, "1 2 0"},
+		{"down is not asked", []*health{{down: true}, {failures: maxFailures}, {down: true, srtt: 1}}, "1"},
+		{"unless all are", []*health{{down: true, srtt: time.Second}, {down: true, srtt: 1}}, "0 1"},
+		{"the speed of those that are no good does not count", []*health{{srtt: time.Second}, {suspect: true, srtt: 1}}, "0 1"},
+	}
+	for _, c := range cases {
+		client := &Client{}
+		for i, h := range c.servers {
+			s := &upstream{addr: fmt.Sprint(i)}
+			s.health.srtt, s.health.failures, s.health.suspect, s.health.down = h.srtt, h.failures, h.suspect, h.down
+			client.servers = append(client.servers, s)
+		}
+		var got []string
+		for _, s := range client.order() {
+			got = append(got, s.addr)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: got %s, want %s", c.reason, got, c.want)
+		}
+	}
+}
+
+// A silence while the last probe is just being answered must not leave the
+// server without one.
+func TestProbesDoNotEndTooEarly(t *testing.T) {
+	h := &health{}
+	h.silent()
+	if !h.beginProbe(1) || h.beginProbe(1) {
+		t.Fatal("a silence is worth one series of probes")
+	}
+	h.spoke(2, true)
+	h.silent()
+	if h.beginProbe(3) || h.endProbe() {
+		t.Error("the series ended with a silence it should look into")
+	}
+	h.spoke(4, true)
+	if !h.endProbe() {
+		t.Error("the series goes on for nothing")
+	}
+	h.unreachable(3)
+	if h.down {
+		t.Error("down, although it answered after the probe began")
+	}
+}
+
+// Close ends the probes; nothing begins after it.
+func TestClientClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := newFleet(t, ClientConfig{}, 2)
+		f.set("1", "dead")
+		f.ask(c)
+		begin := time.Now()
+		c.Close()
+		if time.Since(begin) != 0 {
+			t.Errorf("Close took %s", time.Since(begin))
+		}
+		f.count("probe 1")
+		f.set("2", "dead")
+		f.ask(c)
+		if n := f.count("probe 1") + f.count("probe 2"); n != 0 {
+			t.Errorf("%d probes after Close", n)
+		}
+		if c.background(func(context.Context) { t.Error("ran") }) {
+			t.Error("something may begin after Close")
+		}
+	})
+}
+
+// A panic on a goroutine of ours must not end the process.
+func TestTrySurvivesPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan any, 1)
+		c, err := NewClient(ClientConfig{
+			Servers: []string{"192.0.2.1"}, OnPanic: func(p any) { told <- p },
+			Dial: func(context.Context, string, string) (net.Conn, error) { panic("boom") },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "malformed" || <-told != "boom" {
+			t.Errorf("got %s", got)
+		}
+	})
+}

@@ -1,0 +1,47 @@
+package resolver
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// hedged asks first and, if there is no answer after the delay, second as
+// well. It returns how those that ended did, the answer last; what is still
+// under way when there is one is given up.
+func (c *Client) hedged(ctx context.Context, q question, first, second *upstream) []outcome {
+	ctx, cancel := context.WithCancel(ctx)
+	var asked sync.WaitGroup
+	results := make(chan outcome, 2)
+	ask := func(s *upstream) { asked.Go(func() { results <- c.try(ctx, s, q) }) }
+	defer func() {
+		cancel()
+		asked.Wait()
+	}()
+	begin := time.Now()
+	ask(first)
+	delay := time.NewTimer(c.hedge)
+	defer delay.Stop()
+	select {
+	case o := <-results:
+		return []outcome{o}
+	case <-delay.C:
+	}
+	if !c.reserve() { // no socket to spare
+		return []outcome{<-results}
+	}
+	defer c.release()
+	ask(second)
+	o := <-results
+	if o.err != nil { // the other may still know
+		outcomes := []outcome{o, <-results}
+		c.metrics.hedged(outcomes[1].err == nil, outcomes[1].server == second)
+		return outcomes
+	}
+	if o.server == second {
+		first.health.overdue(time.Since(begin))
+		c.probe(first)
+	}
+	c.metrics.hedged(true, o.server == second)
+	return []outcome{o}
+}
