@@ -3,6 +3,7 @@ package dkim
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -80,6 +81,54 @@ func TestErrorText(t *testing.T) {
 	} {
 		if err.Error() != want {
 			t.Errorf("%q, want %q", err.Error(), want)
+		}
+	}
+}
+
+// peeker knows the names of its map and must not be asked for them.
+type peeker map[dns.Name]string
+
+func (p peeker) Peek(name dns.Name, _ dns.Type) (dns.Answer, bool) {
+	txt, ok := p[name]
+	return dns.Answer{Records: []dns.Record{{Text: txt}}}, ok
+}
+
+func (p peeker) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if _, known := p[name]; known {
+		panic("asked for what is known")
+	}
+	return dns.Answer{Name: name, Type: typ}, nil
+}
+
+// TestKnownKeys: keys that are known are there when Start returns; the others
+// come.
+func TestKnownKeys(t *testing.T) {
+	r := peeker{
+		"known._domainkey.example.com":  "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+		"broken._domainkey.example.com": "v=DKIM1; p=!",
+	}
+	m := NewMessage(nil)
+	want := map[*Lookup]Reason{}
+	for selector, reason := range map[dns.Name]Reason{"known": "", "broken": ReasonKeySyntax, "asked": ReasonKeyNotFound} {
+		want[m.WantKey(&Params{Domain: "example.com", Selector: selector})] = reason
+	}
+	long := dns.Name(strings.Repeat("a.", 126) + "a")
+	want[m.WantKey(&Params{Domain: long, Selector: "s"})] = ReasonDomain
+	m.Start(t.Context(), r)
+	defer m.Close()
+	for l, reason := range want {
+		ended := false
+		select {
+		case <-l.done:
+			ended = true
+		default:
+		}
+		if _, known := r[l.Name]; known && !ended {
+			t.Errorf("%s is not there", l.Name)
+		}
+		keys, err := l.Keys(t.Context())
+		if reasonOf(err) != reason || (len(keys) == 1) != (reason == "") {
+			t.Errorf("%s: %d keys, %v", l.Name, len(keys), err)
 		}
 	}
 }

@@ -98,15 +98,24 @@ func (m *Message) QueryNames() []dns.Name {
 const maxParallelLookups = 16
 
 // Start begins the lookups registered since the last Start and returns at
-// once. They end with ctx or Close.
+// once. They end with ctx or Close. What a [dns.Peeker] knows costs no
+// goroutine.
 func (m *Message) Start(ctx context.Context, r dns.Resolver) {
-	todo := m.lookups[m.started:]
+	fresh := m.lookups[m.started:]
 	m.started = len(m.lookups)
+	known, _ := r.(dns.Peeker)
+	var todo []*Lookup
+	for i, l := range fresh {
+		l.started = true
+		if known == nil || !l.peek(known) {
+			if todo == nil {
+				todo = make([]*Lookup, 0, len(fresh)-i)
+			}
+			todo = append(todo, l)
+		}
+	}
 	if len(todo) == 0 {
 		return
-	}
-	for _, l := range todo {
-		l.started = true
 	}
 	ctx, stop := context.WithCancel(ctx)
 	m.stops = append(m.stops, stop)
@@ -143,12 +152,32 @@ func (m *Message) Close() {
 func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	defer close(l.done)
 	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // by runtime.Goexit
+	defer l.recoverPanic()
+	l.keys, l.err = LookupKeys(ctx, r, l.domain, l.selector)
+}
+
+// peek takes the keys from what r knows; it is false if that is nothing.
+func (l *Lookup) peek(r dns.Peeker) (known bool) {
+	if l.Name == "" { // too long to be asked for
+		return false
+	}
 	defer func() {
-		if p := recover(); p != nil {
-			l.keys, l.err = nil, &Error{TempError, ReasonInternal, fmt.Sprintf("panic: %v", p)}
+		if known {
+			close(l.done)
 		}
 	}()
-	l.keys, l.err = LookupKeys(ctx, r, l.domain, l.selector)
+	defer l.recoverPanic()
+	answer, known := r.Peek(l.Name, dns.TypeTXT)
+	if known {
+		l.keys, l.err = keysOf(answer)
+	}
+	return known
+}
+
+func (l *Lookup) recoverPanic() {
+	if p := recover(); p != nil {
+		l.keys, l.err = nil, &Error{TempError, ReasonInternal, fmt.Sprintf("panic: %v", p)}
+	}
 }
 
 // Keys waits for the lookup until ctx is done.
@@ -187,6 +216,12 @@ func LookupKeys(ctx context.Context, r dns.Resolver, domain, selector dns.Name) 
 	if err != nil {
 		return nil, dnsError(err)
 	}
+	return keysOf(answer)
+}
+
+// keysOf reads the keys of an answer: at least one, or the reason for which
+// there is none.
+func keysOf(answer dns.Answer) ([]Key, *Error) {
 	var keys []Key
 	why := &Error{PermError, ReasonKeyNotFound, "no key"}
 	for _, rr := range answer.Records {

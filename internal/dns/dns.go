@@ -21,6 +21,15 @@ type Resolver interface {
 	Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 }
 
+// Peeker is a [Resolver] that can say at once what it knows already. Peek asks
+// nobody and does not block; it is false for whatever Lookup would do more for
+// than to repeat a good answer: what is not known, past its TTL, due for
+// renewal, or failed.
+type Peeker interface {
+	Resolver
+	Peek(name Name, typ Type) (Answer, bool)
+}
+
 // Type is a resource record type (RFC 1035 §3.2.2).
 type Type uint16
 

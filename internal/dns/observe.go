@@ -64,7 +64,34 @@ type Meter struct {
 }
 
 // NewMeter returns a Meter that passes at most limit lookups to next.
-func NewMeter(next Resolver, limit int) *Meter { return &Meter{next: next, max: int64(limit)} }
+func NewMeter(next Resolver, limit int) *Meter {
+	m := &Meter{}
+	m.Reset(next, limit)
+	return m
+}
+
+// Reset makes m what NewMeter would return. Nobody else may use it meanwhile.
+func (m *Meter) Reset(next Resolver, limit int) {
+	m.next, m.max = next, int64(limit)
+	m.used.Store(0)
+	m.refused.Store(0)
+	m.busy.Store(0)
+}
+
+// Peek implements [Peeker]; it is false if next is no Peeker. What it answers
+// counts as a lookup that took no time. Past the limit it is false, and the
+// refusal is for Lookup to count.
+func (m *Meter) Peek(name Name, typ Type) (Answer, bool) {
+	p, ok := m.next.(Peeker)
+	if !ok || m.used.Load() >= m.max {
+		return Answer{}, false
+	}
+	answer, ok := p.Peek(name, typ)
+	if ok {
+		m.used.Add(1)
+	}
+	return answer, ok
+}
 
 // Lookup implements [Resolver].
 func (m *Meter) Lookup(ctx context.Context, name Name, typ Type) (Answer, error) {

@@ -99,3 +99,46 @@ func TestTrace(t *testing.T) {
 		t.Errorf("trace: %+v", got)
 	}
 }
+
+// knows is a Peeker that knows some names.
+type knows struct {
+	answers
+	names map[Name]bool
+}
+
+func (k *knows) Peek(name Name, typ Type) (Answer, bool) {
+	return Answer{Name: name, Type: typ}, k.names[name]
+}
+
+// TestMeterPeek: what is known counts as what is asked does, but cannot be
+// refused.
+func TestMeterPeek(t *testing.T) {
+	next := &knows{names: map[Name]bool{"known.example": true}}
+	m := NewMeter(next, 3)
+	for i, tt := range []struct {
+		name    Name
+		ok      bool
+		lookups int
+	}{
+		{"known.example", true, 1},
+		{"other.example", false, 1},
+		{"known.example", true, 2},
+		{"known.example", true, 3},
+		{"known.example", false, 3}, // over the limit
+	} {
+		answer, ok := m.Peek(tt.name, TypeA)
+		if ok != tt.ok || ok && answer.Name != tt.name || m.Lookups() != tt.lookups {
+			t.Errorf("%d: %v %+v, %d lookups", i, ok, answer, m.Lookups())
+		}
+	}
+	if _, err := m.Lookup(t.Context(), "known.example", TypeA); kindOf(t, err) != KindBudget || m.Exceeded() != 1 || m.Busy() != 0 || next.asked != 0 {
+		t.Errorf("past the limit: %v, %d refused, busy %v, asked %d", err, m.Exceeded(), m.Busy(), next.asked)
+	}
+	m.Reset(next, 1)
+	if m.Lookups() != 0 || m.Exceeded() != 0 {
+		t.Errorf("after Reset: %d lookups, %d refused", m.Lookups(), m.Exceeded())
+	}
+	if _, ok := NewMeter(&answers{}, 1).Peek("known.example", TypeA); ok {
+		t.Error("a resolver that knows nothing knows something")
+	}
+}

@@ -35,7 +35,7 @@ func (m *Verification) waitHELO(ctx context.Context, e *Evaluation) spf.Check {
 	if m.c.helo == nil {
 		return spf.Check{Identity: spf.HELO, Result: spf.None, Problem: "no HELO"}
 	}
-	check, ok := m.c.helo.wait(ctx, e)
+	check, ok := m.c.helo.task.wait(ctx, e)
 	if !ok {
 		return spf.Check{Identity: spf.HELO, Result: spf.TempError, Problem: outOfTime}
 	}
@@ -93,7 +93,7 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 		return unknown
 	}
 	result, ok := guard(DMARC, e, func() dmarc.Evaluation {
-		return discovery.Evaluate(ctx, m.meters[DMARC], identifiers(e))
+		return discovery.Evaluate(ctx, &m.dmarcMeter, identifiers(e))
 	})
 	if !ok {
 		return unknown
@@ -131,35 +131,40 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 // account sums up what every stage cost. What the connection asked is counted
 // with its first message.
 func (m *Verification) account(e *Evaluation) {
-	used := map[Mechanism][]*dns.Meter{}
-	for _, mech := range []Mechanism{SPF, DKIM, DMARC, ARC} {
-		used[mech] = []*dns.Meter{m.meters[mech]}
-	}
+	e.Cost = make(map[Mechanism]Cost, len(Mechanisms))
+	e.Cost[DKIM] = cost(m.dkimElapsed, &m.dkimMeter)
+	e.Cost[DMARC] = cost(m.discovery.elapsedTime(), &m.dmarcMeter)
+	e.Cost[ARC] = cost(m.arcElapsed, &m.arcMeter)
+	var helo *dns.Meter
 	if !m.c.accounted {
 		m.c.accounted = true
-		used[IPRev] = []*dns.Meter{m.c.iprevMeter}
-		used[SPF] = append(used[SPF], m.c.heloMeter)
+		e.Cost[IPRev] = cost(m.c.iprev.elapsedTime(), &m.c.iprevMeter)
+		if m.c.helo != nil {
+			helo = &m.c.helo.meter
+		}
 	}
-	elapsed := map[Mechanism]time.Duration{
-		SPF: m.mailFrom.elapsedTime(), DKIM: m.dkimElapsed, ARC: m.arcElapsed,
-		DMARC: m.discovery.elapsedTime(), IPRev: m.c.iprev.elapsedTime(),
-	}
-	for mech, meters := range used {
-		c := Cost{Elapsed: elapsed[mech]}
-		for _, meter := range meters {
+	e.Cost[SPF] = cost(m.mailFrom.elapsedTime(), &m.spfMeter, helo)
+}
+
+// cost is that of a stage that asked through one or two meters, which may be
+// nil.
+func cost(elapsed time.Duration, meters ...*dns.Meter) Cost {
+	c := Cost{Elapsed: elapsed}
+	for _, meter := range meters {
+		if meter != nil {
 			c.Lookups += meter.Lookups()
 			c.Exceeded += meter.Exceeded()
 			c.DNS += meter.Busy()
 		}
-		e.Cost[mech] = c
 	}
+	return c
 }
 
 // Close ends whatever still runs for this message.
 func (m *Verification) Close() {
-	m.cancel()
+	m.mailBudget.end()
+	m.headerBudget.end()
 	if m.headerSeen {
-		m.endLookups()
 		m.dkim.Close()
 	}
 }

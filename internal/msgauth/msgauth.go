@@ -36,15 +36,15 @@ const (
 // Mechanisms lists every stage.
 var Mechanisms = []Mechanism{SPF, DKIM, DMARC, ARC, IPRev}
 
-// maxLookups bounds what one message may ask in each stage, whatever the
-// evaluators' own limits add up to.
-var maxLookups = map[Mechanism]int{
-	SPF:   150, // 10 terms of up to 10 names each (RFC 7208 §4.6.4), both identities apart
-	DKIM:  64,
-	DMARC: 96, // a walk is at most 8 queries (RFC 9989 §4.10), for author and 10 identifiers
-	ARC:   102,
-	IPRev: 24,
-}
+// What one message may ask in each stage, whatever the evaluators' own limits
+// add up to.
+const (
+	maxSPFLookups   = 150 // 10 terms of up to 10 names each (RFC 7208 §4.6.4), both identities apart
+	maxDKIMLookups  = 64
+	maxDMARCLookups = 96 // a walk is at most 8 queries (RFC 9989 §4.10), for author and 10 identifiers
+	maxARCLookups   = 102
+	maxIPRevLookups = 24
+)
 
 // Options are what an operator can set. The zero value is usable.
 type Options struct {
@@ -68,10 +68,12 @@ const defaultGrace = 250 * time.Millisecond
 type Verifier struct {
 	resolver dns.Resolver
 	keys     slots // the resolver for keys
+	peeks    bool  // the resolver is a dns.Peeker
 	o        Options
 }
 
-// NewVerifier returns a Verifier that asks r.
+// NewVerifier returns a Verifier that asks r. If r is a [dns.Peeker], stages
+// whose answers it knows run at once instead of in the background.
 func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Budget <= 0 {
 		o.Budget = 10 * time.Second
@@ -82,7 +84,8 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Verifier{resolver: r, keys: slots{r, make(chan struct{}, maxKeyLookups)}, o: o}
+	_, peeks := r.(dns.Peeker)
+	return &Verifier{resolver: r, keys: slots{r, make(chan struct{}, maxKeyLookups)}, peeks: peeks, o: o}
 }
 
 // Session is what is known of the SMTP client (one connection).
@@ -111,14 +114,20 @@ const maxReserve = 2 * time.Second
 // up, and a policy that is known would end as a temporary error.
 func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve) }
 
-// meters counts what each stage of one message asks.
-type meters map[Mechanism]*dns.Meter
-
-func (v *Verifier) meter(m Mechanism) *dns.Meter {
-	if m == DKIM || m == ARC {
-		return dns.NewMeter(v.keys, maxLookups[m])
+// reset makes m the fresh meter of a stage.
+func (v *Verifier) reset(m *dns.Meter, stage Mechanism) {
+	switch stage {
+	case SPF:
+		m.Reset(v.resolver, maxSPFLookups)
+	case DKIM:
+		m.Reset(v.keys, maxDKIMLookups)
+	case DMARC:
+		m.Reset(v.resolver, maxDMARCLookups)
+	case ARC:
+		m.Reset(v.keys, maxARCLookups)
+	case IPRev:
+		m.Reset(v.resolver, maxIPRevLookups)
 	}
-	return dns.NewMeter(v.resolver, maxLookups[m])
 }
 
 // maxKeyLookups is how many keys may be asked for at a time, by all messages
@@ -144,7 +153,10 @@ func (s slots) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	}
 }
 
-// budget returns a context for a stage that begins now.
-func (v *Verifier) budget(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, v.o.Budget)
+// Peek implements [dns.Peeker]: what is known takes no slot.
+func (s slots) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	if p, ok := s.next.(dns.Peeker); ok {
+		return p.Peek(name, typ)
+	}
+	return dns.Answer{}, false
 }

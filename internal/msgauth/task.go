@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"sekimori/internal/dns"
 )
 
 // Panic is a bug that showed while a stage ran: it costs the message that
@@ -15,39 +17,94 @@ type Panic struct {
 	Stack     string    `json:"-"`
 }
 
-// task is one stage running in the background.
+// task is one stage of a message or connection. Its zero value is a stage that
+// ended without a result.
 type task[T any] struct {
-	begin   time.Time
-	done    chan struct{}
-	value   T
-	elapsed time.Duration
-	panic   *Panic
-	noted   bool // the panic is in an Evaluation
+	component Mechanism
+	begin     time.Time
+	try       attempt
+	done      chan struct{} // nil: it ended where it began
+	value     T
+	elapsed   time.Duration
+	panic     *Panic
+	noted     bool // the panic is in an Evaluation
 }
 
-// start runs f in a goroutine of its own.
-func start[T any](component Mechanism, f func() T) *task[T] {
-	t := &task[T]{begin: time.Now(), done: make(chan struct{})}
+// stage is what a task does: an evaluator with its arguments.
+type stage[T any] func(context.Context, dns.Resolver) T
+
+// start runs f: here if the resolver knows every answer, which is the rule and
+// costs no goroutine, its stack or timers; else from its beginning in the
+// background.
+func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, meter *dns.Meter, f stage[T]) {
+	t.component, t.begin = component, time.Now()
+	if v.peeks {
+		t.try = attempt{meter: meter}
+		t.run(ctx, &t.try, f)
+		if !t.try.missed {
+			return
+		}
+		var none T
+		t.value, t.panic = none, nil
+		v.reset(meter, component) // what is asked again counts once
+	}
+	t.done = make(chan struct{})
 	go func() {
 		defer close(t.done)
-		defer func() {
-			t.elapsed = time.Since(t.begin)
-			if v := recover(); v != nil {
-				p := newPanic(component, v)
-				t.panic = &p
-			}
-		}()
-		t.value = f()
+		t.run(ctx, meter, f)
 	}()
-	return t
+}
+
+func (t *task[T]) run(ctx context.Context, r dns.Resolver, f stage[T]) {
+	defer func() {
+		t.elapsed = time.Since(t.begin)
+		if v := recover(); v != nil {
+			p := newPanic(t.component, v)
+			t.panic = &p
+		}
+	}()
+	t.value = f(ctx, r)
+}
+
+// attempt is the Resolver of a stage's first try: it answers what is known
+// without asking, and after the first question that is not known the try is
+// void.
+type attempt struct {
+	meter  *dns.Meter
+	missed bool
+}
+
+// errUnknown ends an attempt; nobody sees it.
+var errUnknown = &dns.Error{Kind: dns.KindCanceled}
+
+// Lookup implements [dns.Resolver].
+func (a *attempt) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if !a.missed {
+		if answer, ok := a.meter.Peek(name, typ); ok {
+			return answer, nil
+		}
+		a.missed = true
+	}
+	return dns.Answer{}, errUnknown
+}
+
+// ended reports whether the task is over.
+func (t *task[T]) ended() bool {
+	if t.done == nil {
+		return true
+	}
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // wait returns the task's value; ok is false when it panicked, which is noted
 // in e, or when ctx ended first.
 func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {
-	select {
-	case <-t.done:
-	default:
+	if !t.ended() {
 		select {
 		case <-t.done:
 		case <-ctx.Done():
@@ -66,12 +123,10 @@ func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {
 
 // elapsedTime is how long the task took, or has taken so far.
 func (t *task[T]) elapsedTime() time.Duration {
-	select {
-	case <-t.done:
+	if t.ended() {
 		return t.elapsed
-	default:
-		return time.Since(t.begin)
 	}
+	return time.Since(t.begin)
 }
 
 // guard runs f here; ok is false when it panicked, which is noted in e.

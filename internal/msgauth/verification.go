@@ -23,22 +23,28 @@ type Connection struct {
 	cancel context.CancelFunc
 	client Session
 
-	iprev      *task[iprev.Result]
-	iprevMeter *dns.Meter
-	helo       *task[spf.Check]
-	heloMeter  *dns.Meter
-	endHELO    context.CancelFunc // of the check under way
-	accounted  bool               // what the connection asked was counted with a message
+	iprev       task[iprev.Result]
+	iprevBudget budget
+	iprevMeter  dns.Meter
+	helo        *greeting // nil before HELO
+	accounted   bool      // what the connection asked was counted with a message
+}
+
+// greeting is the check of one HELO name.
+type greeting struct {
+	task   task[spf.Check]
+	budget budget
+	meter  dns.Meter
 }
 
 // Connect begins what depends on the client alone. Close must be called.
 func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	ctx, cancel := context.WithCancel(ctx)
-	c := &Connection{v: v, ctx: ctx, cancel: cancel, client: s, iprevMeter: v.meter(IPRev), heloMeter: v.meter(SPF)}
-	c.iprev = start(IPRev, func() iprev.Result {
-		ctx, cancel := v.budget(c.ctx)
-		defer cancel()
-		return iprev.Check(ctx, c.iprevMeter, s.Client)
+	c := &Connection{v: v, ctx: ctx, cancel: cancel, client: s}
+	v.reset(&c.iprevMeter, IPRev)
+	c.iprevBudget.begin(ctx, v.o.Budget)
+	c.iprev.start(&c.iprevBudget, v, IPRev, &c.iprevMeter, func(ctx context.Context, r dns.Resolver) iprev.Result {
+		return iprev.Check(ctx, r, s.Client)
 	})
 	return c
 }
@@ -46,21 +52,20 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 // Helo records the client's HELO name and begins its check. A client may greet
 // again (RFC 5321 §4.1.4, after STARTTLS); the last name counts.
 func (c *Connection) Helo(name string) {
-	if c.helo != nil && name == c.client.HELO {
-		return
-	}
-	if c.endHELO != nil {
-		c.endHELO() // a client may greet a thousand times: only one check runs
+	if c.helo != nil {
+		if name == c.client.HELO {
+			return
+		}
+		c.helo.budget.end() // a client may greet a thousand times: only one check runs
 	}
 	c.client.HELO = name
-	meter := c.v.meter(SPF)
-	c.heloMeter = meter
+	g := &greeting{} // of its own: the last one's check may still be about to end
+	c.helo = g
+	c.v.reset(&g.meter, SPF)
+	g.budget.begin(c.ctx, c.v.o.Budget)
 	args := c.args("")
-	ctx, cancel := c.v.budget(c.ctx)
-	c.endHELO = cancel
-	c.helo = start(SPF, func() spf.Check {
-		defer cancel()
-		return unknownClient(spf.CheckHELO(ctx, meter, args))
+	g.task.start(&g.budget, c.v, SPF, &g.meter, func(ctx context.Context, r dns.Resolver) spf.Check {
+		return unknownClient(spf.CheckHELO(ctx, r, args))
 	})
 }
 
@@ -83,17 +88,18 @@ func unknownClient(check spf.Check) spf.Check {
 // Verification is one message under way. Its methods are called from one
 // goroutine, in the order of the message.
 type Verification struct {
-	c   *Connection
-	ctx context.Context
-	// endLookups frees the timer of what EndOfHeader started.
-	endLookups context.CancelFunc
-	cancel     context.CancelFunc
-	session    Session
-	size       int64
-	path       mailaddr.Path
+	c       *Connection
+	session Session
+	size    int64
+	path    mailaddr.Path
 
-	meters   meters
-	mailFrom *task[spf.Check]
+	// The budgets of what begins at MAIL, at the end of the header, and of the
+	// waiting at the end of the message.
+	mailBudget, headerBudget, endBudget budget
+
+	spfMeter, dkimMeter, dmarcMeter, arcMeter dns.Meter
+
+	mailFrom task[spf.Check]
 
 	headerSeen bool
 	from       mailaddr.From
@@ -103,7 +109,7 @@ type Verification struct {
 	digest     string
 	dkim       *dkim.Verifier
 	arc        *arc.Verifier
-	discovery  *task[*dmarc.Discovery]
+	discovery  task[*dmarc.Discovery]
 
 	dkimElapsed, arcElapsed time.Duration
 }
@@ -113,25 +119,24 @@ type Verification struct {
 // name are the connection's. Close must be called.
 func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	s.Client, s.HELO = c.client.Client, c.client.HELO
-	ctx, cancel := context.WithCancel(c.ctx)
-	m := &Verification{c: c, ctx: ctx, cancel: cancel, session: s, meters: meters{}}
-	for _, mech := range []Mechanism{SPF, DKIM, DMARC, ARC} {
-		m.meters[mech] = c.v.meter(mech)
-	}
+	m := &Verification{c: c, session: s}
+	c.v.reset(&m.spfMeter, SPF)
+	c.v.reset(&m.dkimMeter, DKIM)
+	c.v.reset(&m.dmarcMeter, DMARC)
+	c.v.reset(&m.arcMeter, ARC)
 	path, err := mailaddr.ParsePath(e.MailFrom)
 	m.path = path
 	args := c.args("")
 	if err == nil && !path.Null {
 		args.MailFrom = path.Local + "@" + path.DomainRaw
 	}
-	m.mailFrom = start(SPF, func() spf.Check {
+	m.mailBudget.begin(c.ctx, c.v.o.Budget)
+	m.mailFrom.start(&m.mailBudget, c.v, SPF, &m.spfMeter, func(ctx context.Context, r dns.Resolver) spf.Check {
 		if err != nil {
 			// RFC 7208 §4.3: a malformed identity has no policy.
 			return spf.Check{Identity: spf.MailFrom, Result: spf.None, Problem: err.Error()}
 		}
-		ctx, cancel := c.v.budget(ctx)
-		defer cancel()
-		return unknownClient(spf.CheckMailFrom(ctx, m.meters[SPF], args))
+		return unknownClient(spf.CheckMailFrom(ctx, r, args))
 	})
 	return m
 }
@@ -148,23 +153,22 @@ func (m *Verification) EndOfHeader(h message.Header) {
 		m.fromErr = &mailaddr.FromError{Kind: mailaddr.KindMalformed, Detail: err.Error()}
 	}
 
-	ctx, cancel := m.c.v.budget(m.ctx)
-	m.endLookups = cancel
-	o := m.c.v.o.DKIM
-	o.Now = m.c.v.o.Now()
+	v := m.c.v
+	m.headerBudget.begin(m.c.ctx, v.o.Budget)
+	o := v.o.DKIM
+	o.Now = v.o.Now()
 	o.Prefer = from.AuthorDomain
 	m.dkim = dkim.NewVerifier(h, o)
-	m.dkim.Start(ctx, m.meters[DKIM])
+	m.dkim.Start(&m.headerBudget, &m.dkimMeter)
 	// ARC shares the header's index, the body's hashes and the keys already
 	// asked for.
 	m.arc = arc.NewVerifier(m.dkim.Message(), o)
-	m.arc.Start(ctx, m.meters[ARC])
-	m.discovery = start(DMARC, func() *dmarc.Discovery {
-		if m.fromErr != nil || from.AuthorDomain == "" {
-			return nil
-		}
-		return dmarc.Discover(ctx, m.meters[DMARC], from.AuthorDomain, m.c.v.o.DMARC)
-	})
+	m.arc.Start(&m.headerBudget, &m.arcMeter)
+	if m.fromErr == nil && from.AuthorDomain != "" {
+		m.discovery.start(&m.headerBudget, v, DMARC, &m.dmarcMeter, func(ctx context.Context, r dns.Resolver) *dmarc.Discovery {
+			return dmarc.Discover(ctx, r, from.AuthorDomain, v.o.DMARC)
+		})
+	}
 	// Last: after a panic above, Close must find nothing half made.
 	m.headerSeen = true
 }
@@ -187,33 +191,35 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	}
 	begin := time.Now()
 	envelope.Size = m.size
-	ctx, cancel := m.c.v.budget(ctx)
-	defer cancel()
+	v := m.c.v
+	m.endBudget.begin(ctx, v.o.Budget)
+	defer m.endBudget.end()
+	var identifiers, rest, helo budget
 	e := &Evaluation{
 		Session: m.session, Envelope: envelope,
 		From: m.from, FromError: m.fromErr, Traits: m.traits,
-		Time: m.c.v.o.Now(), Digest: m.digest,
-		Cost: map[Mechanism]Cost{},
+		Time: v.o.Now(), Digest: m.digest,
 	}
 	// Own work first: the lookups under way do not wait for it.
-	identifiers, endIdentifiers := context.WithTimeout(ctx, m.c.v.o.Budget-m.c.v.reserve())
-	defer endIdentifiers()
-	e.DKIM = m.finishDKIM(identifiers, e)
-	e.ARC = m.finishARC(identifiers, e)
-	e.MailFrom = m.waitMailFrom(identifiers, e)
-	e.DMARC = m.evaluateDMARC(ctx, e)
+	identifiers.begin(&m.endBudget, v.o.Budget-v.reserve())
+	defer identifiers.end()
+	e.DKIM = m.finishDKIM(&identifiers, e)
+	e.ARC = m.finishARC(&identifiers, e)
+	e.MailFrom = m.waitMailFrom(&identifiers, e)
+	e.DMARC = m.evaluateDMARC(&m.endBudget, e)
 	// No verdict depends on the rest, but that of a message that fails: its
 	// client's name speaks for a known forwarder, a name that does not point
 	// back for a spoof.
-	rest, endRest := ctx, context.CancelFunc(func() {})
-	if e.DMARC.Result != dmarc.ResultFail {
-		rest, endRest = context.WithTimeout(ctx, m.c.v.o.Grace)
+	wait := v.o.Grace
+	if e.DMARC.Result == dmarc.ResultFail {
+		wait = v.o.Budget
 	}
-	defer endRest()
-	e.IPRev = waitIPRev(rest, e, m.c.iprev)
-	helo, endHELO := context.WithTimeout(ctx, m.c.v.o.Grace)
-	defer endHELO()
-	e.HELO = m.waitHELO(helo, e)
+	rest.begin(&m.endBudget, wait)
+	defer rest.end()
+	e.IPRev = waitIPRev(&rest, e, &m.c.iprev)
+	helo.begin(&m.endBudget, v.o.Grace)
+	defer helo.end()
+	e.HELO = m.waitHELO(&helo, e)
 	m.finishTraits(e)
 	m.account(e)
 	e.Wait = time.Since(begin)

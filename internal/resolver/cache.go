@@ -128,6 +128,17 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	return c.wait(ctx, k, f)
 }
 
+// Peek implements [dns.Peeker]: an answer within its TTL counts as a hit. All
+// else is left to Lookup.
+func (c *Cache) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	e, now := c.load(key{name, typ}), c.now()
+	if e == nil || e.err != nil || now >= e.expires {
+		return dns.Answer{}, false
+	}
+	a, err := c.serve(e, now)
+	return a, err == nil
+}
+
 func (c *Cache) load(k key) *entry {
 	if c.store == nil {
 		return nil

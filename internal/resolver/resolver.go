@@ -62,6 +62,11 @@ func (r *Resolver) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 	return r.cache.Lookup(ctx, name, typ)
 }
 
+// Peek implements [dns.Peeker].
+func (r *Resolver) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	return r.cache.Peek(name, typ)
+}
+
 // Servers returns the addresses of the servers asked.
 func (r *Resolver) Servers() []string { return r.client.Servers() }
 

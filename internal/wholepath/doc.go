@@ -72,6 +72,11 @@
 //	milter.maxReplyLines               32        lines                         -                     ours have one
 //	msgauth.maxKeyLookups              384       key lookups at a time         -                     keys that never come leave the resolver to SPF and DMARC
 //	msgauth.maxListDomains             4         domains                       -                     a list has one List-Id
+//	msgauth.maxSPFLookups              150       DNS lookups of a message      -                     10 terms of up to 10 names each (RFC 7208 section 4.6.4)
+//	msgauth.maxDKIMLookups             64        DNS lookups of a message      -                     one for each signature that is verified
+//	msgauth.maxDMARCLookups            96        DNS lookups of a message      -                     walks of at most 8 (RFC 9989 section 4.10), for author and 10 identifiers
+//	msgauth.maxARCLookups              102       DNS lookups of a message      -                     two for each of 50 sets
+//	msgauth.maxIPRevLookups            24        DNS lookups of a message      -                     a PTR and the addresses of 10 names
 //	msgauth.maxReserve                 2s        time                          -                     kept of dns.message_budget for alignment
 //	resolver.maxChain                  8         CNAMEs of an answer           -                     RFC 1034 §3.6.2 wants none in a row
 //	resolver.defaultInflight           512       sockets                       -                     questions outlive a message that left

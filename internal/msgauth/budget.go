@@ -1,0 +1,86 @@
+package msgauth
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// budget is a context with a deadline that costs a timer only once somebody
+// waits for its end: most messages find every answer at hand and wait for
+// nothing. Its zero value is of no use before begin. Safe for concurrent use.
+type budget struct {
+	parent   context.Context
+	deadline time.Time
+
+	mu    sync.Mutex
+	inner context.Context // nil before Done was called
+	stop  context.CancelFunc
+	over  bool // end was called
+}
+
+// begin starts the time. end must be called.
+func (b *budget) begin(parent context.Context, d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.parent, b.deadline, b.inner, b.stop, b.over = parent, time.Now().Add(d), nil, nil, false
+	if at, ok := parent.Deadline(); ok && at.Before(b.deadline) {
+		b.deadline = at
+	}
+}
+
+// end ends the context and whatever waits for it.
+func (b *budget) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	if b.stop != nil {
+		b.stop()
+	}
+}
+
+// Deadline implements [context.Context].
+func (b *budget) Deadline() (time.Time, bool) { return b.deadline, true }
+
+// Done implements [context.Context].
+func (b *budget) Done() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.inner != nil:
+	case b.over: // whatever the time is by now
+		b.inner, b.stop = context.WithCancel(b.parent)
+		b.stop()
+	default:
+		b.inner, b.stop = context.WithDeadline(b.parent, b.deadline)
+	}
+	return b.inner.Done()
+}
+
+// Err implements [context.Context].
+func (b *budget) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.inner != nil:
+		return b.inner.Err()
+	case b.over:
+		return context.Canceled
+	case b.parent.Err() != nil:
+		return b.parent.Err()
+	case !time.Now().Before(b.deadline):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Value implements [context.Context]. Once there is an inner context, package
+// context finds it here and needs no goroutine to pass its end on.
+func (b *budget) Value(key any) any {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.inner != nil {
+		return b.inner.Value(key)
+	}
+	return b.parent.Value(key)
+}

@@ -1,0 +1,77 @@
+package msgauth
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestBudgetContext: a budget is a context as any other, whether or not
+// anybody waited for it before.
+func TestBudgetContext(t *testing.T) {
+	for _, tt := range []struct {
+		reason string
+		do     func(b *budget, stopParent context.CancelFunc)
+		want   error
+	}{
+		{"there is time", func(*budget, context.CancelFunc) {}, nil},
+		{"there still is", func(*budget, context.CancelFunc) { time.Sleep(2 * time.Second) }, nil},
+		{"the time is over", func(*budget, context.CancelFunc) { time.Sleep(3 * time.Second) }, context.DeadlineExceeded},
+		{"ended before", func(b *budget, _ context.CancelFunc) { b.end() }, context.Canceled},
+		{"ended, and then the time as well", func(b *budget, _ context.CancelFunc) { b.end(); time.Sleep(time.Minute) }, context.Canceled},
+		{"the connection ended", func(_ *budget, stop context.CancelFunc) { stop() }, context.Canceled},
+	} {
+		for _, waited := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				parent, stop := context.WithCancel(t.Context())
+				defer stop()
+				var b budget
+				b.begin(parent, 3*time.Second)
+				if waited {
+					b.Done()
+				}
+				tt.do(&b, stop)
+				synctest.Wait()
+				if err := b.Err(); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+					t.Errorf("%s, waited %v: %v, want %v", tt.reason, waited, err, tt.want)
+				}
+				closed := false
+				select {
+				case <-b.Done():
+					closed = true
+				default:
+				}
+				if closed != (tt.want != nil) || !errors.Is(b.Err(), tt.want) {
+					t.Errorf("%s, waited %v: done %v, then %v", tt.reason, waited, closed, b.Err())
+				}
+				b.end()
+				<-b.Done()
+			})
+		}
+	}
+}
+
+// TestBudgetOfBudget: the earlier deadline counts, and values come through.
+func TestBudgetOfBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		var outer, inner budget
+		outer.begin(context.WithValue(t.Context(), key{}, "v"), time.Second)
+		inner.begin(&outer, time.Minute)
+		defer inner.end()
+		begin := time.Now()
+		for range 2 { // before and after somebody waited
+			if v := inner.Value(key{}); v != "v" {
+				t.Errorf("value %v", v)
+			}
+			child, cancel := context.WithCancel(&inner)
+			defer cancel()
+			<-child.Done()
+			if took := time.Since(begin); took != time.Second || !errors.Is(child.Err(), context.DeadlineExceeded) {
+				t.Errorf("after %v: %v", took, child.Err())
+			}
+		}
+	})
+}

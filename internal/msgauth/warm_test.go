@@ -1,0 +1,157 @@
+package msgauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// durations are what two evaluations of one message may differ in.
+var durations = regexp.MustCompile(`"(dns|elapsed|wait)_ns":\d+`)
+
+func facts(t *testing.T, e *Evaluation) string {
+	t.Helper()
+	out, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return durations.ReplaceAllString(string(out), "")
+}
+
+// still is a clock that stands.
+func still() time.Time { return time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC) }
+
+// TestWarmIsTheSame: what is known beforehand changes neither a result nor the
+// count of questions, and then nothing is asked and nothing runs beside.
+func TestWarmIsTheSame(t *testing.T) {
+	zone, raw := signed(t)
+	for _, tt := range []struct{ reason, from, raw string }{
+		{"all of it", "<a@example.com>", string(raw)},
+		{"null return path", "<>", string(raw)},
+		{"no signature, and a walk", "<a@example.com>", "From: a@x.example.com\r\n\r\n"},
+		{"unknown domains", "<a@no.example>", "From: a@no.example\r\n\r\n"},
+		{"malformed return path", "<a b@@example.com>", "Subject: no author\r\n\r\n"},
+	} {
+		cold := newMemory(dnstest.MustParse(t, zone))
+		first := evaluate(t, NewVerifier(cold, Options{Now: still}), tt.from, tt.raw)
+		if len(cold.asked) == 0 {
+			t.Errorf("%s: nothing was asked", tt.reason)
+		}
+		warm := &memory{known: cold.known} // with nobody to ask: Lookup would panic
+		v := NewVerifier(warm, Options{Now: still})
+		second := evaluate(t, v, tt.from, tt.raw)
+		if one, two := facts(t, first), facts(t, second); one != two {
+			t.Errorf("%s:\ncold %s\nwarm %s", tt.reason, one, two)
+		}
+		direct := evaluate(t, NewVerifier(dnstest.MustParse(t, zone), Options{Now: still}), tt.from, tt.raw)
+		if one, two := facts(t, direct), facts(t, second); one != two {
+			t.Errorf("%s:\nwithout a cache %s\nwarm %s", tt.reason, one, two)
+		}
+	}
+}
+
+// TestWarmRunsHere: no stage of a message that is known through and through
+// has a goroutine.
+func TestWarmRunsHere(t *testing.T) {
+	zone, raw := signed(t)
+	r := newMemory(dnstest.MustParse(t, zone))
+	v := NewVerifier(r, Options{})
+	evaluate(t, v, "<a@example.com>", string(raw))
+	r.next = nil
+	synctest.Test(t, func(t *testing.T) { // it fails if a goroutine is left
+		c := v.Connect(t.Context(), Session{Client: client})
+		c.Helo("mx.bank.example")
+		m := c.Begin(Session{}, Envelope{MailFrom: "<a@example.com>"})
+		if m.mailFrom.done != nil || c.iprev.done != nil {
+			t.Error("a stage went to the background")
+		}
+		c.Close()
+	})
+}
+
+// peekBomb panics when it is looked whether a name is known.
+type peekBomb struct {
+	*memory
+	name dns.Name
+}
+
+func (b peekBomb) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	if name == b.name {
+		panic("boom")
+	}
+	return b.memory.Peek(name, typ)
+}
+
+// TestPanicsHere: a bug that shows in a stage's first try costs what it costs
+// in the background.
+func TestPanicsHere(t *testing.T) {
+	for name, component := range map[dns.Name]Mechanism{
+		"bank.example": SPF, "_dmarc.bank.example": DMARC, "1.2.0.192.in-addr.arpa": IPRev, "mx.bank.example": SPF,
+	} {
+		v := NewVerifier(peekBomb{newMemory(dnstest.MustParse(t, zone)), name}, Options{})
+		e := evaluate(t, v, "<a@bank.example>", hello)
+		if len(e.Panics) != 1 || e.Panics[0].Component != component || e.Panics[0].Value != "boom" || !strings.Contains(e.Panics[0].Stack, "peekBomb") {
+			t.Errorf("%s: panics %+v", name, e.Panics)
+		}
+	}
+	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
+	v := NewVerifier(peekBomb{newMemory(dnstest.MustParse(t, zone)), "s1._domainkey.bank.example"}, Options{})
+	e := evaluate(t, v, "<a@bank.example>", signature+hello)
+	if len(e.DKIM) != 1 || e.DKIM[0].Result == "pass" || e.DMARC.Result != dmarc.ResultPass {
+		t.Errorf("a key's lookup: %+v", e.DKIM)
+	}
+}
+
+// TestMeterOfAnAttempt: a stage that had to begin anew counts its questions
+// once, and its limit is that of one stage.
+func TestMeterOfAnAttempt(t *testing.T) {
+	r := newMemory(dnstest.MustParse(t, zone))
+	if _, err := r.Lookup(t.Context(), "mx.bank.example", dns.TypeTXT); err != nil {
+		t.Fatal(err)
+	}
+	v := NewVerifier(r, Options{})
+	var meter dns.Meter
+	v.reset(&meter, IPRev)
+	var stage task[error]
+	stage.start(t.Context(), v, IPRev, &meter, func(ctx context.Context, r dns.Resolver) error {
+		for range maxIPRevLookups {
+			if _, err := r.Lookup(ctx, "mx.bank.example", dns.TypeTXT); err != nil {
+				return err
+			}
+		}
+		_, err := r.Lookup(ctx, "bank.example", dns.TypeTXT)
+		return err
+	})
+	var e Evaluation
+	err, ok := stage.wait(t.Context(), &e)
+	var kind *dns.Error
+	if !ok || !errors.As(err, &kind) || kind.Kind != dns.KindBudget || meter.Lookups() != maxIPRevLookups+1 || meter.Exceeded() != 1 {
+		t.Errorf("%v, %d lookups, %d refused", err, meter.Lookups(), meter.Exceeded())
+	}
+}
+
+// TestStageLookups: whatever an evaluator asks for, a stage asks only so much.
+func TestStageLookups(t *testing.T) {
+	v := NewVerifier(dnstest.New(), Options{})
+	for stage, limit := range map[Mechanism]int{
+		SPF: maxSPFLookups, DKIM: maxDKIMLookups, DMARC: maxDMARCLookups, ARC: maxARCLookups, IPRev: maxIPRevLookups,
+	} {
+		var meter dns.Meter
+		v.reset(&meter, stage)
+		for range limit + 5 {
+			_, _ = meter.Lookup(t.Context(), "example.com", dns.TypeTXT)
+		}
+		if meter.Exceeded() != 5 {
+			t.Errorf("%s: %d of %d refused, want 5", stage, meter.Exceeded(), limit+5)
+		}
+	}
+}
