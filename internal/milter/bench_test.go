@@ -1,44 +1,153 @@
 package milter_test
 
 import (
-	"log/slog"
+	"context"
+	"io"
+	"net"
 	"strings"
 	"testing"
 
 	"sekimori/internal/milter"
-	"sekimori/internal/milter/client"
 )
 
-// quiet is a Session that does nothing, so that only the protocol is measured.
-type quiet struct{ strict }
+// quiet is a Session that adds one field, so that only the protocol is
+// measured.
+type quiet struct{ conn *milter.Conn }
 
-func (quiet) Header(string, string) milter.Reply { return milter.Continue }
+func (quiet) Connect(milter.Connect) milter.Reply { return milter.Continue }
+func (quiet) Helo(string) milter.Reply            { return milter.Continue }
+func (quiet) Mail(string, []string) milter.Reply  { return milter.Continue }
+func (quiet) Rcpt(string, []string) milter.Reply  { return milter.Continue }
+func (quiet) Data() milter.Reply                  { return milter.Continue }
+func (quiet) Header(string, string) milter.Reply  { return milter.Continue }
+func (quiet) EndOfHeader() milter.Reply           { return milter.Continue }
+func (quiet) Body([]byte) milter.Reply            { return milter.Continue }
+func (quiet) Abort()                              {}
+func (quiet) Close(milter.End)                    {}
+func (q quiet) EndOfMessage(_ context.Context, m *milter.Modifier) milter.Reply {
+	if q.conn.Macro("i") == "" || m.InsertHeader(0, "Authentication-Results", "mx.example.jp; spf=pass;\r\n\tdkim=pass") != nil {
+		return milter.Tempfail
+	}
+	return milter.Continue
+}
 
-func BenchmarkMessage(b *testing.B) {
-	server := milter.New(milter.Options{
-		NewSession: func(*milter.Conn) milter.Session { return &quiet{strict{r: &recorder{}}} },
-		Logger:     slog.New(slog.DiscardHandler),
-	})
-	ln, err := milter.Listen("inet:127.0.0.1:0")
+// burst is a message as Postfix sends it, its macros and its ABORT with it.
+func burst(header []string, body string) string {
+	macro := func(cmd string) string { return frame('D', cmd+"i\x004XyzAbc123\x00") }
+	s := frame('D', "M{mail_addr}\x00bounce@news.example.com\x00{mail_host}\x00example.com\x00{mail_mailer}\x00smtp\x00") +
+		frame('M', "<bounce@news.example.com>\x00SIZE=2048\x00") +
+		frame('D', "Ri\x004XyzAbc123\x00{rcpt_addr}\x00b@example.jp\x00{rcpt_host}\x00example.jp\x00{rcpt_mailer}\x00local\x00") +
+		frame('R', "<b@example.jp>\x00") + macro("T") + frame('T', "")
+	for _, field := range header {
+		name, value, _ := strings.Cut(field, ":")
+		s += macro("L") + frame('L', name+"\x00"+value+"\x00")
+	}
+	s += macro("N") + frame('N', "")
+	for ; len(body) > 65535; body = body[65535:] {
+		s += macro("B") + frame('B', body[:65535])
+	}
+	return s + macro("B") + frame('B', body) + macro("E") + frame('E', "")
+}
+
+// fields are the header of a message of 2 KB.
+func fields() []string {
+	return []string{
+		"Received: from mail.example.com (mail.example.com [192.0.2.1])\n\tby mx.example.jp (Postfix) with ESMTPS id 4XyzAbc123\n\tfor <b@example.jp>; Mon, 1 Jun 2026 09:00:00 +0900 (JST)",
+		"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=s1;\n\th=from:to:subject:date:message-id; bh=" + strings.Repeat("x", 44) + ";\n\tb=" + strings.Repeat("y", 344),
+		"From: News <news@example.com>", "To: b@example.jp", "Subject: this week's news",
+		"Date: Mon, 01 Jun 2026 09:00:00 +0900", "Message-ID: <20260601090000.1@example.com>", "MIME-Version: 1.0",
+		"Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", "List-Unsubscribe: <https://example.com/u>",
+	}
+}
+
+const hello1 = connectFrame + "\x00\x00\x00\x07Hhelo1\x00"
+
+// benchmark returns a client of a server on a unix socket, and what an answer
+// to a message is.
+func benchmark(b *testing.B) (dial func() net.Conn, answer int) {
+	server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return quiet{c} }})
+	path := b.TempDir() + "/s"
+	ln, err := milter.Listen("unix:" + path)
 	if err != nil {
 		b.Fatal(err)
 	}
 	go func() { _ = server.Serve(ln) }()
-	c, err := client.Dial("tcp", ln.Addr().String())
-	if err != nil {
+	edit := frame('i', "\x00\x00\x00\x00Authentication-Results\x00 mx.example.jp; spf=pass;\n\tdkim=pass\x00") + frame('c', "")
+	return func() net.Conn {
+		nc, err := net.Dial("unix", path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return nc
+	}, len(edit)
+}
+
+// exchange writes and waits for an answer of n octets.
+func exchange(b *testing.B, nc net.Conn, sent []byte, answer []byte) {
+	if _, err := nc.Write(sent); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+	if _, err := io.ReadFull(nc, answer); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := c.Connect("x", client1); err != nil {
+}
+
+func benchmarkMessages(b *testing.B, body string) {
+	dial, n := benchmark(b)
+	nc := dial()
+	defer nc.Close()
+	if _, err := io.WriteString(nc, optneg()+hello1); err != nil {
 		b.Fatal(err)
 	}
-	raw := []byte(strings.Repeat("X-Header: "+strings.Repeat("x", 70)+"\n", 30) + "\n" + strings.Repeat("body\n", 4000))
+	skipFrame(b, nc)
+	message := []byte(burst(fields(), body) + frame('A', ""))
+	answer := make([]byte, n)
+	b.SetBytes(int64(len(message)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if res, err := c.SendMessage(envelope(), raw); err != nil || !res.Action.Delivers() {
-			b.Fatal(res, err)
+		exchange(b, nc, message, answer)
+		if answer[n-1] != 'c' {
+			b.Fatalf("answer %q", answer)
 		}
+	}
+}
+
+// skipFrame reads a frame away.
+func skipFrame(b *testing.B, r io.Reader) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, r, int64(head[2])<<8|int64(head[3])); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkMessage is a message of 2 KB on a connection that is there.
+func BenchmarkMessage(b *testing.B) { benchmarkMessages(b, strings.Repeat("0123456789abcdef\r\n", 50)) }
+
+// BenchmarkBigMessage is one of 5 MB.
+func BenchmarkBigMessage(b *testing.B) {
+	benchmarkMessages(b, strings.Repeat("0123456789abcdef\r\n", 5<<20/18))
+}
+
+// BenchmarkConnection is a connection with one message of 2 KB.
+func BenchmarkConnection(b *testing.B) {
+	dial, n := benchmark(b)
+	message := []byte(hello1 + burst(fields(), strings.Repeat("0123456789abcdef\r\n", 50)))
+	end := []byte(frame('A', "") + frame('Q', ""))
+	answer, offer := make([]byte, n), []byte(optneg())
+	b.ReportAllocs()
+	for b.Loop() {
+		nc := dial()
+		if _, err := nc.Write(offer); err != nil {
+			b.Fatal(err)
+		}
+		skipFrame(b, nc)
+		exchange(b, nc, message, answer)
+		if _, err := nc.Write(end); err != nil {
+			b.Fatal(err)
+		}
+		_ = nc.Close()
 	}
 }

@@ -8,6 +8,14 @@ import (
 	gomilter "github.com/emersion/go-milter"
 )
 
+// What go-milter is shown of an event: a frame that drives its loop and calls
+// backend. What the MTA sent stays with the link.
+const (
+	tokenNegotiate    = "\x00\x00\x00\x01O"
+	tokenReply        = "\x00\x00\x00\x01B" // any event that a reply is due to: a part of a body to go-milter
+	tokenEndOfMessage = "\x00\x00\x00\x01E"
+)
+
 // serve runs go-milter on the connection. go-milter serves it on a goroutine
 // of its own; serve itself returns at once.
 func (l *link) serve() {
@@ -15,11 +23,49 @@ func (l *link) serve() {
 		NewMilter: func() gomilter.Milter { return backend{link: l} },
 		Actions:   gomilter.OptAction(l.conn.neg.actions),
 		Protocol:  l.conn.neg.protocol,
-		SymList:   symList(),
+		SymList:   l.srv.symList,
 	}
 	// It ends with our own io.EOF, after the one connection.
 	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.nc, link: l}})
 }
+
+// backend is what go-milter calls when the link has shown it an event.
+type backend struct {
+	gomilter.NoOpMilter
+	link *link
+}
+
+// BodyChunk handles an event that a reply is due to.
+func (b backend) BodyChunk([]byte, *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.reply(nil), nil
+}
+
+// Body handles the end of the message.
+func (b backend) Body(m *gomilter.Modifier) (gomilter.Response, error) {
+	return b.link.reply(m), nil
+}
+
+// reply returns what go-milter is to send, nil for nothing.
+func (l *link) reply(w *gomilter.Modifier) gomilter.Response {
+	if r := l.event(w); r != "" {
+		return response(r)
+	}
+	return nil
+}
+
+// response is a reply for go-milter. Continue is always true: otherwise
+// go-milter would go on with a new backend.
+type response Reply
+
+func (r response) Response() *gomilter.Message {
+	msg := &gomilter.Message{Code: r[0], Data: []byte(r[1:])}
+	if r[0] == codeReply {
+		msg.Data = append(msg.Data, 0)
+	}
+	return msg
+}
+
+func (response) Continue() bool { return true }
 
 // oneConn is a listener with one connection to give: a server of its own for
 // each lets every connection negotiate for itself, and keeps the accept loop,
@@ -67,9 +113,9 @@ func (s *shim) Read(p []byte) (n int, err error) {
 // Write collects what go-milter sends; it goes out before the next read.
 func (s *shim) Write(p []byte) (int, error) {
 	l := s.link
-	l.t.out = append(l.t.out, p...)
+	l.t.write(p)
 	if l.cmd == cmdNegotiate {
-		setVersion(l.t.out, l.conn.neg.version)
+		setVersion(l.t.out.b, l.conn.neg.version)
 	}
 	return len(p), nil
 }

@@ -3,8 +3,6 @@ package milter
 import (
 	"context"
 	"errors"
-	"net"
-	"net/textproto"
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
@@ -17,92 +15,25 @@ var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 // was up.
 var ErrDraining = errors.New("milter: shutting down")
 
-// backend is what go-milter calls. Its arguments are those of the token; the
-// event is in the link.
-type backend struct {
-	gomilter.NoOpMilter // Header: never shown, see token
-	link                *link
-}
-
-// Connect handles CONNECT.
-func (b backend) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.event(nil), nil
-}
-
-// Helo handles HELO.
-func (b backend) Helo(string, *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.event(nil), nil
-}
-
-// MailFrom handles MAIL.
-func (b backend) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.event(nil), nil
-}
-
-// RcptTo handles RCPT.
-func (b backend) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.event(nil), nil
-}
-
-// Headers handles the end of the header.
-func (b backend) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.event(nil), nil
-}
-
-// BodyChunk handles a part of the body, and what is shown as one.
-func (b backend) BodyChunk([]byte, *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.event(nil), nil
-}
-
-// Body handles the end of the message.
-func (b backend) Body(m *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.event(m), nil
-}
-
-// Abort comes when the message was ended already; QUIT_NC ends the session too.
-func (b backend) Abort(*gomilter.Modifier) error {
-	if b.link.cmd == cmdQuitNC {
-		b.link.endSession(EndQuit)
-	}
-	return nil
-}
-
-// response is a reply for go-milter. Continue is always true: otherwise
-// go-milter would go on with a new backend, and the next message of the
-// connection would not know its client.
-type response Reply
-
-func (r response) Response() *gomilter.Message {
-	msg := &gomilter.Message{Code: r[0], Data: []byte(r[1:])}
-	if r[0] == codeReply {
-		msg.Data = append(msg.Data, 0)
-	}
-	return msg
-}
-
-func (response) Continue() bool { return true }
-
-// event handles one event and returns what go-milter is to send, nil for
-// nothing.
-func (l *link) event(w *gomilter.Modifier) gomilter.Response {
-	var out gomilter.Response
+// event handles an event and returns what is sent, "" for nothing.
+func (l *link) event(w *gomilter.Modifier) (out Reply) {
 	if l.protect("milter.event", func() { out = l.handle(w) }) {
 		l.stop(EndPanic) // a fault of our own: nothing is certain any more
-		return nil
+		return ""
 	}
 	return out
 }
 
-func (l *link) handle(w *gomilter.Modifier) gomilter.Response {
+func (l *link) handle(w *gomilter.Modifier) Reply {
 	if l.refuse != "" {
 		l.closing = true
-		return response(Tempfail)
+		return Tempfail
 	}
 	reply, err := l.dispatch(w)
 	if err != nil {
 		l.logProtocolError(err)
 		l.stop(EndProtocolError)
-		return nil
+		return ""
 	}
 	return l.answer(reply)
 }
@@ -246,20 +177,20 @@ func (l *link) oversize(what string) Reply {
 }
 
 // answer turns the Session's reply into what is sent at this step.
-func (l *link) answer(reply Reply) gomilter.Response {
+func (l *link) answer(reply Reply) Reply {
 	r := l.checked(reply)
 	if (l.cmd == cmdConnect || l.cmd == cmdHelo) && (r == Accept || r == Discard) {
 		r = Continue
 	}
 	if l.cmd == cmdEndOfBody {
 		l.phase = phaseOver
-		return response(r)
+		return r
 	}
 	if l.conn.neg.silent(l.cmd) {
 		if r != Continue {
 			l.held.hold(l.cmd, r)
 		}
-		return nil
+		return ""
 	}
 	if held := l.held.reply(); held != "" {
 		r = l.checked(held)
@@ -275,7 +206,7 @@ func (l *link) answer(reply Reply) gomilter.Response {
 	default:
 		l.phase = phaseOver
 	}
-	return response(r)
+	return r
 }
 
 // checked returns what is sent for r and reports a reply that had to be
@@ -310,35 +241,43 @@ func (l *link) endOfBody(w *gomilter.Modifier) (Reply, error) {
 	return reply, nil
 }
 
-// endOfMessage runs the callback beside the connection, which meanwhile tells
-// the MTA of progress and notices when it leaves.
+// endOfMessage runs the callback. One that takes longer than attendAfter is
+// attended to beside it.
 func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
-	limits := &l.srv.opts.Limits
 	ctx, cancel := context.WithCancelCause(l.srv.base)
 	defer cancel(nil)
-	ctx, cancelTimeout := context.WithTimeout(ctx, limits.EndOfMessageTimeout)
+	ctx, cancelTimeout := context.WithTimeout(ctx, l.srv.opts.Limits.EndOfMessageTimeout)
 	defer cancelTimeout()
+	l.t.rest() // EndOfMessage may wait for long
 
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		panicked = l.protect("milter.end_of_message", func() { reply = l.session.EndOfMessage(ctx, m) })
-	}()
+	over, attended := make(chan struct{}), make(chan struct{})
+	timer := time.AfterFunc(attendAfter, func() {
+		defer close(attended)
+		l.attend(ctx, cancel, over)
+	})
+	panicked = l.protect("milter.end_of_message", func() { reply = l.session.EndOfMessage(ctx, m) })
+	if !timer.Stop() {
+		close(over)
+		<-attended
+	}
+	return reply, panicked
+}
+
+// attend tells the MTA of progress, and cancels with ErrPeerGone when it
+// leaves, until over.
+func (l *link) attend(ctx context.Context, cancel context.CancelCauseFunc, over <-chan struct{}) {
 	stop := l.t.watch(func() { cancel(ErrPeerGone) })
 	defer stop()
-
-	progress := time.NewTicker(limits.ProgressInterval)
+	progress := time.NewTicker(l.srv.opts.Limits.ProgressInterval)
 	defer progress.Stop()
 	for {
 		select {
-		case <-done:
-			return reply, panicked
+		case <-over:
+			return
 		case <-ctx.Done():
-			// The MTA is gone, or may give up waiting: no more notices.
-			<-done
-			return reply, panicked
+			return // the MTA is gone, or may give up waiting: no more notices
 		case <-progress.C:
-			l.t.out = append(l.t.out, 0, 0, 0, 1, 'p')
+			l.t.write([]byte{0, 0, 0, 1, 'p'})
 			if err := l.t.flush(); err != nil {
 				l.stop(l.t.end(err))
 				cancel(ErrPeerGone)

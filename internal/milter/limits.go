@@ -48,6 +48,10 @@ const (
 	// maxRefusing is how many connections over MaxSessions are told so at a
 	// time; more are closed at once.
 	maxRefusing = 256
+	// attendAfter is when an EndOfMessage that still runs gets somebody to tell
+	// the MTA of progress and to notice when it leaves: far below any MTA's
+	// patience, and above what all but the slowest DNS takes.
+	attendAfter = 100 * time.Millisecond
 	// protocolVersion is the newest this package speaks, oldestVersion the
 	// oldest (Sendmail 8.10).
 	protocolVersion = 6

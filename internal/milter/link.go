@@ -11,8 +11,9 @@ import (
 
 // link is one MTA connection, from its first frame to its end. It sits on both
 // sides of go-milter: as the net.Conn it reads tokens from and writes replies
-// to (conn.go), and as the backend it calls (events.go). All of it runs on
-// go-milter's goroutine of the connection.
+// to, and as the backend it calls (conn.go). All of it runs on go-milter's
+// goroutine of the connection. An event that no reply is due to is handled at
+// the read and never gets to go-milter.
 type link struct {
 	srv    *Server
 	t      *transport
@@ -22,9 +23,9 @@ type link struct {
 	session Session // nil before CONNECT
 	counted bool    // SessionStarted was called
 	phase   phase
-	cmd     byte   // the event go-milter was shown last
+	cmd     byte   // the event that is handled
 	data    []byte // its payload
-	pending []byte // rest of the token go-milter has not read yet
+	pending string // rest of the token go-milter has not read yet
 
 	told    bool // Mail was called: Abort is due
 	held    heldReplies
@@ -69,7 +70,7 @@ type usage struct{ recipients, envelope, fields, header int }
 func newLink(srv *Server, nc net.Conn, refuse RejectReason) *link {
 	return &link{
 		srv:    srv,
-		t:      newTransport(nc, srv.opts.Limits),
+		t:      newTransport(nc, &srv.opts.Limits, &srv.buffers),
 		conn:   newConn(nc, srv.opts.Limits),
 		refuse: refuse,
 	}
@@ -109,7 +110,7 @@ func (l *link) negotiate() error {
 		at = ReplyAt{Connect: true}
 	}
 	l.conn.neg = negotiate(o, at)
-	l.setEvent(cmdNegotiate, nil)
+	l.cmd, l.pending = cmdNegotiate, tokenNegotiate
 	return nil
 }
 
@@ -126,8 +127,8 @@ func (l *link) idle() time.Duration {
 	return limits.IdleTimeout
 }
 
-// next sends what was written and waits for the next event to show to
-// go-milter. It reports false at the end of the connection.
+// next sends what was written and handles events until one is for go-milter.
+// It reports false at the end of the connection.
 func (l *link) next() bool {
 	if err := l.t.flush(); err != nil {
 		return l.stop(l.t.end(err))
@@ -144,21 +145,24 @@ func (l *link) next() bool {
 			l.logProtocolError(err)
 			return l.stop(l.t.end(err))
 		}
-		switch cmd {
-		case cmdMacro:
-		case cmdQuit:
+		l.cmd, l.data = cmd, data
+		switch {
+		case cmd == cmdMacro, cmd == cmdAbort: // admit saw to them
+		case cmd == cmdQuit:
 			return l.stop(EndQuit)
+		case cmd == cmdQuitNC:
+			l.endSession(EndQuit)
+		case cmd == cmdEndOfBody:
+			l.pending = tokenEndOfMessage
+			return true
+		case !l.conn.neg.silent(cmd):
+			l.pending = tokenReply
+			return true
 		default:
-			l.setEvent(cmd, data)
-			return !l.closing
+			l.event(nil)
 		}
 	}
 	return false
-}
-
-func (l *link) setEvent(cmd byte, data []byte) {
-	l.cmd, l.data = cmd, data
-	l.pending = token(cmd)
 }
 
 // stop makes e the way the connection ends, unless that is settled.
@@ -208,7 +212,7 @@ func (l *link) endMessage() {
 	l.conn.macros.endMessage()
 	l.held.message = ""
 	l.message = usage{}
-	l.t.release()
+	l.t.shrink()
 }
 
 // abort tells the Session, once a message. A Session that cannot even forget

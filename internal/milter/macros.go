@@ -1,12 +1,17 @@
 package milter
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
-// Stages that macros are sent for, in the order of the protocol. Those from
-// firstMessageStage on belong to one message.
 const (
+	// macroStages are the stages that macros are sent for, in the order of the
+	// protocol. Those from firstMessageStage on belong to one message.
 	macroStages       = "CHMRTLNBE"
 	firstMessageStage = 2
+	// keptMacros is what a stage may keep for the next event, in octets.
+	keptMacros = 512
 )
 
 // macros keeps what the MTA said at each stage. A stage said again replaces
@@ -19,54 +24,39 @@ type macros struct {
 }
 
 type macroStage struct {
-	values map[string]string
-	used   bool // the event these were for has come: the next ones replace them
-	bytes  int
+	pairs []byte // names and values as they came, each with its NUL
+	last  int    // where the last frame's begin
+	used  bool   // the event these were for has come: the next ones replace them
 }
 
 // add reads a macro frame: the stage's command, then names and values. The
 // macros of other commands (an unknown SMTP command, ABORT) are passed over.
+// A frame said twice before its event counts once.
 func (m *macros) add(data []byte) error {
 	if len(data) == 0 {
 		return malformed{KindMalformedMacro}
 	}
-	pairs, ok := parseStrings(data[1:])
-	if !ok || len(pairs)%2 != 0 {
+	pairs := data[1:]
+	if n := len(pairs); n > 0 && pairs[n-1] != 0 || bytes.Count(pairs, []byte{0})%2 != 0 {
 		return malformed{KindMalformedMacro}
 	}
 	i := strings.IndexByte(macroStages, data[0])
 	if i < 0 {
 		return nil
 	}
-	if m.stages[i].used {
+	st := &m.stages[i]
+	if st.used {
 		m.clear(i)
 	}
-	for len(pairs) > 0 {
-		if err := m.set(i, macroName(pairs[0]), pairs[1]); err != nil {
-			return err
-		}
-		pairs = pairs[2:]
+	if bytes.Equal(st.pairs[st.last:], pairs) {
+		return nil
 	}
-	return nil
-}
-
-func (m *macros) set(i int, name, value string) error {
-	st := &m.stages[i]
-	if old, ok := st.values[name]; ok {
-		n := len(name) + len(old)
-		st.bytes -= n
-		m.bytes -= n
-	}
-	n := len(name) + len(value)
-	if m.bytes+n > m.limit {
+	if m.bytes+len(pairs) > m.limit {
 		return malformed{KindMacrosTooLarge}
 	}
-	if st.values == nil {
-		st.values = make(map[string]string)
-	}
-	st.values[name] = value
-	st.bytes += n
-	m.bytes += n
+	st.last = len(st.pairs)
+	st.pairs = append(st.pairs, pairs...)
+	m.bytes += len(pairs)
 	return nil
 }
 
@@ -79,9 +69,11 @@ func (m *macros) event(cmd byte) {
 
 func (m *macros) clear(i int) {
 	st := &m.stages[i]
-	m.bytes -= st.bytes
-	clear(st.values)
-	st.used, st.bytes = false, 0
+	m.bytes -= len(st.pairs)
+	st.pairs, st.last, st.used = st.pairs[:0], 0, false
+	if cap(st.pairs) > keptMacros {
+		st.pairs = nil
+	}
 }
 
 // endMessage forgets the macros that belong to a message.
@@ -91,19 +83,33 @@ func (m *macros) endMessage() {
 	}
 }
 
-// get returns a macro of the latest stage that has it.
+// get returns a macro of the latest stage that has it; of one said twice at a
+// stage, what was said last.
 func (m *macros) get(name string) string {
 	name = macroName(name)
 	for i := len(macroStages) - 1; i >= 0; i-- {
-		if v, ok := m.stages[i].values[name]; ok {
+		if v, ok := m.stages[i].get(name); ok {
 			return v
 		}
 	}
 	return ""
 }
 
+func (st *macroStage) get(name string) (value string, ok bool) {
+	var found []byte
+	for rest := st.pairs; len(rest) > 0; {
+		n := bytes.IndexByte(rest, 0)
+		v := n + 1 + bytes.IndexByte(rest[n+1:], 0)
+		if string(macroName(rest[:n])) == name {
+			found, ok = rest[n+1:v], true
+		}
+		rest = rest[v+1:]
+	}
+	return string(found), ok
+}
+
 // macroName takes the braces off: "{i}" and "i" are one macro.
-func macroName(s string) string {
+func macroName[T string | []byte](s T) T {
 	if len(s) > 2 && s[0] == '{' && s[len(s)-1] == '}' {
 		return s[1 : len(s)-1]
 	}

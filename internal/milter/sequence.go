@@ -63,26 +63,3 @@ func beginsAnew(cmd byte) bool {
 func known(cmd byte) bool {
 	return strings.IndexByte("ODCHMRTULNBEAQK", cmd) >= 0
 }
-
-// token returns the frame that go-milter is shown for cmd. It drives its loop
-// and its callbacks; what the MTA really sent stays with us, because go-milter
-// strips the brackets and drops the arguments of MAIL, passes over a header
-// frame it cannot read, and copies the body. Some events are shown as others:
-// DATA and unknown commands go-milter would answer itself, even where no
-// answer is due, and header fields it would keep until an ABORT that may never
-// come, so they pass as a part of the body; QUIT_NC, which it does not know,
-// passes as ABORT, which it does not answer.
-func token(cmd byte) []byte {
-	payload := ""
-	switch cmd {
-	case cmdConnect:
-		payload = "-\x00U"
-	case cmdHelo, cmdMail, cmdRcpt:
-		payload = "-\x00"
-	case cmdHeader, cmdData, cmdUnknown:
-		cmd = cmdBody
-	case cmdQuitNC:
-		cmd = cmdAbort
-	}
-	return append([]byte{0, 0, 0, byte(len(payload) + 1), cmd}, payload...)
-}

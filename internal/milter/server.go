@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	gomilter "github.com/emersion/go-milter"
 )
 
 // ErrServerClosed is returned by Serve after Shutdown was called.
@@ -22,9 +24,11 @@ const (
 
 // Server serves milter connections. Make it with [New].
 type Server struct {
-	opts   Options
-	base   context.Context // parent of every EndOfMessage's context
-	cancel context.CancelCauseFunc
+	opts    Options
+	base    context.Context // parent of every EndOfMessage's context
+	cancel  context.CancelCauseFunc
+	symList map[gomilter.Stage][]string
+	buffers buffers
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -50,6 +54,7 @@ func New(opts Options) *Server {
 	opts.Limits = opts.Limits.withDefaults()
 	s := &Server{
 		opts:      opts,
+		symList:   symList(),
 		listeners: make(map[net.Listener]struct{}),
 		links:     make(map[*link]struct{}),
 		draining:  make(chan struct{}),

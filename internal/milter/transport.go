@@ -1,41 +1,46 @@
 package milter
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
-const (
-	// readBuffer takes many small frames in one read; a body chunk goes past it.
-	readBuffer = 8 << 10
-	// firstGrowth is the memory a frame gets before its octets have come; it
-	// doubles as they do.
-	firstGrowth = 4 << 10
-	// keptBuffer is what a connection may keep between messages.
-	keptBuffer = 4 << 10
-	// forcedWriteTimeout is what a write has left once a shutdown's time is up.
-	forcedWriteTimeout = time.Second
-)
+// forcedWriteTimeout is what a write has left once a shutdown's time is up.
+const forcedWriteTimeout = time.Second
 
-// transport reads frames from the MTA and writes to it, with deadlines.
+// transport reads frames from the MTA and writes to it, with deadlines. While
+// it waits between frames it holds no buffer.
 type transport struct {
-	nc     net.Conn
-	limits Limits
-	br     *bufio.Reader
-	frame  []byte // memory of the frame read last
-	out    []byte // written but not sent: one reply with its edits is one write
+	nc      net.Conn
+	raw     syscall.RawConn // nil where nc has none: it then waits with a buffer
+	limits  *Limits
+	buffers *buffers
+	try     func(fd uintptr) bool // t.tryRead, bound once
+
+	in   *buffer // what was read, nil between frames
+	r, w int     // the octets of it not yet taken
+	size int     // index in bufferSizes of what the next read begins with
+	want int     // octets of the frame that is read
+	err  error   // of tryRead
+	out  *buffer // written but not sent: one reply with its edits is one write
 
 	mu     sync.Mutex // orders deadlines with force
 	forced bool
 }
 
-func newTransport(nc net.Conn, limits Limits) *transport {
-	return &transport{nc: nc, limits: limits, br: bufio.NewReaderSize(nc, readBuffer)}
+func newTransport(nc net.Conn, limits *Limits, b *buffers) *transport {
+	t := &transport{nc: nc, limits: limits, buffers: b}
+	if sc, ok := nc.(syscall.Conn); ok {
+		t.raw, _ = sc.SyscallConn() // fails with nc
+	}
+	t.try = t.tryRead
+	return t
 }
 
 // force makes every read fail from now on and leaves each write a moment only.
@@ -79,39 +84,38 @@ func (t *transport) end(err error) End {
 // readFrame waits up to idle for a frame to begin and reads it. data is valid
 // until the next call.
 func (t *transport) readFrame(idle time.Duration) (cmd byte, data []byte, err error) {
-	if t.br.Buffered() == 0 {
+	if t.r == t.w {
+		t.rest()
 		t.readDeadline(time.Now().Add(idle))
-		if _, err := t.br.Peek(1); err != nil {
-			return 0, nil, err
+		for t.r == t.w {
+			if err := t.fill(1); err != nil {
+				return 0, nil, err
+			}
 		}
 	}
 	const prefix = 4 // the length
 	timed := false
-	if t.br.Buffered() <= prefix {
-		t.readDeadline(time.Now().Add(t.limits.FrameTimeout))
-		timed = true
-	}
-	head, err := t.br.Peek(prefix)
-	if err != nil {
+	if err := t.await(prefix, &timed); err != nil {
 		return 0, nil, err
 	}
-	length := binary.BigEndian.Uint32(head)
+	length := binary.BigEndian.Uint32(t.in.b[t.r:])
 	if length == 0 {
 		return 0, nil, malformed{KindEmptyFrame}
 	}
-	if head, err = t.br.Peek(prefix + 1); err != nil {
+	if err := t.await(prefix+1, &timed); err != nil {
 		return 0, nil, err
 	}
-	cmd = head[prefix]
+	cmd = t.in.b[t.r+prefix]
 	if int64(length) > int64(t.maxFrame(cmd)) {
 		return 0, nil, malformed{KindFrameTooLong}
 	}
-	_, _ = t.br.Discard(prefix + 1) // what Peek returned is there
-	if t.br.Buffered() < int(length)-1 && !timed {
-		t.readDeadline(time.Now().Add(t.limits.FrameTimeout))
+	end := prefix + int(length)
+	if err := t.await(end, &timed); err != nil {
+		return 0, nil, err
 	}
-	data, err = t.readN(int(length) - 1)
-	return cmd, data, err
+	data = t.in.b[t.r+prefix+1 : t.r+end : t.r+end]
+	t.r += end
+	return cmd, data, nil
 }
 
 func (t *transport) maxFrame(cmd byte) int {
@@ -121,39 +125,102 @@ func (t *transport) maxFrame(cmd byte) int {
 	return min(t.limits.MaxFrame, maxCommandFrame)
 }
 
-// readN reads n octets. Memory grows with what has come: a length alone costs
-// nothing.
-func (t *transport) readN(n int) ([]byte, error) {
-	buf := t.frame[:0]
-	for len(buf) < n {
-		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(n, max(firstGrowth, 2*cap(buf))))
-			copy(grown, buf)
-			buf = grown
+// await reads until n octets of the frame are there. The rest of a frame has
+// FrameTimeout from the first time something was missing.
+func (t *transport) await(n int, timed *bool) error {
+	for t.w-t.r < n {
+		if !*timed {
+			*timed = true
+			t.readDeadline(time.Now().Add(t.limits.FrameTimeout))
 		}
-		m, err := t.br.Read(buf[len(buf):min(n, cap(buf))])
-		buf = buf[:len(buf)+m]
-		t.frame = buf
-		if err != nil {
-			return nil, err
+		if err := t.fill(n); err != nil {
+			return err
 		}
 	}
-	return buf, nil
+	return nil
 }
 
-// release drops memory that a message needed and an idle connection does not.
-func (t *transport) release() {
-	if cap(t.frame) > keptBuffer {
-		t.frame = nil
+// fill reads once, for a frame of n octets.
+func (t *transport) fill(n int) error {
+	t.want = n
+	if t.raw == nil {
+		m, err := t.nc.Read(t.room())
+		if t.w += m; m > 0 {
+			return nil // an error comes again
+		}
+		return err
 	}
-	if cap(t.out) > keptBuffer {
-		t.out = nil
+	if err := t.raw.Read(t.try); err != nil {
+		return err
 	}
+	return t.err
+}
+
+// tryRead reads what is there, and reports false if that is nothing. The
+// buffer is taken only then, so that an idle connection needs none.
+func (t *transport) tryRead(fd uintptr) bool {
+	room := t.room()
+	n, err := syscall.Read(int(fd), room)
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), room)
+	}
+	switch {
+	case err == syscall.EAGAIN:
+		t.rest()
+		return false
+	case err == nil && n == 0:
+		err = io.EOF
+	}
+	t.w += max(n, 0)
+	t.err = err
+	return true
+}
+
+// room returns where the next octets go. Memory grows with what has come: a
+// length alone costs nothing.
+func (t *transport) room() []byte {
+	switch {
+	case t.in == nil:
+		t.in = t.buffers.get(t.size)
+	case t.r == t.w:
+		t.r, t.w = 0, 0
+	case t.r > 0 && t.r+t.want > len(t.in.b):
+		t.w = copy(t.in.b, t.in.b[t.r:t.w])
+		t.r = 0
+	}
+	if t.w == len(t.in.b) {
+		grown := t.buffers.grow(len(t.in.b))
+		copy(grown.b, t.in.b)
+		t.buffers.put(t.in)
+		t.in, t.size = grown, grown.size
+	}
+	return t.in.b[t.w:]
+}
+
+// rest gives the buffer back if nothing is left in it. The frame read last is
+// no longer valid.
+func (t *transport) rest() {
+	if t.r == t.w && t.in != nil {
+		t.buffers.put(t.in)
+		t.in, t.r, t.w = nil, 0, 0
+	}
+}
+
+// shrink forgets how big the frames of a message were.
+func (t *transport) shrink() { t.size = 0 }
+
+// write collects what flush sends.
+func (t *transport) write(p []byte) {
+	if t.out == nil {
+		t.out = t.buffers.get(0)
+		t.out.b = t.out.b[:0]
+	}
+	t.out.b = append(t.out.b, p...)
 }
 
 // flush sends what was written.
 func (t *transport) flush() error {
-	if len(t.out) == 0 {
+	if t.out == nil {
 		return nil
 	}
 	t.mu.Lock()
@@ -163,8 +230,9 @@ func (t *transport) flush() error {
 	}
 	_ = t.nc.SetWriteDeadline(time.Now().Add(timeout))
 	t.mu.Unlock()
-	_, err := t.nc.Write(t.out)
-	t.out = t.out[:0]
+	_, err := t.nc.Write(t.out.b)
+	t.buffers.put(t.out)
+	t.out = nil
 	return err
 }
 
@@ -177,7 +245,10 @@ func (t *transport) watch(gone func()) (stop func()) {
 		defer close(done)
 		// An MTA that says something before it has its answer is served
 		// later; only its leaving matters now.
-		if _, err := t.br.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if t.r < t.w {
+			return
+		}
+		if err := t.fill(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			gone()
 		}
 	}()

@@ -1,10 +1,13 @@
 package milter
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,43 +16,127 @@ import (
 // A length alone must not cost memory: 10,000 connections that each announce
 // 1 MiB would be 10 GiB.
 func TestMemoryGrowsWithWhatArrives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ours, theirs := net.Pipe()
-		tr := newTransport(ours, Limits{}.withDefaults())
-		result := make(chan error, 1)
-		go func() {
-			_, _, err := tr.readFrame(time.Minute)
-			result <- err
-		}()
-		head := append(binary.BigEndian.AppendUint32(nil, DefaultMaxFrame), cmdBody)
-		if _, err := theirs.Write(head); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := theirs.Write(make([]byte, 100)); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		_ = theirs.Close()
-		if err := <-result; !errors.Is(err, io.EOF) {
-			t.Error(err)
-		}
-		if got := cap(tr.frame); got == 0 || got > firstGrowth {
-			t.Errorf("%d octets kept for 100", got)
-		}
-	})
+	for _, tc := range []struct {
+		why      string
+		arrives  int
+		allowed  int
+		received bool
+	}{
+		{"a length", 100, bufferSizes[0], false},
+		{"as much as the first buffer holds", bufferSizes[0], bufferSizes[1], false},
+		{"more than that", 20000, bufferSizes[1], false},
+		{"more than the largest buffer", 100000, 2 * bufferSizes[2], false},
+		{"all", DefaultMaxFrame + 4, 2 * DefaultMaxFrame, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			limits := Limits{}.withDefaults()
+			tr := newTransport(ours, &limits, &buffers{})
+			result := make(chan error, 1)
+			go func() {
+				_, data, err := tr.readFrame(time.Minute)
+				for _, c := range data {
+					if c != 'x' {
+						t.Errorf("%s: %q in the frame", tc.why, c)
+						break
+					}
+				}
+				result <- err
+			}()
+			frame := append(binary.BigEndian.AppendUint32(nil, DefaultMaxFrame), cmdBody)
+			frame = append(frame, bytes.Repeat([]byte("x"), DefaultMaxFrame-1)...)
+			if _, err := theirs.Write(frame[:tc.arrives]); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			_ = theirs.Close()
+			if err := <-result; tc.received != (err == nil) || err != nil && !errors.Is(err, io.EOF) {
+				t.Errorf("%s: %v", tc.why, err)
+			}
+			if got := cap(tr.in.b); got > tc.allowed {
+				t.Errorf("%s: %d octets held for %d", tc.why, got, tc.arrives)
+			}
+		})
+	}
 }
 
-func TestReleaseDropsABigFrame(t *testing.T) {
-	tr := newTransport(nil, Limits{}.withDefaults())
-	tr.frame, tr.out = make([]byte, 100000), make([]byte, 0, 100000)
-	tr.release()
-	if tr.frame != nil || tr.out != nil {
-		t.Error("kept between messages")
+// TestIdleHoldsNoBuffer: neither on a socket, which can be asked whether there
+// is something to read, nor after a message larger than the largest buffer.
+func TestIdleHoldsNoBuffer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	tr.frame = make([]byte, 100)
-	tr.release()
-	if tr.frame == nil {
-		t.Error("a small one is worth keeping")
+	defer ln.Close()
+	theirs, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	ours, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	limits := Limits{}.withDefaults()
+	tr := newTransport(ours, &limits, &buffers{})
+	waits := 0
+	tr.try = func(fd uintptr) bool {
+		if tr.tryRead(fd) {
+			return true
+		}
+		if waits++; tr.in != nil && tr.r == tr.w {
+			t.Error("waits with a buffer")
+		}
+		return false
+	}
+	for _, n := range []int{1, 100, 20000, 65535, 200000, 3} {
+		go func() {
+			head := append(binary.BigEndian.AppendUint32(nil, uint32(n+1)), cmdBody)
+			_, _ = theirs.Write(append(head, bytes.Repeat([]byte("x"), n)...))
+		}()
+		if _, data, err := tr.readFrame(time.Minute); err != nil || len(data) != n {
+			t.Fatalf("%d octets of %d: %v", len(data), n, err)
+		}
+	}
+	if _, _, err := tr.readFrame(time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if tr.in != nil || waits == 0 {
+		t.Errorf("after %d waits %d octets are kept", waits, cap(tr.in.b))
+	}
+	if tr.size != len(bufferSizes)-1 {
+		t.Error("the next part of the body would begin small")
+	}
+	if tr.shrink(); tr.size != 0 {
+		t.Error("the next message would begin big")
+	}
+}
+
+// TestFramesAcrossBuffers: frames of every size survive the ends of buffers.
+func TestFramesAcrossBuffers(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	limits := Limits{}.withDefaults()
+	tr := newTransport(ours, &limits, &buffers{})
+	sizes := []int{0, 1, 8183, 8187, 8188, 0, 3, 24571, 24572, 65535, 65535, 65535, 73724, 100000, 4, 65535, 1}
+	go func() {
+		defer theirs.Close()
+		var all []byte
+		for i, n := range sizes {
+			all = append(binary.BigEndian.AppendUint32(all, uint32(n+1)), cmdBody)
+			all = append(all, bytes.Repeat([]byte{byte(i)}, n)...)
+		}
+		_, _ = theirs.Write(all)
+	}()
+	for i, n := range sizes {
+		cmd, data, err := tr.readFrame(time.Minute)
+		if err != nil || cmd != cmdBody || !bytes.Equal(data, bytes.Repeat([]byte{byte(i)}, n)) {
+			t.Fatalf("frame %d: %c, %d octets of %d, %v", i, cmd, len(data), n, err)
+		}
+	}
+	if _, _, err := tr.readFrame(time.Minute); !errors.Is(err, io.EOF) {
+		t.Error(err)
 	}
 }
 
@@ -84,19 +171,53 @@ func TestMacrosOfOneStage(t *testing.T) {
 	if m.get("j") != "mx" || m.get("i") != "" {
 		t.Error("after the message:", m)
 	}
-	for range 100 { // what was replaced is not counted
+	for range 100 { // what was replaced or repeated is not counted
 		add("Mi\x000123456789\x00")
+		add("Ri\x000\x00")
+		m.event('R')
 	}
-	if m.bytes != len("jmx")+len("vPostfix")+len("i0123456789") {
+	if m.bytes != len("{j}_mx_v_Postfix_")+len("i_0123456789_")+len("i_0_") {
 		t.Error(m.bytes)
+	}
+	m.endMessage()
+	add("Mab\x00x\x00")
+	add("Mb\x00x\x00") // the end of the frame before, but no macro of it
+	add("Mab\x00y\x00")
+	if m.get("b") != "x" || m.get("ab") != "y" {
+		t.Error("the last word does not count:", m.get("b"), m.get("ab"))
+	}
+}
+
+// TestMacrosCostNothing: a message's macros take the memory of the last one's.
+func TestMacrosCostNothing(t *testing.T) {
+	m := macros{limit: 1000}
+	stage := func(frame string) {
+		if err := m.add([]byte(frame)); err != nil {
+			t.Error(err)
+		}
+		m.event(frame[0])
+	}
+	message := func() {
+		for _, frame := range []string{"M{mail_addr}\x00a@example.com\x00", "Ri\x00id\x00", "Li\x00id\x00", "Li\x00id\x00", "Ei\x00id\x00"} {
+			stage(frame)
+		}
+		m.endMessage()
+	}
+	message()
+	if n := testing.AllocsPerRun(100, message); n != 0 {
+		t.Errorf("%.0f allocations", n)
+	}
+	stage("M{mail_addr}\x00" + strings.Repeat("x", 900) + "\x00")
+	m.endMessage()
+	if n := cap(m.stages[firstMessageStage].pairs); n > keptMacros {
+		t.Errorf("%d octets kept", n)
 	}
 }
 
 func TestTokensAreWholeFrames(t *testing.T) {
-	for _, cmd := range []byte("OCHMRTULNBEAK") {
-		got := token(cmd)
-		if n := binary.BigEndian.Uint32(got); int(n) != len(got)-4 {
-			t.Errorf("%c: %q", cmd, got)
+	for _, got := range []string{tokenNegotiate, tokenReply, tokenEndOfMessage} {
+		if n := binary.BigEndian.Uint32([]byte(got)); int(n) != len(got)-4 {
+			t.Errorf("%q", got)
 		}
 	}
 }

@@ -119,34 +119,39 @@ func parseHelo(data []byte) (string, error) {
 // lost, as Postfix loses it: readers take "From : x" for a From, so everybody
 // behind here must.
 func parseHeader(data []byte, leadingSpace bool) (name, value string, err error) {
-	name, rest, ok := cString(data)
-	if name = strings.TrimRight(name, " \t"); !ok || name == "" {
+	first, rest, _ := bytes.Cut(data, []byte{0})
+	second, rest, ok := bytes.Cut(rest, []byte{0})
+	first = bytes.TrimRight(first, " \t")
+	if !ok || len(rest) != 0 || len(first) == 0 {
 		return "", "", malformed{KindMalformedHeader}
 	}
-	value, rest, ok = cString(rest)
-	if !ok || len(rest) != 0 {
-		return "", "", malformed{KindMalformedHeader}
-	}
-	return name, wireValue(value, leadingSpace), nil
+	name, value = field(first, second, leadingSpace)
+	return name, value, nil
 }
 
-// wireValue undoes what the MTA did to a field's value: folds come as LF, and
+// field undoes what the MTA did to a field's value: folds come as LF, and
 // unless it was asked to keep it one leading space was taken off (a tab is not).
-func wireValue(value string, leadingSpace bool) string {
-	restore := !leadingSpace && !strings.HasPrefix(value, "\t")
-	if !restore && !strings.Contains(value, "\n") {
-		return value
-	}
+// Both strings are parts of one.
+func field(name, value []byte, leadingSpace bool) (string, string) {
 	var b strings.Builder
-	b.Grow(len(value) + 1 + strings.Count(value, "\n"))
-	if restore {
+	b.Grow(len(name) + 1 + len(value) + bytes.Count(value, []byte{'\n'}))
+	b.Write(name)
+	if !leadingSpace && !bytes.HasPrefix(value, []byte{'\t'}) {
 		b.WriteByte(' ')
 	}
-	for i := range len(value) {
-		if value[i] == '\n' && (i == 0 || value[i-1] != '\r') {
+	for {
+		i := bytes.IndexByte(value, '\n')
+		if i < 0 {
+			break
+		}
+		b.Write(value[:i])
+		if i == 0 || value[i-1] != '\r' {
 			b.WriteByte('\r')
 		}
-		b.WriteByte(value[i])
+		b.WriteByte('\n')
+		value = value[i+1:]
 	}
-	return b.String()
+	b.Write(value)
+	s := b.String()
+	return s[:len(name)], s[len(name):]
 }
