@@ -8,11 +8,10 @@ import (
 	gomilter "github.com/emersion/go-milter"
 )
 
-// What go-milter is shown of an event: a frame that drives its loop and calls
-// backend. What the MTA sent stays with the link.
+// What go-milter is shown of an event: a frame that drives its loop. What the
+// MTA sent stays with the link.
 const (
 	tokenNegotiate    = "\x00\x00\x00\x01O"
-	tokenReply        = "\x00\x00\x00\x01B" // any event that a reply is due to: a part of a body to go-milter
 	tokenEndOfMessage = "\x00\x00\x00\x01E"
 )
 
@@ -29,43 +28,18 @@ func (l *link) serve() {
 	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.nc, link: l}})
 }
 
-// backend is what go-milter calls when the link has shown it an event.
+// backend is what go-milter calls.
 type backend struct {
 	gomilter.NoOpMilter
 	link *link
 }
 
-// BodyChunk handles an event that a reply is due to.
-func (b backend) BodyChunk([]byte, *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.reply(nil), nil
-}
-
-// Body handles the end of the message.
+// Body handles the end of the message. It returns no reply: go-milter would
+// make itself a new buffer for it, and a new backend after most.
 func (b backend) Body(m *gomilter.Modifier) (gomilter.Response, error) {
-	return b.link.reply(m), nil
+	b.link.event(m)
+	return nil, nil
 }
-
-// reply returns what go-milter is to send, nil for nothing.
-func (l *link) reply(w *gomilter.Modifier) gomilter.Response {
-	if r := l.event(w); r != "" {
-		return response(r)
-	}
-	return nil
-}
-
-// response is a reply for go-milter. Continue is always true: otherwise
-// go-milter would go on with a new backend.
-type response Reply
-
-func (r response) Response() *gomilter.Message {
-	msg := &gomilter.Message{Code: r[0], Data: []byte(r[1:])}
-	if r[0] == codeReply {
-		msg.Data = append(msg.Data, 0)
-	}
-	return msg
-}
-
-func (response) Continue() bool { return true }
 
 // oneConn is a listener with one connection to give: a server of its own for
 // each lets every connection negotiate for itself, and keeps the accept loop,

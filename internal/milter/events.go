@@ -1,9 +1,7 @@
 package milter
 
 import (
-	"context"
 	"errors"
-	"time"
 
 	gomilter "github.com/emersion/go-milter"
 )
@@ -15,27 +13,26 @@ var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 // was up.
 var ErrDraining = errors.New("milter: shutting down")
 
-// event handles an event and returns what is sent, "" for nothing.
-func (l *link) event(w *gomilter.Modifier) (out Reply) {
-	if l.protect("milter.event", func() { out = l.handle(w) }) {
+// event handles an event. At the end of a message w takes its edits.
+func (l *link) event(w *gomilter.Modifier) {
+	if l.protect("milter.event", func() { l.handle(w) }) {
 		l.stop(EndPanic) // a fault of our own: nothing is certain any more
-		return ""
 	}
-	return out
 }
 
-func (l *link) handle(w *gomilter.Modifier) Reply {
+func (l *link) handle(w *gomilter.Modifier) {
 	if l.refuse != "" {
 		l.closing = true
-		return Tempfail
+		l.t.reply(Tempfail)
+		return
 	}
 	reply, err := l.dispatch(w)
 	if err != nil {
 		l.logProtocolError(err)
 		l.stop(EndProtocolError)
-		return ""
+		return
 	}
-	return l.answer(reply)
+	l.answer(reply)
 }
 
 // dispatch shows the event to the Session, unless a reply already stands.
@@ -176,26 +173,26 @@ func (l *link) oversize(what string) Reply {
 	return reply
 }
 
-// answer turns the Session's reply into what is sent at this step.
-func (l *link) answer(reply Reply) Reply {
+// answer sends the Session's reply, or holds it where none is due.
+func (l *link) answer(reply Reply) {
 	r := l.checked(reply)
 	if (l.cmd == cmdConnect || l.cmd == cmdHelo) && (r == Accept || r == Discard) {
 		r = Continue
 	}
-	if l.cmd == cmdEndOfBody {
-		l.phase = phaseOver
-		return r
-	}
-	if l.conn.neg.silent(l.cmd) {
+	switch held := l.held.reply(); {
+	case l.cmd == cmdEndOfBody:
+	case l.conn.neg.silent(l.cmd):
 		if r != Continue {
 			l.held.hold(l.cmd, r)
 		}
-		return ""
-	}
-	if held := l.held.reply(); held != "" {
+		return
+	case held != "":
 		r = l.checked(held)
 	}
+	l.t.reply(r)
 	switch {
+	case l.cmd == cmdEndOfBody:
+		l.phase = phaseOver
 	case r == Continue, l.cmd == cmdUnknown:
 	case l.cmd == cmdConnect, l.cmd == cmdHelo:
 		// A client may go on after its HELO was refused: what it sends
@@ -206,7 +203,6 @@ func (l *link) answer(reply Reply) Reply {
 	default:
 		l.phase = phaseOver
 	}
-	return r
 }
 
 // checked returns what is sent for r and reports a reply that had to be
@@ -239,49 +235,4 @@ func (l *link) endOfBody(w *gomilter.Modifier) (Reply, error) {
 		_ = m.write(w)
 	}
 	return reply, nil
-}
-
-// endOfMessage runs the callback. One that takes longer than attendAfter is
-// attended to beside it.
-func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
-	ctx, cancel := context.WithCancelCause(l.srv.base)
-	defer cancel(nil)
-	ctx, cancelTimeout := context.WithTimeout(ctx, l.srv.opts.Limits.EndOfMessageTimeout)
-	defer cancelTimeout()
-	l.t.rest() // EndOfMessage may wait for long
-
-	over, attended := make(chan struct{}), make(chan struct{})
-	timer := time.AfterFunc(attendAfter, func() {
-		defer close(attended)
-		l.attend(ctx, cancel, over)
-	})
-	panicked = l.protect("milter.end_of_message", func() { reply = l.session.EndOfMessage(ctx, m) })
-	if !timer.Stop() {
-		close(over)
-		<-attended
-	}
-	return reply, panicked
-}
-
-// attend tells the MTA of progress, and cancels with ErrPeerGone when it
-// leaves, until over.
-func (l *link) attend(ctx context.Context, cancel context.CancelCauseFunc, over <-chan struct{}) {
-	stop := l.t.watch(func() { cancel(ErrPeerGone) })
-	defer stop()
-	progress := time.NewTicker(l.srv.opts.Limits.ProgressInterval)
-	defer progress.Stop()
-	for {
-		select {
-		case <-over:
-			return
-		case <-ctx.Done():
-			return // the MTA is gone, or may give up waiting: no more notices
-		case <-progress.C:
-			l.t.write([]byte{0, 0, 0, 1, 'p'})
-			if err := l.t.flush(); err != nil {
-				l.stop(l.t.end(err))
-				cancel(ErrPeerGone)
-			}
-		}
-	}
 }

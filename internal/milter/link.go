@@ -10,10 +10,10 @@ import (
 )
 
 // link is one MTA connection, from its first frame to its end. It sits on both
-// sides of go-milter: as the net.Conn it reads tokens from and writes replies
-// to, and as the backend it calls (conn.go). All of it runs on go-milter's
-// goroutine of the connection. An event that no reply is due to is handled at
-// the read and never gets to go-milter.
+// sides of go-milter: as the net.Conn it reads tokens from and writes edits to,
+// and as the backend it calls (conn.go). All of it runs on go-milter's
+// goroutine of the connection: its read handles events until the next one that
+// is for go-milter.
 type link struct {
 	srv    *Server
 	t      *transport
@@ -30,6 +30,8 @@ type link struct {
 	told    bool // Mail was called: Abort is due
 	held    heldReplies
 	message usage
+
+	attendant *attendant // nil before the first end of a message
 
 	closing bool // end after what is written has been sent
 	ended   bool
@@ -127,16 +129,19 @@ func (l *link) idle() time.Duration {
 	return limits.IdleTimeout
 }
 
-// next sends what was written and handles events until one is for go-milter.
-// It reports false at the end of the connection.
+// next handles events until one is for go-milter, and sends what is written
+// before it waits. It reports false at the end of the connection.
 func (l *link) next() bool {
-	if err := l.t.flush(); err != nil {
-		return l.stop(l.t.end(err))
-	}
-	if l.phase == phaseOver {
-		l.endMessage()
-	}
-	for !l.closing {
+	for {
+		if err := l.t.flush(); err != nil {
+			return l.stop(l.t.end(err))
+		}
+		if l.phase == phaseOver {
+			l.endMessage()
+		}
+		if l.closing {
+			return false
+		}
 		cmd, data, err := l.t.readFrame(l.idle())
 		if err == nil {
 			err = l.admit(cmd, data)
@@ -146,23 +151,19 @@ func (l *link) next() bool {
 			return l.stop(l.t.end(err))
 		}
 		l.cmd, l.data = cmd, data
-		switch {
-		case cmd == cmdMacro, cmd == cmdAbort: // admit saw to them
-		case cmd == cmdQuit:
+		switch cmd {
+		case cmdMacro, cmdAbort: // admit saw to them
+		case cmdQuit:
 			return l.stop(EndQuit)
-		case cmd == cmdQuitNC:
+		case cmdQuitNC:
 			l.endSession(EndQuit)
-		case cmd == cmdEndOfBody:
+		case cmdEndOfBody:
 			l.pending = tokenEndOfMessage
-			return true
-		case !l.conn.neg.silent(cmd):
-			l.pending = tokenReply
 			return true
 		default:
 			l.event(nil)
 		}
 	}
-	return false
 }
 
 // stop makes e the way the connection ends, unless that is settled.
@@ -257,6 +258,7 @@ func (l *link) finish() {
 		l.end = EndEOF
 	}
 	l.endSession(l.end)
+	l.attendant.close()
 	_ = l.t.nc.Close()
 	l.srv.done(l)
 }

@@ -3,11 +3,11 @@
 // github.com/emersion/go-milter and knows nothing of mail authentication.
 //
 // What go-milter leaves open is settled between it and the socket: every frame
-// is read, bounded, checked for its place in the sequence and taken apart here.
-// An event that no reply is due to goes to the Session at once; of the others,
-// and of the negotiation and the end of a message, go-milter is shown a short
-// token, which drives its loop, and writes the answer. So nothing malformed
-// reaches go-milter, and nothing it keeps can grow.
+// is read, bounded, checked for its place in the sequence and taken apart here,
+// and its event goes straight to the Session. go-milter does what it is good
+// at, the negotiation and the edits at the end of a message: of these it is
+// shown a short token, which drives its loop. So nothing malformed reaches
+// go-milter, and nothing it keeps can grow.
 //
 // One connection of the MTA is one SMTP session of its client, with any number
 // of messages. A malformed frame, a timeout or a vanished MTA ends that one

@@ -23,9 +23,11 @@ const (
 
 // codeReply begins a Reply with an SMTP reply of our own words: the milter
 // protocol's SMFIR_REPLYCODE. flawed begins a note on what Custom was asked.
+// progressNotice is none, but is sent as one: SMFIR_PROGRESS.
 const (
-	codeReply = 'y'
-	flawed    = "\x00"
+	codeReply      = 'y'
+	flawed         = "\x00"
+	progressNotice = Reply("p")
 )
 
 // Limits of a custom reply.

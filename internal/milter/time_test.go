@@ -61,6 +61,55 @@ func TestProgressWhileWaiting(t *testing.T) {
 	})
 }
 
+// TestEveryLongMessageIsAttended: slow and fast ones on one connection.
+func TestEveryLongMessageIsAttended(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+		var takes time.Duration
+		w.eom = func(context.Context, *session, *milter.Modifier) milter.Reply {
+			time.Sleep(takes)
+			return milter.Accept
+		}
+		c.Timeout = 6 * time.Second
+		notices := 0
+		for _, takes = range []time.Duration{0, 12 * time.Second, 99 * time.Millisecond, 100 * time.Millisecond, time.Second, 12 * time.Second, 0} {
+			notices += int(takes / (5 * time.Second))
+			res, err := c.SendMessage(envelope(), []byte(mail))
+			if err != nil || res.Action.Kind != client.Accept {
+				t.Fatal(takes, res, err)
+			}
+		}
+		if c.Progress() != notices {
+			t.Errorf("%d notices, want %d", c.Progress(), notices)
+		}
+	})
+}
+
+// An MTA that does not wait for its answer is served after it.
+func TestMTASpeaksWhileWaiting(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
+		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
+			time.Sleep(9 * time.Second)
+			w.note("%v", ctx.Err())
+			return milter.Continue
+		}
+		message := mailFrame + rcptFrame + frame('N', "") + frame('E', "")
+		go func() {
+			_, _ = io.WriteString(nc, message)
+			time.Sleep(time.Second)
+			_, _ = io.WriteString(nc, frame('A', "")+message)
+			_, _ = io.WriteString(nc, frame('Q', ""))
+		}()
+		if got, want := string(drained(t, nc)), strings.Repeat(frame('p', "")+frame('c', ""), 2); got != want {
+			t.Errorf("answers %q, want %q", got, want)
+		}
+		if e := <-w.closed; e != milter.EndQuit {
+			t.Error(e)
+		}
+		one := []string{"mail <> []", "rcpt <x> []", "eoh", "eom", "<nil>", "abort"}
+		expect(t, w.log()[3:], append(append(one, one...), "close quit", "+ended quit")...)
+	})
+}
+
 func TestEndOfMessageHasADeadline(t *testing.T) {
 	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
