@@ -35,9 +35,12 @@ func TestCommands(t *testing.T) {
 	wrong := file(t, "wrong.yaml", "dns: {timeout: soon}\n")
 	unbuilt := file(t, "unbuilt.yaml", "report: {store: \"sqlite:/x\"}\n")
 	psl := file(t, "psl.yaml", "dmarc: {organizational_domain: psl, psl_file: /nonexistent/list}\n")
+	off := file(t, "off.yaml", "admin: {listen: ''}\n")
+	protected := file(t, "protected.yaml", "admin: {web_config: /etc/web.yaml}\n")
 	mail := file(t, "m.eml", "From: A <a@bank.example>\n\nx\n")
 	zone := file(t, "z.zone", zoneText)
 	brokenZone := file(t, "broken.zone", "bank.example TXT \"open\n")
+	t.Setenv(adminEnv, "")
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -68,7 +71,15 @@ func TestCommands(t *testing.T) {
 		{"explain by a policy of one's own", []string{"explain", mail, "--ip", "203.0.113.1", "--zone", zone, "--config", good}, 0, "mode monitor acts on nothing", nil},
 		{"explain without address", []string{"explain", mail}, 2, "", []string{`"ip" not set`}},
 		{"explain with a bad address", []string{"explain", mail, "--ip", "here"}, 2, "", []string{`"here" is not an IP address`}},
-		{"explain without message", []string{"explain", "--ip", "192.0.2.1"}, 2, "", []string{"arg"}},
+		{"explain without message", []string{"explain", "--ip", "192.0.2.1"}, 2, "", []string{"what is to be explained?"}},
+		{"explain a file and a queue id", []string{"explain", mail, "--queue-id", "4Q"}, 2, "", []string{"ask one"}},
+		{"explain by both ids", []string{"explain", "--queue-id", "4Q", "--id", "X"}, 2, "", []string{"none of the others"}},
+		{"explain where no daemon is", []string{"explain", "--id", "X", "--admin", "http://127.0.0.1:1"}, 1, "", []string{"no daemon answers"}},
+		{"explain where the admin address is off", []string{"explain", "--id", "X", "--config", off}, 2, "", []string{"admin.listen is empty"}},
+		{"status where a password is wanted", []string{"status", "--config", protected}, 2, "", []string{"SEKIMORI_ADMIN"}},
+		{"status of no URL", []string{"status", "--admin", "127.0.0.1:8892"}, 2, "", []string{"write a URL"}},
+		{"status where no daemon is, without its password", []string{"status", "--admin", "http://me:secret@127.0.0.1:1"}, 1, "", []string{"http://me:xxxxx@127.0.0.1:1/api/status"}},
+		{"status where the configuration is not", []string{"status", "--config", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},
 		{"explain what is not there", []string{"explain", "/nonexistent/m.eml", "--ip", "192.0.2.1"}, 1, "", []string{"/nonexistent/m.eml"}},
 		{"explain with a broken zone", []string{"explain", mail, "--ip", "192.0.2.1", "--zone", brokenZone}, 1, "", []string{brokenZone}},
 		{"demo takes no arguments", []string{"demo", "x"}, 2, "", nil},

@@ -24,6 +24,7 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
 	maxScrapes     = 4 // at the same time
+	maxQueries     = 4 // of Options.Handlers, at the same time
 )
 
 // Options are what the server shows and how it is protected.
@@ -36,6 +37,9 @@ type Options struct {
 	// Ready returns nil once messages are taken, else why not.
 	Ready  func() error
 	Logger *slog.Logger
+	// Handlers answer GET and HEAD at these paths, such as "/api/status". What
+	// they show is the operator's alone: see private.
+	Handlers map[string]http.Handler
 }
 
 // Server is the admin HTTP server.
@@ -90,6 +94,10 @@ func (s *Server) routes() http.Handler {
 		}
 		text(w, http.StatusOK, "ready")
 	})
+	busy := make(chan struct{}, maxQueries)
+	for path, h := range s.o.Handlers {
+		mux.Handle("GET "+path, private(h, busy))
+	}
 	return mux
 }
 

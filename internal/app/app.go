@@ -20,6 +20,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
+	"sekimori/internal/recent"
 	"sekimori/internal/telemetry"
 )
 
@@ -40,6 +41,7 @@ type App struct {
 	server    *milter.Server
 	listeners []net.Listener
 	admin     *admin.Server // nil if off
+	recent    *recent.Ring  // nil if off
 	ready     atomic.Bool
 	served    chan error
 	undo      []func()
@@ -77,11 +79,15 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	rules := Policy(cfg)
+	observers := []filter.Observer{metrics, telemetry.Records{Log: a.log}}
+	if a.recent = newRecent(cfg); a.recent != nil {
+		observers = append(observers, a.recent)
+	}
 	f := filter.New(filter.Options{
 		Verifier: verifier, Policy: rules, AuthServID: cfg.AuthservID,
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
 		ReceivedSPF: cfg.Headers.ReceivedSPF,
-		Observers:   []filter.Observer{metrics, telemetry.Records{Log: a.log}},
+		Observers:   observers,
 	})
 	a.server = milter.New(milter.Options{
 		NewSession: f.NewSession, Logger: a.log, Observer: metrics.Sessions(),
@@ -113,6 +119,7 @@ func (a *App) openAdmin(gatherer prometheus.Gatherer) (err error) {
 	}
 	a.admin, err = admin.New(admin.Options{
 		Listen: a.cfg.Admin.Listen, WebConfig: a.cfg.Admin.WebConfig, Gatherer: gatherer, Ready: a.Ready, Logger: a.log,
+		Handlers: a.inspect(gatherer, func() *config.Config { return a.cfg }),
 	})
 	if err != nil {
 		return err

@@ -99,6 +99,7 @@ type Unbuilt struct{}
 type Admin struct {
 	Listen    string `yaml:"listen"`     // HOST:PORT; "" is off
 	WebConfig string `yaml:"web_config"` // exporter-toolkit's file for TLS and passwords
+	Recent    int    `yaml:"recent"`     // decisions remembered; 0 is off
 }
 
 // Headers says what is added besides Authentication-Results.
@@ -154,7 +155,7 @@ func Default() *Config {
 			TempError:   "accept",
 			InvalidFrom: "reject",
 		},
-		Admin: Admin{Listen: "127.0.0.1:8892"},
+		Admin: Admin{Listen: "127.0.0.1:8892", Recent: 2000},
 		Log:   Log{Format: "json", Level: "info"},
 		Limits: Limits{
 			MaxSessions:  milter.DefaultMaxSessions,

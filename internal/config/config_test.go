@@ -40,7 +40,7 @@ policy:
   overrides: []
   recipients: {}
 report: {store: "", aggregate: {}, failure: {}}
-admin:  {listen: "", web_config: /etc/web.yaml}
+admin:  {listen: "", web_config: /etc/web.yaml, recent: 5}
 headers: {received_spf: true}
 log:    {format: text, level: debug}
 limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3}
@@ -70,7 +70,7 @@ func fullConfig() *Config {
 		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
 			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Unbuilt{}},
-		Admin:        Admin{WebConfig: "/etc/web.yaml"},
+		Admin:        Admin{WebConfig: "/etc/web.yaml", Recent: 5},
 		Headers:      Headers{ReceivedSPF: true},
 		Log:          Log{Format: "text", Level: "debug"},
 		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3},

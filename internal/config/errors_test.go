@@ -81,6 +81,7 @@ func TestBadInput(t *testing.T) {
 		{"no signature", "dkim: {max_signatures: 0}\n", `1:24: dkim.max_signatures: 0 is not between 1 and 50`},
 		{"unknown word for l=", "dkim: {body_length: maybe}\n", `1:21: dkim.body_length: "maybe" is not known`},
 		{"psl without a list", "dmarc: {organizational_domain: psl}\n", `1:32: dmarc.organizational_domain: psl needs dmarc.psl_file`},
+		{"more decisions than are remembered", "admin: {recent: 100001}\n", `1:17: admin.recent: 100001 is not between 0 and 100000`},
 		{"admin without a port", "admin: {listen: localhost}\n", `1:17: admin.listen: "localhost" is not HOST:PORT`},
 		{"unknown log format", "log: {format: xml}\n", `1:15: log.format: "xml" is not known; write json or text`},
 		{"unknown log level", "log: {level: loud}\n", `1:14: log.level: "loud" is not known; write debug, info, warn or error`},

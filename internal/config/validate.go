@@ -15,6 +15,7 @@ const (
 	minRSAFloor       = 1024
 	minRSACeil        = 8192 // larger keys are never worked with
 	maxAuthservID     = 255
+	maxRecent         = 100_000 // decisions; package recent bounds their octets
 )
 
 // checker collects problems.
@@ -46,6 +47,7 @@ func (c *Config) problems() []Problem {
 	if c.Admin.Listen != "" {
 		k.hostPort("admin.listen", c.Admin.Listen)
 	}
+	k.between("admin.recent", c.Admin.Recent, 0, maxRecent)
 	k.word("log.format", c.Log.Format, "json", "text")
 	k.word("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.limits(c)

@@ -27,6 +27,7 @@ func TestGoodInput(t *testing.T) {
 		"dkim: {min_rsa_bits: %s}":                         {"1024", "8192"},
 		"authserv_id: %s":                                  {"mx.example.jp", "MX_1", "localhost", "'123'"},
 		"admin: {listen: %s}":                              {"''", "'[::1]:8892'", "':8892'", "localhost:0"},
+		"admin: {recent: %s}":                              {"0", "1", "100000"},
 		"drain_timeout: %s":                                {"0s", "0", "1h"},
 		"dns: {cache: {size: %s}}":                         {"0", "1048576", "1GiB", "'10 MB'"},
 		"dns: {cache: {failure_ttl: %s}}":                  {"0s", "5m"},

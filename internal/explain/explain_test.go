@@ -2,13 +2,17 @@ package explain
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/recent"
 )
 
 const zone = `
@@ -158,6 +162,66 @@ func TestAnswerText(t *testing.T) {
 	} {
 		if got := answerText(l); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestFromDecision: what the daemon remembered reads, after its way through
+// JSON, as the message file would, but for what is not remembered.
+func TestFromDecision(t *testing.T) {
+	for _, tt := range []struct{ name, raw, client, from string }{
+		{"pass", "From: A <a@bank.example>\n\nx\n", "192.0.2.10", "a@bank.example"},
+		{"spoofed", "From: a@no.bank.example\n\nx\n", "203.0.113.1", "a@bank.example"},
+		{"revoked key", strings.Replace(signed, "\x1b[31m", "", 1), "203.0.113.1", ""},
+		{"no author", "Subject: s\n\nx\n", "2001:db8::1", "a@bank.example"},
+	} {
+		file := run(t, Options{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: tt.from})
+		ring := recent.New(recent.Options{Entries: 1})
+		ring.Evaluated(file.Evaluation, file.Verdict, 3*time.Millisecond)
+		found, _ := ring.Search(recent.Query{ID: file.Verdict.ID})
+		raw, err := json.Marshal(found[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back recent.Decision
+		if err := json.Unmarshal(raw, &back); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		got := FromDecision(&back)
+		if got.Decided.IsZero() || got.Took != 3*time.Millisecond || got.Truncated {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+		got.Decided, got.Took = time.Time{}, 0
+		file.Lookups, file.AuthenticationResults = nil, ""
+		var a, b strings.Builder
+		if err := errors.Join(got.Text(&a), file.Text(&b)); err != nil {
+			t.Fatal(err)
+		}
+		if a.String() != b.String() {
+			t.Errorf("%s: remembered as\n%s\nthe file says\n%s", tt.name, &a, &b)
+		}
+		if first, _, _ := strings.Cut(a.String(), "\n"); first != file.Summary || !strings.Contains(first, string(file.Verdict.Reason)) {
+			t.Errorf("%s: the first line is %q", tt.name, first)
+		}
+	}
+}
+
+// TestNotEvaluated: such a message has an envelope, a reason and nothing else.
+func TestNotEvaluated(t *testing.T) {
+	for reason, want := range map[policy.Reason]string{
+		policy.ReasonTrusted: "in a trusted network", policy.ReasonAuthenticated: "the client logged in",
+	} {
+		ring := recent.New(recent.Options{Entries: 1})
+		ring.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"}, msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, policy.Skipped(reason))
+		found, _ := ring.Search(recent.Query{})
+		var b strings.Builder
+		if err := FromDecision(found[0]).Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"SKIP, because", want, "client 10.0.0.1", "mail from <ann@here.example>", "queue id 4Q", `logged in as "ann\x1b"`, "was not evaluated"} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s lacks %q:\n%s", reason, want, &b)
+			}
 		}
 	}
 }

@@ -5,28 +5,45 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"sekimori/internal/authres"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
 )
 
-// Text writes the report for people: the verdict first, then what led to it.
+// Text writes the report for people: the one line that decided first, then
+// what led to it.
 func (r *Report) Text(out io.Writer) error {
 	p := &printer{}
+	fmt.Fprintln(p, r.Summary)
 	r.verdict(p)
-	r.author(p)
-	r.spf(p)
-	r.dkim(p)
-	r.arc(p)
-	r.dmarc(p)
-	r.lookups(p)
-	p.section("Header field")
-	p.line(0, "%s:%s", authres.FieldName, strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
+	if r.Evaluation == nil {
+		r.notEvaluated(p)
+	} else {
+		r.author(p)
+		r.spf(p)
+		r.dkim(p)
+		r.arc(p)
+		r.dmarc(p)
+	}
+	if len(r.Lookups) > 0 {
+		r.lookups(p)
+	}
+	if r.AuthenticationResults != "" {
+		p.section("Header field")
+		p.line(0, "%s:%s", authres.FieldName, strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
+	}
 	_, err := io.WriteString(out, p.String())
 	return err
+}
+
+// summary says in one line what was decided and by which rule.
+func summary(v policy.Verdict) string {
+	return fmt.Sprintf("%s, because %s (%s)", strings.ToUpper(string(v.Action)), reasonText(v.Reason), v.Reason)
 }
 
 // printer collects lines. Everything a stranger wrote goes through quoted, so
@@ -58,8 +75,9 @@ func shown(s string) string {
 
 func (r *Report) verdict(p *printer) {
 	v := r.Verdict
-	p.section("Verdict")
-	p.line(0, "%s, because %s (%s)", strings.ToUpper(string(v.Action)), reasonText(v.Reason), v.Reason)
+	if !r.Decided.IsZero() {
+		p.line(0, "decided %s, in %s", r.Decided.Format(time.RFC3339), r.Took.Round(time.Millisecond))
+	}
 	if v.Action != v.Applied {
 		why := "quarantine is by header only"
 		if !v.Enforced {
@@ -76,7 +94,30 @@ func (r *Report) verdict(p *printer) {
 	for _, e := range v.Evidence {
 		p.line(0, "evidence: %s", shown(e))
 	}
-	p.line(0, "id: %s", v.ID)
+	if v.ID != "" {
+		p.line(0, "id: %s", shown(v.ID))
+	}
+	if r.Truncated {
+		p.line(0, "long values and lists below were cut")
+	}
+}
+
+func (r *Report) notEvaluated(p *printer) {
+	p.section("Message")
+	if r.Session != nil && r.Envelope != nil {
+		p.envelope(*r.Session, *r.Envelope)
+	}
+	p.line(0, "it was not evaluated")
+}
+
+func (p *printer) envelope(s msgauth.Session, e msgauth.Envelope) {
+	p.line(0, "client %s, helo %s, mail from %s", s.Client, shown(s.HELO), shown("<"+strings.Trim(e.MailFrom, "<>")+">"))
+	if e.QueueID != "" {
+		p.line(0, "queue id %s, %d recipients, %d octets", shown(e.QueueID), len(e.Recipients), e.Size)
+	}
+	if s.Authenticated != "" {
+		p.line(0, "logged in as %s", shown(s.Authenticated))
+	}
 }
 
 // reasonText says a reason in a sentence's words.
@@ -106,6 +147,14 @@ func reasonText(r policy.Reason) string {
 		return "an answer that was needed did not come"
 	case policy.ReasonInvalidFrom:
 		return "the From header field names no single author"
+	case policy.ReasonTrusted:
+		return "the client is in a trusted network"
+	case policy.ReasonAuthenticated:
+		return "the client logged in"
+	case policy.ReasonOversize:
+		return "the message is over a limit, so that an author could hide in what was not looked at"
+	case policy.ReasonUnlabelled:
+		return "the MTA lets no header field be edited"
 	}
 	return string(r)
 }
@@ -113,7 +162,7 @@ func reasonText(r policy.Reason) string {
 func (r *Report) author(p *printer) {
 	e := r.Evaluation
 	p.section("Message")
-	p.line(0, "client %s, helo %s, mail from %s", e.Session.Client, shown(e.Session.HELO), shown("<"+strings.Trim(e.Envelope.MailFrom, "<>")+">"))
+	p.envelope(e.Session, e.Envelope)
 	if e.FromError != nil {
 		p.line(0, "author: none: %s", shown(e.FromError.Error()))
 		return

@@ -27,7 +27,10 @@ type bound struct {
 // TestBounds holds it to the code: a constant that is not here, a value that is
 // another, or a test that does not exist fails it.
 var bounds = []bound{
+	{"admin.maxAnswerBytes", "67108864", "octets", "what a command takes from the daemon", "", "admin.TestClient"},
+	{"admin.maxErrorBytes", "1024", "octets", "of a refusal, shown to somebody", "", "admin.TestClient"},
 	{"admin.maxHeaderBytes", "16384", "octets", "a scraper's request has a few hundred", "", "wholepath.TestBoundAdminHeader"},
+	{"admin.maxQueries", "4", "requests at a time", "each may be answered by some MiB", "", "admin.TestBoundQueries"},
 	{"admin.maxScrapes", "4", "requests at a time", "a scrape collects every series", "", "wholepath.TestBoundAdminScrapes"},
 	{"arc.maxSets", "50", "sets", "RFC 8617 §5.2 step 1", "", "arc.TestChain attack.TestARC"},
 	{"authres.maxFieldLen", "16384", "octets", "Sendmail refuses 32 KiB of header", "", "authres.TestFormatBounds"},
@@ -46,6 +49,7 @@ var bounds = []bound{
 	{"config.maxMessageBudget", "4m0s", "time", "no MTA waits longer for the end of a message", "", "wholepath.TestBoundConfig"},
 	{"config.maxNesting", "100", "brackets open", "the YAML parser recurses", "", "wholepath.TestBoundConfig"},
 	{"config.maxProblems", "50", "problems", "a list somebody reads", "", "config.TestManyProblems"},
+	{"config.maxRecent", "100000", "decisions", "remembered; see recent.maxBytes", "", "config.TestBadInput config.TestGoodInput"},
 	{"config.maxSignaturesCeil", "50", "signatures", "each is a key lookup and a result", "", "wholepath.TestBoundConfig"},
 	{"config.maxServers", "8", "servers", "each is a label value of the metrics", "", "config.TestDNSProblems"},
 	{"config.maxUnixPath", "107", "octets", "sockaddr_un", "", "wholepath.TestBoundConfig"},
@@ -98,6 +102,14 @@ var bounds = []bound{
 	{"msgauth.maxARCLookups", "102", "DNS lookups of a message", "two for each of 50 sets", "", "msgauth.TestStageLookups"},
 	{"msgauth.maxIPRevLookups", "24", "DNS lookups of a message", "a PTR and the addresses of 10 names", "", "msgauth.TestStageLookups"},
 	{"msgauth.maxReserve", "2s", "time", "kept of dns.message_budget for alignment", "", "msgauth.TestSilentKeyIsNoWayOut"},
+	{"recent.MaxEntries", "100000", "decisions", "remembered; see recent.maxBytes", "admin.recent", "recent.TestRingIsBounded"},
+	{"recent.maxAnswerBytes", "4194304", "octets of memory", "an answer is encoded in one piece", "", "recent.TestAnswerIsBounded"},
+	{"recent.maxBytes", "67108864", "octets", "all decisions remembered", "", "recent.TestRingIsBounded"},
+	{"recent.maxDecisionBytes", "65536", "octets", "a sender can make 100 times that of signatures and traces", "", "recent.TestDecisionIsBounded"},
+	{"recent.maxElements", "200", "of a list", "SPF traces of honest domains are shorter", "", "recent.TestDecisionIsBounded"},
+	{"recent.maxLimit", "500", "decisions of an answer", "somebody reads them", "", "recent.TestHandler"},
+	{"recent.maxTextBytes", "4096", "octets of a text", "policy records are shorter", "", "recent.TestDecisionIsBounded"},
+	{"recent.maxValueBytes", "512", "octets of a parameter", "a domain name has 253", "", "recent.TestHandler"},
 	{"resolver.maxChain", "8", "CNAMEs of an answer", "RFC 1034 §3.6.2 wants none in a row", "", "resolver.TestDecode"},
 	{"resolver.defaultInflight", "512", "sockets", "questions outlive a message that left", "", "resolver.TestInflightIsBounded"},
 	{"resolver.maxFailures", "5", "answers missing or useless", "then a server is asked after the others", "", "resolver.TestServerOfNoUse"},

@@ -7,7 +7,10 @@
 // holds the table to the code; go test ./internal/wholepath -update writes it.
 //
 //	limit                              value     unit                          configuration         why
+//	admin.maxAnswerBytes               67108864  octets                        -                     what a command takes from the daemon
+//	admin.maxErrorBytes                1024      octets                        -                     of a refusal, shown to somebody
 //	admin.maxHeaderBytes               16384     octets                        -                     a scraper's request has a few hundred
+//	admin.maxQueries                   4         requests at a time            -                     each may be answered by some MiB
 //	admin.maxScrapes                   4         requests at a time            -                     a scrape collects every series
 //	arc.maxSets                        50        sets                          -                     RFC 8617 §5.2 step 1
 //	authres.maxFieldLen                16384     octets                        -                     Sendmail refuses 32 KiB of header
@@ -26,6 +29,7 @@
 //	config.maxMessageBudget            4m0s      time                          -                     no MTA waits longer for the end of a message
 //	config.maxNesting                  100       brackets open                 -                     the YAML parser recurses
 //	config.maxProblems                 50        problems                      -                     a list somebody reads
+//	config.maxRecent                   100000    decisions                     -                     remembered; see recent.maxBytes
 //	config.maxSignaturesCeil           50        signatures                    -                     each is a key lookup and a result
 //	config.maxServers                  8         servers                       -                     each is a label value of the metrics
 //	config.maxUnixPath                 107       octets                        -                     sockaddr_un
@@ -78,6 +82,14 @@
 //	msgauth.maxARCLookups              102       DNS lookups of a message      -                     two for each of 50 sets
 //	msgauth.maxIPRevLookups            24        DNS lookups of a message      -                     a PTR and the addresses of 10 names
 //	msgauth.maxReserve                 2s        time                          -                     kept of dns.message_budget for alignment
+//	recent.MaxEntries                  100000    decisions                     admin.recent          remembered; see recent.maxBytes
+//	recent.maxAnswerBytes              4194304   octets of memory              -                     an answer is encoded in one piece
+//	recent.maxBytes                    67108864  octets                        -                     all decisions remembered
+//	recent.maxDecisionBytes            65536     octets                        -                     a sender can make 100 times that of signatures and traces
+//	recent.maxElements                 200       of a list                     -                     SPF traces of honest domains are shorter
+//	recent.maxLimit                    500       decisions of an answer        -                     somebody reads them
+//	recent.maxTextBytes                4096      octets of a text              -                     policy records are shorter
+//	recent.maxValueBytes               512       octets of a parameter         -                     a domain name has 253
 //	resolver.maxChain                  8         CNAMEs of an answer           -                     RFC 1034 §3.6.2 wants none in a row
 //	resolver.defaultInflight           512       sockets                       -                     questions outlive a message that left
 //	resolver.maxFailures               5         answers missing or useless    -                     then a server is asked after the others

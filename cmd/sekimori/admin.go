@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"sekimori/internal/admin"
+)
+
+// adminEnv holds the admin address for those who do not want its password in
+// the list of processes.
+const adminEnv = "SEKIMORI_ADMIN"
+
+// adminFlags say where the running daemon is.
+type adminFlags struct{ url, config string }
+
+func (a *adminFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.url, "admin", "", "URL of the daemon's admin address, such as http://127.0.0.1:8892; else "+adminEnv+" in the environment, else the configuration's admin.listen")
+	cmd.Flags().StringVar(&a.config, "config", defaultConfig, "configuration file")
+}
+
+// client returns a client of the admin address.
+func (a *adminFlags) client(cmd *cobra.Command) (*admin.Client, error) {
+	url := a.url
+	if url == "" {
+		url = os.Getenv(adminEnv)
+	}
+	if url == "" {
+		cfg, err := loadOptional(a.config, cmd.Flags().Changed("config"))
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case cfg.Admin.Listen == "":
+			return nil, errors.New("admin.listen is empty, so that nothing can be asked; set it, or write --admin URL")
+		case cfg.Admin.WebConfig != "":
+			return nil, fmt.Errorf("admin.web_config protects the admin address; write --admin https://NAME:PASSWORD@HOST:PORT, or put that into %s", adminEnv)
+		}
+		url = "http://" + reachable(cfg.Admin.Listen)
+	}
+	return admin.NewClient(url)
+}
+
+// reachable turns an address to listen at into one to connect to.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	addr, err := netip.ParseAddr(host)
+	if host == "" || err == nil && addr.IsUnspecified() && addr.Is4() {
+		host = "127.0.0.1"
+	} else if err == nil && addr.IsUnspecified() {
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,86 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Bounds on what a Client takes from the daemon.
+const (
+	clientTimeout  = 30 * time.Second
+	maxAnswerBytes = 64 << 20 // octets of an answer
+	maxErrorBytes  = 1 << 10  // octets of an answer that is a refusal
+)
+
+// ErrNoServer says that nothing answers at the address.
+var ErrNoServer = errors.New("admin: no daemon answers")
+
+// Client asks a running daemon's admin address.
+type Client struct{ base *url.URL }
+
+// NewClient returns a Client of the admin address with this URL, such as
+// http://127.0.0.1:8892 or, with a password, https://name:password@mx.example.
+func NewClient(base string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		// The error of Parse would show the password.
+		return nil, errors.New("admin: not an address; write a URL such as http://127.0.0.1:8892")
+	}
+	return &Client{base: u}, nil
+}
+
+// Get reads the JSON at path with these parameters into to.
+func (c *Client) Get(ctx context.Context, path string, query url.Values, to any) error {
+	u := *c.base
+	u.Path = strings.TrimSuffix(u.Path, "/") + path
+	u.RawQuery = query.Encode()
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return fmt.Errorf("admin: %s: malformed request", u.Redacted())
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err // its own text repeats the URL
+		}
+		return fmt.Errorf("%w at %s: %w", ErrNoServer, u.Redacted(), err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return refusal(&u, resp)
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("admin: %s: %w", u.Redacted(), err)
+	case len(raw) > maxAnswerBytes:
+		return fmt.Errorf("admin: %s: the answer has over %d octets", u.Redacted(), maxAnswerBytes)
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		return fmt.Errorf("admin: %s: the answer is not what this version expects: %w", u.Redacted(), err)
+	}
+	return nil
+}
+
+// refusal says what an answer other than 200 means.
+func refusal(u *url.URL, resp *http.Response) error {
+	hint := ""
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		hint = "; the address wants a password: write http://NAME:PASSWORD@HOST:PORT"
+	case http.StatusNotFound:
+		hint = "; it is not there: is admin.recent 0, or the daemon older than this program?"
+	}
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // what came is enough
+	return fmt.Errorf("admin: %s: %s %q%s", u.Redacted(), resp.Status, strings.TrimSpace(string(said)), hint)
+}

@@ -1,0 +1,169 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func serveHandlers(t *testing.T, handlers map[string]http.Handler) string {
+	t.Helper()
+	s, err := New(Options{
+		Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil },
+		Logger: slog.New(slog.DiscardHandler), Handlers: handlers,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s.Addr()
+}
+
+var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	_ = json.NewEncoder(w).Encode(map[string]string{"said": r.URL.Query().Get("q")})
+})
+
+func TestPrivate(t *testing.T) {
+	addr := serveHandlers(t, map[string]http.Handler{"/api/x": hello})
+	_, port, _ := strings.Cut(addr, ":")
+	for _, tt := range []struct {
+		name, method, host string
+		code               int
+	}{
+		{"by address", "GET", addr, 200},
+		{"by name", "GET", "LocalHost:" + port, 200},
+		{"IPv6", "GET", "[::1]:" + port, 200},
+		{"without a port", "HEAD", "127.1.2.3", 200},
+		{"a name that was made to resolve to us", "GET", "evil.example:" + port, 421},
+		{"a name that only looks like it", "GET", "localhost.evil.example", 421},
+		{"another address", "GET", "192.0.2.1:" + port, 421},
+		{"nothing is changed here", "POST", addr, 405},
+		{"nor asked before", "OPTIONS", addr, 405},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://"+addr+"/api/x", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = tt.host
+		req.Header.Set("Origin", "http://evil.example")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.code {
+			t.Errorf("%s: %s", tt.name, resp.Status)
+		}
+		for k := range resp.Header {
+			if strings.HasPrefix(k, "Access-Control") {
+				t.Errorf("%s: %s", tt.name, k)
+			}
+		}
+		if tt.code == 200 && (resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("X-Content-Type-Options") != "nosniff") {
+			t.Errorf("%s: %v", tt.name, resp.Header)
+		}
+	}
+}
+
+// TestBoundQueries: the fifth at a time is told to come again.
+func TestBoundQueries(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	addr := serveHandlers(t, map[string]http.Handler{"/api/slow": http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		entered <- struct{}{}
+		<-leave
+	})})
+	var wg sync.WaitGroup
+	for range maxQueries {
+		wg.Go(func() {
+			if code, _ := get(t, "GET", "http://"+addr+"/api/slow"); code != 200 {
+				t.Errorf("one of four: %d", code)
+			}
+		})
+	}
+	for range maxQueries {
+		<-entered
+	}
+	if code, _ := get(t, "GET", "http://"+addr+"/api/slow"); code != 503 {
+		t.Errorf("the fifth: %d", code)
+	}
+	close(leave)
+	wg.Wait()
+}
+
+func TestClient(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/below/api/x":
+			hello(w, r)
+		case "/api/who":
+			name, password, _ := r.BasicAuth()
+			fmt.Fprintf(w, `{"said":%q}`, name+password)
+		case "/api/long":
+			_, _ = io.Copy(w, io.LimitReader(strings.NewReader(strings.Repeat(" ", maxAnswerBytes+1)), maxAnswerBytes+1))
+		case "/api/text":
+			_, _ = io.WriteString(w, "hello")
+		case "/api/closed":
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, strings.Repeat("no\x1b", maxErrorBytes))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	with := strings.Replace(server.URL, "http://", "http://me:secret@", 1)
+	for _, tt := range []struct {
+		name, base, path, want, err string
+	}{
+		{"answer", server.URL + "/below/", "/api/x", "a b&c", ""},
+		{"password", with, "/api/who", "mesecret", ""},
+		{"too long", server.URL, "/api/long", "", "over 67108864 octets"},
+		{"not JSON", server.URL, "/api/text", "", "not what this version expects"},
+		{"no password", server.URL, "/api/closed", "", "wants a password"},
+		{"not there", with, "/api/y", "", "admin.recent"},
+	} {
+		c, err := NewClient(tt.base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct{ Said string }
+		err = c.Get(t.Context(), tt.path, url.Values{"q": {"a b&c"}}, &answer)
+		if answer.Said != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: %q, %v", tt.name, answer.Said, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\x1b") || len(err.Error()) > 8*maxErrorBytes) {
+			t.Errorf("%s: the error shows what it should not: %v", tt.name, err)
+		}
+	}
+	server.Close()
+	c, err := NewClient(with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Get(t.Context(), "/api/x", nil, nil); !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "secret") {
+		t.Errorf("nobody there: %v", err)
+	}
+	for _, bad := range []string{"", "127.0.0.1:8892", "ftp://x", "http://", "http://x/?a=b", "http://x#y", "http://me:secret@[", "unix:/x"} {
+		if _, err := NewClient(bad); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

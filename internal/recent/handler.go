@@ -1,0 +1,98 @@
+package recent
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+
+	"sekimori/internal/dns"
+)
+
+// Bounds on a request.
+const (
+	maxValueBytes = 512 // octets of a parameter; a domain name has 253
+	maxLimit      = 500 // decisions of one answer
+	defaultLimit  = 20
+	// maxAnswerBytes bounds what one answer is made of, in octets of memory:
+	// it is encoded in one piece.
+	maxAnswerBytes = 4 << 20
+)
+
+// Answer is what Handler writes.
+type Answer struct {
+	// Decisions, the newest first.
+	Decisions []*Decision `json:"decisions"`
+	// More says that there are more matches than the limit, or than fit into
+	// one answer.
+	More bool `json:"more"`
+}
+
+// Handler answers GET with the decisions that match the parameters queue_id,
+// id, author, client and limit as an Answer in JSON. A parameter that is
+// unknown, there twice or malformed is refused (400), because an answer to
+// another question would mislead.
+func (r *Ring) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		q, err := parseQuery(req.URL.RawQuery)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			// A client that is gone needs no answer.
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+			return
+		}
+		_ = json.NewEncoder(w).Encode(r.answer(q))
+	})
+}
+
+func (r *Ring) answer(q Query) Answer {
+	a := Answer{Decisions: []*Decision{}}
+	found, more := r.Search(q)
+	size := 0
+	for _, d := range found {
+		if size += d.weight; size > maxAnswerBytes {
+			a.More = true
+			return a
+		}
+		a.Decisions = append(a.Decisions, d)
+	}
+	a.More = more
+	return a
+}
+
+func parseQuery(raw string) (q Query, err error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, fmt.Errorf("recent: query: %w", err)
+	}
+	q.Limit = defaultLimit
+	for key, list := range values {
+		value := list[0]
+		if len(list) > 1 || len(value) > maxValueBytes || value == "" {
+			return q, fmt.Errorf("recent: %q must be there once, with 1 to %d octets", key, maxValueBytes)
+		}
+		switch key {
+		case "queue_id":
+			q.QueueID = value
+		case "id":
+			q.ID = value
+		case "author":
+			q.Author, err = dns.ParseName(value)
+		case "client":
+			q.Client, err = netip.ParseAddr(value)
+		case "limit":
+			if q.Limit, err = strconv.Atoi(value); err == nil && (q.Limit < 1 || q.Limit > maxLimit) {
+				err = fmt.Errorf("not between 1 and %d", maxLimit)
+			}
+		default:
+			return q, fmt.Errorf("recent: unknown parameter %q; known are queue_id, id, author, client and limit", key)
+		}
+		if err != nil {
+			return q, fmt.Errorf("recent: %s: %w", key, err)
+		}
+	}
+	return q, nil
+}

@@ -1,0 +1,275 @@
+package recent
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/spf"
+)
+
+var epoch = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+
+// clock ticks a second each time it is read.
+func clock() func() time.Time {
+	var mu sync.Mutex
+	now := epoch
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(time.Second)
+		return now
+	}
+}
+
+func evaluation(queueID, author, client string) *msgauth.Evaluation {
+	return &msgauth.Evaluation{
+		Session:  msgauth.Session{Client: netip.MustParseAddr(client), HELO: "h"},
+		Envelope: msgauth.Envelope{QueueID: queueID, MailFrom: "<x@y.example>", Recipients: []string{"<r@here.example>"}},
+		From:     mailaddr.From{AuthorDomain: dns.Name(author)},
+		Cost:     map[msgauth.Mechanism]msgauth.Cost{msgauth.SPF: {Lookups: 3}},
+	}
+}
+
+func queueIDs(list []*Decision) string {
+	var ids []string
+	for _, d := range list {
+		ids = append(ids, d.QueueID)
+	}
+	return strings.Join(ids, " ")
+}
+
+func TestSearch(t *testing.T) {
+	r := New(Options{Entries: 4, Now: clock()})
+	r.Evaluated(evaluation("Q0", "bank.example", "192.0.2.1"), policy.Verdict{ID: "GONE"}, 0)
+	r.Evaluated(evaluation("Q1", "bank.example", "192.0.2.1"), policy.Verdict{ID: "AB12", Enforced: true}, time.Second)
+	r.Evaluated(evaluation("Q2", "shop.example", "2001:db8::1"), policy.Verdict{ID: "CD34"}, 0)
+	r.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1")}, msgauth.Envelope{QueueID: "Q3"}, policy.Skipped(policy.ReasonTrusted))
+	r.Evaluated(evaluation("Q4", "bank.example", "192.0.2.2"), policy.Verdict{ID: "EF56"}, 0)
+	for _, tt := range []struct {
+		name string
+		q    Query
+		want string
+		more bool
+	}{
+		{"all that fit, the newest first", Query{}, "Q4 Q3 Q2 Q1", false},
+		{"as many as asked for", Query{Limit: 2}, "Q4 Q3", true},
+		{"exactly as many as there are", Query{Limit: 4}, "Q4 Q3 Q2 Q1", false},
+		{"by queue id", Query{QueueID: "Q2"}, "Q2", false},
+		{"a queue id is not a pattern", Query{QueueID: "q2"}, "", false},
+		{"by the quoted ID, as typed from a bounce", Query{ID: "ab12"}, "Q1", false},
+		{"what made room", Query{ID: "GONE"}, "", false},
+		{"by author", Query{Author: "bank.example"}, "Q4 Q1", false},
+		{"by client", Query{Client: netip.MustParseAddr("::ffff:192.0.2.1")}, "Q1", false},
+		{"by client of another family", Query{Client: netip.MustParseAddr("2001:db8::1")}, "Q2", false},
+		{"by both", Query{Author: "bank.example", Client: netip.MustParseAddr("192.0.2.2")}, "Q4", false},
+		{"a match beyond the limit", Query{Author: "bank.example", Limit: 1}, "Q4", true},
+	} {
+		if got, more := r.Search(tt.q); queueIDs(got) != tt.want || more != tt.more {
+			t.Errorf("%s: %q, %t", tt.name, queueIDs(got), more)
+		}
+	}
+	got, _ := r.Search(Query{QueueID: "Q1"})
+	if d := got[0]; d.Mode != policy.Enforce || d.Took != time.Second || !d.Time.Equal(epoch.Add(2*time.Second)) || d.Truncated || d.Evaluation.Cost[msgauth.SPF].Lookups != 3 {
+		t.Errorf("decision: %+v", d)
+	}
+	if got, _ = r.Search(Query{QueueID: "Q2"}); got[0].Mode != policy.Monitor {
+		t.Errorf("mode of a verdict that was not enforced: %s", got[0].Mode)
+	}
+	if got, _ = r.Search(Query{QueueID: "Q3"}); got[0].Evaluation != nil || got[0].Session.Client != netip.MustParseAddr("10.0.0.1") || got[0].Verdict.Reason != policy.ReasonTrusted {
+		t.Errorf("skipped message: %+v", got[0])
+	}
+}
+
+var large = strings.Repeat("s", 1<<16)
+
+// fill sets everything below v to something large.
+func fill(v reflect.Value, depth int) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(large)
+	case reflect.Pointer:
+		if depth < 8 {
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem(), depth+1)
+		}
+	case reflect.Slice:
+		n := 3
+		if depth < 3 {
+			n = 300
+		}
+		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		for i := range n {
+			fill(v.Index(i), depth+1)
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		key.SetString("spf")
+		fill(value, depth+1)
+		v.SetMapIndex(key, value)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				fill(v.Field(i), depth+1)
+			}
+		}
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Bool:
+		v.SetBool(true)
+	}
+}
+
+// octets walks everything below v as the garbage collector would, and calls
+// text with each string.
+func octets(v reflect.Value, text func(string)) (n int) {
+	switch v.Kind() {
+	case reflect.String:
+		text(v.String())
+		return len(v.String())
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return 0
+		}
+		return int(v.Elem().Type().Size()) + octets(v.Elem(), text)
+	case reflect.Slice:
+		n = v.Cap() * int(v.Type().Elem().Size())
+		for i := range v.Len() {
+			n += octets(v.Index(i), text)
+		}
+	case reflect.Map:
+		for it := v.MapRange(); it.Next(); {
+			n += int(it.Value().Type().Size()) + octets(it.Value(), text)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			n += octets(v.Field(i), text)
+		}
+	}
+	return n
+}
+
+// TestDecisionIsBounded: whatever a sender makes large, in fields of today or
+// tomorrow, one decision stays under its bound.
+func TestDecisionIsBounded(t *testing.T) {
+	var e msgauth.Evaluation
+	var v policy.Verdict
+	fill(reflect.ValueOf(&e).Elem(), 0)
+	fill(reflect.ValueOf(&v).Elem(), 0)
+	r := New(Options{Entries: 1})
+	r.Evaluated(&e, v, 0)
+	got, _ := r.Search(Query{})
+	size := octets(reflect.ValueOf(got[0]), func(s string) {
+		if len(s) > maxTextBytes+len("...") {
+			t.Errorf("a text of %d octets", len(s))
+		}
+	})
+	// The ID is one text that is there twice.
+	if size -= len(got[0].ID); size > maxDecisionBytes+1024 || !got[0].Truncated {
+		t.Errorf("%d octets, truncated %t", size, got[0].Truncated)
+	}
+	if got[0].Evaluation.Session.HELO == "" || got[0].Verdict.ID == "" {
+		t.Error("what comes first is gone")
+	}
+	if _, err := json.Marshal(got[0]); err != nil {
+		t.Error(err)
+	}
+	r.NotEvaluated(e.Session, e.Envelope, v)
+	if got, _ = r.Search(Query{}); octets(reflect.ValueOf(got[0]), func(string) {})-len(got[0].ID) > maxDecisionBytes+1024 {
+		t.Error("a message that was not evaluated is larger")
+	}
+}
+
+// TestDecisionKeepsNothingAlive: no text of a decision is a part of the
+// message's memory.
+func TestDecisionKeepsNothingAlive(t *testing.T) {
+	header := strings.Repeat("x", 1000)
+	e := evaluation("Q", "bank.example", "192.0.2.1")
+	e.Session.HELO, e.Envelope.Recipients = header[1:9], []string{header[10:20]}
+	e.MailFrom = spf.Check{Record: header[100:200], Trace: []spf.Step{{Term: header[200:300]}}}
+	r := New(Options{Entries: 1})
+	r.Evaluated(e, policy.Verdict{Evidence: []string{header[300:400]}}, 0)
+	e.Envelope.Recipients[0], e.MailFrom.Trace[0].Term = "changed", "changed"
+	got, _ := r.Search(Query{})
+	mine := map[byte]bool{}
+	octets(reflect.ValueOf(got[0]), func(s string) {
+		if s != "" && s[0] == 'x' {
+			mine[s[0]] = true
+		}
+		if overlaps(s, header) {
+			t.Errorf("%d octets of the header are kept", len(s))
+		}
+	})
+	if !mine['x'] || got[0].Evaluation.MailFrom.Trace[0].Term != header[200:300] {
+		t.Error("the texts are not there")
+	}
+}
+
+// TestRingIsBounded: large decisions push out more than one ordinary one.
+func TestRingIsBounded(t *testing.T) {
+	r := New(Options{Entries: MaxEntries + 1})
+	if len(r.slots) != MaxEntries {
+		t.Errorf("%d slots", len(r.slots))
+	}
+	large := evaluation("Q", "bank.example", "192.0.2.1")
+	for range 60 {
+		large.Envelope.Recipients = append(large.Envelope.Recipients, strings.Repeat("r", 1000))
+	}
+	for i := range 2000 {
+		large.Envelope.QueueID = fmt.Sprint("Q", i)
+		r.Evaluated(large, policy.Verdict{}, 0)
+		if r.bytes > maxBytes || r.count == 0 {
+			t.Fatalf("after %d: %d octets, %d entries", i+1, r.bytes, r.count)
+		}
+	}
+	if r.count > maxBytes/60_000 || r.bytes < maxBytes-maxDecisionBytes {
+		t.Errorf("%d entries, %d octets", r.count, r.bytes)
+	}
+	found, _ := r.Search(Query{})
+	sum := 0
+	for i, d := range found {
+		sum += d.weight
+		if want := fmt.Sprint("Q", 1999-i); d.QueueID != want {
+			t.Fatalf("place %d is %s, want %s", i, d.QueueID, want)
+		}
+	}
+	if sum != r.bytes {
+		t.Errorf("%d octets are counted, %d are there", r.bytes, sum)
+	}
+}
+
+func TestConcurrently(t *testing.T) {
+	r := New(Options{Entries: 10})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 200 {
+				r.Evaluated(evaluation(fmt.Sprint(i, j), "bank.example", "192.0.2.1"), policy.Verdict{}, 0)
+				if found, _ := r.Search(Query{}); len(found) == 0 || len(found) > 10 {
+					t.Errorf("%d entries", len(found))
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkEvaluated(b *testing.B) {
+	r := New(Options{Entries: 2000})
+	e := evaluation("4dQZ7x2wJ1z9sP", "bank.example", "192.0.2.1")
+	e.MailFrom = spf.Check{Result: spf.Pass, Record: "v=spf1 include:_spf.bank.example -all", Trace: make([]spf.Step, 8)}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Evaluated(e, policy.Verdict{ID: "AB12"}, 0)
+	}
+}

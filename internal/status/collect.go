@@ -1,0 +1,161 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+const namespace = "sekimori_"
+
+// trouble are the families of which every count is worth a look.
+var trouble = []string{"panics_total", "protocol_errors_total", "oversize_total", "log_records_dropped_total"}
+
+// families are the daemon's own series by name, without the namespace.
+type families map[string][]*dto.Metric
+
+// Collect reads the metrics.
+func Collect(o Options) (*Status, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	all, err := o.Gatherer.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("status: %w", err)
+	}
+	f := families{}
+	for _, family := range all {
+		if name, ours := strings.CutPrefix(family.GetName(), namespace); ours {
+			f[name] = family.GetMetric()
+		}
+	}
+	build := f.labels("build_info")
+	s := &Status{
+		Version: build["version"], Revision: build["revision"], GoVersion: build["goversion"],
+		Started: o.Started, Uptime: o.Now().Sub(o.Started),
+		Mode: f.labels("enforcement_mode_info")["mode"],
+		Config: Config{
+			Hash:         f.labels("config_hash_info")["hash"],
+			Loaded:       time.Unix(f.sum("config_last_reload_success_timestamp_seconds"), 0).UTC(),
+			LastReloadOK: f.sum("config_last_reload_successful") == 1,
+		},
+		Sessions:   Sessions{InFlight: f.sum("sessions_inflight"), Ended: f.by("sessions_total", "end"), Rejected: f.by("sessions_rejected_total", "reason")},
+		Messages:   f.by("messages_total", "verdict"),
+		Wait:       f.timing("message_duration_seconds"),
+		Deviations: f.by("dmarc_override_total", "reason"),
+		DNS:        f.dns(),
+		Trouble:    f.nonZero(trouble...),
+		Rules:      f.withPrefix("override"),
+		Shadow:     f.withPrefix("shadow"),
+	}
+	if o.Limits != nil {
+		s.Limits = o.Limits()
+	}
+	if o.Ready != nil {
+		if err := o.Ready(); err != nil {
+			s.NotReady = err.Error()
+		}
+	}
+	return s, nil
+}
+
+func (f families) dns() DNS {
+	return DNS{
+		Queries: f.by("dns_queries_total", "result"), Time: f.timing("dns_query_duration_seconds"),
+		BudgetExceeded: f.by("dns_budget_exceeded_total", "mechanism"),
+		Cache: Cache{
+			Hits: f.sum("dns_cache_hits_total"), Misses: f.sum("dns_cache_misses_total"), Stale: f.sum("dns_cache_stale_total"),
+			Evictions: f.sum("dns_cache_evictions_total"), Entries: f.sum("dns_cache_entries"), Bytes: f.sum("dns_cache_bytes"),
+		},
+	}
+}
+
+// value is a counter's or a gauge's.
+func value(m *dto.Metric) int64 {
+	return int64(m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue())
+}
+
+func labelsOf(m *dto.Metric) map[string]string {
+	if len(m.GetLabel()) == 0 {
+		return nil
+	}
+	out := map[string]string{}
+	for _, l := range m.GetLabel() {
+		out[l.GetName()] = l.GetValue()
+	}
+	return out
+}
+
+func (f families) sum(name string) (n int64) {
+	for _, m := range f[name] {
+		n += value(m)
+	}
+	return n
+}
+
+// by sums a family by one of its labels.
+func (f families) by(name, label string) map[string]int64 {
+	out := map[string]int64{}
+	for _, m := range f[name] {
+		out[labelsOf(m)[label]] += value(m)
+	}
+	return out
+}
+
+// labels returns those of an info series: of its one series that is 1.
+func (f families) labels(name string) map[string]string {
+	for _, m := range f[name] {
+		if value(m) == 1 {
+			return labelsOf(m)
+		}
+	}
+	return nil
+}
+
+func (f families) timing(name string) (t Timing) {
+	total := 0.0
+	for _, m := range f[name] {
+		t.Count += int64(m.GetHistogram().GetSampleCount()) //nolint:gosec // a count of messages
+		total += m.GetHistogram().GetSampleSum()
+	}
+	if t.Count > 0 {
+		t.Mean = total / float64(t.Count)
+	}
+	return t
+}
+
+// nonZero lists the series of the families that are not zero.
+func (f families) nonZero(names ...string) []Series {
+	out := []Series{}
+	for _, name := range names {
+		for _, m := range f[name] {
+			if v := value(m); v != 0 {
+				out = append(out, Series{Name: strings.TrimSuffix(name, "_total"), Labels: labelsOf(m), Value: v})
+			}
+		}
+	}
+	return out
+}
+
+// withPrefix lists the series, also zero ones, of every family of that prefix.
+func (f families) withPrefix(prefix string) []Series {
+	var names []string
+	for name := range f {
+		if strings.HasPrefix(name, prefix+"_") || strings.HasPrefix(name, prefix+"s_") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	out := []Series{}
+	for _, name := range names {
+		for _, m := range f[name] {
+			if m.GetHistogram() == nil {
+				out = append(out, Series{Name: strings.TrimSuffix(name, "_total"), Labels: labelsOf(m), Value: value(m)})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,125 @@
+// Package status says on one page what the running daemon is doing. Everything
+// it knows comes from the metrics, so that there is one set of numbers.
+package status
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Status is what /api/status and sekimori status --json show. Counters count
+// from the start of the daemon.
+type Status struct {
+	Version   string        `json:"version"`
+	Revision  string        `json:"revision,omitempty"` // the commit it was built from
+	GoVersion string        `json:"go_version"`
+	Started   time.Time     `json:"started"`
+	Uptime    time.Duration `json:"uptime_ns"`
+	// NotReady says why no messages are taken, "" if they are.
+	NotReady string   `json:"not_ready,omitempty"`
+	Mode     string   `json:"mode"` // enforce or monitor
+	Config   Config   `json:"config"`
+	Sessions Sessions `json:"sessions"`
+	Limits   Limits   `json:"limits"`
+	// Messages by verdict; in monitor mode what it would have been.
+	Messages map[string]int64 `json:"messages"`
+	// Wait is how long MTAs waited at end of message.
+	Wait Timing `json:"end_of_message"`
+	// Deviations from published policies, by RFC 9990 reason.
+	Deviations map[string]int64 `json:"dmarc_overrides"`
+	DNS        DNS              `json:"dns"`
+	// Trouble counts what should be zero, only what is not.
+	Trouble []Series `json:"trouble"`
+	// Rules is how often each rule of policy.overrides decided.
+	Rules []Series `json:"rules"`
+	// Shadow is where the candidate policy (shadow:) differs from the live
+	// one.
+	Shadow []Series `json:"shadow"`
+}
+
+// Config is the configuration in effect.
+type Config struct {
+	Hash   string    `json:"hash"`   // of the configuration in effect
+	Loaded time.Time `json:"loaded"` // when it was
+	// LastReloadOK is false where the newest file was refused and the one
+	// before it stays in effect.
+	LastReloadOK bool `json:"last_reload_ok"`
+}
+
+// Sessions are the milter connections.
+type Sessions struct {
+	InFlight int64            `json:"in_flight"` // now
+	Ended    map[string]int64 `json:"ended"`     // by how they ended
+	Rejected map[string]int64 `json:"rejected"`  // turned away, by reason
+}
+
+// Limits are the configured ones, so that numbers can be seen beside them.
+type Limits struct {
+	MaxSessions   int           `json:"max_sessions"`
+	HeaderFields  int           `json:"header_fields"` // a message
+	HeaderBytes   int64         `json:"header_bytes"`  // a message
+	Recipients    int           `json:"recipients"`    // a message
+	MessageBudget time.Duration `json:"message_budget_ns"`
+}
+
+// Timing is a count of events and their mean time.
+type Timing struct {
+	Count int64   `json:"count"`
+	Mean  float64 `json:"mean_seconds"` // 0 without events
+}
+
+// DNS is the resolver's health.
+type DNS struct {
+	Queries map[string]int64 `json:"queries"` // to servers, by result
+	Time    Timing           `json:"query_time"`
+	// BudgetExceeded counts lookups refused because a message had used its
+	// share, by mechanism.
+	BudgetExceeded map[string]int64 `json:"budget_exceeded"`
+	Cache          Cache            `json:"cache"`
+}
+
+// Cache is the DNS cache.
+type Cache struct {
+	Hits      int64 `json:"hits"`
+	Misses    int64 `json:"misses"`
+	Stale     int64 `json:"stale"` // answered past their TTL
+	Evictions int64 `json:"evictions"`
+	Entries   int64 `json:"entries"`
+	Bytes     int64 `json:"bytes"`
+}
+
+// Series is one time series as it stands.
+type Series struct {
+	Name   string            `json:"name"` // without "sekimori_" and "_total"
+	Labels map[string]string `json:"labels,omitempty"`
+	Value  int64             `json:"value"`
+}
+
+// Options are where the facts come from.
+type Options struct {
+	Gatherer prometheus.Gatherer
+	Started  time.Time
+	// Limits returns those in effect now.
+	Limits func() Limits
+	// Ready returns nil while messages are taken.
+	Ready func() error
+	Now   func() time.Time // default time.Now
+}
+
+// Handler answers with a Status in JSON.
+func Handler(o Options) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		s, err := Collect(o)
+		if err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
+			// A client that is gone needs no answer.
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+			return
+		}
+		_ = json.NewEncoder(w).Encode(s)
+	})
+}

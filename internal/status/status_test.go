@@ -1,0 +1,139 @@
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/telemetry"
+)
+
+var started = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+
+// registry has the daemon's own series, with something in them.
+func registry(t *testing.T) *prometheus.Registry {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	telemetry.RegisterRuntime(reg, "v1")
+	m := telemetry.New(reg)
+	m.ConfigLoaded("abc", policy.Monitor, started)
+	m.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Skipped(policy.ReasonTrusted))
+	e := &msgauth.Evaluation{}
+	for range 3 {
+		m.Evaluated(e, policy.Verdict{Action: policy.Reject, Override: &policy.Override{Type: policy.OverrideLocalPolicy}}, 20*time.Millisecond)
+	}
+	m.Panicked(telemetry.PanicMilter)
+	m.Sessions().SessionStarted()
+	shadow := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_shadow_total", Help: "h"}, []string{"live", "shadow"})
+	rules := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_override_hits_total", Help: "h"}, []string{"id"})
+	queries := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_queries_total", Help: "h"}, []string{"type", "result"})
+	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_cache_hits_total", Help: "h"}, []string{"kind"})
+	reg.MustRegister(shadow, rules, queries, hits)
+	shadow.WithLabelValues("accept", "reject").Add(2)
+	rules.WithLabelValues("forwarder-1").Add(0)
+	queries.WithLabelValues("A", "noerror").Add(4)
+	queries.WithLabelValues("TXT", "noerror").Add(5)
+	hits.WithLabelValues("positive").Add(7)
+	return reg
+}
+
+func options(t *testing.T) Options {
+	return Options{
+		Gatherer: registry(t), Started: started, Ready: func() error { return errors.New("not taking messages") },
+		Limits: func() Limits { return Limits{MaxSessions: 10, Recipients: 5} },
+		Now:    func() time.Time { return started.Add(90 * time.Minute) },
+	}
+}
+
+func TestCollect(t *testing.T) {
+	s, err := Collect(options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		what      string
+		got, want any
+	}{
+		{"version", s.Version, "v1"},
+		{"uptime", s.Uptime, 90 * time.Minute},
+		{"why it takes no messages", s.NotReady, "not taking messages"},
+		{"mode", s.Mode, "monitor"},
+		{"configuration", s.Config, Config{Hash: "abc", Loaded: started, LastReloadOK: true}},
+		{"sessions", s.Sessions.InFlight, 1},
+		{"limits", s.Limits.MaxSessions, 10},
+		{"rejected", s.Messages["reject"], int64(3)},
+		{"skipped", s.Messages["skip"], int64(1)},
+		{"waits", s.Wait.Count, int64(3)},
+		{"deviations", s.Deviations["local_policy"], int64(3)},
+		{"queries of every type", s.DNS.Queries["noerror"], int64(9)},
+		{"hits", s.DNS.Cache.Hits, int64(7)},
+		{"what should be zero and is not", s.Trouble, []Series{{"panics", map[string]string{"component": "milter"}, 1}}},
+		{"rules, also those that never hit", s.Rules, []Series{{"override_hits", map[string]string{"id": "forwarder-1"}, 0}}},
+		{"shadow", s.Shadow, []Series{{"shadow", map[string]string{"live": "accept", "shadow": "reject"}, 2}}},
+	} {
+		if !reflect.DeepEqual(tt.got, tt.want) && (reflect.TypeOf(tt.want).Kind() != reflect.Int || reflect.ValueOf(tt.got).Int() != reflect.ValueOf(tt.want).Int()) {
+			t.Errorf("%s: %v, want %v", tt.what, tt.got, tt.want)
+		}
+	}
+	if s.Wait.Mean < .019 || s.Wait.Mean > .021 {
+		t.Errorf("mean wait %v", s.Wait.Mean)
+	}
+}
+
+func TestText(t *testing.T) {
+	s, err := Collect(options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Config.LastReloadOK = false
+	s.Version = "v1\x1b[2J"
+	var b strings.Builder
+	if err := s.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
+		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror", "100 % (7 of 7) hits",
+		"panics component=milter: 1", "override_hits id=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &b)
+		}
+	}
+	b.Reset()
+	if err := new(Status).Text(&b); err != nil || !strings.Contains(b.String(), "shadow         none") || !strings.Contains(b.String(), "no hits") {
+		t.Errorf("of nothing: %v\n%s", err, &b)
+	}
+}
+
+type broken struct{}
+
+func (broken) Gather() ([]*dto.MetricFamily, error) { return nil, errors.New("boom") }
+
+func TestHandler(t *testing.T) {
+	for _, tt := range []struct {
+		o    Options
+		code int
+		want string
+	}{
+		{options(t), 200, `"shadow":[{"name":"shadow","labels":{"live":"accept","shadow":"reject"},"value":2}]`},
+		{Options{Gatherer: broken{}}, 500, `"error":"status: boom"`},
+		{Options{Gatherer: prometheus.NewRegistry()}, 200, `"trouble":[],"rules":[],"shadow":[]`},
+	} {
+		w := httptest.NewRecorder()
+		Handler(tt.o).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/status", http.NoBody))
+		if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.want) || !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%d %s, want %d with %s", w.Code, w.Body, tt.code, tt.want)
+		}
+	}
+}

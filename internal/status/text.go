@@ -1,0 +1,97 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Text writes the status for people.
+func (s *Status) Text(out io.Writer) error {
+	var b strings.Builder
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(&b, "%-14s "+format+"\n", append([]any{label}, args...)...)
+	}
+	ready := "taking messages"
+	if s.NotReady != "" {
+		ready = s.NotReady
+	}
+	line("sekimori", "%s, mode %s, %s, up %s", shown(s.Version), shown(s.Mode), shown(ready), s.Uptime.Round(time.Second))
+	reload := ""
+	if !s.Config.LastReloadOK {
+		reload = "; THE NEWEST FILE WAS REFUSED, this one stays"
+	}
+	line("configuration", "%s, loaded %s%s", shown(s.Config.Hash), s.Config.Loaded.Format(time.RFC3339), reload)
+	line("sessions", "%d of %d; ended %s; turned away %s", s.Sessions.InFlight, s.Limits.MaxSessions, counts(s.Sessions.Ended), counts(s.Sessions.Rejected))
+	line("messages", "%s", counts(s.Messages))
+	line("MTAs waited", "%s on average at end of message, %d messages", seconds(s.Wait.Mean), s.Wait.Count)
+	line("deviations", "%s", counts(s.Deviations))
+	line("DNS queries", "%s; %s on average; over budget: %s", counts(s.DNS.Queries), seconds(s.DNS.Time.Mean), counts(s.DNS.BudgetExceeded))
+	c := s.DNS.Cache
+	line("DNS cache", "%s hits, %d stale, %d evicted; %d entries in %d octets", percent(c.Hits, c.Hits+c.Misses), c.Stale, c.Evictions, c.Entries, c.Bytes)
+	for _, list := range []struct {
+		label  string
+		series []Series
+	}{{"trouble", s.Trouble}, {"rules", s.Rules}, {"shadow", s.Shadow}} {
+		if len(list.series) == 0 {
+			line(list.label, "none")
+		}
+		for i, one := range list.series {
+			label := list.label
+			if i > 0 {
+				label = ""
+			}
+			line(label, "%s", one)
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// String shows a series as "name label=value ...: count".
+func (s Series) String() string {
+	text := shown(s.Name)
+	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
+		text += " " + shown(k) + "=" + shown(s.Labels[k])
+	}
+	return text + ": " + strconv.FormatInt(s.Value, 10)
+}
+
+// counts lists what is not zero, the largest first.
+func counts(m map[string]int64) string {
+	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(k string) bool { return m[k] == 0 })
+	slices.SortStableFunc(keys, func(a, b string) int { return int(max(-1, min(1, m[b]-m[a]))) })
+	parts := make([]string, len(keys))
+	for i, k := range keys {
+		parts[i] = fmt.Sprintf("%d %s", m[k], shown(k))
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(10 * time.Microsecond).String()
+}
+
+func percent(part, whole int64) string {
+	if whole == 0 {
+		return "no"
+	}
+	return fmt.Sprintf("%d %% (%d of %d)", 100*part/whole, part, whole)
+}
+
+// shown keeps what a server said from steering the terminal.
+func shown(s string) string {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return strconv.QuoteToASCII(s)
+		}
+	}
+	return s
+}
