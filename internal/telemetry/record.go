@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/arc"
 	"sekimori/internal/dkim"
+	"sekimori/internal/dns"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -40,7 +42,13 @@ func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Dura
 	r.str("spf_helo", string(e.HELO.Result))
 	r.signatures("dkim", e.DKIM)
 	r.str("arc", string(e.ARC.Status))
+	if sealer := newestSealer(e); sealer != "" {
+		r.str("arc_sealer", string(sealer))
+	}
 	r.str("iprev", string(e.IPRev.Status))
+	if e.IPRev.Name != "" {
+		r.str("iprev_name", clip(string(e.IPRev.Name)))
+	}
 	r.str("dmarc", string(e.DMARC.Result))
 	r.str("policy_domain", string(e.DMARC.PolicyDomain))
 	r.str("policy", string(e.DMARC.PolicyPublished))
@@ -114,7 +122,7 @@ func (r Records) write(msg string, fill func(record)) {
 }
 
 // usualAttrs is how many attributes a record has at most.
-const usualAttrs = 33
+const usualAttrs = 35
 
 // attrs is a record for any handler of log/slog.
 type attrs []slog.Attr
@@ -152,6 +160,15 @@ func signatures(all []dkim.Signature) []signature {
 		})
 	}
 	return out
+}
+
+// newestSealer is who sealed the newest set of a valid chain; of any other
+// chain the name proves nothing.
+func newestSealer(e *msgauth.Evaluation) dns.Name {
+	if n := len(e.ARC.Sets); n > 0 && e.ARC.Status == arc.Pass {
+		return e.ARC.Sets[n-1].Sealer
+	}
+	return ""
 }
 
 func addr(s msgauth.Session) string {
