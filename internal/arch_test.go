@@ -63,7 +63,7 @@ var sameFloor = map[string][]string{
 	"internal/dns/dnstest":   {"internal/dns"},
 	"internal/mailaddr":      {"internal/dns"}, // an address has a domain name
 	"internal/milter/client": {"internal/milter"},
-	"internal/arc":           {"internal/dkim"},    // one canonicalization, one set of hashes
+	"internal/arc":           {"internal/dkim"},      // one canonicalization, one set of hashes
 	"internal/policy":        {"internal/msgauth"},   // decides on its Evaluation
 	"internal/status":        {"internal/telemetry"}, // its tests read the real metrics
 }
