@@ -6,7 +6,7 @@ FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e conformance vet lint fuzz bench milterload bench-peers clean
+.PHONY: help build run test e2e conformance vet lint fuzz bench milterload bench-peers soak clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,16 @@ milterload: ## bin/milterload, the load tool
 
 bench-peers: ## sekimori beside opendkim+opendmarc and rspamd (root; apt-get install opendkim opendmarc rspamd)
 	$(GO) run ./internal/load/peers
+
+SOAKTIME       ?= 10m
+soak: build milterload ## SOAKTIME (10m) of load with a DNS server that lies, delays, truncates, floods and closes
+	@dir=$$(mktemp -d); pid=; trap 'kill $$pid; rm -rf "$$dir"' EXIT; \
+	printf 'listen: ["unix:%s/milter.sock"]\nauthserv_id: mx.load.example\ndns: {servers: ["127.0.0.1:15354"], cache: {size: 16MiB}}\nadmin: {listen: "127.0.0.1:18892"}\n' "$$dir" >"$$dir/sekimori.yaml"; \
+	bin/sekimori serve --config "$$dir/sekimori.yaml" >"$$dir/log" 2>&1 & pid=$$!; \
+	until [ -S "$$dir/milter.sock" ]; do kill -0 $$pid || { cat "$$dir/log"; exit 1; }; sleep 0.1; done; \
+	bin/milterload --milter "unix:$$dir/milter.sock" --dns 127.0.0.1:15354 --dns-delay 5ms --dns-ttl 10s --corpus 5000 --domains 2000 \
+	  --dns-faults none=90,servfail=1,refused=1,silent=1,truncate=2,close=1,garbage=1,wrongid=1,wrongquestion=1,flood=1 \
+	  --connections 64 --pid $$pid --duration $(SOAKTIME) --check safe --watch http://127.0.0.1:18892/metrics
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -87,6 +88,8 @@ type settings struct {
 	milters []string
 	remote  bool
 	json    bool
+	watch   string        // address of the server's metrics
+	every   time.Duration // between samples of them
 	check   string
 	corpus  load.CorpusOptions
 	dns     load.DNSOptions
@@ -111,7 +114,9 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
 	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "how far away SMTP clients are: passes after each command; 0 sends a message in one burst")
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
-	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, DMARC) or none")
+	f.StringVar(&s.watch, "watch", "", "address of the milter's metrics (http://127.0.0.1:8892/metrics): goroutines, descriptors and memory are sampled, and once more 15 s after the load")
+	f.DurationVar(&s.every, "watch-every", time.Minute, "time between samples of --watch")
+	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, DMARC), safe (under faults: no false pass, no false reject) or none")
 	f.BoolVar(&s.json, "json", false, "print the report as JSON")
 
 	f.Uint64Var(&s.corpus.Seed, "seed", s.corpus.Seed, "seed of the corpus")
@@ -128,6 +133,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&s.dns.Addr, "dns", "127.0.0.1:5354", "where the zone is served, over UDP and TCP")
 	f.DurationVar(&s.dns.Delay, "dns-delay", 0, "delay of every DNS answer")
 	f.Float64Var(&s.dns.Loss, "dns-loss", 0, "share of DNS questions over UDP without an answer, 0 to 1")
+	f.Var(&s.dns.Faults, "dns-faults", "what goes wrong with DNS answers: none, servfail, refused, silent, truncate, close, garbage, wrongid, wrongquestion, flood")
 	f.DurationVar(&s.corpus.TTL, "dns-ttl", s.corpus.TTL, "TTL of every DNS record")
 	return cmd
 }
@@ -147,6 +153,12 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	if err := s.run.Validate(); err != nil {
 		return err
 	}
+	if err := s.dns.Validate(); err != nil {
+		return err
+	}
+	if s.every <= 0 {
+		return errors.New("--watch-every must be positive")
+	}
 	if err := s.corpus.Validate(); err != nil {
 		return err
 	}
@@ -160,7 +172,7 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	}
 	defer func() { _ = server.Close() }()
 	s.run.Queries = server.Queries
-	report, err := load.Run(ctx, corpus, s.run)
+	report, err := s.measure(ctx, corpus)
 	if err != nil {
 		return failure{err}
 	}
@@ -171,6 +183,31 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 		return failure{errUnexpected}
 	}
 	return nil
+}
+
+// settle is how long after the load the last sample is taken: longer than any
+// lookup that nobody waits for any more.
+const settle = 15 * time.Second
+
+// measure runs the load, and watches the server's metrics meanwhile.
+func (s *settings) measure(ctx context.Context, corpus *load.Corpus) (*load.Report, error) {
+	if s.watch == "" {
+		return load.Run(ctx, corpus, s.run)
+	}
+	watching, end := context.WithCancel(ctx)
+	defer end()
+	var samples []load.Sample
+	var watchErr error
+	var work sync.WaitGroup
+	work.Go(func() { samples, watchErr = load.Watch(watching, s.watch, s.every, settle) })
+	report, err := load.Run(ctx, corpus, s.run)
+	end()
+	work.Wait()
+	if err := errors.Join(err, watchErr); err != nil {
+		return nil, err
+	}
+	report.Samples = samples
+	return report, nil
 }
 
 func show(out io.Writer, r *load.Report, asJSON bool) error {

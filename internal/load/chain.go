@@ -255,10 +255,21 @@ func (o Outcome) meets(want Outcome, check Check) bool {
 	switch {
 	case check == CheckNone:
 		return true
+	case check == CheckSafe:
+		return o.safe(want)
 	case check == CheckAll && o.Action != want.Action:
 		return false
 	}
 	return same(o.DKIM, want.DKIM) && same(o.SPF, want.SPF) && same(o.DMARC, want.DMARC)
+}
+
+// safe reports whether o harms nobody where want was right: no false pass, no
+// false reject.
+func (o Outcome) safe(want Outcome) bool {
+	if want.DMARC == "fail" && o.DMARC == "pass" || want.DKIM != "pass" && o.DKIM == "pass" || want.SPF != "pass" && o.SPF == "pass" {
+		return false
+	}
+	return want.Action != Deliver || o.Action == Deliver || o.Action == Tempfail
 }
 
 // String is the outcome on one line.

@@ -26,10 +26,11 @@ const (
 
 // DNSOptions configure the name server.
 type DNSOptions struct {
-	Addr  string        // host:port; port 0 picks a free one
-	Delay time.Duration // before every answer
-	Loss  float64       // share of the questions over UDP that get no answer, 0 to 1
-	Seed  uint64        // of the choice which
+	Addr   string        // host:port; port 0 picks a free one
+	Delay  time.Duration // before every answer
+	Loss   float64       // share of the questions over UDP that get no answer, 0 to 1
+	Faults Mix           // what goes wrong with answers; empty: nothing
+	Seed   uint64        // of the choice which
 }
 
 // DNSServer answers from a Zone over UDP and TCP.
@@ -51,6 +52,9 @@ type DNSServer struct {
 
 // Serve starts a name server. Close ends it.
 func Serve(zone *Zone, opts DNSOptions) (*DNSServer, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
 	tcp, err := net.Listen("tcp", opts.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("load: name server: %w", err)
@@ -115,20 +119,27 @@ func (s *DNSServer) serveUDP() {
 		if len(answer) == 0 {
 			continue
 		}
-		if s.opts.Delay == 0 {
-			_, _ = s.udp.WriteToUDPAddrPort(answer, from)
-			continue
+		for _, a := range spoil(s.fault(), answer) {
+			s.send(a, from)
 		}
-		if s.delayed.Add(1) > maxDelayed {
-			s.delayed.Add(-1)
-			continue
-		}
-		late := append([]byte(nil), answer...)
-		time.AfterFunc(s.opts.Delay, func() {
-			_, _ = s.udp.WriteToUDPAddrPort(late, from) // after Close: an error, and no matter
-			s.delayed.Add(-1)
-		})
 	}
+}
+
+// send sends an answer when its delay is over.
+func (s *DNSServer) send(answer []byte, to netip.AddrPort) {
+	if s.opts.Delay == 0 {
+		_, _ = s.udp.WriteToUDPAddrPort(answer, to)
+		return
+	}
+	if s.delayed.Add(1) > maxDelayed {
+		s.delayed.Add(-1)
+		return
+	}
+	late := append([]byte(nil), answer...)
+	time.AfterFunc(s.opts.Delay, func() {
+		_, _ = s.udp.WriteToUDPAddrPort(late, to) // after Close: an error, and no matter
+		s.delayed.Add(-1)
+	})
 }
 
 func (s *DNSServer) lose() bool {
@@ -189,7 +200,8 @@ func (s *DNSServer) serveConn(c net.Conn) {
 		case <-s.closing:
 			return
 		}
-		if _, err := c.Write(answer); err != nil {
+		out := spoilTCP(s.fault(), answer)
+		if _, err := c.Write(out); err != nil || len(out) != len(answer) {
 			return
 		}
 	}

@@ -23,7 +23,10 @@ const (
 	CheckAll Check = "all"
 	// CheckResults: DKIM, SPF and DMARC results, for any verifier.
 	CheckResults Check = "results"
-	CheckNone    Check = "none"
+	// CheckSafe: under faults a result may be missing, but nothing that should
+	// fail DMARC passes and nothing that should be delivered is refused for good.
+	CheckSafe Check = "safe"
+	CheckNone Check = "none"
 )
 
 // Options are one run.
@@ -64,7 +67,7 @@ func (o Options) Validate() error {
 	case o.Messages < 0, o.Warmup < 0, o.Duration < 0, o.RoundTrip < 0:
 		return errors.New("load: messages, warm-up, duration and round trip cannot be negative")
 	}
-	return oneOf(string(CheckAll), string(CheckResults), string(CheckNone))(string(o.Check))
+	return oneOf(string(CheckAll), string(CheckResults), string(CheckSafe), string(CheckNone))(string(o.Check))
 }
 
 // Run sends the corpus and reports. The error is about the run itself; what

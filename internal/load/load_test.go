@@ -397,6 +397,10 @@ func TestOutcome(t *testing.T) {
 		{"another action", Outcome{"pass", "pass", "pass", Quarantine}, CheckAll, false},
 		{"another action does not matter", Outcome{"pass", "pass", "pass", Quarantine}, CheckResults, true},
 		{"refused: results are not shown", Outcome{Action: Reject}, CheckResults, true},
+		{"under faults a result may be missing", Outcome{"temperror", "temperror", "temperror", Deliver}, CheckSafe, true},
+		{"under faults a message may have to come again", Outcome{Action: Tempfail}, CheckSafe, true},
+		{"mail that passes is refused", Outcome{Action: Reject}, CheckSafe, false},
+		{"mail that passes is held", Outcome{"pass", "pass", "pass", Quarantine}, CheckSafe, false},
 		{"a wrong result", Outcome{"fail", "pass", "pass", Deliver}, CheckResults, false},
 		{"anything", Outcome{Action: Discard}, CheckNone, true},
 	} {

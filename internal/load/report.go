@@ -64,6 +64,8 @@ type Report struct {
 	LastError  string    `json:"last_error,omitempty"`
 	Mismatches int64     `json:"mismatches"` // messages that did not become what was expected
 	Verdicts   []Verdict `json:"verdicts"`   // the most frequent first
+	// Samples are what Watch saw, the last after the load; absent if nobody watched.
+	Samples []Sample `json:"samples,omitempty"`
 }
 
 // Latency is a distribution, in milliseconds.
@@ -152,6 +154,12 @@ func (r *Report) Print(w io.Writer) error {
 		} else {
 			row("  %d\t%s\tUNEXPECTED, wanted %s", v.Messages, v.Got, v.Want)
 		}
+	}
+	if len(r.Samples) > 0 {
+		row("time\tgoroutines\tdescriptors\tmemory\theap\tsessions")
+	}
+	for _, x := range r.Samples {
+		row("%.0f s\t%.0f\t%.0f\t%.1f MB\t%.1f MB\t%.0f", x.Seconds, x.Goroutines, x.Descriptors, x.RSSBytes/1e6, x.HeapBytes/1e6, x.Sessions)
 	}
 	return tw.Flush()
 }

@@ -1,0 +1,178 @@
+package load
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// askAll sends a question over UDP and returns every datagram that comes back
+// until the last of want, or until nothing comes for a while where none is
+// wanted.
+func askAll(t *testing.T, addr string, q []byte, want int) [][]byte {
+	t.Helper()
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write(q); err != nil {
+		t.Fatal(err)
+	}
+	wait := 5 * time.Second
+	if want == 0 {
+		wait = 200 * time.Millisecond // silence can only be waited for
+	}
+	_ = c.SetReadDeadline(time.Now().Add(wait))
+	var out [][]byte
+	for buf := make([]byte, 4096); len(out) < max(want, 1); {
+		n, err := c.Read(buf)
+		if err != nil {
+			break
+		}
+		out = append(out, bytes.Clone(buf[:n]))
+	}
+	return out
+}
+
+func TestFaultsOverUDP(t *testing.T) {
+	q := query("d.example", typeTXT, 1232)
+	for kind, tc := range map[string]struct {
+		answers int
+		check   func(last []byte, p dnsmessage.Message, err error) bool
+	}{
+		FaultNone: {1, func(_ []byte, p dnsmessage.Message, err error) bool {
+			return err == nil && len(p.Answers) == 1 && p.ID == 0x1234
+		}},
+		FaultServFail: {1, func(_ []byte, p dnsmessage.Message, err error) bool {
+			return err == nil && p.RCode == dnsmessage.RCodeServerFailure && len(p.Answers) == 0
+		}},
+		FaultRefused: {1, func(_ []byte, p dnsmessage.Message, err error) bool {
+			return err == nil && p.RCode == dnsmessage.RCodeRefused
+		}},
+		FaultSilent: {0, nil},
+		FaultTruncate: {1, func(_ []byte, p dnsmessage.Message, err error) bool {
+			return err == nil && p.Truncated && len(p.Answers) == 0
+		}},
+		FaultClose:   {1, func(_ []byte, p dnsmessage.Message, err error) bool { return err == nil && p.Truncated }},
+		FaultGarbage: {1, func(_ []byte, _ dnsmessage.Message, err error) bool { return err != nil }},
+		FaultWrongID: {1, func(_ []byte, p dnsmessage.Message, err error) bool { return err == nil && p.ID != 0x1234 }},
+		FaultWrongQuestion: {1, func(_ []byte, p dnsmessage.Message, err error) bool {
+			return err == nil && p.ID == 0x1234 && p.Questions[0].Name.String() != "d.example."
+		}},
+		FaultFlood: {floodAnswers + 1, func(_ []byte, p dnsmessage.Message, err error) bool {
+			return err == nil && p.ID == 0x1234 && len(p.Answers) == 1
+		}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			s := serve(t, testZone(), DNSOptions{Faults: Mix{{kind, 1}}})
+			got := askAll(t, s.Addr(), q, tc.answers)
+			if len(got) != tc.answers {
+				t.Fatalf("%d answers, want %d", len(got), tc.answers)
+			}
+			if tc.answers == 0 {
+				return
+			}
+			var p dnsmessage.Message
+			last := got[len(got)-1]
+			err := p.Unpack(last)
+			if !tc.check(last, p, err) {
+				t.Errorf("%v %v: % x", p, err, last)
+			}
+			for _, forged := range got[:len(got)-1] {
+				if binary.BigEndian.Uint16(forged) == 0x1234 {
+					t.Error("a forged answer has the true id")
+				}
+			}
+		})
+	}
+}
+
+func TestFaultsOverTCP(t *testing.T) {
+	q := query("d.example", typeTXT, 1232)
+	for kind, want := range map[string]func(announced, came int) bool{
+		FaultNone:     func(a, c int) bool { return a > headerLen && c == a },
+		FaultServFail: func(a, c int) bool { return a > headerLen && c == a },
+		FaultTruncate: func(a, c int) bool { return c < a },
+		FaultClose:    func(_, c int) bool { return c == -2 },
+		FaultSilent:   func(_, c int) bool { return c == -2 },
+		FaultGarbage:  func(a, c int) bool { return a == 3 && c == 3 },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			s := serve(t, testZone(), DNSOptions{Faults: Mix{{kind, 1}}})
+			c, err := net.Dial("tcp", s.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(q))), q...)); err != nil {
+				t.Fatal(err)
+			}
+			if kind == FaultNone { // such a connection stays open
+				head := make([]byte, 2)
+				if _, err := io.ReadFull(c, head); err != nil {
+					t.Fatal(err)
+				}
+				rest := make([]byte, binary.BigEndian.Uint16(head))
+				n, _ := io.ReadFull(c, rest)
+				if !want(len(rest), n) {
+					t.Errorf("%d of %d octets", n, len(rest))
+				}
+				return
+			}
+			all, err := io.ReadAll(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			announced := 0
+			if len(all) >= 2 {
+				announced = int(binary.BigEndian.Uint16(all))
+			}
+			if !want(announced, len(all)-2) {
+				t.Errorf("%d octets announced, %d came", announced, len(all)-2)
+			}
+		})
+	}
+}
+
+func TestFaultsAreChecked(t *testing.T) {
+	for why, o := range map[string]DNSOptions{
+		"an unknown fault": {Faults: Mix{{"lies", 1}}},
+		"loss over all":    {Loss: 1.5},
+		"a past delay":     {Delay: -1},
+	} {
+		o.Addr = "127.0.0.1:0"
+		if s, err := Serve(testZone(), o); err == nil {
+			_ = s.Close()
+			t.Errorf("%s: served", why)
+		}
+	}
+}
+
+// TestSafe: what a spoof may become under faults.
+func TestSafe(t *testing.T) {
+	spoof := Outcome{DKIM: "none", SPF: "pass", DMARC: "fail", Action: Reject}
+	for _, tc := range []struct {
+		why  string
+		got  Outcome
+		safe bool
+	}{
+		{"refused", Outcome{Action: Reject}, true},
+		{"its policy could not be had", Outcome{"none", "pass", "temperror", Deliver}, true},
+		{"a false pass", Outcome{"none", "pass", "pass", Deliver}, false},
+		{"a signature out of nowhere", Outcome{"pass", "pass", "fail", Reject}, false},
+	} {
+		if got := tc.got.meets(spoof, CheckSafe); got != tc.safe {
+			t.Errorf("%s: %v", tc.why, got)
+		}
+	}
+	if (Outcome{SPF: "pass"}).meets(Outcome{SPF: "fail", DMARC: "fail"}, CheckSafe) {
+		t.Error("SPF passed where it should fail")
+	}
+}
