@@ -19,7 +19,9 @@ func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any
 	}
 	c := cfg.DNS.Cache
 	o := resolver.Config{
-		Client: resolver.ClientConfig{Servers: servers, Timeout: time.Duration(cfg.DNS.Timeout), Hedge: time.Duration(cfg.DNS.Hedge)},
+		Client: resolver.ClientConfig{
+			Servers: servers, Timeout: time.Duration(cfg.DNS.Timeout), Hedge: time.Duration(cfg.DNS.Hedge), TrustAD: cfg.DNS.TrustAD,
+		},
 		Cache: resolver.CacheConfig{
 			Size: int64(c.Size), MaxTTL: time.Duration(c.MaxTTL), MinTTL: time.Duration(c.MinTTL),
 			NegativeTTL: time.Duration(c.NegativeTTL), FailureTTL: time.Duration(c.FailureTTL), Stale: time.Duration(c.Stale),

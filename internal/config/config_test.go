@@ -24,6 +24,7 @@ dns:
   servers: ["127.0.0.1", "[::1]:5353", "2001:db8::53"]
   timeout: 1s
   hedge: 50ms
+  trust_ad: true
   message_budget: 5s
   cache: {size: 0, max_ttl: 1h, min_ttl: 0s, negative_ttl: 1m, failure_ttl: 1s, stale: 0}
 dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail}
@@ -62,6 +63,7 @@ func fullConfig() *Config {
 			Servers:       []Server{{addr("127.0.0.1:53")}, {addr("[::1]:5353")}, {addr("[2001:db8::53]:53")}},
 			Timeout:       Duration(time.Second),
 			Hedge:         Hedge(50 * time.Millisecond),
+			TrustAD:       true,
 			MessageBudget: Duration(5 * time.Second),
 			Cache:         Cache{MaxTTL: Duration(time.Hour), NegativeTTL: Duration(time.Minute), FailureTTL: Duration(time.Second)},
 		},

@@ -25,6 +25,7 @@ type DNS struct {
 	Servers       []Server `yaml:"servers"`        // none: those of resolv.conf
 	Timeout       Duration `yaml:"timeout"`        // one try
 	Hedge         Hedge    `yaml:"hedge"`          // after which a second server is asked too
+	TrustAD       bool     `yaml:"trust_ad"`       // the AD bit of servers on other hosts too
 	MessageBudget Duration `yaml:"message_budget"` // all that one message may wait
 	Cache         Cache    `yaml:"cache"`
 }

@@ -45,6 +45,9 @@ type ClientConfig struct {
 	Inflight int
 	// Dial opens the socket for one query, net.Dialer if nil.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TrustAD passes on the AD bit of servers on other hosts too: whoever can
+	// forge their answers forges it as well.
+	TrustAD bool
 	// Metrics counts queries; nil counts nothing.
 	Metrics *Metrics
 	// OnPanic is told of a panic, on the goroutine it happened on; the try
@@ -86,7 +89,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		metrics: cfg.Metrics, onPanic: cfg.OnPanic, start: time.Now(),
 	}
 	for _, a := range addrs {
-		c.servers = append(c.servers, &upstream{addr: a})
+		c.servers = append(c.servers, newUpstream(a, cfg.TrustAD))
 	}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
@@ -174,7 +177,10 @@ type outcome struct {
 // resolve asks one server after the other until one answers. A server that
 // said SERVFAIL or REFUSED has answered: it is not asked again (RFC 9520 §3.1).
 func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (reply, *dns.Error) {
-	q := question{name: name, typ: typ}
+	q, err := newQuestion(name, typ)
+	if err != nil {
+		return reply{}, q.fail(dns.KindMalformed, err)
+	}
 	select {
 	case c.slots <- struct{}{}:
 		defer c.release()
@@ -263,7 +269,7 @@ func (c *Client) safeAsk(ctx context.Context, s *upstream, q question) (r reply,
 			r, err = reply{}, q.fail(dns.KindMalformed, fmt.Errorf("%w: %v", errPanic, p))
 		}
 	}()
-	return c.ask(ctx, s.addr, q.name, q.typ)
+	return c.ask(ctx, s, q)
 }
 
 func (c *Client) observe(typ dns.Type, r Result, took time.Duration) {

@@ -23,15 +23,6 @@ const (
 	// maxChain bounds the CNAMEs of one answer. RFC 1034 §3.6.2 wants none in a
 	// row; resolvers follow 8 to 16.
 	maxChain = 8
-
-	headerLen = 12 // RFC 1035 §4.1.1
-)
-
-// Bits of the header's second and third octet.
-const (
-	bitResponse  = 0x80
-	maskOpcode   = 0x78
-	bitTruncated = 0x02
 )
 
 // Reasons for which an answer is malformed.
@@ -45,43 +36,13 @@ var (
 	errReferral       = errors.New("resolver: referral instead of an answer; the server does not recurse")
 )
 
-// question is one question on its way to one server.
-type question struct {
-	id   uint16
-	name dns.Name
-	typ  dns.Type
-}
-
 // reply is what one message says.
 type reply struct {
 	answer dns.Answer
 	follow bool // the alias chain leaves the message: ask for answer.Canonical
 }
 
-func (q question) fail(kind dns.ErrorKind, cause error) *dns.Error {
-	return &dns.Error{Kind: kind, Name: q.name, Type: q.typ, Err: cause}
-}
-
-// matches reports whether wire is a response to q, and whether it was
-// truncated. Anything else, whoever sent it, is no answer (RFC 5452 §9.1).
-func (q question) matches(wire []byte) (ours, truncated bool) {
-	if len(wire) < headerLen || binary.BigEndian.Uint16(wire) != q.id ||
-		wire[2]&bitResponse == 0 || wire[2]&maskOpcode != 0 || binary.BigEndian.Uint16(wire[4:]) != 1 {
-		return false, false
-	}
-	text, off, err := codec.UnpackDomainName(wire, headerLen)
-	if err != nil || len(wire) < off+4 {
-		return false, false
-	}
-	name, ok := nameFromPresentation(text)
-	if !ok || name != q.name || binary.BigEndian.Uint16(wire[off:]) != uint16(q.typ) ||
-		binary.BigEndian.Uint16(wire[off+2:]) != codec.ClassINET {
-		return false, false
-	}
-	return true, wire[2]&bitTruncated != 0
-}
-
-// decode reads a complete message, one that matches q.
+// decode reads a complete message, one that matches a query for q.
 func (q question) decode(wire []byte) (reply, *dns.Error) {
 	m, fail := q.unpack(wire)
 	if fail != nil {
@@ -135,8 +96,13 @@ func (q question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
 	case codec.RcodeServerFailure:
 		return nil, q.fail(dns.KindServFail, nil)
 	}
-	return nil, q.fail(dns.KindServFail, fmt.Errorf("resolver: rcode %d", m.Rcode))
+	return nil, q.fail(dns.KindServFail, rcodeError(m.Rcode))
 }
+
+// rcodeError is an rcode that is neither an answer nor a usual failure.
+type rcodeError int
+
+func (e rcodeError) Error() string { return fmt.Sprintf("resolver: rcode %d", int(e)) }
 
 // owned is a record of class IN with its owner as a Name.
 type owned struct {

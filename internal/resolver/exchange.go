@@ -2,68 +2,108 @@ package resolver
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
-
-	codec "github.com/miekg/dns"
 
 	"sekimori/internal/dns"
 )
 
 const (
-	// ednsSize is the UDP payload we offer: it crosses every network unfragmented
-	// (DNS flag day 2020), and fragments can be forged.
-	ednsSize = 1232
 	// readSize is room for servers that send more than we offered.
 	readSize = 4096
+	// maxStrays bounds the packets looked at for one answer: a server sends one,
+	// and who sends more is guessing.
+	maxStrays = 64
+	// memory is how long it is remembered that a server does not know EDNS, or
+	// does not keep the case of letters.
+	memory = 10 * time.Minute
 )
 
-// pack writes q as a query: recursion desired, AD wanted (RFC 6840 §5.7), EDNS.
-func (q question) pack() ([]byte, error) {
-	if len(q.name) > dns.MaxNameLen { // the codec would pack it
-		return nil, dns.ErrLongName
-	}
-	m := codec.Msg{MsgHdr: codec.MsgHdr{Id: q.id, RecursionDesired: true, AuthenticatedData: true}}
-	m.Question = []codec.Question{{Name: presentation(q.name), Qtype: uint16(q.typ), Qclass: codec.ClassINET}}
-	m.SetEdns0(ednsSize, false)
-	return m.Pack()
-}
+var errFlood = errors.New("resolver: too many packets that are no answer")
 
-// ask puts one question to one server, over TCP if it does not fit UDP. Each
-// transport has the client's timeout.
-func (c *Client) ask(ctx context.Context, server string, name dns.Name, typ dns.Type) (reply, *dns.Error) {
-	q := question{id: randomID(), name: name, typ: typ}
-	query, err := q.pack()
-	if err != nil {
-		return reply{}, q.fail(dns.KindMalformed, err)
-	}
-	buf := c.buffers.Get().(*[]byte)
-	defer c.buffers.Put(buf)
-	wire, truncated, err := c.exchange(ctx, "udp", server, q, query, *buf)
-	if err == nil && truncated {
-		wire, truncated, err = c.exchange(ctx, "tcp", server, q, query, *buf)
-		if err == nil && truncated {
-			return reply{}, q.fail(dns.KindMalformed, errTruncatedTCP)
+// Reasons for asking again over TCP, as the metrics say them.
+const (
+	reasonTruncated = "truncated"
+	reasonCase      = "case"
+	reasonFlood     = "flood"
+)
+
+// spell is something remembered of a server for a while, on the client's
+// clock.
+type spell struct{ end atomic.Int64 }
+
+func (s *spell) lasts(now time.Duration) bool { return int64(now) < s.end.Load() }
+func (s *spell) begin(now time.Duration)      { s.end.Store(int64(now + memory)) }
+
+// ask puts one question to one server, without EDNS if the server does not
+// know it.
+func (c *Client) ask(ctx context.Context, s *upstream, q question) (reply, *dns.Error) {
+	o := queryOptions{edns: !s.plain.lasts(c.now()), ad: s.trusted, mix: s.remote}
+	r, err := c.put(ctx, s, q.pack(o))
+	if o.edns && rejected(err) {
+		o.edns = false
+		if r, err = c.put(ctx, s, q.pack(o)); !rejected(err) && (err == nil || !unanswered(err)) {
+			s.plain.begin(c.now())
+			c.metrics.withoutEDNS()
 		}
 	}
-	if err != nil {
+	r.answer.Authenticated = r.answer.Authenticated && s.trusted
+	return r, err
+}
+
+func rejected(err *dns.Error) bool {
+	var code rcodeError
+	return err != nil && errors.As(err.Err, &code) && rejects(int(code))
+}
+
+// put gets the answer to a query: over UDP, and over TCP if it does not fit or
+// may not be genuine. Each transport has the client's timeout.
+func (c *Client) put(ctx context.Context, s *upstream, q query) (reply, *dns.Error) {
+	buf := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buf)
+	reason := ""
+	if !s.recases.lasts(c.now()) {
+		wire, m, err := c.exchange(ctx, "udp", s, q, *buf)
+		switch {
+		case errors.Is(err, errFlood):
+			reason = reasonFlood
+		case err != nil:
+			return reply{}, q.fail(transportKind(ctx, err), err)
+		case m == truncated:
+			reason = reasonTruncated
+		case m == recased:
+			reason = reasonCase
+		default:
+			return q.decode(wire)
+		}
+		c.metrics.overTCP(reason)
+	}
+	q.exact = false // there is nobody between the ends of a connection
+	wire, m, err := c.exchange(ctx, "tcp", s, q, *buf)
+	switch {
+	case err != nil:
 		return reply{}, q.fail(transportKind(ctx, err), err)
+	case m == truncated:
+		return reply{}, q.fail(dns.KindMalformed, errTruncatedTCP)
+	case reason == reasonCase:
+		s.recases.begin(c.now()) // it is the server, not a forger
 	}
 	return q.decode(wire)
 }
 
-// exchange sends query over a new socket, whose port is therefore new and
+// exchange sends a query over a new socket, whose port is therefore new and
 // random too, and waits for the message that answers it. The result may live
 // in buf.
-func (c *Client) exchange(ctx context.Context, network, server string, q question, query, buf []byte) (wire []byte, truncated bool, err error) {
+func (c *Client) exchange(ctx context.Context, network string, s *upstream, q query, buf []byte) ([]byte, match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	conn, err := c.dial(ctx, network, server)
+	conn, err := c.dial(ctx, network, s.addr)
 	if err != nil {
-		return nil, false, err
+		return nil, stray, err
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -73,24 +113,24 @@ func (c *Client) exchange(ctx context.Context, network, server string, q questio
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	read := readPacket
+	read, packet := readPacket, q.packet
 	if network == "tcp" {
-		read = readFramed
-		query = append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)
+		read, packet = readFramed, frame(packet)
 	}
-	if _, err := conn.Write(query); err != nil {
-		return nil, false, err
+	if _, err := conn.Write(packet); err != nil {
+		return nil, stray, err
 	}
-	for {
+	for range maxStrays {
 		wire, err := read(conn, buf)
 		if err != nil {
-			return nil, false, err
+			return nil, stray, err
 		}
-		if ours, truncated := q.matches(wire); ours {
-			return wire, truncated, nil
+		if m := q.match(wire); m != stray {
+			return wire, m, nil
 		}
 		c.observe(q.typ, ResultMalformed, 0)
 	}
+	return nil, stray, errFlood
 }
 
 func readPacket(conn net.Conn, buf []byte) ([]byte, error) {
@@ -98,7 +138,12 @@ func readPacket(conn net.Conn, buf []byte) ([]byte, error) {
 	return buf[:n], err
 }
 
-// readFramed reads one message with its length (RFC 1035 §4.2.2).
+// frame puts the length before a message (RFC 1035 §4.2.2).
+func frame(packet []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(make([]byte, 0, len(packet)+2), uint16(len(packet))), packet...)
+}
+
+// readFramed reads one message with its length.
 func readFramed(conn net.Conn, buf []byte) ([]byte, error) {
 	if _, err := io.ReadFull(conn, buf[:2]); err != nil {
 		return nil, err
@@ -109,10 +154,4 @@ func readFramed(conn net.Conn, buf []byte) ([]byte, error) {
 	}
 	_, err := io.ReadFull(conn, buf[:n])
 	return buf[:n], err
-}
-
-func randomID() uint16 {
-	var b [2]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return binary.BigEndian.Uint16(b[:])
 }

@@ -31,8 +31,12 @@ const (
 
 // upstream is one server and what is remembered of it.
 type upstream struct {
-	addr   string
-	health health
+	addr    string
+	remote  bool // others may forge its answers
+	trusted bool // its AD bit counts
+	health  health
+	plain   spell // it does not know EDNS
+	recases spell // it does not keep the case of letters
 }
 
 // health is how a server has behaved. Times are on the client's clock.
@@ -222,9 +226,10 @@ func (c *Client) probe(s *upstream) {
 }
 
 func (c *Client) probeUntilHeard(ctx context.Context, s *upstream) {
+	root, _ := newQuestion("", dns.TypeNS) // a name that fits
 	for pause := probePause; ; pause = min(2*pause, maxProbePause) {
 		begin := c.now()
-		_, err := c.safeAsk(ctx, s, question{typ: dns.TypeNS})
+		_, err := c.safeAsk(ctx, s, root)
 		if ctx.Err() != nil {
 			return
 		}

@@ -11,27 +11,7 @@ import (
 // mean something, and those one cannot see, are escaped. These functions are
 // the border: inside, names and texts are the octets themselves.
 
-// presentation spells a name for the codec: absolute, odd octets as \DDD.
-func presentation(n dns.Name) string {
-	var b strings.Builder
-	b.Grow(len(n) + 1)
-	for i := 0; i < len(n); i++ {
-		c := n[i]
-		switch {
-		case c == '.', c == '-', c == '_', '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
-			b.WriteByte(c)
-		default:
-			b.WriteByte('\\')
-			b.WriteByte('0' + c/100)
-			b.WriteByte('0' + c/10%10)
-			b.WriteByte('0' + c%10)
-		}
-	}
-	b.WriteByte('.')
-	return b.String()
-}
-
-// nameFromPresentation is the way back. It is false for a name that dns.Name
+// nameFromPresentation reads a name the codec spelled. It is false for a name that dns.Name
 // cannot hold because a label contains a dot: taken for a separator, that dot
 // would make one name look like another.
 func nameFromPresentation(s string) (dns.Name, bool) {
@@ -48,10 +28,7 @@ func nameFromPresentation(s string) (dns.Name, bool) {
 			}
 			i += used
 		}
-		if 'A' <= c && c <= 'Z' { // RFC 4343: only these fold
-			c += 'a' - 'A'
-		}
-		out = append(out, c)
+		out = append(out, fold(c))
 	}
 	n := strings.TrimSuffix(string(out), ".")
 	return dns.Name(n), n != "" && len(n) <= dns.MaxNameLen

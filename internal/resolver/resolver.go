@@ -2,10 +2,10 @@
 // speaks to recursive servers, a [Cache] in front of it keeps answers, "no"s
 // and failures, and [Metrics] count both. Each is a [dns.Resolver].
 //
-// The client trusts no packet: a new socket and a random ID for every query,
-// and everything that is not the answer to its question is ignored until the
-// time is up (RFC 5452). What DNSSEC can add is left to the recursive server,
-// whose AD bit is passed on.
+// The client trusts no packet: a new socket, a random ID and, to other hosts,
+// random letter case for every query, and what is not the answer to its
+// question is ignored (RFC 5452). What DNSSEC can add is left to the recursive
+// server, whose AD bit is passed on where nobody can have changed it.
 package resolver
 
 import (

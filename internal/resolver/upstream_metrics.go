@@ -13,6 +13,8 @@ import (
 type upstreamMetrics struct {
 	hedges *prometheus.CounterVec
 	probes *prometheus.CounterVec
+	tcp    *prometheus.CounterVec
+	edns   prometheus.Counter
 	up     *prometheus.Desc
 	rtt    *prometheus.Desc
 	client atomic.Pointer[Client] // the one whose servers are shown
@@ -36,6 +38,12 @@ func newUpstreamMetrics() *upstreamMetrics {
 		hedges: vec("hedges_total", "Queries put to a second server because the first was slow, by the server whose answer came first.",
 			"winner", wonFirst, wonSecond, wonNone),
 		probes: vec("probes_total", "Questions that only asked whether a server is there.", "result", probeAnswered, probeSilent),
+		tcp: vec("tcp_fallbacks_total", "Queries put again over TCP: the answer did not fit, its question came back in other letters, or too many packets were no answer.",
+			"reason", reasonTruncated, reasonCase, reasonFlood),
+		edns: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "sekimori", Subsystem: "dns", Name: "edns_fallbacks_total",
+			Help: "Times a server was found not to know EDNS, which is then remembered for a while.",
+		}),
 		up: prometheus.NewDesc("sekimori_dns_upstream_up",
 			"Whether the server at this place of dns.servers (or resolv.conf), from 0, is asked: 0 after it answered neither a query nor a probe.", []string{"server"}, nil),
 		rtt: prometheus.NewDesc("sekimori_dns_upstream_rtt_seconds",
@@ -44,7 +52,7 @@ func newUpstreamMetrics() *upstreamMetrics {
 }
 
 func (m *upstreamMetrics) register(reg prometheus.Registerer) error {
-	return errors.Join(reg.Register(m.hedges), reg.Register(m.probes), reg.Register(m))
+	return errors.Join(reg.Register(m.hedges), reg.Register(m.probes), reg.Register(m.tcp), reg.Register(m.edns), reg.Register(m))
 }
 
 // Describe implements prometheus.Collector.
@@ -101,4 +109,16 @@ func (m *Metrics) probed(answered bool) {
 		result = probeAnswered
 	}
 	m.upstream.probes.WithLabelValues(result).Inc()
+}
+
+func (m *Metrics) overTCP(reason string) {
+	if m != nil {
+		m.upstream.tcp.WithLabelValues(reason).Inc()
+	}
+}
+
+func (m *Metrics) withoutEDNS() {
+	if m != nil {
+		m.upstream.edns.Inc()
+	}
 }

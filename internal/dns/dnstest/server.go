@@ -30,6 +30,8 @@ const (
 type ServerOptions struct {
 	Addr          string // host:port; port 0 picks a free one
 	Authenticated bool   // set AD in every answer
+	NoEDNS        bool   // FORMERR to whoever asks with EDNS, as before RFC 2671
+	LowerCase     bool   // repeat questions in lower case
 }
 
 // Server is an authoritative name server for one Zone over UDP and TCP. It

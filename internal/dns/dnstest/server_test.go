@@ -283,3 +283,21 @@ func FuzzServerReply(f *testing.F) {
 		}
 	})
 }
+
+// Servers of old: one that refuses what it does not know, one that does not
+// keep the case of letters.
+func TestServerOptions(t *testing.T) {
+	s := startServer(t, "a.example A 192.0.2.1", ServerOptions{NoEDNS: true})
+	for edns, want := range map[uint16]string{1232: "FORMERR", 0: "NOERROR | a.example. 300 IN A 192.0.2.1"} {
+		in := ask(t, s, "udp", "a.example.", codec.TypeA, edns)
+		if got := showMsg(in); got != want || in.IsEdns0() != nil {
+			t.Errorf("EDNS %d: got %s", edns, got)
+		}
+	}
+	for lower, want := range map[bool]string{false: "A.eXample.", true: "a.example."} {
+		s := startServer(t, "a.example A 192.0.2.1", ServerOptions{LowerCase: lower})
+		if got := ask(t, s, "udp", "A.eXample.", codec.TypeA, 0).Question[0].Name; got != want {
+			t.Errorf("lower case %v: the question came back as %s", lower, got)
+		}
+	}
+}

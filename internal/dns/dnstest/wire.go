@@ -50,6 +50,13 @@ func (s *Server) reply(query []byte, overTCP bool) []byte {
 		header.RCode = dnsmessage.RCodeNameError
 	}
 	empty := outcome{}
+	if s.opts.LowerCase {
+		q.asked.Name = wireName(q.name)
+	}
+	if s.opts.NoEDNS && q.edns {
+		header.RCode, q.edns = dnsmessage.RCodeFormatError, false
+		return q.build(header, empty)
+	}
 	switch out.fault.Kind {
 	case Timeout:
 		return nil

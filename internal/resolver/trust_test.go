@@ -1,0 +1,243 @@
+package resolver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// elsewhere returns a dialer that takes 192.0.2.N for the Nth of servers: what
+// is on loopback is trusted, so tests about other hosts need another address.
+func elsewhere(servers ...*dnstest.Server) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var n int
+		if _, err := fmt.Sscanf(addr, "192.0.2.%d:53", &n); err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, servers[n-1].Addr())
+	}
+}
+
+// AD is passed on from whom nobody can come in between with, and asked for
+// only there.
+func TestAuthenticated(t *testing.T) {
+	cases := []struct {
+		server string
+		trust  bool
+		want   bool
+	}{
+		{"127.0.0.1", false, true},
+		{"127.9.9.9", false, true},
+		{"::1", false, true},
+		{"::ffff:127.0.0.1", false, true},
+		{"192.0.2.1", false, false},
+		{"10.0.0.1", false, false},
+		{"2001:db8::1", false, false},
+		{"192.0.2.1", true, true},
+	}
+	for _, c := range cases {
+		synctest.Test(t, func(t *testing.T) {
+			client, _ := scripted(t, ClientConfig{Servers: []string{c.server}, TrustAD: c.trust}, func(_, _ string, query []byte, conn net.Conn) {
+				if asked := query[3]&bitAuthentic != 0; asked != c.want {
+					t.Errorf("%s: asked for AD: %v", c.server, asked)
+				}
+				b := respond(t, query, 0, goodA)
+				b[3] |= bitAuthentic
+				_, _ = conn.Write(b)
+			})
+			if a, err := client.Lookup(t.Context(), "x.example", dns.TypeA); err != nil || a.Authenticated != c.want {
+				t.Errorf("%s, trust %v: authenticated %v, %v", c.server, c.trust, a.Authenticated, err)
+			}
+		})
+	}
+}
+
+// Names go to other hosts in random case, and to this one as they are.
+func TestCaseByServer(t *testing.T) {
+	const name = "abcdefghijklmnopqrstuvwxyz.example"
+	for server, mixed := range map[string]bool{"127.0.0.1": false, "192.0.2.1": true, "2001:db8::1": true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := scripted(t, ClientConfig{Servers: []string{server}}, func(_, _ string, query []byte, conn net.Conn) {
+				asked, _, _ := codec.UnpackDomainName(query, headerLen)
+				if (asked != name+".") != mixed {
+					t.Errorf("%s was asked for %s", server, asked)
+				}
+				_, _ = conn.Write(respond(t, query, 0, name+" A 192.0.2.1"))
+			})
+			if got := show(c.Lookup(t.Context(), name, dns.TypeA)); got != "NOERROR "+name+" 5m0s 192.0.2.1" {
+				t.Errorf("%s: %s", server, got)
+			}
+		})
+	}
+}
+
+// A server that does not keep the case of letters is asked over TCP, where
+// nobody can forge an answer; for a while at once.
+func TestServerThatChangesCase(t *testing.T) {
+	const zone = "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1"
+	const name = "abcdefghijklmnopqrstuvwxyz.example"
+	s := serve(t, zone, dnstest.ServerOptions{LowerCase: true})
+	m := testMetrics(t)
+	c, err := NewClient(ClientConfig{Servers: []string{"192.0.2.1"}, Timeout: longTimeout, Dial: elsewhere(s), Metrics: m.Metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	for range 3 {
+		if got := show(c.Lookup(t.Context(), name, dns.TypeA)); got != "NOERROR "+name+" 5m0s 192.0.2.1" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if udp, tcp := s.Count(); udp != 1 || tcp != 3 {
+		t.Errorf("asked %d times over UDP and %d over TCP", udp, tcp)
+	}
+	m.expect(t, map[string]float64{"queries A noerror": 3, "tcp_fallbacks case": 1})
+}
+
+// The forger who guessed everything but the case gets nothing: the truth comes
+// over TCP.
+func TestForgerDoesNotKnowTheCase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dialed := scripted(t, ClientConfig{}, func(network, _ string, query []byte, conn net.Conn) {
+			if network == "tcp" {
+				_, _ = conn.Write(framed(respond(t, query, 0, "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1")))
+				return
+			}
+			forged := respond(t, query, 0, "abcdefghijklmnopqrstuvwxyz.example A 203.0.113.66")
+			copy(forged[headerLen:], mustQuestion(t, "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA).wire)
+			_, _ = conn.Write(forged)
+		})
+		if got := show(c.Lookup(t.Context(), "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)); !strings.HasSuffix(got, " 192.0.2.1") {
+			t.Errorf("got %s", got)
+		}
+		if got := dialed(); !slices.Equal(got, []string{"udp 192.0.2.53:53", "tcp 192.0.2.53:53"}) {
+			t.Errorf("sockets %q", got)
+		}
+	})
+}
+
+// A flood of guesses ends the UDP exchange long before its time: what is asked
+// over TCP cannot be guessed.
+func TestFloodOfForgeries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		c, _ := scripted(t, ClientConfig{Metrics: m.Metrics}, func(network, _ string, query []byte, conn net.Conn) {
+			answer := respond(t, query, 0, goodA)
+			if network == "tcp" {
+				_, _ = conn.Write(framed(answer))
+				return
+			}
+			answer[0] ^= 1
+			for {
+				if _, err := conn.Write(answer); err != nil {
+					return
+				}
+			}
+		})
+		begin := time.Now()
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" || time.Since(begin) != 0 {
+			t.Errorf("got %s after %s", got, time.Since(begin))
+		}
+		m.expect(t, map[string]float64{"queries A malformed": maxStrays, "queries A noerror": 1, "tcp_fallbacks flood": 1})
+	})
+}
+
+// The same over TCP is the server's own doing.
+func TestFloodOverTCP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := scripted(t, ClientConfig{Rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
+			b := respond(t, query, 0, goodA)
+			if network == "udp" {
+				b[2] |= bitTruncated
+				_, _ = conn.Write(b)
+				return
+			}
+			b[0] ^= 1
+			for {
+				if _, err := conn.Write(framed(b)); err != nil {
+					return
+				}
+			}
+		})
+		begin := time.Now()
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" || time.Since(begin) != 0 {
+			t.Errorf("got %s after %s", got, time.Since(begin))
+		}
+	})
+}
+
+// A server that does not know EDNS is asked without, and again with it when
+// what was remembered is old.
+func TestServerWithoutEDNS(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		refuse func(query []byte) []byte
+	}{
+		{"FORMERR with the question", func(q []byte) []byte { return respond(t, q, codec.RcodeFormatError, "") }},
+		{"NOTIMP", func(q []byte) []byte { return respond(t, q, codec.RcodeNotImplemented, "") }},
+		{"FORMERR and no more", func(q []byte) []byte {
+			return append(append([]byte{}, q[:2]...), bitResponse, codec.RcodeFormatError, 0, 0, 0, 0, 0, 0, 0, 0)
+		}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := testMetrics(t)
+			client, dialed := scripted(t, ClientConfig{Metrics: m.Metrics}, func(_, _ string, query []byte, conn net.Conn) {
+				if query[11] != 0 {
+					_, _ = conn.Write(c.refuse(query))
+					return
+				}
+				_, _ = conn.Write(respond(t, query, 0, goodA))
+			})
+			for i, wait := range []time.Duration{0, memory - time.Second, 2 * time.Second} {
+				time.Sleep(wait)
+				before := len(dialed())
+				if got := show(client.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+					t.Errorf("%s: got %s", c.reason, got)
+				}
+				if n, want := len(dialed())-before, []int{2, 1, 2}[i]; n != want {
+					t.Errorf("%s: %d queries at step %d, want %d", c.reason, n, i, want)
+				}
+			}
+			m.expect(t, map[string]float64{"queries A noerror": 3, "edns_fallbacks": 2})
+		})
+	}
+}
+
+// The same over sockets, with a server that was not written with the resolver
+// in mind.
+func TestServerWithoutEDNSOverSockets(t *testing.T) {
+	s := serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{NoEDNS: true})
+	c := clientOf(t, longTimeout, s)
+	for range 2 {
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if udp, _ := s.Count(); udp != 3 {
+		t.Errorf("%d queries", udp)
+	}
+}
+
+// Who refuses the plain query too has not said anything about EDNS.
+func TestRefusalIsNotAboutEDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {
+			_, _ = conn.Write(respond(t, query, codec.RcodeFormatError, ""))
+		})
+		for i := range 2 {
+			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "servfail" || len(dialed()) != 2*i+2 {
+				t.Errorf("got %s with %d queries", got, len(dialed()))
+			}
+		}
+	})
+}
