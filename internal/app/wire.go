@@ -25,7 +25,7 @@ import (
 func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msgauth.Verifier, error) {
 	o := msgauth.Options{
 		Budget: time.Duration(cfg.DNS.MessageBudget),
-		Grace:  grace,
+		Grace:  grace, LookAhead: true,
 		DKIM: dkim.Options{
 			MaxSignatures: cfg.DKIM.MaxSignatures, MinRSABits: cfg.DKIM.MinRSABits,
 			BodyLength: dkim.BodyLengthPolicy(cfg.DKIM.BodyLength),

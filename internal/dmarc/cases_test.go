@@ -139,6 +139,7 @@ func TestCases(t *testing.T) {
 					}
 				}
 				checkTrace(t, e, zone.Queries())
+				checkAhead(t, zone, c.author, c.ids, c.options, e, zone.Queries())
 				if again := d.Evaluate(t.Context(), zone, c.ids); again.Result != e.Result || len(again.Trace) != len(e.Trace) {
 					t.Errorf("evaluated again: %s with %d questions, first %s with %d", again.Result, len(again.Trace), e.Result, len(e.Trace))
 				}

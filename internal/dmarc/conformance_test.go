@@ -124,6 +124,7 @@ func runConformance(t *testing.T, c conformanceCase) {
 		t.Errorf("%d queries", len(asked))
 	}
 	e := d.Evaluate(t.Context(), zone, ids)
+	checkAhead(t, zone, c.Author, ids, Options{}, e, asked)
 	if !slices.Contains(c.Expect.DMARC, e.Result) {
 		t.Errorf("%s: result %s (%s), want %v", c.Title, e.Result, e.Reason, c.Expect.DMARC)
 	}

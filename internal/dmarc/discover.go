@@ -79,6 +79,13 @@ func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *
 	if author == "" {
 		return d
 	}
+	if o.Method == PSL {
+		if org := d.bySuffix(author); org != author {
+			d.expect(ctx, r, []dns.Name{author, org})
+		}
+	} else {
+		d.expect(ctx, r, walkNames(author))
+	}
 	n := d.lookup(ctx, r, author, PurposeAuthor)
 	switch {
 	case n.err != nil:

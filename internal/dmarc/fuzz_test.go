@@ -88,6 +88,7 @@ func FuzzEvaluate(f *testing.F) {
 		}
 		checkTrace(t, e, zone.Queries())
 		checkInvariants(t, e)
+		checkAhead(t, zone, from, ids, o, e, zone.Queries())
 	})
 }
 

@@ -140,7 +140,9 @@ type published struct {
 // returns every record on the way, the longest name first (§4.10).
 func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) ([]published, *DNSError) {
 	var found []published
-	for _, name := range walkNames(start) {
+	names := walkNames(start)
+	d.expect(ctx, r, names)
+	for _, name := range names {
 		n := d.lookup(ctx, r, name, why)
 		if n.err != nil {
 			return nil, n.err
@@ -154,6 +156,28 @@ func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, wh
 		}
 	}
 	return found, nil
+}
+
+// expect tells r which of the names that are asked in turn are not known yet,
+// but for the first of them, which is asked now.
+func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Name) {
+	if _, ok := r.(dns.Expecter); !ok {
+		return
+	}
+	unknown := make([]dns.Name, 0, maxWalkLabels)
+	for _, domain := range domains {
+		switch n := d.nodes[domain]; {
+		case n == nil:
+			if name, err := domain.Prepend("_dmarc"); err == nil {
+				unknown = append(unknown, name)
+			}
+		case n.err != nil, n.record != nil && n.record.PSD != PSDUnknown:
+			return // the walk ends here
+		}
+	}
+	if len(unknown) > 1 {
+		dns.Expect(ctx, r, dns.TypeTXT, unknown[1:]...)
+	}
 }
 
 // walkNames returns the targets of a tree walk: start, then its parents down

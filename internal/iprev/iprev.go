@@ -82,13 +82,18 @@ func Check(ctx context.Context, r dns.Resolver, ip netip.Addr) Result {
 	return res
 }
 
+// AddressType is the type of record that has ip's addresses.
+func AddressType(ip netip.Addr) dns.Type {
+	if ip.Unmap().Is4() {
+		return dns.TypeA
+	}
+	return dns.TypeAAAA
+}
+
 // verify looks for a name that has the address. A lookup that fails decides
 // only if no other name passes.
 func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Record) {
-	typ := dns.TypeAAAA
-	if res.IP.Is4() {
-		typ = dns.TypeA
-	}
+	typ := AddressType(res.IP)
 	for _, ptr := range names[:min(len(names), MaxNames)] {
 		if ptr.Host == "" {
 			continue // the root has no address

@@ -93,7 +93,7 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 		return unknown
 	}
 	result, ok := guard(DMARC, e, func() dmarc.Evaluation {
-		return discovery.Evaluate(ctx, &m.dmarcMeter, identifiers(e))
+		return discovery.Evaluate(ctx, m.dmarcAsks, identifiers(e))
 	})
 	if !ok {
 		return unknown

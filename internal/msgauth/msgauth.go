@@ -58,6 +58,10 @@ type Options struct {
 	// Grace is how long a message waits for results that are only shown, such
 	// as iprev beside a pass. Default 250 ms.
 	Grace time.Duration
+	// LookAhead asks at once for what may have to be asked in turn: all names
+	// of a DMARC tree walk, and the address of a client's supposed name beside
+	// the name of its address. It changes no result.
+	LookAhead bool
 	// Now is the wall clock, used only for x=, t= and %{t}. Default time.Now.
 	Now func() time.Time
 }
@@ -151,6 +155,14 @@ func (s slots) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	case <-ctx.Done():
 		return dns.Answer{}, &dns.Error{Kind: dns.KindBudget, Name: name, Type: typ, Err: ctx.Err()}
 	}
+}
+
+// ahead returns what a stage asks that goes through m.
+func (v *Verifier) ahead(m *dns.Meter) dns.Resolver {
+	if v.o.LookAhead {
+		return dns.NewAhead(m)
+	}
+	return m
 }
 
 // Peek implements [dns.Peeker]: what is known takes no slot.

@@ -35,8 +35,8 @@ type stage[T any] func(context.Context, dns.Resolver) T
 
 // start runs f: here if the resolver knows every answer, which is the rule and
 // costs no goroutine, its stack or timers; else from its beginning in the
-// background.
-func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, meter *dns.Meter, f stage[T]) {
+// background, asking r, which asks through meter.
+func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, meter *dns.Meter, r dns.Resolver, f stage[T]) {
 	t.component, t.begin = component, time.Now()
 	if v.peeks {
 		t.try = attempt{meter: meter}
@@ -51,7 +51,7 @@ func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, m
 	t.done = make(chan struct{})
 	go func() {
 		defer close(t.done)
-		t.run(ctx, meter, f)
+		t.run(ctx, r, f)
 	}()
 }
 

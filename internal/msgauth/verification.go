@@ -26,6 +26,8 @@ type Connection struct {
 	iprev       task[iprev.Result]
 	iprevBudget budget
 	iprevMeter  dns.Meter
+	iprevAsks   dns.Resolver
+	named       bool      // a name was expected
 	helo        *greeting // nil before HELO
 	accounted   bool      // what the connection asked was counted with a message
 }
@@ -42,11 +44,24 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Connection{v: v, ctx: ctx, cancel: cancel, client: s}
 	v.reset(&c.iprevMeter, IPRev)
+	c.iprevAsks = v.ahead(&c.iprevMeter)
 	c.iprevBudget.begin(ctx, v.o.Budget)
-	c.iprev.start(&c.iprevBudget, v, IPRev, &c.iprevMeter, func(ctx context.Context, r dns.Resolver) iprev.Result {
+	c.iprev.start(&c.iprevBudget, v, IPRev, &c.iprevMeter, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
 		return iprev.Check(ctx, r, s.Client)
 	})
+	c.expectName(s.ClientName)
 	return c
+}
+
+// expectName looks ahead to the address of the name that the client's address
+// probably has: the one that the MTA found, else the one that the client says.
+func (c *Connection) expectName(host string) {
+	name, err := dns.ParseHostname(host)
+	if err != nil || !c.client.Client.IsValid() || c.iprev.ended() || c.named {
+		return
+	}
+	c.named = true // one guess: a client may greet a thousand times
+	dns.Expect(&c.iprevBudget, c.iprevAsks, iprev.AddressType(c.client.Client), name)
 }
 
 // Helo records the client's HELO name and begins its check. A client may greet
@@ -64,9 +79,10 @@ func (c *Connection) Helo(name string) {
 	c.v.reset(&g.meter, SPF)
 	g.budget.begin(c.ctx, c.v.o.Budget)
 	args := c.args("")
-	g.task.start(&g.budget, c.v, SPF, &g.meter, func(ctx context.Context, r dns.Resolver) spf.Check {
+	g.task.start(&g.budget, c.v, SPF, &g.meter, &g.meter, func(ctx context.Context, r dns.Resolver) spf.Check {
 		return unknownClient(spf.CheckHELO(ctx, r, args))
 	})
+	c.expectName(name)
 }
 
 // Close ends whatever still runs for this connection.
@@ -110,6 +126,7 @@ type Verification struct {
 	dkim       *dkim.Verifier
 	arc        *arc.Verifier
 	discovery  task[*dmarc.Discovery]
+	dmarcAsks  dns.Resolver
 
 	dkimElapsed, arcElapsed time.Duration
 }
@@ -131,7 +148,7 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 		args.MailFrom = path.Local + "@" + path.DomainRaw
 	}
 	m.mailBudget.begin(c.ctx, c.v.o.Budget)
-	m.mailFrom.start(&m.mailBudget, c.v, SPF, &m.spfMeter, func(ctx context.Context, r dns.Resolver) spf.Check {
+	m.mailFrom.start(&m.mailBudget, c.v, SPF, &m.spfMeter, &m.spfMeter, func(ctx context.Context, r dns.Resolver) spf.Check {
 		if err != nil {
 			// RFC 7208 §4.3: a malformed identity has no policy.
 			return spf.Check{Identity: spf.MailFrom, Result: spf.None, Problem: err.Error()}
@@ -165,7 +182,8 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	m.arc = arc.NewVerifier(m.dkim.Message(), o)
 	m.arc.Start(&m.headerBudget, &m.arcMeter)
 	if m.fromErr == nil && from.AuthorDomain != "" {
-		m.discovery.start(&m.headerBudget, v, DMARC, &m.dmarcMeter, func(ctx context.Context, r dns.Resolver) *dmarc.Discovery {
+		m.dmarcAsks = v.ahead(&m.dmarcMeter)
+		m.discovery.start(&m.headerBudget, v, DMARC, &m.dmarcMeter, m.dmarcAsks, func(ctx context.Context, r dns.Resolver) *dmarc.Discovery {
 			return dmarc.Discover(ctx, r, from.AuthorDomain, v.o.DMARC)
 		})
 	}

@@ -122,7 +122,7 @@ func TestMeterOfAnAttempt(t *testing.T) {
 	var meter dns.Meter
 	v.reset(&meter, IPRev)
 	var stage task[error]
-	stage.start(t.Context(), v, IPRev, &meter, func(ctx context.Context, r dns.Resolver) error {
+	stage.start(t.Context(), v, IPRev, &meter, &meter, func(ctx context.Context, r dns.Resolver) error {
 		for range maxIPRevLookups {
 			if _, err := r.Lookup(ctx, "mx.bank.example", dns.TypeTXT); err != nil {
 				return err

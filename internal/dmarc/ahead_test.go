@@ -1,0 +1,146 @@
+package dmarc
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// asked remembers the questions put to another resolver.
+type asked struct {
+	dns.Resolver
+	mu    sync.Mutex
+	names []string
+}
+
+func (a *asked) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	a.mu.Lock()
+	a.names = append(a.names, string(name)+" "+typ.String())
+	a.mu.Unlock()
+	return a.Resolver.Lookup(ctx, name, typ)
+}
+
+func (a *asked) count() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.names)
+}
+
+// checkAhead evaluates once more with all names of a walk asked at once. The
+// outcome must be want, that of the walk in turn, which asked for inTurn; and
+// nothing may be asked twice, or that no walk could ask.
+func checkAhead(tb testing.TB, zone dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
+	tb.Helper()
+	next := &asked{Resolver: zone}
+	r := dns.NewAhead(next)
+	d := Discover(tb.Context(), r, author, o)
+	if n := len(next.count()); n > maxWalkLabels {
+		tb.Errorf("%d questions at once", n)
+	}
+	got := d.Evaluate(tb.Context(), r, ids)
+	one, err1 := json.Marshal(want)
+	two, err2 := json.Marshal(got)
+	if err1 != nil || err2 != nil || string(one) != string(two) {
+		tb.Errorf("in turn %s\nat once %s", one, two)
+	}
+	possible := []string{string(author) + " A"}
+	for _, start := range append([]Identifier{{Domain: author}}, ids...) {
+		for _, domain := range walkNames(start.Domain) {
+			possible = append(possible, "_dmarc."+string(domain)+" TXT")
+		}
+	}
+	all := next.count()
+	slices.Sort(all)
+	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
+		tb.Errorf("asked twice: %q", all)
+	}
+	for _, q := range all {
+		if !slices.Contains(possible, q) {
+			tb.Errorf("asked %s, which no walk asks", q)
+		}
+	}
+	for _, q := range inTurn {
+		if !slices.Contains(all, q) {
+			tb.Errorf("did not ask %s", q)
+		}
+	}
+}
+
+// slow takes a second for each answer.
+type slow struct{ dns.Resolver }
+
+func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	time.Sleep(time.Second)
+	return s.Resolver.Lookup(ctx, name, typ)
+}
+
+// TestWalkAtOnce: a walk takes the time of one question, and an answer that is
+// not needed no time at all.
+func TestWalkAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		why, zone string
+		author    dns.Name
+		id        dns.Name
+		questions int // of the author's walk
+		discover  time.Duration
+		evaluate  time.Duration
+	}{
+		{"the parent's record", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "a.b.example.com", "example.com", 4, time.Second, 0},
+		{"nothing anywhere", ``, "1.2.3.4.5.6.7.8.9", "", 8, time.Second, 0},
+		{"the author's own, whose parents come anyway", `_dmarc.a.example.com TXT "v=DMARC1; p=none"`, "a.example.com", "example.com", 3, time.Second, 0},
+		{"the walk of an identifier comes on top", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "example.com", "x.y.example.com", 2, time.Second, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			next := &asked{Resolver: slow{dnstest.MustParse(t, tt.zone)}}
+			r := dns.NewAhead(next)
+			begin := time.Now()
+			d := Discover(t.Context(), r, tt.author, Options{})
+			if took := time.Since(begin); took != tt.discover || len(next.count()) != tt.questions {
+				t.Errorf("%s: %q took %v", tt.why, next.count(), took)
+			}
+			begin = time.Now()
+			d.Evaluate(t.Context(), r, []Identifier{{SPF, tt.id, StatePass, ""}})
+			if took := time.Since(begin); took != tt.evaluate {
+				t.Errorf("%s: evaluation took %v", tt.why, took)
+			}
+			synctest.Wait()
+		})
+	}
+}
+
+// TestWalkAtOnceEndsEarly: what the walk in turn stops at is not asked past,
+// once it is known.
+func TestWalkAtOnceEndsEarly(t *testing.T) {
+	zone := dnstest.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
+	next := &asked{Resolver: zone}
+	r := dns.NewAhead(next)
+	d := Discover(t.Context(), zone, "example.com", Options{}) // knows that much
+	if e := d.Evaluate(t.Context(), r, []Identifier{{SPF, "mail.example.com", StatePass, ""}}); e.Result != ResultPass {
+		t.Errorf("result %s", e.Result)
+	}
+	if got := next.count(); !slices.Equal(got, []string{"_dmarc.mail.example.com TXT"}) {
+		t.Errorf("asked %q", got)
+	}
+}
+
+// TestSuffixAtOnce: with a list the two names that can be asked are known.
+func TestSuffixAtOnce(t *testing.T) {
+	o := Options{Method: PSL, PSL: testList(t)}
+	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			next := &asked{Resolver: slow{dnstest.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
+			begin := time.Now()
+			d := Discover(t.Context(), dns.NewAhead(next), author, o)
+			if took := time.Since(begin); took != time.Second || len(next.count()) != want || d.PolicyDomain != "example.com" {
+				t.Errorf("%s: %q took %v, record at %q", author, next.count(), took, d.PolicyDomain)
+			}
+		})
+	}
+}

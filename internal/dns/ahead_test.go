@@ -1,0 +1,123 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// scripted answers after a second; some names fail or panic.
+type scripted struct{ asked chan Name }
+
+func (s scripted) Lookup(ctx context.Context, name Name, typ Type) (Answer, error) {
+	s.asked <- name
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return Answer{}, &Error{Kind: KindBudget, Name: name, Type: typ, Err: ctx.Err()}
+	}
+	switch name {
+	case "bomb.example":
+		panic("boom")
+	case "refused.example":
+		return Answer{}, &Error{Kind: KindRefused, Name: name, Type: typ}
+	}
+	return Answer{Name: name, Type: typ}, nil
+}
+
+func newScripted() scripted { return scripted{make(chan Name, 100)} }
+
+// TestAhead: what is expected is asked once, at once, and taken when its turn
+// comes.
+func TestAhead(t *testing.T) {
+	for _, tt := range []struct {
+		reason   string
+		expect   []Name
+		lookup   Name
+		asked    int
+		took     time.Duration
+		kind     ErrorKind // 0: an answer
+		panicked bool
+	}{
+		{reason: "not expected", lookup: "a.example", asked: 1, took: time.Second},
+		{reason: "expected and there", expect: []Name{"a.example", "b.example"}, lookup: "b.example", asked: 2},
+		{reason: "expected twice", expect: []Name{"a.example", "a.example"}, lookup: "a.example", asked: 1},
+		{reason: "a failure is an answer", expect: []Name{"refused.example"}, lookup: "refused.example", asked: 1, kind: KindRefused},
+		{reason: "a bug shows where its answer is needed", expect: []Name{"bomb.example"}, lookup: "bomb.example", asked: 1, panicked: true},
+		{reason: "and nowhere else", expect: []Name{"bomb.example"}, lookup: "a.example", asked: 2, took: time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			next := newScripted()
+			a := NewAhead(next)
+			Expect(t.Context(), a, TypeTXT, tt.expect...)
+			Expect(t.Context(), a, TypeTXT, tt.expect...)
+			time.Sleep(2 * time.Second)
+			begin := time.Now()
+			defer func() {
+				if v := recover(); (v != nil) != tt.panicked || tt.panicked && v != "boom" {
+					t.Errorf("%s: panic %v", tt.reason, v)
+				}
+			}()
+			answer, err := a.Lookup(t.Context(), tt.lookup, TypeTXT)
+			if took := time.Since(begin); took != tt.took || len(next.asked) != tt.asked {
+				t.Errorf("%s: took %v, asked %d", tt.reason, took, len(next.asked))
+			}
+			switch {
+			case tt.kind != 0:
+				if kindOf(t, err) != tt.kind {
+					t.Errorf("%s: %v", tt.reason, err)
+				}
+			case err != nil || answer.Name != tt.lookup:
+				t.Errorf("%s: %+v, %v", tt.reason, answer, err)
+			}
+		})
+	}
+}
+
+// TestAheadTime: whose time is over gets no answer; it does not matter to
+// others.
+func TestAheadTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := newScripted()
+		a := NewAhead(next)
+		ctx, cancel := context.WithCancel(t.Context())
+		a.Expect(ctx, TypeTXT, "a.example")
+		short, stop := context.WithTimeout(t.Context(), time.Millisecond)
+		defer stop()
+		if _, err := a.Lookup(short, "a.example", TypeTXT); kindOf(t, err) != KindBudget || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("no time to wait: %v", err)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if _, err := a.Lookup(gone, "a.example", TypeTXT); kindOf(t, err) != KindCanceled {
+			t.Errorf("nobody waits: %v", err)
+		}
+		cancel() // of the one who expected it
+		synctest.Wait()
+		if answer, err := a.Lookup(t.Context(), "a.example", TypeTXT); err != nil || answer.Name != "a.example" || len(next.asked) != 2 {
+			t.Errorf("asked again: %+v, %v, %d questions", answer, err, len(next.asked))
+		}
+	})
+}
+
+// TestAheadKnown: what is known is not asked, and counts once.
+func TestAheadKnown(t *testing.T) {
+	next := &knows{names: map[Name]bool{"known.example": true}}
+	m := NewMeter(next, 10)
+	a := NewAhead(m)
+	a.Expect(t.Context(), TypeTXT, "known.example")
+	for range 2 {
+		if answer, err := a.Lookup(t.Context(), "known.example", TypeTXT); err != nil || answer.Name != "known.example" {
+			t.Errorf("%+v, %v", answer, err)
+		}
+	}
+	if next.asked != 0 || m.Lookups() != 1 {
+		t.Errorf("asked %d, counted %d", next.asked, m.Lookups())
+	}
+	Expect(t.Context(), next, TypeTXT, "other.example") // no Expecter: nothing happens
+	if next.asked != 0 {
+		t.Error("asked")
+	}
+}

@@ -1,0 +1,132 @@
+package msgauth
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/iprev"
+	"sekimori/internal/message"
+)
+
+// away is a resolver whose every answer takes a while.
+type away struct {
+	dns.Resolver
+	trip time.Duration
+}
+
+func (a away) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	select {
+	case <-time.After(a.trip):
+		return a.Resolver.Lookup(ctx, name, typ)
+	case <-ctx.Done():
+		return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
+	}
+}
+
+// lookups are the counts in which a message that looks ahead differs.
+var lookups = regexp.MustCompile(`"lookups":\d+`)
+
+// TestLookAhead: with nothing known, iprev and a tree walk take one round trip
+// each instead of two and three, and every result stays.
+func TestLookAhead(t *testing.T) {
+	const trip = time.Second
+	for _, tt := range []struct {
+		reason, name, helo  string
+		iprev, ahead, dmarc time.Duration
+	}{
+		{"the MTA knows the client's name", "mx.bank.example", "other.example", 2 * trip, trip, trip},
+		{"only the client says it", "unknown", "mx.bank.example", 2 * trip, trip, trip},
+		{"the name is not that of the address", "", "other.example", 2 * trip, 2 * trip, trip},
+		{"nor anything to ask for", "[192.0.2.1]", "localhost", 2 * trip, 2 * trip, trip},
+	} {
+		found := map[bool]string{}
+		for _, ahead := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				z := away{dnstest.MustParse(t, zone), trip}
+				v := NewVerifier(z, Options{LookAhead: ahead, Now: still, Grace: 10 * trip})
+				c := v.Connect(t.Context(), Session{Client: client, ClientName: tt.name})
+				defer c.Close()
+				c.Helo(tt.helo)
+				m := c.Begin(Session{}, Envelope{MailFrom: "<a@bank.example>"})
+				defer m.Close()
+				m.EndOfHeader(message.Header{{Name: "From", Value: " a@x.y.bank.example"}})
+				e := m.Finish(t.Context(), Envelope{})
+				wantIPRev, wantDMARC := tt.iprev, 4*trip // x.y.bank.example, y.bank.example, bank.example, example
+				if ahead {
+					wantIPRev, wantDMARC = tt.ahead, tt.dmarc
+				}
+				if c.iprev.elapsed != wantIPRev || m.discovery.elapsed != wantDMARC {
+					t.Errorf("%s, ahead %v: iprev took %v, discovery %v", tt.reason, ahead, c.iprev.elapsed, m.discovery.elapsed)
+				}
+				if e.DMARC.Result != dmarc.ResultPass || e.IPRev.Status != iprev.Pass {
+					t.Errorf("%s, ahead %v: dmarc %s, iprev %s", tt.reason, ahead, e.DMARC.Result, e.IPRev.Status)
+				}
+				found[ahead] = lookups.ReplaceAllString(facts(t, e), "")
+			})
+		}
+		if found[true] != found[false] {
+			t.Errorf("%s:\nin turn  %s\nat once %s", tt.reason, found[false], found[true])
+		}
+	}
+}
+
+// TestLookAheadOnce: a client that greets again and again causes one guess at
+// its name.
+func TestLookAheadOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.MustParse(t, zone)
+		v := NewVerifier(away{z, time.Second}, Options{LookAhead: true})
+		c := v.Connect(t.Context(), Session{Client: client})
+		for _, name := range []string{"a.example", "b.example", "c.example", "mx.bank.example"} {
+			c.Helo(name)
+		}
+		time.Sleep(time.Minute)
+		c.Close()
+		asked := z.Queries()
+		slices.Sort(asked)
+		want := []string{"1.2.0.192.in-addr.arpa PTR", "a.example A", "mx.bank.example A", "mx.bank.example A", "mx.bank.example TXT"}
+		if !slices.Equal(asked, want) { // twice: SPF's and iprev's, which a cache makes one
+			t.Errorf("asked %q, want %q", asked, want)
+		}
+	})
+}
+
+// TestLookAheadWarm: what is at hand asks for nothing more, though names above
+// it are not known.
+func TestLookAheadWarm(t *testing.T) {
+	zone, raw := signed(t)
+	z := newMemory(dnstest.MustParse(t, zone))
+	evaluate(t, NewVerifier(z, Options{}), "<a@example.com>", string(raw))
+	before := len(z.asked)
+	evaluate(t, NewVerifier(z, Options{LookAhead: true}), "<a@example.com>", string(raw))
+	if asked := z.asked[before:]; len(asked) != 0 {
+		t.Errorf("asked %v", asked)
+	}
+	if _, known := z.known[question{"_dmarc.com", dns.TypeTXT}]; known {
+		t.Error("the top-level domain is known: this shows nothing")
+	}
+}
+
+// TestPanicsAhead: a bug that shows in a question asked before its turn costs
+// what it costs in its turn.
+func TestPanicsAhead(t *testing.T) {
+	z := dnstest.MustParse(t, zone)
+	for name, want := range map[dns.Name]dmarc.Result{"_dmarc.bank.example": dmarc.ResultTempError, "_dmarc.example": dmarc.ResultTempError} {
+		v := NewVerifier(bomb{z, dns.TypeTXT, name}, Options{LookAhead: true})
+		e := evaluate(t, v, "<a@bank.example>", "From: a@sub.bank.example\r\n\r\n")
+		if len(e.Panics) != 1 || e.Panics[0].Component != DMARC || e.DMARC.Result != want {
+			t.Errorf("%s: dmarc=%s, panics %+v", name, e.DMARC.Result, e.Panics)
+		}
+	}
+	v := NewVerifier(bomb{z, dns.TypeA, "mx.bank.example"}, Options{LookAhead: true})
+	if e := evaluate(t, v, "<a@bank.example>", hello); len(e.Panics) == 0 || e.DMARC.Result != dmarc.ResultPass {
+		t.Errorf("the client's name: dmarc=%s, panics %+v", e.DMARC.Result, e.Panics)
+	}
+}
