@@ -52,7 +52,7 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 // checkFrom: as for DKIM, a chain says nothing about a message whose reader may
 // be shown another From than the signed one (RFC 6376 §8.15).
 func checkFrom(m *dkim.Message, newest int) *failure {
-	switch n := len(m.Named("from")); {
+	switch n := m.Count("from"); {
 	case n == 0:
 		return &failure{reason: ReasonMessageSignature, instance: newest, signature: dkim.ReasonFromMissing, detail: "the message has no From"}
 	case n > 1:

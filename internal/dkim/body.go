@@ -26,6 +26,7 @@ type digest = [sha256.Size]byte
 // bodyHashes hashes one body for every signature on it: each canonicalization
 // that is wanted runs once, and each l= is a mark in its output.
 type bodyHashes struct {
+	cache           *Cache
 	simple, relaxed *canonicalizer
 	closed          bool
 }
@@ -38,9 +39,16 @@ func (b *bodyHashes) want(c Canonicalization, limit int64) {
 		p = &b.relaxed
 	}
 	if *p == nil {
-		*p = &canonicalizer{relaxed: c == Relaxed, sink: newBodySink()}
+		*p = b.cache.body(c == Relaxed)
 	}
 	(*p).sink.mark(limit)
+}
+
+// release gives the memory back; there are no sums afterwards.
+func (b *bodyHashes) release() {
+	b.cache.reuseBody(b.simple)
+	b.cache.reuseBody(b.relaxed)
+	b.simple, b.relaxed, b.closed = nil, nil, true
 }
 
 func (b *bodyHashes) write(p []byte) {
@@ -74,7 +82,7 @@ func (b *bodyHashes) sum(c Canonicalization, limit int64) (sum digest, length in
 	if from == nil {
 		return digest{}, 0, false
 	}
-	s := from.sink
+	s := &from.sink
 	if limit == wholeBody {
 		return s.whole, s.length, true
 	}
@@ -97,10 +105,6 @@ type bodySink struct {
 
 // sinkBuffer is the size of bodySink.buf.
 const sinkBuffer = 4096
-
-func newBodySink() *bodySink {
-	return &bodySink{hash: sha256.New(), buf: make([]byte, 0, sinkBuffer)}
-}
 
 func (s *bodySink) mark(limit int64) {
 	if limit == wholeBody {
@@ -138,31 +142,38 @@ func (s *bodySink) digest(p []byte) {
 		s.hash.Write(p[:left])
 		p = p[left:]
 		s.length += left
-		s.sums = append(s.sums, s.sum())
+		s.sums = append(s.sums, digest{})
+		s.hash.Sum(s.sums[len(s.sums)-1][:0])
 	}
 	s.hash.Write(p)
 	s.length += int64(len(p))
 }
 
-func (s *bodySink) sum() (d digest) {
-	s.hash.Sum(d[:0])
-	return d
-}
-
 func (s *bodySink) close() {
 	s.flush()
-	s.whole = s.sum()
+	s.hash.Sum(s.whole[:0])
 }
 
 // canonicalizer brings a body that arrives in chunks into canonical form with
 // constant memory: what is not decided yet is a count or a flag.
 type canonicalizer struct {
 	relaxed bool
-	sink    *bodySink
+	sink    bodySink
 	lines   int64 // CRLFs not yet written: dropped if nothing follows them
 	wsp     bool  // white space after them, relaxed only: dropped at a line's end
 	cr      bool  // a CR after that: half a CRLF, or content
 	content bool  // anything was written at all
+}
+
+func newCanonicalizer() *canonicalizer {
+	return &canonicalizer{sink: bodySink{hash: sha256.New(), buf: make([]byte, 0, sinkBuffer)}}
+}
+
+// begin makes c ready for a body, whatever it did before.
+func (c *canonicalizer) begin(relaxed bool) {
+	s := &c.sink
+	s.hash.Reset()
+	*c = canonicalizer{relaxed: relaxed, sink: bodySink{hash: s.hash, limits: s.limits[:0], sums: s.sums[:0], buf: s.buf[:0]}}
 }
 
 var (
@@ -181,7 +192,7 @@ func (c *canonicalizer) write(p []byte) {
 			c.endLine()
 			p = p[1:]
 		} else {
-			c.emit([]byte{'\r'}) // a bare CR is content
+			c.emit(crlf[:1]) // a bare CR is content
 		}
 	}
 	if c.relaxed {
@@ -317,7 +328,7 @@ func (c *canonicalizer) flushLines() {
 func (c *canonicalizer) close() {
 	if c.cr {
 		c.cr = false
-		c.emit([]byte{'\r'})
+		c.emit(crlf[:1])
 	}
 	if c.content || !c.relaxed {
 		c.sink.add(crlf)

@@ -78,7 +78,7 @@ func tryKeys(ctx context.Context, p *Params, l *Lookup, o Options, verify func(K
 			first = &Verdict{Err: err, Key: &keys[i]}
 		}
 	}
-	return *first // LookupKeys gives a key or an error
+	return *first // keysOf gives a key or an error
 }
 
 // checkBody compares the body with bh= and returns how many octets of the

@@ -36,13 +36,16 @@ func decodeQP(s string) (string, bool) {
 const upperHex = "0123456789ABCDEF"
 
 // decodeBase64 accepts missing padding, which some key generators leave out.
-func decodeBase64(s string) ([]byte, bool) {
+func decodeBase64(s string) ([]byte, bool) { return appendBase64(nil, s) }
+
+// appendBase64 is decodeBase64 behind dst.
+func appendBase64(dst []byte, s string) ([]byte, bool) {
 	if strings.ContainsAny(s, "\r\n") { // encoding/base64 would skip them
 		return nil, false
 	}
 	s = strings.TrimRight(s, "=")
-	b, err := base64.RawStdEncoding.DecodeString(s)
-	return b, err == nil && len(b) > 0
+	b, err := base64.RawStdEncoding.AppendDecode(dst, []byte(s))
+	return b, err == nil && len(b) > len(dst)
 }
 
 // parseUint reads digits; a number beyond the range is the largest, since any

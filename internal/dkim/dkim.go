@@ -158,6 +158,8 @@ type Options struct {
 	// Prefer is the author's domain: its signatures are verified first when
 	// there are more than MaxSignatures, then those of domains above or below.
 	Prefer dns.Name
+	// Cache is shared with other messages; nil shares nothing.
+	Cache *Cache
 }
 
 // Defaults and the floor below which no configuration goes.

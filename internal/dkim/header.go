@@ -2,55 +2,144 @@ package dkim
 
 import (
 	"crypto/sha256"
+	"hash"
+	"hash/maphash"
 	"strings"
 
 	"sekimori/internal/message"
+	"sekimori/internal/taglist"
 )
 
 // fieldIndex finds header fields by name, the lowest first, and keeps the
 // relaxed form of those once used, so that any number of signatures costs the
-// canonicalization of a field once.
+// canonicalization of a field once. Its memory serves one message after the
+// other.
 type fieldIndex struct {
-	header  message.Header
-	ids     map[string]int32 // lower-case name to position in fields
-	fields  [][]int32        // for each name, indices into header, the lowest field first
-	relaxed [][]byte         // by index into header, nil until used
+	header message.Header
+	seed   maphash.Seed // nobody can write names that meet in the table
+	table  []int32      // by hash: 1 + index into names, 0 is free; a power of two long, half empty
+	names  []indexedName
+	above  []int32 // by index into header: the next field up of the same name, or none
+	next   []int32 // by name: the field that headerHash takes next
+
+	text    []byte // relaxed forms
+	relaxed []span // by index into header: the part of text, empty until used
+
+	hash hash.Hash
+	sum  digest
+	buf  []byte
+	tags taglist.List // of the field being read
 }
 
-func newFieldIndex(h message.Header) *fieldIndex {
-	x := &fieldIndex{header: h, ids: make(map[string]int32), relaxed: make([][]byte, len(h))}
-	var lower []byte
+// indexedName is one name in a header.
+type indexedName struct {
+	hash   uint64
+	lowest int32 // index into the header
+	top    int32
+	count  int
+}
+
+// none ends a list of fields.
+const none = int32(-1)
+
+func newFieldIndex() *fieldIndex {
+	const usualTags = 12
+	return &fieldIndex{seed: maphash.MakeSeed(), hash: sha256.New(), tags: make(taglist.List, 0, usualTags)}
+}
+
+// build indexes a header.
+func (x *fieldIndex) build(h message.Header) {
+	const fewest = 16
+	size := fewest
+	for size < 2*len(h) {
+		size *= 2
+	}
+	x.header = h
+	x.table = zeroed(x.table, size)
+	x.relaxed = zeroed(x.relaxed, len(h))
+	x.above = zeroed(x.above, len(h))
+	x.names, x.text = x.names[:0], x.text[:0]
 	for i := len(h) - 1; i >= 0; i-- {
-		// A name may come with the space that stood before its colon.
-		lower = appendLower(lower[:0], strings.TrimRight(h[i].Name, " \t"))
-		id, ok := x.ids[string(lower)]
-		if !ok {
-			id = int32(len(x.fields))
-			x.ids[string(lower)] = id
-			x.fields = append(x.fields, nil)
+		x.above[i] = none
+		slot, hash := x.find(h[i].Name)
+		if id := x.table[slot]; id != 0 {
+			n := &x.names[id-1]
+			x.above[n.top] = int32(i)
+			n.top = int32(i)
+			n.count++
+			continue
 		}
-		x.fields[id] = append(x.fields[id], int32(i))
+		x.names = append(x.names, indexedName{hash: hash, lowest: int32(i), top: int32(i), count: 1})
+		x.table[slot] = int32(len(x.names))
 	}
-	return x
 }
 
-// named returns the indices of the fields called name, given in lower case,
-// the lowest in the header first.
-func (x *fieldIndex) named(name string) []int32 {
-	id, ok := x.ids[name]
-	if !ok {
-		return nil
+// zeroed returns s with n zeros in it.
+func zeroed[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
 	}
-	return x.fields[id]
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+// find returns where in the table a name stands, in any case, or belongs.
+func (x *fieldIndex) find(name string) (slot int, hash uint64) {
+	x.buf = appendName(x.buf[:0], name)
+	hash = maphash.Bytes(x.seed, x.buf)
+	mask := len(x.table) - 1
+	for slot = int(hash) & mask; ; slot = (slot + 1) & mask {
+		id := x.table[slot]
+		if id == 0 {
+			return slot, hash
+		}
+		if n := &x.names[id-1]; n.hash == hash && isLowerOf(x.buf, trimName(x.header[n.lowest].Name)) {
+			return slot, hash
+		}
+	}
+}
+
+// named returns what is known of a name, nil if no field has it.
+func (x *fieldIndex) named(name string) *indexedName {
+	slot, _ := x.find(name)
+	if id := x.table[slot]; id != 0 {
+		return &x.names[id-1]
+	}
+	return nil
+}
+
+// count returns how many fields have a name.
+func (x *fieldIndex) count(name string) int {
+	if n := x.named(name); n != nil {
+		return n.count
+	}
+	return 0
+}
+
+// appendNamed appends the indices of the fields called name, the topmost first.
+func (x *fieldIndex) appendNamed(dst []int, name string) []int {
+	n := x.named(name)
+	if n == nil {
+		return dst
+	}
+	dst = append(dst, make([]int, n.count)...)
+	for i, at := len(dst)-1, n.lowest; at != none; i, at = i-1, x.above[at] {
+		dst[i] = int(at)
+	}
+	return dst
 }
 
 // relaxedField returns the relaxed form of one field with its CRLF.
 func (x *fieldIndex) relaxedField(i int) []byte {
-	if x.relaxed[i] == nil {
-		f := x.header[i]
-		x.relaxed[i] = append(appendRelaxed(make([]byte, 0, len(f.Name)+len(f.Value)+3), f.Name, f.Value), crlf...)
+	s := &x.relaxed[i]
+	if s.end == 0 {
+		s.start = len(x.text)
+		f := &x.header[i]
+		x.text = append(appendRelaxed(x.text, f.Name, f.Value), crlf...)
+		s.end = len(x.text)
 	}
-	return x.relaxed[i]
+	return x.text[s.start:s.end]
 }
 
 // headerHash hashes the fields that a signature names and the signature field
@@ -58,42 +147,54 @@ func (x *fieldIndex) relaxedField(i int) []byte {
 // field not yet taken, nothing if there is none left. A field that the MTA may
 // have changed on the way to us makes altered true.
 func (x *fieldIndex) headerHash(c Canonicalization, names []string, self int, b span) (sum digest, altered bool) {
-	h := sha256.New()
-	taken := make([]int32, len(x.fields)) // by name: how many were used
-	var buf []byte
+	x.hash.Reset()
+	x.next = x.next[:0]
+	for i := range x.names {
+		x.next = append(x.next, x.names[i].lowest)
+	}
 	for _, name := range names {
-		buf = appendLower(buf[:0], name)
-		id, ok := x.ids[string(buf)]
-		if !ok {
+		slot, _ := x.find(name)
+		id := x.table[slot]
+		if id == 0 {
 			continue
 		}
-		list := x.fields[id]
-		if int(taken[id]) < len(list) && int(list[taken[id]]) == self {
-			taken[id]++ // it was not there yet when it was signed
+		next := &x.next[id-1]
+		if *next == int32(self) {
+			*next = x.above[self] // it was not there yet when it was signed
 		}
-		if int(taken[id]) >= len(list) {
+		if *next == none {
 			continue
 		}
-		i := int(list[taken[id]])
-		taken[id]++
+		i := int(*next)
+		*next = x.above[i]
 		altered = altered || alteredByMTA(x.header[i])
 		if c == Relaxed {
-			h.Write(x.relaxedField(i))
+			x.hash.Write(x.relaxedField(i))
 		} else {
-			buf = append(appendSimple(buf[:0], x.header[i].Name, x.header[i].Value), crlf...)
-			h.Write(buf)
+			x.buf = append(appendSimple(x.buf[:0], x.header[i].Name, x.header[i].Value), crlf...)
+			x.hash.Write(x.buf)
 		}
 	}
-	own := x.header[self]
-	value := own.Value[:b.start] + own.Value[b.end:]
+	own := &x.header[self]
 	if c == Relaxed {
-		buf = appendRelaxed(buf[:0], own.Name, value)
+		x.buf = appendRelaxedCut(x.buf[:0], own.Name, own.Value, b)
 	} else {
-		buf = appendSimple(buf[:0], own.Name, value)
+		x.buf = append(appendSimple(x.buf[:0], own.Name, own.Value[:b.start]), own.Value[b.end:]...)
 	}
-	h.Write(buf)
-	h.Sum(sum[:0])
-	return sum, altered
+	x.hash.Write(x.buf)
+	x.hash.Sum(x.sum[:0])
+	return x.sum, altered
+}
+
+// maxIndexKept bounds the memory of an index kept for the next message, in
+// octets or entries of each of its parts.
+const maxIndexKept = 16 << 10
+
+// clear lets go of the message. It is false if the index grew too large to keep.
+func (x *fieldIndex) clear() bool {
+	x.header = nil
+	clear(x.tags[:cap(x.tags)])
+	return cap(x.text) <= maxIndexKept && cap(x.buf) <= maxIndexKept && cap(x.table) <= maxIndexKept
 }
 
 // span is the part of a field's value that holds b=.
@@ -134,9 +235,23 @@ func appendSimple(dst []byte, name, value string) []byte {
 // appendRelaxed appends a field in relaxed form (RFC 6376 §3.4.2), without
 // CRLF.
 func appendRelaxed(dst []byte, name, value string) []byte {
-	dst = append(appendLower(dst, strings.TrimRight(name, " \t")), ':')
+	return appendRelaxedCut(dst, name, value, span{})
+}
+
+// appendRelaxedCut is appendRelaxed of a field that lacks a part of its value,
+// which stands between "=" and ";" or the end.
+func appendRelaxedCut(dst []byte, name, value string, cut span) []byte {
+	dst = append(appendName(dst, name), ':')
 	empty := len(dst)
-	wsp := false
+	dst, wsp := appendReduced(dst, value[:cut.start], empty, false)
+	dst, _ = appendReduced(dst, value[cut.end:], empty, wsp)
+	return dst
+}
+
+// appendReduced appends a value, or a part of it, with its white space reduced
+// to single spaces inside of what began at empty. wsp says that some stands
+// before.
+func appendReduced(dst []byte, value string, empty int, wsp bool) ([]byte, bool) {
 	for i := 0; i < len(value); {
 		c := value[i]
 		switch {
@@ -156,7 +271,25 @@ func appendRelaxed(dst []byte, name, value string) []byte {
 			dst = append(dst, value[start:i]...)
 		}
 	}
-	return dst
+	return dst, wsp
+}
+
+// trimName: a name may come with the space that stood before its colon.
+func trimName(name string) string { return strings.TrimRight(name, " \t") }
+
+func appendName(dst []byte, name string) []byte { return appendLower(dst, trimName(name)) }
+
+// isLowerOf reports whether lower is s with A-Z folded.
+func isLowerOf(lower []byte, s string) bool {
+	if len(lower) != len(s) {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if lower[i] != toLower(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func isWSP(c byte) bool { return c == ' ' || c == '\t' }
@@ -164,11 +297,14 @@ func isWSP(c byte) bool { return c == ' ' || c == '\t' }
 // appendLower appends s with A-Z folded; header field names are ASCII.
 func appendLower(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		dst = append(dst, c)
+		dst = append(dst, toLower(s[i]))
 	}
 	return dst
+}
+
+func toLower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }

@@ -25,6 +25,7 @@ type Key struct {
 
 	public  crypto.PublicKey
 	revoked bool // p= is empty
+	weak    bool // anyone can sign: see smallOrder
 	sha256  bool // h= allows it
 	email   bool // s= allows it
 }
@@ -128,7 +129,7 @@ func (k *Key) parsePublic(der []byte) *Error {
 		if len(der) != ed25519.PublicKeySize { // RFC 8463 §4: the 32 octets, no ASN.1
 			return &Error{PermError, ReasonKeySyntax, "p= is no Ed25519 key"}
 		}
-		k.public, k.Bits = ed25519.PublicKey(der), 256
+		k.public, k.Bits, k.weak = ed25519.PublicKey(der), 256, smallOrder(der)
 		return nil
 	}
 	return nil // an unknown k=: no key for any a= known here
@@ -195,7 +196,7 @@ func (k Key) checkStrength(u Use) *Error {
 			return &Error{Policy, ReasonWeakKey, "the RSA exponent signs nothing"}
 		}
 	case ed25519.PublicKey:
-		if smallOrder(pub) {
+		if k.weak {
 			return &Error{Policy, ReasonWeakKey, "the Ed25519 point is of small order"}
 		}
 	}

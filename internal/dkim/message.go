@@ -14,17 +14,23 @@ import (
 // header, the hashes of its body, the lookups of its keys. It is not safe for
 // concurrent use.
 type Message struct {
-	index   *fieldIndex
+	cache   *Cache
+	index   *fieldIndex // nil after Close
 	body    bodyHashes
 	lookups []*Lookup
-	byName  map[dns.Name]*Lookup
 	started int // lookups[:started] are under way
 	stops   []context.CancelFunc
 }
 
 // NewMessage indexes a header, given the topmost field first.
 func NewMessage(h message.Header) *Message {
-	return &Message{index: newFieldIndex(h), byName: make(map[dns.Name]*Lookup)}
+	m := new(Message)
+	m.init(h, nil)
+	return m
+}
+
+func (m *Message) init(h message.Header, c *Cache) {
+	m.cache, m.index, m.body.cache = c, c.index(h), c
 }
 
 // Header returns the header given to NewMessage.
@@ -32,24 +38,20 @@ func (m *Message) Header() message.Header { return m.index.header }
 
 // Named returns the positions in the header of the fields called name, given
 // in lower case, the topmost first.
-func (m *Message) Named(name string) []int {
-	list := m.index.named(name)
-	out := make([]int, len(list))
-	for i, at := range list {
-		out[len(list)-1-i] = int(at)
-	}
-	return out
-}
+func (m *Message) Named(name string) []int { return m.index.appendNamed(nil, name) }
+
+// Count returns how many fields are called name.
+func (m *Message) Count(name string) int { return m.index.count(name) }
 
 // RelaxedField returns a field in relaxed canonical form with its CRLF; the
-// result is shared. With p, its b= is emptied and there is no CRLF, as for the
-// field that holds the signature (RFC 6376 §3.7).
+// result is shared and good until Close. With p, its b= is emptied and there is
+// no CRLF, as for the field that holds the signature (RFC 6376 §3.7).
 func (m *Message) RelaxedField(field int, p *Params) []byte {
 	if p == nil {
 		return m.index.relaxedField(field)
 	}
 	f := m.index.header[field]
-	return appendRelaxed(nil, f.Name, f.Value[:p.b.start]+f.Value[p.b.end:])
+	return appendRelaxedCut(nil, f.Name, f.Value, p.b)
 }
 
 // WantBody asks for the body hash that p needs. It must come before the body.
@@ -64,23 +66,28 @@ func (m *Message) Write(p []byte) (int, error) {
 
 // Lookup is the search for the keys of one selector and domain.
 type Lookup struct {
-	Name             dns.Name // what is asked
-	domain, selector dns.Name
-	started          bool
-	done             chan struct{} // closed when keys and err are set
-	keys             []Key
-	err              *Error
+	Name    dns.Name // what is asked; "" if it would be too long
+	cache   *Cache
+	started bool
+	done    chan struct{} // closed when keys and err are set; nil if they were at once
+	keys    []Key
+	err     *Error
+	room    [1]Key // for keys: one is the rule
 }
 
 // WantKey registers the key that p needs; the same key is looked up once.
 func (m *Message) WantKey(p *Params) *Lookup {
-	name, err := keyName(p.Domain, p.Selector)
-	if l := m.byName[name]; l != nil && err == nil {
-		return l
+	name := p.keyName
+	if name == "" { // or it is too long to be a name
+		name, _ = keyName(p.Domain, p.Selector)
 	}
-	l := &Lookup{Name: name, domain: p.Domain, selector: p.Selector, done: make(chan struct{})}
+	for _, l := range m.lookups { // few: cheaper than a map
+		if l.Name == name && name != "" {
+			return l
+		}
+	}
+	l := &Lookup{Name: name, cache: m.cache}
 	m.lookups = append(m.lookups, l)
-	m.byName[name] = l
 	return l
 }
 
@@ -111,12 +118,18 @@ func (m *Message) Start(ctx context.Context, r dns.Resolver) {
 			if todo == nil {
 				todo = make([]*Lookup, 0, len(fresh)-i)
 			}
+			l.done = make(chan struct{})
 			todo = append(todo, l)
 		}
 	}
 	if len(todo) == 0 {
 		return
 	}
+	m.ask(ctx, r, todo)
+}
+
+// ask begins lookups in the background.
+func (m *Message) ask(ctx context.Context, r dns.Resolver, todo []*Lookup) {
 	ctx, stop := context.WithCancel(ctx)
 	m.stops = append(m.stops, stop)
 	workers := int64(min(len(todo), maxParallelLookups))
@@ -140,11 +153,18 @@ func (m *Message) Start(ctx context.Context, r dns.Resolver) {
 	}
 }
 
-// Close abandons the lookups. The Message must not be used afterwards.
+// Close abandons the lookups and gives the memory back. The Message must not be
+// used afterwards, but for another Close.
 func (m *Message) Close() {
 	for _, stop := range m.stops {
 		stop()
 	}
+	if m.index == nil {
+		return
+	}
+	m.body.release()
+	m.cache.reuseIndex(m.index)
+	m.index = nil
 }
 
 // run looks the key up. A panic must not take the daemon down with it, nor
@@ -153,23 +173,18 @@ func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	defer close(l.done)
 	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // by runtime.Goexit
 	defer l.recoverPanic()
-	l.keys, l.err = LookupKeys(ctx, r, l.domain, l.selector)
+	l.keys, l.err = l.lookup(ctx, r)
 }
 
 // peek takes the keys from what r knows; it is false if that is nothing.
 func (l *Lookup) peek(r dns.Peeker) (known bool) {
-	if l.Name == "" { // too long to be asked for
+	if l.Name == "" {
 		return false
 	}
-	defer func() {
-		if known {
-			close(l.done)
-		}
-	}()
 	defer l.recoverPanic()
 	answer, known := r.Peek(l.Name, dns.TypeTXT)
 	if known {
-		l.keys, l.err = keysOf(answer)
+		l.keys, l.err = l.keysOf(answer)
 	}
 	return known
 }
@@ -184,6 +199,9 @@ func (l *Lookup) recoverPanic() {
 func (l *Lookup) Keys(ctx context.Context) ([]Key, *Error) {
 	if !l.started { // nobody will ever answer
 		return nil, dnsError(context.Canceled)
+	}
+	if l.done == nil {
+		return l.keys, l.err
 	}
 	select {
 	case <-l.done: // even if ctx is done as well
@@ -205,30 +223,31 @@ func (l *Lookup) Keys(ctx context.Context) ([]Key, *Error) {
 // undefined; §6.1.2 lets a verifier cycle through them.
 const maxKeys = 4
 
-// LookupKeys asks for the keys of a selector: one or more, or the reason for
-// which there is none (RFC 6376 §6.1.2).
-func LookupKeys(ctx context.Context, r dns.Resolver, domain, selector dns.Name) ([]Key, *Error) {
-	name, err := keyName(domain, selector)
-	if err != nil {
+// lookup asks for the keys: one or more, or the reason for which there is none
+// (RFC 6376 §6.1.2).
+func (l *Lookup) lookup(ctx context.Context, r dns.Resolver) ([]Key, *Error) {
+	if l.Name == "" {
 		return nil, &Error{PermError, ReasonDomain, "the key's name is too long"}
 	}
-	answer, err := r.Lookup(ctx, name, dns.TypeTXT)
+	answer, err := r.Lookup(ctx, l.Name, dns.TypeTXT)
 	if err != nil {
 		return nil, dnsError(err)
 	}
-	return keysOf(answer)
+	return l.keysOf(answer)
 }
 
-// keysOf reads the keys of an answer: at least one, or the reason for which
-// there is none.
-func keysOf(answer dns.Answer) ([]Key, *Error) {
-	var keys []Key
-	why := &Error{PermError, ReasonKeyNotFound, "no key"}
+// errNoKey: there is no record.
+var errNoKey = &Error{PermError, ReasonKeyNotFound, "no key"}
+
+// keysOf reads the keys of an answer.
+func (l *Lookup) keysOf(answer dns.Answer) ([]Key, *Error) {
+	keys := l.room[:0]
+	why := errNoKey
 	for _, rr := range answer.Records {
 		if len(keys) == maxKeys {
 			break
 		}
-		key, err := ParseKey(rr.Text)
+		key, err := l.cache.parseKey(rr.Text)
 		switch {
 		case err == nil:
 			key.Authenticated = answer.Authenticated

@@ -27,6 +27,7 @@ type Params struct {
 	signature      []byte
 	bodyHash       digest
 	identityDomain dns.Name
+	keyName        dns.Name // where the key lives; "" if not known yet
 	b              span
 }
 
@@ -48,23 +49,38 @@ const maxSignedHeaders = 50_000
 // could be read, for reporting.
 func ParseParams(value string, form Form) (Params, *Error) {
 	var p Params
-	tags, err := taglist.Parse(value)
+	err := p.parse(value, form, nil)
+	return p, err
+}
+
+// parse is ParseParams into p; the tags take room's memory.
+func (p *Params) parse(value string, form Form, room taglist.List) *Error {
+	tags, err := taglist.Append(room, value)
 	if err != nil {
-		return p, &Error{PermError, ReasonSyntax, cause(err)}
+		return &Error{PermError, ReasonSyntax, cause(err)}
 	}
 	p.Tags = tags
-	steps := []func(Form) *Error{p.parseVersion, p.parseDomain, p.parseIdentity, p.parseAlgorithm, p.parseSignature, p.parseTimes}
-	if form != FormSeal {
-		steps = append(steps, p.parseCanonicalization, p.parseHeaders, p.parseBody, p.parseQuery)
-	}
 	// Every step runs, so that a report has all that can be told.
-	var first *Error
-	for _, step := range steps {
-		if err := step(form); err != nil && first == nil {
-			first = err
-		}
+	first := p.parseVersion(form)
+	first = earlier(first, p.parseDomain())
+	first = earlier(first, p.parseIdentity(form))
+	first = earlier(first, p.parseAlgorithm())
+	first = earlier(first, p.parseSignature())
+	first = earlier(first, p.parseTimes())
+	if form != FormSeal {
+		first = earlier(first, p.parseCanonicalization())
+		first = earlier(first, p.parseHeaders())
+		first = earlier(first, p.parseBody())
+		first = earlier(first, p.parseQuery())
 	}
-	return p, first
+	return first
+}
+
+func earlier(a, b *Error) *Error {
+	if a != nil {
+		return a
+	}
+	return b
 }
 
 // cause names a taglist error without the sender's text in it.
@@ -103,7 +119,7 @@ func (p *Params) parseVersion(form Form) *Error {
 // parseDomain reads d= and s=. Nothing but a plain domain name gets near the
 // DNS: "legitimate.example(.attacker.example" and names with NUL have been
 // used to make the name looked up and the name shown differ.
-func (p *Params) parseDomain(Form) *Error {
+func (p *Params) parseDomain() *Error {
 	d, err := p.required("d")
 	if err != nil {
 		return err
@@ -117,21 +133,50 @@ func (p *Params) parseDomain(Form) *Error {
 	if err != nil {
 		return err
 	}
-	// A selector is one or more labels of the same alphabet (RFC 6376 §3.1).
-	selector, perr := dns.ParseHostname(s + ".x.x")
-	if perr != nil || strings.HasSuffix(s, ".") {
+	var ok bool
+	if p.Selector, ok = parseSelector(s); !ok {
 		return &Error{PermError, ReasonDomain, "s= is no selector"}
 	}
-	p.Selector = selector[:len(selector)-len(".x.x")]
-	if _, perr := keyName(p.Domain, p.Selector); perr != nil {
+	if p.keyName, perr = keyName(p.Domain, p.Selector); perr != nil {
 		return &Error{PermError, ReasonDomain, "s= and d= together are too long a name"}
 	}
 	return nil
 }
 
+// parseSelector reads one or more labels of the alphabet of host names
+// (RFC 6376 §3.1).
+func parseSelector(s string) (dns.Name, bool) {
+	const below = ".x.x" // makes a host name of a single label
+	if strings.HasSuffix(s, ".") {
+		return "", false
+	}
+	if isPlainLabel(s) {
+		return dns.Name(s), true
+	}
+	n, err := dns.ParseHostname(s + below)
+	if err != nil {
+		return "", false
+	}
+	return n[:len(n)-len(below)], true
+}
+
+// isPlainLabel reports one label as it is looked up, as most selectors are.
+func isPlainLabel(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= dns.MaxLabelLen
+}
+
 // keyName is where the key lives (RFC 6376 §3.6.2.1).
 func keyName(domain, selector dns.Name) (dns.Name, error) {
-	return domain.Prepend(string(selector) + "._domainkey")
+	if domain == "" {
+		return domain.Prepend(string(selector) + "._domainkey")
+	}
+	return dns.ParseName(string(selector) + "._domainkey." + string(domain))
 }
 
 func (p *Params) parseIdentity(form Form) *Error {
@@ -152,7 +197,10 @@ func (p *Params) parseIdentity(form Form) *Error {
 	if err != nil || strings.HasSuffix(auid, ".") {
 		return &Error{PermError, ReasonSyntax, "i= has no domain name"}
 	}
-	p.Identity, p.identityDomain = auid[:at+1]+string(domain), domain
+	p.Identity, p.identityDomain = auid, domain
+	if auid[at+1:] != string(domain) {
+		p.Identity = auid[:at+1] + string(domain)
+	}
 	if !domain.Under(p.Domain) { // RFC 6376 §6.1.1
 		return &Error{PermError, ReasonDomainMismatch, "i= is not within d="}
 	}
@@ -184,7 +232,7 @@ const (
 	rsaSHA1       = "rsa-sha1"
 )
 
-func (p *Params) parseAlgorithm(Form) *Error {
+func (p *Params) parseAlgorithm() *Error {
 	a, err := p.required("a")
 	if err != nil {
 		return err
@@ -203,7 +251,7 @@ func (p *Params) parseAlgorithm(Form) *Error {
 	return nil
 }
 
-func (p *Params) parseSignature(Form) *Error {
+func (p *Params) parseSignature() *Error {
 	b, err := p.required("b")
 	if err != nil {
 		return err
@@ -220,7 +268,7 @@ func (p *Params) parseSignature(Form) *Error {
 	return nil
 }
 
-func (p *Params) parseTimes(Form) (first *Error) {
+func (p *Params) parseTimes() (first *Error) {
 	for _, tag := range []struct {
 		name string
 		to   **int64
@@ -242,7 +290,7 @@ func (p *Params) parseTimes(Form) (first *Error) {
 	return first
 }
 
-func (p *Params) parseCanonicalization(Form) *Error {
+func (p *Params) parseCanonicalization() *Error {
 	p.HeaderCanon, p.BodyCanon = Simple, Simple
 	c, ok := p.Tags.Get("c")
 	if !ok {
@@ -268,7 +316,7 @@ func (p *Params) parseCanonicalization(Form) *Error {
 	return nil
 }
 
-func (p *Params) parseHeaders(Form) *Error {
+func (p *Params) parseHeaders() *Error {
 	h, err := p.required("h")
 	if err != nil {
 		return err
@@ -299,12 +347,13 @@ func validFieldName(s string) bool {
 	return s != ""
 }
 
-func (p *Params) parseBody(Form) *Error {
+func (p *Params) parseBody() *Error {
 	v, err := p.required("bh")
 	if err != nil {
 		return err
 	}
-	bh, ok := decodeBase64(taglist.StripFWS(v))
+	var room [64]byte // more than the hash has
+	bh, ok := appendBase64(room[:0], taglist.StripFWS(v))
 	if p.Algorithm != rsaSHA1 && (!ok || len(bh) != len(p.bodyHash)) {
 		return &Error{PermError, ReasonSyntax, "bh= is no SHA-256 hash"}
 	}
@@ -327,7 +376,7 @@ func (p *Params) limit() int64 {
 	return *p.BodyLength
 }
 
-func (p *Params) parseQuery(form Form) *Error {
+func (p *Params) parseQuery() *Error {
 	q, ok := p.Tags.Get("q")
 	if !ok {
 		return nil

@@ -26,31 +26,43 @@ const (
 // Verifier verifies the DKIM signatures of one message. It is not safe for
 // concurrent use.
 type Verifier struct {
-	message *Message
-	options Options
-	checks  []check
-	omitted int
+	message    Message
+	options    Options
+	signatures []Signature // what Finish returns
+	checks     []check     // of signatures, in the same order
+	omitted    int
+	room       [usualSignatures]check
 }
+
+// usualSignatures is how many signatures most messages have at most.
+const usualSignatures = 2
 
 // check is one signature on its way to a result.
 type check struct {
-	Signature
+	*Signature
 	params Params
 	lookup *Lookup // nil if the result is settled
 }
 
 // NewVerifier reads all DKIM-Signature fields and decides which are verified.
-// It does no I/O.
+// It does no I/O. Close must be called.
 func NewVerifier(h message.Header, o Options) *Verifier {
-	v := &Verifier{message: NewMessage(h), options: o.WithDefaults()}
-	fields := v.message.Named(fieldName)
+	v := &Verifier{options: o.WithDefaults()}
+	v.message.init(h, o.Cache)
+	var few [16]int
+	fields := v.message.index.appendNamed(few[:0], fieldName)
 	if len(fields) > maxFields {
 		v.omitted = len(fields) - maxFields
 		fields = fields[:maxFields]
 	}
-	v.checks = make([]check, len(fields))
+	v.signatures = make([]Signature, len(fields))
+	if v.checks = v.room[:]; len(fields) > len(v.room) {
+		v.checks = make([]check, len(fields))
+	}
+	v.checks = v.checks[:len(fields)]
 	for i, at := range fields {
-		v.checks[i].read(h[at].Value, at)
+		v.checks[i].Signature = &v.signatures[i]
+		v.checks[i].read(&v.message, at)
 	}
 	v.judgeFrom()
 	v.judgeTimes()
@@ -61,39 +73,61 @@ func NewVerifier(h message.Header, o Options) *Verifier {
 
 // report drops what is over maxReported: settled signatures from the bottom.
 func (v *Verifier) report() {
+	if len(v.checks) <= maxReported {
+		return
+	}
 	room := maxReported
 	for i := range v.checks {
 		if !v.checks[i].settled() {
 			room--
 		}
 	}
-	kept := make([]check, 0, min(len(v.checks), maxReported))
+	// Copies, so that the memory of what is dropped is free.
+	checks, signatures := make([]check, 0, maxReported), make([]Signature, 0, maxReported)
 	for i := range v.checks {
-		if c := &v.checks[i]; !c.settled() {
-			kept = append(kept, *c)
-		} else if room > 0 {
-			room--
-			kept = append(kept, *c)
+		c := &v.checks[i]
+		if c.settled() && room <= 0 {
+			continue
 		}
+		if c.settled() {
+			room--
+		}
+		checks, signatures = append(checks, *c), append(signatures, *c.Signature)
 	}
-	v.omitted += len(v.checks) - len(kept)
-	v.checks = kept
+	for i := range checks {
+		checks[i].Signature = &signatures[i]
+	}
+	v.omitted += len(v.checks) - len(checks)
+	v.checks, v.signatures = checks, signatures
 }
 
 // read parses one field.
-func (c *check) read(value string, at int) {
-	p, err := ParseParams(value, FormDKIM)
-	c.params = p
-	c.Signature = Signature{
+func (c *check) read(m *Message, at int) {
+	p := &c.params
+	err := p.parse(m.index.header[at].Value, FormDKIM, m.index.tags[:0])
+	if cap(p.Tags) > cap(m.index.tags) {
+		m.index.tags = p.Tags
+	}
+	p.Tags = nil // the memory is for the next field
+	*c.Signature = Signature{
 		Field: at, Domain: p.Domain, Identity: p.Identity, Selector: string(p.Selector), Algorithm: p.Algorithm,
 		SignedHeaders: p.Headers, Timestamp: p.Timestamp, Expiration: p.Expires, BodyLength: p.BodyLength, B: p.B,
 	}
-	if p.HeaderCanon != "" {
-		c.Canonicalization = string(p.HeaderCanon) + "/" + string(p.BodyCanon)
-	}
+	c.Canonicalization = canonicalizationText(p.HeaderCanon, p.BodyCanon)
 	if err != nil {
 		c.settle(err)
 	}
+}
+
+// canonicalizationText is c= in full, "" if there is none known.
+func canonicalizationText(header, body Canonicalization) string {
+	switch {
+	case header == Relaxed && body == Relaxed:
+		return "relaxed/relaxed" // saves the memory for most signatures
+	case header != "":
+		return string(header) + "/" + string(body)
+	}
+	return ""
 }
 
 func (c *check) settle(err *Error) {
@@ -114,7 +148,7 @@ func (v *Verifier) settleAll(err *Error) {
 // judgeFrom refuses to say pass about a message without one From field: a
 // reader may be shown another From than the signed one (RFC 6376 §8.15).
 func (v *Verifier) judgeFrom() {
-	switch n := len(v.message.index.named("from")); {
+	switch n := v.message.Count("from"); {
 	case n == 0: // RFC 6376 §5.4: From must be signed
 		v.settleAll(&Error{PermError, ReasonFromMissing, "the message has no From"})
 	case n > 1:
@@ -135,7 +169,8 @@ func (v *Verifier) judgeTimes() {
 // pick chooses the signatures that get verified, the author's first, and asks
 // for what they need.
 func (v *Verifier) pick() {
-	var open []int
+	var few [16]int
+	open := few[:0]
 	for i := range v.checks {
 		if !v.checks[i].settled() {
 			open = append(open, i)
@@ -180,7 +215,7 @@ func parent(d dns.Name) dns.Name {
 
 // Message returns what the message's other signatures may share: an ARC
 // verifier made of it needs no hash or index of its own.
-func (v *Verifier) Message() *Message { return v.message }
+func (v *Verifier) Message() *Message { return &v.message }
 
 // QueryNames returns the names at which Start looks for keys.
 func (v *Verifier) QueryNames() []dns.Name { return v.message.QueryNames() }
@@ -205,25 +240,23 @@ func (v *Verifier) Close() { v.message.Close() }
 // signatures in the order of their fields, the topmost first. A key that did
 // not come is a temperror, unless the signature cannot verify anyway.
 func (v *Verifier) Finish(ctx context.Context) []Signature {
-	out := make([]Signature, len(v.checks))
 	for i := range v.checks {
-		c := &v.checks[i]
-		if !c.settled() {
-			c.settle(v.verify(ctx, c))
+		if c := &v.checks[i]; !c.settled() {
+			v.verify(ctx, c)
 		}
-		out[i] = c.Signature
 	}
-	return out
+	return v.signatures
 }
 
-func (v *Verifier) verify(ctx context.Context, c *check) *Error {
+func (v *Verifier) verify(ctx context.Context, c *check) {
 	verdict := v.message.Verify(ctx, &c.params, c.Field, c.lookup, v.options)
 	c.Uncovered = verdict.Uncovered
 	if key := verdict.Key; key != nil {
 		c.KeyType, c.KeyBits, c.Testing, c.KeyAuthenticated = key.Type, key.Bits, key.Testing, key.Authenticated
 	}
-	if verdict.Err == nil {
-		return &Error{Result: Pass}
+	if verdict.Err != nil {
+		c.settle(verdict.Err)
+		return
 	}
-	return verdict.Err
+	c.Result = Pass
 }

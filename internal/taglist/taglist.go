@@ -53,13 +53,20 @@ type List []Tag
 // Parse reads a whole list. A syntax error, a duplicate name or an exceeded
 // bound spoils the list (RFC 6376 §3.2); one ";" at the end is allowed. The
 // error wraps one of this package's errors.
-func Parse(s string) (List, error) {
-	list := make(List, 0, 12)
+func Parse(s string) (List, error) { return Append(nil, s) }
+
+// Append is Parse that appends the tags to list, whose tags do not count.
+func Append(list List, s string) (List, error) {
+	if list == nil {
+		const usual = 12
+		list = make(List, 0, usual)
+	}
+	before := len(list)
 	for tag, err := range All(s) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := list.Get(tag.Name); ok { // at most MaxTags: cheaper than a map
+		if _, ok := list[before:].Tag(tag.Name); ok { // at most MaxTags: cheaper than a map
 			return nil, fmt.Errorf("%w: %q", ErrDuplicate, tag.Name)
 		}
 		list = append(list, tag)
@@ -76,9 +83,9 @@ func (l List) Get(name string) (value string, ok bool) {
 
 // Tag returns the tag called name, and whether it is there.
 func (l List) Tag(name string) (Tag, bool) {
-	for _, tag := range l {
-		if tag.Name == name {
-			return tag, true
+	for i := range l {
+		if l[i].Name == name {
+			return l[i], true
 		}
 	}
 	return Tag{}, false

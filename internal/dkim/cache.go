@@ -1,0 +1,122 @@
+package dkim
+
+import (
+	"strings"
+	"sync"
+
+	"sekimori/internal/message"
+)
+
+// Cache is what the messages of a daemon share: keys that were read once, and
+// the memory of messages that ended. No result points into either. A nil Cache
+// shares nothing. Safe for concurrent use.
+type Cache struct {
+	keys    keyCache
+	indexes sync.Pool // of *fieldIndex
+	bodies  sync.Pool // of *canonicalizer
+}
+
+// NewCache returns an empty Cache.
+func NewCache() *Cache { return new(Cache) }
+
+// parseKey is ParseKey that reads a record once.
+func (c *Cache) parseKey(txt string) (Key, *Error) {
+	if c == nil || len(txt) > maxCachedRecord {
+		return ParseKey(txt)
+	}
+	if k, ok := c.keys.get(txt); ok {
+		return k, nil
+	}
+	k, err := ParseKey(txt)
+	if err == nil { // what is no key costs little to read
+		c.keys.add(strings.Clone(txt), k)
+	}
+	return k, err
+}
+
+// index returns an index of h.
+func (c *Cache) index(h message.Header) *fieldIndex {
+	var x *fieldIndex
+	if c != nil {
+		x, _ = c.indexes.Get().(*fieldIndex)
+	}
+	if x == nil {
+		x = newFieldIndex()
+	}
+	x.build(h)
+	return x
+}
+
+func (c *Cache) reuseIndex(x *fieldIndex) {
+	if c != nil && x.clear() {
+		c.indexes.Put(x)
+	}
+}
+
+// body returns a canonicalizer for a body's beginning.
+func (c *Cache) body(relaxed bool) *canonicalizer {
+	var b *canonicalizer
+	if c != nil {
+		b, _ = c.bodies.Get().(*canonicalizer)
+	}
+	if b == nil {
+		b = newCanonicalizer()
+	}
+	b.begin(relaxed)
+	return b
+}
+
+func (c *Cache) reuseBody(b *canonicalizer) {
+	if c != nil && b != nil {
+		c.bodies.Put(b)
+	}
+}
+
+const (
+	// maxCachedRecord is the longest key record kept, in octets: that of the
+	// largest RSA key that is worked with has 1,500.
+	maxCachedRecord = 2 << 10
+	// maxCachedKeys and maxCachedKeyBytes bound what all keys take. Strangers
+	// choose how many there are; a large receiver sees some thousands a day.
+	maxCachedKeys     = 8192
+	maxCachedKeyBytes = 8 << 20
+	// keyOverhead is what a key takes beside its record and its bits.
+	keyOverhead = 300
+)
+
+// keyCache keeps keys by the text of their record: reading base64 and ASN.1
+// costs as much as a third of the verification. Keys that are not asked for
+// again leave when newer ones have filled half of the room.
+type keyCache struct {
+	mu           sync.RWMutex
+	recent, past map[string]Key
+	bytes        int // of recent
+}
+
+func (c *keyCache) get(txt string) (Key, bool) {
+	c.mu.RLock()
+	k, ok := c.recent[txt]
+	past := false
+	if !ok {
+		k, past = c.past[txt]
+	}
+	c.mu.RUnlock()
+	if past {
+		c.add(txt, k)
+	}
+	return k, ok || past
+}
+
+func (c *keyCache) add(txt string, k Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.recent[txt]; known {
+		return
+	}
+	size := len(txt) + k.Bits/8 + keyOverhead
+	if c.recent == nil || len(c.recent) >= maxCachedKeys/2 || c.bytes+size > maxCachedKeyBytes/2 {
+		c.past, c.recent, c.bytes = c.recent, make(map[string]Key), 0
+	}
+	c.recent[txt] = k
+	c.bytes += size
+}
