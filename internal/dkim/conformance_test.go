@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -42,8 +43,24 @@ func splitMessage(tb testing.TB, eml []byte) (message.Header, []byte) {
 	return h, body
 }
 
-// verify runs a whole message through a Verifier.
+// shared is what a daemon's messages share, through all tests here.
+var shared = NewCache()
+
+// verify runs a whole message through a Verifier: one of its own, and one with
+// what earlier messages left, which must say the same.
 func verify(tb testing.TB, eml []byte, r dns.Resolver, o Options) []Signature {
+	tb.Helper()
+	want := verifyOnce(tb, eml, r, o)
+	o.Cache = shared
+	for range 2 {
+		if got := verifyOnce(tb, eml, r, o); !reflect.DeepEqual(got, want) {
+			tb.Errorf("with a cache: %+v, without: %+v", got, want)
+		}
+	}
+	return want
+}
+
+func verifyOnce(tb testing.TB, eml []byte, r dns.Resolver, o Options) []Signature {
 	tb.Helper()
 	h, body := splitMessage(tb, eml)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

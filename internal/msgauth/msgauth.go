@@ -88,6 +88,9 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.DKIM.Cache == nil {
+		o.DKIM.Cache = dkim.NewCache()
+	}
 	_, peeks := r.(dns.Peeker)
 	return &Verifier{resolver: r, keys: slots{r, make(chan struct{}, maxKeyLookups)}, peeks: peeks, o: o}
 }

@@ -36,7 +36,11 @@
 //	dkim.defaultMaxRSABits             8192      bits                          -                     the cost of a key grows with the square
 //	dkim.defaultMaxSignatures          10        signatures verified           dkim.max_signatures   RFC 6376 §6.1 allows a limit
 //	dkim.defaultSkew                   5m0s      time                          -                     clocks differ
+//	dkim.maxCachedKeyBytes             8388608   octets                        -                     parsed keys kept for the next message
+//	dkim.maxCachedKeys                 8192      keys                          -                     parsed keys kept for the next message
+//	dkim.maxCachedRecord               2048      octets                        -                     a longer key record is read each time
 //	dkim.maxFields                     4096      fields read                   -                     more than the milter lets through
+//	dkim.maxIndexKept                  16384     octets or entries             -                     memory of a header's index kept for the next message
 //	dkim.maxKeys                       4         keys at a name                -                     RFC 6376 §3.6.2.2 leaves several undefined
 //	dkim.maxParallelLookups            16        queries in flight             -                     an ARC chain can name a hundred keys
 //	dkim.maxReported                   64        signatures reported           -                     the results fit into a field
