@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"internal/resolver":  3,
 	"internal/admin":     3,
 	"internal/config":    3,
+	"internal/consent":   3,
 	"internal/telemetry": 3,
 	"internal/recent":    3,
 	"internal/status":    3,

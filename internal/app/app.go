@@ -83,15 +83,19 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	if a.recent = newRecent(cfg); a.recent != nil {
 		observers = append(observers, a.recent)
 	}
-	f := filter.New(filter.Options{
+	options := filter.Options{
 		Verifier: verifier, Policy: rules, AuthServID: cfg.AuthservID,
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
 		ReceivedSPF: cfg.Headers.ReceivedSPF,
 		Observers:   observers,
-	})
+	}
+	if err := a.openRecipients(&options, metrics); err != nil {
+		return nil, err
+	}
+	f := filter.New(options)
 	a.server = milter.New(milter.Options{
 		NewSession: f.NewSession, Logger: a.log, Observer: metrics.Sessions(),
-		Limits: limits(cfg), ReplyAt: filter.ReplyAt, OnPanic: filter.OnPanic(rules),
+		Limits: limits(cfg), ReplyAt: f.ReplyAt(), OnPanic: filter.OnPanic(rules),
 	})
 	if err := a.listen(); err != nil {
 		return nil, err

@@ -145,7 +145,12 @@ func records(t *testing.T, log *buffer, msg string) []map[string]any {
 }
 
 func TestDaemon(t *testing.T) {
-	a, log, stop := running(t, testConfig(t))
+	cfg := testConfig(t)
+	cfg.Policy.Recipients.File = filepath.Join(t.TempDir(), "opted-out")
+	if err := os.WriteFile(cfg.Policy.Recipients.File, []byte("someone@here.example\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, log, stop := running(t, cfg)
 	if res := send(t, a, "<a@bank.example>"); !res.Action.Delivers() || len(res.Modifications) != 1 {
 		t.Errorf("aligned message: %+v", res)
 	}
@@ -163,6 +168,8 @@ func TestDaemon(t *testing.T) {
 		`sekimori_dmarc_total{disposition="reject",policy="reject",result="fail"} 1`,
 		`sekimori_spf_total{identity="mailfrom",result="pass"} 1`, `sekimori_panics_total{component="dkim"} 0`,
 		`sekimori_enforcement_mode_info{mode="enforce"} 1`, `sekimori_build_info{`, `sekimori_config_last_reload_successful 1`,
+		`sekimori_consent_lookups_total{result="in",source="default"} 2`, `sekimori_consent_lookups_total{result="failed",source="socketmap"} 0`,
+		`sekimori_consent_mixed_total 0`, `sekimori_stage_duration_seconds_count{stage="consent"} 2`, `sekimori_map_last_reload_successful{map="recipients"} 1`,
 		`sekimori_message_duration_seconds_count 2`, `sekimori_dns_queries_total{`,
 	} {
 		if !strings.Contains(metrics, want) {

@@ -76,6 +76,9 @@ func Check(cfg *config.Config) error {
 	if _, err := NewVerifier(cfg, nil, 0); err != nil {
 		return err
 	}
+	if err := checkRecipients(cfg.Policy.Recipients); err != nil {
+		return err
+	}
 	if err := checkDNS(cfg.DNS, resolver.ResolvConf); err != nil {
 		return err
 	}

@@ -74,15 +74,15 @@ type ARC struct {
 
 // Policy says what follows from the facts; the words are package policy's.
 type Policy struct {
-	Reject      string             `yaml:"reject"`
-	Quarantine  string             `yaml:"quarantine"`
-	None        string             `yaml:"none"`
-	NoPolicy    string             `yaml:"no_policy"`
-	SPFFail     string             `yaml:"spf_fail"`
-	TempError   string             `yaml:"temperror"`
-	InvalidFrom string             `yaml:"invalid_from"`
-	Overrides   []Unbuilt          `yaml:"overrides"`  // not in this version
-	Recipients  map[string]Unbuilt `yaml:"recipients"` // not in this version
+	Reject      string     `yaml:"reject"`
+	Quarantine  string     `yaml:"quarantine"`
+	None        string     `yaml:"none"`
+	NoPolicy    string     `yaml:"no_policy"`
+	SPFFail     string     `yaml:"spf_fail"`
+	TempError   string     `yaml:"temperror"`
+	InvalidFrom string     `yaml:"invalid_from"`
+	Overrides   []Unbuilt  `yaml:"overrides"` // not in this version
+	Recipients  Recipients `yaml:"recipients"`
 }
 
 // Report configures DMARC reports. Not in this version: Store must be empty.
@@ -100,11 +100,6 @@ type Admin struct {
 	Listen    string `yaml:"listen"`     // HOST:PORT; "" is off
 	WebConfig string `yaml:"web_config"` // exporter-toolkit's file for TLS and passwords
 	Recent    int    `yaml:"recent"`     // decisions remembered; 0 is off
-}
-
-// Headers says what is added besides Authentication-Results.
-type Headers struct {
-	ReceivedSPF bool `yaml:"received_spf"`
 }
 
 // Log configures the log.
@@ -154,9 +149,11 @@ func Default() *Config {
 			SPFFail:     "tag",
 			TempError:   "accept",
 			InvalidFrom: "reject",
+			Recipients:  defaultRecipients(),
 		},
-		Admin: Admin{Listen: "127.0.0.1:8892", Recent: 2000},
-		Log:   Log{Format: "json", Level: "info"},
+		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
+		Headers: Headers{Style: "sekimori"},
+		Log:     Log{Format: "json", Level: "info"},
 		Limits: Limits{
 			MaxSessions:  milter.DefaultMaxSessions,
 			IdleTimeout:  Duration(milter.DefaultIdleTimeout),

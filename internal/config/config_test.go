@@ -39,10 +39,10 @@ policy:
   temperror: tempfail
   invalid_from: quarantine
   overrides: []
-  recipients: {}
+  recipients: {default: out, file: /etc/optin, socketmap: "inet:[::1]:9999:consent", timeout: 1s, cache_ttl: 0s, mixed: split}
 report: {store: "", aggregate: {}, failure: {}}
 admin:  {listen: "", web_config: /etc/web.yaml, recent: 5}
-headers: {received_spf: true}
+headers: {received_spf: true, verdict: true, subject: "[SPOOF?]", style: rspamd}
 log:    {format: text, level: debug}
 limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3}
 drain_timeout: 90s
@@ -71,9 +71,10 @@ func fullConfig() *Config {
 		DMARC: DMARC{OrganizationalDomain: PSL, PSLFile: "/etc/psl.dat"},
 		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
-			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Unbuilt{}},
+			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Unbuilt{},
+			Recipients: Recipients{Default: "out", File: "/etc/optin", Socketmap: "inet:[::1]:9999:consent", Timeout: Duration(time.Second), Mixed: MixedSplit}},
 		Admin:        Admin{WebConfig: "/etc/web.yaml", Recent: 5},
-		Headers:      Headers{ReceivedSPF: true},
+		Headers:      Headers{ReceivedSPF: true, Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
 		Log:          Log{Format: "text", Level: "debug"},
 		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3},
 		DrainTimeout: Duration(90 * time.Second),
@@ -97,7 +98,7 @@ func checkAllChanged(t *testing.T, got, def reflect.Value, path string) {
 	for i := range got.NumField() {
 		at := join(path, got.Type().Field(i).Tag.Get("yaml"))
 		switch at {
-		case "arc", "report", "policy.none", "policy.overrides", "policy.recipients":
+		case "arc", "report", "policy.none", "policy.overrides":
 			continue // there is one value only
 		}
 		if got.Field(i).Kind() == reflect.Struct {

@@ -43,6 +43,8 @@ func (c *Config) problems() []Problem {
 		k.add("dmarc.organizational_domain", "psl needs dmarc.psl_file, the public suffix list to use")
 	}
 	k.policy(c.Policy)
+	k.recipients(c.Policy.Recipients)
+	k.headers(c.Headers)
 	k.unbuilt(c)
 	if c.Admin.Listen != "" {
 		k.hostPort("admin.listen", c.Admin.Listen)
@@ -142,7 +144,6 @@ func (k *checker) unbuilt(c *Config) {
 		zero string
 	}{
 		{"policy.overrides", len(c.Policy.Overrides) > 0, "[]"},
-		{"policy.recipients", len(c.Policy.Recipients) > 0, "{}"},
 		{"report.store", c.Report.Store != "", `""`},
 		{"report.aggregate", len(c.Report.Aggregate) > 0, "{}"},
 		{"report.failure", len(c.Report.Failure) > 0, "{}"},

@@ -24,6 +24,13 @@ type Options struct {
 	TrustAuthenticated bool
 	AuthServID         string
 	ReceivedSPF        bool
+	// Recipients tells who agreed that verdicts are acted on; nil: everybody.
+	// ConsentWait is how long end of message waits for what it does not know
+	// yet. Split keeps recipients of the two classes in messages of their own;
+	// the server must then give replies at RCPT, see ReplyAt.
+	Recipients  Recipients
+	ConsentWait time.Duration
+	Split       bool
 	// Observers are told of every message. They must not block.
 	Observers []Observer
 }
@@ -55,5 +62,11 @@ func OnPanic(c policy.Config) milter.Reply {
 }
 
 // ReplyAt is where the sessions give replies: only at end of message, so that
-// the MTA waits for nothing before.
-var ReplyAt = milter.ReplyAt{}
+// the MTA waits for nothing before, and at RCPT where classes are split.
+func (f *Filter) ReplyAt() milter.ReplyAt { return milter.ReplyAt{Rcpt: f.o.split()} }
+
+// split reports whether recipients are ever asked to come apart: monitor mode
+// turns nothing away.
+func (o *Options) split() bool {
+	return o.Split && o.Recipients != nil && o.Policy.Mode != policy.Monitor
+}

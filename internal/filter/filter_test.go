@@ -64,7 +64,7 @@ func serve(t *testing.T, r dns.Resolver, o Options, limits milter.Limits) (addr 
 	o.Verifier = msgauth.NewVerifier(r, msgauth.Options{Budget: 2 * time.Second})
 	o.AuthServID = id
 	o.Observers = []Observer{seen}
-	s := milter.New(milter.Options{NewSession: New(o).NewSession, Limits: limits, ReplyAt: ReplyAt})
+	s := milter.New(milter.Options{NewSession: New(o).NewSession, Limits: limits, ReplyAt: New(o).ReplyAt()})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -419,7 +419,7 @@ func TestDrainIsNoWayIn(t *testing.T) {
 			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), AuthServID: id,
 			Policy: policy.Config{Mode: tt.mode}, Observers: []Observer{seen},
 		}
-		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: ReplyAt})
+		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: New(o).ReplyAt()})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

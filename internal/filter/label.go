@@ -117,7 +117,7 @@ func join(a, b string) string {
 // t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
 func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
-	if v.Action != policy.Accept || v.Override != nil {
+	if v.Action != policy.Accept || v.Override != nil || v.Would != "" {
 		r.Comment = verdictComment(v)
 	}
 	if e.FromError != nil {
@@ -133,6 +133,9 @@ func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict) {
 }
 
 func verdictComment(v policy.Verdict) string {
+	if v.Would != "" {
+		return consentComment(v)
+	}
 	s := string(v.Action) + ": " + string(v.Reason)
 	if !v.Enforced && v.Action != v.Applied {
 		s = "monitor, would " + s

@@ -34,6 +34,8 @@ type transaction struct {
 	skip     policy.Reason // why it is not evaluated, "" if it is
 	check    *msgauth.Verification
 	header   message.Header
+	consents *consents    // nil: nobody is asked
+	class    policy.Class // of all recipients, where classes are split
 }
 
 // Connect implements milter.Session.
@@ -70,16 +72,24 @@ func (s *session) Mail(from string, _ []string) milter.Reply {
 		t.skip = policy.ReasonAuthenticated
 	default:
 		t.check = s.verify.Begin(t.session, t.envelope)
+		if s.o.Recipients != nil {
+			t.consents = newConsents(s.o.Recipients)
+		}
 	}
 	return milter.Continue
 }
 
 // Rcpt implements milter.Session.
 func (s *session) Rcpt(to string, _ []string) milter.Reply {
-	if t := s.current; t != nil {
+	t := s.current
+	if t == nil {
+		return milter.Continue
+	}
+	reply := s.recipient(t, to)
+	if reply == milter.Continue {
 		t.envelope.Recipients = append(t.envelope.Recipients, to)
 	}
-	return milter.Continue
+	return reply
 }
 
 // Data implements milter.Session.
@@ -154,6 +164,10 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		return s.skip(t, m)
 	}
 	e := t.check.Finish(ctx, t.envelope)
+	var agreed policy.Consent
+	if t.consents != nil {
+		agreed = t.consents.wait(ctx, s.o.ConsentWait)
+	}
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, milter.ErrPeerGone):
 		// Nobody will see an answer, and nothing became of the message.
@@ -163,7 +177,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		// again, or a restart would be the moment for a forger.
 		return milter.Custom(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later")
 	}
-	v := policy.Decide(e, s.o.Policy)
+	v := policy.Decide(e, s.o.Policy).Respect(agreed)
 	v = s.edit(t, e, v, m)
 	took := time.Since(begin)
 	for _, o := range s.o.Observers {
@@ -272,6 +286,9 @@ func receivedSPF(receiver string, e *msgauth.Evaluation) string {
 func (s *session) Abort() {
 	if t := s.current; t != nil && t.check != nil {
 		t.check.Close()
+		if t.consents != nil {
+			t.consents.cancel()
+		}
 	}
 	s.current = nil
 }

@@ -148,6 +148,11 @@ type Verdict struct {
 	Override    *Override    `json:"override,omitempty"`
 	// Reply is given to the client where Applied is Reject or TempFail.
 	Reply smtp.Reply `json:"reply,omitzero"`
+	// Consent counts the recipients who agreed to verdicts and those who opted
+	// out: where Consent.Reportable is false no report may have a row. Would is
+	// the Action without those who opted out, "" where they changed nothing.
+	Consent Consent `json:"consent,omitzero"`
+	Would   Action  `json:"would,omitempty"`
 	// ID stands in the reply and the log, so that a bounced sender can quote it.
 	ID string `json:"id"`
 }

@@ -19,6 +19,7 @@ import (
 const (
 	CodeUnavailable = 421 // the service closes the channel: shutting down, too busy
 	CodeLocalError  = 451 // temporary: try again later
+	CodeNoRoom      = 452 // temporary: not this recipient now (RFC 5321 §4.5.3.1.10)
 	CodeRefused     = 550 // permanent: refused for policy reasons
 	CodeTooBig      = 552 // permanent: over a limit of size
 )
@@ -28,6 +29,7 @@ const (
 const (
 	EnhancedSystem        = "4.3.0"  // X.3.0: other mail system status; local trouble
 	EnhancedUnavailable   = "4.3.2"  // X.3.2: system not accepting network messages
+	EnhancedRecipients    = "4.5.3"  // X.5.3: too many recipients
 	EnhancedTooBig        = "5.3.4"  // X.3.4: message too big for system
 	EnhancedRefused       = "5.7.1"  // X.7.1: delivery not authorized, message refused
 	EnhancedDeferred      = "4.7.1"  // X.7.1, temporary

@@ -40,6 +40,12 @@ func (b builder) counterVec(name, help string, labels ...string) *prometheus.Cou
 	return v
 }
 
+func (b builder) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+	b.reg.MustRegister(c)
+	return c
+}
+
 func (b builder) gauge(name, help string) prometheus.Gauge {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
 	b.reg.MustRegister(g)

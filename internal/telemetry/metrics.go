@@ -48,6 +48,9 @@ type Metrics struct {
 	iprev          *counters[string]
 	budget         *counters[string]
 
+	consent consentMetrics
+	maps    mapMetrics
+
 	sessionsInflight prometheus.Gauge
 	sessions         *counters[string]
 	sessionsRejected *counters[string]
@@ -83,6 +86,9 @@ func New(reg prometheus.Registerer) *Metrics {
 		iprev:          b.counters("iprev_total", "Messages by result of the reverse name check.", "result"),
 		budget:         b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
 
+		consent: newConsentMetrics(b),
+		maps:    newMapMetrics(b),
+
 		sessionsInflight: b.gauge("sessions_inflight", "Milter connections open now."),
 		sessions:         b.counters("sessions_total", "Milter connections by how they ended.", "end"),
 		sessionsRejected: b.counters("sessions_rejected_total", "Milter connections refused.", "reason"),
@@ -112,6 +118,8 @@ func (m *Metrics) startAtZero() {
 	}
 	m.panics.with(PanicMilter)
 	m.panics.with(PanicResolver)
+	m.panics.with(PanicConsent)
+	m.consent.lookups.with([2]string{"socketmap", "failed"})
 	for _, kind := range milter.ErrorKinds() {
 		m.protocolErrors.with(string(kind))
 	}
@@ -161,6 +169,7 @@ func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.D
 		m.panics.with(string(p.Component)).Inc()
 	}
 	m.countMechanisms(e)
+	m.countConsent(v.Consent)
 	m.dmarc.with([3]string{string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)}).Inc()
 	m.iprevDMARC.with([2]string{string(e.IPRev.Status), string(e.DMARC.Result)}).Inc()
 	if v.Override != nil {

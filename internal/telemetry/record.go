@@ -67,6 +67,13 @@ func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Dura
 		r.str("override", string(v.Override.Type))
 		r.str("override_comment", clip(v.Override.Comment))
 	}
+	if v.Consent.Asked() {
+		r.num("consent_in", int64(v.Consent.In))
+		r.num("consent_out", int64(v.Consent.Out))
+	}
+	if v.Would != "" {
+		r.str("would", string(v.Would))
+	}
 	if e.FromError != nil {
 		r.str("from_error", clip(e.FromError.Error()))
 	}

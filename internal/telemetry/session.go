@@ -6,6 +6,7 @@ import "sekimori/internal/milter"
 const (
 	PanicMilter   = "milter"   // in a session's callback
 	PanicResolver = "resolver" // below the DNS cache
+	PanicConsent  = "consent"  // in a lookup of a recipient's consent
 )
 
 // Panicked counts a panic that was caught.

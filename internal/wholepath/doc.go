@@ -23,6 +23,7 @@
 //	authres.maxValueLen                255       octets of a value             -                     lines stay under 998 (RFC 5322 §2.1.1)
 //	authres.maxWord                    1012      octets of a word              -                     four times a domain name: every octet escaped
 //	config.maxAuthservID               255       octets                        -                     a host name
+//	config.maxConsentTimeout           5s        time                          -                     Sendmail waits 10 s for the answer to RCPT
 //	config.maxExcerpt                  120       octets                        -                     an excerpt in an error fits a terminal
 //	config.maxFailureTTL               5m0s      time                          -                     RFC 9520 §3.2
 //	config.maxFile                     1048576   octets                        -                     the configuration is read whole
@@ -32,7 +33,15 @@
 //	config.maxRecent                   100000    decisions                     -                     remembered; see recent.maxBytes
 //	config.maxSignaturesCeil           50        signatures                    -                     each is a key lookup and a result
 //	config.maxServers                  8         servers                       -                     each is a label value of the metrics
+//	config.maxSubjectStamp             40        characters                    -                     the subject itself must stay readable
 //	config.maxUnixPath                 107       octets                        -                     sockaddr_un
+//	consent.maxCached                  100000    answers                       -                     anyone can make up recipients
+//	consent.maxConnections             8         lookups at a time             -                     each has a connection to the socketmap
+//	consent.maxListFile                67108864  octets                        -                     some two million addresses
+//	consent.maxListLine                1024      octets                        -                     an address has 320
+//	consent.maxReply                   4096      octets                        -                     a socketmap answers with one word
+//	consent.maxReplyDigits             4         digits                        -                     of the length of an answer
+//	consent.maxSilent                  3         lookups without an answer     -                     then the socketmap is left alone for a second
 //	dkim.defaultMaxRSABits             8192      bits                          -                     the cost of a key grows with the square
 //	dkim.defaultMaxSignatures          10        signatures verified           dkim.max_signatures   RFC 6376 §6.1 allows a limit
 //	dkim.defaultSkew                   5m0s      time                          -                     clocks differ
@@ -53,6 +62,7 @@
 //	dmarc.maxWalkLabels                8         labels                        -                     RFC 9989 §4.10
 //	dns.MaxLabelLen                    63        octets                        -                     RFC 1035 §2.3.4
 //	dns.MaxNameLen                     253       octets                        -                     RFC 1035 §2.3.4, as text
+//	filter.maxConsentLookups           4         lookups of a message          -                     its other recipients queue
 //	iprev.MaxNames                     10        names                         -                     RFC 8601 §3 leaves the number open; SPF's
 //	mailaddr.MaxCommentDepth           10        comments nested               -                     clients nest none
 //	mailaddr.MaxFromLen                32768     octets                        -                     in the part an MTA cut off there might be the author

@@ -57,7 +57,7 @@ func newStation(mode policy.Mode) *station {
 		Observers: []filter.Observer{s},
 	})
 	s.server = milter.New(milter.Options{
-		NewSession: f.NewSession, ReplyAt: filter.ReplyAt,
+		NewSession: f.NewSession, ReplyAt: f.ReplyAt(),
 		Observer: milter.Observer{Panic: func(component string, stack []byte) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

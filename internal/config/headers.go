@@ -1,0 +1,30 @@
+package config
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Headers says how messages are labelled.
+type Headers struct {
+	ReceivedSPF bool   `yaml:"received_spf"`
+	Verdict     bool   `yaml:"verdict"` // X-Sekimori-Verdict
+	Subject     string `yaml:"subject"` // put before the Subject of delivered fails; "" is off
+	Style       string `yaml:"style"`   // how dmarc= is spelled; package filter's words
+}
+
+// maxSubjectStamp leaves room for the subject itself, in characters.
+const maxSubjectStamp = 40
+
+func (k *checker) headers(h Headers) {
+	k.word("headers.style", h.Style, "sekimori", "authentication_milter", "opendmarc", "rspamd")
+	switch {
+	case utf8.RuneCountInString(h.Subject) > maxSubjectStamp:
+		k.add("headers.subject", "at most %d characters", maxSubjectStamp)
+	case strings.ContainsFunc(h.Subject, func(r rune) bool { return !unicode.IsPrint(r) }):
+		k.add("headers.subject", "%q has characters that cannot be printed", h.Subject)
+	case h.Subject != "" && strings.TrimSpace(h.Subject) == "":
+		k.add("headers.subject", "nothing but white space")
+	}
+}

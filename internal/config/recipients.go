@@ -1,0 +1,69 @@
+package config
+
+import (
+	"strings"
+	"time"
+
+	"sekimori/internal/policy"
+)
+
+// Recipients says who of the recipients agreed that verdicts are acted on.
+type Recipients struct {
+	Default   string   `yaml:"default"`   // in or out
+	File      string   `yaml:"file"`      // exceptions from it
+	Socketmap string   `yaml:"socketmap"` // unix:/path:NAME or inet:host:port:NAME
+	Timeout   Duration `yaml:"timeout"`   // of one lookup
+	CacheTTL  Duration `yaml:"cache_ttl"` // 0s: nothing is kept
+	Mixed     string   `yaml:"mixed"`     // MixedLenient or MixedSplit
+}
+
+// Values of Recipients.Mixed.
+const (
+	MixedLenient = "lenient"
+	MixedSplit   = "split"
+)
+
+// Asked reports whether recipients can be of another class than in.
+func (r Recipients) Asked() bool {
+	return r.Default != string(policy.In) || r.File != "" || r.Socketmap != ""
+}
+
+// maxConsentTimeout keeps the answer to RCPT within the 10 s that Sendmail
+// waits for it.
+const maxConsentTimeout = 5 * time.Second
+
+func defaultRecipients() Recipients {
+	return Recipients{
+		Default: string(policy.In), Timeout: Duration(2 * time.Second), CacheTTL: Duration(time.Minute), Mixed: MixedLenient,
+	}
+}
+
+func (k *checker) recipients(r Recipients) {
+	const path = "policy.recipients."
+	k.word(path+"default", r.Default, string(policy.In), string(policy.Out))
+	k.word(path+"mixed", r.Mixed, MixedLenient, MixedSplit)
+	k.positive(path+"timeout", r.Timeout)
+	if time.Duration(r.Timeout) > maxConsentTimeout {
+		k.add(path+"timeout", "at most %s: MTAs wait for the answer to RCPT", Duration(maxConsentTimeout))
+	}
+	k.notNegative(path+"cache_ttl", r.CacheTTL)
+	if r.Socketmap != "" {
+		k.socketmap(path+"socketmap", r.Socketmap)
+	}
+}
+
+// socketmap checks the forms that Postfix has after "socketmap:".
+func (k *checker) socketmap(path, s string) {
+	scheme, rest, _ := strings.Cut(s, ":")
+	i := strings.LastIndexByte(rest, ':')
+	switch {
+	case scheme != "unix" && scheme != "inet", i < 1, i == len(rest)-1, strings.ContainsAny(rest, " \t"):
+		k.add(path, "%q is not a socketmap; write unix:/path:NAME or inet:host:port:NAME", s)
+	case scheme == "inet":
+		k.hostPort(path, rest[:i])
+	case rest[0] != '/':
+		k.add(path, "%q: the path of a unix socket begins with /", s)
+	case i > maxUnixPath:
+		k.add(path, "the path of a unix socket has at most %d octets", maxUnixPath)
+	}
+}

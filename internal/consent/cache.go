@@ -1,0 +1,56 @@
+package consent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"sekimori/internal/policy"
+)
+
+// maxCached bounds the answers kept: anyone can make up recipients, and each
+// takes some 200 octets.
+const maxCached = 100_000
+
+// cache keeps what the socketmap said, also that it knows nothing. A failure
+// is not kept: the next message asks again.
+type cache struct {
+	ttl   time.Duration
+	start time.Time
+	store *otter.Cache[string, kept] // nil: nothing is kept
+}
+
+type kept struct {
+	class policy.Class
+	until time.Duration // on the cache's monotonic clock
+}
+
+func newCache(ttl time.Duration) (*cache, error) {
+	c := &cache{ttl: ttl, start: time.Now()}
+	if ttl <= 0 {
+		return c, nil
+	}
+	store, err := otter.New(&otter.Options[string, kept]{MaximumSize: maxCached})
+	if err != nil {
+		return nil, fmt.Errorf("consent: %w", err)
+	}
+	c.store = store
+	return c, nil
+}
+
+func (c *cache) now() time.Duration { return time.Since(c.start) }
+
+func (c *cache) get(key string) (policy.Class, bool) {
+	if c.store == nil {
+		return "", false
+	}
+	k, ok := c.store.GetIfPresent(key)
+	return k.class, ok && c.now() < k.until
+}
+
+func (c *cache) put(key string, class policy.Class) {
+	if c.store != nil {
+		c.store.Set(key, kept{class, c.now() + c.ttl})
+	}
+}

@@ -1,0 +1,235 @@
+package consent
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"sekimori/internal/policy"
+)
+
+const (
+	// maxConnections is how many lookups run at a time, each on a connection
+	// of its own that is kept: a server answers them one after the other.
+	maxConnections = 8
+	// maxSilent lookups in a row without any answer stop them for pauseAfter:
+	// messages must not each wait for a server that is not there.
+	maxSilent  = 3
+	pauseAfter = time.Second
+)
+
+// Target is where a socketmap is and what it is called there.
+type Target struct{ Network, Address, Name string }
+
+// ParseSocketmap reads "unix:/path:NAME" or "inet:host:port:NAME", as Postfix
+// writes them after "socketmap:".
+func ParseSocketmap(s string) (Target, error) {
+	bad := fmt.Errorf("consent: %q is not a socketmap; write unix:/path:NAME or inet:host:port:NAME", s)
+	scheme, rest, _ := strings.Cut(s, ":")
+	i := strings.LastIndexByte(rest, ':')
+	if i < 1 || i == len(rest)-1 || strings.ContainsAny(rest, " \t\r\n\x00") {
+		return Target{}, bad
+	}
+	t := Target{Address: rest[:i], Name: rest[i+1:]}
+	switch scheme {
+	case "unix":
+		t.Network = "unix"
+		if t.Address[0] != '/' {
+			return Target{}, bad
+		}
+	case "inet":
+		t.Network = "tcp"
+		if host, port, err := net.SplitHostPort(t.Address); err != nil || host == "" || port == "" {
+			return Target{}, bad
+		}
+	default:
+		return Target{}, bad
+	}
+	return t, nil
+}
+
+// socketmap is the client of one map.
+type socketmap struct {
+	target  Target
+	timeout time.Duration
+	log     *slog.Logger
+	// slots hold maxConnections connections, or nils for those not open.
+	slots chan *conn
+
+	mu     sync.Mutex
+	closed bool
+	silent int // lookups in a row that got no answer
+	paused time.Time
+	failed bool // the latest lookup, for the log
+}
+
+type conn struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func newSocketmap(t Target, timeout time.Duration, log *slog.Logger) *socketmap {
+	m := &socketmap{target: t, timeout: timeout, log: log, slots: make(chan *conn, maxConnections)}
+	for range maxConnections {
+		m.slots <- nil
+	}
+	return m
+}
+
+var (
+	errPaused = errors.New("consent: the socketmap failed before and is left alone for a moment")
+	errClosed = errors.New("consent: closed")
+)
+
+// lookup asks for one key. found is false for what the map does not know.
+func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
+	if err := cmp.Or(ctx.Err(), m.admit()); err != nil {
+		return "", false, err
+	}
+	reply, err := m.exchange(ctx, key)
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return "", false, context.Canceled // the message went away: that says nothing of the server
+	}
+	answered := err == nil
+	if answered {
+		c, found, err = parseReply(reply)
+	}
+	m.note(answered, err)
+	return c, found, err
+}
+
+// admit refuses while the server is left alone.
+func (m *socketmap) admit() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.closed:
+		return errClosed
+	case m.silent >= maxSilent && time.Now().Before(m.paused):
+		return errPaused
+	}
+	return nil
+}
+
+// note counts lookups without an answer and logs where failures begin and end.
+// An answer that is a failure stops nothing: a stranger may know the recipient
+// that provokes it.
+func (m *socketmap) note(answered bool, err error) {
+	m.mu.Lock()
+	if answered {
+		m.silent = 0
+	} else if m.silent++; m.silent >= maxSilent {
+		m.paused = time.Now().Add(pauseAfter)
+	}
+	before := m.failed
+	m.failed = err != nil
+	m.mu.Unlock()
+	switch {
+	case err != nil && !before:
+		m.log.Warn("recipients' consent cannot be looked up: they count as opted out", "socketmap", m.target.Name, "error", err)
+	case err == nil && before:
+		m.log.Info("recipients' consent can be looked up again", "socketmap", m.target.Name)
+	}
+}
+
+// exchange sends the question and reads the answer.
+func (m *socketmap) exchange(ctx context.Context, key string) (string, error) {
+	var c *conn
+	select {
+	case c = <-m.slots:
+	case <-ctx.Done():
+		return "", fmt.Errorf("consent: every connection to the socketmap is busy: %w", ctx.Err())
+	}
+	defer func() { m.release(c) }()
+	for reused := c != nil; ; reused = false {
+		if c == nil {
+			fresh, err := m.dial(ctx)
+			if err != nil {
+				return "", err
+			}
+			c = fresh
+		}
+		reply, err := c.roundTrip(ctx, m.target.Name+" "+key)
+		if err == nil {
+			return reply, nil
+		}
+		_ = c.Close()
+		c = nil
+		// A server may close what was idle: that is found out only now.
+		if !reused || ctx.Err() != nil || errors.Is(err, errNetstring) {
+			return "", err
+		}
+	}
+}
+
+func (m *socketmap) dial(ctx context.Context) (*conn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, m.target.Network, m.target.Address)
+	if err != nil {
+		return nil, fmt.Errorf("consent: %w", err)
+	}
+	return &conn{nc, bufio.NewReader(nc)}, nil
+}
+
+// release puts a connection, or the place for one, back.
+func (m *socketmap) release(c *conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed && c != nil {
+		_ = c.Close()
+		c = nil
+	}
+	m.slots <- c // has room: the place was taken from there
+}
+
+// close closes what is not in use; release does the rest.
+func (m *socketmap) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	idle := len(m.slots)
+	for range idle {
+		if c := <-m.slots; c != nil {
+			_ = c.Close()
+		}
+	}
+	for range idle {
+		m.slots <- nil
+	}
+}
+
+var errUnasked = errors.New("consent: the socketmap says more than it was asked")
+
+// roundTrip fails when ctx ends.
+func (c *conn) roundTrip(ctx context.Context, question string) (string, error) {
+	deadline, _ := ctx.Deadline()
+	if err := c.SetDeadline(deadline); err != nil {
+		return "", fmt.Errorf("consent: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	reply, err := c.ask(question)
+	if !stop() && err == nil {
+		err = ctx.Err() // the deadline may yet be set: of no use to the next lookup
+	}
+	return reply, err
+}
+
+func (c *conn) ask(question string) (string, error) {
+	if _, err := c.Write(appendNetstring(nil, question)); err != nil {
+		return "", fmt.Errorf("consent: %w", err)
+	}
+	reply, err := readNetstring(c.in)
+	if err == nil && c.in.Buffered() > 0 {
+		err = errUnasked // whose answer is it?
+	}
+	return reply, err
+}

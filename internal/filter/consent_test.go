@@ -1,0 +1,290 @@
+package filter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
+)
+
+// directory answers by the local part: in…, out…, slow…, which is known only
+// by asking, and never…, which the asker gives up on.
+type directory struct {
+	asked   atomic.Int64
+	flying  atomic.Int64
+	most    atomic.Int64
+	release chan struct{} // holds slow… until closed, if not nil
+}
+
+func (d *directory) Known(typed, rewritten string) (policy.Class, bool) {
+	s := strings.Trim(typed, "<>")
+	if rewritten != "" {
+		s = rewritten
+	}
+	switch {
+	case strings.HasPrefix(s, "in"):
+		return policy.In, true
+	case strings.HasPrefix(s, "slow"), strings.HasPrefix(s, "never"):
+		return "", false
+	}
+	return policy.Out, true
+}
+
+func (d *directory) Lookup(ctx context.Context, typed, _ string) policy.Class {
+	d.asked.Add(1)
+	n := d.flying.Add(1)
+	defer d.flying.Add(-1)
+	for old := d.most.Load(); n > old && !d.most.CompareAndSwap(old, n); old = d.most.Load() {
+	}
+	if strings.HasPrefix(typed, "<never") {
+		<-ctx.Done()
+		return policy.Out
+	}
+	if d.release != nil {
+		select {
+		case <-d.release:
+		case <-ctx.Done():
+			return policy.Out
+		}
+	}
+	if strings.HasPrefix(typed, "<slow-out") {
+		return policy.Out
+	}
+	return policy.In
+}
+
+// offerTo sends a message to recipients.
+func (s mtaSession) offerTo(raw string, to ...string) client.Result {
+	s.t.Helper()
+	res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: to, QueueID: "4Q"}, []byte(strings.ReplaceAll(raw, "\n", "\r\n")))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res
+}
+
+// labelOf returns the field inserted on top.
+func labelOf(t *testing.T, res client.Result) string {
+	t.Helper()
+	for _, m := range res.Modifications {
+		if m.Name == "Authentication-Results" {
+			return strings.Join(strings.Fields(m.Value), " ")
+		}
+	}
+	t.Fatalf("no label, but %s %+v", res.Action, res.Modifications)
+	return ""
+}
+
+func TestConsentLenient(t *testing.T) {
+	spoof := fmt.Sprintf(mail, "bank.example")
+	for _, tt := range []struct {
+		name    string
+		raw     string
+		to      []string
+		o       Options
+		code    int    // of a refusal
+		label   string // of a delivery
+		consent policy.Consent
+	}{
+		{name: "all agreed", raw: spoof, to: []string{"<in@x>", "<slow@x>"}, code: 550, consent: policy.Consent{In: 2}},
+		{name: "one of many opted out", raw: spoof, to: []string{"<in@x>", "<in2@x>", "<out@x>"},
+			label: "dmarc=fail (mixed recipients: reject where consented, tag where opted out; tag for all: dmarc_reject) header.from", consent: policy.Consent{In: 2, Out: 1}},
+		{name: "found by asking", raw: spoof, to: []string{"<slow@x>", "<slow-out@x>"}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
+		{name: "all opted out", raw: spoof, to: []string{"<out@x>", "<slow-out@x>"}, label: "dmarc=fail (opted out, would reject: dmarc_reject) header.from", consent: policy.Consent{Out: 2}},
+		{name: "a hold", raw: fmt.Sprintf(mail, "shop.example"), to: []string{"<out@x>"}, label: "(opted out, would quarantine: dmarc_quarantine)", consent: policy.Consent{Out: 1}},
+		{name: "an answer that does not come", raw: spoof, to: []string{"<in@x>", "<never@x>"}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
+		{name: "p=none", raw: fmt.Sprintf(mail, "hobby.example"), to: []string{"<in@x>", "<out@x>"}, label: "dmarc=fail (tag: dmarc_policy_none)", consent: policy.Consent{In: 1, Out: 1}},
+		{name: "DNS trouble is no reason to defer", raw: fmt.Sprintf(mail, "silent.example"), to: []string{"<in@x>", "<out@x>"}, o: Options{Policy: policy.Config{TempError: policy.TempFail}},
+			label: "dmarc=temperror (mixed recipients: tempfail where consented, accept where opted out; accept for all: temperror)", consent: policy.Consent{In: 1, Out: 1}},
+		{name: "monitor mode", raw: spoof, to: []string{"<out@x>"}, o: Options{Policy: policy.Config{Mode: policy.Monitor}}, label: "(opted out, would reject: dmarc_reject)", consent: policy.Consent{Out: 1}},
+		{name: "monitor mode turns nobody away", raw: spoof, to: []string{"<in@x>", "<out@x>"}, o: Options{Split: true, Policy: policy.Config{Mode: policy.Monitor}}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.o.Recipients, tt.o.ConsentWait = &directory{}, 30*time.Second
+			if tt.name == "an answer that does not come" {
+				tt.o.ConsentWait = time.Millisecond
+			}
+			addr, seen := serve(t, dnstest.MustParse(t, zone), tt.o, milter.Limits{})
+			s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+			for range 2 { // nothing is left for the next message
+				res := s.offerTo(tt.raw, tt.to...)
+				if res.Action.Code != tt.code || quarantined(res) {
+					t.Fatalf("answer %s, quarantined %t", res.Action, quarantined(res))
+				}
+				if tt.code == 0 && !strings.Contains(labelOf(t, res), tt.label) {
+					t.Errorf("label %q lacks %q", labelOf(t, res), tt.label)
+				}
+			}
+			for _, v := range seen.verdicts {
+				v.Consent.Elapsed = 0
+				if v.Consent != tt.consent {
+					t.Errorf("consent %+v, want %+v", v.Consent, tt.consent)
+				}
+			}
+		})
+	}
+}
+
+func TestConsentSplit(t *testing.T) {
+	addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
+	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+	spoof := fmt.Sprintf(mail, "bank.example")
+
+	res := s.offerTo(spoof, "<out@x>", "<in@x>", "<slow@x>", "<slow-out@x>")
+	if got := fmt.Sprint(res.Recipients); got != "[continue 452 4.5.3 Recipient wants other filtering than those before, send this one apart "+
+		"452 4.5.3 Recipient wants other filtering than those before, send this one apart continue]" {
+		t.Errorf("recipients: %s", got)
+	}
+	if got := labelOf(t, res); !strings.Contains(got, "(opted out, would reject: dmarc_reject)") {
+		t.Errorf("label %s", got)
+	}
+	// The client comes again with those who were turned away.
+	if res := s.offerTo(spoof, "<in@x>", "<slow@x>"); res.Action.Code != 550 {
+		t.Errorf("those who agreed: %s", res.Action)
+	}
+	if len(seen.verdicts) != 2 || seen.verdicts[0].Consent.Out != 2 || seen.verdicts[0].Consent.In != 0 || seen.verdicts[1].Consent.In != 2 {
+		t.Errorf("observers were told %+v", seen.verdicts)
+	}
+
+	// RSET and an abandoned message leave no class behind.
+	for _, step := range []func() (client.Action, error){
+		func() (client.Action, error) { return s.c.Mail("<x@evil.example>") },
+		func() (client.Action, error) { return s.c.Rcpt("<out@x>") },
+	} {
+		if a, err := step(); err != nil || !a.Delivers() {
+			t.Fatalf("%s, %v", a, err)
+		}
+	}
+	if err := s.c.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if res := s.offerTo(spoof, "<in@x>"); len(res.Recipients) != 1 || !res.Recipients[0].Delivers() {
+		t.Errorf("after RSET: %+v", res.Recipients)
+	}
+}
+
+// The MTA's form of the address is preferred, and is the one of this RCPT.
+func TestConsentRewritten(t *testing.T) {
+	addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
+	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+	if _, err := s.c.Mail("<x@evil.example>"); err != nil {
+		t.Fatal(err)
+	}
+	for rewritten, code := range map[string]int{"in@x": 0} {
+		s.c.SetMacro("{rcpt_addr}", rewritten)
+		if a, err := s.c.Rcpt("<out%x@y>"); err != nil || a.Code != code {
+			t.Errorf("%s: %s, %v", rewritten, a, err)
+		}
+	}
+	s.c.SetMacro("{rcpt_addr}", "out@x")
+	if a, err := s.c.Rcpt("<in%x@y>"); err != nil || a.Code != 452 {
+		t.Errorf("the second recipient was taken for the first: %s, %v", a, err)
+	}
+	if len(seen.verdicts) != 0 {
+		t.Errorf("%+v", seen.verdicts)
+	}
+}
+
+// Mail that is not evaluated is not split either, and nobody is asked.
+func TestConsentTrusted(t *testing.T) {
+	d := &directory{}
+	for _, o := range []Options{{TrustedNetwork: func(netip.Addr) bool { return true }}, {TrustAuthenticated: true}} {
+		o.Recipients, o.ConsentWait, o.Split = d, time.Second, true
+		addr, seen := serve(t, dnstest.MustParse(t, zone), o, milter.Limits{})
+		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+		s.c.SetMacro("{auth_authen}", "alice")
+		res := s.offerTo(fmt.Sprintf(mail, "bank.example"), "<out@x>", "<in@x>", "<slow@x>")
+		for _, a := range append(res.Recipients, res.Action) {
+			if !a.Delivers() {
+				t.Errorf("answer %s", a)
+			}
+		}
+		if len(seen.skipped) != 1 || d.asked.Load() != 0 {
+			t.Errorf("skipped %v, %d lookups", seen.skipped, d.asked.Load())
+		}
+	}
+}
+
+// TestConsentQueue: a few lookups of one message are under way at a time, and
+// with ten thousand recipients too none is forgotten.
+func TestConsentQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &directory{release: make(chan struct{})}
+		c := newConsents(d)
+		const n = 10_000
+		for range n {
+			c.add(rcpt{typed: "<slow@x>"})
+		}
+		c.add(rcpt{typed: "<out@x>"})
+		synctest.Wait()
+		if got := d.flying.Load(); got != maxConsentLookups {
+			t.Errorf("%d lookups at a time", got)
+		}
+		time.Sleep(3 * time.Second)
+		close(d.release)
+		got := c.wait(t.Context(), time.Hour)
+		if want := (policy.Consent{In: n, Out: 1, Elapsed: 3 * time.Second}); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		if most := d.most.Load(); most > maxConsentLookups {
+			t.Errorf("%d lookups at a time", most)
+		}
+	})
+}
+
+// What is not known when time is up, or when the MTA goes away, counts as
+// opted out; no goroutine stays.
+func TestConsentWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, gone := range []bool{false, true} {
+			c := newConsents(&directory{})
+			for range 3 * maxConsentLookups {
+				c.add(rcpt{typed: "<never@x>"})
+			}
+			c.add(rcpt{typed: "<in@x>"})
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if gone {
+				time.AfterFunc(time.Second, func() { cancel(errors.New("gone")) })
+			}
+			begin := time.Now()
+			if got := c.wait(ctx, 2*time.Second); got.In != 1 || got.Out != 3*maxConsentLookups {
+				t.Errorf("%+v", got)
+			}
+			if took := time.Since(begin); took > 2*time.Second || gone && took > time.Second {
+				t.Errorf("waited %s", took)
+			}
+			cancel(nil)
+		}
+		abandoned := newConsents(&directory{})
+		abandoned.add(rcpt{typed: "<never@x>"})
+		abandoned.cancel() // the bubble ends only if the lookup does
+	})
+}
+
+func TestReplyAt(t *testing.T) {
+	d := &directory{}
+	for _, tt := range []struct {
+		o    Options
+		want bool
+	}{
+		{Options{}, false},
+		{Options{Split: true}, false},
+		{Options{Recipients: d}, false},
+		{Options{Recipients: d, Split: true}, true},
+		{Options{Recipients: d, Split: true, Policy: policy.Config{Mode: policy.Monitor}}, false},
+	} {
+		if got := New(tt.o).ReplyAt(); got != (milter.ReplyAt{Rcpt: tt.want}) {
+			t.Errorf("%+v: %+v", tt.o, got)
+		}
+	}
+}

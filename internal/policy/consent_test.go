@@ -1,0 +1,62 @@
+package policy
+
+import (
+	"testing"
+
+	"sekimori/internal/dmarc"
+)
+
+func TestRespect(t *testing.T) {
+	in, out, mixed := Consent{In: 2}, Consent{Out: 1}, Consent{In: 1, Out: 3}
+	for _, tt := range []struct {
+		name    string
+		p       dmarc.Policy
+		c       Config
+		consent Consent
+		action  Action
+		applied Action
+		would   Action
+		disp    dmarc.Policy
+		over    OverrideType
+	}{
+		{name: "nobody was asked", p: dmarc.PolicyReject, action: Reject, applied: Reject, disp: dmarc.PolicyReject},
+		{name: "all agreed", p: dmarc.PolicyReject, consent: in, action: Reject, applied: Reject, disp: dmarc.PolicyReject},
+		{name: "all opted out", p: dmarc.PolicyReject, consent: out, action: Tag, applied: Tag, would: Reject, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
+		{name: "one opted out: the mildest for all", p: dmarc.PolicyReject, consent: mixed, action: Tag, applied: Tag, would: Reject, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
+		{name: "no hold queue either", p: dmarc.PolicyQuarantine, consent: mixed, action: Tag, applied: Tag, would: Quarantine, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
+		{name: "nor a quarantine by header", p: dmarc.PolicyQuarantine, c: Config{Quarantine: QuarantineTag}, consent: out, action: Tag, applied: Tag, would: Quarantine, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
+		{name: "monitor mode would not act either", p: dmarc.PolicyReject, c: Config{Mode: Monitor}, consent: out, action: Tag, applied: Tag, would: Reject, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
+		{name: "a label is no enforcement", p: dmarc.PolicyNone, consent: out, action: Tag, applied: Tag, disp: dmarc.PolicyNone},
+	} {
+		e := failing(tt.p)
+		v := Decide(&e, tt.c).Respect(tt.consent)
+		var over OverrideType
+		if v.Override != nil {
+			over = v.Override.Type
+		}
+		if v.Action != tt.action || v.Applied != tt.applied || v.Would != tt.would || v.Disposition != tt.disp || over != tt.over || v.Consent != tt.consent {
+			t.Errorf("%s: %+v", tt.name, v)
+		}
+	}
+	e := failing(dmarc.PolicyReject)
+	e.DMARC.Result = dmarc.ResultTempError
+	if v := Decide(&e, Config{TempError: TempFail}).Respect(mixed); v.Applied != Accept || v.Would != TempFail {
+		t.Errorf("a message was deferred for somebody who opted out: %+v", v)
+	}
+}
+
+func TestConsent(t *testing.T) {
+	for _, tt := range []struct {
+		c                        Consent
+		asked, mixed, reportable bool
+	}{
+		{Consent{}, false, false, true},
+		{Consent{In: 1}, true, false, true},
+		{Consent{Out: 1}, true, false, false},
+		{Consent{In: 1, Out: 1}, true, true, true},
+	} {
+		if c := tt.c; c.Asked() != tt.asked || c.Mixed() != tt.mixed || c.Reportable() != tt.reportable {
+			t.Errorf("%+v: asked %t, mixed %t, reportable %t", c, c.Asked(), c.Mixed(), c.Reportable())
+		}
+	}
+}
