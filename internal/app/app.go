@@ -86,8 +86,9 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	options := filter.Options{
 		Verifier: verifier, Policy: rules, AuthServID: cfg.AuthservID,
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
-		ReceivedSPF: cfg.Headers.ReceivedSPF,
-		Observers:   observers,
+		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
+		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style),
+		Observers: observers,
 	}
 	if err := a.openRecipients(&options, metrics); err != nil {
 		return nil, err

@@ -46,6 +46,9 @@ type Result struct {
 	Comment    string     `json:"comment,omitempty"`
 	Reason     string     `json:"reason,omitempty"` // free text
 	Properties []Property `json:"properties,omitempty"`
+	// EndComment is a Comment after the properties, where some programs put
+	// theirs. Parse does not tell it from Comment.
+	EndComment string `json:"end_comment,omitempty"`
 }
 
 // Property is one fact about what was evaluated (RFC 8601 §2.2, propspec),

@@ -107,11 +107,7 @@ func (l *lines) result(r *Result, utf8OK bool) int {
 	l.b = append(l.b, '=')
 	l.b = append(l.b, cleanKeyword(r.Value)...)
 	l.end()
-	if r.Comment != "" {
-		l.begin()
-		l.b = appendComment(l.b, cleanText(r.Comment, utf8OK))
-		l.end()
-	}
+	l.comment(r.Comment, utf8OK)
 	if r.Reason != "" {
 		l.begin()
 		// A reason is prose: always quoted, as in the RFC's examples.
@@ -127,7 +123,17 @@ func (l *lines) result(r *Result, utf8OK bool) int {
 		l.b = appendPValue(l.b, cleanText(p.Value, utf8OK))
 		l.end()
 	}
+	l.comment(r.EndComment, utf8OK)
 	return l.size - before
+}
+
+func (l *lines) comment(text string, utf8OK bool) {
+	if text == "" {
+		return
+	}
+	l.begin()
+	l.b = appendComment(l.b, cleanText(text, utf8OK))
+	l.end()
 }
 
 // appendValue writes RFC 8601's value: token / quoted-string.

@@ -116,7 +116,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	verdict := policy.Decide(e, rules)
 	return &Report{
 		Summary: summary(verdict), Evaluation: e, Verdict: verdict, Mode: rules.Mode,
-		AuthenticationResults: filter.Label(o.Config.AuthservID, e, verdict).Format(),
+		AuthenticationResults: filter.StyledLabel(filter.Style(o.Config.Headers.Style), o.Config.AuthservID, e, verdict).Format(),
 		Lookups:               trace.Lookups(),
 	}, nil
 }

@@ -24,6 +24,11 @@ type Options struct {
 	TrustAuthenticated bool
 	AuthServID         string
 	ReceivedSPF        bool
+	// Verdict adds VerdictField. Subject, if not "", is put before the Subject
+	// of fails that are delivered. Style spells the dmarc result.
+	Verdict bool
+	Subject string
+	Style   Style
 	// Recipients tells who agreed that verdicts are acted on; nil: everybody.
 	// ConsentWait is how long end of message waits for what it does not know
 	// yet. Split keeps recipients of the two classes in messages of their own;

@@ -239,17 +239,26 @@ func (s *session) label(t *transaction, e *msgauth.Evaluation, v policy.Verdict,
 			return err
 		}
 	}
-	return m.InsertHeader(0, authres.FieldName, Label(s.o.AuthServID, e, v).Format())
+	if err := s.stamp(t, e, v, m); err != nil {
+		return err
+	}
+	return m.InsertHeader(0, authres.FieldName, StyledLabel(s.o.Style, s.o.AuthServID, e, v).Format())
 }
 
 // removeForged deletes every Authentication-Results field that claims our
-// authserv-id (RFC 8601 §5). Indices count the fields of one name from 1.
+// authserv-id (RFC 8601 §5), and every VerdictField. Indices count the fields
+// of one name from 1.
 func (s *session) removeForged(h message.Header, m *milter.Modifier) error {
 	for i, value := range h.Values(authres.FieldName) {
 		if authres.ClaimsID(value, s.o.AuthServID) {
 			if err := m.DeleteHeader(authres.FieldName, i+1); err != nil {
 				return err
 			}
+		}
+	}
+	for i := range h.Values(VerdictField) {
+		if err := m.DeleteHeader(VerdictField, i+1); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -63,6 +63,7 @@
 //	dns.MaxLabelLen                    63        octets                        -                     RFC 1035 §2.3.4
 //	dns.MaxNameLen                     253       octets                        -                     RFC 1035 §2.3.4, as text
 //	filter.maxConsentLookups           4         lookups of a message          -                     its other recipients queue
+//	filter.maxSubject                  50000     octets of a stamped subject   -                     Postfix cuts fields at 60,000
 //	iprev.MaxNames                     10        names                         -                     RFC 8601 §3 leaves the number open; SPF's
 //	mailaddr.MaxCommentDepth           10        comments nested               -                     clients nest none
 //	mailaddr.MaxFromLen                32768     octets                        -                     in the part an MTA cut off there might be the author

@@ -1,0 +1,17 @@
+# Files mail by X-Sekimori-Verdict (headers: {verdict: true}). The field is ours
+# alone: the daemon deletes whatever claims the name from outside. What did not
+# pass the daemon (local mail, trusted networks) has none and is kept.
+require ["fileinto", "mailbox", "imap4flags"];
+
+# The author is not who he says: out of the inbox. What the daemon holds comes
+# here too, once the postmaster releases it.
+if header :is "X-Sekimori-Verdict" ["fail-quarantine", "local-quarantine", "invalid-from"] {
+    fileinto :create "Junk";
+    stop;
+}
+
+# Nothing speaks for the author, but his domain asks for nothing, you asked for
+# nothing, or this host only watches: marked, and kept.
+if header :is "X-Sekimori-Verdict" ["fail-none", "fail-monitor", "fail-opted-out", "no-policy-spf-fail"] {
+    addflag "$Unverified";
+}

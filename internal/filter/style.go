@@ -1,0 +1,101 @@
+package filter
+
+import (
+	"strings"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/spf"
+)
+
+// Style is how the dmarc result of Authentication-Results is spelled. Filters
+// that were made for another program look for its comment; the rest of the
+// field is RFC 8601's and the same everywhere.
+type Style string
+
+// The styles. Those of opendmarc (1.4.2) and rspamd (3.4) were seen to be
+// written by the programs in Debian 12; authentication_milter's is that of
+// published messages, its program was not run.
+const (
+	StyleOwn       Style = "sekimori"
+	StyleAuthMilt  Style = "authentication_milter" // dmarc=fail (p=reject,d=none) header.from=example.com
+	StyleOpenDMARC Style = "opendmarc"             // dmarc=fail (p=reject dis=none) header.from=example.com
+	StyleRspamd    Style = "rspamd"                // dmarc=fail reason="No valid SPF, No valid DKIM" header.from=example.com (policy=reject)
+)
+
+// StyledLabel is Label in a style; "" is StyleOwn. In another style our own
+// comment on the verdict is not written.
+func StyledLabel(style Style, authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
+	f := Label(authServID, e, v)
+	if style == "" || style == StyleOwn {
+		return f
+	}
+	for i := range f.Results {
+		if f.Results[i].Method == "dmarc" {
+			f.Results[i] = style.dmarc(e, v)
+		}
+	}
+	return f
+}
+
+func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict) authres.Result {
+	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
+	published := string(e.DMARC.PolicyPublished)
+	if published == "" {
+		published = string(dmarc.PolicyNone)
+	}
+	decided := e.DMARC.Result == dmarc.ResultPass || e.DMARC.Result == dmarc.ResultFail
+	switch {
+	case e.FromError != nil:
+		r.Reason = string(e.FromError.Kind)
+	case s == StyleAuthMilt:
+		r.Comment = "p=" + published + ",d=" + done(v)
+	case s == StyleOpenDMARC && (decided || e.DMARC.Result == dmarc.ResultNone):
+		r.Comment = "p=" + published + " dis=" + done(v)
+	case s == StyleRspamd && e.DMARC.Result == dmarc.ResultPass:
+		r.Comment = "policy=" + published
+	case s == StyleRspamd && e.DMARC.Result == dmarc.ResultFail:
+		r.Reason, r.EndComment = why(e), "policy="+published
+	case s == StyleRspamd && e.DMARC.Result == dmarc.ResultNone:
+		return r // rspamd names no author here
+	case s == StyleRspamd:
+		r.EndComment = "policy=" + string(e.DMARC.Result)
+	}
+	if d := e.From.AuthorDomain; d != "" {
+		r.Properties = []authres.Property{{Type: authres.PTypeHeader, Name: "from", Value: string(d)}}
+	}
+	return r
+}
+
+// done is what is done with a message that lives on, in DMARC's words.
+func done(v policy.Verdict) string {
+	if v.Enforced && (v.Action == policy.Quarantine || v.Action == policy.Reject) {
+		return string(dmarc.PolicyQuarantine)
+	}
+	return string(dmarc.PolicyNone)
+}
+
+// why says what rspamd does of a fail.
+func why(e *msgauth.Evaluation) string {
+	aspf, adkim := dmarc.Relaxed, dmarc.Relaxed
+	if e.DMARC.Record != nil {
+		aspf, adkim = e.DMARC.Record.ASPF, e.DMARC.Record.ADKIM
+	}
+	say := func(name string, passes bool, mode dmarc.Mode) string {
+		switch {
+		case !passes:
+			return "No valid " + name
+		case mode == dmarc.Strict:
+			return name + " not aligned (strict)"
+		}
+		return name + " not aligned (relaxed)"
+	}
+	signed := false
+	for _, s := range e.DKIM {
+		signed = signed || s.Result == dkim.Pass
+	}
+	return strings.Join([]string{say("SPF", e.MailFrom.Result == spf.Pass, aspf), say("DKIM", signed, adkim)}, ", ")
+}
