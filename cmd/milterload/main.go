@@ -77,6 +77,12 @@ ask that address and no other, and to trust 127.0.0.1 at most. For sekimori:
 Size a host by "CPU/message" at your own mix of sizes and signatures; run
 milterload on other cores (taskset) when messages/s are to mean anything.
 
+With --idle no mail is sent: what is reported is the memory each further
+connection takes that waits for its client.
+
+    milterload --milter inet:127.0.0.1:8891 --dns 127.0.0.1:5354 \
+        --pid $(pidof sekimori) --idle 5000
+
 A mix is kinds with weights, such as rsa=70,none=30; one kind alone needs no
 weight. With several --milter, each message goes through all of them in turn,
 as with several smtpd_milters.
@@ -90,6 +96,7 @@ type settings struct {
 	json    bool
 	watch   string        // address of the server's metrics
 	every   time.Duration // between samples of them
+	idle    int
 	check   string
 	corpus  load.CorpusOptions
 	dns     load.DNSOptions
@@ -116,6 +123,7 @@ func newCommand() *cobra.Command {
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
 	f.StringVar(&s.watch, "watch", "", "address of the milter's metrics (http://127.0.0.1:8892/metrics): goroutines, descriptors and memory are sampled, and once more 15 s after the load")
 	f.DurationVar(&s.every, "watch-every", time.Minute, "time between samples of --watch")
+	f.IntVar(&s.idle, "idle", 0, "send no mail, but open this many connections that say HELO and nothing more, and report the memory of --pid for each")
 	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, DMARC), safe (under faults: no false pass, no false reject) or none")
 	f.BoolVar(&s.json, "json", false, "print the report as JSON")
 
@@ -156,6 +164,11 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	if err := s.dns.Validate(); err != nil {
 		return err
 	}
+	if s.idle != 0 {
+		if err := load.CheckIdle(s.idle, s.run); err != nil {
+			return err
+		}
+	}
 	if s.every <= 0 {
 		return errors.New("--watch-every must be positive")
 	}
@@ -171,6 +184,13 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 		return failure{err}
 	}
 	defer func() { _ = server.Close() }()
+	if s.idle != 0 {
+		report, err := load.Idle(ctx, corpus, s.idle, s.run)
+		if err != nil {
+			return failure{err}
+		}
+		return show(out, report, s.json)
+	}
 	s.run.Queries = server.Queries
 	report, err := s.measure(ctx, corpus)
 	if err != nil {
@@ -210,7 +230,10 @@ func (s *settings) measure(ctx context.Context, corpus *load.Corpus) (*load.Repo
 	return report, nil
 }
 
-func show(out io.Writer, r *load.Report, asJSON bool) error {
+// report is what a run ends with.
+type report interface{ Print(w io.Writer) error }
+
+func show(out io.Writer, r report, asJSON bool) error {
 	if !asJSON {
 		return r.Print(out)
 	}

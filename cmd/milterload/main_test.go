@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/netip"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +76,8 @@ func TestRun(t *testing.T) {
 		{"an argument", []string{"now"}, exitUsage, "", "unknown command"},
 		{"an unknown kind", []string{"--signatures", "dsa"}, exitUsage, "", `"dsa" is none of`},
 		{"a bad mix", []string{"--sizes", "a=b"}, exitUsage, "", "not a weight"},
+		{"idle connections of nobody", []string{"--idle", "10"}, exitUsage, "", "its processes"},
+		{"idle connections", append([]string{"--milter", milter, "--idle", "10", "--pid", strconv.Itoa(os.Getpid())}, small...), exitDone, "per connection", ""},
 		{"an unknown check", []string{"--check", "most"}, exitUsage, "", "none of all"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -99,7 +103,7 @@ func TestHelpDocumentsEveryFlag(t *testing.T) {
 	if code := run(t.Context(), []string{"--help"}, &stdout, &stderr); code != exitDone {
 		t.Fatalf("code %d: %s", code, &stderr)
 	}
-	for _, want := range []string{"--dns-delay", "--dns-loss", "--allow-remote", "--pid", "--json", "--zipf", "--seed", "--smtp-rtt", "Exit codes"} {
+	for _, want := range []string{"--dns-delay", "--dns-loss", "--allow-remote", "--pid", "--json", "--zipf", "--seed", "--smtp-rtt", "--idle", "Exit codes"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help lacks %s", want)
 		}

@@ -55,7 +55,7 @@ type Filter struct{ o Options }
 func New(o Options) *Filter { return &Filter{o} }
 
 // NewSession is for milter.Options.
-func (f *Filter) NewSession(c *milter.Conn) milter.Session { return &session{o: f.o, conn: c} }
+func (f *Filter) NewSession(c *milter.Conn) milter.Session { return &session{o: &f.o, conn: c} }
 
 // OnPanic answers a message whose session panicked: nothing of it is known, so
 // it has to come again, but in monitor mode nothing is ever acted on.

@@ -18,7 +18,7 @@ import (
 // session is one MTA connection. Client, HELO and TLS facts live as long as
 // it; everything of a message is in current and dies with Abort.
 type session struct {
-	o       Options
+	o       *Options
 	conn    *milter.Conn
 	client  msgauth.Session
 	trusted bool // the client's network is

@@ -8,13 +8,6 @@ import (
 	gomilter "github.com/emersion/go-milter"
 )
 
-// What go-milter is shown of an event: a frame that drives its loop. What the
-// MTA sent stays with the link.
-const (
-	tokenNegotiate    = "\x00\x00\x00\x01O"
-	tokenEndOfMessage = "\x00\x00\x00\x01E"
-)
-
 // serve runs go-milter on the connection. go-milter serves it on a goroutine
 // of its own; serve itself returns at once.
 func (l *link) serve() {
@@ -25,7 +18,7 @@ func (l *link) serve() {
 		SymList:   l.srv.symList,
 	}
 	// It ends with our own io.EOF, after the one connection.
-	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.nc, link: l}})
+	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.nc, link: l, event: cmdNegotiate}})
 }
 
 // backend is what go-milter calls.
@@ -59,29 +52,32 @@ func (o *oneConn) Close() error { return nil }
 
 func (o *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
-// shim is the connection as go-milter sees it. It fails in one way only, with
-// io.EOF at a read, because go-milter writes every other error to the global
-// log.
+// shim is the connection as go-milter sees it. Of an event it shows the
+// command alone, a frame of one octet, to drive go-milter's loop. It fails in
+// one way only, with io.EOF at a read, because go-milter writes every other
+// error to the global log.
 type shim struct {
 	net.Conn
-	link *link
+	link   *link
+	event  byte // to show at the next read, 0 to wait for one
+	length bool // the length of the next frame was read
 }
 
-// Read gives go-milter the next token.
+// Read tells the length at once and waits with the command: go-milter takes
+// less stack to read that, and a connection waits most of the time.
 func (s *shim) Read(p []byte) (n int, err error) {
-	l := s.link
-	if len(l.pending) == 0 {
-		more := false
-		if l.protect("milter.read", func() { more = l.next() }) {
-			l.stop(EndPanic)
-		}
-		if !more {
-			return 0, io.EOF
-		}
+	if s.length = !s.length; s.length {
+		return copy(p, "\x00\x00\x00\x01"), nil
 	}
-	n = copy(p, l.pending)
-	l.pending = l.pending[n:]
-	return n, nil
+	cmd := s.event
+	if s.event = 0; cmd == 0 {
+		cmd = s.link.next()
+	}
+	if cmd == 0 {
+		return 0, io.EOF
+	}
+	p[0] = cmd
+	return 1, nil
 }
 
 // Write collects what go-milter sends; it goes out before the next read.

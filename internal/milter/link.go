@@ -25,7 +25,6 @@ type link struct {
 	phase   phase
 	cmd     byte   // the event that is handled
 	data    []byte // its payload
-	pending string // rest of the token go-milter has not read yet
 
 	told    bool // Mail was called: Abort is due
 	held    heldReplies
@@ -90,30 +89,33 @@ func newConn(nc net.Conn, limits Limits) *Conn {
 	return &Conn{remote: nc.RemoteAddr(), macros: macros{limit: limits.MaxMacroBytes}}
 }
 
-// negotiate reads the MTA's first frame. It must be known before go-milter
-// answers it: an MTA drops a milter that asks for more than it offered.
-func (l *link) negotiate() error {
+// begin negotiates, or ends the connection and reports false. What the MTA
+// offers must be known before go-milter answers it: an MTA drops a milter that
+// asks for more.
+func (l *link) begin() (ok bool) {
+	defer l.rescue("milter.negotiate")
 	cmd, data, err := l.t.readFrame(l.idle())
-	if err != nil {
-		return err
+	var o offer
+	switch {
+	case err != nil:
+	case !known(cmd):
+		err = malformed{KindUnknownCommand}
+	case cmd != cmdNegotiate:
+		err = malformed{KindOutOfSequence}
+	default:
+		o, err = parseOffer(data)
 	}
-	if cmd != cmdNegotiate {
-		if !known(cmd) {
-			return malformed{KindUnknownCommand}
-		}
-		return malformed{KindOutOfSequence}
-	}
-	o, err := parseOffer(data)
 	if err != nil {
-		return err
+		l.fail(err)
+		return false
 	}
 	at := l.srv.opts.ReplyAt
 	if l.refuse != "" {
 		at = ReplyAt{Connect: true}
 	}
 	l.conn.neg = negotiate(o, at)
-	l.cmd, l.pending = cmdNegotiate, tokenNegotiate
-	return nil
+	l.cmd = cmdNegotiate
+	return true
 }
 
 // idle is how long the MTA may now be silent.
@@ -130,49 +132,59 @@ func (l *link) idle() time.Duration {
 }
 
 // next handles events until one is for go-milter, and sends what is written
-// before it waits. It reports false at the end of the connection.
-func (l *link) next() bool {
-	for {
-		if err := l.t.flush(); err != nil {
-			return l.stop(l.t.end(err))
-		}
-		if l.phase == phaseOver {
-			l.endMessage()
-		}
-		if l.closing {
-			return false
-		}
+// before it waits. It returns that event's command, or 0 at the end of the
+// connection.
+func (l *link) next() byte {
+	defer l.rescue("milter.read")
+	for l.settle() {
 		cmd, data, err := l.t.readFrame(l.idle())
 		if err == nil {
 			err = l.admit(cmd, data)
 		}
 		if err != nil {
-			l.logProtocolError(err)
-			return l.stop(l.t.end(err))
+			l.fail(err)
+			return 0
 		}
 		l.cmd, l.data = cmd, data
 		switch cmd {
 		case cmdMacro, cmdAbort: // admit saw to them
 		case cmdQuit:
-			return l.stop(EndQuit)
+			l.stop(EndQuit)
 		case cmdQuitNC:
 			l.endSession(EndQuit)
 		case cmdEndOfBody:
-			l.pending = tokenEndOfMessage
-			return true
+			return cmd
 		default:
 			l.event(nil)
 		}
 	}
+	return 0
+}
+
+// settle sends what was written and ends a message that was answered. It
+// reports false at the end of the connection.
+func (l *link) settle() bool {
+	if err := l.t.flush(); err != nil {
+		l.stop(l.t.end(err))
+	}
+	if l.phase == phaseOver {
+		l.endMessage()
+	}
+	return !l.closing
 }
 
 // stop makes e the way the connection ends, unless that is settled.
-func (l *link) stop(e End) bool {
+func (l *link) stop(e End) {
 	l.closing = true
 	if l.end == "" {
 		l.end = e
 	}
-	return false
+}
+
+// fail ends the connection for an error of reading.
+func (l *link) fail(err error) {
+	l.logProtocolError(err)
+	l.stop(l.t.end(err))
 }
 
 // admit takes a frame's place in the sequence.
@@ -261,6 +273,14 @@ func (l *link) finish() {
 	l.attendant.close()
 	_ = l.t.nc.Close()
 	l.srv.done(l)
+}
+
+// rescue is deferred where a panic is the end of the connection.
+func (l *link) rescue(component string) {
+	if v := recover(); v != nil {
+		l.logPanic(component, v)
+		l.stop(EndPanic)
+	}
 }
 
 // protect runs f and reports whether it panicked.

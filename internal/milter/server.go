@@ -165,23 +165,11 @@ func (s *Server) start(nc net.Conn) {
 }
 
 func (s *Server) run(l *link) {
-	failed := true
-	panicked := l.protect("milter.negotiate", func() {
-		err := l.negotiate()
-		if err != nil {
-			l.logProtocolError(err)
-			l.stop(l.t.end(err))
-		}
-		failed = err != nil
-	})
-	if failed {
-		if panicked {
-			l.stop(EndPanic)
-		}
+	if l.begin() {
+		l.serve()
+	} else {
 		l.finish()
-		return
 	}
-	l.serve()
 }
 
 // done is a link's last word.

@@ -214,10 +214,14 @@ func TestMacrosCostNothing(t *testing.T) {
 	}
 }
 
-func TestTokensAreWholeFrames(t *testing.T) {
-	for _, got := range []string{tokenNegotiate, tokenEndOfMessage} {
-		if n := binary.BigEndian.Uint32([]byte(got)); int(n) != len(got)-4 {
-			t.Errorf("%q", got)
-		}
+// TestGoMilterIsShownWholeFrames: a length, then that many octets.
+func TestGoMilterIsShownWholeFrames(t *testing.T) {
+	s := &shim{event: cmdEndOfBody}
+	var frame [5]byte
+	if _, err := io.ReadFull(s, frame[:4]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Read(frame[4:]); n != 1 || err != nil || string(frame[:]) != "\x00\x00\x00\x01E" {
+		t.Errorf("%q, %d, %v", frame, n, err)
 	}
 }

@@ -1,0 +1,108 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"sekimori/internal/milter/client"
+)
+
+const (
+	// idleWarmup connections come before the first look at the memory.
+	idleWarmup = 200
+	// idleSettle is how long the servers get to do what the last connection
+	// asks of them.
+	idleSettle = 2 * time.Second
+	// maxIdle is what the ports of one address are good for.
+	maxIdle = 20_000
+)
+
+// IdleReport is what connections cost that do nothing.
+type IdleReport struct {
+	Connections   int     `json:"connections"`
+	Before        int64   `json:"rss_before"` // octets, with a few connections open
+	After         int64   `json:"rss_after"`
+	PerConnection float64 `json:"rss_per_connection"`
+}
+
+// Print writes the report for people.
+func (r *IdleReport) Print(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "idle connections  %d\nmemory before     %.1f MB\nmemory after      %.1f MB\nper connection    %.1f KB\n",
+		r.Connections, float64(r.Before)/1e6, float64(r.After)/1e6, r.PerConnection/1e3)
+	return err
+}
+
+// CheckIdle says what is wrong with what Idle is asked, or nil.
+func CheckIdle(n int, o Options) error {
+	switch {
+	case len(o.Milters) != 1 || len(o.PIDs) == 0:
+		return errors.New("load: idle connections need one milter and its processes")
+	case n < 1 || n > maxIdle:
+		return fmt.Errorf("load: %d idle connections; 1 to %d", n, maxIdle)
+	}
+	return nil
+}
+
+// Idle opens n connections beyond the first few, each of which says CONNECT
+// and HELO and then nothing more, and compares the memory of o.PIDs.
+func Idle(ctx context.Context, c *Corpus, n int, o Options) (*IdleReport, error) {
+	if err := CheckIdle(n, o); err != nil {
+		return nil, err
+	}
+	var open []*chain
+	defer func() {
+		for _, c := range open {
+			_ = c.quit()
+		}
+	}()
+	upTo := func(n int) (rss int64, err error) {
+		for len(open) < n && ctx.Err() == nil {
+			// Nothing new is looked up after the first few.
+			s := c.Sessions[len(open)%min(idleWarmup, len(c.Sessions))]
+			c, err := dialIdle(o.Milters[0], o.Timeout)
+			if err != nil {
+				return 0, err
+			}
+			open = append(open, c)
+			if err := c.begin(s); err != nil {
+				return 0, err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(idleSettle):
+		}
+		u, err := sampleProcesses(o.PIDs)
+		return u.rss, err
+	}
+	r := &IdleReport{Connections: n}
+	var err error
+	if r.Before, err = upTo(idleWarmup); err != nil {
+		return nil, err
+	}
+	if r.After, err = upTo(idleWarmup + n); err != nil {
+		return nil, err
+	}
+	r.PerConnection = float64(r.After-r.Before) / float64(n)
+	return r, nil
+}
+
+// dialIdle is dial without its buffers, which would be ours to hold.
+func dialIdle(t Target, timeout time.Duration) (*chain, error) {
+	m, err := client.Dial(t.network, t.address)
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	if timeout > 0 {
+		m.Timeout = timeout
+	}
+	if _, err := m.Negotiate(client.PostfixOffer()); err != nil {
+		_ = m.Close()
+		return nil, fmt.Errorf("load: %s: %w", t, err)
+	}
+	return &chain{targets: []Target{t}, links: []link{{Client: m}}}, nil
+}
