@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -53,14 +54,16 @@ type Cache struct {
 	cfg   CacheConfig
 	store *otter.Cache[key, *entry] // nil: nothing is kept
 	start time.Time                 // of the monotonic clock every time is on
+	clock coarse                    // the store's
 
 	base context.Context // of the queries: they outlive those who asked
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
-	flights map[key]*flight
+	mu         sync.Mutex
+	closed     bool
+	flights    map[key]*flight
+	prefetches int // among them
 }
 
 // flight is one query under way. Its answer and err are set before done is
@@ -70,6 +73,8 @@ type flight struct {
 	stale  *entry // what stands in for a failure, may be nil
 	answer dns.Answer
 	err    error
+
+	prefetch bool // nobody needed it when it began
 }
 
 // NewCache returns a Cache in front of next.
@@ -80,10 +85,12 @@ func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
 	}
 	if cfg.Size > 0 {
 		store, err := otter.New(&otter.Options[key, *entry]{
-			MaximumWeight:    uint64(cfg.Size),
-			Weigher:          func(k key, e *entry) uint32 { return e.weight(k) },
-			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration { return e.Value.gone - c.now() }),
-			Clock:            monotonic{c.start},
+			MaximumWeight: uint64(cfg.Size),
+			Weigher:       func(k key, e *entry) uint32 { return e.weight(k) },
+			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration {
+				return e.Value.gone - time.Duration(c.clock.NowNano())
+			}),
+			Clock: &c.clock,
 			OnAtomicDeletion: func(e otter.DeletionEvent[key, *entry]) {
 				if e.Cause == otter.CauseOverflow {
 					cfg.Metrics.evicted(e.Value.kind())
@@ -100,13 +107,22 @@ func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
 	return c, nil
 }
 
-// monotonic makes the store count time as the cache does: a step of the wall
-// clock must not end every TTL. It has no ticks, so there is no goroutine;
-// writes clean up.
-type monotonic struct{ start time.Time }
+// coarse is the store's clock. It counts time as the cache does: a step of the
+// wall clock must not end every TTL. It goes on only with writes, which clean
+// up what is gone; readers look at the entry's own times, so a hit reads the
+// clock once. It has no ticks, so there is no goroutine.
+type coarse struct{ now atomic.Int64 }
 
-func (m monotonic) NowNano() int64                    { return int64(time.Since(m.start)) }
-func (monotonic) Tick(time.Duration) <-chan time.Time { return nil }
+func (t *coarse) NowNano() int64 { return t.now.Load() }
+
+// advance sets the clock, never back.
+func (t *coarse) advance(now time.Duration) {
+	for old := t.now.Load(); int64(now) > old && !t.now.CompareAndSwap(old, int64(now)); {
+		old = t.now.Load()
+	}
+}
+
+func (*coarse) Tick(time.Duration) <-chan time.Time { return nil }
 
 func (c *Cache) now() time.Duration { return time.Since(c.start) }
 
@@ -116,14 +132,14 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	k := key{name, typ}
 	e := c.load(k)
 	if now := c.now(); e.usable(now) {
-		return c.serve(e, now)
+		return c.serve(k, e, now)
 	}
 	if ctx.Err() != nil {
 		return dns.Answer{}, &dns.Error{Kind: contextKind(ctx), Name: name, Type: typ, Err: ctx.Err()}
 	}
 	f, e := c.join(k)
 	if f == nil {
-		return c.serve(e, c.now())
+		return c.serve(k, e, c.now())
 	}
 	return c.wait(ctx, k, f)
 }
@@ -131,11 +147,12 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 // Peek implements [dns.Peeker]: an answer within its TTL counts as a hit. All
 // else is left to Lookup.
 func (c *Cache) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
-	e, now := c.load(key{name, typ}), c.now()
+	k := key{name, typ}
+	e, now := c.load(k), c.now()
 	if e == nil || e.err != nil || now >= e.expires {
 		return dns.Answer{}, false
 	}
-	a, err := c.serve(e, now)
+	a, err := c.serve(k, e, now)
 	return a, err == nil
 }
 
@@ -148,13 +165,16 @@ func (c *Cache) load(k key) *entry {
 }
 
 // serve answers from an entry that is usable now.
-func (c *Cache) serve(e *entry, now time.Duration) (dns.Answer, error) {
+func (c *Cache) serve(k key, e *entry, now time.Duration) (dns.Answer, error) {
 	if e.err != nil {
 		c.cfg.Metrics.hit(kindFailure)
 		return dns.Answer{}, e.err
 	}
 	if now >= e.expires {
 		return c.serveStale(e)
+	}
+	if e.demand.read() && now >= e.ageing {
+		c.prefetch(k, e)
 	}
 	c.cfg.Metrics.hit(e.kind())
 	a := e.answer
@@ -191,9 +211,14 @@ func (c *Cache) join(k key) (*flight, *entry) {
 	if e != nil && e.err == nil && now < e.gone {
 		f.stale = e
 	}
+	c.launch(k, f)
+	return f, nil
+}
+
+// launch starts f. The caller holds mu.
+func (c *Cache) launch(k key, f *flight) {
 	c.flights[k] = f
 	c.work.Go(func() { c.fly(k, f) })
-	return f, nil
 }
 
 // wait waits for f as long as the caller may, and no longer than is sensible
@@ -234,17 +259,23 @@ func (c *Cache) fly(k key, f *flight) {
 			answer.TTL = e.expires - now // all see the TTL the cache keeps
 		}
 		if e.keepable(now) {
+			c.clock.advance(now)
 			c.store.Set(k, e)
 		}
 	}
 	f.answer, f.err = answer, err
-	if err != nil {
+	switch {
+	case f.prefetch:
+	case err != nil:
 		c.cfg.Metrics.miss(kindFailure)
-	} else {
+	default:
 		c.cfg.Metrics.miss(e.kind())
 	}
 	c.mu.Lock()
 	delete(c.flights, k)
+	if f.prefetch {
+		c.prefetches--
+	}
 	c.mu.Unlock()
 	close(f.done)
 }

@@ -276,15 +276,15 @@ func TestWeightCountsEverything(t *testing.T) {
 	cases := []struct {
 		reason string
 		k      key
-		e      entry
+		e      *entry
 		more   uint32
 	}{
-		{"name", key{dns.Name(long), dns.TypeTXT}, entry{}, 200 - uint32(len(k.name))},
-		{"alias", k, entry{answer: dns.Answer{Canonical: dns.Name(long)}}, 200},
-		{"text", k, entry{answer: dns.Answer{Records: []dns.Record{{Text: long}}}}, 200},
-		{"hosts", k, entry{answer: dns.Answer{Records: []dns.Record{{Host: dns.Name(long)}, {Host: dns.Name(long)}}}}, 400},
-		{"spare room", k, entry{answer: dns.Answer{Records: make([]dns.Record, 0, 100)}}, 100 * 40},
-		{"failure", k, entry{err: &dns.Error{Err: errors.New(long)}}, 200},
+		{"name", key{dns.Name(long), dns.TypeTXT}, &entry{}, 200 - uint32(len(k.name))},
+		{"alias", k, &entry{answer: dns.Answer{Canonical: dns.Name(long)}}, 200},
+		{"text", k, &entry{answer: dns.Answer{Records: []dns.Record{{Text: long}}}}, 200},
+		{"hosts", k, &entry{answer: dns.Answer{Records: []dns.Record{{Host: dns.Name(long)}, {Host: dns.Name(long)}}}}, 400},
+		{"spare room", k, &entry{answer: dns.Answer{Records: make([]dns.Record, 0, 100)}}, 100 * 40},
+		{"failure", k, &entry{err: &dns.Error{Err: errors.New(long)}}, 200},
 	}
 	for _, c := range cases {
 		if got := c.e.weight(c.k); got < base+c.more {

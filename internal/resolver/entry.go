@@ -15,13 +15,16 @@ type key struct {
 	typ  dns.Type
 }
 
-// entry is what the cache keeps about a question; it never changes. Times are
-// on the cache's monotonic clock.
+// entry is what the cache keeps about a question; but for demand it never
+// changes. Times are on the cache's monotonic clock.
 type entry struct {
+	demand
 	answer dns.Answer
 	err    error // a failure; answer is empty
 	// expires is the end of the TTL, of a failure's as well.
 	expires time.Duration
+	// ageing is when a hot answer is asked for again, before expires.
+	ageing time.Duration
 	// retry is when a server may be asked again although answer is past its
 	// TTL: the last time failed (RFC 8767 §5, the failure recheck timer).
 	retry time.Duration
@@ -38,9 +41,7 @@ func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duratio
 			until += c.cfg.FailureTTL
 		}
 		if stale != nil && now < stale.gone {
-			e := *stale
-			e.retry = until
-			return &e
+			return &entry{answer: stale.answer, expires: stale.expires, ageing: stale.expires, retry: until, gone: stale.gone}
 		}
 		return &entry{err: err, expires: until, gone: until}
 	}
@@ -53,7 +54,7 @@ func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duratio
 		floor = min(floor, c.cfg.NegativeTTL)
 	}
 	expires := now + max(ttl, floor, 0)
-	return &entry{answer: a, expires: expires, gone: expires + c.cfg.Stale}
+	return &entry{answer: a, expires: expires, ageing: prefetchFrom(now, expires), gone: expires + c.cfg.Stale}
 }
 
 // cacheableFailure reports whether a failure says something about the name or its

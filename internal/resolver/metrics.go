@@ -57,6 +57,7 @@ type Metrics struct {
 	hits      byKind
 	misses    byKind
 	stale     byKind
+	prefetch  byKind
 	evictions byKind
 	coalesced prometheus.Counter
 	upstream  *upstreamMetrics
@@ -75,6 +76,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		hits:      newByKind(vec("cache_hits_total", "Lookups answered from the cache.", "kind"), kindPositive, kindNegative, kindFailure),
 		misses:    newByKind(vec("cache_misses_total", "Lookups that asked a server, by what it then said.", "kind"), kindPositive, kindNegative, kindFailure),
 		stale:     newByKind(vec("cache_stale_total", "Lookups answered past the TTL because no server did (RFC 8767).", "kind"), kindPositive, kindNegative),
+		prefetch:  newByKind(vec("cache_prefetch_total", "Hot entries asked for again before their TTL ended.", "kind"), kindPositive, kindNegative),
 		evictions: newByKind(vec("cache_evictions_total", "Entries that made room for others.", "kind"), kindPositive, kindNegative, kindFailure),
 		coalesced: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "sekimori", Subsystem: "dns", Name: "coalesced_total",
@@ -89,7 +91,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.queries, m.duration, m.hits.vec, m.misses.vec, m.stale.vec, m.evictions.vec, m.coalesced,
+		m.queries, m.duration, m.hits.vec, m.misses.vec, m.stale.vec, m.prefetch.vec, m.evictions.vec, m.coalesced,
 		m.gauge("cache_entries", "Entries in the cache.", (*Cache).entries),
 		m.gauge("cache_bytes", "Approximate size of the cache.", (*Cache).bytes),
 	} {
@@ -146,6 +148,12 @@ func (m *Metrics) miss(k kind) {
 func (m *Metrics) servedStale(k kind) {
 	if m != nil {
 		m.stale.of[k].Inc()
+	}
+}
+
+func (m *Metrics) prefetched(k kind) {
+	if m != nil {
+		m.prefetch.of[k].Inc()
 	}
 }
 

@@ -1,0 +1,213 @@
+package resolver
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// prefetching returns a cache over cacheZone, with a.example.com (60 s) read
+// as often as makes it hot.
+func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *dnstest.Zone, *gathered) {
+	t.Helper()
+	z, m := dnstest.MustParse(t, cacheZone), testMetrics(t)
+	cfg.Metrics = m.Metrics
+	c := cached(t, cfg, z)
+	for range hotReads {
+		if _, err := c.Lookup(t.Context(), "a.example.com", dns.TypeA); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c, z, m
+}
+
+// What is read often is asked again in the last tenth of its TTL, by whoever
+// reads it then, and nobody waits.
+func TestPrefetch(t *testing.T) {
+	read := map[string]func(c *Cache) (dns.Answer, error){
+		"Lookup": func(c *Cache) (dns.Answer, error) { return c.Lookup(context.Background(), "a.example.com", dns.TypeA) },
+		"Peek": func(c *Cache) (dns.Answer, error) {
+			a, ok := c.Peek("a.example.com", dns.TypeA)
+			if !ok {
+				return a, context.DeadlineExceeded
+			}
+			return a, nil
+		},
+	}
+	for how, read := range read {
+		synctest.Test(t, func(t *testing.T) {
+			c, z, m := prefetching(t, DefaultCacheConfig())
+			z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: time.Second})
+			look := func(want string, asked int) {
+				t.Helper()
+				synctest.Wait()
+				begin := time.Now()
+				if got := marks(read(c)); got != "NOERROR a.example.com "+want+" 192.0.2.1 cached" || time.Since(begin) != 0 {
+					t.Errorf("%s: got %s after %s", how, got, time.Since(begin))
+				}
+				synctest.Wait()
+				if n := len(z.Queries()); n != asked {
+					t.Errorf("%s: asked %d times, want %d", how, n, asked)
+				}
+			}
+			time.Sleep(54*time.Second - 1)
+			look("6.000000001s", 1)
+			time.Sleep(1)
+			look("6s", 2)
+			look("6s", 2) // once
+			time.Sleep(time.Second)
+			look("1m0s", 2)
+			m.expect(t, map[string]float64{"cache_misses positive": 1, "cache_hits positive": 6, "cache_prefetch positive": 1, "cache_entries": 1})
+		})
+	}
+}
+
+// What nobody reads any more, or read once, costs no query.
+func TestPrefetchOnlyWhatIsHot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, z, _ := prefetching(t, DefaultCacheConfig())
+		time.Sleep(time.Minute)
+		if n := len(z.Queries()); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+		_, _ = c.Lookup(t.Context(), "t.example.com", dns.TypeTXT)
+		z.ResetQueries()
+		time.Sleep(59 * time.Second)
+		for range hotReads - 1 {
+			_, _ = c.Lookup(t.Context(), "t.example.com", dns.TypeTXT)
+			synctest.Wait()
+		}
+		if n := len(z.Queries()); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// A "no" can be hot too: most domains have no policy.
+func TestPrefetchOfNo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		cfg := DefaultCacheConfig()
+		cfg.Metrics = m.Metrics
+		z := dnstest.MustParse(t, cacheZone)
+		c := cached(t, cfg, z)
+		for range hotReads + 1 {
+			_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeTXT)
+		}
+		time.Sleep(cfg.NegativeTTL - time.Second)
+		_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeTXT)
+		synctest.Wait()
+		if n := m.values(t)["cache_prefetch negative"]; n != 1 || len(z.Queries()) != 2 {
+			t.Errorf("%v prefetches, %d queries", n, len(z.Queries()))
+		}
+	})
+}
+
+// A prefetch that fails changes nothing before the TTL ends; then the answer
+// is stale until the failure may be asked about again.
+func TestPrefetchFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := DefaultCacheConfig()
+		c, z, m := prefetching(t, cfg)
+		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.ServFail})
+		for _, step := range []struct {
+			after time.Duration
+			want  string
+			asked int
+		}{
+			{55 * time.Second, "5s 192.0.2.1 cached", 2},
+			{time.Second, "4s 192.0.2.1 cached", 2},
+			{4 * time.Second, "30s 192.0.2.1 cached stale", 2},
+			{cfg.FailureTTL, "30s 192.0.2.1 cached stale", 3},
+		} {
+			time.Sleep(step.after)
+			for range hotReads {
+				if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com "+step.want {
+					t.Errorf("got %s, want %s", got, step.want)
+				}
+			}
+			synctest.Wait()
+			if n := len(z.Queries()); n != step.asked {
+				t.Errorf("%s: asked %d times, want %d", step.want, n, step.asked)
+			}
+		}
+		if got := m.values(t); got["cache_prefetch positive"] != 1 || got["cache_misses failure"] != 1 {
+			t.Errorf("counted %v", got)
+		}
+	})
+}
+
+// Who comes after the TTL while the prefetch is under way waits for it.
+func TestPrefetchIsJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, z, _ := prefetching(t, DefaultCacheConfig())
+		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: 1500 * time.Millisecond})
+		time.Sleep(59 * time.Second)
+		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com 1m0s 192.0.2.1" || time.Since(begin) != 500*time.Millisecond {
+			t.Errorf("got %s after %s", got, time.Since(begin))
+		}
+		if n := len(z.Queries()); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// Prefetches are bounded; those that found no room come later, and Close ends
+// them all.
+func TestPrefetchesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.New()
+		name := func(i int) dns.Name { return dns.Name(fmt.Sprintf("n%d.example", i)) }
+		const n = 2 * maxPrefetches
+		for i := range n {
+			z.AddTTL(name(i), dns.TypeTXT, time.Minute, dns.Record{Text: "x"})
+		}
+		c := cached(t, DefaultCacheConfig(), z)
+		readAll := func(times int) {
+			synctest.Wait()
+			for i := range n * times {
+				_, _ = c.Lookup(t.Context(), name(i%n), dns.TypeTXT)
+			}
+			synctest.Wait()
+		}
+		readAll(hotReads + 1)
+		for i := range n {
+			z.Fail(name(i), dns.TypeTXT, dnstest.Fault{Delay: 2 * time.Second})
+		}
+		z.ResetQueries()
+		time.Sleep(55 * time.Second)
+		readAll(1)
+		if got := len(z.Queries()); got != maxPrefetches {
+			t.Errorf("%d at once", got)
+		}
+		time.Sleep(2 * time.Second)
+		readAll(1)
+		if got := len(z.Queries()); got != n {
+			t.Errorf("%d of %d in the end", got, n)
+		}
+		c.Close()
+		if c.prefetches != 0 || len(c.flights) != 0 {
+			t.Errorf("%d prefetches and %d flights after Close", c.prefetches, len(c.flights))
+		}
+		readAll(1)
+		if got := len(z.Queries()); got != n {
+			t.Error("a prefetch after Close")
+		}
+	})
+}
+
+func TestPrefetchFrom(t *testing.T) {
+	for ttl, want := range map[time.Duration]time.Duration{time.Minute: 54 * time.Second, 24 * time.Hour: 1296 * time.Minute, 0: 0, 5: 5} {
+		if got := prefetchFrom(100, 100+ttl) - 100; got != want {
+			t.Errorf("TTL %s: after %s, want %s", ttl, got, want)
+		}
+	}
+}
