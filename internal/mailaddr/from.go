@@ -2,6 +2,7 @@ package mailaddr
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"sekimori/internal/dns"
@@ -91,10 +92,8 @@ func ParseFrom(values []string) (From, error) {
 		return From{}, err
 	}
 	from := From{Mailboxes: p.boxes}
-	seen := make(map[dns.Name]bool, len(p.boxes))
 	for _, m := range p.boxes {
-		if !seen[m.Domain] {
-			seen[m.Domain] = true
+		if !slices.Contains(from.Domains, m.Domain) { // at most MaxMailboxes
 			from.Domains = append(from.Domains, m.Domain)
 		}
 	}

@@ -75,6 +75,9 @@ func (l *lexer) next() (token, error) {
 // §3.2.4), from its opening octet at l.pos.
 func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	start := l.pos
+	if text, ok := l.plain(open, closing); ok {
+		return text, nil
+	}
 	depth := 1
 	var b strings.Builder
 	for l.pos++; l.pos < len(l.s); l.pos++ {
@@ -108,6 +111,22 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	return "", &FromError{KindMalformed, start, what + " without an end"}
 }
 
+// plain is delimited where everything up to the end stands for itself; else
+// it reads nothing.
+func (l *lexer) plain(open, closing byte) (string, bool) {
+	for i := l.pos + 1; i < len(l.s); i++ {
+		switch c := l.s[i]; c {
+		case closing:
+			text := l.s[l.pos+1 : i]
+			l.pos = i + 1
+			return text, true
+		case open, '\\', '\r', '\n':
+			return "", false
+		}
+	}
+	return "", false
+}
+
 // bracketed skips plain text in square brackets, as in "[JIRA] Foo", from after
 // the opening one. A reader who takes it for a domain-literal skips the same
 // octets, so long as there are no quotes, comments or addresses in it.
@@ -132,10 +151,12 @@ func isWSP(c byte) bool { return c == ' ' || c == '\t' }
 func isFWS(c byte) bool { return isWSP(c) || c == '\r' || c == '\n' }
 
 // isAtom reports atext (RFC 5322 §3.2.3, RFC 6532 §3.2) and the dot.
-func isAtom(c byte) bool {
-	switch {
-	case c >= 0x80, 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
+func isAtom(c byte) bool { return c >= 0x80 || atoms[c] }
+
+// atoms are those of ASCII.
+var atoms = func() (set [0x80]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.") {
+		set[c] = true
 	}
-	return strings.IndexByte("!#$%&'*+-/=?^_`{|}~.", c) >= 0
-}
+	return set
+}()

@@ -65,7 +65,7 @@ func (p *parser) colon(e *element, colon token) error {
 		return &FromError{KindAmbiguous, colon.start, "group syntax"}
 	}
 	p.lexer = after
-	if e.bare != nil || e.angle != nil || len(p.boxes) > 0 {
+	if e.bare.found || e.angle.found || len(p.boxes) > 0 {
 		return &FromError{KindAmbiguous, colon.start, "colon after an address"}
 	}
 	p.text.colon = true
@@ -77,7 +77,7 @@ func (p *parser) semicolon(e *element, t token) error {
 	switch {
 	case p.text.colon:
 		return &FromError{KindAmbiguous, t.start, "group syntax"}
-	case e.bare != nil || e.angle != nil || len(p.boxes) > 0:
+	case e.bare.found || e.angle.found || len(p.boxes) > 0:
 		return &FromError{KindMalformed, t.start, "stray special character"}
 	}
 	p.text.note(t.start)
@@ -87,7 +87,7 @@ func (p *parser) semicolon(e *element, t token) error {
 // handle reports whether the "@" t stands in a display name where nothing makes
 // it an address. It reads no further than the next "@".
 func (p *parser) handle(e *element, t token) bool {
-	if e.bare != nil || e.angle != nil || e.words > 0 && !t.spaced {
+	if e.bare.found || e.angle.found || e.words > 0 && !t.spaced {
 		return false
 	}
 	i := p.pos

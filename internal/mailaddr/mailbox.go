@@ -55,20 +55,51 @@ func (p *parser) secondDomain() int {
 
 // addrSpec is an address as found: two spans of the input.
 type addrSpec struct {
+	found  bool
 	local  token
 	domain string
 	start  int // of the address
 	at     int // of the domain
 }
 
+// text is words with spaces between; one word costs no memory.
+type text struct {
+	one  string // the first that is not empty
+	more strings.Builder
+}
+
+func (t *text) String() string {
+	if t.more.Len() > 0 {
+		return t.more.String()
+	}
+	return t.one
+}
+
+// add adds a word, after a space if that is asked for and something came before.
+func (t *text) add(word string, space bool) {
+	if t.one == "" {
+		t.one = word
+		return
+	}
+	if t.more.Len() == 0 {
+		const others = 32 // octets, for the words that may follow
+		t.more.Grow(len(t.one) + len(word) + others)
+		t.more.WriteString(t.one)
+	}
+	if space {
+		t.more.WriteByte(' ')
+	}
+	t.more.WriteString(word)
+}
+
 // element gathers what stands between two commas.
 type element struct {
 	words    int   // of the phrase, before an address
 	last     token // the last word
-	phrase   strings.Builder
-	comments strings.Builder
-	bare     *addrSpec // address without angle brackets
-	angle    *addrSpec
+	phrase   text
+	comments text
+	bare     addrSpec // address without angle brackets
+	angle    addrSpec
 	unsafe   int // where a comment holds an "@", or -1
 }
 
@@ -103,17 +134,14 @@ func (p *parser) mailbox() (more bool, err error) {
 // word adds a word to the phrase; after an address there can be none.
 func (e *element) word(t token) error {
 	switch {
-	case e.angle != nil:
+	case e.angle.found:
 		return &FromError{KindMalformed, t.start, "text after an address in angle brackets"}
-	case e.bare != nil:
+	case e.bare.found:
 		return &FromError{KindAmbiguous, t.start, "text after an address without angle brackets"}
 	}
 	e.words++
 	e.last = t
-	if e.phrase.Len() > 0 && t.text != ":" && t.text != ";" {
-		e.phrase.WriteByte(' ')
-	}
-	e.phrase.WriteString(t.text)
+	e.phrase.add(t.text, t.text != ":" && t.text != ";")
 	return nil
 }
 
@@ -129,13 +157,10 @@ func (e *element) comment(t token) error {
 			e.unsafe = t.start
 		}
 	}
-	if e.bare != nil && e.angle == nil && !t.spaced && !t.glued {
+	if e.bare.found && !e.angle.found && !t.spaced && !t.glued {
 		return &FromError{KindAmbiguous, t.start, "comment that touches an address"}
 	}
-	if e.comments.Len() > 0 {
-		e.comments.WriteByte(' ')
-	}
-	e.comments.WriteString(t.text)
+	e.comments.add(t.text, true)
 	return nil
 }
 
@@ -169,7 +194,7 @@ func (p *parser) bare(e *element, t token) error {
 	switch {
 	case p.handle(e, t):
 		return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: "@"})
-	case e.angle != nil || e.bare != nil:
+	case e.angle.found || e.bare.found:
 		return &FromError{KindAmbiguous, t.start, `second "@" in one address`}
 	case e.words != 1 || e.last.kind == tokSpecial:
 		return &FromError{KindAmbiguous, t.start, `unquoted "@" in a display name`}
@@ -178,7 +203,7 @@ func (p *parser) bare(e *element, t token) error {
 	case e.last.glued:
 		return &FromError{KindAmbiguous, e.last.start, "comment that touches an address"}
 	}
-	e.bare = &addrSpec{local: e.last, start: e.last.start, at: p.pos}
+	e.bare = addrSpec{found: true, local: e.last, start: e.last.start, at: p.pos}
 	var err error
 	e.bare.domain, err = p.domainText()
 	return err
@@ -186,7 +211,7 @@ func (p *parser) bare(e *element, t token) error {
 
 // angle reads what is in angle brackets; t is the opening one.
 func (p *parser) angle(e *element, t token) error {
-	if e.angle != nil {
+	if e.angle.found {
 		return &FromError{KindMalformed, t.start, "second angle bracket in one mailbox"}
 	}
 	local, err := p.next()
@@ -208,7 +233,7 @@ func (p *parser) angle(e *element, t token) error {
 		return &FromError{KindAmbiguous, p.pos, `local part not followed by "@"`}
 	}
 	p.pos++
-	e.angle = &addrSpec{local: local, start: local.start, at: p.pos}
+	e.angle = addrSpec{found: true, local: local, start: local.start, at: p.pos}
 	if e.angle.domain, err = p.domainText(); err != nil {
 		return err
 	}
@@ -246,20 +271,20 @@ func (p *parser) domainText() (string, error) {
 
 // finish turns an element into a mailbox; t is the comma or the end.
 func (p *parser) finish(e *element, t token) error {
-	addr := e.angle
-	if addr == nil {
-		addr = e.bare
+	addr := &e.angle
+	if !addr.found {
+		addr = &e.bare
 	}
 	switch {
-	case addr == nil && e.words == 0 && e.unsafe >= 0:
+	case !addr.found && e.words == 0 && e.unsafe >= 0:
 		return &FromError{KindAmbiguous, e.unsafe, "address in a comment that stands alone"}
-	case addr == nil && e.words == 0: // obs-mbox-list has empty elements
+	case !addr.found && e.words == 0: // obs-mbox-list has empty elements
 		return nil
-	case addr == nil:
+	case !addr.found:
 		return p.textOnly(e)
-	case e.angle == nil && e.unsafe >= 0:
+	case !e.angle.found && e.unsafe >= 0:
 		return &FromError{KindAmbiguous, e.unsafe, `"@" in the comment of an address without angle brackets`}
-	case e.angle != nil && e.bare != nil && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
+	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
 		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
 	case len(p.boxes) == MaxMailboxes:
 		return &FromError{KindTooLarge, addr.start, "more than 100 mailboxes"}
@@ -278,14 +303,14 @@ func (p *parser) finish(e *element, t token) error {
 		return &FromError{KindAmbiguous, addr.start, "encoded word that decodes to an address or a control character"}
 	}
 	switch {
-	case e.angle == nil: // the phrase was the local part
+	case !e.angle.found: // the phrase was the local part
 		display = comments
-	case e.bare != nil:
+	case e.bare.found:
 		display = e.bare.local.text + "@" + e.bare.domain
-	default:
+	case len(p.text.names) > 0:
 		display = strings.Join(append(p.text.names, display), ", ")
 	}
-	if e.angle == nil {
+	if !e.angle.found {
 		p.text.bare = true
 	} else if foreignAddress(e.phrase.String(), e.angle.domain) {
 		p.quotes.foreign = true
