@@ -2,7 +2,11 @@
 // case and folding kept, because signatures cover exactly those octets.
 package message
 
-import "strings"
+import (
+	"iter"
+	"slices"
+	"strings"
+)
 
 // Field is one header field (RFC 5322 §2.2).
 type Field struct {
@@ -24,16 +28,19 @@ func (f Field) String() string { return f.Name + ":" + f.Value }
 // Header is a message's header fields, the topmost first.
 type Header []Field
 
-// Values returns the values of every field called name, the topmost first.
-func (h Header) Values(name string) []string {
-	var out []string
-	for _, f := range h {
-		if f.Is(name) {
-			out = append(out, f.Value)
+// All goes through the values of every field called name, the topmost first.
+func (h Header) All(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range h {
+			if h[i].Is(name) && !yield(h[i].Value) {
+				return
+			}
 		}
 	}
-	return out
 }
+
+// Values returns the values of every field called name, the topmost first.
+func (h Header) Values(name string) []string { return slices.Collect(h.All(name)) }
 
 // Has reports whether a field called name is there.
 func (h Header) Has(name string) bool {
