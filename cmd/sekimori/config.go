@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +44,9 @@ func newConfigCheck() *cobra.Command {
 			}
 			if err := app.Check(cfg); err != nil {
 				return failed(err)
+			}
+			if warning := app.Warnings(cfg, time.Now()); warning != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), warning)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen))
 			return failed(err)

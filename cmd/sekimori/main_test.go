@@ -101,6 +101,27 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestConfigCheckWarns: useless rules are named with file, line and column,
+// and the configuration is good all the same.
+func TestConfigCheckWarns(t *testing.T) {
+	rules := file(t, "rules.yaml", "- id: old\n  expires: 2020-01-01\n  when: {author: [a.example]}\n  then: reject\n")
+	path := file(t, "c.yaml", "policy:\n  overrides:\n    - {id: a, when: {author: [b.example]}, then: reject}\n    - {id: b, when: {author: [b.example]}, then: {policy: reject}}\n    - {file: "+rules+"}\n")
+	code, stdout, stderr := command(t, "config", "check", path)
+	if code != 0 || !strings.Contains(stdout, "is good") {
+		t.Errorf("code %d: %s%s", code, stdout, stderr)
+	}
+	for _, want := range []string{path + ":4:7: policy.overrides[1]: warning: rule b never matches: rule a", rules + ":2:12: [0].expires: warning: rule old has expired"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("stderr lacks %q:\n%s", want, stderr)
+		}
+	}
+	bad := file(t, "rules.yaml", "- {id: c, when: {traits: [list]}, then: accept}\n")
+	code, _, stderr = command(t, "config", "check", file(t, "c.yaml", "policy: {overrides: [{file: "+bad+"}]}\n"))
+	if code != 2 || !strings.Contains(stderr, bad+":1:41: [0].then: rule c: ") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
 // TestReadmeNamesCommands: the README's table has every command.
 func TestReadmeNamesCommands(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))

@@ -78,13 +78,24 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rules := Policy(cfg)
+	rules, err := Policy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	shadow, err := Shadow(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if warning := Warnings(cfg, time.Now()); warning != nil {
+		a.log.Warn("useless rules", "error", warning)
+	}
+	metrics.RulesLoaded(rules.Rules)
 	observers := []filter.Observer{metrics, telemetry.Records{Log: a.log}}
 	if a.recent = newRecent(cfg); a.recent != nil {
 		observers = append(observers, a.recent)
 	}
 	options := filter.Options{
-		Verifier: verifier, Policy: rules, AuthServID: cfg.AuthservID,
+		Verifier: verifier, Policy: rules, Shadow: shadow, AuthServID: cfg.AuthservID,
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
 		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
 		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style),

@@ -47,19 +47,64 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 	return msgauth.NewVerifier(r, o), nil
 }
 
-// Policy is the configured policy.
-func Policy(cfg *config.Config) policy.Config {
-	p := cfg.Policy
-	sealers := make([]dns.Name, len(cfg.ARC.TrustedSealers))
-	for i, d := range cfg.ARC.TrustedSealers {
-		sealers[i] = dns.Name(d)
+// Policy is the configured policy, with the rules of the files it names. An
+// error of these is a *config.Error, or several joined.
+func Policy(cfg *config.Config) (policy.Config, error) {
+	rules, err := cfg.Rules(config.LoadRules)
+	if err != nil {
+		return policy.Config{}, err
 	}
+	p := cfg.Policy
 	return policy.Config{
-		TrustedSealers: sealers,
+		TrustedSealers: names(cfg.ARC.TrustedSealers),
 		Mode:           policy.Mode(cfg.Mode), Reject: policy.RejectRule(p.Reject), Quarantine: policy.QuarantineRule(p.Quarantine),
 		NoPolicy: policy.Action(p.NoPolicy), SPFFail: policy.Action(p.SPFFail),
 		TempError: policy.Action(p.TempError), InvalidFrom: policy.Action(p.InvalidFrom),
+		Rules: rules.Rules, Ramp: ramp(p.Ramp),
+	}, nil
+}
+
+func names(domains []config.Domain) []dns.Name {
+	out := make([]dns.Name, len(domains))
+	for i, d := range domains {
+		out[i] = dns.Name(d)
 	}
+	return out
+}
+
+func ramp(r config.Ramp) *policy.Ramp {
+	out := &policy.Ramp{Percent: r.Percent, Domains: make(map[dns.Name]int, len(r.Domains))}
+	for d, percent := range r.Domains {
+		out.Domains[dns.Name(d)] = percent
+	}
+	return out
+}
+
+// Shadow is the policy of the candidate configuration, nil if there is none.
+func Shadow(cfg *config.Config) (*policy.Config, error) {
+	if cfg.Shadow == "" {
+		return nil, nil
+	}
+	candidate, err := config.Load(cfg.Shadow)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Policy(candidate)
+	if err != nil {
+		return nil, err
+	}
+	p.Mode = policy.Mode(cfg.Mode) // what is applied is the live policy's to say
+	return &p, nil
+}
+
+// Warnings names rules of the configuration that are useless by now, which is
+// no reason not to start; nil if there are none.
+func Warnings(cfg *config.Config, now time.Time) error {
+	rules, err := cfg.Rules(config.LoadRules)
+	if err != nil {
+		return err
+	}
+	return rules.Warnings(now)
 }
 
 func limits(cfg *config.Config) milter.Limits {
@@ -74,6 +119,12 @@ func limits(cfg *config.Config) milter.Limits {
 // a running daemon may hold.
 func Check(cfg *config.Config) error {
 	if _, err := NewVerifier(cfg, nil, 0); err != nil {
+		return err
+	}
+	if _, err := Policy(cfg); err != nil {
+		return err
+	}
+	if _, err := Shadow(cfg); err != nil {
 		return err
 	}
 	if err := checkRecipients(cfg.Policy.Recipients); err != nil {

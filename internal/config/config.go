@@ -29,6 +29,7 @@ type Config struct {
 	DMARC        DMARC    `yaml:"dmarc"`
 	ARC          ARC      `yaml:"arc"`
 	Policy       Policy   `yaml:"policy"`
+	Shadow       string   `yaml:"shadow"` // a candidate configuration to compare with; "" is off
 	Report       Report   `yaml:"report"`
 	Admin        Admin    `yaml:"admin"`
 	Headers      Headers  `yaml:"headers"`
@@ -81,7 +82,8 @@ type Policy struct {
 	SPFFail     string     `yaml:"spf_fail"`
 	TempError   string     `yaml:"temperror"`
 	InvalidFrom string     `yaml:"invalid_from"`
-	Overrides   []Unbuilt  `yaml:"overrides"` // not in this version
+	Overrides   []Override `yaml:"overrides"`
+	Ramp        Ramp       `yaml:"ramp"`
 	Recipients  Recipients `yaml:"recipients"`
 }
 
@@ -150,6 +152,7 @@ func Default() *Config {
 			TempError:   "accept",
 			InvalidFrom: "reject",
 			Recipients:  defaultRecipients(),
+			Ramp:        Ramp{Percent: 100},
 		},
 		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
 		Headers: Headers{Style: "sekimori"},

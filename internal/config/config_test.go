@@ -38,8 +38,27 @@ policy:
   spf_fail: reject
   temperror: tempfail
   invalid_from: quarantine
-  overrides: []
+  overrides:
+    - id: alumni
+      owner: postmaster@example.jp
+      reason: ticket 123
+      expires: 2027-06-30
+      when:
+        client: [198.51.100.0/24, "2001:db8:1::/48"]
+        client_name: [.Alumni.example]
+        dkim: [alumni.example]
+        arc_sealer: [alumni.example]
+        spf: [alumni.example]
+        author: [bücher.example, .example.com]
+        published: [reject, quarantine]
+        dmarc: [fail]
+        traits: [forwarded, srs]
+      then: accept
+    - {file: /etc/sekimori/more.yaml}
+    - {id: forced, when: {author: [big.example]}, then: {policy: reject}}
+  ramp: {percent: 50, domains: {Bank.example: 25, shop.example: 0}}
   recipients: {default: out, file: /etc/optin, socketmap: "inet:[::1]:9999:consent", timeout: 1s, cache_ttl: 0s, mixed: split}
+shadow: /etc/sekimori/next.yaml
 report: {store: "", aggregate: {}, failure: {}}
 admin:  {listen: "", web_config: /etc/web.yaml, recent: 5}
 headers: {received_spf: true, verdict: true, subject: "[SPOOF?]", style: rspamd}
@@ -71,8 +90,23 @@ func fullConfig() *Config {
 		DMARC: DMARC{OrganizationalDomain: PSL, PSLFile: "/etc/psl.dat"},
 		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
-			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Unbuilt{},
+			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Override{
+				{
+					ID: "alumni", Owner: "postmaster@example.jp", Reason: "ticket 123", Expires: Date{time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)},
+					When: When{
+						Client:     []Network{{netip.MustParsePrefix("198.51.100.0/24")}, {netip.MustParsePrefix("2001:db8:1::/48")}},
+						ClientName: []Pattern{".alumni.example"}, DKIM: []Pattern{"alumni.example"}, ARCSealer: []Pattern{"alumni.example"},
+						SPF: []Pattern{"alumni.example"}, Author: []Pattern{"xn--bcher-kva.example", ".example.com"},
+						Published: []string{"reject", "quarantine"}, DMARC: []string{"fail"}, Traits: []string{"forwarded", "srs"},
+					},
+					Then: Then{Action: "accept"},
+				},
+				{File: "/etc/sekimori/more.yaml"},
+				{ID: "forced", When: When{Author: []Pattern{"big.example"}}, Then: Then{Policy: "reject"}},
+			},
+			Ramp:       Ramp{Percent: 50, Domains: map[Domain]int{"bank.example": 25, "shop.example": 0}},
 			Recipients: Recipients{Default: "out", File: "/etc/optin", Socketmap: "inet:[::1]:9999:consent", Timeout: Duration(time.Second), Mixed: MixedSplit}},
+		Shadow:       "/etc/sekimori/next.yaml",
 		Admin:        Admin{WebConfig: "/etc/web.yaml", Recent: 5},
 		Headers:      Headers{ReceivedSPF: true, Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
 		Log:          Log{Format: "text", Level: "debug"},
@@ -86,6 +120,7 @@ func TestParseFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	forgetPlaces(got)
 	if want := fullConfig(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
@@ -98,7 +133,7 @@ func checkAllChanged(t *testing.T, got, def reflect.Value, path string) {
 	for i := range got.NumField() {
 		at := join(path, got.Type().Field(i).Tag.Get("yaml"))
 		switch at {
-		case "arc", "report", "policy.none", "policy.overrides":
+		case "arc", "report", "policy.none":
 			continue // there is one value only
 		}
 		if got.Field(i).Kind() == reflect.Struct {
@@ -142,6 +177,13 @@ func TestPartialSection(t *testing.T) {
 	}
 }
 
+// forgetPlaces leaves of the rules what they say.
+func forgetPlaces(c *Config) {
+	for i := range c.Policy.Overrides {
+		c.Policy.Overrides[i].from, c.Policy.Overrides[i].path = nil, ""
+	}
+}
+
 func TestPrint(t *testing.T) {
 	for _, c := range []*Config{Default(), fullConfig()} {
 		var b bytes.Buffer
@@ -156,7 +198,10 @@ func TestPrint(t *testing.T) {
 			t.Errorf("hash of what was printed is %s, want %s", hash, c.Hash())
 		}
 		// Lists that are empty and lists that are not there are alike.
-		got.Policy.Overrides = c.Policy.Overrides
+		forgetPlaces(got)
+		if len(c.Policy.Overrides) == 0 {
+			got.Policy.Overrides, got.Policy.Ramp.Domains = nil, nil
+		}
 		if len(c.ARC.TrustedSealers) == 0 {
 			got.ARC.TrustedSealers = nil
 		}

@@ -162,8 +162,19 @@ func (d *decoder) entries(n ast.Node, path string, f func(key string, tk *token.
 // items decodes a mapping whose keys are free.
 func (d *decoder) items(n ast.Node, v reflect.Value, path string) {
 	out := reflect.MakeMap(v.Type())
-	d.entries(n, path, func(key string, _ *token.Token, _ ast.Node) {
-		out.SetMapIndex(reflect.ValueOf(key), reflect.Zero(v.Type().Elem()))
+	d.entries(n, path, func(key string, tk *token.Token, value ast.Node) {
+		k, item := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		k.SetString(key)
+		if text, ok := k.Addr().Interface().(encoding.TextUnmarshaler); ok {
+			if err := text.UnmarshalText([]byte(key)); err != nil {
+				d.problem(tk, path, "%v", err)
+				return
+			}
+		}
+		if v.Type().Elem() != reflect.TypeFor[Unbuilt]() {
+			d.value(value, item, path+"["+k.String()+"]")
+		}
+		out.SetMapIndex(k, item)
 	})
 	if out.Len() > 0 {
 		v.Set(out)
@@ -182,11 +193,14 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
 	})
 }
 
-// keys returns the YAML names of a struct's fields, in order.
+// keys returns the YAML names of a struct's fields, in order. Fields that are
+// not exported are none of the file's, and come last.
 func keys(t reflect.Type) []string {
-	out := make([]string, t.NumField())
-	for i := range out {
-		out[i] = t.Field(i).Tag.Get("yaml")
+	var out []string
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() {
+			out = append(out, f.Tag.Get("yaml"))
+		}
 	}
 	return out
 }
@@ -209,7 +223,7 @@ func (d *decoder) add(found []Problem) {
 	}
 	for _, p := range found {
 		if !bad[p.Path] {
-			d.locate(&p)
+			(&source{at: d.at}).locate(&p)
 			d.problems = append(d.problems, p)
 		}
 	}
@@ -217,14 +231,3 @@ func (d *decoder) add(found []Problem) {
 
 // parent returns the path of the section or list that a key is in.
 func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
-
-// locate gives a problem found later the place of its key, or of the nearest
-// key around it that is in the file.
-func (d *decoder) locate(p *Problem) {
-	for path := p.Path; path != ""; path = parent(path) {
-		if tk := d.at[path]; tk != nil && tk.Position != nil {
-			p.Line, p.Column = tk.Position.Line, tk.Position.Column
-			return
-		}
-	}
-}

@@ -89,7 +89,6 @@ func TestBadInput(t *testing.T) {
 		{"negative recipients", "limits: {recipients: -1}\n", `1:22: limits.recipients: -1 is too small`},
 		{"sealer without a dot", "arc: {trusted_sealers: [example]}\n", `1:25: arc.trusted_sealers[0]: "example" is not a domain`},
 		{"sealer that is an address", "arc: {trusted_sealers: [lists.example, a@b.example]}\n", `1:40: arc.trusted_sealers[1]: "a@b.example" is not a domain`},
-		{"overrides", "policy:\n  overrides:\n    - {who: x}\n", `3:5: policy.overrides: this version does not have this yet`},
 		{"consent's third class", "policy: {recipients: {default: maybe}}\n", `1:32: policy.recipients.default: "maybe" is not known; write in or out`},
 		{"mixed", "policy: {recipients: {mixed: both}}\n", `1:30: policy.recipients.mixed: "both" is not known; write lenient or split`},
 		{"Sendmail waits 10s at RCPT", "policy: {recipients: {timeout: 6s}}\n", `1:32: policy.recipients.timeout: at most 5s`},
@@ -135,7 +134,7 @@ func TestEveryProblemIsListed(t *testing.T) {
 	want := `config: sekimori.yaml:1:7: mode: "off" is not known; write enforce or monitor
   >   1 | mode: off
         |       ^
-config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, mode, trusted, dns, dkim, dmarc, arc, policy, report, admin, headers, log, limits, drain_timeout
+config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, mode, trusted, dns, dkim, dmarc, arc, policy, shadow, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^

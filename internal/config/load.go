@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -43,14 +42,13 @@ func read(path string) ([]byte, error) {
 }
 
 // Parse reads a configuration; name is the file's, for errors. What data does
-// not set keeps its default. The error is an [*Error] that lists every
+// not set keeps its default. The files it names are left alone. The error is an [*Error] that lists every
 // problem.
 func Parse(name string, data []byte) (*Config, error) {
 	c := Default()
 	d := &decoder{at: map[string]*token.Token{}}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	// The YAML parser counts some lines that end in CRLF twice.
-	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	data = normal(data)
+	from := d.source(name, data)
 	body, tk, err := parse(data)
 	if err != nil {
 		d.problem(tk, "", "%v", err)
@@ -58,17 +56,16 @@ func Parse(name string, data []byte) (*Config, error) {
 		if body != nil {
 			d.value(body, reflect.ValueOf(c).Elem(), "")
 		}
+		for i := range c.Policy.Overrides {
+			c.Policy.Overrides[i].from, c.Policy.Overrides[i].path = from, fmt.Sprintf("policy.overrides[%d]", i)
+		}
 		c.fill()
 		d.add(c.problems())
 	}
 	if len(d.problems) == 0 {
 		return c, nil
 	}
-	lines := strings.Split(string(data[:min(len(data), maxFile)]), "\n")
-	for i, p := range d.problems[:min(len(d.problems), maxProblems)] {
-		d.problems[i].Excerpt = excerpt(lines, p.Line, p.Column)
-	}
-	return nil, result(name, d.problems)
+	return nil, d.err(from)
 }
 
 // parse returns the file's one document, nil if it is empty, or what is wrong

@@ -45,6 +45,8 @@ func (c *Config) problems() []Problem {
 	k.policy(c.Policy)
 	k.recipients(c.Policy.Recipients)
 	k.headers(c.Headers)
+	k.overrides(c)
+	k.ramp(c.Policy.Ramp)
 	k.unbuilt(c)
 	if c.Admin.Listen != "" {
 		k.hostPort("admin.listen", c.Admin.Listen)
@@ -143,7 +145,6 @@ func (k *checker) unbuilt(c *Config) {
 		set  bool
 		zero string
 	}{
-		{"policy.overrides", len(c.Policy.Overrides) > 0, "[]"},
 		{"report.store", c.Report.Store != "", `""`},
 		{"report.aggregate", len(c.Report.Aggregate) > 0, "{}"},
 		{"report.failure", len(c.Report.Failure) > 0, "{}"},

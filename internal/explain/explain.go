@@ -112,7 +112,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	rules := app.Policy(o.Config)
+	rules, err := app.Policy(o.Config)
+	if err != nil {
+		return nil, err
+	}
 	verdict := policy.Decide(e, rules)
 	return &Report{
 		Summary: summary(verdict), Evaluation: e, Verdict: verdict, Mode: rules.Mode,

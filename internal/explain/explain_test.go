@@ -64,7 +64,7 @@ func TestText(t *testing.T) {
 				"REJECT, because", "reply: 550 5.7.1 Email rejected per DMARC policy for no.bank.example",
 				"matched: -all", "explanation: 203.0.113.1 is not ours", "policy of bank.example: reject by tag np",
 				"no.bank.example A (existence): nxdomain", "_dmarc.no.bank.example TXT: NXDOMAIN",
-				"evidence: SPF fail of the author's own domain",
+				"evidence for a direct spoof: author_spf_fail",
 			}},
 		{"signature with a revoked key", Options{Message: []byte(strings.Replace(signed, "\x1b[31m", "", 1)), Client: netip.MustParseAddr("203.0.113.1")},
 			[]string{"signature 1: permerror, key_revoked", "d=bank.example s=k", "null sender: the HELO name is checked"}},

@@ -91,6 +91,17 @@ func (r *Report) verdict(p *printer) {
 	if v.Override != nil {
 		p.line(0, "override %s: %s", v.Override.Type, v.Override.Comment)
 	}
+	if v.Rule != "" {
+		p.line(0, "rule: %s", v.Rule)
+	}
+	for _, side := range []struct {
+		name  string
+		signs []policy.Sign
+	}{{"a direct spoof", v.Spoofing}, {"indirect mail", v.Indirect}} {
+		for _, sign := range side.signs {
+			p.line(0, "evidence for %s: %s", side.name, sign)
+		}
+	}
 	for _, e := range v.Evidence {
 		p.line(0, "evidence: %s", shown(e))
 	}
@@ -145,6 +156,12 @@ func reasonText(r policy.Reason) string {
 		return "the author's domain has no DMARC policy and SPF says fail"
 	case policy.ReasonTempError:
 		return "an answer that was needed did not come"
+	case policy.ReasonRule:
+		return "a rule of policy.overrides says so"
+	case policy.ReasonUndecided:
+		return "an answer did not come that a milder rule depends on"
+	case policy.ReasonRamp:
+		return "policy.ramp enforces only a share of the messages that fail"
 	case policy.ReasonInvalidFrom:
 		return "the From header field names no single author"
 	case policy.ReasonTrusted:
@@ -173,8 +190,8 @@ func (r *Report) author(p *printer) {
 	}
 	p.line(0, "iprev %s %s", e.IPRev.Status, shown(string(e.IPRev.Name)))
 	t := e.Traits
-	p.line(0, "traits: list=%t forwarded=%t srs=%t arc=%t broken_author_signature=%t third_party_signature=%t",
-		t.List, t.Forwarded, t.SRS, t.ARC, t.BrokenAuthorSignature, t.ThirdPartySignature)
+	p.line(0, "traits: list=%t bulk=%t rewritten_from=%t forwarded=%t srs=%t arc=%t broken_author_signature=%t third_party_signature=%t list_signature=%t",
+		t.List, t.Bulk, t.RewrittenFrom, t.Forwarded, t.SRS, t.ARC, t.BrokenAuthorSignature, t.ThirdPartySignature, t.ListSignature)
 }
 
 func (r *Report) spf(p *printer) {

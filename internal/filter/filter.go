@@ -17,6 +17,8 @@ import (
 type Options struct {
 	Verifier *msgauth.Verifier
 	Policy   policy.Config
+	// Shadow is a candidate policy to compare with, nil if there is none.
+	Shadow *policy.Config
 	// TrustedNetwork reports whether a client's mail is not evaluated, one's
 	// own hosts for instance; nil trusts nobody.
 	TrustedNetwork func(client netip.Addr) bool

@@ -117,7 +117,7 @@ func join(a, b string) string {
 // t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
 func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
-	if v.Action != policy.Accept || v.Override != nil || v.Would != "" {
+	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" {
 		r.Comment = verdictComment(v)
 	}
 	if e.FromError != nil {
@@ -140,8 +140,23 @@ func verdictComment(v policy.Verdict) string {
 	if !v.Enforced && v.Action != v.Applied {
 		s = "monitor, would " + s
 	}
-	if v.Override != nil {
+	switch {
+	case v.Override != nil:
 		s += ", override " + string(v.Override.Type) + ": " + v.Override.Comment
+	case v.Rule != "":
+		s += ", rule " + v.Rule
+	}
+	return s + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect)
+}
+
+// signsComment names the evidence for one side.
+func signsComment(side string, signs []policy.Sign) string {
+	if len(signs) == 0 {
+		return ""
+	}
+	s := ", " + side + ":"
+	for _, sign := range signs {
+		s += " " + string(sign)
 	}
 	return s
 }

@@ -177,7 +177,9 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		// again, or a restart would be the moment for a forger.
 		return milter.Custom(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later")
 	}
-	v := policy.Decide(e, s.o.Policy).Respect(agreed)
+	v := policy.Decide(e, s.o.Policy)
+	s.o.compare(e, v) // before consent, which is not the policy's doing
+	v = v.Respect(agreed)
 	v = s.edit(t, e, v, m)
 	took := time.Since(begin)
 	for _, o := range s.o.Observers {

@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
-	"sekimori/internal/iprev"
+	"sekimori/internal/dns"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/smtp"
 	"sekimori/internal/spf"
@@ -50,12 +50,22 @@ func Unlabelled(v Verdict, err error) Verdict {
 	return v
 }
 
-// Decide returns what becomes of the message.
+// Decide returns what becomes of the message: what the facts lead to, then what
+// the operator's rules make of that, then the ramp.
 func Decide(e *msgauth.Evaluation, c Config) Verdict {
 	c = c.withDefaults()
+	v := byFacts(e, c)
+	v.override(e, c)
+	v.relax(e, c.Ramp)
+	v.Applied = applied(v, c)
+	return v
+}
+
+// byFacts is the verdict where there are no rules.
+func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	v := Verdict{Disposition: dmarc.PolicyNone, Enforced: c.Mode == Enforce, ID: explanationID(e)}
 	switch {
-	case e.FromError != nil || e.From.AuthorDomain == "":
+	case !hasAuthor(e):
 		v.invalidFrom(e, c)
 	case e.DMARC.Result == dmarc.ResultPass:
 		v.Action, v.Reason = Accept, ReasonAligned
@@ -66,9 +76,10 @@ func Decide(e *msgauth.Evaluation, c Config) Verdict {
 	default:
 		v.noPolicy(e, c)
 	}
-	v.Applied = applied(v, c)
 	return v
 }
+
+func hasAuthor(e *msgauth.Evaluation) bool { return e.FromError == nil && e.From.AuthorDomain != "" }
 
 // applied is the action left when mode and quarantine style have had their say.
 func applied(v Verdict, c Config) Action {
@@ -107,6 +118,7 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config) {
 
 // fail: a policy is published and no identifier aligned.
 func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
+	v.Spoofing, v.Indirect = signs(e)
 	if e.DMARC.Testing && e.DMARC.PolicyPublished != e.DMARC.Disposition {
 		v.Override = &Override{Type: OverrideTestMode, Comment: "t=y"} // RFC 9989 §4.7
 	}
@@ -122,18 +134,13 @@ func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// sealed accepts a failing message that a trusted forwarder vouches for: a
-// valid chain whose newest seal is its own (RFC 8617 §7.2.1). Where that very
-// set says that the message failed DMARC there, it vouches for nothing.
+// sealed accepts a failing message that a trusted forwarder vouches for.
 func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
-	if e.ARC.Status != arc.Pass || len(e.ARC.Sets) == 0 {
+	newest, ok := newestSet(e)
+	if !ok || e.ARC.Status != arc.Pass || !slices.Contains(c.TrustedSealers, newest.Sealer) {
 		return false
 	}
-	newest := e.ARC.Sets[len(e.ARC.Sets)-1]
-	if !slices.Contains(c.TrustedSealers, newest.Sealer) {
-		return false
-	}
-	if reportsFail(newest.AuthResults) {
+	if vouched(e, func(dns.Name) bool { return true }) != yes {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("%s sealed it with dmarc=fail", newest.Sealer))
 		return false
 	}
@@ -162,17 +169,16 @@ func reportsFail(results string) bool {
 	})
 }
 
-// failReject: RFC 9989 §7.4 forbids to reject solely because of p=reject.
+// failReject: RFC 9989 §7.4 forbids to reject solely because of p=reject. The
+// table in testdata/decisions.md, which the README shows, has every case.
 func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
-	against, indirect := evidence(e)
-	v.Evidence = append(append(v.Evidence, against...), indirect...)
 	switch {
 	case c.Reject == RejectQuarantine:
 		v.Action, v.Reason, v.Disposition = Quarantine, ReasonLocalReject, dmarc.PolicyQuarantine
 		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "p=reject is quarantined here"}
-	case c.Reject == RejectCorroborated && len(indirect) > 0 && len(against) == 0:
+	case c.Reject == RejectCorroborated && len(v.Indirect) > 0 && len(v.Spoofing) == 0:
 		v.Action, v.Reason, v.Disposition = Quarantine, ReasonIndirect, dmarc.PolicyQuarantine
-		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "looks like indirect mail: " + indirect[0]}
+		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "looks like indirect mail"}
 		if e.Traits.List {
 			v.Override.Type = OverrideMailingList
 		}
@@ -181,31 +187,6 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused,
 			fmt.Sprintf("Email rejected per DMARC policy for %s (%s)", e.From.AuthorDomain, v.ID))
 	}
-}
-
-// evidence lists what speaks for direct spoofing and what for indirect mail.
-func evidence(e *msgauth.Evaluation) (against, indirect []string) {
-	if e.MailFrom.Result == spf.Fail && e.MailFrom.Domain.Under(e.AuthorScope()) {
-		against = append(against, "SPF fail of the author's own domain")
-	}
-	if e.IPRev.Status == iprev.Fail {
-		against = append(against, "reverse name of the client does not point back")
-	}
-	for _, t := range []struct {
-		is   bool
-		word string
-	}{
-		{e.Traits.List, "mailing list fields"},
-		{e.Traits.ARC, "ARC fields"},
-		{e.Traits.BrokenAuthorSignature, "broken signature of the author's domain"},
-		{e.Traits.SRS, "rewritten return path"},
-		{e.Traits.Forwarded, "forwarding fields"},
-	} {
-		if t.is {
-			indirect = append(indirect, t.word)
-		}
-	}
-	return against, indirect
 }
 
 // noPolicy: no DMARC record applies, so that SPF and local policy speak.

@@ -70,6 +70,11 @@ type Config struct {
 	// TrustedSealers are the domains whose seal, as the newest of a valid ARC
 	// chain, is evidence enough to accept what fails.
 	TrustedSealers []dns.Name
+	// Rules are the operator's exceptions in order. Check says whether they
+	// are sound; none is checked here.
+	Rules []Rule
+	// Ramp limits how many failing messages are enforced; nil is all.
+	Ramp *Ramp
 }
 
 func (c Config) withDefaults() Config {
@@ -102,6 +107,9 @@ const (
 	ReasonLocalReject   Reason = "dmarc_softened"    // p=reject, configured to quarantine
 	ReasonQuarantine    Reason = "dmarc_quarantine"  // p=quarantine, applied
 	ReasonForwarder     Reason = "trusted_forwarder" // a fail, but a trusted sealer vouches
+	ReasonRule          Reason = "rule"              // one of policy.overrides names the action
+	ReasonUndecided     Reason = "rule_temperror"    // a milder rule might have matched
+	ReasonRamp          Reason = "ramp"              // not in the share that is enforced
 	ReasonNone          Reason = "dmarc_policy_none" // p=none and a fail
 	ReasonNoPolicy      Reason = "no_policy"         // no DMARC record and nothing passes
 	ReasonPassNoPolicy  Reason = "no_policy_pass"    // no DMARC record, something passes
@@ -139,10 +147,19 @@ type Verdict struct {
 	Action Action `json:"verdict"`
 	// Applied is what is really done: Action, but Tag or Accept in monitor
 	// mode, and Tag for a quarantine by header.
-	Applied  Action   `json:"applied"`
-	Enforced bool     `json:"enforced"`
-	Reason   Reason   `json:"reason"`
-	Evidence []string `json:"evidence,omitempty"` // what spoke for the decision, in words
+	Applied  Action `json:"applied"`
+	Enforced bool   `json:"enforced"`
+	Reason   Reason `json:"reason"`
+	// Spoofing and Indirect are the signs in a message that fails: what speaks
+	// for a direct spoof, and what for a list or a forwarder on the way.
+	Spoofing []Sign   `json:"spoofing,omitempty"`
+	Indirect []Sign   `json:"indirect,omitempty"`
+	Evidence []string `json:"evidence,omitempty"` // what else spoke for the decision, in words
+	// Rule is the id of the operator's rule that matched, whether it changed
+	// anything or not.
+	Rule string `json:"rule,omitempty"`
+	// Relaxed: Action is one step milder than without the ramp.
+	Relaxed bool `json:"relaxed,omitempty"`
 	// Disposition is DMARC's, after overrides: what a report row says.
 	Disposition dmarc.Policy `json:"disposition"`
 	Override    *Override    `json:"override,omitempty"`

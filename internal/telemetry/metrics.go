@@ -39,6 +39,9 @@ type Metrics struct {
 	dmarc         *counters[[3]string]
 	dmarcOverride *counters[string]
 	dmarcAligned  *counters[string]
+	ruleHits      *counters[string]
+	rampRelaxed   prometheus.Counter
+	shadow        *counters[[2]string]
 	iprevDMARC    *counters[[2]string]
 
 	spf            *counters[[2]string]
@@ -77,6 +80,9 @@ func New(reg prometheus.Registerer) *Metrics {
 		dmarc:         b.counters3("dmarc_total", "Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
 		dmarcOverride: b.counters("dmarc_override_total", "Deviations from the published policy by RFC 9990 reason.", "reason"),
 		dmarcAligned:  b.counters("dmarc_aligned_total", "Messages with a DMARC policy by the mechanism that aligned.", "by"),
+		ruleHits:      b.counters("override_rule_hits_total", "Messages that a rule of policy.overrides matched first.", "rule"),
+		rampRelaxed:   b.counter("ramp_relaxed_total", "Messages treated one step milder because policy.ramp does not enforce them."),
+		shadow:        b.counters2("shadow_total", "Messages by what the live and the candidate policy decided.", "live", "shadow"),
 		iprevDMARC:    b.counters2("iprev_dmarc_total", "Messages by iprev and DMARC result.", "iprev", "dmarc"),
 
 		spf:            b.counters2("spf_total", "SPF checks by identity and result.", "identity", "result"),
@@ -172,9 +178,7 @@ func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.D
 	m.countConsent(v.Consent)
 	m.dmarc.with([3]string{string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)}).Inc()
 	m.iprevDMARC.with([2]string{string(e.IPRev.Status), string(e.DMARC.Result)}).Inc()
-	if v.Override != nil {
-		m.dmarcOverride.with(string(v.Override.Type)).Inc()
-	}
+	m.countSteering(&v)
 	if e.DMARC.Result == dmarc.ResultPass || e.DMARC.Result == dmarc.ResultFail {
 		m.dmarcAligned.with(alignedBy(e.DMARC)).Inc()
 	}

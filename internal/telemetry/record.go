@@ -63,6 +63,15 @@ func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Dura
 	if len(v.Evidence) > 0 {
 		r.str("evidence", clip(strings.Join(v.Evidence, "; ")))
 	}
+	if len(v.Spoofing) > 0 {
+		r.str("spoofing", words(v.Spoofing))
+	}
+	if len(v.Indirect) > 0 {
+		r.str("indirect", words(v.Indirect))
+	}
+	if v.Rule != "" {
+		r.str("rule", v.Rule)
+	}
 	if v.Override != nil {
 		r.str("override", string(v.Override.Type))
 		r.str("override_comment", clip(v.Override.Comment))
@@ -129,7 +138,7 @@ func (r Records) write(msg string, fill func(record)) {
 }
 
 // usualAttrs is how many attributes a record has at most.
-const usualAttrs = 35
+const usualAttrs = 38
 
 // attrs is a record for any handler of log/slog.
 type attrs []slog.Attr

@@ -51,6 +51,7 @@ var bounds = []bound{
 	{"config.maxNesting", "100", "brackets open", "the YAML parser recurses", "", "wholepath.TestBoundConfig"},
 	{"config.maxProblems", "50", "problems", "a list somebody reads", "", "config.TestManyProblems"},
 	{"config.maxRecent", "100000", "decisions", "remembered; see recent.maxBytes", "", "config.TestBadInput config.TestGoodInput"},
+	{"config.maxRules", "1000", "rules", "every message is compared with each", "", "config.TestTooManyRules"},
 	{"config.maxSignaturesCeil", "50", "signatures", "each is a key lookup and a result", "", "wholepath.TestBoundConfig"},
 	{"config.maxServers", "8", "servers", "each is a label value of the metrics", "", "config.TestDNSProblems"},
 	{"config.maxSubjectStamp", "40", "characters", "the subject itself must stay readable", "", "config.TestBadInput"},

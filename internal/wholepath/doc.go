@@ -31,6 +31,7 @@
 //	config.maxNesting                  100       brackets open                  -                     the YAML parser recurses
 //	config.maxProblems                 50        problems                       -                     a list somebody reads
 //	config.maxRecent                   100000    decisions                      -                     remembered; see recent.maxBytes
+//	config.maxRules                    1000      rules                          -                     every message is compared with each
 //	config.maxSignaturesCeil           50        signatures                     -                     each is a key lookup and a result
 //	config.maxServers                  8         servers                        -                     each is a label value of the metrics
 //	config.maxSubjectStamp             40        characters                     -                     the subject itself must stay readable

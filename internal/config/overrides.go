@@ -1,0 +1,366 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/policy"
+)
+
+// Override is an item of policy.overrides: a rule, or with File alone the list
+// of rules in another file.
+type Override struct {
+	File    string `yaml:"file"`
+	ID      string `yaml:"id"`
+	Owner   string `yaml:"owner"`
+	Reason  string `yaml:"reason"`
+	Expires Date   `yaml:"expires"` // the last day, in UTC
+	When    When   `yaml:"when"`
+	Then    Then   `yaml:"then"`
+
+	from *source // where it was read; last, see keys
+	path string
+}
+
+// When are the conditions of a rule, as package policy's.
+type When struct {
+	Client     []Network `yaml:"client"`
+	ClientName []Pattern `yaml:"client_name"`
+	DKIM       []Pattern `yaml:"dkim"`
+	ARCSealer  []Pattern `yaml:"arc_sealer"`
+	SPF        []Pattern `yaml:"spf"`
+	Author     []Pattern `yaml:"author"`
+	Published  []string  `yaml:"published"`
+	DMARC      []string  `yaml:"dmarc"`
+	Traits     []string  `yaml:"traits"`
+}
+
+// Then is the outcome of a rule, written as an action or as {policy: P}.
+type Then struct {
+	Action string `yaml:"action"`
+	Policy string `yaml:"policy"`
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (t *Then) UnmarshalText(text []byte) error {
+	*t = Then{Action: string(text)}
+	return nil
+}
+
+// Pattern is a domain, or with a leading dot what is below one.
+type Pattern policy.Pattern
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Pattern) UnmarshalText(text []byte) error {
+	parsed, err := policy.ParsePattern(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a domain; write example.com, or .example.com for what is below it", text)
+	}
+	*p = Pattern(parsed)
+	return nil
+}
+
+// Date is a day, written as RFC 3339 does: 2027-06-30.
+type Date struct{ time.Time }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Date) UnmarshalText(text []byte) error {
+	t, err := time.Parse(time.DateOnly, string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a date; write YEAR-MONTH-DAY, such as 2027-06-30", text)
+	}
+	d.Time = t
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Date) MarshalText() ([]byte, error) { return []byte(d.Format(time.DateOnly)), nil }
+
+// end is when the day is over.
+func (d Date) end() time.Time {
+	if d.IsZero() {
+		return time.Time{}
+	}
+	return d.AddDate(0, 0, 1)
+}
+
+// MarshalYAML writes the keys that are set.
+func (o Override) MarshalYAML() (any, error) {
+	var out yaml.MapSlice
+	add := func(set bool, key string, value any) {
+		if set {
+			out = append(out, yaml.MapItem{Key: key, Value: value})
+		}
+	}
+	add(o.File != "", "file", o.File)
+	add(o.ID != "", "id", o.ID)
+	add(o.Owner != "", "owner", o.Owner)
+	add(o.Reason != "", "reason", o.Reason)
+	add(!o.Expires.IsZero(), "expires", o.Expires)
+	add(o.File == "", "when", o.When)
+	add(o.Then.Action != "", "then", o.Then.Action)
+	add(o.Then.Policy != "", "then", yaml.MapSlice{{Key: "policy", Value: o.Then.Policy}})
+	return out, nil
+}
+
+// MarshalYAML writes the keys that are set.
+func (w When) MarshalYAML() (any, error) {
+	out := yaml.MapSlice{}
+	add := func(n int, key string, value any) {
+		if n > 0 {
+			out = append(out, yaml.MapItem{Key: key, Value: value})
+		}
+	}
+	add(len(w.Client), "client", w.Client)
+	add(len(w.ClientName), "client_name", w.ClientName)
+	add(len(w.DKIM), "dkim", w.DKIM)
+	add(len(w.ARCSealer), "arc_sealer", w.ARCSealer)
+	add(len(w.SPF), "spf", w.SPF)
+	add(len(w.Author), "author", w.Author)
+	add(len(w.Published), "published", w.Published)
+	add(len(w.DMARC), "dmarc", w.DMARC)
+	add(len(w.Traits), "traits", w.Traits)
+	return out, nil
+}
+
+// rule converts what was checked.
+func (o *Override) rule() policy.Rule {
+	r := policy.Rule{ID: o.ID, Expires: o.Expires.end()}
+	for _, n := range o.When.Client {
+		r.When.Client = append(r.When.Client, n.Prefix)
+	}
+	r.When.ClientName = words[policy.Pattern](o.When.ClientName)
+	r.When.DKIM = words[policy.Pattern](o.When.DKIM)
+	r.When.ARCSealer = words[policy.Pattern](o.When.ARCSealer)
+	r.When.SPF = words[policy.Pattern](o.When.SPF)
+	r.When.Author = words[policy.Pattern](o.When.Author)
+	r.When.Published = words[dmarc.Policy](o.When.Published)
+	r.When.DMARC = words[dmarc.Result](o.When.DMARC)
+	r.When.Traits = words[policy.Trait](o.When.Traits)
+	r.Then = policy.Outcome{Action: policy.Action(o.Then.Action), Policy: dmarc.Policy(o.Then.Policy)}
+	return r
+}
+
+// words converts a list of one kind of text into another.
+func words[T, F ~string](list []F) []T {
+	var out []T
+	for _, s := range list {
+		out = append(out, T(s))
+	}
+	return out
+}
+
+// maxRules bounds policy.overrides with its files: every message is compared
+// with each rule, and each is a series of the metrics.
+const maxRules = 1000
+
+// ruleID is what may stand in a label, a metric and a comment as it is.
+var ruleID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// overrides checks the items of policy.overrides, but not what is in files.
+func (k *checker) overrides(c *Config) {
+	seen := map[string]bool{}
+	for i := range c.Policy.Overrides {
+		o, path := &c.Policy.Overrides[i], "policy.overrides["+strconv.Itoa(i)+"]"
+		if o.File != "" {
+			if o.ID != "" || o.Owner != "" || o.Reason != "" || !o.Expires.IsZero() || o.Then != (Then{}) {
+				k.add(path, "file stands alone; the rules are in it")
+			}
+			continue
+		}
+		k.override(c, path, o)
+		if seen[o.ID] && o.ID != "" {
+			k.add(path+".id", "%q is the id of an earlier rule", o.ID)
+		}
+		seen[o.ID] = true
+	}
+}
+
+// override checks one rule.
+func (k *checker) override(c *Config, path string, o *Override) {
+	before := len(k.list)
+	if !ruleID.MatchString(o.ID) {
+		k.add(path+".id", "%q is not an id; write up to 64 letters, digits, dots, hyphens and underscores", o.ID)
+	}
+	k.conditions(path+".when", o.When)
+	k.outcome(path+".then", o.Then)
+	if len(k.list) > before {
+		return // the rest would only follow from it
+	}
+	rules := policy.Config{
+		NoPolicy: policy.Action(c.Policy.NoPolicy), SPFFail: policy.Action(c.Policy.SPFFail), TempError: policy.Action(c.Policy.TempError),
+	}
+	if err := rules.CheckRule(o.rule()); err != nil {
+		switch err.Key {
+		case "then", "when":
+			path += "." + err.Key
+		default:
+			path += ".when." + err.Key
+		}
+		k.add(path, "rule %s: %s", o.ID, err.Why)
+		return
+	}
+	if len(o.When.Client) > 0 && !slices.ContainsFunc(o.When.Client, func(n Network) bool { return !c.Trusted.covers(n) }) {
+		k.add(path+".when.client", "rule %s can never match: mail of trusted.networks is not evaluated", o.ID)
+	}
+}
+
+// covers reports whether all of a network is trusted, and so never evaluated.
+func (t Trusted) covers(n Network) bool {
+	return slices.ContainsFunc(t.Networks, func(trusted Network) bool {
+		return trusted.Bits() <= n.Bits() && trusted.Prefix.Contains(n.Addr())
+	})
+}
+
+func (k *checker) conditions(path string, w When) {
+	for _, key := range []struct {
+		name  string
+		empty bool
+	}{
+		{"client", empty(w.Client)}, {"client_name", empty(w.ClientName)}, {"dkim", empty(w.DKIM)}, {"arc_sealer", empty(w.ARCSealer)},
+		{"spf", empty(w.SPF)}, {"author", empty(w.Author)}, {"published", empty(w.Published)}, {"dmarc", empty(w.DMARC)}, {"traits", empty(w.Traits)},
+	} {
+		if key.empty {
+			k.add(path+"."+key.name, "an empty list can never match; leave the key out")
+		}
+	}
+	k.wordsOf(path+".published", w.Published, words[string](policy.PublishedValues))
+	k.wordsOf(path+".dmarc", w.DMARC, words[string](policy.DMARCValues))
+	k.wordsOf(path+".traits", w.Traits, words[string](policy.Traits))
+}
+
+// empty reports a list that is there and has no item.
+func empty[T any](list []T) bool { return list != nil && len(list) == 0 }
+
+func (k *checker) wordsOf(path string, got, known []string) {
+	for i, w := range got {
+		k.word(path+"["+strconv.Itoa(i)+"]", w, known...)
+	}
+}
+
+func (k *checker) outcome(path string, t Then) {
+	switch {
+	case t == (Then{}):
+		k.add(path, "there is no outcome; write accept, tag, quarantine, reject or {policy: none}, quarantine or reject there")
+	case t.Action != "" && t.Policy != "":
+		k.add(path, "either an action or a policy, not both")
+	case t.Action != "":
+		k.word(path, t.Action, words[string](policy.OutcomeActions)...)
+	default:
+		k.word(path+".policy", t.Policy, "none", "quarantine", "reject")
+	}
+}
+
+// RuleSet is policy.overrides with the rules of its files, in order.
+type RuleSet struct {
+	Rules []policy.Rule
+	items []Override
+}
+
+// Rules returns the rules of policy.overrides; load reads the files among
+// them, as [LoadRules] does. The error lists every problem, with the name of
+// the file it is in: an [*Error], or several joined.
+func (c *Config) Rules(load func(path string) ([]Override, error)) (*RuleSet, error) {
+	set := &RuleSet{}
+	for _, o := range c.Policy.Overrides {
+		if o.File == "" {
+			set.items = append(set.items, o)
+			continue
+		}
+		items, err := load(o.File)
+		if err != nil {
+			return nil, err
+		}
+		set.items = append(set.items, items...)
+	}
+	var found complaints
+	seen := map[string]*Override{}
+	for i := range set.items {
+		o := &set.items[i]
+		k := &checker{}
+		k.override(c, o.path, o)
+		if first := seen[o.ID]; first != nil {
+			k.add(o.path+".id", "%q is the id of an earlier rule%s", o.ID, first.place())
+		} else {
+			seen[o.ID] = o
+		}
+		found.add(o.from, k.list)
+		set.Rules = append(set.Rules, o.rule())
+	}
+	if n := len(set.items); n > maxRules {
+		found.add(nil, []Problem{{Path: "policy.overrides", Message: fmt.Sprintf("%d rules are more than %d", n, maxRules)}})
+	}
+	if err := found.err(); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// Warnings names the rules that are useless, which is no reason not to start:
+// those that have expired by now and those of which an earlier one takes every
+// message. It is nil if there are none.
+func (s *RuleSet) Warnings(now time.Time) error {
+	var found complaints
+	for i := range s.items {
+		o, r := &s.items[i], &s.Rules[i]
+		if !r.Expires.IsZero() && !now.Before(r.Expires) {
+			found.add(o.from, []Problem{{Path: o.path + ".expires", Message: fmt.Sprintf("warning: rule %s has expired: its last day was %s", o.ID, o.Expires.Format(time.DateOnly))}})
+			continue
+		}
+		for j := range i {
+			if s.Rules[j].Shadows(r) && (s.Rules[j].Expires.IsZero() || now.Before(s.Rules[j].Expires)) {
+				found.add(o.from, []Problem{{Path: o.path, Message: fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, s.Rules[j].ID, s.items[j].place())}})
+				break
+			}
+		}
+	}
+	return found.err()
+}
+
+// place says where a rule stands, " (FILE:LINE)" or "".
+func (o *Override) place() string {
+	if o.from == nil {
+		return ""
+	}
+	p := Problem{Path: o.path}
+	o.from.locate(&p)
+	return fmt.Sprintf(" (%s:%d)", o.from.name, p.Line)
+}
+
+// complaints are problems of several files, in the order in which they came up.
+type complaints struct {
+	order []*source
+	list  map[*source][]Problem
+}
+
+func (c *complaints) add(from *source, problems []Problem) {
+	if len(problems) == 0 {
+		return
+	}
+	if c.list == nil {
+		c.list = map[*source][]Problem{}
+	}
+	if c.list[from] == nil {
+		c.order = append(c.order, from)
+	}
+	c.list[from] = append(c.list[from], problems...)
+}
+
+// err returns them with their places as an [*Error] for each file.
+func (c *complaints) err() error {
+	var all []error
+	for _, from := range c.order {
+		all = append(all, from.err(c.list[from]))
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return errors.Join(all...)
+}

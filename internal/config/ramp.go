@@ -1,0 +1,19 @@
+package config
+
+import (
+	"maps"
+	"slices"
+)
+
+// Ramp is the share of failing messages on which policy is enforced.
+type Ramp struct {
+	Percent int            `yaml:"percent"`
+	Domains map[Domain]int `yaml:"domains"` // by author domain
+}
+
+func (k *checker) ramp(r Ramp) {
+	k.between("policy.ramp.percent", r.Percent, 0, 100)
+	for _, d := range slices.Sorted(maps.Keys(r.Domains)) {
+		k.between("policy.ramp.domains["+string(d)+"]", r.Domains[d], 0, 100)
+	}
+}

@@ -1,0 +1,60 @@
+package filter
+
+import (
+	"testing"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// comparer counts what it is told.
+type comparer struct {
+	recorder
+	live, shadow []policy.Action
+}
+
+func (c *comparer) Compared(_ *msgauth.Evaluation, live, shadow policy.Verdict) {
+	c.live, c.shadow = append(c.live, live.Action), append(c.shadow, shadow.Action)
+}
+
+// TestCompare: the candidate decides on the same evaluation; observers that do
+// not care are not asked.
+func TestCompare(t *testing.T) {
+	e := &msgauth.Evaluation{
+		From:  mailaddr.From{AuthorDomain: "bank.example"},
+		DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject},
+	}
+	c := &comparer{}
+	o := Options{Observers: []Observer{&recorder{}, c}}
+	live := policy.Decide(e, o.Policy)
+	o.compare(e, live)
+	if len(c.live) != 0 {
+		t.Errorf("compared without a candidate: %v", c.live)
+	}
+	o.Shadow = &policy.Config{Reject: policy.RejectQuarantine}
+	o.compare(e, live)
+	if len(c.live) != 1 || c.live[0] != policy.Reject || c.shadow[0] != policy.Quarantine {
+		t.Errorf("live %v, shadow %v", c.live, c.shadow)
+	}
+}
+
+// TestVerdictComment: what the label says of rules and evidence.
+func TestVerdictComment(t *testing.T) {
+	for _, tt := range []struct {
+		v    policy.Verdict
+		want string
+	}{
+		{policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Enforced: true, Reason: policy.ReasonAligned, Rule: "a-1"}, "accept: dmarc_pass, rule a-1"},
+		{policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true, Reason: policy.ReasonRule, Rule: "a-1",
+			Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "rule a-1"}, Spoofing: policy.SpoofingSigns},
+			"tag: rule, override local_policy: rule a-1, spoofing: author_spf_fail iprev_fail"},
+		{policy.Verdict{Action: policy.Reject, Applied: policy.Tag, Reason: policy.ReasonReject, Indirect: []policy.Sign{policy.SignARC}},
+			"monitor, would reject: dmarc_reject, indirect: arc"},
+	} {
+		if got := verdictComment(tt.v); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}

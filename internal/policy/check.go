@@ -1,0 +1,191 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"sekimori/internal/dmarc"
+)
+
+// RuleError is what is wrong with a rule: the key under "when", "then" or ""
+// for the rule as a whole, and why.
+type RuleError struct {
+	Key string // client, dkim, then, ...
+	Why string
+}
+
+// Error implements error.
+func (e *RuleError) Error() string {
+	if e.Key == "" {
+		return "policy: " + e.Why
+	}
+	return "policy: " + e.Key + ": " + e.Why
+}
+
+// Networks wider than these are nobody's evidence of anything.
+const (
+	widestEvidence4 = 8
+	widestEvidence6 = 19 // the largest a network operator is given
+)
+
+// CheckRule says why a rule must not be used under this policy, or nil. A rule
+// is refused that can never match or never changes anything, that rejects
+// because of a temporary error, and one that is lenient without evidence.
+//
+// Leniency is an outcome that can be milder than the one without the rule. Its
+// evidence must be something that a stranger cannot write into a message: the
+// client's network (no wider than /8, or /19 for IPv6), the client's name as
+// verified by iprev, d= of a passing signature, a trusted ARC sealer on a valid
+// chain, or an envelope domain that SPF passes. The Author Domain, what it
+// publishes, DMARC's result and traits such as List-Id narrow a rule, and are
+// evidence for nothing.
+func (c Config) CheckRule(r Rule) *RuleError {
+	c = c.withDefaults()
+	w := r.When
+	if w.empty() {
+		return &RuleError{"when", "has no condition, so that it would match every message"}
+	}
+	if err := w.contradiction(); err != nil {
+		return err
+	}
+	if err := w.effect(r.Then); err != nil {
+		return err
+	}
+	if r.Then.rank() == rank(Reject) && slices.Contains(w.DMARC, dmarc.ResultTempError) {
+		return &RuleError{"then", "rejects by a temporary error, which is never a reason to"}
+	}
+	if r.Then.rank() >= w.harshest(c) || w.evidence() {
+		return nil
+	}
+	if len(w.Client) > 0 {
+		return &RuleError{"client", fmt.Sprintf("a network wider than /%d (IPv6: /%d) is no evidence for \"%s\"", widestEvidence4, widestEvidence6, r.Then)}
+	}
+	return &RuleError{"then", fmt.Sprintf("\"%s\" needs evidence that a stranger cannot write into a message: client, client_name, dkim, arc_sealer or spf; the keys given can all be forged", r.Then)}
+}
+
+func (w *Conditions) empty() bool {
+	return len(w.Client)+len(w.ClientName)+len(w.DKIM)+len(w.ARCSealer)+len(w.SPF)+
+		len(w.Author)+len(w.Published)+len(w.DMARC)+len(w.Traits) == 0
+}
+
+// evidence reports whether the conditions include one that cannot be forged.
+func (w *Conditions) evidence() bool {
+	if len(w.ClientName)+len(w.DKIM)+len(w.ARCSealer)+len(w.SPF) > 0 {
+		return true
+	}
+	return len(w.Client) > 0 && !slices.ContainsFunc(w.Client, func(n netip.Prefix) bool {
+		widest := widestEvidence6
+		if n.Addr().Is4() {
+			widest = widestEvidence4
+		}
+		return n.Bits() < widest
+	})
+}
+
+// possible reports whether a message can have this result and this published
+// policy at once.
+func possible(result dmarc.Result, published dmarc.Policy) bool {
+	switch result {
+	case dmarc.ResultPermError:
+		return false // no author, so that no policy is looked for
+	case dmarc.ResultNone:
+		return published == Absent
+	}
+	return published != Absent
+}
+
+// results are the DMARC results that a message which matches can have.
+func (w *Conditions) results() []dmarc.Result {
+	return slices.DeleteFunc(slices.Clone(DMARCValues), func(r dmarc.Result) bool {
+		switch {
+		case len(w.DMARC) > 0 && !slices.Contains(w.DMARC, r):
+			return true
+		case r == dmarc.ResultPermError:
+			return len(w.Author)+len(w.Published) > 0
+		}
+		return len(w.Published) > 0 && !slices.ContainsFunc(w.Published, func(p dmarc.Policy) bool { return possible(r, p) })
+	})
+}
+
+// contradiction finds conditions that exclude each other.
+func (w *Conditions) contradiction() *RuleError {
+	if len(w.results()) > 0 {
+		return nil
+	}
+	if len(w.Published) > 0 {
+		return &RuleError{"published", "can never match together with the results under dmarc"}
+	}
+	return &RuleError{"dmarc", "can never match: permerror is a message without a single author, which has no author domain"}
+}
+
+// effect finds outcomes that can never change anything.
+func (w *Conditions) effect(o Outcome) *RuleError {
+	results := w.results()
+	only := func(set ...dmarc.Result) bool {
+		return !slices.ContainsFunc(results, func(r dmarc.Result) bool { return !slices.Contains(set, r) })
+	}
+	switch {
+	case o.Policy != "" && only(dmarc.ResultPass, dmarc.ResultTempError, dmarc.ResultPermError):
+		return &RuleError{"then", fmt.Sprintf("\"%s\" can never match a message that fails or has no policy, and it changes no other", o)}
+	case o.Action == Accept && only(dmarc.ResultPass):
+		return &RuleError{"then", "\"accept\" is what becomes of a pass anyway"}
+	case o.Action == Accept && only(dmarc.ResultPermError):
+		return &RuleError{"then", "\"accept\" never applies to a message without a single author; policy.invalid_from decides"}
+	}
+	return nil
+}
+
+// harshest is the rank of the harshest verdict that the facts alone can lead
+// to for a message that matches.
+func (w *Conditions) harshest(c Config) int {
+	worst := 0
+	for _, r := range w.results() {
+		switch r {
+		case dmarc.ResultFail:
+			for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject} {
+				if len(w.Published) == 0 || slices.Contains(w.Published, p) {
+					worst = max(worst, Outcome{Policy: p}.rank())
+				}
+			}
+		case dmarc.ResultNone:
+			worst = max(worst, rank(c.NoPolicy), rank(c.SPFFail))
+		case dmarc.ResultTempError:
+			if c.TempError == TempFail {
+				worst = max(worst, rank(Tag)) // to accept is milder
+			}
+		}
+		// A pass is accepted, and a rule is never milder than policy.invalid_from.
+	}
+	return worst
+}
+
+// Shadows reports whether every message that the later rule b matches is
+// matched by r before, for as long as b is in force.
+func (r *Rule) Shadows(b *Rule) bool {
+	if !r.Expires.IsZero() && (b.Expires.IsZero() || r.Expires.Before(b.Expires)) {
+		return false
+	}
+	if slices.Contains(b.When.results(), dmarc.ResultPermError) && r.Then.rank() < b.Then.rank() {
+		return false // r may pass over a message without an author that b matches
+	}
+	x, y := &r.When, &b.When
+	covers := func(p, q Pattern) bool { return p.covers(q) }
+	return covered(x.Client, y.Client, func(p, q netip.Prefix) bool { return p.Bits() <= q.Bits() && p.Contains(q.Addr()) }) &&
+		covered(x.ClientName, y.ClientName, covers) && covered(x.DKIM, y.DKIM, covers) &&
+		covered(x.ARCSealer, y.ARCSealer, covers) && covered(x.SPF, y.SPF, covers) && covered(x.Author, y.Author, covers) &&
+		covered(x.Published, y.Published, equal) && covered(x.DMARC, y.DMARC, equal) && covered(x.Traits, y.Traits, equal)
+}
+
+// covered reports whether the values of a key allow all that those of a later
+// rule allow; a key without values allows everything.
+func covered[T any](first, later []T, covers func(a, b T) bool) bool {
+	if len(first) == 0 {
+		return true
+	}
+	return len(later) > 0 && !slices.ContainsFunc(later, func(b T) bool {
+		return !slices.ContainsFunc(first, func(a T) bool { return covers(a, b) })
+	})
+}
+
+func equal[T comparable](a, b T) bool { return a == b }

@@ -1,0 +1,152 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dmarc"
+)
+
+func TestCheckRule(t *testing.T) {
+	published := func(p ...dmarc.Policy) Conditions { return Conditions{Published: p} }
+	results := func(r ...dmarc.Result) Conditions { return Conditions{DMARC: r} }
+	author := []Pattern{"bank.example"}
+	forged := Conditions{Author: author, Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultFail}, Traits: []Trait{TraitList, TraitListSignature}}
+	for _, tt := range []struct {
+		why  string
+		w    Conditions
+		then Outcome
+		c    Config
+		want string // key: part of the reason; "" is sound
+	}{
+		{why: "client network", w: Conditions{Client: networks("192.0.2.0/24")}, then: accept},
+		{why: "the widest that count", w: Conditions{Client: networks("10.0.0.0/8", "2001:2000::/19")}, then: accept},
+		{why: "one wider", w: Conditions{Client: networks("192.0.2.0/24", "8.0.0.0/7")}, then: accept, want: "client: a network wider than /8"},
+		{why: "one wider of IPv6", w: Conditions{Client: networks("2001::/18")}, then: tag, want: "client: a network wider"},
+		{why: "a wide one is enough to reject", w: Conditions{Client: networks("0.0.0.0/0")}, then: reject},
+		{why: "a wide one beside evidence", w: Conditions{Client: networks("0.0.0.0/0"), DKIM: author}, then: accept},
+		{why: "verified name", w: Conditions{ClientName: author}, then: accept},
+		{why: "signature", w: Conditions{DKIM: author}, then: accept},
+		{why: "sealer", w: Conditions{ARCSealer: author}, then: accept},
+		{why: "envelope", w: Conditions{SPF: author}, then: accept},
+		{why: "author and client", w: Conditions{Author: author, Client: networks("192.0.2.1/32")}, then: accept},
+
+		{why: "everything that can be forged: accept", w: forged, then: accept, want: "then: \"accept\" needs evidence"},
+		{why: "everything that can be forged: tag", w: forged, then: tag, want: "then: \"tag\" needs evidence"},
+		{why: "everything that can be forged: quarantine", w: forged, then: quarantine, want: "then: \"quarantine\" needs evidence"},
+		{why: "everything that can be forged: as if none", w: forged, then: asPolicy(dmarc.PolicyNone), want: "then: \"{policy: none}\" needs evidence"},
+		{why: "everything that can be forged: as if quarantine", w: forged, then: asPolicy(dmarc.PolicyQuarantine), want: "then: \"{policy: quarantine}\" needs evidence"},
+		{why: "everything that can be forged: reject", w: forged, then: reject},
+		{why: "everything that can be forged: as if reject", w: forged, then: asPolicy(dmarc.PolicyReject)},
+
+		{why: "quarantine is harsher than p=none", w: published(dmarc.PolicyNone), then: quarantine},
+		{why: "and milder than p=reject", w: published(dmarc.PolicyNone, dmarc.PolicyReject), then: quarantine, want: "then: \"quarantine\" needs"},
+		{why: "and as harsh as p=quarantine", w: published(dmarc.PolicyQuarantine), then: asPolicy(dmarc.PolicyQuarantine)},
+		{why: "a policy for who has none", w: published(Absent), then: asPolicy(dmarc.PolicyQuarantine)},
+		{why: "but where these are rejected it is milder", w: published(Absent), then: asPolicy(dmarc.PolicyQuarantine), c: Config{NoPolicy: Reject}, want: "then: "},
+		{why: "or by SPF", w: published(Absent), then: asPolicy(dmarc.PolicyQuarantine), c: Config{SPFFail: Reject}, want: "then: "},
+		{why: "tag what passes", w: results(dmarc.ResultPass), then: tag},
+		{why: "tag what is open", w: results(dmarc.ResultTempError), then: tag},
+		{why: "accept what is open", w: results(dmarc.ResultTempError), then: accept},
+		{why: "accept what would be put off", w: results(dmarc.ResultTempError), then: accept, c: Config{TempError: TempFail}, want: "then: \"accept\" needs"},
+
+		{why: "nothing", then: reject, want: "when: has no condition"},
+		{why: "no record and a fail", w: Conditions{Published: []dmarc.Policy{Absent}, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultPass}}, then: reject, want: "published: can never match"},
+		{why: "a record and none", w: Conditions{Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultNone}}, then: reject, want: "published: can never match"},
+		{why: "no author and a policy", w: Conditions{Published: []dmarc.Policy{Absent}, DMARC: []dmarc.Result{dmarc.ResultPermError}}, then: reject, want: "published: can never match"},
+		{why: "no author and an author", w: Conditions{Author: author, DMARC: []dmarc.Result{dmarc.ResultPermError}}, then: reject, want: "dmarc: can never match"},
+		{why: "no author", w: results(dmarc.ResultPermError), then: reject},
+		{why: "reject what is open", w: results(dmarc.ResultFail, dmarc.ResultTempError), then: reject, want: "then: rejects by a temporary error"},
+		{why: "as if reject, what is open", w: results(dmarc.ResultFail, dmarc.ResultTempError), then: asPolicy(dmarc.PolicyReject), want: "then: rejects by a temporary error"},
+		{why: "a policy for what passes", w: results(dmarc.ResultPass), then: asPolicy(dmarc.PolicyReject), want: "then: \"{policy: reject}\" can never match"},
+		{why: "accept what passes", w: results(dmarc.ResultPass), then: accept, want: "then: \"accept\" is what becomes of a pass"},
+		{why: "accept what has no author", w: results(dmarc.ResultPermError), then: accept, want: "then: \"accept\" never applies"},
+	} {
+		got := ""
+		if err := tt.c.CheckRule(Rule{ID: "r", When: tt.w, Then: tt.then}); err != nil {
+			got = err.Key + ": " + err.Why
+			if err.Error() != "policy: "+got {
+				t.Errorf("%s: %s", tt.why, err)
+			}
+		}
+		if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.why, got, tt.want)
+		}
+	}
+}
+
+// TestForgedIsNeverMild: no rule that CheckRule lets pass makes a spoof without
+// any evidence milder, whatever can be forged.
+func TestForgedIsNeverMild(t *testing.T) {
+	outcomes := []Outcome{accept, tag, quarantine, reject, asPolicy(dmarc.PolicyNone), asPolicy(dmarc.PolicyQuarantine), asPolicy(dmarc.PolicyReject)}
+	conditions := []Conditions{{Author: []Pattern{"bank.example"}}, {Traits: Traits}, {DMARC: []dmarc.Result{dmarc.ResultFail}}}
+	for _, p := range PublishedValues {
+		conditions = append(conditions, Conditions{Published: []dmarc.Policy{p}}, Conditions{Published: []dmarc.Policy{p, dmarc.PolicyNone}, Author: []Pattern{"bank.example"}})
+	}
+	sound, forgeable := 0, 0
+	for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject} {
+		e := failing(p)
+		e.Traits.Bulk = true // matches, and is no sign of indirect mail
+		without := Decide(&e, Config{})
+		for _, w := range conditions {
+			for _, then := range outcomes {
+				r := Rule{ID: "r", When: w, Then: then}
+				if (Config{}).CheckRule(r) != nil {
+					forgeable++
+					continue
+				}
+				sound++
+				if v := Decide(&e, Config{Rules: []Rule{r}}); rank(v.Action) < rank(without.Action) {
+					t.Errorf("p=%s: %+v makes a spoof %s", p, r, v.Action)
+				}
+			}
+		}
+	}
+	if sound < 50 || forgeable < 50 {
+		t.Errorf("%d sound, %d refused: nothing was tested", sound, forgeable)
+	}
+}
+
+func TestParsePattern(t *testing.T) {
+	for in, want := range map[string]Pattern{
+		"Example.COM": "example.com", ".Example.com": ".example.com", "bücher.example": "xn--bcher-kva.example", "example.com.": "example.com",
+		"": "", ".": "", "com": "", ".com": "", "..example.com": "", "*.example.com": "", "a b.example": "", "@example.com": "",
+	} {
+		got, err := ParsePattern(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+}
+
+func TestShadows(t *testing.T) {
+	june, july := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	wide := Conditions{Author: []Pattern{".bank.example", "bank.example"}}
+	narrow := Conditions{Author: []Pattern{".mail.bank.example"}, Traits: []Trait{TraitSRS}}
+	for _, tt := range []struct {
+		why  string
+		a, b Rule
+		want bool
+	}{
+		{"the same", Rule{When: wide, Then: reject}, Rule{When: wide, Then: reject}, true},
+		{"narrower", Rule{When: wide, Then: reject}, Rule{When: narrow, Then: accept}, true},
+		{"wider", Rule{When: narrow, Then: reject}, Rule{When: wide, Then: accept}, false},
+		{"one value more", Rule{When: wide, Then: reject}, Rule{When: Conditions{Author: []Pattern{"bank.example", "shop.example"}}, Then: reject}, false},
+		{"a key more in the first", Rule{When: narrow, Then: reject}, Rule{When: Conditions{Author: narrow.Author}, Then: reject}, false},
+		{"networks", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject}, Rule{When: Conditions{Client: networks("192.0.2.128/25", "192.0.2.1/32")}, Then: reject}, true},
+		{"a wider network", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject}, Rule{When: Conditions{Client: networks("192.0.0.0/16")}, Then: reject}, false},
+		{"networks of two families", Rule{When: Conditions{Client: networks("0.0.0.0/0")}, Then: reject}, Rule{When: Conditions{Client: networks("2001:db8::/32")}, Then: reject}, false},
+		{"a dot does not include the domain", Rule{When: Conditions{DKIM: []Pattern{".a.example"}}, Then: reject}, Rule{When: Conditions{DKIM: []Pattern{"a.example"}}, Then: reject}, false},
+		{"enumerations", Rule{When: Conditions{DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultNone}}, Then: reject}, Rule{When: Conditions{DMARC: []dmarc.Result{dmarc.ResultFail}}, Then: reject}, true},
+		{"the first ends before", Rule{When: wide, Then: reject, Expires: june}, Rule{When: wide, Then: reject}, false},
+		{"the first ends before the second", Rule{When: wide, Then: reject, Expires: june}, Rule{When: wide, Then: reject, Expires: july}, false},
+		{"the second ends before", Rule{When: wide, Then: reject, Expires: july}, Rule{When: wide, Then: reject, Expires: june}, true},
+		{"a mild one passes over messages without an author", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept}, Rule{When: Conditions{Client: networks("192.0.2.1/32")}, Then: reject}, false},
+		{"of which there are none here", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept}, Rule{When: Conditions{Client: networks("192.0.2.1/32"), Author: wide.Author}, Then: reject}, true},
+	} {
+		if got := tt.a.Shadows(&tt.b); got != tt.want {
+			t.Errorf("%s: %t", tt.why, got)
+		}
+	}
+}

@@ -1,0 +1,290 @@
+package policy
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/arc"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/spf"
+)
+
+var (
+	accept     = Outcome{Action: Accept}
+	tag        = Outcome{Action: Tag}
+	quarantine = Outcome{Action: Quarantine}
+	reject     = Outcome{Action: Reject}
+)
+
+func asPolicy(p dmarc.Policy) Outcome { return Outcome{Policy: p} }
+
+func networks(list ...string) (out []netip.Prefix) {
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+// change is what a case does to a message.
+type change = func(e *msgauth.Evaluation)
+
+func client(addr string) change {
+	return func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr(addr) }
+}
+
+func iprevIs(status iprev.Status, names ...dns.Name) change {
+	return func(e *msgauth.Evaluation) {
+		e.IPRev = iprev.Result{Status: status, Names: names}
+		if status == iprev.Pass {
+			e.IPRev.Name = names[0]
+		}
+	}
+}
+
+func signed(result dkim.Result, domain dns.Name) change {
+	return func(e *msgauth.Evaluation) {
+		e.DKIM = append(e.DKIM, dkim.Signature{Result: result, Domain: domain})
+	}
+}
+
+func spfIs(result spf.Result, domain dns.Name) change {
+	return func(e *msgauth.Evaluation) { e.MailFrom = spf.Check{Result: result, Domain: domain} }
+}
+
+func sealed(status arc.Status, results string, sealers ...dns.Name) change {
+	return func(e *msgauth.Evaluation) {
+		e.ARC = arc.Result{Status: status}
+		for i, s := range sealers {
+			e.ARC.Sets = append(e.ARC.Sets, arc.Set{Instance: i + 1, Sealer: s, AuthResults: results})
+		}
+	}
+}
+
+func result(r dmarc.Result) change {
+	return func(e *msgauth.Evaluation) { e.DMARC.Result = r }
+}
+
+func all(changes ...change) change {
+	return func(e *msgauth.Evaluation) {
+		for _, c := range changes {
+			c(e)
+		}
+	}
+}
+
+// TestMatch: what each condition takes, refuses and leaves open.
+func TestMatch(t *testing.T) {
+	const good = " lists.example; dmarc=pass"
+	nothing := func(*msgauth.Evaluation) {}
+	for _, tt := range []struct {
+		why    string
+		w      Conditions
+		change change
+		want   answer
+	}{
+		{"client in the network", Conditions{Client: networks("10.0.0.0/8", "192.0.2.0/24")}, client("192.0.2.7"), yes},
+		{"client as IPv6 sees IPv4", Conditions{Client: networks("192.0.2.0/24")}, client("::ffff:192.0.2.7"), yes},
+		{"client with a zone", Conditions{Client: networks("fe80::/10")}, client("fe80::1%eth0"), yes},
+		{"client elsewhere", Conditions{Client: networks("192.0.2.0/24")}, client("192.0.3.7"), no},
+		{"client not known", Conditions{Client: networks("0.0.0.0/0", "::/0")}, nothing, no},
+
+		{"verified name", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.Pass, "mx1.relay.example"), yes},
+		{"a dot does not include the domain", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.Pass, "relay.example"), no},
+		{"a suffix is of whole labels", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.Pass, "xrelay.example"), no},
+		{"without a dot the name alone", Conditions{ClientName: []Pattern{"relay.example"}}, iprevIs(iprev.Pass, "mx1.relay.example"), no},
+		{"a name that does not point back", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.Fail, "mx1.relay.example"), no},
+		{"the MTA's own word is not looked at", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.PermError), func(e *msgauth.Evaluation) { e.Session.ClientName = "mx1.relay.example" }), no},
+		{"its address did not come", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError, "x.other.example", "mx1.relay.example"), unknown},
+		{"the address of another name did not come", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError, "mx1.other.example"), no},
+		{"no name came", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError), unknown},
+
+		{"passing signature", Conditions{DKIM: []Pattern{"lists.example"}}, all(signed(dkim.Fail, "x.example"), signed(dkim.Pass, "lists.example")), yes},
+		{"failing signature", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.Fail, "lists.example"), no},
+		{"signature of another", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "x.lists.example"), no},
+		{"its key did not come", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "lists.example"), unknown},
+		{"another's key did not come", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "evil.example"), no},
+		{"our own failure", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, ""), unknown},
+		{"a pass beside a key that did not come", Conditions{DKIM: []Pattern{"lists.example"}}, all(signed(dkim.TempError, "lists.example"), signed(dkim.Pass, "lists.example")), yes},
+
+		{"newest seal", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Pass, good, "x.example", "lists.example"), yes},
+		{"older seal", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Pass, good, "lists.example", "x.example"), no},
+		{"broken chain", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Fail, good, "lists.example"), no},
+		{"its key did not come (ARC)", Conditions{ARCSealer: []Pattern{"lists.example"}}, all(sealed(arc.Fail, good, "lists.example"), func(e *msgauth.Evaluation) { e.ARC.Signature = "dns_timeout" }), unknown},
+		{"the sealer says fail", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Pass, " lists.example; dmarc=fail", "lists.example"), no},
+		{"no chain", Conditions{ARCSealer: []Pattern{"lists.example"}}, nothing, no},
+		{"a bug in ARC", Conditions{ARCSealer: []Pattern{"lists.example"}}, func(e *msgauth.Evaluation) { e.Panics = []msgauth.Panic{{Component: msgauth.ARC}} }, unknown},
+
+		{"SPF pass", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.Pass, "fwd.example"), yes},
+		{"SPF softfail", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.SoftFail, "fwd.example"), no},
+		{"SPF not known", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.TempError, "fwd.example"), unknown},
+		{"SPF of another not known", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.TempError, "x.example"), no},
+
+		{"author", Conditions{Author: []Pattern{".bank.example", "bank.example"}}, nothing, yes},
+		{"another author", Conditions{Author: []Pattern{"xbank.example"}}, nothing, no},
+		{"no author", Conditions{Author: []Pattern{"bank.example"}}, func(e *msgauth.Evaluation) { e.From.AuthorDomain = "" }, no},
+
+		{"published", Conditions{Published: []dmarc.Policy{dmarc.PolicyReject}}, nothing, yes},
+		{"published otherwise", Conditions{Published: []dmarc.Policy{dmarc.PolicyNone, Absent}}, nothing, no},
+		{"nothing published", Conditions{Published: []dmarc.Policy{Absent}}, func(e *msgauth.Evaluation) { e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone} }, yes},
+		{"not known what is published", Conditions{Published: []dmarc.Policy{Absent}}, func(e *msgauth.Evaluation) { e.DMARC = dmarc.Evaluation{Result: dmarc.ResultTempError} }, unknown},
+		{"nobody whose policy it were", Conditions{Published: []dmarc.Policy{Absent}}, func(e *msgauth.Evaluation) { e.DMARC = dmarc.Evaluation{Result: dmarc.ResultPermError} }, no},
+
+		{"DMARC result", Conditions{DMARC: []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail}}, nothing, yes},
+		{"another result", Conditions{DMARC: []dmarc.Result{dmarc.ResultFail}}, result(dmarc.ResultTempError), no},
+
+		{"no trait", Conditions{Traits: Traits}, nothing, no},
+		{"a word that is no trait", Conditions{Traits: []Trait{"x"}}, nothing, no},
+		{"all keys", Conditions{Author: []Pattern{"bank.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "lists.example"), yes},
+		{"one key does not hold", Conditions{Author: []Pattern{"shop.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "lists.example"), no},
+		{"one key is open", Conditions{Author: []Pattern{"bank.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "lists.example"), unknown},
+		{"one key is open, another does not hold", Conditions{DKIM: []Pattern{"lists.example"}, Traits: []Trait{TraitList}}, signed(dkim.TempError, "lists.example"), no},
+	} {
+		e := with(failing(dmarc.PolicyReject), tt.change)
+		if got := tt.w.match(&e); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.why, got, tt.want)
+		}
+	}
+}
+
+// TestTraitConditions: every trait has its word.
+func TestTraitConditions(t *testing.T) {
+	for trait, traits := range map[Trait]msgauth.Traits{
+		TraitList: {List: true}, TraitBulk: {Bulk: true}, TraitRewrittenFrom: {RewrittenFrom: true}, TraitForwarded: {Forwarded: true},
+		TraitSRS: {SRS: true}, TraitARC: {ARC: true}, TraitBrokenAuthorSignature: {BrokenAuthorSignature: true},
+		TraitThirdPartySignature: {ThirdPartySignature: true}, TraitListSignature: {ListSignature: true},
+	} {
+		for _, other := range Traits {
+			if got := hasTrait(traits, other); got != (trait == other) {
+				t.Errorf("%s in %+v: %t", other, traits, got)
+			}
+		}
+	}
+}
+
+var june = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+
+// TestRules: what rules make of messages.
+func TestRules(t *testing.T) {
+	lists := Conditions{DKIM: []Pattern{"lists.example"}}
+	signedByList := signed(dkim.Pass, "lists.example")
+	one := func(w Conditions, then Outcome) []Rule { return []Rule{{ID: "r", When: w, Then: then}} }
+	for _, tt := range []struct {
+		why    string
+		e      msgauth.Evaluation
+		c      Config
+		action Action
+		reason Reason
+		rule   string
+		disp   dmarc.Policy
+		over   string // type: comment
+		reply  string
+	}{
+		{why: "accept", e: with(failing(dmarc.PolicyReject), signedByList), c: Config{Rules: one(lists, accept)},
+			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
+		{why: "tag", e: with(failing(dmarc.PolicyReject), signedByList), c: Config{Rules: one(lists, tag)},
+			action: Tag, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
+		{why: "quarantine where the author's policy would too, is no deviation", e: with(failing(dmarc.PolicyQuarantine), signedByList), c: Config{Rules: one(lists, quarantine)},
+			action: Quarantine, reason: ReasonRule, rule: "r", disp: dmarc.PolicyQuarantine},
+		{why: "reject a pass", e: with(failing(dmarc.PolicyNone), all(result(dmarc.ResultPass), signedByList)), c: Config{Rules: one(lists, reject)},
+			action: Reject, reason: ReasonRule, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy ("},
+		{why: "reject where the policy is none", e: failing(dmarc.PolicyNone), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}, DMARC: []dmarc.Result{dmarc.ResultFail}}, reject)},
+			action: Reject, reason: ReasonRule, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy ("},
+		{why: "a rule about a list", e: with(failing(dmarc.PolicyReject), all(signedByList, func(e *msgauth.Evaluation) { e.Traits.List = true })),
+			c:      Config{Rules: one(Conditions{DKIM: lists.DKIM, Traits: []Trait{TraitList}}, accept)},
+			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "mailing_list: rule r"},
+		{why: "a rule about a forwarder", e: with(failing(dmarc.PolicyReject), iprevIs(iprev.Pass, "mx.relay.example")), c: Config{Rules: one(Conditions{ClientName: []Pattern{".relay.example"}}, accept)},
+			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "trusted_forwarder: rule r"},
+
+		{why: "the first match wins", e: with(failing(dmarc.PolicyReject), signedByList), c: Config{Rules: []Rule{
+			{ID: "other", When: Conditions{Author: []Pattern{"shop.example"}}, Then: reject}, {ID: "first", When: lists, Then: tag}, {ID: "second", When: lists, Then: accept}}},
+			action: Tag, reason: ReasonRule, rule: "first", disp: dmarc.PolicyNone, over: "local_policy: rule first"},
+		{why: "an expired rule does not match", e: with(failing(dmarc.PolicyReject), all(signedByList, func(e *msgauth.Evaluation) { e.Time = june })),
+			c:      Config{Rules: []Rule{{ID: "r", Expires: june, When: lists, Then: accept}}},
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 Email rejected per DMARC"},
+		{why: "a rule on its last day does", e: with(failing(dmarc.PolicyReject), all(signedByList, func(e *msgauth.Evaluation) { e.Time = june.Add(-1) })),
+			c:      Config{Rules: []Rule{{ID: "r", Expires: june, When: lists, Then: accept}}},
+			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
+		{why: "a match that changes nothing is still told", e: with(failing(dmarc.PolicyReject), all(result(dmarc.ResultPass), signedByList)), c: Config{Rules: one(lists, accept)},
+			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone},
+
+		{why: "as if p=none", e: with(failing(dmarc.PolicyReject), signedByList), c: Config{Rules: one(lists, asPolicy(dmarc.PolicyNone))},
+			action: Tag, reason: ReasonNone, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
+		{why: "as if p=reject", e: failing(dmarc.PolicyNone), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy for bank.example ("},
+		{why: "as if p=reject, but indirect", e: with(failing(dmarc.PolicyNone), func(e *msgauth.Evaluation) { e.Traits.SRS = true }), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Quarantine, reason: ReasonIndirect, rule: "r", disp: dmarc.PolicyQuarantine, over: "local_policy: looks like indirect mail, rule r"},
+		{why: "as if p=reject does not touch a pass", e: with(failing(dmarc.PolicyNone), result(dmarc.ResultPass)), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Accept, reason: ReasonAligned, rule: "r", disp: dmarc.PolicyNone},
+		{why: "as if p=reject does not touch a temporary error", e: with(failing(dmarc.PolicyNone), result(dmarc.ResultTempError)), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Accept, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone},
+		{why: "as if p=reject where t=y softens", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Testing, e.DMARC.Disposition = true, dmarc.PolicyQuarantine }),
+			c:      Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 "},
+		{why: "a policy for a domain without one", e: unpublished(spf.None), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy for bank.example"},
+		{why: "and its own signature", e: with(unpublished(spf.None), signed(dkim.Pass, "mail.bank.example")), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Accept, reason: ReasonPassNoPolicy, rule: "r", disp: dmarc.PolicyNone},
+		{why: "and a signature of the domain above", e: with(unpublished(spf.None), all(signed(dkim.Pass, "bank.example"), func(e *msgauth.Evaluation) { e.From.AuthorDomain = "news.bank.example" })),
+			c:      Config{Rules: one(Conditions{Author: []Pattern{".bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Accept, reason: ReasonPassNoPolicy, rule: "r", disp: dmarc.PolicyNone},
+		{why: "and SPF of its own", e: with(unpublished(spf.Pass), spfIs(spf.Pass, "bank.example")), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Accept, reason: ReasonPassNoPolicy, rule: "r", disp: dmarc.PolicyNone},
+		{why: "and a passing stranger", e: unpublished(spf.Pass, dkim.Pass), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 "},
+		{why: "and a key of its own that did not come", e: with(unpublished(spf.None), signed(dkim.TempError, "bank.example")), c: Config{TempError: TempFail, Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: TempFail, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
+
+		{why: "no author: nothing makes it milder", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
+			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
+		})), c: Config{Rules: one(lists, accept)},
+			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header"},
+		{why: "no author: nor open", e: with(failing(dmarc.PolicyNone), all(signed(dkim.TempError, "lists.example"), result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
+			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
+		})), c: Config{Rules: one(lists, accept)},
+			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header"},
+		{why: "no author: a rule may be harsher", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
+			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
+		})), c: Config{InvalidFrom: Tag, Rules: one(lists, reject)},
+			action: Reject, reason: ReasonRule, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy"},
+
+		{why: "a milder rule that is open keeps the author's policy from rejecting", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, accept)},
+			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: r"},
+		{why: "or puts off", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{TempError: TempFail, Rules: one(lists, accept)},
+			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: r", reply: "451 4.7.5 "},
+		{why: "also if it would only quarantine", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, asPolicy(dmarc.PolicyQuarantine))},
+			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: r"},
+		{why: "and a later rule", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{Rules: []Rule{
+			{ID: "mild", When: lists, Then: accept}, {ID: "hard", When: Conditions{Author: []Pattern{"bank.example"}}, Then: reject}}},
+			action: Quarantine, reason: ReasonUndecided, rule: "hard", disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: mild"},
+		{why: "but not an earlier one", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{Rules: []Rule{
+			{ID: "hard", When: Conditions{Author: []Pattern{"bank.example"}}, Then: reject}, {ID: "mild", When: lists, Then: accept}}},
+			action: Reject, reason: ReasonRule, rule: "hard", disp: dmarc.PolicyReject, over: "local_policy: rule hard", reply: "550 5.7.1 "},
+		{why: "a quarantine loses nothing and stays", e: with(failing(dmarc.PolicyQuarantine), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, accept)},
+			action: Quarantine, reason: ReasonQuarantine, disp: dmarc.PolicyQuarantine},
+		{why: "a harsher rule that is open does nothing", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, reject)},
+			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone},
+		{why: "a trusted sealer's key did not come", e: with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), func(e *msgauth.Evaluation) { e.ARC.Signature = "dns_servfail" })),
+			c:      Config{TrustedSealers: []dns.Name{"lists.example"}},
+			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: arc.trusted_sealers"},
+	} {
+		v := Decide(&tt.e, tt.c)
+		over := ""
+		if v.Override != nil {
+			over = string(v.Override.Type) + ": " + v.Override.Comment
+		}
+		if v.Action != tt.action || v.Reason != tt.reason || v.Rule != tt.rule || v.Disposition != tt.disp || over != tt.over {
+			t.Errorf("%s:\ngot  %s %s rule %q disposition %s override %q\nwant %s %s rule %q disposition %s override %q", tt.why,
+				v.Action, v.Reason, v.Rule, v.Disposition, over, tt.action, tt.reason, tt.rule, tt.disp, tt.over)
+		}
+		if !strings.HasPrefix(v.Reply.String(), tt.reply) || (v.Action == Reject || v.Action == TempFail) && (tt.reply == "" || v.Reply.Validate() != nil || !strings.Contains(v.Reply.Text, v.ID)) {
+			t.Errorf("%s: reply %q, want %q...", tt.why, v.Reply, tt.reply)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+)
+
+// Rule is one of the operator's exceptions. The first that matches a message
+// decides on it.
+type Rule struct {
+	ID string // unique; stands in log, label, metrics and reports
+	// Expires is when the rule ceases to match; the zero time is never.
+	Expires time.Time
+	When    Conditions
+	Then    Outcome
+}
+
+// Conditions are what a message must meet: every key that is set, each by one
+// of its values.
+type Conditions struct {
+	Client     []netip.Prefix // the SMTP client's address
+	ClientName []Pattern      // its name, verified by iprev
+	DKIM       []Pattern      // d= of a signature that passes
+	// ARCSealer is the newest seal of a valid chain, which does not itself
+	// report dmarc=fail.
+	ARCSealer []Pattern
+	SPF       []Pattern // the envelope's domain, where SPF passes; HELO's for a null sender
+	Author    []Pattern // the Author Domain
+	Published []dmarc.Policy
+	DMARC     []dmarc.Result
+	Traits    []Trait
+}
+
+// Absent is the condition that no usable DMARC record is published.
+const Absent dmarc.Policy = "absent"
+
+// PublishedValues lists what Conditions.Published may hold.
+var PublishedValues = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject, Absent}
+
+// DMARCValues lists what Conditions.DMARC may hold.
+var DMARCValues = []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail, dmarc.ResultNone, dmarc.ResultTempError, dmarc.ResultPermError}
+
+// Outcome is what a rule leads to: an action, or the treatment that a
+// published policy would have led to. One of both is set.
+type Outcome struct {
+	Action Action       // Accept, Tag, Quarantine or Reject
+	Policy dmarc.Policy // as if this were published
+}
+
+// OutcomeActions lists what Outcome.Action may be.
+var OutcomeActions = []Action{Accept, Tag, Quarantine, Reject}
+
+// rank is the harshest that comes of an outcome.
+func (o Outcome) rank() int {
+	switch o.Policy {
+	case "":
+		return rank(o.Action)
+	case dmarc.PolicyReject:
+		return rank(Reject)
+	case dmarc.PolicyQuarantine:
+		return rank(Quarantine)
+	}
+	return rank(Tag)
+}
+
+// String returns the outcome as it is written in a configuration.
+func (o Outcome) String() string {
+	if o.Policy != "" {
+		return "{policy: " + string(o.Policy) + "}"
+	}
+	return string(o.Action)
+}
+
+// Pattern is a domain name, or with a leading dot all names below one, which
+// it does not include.
+type Pattern string
+
+// ParsePattern reads "example.com" or ".example.com"; the domain has two
+// labels or more.
+func ParsePattern(s string) (Pattern, error) {
+	below := strings.HasPrefix(s, ".")
+	n, err := dns.ParseHostname(strings.TrimPrefix(s, "."))
+	if err != nil {
+		return "", fmt.Errorf("policy: %q is not a domain; write example.com, or .example.com for what is below it", s)
+	}
+	if below {
+		return Pattern("." + n), nil
+	}
+	return Pattern(n), nil
+}
+
+// Matches reports whether the pattern stands for name.
+func (p Pattern) Matches(name dns.Name) bool {
+	if strings.HasPrefix(string(p), ".") {
+		return strings.HasSuffix(string(name), string(p))
+	}
+	return dns.Name(p) == name
+}
+
+// covers reports whether p stands for everything q stands for.
+func (p Pattern) covers(q Pattern) bool {
+	return p == q || strings.HasPrefix(string(p), ".") && strings.HasSuffix(string(q), string(p))
+}
+
+func matchesAny(patterns []Pattern, name dns.Name) bool {
+	return name != "" && slices.ContainsFunc(patterns, func(p Pattern) bool { return p.Matches(name) })
+}
+
+// Trait is the word for one of msgauth.Traits.
+type Trait string
+
+// The traits.
+const (
+	TraitList                  Trait = "list"
+	TraitBulk                  Trait = "bulk"
+	TraitRewrittenFrom         Trait = "rewritten_from"
+	TraitForwarded             Trait = "forwarded"
+	TraitSRS                   Trait = "srs"
+	TraitARC                   Trait = "arc"
+	TraitBrokenAuthorSignature Trait = "broken_author_signature"
+	TraitThirdPartySignature   Trait = "third_party_signature"
+	TraitListSignature         Trait = "list_signature"
+)
+
+// Traits lists every trait.
+var Traits = []Trait{
+	TraitList, TraitBulk, TraitRewrittenFrom, TraitForwarded, TraitSRS, TraitARC,
+	TraitBrokenAuthorSignature, TraitThirdPartySignature, TraitListSignature,
+}

@@ -1,0 +1,102 @@
+package policy
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/iprev"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/spf"
+)
+
+const decisions = "testdata/decisions.md"
+
+// show puts a sign into a message.
+var show = map[Sign]func(e *msgauth.Evaluation){
+	SignAuthorSPFFail:         func(e *msgauth.Evaluation) { e.MailFrom = spf.Check{Result: spf.Fail, Domain: "bank.example"} },
+	SignIPRevFail:             func(e *msgauth.Evaluation) { e.IPRev.Status = iprev.Fail },
+	SignList:                  func(e *msgauth.Evaluation) { e.Traits.List = true },
+	SignListSignature:         func(e *msgauth.Evaluation) { e.Traits.ListSignature = true },
+	SignARC:                   func(e *msgauth.Evaluation) { e.Traits.ARC = true },
+	SignBrokenAuthorSignature: func(e *msgauth.Evaluation) { e.Traits.BrokenAuthorSignature = true },
+	SignSRS:                   func(e *msgauth.Evaluation) { e.Traits.SRS = true },
+	SignForwarded:             func(e *msgauth.Evaluation) { e.Traits.Forwarded = true },
+}
+
+// TestDecisionTable decides row by row as the table says.
+func TestDecisionTable(t *testing.T) {
+	table := readTable(t)
+	seen := map[Sign]bool{}
+	for i, row := range strings.Split(strings.TrimSpace(table), "\n")[2:] {
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		if len(cells) != 7 {
+			t.Fatalf("row %d has %d cells", i+1, len(cells))
+		}
+		e := failing(dmarc.Policy(cells[0]))
+		for _, cell := range cells[2:4] {
+			for _, sign := range signsOf(cell) {
+				if show[sign] == nil {
+					t.Fatalf("row %d: no sign %s", i+1, sign)
+				}
+				show[sign](&e)
+				seen[sign] = true
+			}
+		}
+		v := Decide(&e, Config{Reject: RejectRule(cells[1])})
+		override := "-"
+		if v.Override != nil {
+			override = string(v.Override.Type)
+		}
+		if got := []string{string(v.Action), string(v.Reason), override}; !slices.Equal(got, cells[4:]) {
+			t.Errorf("%s\ngot %v", row, got)
+		}
+		if !sameSigns(v.Spoofing, signsOf(cells[2])) || !sameSigns(v.Indirect, signsOf(cells[3])) {
+			t.Errorf("%s\nnames spoofing %v, indirect %v", row, v.Spoofing, v.Indirect)
+		}
+	}
+	for _, sign := range append(slices.Clone(SpoofingSigns), IndirectSigns...) {
+		if !seen[sign] {
+			t.Errorf("no row has %s", sign)
+		}
+	}
+}
+
+func readTable(t *testing.T) string {
+	t.Helper()
+	table, err := os.ReadFile(decisions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(table)
+}
+
+func signsOf(cell string) []Sign {
+	if cell == "-" {
+		return nil
+	}
+	var out []Sign
+	for word := range strings.FieldsSeq(cell) {
+		out = append(out, Sign(word))
+	}
+	return out
+}
+
+// sameSigns compares without order.
+func sameSigns(a, b []Sign) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+// TestREADMEShowsTheTable: the documentation is what is tested.
+func TestREADMEShowsTheTable(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), readTable(t)) {
+		t.Errorf("README.md does not have the table of %s as it is", decisions)
+	}
+}

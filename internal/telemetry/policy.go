@@ -1,0 +1,66 @@
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// RulesLoaded shows the operator's rules from the start, so that one that never
+// matches, or no more, can be seen. Their ids are the only labels that do not
+// come from a closed set; the operator's configuration bounds them.
+func (m *Metrics) RulesLoaded(rules []policy.Rule) {
+	for i := range rules {
+		m.ruleHits.with(rules[i].ID)
+	}
+}
+
+// countSteering counts what the operator's own settings made of a message.
+func (m *Metrics) countSteering(v *policy.Verdict) {
+	if v.Override != nil {
+		m.dmarcOverride.with(string(v.Override.Type)).Inc()
+	}
+	if v.Rule != "" {
+		m.ruleHits.with(v.Rule).Inc()
+	}
+	if v.Relaxed {
+		m.rampRelaxed.Inc()
+	}
+}
+
+// Compared counts what the live and the candidate policy made of a message;
+// it is for filter.Comparer.
+func (m *Metrics) Compared(_ *msgauth.Evaluation, live, shadow policy.Verdict) {
+	m.shadow.with([2]string{string(live.Action), string(shadow.Action)}).Inc()
+}
+
+// Compared writes a record where the candidate policy decides otherwise, or for
+// another reason.
+func (r Records) Compared(e *msgauth.Evaluation, live, shadow policy.Verdict) {
+	if live.Action == shadow.Action && live.Reason == shadow.Reason && live.Rule == shadow.Rule && live.Disposition == shadow.Disposition {
+		return
+	}
+	r.Log.LogAttrs(context.Background(), slog.LevelInfo, "shadow differs",
+		slog.String("queue_id", clip(e.Envelope.QueueID)),
+		slog.String("client_ip", addr(e.Session)),
+		slog.String("header_from", string(e.From.AuthorDomain)),
+		slog.String("verdict", string(live.Action)),
+		slog.String("reason", string(live.Reason)),
+		slog.String("rule", live.Rule),
+		slog.String("shadow_verdict", string(shadow.Action)),
+		slog.String("shadow_reason", string(shadow.Reason)),
+		slog.String("shadow_rule", shadow.Rule),
+		slog.String("id", live.ID))
+}
+
+// words joins signs for the log.
+func words(signs []policy.Sign) string {
+	out := make([]string, len(signs))
+	for i, s := range signs {
+		out[i] = string(s)
+	}
+	return strings.Join(out, " ")
+}

@@ -1,0 +1,89 @@
+package telemetry
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/policy"
+)
+
+// TestSteeringIsCounted: rules, ramp and shadow.
+func TestSteeringIsCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m := New(reg)
+	m.RulesLoaded([]policy.Rule{{ID: "used"}, {ID: "unused"}})
+	hit := rejected
+	hit.Rule, hit.Relaxed = "used", true
+	m.Evaluated(message("x", 0), hit, time.Millisecond)
+	m.Evaluated(message("x", 0), rejected, time.Millisecond)
+	m.Compared(message("x", 0), rejected, policy.Verdict{Action: policy.Accept})
+	m.Compared(message("x", 0), rejected, rejected)
+	for _, tt := range []struct {
+		name   string
+		labels map[string]string
+		want   float64
+	}{
+		{"sekimori_override_rule_hits_total", map[string]string{"rule": "used"}, 1},
+		{"sekimori_override_rule_hits_total", map[string]string{"rule": "unused"}, 0},
+		{"sekimori_ramp_relaxed_total", nil, 1},
+		{"sekimori_dmarc_override_total", map[string]string{"reason": "local_policy"}, 2},
+		{"sekimori_shadow_total", map[string]string{"live": "reject", "shadow": "accept"}, 1},
+		{"sekimori_shadow_total", map[string]string{"live": "reject", "shadow": "reject"}, 1},
+	} {
+		if got := value(t, reg, tt.name, tt.labels); got != tt.want {
+			t.Errorf("%s%v is %v, want %v", tt.name, tt.labels, got, tt.want)
+		}
+	}
+}
+
+// TestSteeringIsLogged in either kind of record.
+func TestSteeringIsLogged(t *testing.T) {
+	v := rejected
+	v.Rule, v.Spoofing, v.Indirect = "forwarder-7", policy.SpoofingSigns, policy.IndirectSigns[:2]
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		log, err := NewLogger(&out, format, "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		Records{log}.Evaluated(message("x", 0), v, time.Millisecond)
+		plain := strings.NewReplacer(`"`, "", ":", "=").Replace(out.String())
+		for _, want := range []string{"rule=forwarder-7", "spoofing=author_spf_fail iprev_fail", "indirect=list list_signature"} {
+			if !strings.Contains(plain, want) {
+				t.Errorf("%s lacks %s: %s", format, want, out.String())
+			}
+		}
+	}
+}
+
+// TestShadowRecord: only where the candidate differs.
+func TestShadowRecord(t *testing.T) {
+	var out bytes.Buffer
+	log, err := NewLogger(&out, "json", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Records{log}
+	r.Compared(message("x", 0), rejected, rejected)
+	if out.Len() != 0 {
+		t.Errorf("a record where nothing differs: %s", out.String())
+	}
+	r.Compared(message("x", 0), rejected, policy.Verdict{Action: policy.Accept, Reason: policy.ReasonRule, Rule: "new"})
+	var got map[string]any
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{
+		"msg": "shadow differs", "queue_id": "4Q", "header_from": "bank.example", "verdict": "reject", "reason": "dmarc_reject",
+		"shadow_verdict": "accept", "shadow_reason": "rule", "shadow_rule": "new", "id": "ABCDEFGH",
+	} {
+		if got[key] != want {
+			t.Errorf("%s is %v, want %v", key, got[key], want)
+		}
+	}
+}
