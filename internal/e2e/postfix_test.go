@@ -32,6 +32,7 @@ const (
 	plain  kind = "plain"  // milter over TCP
 	socket kind = "socket" // milter over a unix socket
 	login  kind = "login"  // offers AUTH
+	filed  kind = "filed"  // acts on what the milter adds to headers
 )
 
 // slot is one smtpd listener and the address at which it looks for a milter.
@@ -68,7 +69,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	for _, group := range []struct {
 		kind  kind
 		count int
-	}{{plain, 8}, {socket, 1}, {login, 2}} {
+	}{{plain, 8}, {socket, 1}, {login, 2}, {filed, 1}} {
 		p.slots[group.kind] = make(chan slot, group.count)
 		for i := range group.count {
 			s := newSlot(p, group.kind, i, host, dir)
@@ -76,7 +77,13 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 			p.slots[group.kind] <- s
 		}
 	}
+	checks, err := headerChecks()
+	if err != nil {
+		return nil, err
+	}
+	master += fmt.Sprintf(filingCleanup, p.etc)
 	files := map[string]string{
+		"milter_header_checks": checks,
 		"main.cf":   fmt.Sprintf(mainCF, dir, mail, p.log, postfixDaemons),
 		"master.cf": master,
 	}
@@ -90,7 +97,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 
 // basePorts keeps the kinds of slots apart; the ports lie below the range the
 // kernel gives to outgoing connections.
-var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700}
+var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800}
 
 func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 	port := basePorts[k] + i
@@ -114,7 +121,27 @@ func (s slot) masterEntry() string {
 	if s.kind == login {
 		entry += " -o smtpd_sasl_auth_enable=yes"
 	}
+	if s.kind == filed {
+		entry += " -o cleanup_service_name=filing"
+	}
 	return entry + "\n"
+}
+
+// filingCleanup is the cleanup of filed listeners: milter_header_checks is its
+// parameter, not smtpd's.
+const filingCleanup = "filing unix n - n - 0 cleanup -o milter_header_checks=regexp:%s/milter_header_checks\n"
+
+// quarantineBox is where the example's REDIRECT goes here.
+const quarantineBox = "quarantine@" + localDomain
+
+// headerChecks is the example in deploy, for our own domain.
+func headerChecks() (string, error) {
+	root, err := repoRoot()
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "postfix", "milter_header_checks"))
+	return strings.ReplaceAll(string(text), "quarantine@example.jp", quarantineBox), err
 }
 
 const masterHead = `

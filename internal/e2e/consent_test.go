@@ -1,0 +1,275 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// spoof is mail nobody vouches for, of a domain that asks for a reject.
+func spoof() []byte { return mail{from: "Your bank <info@bank.example>"}.bytes() }
+
+// list writes a file of exceptions.
+func list(t *testing.T, entries ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "opted-out")
+	if err := os.WriteFile(path, []byte("# for the test\n"+strings.Join(entries, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// hand sends one message to several recipients.
+func (c *session) hand(t *testing.T, from string, to []string, message []byte) reply {
+	t.Helper()
+	r, err := c.send(from, to, message)
+	if err != nil {
+		t.Fatalf("SMTP: %v", err)
+	}
+	return r
+}
+
+// comment returns the comment of the label's dmarc result.
+func (l label) comment(t *testing.T) string {
+	t.Helper()
+	r := l.of("dmarc")
+	if len(r) != 1 {
+		t.Fatalf("%d dmarc results", len(r))
+	}
+	return strings.Join(r[0].comments, "|")
+}
+
+// TestConsentLenient: the milder verdict is everybody's, and the label says
+// what each class would have got.
+func TestConsentLenient(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	in, out, out2 := recipient(), recipient(), recipient()
+	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {file: %q}}", list(t, strings.ToUpper(out), out2))})
+
+	r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{in, out}, spoof())
+	id := r.accepted(t)
+	const want = "mixed recipients: reject where consented, tag where opted out; tag for all: dmarc_reject"
+	for _, to := range []string{in, out} {
+		l := run.inbox.wait(t, to).label(t)
+		l.want(t, "dmarc=fail header.from=bank.example policy.dmarc=reject")
+		if got := l.comment(t); got != want {
+			t.Errorf("%s: label says %q, want %q", to, got, want)
+		}
+	}
+	m.evaluated(t, "queue_id", id).want(t, "verdict", "tag", "applied", "tag", "would", "reject", "reason", "dmarc_reject",
+		"disposition", "none", "override", "local_policy", "consent_in", "1", "consent_out", "1")
+
+	c := m.open(t, spoofer)
+	if r := c.hand(t, unique("@bank.example"), []string{in}, spoof()); r.code != 550 {
+		t.Errorf("those who agreed: %s", r)
+	}
+	// The next message of the connection knows nothing of the one before.
+	c.hand(t, unique("@bank.example"), []string{out2}, spoof()).accepted(t)
+	if got := run.inbox.wait(t, out2).label(t).comment(t); got != "opted out, would reject: dmarc_reject" {
+		t.Errorf("opted out: %q", got)
+	}
+	for series, want := range map[string]float64{
+		`sekimori_consent_mixed_total`: 1, `sekimori_consent_lookups_total{result="out",source="file"}`: 2,
+		`sekimori_consent_lookups_total{result="in",source="default"}`: 2, `sekimori_stage_duration_seconds_count{stage="consent"}`: 3,
+		`sekimori_map_last_reload_successful{map="recipients"}`: 1,
+	} {
+		if got := m.metric(t, series); got != want {
+			t.Errorf("%s is %v, want %v", series, got, want)
+		}
+	}
+}
+
+// TestConsentSplit: the classes come apart by 452 at RCPT, nobody is dropped,
+// and each gets its own verdict.
+func TestConsentSplit(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	in, out, out2 := recipient(), recipient(), recipient()
+	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {file: %q, mixed: split}}", list(t, out, out2))})
+	c := m.open(t, bankMX)
+	rcpt := func(to string) reply {
+		t.Helper()
+		r, err := c.cmd("RCPT TO:<%s>", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	// deliver sends mail that passes the way an MTA does: whom it could not
+	// hand over now is sent the message again.
+	deliver := func(message []byte, to ...string) (refused []string, last reply) {
+		t.Helper()
+		if r, err := c.cmd("MAIL FROM:<%s>", unique("@bank.example")); err != nil || r.code != 250 {
+			t.Fatal(r, err)
+		}
+		for _, a := range to {
+			if r := rcpt(a); r.code == 452 && strings.HasPrefix(r.text, "4.5.3 ") {
+				refused = append(refused, a)
+			} else if r.code != 250 {
+				t.Fatalf("%s: %s", a, r)
+			}
+		}
+		if r, err := c.cmd("DATA"); err != nil || r.code != 354 {
+			t.Fatal(r, err)
+		}
+		last, err := c.content(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return refused, last
+	}
+	again, r := deliver(mail{from: "info@bank.example"}.bytes(), out, in, out2)
+	r.accepted(t)
+	if len(again) != 1 || again[0] != in {
+		t.Fatalf("to be sent again: %v, want %s", again, in)
+	}
+	if again, r = deliver(mail{from: "info@bank.example"}.bytes(), again...); len(again) != 0 {
+		t.Fatalf("still to be sent again: %v", again)
+	}
+	r.accepted(t)
+	for _, to := range []string{in, out, out2} {
+		run.inbox.wait(t, to).label(t).want(t, "dmarc=pass")
+	}
+
+	// Each class has its own verdict.
+	again, r = deliver(mail{from: "letter@news.example"}.bytes(), in, out)
+	if r.code != 550 || len(again) != 1 || again[0] != out {
+		t.Errorf("those who agreed: %s, to be sent again %v", r, again)
+	}
+	_, r = deliver(mail{from: "letter@news.example"}.bytes(), again...)
+	r.accepted(t)
+
+	// RSET leaves no class behind.
+	for _, cmd := range []string{"MAIL FROM:<a@bank.example>", "RCPT TO:<" + out + ">", "RSET", "MAIL FROM:<a@bank.example>", "RCPT TO:<" + in + ">", "RSET"} {
+		if r, err := c.cmd("%s", cmd); err != nil || r.code != 250 {
+			t.Fatalf("%s: %s, %v", cmd, r, err)
+		}
+	}
+	// A network of ours is never asked to split.
+	inner := m.open(t, inside)
+	inner.hand(t, unique("@bank.example"), []string{out2, in}, spoof()).accepted(t)
+	if got := m.metric(t, `sekimori_consent_mixed_total`); got != 0 {
+		t.Errorf("%v mixed messages", got)
+	}
+}
+
+// socketmap answers as a table of Postfix's would.
+type socketmap struct {
+	ln net.Listener
+	wg sync.WaitGroup
+
+	mu        sync.Mutex
+	answers   map[string]string
+	conns     []net.Conn
+	questions []string
+}
+
+func serveSocketmap(t *testing.T, answers map[string]string) *socketmap {
+	t.Helper()
+	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "map"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &socketmap{ln: ln, answers: answers}
+	s.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.conns = append(s.conns, c)
+			s.mu.Unlock()
+			s.wg.Go(func() { s.talk(c) })
+		}
+	})
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *socketmap) stop() {
+	_ = s.ln.Close()
+	s.mu.Lock()
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+func (s *socketmap) talk(c net.Conn) {
+	in := bufio.NewReader(c)
+	for {
+		var n int
+		if _, err := fmt.Fscanf(in, "%d:", &n); err != nil {
+			return
+		}
+		text := make([]byte, n+1)
+		if _, err := io.ReadFull(in, text); err != nil {
+			return
+		}
+		s.mu.Lock()
+		question := string(text[:n])
+		s.questions = append(s.questions, question)
+		answer, ok := s.answers[strings.TrimPrefix(question, "consent ")]
+		s.mu.Unlock()
+		if !ok {
+			answer = "NOTFOUND "
+		}
+		if _, err := fmt.Fprintf(c, "%d:%s,", len(answer), answer); err != nil {
+			return
+		}
+	}
+}
+
+// TestConsentSocketmap: the map decides, Postfix's form of the address is
+// asked for, and while it cannot be asked nothing is done to anybody's mail.
+func TestConsentSocketmap(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	in, out, odd, late := recipient(), recipient(), recipient(), recipient()
+	sm := serveSocketmap(t, map[string]string{in: "OK in", out: "OK out", odd: "TEMP the database is away", late: "OK in"})
+	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {default: out, socketmap: %q}}", "unix:"+sm.ln.Addr().String()+":consent")})
+
+	typed := strings.ToUpper(in) // Postfix tells its own form, we compare without case
+	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{typed}, spoof()); r.code != 550 {
+		t.Errorf("who agreed: %s", r)
+	}
+	for to, want := range map[string]string{out: "opted out, would reject: dmarc_reject", odd: "opted out, would reject: dmarc_reject", recipient(): "opted out, would reject: dmarc_reject"} {
+		m.open(t, spoofer).hand(t, unique("@bank.example"), []string{to}, spoof()).accepted(t)
+		if got := run.inbox.wait(t, to).label(t).comment(t); got != want {
+			t.Errorf("%s: %q", to, got)
+		}
+	}
+	sm.mu.Lock()
+	if len(sm.questions) != 4 || sm.questions[0] != "consent "+in {
+		t.Errorf("the map was asked %q", sm.questions)
+	}
+	sm.mu.Unlock()
+
+	sm.stop()
+	m.open(t, spoofer).hand(t, unique("@bank.example"), []string{late}, spoof()).accepted(t)
+	if got := run.inbox.wait(t, late).label(t).comment(t); got != "opted out, would reject: dmarc_reject" {
+		t.Errorf("without the map: %q", got)
+	}
+	// What it said is still known.
+	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{in}, spoof()); r.code != 550 {
+		t.Errorf("who agreed a moment ago: %s", r)
+	}
+	for series, want := range map[string]float64{
+		`sekimori_consent_lookups_total{result="failed",source="socketmap"}`: 2,
+		`sekimori_consent_lookups_total{result="in",source="cache"}`:         1,
+		`sekimori_consent_lookups_total{result="out",source="default"}`:      1,
+	} {
+		if got := m.metric(t, series); got != want {
+			t.Errorf("%s is %v, want %v", series, got, want)
+		}
+	}
+}
