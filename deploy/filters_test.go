@@ -62,7 +62,7 @@ func TestSieve(t *testing.T) {
 	}
 	for word, want := range wordActions {
 		writeFile(t, filepath.Join(dir, "message"), "From: a@b.example\nX-Sekimori-Verdict: "+word+"\n\nx\n", 0o644)
-		out, stderr := run(t, dir, "sieve-test", "-c", "dovecot.conf", "sekimori.svbin", "message")
+		out, stderr := run(t, dir, "sieve-test", "-c", "dovecot.conf", "sekimori.sieve", "message")
 		got := ""
 		switch out += stderr; {
 		case strings.Contains(out, "folder: Junk"):

@@ -50,8 +50,8 @@ func (l label) comment(t *testing.T) string {
 func TestConsentLenient(t *testing.T) {
 	shared(t)
 	t.Parallel()
-	in, out, out2 := recipient(), recipient(), recipient()
-	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {file: %q}}", list(t, strings.ToUpper(out), out2))})
+	in, out, out2, bang := recipient(), recipient(), recipient(), recipient()
+	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {file: %q}}", list(t, strings.ToUpper(out), out2, bang))})
 
 	r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{in, out}, spoof())
 	id := r.accepted(t)
@@ -75,9 +75,13 @@ func TestConsentLenient(t *testing.T) {
 	if got := run.inbox.wait(t, out2).label(t).comment(t); got != "opted out, would reject: dmarc_reject" {
 		t.Errorf("opted out: %q", got)
 	}
+	// Postfix delivers domain!user to user@domain, and tells us so.
+	user, domain, _ := strings.Cut(bang, "@")
+	c.hand(t, unique("@bank.example"), []string{domain + "!" + user}, spoof()).accepted(t)
+	eventually(t, "a delivery to "+bang, func() bool { return len(run.inbox.to(t, domain+"!"+user))+len(run.inbox.to(t, bang)) > 0 })
 	for series, want := range map[string]float64{
-		`sekimori_consent_mixed_total`: 1, `sekimori_consent_lookups_total{result="out",source="file"}`: 2,
-		`sekimori_consent_lookups_total{result="in",source="default"}`: 2, `sekimori_stage_duration_seconds_count{stage="consent"}`: 3,
+		`sekimori_consent_mixed_total`: 1, `sekimori_consent_lookups_total{result="out",source="file"}`: 3,
+		`sekimori_consent_lookups_total{result="in",source="default"}`: 2, `sekimori_stage_duration_seconds_count{stage="consent"}`: 4,
 		`sekimori_map_last_reload_successful{map="recipients"}`: 1,
 	} {
 		if got := m.metric(t, series); got != want {

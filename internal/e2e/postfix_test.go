@@ -84,8 +84,8 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	master += fmt.Sprintf(filingCleanup, p.etc)
 	files := map[string]string{
 		"milter_header_checks": checks,
-		"main.cf":   fmt.Sprintf(mainCF, dir, mail, p.log, postfixDaemons),
-		"master.cf": master,
+		"main.cf":              fmt.Sprintf(mainCF, dir, mail, p.log, postfixDaemons),
+		"master.cf":            master,
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(p.etc, name), []byte(text), 0o644); err != nil {

@@ -21,7 +21,7 @@ const VerdictField = "X-Sekimori-Verdict"
 const (
 	WordPass            = "pass"               // DMARC pass
 	WordForwarder       = "pass-forwarder"     // fails, but a trusted forwarder vouches for it
-	WordFailAccepted    = "fail-accepted"      // fails, but a rule of the operator lets it pass
+	WordFailAccepted    = "fail-accepted"      // fails, but a rule of the operator is milder than its domain asks
 	WordFailNone        = "fail-none"          // fails, and its domain asks for nothing (p=none, t=y)
 	WordFailQuarantine  = "fail-quarantine"    // fails, and is quarantined: held, or by this field
 	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused but for monitor mode
