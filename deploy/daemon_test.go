@@ -28,6 +28,8 @@ import (
 // this directory: their command line, socket, notifications and watchdog.
 type daemon struct {
 	cmd    *exec.Cmd
+	binary string
+	file   string // its configuration
 	socket string // the milter's
 	admin  string
 	notify chan string
@@ -66,14 +68,13 @@ func startDaemon(t *testing.T, ctx context.Context, binary, configuration string
 	t.Helper()
 	dir := t.TempDir()
 	d := &daemon{
-		socket: filepath.Join(dir, "milter.sock"),
+		binary: binary, file: filepath.Join(dir, "sekimori.yaml"), socket: filepath.Join(dir, "milter.sock"),
 		notify: make(chan string, queued), log: make(chan record, queued), ended: make(chan struct{}),
 	}
-	file := filepath.Join(dir, "sekimori.yaml")
-	writeFile(t, file, configuration, 0o644)
+	writeFile(t, d.file, configuration, 0o644)
 
 	line := strings.Join(setting(readFile(t, serviceUnit), "ExecStart"), "")
-	line = strings.NewReplacer(installed, binary, "/etc/sekimori/sekimori.yaml", file).Replace(line)
+	line = strings.NewReplacer(installed, binary, "/etc/sekimori/sekimori.yaml", d.file).Replace(line)
 	// systemd sets LISTEN_PID between fork and exec; a shell can too.
 	d.cmd = exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, strings.Fields(line)...)...)
 	d.cmd.Env = append(os.Environ(),

@@ -50,6 +50,7 @@ admin: {listen: "127.0.0.1:0"}
 	})
 	t.Run("dashboard names keys of the log", func(t *testing.T) { checkLogKeys(t, logged) })
 	t.Run("the check finds what is wrong", func(t *testing.T) { checkTheCheck(t, live) })
+	t.Run("reload", func(t *testing.T) { d.reload(t, ctx) })
 	t.Run("watchdog", func(t *testing.T) { d.expectNotify(t, ctx, "WATCHDOG=1") })
 	t.Run("stop", func(t *testing.T) { d.stop(t, ctx) })
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,13 +33,18 @@ func fileArgument(flag string, args []string) string {
 }
 
 func newConfigCheck() *cobra.Command {
-	var path string
+	var at adminFlags
+	var against bool
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Load the configuration and say what is wrong with it",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Load the configuration and say what is wrong with it. With --against-running
+also say which keys differ from those of the running daemon, and which of them
+a reload cannot change: then the exit code is 1.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := fileArgument(path, args)
+			path := fileArgument(at.config, args)
+			at.config = path
 			cfg, err := config.Load(path)
 			if err != nil {
 				return err
@@ -48,12 +55,53 @@ func newConfigCheck() *cobra.Command {
 			if warning := app.Warnings(cfg, time.Now()); warning != nil {
 				fmt.Fprintln(cmd.ErrOrStderr(), warning)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen))
-			return failed(err)
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen)); err != nil {
+				return failed(err)
+			}
+			if !against {
+				return nil
+			}
+			client, err := at.client(cmd)
+			if err != nil {
+				return failed(err)
+			}
+			var running app.Running
+			if err := client.Get(cmd.Context(), app.ConfigPath, nil, &running); err != nil {
+				return failed(err)
+			}
+			return failed(compare(cmd.OutOrStdout(), running, cfg))
 		},
 	}
-	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
+	at.add(cmd)
+	cmd.Flags().BoolVar(&against, "against-running", false, "compare with the running daemon's")
 	return cmd
+}
+
+// compare says how cfg differs from what runs. The error says what needs a
+// restart.
+func compare(out io.Writer, running app.Running, cfg *config.Config) error {
+	now, err := config.Parse("the running configuration", []byte(running.Config))
+	if err != nil {
+		return fmt.Errorf("version %s runs, which has other keys: %v", running.Version, err)
+	}
+	changes := config.Diff(now, cfg)
+	if len(changes) == 0 {
+		_, err := fmt.Fprintf(out, "process %d runs it (version %s, hash %s)\n", running.PID, running.Version, running.Hash)
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "process %d (version %s, hash %s) differs in %d key(s):\n", running.PID, running.Version, running.Hash, len(changes)); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if _, err := fmt.Fprintf(out, "  %s: %s -> %s\n", c.Path, c.Old, c.New); err != nil {
+			return err
+		}
+	}
+	if needs := app.NeedsRestart(now, cfg); len(needs) > 0 {
+		return fmt.Errorf("a restart is needed for:\n  %s", strings.Join(needs, "\n  "))
+	}
+	_, err = fmt.Fprintln(out, "a reload brings all of it into effect")
+	return err
 }
 
 func newConfigPrint() *cobra.Command {

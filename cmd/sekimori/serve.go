@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -19,10 +21,17 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the daemon",
 		Long: `Run the daemon in the foreground until SIGTERM or SIGINT, then finish the
-SMTP sessions in flight and exit. The log goes to standard error.`,
+SMTP sessions in flight and exit. SIGHUP reads the configuration again: all of
+it comes into effect, or nothing does and the log says why. The log goes to
+standard error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(path)
+			// Before anything else: without this a SIGHUP ends the process.
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			load := func() (*config.Config, error) { return config.Load(path) }
+			cfg, err := load()
 			if err != nil {
 				return err
 			}
@@ -30,10 +39,19 @@ SMTP sessions in flight and exit. The log goes to standard error.`,
 			if err != nil {
 				return failed(err)
 			}
-			// A terminal that closes, or a habit from other daemons, must not
-			// cut off sessions.
-			signal.Ignore(syscall.SIGHUP)
-			return failed(a.Run(cmd.Context()))
+			ctx, done := context.WithCancel(cmd.Context())
+			defer done()
+			go func() {
+				for {
+					select {
+					case <-hangup:
+						_ = a.Reload(load) // the log says how it went
+					case <-ctx.Done():
+						return
+					}
+				}
+			}()
+			return failed(a.Run(ctx))
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration file")

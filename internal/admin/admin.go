@@ -47,6 +47,7 @@ type Server struct {
 	o        Options
 	http     *http.Server
 	listener net.Listener
+	started  bool
 	done     chan error
 }
 
@@ -109,8 +110,10 @@ func text(w http.ResponseWriter, code int, line string) {
 	_, _ = fmt.Fprintln(w, line)
 }
 
-// Start serves in the background.
+// Start serves in the background. Start and Stop are called from one goroutine
+// at a time.
 func (s *Server) Start() {
+	s.started = true
 	addresses, systemd := []string{s.Addr()}, false
 	flags := &web.FlagConfig{WebListenAddresses: &addresses, WebSystemdSocket: &systemd, WebConfigFile: &s.o.WebConfig}
 	go func() {
@@ -124,8 +127,12 @@ func (s *Server) Start() {
 	}()
 }
 
-// Stop ends requests in flight by ctx's deadline and closes the address.
+// Stop ends requests in flight by ctx's deadline and closes the address; it may
+// come without a Start.
 func (s *Server) Stop(ctx context.Context) error {
+	if !s.started {
+		return s.listener.Close()
+	}
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 		return fmt.Errorf("admin: stop: %w", err)

@@ -123,3 +123,20 @@ func TestBadUse(t *testing.T) {
 		}
 	}
 }
+
+// TestStopWithoutStart: an address that was bound and never served is free
+// again.
+func TestStopWithoutStart(t *testing.T) {
+	s, err := New(Options{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(Options{Listen: s.Addr(), Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = again.Stop(t.Context())
+}

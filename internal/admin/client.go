@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -34,6 +35,13 @@ func NewClient(base string) (*Client, error) {
 		return nil, errors.New("admin: not an address; write a URL such as http://127.0.0.1:8892")
 	}
 	return &Client{base: u}, nil
+}
+
+// Local reports whether the address is this host's loopback.
+func (c *Client) Local() bool {
+	host := c.base.Hostname()
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // Get reads the JSON at path with these parameters into to.

@@ -1,6 +1,7 @@
 // Package app wires the daemon: everything that can fail at start fails in
-// New, Start serves, Stop undoes in reverse order, Run does it all for one
-// process lifetime.
+// New, Start serves, Reload puts another configuration in the place of the one
+// that runs, Stop undoes in reverse order, Run does it all for one process
+// lifetime.
 package app
 
 import (
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +22,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
-	"sekimori/internal/recent"
+	"sekimori/internal/resolver"
 	"sekimori/internal/telemetry"
 )
 
@@ -36,118 +38,97 @@ type Options struct {
 
 // App is one daemon.
 type App struct {
-	cfg       *config.Config
-	log       *slog.Logger
-	server    *milter.Server
-	listeners []net.Listener
-	admin     *admin.Server // nil if off
-	recent    *recent.Ring  // nil if off
-	ready     atomic.Bool
-	served    chan error
-	undo      []func()
+	version    string
+	began      time.Time
+	log        *slog.Logger
+	logOut     *telemetry.LogWriter
+	logTo      *telemetry.Switch
+	registry   *prometheus.Registry
+	metrics    *telemetry.Metrics
+	dnsMetrics *resolver.Metrics
+	filter     *filter.Filter
+	server     *milter.Server
+	systemd    map[string][]net.Listener // sockets passed at start
+	ready      atomic.Bool
+	served     chan error // the first listener that failed
+	retiring   sync.WaitGroup
+	undo       undo
+
+	// mu orders Start, Reload and Stop; what is below changes under it only.
+	mu       sync.Mutex
+	current  *generation
+	sockets  []*socket
+	admin    *admin.Server // nil if off
+	started  bool
+	stopping bool
+	reload   Reloading // the last try
+	since    time.Time // when current came into effect
 }
 
 // New builds the daemon and binds its addresses; nothing is served before
 // Start. On error whatever was opened is closed again.
 func New(cfg *config.Config, o Options) (_ *App, err error) {
-	a := &App{cfg: cfg}
+	a := &App{version: o.Version, began: time.Now(), served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			a.unwind()
+			a.undo.unwind()
 		}
 	}()
-	out := telemetry.NewLogWriter(o.Log)
-	a.onStop(func() { _ = out.Close() })
-	if a.log, err = telemetry.NewLogger(out, cfg.Log.Format, cfg.Log.Level); err != nil {
+	a.logOut = telemetry.NewLogWriter(o.Log)
+	a.undo.add(func() { _ = a.logOut.Close() })
+	a.logTo = telemetry.NewSwitch(slog.DiscardHandler)
+	a.log = slog.New(a.logTo)
+	a.registry = prometheus.NewRegistry()
+	telemetry.RegisterRuntime(a.registry, o.Version)
+	a.metrics = telemetry.New(a.registry)
+	a.logOut.CountDropped(a.registry)
+	if a.dnsMetrics, err = resolver.NewMetrics(a.registry); err != nil {
 		return nil, err
 	}
-	reg := prometheus.NewRegistry()
-	telemetry.RegisterRuntime(reg, o.Version)
-	metrics := telemetry.New(reg)
-	out.CountDropped(reg)
+	if a.systemd, err = milter.SystemdSockets(); err != nil {
+		return nil, err
+	}
+	a.undo.add(a.retiring.Wait)
 
-	resolver, err := NewResolver(cfg, reg, func(v any) {
-		metrics.Panicked(telemetry.PanicResolver)
-		a.log.Error("panic", "component", telemetry.PanicResolver, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
-	})
+	c, err := a.prepare(cfg)
 	if err != nil {
 		return nil, err
 	}
-	a.onStop(resolver.Close)
-	verifier, err := NewVerifier(cfg, resolver, 0)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := Policy(cfg)
-	if err != nil {
-		return nil, err
-	}
-	shadow, err := Shadow(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if warning := Warnings(cfg, time.Now()); warning != nil {
-		a.log.Warn("useless rules", "error", warning)
-	}
-	metrics.RulesLoaded(rules.Rules)
-	observers := []filter.Observer{metrics, telemetry.Records{Log: a.log}}
-	if a.recent = newRecent(cfg); a.recent != nil {
-		observers = append(observers, a.recent)
-	}
-	options := filter.Options{
-		Verifier: verifier, Policy: rules, Shadow: shadow, AuthServID: cfg.AuthservID,
-		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
-		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
-		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style),
-		Observers: observers,
-	}
-	if err := a.openRecipients(&options, metrics); err != nil {
-		return nil, err
-	}
-	f := filter.New(options)
+	a.filter = filter.New(c.generation.options)
 	a.server = milter.New(milter.Options{
-		NewSession: f.NewSession, Logger: a.log, Observer: metrics.Sessions(),
-		Limits: limits(cfg), ReplyAt: f.ReplyAt(), OnPanic: filter.OnPanic(rules),
+		NewSession: a.filter.NewSession, Logger: a.log, Observer: a.metrics.Sessions(),
 	})
-	if err := a.listen(); err != nil {
-		return nil, err
-	}
-	if err := a.openAdmin(reg); err != nil {
-		return nil, err
-	}
-	metrics.ConfigLoaded(cfg.Hash(), rules.Mode, time.Now())
+	telemetry.RegisterReserved(a.registry, a.server.Reserved)
+	a.commit(c)
+	a.undo.add(a.closeAll)
 	return a, nil
 }
 
-func (a *App) onStop(f func()) { a.undo = append(a.undo, f) }
-
-// unwind undoes what New did, the last first.
-func (a *App) unwind() {
-	for i := len(a.undo) - 1; i >= 0; i-- {
-		a.undo[i]()
+// closeAll closes what the configuration in effect opened.
+func (a *App) closeAll() {
+	a.stopAdmin(a.admin)
+	for _, s := range a.sockets {
+		s.close()
 	}
-	a.undo = nil
+	a.current.undo.unwind()
 }
 
-func (a *App) openAdmin(gatherer prometheus.Gatherer) (err error) {
-	if a.cfg.Admin.Listen == "" {
-		return nil
+// stopAdmin ends s by adminStop at the latest; nil is one that is off.
+func (a *App) stopAdmin(s *admin.Server) {
+	if s == nil {
+		return
 	}
-	a.admin, err = admin.New(admin.Options{
-		Listen: a.cfg.Admin.Listen, WebConfig: a.cfg.Admin.WebConfig, Gatherer: gatherer, Ready: a.Ready, Logger: a.log,
-		Handlers: a.inspect(gatherer, func() *config.Config { return a.cfg }),
-	})
-	if err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(context.Background(), adminStop)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		a.log.Warn("admin address", "error", err)
 	}
-	a.onStop(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), adminStop)
-		defer cancel()
-		if err := a.admin.Stop(ctx); err != nil {
-			a.log.Warn("admin address", "error", err)
-		}
-	})
-	return nil
+}
+
+// resolverPanicked is told of bugs below the DNS cache.
+func (a *App) resolverPanicked(v any) {
+	a.metrics.Panicked(telemetry.PanicResolver)
+	a.log.Error("panic", "component", telemetry.PanicResolver, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // Ready returns nil while messages are taken.
@@ -160,15 +141,29 @@ func (a *App) Ready() error {
 
 // Addrs returns the milter addresses really bound.
 func (a *App) Addrs() []net.Addr {
-	out := make([]net.Addr, 0, len(a.listeners))
-	for _, l := range a.listeners {
-		out = append(out, l.Addr())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.addrs()
+}
+
+func (a *App) addrs() []net.Addr {
+	var out []net.Addr
+	for _, s := range a.sockets {
+		for _, l := range s.listeners {
+			out = append(out, l.Addr())
+		}
 	}
 	return out
 }
 
 // AdminAddr returns the admin address really bound, "" if it is off.
 func (a *App) AdminAddr() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.adminAddr()
+}
+
+func (a *App) adminAddr() string {
 	if a.admin == nil {
 		return ""
 	}
@@ -177,44 +172,70 @@ func (a *App) AdminAddr() string {
 
 // Start serves in the background.
 func (a *App) Start() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.started = true
 	if a.admin != nil {
 		a.admin.Start()
 	}
-	a.served = make(chan error, len(a.listeners))
-	for _, l := range a.listeners {
-		go func() { a.served <- a.server.Serve(l) }()
+	for _, s := range a.sockets {
+		a.serve(s)
 	}
 	a.ready.Store(true)
-	a.log.Info("serving", "listen", fmt.Sprint(a.Addrs()), "admin", a.AdminAddr(), "mode", a.cfg.Mode, "authserv_id", a.cfg.AuthservID)
+	cfg := a.current.cfg
+	a.log.Info("serving", "listen", fmt.Sprint(a.addrs()), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", cfg.AuthservID)
 }
 
 // Stop takes no more connections, waits for the sessions in flight until
 // ctx's deadline, then closes everything. Sessions that outlast the deadline
 // are cut off, which is what it is for: the log says so, it is no failure.
 func (a *App) Stop(ctx context.Context) {
+	a.mu.Lock()
+	a.stopping = true // no reload from here on
+	a.mu.Unlock()
 	a.ready.Store(false)
 	a.log.Info("stopping: waiting for sessions in flight")
 	if err := a.server.Shutdown(ctx); err != nil {
 		a.log.Warn("sessions were cut off by the drain deadline", "error", err)
 	}
 	a.log.Info("stopped")
-	a.unwind()
+	a.undo.unwind()
 }
 
 // Run serves until ctx ends or a listener fails, then drains.
 func (a *App) Run(ctx context.Context) error {
 	a.Start()
-	supervisor := newSupervisor(a.log)
-	supervisor.ready()
-	defer supervisor.close()
+	watchdog := newWatchdog(a.log)
+	defer watchdog.close()
+	notifyReady(a.log)
 	var serveErr error
 	select {
 	case <-ctx.Done():
 	case serveErr = <-a.served:
 	}
-	supervisor.stopping()
-	drain, cancel := context.WithTimeout(context.Background(), time.Duration(a.cfg.DrainTimeout))
+	notifyStopping(a.log)
+	drain, cancel := context.WithTimeout(context.Background(), time.Duration(a.generation().cfg.DrainTimeout))
 	defer cancel()
 	a.Stop(drain)
 	return serveErr
+}
+
+// generation returns the one in effect.
+func (a *App) generation() *generation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current
+}
+
+// undo is what is to be undone at an end.
+type undo []func()
+
+func (u *undo) add(f func()) { *u = append(*u, f) }
+
+// unwind undoes everything, the last first.
+func (u *undo) unwind() {
+	for i := len(*u) - 1; i >= 0; i-- {
+		(*u)[i]()
+	}
+	*u = nil
 }

@@ -1,10 +1,9 @@
 package app
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/config"
 	"sekimori/internal/recent"
@@ -15,31 +14,45 @@ import (
 const (
 	DecisionsPath = "/api/decisions" // recent.Answer
 	StatusPath    = "/api/status"    // status.Status
+	ConfigPath    = "/api/config"    // Running
 )
 
-// newRecent makes the configured memory of decisions, nil if it is off.
-func newRecent(cfg *config.Config) *recent.Ring {
-	if cfg.Admin.Recent == 0 || cfg.Admin.Listen == "" {
+// newRecent makes the configured memory of decisions, nil if it is off. The
+// one there is goes on where its size stays.
+func newRecent(cfg *config.Config, old *generation) *recent.Ring {
+	switch {
+	case cfg.Admin.Recent == 0 || cfg.Admin.Listen == "":
 		return nil
+	case old != nil && old.recent != nil && old.cfg.Admin.Recent == cfg.Admin.Recent:
+		return old.recent
 	}
 	return recent.New(recent.Options{Entries: cfg.Admin.Recent})
 }
 
-// inspect is what the admin address answers besides metrics and health. cfg
-// returns the configuration in effect.
-func (a *App) inspect(gatherer prometheus.Gatherer, cfg func() *config.Config) map[string]http.Handler {
-	handlers := map[string]http.Handler{StatusPath: status.Handler(status.Options{
-		Gatherer: gatherer, Started: time.Now(), Ready: a.Ready,
-		Limits: func() status.Limits {
-			c := cfg()
-			return status.Limits{
-				MaxSessions: c.Limits.MaxSessions, HeaderFields: c.Limits.HeaderFields, HeaderBytes: int64(c.Limits.HeaderBytes),
-				Recipients: c.Limits.Recipients, MessageBudget: time.Duration(c.DNS.MessageBudget),
+// inspect is what the admin address answers besides metrics and health.
+func (a *App) inspect() map[string]http.Handler {
+	return map[string]http.Handler{
+		StatusPath: status.Handler(status.Options{
+			Gatherer: a.registry, Started: a.began, Ready: a.Ready,
+			Limits: func() status.Limits {
+				c := a.generation().cfg
+				return status.Limits{
+					MaxSessions: c.Limits.MaxSessions, HeaderFields: c.Limits.HeaderFields, HeaderBytes: int64(c.Limits.HeaderBytes),
+					Recipients: c.Limits.Recipients, MessageBudget: time.Duration(c.DNS.MessageBudget),
+				}
+			},
+		}),
+		DecisionsPath: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ring := a.generation().recent
+			if ring == nil {
+				http.NotFound(w, r)
+				return
 			}
-		},
-	})}
-	if a.recent != nil {
-		handlers[DecisionsPath] = a.recent.Handler()
+			ring.Handler().ServeHTTP(w, r)
+		}),
+		ConfigPath: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(a.Running()) // a client that is gone needs no answer
+		}),
 	}
-	return handlers
 }

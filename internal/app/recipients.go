@@ -8,7 +8,6 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/consent"
-	"sekimori/internal/filter"
 	"sekimori/internal/policy"
 	"sekimori/internal/telemetry"
 )
@@ -33,13 +32,13 @@ func NewRecipients(cfg *config.Config, metrics *telemetry.Metrics, log *slog.Log
 }
 
 // openRecipients has the filter ask for recipients' consent, where configured.
-func (a *App) openRecipients(o *filter.Options, metrics *telemetry.Metrics) error {
-	d, err := NewRecipients(a.cfg, metrics, a.log)
+func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger) error {
+	d, err := NewRecipients(g.cfg, metrics, log)
 	if err != nil || d == nil {
 		return err
 	}
-	a.onStop(d.Close)
-	r := a.cfg.Policy.Recipients
+	g.undo.add(d.Close)
+	r, o := g.cfg.Policy.Recipients, &g.options
 	o.Recipients, o.ConsentWait, o.Split = d, time.Duration(r.Timeout), r.Mixed == config.MixedSplit
 	return nil
 }

@@ -13,12 +13,20 @@ import (
 // NewResolver makes the configured resolver. reg, for its series, and onPanic,
 // which is told of a bug below the cache, may be nil.
 func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any)) (*resolver.Resolver, error) {
+	o := resolverConfig(cfg, onPanic)
+	if reg == nil {
+		return resolver.NewWithMetrics(o, nil)
+	}
+	return resolver.New(o, reg)
+}
+
+func resolverConfig(cfg *config.Config, onPanic func(any)) resolver.Config {
 	servers := make([]string, len(cfg.DNS.Servers))
 	for i, s := range cfg.DNS.Servers {
 		servers[i] = s.String()
 	}
 	c := cfg.DNS.Cache
-	o := resolver.Config{
+	return resolver.Config{
 		Client: resolver.ClientConfig{
 			Servers: servers, Timeout: time.Duration(cfg.DNS.Timeout), Hedge: time.Duration(cfg.DNS.Hedge), TrustAD: cfg.DNS.TrustAD,
 		},
@@ -28,10 +36,6 @@ func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any
 			OnPanic: onPanic,
 		},
 	}
-	if reg == nil {
-		return resolver.NewWithMetrics(o, nil)
-	}
-	return resolver.New(o, reg)
 }
 
 // checkDNS says what only the host's resolv.conf can tell: the daemon would

@@ -7,28 +7,44 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// supervisor tells systemd how the daemon is. Without systemd it does nothing.
-type supervisor struct {
+// systemd is told how the daemon is. Without systemd nothing happens.
+
+func notifyReady(log *slog.Logger)    { notify(log, daemon.SdNotifyReady) }
+func notifyStopping(log *slog.Logger) { notify(log, daemon.SdNotifyStopping) }
+
+// notifyReloading is followed by notifyReady, whatever came of the reload.
+func notifyReloading(log *slog.Logger) {
+	notify(log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
+}
+
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd notification", "state", state, "error", err)
+	}
+}
+
+// watchdog tells systemd again and again that the daemon lives, where the unit
+// asks for it.
+type watchdog struct {
 	log  *slog.Logger
 	stop chan struct{}
 	done chan struct{}
 }
 
-// newSupervisor begins to feed the watchdog where the unit asks for it.
-func newSupervisor(log *slog.Logger) *supervisor {
-	s := &supervisor{log: log, stop: make(chan struct{}), done: make(chan struct{})}
+func newWatchdog(log *slog.Logger) *watchdog {
+	w := &watchdog{log: log, stop: make(chan struct{}), done: make(chan struct{})}
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		log.Warn("systemd watchdog", "error", err)
 	}
-	go s.feed(interval / 2) // systemd's advice: twice in each interval
-	return s
+	go w.feed(interval / 2) // systemd's advice: twice in each interval
+	return w
 }
 
-func (s *supervisor) feed(every time.Duration) {
-	defer close(s.done)
+func (w *watchdog) feed(every time.Duration) {
+	defer close(w.done)
 	if every <= 0 {
-		<-s.stop
+		<-w.stop
 		return
 	}
 	tick := time.NewTicker(every)
@@ -36,25 +52,16 @@ func (s *supervisor) feed(every time.Duration) {
 	for {
 		select {
 		case <-tick.C:
-			s.notify(daemon.SdNotifyWatchdog)
-		case <-s.stop:
+			notify(w.log, daemon.SdNotifyWatchdog)
+		case <-w.stop:
 			return
 		}
 	}
 }
 
-func (s *supervisor) ready()    { s.notify(daemon.SdNotifyReady) }
-func (s *supervisor) stopping() { s.notify(daemon.SdNotifyStopping) }
-
 // close ends the feeding; it comes after the drain, during which the watchdog
 // still expects to hear from us.
-func (s *supervisor) close() {
-	close(s.stop)
-	<-s.done
-}
-
-func (s *supervisor) notify(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		s.log.Warn("systemd notification", "state", state, "error", err)
-	}
+func (w *watchdog) close() {
+	close(w.stop)
+	<-w.done
 }

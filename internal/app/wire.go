@@ -2,8 +2,6 @@ package app
 
 import (
 	"fmt"
-	"io/fs"
-	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -112,6 +110,7 @@ func limits(cfg *config.Config) milter.Limits {
 	return milter.Limits{
 		MaxSessions: l.MaxSessions, IdleTimeout: time.Duration(l.IdleTimeout),
 		MaxHeaderFields: l.HeaderFields, MaxHeaderBytes: int(l.HeaderBytes), MaxRecipients: l.Recipients,
+		Memory: int64(l.Memory),
 	}
 }
 
@@ -144,27 +143,4 @@ func Check(cfg *config.Config) error {
 		}
 	}
 	return admin.Check(cfg.Admin.WebConfig)
-}
-
-// listen opens every configured milter address.
-func (a *App) listen() error {
-	sockets, err := milter.SystemdSockets()
-	if err != nil {
-		return err
-	}
-	for _, l := range a.cfg.Listen {
-		listeners, err := milter.ListenConfig{Address: l.Address, Mode: fs.FileMode(l.Mode), Group: string(l.Group), Sockets: sockets}.Listen()
-		if err != nil {
-			return err
-		}
-		a.listeners = append(a.listeners, listeners...)
-		a.onStop(func() { closeAll(listeners) })
-	}
-	return nil
-}
-
-func closeAll(listeners []net.Listener) {
-	for _, l := range listeners {
-		l.Close()
-	}
 }

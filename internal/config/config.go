@@ -108,6 +108,8 @@ type Admin struct {
 type Log struct {
 	Format string `yaml:"format"` // json or text
 	Level  string `yaml:"level"`  // debug, info, warn or error
+	// Privacy is PrivacyFull or PrivacyLocalParts.
+	Privacy string `yaml:"privacy"`
 }
 
 // Limits bound what MTAs and their clients can make the daemon hold.
@@ -117,12 +119,19 @@ type Limits struct {
 	HeaderFields int      `yaml:"header_fields"` // a message
 	HeaderBytes  Size     `yaml:"header_bytes"`  // a message
 	Recipients   int      `yaml:"recipients"`    // a message
+	Memory       Size     `yaml:"memory"`        // all connections together; 0: no budget
 }
 
 // Values of Config.Mode.
 const (
 	ModeEnforce = "enforce"
 	ModeMonitor = "monitor"
+)
+
+// Values of Log.Privacy.
+const (
+	PrivacyFull       = "full"        // addresses as they came
+	PrivacyLocalParts = "local-parts" // addresses without what stands before the @
 )
 
 // Values of DMARC.OrganizationalDomain.
@@ -156,13 +165,14 @@ func Default() *Config {
 		},
 		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
 		Headers: Headers{Style: "sekimori"},
-		Log:     Log{Format: "json", Level: "info"},
+		Log:     Log{Format: "json", Level: "info", Privacy: PrivacyFull},
 		Limits: Limits{
 			MaxSessions:  milter.DefaultMaxSessions,
 			IdleTimeout:  Duration(milter.DefaultIdleTimeout),
 			HeaderFields: milter.DefaultMaxHeaderFields,
 			HeaderBytes:  milter.DefaultMaxHeaderBytes,
 			Recipients:   milter.DefaultMaxRecipients,
+			Memory:       1 << 30,
 		},
 		DrainTimeout: Duration(330 * time.Second),
 	}

@@ -62,8 +62,8 @@ shadow: /etc/sekimori/next.yaml
 report: {store: "", aggregate: {}, failure: {}}
 admin:  {listen: "", web_config: /etc/web.yaml, recent: 5}
 headers: {received_spf: true, verdict: true, subject: "[SPOOF?]", style: rspamd}
-log:    {format: text, level: debug}
-limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3}
+log:    {format: text, level: debug, privacy: local-parts}
+limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3, memory: 0}
 drain_timeout: 90s
 `
 
@@ -109,8 +109,8 @@ func fullConfig() *Config {
 		Shadow:       "/etc/sekimori/next.yaml",
 		Admin:        Admin{WebConfig: "/etc/web.yaml", Recent: 5},
 		Headers:      Headers{ReceivedSPF: true, Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
-		Log:          Log{Format: "text", Level: "debug"},
-		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3},
+		Log:          Log{Format: "text", Level: "debug", Privacy: "local-parts"},
+		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3, Memory: 0},
 		DrainTimeout: Duration(90 * time.Second),
 	}
 }

@@ -86,6 +86,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown log format", "log: {format: xml}\n", `1:15: log.format: "xml" is not known; write json or text`},
 		{"unknown log level", "log: {level: loud}\n", `1:14: log.level: "loud" is not known; write debug, info, warn or error`},
 		{"no session", "limits: {max_sessions: 0}\n", `1:24: limits.max_sessions: 0 is too small`},
+		{"memory for no session", "limits: {memory: 1MiB}\n", `1:18: limits.memory: 1MiB is too small; it must be at least 16MiB, or 0 for no budget`},
 		{"negative recipients", "limits: {recipients: -1}\n", `1:22: limits.recipients: -1 is too small`},
 		{"sealer without a dot", "arc: {trusted_sealers: [example]}\n", `1:25: arc.trusted_sealers[0]: "example" is not a domain`},
 		{"sealer that is an address", "arc: {trusted_sealers: [lists.example, a@b.example]}\n", `1:40: arc.trusted_sealers[1]: "a@b.example" is not a domain`},

@@ -9,14 +9,19 @@ import (
 // Print writes the configuration in effect as YAML that Parse reads back, but
 // for passwords, which are masked.
 func (c *Config) Print(w io.Writer) error {
-	shown := *c
-	shown.Report.Store = mask(c.Report.Store)
-	out, err := yaml.MarshalWithOptions(shown, yaml.IndentSequence(true))
+	out, err := yaml.MarshalWithOptions(c.shown(), yaml.IndentSequence(true))
 	if err != nil {
 		return err
 	}
 	_, err = w.Write(out)
 	return err
+}
+
+// shown is the configuration without its secrets.
+func (c *Config) shown() Config {
+	shown := *c
+	shown.Report.Store = mask(c.Report.Store)
+	return shown
 }
 
 // MarshalYAML writes a listener as it may be read: the address alone if there

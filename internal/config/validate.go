@@ -18,6 +18,9 @@ const (
 	maxRecent         = 100_000 // decisions; package recent bounds their octets
 )
 
+// leastMemory lets a hundred connections in, with ordinary messages.
+const leastMemory = 16 << 20
+
 // checker collects problems.
 type checker struct{ list []Problem }
 
@@ -54,6 +57,7 @@ func (c *Config) problems() []Problem {
 	k.between("admin.recent", c.Admin.Recent, 0, maxRecent)
 	k.word("log.format", c.Log.Format, "json", "text")
 	k.word("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	k.word("log.privacy", c.Log.Privacy, PrivacyFull, PrivacyLocalParts)
 	k.limits(c)
 	return k.list
 }
@@ -161,6 +165,9 @@ func (k *checker) limits(c *Config) {
 	k.atLeastOne("limits.header_fields", int64(c.Limits.HeaderFields))
 	k.atLeastOne("limits.header_bytes", int64(c.Limits.HeaderBytes))
 	k.atLeastOne("limits.recipients", int64(c.Limits.Recipients))
+	if m := c.Limits.Memory; m != 0 && m < leastMemory {
+		k.add("limits.memory", "%s is too small; it must be at least %s, or 0 for no budget", m, Size(leastMemory))
+	}
 	k.notNegative("drain_timeout", c.DrainTimeout)
 }
 

@@ -158,7 +158,8 @@ func (s *session) recipient(t *transaction, typed string) milter.Reply {
 		return milter.Continue
 	}
 	r := rcpt{typed, s.conn.Macro("{rcpt_addr}")}
-	if !s.o.split() {
+	// A connection from before a reload may have agreed to wait for no reply.
+	if !s.o.split() || !s.conn.RepliesToRcpt() {
 		t.consents.add(r)
 		return milter.Continue
 	}

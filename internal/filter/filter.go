@@ -5,6 +5,8 @@ package filter
 
 import (
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"sekimori/internal/milter"
@@ -40,6 +42,9 @@ type Options struct {
 	Split       bool
 	// Observers are told of every message. They must not block.
 	Observers []Observer
+	// Retired, if set, is called once, when other options have taken the place
+	// of these (see Swap) and no session uses them any more. It must not block.
+	Retired func()
 }
 
 // Observer learns what became of each message, after it was decided.
@@ -50,14 +55,67 @@ type Observer interface {
 	NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict)
 }
 
-// Filter makes the sessions of a milter.Server.
-type Filter struct{ o Options }
+// Filter makes the sessions of a milter.Server. Safe for concurrent use.
+type Filter struct {
+	current atomic.Pointer[edition]
+	mu      sync.Mutex // orders every edition's users with current
+}
+
+// edition is one set of options and how many sessions use it.
+type edition struct {
+	Options
+	users int
+}
 
 // New returns a Filter.
-func New(o Options) *Filter { return &Filter{o} }
+func New(o Options) *Filter {
+	f := &Filter{}
+	f.current.Store(&edition{Options: o})
+	return f
+}
 
 // NewSession is for milter.Options.
-func (f *Filter) NewSession(c *milter.Conn) milter.Session { return &session{o: &f.o, conn: c} }
+func (f *Filter) NewSession(c *milter.Conn) milter.Session {
+	s := &session{filter: f, conn: c}
+	s.use(f.acquire())
+	return s
+}
+
+// Swap puts o in the place of the options so far. A message under way keeps
+// those it began with; the next of its session has o.
+func (f *Filter) Swap(o Options) {
+	f.mu.Lock()
+	old := f.current.Swap(&edition{Options: o})
+	retired := old.users == 0
+	f.mu.Unlock()
+	if retired {
+		old.retire()
+	}
+}
+
+func (f *Filter) acquire() *edition {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := f.current.Load()
+	e.users++
+	return e
+}
+
+func (f *Filter) release(e *edition) {
+	f.mu.Lock()
+	e.users--
+	retired := e.users == 0 && e != f.current.Load()
+	f.mu.Unlock()
+	if retired {
+		e.retire()
+	}
+}
+
+func (e *edition) retire() {
+	if e.Retired != nil {
+		e.Retired()
+	}
+}
 
 // OnPanic answers a message whose session panicked: nothing of it is known, so
 // it has to come again, but in monitor mode nothing is ever acted on.
@@ -70,7 +128,9 @@ func OnPanic(c policy.Config) milter.Reply {
 
 // ReplyAt is where the sessions give replies: only at end of message, so that
 // the MTA waits for nothing before, and at RCPT where classes are split.
-func (f *Filter) ReplyAt() milter.ReplyAt { return milter.ReplyAt{Rcpt: f.o.split()} }
+func (f *Filter) ReplyAt() milter.ReplyAt {
+	return milter.ReplyAt{Rcpt: f.current.Load().split()}
+}
 
 // split reports whether recipients are ever asked to come apart: monitor mode
 // turns nothing away.

@@ -18,7 +18,9 @@ import (
 // session is one MTA connection. Client, HELO and TLS facts live as long as
 // it; everything of a message is in current and dies with Abort.
 type session struct {
-	o       *Options
+	filter  *Filter
+	edition *edition
+	o       *Options // of the edition
 	conn    *milter.Conn
 	client  msgauth.Session
 	trusted bool // the client's network is
@@ -41,13 +43,43 @@ type transaction struct {
 // Connect implements milter.Session.
 func (s *session) Connect(c milter.Connect) milter.Reply {
 	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname}
+	s.meet()
+	return milter.Continue
+}
+
+func (s *session) use(e *edition) { s.edition, s.o = e, &e.Options }
+
+// meet begins what depends on the client alone, by the present options.
+func (s *session) meet() {
 	s.trusted = s.client.Client.IsValid() && s.o.TrustedNetwork != nil && s.o.TrustedNetwork(s.client.Client)
 	// A milter "accept" here would hide every later message of the connection
 	// from us, also one of a client that has not logged in: go on instead.
 	if !s.trusted {
-		s.verify = s.o.Verifier.Connect(context.Background(), s.client)
+		s.verify = s.o.Verifier.Connect(context.Background(), msgauth.Session{Client: s.client.Client, ClientName: s.client.ClientName})
 	}
-	return milter.Continue
+}
+
+// renew takes up options that came into effect since the session's last
+// message.
+func (s *session) renew() {
+	if s.filter.current.Load() == s.edition {
+		return
+	}
+	old := s.edition
+	s.leave()
+	s.use(s.filter.acquire())
+	s.filter.release(old)
+	s.meet()
+	if s.verify != nil && s.client.HELO != "" {
+		s.verify.Helo(s.client.HELO)
+	}
+}
+
+func (s *session) leave() {
+	if s.verify != nil {
+		s.verify.Close()
+		s.verify = nil
+	}
 }
 
 // Helo implements milter.Session.
@@ -61,6 +93,7 @@ func (s *session) Helo(name string) milter.Reply {
 
 // Mail implements milter.Session.
 func (s *session) Mail(from string, _ []string) milter.Reply {
+	s.renew()
 	t := &transaction{session: s.client, envelope: msgauth.Envelope{MailFrom: from, QueueID: s.conn.Macro("i")}}
 	s.current = t
 	t.session.TLSVersion = s.conn.Macro("{tls_version}")
@@ -130,7 +163,7 @@ func (s *session) Oversize(what string) milter.Reply {
 	switch {
 	case t.skip == policy.ReasonTrusted:
 		return s.passOn(t)
-	case (what == milter.OversizeRecipients || what == milter.OversizeEnvelope) && s.o.Policy.Mode != policy.Monitor:
+	case (what == milter.OversizeRecipients || what == milter.OversizeEnvelope || what == milter.OversizeMemory) && s.o.Policy.Mode != policy.Monitor:
 		return milter.Continue // the milter's own answer: RFC 5321 §4.5.3.1.10
 	}
 	v := policy.Oversized(what, s.o.Policy)
@@ -307,7 +340,6 @@ func (s *session) Abort() {
 // Close implements milter.Session.
 func (s *session) Close(milter.End) {
 	s.Abort()
-	if s.verify != nil {
-		s.verify.Close()
-	}
+	s.leave()
+	s.filter.release(s.edition)
 }

@@ -30,7 +30,7 @@ func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 		l.attendant = newAttendant(l)
 	}
 	a := l.attendant
-	ctx, cancel := context.WithTimeout(a.parent, l.srv.opts.Limits.EndOfMessageTimeout)
+	ctx, cancel := context.WithTimeout(a.parent, l.t.limits.EndOfMessageTimeout)
 	defer cancel()
 	a.begin(ctx)
 	defer a.end()
@@ -62,7 +62,7 @@ func (a *attendant) end() {
 func (a *attendant) attend() {
 	t := a.l.t
 	stop := t.watch(func() { a.cancel(ErrPeerGone) })
-	progress := time.NewTicker(a.l.srv.opts.Limits.ProgressInterval)
+	progress := time.NewTicker(a.l.t.limits.ProgressInterval)
 	defer func() {
 		progress.Stop()
 		stop()

@@ -79,9 +79,9 @@ func (l *link) call(component string, err error, f func() Reply) (Reply, error) 
 // afterPanic gives up the message (or, before one, what the connection or HELO
 // stands for) and has the Session forget it.
 func (l *link) afterPanic() Reply {
-	l.held.hold(l.cmd, l.srv.opts.OnPanic)
+	l.held.hold(l.cmd, l.srv.onPanic())
 	l.abort()
-	return l.srv.opts.OnPanic
+	return l.srv.onPanic()
 }
 
 func (l *link) connect() (Reply, error) {
@@ -97,7 +97,7 @@ func (l *link) connect() (Reply, error) {
 }
 
 func (l *link) envelope() (Reply, error) {
-	limits := &l.srv.opts.Limits
+	limits := l.t.limits
 	kind := KindMalformedMail
 	if l.cmd == cmdRcpt {
 		kind = KindMalformedRcpt
@@ -113,6 +113,8 @@ func (l *link) envelope() (Reply, error) {
 		return l.oversize(OversizeRecipients), nil
 	case l.message.envelope > limits.MaxEnvelopeBytes:
 		return l.oversize(OversizeEnvelope), nil
+	case !l.grow(len(l.data)):
+		return l.oversize(OversizeMemory), nil
 	case l.cmd == cmdRcpt:
 		return l.call("milter.rcpt", nil, func() Reply { return l.session.Rcpt(args[0], args[1:]) })
 	}
@@ -123,7 +125,7 @@ func (l *link) envelope() (Reply, error) {
 }
 
 func (l *link) header() (Reply, error) {
-	limits := &l.srv.opts.Limits
+	limits := l.t.limits
 	name, value, err := parseHeader(l.data, l.conn.HasLeadingSpace())
 	if err != nil {
 		return "", err
@@ -137,6 +139,8 @@ func (l *link) header() (Reply, error) {
 		return l.oversize(OversizeHeaderFields), nil
 	case l.message.header > limits.MaxHeaderBytes:
 		return l.oversize(OversizeHeaderBytes), nil
+	case !l.grow(len(name) + len(value)):
+		return l.oversize(OversizeMemory), nil
 	}
 	return l.call("milter.header", nil, func() Reply { return l.session.Header(name, value) })
 }
@@ -157,8 +161,11 @@ func (l *link) oversize(what string) Reply {
 	l.srv.opts.Observer.oversize(what)
 	l.log().Warn("message over a limit", "what", what)
 	def := Custom(552, "5.3.4", "Message header exceeds what is accepted here")
-	if what == OversizeRecipients || what == OversizeEnvelope {
+	switch what {
+	case OversizeRecipients, OversizeEnvelope:
 		def = Custom(452, "4.5.3", "Too many recipients")
+	case OversizeMemory:
+		def = Custom(452, "4.3.1", "Out of memory for now, try again later")
 	}
 	reply := def
 	if s, ok := l.session.(OversizeReplier); ok {

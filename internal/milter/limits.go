@@ -45,8 +45,8 @@ const (
 	// maxCommandFrame bounds every frame but header and body: an SMTP command
 	// line is 2,048 octets in Postfix, and macros repeat a few of them.
 	maxCommandFrame = 64 << 10
-	// maxRefusing is how many connections over MaxSessions are told so at a
-	// time; more are closed at once.
+	// maxRefusing is how many connections over MaxSessions or Memory are told
+	// so at a time; while they are, more are left in the listener's queue.
 	maxRefusing = 256
 	// attendAfter is when an EndOfMessage that still runs gets somebody to tell
 	// the MTA of progress and to notice when it leaves: far below any MTA's
@@ -78,6 +78,11 @@ type Limits struct {
 	// MaxSessions is a soft limit: a connection over it is answered tempfail
 	// at CONNECT and closed.
 	MaxSessions int
+	// Memory is the budget of all connections together in octets, 0 for none:
+	// what they may be expected to hold of messages and buffers. A connection
+	// that does not fit is refused like one over MaxSessions; a message that
+	// outgrows what is left is refused (OversizeMemory).
+	Memory int64
 }
 
 func (l Limits) withDefaults() Limits {

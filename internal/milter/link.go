@@ -66,13 +66,16 @@ func (h *heldReplies) hold(cmd byte, r Reply) {
 }
 
 // usage is what a message has had of its limits.
-type usage struct{ recipients, envelope, fields, header int }
+type usage struct {
+	recipients, envelope, fields, header int
+	memory                               int64 // reserved for it
+}
 
-func newLink(srv *Server, nc net.Conn, refuse RejectReason) *link {
+func newLink(srv *Server, nc net.Conn, limits *Limits, refuse RejectReason) *link {
 	return &link{
 		srv:    srv,
-		t:      newTransport(nc, &srv.opts.Limits, &srv.buffers),
-		conn:   newConn(nc, srv.opts.Limits),
+		t:      newTransport(nc, limits, &srv.buffers),
+		conn:   newConn(nc, limits),
 		refuse: refuse,
 	}
 }
@@ -85,7 +88,7 @@ func (l *link) startSession() {
 	}
 }
 
-func newConn(nc net.Conn, limits Limits) *Conn {
+func newConn(nc net.Conn, limits *Limits) *Conn {
 	return &Conn{remote: nc.RemoteAddr(), macros: macros{limit: limits.MaxMacroBytes}}
 }
 
@@ -109,7 +112,7 @@ func (l *link) begin() (ok bool) {
 		l.fail(err)
 		return false
 	}
-	at := l.srv.opts.ReplyAt
+	at := l.srv.settings.Load().replyAt
 	if l.refuse != "" {
 		at = ReplyAt{Connect: true}
 	}
@@ -120,7 +123,7 @@ func (l *link) begin() (ok bool) {
 
 // idle is how long the MTA may now be silent.
 func (l *link) idle() time.Duration {
-	limits := &l.srv.opts.Limits
+	limits := l.t.limits
 	switch {
 	case l.refuse != "":
 		return limits.FrameTimeout
@@ -224,6 +227,7 @@ func (l *link) endMessage() {
 	l.abort()
 	l.conn.macros.endMessage()
 	l.held.message = ""
+	l.srv.memory.release(l.message.memory)
 	l.message = usage{}
 	l.t.shrink()
 }
@@ -255,7 +259,7 @@ func (l *link) endSession(e End) {
 	l.phase = phaseNew
 	l.held = heldReplies{}
 	neg := l.conn.neg
-	l.conn = newConn(l.t.nc, l.srv.opts.Limits)
+	l.conn = newConn(l.t.nc, l.t.limits)
 	l.conn.neg = neg
 }
 

@@ -72,7 +72,7 @@ type Session interface {
 // and says what the message is answered with; nothing more of that message is
 // shown, since a view cut short could hide a field. Without it, or when it
 // returns [Continue], the message is refused with 552 5.3.4 (452 4.5.3 for
-// recipients).
+// recipients, 452 4.3.1 for memory).
 type OversizeReplier interface {
 	Oversize(what string) Reply
 }
@@ -84,6 +84,7 @@ const (
 	OversizeFieldBytes   = "field_bytes"
 	OversizeRecipients   = "recipients"
 	OversizeEnvelope     = "envelope_bytes"
+	OversizeMemory       = "memory" // Limits.Memory, of all messages together
 )
 
 // Family is the kind of address the SMTP client has.
@@ -156,20 +157,20 @@ func ErrorKinds() []ErrorKind {
 	}
 }
 
-// RejectReason says why a connection was turned away. Options.Admit may
-// return reasons of its own.
+// RejectReason says why a connection was turned away.
 type RejectReason string
 
 // Reasons for turning a connection away, or for not accepting it yet.
 const (
 	ReasonMaxSessions  RejectReason = "max_sessions"  // over Limits.MaxSessions: told tempfail
-	ReasonHardLimit    RejectReason = "hard_limit"    // too many even to be told: closed
+	ReasonMemory       RejectReason = "memory"        // over Limits.Memory: told tempfail
+	ReasonHardLimit    RejectReason = "hard_limit"    // too many even to be told: left in the queue
 	ReasonAcceptFailed RejectReason = "accept_failed" // no file descriptor or memory: left in the queue
 )
 
 // RejectReasons returns every RejectReason of this package.
 func RejectReasons() []RejectReason {
-	return []RejectReason{ReasonMaxSessions, ReasonHardLimit, ReasonAcceptFailed}
+	return []RejectReason{ReasonMaxSessions, ReasonMemory, ReasonHardLimit, ReasonAcceptFailed}
 }
 
 // ReplyAt says at which early steps the sessions give replies. At the others
@@ -193,9 +194,6 @@ type Options struct {
 	ReplyAt ReplyAt
 	// OnPanic answers the message whose Session panicked; default: 451 4.3.0.
 	OnPanic Reply
-	// Admit, when set, is asked before a connection is served; a reason
-	// other than "" turns it away with a tempfail.
-	Admit func() RejectReason
 }
 
 // Observer is told what to count. Nil functions are left out. They are called

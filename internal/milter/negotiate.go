@@ -118,6 +118,9 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 // HasAction reports whether the MTA lets us do a.
 func (c *Conn) HasAction(a Action) bool { return c.neg.actions&a == a }
 
+// RepliesToRcpt reports whether the MTA waits for a reply to RCPT.
+func (c *Conn) RepliesToRcpt() bool { return !c.neg.silent(cmdRcpt) }
+
 // HasLeadingSpace reports whether header values come with their leading space
 // as received, and are written so; if not it was guessed.
 func (c *Conn) HasLeadingSpace() bool {

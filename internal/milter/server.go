@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,10 @@ type Server struct {
 	symList map[gomilter.Stage][]string
 	buffers buffers
 
+	settings atomic.Pointer[settings]
+	memory   memory
+	freed    chan struct{} // has an element after a connection's end
+
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	links     map[*link]struct{}
@@ -40,6 +45,13 @@ type Server struct {
 	wg        sync.WaitGroup
 }
 
+// settings are the options that Set changes.
+type settings struct {
+	limits  Limits  // of connections to come
+	replyAt ReplyAt // likewise
+	onPanic Reply
+}
+
 // New returns a Server. It panics if there is no NewSession.
 func New(opts Options) *Server {
 	if opts.NewSession == nil {
@@ -48,24 +60,39 @@ func New(opts Options) *Server {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if opts.OnPanic == "" {
-		opts.OnPanic = Custom(451, "4.3.0", "Internal error, try again later")
-	}
-	opts.Limits = opts.Limits.withDefaults()
 	s := &Server{
 		opts:      opts,
 		symList:   symList(),
 		listeners: make(map[net.Listener]struct{}),
 		links:     make(map[*link]struct{}),
 		draining:  make(chan struct{}),
+		freed:     make(chan struct{}, 1),
 	}
+	s.Set(opts.Limits, opts.ReplyAt, opts.OnPanic)
 	s.base, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
+// Set changes these of the options while the server serves. Connections that
+// are there keep their limits and what was negotiated; MaxSessions and Memory
+// count them with the new ones.
+func (s *Server) Set(limits Limits, replyAt ReplyAt, onPanic Reply) {
+	if onPanic == "" {
+		onPanic = Custom(451, "4.3.0", "Internal error, try again later")
+	}
+	s.settings.Store(&settings{limits.withDefaults(), replyAt, onPanic})
+}
+
+// onPanic answers a message whose Session panicked.
+func (s *Server) onPanic() Reply { return s.settings.Load().onPanic }
+
+// Reserved is how much of Limits.Memory is in use, in octets.
+func (s *Server) Reserved() int64 { return s.memory.reserved.Load() }
+
 // Serve accepts connections until Shutdown is called, then returns
 // ErrServerClosed. It closes ln. Running out of file descriptors does not end
-// it: connections wait in the listener's queue, which an MTA hardly notices.
+// it, nor do more connections than can even be refused: they wait in the
+// listener's queue, which an MTA hardly notices.
 func (s *Server) Serve(ln net.Listener) error {
 	defer func() { _ = ln.Close() }()
 	s.mu.Lock()
@@ -85,6 +112,7 @@ func (s *Server) Serve(ln net.Listener) error {
 
 	backoff := time.Duration(0)
 	for {
+		s.awaitRoom()
 		nc, err := ln.Accept()
 		switch {
 		case err == nil:
@@ -131,23 +159,44 @@ func (s *Server) isDraining() bool {
 	return s.drained
 }
 
+// awaitRoom waits while a connection could not even be refused.
+func (s *Server) awaitRoom() {
+	for told := false; s.full(); told = true {
+		if !told {
+			s.opts.Observer.sessionRejected(ReasonHardLimit)
+		}
+		// Another Serve may have taken what was freed.
+		timer := time.NewTimer(maxAcceptBackoff)
+		select {
+		case <-s.freed:
+		case <-timer.C:
+		case <-s.draining:
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+func (s *Server) full() bool {
+	limits := &s.settings.Load().limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusing >= maxRefusing && (s.sessions >= limits.MaxSessions || s.memory.short(limits.Memory))
+}
+
 // start serves nc on goroutines of its own, or turns it away.
 func (s *Server) start(nc net.Conn) {
+	limits := &s.settings.Load().limits
 	reason := RejectReason("")
-	if s.opts.Admit != nil {
-		reason = s.opts.Admit()
-	}
 	s.mu.Lock()
-	if reason == "" && s.sessions >= s.opts.Limits.MaxSessions {
+	switch {
+	case s.sessions >= limits.MaxSessions:
 		reason = ReasonMaxSessions
+	case !s.memory.admit(limits.Memory):
+		reason = ReasonMemory
 	}
-	if reason != "" && s.refusing >= maxRefusing {
-		s.mu.Unlock()
-		s.opts.Observer.sessionRejected(ReasonHardLimit)
-		_ = nc.Close()
-		return
-	}
-	l := newLink(s, nc, reason)
+	l := newLink(s, nc, limits, reason)
 	s.links[l] = struct{}{}
 	if reason == "" {
 		s.sessions++
@@ -178,10 +227,15 @@ func (s *Server) done(l *link) {
 	delete(s.links, l)
 	if l.refuse == "" {
 		s.sessions--
+		s.memory.release(sessionCost)
 	} else {
 		s.refusing--
 	}
 	s.mu.Unlock()
+	select {
+	case s.freed <- struct{}{}:
+	default: // one is enough to wake a Serve
+	}
 	s.wg.Done()
 }
 

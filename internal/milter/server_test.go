@@ -39,33 +39,136 @@ func TestSoftLimitIsToldTempfail(t *testing.T) {
 	}
 }
 
-func TestAdmit(t *testing.T) {
-	w := newWorld(t, milter.Options{Admit: func() milter.RejectReason { return "memory" }})
-	c := w.dial(w.listen(), client.PostfixOffer())
+// TestMemoryRefusesNewSessions: what does not fit the budget is told so; a
+// session that is there goes on.
+func TestMemoryRefusesNewSessions(t *testing.T) {
+	w := newWorld(t, milter.Options{Limits: milter.Limits{Memory: 128 << 10}}) // one session, and room to grow
+	addr := w.listen()
+	first := w.dial(addr, client.PostfixOffer())
+	hello(t, first)
+	c := w.dial(addr, client.PostfixOffer())
 	if a, err := c.Connect("x", client1); err != nil || a.Kind != client.Tempfail {
 		t.Fatal(a, err)
 	}
-	expect(t, w.log(), "+rejected memory")
+	if res, err := first.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
+		t.Error("the first session:", res, err)
+	}
+	_ = first.Quit()
+	w.end()
+	if got := strings.Join(w.log(), "\n"); !strings.Contains(got, "+rejected memory") || strings.Count(got, "+started") != 1 {
+		t.Error(got)
+	}
+	if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if n := w.server.Reserved(); n != 0 {
+		t.Errorf("%d octets reserved for nobody", n)
+	}
 }
 
-func TestRefusingHasALimitToo(t *testing.T) {
+// TestMemoryRefusesGrowth: a message that would outgrow the budget is to come
+// again, the next of its session is taken, and what it had is free again.
+func TestMemoryRefusesGrowth(t *testing.T) {
+	w := newWorld(t, milter.Options{Limits: milter.Limits{Memory: 128 << 10}})
+	c := w.dial(w.listen(), client.PostfixOffer())
+	hello(t, c)
+	res, err := c.SendMessage(envelope(), []byte("Subject: "+strings.Repeat("x", 64<<10)+"\r\n"+mail))
+	if err != nil || res.Action.Code != 452 || !strings.Contains(res.Action.String(), "4.3.1") {
+		t.Fatal(res, err)
+	}
+	if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
+		t.Error("the next message:", res, err)
+	}
+	_ = c.Quit()
+	w.end()
+	if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if n := w.server.Reserved(); n != 0 {
+		t.Errorf("%d octets reserved for nobody", n)
+	}
+	if got := strings.Join(w.log(), "\n"); strings.Count(got, "+oversize memory") != 1 {
+		t.Error(got)
+	}
+}
+
+// TestHardLimit: while there are too many connections even to be refused, more
+// are left where an MTA waits, and are refused in their turn.
+func TestHardLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, milter.Options{Admit: func() milter.RejectReason { return "memory" }})
+		w := newWorld(t, milter.Options{Limits: milter.Limits{MaxSessions: 1}})
 		ln := newPipeListener()
 		w.serve(ln)
+		conns := make(chan net.Conn, 300)
 		for range 300 {
+			go func() { conns <- ln.dial() }()
+		}
+		synctest.Wait()
+		if n := len(conns); n != 1+256 {
+			t.Fatalf("%d connections were accepted", n)
+		}
+		if got := strings.Join(w.log(), "\n"); strings.Count(got, "hard_limit") != 1 || strings.Count(got, "max_sessions") != 256 {
+			t.Error(got)
+		}
+		for n := 0; n < 300; n++ { // the peers leave, and make room for the others
+			_ = (<-conns).Close()
+		}
+		synctest.Wait()
+		if got := strings.Join(w.log(), "\n"); strings.Count(got, "max_sessions")+strings.Count(got, "+started") < 300-257 {
+			t.Error(got)
+		}
+		if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHardLimitEndsWithTheServer: a Serve that waits for room ends too.
+func TestHardLimitEndsWithTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, milter.Options{Limits: milter.Limits{MaxSessions: 1}})
+		ln := newPipeListener()
+		w.serve(ln)
+		for range 257 {
 			nc := ln.dial()
 			defer nc.Close()
 		}
 		synctest.Wait()
-		got := strings.Join(w.log(), "\n")
-		if n := strings.Count(got, "hard_limit"); n != 300-256 {
-			t.Errorf("%d closed at once", n)
-		}
 		if err := w.shutdownNow(); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
+		if err := <-w.served; !errors.Is(err, milter.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
+}
+
+// TestSet: connections that come after a change have the new limits, those
+// that are there keep theirs.
+func TestSet(t *testing.T) {
+	w := newWorld(t, milter.Options{})
+	w.on["mail"] = func(s *session) milter.Reply {
+		if strings.Contains(s.arg, "bug") {
+			panic("a bug")
+		}
+		return milter.Continue
+	}
+	addr := w.listen()
+	old := w.dial(addr, client.PostfixOffer())
+	hello(t, old)
+	w.server.Set(milter.Limits{MaxRecipients: 1}, milter.ReplyAt{}, milter.Accept)
+	fresh := w.dial(addr, client.PostfixOffer())
+	hello(t, fresh)
+	two := client.Envelope{From: "<>", To: []string{"<a@x>", "<b@x>"}}
+	if res, err := fresh.SendMessage(client.Envelope{From: "<bug>", To: []string{"<a@x>"}}, []byte(mail)); err != nil || res.Action.Kind != client.Accept {
+		t.Error("a panic after the change:", res, err)
+	}
+	if res, err := fresh.SendMessage(two, []byte(mail)); err != nil || res.Action.Code != 452 {
+		t.Error("two recipients where one is allowed:", res, err)
+	}
+	if res, err := old.SendMessage(two, []byte(mail)); err != nil || !res.Action.Delivers() {
+		t.Error("two recipients under the old limits:", res, err)
+	}
 }
 
 func TestAcceptBacksOffAndGoesOn(t *testing.T) {

@@ -29,7 +29,7 @@ func BenchmarkRecord(b *testing.B) {
 				b.Fatal(err)
 			}
 			e, v := benchMessage()
-			r := Records{log}
+			r := Records{Log: log}
 			b.ReportAllocs()
 			for b.Loop() {
 				r.Evaluated(e, v, time.Millisecond)

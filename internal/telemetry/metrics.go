@@ -132,7 +132,7 @@ func (m *Metrics) startAtZero() {
 	for _, reason := range milter.RejectReasons() {
 		m.sessionsRejected.with(string(reason))
 	}
-	for _, what := range []string{milter.OversizeHeaderFields, milter.OversizeHeaderBytes, milter.OversizeFieldBytes, milter.OversizeRecipients, milter.OversizeEnvelope} {
+	for _, what := range []string{milter.OversizeHeaderFields, milter.OversizeHeaderBytes, milter.OversizeFieldBytes, milter.OversizeRecipients, milter.OversizeEnvelope, milter.OversizeMemory} {
 		m.oversize.with(what)
 	}
 	for _, id := range []spf.Identity{spf.MailFrom, spf.HELO} {
@@ -245,6 +245,10 @@ func bitsLabel(bits int) string {
 	}
 	return "other"
 }
+
+// ReloadFailed records that a load of the configuration failed, and the one
+// before it stays.
+func (m *Metrics) ReloadFailed() { m.reloadSuccessful.Set(0) }
 
 // ConfigLoaded records a successful load of the configuration.
 func (m *Metrics) ConfigLoaded(hash string, mode policy.Mode, at time.Time) {

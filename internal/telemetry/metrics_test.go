@@ -177,8 +177,8 @@ func TestRecord(t *testing.T) {
 	e := message(hostile, 0)
 	e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous}
 	e.Panics = nil
-	Records{log}.Evaluated(e, rejected, 5*time.Millisecond)
-	Records{log}.NotEvaluated(e.Session, e.Envelope, policy.Skipped(policy.ReasonTrusted))
+	Records{Log: log}.Evaluated(e, rejected, 5*time.Millisecond)
+	Records{Log: log}.NotEvaluated(e.Session, e.Envelope, policy.Skipped(policy.ReasonTrusted))
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(lines) != 2 || out.Len() > 8192 {
 		t.Fatalf("%d lines of %d octets", len(lines), out.Len())
@@ -205,7 +205,7 @@ func TestUnknownClient(t *testing.T) {
 	var out bytes.Buffer
 	e := message("x", 0)
 	e.Session.Client = netip.Addr{}
-	Records{slog.New(slog.NewJSONHandler(&out, nil))}.Evaluated(e, rejected, 0)
+	Records{Log: slog.New(slog.NewJSONHandler(&out, nil))}.Evaluated(e, rejected, 0)
 	if !strings.Contains(out.String(), `"client_ip":"unknown"`) || !strings.Contains(out.String(), `"msg":"panic"`) {
 		t.Errorf("records: %s", out.String())
 	}

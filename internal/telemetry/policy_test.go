@@ -51,7 +51,7 @@ func TestSteeringIsLogged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		Records{log}.Evaluated(message("x", 0), v, time.Millisecond)
+		Records{Log: log}.Evaluated(message("x", 0), v, time.Millisecond)
 		plain := strings.NewReplacer(`"`, "", ":", "=").Replace(out.String())
 		for _, want := range []string{"rule=forwarder-7", "spoofing=author_spf_fail iprev_fail", "indirect=list list_signature"} {
 			if !strings.Contains(plain, want) {
@@ -68,7 +68,7 @@ func TestShadowRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Records{log}
+	r := Records{Log: log}
 	r.Compared(message("x", 0), rejected, rejected)
 	if out.Len() != 0 {
 		t.Errorf("a record where nothing differs: %s", out.String())

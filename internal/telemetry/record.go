@@ -106,10 +106,17 @@ func notEvaluated(r record, s msgauth.Session, e msgauth.Envelope, v policy.Verd
 }
 
 // Records is an observer that writes one log record a message.
-type Records struct{ Log *slog.Logger }
+type Records struct {
+	Log *slog.Logger
+	// MaskLocalParts hides who wrote: see Masked.
+	MaskLocalParts bool
+}
 
 // Evaluated writes a message's record.
 func (r Records) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
+	if r.MaskLocalParts {
+		e, v = Masked(e, v)
+	}
 	r.write("evaluated", func(to record) { evaluated(to, e, v, took) })
 	for _, p := range e.Panics {
 		r.Log.Error("panic", "queue_id", e.Envelope.QueueID, "component", p.Component, "value", p.Value, "stack", p.Stack)
@@ -119,6 +126,9 @@ func (r Records) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Du
 // NotEvaluated writes the record of a message that was skipped, or refused for
 // its size.
 func (r Records) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
+	if r.MaskLocalParts {
+		s, e, v = maskedSession(s), maskedEnvelope(e), maskedVerdict(v)
+	}
 	r.write("not evaluated", func(to record) { notEvaluated(to, s, e, v) })
 }
 

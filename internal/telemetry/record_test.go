@@ -25,7 +25,7 @@ func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdic
 		t.Fatal(err)
 	}
 	at := time.Now() // in a synctest bubble: time stands still
-	for _, r := range []Records{{log}, {slog.New(slog.NewJSONHandler(&want, nil))}} {
+	for _, r := range []Records{{Log: log}, {Log: slog.New(slog.NewJSONHandler(&want, nil))}} {
 		r.Evaluated(e, v, took)
 		r.NotEvaluated(e.Session, e.Envelope, v)
 	}
@@ -76,7 +76,7 @@ func TestRecordText(t *testing.T) {
 	}
 	e := message("x y", 2048)
 	e.Panics = nil
-	Records{log}.Evaluated(e, rejected, time.Second)
+	Records{Log: log}.Evaluated(e, rejected, time.Second)
 	if got := out.String(); !strings.Contains(got, ` level=INFO msg=evaluated queue_id=4Q client_ip=192.0.2.1 client_name="x y" `) ||
 		!strings.HasSuffix(got, " bytes=100 dns_lookups=3 dns_seconds=1 duration_seconds=1\n") || strings.Count(got, "\n") != 1 {
 		t.Errorf("record: %s", got)
@@ -94,8 +94,8 @@ func TestRecordLevel(t *testing.T) {
 			}
 			e := message("x", 0)
 			e.Panics = nil
-			Records{log}.Evaluated(e, rejected, time.Second)
-			Records{log}.NotEvaluated(e.Session, e.Envelope, rejected)
+			Records{Log: log}.Evaluated(e, rejected, time.Second)
+			Records{Log: log}.NotEvaluated(e.Session, e.Envelope, rejected)
 			if n := strings.Count(out.String(), "\n"); n != want {
 				t.Errorf("%s at level %s: %d records, want %d", format, level, n, want)
 			}
@@ -110,7 +110,7 @@ func TestRecordWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	Records{log.With("host", "mx1")}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, rejected)
+	Records{Log: log.With("host", "mx1")}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, rejected)
 	if !strings.Contains(out.String(), `"host":"mx1","queue_id":""`) {
 		t.Errorf("record: %s", out.String())
 	}

@@ -1,6 +1,10 @@
 package telemetry
 
-import "sekimori/internal/milter"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/milter"
+)
 
 // Components of panics outside of the evaluators.
 const (
@@ -8,6 +12,14 @@ const (
 	PanicResolver = "resolver" // below the DNS cache
 	PanicConsent  = "consent"  // in a lookup of a recipient's consent
 )
+
+// RegisterReserved exposes what is reserved of the memory of all connections.
+func RegisterReserved(reg prometheus.Registerer, reserved func() int64) {
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "memory_reserved_bytes",
+		Help: "Memory reserved for connections and their messages, of limits.memory.",
+	}, func() float64 { return float64(reserved()) }))
+}
 
 // Panicked counts a panic that was caught.
 func (m *Metrics) Panicked(component string) { m.panics.with(component).Inc() }

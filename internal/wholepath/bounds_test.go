@@ -107,7 +107,7 @@ var bounds = []bound{
 	{"milter.maxAcceptBackoff", "1s", "time", "between tries to accept when sockets ran out", "", "milter.TestAcceptBacksOffAndGoesOn"},
 	{"milter.maxCommandFrame", "65536", "octets", "an SMTP line has 2,048 in Postfix", "", "milter.TestMalformedFrameClosesOneSession wholepath.TestBoundCommand"},
 	{"milter.maxEditBytes", "60000", "octets of a value written", "Postfix cuts there", "", "milter.TestInvalidEdits"},
-	{"milter.maxRefusing", "256", "connections", "being told that there are too many", "", "milter.TestRefusingHasALimitToo"},
+	{"milter.maxRefusing", "256", "connections", "being told that there are too many", "", "milter.TestHardLimit"},
 	{"milter.maxReplyLine", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "milter.TestFormatReply"},
 	{"milter.maxReplyLines", "32", "lines", "ours have one", "", "milter.TestFormatReply"},
 	{"msgauth.maxKeyLookups", "384", "key lookups at a time", "keys that never come leave the resolver to SPF and DMARC", "", "msgauth.TestSilentKeysOfOthers"},

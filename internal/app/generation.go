@@ -1,0 +1,227 @@
+package app
+
+import (
+	"log/slog"
+	"math"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"sekimori/internal/admin"
+	"sekimori/internal/config"
+	"sekimori/internal/filter"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/resolver"
+	"sekimori/internal/telemetry"
+)
+
+// generation is everything a configuration decides about messages. It comes
+// into effect as a whole, and lives on after its successor did, until the last
+// message that began with it has ended.
+type generation struct {
+	cfg      *config.Config
+	log      slog.Handler
+	resolver *resolver.Resolver
+	rules    policy.Config
+	recent   *recent.Ring // nil if off
+	options  filter.Options
+	// begin runs when the generation comes into effect: work in the
+	// background starts here, not before. It cannot fail.
+	begin []func()
+	// undo closes what build opened, in reverse, when no message needs it any
+	// more, or when the generation never comes into effect.
+	undo undo
+}
+
+// build makes a generation: whatever can fail, fails here, and nothing of it
+// is felt yet. Lists and other files that cfg names are read anew. old is the
+// generation in effect, nil at start; what it has learned, such as the DNS
+// cache, may be shared.
+func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err error) {
+	g := &generation{cfg: cfg}
+	defer func() {
+		if err != nil {
+			g.undo.unwind()
+		}
+	}()
+	logger, err := telemetry.NewLogger(a.logOut, cfg.Log.Format, cfg.Log.Level)
+	if err != nil {
+		return nil, err
+	}
+	g.log = logger.Handler()
+	if g.resolver, err = a.newResolver(cfg, old); err != nil {
+		return nil, err
+	}
+	g.undo.add(g.resolver.Close)
+	verifier, err := NewVerifier(cfg, g.resolver, 0)
+	if err != nil {
+		return nil, err
+	}
+	if g.rules, err = Policy(cfg); err != nil {
+		return nil, err
+	}
+	shadow, err := Shadow(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.recent = newRecent(cfg, old)
+	g.options = filter.Options{
+		Verifier: verifier, Policy: g.rules, Shadow: shadow, AuthServID: cfg.AuthservID,
+		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
+		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
+		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style),
+		Observers: g.observers(a.metrics, logger),
+		Retired:   func() { a.retiring.Go(g.undo.unwind) },
+	}
+	if err := g.openRecipients(a.metrics, logger); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// observers are told of every message.
+func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []filter.Observer {
+	private := g.cfg.Log.Privacy == config.PrivacyLocalParts
+	out := []filter.Observer{metrics, telemetry.Records{Log: log, MaskLocalParts: private}}
+	if g.recent != nil {
+		out = append(out, g.recent)
+	}
+	return out
+}
+
+// newResolver shares the old cache, unless the cache's settings changed.
+func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
+	o := resolverConfig(cfg, a.resolverPanicked)
+	if old != nil && old.cfg.DNS.Cache == cfg.DNS.Cache {
+		return old.resolver.With(o.Client)
+	}
+	return resolver.NewWithMetrics(o, a.dnsMetrics)
+}
+
+// change is all that a configuration changes, ready to come into effect.
+type change struct {
+	generation *generation
+	sockets    []*socket // all that are to be served from now on
+	opened     []*socket // those of them that are new
+	admin      *admin.Server
+	newAdmin   bool
+}
+
+// prepare makes a change and leaves everything that runs as it is. On error
+// whatever was opened is closed again.
+func (a *App) prepare(cfg *config.Config) (_ *change, err error) {
+	c := &change{}
+	defer func() {
+		if err != nil {
+			a.discard(c)
+		}
+	}()
+	if c.generation, err = a.build(cfg, a.current); err != nil {
+		return nil, err
+	}
+	if err := a.openSockets(c, cfg.Listen); err != nil {
+		return nil, err
+	}
+	if err := a.openAdmin(c, cfg.Admin); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (a *App) discard(c *change) {
+	for _, s := range c.opened {
+		s.close()
+	}
+	if c.generation != nil {
+		c.generation.undo.unwind()
+	}
+	if a.current != nil {
+		a.current.resolver.ShowSize()
+	}
+}
+
+// openAdmin keeps the admin server where its address stays. Its web
+// configuration file is read for every connection.
+func (a *App) openAdmin(c *change, cfg config.Admin) (err error) {
+	switch {
+	case cfg.Listen == "":
+		c.newAdmin = a.admin != nil
+		return nil
+	case a.admin != nil && a.current.cfg.Admin.Listen == cfg.Listen:
+		c.admin = a.admin
+		return admin.Check(cfg.WebConfig)
+	}
+	c.newAdmin = true
+	c.admin, err = admin.New(admin.Options{
+		Listen: cfg.Listen, WebConfig: cfg.WebConfig, Gatherer: a.registry, Ready: a.Ready, Logger: a.log,
+		Handlers: a.inspect(),
+	})
+	return err
+}
+
+// commit makes c what runs. It cannot fail, and the message path sees it as
+// one step. a.mu is held, or nobody else knows a yet.
+func (a *App) commit(c *change) {
+	cfg := c.generation.cfg
+	for _, f := range c.generation.begin {
+		f()
+	}
+	a.logTo.Set(c.generation.log)
+	setMemoryLimit(cfg)
+	if a.current != nil {
+		a.filter.Swap(c.generation.options)
+	}
+	a.server.Set(limits(cfg), a.filter.ReplyAt(), filter.OnPanic(c.generation.rules))
+	a.current = c.generation
+	a.since = time.Now()
+
+	kept := map[*socket]bool{}
+	for _, s := range c.sockets {
+		kept[s] = true
+	}
+	for _, s := range c.opened {
+		if a.started {
+			a.serve(s)
+		}
+	}
+	for _, s := range a.sockets {
+		if !kept[s] {
+			s.close()
+		}
+	}
+	a.sockets = c.sockets
+	if c.newAdmin {
+		old := a.admin
+		a.admin = c.admin
+		if a.admin != nil && a.started {
+			a.admin.Start()
+		}
+		if old != nil {
+			a.retiring.Go(func() { a.stopAdmin(old) })
+		}
+	}
+	a.metrics.RulesLoaded(c.generation.rules.Rules)
+	if warning := Warnings(cfg, a.since); warning != nil {
+		a.log.Warn("useless rules", "error", warning)
+	}
+	a.metrics.ConfigLoaded(cfg.Hash(), c.generation.rules.Mode, a.since)
+}
+
+// ownMemory is for all that is neither connections nor the DNS cache: code,
+// metrics, log, console.
+const ownMemory = 128 << 20
+
+// setMemoryLimit has the garbage collector work harder before the process
+// outgrows what the configuration allots. GOMEMLIMIT in the environment is the
+// operator's own word.
+func setMemoryLimit(cfg *config.Config) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	limit := int64(math.MaxInt64)
+	if cfg.Limits.Memory > 0 {
+		limit = int64(cfg.Limits.Memory) + int64(cfg.DNS.Cache.Size) + ownMemory
+	}
+	debug.SetMemoryLimit(limit)
+}

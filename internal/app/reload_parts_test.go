@@ -1,0 +1,241 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+)
+
+// TestReloadOfListeners: new addresses answer, removed ones no longer do, the
+// others never stop, and sessions go on wherever they came in.
+func TestReloadOfListeners(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	listen := func(names ...string) (out []config.Listener) {
+		for _, n := range names {
+			out = append(out, config.Listener{Address: "unix:" + path(n)})
+		}
+		return out
+	}
+	cfg := testConfig(t)
+	cfg.Listen = listen("stays", "goes")
+	a, _, stop := running(t, cfg)
+	session := func(name string) *client.Client {
+		t.Helper()
+		c, err := client.Dial("unix", path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Connect("mail.bank.example", netip.MustParseAddrPort("192.0.2.1:25")); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	open := map[string]*client.Client{"stays": session("stays"), "goes": session("goes")}
+	if err := a.Reload(with(cfg, func(c *config.Config) { c.Listen = listen("comes", "stays") })); err != nil {
+		t.Fatal(err)
+	}
+	open["comes"] = session("comes")
+	open["stays, anew"] = session("stays")
+	if _, err := net.Dial("unix", path("goes")); err == nil {
+		t.Error("the removed address still answers")
+	}
+	for name, c := range open {
+		res, err := c.SendMessage(client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
+		if err != nil || len(res.Modifications) != 1 {
+			t.Errorf("a message by %s: %+v, %v", name, res, err)
+		}
+		if err := c.Quit(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestReloadOfAdmin: the admin address moves, goes and comes back.
+func TestReloadOfAdmin(t *testing.T) {
+	cfg := testConfig(t)
+	a, _, stop := running(t, cfg)
+	first := a.AdminAddr()
+	if err := a.Reload(with(cfg, func(c *config.Config) { c.Admin.Listen = "localhost:0" })); err != nil {
+		t.Fatal(err)
+	}
+	second := a.AdminAddr()
+	if second == first || get(t, "http://"+second+"/readyz") != "ready\n" {
+		t.Errorf("moved from %s to %s", first, second)
+	}
+	if err := a.Reload(with(cfg, func(c *config.Config) { c.Admin.Listen = "" })); err != nil {
+		t.Fatal(err)
+	}
+	a.retiring.Wait()
+	for _, old := range []string{first, second} {
+		if c, err := net.Dial("tcp", old); err == nil {
+			c.Close()
+			t.Errorf("%s still answers", old)
+		}
+	}
+	if err := a.Reload(with(cfg)); err != nil {
+		t.Fatal(err)
+	}
+	if get(t, "http://"+a.AdminAddr()+"/readyz") != "ready\n" {
+		t.Error("it did not come back")
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReloadOfDNS: another server is asked from then on; what is in the cache
+// stays unless the cache's own settings change.
+func TestReloadOfDNS(t *testing.T) {
+	cfg := testConfig(t)
+	a, _, stop := running(t, cfg)
+	send(t, a, "<a@bank.example>")
+	other, err := dnstest.NewServer(dnstest.MustParse(t, strings.ReplaceAll(zone, "192.0.2.1", "192.0.2.99")), dnstest.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	server := func(c *config.Config) {
+		c.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(other.Addr())}}
+	}
+	for _, tt := range []struct {
+		why    string
+		change func(*config.Config)
+		code   int
+	}{
+		{"the cached record still permits the client", server, 0},
+		{"an empty cache asks the new server, which does not", func(c *config.Config) { server(c); c.DNS.Cache.Size *= 2 }, 550},
+	} {
+		if err := a.Reload(with(cfg, tt.change)); err != nil {
+			t.Fatal(err)
+		}
+		if res := send(t, a, "<a@bank.example>"); res.Action.Code != tt.code {
+			t.Errorf("%s: %+v", tt.why, res)
+		}
+	}
+	a.retiring.Wait() // the generations nobody uses are closed
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReloadUnderLoad: every message is handled by one configuration as a
+// whole, whichever, while reloads go on all the time.
+func TestReloadUnderLoad(t *testing.T) {
+	cfg := testConfig(t)
+	a, _, stop := running(t, cfg)
+	watching := with(cfg, monitor, func(c *config.Config) { c.AuthservID = "monitor.example" })
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	outcomes := map[string]int{}
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				res := send(t, a, "<x@evil.example>")
+				outcome := res.Action.String()
+				for _, m := range res.Modifications {
+					outcome = strings.Fields(m.Value)[0]
+				}
+				outcome = strings.Split(outcome, " (")[0]
+				mu.Lock()
+				outcomes[outcome]++
+				mu.Unlock()
+			}
+		})
+	}
+	enough := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		seen := 0
+		for _, n := range outcomes {
+			seen += n
+		}
+		return len(outcomes) >= 2 && seen >= 50
+	}
+	for i := 0; i < 40 || !enough() && i < 4000; i++ {
+		load := watching
+		if i%2 == 1 {
+			load = with(cfg)
+		}
+		if err := a.Reload(load); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	wg.Wait()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(outcomes)
+	const refused = "550 5.7.1 Email rejected per DMARC policy for bank.example"
+	if len(outcomes) != 2 || outcomes[refused] == 0 || outcomes["monitor.example;"] == 0 {
+		t.Errorf("outcomes %v, want only %q and a label of monitor.example", outcomes, refused)
+	}
+}
+
+// TestFailedListenerEndsTheDaemon: nothing would bring it back but a restart.
+func TestFailedListenerEndsTheDaemon(t *testing.T) {
+	a, err := New(testConfig(t), Options{Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(t.Context()) }()
+	_ = a.Addrs()
+	a.mu.Lock()
+	l := a.sockets[0].listeners[0]
+	a.mu.Unlock()
+	_ = l.Close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// TestMemoryLimit: the garbage collector knows the budget, and the operator's
+// own word stands above it.
+func TestMemoryLimit(t *testing.T) {
+	old := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(old)
+	cfg := config.Default()
+	cfg.Limits.Memory, cfg.DNS.Cache.Size = 300<<20, 50<<20
+	setMemoryLimit(cfg)
+	if got := debug.SetMemoryLimit(-1); got != 300<<20+50<<20+ownMemory {
+		t.Errorf("limit %d", got)
+	}
+	cfg.Limits.Memory = 0
+	setMemoryLimit(cfg)
+	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
+		t.Errorf("without a budget: %d", got)
+	}
+	t.Setenv("GOMEMLIMIT", "1GiB")
+	debug.SetMemoryLimit(1 << 30)
+	cfg.Limits.Memory = 300 << 20
+	setMemoryLimit(cfg)
+	if got := debug.SetMemoryLimit(-1); got != 1<<30 {
+		t.Errorf("with GOMEMLIMIT: %d", got)
+	}
+}

@@ -1,0 +1,117 @@
+package filter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// TestSwap: a message keeps the options it began with, the next of the same
+// session has the new ones, and the old ones are retired when the last session
+// has left them.
+func TestSwap(t *testing.T) {
+	resolver := dnstest.MustParse(t, zone)
+	retired := map[string]chan struct{}{"a.example": make(chan struct{}, 2), "b.example": make(chan struct{}, 2)}
+	options := func(id string) Options {
+		return Options{
+			Verifier: msgauth.NewVerifier(resolver, msgauth.Options{Budget: 2 * time.Second}), AuthServID: id,
+			Policy: policy.Config{Mode: policy.Monitor}, Retired: func() { retired[id] <- struct{}{} },
+		}
+	}
+	f := New(options("a.example"))
+	server := milter.New(milter.Options{NewSession: f.NewSession})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(ln) }()
+
+	// The first message begins before the swap and ends after it: the answer
+	// to the offer of every step shows that the daemon has seen MAIL.
+	offer := client.Offer{Version: 6, Actions: client.PostfixOffer().Actions}
+	under := open(t, ln.Addr().String(), "192.0.2.1", "h.example", offer)
+	idle := open(t, ln.Addr().String(), "192.0.2.1", "h.example", offer)
+	if _, err := under.c.Mail("<x@bank.example>"); err != nil {
+		t.Fatal(err)
+	}
+	f.Swap(options("b.example"))
+	for _, step := range []func() (client.Action, error){
+		func() (client.Action, error) { return under.c.Rcpt("<to@here.example>") },
+		func() (client.Action, error) { return under.c.Header("From", "a@bank.example") },
+		under.c.EndOfHeader,
+	} {
+		if _, err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, mods, err := under.c.EndOfMessage()
+	if err != nil || len(mods) != 1 || !strings.HasPrefix(strings.TrimSpace(mods[0].Value), "a.example") {
+		t.Errorf("the message under way: %+v, %v", mods, err)
+	}
+	for name, s := range map[string]mtaSession{"the session with a message": under, "the idle one": idle} {
+		if len(retired["a.example"]) != 0 {
+			t.Errorf("%s: its options are retired", name)
+		}
+		res, _ := s.send("<x@bank.example>", fmt.Sprintf(mail, "bank.example"))
+		if len(res.Modifications) != 1 {
+			t.Fatalf("%s: %+v", name, res)
+		}
+		v := strings.TrimSpace(res.Modifications[0].Value)
+		if !strings.HasPrefix(v, "b.example") || !strings.Contains(v, "spf=") || strings.Contains(v, "iprev=none") {
+			t.Errorf("%s: the next message got %s", name, v)
+		}
+	}
+	<-retired["a.example"]
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	f.Swap(options("a.example"))
+	<-retired["b.example"] // nobody used it any more
+	if len(retired["a.example"]) != 0 {
+		t.Error("options retired twice")
+	}
+}
+
+// TestSwapOfTrust: who is trusted is asked anew, either way.
+func TestSwapOfTrust(t *testing.T) {
+	options := func(trusted bool) Options {
+		return Options{
+			Verifier:   msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{Budget: 2 * time.Second}),
+			AuthServID: id, TrustedNetwork: func(netip.Addr) bool { return trusted },
+		}
+	}
+	f := New(options(true))
+	server := milter.New(milter.Options{NewSession: f.NewSession})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(ln) }()
+	s := open(t, ln.Addr().String(), "192.0.2.1", "h.example", client.PostfixOffer())
+	for i, trusted := range []bool{true, false, true} {
+		f.Swap(options(trusted))
+		res, _ := s.send("<x@bank.example>", fmt.Sprintf(mail, "bank.example"))
+		if labelled := len(res.Modifications) == 1; labelled == trusted {
+			t.Errorf("message %d, trusted %v: %+v", i, trusted, res)
+		}
+	}
+	if err := s.c.Quit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

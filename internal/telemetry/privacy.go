@@ -1,0 +1,95 @@
+package telemetry
+
+import (
+	"slices"
+	"strings"
+
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// masked stands for what identifies a person.
+const masked = "***"
+
+// MaskLocalPart replaces the local part of an address as a client typed it,
+// with brackets, source route or neither, by three asterisks; the null
+// return path and an empty name stay as they are.
+func MaskLocalPart(address string) string {
+	inner := strings.TrimSuffix(strings.TrimPrefix(address, "<"), ">")
+	if inner == "" {
+		return address
+	}
+	hidden := masked
+	if at := strings.LastIndexByte(inner, '@'); at >= 0 {
+		hidden += inner[at:]
+	}
+	if strings.HasPrefix(address, "<") {
+		hidden = "<" + hidden
+	}
+	if strings.HasSuffix(address, ">") {
+		hidden += ">"
+	}
+	return hidden
+}
+
+// maskText hides local parts within a sentence, such as an error that quotes
+// what a sender wrote: every run of characters before an @ up to a blank, a
+// bracket or a quote.
+func maskText(s string) string {
+	if !strings.Contains(s, "@") {
+		return s
+	}
+	var b strings.Builder
+	for {
+		at := strings.IndexByte(s, '@')
+		if at < 0 {
+			b.WriteString(s)
+			return b.String()
+		}
+		begin := strings.LastIndexAny(s[:at], " \t<>()\"'`,;:") + 1
+		b.WriteString(s[:begin] + masked + "@")
+		s = s[at+1:]
+	}
+}
+
+// Masked returns what is known of a message without the local parts of the
+// addresses and the login name in it. The arguments
+// stay as they are.
+func Masked(e *msgauth.Evaluation, v policy.Verdict) (*msgauth.Evaluation, policy.Verdict) {
+	shown := *e
+	shown.Session, shown.Envelope = maskedSession(e.Session), maskedEnvelope(e.Envelope)
+	if e.FromError != nil {
+		fromError := *e.FromError
+		fromError.Detail = maskText(fromError.Detail)
+		shown.FromError = &fromError
+	}
+	return &shown, maskedVerdict(v)
+}
+
+func maskedSession(s msgauth.Session) msgauth.Session {
+	s.Authenticated = MaskLocalPart(s.Authenticated)
+	return s
+}
+
+func maskedEnvelope(e msgauth.Envelope) msgauth.Envelope {
+	e.MailFrom = MaskLocalPart(e.MailFrom)
+	recipients := make([]string, len(e.Recipients))
+	for i, r := range e.Recipients {
+		recipients[i] = MaskLocalPart(r)
+	}
+	e.Recipients = recipients
+	return e
+}
+
+func maskedVerdict(v policy.Verdict) policy.Verdict {
+	v.Evidence = slices.Clone(v.Evidence)
+	for i, s := range v.Evidence {
+		v.Evidence[i] = maskText(s)
+	}
+	if v.Override != nil {
+		o := *v.Override
+		o.Comment = maskText(o.Comment)
+		v.Override = &o
+	}
+	return v
+}

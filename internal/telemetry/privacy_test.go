@@ -1,0 +1,82 @@
+package telemetry
+
+import (
+	"bytes"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+func TestMaskLocalPart(t *testing.T) {
+	for _, tt := range []struct{ why, in, want string }{
+		{"the null return path is nobody", "<>", "<>"},
+		{"no name at all", "", ""},
+		{"an address", "<taro.yamada@example.jp>", "<***@example.jp>"},
+		{"without brackets", "taro@example.jp", "***@example.jp"},
+		{"a quoted local part with an at sign", `<"taro@home"@example.jp>`, "<***@example.jp>"},
+		{"a source route names hosts, but is not needed", "<@a.example,@b.example:taro@example.jp>", "<***@example.jp>"},
+		{"no domain: all is local", "<taro>", "<***>"},
+		{"a login name", "taro", "***"},
+		{"an open bracket", "<taro@example.jp", "<***@example.jp"},
+	} {
+		if got := MaskLocalPart(tt.in); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.why, got, tt.want)
+		}
+	}
+}
+
+func TestMaskText(t *testing.T) {
+	for _, tt := range []struct{ why, in, want string }{
+		{"nothing to hide", "more than one author", "more than one author"},
+		{"an address in quotes", `"taro@example.jp" is not one`, `"***@example.jp" is not one`},
+		{"two of them", "a@x.example and b@y.example", "***@x.example and ***@y.example"},
+		{"an at sign alone", "no text before @", "no text before ***@"},
+		{"two at signs", "a@b@c", "***@***@c"},
+	} {
+		if got := maskText(tt.in); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.why, got, tt.want)
+		}
+	}
+}
+
+// TestRecordsMask: with MaskLocalParts no record names a person, and what it
+// is made of stays as it was.
+func TestRecordsMask(t *testing.T) {
+	const person = "hanako"
+	e := message("x", 0)
+	e.Envelope.MailFrom = "<" + person + "@example.jp>"
+	e.Envelope.Recipients = []string{"<" + person + "@here.example>"}
+	e.Session.Authenticated = person + "@example.jp"
+	e.FromError = &mailaddr.FromError{Detail: `"` + person + `@example.jp" twice`}
+	v := rejected
+	v.Evidence = []string{"From says " + person + "@example.jp"}
+	v.Override = &policy.Override{Comment: "for " + person + "@example.jp"}
+	before, verdict := *e, v
+
+	var full, hidden bytes.Buffer
+	for out, mask := range map[*bytes.Buffer]bool{&full: false, &hidden: true} {
+		r := Records{Log: slog.New(slog.NewJSONHandler(out, nil)), MaskLocalParts: mask}
+		r.Evaluated(e, v, 0)
+		r.NotEvaluated(e.Session, e.Envelope, v)
+	}
+	if n := strings.Count(full.String(), person); n < 5 {
+		t.Errorf("the full records name the person %d times:\n%s", n, &full)
+	}
+	if strings.Contains(hidden.String(), person) || !strings.Contains(hidden.String(), "***@example.jp") {
+		t.Errorf("the masked records:\n%s", &hidden)
+	}
+	if !reflect.DeepEqual(*e, before) || !reflect.DeepEqual(v, verdict) {
+		t.Error("masking changed the message")
+	}
+	if m, _ := Masked(e, v); strings.Contains(strings.Join(m.Envelope.Recipients, ""), person) {
+		t.Error("a recipient is named")
+	}
+	if _, got := Masked(&msgauth.Evaluation{}, policy.Verdict{}); got.Override != nil || len(got.Evidence) != 0 {
+		t.Errorf("of nothing: %+v", got)
+	}
+}

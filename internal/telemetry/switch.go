@@ -1,0 +1,37 @@
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+)
+
+// Switch is a slog.Handler that hands on to another, which a reload may
+// replace. Loggers made by With or WithGroup keep the one they were made with.
+type Switch struct{ to atomic.Pointer[slog.Handler] }
+
+// NewSwitch returns a Switch to h.
+func NewSwitch(h slog.Handler) *Switch {
+	s := &Switch{}
+	s.Set(h)
+	return s
+}
+
+// Set replaces the handler.
+func (s *Switch) Set(h slog.Handler) { s.to.Store(&h) }
+
+// Enabled implements slog.Handler.
+func (s *Switch) Enabled(ctx context.Context, l slog.Level) bool {
+	return (*s.to.Load()).Enabled(ctx, l)
+}
+
+// Handle implements slog.Handler.
+func (s *Switch) Handle(ctx context.Context, r slog.Record) error {
+	return (*s.to.Load()).Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (s *Switch) WithAttrs(attrs []slog.Attr) slog.Handler { return (*s.to.Load()).WithAttrs(attrs) }
+
+// WithGroup implements slog.Handler.
+func (s *Switch) WithGroup(name string) slog.Handler { return (*s.to.Load()).WithGroup(name) }
