@@ -21,7 +21,7 @@ authserv_id: mx.example.jp
 mode: monitor
 trusted: {networks: [192.0.2.0/24, "2001:db8::1"], authenticated: false}
 dns:
-  servers: ["127.0.0.1", "[::1]:5353", "2001:db8::53"]
+  servers: ["127.0.0.1", "[::1]:5353", "2001:db8::53", tls://192.0.2.1#Dns.Example]
   timeout: 1s
   hedge: 50ms
   trust_ad: true
@@ -79,7 +79,10 @@ func fullConfig() *Config {
 		Mode:       ModeMonitor,
 		Trusted:    Trusted{Networks: []Network{{netip.MustParsePrefix("192.0.2.0/24")}, {netip.MustParsePrefix("2001:db8::1/128")}}},
 		DNS: DNS{
-			Servers:       []Server{{addr("127.0.0.1:53")}, {addr("[::1]:5353")}, {addr("[2001:db8::53]:53")}},
+			Servers: []Server{
+				{AddrPort: addr("127.0.0.1:53")}, {AddrPort: addr("[::1]:5353")}, {AddrPort: addr("[2001:db8::53]:53")},
+				{AddrPort: addr("192.0.2.1:853"), TLS: true, Name: "dns.example"},
+			},
 			Timeout:       Duration(time.Second),
 			Hedge:         Hedge(50 * time.Millisecond),
 			TrustAD:       true,
@@ -276,6 +279,9 @@ func TestValues(t *testing.T) {
 		{"10.0.0.1/8", new(Network), ""}, {"::ffff:192.0.2.0/120", new(Network), ""}, {"fe80::1%eth0", new(Network), ""}, {"localhost", new(Network), ""}, {"10.0.0.0/33", new(Network), ""},
 		{"127.0.0.1", new(Server), "127.0.0.1:53"}, {"127.0.0.1:5353", new(Server), "127.0.0.1:5353"}, {"::1", new(Server), "[::1]:53"}, {"[::1]", new(Server), "[::1]:53"},
 		{"[::1]:54", new(Server), "[::1]:54"}, {"fe80::1%eth0", new(Server), "[fe80::1%eth0]:53"}, {"localhost", new(Server), ""}, {"127.0.0.1:0", new(Server), ""}, {"127.0.0.1:dns", new(Server), ""},
+		{"tls://9.9.9.9:853#dns.quad9.net", new(Server), "tls://9.9.9.9:853#dns.quad9.net"}, {"tls://::1#a.example", new(Server), "tls://[::1]:853#a.example"}, {"tls://[::1]:54", new(Server), "tls://[::1]:54"},
+		{"tls://", new(Server), ""}, {"tls://dns.example", new(Server), ""}, {"tls://192.0.2.1#", new(Server), ""}, {"tls://192.0.2.1#-", new(Server), ""}, {"tls://192.0.2.1:0#a.example", new(Server), ""},
+		{"192.0.2.1#a.example", new(Server), ""}, {"udp://192.0.2.1", new(Server), ""}, {"tls://192.0.2.1#a.example#b", new(Server), ""},
 		{"0660", new(FileMode), "0660"}, {"0o600", new(FileMode), "0600"}, {"777", new(FileMode), "0777"}, {"0", new(FileMode), ""}, {"1777", new(FileMode), ""}, {"0668", new(FileMode), ""}, {"rw", new(FileMode), ""},
 	} {
 		err := c.into.UnmarshalText([]byte(c.in))

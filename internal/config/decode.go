@@ -47,6 +47,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 			}
 			return
 		}
+		if v.Kind() == reflect.Struct && keys(v.Type())[0] == "" { // no section either
+			d.mistyped(n, path, "one value; perhaps it needs quotes")
+			return
+		}
 	}
 	switch v.Kind() {
 	case reflect.Struct:

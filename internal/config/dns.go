@@ -6,11 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/dns"
 	"sekimori/internal/milter"
 )
 
 const (
 	dnsPort = 53
+	tlsPort = 853 // RFC 7858 §3.1
 	// maxServers bounds the list: each is a label value of the metrics, and
 	// nobody waits for a ninth.
 	maxServers = 8
@@ -55,26 +57,61 @@ func defaultDNS() DNS {
 	}
 }
 
-// Server is a DNS server, written as an address with or without a port.
-type Server struct{ netip.AddrPort }
+// Server is a DNS server: ADDRESS or ADDRESS:PORT, or tls://ADDRESS[:PORT]#NAME
+// for one that is asked over TLS and has a certificate for NAME; without a
+// NAME, for the address.
+type Server struct {
+	netip.AddrPort
+	TLS  bool
+	Name string // only with TLS
+}
+
+const tlsScheme = "tls://"
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Server) UnmarshalText(text []byte) error {
 	t := string(text)
-	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(t, "["), "]")); err == nil {
-		s.AddrPort = netip.AddrPortFrom(addr, dnsPort)
-		return nil
+	rest, overTLS := strings.CutPrefix(t, tlsScheme)
+	place, name, named := strings.Cut(rest, "#")
+	port := uint16(dnsPort)
+	if overTLS {
+		port = tlsPort
 	}
-	ap, err := netip.ParseAddrPort(t)
-	if err != nil || ap.Port() == 0 {
-		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53", t)
+	at, err := netip.ParseAddrPort(place)
+	if addr, bare := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(place, "["), "]")); bare == nil {
+		at, err = netip.AddrPortFrom(addr, port), nil
 	}
-	s.AddrPort = ap
+	switch {
+	case err != nil || at.Port() == 0:
+		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, or tls://192.0.2.1#dns.example", t)
+	case named && !overTLS:
+		return fmt.Errorf("%q: only a server that is asked over TLS has a name; write %s%s, or no name", t, tlsScheme, t)
+	}
+	if named {
+		n, err := dns.ParseHostname(name)
+		if err != nil {
+			return fmt.Errorf("%q: %q is no name that a certificate could have; write one, such as dns.example, after the #", t, name)
+		}
+		name = string(n)
+	}
+	*s = Server{AddrPort: at, TLS: overTLS, Name: name}
 	return nil
 }
 
 // MarshalText implements encoding.TextMarshaler.
 func (s Server) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String prints the server as it may be read.
+func (s Server) String() string {
+	if !s.TLS {
+		return s.AddrPort.String()
+	}
+	out := tlsScheme + s.AddrPort.String()
+	if s.Name != "" {
+		out += "#" + s.Name
+	}
+	return out
+}
 
 // Hedge is a time, or 0, written "off".
 type Hedge Duration

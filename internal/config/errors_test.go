@@ -143,11 +143,11 @@ config: sekimori.yaml:4:12: dns.timeout: "2" is not a duration; write a number a
       3 | dns:
   >   4 |   timeout: 2
         |            ^
-config: sekimori.yaml:5:13: dns.servers[0]: "x" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53
+config: sekimori.yaml:5:13: dns.servers[0]: "x" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, or tls://192.0.2.1#dns.example
       4 |   timeout: 2
   >   5 |   servers: [x, 127.0.0.1, y]
         |             ^
-config: sekimori.yaml:5:27: dns.servers[2]: "y" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53
+config: sekimori.yaml:5:27: dns.servers[2]: "y" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, or tls://192.0.2.1#dns.example
       4 |   timeout: 2
   >   5 |   servers: [x, 127.0.0.1, y]
         |                           ^

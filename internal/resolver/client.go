@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
@@ -33,8 +34,10 @@ var (
 
 // ClientConfig configures a Client; the zero value asks the system's servers.
 type ClientConfig struct {
-	// Servers are tried the best first: IP addresses, with or without port.
-	// Empty means those of /etc/resolv.conf.
+	// Servers are tried the best first: IP addresses, with or without port, or
+	// tls://ADDRESS[:PORT][#NAME] for one that is asked over TLS and has a
+	// certificate for NAME, or else for the address. Empty means those of
+	// /etc/resolv.conf.
 	Servers []string
 	Timeout time.Duration // one try at one server; 0 means DefaultTimeout
 	Rounds  int           // times the list is gone through; 0 means 2
@@ -48,6 +51,8 @@ type ClientConfig struct {
 	// TrustAD passes on the AD bit of servers on other hosts too: whoever can
 	// forge their answers forges it as well.
 	TrustAD bool
+	// RootCAs are who may sign certificates; nil means the system's.
+	RootCAs *x509.CertPool
 	// Metrics counts queries; nil counts nothing.
 	Metrics *Metrics
 	// OnPanic is told of a panic, on the goroutine it happened on; the try
@@ -80,7 +85,7 @@ type Client struct {
 // NewClient returns a Client. It fails on a server that is no address and on
 // an unreadable resolv.conf.
 func NewClient(cfg ClientConfig) (*Client, error) {
-	addrs, err := serverAddrs(cfg.Servers)
+	servers, err := configuredServers(cfg.Servers)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +93,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		timeout: cfg.Timeout, rounds: cfg.Rounds, hedge: cfg.Hedge, dial: cfg.Dial,
 		metrics: cfg.Metrics, onPanic: cfg.OnPanic, start: time.Now(),
 	}
-	for _, a := range addrs {
-		c.servers = append(c.servers, newUpstream(a, cfg.TrustAD))
+	for _, s := range servers {
+		c.servers = append(c.servers, newUpstream(s, cfg))
 	}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout

@@ -60,13 +60,14 @@ func rejected(err *dns.Error) bool {
 	return err != nil && errors.As(err.Err, &code) && rejects(int(code))
 }
 
-// put gets the answer to a query: over UDP, and over TCP if it does not fit or
-// may not be genuine. Each transport has the client's timeout.
+// put gets the answer to a query: over TLS where the server is asked so, else
+// over UDP, and over TCP if it does not fit or may not be genuine. Each
+// transport has the client's timeout.
 func (c *Client) put(ctx context.Context, s *upstream, q query) (reply, *dns.Error) {
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
 	reason := ""
-	if !s.recases.lasts(c.now()) {
+	if s.secure == nil && !s.recases.lasts(c.now()) {
 		wire, m, err := c.exchange(ctx, "udp", s, q, *buf)
 		switch {
 		case errors.Is(err, errFlood):
@@ -83,7 +84,7 @@ func (c *Client) put(ctx context.Context, s *upstream, q query) (reply, *dns.Err
 		c.metrics.overTCP(reason)
 	}
 	q.exact = false // there is nobody between the ends of a connection
-	wire, m, err := c.exchange(ctx, "tcp", s, q, *buf)
+	wire, m, err := c.overStream(ctx, s, q, *buf)
 	switch {
 	case err != nil:
 		return reply{}, q.fail(transportKind(ctx, err), err)
@@ -93,6 +94,13 @@ func (c *Client) put(ctx context.Context, s *upstream, q query) (reply, *dns.Err
 		s.recases.begin(c.now()) // it is the server, not a forger
 	}
 	return q.decode(wire)
+}
+
+func (c *Client) overStream(ctx context.Context, s *upstream, q query, buf []byte) ([]byte, match, error) {
+	if s.secure != nil {
+		return s.secure.exchange(ctx, c, q)
+	}
+	return c.exchange(ctx, "tcp", s, q, buf)
 }
 
 // exchange sends a query over a new socket, whose port is therefore new and

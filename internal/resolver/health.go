@@ -32,8 +32,9 @@ const (
 // upstream is one server and what is remembered of it.
 type upstream struct {
 	addr    string
-	remote  bool // others may forge its answers
-	trusted bool // its AD bit counts
+	remote  bool    // others may forge its answers
+	trusted bool    // its AD bit counts
+	secure  *secure // asked over TLS; nil: over UDP and TCP
 	health  health
 	plain   spell // it does not know EDNS
 	recases spell // it does not keep the case of letters

@@ -72,7 +72,7 @@ func (g *gathered) expect(t *testing.T, want map[string]float64) {
 func TestSeriesStartAtZero(t *testing.T) {
 	m := testMetrics(t)
 	got := m.values(t)
-	want := 7*7 + 1 + 3 + 3 + 2 + 2 + 3 + 1 + 2 + 3 + 2 + 3 + 1 // queries, duration, hits, misses, stale, prefetch, evictions, coalesced, gauges, hedges, probes, TCP, EDNS
+	want := 7*7 + 1 + 3 + 3 + 2 + 2 + 3 + 1 + 2 + 3 + 2 + 3 + 1 + 2 // queries, duration, hits, misses, stale, prefetch, evictions, coalesced, gauges, hedges, probes, TCP, EDNS, TLS
 	if len(got) != want {
 		t.Errorf("%d series, want %d: %v", len(got), want, slices.Sorted(maps.Keys(got)))
 	}
@@ -166,4 +166,5 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	nothing.probed(true)
 	nothing.overTCP(reasonCase)
 	nothing.withoutEDNS()
+	nothing.connected(true)
 }

@@ -3,6 +3,7 @@ package resolver
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	codec "github.com/miekg/dns"
 )
@@ -10,11 +11,23 @@ import (
 // ResolvConf is the file that names the system's servers.
 const ResolvConf = "/etc/resolv.conf"
 
-const dnsPort = 53
+const (
+	dnsPort = 53
+	tlsPort = 853 // RFC 7858 §3.1
+)
 
 // ServersFromResolvConf returns the name servers of a resolv.conf(5). Without
 // any it is the local machine, as that page says.
 func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
+	servers, err := systemServers(path)
+	out := make([]netip.AddrPort, len(servers))
+	for i, s := range servers {
+		out[i] = s.addr
+	}
+	return out, err
+}
+
+func systemServers(path string) ([]server, error) {
 	conf, err := codec.ClientConfigFromFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("resolver: %w", err)
@@ -25,33 +38,52 @@ func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 	return parseServers(conf.Servers)
 }
 
-func serverAddrs(configured []string) ([]netip.AddrPort, error) {
+func configuredServers(configured []string) ([]server, error) {
 	if len(configured) == 0 {
-		return ServersFromResolvConf(ResolvConf)
+		return systemServers(ResolvConf)
 	}
 	return parseServers(configured)
 }
 
-// parseServers reads addresses. Host names are refused: asking for them would
-// need a server.
-func parseServers(list []string) ([]netip.AddrPort, error) {
-	out := make([]netip.AddrPort, 0, len(list))
-	for _, s := range list {
-		if ip, err := netip.ParseAddr(s); err == nil {
-			out = append(out, netip.AddrPortFrom(ip, dnsPort))
-			continue
+// server is where and how to ask.
+type server struct {
+	addr netip.AddrPort
+	tls  bool
+	name string // the certificate must be valid for it; only with tls
+}
+
+const tlsScheme = "tls://"
+
+// parseServers reads ADDRESS, ADDRESS:PORT and tls://ADDRESS[:PORT][#NAME].
+// Host names are refused: asking for them would need a server.
+func parseServers(list []string) ([]server, error) {
+	out := make([]server, 0, len(list))
+	for _, text := range list {
+		rest, overTLS := strings.CutPrefix(text, tlsScheme)
+		s, port := server{tls: overTLS}, uint16(dnsPort)
+		if overTLS {
+			port = tlsPort
+			rest, s.name, _ = strings.Cut(rest, "#")
 		}
-		ap, err := netip.ParseAddrPort(s)
-		if err != nil || ap.Port() == 0 {
-			return nil, fmt.Errorf("resolver: server %q is not an IP address with an optional port", s)
+		if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")); err == nil {
+			s.addr = netip.AddrPortFrom(ip, port)
+		} else if s.addr, err = netip.ParseAddrPort(rest); err != nil || s.addr.Port() == 0 {
+			return nil, fmt.Errorf("resolver: server %q is not an IP address with an optional port, nor tls://ADDRESS[:PORT][#NAME]", text)
 		}
-		out = append(out, ap)
+		if overTLS && s.name == "" {
+			s.name = s.addr.Addr().WithZone("").String()
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }
 
-// newUpstream returns the server at addr, an address with its port.
-func newUpstream(addr netip.AddrPort, trustAD bool) *upstream {
-	local := addr.Addr().Unmap().IsLoopback()
-	return &upstream{addr: addr.String(), remote: !local, trusted: local || trustAD}
+// newUpstream returns s as a client asks it.
+func newUpstream(s server, cfg ClientConfig) *upstream {
+	if s.tls {
+		addr := s.addr.String()
+		return &upstream{addr: addr, trusted: true, secure: newSecure(addr, s.name, cfg.RootCAs)}
+	}
+	local := s.addr.Addr().Unmap().IsLoopback()
+	return &upstream{addr: s.addr.String(), remote: !local, trusted: local || cfg.TrustAD}
 }

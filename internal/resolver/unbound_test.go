@@ -2,12 +2,16 @@ package resolver
 
 import (
 	"bufio"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +39,7 @@ server:
 	max-udp-size: 1232
 	outbound-msg-retry: 1
 	local-zone: "2.0.192.in-addr.arpa." nodefault
+%[4]s
 remote-control:
 	control-enable: no
 forward-zone:
@@ -44,7 +49,7 @@ forward-zone:
 
 // startUnbound runs the real resolver of Debian in front of s and returns its
 // address.
-func startUnbound(t *testing.T, s *dnstest.Server) string {
+func startUnbound(t *testing.T, s *dnstest.Server, more string) string {
 	t.Helper()
 	path, err := exec.LookPath("unbound")
 	if err != nil {
@@ -63,7 +68,7 @@ func startUnbound(t *testing.T, s *dnstest.Server) string {
 		t.Fatal(err)
 	}
 	conf := filepath.Join(dir, "unbound.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, unboundConf, port, dir, upstream), 0o600); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, unboundConf, port, dir, upstream, strings.ReplaceAll(more, "PORT", strconv.Itoa(port))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), path, "-d", "-c", conf)
@@ -151,7 +156,7 @@ a.deep.example.com A 192.0.2.2
 ! refused.example.com * refused
 `, fill), dnstest.ServerOptions{})
 	r, err := NewWithMetrics(Config{
-		Client: ClientConfig{Servers: []string{startUnbound(t, s)}, Timeout: longTimeout},
+		Client: ClientConfig{Servers: []string{startUnbound(t, s, "")}, Timeout: longTimeout},
 		Cache:  CacheConfig{QueryTimeout: longTimeout},
 	}, nil)
 	if err != nil {
@@ -191,5 +196,46 @@ a.deep.example.com A 192.0.2.2
 		if err == nil && (a.TTL <= 0 || a.TTL > 5*time.Minute) {
 			t.Errorf("%q %s: TTL %s", c.name, c.typ, a.TTL)
 		}
+	}
+}
+
+// The same server over TLS: many queries on few connections.
+func TestBehindUnboundTLS(t *testing.T) {
+	var zone strings.Builder
+	const names = 40
+	for i := range names {
+		fmt.Fprintf(&zone, "n%d.example.com A 192.0.2.%d\n", i, i)
+	}
+	cert, roots := certificate(t, "dns.example")
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{"key.pem": {Type: "PRIVATE KEY", Bytes: key}, "cert.pem": {Type: "CERTIFICATE", Bytes: cert.Certificate[0]}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addr := startUnbound(t, serve(t, zone.String(), dnstest.ServerOptions{}),
+		fmt.Sprintf("\ttls-port: PORT\n\ttls-service-key: %q\n\ttls-service-pem: %q\n", filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")))
+	m := testMetrics(t)
+	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + addr + "#dns.example"}, RootCAs: roots, Timeout: longTimeout, Metrics: m.Metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var wg sync.WaitGroup
+	for i := range names {
+		wg.Go(func() {
+			a, err := c.Lookup(t.Context(), dns.Name(fmt.Sprintf("n%d.example.com", i)), dns.TypeA)
+			if err != nil || len(a.Records) != 1 || a.Records[0].Addr.As4()[3] != byte(i) {
+				t.Errorf("n%d: %s", i, show(a, err))
+			}
+		})
+	}
+	wg.Wait()
+	if n := m.values(t)["tls_connections opened"]; n < 1 || n > 3 { // it may close one it does not like
+		t.Errorf("%v connections for %d queries", n, names)
 	}
 }

@@ -15,6 +15,7 @@ type upstreamMetrics struct {
 	probes *prometheus.CounterVec
 	tcp    *prometheus.CounterVec
 	edns   prometheus.Counter
+	tls    *prometheus.CounterVec
 	up     *prometheus.Desc
 	rtt    *prometheus.Desc
 	client atomic.Pointer[Client] // the one whose servers are shown
@@ -24,6 +25,7 @@ type upstreamMetrics struct {
 const (
 	wonFirst, wonSecond, wonNone = "first", "second", "none"
 	probeAnswered, probeSilent   = "answered", "silent"
+	connOpened, connFailed       = "opened", "failed"
 )
 
 func newUpstreamMetrics() *upstreamMetrics {
@@ -44,6 +46,8 @@ func newUpstreamMetrics() *upstreamMetrics {
 			Namespace: "sekimori", Subsystem: "dns", Name: "edns_fallbacks_total",
 			Help: "Times a server was found not to know EDNS, which is then remembered for a while.",
 		}),
+		tls: vec("tls_connections_total", "Connections to servers that are asked over TLS; failed counts certificates that are not valid, too.",
+			"result", connOpened, connFailed),
 		up: prometheus.NewDesc("sekimori_dns_upstream_up",
 			"Whether the server at this place of dns.servers (or resolv.conf), from 0, is asked: 0 after it answered neither a query nor a probe.", []string{"server"}, nil),
 		rtt: prometheus.NewDesc("sekimori_dns_upstream_rtt_seconds",
@@ -52,7 +56,7 @@ func newUpstreamMetrics() *upstreamMetrics {
 }
 
 func (m *upstreamMetrics) register(reg prometheus.Registerer) error {
-	return errors.Join(reg.Register(m.hedges), reg.Register(m.probes), reg.Register(m.tcp), reg.Register(m.edns), reg.Register(m))
+	return errors.Join(reg.Register(m.hedges), reg.Register(m.probes), reg.Register(m.tcp), reg.Register(m.edns), reg.Register(m.tls), reg.Register(m))
 }
 
 // Describe implements prometheus.Collector.
@@ -121,4 +125,15 @@ func (m *Metrics) withoutEDNS() {
 	if m != nil {
 		m.upstream.edns.Inc()
 	}
+}
+
+func (m *Metrics) connected(ok bool) {
+	if m == nil {
+		return
+	}
+	result := connFailed
+	if ok {
+		result = connOpened
+	}
+	m.upstream.tls.WithLabelValues(result).Inc()
 }

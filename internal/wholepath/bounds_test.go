@@ -129,6 +129,7 @@ var bounds = []bound{
 	{"resolver.maxChain", "8", "CNAMEs of an answer", "RFC 1034 §3.6.2 wants none in a row", "", "resolver.TestDecode"},
 	{"resolver.defaultInflight", "512", "sockets", "questions outlive a message that left", "", "resolver.TestInflightIsBounded"},
 	{"resolver.maxFailures", "5", "answers missing or useless", "then a server is asked after the others", "", "resolver.TestServerOfNoUse"},
+	{"resolver.maxPipelined", "64", "queries on a TLS connection", "servers hang up on clients that ask for more", "", "resolver.TestTLSPipelineIsBounded"},
 	{"resolver.maxPrefetches", "32", "queries that nobody waits for", "the other sockets are for those who do", "", "resolver.TestPrefetchesAreBounded"},
 	{"resolver.maxProbePause", "30s", "time", "between two probes of a server that is down", "", "resolver.TestDeadServer"},
 	{"resolver.maxRestarts", "4", "questions", "an alias chain that leaves its answer", "", "resolver.TestClientFollowsChains"},

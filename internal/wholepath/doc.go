@@ -109,6 +109,7 @@
 //	resolver.maxChain                  8         CNAMEs of an answer            -                     RFC 1034 §3.6.2 wants none in a row
 //	resolver.defaultInflight           512       sockets                        -                     questions outlive a message that left
 //	resolver.maxFailures               5         answers missing or useless     -                     then a server is asked after the others
+//	resolver.maxPipelined              64        queries on a TLS connection    -                     servers hang up on clients that ask for more
 //	resolver.maxPrefetches             32        queries that nobody waits for  -                     the other sockets are for those who do
 //	resolver.maxProbePause             30s       time                           -                     between two probes of a server that is down
 //	resolver.maxRestarts               4         questions                      -                     an alias chain that leaves its answer

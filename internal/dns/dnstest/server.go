@@ -2,6 +2,7 @@ package dnstest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,10 +29,11 @@ const (
 // ServerOptions configure a Server; the zero value listens on 127.0.0.1 at a
 // free port.
 type ServerOptions struct {
-	Addr          string // host:port; port 0 picks a free one
-	Authenticated bool   // set AD in every answer
-	NoEDNS        bool   // FORMERR to whoever asks with EDNS, as before RFC 2671
-	LowerCase     bool   // repeat questions in lower case
+	Addr          string      // host:port; port 0 picks a free one
+	Authenticated bool        // set AD in every answer
+	NoEDNS        bool        // FORMERR to whoever asks with EDNS, as before RFC 2671
+	LowerCase     bool        // repeat questions in lower case
+	TLS           *tls.Config // TCP is TLS (RFC 7858); nil: plain
 }
 
 // Server is an authoritative name server for one Zone over UDP and TCP. It
@@ -62,6 +64,9 @@ func NewServer(zone *Zone, opts ServerOptions) (*Server, error) {
 	var err error
 	if s.udp, s.tcp, err = listen(opts.Addr); err != nil {
 		return nil, fmt.Errorf("dnstest: %w", err)
+	}
+	if opts.TLS != nil {
+		s.tcp = tls.NewListener(s.tcp, opts.TLS)
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.work.Go(s.serveUDP)

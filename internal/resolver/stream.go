@@ -1,0 +1,188 @@
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// idleTimeout is how long a connection without a query stays open (RFC 7766
+// §6.2.3 asks for seconds).
+const idleTimeout = 10 * time.Second
+
+var (
+	errIdle   = errors.New("resolver: connection closed after being idle")
+	errSilent = errors.New("resolver: connection on which nothing came any more")
+)
+
+// stream is a connection with several queries under way (RFC 7766 §6.2.1.1);
+// answers come in any order and are told apart by their IDs.
+type stream struct {
+	conn  net.Conn
+	under io.Closer     // the connection below TLS
+	done  chan struct{} // closed with the connection
+	write sync.Mutex    // one message at a time
+
+	mu      sync.Mutex
+	waiting map[uint16]chan []byte
+	heard   int   // messages read
+	err     error // why it is closed
+}
+
+func newStream(conn net.Conn, under io.Closer) *stream {
+	st := &stream{conn: conn, under: under, done: make(chan struct{}), waiting: map[uint16]chan []byte{}}
+	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout)) // who asked may have left
+	return st
+}
+
+func (st *stream) closed() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.err != nil
+}
+
+// close ends the stream and every query on it. The first reason counts.
+func (st *stream) close(why error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.err != nil {
+		return
+	}
+	st.err = why
+	close(st.done)
+	_ = st.under.Close() // TLS would take its time to say goodbye to who does not read
+}
+
+// exchange sends q, whose ID may change for it, and waits for its answer. If
+// again is true the stream had served before and ended now: another may do
+// better.
+func (st *stream) exchange(ctx context.Context, q query, timeout time.Duration) (wire []byte, m match, again bool, err error) {
+	answers, heard, err := st.expect(q)
+	if err != nil {
+		return nil, stray, true, err // closed before anything was sent
+	}
+	id := binary.BigEndian.Uint16(q.packet)
+	defer st.forget(id)
+	if err := st.send(q.packet, timeout); err != nil {
+		return nil, stray, heard > 0, err
+	}
+	for range maxStrays {
+		select {
+		case wire := <-answers:
+			if m := q.match(wire); m != stray {
+				return wire, m, false, nil
+			}
+		case <-st.done:
+			select {
+			case wire := <-answers: // its last words
+				if m := q.match(wire); m != stray {
+					return wire, m, false, nil
+				}
+			default:
+			}
+			return nil, stray, heard > 0, st.err
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				st.suspect(heard)
+			}
+			return nil, stray, false, ctx.Err()
+		}
+	}
+	return nil, stray, false, errFlood
+}
+
+// expect registers q under an ID that no other query on the stream has.
+func (st *stream) expect(q query) (answers chan []byte, heard int, err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.err != nil {
+		return nil, 0, st.err
+	}
+	id := binary.BigEndian.Uint16(q.packet)
+	for st.waiting[id] != nil { // there are fewer than IDs by far
+		id++
+	}
+	binary.BigEndian.PutUint16(q.packet, id)
+	answers = make(chan []byte, 1)
+	st.waiting[id] = answers
+	_ = st.conn.SetReadDeadline(time.Time{})
+	return answers, st.heard, nil
+}
+
+func (st *stream) forget(id uint16) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	delete(st.waiting, id)
+	if len(st.waiting) == 0 && st.err == nil {
+		_ = st.conn.SetReadDeadline(time.Now().Add(idleTimeout))
+	}
+}
+
+func (st *stream) send(packet []byte, timeout time.Duration) error {
+	st.write.Lock()
+	defer st.write.Unlock()
+	_ = st.conn.SetWriteDeadline(time.Now().Add(timeout))
+	_, err := st.conn.Write(frame(packet))
+	if err != nil {
+		st.close(err) // half a message may be out
+	}
+	return err
+}
+
+// suspect closes a stream that has said nothing since the count was heard, for
+// as long as a query may take: the next one shall not wait for it.
+func (st *stream) suspect(heard int) {
+	st.mu.Lock()
+	silent := st.heard == heard
+	st.mu.Unlock()
+	if silent {
+		st.close(errSilent)
+	}
+}
+
+// read hands out what arrives until the stream ends. Messages nobody waits for
+// are late or made up; too many in a row end it.
+func (st *stream) read(stranger func()) {
+	for strays := 0; strays < maxStrays; {
+		wire, err := readFramed(st.conn, make([]byte, 2))
+		switch {
+		case err != nil:
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() {
+				err = errIdle
+			}
+			st.close(err)
+			return
+		case st.deliver(wire):
+			strays = 0
+		default:
+			strays++
+			stranger()
+		}
+	}
+	st.close(errFlood)
+}
+
+// deliver reports whether somebody waits for wire.
+func (st *stream) deliver(wire []byte) bool {
+	if len(wire) < headerLen {
+		return false
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.heard++
+	answers := st.waiting[binary.BigEndian.Uint16(wire)]
+	if answers == nil {
+		return false
+	}
+	select {
+	case answers <- wire:
+		return true
+	default:
+		return false
+	}
+}

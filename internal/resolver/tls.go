@@ -1,0 +1,124 @@
+package resolver
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"sync"
+)
+
+// maxPipelined bounds the queries under way on one TLS connection; further ones
+// wait for room. Servers hold back, or hang up on, clients that ask for more.
+const maxPipelined = 64
+
+// secure is a server that is asked over TLS (RFC 7858), always: there is no
+// way back to plain text. It has one connection, which is opened when needed
+// and used until it has been idle for a while.
+type secure struct {
+	addr   string
+	config *tls.Config
+	room   chan struct{}
+
+	mu      sync.Mutex
+	current *stream  // nil: none was opened yet
+	opening *opening // nil: none is being opened
+}
+
+// opening is a connection on its way. Its stream and err are set before done
+// is closed.
+type opening struct {
+	done   chan struct{}
+	stream *stream
+	err    error
+}
+
+// newSecure returns the server at addr whose certificate must be valid for
+// name. roots nil means the system's.
+func newSecure(addr, name string, roots *x509.CertPool) *secure {
+	return &secure{
+		addr: addr, room: make(chan struct{}, maxPipelined),
+		config: &tls.Config{ServerName: name, RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1)},
+	}
+}
+
+// exchange puts q to the server, on the connection there is or on a new one. A
+// server may close a connection at any time, so one that has served before is
+// given one more chance.
+func (s *secure) exchange(ctx context.Context, c *Client, q query) ([]byte, match, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	select {
+	case s.room <- struct{}{}:
+		defer func() { <-s.room }()
+	case <-ctx.Done():
+		return nil, stray, ctx.Err()
+	}
+	for first := true; ; first = false {
+		st, err := s.connection(ctx, c)
+		if err != nil {
+			return nil, stray, err
+		}
+		wire, m, again, err := st.exchange(ctx, q, c.timeout)
+		if !again || !first {
+			return wire, m, err
+		}
+	}
+}
+
+// connection returns the connection there is, or opens one. That goes on
+// without who asked for it: others may be waiting too.
+func (s *secure) connection(ctx context.Context, c *Client) (*stream, error) {
+	s.mu.Lock()
+	if s.current != nil && !s.current.closed() {
+		defer s.mu.Unlock()
+		return s.current, nil
+	}
+	o := s.opening
+	if o == nil {
+		o = &opening{done: make(chan struct{})}
+		if !c.background(func(base context.Context) { s.open(base, c, o) }) {
+			s.mu.Unlock()
+			return nil, errClosed
+		}
+		s.opening = o
+	}
+	s.mu.Unlock()
+	select {
+	case <-o.done:
+		return o.stream, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// open opens a connection and reads from it until it ends.
+func (s *secure) open(base context.Context, c *Client, o *opening) {
+	o.stream, o.err = s.dial(base, c)
+	c.metrics.connected(o.err == nil)
+	s.mu.Lock()
+	s.current, s.opening = o.stream, nil
+	s.mu.Unlock()
+	close(o.done)
+	if o.err != nil {
+		return
+	}
+	stop := context.AfterFunc(base, func() { o.stream.close(errClosed) })
+	defer stop()
+	o.stream.read(func() { c.observe(0, ResultMalformed, 0) })
+}
+
+func (s *secure) dial(ctx context.Context, c *Client) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	raw, err := c.dial(ctx, "tcp", s.addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, s.config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("resolver: TLS with %s as %s: %w", s.addr, s.config.ServerName, err)
+	}
+	return newStream(conn, raw), nil
+}

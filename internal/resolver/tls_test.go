@@ -1,0 +1,498 @@
+package resolver
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// certificate returns one for names and addresses, and who vouches for it.
+func certificate(tb testing.TB, names ...string) (tls.Certificate, *x509.CertPool) {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	for _, n := range names {
+		if ip, err := netip.ParseAddr(n); err == nil {
+			template.IPAddresses = append(template.IPAddresses, ip.AsSlice())
+		} else {
+			template.DNSNames = append(template.DNSNames, n)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
+}
+
+// dot plays a server over TLS in memory. Each query is handled on its own
+// goroutine.
+type dot struct {
+	t      *testing.T
+	config *tls.Config
+	// handle answers with write, which may be called at any time and often; it
+	// closes the connection when it returns false.
+	handle func(query []byte, write func([]byte)) (goOn bool)
+
+	mu      sync.Mutex
+	dialed  int
+	open    int
+	queries int
+}
+
+func newDoT(t *testing.T, cfg ClientConfig, handle func(query []byte, write func([]byte)) bool) (*dot, *Client) {
+	t.Helper()
+	cert, roots := certificate(t, "dns.example", "192.0.2.1")
+	d := &dot{t: t, config: &tls.Config{Certificates: []tls.Certificate{cert}}, handle: handle}
+	if cfg.Servers == nil {
+		cfg.Servers = []string{"tls://192.0.2.1#dns.example"}
+	}
+	cfg.RootCAs, cfg.Dial = roots, d.dial
+	c, err := NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return d, c
+}
+
+func (d *dot) dial(_ context.Context, network, addr string) (net.Conn, error) {
+	if network != "tcp" || addr != "192.0.2.1:853" {
+		d.t.Errorf("dialed %s %s", network, addr)
+	}
+	d.mu.Lock()
+	d.dialed++
+	d.open++
+	d.mu.Unlock()
+	near, far := net.Pipe()
+	go d.serve(far)
+	return near, nil
+}
+
+func (d *dot) serve(far net.Conn) {
+	conn := tls.Server(far, d.config)
+	var writing sync.Mutex
+	write := func(b []byte) {
+		writing.Lock()
+		defer writing.Unlock()
+		_, _ = conn.Write(framed(b))
+	}
+	var handlers sync.WaitGroup
+	defer func() {
+		_ = far.Close()
+		handlers.Wait()
+		d.mu.Lock()
+		d.open--
+		d.mu.Unlock()
+	}()
+	for {
+		query, err := readFramed(conn, make([]byte, 2))
+		if err != nil {
+			return
+		}
+		d.mu.Lock()
+		d.queries++
+		d.mu.Unlock()
+		handlers.Go(func() {
+			if !d.handle(query, write) {
+				_ = far.Close()
+			}
+		})
+	}
+}
+
+func (d *dot) counts() (dialed, open, queries int) {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dialed, d.open, d.queries
+}
+
+// truth answers every query with an address.
+func truth(t *testing.T, query []byte) []byte {
+	if questionName(query) == "." {
+		return respond(t, query, 0, ". NS a.root.example")
+	}
+	b := respond(t, query, 0, questionName(query)+" A 192.0.2.1")
+	b[3] |= bitAuthentic
+	return b
+}
+
+// One connection serves many queries, at once too, and is closed when nobody
+// needs it.
+func TestTLSReuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		d, c := newDoT(t, ClientConfig{Metrics: m.Metrics}, func(query []byte, write func([]byte)) bool {
+			if strings.HasPrefix(questionName(query), "slow") {
+				time.Sleep(time.Second) // the others overtake it
+			}
+			write(truth(t, query))
+			return true
+		})
+		begin := time.Now()
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				name := dns.Name(fmt.Sprintf("%s%d.example", []string{"fast", "slow"}[i%2], i))
+				a, err := c.Lookup(t.Context(), name, dns.TypeA)
+				if got := show(a, err); got != "NOERROR "+string(name)+" 5m0s 192.0.2.1" || time.Since(begin) != time.Duration(i%2)*time.Second {
+					t.Errorf("%s: got %s after %s", name, got, time.Since(begin))
+				}
+				if !a.Authenticated || a.Server != "192.0.2.1:853" {
+					t.Errorf("%s: AD %v from %s", name, a.Authenticated, a.Server)
+				}
+			})
+		}
+		wg.Wait()
+		if dialed, open, queries := d.counts(); dialed != 1 || open != 1 || queries != 50 {
+			t.Errorf("%d connections, %d open, %d queries", dialed, open, queries)
+		}
+		time.Sleep(idleTimeout - 1)
+		if _, open, _ := d.counts(); open != 1 {
+			t.Error("closed too early")
+		}
+		time.Sleep(2)
+		if _, open, _ := d.counts(); open != 0 {
+			t.Error("an idle connection stays open")
+		}
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			t.Errorf("after that: %s", got)
+		}
+		m.expect(t, map[string]float64{"queries A noerror": 51, "tls_connections opened": 2})
+	})
+}
+
+// Certificates are verified, and there is no way back to plain text.
+func TestTLSIsStrict(t *testing.T) {
+	cert, roots := certificate(t, "dns.example", "127.0.0.1")
+	_, others := certificate(t, "dns.example")
+	s := serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	for _, c := range []struct {
+		reason, name string
+		roots        *x509.CertPool
+		want         string
+	}{
+		{"the name of the certificate", "#dns.example", roots, ""},
+		{"its address", "", roots, ""},
+		{"another name", "#dns.example.net", roots, "certificate is valid for dns.example, not dns.example.net"},
+		{"signed by somebody else", "#dns.example", others, "certificate signed by unknown authority"},
+	} {
+		m := testMetrics(t)
+		client, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr() + c.name}, RootCAs: c.roots, Timeout: longTimeout, Rounds: 1, Metrics: m.Metrics})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Lookup(t.Context(), "x.example", dns.TypeA)
+		client.Close()
+		if c.want == "" {
+			if err != nil || m.values(t)["tls_connections opened"] != 1 {
+				t.Errorf("%s: %v", c.reason, err)
+			}
+			continue
+		}
+		if err == nil || failure(err).Kind != dns.KindNetwork || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %s", c.reason, err, c.want)
+		}
+		if n := m.values(t)["tls_connections failed"]; n == 0 {
+			t.Errorf("%s: not counted", c.reason)
+		}
+	}
+	if udp, _ := s.Count(); udp != 0 {
+		t.Errorf("%d queries in plain text", udp)
+	}
+}
+
+// Servers close connections when they like: a query that met one that had
+// served goes to a new one, but not for ever.
+func TestTLSServerCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
+			write(truth(t, query))
+			return false // after every answer
+		})
+		for range 3 {
+			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+				t.Errorf("got %s", got)
+			}
+		}
+		if dialed, open, _ := d.counts(); dialed != 3 || open != 0 {
+			t.Errorf("%d connections, %d open", dialed, open)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var answered bool
+		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+			if questionName(query) == "." {
+				write(truth(t, query))
+				return true
+			}
+			if answered {
+				return false
+			}
+			answered = true
+			write(truth(t, query))
+			return true
+		})
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			t.Errorf("got %s", got)
+		}
+		synctest.Wait()
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" {
+			t.Errorf("then %s", got)
+		}
+		if dialed, _, _ := d.counts(); dialed > 3 { // the probe's too
+			t.Errorf("%d connections", dialed)
+		}
+	})
+}
+
+// A connection that has gone silent, as one through a firewall that forgot it,
+// costs one query its time and not the next.
+func TestTLSSilentConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := false
+		var mu sync.Mutex
+		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if !silent {
+				write(truth(t, query))
+			}
+			return true
+		})
+		_, _ = c.Lookup(t.Context(), "x.example", dns.TypeA)
+		mu.Lock()
+		silent = true
+		mu.Unlock()
+		begin := time.Now()
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != DefaultTimeout {
+			t.Errorf("got %s after %s", got, time.Since(begin))
+		}
+		mu.Lock()
+		silent = false
+		mu.Unlock()
+		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			t.Errorf("then %s", got)
+		}
+		if dialed, open, _ := d.counts(); dialed != 2 || open != 1 {
+			t.Errorf("%d connections, %d open", dialed, open)
+		}
+	})
+}
+
+// One slow name does not cost the connection: others were answered on it.
+func TestTLSSlowNameKeepsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+			if questionName(query) != "never.example." {
+				write(truth(t, query))
+			}
+			return true
+		})
+		done := make(chan string)
+		go func() { done <- show(c.Lookup(t.Context(), "never.example", dns.TypeA)) }()
+		time.Sleep(time.Second)
+		_, _ = c.Lookup(t.Context(), "x.example", dns.TypeA)
+		if got := <-done; got != "timeout" {
+			t.Errorf("got %s", got)
+		}
+		_, _ = c.Lookup(t.Context(), "x.example", dns.TypeA)
+		if dialed, _, _ := d.counts(); dialed != 1 {
+			t.Errorf("%d connections", dialed)
+		}
+	})
+}
+
+// What is not asked for is not taken, and too much of it ends the connection.
+func TestTLSLies(t *testing.T) {
+	for reason, lie := range map[string]func(query, good []byte) []byte{
+		"wrong ID":       func(_, good []byte) []byte { good[0] ^= 1; return good },
+		"wrong question": func(_, good []byte) []byte { good[headerLen+1] ^= 1; return good },
+		"no message":     func(_, _ []byte) []byte { return []byte("x") },
+		"nothing":        func(_, _ []byte) []byte { return nil },
+		"garbage":        func(query, _ []byte) []byte { return append(query[:2:2], strings.Repeat("\xff", 60000)...) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			_, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
+				write(lie(query, truth(t, query)))
+				write(truth(t, query))
+				return true
+			})
+			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+				t.Errorf("%s: got %s", reason, got)
+			}
+		})
+		synctest.Test(t, func(t *testing.T) {
+			d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+				if questionName(query) == "." {
+					write(truth(t, query))
+					return true
+				}
+				for range 2 * maxStrays {
+					write(lie(query, truth(t, query)))
+				}
+				return true
+			})
+			begin := time.Now()
+			got := show(c.Lookup(t.Context(), "x.example", dns.TypeA))
+			if got == "timeout" && time.Since(begin) == DefaultTimeout {
+				t.Logf("%s: waited for the end of its time", reason)
+			} else if got != "network" || time.Since(begin) != 0 {
+				t.Errorf("%s, many: got %s after %s", reason, got, time.Since(begin))
+			}
+			c.Close()
+			if _, open, _ := d.counts(); open != 0 {
+				t.Errorf("%s: %d connections are left", reason, open)
+			}
+		})
+	}
+}
+
+// Queries on the connection are bounded; further ones wait for room.
+func TestTLSPipelineIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := newDoT(t, ClientConfig{Timeout: 5 * time.Second}, func(query []byte, write func([]byte)) bool {
+			time.Sleep(time.Second)
+			write(truth(t, query))
+			return true
+		})
+		var wg sync.WaitGroup
+		for i := range 2 * maxPipelined {
+			wg.Go(func() {
+				name := dns.Name(fmt.Sprintf("n%d.example", i))
+				if _, err := c.Lookup(t.Context(), name, dns.TypeA); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if _, _, queries := d.counts(); queries != maxPipelined {
+			t.Errorf("%d at once", queries)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" {
+			t.Errorf("who has no time got %s", got)
+		}
+		wg.Wait()
+		if dialed, _, queries := d.counts(); dialed != 1 || queries != 2*maxPipelined {
+			t.Errorf("%d connections, %d queries", dialed, queries)
+		}
+	})
+}
+
+// A connection on its way serves whoever waits for it, also when who asked for
+// it has left; and Close leaves nothing behind.
+func TestTLSOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
+			write(truth(t, query))
+			return true
+		})
+		through, dial := make(chan struct{}), c.dial
+		c.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			<-through
+			return dial(ctx, network, addr)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		results := make(chan string)
+		go func() { results <- show(c.Lookup(ctx, "x.example", dns.TypeA)) }()
+		synctest.Wait()
+		go func() { results <- show(c.Lookup(t.Context(), "y.example", dns.TypeA)) }()
+		synctest.Wait()
+		cancel()
+		if got := <-results; got != "canceled" {
+			t.Errorf("who left got %s", got)
+		}
+		close(through)
+		if got := <-results; got != "NOERROR y.example 5m0s 192.0.2.1" {
+			t.Errorf("who stayed got %s", got)
+		}
+		if dialed, open, _ := d.counts(); dialed != 1 || open != 1 {
+			t.Errorf("%d connections, %d open", dialed, open)
+		}
+		c.Close()
+		if _, open, _ := d.counts(); open != 0 {
+			t.Errorf("%d connections are open after Close", open)
+		}
+		if got := show(c.Lookup(t.Context(), "z.example", dns.TypeA)); got != "network" {
+			t.Errorf("after Close: %s", got)
+		}
+	})
+}
+
+// IDs on one connection differ, whatever the queries had.
+func TestStreamIDsDiffer(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	st := newStream(near, near)
+	defer st.close(errClosed)
+	seen := map[string]bool{}
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	for range maxPipelined {
+		query := q.pack(queryOptions{})
+		query.packet[0], query.packet[1] = 0xff, 0xfe // and round the end
+		if _, _, err := st.expect(query); err != nil {
+			t.Fatal(err)
+		}
+		seen[string(query.packet[:2])] = true
+	}
+	if len(seen) != maxPipelined {
+		t.Errorf("%d IDs for %d queries", len(seen), maxPipelined)
+	}
+}
+
+// The same over sockets, with a server that was not written with the resolver
+// in mind, and a long answer.
+func TestTLSOverSockets(t *testing.T) {
+	cert, roots := certificate(t, "127.0.0.1")
+	long := strings.Repeat("k", 255)
+	s := serve(t, "x.example TXT "+strings.Repeat(long+" ", 20)+"\n! f.example * servfail", dnstest.ServerOptions{
+		Authenticated: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
+	})
+	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr()}, Timeout: longTimeout, RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	for range 3 {
+		a, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT)
+		if err != nil || len(a.Records) != 1 || len(a.Records[0].Text) != 20*255 || !a.Authenticated {
+			t.Fatalf("got %s", show(a, err))
+		}
+		if got := show(c.Lookup(t.Context(), "f.example", dns.TypeTXT)); got != "servfail" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if udp, tcp := s.Count(); udp != 0 || tcp != 6 {
+		t.Errorf("%d queries over UDP, %d over TLS", udp, tcp)
+	}
+}
