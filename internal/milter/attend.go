@@ -25,6 +25,7 @@ func newAttendant(l *link) *attendant {
 
 // endOfMessage runs the callback.
 func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
+	l.data = nil
 	l.t.rest() // it may take long
 	if l.attendant == nil {
 		l.attendant = newAttendant(l)

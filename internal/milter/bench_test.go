@@ -64,7 +64,7 @@ const hello1 = connectFrame + "\x00\x00\x00\x07Hhelo1\x00"
 
 // benchmark returns a client of a server on a unix socket, and what an answer
 // to a message is.
-func benchmark(b *testing.B) (dial func() net.Conn, answer int) {
+func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return quiet{c} }})
 	path := b.TempDir() + "/s"
 	ln, err := milter.Listen("unix:" + path)
@@ -73,6 +73,11 @@ func benchmark(b *testing.B) (dial func() net.Conn, answer int) {
 	}
 	go func() { _ = server.Serve(ln) }()
 	edit := frame('i', "\x00\x00\x00\x00Authentication-Results\x00 mx.example.jp; spf=pass;\n\tdkim=pass\x00") + frame('c', "")
+	b.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = server.Shutdown(ctx) // forced
+	})
 	return func() net.Conn {
 		nc, err := net.Dial("unix", path)
 		if err != nil {
@@ -83,7 +88,7 @@ func benchmark(b *testing.B) (dial func() net.Conn, answer int) {
 }
 
 // exchange writes and waits for an answer of n octets.
-func exchange(b *testing.B, nc net.Conn, sent []byte, answer []byte) {
+func exchange(b testing.TB, nc net.Conn, sent []byte, answer []byte) {
 	if _, err := nc.Write(sent); err != nil {
 		b.Fatal(err)
 	}
@@ -92,14 +97,51 @@ func exchange(b *testing.B, nc net.Conn, sent []byte, answer []byte) {
 	}
 }
 
-func benchmarkMessages(b *testing.B, body string) {
-	dial, n := benchmark(b)
+// greeted returns a connection on which a message may come.
+func greeted(b testing.TB, dial func() net.Conn) net.Conn {
 	nc := dial()
-	defer nc.Close()
+	b.Cleanup(func() { _ = nc.Close() })
 	if _, err := io.WriteString(nc, optneg()+hello1); err != nil {
 		b.Fatal(err)
 	}
 	skipFrame(b, nc)
+	return nc
+}
+
+// TestAllocationsPerFrame: a part of the body and macros said again cost none,
+// a field costs one.
+func TestAllocationsPerFrame(t *testing.T) {
+	const more = 100
+	dial, n := benchmark(t)
+	nc := greeted(t, dial)
+	answer := make([]byte, n)
+	count := func(extra string, before byte) float64 {
+		at := frame(before, "")
+		sent := []byte(strings.Replace(burst(fields(), "body\r\n"), at, extra+at, 1) + frame('A', ""))
+		return testing.AllocsPerRun(50, func() { exchange(t, nc, sent, answer) })
+	}
+	macro := func(cmd string) string { return frame('D', cmd+"i\x004XyzAbc123\x00") }
+	base := count("", 'N')
+	for _, tc := range []struct {
+		why    string
+		frame  string
+		before byte
+		each   float64
+	}{
+		{"macros", macro("N"), 'N', 0},
+		{"parts of the body", macro("B") + frame('B', "more\r\n"), 'E', 0},
+		{"fields", macro("L") + frame('L', "X-Field\x00 folded\n\tvalue\x00"), 'N', 1},
+	} {
+		// What the pools lose to the garbage collector comes on top.
+		if got := count(strings.Repeat(tc.frame, more), tc.before) - base; got > tc.each*more+more/5 {
+			t.Errorf("%d more %s: %.0f allocations", more, tc.why, got)
+		}
+	}
+}
+
+func benchmarkMessages(b *testing.B, body string) {
+	dial, n := benchmark(b)
+	nc := greeted(b, dial)
 	message := []byte(burst(fields(), body) + frame('A', ""))
 	answer := make([]byte, n)
 	b.SetBytes(int64(len(message)))
@@ -113,7 +155,7 @@ func benchmarkMessages(b *testing.B, body string) {
 }
 
 // skipFrame reads a frame away.
-func skipFrame(b *testing.B, r io.Reader) {
+func skipFrame(b testing.TB, r io.Reader) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		b.Fatal(err)

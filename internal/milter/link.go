@@ -167,6 +167,7 @@ func (l *link) next() byte {
 // settle sends what was written and ends a message that was answered. It
 // reports false at the end of the connection.
 func (l *link) settle() bool {
+	l.data = nil // memory of the transport's, which may give it to another
 	if err := l.t.flush(); err != nil {
 		l.stop(l.t.end(err))
 	}
@@ -275,7 +276,7 @@ func (l *link) finish() {
 	}
 	l.endSession(l.end)
 	l.attendant.close()
-	_ = l.t.nc.Close()
+	l.t.close()
 	l.srv.done(l)
 }
 

@@ -206,6 +206,13 @@ func (t *transport) rest() {
 	}
 }
 
+// close closes the connection, whatever was not read of it.
+func (t *transport) close() {
+	t.r = t.w
+	t.rest()
+	_ = t.nc.Close()
+}
+
 // shrink forgets how big the frames of a message were.
 func (t *transport) shrink() { t.size = 0 }
 
