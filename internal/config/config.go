@@ -120,6 +120,7 @@ type Limits struct {
 	HeaderBytes  Size     `yaml:"header_bytes"`  // a message
 	Recipients   int      `yaml:"recipients"`    // a message
 	Memory       Size     `yaml:"memory"`        // all connections together; 0: no budget
+	ShownWait    Duration `yaml:"shown_wait"`    // for results that decide nothing; 0: none
 }
 
 // Values of Config.Mode.
@@ -173,6 +174,7 @@ func Default() *Config {
 			HeaderBytes:  milter.DefaultMaxHeaderBytes,
 			Recipients:   milter.DefaultMaxRecipients,
 			Memory:       1 << 30,
+			ShownWait:    Duration(250 * time.Millisecond),
 		},
 		DrainTimeout: Duration(330 * time.Second),
 	}

@@ -63,7 +63,7 @@ report: {store: "", aggregate: {}, failure: {}}
 admin:  {listen: "", web_config: /etc/web.yaml, recent: 5}
 headers: {received_spf: true, verdict: true, subject: "[SPOOF?]", style: rspamd}
 log:    {format: text, level: debug, privacy: local-parts}
-limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3, memory: 0}
+limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3, shown_wait: 1s, memory: 0}
 drain_timeout: 90s
 `
 
@@ -113,7 +113,7 @@ func fullConfig() *Config {
 		Admin:        Admin{WebConfig: "/etc/web.yaml", Recent: 5},
 		Headers:      Headers{ReceivedSPF: true, Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
 		Log:          Log{Format: "text", Level: "debug", Privacy: "local-parts"},
-		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3, Memory: 0},
+		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3, ShownWait: Duration(time.Second), Memory: 0},
 		DrainTimeout: Duration(90 * time.Second),
 	}
 }

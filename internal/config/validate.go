@@ -168,6 +168,7 @@ func (k *checker) limits(c *Config) {
 	if m := c.Limits.Memory; m != 0 && m < leastMemory {
 		k.add("limits.memory", "%s is too small; it must be at least %s, or 0 for no budget", m, Size(leastMemory))
 	}
+	k.notNegative("limits.shown_wait", c.Limits.ShownWait)
 	k.notNegative("drain_timeout", c.DrainTimeout)
 }
 

@@ -20,6 +20,7 @@ type Message struct {
 	lookups []*Lookup
 	started int // lookups[:started] are under way
 	stops   []context.CancelFunc
+	arrived chan struct{} // has room for one; nil while nothing is in the background
 }
 
 // NewMessage indexes a header, given the topmost field first.
@@ -130,6 +131,10 @@ func (m *Message) Start(ctx context.Context, r dns.Resolver) {
 
 // ask begins lookups in the background.
 func (m *Message) ask(ctx context.Context, r dns.Resolver, todo []*Lookup) {
+	if m.arrived == nil {
+		m.arrived = make(chan struct{}, 1)
+	}
+	arrived := m.arrived
 	ctx, stop := context.WithCancel(ctx)
 	m.stops = append(m.stops, stop)
 	workers := int64(min(len(todo), maxParallelLookups))
@@ -148,6 +153,10 @@ func (m *Message) ask(ctx context.Context, r dns.Resolver, todo []*Lookup) {
 					return
 				}
 				todo[i].run(ctx, r)
+				select {
+				case arrived <- struct{}{}:
+				default: // one is waiting to be taken
+				}
 			}
 		}()
 	}

@@ -221,6 +221,28 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 	return a
 }
 
+// Aligns reports whether it is certain, without asking anybody, that Evaluate
+// gives a pass if an identifier of this domain passed. It may be false where
+// Evaluate finds an alignment.
+func (d *Discovery) Aligns(by Mechanism, domain dns.Name) bool {
+	if d.Error != nil || d.Record == nil || !d.Record.Applies() || domain == "" {
+		return false
+	}
+	mode := d.Record.ADKIM
+	if by == SPF {
+		mode = d.Record.ASPF
+	}
+	switch {
+	case domain == d.AuthorDomain:
+		return true
+	case mode == Strict:
+		return false
+	case d.Method == PSL:
+		return d.bySuffix(domain) == d.bySuffix(d.AuthorDomain)
+	}
+	return domain == d.OrganizationalDomain
+}
+
 // policy finds which of the record's policies applies (§4.10.1).
 func (d *Discovery) policy(ctx context.Context, r dns.Resolver, e *Evaluation) {
 	rec := d.Record

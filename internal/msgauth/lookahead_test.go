@@ -37,6 +37,7 @@ var lookups = regexp.MustCompile(`"lookups":\d+`)
 // each instead of two and three, and every result stays.
 func TestLookAhead(t *testing.T) {
 	const trip = time.Second
+	now := stopped()
 	for _, tt := range []struct {
 		reason, name, helo  string
 		iprev, ahead, dmarc time.Duration
@@ -50,7 +51,7 @@ func TestLookAhead(t *testing.T) {
 		for _, ahead := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				z := away{dnstest.MustParse(t, zone), trip}
-				v := NewVerifier(z, Options{LookAhead: ahead, Now: still, Grace: 10 * trip})
+				v := NewVerifier(z, Options{LookAhead: ahead, Now: now, Grace: 10 * trip})
 				c := v.Connect(t.Context(), Session{Client: client, ClientName: tt.name})
 				defer c.Close()
 				c.Helo(tt.helo)

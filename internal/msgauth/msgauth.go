@@ -55,8 +55,13 @@ type Options struct {
 	DMARC  dmarc.Options
 	// Receiver is this host's name, SPF's %{r}.
 	Receiver dns.Name
-	// Grace is how long a message waits for results that are only shown, such
-	// as iprev beside a pass. Default 250 ms.
+	// Grace is how long a message waits, once DMARC's result is certain, for
+	// results that decide nothing any more and are only shown: beside an
+	// aligned pass the other identifiers, their alignment, and iprev; always
+	// the SPF check of HELO. What did not come by then is a temporary error of
+	// its own, as any check is that runs into a time limit, and no other result
+	// changes. An ARC chain is waited for all the same: without its keys it
+	// could only be called failed. Default 250 ms; less than 0 is no time.
 	Grace time.Duration
 	// LookAhead asks at once for what may have to be asked in turn: all names
 	// of a DMARC tree walk, and the address of a client's supposed name beside
@@ -82,9 +87,10 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Budget <= 0 {
 		o.Budget = 10 * time.Second
 	}
-	if o.Grace <= 0 {
+	if o.Grace == 0 {
 		o.Grace = defaultGrace
 	}
+	o.Grace = max(o.Grace, 0)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -101,6 +101,14 @@ func (t *task[T]) ended() bool {
 	}
 }
 
+// open returns a channel that is closed when the task ends; nil if it has.
+func (t *task[T]) open() <-chan struct{} {
+	if t.ended() {
+		return nil
+	}
+	return t.done
+}
+
 // wait returns the task's value; ok is false when it panicked, which is noted
 // in e, or when ctx ended first.
 func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {

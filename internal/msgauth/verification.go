@@ -109,9 +109,10 @@ type Verification struct {
 	size    int64
 	path    mailaddr.Path
 
-	// The budgets of what begins at MAIL, at the end of the header, and of the
-	// waiting at the end of the message.
-	mailBudget, headerBudget, endBudget budget
+	// The budgets of what begins at MAIL and at the end of the header; of all
+	// waiting at the end of the message, of that for identifiers, and for what
+	// is only shown.
+	mailBudget, headerBudget, endBudget, identifiers, shown budget
 
 	spfMeter, dkimMeter, dmarcMeter, arcMeter dns.Meter
 
@@ -212,32 +213,38 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	v := m.c.v
 	m.endBudget.begin(ctx, v.o.Budget)
 	defer m.endBudget.end()
-	var identifiers, rest, helo budget
 	e := &Evaluation{
 		Session: m.session, Envelope: envelope,
 		From: m.from, FromError: m.fromErr, Traits: m.traits,
 		Time: v.o.Now(), Digest: m.digest,
 	}
-	// Own work first: the lookups under way do not wait for it.
-	identifiers.begin(&m.endBudget, v.o.Budget-v.reserve())
-	defer identifiers.end()
-	e.DKIM = m.finishDKIM(&identifiers, e)
-	e.ARC = m.finishARC(&identifiers, e)
-	e.MailFrom = m.waitMailFrom(&identifiers, e)
-	e.DMARC = m.evaluateDMARC(&m.endBudget, e)
+	m.identifiers.begin(&m.endBudget, v.o.Budget-v.reserve())
+	defer m.identifiers.end()
+	defer m.shown.end()
+	keys, alignment := &m.identifiers, &m.endBudget
+	decided := m.decide(&m.identifiers)
+	if decided {
+		m.shown.begin(&m.endBudget, v.o.Grace)
+		keys, alignment = &m.shown, &m.shown
+	}
+	e.DKIM = m.finishDKIM(keys, e)
+	// A chain without its keys is a failed one, which must not be said of one
+	// that nobody waited for.
+	e.ARC = m.finishARC(&m.identifiers, e)
+	e.MailFrom = m.waitMailFrom(keys, e)
+	e.DMARC = m.evaluateDMARC(alignment, e)
+	if !decided {
+		m.shown.begin(&m.endBudget, v.o.Grace)
+	}
 	// No verdict depends on the rest, but that of a message that fails: its
 	// client's name speaks for a known forwarder, a name that does not point
 	// back for a spoof.
-	wait := v.o.Grace
+	rest := &m.shown
 	if e.DMARC.Result == dmarc.ResultFail {
-		wait = v.o.Budget
+		rest = &m.endBudget
 	}
-	rest.begin(&m.endBudget, wait)
-	defer rest.end()
-	e.IPRev = waitIPRev(&rest, e, &m.c.iprev)
-	helo.begin(&m.endBudget, v.o.Grace)
-	defer helo.end()
-	e.HELO = m.waitHELO(&helo, e)
+	e.IPRev = waitIPRev(rest, e, &m.c.iprev)
+	e.HELO = m.waitHELO(&m.shown, e)
 	m.finishTraits(e)
 	m.account(e)
 	e.Wait = time.Since(begin)
