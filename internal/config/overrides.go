@@ -215,7 +215,7 @@ func (k *checker) override(c *Config, path string, o *Override) {
 // covers reports whether all of a network is trusted, and so never evaluated.
 func (t Trusted) covers(n Network) bool {
 	return slices.ContainsFunc(t.Networks, func(trusted Network) bool {
-		return trusted.Bits() <= n.Bits() && trusted.Prefix.Contains(n.Addr())
+		return trusted.Bits() <= n.Bits() && trusted.Contains(n.Addr())
 	})
 }
 

@@ -183,5 +183,8 @@ func (v *Verdict) undecided(rule string, c Config) {
 		v.Reply = smtp.New(smtp.CodeLocalError, smtp.EnhancedKeyTempError, "Email cannot be judged now, try again later ("+v.ID+")")
 		return
 	}
-	v.Action, v.Disposition, v.Reply = Quarantine, dmarc.PolicyQuarantine, smtp.Reply{}
+	if v.Disposition == dmarc.PolicyReject {
+		v.Disposition = dmarc.PolicyQuarantine
+	}
+	v.Action, v.Reply = Quarantine, smtp.Reply{}
 }

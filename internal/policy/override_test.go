@@ -256,6 +256,10 @@ func TestRules(t *testing.T) {
 
 		{why: "a milder rule that is open keeps the author's policy from rejecting", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, accept)},
 			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: r"},
+		{why: "and from rejecting what has no policy", e: with(unpublished(spf.None), signed(dkim.TempError, "lists.example")), c: Config{NoPolicy: Reject, TempError: TempFail, Rules: one(lists, accept)},
+			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
+		{why: "and policy.spf_fail", e: with(unpublished(spf.Fail), iprevIs(iprev.TempError)), c: Config{SPFFail: Reject, Rules: one(Conditions{ClientName: []Pattern{".relay.example"}}, accept)},
+			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: r"},
 		{why: "or puts off", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{TempError: TempFail, Rules: one(lists, accept)},
 			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: r", reply: "451 4.7.5 "},
 		{why: "also if it would only quarantine", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, asPolicy(dmarc.PolicyQuarantine))},

@@ -1,6 +1,12 @@
 // Package policy turns an Evaluation into a Verdict. It is the only place that
 // says reject, quarantine, tempfail or override; it does no I/O and reads no
 // clock, so the daemon, explain and the tests decide alike.
+//
+// A message is decided on by its facts, then by the first of the operator's
+// rules that matches, then by the ramp. What a failing message's evidence leads
+// to is the table in testdata/decisions.md, which the README shows and a test
+// decides row by row; testdata/indirect at the top of the repository has whole
+// messages with the decision wanted and why.
 package policy
 
 import (

@@ -1,0 +1,198 @@
+package app
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-msgauth/dkim"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/message"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+const indirect = "../../testdata/indirect"
+
+// everybody is the one key of the corpus.
+func everybody() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed([]byte("one key for all of them, 32 octs"))
+}
+
+// sections reads a row: "-- NAME --" begins each.
+func sections(text string) map[string]string {
+	out := map[string]string{}
+	name := ""
+	for line := range strings.Lines(text) {
+		if head, ok := strings.CutPrefix(line, "-- "); ok {
+			if title, ok := strings.CutSuffix(strings.TrimSpace(head), " --"); ok {
+				name = title
+				out[name] = ""
+				continue
+			}
+		}
+		out[name] += line
+	}
+	return out
+}
+
+// pairs reads "key: value" lines.
+func pairs(text string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		out[key] = strings.TrimSpace(value)
+	}
+	return out
+}
+
+// TestIndirect: the corpus of mail that does not come straight from its author.
+func TestIndirect(t *testing.T) {
+	files, err := filepath.Glob(indirect + "/*.txt")
+	if err != nil || len(files) < 30 {
+		t.Fatalf("%d rows, %v", len(files), err)
+	}
+	text, err := os.ReadFile(indirect + "/zone.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := `"v=DKIM1; k=ed25519; p=` + base64.StdEncoding.EncodeToString(everybody().Public().(ed25519.PublicKey)) + `"`
+	zone := strings.ReplaceAll(string(text), " KEY\n", " "+key+"\n")
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		if name == "zone" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row := sections(string(raw))
+			e, v := judge(t, dnstest.MustParse(t, zone), row)
+			got := map[string]string{
+				"dmarc": string(e.DMARC.Result), "verdict": string(v.Action), "reason": string(v.Reason), "rule": v.Rule,
+				"spoofing": join(v.Spoofing), "indirect": join(v.Indirect),
+			}
+			if v.Override != nil {
+				got["override"] = string(v.Override.Type)
+			}
+			want := pairs(row["want"])
+			for _, k := range []string{"dmarc", "verdict", "reason", "override", "rule", "spoofing", "indirect"} {
+				if got[k] != want[k] {
+					t.Errorf("%s is %q, want %q", k, got[k], want[k])
+				}
+				delete(want, k)
+			}
+			if len(want) > 0 || row["why"] == "" {
+				t.Errorf("the row says more than is looked at, or not why: %v", want)
+			}
+			if t.Failed() {
+				t.Logf("%s\nspf %s, dkim %+v, arc %+v, iprev %s, evidence %q", row["why"], e.MailFrom.Result, e.DKIM, e.ARC, e.IPRev.Status, v.Evidence)
+			}
+		})
+	}
+}
+
+func join(signs []policy.Sign) string {
+	var out []string
+	for _, s := range signs {
+		out = append(out, string(s))
+	}
+	return strings.Join(out, " ")
+}
+
+// judge evaluates a row's message and decides on it.
+func judge(t *testing.T, zone *dnstest.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
+	t.Helper()
+	cfg, err := config.Parse("config", []byte(row["config"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := Policy(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := NewVerifier(cfg, zone, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := pairs(row["session"])
+	c := v.Connect(t.Context(), msgauth.Session{Client: netip.MustParseAddr(session["client"])})
+	defer c.Close()
+	c.Helo(session["helo"])
+	envelope := msgauth.Envelope{MailFrom: session["mail_from"]}
+	m := c.Begin(msgauth.Session{}, envelope)
+	defer m.Close()
+	header, body := message.Parse(travel(t, strings.ReplaceAll(row["message"], "\n", "\r\n"), row["path"]))
+	m.EndOfHeader(header)
+	if _, err := m.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	e := m.Finish(t.Context(), envelope)
+	return e, policy.Decide(e, rules)
+}
+
+// travel does to a message what happened to it on its path.
+func travel(t *testing.T, eml, path string) []byte {
+	t.Helper()
+	for step := range strings.Lines(path) {
+		step = strings.TrimSuffix(step, "\n")
+		verb, rest, _ := strings.Cut(step, " ")
+		switch verb {
+		case "sign":
+			domain, selector, _ := strings.Cut(rest, " ")
+			if selector == "" {
+				selector = "s"
+			}
+			eml = signed(t, eml, domain, selector)
+		case "field":
+			eml = rest + "\r\n" + eml
+		case "set":
+			name, _, _ := strings.Cut(rest, ":")
+			eml = rest + "\r\n" + without(eml, name)
+		case "footer":
+			eml += rest + "\r\n"
+		case "seal":
+			domain, results, _ := strings.Cut(rest, " ")
+			eml = sealed(t, eml, domain, results)
+		default:
+			t.Fatalf("no step %q", step)
+		}
+	}
+	return []byte(eml)
+}
+
+// without leaves out the fields called name, which are one line each.
+func without(eml, name string) string {
+	header, body, _ := strings.Cut(eml, "\r\n\r\n")
+	var kept []string
+	for line := range strings.SplitSeq(header, "\r\n") {
+		if !strings.HasPrefix(strings.ToLower(line), strings.ToLower(name)+":") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "\r\n") + "\r\n\r\n" + body
+}
+
+func signed(t *testing.T, eml, domain, selector string) string {
+	t.Helper()
+	var out bytes.Buffer
+	err := dkim.Sign(&out, strings.NewReader(eml), &dkim.SignOptions{
+		Domain: domain, Selector: selector, Signer: everybody(),
+		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
+		HeaderKeys: []string{"From", "To", "Subject", "Date"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
