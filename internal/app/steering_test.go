@@ -59,6 +59,41 @@ func TestSteering(t *testing.T) {
 	}
 }
 
+// TestReloadedRules: a reload reads the files of rules again; where one is
+// broken the rules in force stay.
+func TestReloadedRules(t *testing.T) {
+	cfg := steered(t, "- {id: ours, when: {client: [192.0.2.0/24]}, then: accept}\n", "")
+	a, log, stop := running(t, cfg)
+	file := cfg.Policy.Overrides[0].File
+	for _, tt := range []struct {
+		why, rules string
+		good       bool // the reload
+		delivers   bool // a spoof, afterwards
+	}{
+		{"as it was", "- {id: ours, when: {client: [192.0.2.0/24]}, then: accept}\n", true, true},
+		{"broken", "- {id: ours, when: {author: [bank.example]}, then: accept}\n", false, true},
+		{"another client", "- {id: other, when: {client: [198.51.100.0/24]}, then: accept}\n", true, false},
+		{"empty", "", true, false},
+	} {
+		if err := os.WriteFile(file, []byte(tt.rules), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Reload(func() (*config.Config, error) { return cfg, nil }); (err == nil) != tt.good {
+			t.Errorf("%s: reload: %v", tt.why, err)
+		}
+		if res := send(t, a, "<x@evil.example>"); res.Action.Delivers() != tt.delivers {
+			t.Errorf("%s: %+v", tt.why, res)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Errorf("run: %v", err)
+	}
+	failed := records(t, log, "configuration not reloaded, the old one stays")
+	if len(failed) != 1 || failed[0]["file"] != file || failed[0]["line"] != 1.0 {
+		t.Errorf("records of the failure: %v", failed)
+	}
+}
+
 // TestBadSteering: neither the daemon starts nor the check passes.
 func TestBadSteering(t *testing.T) {
 	const good = "- {id: a, when: {author: [x.example]}, then: reject}\n"
