@@ -60,6 +60,12 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin: listen %s: %w; change admin.listen or stop what uses the address", o.Listen, err)
 	}
+	if tcp, ok := listener.(*net.TCPListener); ok {
+		if listener, err = newReserve(tcp); err != nil {
+			_ = tcp.Close()
+			return nil, fmt.Errorf("admin: listen %s: %w", o.Listen, err)
+		}
+	}
 	s := &Server{o: o, listener: listener, done: make(chan error, 1)}
 	s.http = &http.Server{
 		Handler:     s.routes(),

@@ -25,6 +25,7 @@ type mx struct {
 	slot
 	config string // path of the configuration file
 	log    *daemonLog
+	held   *os.File // the milter socket where it is passed to the daemon, as by systemd
 
 	mu     sync.Mutex
 	daemon *daemon // the one that was started last
@@ -127,6 +128,12 @@ func (m *mx) launch() (*daemon, error) {
 		return nil, run.buildErr
 	}
 	d := &daemon{cmd: exec.Command(run.binary, "serve", "--config", m.config), exited: make(chan struct{})}
+	if m.held != nil {
+		// systemd sets LISTEN_PID between fork and exec; a shell can too.
+		d.cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, d.cmd.Args...)...)
+		d.cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=milter")
+		d.cmd.ExtraFiles = []*os.File{m.held}
+	}
 	d.cmd.Stdout, d.cmd.Stderr = m.log, m.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := run.start(d.cmd); err != nil {

@@ -181,6 +181,7 @@ type load struct {
 
 	mu       sync.Mutex
 	done     int
+	deferred int // replies of 4xx on the way
 	troubles []string
 }
 
@@ -188,6 +189,12 @@ func (l *load) sent() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.done
+}
+
+func (l *load) putOff() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deferred++
 }
 
 func (l *load) note(r reply) {
@@ -233,6 +240,7 @@ func (l *load) work(perSession int) {
 				r = failed(err)
 			}
 			if r.code/100 == 4 {
+				l.putOff()
 				left = 0 // an MTA comes again on a new connection
 			}
 			return r.code/100 != 4
