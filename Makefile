@@ -6,7 +6,7 @@ FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e conformance vet lint fuzz bench milterload bench-peers soak clean
+.PHONY: help build run test e2e faults conformance vet lint fuzz bench milterload bench-peers soak clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,12 @@ test: ## every test, with the race detector
 
 e2e: ## only the tests through a real Postfix
 	$(GO) test -race -count=1 -v ./internal/e2e
+
+faults: ## every fault of internal/faults/matrix.txt, injected for real (root and Postfix for some)
+	@awk -F': ' '!/^#/ && NF { n = split($$2, t, " "); for (i = 1; i <= n; i++) if (split(t[i], p, ".") == 2) s[p[1]] = s[p[1]] "|" p[2] } \
+	  END { for (k in s) print k, substr(s[k], 2) }' internal/faults/matrix.txt | sort | while read -r pkg tests; do \
+	  $(GO) test -race -count=1 -run "^(TestMatrix|$$tests)\$$" ./internal/$$pkg || exit 1; \
+	done
 
 conformance: ## every published suite, in process and through the daemon: passed / total (excluded: why)
 	@log=$$(mktemp) && trap 'rm -f "$$log"' EXIT; \

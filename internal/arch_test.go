@@ -57,6 +57,7 @@ var floors = map[string]int{
 	"internal/conformance": 6,
 	"internal/attack":      6,
 	"internal/wholepath":   6,
+	"internal/faults":      6,
 }
 
 // sameFloor names the imports allowed within one floor, each for a reason.

@@ -122,6 +122,14 @@ func TestKilledInMessage(t *testing.T) {
 	if mail := run.inbox.to(t, to); len(mail) != 0 {
 		t.Fatalf("it was delivered all the same:\n%s", mail[0].header())
 	}
+	// The sender comes again, and the daemon is back, with a server that answers.
+	if m.config, err = (settings{}).write(&run, m.slot); err != nil {
+		t.Fatal(err)
+	}
+	m.start(t)
+	id := m.post(t, bankMX, from, to, message).accepted(t)
+	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
+	m.evaluated(t, "queue_id", id)
 }
 
 // TestSigtermUnderLoad: the daemon is asked to stop while eight connections

@@ -177,6 +177,9 @@ func (l *link) oversize(what string) Reply {
 		reply = def
 	}
 	l.held.message = reply
+	if what == OversizeMemory {
+		l.letGo()
+	}
 	return reply
 }
 

@@ -40,12 +40,24 @@ func (m *memory) short(limit int64) bool {
 }
 
 // grow charges the message for one more field or argument of n octets. False
-// means that the budget is used up.
+// means that the budget is used up. A message that is answered already grows no
+// more.
 func (l *link) grow(n int) bool {
+	if l.held.reply() != "" {
+		return true
+	}
 	cost := headerFactor*int64(n) + fieldCost
 	if !l.srv.memory.reserve(cost, l.t.limits.Memory) {
 		return false
 	}
 	l.message.memory += cost
 	return true
+}
+
+// letGo makes room for the messages of others: the Session forgets this one,
+// which is answered already.
+func (l *link) letGo() {
+	l.abort()
+	l.srv.memory.release(l.message.memory)
+	l.message.memory = 0
 }

@@ -31,6 +31,7 @@ var bounds = []bound{
 	{"admin.maxErrorBytes", "1024", "octets", "of a refusal, shown to somebody", "", "admin.TestClient"},
 	{"admin.maxHeaderBytes", "16384", "octets", "a scraper's request has a few hundred", "", "wholepath.TestBoundAdminHeader"},
 	{"admin.maxQueries", "4", "requests at a time", "each may be answered by some MiB", "", "admin.TestBoundQueries"},
+	{"admin.maxReserved", "4", "descriptors", "kept for clients when MTAs have taken all others", "", "faults.TestNoDescriptors"},
 	{"admin.maxScrapes", "4", "requests at a time", "a scrape collects every series", "", "wholepath.TestBoundAdminScrapes"},
 	{"arc.maxSets", "50", "sets", "RFC 8617 §5.2 step 1", "", "arc.TestChain attack.TestARC"},
 	{"authres.maxFieldLen", "16384", "octets", "Sendmail refuses 32 KiB of header", "", "authres.TestFormatBounds"},

@@ -11,6 +11,7 @@
 //	admin.maxErrorBytes                1024      octets                         -                     of a refusal, shown to somebody
 //	admin.maxHeaderBytes               16384     octets                         -                     a scraper's request has a few hundred
 //	admin.maxQueries                   4         requests at a time             -                     each may be answered by some MiB
+//	admin.maxReserved                  4         descriptors                    -                     kept for clients when MTAs have taken all others
 //	admin.maxScrapes                   4         requests at a time             -                     a scrape collects every series
 //	arc.maxSets                        50        sets                           -                     RFC 8617 §5.2 step 1
 //	authres.maxFieldLen                16384     octets                         -                     Sendmail refuses 32 KiB of header

@@ -1,0 +1,74 @@
+package faults
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/message"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/resolver"
+	"sekimori/internal/spf"
+)
+
+// counted counts what is asked behind the cache.
+type counted struct {
+	dns.Resolver
+	n atomic.Int64
+}
+
+func (c *counted) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	c.n.Add(1)
+	return c.Resolver.Lookup(ctx, name, typ)
+}
+
+// TestClockJump: the wall clock steps by years. What is cached neither ends
+// with that nor lives for ever, and nobody's mail is judged otherwise.
+func TestClockJump(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		behind := &counted{Resolver: dnstest.MustParse(t, zone)}
+		cfg := resolver.DefaultCacheConfig()
+		cfg.Stale = 0
+		cache, err := resolver.NewCache(behind, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cache.Close()
+		var jump time.Duration
+		v := msgauth.NewVerifier(cache, msgauth.Options{Now: func() time.Time { return time.Now().Add(jump) }})
+		judge := func(why string) {
+			t.Helper()
+			c := v.Connect(t.Context(), msgauth.Session{Client: netip.MustParseAddr("192.0.2.1")})
+			defer c.Close()
+			c.Helo("mail.bank.example")
+			m := c.Begin(msgauth.Session{}, msgauth.Envelope{MailFrom: "<a@bank.example>"})
+			defer m.Close()
+			m.EndOfHeader(message.Header{{Name: "From", Value: " a@bank.example"}})
+			if e := m.Finish(t.Context(), msgauth.Envelope{MailFrom: "<a@bank.example>"}); e.MailFrom.Result != spf.Pass || e.DMARC.Result != "pass" {
+				t.Errorf("%s: spf=%s dmarc=%s", why, e.MailFrom.Result, e.DMARC.Result)
+			}
+		}
+		judge("before")
+		synctest.Wait()
+		asked := behind.n.Load()
+		for why, by := range map[string]time.Duration{"ten years ahead": 87600 * time.Hour, "ten years back": -87600 * time.Hour} {
+			jump = by
+			judge(why)
+			synctest.Wait()
+			if n := behind.n.Load(); n != asked {
+				t.Errorf("%s: %d questions again", why, n-asked)
+			}
+		}
+		time.Sleep(cfg.MaxTTL + time.Second)
+		judge("a day later by every clock")
+		synctest.Wait()
+		if behind.n.Load() == asked {
+			t.Error("what is cached lives for ever")
+		}
+	})
+}

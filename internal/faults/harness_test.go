@@ -1,0 +1,279 @@
+package faults
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+
+	// The program under test: what changes below it must make a cached result
+	// of these tests stale, and "go build" alone does not.
+	_ "sekimori/internal/app"
+)
+
+const zone = `
+bank.example              TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.bank.example       TXT "v=DMARC1; p=reject"
+mail.bank.example         A   192.0.2.1
+1.2.0.192.in-addr.arpa    PTR mail.bank.example.
+`
+
+// patience bounds whatever is waited for: a daemon that hangs fails the test.
+const patience = 60 * time.Second
+
+var (
+	once     sync.Once
+	binary   string
+	buildErr error
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary != "" {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+	os.Exit(code)
+}
+
+// build makes the program once a run.
+func build(t *testing.T) string {
+	t.Helper()
+	once.Do(func() {
+		dir, err := os.MkdirTemp("", "faults")
+		if err != nil {
+			buildErr = err
+			return
+		}
+		binary = filepath.Join(dir, "sekimori")
+		cmd := exec.Command("go", "build", "-o", binary, "./cmd/sekimori")
+		cmd.Dir = filepath.Join("..", "..")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			buildErr = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	if buildErr != nil {
+		t.Fatal(buildErr)
+	}
+	return binary
+}
+
+// daemon is a running sekimori.
+type daemon struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	log    *logBuffer
+	milter string
+	admin  string
+}
+
+// logBuffer may be read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// freeAddress is one nobody listens at.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs the daemon with further keys of the configuration and at most
+// files descriptors (0: as many as may be).
+func start(t *testing.T, keys string, files int) *daemon {
+	t.Helper()
+	server, err := dnstest.NewServer(dnstest.MustParse(t, zone), dnstest.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	d := &daemon{t: t, log: &logBuffer{}, milter: freeAddress(t), admin: freeAddress(t)}
+	config := filepath.Join(t.TempDir(), "sekimori.yaml")
+	text := fmt.Sprintf("listen: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\ndrain_timeout: 1s\nlog: {level: warn}\n%s\n",
+		"inet:"+d.milter, d.admin, server.Addr(), keys)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	limit := `ulimit -n "$(ulimit -Hn)"`
+	if files > 0 {
+		limit = "ulimit -n " + strconv.Itoa(files)
+	}
+	d.cmd = exec.Command("/bin/sh", "-c", limit+` && exec "$@"`, "sh", build(t), "serve", "--config", config)
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	d.eventually("ready", func() bool { return d.get("/readyz") == "ready\n" })
+	return d
+}
+
+// stop ends the daemon, which must not have panicked.
+func (d *daemon) stop() {
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
+	err := d.cmd.Wait()
+	late.Stop()
+	if err != nil || strings.Contains(d.log.String(), "panic") {
+		d.t.Errorf("the daemon's end: %v\n%s", err, d.log)
+	}
+}
+
+func (d *daemon) eventually(what string, ok func() bool) {
+	d.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			d.t.Fatalf("never %s; the daemon's log:\n%s", what, d.log)
+		}
+	}
+}
+
+var web = http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// get asks the admin address, "" if nobody answers.
+func (d *daemon) get(path string) string {
+	resp, err := web.Get("http://" + d.admin + path)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return ""
+	}
+	return string(body)
+}
+
+// metric is the value of a series as the exposition writes it.
+func (d *daemon) metric(series string) float64 {
+	d.t.Helper()
+	for line := range strings.Lines(d.get("/metrics")) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	d.t.Fatalf("no series %s", series)
+	return 0
+}
+
+// memory is the daemon's resident size in octets.
+func (d *daemon) memory() int64 {
+	d.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", d.cmd.Process.Pid))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// hello opens a connection and takes it as far as HELO.
+func (d *daemon) hello() (*client.Client, error) {
+	c, err := client.Dial("tcp", d.milter)
+	if err != nil {
+		return nil, err
+	}
+	if err := greet(c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func greet(c *client.Client) error {
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		return err
+	}
+	a, err := c.Connect("mail.bank.example", netip.MustParseAddrPort("192.0.2.1:25"))
+	if err != nil {
+		return err
+	}
+	if !a.Delivers() {
+		return fmt.Errorf("connect: %s", a)
+	}
+	_, err = c.Helo("mail.bank.example")
+	return err
+}
+
+// good sends a message that must pass, spoof one that must be refused.
+func good(c *client.Client, filler string) error {
+	res, err := c.SendMessage(client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}},
+		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n"+filler+"\r\nbody\r\n"))
+	if err != nil {
+		return err
+	}
+	if !res.Action.Delivers() || len(res.Modifications) != 1 || !strings.Contains(res.Modifications[0].Value, "dmarc=pass") {
+		return fmt.Errorf("a good message got %+v", res)
+	}
+	return nil
+}
+
+func spoof(c *client.Client) error {
+	res, err := c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}},
+		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"))
+	if err != nil {
+		return err
+	}
+	if res.Action.Delivers() && !strings.Contains(fmt.Sprint(res.Modifications), "dmarc=fail") {
+		return fmt.Errorf("a spoofed message got %+v", res)
+	}
+	return nil
+}
+
+// serves checks that a connection that comes now is served and judged.
+func (d *daemon) serves() {
+	d.t.Helper()
+	c, err := d.hello()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := good(c, ""); err != nil {
+		d.t.Error(err)
+	}
+	if err := spoof(c); err != nil {
+		d.t.Error(err)
+	}
+	if err := c.Quit(); err != nil {
+		d.t.Error(err)
+	}
+}

@@ -1,0 +1,223 @@
+package faults
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/milter/client"
+)
+
+// open makes n connections as far as HELO, several at a time.
+func (d *daemon) open(n int) []*client.Client {
+	d.t.Helper()
+	conns := make([]*client.Client, n)
+	d.each(n, func(i int) (err error) {
+		conns[i], err = d.hello()
+		return err
+	})
+	d.t.Cleanup(func() {
+		for _, c := range conns {
+			if c != nil {
+				c.Close()
+			}
+		}
+	})
+	if d.t.Failed() {
+		d.t.FailNow()
+	}
+	return conns
+}
+
+// each runs f for 0 to n-1, a few at a time, and reports the first error.
+func (d *daemon) each(n int, f func(i int) error) {
+	d.t.Helper()
+	const workers = 16
+	next := make(chan int)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				if err := f(i); err != nil {
+					mu.Lock()
+					if first == nil {
+						first = fmt.Errorf("connection %d: %w", i, err)
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	if first != nil {
+		d.t.Error(first)
+	}
+}
+
+// TestTenThousandIdle: as many connections as limits.max_sessions allows wait
+// at little cost each; one more is told to come again, those that are there
+// are served, and when some have gone there is room again.
+func TestTenThousandIdle(t *testing.T) {
+	const n = 10_000
+	d := start(t, "", 0)
+	before := d.memory()
+	began := time.Now()
+	conns := d.open(n)
+	opened := time.Since(began)
+	each := (d.memory() - before) / n
+	if got := d.metric("sekimori_sessions_inflight"); got != n {
+		t.Errorf("%v sessions", got)
+	}
+	const charged = 64 << 10 // by limits.memory
+	reserved := d.metric("sekimori_memory_reserved_bytes")
+	if reserved != n*charged {
+		t.Errorf("%v octets reserved, want %d", reserved, n*charged)
+	}
+	if each > charged {
+		t.Errorf("a connection costs %d octets, and only %d are charged", each, charged)
+	}
+	if _, err := d.hello(); err == nil || !strings.Contains(err.Error(), "tempfail") {
+		t.Errorf("one too many: %v", err)
+	}
+	for _, i := range []int{0, n / 2, n - 1} {
+		if err := good(conns[i], ""); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+	for _, c := range conns[:10] {
+		if err := c.Quit(); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+	d.eventually("room again", func() bool { return d.metric("sekimori_sessions_inflight") <= n-10 })
+	d.serves()
+	t.Logf("%d idle connections opened in %v, %.1f KiB resident each", n, opened.Round(time.Millisecond), float64(each)/1024)
+}
+
+// TestTwoThousandActive: two thousand connections send at the same time, and
+// every verdict is the right one.
+func TestTwoThousandActive(t *testing.T) {
+	const n, rounds = 2000, 2
+	d := start(t, "", 0)
+	conns := d.open(n)
+	var wg sync.WaitGroup
+	errs := make(chan error, n)
+	begin := make(chan struct{})
+	for i, c := range conns {
+		wg.Go(func() {
+			<-begin
+			for range rounds {
+				send := spoof
+				if i%2 == 0 {
+					send = func(c *client.Client) error { return good(c, "") }
+				}
+				if err := send(c); err != nil {
+					errs <- fmt.Errorf("connection %d: %w", i, err)
+					return
+				}
+			}
+		})
+	}
+	began := time.Now()
+	close(begin)
+	wg.Wait()
+	took := time.Since(began)
+	close(errs)
+	bad := 0
+	for err := range errs {
+		if bad++; bad <= 3 {
+			t.Error(err)
+		}
+	}
+	if accepted, refused := d.metric(`sekimori_messages_total{verdict="accept"}`), d.metric("sekimori_message_duration_seconds_count"); accepted != n*rounds/2 || refused != n*rounds {
+		t.Errorf("%v messages accepted of %v", accepted, refused)
+	}
+	t.Logf("%d messages over %d connections at a time in %v, %d wrong; %d MiB resident", n*rounds, n, took.Round(time.Millisecond), bad, d.memory()>>20)
+}
+
+// TestSlowPeers: peers that begin a frame and do not go on hold up nobody, and
+// what their lengths promise costs nothing.
+func TestSlowPeers(t *testing.T) {
+	const n = 500
+	d := start(t, "", 0)
+	before := d.memory()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		nc, err := net.Dial("tcp", d.milter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		c := client.New(nc)
+		if err := greet(c); err != nil {
+			t.Fatal(err)
+		}
+		// A header field of 1 MiB is announced; three octets of it come.
+		if _, err := nc.Write([]byte("\x00\x00\x00\x04M<>\x00" + "\x00\x00\x00\x05R<x>\x00" + "\x00\x10\x00\x00LSub")); err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = nc
+	}
+	d.serves()
+	if grown := d.memory() - before; grown > n*(64<<10) {
+		t.Errorf("%d slow peers cost %d octets", n, grown)
+	}
+	if got := d.metric("sekimori_sessions_inflight"); got < n {
+		t.Errorf("%v sessions, want the %d slow ones", got, n)
+	}
+}
+
+// TestIdlePeersAreClosed: who says nothing for limits.idle_timeout is let go.
+func TestIdlePeersAreClosed(t *testing.T) {
+	const n = 100
+	d := start(t, "limits: {idle_timeout: 1s}", 0)
+	d.open(n)
+	d.eventually("idle connections closed", func() bool { return d.metric(`sekimori_sessions_total{end="timeout"}`) == n })
+	d.serves()
+}
+
+// TestSessionLimits: what limits.max_sessions says is kept by refusing, and
+// more than can be refused at a time wait in the queue and are refused, or
+// served, in their turn.
+func TestSessionLimits(t *testing.T) {
+	d := start(t, "limits: {max_sessions: 20}", 0)
+	d.open(20)
+	var mute []net.Conn // they are to be refused, and do not even negotiate
+	for range 256 + 50 {
+		nc, err := net.Dial("tcp", d.milter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		mute = append(mute, nc)
+	}
+	d.eventually("the hard limit reached", func() bool { return d.metric(`sekimori_sessions_rejected_total{reason="hard_limit"}`) > 0 })
+	if got := d.metric(`sekimori_sessions_rejected_total{reason="max_sessions"}`); got != 256 {
+		t.Errorf("%v connections are being refused, want 256", got)
+	}
+	if got := d.metric("sekimori_sessions_inflight"); got != 20 {
+		t.Errorf("%v sessions", got)
+	}
+	// The last of the queue is told as well once the others have gone.
+	for _, nc := range mute[:len(mute)-1] {
+		nc.Close()
+	}
+	last := client.New(mute[len(mute)-1])
+	if _, err := last.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := last.Connect("x", netip.MustParseAddrPort("192.0.2.1:25")); err != nil || a.Kind != client.Tempfail {
+		t.Errorf("the last of the queue: %v, %v", a, err)
+	}
+}

@@ -1,0 +1,188 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sekimori/internal/milter/client"
+)
+
+// TestNoDescriptors: MTAs take every descriptor. Accepting pauses and goes on,
+// the admin address answers all the while, and nobody who waited is lost.
+func TestNoDescriptors(t *testing.T) {
+	const files, peers = 64, 150
+	d := start(t, "", files)
+	conns := make([]net.Conn, peers)
+	for i := range conns {
+		nc, err := net.Dial("tcp", d.milter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		conns[i] = nc
+	}
+	const rejected = `sekimori_sessions_rejected_total{reason="accept_failed"}`
+	d.eventually("out of descriptors", func() bool { return d.metric(rejected) > 0 })
+	for i := range 20 { // again and again: what was lent comes back
+		if got := d.get("/readyz"); got != "ready\n" {
+			t.Fatalf("request %d: the admin address says %q", i, got)
+		}
+	}
+	if open := d.descriptors(); open < files-8 {
+		t.Errorf("only %d of %d descriptors are open", open, files)
+	}
+	// The first leave; the last is served in its turn.
+	for _, nc := range conns[:peers-1] {
+		nc.Close()
+	}
+	last := client.New(conns[peers-1])
+	if err := greet(last); err != nil {
+		t.Fatal(err)
+	}
+	if err := good(last, ""); err != nil {
+		t.Error(err)
+	}
+	d.serves()
+	if n := strings.Count(d.log.String(), "cannot accept connections for now"); n == 0 || n > peers {
+		t.Errorf("the log says %d times that accepting failed", n)
+	}
+}
+
+// descriptors counts the daemon's open files.
+func (d *daemon) descriptors() int {
+	d.t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// TestMemoryPressure: new connections are refused from three quarters of the
+// budget on; messages that outgrow the rest are put off, and the process stays
+// in bounds.
+func TestMemoryPressure(t *testing.T) {
+	const budget = 16 << 20
+	d := start(t, "limits: {memory: 16MiB}", 0)
+	conns := d.open(budget / 4 * 3 / (64 << 10))
+	if _, err := d.hello(); err == nil || !strings.Contains(err.Error(), "tempfail") {
+		t.Errorf("one too many: %v", err)
+	}
+	if got := d.metric(`sekimori_sessions_rejected_total{reason="memory"}`); got != 1 {
+		t.Errorf("%v connections refused for memory", got)
+	}
+	// Everybody sends a header of 300 KiB at the same time: that is far more
+	// than there is.
+	filler := strings.Repeat("X-Filler: "+strings.Repeat("x", 60_000)+"\r\n", 5)
+	outcome := make(chan error, len(conns))
+	for _, c := range conns {
+		go func() { outcome <- good(c, filler) }()
+	}
+	taken, off := 0, 0
+	for range conns {
+		switch err := <-outcome; {
+		case err == nil:
+			taken++
+		case strings.Contains(err.Error(), "4.3.1"):
+			off++
+		default:
+			t.Error(err)
+		}
+	}
+	// Whoever is refused makes room, so that not all can be.
+	if taken == 0 || off == 0 || float64(off) != d.metric(`sekimori_oversize_total{what="memory"}`) {
+		t.Errorf("%d messages taken, %d put off, the metric says %v", taken, off, d.metric(`sekimori_oversize_total{what="memory"}`))
+	}
+	// What they had is free again: one after the other, all are taken.
+	for _, c := range conns[:3] {
+		if err := good(c, filler); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := d.metric("sekimori_memory_reserved_bytes"); got != float64(len(conns)*64<<10) {
+		t.Errorf("%v octets are reserved by %d idle connections", got, len(conns))
+	}
+	t.Logf("%d connections, %d messages taken, %d put off, %d MiB resident", len(conns), taken, off, d.memory()>>20)
+}
+
+// vanish makes a connection's peer disappear without a word, as a host that
+// lost power does: closed in repair mode, a socket sends nothing (tcp(7)).
+func vanish(t *testing.T, nc net.Conn) {
+	t.Helper()
+	const tcpRepair = 19
+	raw, err := nc.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpRepair, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	if errors.Is(failed, syscall.EPERM) && os.Getenv("CI") != "true" {
+		t.Skip("a peer cannot be made to vanish without CAP_NET_ADMIN")
+	}
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	nc.Close()
+}
+
+// TestHalfOpenPeers: hosts that are gone without a word do not keep their
+// sessions: keepalive probes run on every connection, and the idle timeout
+// ends what they do not.
+func TestHalfOpenPeers(t *testing.T) {
+	const n = 50
+	d := start(t, "limits: {idle_timeout: 2s}", 0)
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		nc, err := net.Dial("tcp", d.milter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := greet(client.New(nc)); err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = nc
+	}
+	if got := d.keptAlive(); got != n {
+		t.Errorf("%d of %d connections have keepalive probes", got, n)
+	}
+	for _, nc := range conns {
+		vanish(t, nc)
+	}
+	if got := d.metric("sekimori_sessions_inflight"); got != n {
+		t.Errorf("%v sessions: the peers did not vanish silently", got)
+	}
+	d.eventually("the sessions ended", func() bool { return d.metric("sekimori_sessions_inflight") == 0 })
+	if got := d.metric(`sekimori_sessions_total{end="timeout"}`); got != n {
+		t.Errorf("%v sessions ended by a timeout", got)
+	}
+	d.serves()
+}
+
+// keptAlive counts the milter connections on which the kernel's keepalive
+// timer runs (proc(5), /proc/net/tcp: the daemon's side, timer 2).
+func (d *daemon) keptAlive() int {
+	d.t.Helper()
+	text, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(d.milter)
+	number, _ := strconv.Atoi(port)
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		const established = "01"
+		if len(f) > 5 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", number)) && f[3] == established && strings.HasPrefix(f[5], "02:") {
+			n++
+		}
+	}
+	return n
+}
