@@ -18,6 +18,7 @@ var wordActions = map[string]struct{ sieve, postfix string }{
 	filter.WordQuarantine:      {"folder Junk", "REDIRECT quarantine@example.jp"},
 	filter.WordInvalidFrom:     {"folder Junk", "HOLD no single author"},
 	filter.WordFailNone:        {"$Unverified", "WARN fails DMARC, its domain asks for nothing"},
+	filter.WordFailRamp:        {"$Unverified", ""},
 	filter.WordFailMonitor:     {"$Unverified", ""},
 	filter.WordFailOptedOut:    {"$Unverified", ""},
 	filter.WordNoPolicySPFFail: {"$Unverified", ""},

@@ -10,8 +10,8 @@ if header :is "X-Sekimori-Verdict" ["fail-quarantine", "local-quarantine", "inva
     stop;
 }
 
-# Nothing speaks for the author, but his domain asks for nothing, you asked for
-# nothing, or this host only watches: marked, and kept.
-if header :is "X-Sekimori-Verdict" ["fail-none", "fail-monitor", "fail-opted-out", "no-policy-spf-fail"] {
+# Nothing speaks for the author, but his domain asks for nothing, the recipient
+# opted out, or this host only watches or is on the way to more: marked, kept.
+if header :is "X-Sekimori-Verdict" ["fail-none", "fail-ramp", "fail-monitor", "fail-opted-out", "no-policy-spf-fail"] {
     addflag "$Unverified";
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
 
@@ -269,6 +271,31 @@ func TestConsentWait(t *testing.T) {
 		abandoned.add(rcpt{typed: "<never@x>"})
 		abandoned.cancel() // the bubble ends only if the lookup does
 	})
+}
+
+// TestConsentSplitTooLate: on a connection that agreed on no reply at RCPT a 452
+// would be the message's, so the class is everybody's there.
+func TestConsentSplitTooLate(t *testing.T) {
+	seen := &recorder{}
+	o := Options{
+		Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), AuthServID: id, Observers: []Observer{seen},
+		Recipients: &directory{}, ConsentWait: time.Second, Split: true,
+	}
+	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // ReplyAt is nowhere
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(ln) }()
+	t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
+	m := open(t, ln.Addr().String(), "203.0.113.1", "h.example", client.PostfixOffer())
+	res := m.offerTo(fmt.Sprintf(mail, "bank.example"), "<in@x>", "<out@x>")
+	if got := labelOf(t, res); !res.Action.Delivers() || !strings.Contains(got, "mixed recipients") {
+		t.Errorf("%s %s", res.Action, got)
+	}
+	if err := m.c.Quit(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestReplyAt(t *testing.T) {

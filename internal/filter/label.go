@@ -133,14 +133,15 @@ func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict) {
 }
 
 func verdictComment(v policy.Verdict) string {
-	if v.Would != "" {
-		return consentComment(v)
-	}
 	s := string(v.Action) + ": " + string(v.Reason)
-	if !v.Enforced && v.Action != v.Applied {
+	switch {
+	case v.Would != "":
+		s = consentComment(v)
+	case !v.Enforced && v.Action != v.Applied:
 		s = "monitor, would " + s
 	}
 	switch {
+	case v.Would != "" && v.Rule == "":
 	case v.Override != nil:
 		s += ", override " + string(v.Override.Type) + ": " + v.Override.Comment
 	case v.Rule != "":

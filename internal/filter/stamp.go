@@ -22,6 +22,7 @@ const (
 	WordPass            = "pass"               // DMARC pass
 	WordForwarder       = "pass-forwarder"     // fails, but a trusted forwarder vouches for it
 	WordFailAccepted    = "fail-accepted"      // fails, but a rule of the operator is milder than its domain asks
+	WordFailRamp        = "fail-ramp"          // fails, and would be quarantined but for the ramp
 	WordFailNone        = "fail-none"          // fails, and its domain asks for nothing (p=none, t=y)
 	WordFailQuarantine  = "fail-quarantine"    // fails, and is quarantined: held, or by this field
 	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused but for monitor mode
@@ -36,7 +37,7 @@ const (
 
 // Words lists every word.
 var Words = []string{
-	WordPass, WordForwarder, WordFailAccepted, WordFailNone, WordFailQuarantine, WordFailMonitor, WordFailOptedOut,
+	WordPass, WordForwarder, WordFailAccepted, WordFailRamp, WordFailNone, WordFailQuarantine, WordFailMonitor, WordFailOptedOut,
 	WordNoPolicy, WordNoPolicyPass, WordNoPolicySPFFail, WordTempError, WordInvalidFrom, WordQuarantine,
 }
 
@@ -70,6 +71,8 @@ func mildFail(e *msgauth.Evaluation, v policy.Verdict) string {
 	switch {
 	case v.Reason == policy.ReasonForwarder:
 		return WordForwarder
+	case v.Relaxed:
+		return WordFailRamp
 	case v.Action == policy.Accept || e.DMARC.Disposition != dmarc.PolicyNone:
 		return WordFailAccepted
 	}
@@ -88,7 +91,7 @@ func noPolicy(v policy.Verdict) string {
 
 // stamped are the words that get the Subject stamp. A stamp is something done
 // to the message: not in monitor mode, nor where somebody opted out.
-var stamped = []string{WordFailNone, WordFailQuarantine, WordQuarantine, WordInvalidFrom}
+var stamped = []string{WordFailNone, WordFailRamp, WordFailQuarantine, WordQuarantine, WordInvalidFrom}
 
 // stamp adds the optional marks.
 func (s *session) stamp(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) error {

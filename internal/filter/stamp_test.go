@@ -41,6 +41,8 @@ func TestWord(t *testing.T) {
 		{"a trusted forwarder vouches", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonForwarder}, "pass-forwarder"},
 		{"a rule accepts", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: "override"}, "fail-accepted"},
 		{"a rule tags what should be refused", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: "override"}, "fail-accepted"},
+		{"left out by the ramp", fail(dmarc.PolicyQuarantine), policy.Verdict{Action: policy.Tag, Relaxed: true, Enforced: true, Reason: policy.ReasonRamp}, "fail-ramp"},
+		{"a reject made a quarantine by the ramp", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Quarantine, Relaxed: true, Enforced: true, Reason: policy.ReasonRamp}, "fail-quarantine"},
 		{"p=none", fail(dmarc.PolicyNone), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonNone}, "fail-none"},
 		{"p=none in monitor mode", fail(dmarc.PolicyNone), policy.Verdict{Action: policy.Tag, Reason: policy.ReasonNone}, "fail-none"},
 		{"p=quarantine", fail(dmarc.PolicyQuarantine), policy.Verdict{Action: policy.Quarantine, Enforced: true}, "fail-quarantine"},

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sekimori/internal/dmarc"
+	"sekimori/internal/smtp"
 )
 
 // Class is what a recipient agreed to. Secrecy of communications forbids in
@@ -54,8 +55,12 @@ func (v Verdict) Respect(c Consent) Verdict {
 		return v
 	}
 	if v.Disposition != dmarc.PolicyNone {
-		v.Disposition = dmarc.PolicyNone
-		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "a recipient opted out"}
+		comment := "a recipient opted out"
+		if v.Override != nil {
+			comment = v.Override.Comment + ", " + comment
+		}
+		v.Disposition, v.Override = dmarc.PolicyNone, &Override{Type: OverrideLocalPolicy, Comment: comment}
 	}
+	v.Reply = smtp.Reply{}
 	return v
 }

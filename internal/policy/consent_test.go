@@ -39,6 +39,11 @@ func TestRespect(t *testing.T) {
 		}
 	}
 	e := failing(dmarc.PolicyReject)
+	ruled := Decide(&e, Config{})
+	ruled.Override = &Override{Type: OverrideMailingList, Comment: "rule lists"}
+	if v := ruled.Respect(mixed); *v.Override != (Override{OverrideLocalPolicy, "rule lists, a recipient opted out"}) || v.Reply.Code != 0 {
+		t.Errorf("%+v, reply %s", v.Override, v.Reply)
+	}
 	e.DMARC.Result = dmarc.ResultTempError
 	if v := Decide(&e, Config{TempError: TempFail}).Respect(mixed); v.Applied != Accept || v.Would != TempFail {
 		t.Errorf("a message was deferred for somebody who opted out: %+v", v)
