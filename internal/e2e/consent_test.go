@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -276,4 +277,35 @@ func TestConsentSocketmap(t *testing.T) {
 			t.Errorf("%s is %v, want %v", series, got, want)
 		}
 	}
+}
+
+// TestConsentReload: SIGHUP reads the list again; of a broken one the line is
+// logged, and the last good one stays.
+func TestConsentReload(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	early, late := recipient(), recipient()
+	path := list(t, early)
+	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {file: %q}}", path)})
+	change := func(text string, want float64) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m.current().signal(syscall.SIGHUP)
+		eventually(t, "the list is read again", func() bool {
+			return m.metric(t, `sekimori_map_last_reload_successful{map="recipients"}`) == want
+		})
+	}
+	change(late+"\nnobody\n", 0)
+	eventually(t, "the log names the line", func() bool { return m.log.contains(path + `:2: \"nobody\" is neither an address`) })
+	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{late}, spoof()); r.code != 550 {
+		t.Errorf("who is on the broken list: %s", r)
+	}
+	m.open(t, spoofer).hand(t, unique("@bank.example"), []string{early}, spoof()).accepted(t)
+	change(late+"\n", 1)
+	eventually(t, "the new list is in use", func() bool {
+		return m.open(t, spoofer).hand(t, unique("@bank.example"), []string{early}, spoof()).code == 550
+	})
+	m.open(t, spoofer).hand(t, unique("@bank.example"), []string{late}, spoof()).accepted(t)
 }
