@@ -16,6 +16,9 @@ import (
 // spoof is mail nobody vouches for, of a domain that asks for a reject.
 func spoof() []byte { return mail{from: "Your bank <info@bank.example>"}.bytes() }
 
+// optedOut is what the label says of spoof to somebody who opted out.
+const optedOut = "opted out, would reject: dmarc_reject, spoofing: author_spf_fail"
+
 // list writes a file of exceptions.
 func list(t *testing.T, entries ...string) string {
 	t.Helper()
@@ -56,7 +59,7 @@ func TestConsentLenient(t *testing.T) {
 
 	r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{in, out}, spoof())
 	id := r.accepted(t)
-	const want = "mixed recipients: reject where consented, tag where opted out; tag for all: dmarc_reject"
+	const want = "mixed recipients: reject where consented, tag where opted out; tag for all: dmarc_reject, spoofing: author_spf_fail"
 	for _, to := range []string{in, out} {
 		l := run.inbox.wait(t, to).label(t)
 		l.want(t, "dmarc=fail header.from=bank.example policy.dmarc=reject")
@@ -73,7 +76,7 @@ func TestConsentLenient(t *testing.T) {
 	}
 	// The next message of the connection knows nothing of the one before.
 	c.hand(t, unique("@bank.example"), []string{out2}, spoof()).accepted(t)
-	if got := run.inbox.wait(t, out2).label(t).comment(t); got != "opted out, would reject: dmarc_reject" {
+	if got := run.inbox.wait(t, out2).label(t).comment(t); got != optedOut {
 		t.Errorf("opted out: %q", got)
 	}
 	// Postfix delivers domain!user to user@domain, and tells us so.
@@ -247,7 +250,7 @@ func TestConsentSocketmap(t *testing.T) {
 	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{typed}, spoof()); r.code != 550 {
 		t.Errorf("who agreed: %s", r)
 	}
-	for to, want := range map[string]string{out: "opted out, would reject: dmarc_reject", odd: "opted out, would reject: dmarc_reject", recipient(): "opted out, would reject: dmarc_reject"} {
+	for to, want := range map[string]string{out: optedOut, odd: optedOut, recipient(): optedOut} {
 		m.open(t, spoofer).hand(t, unique("@bank.example"), []string{to}, spoof()).accepted(t)
 		if got := run.inbox.wait(t, to).label(t).comment(t); got != want {
 			t.Errorf("%s: %q", to, got)
@@ -261,7 +264,7 @@ func TestConsentSocketmap(t *testing.T) {
 
 	sm.stop()
 	m.open(t, spoofer).hand(t, unique("@bank.example"), []string{late}, spoof()).accepted(t)
-	if got := run.inbox.wait(t, late).label(t).comment(t); got != "opted out, would reject: dmarc_reject" {
+	if got := run.inbox.wait(t, late).label(t).comment(t); got != optedOut {
 		t.Errorf("without the map: %q", got)
 	}
 	// What it said is still known.
