@@ -54,14 +54,14 @@ func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err err
 		return nil, err
 	}
 	g.undo.add(g.resolver.Close)
-	verifier, err := NewVerifier(cfg, g.resolver, 0)
-	if err != nil {
-		return nil, err
-	}
 	if g.rules, err = Policy(cfg); err != nil {
 		return nil, err
 	}
 	shadow, err := Shadow(cfg)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := NewVerifier(cfg, g.resolver, shownWait(cfg, g.rules, shadow))
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +78,18 @@ func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err err
 		return nil, err
 	}
 	return g, nil
+}
+
+// shownWait is the grace for results that decide nothing: none do where a rule,
+// the candidate's as well, looks at them.
+func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) time.Duration {
+	switch {
+	case rules.WantsAll(), shadow != nil && shadow.WantsAll():
+		return time.Duration(cfg.DNS.MessageBudget)
+	case cfg.Limits.ShownWait == 0:
+		return -1
+	}
+	return time.Duration(cfg.Limits.ShownWait)
 }
 
 // observers are told of every message.

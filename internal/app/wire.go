@@ -19,14 +19,8 @@ import (
 )
 
 // NewVerifier makes the configured verifier over r. grace is
-// msgauth.Options.Grace, 0 for what is configured.
+// msgauth.Options.Grace.
 func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msgauth.Verifier, error) {
-	if grace == 0 {
-		grace = time.Duration(cfg.Limits.ShownWait)
-		if grace == 0 {
-			grace = -1 // none
-		}
-	}
 	o := msgauth.Options{
 		Budget: time.Duration(cfg.DNS.MessageBudget),
 		Grace:  grace, LookAhead: true,

@@ -46,6 +46,17 @@ var PublishedValues = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, d
 // DMARCValues lists what Conditions.DMARC may hold.
 var DMARCValues = []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail, dmarc.ResultNone, dmarc.ResultTempError, dmarc.ResultPermError}
 
+// WantsAll reports whether a rule may decide on a message that passes DMARC by
+// what is only shown of such a message where no rule asks: who else signed,
+// SPF beside DKIM, the client's name. Then all of it has to be waited for.
+func (c Config) WantsAll() bool {
+	return slices.ContainsFunc(c.Rules, func(r Rule) bool {
+		w := r.When
+		return (len(w.DMARC) == 0 || slices.Contains(w.DMARC, dmarc.ResultPass)) &&
+			len(w.ClientName)+len(w.DKIM)+len(w.SPF)+len(w.Published)+len(w.Traits) > 0
+	})
+}
+
 // Outcome is what a rule leads to: an action, or the treatment that a
 // published policy would have led to. One of both is set.
 type Outcome struct {

@@ -253,6 +253,8 @@ func (e *evaluation) countVoid(ans dns.Answer) *halt {
 func (e *evaluation) trace(s Step) {
 	s.Term, s.Detail = escape(s.Term), escape(s.Detail)
 	switch n := len(e.check.Trace); {
+	case n == 0: // most checks have a handful
+		e.check.Trace = append(make([]Step, 0, 8), s)
 	case n < MaxTraceSteps-1:
 		e.check.Trace = append(e.check.Trace, s)
 	case n == MaxTraceSteps-1:

@@ -117,6 +117,8 @@ func ParseRecord(txt string) (*Record, error) {
 		return nil, ErrRecordTooLong
 	}
 	rec := &Record{Text: txt}
+	// Room for what most records have; a hostile one may be all spaces.
+	rec.Directives = make([]Directive, 0, min(strings.Count(txt, " "), 8))
 	for pos := len(version); pos < len(txt); {
 		if txt[pos] == ' ' {
 			pos++
