@@ -20,6 +20,7 @@ var floors = map[string]int{
 	"internal/mailaddr":      0,
 	"internal/smtp":          0,
 	"internal/authres":       0,
+	"internal/term":          0,
 	"internal/taglist":       0,
 	"internal/milter":        0,
 	"internal/milter/client": 0,
@@ -45,9 +46,11 @@ var floors = map[string]int{
 	"internal/app": 4,
 
 	// Programs in one piece, for the commands of the same name.
-	"internal/demo":    5,
-	"internal/explain": 5,
-	"internal/load":    5,
+	"internal/demo":       5,
+	"internal/explain":    5,
+	"internal/replay":     5,
+	"internal/forwarders": 5,
+	"internal/load":       5,
 
 	"cmd/sekimori":        6,
 	"cmd/milterload":      6,

@@ -88,6 +88,6 @@ func newRoot() *cobra.Command {
 			HiddenDefaultCmd: true,
 		},
 	}
-	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newStatus(), newDemo(), newVersion())
+	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newDemo(), newVersion())
 	return root
 }

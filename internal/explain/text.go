@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
+	"sekimori/internal/term"
 )
 
 // Text writes the report for people: the one line that decided first, then
@@ -46,7 +47,7 @@ func summary(v policy.Verdict) string {
 	return fmt.Sprintf("%s, because %s (%s)", strings.ToUpper(string(v.Action)), reasonText(v.Reason), v.Reason)
 }
 
-// printer collects lines. Everything a stranger wrote goes through quoted, so
+// printer collects lines. Everything a stranger wrote goes through term.Safe, so
 // that no control octet reaches the terminal.
 type printer struct{ strings.Builder }
 
@@ -61,16 +62,6 @@ func (p *printer) line(depth int, format string, args ...any) {
 	p.WriteString(strings.Repeat("  ", depth+1))
 	fmt.Fprintf(p, format, args...)
 	p.WriteByte('\n')
-}
-
-// shown returns s as it is if it is plain printable ASCII, else quoted.
-func shown(s string) string {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] > '~' {
-			return strconv.QuoteToASCII(s)
-		}
-	}
-	return s
 }
 
 func (r *Report) verdict(p *printer) {
@@ -103,10 +94,10 @@ func (r *Report) verdict(p *printer) {
 		}
 	}
 	for _, e := range v.Evidence {
-		p.line(0, "evidence: %s", shown(e))
+		p.line(0, "evidence: %s", term.Safe(e))
 	}
 	if v.ID != "" {
-		p.line(0, "id: %s", shown(v.ID))
+		p.line(0, "id: %s", term.Safe(v.ID))
 	}
 	if r.Truncated {
 		p.line(0, "long values and lists below were cut")
@@ -122,12 +113,12 @@ func (r *Report) notEvaluated(p *printer) {
 }
 
 func (p *printer) envelope(s msgauth.Session, e msgauth.Envelope) {
-	p.line(0, "client %s, helo %s, mail from %s", s.Client, shown(s.HELO), shown("<"+strings.Trim(e.MailFrom, "<>")+">"))
+	p.line(0, "client %s, helo %s, mail from %s", s.Client, term.Safe(s.HELO), term.Safe("<"+strings.Trim(e.MailFrom, "<>")+">"))
 	if e.QueueID != "" {
-		p.line(0, "queue id %s, %d recipients, %d octets", shown(e.QueueID), len(e.Recipients), e.Size)
+		p.line(0, "queue id %s, %d recipients, %d octets", term.Safe(e.QueueID), len(e.Recipients), e.Size)
 	}
 	if s.Authenticated != "" {
-		p.line(0, "logged in as %s", shown(s.Authenticated))
+		p.line(0, "logged in as %s", term.Safe(s.Authenticated))
 	}
 }
 
@@ -181,14 +172,14 @@ func (r *Report) author(p *printer) {
 	p.section("Message")
 	p.envelope(e.Session, e.Envelope)
 	if e.FromError != nil {
-		p.line(0, "author: none: %s", shown(e.FromError.Error()))
+		p.line(0, "author: none: %s", term.Safe(e.FromError.Error()))
 		return
 	}
 	p.line(0, "author domain %s", e.From.AuthorDomain)
 	for _, m := range e.From.Mailboxes {
-		p.line(1, "%s %s", shown(m.DisplayName), m)
+		p.line(1, "%s %s", term.Safe(m.DisplayName), m)
 	}
-	p.line(0, "iprev %s %s", e.IPRev.Status, shown(string(e.IPRev.Name)))
+	p.line(0, "iprev %s %s", e.IPRev.Status, term.Safe(string(e.IPRev.Name)))
 	t := e.Traits
 	p.line(0, "traits: list=%t bulk=%t rewritten_from=%t forwarded=%t srs=%t arc=%t broken_author_signature=%t third_party_signature=%t list_signature=%t",
 		t.List, t.Bulk, t.RewrittenFrom, t.Forwarded, t.SRS, t.ARC, t.BrokenAuthorSignature, t.ThirdPartySignature, t.ListSignature)
@@ -197,21 +188,21 @@ func (r *Report) author(p *printer) {
 func (r *Report) spf(p *printer) {
 	for _, c := range []spf.Check{r.Evaluation.MailFrom, r.Evaluation.HELO} {
 		p.section("SPF of " + string(c.Identity))
-		p.line(0, "%s for %s", c.Result, shown(string(c.Domain)))
+		p.line(0, "%s for %s", c.Result, term.Safe(string(c.Domain)))
 		if c.NullSender {
 			p.line(0, "null sender: the HELO name is checked")
 		}
 		if c.Problem != "" {
-			p.line(0, "problem: %s", shown(c.Problem))
+			p.line(0, "problem: %s", term.Safe(c.Problem))
 		}
 		if c.Mechanism != "" {
-			p.line(0, "matched: %s", shown(c.Mechanism))
+			p.line(0, "matched: %s", term.Safe(c.Mechanism))
 		}
 		for _, s := range c.Trace {
-			p.line(s.Depth+1, "%s %s: %s %s", s.Domain, shown(s.Term), s.Outcome, shown(s.Detail))
+			p.line(s.Depth+1, "%s %s: %s %s", s.Domain, term.Safe(s.Term), s.Outcome, term.Safe(s.Detail))
 		}
 		if c.Explanation != "" {
-			p.line(0, "explanation: %s", shown(c.Explanation))
+			p.line(0, "explanation: %s", term.Safe(c.Explanation))
 		}
 		p.line(0, "%d of %d terms with lookups, %d of %d void lookups", c.Lookups, spf.MaxLookups, c.VoidLookups, spf.MaxVoidLookups)
 	}
@@ -224,8 +215,8 @@ func (r *Report) dkim(p *printer) {
 	}
 	for i, s := range r.Evaluation.DKIM {
 		p.line(0, "signature %d: %s%s", i+1, s.Result, withReason(s))
-		p.line(1, "d=%s s=%s i=%s a=%s c=%s", shown(string(s.Domain)), shown(s.Selector), shown(s.Identity), shown(s.Algorithm), shown(s.Canonicalization))
-		p.line(1, "signed fields: %s", shown(strings.Join(s.SignedHeaders, ":")))
+		p.line(1, "d=%s s=%s i=%s a=%s c=%s", term.Safe(string(s.Domain)), term.Safe(s.Selector), term.Safe(s.Identity), term.Safe(s.Algorithm), term.Safe(s.Canonicalization))
+		p.line(1, "signed fields: %s", term.Safe(strings.Join(s.SignedHeaders, ":")))
 		if s.KeyBits > 0 {
 			p.line(1, "key: %d-bit %s, testing=%t", s.KeyBits, s.KeyType, s.Testing)
 		}
@@ -239,7 +230,7 @@ func withReason(s dkim.Signature) string {
 	if s.Reason == "" {
 		return ""
 	}
-	return ", " + string(s.Reason) + " " + shown(s.Detail)
+	return ", " + string(s.Reason) + " " + term.Safe(s.Detail)
 }
 
 func (r *Report) arc(p *printer) {
@@ -247,11 +238,11 @@ func (r *Report) arc(p *printer) {
 	p.section("ARC")
 	p.line(0, "%s", a.Status)
 	if a.Reason != "" {
-		p.line(0, "%s %s %s", a.Reason, a.Signature, shown(a.Detail))
+		p.line(0, "%s %s %s", a.Reason, a.Signature, term.Safe(a.Detail))
 	}
 	for _, s := range a.Sets {
-		p.line(1, "i=%d sealed by %s (s=%s, cv=%s), message signature by %s passes=%t", s.Instance, s.Sealer, shown(s.Selector), shown(s.CV), s.MessageDomain, s.MessagePass)
-		p.line(2, "%s", shown(s.AuthResults))
+		p.line(1, "i=%d sealed by %s (s=%s, cv=%s), message signature by %s passes=%t", s.Instance, s.Sealer, term.Safe(s.Selector), term.Safe(s.CV), s.MessageDomain, s.MessagePass)
+		p.line(2, "%s", term.Safe(s.AuthResults))
 	}
 }
 
@@ -262,16 +253,16 @@ func (r *Report) dmarc(p *printer) {
 	for _, s := range d.Trace {
 		found := string(s.Found)
 		if s.Error != nil {
-			found += ": " + shown(s.Error.Error())
+			found += ": " + term.Safe(s.Error.Error())
 		}
 		if s.PSD != "" {
 			found += ", psd=" + s.PSD
 		}
-		p.line(1, "%s %s (%s): %s", shown(string(s.Name)), s.Type, s.Purpose, found)
+		p.line(1, "%s %s (%s): %s", term.Safe(string(s.Name)), s.Type, s.Purpose, found)
 	}
 	if d.PolicyDomain != "" {
 		p.line(0, "policy of %s: %s by tag %s, asks for %s after t=", d.PolicyDomain, d.PolicyPublished, d.Tag, d.Disposition)
-		p.line(0, "record: %s", shown(d.Record.Raw))
+		p.line(0, "record: %s", term.Safe(d.Record.Raw))
 	}
 	if d.OrganizationalDomain != "" {
 		p.line(0, "organizational domain %s", d.OrganizationalDomain)
@@ -284,13 +275,13 @@ func (r *Report) dmarc(p *printer) {
 func (r *Report) lookups(p *printer) {
 	p.section("DNS lookups, in order of completion")
 	for _, l := range r.Lookups {
-		p.line(0, "%s %s: %s", shown(string(l.Name)), l.Type, answerText(l))
+		p.line(0, "%s %s: %s", term.Safe(string(l.Name)), l.Type, answerText(l))
 	}
 }
 
 func answerText(l dns.Lookup) string {
 	if l.Answer == nil {
-		return shown(l.Error)
+		return term.Safe(l.Error)
 	}
 	a := l.Answer
 	if len(a.Records) == 0 {
@@ -307,9 +298,9 @@ func answerText(l dns.Lookup) string {
 		case dns.TypeTXT:
 			parts = append(parts, strconv.QuoteToASCII(rec.Text))
 		case dns.TypeMX:
-			parts = append(parts, fmt.Sprintf("%d %s", rec.Preference, shown(string(rec.Host))))
+			parts = append(parts, fmt.Sprintf("%d %s", rec.Preference, term.Safe(string(rec.Host))))
 		default:
-			parts = append(parts, shown(string(rec.Host)))
+			parts = append(parts, term.Safe(string(rec.Host)))
 		}
 	}
 	return strings.Join(parts, ", ")

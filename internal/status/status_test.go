@@ -34,13 +34,14 @@ func registry(t *testing.T) *prometheus.Registry {
 	}
 	m.Panicked(telemetry.PanicMilter)
 	m.Sessions().SessionStarted()
-	shadow := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_shadow_total", Help: "h"}, []string{"live", "shadow"})
-	rules := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_override_hits_total", Help: "h"}, []string{"id"})
 	queries := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_queries_total", Help: "h"}, []string{"type", "result"})
 	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_cache_hits_total", Help: "h"}, []string{"kind"})
-	reg.MustRegister(shadow, rules, queries, hits)
-	shadow.WithLabelValues("accept", "reject").Add(2)
-	rules.WithLabelValues("forwarder-1").Add(0)
+	reg.MustRegister(queries, hits)
+	m.RulesLoaded([]policy.Rule{{ID: "forwarder-1"}})
+	for range 2 {
+		m.Compared(e, policy.Verdict{Action: policy.Accept}, policy.Verdict{Action: policy.Reject})
+	}
+	m.Compared(e, policy.Verdict{Action: policy.Accept}, policy.Verdict{Action: policy.Accept})
 	queries.WithLabelValues("A", "noerror").Add(4)
 	queries.WithLabelValues("TXT", "noerror").Add(5)
 	hits.WithLabelValues("positive").Add(7)
@@ -78,8 +79,10 @@ func TestCollect(t *testing.T) {
 		{"queries of every type", s.DNS.Queries["noerror"], int64(9)},
 		{"hits", s.DNS.Cache.Hits, int64(7)},
 		{"what should be zero and is not", s.Trouble, []Series{{"panics", map[string]string{"component": "milter"}, 1}}},
-		{"rules, also those that never hit", s.Rules, []Series{{"override_hits", map[string]string{"id": "forwarder-1"}, 0}}},
-		{"shadow", s.Shadow, []Series{{"shadow", map[string]string{"live": "accept", "shadow": "reject"}, 2}}},
+		{"rules, also those that never hit", s.Rules, []Series{{"override_rule_hits", map[string]string{"rule": "forwarder-1"}, 0}}},
+		{"shadow", s.Shadow, []Series{
+			{"shadow", map[string]string{"live": "accept", "shadow": "accept"}, 1}, {"shadow", map[string]string{"live": "accept", "shadow": "reject"}, 2},
+		}},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) && (reflect.TypeOf(tt.want).Kind() != reflect.Int || reflect.ValueOf(tt.got).Int() != reflect.ValueOf(tt.want).Int()) {
 			t.Errorf("%s: %v, want %v", tt.what, tt.got, tt.want)
@@ -104,14 +107,14 @@ func TestText(t *testing.T) {
 	for _, want := range []string{
 		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
 		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror", "100 % (7 of 7) hits",
-		"panics component=milter: 1", "override_hits id=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
+		"panics component=milter: 1", "override_rule_hits rule=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &b)
 		}
 	}
 	b.Reset()
-	if err := new(Status).Text(&b); err != nil || !strings.Contains(b.String(), "shadow         none") || !strings.Contains(b.String(), "no hits") {
+	if err := new(Status).Text(&b); err != nil || !strings.Contains(b.String(), "shadow differs none") || !strings.Contains(b.String(), "no hits") {
 		t.Errorf("of nothing: %v\n%s", err, &b)
 	}
 }
@@ -126,7 +129,7 @@ func TestHandler(t *testing.T) {
 		code int
 		want string
 	}{
-		{options(t), 200, `"shadow":[{"name":"shadow","labels":{"live":"accept","shadow":"reject"},"value":2}]`},
+		{options(t), 200, `{"name":"shadow","labels":{"live":"accept","shadow":"reject"},"value":2}]`},
 		{Options{Gatherer: broken{}}, 500, `"error":"status: boom"`},
 		{Options{Gatherer: prometheus.NewRegistry()}, 200, `"trouble":[],"rules":[],"shadow":[]`},
 	} {

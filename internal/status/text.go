@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sekimori/internal/term"
 )
 
 // Text writes the status for people.
@@ -20,12 +22,12 @@ func (s *Status) Text(out io.Writer) error {
 	if s.NotReady != "" {
 		ready = s.NotReady
 	}
-	line("sekimori", "%s, mode %s, %s, up %s", shown(s.Version), shown(s.Mode), shown(ready), s.Uptime.Round(time.Second))
+	line("sekimori", "%s, mode %s, %s, up %s", term.Safe(s.Version), term.Safe(s.Mode), term.Safe(ready), s.Uptime.Round(time.Second))
 	reload := ""
 	if !s.Config.LastReloadOK {
 		reload = "; THE NEWEST FILE WAS REFUSED, this one stays"
 	}
-	line("configuration", "%s, loaded %s%s", shown(s.Config.Hash), s.Config.Loaded.Format(time.RFC3339), reload)
+	line("configuration", "%s, loaded %s%s", term.Safe(s.Config.Hash), s.Config.Loaded.Format(time.RFC3339), reload)
 	line("sessions", "%d of %d; ended %s; turned away %s", s.Sessions.InFlight, s.Limits.MaxSessions, counts(s.Sessions.Ended), counts(s.Sessions.Rejected))
 	line("messages", "%s", counts(s.Messages))
 	line("MTAs waited", "%s on average at end of message, %d messages", seconds(s.Wait.Mean), s.Wait.Count)
@@ -36,7 +38,7 @@ func (s *Status) Text(out io.Writer) error {
 	for _, list := range []struct {
 		label  string
 		series []Series
-	}{{"trouble", s.Trouble}, {"rules", s.Rules}, {"shadow", s.Shadow}} {
+	}{{"trouble", s.Trouble}, {"rules", s.Rules}, {"shadow differs", s.differing()}} {
 		if len(list.series) == 0 {
 			line(list.label, "none")
 		}
@@ -52,11 +54,18 @@ func (s *Status) Text(out io.Writer) error {
 	return err
 }
 
+// differing lists where the candidate policy decided otherwise.
+func (s *Status) differing() []Series {
+	return slices.DeleteFunc(slices.Clone(s.Shadow), func(one Series) bool {
+		return one.Value == 0 || one.Labels["live"] == one.Labels["shadow"]
+	})
+}
+
 // String shows a series as "name label=value ...: count".
 func (s Series) String() string {
-	text := shown(s.Name)
+	text := term.Safe(s.Name)
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
-		text += " " + shown(k) + "=" + shown(s.Labels[k])
+		text += " " + term.Safe(k) + "=" + term.Safe(s.Labels[k])
 	}
 	return text + ": " + strconv.FormatInt(s.Value, 10)
 }
@@ -67,7 +76,7 @@ func counts(m map[string]int64) string {
 	slices.SortStableFunc(keys, func(a, b string) int { return int(max(-1, min(1, m[b]-m[a]))) })
 	parts := make([]string, len(keys))
 	for i, k := range keys {
-		parts[i] = fmt.Sprintf("%d %s", m[k], shown(k))
+		parts[i] = fmt.Sprintf("%d %s", m[k], term.Safe(k))
 	}
 	if len(parts) == 0 {
 		return "none"
@@ -84,14 +93,4 @@ func percent(part, whole int64) string {
 		return "no"
 	}
 	return fmt.Sprintf("%d %% (%d of %d)", 100*part/whole, part, whole)
-}
-
-// shown keeps what a server said from steering the terminal.
-func shown(s string) string {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] > '~' {
-			return strconv.QuoteToASCII(s)
-		}
-	}
-	return s
 }

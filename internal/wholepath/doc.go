@@ -66,6 +66,10 @@
 //	dns.MaxNameLen                     253       octets                         -                     RFC 1035 §2.3.4, as text
 //	filter.maxConsentLookups           4         lookups of a message           -                     its other recipients queue
 //	filter.maxSubject                  50000     octets of a stamped subject    -                     Postfix cuts fields at 60,000
+//	forwarders.maxAuthors              200       author domains                 -                     of a source of failing mail; three are enough to propose it
+//	forwarders.maxLine                 65536     octets of a log's line         -                     the daemon's have under 32 KiB
+//	forwarders.maxNames                5         client names                   -                     of a source; of more the domain is named
+//	forwarders.maxSources              20000     sources of failing mail        -                     strangers choose names and addresses
 //	iprev.MaxNames                     10        names                          -                     RFC 8601 §3 leaves the number open; SPF's
 //	mailaddr.MaxCommentDepth           10        comments nested                -                     clients nest none
 //	mailaddr.MaxFromLen                32768     octets                         -                     in the part an MTA cut off there might be the author
@@ -107,6 +111,13 @@
 //	recent.maxLimit                    500       decisions of an answer         -                     somebody reads them
 //	recent.maxTextBytes                4096      octets of a text               -                     policy records are shorter
 //	recent.maxValueBytes               512       octets of a parameter          -                     a domain name has 253
+//	replay.maxAnswers                  1000000   DNS answers                    -                     of a snapshot, in memory
+//	replay.maxDomains                  100000    author domains                 -                     a row each; the rest share one
+//	replay.maxHeader                   16777216  octets of a header             -                     and what one's own hosts put on top
+//	replay.maxListed                   10000     messages                       -                     named in a list; the rest are counted
+//	replay.maxReceived                 16384     octets of a field              -                     MTAs write under 1,000
+//	replay.maxRows                     100       rows of a table                -                     somebody reads them
+//	replay.maxSnapshotLine             1048576   octets of a line               -                     an answer has at most 64 KiB on the wire
 //	resolver.maxChain                  8         CNAMEs of an answer            -                     RFC 1034 §3.6.2 wants none in a row
 //	resolver.defaultInflight           512       sockets                        -                     questions outlive a message that left
 //	resolver.maxFailures               5         answers missing or useless     -                     then a server is asked after the others

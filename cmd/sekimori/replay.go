@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"sekimori/internal/app"
+	"sekimori/internal/config"
+	"sekimori/internal/dns"
+	"sekimori/internal/replay"
+	"sekimori/internal/term"
+)
+
+// replayFlags are the command's.
+type replayFlags struct {
+	config, candidate, snapshot string
+	ip, helo, from              string
+	received                    int
+	hosts                       []string
+	json                        bool
+}
+
+func newReplay() *cobra.Command {
+	var f replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay MBOX|MAILDIR|DIR|FILE.eml",
+		Short: "Say what the daemon would have done with stored mail",
+		Long: `Judge every message of an mbox, a Maildir or a directory of .eml files as the
+daemon would have on receipt, and print a table by author domain and verdict;
+with --candidate also the messages on which a second configuration decides
+otherwise. Nothing is written but the DNS snapshot.
+
+The client's address, its HELO name, the time and the queue id are taken from
+the Received field of the MTA that the daemon serves (Postfix or Sendmail):
+  --trusted-host NAME  one's own hosts: of the fields they wrote on top, the
+                       last before a client outside of trusted.networks
+  --received N         the Nth field from the top
+  --ip ADDR            none: every message came from there
+The envelope sender comes from Return-Path, an envelope-from comment or the
+mbox. What one's own hosts put on top of a message is taken off before it is
+judged. Mail of trusted networks and of clients that logged in is skipped, as
+the daemon does. Recipients' consent (policy.recipients) is not asked, because
+stored mail does not say who all the recipients were.
+
+--dns-snapshot keeps every answer in a file. A second run, or one that goes on
+after an interruption, asks only what is not in it; old mail should be replayed
+while the keys that signed it are still published.
+
+A message that cannot be judged is named and skipped; the exit code is 1 then.`,
+		Example: `  sekimori replay /var/mail/archive.mbox --trusted-host mx.example.jp --dns-snapshot dns.jsonl
+  sekimori replay ~/Maildir --received 1 --dns-snapshot dns.jsonl --candidate enforce.yaml
+  sekimori replay spam/ --ip 192.0.2.1 --from x@example.com --json | jq .verdicts`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", defaultConfig, "configuration that decides; the defaults if the default file is absent")
+	flags.StringVar(&f.candidate, "candidate", "", "second configuration to compare with")
+	flags.StringArrayVar(&f.hosts, "trusted-host", nil, "name after \"by\" in the Received fields of one's own hosts (repeatable)")
+	flags.IntVar(&f.received, "received", 0, "number of the Received field that counts, from the top")
+	flags.StringVar(&f.ip, "ip", "", "address of the client of every message")
+	flags.StringVar(&f.helo, "helo", "", "with --ip: its HELO name")
+	flags.StringVar(&f.from, "from", "", "envelope sender of every message; empty for the null sender")
+	flags.StringVar(&f.snapshot, "dns-snapshot", "", "file of DNS answers to read and to add to")
+	flags.BoolVar(&f.json, "json", false, "print JSON")
+	cmd.MarkFlagsOneRequired("trusted-host", "received", "ip")
+	cmd.MarkFlagsMutuallyExclusive("trusted-host", "received", "ip")
+	return cmd
+}
+
+// options turns flags into what package replay wants, but for source and
+// resolver.
+func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) {
+	o.Origin = replay.Origin{Received: f.received, HELO: f.helo}
+	if cmd.Flags().Changed("from") {
+		o.Origin.MailFrom = &f.from
+	}
+	switch {
+	case f.ip != "":
+		if o.Origin.Client, err = netip.ParseAddr(f.ip); err != nil {
+			return o, fmt.Errorf("--ip: %q is not an IP address", f.ip)
+		}
+	case f.helo != "":
+		return o, errors.New("--helo is for --ip; a Received field has its own")
+	case len(f.hosts) == 0 && f.received < 1:
+		return o, errors.New("--received counts from 1, the topmost")
+	}
+	for _, h := range f.hosts {
+		name, err := dns.ParseName(h)
+		if err != nil || name == "" {
+			return o, fmt.Errorf("--trusted-host: %q is not a host name", h)
+		}
+		o.Origin.TrustedHosts = append(o.Origin.TrustedHosts, name)
+	}
+	if o.Config, err = loadOptional(f.config, cmd.Flags().Changed("config")); err != nil {
+		return o, err
+	}
+	if f.candidate != "" {
+		o.Candidate, err = config.Load(f.candidate)
+	}
+	return o, err
+}
+
+func (f *replayFlags) run(cmd *cobra.Command, path string) error {
+	o, err := f.options(cmd)
+	if err != nil {
+		return err
+	}
+	if o.Source, err = replay.Open(path); err != nil {
+		return failed(err)
+	}
+	defer o.Source.Close()
+	network, err := app.NewResolver(o.Config, nil, nil)
+	if err != nil {
+		return failed(err)
+	}
+	defer network.Close()
+	o.Resolver = network
+	var snapshot *replay.Snapshot
+	if f.snapshot != "" {
+		if snapshot, err = replay.OpenSnapshot(f.snapshot, network); err != nil {
+			return failed(err)
+		}
+		o.Resolver = snapshot
+	}
+	bar := term.NewBar(cmd.ErrOrStderr())
+	o.Progress = func(done, total int64, messages int) {
+		bar.Update(done, total, fmt.Sprintf("%d messages", messages))
+	}
+	report, err := replay.Run(cmd.Context(), o)
+	bar.Clear()
+	if snapshot != nil {
+		use, closeErr := snapshot.Close(cmd.Context().Err() != nil)
+		err = errors.Join(err, closeErr)
+		if report != nil {
+			report.DNS = &use
+		}
+	}
+	return f.print(cmd, report, err)
+}
+
+// print writes the report, also one that is not complete.
+func (f *replayFlags) print(cmd *cobra.Command, report *replay.Report, err error) error {
+	if report != nil {
+		write := report.Text
+		if f.json {
+			write = func(out io.Writer) error { return writeJSON(out, report) }
+		}
+		err = errors.Join(err, write(cmd.OutOrStdout()))
+	}
+	switch {
+	case cmd.Context().Err() != nil && f.snapshot != "":
+		return failed(fmt.Errorf("%w; the same command goes on from the snapshot", err))
+	case err != nil:
+		return failed(err)
+	case report.Bad > 0:
+		return failure{} // the report has said it
+	}
+	return nil
+}

@@ -1,0 +1,309 @@
+package forwarders
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/arc"
+	"sekimori/internal/config"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/spf"
+	"sekimori/internal/telemetry"
+)
+
+// message is one that failed, by an author of the given number.
+func message(author int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
+	domain := dns.Name(fmt.Sprintf("author%d.example", author))
+	e := &msgauth.Evaluation{
+		Session:  msgauth.Session{Client: netip.MustParseAddr("198.51.100.7")},
+		Envelope: msgauth.Envelope{MailFrom: "<a@" + string(domain) + ">"},
+		From:     mailaddr.From{AuthorDomain: domain},
+		MailFrom: spf.Check{Result: spf.Fail, Domain: domain},
+		IPRev:    iprev.Result{Status: iprev.Fail},
+		DMARC:    dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject},
+	}
+	if change != nil {
+		change(e)
+	}
+	return e
+}
+
+func broken(e *msgauth.Evaluation) {
+	e.Traits.BrokenAuthorSignature = true
+	e.DKIM = append(e.DKIM, dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail." + e.From.AuthorDomain})
+}
+
+func named(name string) func(*msgauth.Evaluation) {
+	return func(e *msgauth.Evaluation) { e.IPRev = iprev.Result{Status: iprev.Pass, Name: dns.Name(name)} }
+}
+
+func by(domain string) func(*msgauth.Evaluation) {
+	return func(e *msgauth.Evaluation) {
+		e.DKIM = append(e.DKIM, dkim.Signature{Result: dkim.Pass, Domain: dns.Name(domain)})
+	}
+}
+
+func srs(domain string) func(*msgauth.Evaluation) {
+	return func(e *msgauth.Evaluation) {
+		e.Envelope.MailFrom, e.MailFrom = "<SRS0=x=y=z=a@"+domain+">", spf.Check{Result: spf.Pass, Domain: dns.Name(domain)}
+	}
+}
+
+func sealed(domain string, status arc.Status) func(*msgauth.Evaluation) {
+	return func(e *msgauth.Evaluation) {
+		e.ARC = arc.Result{Status: status, Sets: []arc.Set{{Sealer: "first.example"}, {Sealer: dns.Name(domain), AuthResults: "seal.example; dmarc=pass"}}}
+	}
+}
+
+func all(changes ...func(*msgauth.Evaluation)) func(*msgauth.Evaluation) {
+	return func(e *msgauth.Evaluation) {
+		for _, c := range changes {
+			c(e)
+		}
+	}
+}
+
+var rejected = policy.Verdict{Action: policy.Reject}
+
+// found adds n messages of as many authors, by way of the log and of the
+// daemon's memory, which have to agree.
+func found(t *testing.T, n int, change func(*msgauth.Evaluation)) *Source {
+	t.Helper()
+	var log bytes.Buffer
+	logger, err := telemetry.NewLogger(&log, "json", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := recent.New(recent.Options{Entries: 1000})
+	for i := range n {
+		e := message(i, change)
+		telemetry.Records{Log: logger}.Evaluated(e, rejected, 0)
+		ring.Evaluated(e, rejected, 0)
+	}
+	a, b := New(), New()
+	if err := a.ReadLog(&log); err != nil {
+		t.Fatal(err)
+	}
+	decisions, _ := ring.Search(recent.Query{})
+	for _, d := range decisions {
+		b.AddDecision(d)
+	}
+	x, y := a.Sources(1), b.Sources(1)
+	if len(x) != 1 || len(y) != 1 || a.Records != n || b.Records != n {
+		t.Fatalf("%d and %d sources of %d and %d records", len(x), len(y), a.Records, b.Records)
+	}
+	one, _ := json.Marshal(x[0])
+	other, _ := json.Marshal(y[0])
+	if string(one) != string(other) {
+		t.Errorf("the log says %s, the memory %s", one, other)
+	}
+	return x[0]
+}
+
+func TestSources(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		n      int
+		change func(*msgauth.Evaluation)
+		kind   Kind
+		value  string
+		want   Confidence
+	}{
+		{"a list that signs and seals", 12, all(broken, by("list.example"), sealed("seal.example", arc.Pass), named("mx.list.example")), ARCSealer, "seal.example", High},
+		{"a seal that does not verify proves nothing", 12, all(broken, by("list.example"), sealed("seal.example", arc.Fail)), DKIM, "list.example", High},
+		{"a forwarder with SRS", 12, all(srs("alumni.example"), named("mx.alumni.example")), SPF, "alumni.example", Medium},
+		{"SRS that SPF does not confirm", 12, all(broken, srs("alumni.example"), func(e *msgauth.Evaluation) { e.MailFrom.Result = spf.Fail }, named("mx.alumni.example")), ClientName, "alumni.example", High},
+		{"a host by its name, below a public suffix of two labels", 12, all(broken, named("a.b.forwarder.co.jp")), ClientName, "forwarder.co.jp", High},
+		{"a name that does not point back is no evidence", 12, broken, Client, "198.51.100.0/24", Medium},
+		{"a network of IPv6", 12, all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("2001:db8:1:2:3::4") }), Client, "2001:db8:1:2::/64", Medium},
+		{"a name that is a public suffix itself", 12, all(broken, named("co.jp")), Client, "198.51.100.0/24", Medium},
+		{"few messages", 6, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
+		{"fewer", 4, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
+		{"one author", 12, all(func(e *msgauth.Evaluation) { e.From.AuthorDomain = "bank.example" }, broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
+		{"a spoofer: no signature of any author", 500, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
+		{"an abused provider signs as itself", 500, by("provider.example"), DKIM, "provider.example", Low},
+		{"the author's other domain is no third party", 12, all(broken, func(e *msgauth.Evaluation) { by("x." + string(e.From.AuthorDomain))(e) }), Client, "198.51.100.0/24", Medium},
+	} {
+		s := found(t, tt.n, tt.change)
+		if s.Kind != tt.kind || s.Value != tt.value || s.Confidence != tt.want || s.Failures != tt.n || s.Harmed != tt.n {
+			t.Errorf("%s: %+v", tt.name, s)
+		}
+	}
+}
+
+// TestIntact: mail that passes counts for volume, not as a failure.
+func TestIntact(t *testing.T) {
+	f := New()
+	for i := range 20 {
+		r := Record{Client: netip.MustParseAddr("192.0.2.1"), Author: fmt.Sprintf("a%d.example", i), DMARC: dmarc.ResultPass, AlignedDKIM: true}
+		if i%2 == 0 {
+			r.DMARC, r.AlignedDKIM = dmarc.ResultFail, false
+		}
+		f.Add(r)
+	}
+	f.Add(Record{Author: "x.example", DMARC: dmarc.ResultFail}) // from nowhere
+	if s := f.Sources(1); len(s) != 1 || s[0].Messages != 20 || s[0].Intact != 10 || s[0].Failures != 10 || s[0].Bare != 10 || s[0].Harmed != 0 || f.Records != 21 {
+		t.Errorf("%+v", s[0])
+	}
+	if len(f.Sources(11)) != 0 {
+		t.Error("a source has fewer failures than were asked for")
+	}
+}
+
+// TestBounded: what strangers can make many is bounded.
+func TestBounded(t *testing.T) {
+	f := New()
+	for i := range maxSources + 7 {
+		f.Add(Record{ARCSealer: fmt.Sprintf("s%d.example", i), DMARC: dmarc.ResultFail})
+	}
+	if len(f.sources) != maxSources || f.Dropped != 7 {
+		t.Errorf("%d sources, %d dropped", len(f.sources), f.Dropped)
+	}
+	f = New()
+	for i := range maxAuthors + 7 {
+		f.Add(Record{IPRev: iprev.Pass, IPRevName: fmt.Sprintf("n%d.host.example", i), Author: fmt.Sprintf("a%d.example", i), DMARC: dmarc.ResultFail})
+	}
+	s := f.Sources(1)
+	if len(s) != 1 || s[0].Authors != maxAuthors || s[0].Names != nil || len(s[0].names) != maxNames {
+		t.Errorf("%d sources, %d authors, %d names", len(s), s[0].Authors, len(s[0].names))
+	}
+	if p := Propose(s, "me", time.Now()); len(p) != 1 || p[0].Rule.When["client_name"][0] != ".host.example" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestRulesLoad: what is printed is a file of rules that the daemon takes, and
+// the rules match the mail they were made of.
+func TestRulesLoad(t *testing.T) {
+	f := New()
+	var mail []*msgauth.Evaluation
+	for _, change := range []func(*msgauth.Evaluation){
+		all(broken, sealed("seal.example", arc.Pass)), all(broken, by("list.example")), srs("alumni.example"),
+		all(broken, named("mx1.host.example")), all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("203.0.113.9") }),
+		named("mx.spoofer.example"), all(broken, by("_odd_.example")), all(broken, by("list.example."+strings.Repeat("x", 63)+".example")),
+	} {
+		for i := range 12 {
+			e := message(i, change)
+			f.AddDecision(&recent.Decision{Evaluation: e, Verdict: rejected})
+			if i == 0 {
+				mail = append(mail, e)
+			}
+		}
+	}
+	var b strings.Builder
+	proposals := Propose(f.Sources(1), `Post "master" <p@here.example>`+"\x1b", time.Now())
+	if err := WriteYAML(&b, proposals); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "forwarders.yaml")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("c.yaml", []byte("authserv_id: mx.here.example\npolicy: {overrides: [{file: "+path+"}]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := cfg.Rules(config.LoadRules)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &b)
+	}
+	if err := rules.Warnings(time.Now()); err != nil {
+		t.Error(err)
+	}
+	sure := 0
+	for _, p := range proposals {
+		if p.Confidence != Low {
+			sure++
+		}
+	}
+	if len(rules.Rules) != sure || sure < 5 || !strings.Contains(b.String(), "# - id:") {
+		t.Fatalf("%d rules, %d sure\n%s", len(rules.Rules), sure, &b)
+	}
+	for i, e := range mail[:5] {
+		if v := policy.Decide(e, policy.Config{Rules: rules.Rules}); v.Action != policy.Accept || v.Rule == "" {
+			t.Errorf("message %d: %s by %q\n%s", i, v.Action, v.Rule, &b)
+		}
+	}
+	if v := policy.Decide(mail[5], policy.Config{Rules: rules.Rules}); v.Rule != "" {
+		t.Errorf("the spoofer has rule %q", v.Rule)
+	}
+	for i, c := range []byte(b.String()) {
+		if (c < ' ' && c != '\n') || c > '~' {
+			t.Fatalf("octet %#x at %d", c, i)
+		}
+	}
+}
+
+func TestNothingFound(t *testing.T) {
+	var b strings.Builder
+	if err := WriteYAML(&b, Propose(New().Sources(1), "me", time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "forwarders.yaml")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if items, err := config.LoadRules(path); err != nil || len(items) != 0 {
+		t.Errorf("%v, %v\n%s", items, err, &b)
+	}
+}
+
+func TestReadLog(t *testing.T) {
+	var record bytes.Buffer
+	telemetry.Records{Log: slog.New(slog.NewJSONHandler(&record, nil))}.Evaluated(message(1, broken), rejected, 0)
+	line := record.String()
+	for _, tt := range []struct {
+		name, text string
+		want       int
+	}{
+		{"records", line + line, 2},
+		{"after what syslog writes", "Nov 22 08:00:00 mx sekimori[123]: " + line, 1},
+		{"without a line end", strings.TrimSuffix(line, "\n"), 1},
+		{"among others", "hello\n{\n{}\n" + `{"msg":"serving"}` + "\n" + line + "\n", 1},
+		{"after a line that is too long", strings.Repeat("x", 3*maxLine) + "\n" + line, 1},
+		{"a long line at the end", line + strings.Repeat("x", maxLine), 1},
+		{"another kind", strings.Replace(line, `"evaluated"`, `"not evaluated"`, 1), 0},
+		{"other types", `{"msg":"evaluated","dkim":7}` + "\n", 0},
+		{"nothing", "", 0},
+	} {
+		f := New()
+		if err := f.ReadLog(strings.NewReader(tt.text)); err != nil || f.Records != tt.want {
+			t.Errorf("%s: %d records, %v", tt.name, f.Records, err)
+		}
+	}
+}
+
+func FuzzLog(f *testing.F) {
+	f.Add([]byte(`{"msg":"evaluated","client_ip":"::1","dkim":[{"result":"pass","d":"a.example"}],"dmarc":"fail","mail_from":"<SRS0=a@b>","spf":"pass","spf_domain":"b"}`))
+	f.Add([]byte(`x {"msg":"evaluated","iprev":"pass","iprev_name":"\u0000.x.example","dmarc":"fail"}`))
+	f.Fuzz(func(t *testing.T, log []byte) {
+		finder := New()
+		if err := finder.ReadLog(bytes.NewReader(log)); err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := WriteYAML(&b, Propose(finder.Sources(1), "me", time.Unix(0, 0))); err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range []byte(b.String()) {
+			if (c < ' ' && c != '\n') || c > '~' {
+				t.Fatalf("octet %#x at %d of %q", c, i, b.String())
+			}
+		}
+	})
+}

@@ -1,0 +1,119 @@
+package forwarders
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"sekimori/internal/arc"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/iprev"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/spf"
+)
+
+// maxLine bounds a line of a log that is looked at, in octets; the daemon's
+// records have under 32 KiB. Longer ones are somebody else's.
+const maxLine = 64 << 10
+
+// logRecord is the daemon's record of a message, as far as it is needed.
+type logRecord struct {
+	Msg         string        `json:"msg"`
+	Client      string        `json:"client_ip"`
+	MailFrom    string        `json:"mail_from"`
+	Author      string        `json:"header_from"`
+	SPF         spf.Result    `json:"spf"`
+	SPFDomain   string        `json:"spf_domain"`
+	ARCSealer   string        `json:"arc_sealer"`
+	IPRev       iprev.Status  `json:"iprev"`
+	IPRevName   string        `json:"iprev_name"`
+	DMARC       dmarc.Result  `json:"dmarc"`
+	Policy      dmarc.Policy  `json:"policy"`
+	AlignedSPF  bool          `json:"aligned_spf"`
+	AlignedDKIM bool          `json:"aligned_dkim"`
+	Verdict     policy.Action `json:"verdict"`
+	DKIM        []struct {
+		Result dkim.Result `json:"result"`
+		Domain string      `json:"d"`
+		Reason dkim.Reason `json:"reason"`
+	} `json:"dkim"`
+}
+
+// parse reads a line of the log; what syslog put before the record does not
+// matter. ok is false for what is no record of an evaluated message.
+func parse(line []byte) (r Record, ok bool) {
+	begin := bytes.IndexByte(line, '{')
+	if begin < 0 {
+		return r, false
+	}
+	var l logRecord
+	if json.Unmarshal(line[begin:], &l) != nil || l.Msg != "evaluated" {
+		return r, false
+	}
+	r = Record{
+		IPRev: l.IPRev, IPRevName: l.IPRevName, MailFrom: l.MailFrom, SPF: l.SPF, SPFDomain: l.SPFDomain, Author: l.Author,
+		ARCSealer: l.ARCSealer, DMARC: l.DMARC, Policy: l.Policy, AlignedDKIM: l.AlignedDKIM, AlignedSPF: l.AlignedSPF, Verdict: l.Verdict,
+	}
+	r.Client, _ = netip.ParseAddr(l.Client) // "unknown" is none
+	for _, s := range l.DKIM {
+		r.Signatures = append(r.Signatures, Signature{s.Result, s.Domain, s.Reason})
+	}
+	return r, true
+}
+
+// ReadLog adds every record of an evaluated message in a log of the daemon in
+// JSON. Other lines are skipped.
+func (f *Finder) ReadLog(in io.Reader) error {
+	lines := bufio.NewReaderSize(in, maxLine)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			if err = skipLine(lines); err == nil {
+				continue
+			}
+		} else if r, ok := parse(line); ok {
+			f.Add(r)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("forwarders: %w", err)
+		}
+	}
+}
+
+func skipLine(in *bufio.Reader) error {
+	for {
+		_, err := in.ReadSlice('\n')
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+	}
+}
+
+// AddDecision adds a message that the running daemon remembers.
+func (f *Finder) AddDecision(d *recent.Decision) {
+	e := d.Evaluation
+	if e == nil {
+		return
+	}
+	r := Record{
+		Client: e.Session.Client, IPRev: e.IPRev.Status, IPRevName: string(e.IPRev.Name), MailFrom: e.Envelope.MailFrom,
+		SPF: e.MailFrom.Result, SPFDomain: string(e.MailFrom.Domain), Author: string(e.From.AuthorDomain), DMARC: e.DMARC.Result,
+		Policy: e.DMARC.PolicyPublished, AlignedDKIM: e.DMARC.AlignedDKIM, AlignedSPF: e.DMARC.AlignedSPF, Verdict: d.Verdict.Action,
+	}
+	if n := len(e.ARC.Sets); n > 0 && e.ARC.Status == arc.Pass {
+		r.ARCSealer = string(e.ARC.Sets[n-1].Sealer)
+	}
+	for _, s := range e.DKIM {
+		r.Signatures = append(r.Signatures, Signature{s.Result, string(s.Domain), s.Reason})
+	}
+	f.Add(r)
+}

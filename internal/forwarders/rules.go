@@ -1,0 +1,148 @@
+package forwarders
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"sekimori/internal/policy"
+	"sekimori/internal/term"
+)
+
+// ruleLife is how long a proposed rule lasts: long enough not to be a nuisance,
+// short enough that nobody forgets it.
+const ruleLife = 180 * 24 * time.Hour
+
+// Rule is an item of policy.overrides.
+type Rule struct {
+	ID      string              `json:"id"`
+	Owner   string              `json:"owner"`
+	Reason  string              `json:"reason"`
+	Expires string              `json:"expires"` // a date
+	When    map[string][]string `json:"when"`
+	Then    string              `json:"then"`
+}
+
+// Proposal is a source with the rule that would let its mail pass.
+type Proposal struct {
+	*Source
+	Rule Rule `json:"rule"`
+}
+
+// Propose makes a rule for each source that one can be made for.
+func Propose(sources []*Source, owner string, now time.Time) []Proposal {
+	out := []Proposal{}
+	seen := map[string]int{}
+	for _, s := range sources {
+		values := s.patterns()
+		if values == nil {
+			continue
+		}
+		id := ruleID(s)
+		if seen[id]++; seen[id] > 1 {
+			id = fmt.Sprintf("%s-%d", id, seen[id])
+		}
+		when := map[string][]string{string(s.Kind): values, "dmarc": {"fail"}}
+		if s.Broken == s.Failures {
+			when["traits"] = []string{string(policy.TraitBrokenAuthorSignature)}
+		}
+		out = append(out, Proposal{s, Rule{
+			ID: id, Owner: owner, Reason: s.String(), Expires: now.Add(ruleLife).UTC().Format(time.DateOnly),
+			When: when, Then: string(policy.Accept),
+		}})
+	}
+	return out
+}
+
+// patterns are what the rule's key lists, nil if the value is none that a rule
+// may have: a name can hold any octet.
+func (s *Source) patterns() []string {
+	if s.Kind == Client {
+		if _, err := netip.ParsePrefix(s.Value); err != nil {
+			return nil
+		}
+		return []string{s.Value}
+	}
+	values := []string{s.Value}
+	if s.Kind == ClientName {
+		if values = s.Names; len(values) == 0 {
+			values = []string{"." + s.Value}
+		}
+	}
+	for _, v := range values {
+		if _, err := policy.ParsePattern(v); err != nil {
+			return nil
+		}
+	}
+	return values
+}
+
+// ruleID makes an id of at most 56 characters that a rule may have.
+func ruleID(s *Source) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '-':
+			return r
+		}
+		return '-'
+	}, strings.ToLower(s.Value))
+	const prefix, most = "forwarder-", 56
+	return prefix + name[:min(len(name), most-len(prefix))]
+}
+
+// String says what was seen.
+func (s *Source) String() string {
+	return fmt.Sprintf("%d of %d messages fail DMARC, of %d authors; %d with a broken author signature, %d with none, %d with SRS, %d passed intact",
+		s.Failures, s.Messages, s.Authors, s.Broken, s.Bare, s.SRS, s.Intact)
+}
+
+// WriteYAML writes the proposals as a file of rules. Those of low confidence
+// are commented out.
+func WriteYAML(out io.Writer, proposals []Proposal) error {
+	var b strings.Builder
+	b.WriteString("# Proposed by sekimori forwarders. Anybody can send mail that looks forwarded:\n" +
+		"# keep only hosts you know. Put the rules under policy.overrides, or into a file\n" +
+		"# that it names: - {file: /etc/sekimori/forwarders.yaml}\n")
+	sure := 0
+	for _, p := range proposals {
+		fmt.Fprintf(&b, "\n# %s confidence, %d messages quarantined or rejected\n", p.Confidence, p.Harmed)
+		comment := ""
+		if p.Confidence == Low {
+			comment = "# "
+		} else {
+			sure++
+		}
+		fmt.Fprintf(&b, "%[1]s- id: %[2]s\n%[1]s  owner: %[3]s\n%[1]s  reason: %[4]s\n%[1]s  expires: %[5]s\n%[1]s  when: {%[6]s}\n%[1]s  then: %[7]s\n",
+			comment, quote(p.Rule.ID), quote(p.Rule.Owner), quote(p.Rule.Reason), p.Rule.Expires, when(p.Rule.When), p.Rule.Then)
+	}
+	if sure == 0 {
+		b.WriteString("\n[] # nothing looks enough like a forwarder\n")
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// quote writes a YAML text in double quotes.
+func quote(s string) string {
+	if safe := term.Safe(s); safe != s {
+		return safe // Go's and YAML's escapes agree where QuoteToASCII uses them
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+func when(w map[string][]string) string {
+	var parts []string
+	for _, key := range []string{string(ARCSealer), string(DKIM), string(SPF), string(ClientName), string(Client), "dmarc", "traits"} {
+		if len(w[key]) == 0 {
+			continue
+		}
+		values := make([]string, len(w[key]))
+		for i, v := range w[key] {
+			values[i] = quote(v)
+		}
+		parts = append(parts, key+": ["+strings.Join(values, ", ")+"]")
+	}
+	return strings.Join(parts, ", ")
+}

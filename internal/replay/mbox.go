@@ -1,0 +1,171 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+var separator = []byte("From ")
+
+// mbox reads a file of messages one after the other (RFC 4155): each begins
+// with a line "From SENDER DATE" at the start of the file or after an empty
+// line, which belongs to neither message. Body lines that would look like one
+// are quoted with ">", of which one is taken away again (the form called
+// mboxrd; where a writer of the form mboxo met a line that began with ">From "
+// already, its message comes back changed).
+type mbox struct {
+	in     *lineReader
+	file   io.Closer
+	size   int64
+	number int
+
+	sender  string // the separator's, of the message that comes next
+	begin   int64  // the separator's offset
+	more    bool   // there is a message that comes next
+	current *mboxMessage
+}
+
+func openMbox(file *os.File, size int64) (*mbox, error) {
+	m := &mbox{in: newLineReader(file), file: file, size: size}
+	for {
+		c, err := m.in.next()
+		if errors.Is(err, io.EOF) {
+			return m, nil // empty, or empty lines only: no message
+		}
+		if err != nil {
+			return nil, fmt.Errorf("replay: %w", err)
+		}
+		if c.blank() {
+			continue
+		}
+		if !bytes.HasPrefix(c.data, separator) {
+			return nil, fmt.Errorf("replay: %s is neither a message nor an mbox: it begins with empty lines", file.Name())
+		}
+		return m, m.separator(c)
+	}
+}
+
+// separator takes the line before a message.
+func (m *mbox) separator(c chunk) error {
+	m.begin = m.in.offset - int64(len(c.data))
+	m.more = true
+	m.sender, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimSpace(string(c.data)), "From "), " ")
+	for !c.last() { // a separator of more than lineBuffer octets
+		var err error
+		if c, err = m.in.next(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+	}
+	return nil
+}
+
+// Next implements Source. What was not read of the message before is skipped.
+func (m *mbox) Next() (*Message, error) {
+	if m.current != nil {
+		if err := drain(m.current); err != nil {
+			return nil, err
+		}
+	}
+	if !m.more {
+		return nil, io.EOF
+	}
+	m.more = false
+	m.number++
+	m.current = &mboxMessage{box: m}
+	return &Message{Number: m.number, Offset: m.begin, Sender: m.sender, lines: m.current}, nil
+}
+
+// drain reads to the end of a message.
+func drain(l lines) error {
+	for {
+		_, err := l.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Progress implements Source.
+func (m *mbox) Progress() (done, total int64) { return m.in.offset, m.size }
+
+// Close implements Source.
+func (m *mbox) Close() error { return m.file.Close() }
+
+// mboxMessage is one message of an mbox.
+type mboxMessage struct {
+	box *mbox
+	// blank is an empty line held back: it may be the one before a separator.
+	blank []byte
+	// held is the line after it, which turned out to be the message's.
+	held   chunk
+	buffer []byte
+	ended  bool
+}
+
+func (m *mboxMessage) next() (chunk, error) {
+	if m.ended {
+		return chunk{}, io.EOF
+	}
+	if m.held.data != nil {
+		c := m.held
+		m.held = chunk{}
+		return c, nil
+	}
+	c, err := m.box.in.next()
+	if errors.Is(err, io.EOF) {
+		m.ended = true // and the empty line before it is the format's
+		return chunk{}, io.EOF
+	}
+	if err != nil {
+		m.ended = true
+		return chunk{}, fmt.Errorf("replay: %w", err)
+	}
+	if c.first && m.blank != nil && bytes.HasPrefix(c.data, separator) {
+		m.ended = true
+		if err := m.box.separator(c); err != nil {
+			return chunk{}, err
+		}
+		return chunk{}, io.EOF
+	}
+	return m.release(c)
+}
+
+// release returns the empty line held back, if there is one, and keeps c.
+func (m *mboxMessage) release(c chunk) (chunk, error) {
+	before := m.blank
+	m.blank = nil
+	if c.blank() {
+		m.blank = bytes.Clone(c.data)
+		if before == nil {
+			return m.next()
+		}
+		return chunk{data: before, first: true}, nil
+	}
+	if c.first {
+		c.data = unquote(c.data)
+	}
+	if before == nil {
+		return c, nil
+	}
+	m.buffer = append(m.buffer[:0], c.data...)
+	m.held = chunk{data: m.buffer, first: c.first}
+	return chunk{data: before, first: true}, nil
+}
+
+// unquote takes one ">" off ">From ", ">>From " and so on.
+func unquote(line []byte) []byte {
+	rest := bytes.TrimLeft(line, ">")
+	if len(rest) < len(line) && bytes.HasPrefix(rest, separator) {
+		return line[1:]
+	}
+	return line
+}

@@ -1,0 +1,238 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// slurp reads what is left of a message.
+func slurp(t testing.TB, l lines) string {
+	t.Helper()
+	var b strings.Builder
+	for {
+		c, err := l.next()
+		if errors.Is(err, io.EOF) {
+			return b.String()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(c.data)
+	}
+}
+
+func write(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// all reads a whole source: sender, offset and text of each message.
+func all(t testing.TB, path string) (senders []string, offsets []int64, texts []string) {
+	t.Helper()
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for n := 1; ; n++ {
+		m, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			if done, total := s.Progress(); done != total {
+				t.Errorf("%d of %d were read", done, total)
+			}
+			return senders, offsets, texts
+		}
+		if err != nil || m.Number != n {
+			t.Fatalf("message %d: number %d, %v", n, m.Number, err)
+		}
+		senders, offsets = append(senders, m.Sender), append(offsets, m.Offset)
+		texts = append(texts, slurp(t, m.lines))
+	}
+}
+
+func TestMbox(t *testing.T) {
+	long := strings.Repeat("x", 3*lineBuffer)
+	for _, tt := range []struct {
+		name, text string
+		senders    string
+		want       []string
+	}{
+		{"two messages; the empty line before a separator is the format's", "From a@x.example Mon Jan  1 00:00:00 2024\nA: 1\n\nbody\n\nFrom MAILER-DAEMON Mon Jan  1 00:00:00 2024\nB: 2\n\nbody 2\n\n",
+			"a@x.example MAILER-DAEMON", []string{"A: 1\n\nbody\n", "B: 2\n\nbody 2\n"}},
+		{"empty lines of the body stay, but for the last", "From a 1\nA: 1\n\n\n\nb\n\n\nFrom b 2\nB: 2\n\nb\n", "a b", []string{"A: 1\n\n\n\nb\n\n", "B: 2\n\nb\n"}},
+		{"quoted lines lose one >", "From a 1\nA: 1\n\n>From me\n>>From you\n>from\nx >From\n> From\n", "a", []string{"A: 1\n\nFrom me\n>From you\n>from\nx >From\n> From\n"}},
+		{"From within a paragraph is text", "From a 1\nA: 1\n\nFar\nFrom home\n", "a", []string{"A: 1\n\nFar\nFrom home\n"}},
+		{"in the header too", "From a 1\nFrom b 2\nA: 1\n\nb\n", "a", []string{"From b 2\nA: 1\n\nb\n"}},
+		{"CRLF", "From a 1\r\nA: 1\r\n\r\nb\r\n\r\nFrom b 2\r\nB: 2\r\n\r\n", "a b", []string{"A: 1\r\n\r\nb\r\n", "B: 2\r\n"}},
+		{"long lines are no separators in the middle", "From a 1\nA: 1\n\n" + long + "\n" + long[:lineBuffer-1] + "From b 2\n\nFrom c 3\nC: 3\n", "a c", []string{"A: 1\n\n" + long + "\n" + long[:lineBuffer-1] + "From b 2\n", "C: 3\n"}},
+		{"a separator that is long itself", "From a " + long + "\nA: 1\n\nFrom b" + long + "\nB: 2\n", "a b" + long[:lineBuffer-6], []string{"A: 1\n", "B: 2\n"}},
+		{"a separator and nothing", "From a 1\n\nFrom b 2", "a b", []string{"", ""}},
+		{"no line end at the end", "From a 1\nA: 1\n\nb", "a", []string{"A: 1\n\nb"}},
+		{"empty lines before the first", "\n\n\n\n\n\nFrom a 1\nA: 1\n", "a", []string{"A: 1\n"}},
+		{"nothing", "", "", nil},
+		{"nothing but lines", "\n\n\n\n\n\n\n\n", "", nil},
+	} {
+		senders, offsets, texts := all(t, write(t, "box", tt.text))
+		if strings.Join(senders, " ") != tt.senders || len(texts) != len(tt.want) {
+			t.Fatalf("%s: %d messages of %.80q: %.200q", tt.name, len(texts), senders, texts)
+		}
+		for i, text := range texts {
+			if text != tt.want[i] {
+				t.Errorf("%s: message %d is %.200q, want %.200q", tt.name, i+1, text, tt.want[i])
+			}
+			if !strings.HasPrefix(tt.text[offsets[i]:], "From "+senders[i][:1]) {
+				t.Errorf("%s: message %d is not at octet %d", tt.name, i+1, offsets[i])
+			}
+		}
+	}
+}
+
+// TestMboxSkips: what nobody read of a message does not hide the next.
+func TestMboxSkips(t *testing.T) {
+	s, err := Open(write(t, "box", "From a 1\nA: 1\n\nb\n\nb\n\nFrom b 2\nB: 2\n\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, want := range []string{"a", "b"} {
+		m, err := s.Next()
+		if err != nil || m.Sender != want {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+	if _, err := s.Next(); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
+
+func TestDirectories(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("box/cur/1700000002.b:2,S", "B: 2\n")
+	put("box/new/1700000001.a", "A: 1\n")
+	put("box/new/.hidden", "X: 1\n")
+	put("box/tmp/1700000003.c", "C: 3\n")
+	put("eml/sub/two.EML", "B: 2\n")
+	put("eml/one.eml", "From a 1\nA: 1\n")
+	put("eml/readme.txt", "no mail")
+	put("none/readme.txt", "no mail")
+	for _, tt := range []struct {
+		name string
+		path string
+		want string
+	}{
+		{"Maildir: new and cur by time", "box", "A: 1\nB: 2\n"},
+		{"messages below a directory", "eml", "From a 1\nA: 1\nB: 2\n"},
+		{"one message", "eml/sub/two.EML", "B: 2\n"},
+	} {
+		if _, _, texts := all(t, filepath.Join(dir, tt.path)); strings.Join(texts, "") != tt.want {
+			t.Errorf("%s: %q", tt.name, texts)
+		}
+	}
+	for _, tt := range []struct{ path, want string }{
+		{"none", "neither cur or new"}, {"absent", "no such file"}, {"/dev/null", "neither a file nor"},
+		{write(t, "odd", "\n\n\n\n\n\nSubject: x\n"), "begins with empty lines"},
+	} {
+		path := tt.path
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.path, err)
+		}
+	}
+}
+
+// TestNotRegular: a file that would keep us waiting is named, the others are
+// read.
+func TestNotRegular(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, "a.eml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "b.eml"), []byte("B: 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first, err := s.Next()
+	if err != nil || first.err == nil {
+		t.Errorf("%+v, %v", first, err)
+	}
+	second, err := s.Next()
+	if err != nil || second.err != nil || slurp(t, second.lines) != "B: 2\n" {
+		t.Errorf("%+v, %v", second, err)
+	}
+}
+
+func TestWire(t *testing.T) {
+	long := strings.Repeat("x", lineBuffer-1)
+	for _, tt := range []struct{ name, in, want string }{
+		{"Unix", "A: 1\n\nb\n", "A: 1\r\n\r\nb\r\n"},
+		{"as it was sent", "A: 1\r\n\r\nb\nc\rd\r\n", "A: 1\r\n\r\nb\nc\rd\r\n"},
+		{"CRLF among bare LF", "A: 1\n\nb\r\nc\n", "A: 1\r\n\r\nb\r\nc\r\n"},
+		{"CR at the end of a buffer", long + "\r\n" + long + "\n", long + "\r\n" + long + "\n"},
+		{"a line of exactly a buffer", "A: 1\n" + long + "y\nz\n", "A: 1\r\n" + long + "y\r\nz\r\n"},
+		{"no end", "A: 1", "A: 1"},
+	} {
+		if got := slurp(t, &wire{lines: newLineReader(strings.NewReader(tt.in))}); got != tt.want {
+			t.Errorf("%s: %.100q", tt.name, got)
+		}
+	}
+}
+
+// FuzzMbox: nothing of a file is lost or made up: what was read, quoted again,
+// is the file, but for the empty lines between the messages.
+func FuzzMbox(f *testing.F) {
+	f.Add([]byte("From a 1\nA: 1\n\n>From b\n\nFrom b 2\n\n\n\nFrom c\n"))
+	f.Add([]byte("From a 1\r\nA: 1\r\n\r\n\r\nFrom "))
+	f.Add([]byte("From \n\n\nFrom \n\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if !bytes.HasPrefix(raw, separator) {
+			return
+		}
+		senders, offsets, texts := all(t, write(t, "box", string(raw)))
+		for i, at := range offsets {
+			end := len(raw)
+			if i+1 < len(offsets) {
+				end = int(offsets[i+1])
+			}
+			block := raw[at:end]
+			_, body, _ := bytes.Cut(block, []byte("\n"))
+			var want bytes.Buffer
+			begin := true
+			for line := range bytes.Lines(body) {
+				if begin {
+					line = unquote(line)
+				}
+				want.Write(line)
+				begin = true
+			}
+			got := texts[i]
+			rest, ok := strings.CutPrefix(want.String(), got)
+			if !ok || rest != "" && rest != "\n" && rest != "\r\n" {
+				t.Fatalf("message %d of %q (%q): %q is not %q", i+1, raw, senders[i], got, want.String())
+			}
+		}
+	})
+}

@@ -1,0 +1,301 @@
+package replay
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/policy"
+)
+
+var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
+func zone(t *testing.T) dns.Resolver {
+	t.Helper()
+	public, _ := key.Public().(ed25519.PublicKey)
+	return dnstest.MustParse(t, fmt.Sprintf(`
+bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.bank.example TXT "v=DMARC1; p=reject"
+shop.example        TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.shop.example TXT "v=DMARC1; p=quarantine"
+list.example        TXT "v=spf1 ip4:198.51.100.0/24 -all"
+k._domainkey.bank.example TXT "v=DKIM1; k=ed25519; p=%s"
+`, base64.StdEncoding.EncodeToString(public)))
+}
+
+// signedMail is signed by bank.example with a signature that expired long ago.
+// Its text is in the form "relaxed" makes of it.
+func signedMail() string {
+	const from, body = "from:a@bank.example\r\n", "body\r\nFrom me\r\n"
+	bodyHash := sha256.Sum256([]byte(body))
+	field := fmt.Sprintf("dkim-signature:v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=k; h=from; t=1577800000; x=1577923200; bh=%s; b=",
+		base64.StdEncoding.EncodeToString(bodyHash[:]))
+	hash := sha256.Sum256([]byte(from + field))
+	return field + base64.StdEncoding.EncodeToString(ed25519.Sign(key, hash[:])) + "\r\n" + from + "\r\n" + body
+}
+
+// delivered is a message as it lies in an mbox.
+func delivered(sender, client, date, mail string) string {
+	received := fmt.Sprintf("Received: from h.example (unknown [%s])\n\tby mx.here.example (Postfix) with ESMTPS id Q1\n\tfor <r@here.example>; %s\n", client, date)
+	mail = strings.ReplaceAll(mail, "\r\n", "\n")
+	return "From " + sender + " Thu Jan  2 00:00:00 2020\nReturn-Path: <" + sender + ">\nX-Original-To: r@here.example\n" + received +
+		strings.ReplaceAll(mail, "\nFrom me", "\n>From me") + "\n"
+}
+
+const day = "Wed, 1 Jan 2020 12:00:00 +0000"
+
+func corpus(t *testing.T) string {
+	t.Helper()
+	return write(t, "box", strings.Join([]string{
+		delivered("a@bank.example", "192.0.2.1", day, "From: a@bank.example\n\nx\n"),
+		delivered("x@list.example", "198.51.100.7", day, signedMail()),
+		delivered("a@bank.example", "203.0.113.1", day, "From: a@bank.example\n\nx\n"),
+		delivered("a@shop.example", "203.0.113.1", day, "From: a@shop.example\n\nx\n"),
+		delivered("a@shop.example", "203.0.113.1", day, "From: a@shop.example, b@bank.example\n\nx\n"),
+		delivered("a@here.example", "127.0.0.1", day, "From: a@here.example\n\nx\n"),
+		"From x 1\nSubject: no received field\n\nx\n\n",
+		delivered("a@bank.example", "203.0.113.1", day, strings.Repeat("X: y\n", 3000)+"From: a@bank.example\n\nx\n"),
+		delivered("a@bank.example", "192.0.2.1", day, "From: a@bank.example\n\nlast\n"),
+	}, ""))
+}
+
+func replayed(t *testing.T, path string, change func(*Options)) *Report {
+	t.Helper()
+	source, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	o := Options{Source: source, Origin: Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: zone(t)}
+	o.Config.AuthservID = "mx.here.example"
+	if change != nil {
+		change(&o)
+	}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestRun(t *testing.T) {
+	progress := 0
+	r := replayed(t, corpus(t), func(o *Options) {
+		o.Progress = func(done, total int64, messages int) {
+			progress++
+			if done > total || messages > 9 {
+				t.Errorf("%d of %d, %d messages", done, total, messages)
+			}
+		}
+	})
+	if r.Messages != 9 || r.Bad != 1 || progress != 10 {
+		t.Errorf("%d messages, %d bad, %d steps", r.Messages, r.Bad, progress)
+	}
+	want := map[policy.Reason]int{
+		policy.ReasonAligned:     3, // among them one whose signature had not expired when it came
+		policy.ReasonReject:      1,
+		policy.ReasonQuarantine:  1,
+		policy.ReasonInvalidFrom: 1,
+		policy.ReasonTrusted:     1,
+		policy.ReasonOversize:    1,
+	}
+	if fmt.Sprint(r.Reasons) != fmt.Sprint(want) {
+		t.Errorf("reasons %v, want %v", r.Reasons, want)
+	}
+	if bad := r.BadMessages; len(bad) != 1 || bad[0].Message != 7 || bad[0].Offset == 0 || !strings.Contains(bad[0].Reason, "received") {
+		t.Errorf("bad: %+v", bad)
+	}
+	var b strings.Builder
+	if err := r.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range []string{
+		"messages accept tag quarantine reject tempfail skip author domain",
+		"4 3 - - 1 - - bank.example", "1 - - 1 - - - shop.example", "8 3 - 1 3 - 1 all 3",
+		"1 messages could not be judged: message 7 at octet",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, &b)
+		}
+	}
+}
+
+// TestSignatureOfItsTime: judged today, the signature has expired.
+func TestSignatureOfItsTime(t *testing.T) {
+	for date, want := range map[string]policy.Reason{day: policy.ReasonAligned, "no date": policy.ReasonReject} {
+		r := replayed(t, write(t, "box", delivered("x@list.example", "198.51.100.7", date, signedMail())), func(o *Options) {
+			o.Config.Policy.Reject = "always"
+		})
+		if r.Reasons[want] != 1 {
+			t.Errorf("%s: %v", date, r.Reasons)
+		}
+	}
+}
+
+func TestCandidate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		want   map[string]int
+	}{
+		{"the same", func(*config.Config) {}, map[string]int{}},
+		{"softer", func(c *config.Config) { c.Policy.Reject = "quarantine" }, map[string]int{"reject -> quarantine": 1}},
+		{"monitor", func(c *config.Config) { c.Mode = config.ModeMonitor }, map[string]int{
+			"reject -> reject (applied as tag)": 2, "reject -> reject (applied as accept)": 1, "quarantine -> quarantine (applied as tag)": 1}},
+		{"other facts", func(c *config.Config) { c.Limits.HeaderFields = 5000 }, map[string]int{}},
+		{"other trust", func(c *config.Config) {
+			c.Trusted.Networks = []config.Network{{Prefix: netip.MustParsePrefix("203.0.113.0/24")}, {Prefix: netip.MustParsePrefix("127.0.0.0/8")}}
+		}, map[string]int{"reject -> skip": 3, "quarantine -> skip": 1}},
+	} {
+		r := replayed(t, corpus(t), func(o *Options) {
+			o.Candidate = config.Default()
+			o.Candidate.AuthservID = "mx.here.example"
+			tt.change(o.Candidate)
+		})
+		c := r.Candidate
+		n := 0
+		for _, k := range c.Changes {
+			n += k
+		}
+		if fmt.Sprint(c.Changes) != fmt.Sprint(tt.want) || c.Different != n || len(c.Differences) != n {
+			t.Errorf("%s: %v, %d different, %d listed", tt.name, c.Changes, c.Different, len(c.Differences))
+		}
+		var b strings.Builder
+		if err := r.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 && !strings.Contains(b.String(), "message 3 at octet") {
+			t.Errorf("%s: the text does not name message 3:\n%s", tt.name, &b)
+		}
+		for i, d := range c.Differences {
+			if i > 0 && d.Message <= c.Differences[i-1].Message || d.QueueID != "Q1" {
+				t.Errorf("%s: %+v", tt.name, d)
+			}
+		}
+	}
+}
+
+// TestSecondRun: with the snapshot of the first, it needs no DNS and comes to
+// the same.
+func TestSecondRun(t *testing.T) {
+	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
+	var texts []string
+	for _, network := range []dns.Resolver{zone(t), nobody{t}} {
+		s := open(t, path, network)
+		r := replayed(t, box, func(o *Options) { o.Resolver = s })
+		use := closed(t, s)
+		r.DNS = &use
+		if (use.Asked == 0) != (len(texts) == 1) {
+			t.Errorf("run %d: %+v", len(texts)+1, use)
+		}
+		var b strings.Builder
+		if err := r.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "No DNS was needed") != (len(texts) == 1) {
+			t.Errorf("run %d: %s", len(texts)+1, &b)
+		}
+		raw, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _, _ := strings.Cut(string(raw), `"dns":`)
+		texts = append(texts, before)
+	}
+	if texts[0] != texts[1] {
+		t.Errorf("first %s\nsecond %s", texts[0], texts[1])
+	}
+}
+
+// breaks ends a run at its third question.
+type breaks struct {
+	dns.Resolver
+	cancel context.CancelFunc
+	left   int
+}
+
+func (b *breaks) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if strings.HasPrefix(string(name), "_dmarc.shop") {
+		b.cancel()
+	}
+	return b.Resolver.Lookup(ctx, name, typ)
+}
+
+// TestInterrupted: what is reported of a run that was cut off is true, and its
+// snapshot is of use.
+func TestInterrupted(t *testing.T) {
+	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := open(t, path, &breaks{Resolver: zone(t), cancel: cancel})
+	source, err := Open(box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	r, err := Run(ctx, Options{Source: source, Origin: Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: s})
+	if !errors.Is(err, context.Canceled) || r == nil || r.Messages >= 9 || r.Verdicts[policy.TempFail] != 0 || r.Reasons[policy.ReasonTempError] != 0 {
+		t.Errorf("%v: %+v", err, r)
+	}
+	if use, err := s.Close(true); err != nil || use.Kept == 0 {
+		t.Errorf("%+v, %v", use, err)
+	}
+	s = open(t, path, zone(t))
+	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Messages != 9 || r.Reasons[policy.ReasonAligned] != 3 {
+		t.Errorf("going on: %+v", r)
+	}
+	if use := closed(t, s); use.FromSnapshot == 0 {
+		t.Errorf("going on: %+v", use)
+	}
+}
+
+// TestReportIsBounded: what is beyond a list is counted.
+func TestReportIsBounded(t *testing.T) {
+	r := newReport(true)
+	for i := range maxDomains + 2 {
+		o := outcome{message: &Message{Number: i + 1}, live: decision{author: dns.Name(fmt.Sprintf("d%d.example", i)), verdict: policy.Verdict{Action: policy.Accept}}}
+		r.add(o)
+		o.err = errors.New("bad")
+		r.add(o)
+	}
+	r.finish()
+	if len(r.Domains) != maxDomains+1 || r.Domains[0].Author != "*" || r.Domains[0].Messages != 2 || len(r.BadMessages) != maxListed ||
+		r.Bad != maxDomains+2 || len(r.Candidate.Differences) != maxListed || r.Candidate.Different != maxDomains+2 {
+		t.Errorf("%d domains, first %+v, %d of %d bad, %d of %d different", len(r.Domains), r.Domains[0], len(r.BadMessages), r.Bad, len(r.Candidate.Differences), r.Candidate.Different)
+	}
+	var b strings.Builder
+	if err := r.Text(&b); err != nil || strings.Count(b.String(), "\n") > 4*maxRows || strings.Count(b.String(), "--json has them") != 3 {
+		t.Errorf("%d lines, %v", strings.Count(b.String(), "\n"), err)
+	}
+}
+
+// TestHostileText: nothing of a message steers the terminal.
+func TestHostileText(t *testing.T) {
+	const hostile = "\x1b[2J\u202e\xff"
+	r := replayed(t, write(t, "box", "From "+hostile+" 1\nReceived: "+hostile+"\nFrom: "+hostile+"\n\nx\n\n"+
+		delivered(hostile+"@bank.example", "203.0.113.1", day, "From: "+hostile+" <a@bank.example>\n\nx\n")), func(o *Options) {
+		o.Candidate = config.Default()
+		o.Candidate.Policy.Reject, o.Candidate.Policy.InvalidFrom = "quarantine", "tag"
+	})
+	var b strings.Builder
+	if err := r.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []byte(b.String()) {
+		if (c < ' ' && c != '\n') || c > '~' {
+			t.Fatalf("octet %#x at %d:\n%q", c, i, b.String())
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Message is one stored message. Its lines are read once, before the next
+// message is asked for.
+type Message struct {
+	Number int    // from 1, in the order of the source
+	Name   string // of its file; "" in an mbox
+	Offset int64  // of its separator in an mbox, in octets
+	// Sender is the envelope sender of an mbox's separator, "" if there is none.
+	Sender string
+	lines  lines
+	// err says why the message cannot be read.
+	err error
+}
+
+// Source is a collection of messages.
+type Source interface {
+	// Next returns io.EOF after the last message.
+	Next() (*Message, error)
+	// Progress returns how much was read, of how much; the unit is the
+	// source's.
+	Progress() (done, total int64)
+	Close() error
+}
+
+// Open opens an mbox, a single message, a Maildir (with cur or new) or a
+// directory of .eml files, subdirectories included.
+func Open(path string) (Source, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("replay: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("replay: %w", err)
+	}
+	switch {
+	case info.IsDir():
+		file.Close()
+		return openDir(path)
+	case !info.Mode().IsRegular():
+		file.Close()
+		return nil, fmt.Errorf("replay: %s is neither a file nor a directory", path)
+	}
+	start := make([]byte, len(separator))
+	n, err := io.ReadFull(file, start)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		file.Close()
+		return nil, fmt.Errorf("replay: %w", err)
+	}
+	if n > 0 && strings.TrimLeft(string(start[:n]), "\r\n") != "" && string(start[:n]) != string(separator) {
+		file.Close()
+		return &files{paths: []string{path}}, nil
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("replay: %w", err)
+	}
+	box, err := openMbox(file, info.Size())
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return box, nil
+}
+
+// openDir lists the files of a Maildir or of a directory of .eml files.
+func openDir(path string) (Source, error) {
+	var paths []string
+	maildir := false
+	for _, sub := range []string{"cur", "new"} {
+		entries, err := os.ReadDir(filepath.Join(path, sub))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("replay: %w", err)
+		}
+		maildir = true
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), ".") {
+				paths = append(paths, filepath.Join(path, sub, e.Name()))
+			}
+		}
+	}
+	if maildir {
+		// The names begin with the time of delivery.
+		slices.SortFunc(paths, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
+		return &files{paths: paths}, nil
+	}
+	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.EqualFold(filepath.Ext(p), ".eml") {
+			paths = append(paths, p)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("replay: %w", err)
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("replay: %s has neither cur or new, as a Maildir has, nor .eml files", path)
+	}
+	return &files{paths: paths}, nil
+}
+
+// files are messages in a file each.
+type files struct {
+	paths []string
+	next  int
+	open  *os.File
+}
+
+// Next implements Source.
+func (f *files) Next() (*Message, error) {
+	f.Close()
+	if f.next == len(f.paths) {
+		return nil, io.EOF
+	}
+	path := f.paths[f.next]
+	f.next++
+	m := &Message{Number: f.next, Name: path}
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		m.err = err
+		return m, nil
+	case !info.Mode().IsRegular(): // a pipe would keep us waiting
+		m.err = errors.New("not a regular file")
+		return m, nil
+	}
+	if f.open, m.err = os.Open(path); m.err == nil {
+		m.lines = newLineReader(f.open)
+	}
+	return m, nil
+}
+
+// Progress implements Source.
+func (f *files) Progress() (done, total int64) { return int64(f.next), int64(len(f.paths)) }
+
+// Close implements Source.
+func (f *files) Close() error {
+	if f.open == nil {
+		return nil
+	}
+	err := f.open.Close()
+	f.open = nil
+	return err
+}
