@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/explain"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/replay"
+	"sekimori/internal/status"
+)
+
+var update = flag.Bool("update", false, "write docs/json.md anew from the Go types")
+
+// documents are what commands print as JSON. A type that is here is described
+// once and referred to.
+var documents = []struct {
+	title string
+	typ   reflect.Type
+}{
+	{"sekimori explain --json", reflect.TypeFor[explain.Report]()},
+	{"GET /api/decisions", reflect.TypeFor[recent.Answer]()},
+	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
+	{"sekimori replay --json", reflect.TypeFor[replay.Report]()},
+	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
+	{"verdict", reflect.TypeFor[policy.Verdict]()},
+	{"evaluation", reflect.TypeFor[msgauth.Evaluation]()},
+}
+
+// TestSchema holds the keys and types in docs/json.md to the Go types; the
+// meaning is the comments of their fields when it was written.
+func TestSchema(t *testing.T) {
+	s := &schema{comments: readComments(t)}
+	s.WriteString("# JSON\n\nWhat the commands print with `--json` and the admin address answers. Made from the Go types and their comments by\n" +
+		"`go test ./cmd/sekimori -run Schema -update`; a test keeps it true. A key may be absent where it is marked with `?`; new keys may\n" +
+		"come, none changes its meaning. `[]` is every element of a list, `*` every key of an object. Durations (`_ns`) are nanoseconds.\n")
+	for _, d := range documents {
+		fmt.Fprintf(s, "\n## %s\n\n| key | type | |\n|---|---|---|\n", d.title)
+		s.object(d.typ, "", d.typ)
+	}
+	path := filepath.Join("..", "..", "docs", "json.md")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(s.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a field means may be put into other words at any time.
+	if keysAndTypes(string(got)) != keysAndTypes(s.String()) {
+		t.Error("docs/json.md is not what the types say; run go test ./cmd/sekimori -run Schema -update")
+	}
+}
+
+// keysAndTypes drops the last column of every row.
+func keysAndTypes(doc string) string {
+	var b strings.Builder
+	for line := range strings.Lines(doc) {
+		if cells := strings.Split(line, " | "); strings.HasPrefix(line, "| ") && len(cells) > 2 {
+			line = cells[0] + cells[1] + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+type schema struct {
+	strings.Builder
+	comments map[string]string // package path.Type.Field
+}
+
+// object writes a row for each key of a struct.
+func (s *schema) object(t reflect.Type, path string, top reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && name == "":
+			s.object(indirect(f.Type), path, top)
+			continue
+		case !f.IsExported() || name == "-" || name == "":
+			continue
+		}
+		at := path + name
+		optional := ""
+		if strings.HasPrefix(options, "omit") {
+			optional = "?"
+		}
+		s.value(f.Type, at, optional, s.comments[t.PkgPath()+"."+t.Name()+"."+f.Name], top)
+	}
+}
+
+func indirect(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+func (s *schema) value(t reflect.Type, at, optional, comment string, top reflect.Type) {
+	t = indirect(t)
+	word, below := "", reflect.Type(nil)
+	for word == "" {
+		switch {
+		case t == reflect.TypeFor[time.Time]():
+			word = "time (RFC 3339)"
+		case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextMarshaler]()), t.Kind() == reflect.String:
+			word = "string"
+		case reflect.PointerTo(t).Implements(reflect.TypeFor[json.Marshaler]()):
+			word = "value"
+		case t.Kind() == reflect.Slice:
+			at, t = at+"[]", indirect(t.Elem())
+		case t.Kind() == reflect.Map:
+			at, t = at+".*", indirect(t.Elem())
+		case t.Kind() == reflect.Bool:
+			word = "boolean"
+		case t.Kind() == reflect.Float64:
+			word = "number"
+		case t.Kind() == reflect.Struct:
+			word, below = "object", t
+		default:
+			word = "integer"
+		}
+	}
+	if below != nil && below != top {
+		for _, d := range documents {
+			if d.typ == below {
+				word, below = "object: "+d.title, nil
+				break
+			}
+		}
+	}
+	fmt.Fprintf(s, "| `%s`%s | %s | %s |\n", at, optional, word, comment)
+	if below != nil {
+		s.object(below, at+".", top)
+	}
+}
+
+// readComments reads what the source says of every field.
+func readComments(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	root := filepath.Join("..", "..")
+	for _, pattern := range []string{"internal/*/*.go", "cmd/sekimori/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatal(err, files)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pkg, err := filepath.Rel(root, filepath.Dir(path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				spec, ok := n.(*ast.TypeSpec)
+				if !ok {
+					return true
+				}
+				if structure, ok := spec.Type.(*ast.StructType); ok {
+					for _, f := range structure.Fields.List {
+						for _, name := range f.Names {
+							out["sekimori/"+filepath.ToSlash(pkg)+"."+spec.Name.Name+"."+name.Name] = comment(f)
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	return out
+}
+
+// comment returns what is written above or beside a field, in one line.
+func comment(f *ast.Field) string {
+	text := f.Comment.Text()
+	if f.Doc != nil {
+		text = f.Doc.Text()
+	}
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(text), " "))
+}
