@@ -114,7 +114,7 @@ type Answer struct {
 	Records   []Record `json:"records,omitempty"` // shared with the cache: do not modify
 	// TTL is how long the answer may still be used, from now.
 	TTL           time.Duration `json:"ttl_ns"`
-	Authenticated bool          `json:"ad,omitempty"`     // AD bit of the upstream
+	Authenticated bool          `json:"ad,omitempty"`     // AD bit of an upstream that is trusted
 	Cached        bool          `json:"cached,omitempty"` // served from the cache
 	Stale         bool          `json:"stale,omitempty"`  // served past its TTL (RFC 8767)
 	Server        string        `json:"server,omitempty"` // address of the upstream that answered

@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +120,52 @@ func BenchmarkDecodeWorst(b *testing.B) {
 	for b.Loop() {
 		if _, err := q.decode(wire); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What a message that finds everything known pays for each question.
+func BenchmarkPeekParallel(b *testing.B) {
+	c := benchCache(b, dnstest.MustParse(b, "a.example 3600 TXT text"), 1<<20)
+	if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, ok := c.Peek("a.example", dns.TypeTXT); !ok {
+				b.Error("not known")
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkMatch(b *testing.B) {
+	q := mustQuestion(b, "selector._domainkey.x.example", dns.TypeTXT).pack(queryOptions{edns: true, mix: true})
+	wire := slices.Clone(q.packet)
+	wire[2] |= bitResponse
+	b.ReportAllocs()
+	for b.Loop() {
+		if q.match(wire) != whole {
+			b.Fatal("not the answer")
+		}
+	}
+}
+
+// A hit allocates nothing, whoever asks.
+func TestHitsDoNotAllocate(t *testing.T) {
+	c := cached(t, DefaultCacheConfig(), dnstest.MustParse(t, "a.example 3600 TXT text"))
+	ctx := t.Context()
+	if _, err := c.Lookup(ctx, "a.example", dns.TypeTXT); err != nil {
+		t.Fatal(err)
+	}
+	for how, read := range map[string]func(){
+		"Lookup": func() { _, _ = c.Lookup(ctx, "a.example", dns.TypeTXT) },
+		"Peek":   func() { _, _ = c.Peek("a.example", dns.TypeTXT) },
+	} {
+		if n := testing.AllocsPerRun(1000, read); n != 0 {
+			t.Errorf("%s: %v allocations", how, n)
 		}
 	}
 }

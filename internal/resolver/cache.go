@@ -173,7 +173,7 @@ func (c *Cache) serve(k key, e *entry, now time.Duration) (dns.Answer, error) {
 	if now >= e.expires {
 		return c.serveStale(e)
 	}
-	if e.demand.read() && now >= e.ageing {
+	if e.read() && now >= e.ageing {
 		c.prefetch(k, e)
 	}
 	c.cfg.Metrics.hit(e.kind())

@@ -344,6 +344,7 @@ func TestServersFromResolvConf(t *testing.T) {
 		{"# comment\nnameserver 192.0.2.1\nsearch example\nnameserver ::1\n", "192.0.2.1:53 [::1]:53", ""},
 		{"options edns0\n", "127.0.0.1:53", "none: the local machine (resolv.conf(5))"},
 		{"nameserver bogus\n", "", "not an address"},
+		{strings.Repeat("nameserver 192.0.2.1\n", 4), "192.0.2.1:53 192.0.2.1:53 192.0.2.1:53", "more than resolv.conf(5) allows"},
 	}
 	for _, c := range cases {
 		path := filepath.Join(t.TempDir(), "resolv.conf")

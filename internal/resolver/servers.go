@@ -14,6 +14,8 @@ const ResolvConf = "/etc/resolv.conf"
 const (
 	dnsPort = 53
 	tlsPort = 853 // RFC 7858 §3.1
+	// maxSystemServers is how many name servers resolv.conf(5) may have (MAXNS).
+	maxSystemServers = 3
 )
 
 // ServersFromResolvConf returns the name servers of a resolv.conf(5). Without
@@ -35,7 +37,7 @@ func systemServers(path string) ([]server, error) {
 	if len(conf.Servers) == 0 {
 		conf.Servers = []string{"127.0.0.1"}
 	}
-	return parseServers(conf.Servers)
+	return parseServers(conf.Servers[:min(len(conf.Servers), maxSystemServers)])
 }
 
 func configuredServers(configured []string) ([]server, error) {
