@@ -149,7 +149,7 @@ func (a *App) discard(c *change) {
 		c.generation.undo.unwind()
 	}
 	if a.current != nil {
-		a.current.resolver.ShowSize()
+		a.current.resolver.Show()
 	}
 }
 

@@ -54,7 +54,7 @@ type Cache struct {
 	cfg   CacheConfig
 	store *otter.Cache[key, *entry] // nil: nothing is kept
 	start time.Time                 // of the monotonic clock every time is on
-	clock coarse                    // the store's
+	clock *coarse                   // the store's
 
 	base context.Context // of the queries: they outlive those who asked
 	stop context.CancelFunc
@@ -79,7 +79,7 @@ type flight struct {
 
 // NewCache returns a Cache in front of next.
 func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
-	c := &Cache{next: next, cfg: cfg, start: time.Now(), flights: map[key]*flight{}}
+	c := &Cache{next: next, cfg: cfg, start: time.Now(), clock: new(coarse), flights: map[key]*flight{}}
 	if c.cfg.QueryTimeout <= 0 {
 		c.cfg.QueryTimeout = DefaultQueryTimeout
 	}
@@ -90,7 +90,7 @@ func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
 			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration {
 				return e.Value.gone - time.Duration(c.clock.NowNano())
 			}),
-			Clock: &c.clock,
+			Clock: c.clock,
 			OnAtomicDeletion: func(e otter.DeletionEvent[key, *entry]) {
 				if e.Cause == otter.CauseOverflow {
 					cfg.Metrics.evicted(e.Value.kind())

@@ -236,7 +236,8 @@ func TestExchangeOverTCP(t *testing.T) {
 				if got := show(client.Lookup(t.Context(), "x.example", dns.TypeTXT)); got != c.want {
 					t.Errorf("got %.100s, want %.100s", got, c.want)
 				}
-				if got := dialed(); !slices.Equal(got, []string{"udp 192.0.2.53:53", "tcp 192.0.2.53:53"}) {
+				// A probe may follow the silence.
+				if got := dialed(); len(got) < 2 || !slices.Equal(got[:2], []string{"udp 192.0.2.53:53", "tcp 192.0.2.53:53"}) {
 					t.Errorf("sockets %q", got)
 				}
 			})

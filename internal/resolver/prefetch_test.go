@@ -211,3 +211,39 @@ func TestPrefetchFrom(t *testing.T) {
 		}
 	}
 }
+
+// TestCachePeek: only a good answer within its TTL is known without asking.
+func TestCachePeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.MustParse(t, cacheZone+"! bad.example.com TXT servfail\n")
+		c := cached(t, DefaultCacheConfig(), z)
+		if a, ok := c.Peek("t.example.com", dns.TypeTXT); ok {
+			t.Errorf("never asked: %+v", a)
+		}
+		for _, name := range []dns.Name{"t.example.com", "no.example.com", "bad.example.com"} {
+			_, _ = c.Lookup(t.Context(), name, dns.TypeTXT)
+		}
+		asked := len(z.Queries())
+		time.Sleep(20 * time.Second)
+		for name, want := range map[dns.Name]string{
+			"t.example.com":   marks(c.Lookup(t.Context(), "t.example.com", dns.TypeTXT)),
+			"no.example.com":  marks(c.Lookup(t.Context(), "no.example.com", dns.TypeTXT)),
+			"bad.example.com": "",
+		} {
+			got := ""
+			if a, ok := c.Peek(name, dns.TypeTXT); ok {
+				got = marks(a, nil)
+			}
+			if got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		time.Sleep(time.Minute) // past the TTL, but not past stale
+		if a, ok := c.Peek("t.example.com", dns.TypeTXT); ok {
+			t.Errorf("past its TTL: %+v", a)
+		}
+		if n := len(z.Queries()); n != asked {
+			t.Errorf("%d questions by peeking", n-asked)
+		}
+	})
+}

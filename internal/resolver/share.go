@@ -19,11 +19,14 @@ func (r *Resolver) With(cfg ClientConfig) (*Resolver, error) {
 
 // with returns a Cache over c's store with queries of its own to next.
 func (c *Cache) with(next dns.Resolver) *Cache {
-	n := &Cache{next: next, cfg: c.cfg, store: c.store, start: c.start, flights: map[key]*flight{}}
+	n := &Cache{next: next, cfg: c.cfg, store: c.store, start: c.start, clock: c.clock, flights: map[key]*flight{}}
 	n.base, n.stop = context.WithCancel(context.Background())
 	return n
 }
 
-// ShowSize makes the metrics show the size of r's cache. They show that of the
-// one made last, which may not have come into use.
-func (r *Resolver) ShowSize() { r.cache.cfg.Metrics.watch(r.cache) }
+// Show makes the metrics show the size of r's cache and r's servers. They show
+// those of the one made last, which may not have come into use.
+func (r *Resolver) Show() {
+	r.cache.cfg.Metrics.watch(r.cache)
+	r.cache.cfg.Metrics.watchUpstreams(r.client)
+}

@@ -28,13 +28,25 @@ type stream struct {
 	write sync.Mutex    // one message at a time
 
 	mu      sync.Mutex
-	waiting map[uint16]chan []byte
+	waiting map[uint16]pending
 	heard   int   // messages read
 	err     error // why it is closed
 }
 
+// pending is a query under way.
+type pending struct {
+	query
+	answer chan answered // holds one
+}
+
+// answered is a message and what it is to the query.
+type answered struct {
+	wire []byte
+	match
+}
+
 func newStream(conn net.Conn, under io.Closer) *stream {
-	st := &stream{conn: conn, under: under, done: make(chan struct{}), waiting: map[uint16]chan []byte{}}
+	st := &stream{conn: conn, under: under, done: make(chan struct{}), waiting: map[uint16]pending{}}
 	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout)) // who asked may have left
 	return st
 }
@@ -61,7 +73,7 @@ func (st *stream) close(why error) {
 // again is true the stream had served before and ended now: another may do
 // better.
 func (st *stream) exchange(ctx context.Context, q query, timeout time.Duration) (wire []byte, m match, again bool, err error) {
-	answers, heard, err := st.expect(q)
+	answer, heard, err := st.expect(q)
 	if err != nil {
 		return nil, stray, true, err // closed before anything was sent
 	}
@@ -70,47 +82,40 @@ func (st *stream) exchange(ctx context.Context, q query, timeout time.Duration) 
 	if err := st.send(q.packet, timeout); err != nil {
 		return nil, stray, heard > 0, err
 	}
-	for range maxStrays {
+	select {
+	case a := <-answer:
+		return a.wire, a.match, false, nil
+	case <-st.done:
 		select {
-		case wire := <-answers:
-			if m := q.match(wire); m != stray {
-				return wire, m, false, nil
-			}
-		case <-st.done:
-			select {
-			case wire := <-answers: // its last words
-				if m := q.match(wire); m != stray {
-					return wire, m, false, nil
-				}
-			default:
-			}
-			return nil, stray, heard > 0, st.err
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				st.suspect(heard)
-			}
-			return nil, stray, false, ctx.Err()
+		case a := <-answer: // its last words
+			return a.wire, a.match, false, nil
+		default:
 		}
+		return nil, stray, heard > 0, st.err
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			st.suspect(heard)
+		}
+		return nil, stray, false, ctx.Err()
 	}
-	return nil, stray, false, errFlood
 }
 
 // expect registers q under an ID that no other query on the stream has.
-func (st *stream) expect(q query) (answers chan []byte, heard int, err error) {
+func (st *stream) expect(q query) (answer <-chan answered, heard int, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.err != nil {
 		return nil, 0, st.err
 	}
 	id := binary.BigEndian.Uint16(q.packet)
-	for st.waiting[id] != nil { // there are fewer than IDs by far
+	for st.waiting[id].answer != nil { // there are fewer than IDs by far
 		id++
 	}
 	binary.BigEndian.PutUint16(q.packet, id)
-	answers = make(chan []byte, 1)
-	st.waiting[id] = answers
+	p := pending{query: q, answer: make(chan answered, 1)}
+	st.waiting[id] = p
 	_ = st.conn.SetReadDeadline(time.Time{})
-	return answers, st.heard, nil
+	return p.answer, st.heard, nil
 }
 
 func (st *stream) forget(id uint16) {
@@ -175,14 +180,18 @@ func (st *stream) deliver(wire []byte) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.heard++
-	answers := st.waiting[binary.BigEndian.Uint16(wire)]
-	if answers == nil {
+	p := st.waiting[binary.BigEndian.Uint16(wire)]
+	if p.answer == nil {
+		return false
+	}
+	a := answered{wire, p.match(wire)}
+	if a.match == stray {
 		return false
 	}
 	select {
-	case answers <- wire:
+	case p.answer <- a:
 		return true
-	default:
+	default: // a second one
 		return false
 	}
 }

@@ -1,0 +1,56 @@
+package resolver
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+// A reload keeps what is known, and time goes on for it: entries whose time is
+// over leave, whoever wrote last.
+func TestWithSharesCacheAndClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		f, _ := newFleet(t, ClientConfig{}, 1)
+		dial, _ := script(f.serve).dialer()
+		cfg := DefaultConfig()
+		cfg.Cache.Stale = 0
+		cfg.Client = ClientConfig{Servers: []string{"192.0.2.1"}, Dial: dial}
+		old, err := NewWithMetrics(cfg, m.Metrics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := old.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Client.Servers = []string{"192.0.2.1", "192.0.2.2"}
+		r, err := old.With(cfg.Client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		old.Close()
+		if a, err := r.Lookup(t.Context(), "a.example", dns.TypeA); err != nil || !a.Cached {
+			t.Errorf("what was known is not: %+v, %v", a, err)
+		}
+		time.Sleep(6 * time.Minute)
+		if _, err := r.Lookup(t.Context(), "b.example", dns.TypeA); err != nil {
+			t.Error(err)
+		}
+		r.cache.store.CleanUp()
+		if n := r.cache.entries(); n != 1 {
+			t.Errorf("%v entries after all but one ended", n)
+		}
+		for _, c := range []struct {
+			show    *Resolver
+			servers int
+		}{{r, 2}, {old, 1}} {
+			c.show.Show()
+			if _, second := m.values(t)["upstream_up 1"]; second != (c.servers == 2) {
+				t.Errorf("of %d servers the second is shown: %v", c.servers, second)
+			}
+		}
+	})
+}

@@ -1,0 +1,165 @@
+package resolver
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+// certificate returns one for names and addresses, and who vouches for it.
+func certificate(tb testing.TB, names ...string) (tls.Certificate, *x509.CertPool) {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	for _, n := range names {
+		if ip, err := netip.ParseAddr(n); err == nil {
+			template.IPAddresses = append(template.IPAddresses, ip.AsSlice())
+		} else {
+			template.DNSNames = append(template.DNSNames, n)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
+}
+
+// dot plays a server over TLS in memory. Each query is handled on its own
+// goroutine.
+type dot struct {
+	t      *testing.T
+	config *tls.Config
+	// handle answers with write, which may be called at any time and often; it
+	// closes the connection when it returns false.
+	handle func(query []byte, write func([]byte)) (goOn bool)
+
+	mu      sync.Mutex
+	dialed  int
+	open    int
+	queries int
+}
+
+func newDoT(t *testing.T, cfg ClientConfig, handle func(query []byte, write func([]byte)) bool) (*dot, *Client) {
+	t.Helper()
+	cert, roots := certificate(t, "dns.example", "192.0.2.1")
+	d := &dot{t: t, config: &tls.Config{Certificates: []tls.Certificate{cert}}, handle: handle}
+	if cfg.Servers == nil {
+		cfg.Servers = []string{"tls://192.0.2.1#dns.example"}
+	}
+	cfg.RootCAs, cfg.Dial = roots, d.dial
+	c, err := NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return d, c
+}
+
+func (d *dot) dial(_ context.Context, network, addr string) (net.Conn, error) {
+	if network != "tcp" || addr != "192.0.2.1:853" {
+		d.t.Errorf("dialed %s %s", network, addr)
+	}
+	d.mu.Lock()
+	d.dialed++
+	d.open++
+	d.mu.Unlock()
+	near, far := net.Pipe()
+	go d.serve(far)
+	return near, nil
+}
+
+func (d *dot) serve(far net.Conn) {
+	conn := tls.Server(far, d.config)
+	var writing sync.Mutex
+	write := func(b []byte) {
+		writing.Lock()
+		defer writing.Unlock()
+		_, _ = conn.Write(framed(b))
+	}
+	var handlers sync.WaitGroup
+	defer func() {
+		_ = far.Close()
+		handlers.Wait()
+		d.mu.Lock()
+		d.open--
+		d.mu.Unlock()
+	}()
+	for {
+		query, err := readFramed(conn, make([]byte, 2))
+		if err != nil {
+			return
+		}
+		d.mu.Lock()
+		d.queries++
+		d.mu.Unlock()
+		handlers.Go(func() {
+			if !d.handle(query, write) {
+				_ = far.Close()
+			}
+		})
+	}
+}
+
+func (d *dot) counts() (dialed, open, queries int) {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dialed, d.open, d.queries
+}
+
+// truth answers every query with an address.
+func truth(t *testing.T, query []byte) []byte {
+	if questionName(query) == "." {
+		return respond(t, query, 0, ". NS a.root.example")
+	}
+	b := respond(t, query, 0, questionName(query)+" A 192.0.2.1")
+	b[3] |= bitAuthentic
+	return b
+}
+
+// IDs on one connection differ, whatever the queries had.
+func TestStreamIDsDiffer(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	st := newStream(near, near)
+	defer st.close(errClosed)
+	seen := map[string]bool{}
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	for range maxPipelined {
+		query := q.pack(queryOptions{})
+		query.packet[0], query.packet[1] = 0xff, 0xfe // and round the end
+		if _, _, err := st.expect(query); err != nil {
+			t.Fatal(err)
+		}
+		seen[string(query.packet[:2])] = true
+	}
+	if len(seen) != maxPipelined {
+		t.Errorf("%d IDs for %d queries", len(seen), maxPipelined)
+	}
+}
