@@ -9,8 +9,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// maxCached bounds the answers kept: anyone can make up recipients, and each
-// takes some 200 octets.
+// maxCached bounds the answers kept: anyone can make up recipients.
 const maxCached = 100_000
 
 // cache keeps what the socketmap said, also that it knows nothing. A failure
