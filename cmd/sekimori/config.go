@@ -82,7 +82,7 @@ a reload cannot change: then the exit code is 1.`,
 func compare(out io.Writer, running app.Running, cfg *config.Config) error {
 	now, err := config.Parse("the running configuration", []byte(running.Config))
 	if err != nil {
-		return fmt.Errorf("version %s runs, which has other keys: %v", running.Version, err)
+		return fmt.Errorf("version %s runs, which has other keys: %s", running.Version, err.Error())
 	}
 	changes := config.Diff(now, cfg)
 	if len(changes) == 0 {

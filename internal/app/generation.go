@@ -96,7 +96,10 @@ func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) t
 func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []filter.Observer {
 	private := g.cfg.Log.Privacy == config.PrivacyLocalParts
 	out := []filter.Observer{metrics, telemetry.Records{Log: log, MaskLocalParts: private}}
-	if g.recent != nil {
+	switch {
+	case g.recent != nil && private:
+		out = append(out, telemetry.Masker{To: g.recent})
+	case g.recent != nil:
 		out = append(out, g.recent)
 	}
 	return out

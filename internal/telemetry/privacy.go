@@ -3,9 +3,11 @@ package telemetry
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/spf"
 )
 
 // masked stands for what identifies a person.
@@ -52,6 +54,25 @@ func maskText(s string) string {
 	}
 }
 
+// Masker is an observer that hands on to another what Masked leaves.
+type Masker struct {
+	To interface {
+		Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration)
+		NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict)
+	}
+}
+
+// Evaluated implements filter.Observer.
+func (m Masker) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
+	e, v = Masked(e, v)
+	m.To.Evaluated(e, v, took)
+}
+
+// NotEvaluated implements filter.Observer.
+func (m Masker) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
+	m.To.NotEvaluated(maskedSession(s), maskedEnvelope(e), maskedVerdict(v))
+}
+
 // Masked returns what is known of a message without the local parts of the
 // addresses and the login name in it. The arguments
 // stay as they are.
@@ -63,7 +84,24 @@ func Masked(e *msgauth.Evaluation, v policy.Verdict) (*msgauth.Evaluation, polic
 		fromError.Detail = maskText(fromError.Detail)
 		shown.FromError = &fromError
 	}
+	shown.From.Mailboxes = slices.Clone(e.From.Mailboxes)
+	for i := range shown.From.Mailboxes {
+		shown.From.Mailboxes[i].Local, shown.From.Mailboxes[i].DisplayName = masked, ""
+	}
+	shown.HELO, shown.MailFrom = maskedCheck(e.HELO), maskedCheck(e.MailFrom)
+	shown.DKIM = slices.Clone(e.DKIM)
+	for i := range shown.DKIM {
+		shown.DKIM[i].Identity = MaskLocalPart(shown.DKIM[i].Identity)
+	}
 	return &shown, maskedVerdict(v)
+}
+
+// maskedCheck leaves out what a macro such as %{l} may have put the local part
+// into (RFC 7208 §7.2).
+func maskedCheck(c spf.Check) spf.Check {
+	c.Sender, c.Problem = MaskLocalPart(c.Sender), maskText(c.Problem)
+	c.Explanation, c.Trace = "", nil
+	return c
 }
 
 func maskedSession(s msgauth.Session) msgauth.Session {

@@ -2,14 +2,18 @@ package telemetry
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"sekimori/internal/dkim"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/spf"
 )
 
 func TestMaskLocalPart(t *testing.T) {
@@ -28,6 +32,17 @@ func TestMaskLocalPart(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.why, got, tt.want)
 		}
 	}
+}
+
+// keeper keeps what it is told.
+type keeper struct{ got []any }
+
+func (k *keeper) Evaluated(e *msgauth.Evaluation, v policy.Verdict, _ time.Duration) {
+	k.got = append(k.got, e, v)
+}
+
+func (k *keeper) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
+	k.got = append(k.got, s, e, v)
 }
 
 func TestMaskText(t *testing.T) {
@@ -52,6 +67,10 @@ func TestRecordsMask(t *testing.T) {
 	e.Envelope.MailFrom = "<" + person + "@example.jp>"
 	e.Envelope.Recipients = []string{"<" + person + "@here.example>"}
 	e.Session.Authenticated = person + "@example.jp"
+	e.From.Mailboxes = []mailaddr.Mailbox{{DisplayName: person, Local: person, Domain: "example.jp"}}
+	e.MailFrom.Sender, e.MailFrom.Explanation = person+"@example.jp", "not "+person
+	e.MailFrom.Trace = []spf.Step{{Term: person}}
+	e.DKIM = []dkim.Signature{{Identity: person + "@example.jp"}}
 	e.FromError = &mailaddr.FromError{Detail: `"` + person + `@example.jp" twice`}
 	v := rejected
 	v.Evidence = []string{"From says " + person + "@example.jp"}
@@ -73,8 +92,12 @@ func TestRecordsMask(t *testing.T) {
 	if !reflect.DeepEqual(*e, before) || !reflect.DeepEqual(v, verdict) {
 		t.Error("masking changed the message")
 	}
-	if m, _ := Masked(e, v); strings.Contains(strings.Join(m.Envelope.Recipients, ""), person) {
-		t.Error("a recipient is named")
+	kept := &keeper{}
+	Masker{To: kept}.Evaluated(e, v, time.Second)
+	Masker{To: kept}.NotEvaluated(e.Session, e.Envelope, v)
+	all, err := json.Marshal(kept.got)
+	if err != nil || len(kept.got) != 5 || bytes.Contains(all, []byte(person)) {
+		t.Errorf("somebody is named, or something is missing (%v): %s", err, all)
 	}
 	if _, got := Masked(&msgauth.Evaluation{}, policy.Verdict{}); got.Override != nil || len(got.Evidence) != 0 {
 		t.Errorf("of nothing: %+v", got)
