@@ -40,7 +40,7 @@ rules of hosts you know. What is of low confidence is commented out.`,
 		Example: `  journalctl -u sekimori -o cat --since -30days | sekimori forwarders > forwarders.yaml
   sekimori forwarders /var/log/sekimori.json --owner postmaster@example.jp --min 20
   sekimori forwarders --admin http://127.0.0.1:8892 --json`,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		RunE: f.run,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.admin, "admin", "", "URL of a running daemon's admin address, to read its recent decisions")

@@ -113,7 +113,7 @@ func (f *replayFlags) run(cmd *cobra.Command, path string) error {
 	if o.Source, err = replay.Open(path); err != nil {
 		return failed(err)
 	}
-	defer o.Source.Close()
+	defer func() { _ = o.Source.Close() }() // it was only read
 	network, err := app.NewResolver(o.Config, nil, nil)
 	if err != nil {
 		return failed(err)

@@ -223,7 +223,6 @@ func TestSecondRun(t *testing.T) {
 type breaks struct {
 	dns.Resolver
 	cancel context.CancelFunc
-	left   int
 }
 
 func (b *breaks) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {

@@ -181,10 +181,9 @@ func (r *Report) Text(out io.Writer) error {
 		more(&b, r.Bad)
 	}
 	if d := r.DNS; d != nil {
-		switch {
-		case d.Asked == 0:
+		if d.Asked == 0 {
 			fmt.Fprintf(&b, "\nNo DNS was needed: the snapshot answered all %d questions", d.FromSnapshot)
-		default:
+		} else {
 			fmt.Fprintf(&b, "\nDNS: %d questions answered from the snapshot, %d asked, %d answers kept", d.FromSnapshot, d.Asked, d.Kept)
 		}
 		if d.Failures > 0 {
@@ -225,7 +224,7 @@ func (r *Report) table(b *strings.Builder) {
 		row(name, strconv.Itoa(d.Messages), count(d.Verdicts))
 	}
 	row("all "+strconv.Itoa(len(r.Domains)), strconv.Itoa(r.Messages-r.Bad), count(r.Verdicts))
-	w.Flush() // into memory
+	_ = w.Flush() // into memory
 	more(b, len(r.Domains))
 }
 

@@ -124,7 +124,7 @@ type files struct {
 
 // Next implements Source.
 func (f *files) Next() (*Message, error) {
-	f.Close()
+	_ = f.Close() // it was only read
 	if f.next == len(f.paths) {
 		return nil, io.EOF
 	}
