@@ -16,8 +16,9 @@ const (
 	// readSize is room for servers that send more than we offered.
 	readSize = 4096
 	// maxStrays bounds the packets looked at for one answer: a server sends one,
-	// and who sends more is guessing.
-	maxStrays = 64
+	// and who sends more is guessing. So many guesses are worth nothing, and what
+	// they cost is less than a lookup.
+	maxStrays = 256
 	// memory is how long it is remembered that a server does not know EDNS, or
 	// does not keep the case of letters.
 	memory = 10 * time.Minute

@@ -126,7 +126,7 @@
 //	resolver.maxProbePause             30s       time                           -                     between two probes of a server that is down
 //	resolver.maxRestarts               4         questions                      -                     an alias chain that leaves its answer
 //	resolver.maxSection                256       records of a section           -                     RFC 7208 §4.6.4 stops at 10 of most
-//	resolver.maxStrays                 64        packets that are no answer     -                     who sends more is guessing; TCP is asked
+//	resolver.maxStrays                 256       packets that are no answer     -                     who sends more is guessing; TCP is asked
 //	resolver.maxSystemServers          3         servers of resolv.conf         -                     resolv.conf(5)
 //	resolver.maxTextOctets             32768     octets of TXT                  -                     the longest key worth verifying has 2 KiB
 //	smtp.MaxLen                        510       octets                         -                     RFC 5321 §4.5.3.1.5
