@@ -43,6 +43,8 @@ var floors = map[string]int{
 	"internal/recent":    3,
 	"internal/status":    3,
 
+	"internal/explanation": 3,
+
 	"internal/app": 4,
 
 	// Programs in one piece, for the commands of the same name.
@@ -71,6 +73,7 @@ var sameFloor = map[string][]string{
 	"internal/arc":           {"internal/dkim"},      // one canonicalization, one set of hashes
 	"internal/policy":        {"internal/msgauth"},   // decides on its Evaluation
 	"internal/status":        {"internal/telemetry"}, // its tests read the real metrics
+	"internal/explanation":   {"internal/recent"},    // explains its decisions
 }
 
 // free are not packages of the house but data others may embed.

@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/app"
 	"sekimori/internal/config"
 	"sekimori/internal/explain"
+	"sekimori/internal/explanation"
 	"sekimori/internal/recent"
 )
 
@@ -134,7 +135,7 @@ func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Report, error) {
 	case n > 1:
 		fmt.Fprintf(cmd.ErrOrStderr(), "sekimori: the newest of %d or more decisions; see %s?%s\n", n, app.DecisionsPath, query.Encode())
 	}
-	return explain.FromDecision(answer.Decisions[0]), nil
+	return explanation.FromDecision(answer.Decisions[0]), nil
 }
 
 // writeJSON writes v as programs and people can read it.

@@ -13,11 +13,11 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/explanation"
 	"sekimori/internal/filter"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
-	"sekimori/internal/recent"
 )
 
 // Options say what to explain.
@@ -32,40 +32,8 @@ type Options struct {
 	Zone dns.Resolver
 }
 
-// Report is what explain prints as JSON.
-type Report struct {
-	// Summary is the one line that decided first, for people.
-	Summary string         `json:"summary"`
-	Verdict policy.Verdict `json:"verdict"`
-	Mode    policy.Mode    `json:"mode"`
-	// Evaluation is every fact found; absent for a message that was not
-	// evaluated, of which Session and Envelope tell.
-	Evaluation *msgauth.Evaluation `json:"evaluation,omitempty"`
-	Session    *msgauth.Session    `json:"session,omitempty"`
-	Envelope   *msgauth.Envelope   `json:"envelope,omitempty"`
-	// AuthenticationResults is the value of the field the message gets; only
-	// of a message file.
-	AuthenticationResults string `json:"authentication_results,omitempty"`
-	// Lookups are in order of completion, different stages overlap; only of a
-	// message file.
-	Lookups []dns.Lookup `json:"lookups,omitempty"`
-	// Decided is when the running daemon decided; only of a message looked up
-	// there, as are the two below.
-	Decided time.Time `json:"decided,omitzero"`
-	// Took is how long end of message took there.
-	Took time.Duration `json:"took_ns,omitempty"`
-	// Truncated says that the daemon did not remember all of it.
-	Truncated bool `json:"truncated,omitempty"`
-}
-
-// FromDecision reports on a message that the running daemon remembers.
-func FromDecision(d *recent.Decision) *Report {
-	return &Report{
-		Summary: summary(d.Verdict), Verdict: d.Verdict, Mode: d.Mode,
-		Evaluation: d.Evaluation, Session: d.Session, Envelope: d.Envelope,
-		Decided: d.Time, Took: d.Took, Truncated: d.Truncated,
-	}
-}
+// Report is what explain prints, as JSON or as text.
+type Report = explanation.Report
 
 // ParseZone reads a zone file: master-file lines, and lines "! owner type
 // fault" for servers that misbehave.
@@ -118,7 +86,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	verdict := policy.Decide(e, rules)
 	return &Report{
-		Summary: summary(verdict), Evaluation: e, Verdict: verdict, Mode: rules.Mode,
+		Summary: explanation.Summary(verdict), Evaluation: e, Verdict: verdict, Mode: rules.Mode,
 		AuthenticationResults: filter.StyledLabel(filter.Style(o.Config.Headers.Style), o.Config.AuthservID, e, verdict).Format(),
 		Lookups:               trace.Lookups(),
 	}, nil

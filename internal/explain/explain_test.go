@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns"
-	"sekimori/internal/msgauth"
+	"sekimori/internal/explanation"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 )
@@ -150,22 +149,6 @@ func TestParseZoneError(t *testing.T) {
 	}
 }
 
-func TestAnswerText(t *testing.T) {
-	for want, l := range map[string]dns.Lookup{
-		"NODATA":               {Answer: &dns.Answer{}},
-		"NXDOMAIN":             {Answer: &dns.Answer{Status: dns.NXDomain}},
-		"10 mx.example":        {Answer: &dns.Answer{Type: dns.TypeMX, Records: []dns.Record{{Host: "mx.example", Preference: 10}}}},
-		"192.0.2.1, 192.0.2.2": {Answer: &dns.Answer{Type: dns.TypeA, Records: []dns.Record{{Addr: netip.MustParseAddr("192.0.2.1")}, {Addr: netip.MustParseAddr("192.0.2.2")}}}},
-		`"a\x1bb"`:             {Answer: &dns.Answer{Type: dns.TypeTXT, Records: []dns.Record{{Text: "a\x1bb"}}}},
-		"dns: x A: timeout":    {Error: "dns: x A: timeout"},
-		"p.example":            {Answer: &dns.Answer{Type: dns.TypePTR, Records: []dns.Record{{Host: "p.example"}}}},
-	} {
-		if got := answerText(l); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
 // TestFromDecision: what the daemon remembered reads, after its way through
 // JSON, as the message file would, but for what is not remembered.
 func TestFromDecision(t *testing.T) {
@@ -187,7 +170,7 @@ func TestFromDecision(t *testing.T) {
 		if err := json.Unmarshal(raw, &back); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
-		got := FromDecision(&back)
+		got := explanation.FromDecision(&back)
 		if got.Decided.IsZero() || got.Took != 3*time.Millisecond || got.Truncated {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
@@ -202,26 +185,6 @@ func TestFromDecision(t *testing.T) {
 		}
 		if first, _, _ := strings.Cut(a.String(), "\n"); first != file.Summary || !strings.Contains(first, string(file.Verdict.Reason)) {
 			t.Errorf("%s: the first line is %q", tt.name, first)
-		}
-	}
-}
-
-// TestNotEvaluated: such a message has an envelope, a reason and nothing else.
-func TestNotEvaluated(t *testing.T) {
-	for reason, want := range map[policy.Reason]string{
-		policy.ReasonTrusted: "in a trusted network", policy.ReasonAuthenticated: "the client logged in",
-	} {
-		ring := recent.New(recent.Options{Entries: 1})
-		ring.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"}, msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, policy.Skipped(reason))
-		found, _ := ring.Search(recent.Query{})
-		var b strings.Builder
-		if err := FromDecision(found[0]).Text(&b); err != nil {
-			t.Fatal(err)
-		}
-		for _, want := range []string{"SKIP, because", want, "client 10.0.0.1", "mail from <ann@here.example>", "queue id 4Q", `logged in as "ann\x1b"`, "was not evaluated"} {
-			if !strings.Contains(b.String(), want) {
-				t.Errorf("%s lacks %q:\n%s", reason, want, &b)
-			}
 		}
 	}
 }

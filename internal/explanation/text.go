@@ -1,4 +1,4 @@
-package explain
+package explanation
 
 import (
 	"fmt"
@@ -16,11 +16,39 @@ import (
 	"sekimori/internal/term"
 )
 
+// Section is a part of an explanation.
+type Section struct {
+	Title string // "" for the first, which is about the verdict itself
+	Lines []Line
+}
+
+// Line is one statement. It is printable ASCII, but for the line ends within a
+// folded header field: what a stranger wrote otherwise is quoted.
+type Line struct {
+	Depth int // how far it is indented, from 0
+	Text  string
+}
+
 // Text writes the report for people: the one line that decided first, then
 // what led to it.
 func (r *Report) Text(out io.Writer) error {
-	p := &printer{}
-	fmt.Fprintln(p, r.Summary)
+	var b strings.Builder
+	b.WriteString(r.Summary + "\n")
+	for _, s := range r.Sections() {
+		if s.Title != "" {
+			b.WriteString("\n" + s.Title + "\n")
+		}
+		for _, l := range s.Lines {
+			b.WriteString(strings.Repeat("  ", l.Depth+1) + l.Text + "\n")
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// Sections returns what led to the Summary.
+func (r *Report) Sections() []Section {
+	p := &printer{sections: []Section{{}}}
 	r.verdict(p)
 	if r.Evaluation == nil {
 		r.notEvaluated(p)
@@ -38,30 +66,23 @@ func (r *Report) Text(out io.Writer) error {
 		p.section("Header field")
 		p.line(0, "%s:%s", authres.FieldName, strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
 	}
-	_, err := io.WriteString(out, p.String())
-	return err
+	return p.sections
 }
 
-// summary says in one line what was decided and by which rule.
-func summary(v policy.Verdict) string {
+// Summary says in one line what was decided and by which rule.
+func Summary(v policy.Verdict) string {
 	return fmt.Sprintf("%s, because %s (%s)", strings.ToUpper(string(v.Action)), reasonText(v.Reason), v.Reason)
 }
 
 // printer collects lines. Everything a stranger wrote goes through term.Safe, so
 // that no control octet reaches the terminal.
-type printer struct{ strings.Builder }
+type printer struct{ sections []Section }
 
-func (p *printer) section(title string) {
-	if p.Len() > 0 {
-		p.WriteByte('\n')
-	}
-	fmt.Fprintf(p, "%s\n", title)
-}
+func (p *printer) section(title string) { p.sections = append(p.sections, Section{Title: title}) }
 
 func (p *printer) line(depth int, format string, args ...any) {
-	p.WriteString(strings.Repeat("  ", depth+1))
-	fmt.Fprintf(p, format, args...)
-	p.WriteByte('\n')
+	s := &p.sections[len(p.sections)-1]
+	s.Lines = append(s.Lines, Line{Depth: depth, Text: fmt.Sprintf(format, args...)})
 }
 
 func (r *Report) verdict(p *printer) {
@@ -262,7 +283,9 @@ func (r *Report) dmarc(p *printer) {
 	}
 	if d.PolicyDomain != "" {
 		p.line(0, "policy of %s: %s by tag %s, asks for %s after t=", d.PolicyDomain, d.PolicyPublished, d.Tag, d.Disposition)
-		p.line(0, "record: %s", term.Safe(d.Record.Raw))
+		if d.Record != nil { // package recent cuts what is too large
+			p.line(0, "record: %s", term.Safe(d.Record.Raw))
+		}
 	}
 	if d.OrganizationalDomain != "" {
 		p.line(0, "organizational domain %s", d.OrganizationalDomain)

@@ -1,0 +1,127 @@
+package explanation
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/spf"
+)
+
+func TestAnswerText(t *testing.T) {
+	for want, l := range map[string]dns.Lookup{
+		"NODATA":               {Answer: &dns.Answer{}},
+		"NXDOMAIN":             {Answer: &dns.Answer{Status: dns.NXDomain}},
+		"10 mx.example":        {Answer: &dns.Answer{Type: dns.TypeMX, Records: []dns.Record{{Host: "mx.example", Preference: 10}}}},
+		"192.0.2.1, 192.0.2.2": {Answer: &dns.Answer{Type: dns.TypeA, Records: []dns.Record{{Addr: netip.MustParseAddr("192.0.2.1")}, {Addr: netip.MustParseAddr("192.0.2.2")}}}},
+		`"a\x1bb"`:             {Answer: &dns.Answer{Type: dns.TypeTXT, Records: []dns.Record{{Text: "a\x1bb"}}}},
+		"dns: x A: timeout":    {Error: "dns: x A: timeout"},
+		"p.example":            {Answer: &dns.Answer{Type: dns.TypePTR, Records: []dns.Record{{Host: "p.example"}}}},
+	} {
+		if got := answerText(l); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestNotEvaluated: such a message has an envelope, a reason and nothing else.
+func TestNotEvaluated(t *testing.T) {
+	for reason, want := range map[policy.Reason]string{
+		policy.ReasonTrusted: "in a trusted network", policy.ReasonAuthenticated: "the client logged in",
+	} {
+		ring := recent.New(recent.Options{Entries: 1})
+		ring.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"}, msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, policy.Skipped(reason))
+		found, _ := ring.Search(recent.Query{})
+		var b strings.Builder
+		if err := FromDecision(found[0]).Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"SKIP, because", want, "client 10.0.0.1", "mail from <ann@here.example>", "queue id 4Q", `logged in as "ann\x1b"`, "was not evaluated"} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s lacks %q:\n%s", reason, want, &b)
+			}
+		}
+	}
+}
+
+// reject is a spoof with something hostile in every value of a stranger's.
+func reject() *recent.Decision {
+	hostile := "<b>\x1b[2J\u202e"
+	return &recent.Decision{
+		Mode: policy.Monitor, Took: 3 * time.Millisecond, Time: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), Truncated: true,
+		Verdict: policy.Verdict{
+			Action: policy.Reject, Applied: policy.Tag, Reason: policy.ReasonReject, ID: "AB12CD34", Rule: "bank",
+			Spoofing: []policy.Sign{"author_spf_fail"}, Evidence: []string{hostile},
+			Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "rule bank"},
+		},
+		Evaluation: &msgauth.Evaluation{
+			Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: hostile},
+			Envelope: msgauth.Envelope{QueueID: hostile, MailFrom: hostile},
+			MailFrom: spf.Check{Identity: spf.MailFrom, Result: spf.Fail, Mechanism: hostile, Trace: []spf.Step{{Depth: 1, Term: hostile}}},
+			DKIM:     []dkim.Signature{{Result: dkim.Fail, Selector: hostile, Reason: "body_hash", Detail: hostile}},
+			DMARC:    dmarc.Evaluation{Result: dmarc.ResultFail, PolicyDomain: "bank.example", PolicyPublished: dmarc.PolicyReject},
+		},
+	}
+}
+
+// TestSections: the parts are those of the text, in order, and each line is
+// one that a page or a terminal can show as it is.
+func TestSections(t *testing.T) {
+	r := FromDecision(reject())
+	sections := r.Sections()
+	var titles []string
+	for _, s := range sections {
+		titles = append(titles, s.Title)
+		if len(s.Lines) == 0 {
+			t.Errorf("%q is empty", s.Title)
+		}
+		for _, l := range s.Lines {
+			for _, c := range []byte(l.Text) {
+				if c < ' ' || c > '~' {
+					t.Errorf("%s: octet %#x in %q", s.Title, c, l.Text)
+				}
+			}
+		}
+	}
+	if got, want := strings.Join(titles, "|"), "|Message|SPF of mailfrom|SPF of |DKIM|ARC|DMARC"; got != want {
+		t.Errorf("sections %q, want %q", got, want)
+	}
+	if got := sections[2].Lines[2]; got.Depth != 2 || !strings.Contains(got.Text, "<b>") {
+		t.Errorf("a step below an include: %+v", got)
+	}
+	var b strings.Builder
+	if err := r.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"REJECT, because nothing of the author's domain authenticated and its policy is reject (dmarc_reject)\n  decided 2026-11-22T09:00:00Z, in 3ms\n",
+		"  applied as tag: mode monitor acts on nothing\n", "  override local_policy: rule bank\n", "  rule: bank\n",
+		"  evidence for a direct spoof: author_spf_fail\n", "  id: AB12CD34\n", "  long values and lists below were cut\n",
+		"\nMessage\n  client 192.0.2.1", "\nDKIM\n  signature 1: fail, body_hash", "policy of bank.example: reject",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &b)
+		}
+	}
+}
+
+// TestEveryReasonHasWords: none is explained by its own name.
+func TestEveryReasonHasWords(t *testing.T) {
+	for _, r := range []policy.Reason{
+		policy.ReasonTrusted, policy.ReasonAuthenticated, policy.ReasonAligned, policy.ReasonReject, policy.ReasonIndirect,
+		policy.ReasonLocalReject, policy.ReasonQuarantine, policy.ReasonForwarder, policy.ReasonRule, policy.ReasonUndecided,
+		policy.ReasonRamp, policy.ReasonNone, policy.ReasonNoPolicy, policy.ReasonPassNoPolicy, policy.ReasonSPFFail,
+		policy.ReasonTempError, policy.ReasonInvalidFrom, policy.ReasonOversize, policy.ReasonUnlabelled,
+	} {
+		if got := Summary(policy.Verdict{Action: policy.Tag, Reason: r}); strings.Contains(got, "because "+string(r)) {
+			t.Errorf("%s has no words: %s", r, got)
+		}
+	}
+}
