@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -174,13 +175,24 @@ func (d *daemon) keptAlive() int {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	dir := fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	ours := map[string]bool{} // inodes of the daemon's sockets: ports are others' too
+	for _, e := range entries {
+		if link, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
+			ours[strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")] = true
+		}
+	}
 	_, port, _ := net.SplitHostPort(d.milter)
 	number, _ := strconv.Atoi(port)
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
 		const established = "01"
-		if len(f) > 5 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", number)) && f[3] == established && strings.HasPrefix(f[5], "02:") {
+		if len(f) > 9 && ours[f[9]] && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", number)) && f[3] == established && strings.HasPrefix(f[5], "02:") {
 			n++
 		}
 	}
