@@ -181,7 +181,7 @@ func TestSlowPeers(t *testing.T) {
 // TestIdlePeersAreClosed: who says nothing for limits.idle_timeout is let go.
 func TestIdlePeersAreClosed(t *testing.T) {
 	const n = 100
-	d := start(t, "limits: {idle_timeout: 1s}", 0)
+	d := start(t, "limits: {idle_timeout: 3s}", 0)
 	d.open(n)
 	d.eventually("idle connections closed", func() bool { return d.metric(`sekimori_sessions_total{end="timeout"}`) == n })
 	d.serves()
