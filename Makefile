@@ -1,12 +1,13 @@
 # make help lists what can be made.
 GO             ?= go
+NFPM           ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e faults conformance vet lint fuzz bench milterload bench-peers soak clean
+.PHONY: help build run test e2e faults conformance vet lint fuzz bench milterload bench-peers dist soak clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -58,6 +59,25 @@ milterload: ## bin/milterload, the load tool
 
 bench-peers: ## sekimori beside opendkim+opendmarc and rspamd (root; apt-get install opendkim opendmarc rspamd)
 	$(GO) run ./internal/load/peers
+
+# A version dpkg and rpm can order: the tag's, or before 1.0 the commit's time.
+PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null)),0.9~$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M%S))
+ARCHES         ?= amd64 arm64
+DIST           ?= dist
+DISTBUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(PACKAGE_VERSION)'
+dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); two builds give the same bytes
+	rm -rf $(DIST) && mkdir -p $(DIST)/parts
+	$(DISTBUILD) -o $(DIST)/parts/host ./cmd/sekimori
+	for f in deploy/man/*.1; do gzip -9nc "$$f" >"$(DIST)/parts/$${f##*/}.gz"; done
+	for shell in bash fish zsh; do $(DIST)/parts/host completion $$shell >$(DIST)/parts/completion.$$shell; done
+	set -e; for arch in $(ARCHES); do \
+	  GOARCH=$$arch $(DISTBUILD) -o $(DIST)/sekimori-$$arch ./cmd/sekimori; \
+	  $(GO) run ./internal/dist/sbom $(DIST)/sekimori-$$arch $(PACKAGE_VERSION) >$(DIST)/sekimori-$$arch.cdx.json; \
+	  sed -e 's|@ARCH@|'$$arch'|g; s|@DIST@|$(DIST)|g; s|@VERSION@|$(PACKAGE_VERSION)|' \
+	    -e "s|@TIME@|$$(date -u -d @$$SOURCE_DATE_EPOCH +%Y-%m-%dT%H:%M:%SZ)|" deploy/packages/nfpm.yaml >$(DIST)/parts/nfpm.yaml; \
+	  for kind in deb rpm; do $(GO) run $(NFPM) package -f $(DIST)/parts/nfpm.yaml -p $$kind -t $(DIST)/; done; done
+	rm -r $(DIST)/parts && cd $(DIST) && sha256sum * >SHA256SUMS
 
 SOAKTIME       ?= 10m
 soak: build milterload ## SOAKTIME (10m) of load with a DNS server that lies, delays, truncates, floods and closes

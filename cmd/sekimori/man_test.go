@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+
+const manDir = "../../deploy/man"
+
+// manPages renders a page for every command.
+func manPages(t *testing.T) map[string][]byte {
+	t.Helper()
+	header := &doc.GenManHeader{Section: "1", Source: "sekimori", Manual: "sekimori", Date: new(time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC))}
+	root := newRoot()
+	root.DisableAutoGenTag = true // it would hold the day of the build
+	dir := t.TempDir()
+	if err := doc.GenManTree(root, header, dir); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for _, path := range manFiles(t, dir) {
+		page, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[filepath.Base(path)] = page
+	}
+	return out
+}
+
+func manFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// TestManPages: the pages in deploy/man are what the commands say of themselves.
+func TestManPages(t *testing.T) {
+	want := manPages(t)
+	if *update {
+		for _, path := range manFiles(t, manDir) {
+			os.Remove(path)
+		}
+		for name, page := range want {
+			if err := os.WriteFile(filepath.Join(manDir, name), page, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const remedy = "run: go test ./cmd/sekimori -run ManPages -update"
+	for _, path := range manFiles(t, manDir) {
+		if want[filepath.Base(path)] == nil {
+			t.Errorf("%s is about no command; %s", path, remedy)
+		}
+	}
+	for name, page := range want {
+		got, err := os.ReadFile(filepath.Join(manDir, name))
+		if err != nil || !bytes.Equal(got, page) {
+			t.Errorf("deploy/man/%s is not what the command says (%v); %s", name, err, remedy)
+		}
+	}
+}
+
+// TestCommandsAreDocumented: a page without a description helps nobody.
+func TestCommandsAreDocumented(t *testing.T) {
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Short == "" {
+			t.Errorf("%s says not what it does", c.CommandPath())
+		}
+		if c.Runnable() && !c.HasParent() {
+			return
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot())
+}
