@@ -1,0 +1,261 @@
+package dist
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+)
+
+// need says which program of Debian's is missing; in CI that fails.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	missing := ""
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			missing = "no " + p + " here (apt-get install " + p + ")"
+		}
+	}
+	if os.Geteuid() != 0 {
+		missing = "a chroot needs root"
+	}
+	switch {
+	case missing == "":
+	case os.Getenv("CI") != "":
+		t.Fatal(missing)
+	default:
+		t.Skip(missing)
+	}
+}
+
+// run runs a program in the repository's top directory.
+func run(t *testing.T, argv ...string) string {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
+	}
+	return string(out)
+}
+
+// build makes the packages of this machine's kind and returns their directory.
+func build(t *testing.T, version string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "dist")
+	run(t, "make", "dist", "ARCHES=amd64", "DIST="+dir, "PACKAGE_VERSION="+version)
+	return dir
+}
+
+func TestPackages(t *testing.T) {
+	need(t, "debootstrap", "dpkg", "rpm", "make", "chroot", "setpriv")
+	first, again, next := build(t, "1.0"), build(t, "1.0"), build(t, "1.1")
+	if a, b := readFile(t, first, "SHA256SUMS"), readFile(t, again, "SHA256SUMS"); a != b || !strings.Contains(a, ".deb") || !strings.Contains(a, ".rpm") {
+		t.Errorf("two builds differ:\n%s\n%s", a, b)
+	}
+	root := debian(t)
+	t.Run("deb", func(t *testing.T) { testDeb(t, root, first, next) })
+	t.Run("rpm", func(t *testing.T) { testRPM(t, root, first, next) })
+}
+
+// debian makes a small Debian to install in.
+func debian(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	run(t, "debootstrap", "--variant=minbase", "bookworm", root)
+	return root
+}
+
+func testDeb(t *testing.T, root, first, next string) {
+	dpkg := func(args ...string) { run(t, append([]string{"chroot", root, "dpkg"}, args...)...) }
+	dpkg("-i", put(t, root, filepath.Join(first, "sekimori_1.0-1_amd64.deb")))
+	if got := run(t, "chroot", root, "getent", "passwd", "sekimori"); !strings.Contains(got, "/nologin") {
+		t.Errorf("the daemon's user: %q", got)
+	}
+	labelled(t, root, "1.0")
+
+	// What the operator wrote outlives the next version.
+	config := filepath.Join(root, "etc/sekimori/sekimori.yaml")
+	const mine = "listen: [\"systemd:milter\"]\nauthserv_id: mine.example\n"
+	if err := os.WriteFile(config, []byte(mine), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dpkg("-i", put(t, root, filepath.Join(next, "sekimori_1.1-1_amd64.deb")))
+	if got, _ := os.ReadFile(config); string(got) != mine {
+		t.Errorf("the upgrade left the configuration as\n%s", got)
+	}
+	labelled(t, root, "1.1")
+
+	dpkg("--remove", "sekimori")
+	if _, err := os.Stat(filepath.Join(root, "usr/bin/sekimori")); !os.IsNotExist(err) {
+		t.Errorf("removed, the program is still there: %v", err)
+	}
+	if _, err := os.Stat(config); err != nil {
+		t.Errorf("removed, the configuration is gone: %v", err)
+	}
+	dpkg("--purge", "sekimori")
+	if left := leftovers(t, root); left != "" {
+		t.Errorf("purged, there is still:\n%s", left)
+	}
+}
+
+func testRPM(t *testing.T, root, first, next string) {
+	// Debian's dpkg database is not rpm's, so what the package needs of the
+	// distribution cannot be found; its scripts run all the same.
+	rpm := func(args ...string) { run(t, append([]string{"rpm", "--root", root, "--nodeps"}, args...)...) }
+	rpm("-i", filepath.Join(first, "sekimori-1.0-1.x86_64.rpm"))
+	labelled(t, root, "1.0")
+	rpm("-U", filepath.Join(next, "sekimori-1.1-1.x86_64.rpm"))
+	labelled(t, root, "1.1")
+	rpm("-e", "sekimori")
+	if left := leftovers(t, root); left != "" {
+		t.Errorf("erased, there is still:\n%s", left)
+	}
+}
+
+// leftovers lists the package's files that are there.
+func leftovers(t *testing.T, root string) string {
+	t.Helper()
+	var out []string
+	for _, pattern := range []string{"usr/bin/sekimori*", "etc/sekimori/sekimori.yaml", "usr/lib/systemd/system/sekimori*", "usr/lib/sysusers.d/sekimori*",
+		"usr/share/man/man1/sekimori*", "usr/share/doc/sekimori/*", "usr/share/*/completions/sekimori", "var/lib/sekimori"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, found...)
+	}
+	return strings.Join(out, "\n")
+}
+
+// put copies a file into the chroot's /tmp and returns its path there.
+func put(t *testing.T, root, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join("/tmp", filepath.Base(path))
+	if err := os.WriteFile(filepath.Join(root, inside), content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return inside
+}
+
+// labelled starts what is installed, as its own user, with its own
+// configuration and a socket held for it, and sends it a message.
+func labelled(t *testing.T, root, version string) {
+	t.Helper()
+	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
+		t.Errorf("version %q, want %s", got, version)
+	}
+	server, err := dnstest.NewServer(dnstest.MustParse(t, "author.example TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.author.example TXT v=DMARC1;p=reject\n"), dnstest.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	config, err := os.ReadFile(filepath.Join(root, "etc/sekimori/sekimori.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The packaged file, with the test's name server and no fixed port.
+	text := string(config) + fmt.Sprintf("\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\n", server.Addr())
+	if err := os.WriteFile(filepath.Join(root, "tmp/test.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "milter.sock"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	stop := serve(t, root, socket)
+	defer stop()
+
+	c, err := client.Dial("unix", socket.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fields := converse(t, c)
+	if !strings.Contains(fields, "spf=pass") || !strings.Contains(fields, "dmarc=pass") {
+		t.Errorf("the message came back with\n%s", fields)
+	}
+}
+
+// serve starts the installed daemon as the unit does; the function stops it.
+func serve(t *testing.T, root string, socket *net.UnixListener) func() {
+	t.Helper()
+	fd, err := socket.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fd.Close()
+	var log bytes.Buffer
+	cmd := exec.Command("chroot", root, "/usr/bin/setpriv", "--reuid=sekimori", "--regid=sekimori", "--clear-groups", "--no-new-privs", "--bounding-set=-all",
+		"/bin/sh", "-c", `LISTEN_PID=$$ exec /usr/bin/sekimori serve --config /tmp/test.yaml`)
+	cmd.Env = []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=milter", "PATH=/usr/bin:/bin"}
+	cmd.ExtraFiles = []*os.File{fd}
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		kill := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the daemon: %v\n%s", err, log.String())
+		}
+	}
+}
+
+// converse sends one message and returns the fields that were added.
+func converse(t *testing.T, c *client.Client) string {
+	t.Helper()
+	ok := func(_ client.Action, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	ok(c.Connect("mail.author.example", netip.MustParseAddrPort("192.0.2.1:25")))
+	ok(c.Helo("mail.author.example"))
+	result, err := c.SendMessage(client.Envelope{From: "<a@author.example>", To: []string{"<b@reader.example>"}, QueueID: "4TEST"},
+		[]byte("From: A <a@author.example>\r\nSubject: hello\r\n\r\nHello.\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Quit(); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, m := range result.Modifications {
+		fmt.Fprintf(&out, "%s: %s\n", m.Name, m.Value)
+	}
+	return out.String()
+}
+
+func readFile(t *testing.T, elements ...string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(elements...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
