@@ -23,7 +23,7 @@ import (
 	"sekimori/internal/status"
 )
 
-var update = flag.Bool("update", false, "write docs/json.md anew from the Go types")
+var update = flag.Bool("update", false, "write deploy/docs/json.md anew from the Go types")
 
 // documents are what commands print as JSON. A type that is here is described
 // once and referred to.
@@ -40,7 +40,7 @@ var documents = []struct {
 	{"evaluation", reflect.TypeFor[msgauth.Evaluation]()},
 }
 
-// TestSchema holds the keys and types in docs/json.md to the Go types; the
+// TestSchema holds the keys and types in deploy/docs/json.md to the Go types; the
 // meaning is the comments of their fields when it was written.
 func TestSchema(t *testing.T) {
 	s := &schema{comments: readComments(t)}
@@ -51,7 +51,7 @@ func TestSchema(t *testing.T) {
 		fmt.Fprintf(s, "\n## %s\n\n| key | type | |\n|---|---|---|\n", d.title)
 		s.object(d.typ, "", d.typ)
 	}
-	path := filepath.Join("..", "..", "docs", "json.md")
+	path := filepath.Join("..", "..", "deploy", "docs", "json.md")
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestSchema(t *testing.T) {
 	}
 	// What a field means may be put into other words at any time.
 	if keysAndTypes(string(got)) != keysAndTypes(s.String()) {
-		t.Error("docs/json.md is not what the types say; run go test ./cmd/sekimori -run Schema -update")
+		t.Error("deploy/docs/json.md is not what the types say; run go test ./cmd/sekimori -run Schema -update")
 	}
 }
 

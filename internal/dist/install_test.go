@@ -161,7 +161,10 @@ func labelled(t *testing.T, root, version string) {
 	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
 		t.Errorf("version %q, want %s", got, version)
 	}
-	server, err := dnstest.NewServer(dnstest.MustParse(t, "author.example TXT v=spf1 ip4:192.0.2.1 -all\n_dmarc.author.example TXT v=DMARC1;p=reject\n"), dnstest.ServerOptions{})
+	server, err := dnstest.NewServer(dnstest.MustParse(t, `
+author.example TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.author.example TXT "v=DMARC1; p=reject"
+`), dnstest.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
