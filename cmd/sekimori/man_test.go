@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-
 const manDir = "../../deploy/man"
 
 // manPages renders a page for every command.
