@@ -62,6 +62,8 @@ var floors = map[string]int{
 	"internal/conformance": 6,
 	"internal/attack":      6,
 	"internal/wholepath":   6,
+	"internal/dist":        6,
+	"internal/dist/sbom":   6,
 	"internal/faults":      6,
 }
 
