@@ -21,7 +21,7 @@ run: build ## the daemon on an embedded zone, with a dozen messages and their ve
 test: ## every test, with the race detector
 	$(GO) test -race -shuffle=on ./...
 
-e2e: ## only the tests through a real Postfix
+e2e: ## only the tests through a real Postfix and Sendmail
 	$(GO) test -race -count=1 -v ./internal/e2e
 
 faults: ## every fault of internal/faults/matrix.txt, injected for real (root and Postfix for some)

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// mx is a Postfix listener with a sekimori of its own behind it.
+// mx is an MTA's listener with a sekimori of its own behind it.
 type mx struct {
 	slot
 	config string // path of the configuration file
@@ -61,7 +61,14 @@ func (c settings) write(s *suite, sl slot) (string, error) {
 func newMX(t *testing.T, k kind, c settings) *mx {
 	t.Helper()
 	s := shared(t)
-	m := &mx{slot: s.postfix.take(t, k), log: &daemonLog{}}
+	return newMXAt(t, s.postfix.take(t, k), c)
+}
+
+// newMXAt is newMX behind a listener of any MTA.
+func newMXAt(t *testing.T, sl slot, c settings) *mx {
+	t.Helper()
+	s := shared(t)
+	m := &mx{slot: sl, log: &daemonLog{}}
 	var err error
 	if m.config, err = c.write(s, m.slot); err != nil {
 		t.Fatal(err)
@@ -77,27 +84,29 @@ func newMX(t *testing.T, k kind, c settings) *mx {
 }
 
 // defaultMX is the listener of the daemon with the default policy; the tests
-// share it. Its end is checked in TestMain.
+// share it, one for each MTA. Its end is checked in TestMain.
 func defaultMX(t *testing.T) *mx {
 	t.Helper()
+	return sharedMX(t, shared(t).postfix.slots)
+}
+
+func sharedMX(t *testing.T, from slots) *mx {
+	t.Helper()
 	s := shared(t)
-	t.Cleanup(func() {
-		if s.common != nil {
-			s.common.show(t)
-		}
-	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.common != nil {
-		return s.common
+	if m := s.common[from[plain]]; m != nil {
+		t.Cleanup(func() { m.show(t) })
+		return m
 	}
-	m := &mx{slot: <-s.postfix.slots[plain], log: &daemonLog{}}
+	m := &mx{slot: <-from[plain], log: &daemonLog{}}
+	t.Cleanup(func() { m.show(t) })
 	var err error
 	if m.config, err = (settings{}).write(s, m.slot); err != nil {
 		t.Fatal(err)
 	}
 	m.start(t)
-	s.common = m
+	s.common[from[plain]] = m
 	return m
 }
 
@@ -105,7 +114,7 @@ func defaultMX(t *testing.T) *mx {
 func (m *mx) show(t *testing.T) {
 	if t.Failed() {
 		t.Logf("the daemon's log:\n%s", m.log.tail())
-		t.Logf("Postfix's log:\n%s", m.pf.tail("/"+m.name+"/"))
+		t.Logf("the MTA's log:\n%s", m.mta.said(m.slot))
 	}
 }
 

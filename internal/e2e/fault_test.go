@@ -113,7 +113,7 @@ func TestKilledInMessage(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { r, err = c.send(from, []string{to}, message) })
 	// cleanup(8) logs this when it has begun to show the message to milters.
-	eventually(t, "the message with the daemon", func() bool { return m.pf.tail("message-id="+messageID(message)) != "" })
+	eventually(t, "the message with the daemon", func() bool { return run.postfix.tail("message-id="+messageID(message)) != "" })
 	m.kill()
 	wg.Wait()
 	if err != nil || r.code/100 != 4 {

@@ -1,14 +1,16 @@
-// Package e2e drives the real sekimori binary behind a real Postfix: mail goes
-// in by SMTP, and what counts is what the client was told, what Postfix
-// delivered or held, and what the daemon logged and counted.
+// Package e2e drives the real sekimori binary behind a real Postfix and a real
+// Sendmail: mail goes in by SMTP, and what counts is what the client was told,
+// what the MTA delivered or held, and what the daemon logged and counted.
 //
 // One Postfix instance with its own configuration, queue and data directories
 // serves the whole run. It has many smtpd listeners ("slots"), each with its
 // own milter address, so that a test can put a daemon with its own
 // configuration behind its own listener and run beside the others. Client
-// addresses, names and HELO are played by XCLIENT. Everything listens on one
-// address of 127.0.0.0/8 drawn at random, so that two runs on one machine do
-// not meet.
+// addresses, names and HELO are played by XCLIENT. Sendmail is arranged in the
+// same way; sendmail_test.go says what differs.
+//
+// Everything else listens on one address of 127.0.0.0/8 drawn at random, so
+// that two runs on one machine do not meet.
 //
 // The daemon is built once, with the race detector if the test itself has it.
 // A race it reports, a panic it logs or a dirty exit fails the test that owns
@@ -43,14 +45,15 @@ type suite struct {
 	buildErr error
 	race     bool // the daemon was built with the race detector
 
-	postfix *postfix
-	dns     *dnstest.Server
-	keys    keys
-	inbox   *inbox
-	spawn   chan func()
+	postfix  *postfix
+	sendmail *sendmail // nil until a test asks for it
+	dns      *dnstest.Server
+	keys     keys
+	inbox    *inbox
+	spawn    chan func()
 
 	mu     sync.Mutex
-	common *mx // the daemon with the default configuration
+	common map[chan slot]*mx // the daemons with the default configuration, by the MTA's listeners
 }
 
 var (
@@ -115,6 +118,7 @@ func (s *suite) open() error {
 	s.host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 	s.race = selfHasRace()
 	s.spawn = spawner()
+	s.common = map[chan slot]*mx{}
 	s.inbox = newInbox(filepath.Join(dir, "mail", "inbox"))
 	if s.keys, err = newKeys(); err != nil {
 		return err
@@ -139,8 +143,11 @@ func (s *suite) open() error {
 
 // close ends everything; an error is what the shared daemon did wrong.
 func (s *suite) close() (err error) {
-	if s.common != nil {
-		err = s.common.finish()
+	for _, m := range s.common {
+		err = errors.Join(err, m.finish())
+	}
+	if s.sendmail != nil {
+		err = errors.Join(err, s.sendmail.stop())
 	}
 	if s.postfix != nil {
 		s.postfix.stop()

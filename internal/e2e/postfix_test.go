@@ -42,22 +42,40 @@ type slot struct {
 	smtp   string // host:port
 	milter string // as sekimori and Postfix both write it: inet:… or unix:…
 	admin  string // host:port free for the daemon
-	pf     *postfix
+	mta    mta
 }
+
+// mta is what the tests need to know of the program a slot belongs to.
+type mta interface {
+	// dial connects to the slot such that the MTA sees p, and greets. An error
+	// means that no session came about; the server's refusal is a *refusal.
+	dial(s slot, p peer) (*session, error)
+	// clientName is what the MTA tells the daemon of p's name.
+	clientName(p peer) string
+	// said is what the MTA logged about the slot.
+	said(s slot) string
+	// holds tells whether message id is kept from delivery; it is cheap.
+	holds(id string) bool
+	// held waits until message id is kept from delivery and returns it.
+	held(t *testing.T, id string) delivery
+}
+
+// slots are the listeners no test uses at the moment.
+type slots map[kind]chan slot
 
 // postfix is a private instance.
 type postfix struct {
 	etc   string
 	spool string
 	log   string
-	slots map[kind]chan slot
+	slots
 	leash io.WriteCloser // the instance stops when this is closed, or we die
 	cmd   *exec.Cmd
 	auth  net.Listener
 }
 
 func startPostfix(dir, host, mail string) (*postfix, error) {
-	p := &postfix{etc: filepath.Join(dir, "etc"), spool: filepath.Join(dir, "queue"), log: filepath.Join(dir, "maillog"), slots: map[kind]chan slot{}}
+	p := &postfix{etc: filepath.Join(dir, "etc"), spool: filepath.Join(dir, "queue"), log: filepath.Join(dir, "maillog"), slots: slots{}}
 	if err := layOut(dir, mail); err != nil {
 		return nil, err
 	}
@@ -107,7 +125,7 @@ func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 		smtp:   fmt.Sprintf("%s:%d", host, port),
 		milter: fmt.Sprintf("inet:%s:%d", host, 10000+port),
 		admin:  fmt.Sprintf("%s:%d", host, 20000+port),
-		pf:     p,
+		mta:    p,
 	}
 	if k == socket {
 		s.milter = fmt.Sprintf("unix:%s/run/%s.sock", dir, s.name)
@@ -311,6 +329,8 @@ func (p *postfix) stop() {
 	_ = p.auth.Close()
 }
 
+func (p *postfix) said(s slot) string { return p.tail("/" + s.name + "/") }
+
 // tail returns the last lines Postfix logged that contain what.
 func (p *postfix) tail(what string) string {
 	data, err := os.ReadFile(p.log)
@@ -328,12 +348,12 @@ func (p *postfix) tail(what string) string {
 }
 
 // take gives the test a listener to itself.
-func (p *postfix) take(t *testing.T, k kind) slot {
+func (s slots) take(t *testing.T, k kind) slot {
 	t.Helper()
 	select {
-	case s := <-p.slots[k]:
-		t.Cleanup(func() { p.slots[k] <- s })
-		return s
+	case sl := <-s[k]:
+		t.Cleanup(func() { s[k] <- sl })
+		return sl
 	case <-time.After(patience):
 		t.Fatalf("no %s listener became free", k)
 		return slot{}

@@ -9,9 +9,9 @@ import (
 
 // TestOneSession: what belongs to the connection stays, what belongs to a
 // message goes, whatever became of the message before.
-func TestOneSession(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+func TestOneSession(t *testing.T) { behindEach(t, nil, testOneSession) }
+
+func testOneSession(t *testing.T, m *mx) {
 	c := m.open(t, bankMX)
 	steps := []struct {
 		what, from, author string
@@ -34,7 +34,7 @@ func TestOneSession(t *testing.T) {
 			t.Fatalf("message %d, %s: %s, want %d", i+1, s.what, r, s.code)
 		}
 		if s.code == 250 {
-			m.evaluated(t, "queue_id", r.accepted(t)).want(t, "client_ip", bankMX.addr, "client_name", bankMX.name, "helo", bankMX.helo, "mail_from", "<"+from+">")
+			m.evaluated(t, "queue_id", r.accepted(t)).want(t, "client_ip", bankMX.addr, "client_name", m.mta.clientName(bankMX), "helo", bankMX.helo, "mail_from", "<"+from+">")
 			run.inbox.wait(t, to).label(t).want(t, s.label...)
 		}
 	}
@@ -42,9 +42,9 @@ func TestOneSession(t *testing.T) {
 
 // TestRefusedRecipient: Postfix turns one recipient away, the message and the
 // session go on.
-func TestRefusedRecipient(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+func TestRefusedRecipient(t *testing.T) { behindEach(t, nil, testRefusedRecipient) }
+
+func testRefusedRecipient(t *testing.T, m *mx) {
 	c := m.open(t, bankMX)
 	message := mail{from: "info@bank.example"}.bytes()
 
@@ -66,9 +66,9 @@ func TestRefusedRecipient(t *testing.T) {
 }
 
 // TestAbandonedTransaction: RSET in the middle leaves nothing behind.
-func TestAbandonedTransaction(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+func TestAbandonedTransaction(t *testing.T) { behindEach(t, nil, testAbandonedTransaction) }
+
+func testAbandonedTransaction(t *testing.T, m *mx) {
 	c := m.open(t, bankMX)
 	for _, cmd := range []string{"MAIL FROM:<x@news.example>", "RCPT TO:<" + recipient() + ">", "RSET"} {
 		if r, err := c.cmd("%s", cmd); err != nil || r.code != 250 {
@@ -81,9 +81,9 @@ func TestAbandonedTransaction(t *testing.T) {
 }
 
 // TestSeveralRecipients: one message, one verdict, one label for all.
-func TestSeveralRecipients(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+func TestSeveralRecipients(t *testing.T) { behindEach(t, nil, testSeveralRecipients) }
+
+func testSeveralRecipients(t *testing.T, m *mx) {
 	to := []string{recipient(), recipient(), recipient()}
 	r, err := m.open(t, bankMX).send(unique("@bank.example"), to, mail{from: "info@bank.example"}.bytes())
 	if err != nil {
@@ -115,9 +115,9 @@ var foreignResults = []string{
 // TestForgedResults: every field that claims our name goes, wherever it
 // stands (CVE-2022-48521), others' stay as they are and in order, and ours is
 // one, on top.
-func TestForgedResults(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+func TestForgedResults(t *testing.T) { behindEach(t, nil, testForgedResults) }
+
+func testForgedResults(t *testing.T, m *mx) {
 	// forged, foreign, forged, forged, foreign ... the last at the end.
 	var fields []string
 	for i, f := range forgedResults {
@@ -147,20 +147,22 @@ func TestForgedResults(t *testing.T) {
 
 // TestForgedInHeld: a held message may be released by hand, so it is cleaned
 // like any other.
-func TestForgedInHeld(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+func TestForgedInHeld(t *testing.T) { behindEach(t, nil, testForgedInHeld) }
+
+func testForgedInHeld(t *testing.T, m *mx) {
 	message := mail{from: "sale@shop.example", extra: forgedResults}.bytes()
 	id := m.post(t, spoofer, unique("@shop.example"), recipient(), message).accepted(t)
-	d := m.pf.held(t, id)
+	d := m.mta.held(t, id)
 	d.label(t).want(t, "spf=fail", "dmarc=fail")
 }
 
 // TestNothingOfTheSendersIsAResult: values the sender chose are quoted, so
 // that no reader finds a result in them.
 func TestNothingOfTheSendersIsAResult(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+	behindEach(t, nil, testNothingOfTheSendersIsAResult)
+}
+
+func testNothingOfTheSendersIsAResult(t *testing.T, m *mx) {
 	for i, from := range []string{
 		`"x; dmarc=pass header.from=bank.example"@club.example`,
 		`"x\"; dmarc=pass (\\"@club.example`,

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// peer is the SMTP client Postfix is made to see.
+// peer is the SMTP client the MTA is made to see.
 type peer struct {
 	name string // its verified host name, "" if it has none
 	addr string // "192.0.2.10" or "2001:db8::25"
@@ -37,10 +37,16 @@ type reply struct {
 
 func (r reply) String() string { return fmt.Sprintf("%d %s", r.code, r.text) }
 
-// queueID is the name Postfix gave to the message it took.
+// queueID is the name the MTA gave to the message it took: Postfix says
+// "2.0.0 Ok: queued as ID", Sendmail "2.0.0 ID Message accepted for delivery".
 func (r reply) queueID() string {
-	_, id, _ := strings.Cut(r.text, "queued as ")
-	return strings.TrimSpace(id)
+	if _, id, ok := strings.Cut(r.text, "queued as "); ok {
+		return strings.TrimSpace(id)
+	}
+	if id, ok := strings.CutSuffix(r.text, " Message accepted for delivery"); ok {
+		return strings.TrimPrefix(id, "2.0.0 ")
+	}
+	return ""
 }
 
 // session is one SMTP connection.
@@ -52,16 +58,32 @@ type session struct {
 // sessionLimit ends any session, so that no test can hang on one.
 const sessionLimit = 90 * time.Second
 
-// dial connects to the slot as p and greets. An error means that no session
-// came about; the server's refusal is a *refusal.
-func (s slot) dial(p peer) (*session, error) {
+// dial connects to the slot as p.
+func (s slot) dial(p peer) (*session, error) { return s.mta.dial(s, p) }
+
+// dial plays the client by XCLIENT.
+func (*postfix) dial(s slot, p peer) (*session, error) {
 	conn, err := net.DialTimeout("tcp", s.smtp, patience)
 	if err != nil {
 		return nil, err
 	}
+	addr, name := p.addr, p.name
+	if strings.Contains(addr, ":") {
+		addr = "IPV6:" + addr
+	}
+	if name == "" {
+		name = "[UNAVAILABLE]"
+	}
+	return greet(conn, "EHLO test.invalid", "XCLIENT NAME="+name+" ADDR="+addr, "EHLO "+p.helo)
+}
+
+func (*postfix) clientName(p peer) string { return p.name }
+
+// greet begins a session with commands that must succeed.
+func greet(conn net.Conn, commands ...string) (*session, error) {
 	_ = conn.SetDeadline(time.Now().Add(sessionLimit))
 	c := &session{conn: conn, text: textproto.NewConn(conn)}
-	if err := c.introduce(p); err != nil {
+	if err := c.introduce(commands); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -73,18 +95,11 @@ type refusal struct{ reply }
 
 func (r *refusal) Error() string { return r.String() }
 
-func (c *session) introduce(p peer) error {
-	addr, name := p.addr, p.name
-	if strings.Contains(addr, ":") {
-		addr = "IPV6:" + addr
-	}
-	if name == "" {
-		name = "[UNAVAILABLE]"
-	}
+func (c *session) introduce(commands []string) error {
 	if err := c.expect(2); err != nil {
 		return err
 	}
-	for _, cmd := range []string{"EHLO test.invalid", "XCLIENT NAME=" + name + " ADDR=" + addr, "EHLO " + p.helo} {
+	for _, cmd := range commands {
 		if _, err := c.text.Cmd("%s", cmd); err != nil {
 			return err
 		}

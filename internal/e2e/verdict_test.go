@@ -192,9 +192,9 @@ var verdictCases = []struct {
 	},
 }
 
-func TestVerdicts(t *testing.T) {
-	m := defaultMX(t)
-	t.Parallel()
+func TestVerdicts(t *testing.T) { behindEach(t, nil, testVerdicts) }
+
+func testVerdicts(t *testing.T, m *mx) {
 	for _, c := range verdictCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -244,13 +244,13 @@ func (m *mx) trace(t *testing.T, r reply, to string) (delivery, fate) {
 		switch {
 		case len(run.inbox.to(t, to)) > 0:
 			where = delivered
-		case m.pf.holds(id):
+		case m.mta.holds(id):
 			where = held
 		}
 		return where != ""
 	})
 	if where == held {
-		return m.pf.held(t, id), held
+		return m.mta.held(t, id), held
 	}
 	return run.inbox.wait(t, to), delivered
 }

@@ -1,0 +1,424 @@
+package e2e
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// sendmail is a private instance of Debian's Sendmail, unpacked beside Postfix
+// because the packages conflict. It knows no XCLIENT, so it has a network
+// namespace of its own with the clients' addresses on its loopback interface:
+// what it sees is a real connection from there. The daemon stays outside and
+// is reached by a unix socket, as deploy/sendmail recommends.
+type sendmail struct {
+	dir    string
+	cf     string
+	inside chan func() // what runs here runs in the namespace
+	slots
+	leash io.WriteCloser // as postfix's
+	cmd   *exec.Cmd
+}
+
+const (
+	// sendmailRoot is where .ci/run unpacks the packages, unless the variable
+	// says otherwise.
+	sendmailRoot    = "/opt/sekimori-test/sendmail"
+	sendmailRootVar = "SEKIMORI_TEST_SENDMAIL"
+	sendmailMacros  = "/usr/share/sendmail/cf/"
+	// unfailing is the kind of listener whose filter has no F=: Sendmail goes on
+	// without an answer.
+	unfailing kind = "unfailing"
+)
+
+//go:embed testdata/sendmail.mc testdata/deliver
+var sendmailFiles embed.FS
+
+func sendmailProgram() string {
+	root := os.Getenv(sendmailRootVar)
+	if root == "" {
+		root = sendmailRoot
+	}
+	return filepath.Join(root, "usr/libexec/sendmail/sendmail")
+}
+
+// sendmailMissing says in words what is missing to run Sendmail.
+func sendmailMissing() string {
+	for _, program := range []string{"m4", "ip"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return program + " is not installed"
+		}
+	}
+	if _, err := os.Stat(sendmailMacros + "m4/cf.m4"); err != nil {
+		return "sendmail-cf is not installed"
+	}
+	if _, err := os.Stat(sendmailProgram()); err != nil {
+		return "there is no " + sendmailProgram() + " (see .ci/run; " + sendmailRootVar + " names another directory)"
+	}
+	return ""
+}
+
+var (
+	prepareSendmail sync.Once
+	sendmailFailure error
+)
+
+// sharedSendmail returns the instance, started when the first test asks for it.
+func sharedSendmail(t *testing.T) *sendmail {
+	t.Helper()
+	s := shared(t)
+	if missing := sendmailMissing(); missing != "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("the tests through Sendmail must run in CI, but %s", missing)
+		}
+		t.Skipf("tests through Sendmail skipped: %s", missing)
+	}
+	prepareSendmail.Do(func() {
+		var m *sendmail
+		if m, sendmailFailure = startSendmail(s.host, filepath.Join(s.dir, "mail")); sendmailFailure == nil {
+			s.sendmail = m
+		}
+	})
+	if sendmailFailure != nil {
+		t.Fatal(sendmailFailure)
+	}
+	return s.sendmail
+}
+
+// behindEach runs test behind Postfix and behind Sendmail, with a daemon of
+// these settings, or with the shared one if there are none.
+func behindEach(t *testing.T, c settings, test func(t *testing.T, m *mx)) {
+	t.Parallel()
+	for name, from := range map[string]func(t *testing.T) slots{
+		"Postfix":  func(t *testing.T) slots { return shared(t).postfix.slots },
+		"Sendmail": func(t *testing.T) slots { return sharedSendmail(t).slots },
+	} {
+		t.Run(name, func(t *testing.T) {
+			shared(t)
+			t.Parallel()
+			if c == nil {
+				test(t, sharedMX(t, from(t)))
+			} else {
+				test(t, newMXAt(t, from(t).take(t, plain), c))
+			}
+		})
+	}
+}
+
+// startSendmail lays the instance out in /run: Sendmail refuses a milter's
+// socket below a directory that others can write to, such as /tmp.
+func startSendmail(host, mail string) (*sendmail, error) {
+	dir, err := os.MkdirTemp("/run", "seki")
+	if err != nil {
+		return nil, err
+	}
+	m := &sendmail{dir: dir, cf: filepath.Join(dir, "sendmail.cf"), slots: slots{}}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, err
+	}
+	for _, d := range []string{"queue", "run"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if m.inside, err = namespace(); err != nil {
+		return nil, err
+	}
+	var listeners strings.Builder
+	for _, group := range []struct {
+		kind  kind
+		count int
+		flag  string
+	}{{plain, 6, "F=T, "}, {unfailing, 1, ""}} {
+		m.slots[group.kind] = make(chan slot, group.count)
+		for range group.count {
+			s := m.newSlot(group.kind, host)
+			fmt.Fprintf(&listeners, sendmailListener, s.name, s.milter, group.flag, port(s.smtp))
+			m.slots[group.kind] <- s
+		}
+	}
+	if err := m.configure(listeners.String(), mail); err != nil {
+		return nil, err
+	}
+	return m, m.start()
+}
+
+// sendmailListener has the filter's line as in deploy/sendmail/sekimori.mc, and
+// an IPv4 and an IPv6 listener that only this filter sees.
+const sendmailListener = "MAIL_FILTER(`%[1]s', `S=%[2]s, %[3]sT=C:30s;S:10s;R:10s;E:5m')dnl\n" +
+	"DAEMON_OPTIONS(`Name=%[1]s, Family=inet, Addr=127.0.0.1, Port=%[4]s, InputMailFilters=%[1]s')dnl\n" +
+	"DAEMON_OPTIONS(`Name=%[1]s-6, Family=inet6, Addr=::1, Port=%[4]s, InputMailFilters=%[1]s')dnl\n"
+
+func port(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
+func (m *sendmail) newSlot(k kind, host string) slot {
+	port := 2900
+	for _, of := range m.slots {
+		port += len(of)
+	}
+	name := fmt.Sprintf("sendmail%d", port)
+	return slot{
+		kind: k, name: name, mta: m,
+		smtp:   fmt.Sprintf("127.0.0.1:%d", port),
+		milter: "unix:" + filepath.Join(m.dir, "run", name+".sock"),
+		admin:  fmt.Sprintf("%s:%d", host, 20000+port),
+	}
+}
+
+// configure makes sendmail.cf of the macros and what deploy proposes.
+func (m *sendmail) configure(listeners, mail string) error {
+	inbox := filepath.Join(mail, "inbox")
+	for _, d := range []string{"new", "tmp", "cur"} { // Postfix makes them with its first delivery
+		path := filepath.Join(inbox, d)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		for _, p := range []string{inbox, path} {
+			if err := os.Chown(p, 65534, 65534); err != nil {
+				return err
+			}
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"sendmail.mc": 0o644, "deliver": 0o755} {
+		text, err := sendmailFiles.ReadFile("testdata/" + name)
+		if err != nil {
+			return err
+		}
+		replaced := strings.NewReplacer("@DIR@", m.dir, "@INBOX@", inbox, "@LISTENERS@\n", listeners).Replace(string(text))
+		if err := os.WriteFile(filepath.Join(m.dir, name), []byte(replaced), mode); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(m.dir, "switch"), []byte("hosts files\naliases files\n"), 0o644); err != nil {
+		return err
+	}
+	cmd := exec.Command("m4", "-D_CF_DIR_="+sendmailMacros, filepath.Join(m.dir, "sendmail.mc"))
+	cmd.Stderr = os.Stderr
+	cf, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("m4: %w", err)
+	}
+	return os.WriteFile(m.cf, cf, 0o644)
+}
+
+// namespace makes a network namespace with the clients' addresses, and a host
+// name with a dot, without which Sendmail waits a minute. It lives as long as
+// the thread that serves the channel, and what was started there.
+func namespace() (chan func(), error) {
+	work, ready := make(chan func()), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := syscall.Unshare(syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS)
+		if err == nil {
+			err = syscall.Sethostname([]byte("mx.test"))
+		}
+		commands := [][]string{{"link", "set", "lo", "up"}}
+		for _, p := range []peer{newsMX, bankMX, sixMX, bounceMX, spoofer, {addr: "2001:db8:beef::5"}} {
+			if strings.Contains(p.addr, ":") {
+				commands = append(commands, []string{"addr", "add", p.addr + "/128", "dev", "lo", "nodad"})
+			} else {
+				commands = append(commands, []string{"addr", "add", p.addr + "/32", "dev", "lo"})
+			}
+		}
+		for _, args := range commands {
+			if err == nil {
+				var out []byte
+				if out, err = exec.Command("ip", args...).CombinedOutput(); err != nil {
+					err = fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+				}
+			}
+		}
+		ready <- err
+		if err != nil {
+			return // the thread ends with its namespaces
+		}
+		for f := range work {
+			f()
+		}
+	}()
+	return work, <-ready
+}
+
+func (m *sendmail) start() error {
+	log, err := os.Create(filepath.Join(m.dir, "errors"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	m.cmd = exec.Command("sh", "-c", leashScript, "leash", sendmailProgram(), "-C"+m.cf, "-bD", "-q5s", "-D", filepath.Join(m.dir, "log"), "-d64.5")
+	m.cmd.Stdout, m.cmd.Stderr = log, log
+	if m.leash, err = m.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	started := make(chan error)
+	m.inside <- func() { started <- m.cmd.Start() }
+	if err := <-started; err != nil {
+		return err
+	}
+	first := <-m.slots[plain]
+	m.slots[plain] <- first
+	up := within(patience, func() bool {
+		conn, err := m.connect("", first.smtp)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+		return true
+	})
+	if !up {
+		said, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("sendmail did not start: %s\n%w", said, m.stop())
+	}
+	return nil
+}
+
+func (m *sendmail) stop() error {
+	_ = m.leash.Close()
+	_ = m.cmd.Wait()
+	close(m.inside)
+	return os.RemoveAll(m.dir)
+}
+
+// connect dials within the namespace; a socket stays where it was made.
+func (m *sendmail) connect(from, to string) (conn net.Conn, err error) {
+	dialer := net.Dialer{Timeout: patience}
+	if from != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	done := make(chan struct{})
+	m.inside <- func() {
+		defer close(done)
+		conn, err = dialer.Dial("tcp", to)
+	}
+	<-done
+	return conn, err
+}
+
+func (m *sendmail) dial(s slot, p peer) (*session, error) {
+	to := s.smtp
+	if strings.Contains(p.addr, ":") {
+		to = net.JoinHostPort("::1", port(to))
+	}
+	conn, err := m.connect(p.addr, to)
+	if err != nil {
+		return nil, err
+	}
+	return greet(conn, "EHLO "+p.helo)
+}
+
+// clientName is the address: no name server answers in the namespace.
+func (*sendmail) clientName(p peer) string { return "[" + p.addr + "]" }
+
+// said returns the end of Sendmail's milter trace; its log is syslog's.
+func (m *sendmail) said(slot) string {
+	data, err := os.ReadFile(filepath.Join(m.dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	const enough = 6 << 10
+	return string(data[max(0, len(data)-enough):])
+}
+
+// holds looks for the queue file of a quarantined message: hf, not qf.
+func (m *sendmail) holds(id string) bool {
+	_, err := os.Stat(filepath.Join(m.dir, "queue", "hf"+id))
+	return err == nil
+}
+
+// held reads the message from the queue, after mailq -qQ has shown it.
+func (m *sendmail) held(t *testing.T, id string) delivery {
+	t.Helper()
+	eventually(t, "message "+id+" in quarantine", func() bool { return m.holds(id) })
+	out, err := m.mailq()
+	if err != nil || !bytes.Contains(out, []byte(id)) || !bytes.Contains(out, []byte("QUARANTINE:")) {
+		t.Fatalf("mailq -qQ does not show message %s: %v\n%s", id, err, out)
+	}
+	control, err := os.ReadFile(filepath.Join(m.dir, "queue", "hf"+id))
+	body, bodyErr := os.ReadFile(filepath.Join(m.dir, "queue", "df"+id))
+	if err := errors.Join(err, bodyErr); err != nil {
+		t.Fatal(err)
+	}
+	return parseDelivery(append(append(queueHeader(control), '\n'), body...))
+}
+
+// mailq lists the quarantined messages. It waits for a host name like the rest.
+func (m *sendmail) mailq() (out []byte, err error) {
+	done := make(chan struct{})
+	m.inside <- func() {
+		defer close(done)
+		out, err = exec.Command(sendmailProgram(), "-C"+m.cf, "-bp", "-qQ").CombinedOutput()
+	}
+	<-done
+	return out, err
+}
+
+// queueHeader extracts the header fields of a queue file: lines H?flags?field
+// with their folds.
+func queueHeader(control []byte) []byte {
+	var header []byte
+	within := false
+	for line := range bytes.Lines(control) {
+		switch {
+		case line[0] == 'H':
+			if within = true; bytes.HasPrefix(line, []byte("H?")) {
+				_, field, _ := bytes.Cut(line[2:], []byte("?"))
+				line = append([]byte("H"), field...)
+			}
+			header = append(header, line[1:]...)
+		case within && (line[0] == ' ' || line[0] == '\t'):
+			header = append(header, line...)
+		default:
+			within = false
+		}
+	}
+	return header
+}
+
+// TestSendmailHarness proves the harness with a milter that is not ours, as
+// TestHarness does for Postfix.
+func TestSendmailHarness(t *testing.T) {
+	m := sharedSendmail(t)
+	t.Parallel()
+	sl := m.take(t, plain)
+	if r := sl.attempt(bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example"}.bytes()); r.code != 451 {
+		t.Errorf("without a milter: %v, want 451", r)
+	}
+	serveWitness(t, sl)
+	for _, p := range []struct {
+		peer
+		want string
+	}{
+		{bankMX, "[192.0.2.10]/tcp4/192.0.2.10 mail.bank.example"},
+		// go-milter cannot read Sendmail's notation, which has all eight groups
+		// after "IPv6:"; that our daemon can is TestVerdicts' case.
+		{sixMX, "[IPv6:2001:db8:0:0:0:0:0:25]/tcp6/<nil> mail.six.example"},
+	} {
+		rcpt := recipient()
+		sl.post(t, p.peer, "a@bank.example", rcpt, mail{from: "a@bank.example"}.bytes()).accepted(t)
+		d := run.inbox.wait(t, rcpt)
+		if got := d.first(); got != (field{"X-Witness", p.want}) {
+			t.Errorf("the milter saw %v, want %s", got, p.want)
+		}
+		if string(d.body) != "Dear customer,\nit is on its way.\n" {
+			t.Errorf("body %q", d.body)
+		}
+	}
+	id := sl.post(t, bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example", subject: "hold me"}.bytes()).accepted(t)
+	if got := m.held(t, id).all("X-Witness"); len(got) != 1 {
+		t.Errorf("the held message has %d fields of the milter's", len(got))
+	}
+}
