@@ -20,6 +20,7 @@ import (
 
 	"sekimori/internal/admin"
 	"sekimori/internal/config"
+	"sekimori/internal/console"
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
 	"sekimori/internal/resolver"
@@ -48,6 +49,7 @@ type App struct {
 	dnsMetrics *resolver.Metrics
 	filter     *filter.Filter
 	server     *milter.Server
+	console    *console.Console
 	systemd    map[string][]net.Listener // sockets passed at start
 	ready      atomic.Bool
 	served     chan error // the first listener that failed
@@ -89,6 +91,9 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.undo.add(a.retiring.Wait)
+	if a.console, err = a.newConsole(); err != nil {
+		return nil, err
+	}
 
 	c, err := a.prepare(cfg)
 	if err != nil {
@@ -175,6 +180,7 @@ func (a *App) Start() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.started = true
+	a.runConsole()
 	if a.admin != nil {
 		a.admin.Start()
 	}

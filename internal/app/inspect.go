@@ -1,11 +1,14 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/console"
+	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
 )
@@ -31,28 +34,59 @@ func newRecent(cfg *config.Config, old *generation) *recent.Ring {
 
 // inspect is what the admin address answers besides metrics and health.
 func (a *App) inspect() map[string]http.Handler {
-	return map[string]http.Handler{
-		StatusPath: status.Handler(status.Options{
-			Gatherer: a.registry, Started: a.began, Ready: a.Ready,
-			Limits: func() status.Limits {
-				c := a.generation().cfg
-				return status.Limits{
-					MaxSessions: c.Limits.MaxSessions, HeaderFields: c.Limits.HeaderFields, HeaderBytes: int64(c.Limits.HeaderBytes),
-					Recipients: c.Limits.Recipients, MessageBudget: time.Duration(c.DNS.MessageBudget),
-				}
-			},
-		}),
-		DecisionsPath: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ring := a.generation().recent
-			if ring == nil {
-				http.NotFound(w, r)
-				return
+	handlers := a.console.Handlers()
+	handlers[StatusPath] = status.Handler(a.statusOptions())
+	handlers[DecisionsPath] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ring := a.decisions()
+		if ring == nil {
+			http.NotFound(w, r)
+			return
+		}
+		ring.Handler().ServeHTTP(w, r)
+	})
+	handlers[ConfigPath] = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a.Running()) // a client that is gone needs no answer
+	})
+	return handlers
+}
+
+func (a *App) statusOptions() status.Options {
+	return status.Options{
+		Gatherer: a.registry, Started: a.began, Ready: a.Ready,
+		Limits: func() status.Limits {
+			c := a.generation().cfg
+			return status.Limits{
+				MaxSessions: c.Limits.MaxSessions, HeaderFields: c.Limits.HeaderFields, HeaderBytes: int64(c.Limits.HeaderBytes),
+				Recipients: c.Limits.Recipients, MessageBudget: time.Duration(c.DNS.MessageBudget),
 			}
-			ring.Handler().ServeHTTP(w, r)
-		}),
-		ConfigPath: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(a.Running()) // a client that is gone needs no answer
-		}),
+		},
 	}
+}
+
+// decisions is nil while they are not remembered.
+func (a *App) decisions() *recent.Ring { return a.generation().recent }
+
+func (a *App) newConsole() (*console.Console, error) {
+	return console.New(console.Options{
+		Status:    func() (*status.Status, error) { return status.Collect(a.statusOptions()) },
+		Decisions: a.decisions,
+		Rules:     func() []policy.Rule { return a.generation().rules.Rules },
+		Config: func() console.Running {
+			r := a.Running()
+			return console.Running{Text: r.Config, Hash: r.Hash, Since: r.Since, Refused: r.Reload.Error}
+		},
+		Logger: a.log,
+	})
+}
+
+// runConsole keeps its history of verdicts until the end.
+func (a *App) runConsole() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.console.Run(ctx)
+	}()
+	a.undo.add(func() { cancel(); <-done })
 }

@@ -132,7 +132,7 @@ func (w When) MarshalYAML() (any, error) {
 
 // rule converts what was checked.
 func (o *Override) rule() policy.Rule {
-	r := policy.Rule{ID: o.ID, Expires: o.Expires.end()}
+	r := policy.Rule{ID: o.ID, Expires: o.Expires.end(), Owner: o.Owner, Reason: o.Reason}
 	for _, n := range o.When.Client {
 		r.When.Client = append(r.When.Client, n.Prefix)
 	}

@@ -196,9 +196,9 @@ func (r *Report) author(p *printer) {
 		p.line(0, "author: none: %s", term.Safe(e.FromError.Error()))
 		return
 	}
-	p.line(0, "author domain %s", e.From.AuthorDomain)
+	p.line(0, "author domain %s", term.Safe(string(e.From.AuthorDomain)))
 	for _, m := range e.From.Mailboxes {
-		p.line(1, "%s %s", term.Safe(m.DisplayName), m)
+		p.line(1, "%s %s", term.Safe(m.DisplayName), term.Safe(m.String()))
 	}
 	p.line(0, "iprev %s %s", e.IPRev.Status, term.Safe(string(e.IPRev.Name)))
 	t := e.Traits

@@ -19,6 +19,8 @@ type Rule struct {
 	Expires time.Time
 	When    Conditions
 	Then    Outcome
+	// Owner and Reason are for people; nothing is decided by them.
+	Owner, Reason string
 }
 
 // Conditions are what a message must meet: every key that is set, each by one
@@ -35,6 +37,26 @@ type Conditions struct {
 	Published []dmarc.Policy
 	DMARC     []dmarc.Result
 	Traits    []Trait
+}
+
+// String returns the conditions as they are written in a configuration, such as
+// "client: 198.51.100.0/24; dmarc: fail".
+func (c Conditions) String() string {
+	var parts []string
+	for _, key := range []struct {
+		name   string
+		values any
+		n      int
+	}{
+		{"client", c.Client, len(c.Client)}, {"client_name", c.ClientName, len(c.ClientName)}, {"dkim", c.DKIM, len(c.DKIM)},
+		{"arc_sealer", c.ARCSealer, len(c.ARCSealer)}, {"spf", c.SPF, len(c.SPF)}, {"author", c.Author, len(c.Author)},
+		{"published", c.Published, len(c.Published)}, {"dmarc", c.DMARC, len(c.DMARC)}, {"traits", c.Traits, len(c.Traits)},
+	} {
+		if key.n > 0 {
+			parts = append(parts, key.name+": "+strings.Trim(fmt.Sprint(key.values), "[]"))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Absent is the condition that no usable DMARC record is published.

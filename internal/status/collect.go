@@ -1,12 +1,15 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"sekimori/internal/spf"
 )
 
 const namespace = "sekimori_"
@@ -46,6 +49,7 @@ func Collect(o Options) (*Status, error) {
 		Messages:   f.by("messages_total", "verdict"),
 		Wait:       f.timing("message_duration_seconds"),
 		Deviations: f.by("dmarc_override_total", "reason"),
+		Results:    f.results(),
 		DNS:        f.dns(),
 		Trouble:    f.nonZero(trouble...),
 		Rules:      f.withPrefix("override"),
@@ -62,8 +66,21 @@ func Collect(o Options) (*Status, error) {
 	return s, nil
 }
 
+func (f families) results() Results {
+	return Results{
+		SPFMailFrom: f.where("identity", string(spf.MailFrom)).by("spf_total", "result"),
+		SPFHELO:     f.where("identity", string(spf.HELO)).by("spf_total", "result"),
+		DKIM:        f.by("dkim_signatures_total", "result"),
+		DMARC:       f.by("dmarc_total", "result"),
+		Published:   f.by("dmarc_total", "policy"),
+		ARC:         f.by("arc_total", "result"),
+		IPRev:       f.by("iprev_total", "result"),
+	}
+}
+
 func (f families) dns() DNS {
 	return DNS{
+		Servers: f.servers(),
 		Queries: f.by("dns_queries_total", "result"), Time: f.timing("dns_query_duration_seconds"),
 		BudgetExceeded: f.by("dns_budget_exceeded_total", "mechanism"),
 		Cache: Cache{
@@ -71,6 +88,38 @@ func (f families) dns() DNS {
 			Evictions: f.sum("dns_cache_evictions_total"), Entries: f.sum("dns_cache_entries"), Bytes: f.sum("dns_cache_bytes"),
 		},
 	}
+}
+
+// servers are in the order of the configuration.
+func (f families) servers() []Server {
+	out := []Server{}
+	for _, m := range f["dns_upstream_up"] {
+		place := labelsOf(m)["server"]
+		s := Server{Place: place, Up: value(m) == 1}
+		for _, rtt := range f["dns_upstream_rtt_seconds"] {
+			if labelsOf(rtt)["server"] == place {
+				s.RTT = rtt.GetGauge().GetValue()
+			}
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Server) int {
+		return cmp.Or(cmp.Compare(len(a.Place), len(b.Place)), cmp.Compare(a.Place, b.Place)) // as numbers
+	})
+	return out
+}
+
+// where leaves the series with this label.
+func (f families) where(label, want string) families {
+	out := families{}
+	for name, list := range f {
+		for _, m := range list {
+			if labelsOf(m)[label] == want {
+				out[name] = append(out[name], m)
+			}
+		}
+	}
+	return out
 }
 
 // value is a counter's or a gauge's.

@@ -30,6 +30,7 @@ type Status struct {
 	Wait Timing `json:"end_of_message"`
 	// Deviations from published policies, by RFC 9990 reason.
 	Deviations map[string]int64 `json:"dmarc_overrides"`
+	Results    Results          `json:"results"`
 	DNS        DNS              `json:"dns"`
 	// Trouble counts what should be zero, only what is not.
 	Trouble []Series `json:"trouble"`
@@ -71,8 +72,28 @@ type Timing struct {
 	Mean  float64 `json:"mean_seconds"` // 0 without events
 }
 
+// Results are those of each mechanism by the RFC's word for it; messages that
+// were not evaluated have none.
+type Results struct {
+	SPFMailFrom map[string]int64 `json:"spf_mailfrom"`
+	SPFHELO     map[string]int64 `json:"spf_helo"`
+	DKIM        map[string]int64 `json:"dkim"` // signatures; none is a message without
+	DMARC       map[string]int64 `json:"dmarc"`
+	Published   map[string]int64 `json:"published"` // messages by their authors' DMARC policy
+	ARC         map[string]int64 `json:"arc"`
+	IPRev       map[string]int64 `json:"iprev"`
+}
+
+// Server is one of the DNS servers.
+type Server struct {
+	Place string  `json:"place"` // in dns.servers, from 0
+	Up    bool    `json:"up"`    // false while it is not asked
+	RTT   float64 `json:"rtt_seconds"`
+}
+
 // DNS is the resolver's health.
 type DNS struct {
+	Servers []Server         `json:"servers"`
 	Queries map[string]int64 `json:"queries"` // to servers, by result
 	Time    Timing           `json:"query_time"`
 	// BudgetExceeded counts lookups refused because a message had used its

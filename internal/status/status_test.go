@@ -13,8 +13,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"sekimori/internal/dmarc"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/spf"
 	"sekimori/internal/telemetry"
 )
 
@@ -28,7 +30,7 @@ func registry(t *testing.T) *prometheus.Registry {
 	m := telemetry.New(reg)
 	m.ConfigLoaded("abc", policy.Monitor, started)
 	m.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Skipped(policy.ReasonTrusted))
-	e := &msgauth.Evaluation{}
+	e := &msgauth.Evaluation{MailFrom: spf.Check{Result: spf.SoftFail}, HELO: spf.Check{Result: spf.Pass}, DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject}}
 	for range 3 {
 		m.Evaluated(e, policy.Verdict{Action: policy.Reject, Override: &policy.Override{Type: policy.OverrideLocalPolicy}}, 20*time.Millisecond)
 	}
@@ -36,7 +38,12 @@ func registry(t *testing.T) *prometheus.Registry {
 	m.Sessions().SessionStarted()
 	queries := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_queries_total", Help: "h"}, []string{"type", "result"})
 	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_cache_hits_total", Help: "h"}, []string{"kind"})
-	reg.MustRegister(queries, hits)
+	up := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sekimori_dns_upstream_up", Help: "h"}, []string{"server"})
+	rtt := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sekimori_dns_upstream_rtt_seconds", Help: "h"}, []string{"server"})
+	reg.MustRegister(queries, hits, up, rtt)
+	up.WithLabelValues("10").Set(0)
+	up.WithLabelValues("2").Set(1)
+	rtt.WithLabelValues("2").Set(.004)
 	m.RulesLoaded([]policy.Rule{{ID: "forwarder-1"}})
 	for range 2 {
 		m.Compared(e, policy.Verdict{Action: policy.Accept}, policy.Verdict{Action: policy.Reject})
@@ -77,6 +84,13 @@ func TestCollect(t *testing.T) {
 		{"waits", s.Wait.Count, int64(3)},
 		{"deviations", s.Deviations["local_policy"], int64(3)},
 		{"queries of every type", s.DNS.Queries["noerror"], int64(9)},
+		{"SPF of MAIL FROM", s.Results.SPFMailFrom["softfail"], int64(3)},
+		{"SPF of HELO alone", s.Results.SPFHELO["softfail"], int64(0)},
+		{"SPF of HELO", s.Results.SPFHELO["pass"], int64(3)},
+		{"messages without a signature", s.Results.DKIM["none"], int64(3)},
+		{"DMARC", s.Results.DMARC["fail"], int64(3)},
+		{"published policies", s.Results.Published["reject"], int64(3)},
+		{"DNS servers in their order", s.DNS.Servers, []Server{{"2", true, .004}, {"10", false, 0}}},
 		{"hits", s.DNS.Cache.Hits, int64(7)},
 		{"what should be zero and is not", s.Trouble, []Series{{"panics", map[string]string{"component": "milter"}, 1}}},
 		{"rules, also those that never hit", s.Rules, []Series{{"override_rule_hits", map[string]string{"rule": "forwarder-1"}, 0}}},
@@ -106,7 +120,7 @@ func TestText(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
-		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror", "100 % (7 of 7) hits",
+		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror", "3 softfail", "2 up, 4ms; 10 silent", "100 % (7 of 7) hits",
 		"panics component=milter: 1", "override_rule_hits rule=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
 	} {
 		if !strings.Contains(b.String(), want) {

@@ -32,6 +32,16 @@ func (s *Status) Text(out io.Writer) error {
 	line("messages", "%s", counts(s.Messages))
 	line("MTAs waited", "%s on average at end of message, %d messages", seconds(s.Wait.Mean), s.Wait.Count)
 	line("deviations", "%s", counts(s.Deviations))
+	for _, m := range []struct {
+		label   string
+		results map[string]int64
+	}{
+		{"SPF", s.Results.SPFMailFrom}, {"SPF of HELO", s.Results.SPFHELO}, {"DKIM", s.Results.DKIM}, {"DMARC", s.Results.DMARC},
+		{"published", s.Results.Published}, {"ARC", s.Results.ARC}, {"iprev", s.Results.IPRev},
+	} {
+		line(m.label, "%s", counts(m.results))
+	}
+	line("DNS servers", "%s", servers(s.DNS.Servers))
 	line("DNS queries", "%s; %s on average; over budget: %s", counts(s.DNS.Queries), seconds(s.DNS.Time.Mean), counts(s.DNS.BudgetExceeded))
 	c := s.DNS.Cache
 	line("DNS cache", "%s hits, %d stale, %d evicted; %d entries in %d octets", percent(c.Hits, c.Hits+c.Misses), c.Stale, c.Evictions, c.Entries, c.Bytes)
@@ -82,6 +92,21 @@ func counts(m map[string]int64) string {
 		return "none"
 	}
 	return strings.Join(parts, ", ")
+}
+
+func servers(list []Server) string {
+	parts := make([]string, len(list))
+	for i, one := range list {
+		state := "silent"
+		if one.Up {
+			state = "up, " + seconds(one.RTT)
+		}
+		parts[i] = term.Safe(one.Place) + " " + state
+	}
+	if len(parts) == 0 {
+		return "none was asked"
+	}
+	return strings.Join(parts, "; ")
 }
 
 func seconds(s float64) string {

@@ -44,6 +44,9 @@
 //	consent.maxReply                   4096      octets                         -                     a socketmap answers with one word
 //	consent.maxReplyDigits             4         digits                         -                     of the length of an answer
 //	consent.maxSilent                  3         lookups without an answer      -                     then the socketmap is left alone for a second
+//	console.maxRows                    100       decisions of a page            -                     more is not read but searched
+//	console.maxSamples                 1441      samples                        -                     a day of the verdicts' chart, one a minute
+//	console.maxSearchBytes             512       octets                         -                     searched for; a domain name has 253
 //	dkim.defaultMaxRSABits             8192      bits                           -                     the cost of a key grows with the square
 //	dkim.defaultMaxSignatures          10        signatures verified            dkim.max_signatures   RFC 6376 §6.1 allows a limit
 //	dkim.defaultSkew                   5m0s      time                           -                     clocks differ

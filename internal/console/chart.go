@@ -1,0 +1,163 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sekimori/internal/policy"
+)
+
+// stack is the order of a bar from the bottom: what is worth watching stands
+// on the base line, where it can be compared.
+var stack = []policy.Action{policy.Reject, policy.Quarantine, policy.TempFail, policy.Tag, policy.Accept, policy.Skip}
+
+// Sizes in the SVG's own units; the page stretches it to its width.
+const (
+	chartHeight = 120
+	barPitch    = 10 // from one bar to the next
+	barWidth    = 8
+)
+
+// chart is verdicts over time.
+type chart struct {
+	Width, Height int
+	Columns       []column
+	Peak          int64 // of one bar
+	Summary       string
+	From, To      time.Time
+	Totals        []share
+}
+
+type column struct {
+	Title string
+	Parts []rect
+}
+
+type rect struct {
+	Class      string
+	X, W, Y, H float64
+}
+
+// span is what a chart shows: slots bars of width samples.
+type span struct {
+	Word, Label, Bar string
+	slots, width     int
+}
+
+var spans = []span{
+	{"1h", "last hour", "minute", 60, 1},
+	{"24h", "last 24 hours", "quarter of an hour", 96, 15},
+}
+
+func verdictChart(bars []bar, s span) chart {
+	c := chart{Width: s.slots * barPitch, Height: chartHeight}
+	var total counts
+	for _, b := range bars {
+		c.Peak = max(c.Peak, b.counts.sum())
+		total = total.plus(b.counts)
+	}
+	totals := map[string]int64{}
+	for i, a := range policy.Actions {
+		totals[string(a)] = total[i]
+	}
+	c.Totals = shares(totals, verdictClass)
+	words := make([]string, len(c.Totals))
+	for i, t := range c.Totals {
+		words[i] = fmt.Sprintf("%d %s", t.Count, t.Word)
+	}
+	c.Summary = fmt.Sprintf("Messages by verdict, %s: %s", s.Label, cmp.Or(strings.Join(words, ", "), "none"))
+	if len(bars) == 0 {
+		return c
+	}
+	c.From, c.To = bars[0].from, bars[len(bars)-1].to
+	for i, b := range bars {
+		if b.counts.sum() > 0 {
+			c.Columns = append(c.Columns, c.column(b, (s.slots-len(bars)+i)*barPitch))
+		}
+	}
+	return c
+}
+
+func (c *chart) column(b bar, x int) column {
+	col := column{Title: clock(b.from) + " to " + clock(b.to)}
+	y := float64(chartHeight)
+	for _, a := range stack {
+		n := b.counts[slices.Index(policy.Actions, a)]
+		if n == 0 {
+			continue
+		}
+		h := float64(n) / float64(c.Peak) * chartHeight
+		y -= h
+		col.Parts = append(col.Parts, rect{Class: verdictClass(string(a)), X: float64(x), W: barWidth, Y: max(0, y), H: h})
+		col.Title += fmt.Sprintf(", %d %s", n, a)
+	}
+	return col
+}
+
+// share is one result of several.
+type share struct {
+	Word    string
+	Class   string
+	Count   int64
+	Percent float64
+	Start   float64 // where its part of a bar begins, in percent
+}
+
+// shares lists what is not zero, the largest first.
+func shares(m map[string]int64, class func(string) string) []share {
+	var total int64
+	var out []share
+	for word, n := range m {
+		if n > 0 {
+			total += n
+			out = append(out, share{Word: cmp.Or(word, "-"), Class: class(word), Count: n})
+		}
+	}
+	slices.SortFunc(out, func(a, b share) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Word, b.Word)) })
+	start := 0.0
+	for i := range out {
+		out[i].Percent = 100 * float64(out[i].Count) / float64(total)
+		out[i].Start = start
+		start += out[i].Percent
+	}
+	return out
+}
+
+// verdictClass names a verdict's colour; only known words become class names.
+func verdictClass(word string) string {
+	if slices.Contains(policy.Actions, policy.Action(word)) {
+		return "v-" + word
+	}
+	return "v-skip"
+}
+
+// resultClass names the colour of a mechanism's or the DNS' result.
+func resultClass(word string) string {
+	switch word {
+	case "pass", "noerror":
+		return "v-accept"
+	case "fail", "servfail", "refused", "malformed":
+		return "v-reject"
+	case "softfail", "policy", "quarantine", "permerror":
+		return "v-quarantine"
+	case "temperror", "timeout":
+		return "v-tempfail"
+	case "neutral", "nodata", "nxdomain":
+		return "v-tag"
+	}
+	return "v-skip"
+}
+
+// publishedClass names the colour of a published policy.
+func publishedClass(word string) string {
+	switch word {
+	case "reject", "quarantine":
+		return "v-" + word
+	case "none":
+		return "v-tag"
+	}
+	return "v-skip"
+}

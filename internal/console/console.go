@@ -1,0 +1,164 @@
+// Package console is the read-only web page on the admin address: what the
+// daemon is doing, what it decided lately and why, and by which configuration.
+//
+// Every page is made here, charts included, and works without JavaScript; with
+// it the numbers stay fresh and a search answers while it is typed. Nothing can
+// be changed through it. What strangers wrote is shown as text: html/template
+// escapes it, the content security policy lets no script but ours run, and
+// control characters are quoted before.
+package console
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"path"
+	"time"
+
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/status"
+)
+
+// csp lets a page load our own style, script, icon and data, and nothing else;
+// nobody may frame it.
+const csp = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+//go:embed pages/*.html
+var pages embed.FS
+
+//go:embed static
+var static embed.FS
+
+// Running is the configuration in effect.
+type Running struct {
+	Text  string // as YAML, secrets masked
+	Hash  string
+	Since time.Time
+	// Refused says why the newest file is not in effect, "" if it is.
+	Refused string
+}
+
+// Options are where the facts come from. All may be asked at any time.
+type Options struct {
+	Status func() (*status.Status, error)
+	// Decisions returns the memory of decisions, nil while it is off.
+	Decisions func() *recent.Ring
+	Rules     func() []policy.Rule
+	Config    func() Running
+	Logger    *slog.Logger
+	Now       func() time.Time // default time.Now
+}
+
+// Console makes the pages.
+type Console struct {
+	o       Options
+	history *history
+	pages   map[string]*template.Template
+}
+
+// New returns a Console; it has a history of verdicts while Run does.
+func New(o Options) (*Console, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Console{o: o, history: newHistory(), pages: map[string]*template.Template{}}
+	layout, err := template.New("layout.html").Funcs(funcs()).ParseFS(pages, "pages/layout.html")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "config", "problem"} {
+		page, err := layout.Clone()
+		if err == nil {
+			page, err = page.ParseFS(pages, "pages/"+name+".html")
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.pages[name] = page
+	}
+	return c, nil
+}
+
+// Handlers returns what answers GET at each path.
+func (c *Console) Handlers() map[string]http.Handler {
+	h := map[string]http.Handler{
+		"/{$}":       c.page("overview", "Overview", c.overview),
+		"/decisions": c.page("decisions", "Decisions", c.decisions),
+		"/decision":  c.page("decision", "Decision", c.decision),
+		"/overrides": c.page("overrides", "Overrides", c.overrides),
+		"/config":    c.page("config", "Configuration", c.config),
+	}
+	for name, contentType := range map[string]string{
+		"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "console.svg": "image/svg+xml",
+	} {
+		h["/"+name] = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			data, err := static.ReadFile(path.Join("static", name))
+			if err != nil {
+				http.Error(w, "console: "+name+" is missing", http.StatusInternalServerError)
+				return
+			}
+			secure(w.Header())
+			w.Header().Set("Content-Type", contentType)
+			_, _ = w.Write(data) // a client that is gone needs no answer
+		})
+	}
+	return h
+}
+
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", csp)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+// view is what every page has.
+type view struct {
+	Page   string
+	Title  string
+	Now    time.Time
+	Status *status.Status
+	Body   any
+}
+
+// problem is why a page cannot show what was asked for.
+type problem struct {
+	code int
+	Text string
+	Hint string
+}
+
+// page answers with what body returns; a *problem is shown in its place.
+func (c *Console) page(name, title string, body func(*http.Request, *status.Status) (any, *problem)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := view{Page: name, Title: title, Now: c.o.Now()}
+		code, tmpl := http.StatusOK, c.pages[name]
+		s, err := c.o.Status()
+		if err != nil {
+			c.o.Logger.Error("console", "error", err)
+			http.Error(w, "console: the metrics cannot be read; the log says why", http.StatusInternalServerError)
+			return
+		}
+		v.Status = s
+		var p *problem
+		if v.Body, p = body(r, s); p != nil {
+			code, tmpl, v.Body = p.code, c.pages["problem"], p
+		}
+		var out bytes.Buffer
+		if err := tmpl.Execute(&out, v); err != nil {
+			c.o.Logger.Error("console", "page", name, "error", err)
+			http.Error(w, "console: the page cannot be made; the log says why", http.StatusInternalServerError)
+			return
+		}
+		secure(w.Header())
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(code)
+		_, _ = w.Write(out.Bytes()) // a client that is gone needs no answer
+	})
+}

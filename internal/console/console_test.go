@@ -1,0 +1,304 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/spf"
+	"sekimori/internal/status"
+	"sekimori/internal/telemetry"
+)
+
+var start = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+
+// hostile is what a stranger could write to break out of a page.
+const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'&lt;` + "\u202e\x00"
+
+// bench is a console with a memory and metrics of its own.
+type bench struct {
+	console *Console
+	ring    *recent.Ring
+	metrics *telemetry.Metrics
+	now     time.Time
+	status  error // what reading the metrics fails with
+	rules   []policy.Rule
+	config  Running
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{now: start, config: Running{Text: "mode: monitor\n", Hash: "abc", Since: start}}
+	// Every look at the clock is a second later, so that decisions differ.
+	tick := func() time.Time { b.now = b.now.Add(time.Second); return b.now }
+	reg := prometheus.NewRegistry()
+	telemetry.RegisterRuntime(reg, "v1")
+	b.metrics = telemetry.New(reg)
+	b.metrics.ConfigLoaded("abc", policy.Monitor, start)
+	b.ring = recent.New(recent.Options{Entries: 1000, Now: tick})
+	var err error
+	b.console, err = New(Options{
+		Status: func() (*status.Status, error) {
+			if b.status != nil {
+				return nil, b.status
+			}
+			return status.Collect(status.Options{
+				Gatherer: reg, Started: start, Now: func() time.Time { return b.now },
+				Limits: func() status.Limits { return status.Limits{MaxSessions: 10, Recipients: 7} },
+			})
+		},
+		Decisions: func() *recent.Ring { return b.ring },
+		Rules:     func() []policy.Rule { return b.rules },
+		Config:    func() Running { return b.config },
+		Logger:    slog.New(slog.DiscardHandler), Now: func() time.Time { return b.now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// decide feeds a message, as a filter.Observer is.
+func (b *bench) decide(queueID, author, client string, action policy.Action) {
+	e := &msgauth.Evaluation{
+		Session:  msgauth.Session{Client: netip.MustParseAddr(client), HELO: "mx.example"},
+		Envelope: msgauth.Envelope{QueueID: queueID, MailFrom: "<a@" + author + ">"},
+		From:     mailaddr.From{AuthorDomain: dns.Name(author)},
+		MailFrom: spf.Check{Identity: spf.MailFrom, Result: spf.SoftFail}, HELO: spf.Check{Identity: spf.HELO, Result: spf.Pass},
+		DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject},
+	}
+	v := policy.Verdict{Action: action, Reason: policy.ReasonReject, ID: "ID" + queueID}
+	b.metrics.Evaluated(e, v, time.Millisecond)
+	b.ring.Evaluated(e, v, time.Millisecond)
+}
+
+func (b *bench) get(t *testing.T, target string) *httptest.ResponseRecorder {
+	t.Helper()
+	mux := http.NewServeMux()
+	for path, h := range b.console.Handlers() {
+		mux.Handle("GET "+path, h) // as package admin does
+	}
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody))
+	return w
+}
+
+// shows checks the code and that the answer has, or with a leading "!" has not,
+// each text.
+func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
+	t.Helper()
+	w := b.get(t, target)
+	if w.Code != code {
+		t.Errorf("%s: %d, want %d", target, w.Code, code)
+	}
+	for _, text := range texts {
+		text, not := strings.CutPrefix(text, "!")
+		if strings.Contains(w.Body.String(), text) == not {
+			t.Errorf("%s: has %q is not %t:\n%s", target, text, !not, w.Body)
+		}
+	}
+}
+
+// TestSecure: every answer, also of a page that cannot be shown, says what a
+// browser may do with it.
+func TestSecure(t *testing.T) {
+	b := newBench(t)
+	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/config", "/console.css", "/console.js", "/console.svg"} {
+		h := b.get(t, path).Header()
+		for key, want := range map[string]string{
+			"Content-Security-Policy": csp, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		} {
+			if h.Get(key) != want {
+				t.Errorf("%s: %s: %q", path, key, h.Get(key))
+			}
+		}
+		if h.Get("Content-Type") == "" || strings.HasPrefix(h.Get("Content-Type"), "text/plain") {
+			t.Errorf("%s: content type %q", path, h.Get("Content-Type"))
+		}
+	}
+	if strings.Contains(csp, "unsafe") || strings.Contains(csp, "*") || !strings.HasPrefix(csp, "default-src 'none';") {
+		t.Errorf("the policy is lax: %s", csp)
+	}
+	// What the policy forbids would not work, and nobody would see it.
+	err := fs.WalkDir(pages, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(pages, path)
+		for _, inline := range []string{" style=", " onclick=", "<style", "<script>", "javascript:", "http:", "https:"} {
+			if strings.Contains(string(text), inline) {
+				t.Errorf("%s has %q", path, inline)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOverview(t *testing.T) {
+	b := newBench(t)
+	b.shows(t, "/", 200, "No messages in this time", "nothing yet", "of 10<", "Monitor mode", "none was asked yet", `aria-current="page">Overview`)
+	b.console.history.add(sample{start, counts{}})
+	for range 3 {
+		b.decide("Q", "bank.example", "192.0.2.1", policy.Reject)
+	}
+	b.decide("Q", "bank.example", "192.0.2.1", policy.Accept)
+	b.metrics.Panicked(telemetry.PanicMilter)
+	b.metrics.ReloadFailed()
+	b.shows(t, "/", 200, `aria-label="Messages by verdict, last hour: 3 reject, 1 accept"`, "3 reject, 1 accept</title>", "the highest has 4",
+		"softfail <b>4</b> <small>100 %", "panics component=milter: 1", "newest configuration was refused", `<rect class="v-reject"`)
+	b.shows(t, "/?span=24h", 200, "last 24 hours: 3 reject", "quarter of an hour")
+	b.shows(t, "/?span=nonsense", 200, "last hour")
+	b.status = errors.New("boom")
+	b.shows(t, "/", 500, "the log says why", "!boom")
+}
+
+func TestDecisions(t *testing.T) {
+	b := newBench(t)
+	b.shows(t, "/decisions", 200, "No message was decided on yet")
+	b.decide("QA", "bank.example", "192.0.2.1", policy.Reject)
+	b.decide("QB", "mail.bank.example", "2001:db8::1", policy.Accept)
+	b.decide("QC", "notbank.example", "192.0.2.2", policy.Accept)
+	for _, tt := range []struct{ reason, query, want string }{
+		{"everything, the newest first", "", "QC QB QA"},
+		{"a queue ID", "q=QA", "QA"},
+		{"a queue ID is one word in one spelling", "q=qa", ""},
+		{"the ID of the reply, in either case", "q=idqb", "QB"},
+		{"a part of an ID finds nothing", "q=Q", ""},
+		{"an author domain and those below it", "q=bank.example", "QB QA"},
+		{"in any case, with spaces around", "q=+BANK.example+", "QB QA"},
+		{"not those that only end so", "q=ank.example", ""},
+		{"a client", "q=192.0.2.2", "QC"},
+		{"a client as IPv6 writes it", "q=::ffff:192.0.2.1", "QA"},
+		{"a client of IPv6, written at length", "q=2001:db8:0::1", "QB"},
+		{"a verdict", "verdict=accept", "QC QB"},
+		{"a verdict of a domain", "verdict=accept&q=bank.example", "QB"},
+		{"an unknown parameter changes nothing", "x=y", "QC QB QA"},
+		{"older than the second", fmt.Sprintf("before=%d", start.Add(2*time.Second).UnixNano()), "QA"},
+	} {
+		w := b.get(t, "/decisions?"+tt.query)
+		var got []string
+		for _, part := range strings.Split(w.Body.String(), "<code>")[1:] {
+			id, _, _ := strings.Cut(part, "</code>")
+			got = append(got, id)
+		}
+		if w.Code != 200 || strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: %d %q, want %q", tt.reason, w.Code, got, tt.want)
+		}
+		if tt.want == "" && !strings.Contains(w.Body.String(), "Nothing that is remembered matches") {
+			t.Errorf("%s: the page does not say that nothing was found", tt.reason)
+		}
+	}
+	b.shows(t, "/decisions?verdict=maybe", 400, "no such verdict")
+	b.shows(t, "/decisions?q="+strings.Repeat("x", maxSearchBytes), 200)
+	b.shows(t, "/decisions?q="+strings.Repeat("x", maxSearchBytes+1), 400, "too long", "!xxx")
+	b.ring = nil
+	b.shows(t, "/decisions", 404, "admin.recent")
+	b.shows(t, "/decision?id=x", 404, "admin.recent")
+}
+
+// TestPages: a page is bounded, and the next one goes on where it ended.
+func TestPages(t *testing.T) {
+	b := newBench(t)
+	for i := range maxRows + 5 {
+		b.decide(fmt.Sprintf("Q%03d", i), "bank.example", "192.0.2.1", policy.Accept)
+	}
+	body := b.get(t, "/decisions?q=bank.example").Body.String()
+	if n := strings.Count(body, "<code>"); n != maxRows || !strings.Contains(body, "there are older ones") {
+		t.Errorf("%d decisions", n)
+	}
+	_, rest, _ := strings.Cut(body, `<a href="/decisions?before=`)
+	older, _, _ := strings.Cut(rest, `"`)
+	b.shows(t, "/decisions?before="+strings.ReplaceAll(older, "&amp;", "&"), 200, "5 decisions", "<code>Q004</code>", "<code>Q000</code>", "!<code>Q005</code>", "!rel=\"next\"")
+}
+
+func TestDecision(t *testing.T) {
+	b := newBench(t)
+	b.decide("QA", "bank.example", "192.0.2.1", policy.Reject)
+	b.decide("QA", "bank.example", "192.0.2.1", policy.Accept)
+	b.shows(t, "/decision?queue_id=QA", 200, "ACCEPT, because", "SPF of mailfrom", "softfail for", "helo mx.example", "IDQA")
+	b.shows(t, fmt.Sprintf("/decision?queue_id=QA&at=%d", start.Add(time.Second).UnixNano()), 200, "REJECT, because nothing of the author")
+	b.shows(t, "/decision?id=idqa", 200, "ACCEPT, because")
+	b.shows(t, "/decision?queue_id=QA&at=1", 404, "no longer remembered")
+	b.shows(t, "/decision?id=other", 404, "no longer remembered")
+	b.shows(t, "/decision", 400, "Which decision?")
+	b.ring.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), HELO: "in.example"}, msgauth.Envelope{QueueID: "QS", MailFrom: "<b@c.example>"}, policy.Skipped(policy.ReasonTrusted))
+	b.shows(t, "/decision?queue_id=QS", 200, "SKIP, because", "it was not evaluated", "helo in.example", "&lt;b@c.example&gt;")
+}
+
+// TestHostile: what strangers wrote is text wherever it stands.
+func TestHostile(t *testing.T) {
+	b := newBench(t)
+	b.ring.Evaluated(&msgauth.Evaluation{
+		Session:  msgauth.Session{HELO: hostile, Authenticated: hostile},
+		Envelope: msgauth.Envelope{QueueID: hostile, MailFrom: hostile},
+		From:     mailaddr.From{AuthorDomain: dns.Name(hostile), Mailboxes: []mailaddr.Mailbox{{DisplayName: hostile}}},
+		MailFrom: spf.Check{Result: spf.Fail, Problem: hostile, Mechanism: hostile, Explanation: hostile},
+		DKIM:     []dkim.Signature{{Result: dkim.Fail, Selector: hostile, Identity: hostile, Reason: "body_hash", Detail: hostile}},
+	}, policy.Verdict{Action: policy.Reject, Reason: policy.ReasonReject, ID: hostile, Evidence: []string{hostile}}, 0)
+	d, _ := b.ring.Search(recent.Query{})
+	b.rules = []policy.Rule{{ID: "r", Owner: hostile, Reason: hostile}}
+	b.config = Running{Text: hostile, Hash: hostile, Refused: hostile}
+	for _, target := range []string{
+		"/decisions", "/decisions?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E%3Cimg%20src=x%20onerror=alert(2)%3E", "/overrides", "/config",
+		fmt.Sprintf("/decision?at=%d", d[0].Time.UnixNano()),
+	} {
+		body := b.get(t, target).Body.String()
+		if !strings.Contains(body, "alert(1)") {
+			t.Errorf("%s does not show it", target)
+		}
+		for _, tag := range []string{"<script>", "<img"} {
+			if strings.Contains(body, tag) {
+				t.Errorf("%s has %s:\n%s", target, tag, body)
+			}
+		}
+		if strings.HasPrefix(target, "/decision") && strings.ContainsAny(body, "\u202e\x00") {
+			t.Errorf("%s turns the reading direction, or has a NUL", target)
+		}
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	b := newBench(t)
+	b.shows(t, "/overrides", 200, "There are no rules")
+	b.rules = []policy.Rule{
+		{ID: "forwarder", Owner: "ann@isp.example", Reason: "ticket 123", When: policy.Conditions{DKIM: []policy.Pattern{"list.example"}}, Then: policy.Outcome{Action: policy.Accept}},
+		{ID: "old", Expires: start.Add(-time.Hour), Then: policy.Outcome{Policy: dmarc.PolicyReject}},
+		{ID: "ending", Expires: start.Add(50 * time.Hour)},
+		{ID: "later", Expires: start.Add(soon + 48*time.Hour)},
+	}
+	b.metrics.RulesLoaded(b.rules)
+	b.metrics.Evaluated(&msgauth.Evaluation{}, policy.Verdict{Action: policy.Accept, Rule: "forwarder"}, 0)
+	b.metrics.Compared(nil, policy.Verdict{Action: policy.Tag}, policy.Verdict{Action: policy.Reject})
+	b.metrics.Compared(nil, policy.Verdict{Action: policy.Skip}, policy.Verdict{Action: policy.Skip})
+	b.shows(t, "/overrides", 200, `class="n">1</td><td data-label="Last day"><span class="quiet">never ends`, "dkim: list.example", "ann@isp.example", "ticket 123",
+		">expired<", "{policy: reject}", ">in 2 d 2 h<", `data-label="Candidate"><b class="pill v-reject">reject`, "!v-skip")
+	if n := strings.Count(b.get(t, "/overrides").Body.String(), ">in "); n != 1 {
+		t.Errorf("%d rules end soon, want 1", n)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	b := newBench(t)
+	b.shows(t, "/config", 200, "mode: monitor", "abc", "2026-11-22", "!refused")
+	b.config.Refused = "line 3: no such key"
+	b.shows(t, "/config", 200, "was refused", "line 3: no such key")
+}

@@ -1,0 +1,137 @@
+package console
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/explanation"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/status"
+)
+
+const (
+	// maxSearchBytes bounds what may be searched for; a domain name has 253.
+	maxSearchBytes = 512
+	// maxRows bounds the decisions of one page: more is not read but searched.
+	maxRows = 100
+)
+
+// search says which decisions are wanted.
+type search struct {
+	Text    string // "" is all
+	Verdict policy.Action
+	before  time.Time // only older ones, where set
+
+	client netip.Addr
+	author dns.Name
+}
+
+func parseSearch(q url.Values) (search, *problem) {
+	s := search{Text: strings.TrimSpace(q.Get("q")), Verdict: policy.Action(q.Get("verdict"))}
+	if len(s.Text) > maxSearchBytes {
+		s.Text = ""
+		return s, &problem{http.StatusBadRequest, "That is too long to be a queue ID, a domain or an address.", "Write at most " + strconv.Itoa(maxSearchBytes) + " octets."}
+	}
+	if s.Verdict != "" && !slices.Contains(policy.Actions, s.Verdict) {
+		return s, &problem{http.StatusBadRequest, "There is no such verdict.", "Choose one from the list."}
+	}
+	if nano, err := strconv.ParseInt(q.Get("before"), 10, 64); err == nil {
+		s.before = time.Unix(0, nano)
+	}
+	// Whatever cannot be an address or a domain may still be an ID.
+	s.client, _ = netip.ParseAddr(s.Text)
+	s.author, _ = dns.ParseName(s.Text)
+	return s, nil
+}
+
+// matches by the whole of an ID or an address, by a domain or one above it.
+func (s *search) matches(d *recent.Decision) bool {
+	if s.Verdict != "" && s.Verdict != d.Verdict.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
+		return false
+	}
+	return s.Text == "" || s.Text == d.QueueID || strings.EqualFold(s.Text, d.ID) ||
+		s.client.IsValid() && s.client.Unmap() == d.Client.Unmap() ||
+		s.author != "" && (d.AuthorDomain == s.author || strings.HasSuffix(string(d.AuthorDomain), "."+string(s.author)))
+}
+
+// found is the page of decisions.
+type found struct {
+	Search   search
+	Verdicts []policy.Action
+	Rows     []*recent.Decision
+	Older    string // where the next page is, "" if this is the last
+	All      bool   // nothing narrows the search
+}
+
+var off = &problem{http.StatusNotFound, "Decisions are not remembered here.", "Set admin.recent to the number of messages to remember."}
+
+func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
+	ring := c.o.Decisions()
+	if ring == nil {
+		return nil, off
+	}
+	s, p := parseSearch(r.URL.Query())
+	if p != nil {
+		return nil, p
+	}
+	f := found{Search: s, Verdicts: policy.Actions, All: s.Text == "" && s.Verdict == ""}
+	all, _ := ring.Search(recent.Query{})
+	for _, d := range all {
+		if !s.matches(d) {
+			continue
+		}
+		if len(f.Rows) == maxRows {
+			last := strconv.FormatInt(f.Rows[maxRows-1].Time.UnixNano(), 10)
+			f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "before": {last}}.Encode()
+			break
+		}
+		f.Rows = append(f.Rows, d)
+	}
+	return f, nil
+}
+
+// one is the page of one decision.
+type one struct {
+	*recent.Decision
+	Summary  string
+	Sections []explanation.Section
+	HELO     string
+	MailFrom string
+}
+
+// decision finds the newest with this queue ID or ID, at the time given if any.
+func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
+	ring := c.o.Decisions()
+	if ring == nil {
+		return nil, off
+	}
+	q := r.URL.Query()
+	query := recent.Query{QueueID: q.Get("queue_id"), ID: q.Get("id")}
+	at, err := strconv.ParseInt(q.Get("at"), 10, 64)
+	if err != nil && query == (recent.Query{}) {
+		return nil, &problem{http.StatusBadRequest, "Which decision?", "Choose one from the list of decisions, or search for its queue ID."}
+	}
+	matches, _ := ring.Search(query)
+	for _, d := range matches {
+		if err == nil && d.Time.UnixNano() != at {
+			continue
+		}
+		report := explanation.FromDecision(d)
+		o := one{Decision: d, Summary: report.Summary, Sections: report.Sections()}
+		switch {
+		case d.Evaluation != nil:
+			o.HELO, o.MailFrom = d.Evaluation.Session.HELO, d.Evaluation.Envelope.MailFrom
+		case d.Session != nil && d.Envelope != nil:
+			o.HELO, o.MailFrom = d.Session.HELO, d.Envelope.MailFrom
+		}
+		return o, nil
+	}
+	return nil, &problem{http.StatusNotFound, "This decision is no longer remembered.", "The last ones are kept, as many as admin.recent says; the log has all."}
+}

@@ -1,0 +1,80 @@
+package console
+
+import (
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+	"time"
+
+	"sekimori/internal/term"
+)
+
+// funcs are what the pages write values with.
+func funcs() template.FuncMap {
+	return template.FuncMap{
+		"safe": func(v any) string { return term.Safe(fmt.Sprint(v)) },
+		"num":  number, "percent": percent, "dur": duration, "seconds": seconds, "bytes": octets,
+		"clock": clock, "stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
+		"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "nano": time.Time.UnixNano,
+		"verdict": verdictClass,
+		// Lines are indented in steps the style sheet knows.
+		"depth": func(n int) int { return max(0, min(n, 8)) },
+	}
+}
+
+func clock(t time.Time) string { return t.Format("15:04") }
+
+// number groups digits: 12 345.
+func number(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u2009" + s[i:] // thin space
+	}
+	return s
+}
+
+// percent never rounds something to nothing, or a part to all.
+func percent(p float64) string {
+	switch {
+	case p > 0 && p < 0.1:
+		return "<0.1 %"
+	case p > 99.9 && p < 100:
+		return ">99.9 %"
+	case p < 10 && p > 0:
+		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+	}
+	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+}
+
+// duration is in the two largest units.
+func duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + duration(-d)
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%d d %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d >= time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d >= time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	case d == 0:
+		return "0 s"
+	}
+	return fmt.Sprintf("%d µs", d.Microseconds())
+}
+
+func seconds(s float64) string { return duration(time.Duration(s * float64(time.Second))) }
+
+func octets(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + " " + units[i]
+}
