@@ -2,10 +2,18 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"math/big"
 	"net"
 	"os"
 	"strings"
+	"time"
 )
 
 // serveAuth is the little of Dovecot's authentication protocol that Postfix
@@ -39,4 +47,60 @@ func authenticate(conn net.Conn) {
 			_, _ = fmt.Fprintf(conn, "OK\t%s\tuser=alice\n", args[1])
 		}
 	}
+}
+
+// serveSASL is saslauthd for Sendmail: four counted strings in, a counted "OK"
+// out. Every login is good.
+func serveSASL(path string) (net.Listener, error) {
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				for range 4 { // login, password, service, realm
+					var size [2]byte
+					if _, err := io.ReadFull(conn, size[:]); err != nil {
+						return
+					}
+					if _, err := io.CopyN(io.Discard, conn, int64(size[0])<<8|int64(size[1])); err != nil {
+						return
+					}
+				}
+				_, _ = conn.Write([]byte("\x00\x02OK"))
+			}()
+		}
+	}()
+	return ln, nil
+}
+
+// makeCertificate writes a certificate for STARTTLS that vouches for nothing.
+func makeCertificate(certFile, keyFile string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"mx.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }

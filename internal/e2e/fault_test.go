@@ -10,8 +10,22 @@ import (
 	"time"
 )
 
-// silentDNS is a server that takes every question and answers none.
-func silentDNS(t *testing.T) string {
+// silence is a DNS server that takes every question and answers none.
+type silence struct {
+	addr string
+
+	mu        sync.Mutex
+	questions []byte
+}
+
+// heard tells whether a question for a name with that label came by UDP.
+func (s *silence) heard(label string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Contains(s.questions, append([]byte{byte(len(label))}, label...))
+}
+
+func silentDNS(t *testing.T) *silence {
 	t.Helper()
 	tcp, err := net.Listen("tcp", net.JoinHostPort(run.host, "0")) // connects, then nothing
 	if err != nil {
@@ -22,18 +36,32 @@ func silentDNS(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &silence{addr: udp.LocalAddr().String()}
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
 	t.Cleanup(func() { _ = udp.Close() })
-	return udp.LocalAddr().String()
+	wg.Go(func() {
+		for buf := make([]byte, 4096); ; {
+			n, _, err := udp.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.questions = append(s.questions, buf[:n]...)
+			s.mu.Unlock()
+		}
+	})
+	return s
 }
 
 // TestSilentDNS: no answer to anything is a temporary error within the budget,
 // and never a reject.
-func TestSilentDNS(t *testing.T) {
-	shared(t)
-	t.Parallel()
+func TestSilentDNS(t *testing.T) { eachMTA(t, testSilentDNS) }
+
+func testSilentDNS(t *testing.T, from slots) {
 	const budget = time.Second
-	m := newMX(t, plain, settings{
-		"dns": fmt.Sprintf("{servers: [%q], timeout: 300ms, message_budget: %s}", silentDNS(t), budget),
+	m := newMXAt(t, from.take(t, plain), settings{
+		"dns": fmt.Sprintf("{servers: [%q], timeout: 300ms, message_budget: %s}", silentDNS(t).addr, budget),
 	})
 	message := signed(t, mail{from: "info@bank.example"}.bytes(), "bank.example", "s1")
 	to := recipient()
@@ -57,10 +85,9 @@ func TestSilentDNS(t *testing.T) {
 // TestKilledInSession: the daemon dies between RCPT and DATA. Postfix defers,
 // nothing is delivered unlabelled, and once the daemon is back the sender's
 // next try goes through.
-func TestKilledInSession(t *testing.T) {
-	shared(t)
-	t.Parallel()
-	m := newMX(t, plain, settings{})
+func TestKilledInSession(t *testing.T) { behindEach(t, plain, settings{}, testKilledInSession) }
+
+func testKilledInSession(t *testing.T, m *mx) {
 	from, to := unique("@bank.example"), recipient()
 	message := mail{from: "info@bank.example"}.bytes()
 
@@ -90,30 +117,23 @@ func TestKilledInSession(t *testing.T) {
 	m.evaluated(t, "queue_id", id)
 }
 
-// messageID is what the Message-ID field of message says.
-func messageID(message []byte) string {
-	_, rest, _ := bytes.Cut(message, []byte("Message-ID: "))
-	id, _, _ := bytes.Cut(rest, []byte("\r\n"))
-	return string(id)
-}
-
 // TestKilledInMessage: the daemon dies while it has a message.
-func TestKilledInMessage(t *testing.T) {
-	shared(t)
-	t.Parallel()
+func TestKilledInMessage(t *testing.T) { eachMTA(t, testKilledInMessage) }
+
+func testKilledInMessage(t *testing.T, listeners slots) {
 	// The silent server holds the message at its end until the daemon dies.
-	m := newMX(t, plain, settings{
-		"dns": fmt.Sprintf("{servers: [%q], timeout: 20s, message_budget: 30s}", silentDNS(t)),
+	dns := silentDNS(t)
+	m := newMXAt(t, listeners.take(t, plain), settings{
+		"dns": fmt.Sprintf("{servers: [%q], timeout: 20s, message_budget: 30s}", dns.addr),
 	})
 	from, to := unique("@bank.example"), recipient()
-	message := mail{from: "info@bank.example"}.bytes()
+	message := signed(t, mail{from: "info@bank.example"}.bytes(), "bank.example", "s1")
 	c := m.open(t, bankMX)
 	var r reply
 	var err error
 	var wg sync.WaitGroup
 	wg.Go(func() { r, err = c.send(from, []string{to}, message) })
-	// cleanup(8) logs this when it has begun to show the message to milters.
-	eventually(t, "the message with the daemon", func() bool { return run.postfix.tail("message-id="+messageID(message)) != "" })
+	eventually(t, "the message with the daemon, who asks for its key", func() bool { return dns.heard("_domainkey") })
 	m.kill()
 	wg.Wait()
 	if err != nil || r.code/100 != 4 {
@@ -135,10 +155,9 @@ func TestKilledInMessage(t *testing.T) {
 // TestSigtermUnderLoad: the daemon is asked to stop while eight connections
 // deliver, and started again. Every message is delivered exactly once, and
 // with its label.
-func TestSigtermUnderLoad(t *testing.T) {
-	shared(t)
-	t.Parallel()
-	m := newMX(t, plain, settings{})
+func TestSigtermUnderLoad(t *testing.T) { behindEach(t, plain, settings{}, testSigtermUnderLoad) }
+
+func testSigtermUnderLoad(t *testing.T, m *mx) {
 	const workers, each, perSession = 8, 13, 4
 	load := &load{m: m, rcpts: make(chan string, workers*each)}
 	var all []string
@@ -258,10 +277,9 @@ func (l *load) work(perSession int) {
 }
 
 // TestLargeMessage: 25 MB of body go through the daemon without staying.
-func TestLargeMessage(t *testing.T) {
-	shared(t)
-	t.Parallel()
-	m := newMX(t, plain, settings{})
+func TestLargeMessage(t *testing.T) { behindEach(t, plain, settings{}, testLargeMessage) }
+
+func testLargeMessage(t *testing.T, m *mx) {
 	line := strings.Repeat("0123456789abcdef", 4) + "\n"
 	const size = 25 << 20
 	big := signed(t, mail{from: "letter@news.example", body: strings.Repeat(line, size/len(line))}.bytes(), "news.example", "s1")
@@ -314,9 +332,10 @@ func TestSigtermIdle(t *testing.T) {
 // TestDrainDeadline: a client that keeps its session open does not keep the
 // daemon for ever, and is put off afterwards.
 func TestDrainDeadline(t *testing.T) {
-	shared(t)
-	t.Parallel()
-	m := newMX(t, plain, settings{"drain_timeout": "500ms"})
+	behindEach(t, plain, settings{"drain_timeout": "500ms"}, testDrainDeadline)
+}
+
+func testDrainDeadline(t *testing.T, m *mx) {
 	c := m.open(t, bankMX)
 	if r, err := c.cmd("MAIL FROM:<%s>", unique("@bank.example")); err != nil || r.code != 250 {
 		t.Fatalf("MAIL: %v, %v", r, err)

@@ -29,6 +29,7 @@ type sendmail struct {
 	slots
 	leash io.WriteCloser // as postfix's
 	cmd   *exec.Cmd
+	auth  net.Listener
 }
 
 const (
@@ -55,7 +56,7 @@ func sendmailProgram() string {
 
 // sendmailMissing says in words what is missing to run Sendmail.
 func sendmailMissing() string {
-	for _, program := range []string{"m4", "ip"} {
+	for _, program := range []string{"m4", "ip", "unshare"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return program + " is not installed"
 		}
@@ -96,24 +97,31 @@ func sharedSendmail(t *testing.T) *sendmail {
 	return s.sendmail
 }
 
-// behindEach runs test behind Postfix and behind Sendmail, with a daemon of
-// these settings, or with the shared one if there are none.
-func behindEach(t *testing.T, c settings, test func(t *testing.T, m *mx)) {
+// behindEach runs test behind each MTA with a daemon of these settings, or
+// with the one that tests share if there are none.
+func behindEach(t *testing.T, k kind, c settings, test func(t *testing.T, m *mx)) {
+	eachMTA(t, func(t *testing.T, from slots) {
+		if c == nil {
+			test(t, sharedMX(t, from))
+		} else {
+			test(t, newMXAt(t, from.take(t, k), c))
+		}
+	})
+}
+
+// eachMTA runs test with Postfix's listeners and with Sendmail's.
+func eachMTA(t *testing.T, test func(t *testing.T, from slots)) {
 	t.Parallel()
-	for name, from := range map[string]func(t *testing.T) slots{
-		"Postfix":  func(t *testing.T) slots { return shared(t).postfix.slots },
-		"Sendmail": func(t *testing.T) slots { return sharedSendmail(t).slots },
-	} {
-		t.Run(name, func(t *testing.T) {
-			shared(t)
-			t.Parallel()
-			if c == nil {
-				test(t, sharedMX(t, from(t)))
-			} else {
-				test(t, newMXAt(t, from(t).take(t, plain), c))
-			}
-		})
-	}
+	t.Run("Postfix", func(t *testing.T) {
+		s := shared(t)
+		t.Parallel()
+		test(t, s.postfix.slots)
+	})
+	t.Run("Sendmail", func(t *testing.T) {
+		m := sharedSendmail(t)
+		t.Parallel()
+		test(t, m.slots)
+	})
 }
 
 // startSendmail lays the instance out in /run: Sendmail refuses a milter's
@@ -127,10 +135,16 @@ func startSendmail(host, mail string) (*sendmail, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
-	for _, d := range []string{"queue", "run"} {
+	for _, d := range []string{"queue", "run", "sasl"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			return nil, err
 		}
+	}
+	if m.auth, err = serveSASL(filepath.Join(dir, "mux")); err != nil {
+		return nil, err
+	}
+	if err := makeCertificate(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")); err != nil {
+		return nil, err
 	}
 	if m.inside, err = namespace(); err != nil {
 		return nil, err
@@ -140,7 +154,7 @@ func startSendmail(host, mail string) (*sendmail, error) {
 		kind  kind
 		count int
 		flag  string
-	}{{plain, 6, "F=T, "}, {unfailing, 1, ""}} {
+	}{{plain, 8, "F=T, "}, {login, 2, "F=T, "}, {unfailing, 1, ""}} {
 		m.slots[group.kind] = make(chan slot, group.count)
 		for range group.count {
 			s := m.newSlot(group.kind, host)
@@ -203,8 +217,13 @@ func (m *sendmail) configure(listeners, mail string) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(m.dir, "switch"), []byte("hosts files\naliases files\n"), 0o644); err != nil {
-		return err
+	for name, text := range map[string]string{
+		"switch":             "hosts files\naliases files\n",
+		"sasl/Sendmail.conf": "pwcheck_method: saslauthd\nsaslauthd_path: " + m.auth.Addr().String() + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(m.dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	cmd := exec.Command("m4", "-D_CF_DIR_="+sendmailMacros, filepath.Join(m.dir, "sendmail.mc"))
 	cmd.Stderr = os.Stderr
@@ -253,13 +272,18 @@ func namespace() (chan func(), error) {
 	return work, <-ready
 }
 
+// withSASL runs a command with Cyrus SASL's configuration directory replaced,
+// for the command alone.
+const withSASL = `mount --bind "$0" /usr/lib/sasl2 && exec "$@"`
+
 func (m *sendmail) start() error {
 	log, err := os.Create(filepath.Join(m.dir, "errors"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	m.cmd = exec.Command("sh", "-c", leashScript, "leash", sendmailProgram(), "-C"+m.cf, "-bD", "-q5s", "-D", filepath.Join(m.dir, "log"), "-d64.5")
+	m.cmd = exec.Command("sh", "-c", leashScript, "leash", "unshare", "--mount", "sh", "-c", withSASL, filepath.Join(m.dir, "sasl"),
+		sendmailProgram(), "-C"+m.cf, "-bD", "-q5s", "-D", filepath.Join(m.dir, "log"), "-d64.5")
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	if m.leash, err = m.cmd.StdinPipe(); err != nil {
 		return err
@@ -289,6 +313,7 @@ func (m *sendmail) start() error {
 func (m *sendmail) stop() error {
 	_ = m.leash.Close()
 	_ = m.cmd.Wait()
+	_ = m.auth.Close()
 	close(m.inside)
 	return os.RemoveAll(m.dir)
 }

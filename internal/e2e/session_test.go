@@ -9,7 +9,7 @@ import (
 
 // TestOneSession: what belongs to the connection stays, what belongs to a
 // message goes, whatever became of the message before.
-func TestOneSession(t *testing.T) { behindEach(t, nil, testOneSession) }
+func TestOneSession(t *testing.T) { behindEach(t, plain, nil, testOneSession) }
 
 func testOneSession(t *testing.T, m *mx) {
 	c := m.open(t, bankMX)
@@ -42,7 +42,7 @@ func testOneSession(t *testing.T, m *mx) {
 
 // TestRefusedRecipient: Postfix turns one recipient away, the message and the
 // session go on.
-func TestRefusedRecipient(t *testing.T) { behindEach(t, nil, testRefusedRecipient) }
+func TestRefusedRecipient(t *testing.T) { behindEach(t, plain, nil, testRefusedRecipient) }
 
 func testRefusedRecipient(t *testing.T, m *mx) {
 	c := m.open(t, bankMX)
@@ -66,7 +66,7 @@ func testRefusedRecipient(t *testing.T, m *mx) {
 }
 
 // TestAbandonedTransaction: RSET in the middle leaves nothing behind.
-func TestAbandonedTransaction(t *testing.T) { behindEach(t, nil, testAbandonedTransaction) }
+func TestAbandonedTransaction(t *testing.T) { behindEach(t, plain, nil, testAbandonedTransaction) }
 
 func testAbandonedTransaction(t *testing.T, m *mx) {
 	c := m.open(t, bankMX)
@@ -81,7 +81,7 @@ func testAbandonedTransaction(t *testing.T, m *mx) {
 }
 
 // TestSeveralRecipients: one message, one verdict, one label for all.
-func TestSeveralRecipients(t *testing.T) { behindEach(t, nil, testSeveralRecipients) }
+func TestSeveralRecipients(t *testing.T) { behindEach(t, plain, nil, testSeveralRecipients) }
 
 func testSeveralRecipients(t *testing.T, m *mx) {
 	to := []string{recipient(), recipient(), recipient()}
@@ -115,7 +115,7 @@ var foreignResults = []string{
 // TestForgedResults: every field that claims our name goes, wherever it
 // stands (CVE-2022-48521), others' stay as they are and in order, and ours is
 // one, on top.
-func TestForgedResults(t *testing.T) { behindEach(t, nil, testForgedResults) }
+func TestForgedResults(t *testing.T) { behindEach(t, plain, nil, testForgedResults) }
 
 func testForgedResults(t *testing.T, m *mx) {
 	// forged, foreign, forged, forged, foreign ... the last at the end.
@@ -147,7 +147,7 @@ func testForgedResults(t *testing.T, m *mx) {
 
 // TestForgedInHeld: a held message may be released by hand, so it is cleaned
 // like any other.
-func TestForgedInHeld(t *testing.T) { behindEach(t, nil, testForgedInHeld) }
+func TestForgedInHeld(t *testing.T) { behindEach(t, plain, nil, testForgedInHeld) }
 
 func testForgedInHeld(t *testing.T, m *mx) {
 	message := mail{from: "sale@shop.example", extra: forgedResults}.bytes()
@@ -159,7 +159,7 @@ func testForgedInHeld(t *testing.T, m *mx) {
 // TestNothingOfTheSendersIsAResult: values the sender chose are quoted, so
 // that no reader finds a result in them.
 func TestNothingOfTheSendersIsAResult(t *testing.T) {
-	behindEach(t, nil, testNothingOfTheSendersIsAResult)
+	behindEach(t, plain, nil, testNothingOfTheSendersIsAResult)
 }
 
 func testNothingOfTheSendersIsAResult(t *testing.T, m *mx) {
@@ -194,8 +194,10 @@ func TestUnixSocket(t *testing.T) {
 
 // TestTrusted: mail of one's own networks and users is passed on as it is.
 func TestTrusted(t *testing.T) {
-	t.Parallel()
-	m := newMX(t, login, settings{"trusted": `{networks: [127.0.0.0/8, "2001:db8:beef::/48"], authenticated: true}`})
+	behindEach(t, login, settings{"trusted": `{networks: [127.0.0.0/8, "2001:db8:beef::/48"], authenticated: true}`}, testTrusted)
+}
+
+func testTrusted(t *testing.T, m *mx) {
 	spoof := mail{from: "info@bank.example", extra: forgedResults[:2]}.bytes()
 	cases := []struct {
 		name   string

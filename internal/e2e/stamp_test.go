@@ -11,9 +11,10 @@ const forgedWords = "X-Sekimori-Verdict: pass\r\nx-sekimori-verdict:\r\n pass\r\
 
 // TestStamps: the word and the Subject as they are delivered.
 func TestStamps(t *testing.T) {
-	shared(t)
-	t.Parallel()
-	m := newMX(t, plain, settings{"headers": `{verdict: true, subject: "[SPOOF?]", style: opendmarc}`, "policy": "{quarantine: tag}"})
+	behindEach(t, plain, settings{"headers": `{verdict: true, subject: "[SPOOF?]", style: opendmarc}`, "policy": "{quarantine: tag}"}, testStamps)
+}
+
+func testStamps(t *testing.T, m *mx) {
 	for _, tt := range []struct {
 		client            peer
 		author, subject   string
@@ -45,10 +46,9 @@ func TestStamps(t *testing.T) {
 
 // TestForgedWords: they go where no word of ours is written too, from users
 // who logged in as well; a network of ours keeps what it wrote.
-func TestForgedWords(t *testing.T) {
-	shared(t)
-	t.Parallel()
-	m := newMX(t, login, nil)
+func TestForgedWords(t *testing.T) { behindEach(t, login, settings{}, testForgedWords) }
+
+func testForgedWords(t *testing.T, m *mx) {
 	message := append([]byte(forgedWords), mail{from: "info@bank.example"}.bytes()...)
 	c := m.open(t, spoofer)
 	if err := c.login(); err != nil {

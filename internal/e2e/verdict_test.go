@@ -192,7 +192,7 @@ var verdictCases = []struct {
 	},
 }
 
-func TestVerdicts(t *testing.T) { behindEach(t, nil, testVerdicts) }
+func TestVerdicts(t *testing.T) { behindEach(t, plain, nil, testVerdicts) }
 
 func testVerdicts(t *testing.T, m *mx) {
 	for _, c := range verdictCases {
@@ -333,33 +333,33 @@ var optionCases = []struct {
 func TestOptions(t *testing.T) {
 	for _, c := range optionCases {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			m := newMX(t, plain, c.settings)
-			from, to := unique(c.from), recipient()
-			message := mail{from: "someone" + c.from}
-			if c.twoFroms {
-				message.extra = []string{"From: other@bank.example"}
-			}
-			r := m.post(t, c.client, from, to, message.bytes())
-			d, where := m.trace(t, r, to)
-			if where != c.fate {
-				t.Fatalf("%s, want %s: %s\nbecause %s", where, c.fate, r, c.why)
-			}
-			if where == refused {
-				if !regexp.MustCompile(c.reply).MatchString(r.String()) {
-					t.Errorf("the client was told %q, want %s", r, c.reply)
+			behindEach(t, plain, c.settings, func(t *testing.T, m *mx) {
+				from, to := unique(c.from), recipient()
+				message := mail{from: "someone" + c.from}
+				if c.twoFroms {
+					message.extra = []string{"From: other@bank.example"}
 				}
-			} else {
-				label := d.label(t)
-				label.want(t, c.label...)
-				if said := label.of("dmarc"); len(said) != 1 || !strings.Contains(strings.Join(said[0].comments, " "), c.comment) {
-					t.Errorf("the dmarc result %+v has no comment with %q", said, c.comment)
+				r := m.post(t, c.client, from, to, message.bytes())
+				d, where := m.trace(t, r, to)
+				if where != c.fate {
+					t.Fatalf("%s, want %s: %s\nbecause %s", where, c.fate, r, c.why)
 				}
-			}
-			m.evaluated(t, "mail_from", "<"+from+">").want(t, c.log...)
-			if got := m.metric(t, `sekimori_messages_total{verdict="`+c.counted+`"}`); got != 1 {
-				t.Errorf("messages_total of %s is %v, want 1", c.counted, got)
-			}
+				if where == refused {
+					if !regexp.MustCompile(c.reply).MatchString(r.String()) {
+						t.Errorf("the client was told %q, want %s", r, c.reply)
+					}
+				} else {
+					label := d.label(t)
+					label.want(t, c.label...)
+					if said := label.of("dmarc"); len(said) != 1 || !strings.Contains(strings.Join(said[0].comments, " "), c.comment) {
+						t.Errorf("the dmarc result %+v has no comment with %q", said, c.comment)
+					}
+				}
+				m.evaluated(t, "mail_from", "<"+from+">").want(t, c.log...)
+				if got := m.metric(t, `sekimori_messages_total{verdict="`+c.counted+`"}`); got != 1 {
+					t.Errorf("messages_total of %s is %v, want 1", c.counted, got)
+				}
+			})
 		})
 	}
 }
