@@ -78,6 +78,7 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	}()
 	a.logOut = telemetry.NewLogWriter(o.Log)
 	a.undo.add(func() { _ = a.logOut.Close() })
+	a.undo.add(collect())
 	a.logTo = telemetry.NewSwitch(slog.DiscardHandler)
 	a.log = slog.New(a.logTo)
 	a.registry = prometheus.NewRegistry()
