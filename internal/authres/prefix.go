@@ -46,7 +46,7 @@ func SignaturePrefixes(signatures []string) []string {
 
 // squeeze returns the first n octets of s that are no white space.
 func squeeze(s string, n int) string {
-	if len(s) >= n && strings.IndexAny(s[:n], " \t\r\n") < 0 {
+	if len(s) >= n && !strings.ContainsAny(s[:n], " \t\r\n") {
 		return s[:n]
 	}
 	b := make([]byte, 0, n)
