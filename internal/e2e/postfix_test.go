@@ -45,24 +45,6 @@ type slot struct {
 	mta    mta
 }
 
-// mta is what the tests need to know of the program a slot belongs to.
-type mta interface {
-	// dial connects to the slot such that the MTA sees p, and greets. An error
-	// means that no session came about; the server's refusal is a *refusal.
-	dial(s slot, p peer) (*session, error)
-	// clientName is what the MTA tells the daemon of p's name.
-	clientName(p peer) string
-	// said is what the MTA logged about the slot.
-	said(s slot) string
-	// holds tells whether message id is kept from delivery; it is cheap.
-	holds(id string) bool
-	// held waits until message id is kept from delivery and returns it.
-	held(t *testing.T, id string) delivery
-}
-
-// slots are the listeners no test uses at the moment.
-type slots map[kind]chan slot
-
 // postfix is a private instance.
 type postfix struct {
 	etc   string
@@ -345,19 +327,6 @@ func (p *postfix) tail(what string) string {
 	}
 	const enough = 40
 	return strings.Join(lines[max(0, len(lines)-enough):], "")
-}
-
-// take gives the test a listener to itself.
-func (s slots) take(t *testing.T, k kind) slot {
-	t.Helper()
-	select {
-	case sl := <-s[k]:
-		t.Cleanup(func() { s[k] <- sl })
-		return sl
-	case <-time.After(patience):
-		t.Fatalf("no %s listener became free", k)
-		return slot{}
-	}
 }
 
 // queued is one line of postqueue -j.

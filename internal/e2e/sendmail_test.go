@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"sekimori/internal/milter"
 )
 
 // sendmail is a private instance of Debian's Sendmail, unpacked beside Postfix
@@ -41,6 +43,8 @@ const (
 	// unfailing is the kind of listener whose filter has no F=: Sendmail goes on
 	// without an answer.
 	unfailing kind = "unfailing"
+	// tcp is that whose filter is reached by TCP, within the namespace.
+	tcp kind = "tcp"
 )
 
 //go:embed testdata/sendmail.mc testdata/deliver
@@ -97,33 +101,6 @@ func sharedSendmail(t *testing.T) *sendmail {
 	return s.sendmail
 }
 
-// behindEach runs test behind each MTA with a daemon of these settings, or
-// with the one that tests share if there are none.
-func behindEach(t *testing.T, k kind, c settings, test func(t *testing.T, m *mx)) {
-	eachMTA(t, func(t *testing.T, from slots) {
-		if c == nil {
-			test(t, sharedMX(t, from))
-		} else {
-			test(t, newMXAt(t, from.take(t, k), c))
-		}
-	})
-}
-
-// eachMTA runs test with Postfix's listeners and with Sendmail's.
-func eachMTA(t *testing.T, test func(t *testing.T, from slots)) {
-	t.Parallel()
-	t.Run("Postfix", func(t *testing.T) {
-		s := shared(t)
-		t.Parallel()
-		test(t, s.postfix.slots)
-	})
-	t.Run("Sendmail", func(t *testing.T) {
-		m := sharedSendmail(t)
-		t.Parallel()
-		test(t, m.slots)
-	})
-}
-
 // startSendmail lays the instance out in /run: Sendmail refuses a milter's
 // socket below a directory that others can write to, such as /tmp.
 func startSendmail(host, mail string) (*sendmail, error) {
@@ -154,7 +131,7 @@ func startSendmail(host, mail string) (*sendmail, error) {
 		kind  kind
 		count int
 		flag  string
-	}{{plain, 8, "F=T, "}, {login, 2, "F=T, "}, {unfailing, 1, ""}} {
+	}{{plain, 8, "F=T, "}, {login, 2, "F=T, "}, {tcp, 1, "F=T, "}, {unfailing, 1, ""}} {
 		m.slots[group.kind] = make(chan slot, group.count)
 		for range group.count {
 			s := m.newSlot(group.kind, host)
@@ -185,12 +162,33 @@ func (m *sendmail) newSlot(k kind, host string) slot {
 		port += len(of)
 	}
 	name := fmt.Sprintf("sendmail%d", port)
-	return slot{
+	s := slot{
 		kind: k, name: name, mta: m,
 		smtp:   fmt.Sprintf("127.0.0.1:%d", port),
 		milter: "unix:" + filepath.Join(m.dir, "run", name+".sock"),
 		admin:  fmt.Sprintf("%s:%d", host, 20000+port),
 	}
+	if k == tcp {
+		s.milter = fmt.Sprintf("inet:%d@127.0.0.1", 10000+port)
+	}
+	return s
+}
+
+// within runs f on the namespace's thread: a socket stays where it was made, a
+// process where it was started.
+func (m *sendmail) within(f func()) {
+	done := make(chan struct{})
+	m.inside <- func() {
+		defer close(done)
+		f()
+	}
+	<-done
+}
+
+// listen makes the socket of a tcp listener's milter.
+func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
+	m.within(func() { ln, err = milter.Listen(s.milter) })
+	return ln, err
 }
 
 // configure makes sendmail.cf of the macros and what deploy proposes.
@@ -288,9 +286,7 @@ func (m *sendmail) start() error {
 	if m.leash, err = m.cmd.StdinPipe(); err != nil {
 		return err
 	}
-	started := make(chan error)
-	m.inside <- func() { started <- m.cmd.Start() }
-	if err := <-started; err != nil {
+	if m.within(func() { err = m.cmd.Start() }); err != nil {
 		return err
 	}
 	first := <-m.slots[plain]
@@ -318,18 +314,13 @@ func (m *sendmail) stop() error {
 	return os.RemoveAll(m.dir)
 }
 
-// connect dials within the namespace; a socket stays where it was made.
+// connect dials within the namespace.
 func (m *sendmail) connect(from, to string) (conn net.Conn, err error) {
 	dialer := net.Dialer{Timeout: patience}
 	if from != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
-	done := make(chan struct{})
-	m.inside <- func() {
-		defer close(done)
-		conn, err = dialer.Dial("tcp", to)
-	}
-	<-done
+	m.within(func() { conn, err = dialer.Dial("tcp", to) })
 	return conn, err
 }
 
@@ -382,12 +373,7 @@ func (m *sendmail) held(t *testing.T, id string) delivery {
 
 // mailq lists the quarantined messages. It waits for a host name like the rest.
 func (m *sendmail) mailq() (out []byte, err error) {
-	done := make(chan struct{})
-	m.inside <- func() {
-		defer close(done)
-		out, err = exec.Command(sendmailProgram(), "-C"+m.cf, "-bp", "-qQ").CombinedOutput()
-	}
-	<-done
+	m.within(func() { out, err = exec.Command(sendmailProgram(), "-C"+m.cf, "-bp", "-qQ").CombinedOutput() })
 	return out, err
 }
 
@@ -411,39 +397,4 @@ func queueHeader(control []byte) []byte {
 		}
 	}
 	return header
-}
-
-// TestSendmailHarness proves the harness with a milter that is not ours, as
-// TestHarness does for Postfix.
-func TestSendmailHarness(t *testing.T) {
-	m := sharedSendmail(t)
-	t.Parallel()
-	sl := m.take(t, plain)
-	if r := sl.attempt(bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example"}.bytes()); r.code != 451 {
-		t.Errorf("without a milter: %v, want 451", r)
-	}
-	serveWitness(t, sl)
-	for _, p := range []struct {
-		peer
-		want string
-	}{
-		{bankMX, "[192.0.2.10]/tcp4/192.0.2.10 mail.bank.example"},
-		// go-milter cannot read Sendmail's notation, which has all eight groups
-		// after "IPv6:"; that our daemon can is TestVerdicts' case.
-		{sixMX, "[IPv6:2001:db8:0:0:0:0:0:25]/tcp6/<nil> mail.six.example"},
-	} {
-		rcpt := recipient()
-		sl.post(t, p.peer, "a@bank.example", rcpt, mail{from: "a@bank.example"}.bytes()).accepted(t)
-		d := run.inbox.wait(t, rcpt)
-		if got := d.first(); got != (field{"X-Witness", p.want}) {
-			t.Errorf("the milter saw %v, want %s", got, p.want)
-		}
-		if string(d.body) != "Dear customer,\nit is on its way.\n" {
-			t.Errorf("body %q", d.body)
-		}
-	}
-	id := sl.post(t, bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example", subject: "hold me"}.bytes()).accepted(t)
-	if got := m.held(t, id).all("X-Witness"); len(got) != 1 {
-		t.Errorf("the held message has %d fields of the milter's", len(got))
-	}
 }
