@@ -144,12 +144,14 @@ func TestSendmailHeaderSize(t *testing.T) {
 	}
 }
 
-// TestSendmailQuarantineReason: mailq -qQ tells the postmaster why.
-func TestSendmailQuarantineReason(t *testing.T) {
+// TestSendmailQuarantine: mailq -qQ tells the postmaster why, and what is let
+// go arrives with its label.
+func TestSendmailQuarantine(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
 	m := sharedMX(t, s.slots)
-	id := m.post(t, spoofer, unique("@shop.example"), recipient(), mail{from: "sale@shop.example"}.bytes()).accepted(t)
+	to := recipient()
+	id := m.post(t, spoofer, unique("@shop.example"), to, mail{from: "sale@shop.example"}.bytes()).accepted(t)
 	s.held(t, id)
 	control, err := os.ReadFile(filepath.Join(s.dir, "queue", "hf"+id))
 	if err != nil {
@@ -160,6 +162,12 @@ func TestSendmailQuarantineReason(t *testing.T) {
 	if want := []byte("dmarc_quarantine "); !bytes.HasPrefix(reason, want) {
 		t.Errorf("the reason is %q, want %s and the id of the log", reason, want)
 	}
+	for _, step := range [][]string{{"-qQ", "-qI" + id, "-Q"}, {"-qI" + id}} { // out of quarantine, and delivered
+		if out, err := s.tool(step...); err != nil {
+			t.Fatalf("sendmail %s: %v\n%s", step, err, out)
+		}
+	}
+	run.inbox.wait(t, to).label(t).want(t, "spf=fail", "dmarc=fail header.from=shop.example")
 }
 
 // TestHeaderAsWritten: simple header canonicalization hashes every octet, so

@@ -10,13 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-
-	"sekimori/internal/milter"
 )
 
 // sendmail is a private instance of Debian's Sendmail, unpacked beside Postfix
@@ -126,16 +122,23 @@ func startSendmail(host, mail string) (*sendmail, error) {
 	if m.inside, err = namespace(); err != nil {
 		return nil, err
 	}
+	filter, err := deployedFilter()
+	if err != nil {
+		return nil, err
+	}
 	var listeners strings.Builder
 	for _, group := range []struct {
 		kind  kind
 		count int
-		flag  string
-	}{{plain, 8, "F=T, "}, {login, 2, "F=T, "}, {tcp, 1, "F=T, "}, {unfailing, 1, ""}} {
+	}{{plain, 8}, {login, 2}, {tcp, 1}, {unfailing, 1}} {
 		m.slots[group.kind] = make(chan slot, group.count)
 		for range group.count {
 			s := m.newSlot(group.kind, host)
-			fmt.Fprintf(&listeners, sendmailListener, s.name, s.milter, group.flag, port(s.smtp))
+			line := strings.NewReplacer("INPUT_MAIL_FILTER", "MAIL_FILTER", "`sekimori'", "`"+s.name+"'", deployedSocket, s.milter).Replace(filter)
+			if s.kind == unfailing {
+				line = strings.Replace(line, " F=T,", "", 1)
+			}
+			listeners.WriteString(line + fmt.Sprintf(sendmailListener, s.name, port(s.smtp)))
 			m.slots[group.kind] <- s
 		}
 	}
@@ -145,11 +148,30 @@ func startSendmail(host, mail string) (*sendmail, error) {
 	return m, m.start()
 }
 
-// sendmailListener has the filter's line as in deploy/sendmail/sekimori.mc, and
-// an IPv4 and an IPv6 listener that only this filter sees.
-const sendmailListener = "MAIL_FILTER(`%[1]s', `S=%[2]s, %[3]sT=C:30s;S:10s;R:10s;E:5m')dnl\n" +
-	"DAEMON_OPTIONS(`Name=%[1]s, Family=inet, Addr=127.0.0.1, Port=%[4]s, InputMailFilters=%[1]s')dnl\n" +
-	"DAEMON_OPTIONS(`Name=%[1]s-6, Family=inet6, Addr=::1, Port=%[4]s, InputMailFilters=%[1]s')dnl\n"
+// sendmailListener is an IPv4 and an IPv6 listener that only one filter sees.
+const sendmailListener = "DAEMON_OPTIONS(`Name=%[1]s, Family=inet, Addr=127.0.0.1, Port=%[2]s, InputMailFilters=%[1]s')dnl\n" +
+	"DAEMON_OPTIONS(`Name=%[1]s-6, Family=inet6, Addr=::1, Port=%[2]s, InputMailFilters=%[1]s')dnl\n"
+
+const deployedSocket = "unix:/run/sekimori/milter.sock"
+
+// deployedFilter is the line that deploy proposes. The lines about macros are
+// left out: what they are for the daemon must get at its own request.
+func deployedFilter() (string, error) {
+	root, err := repoRoot()
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "sendmail", "sekimori.mc"))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "INPUT_MAIL_FILTER(`sekimori', `S="+deployedSocket+", F=T, T=") {
+			return line, nil
+		}
+	}
+	return "", errors.New("deploy/sendmail/sekimori.mc has no such INPUT_MAIL_FILTER line")
+}
 
 func port(addr string) string {
 	_, port, _ := net.SplitHostPort(addr)
@@ -172,23 +194,6 @@ func (m *sendmail) newSlot(k kind, host string) slot {
 		s.milter = fmt.Sprintf("inet:%d@127.0.0.1", 10000+port)
 	}
 	return s
-}
-
-// within runs f on the namespace's thread: a socket stays where it was made, a
-// process where it was started.
-func (m *sendmail) within(f func()) {
-	done := make(chan struct{})
-	m.inside <- func() {
-		defer close(done)
-		f()
-	}
-	<-done
-}
-
-// listen makes the socket of a tcp listener's milter.
-func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
-	m.within(func() { ln, err = milter.Listen(s.milter) })
-	return ln, err
 }
 
 // configure makes sendmail.cf of the macros and what deploy proposes.
@@ -230,44 +235,6 @@ func (m *sendmail) configure(listeners, mail string) error {
 		return fmt.Errorf("m4: %w", err)
 	}
 	return os.WriteFile(m.cf, cf, 0o644)
-}
-
-// namespace makes a network namespace with the clients' addresses, and a host
-// name with a dot, without which Sendmail waits a minute. It lives as long as
-// the thread that serves the channel, and what was started there.
-func namespace() (chan func(), error) {
-	work, ready := make(chan func()), make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := syscall.Unshare(syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS)
-		if err == nil {
-			err = syscall.Sethostname([]byte("mx.test"))
-		}
-		commands := [][]string{{"link", "set", "lo", "up"}}
-		for _, p := range []peer{newsMX, bankMX, sixMX, bounceMX, spoofer, {addr: "2001:db8:beef::5"}} {
-			if strings.Contains(p.addr, ":") {
-				commands = append(commands, []string{"addr", "add", p.addr + "/128", "dev", "lo", "nodad"})
-			} else {
-				commands = append(commands, []string{"addr", "add", p.addr + "/32", "dev", "lo"})
-			}
-		}
-		for _, args := range commands {
-			if err == nil {
-				var out []byte
-				if out, err = exec.Command("ip", args...).CombinedOutput(); err != nil {
-					err = fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
-				}
-			}
-		}
-		ready <- err
-		if err != nil {
-			return // the thread ends with its namespaces
-		}
-		for f := range work {
-			f()
-		}
-	}()
-	return work, <-ready
 }
 
 // withSASL runs a command with Cyrus SASL's configuration directory replaced,
@@ -314,16 +281,6 @@ func (m *sendmail) stop() error {
 	return os.RemoveAll(m.dir)
 }
 
-// connect dials within the namespace.
-func (m *sendmail) connect(from, to string) (conn net.Conn, err error) {
-	dialer := net.Dialer{Timeout: patience}
-	if from != "" {
-		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
-	}
-	m.within(func() { conn, err = dialer.Dial("tcp", to) })
-	return conn, err
-}
-
 func (m *sendmail) dial(s slot, p peer) (*session, error) {
 	to := s.smtp
 	if strings.Contains(p.addr, ":") {
@@ -359,7 +316,7 @@ func (m *sendmail) holds(id string) bool {
 func (m *sendmail) held(t *testing.T, id string) delivery {
 	t.Helper()
 	eventually(t, "message "+id+" in quarantine", func() bool { return m.holds(id) })
-	out, err := m.mailq()
+	out, err := m.tool("-bp", "-qQ")
 	if err != nil || !bytes.Contains(out, []byte(id)) || !bytes.Contains(out, []byte("QUARANTINE:")) {
 		t.Fatalf("mailq -qQ does not show message %s: %v\n%s", id, err, out)
 	}
@@ -371,9 +328,9 @@ func (m *sendmail) held(t *testing.T, id string) delivery {
 	return parseDelivery(append(append(queueHeader(control), '\n'), body...))
 }
 
-// mailq lists the quarantined messages. It waits for a host name like the rest.
-func (m *sendmail) mailq() (out []byte, err error) {
-	m.within(func() { out, err = exec.Command(sendmailProgram(), "-C"+m.cf, "-bp", "-qQ").CombinedOutput() })
+// tool runs Sendmail's program for the postmaster.
+func (m *sendmail) tool(args ...string) (out []byte, err error) {
+	m.within(func() { out, err = exec.Command(sendmailProgram(), append(args, "-C"+m.cf)...).CombinedOutput() })
 	return out, err
 }
 

@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"sekimori/internal/milter"
+)
+
+// namespace makes a network namespace with the clients' addresses, and a host
+// name with a dot, without which Sendmail waits a minute. It lives as long as
+// the thread that serves the channel, and what was started there.
+func namespace() (chan func(), error) {
+	work, ready := make(chan func()), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := syscall.Unshare(syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS)
+		if err == nil {
+			err = syscall.Sethostname([]byte("mx.test"))
+		}
+		commands := [][]string{{"link", "set", "lo", "up"}}
+		for _, p := range []peer{newsMX, bankMX, sixMX, bounceMX, spoofer, {addr: "2001:db8:beef::5"}} {
+			if strings.Contains(p.addr, ":") {
+				commands = append(commands, []string{"addr", "add", p.addr + "/128", "dev", "lo", "nodad"})
+			} else {
+				commands = append(commands, []string{"addr", "add", p.addr + "/32", "dev", "lo"})
+			}
+		}
+		for _, args := range commands {
+			if err == nil {
+				var out []byte
+				if out, err = exec.Command("ip", args...).CombinedOutput(); err != nil {
+					err = fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+				}
+			}
+		}
+		ready <- err
+		if err != nil {
+			return // the thread ends with its namespaces
+		}
+		for f := range work {
+			f()
+		}
+	}()
+	return work, <-ready
+}
+
+// within runs f on the namespace's thread: a socket stays where it was made, a
+// process where it was started.
+func (m *sendmail) within(f func()) {
+	done := make(chan struct{})
+	m.inside <- func() {
+		defer close(done)
+		f()
+	}
+	<-done
+}
+
+// listen makes the socket of a tcp listener's milter.
+func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
+	m.within(func() { ln, err = milter.Listen(s.milter) })
+	return ln, err
+}
+
+// connect dials within the namespace.
+func (m *sendmail) connect(from, to string) (conn net.Conn, err error) {
+	dialer := net.Dialer{Timeout: patience}
+	if from != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	m.within(func() { conn, err = dialer.Dial("tcp", to) })
+	return conn, err
+}
