@@ -64,14 +64,15 @@ func TestSendmailWithoutAnswer(t *testing.T) {
 		kind kind
 		why  string
 		code int
+		text string // begins so
 	}{
-		{plain, "F=T: try again later", 451},
-		{unfailing, "no F=: as if there were no filter", 250},
+		{plain, "F=T: try again later", 451, "4.3.2 "},
+		{unfailing, "no F=: as if there were no filter", 250, "2.0.0 "},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
 			sl := s.take(t, c.kind)
 			to := recipient()
-			if r := sl.attempt(spoofer, unique("@bank.example"), to, message); r.code != c.code {
+			if r := sl.attempt(spoofer, unique("@bank.example"), to, message); r.code != c.code || !strings.HasPrefix(r.text, c.text) {
 				t.Fatalf("without a daemon: %s, want %d because %s", r, c.code, c.why)
 			}
 			if c.code == 250 {
@@ -89,7 +90,7 @@ func TestSendmailWithoutAnswer(t *testing.T) {
 			m.kill()
 			after := recipient()
 			r, err := session.send(unique("@bank.example"), []string{after}, mail{from: "info@bank.example"}.bytes())
-			if err != nil || r.code != c.code {
+			if err != nil || r.code != c.code || !strings.HasPrefix(r.text, c.text) {
 				t.Fatalf("in the session after the daemon's death: %v, %v, want %d because %s", r, err, c.code, c.why)
 			}
 			if c.code == 250 && len(run.inbox.wait(t, after).ours()) != 0 {
@@ -153,6 +154,9 @@ func TestSendmailQuarantine(t *testing.T) {
 	to := recipient()
 	id := m.post(t, spoofer, unique("@shop.example"), to, mail{from: "sale@shop.example"}.bytes()).accepted(t)
 	s.held(t, id)
+	if out, err := s.tool("-bp"); err != nil || bytes.Contains(out, []byte(id)) {
+		t.Errorf("a plain mailq shows message %s too: %v\n%s", id, err, out)
+	}
 	control, err := os.ReadFile(filepath.Join(s.dir, "queue", "hf"+id))
 	if err != nil {
 		t.Fatal(err)
