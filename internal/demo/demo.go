@@ -94,7 +94,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 			<-ctx.Done()
 			return nil
 		}
-		fmt.Fprintf(out, "staying up: milter inet:%s, http://%s/metrics; end with Ctrl-C\n", milterAddr, daemon.AdminAddr())
+		fmt.Fprintf(out, "staying up: milter inet:%s, console http://%s/; end with Ctrl-C\n", milterAddr, daemon.AdminAddr())
 		<-ctx.Done()
 	}
 	return nil

@@ -1,0 +1,299 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"flag"
+	"fmt"
+	"image/png"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"sekimori/internal/milter/client"
+)
+
+var update = flag.Bool("update", false, "take the README's screenshot of the console anew, after some minutes of mail")
+
+// screenshot is what the README shows.
+const (
+	screenshot         = "console.png"
+	maxScreenshotBytes = 150_000
+)
+
+// hostileMail has a script or a tag in everything a stranger writes. pwned is
+// what each would call. A selector or an algorithm that is none is not kept, so
+// that the list of signed fields has to stand for them.
+const hostileMail = "From: \"<script>pwned()</script>\" <author@none.example>\r\n" +
+	"DKIM-Signature: v=1; a=rsa-sha256; d=none.example; s=<img/src=x/onerror=pwned()>; h=from; bh=AAAA; b=AAAA\r\n" +
+	"DKIM-Signature: v=1; a=<img/src=x/onerror=pwned()>; d=none.example; s=s; h=from:<img/src=x/onerror=pwned()>; bh=AAAA; b=AAAA\r\n" +
+	"Subject: <script>pwned()</script>\r\n\r\nHello.\r\n"
+
+// sendHostile is a message whose HELO and selector are tags, too.
+func (d *daemon) sendHostile(t *testing.T) {
+	t.Helper()
+	c, err := client.Dial("unix", d.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Connect("unknown", netip.MustParseAddrPort("198.51.100.7:25000")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Helo("<script>pwned()</script>"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.SendMessage(client.Envelope{From: `<"<svg/onload=pwned()>"@none.example>`, To: []string{"<reader@rcpt.example>"}, QueueID: "4QHOSTILE"}, []byte(hostileMail)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConsole drives the console of a running daemon in Chromium.
+func TestConsole(t *testing.T) {
+	need(t, "go", "golang-go")
+	need(t, "chromium", "chromium")
+	ctx, cancel := context.WithTimeout(t.Context(), browserTime+updateTime())
+	defer cancel()
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startDaemon(t, ctx, build(t), fmt.Sprintf(`
+listen: ["systemd:milter"]
+authserv_id: mx.rcpt.example
+trusted: {networks: []}
+dns: {servers: [%q]}
+admin: {listen: "127.0.0.1:0"}
+policy:
+  overrides:
+    - {id: alumni-forwarding, owner: postmaster@rcpt.example, reason: "<script>pwned()</script>", expires: 2099-06-30, when: {client: [203.0.113.0/24]}, then: accept}
+`, nameServer(t, public)))
+	d.traffic(t, key)
+	d.sendHostile(t)
+	if *update {
+		d.minutesOfMail(t, key)
+	}
+	b := newBrowser(t, "http://"+d.admin)
+	t.Run("pages", func(t *testing.T) { b.checkPages(t) })
+	t.Run("hostile values", func(t *testing.T) { b.checkHostile(t) })
+	t.Run("search", func(t *testing.T) { b.checkSearch(t) })
+	t.Run("keyboard", func(t *testing.T) { b.checkKeyboard(t) })
+	t.Run("refresh", func(t *testing.T) { b.checkRefresh(t, d) })
+	t.Run("screenshot", func(t *testing.T) { b.checkScreenshot(t) })
+}
+
+var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE", "/decision?queue_id=4Qgood.example", "/overrides", "/config", "/decision?id=none"}
+
+// checkPages opens each, with scripts and without, wide and narrow, by day and
+// by night.
+func (b *browser) checkPages(t *testing.T) {
+	for _, scripts := range []bool{true, false} {
+		b.scripts(t, scripts)
+		for _, path := range consolePages {
+			b.open(t, path)
+			if got := eval[bool](t, b, "document.querySelector('#refresh button') !== null"); got != (scripts && eval[bool](t, b, "document.querySelector('main [data-live]') !== null")) {
+				t.Errorf("%s: scripts %t, a button that needs them: %t", path, scripts, got)
+			}
+			for _, width := range []int64{320, 390, 1280} {
+				for _, scheme := range []string{"light", "dark"} {
+					b.look(t, width, scheme)
+					where := fmt.Sprintf("%s, scripts %t, %d px, %s", path, scripts, width, scheme)
+					if wide := eval[int](t, b, "document.documentElement.scrollWidth"); wide > int(width) {
+						t.Errorf("%s: the page is %d px wide", where, wide)
+					}
+					if bad := eval[[]string](t, b, faint); len(bad) > 0 {
+						t.Errorf("%s: too little contrast: %q", where, bad)
+					}
+					if dark := eval[string](t, b, "getComputedStyle(document.body).backgroundColor") == "rgb(21, 23, 26)"; dark != (scheme == "dark") {
+						t.Errorf("%s: dark is %t", where, dark)
+					}
+				}
+			}
+			// The page that is not there is noted by the browser itself.
+			for _, p := range b.noted() {
+				if path != "/decision?id=none" || !strings.Contains(p, "404") {
+					t.Errorf("%s: %s", path, p)
+				}
+			}
+		}
+	}
+	b.scripts(t, true)
+}
+
+// checkHostile: what strangers wrote is there to be read, and did nothing.
+func (b *browser) checkHostile(t *testing.T) {
+	for _, tt := range []struct {
+		path string
+		want []string
+	}{
+		{"/decision?queue_id=4QHOSTILE", []string{"<script>pwned()</script>", "<svg/onload=pwned()>", "<img/src=x/onerror=pwned()>"}},
+		{"/overrides", []string{"<script>pwned()</script>"}},
+		{"/config", []string{"<script>pwned()</script>"}},
+		{"/decisions?q=%22%3E%3Cscript%3Epwned()%3C/script%3E", nil},
+	} {
+		b.open(t, tt.path)
+		text := eval[string](t, b, "document.body.innerText")
+		for _, want := range tt.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not show %s:\n%s", tt.path, want, text)
+			}
+		}
+		if n := eval[int](t, b, "document.querySelectorAll('main script, main img, main [onload], main [onerror]').length"); n > 0 {
+			t.Errorf("%s: %d of what strangers wrote are elements", tt.path, n)
+		}
+	}
+	if got := b.noted(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+const rows = "[...document.querySelectorAll('.rows tbody tr')].map(r => r.querySelector('code').textContent).join(' ')"
+
+func (b *browser) checkSearch(t *testing.T) {
+	b.look(t, 1280, "light")
+	for _, tt := range []struct{ typed, want string }{
+		{"4Qnone.example", "4Qnone.example"},
+		{"quarantine.example", "4Qquarantine.example"},
+		{"198.51.100.7", "4QHOSTILE"},
+		{"<script>pwned()</script>", ""},
+	} {
+		// While it is typed, and nothing else of the page goes.
+		b.open(t, "/decisions")
+		b.do(t, chromedp.SendKeys(chromedp.CSS("#q"), tt.typed))
+		b.until(t, fmt.Sprintf("%s === %q", rows, tt.want))
+		if got := eval[string](t, b, "new URL(location).searchParams.get('q') + ' ' + document.activeElement.id"); got != tt.typed+" q" {
+			t.Errorf("after typing %q: %q", tt.typed, got)
+		}
+		// Without scripts, by Enter.
+		b.scripts(t, false)
+		b.open(t, "/decisions")
+		loaded := func(page.EventLoadEventFired) bool { return true }
+		if _, err := chromedp.Run(b.ctx, chromedp.WaitEvent(page.LoadEventFired, loaded, chromedp.SendKeys(chromedp.CSS("#q"), tt.typed+kb.Enter))); err != nil {
+			t.Fatalf("no page after Enter: %v", err)
+		}
+		if got := eval[string](t, b, rows); got != tt.want {
+			t.Errorf("%q without scripts finds %q, want %q", tt.typed, got, tt.want)
+		}
+		b.scripts(t, true)
+	}
+	if got := b.noted(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+// reachable are what a keyboard must reach, in order.
+const reachable = "[...document.querySelectorAll('a[href], button, input, select, pre[tabindex]')]"
+
+// checkKeyboard goes through pages by the Tab key alone.
+func (b *browser) checkKeyboard(t *testing.T) {
+	for _, path := range []string{"/", "/decisions", "/decision?queue_id=4QHOSTILE", "/config"} {
+		b.open(t, path)
+		for i := range eval[int](t, b, reachable+".length") {
+			b.do(t, chromedp.KeyEvent(kb.Tab))
+			state := eval[string](t, b, `(() => {
+				const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();
+				if (s.outlineStyle === "none" || parseFloat(s.outlineWidth) < 2) return "has no visible focus";
+				if (r.width === 0 || r.right <= 0) return "cannot be seen";
+				if ((e.matches("input, select")) && e.labels.length === 0) return "has no label";
+				return `+reachable+`.indexOf(e) + "";
+			})()`)
+			if state != fmt.Sprint(i) {
+				t.Errorf("%s: element %d, %s: %s", path, i, eval[string](t, b, "document.activeElement.outerHTML.slice(0, 90)"), state)
+			}
+		}
+	}
+	b.open(t, "/decisions")
+	b.do(t, chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Tab))
+	if got := eval[string](t, b, "document.activeElement.id"); got != "q" {
+		t.Errorf("behind the skip link comes %q", got)
+	}
+	if got := b.noted(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+// checkRefresh: new messages appear by themselves, until that is stopped.
+func (b *browser) checkRefresh(t *testing.T, d *daemon) {
+	// A refresh every tenth of a second: nobody wants to wait.
+	hurry := send(t, b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: "const real = setInterval; window.setInterval = (f, ms) => { window.asked = ms; return real(f, ms / 100); };",
+	})
+	b.open(t, "/decisions")
+	before := eval[int](t, b, "document.querySelectorAll('.rows tbody tr').length")
+	d.sendHostile(t)
+	b.until(t, fmt.Sprintf("document.querySelectorAll('.rows tbody tr').length === %d", before+1))
+	if got := eval[int](t, b, "asked"); got != 10000 {
+		t.Errorf("the page refreshes every %d ms", got)
+	}
+	b.do(t, chromedp.Click(chromedp.CSS("#refresh button")))
+	if got := eval[string](t, b, "document.querySelector('#refresh button').textContent"); got != "Refresh again" {
+		t.Errorf("the button says %q", got)
+	}
+	if got := b.noted(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	send(t, b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams(hurry))
+}
+
+// checkScreenshot keeps the README's picture small and whole; -update takes it.
+func (b *browser) checkScreenshot(t *testing.T) {
+	if *update {
+		b.look(t, 1000, "light")
+		b.open(t, "/")
+		shot, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(screenshot, shot, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data := []byte(readFile(t, screenshot))
+	picture, err := png.Decode(bytes.NewReader(data))
+	if err != nil || len(data) > maxScreenshotBytes || picture.Bounds().Dx() != 1000 {
+		t.Errorf("%s: %d octets, %v", screenshot, len(data), err)
+	}
+	if !strings.Contains(readFile(t, "../README.md"), "deploy/"+screenshot) {
+		t.Errorf("the README does not show %s", screenshot)
+	}
+}
+
+// updateMinutes of mail make a chart worth a picture.
+const updateMinutes = 4
+
+func updateTime() time.Duration {
+	if !*update {
+		return 0
+	}
+	return (updateMinutes + 1) * time.Minute
+}
+
+// minutesOfMail sends more and less of each kind.
+func (d *daemon) minutesOfMail(t *testing.T, key ed25519.PrivateKey) {
+	good, bad := netip.MustParseAddrPort("192.0.2.1:25000"), netip.MustParseAddrPort("198.51.100.66:25000")
+	signed := sign(t, key, "good.example")
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for i := range updateMinutes * 12 {
+		for range 6 + i*7%11 {
+			d.send(t, good, "good.example", signed)
+		}
+		for j, domain := range slices.Repeat([]string{"good.example", "nothing.example", "quarantine.example", "none.example"}, 2)[:i%5+i%3] {
+			if (i+j)%2 == 0 {
+				d.send(t, bad, domain, message(domain))
+			}
+		}
+		<-tick.C
+	}
+}

@@ -1,0 +1,172 @@
+package deploy
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestPrometheusScrapes has Debian's Prometheus scrape a running daemon with
+// the configuration of this directory, then asks it: the target is up, the
+// rules are evaluated without error, and what was recorded is there.
+func TestPrometheusScrapes(t *testing.T) {
+	need(t, "go", "golang-go")
+	need(t, "prometheus", "prometheus")
+	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
+	defer cancel()
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startDaemon(t, ctx, build(t), fmt.Sprintf(`
+listen: ["systemd:milter"]
+authserv_id: mx.rcpt.example
+trusted: {networks: []}
+dns: {servers: [%q]}
+admin: {listen: "127.0.0.1:0"}
+`, nameServer(t, public)))
+	p := startPrometheus(t, ctx, d.admin)
+	// increase() needs a sample from before.
+	p.until(t, ctx, `sekimori_spf_total{identity="mailfrom", result="pass"}`, func(v map[string]string) bool { return v["pass"] == "0" })
+	d.traffic(t, key)
+	p.until(t, ctx, "sum(sekimori_messages_total)", func(v map[string]string) bool { return v[""] == "6" })
+	p.until(t, ctx, `up{job="sekimori"}`, func(v map[string]string) bool { return v[""] == "1" })
+	p.until(t, ctx, "job_result:sekimori_spf_mailfrom:ratio30d > 0", func(v map[string]string) bool {
+		return v["pass"] != "" && v["fail"] != ""
+	})
+	p.until(t, ctx, "job_policy:sekimori_dmarc_published:ratio30d", func(v map[string]string) bool {
+		return v["reject"] != "" && v["quarantine"] != "" && v["none"] != "" && v["absent"] != ""
+	})
+	p.rules(t, ctx)
+}
+
+// prom is a running Prometheus.
+type prom struct{ url string }
+
+// startPrometheus runs the configuration of this directory on loopback, in a
+// hurry: every second.
+func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"sekimori.rules.yml", "sekimori.monthly.yml"} {
+		writeFile(t, filepath.Join(dir, name), strings.ReplaceAll(readFile(t, "prometheus/"+name), "interval: 30m", "interval: 1s"), 0o600)
+	}
+	const default8892 = `["127.0.0.1:8892"]`
+	conf := readFile(t, "prometheus/prometheus.yml")
+	if !strings.Contains(conf, default8892) {
+		t.Fatal("prometheus.yml has another target")
+	}
+	conf = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n" + strings.ReplaceAll(conf, default8892, `["`+target+`"]`)
+	writeFile(t, filepath.Join(dir, "prometheus.yml"), conf, 0o600)
+	l, err := net.Listen("tcp", "127.0.0.1:0") // Prometheus does not say which port it took
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	var out strings.Builder
+	cmd := exec.CommandContext(ctx, "prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(out.String())
+		}
+	})
+	return &prom{url: "http://" + address}
+}
+
+// get reads data of an answer; false where there is none yet.
+func (p *prom) get(t *testing.T, ctx context.Context, path string, data any) bool {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Status string
+		Data   json.RawMessage
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Status != "success" {
+		return false
+	}
+	if err := json.Unmarshal(answer.Data, data); err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
+// until asks again and again until the values, by result or policy, are as
+// wanted.
+func (p *prom) until(t *testing.T, ctx context.Context, query string, wanted func(map[string]string) bool) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	values := map[string]string{}
+	for {
+		var data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+		if p.get(t, ctx, "/api/v1/query?query="+url.QueryEscape(query), &data) {
+			clear(values)
+			for _, r := range data.Result {
+				values[r.Metric["result"]+r.Metric["policy"]] = fmt.Sprint(r.Value[1])
+			}
+			if wanted(values) {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: %v at the end", query, values)
+		}
+	}
+}
+
+// rules wants every rule evaluated, and none with an error.
+func (p *prom) rules(t *testing.T, ctx context.Context) {
+	t.Helper()
+	var data struct {
+		Groups []struct {
+			Rules []struct{ Name, Health, LastError string }
+		}
+	}
+	if !p.get(t, ctx, "/api/v1/rules", &data) {
+		t.Fatal("Prometheus does not tell its rules")
+	}
+	n := 0
+	for _, g := range data.Groups {
+		for _, r := range g.Rules {
+			n++
+			if r.Health != "ok" {
+				t.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
+			}
+		}
+	}
+	if want := len(alerts(t)) + strings.Count(readFile(t, "prometheus/sekimori.monthly.yml"), "- record:"); n != want {
+		t.Errorf("%d rules, want %d", n, want)
+	}
+}
