@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,11 +145,11 @@ func (b *browser) scripts(t *testing.T, on bool) {
 
 // TestBrowserSeesTrouble: that nothing was noted is worth what would be noted.
 func TestBrowserSeesTrouble(t *testing.T) {
-	var body string
+	var body atomic.Value
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'")
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprint(w, "<!doctype html><link rel=icon href='data:,'><h1>x</h1>", body)
+		fmt.Fprint(w, "<!doctype html><link rel=icon href='data:,'><h1>x</h1>", body.Load())
 	}))
 	defer server.Close()
 	b := newBrowser(t, server.URL)
@@ -157,14 +158,14 @@ func TestBrowserSeesTrouble(t *testing.T) {
 		{"<p style='color:red'>x</p>", "inline style"},
 		{"<img src=x onerror=alert(1)>", "Content Security Policy"},
 	} {
-		body = tt.body
+		body.Store(tt.body)
 		b.open(t, "/")
 		if got := strings.Join(b.noted(), "\n"); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: noted %q, want %q", tt.body, got, tt.want)
 		}
 	}
 	b.look(t, 390, "light")
-	body = "<main><p>text</p></main>"
+	body.Store("<main><p>text</p></main>")
 	b.open(t, "/")
 	if eval[bool](t, b, "document.documentElement.scrollWidth > innerWidth") || len(eval[[]string](t, b, faint)) > 0 {
 		t.Error("a plain page is found at fault")

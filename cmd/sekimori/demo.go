@@ -19,7 +19,7 @@ send signed and spoofed sample messages and print what became of each.`,
 			return failed(demo.Run(cmd.Context(), cmd.OutOrStdout(), o))
 		},
 	}
-	cmd.Flags().BoolVar(&o.Keep, "keep", false, "stay up afterwards, with metrics to look at, until interrupted")
+	cmd.Flags().BoolVar(&o.Keep, "keep", false, "stay up afterwards, with console and metrics to look at, until interrupted")
 	cmd.Flags().BoolVar(&o.JSON, "json", false, "one JSON object a message")
 	return cmd
 }
