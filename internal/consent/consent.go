@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/policy"
@@ -200,7 +201,7 @@ func parse(typed, rewritten string) (recipient, bool) {
 }
 
 func parseAddress(s string) (recipient, bool) {
-	p, err := mailaddr.ParsePath(s)
+	p, err := mailaddr.ParsePath(printable(s))
 	if err != nil || p.Null || p.Local == "" {
 		return recipient{}, false
 	}
@@ -214,4 +215,17 @@ func parseAddress(s string) (recipient, bool) {
 		r.key += r.domain
 	}
 	return r, true
+}
+
+// printable puts U+FFFD for what no address may have, but MTAs let pass: control
+// octets, and 8-bit octets that are no UTF-8. Postfix delivers mail to
+// user+\x01@ to the user, who must not count as opted out for it. A NUL stays,
+// and is an error: it ends what the MTA says.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != 0 && r != '\t' && unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }

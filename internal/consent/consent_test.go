@@ -105,6 +105,11 @@ func TestFile(t *testing.T) {
 		{"", "", policy.Out, "nothing: failed"},
 		{"<ta\x00ro@example.jp>", "", policy.Out, "NUL: failed"},
 		{"<a b@example.jp>", "", policy.Out, "a space without quotes: failed"},
+		{"<hanako+\x01@example.jp>", "hanako+\x01@example.jp", policy.In, "a control octet, which Postfix delivers"},
+		{"<\"hanako+\x7f\"@example.jp>", "hanako+\x7f@example.jp", policy.In, "another, in quotes"},
+		{"<hanako+\x01@example.jp>", "hanako+\x01", policy.In, "Sendmail's form of it"},
+		{"<hanako+\xff@example.jp>", "", policy.In, "8-bit octets that are no UTF-8"},
+		{"<x\x01@quiet.example>", "", policy.Out, "whose whole domain is listed"},
 		{"<" + strings.Repeat("x", 3000) + "@example.jp>", "", policy.Out, "too long: failed"},
 	} {
 		got, ok := d.Known(tt.typed, tt.rewritten)

@@ -312,3 +312,19 @@ func TestConsentReload(t *testing.T) {
 	})
 	m.open(t, spoofer).hand(t, unique("@bank.example"), []string{late}, spoof()).accepted(t)
 }
+
+// TestConsentSpelling: nobody who agreed counts as opted out for the way in
+// which a client spells the address, if Postfix takes it.
+func TestConsentSpelling(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {file: %q}}", list(t, recipient()))})
+	user, domain, _ := strings.Cut(recipient(), "@")
+	c := m.open(t, spoofer)
+	for _, spelling := range []string{"%s+\x01@%s", `"%s+` + "\x7f" + `"@%s`, "%s+(x)@%s", `"%s+,"@%s`, `"%s+\""@%s`, "%s+ @%s"} {
+		to := fmt.Sprintf(spelling, user, domain)
+		if r := c.hand(t, unique("@bank.example"), []string{to}, spoof()); r.code != 550 || !strings.Contains(r.text, "DMARC") {
+			t.Errorf("%q: %s, want 550", to, r)
+		}
+	}
+}

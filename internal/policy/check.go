@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
 
 	"sekimori/internal/dmarc"
 )
@@ -37,7 +40,9 @@ const (
 // evidence must be something that a stranger cannot write into a message: the
 // client's network (no wider than /8, or /19 for IPv6), the client's name as
 // verified by iprev, d= of a passing signature, a trusted ARC sealer on a valid
-// chain, or an envelope domain that SPF passes. The Author Domain, what it
+// chain, or an envelope domain that SPF passes. Names below a public suffix, such
+// as .co.jp, can be had by anybody and are evidence of nothing, as is a network
+// that is too wide. The Author Domain, what it
 // publishes, DMARC's result and traits such as List-Id narrow a rule, and are
 // evidence for nothing.
 func (c Config) CheckRule(r Rule) *RuleError {
@@ -58,6 +63,11 @@ func (c Config) CheckRule(r Rule) *RuleError {
 	if r.Then.rank() >= w.harshest(c) || w.evidence() {
 		return nil
 	}
+	for _, key := range w.names() {
+		if p := tooWide(key.patterns); p != "" {
+			return &RuleError{key.name, fmt.Sprintf("%s is no evidence for \"%s\": anybody can register a domain there", p, r.Then)}
+		}
+	}
 	if len(w.Client) > 0 {
 		return &RuleError{"client", fmt.Sprintf("a network wider than /%d (IPv6: /%d) is no evidence for \"%s\"", widestEvidence4, widestEvidence6, r.Then)}
 	}
@@ -71,8 +81,10 @@ func (w *Conditions) empty() bool {
 
 // evidence reports whether the conditions include one that cannot be forged.
 func (w *Conditions) evidence() bool {
-	if len(w.ClientName)+len(w.DKIM)+len(w.ARCSealer)+len(w.SPF) > 0 {
-		return true
+	for _, key := range w.names() {
+		if len(key.patterns) > 0 && tooWide(key.patterns) == "" {
+			return true
+		}
 	}
 	return len(w.Client) > 0 && !slices.ContainsFunc(w.Client, func(n netip.Prefix) bool {
 		widest := widestEvidence6
@@ -81,6 +93,28 @@ func (w *Conditions) evidence() bool {
 		}
 		return n.Bits() < widest
 	})
+}
+
+// namesKey is a key whose names are evidence.
+type namesKey struct {
+	name     string
+	patterns []Pattern
+}
+
+func (w *Conditions) names() []namesKey {
+	return []namesKey{{"client_name", w.ClientName}, {"dkim", w.DKIM}, {"arc_sealer", w.ARCSealer}, {"spf", w.SPF}}
+}
+
+// tooWide returns a pattern that stands for all names below a public suffix, or
+// "".
+func tooWide(patterns []Pattern) Pattern {
+	for _, p := range patterns {
+		name, below := strings.CutPrefix(string(p), ".")
+		if suffix, _ := publicsuffix.PublicSuffix(name); below && suffix == name {
+			return p
+		}
+	}
+	return ""
 }
 
 // possible reports whether a message can have this result and this published

@@ -103,32 +103,35 @@ func (r *Received) from(s *scanner) error {
 		if !ok {
 			return errReceived
 		}
-		if first {
-			r.client(text)
+		if first && !r.client(text) {
+			return errReceived
 		}
 	}
 	return nil
 }
 
 // client reads "NAME [ADDRESS]", "user@NAME [ADDRESS] (may be forged)" and
-// "[ADDRESS]".
-func (r *Received) client(comment string) {
+// "[ADDRESS]". A comment without brackets names no client, nor does Cyrus' of
+// LMTP, "[unix socket]". What else is in brackets and no address is false: were
+// the field taken for one of a move within the host, the client's own fields
+// below it would be believed.
+func (r *Received) client(comment string) bool {
 	name, rest, ok := strings.Cut(comment, "[")
-	if !ok {
-		return
+	if !ok || comment == "[unix socket]" {
+		return true
 	}
 	literal, after, ok := strings.Cut(rest, "]")
 	after = strings.TrimSpace(after)
 	name = strings.TrimSpace(name)
 	if !ok || strings.ContainsAny(name, " \t()[]") || after != "" && !strings.HasPrefix(after, "(") && !strings.HasPrefix(after, ":") {
-		return
+		return false
 	}
 	if len(literal) > len("IPv6:") && strings.EqualFold(literal[:len("IPv6:")], "IPv6:") {
 		literal = literal[len("IPv6:"):]
 	}
 	addr, err := netip.ParseAddr(literal)
 	if err != nil || addr.Zone() != "" {
-		return
+		return false
 	}
 	if i := strings.LastIndexByte(name, '@'); i >= 0 { // RFC 1413's answer
 		name = name[i+1:]
@@ -137,6 +140,7 @@ func (r *Received) client(comment string) {
 		r.Name = name
 	}
 	r.Address = addr.Unmap()
+	return true
 }
 
 // clauses reads what follows the host's name.

@@ -39,14 +39,10 @@ func TestParseReceived(t *testing.T) {
 			Received{HELO: "x", Name: "x", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "SMTP", ID: "5A"}},
 		{"a client that writes an address where its HELO stands", " from [203.0.113.9] (real.example [192.0.2.1]) by mx.here.example with SMTP id 5A",
 			Received{HELO: "[203.0.113.9]", Name: "real.example", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "SMTP", ID: "5A"}},
-		{"a comment that is no client: no address", " from x (x [192.0.2.1] y) by mx.here.example with SMTP id 5A",
+		{"a comment that is no client: no address", " from x (y) by mx.here.example with SMTP id 5A",
 			Received{HELO: "x", By: "mx.here.example", With: "SMTP", ID: "5A"}},
-		{"two addresses: none", " from x (a [192.0.2.1] [192.0.2.2]) by mx.here.example with SMTP id 5A",
-			Received{HELO: "x", By: "mx.here.example", With: "SMTP", ID: "5A"}},
-		{"a zone: none", " from x (a [fe80::1%eth0]) by mx.here.example with SMTP id 5A",
-			Received{HELO: "x", By: "mx.here.example", With: "SMTP", ID: "5A"}},
-		{"not an address", " from x (a [192.0.2]) by mx.here.example with SMTP id 5A",
-			Received{HELO: "x", By: "mx.here.example", With: "SMTP", ID: "5A"}},
+		{"Cyrus' LMTP", " from x ([unix socket]) by imap.here.example (Cyrus v2.5.11) with LMTPA; Sun, 22 Nov 2026 08:00:00 +0000",
+			Received{HELO: "x", By: "imap.here.example", With: "LMTPA", Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
 	} {
 		got, err := ParseReceived(tt.value)
 		got.Date = got.Date.UTC()
@@ -59,14 +55,18 @@ func TestParseReceived(t *testing.T) {
 	}
 	for name, bad := range map[string]string{
 		"empty": "", "no by": " from x (x [192.0.2.1])", "no HELO": " from (x [192.0.2.1]) by y", "a comment without end": " from x (x [192.0.2.1] by y",
-		"words before by":   " from x (x [192.0.2.1]) via z by mx.here.example",
-		"a HELO of words":   " from x (a [192.0.2.1]) y (b [192.0.2.2]) by mx.here.example",
-		"no name":           " from x (x [192.0.2.1]) by",
-		"a comment as name": " from x (x [192.0.2.1]) by (mx.here.example)",
-		"qmail":             " (qmail 123 invoked by uid 0); 22 Nov 2026 08:00:00 -0000",
-		"not a name":        " by a..b with SMTP",
-		"too long":          " by mx.here.example (" + strings.Repeat("x", maxReceived) + ")",
-		"open at the end":   " by mx.here.example (x",
+		"words before by":    " from x (x [192.0.2.1]) via z by mx.here.example",
+		"a HELO of words":    " from x (a [192.0.2.1]) y (b [192.0.2.2]) by mx.here.example",
+		"no name":            " from x (x [192.0.2.1]) by",
+		"a comment as name":  " from x (x [192.0.2.1]) by (mx.here.example)",
+		"more than a client": " from x (x [192.0.2.1] y) by mx.here.example with SMTP id 5A",
+		"two addresses":      " from x (a [192.0.2.1] [192.0.2.2]) by mx.here.example with SMTP id 5A",
+		"a zone":             " from x (a [fe80::1%eth0]) by mx.here.example with SMTP id 5A",
+		"not an address":     " from x (a [192.0.2]) by mx.here.example with SMTP id 5A",
+		"qmail":              " (qmail 123 invoked by uid 0); 22 Nov 2026 08:00:00 -0000",
+		"not a name":         " by a..b with SMTP",
+		"too long":           " by mx.here.example (" + strings.Repeat("x", maxReceived) + ")",
+		"open at the end":    " by mx.here.example (x",
 	} {
 		if got, err := ParseReceived(bad); err == nil {
 			t.Errorf("%s: %+v", name, got)
@@ -120,6 +120,7 @@ func TestOrigin(t *testing.T) {
 		{"no field of ours", hosts, path + theirs + external + rest, "", "error: not by a trusted host", "", 0},
 		{"no field at all", hosts, path + rest, "", "error: not by a trusted host", "", 0},
 		{"ours, but not to be read: no guess", hosts, path + stored + strange + rest, "", "error: not as Postfix", "", 0},
+		{"ours, but the client is not to be read: the forged one below is not believed", hosts, path + strings.Replace(external, "[192.0.2.1]", "[unknown]", 1) + forged + rest, "", "error: not as Postfix", "", 0},
 		{"theirs, not to be read", hosts, path + stored + strings.Replace(strange, "mx.here", "mx.there", 1) + rest, "", "10.0.0.1", "<a@bank.example>", 3},
 		{"by number", Origin{Received: 2}, path + stored + external + rest, "", "192.0.2.1", "<a@bank.example>", 2},
 		{"by a number beyond", Origin{Received: 3}, path + stored + external + rest, "", "error: 2 received fields", "", 0},
