@@ -65,6 +65,12 @@ func (m *memory) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 // zone it needs.
 func signed(tb testing.TB) (zone string, raw []byte) {
 	tb.Helper()
+	return signedFor(tb, "alice@example.com")
+}
+
+// signedFor is signed for another author.
+func signedFor(tb testing.TB, author string) (zone string, raw []byte) {
+	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		tb.Fatal(err)
@@ -83,7 +89,7 @@ mx.example.com            TXT "v=spf1 a -all"
 mx.example.com            A   192.0.2.1
 1.2.0.192.in-addr.arpa    PTR mx.example.com.
 `, p[:200], p[200:])
-	header := "From: Alice <alice@example.com>\r\nTo: Bob <bob@example.net>\r\nSubject: the station at the pass\r\n" +
+	header := "From: Alice <" + author + ">\r\nTo: Bob <bob@example.net>\r\nSubject: the station at the pass\r\n" +
 		"Date: Sun, 22 Nov 2026 08:00:00 +0000\r\nMessage-ID: <1@example.com>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n"
 	var out bytes.Buffer
 	o := dkim.SignOptions{

@@ -14,6 +14,9 @@ import (
 // so; what is still open is only shown.
 func (m *Verification) decide(ctx context.Context) (decided bool) {
 	for {
+		// Taken first: what ends from here on wakes the wait below, and what
+		// ended before is seen.
+		mailFrom, discovery := m.mailFrom.open(), m.discovery.open()
 		all := m.judge(ctx) && m.mailFrom.ended()
 		switch {
 		case all && m.discovery.ended():
@@ -25,8 +28,8 @@ func (m *Verification) decide(ctx context.Context) (decided bool) {
 		}
 		select {
 		case <-m.dkim.Arrived():
-		case <-m.mailFrom.open():
-		case <-m.discovery.open():
+		case <-mailFrom:
+		case <-discovery:
 		case <-ctx.Done():
 			return false
 		}

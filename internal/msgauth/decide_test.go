@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,10 @@ func TestDecide(t *testing.T) {
 			map[dns.Name]time.Duration{deadKey: 5 * time.Second}, -1, 5 * time.Second, spf.Pass, "permerror", dmarc.ResultFail},
 		{"the reverse name beside a fail", "<a@stranger.example>", "From: a@example.com\r\n\r\n",
 			map[dns.Name]time.Duration{"1.2.0.192.in-addr.arpa": 5 * time.Second}, -1, 5 * time.Second, spf.Pass, "", dmarc.ResultFail},
+		{"the reverse name where there is no policy: rules may ask for it", "<a@stranger.example>", "From: a@stranger.example\r\n\r\n",
+			map[dns.Name]time.Duration{"1.2.0.192.in-addr.arpa": 5 * time.Second}, -1, 5 * time.Second, spf.Pass, "", dmarc.ResultNone},
+		{"the reverse name where there is no author", "<a@stranger.example>", "Subject: none\r\n\r\n",
+			map[dns.Name]time.Duration{"1.2.0.192.in-addr.arpa": 5 * time.Second}, -1, 5 * time.Second, spf.Pass, "", dmarc.ResultPermError},
 		{"a chain is waited for: without its keys it would be called failed", "<a@example.com>", sealed + signedMail,
 			map[dns.Name]time.Duration{sealKey: 5 * time.Second}, grace, 5 * time.Second, spf.Pass, "pass", dmarc.ResultPass},
 	} {
@@ -102,7 +107,7 @@ func TestDecide(t *testing.T) {
 			if strings.HasPrefix(tt.raw, "ARC") && (e.ARC.Status != arc.Fail || e.ARC.Signature != dkim.ReasonKeyNotFound) {
 				t.Errorf("%s: arc=%s %s", tt.reason, e.ARC.Status, e.ARC.Signature)
 			}
-			if e.DMARC.Result == dmarc.ResultFail && e.IPRev.Status != iprev.Pass {
+			if e.DMARC.Result != dmarc.ResultPass && e.IPRev.Status != iprev.Pass {
 				t.Errorf("%s: iprev=%s", tt.reason, e.IPRev.Status)
 			}
 		})
@@ -145,4 +150,56 @@ func TestGraceDecidesNothing(t *testing.T) {
 			t.Fatalf("%v, %s:\nno grace %s\nlong     %s", delays, from, found[0], found[1])
 		}
 	}
+}
+
+// gate answers one name only once it is open.
+type gate struct {
+	dns.Resolver
+	name dns.Name
+	open chan struct{}
+}
+
+func (g gate) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if name == g.name {
+		select {
+		case <-g.open:
+		case <-ctx.Done():
+			return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
+		}
+	}
+	return g.Resolver.Lookup(ctx, name, typ)
+}
+
+// suffixes runs a function when it is asked about a name.
+type suffixes struct {
+	name dns.Name
+	then func()
+}
+
+func (s suffixes) OrganizationalDomain(n dns.Name) dns.Name {
+	if n == s.name {
+		s.then()
+	}
+	return n
+}
+
+// TestDecideMissesNothing: what ends between the look at the results and the
+// wait for more does not leave the message waiting for nothing.
+func TestDecideMissesNothing(t *testing.T) {
+	zone, raw := signedFor(t, "alice@author.example")
+	zone += "_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n"
+	now := stopped()
+	synctest.Test(t, func(t *testing.T) {
+		z := gate{dnstest.MustParse(t, zone), "example.com", make(chan struct{})}
+		// The signature passed and is compared; meanwhile the SPF check ends.
+		psl := suffixes{"example.com", sync.OnceFunc(func() {
+			close(z.open)
+			synctest.Wait()
+		})}
+		v := NewVerifier(z, Options{Now: now, DMARC: dmarc.Options{Method: dmarc.PSL, PSL: psl}})
+		e := evaluate(t, v, "<a@example.com>", string(raw))
+		if e.Wait != 0 || e.MailFrom.Result != spf.Pass || len(e.DKIM) != 1 || e.DKIM[0].Result != dkim.Pass || e.DMARC.Result != dmarc.ResultFail {
+			t.Errorf("after %v spf=%s dkim=%v dmarc=%s", e.Wait, e.MailFrom.Result, e.DKIM, e.DMARC.Result)
+		}
+	})
 }

@@ -236,12 +236,12 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	if !decided {
 		m.shown.begin(&m.endBudget, v.o.Grace)
 	}
-	// No verdict depends on the rest, but that of a message that fails: its
-	// client's name speaks for a known forwarder, a name that does not point
-	// back for a spoof.
-	rest := &m.shown
-	if e.DMARC.Result == dmarc.ResultFail {
-		rest = &m.endBudget
+	// No verdict depends on the rest, but that of a message that does not pass:
+	// its client's name speaks for a known forwarder, a name that does not point
+	// back for a spoof, and rules may ask for either where there is no policy.
+	rest := &m.endBudget
+	if e.DMARC.Result == dmarc.ResultPass {
+		rest = &m.shown
 	}
 	e.IPRev = waitIPRev(rest, e, &m.c.iprev)
 	e.HELO = m.waitHELO(&m.shown, e)
