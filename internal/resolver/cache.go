@@ -208,7 +208,7 @@ func (c *Cache) join(k key) (*flight, *entry) {
 		close(f.done)
 		return f, nil
 	}
-	if e != nil && e.err == nil && now < e.gone {
+	if e.standsIn(now) && e.err == nil {
 		f.stale = e
 	}
 	c.launch(k, f)
@@ -230,20 +230,25 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 		defer t.Stop()
 		patience = t.C
 	}
-	select {
-	case <-f.done:
-		if f.err != nil && f.stale != nil {
-			return c.serveStale(f.stale)
+	for {
+		select {
+		case <-f.done:
+			if f.err != nil && f.stale.standsIn(c.now()) {
+				return c.serveStale(f.stale)
+			}
+			return f.answer, f.err
+		case <-patience:
+			if f.stale.standsIn(c.now()) {
+				return c.serveStale(f.stale)
+			}
+			patience = nil
+		case <-ctx.Done():
+			why := contextKind(ctx)
+			if why == dns.KindTimeout && f.stale.standsIn(c.now()) {
+				return c.serveStale(f.stale)
+			}
+			return dns.Answer{}, &dns.Error{Kind: why, Name: k.name, Type: k.typ, Err: ctx.Err()}
 		}
-		return f.answer, f.err
-	case <-patience:
-		return c.serveStale(f.stale)
-	case <-ctx.Done():
-		why := contextKind(ctx)
-		if f.stale != nil && why == dns.KindTimeout {
-			return c.serveStale(f.stale)
-		}
-		return dns.Answer{}, &dns.Error{Kind: why, Name: k.name, Type: k.typ, Err: ctx.Err()}
 	}
 }
 
@@ -258,7 +263,7 @@ func (c *Cache) fly(k key, f *flight) {
 		if err == nil {
 			answer.TTL = e.expires - now // all see the TTL the cache keeps
 		}
-		if e.keepable(now) {
+		if e.keepable(now) && !(err != nil && c.answered(k, f, now)) {
 			c.clock.advance(now)
 			c.store.Set(k, e)
 		}
@@ -278,6 +283,13 @@ func (c *Cache) fly(k key, f *flight) {
 	}
 	c.mu.Unlock()
 	close(f.done)
+}
+
+// answered reports whether another Cache over the same store (see with) had an
+// answer since f began, which a failure of f's must not displace.
+func (c *Cache) answered(k key, f *flight, now time.Duration) bool {
+	e := c.load(k)
+	return e != nil && e != f.stale && e.err == nil && now < e.expires
 }
 
 // ask is next.Lookup whose panics are failures: nothing else would stand

@@ -40,7 +40,7 @@ func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duratio
 		if cacheableFailure(err) {
 			until += c.cfg.FailureTTL
 		}
-		if stale != nil && now < stale.gone {
+		if stale.standsIn(now) {
 			return &entry{answer: stale.answer, expires: stale.expires, ageing: stale.expires, retry: until, gone: stale.gone}
 		}
 		return &entry{err: err, expires: until, gone: until}
@@ -68,6 +68,10 @@ func cacheableFailure(err error) bool {
 func (e *entry) usable(now time.Duration) bool {
 	return e != nil && (now < e.expires || (now < e.retry && now < e.gone))
 }
+
+// standsIn reports whether e's answer may be given in place of a failure. That
+// of a nil entry may not.
+func (e *entry) standsIn(now time.Duration) bool { return e != nil && now < e.gone }
 
 // keepable reports whether e is worth storing.
 func (e *entry) keepable(now time.Duration) bool { return now < e.gone }

@@ -247,3 +247,36 @@ func TestCachePeek(t *testing.T) {
 		}
 	})
 }
+
+// TestPrefetchIsNotStale: where no stale answers are wanted, a prefetch that
+// is still under way when the TTL ends brings none.
+func TestPrefetchIsNotStale(t *testing.T) {
+	for _, tt := range []struct {
+		reason string
+		fault  dnstest.Fault
+		wait   time.Duration // of the caller
+		want   string
+		after  time.Duration
+	}{
+		{"news come later than a client waits for them", dnstest.Fault{Delay: 4 * time.Second}, time.Minute, "NOERROR a.example.com 1m0s 192.0.2.1", 3 * time.Second},
+		{"a failure comes", dnstest.Fault{Delay: 2 * time.Second, Kind: dnstest.ServFail}, time.Minute, "servfail", time.Second},
+		{"the caller's time is up", dnstest.Fault{Delay: 4 * time.Second}, time.Second, "timeout", time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := DefaultCacheConfig()
+			cfg.Stale = 0
+			c, z, _ := prefetching(t, cfg)
+			z.Fail("a.example.com", dns.TypeA, tt.fault)
+			time.Sleep(59 * time.Second)
+			_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.wait)
+			defer cancel()
+			begin := time.Now()
+			if got := marks(c.Lookup(ctx, "a.example.com", dns.TypeA)); got != tt.want || time.Since(begin) != tt.after {
+				t.Errorf("%s: got %s after %s, want %s after %s", tt.reason, got, time.Since(begin), tt.want, tt.after)
+			}
+			c.Close()
+		})
+	}
+}

@@ -1,11 +1,13 @@
 package resolver
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
 )
 
 // A reload keeps what is known, and time goes on for it: entries whose time is
@@ -53,4 +55,42 @@ func TestWithSharesCacheAndClock(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A reload often has the reason that servers failed: what still waits for the
+// old ones, and fails, must not displace what the new ones said meanwhile.
+func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
+	for _, tt := range []struct {
+		reason string
+		known  bool // an answer past its TTL
+		close  bool // the old one ends before its query does
+	}{
+		{reason: "nothing was known"},
+		{reason: "a stale answer was known", known: true},
+		{reason: "the old one is closed", known: true, close: true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			before, after := dnstest.MustParse(t, cacheZone), dnstest.MustParse(t, cacheZone)
+			old := cached(t, DefaultCacheConfig(), before)
+			if tt.known {
+				_, _ = old.Lookup(t.Context(), "a.example.com", dns.TypeA)
+				time.Sleep(2 * time.Minute)
+			}
+			before.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: 5 * time.Second, Kind: dnstest.ServFail})
+			go func() { _, _ = old.Lookup(context.Background(), "a.example.com", dns.TypeA) }()
+			synctest.Wait()
+			renewed := old.with(after)
+			defer renewed.Close()
+			if _, err := renewed.Lookup(t.Context(), "a.example.com", dns.TypeA); err != nil {
+				t.Fatal(err)
+			}
+			if tt.close {
+				old.Close()
+			}
+			time.Sleep(6 * time.Second)
+			if got := marks(renewed.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com 54s 192.0.2.1 cached" {
+				t.Errorf("%s: got %s", tt.reason, got)
+			}
+		})
+	}
 }
