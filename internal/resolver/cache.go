@@ -263,7 +263,7 @@ func (c *Cache) fly(k key, f *flight) {
 		if err == nil {
 			answer.TTL = e.expires - now // all see the TTL the cache keeps
 		}
-		if e.keepable(now) && !(err != nil && c.answered(k, f, now)) {
+		if e.keepable(now) && (err == nil || !c.answered(k, f, now)) {
 			c.clock.advance(now)
 			c.store.Set(k, e)
 		}
