@@ -22,6 +22,7 @@ import (
 
 // mx is an MTA's listener with a sekimori of its own behind it.
 type mx struct {
+	env []string // besides the test's own
 	slot
 	config string // path of the configuration file
 	log    *daemonLog
@@ -64,11 +65,11 @@ func newMX(t *testing.T, k kind, c settings) *mx {
 	return newMXAt(t, s.postfix.take(t, k), c)
 }
 
-// newMXAt is newMX behind a listener of any MTA.
-func newMXAt(t *testing.T, sl slot, c settings) *mx {
+// newMXAt is newMX behind a listener of any MTA, with more in its environment.
+func newMXAt(t *testing.T, sl slot, c settings, env ...string) *mx {
 	t.Helper()
 	s := shared(t)
-	m := &mx{slot: sl, log: &daemonLog{}}
+	m := &mx{slot: sl, log: &daemonLog{}, env: env}
 	var err error
 	if m.config, err = c.write(s, m.slot); err != nil {
 		t.Fatal(err)
@@ -137,10 +138,11 @@ func (m *mx) launch() (*daemon, error) {
 		return nil, run.buildErr
 	}
 	d := &daemon{cmd: exec.Command(run.binary, "serve", "--config", m.config), exited: make(chan struct{})}
+	d.cmd.Env = append(os.Environ(), m.env...)
 	if m.held != nil {
 		// systemd sets LISTEN_PID between fork and exec; a shell can too.
 		d.cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, d.cmd.Args...)...)
-		d.cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=milter")
+		d.cmd.Env = append(os.Environ(), append(m.env, "LISTEN_FDS=1", "LISTEN_FDNAMES=milter")...)
 		d.cmd.ExtraFiles = []*os.File{m.held}
 	}
 	d.cmd.Stdout, d.cmd.Stderr = m.log, m.log
