@@ -183,7 +183,7 @@ func other(c policy.Class) policy.Class {
 
 // recipient is an address in the form in which it is compared.
 type recipient struct {
-	key    string // lower case, domain in A-labels, no quotes: user@example.jp
+	key    string // lower case, domain in A-labels, no quotes: user@example.jp, @example.jp without a local part
 	domain string // "@example.jp", "" for a local part alone
 }
 
@@ -201,8 +201,12 @@ func parse(typed, rewritten string) (recipient, bool) {
 }
 
 func parseAddress(s string) (recipient, bool) {
-	p, err := mailaddr.ParsePath(printable(s))
-	if err != nil || p.Null || p.Local == "" {
+	s = printable(s)
+	if inner := strings.TrimPrefix(s, "<"); strings.HasPrefix(inner, "@") && !strings.Contains(inner, ":") {
+		s = s[:len(s)-len(inner)] + `""` + inner // MTAs take it: nobody in particular at the domain
+	}
+	p, err := mailaddr.ParsePath(s)
+	if err != nil || p.Null || p.Local == "" && p.Domain == "" {
 		return recipient{}, false
 	}
 	domain := string(p.Domain)

@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"os"
@@ -109,6 +110,10 @@ func TestFile(t *testing.T) {
 		{"<\"hanako+\x7f\"@example.jp>", "hanako+\x7f@example.jp", policy.In, "another, in quotes"},
 		{"<hanako+\x01@example.jp>", "hanako+\x01", policy.In, "Sendmail's form of it"},
 		{"<hanako+\xff@example.jp>", "", policy.In, "8-bit octets that are no UTF-8"},
+		{`<""@example.jp>`, "@example.jp", policy.In, "nobody in particular, whom Postfix may have"},
+		{"<@example.jp>", "", policy.In, "the same"},
+		{"<@quiet.example>", "@quiet.example", policy.Out, "nobody in particular at a domain that is listed"},
+		{"<@>", "", policy.Out, "nobody nowhere: failed"},
 		{"<x\x01@quiet.example>", "", policy.Out, "whose whole domain is listed"},
 		{"<" + strings.Repeat("x", 3000) + "@example.jp>", "", policy.Out, "too long: failed"},
 	} {
@@ -117,7 +122,7 @@ func TestFile(t *testing.T) {
 			t.Errorf("%q %q: %s, %t; want %s: %s", tt.typed, tt.rewritten, got, ok, tt.want, tt.why)
 		}
 	}
-	if seen.counts["address failed"] != 6 || seen.counts["file out"] == 0 || seen.counts["default in"] == 0 {
+	if seen.counts["address failed"] != 7 || seen.counts["file out"] == 0 || seen.counts["default in"] == 0 {
 		t.Errorf("counted %v", seen.counts)
 	}
 }
@@ -143,6 +148,8 @@ func TestBadFile(t *testing.T) {
 		{"two addresses", "a@b.example,c@d.example\n", ":1: "},
 		{"brackets", "<a@b.example>\n", ":1: "},
 		{"an at sign alone", "@\n", ":1: "},
+		{"no local part, which would be a whole domain", "\"\"@b.example\n", ":1: "},
+		{"a control octet", "a\x01b@c.example\n", ":1: "},
 		{"a domain that is no host name", "a@b..example\n", ":1: "},
 		{"a wildcard", "*@b.example\n@*.b.example\n", ":2: "},
 		{"an address literal", "a@[192.0.2.1]\n", ":1: "},
@@ -315,6 +322,22 @@ func TestPause(t *testing.T) {
 	m.note(false, errNetstring)
 	if err := m.admit(); err != nil {
 		t.Errorf("one lookup without an answer: %v", err)
+	}
+}
+
+// Lookups that find every connection busy pause nothing.
+func TestBusy(t *testing.T) {
+	m := newSocketmap(Target{Network: "unix", Address: "/nowhere"}, time.Millisecond, slog.New(slog.DiscardHandler))
+	for range maxConnections {
+		<-m.slots
+	}
+	for range 2 * maxSilent {
+		if _, _, err := m.lookup(t.Context(), "a@b.example"); !errors.Is(err, errBusy) {
+			t.Fatal(err)
+		}
+	}
+	if err := m.admit(); err != nil {
+		t.Errorf("a full queue: %v", err)
 	}
 }
 

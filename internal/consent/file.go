@@ -97,7 +97,7 @@ func parseEntry(line string, first bool) (string, error) {
 	}
 	p, err := mailaddr.ParsePath(address)
 	r, ok := parseAddress(address)
-	if err != nil || !ok || p.Domain == "" || text[0] == '<' {
+	if err != nil || !ok || p.Local == "" || p.Domain == "" || text[0] == '<' {
 		return "", fmt.Errorf("%q %w", clip(text), errEntry)
 	}
 	if isDomain {

@@ -86,6 +86,7 @@ func newSocketmap(t Target, timeout time.Duration, log *slog.Logger) *socketmap 
 var (
 	errPaused = errors.New("consent: the socketmap failed before and is left alone for a moment")
 	errClosed = errors.New("consent: closed")
+	errBusy   = errors.New("consent: every connection to the socketmap is busy")
 )
 
 // lookup asks for one key. found is false for what the map does not know.
@@ -122,13 +123,17 @@ func (m *socketmap) admit() error {
 
 // note counts lookups without an answer and logs where failures begin and end.
 // An answer that is a failure stops nothing: a stranger may know the recipient
-// that provokes it.
+// that provokes it. Nor does a lookup whose turn never came: a stranger may have
+// filled the queue, and everybody would count as opted out for it.
 func (m *socketmap) note(answered bool, err error) {
 	m.mu.Lock()
-	if answered {
+	switch {
+	case answered:
 		m.silent = 0
-	} else if m.silent++; m.silent >= maxSilent {
-		m.paused = time.Now().Add(pauseAfter)
+	case !errors.Is(err, errBusy):
+		if m.silent++; m.silent >= maxSilent {
+			m.paused = time.Now().Add(pauseAfter)
+		}
 	}
 	before := m.failed
 	m.failed = err != nil
@@ -147,7 +152,7 @@ func (m *socketmap) exchange(ctx context.Context, key string) (string, error) {
 	select {
 	case c = <-m.slots:
 	case <-ctx.Done():
-		return "", fmt.Errorf("consent: every connection to the socketmap is busy: %w", ctx.Err())
+		return "", errBusy
 	}
 	defer func() { m.release(c) }()
 	for reused := c != nil; ; reused = false {

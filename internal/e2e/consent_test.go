@@ -321,7 +321,7 @@ func TestConsentSpelling(t *testing.T) {
 	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {file: %q}}", list(t, recipient()))})
 	user, domain, _ := strings.Cut(recipient(), "@")
 	c := m.open(t, spoofer)
-	for _, spelling := range []string{"%s+\x01@%s", `"%s+` + "\x7f" + `"@%s`, "%s+(x)@%s", `"%s+,"@%s`, `"%s+\""@%s`, "%s+ @%s"} {
+	for _, spelling := range []string{"%s+\x01@%s", `"%s+` + "\x7f" + `"@%s`, "%s+(x)@%s", `"%s+,"@%s`, `"%s+\""@%s`, "%s+ @%s", `""@%[2]s`, "@%[2]s"} {
 		to := fmt.Sprintf(spelling, user, domain)
 		if r := c.hand(t, unique("@bank.example"), []string{to}, spoof()); r.code != 550 || !strings.Contains(r.text, "DMARC") {
 			t.Errorf("%q: %s, want 550", to, r)
