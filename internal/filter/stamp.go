@@ -44,9 +44,13 @@ var Words = []string{
 // Word returns the word for a message that lives on.
 func Word(e *msgauth.Evaluation, v policy.Verdict) string {
 	fails := e.DMARC.Result == dmarc.ResultFail && e.FromError == nil
-	harsh := v.Action == policy.Quarantine || v.Action == policy.Reject
+	severe := func(a policy.Action) bool {
+		// A fail is one also where only a rule is open, and the message is put off.
+		return a == policy.Quarantine || a == policy.Reject || a == policy.TempFail && v.Reason == policy.ReasonUndecided
+	}
+	harsh := severe(v.Action)
 	switch {
-	case fails && (v.Would == policy.Quarantine || v.Would == policy.Reject):
+	case fails && severe(v.Would):
 		return WordFailOptedOut
 	case fails && harsh && v.Enforced:
 		return WordFailQuarantine

@@ -52,6 +52,8 @@ func TestWord(t *testing.T) {
 		{"opted out of a deferral", judged(dmarc.ResultTempError, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Would: policy.TempFail, Reason: policy.ReasonTempError, Enforced: true}, "temperror"},
 		{"temperror", judged(dmarc.ResultTempError, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonTempError}, "temperror"},
 		{"a seal that could not be read", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonTempError}, "temperror"},
+		{"a rule left open, in monitor mode", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.TempFail, Applied: policy.Tag, Reason: policy.ReasonUndecided}, "fail-monitor"},
+		{"a rule left open, opted out", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Would: policy.TempFail, Reason: policy.ReasonUndecided, Enforced: true}, "fail-opted-out"},
 		{"no record", none, policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonNoPolicy}, "no-policy"},
 		{"no record, SPF passes", none, policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonPassNoPolicy}, "no-policy-pass"},
 		{"no record, SPF fail", none, policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonSPFFail}, "no-policy-spf-fail"},

@@ -60,7 +60,7 @@ func (c Config) CheckRule(r Rule) *RuleError {
 	if r.Then.rank() == rank(Reject) && slices.Contains(w.DMARC, dmarc.ResultTempError) {
 		return &RuleError{"then", "rejects by a temporary error, which is never a reason to"}
 	}
-	if r.Then.rank() >= w.harshest(c) || w.evidence() {
+	if r.Then.rank() >= w.harshest(c, r.Then) || w.evidence() {
 		return nil
 	}
 	for _, key := range w.names() {
@@ -171,8 +171,8 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 }
 
 // harshest is the rank of the harshest verdict that the facts alone can lead
-// to for a message that matches.
-func (w *Conditions) harshest(c Config) int {
+// to for a message that matches and that the outcome can change.
+func (w *Conditions) harshest(c Config, o Outcome) int {
 	worst := 0
 	for _, r := range w.results() {
 		switch r {
@@ -185,8 +185,8 @@ func (w *Conditions) harshest(c Config) int {
 		case dmarc.ResultNone:
 			worst = max(worst, rank(c.NoPolicy), rank(c.SPFFail))
 		case dmarc.ResultTempError:
-			if c.TempError == TempFail {
-				worst = max(worst, rank(Tag)) // to accept is milder
+			if c.TempError == TempFail && o.Policy == "" {
+				worst = max(worst, rank(Quarantine)) // to deliver is milder than to put off
 			}
 		}
 		// A pass is accepted, and a rule is never milder than policy.invalid_from.

@@ -49,6 +49,9 @@ func TestCheckRule(t *testing.T) {
 		{why: "tag what passes", w: results(dmarc.ResultPass), then: tag},
 		{why: "tag what is open", w: results(dmarc.ResultTempError), then: tag},
 		{why: "accept what is open", w: results(dmarc.ResultTempError), then: accept},
+		{why: "tag what would be put off", w: results(dmarc.ResultTempError), then: tag, c: Config{TempError: TempFail}, want: "then: \"tag\" needs"},
+		{why: "hold what would be put off", w: results(dmarc.ResultTempError), then: quarantine, c: Config{TempError: TempFail}},
+		{why: "a policy changes nothing that is put off", w: Conditions{Author: []Pattern{"a.example"}, Published: []dmarc.Policy{dmarc.PolicyNone}}, then: asPolicy(dmarc.PolicyNone), c: Config{TempError: TempFail}},
 		{why: "accept what would be put off", w: results(dmarc.ResultTempError), then: accept, c: Config{TempError: TempFail}, want: "then: \"accept\" needs"},
 
 		{why: "nothing", then: reject, want: "when: has no condition"},
