@@ -382,6 +382,19 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// What a server says of an address is logged without it.
+func TestLogNamesNobody(t *testing.T) {
+	for _, answer := range []string{"PERM no user <Taro@example.jp> here", "OK taro@example.jp"} {
+		var log strings.Builder
+		s := serve(t, "tcp", says(answer))
+		d, _ := open(t, Options{Socketmap: s.target(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		d.Lookup(t.Context(), "<taro@example.jp>", "")
+		if got := strings.ToLower(log.String()); !strings.Contains(got, "***") || strings.Contains(got, "taro") {
+			t.Errorf("logged %s", got)
+		}
+	}
+}
+
 // A name or an address is one netstring, whatever it holds.
 func TestNoInjection(t *testing.T) {
 	s := serve(t, "tcp", says("NOTFOUND "))

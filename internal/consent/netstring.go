@@ -68,9 +68,21 @@ func parseReply(s string) (c policy.Class, found bool, err error) {
 		case policy.In, policy.Out:
 			return c, true, nil
 		}
-		return "", false, fmt.Errorf(`consent: the socketmap answers %q; write "OK in" or "OK out"`, clip(s))
+		return "", false, fmt.Errorf(`consent: the socketmap answers %q; write "OK in" or "OK out"`, clip(unnamed(s)))
 	case "NOTFOUND":
 		return "", false, nil
 	}
-	return "", false, fmt.Errorf("consent: the socketmap answers %q", clip(s))
+	return "", false, fmt.Errorf("consent: the socketmap answers %q", clip(unnamed(s)))
+}
+
+// unnamed hides who was asked for, which servers like to repeat: the answer is
+// logged, and log.privacy holds for it too.
+func unnamed(s string) string {
+	words := strings.Fields(s)
+	for i, w := range words {
+		if strings.Contains(w, "@") {
+			words[i] = "***"
+		}
+	}
+	return strings.Join(words, " ")
 }
