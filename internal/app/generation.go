@@ -105,10 +105,11 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 	return out
 }
 
-// newResolver shares the old cache, unless the cache's settings changed.
+// newResolver shares the old cache, unless the cache's settings changed, or
+// what its AD bits are worth.
 func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, a.resolverPanicked)
-	if old != nil && old.cfg.DNS.Cache == cfg.DNS.Cache {
+	if old != nil && old.cfg.DNS.Cache == cfg.DNS.Cache && old.cfg.DNS.TrustAD == cfg.DNS.TrustAD {
 		return old.resolver.With(o.Client)
 	}
 	return resolver.NewWithMetrics(o, a.dnsMetrics)

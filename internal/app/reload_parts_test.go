@@ -108,7 +108,7 @@ func TestReloadOfAdmin(t *testing.T) {
 }
 
 // TestReloadOfDNS: another server is asked from then on; what is in the cache
-// stays unless the cache's own settings change.
+// stays unless the cache's own settings change, or whose AD bits are trusted.
 func TestReloadOfDNS(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -127,6 +127,7 @@ func TestReloadOfDNS(t *testing.T) {
 		code   int
 	}{
 		{"the cached record still permits the client", server, 0},
+		{"whose AD bits are trusted has changed: none is kept, the new server is asked", func(c *config.Config) { server(c); c.DNS.TrustAD = true }, 550},
 		{"an empty cache asks the new server, which does not", func(c *config.Config) { server(c); c.DNS.Cache.Size *= 2 }, 550},
 	} {
 		if err := a.Reload(with(cfg, tt.change)); err != nil {
