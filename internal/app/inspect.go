@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"sekimori/internal/config"
@@ -18,6 +19,7 @@ const (
 	DecisionsPath = "/api/decisions" // recent.Answer
 	StatusPath    = "/api/status"    // status.Status
 	ConfigPath    = "/api/config"    // Running
+	ProfilePath   = "/debug/pprof/"  // net/http/pprof, with admin.pprof only
 )
 
 // newRecent makes the configured memory of decisions, nil if it is off. The
@@ -48,7 +50,22 @@ func (a *App) inspect() map[string]http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(a.Running()) // a client that is gone needs no answer
 	})
+	for path, h := range map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace} {
+		handlers[ProfilePath+path] = a.whereProfiled(h)
+	}
 	return handlers
+}
+
+// whereProfiled answers only while the configuration allows profiles: they show
+// what is in memory.
+func (a *App) whereProfiled(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !a.generation().cfg.Admin.Pprof {
+			http.NotFound(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (a *App) statusOptions() status.Options {

@@ -62,3 +62,20 @@ func TestNothingRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestProfiles: only where the configuration allows them.
+func TestProfiles(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		cfg := testConfig(t)
+		cfg.Admin.Pprof = allowed
+		a, _, stop := running(t, cfg)
+		for _, path := range []string{ProfilePath, ProfilePath + "goroutine?debug=1", ProfilePath + "cmdline"} {
+			if got := get(t, "http://"+a.AdminAddr()+path); strings.Contains(got, "404") == allowed {
+				t.Errorf("allowed %t: %s answers %.80q", allowed, path, got)
+			}
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

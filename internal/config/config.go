@@ -102,6 +102,7 @@ type Admin struct {
 	Listen    string `yaml:"listen"`     // HOST:PORT; "" is off
 	WebConfig string `yaml:"web_config"` // exporter-toolkit's file for TLS and passwords
 	Recent    int    `yaml:"recent"`     // decisions remembered; 0 is off
+	Pprof     bool   `yaml:"pprof"`      // profiles of the process are served
 }
 
 // Log configures the log.
