@@ -38,10 +38,10 @@ func cases() []benchCase {
 	}
 	const delay = 20 * time.Millisecond
 	return []benchCase{
-		{name: "2 KB, one RSA-2048, warm, 64 connections", corpus: plain, connections: 64, warmup: 600},
-		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4, warmup: 20},
-		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes = one("200KB") }), connections: 16, warmup: 200},
-		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Signatures = one("200KB"), one("five") }), connections: 16, warmup: 200},
+		{name: "2 KB, one RSA-2048, warm, 64 connections", corpus: plain, connections: 64, warmup: 4000},
+		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4, warmup: 100},
+		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes = one("200KB") }), connections: 16, warmup: 2000},
+		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Signatures = one("200KB"), one("five") }), connections: 16, warmup: 2000},
 		{name: "2 KB, nothing cached, DNS 20 ms away", corpus: with(coldly), connections: 8, messages: cold, delay: delay},
 		{name: "2 KB, author at a subdomain, nothing cached, DNS 20 ms away", corpus: with(func(o *load.CorpusOptions) {
 			coldly(o)
