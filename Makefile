@@ -82,12 +82,12 @@ dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); tw
 SOAKTIME       ?= 10m
 soak: build milterload ## SOAKTIME (10m) of load with a DNS server that lies, delays, truncates, floods and closes
 	@dir=$$(mktemp -d); pid=; trap 'kill $$pid; rm -rf "$$dir"' EXIT; \
-	printf 'listen: ["unix:%s/milter.sock"]\nauthserv_id: mx.load.example\ndns: {servers: ["127.0.0.1:15354"], cache: {size: 16MiB}}\nadmin: {listen: "127.0.0.1:18892"}\n' "$$dir" >"$$dir/sekimori.yaml"; \
+	printf 'listen: ["unix:%s/milter.sock"]\nauthserv_id: mx.load.example\ndns: {servers: ["127.0.0.1:15390"], cache: {size: 16MiB}}\nadmin: {listen: "127.0.0.1:18990"}\n' "$$dir" >"$$dir/sekimori.yaml"; \
 	bin/sekimori serve --config "$$dir/sekimori.yaml" >"$$dir/log" 2>&1 & pid=$$!; \
 	until [ -S "$$dir/milter.sock" ]; do kill -0 $$pid || { cat "$$dir/log"; exit 1; }; sleep 0.1; done; \
-	bin/milterload --milter "unix:$$dir/milter.sock" --dns 127.0.0.1:15354 --dns-delay 5ms --dns-ttl 10s --corpus 5000 --domains 2000 \
+	bin/milterload --milter "unix:$$dir/milter.sock" --dns 127.0.0.1:15390 --dns-delay 5ms --dns-ttl 10s --corpus 5000 --domains 2000 \
 	  --dns-faults none=90,servfail=1,refused=1,silent=1,truncate=2,close=1,garbage=1,wrongid=1,wrongquestion=1,flood=1 \
-	  --connections 64 --pid $$pid --duration $(SOAKTIME) --check safe --watch http://127.0.0.1:18892/metrics
+	  --connections 64 --pid $$pid --duration $(SOAKTIME) --check safe --watch http://127.0.0.1:18990/metrics
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -113,6 +113,7 @@ func TestTLSServerCloses(t *testing.T) {
 			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 				t.Errorf("got %s", got)
 			}
+			synctest.Wait() // the server has closed: until then it answers what comes
 		}
 		if dialed, open, _ := d.counts(); dialed != 3 || open != 0 {
 			t.Errorf("%d connections, %d open", dialed, open)
