@@ -65,20 +65,11 @@ func TestConsole(t *testing.T) {
 	need(t, "chromium", "chromium")
 	ctx, cancel := context.WithTimeout(t.Context(), browserTime+updateTime())
 	defer cancel()
-	public, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := startDaemon(t, ctx, build(t), fmt.Sprintf(`
-listen: ["systemd:milter"]
-authserv_id: mx.rcpt.example
-trusted: {networks: []}
-dns: {servers: [%q]}
-admin: {listen: "127.0.0.1:0"}
+	d, key := startMX(t, ctx, build(t), `
 policy:
   overrides:
     - {id: alumni-forwarding, owner: postmaster@rcpt.example, reason: "<script>pwned()</script>", expires: 2099-06-30, when: {client: [203.0.113.0/24]}, then: accept}
-`, nameServer(t, public)))
+`)
 	d.traffic(t, key)
 	d.sendHostile(t)
 	if *update {

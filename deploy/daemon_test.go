@@ -3,6 +3,7 @@ package deploy
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -61,6 +62,23 @@ func build(t *testing.T) string {
 	binary := filepath.Join(t.TempDir(), "sekimori")
 	run(t, "..", "go", "build", "-o", binary, "./cmd/sekimori")
 	return binary
+}
+
+// startMX starts a daemon that judges everybody's mail, with more
+// configuration, and a name server with the keys that traffic signs with.
+func startMX(t *testing.T, ctx context.Context, binary, more string) (*daemon, ed25519.PrivateKey) {
+	t.Helper()
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startDaemon(t, ctx, binary, fmt.Sprintf(`
+listen: ["systemd:milter"]
+authserv_id: mx.rcpt.example
+trusted: {networks: []}
+dns: {servers: [%q]}
+admin: {listen: "127.0.0.1:0"}
+`, nameServer(t, public))+more), key
 }
 
 // startDaemon returns when the daemon has said that it is ready.

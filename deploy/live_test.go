@@ -2,8 +2,6 @@ package deploy
 
 import (
 	"context"
-	"crypto/ed25519"
-	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -19,17 +17,7 @@ func TestRunningDaemon(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
 	binary := build(t)
-	public, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := startDaemon(t, ctx, binary, fmt.Sprintf(`
-listen: ["systemd:milter"]
-authserv_id: mx.rcpt.example
-trusted: {networks: []}
-dns: {servers: [%q]}
-admin: {listen: "127.0.0.1:0"}
-`, nameServer(t, public)))
+	d, key := startMX(t, ctx, binary, "")
 
 	d.traffic(t, key)
 	logged := d.expectLog(t, ctx, "evaluated")

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -23,17 +22,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	need(t, "prometheus", "prometheus")
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
-	public, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := startDaemon(t, ctx, build(t), fmt.Sprintf(`
-listen: ["systemd:milter"]
-authserv_id: mx.rcpt.example
-trusted: {networks: []}
-dns: {servers: [%q]}
-admin: {listen: "127.0.0.1:0"}
-`, nameServer(t, public)))
+	d, key := startMX(t, ctx, build(t), "")
 	p := startPrometheus(t, ctx, d.admin)
 	// increase() needs a sample from before.
 	p.until(t, ctx, `sekimori_spf_total{identity="mailfrom", result="pass"}`, func(v map[string]string) bool { return v["pass"] == "0" })

@@ -3,8 +3,6 @@ package mailaddr
 import (
 	"strings"
 	"unicode/utf8"
-
-	"sekimori/internal/dns"
 )
 
 // parser reads the mailbox-list of RFC 5322 §3.4, one mailbox after the other.
@@ -380,23 +378,4 @@ func localPart(t token) (string, error) {
 		}
 	}
 	return t.text, nil
-}
-
-// authorDomain validates a domain and brings it into A-labels (RFC 9989
-// §5.3.1). at is its offset.
-func authorDomain(text string, at int) (dns.Name, error) {
-	switch {
-	case !utf8.ValidString(text):
-		return "", &FromError{KindMalformed, at, "8-bit octets in an address that are no UTF-8"}
-	case hasHidden(text):
-		return "", &FromError{KindAmbiguous, at, "invisible character in an address"}
-	}
-	name, err := hostname(text)
-	if err != nil {
-		return "", &FromError{KindMalformed, at, "domain that is no host name"}
-	}
-	if !isULabelForm(text, name) {
-		return "", &FromError{KindAmbiguous, at, "internationalized domain that is not in its valid form"}
-	}
-	return name, nil
 }

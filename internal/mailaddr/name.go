@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -108,4 +109,23 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+// authorDomain validates a domain and brings it into A-labels (RFC 9989
+// §5.3.1). at is its offset.
+func authorDomain(text string, at int) (dns.Name, error) {
+	switch {
+	case !utf8.ValidString(text):
+		return "", &FromError{KindMalformed, at, "8-bit octets in an address that are no UTF-8"}
+	case hasHidden(text):
+		return "", &FromError{KindAmbiguous, at, "invisible character in an address"}
+	}
+	name, err := hostname(text)
+	if err != nil {
+		return "", &FromError{KindMalformed, at, "domain that is no host name"}
+	}
+	if !isULabelForm(text, name) {
+		return "", &FromError{KindAmbiguous, at, "internationalized domain that is not in its valid form"}
+	}
+	return name, nil
 }
