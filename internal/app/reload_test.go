@@ -115,8 +115,8 @@ func TestReloadOfBadFile(t *testing.T) {
 	if err := a.Reload(load); !errors.As(err, &bad) {
 		t.Fatalf("reload of a bad file: %v", err)
 	}
-	failed := records(t, waitFor(t, log, "stays"), "configuration not reloaded, the old one stays")
 	want := []string{"3 7 mode", "4 18 limits.memory"}
+	failed := records(t, waitFor(t, log, "stays", len(want)), "configuration not reloaded, the old one stays")
 	var got []string
 	for _, r := range failed {
 		if r["file"] != path {
@@ -154,12 +154,13 @@ func TestReloadOfBadFile(t *testing.T) {
 	}
 }
 
-// waitFor waits until the log, which is written in the background, holds what.
-func waitFor(t *testing.T, log *buffer, what string) *buffer {
+// waitFor waits until the log, which is written in the background, holds what
+// so often.
+func waitFor(t *testing.T, log *buffer, what string, times int) *buffer {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(log.String(), what); {
+	for deadline := time.Now().Add(10 * time.Second); strings.Count(log.String(), what) < times; {
 		if time.Now().After(deadline) {
-			t.Fatalf("the log never says %q: %s", what, log)
+			t.Fatalf("the log does not say %q %d times: %s", what, times, log)
 		}
 		time.Sleep(time.Millisecond)
 	}
