@@ -188,7 +188,9 @@ func (a *App) commit(c *change) {
 	if a.current != nil {
 		a.filter.Swap(c.generation.options)
 	}
-	a.server.Set(limits(cfg), a.filter.ReplyAt(), filter.OnPanic(c.generation.rules))
+	l := limits(cfg)
+	a.metrics.LimitsLoaded(l.MaxSessions, l.Memory)
+	a.server.Set(l, a.filter.ReplyAt(), filter.OnPanic(c.generation.rules))
 	a.current = c.generation
 	a.since = time.Now()
 

@@ -37,8 +37,14 @@ func TestReload(t *testing.T) {
 	if res := send(t, a, "<x@evil.example>"); res.Action.Code != 550 {
 		t.Errorf("spoofed message: %+v", res)
 	}
+	for _, want := range []string{"\nsekimori_sessions_limit 10000\n", "\nsekimori_memory_limit_bytes 1.073741824e+09\n"} {
+		if !strings.Contains(get(t, "http://"+a.AdminAddr()+"/metrics"), want) {
+			t.Errorf("metrics at the start lack %s", want)
+		}
+	}
 	err := a.Reload(with(cfg, monitor, func(c *config.Config) {
 		c.AuthservID = "new.here.example"
+		c.Limits.MaxSessions, c.Limits.Memory = 77, 0
 		c.Headers.ReceivedSPF = true
 		c.Log = config.Log{Format: "json", Level: "info", Privacy: config.PrivacyLocalParts}
 	}))
@@ -59,6 +65,7 @@ func TestReload(t *testing.T) {
 	for _, want := range []string{
 		"sekimori_config_last_reload_successful 1", `sekimori_enforcement_mode_info{mode="monitor"} 1`,
 		fmt.Sprintf("sekimori_config_hash_info{hash=%q} 1", a.Running().Hash),
+		"\nsekimori_sessions_limit 77\n", "\nsekimori_memory_limit_bytes 0\n",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)
@@ -71,7 +78,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 	reloaded := records(t, log, "configuration reloaded")
-	if len(reloaded) != 1 || fmt.Sprint(reloaded[0]["changed"]) != "[authserv_id mode headers.received_spf log.privacy]" {
+	if len(reloaded) != 1 || fmt.Sprint(reloaded[0]["changed"]) != "[authserv_id mode headers.received_spf log.privacy limits.max_sessions limits.memory]" {
 		t.Errorf("records of the reload: %v", reloaded)
 	}
 	evaluated := records(t, log, "evaluated")

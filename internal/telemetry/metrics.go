@@ -55,6 +55,8 @@ type Metrics struct {
 	maps    mapMetrics
 
 	sessionsInflight prometheus.Gauge
+	sessionsLimit    prometheus.Gauge
+	memoryLimit      prometheus.Gauge
 	sessions         *counters[string]
 	sessionsRejected *counters[string]
 	protocolErrors   *counters[string]
@@ -96,6 +98,8 @@ func New(reg prometheus.Registerer) *Metrics {
 		maps:    newMapMetrics(b),
 
 		sessionsInflight: b.gauge("sessions_inflight", "Milter connections open now."),
+		sessionsLimit:    b.gauge("sessions_limit", "limits.max_sessions of the running configuration."),
+		memoryLimit:      b.gauge("memory_limit_bytes", "limits.memory of the running configuration; 0 is no budget."),
 		sessions:         b.counters("sessions_total", "Milter connections by how they ended.", "end"),
 		sessionsRejected: b.counters("sessions_rejected_total", "Milter connections refused.", "reason"),
 		protocolErrors:   b.counters("protocol_errors_total", "Malformed or misplaced milter packets.", "kind"),

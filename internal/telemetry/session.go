@@ -21,6 +21,14 @@ func RegisterReserved(reg prometheus.Registerer, reserved func() int64) {
 	}, func() float64 { return float64(reserved()) }))
 }
 
+// LimitsLoaded shows limits that came into effect, so that alerts compare with
+// them: milter connections, and the memory of all of them in octets, 0 for no
+// budget.
+func (m *Metrics) LimitsLoaded(sessions int, memory int64) {
+	m.sessionsLimit.Set(float64(sessions))
+	m.memoryLimit.Set(float64(memory))
+}
+
 // Panicked counts a panic that was caught.
 func (m *Metrics) Panicked(component string) { m.panics.with(component).Inc() }
 
