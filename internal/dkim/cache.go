@@ -80,8 +80,8 @@ const (
 	// choose how many there are; a large receiver sees some thousands a day.
 	maxCachedKeys     = 8192
 	maxCachedKeyBytes = 8 << 20
-	// keyOverhead is what a key takes beside its record and its bits.
-	keyOverhead = 300
+	// keyOverhead is what a key takes beside its record and its numbers.
+	keyOverhead = 500
 )
 
 // keyCache keeps keys by the text of their record: reading base64 and ASN.1
@@ -113,7 +113,7 @@ func (c *keyCache) add(txt string, k Key) {
 	if _, known := c.recent[txt]; known {
 		return
 	}
-	size := len(txt) + k.Bits/8 + keyOverhead
+	size := len(txt) + 3*k.Bits/8 + keyOverhead // N, N again and R² mod N when prepared
 	if c.recent == nil || len(c.recent) >= maxCachedKeys/2 || c.bytes+size > maxCachedKeyBytes/2 {
 		c.past, c.recent, c.bytes = c.recent, make(map[string]Key), 0
 	}

@@ -23,11 +23,11 @@ type Key struct {
 	// Authenticated says that the resolver validated the record by DNSSEC.
 	Authenticated bool
 
-	public  crypto.PublicKey
-	revoked bool // p= is empty
-	weak    bool // anyone can sign: see smallOrder
-	sha256  bool // h= allows it
-	email   bool // s= allows it
+	public  crypto.PublicKey // *rsaPublicKey or ed25519.PublicKey
+	revoked bool             // p= is empty
+	weak    bool             // anyone can sign: see smallOrder
+	sha256  bool             // h= allows it
+	email   bool             // s= allows it
 }
 
 // The key types (RFC 6376 §3.6.1, RFC 8463 §4).
@@ -150,7 +150,7 @@ func (k *Key) parseRSA(der []byte) *Error {
 	if !ok || key.N.Sign() <= 0 || key.N.Bit(0) == 0 || key.E < 1 || key.E&1 == 0 {
 		return bad
 	}
-	k.public, k.Bits = key, key.N.BitLen()
+	k.public, k.Bits = &rsaPublicKey{PublicKey: key}, key.N.BitLen()
 	return nil
 }
 
@@ -186,7 +186,7 @@ func (k Key) Check(u Use) *Error {
 
 func (k Key) checkStrength(u Use) *Error {
 	switch pub := k.public.(type) {
-	case *rsa.PublicKey:
+	case *rsaPublicKey:
 		switch {
 		case k.Bits < u.MinRSABits: // RFC 8301 §3.2
 			return &Error{Policy, ReasonWeakKey, "the RSA key is too short"}
@@ -206,8 +206,8 @@ func (k Key) checkStrength(u Use) *Error {
 // Verify checks a signature over a header hash. Check comes first.
 func (k Key) Verify(sum [32]byte, signature []byte) bool {
 	switch pub := k.public.(type) {
-	case *rsa.PublicKey:
-		return rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], signature) == nil
+	case *rsaPublicKey:
+		return pub.verify(sum, signature)
 	case ed25519.PublicKey: // RFC 8463 §3: PureEdDSA over the hash
 		return len(signature) == ed25519.SignatureSize && ed25519.Verify(pub, sum[:], signature)
 	}

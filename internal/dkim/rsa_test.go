@@ -1,0 +1,212 @@
+package dkim
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"math/big"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// sealed is what the owner of key would sign if he encoded like that: a
+// signature that decrypts to em.
+func sealed(t *testing.T, key *rsa.PrivateKey, em []byte) []byte {
+	t.Helper()
+	m := new(big.Int).SetBytes(em)
+	if m.Cmp(key.N) >= 0 {
+		t.Fatal("the encoded message is not below the modulus")
+	}
+	return m.Exp(m, key.D, key.N).FillBytes(make([]byte, key.Size()))
+}
+
+// TestVerifyRSAEncoding: one encoding verifies, none that looks like it, by
+// our verifier and by crypto/rsa alike.
+func TestVerifyRSAEncoding(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("header"))
+	other := sha256.Sum256([]byte("another header"))
+	em := encodePKCS1(sum, key.Size())
+	changed := func(change func([]byte) []byte) []byte {
+		em := change(slices.Clone(em))
+		if len(em) != key.Size() {
+			t.Fatalf("case of %d octets", len(em))
+		}
+		return sealed(t, key, em)
+	}
+	set := func(at int, to byte) []byte {
+		return changed(func(em []byte) []byte { em[at] = to; return em })
+	}
+	info := len(em) - len(digestInfo) - len(sum)
+	good := sealed(t, key, em)
+	overflow := new(big.Int).Add(new(big.Int).SetBytes(good), key.N)
+	cases := []struct {
+		name      string
+		signature []byte
+		want      bool
+	}{
+		{"as RFC 8017 §9.2 says", good, true},
+		{"as crypto/rsa makes it", signed(t, key, sum), true},
+		{"another hash", signed(t, key, other), false},
+		{"first octet not 0", set(0, 0x01&em[1]), false},
+		{"block type 2, that of encryption", set(1, 2), false},
+		{"block type 0", set(1, 0), false},
+		{"an octet of the padding is not FF", set(9, 0xfe), false},
+		{"padding ends early and the rest is said to be the hash", set(12, 0), false},
+		{"no 0 after the padding", set(info-1, 0xff), false},
+		{"hash is said to be SHA-1's", set(info+14, 0x1a), false},
+		{"parameters that are not NULL", set(info+15, 0x04), false},
+		{"length of the ASN.1 off by one", set(info+1, 0x32), false},
+		{"last octet of the hash", set(len(em)-1, em[len(em)-1]^1), false},
+		// Bleichenbacher's forgery for small exponents needs a verifier that
+		// does not look behind the hash.
+		{"short padding, garbage behind the hash", changed(func(em []byte) []byte {
+			const padding = 8
+			short := slices.Concat([]byte{0, 1}, em[2:2+padding], em[info-1:])
+			return append(short, make([]byte, len(em)-len(short))...)
+		}), false},
+		{"no DigestInfo at all", changed(func(em []byte) []byte {
+			for i := info - 1; i < len(em)-len(sum)-1; i++ {
+				em[i] = 0xff
+			}
+			em[len(em)-len(sum)-1] = 0
+			return em
+		}), false},
+		{"absent parameters", changed(func(em []byte) []byte { // older signers, RFC 8017 §A.2.4: MUST NOT be omitted here
+			tail := slices.Concat([]byte("\x30\x2f\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x04\x20"), sum[:])
+			return slices.Concat(em[:info-1], []byte{0xff, 0xff, 0}, tail)
+		}), false},
+		{"one octet short", good[1:], false},
+		{"one octet more in front", append([]byte{0}, good...), false},
+		{"one octet more behind", append(slices.Clone(good), 0), false},
+		{"empty", nil, false},
+		{"zero", make([]byte, key.Size()), false},
+		{"one", append(make([]byte, key.Size()-1), 1), false},
+		{"the modulus itself", key.N.FillBytes(make([]byte, key.Size())), false},
+		{"modulus less one", new(big.Int).Sub(key.N, big.NewInt(1)).FillBytes(make([]byte, key.Size())), false},
+	}
+	if overflow.BitLen() <= 8*key.Size() {
+		cases = append(cases, struct {
+			name      string
+			signature []byte
+			want      bool
+		}{"the signature plus the modulus", overflow.FillBytes(make([]byte, key.Size())), false})
+	}
+	k := &rsaPublicKey{PublicKey: &key.PublicKey}
+	for _, c := range cases {
+		if got := k.verify(sum, c.signature); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+		if std := rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], c.signature) == nil; std != c.want {
+			t.Errorf("%s: crypto/rsa says %v", c.name, std)
+		}
+	}
+}
+
+func signed(t *testing.T, key *rsa.PrivateKey, sum digest) []byte {
+	t.Helper()
+	s, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestVerifyRSASizes: moduli that are no whole number of octets or words.
+func TestVerifyRSASizes(t *testing.T) {
+	sum := sha256.Sum256([]byte("header"))
+	for _, bits := range []int{1024, 1025, 1031, 1032, 1087, 1536} {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &rsaPublicKey{PublicKey: &key.PublicKey}
+		s := signed(t, key, sum)
+		if !k.verify(sum, s) || !k.verify(sum, s) {
+			t.Errorf("%d bits: a good signature does not verify", bits)
+		}
+		s[len(s)/2] ^= 1
+		if k.verify(sum, s) {
+			t.Errorf("%d bits: a changed signature verifies", bits)
+		}
+	}
+}
+
+// TestVerifyRSAOddKeys: what nobody can have made with care neither verifies
+// nor harms, whoever calls without Check.
+func TestVerifyRSAOddKeys(t *testing.T) {
+	sum := sha256.Sum256([]byte("header"))
+	for _, c := range []struct {
+		name string
+		n    *big.Int
+		e    int
+	}{
+		{"modulus 1", big.NewInt(1), 65537},
+		{"modulus of one octet", big.NewInt(251), 65537},
+		{"modulus too short for the hash", publicRSA(480, 3).N, 3},
+		{"exponent 1", publicRSA(2048, 1).N, 1},
+		{"exponent 0", publicRSA(2048, 0).N, 0},
+		{"exponent of more than 31 bits", publicRSA(2048, 3).N, 1<<32 + 1},
+	} {
+		k := &rsaPublicKey{PublicKey: &rsa.PublicKey{N: c.n, E: c.e}}
+		size := k.Size()
+		for _, s := range [][]byte{make([]byte, size), encodePKCS1(sum, size), new(big.Int).Sub(c.n, big.NewInt(1)).FillBytes(make([]byte, size))} {
+			if k.verify(sum, s) {
+				t.Errorf("%s: %x verifies", c.name, s)
+			}
+		}
+	}
+}
+
+// TestVerifyRSAShared: one key serves many messages at once, the first too.
+func TestVerifyRSAShared(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("header"))
+	s := signed(t, key, sum)
+	k := &rsaPublicKey{PublicKey: &key.PublicKey}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				if !k.verify(sum, s) {
+					t.Error("a good signature does not verify")
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// FuzzVerifyRSA: our verifier and crypto/rsa agree about any signature and
+// hash, under keys good and strange.
+func FuzzVerifyRSA(f *testing.F) {
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		f.Fatal(err)
+	}
+	small := publicRSA(1024, 3) // cubes are easy to come by
+	keys := []*rsaPublicKey{{PublicKey: &key.PublicKey}, {PublicKey: small}}
+	em := encodePKCS1(sha256.Sum256([]byte("x")), 128)
+	f.Add([]byte("x"), em, true)
+	f.Add([]byte("x"), em[1:], false)
+	f.Fuzz(func(t *testing.T, signed, octets []byte, seal bool) {
+		sum := sha256.Sum256(signed)
+		if seal && len(octets) == key.Size() && new(big.Int).SetBytes(octets).Cmp(key.N) < 0 {
+			octets = sealed(t, key, octets)
+		}
+		for _, k := range keys {
+			got, want := k.verify(sum, octets), rsa.VerifyPKCS1v15(k.PublicKey, crypto.SHA256, sum[:], octets) == nil
+			if got != want {
+				t.Errorf("verify says %v, crypto/rsa %v", got, want)
+			}
+		}
+	})
+}
