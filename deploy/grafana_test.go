@@ -28,6 +28,15 @@ type panel struct {
 	Datasource               struct{ UID string }
 	Targets                  []struct{ Expr, RefID, LegendFormat string }
 	Options                  struct{ Content string }
+	FieldConfig              struct {
+		Defaults struct {
+			Unit     string
+			Decimals *int
+		}
+	}
+	Transformations []struct {
+		Options struct{ IndexByName map[string]int }
+	}
 }
 
 func loadDashboard(t *testing.T) dashboard {
@@ -127,5 +136,68 @@ func TestDashboardQueriesAreWellFormed(t *testing.T) {
 	out, _ := run(t, dir, "promtool", "check", "rules", "rules.yml")
 	if want := fmt.Sprintf("%d rules found", len(rules)); !strings.Contains(out, want) {
 		t.Errorf("want %q in %q", want, out)
+	}
+}
+
+// The columns of a table are the labels that its query leaves: a match of
+// vectors drops every label it was not told to keep. promtool evaluates it.
+func TestDashboardTableColumns(t *testing.T) {
+	need(t, "promtool", "prometheus")
+	const daemon = `job="sekimori", instance="mx1"`
+	series := []string{
+		`sekimori_build_info{` + daemon + `, version="1.2.3", revision="abc", goversion="go1"}`,
+		`sekimori_enforcement_mode_info{` + daemon + `, mode="enforce"}`,
+		`sekimori_config_hash_info{` + daemon + `, hash="f00"}`,
+		`sekimori_config_last_reload_successful{` + daemon + `}`,
+	}
+	values := map[string]string{
+		"instance": "mx1", "version": "1.2.3", "revision": "abc", "goversion": "go1", "mode": "enforce", "hash": "f00",
+	}
+	var input []any
+	for _, s := range series {
+		input = append(input, map[string]any{"series": s, "values": "1 1"})
+	}
+	tables := 0
+	for _, p := range loadDashboard(t).Panels {
+		if p.Type != "table" {
+			continue
+		}
+		tables++
+		labels := `job="sekimori"`
+		for column := range p.Transformations[0].Options.IndexByName {
+			if column != "Value" {
+				labels += fmt.Sprintf(", %s=%q", column, values[column])
+			}
+		}
+		promtoolEvaluates(t, input, variables.Replace(p.Targets[0].Expr), "{"+labels+"}")
+	}
+	if tables == 0 {
+		t.Error("no table")
+	}
+}
+
+// promtoolEvaluates checks that expr is one series of value 1 with these labels.
+func promtoolEvaluates(t *testing.T, input []any, expr, labels string) {
+	t.Helper()
+	file, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{
+		"interval": "1m", "input_series": input,
+		"promql_expr_test": []any{map[string]any{
+			"expr": expr, "eval_time": "1m", "exp_samples": []any{map[string]any{"labels": labels, "value": 1}},
+		}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "test.yml"), string(file), 0o644)
+	run(t, dir, "promtool", "test", "rules", "test.yml")
+}
+
+// Grafana's unit "short" shortens: without decimals 1646 messages are "2 K".
+func TestDashboardCountsAreWhole(t *testing.T) {
+	for _, p := range loadDashboard(t).Panels {
+		if d := p.FieldConfig.Defaults; d.Unit == "short" && d.Decimals != nil && *d.Decimals == 0 {
+			t.Errorf("panel %q: unit short with 0 decimals; use locale", p.Title)
+		}
 	}
 }
