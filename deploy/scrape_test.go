@@ -35,6 +35,13 @@ func TestPrometheusScrapes(t *testing.T) {
 	p.until(t, ctx, "job_policy:sekimori_dmarc_published:ratio30d", func(v map[string]string) bool {
 		return v["reject"] != "" && v["quarantine"] != "" && v["none"] != "" && v["absent"] != ""
 	})
+	// Each of the three has a record; nothing shows that the fourth exists.
+	p.until(t, ctx, "job_policy:sekimori_author_domains:max30d", func(v map[string]string) bool {
+		return v["reject"] == "1" && v["quarantine"] == "1" && v["none"] == "1" && v["absent"] == "0"
+	})
+	p.until(t, ctx, "job_policy:sekimori_author_domains:ratio30d > 0", func(v map[string]string) bool {
+		return strings.HasPrefix(v["reject"], "0.333") && strings.HasPrefix(v["quarantine"], "0.333") && strings.HasPrefix(v["none"], "0.333")
+	})
 	p.rules(t, ctx)
 }
 

@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"internal/authres":       0,
 	"internal/term":          0,
 	"internal/taglist":       0,
+	"internal/distinct":      0,
 	"internal/milter":        0,
 	"internal/milter/client": 0,
 

@@ -43,6 +43,7 @@ type Metrics struct {
 	rampRelaxed   prometheus.Counter
 	shadow        *counters[[2]string]
 	iprevDMARC    *counters[[2]string]
+	authors       *authorDomains
 
 	spf            *counters[[2]string]
 	dkimSignatures *counters[[3]string]
@@ -86,6 +87,8 @@ func New(reg prometheus.Registerer) *Metrics {
 		rampRelaxed:   b.counter("ramp_relaxed_total", "Messages treated one step milder because policy.ramp does not enforce them."),
 		shadow:        b.counters2("shadow_total", "Messages by what the live and the candidate policy decided.", "live", "shadow"),
 		iprevDMARC:    b.counters2("iprev_dmarc_total", "Messages by iprev and DMARC result.", "iprev", "dmarc"),
+
+		authors: newAuthorDomains(b),
 
 		spf:            b.counters2("spf_total", "SPF checks by identity and result.", "identity", "result"),
 		dkimSignatures: b.counters3("dkim_signatures_total", "DKIM signatures by result, algorithm and key size.", "result", "algorithm", "key_bits"),
@@ -181,6 +184,7 @@ func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.D
 	m.countMechanisms(e)
 	m.countConsent(v.Consent)
 	m.dmarc.with([3]string{string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)}).Inc()
+	m.authors.count(e)
 	m.iprevDMARC.with([2]string{string(e.IPRev.Status), string(e.DMARC.Result)}).Inc()
 	m.countSteering(&v)
 	if e.DMARC.Result == dmarc.ResultPass || e.DMARC.Result == dmarc.ResultFail {

@@ -169,6 +169,7 @@ var bounds = []bound{
 	{"spf.maxMacros", "128", "macros of a term", "each is copied from what a client chose", "", "wholepath.TestBoundMacros"},
 	{"taglist.MaxLen", "1048576", "octets", "a header field stays under it", "", "taglist.TestParse"},
 	{"taglist.MaxTags", "128", "tags", "the registries know about fifteen", "", "taglist.TestParse attack.TestDKIMTags"},
+	{"telemetry.maxKnownAuthors", "4096", "names", "anyone can make up authors; what is kept of one is a number", "", "telemetry.TestAuthorDomainsConcurrently"},
 	{"telemetry.maxLineKept", "8192", "octets", "memory of a record's buffer kept for the next", "", "telemetry.TestLineKept"},
 	{"telemetry.maxLogged", "256", "octets of a value", "a record is one line somebody reads", "", "telemetry.TestRecord wholepath.TestBoundLog"},
 	{"telemetry.maxNativeBuckets", "160", "buckets", "memory of a histogram", "", "telemetry.TestMetrics"},

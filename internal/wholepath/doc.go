@@ -149,6 +149,7 @@
 //	spf.maxMacros                      128       macros of a term               -                     each is copied from what a client chose
 //	taglist.MaxLen                     1048576   octets                         -                     a header field stays under it
 //	taglist.MaxTags                    128       tags                           -                     the registries know about fifteen
+//	telemetry.maxKnownAuthors          4096      names                          -                     anyone can make up authors; what is kept of one is a number
 //	telemetry.maxLineKept              8192      octets                         -                     memory of a record's buffer kept for the next
 //	telemetry.maxLogged                256       octets of a value              -                     a record is one line somebody reads
 //	telemetry.maxNativeBuckets         160       buckets                        -                     memory of a histogram

@@ -1,0 +1,244 @@
+package distinct
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+var start = time.Date(2026, 11, 22, 23, 59, 0, 0, time.UTC)
+
+const oneDay = 24 * time.Hour
+
+// Hashes of a fixed sequence make the estimates the same in every run. Of ten
+// windows of each size, the root of the mean square error is at most twice the
+// stated one, and the mean is not off by as much either.
+func TestAccuracy(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1, 10, 100, 1000, 4096, 10_000, 12_000, 20_000, 200_000} {
+		const windows = 10
+		var sum, squares float64
+		for range windows {
+			w := NewWindow()
+			for range n {
+				w.add(random.Uint64(), start)
+			}
+			e := w.Estimate(start)/float64(n) - 1
+			sum, squares = sum+e, squares+e*e
+		}
+		bias, rms := sum/windows, math.Sqrt(squares/windows)
+		if t.Logf("%8d: mean %+.4f, error %.4f", n, bias, rms); rms > 2*StandardError || math.Abs(bias) > StandardError {
+			t.Errorf("%d values: estimates off by %+.4f in the mean, %.4f root mean square; stated is %v", n, bias, rms, StandardError)
+		}
+	}
+}
+
+func TestStandardError(t *testing.T) {
+	if want := 1.04 / math.Sqrt(registers); math.Abs(StandardError-want) > 1e-9 {
+		t.Errorf("%v, want %v", StandardError, want)
+	}
+}
+
+// fill adds n values with a name.
+func fill(w *Window, name string, n int, at time.Time) {
+	for i := range n {
+		w.Add(name+strconv.Itoa(i)+".example", at)
+	}
+}
+
+// near allows for what no seed makes likelier than one in a million.
+func near(t *testing.T, what string, got, want float64) {
+	t.Helper()
+	if math.Abs(got-want) > 5*StandardError*want {
+		t.Errorf("%s: %.0f, want about %.0f", what, got, want)
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	if got := NewWindow().Estimate(start); got != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestRepeated(t *testing.T) {
+	w := NewWindow()
+	for range 1000 {
+		w.Add("example.com", start)
+	}
+	if got := math.Round(w.Estimate(start)); got != 1 {
+		t.Errorf("one value a thousand times: %v", got)
+	}
+}
+
+// Days are merged, and leave after Days of them; a value of several days counts
+// once.
+func TestDays(t *testing.T) {
+	w := NewWindow()
+	fill(w, "first", 3000, start)
+	fill(w, "both", 3000, start)
+	fill(w, "both", 3000, start.Add(time.Minute)) // the next day
+	fill(w, "second", 3000, start.Add(2*time.Minute))
+	for _, tt := range []struct {
+		when time.Duration
+		want float64
+	}{
+		{0, 6000}, // what comes later is not seen from here: a clock set back
+		{time.Minute, 9000},
+		{29 * oneDay, 9000},
+		{29*oneDay + time.Minute, 6000}, // the first day has left
+		{30*oneDay + time.Minute, 0},
+		{4000 * oneDay, 0},
+	} {
+		near(t, tt.when.String(), w.Estimate(start.Add(tt.when)), tt.want)
+	}
+}
+
+// A month later the sketch of a day is used anew, whether the clock went there
+// by itself or was wrong for a while.
+func TestPlacesAreReused(t *testing.T) {
+	for _, jump := range []time.Duration{Days * oneDay, 7 * Days * oneDay, -Days * oneDay} {
+		w := NewWindow()
+		fill(w, "before", 3000, start)
+		fill(w, "after", 1000, start.Add(jump))
+		near(t, "after a jump of "+jump.String(), w.Estimate(start.Add(jump)), 1000)
+		fill(w, "back", 500, start)
+		near(t, "after the way back from "+jump.String(), w.Estimate(start), 500)
+	}
+}
+
+// No time is out of range.
+func TestAnyTime(t *testing.T) {
+	for _, at := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 0), time.Unix(math.MaxInt64, 0), time.Unix(math.MinInt64, 0)} {
+		w := NewWindow()
+		w.Add("example.com", at)
+		if got := math.Round(w.Estimate(at)); got != 1 {
+			t.Errorf("%v: %v", at, got)
+		}
+	}
+}
+
+// No hash is out of range, and the highest rank is the one of no bit set.
+func TestExtremeHashes(t *testing.T) {
+	w := NewWindow()
+	for _, hash := range []uint64{0, math.MaxUint64, 1, 1 << 63, 1 << (64 - precision - 1)} {
+		w.add(hash, start)
+	}
+	s := w.sketch(day(start))
+	if got := s.words[0].Load(); got != topRank {
+		t.Errorf("register 0 is %d, want %d", got, topRank)
+	}
+	if got := s.words[len(s.words)-1].Load() >> 24; got != 1 {
+		t.Errorf("the last register is %d, want 1", got)
+	}
+	if got := w.Estimate(start); math.IsNaN(got) || math.IsInf(got, 0) {
+		t.Errorf("estimate %v", got)
+	}
+}
+
+// All registers full is more than there are things in the world, and a number.
+func TestFull(t *testing.T) {
+	var merged [registers]uint8
+	for i := range merged {
+		merged[i] = topRank
+	}
+	if got := estimate(&merged); got < 1e19 {
+		t.Errorf("%v", got)
+	}
+}
+
+// Two windows hash apart: what fills a register here does not there.
+func TestSeeds(t *testing.T) {
+	a, b := NewWindow(), NewWindow()
+	fill(a, "", 100, start)
+	fill(b, "", 100, start)
+	same := 0
+	for i := range registers / perWord {
+		x, y := a.sketch(day(start)).words[i].Load(), b.sketch(day(start)).words[i].Load()
+		if x != 0 && x == y {
+			same++
+		}
+	}
+	if same > 50 {
+		t.Errorf("%d words of two windows are the same", same)
+	}
+}
+
+// Writers of the same and of different days, and a reader: with -race. Nothing
+// is lost.
+func TestConcurrent(t *testing.T) {
+	w := NewWindow()
+	var all sync.WaitGroup
+	for g := range 8 {
+		all.Go(func() {
+			for i := range 2000 {
+				at := start.Add(time.Duration(i%2) * time.Minute)
+				w.Add(fmt.Sprint("own", g, i), at)
+				w.Add(fmt.Sprint("shared", i), at)
+			}
+		})
+	}
+	all.Go(func() {
+		for range 20 {
+			if got := w.Estimate(start.Add(time.Minute)); got > 30_000 {
+				t.Errorf("%v while it is filled", got)
+			}
+		}
+	})
+	all.Wait()
+	near(t, "of eight writers", w.Estimate(start.Add(time.Minute)), 18_000)
+}
+
+// The same hashes in one goroutine or in many leave the same registers.
+func TestRaiseIsAtomic(t *testing.T) {
+	one, many := NewWindow(), NewWindow()
+	var all sync.WaitGroup
+	for g := range uint64(8) {
+		hashes := rand.New(rand.NewPCG(g, 7))
+		again := rand.New(rand.NewPCG(g, 7))
+		for range 5000 {
+			one.add(hashes.Uint64(), start)
+		}
+		all.Go(func() {
+			for range 5000 {
+				many.add(again.Uint64(), start)
+			}
+		})
+	}
+	all.Wait()
+	for i := range registers / perWord {
+		if a, b := one.sketch(day(start)).words[i].Load(), many.sketch(day(start)).words[i].Load(); a != b {
+			t.Fatalf("word %d: %x and %x", i, a, b)
+		}
+	}
+}
+
+func TestAddAllocatesNothing(t *testing.T) {
+	w := NewWindow()
+	w.Add("example.com", start) // the day's sketch
+	if n := testing.AllocsPerRun(1000, func() { w.Add("example.org", start) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	w := NewWindow()
+	b.ReportAllocs()
+	for b.Loop() {
+		w.Add("news.example.com", start)
+	}
+}
+
+func BenchmarkEstimate(b *testing.B) {
+	w := NewWindow()
+	for d := range Days {
+		fill(w, "", 1000, start.Add(time.Duration(d)*oneDay))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.Estimate(start.Add((Days - 1) * oneDay))
+	}
+}
