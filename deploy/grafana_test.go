@@ -32,6 +32,7 @@ type panel struct {
 		Defaults struct {
 			Unit     string
 			Decimals *int
+			NoValue  string
 		}
 	}
 	Transformations []struct {
@@ -199,5 +200,23 @@ func TestDashboardCountsAreWhole(t *testing.T) {
 		if d := p.FieldConfig.Defaults; d.Unit == "short" && d.Decimals != nil && *d.Decimals == 0 {
 			t.Errorf("panel %q: unit short with 0 decimals; use locale", p.Title)
 		}
+	}
+}
+
+// A share or a quantile of nothing is NaN, for which Grafana's stat shows an
+// empty panel unless it is told what to say.
+func TestDashboardSaysWhenThereIsNothing(t *testing.T) {
+	checked := 0
+	for _, p := range loadDashboard(t).Panels {
+		if p.Type != "stat" || !strings.Contains(p.Targets[0].Expr, " / ") && !strings.Contains(p.Targets[0].Expr, "histogram_quantile") {
+			continue
+		}
+		checked++
+		if p.FieldConfig.Defaults.NoValue == "" {
+			t.Errorf("panel %q: wants a noValue, its query is NaN without traffic", p.Title)
+		}
+	}
+	if checked == 0 {
+		t.Error("no share and no quantile found")
 	}
 }
