@@ -102,6 +102,28 @@ func TestDashboardIsWhole(t *testing.T) {
 	}
 }
 
+// notShown are series that no panel needs, with the reason.
+var notShown = map[string]string{
+	"sekimori_config_last_reload_success_timestamp_seconds": "whether the configuration is the one on disk says sekimori_config_last_reload_successful",
+}
+
+// checkShown wants every series of the daemon on the dashboard, or in notShown.
+func checkShown(t *testing.T, live series) {
+	shown := map[string]bool{}
+	histogram := regexp.MustCompile(`_(bucket|sum|count)$`)
+	for _, expr := range loadDashboard(t).queries() {
+		for _, s := range parseExpression(expr).selectors {
+			shown[histogram.ReplaceAllString(s.name, "")] = true
+		}
+	}
+	for name := range live {
+		name = histogram.ReplaceAllString(name, "")
+		if strings.HasPrefix(name, "sekimori_") && shown[name] == (notShown[name] != "") {
+			t.Errorf("%s: shown %v, needed not to be for %q", name, shown[name], notShown[name])
+		}
+	}
+}
+
 // A legend can only show labels that the query leaves.
 func TestDashboardLegends(t *testing.T) {
 	used := regexp.MustCompile(`\{\{(\w+)\}\}`)

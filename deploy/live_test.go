@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -17,7 +19,7 @@ func TestRunningDaemon(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
 	defer cancel()
 	binary := build(t)
-	d, key := startMX(t, ctx, binary, "")
+	d, key := startMX(t, ctx, binary, everything(t))
 
 	d.traffic(t, key)
 	logged := d.expectLog(t, ctx, "evaluated")
@@ -36,11 +38,27 @@ func TestRunningDaemon(t *testing.T) {
 			}
 		}
 	})
+	t.Run("dashboard shows what is live", func(t *testing.T) { checkShown(t, live) })
 	t.Run("dashboard names keys of the log", func(t *testing.T) { checkLogKeys(t, logged) })
 	t.Run("the check finds what is wrong", func(t *testing.T) { checkTheCheck(t, live) })
 	t.Run("reload", func(t *testing.T) { d.reload(t, ctx) })
 	t.Run("watchdog", func(t *testing.T) { d.expectNotify(t, ctx, "WATCHDOG=1") })
 	t.Run("stop", func(t *testing.T) { d.stop(t, ctx) })
+}
+
+// everything is configuration for series that are there only where it is: a
+// list, a rule and a candidate, which do not change what becomes of a message.
+func everything(t *testing.T) string {
+	dir := t.TempDir()
+	list, candidate := filepath.Join(dir, "opted-out"), filepath.Join(dir, "candidate.yaml")
+	writeFile(t, list, "somebody@elsewhere.example\n", 0o644)
+	writeFile(t, candidate, "policy: {reject: quarantine}\n", 0o644)
+	return fmt.Sprintf(`
+shadow: %s
+policy:
+  recipients: {file: %s}
+  overrides: [{id: partner, when: {client: [203.0.113.0/24], dmarc: [fail]}, then: accept}]
+`, candidate, list)
 }
 
 // checkLogKeys looks for the keys that the dashboard's jq commands use.
