@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	gomilter "github.com/emersion/go-milter"
 )
 
 // ErrServerClosed is returned by Serve after Shutdown was called.
@@ -28,7 +26,6 @@ type Server struct {
 	opts    Options
 	base    context.Context // parent of every EndOfMessage's context
 	cancel  context.CancelCauseFunc
-	symList map[gomilter.Stage][]string
 	buffers buffers
 
 	settings atomic.Pointer[settings]
@@ -62,7 +59,6 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts:      opts,
-		symList:   symList(),
 		listeners: make(map[net.Listener]struct{}),
 		links:     make(map[*link]struct{}),
 		draining:  make(chan struct{}),
@@ -210,15 +206,7 @@ func (s *Server) start(nc net.Conn) {
 	} else {
 		s.opts.Observer.sessionRejected(reason)
 	}
-	go s.run(l)
-}
-
-func (s *Server) run(l *link) {
-	if l.begin() {
-		l.serve()
-	} else {
-		l.finish()
-	}
+	go l.serve()
 }
 
 // done is a link's last word.
