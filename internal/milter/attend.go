@@ -2,24 +2,36 @@ package milter
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
 // attendant looks after the MTA while an EndOfMessage takes long. It is made
-// with a connection's first.
+// with a connection's first, and again when it had to end one.
 type attendant struct {
 	l      *link
-	parent context.Context // of every EndOfMessage's
+	ctx    callContext // of every EndOfMessage
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
-	ctx    context.Context // of the EndOfMessage that runs
-	over   chan struct{}   // it has returned
-	left   chan struct{}   // the attendant is done
+	over   chan struct{} // EndOfMessage has returned
+	left   chan struct{} // the attendant is done
+}
+
+// callContext is the context of every EndOfMessage of a connection, which ends
+// when one has had its time: only the attendant needs a timer.
+type callContext struct{ context.Context }
+
+// Err implements [context.Context].
+func (c *callContext) Err() error {
+	if errors.Is(context.Cause(c.Context), context.DeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return c.Context.Err()
 }
 
 func newAttendant(l *link) *attendant {
 	a := &attendant{l: l, over: make(chan struct{}), left: make(chan struct{})}
-	a.parent, a.cancel = context.WithCancelCause(l.srv.base)
+	a.ctx.Context, a.cancel = context.WithCancelCause(l.srv.base)
 	return a
 }
 
@@ -27,21 +39,19 @@ func newAttendant(l *link) *attendant {
 func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 	l.data = nil
 	l.t.rest() // it may take long
-	if l.attendant == nil {
+	if l.attendant == nil || l.attendant.ctx.Err() != nil {
+		l.attendant.close()
 		l.attendant = newAttendant(l)
 	}
 	a := l.attendant
-	ctx, cancel := context.WithTimeout(a.parent, l.t.limits.EndOfMessageTimeout)
-	defer cancel()
-	a.begin(ctx)
+	a.begin()
 	defer a.end()
-	panicked = l.protect("milter.end_of_message", func() { reply = l.session.EndOfMessage(ctx, m) })
+	panicked = l.protect("milter.end_of_message", func() { reply = l.session.EndOfMessage(&a.ctx, m) })
 	return reply, panicked
 }
 
-// begin has somebody attend should ctx's EndOfMessage take long.
-func (a *attendant) begin(ctx context.Context) {
-	a.ctx = ctx
+// begin has somebody attend should EndOfMessage take long.
+func (a *attendant) begin() {
 	if a.timer == nil {
 		a.timer = time.AfterFunc(attendAfter, a.attend)
 	} else {
@@ -55,16 +65,17 @@ func (a *attendant) end() {
 		a.over <- struct{}{}
 		<-a.left
 	}
-	a.ctx = nil
 }
 
 // attend tells the MTA of progress, and cancels with ErrPeerGone when it
-// leaves.
+// leaves, with DeadlineExceeded when the time is up.
 func (a *attendant) attend() {
 	t := a.l.t
 	stop := t.watch(func() { a.cancel(ErrPeerGone) })
 	progress := time.NewTicker(a.l.t.limits.ProgressInterval)
+	late := time.NewTimer(a.l.t.limits.EndOfMessageTimeout - attendAfter)
 	defer func() {
+		late.Stop()
 		progress.Stop()
 		stop()
 		a.left <- struct{}{}
@@ -78,6 +89,8 @@ func (a *attendant) attend() {
 			// The MTA is gone, or may give up waiting: no more notices.
 			done = nil
 			progress.Stop()
+		case <-late.C:
+			a.cancel(context.DeadlineExceeded)
 		case <-progress.C:
 			t.reply(progressNotice)
 			if err := t.flush(); err != nil {

@@ -66,7 +66,7 @@ type Limits struct {
 	FrameTimeout        time.Duration // for the rest of a frame once it has begun
 	WriteTimeout        time.Duration // for one write
 	ProgressInterval    time.Duration // between progress notices while EndOfMessage runs
-	EndOfMessageTimeout time.Duration // when EndOfMessage's context ends
+	EndOfMessageTimeout time.Duration // when EndOfMessage's context ends, at least 100 ms
 
 	MaxHeaderFields  int // a message
 	MaxHeaderBytes   int // a message, octets

@@ -119,13 +119,15 @@ func TestEndOfMessageHasADeadline(t *testing.T) {
 			}
 			return milter.Tempfail
 		}
-		start := time.Now()
-		res, err := c.SendMessage(envelope(), []byte(mail))
-		if err != nil || res.Action.Kind != client.Tempfail {
-			t.Fatal(res, err)
-		}
-		if waited := time.Since(start); waited != milter.DefaultEndOfMessageTimeout {
-			t.Error("waited", waited)
+		for range 2 { // the next message has a deadline of its own
+			start := time.Now()
+			res, err := c.SendMessage(envelope(), []byte(mail))
+			if err != nil || res.Action.Kind != client.Tempfail {
+				t.Fatal(res, err)
+			}
+			if waited := time.Since(start); waited != milter.DefaultEndOfMessageTimeout {
+				t.Error("waited", waited)
+			}
 		}
 	})
 }
