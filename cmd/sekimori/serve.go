@@ -23,7 +23,15 @@ func newServe() *cobra.Command {
 		Long: `Run the daemon in the foreground until SIGTERM or SIGINT, then finish the
 SMTP sessions in flight and exit. SIGHUP reads the configuration again: all of
 it comes into effect, or nothing does and the log says why. The log goes to
-standard error.`,
+standard error.
+
+While it finishes, no new session is taken: systemd's socket lets them wait for
+the next process, such as that of an upgrade. After drain_timeout what is still
+there is cut off and told to come again.
+
+/usr/share/doc/sekimori/README.md has Postfix and Sendmail in five minutes, the
+way from monitor to enforce, every metric, sizing, upgrade and downgrade;
+examples/README.md beside it every alert with what to do.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// Before anything else: without this a SIGHUP ends the process.
