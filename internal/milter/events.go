@@ -80,6 +80,7 @@ func (l *link) connect() (Reply, error) {
 		return "", err
 	}
 	l.startSession()
+	growForSession(false)
 	return l.call("milter.connect", nil, func() Reply {
 		l.session = l.srv.opts.NewSession(l.conn)
 		return l.session.Connect(c)
@@ -108,6 +109,7 @@ func (l *link) envelope() (Reply, error) {
 	case l.cmd == cmdRcpt:
 		return l.call("milter.rcpt", nil, func() Reply { return l.session.Rcpt(args[0], args[1:]) })
 	}
+	growForMessage(false)
 	return l.call("milter.mail", nil, func() Reply {
 		l.told = true
 		return l.session.Mail(args[0], args[1:])

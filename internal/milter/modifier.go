@@ -114,19 +114,22 @@ func checkValue(value string) error {
 	if len(value) > maxEditBytes {
 		return fmt.Errorf("%w: value of %d octets", ErrInvalidEdit, len(value))
 	}
-	lines := strings.Split(strings.ReplaceAll(value, "\r\n", "\n"), "\n")
-	for i, line := range lines {
-		if strings.ContainsAny(line, "\r\x00") {
+	for first := true; ; first = false {
+		line, rest, more := strings.Cut(value, "\n")
+		if more {
+			line = strings.TrimSuffix(line, "\r")
+		}
+		if strings.IndexByte(line, '\r') >= 0 || strings.IndexByte(line, 0) >= 0 {
 			return fmt.Errorf("%w: value holds CR or NUL", ErrInvalidEdit)
 		}
-		if i == 0 {
-			continue
-		}
-		if line == "" || line[0] != ' ' && line[0] != '\t' || strings.Trim(line, " \t") == "" {
+		if !first && (line == "" || line[0] != ' ' && line[0] != '\t' || strings.Trim(line, " \t") == "") {
 			return fmt.Errorf("%w: line break that is no fold", ErrInvalidEdit)
 		}
+		if !more {
+			return nil
+		}
+		value = rest
 	}
-	return nil
 }
 
 // lead fits the value's beginning to the MTA: with the leading space
