@@ -98,6 +98,13 @@ func testDeb(t *testing.T, root, first, next string) {
 	}
 	labelled(t, root, "1.1")
 
+	// And the way back.
+	dpkg("-i", put(t, root, filepath.Join(first, "sekimori_1.0-1_amd64.deb")))
+	if got, _ := os.ReadFile(config); string(got) != mine {
+		t.Errorf("the downgrade left the configuration as\n%s", got)
+	}
+	labelled(t, root, "1.0")
+
 	dpkg("--remove", "sekimori")
 	if _, err := os.Stat(filepath.Join(root, "usr/bin/sekimori")); !os.IsNotExist(err) {
 		t.Errorf("removed, the program is still there: %v", err)
@@ -119,6 +126,8 @@ func testRPM(t *testing.T, root, first, next string) {
 	labelled(t, root, "1.0")
 	rpm("-U", filepath.Join(next, "sekimori-1.1-1.x86_64.rpm"))
 	labelled(t, root, "1.1")
+	rpm("-U", "--oldpackage", filepath.Join(first, "sekimori-1.0-1.x86_64.rpm"))
+	labelled(t, root, "1.0")
 	rpm("-e", "sekimori")
 	if left := leftovers(t, root); left != "" {
 		t.Errorf("erased, there is still:\n%s", left)
