@@ -40,7 +40,7 @@ func decodeBase64(s string) ([]byte, bool) { return appendBase64(nil, s) }
 
 // appendBase64 is decodeBase64 behind dst.
 func appendBase64(dst []byte, s string) ([]byte, bool) {
-	if strings.ContainsAny(s, "\r\n") { // encoding/base64 would skip them
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 { // encoding/base64 would skip them
 		return nil, false
 	}
 	s = strings.TrimRight(s, "=")

@@ -195,6 +195,9 @@ var errExpansion = errors.New("macro expansion is too long")
 // expand replaces macros by their values. value is called with the letter in
 // lower case.
 func (m *macroString) expand(value func(letter byte) string) (string, error) {
+	if len(m.parts) == 1 && m.parts[0].letter == 0 { // most names; a record is shorter than maxExpansion
+		return m.parts[0].literal, nil
+	}
 	var out strings.Builder
 	macros := 0
 	for i := range m.parts {

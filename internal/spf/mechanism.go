@@ -3,6 +3,7 @@ package spf
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"sekimori/internal/dns"
 )
@@ -115,7 +116,7 @@ func (e *evaluation) matchInclude(d *Directive, target, domain dns.Name, depth i
 	if h != nil {
 		return false, "", h
 	}
-	return v.result == Pass, fmt.Sprintf("%s: %s by %s", target, v.result, v.mechanism), nil
+	return v.result == Pass, string(target) + ": " + string(v.result) + " by " + v.mechanism, nil
 }
 
 // matchA evaluates a (RFC 7208 §5.3).
@@ -198,7 +199,7 @@ func (e *evaluation) holds(ans dns.Answer, d *Directive) bool {
 
 // describe says what a lookup found, for the trace.
 func describe(name dns.Name, ans dns.Answer) string {
-	what := fmt.Sprintf("%d records", len(ans.Records))
+	what := ""
 	switch {
 	case ans.Status == dns.NXDomain:
 		what = "NXDOMAIN"
@@ -206,6 +207,8 @@ func describe(name dns.Name, ans dns.Answer) string {
 		what = "no records"
 	case len(ans.Records) == 1:
 		what = "1 record"
+	default:
+		what = strconv.Itoa(len(ans.Records)) + " records"
 	}
-	return fmt.Sprintf("%s %s: %s", name, ans.Type, what)
+	return string(name) + " " + ans.Type.String() + ": " + what
 }

@@ -190,31 +190,51 @@ func trim(s string) string {
 		}
 	}
 	for {
-		t := strings.TrimRight(s, " \t")
-		if len(t) == len(s) || !strings.HasSuffix(t, "\r\n") {
-			return t
+		end := len(s)
+		for end > 0 && (s[end-1] == ' ' || s[end-1] == '\t') {
+			end--
 		}
-		s = t[:len(t)-2]
+		if end == len(s) || !strings.HasSuffix(s[:end], "\r\n") {
+			return s[:end]
+		}
+		s = s[:end-2]
 	}
 }
 
 // StripFWS removes all folding white space from a value, as b=, bh= and p= ask
 // (RFC 6376 §3.5, §3.6.1).
 func StripFWS(value string) string {
-	if !strings.ContainsAny(value, " \t\r\n") {
+	n := solid(value)
+	if n == len(value) {
 		return value
 	}
 	var b strings.Builder
-	b.Grow(len(value))
-	for i := 0; i < len(value); i++ {
-		switch value[i] {
-		case ' ', '\t', '\r', '\n': // a value that passed Parse has CR and LF in folds only
-		default:
-			b.WriteByte(value[i])
+	b.Grow(len(value) - 1)
+	for {
+		b.WriteString(value[:n])
+		for value = value[n:]; value != "" && isFWS(value[0]); {
+			value = value[1:]
+		}
+		if value == "" {
+			return b.String()
+		}
+		n = solid(value)
+	}
+}
+
+// solid is how many octets stand before the first white space.
+func solid(s string) int {
+	for i := 0; i < len(s); i++ {
+		if isFWS(s[i]) {
+			return i
 		}
 	}
-	return b.String()
+	return len(s)
 }
+
+// isFWS tells folding white space in a value that passed Parse: CR and LF stand
+// in folds only.
+func isFWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // Split cuts a value at sep and removes the folding white space around each
 // part, as in h=, q=, s= and t= (RFC 6376 §3.5, §3.6.1). Empty parts stay.
