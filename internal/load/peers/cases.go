@@ -43,6 +43,10 @@ func cases() []benchCase {
 		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes = one("200KB") }), connections: 16, warmup: 2000},
 		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Signatures = one("200KB"), one("five") }), connections: 16, warmup: 2000},
 		{name: "2 KB, nothing cached, DNS 20 ms away", corpus: with(coldly), connections: 8, messages: cold, delay: delay},
+		{name: "2 KB, SPF without include, nothing cached, DNS 20 ms away", corpus: with(func(o *load.CorpusOptions) {
+			coldly(o)
+			o.SPF = one("0")
+		}), connections: 8, messages: cold, delay: delay},
 		{name: "2 KB, author at a subdomain, nothing cached, DNS 20 ms away", corpus: with(func(o *load.CorpusOptions) {
 			coldly(o)
 			o.Subdomains = 100
