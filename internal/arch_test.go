@@ -25,6 +25,8 @@ var floors = map[string]int{
 	"internal/distinct":      0,
 	"internal/milter":        0,
 	"internal/milter/client": 0,
+	// For tests alone.
+	"internal/testkit/suites": 0,
 
 	"internal/spf":   1,
 	"internal/dkim":  1,
@@ -128,6 +130,9 @@ func checkFile(t *testing.T, path string) {
 		if !ours || free[target] || (isTest && allowedInTests(target)) {
 			continue
 		}
+		if strings.HasPrefix(target, testkit) && !isTest && !strings.HasPrefix(pkg, testkit) {
+			t.Errorf("%s: imports %s, which is for tests alone", path, target)
+		}
 		to, ok := floors[target]
 		switch {
 		case !ok:
@@ -138,9 +143,12 @@ func checkFile(t *testing.T, path string) {
 	}
 }
 
+// testkit are packages that no program may be linked with.
+const testkit = "internal/testkit/"
+
 // allowedInTests are helpers every floor may use in its tests.
 func allowedInTests(target string) bool {
-	return target == "internal/dns/dnstest" || target == "internal/milter/client"
+	return target == "internal/dns/dnstest" || target == "internal/milter/client" || target == "internal/testkit/suites"
 }
 
 func contains(list []string, s string) bool {

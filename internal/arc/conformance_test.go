@@ -3,9 +3,6 @@ package arc
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +11,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/suites"
 )
 
 // splitMessage turns a CRLF message into what a milter gets.
@@ -60,58 +58,19 @@ func validate(tb testing.TB, eml string, r dns.Resolver, o dkim.Options) Result 
 
 // TestConformance runs the chain validation cases of ValiMail's suite.
 func TestConformance(t *testing.T) {
-	dir := conformanceDir(t)
-	raw, err := os.ReadFile(filepath.Join(dir, "arc", "arc-validation.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var suite struct {
-		Cases []struct {
-			ID          string          `json:"id"`
-			EML         string          `json:"eml"`
-			Zone        json.RawMessage `json:"zone"`
-			Expect      Status          `json:"expect_arc"`
-			Description string          `json:"description"`
-		} `json:"cases"`
-	}
-	if err := json.Unmarshal(raw, &suite); err != nil {
-		t.Fatal(err)
-	}
+	cases := suites.ARC(t)
 	passed := 0
-	for _, c := range suite.Cases {
-		eml, err := os.ReadFile(filepath.Join(dir, "arc", c.EML))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range cases {
 		zone, err := dnstest.FromConformance(c.Zone)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := validate(t, string(eml), zone, dkim.Options{Now: time.Unix(1795000000, 0)})
-		if r.Status != c.Expect {
+		r := validate(t, string(c.Raw), zone, dkim.Options{Now: time.Unix(1795000000, 0)})
+		if string(r.Status) != c.Expect {
 			t.Errorf("%s: %+v, want %s (%s)", c.ID, r, c.Expect, c.Description)
 			continue
 		}
 		passed++
 	}
-	t.Logf("suite arc/arc-validation in process: passed %d / total %d", passed, len(suite.Cases))
-}
-
-// conformanceDir finds the shared data beside the repository.
-func conformanceDir(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			shared := filepath.Join(dir, "..", "shared", "conformance")
-			if _, err := os.Stat(shared); err == nil {
-				return shared
-			}
-		}
-	}
-	tb.Skip("suites of arc: skipped, no ../shared/conformance beside the repository: the cases in this package prove the same rules")
-	return ""
+	suites.Log(t, "arc/arc-validation in process", passed, len(cases), "")
 }

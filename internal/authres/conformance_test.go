@@ -1,13 +1,13 @@
 package authres
 
 import (
-	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"sekimori/internal/testkit/suites"
 )
 
 // The statements of the doctest that say something about a field: one that
@@ -24,10 +24,7 @@ var (
 // RFC 5451, 7601 and 8601 and of the methods registered since, each part
 // compared, and fields that are no fields.
 func TestConformanceAuthres(t *testing.T) {
-	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "conformance", "authres", "authres-doctest.txt"))
-	if err != nil {
-		t.Skipf("suite authres/doctest: skipped, no conformance data beside the repository: %v", err)
-	}
+	raw := suites.Read(t, "authres/authres-doctest.txt")
 	passed, total := 0, 0
 	check := func(at int, ok bool, format string, args ...any) {
 		total++
@@ -61,7 +58,7 @@ func TestConformanceAuthres(t *testing.T) {
 			check(i+1, err == nil && againErr == nil && reflect.DeepEqual(f, again), "%s: %v; printed and read again: %+v, %v", value, err, again, againErr)
 		}
 	}
-	t.Logf("suite authres/doctest in process: passed %d / total %d", passed, total)
+	suites.Log(t, "authres/doctest in process", passed, total, "")
 	if total < 180 {
 		t.Errorf("%d statements found: the doctest is not what it was", total)
 	}

@@ -2,12 +2,12 @@ package authres
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"sekimori/internal/testkit/suites"
 )
 
 func TestParse(t *testing.T) {
@@ -93,16 +93,12 @@ func TestParseErrors(t *testing.T) {
 // TestParseDoctest reads every field that stands in the doctest of the Python
 // module authres, which has all of RFC 8601's examples.
 func TestParseDoctest(t *testing.T) {
-	data, err := os.ReadFile(conformance(t, "authres/authres-doctest.txt"))
-	if err != nil {
-		t.Skipf("conformance data is missing: %v", err)
-	}
 	refused := map[string]string{
 		"policy.iprev=2001:": "the doctest expects a syntax error",
 		"thehesiod.com":      "the doctest expects a syntax error",
 	}
 	field := regexp.MustCompile(`(?im)['"]authentication-results: ([^\n]+?)['"]\)?$`)
-	matches := field.FindAllStringSubmatch(string(data), -1)
+	matches := field.FindAllStringSubmatch(string(suites.Read(t, "authres/authres-doctest.txt")), -1)
 	if len(matches) < 35 {
 		t.Errorf("found only %d fields", len(matches))
 	}
@@ -118,25 +114,6 @@ func TestParseDoctest(t *testing.T) {
 		if err == nil {
 			checkFormat(t, f, f.Format())
 		}
-	}
-}
-
-// conformance returns the path of shared conformance data, which lies beside
-// the repository.
-func conformance(t *testing.T, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "..", "shared", "conformance", filepath.FromSlash(name))
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
 	}
 }
 

@@ -1,13 +1,11 @@
 package conformance
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"sekimori/internal/authres"
+	"sekimori/internal/testkit/suites"
 )
 
 // oldestPass is header.oldest-pass (RFC 8617 §5.2, step 5) where a chain passes
@@ -16,24 +14,10 @@ var oldestPass = map[string]string{"cv_pass_i2_1_ams1_invalid": "2"}
 
 func TestConformanceARC(t *testing.T) {
 	const client = "192.0.2.1"
-	file := shared(t, "arc/arc-validation.json")
-	var s struct {
-		Cases []struct {
-			ID     string          `json:"id"`
-			EML    string          `json:"eml"`
-			Zone   json.RawMessage `json:"zone"`
-			Expect string          `json:"expect_arc"`
-		} `json:"cases"`
-	}
-	readJSON(t, file, &s)
 	var rows []row
-	for _, c := range s.Cases {
-		raw, err := os.ReadFile(filepath.Join(filepath.Dir(file), c.EML))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range suites.ARC(t) {
 		rows = append(rows, row{id: c.ID, zone: c.Zone, check: func(st *station) error {
-			o, err := st.label(mail{ip: client, helo: "mx.client.invalid", from: "<bounce@client.invalid>", raw: raw})
+			o, err := st.label(mail{ip: client, helo: "mx.client.invalid", from: "<bounce@client.invalid>", raw: c.Raw})
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package conformance
 import (
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/suites"
 )
 
 // docField finds the fields of the doctest, printed and parsed.
@@ -40,13 +40,9 @@ func TestConformanceAuthresRFC8601(t *testing.T) {
 
 // TestConformanceAuthresDoctest does the same with every field of the doctest.
 func TestConformanceAuthresDoctest(t *testing.T) {
-	raw, err := os.ReadFile(shared(t, "authres/authres-doctest.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := map[string]bool{}
 	var rows []row
-	for n, line := range strings.Split(string(raw), "\n") {
+	for n, line := range strings.Split(string(suites.Read(t, "authres/authres-doctest.txt")), "\n") {
 		if m := docField.FindStringSubmatch(line); m != nil && !seen[m[2]+m[3]] {
 			seen[m[2]+m[3]] = true
 			rows = append(rows, boundaryRow("line "+strconv.Itoa(n+1), m[2], m[3]))

@@ -1,40 +1,15 @@
 package conformance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"sekimori/internal/authres"
+	"sekimori/internal/testkit/suites"
 )
-
-type dmarcCase struct {
-	ID       string          `json:"id"`
-	Author   string          `json:"author_domain"`
-	IP       string          `json:"ip"`
-	HELO     string          `json:"helo"`
-	MailFrom string          `json:"mailfrom"`
-	DKIM     []string        `json:"dkim"`
-	EML      string          `json:"eml"`
-	Zone     json.RawMessage `json:"zone"`
-	Queries  []string        `json:"queries_author"`
-	Expect   struct {
-		DMARC           []string `json:"dmarc"`
-		PolicyDomain    *string  `json:"policy_domain"`
-		Policy          *string  `json:"policy"`
-		Disposition     *string  `json:"disposition_if_fail"`
-		MustDisposition *string  `json:"disposition_must_be"`
-		SPF             *bool    `json:"spf_aligned"`
-		DKIM            []string `json:"dkim_aligned"`
-	} `json:"expect"`
-
-	raw []byte
-}
 
 // TestConformanceDMARC holds result and policy.dmarc against the label, the
 // disposition against what is done to the message, the author's queries against
@@ -42,16 +17,10 @@ type dmarcCase struct {
 // the log. The organizational domain and the applied tag are on no output;
 // package dmarc holds them.
 func TestConformanceDMARC(t *testing.T) {
-	file := shared(t, "dmarc/dmarcbis.json")
-	var s struct{ Cases []dmarcCase }
-	readJSON(t, file, &s)
+	cases := suites.DMARC(t)
 	var rows []row
-	for _, c := range s.Cases {
-		var err error
-		if c.raw, err = os.ReadFile(filepath.Join(filepath.Dir(file), c.EML)); err != nil {
-			t.Fatal(err)
-		}
-		rows = append(rows, row{id: c.ID, zone: c.Zone, check: c.check})
+	for _, c := range cases {
+		rows = append(rows, row{id: c.ID, zone: c.Zone, check: func(st *station) error { return checkDMARC(st, c) }})
 	}
 	suite{name: "dmarc/dmarcbis daemon", total: 72, rows: rows, after: func(t *testing.T, stations []*station) map[string]error {
 		logs := map[string]map[string]any{}
@@ -62,15 +31,15 @@ func TestConformanceDMARC(t *testing.T) {
 			}
 		}
 		out := map[string]error{}
-		for _, c := range s.Cases {
-			out[c.ID] = c.checkLog(logs[c.ID])
+		for _, c := range cases {
+			out[c.ID] = checkLog(c, logs[c.ID])
 		}
 		return out
 	}}.run(t)
 }
 
-func (c dmarcCase) check(st *station) error {
-	m := mail{ip: c.IP, helo: c.HELO, from: "<" + c.MailFrom + ">", queueID: c.ID, raw: c.raw}
+func checkDMARC(st *station, c suites.DMARCCase) error {
+	m := mail{ip: c.IP, helo: c.HELO, from: "<" + c.MailFrom + ">", queueID: c.ID, raw: c.Raw}
 	o, err := st.label(m)
 	if err != nil {
 		return err
@@ -84,7 +53,7 @@ func (c dmarcCase) check(st *station) error {
 		oneOf("dmarc", r.Value, c.Expect.DMARC),
 		oneOf("header.from", property(r, authres.PTypeHeader, "from"), []string{c.Author}),
 		same("policy.dmarc", disposition, c.Expect.Disposition),
-		c.checkQueries(st.zone.Queries()),
+		checkQueries(c, st.zone.Queries()),
 	)
 	if c.Expect.MustDisposition != nil && disposition != "" {
 		err = errors.Join(err, same("policy.dmarc", disposition, c.Expect.MustDisposition))
@@ -124,7 +93,7 @@ func (o *outcome) fate() string {
 // checkQueries: every name of the author's walk was asked for. Where SPF and
 // DKIM give nothing to align no other policy record was. The daemon asks for
 // the names of a walk at once: their order is chance.
-func (c dmarcCase) checkQueries(asked []string) error {
+func checkQueries(c suites.DMARCCase, asked []string) error {
 	if c.Queries == nil {
 		return nil
 	}
@@ -148,7 +117,7 @@ func (c dmarcCase) checkQueries(asked []string) error {
 }
 
 // checkLog compares the record of the message.
-func (c dmarcCase) checkLog(record map[string]any) error {
+func checkLog(c suites.DMARCCase, record map[string]any) error {
 	if record == nil {
 		return errors.New("not in the log")
 	}

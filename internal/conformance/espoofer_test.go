@@ -1,83 +1,46 @@
 package conformance
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
+	"sekimori/internal/testkit/suites"
 )
 
 // victim is whom every attack of the suite wants to be.
 const victim = "legitimate.com"
 
-type attack struct {
-	ID       string `json:"id"`
-	Idea     string `json:"idea"`
-	IP       string `json:"connect_ip"`
-	HELO     string `json:"helo"`
-	MailFrom string `json:"mailfrom_raw"`
-	EML      string `json:"eml"`
-	Expect   struct {
-		SPF         []string `json:"spf"`
-		DKIM        []string `json:"dkim"`
-		DMARC       []string `json:"dmarc"`
-		MustNot     string   `json:"must_not"`
-		PassOnlyFor string   `json:"pass_only_for"`
-		NoDKIMFor   []string `json:"dkim_must_not_pass_for"`
-	} `json:"expect"`
-
-	raw []byte
-}
-
 // TestConformanceEspoofer sends each attack twice: labelled, where the results
 // are read, and enforced, where the message must not look authentic to anyone.
 func TestConformanceEspoofer(t *testing.T) {
-	file := shared(t, "espoofer/cases.json")
-	var s struct {
-		Zone       map[string]json.RawMessage `json:"zone"`
-		ZoneClient map[string]json.RawMessage `json:"zone_client"`
-		Cases      []attack                   `json:"cases"`
-	}
-	readJSON(t, file, &s)
-	maps.Copy(s.Zone, s.ZoneClient)
-	// Lone surrogates and the like survive: the values stay as they are.
-	zone, err := json.Marshal(s.Zone)
-	if err != nil {
-		t.Fatal(err)
-	}
+	zone, cases := suites.Espoofer(t)
 	var rows []row
-	for _, c := range s.Cases {
-		if c.raw, err = os.ReadFile(filepath.Join(filepath.Dir(file), c.EML)); err != nil {
-			t.Fatal(err)
-		}
-		rows = append(rows, row{id: c.ID, zone: zone, check: c.check})
+	for _, c := range cases {
+		rows = append(rows, row{id: c.ID, zone: zone, check: func(st *station) error { return checkAttack(st, c) }})
 	}
 	// What a daemon that nobody configured does.
 	change := func(cfg *config.Config) { cfg.Policy = config.Default().Policy }
 	suite{name: "espoofer daemon", total: 28, rows: rows, change: change}.run(t)
 }
 
-func (a attack) check(st *station) error {
-	m := mail{ip: a.IP, helo: a.HELO, from: a.MailFrom, raw: a.raw}
+func checkAttack(st *station, a suites.EspooferCase) error {
+	m := mail{ip: a.IP, helo: a.HELO, from: a.MailFrom, raw: a.Raw}
 	o, err := st.label(m)
 	if err != nil {
 		return err
 	}
-	err = a.judge(o)
+	err = judgeAttack(a, o)
 	acted, sendErr := st.enforced.send(m)
 	if sendErr != nil {
 		return errors.Join(err, sendErr)
 	}
 	if acted.Action.Delivers() {
-		err = errors.Join(err, a.judge(acted))
+		err = errors.Join(err, judgeAttack(a, acted))
 	} else if slices.Equal(a.Expect.DMARC, []string{"pass"}) {
 		err = errors.Join(err, fmt.Errorf("refused with %s", acted.Action))
 	}
@@ -88,8 +51,8 @@ func (a attack) check(st *station) error {
 	return err
 }
 
-// judge holds a label against the row and against what no row may show.
-func (a attack) judge(o outcome) error {
+// judgeAttack holds a label against the row and against what no row may show.
+func judgeAttack(a suites.EspooferCase, o outcome) error {
 	spf, err := o.word("spf")
 	if err != nil {
 		return err

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +12,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/suites"
 )
 
 // workers is how many stations share a suite's rows: most time goes into
@@ -104,23 +102,21 @@ func (s suite) report(t *testing.T, failures []error) {
 			passed++
 		}
 	}
-	logLine(t, s.name, passed, len(s.rows), excluded)
+	suites.Log(t, s.name, passed, len(s.rows), reasons(excluded))
 }
 
-// logLine is what make conformance looks for; excluded are ids by reason.
-func logLine(t *testing.T, name string, passed, total int, excluded map[string][]string) {
-	t.Helper()
-	line := fmt.Sprintf("suite %s: passed %d / total %d", name, passed, total)
+// reasons sums up which rows are excluded, ids by reason.
+func reasons(excluded map[string][]string) string {
 	count := 0
-	var reasons []string
+	var out []string
 	for _, reason := range slices.Sorted(maps.Keys(excluded)) {
 		count += len(excluded[reason])
-		reasons = append(reasons, strings.Join(excluded[reason], ", ")+": "+reason)
+		out = append(out, strings.Join(excluded[reason], ", ")+": "+reason)
 	}
-	if count > 0 {
-		line += fmt.Sprintf(" (excluded %d: %s)", count, strings.Join(reasons, "; "))
+	if count == 0 {
+		return ""
 	}
-	t.Log(line)
+	return fmt.Sprintf("excluded %d: %s", count, strings.Join(out, "; "))
 }
 
 // oneOf is an error unless got is among want.
@@ -129,37 +125,4 @@ func oneOf(what, got string, want []string) error {
 		return nil
 	}
 	return fmt.Errorf("%s %q, want %q", what, got, want)
-}
-
-// shared is a path below ../shared/conformance, beside the repository.
-func shared(t *testing.T, path string) string {
-	t.Helper()
-	dir := filepath.Join("..", "..", "..", "shared", "conformance")
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("suite %s: skipped, there is no ../shared/conformance beside the repository", path)
-	}
-	return filepath.Join(dir, filepath.FromSlash(path))
-}
-
-// readJSON reads a file of the shared data.
-func readJSON(t *testing.T, file string, into any) {
-	t.Helper()
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-}
-
-// moduleDir is where the module cache has a dependency of the tests.
-func moduleDir(t *testing.T, path string) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", path).Output()
-	if dir := strings.TrimSpace(string(out)); err == nil && dir != "" {
-		return dir
-	}
-	t.Skipf("suite in %s: skipped, the module is not in the cache (%v)", path, errors.Join(err))
-	return ""
 }

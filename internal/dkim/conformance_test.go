@@ -3,9 +3,7 @@ package dkim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"os"
-	"path/filepath"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/suites"
 )
 
 // splitMessage turns a CRLF message into what a milter gets.
@@ -85,131 +84,77 @@ func results(sigs []Signature) []Result {
 	return out
 }
 
-// conformanceDir finds the shared data beside the repository.
-func conformanceDir(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			shared := filepath.Join(dir, "..", "shared", "conformance")
-			if _, err := os.Stat(shared); err == nil {
-				return shared
-			}
-		}
-	}
-	tb.Skip("suites of dkim: skipped, no ../shared/conformance beside the repository: the cases in testdata prove the same rules")
-	return ""
-}
+// suiteTime is when the suites' signatures are looked at.
+var suiteTime = time.Unix(1795000000, 0)
 
-type conformanceCase struct {
-	ID           string          `json:"id"`
-	EML          string          `json:"eml"`
-	Zone         json.RawMessage `json:"zone"`
-	ExpectModern []Result        `json:"expect_modern"`
-	Notes        string          `json:"notes"`
-	// Of opendkim-milter only.
-	ARContains []string `json:"ar_contains"`
-	Signing    bool     `json:"signing"`
-}
-
-func readCases(t *testing.T, file string) (cases []conformanceCase) {
+// judged are the results of a suite's message.
+func judged(t *testing.T, c suites.DKIMCase, o Options) []Result {
 	t.Helper()
-	raw, err := os.ReadFile(file)
+	zone, err := dnstest.FromConformance(c.Zone)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var suite struct {
-		Cases  []conformanceCase `json:"cases"`
-		Milter []conformanceCase `json:"milter_cases"`
-	}
-	if err := json.Unmarshal(raw, &suite); err != nil {
-		t.Fatal(err)
-	}
-	return append(suite.Cases, suite.Milter...)
+	o.Now = suiteTime
+	return results(verify(t, c.Raw, zone, o))
 }
 
 // TestConformance runs the shared suites: a pass must be seen exactly where
 // one is wanted, whatever other words are allowed beside.
 func TestConformance(t *testing.T) {
-	dir := filepath.Join(conformanceDir(t), "dkim")
 	for _, name := range []string{"opendkim-lib", "go-msgauth", "dkimpy"} {
-		cases := readCases(t, filepath.Join(dir, name+".json"))
-		passed := 0
-		for _, c := range cases {
-			if conformanceVerdict(t, dir, c) {
-				passed++
-			}
-		}
-		t.Logf("suite dkim/%s in process: passed %d / total %d", name, passed, len(cases))
+		// The suite was made before this; t-test28 to 31 append content past l=.
+		runSuite(t, "dkim/"+name+" in process", suites.DKIM(t, name), Options{BodyLength: BodyLengthAccept})
 	}
 }
 
-func conformanceVerdict(t *testing.T, dir string, c conformanceCase) bool {
+// TestConformanceModule runs the RFCs' messages, which every clone has.
+func TestConformanceModule(t *testing.T) {
+	runSuite(t, "dkim/go-msgauth of the module, in process", suites.DKIMOfModule(t), Options{})
+}
+
+func runSuite(t *testing.T, name string, cases []suites.DKIMCase, o Options) {
 	t.Helper()
-	eml, err := os.ReadFile(filepath.Join(dir, c.EML))
-	if err != nil {
-		t.Fatal(err)
+	passed := 0
+	for _, c := range cases {
+		if err := c.Judge(words(judged(t, c, o))); err != nil {
+			t.Errorf("%s: %s: %v", name, c.ID, err)
+			continue
+		}
+		passed++
 	}
-	zone, err := dnstest.FromConformance(c.Zone)
-	if err != nil {
-		t.Fatal(err)
+	suites.Log(t, name, passed, len(cases), "")
+}
+
+func words(results []Result) (out []string) {
+	for _, r := range results {
+		out = append(out, string(r))
 	}
-	// The suite was made before this; t-test28 to 31 append content past l=.
-	sigs := verify(t, eml, zone, Options{BodyLength: BodyLengthAccept, Now: time.Unix(1795000000, 0)})
-	got := results(sigs)
-	want := slices.Contains(c.ExpectModern, Pass)
-	open := want && len(c.ExpectModern) > 1
-	if !open && want != slices.Contains(got, Pass) {
-		t.Errorf("%s: %+v, want %v (%s)", c.ID, sigs, c.ExpectModern, c.Notes)
-		return false
-	}
-	if slices.Equal(c.ExpectModern, []Result{TempError}) && !slices.Contains(got, TempError) {
-		t.Errorf("%s: %v, want temperror", c.ID, got)
-		return false
-	}
-	return true
+	return out
 }
 
 // TestConformanceMilter runs the messages of OpenDKIM's milter scripts. Where
 // the script wants a dkim= word other than pass, anything but pass will do.
 func TestConformanceMilter(t *testing.T) {
-	dir := filepath.Join(conformanceDir(t), "dkim")
-	cases := readCases(t, filepath.Join(dir, "opendkim-milter.json"))
+	cases := suites.DKIM(t, "opendkim-milter")
 	passed, excluded := 0, 0
 	for _, c := range cases {
-		eml, err := os.ReadFile(filepath.Join(dir, c.EML))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(c.Zone) == 0 {
-			c.Zone = json.RawMessage("{}")
-		}
-		zone, err := dnstest.FromConformance(c.Zone)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := results(verify(t, eml, zone, Options{Now: time.Unix(1795000000, 0)}))
-		ok := true
-		if strings.HasPrefix(c.ID, "t-lua-") || strings.HasPrefix(c.ID, "t-conf-") || c.ID == "t-peer" {
-			excluded++ // these depend on OpenDKIM's own scripts: that we answer is all to ask
+		got := judged(t, c, Options{})
+		if c.NeedsOpenDKIM() {
+			excluded++
 			continue
 		}
+		ok := true
 		for _, want := range c.ARContains {
 			word, found := strings.CutPrefix(want, "dkim=")
 			if found && word != "" && (word == "pass") != slices.Contains(got, Pass) {
-				t.Logf("%s: %v, want %v", c.ID, got, c.ARContains)
+				t.Errorf("%s: %v, want %v", c.ID, got, c.ARContains)
 				ok = false
 			}
 		}
 		if ok {
 			passed++
-		} else {
-			t.Errorf("%s", c.ID)
 		}
 	}
-	t.Logf("suite dkim/opendkim-milter in process: passed %d / total %d (excluded %d: they need OpenDKIM's own scripts or options; they were answered)",
-		passed, len(cases), excluded)
+	suites.Log(t, "dkim/opendkim-milter in process", passed, len(cases),
+		fmt.Sprintf("excluded %d: they need OpenDKIM's own scripts or options; they were answered", excluded))
 }

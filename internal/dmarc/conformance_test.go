@@ -1,10 +1,7 @@
 package dmarc
 
 import (
-	"bufio"
-	"encoding/json"
-	"os"
-	"path/filepath"
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,58 +9,12 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/suites"
 )
-
-// conformance returns a path in ../shared/conformance beside the repository,
-// or skips the test.
-func conformance(tb testing.TB, path string) string {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			tb.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	full := filepath.Join(dir, "..", "shared", "conformance", path)
-	if _, err := os.Stat(full); err != nil {
-		tb.Skipf("suites of dmarc: skipped, conformance data is not here: %v", err)
-	}
-	return full
-}
-
-type conformanceCase struct {
-	ID         string          `json:"id"`
-	Title      string          `json:"title"`
-	Author     dns.Name        `json:"author_domain"`
-	IP         string          `json:"ip"`
-	MailFrom   string          `json:"mailfrom"`
-	DKIM       []dns.Name      `json:"dkim"`
-	Zone       json.RawMessage `json:"zone"`
-	Queries    []dns.Name      `json:"queries_author"`
-	MaxQueries int             `json:"max_queries_per_walk"`
-	Expect     struct {
-		DMARC           []Result   `json:"dmarc"`
-		Org             *dns.Name  `json:"org_domain"`
-		PolicyDomain    *dns.Name  `json:"policy_domain"`
-		Tag             *string    `json:"tag"`
-		Policy          *Policy    `json:"policy"`
-		Disposition     *Policy    `json:"disposition_if_fail"`
-		MustDisposition *Policy    `json:"disposition_must_be"`
-		SPF             *bool      `json:"spf_aligned"`
-		DKIM            []dns.Name `json:"dkim_aligned"`
-	} `json:"expect"`
-}
 
 // identifiers stands in for SPF and DKIM: the suite's SPF records pass by ip4
 // only, and all its signatures are good.
-func (c conformanceCase) identifiers(t *testing.T, zone *dnstest.Zone) []Identifier {
+func identifiers(t *testing.T, c suites.DMARCCase, zone *dnstest.Zone) []Identifier {
 	var ids []Identifier
 	_, domain, _ := strings.Cut(c.MailFrom, "@")
 	answer, err := zone.Lookup(t.Context(), dns.Name(domain), dns.TypeTXT)
@@ -76,45 +27,38 @@ func (c conformanceCase) identifiers(t *testing.T, zone *dnstest.Zone) []Identif
 		}
 	}
 	for _, d := range c.DKIM {
-		ids = append(ids, Identifier{Mechanism: DKIM, Domain: d, State: StatePass})
+		ids = append(ids, Identifier{Mechanism: DKIM, Domain: dns.Name(d), State: StatePass})
 	}
 	return ids
 }
 
 func TestConformanceDMARCbis(t *testing.T) {
-	data, err := os.ReadFile(conformance(t, "dmarc/dmarcbis.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var suite struct{ Cases []conformanceCase }
-	if err := json.Unmarshal(data, &suite); err != nil {
-		t.Fatal(err)
-	}
+	cases := suites.DMARC(t)
 	passed := 0
-	for _, c := range suite.Cases {
+	for _, c := range cases {
 		if t.Run(c.ID, func(t *testing.T) { runConformance(t, c) }) {
 			passed++
 		}
 	}
-	t.Logf("suite dmarc/dmarcbis in process: passed %d / total %d", passed, len(suite.Cases))
-	if len(suite.Cases) != 72 {
-		t.Errorf("%d cases, want 72", len(suite.Cases))
+	suites.Log(t, "dmarc/dmarcbis in process", passed, len(cases), "")
+	if len(cases) != 72 {
+		t.Errorf("%d cases, want 72", len(cases))
 	}
 }
 
-func runConformance(t *testing.T, c conformanceCase) {
+func runConformance(t *testing.T, c suites.DMARCCase) {
 	zone, err := dnstest.FromConformance(c.Zone)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := c.identifiers(t, zone)
+	ids, author := identifiers(t, c, zone), dns.Name(c.Author)
 	zone.ResetQueries()
-	d := Discover(t.Context(), zone, c.Author, Options{})
+	d := Discover(t.Context(), zone, author, Options{})
 	asked := zone.Queries()
 	if c.Queries != nil {
 		var want []string
 		for _, q := range c.Queries {
-			want = append(want, string(q)+" TXT")
+			want = append(want, q+" TXT")
 		}
 		if !slices.Equal(asked, want) {
 			t.Errorf("asked %q\n want %q", asked, want)
@@ -124,25 +68,25 @@ func runConformance(t *testing.T, c conformanceCase) {
 		t.Errorf("%d queries", len(asked))
 	}
 	e := d.Evaluate(t.Context(), zone, ids)
-	checkAhead(t, zone, c.Author, ids, Options{}, e, asked)
-	if !slices.Contains(c.Expect.DMARC, e.Result) {
+	checkAhead(t, zone, author, ids, Options{}, e, asked)
+	if !slices.Contains(c.Expect.DMARC, string(e.Result)) {
 		t.Errorf("%s: result %s (%s), want %v", c.Title, e.Result, e.Reason, c.Expect.DMARC)
 	}
 	org, _ := d.Organization(t.Context(), zone)
-	expect(t, "org_domain", org, c.Expect.Org)
-	expect(t, "policy_domain", e.PolicyDomain, c.Expect.PolicyDomain)
+	expect(t, "org_domain", string(org), c.Expect.Org)
+	expect(t, "policy_domain", string(e.PolicyDomain), c.Expect.PolicyDomain)
 	expect(t, "tag", e.Tag, c.Expect.Tag)
-	expect(t, "policy", e.PolicyPublished, c.Expect.Policy)
-	expect(t, "disposition_if_fail", e.Disposition, c.Expect.Disposition)
+	expect(t, "policy", string(e.PolicyPublished), c.Expect.Policy)
+	expect(t, "disposition_if_fail", string(e.Disposition), c.Expect.Disposition)
 	if want := c.Expect.MustDisposition; want != nil && e.Disposition != "" {
-		expect(t, "disposition_must_be", e.Disposition, want)
+		expect(t, "disposition_must_be", string(e.Disposition), want)
 	}
 	expect(t, "spf_aligned", e.AlignedSPF, c.Expect.SPF)
 	if c.Expect.DKIM != nil {
-		aligned := []dns.Name{}
+		aligned := []string{}
 		for _, a := range e.Alignments {
 			if a.Mechanism == DKIM && a.Aligned {
-				aligned = append(aligned, a.Domain)
+				aligned = append(aligned, string(a.Domain))
 			}
 		}
 		if !slices.Equal(aligned, c.Expect.DKIM) {
@@ -161,23 +105,13 @@ func expect[T comparable](t *testing.T, what string, got T, want *T) {
 var checkPSL = regexp.MustCompile(`^checkPublicSuffix\((null|'([^']*)'), (null|'([^']*)')\);`)
 
 func TestConformancePSL(t *testing.T) {
-	f, err := os.Open(conformance(t, "psl/public_suffix_list.dat"))
+	list, err := LoadPSL(bytes.NewReader(suites.Read(t, "psl/public_suffix_list.dat")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	list, err := LoadPSL(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests, err := os.Open(conformance(t, "psl/test_psl.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tests.Close()
 	passed, total := 0, 0
-	for sc := bufio.NewScanner(tests); sc.Scan(); {
-		m := checkPSL.FindStringSubmatch(sc.Text())
+	for line := range strings.Lines(string(suites.Read(t, "psl/test_psl.txt"))) {
+		m := checkPSL.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
@@ -195,7 +129,7 @@ func TestConformancePSL(t *testing.T) {
 		}
 		passed++
 	}
-	t.Logf("suite dmarc/psl in process: passed %d / total %d", passed, total)
+	suites.Log(t, "dmarc/psl in process", passed, total, "")
 	// The file has 82 lines of checks; its authors commented out the four of
 	// "local", which the algorithm's default rule contradicts.
 	if total != 78 {

@@ -1,36 +1,11 @@
 package mailaddr
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// conformance returns a path in ../shared/conformance beside the repository,
-// or skips the test.
-func conformance(tb testing.TB, path string) string {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			tb.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	full := filepath.Join(dir, "..", "shared", "conformance", path)
-	if _, err := os.Stat(full); err != nil {
-		tb.Skipf("suites of mailaddr: skipped, conformance data is not here: %v", err)
-	}
-	return full
-}
+	"sekimori/internal/testkit/suites"
+)
 
 // espooferFrom are the rows whose From says anything but <admin@legitimate.com>.
 var espooferFrom = map[string]string{
@@ -65,23 +40,9 @@ var espooferPath = map[string]string{
 }
 
 func TestConformanceEspoofer(t *testing.T) {
-	data, err := os.ReadFile(conformance(t, "espoofer/cases.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var suite struct {
-		Cases []struct {
-			ID       string `json:"id"`
-			Idea     string `json:"idea"`
-			MailFrom string `json:"mailfrom_raw"`
-			From     string `json:"from_bytes"`
-		}
-	}
-	if err := json.Unmarshal(data, &suite); err != nil {
-		t.Fatal(err)
-	}
+	_, cases := suites.Espoofer(t)
 	passed := 0
-	for _, c := range suite.Cases {
+	for _, c := range cases {
 		ok := t.Run(c.ID, func(t *testing.T) {
 			want, special := espooferFrom[c.ID]
 			if !special {
@@ -103,9 +64,9 @@ func TestConformanceEspoofer(t *testing.T) {
 			passed++
 		}
 	}
-	t.Logf("suite espoofer in process (From and MAIL FROM): passed %d / total %d", passed, len(suite.Cases))
-	if len(suite.Cases) != 28 {
-		t.Errorf("%d cases, want 28", len(suite.Cases))
+	suites.Log(t, "espoofer in process (From and MAIL FROM)", passed, len(cases), "")
+	if len(cases) != 28 {
+		t.Errorf("%d cases, want 28", len(cases))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/suites"
 )
 
 const sample = `
@@ -283,7 +284,7 @@ func TestFromConformance(t *testing.T) {
 // Every zone of the conformance data must load: the suites of other packages
 // rest on it.
 func TestConformanceZonesLoad(t *testing.T) {
-	root := conformanceDir(t)
+	root := suites.Path(t, ".")
 	zones := 0
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".json" {
@@ -324,28 +325,6 @@ func findZones(raw json.RawMessage) []json.RawMessage {
 		}
 	}
 	return out
-}
-
-func conformanceDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, "..", "shared", "conformance")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("the conformance data is not beside the repository: ", path)
-	}
-	return path
 }
 
 func FuzzParse(f *testing.F) {

@@ -1,0 +1,191 @@
+package suites
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+// SPFSuite is one published set of SPF checks.
+type SPFSuite struct {
+	Name  string
+	Total int // the checks its publisher counts
+
+	file   string // below shared data's spf, or the module's testdata
+	module bool   // published YAML of the second opinion's module
+	// qualify gives single labels a parent: the suite writes domains such as
+	// "d11", which RFC 7208 §4.3 and §7.1 refuse (see a-only-toplabel of the
+	// openspf suite).
+	qualify bool
+}
+
+// SPFShared are the suites of the shared data.
+var SPFShared = []SPFSuite{
+	{Name: "rfc7208", Total: 203, file: "rfc7208.json"},
+	{Name: "pyspf-test", Total: 16, file: "pyspf-test.json"},
+	{Name: "blitiri", Total: 83, file: "blitiri.json", qualify: true},
+}
+
+// SPFOfModule are those that the module of the second opinion carries: every
+// clone has them.
+var SPFOfModule = []SPFSuite{
+	{Name: "rfc7208", Total: 203, file: "rfc7208-tests.yml", module: true},
+	{Name: "blitiri", Total: 83, file: "blitirispf-tests.yml", module: true, qualify: true},
+}
+
+// SPFScenario is a zone, in the form of the shared data, and the checks in it.
+type SPFScenario struct {
+	ID    string          `json:"id"`
+	Zone  json.RawMessage `json:"zone"`
+	Tests []SPFTest       `json:"tests"`
+}
+
+// SPFTest is one check. MailFrom is "" for the HELO identity; Explanation is
+// nil where the suite says nothing of it, "DEFAULT" where the domain has none.
+type SPFTest struct {
+	ID          string   `json:"id"`
+	HELO        string   `json:"helo"`
+	IP          string   `json:"ip"`
+	MailFrom    string   `json:"mailfrom"`
+	Expect      []string `json:"expect"` // the acceptable results
+	Explanation *string  `json:"explanation,omitempty"`
+}
+
+// spfWrong are rows of which INDEX.md of the data says that they are wrong.
+var spfWrong = []string{"default-modifier", "default-modifier-harsh"}
+
+// Corrected returns the test with what the RFC wants and true if the suite
+// wants another result: pyspf's lax mode, where RFC 7208 §6 says that unknown
+// modifiers are ignored.
+func (t SPFTest) Corrected() (SPFTest, bool) {
+	wrong := slices.Contains(spfWrong, t.ID)
+	if wrong {
+		t.Expect = []string{"neutral"}
+	}
+	return t, wrong
+}
+
+// Scenarios reads the suite.
+func (s SPFSuite) Scenarios(tb testing.TB) []SPFScenario {
+	tb.Helper()
+	var raw []byte
+	if s.module {
+		raw = spfYAML(tb, readFile(tb, filepath.Join(Module(tb, "blitiri.com.ar/go/spf"), "testdata", s.file)))
+	} else {
+		raw = Read(tb, "spf/"+s.file)
+	}
+	if s.qualify {
+		raw = qualifyLabels(raw)
+	}
+	var doc struct {
+		Scenarios []SPFScenario `json:"scenarios"`
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		tb.Fatalf("%s: %v", s.file, err)
+	}
+	return doc.Scenarios
+}
+
+var (
+	singleTarget = regexp.MustCompile(`\b(include:|exists:|a:|mx:|redirect=|@)([a-z0-9-]+)([" ])`)
+	singleKey    = regexp.MustCompile(`"((?:at10|at10match|over-[a-z]+|nomatch|amatch|mxmatch|domain|atvoid2|overvoid-[a-z]+|onlya|mx1[01]|ptr1[01]|ptrmixed|blah[123]|sender|doesnotexist|d\d\d)[a-z]*)"`)
+)
+
+// qualifyLabels puts single labels of the blitiri suite below ".test".
+func qualifyLabels(raw []byte) []byte {
+	s := singleTarget.ReplaceAllString(string(raw), "$1$2.test$3")
+	s = singleTarget.ReplaceAllString(s, "$1$2.test$3") // neighbours share their space
+	s = singleKey.ReplaceAllString(s, `"$1.test"`)
+	return []byte(strings.ReplaceAll(s, ".test.test", ".test"))
+}
+
+// spfYAML turns a suite as published into the form of the shared data.
+func spfYAML(tb testing.TB, raw []byte) []byte {
+	tb.Helper()
+	var out struct {
+		Scenarios []SPFScenario `json:"scenarios"`
+	}
+	for dec := yaml.NewDecoder(bytes.NewReader(raw)); ; {
+		var doc struct {
+			Tests map[string]struct {
+				HELO        string  `yaml:"helo"`
+				Host        string  `yaml:"host"`
+				MailFrom    string  `yaml:"mailfrom"`
+				Result      any     `yaml:"result"` // one, or a list
+				Explanation *string `yaml:"explanation"`
+			} `yaml:"tests"`
+			ZoneData map[string][]map[string]any `yaml:"zonedata"`
+		}
+		if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			tb.Fatal(err)
+		}
+		zone := map[string][]map[string]any{}
+		for name, records := range doc.ZoneData {
+			zone[name] = yamlRecords(name, records)
+		}
+		sc := SPFScenario{Zone: marshal(tb, zone)}
+		for id, y := range doc.Tests {
+			sc.Tests = append(sc.Tests, SPFTest{ID: id, HELO: y.HELO, IP: y.Host, MailFrom: y.MailFrom, Expect: stringsOf(y.Result), Explanation: y.Explanation})
+		}
+		out.Scenarios = append(out.Scenarios, sc)
+	}
+	return marshal(tb, out)
+}
+
+// yamlRecords are the records of one name. SPF stands for TXT where a name has
+// no TXT of its own; TXT: NONE is a name that has none at all.
+func yamlRecords(name string, records []map[string]any) []map[string]any {
+	out := []map[string]any{}
+	hasTXT := slices.ContainsFunc(records, func(r map[string]any) bool { return r["TXT"] != nil })
+	for _, r := range records {
+		for typ, value := range r {
+			switch {
+			case typ == "TIMEOUT" || typ == "SERVFAIL":
+				out = append(out, map[string]any{"type": "*", "rcode": typ})
+			case typ == "CNAMELOOP":
+				out = append(out, map[string]any{"type": "CNAME", "data": name})
+			case typ == "SPF" && hasTXT, value == "NONE":
+			case typ == "SPF" || typ == "TXT":
+				out = append(out, map[string]any{"type": "TXT", "data": stringsOf(value)})
+			default:
+				out = append(out, map[string]any{"type": typ, "data": value})
+			}
+		}
+	}
+	return out
+}
+
+// stringsOf reads a YAML value that is a string or a list of them.
+func stringsOf(v any) []string {
+	out := []string{}
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		for _, s := range v {
+			if text, ok := s.(string); ok {
+				out = append(out, text)
+			}
+		}
+	}
+	return out
+}
+
+func marshal(tb testing.TB, v any) json.RawMessage {
+	tb.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
+}

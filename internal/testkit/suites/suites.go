@@ -1,0 +1,105 @@
+// Package suites reads the published conformance suites for the tests of the
+// evaluators and of the whole daemon, so that both run the same rows. They
+// come from ../shared/conformance beside the repository, and from modules of
+// which go.mod has the tests' second opinions. For tests only.
+package suites
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Path is the place of a file or a folder of the shared data, such as
+// "dkim/dkimpy.json". Where the data does not stand beside the repository the
+// test is skipped in a line that make conformance shows; where it does, and
+// what was asked for is not in it, the test fails.
+func Path(tb testing.TB, name string) string {
+	tb.Helper()
+	dir := filepath.Join(root(tb), "..", "shared", "conformance")
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		tb.Skipf("suites in %s: skipped, there is no ../shared/conformance beside the repository: its own cases prove the same rules", name)
+	}
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	if _, err := os.Stat(path); err != nil {
+		tb.Fatalf("the conformance data is not whole: %v", err)
+	}
+	return path
+}
+
+// root is the folder of go.mod; tests run in the folder of their package.
+func root(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			tb.Fatal("no go.mod above the test")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// Read reads a file of the shared data.
+func Read(tb testing.TB, name string) []byte {
+	tb.Helper()
+	return readFile(tb, Path(tb, name))
+}
+
+func readFile(tb testing.TB, path string) []byte {
+	tb.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
+}
+
+// readJSON reads a JSON file of the shared data.
+func readJSON(tb testing.TB, name string, into any) {
+	tb.Helper()
+	if err := json.Unmarshal(Read(tb, name), into); err != nil {
+		tb.Fatalf("%s: %v", name, err)
+	}
+}
+
+// readMessage reads the message of a case, whose path is relative to the
+// suite's file.
+func readMessage(tb testing.TB, suite, eml string) []byte {
+	tb.Helper()
+	return readFile(tb, filepath.Join(filepath.Dir(Path(tb, suite)), filepath.FromSlash(eml)))
+}
+
+// Module is where the module cache has a dependency of the tests; a test is
+// skipped where it is not.
+func Module(tb testing.TB, path string) string {
+	tb.Helper()
+	out, err := exec.CommandContext(tb.Context(), "go", "list", "-m", "-f", "{{.Dir}}", path).Output()
+	dir := strings.TrimSpace(string(out))
+	switch {
+	case errors.Is(err, exec.ErrNotFound), err == nil && dir == "":
+		tb.Skipf("suites in %s: skipped, the module is not in the cache (%v)", path, err)
+	case err != nil:
+		tb.Fatalf("go list -m %s: %v", path, err)
+	}
+	return dir
+}
+
+// Log writes the line that make conformance looks for; excluded says which
+// rows count as neither passed nor failed and why, "" where none are.
+func Log(tb testing.TB, name string, passed, total int, excluded string) {
+	tb.Helper()
+	if excluded != "" {
+		excluded = " (" + excluded + ")"
+	}
+	tb.Logf("suite %s: passed %d / total %d%s", name, passed, total, excluded)
+}
