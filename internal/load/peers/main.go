@@ -112,7 +112,13 @@ func measure(ctx context.Context, s settings, c benchCase, corpus *load.Corpus, 
 		return nil, err
 	}
 	defer func() { _ = server.Close() }()
-	p, err := st.start(ctx, place{dir: dir, dns: s.dns, binary: s.binary, tcp: s.tcp})
+	at := place{dir: dir, dns: s.dns, binary: s.binary}
+	if s.tcp {
+		if at.ports, err = freePorts(); err != nil {
+			return nil, err
+		}
+	}
+	p, err := st.start(ctx, at)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,24 @@ const (
 // place is where a station lives and what it is given.
 type place struct {
 	dir, dns, binary string
-	tcp              bool
+	ports            []int // of the milters; none: unix sockets
+}
+
+// milters is how many milters a station has at most.
+const milters = 2
+
+// freePorts returns ports nobody listens on.
+func freePorts() ([]int, error) {
+	var ports []int
+	for range milters {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all are held until each is known
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
 }
 
 // station is one way to verify mail.
@@ -67,8 +84,8 @@ next:
 // address returns the n-th milter address of a place: as milterload reads it,
 // as libmilter does, as rspamd does.
 func (p place) address(n int) (ours, libmilter, rspamd string) {
-	if p.tcp {
-		port := 18891 + n
+	if len(p.ports) > 0 {
+		port := p.ports[n]
 		return fmt.Sprintf("inet:127.0.0.1:%d", port), fmt.Sprintf("inet:%d@127.0.0.1", port), fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	path := filepath.Join(p.dir, fmt.Sprintf("milter%d.sock", n))
