@@ -33,7 +33,8 @@ func BenchmarkLabel(b *testing.B) {
 	}
 	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept}
 	b.ReportAllocs()
+	var l label
 	for b.Loop() {
-		_ = Label("mx.example.jp", e, v).Format()
+		_ = l.format(StyleOwn, "mx.example.jp", e, v)
 	}
 }

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"slices"
 	"strconv"
 
 	"sekimori/internal/arc"
@@ -14,11 +15,14 @@ import (
 // Label returns the Authentication-Results field for a message. The package
 // authres quotes and bounds whatever the sender wrote.
 func Label(authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
+	return new(label).field(authServID, e, v)
+}
+
+// field is Label. Its results are good until the next call.
+func (l *label) field(authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
 	n := max(len(e.DKIM), 1)
-	l := label{
-		results:    make([]authres.Result, 0, otherResults+n),
-		properties: make([]authres.Property, 0, otherProperties+n*signatureProperties),
-	}
+	l.results = slices.Grow(l.results[:0], otherResults+n)
+	l.properties = slices.Grow(l.properties[:0], otherProperties+n*signatureProperties)
 	l.spf(e)
 	l.dkim(e.DKIM)
 	l.dmarc(e, v)
@@ -35,10 +39,28 @@ const (
 )
 
 // label gathers results. The properties of all of them share one slice, which
-// saves an allocation for each.
+// saves an allocation for each; a connection has one label for all its messages.
 type label struct {
 	results    []authres.Result
 	properties []authres.Property
+	text       []byte // a field's
+}
+
+// format is StyledLabel's Format.
+func (l *label) format(style Style, authServID string, e *msgauth.Evaluation, v policy.Verdict) string {
+	defer l.forget()
+	l.text = l.styled(style, authServID, e, v).AppendFormat(l.text[:0])
+	return string(l.text)
+}
+
+// forget lets go of what a sender wrote, and of room for many signatures.
+func (l *label) forget() {
+	const kept, keptText = 4, 2 << 10 // signatures, octets
+	if cap(l.properties) > otherProperties+kept*signatureProperties || cap(l.text) > keptText {
+		*l = label{}
+	}
+	clear(l.results)
+	clear(l.properties)
 }
 
 func (l *label) result(r authres.Result) { l.results = append(l.results, r) }

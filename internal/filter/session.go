@@ -27,6 +27,7 @@ type session struct {
 	verify  *msgauth.Connection
 
 	current *transaction
+	own     label // of the message that is labelled
 }
 
 // transaction is one message.
@@ -128,9 +129,15 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 // Data implements milter.Session.
 func (s *session) Data() milter.Reply { return milter.Continue }
 
+// usualFields is how many header fields most messages have at most.
+const usualFields = 24
+
 // Header implements milter.Session.
 func (s *session) Header(name, value string) milter.Reply {
 	if t := s.current; t != nil {
+		if t.header == nil {
+			t.header = make(message.Header, 0, usualFields)
+		}
 		t.header = append(t.header, message.Field{Name: name, Value: value})
 	}
 	return milter.Continue
@@ -277,7 +284,7 @@ func (s *session) label(t *transaction, e *msgauth.Evaluation, v policy.Verdict,
 	if err := s.stamp(t, e, v, m); err != nil {
 		return err
 	}
-	return m.InsertHeader(0, authres.FieldName, StyledLabel(s.o.Style, s.o.AuthServID, e, v).Format())
+	return m.InsertHeader(0, authres.FieldName, s.own.format(s.o.Style, s.o.AuthServID, e, v))
 }
 
 // removeForged deletes every Authentication-Results field that claims our

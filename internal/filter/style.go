@@ -29,7 +29,11 @@ const (
 // StyledLabel is Label in a style; "" is StyleOwn. In another style our own
 // comment on the verdict is not written.
 func StyledLabel(style Style, authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
-	f := Label(authServID, e, v)
+	return new(label).styled(style, authServID, e, v)
+}
+
+func (l *label) styled(style Style, authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
+	f := l.field(authServID, e, v)
 	if style == "" || style == StyleOwn {
 		return f
 	}

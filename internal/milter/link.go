@@ -194,9 +194,6 @@ func (l *link) fail(err error) {
 
 // admit takes a frame's place in the sequence.
 func (l *link) admit(cmd byte, data []byte) error {
-	if !known(cmd) {
-		return malformed{KindUnknownCommand}
-	}
 	if cmd == cmdMacro {
 		// Macros of a new message come before its MAIL.
 		if len(data) > 0 && beginsAnew(data[0]) {
@@ -208,8 +205,12 @@ func (l *link) admit(cmd byte, data []byte) error {
 		return nil
 	}
 	next, ok := l.phase.after(cmd)
-	if !ok {
+	switch {
+	case ok:
+	case known(cmd):
 		return malformed{KindOutOfSequence}
+	default:
+		return malformed{KindUnknownCommand}
 	}
 	if beginsAnew(cmd) {
 		l.endMessage()

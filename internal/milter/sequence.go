@@ -56,7 +56,11 @@ func (p phase) after(cmd byte) (next phase, ok bool) {
 // beginsAnew reports whether cmd means that a message still open was
 // abandoned without ABORT: libmilter allows it.
 func beginsAnew(cmd byte) bool {
-	return strings.IndexByte("CHMAK", cmd) >= 0
+	switch cmd {
+	case cmdConnect, cmdHelo, cmdMail, cmdAbort, cmdQuitNC:
+		return true
+	}
+	return false
 }
 
 // known reports whether cmd is a command of the protocol.
