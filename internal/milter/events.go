@@ -1,6 +1,10 @@
 package milter
 
-import "errors"
+import (
+	"errors"
+
+	gomilter "github.com/emersion/go-milter"
+)
 
 // ErrPeerGone is the cause of EndOfMessage's context when the MTA went away.
 var ErrPeerGone = errors.New("milter: the MTA closed the connection")
@@ -9,14 +13,20 @@ var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 // was up.
 var ErrDraining = errors.New("milter: shutting down")
 
-// event handles an event.
-func (l *link) event() {
+// event handles an event. At the end of a message w takes its edits.
+func (l *link) event(w *gomilter.Modifier) {
+	if l.protect("milter.event", func() { l.handle(w) }) {
+		l.stop(EndPanic) // a fault of our own: nothing is certain any more
+	}
+}
+
+func (l *link) handle(w *gomilter.Modifier) {
 	if l.refuse != "" {
 		l.closing = true
 		l.t.reply(Tempfail)
 		return
 	}
-	reply, err := l.dispatch()
+	reply, err := l.dispatch(w)
 	if err != nil {
 		l.logProtocolError(err)
 		l.stop(EndProtocolError)
@@ -26,7 +36,7 @@ func (l *link) event() {
 }
 
 // dispatch shows the event to the Session, unless a reply already stands.
-func (l *link) dispatch() (Reply, error) {
+func (l *link) dispatch(w *gomilter.Modifier) (Reply, error) {
 	switch l.cmd {
 	case cmdConnect:
 		return l.connect()
@@ -45,7 +55,7 @@ func (l *link) dispatch() (Reply, error) {
 	case cmdBody:
 		return l.body()
 	case cmdEndOfBody:
-		return l.endOfBody()
+		return l.endOfBody(w)
 	}
 	return Continue, nil // an SMTP command unknown to the MTA
 }
@@ -218,7 +228,7 @@ func (l *link) checked(r Reply) Reply {
 }
 
 // endOfBody gives the reply of the whole message and its edits.
-func (l *link) endOfBody() (Reply, error) {
+func (l *link) endOfBody(w *gomilter.Modifier) (Reply, error) {
 	// The last part of the body may come with the end.
 	reply, err := l.body()
 	if plain, _ := reply.check(); err != nil || plain != Continue {
@@ -233,7 +243,8 @@ func (l *link) endOfBody() (Reply, error) {
 		return l.afterPanic(), nil
 	}
 	if checked, _ := reply.check(); checked.delivers() {
-		m.write(l.t)
+		// Writes only collect: they cannot fail.
+		_ = m.write(w)
 	}
 	return reply, nil
 }

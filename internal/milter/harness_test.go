@@ -21,7 +21,7 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// TestMain fails if anything reached the global log.
+// TestMain fails if anything reached the global log: go-milter writes to it.
 func TestMain(m *testing.M) {
 	var buf lockedBuffer
 	log.SetOutput(&buf)

@@ -34,8 +34,8 @@ const (
 	DefaultMaxEnvelopeBytes = 2 << 20
 	// DefaultMaxMacroBytes bounds all macros of a connection.
 	DefaultMaxMacroBytes = 64 << 10
-	// DefaultMaxFrame is ample: the protocol's own limit for a body chunk is
-	// 65,535.
+	// DefaultMaxFrame is what go-milter allows; the protocol's own limit for
+	// a body chunk is 65,535.
 	DefaultMaxFrame = 1 << 20
 	// DefaultMaxSessions is a hundred times Postfix's default process limit.
 	DefaultMaxSessions = 10000

@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// link is one MTA connection, from its first frame to its end. All of it runs
-// on one goroutine.
+// link is one MTA connection, from its first frame to its end. It sits on both
+// sides of go-milter: as the net.Conn it reads tokens from and writes edits to,
+// and as the backend it calls (conn.go). All of it runs on go-milter's
+// goroutine of the connection: its read handles events until the next one that
+// is for go-milter.
 type link struct {
 	srv    *Server
 	t      *transport
@@ -30,6 +33,7 @@ type link struct {
 	attendant *attendant // nil before the first end of a message
 
 	closing bool // end after what is written has been sent
+	ended   bool
 	end     End
 }
 
@@ -88,25 +92,11 @@ func newConn(nc net.Conn, limits *Limits) *Conn {
 	return &Conn{remote: nc.RemoteAddr(), macros: macros{limit: limits.MaxMacroBytes}}
 }
 
-// serve is the connection's goroutine. A panic that no Session made is a fault
-// of our own: nothing is certain any more, and the connection ends.
-func (l *link) serve() {
-	defer l.finish()
-	defer l.rescue()
-	if err := l.negotiate(); err != nil {
-		l.fail(err)
-		return
-	}
-	for l.settle() {
-		if err := l.next(); err != nil {
-			l.fail(err)
-			return
-		}
-	}
-}
-
-// negotiate answers the first frame.
-func (l *link) negotiate() error {
+// begin negotiates, or ends the connection and reports false. What the MTA
+// offers must be known before go-milter answers it: an MTA drops a milter that
+// asks for more.
+func (l *link) begin() (ok bool) {
+	defer l.rescue("milter.negotiate")
 	cmd, data, err := l.t.readFrame(l.idle())
 	var o offer
 	switch {
@@ -119,15 +109,16 @@ func (l *link) negotiate() error {
 		o, err = parseOffer(data)
 	}
 	if err != nil {
-		return err
+		l.fail(err)
+		return false
 	}
 	at := l.srv.settings.Load().replyAt
 	if l.refuse != "" {
 		at = ReplyAt{Connect: true}
 	}
 	l.conn.neg = negotiate(o, at)
-	l.t.agree(l.conn.neg)
-	return nil
+	l.cmd = cmdNegotiate
+	return true
 }
 
 // idle is how long the MTA may now be silent.
@@ -143,26 +134,34 @@ func (l *link) idle() time.Duration {
 	return limits.IdleTimeout
 }
 
-// next waits for a frame and handles it.
-func (l *link) next() error {
-	cmd, data, err := l.t.readFrame(l.idle())
-	if err == nil {
-		err = l.admit(cmd, data)
+// next handles events until one is for go-milter, and sends what is written
+// before it waits. It returns that event's command, or 0 at the end of the
+// connection.
+func (l *link) next() byte {
+	defer l.rescue("milter.read")
+	for l.settle() {
+		cmd, data, err := l.t.readFrame(l.idle())
+		if err == nil {
+			err = l.admit(cmd, data)
+		}
+		if err != nil {
+			l.fail(err)
+			return 0
+		}
+		l.cmd, l.data = cmd, data
+		switch cmd {
+		case cmdMacro, cmdAbort: // admit saw to them
+		case cmdQuit:
+			l.stop(EndQuit)
+		case cmdQuitNC:
+			l.endSession(EndQuit)
+		case cmdEndOfBody:
+			return cmd
+		default:
+			l.event(nil)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	l.cmd, l.data = cmd, data
-	switch cmd {
-	case cmdMacro, cmdAbort: // admit saw to them
-	case cmdQuit:
-		l.stop(EndQuit)
-	case cmdQuitNC:
-		l.endSession(EndQuit)
-	default:
-		l.event()
-	}
-	return nil
+	return 0
 }
 
 // settle sends what was written and ends a message that was answered. It
@@ -266,8 +265,12 @@ func (l *link) endSession(e End) {
 	l.conn.neg = neg
 }
 
-// finish ends the connection.
+// finish ends the connection. Only the first call counts.
 func (l *link) finish() {
+	if l.ended {
+		return
+	}
+	l.ended = true
 	_ = l.t.flush() // the MTA may be gone
 	if l.end == "" {
 		l.end = EndEOF
@@ -279,9 +282,9 @@ func (l *link) finish() {
 }
 
 // rescue is deferred where a panic is the end of the connection.
-func (l *link) rescue() {
+func (l *link) rescue(component string) {
 	if v := recover(); v != nil {
-		l.logPanic("milter.connection", v)
+		l.logPanic(component, v)
 		l.stop(EndPanic)
 	}
 }

@@ -1,10 +1,13 @@
 // Package milter serves the milter protocol: the MTA's events go in order to
-// a [Session], its [Reply] goes back. It knows nothing of mail authentication.
+// a [Session], its [Reply] goes back. It is an adapter around
+// github.com/emersion/go-milter and knows nothing of mail authentication.
 //
-// Every frame is read, bounded, checked for its place in the sequence and taken
-// apart here, and its event goes straight to the Session. What is written is
-// octet for octet what github.com/emersion/go-milter writes for it, of which a
-// test makes sure.
+// What go-milter leaves open is settled between it and the socket: every frame
+// is read, bounded, checked for its place in the sequence and taken apart here,
+// and its event goes straight to the Session. go-milter does what it is good
+// at, the negotiation and the edits at the end of a message: of these it is
+// shown a short token, which drives its loop. So nothing malformed reaches
+// go-milter, and nothing it keeps can grow.
 //
 // One connection of the MTA is one SMTP session of its client, with any number
 // of messages. A malformed frame, a timeout or a vanished MTA ends that one

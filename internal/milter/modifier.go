@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	gomilter "github.com/emersion/go-milter"
 )
 
 // ErrNotNegotiated is returned for an edit the MTA did not allow.
@@ -147,20 +149,23 @@ func (m *Modifier) lead(value string) string {
 	return " " + value
 }
 
-// write writes the edits.
-func (m *Modifier) write(t *transport) {
+// write sends the edits through go-milter, which makes the folds LF for
+// Postfix.
+func (m *Modifier) write(w *gomilter.Modifier) error {
+	var errs []error
 	for _, e := range m.changes {
-		t.edit(codeChangeHeader, e.index, e.name, m.lead(e.value))
+		errs = append(errs, w.ChangeHeader(e.index, e.name, m.lead(e.value)))
 	}
 	for _, e := range m.orderedDeletes() {
-		t.edit(codeChangeHeader, e.index, e.name, "")
+		errs = append(errs, w.ChangeHeader(e.index, e.name, ""))
 	}
 	for _, e := range m.inserts {
-		t.edit(codeInsertHeader, e.index, e.name, m.lead(e.value))
+		errs = append(errs, w.InsertHeader(e.index, e.name, m.lead(e.value)))
 	}
 	if m.quarantine != "" {
-		t.quarantine(m.quarantine)
+		errs = append(errs, w.Quarantine(m.quarantine))
 	}
+	return errors.Join(errs...)
 }
 
 // orderedDeletes returns the deletions, the highest index first and each

@@ -1,55 +1,44 @@
 package milter
 
-import "net"
+import (
+	"net"
+
+	gomilter "github.com/emersion/go-milter"
+)
 
 // Action is something a milter may do to a message.
 type Action uint32
 
 // The actions this package asks for.
 const (
-	ActionAddHeader    Action = 1 << 0 // SMFIF_ADDHDRS
-	ActionChangeHeader Action = 1 << 4 // SMFIF_CHGHDRS
-	ActionQuarantine   Action = 1 << 5 // SMFIF_QUARANTINE
-	actionSetSymList   Action = 1 << 8 // SMFIF_SETSYMLIST
-)
-
-// What is asked of the protocol: steps that are not shown, and steps where the
-// MTA waits for no reply.
-const (
-	noHeaderReply     = 1 << 7  // SMFIP_NR_HDR
-	noUnknown         = 1 << 8  // SMFIP_NOUNKNOWN
-	noConnReply       = 1 << 12 // SMFIP_NR_CONN
-	noHeloReply       = 1 << 13 // SMFIP_NR_HELO
-	noMailReply       = 1 << 14 // SMFIP_NR_MAIL
-	noRcptReply       = 1 << 15 // SMFIP_NR_RCPT
-	noDataReply       = 1 << 16 // SMFIP_NR_DATA
-	noUnknownReply    = 1 << 17 // SMFIP_NR_UNKN
-	noEOHReply        = 1 << 18 // SMFIP_NR_EOH
-	noBodyReply       = 1 << 19 // SMFIP_NR_BODY
-	withLeadingSpaces = 1 << 20 // SMFIP_HDR_LEADSPC
+	ActionAddHeader    = Action(gomilter.OptAddHeader)
+	ActionChangeHeader = Action(gomilter.OptChangeHeader)
+	ActionQuarantine   = Action(gomilter.OptQuarantine)
+	actionSetSymList   = Action(gomilter.OptSetSymList)
 )
 
 // negotiated is what the MTA and we agreed on.
 type negotiated struct {
 	version  uint32
 	actions  Action
-	protocol uint32
+	protocol gomilter.OptProtocol
 }
 
 // negotiate takes of what we want what the MTA offers; an MTA drops a milter
 // that asks for more.
 func negotiate(o offer, at ReplyAt) negotiated {
 	actions := ActionAddHeader | ActionChangeHeader | ActionQuarantine | actionSetSymList
-	protocol := uint32(noUnknown | withLeadingSpaces |
-		noDataReply | noUnknownReply | noHeaderReply | noEOHReply | noBodyReply)
+	protocol := gomilter.OptNoUnknown | gomilter.OptHeaderLeadingSpace |
+		gomilter.OptNoDataReply | gomilter.OptNoUnknownReply |
+		gomilter.OptNoHeaderReply | gomilter.OptNoEOHReply | gomilter.OptNoBodyReply
 	for _, step := range []struct {
 		replies bool
-		none    uint32
+		none    gomilter.OptProtocol
 	}{
-		{at.Connect, noConnReply},
-		{at.Helo, noHeloReply},
-		{at.Mail, noMailReply},
-		{at.Rcpt, noRcptReply},
+		{at.Connect, gomilter.OptNoConnReply},
+		{at.Helo, gomilter.OptNoHeloReply},
+		{at.Mail, gomilter.OptNoMailReply},
+		{at.Rcpt, gomilter.OptNoRcptReply},
 	} {
 		if !step.replies {
 			protocol |= step.none
@@ -58,32 +47,32 @@ func negotiate(o offer, at ReplyAt) negotiated {
 	return negotiated{
 		version:  min(o.version, protocolVersion),
 		actions:  actions & Action(o.actions),
-		protocol: protocol & o.protocol,
+		protocol: protocol & gomilter.OptProtocol(o.protocol),
 	}
 }
 
 // silent reports whether the MTA expects no reply to cmd.
 func (n negotiated) silent(cmd byte) bool {
-	var flag uint32
+	var flag gomilter.OptProtocol
 	switch cmd {
 	case cmdConnect:
-		flag = noConnReply
+		flag = gomilter.OptNoConnReply
 	case cmdHelo:
-		flag = noHeloReply
+		flag = gomilter.OptNoHeloReply
 	case cmdMail:
-		flag = noMailReply
+		flag = gomilter.OptNoMailReply
 	case cmdRcpt:
-		flag = noRcptReply
+		flag = gomilter.OptNoRcptReply
 	case cmdData:
-		flag = noDataReply
+		flag = gomilter.OptNoDataReply
 	case cmdUnknown:
-		flag = noUnknownReply
+		flag = gomilter.OptNoUnknownReply
 	case cmdHeader:
-		flag = noHeaderReply
+		flag = gomilter.OptNoHeaderReply
 	case cmdEndOfHeader:
-		flag = noEOHReply
+		flag = gomilter.OptNoEOHReply
 	case cmdBody:
-		flag = noBodyReply
+		flag = gomilter.OptNoBodyReply
 	}
 	return n.protocol&flag != 0
 }
@@ -92,17 +81,22 @@ func (n negotiated) silent(cmd byte) bool {
 // own, and Postfix does not send {client_addr} and the like by itself. From
 // end of header on only the queue id, because Postfix sends the macros again
 // before every header field and every part of the body.
-var symList = []struct {
-	stage  uint32 // SMFIM_CONNECT and so on
-	macros string
-}{
-	{0, "j _ {daemon_name} {daemon_addr} {client_addr} {client_name} {client_port} {client_ptr} {client_resolve} v {if_addr}"}, // CONNECT
-	{1, "{tls_version} {cipher} {cipher_bits} {cert_subject}"},                                                                 // HELO
-	{2, "i {auth_type} {auth_authen} {auth_ssf} {auth_author} {mail_addr} {mail_host} {mail_mailer}"},                          // MAIL
-	{3, "i {rcpt_addr} {rcpt_host} {rcpt_mailer}"},                                                                             // RCPT
-	{4, "i"}, // DATA
-	{5, "i"}, // end of message
-	{6, "i"}, // end of header
+func symList() map[gomilter.Stage][]string {
+	return map[gomilter.Stage][]string{
+		gomilter.StageConnect: {
+			"j", "_", "{daemon_name}", "{daemon_addr}", "{client_addr}", "{client_name}",
+			"{client_port}", "{client_ptr}", "{client_resolve}", "v", "{if_addr}",
+		},
+		gomilter.StageHelo: {"{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}"},
+		gomilter.StageMailFrom: {
+			"i", "{auth_type}", "{auth_authen}", "{auth_ssf}", "{auth_author}",
+			"{mail_addr}", "{mail_host}", "{mail_mailer}",
+		},
+		gomilter.StageRcptTo: {"i", "{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}"},
+		gomilter.StageData:   {"i"},
+		gomilter.StageEOH:    {"i"},
+		gomilter.StageEOM:    {"i"},
+	}
 }
 
 // Conn is what a Session can learn of its connection. It may be used during
@@ -130,7 +124,7 @@ func (c *Conn) RepliesToRcpt() bool { return !c.neg.silent(cmdRcpt) }
 // HasLeadingSpace reports whether header values come with their leading space
 // as received, and are written so; if not it was guessed.
 func (c *Conn) HasLeadingSpace() bool {
-	return c.neg.protocol&withLeadingSpaces != 0
+	return c.neg.protocol&gomilter.OptHeaderLeadingSpace != 0
 }
 
 // Version is the protocol version agreed on.

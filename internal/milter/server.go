@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	gomilter "github.com/emersion/go-milter"
 )
 
 // ErrServerClosed is returned by Serve after Shutdown was called.
@@ -26,6 +28,7 @@ type Server struct {
 	opts    Options
 	base    context.Context // parent of every EndOfMessage's context
 	cancel  context.CancelCauseFunc
+	symList map[gomilter.Stage][]string
 	buffers buffers
 
 	settings atomic.Pointer[settings]
@@ -59,6 +62,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts:      opts,
+		symList:   symList(),
 		listeners: make(map[net.Listener]struct{}),
 		links:     make(map[*link]struct{}),
 		draining:  make(chan struct{}),
@@ -206,7 +210,15 @@ func (s *Server) start(nc net.Conn) {
 	} else {
 		s.opts.Observer.sessionRejected(reason)
 	}
-	go l.serve()
+	go s.run(l)
+}
+
+func (s *Server) run(l *link) {
+	if l.begin() {
+		l.serve()
+	} else {
+		l.finish()
+	}
 }
 
 // done is a link's last word.

@@ -216,6 +216,30 @@ func (t *transport) close() {
 // shrink forgets how big the frames of a message were.
 func (t *transport) shrink() { t.size = 0 }
 
+// write collects what flush sends.
+func (t *transport) write(p []byte) {
+	if t.out == nil {
+		t.out = t.buffers.get(0)
+		t.out.b = t.out.b[:0]
+	}
+	t.out.b = append(t.out.b, p...)
+}
+
+// reply writes the frame of a reply, whose first octet is its code.
+func (t *transport) reply(r Reply) {
+	n := len(r)
+	if r[0] == codeReply {
+		n++ // its text ends with a NUL
+	}
+	var head [4]byte
+	binary.BigEndian.PutUint32(head[:], uint32(n))
+	t.write(head[:])
+	t.out.b = append(t.out.b, r...)
+	if r[0] == codeReply {
+		t.out.b = append(t.out.b, 0)
+	}
+}
+
 // flush sends what was written.
 func (t *transport) flush() error {
 	if t.out == nil {

@@ -213,3 +213,15 @@ func TestMacrosCostNothing(t *testing.T) {
 		t.Errorf("%d octets kept", n)
 	}
 }
+
+// TestGoMilterIsShownWholeFrames: a length, then that many octets.
+func TestGoMilterIsShownWholeFrames(t *testing.T) {
+	s := &shim{event: cmdEndOfBody}
+	var frame [5]byte
+	if _, err := io.ReadFull(s, frame[:4]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Read(frame[4:]); n != 1 || err != nil || string(frame[:]) != "\x00\x00\x00\x01E" {
+		t.Errorf("%q, %d, %v", frame, n, err)
+	}
+}
