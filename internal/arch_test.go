@@ -27,6 +27,8 @@ var floors = map[string]int{
 	"internal/milter/client": 0,
 	// For tests alone.
 	"internal/testkit/suites": 0,
+	"internal/testkit/logs":   0,
+	"internal/testkit/mta":    0,
 
 	"internal/spf":   1,
 	"internal/dkim":  1,
@@ -50,6 +52,9 @@ var floors = map[string]int{
 	"internal/console":     3,
 
 	"internal/app": 4,
+
+	// For tests alone.
+	"internal/testkit/daemon": 5,
 
 	// Programs in one piece, for the commands of the same name.
 	"internal/demo":       5,
@@ -76,6 +81,7 @@ var sameFloor = map[string][]string{
 	"internal/dns/dnstest":   {"internal/dns"},
 	"internal/mailaddr":      {"internal/dns"}, // an address has a domain name
 	"internal/milter/client": {"internal/milter"},
+	"internal/testkit/mta":   {"internal/milter", "internal/milter/client"},
 	"internal/arc":           {"internal/dkim"},      // one canonicalization, one set of hashes
 	"internal/policy":        {"internal/msgauth"},   // decides on its Evaluation
 	"internal/status":        {"internal/telemetry"}, // its tests read the real metrics
@@ -148,7 +154,7 @@ const testkit = "internal/testkit/"
 
 // allowedInTests are helpers every floor may use in its tests.
 func allowedInTests(target string) bool {
-	return target == "internal/dns/dnstest" || target == "internal/milter/client" || target == "internal/testkit/suites"
+	return target == "internal/dns/dnstest" || target == "internal/milter/client" || strings.HasPrefix(target, testkit)
 }
 
 func contains(list []string, s string) bool {

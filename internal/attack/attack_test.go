@@ -6,19 +6,18 @@
 package attack
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
-	"sekimori/internal/app"
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/mta"
 )
 
 // authServID is ours.
@@ -44,27 +43,7 @@ here.example              A   203.0.113.1
 type daemons struct {
 	zone             *dnstest.Zone
 	server           *dnstest.Server
-	enforce, monitor string // milter addresses
-	log              *buffer
-}
-
-// buffer is a log that is written while the test reads.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-// lines returns the log so far.
-func (b *buffer) lines() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Split(strings.TrimSuffix(b.b.String(), "\n"), "\n")
+	enforce, monitor *daemon.Daemon
 }
 
 // start runs the daemons over baseZone and more zone text. The cache is off,
@@ -77,31 +56,15 @@ func start(tb testing.TB, zone string, change ...func(*config.Config)) *daemons 
 
 func startZone(tb testing.TB, zone *dnstest.Zone, change ...func(*config.Config)) *daemons {
 	tb.Helper()
-	server, err := dnstest.NewServer(zone, dnstest.ServerOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	d := &daemons{zone: zone, server: server, log: &buffer{}}
-	run := func(mode string) string {
-		cfg := config.Default()
-		cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
-		cfg.AuthservID = authServID
-		cfg.Admin.Listen = ""
-		cfg.Mode = mode
-		cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
-		cfg.DNS.Cache.Size = 0
+	d := &daemons{zone: zone, server: daemon.NameServer(tb, zone)}
+	run := func(mode string) *daemon.Daemon {
+		cfg := daemon.Config(d.server.Addr())
+		cfg.AuthservID, cfg.Mode = authServID, mode
 		for _, f := range change {
 			f(cfg)
 		}
-		a, err := app.New(cfg, app.Options{Version: "attack", Log: d.log})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		a.Start()
-		tb.Cleanup(func() { a.Stop(tb.Context()) })
-		return a.Addrs()[0].String()
+		return daemon.Start(tb, cfg)
 	}
-	tb.Cleanup(func() { server.Close() })
 	d.enforce, d.monitor = run(config.ModeEnforce), run(config.ModeMonitor)
 	return d
 }
@@ -232,30 +195,21 @@ func (d *daemons) send(t *testing.T, a attempt) outcome {
 }
 
 // one sends the message to one daemon.
-func (d *daemons) one(t *testing.T, address string, a attempt, o *outcome) (client.Result, []client.Field) {
+func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (client.Result, []client.Field) {
 	t.Helper()
-	c, err := client.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		t.Fatal(err)
-	}
 	d.zone.ResetQueries()
 	udp, tcp := d.server.Count()
-	addr := netip.AddrPortFrom(netip.MustParseAddr(or(a.ip, attackerIP)), 2525)
-	if _, err := c.Connect(or(a.client, "mail.attacker.example"), addr); err != nil {
-		t.Fatal(err)
+	peer := mta.Peer{
+		Name: or(a.client, "mail.attacker.example"),
+		Addr: netip.AddrPortFrom(netip.MustParseAddr(or(a.ip, attackerIP)), 2525),
+		HELO: or(a.helo, "mail.attacker.example"),
 	}
-	if !a.quietHELO {
-		if _, err := c.Helo(or(a.helo, "mail.attacker.example")); err != nil {
-			t.Fatal(err)
-		}
+	if a.quietHELO {
+		peer.HELO = ""
 	}
 	message := a.message()
 	env := client.Envelope{From: or(a.mailFrom, "<x@attacker.example>"), To: []string{"<r@here.example>"}, QueueID: "4Q"}
-	res, err := c.SendMessage(env, message)
+	res, err := to.Send(peer, env, message)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,6 @@ func TestForgedResults(t *testing.T) {
 			}
 		})
 	}
-	d.checkLog(t)
 }
 
 // kept returns the values of the Authentication-Results fields below ours.
@@ -133,7 +132,6 @@ func TestForeignResultsStay(t *testing.T) {
 	if len(o.header) != 5 {
 		t.Errorf("header %q", o.header)
 	}
-	d.checkLog(t)
 }
 
 // TestManyForgedResults: hundreds of ours in every spelling, between those of others
@@ -158,7 +156,6 @@ func TestManyForgedResults(t *testing.T) {
 			t.Errorf("%d forged: kept %d of %d: %q", n, len(got), len(want), got)
 		}
 	}
-	d.checkLog(t)
 }
 
 // TestSignatureInjection: what a DKIM-Signature field says of itself stands in
@@ -199,5 +196,4 @@ func TestSignatureInjection(t *testing.T) {
 			})
 		}
 	}
-	d.checkLog(t)
 }

@@ -1,10 +1,7 @@
 package attack
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -178,25 +175,6 @@ func checkLines(t *testing.T, lines []string) {
 		}
 		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("octets in our field: %q", line)
-		}
-	}
-}
-
-// checkLog holds the log to one JSON object a line: nothing of a sender's may
-// begin a record.
-func (d *daemons) checkLog(t *testing.T) {
-	t.Helper()
-	for _, line := range d.log.lines() {
-		dec := json.NewDecoder(strings.NewReader(line))
-		var record map[string]any
-		if err := dec.Decode(&record); err != nil {
-			t.Errorf("log line is no JSON object: %v: %.200q", err, line)
-		}
-		if rest, _ := io.ReadAll(dec.Buffered()); len(bytes.TrimSpace(rest)) > 0 {
-			t.Errorf("a line of two records: %.200q", line)
-		}
-		if record["msg"] == "panic" || record["level"] == "ERROR" {
-			t.Errorf("log: %.500s", line)
 		}
 	}
 }

@@ -1,21 +1,18 @@
 package attack
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"sekimori/internal/app"
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/mta"
 )
 
 const (
@@ -36,31 +33,12 @@ evil.example              TXT "v=spf1 +all"
 _dmarc.evil.example       TXT "v=DMARC1; p=none"
 `
 
-// rigLog is the daemon's log.
-type rigLog struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *rigLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *rigLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // rig is a whole daemon in this process, in monitor mode so that every message
 // gets its label, asking a name server over real sockets, without a cache so
 // that every case asks anew.
 type rig struct {
-	app *app.App
+	*daemon.Daemon
 	dns *dnstest.Server // nil if the test brings its own
-	log *rigLog
 	// sent counts the messages of send; raw says that a test has others too.
 	sent int
 	raw  bool
@@ -70,38 +48,20 @@ type rig struct {
 // is set by the zone of each message.
 func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 	t.Helper()
-	r := &rig{log: &rigLog{}}
+	r := &rig{}
 	if server == "" {
-		s, err := dnstest.NewServer(dnstest.MustParse(t, bankZone), dnstest.ServerOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Close() })
-		r.dns, server = s, s.Addr()
+		r.dns = daemon.NameServer(t, dnstest.MustParse(t, bankZone))
+		server = r.dns.Addr()
 	}
-	cfg := config.Default()
-	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
-	cfg.AuthservID, cfg.Mode, cfg.Admin.Listen = rigID, config.ModeMonitor, ""
-	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server)}}
-	cfg.DNS.Cache.Size = 0
+	cfg := daemon.Config(server)
+	cfg.AuthservID, cfg.Mode = rigID, config.ModeMonitor
 	if change != nil {
 		change(cfg)
 	}
-	a, err := app.New(cfg, app.Options{Version: "test", Log: r.log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.app = a
-	a.Start()
+	r.Daemon = daemon.Start(t, cfg)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		a.Stop(ctx)
-		log := r.log.String()
-		if strings.Contains(log, `"panic"`) {
-			t.Errorf("the daemon panicked:\n%s", log)
-		}
-		if n := strings.Count(log, `"msg":"evaluated"`); n != r.sent && !r.raw {
+		r.Stop()
+		if n := len(r.Log.Records(t, "evaluated")); n != r.sent && !r.raw {
 			t.Errorf("%d messages were taken for %d", r.sent, n)
 		}
 	})
@@ -202,19 +162,13 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 // dial opens a session of the attacker's.
 func (r *rig) dial(t *testing.T) (*client.Client, net.Conn) {
 	t.Helper()
-	nc, err := net.Dial("tcp", r.app.Addrs()[0].String())
+	nc, err := net.Dial("tcp", r.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
 	c := client.New(nc)
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Connect("mail.evil.example", netip.MustParseAddrPort(rigClient+":4321")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Helo("mail.evil.example"); err != nil {
+	if err := mta.Greet(c, mta.Peer{Name: "mail.evil.example", Addr: netip.MustParseAddrPort(rigClient + ":4321"), HELO: "mail.evil.example"}); err != nil {
 		t.Fatal(err)
 	}
 	return c, nc

@@ -86,7 +86,6 @@ func TestHELO(t *testing.T) {
 			}
 		})
 	}
-	d.checkLog(t)
 }
 
 // TestHELOAligns: the one honest use, a bounce.
@@ -154,7 +153,6 @@ func TestReturnPath(t *testing.T) {
 			}
 		})
 	}
-	d.checkLog(t)
 }
 
 // TestPTRFlood: a client's PTR answer of hundreds of names costs ten of them, for
@@ -171,6 +169,5 @@ func TestPTRFlood(t *testing.T) {
 		if len(asked) > 20 {
 			t.Errorf("%d names: %d addresses asked for", n, len(asked))
 		}
-		d.checkLog(t)
 	}
 }

@@ -35,7 +35,7 @@ func checkAttack(st *station, a suites.EspooferCase) error {
 		return err
 	}
 	err = judgeAttack(a, o)
-	acted, sendErr := st.enforced.send(m)
+	acted, sendErr := send(st.enforced, m)
 	if sendErr != nil {
 		return errors.Join(err, sendErr)
 	}

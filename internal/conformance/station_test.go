@@ -4,21 +4,18 @@
 package conformance
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"sekimori/internal/app"
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/mta"
 )
 
 const (
@@ -26,8 +23,6 @@ const (
 	authServID = "mx.sekimori.example"
 	// dnsTimeout is for one try; silent servers cost a row two of them.
 	dnsTimeout = time.Second
-	// stopTime is for the sessions in flight at the end: there are none.
-	stopTime = 10 * time.Second
 )
 
 // station is a DNS server and two daemons that ask it: one in monitor mode,
@@ -35,58 +30,25 @@ const (
 type station struct {
 	dns      *dnstest.Server
 	zone     *dnstest.Zone // of the row
-	labelled *daemon
-	enforced *daemon
-}
-
-// daemon is one running app.
-type daemon struct {
-	app *app.App
-	log buffer
-}
-
-// buffer is a log that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	labelled *daemon.Daemon
+	enforced *daemon.Daemon
 }
 
 // newStation starts everything; the test's end stops it and looks for panics.
 func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
-	server, err := dnstest.NewServer(dnstest.New(), dnstest.ServerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close() })
-	s := &station{dns: server}
+	s := &station{dns: daemon.NameServer(t, dnstest.New())}
 	for _, mode := range []string{config.ModeMonitor, config.ModeEnforce} {
-		cfg := config.Default()
+		cfg := daemon.Config(s.dns.Addr())
 		cfg.Mode = mode
-		cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
 		cfg.AuthservID = authServID
 		cfg.Trusted = config.Trusted{} // suites have clients on 127.0.0.1
-		cfg.Admin.Listen = ""
-		cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
 		cfg.DNS.Timeout = config.Duration(dnsTimeout)
-		cfg.DNS.Cache.Size = 0 // the next row has another zone
 		cfg.Policy.Reject = "always"
 		if change != nil {
 			change(cfg)
 		}
-		d := newDaemon(t, cfg)
+		d := daemon.Start(t, cfg)
 		if mode == config.ModeMonitor {
 			s.labelled = d
 		} else {
@@ -94,52 +56,6 @@ func newStation(t *testing.T, change func(*config.Config)) *station {
 		}
 	}
 	return s
-}
-
-func newDaemon(t *testing.T, cfg *config.Config) *daemon {
-	t.Helper()
-	d := &daemon{}
-	var err error
-	if d.app, err = app.New(cfg, app.Options{Version: "conformance", Log: &d.log}); err != nil {
-		t.Fatal(err)
-	}
-	d.app.Start()
-	t.Cleanup(func() {
-		d.stop()
-		for line := range strings.Lines(d.log.String()) {
-			if strings.Contains(line, `"level":"ERROR"`) {
-				t.Errorf("the daemon logged an error: %s", line)
-			}
-		}
-	})
-	return d
-}
-
-// stop ends the daemon; the log is complete then. A second stop does nothing.
-func (d *daemon) stop() {
-	if d.app == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
-	d.app.Stop(ctx)
-	d.app = nil
-}
-
-// records returns the log's records of evaluated messages by queue id.
-func (d *daemon) records(t *testing.T) map[string]map[string]any {
-	t.Helper()
-	out := map[string]map[string]any{}
-	for line := range strings.Lines(d.log.String()) {
-		var r map[string]any
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			t.Fatalf("log line is no JSON: %q", line)
-		}
-		if id, ok := r["queue_id"].(string); ok && r["msg"] == "evaluated" {
-			out[id] = r
-		}
-	}
-	return out
 }
 
 // mail is one message and its SMTP session.
@@ -162,39 +78,20 @@ type outcome struct {
 // send plays the MTA. A delivered message must carry our label on top, fit to
 // be parsed, and none other may claim to be ours: that is an error here, for
 // every row of every suite.
-func (d *daemon) send(m mail) (outcome, error) {
-	c, err := client.Dial("tcp", d.app.Addrs()[0].String())
-	if err != nil {
-		return outcome{}, err
-	}
-	defer c.Close()
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		return outcome{}, err
-	}
-	var peer netip.AddrPort
+func send(d *daemon.Daemon, m mail) (outcome, error) {
+	peer := mta.Peer{HELO: m.helo}
 	if m.ip != "" {
 		addr, err := netip.ParseAddr(m.ip)
 		if err != nil {
 			return outcome{}, err
 		}
-		peer = netip.AddrPortFrom(addr, 40025)
-	}
-	if _, err := c.Connect("unknown", peer); err != nil {
-		return outcome{}, err
-	}
-	if m.helo != "" {
-		if _, err := c.Helo(m.helo); err != nil {
-			return outcome{}, err
-		}
+		peer.Addr = netip.AddrPortFrom(addr, 40025)
 	}
 	if m.queueID == "" {
 		m.queueID = "4Q"
 	}
-	res, err := c.SendMessage(client.Envelope{From: m.from, To: []string{"<rcpt@receiver.example>"}, QueueID: m.queueID}, m.raw)
+	res, err := d.Send(peer, client.Envelope{From: m.from, To: []string{"<rcpt@receiver.example>"}, QueueID: m.queueID}, m.raw)
 	if err != nil {
-		return outcome{}, err
-	}
-	if err := c.Quit(); err != nil {
 		return outcome{}, err
 	}
 	o := outcome{Result: res}
@@ -267,7 +164,7 @@ func property(r authres.Result, ptype authres.PType, name string) string {
 
 // label sends m to the daemon that labels everything.
 func (s *station) label(m mail) (outcome, error) {
-	o, err := s.labelled.send(m)
+	o, err := send(s.labelled, m)
 	if err == nil && !o.Action.Delivers() {
 		err = fmt.Errorf("monitor mode answers %s", o.Action)
 	}

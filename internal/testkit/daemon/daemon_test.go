@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
+)
+
+const zone = `
+bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.bank.example TXT "v=DMARC1; p=reject"
+`
+
+// recorder is a test that may fail, and end, without this one.
+type recorder struct {
+	testing.TB
+	cleanups []func()
+	said     string
+}
+
+func (r *recorder) Helper()          {}
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func (r *recorder) Errorf(format string, args ...any) { r.said += fmt.Sprintf(format, args...) }
+
+func (r *recorder) end() {
+	for len(r.cleanups) > 0 {
+		last := len(r.cleanups) - 1
+		r.cleanups[last]()
+		r.cleanups = r.cleanups[:last]
+	}
+}
+
+func TestDaemon(t *testing.T) {
+	z := dnstest.MustParse(t, zone)
+	cfg := Config(NameServer(t, z).Addr())
+	cfg.AuthservID = "mx.here.example"
+	d := Start(t, cfg)
+	for asked, peer := range []mta.Peer{
+		{Addr: netip.MustParseAddrPort("192.0.2.1:2525"), HELO: "mail.bank.example"},
+		{Addr: netip.MustParseAddrPort("192.0.2.1:2526"), HELO: "mail.bank.example"},
+	} {
+		res, err := d.Send(peer, client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
+		if err != nil || len(res.Modifications) != 1 || !strings.Contains(res.Modifications[0].Value, "dmarc=pass") {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		n := 0
+		for _, q := range z.Queries() {
+			if q == "bank.example TXT" {
+				n++
+			}
+		}
+		if n <= asked {
+			t.Errorf("message %d found SPF in a cache", asked+1)
+		}
+	}
+	d.Stop()
+	d.Stop()
+	if n := len(d.Log.Records(t, "evaluated")); n != 2 {
+		t.Errorf("%d records:\n%s", n, d.Log.String())
+	}
+	if _, err := net.Dial("tcp", d.Addr); err == nil {
+		t.Error("the stopped daemon answers")
+	}
+}
+
+// TestLogIsHeld: what a daemon logs can fail the test that ran it.
+func TestLogIsHeld(t *testing.T) {
+	server := NameServer(t, dnstest.New()).Addr()
+	for line, want := range map[string]string{
+		``:                                      "",
+		`{"level":"WARN","msg":"x"}`:            "",
+		`{"level":"ERROR","msg":"no good"}`:     "no good",
+		`{"level":"WARN","msg":"panic","at":1}`: "the daemon logged an error",
+	} {
+		r := &recorder{TB: t}
+		d := Start(r, Config(server))
+		if line != "" {
+			fmt.Fprintln(&d.Log, line)
+		}
+		r.end()
+		if (r.said == "") != (want == "") || !strings.Contains(r.said, want) {
+			t.Errorf("%s: %q, want %q", line, r.said, want)
+		}
+		if _, err := net.Dial("tcp", d.Addr); err == nil {
+			t.Error("the daemon outlives its test")
+		}
+	}
+}
