@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
 )
 
 var update = flag.Bool("update", false, "take the README's screenshot of the console anew, after some minutes of mail")
@@ -40,21 +41,8 @@ const hostileMail = "From: \"<script>pwned()</script>\" <author@none.example>\r\
 // sendHostile is a message whose HELO and selector are tags, too.
 func (d *daemon) sendHostile(t *testing.T) {
 	t.Helper()
-	c, err := client.Dial("unix", d.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Connect("unknown", netip.MustParseAddrPort("198.51.100.7:25000")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Helo("<script>pwned()</script>"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.SendMessage(client.Envelope{From: `<"<svg/onload=pwned()>"@none.example>`, To: []string{"<reader@rcpt.example>"}, QueueID: "4QHOSTILE"}, []byte(hostileMail)); err != nil {
+	peer := mta.Peer{Addr: netip.MustParseAddrPort("198.51.100.7:25000"), HELO: "<script>pwned()</script>"}
+	if _, err := mta.Send("unix", d.socket, peer, client.Envelope{From: `<"<svg/onload=pwned()>"@none.example>`, To: []string{"<reader@rcpt.example>"}, QueueID: "4QHOSTILE"}, []byte(hostileMail)); err != nil {
 		t.Fatal(err)
 	}
 }

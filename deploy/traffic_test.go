@@ -12,6 +12,7 @@ import (
 
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
 )
 
 // zone has one author domain for each policy. %KEY% is the key of
@@ -88,21 +89,8 @@ func (d *daemon) traffic(t *testing.T, key ed25519.PrivateKey) {
 // send plays Postfix with one SMTP session of one message.
 func (d *daemon) send(t *testing.T, from netip.AddrPort, domain string, raw []byte) client.Result {
 	t.Helper()
-	c, err := client.Dial("unix", d.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Connect("["+from.Addr().String()+"]", from); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Helo("mx." + domain); err != nil {
-		t.Fatal(err)
-	}
-	res, err := c.SendMessage(client.Envelope{From: "<author@" + domain + ">", To: []string{"<reader@rcpt.example>"}, QueueID: "4Q" + domain}, raw)
+	peer := mta.Peer{Name: "[" + from.Addr().String() + "]", Addr: from, HELO: "mx." + domain}
+	res, err := mta.Send("unix", d.socket, peer, client.Envelope{From: "<author@" + domain + ">", To: []string{"<reader@rcpt.example>"}, QueueID: "4Q" + domain}, raw)
 	if err != nil {
 		t.Fatal(err)
 	}

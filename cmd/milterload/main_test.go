@@ -2,40 +2,25 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"io"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"sekimori/internal/app"
 	"sekimori/internal/config"
 	"sekimori/internal/load"
+	"sekimori/internal/testkit/daemon"
 )
 
-// daemon starts sekimori with its DNS at the given address.
-func daemon(t *testing.T, dns string) string {
+// start starts sekimori with its DNS at the given address.
+func start(t *testing.T, dns string) string {
 	t.Helper()
-	cfg := config.Default()
-	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
-	cfg.Admin.Listen = ""
-	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(dns)}}
+	cfg := daemon.Config(dns)
+	cfg.DNS.Cache = config.Default().DNS.Cache
 	cfg.DNS.MessageBudget = config.Duration(2 * time.Second)
-	a, err := app.New(cfg, app.Options{Version: "test", Log: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Start()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		a.Stop(ctx)
-	})
-	return "inet:" + a.Addrs()[0].String()
+	return "inet:" + daemon.Start(t, cfg).Addr
 }
 
 // freeAddr returns an address nobody serves DNS at.
@@ -58,7 +43,7 @@ func freeAddr(t *testing.T) string {
 
 func TestRun(t *testing.T) {
 	dns := freeAddr(t)
-	milter := daemon(t, dns)
+	milter := start(t, dns)
 	small := []string{"--dns", dns, "--corpus", "20", "--domains", "5", "--sizes", "2KB", "--connections", "2"}
 	for _, tc := range []struct {
 		why    string
@@ -91,7 +76,7 @@ func TestRun(t *testing.T) {
 func TestJSON(t *testing.T) {
 	dns := freeAddr(t)
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), []string{"--milter", daemon(t, dns), "--dns", dns, "--corpus", "10", "--domains", "5", "--sizes", "2KB", "--json"}, &stdout, &stderr)
+	code := run(t.Context(), []string{"--milter", start(t, dns), "--dns", dns, "--corpus", "10", "--domains", "5", "--sizes", "2KB", "--json"}, &stdout, &stderr)
 	var r load.Report
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || code != exitDone || r.Messages != 10 || r.EndOfMessage.P50 <= 0 {
 		t.Errorf("code %d, %v: %s%s", code, err, &stdout, &stderr)

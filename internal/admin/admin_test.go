@@ -22,10 +22,14 @@ func start(t *testing.T, webConfig string, ready func() error) *Server {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "sekimori_test_total", Help: "for the test"})
 	reg.MustRegister(c)
 	c.Inc()
-	s, err := New(Options{
-		Listen: "127.0.0.1:0", WebConfig: webConfig, Gatherer: reg, Ready: ready,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
+	return serve(t, Options{WebConfig: webConfig, Gatherer: reg, Ready: ready})
+}
+
+// serve runs a server on a free port until the test ends.
+func serve(t *testing.T, o Options) *Server {
+	t.Helper()
+	o.Listen, o.Logger = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +121,7 @@ func TestBadUse(t *testing.T) {
 		{"broken web configuration", Options{Listen: "127.0.0.1:0", WebConfig: bad}, bad},
 		{"not an address", Options{Listen: "nowhere"}, "nowhere"},
 	} {
-		tt.o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		tt.o.Logger = slog.New(slog.DiscardHandler)
 		if _, err := New(tt.o); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want one line with %q", tt.name, err, tt.want)
 		}

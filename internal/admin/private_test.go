@@ -1,41 +1,23 @@
 package admin
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 func serveHandlers(t *testing.T, handlers map[string]http.Handler) string {
 	t.Helper()
-	s, err := New(Options{
-		Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil },
-		Logger: slog.New(slog.DiscardHandler), Handlers: handlers,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Stop(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return s.Addr()
+	return serve(t, Options{Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil }, Handlers: handlers}).Addr()
 }
 
 var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,9 +1,7 @@
 package app
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -13,7 +11,6 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,30 +21,14 @@ import (
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/logs"
+	"sekimori/internal/testkit/mta"
 )
 
 const zone = `
 bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 `
-
-// buffer is a log output that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // testConfig asks a DNS server of the test's own and listens on free ports.
 func testConfig(t *testing.T) *config.Config {
@@ -67,9 +48,9 @@ func testConfig(t *testing.T) *config.Config {
 }
 
 // running starts the daemon; stop ends it and returns Run's error.
-func running(t *testing.T, cfg *config.Config) (a *App, log *buffer, stop func() error) {
+func running(t *testing.T, cfg *config.Config) (a *App, log *logs.Buffer, stop func() error) {
 	t.Helper()
-	log = &buffer{}
+	log = &logs.Buffer{}
 	a, err := New(cfg, Options{Version: "test", Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -85,26 +66,10 @@ func running(t *testing.T, cfg *config.Config) (a *App, log *buffer, stop func()
 
 func send(t *testing.T, a *App, from string) client.Result {
 	t.Helper()
-	c, err := client.Dial("tcp", a.Addrs()[0].String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Connect("mail.bank.example", netip.MustParseAddrPort("192.0.2.1:25")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Helo("mail.bank.example"); err != nil {
-		t.Fatal(err)
-	}
-	res, err := c.SendMessage(client.Envelope{From: from, To: []string{"<r@here.example>"}, QueueID: "4QUEUE"},
+	peer := mta.Peer{Name: "mail.bank.example", Addr: netip.MustParseAddrPort("192.0.2.1:25"), HELO: "mail.bank.example"}
+	res, err := mta.Send("tcp", a.Addrs()[0].String(), peer, client.Envelope{From: from, To: []string{"<r@here.example>"}, QueueID: "4QUEUE"},
 		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"))
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Quit(); err != nil {
 		t.Fatal(err)
 	}
 	return res
@@ -126,22 +91,6 @@ func get(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(body)
-}
-
-// records returns the log's records with the given message.
-func records(t *testing.T, log *buffer, msg string) []map[string]any {
-	t.Helper()
-	var out []map[string]any
-	for line := range strings.Lines(log.String()) {
-		var r map[string]any
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			t.Fatalf("log line is no JSON: %q", line)
-		}
-		if r["msg"] == msg {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 func TestDaemon(t *testing.T) {
@@ -180,7 +129,7 @@ func TestDaemon(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("run: %v", err)
 	}
-	evaluated := records(t, log, "evaluated")
+	evaluated := log.Records(t, "evaluated")
 	if len(evaluated) != 2 {
 		t.Fatalf("%d records of messages:\n%s", len(evaluated), log)
 	}
@@ -281,17 +230,11 @@ func TestStopWaitsForSessions(t *testing.T) {
 		t.Fatalf("first word %q", got)
 	}
 	addr := a.Addrs()[0].String()
-	c, err := client.Dial("tcp", addr)
+	c, err := mta.Dial("tcp", addr, mta.Peer{Name: "x", Addr: netip.MustParseAddrPort("192.0.2.1:25")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Connect("x", netip.MustParseAddrPort("192.0.2.1:25")); err != nil {
-		t.Fatal(err)
-	}
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
 	if got := next(); got != "STOPPING=1" {
@@ -313,7 +256,7 @@ func TestStopWaitsForSessions(t *testing.T) {
 	if _, err := net.Dial("tcp", addr); err == nil {
 		t.Error("the address still answers")
 	}
-	if len(records(t, log, "evaluated")) != 1 {
+	if len(log.Records(t, "evaluated")) != 1 {
 		t.Error("the message was not logged")
 	}
 }

@@ -44,7 +44,7 @@ func TestOneID(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	if got := records(t, log, "evaluated"); len(got) != 1 || got[0]["id"] != id {
+	if got := log.Records(t, "evaluated"); len(got) != 1 || got[0]["id"] != id {
 		t.Errorf("log: %v, want id %s", got, id)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
 )
 
 // TestReloadOfListeners: new addresses answer, removed ones no longer do, the
@@ -35,17 +36,11 @@ func TestReloadOfListeners(t *testing.T) {
 	a, _, stop := running(t, cfg)
 	session := func(name string) *client.Client {
 		t.Helper()
-		c, err := client.Dial("unix", path(name))
+		c, err := mta.Dial("unix", path(name), mta.Peer{Name: "mail.bank.example", Addr: netip.MustParseAddrPort("192.0.2.1:25")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Connect("mail.bank.example", netip.MustParseAddrPort("192.0.2.1:25")); err != nil {
-			t.Fatal(err)
-		}
 		return c
 	}
 	open := map[string]*client.Client{"stays": session("stays"), "goes": session("goes")}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/testkit/logs"
 )
 
 // with is a configuration to load: cfg with changes.
@@ -77,11 +78,11 @@ func TestReload(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("run: %v", err)
 	}
-	reloaded := records(t, log, "configuration reloaded")
+	reloaded := log.Records(t, "configuration reloaded")
 	if len(reloaded) != 1 || fmt.Sprint(reloaded[0]["changed"]) != "[authserv_id mode headers.received_spf log.privacy limits.max_sessions limits.memory]" {
 		t.Errorf("records of the reload: %v", reloaded)
 	}
-	evaluated := records(t, log, "evaluated")
+	evaluated := log.Records(t, "evaluated")
 	if len(evaluated) != 2 || evaluated[0]["mail_from"] != "<x@evil.example>" || evaluated[1]["mail_from"] != "<***@evil.example>" {
 		t.Errorf("log.privacy: %v", evaluated)
 	}
@@ -123,7 +124,7 @@ func TestReloadOfBadFile(t *testing.T) {
 		t.Fatalf("reload of a bad file: %v", err)
 	}
 	want := []string{"3 7 mode", "4 18 limits.memory"}
-	failed := records(t, waitFor(t, log, "stays", len(want)), "configuration not reloaded, the old one stays")
+	failed := waitFor(t, log, "stays", len(want)).Records(t, "configuration not reloaded, the old one stays")
 	var got []string
 	for _, r := range failed {
 		if r["file"] != path {
@@ -163,7 +164,7 @@ func TestReloadOfBadFile(t *testing.T) {
 
 // waitFor waits until the log, which is written in the background, holds what
 // so often.
-func waitFor(t *testing.T, log *buffer, what string, times int) *buffer {
+func waitFor(t *testing.T, log *logs.Buffer, what string, times int) *logs.Buffer {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); strings.Count(log.String(), what) < times; {
 		if time.Now().After(deadline) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/testkit/logs"
 )
 
 // steered is a configuration with a file of rules, and a candidate beside it.
@@ -48,13 +49,13 @@ func TestSteering(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("run: %v", err)
 	}
-	if got := records(t, log, "evaluated"); len(got) != 1 || got[0]["rule"] != "ours" || got[0]["verdict"] != "accept" {
+	if got := log.Records(t, "evaluated"); len(got) != 1 || got[0]["rule"] != "ours" || got[0]["verdict"] != "accept" {
 		t.Errorf("records of messages: %v", got)
 	}
-	if got := records(t, log, "shadow differs"); len(got) != 1 || got[0]["shadow_verdict"] != "reject" {
+	if got := log.Records(t, "shadow differs"); len(got) != 1 || got[0]["shadow_verdict"] != "reject" {
 		t.Errorf("records of differences: %v", got)
 	}
-	if got := records(t, log, "useless rules"); len(got) != 1 || !strings.Contains(got[0]["error"].(string), "rule old has expired") {
+	if got := log.Records(t, "useless rules"); len(got) != 1 || !strings.Contains(got[0]["error"].(string), "rule old has expired") {
 		t.Errorf("warnings: %v", got)
 	}
 }
@@ -88,7 +89,7 @@ func TestReloadedRules(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("run: %v", err)
 	}
-	failed := records(t, log, "configuration not reloaded, the old one stays")
+	failed := log.Records(t, "configuration not reloaded, the old one stays")
 	if len(failed) != 1 || failed[0]["file"] != file || failed[0]["line"] != 1.0 {
 		t.Errorf("records of the failure: %v", failed)
 	}
@@ -103,7 +104,7 @@ func TestBadSteering(t *testing.T) {
 		{"a broken rule of the candidate", good, "policy: {overrides: [{id: a, when: {traits: [list]}, then: tag}]}\n", "candidate.yaml:1:60:"},
 	} {
 		cfg := steered(t, tt.rules, tt.candidate)
-		_, err := New(cfg, Options{Log: &buffer{}})
+		_, err := New(cfg, Options{Log: &logs.Buffer{}})
 		for _, err := range []error{err, Check(cfg)} {
 			var ce *config.Error
 			if !errors.As(err, &ce) || !strings.Contains(err.Error(), tt.want) {

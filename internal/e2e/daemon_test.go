@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sekimori/internal/testkit/logs"
 	"slices"
 	"strconv"
 	"strings"
@@ -292,24 +292,8 @@ func (m *mx) metric(t *testing.T, series string) float64 {
 	return 0
 }
 
-// daemonLog collects what the daemon writes.
-type daemonLog struct {
-	mu   sync.Mutex
-	data bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *daemonLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.data.Write(p)
-}
-
-func (l *daemonLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.data.String()
-}
+// daemonLog collects what the daemon writes, the race detector's words too.
+type daemonLog struct{ logs.Buffer }
 
 func (l *daemonLog) contains(s string) bool { return strings.Contains(l.String(), s) }
 

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +18,8 @@ import (
 
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/logs"
+	"sekimori/internal/testkit/mta"
 
 	// The program under test: what changes below it must make a cached result
 	// of these tests stale, and "go build" alone does not.
@@ -75,27 +76,9 @@ func build(t *testing.T) string {
 type daemon struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	log    *logBuffer
+	log    *logs.Buffer
 	milter string
 	admin  string
-}
-
-// logBuffer may be read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // freeAddress is one nobody listens at.
@@ -118,7 +101,7 @@ func start(t *testing.T, keys string, files int) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	d := &daemon{t: t, log: &logBuffer{}, milter: freeAddress(t), admin: freeAddress(t)}
+	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t)}
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
 	text := fmt.Sprintf("listen: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\ndrain_timeout: 1s\nlog: {level: warn}\n%s\n",
 		"inet:"+d.milter, d.admin, server.Addr(), keys)
@@ -206,33 +189,11 @@ func (d *daemon) memory() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// hello opens a connection and takes it as far as HELO.
-func (d *daemon) hello() (*client.Client, error) {
-	c, err := client.Dial("tcp", d.milter)
-	if err != nil {
-		return nil, err
-	}
-	if err := greet(c); err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
-}
+// bank is the client of every session.
+var bank = mta.Peer{Name: "mail.bank.example", Addr: netip.MustParseAddrPort("192.0.2.1:25"), HELO: "mail.bank.example"}
 
-func greet(c *client.Client) error {
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		return err
-	}
-	a, err := c.Connect("mail.bank.example", netip.MustParseAddrPort("192.0.2.1:25"))
-	if err != nil {
-		return err
-	}
-	if !a.Delivers() {
-		return fmt.Errorf("connect: %s", a)
-	}
-	_, err = c.Helo("mail.bank.example")
-	return err
-}
+// hello opens a connection and takes it as far as HELO.
+func (d *daemon) hello() (*client.Client, error) { return mta.Dial("tcp", d.milter, bank) }
 
 // good sends a message that must pass, spoof one that must be refused.
 func good(c *client.Client, filler string) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
 )
 
 // open makes n connections as far as HELO, several at a time.
@@ -160,7 +161,7 @@ func TestSlowPeers(t *testing.T) {
 		}
 		defer nc.Close()
 		c := client.New(nc)
-		if err := greet(c); err != nil {
+		if err := mta.Greet(c, bank); err != nil {
 			t.Fatal(err)
 		}
 		// A header field of 1 MiB is announced; three octets of it come.

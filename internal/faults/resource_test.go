@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
 )
 
 // TestNoDescriptors: MTAs take every descriptor. Accepting pauses and goes on,
@@ -43,7 +44,7 @@ func TestNoDescriptors(t *testing.T) {
 		nc.Close()
 	}
 	last := client.New(conns[peers-1])
-	if err := greet(last); err != nil {
+	if err := mta.Greet(last, bank); err != nil {
 		t.Fatal(err)
 	}
 	if err := good(last, ""); err != nil {
@@ -147,7 +148,7 @@ func TestHalfOpenPeers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := greet(client.New(nc)); err != nil {
+		if err := mta.Greet(client.New(nc), bank); err != nil {
 			t.Fatal(err)
 		}
 		conns[i] = nc

@@ -2,12 +2,10 @@ package load
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -15,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/app"
 	"sekimori/internal/config"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/daemon"
 )
 
 // small is a corpus with some of everything.
@@ -51,24 +49,12 @@ func newCorpus(t *testing.T, o CorpusOptions) *Corpus {
 	return c
 }
 
-// daemon starts sekimori as configured by default on the server's zone.
-func daemon(t *testing.T, server *DNSServer) Target {
+// start starts sekimori as configured by default on the server's zone.
+func start(t *testing.T, server *DNSServer) Target {
 	t.Helper()
-	cfg := config.Default()
-	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
-	cfg.AuthservID, cfg.Admin.Listen = "mx.load.example", ""
-	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
-	a, err := app.New(cfg, app.Options{Version: "test", Log: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Start()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		a.Stop(ctx)
-	})
-	target, err := ParseTarget(t.Context(), "inet:"+a.Addrs()[0].String(), false)
+	cfg := daemon.Config(server.Addr())
+	cfg.AuthservID, cfg.DNS.Cache = "mx.load.example", config.Default().DNS.Cache
+	target, err := ParseTarget(t.Context(), "inet:"+daemon.Start(t, cfg).Addr, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +77,7 @@ func serve(t *testing.T, zone *Zone, o DNSOptions) *DNSServer {
 func TestEveryVerdictIsAsExpected(t *testing.T) {
 	corpus := newCorpus(t, small())
 	server := serve(t, corpus.Zone, DNSOptions{})
-	target := daemon(t, server)
+	target := start(t, server)
 	r, err := Run(t.Context(), corpus, Options{
 		Milters: []Target{target}, Connections: 8, Warmup: 10, Timeout: 20 * time.Second,
 		Check: CheckAll, PIDs: []int{os.Getpid()}, Queries: server.Queries,
@@ -139,7 +125,7 @@ func TestWrongVerdictsAreFound(t *testing.T) {
 			m.Header[0].Value = strings.Replace(m.Header[0].Value, "bh=", "bh=AAAA", 1)
 		}
 	}
-	target := daemon(t, serve(t, corpus.Zone, DNSOptions{}))
+	target := start(t, serve(t, corpus.Zone, DNSOptions{}))
 	r, err := Run(t.Context(), corpus, Options{Milters: []Target{target}, Connections: 2, Check: CheckResults})
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +143,7 @@ func TestDelayAndLoss(t *testing.T) {
 	corpus := newCorpus(t, o)
 	server := serve(t, corpus.Zone, DNSOptions{Delay: 3 * time.Millisecond, Seed: 7})
 	r, err := Run(t.Context(), corpus, Options{
-		Milters: []Target{daemon(t, server)}, Connections: 4, Check: CheckAll, RoundTrip: 2 * time.Millisecond, Queries: server.Queries,
+		Milters: []Target{start(t, server)}, Connections: 4, Check: CheckAll, RoundTrip: 2 * time.Millisecond, Queries: server.Queries,
 	})
 	if err != nil || !r.OK() {
 		t.Fatalf("%v %+v", err, r)
@@ -178,7 +164,7 @@ func TestChain(t *testing.T) {
 	o.Messages = 40
 	corpus := newCorpus(t, o)
 	server := serve(t, corpus.Zone, DNSOptions{})
-	first, second := daemon(t, server), daemon(t, server)
+	first, second := start(t, server), start(t, server)
 	r, err := Run(t.Context(), corpus, Options{Milters: []Target{first, second}, Connections: 4, Check: CheckAll})
 	if err != nil || !r.OK() {
 		t.Errorf("%v %+v", err, r)

@@ -26,7 +26,11 @@ func NameServer(tb testing.TB, zone *dnstest.Zone) *dnstest.Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { server.Close() })
+	tb.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
 	return server
 }
 

@@ -51,8 +51,7 @@ func Dial(network, address string, p Peer) (*client.Client, error) {
 		return nil, err
 	}
 	if err := Greet(c, p); err != nil {
-		c.Close()
-		return nil, err
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
@@ -64,10 +63,9 @@ func Send(network, address string, p Peer, env client.Envelope, raw []byte) (cli
 	if err != nil {
 		return client.Result{}, err
 	}
-	defer c.Close()
 	res, err := c.SendMessage(env, raw)
 	if err != nil {
-		return res, err
+		return res, errors.Join(err, c.Close())
 	}
 	return res, c.Quit()
 }
