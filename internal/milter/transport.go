@@ -245,6 +245,30 @@ func (t *transport) flush() error {
 	if t.out == nil {
 		return nil
 	}
+	var err error
+	if rest := t.out.b[t.writeNow(t.out.b):]; len(rest) > 0 {
+		err = t.writeAll(rest)
+	}
+	t.buffers.put(t.out)
+	t.out = nil
+	return err
+}
+
+// writeNow writes what the socket takes at once, which is nearly always all and
+// needs no deadline, and returns how much that was.
+func (t *transport) writeNow(p []byte) (n int) {
+	if t.raw != nil {
+		// An error comes again in writeAll.
+		_ = t.raw.Write(func(fd uintptr) bool {
+			n, _ = syscall.Write(int(fd), p)
+			return true
+		})
+	}
+	return max(n, 0)
+}
+
+// writeAll waits for the MTA to read.
+func (t *transport) writeAll(p []byte) error {
 	t.mu.Lock()
 	timeout := t.limits.WriteTimeout
 	if t.forced {
@@ -252,9 +276,7 @@ func (t *transport) flush() error {
 	}
 	_ = t.nc.SetWriteDeadline(time.Now().Add(timeout))
 	t.mu.Unlock()
-	_, err := t.nc.Write(t.out.b)
-	t.buffers.put(t.out)
-	t.out = nil
+	_, err := t.nc.Write(p)
 	return err
 }
 

@@ -225,3 +225,48 @@ func TestGoMilterIsShownWholeFrames(t *testing.T) {
 		t.Errorf("%q, %d, %v", frame, n, err)
 	}
 }
+
+// TestFlushWaits: what the socket does not take at once is written when the MTA
+// reads, and an MTA that never does is given up.
+func TestFlushWaits(t *testing.T) {
+	ln, err := net.Listen("unix", t.TempDir()+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	mta, err := net.Dial("unix", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mta.Close()
+	ours, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	limits := Limits{}.withDefaults()
+	tr := newTransport(ours, &limits, &buffers{})
+	much := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // more than a socket takes
+	result := make(chan error, 1)
+	for _, sent := range [][]byte{[]byte("little"), much, []byte("little again")} {
+		tr.write(sent)
+		go func() { result <- tr.flush() }()
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(mta, got); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("%d octets came otherwise: %v", len(sent), err)
+		}
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	}
+	limits.WriteTimeout = time.Nanosecond
+	tr.write(much)
+	if err := tr.flush(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("nobody reads:", err)
+	}
+	_ = ours.Close()
+	tr.write(much)
+	if err := tr.flush(); !errors.Is(err, net.ErrClosed) {
+		t.Error("closed:", err)
+	}
+}
