@@ -26,8 +26,9 @@ it comes into effect, or nothing does and the log says why. The log goes to
 standard error.
 
 While it finishes, no new session is taken: systemd's socket lets them wait for
-the next process, such as that of an upgrade. After drain_timeout what is still
-there is cut off and told to come again.
+the next process, such as that of an upgrade. A session between messages is
+given 20 seconds for its next one. After drain_timeout what is still there is
+cut off and told to come again.
 
 /usr/share/doc/sekimori/README.md has Postfix and Sendmail in five minutes, the
 way from monitor to enforce, every metric, sizing, upgrade and downgrade;

@@ -48,6 +48,11 @@ const (
 	// maxRefusing is how many connections over MaxSessions or Memory are told
 	// so at a time; while they are, more are left in the listener's queue.
 	maxRefusing = 256
+	// maxDrainIdle is how long a shutdown waits for the next message of a
+	// session. There are always sessions whose client is silent, and while they
+	// are waited for nobody takes the new ones: it is below the 30 s after which
+	// Postfix gives up connecting to a milter (milter_connect_timeout).
+	maxDrainIdle = 20 * time.Second
 	// attendAfter is when an EndOfMessage that still runs gets somebody to tell
 	// the MTA of progress and to notice when it leaves: far below any MTA's
 	// patience, and above what all but the slowest DNS takes.

@@ -97,7 +97,7 @@ func newConn(nc net.Conn, limits *Limits) *Conn {
 // asks for more.
 func (l *link) begin() (ok bool) {
 	defer l.rescue("milter.negotiate")
-	cmd, data, err := l.t.readFrame(l.idle())
+	cmd, data, err := l.t.readFrame(l.idle(), true)
 	var o offer
 	switch {
 	case err != nil:
@@ -140,7 +140,7 @@ func (l *link) idle() time.Duration {
 func (l *link) next() byte {
 	defer l.rescue("milter.read")
 	for l.settle() {
-		cmd, data, err := l.t.readFrame(l.idle())
+		cmd, data, err := l.t.readFrame(l.idle(), !l.phase.inMessage())
 		if err == nil {
 			err = l.admit(cmd, data)
 		}

@@ -198,6 +198,9 @@ func (s *Server) start(nc net.Conn) {
 	}
 	l := newLink(s, nc, limits, reason)
 	s.links[l] = struct{}{}
+	if s.drained { // accepted just before
+		l.t.hasten(maxDrainIdle)
+	}
 	if reason == "" {
 		s.sessions++
 	} else {
@@ -241,10 +244,11 @@ func (s *Server) done(l *link) {
 
 // Shutdown stops accepting and waits for the MTAs to end their sessions: one
 // that loses its milter in the middle of an SMTP session answers 451 for the
-// rest of it (Postfix under tempfail), or stops filtering (under accept), so
-// even an idle connection is left to its QUIT. When ctx ends, EndOfMessage
-// calls are canceled, their replies are sent, and every connection is closed;
-// Shutdown then returns ctx's error. It returns when no goroutine is left.
+// rest of it (Postfix under tempfail), or stops filtering (under accept). So a
+// message in progress is waited for, and the next one of its session for 20
+// seconds. When ctx ends, EndOfMessage calls are canceled, their replies are
+// sent, and every connection is closed; Shutdown then returns ctx's error. It
+// returns when no goroutine is left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.drained {
@@ -253,6 +257,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	for ln := range s.listeners {
 		_ = ln.Close()
+	}
+	for l := range s.links {
+		l.t.hasten(maxDrainIdle)
 	}
 	s.mu.Unlock()
 

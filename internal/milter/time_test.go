@@ -254,8 +254,103 @@ func TestShutdownWaitsForQuit(t *testing.T) {
 	})
 }
 
-func TestShutdownDeadlineClosesIdleSession(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, _ net.Conn) {
+func deliver(t *testing.T, c *client.Client) {
+	t.Helper()
+	if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
+		t.Error(res, err)
+	}
+}
+
+// begin leaves a message at DATA, where an MTA receives all of it first.
+func begin(t *testing.T, c *client.Client) {
+	t.Helper()
+	for _, step := range []func() (client.Action, error){
+		func() (client.Action, error) { return c.Mail("<a@example.com>") },
+		func() (client.Action, error) { return c.Rcpt("<b@example.net>") },
+		c.Data,
+	} {
+		if a, err := step(); err != nil || !a.Delivers() {
+			t.Error(a, err)
+		}
+	}
+}
+
+// TestShutdownOfIdleSessions: while one waits for the next message of a silent
+// client nobody takes new ones.
+func TestShutdownOfIdleSessions(t *testing.T) {
+	const patience = 20 * time.Second
+	for _, c := range []struct {
+		name   string
+		before func(*testing.T, *client.Client) // the shutdown
+		during func(*testing.T, *client.Client)
+		want   time.Duration
+	}{
+		{name: "before its first message", want: patience},
+		{
+			name:   "between two",
+			before: func(t *testing.T, c *client.Client) { deliver(t, c); time.Sleep(time.Minute) },
+			want:   patience,
+		},
+		{
+			name: "one more message, each in time",
+			during: func(t *testing.T, c *client.Client) {
+				for range 3 {
+					time.Sleep(patience - time.Second)
+					deliver(t, c)
+				}
+			},
+			want: 3*(patience-time.Second) + patience,
+		},
+		{
+			name:   "a message in progress takes as long as it takes",
+			before: func(t *testing.T, c *client.Client) { begin(t, c) },
+			during: func(t *testing.T, c *client.Client) {
+				time.Sleep(300 * time.Second)
+				for _, step := range []func() (client.Action, error){
+					func() (client.Action, error) { return c.Header("From", " a@example.com") }, c.EndOfHeader,
+				} {
+					if _, err := step(); err != nil {
+						t.Error(err)
+					}
+				}
+				if a, _, err := c.EndOfMessage(); err != nil || !a.Delivers() {
+					t.Error(a, err)
+				}
+				if err := c.Abort(); err != nil {
+					t.Error(err)
+				}
+			},
+			want: 300*time.Second + patience,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			piped(t, milter.Options{}, func(t *testing.T, w *world, mta *client.Client, _ net.Conn) {
+				if c.before != nil {
+					c.before(t, mta)
+				}
+				start := time.Now()
+				done := make(chan error, 1)
+				go func() { done <- w.server.Shutdown(context.Background()) }()
+				if c.during != nil {
+					c.during(t, mta)
+				}
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if waited := time.Since(start); waited != c.want {
+					t.Errorf("waited %v, want %v", waited, c.want)
+				}
+				if e := <-w.closed; e != milter.EndDrain {
+					t.Error(e)
+				}
+			})
+		})
+	}
+}
+
+func TestShutdownDeadlineClosesSilentMessage(t *testing.T) {
+	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+		begin(t, c)
 		ctx, cancel := context.WithTimeout(context.Background(), 330*time.Second)
 		defer cancel()
 		start := time.Now()

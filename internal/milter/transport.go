@@ -30,8 +30,10 @@ type transport struct {
 	err  error   // of tryRead
 	out  *buffer // written but not sent: one reply with its edits is one write
 
-	mu     sync.Mutex // orders deadlines with force
+	mu     sync.Mutex // orders deadlines with force and hasten
 	forced bool
+	hurry  time.Duration // how long a spare wait may take, 0 as long as the caller says
+	spare  bool          // what is read, or was last, is the beginning of a spare frame
 }
 
 func newTransport(nc net.Conn, limits *Limits, b *buffers) *transport {
@@ -53,10 +55,22 @@ func (t *transport) force() {
 	_ = t.nc.SetWriteDeadline(now.Add(forcedWriteTimeout))
 }
 
-func (t *transport) isForced() bool {
+// hasten gives the MTA no longer than patience for the beginning of a spare
+// frame, the one that is waited for included.
+func (t *transport) hasten(patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.forced
+	t.hurry = patience
+	if t.spare && !t.forced {
+		_ = t.nc.SetReadDeadline(time.Now().Add(patience))
+	}
+}
+
+// shutDown reports whether force or hasten is why a read ran out of time.
+func (t *transport) shutDown() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.forced || t.spare && t.hurry > 0
 }
 
 func (t *transport) readDeadline(deadline time.Time) {
@@ -67,6 +81,25 @@ func (t *transport) readDeadline(deadline time.Time) {
 	}
 }
 
+// frameDeadline is readDeadline for the beginning of a frame.
+func (t *transport) frameDeadline(idle time.Duration, spare bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.spare = spare; spare && t.hurry > 0 {
+		idle = min(idle, t.hurry)
+	}
+	if !t.forced {
+		_ = t.nc.SetReadDeadline(time.Now().Add(idle))
+	}
+}
+
+// begun says that the frame has begun.
+func (t *transport) begun() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spare = false
+}
+
 // end says what a read or write error means for the session.
 func (t *transport) end(err error) End {
 	var m malformed
@@ -75,22 +108,25 @@ func (t *transport) end(err error) End {
 		return EndProtocolError
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return EndEOF
-	case t.isForced():
+	case t.shutDown():
 		return EndDrain
 	}
 	return EndTimeout
 }
 
-// readFrame waits up to idle for a frame to begin and reads it. data is valid
-// until the next call.
-func (t *transport) readFrame(idle time.Duration) (cmd byte, data []byte, err error) {
+// readFrame waits up to idle for a frame to begin and reads it. Without a spare
+// frame nothing is lost but time. data is valid until the next call.
+func (t *transport) readFrame(idle time.Duration, spare bool) (cmd byte, data []byte, err error) {
 	if t.r == t.w {
 		t.rest()
-		t.readDeadline(time.Now().Add(idle))
+		t.frameDeadline(idle, spare)
 		for t.r == t.w {
 			if err := t.fill(1); err != nil {
 				return 0, nil, err
 			}
+		}
+		if spare {
+			t.begun()
 		}
 	}
 	const prefix = 4 // the length

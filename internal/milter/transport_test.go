@@ -34,7 +34,7 @@ func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 			tr := newTransport(ours, &limits, &buffers{})
 			result := make(chan error, 1)
 			go func() {
-				_, data, err := tr.readFrame(time.Minute)
+				_, data, err := tr.readFrame(time.Minute, false)
 				for _, c := range data {
 					if c != 'x' {
 						t.Errorf("%s: %q in the frame", tc.why, c)
@@ -95,11 +95,11 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 			head := append(binary.BigEndian.AppendUint32(nil, uint32(n+1)), cmdBody)
 			_, _ = theirs.Write(append(head, bytes.Repeat([]byte("x"), n)...))
 		}()
-		if _, data, err := tr.readFrame(time.Minute); err != nil || len(data) != n {
+		if _, data, err := tr.readFrame(time.Minute, false); err != nil || len(data) != n {
 			t.Fatalf("%d octets of %d: %v", len(data), n, err)
 		}
 	}
-	if _, _, err := tr.readFrame(time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, _, err := tr.readFrame(time.Millisecond, false); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
 	if tr.in != nil || waits == 0 {
@@ -130,12 +130,12 @@ func TestFramesAcrossBuffers(t *testing.T) {
 		_, _ = theirs.Write(all)
 	}()
 	for i, n := range sizes {
-		cmd, data, err := tr.readFrame(time.Minute)
+		cmd, data, err := tr.readFrame(time.Minute, false)
 		if err != nil || cmd != cmdBody || !bytes.Equal(data, bytes.Repeat([]byte{byte(i)}, n)) {
 			t.Fatalf("frame %d: %c, %d octets of %d, %v", i, cmd, len(data), n, err)
 		}
 	}
-	if _, _, err := tr.readFrame(time.Minute); !errors.Is(err, io.EOF) {
+	if _, _, err := tr.readFrame(time.Minute, false); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

@@ -114,6 +114,7 @@ var bounds = []bound{
 	{"milter.DefaultWriteTimeout", "30s", "time", "an MTA that does not read", "", "milter.TestMTADeafWhileWaiting"},
 	{"milter.maxAcceptBackoff", "1s", "time", "between tries to accept when sockets ran out", "", "milter.TestAcceptBacksOffAndGoesOn"},
 	{"milter.maxCommandFrame", "65536", "octets", "an SMTP line has 2,048 in Postfix", "", "milter.TestMalformedFrameClosesOneSession wholepath.TestBoundCommand"},
+	{"milter.maxDrainIdle", "20s", "time", "a restart waits for the next message of a silent client", "", "milter.TestShutdownOfIdleSessions"},
 	{"milter.maxEditBytes", "60000", "octets of a value written", "Postfix cuts there", "", "milter.TestInvalidEdits"},
 	{"milter.maxRefusing", "256", "connections", "being told that there are too many", "", "milter.TestHardLimit"},
 	{"milter.maxReplyLine", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "milter.TestFormatReply"},
