@@ -96,9 +96,6 @@ func (m *macros) get(name string) string {
 }
 
 func (st *macroStage) get(name string) (value string, ok bool) {
-	if !bytes.Contains(st.pairs, []byte(name)) {
-		return "", false // most are asked for at every stage and in none
-	}
 	var found []byte
 	for rest := st.pairs; len(rest) > 0; {
 		n := bytes.IndexByte(rest, 0)
