@@ -26,9 +26,11 @@ var floors = map[string]int{
 	"internal/milter":        0,
 	"internal/milter/client": 0,
 	// For tests alone.
-	"internal/testkit/suites": 0,
-	"internal/testkit/logs":   0,
-	"internal/testkit/mta":    0,
+	"internal/testkit/suites":  0,
+	"internal/testkit/logs":    0,
+	"internal/testkit/mta":     0,
+	"internal/testkit/signer":  0,
+	"internal/testkit/opinion": 0,
 
 	"internal/spf":   1,
 	"internal/dkim":  1,
@@ -78,14 +80,16 @@ var floors = map[string]int{
 
 // sameFloor names the imports allowed within one floor, each for a reason.
 var sameFloor = map[string][]string{
-	"internal/dns/dnstest":   {"internal/dns"},
-	"internal/mailaddr":      {"internal/dns"}, // an address has a domain name
-	"internal/milter/client": {"internal/milter"},
-	"internal/testkit/mta":   {"internal/milter", "internal/milter/client"},
-	"internal/arc":           {"internal/dkim"},      // one canonicalization, one set of hashes
-	"internal/policy":        {"internal/msgauth"},   // decides on its Evaluation
-	"internal/status":        {"internal/telemetry"}, // its tests read the real metrics
-	"internal/explanation":   {"internal/recent"},    // explains its decisions
+	"internal/dns/dnstest":     {"internal/dns"},
+	"internal/mailaddr":        {"internal/dns"}, // an address has a domain name
+	"internal/milter/client":   {"internal/milter"},
+	"internal/testkit/mta":     {"internal/milter", "internal/milter/client"},
+	"internal/testkit/signer":  {"internal/message"},
+	"internal/testkit/opinion": {"internal/dns"},
+	"internal/arc":             {"internal/dkim"},      // one canonicalization, one set of hashes
+	"internal/policy":          {"internal/msgauth"},   // decides on its Evaluation
+	"internal/status":          {"internal/telemetry"}, // its tests read the real metrics
+	"internal/explanation":     {"internal/recent"},    // explains its decisions
 	// Shows what these know; its tests make it with the real metrics.
 	"internal/console": {"internal/explanation", "internal/recent", "internal/status", "internal/telemetry"},
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/base64"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/signer"
 )
 
 const indirect = "../../testdata/indirect"
@@ -63,7 +63,7 @@ func TestIndirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := `"v=DKIM1; k=ed25519; p=` + base64.StdEncoding.EncodeToString(everybody().Public().(ed25519.PublicKey)) + `"`
+	key := `"` + signer.Record(everybody().Public()) + `"`
 	zone := strings.ReplaceAll(string(text), " KEY\n", " "+key+"\n")
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
@@ -163,7 +163,8 @@ func travel(t *testing.T, eml, path string) []byte {
 			eml += rest + "\r\n"
 		case "seal":
 			domain, results, _ := strings.Cut(rest, " ")
-			eml = sealed(t, eml, domain, results)
+			header, _ := message.Parse([]byte(eml))
+			eml = signer.Seal(t, signer.Set{I: len(header.Values("ARC-Seal")) + 1, Key: everybody(), Domain: domain, Results: results}, eml)
 		default:
 			t.Fatalf("no step %q", step)
 		}

@@ -1,49 +1,21 @@
 package arc
 
 import (
-	"bytes"
 	"context"
-	"strings"
 	"testing"
 	"time"
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
-	"sekimori/internal/message"
+	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
-
-// splitMessage turns a CRLF message into what a milter gets.
-func splitMessage(eml []byte) (message.Header, []byte) {
-	head, body, ok := bytes.Cut(eml, []byte("\r\n\r\n"))
-	if bytes.HasPrefix(eml, []byte("\r\n")) {
-		head, body, ok = nil, eml[2:], true
-	}
-	if !ok {
-		head = bytes.TrimSuffix(eml, []byte("\r\n"))
-	}
-	var h message.Header
-	for _, line := range strings.SplitAfter(string(head)+"\r\n", "\r\n") {
-		line = strings.TrimSuffix(line, "\r\n")
-		switch {
-		case line == "":
-		case line[0] == ' ' || line[0] == '\t':
-			if len(h) > 0 {
-				h[len(h)-1].Value += "\r\n" + line
-			}
-		default:
-			name, value, _ := strings.Cut(line, ":")
-			h = append(h, message.Field{Name: name, Value: value})
-		}
-	}
-	return h, body
-}
 
 // validate runs a whole message through a Verifier.
 func validate(tb testing.TB, eml string, r dns.Resolver, o dkim.Options) Result {
 	tb.Helper()
-	h, body := splitMessage([]byte(eml))
+	h, body := signer.Split([]byte(eml))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	m := dkim.NewMessage(h)

@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/signer"
 )
 
 func TestChain(t *testing.T) {
@@ -48,39 +49,39 @@ func TestChain(t *testing.T) {
 		{"one set too many", chain(t, maxSets+1, testMail), Fail, ReasonTooManySets, 0, "", 0},
 		{"the message changed after the last hop", replace(three, "a test", "a nest"), Fail, ReasonMessageSignature, 3, dkim.ReasonSignature, 0},
 		{"the body changed after the last hop", three + "footer\r\n", Fail, ReasonMessageSignature, 3, dkim.ReasonBodyHash, 0},
-		{"the body changed between hops 1 and 2", seal(t, sealing{i: 3}, seal(t, sealing{i: 2}, one+"footer\r\n")), Pass, "", 0, "", 2},
-		{"the message changed between hops 2 and 3", seal(t, sealing{i: 3}, replace(chain(t, 2, testMail), "a test", "[list] a test")), Pass, "", 0, "", 3},
-		{"an old message signature that is no signature", seal(t, sealing{i: 2}, seal(t, sealing{i: 1, breakAMS: true}, testMail)), Pass, "", 0, "", 2},
-		{"the newest message signature is bad", seal(t, sealing{i: 2, breakAMS: true}, one), Fail, ReasonMessageSignature, 2, dkim.ReasonSignature, 0},
-		{"the newest seal is bad", seal(t, sealing{i: 2, breakAS: true}, one), Fail, ReasonSealSignature, 2, dkim.ReasonSignature, 0},
-		{"an old seal is bad, step 6", seal(t, sealing{i: 2}, seal(t, sealing{i: 1, breakAS: true}, testMail)), Fail, ReasonSealSignature, 1, dkim.ReasonSignature, 0},
+		{"the body changed between hops 1 and 2", seal(t, signer.Set{I: 3}, seal(t, signer.Set{I: 2}, one+"footer\r\n")), Pass, "", 0, "", 2},
+		{"the message changed between hops 2 and 3", seal(t, signer.Set{I: 3}, replace(chain(t, 2, testMail), "a test", "[list] a test")), Pass, "", 0, "", 3},
+		{"an old message signature that is no signature", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, BreakAMS: true}, testMail)), Pass, "", 0, "", 2},
+		{"the newest message signature is bad", seal(t, signer.Set{I: 2, BreakAMS: true}, one), Fail, ReasonMessageSignature, 2, dkim.ReasonSignature, 0},
+		{"the newest seal is bad", seal(t, signer.Set{I: 2, BreakAS: true}, one), Fail, ReasonSealSignature, 2, dkim.ReasonSignature, 0},
+		{"an old seal is bad, step 6", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, BreakAS: true}, testMail)), Fail, ReasonSealSignature, 1, dkim.ReasonSignature, 0},
 		{"results changed after sealing", replace(one, "smtp.mailfrom=a@", "smtp.mailfrom=b@"), Fail, ReasonSealSignature, 1, dkim.ReasonSignature, 0},
-		{"cv=fail of the newest, step 2", seal(t, sealing{i: 2, cv: "fail"}, one), Fail, ReasonChainFailed, 2, "", 0},
-		{"cv=fail of an older one", seal(t, sealing{i: 2}, seal(t, sealing{i: 1, cv: "fail"}, testMail)), Fail, ReasonChainValue, 1, "", 0},
-		{"cv=pass of the first, step 3", seal(t, sealing{i: 1, cv: "pass"}, testMail), Fail, ReasonChainValue, 1, "", 0},
-		{"cv=none of the second", seal(t, sealing{i: 2, cv: "none"}, one), Fail, ReasonChainValue, 2, "", 0},
-		{"cv= compares with case", seal(t, sealing{i: 1, cv: "None"}, testMail), Fail, ReasonChainValue, 1, "", 0},
+		{"cv=fail of the newest, step 2", seal(t, signer.Set{I: 2, CV: "fail"}, one), Fail, ReasonChainFailed, 2, "", 0},
+		{"cv=fail of an older one", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, CV: "fail"}, testMail)), Fail, ReasonChainValue, 1, "", 0},
+		{"cv=pass of the first, step 3", seal(t, signer.Set{I: 1, CV: "pass"}, testMail), Fail, ReasonChainValue, 1, "", 0},
+		{"cv=none of the second", seal(t, signer.Set{I: 2, CV: "none"}, one), Fail, ReasonChainValue, 2, "", 0},
+		{"cv= compares with case", seal(t, signer.Set{I: 1, CV: "None"}, testMail), Fail, ReasonChainValue, 1, "", 0},
 		{"no seal", cut(one, "ARC-Seal"), Fail, ReasonIncomplete, 1, "", 0},
 		{"no message signature", cut(three, "ARC-Message-Signature"), Fail, ReasonIncomplete, 3, "", 0},
 		{"no results", cut(one, "ARC-Authentication-Results"), Fail, ReasonIncomplete, 1, "", 0},
-		{"a chain without its beginning", seal(t, sealing{i: 2}, testMail), Fail, ReasonIncomplete, 2, "", 0},
+		{"a chain without its beginning", seal(t, signer.Set{I: 2}, testMail), Fail, ReasonIncomplete, 2, "", 0},
 		{"two results of one instance", "ARC-Authentication-Results: i=1; x\r\n" + three, Fail, ReasonDuplicate, 1, "", 0},
 		{"i=0", replace(one, "ARC-Seal: i=1", "ARC-Seal: i=0"), Fail, ReasonInstance, 0, "", 0},
 		{"i=51", replace(one, "ARC-Seal: i=1", "ARC-Seal: i=51"), Fail, ReasonInstance, 0, "", 0},
 		{"i=1 in three digits", replace(one, "ARC-Seal: i=1", "ARC-Seal: i=001"), Fail, ReasonInstance, 0, "", 0},
 		{"i= of the results is not a number", replace(one, "Results: i=1", "Results: i=x"), Fail, ReasonInstance, 0, "", 0},
 		{"a seal that is no tag list", replace(one, "cv=none", "cv"), Fail, ReasonInstance, 0, "", 0},
-		{"a seal with h=, RFC 8617 §4.1.3", seal(t, sealing{i: 1, seal: "h=from;"}, testMail), Fail, ReasonSealSyntax, 1, dkim.ReasonSyntax, 0},
-		{"a seal with bh=", seal(t, sealing{i: 1, seal: "bh=AAAA;"}, testMail), Fail, ReasonSealSyntax, 1, dkim.ReasonSyntax, 0},
+		{"a seal with h=, RFC 8617 §4.1.3", seal(t, signer.Set{I: 1, AS: "h=from;"}, testMail), Fail, ReasonSealSyntax, 1, dkim.ReasonSyntax, 0},
+		{"a seal with bh=", seal(t, signer.Set{I: 1, AS: "bh=AAAA;"}, testMail), Fail, ReasonSealSyntax, 1, dkim.ReasonSyntax, 0},
 		{"a seal by rsa-sha1", replace(one, "a=ed25519-sha256; cv", "a=rsa-sha1; cv"), Fail, ReasonSealSyntax, 1, dkim.ReasonAlgorithmSHA1, 0},
-		{"a message signature over a seal, §4.1.2", seal(t, sealing{i: 2, h: "from:arc-seal"}, one), Fail, ReasonMessageSignature, 2, dkim.ReasonSyntax, 0},
-		{"a message signature over results: needless, but seen", seal(t, sealing{i: 2, h: "from:arc-authentication-results"}, one), Pass, "", 0, "", 0},
-		{"a message signature without From", seal(t, sealing{i: 1, h: "subject"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonFromNotSigned, 0},
+		{"a message signature over a seal, §4.1.2", seal(t, signer.Set{I: 2, H: "from:arc-seal"}, one), Fail, ReasonMessageSignature, 2, dkim.ReasonSyntax, 0},
+		{"a message signature over results: needless, but seen", seal(t, signer.Set{I: 2, H: "from:arc-authentication-results"}, one), Pass, "", 0, "", 0},
+		{"a message signature without From", seal(t, signer.Set{I: 1, H: "subject"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonFromNotSigned, 0},
 		{"a second From: the reader may see the wrong one", "From: eve@example.net\r\n" + one, Fail, ReasonMessageSignature, 1, dkim.ReasonMultipleFrom, 0},
 		{"a second From with a space before its colon", "From : eve@example.net\r\n" + one, Fail, ReasonMessageSignature, 1, dkim.ReasonMultipleFrom, 0},
 		{"no From", replace(one, "From: Ann", "X-From: Ann"), Fail, ReasonMessageSignature, 1, dkim.ReasonFromMissing, 0},
-		{"an expired message signature", seal(t, sealing{i: 1, message: " x=1000;"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonExpired, 0},
-		{"l= of another part of the body than bh=", seal(t, sealing{i: 1, message: " l=5;"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonBodyHash, 0},
+		{"an expired message signature", seal(t, signer.Set{I: 1, AMS: " x=1000;"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonExpired, 0},
+		{"l= of another part of the body than bh=", seal(t, signer.Set{I: 1, AMS: " l=5;"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonBodyHash, 0},
 		{"a sealer without a key", replace(one, "cv=none; d=hop1", "cv=none; d=nobody"), Fail, ReasonSealSignature, 1, dkim.ReasonKeyNotFound, 0},
 		{"a sealer that is no domain", replace(one, "cv=none; d=hop1.example", "cv=none; d=(x)"), Fail, ReasonSealSyntax, 1, dkim.ReasonDomain, 0},
 	} {
@@ -94,8 +95,8 @@ func TestChain(t *testing.T) {
 }
 
 func TestResult(t *testing.T) {
-	mail := seal(t, sealing{i: 1, results: "a.example; arc=none smtp.remote-ip=192.0.2.1"}, testMail)
-	mail = seal(t, sealing{i: 2, results: "b.example; spf=fail; arc=pass (i=1) smtp.remote-ip=\"2001:db8::7\""}, mail+"footer\r\n")
+	mail := seal(t, signer.Set{I: 1, Results: "a.example; arc=none smtp.remote-ip=192.0.2.1"}, testMail)
+	mail = seal(t, signer.Set{I: 2, Results: "b.example; spf=fail; arc=pass (i=1) smtp.remote-ip=\"2001:db8::7\""}, mail+"footer\r\n")
 	got, err := json.Marshal(validate(t, mail, zone(), dkim.Options{}))
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +168,7 @@ func TestResultsInstance(t *testing.T) {
 // and one Write feeds both.
 func TestShared(t *testing.T) {
 	mail := chain(t, 2, testMail)
-	h, body := splitMessage([]byte(mail))
+	h, body := signer.Split([]byte(mail))
 	d := dkim.NewVerifier(h, dkim.Options{})
 	a := NewVerifier(d.Message(), dkim.Options{})
 	z := zone()
@@ -203,7 +204,7 @@ func TestDNSFailure(t *testing.T) {
 
 // TestBrokenAsksNothing: a chain that fails by its structure costs no query.
 func TestBrokenAsksNothing(t *testing.T) {
-	for _, mail := range []string{chain(t, maxSets+1, testMail), seal(t, sealing{i: 1, cv: "pass"}, testMail), seal(t, sealing{i: 2}, testMail)} {
+	for _, mail := range []string{chain(t, maxSets+1, testMail), seal(t, signer.Set{I: 1, CV: "pass"}, testMail), seal(t, signer.Set{I: 2}, testMail)} {
 		z := zone()
 		if r := validate(t, mail, z, dkim.Options{}); r.Status != Fail || len(z.Queries()) != 0 {
 			t.Errorf("%s, asked %v", r.Status, z.Queries())
@@ -212,7 +213,7 @@ func TestBrokenAsksNothing(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	h, body := splitMessage([]byte(chain(t, 1, testMail)))
+	h, body := signer.Split([]byte(chain(t, 1, testMail)))
 	synctest.Test(t, func(t *testing.T) {
 		m := dkim.NewMessage(h)
 		defer m.Close()
@@ -237,7 +238,7 @@ func (stuck) Lookup(ctx context.Context, _ dns.Name, _ dns.Type) (dns.Answer, er
 func FuzzVerifier(f *testing.F) {
 	f.Add([]byte(chain(f, 1, testMail)))
 	f.Add([]byte(chain(f, 3, testMail)))
-	f.Add([]byte(seal(f, sealing{i: 2}, chain(f, 1, testMail)+"footer\r\n")))
+	f.Add([]byte(seal(f, signer.Set{I: 2}, chain(f, 1, testMail)+"footer\r\n")))
 	f.Add([]byte("ARC-Seal: i=1; cv=none\r\nFrom: x\r\n\r\n"))
 	z := zone()
 	f.Fuzz(func(t *testing.T, eml []byte) {
@@ -249,9 +250,9 @@ func FuzzVerifier(f *testing.F) {
 			t.Fatalf("%+v", r)
 		}
 		// Nobody but the key's holder can make a chain over another From.
-		h, _ := splitMessage(eml)
+		h, _ := signer.Split(eml)
 		from := h.Values("from")
-		if len(from) == 0 || refField("from", from[len(from)-1]) != "from:Ann <ann@example.com>" {
+		if len(from) == 0 || signer.Field("from", from[len(from)-1]) != "from:Ann <ann@example.com>" {
 			t.Fatalf("passes with From %q", from)
 		}
 	})
@@ -271,7 +272,7 @@ func BenchmarkChain(b *testing.B) {
 	for _, n := range []int{1, 5, 25, 50} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			mail := chain(b, n, testMail)
-			h, body := splitMessage([]byte(mail))
+			h, body := signer.Split([]byte(mail))
 			b.ReportAllocs()
 			for b.Loop() {
 				m := dkim.NewMessage(h)

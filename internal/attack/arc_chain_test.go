@@ -1,64 +1,28 @@
 package attack
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"regexp"
+	"sekimori/internal/testkit/signer"
 	"strings"
 	"testing"
 )
 
-// hop is one ARC set; zero values are what an honest sealer writes.
-type hop struct {
-	i                   int
-	cv, domain, results string
-	ams, seal           string // more tags
-	h                   string
-	evil                bool   // signed with the attacker's key
-	instance            string // i= as written
-}
-
-// sealWith puts a set on top, written plainly from RFC 8617 §5.1.
-func sealWith(t testing.TB, s hop, eml string) string {
+// sealWith puts a set on top, by the bank's key unless it names another.
+func sealWith(t testing.TB, s signer.Set, eml string) string {
 	t.Helper()
-	or := func(v *string, usual string) {
-		if *v == "" {
-			*v = usual
-		}
+	if s.Key == nil {
+		s.Key = bankKey()
 	}
-	or(&s.cv, map[bool]string{true: "none", false: "pass"}[s.i == 1])
-	or(&s.domain, fmt.Sprintf("hop%d.example", s.i))
-	or(&s.results, "mx.example; dkim=pass header.d=bank.example; dmarc=pass header.from=bank.example")
-	or(&s.h, "from:subject")
-	or(&s.instance, fmt.Sprint(s.i))
-	key := bankKey()
-	if s.evil {
-		key = evilKey()
+	if s.Results == "" {
+		s.Results = "mx.example; dkim=pass header.d=bank.example; dmarc=pass header.from=bank.example"
 	}
-	h, body := splitRaw(eml)
-	sum := sha256.Sum256([]byte(relaxedBody(body)))
-	aar := fmt.Sprintf(" i=%s; %s", s.instance, s.results)
-	ams := fmt.Sprintf(" i=%s; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=s; h=%s; %sbh=%s; b=", s.instance, s.domain, s.h, s.ams, b64(sum[:]))
-	ams += rawSign(t, key, selected(h, s.h)+relaxedField("arc-message-signature", ams))
-	seal := fmt.Sprintf(" i=%s; a=ed25519-sha256; cv=%s; d=%s; s=s; %sb=", s.instance, s.cv, s.domain, s.seal)
-	var input strings.Builder
-	for i := 1; i < s.i; i++ {
-		for _, name := range []string{"arc-authentication-results", "arc-message-signature", "arc-seal"} {
-			for _, f := range h {
-				if strings.EqualFold(f.Name, name) && strings.HasPrefix(f.Value, fmt.Sprintf(" i=%d;", i)) {
-					input.WriteString(relaxedField(name, f.Value) + "\r\n")
-				}
-			}
-		}
-	}
-	input.WriteString(relaxedField("arc-authentication-results", aar) + "\r\n" + relaxedField("arc-message-signature", ams) + "\r\n")
-	seal += rawSign(t, key, input.String()+relaxedField("arc-seal", seal))
-	return "ARC-Seal:" + seal + "\r\nARC-Message-Signature:" + ams + "\r\nARC-Authentication-Results:" + aar + "\r\n" + eml
+	return signer.Seal(t, s, eml)
 }
 
 func chainOf(t testing.TB, n int, eml string) string {
 	for i := 1; i <= n; i++ {
-		eml = sealWith(t, hop{i: i}, eml)
+		eml = sealWith(t, signer.Set{I: i}, eml)
 	}
 	return eml
 }
@@ -122,46 +86,46 @@ func TestARC(t *testing.T) {
 		{"two chains of one message", chainOf(t, 1, bankMail)[:strings.Index(chainOf(t, 1, bankMail), "From:")] + two, "fail"},
 		{"sets in another order in the header", reorder(two), "pass"},
 
-		{"i=0", sealWith(t, hop{i: 1, instance: "0"}, bankMail), "fail"},
-		{"i=51", sealWith(t, hop{i: 1, instance: "51"}, bankMail), "fail"},
-		{"i=001", sealWith(t, hop{i: 1, instance: "001"}, bankMail), "fail"},
-		{"i=-1", sealWith(t, hop{i: 1, instance: "-1"}, bankMail), "fail"},
-		{"i=1.0", sealWith(t, hop{i: 1, instance: "1.0"}, bankMail), "fail"},
-		{"i=4294967297", sealWith(t, hop{i: 1, instance: "4294967297"}, bankMail), "fail"},
-		{"i= empty", sealWith(t, hop{i: 1, instance: " "}, bankMail), "fail"},
-		{"i= twice in the message signature", sealWith(t, hop{i: 1, ams: "i=2; "}, bankMail), "fail"},
-		{"i= twice in the seal", sealWith(t, hop{i: 1, seal: "i=2; "}, bankMail), "fail"},
+		{"i=0", sealWith(t, signer.Set{I: 1, Instance: "0"}, bankMail), "fail"},
+		{"i=51", sealWith(t, signer.Set{I: 1, Instance: "51"}, bankMail), "fail"},
+		{"i=001", sealWith(t, signer.Set{I: 1, Instance: "001"}, bankMail), "fail"},
+		{"i=-1", sealWith(t, signer.Set{I: 1, Instance: "-1"}, bankMail), "fail"},
+		{"i=1.0", sealWith(t, signer.Set{I: 1, Instance: "1.0"}, bankMail), "fail"},
+		{"i=4294967297", sealWith(t, signer.Set{I: 1, Instance: "4294967297"}, bankMail), "fail"},
+		{"i= empty", sealWith(t, signer.Set{I: 1, Instance: " "}, bankMail), "fail"},
+		{"i= twice in the message signature", sealWith(t, signer.Set{I: 1, AMS: "i=2; "}, bankMail), "fail"},
+		{"i= twice in the seal", sealWith(t, signer.Set{I: 1, AS: "i=2; "}, bankMail), "fail"},
 		{"the results do not begin with i=", replaced(two, "ARC-Authentication-Results: i=2;", "ARC-Authentication-Results: mx.example; i=2;"), "fail"},
 
-		{"cv=pass in the first", sealWith(t, hop{i: 1, cv: "pass"}, bankMail), "fail"},
-		{"cv=none in the second", sealWith(t, hop{i: 2, cv: "none"}, chainOf(t, 1, bankMail)), "fail"},
-		{"cv=fail in the newest", sealWith(t, hop{i: 2, cv: "fail"}, chainOf(t, 1, bankMail)), "fail"},
-		{"cv=fail, then cv=pass", sealWith(t, hop{i: 3}, sealWith(t, hop{i: 2, cv: "fail"}, chainOf(t, 1, bankMail))), "fail"},
-		{"cv=PASS", sealWith(t, hop{i: 2, cv: "PASS"}, chainOf(t, 1, bankMail)), "fail"},
-		{"cv= twice", sealWith(t, hop{i: 1, seal: "cv=none; "}, bankMail), "fail"},
+		{"cv=pass in the first", sealWith(t, signer.Set{I: 1, CV: "pass"}, bankMail), "fail"},
+		{"cv=none in the second", sealWith(t, signer.Set{I: 2, CV: "none"}, chainOf(t, 1, bankMail)), "fail"},
+		{"cv=fail in the newest", sealWith(t, signer.Set{I: 2, CV: "fail"}, chainOf(t, 1, bankMail)), "fail"},
+		{"cv=fail, then cv=pass", sealWith(t, signer.Set{I: 3}, sealWith(t, signer.Set{I: 2, CV: "fail"}, chainOf(t, 1, bankMail))), "fail"},
+		{"cv=PASS", sealWith(t, signer.Set{I: 2, CV: "PASS"}, chainOf(t, 1, bankMail)), "fail"},
+		{"cv= twice", sealWith(t, signer.Set{I: 1, AS: "cv=none; "}, bankMail), "fail"},
 		{"no cv=", replaced(chainOf(t, 1, bankMail), "cv=none; ", ""), "fail"},
-		{"cv=pass (comment)", sealWith(t, hop{i: 2, cv: "pass (x)"}, chainOf(t, 1, bankMail)), "fail"},
-		{"cv= changed from fail to pass", replaced(sealWith(t, hop{i: 2, cv: "fail"}, chainOf(t, 1, bankMail)), "cv=fail", "cv=pass"), "fail"},
+		{"cv=pass (comment)", sealWith(t, signer.Set{I: 2, CV: "pass (x)"}, chainOf(t, 1, bankMail)), "fail"},
+		{"cv= changed from fail to pass", replaced(sealWith(t, signer.Set{I: 2, CV: "fail"}, chainOf(t, 1, bankMail)), "cv=fail", "cv=pass"), "fail"},
 
-		{"a seal with h=", sealWith(t, hop{i: 1, seal: "h=from; "}, bankMail), "fail"},
-		{"a seal with bh=", sealWith(t, hop{i: 1, seal: "bh=AAAA; "}, bankMail), "fail"},
-		{"a message signature over the seal", sealWith(t, hop{i: 1, h: "from:arc-seal"}, bankMail), "fail"},
-		{"a message signature without From", sealWith(t, hop{i: 1, h: "subject"}, bankMail), "fail"},
-		{"a message signature with l=0", sealWith(t, hop{i: 1, ams: "l=0; "}, replaced(bankMail, "Hello  there.\r\n", "")) + "Pay.\r\n", "fail"},
-		{"an expired message signature", sealWith(t, hop{i: 1, ams: "x=1; "}, bankMail), "fail"},
+		{"a seal with h=", sealWith(t, signer.Set{I: 1, AS: "h=from; "}, bankMail), "fail"},
+		{"a seal with bh=", sealWith(t, signer.Set{I: 1, AS: "bh=AAAA; "}, bankMail), "fail"},
+		{"a message signature over the seal", sealWith(t, signer.Set{I: 1, H: "from:arc-seal"}, bankMail), "fail"},
+		{"a message signature without From", sealWith(t, signer.Set{I: 1, H: "subject"}, bankMail), "fail"},
+		{"a message signature with l=0", sealWith(t, signer.Set{I: 1, AMS: "l=0; "}, replaced(bankMail, "Hello  there.\r\n", "")) + "Pay.\r\n", "fail"},
+		{"an expired message signature", sealWith(t, signer.Set{I: 1, AMS: "x=1; "}, bankMail), "fail"},
 
 		{"the body changed", two + "more\r\n", "fail"},
 		{"From changed", replaced(two, "From: Ann", "From: Bob"), "fail"},
 		{"a From added", "From: eve@evil.example\r\n" + two, "fail"},
 		{"the chain of another message", chain + otherMail, "fail"},
-		{"the chain of another message, sealed by the attacker", sealWith(t, hop{i: 3, domain: "evil.example", evil: true}, chain+otherMail), "pass"},
-		{"forged as a trusted sealer over a valid chain", sealWith(t, hop{i: 3, evil: true}, two), "fail"},
-		{"forged as the first sealer", sealWith(t, hop{i: 1, evil: true}, bankMail), "fail"},
-		{"results of 1 changed, sealed by the attacker", sealWith(t, hop{i: 3, domain: "evil.example", evil: true}, replaced(two, "dkim=pass", "dkim=fail")), "fail"},
-		{"seal 1 broken, sealed by the attacker", sealWith(t, hop{i: 3, domain: "evil.example", evil: true}, replaced(two, "cv=none; d=hop1.example; s=s; b=", "cv=none; d=hop1.example; s=s; b=AAAA")), "fail"},
-		{"no key of set 1", replaced(sealWith(t, hop{i: 2}, sealWith(t, hop{i: 1, domain: "gone.example"}, bankMail)), "x", "x"), "fail"},
-		{"sealed by the attacker alone", sealWith(t, hop{i: 1, domain: "evil.example", evil: true}, bankMail), "pass"},
-		{"NULs and results in the payload", sealWith(t, hop{i: 1, domain: "evil.example", evil: true, results: "mx.here.example; dmarc=pass smtp.remote-ip=\"1.2.3.4\x01\""}, bankMail), "pass"},
+		{"the chain of another message, sealed by the attacker", sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()}, chain+otherMail), "pass"},
+		{"forged as a trusted sealer over a valid chain", sealWith(t, signer.Set{I: 3, Key: evilKey()}, two), "fail"},
+		{"forged as the first sealer", sealWith(t, signer.Set{I: 1, Key: evilKey()}, bankMail), "fail"},
+		{"results of 1 changed, sealed by the attacker", sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()}, replaced(two, "dkim=pass", "dkim=fail")), "fail"},
+		{"seal 1 broken, sealed by the attacker", sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()}, replaced(two, "cv=none; d=hop1.example; s=s; b=", "cv=none; d=hop1.example; s=s; b=AAAA")), "fail"},
+		{"no key of set 1", replaced(sealWith(t, signer.Set{I: 2}, sealWith(t, signer.Set{I: 1, Domain: "gone.example"}, bankMail)), "x", "x"), "fail"},
+		{"sealed by the attacker alone", sealWith(t, signer.Set{I: 1, Domain: "evil.example", Key: evilKey()}, bankMail), "pass"},
+		{"NULs and results in the payload", sealWith(t, signer.Set{I: 1, Domain: "evil.example", Key: evilKey(), Results: "mx.here.example; dmarc=pass smtp.remote-ip=\"1.2.3.4\x01\""}, bankMail), "pass"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			g := r.send(t, shot{zone: hopZone(51), raw: tc.raw})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
+	"sekimori/internal/testkit/signer"
 )
 
 // TestTrustedSealer: only the newest seal of a valid chain speaks for a
@@ -21,13 +22,13 @@ func TestTrustedSealer(t *testing.T) {
 		{"the newest seal is a trusted forwarder's", two, true},
 		{"no chain", bankMail, false},
 		{"only an untrusted sealer", chainOf(t, 1, bankMail), false},
-		{"an untrusted sealer after the trusted one", sealWith(t, hop{i: 3, domain: "hop1.example"}, two), false},
+		{"an untrusted sealer after the trusted one", sealWith(t, signer.Set{I: 3, Domain: "hop1.example"}, two), false},
 		{"the message was changed after the seal", replaced(two, "hello", "pay"), false},
 		{"the trusted seal is moved onto another message", two[:strings.Index(two, "From:")] + replaced(bankMail, "hello", "pay"), false},
-		{"the seal names the trusted domain, but is the attacker's", sealWith(t, hop{i: 2, evil: true}, chainOf(t, 1, bankMail)), false},
-		{"the trusted forwarder itself saw a fail", sealWith(t, hop{i: 2, results: "mx.example; dmarc=fail header.from=bank.example"}, chainOf(t, 1, bankMail)), false},
-		{"its results cannot be read", sealWith(t, hop{i: 2, results: "mx.example; ;;; \"dmarc=pass"}, chainOf(t, 1, bankMail)), true},
-		{"a subdomain of a trusted sealer", sealWith(t, hop{i: 2, domain: "x.hop2.example"}, chainOf(t, 1, bankMail)), false},
+		{"the seal names the trusted domain, but is the attacker's", sealWith(t, signer.Set{I: 2, Key: evilKey()}, chainOf(t, 1, bankMail)), false},
+		{"the trusted forwarder itself saw a fail", sealWith(t, signer.Set{I: 2, Results: "mx.example; dmarc=fail header.from=bank.example"}, chainOf(t, 1, bankMail)), false},
+		{"its results cannot be read", sealWith(t, signer.Set{I: 2, Results: "mx.example; ;;; \"dmarc=pass"}, chainOf(t, 1, bankMail)), true},
+		{"a subdomain of a trusted sealer", sealWith(t, signer.Set{I: 2, Domain: "x.hop2.example"}, chainOf(t, 1, bankMail)), false},
 	} {
 		g := r.send(t, shot{zone: hopZone(3) + txt("s._domainkey.x.hop2.example", edRecord(bankKey())), raw: tc.raw})
 		words, comment := g.words("dmarc"), ""

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"io"
 	"math/big"
+	"sekimori/internal/testkit/signer"
 	"strings"
 	"testing"
 )
@@ -71,7 +72,7 @@ func padded(digest []byte) []byte {
 // TestDKIMKeys: what may stand where the key should be.
 func TestDKIMKeys(t *testing.T) {
 	r := newRig(t, "", nil)
-	ed, rsaKey := edRecord(bankKey()), rsaRecord(t, &bankRSA().PublicKey)
+	ed, rsaKey := edRecord(bankKey()), signer.Record(&bankRSA().PublicKey)
 	p := ed[strings.Index(ed, "p=")+2:]
 	raw, _ := base64.StdEncoding.DecodeString(p)
 	other := txt(keyName, edRecord(evilKey()))

@@ -5,67 +5,19 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"regexp"
+	"sekimori/internal/testkit/signer"
 	"strings"
 	"sync"
 	"testing"
-
-	"sekimori/internal/milter/client"
 )
 
-// The attackers' own signer, written plainly from RFC 6376: it signs what a
-// correct signer would refuse to.
+// The attackers sign what a correct signer would refuse to.
 
 var (
-	rigWSP  = regexp.MustCompile(`[ \t]+`)
-	rigFold = regexp.MustCompile(`\r\n([ \t])`)
-	rigH    = regexp.MustCompile(`(?:^|;)\s*h=([^;]*)`)
-	rigL    = regexp.MustCompile(`(?:^|;)\s*l=(\d{1,9});`)
+	rigH = regexp.MustCompile(`(?:^|;)\s*h=([^;]*)`)
+	rigL = regexp.MustCompile(`(?:^|;)\s*l=(\d{1,9});`)
 )
-
-func relaxedField(name, value string) string {
-	value = rigWSP.ReplaceAllString(rigFold.ReplaceAllString(value, "$1"), " ")
-	return strings.ToLower(strings.TrimRight(name, " \t")) + ":" + strings.Trim(value, " ")
-}
-
-func relaxedBody(body string) string {
-	lines := strings.Split(body, "\r\n")
-	for i, l := range lines {
-		lines[i] = strings.TrimRight(rigWSP.ReplaceAllString(l, " "), " ")
-	}
-	for len(lines) > 0 && lines[len(lines)-1] == "" {
-		lines = lines[:len(lines)-1]
-	}
-	if len(lines) == 0 {
-		return ""
-	}
-	return strings.Join(lines, "\r\n") + "\r\n"
-}
-
-// selected is the hash input of the fields that h= names, relaxed.
-func selected(h []client.Field, names string) string {
-	var b strings.Builder
-	used := map[string]int{}
-	for name := range strings.SplitSeq(names, ":") {
-		name = strings.ToLower(strings.TrimSpace(name))
-		skip := used[name]
-		for i := len(h) - 1; i >= 0; i-- {
-			if !strings.EqualFold(strings.TrimRight(h[i].Name, " \t"), name) {
-				continue
-			}
-			if skip == 0 {
-				b.WriteString(relaxedField(name, h[i].Value) + "\r\n")
-				used[name]++
-				break
-			}
-			skip--
-		}
-	}
-	return b.String()
-}
 
 // tags are those of an honest signature of the bank; more goes in before bh=.
 func tags(more string) string {
@@ -76,8 +28,8 @@ func tags(more string) string {
 // of b= at its end, %BH stands for the body's hash; h= and l= are heeded.
 func signWith(t testing.TB, key crypto.Signer, tags, eml string) string {
 	t.Helper()
-	h, body := splitRaw(eml)
-	body = relaxedBody(body)
+	h, raw := signer.Split([]byte(eml))
+	body := signer.Body(string(raw))
 	if m := rigL.FindStringSubmatch(tags); m != nil {
 		n := 0
 		for _, c := range m[1] {
@@ -85,27 +37,12 @@ func signWith(t testing.TB, key crypto.Signer, tags, eml string) string {
 		}
 		body = body[:min(n, len(body))]
 	}
-	sum := sha256.Sum256([]byte(body))
-	value := " " + strings.Replace(tags, "%BH", base64.StdEncoding.EncodeToString(sum[:]), 1)
+	value := " " + strings.Replace(tags, "%BH", signer.BodyHash(body), 1)
 	names := ""
 	if m := rigH.FindStringSubmatch(tags); m != nil {
 		names = m[1]
 	}
-	return "DKIM-Signature:" + value + rawSign(t, key, selected(h, names)+relaxedField("dkim-signature", value)) + "\r\n" + eml
-}
-
-func rawSign(t testing.TB, key crypto.Signer, input string) string {
-	t.Helper()
-	hashed := sha256.Sum256([]byte(input))
-	opts := crypto.SignerOpts(crypto.SHA256)
-	if _, ok := key.(ed25519.PrivateKey); ok {
-		opts = crypto.Hash(0)
-	}
-	sig, err := key.Sign(rand.Reader, hashed[:], opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return base64.StdEncoding.EncodeToString(sig)
+	return "DKIM-Signature:" + value + signer.Sign(t, key, signer.Selected(h, names)+signer.Field("DKIM-Signature", value)) + "\r\n" + eml
 }
 
 // bankKey is the bank's private key; nobody else has it.
@@ -126,18 +63,7 @@ var bankRSA = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 // edRecord is the key record for an Ed25519 key.
-func edRecord(key ed25519.PrivateKey) string {
-	return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
-}
-
-func rsaRecord(t testing.TB, pub *rsa.PublicKey) string {
-	t.Helper()
-	der, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
-}
+func edRecord(key ed25519.PrivateKey) string { return signer.Record(key.Public()) }
 
 // txt is a line of zone text.
 func txt(name, text string) string {

@@ -7,13 +7,14 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/signer"
 )
 
 // benchVerify is a message's whole life with keys at hand, one message after
 // the other as in a daemon.
 func benchVerify(b *testing.B, mail string, r dns.Resolver, want Result) {
 	b.Helper()
-	h, body := splitMessage(b, []byte(mail))
+	h, body := signer.Split([]byte(mail))
 	ctx := b.Context()
 	b.ReportAllocs()
 	b.SetBytes(int64(len(mail)))
@@ -34,14 +35,14 @@ func benchVerify(b *testing.B, mail string, r dns.Resolver, want Result) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	rsaZone := zoneWith(record(b, &rsaKey(b).PublicKey))
+	rsaZone := zoneWith(signer.Record(&rsaKey(b).PublicKey))
 	line := strings.Repeat("QUJD", 19) + "\r\n"
 	mail := func(size int) string { return testMail + strings.Repeat(line, size/len(line)) }
 	b.Run("2KB-rsa", func(b *testing.B) {
 		benchVerify(b, sign(b, signing{}, mail(2000)), rsaZone, Pass)
 	})
 	b.Run("2KB-ed25519", func(b *testing.B) {
-		benchVerify(b, sign(b, signing{key: edKey()}, mail(2000)), zoneWith(record(b, edKey().Public())), Pass)
+		benchVerify(b, sign(b, signing{key: edKey()}, mail(2000)), zoneWith(signer.Record(edKey().Public())), Pass)
 	})
 	b.Run("5MB-rsa", func(b *testing.B) {
 		benchVerify(b, sign(b, signing{}, mail(5<<20)), rsaZone, Pass)
@@ -67,7 +68,7 @@ func BenchmarkHeaderNames(b *testing.B) {
 			}
 			h[1].Value = "v=1; a=rsa-sha256; d=example.com; s=s1; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; c=relaxed/relaxed;" +
 				" h=From:X-Same" + strings.Repeat(":X-Same", n/2) + ":" + strings.Join(names[:n/2-2], ":") + "; b=QUJD"
-			zone := zoneWith(record(b, &rsaKey(b).PublicKey))
+			zone := zoneWith(signer.Record(&rsaKey(b).PublicKey))
 			ctx := b.Context()
 			b.ReportAllocs()
 			o := Options{Cache: NewCache()}

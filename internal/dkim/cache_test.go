@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/signer"
 )
 
 // TestResultsOutliveTheMessage: nothing in a result is memory that the next
 // message gets.
 func TestResultsOutliveTheMessage(t *testing.T) {
-	zone := zoneWith(record(t, &rsaKey(t).PublicKey))
+	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	o := Options{Cache: NewCache()}
 	mail := sign(t, signing{}, testMail)
 	for _, c := range []string{"simple/simple", "relaxed/simple", "relaxed/relaxed"} {
@@ -42,7 +43,7 @@ func TestResultsOutliveTheMessage(t *testing.T) {
 
 // TestCacheConcurrently: messages at the same time do not meet in it.
 func TestCacheConcurrently(t *testing.T) {
-	zone := zoneWith(record(t, &rsaKey(t).PublicKey))
+	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	o := Options{Cache: NewCache()}
 	good := sign(t, signing{}, testMail)
 	bad := strings.Replace(good, "Subject:", "Subject: x", 1)
@@ -127,7 +128,7 @@ func TestKeyCacheKeeps(t *testing.T) {
 		kept     bool
 	}{
 		{"a key", keyRecord(1), true},
-		{"an RSA key", record(t, &rsaKey(t).PublicKey), true},
+		{"an RSA key", signer.Record(&rsaKey(t).PublicKey), true},
 		{"a revoked key", "v=DKIM1; p=", true},
 		{"no key", "v=spf1 -all", false},
 		{"a broken key", "v=DKIM1; p=!", false},

@@ -1,7 +1,6 @@
 package dkim
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"reflect"
@@ -12,35 +11,9 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
-	"sekimori/internal/message"
+	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
-
-// splitMessage turns a CRLF message into what a milter gets.
-func splitMessage(tb testing.TB, eml []byte) (message.Header, []byte) {
-	tb.Helper()
-	head, body, ok := bytes.Cut(eml, []byte("\r\n\r\n"))
-	if bytes.HasPrefix(eml, []byte("\r\n")) {
-		head, body, ok = nil, eml[2:], true
-	}
-	if !ok {
-		head = bytes.TrimSuffix(eml, []byte("\r\n"))
-	}
-	var h message.Header
-	for _, line := range strings.SplitAfter(string(head)+"\r\n", "\r\n") {
-		switch {
-		case line == "":
-		case line[0] == ' ' || line[0] == '\t':
-			if len(h) > 0 {
-				h[len(h)-1].Value += "\r\n" + strings.TrimSuffix(line, "\r\n")
-			}
-		default:
-			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\r\n"), ":")
-			h = append(h, message.Field{Name: name, Value: value})
-		}
-	}
-	return h, body
-}
 
 // shared is what a daemon's messages share, through all tests here.
 var shared = NewCache()
@@ -61,7 +34,7 @@ func verify(tb testing.TB, eml []byte, r dns.Resolver, o Options) []Signature {
 
 func verifyOnce(tb testing.TB, eml []byte, r dns.Resolver, o Options) []Signature {
 	tb.Helper()
-	h, body := splitMessage(tb, eml)
+	h, body := signer.Split(eml)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	v := NewVerifier(h, o)

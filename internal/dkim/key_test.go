@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"math/big"
+	"sekimori/internal/testkit/signer"
 	"strings"
 	"testing"
 )
@@ -19,8 +20,8 @@ func publicRSA(bits, e int) *rsa.PublicKey {
 }
 
 func TestParseKey(t *testing.T) {
-	rsaP := strings.TrimPrefix(record(t, &rsaKey(t).PublicKey), "v=DKIM1; k=rsa; ")
-	edP := strings.TrimPrefix(record(t, edKey().Public()), "v=DKIM1; k=ed25519; ")
+	rsaP := strings.TrimPrefix(signer.Record(&rsaKey(t).PublicKey), "v=DKIM1; k=rsa; ")
+	edP := strings.TrimPrefix(signer.Record(edKey().Public()), "v=DKIM1; k=ed25519; ")
 	pkcs1 := "p=" + base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PublicKey(&rsaKey(t).PublicKey))
 	sha256RSA := Use{Algorithm: rsaSHA256, MinRSABits: 1024, MaxRSABits: 8192}
 	for _, tc := range []struct {
@@ -64,15 +65,15 @@ func TestParseKey(t *testing.T) {
 			Use{Algorithm: rsaSHA256, MinRSABits: 1024, MaxRSABits: 8192, SubdomainIdentity: true}, "", ReasonStrictIdentity},
 		{"t=y and i= in a subdomain", "v=DKIM1; t=y; " + rsaP,
 			Use{Algorithm: rsaSHA256, MinRSABits: 1024, MaxRSABits: 8192, SubdomainIdentity: true}, "", ""},
-		{"512 bits, RFC 8301 §3.2", record(t, publicRSA(512, 65537)), sha256RSA, "", ReasonWeakKey},
-		{"1023 bits", record(t, publicRSA(1023, 65537)), sha256RSA, "", ReasonWeakKey},
-		{"1024 bits", record(t, publicRSA(1024, 65537)), sha256RSA, "", ""},
-		{"1024 bits where 2048 are asked", record(t, publicRSA(1024, 65537)), Use{Algorithm: rsaSHA256, MinRSABits: 2048, MaxRSABits: 8192}, "", ReasonWeakKey},
-		{"8192 bits", record(t, publicRSA(8192, 65537)), sha256RSA, "", ""},
-		{"8193 bits", record(t, publicRSA(8193, 65537)), sha256RSA, "", ReasonLargeKey},
-		{"380,000 bits: eight seconds if used", record(t, publicRSA(380_000, 65537)), sha256RSA, "", ReasonLargeKey},
-		{"exponent 1: every message signs itself", record(t, publicRSA(2048, 1)), sha256RSA, "", ReasonWeakKey},
-		{"an even exponent", record(t, publicRSA(2048, 4)), sha256RSA, ReasonKeySyntax, ""},
+		{"512 bits, RFC 8301 §3.2", signer.Record(publicRSA(512, 65537)), sha256RSA, "", ReasonWeakKey},
+		{"1023 bits", signer.Record(publicRSA(1023, 65537)), sha256RSA, "", ReasonWeakKey},
+		{"1024 bits", signer.Record(publicRSA(1024, 65537)), sha256RSA, "", ""},
+		{"1024 bits where 2048 are asked", signer.Record(publicRSA(1024, 65537)), Use{Algorithm: rsaSHA256, MinRSABits: 2048, MaxRSABits: 8192}, "", ReasonWeakKey},
+		{"8192 bits", signer.Record(publicRSA(8192, 65537)), sha256RSA, "", ""},
+		{"8193 bits", signer.Record(publicRSA(8193, 65537)), sha256RSA, "", ReasonLargeKey},
+		{"380,000 bits: eight seconds if used", signer.Record(publicRSA(380_000, 65537)), sha256RSA, "", ReasonLargeKey},
+		{"exponent 1: every message signs itself", signer.Record(publicRSA(2048, 1)), sha256RSA, "", ReasonWeakKey},
+		{"an even exponent", signer.Record(publicRSA(2048, 4)), sha256RSA, ReasonKeySyntax, ""},
 	} {
 		key, err := ParseKey(tc.txt)
 		if got := reasonOf(err); got != tc.parse {
@@ -101,7 +102,7 @@ func reasonOf(err *Error) Reason {
 func TestEvenModulus(t *testing.T) {
 	pub := publicRSA(2048, 65537)
 	pub.N.Add(pub.N, big.NewInt(1))
-	if _, err := ParseKey(record(t, pub)); reasonOf(err) != ReasonKeySyntax {
+	if _, err := ParseKey(signer.Record(pub)); reasonOf(err) != ReasonKeySyntax {
 		t.Errorf("even modulus: %v", err)
 	}
 }
@@ -148,7 +149,7 @@ func TestSmallOrder(t *testing.T) {
 }
 
 func TestKeyVerifyMismatch(t *testing.T) {
-	key, err := ParseKey(record(t, edKey().Public()))
+	key, err := ParseKey(signer.Record(edKey().Public()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	oracle "github.com/emersion/go-msgauth/dkim"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/signer"
 )
 
 // randomMail writes a message with everything canonicalization touches.
@@ -43,7 +44,7 @@ func randomMail(r *rand.Rand) string {
 func TestOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	ed := edKey()
-	zone := map[bool]string{true: record(t, ed.Public()), false: record(t, &rsaKey(t).PublicKey)}
+	zone := map[bool]string{true: signer.Record(ed.Public()), false: signer.Record(&rsaKey(t).PublicKey)}
 	for i := range 300 {
 		mail := randomMail(r)
 		useEd := i%10 != 0 // RSA signing is the slow part

@@ -5,9 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"regexp"
 	"strings"
@@ -16,6 +13,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/signer"
 )
 
 // This file is a second reading of RFC 6376 §3.4 and §3.7, made for clarity
@@ -66,7 +64,7 @@ type signing struct {
 // sign puts a signature on top of a CRLF message.
 func sign(tb testing.TB, s signing, eml string) string {
 	tb.Helper()
-	h, body := splitMessage(tb, []byte(eml))
+	h, body := signer.Split([]byte(eml))
 	or := func(v, usual string) string {
 		if v == "" {
 			return usual
@@ -87,10 +85,9 @@ func sign(tb testing.TB, s signing, eml string) string {
 		signed = signed[:min(s.l, len(signed))]
 		s.extra += fmt.Sprintf(" l=%d;", s.l)
 	}
-	sum := sha256.Sum256([]byte(signed))
 	var field strings.Builder
 	for _, tag := range [][2]string{{"v", "1"}, {"a", alg}, {"c", canon}, {"d", or(s.domain, "example.com")}, {"s", "s1"},
-		{"h", or(s.h, "from:to:subject")}, {"bh", base64.StdEncoding.EncodeToString(sum[:])}} {
+		{"h", or(s.h, "from:to:subject")}, {"bh", signer.BodyHash(signed)}} {
 		v, ok := s.tags[tag[0]]
 		if !ok {
 			v = tag[1]
@@ -123,16 +120,7 @@ func sign(tb testing.TB, s signing, eml string) string {
 		}
 	}
 	input.WriteString(refHeader(Canonicalization(hc), "DKIM-Signature", value))
-	hashed := sha256.Sum256([]byte(input.String()))
-	opts := crypto.SignerOpts(crypto.SHA256)
-	if alg == "ed25519-sha256" {
-		opts = crypto.Hash(0)
-	}
-	b, err := s.key.Sign(rand.Reader, hashed[:], opts)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return "DKIM-Signature:" + value + fold(base64.StdEncoding.EncodeToString(b)) + "\r\n" + eml
+	return "DKIM-Signature:" + value + fold(signer.Sign(tb, s.key, input.String())) + "\r\n" + eml
 }
 
 // fold breaks base64 the way signers do.
@@ -158,19 +146,6 @@ func rsaKey(tb testing.TB) *rsa.PrivateKey {
 
 func edKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("the test's key of thirty-two oct"))
-}
-
-// record is the key record for a key.
-func record(tb testing.TB, pub crypto.PublicKey) string {
-	tb.Helper()
-	if p, ok := pub.(ed25519.PublicKey); ok {
-		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(p)
-	}
-	der, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
 }
 
 // zoneWith has key records at s1._domainkey.example.com.

@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/signer"
 )
 
 // one verifies a message with one signature.
@@ -35,8 +36,8 @@ func expect(t *testing.T, why string, s Signature, want Result, reason Reason) {
 
 func TestVerifyRules(t *testing.T) {
 	now := time.Unix(1_790_000_000, 0)
-	key := record(t, &rsaKey(t).PublicKey)
-	ed := record(t, edKey().Public())
+	key := signer.Record(&rsaKey(t).PublicKey)
+	ed := signer.Record(edKey().Public())
 	for _, tc := range []struct {
 		why    string
 		s      signing
@@ -59,13 +60,13 @@ func TestVerifyRules(t *testing.T) {
 			change: func(s string) string { return strings.Replace(s, "a  test", "a test", 1) }, want: Fail, reason: ReasonSignature},
 		{why: "Subject changed", change: func(s string) string { return strings.Replace(s, "a  test", "a nest", 1) }, want: Fail, reason: ReasonSignature},
 		{why: "body changed", change: func(s string) string { return strings.Replace(s, "Bob,", "Rob,", 1) }, want: Fail, reason: ReasonBodyHash},
-		{why: "another key", keys: []string{record(t, publicRSA(2048, 65537))}, want: Fail, reason: ReasonSignature},
+		{why: "another key", keys: []string{signer.Record(publicRSA(2048, 65537))}, want: Fail, reason: ReasonSignature},
 		{why: "no key", keys: []string{}, want: PermError, reason: ReasonKeyNotFound},
 		{why: "no key among the TXT", keys: []string{"v=spf1 -all"}, want: PermError, reason: ReasonKeyNotFound},
 		{why: "the key beside other TXT", keys: []string{"v=spf1 -all", key, "hello"}, want: Pass},
-		{why: "the second of two keys", keys: []string{record(t, publicRSA(2048, 65537)), key}, want: Pass},
+		{why: "the second of two keys", keys: []string{signer.Record(publicRSA(2048, 65537)), key}, want: Pass},
 		{why: "the key behind more keys than are tried",
-			keys: append(slices.Repeat([]string{record(t, publicRSA(2048, 65537))}, maxKeys), key), want: Fail, reason: ReasonSignature},
+			keys: append(slices.Repeat([]string{signer.Record(publicRSA(2048, 65537))}, maxKeys), key), want: Fail, reason: ReasonSignature},
 		{why: "revoked", keys: []string{"v=DKIM1; p="}, want: PermError, reason: ReasonKeyRevoked},
 		{why: "revoked and body changed: the key's objection comes first", keys: []string{"v=DKIM1; p="},
 			change: func(s string) string { return s + "more" }, want: PermError, reason: ReasonKeyRevoked},
@@ -75,7 +76,7 @@ func TestVerifyRules(t *testing.T) {
 		{why: "t=s with i= in d=", s: signing{tags: map[string]string{"i": "x@example.com"}},
 			keys: []string{strings.Replace(key, "k=rsa", "k=rsa; t=s", 1)}, want: Pass},
 		{why: "2048 bits where 3072 are asked", o: Options{MinRSABits: 3072}, want: Policy, reason: ReasonWeakKey},
-		{why: "512 bits stay refused whatever is configured", keys: []string{record(t, publicRSA(512, 65537))}, o: Options{MinRSABits: 512},
+		{why: "512 bits stay refused whatever is configured", keys: []string{signer.Record(publicRSA(512, 65537))}, o: Options{MinRSABits: 512},
 			want: Policy, reason: ReasonWeakKey},
 		{why: "2048 bits where 1024 is the most", o: Options{MaxRSABits: 1024}, want: Policy, reason: ReasonLargeKey},
 		{why: "rsa-sha1, RFC 8301 §3.1", s: signing{tags: map[string]string{"a": "rsa-sha1"}}, want: PermError, reason: ReasonAlgorithmSHA1},
@@ -132,7 +133,7 @@ func TestVerifyRules(t *testing.T) {
 
 func TestSignatureFields(t *testing.T) {
 	mail := sign(t, signing{l: 9, h: "From:To", tags: map[string]string{"i": "list@news.example.com", "t": "1000", "x": "9999999999"}}, testMail)
-	zone := zoneWith(strings.Replace(record(t, &rsaKey(t).PublicKey), "k=rsa", "k=rsa; t=y", 1))
+	zone := zoneWith(strings.Replace(signer.Record(&rsaKey(t).PublicKey), "k=rsa", "k=rsa; t=y", 1))
 	s := one(t, "X-Top: 1\r\n"+mail, zone, Options{})
 	if len(s.B) < 300 || strings.ContainsAny(s.B, " \t\r\n") {
 		t.Errorf("b=%q", s.B)
@@ -203,7 +204,7 @@ func TestWaiting(t *testing.T) {
 		return dns.Answer{}, ctx.Err()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		h, body := splitMessage(t, []byte(mail))
+		h, body := signer.Split([]byte(mail))
 		v := NewVerifier(h, Options{})
 		begin := time.Now()
 		v.Start(t.Context(), slow)
@@ -221,7 +222,7 @@ func TestWaiting(t *testing.T) {
 		synctest.Wait()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		h, _ := splitMessage(t, []byte(mail))
+		h, _ := signer.Split([]byte(mail))
 		v := NewVerifier(h, Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		v.Start(ctx, slow)
@@ -229,7 +230,7 @@ func TestWaiting(t *testing.T) {
 		expect(t, "cancelled", v.Finish(t.Context())[0], Fail, ReasonBodyHash) // the body never came
 		v.Close()
 	})
-	h, body := splitMessage(t, []byte(mail))
+	h, body := signer.Split([]byte(mail))
 	v := NewVerifier(h, Options{})
 	_, _ = v.Write(body)
 	expect(t, "never started: Finish must not wait for ever", v.Finish(t.Context())[0], TempError, "dns_canceled")
@@ -244,7 +245,7 @@ func TestManySignatures(t *testing.T) {
 			domain = "author.example"
 		}
 		mail = sign(t, signing{key: edKey(), domain: domain}, mail)
-		zone.Add(dns.Name("s1._domainkey."+domain), dns.TypeTXT, dns.Record{Text: record(t, edKey().Public())})
+		zone.Add(dns.Name("s1._domainkey."+domain), dns.TypeTXT, dns.Record{Text: signer.Record(edKey().Public())})
 	}
 	sigs := verifyOnce(t, []byte(mail), zone, Options{Prefer: "author.example"})
 	if len(sigs) != 14 || len(zone.Queries()) != 10 {
@@ -269,7 +270,7 @@ func TestManySignatures(t *testing.T) {
 // TestPreferSkipsBroken: a signature that cannot verify takes nobody's place.
 func TestPreferSkipsBroken(t *testing.T) {
 	mail := strings.Repeat("DKIM-Signature: v=1; broken\r\n", 20) + sign(t, signing{}, testMail)
-	sigs := verify(t, []byte(mail), zoneWith(record(t, &rsaKey(t).PublicKey)), Options{MaxSignatures: 1})
+	sigs := verify(t, []byte(mail), zoneWith(signer.Record(&rsaKey(t).PublicKey)), Options{MaxSignatures: 1})
 	expect(t, "broken", sigs[0], PermError, ReasonSyntax)
 	expect(t, "the good one", sigs[20], Pass, "")
 }
@@ -286,9 +287,9 @@ func TestManyFields(t *testing.T) {
 		{"one more: the author's is not seen", maxFields, maxReported, 0},
 	} {
 		mail := strings.Repeat("DKIM-Signature: v=1\r\n", tc.top) + sign(t, signing{}, testMail)
-		h, body := splitMessage(t, []byte(mail))
+		h, body := signer.Split([]byte(mail))
 		v := NewVerifier(h, Options{Prefer: "example.com"})
-		v.Start(t.Context(), zoneWith(record(t, &rsaKey(t).PublicKey)))
+		v.Start(t.Context(), zoneWith(signer.Record(&rsaKey(t).PublicKey)))
 		_, _ = v.Write(body)
 		sigs := v.Finish(t.Context())
 		passes := 0
@@ -318,11 +319,11 @@ func TestDistance(t *testing.T) {
 
 func TestOneLookupForEachKey(t *testing.T) {
 	mail := sign(t, signing{}, sign(t, signing{c: "simple/simple"}, testMail))
-	h, _ := splitMessage(t, []byte(mail))
+	h, _ := signer.Split([]byte(mail))
 	if got := NewVerifier(h, Options{}).QueryNames(); len(got) != 1 || got[0] != "s1._domainkey.example.com" {
 		t.Errorf("would ask %v", got)
 	}
-	zone := zoneWith(record(t, &rsaKey(t).PublicKey))
+	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	sigs := verifyOnce(t, []byte(mail), zone, Options{})
 	if got := results(sigs); !slices.Equal(got, []Result{Pass, Pass}) || len(zone.Queries()) != 1 {
 		t.Errorf("%v after %v", got, zone.Queries())
@@ -347,7 +348,7 @@ func TestReplay(t *testing.T) {
 	signed := sign(t, signing{}, testMail)
 	field, _, _ := strings.Cut(signed, "\r\nReceived:")
 	other := field + "\r\n" + strings.Replace(testMail, "ann@", "eve@", 1)
-	zone := zoneWith(record(t, &rsaKey(t).PublicKey))
+	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	expect(t, "another From", one(t, other, zone, Options{}), Fail, ReasonSignature)
 }
 
@@ -355,11 +356,11 @@ func FuzzVerifier(f *testing.F) {
 	f.Add([]byte(sign(f, signing{key: edKey()}, testMail)), uint16(7))
 	f.Add([]byte(sign(f, signing{key: edKey(), c: "simple/simple", l: 9}, testMail)), uint16(1))
 	f.Add([]byte("DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; h=from; bh=; b=x\r\nFrom: x\r\n\r\n"), uint16(0))
-	zone := zoneWith(record(f, edKey().Public()))
+	zone := zoneWith(signer.Record(edKey().Public()))
 	// The keys' holder signed testMail alone: with another From or Subject, or
 	// another body under no l=, nothing may pass.
 	f.Fuzz(func(t *testing.T, eml []byte, chunk uint16) {
-		h, body := splitMessage(t, eml)
+		h, body := signer.Split(eml)
 		v := NewVerifier(h, Options{Now: time.Unix(1_790_000_000, 0)})
 		v.Start(t.Context(), zone)
 		for p := body; len(p) > 0; p = p[min(int(chunk)+1, len(p)):] {

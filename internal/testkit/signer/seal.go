@@ -1,0 +1,64 @@
+package signer
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Set is one ARC set; the zero value of a string is what an honest sealer
+// writes.
+type Set struct {
+	I       int // i=; the sets with a lower one are sealed over
+	Key     ed25519.PrivateKey
+	Domain  string // d=, "hop1.example" for set 1; s= is "s"
+	CV      string // cv=, "none" for set 1 and "pass" for all others
+	Results string // what stands behind i= of the results
+	H       string // h= of the message signature, "from:subject"
+	AMS, AS string // more tags of message signature and seal, such as "x=1; "
+
+	Instance          string // i= as written
+	Fold              string // a line end within message signature and seal
+	BreakAMS, BreakAS bool   // the signature is over something else
+}
+
+// Seal puts a set on top of a message (RFC 8617 §5.1).
+func Seal(tb testing.TB, s Set, eml string) string {
+	tb.Helper()
+	usual := func(v *string, other string) {
+		if *v == "" {
+			*v = other
+		}
+	}
+	usual(&s.CV, map[bool]string{true: "none", false: "pass"}[s.I == 1])
+	usual(&s.Domain, fmt.Sprintf("hop%d.example", s.I))
+	usual(&s.Results, "mx.example; spf=pass smtp.mailfrom=a@example.com")
+	usual(&s.H, "from:subject")
+	usual(&s.Instance, fmt.Sprint(s.I))
+	sign := func(broken bool, input string) string {
+		if broken {
+			input = "something else"
+		}
+		return Sign(tb, s.Key, input)
+	}
+	h, body := Split([]byte(eml))
+	aar := fmt.Sprintf(" i=%s; %s", s.Instance, s.Results)
+	ams := fmt.Sprintf(" i=%s; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=s;%s h=%s; %sbh=%s; b=",
+		s.Instance, s.Domain, s.Fold, s.H, s.AMS, BodyHash(Body(string(body))))
+	ams += sign(s.BreakAMS, Selected(h, s.H)+Field("ARC-Message-Signature", ams))
+	seal := fmt.Sprintf(" i=%s; a=ed25519-sha256; cv=%s; d=%s; s=s;%s %sb=", s.Instance, s.CV, s.Domain, s.Fold, s.AS)
+	var over strings.Builder
+	for i := 1; i < s.I; i++ {
+		for _, name := range []string{"ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"} {
+			for _, f := range h {
+				if strings.EqualFold(f.Name, name) && strings.HasPrefix(f.Value, fmt.Sprintf(" i=%d;", i)) {
+					over.WriteString(Field(name, f.Value) + "\r\n")
+				}
+			}
+		}
+	}
+	over.WriteString(Field("ARC-Authentication-Results", aar) + "\r\n" + Field("ARC-Message-Signature", ams) + "\r\n")
+	seal += sign(s.BreakAS, over.String()+Field("ARC-Seal", seal))
+	return "ARC-Seal:" + seal + "\r\nARC-Message-Signature:" + ams + "\r\nARC-Authentication-Results:" + aar + "\r\n" + eml
+}

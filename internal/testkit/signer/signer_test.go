@@ -1,0 +1,172 @@
+package signer
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"sekimori/internal/message"
+)
+
+func TestSplit(t *testing.T) {
+	for _, tt := range []struct {
+		name, eml string
+		header    message.Header
+		body      string
+	}{
+		{"a message", "A: b\r\nC:d\r\n\r\nx\r\n", message.Header{{Name: "A", Value: " b"}, {Name: "C", Value: "d"}}, "x\r\n"},
+		{"folds", "A: b\r\n\tc\r\n d\r\n\r\n", message.Header{{Name: "A", Value: " b\r\n\tc\r\n d"}}, ""},
+		{"the name as it is", "A : b\r\n\r\n", message.Header{{Name: "A ", Value: " b"}}, ""},
+		{"no colon", "A\r\n\r\nx", message.Header{{Name: "A"}}, "x"},
+		{"a fold of no field", " A: b\r\nC: d\r\n\r\n", message.Header{{Name: "C", Value: " d"}}, ""},
+		{"no header", "\r\nx\r\n", nil, "x\r\n"},
+		{"no body", "A: b\r\n", message.Header{{Name: "A", Value: " b"}}, ""},
+		{"nothing", "", nil, ""},
+	} {
+		h, body := Split([]byte(tt.eml))
+		if !reflect.DeepEqual(h, tt.header) || string(body) != tt.body {
+			t.Errorf("%s: %q %q", tt.name, h, body)
+		}
+	}
+}
+
+// TestRelaxed has the example of RFC 6376 §3.4.5.
+func TestRelaxed(t *testing.T) {
+	h, body := Split([]byte("A: X\r\nB : Y\t\r\n\tZ  \r\n\r\n C \r\nD \t E\r\n\r\n\r\n"))
+	if got := Selected(h, "a:b"); got != "a:X\r\nb:Y Z\r\n" {
+		t.Errorf("header %q", got)
+	}
+	if got := Body(string(body)); got != " C\r\nD E\r\n" {
+		t.Errorf("body %q", got)
+	}
+	for _, empty := range []string{"", "\r\n", " \r\n\t\r\n"} {
+		if got := Body(empty); got != "" {
+			t.Errorf("%q: %q", empty, got)
+		}
+	}
+	// RFC 6376 errata and RFC 8463 agree on the hash of the empty body.
+	if got := BodyHash(""); got != "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" {
+		t.Errorf("hash %s", got)
+	}
+}
+
+// TestSelected: the last field of a name first, none where there are no more.
+func TestSelected(t *testing.T) {
+	h, _ := Split([]byte("X: 1\r\nY: 2\r\nx: 3\r\n\r\n"))
+	for names, want := range map[string]string{"x": "x:3\r\n", "x:x": "x:3\r\nx:1\r\n", "X: y :x:x": "x:3\r\ny:2\r\nx:1\r\n", "z": ""} {
+		if got := Selected(h, names); got != want {
+			t.Errorf("%s: %q, want %q", names, got, want)
+		}
+	}
+}
+
+func testKey() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed([]byte("the test's key of thirty-two oct"))
+}
+
+// key reads a record back.
+func key(t *testing.T, record string) any {
+	t.Helper()
+	_, p, _ := strings.Cut(record, "p=")
+	raw, err := base64.StdEncoding.DecodeString(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(record, "k=ed25519;") {
+		return ed25519.PublicKey(raw)
+	}
+	pub, err := x509.ParsePKIXPublicKey(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pub
+}
+
+func verifies(t *testing.T, pub any, input, b string) bool {
+	t.Helper()
+	sig, err := base64.StdEncoding.DecodeString(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(input))
+	if p, ok := pub.(ed25519.PublicKey); ok {
+		return ed25519.Verify(p, sum[:], sig)
+	}
+	return rsa.VerifyPKCS1v15(pub.(*rsa.PublicKey), crypto.SHA256, sum[:], sig) == nil
+}
+
+func TestSign(t *testing.T) {
+	r, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []crypto.Signer{testKey(), r} {
+		pub, b := key(t, Record(k.Public())), Sign(t, k, "input")
+		if !verifies(t, pub, "input", b) || verifies(t, pub, "Input", b) {
+			t.Errorf("%T: %s", k, b)
+		}
+	}
+}
+
+// TestSeal checks each signature of two sets by hand, from RFC 8617 §5.1.
+func TestSeal(t *testing.T) {
+	const mail = "From: Ann <ann@example.com>\r\nSubject: a  test\r\n\r\nHello  there.\r\n\r\n"
+	for _, tt := range []struct {
+		name          string
+		second        Set
+		ams, as       bool
+		has, beginsAs string
+	}{
+		{"honest", Set{I: 2}, true, true, "cv=pass; d=hop2.example; s=s; b=", "ARC-Seal: i=2; "},
+		{"folded", Set{I: 2, Fold: "\r\n"}, true, true, "s=s;\r\n h=from:subject; ", ""},
+		{"of another form", Set{I: 2, CV: "none", Domain: "x.example", H: "from", Instance: "02", AMS: "x=1; ", AS: "h=a; "}, true, true, "cv=none; d=x.example; s=s; h=a; b=", "ARC-Seal: i=02; "},
+		{"bad message signature", Set{I: 2, BreakAMS: true}, false, true, "", ""},
+		{"bad seal", Set{I: 2, BreakAS: true}, true, false, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			one := Seal(t, Set{I: 1, Key: testKey(), Results: "mx.example; dmarc=pass"}, mail)
+			tt.second.Key = testKey()
+			two := Seal(t, tt.second, one)
+			if !strings.Contains(two, tt.has) || !strings.HasPrefix(two, tt.beginsAs) || !strings.HasSuffix(two, one) {
+				t.Errorf("%q", two)
+			}
+			if !strings.Contains(one, "ARC-Authentication-Results: i=1; mx.example; dmarc=pass\r\n") || !strings.Contains(one, "cv=none; d=hop1.example;") {
+				t.Errorf("the first set: %q", one)
+			}
+			h, _ := Split([]byte(two))
+			signed := func(f message.Field) (name, value, b string) {
+				at := strings.LastIndex(f.Value, "b=") + 2
+				return f.Name, f.Value[:at], f.Value[at:]
+			}
+			names := "from:subject"
+			if tt.second.H != "" {
+				names = tt.second.H
+			}
+			name, value, b := signed(h[1])
+			if got := verifies(t, testKey().Public(), Selected(h, names)+Field(name, value), b); got != tt.ams {
+				t.Errorf("message signature verifies: %v", got)
+			}
+			name, value, b = signed(h[0])
+			var over strings.Builder
+			for _, i := range []int{5, 4, 3, 2, 1} { // results, message signature and seal of 1, then of 2
+				over.WriteString(Field(h[i].Name, h[i].Value) + "\r\n")
+			}
+			if got := verifies(t, testKey().Public(), over.String()+Field(name, value), b); got != tt.as {
+				t.Errorf("seal verifies: %v", got)
+			}
+		})
+	}
+}
+
+func ExampleField() {
+	fmt.Println(Field("Subject ", " a\r\n\t test "))
+	// Output: subject:a test
+}
