@@ -18,10 +18,9 @@ const victim = "legitimate.com"
 // TestConformanceEspoofer sends each attack twice: labelled, where the results
 // are read, and enforced, where the message must not look authentic to anyone.
 func TestConformanceEspoofer(t *testing.T) {
-	zone, cases := suites.Espoofer(t)
 	var rows []row
-	for _, c := range cases {
-		rows = append(rows, row{id: c.ID, zone: zone, check: func(st *station) error { return checkAttack(st, c) }})
+	for _, c := range suites.Espoofer(t) {
+		rows = append(rows, row{id: c.ID, zone: c.Zone, check: func(st *station) error { return checkAttack(st, c) }})
 	}
 	// What a daemon that nobody configured does.
 	change := func(cfg *config.Config) { cfg.Policy = config.Default().Policy }

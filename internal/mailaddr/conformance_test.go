@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
 
@@ -40,7 +41,7 @@ var espooferPath = map[string]string{
 }
 
 func TestConformanceEspoofer(t *testing.T) {
-	_, cases := suites.Espoofer(t)
+	cases := suites.Espoofer(t)
 	passed := 0
 	for _, c := range cases {
 		ok := t.Run(c.ID, func(t *testing.T) {
@@ -70,22 +71,13 @@ func TestConformanceEspoofer(t *testing.T) {
 	}
 }
 
-// fromValues splits header octets as an MTA does: a line that begins with white
-// space goes on with the field before it, if there is one.
-func fromValues(header string) []string {
-	var fields, values []string
-	for line := range strings.SplitSeq(strings.TrimSuffix(header, "\r\n"), "\r\n") {
-		switch continues := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t"); {
-		case !continues:
-			fields = append(fields, line)
-		case len(fields) > 0:
-			fields[len(fields)-1] += "\r\n" + line
-		}
-	}
+// fromValues are the values of the From fields, whatever space is before their
+// colon.
+func fromValues(header string) (values []string) {
+	fields, _ := signer.Split([]byte(header))
 	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ":")
-		if strings.EqualFold(strings.TrimSpace(name), "from") {
-			values = append(values, value)
+		if strings.EqualFold(strings.TrimSpace(f.Name), "from") {
+			values = append(values, f.Value)
 		}
 	}
 	return values

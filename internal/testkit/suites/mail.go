@@ -15,21 +15,42 @@ import (
 	"testing"
 )
 
-// DKIMCase is a message and the zone of its signers.
+// Message is what the cases of all suites of mail have.
+type Message struct {
+	ID   string          `json:"id"`
+	EML  string          `json:"eml"`  // the file of Raw, relative to the suite's
+	Zone json.RawMessage `json:"zone"` // in the form of the shared data
+	Raw  []byte          `json:"-"`    // the message itself
+}
+
+func (m *Message) read(tb testing.TB, suite string) {
+	tb.Helper()
+	m.Raw = readFile(tb, filepath.Join(filepath.Dir(Path(tb, suite)), filepath.FromSlash(m.EML)))
+}
+
+// withMessages reads the messages of a suite's cases.
+func withMessages[T any, P interface {
+	*T
+	read(tb testing.TB, suite string)
+}](tb testing.TB, suite string, cases []T) []T {
+	tb.Helper()
+	for i := range cases {
+		P(&cases[i]).read(tb, suite)
+	}
+	return cases
+}
+
+// DKIMCase is a message, and the words that its signatures may get.
 type DKIMCase struct {
-	ID     string          `json:"id"`
-	EML    string          `json:"eml"`
-	Zone   json.RawMessage `json:"zone"`
-	Expect []string        `json:"expect_modern"`
-	Notes  string          `json:"notes"`
+	Message
+	Expect []string `json:"expect_modern"`
+	Notes  string   `json:"notes"`
 	// Of opendkim-milter only: how the message comes, and what the script wants.
 	Connect    struct{ IP string } `json:"connect"`
 	HELO       string              `json:"helo"`
 	MailFrom   string              `json:"mailfrom"`
 	Reply      string              `json:"eom_reply"`
 	ARContains []string            `json:"ar_contains"`
-
-	Raw []byte `json:"-"` // the message
 }
 
 // DKIM reads a suite of DKIM: opendkim-lib, opendkim-milter, go-msgauth, dkimpy.
@@ -46,11 +67,7 @@ func DKIM(tb testing.TB, name string) []DKIMCase {
 			doc.Milter[i].Zone = json.RawMessage("{}")
 		}
 	}
-	cases := slices.Concat(doc.Cases, doc.Milter)
-	for i := range cases {
-		cases[i].Raw = readMessage(tb, file, cases[i].EML)
-	}
-	return cases
+	return withMessages(tb, file, slices.Concat(doc.Cases, doc.Milter))
 }
 
 // Judge holds the results of a message's signatures against the case: a pass
@@ -112,7 +129,8 @@ func DKIMOfModule(tb testing.TB) []DKIMCase {
 		if texts[id] == "" {
 			tb.Fatalf("%s is not in the module", id)
 		}
-		cases = append(cases, DKIMCase{ID: id, Zone: raw, Expect: goMsgauth[id], Raw: []byte(strings.ReplaceAll(texts[id], "\n", "\r\n"))})
+		m := Message{ID: id, Zone: raw, Raw: []byte(strings.ReplaceAll(texts[id], "\n", "\r\n"))}
+		cases = append(cases, DKIMCase{Message: m, Expect: goMsgauth[id]})
 	}
 	return cases
 }
@@ -156,13 +174,9 @@ func constant(e ast.Expr) (string, error) {
 
 // ARCCase is a message with a chain, or none.
 type ARCCase struct {
-	ID          string          `json:"id"`
-	EML         string          `json:"eml"`
-	Zone        json.RawMessage `json:"zone"`
-	Expect      string          `json:"expect_arc"`
-	Description string          `json:"description"`
-
-	Raw []byte `json:"-"` // the message
+	Message
+	Expect      string `json:"expect_arc"`
+	Description string `json:"description"`
 }
 
 // ARC reads the chain validation cases of ValiMail's suite.
@@ -171,27 +185,22 @@ func ARC(tb testing.TB) []ARCCase {
 	const file = "arc/arc-validation.json"
 	var doc struct{ Cases []ARCCase }
 	readJSON(tb, file, &doc)
-	for i := range doc.Cases {
-		doc.Cases[i].Raw = readMessage(tb, file, doc.Cases[i].EML)
-	}
-	return doc.Cases
+	return withMessages(tb, file, doc.Cases)
 }
 
 // DMARCCase is a message whose SPF records pass by ip4 only and whose
 // signatures, those of the domains in DKIM, are good. Nil in Expect is a
 // question that the case does not ask.
 type DMARCCase struct {
-	ID         string          `json:"id"`
-	Title      string          `json:"title"`
-	Author     string          `json:"author_domain"`
-	IP         string          `json:"ip"`
-	HELO       string          `json:"helo"`
-	MailFrom   string          `json:"mailfrom"` // without brackets
-	DKIM       []string        `json:"dkim"`
-	EML        string          `json:"eml"`
-	Zone       json.RawMessage `json:"zone"`
-	Queries    []string        `json:"queries_author"`
-	MaxQueries int             `json:"max_queries_per_walk"`
+	Message
+	Title      string   `json:"title"`
+	Author     string   `json:"author_domain"`
+	IP         string   `json:"ip"`
+	HELO       string   `json:"helo"`
+	MailFrom   string   `json:"mailfrom"` // without brackets
+	DKIM       []string `json:"dkim"`
+	Queries    []string `json:"queries_author"`
+	MaxQueries int      `json:"max_queries_per_walk"`
 	Expect     struct {
 		DMARC           []string `json:"dmarc"`
 		Org             *string  `json:"org_domain"`
@@ -203,8 +212,6 @@ type DMARCCase struct {
 		SPF             *bool    `json:"spf_aligned"`
 		DKIM            []string `json:"dkim_aligned"`
 	} `json:"expect"`
-
-	Raw []byte `json:"-"` // the message
 }
 
 // DMARC reads the worked examples of RFC 9989.
@@ -213,21 +220,17 @@ func DMARC(tb testing.TB) []DMARCCase {
 	const file = "dmarc/dmarcbis.json"
 	var doc struct{ Cases []DMARCCase }
 	readJSON(tb, file, &doc)
-	for i := range doc.Cases {
-		doc.Cases[i].Raw = readMessage(tb, file, doc.Cases[i].EML)
-	}
-	return doc.Cases
+	return withMessages(tb, file, doc.Cases)
 }
 
-// EspooferCase is one composition attack.
+// EspooferCase is one composition attack, in the zone of them all.
 type EspooferCase struct {
-	ID       string `json:"id"`
+	Message
 	Idea     string `json:"idea"`
 	IP       string `json:"connect_ip"`
 	HELO     string `json:"helo"`
 	MailFrom string `json:"mailfrom_raw"` // with what brackets it has
 	From     string `json:"from_bytes"`   // the header's octets that are, or look like, From
-	EML      string `json:"eml"`
 	Expect   struct {
 		SPF         []string `json:"spf"`
 		DKIM        []string `json:"dkim"`
@@ -236,12 +239,10 @@ type EspooferCase struct {
 		PassOnlyFor string   `json:"pass_only_for"`
 		NoDKIMFor   []string `json:"dkim_must_not_pass_for"`
 	} `json:"expect"`
-
-	Raw []byte `json:"-"` // the message
 }
 
-// Espoofer reads the composition attacks and the one zone of them all.
-func Espoofer(tb testing.TB) (zone json.RawMessage, cases []EspooferCase) {
+// Espoofer reads the composition attacks.
+func Espoofer(tb testing.TB) []EspooferCase {
 	tb.Helper()
 	const file = "espoofer/cases.json"
 	// Lone surrogates and the like survive: the values stay as they are.
@@ -252,8 +253,9 @@ func Espoofer(tb testing.TB) (zone json.RawMessage, cases []EspooferCase) {
 	}
 	readJSON(tb, file, &doc)
 	maps.Copy(doc.Zone, doc.ZoneClient)
+	zone := marshal(tb, doc.Zone)
 	for i := range doc.Cases {
-		doc.Cases[i].Raw = readMessage(tb, file, doc.Cases[i].EML)
+		doc.Cases[i].Zone = zone
 	}
-	return marshal(tb, doc.Zone), doc.Cases
+	return withMessages(tb, file, doc.Cases)
 }

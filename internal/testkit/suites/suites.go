@@ -72,13 +72,6 @@ func readJSON(tb testing.TB, name string, into any) {
 	}
 }
 
-// readMessage reads the message of a case, whose path is relative to the
-// suite's file.
-func readMessage(tb testing.TB, suite, eml string) []byte {
-	tb.Helper()
-	return readFile(tb, filepath.Join(filepath.Dir(Path(tb, suite)), filepath.FromSlash(eml)))
-}
-
 // Module is where the module cache has a dependency of the tests; a test is
 // skipped where it is not.
 func Module(tb testing.TB, path string) string {
