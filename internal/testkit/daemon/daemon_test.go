@@ -10,32 +10,13 @@ import (
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/recorder"
 )
 
 const zone = `
 bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 `
-
-// recorder is a test that may fail, and end, without this one.
-type recorder struct {
-	testing.TB
-	cleanups []func()
-	said     string
-}
-
-func (r *recorder) Helper()          {}
-func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
-
-func (r *recorder) Errorf(format string, args ...any) { r.said += fmt.Sprintf(format, args...) }
-
-func (r *recorder) end() {
-	for len(r.cleanups) > 0 {
-		last := len(r.cleanups) - 1
-		r.cleanups[last]()
-		r.cleanups = r.cleanups[:last]
-	}
-}
 
 func TestDaemon(t *testing.T) {
 	z := dnstest.MustParse(t, zone)
@@ -79,14 +60,15 @@ func TestLogIsHeld(t *testing.T) {
 		`{"level":"ERROR","msg":"no good"}`:     "no good",
 		`{"level":"WARN","msg":"panic","at":1}`: "the daemon logged an error",
 	} {
-		r := &recorder{TB: t}
-		d := Start(r, Config(server))
-		if line != "" {
-			fmt.Fprintln(&d.Log, line)
-		}
-		r.end()
-		if (r.said == "") != (want == "") || !strings.Contains(r.said, want) {
-			t.Errorf("%s: %q, want %q", line, r.said, want)
+		var d *Daemon
+		said := recorder.Run(t, func(tb testing.TB) {
+			d = Start(tb, Config(server))
+			if line != "" {
+				fmt.Fprintln(&d.Log, line)
+			}
+		})
+		if (said == "") != (want == "") || !strings.Contains(said, want) {
+			t.Errorf("%s: %q, want %q", line, said, want)
 		}
 		if _, err := net.Dial("tcp", d.Addr); err == nil {
 			t.Error("the daemon outlives its test")

@@ -3,24 +3,11 @@ package logs
 import (
 	"fmt"
 	"log/slog"
-	"runtime"
+	"sekimori/internal/testkit/recorder"
 	"strings"
 	"sync"
 	"testing"
 )
-
-// recorder is a test that may fail without failing this one.
-type recorder struct {
-	testing.TB
-	said string
-}
-
-func (r *recorder) Helper() {}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.said = fmt.Sprintf(format, args...)
-	runtime.Goexit()
-}
 
 func TestRecords(t *testing.T) {
 	for _, tt := range []struct {
@@ -38,16 +25,10 @@ func TestRecords(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var b Buffer
 			fmt.Fprint(&b, tt.log)
-			r := &recorder{TB: t}
 			var got []map[string]any
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				got = b.Records(r, tt.msg)
-			}()
-			<-done
-			if len(got) != tt.want || !strings.Contains(r.said, tt.fails) || (tt.fails == "") != (r.said == "") {
-				t.Errorf("%v, %q", got, r.said)
+			said := recorder.Run(t, func(tb testing.TB) { got = b.Records(tb, tt.msg) })
+			if len(got) != tt.want || !strings.Contains(said, tt.fails) || (tt.fails == "") != (said == "") {
+				t.Errorf("%v, %q", got, said)
 			}
 		})
 	}

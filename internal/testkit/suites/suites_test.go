@@ -2,48 +2,13 @@ package suites
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
+	"sekimori/internal/testkit/recorder"
 	"strings"
 	"testing"
 )
-
-// recorder is a test that may end without ending this one.
-type recorder struct {
-	testing.TB
-	said string
-}
-
-func (r *recorder) Helper() {}
-
-func (r *recorder) Skipf(format string, args ...any) {
-	r.said = "skip: " + fmt.Sprintf(format, args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.said = "fail: " + fmt.Sprintf(format, args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprint(args...)) }
-
-func (r *recorder) Logf(format string, args ...any) { r.said = fmt.Sprintf(format, args...) }
-
-// said returns how a test of f ends, "" where it goes on.
-func said(t *testing.T, f func(testing.TB)) string {
-	r := &recorder{TB: t}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f(r)
-	}()
-	<-done
-	return r.said
-}
 
 func TestPath(t *testing.T) {
 	for _, tt := range []struct {
@@ -54,8 +19,8 @@ func TestPath(t *testing.T) {
 		{"beside the repository", "dkim/a.json", []string{"repo/go.mod", "shared/conformance/dkim/a.json"}, ""},
 		{"a clone alone", "dkim/a.json", []string{"repo/go.mod"}, "skip: suites in dkim/a.json: skipped, there is no ../shared/conformance"},
 		{"something else is called shared", "dkim/a.json", []string{"repo/go.mod", "shared/notes"}, "skip: suites in dkim/a.json: skipped"},
-		{"the data has a hole", "dkim/a.json", []string{"repo/go.mod", "shared/conformance/spf/b.json"}, "fail: the conformance data is not whole"},
-		{"no repository", "dkim/a.json", nil, "fail: no go.mod above the test"},
+		{"the data has a hole", "dkim/a.json", []string{"repo/go.mod", "shared/conformance/spf/b.json"}, "fatal: the conformance data is not whole"},
+		{"no repository", "dkim/a.json", nil, "fatal: no go.mod above the test"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			top := t.TempDir()
@@ -67,7 +32,7 @@ func TestPath(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Chdir(in)
-			if got := said(t, func(tb testing.TB) { Read(tb, tt.file) }); !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+			if got := recorder.Run(t, func(tb testing.TB) { Read(tb, tt.file) }); !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
@@ -85,7 +50,7 @@ func write(t *testing.T, path, text string) {
 }
 
 func TestModule(t *testing.T) {
-	if got := said(t, func(tb testing.TB) { Module(tb, "example.com/not/required") }); !strings.HasPrefix(got, "fail: go list -m example.com/not/required") {
+	if got := recorder.Run(t, func(tb testing.TB) { Module(tb, "example.com/not/required") }); !strings.HasPrefix(got, "fatal: go list -m example.com/not/required") {
 		t.Errorf("a module that go.mod does not require: %q", got)
 	}
 	dir := Module(t, "github.com/goccy/go-yaml")
@@ -97,10 +62,10 @@ func TestModule(t *testing.T) {
 // TestLog: make conformance knows the line by its beginning.
 func TestLog(t *testing.T) {
 	for excluded, want := range map[string]string{
-		"":                "suite a/b daemon: passed 3 / total 4",
-		"excluded 1: odd": "suite a/b daemon: passed 3 / total 4 (excluded 1: odd)",
+		"":                "log: suite a/b daemon: passed 3 / total 4",
+		"excluded 1: odd": "log: suite a/b daemon: passed 3 / total 4 (excluded 1: odd)",
 	} {
-		if got := said(t, func(tb testing.TB) { Log(tb, "a/b daemon", 3, 4, excluded) }); got != want {
+		if got := recorder.Run(t, func(tb testing.TB) { Log(tb, "a/b daemon", 3, 4, excluded) }); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

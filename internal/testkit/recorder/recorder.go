@@ -1,0 +1,64 @@
+// Package recorder runs a test within a test, so that the tests of helpers see
+// when these fail or skip. For tests only.
+package recorder
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// Run runs f as a test of its own, its cleanups included, and returns what it
+// said, a line each: "log: ", "error: ", "fatal: " or "skip: " and the words.
+// Whatever f does, t goes on. What is not recorded goes to t.
+func Run(t testing.TB, f func(testing.TB)) string {
+	r := &recorder{TB: t}
+	r.run(func() { f(r) })
+	for len(r.cleanups) > 0 {
+		last := r.cleanups[len(r.cleanups)-1]
+		r.cleanups = r.cleanups[:len(r.cleanups)-1]
+		r.run(last)
+	}
+	return strings.Join(r.said, "\n")
+}
+
+type recorder struct {
+	testing.TB
+	said     []string
+	cleanups []func()
+}
+
+// run waits for f, which may end its goroutine.
+func (r *recorder) run(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
+}
+
+func (r *recorder) say(kind, words string) { r.said = append(r.said, kind+": "+words) }
+
+func (r *recorder) Helper()          {}
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func (r *recorder) Logf(format string, args ...any)   { r.say("log", fmt.Sprintf(format, args...)) }
+func (r *recorder) Errorf(format string, args ...any) { r.say("error", fmt.Sprintf(format, args...)) }
+func (r *recorder) Error(args ...any)                 { r.say("error", fmt.Sprint(args...)) }
+
+func (r *recorder) Fatal(args ...any) {
+	r.say("fatal", fmt.Sprint(args...))
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.say("fatal", fmt.Sprintf(format, args...))
+	runtime.Goexit()
+}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.say("skip", fmt.Sprintf(format, args...))
+	runtime.Goexit()
+}
