@@ -68,6 +68,21 @@ func serveWitness(t *testing.T, s slot) {
 	})
 }
 
+// witnessed posts a message of p's and holds what the witness says of p, and
+// the body as it was delivered.
+func (s slot) witnessed(t *testing.T, p peer, want string) {
+	t.Helper()
+	rcpt := recipient()
+	s.post(t, p, "a@bank.example", rcpt, mail{from: "a@bank.example"}.bytes()).accepted(t)
+	d := run.inbox.wait(t, rcpt)
+	if got := d.first(); got != (field{"X-Witness", want}) {
+		t.Errorf("the milter saw %v, want %s", got, want)
+	}
+	if string(d.body) != "Dear customer,\nit is on its way.\n" {
+		t.Errorf("body %q", d.body)
+	}
+}
+
 // TestHarness proves the harness with a milter that is not ours: XCLIENT's
 // facts arrive, mail is delivered once, the hold queue can be read, and
 // without a milter Postfix defers.
@@ -85,15 +100,7 @@ func TestHarness(t *testing.T) {
 		{sixMX, "mail.six.example/tcp6/2001:db8::25 mail.six.example"},
 		{peer{"", "198.51.100.7", "nobody.example"}, "[198.51.100.7]/tcp4/198.51.100.7 nobody.example"},
 	} {
-		rcpt := recipient()
-		sl.post(t, p.peer, "a@bank.example", rcpt, mail{from: "a@bank.example"}.bytes()).accepted(t)
-		d := s.inbox.wait(t, rcpt)
-		if got := d.first(); got != (field{"X-Witness", p.want}) {
-			t.Errorf("the milter saw %v, want %s", got, p.want)
-		}
-		if string(d.body) != "Dear customer,\nit is on its way.\n" {
-			t.Errorf("body %q", d.body)
-		}
+		sl.witnessed(t, p.peer, p.want)
 	}
 
 	id := sl.post(t, bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example", subject: "hold me"}.bytes()).accepted(t)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -111,15 +110,8 @@ func TestPolicy(t *testing.T) {
 			from, to := unique(c.from), recipient()
 			c.message.from = "someone" + c.from
 			r := m.post(t, c.client, from, to, c.message.bytes())
-			d, where := m.trace(t, r, to)
-			if where != c.fate {
-				t.Fatalf("%s, want %s: %s\nbecause %s", where, c.fate, r, c.why)
-			}
-			if where == refused {
-				if !regexp.MustCompile(c.reply).MatchString(r.String()) {
-					t.Errorf("the client was told %q, want %s", r, c.reply)
-				}
-			} else if label := strings.Join(strings.Fields(strings.Join(d.ours(), " ")), " "); !strings.Contains(label, c.comment) {
+			d := m.expect(t, r, to, c.fate, c.reply, c.why)
+			if label := strings.Join(strings.Fields(strings.Join(d.ours(), " ")), " "); c.fate != refused && !strings.Contains(label, c.comment) {
 				t.Errorf("the label has no %q:\n%s", c.comment, label)
 			}
 			m.evaluated(t, "mail_from", "<"+from+">").want(t, c.log...)

@@ -38,15 +38,7 @@ func TestSendmailHarness(t *testing.T) {
 		// after "IPv6:"; that our daemon can is TestVerdicts' case.
 		{sixMX, "[IPv6:2001:db8:0:0:0:0:0:25]/tcp6/<nil> mail.six.example"},
 	} {
-		rcpt := recipient()
-		sl.post(t, p.peer, "a@bank.example", rcpt, mail{from: "a@bank.example"}.bytes()).accepted(t)
-		d := run.inbox.wait(t, rcpt)
-		if got := d.first(); got != (field{"X-Witness", p.want}) {
-			t.Errorf("the milter saw %v, want %s", got, p.want)
-		}
-		if string(d.body) != "Dear customer,\nit is on its way.\n" {
-			t.Errorf("body %q", d.body)
-		}
+		sl.witnessed(t, p.peer, p.want)
 	}
 	id := sl.post(t, bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example", subject: "hold me"}.bytes()).accepted(t)
 	if got := m.held(t, id).all("X-Witness"); len(got) != 1 {

@@ -202,14 +202,8 @@ func testVerdicts(t *testing.T, m *mx) {
 			from, to := unique(c.envelope), recipient()
 			message := c.message(t)
 			r := m.post(t, c.client, from, to, message)
-			d, where := m.trace(t, r, to)
-			if where != c.fate {
-				t.Fatalf("%s, want %s: %s\nbecause %s", where, c.fate, r, c.why)
-			}
-			if where == refused {
-				if !regexp.MustCompile(c.reply).MatchString(r.String()) {
-					t.Errorf("the client was told %q, want %s", r, c.reply)
-				}
+			d := m.expect(t, r, to, c.fate, c.reply, c.why)
+			if c.fate == refused {
 				m.evaluated(t, "mail_from", "<"+from+">").want(t, c.log...)
 				return
 			}
@@ -253,6 +247,20 @@ func (m *mx) trace(t *testing.T, r reply, to string) (delivery, fate) {
 		return m.mta.held(t, id), held
 	}
 	return run.inbox.wait(t, to), delivered
+}
+
+// expect follows a message to where it has to be. reply is a pattern of what
+// the client is told where it is refused; why is the case's reason.
+func (m *mx) expect(t *testing.T, r reply, to string, want fate, reply, why string) delivery {
+	t.Helper()
+	d, where := m.trace(t, r, to)
+	if where != want {
+		t.Fatalf("%s, want %s: %s\nbecause %s", where, want, r, why)
+	}
+	if where == refused && !regexp.MustCompile(reply).MatchString(r.String()) {
+		t.Errorf("the client was told %q, want %s", r, reply)
+	}
+	return d
 }
 
 // optionCases each need a daemon of their own configuration.
@@ -340,15 +348,8 @@ func TestOptions(t *testing.T) {
 					message.extra = []string{"From: other@bank.example"}
 				}
 				r := m.post(t, c.client, from, to, message.bytes())
-				d, where := m.trace(t, r, to)
-				if where != c.fate {
-					t.Fatalf("%s, want %s: %s\nbecause %s", where, c.fate, r, c.why)
-				}
-				if where == refused {
-					if !regexp.MustCompile(c.reply).MatchString(r.String()) {
-						t.Errorf("the client was told %q, want %s", r, c.reply)
-					}
-				} else {
+				d := m.expect(t, r, to, c.fate, c.reply, c.why)
+				if c.fate != refused {
 					label := d.label(t)
 					label.want(t, c.label...)
 					if said := label.of("dmarc"); len(said) != 1 || !strings.Contains(strings.Join(said[0].comments, " "), c.comment) {
