@@ -275,7 +275,12 @@ func appendReduced(dst []byte, value string, empty int, wsp bool) ([]byte, bool)
 }
 
 // trimName: a name may come with the space that stood before its colon.
-func trimName(name string) string { return strings.TrimRight(name, " \t") }
+func trimName(name string) string {
+	for name != "" && isWSP(name[len(name)-1]) {
+		name = name[:len(name)-1]
+	}
+	return name
+}
 
 func appendName(dst []byte, name string) []byte { return appendLower(dst, trimName(name)) }
 

@@ -29,8 +29,8 @@ type backend struct {
 
 // Body handles the end of the message. It returns no reply: go-milter would
 // make itself a new buffer for it, and a new backend after most.
-func (b backend) Body(m *gomilter.Modifier) (gomilter.Response, error) {
-	b.link.event(m)
+func (b backend) Body(*gomilter.Modifier) (gomilter.Response, error) {
+	b.link.event()
 	return nil, nil
 }
 

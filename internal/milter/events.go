@@ -1,10 +1,6 @@
 package milter
 
-import (
-	"errors"
-
-	gomilter "github.com/emersion/go-milter"
-)
+import "errors"
 
 // ErrPeerGone is the cause of EndOfMessage's context when the MTA went away.
 var ErrPeerGone = errors.New("milter: the MTA closed the connection")
@@ -13,20 +9,20 @@ var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 // was up.
 var ErrDraining = errors.New("milter: shutting down")
 
-// event handles an event. At the end of a message w takes its edits.
-func (l *link) event(w *gomilter.Modifier) {
-	if l.protect("milter.event", func() { l.handle(w) }) {
+// event handles an event.
+func (l *link) event() {
+	if l.protect("milter.event", l.handle) {
 		l.stop(EndPanic) // a fault of our own: nothing is certain any more
 	}
 }
 
-func (l *link) handle(w *gomilter.Modifier) {
+func (l *link) handle() {
 	if l.refuse != "" {
 		l.closing = true
 		l.t.reply(Tempfail)
 		return
 	}
-	reply, err := l.dispatch(w)
+	reply, err := l.dispatch()
 	if err != nil {
 		l.logProtocolError(err)
 		l.stop(EndProtocolError)
@@ -36,7 +32,7 @@ func (l *link) handle(w *gomilter.Modifier) {
 }
 
 // dispatch shows the event to the Session, unless a reply already stands.
-func (l *link) dispatch(w *gomilter.Modifier) (Reply, error) {
+func (l *link) dispatch() (Reply, error) {
 	switch l.cmd {
 	case cmdConnect:
 		return l.connect()
@@ -55,7 +51,7 @@ func (l *link) dispatch(w *gomilter.Modifier) (Reply, error) {
 	case cmdBody:
 		return l.body()
 	case cmdEndOfBody:
-		return l.endOfBody(w)
+		return l.endOfBody()
 	}
 	return Continue, nil // an SMTP command unknown to the MTA
 }
@@ -228,7 +224,7 @@ func (l *link) checked(r Reply) Reply {
 }
 
 // endOfBody gives the reply of the whole message and its edits.
-func (l *link) endOfBody(w *gomilter.Modifier) (Reply, error) {
+func (l *link) endOfBody() (Reply, error) {
 	// The last part of the body may come with the end.
 	reply, err := l.body()
 	if plain, _ := reply.check(); err != nil || plain != Continue {
@@ -243,8 +239,7 @@ func (l *link) endOfBody(w *gomilter.Modifier) (Reply, error) {
 		return l.afterPanic(), nil
 	}
 	if checked, _ := reply.check(); checked.delivers() {
-		// Writes only collect: they cannot fail.
-		_ = m.write(w)
+		m.write(l.t)
 	}
 	return reply, nil
 }

@@ -158,7 +158,7 @@ func (l *link) next() byte {
 		case cmdEndOfBody:
 			return cmd
 		default:
-			l.event(nil)
+			l.event()
 		}
 	}
 	return 0

@@ -4,10 +4,11 @@
 //
 // What go-milter leaves open is settled between it and the socket: every frame
 // is read, bounded, checked for its place in the sequence and taken apart here,
-// and its event goes straight to the Session. go-milter does what it is good
-// at, the negotiation and the edits at the end of a message: of these it is
-// shown a short token, which drives its loop. So nothing malformed reaches
-// go-milter, and nothing it keeps can grow.
+// and its event goes straight to the Session. go-milter negotiates and calls at
+// the end of each message; of these it is shown a short token, which drives its
+// loop. So nothing malformed reaches go-milter, and nothing it keeps can grow.
+// What is written after the negotiation is octet for octet what go-milter would
+// write, of which a test makes sure, without its buffers.
 //
 // One connection of the MTA is one SMTP session of its client, with any number
 // of messages. A malformed frame, a timeout or a vanished MTA ends that one

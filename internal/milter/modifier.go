@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	gomilter "github.com/emersion/go-milter"
 )
 
 // ErrNotNegotiated is returned for an edit the MTA did not allow.
@@ -149,23 +147,20 @@ func (m *Modifier) lead(value string) string {
 	return " " + value
 }
 
-// write sends the edits through go-milter, which makes the folds LF for
-// Postfix.
-func (m *Modifier) write(w *gomilter.Modifier) error {
-	var errs []error
+// write writes the edits.
+func (m *Modifier) write(t *transport) {
 	for _, e := range m.changes {
-		errs = append(errs, w.ChangeHeader(e.index, e.name, m.lead(e.value)))
+		t.edit(codeChangeHeader, e.index, e.name, m.lead(e.value))
 	}
 	for _, e := range m.orderedDeletes() {
-		errs = append(errs, w.ChangeHeader(e.index, e.name, ""))
+		t.edit(codeChangeHeader, e.index, e.name, "")
 	}
 	for _, e := range m.inserts {
-		errs = append(errs, w.InsertHeader(e.index, e.name, m.lead(e.value)))
+		t.edit(codeInsertHeader, e.index, e.name, m.lead(e.value))
 	}
 	if m.quarantine != "" {
-		errs = append(errs, w.Quarantine(m.quarantine))
+		t.quarantine(m.quarantine)
 	}
-	return errors.Join(errs...)
 }
 
 // orderedDeletes returns the deletions, the highest index first and each

@@ -261,21 +261,6 @@ func (t *transport) write(p []byte) {
 	t.out.b = append(t.out.b, p...)
 }
 
-// reply writes the frame of a reply, whose first octet is its code.
-func (t *transport) reply(r Reply) {
-	n := len(r)
-	if r[0] == codeReply {
-		n++ // its text ends with a NUL
-	}
-	var head [4]byte
-	binary.BigEndian.PutUint32(head[:], uint32(n))
-	t.write(head[:])
-	t.out.b = append(t.out.b, r...)
-	if r[0] == codeReply {
-		t.out.b = append(t.out.b, 0)
-	}
-}
-
 // flush sends what was written.
 func (t *transport) flush() error {
 	if t.out == nil {

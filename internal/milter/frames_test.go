@@ -1,0 +1,108 @@
+package milter
+
+import (
+	"io"
+	"net"
+	"testing"
+
+	gomilter "github.com/emersion/go-milter"
+)
+
+// editor is a milter of go-milter's that makes the edits of a Modifier.
+type editor struct {
+	gomilter.NoOpMilter
+	m *Modifier
+}
+
+func (e editor) Body(w *gomilter.Modifier) (gomilter.Response, error) {
+	for _, c := range e.m.changes {
+		if err := w.ChangeHeader(c.index, c.name, e.m.lead(c.value)); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range e.m.deletes {
+		if err := w.ChangeHeader(d.index, d.name, ""); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range e.m.inserts {
+		if err := w.InsertHeader(i.index, i.name, e.m.lead(i.value)); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Quarantine(e.m.quarantine); err != nil {
+		return nil, err
+	}
+	return gomilter.NewResponseStr(codeReply, "550 5.7.1 no"), nil
+}
+
+// pipe is a listener with one connection to give.
+type pipe chan net.Conn
+
+func (p pipe) Accept() (net.Conn, error) {
+	nc, ok := <-p
+	if !ok {
+		return nil, io.EOF
+	}
+	return nc, nil
+}
+
+func (p pipe) Close() error   { return nil }
+func (p pipe) Addr() net.Addr { return &net.UnixAddr{} }
+
+// answered returns what a milter of go-milter answers to frames.
+func answered(t *testing.T, s *gomilter.Server, frames string) string {
+	t.Helper()
+	client, server := net.Pipe()
+	p := make(pipe, 1)
+	p <- server
+	close(p)
+	_ = s.Serve(p) // ends with io.EOF, and the connection is served on
+	go func() { _, _ = io.WriteString(client, frames+"\x00\x00\x00\x01Q") }()
+	out, err := io.ReadAll(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// written returns what f writes to a transport.
+func written(f func(t *transport)) string {
+	t := &transport{buffers: &buffers{}}
+	f(t)
+	return string(t.out.b)
+}
+
+func TestEditsAsGoMilterWritesThem(t *testing.T) {
+	for _, tc := range []struct {
+		why string
+		neg negotiated
+	}{
+		{"with the leading space", negotiate(offer{6, 0x1ff, 0x1fffff}, ReplyAt{})},
+		{"without", negotiate(offer{6, 0x1ff, 0}, ReplyAt{})},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			m := &Modifier{conn: &Conn{neg: tc.neg}}
+			for _, err := range []error{
+				m.ChangeHeader("Subject", 70000, " a fold\r\n\tand another\n in LF\r\n  and one more"),
+				m.DeleteHeader("authentication-results", 3),
+				m.InsertHeader(0, "Authentication-Results", "mx.example.jp;\r\n spf=pass"),
+				m.InsertHeader(2, "X-Empty", ""),
+				m.Quarantine("held for a reason"),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			server := &gomilter.Server{NewMilter: func() gomilter.Milter { return editor{m: m} }}
+			want := answered(t, server, "\x00\x00\x00\x01E")
+			got := written(func(t *transport) {
+				m.write(t)
+				t.reply(Custom(550, "5.7.1", "no"))
+			})
+			if got != want {
+				t.Errorf("%q\n%q", got, want)
+			}
+		})
+	}
+}
