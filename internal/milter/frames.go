@@ -53,7 +53,8 @@ func (t *transport) edit(code byte, index int, name, value string) {
 		b = append(b, '\n')
 		value = rest
 	}
-	t.out.b = append(b, 0)
+	b = append(b, 0)
+	t.out.b = b
 	t.shut(begin)
 }
 
