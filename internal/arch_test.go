@@ -33,6 +33,8 @@ var floors = map[string]int{
 	"internal/testkit/signer":   0,
 	"internal/testkit/opinion":  0,
 
+	"internal/testkit/nameserver": 0,
+
 	"internal/spf":   1,
 	"internal/dkim":  1,
 	"internal/dmarc": 1,
@@ -53,6 +55,8 @@ var floors = map[string]int{
 
 	"internal/explanation": 3,
 	"internal/console":     3,
+
+	"internal/resolver/upstream": 3,
 
 	"internal/app": 4,
 
@@ -93,6 +97,9 @@ var sameFloor = map[string][]string{
 	"internal/explanation":     {"internal/recent"},    // explains its decisions
 	// Shows what these know; its tests make it with the real metrics.
 	"internal/console": {"internal/explanation", "internal/recent", "internal/status", "internal/telemetry"},
+	// A cache is put in front of what asks.
+	"internal/resolver":           {"internal/resolver/upstream"},
+	"internal/testkit/nameserver": {"internal/dns", "internal/dns/dnstest"},
 }
 
 // free are not packages of the house but data others may embed.

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/upstream"
 )
 
 const (
@@ -20,6 +22,11 @@ const (
 	staleAfter = 1800 * time.Millisecond
 	// staleTTL is the TTL of such an answer (RFC 8767 §4).
 	staleTTL = 30 * time.Second
+)
+
+var (
+	errPanic  = errors.New("resolver: panic during a lookup")
+	errClosed = errors.New("resolver: closed")
 )
 
 // CacheConfig configures a Cache. Durations mean what they say: 0 is none.
@@ -135,7 +142,7 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 		return c.serve(k, e, now)
 	}
 	if ctx.Err() != nil {
-		return dns.Answer{}, &dns.Error{Kind: contextKind(ctx), Name: name, Type: typ, Err: ctx.Err()}
+		return dns.Answer{}, &dns.Error{Kind: upstream.ContextKind(ctx), Name: name, Type: typ, Err: ctx.Err()}
 	}
 	f, e := c.join(k)
 	if f == nil {
@@ -243,7 +250,7 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 			}
 			patience = nil
 		case <-ctx.Done():
-			why := contextKind(ctx)
+			why := upstream.ContextKind(ctx)
 			if why == dns.KindTimeout && f.stale.standsIn(c.now()) {
 				return c.serveStale(f.stale)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func cached(t *testing.T, cfg CacheConfig, next dns.Resolver) *Cache {
@@ -34,7 +35,7 @@ t.example.com 60 TXT text
 
 // marks shows where an answer came from.
 func marks(a dns.Answer, err error) string {
-	s := show(a, err)
+	s := nameserver.Show(a, err)
 	if a.Cached {
 		s += " cached"
 	}
@@ -121,7 +122,7 @@ func TestCacheFailures(t *testing.T) {
 		if n := len(z.Queries()); n != 2 {
 			t.Errorf("asked %d times", n)
 		}
-		m.expect(t, map[string]float64{"cache_misses failure": 2, "cache_hits failure": 4, "cache_entries": 2})
+		m.Expect(t, map[string]float64{"cache_misses failure": 2, "cache_hits failure": 4, "cache_entries": 2})
 		z.Fail("a.example", dns.TypeA, dnstest.Fault{})
 		time.Sleep(cfg.FailureTTL)
 		if got := marks(c.Lookup(t.Context(), "a.example", dns.TypeA)); got != "NOERROR a.example 5m0s 192.0.2.1" {
@@ -193,7 +194,7 @@ func TestCacheCoalesces(t *testing.T) {
 			if n := len(z.Queries()); n != 1 {
 				t.Errorf("asked %d times", n)
 			}
-			m.expect(t, map[string]float64{"coalesced": waiters - 1, "cache_misses positive": 1, "cache_entries": min(float64(size), 1)})
+			m.Expect(t, map[string]float64{"coalesced": waiters - 1, "cache_misses positive": 1, "cache_entries": min(float64(size), 1)})
 		})
 	}
 }
@@ -259,7 +260,7 @@ func TestCacheBoundsItsSize(t *testing.T) {
 		}
 	}
 	c.store.CleanUp()
-	got := m.values(t)
+	got := m.Values(t)
 	if got["cache_bytes"] > size || got["cache_bytes"] < size/2 {
 		t.Errorf("%v octets, the bound is %d", got["cache_bytes"], size)
 	}
@@ -340,7 +341,7 @@ func TestCacheSurvivesPanic(t *testing.T) {
 	cfg.OnPanic = func(p any) { told = p }
 	c := cached(t, cfg, resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { panic("boom") }))
 	_, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
-	if show(dns.Answer{}, err) != "malformed" || !errors.Is(err, errPanic) || told != "boom" {
+	if nameserver.Show(dns.Answer{}, err) != "malformed" || !errors.Is(err, errPanic) || told != "boom" {
 		t.Errorf("got %v, told %v", err, told)
 	}
 }

@@ -3,24 +3,20 @@ package resolver
 import (
 	"maps"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // gathered is a Metrics with the registry it lives in.
 type gathered struct {
 	*Metrics
-	reg *prometheus.Registry
+	nameserver.Series
 }
 
 func testMetrics(t *testing.T) *gathered {
 	t.Helper()
-	reg := prometheus.NewRegistry()
+	reg := nameserver.NewSeries()
 	m, err := NewMetrics(reg)
 	if err != nil {
 		t.Fatal(err)
@@ -28,50 +24,9 @@ func testMetrics(t *testing.T) *gathered {
 	return &gathered{m, reg}
 }
 
-// values returns every series as "name label...", without what all names
-// share; of histograms the number of observations.
-func (g *gathered) values(t *testing.T) map[string]float64 {
-	t.Helper()
-	families, err := g.reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]float64{}
-	for _, f := range families {
-		name := strings.TrimSuffix(strings.TrimPrefix(f.GetName(), "sekimori_dns_"), "_total")
-		for _, m := range f.GetMetric() {
-			k := name
-			for _, l := range slices.Backward(m.GetLabel()) { // they come sorted; type shall precede result
-				k += " " + l.GetValue()
-			}
-			out[k] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
-	return out
-}
-
-// expect checks the series named, and that no other counter has risen.
-func (g *gathered) expect(t *testing.T, want map[string]float64) {
-	t.Helper()
-	got := g.values(t)
-	for _, k := range slices.Sorted(maps.Keys(got)) {
-		if _, named := want[k]; !named && (strings.HasPrefix(k, "cache_entries") || strings.HasPrefix(k, "cache_bytes") || strings.HasPrefix(k, "upstream_") || k == "query_duration_seconds") {
-			continue
-		}
-		if got[k] != want[k] {
-			t.Errorf("%s is %v, want %v", k, got[k], want[k])
-		}
-	}
-	for k := range want {
-		if _, ok := got[k]; !ok {
-			t.Errorf("there is no series %s", k)
-		}
-	}
-}
-
 func TestSeriesStartAtZero(t *testing.T) {
 	m := testMetrics(t)
-	got := m.values(t)
+	got := m.Values(t)
 	want := 7*7 + 1 + 3 + 3 + 2 + 2 + 3 + 1 + 2 + 3 + 2 + 3 + 1 + 2 // queries, duration, hits, misses, stale, prefetch, evictions, coalesced, gauges, hedges, probes, TCP, EDNS, TLS
 	if len(got) != want {
 		t.Errorf("%d series, want %d: %v", len(got), want, slices.Sorted(maps.Keys(got)))
@@ -83,77 +38,12 @@ func TestSeriesStartAtZero(t *testing.T) {
 	}
 }
 
-// A stranger chooses names, never the number of series.
-func TestLabelsAreFew(t *testing.T) {
-	m := testMetrics(t)
-	before := len(m.values(t))
-	for typ := range dns.Type(300) {
-		m.query(typ, ResultNoError, time.Millisecond)
-	}
-	got := m.values(t)
-	if len(got) != before {
-		t.Errorf("%d series became %d", before, len(got))
-	}
-	if got["queries other noerror"] != 300-6 || got["query_duration_seconds"] != 300 {
-		t.Errorf("other %v, durations %v", got["queries other noerror"], got["query_duration_seconds"])
-	}
-}
-
-func TestHistogramIsClassicAndNative(t *testing.T) {
-	m := testMetrics(t)
-	m.query(dns.TypeA, ResultNoError, 3*time.Millisecond)
-	families, err := m.reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() != "sekimori_dns_query_duration_seconds" {
-			continue
-		}
-		h := f.GetMetric()[0].GetHistogram()
-		if len(h.GetBucket()) != 12 || h.GetSchema() != 3 || len(h.GetPositiveSpan()) != 1 { // 2^(2^-3) is the factor 1.09
-			t.Errorf("%d buckets, schema %d, %d spans", len(h.GetBucket()), h.GetSchema(), len(h.GetPositiveSpan()))
-		}
-		return
-	}
-	t.Error("no histogram")
-}
-
-func TestResultOf(t *testing.T) {
-	record := []dns.Record{{Text: "x"}}
-	cases := []struct {
-		r    reply
-		kind dns.ErrorKind
-		want Result
-	}{
-		{r: reply{answer: dns.Answer{Records: record}}, want: ResultNoError},
-		{r: reply{answer: dns.Answer{Name: "a", Canonical: "b"}, follow: true}, want: ResultNoError},
-		{r: reply{answer: dns.Answer{Name: "a", Canonical: "b"}}, want: ResultNoData},
-		{r: reply{answer: dns.Answer{Status: dns.NXDomain}}, want: ResultNXDomain},
-		{kind: dns.KindServFail, want: ResultServFail},
-		{kind: dns.KindRefused, want: ResultRefused},
-		{kind: dns.KindTimeout, want: ResultTimeout},
-		{kind: dns.KindNetwork, want: ResultTimeout},
-		{kind: dns.KindMalformed, want: ResultMalformed},
-	}
-	for _, c := range cases {
-		var err *dns.Error
-		if c.kind != 0 {
-			err = &dns.Error{Kind: c.kind}
-		}
-		if got := resultOf(c.r, err); got != c.want {
-			t.Errorf("%+v %v: got %s, want %s", c.r, err, got, c.want)
-		}
-	}
-}
-
 func TestRegisteringTwiceFails(t *testing.T) {
 	m := testMetrics(t)
-	if _, err := NewMetrics(m.reg); err == nil {
+	if _, err := NewMetrics(m); err == nil {
 		t.Error("the same series twice in one registry")
 	}
 	var nothing *Metrics // counts nothing, and does not fall over
-	nothing.query(dns.TypeA, ResultNoError, 1)
 	nothing.hit(kindPositive)
 	nothing.miss(kindPositive)
 	nothing.servedStale(kindPositive)
@@ -161,10 +51,4 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	nothing.prefetched(kindPositive)
 	nothing.joined()
 	nothing.watch(nil)
-	nothing.watchUpstreams(nil)
-	nothing.hedged(true, true)
-	nothing.probed(true)
-	nothing.overTCP(reasonCase)
-	nothing.withoutEDNS()
-	nothing.connected(true)
 }

@@ -62,7 +62,7 @@ func TestPrefetch(t *testing.T) {
 			look("6s", 2) // once
 			time.Sleep(time.Second)
 			look("1m0s", 2)
-			m.expect(t, map[string]float64{"cache_misses positive": 1, "cache_hits positive": 6, "cache_prefetch positive": 1, "cache_entries": 1})
+			m.Expect(t, map[string]float64{"cache_misses positive": 1, "cache_hits positive": 6, "cache_prefetch positive": 1, "cache_entries": 1})
 		})
 	}
 }
@@ -102,7 +102,7 @@ func TestPrefetchOfNo(t *testing.T) {
 		time.Sleep(cfg.NegativeTTL - time.Second)
 		_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeTXT)
 		synctest.Wait()
-		if n := m.values(t)["cache_prefetch negative"]; n != 1 || len(z.Queries()) != 2 {
+		if n := m.Values(t)["cache_prefetch negative"]; n != 1 || len(z.Queries()) != 2 {
 			t.Errorf("%v prefetches, %d queries", n, len(z.Queries()))
 		}
 	})
@@ -136,7 +136,7 @@ func TestPrefetchFails(t *testing.T) {
 				t.Errorf("%s: asked %d times, want %d", step.want, n, step.asked)
 			}
 		}
-		if got := m.values(t); got["cache_prefetch positive"] != 1 || got["cache_misses failure"] != 1 {
+		if got := m.Values(t); got["cache_prefetch positive"] != 1 || got["cache_misses failure"] != 1 {
 			t.Errorf("counted %v", got)
 		}
 	})

@@ -1,20 +1,31 @@
-// Package resolver asks DNS servers and remembers what they said: a [Client]
-// speaks to recursive servers, a [Cache] in front of it keeps answers, "no"s
-// and failures, and [Metrics] count both. Each is a [dns.Resolver].
-//
-// The client trusts no packet: a new socket, a random ID and, to other hosts,
-// random letter case for every query, and what is not the answer to its
-// question is ignored (RFC 5452). What DNSSEC can add is left to the recursive
-// server, whose AD bit is passed on where nobody can have changed it.
+// Package resolver asks DNS servers and remembers what they said: a [Cache]
+// keeps answers, "no"s and failures, behind it a [upstream.Client] speaks to
+// recursive servers, and [Metrics] count both. A [Resolver] is the two in one;
+// each is a [dns.Resolver]. What others need of package upstream has a name
+// here, too.
 package resolver
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/upstream"
 )
+
+// ClientConfig says which servers are asked and how.
+type ClientConfig = upstream.ClientConfig
+
+// ResolvConf is the file that names the system's servers.
+const ResolvConf = upstream.ResolvConf
+
+// ServersFromResolvConf returns the name servers of a resolv.conf(5). Without
+// any it is the local machine, as that page says.
+func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
+	return upstream.ServersFromResolvConf(path)
+}
 
 // Config configures a Resolver. The Metrics in it are filled in by New.
 type Config struct {
@@ -25,9 +36,9 @@ type Config struct {
 // DefaultConfig asks the system's servers through a cache of 64 MiB.
 func DefaultConfig() Config { return Config{Cache: DefaultCacheConfig()} }
 
-// Resolver is a Client behind a Cache. Close ends it.
+// Resolver is a Cache with a client behind it. Close ends it.
 type Resolver struct {
-	client *Client
+	client *upstream.Client
 	cache  *Cache
 }
 
@@ -43,9 +54,9 @@ func New(cfg Config, reg prometheus.Registerer) (*Resolver, error) {
 // NewWithMetrics is New with series that are registered already, for the
 // Resolver that a reload puts in the place of another. m may be nil.
 func NewWithMetrics(cfg Config, m *Metrics) (*Resolver, error) {
-	cfg.Client.Metrics, cfg.Cache.Metrics = m, m
+	cfg.Client.Metrics, cfg.Cache.Metrics = m.ofServers(), m
 	cfg.Client.OnPanic = cfg.Cache.OnPanic
-	client, err := NewClient(cfg.Client)
+	client, err := upstream.NewClient(cfg.Client)
 	if err != nil {
 		return nil, err
 	}

@@ -1,22 +1,35 @@
 package resolver
 
 import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// silenceTimeout is how long tests over real sockets wait for what does not
+// come; longTimeout is for what does, however slow the machine.
+const (
+	silenceTimeout = 30 * time.Millisecond
+	longTimeout    = 30 * time.Second
 )
 
 // From the question to the socket and the metrics, and back.
 func TestResolver(t *testing.T) {
-	s := serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", dnstest.ServerOptions{})
-	reg := prometheus.NewRegistry()
+	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", dnstest.ServerOptions{})
+	m := nameserver.NewSeries()
 	cfg := DefaultConfig()
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
-	r, err := New(cfg, reg)
+	r, err := New(cfg, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,24 +47,23 @@ func TestResolver(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if got := show(r.Lookup(t.Context(), "f.example", dns.TypeA)); got != "servfail" {
+		if got := nameserver.Show(r.Lookup(t.Context(), "f.example", dns.TypeA)); got != "servfail" {
 			t.Errorf("got %s", got)
 		}
 	}
-	m := gathered{reg: reg}
-	m.expect(t, map[string]float64{
+	m.Expect(t, map[string]float64{
 		"queries A noerror": 2, "queries A servfail": 1, "query_duration_seconds": 3,
 		"cache_misses positive": 2, "cache_misses failure": 1, "cache_hits positive": 1, "cache_hits failure": 1,
 		"cache_entries": 2,
 	})
-	if b := m.values(t)["cache_bytes"]; b < 2*storeOverhead {
+	if b := m.Values(t)["cache_bytes"]; b < 2*storeOverhead {
 		t.Errorf("%v octets", b)
 	}
 }
 
 // A reload replaces the resolver and keeps the series.
 func TestResolverReload(t *testing.T) {
-	s := serve(t, "a.example 60 A 192.0.2.1", dnstest.ServerOptions{})
+	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1", dnstest.ServerOptions{})
 	m := testMetrics(t)
 	cfg := DefaultConfig()
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
@@ -65,7 +77,7 @@ func TestResolverReload(t *testing.T) {
 		}
 		r.Close()
 	}
-	m.expect(t, map[string]float64{"queries A noerror": 2, "cache_misses positive": 2, "cache_entries": 1})
+	m.Expect(t, map[string]float64{"queries A noerror": 2, "cache_misses positive": 2, "cache_entries": 1})
 }
 
 func TestResolverErrors(t *testing.T) {
@@ -75,7 +87,22 @@ func TestResolverErrors(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	m := testMetrics(t)
-	if _, err := New(DefaultConfig(), m.reg); err == nil {
+	if _, err := New(DefaultConfig(), m); err == nil {
 		t.Error("series registered twice")
+	}
+}
+
+// What has a name here too is what package upstream has.
+func TestServersFromResolvConf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(path, []byte("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	servers, err := ServersFromResolvConf(path)
+	if want := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("192.0.2.2:53")}; err != nil || !slices.Equal(servers, want) {
+		t.Errorf("%v, %v", servers, err)
+	}
+	if _, err := ServersFromResolvConf(path + ".absent"); err == nil || !strings.HasPrefix(err.Error(), "resolver: ") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/upstream"
 )
 
 // With returns a Resolver that asks as cfg says and shares what r's cache
 // keeps: a reload must not begin with an empty one. Each is closed for itself.
 func (r *Resolver) With(cfg ClientConfig) (*Resolver, error) {
-	cfg.Metrics, cfg.OnPanic = r.cache.cfg.Metrics, r.cache.cfg.OnPanic
-	client, err := NewClient(cfg)
+	cfg.Metrics, cfg.OnPanic = r.cache.cfg.Metrics.ofServers(), r.cache.cfg.OnPanic
+	client, err := upstream.NewClient(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -28,5 +29,5 @@ func (c *Cache) with(next dns.Resolver) *Cache {
 // those of the one made last, which may not have come into use.
 func (r *Resolver) Show() {
 	r.cache.cfg.Metrics.watch(r.cache)
-	r.cache.cfg.Metrics.watchUpstreams(r.client)
+	r.client.Show()
 }

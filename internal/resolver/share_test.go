@@ -2,12 +2,14 @@ package resolver
 
 import (
 	"context"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // A reload keeps what is known, and time goes on for it: entries whose time is
@@ -15,8 +17,9 @@ import (
 func TestWithSharesCacheAndClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		f, _ := newFleet(t, ClientConfig{}, 1)
-		dial, _ := script(f.serve).dialer()
+		dial, _ := nameserver.Script(func(_, _ string, query []byte, conn net.Conn) {
+			_, _ = conn.Write(nameserver.Respond(t, query, 0, nameserver.QuestionName(query)+" A 192.0.2.1"))
+		}).Dialer()
 		cfg := DefaultConfig()
 		cfg.Cache.Stale = 0
 		cfg.Client = ClientConfig{Servers: []string{"192.0.2.1"}, Dial: dial}
@@ -50,7 +53,7 @@ func TestWithSharesCacheAndClock(t *testing.T) {
 			servers int
 		}{{r, 2}, {old, 1}} {
 			c.show.Show()
-			if _, second := m.values(t)["upstream_up 1"]; second != (c.servers == 2) {
+			if _, second := m.Values(t)["upstream_up 1"]; second != (c.servers == 2) {
 				t.Errorf("of %d servers the second is shown: %v", c.servers, second)
 			}
 		}

@@ -41,7 +41,7 @@ func TestCacheServesStale(t *testing.T) {
 		look(stale, 1)
 		time.Sleep(time.Nanosecond)
 		look("timeout", 1) // past the cap
-		m.expect(t, map[string]float64{"cache_misses positive": 2, "cache_misses failure": 4, "cache_stale positive": 4})
+		m.Expect(t, map[string]float64{"cache_misses positive": 2, "cache_misses failure": 4, "cache_stale positive": 4})
 	})
 }
 
@@ -58,7 +58,7 @@ func TestCacheServesStaleNo(t *testing.T) {
 		if got := marks(c.Lookup(t.Context(), "no.example.com", dns.TypeA)); got != "NXDOMAIN no.example.com 30s cached stale" {
 			t.Errorf("got %s", got)
 		}
-		if n := m.values(t)["cache_stale negative"]; n != 1 {
+		if n := m.Values(t)["cache_stale negative"]; n != 1 {
 			t.Errorf("counted %v", n)
 		}
 	})

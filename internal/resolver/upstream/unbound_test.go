@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const unboundConf = `
@@ -130,10 +131,10 @@ func freePort(t *testing.T) int {
 	return n
 }
 
-// The whole Resolver behind the recursive server most of its users will run.
+// Behind the recursive server most of its users will run.
 func TestBehindUnbound(t *testing.T) {
 	fill := strings.Repeat("k", 255)
-	s := serve(t, fmt.Sprintf(`
+	s := nameserver.Serve(t, fmt.Sprintf(`
 example.com 900 SOA ns hostmaster 1 2 3 4 120
 example.com A 192.0.2.1
 example.com AAAA 2001:db8::1
@@ -155,14 +156,11 @@ a.deep.example.com A 192.0.2.2
 ! fail.example.com * servfail
 ! refused.example.com * refused
 `, fill), dnstest.ServerOptions{})
-	r, err := NewWithMetrics(Config{
-		Client: ClientConfig{Servers: []string{startUnbound(t, s, "")}, Timeout: longTimeout},
-		Cache:  CacheConfig{QueryTimeout: longTimeout},
-	}, nil)
+	c, err := NewClient(ClientConfig{Servers: []string{startUnbound(t, s, "")}, Timeout: longTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer c.Close()
 	cases := []struct {
 		name   dns.Name
 		typ    dns.Type
@@ -187,14 +185,14 @@ a.deep.example.com A 192.0.2.2
 		{"fail.example.com", dns.TypeA, "servfail", ""},
 		{"refused.example.com", dns.TypeA, "servfail", "unbound does not pass REFUSED on"},
 	}
-	for _, c := range cases {
-		a, err := r.Lookup(t.Context(), c.name, c.typ)
-		got := strings.Replace(show(a, err), " "+a.TTL.String(), "", 1)
-		if got != c.want {
-			t.Errorf("%q %s: got %s, want %s (%s)", c.name, c.typ, got, c.want, c.reason)
+	for _, tt := range cases {
+		a, err := c.Lookup(t.Context(), tt.name, tt.typ)
+		got := strings.Replace(nameserver.Show(a, err), " "+a.TTL.String(), "", 1)
+		if got != tt.want {
+			t.Errorf("%q %s: got %s, want %s (%s)", tt.name, tt.typ, got, tt.want, tt.reason)
 		}
 		if err == nil && (a.TTL <= 0 || a.TTL > 5*time.Minute) {
-			t.Errorf("%q %s: TTL %s", c.name, c.typ, a.TTL)
+			t.Errorf("%q %s: TTL %s", tt.name, tt.typ, a.TTL)
 		}
 	}
 }
@@ -217,7 +215,7 @@ func TestBehindUnboundTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	addr := startUnbound(t, serve(t, zone.String(), dnstest.ServerOptions{}),
+	addr := startUnbound(t, nameserver.Serve(t, zone.String(), dnstest.ServerOptions{}),
 		fmt.Sprintf("\ttls-port: PORT\n\ttls-service-key: %q\n\ttls-service-pem: %q\n", filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")))
 	m := testMetrics(t)
 	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + addr + "#dns.example"}, RootCAs: roots, Timeout: longTimeout, Metrics: m.Metrics})
@@ -230,12 +228,12 @@ func TestBehindUnboundTLS(t *testing.T) {
 		wg.Go(func() {
 			a, err := c.Lookup(t.Context(), dns.Name(fmt.Sprintf("n%d.example.com", i)), dns.TypeA)
 			if err != nil || len(a.Records) != 1 || a.Records[0].Addr.As4()[3] != byte(i) {
-				t.Errorf("n%d: %s", i, show(a, err))
+				t.Errorf("n%d: %s", i, nameserver.Show(a, err))
 			}
 		})
 	}
 	wg.Wait()
-	if n := m.values(t)["tls_connections opened"]; n < 1 || n > 3 { // it may close one it does not like
+	if n := m.Values(t)["tls_connections opened"]; n < 1 || n > 3 { // it may close one it does not like
 		t.Errorf("%v connections for %d queries", n, names)
 	}
 }

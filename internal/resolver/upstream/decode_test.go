@@ -1,7 +1,6 @@
-package resolver
+package upstream
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,67 +9,8 @@ import (
 	codec "github.com/miekg/dns"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
-
-// message packs a response to name and typ from zone lines: answers first,
-// after an empty line the authority section.
-func message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sections string) []byte {
-	tb.Helper()
-	m := codec.Msg{MsgHdr: codec.MsgHdr{Id: id, Response: true, Rcode: rcode, AuthenticatedData: true}}
-	m.Question = []codec.Question{{Name: name, Qtype: uint16(typ), Qclass: codec.ClassINET}}
-	answer, authority, _ := strings.Cut(sections, "\n\n")
-	for _, s := range []struct {
-		text string
-		to   *[]codec.RR
-	}{{answer, &m.Answer}, {authority, &m.Ns}} {
-		zp := codec.NewZoneParser(strings.NewReader(s.text), ".", "")
-		zp.SetDefaultTTL(300)
-		for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
-			*s.to = append(*s.to, rr)
-		}
-		if err := zp.Err(); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	m.Compress = true
-	wire, err := m.Pack()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return wire
-}
-
-// failure returns the *dns.Error in err, nil if there is none.
-func failure(err error) *dns.Error {
-	var e *dns.Error
-	errors.As(err, &e)
-	return e
-}
-
-// show renders an answer, or the kind of its failure, on one line.
-func show(a dns.Answer, err error) string {
-	if e := failure(err); e != nil {
-		return e.Kind.String()
-	}
-	if err != nil {
-		return "not a dns.Error: " + err.Error()
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s", a.Status, a.Canonical, a.TTL)
-	for _, r := range a.Records {
-		switch {
-		case r.Addr.IsValid():
-			fmt.Fprintf(&b, " %s", r.Addr)
-		case a.Type == dns.TypeMX:
-			fmt.Fprintf(&b, " %d:%s", r.Preference, r.Host)
-		case a.Type == dns.TypeTXT:
-			fmt.Fprintf(&b, " %q", r.Text)
-		default:
-			fmt.Fprintf(&b, " %s", r.Host)
-		}
-	}
-	return b.String()
-}
 
 func TestDecode(t *testing.T) {
 	const soa = "\n\nexample. 900 SOA ns. h. 1 2 3 4 120"
@@ -130,7 +70,7 @@ func TestDecode(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
 			q := question{name: "x.example", typ: c.typ}
-			wire := message(t, 7, "x.EXAMPLE.", c.typ, c.rcode, c.zone)
+			wire := nameserver.Message(t, 7, "x.EXAMPLE.", c.typ, c.rcode, c.zone)
 			r, err := q.decode(wire)
 			got := ""
 			switch {
@@ -139,7 +79,7 @@ func TestDecode(t *testing.T) {
 			case r.follow:
 				got = fmt.Sprintf("follow %s %s", r.answer.Canonical, r.answer.TTL)
 			default:
-				got = show(r.answer, nil)
+				got = nameserver.Show(r.answer, nil)
 				if !r.answer.Authenticated || r.answer.Name != "x.example" || r.answer.Type != c.typ {
 					t.Errorf("answer to %s %s, ad %v", r.answer.Name, r.answer.Type, r.answer.Authenticated)
 				}
@@ -157,10 +97,10 @@ func FuzzDecode(f *testing.F) {
 		"x.example A 192.0.2.1", "x.example CNAME y.example\ny.example A 192.0.2.1", "x.example CNAME x.example",
 		"y.example A 192.0.2.9\n\nexample. 900 SOA ns. h. 1 2 3 4 120", "x.example A 192.0.2.1\ny.example A 192.0.2.9",
 	} {
-		f.Add(message(f, 7, "x.example.", dns.TypeA, 0, zone), uint16(dns.TypeA))
+		f.Add(nameserver.Message(f, 7, "x.example.", dns.TypeA, 0, zone), uint16(dns.TypeA))
 	}
-	f.Add(message(f, 7, "x.example.", dns.TypeTXT, 0, `x.example TXT "a\"\200" "b"`), uint16(dns.TypeTXT))
-	f.Add(message(f, 7, "x.example.", dns.TypeMX, 3, `x.example MX 1 a\.b`), uint16(dns.TypeMX))
+	f.Add(nameserver.Message(f, 7, "x.example.", dns.TypeTXT, 0, `x.example TXT "a\"\200" "b"`), uint16(dns.TypeTXT))
+	f.Add(nameserver.Message(f, 7, "x.example.", dns.TypeMX, 3, `x.example MX 1 a\.b`), uint16(dns.TypeMX))
 	f.Fuzz(func(t *testing.T, wire []byte, typ uint16) {
 		if len(wire) < headerLen {
 			return

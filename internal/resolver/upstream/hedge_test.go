@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func TestHedge(t *testing.T) {
@@ -43,7 +44,7 @@ func TestHedge(t *testing.T) {
 			if n := f.count("2"); n != c.asked2 {
 				t.Errorf("%s: the second was asked %d times", c.reason, n)
 			}
-			got := m.values(t)
+			got := m.Values(t)
 			for _, winner := range []string{"first", "second", "none"} {
 				if n := got["hedges "+winner]; (n == 1) != (winner == c.winner) || n > 1 {
 					t.Errorf("%s: winner %s counted %v times", c.reason, winner, n)
@@ -103,7 +104,7 @@ func TestHedgeBounds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		begin := time.Now()
-		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != 200*time.Millisecond {
+		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != 200*time.Millisecond {
 			t.Errorf("got %s after %s", got, time.Since(begin))
 		}
 		if len(c.slots) != 0 {

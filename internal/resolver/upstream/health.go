@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -29,8 +29,8 @@ const (
 	maxProbePause = 30 * time.Second
 )
 
-// upstream is one server and what is remembered of it.
-type upstream struct {
+// server is one server and what is remembered of it.
+type server struct {
 	addr    string
 	remote  bool    // others may forge its answers
 	trusted bool    // its AD bit counts
@@ -168,9 +168,9 @@ func (h *health) beginSample(now time.Duration) bool {
 // order returns the servers, the best first and otherwise as configured. Those
 // that are down are not among them unless all are: then a question is as good
 // as a probe.
-func (c *Client) order() []*upstream {
+func (c *Client) order() []*server {
 	type ranked struct {
-		*upstream
+		*server
 		standing
 		srtt time.Duration
 	}
@@ -189,19 +189,19 @@ func (c *Client) order() []*upstream {
 		}
 	}
 	slices.SortStableFunc(list, func(a, b ranked) int { return int(a.standing - b.standing) })
-	out := make([]*upstream, 0, len(list))
+	out := make([]*server, 0, len(list))
 	for _, r := range list {
 		if r.standing == standingDown && list[0].standing != standingDown {
 			break
 		}
-		out = append(out, r.upstream)
+		out = append(out, r.server)
 	}
 	return out
 }
 
 // sample asks servers that have not been heard of for a while the question
 // that first is asked, in the background.
-func (c *Client) sample(first *upstream, q question) {
+func (c *Client) sample(first *server, q question) {
 	if len(c.servers) < 2 {
 		return
 	}
@@ -220,13 +220,13 @@ func (c *Client) sample(first *upstream, q question) {
 
 // probe finds out in the background whether s is there at all, until it is:
 // every recursive server knows the servers of the root.
-func (c *Client) probe(s *upstream) {
+func (c *Client) probe(s *server) {
 	if s.health.beginProbe(c.now()) {
 		c.background(func(ctx context.Context) { c.probeUntilHeard(ctx, s) })
 	}
 }
 
-func (c *Client) probeUntilHeard(ctx context.Context, s *upstream) {
+func (c *Client) probeUntilHeard(ctx context.Context, s *server) {
 	root, _ := newQuestion("", dns.TypeNS) // a name that fits
 	for pause := probePause; ; pause = min(2*pause, maxProbePause) {
 		begin := c.now()

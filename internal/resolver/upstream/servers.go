@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"fmt"
@@ -29,7 +29,7 @@ func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 	return out, err
 }
 
-func systemServers(path string) ([]server, error) {
+func systemServers(path string) ([]endpoint, error) {
 	conf, err := codec.ClientConfigFromFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("resolver: %w", err)
@@ -40,15 +40,15 @@ func systemServers(path string) ([]server, error) {
 	return parseServers(conf.Servers[:min(len(conf.Servers), maxSystemServers)])
 }
 
-func configuredServers(configured []string) ([]server, error) {
+func configuredServers(configured []string) ([]endpoint, error) {
 	if len(configured) == 0 {
 		return systemServers(ResolvConf)
 	}
 	return parseServers(configured)
 }
 
-// server is where and how to ask.
-type server struct {
+// endpoint is where and how to ask.
+type endpoint struct {
 	addr netip.AddrPort
 	tls  bool
 	name string // the certificate must be valid for it; only with tls
@@ -58,11 +58,11 @@ const tlsScheme = "tls://"
 
 // parseServers reads ADDRESS, ADDRESS:PORT and tls://ADDRESS[:PORT][#NAME].
 // Host names are refused: asking for them would need a server.
-func parseServers(list []string) ([]server, error) {
-	out := make([]server, 0, len(list))
+func parseServers(list []string) ([]endpoint, error) {
+	out := make([]endpoint, 0, len(list))
 	for _, text := range list {
 		rest, overTLS := strings.CutPrefix(text, tlsScheme)
-		s, port := server{tls: overTLS}, uint16(dnsPort)
+		s, port := endpoint{tls: overTLS}, uint16(dnsPort)
 		if overTLS {
 			port = tlsPort
 			rest, s.name, _ = strings.Cut(rest, "#")
@@ -80,12 +80,12 @@ func parseServers(list []string) ([]server, error) {
 	return out, nil
 }
 
-// newUpstream returns s as a client asks it.
-func newUpstream(s server, cfg ClientConfig) *upstream {
+// newServer returns s as a client asks it.
+func newServer(s endpoint, cfg ClientConfig) *server {
 	if s.tls {
 		addr := s.addr.String()
-		return &upstream{addr: addr, trusted: true, secure: newSecure(addr, s.name, cfg.RootCAs)}
+		return &server{addr: addr, trusted: true, secure: newSecure(addr, s.name, cfg.RootCAs)}
 	}
 	local := s.addr.Addr().Unmap().IsLoopback()
-	return &upstream{addr: s.addr.String(), remote: !local, trusted: local || cfg.TrustAD}
+	return &server{addr: s.addr.String(), remote: !local, trusted: local || cfg.TrustAD}
 }

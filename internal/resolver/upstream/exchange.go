@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func (s *spell) begin(now time.Duration)      { s.end.Store(int64(now + memory))
 
 // ask puts one question to one server, without EDNS if the server does not
 // know it.
-func (c *Client) ask(ctx context.Context, s *upstream, q question) (reply, *dns.Error) {
+func (c *Client) ask(ctx context.Context, s *server, q question) (reply, *dns.Error) {
 	o := queryOptions{edns: !s.plain.lasts(c.now()), ad: s.trusted, mix: s.remote}
 	r, err := c.put(ctx, s, q.pack(o))
 	if o.edns && rejected(err) {
@@ -64,7 +64,7 @@ func rejected(err *dns.Error) bool {
 // put gets the answer to a query: over TLS where the server is asked so, else
 // over UDP, and over TCP if it does not fit or may not be genuine. Each
 // transport has the client's timeout.
-func (c *Client) put(ctx context.Context, s *upstream, q query) (reply, *dns.Error) {
+func (c *Client) put(ctx context.Context, s *server, q query) (reply, *dns.Error) {
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
 	reason := ""
@@ -97,7 +97,7 @@ func (c *Client) put(ctx context.Context, s *upstream, q query) (reply, *dns.Err
 	return q.decode(wire)
 }
 
-func (c *Client) overStream(ctx context.Context, s *upstream, q query, buf []byte) ([]byte, match, error) {
+func (c *Client) overStream(ctx context.Context, s *server, q query, buf []byte) ([]byte, match, error) {
 	if s.secure != nil {
 		return s.secure.exchange(ctx, c, q)
 	}
@@ -107,7 +107,7 @@ func (c *Client) overStream(ctx context.Context, s *upstream, q query, buf []byt
 // exchange sends a query over a new socket, whose port is therefore new and
 // random too, and waits for the message that answers it. The result may live
 // in buf.
-func (c *Client) exchange(ctx context.Context, network string, s *upstream, q query, buf []byte) ([]byte, match, error) {
+func (c *Client) exchange(ctx context.Context, network string, s *server, q query, buf []byte) ([]byte, match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	conn, err := c.dial(ctx, network, s.addr)

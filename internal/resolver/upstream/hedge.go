@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -9,11 +9,11 @@ import (
 // hedged asks first and, if there is no answer after the delay, second as
 // well. It returns how those that ended did, the answer last; what is still
 // under way when there is one is given up.
-func (c *Client) hedged(ctx context.Context, q question, first, second *upstream) []outcome {
+func (c *Client) hedged(ctx context.Context, q question, first, second *server) []outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	var asked sync.WaitGroup
 	results := make(chan outcome, 2)
-	ask := func(s *upstream) { asked.Go(func() { results <- c.try(ctx, s, q) }) }
+	ask := func(s *server) { asked.Go(func() { results <- c.try(ctx, s, q) }) }
 	defer func() {
 		cancel()
 		asked.Wait()

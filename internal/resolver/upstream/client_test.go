@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // silenceTimeout is how long tests over real sockets wait for what does not
@@ -22,20 +23,6 @@ const (
 	silenceTimeout = 30 * time.Millisecond
 	longTimeout    = 30 * time.Second
 )
-
-func serve(tb testing.TB, zone string, opts dnstest.ServerOptions) *dnstest.Server {
-	tb.Helper()
-	s, err := dnstest.NewServer(dnstest.MustParse(tb, zone), opts)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return s
-}
 
 func clientOf(tb testing.TB, timeout time.Duration, servers ...*dnstest.Server) *Client {
 	tb.Helper()
@@ -53,7 +40,7 @@ func clientOf(tb testing.TB, timeout time.Duration, servers ...*dnstest.Server) 
 
 func TestClientOverSockets(t *testing.T) {
 	fill := strings.Repeat("k", 255)
-	s := serve(t, fmt.Sprintf(`
+	s := nameserver.Serve(t, fmt.Sprintf(`
 example.com 900 SOA ns hostmaster 1 2 3 4 120
 example.com A 192.0.2.1
 example.com AAAA 2001:db8::1
@@ -101,7 +88,7 @@ half.example.com TXT whole
 	for _, tc := range cases {
 		_, before := s.Count()
 		a, err := c.Lookup(t.Context(), tc.name, tc.typ)
-		if got := show(a, err); got != tc.want {
+		if got := nameserver.Show(a, err); got != tc.want {
 			t.Errorf("%q %s: got %s, want %s (%s)", tc.name, tc.typ, got, tc.want, tc.reason)
 		}
 		if _, after := s.Count(); (after > before) != tc.tcp {
@@ -124,11 +111,11 @@ c.example.com CNAME d.example.com
 *.w.example.com TXT star
 ! f.example.com * servfail
 `
-	c := clientOf(t, longTimeout, serve(t, text, dnstest.ServerOptions{}))
+	c := clientOf(t, longTimeout, nameserver.Serve(t, text, dnstest.ServerOptions{}))
 	z := dnstest.MustParse(t, text)
 	for _, name := range []dns.Name{"a.example.com", "b.example.com", "c.example.com", "x.w.example.com", "w.example.com", "f.example.com", "example.com", "com", "net"} {
 		for _, typ := range []dns.Type{dns.TypeA, dns.TypeTXT, dns.TypeCNAME} {
-			if net, mem := show(c.Lookup(t.Context(), name, typ)), show(z.Lookup(t.Context(), name, typ)); net != mem {
+			if net, mem := nameserver.Show(c.Lookup(t.Context(), name, typ)), nameserver.Show(z.Lookup(t.Context(), name, typ)); net != mem {
 				t.Errorf("%s %s: %s over the network, %s in memory", name, typ, net, mem)
 			}
 		}
@@ -136,7 +123,7 @@ c.example.com CNAME d.example.com
 }
 
 func TestClientOverSocketsFaults(t *testing.T) {
-	s := serve(t, `
+	s := nameserver.Serve(t, `
 ! silent.example A timeout
 ! garbage.example A garbage
 ! id.example A wrongid
@@ -149,20 +136,20 @@ func TestClientOverSocketsFaults(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	for _, name := range []dns.Name{"silent.example", "garbage.example", "id.example", "question.example"} {
-		if got := show(c.Lookup(t.Context(), name, dns.TypeA)); got != "timeout" {
+		if got := nameserver.Show(c.Lookup(t.Context(), name, dns.TypeA)); got != "timeout" {
 			t.Errorf("%s: got %s", name, got)
 		}
 	}
-	if n := m.values(t)["queries A timeout"]; n != 4 {
+	if n := m.Values(t)["queries A timeout"]; n != 4 {
 		t.Errorf("%v timeouts", n)
 	}
 }
 
 // A port nobody listens on is noticed at once (ICMP), not at the deadline.
 func TestClientServerDown(t *testing.T) {
-	down := serve(t, "", dnstest.ServerOptions{})
+	down := nameserver.Serve(t, "", dnstest.ServerOptions{})
 	addr := down.Addr()
-	up := serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{})
+	up := nameserver.Serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{})
 	_ = down.Close()
 	c, err := NewClient(ClientConfig{Servers: []string{addr, up.Addr()}, Timeout: longTimeout})
 	if err != nil {
@@ -170,7 +157,7 @@ func TestClientServerDown(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
-	if got := show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" || a.Server != up.Addr() {
+	if got := nameserver.Show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" || a.Server != up.Addr() {
 		t.Errorf("got %s from %s", got, a.Server)
 	}
 }
@@ -200,7 +187,7 @@ func TestClientNextServer(t *testing.T) {
 				var mu sync.Mutex
 				var asked []string
 				client, _ := scripted(t, ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2"}}, func(_, addr string, query []byte, conn net.Conn) {
-					if asksRoot(t, query, conn) {
+					if nameserver.AsksRoot(t, query, conn) {
 						return
 					}
 					server := addr[len("192.0.2."):len("192.0.2.1")]
@@ -209,23 +196,23 @@ func TestClientNextServer(t *testing.T) {
 					mu.Unlock()
 					switch c.does[server] {
 					case "ok":
-						_, _ = conn.Write(respond(t, query, 0, goodA))
+						_, _ = conn.Write(nameserver.Respond(t, query, 0, goodA))
 					case "nxdomain":
-						_, _ = conn.Write(respond(t, query, 3, ""))
+						_, _ = conn.Write(nameserver.Respond(t, query, 3, ""))
 					case "servfail":
-						_, _ = conn.Write(respond(t, query, 2, ""))
+						_, _ = conn.Write(nameserver.Respond(t, query, 2, ""))
 					case "refused":
-						_, _ = conn.Write(respond(t, query, 5, ""))
+						_, _ = conn.Write(nameserver.Respond(t, query, 5, ""))
 					case "garbage":
 						_, _ = conn.Write([]byte("garbage"))
 					}
 				})
 				a, err := client.Lookup(t.Context(), "x.example", dns.TypeA)
-				if got := show(a, err); got != c.want {
+				if got := nameserver.Show(a, err); got != c.want {
 					t.Errorf("got %s, want %s", got, c.want)
 				}
 				from := a.Server
-				if e := failure(err); e != nil {
+				if e := nameserver.Failure(err); e != nil {
 					from = e.Server
 				}
 				if from != "192.0.2."+c.from+":53" {
@@ -268,7 +255,7 @@ func TestClientFollowsChains(t *testing.T) {
 	for _, c := range cases {
 		synctest.Test(t, func(t *testing.T) {
 			client, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {
-				name := questionName(query)
+				name := nameserver.QuestionName(query)
 				rcode := 0
 				switch name {
 				case "gone.example.":
@@ -276,13 +263,13 @@ func TestClientFollowsChains(t *testing.T) {
 				case "fail.example.":
 					rcode = 2
 				}
-				_, _ = conn.Write(respond(t, query, rcode, answers[name]))
+				_, _ = conn.Write(nameserver.Respond(t, query, rcode, answers[name]))
 			})
 			a, err := client.Lookup(t.Context(), c.name, dns.TypeA)
-			if got := show(a, err); got != c.want || len(dialed()) != c.asked {
+			if got := nameserver.Show(a, err); got != c.want || len(dialed()) != c.asked {
 				t.Errorf("%s: got %s with %d questions, want %s with %d", c.name, got, len(dialed()), c.want, c.asked)
 			}
-			if e := failure(err); e != nil && e.Name != c.name {
+			if e := nameserver.Failure(err); e != nil && e.Name != c.name {
 				t.Errorf("%s: the failure names %s", c.name, e.Name)
 			}
 			if err == nil && a.Name != c.name {
@@ -300,7 +287,7 @@ func TestClientUnpackableName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := show(c.Lookup(t.Context(), dns.Name(strings.Repeat("a", 300)), dns.TypeA)); got != "malformed" {
+	if got := nameserver.Show(c.Lookup(t.Context(), dns.Name(strings.Repeat("a", 300)), dns.TypeA)); got != "malformed" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // elsewhere returns a dialer that takes 192.0.2.N for the Nth of servers: what
@@ -51,7 +52,7 @@ func TestAuthenticated(t *testing.T) {
 				if asked := query[3]&bitAuthentic != 0; asked != c.want {
 					t.Errorf("%s: asked for AD: %v", c.server, asked)
 				}
-				b := respond(t, query, 0, goodA)
+				b := nameserver.Respond(t, query, 0, goodA)
 				b[3] |= bitAuthentic
 				_, _ = conn.Write(b)
 			})
@@ -72,9 +73,9 @@ func TestCaseByServer(t *testing.T) {
 				if (asked != name+".") != mixed {
 					t.Errorf("%s was asked for %s", server, asked)
 				}
-				_, _ = conn.Write(respond(t, query, 0, name+" A 192.0.2.1"))
+				_, _ = conn.Write(nameserver.Respond(t, query, 0, name+" A 192.0.2.1"))
 			})
-			if got := show(c.Lookup(t.Context(), name, dns.TypeA)); got != "NOERROR "+name+" 5m0s 192.0.2.1" {
+			if got := nameserver.Show(c.Lookup(t.Context(), name, dns.TypeA)); got != "NOERROR "+name+" 5m0s 192.0.2.1" {
 				t.Errorf("%s: %s", server, got)
 			}
 		})
@@ -86,7 +87,7 @@ func TestCaseByServer(t *testing.T) {
 func TestServerThatChangesCase(t *testing.T) {
 	const zone = "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1"
 	const name = "abcdefghijklmnopqrstuvwxyz.example"
-	s := serve(t, zone, dnstest.ServerOptions{LowerCase: true})
+	s := nameserver.Serve(t, zone, dnstest.ServerOptions{LowerCase: true})
 	m := testMetrics(t)
 	c, err := NewClient(ClientConfig{Servers: []string{"192.0.2.1"}, Timeout: longTimeout, Dial: elsewhere(s), Metrics: m.Metrics})
 	if err != nil {
@@ -94,14 +95,14 @@ func TestServerThatChangesCase(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	for range 3 {
-		if got := show(c.Lookup(t.Context(), name, dns.TypeA)); got != "NOERROR "+name+" 5m0s 192.0.2.1" {
+		if got := nameserver.Show(c.Lookup(t.Context(), name, dns.TypeA)); got != "NOERROR "+name+" 5m0s 192.0.2.1" {
 			t.Errorf("got %s", got)
 		}
 	}
 	if udp, tcp := s.Count(); udp != 1 || tcp != 3 {
 		t.Errorf("asked %d times over UDP and %d over TCP", udp, tcp)
 	}
-	m.expect(t, map[string]float64{"queries A noerror": 3, "tcp_fallbacks case": 1})
+	m.Expect(t, map[string]float64{"queries A noerror": 3, "tcp_fallbacks case": 1})
 }
 
 // The forger who guessed everything but the case gets nothing: the truth comes
@@ -110,14 +111,14 @@ func TestForgerDoesNotKnowTheCase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{}, func(network, _ string, query []byte, conn net.Conn) {
 			if network == "tcp" {
-				_, _ = conn.Write(framed(respond(t, query, 0, "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1")))
+				_, _ = conn.Write(nameserver.Framed(nameserver.Respond(t, query, 0, "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1")))
 				return
 			}
-			forged := respond(t, query, 0, "abcdefghijklmnopqrstuvwxyz.example A 203.0.113.66")
+			forged := nameserver.Respond(t, query, 0, "abcdefghijklmnopqrstuvwxyz.example A 203.0.113.66")
 			copy(forged[headerLen:], mustQuestion(t, "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA).wire)
 			_, _ = conn.Write(forged)
 		})
-		if got := show(c.Lookup(t.Context(), "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)); !strings.HasSuffix(got, " 192.0.2.1") {
+		if got := nameserver.Show(c.Lookup(t.Context(), "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)); !strings.HasSuffix(got, " 192.0.2.1") {
 			t.Errorf("got %s", got)
 		}
 		if got := dialed(); !slices.Equal(got, []string{"udp 192.0.2.53:53", "tcp 192.0.2.53:53"}) {
@@ -132,9 +133,9 @@ func TestFloodOfForgeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		c, _ := scripted(t, ClientConfig{Metrics: m.Metrics}, func(network, _ string, query []byte, conn net.Conn) {
-			answer := respond(t, query, 0, goodA)
+			answer := nameserver.Respond(t, query, 0, goodA)
 			if network == "tcp" {
-				_, _ = conn.Write(framed(answer))
+				_, _ = conn.Write(nameserver.Framed(answer))
 				return
 			}
 			answer[0] ^= 1
@@ -145,10 +146,10 @@ func TestFloodOfForgeries(t *testing.T) {
 			}
 		})
 		begin := time.Now()
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" || time.Since(begin) != 0 {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" || time.Since(begin) != 0 {
 			t.Errorf("got %s after %s", got, time.Since(begin))
 		}
-		m.expect(t, map[string]float64{"queries A malformed": maxStrays, "queries A noerror": 1, "tcp_fallbacks flood": 1})
+		m.Expect(t, map[string]float64{"queries A malformed": maxStrays, "queries A noerror": 1, "tcp_fallbacks flood": 1})
 	})
 }
 
@@ -156,7 +157,7 @@ func TestFloodOfForgeries(t *testing.T) {
 func TestFloodOverTCP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scripted(t, ClientConfig{Rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
-			b := respond(t, query, 0, goodA)
+			b := nameserver.Respond(t, query, 0, goodA)
 			if network == "udp" {
 				b[2] |= bitTruncated
 				_, _ = conn.Write(b)
@@ -164,13 +165,13 @@ func TestFloodOverTCP(t *testing.T) {
 			}
 			b[0] ^= 1
 			for {
-				if _, err := conn.Write(framed(b)); err != nil {
+				if _, err := conn.Write(nameserver.Framed(b)); err != nil {
 					return
 				}
 			}
 		})
 		begin := time.Now()
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" || time.Since(begin) != 0 {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" || time.Since(begin) != 0 {
 			t.Errorf("got %s after %s", got, time.Since(begin))
 		}
 	})
@@ -183,8 +184,8 @@ func TestServerWithoutEDNS(t *testing.T) {
 		reason string
 		refuse func(query []byte) []byte
 	}{
-		{"FORMERR with the question", func(q []byte) []byte { return respond(t, q, codec.RcodeFormatError, "") }},
-		{"NOTIMP", func(q []byte) []byte { return respond(t, q, codec.RcodeNotImplemented, "") }},
+		{"FORMERR with the question", func(q []byte) []byte { return nameserver.Respond(t, q, codec.RcodeFormatError, "") }},
+		{"NOTIMP", func(q []byte) []byte { return nameserver.Respond(t, q, codec.RcodeNotImplemented, "") }},
 		{"FORMERR and no more", func(q []byte) []byte {
 			return append(append([]byte{}, q[:2]...), bitResponse, codec.RcodeFormatError, 0, 0, 0, 0, 0, 0, 0, 0)
 		}},
@@ -196,19 +197,19 @@ func TestServerWithoutEDNS(t *testing.T) {
 					_, _ = conn.Write(c.refuse(query))
 					return
 				}
-				_, _ = conn.Write(respond(t, query, 0, goodA))
+				_, _ = conn.Write(nameserver.Respond(t, query, 0, goodA))
 			})
 			for i, wait := range []time.Duration{0, memory - time.Second, 2 * time.Second} {
 				time.Sleep(wait)
 				before := len(dialed())
-				if got := show(client.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+				if got := nameserver.Show(client.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 					t.Errorf("%s: got %s", c.reason, got)
 				}
 				if n, want := len(dialed())-before, []int{2, 1, 2}[i]; n != want {
 					t.Errorf("%s: %d queries at step %d, want %d", c.reason, n, i, want)
 				}
 			}
-			m.expect(t, map[string]float64{"queries A noerror": 3, "edns_fallbacks": 2})
+			m.Expect(t, map[string]float64{"queries A noerror": 3, "edns_fallbacks": 2})
 		})
 	}
 }
@@ -216,10 +217,10 @@ func TestServerWithoutEDNS(t *testing.T) {
 // The same over sockets, with a server that was not written with the resolver
 // in mind.
 func TestServerWithoutEDNSOverSockets(t *testing.T) {
-	s := serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{NoEDNS: true})
+	s := nameserver.Serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{NoEDNS: true})
 	c := clientOf(t, longTimeout, s)
 	for range 2 {
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 			t.Errorf("got %s", got)
 		}
 	}
@@ -232,10 +233,10 @@ func TestServerWithoutEDNSOverSockets(t *testing.T) {
 func TestRefusalIsNotAboutEDNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {
-			_, _ = conn.Write(respond(t, query, codec.RcodeFormatError, ""))
+			_, _ = conn.Write(nameserver.Respond(t, query, codec.RcodeFormatError, ""))
 		})
 		for i := range 2 {
-			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "servfail" || len(dialed()) != 2*i+2 {
+			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "servfail" || len(dialed()) != 2*i+2 {
 				t.Errorf("got %s with %d queries", got, len(dialed()))
 			}
 		}

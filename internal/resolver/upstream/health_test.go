@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // fleet plays several servers whose behaviour a test changes as it goes.
@@ -35,7 +36,7 @@ func newFleet(t *testing.T, cfg ClientConfig, n int) (*fleet, *Client) {
 
 func (f *fleet) serve(_, addr string, query []byte, conn net.Conn) {
 	server := strings.TrimSuffix(strings.TrimPrefix(addr, "192.0.2."), ":53")
-	probe := questionName(query) == "."
+	probe := nameserver.QuestionName(query) == "."
 	f.mu.Lock()
 	does, takes := f.does[server], f.takes[server]
 	if probe {
@@ -48,13 +49,13 @@ func (f *fleet) serve(_, addr string, query []byte, conn net.Conn) {
 	switch {
 	case does == "dead", does == "deaf" && !probe: // deaf: it has lost its uplink
 	case probe:
-		_, _ = conn.Write(respond(f.t, query, 0, ". NS a.root.example"))
+		_, _ = conn.Write(nameserver.Respond(f.t, query, 0, ". NS a.root.example"))
 	case does == "servfail":
-		_, _ = conn.Write(respond(f.t, query, 2, ""))
+		_, _ = conn.Write(nameserver.Respond(f.t, query, 2, ""))
 	case does == "refused":
-		_, _ = conn.Write(respond(f.t, query, 5, ""))
+		_, _ = conn.Write(nameserver.Respond(f.t, query, 5, ""))
 	default:
-		_, _ = conn.Write(respond(f.t, query, 0, questionName(query)+" A 192.0.2.1"))
+		_, _ = conn.Write(nameserver.Respond(f.t, query, 0, nameserver.QuestionName(query)+" A 192.0.2.1"))
 	}
 }
 
@@ -86,7 +87,7 @@ func (f *fleet) ask(c *Client) (server string, took time.Duration) {
 	begin := time.Now()
 	a, err := c.Lookup(f.t.Context(), "x.example", dns.TypeA)
 	if err != nil {
-		return failure(err).Kind.String(), time.Since(begin)
+		return nameserver.Failure(err).Kind.String(), time.Since(begin)
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(a.Server, "192.0.2."), ":53"), time.Since(begin)
 }
@@ -115,7 +116,7 @@ func TestDeadServer(t *testing.T) {
 		if queries, probes := f.count("1"), f.count("probe 1"); slow != 0 || queries != 0 || probes < 18 || probes > 26 {
 			t.Errorf("ten minutes: %d slow queries, %d for the dead server and %d probes", slow, queries, probes)
 		}
-		if up := m.values(t)["upstream_up 0"]; up != 0 {
+		if up := m.Values(t)["upstream_up 0"]; up != 0 {
 			t.Errorf("the metric says %v", up)
 		}
 		f.set("1", "")
@@ -123,7 +124,7 @@ func TestDeadServer(t *testing.T) {
 		if s, took := f.ask(c); s != "1" || took != 0 {
 			t.Errorf("it is back: from %s after %s", s, took)
 		}
-		got := m.values(t)
+		got := m.Values(t)
 		if got["upstream_up 0"] != 1 || got["upstream_up 1"] != 1 || got["probes answered"] != 1 || got["probes silent"] < 18 {
 			t.Errorf("metrics %v", got)
 		}
@@ -220,7 +221,7 @@ func TestSlowServer(t *testing.T) {
 		if first, _, longest := run(time.Minute); first != 0 || longest != 0 {
 			t.Errorf("then %d still came from it, %s the longest", first, longest)
 		}
-		if rtt := m.values(t)["upstream_rtt_seconds 0"]; rtt < .05 || rtt > .5 {
+		if rtt := m.Values(t)["upstream_rtt_seconds 0"]; rtt < .05 || rtt > .5 {
 			t.Errorf("the metric says %v", rtt)
 		}
 		f.setTakes("1", 0)
@@ -276,7 +277,7 @@ func TestOrder(t *testing.T) {
 	for _, c := range cases {
 		client := &Client{}
 		for i, h := range c.servers {
-			s := &upstream{addr: fmt.Sprint(i)}
+			s := &server{addr: fmt.Sprint(i)}
 			s.health.srtt, s.health.failures, s.health.suspect, s.health.down = h.srtt, h.failures, h.suspect, h.down
 			client.servers = append(client.servers, s)
 		}
@@ -348,7 +349,7 @@ func TestTrySurvivesPanic(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "malformed" || <-told != "boom" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "malformed" || <-told != "boom" {
 			t.Errorf("got %s", got)
 		}
 	})

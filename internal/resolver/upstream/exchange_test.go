@@ -1,8 +1,7 @@
-package resolver
+package upstream
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -15,77 +14,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	codec "github.com/miekg/dns"
-
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
 
-// script plays the servers of a test: it gets the server's end of each socket
-// and the query that came, and writes what it likes.
-type script func(network, addr string, query []byte, conn net.Conn)
-
-// dialer returns a ClientConfig.Dial that connects to s in memory. It records
-// every socket as "network addr". net.Pipe keeps packets apart as UDP does.
-func (s script) dialer() (dial func(context.Context, string, string) (net.Conn, error), dialed func() []string) {
-	var mu sync.Mutex
-	var log []string
-	dial = func(_ context.Context, network, addr string) (net.Conn, error) {
-		mu.Lock()
-		log = append(log, network+" "+addr)
-		mu.Unlock()
-		near, far := net.Pipe()
-		go func() {
-			defer far.Close()
-			buf := make([]byte, readSize)
-			read := readPacket
-			if network == "tcp" {
-				read = readFramed
-			}
-			query, err := read(far, buf)
-			if err != nil {
-				return
-			}
-			s(network, addr, query, far)
-			_, _ = io.Copy(io.Discard, far) // silence until the client leaves
-		}()
-		return near, nil
-	}
-	dialed = func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(log)
-	}
-	return dial, dialed
-}
-
-// respond returns a response to query whose answers are zone lines.
-func respond(tb testing.TB, query []byte, rcode int, sections string) []byte {
-	tb.Helper()
-	var m codec.Msg
-	if err := m.Unpack(query); err != nil || len(m.Question) != 1 {
-		tb.Errorf("query %x: %v", query, err)
-		return nil
-	}
-	return message(tb, m.Id, m.Question[0].Name, dns.Type(m.Question[0].Qtype), rcode, sections)
-}
-
-func framed(b []byte) []byte {
-	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
-}
-
-// asksRoot reports whether a query is a probe, and answers it.
-func asksRoot(t *testing.T, query []byte, conn net.Conn) bool {
+func scripted(t *testing.T, cfg ClientConfig, s nameserver.Script) (*Client, func() []string) {
 	t.Helper()
-	if questionName(query) != "." {
-		return false
-	}
-	_, _ = conn.Write(respond(t, query, 0, ". NS a.root.example"))
-	return true
-}
-
-func scripted(t *testing.T, cfg ClientConfig, s script) (*Client, func() []string) {
-	t.Helper()
-	dial, dialed := s.dialer()
+	dial, dialed := s.Dialer()
 	cfg.Dial = dial
 	if cfg.Servers == nil {
 		cfg.Servers = []string{"192.0.2.53"}
@@ -106,8 +41,8 @@ func TestExchangeSkipsWhatIsNotTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		c, dialed := scripted(t, ClientConfig{Metrics: m.Metrics}, func(_, _ string, query []byte, conn net.Conn) {
-			good := respond(t, query, 0, goodA)
-			forged := respond(t, query, 0, "x.example A 203.0.113.66")
+			good := nameserver.Respond(t, query, 0, goodA)
+			forged := nameserver.Respond(t, query, 0, "x.example A 203.0.113.66")
 			wrongID := slices.Clone(forged)
 			wrongID[0] ^= 1
 			isQuery := slices.Clone(forged)
@@ -119,13 +54,13 @@ func TestExchangeSkipsWhatIsNotTheAnswer(t *testing.T) {
 			}
 		})
 		a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
-		if got := show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" {
+		if got := nameserver.Show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" {
 			t.Errorf("got %s", got)
 		}
 		if n := len(dialed()); n != 1 {
 			t.Errorf("%d sockets for one query", n)
 		}
-		m.expect(t, map[string]float64{"queries A malformed": 6, "queries A noerror": 1})
+		m.Expect(t, map[string]float64{"queries A malformed": 6, "queries A noerror": 1})
 	})
 }
 
@@ -133,7 +68,7 @@ func TestExchangeGivesUpAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		c, dialed := scripted(t, ClientConfig{Metrics: m.Metrics}, func(_, _ string, query []byte, conn net.Conn) {
-			if asksRoot(t, query, conn) {
+			if nameserver.AsksRoot(t, query, conn) {
 				return
 			}
 			for range 3 { // garbage does not buy time
@@ -144,7 +79,7 @@ func TestExchangeGivesUpAtTheDeadline(t *testing.T) {
 			}
 		})
 		begin := time.Now()
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "timeout" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "timeout" {
 			t.Errorf("got %s", got)
 		}
 		if d := time.Since(begin); d != 2*DefaultTimeout {
@@ -154,7 +89,7 @@ func TestExchangeGivesUpAtTheDeadline(t *testing.T) {
 		if n := len(dialed()); n != 4 {
 			t.Errorf("%d sockets, want one for each try and for the probe after it", n)
 		}
-		m.expect(t, map[string]float64{"queries A timeout": 2, "queries A malformed": 6, "probes answered": 2})
+		m.Expect(t, map[string]float64{"queries A timeout": 2, "queries A malformed": 6, "probes answered": 2})
 	})
 }
 
@@ -167,22 +102,22 @@ func TestExchangeObeysContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		begin := time.Now()
-		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != 300*time.Millisecond {
+		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != 300*time.Millisecond {
 			t.Errorf("deadline: %s after %s", got, time.Since(begin))
 		}
 		ctx, leave := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, leave)
 		begin = time.Now()
-		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "canceled" || time.Since(begin) != 50*time.Millisecond {
+		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "canceled" || time.Since(begin) != 50*time.Millisecond {
 			t.Errorf("cancel: %s after %s", got, time.Since(begin))
 		}
-		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "canceled" {
+		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "canceled" {
 			t.Errorf("canceled before: %s", got)
 		}
 		if h := &c.servers[0].health; h.suspect || h.failures != 0 {
 			t.Error("the server was blamed for its caller's haste")
 		}
-		m.expect(t, map[string]float64{"queries A timeout": 0})
+		m.Expect(t, map[string]float64{"queries A timeout": 0})
 	})
 }
 
@@ -194,30 +129,30 @@ func TestExchangeOverTCP(t *testing.T) {
 		want   string
 	}{
 		{"the whole answer", func(t *testing.T, query []byte, conn net.Conn) {
-			_, _ = conn.Write(framed(respond(t, query, 0, long)))
+			_, _ = conn.Write(nameserver.Framed(nameserver.Respond(t, query, 0, long)))
 		}, `NOERROR x.example 5m0s "` + strings.Repeat("k", 50*200) + `"`},
 		{"in pieces", func(t *testing.T, query []byte, conn net.Conn) {
-			b := framed(respond(t, query, 0, "x.example TXT a"))
+			b := nameserver.Framed(nameserver.Respond(t, query, 0, "x.example TXT a"))
 			for i := range b {
 				_, _ = conn.Write(b[i : i+1])
 			}
 		}, `NOERROR x.example 5m0s "a"`},
 		{"truncated again", func(t *testing.T, query []byte, conn net.Conn) {
-			b := respond(t, query, 0, "")
+			b := nameserver.Respond(t, query, 0, "")
 			b[2] |= bitTruncated
-			_, _ = conn.Write(framed(b))
+			_, _ = conn.Write(nameserver.Framed(b))
 		}, "malformed"},
 		{"closed in the middle", func(t *testing.T, query []byte, conn net.Conn) {
-			b := framed(respond(t, query, 0, long))
+			b := nameserver.Framed(nameserver.Respond(t, query, 0, long))
 			_, _ = conn.Write(b[:len(b)/2])
 			_ = conn.Close()
 		}, "network"},
 		{"answers to others first", func(t *testing.T, query []byte, conn net.Conn) {
-			b := respond(t, query, 0, "x.example TXT forged")
+			b := nameserver.Respond(t, query, 0, "x.example TXT forged")
 			b[0] ^= 1
-			_, _ = conn.Write(framed(b))
-			_, _ = conn.Write(framed(nil))
-			_, _ = conn.Write(framed(respond(t, query, 0, "x.example TXT a")))
+			_, _ = conn.Write(nameserver.Framed(b))
+			_, _ = conn.Write(nameserver.Framed(nil))
+			_, _ = conn.Write(nameserver.Framed(nameserver.Respond(t, query, 0, "x.example TXT a")))
 		}, `NOERROR x.example 5m0s "a"`},
 		{"silence", func(*testing.T, []byte, net.Conn) {}, "timeout"},
 	}
@@ -229,11 +164,11 @@ func TestExchangeOverTCP(t *testing.T) {
 						c.tcp(t, query, conn)
 						return
 					}
-					b := respond(t, query, 0, "x.example TXT part")
+					b := nameserver.Respond(t, query, 0, "x.example TXT part")
 					b[2] |= bitTruncated
 					_, _ = conn.Write(b[:len(b)-2]) // cut in a record, as some servers do
 				})
-				if got := show(client.Lookup(t.Context(), "x.example", dns.TypeTXT)); got != c.want {
+				if got := nameserver.Show(client.Lookup(t.Context(), "x.example", dns.TypeTXT)); got != c.want {
 					t.Errorf("got %.100s, want %.100s", got, c.want)
 				}
 				// A probe may follow the silence.
@@ -250,7 +185,7 @@ func TestExchangeOverTCP(t *testing.T) {
 func TestExchangeMalformedAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2"}}, func(_, addr string, query []byte, conn net.Conn) {
-			b := respond(t, query, 0, goodA)
+			b := nameserver.Respond(t, query, 0, goodA)
 			if addr == "192.0.2.1:53" {
 				b = b[:len(b)-3]
 			}
@@ -258,7 +193,7 @@ func TestExchangeMalformedAnswer(t *testing.T) {
 		})
 		begin := time.Now()
 		a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
-		if got := show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" || a.Server != "192.0.2.2:53" {
+		if got := nameserver.Show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" || a.Server != "192.0.2.2:53" {
 			t.Errorf("got %s from %s", got, a.Server)
 		}
 		if time.Since(begin) != 0 || len(dialed()) != 2 {
@@ -286,7 +221,7 @@ func TestExchangeNetworkErrors(t *testing.T) {
 		}
 		t.Cleanup(client.Close)
 		_, err = client.Lookup(t.Context(), "x.example", dns.TypeA)
-		if got := show(dns.Answer{}, err); got != c.want || !errors.Is(err, c.err) {
+		if got := nameserver.Show(dns.Answer{}, err); got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%v: got %s (%v), want %s", c.err, got, err, c.want)
 		}
 	}
@@ -301,12 +236,12 @@ func TestInflightIsBounded(t *testing.T) {
 			most.Store(max(most.Load(), open.Add(1)))
 			time.Sleep(time.Second)
 			open.Add(-1)
-			_, _ = conn.Write(respond(t, query, 0, goodA))
+			_, _ = conn.Write(nameserver.Respond(t, query, 0, goodA))
 		})
 		var wg sync.WaitGroup
 		for range 4 * bound {
 			wg.Go(func() {
-				if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+				if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 					t.Errorf("got %s", got)
 				}
 			})
@@ -314,7 +249,7 @@ func TestInflightIsBounded(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" {
+		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" {
 			t.Errorf("waited for a socket past the deadline: %s", got)
 		}
 		wg.Wait()
@@ -322,11 +257,4 @@ func TestInflightIsBounded(t *testing.T) {
 			t.Errorf("%d at once", most.Load())
 		}
 	})
-}
-
-// questionName returns the name a query asks for, as the codec spells it, in
-// lower case.
-func questionName(query []byte) string {
-	name, _, _ := codec.UnpackDomainName(query, headerLen)
-	return strings.ToLower(name)
 }

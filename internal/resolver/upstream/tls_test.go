@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // One connection serves many queries, at once too, and is closed when nobody
@@ -22,7 +23,7 @@ func TestTLSReuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		d, c := newDoT(t, ClientConfig{Metrics: m.Metrics}, func(query []byte, write func([]byte)) bool {
-			if strings.HasPrefix(questionName(query), "slow") {
+			if strings.HasPrefix(nameserver.QuestionName(query), "slow") {
 				time.Sleep(time.Second) // the others overtake it
 			}
 			write(truth(t, query))
@@ -34,7 +35,7 @@ func TestTLSReuse(t *testing.T) {
 			wg.Go(func() {
 				name := dns.Name(fmt.Sprintf("%s%d.example", []string{"fast", "slow"}[i%2], i))
 				a, err := c.Lookup(t.Context(), name, dns.TypeA)
-				if got := show(a, err); got != "NOERROR "+string(name)+" 5m0s 192.0.2.1" || time.Since(begin) != time.Duration(i%2)*time.Second {
+				if got := nameserver.Show(a, err); got != "NOERROR "+string(name)+" 5m0s 192.0.2.1" || time.Since(begin) != time.Duration(i%2)*time.Second {
 					t.Errorf("%s: got %s after %s", name, got, time.Since(begin))
 				}
 				if !a.Authenticated || a.Server != "192.0.2.1:853" {
@@ -54,10 +55,10 @@ func TestTLSReuse(t *testing.T) {
 		if _, open, _ := d.counts(); open != 0 {
 			t.Error("an idle connection stays open")
 		}
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 			t.Errorf("after that: %s", got)
 		}
-		m.expect(t, map[string]float64{"queries A noerror": 51, "tls_connections opened": 2})
+		m.Expect(t, map[string]float64{"queries A noerror": 51, "tls_connections opened": 2})
 	})
 }
 
@@ -65,7 +66,7 @@ func TestTLSReuse(t *testing.T) {
 func TestTLSIsStrict(t *testing.T) {
 	cert, roots := certificate(t, "dns.example", "127.0.0.1")
 	_, others := certificate(t, "dns.example")
-	s := serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	s := nameserver.Serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
 	for _, c := range []struct {
 		reason, name string
 		roots        *x509.CertPool
@@ -84,15 +85,15 @@ func TestTLSIsStrict(t *testing.T) {
 		_, err = client.Lookup(t.Context(), "x.example", dns.TypeA)
 		client.Close()
 		if c.want == "" {
-			if err != nil || m.values(t)["tls_connections opened"] != 1 {
+			if err != nil || m.Values(t)["tls_connections opened"] != 1 {
 				t.Errorf("%s: %v", c.reason, err)
 			}
 			continue
 		}
-		if err == nil || failure(err).Kind != dns.KindNetwork || !strings.Contains(err.Error(), c.want) {
+		if err == nil || nameserver.Failure(err).Kind != dns.KindNetwork || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", c.reason, err, c.want)
 		}
-		if n := m.values(t)["tls_connections failed"]; n == 0 {
+		if n := m.Values(t)["tls_connections failed"]; n == 0 {
 			t.Errorf("%s: not counted", c.reason)
 		}
 	}
@@ -110,7 +111,7 @@ func TestTLSServerCloses(t *testing.T) {
 			return false // after every answer
 		})
 		for range 3 {
-			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 				t.Errorf("got %s", got)
 			}
 			synctest.Wait() // the server has closed: until then it answers what comes
@@ -122,7 +123,7 @@ func TestTLSServerCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var answered bool
 		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
-			if questionName(query) == "." {
+			if nameserver.QuestionName(query) == "." {
 				write(truth(t, query))
 				return true
 			}
@@ -133,11 +134,11 @@ func TestTLSServerCloses(t *testing.T) {
 			write(truth(t, query))
 			return true
 		})
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 			t.Errorf("got %s", got)
 		}
 		synctest.Wait()
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" {
 			t.Errorf("then %s", got)
 		}
 		if dialed, _, _ := d.counts(); dialed > 3 { // the probe's too
@@ -165,13 +166,13 @@ func TestTLSSilentConnection(t *testing.T) {
 		silent = true
 		mu.Unlock()
 		begin := time.Now()
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != DefaultTimeout {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "timeout" || time.Since(begin) != DefaultTimeout {
 			t.Errorf("got %s after %s", got, time.Since(begin))
 		}
 		mu.Lock()
 		silent = false
 		mu.Unlock()
-		if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 			t.Errorf("then %s", got)
 		}
 		if dialed, open, _ := d.counts(); dialed != 2 || open != 1 {
@@ -184,13 +185,13 @@ func TestTLSSilentConnection(t *testing.T) {
 func TestTLSSlowNameKeepsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
-			if questionName(query) != "never.example." {
+			if nameserver.QuestionName(query) != "never.example." {
 				write(truth(t, query))
 			}
 			return true
 		})
 		done := make(chan string)
-		go func() { done <- show(c.Lookup(t.Context(), "never.example", dns.TypeA)) }()
+		go func() { done <- nameserver.Show(c.Lookup(t.Context(), "never.example", dns.TypeA)) }()
 		time.Sleep(time.Second)
 		_, _ = c.Lookup(t.Context(), "x.example", dns.TypeA)
 		if got := <-done; got != "timeout" {
@@ -218,13 +219,13 @@ func TestTLSLies(t *testing.T) {
 				write(truth(t, query))
 				return true
 			})
-			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 				t.Errorf("%s: got %s", reason, got)
 			}
 		})
 		synctest.Test(t, func(t *testing.T) {
 			d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
-				if questionName(query) == "." {
+				if nameserver.QuestionName(query) == "." {
 					write(truth(t, query))
 					return true
 				}
@@ -234,7 +235,7 @@ func TestTLSLies(t *testing.T) {
 				return true
 			})
 			begin := time.Now()
-			if got := show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" || time.Since(begin) != 0 {
+			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" || time.Since(begin) != 0 {
 				t.Errorf("%s, many: got %s after %s", reason, got, time.Since(begin))
 			}
 			c.Close()
@@ -267,7 +268,7 @@ func TestTLSPipelineIsBounded(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if got := show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" {
+		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" {
 			t.Errorf("who has no time got %s", got)
 		}
 		wg.Wait()
@@ -292,9 +293,9 @@ func TestTLSOpening(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan string)
-		go func() { results <- show(c.Lookup(ctx, "x.example", dns.TypeA)) }()
+		go func() { results <- nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)) }()
 		synctest.Wait()
-		go func() { results <- show(c.Lookup(t.Context(), "y.example", dns.TypeA)) }()
+		go func() { results <- nameserver.Show(c.Lookup(t.Context(), "y.example", dns.TypeA)) }()
 		synctest.Wait()
 		cancel()
 		if got := <-results; got != "canceled" {
@@ -311,7 +312,7 @@ func TestTLSOpening(t *testing.T) {
 		if _, open, _ := d.counts(); open != 0 {
 			t.Errorf("%d connections are open after Close", open)
 		}
-		if got := show(c.Lookup(t.Context(), "z.example", dns.TypeA)); got != "network" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "z.example", dns.TypeA)); got != "network" {
 			t.Errorf("after Close: %s", got)
 		}
 	})
@@ -322,7 +323,7 @@ func TestTLSOpening(t *testing.T) {
 func TestTLSOverSockets(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	long := strings.Repeat("k", 255)
-	s := serve(t, "x.example TXT "+strings.Repeat(long+" ", 20)+"\n! f.example * servfail", dnstest.ServerOptions{
+	s := nameserver.Serve(t, "x.example TXT "+strings.Repeat(long+" ", 20)+"\n! f.example * servfail", dnstest.ServerOptions{
 		Authenticated: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
 	})
 	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr()}, Timeout: longTimeout, RootCAs: roots})
@@ -333,9 +334,9 @@ func TestTLSOverSockets(t *testing.T) {
 	for range 3 {
 		a, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT)
 		if err != nil || len(a.Records) != 1 || len(a.Records[0].Text) != 20*255 || !a.Authenticated {
-			t.Fatalf("got %s", show(a, err))
+			t.Fatalf("got %s", nameserver.Show(a, err))
 		}
-		if got := show(c.Lookup(t.Context(), "f.example", dns.TypeTXT)); got != "servfail" {
+		if got := nameserver.Show(c.Lookup(t.Context(), "f.example", dns.TypeTXT)); got != "servfail" {
 			t.Errorf("got %s", got)
 		}
 	}

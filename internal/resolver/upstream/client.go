@@ -1,4 +1,14 @@
-package resolver
+// Package upstream asks the recursive servers that are configured: a [Client]
+// picks one, puts the question to it over UDP, TCP or TLS, reads what comes
+// back, remembers how each server behaves, and counts it in [Metrics]. It keeps
+// no answer; that is left to the cache of package resolver, which is in front
+// of it and through which the rest of the daemon asks.
+//
+// The client trusts no packet: a new socket, a random ID and, to other hosts,
+// random letter case for every query, and what is not the answer to its
+// question is ignored (RFC 5452). What DNSSEC can add is left to the recursive
+// server, whose AD bit is passed on where nobody can have changed it.
+package upstream
 
 import (
 	"context"
@@ -26,6 +36,8 @@ const (
 	maxRestarts = 4
 )
 
+// Errors say "resolver", here and in all of the package: to who reads them the
+// cache and what is behind it are one.
 var (
 	errNoServer = errors.New("resolver: every server failed")
 	errPanic    = errors.New("resolver: panic during a lookup")
@@ -63,7 +75,7 @@ type ClientConfig struct {
 // Client is a stub resolver that asks recursive servers. It keeps nothing but
 // how each has behaved. Close ends it.
 type Client struct {
-	servers []*upstream
+	servers []*server
 	timeout time.Duration
 	rounds  int
 	hedge   time.Duration
@@ -94,7 +106,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		metrics: cfg.Metrics, onPanic: cfg.OnPanic, start: time.Now(),
 	}
 	for _, s := range servers {
-		c.servers = append(c.servers, newUpstream(s, cfg))
+		c.servers = append(c.servers, newServer(s, cfg))
 	}
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
@@ -114,7 +126,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return &b
 	}
 	c.base, c.stop = context.WithCancel(context.Background())
-	c.metrics.watchUpstreams(c)
+	c.metrics.watch(c)
 	return c, nil
 }
 
@@ -151,6 +163,10 @@ func (c *Client) Servers() []string {
 	return out
 }
 
+// Show makes the metrics show c's servers. They show those of the Client made
+// last, which may not have come into use.
+func (c *Client) Show() { c.metrics.watch(c) }
+
 // Lookup implements [dns.Resolver]. An alias chain that leaves the answer is
 // followed with further questions.
 func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -174,7 +190,7 @@ func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 
 // outcome is how a try at a server ended.
 type outcome struct {
-	server *upstream
+	server *server
 	reply  reply
 	err    *dns.Error
 }
@@ -190,16 +206,16 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (repl
 	case c.slots <- struct{}{}:
 		defer c.release()
 	case <-ctx.Done():
-		return reply{}, q.fail(contextKind(ctx), ctx.Err())
+		return reply{}, q.fail(ContextKind(ctx), ctx.Err())
 	}
 	last := q.fail(dns.KindServFail, errNoServer)
 	candidates := c.order()
 	c.sample(candidates[0], q)
 	for range c.rounds {
-		var again []*upstream
+		var again []*server
 		for len(candidates) > 0 {
 			if ended(ctx) {
-				return reply{}, q.fail(contextKind(ctx), context.Cause(ctx))
+				return reply{}, q.fail(ContextKind(ctx), context.Cause(ctx))
 			}
 			outcomes := c.next(ctx, q, candidates)
 			candidates = candidates[len(outcomes):]
@@ -219,7 +235,7 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (repl
 
 // next asks the first of the candidates, perhaps the second as well, and
 // returns what became of each.
-func (c *Client) next(ctx context.Context, q question, candidates []*upstream) []outcome {
+func (c *Client) next(ctx context.Context, q question, candidates []*server) []outcome {
 	if c.hedge > 0 && len(candidates) > 1 {
 		return c.hedged(ctx, q, candidates[0], candidates[1])
 	}
@@ -240,7 +256,7 @@ func (c *Client) release() { <-c.slots }
 
 // try asks s once, and remembers and counts how that ended. What the caller
 // ended says nothing about the server.
-func (c *Client) try(ctx context.Context, s *upstream, q question) outcome {
+func (c *Client) try(ctx context.Context, s *server, q question) outcome {
 	begin := time.Now()
 	r, err := c.safeAsk(ctx, s, q)
 	took := time.Since(begin)
@@ -265,7 +281,7 @@ func (c *Client) try(ctx context.Context, s *upstream, q question) outcome {
 
 // safeAsk is ask whose panics are failures: tries run on goroutines of ours,
 // where nothing else would stand between a panic and the end of the process.
-func (c *Client) safeAsk(ctx context.Context, s *upstream, q question) (r reply, err *dns.Error) {
+func (c *Client) safeAsk(ctx context.Context, s *server, q question) (r reply, err *dns.Error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if c.onPanic != nil {
@@ -288,8 +304,8 @@ func ended(ctx context.Context) bool {
 	return ctx.Err() != nil || (ok && time.Until(deadline) <= 0)
 }
 
-// contextKind is the failure of a caller whose context ended.
-func contextKind(ctx context.Context) dns.ErrorKind {
+// ContextKind is the failure of a caller whose context ended.
+func ContextKind(ctx context.Context) dns.ErrorKind {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return dns.KindCanceled
 	}
@@ -299,7 +315,7 @@ func contextKind(ctx context.Context) dns.ErrorKind {
 // transportKind is the failure behind an error of the network.
 func transportKind(ctx context.Context, err error) dns.ErrorKind {
 	if ended(ctx) {
-		return contextKind(ctx)
+		return ContextKind(ctx)
 	}
 	var ne net.Error
 	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &ne) && ne.Timeout()) {

@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // certificate returns one for names and addresses, and who vouches for it.
@@ -100,7 +101,7 @@ func (d *dot) serve(far net.Conn) {
 	write := func(b []byte) {
 		writing.Lock()
 		defer writing.Unlock()
-		_, _ = conn.Write(framed(b))
+		_, _ = conn.Write(nameserver.Framed(b))
 	}
 	var handlers sync.WaitGroup
 	defer func() {
@@ -135,10 +136,10 @@ func (d *dot) counts() (dialed, open, queries int) {
 
 // truth answers every query with an address.
 func truth(t *testing.T, query []byte) []byte {
-	if questionName(query) == "." {
-		return respond(t, query, 0, ". NS a.root.example")
+	if nameserver.QuestionName(query) == "." {
+		return nameserver.Respond(t, query, 0, ". NS a.root.example")
 	}
-	b := respond(t, query, 0, questionName(query)+" A 192.0.2.1")
+	b := nameserver.Respond(t, query, 0, nameserver.QuestionName(query)+" A 192.0.2.1")
 	b[3] |= bitAuthentic
 	return b
 }

@@ -1,4 +1,4 @@
-package resolver
+package upstream
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	codec "github.com/miekg/dns"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func mustQuestion(tb testing.TB, name dns.Name, typ dns.Type) question {
@@ -89,7 +90,7 @@ func TestMatch(t *testing.T) {
 	question := mustQuestion(t, "a\x00b.example", dns.TypeTXT)
 	q := question.pack(queryOptions{edns: true})
 	good := func() []byte {
-		return message(t, uint16(q.packet[0])<<8|uint16(q.packet[1]), `A\000b.Example.`, dns.TypeTXT, 0, `a\000b.example TXT x`)
+		return nameserver.Message(t, uint16(q.packet[0])<<8|uint16(q.packet[1]), `A\000b.Example.`, dns.TypeTXT, 0, `a\000b.example TXT x`)
 	}
 	header := func(rcode byte) []byte {
 		b := good()[:headerLen]

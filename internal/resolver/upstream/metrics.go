@@ -1,0 +1,231 @@
+package upstream
+
+import (
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/dns"
+)
+
+// Result is how a query to a server ended, as the metrics say it.
+type Result string
+
+// The results. ResultTimeout covers every way of getting no answer, an
+// unreachable server included; ResultMalformed also counts packets that were
+// no answer to anything asked.
+const (
+	ResultNoError   Result = "noerror"
+	ResultNoData    Result = "nodata"
+	ResultNXDomain  Result = "nxdomain"
+	ResultServFail  Result = "servfail"
+	ResultRefused   Result = "refused"
+	ResultTimeout   Result = "timeout"
+	ResultMalformed Result = "malformed"
+)
+
+// Metrics are the series about the servers asked. A nil *Metrics counts
+// nothing.
+type Metrics struct {
+	queries  *prometheus.CounterVec
+	duration prometheus.Histogram
+	hedges   *prometheus.CounterVec
+	probes   *prometheus.CounterVec
+	tcp      *prometheus.CounterVec
+	edns     prometheus.Counter
+	tls      *prometheus.CounterVec
+	standing standings
+}
+
+// Label values.
+const (
+	wonFirst, wonSecond, wonNone = "first", "second", "none"
+	probeAnswered, probeSilent   = "answered", "silent"
+	connOpened, connFailed       = "opened", "failed"
+)
+
+// NewMetrics registers the series with reg. They may outlive a Client: one set
+// serves every one a reload makes.
+func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
+	vec := func(name, help, label string, values ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sekimori", Subsystem: "dns", Name: name, Help: help}, []string{label})
+		for _, value := range values {
+			v.WithLabelValues(value) // and it starts at 0
+		}
+		return v
+	}
+	m := &Metrics{
+		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "sekimori", Subsystem: "dns", Name: "queries_total", Help: "Queries to DNS servers by their result.",
+		}, []string{"type", "result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "sekimori", Subsystem: "dns", Name: "query_duration_seconds",
+			Help:    "Time one query to one server took, whatever its result.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5}, NativeHistogramBucketFactor: 1.1,
+			NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+		}),
+		hedges: vec("hedges_total", "Queries put to a second server because the first was slow, by the server whose answer came first.",
+			"winner", wonFirst, wonSecond, wonNone),
+		probes: vec("probes_total", "Questions that only asked whether a server is there.", "result", probeAnswered, probeSilent),
+		tcp: vec("tcp_fallbacks_total", "Queries put again over TCP: the answer did not fit, its question came back in other letters, or too many packets were no answer.",
+			"reason", reasonTruncated, reasonCase, reasonFlood),
+		edns: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "sekimori", Subsystem: "dns", Name: "edns_fallbacks_total",
+			Help: "Times a server was found not to know EDNS, which is then remembered for a while.",
+		}),
+		tls: vec("tls_connections_total", "Connections to servers that are asked over TLS; failed counts certificates that are not valid, too.",
+			"result", connOpened, connFailed),
+		standing: standings{
+			up: prometheus.NewDesc("sekimori_dns_upstream_up",
+				"Whether the server at this place of dns.servers (or resolv.conf), from 0, is asked: 0 after it answered neither a query nor a probe.", []string{"server"}, nil),
+			rtt: prometheus.NewDesc("sekimori_dns_upstream_rtt_seconds",
+				"Smoothed time that a good answer of the server takes; 0 before the first.", []string{"server"}, nil),
+		},
+	}
+	m.startAtZero()
+	return m, errors.Join(reg.Register(m.queries), reg.Register(m.duration), reg.Register(m.hedges), reg.Register(m.probes),
+		reg.Register(m.tcp), reg.Register(m.edns), reg.Register(m.tls), reg.Register(&m.standing))
+}
+
+// startAtZero makes every series of queries exist, so that its first event is
+// a rise.
+func (m *Metrics) startAtZero() {
+	for _, t := range []dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME, 0} {
+		for _, r := range []Result{ResultNoError, ResultNoData, ResultNXDomain, ResultServFail, ResultRefused, ResultTimeout, ResultMalformed} {
+			m.queries.WithLabelValues(typeLabel(t), string(r))
+		}
+	}
+}
+
+// standings are the series about each server of a Client. A server is named by
+// its place in the configuration, from 0: a label holds no address.
+type standings struct {
+	up     *prometheus.Desc
+	rtt    *prometheus.Desc
+	client atomic.Pointer[Client] // the one whose servers are shown
+}
+
+// Describe implements prometheus.Collector.
+func (s *standings) Describe(ch chan<- *prometheus.Desc) {
+	ch <- s.up
+	ch <- s.rtt
+}
+
+// Collect implements prometheus.Collector. A reload may have changed the
+// number of servers.
+func (s *standings) Collect(ch chan<- prometheus.Metric) {
+	c := s.client.Load()
+	if c == nil {
+		return
+	}
+	for i, server := range c.servers {
+		at, srtt := server.health.standing()
+		up := 1.0
+		if at == standingDown {
+			up = 0
+		}
+		label := strconv.Itoa(i)
+		ch <- prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, up, label)
+		ch <- prometheus.MustNewConstMetric(s.rtt, prometheus.GaugeValue, srtt.Seconds(), label)
+	}
+}
+
+// watch makes the series show c's servers.
+func (m *Metrics) watch(c *Client) {
+	if m != nil {
+		m.standing.client.Store(c)
+	}
+}
+
+// query counts one query. A packet that was ignored took no time of its own:
+// took is 0.
+func (m *Metrics) query(t dns.Type, r Result, took time.Duration) {
+	if m == nil {
+		return
+	}
+	m.queries.WithLabelValues(typeLabel(t), string(r)).Inc()
+	if took > 0 {
+		m.duration.Observe(took.Seconds())
+	}
+}
+
+func (m *Metrics) hedged(answered, bySecond bool) {
+	if m == nil {
+		return
+	}
+	winner := wonFirst
+	switch {
+	case !answered:
+		winner = wonNone
+	case bySecond:
+		winner = wonSecond
+	}
+	m.hedges.WithLabelValues(winner).Inc()
+}
+
+func (m *Metrics) probed(answered bool) {
+	if m == nil {
+		return
+	}
+	result := probeSilent
+	if answered {
+		result = probeAnswered
+	}
+	m.probes.WithLabelValues(result).Inc()
+}
+
+func (m *Metrics) overTCP(reason string) {
+	if m != nil {
+		m.tcp.WithLabelValues(reason).Inc()
+	}
+}
+
+func (m *Metrics) withoutEDNS() {
+	if m != nil {
+		m.edns.Inc()
+	}
+}
+
+func (m *Metrics) connected(ok bool) {
+	if m == nil {
+		return
+	}
+	result := connFailed
+	if ok {
+		result = connOpened
+	}
+	m.tls.WithLabelValues(result).Inc()
+}
+
+// typeLabel keeps the label's values few whatever is asked.
+func typeLabel(t dns.Type) string {
+	switch t {
+	case dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME:
+		return t.String()
+	}
+	return "other"
+}
+
+func resultOf(r reply, err *dns.Error) Result {
+	if err != nil {
+		switch err.Kind {
+		case dns.KindTimeout, dns.KindNetwork:
+			return ResultTimeout
+		case dns.KindRefused:
+			return ResultRefused
+		case dns.KindMalformed:
+			return ResultMalformed
+		}
+		return ResultServFail
+	}
+	switch {
+	case r.answer.Status == dns.NXDomain:
+		return ResultNXDomain
+	case r.answer.Void() && !r.follow:
+		return ResultNoData
+	}
+	return ResultNoError
+}

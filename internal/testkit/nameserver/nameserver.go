@@ -1,0 +1,156 @@
+// Package nameserver plays name servers that a test writes itself, octet by
+// octet, and shows what came of asking them: in answers and in what was
+// counted. For servers that behave as real ones do there is package dnstest.
+// For tests only.
+package nameserver
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// Of the header (RFC 1035 §4.1.1) its length and, in the third octet, TC.
+const (
+	headerLen    = 12
+	bitTruncated = 0x02
+)
+
+// Script plays the servers of a test: it gets the server's end of each socket
+// and the query that came, and writes what it likes.
+type Script func(network, addr string, query []byte, conn net.Conn)
+
+// Dialer returns a dial function that connects to s in memory. It records
+// every socket as "network addr". net.Pipe keeps packets apart as UDP does.
+func (s Script) Dialer() (dial func(context.Context, string, string) (net.Conn, error), dialed func() []string) {
+	var mu sync.Mutex
+	var log []string
+	dial = func(_ context.Context, network, addr string) (net.Conn, error) {
+		mu.Lock()
+		log = append(log, network+" "+addr)
+		mu.Unlock()
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			query, err := read(network, far)
+			if err != nil {
+				return
+			}
+			s(network, addr, query, far)
+			_, _ = io.Copy(io.Discard, far) // silence until the client leaves
+		}()
+		return near, nil
+	}
+	dialed = func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(log)
+	}
+	return dial, dialed
+}
+
+func read(network string, conn net.Conn) ([]byte, error) {
+	if network == "tcp" {
+		return ReadFramed(conn)
+	}
+	buf := make([]byte, 4096)
+	n, err := conn.Read(buf)
+	return buf[:n], err
+}
+
+// ReadFramed reads one message with its length (RFC 1035 §4.2.2).
+func ReadFramed(conn net.Conn) ([]byte, error) {
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint16(size[:]))
+	_, err := io.ReadFull(conn, b)
+	return b, err
+}
+
+// Framed puts the length before a message.
+func Framed(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+}
+
+// Message packs a response to name and typ from zone lines: answers first,
+// after an empty line the authority section.
+func Message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sections string) []byte {
+	tb.Helper()
+	m := codec.Msg{MsgHdr: codec.MsgHdr{Id: id, Response: true, Rcode: rcode, AuthenticatedData: true}}
+	m.Question = []codec.Question{{Name: name, Qtype: uint16(typ), Qclass: codec.ClassINET}}
+	answer, authority, _ := strings.Cut(sections, "\n\n")
+	for _, s := range []struct {
+		text string
+		to   *[]codec.RR
+	}{{answer, &m.Answer}, {authority, &m.Ns}} {
+		zp := codec.NewZoneParser(strings.NewReader(s.text), ".", "")
+		zp.SetDefaultTTL(300)
+		for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
+			*s.to = append(*s.to, rr)
+		}
+		if err := zp.Err(); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	m.Compress = true
+	wire, err := m.Pack()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return wire
+}
+
+// Respond returns a response to query whose answers are zone lines.
+func Respond(tb testing.TB, query []byte, rcode int, sections string) []byte {
+	tb.Helper()
+	var m codec.Msg
+	if err := m.Unpack(query); err != nil || len(m.Question) != 1 {
+		tb.Errorf("query %x: %v", query, err)
+		return nil
+	}
+	return Message(tb, m.Id, m.Question[0].Name, dns.Type(m.Question[0].Qtype), rcode, sections)
+}
+
+// QuestionName returns the name a query asks for, as the codec spells it, in
+// lower case.
+func QuestionName(query []byte) string {
+	name, _, _ := codec.UnpackDomainName(query, headerLen)
+	return strings.ToLower(name)
+}
+
+// AsksRoot reports whether a query is a probe, and answers it.
+func AsksRoot(tb testing.TB, query []byte, conn net.Conn) bool {
+	tb.Helper()
+	if QuestionName(query) != "." {
+		return false
+	}
+	_, _ = conn.Write(Respond(tb, query, 0, ". NS a.root.example"))
+	return true
+}
+
+// Serve answers from a zone over real sockets until the test ends.
+func Serve(tb testing.TB, zone string, opts dnstest.ServerOptions) *dnstest.Server {
+	tb.Helper()
+	s, err := dnstest.NewServer(dnstest.MustParse(tb, zone), opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}

@@ -1,0 +1,93 @@
+package nameserver
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/dns"
+)
+
+// Failure returns the *dns.Error in err, nil if there is none.
+func Failure(err error) *dns.Error {
+	var e *dns.Error
+	errors.As(err, &e)
+	return e
+}
+
+// Show renders an answer, or the kind of its failure, on one line.
+func Show(a dns.Answer, err error) string {
+	if e := Failure(err); e != nil {
+		return e.Kind.String()
+	}
+	if err != nil {
+		return "not a dns.Error: " + err.Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", a.Status, a.Canonical, a.TTL)
+	for _, r := range a.Records {
+		switch {
+		case r.Addr.IsValid():
+			fmt.Fprintf(&b, " %s", r.Addr)
+		case a.Type == dns.TypeMX:
+			fmt.Fprintf(&b, " %d:%s", r.Preference, r.Host)
+		case a.Type == dns.TypeTXT:
+			fmt.Fprintf(&b, " %q", r.Text)
+		default:
+			fmt.Fprintf(&b, " %s", r.Host)
+		}
+	}
+	return b.String()
+}
+
+// Series is where a test has its metrics of DNS registered.
+type Series struct{ *prometheus.Registry }
+
+// NewSeries returns an empty one.
+func NewSeries() Series { return Series{prometheus.NewRegistry()} }
+
+// Values returns every series as "name label...", without what all names
+// share; of histograms the number of observations.
+func (s Series) Values(tb testing.TB) map[string]float64 {
+	tb.Helper()
+	families, err := s.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		name := strings.TrimSuffix(strings.TrimPrefix(f.GetName(), "sekimori_dns_"), "_total")
+		for _, m := range f.GetMetric() {
+			k := name
+			for _, l := range slices.Backward(m.GetLabel()) { // they come sorted; type shall precede result
+				k += " " + l.GetValue()
+			}
+			out[k] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return out
+}
+
+// Expect checks the series named, and that no other counter has risen.
+func (s Series) Expect(tb testing.TB, want map[string]float64) {
+	tb.Helper()
+	got := s.Values(tb)
+	for _, k := range slices.Sorted(maps.Keys(got)) {
+		if _, named := want[k]; !named && (strings.HasPrefix(k, "cache_entries") || strings.HasPrefix(k, "cache_bytes") || strings.HasPrefix(k, "upstream_") || k == "query_duration_seconds") {
+			continue
+		}
+		if got[k] != want[k] {
+			tb.Errorf("%s is %v, want %v", k, got[k], want[k])
+		}
+	}
+	for k := range want {
+		if _, ok := got[k]; !ok {
+			tb.Errorf("there is no series %s", k)
+		}
+	}
+}
