@@ -23,6 +23,7 @@ import (
 	"sekimori/internal/console"
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
+	"sekimori/internal/milter/sockets"
 	"sekimori/internal/resolver"
 	"sekimori/internal/telemetry"
 )
@@ -88,7 +89,7 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	if a.dnsMetrics, err = resolver.NewMetrics(a.registry); err != nil {
 		return nil, err
 	}
-	if a.systemd, err = milter.SystemdSockets(); err != nil {
+	if a.systemd, err = sockets.Systemd(); err != nil {
 		return nil, err
 	}
 	a.undo.add(a.retiring.Wait)

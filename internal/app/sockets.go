@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"sekimori/internal/config"
-	"sekimori/internal/milter"
+	"sekimori/internal/milter/sockets"
 )
 
 // socket is one entry of the key listen, bound.
@@ -34,7 +34,7 @@ func (a *App) openSockets(c *change, listen []config.Listener) error {
 	for _, l := range listen {
 		s := bound[l]
 		if s == nil {
-			listeners, err := milter.ListenConfig{Address: l.Address, Mode: fs.FileMode(l.Mode), Group: string(l.Group), Sockets: a.systemd}.Listen()
+			listeners, err := sockets.Config{Address: l.Address, Mode: fs.FileMode(l.Mode), Group: string(l.Group), Sockets: a.systemd}.Listen()
 			if err != nil {
 				return err
 			}

@@ -122,7 +122,7 @@ func (n Network) String() string {
 // Listener is a place where MTAs connect: an address alone, or for a unix
 // socket a mapping with its file's mode and group.
 type Listener struct {
-	Address string   `yaml:"address"` // as milter.ListenConfig's
+	Address string   `yaml:"address"` // as sockets.Config's
 	Mode    FileMode `yaml:"mode"`
 	Group   Group    `yaml:"group"`
 }

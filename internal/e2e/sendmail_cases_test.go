@@ -17,6 +17,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"sekimori/internal/milter"
+	"sekimori/internal/milter/sockets"
 )
 
 // TestSendmailHarness proves the harness with a milter that is not ours, as
@@ -255,7 +256,7 @@ func serveProbe(t *testing.T, ln net.Listener) <-chan map[string]string {
 func TestPercentInReply(t *testing.T) {
 	eachMTA(t, func(t *testing.T, from slots) {
 		sl := from.take(t, plain)
-		ln, err := milter.Listen(sl.milter)
+		ln, err := sockets.Listen(sl.milter)
 		if err != nil {
 			t.Fatal(err)
 		}

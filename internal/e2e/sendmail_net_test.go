@@ -8,7 +8,7 @@ import (
 	"strings"
 	"syscall"
 
-	"sekimori/internal/milter"
+	"sekimori/internal/milter/sockets"
 )
 
 // namespace makes a network namespace with the clients' addresses, and a host
@@ -62,7 +62,7 @@ func (m *sendmail) within(f func()) {
 
 // listen makes the socket of a tcp listener's milter.
 func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
-	m.within(func() { ln, err = milter.Listen(s.milter) })
+	m.within(func() { ln, err = sockets.Listen(s.milter) })
 	return ln, err
 }
 

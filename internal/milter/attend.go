@@ -38,7 +38,7 @@ func newAttendant(l *link) *attendant {
 // endOfMessage runs the callback.
 func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 	l.data = nil
-	l.t.rest() // it may take long
+	l.t.Rest() // it may take long
 	if l.attendant == nil || l.attendant.ctx.Err() != nil {
 		l.attendant.close()
 		l.attendant = newAttendant(l)
@@ -71,9 +71,9 @@ func (a *attendant) end() {
 // leaves, with DeadlineExceeded when the time is up.
 func (a *attendant) attend() {
 	t := a.l.t
-	stop := t.watch(func() { a.cancel(ErrPeerGone) })
-	progress := time.NewTicker(a.l.t.limits.ProgressInterval)
-	late := time.NewTimer(a.l.t.limits.EndOfMessageTimeout - attendAfter)
+	stop := t.Watch(func() { a.cancel(ErrPeerGone) })
+	progress := time.NewTicker(a.l.limits.ProgressInterval)
+	late := time.NewTimer(a.l.limits.EndOfMessageTimeout - attendAfter)
 	defer func() {
 		late.Stop()
 		progress.Stop()
@@ -92,9 +92,9 @@ func (a *attendant) attend() {
 		case <-late.C:
 			a.cancel(context.DeadlineExceeded)
 		case <-progress.C:
-			t.reply(progressNotice)
-			if err := t.flush(); err != nil {
-				a.l.stop(t.end(err))
+			t.Reply(string(progressNotice))
+			if err := t.Flush(); err != nil {
+				a.l.stop(a.l.endOf(err))
 				a.cancel(ErrPeerGone)
 			}
 		}

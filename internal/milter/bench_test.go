@@ -67,7 +67,7 @@ const hello1 = connectFrame + "\x00\x00\x00\x07Hhelo1\x00"
 func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return quiet{c} }})
 	path := b.TempDir() + "/s"
-	ln, err := milter.Listen("unix:" + path)
+	ln, err := net.Listen("unix", path)
 	if err != nil {
 		b.Fatal(err)
 	}

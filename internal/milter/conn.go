@@ -6,6 +6,8 @@ import (
 	"net"
 
 	gomilter "github.com/emersion/go-milter"
+
+	"sekimori/internal/milter/wire"
 )
 
 // serve runs go-milter on the connection. go-milter serves it on a goroutine
@@ -18,7 +20,7 @@ func (l *link) serve() {
 		SymList:   l.srv.symList,
 	}
 	// It ends with our own io.EOF, after the one connection.
-	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.nc, link: l, event: cmdNegotiate}})
+	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.NetConn(), link: l, event: wire.CmdNegotiate}})
 }
 
 // backend is what go-milter calls.
@@ -83,9 +85,9 @@ func (s *shim) Read(p []byte) (n int, err error) {
 // Write collects what go-milter sends; it goes out before the next read.
 func (s *shim) Write(p []byte) (int, error) {
 	l := s.link
-	l.t.write(p)
-	if l.cmd == cmdNegotiate {
-		setVersion(l.t.out.b, l.conn.neg.version)
+	l.t.Append(p)
+	if l.cmd == wire.CmdNegotiate {
+		setVersion(l.t.Appended(), l.conn.neg.version)
 	}
 	return len(p), nil
 }
@@ -94,7 +96,7 @@ func (s *shim) Write(p []byte) (int, error) {
 // negotiation: go-milter always says 2.
 func setVersion(frame []byte, version uint32) {
 	const at = 5 // after the length and the command
-	if len(frame) >= at+4 && frame[at-1] == cmdNegotiate {
+	if len(frame) >= at+4 && frame[at-1] == wire.CmdNegotiate {
 		binary.BigEndian.PutUint32(frame[at:], version)
 	}
 }

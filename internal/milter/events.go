@@ -1,6 +1,10 @@
 package milter
 
-import "errors"
+import (
+	"errors"
+
+	"sekimori/internal/milter/wire"
+)
 
 // ErrPeerGone is the cause of EndOfMessage's context when the MTA went away.
 var ErrPeerGone = errors.New("milter: the MTA closed the connection")
@@ -19,7 +23,7 @@ func (l *link) event() {
 func (l *link) handle() {
 	if l.refuse != "" {
 		l.closing = true
-		l.t.reply(Tempfail)
+		l.t.Reply(string(Tempfail))
 		return
 	}
 	reply, err := l.dispatch()
@@ -34,23 +38,23 @@ func (l *link) handle() {
 // dispatch shows the event to the Session, unless a reply already stands.
 func (l *link) dispatch() (Reply, error) {
 	switch l.cmd {
-	case cmdConnect:
+	case wire.CmdConnect:
 		return l.connect()
-	case cmdHelo:
-		name, err := parseHelo(l.data)
+	case wire.CmdHelo:
+		name, err := wire.ParseHelo(l.data)
 		l.held.helo = ""
 		return l.call("milter.helo", err, func() Reply { return l.session.Helo(name) })
-	case cmdMail, cmdRcpt:
+	case wire.CmdMail, wire.CmdRcpt:
 		return l.envelope()
-	case cmdData:
+	case wire.CmdData:
 		return l.call("milter.data", nil, func() Reply { return l.session.Data() })
-	case cmdHeader:
+	case wire.CmdHeader:
 		return l.header()
-	case cmdEndOfHeader:
+	case wire.CmdEndOfHeader:
 		return l.call("milter.end_of_header", nil, func() Reply { return l.session.EndOfHeader() })
-	case cmdBody:
+	case wire.CmdBody:
 		return l.body()
-	case cmdEndOfBody:
+	case wire.CmdEndOfBody:
 		return l.endOfBody()
 	}
 	return Continue, nil // an SMTP command unknown to the MTA
@@ -81,7 +85,7 @@ func (l *link) afterPanic() Reply {
 }
 
 func (l *link) connect() (Reply, error) {
-	c, err := parseConnect(l.data)
+	host, family, addr, err := wire.ParseConnect(l.data)
 	if err != nil {
 		return "", err
 	}
@@ -89,20 +93,20 @@ func (l *link) connect() (Reply, error) {
 	growForSession(false)
 	return l.call("milter.connect", nil, func() Reply {
 		l.session = l.srv.opts.NewSession(l.conn)
-		return l.session.Connect(c)
+		return l.session.Connect(Connect{Hostname: host, Family: Family(family), Addr: addr})
 	})
 }
 
 func (l *link) envelope() (Reply, error) {
-	limits := l.t.limits
-	kind := KindMalformedMail
-	if l.cmd == cmdRcpt {
-		kind = KindMalformedRcpt
+	limits := l.limits
+	kind := wire.KindMalformedMail
+	if l.cmd == wire.CmdRcpt {
+		kind = wire.KindMalformedRcpt
 		l.message.recipients++
 	}
-	args, ok := parseStrings(l.data)
+	args, ok := wire.ParseStrings(l.data)
 	if !ok || len(args) == 0 {
-		return "", malformed{kind}
+		return "", wire.Malformed{Kind: kind}
 	}
 	l.message.envelope += len(l.data)
 	switch {
@@ -112,7 +116,7 @@ func (l *link) envelope() (Reply, error) {
 		return l.oversize(OversizeEnvelope), nil
 	case !l.grow(len(l.data)):
 		return l.oversize(OversizeMemory), nil
-	case l.cmd == cmdRcpt:
+	case l.cmd == wire.CmdRcpt:
 		return l.call("milter.rcpt", nil, func() Reply { return l.session.Rcpt(args[0], args[1:]) })
 	}
 	growForMessage(false)
@@ -123,8 +127,8 @@ func (l *link) envelope() (Reply, error) {
 }
 
 func (l *link) header() (Reply, error) {
-	limits := l.t.limits
-	name, value, err := parseHeader(l.data, l.conn.HasLeadingSpace())
+	limits := l.limits
+	name, value, err := wire.ParseHeader(l.data, l.conn.HasLeadingSpace())
 	if err != nil {
 		return "", err
 	}
@@ -184,11 +188,11 @@ func (l *link) oversize(what string) Reply {
 // answer sends the Session's reply, or holds it where none is due.
 func (l *link) answer(reply Reply) {
 	r := l.checked(reply)
-	if (l.cmd == cmdConnect || l.cmd == cmdHelo) && (r == Accept || r == Discard) {
+	if (l.cmd == wire.CmdConnect || l.cmd == wire.CmdHelo) && (r == Accept || r == Discard) {
 		r = Continue
 	}
 	switch held := l.held.reply(); {
-	case l.cmd == cmdEndOfBody:
+	case l.cmd == wire.CmdEndOfBody:
 	case l.conn.neg.silent(l.cmd):
 		if r != Continue {
 			l.held.hold(l.cmd, r)
@@ -197,16 +201,16 @@ func (l *link) answer(reply Reply) {
 	case held != "":
 		r = l.checked(held)
 	}
-	l.t.reply(r)
+	l.t.Reply(string(r))
 	switch {
-	case l.cmd == cmdEndOfBody:
+	case l.cmd == wire.CmdEndOfBody:
 		l.phase = phaseOver
-	case r == Continue, l.cmd == cmdUnknown:
-	case l.cmd == cmdConnect, l.cmd == cmdHelo:
+	case r == Continue, l.cmd == wire.CmdUnknown:
+	case l.cmd == wire.CmdConnect, l.cmd == wire.CmdHelo:
 		// A client may go on after its HELO was refused: what it sends
 		// then is refused as well.
 		l.held.hold(l.cmd, r)
-	case l.cmd == cmdRcpt && r != Accept && r != Discard:
+	case l.cmd == wire.CmdRcpt && r != Accept && r != Discard:
 		// one recipient is refused, the message goes on
 	default:
 		l.phase = phaseOver

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	gomilter "github.com/emersion/go-milter"
+
+	"sekimori/internal/milter/wire"
 )
 
 // editor is a milter of go-milter's that makes the edits of a Modifier.
@@ -33,7 +35,7 @@ func (e editor) Body(w *gomilter.Modifier) (gomilter.Response, error) {
 	if err := w.Quarantine(e.m.quarantine); err != nil {
 		return nil, err
 	}
-	return gomilter.NewResponseStr(codeReply, "550 5.7.1 no"), nil
+	return gomilter.NewResponseStr(wire.CodeReply, "550 5.7.1 no"), nil
 }
 
 // pipe is a listener with one connection to give.
@@ -66,11 +68,11 @@ func answered(t *testing.T, s *gomilter.Server, frames string) string {
 	return string(out)
 }
 
-// written returns what f writes to a transport.
-func written(f func(t *transport)) string {
-	t := &transport{buffers: &buffers{}}
+// written returns what f writes.
+func written(f func(t *wire.Transport)) string {
+	t := wire.NewTransport(nil, nil, &wire.Buffers{})
 	f(t)
-	return string(t.out.b)
+	return string(t.Appended())
 }
 
 func TestEditsAsGoMilterWritesThem(t *testing.T) {
@@ -78,8 +80,8 @@ func TestEditsAsGoMilterWritesThem(t *testing.T) {
 		why string
 		neg negotiated
 	}{
-		{"with the leading space", negotiate(offer{6, 0x1ff, 0x1fffff}, ReplyAt{})},
-		{"without", negotiate(offer{6, 0x1ff, 0}, ReplyAt{})},
+		{"with the leading space", negotiate(wire.Offer{Version: 6, Actions: 0x1ff, Protocol: 0x1fffff}, ReplyAt{})},
+		{"without", negotiate(wire.Offer{Version: 6, Actions: 0x1ff, Protocol: 0}, ReplyAt{})},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			m := &Modifier{conn: &Conn{neg: tc.neg}}
@@ -96,9 +98,9 @@ func TestEditsAsGoMilterWritesThem(t *testing.T) {
 			}
 			server := &gomilter.Server{NewMilter: func() gomilter.Milter { return editor{m: m} }}
 			want := answered(t, server, "\x00\x00\x00\x01E")
-			got := written(func(t *transport) {
+			got := written(func(t *wire.Transport) {
 				m.write(t)
-				t.reply(Custom(550, "5.7.1", "no"))
+				t.Reply(string(Custom(550, "5.7.1", "no")))
 			})
 			if got != want {
 				t.Errorf("%q\n%q", got, want)

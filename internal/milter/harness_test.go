@@ -129,7 +129,7 @@ func (w *world) serve(ln net.Listener) {
 // listen serves a TCP address and returns it.
 func (w *world) listen() string {
 	w.t.Helper()
-	ln, err := milter.Listen("inet:127.0.0.1:0")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -42,9 +42,6 @@ const (
 )
 
 const (
-	// maxCommandFrame bounds every frame but header and body: an SMTP command
-	// line is 2,048 octets in Postfix, and macros repeat a few of them.
-	maxCommandFrame = 64 << 10
 	// maxRefusing is how many connections over MaxSessions or Memory are told
 	// so at a time; while they are, more are left in the listener's queue.
 	maxRefusing = 256
@@ -57,10 +54,8 @@ const (
 	// the MTA of progress and to notice when it leaves: far below any MTA's
 	// patience, and above what all but the slowest DNS takes.
 	attendAfter = 100 * time.Millisecond
-	// protocolVersion is the newest this package speaks, oldestVersion the
-	// oldest (Sendmail 8.10).
+	// protocolVersion is the newest this package speaks.
 	protocolVersion = 6
-	oldestVersion   = 2
 )
 
 // Limits bound one connection and their number. A zero field takes its

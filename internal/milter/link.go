@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"time"
+
+	"sekimori/internal/milter/wire"
 )
 
 // link is one MTA connection, from its first frame to its end. It sits on both
@@ -16,7 +19,8 @@ import (
 // is for go-milter.
 type link struct {
 	srv    *Server
-	t      *transport
+	t      *wire.Transport
+	limits *Limits
 	conn   *Conn
 	refuse RejectReason // not "": every session is answered tempfail
 
@@ -55,9 +59,9 @@ func (h heldReplies) reply() Reply {
 func (h *heldReplies) hold(cmd byte, r Reply) {
 	slot := &h.message
 	switch cmd {
-	case cmdConnect:
+	case wire.CmdConnect:
 		slot = &h.connect
-	case cmdHelo:
+	case wire.CmdHelo:
 		slot = &h.helo
 	}
 	if *slot == "" {
@@ -71,11 +75,12 @@ type usage struct {
 	memory                               int64 // reserved for it
 }
 
-func newLink(srv *Server, nc net.Conn, limits *Limits, refuse RejectReason) *link {
+func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link {
 	return &link{
 		srv:    srv,
-		t:      newTransport(nc, limits, &srv.buffers),
-		conn:   newConn(nc, limits),
+		t:      wire.NewTransport(nc, &set.frames, &srv.buffers),
+		limits: &set.limits,
+		conn:   newConn(nc, &set.limits),
 		refuse: refuse,
 	}
 }
@@ -89,7 +94,7 @@ func (l *link) startSession() {
 }
 
 func newConn(nc net.Conn, limits *Limits) *Conn {
-	return &Conn{remote: nc.RemoteAddr(), macros: macros{limit: limits.MaxMacroBytes}}
+	return &Conn{remote: nc.RemoteAddr(), macros: wire.Macros{Limit: limits.MaxMacroBytes}}
 }
 
 // begin negotiates, or ends the connection and reports false. What the MTA
@@ -97,16 +102,16 @@ func newConn(nc net.Conn, limits *Limits) *Conn {
 // asks for more.
 func (l *link) begin() (ok bool) {
 	defer l.rescue("milter.negotiate")
-	cmd, data, err := l.t.readFrame(l.idle(), true)
-	var o offer
+	cmd, data, err := l.t.ReadFrame(l.idle(), true)
+	var o wire.Offer
 	switch {
 	case err != nil:
-	case !known(cmd):
-		err = malformed{KindUnknownCommand}
-	case cmd != cmdNegotiate:
-		err = malformed{KindOutOfSequence}
+	case !wire.Known(cmd):
+		err = wire.Malformed{Kind: wire.KindUnknownCommand}
+	case cmd != wire.CmdNegotiate:
+		err = wire.Malformed{Kind: wire.KindOutOfSequence}
 	default:
-		o, err = parseOffer(data)
+		o, err = wire.ParseOffer(data)
 	}
 	if err != nil {
 		l.fail(err)
@@ -117,13 +122,13 @@ func (l *link) begin() (ok bool) {
 		at = ReplyAt{Connect: true}
 	}
 	l.conn.neg = negotiate(o, at)
-	l.cmd = cmdNegotiate
+	l.cmd = wire.CmdNegotiate
 	return true
 }
 
 // idle is how long the MTA may now be silent.
 func (l *link) idle() time.Duration {
-	limits := l.t.limits
+	limits := l.limits
 	switch {
 	case l.refuse != "":
 		return limits.FrameTimeout
@@ -140,7 +145,7 @@ func (l *link) idle() time.Duration {
 func (l *link) next() byte {
 	defer l.rescue("milter.read")
 	for l.settle() {
-		cmd, data, err := l.t.readFrame(l.idle(), !l.phase.inMessage())
+		cmd, data, err := l.t.ReadFrame(l.idle(), !l.phase.inMessage())
 		if err == nil {
 			err = l.admit(cmd, data)
 		}
@@ -150,12 +155,12 @@ func (l *link) next() byte {
 		}
 		l.cmd, l.data = cmd, data
 		switch cmd {
-		case cmdMacro, cmdAbort: // admit saw to them
-		case cmdQuit:
+		case wire.CmdMacro, wire.CmdAbort: // admit saw to them
+		case wire.CmdQuit:
 			l.stop(EndQuit)
-		case cmdQuitNC:
+		case wire.CmdQuitNC:
 			l.endSession(EndQuit)
-		case cmdEndOfBody:
+		case wire.CmdEndOfBody:
 			return cmd
 		default:
 			l.event()
@@ -168,8 +173,8 @@ func (l *link) next() byte {
 // reports false at the end of the connection.
 func (l *link) settle() bool {
 	l.data = nil // memory of the transport's, which may give it to another
-	if err := l.t.flush(); err != nil {
-		l.stop(l.t.end(err))
+	if err := l.t.Flush(); err != nil {
+		l.stop(l.endOf(err))
 	}
 	if l.phase == phaseOver {
 		l.endMessage()
@@ -188,34 +193,48 @@ func (l *link) stop(e End) {
 // fail ends the connection for an error of reading.
 func (l *link) fail(err error) {
 	l.logProtocolError(err)
-	l.stop(l.t.end(err))
+	l.stop(l.endOf(err))
+}
+
+// endOf says what a read or write error means for the session.
+func (l *link) endOf(err error) End {
+	var m wire.Malformed
+	switch {
+	case errors.As(err, &m):
+		return EndProtocolError
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return EndEOF
+	case l.t.Hastened():
+		return EndDrain
+	}
+	return EndTimeout
 }
 
 // admit takes a frame's place in the sequence.
 func (l *link) admit(cmd byte, data []byte) error {
-	if cmd == cmdMacro {
+	if cmd == wire.CmdMacro {
 		// Macros of a new message come before its MAIL.
 		if len(data) > 0 && beginsAnew(data[0]) {
 			l.endMessage()
 		}
-		return l.conn.macros.add(data)
+		return l.conn.macros.Add(data)
 	}
-	if cmd == cmdQuit || cmd == cmdQuitNC {
+	if cmd == wire.CmdQuit || cmd == wire.CmdQuitNC {
 		return nil
 	}
 	next, ok := l.phase.after(cmd)
 	switch {
 	case ok:
-	case known(cmd):
-		return malformed{KindOutOfSequence}
+	case wire.Known(cmd):
+		return wire.Malformed{Kind: wire.KindOutOfSequence}
 	default:
-		return malformed{KindUnknownCommand}
+		return wire.Malformed{Kind: wire.KindUnknownCommand}
 	}
 	if beginsAnew(cmd) {
 		l.endMessage()
 	}
 	l.phase = next
-	l.conn.macros.event(cmd)
+	l.conn.macros.Event(cmd)
 	return nil
 }
 
@@ -227,11 +246,11 @@ func (l *link) endMessage() {
 	}
 	l.phase = phaseIdle
 	l.abort()
-	l.conn.macros.endMessage()
+	l.conn.macros.EndMessage()
 	l.held.message = ""
 	l.srv.memory.release(l.message.memory)
 	l.message = usage{}
-	l.t.shrink()
+	l.t.Shrink()
 }
 
 // abort tells the Session, once a message. A Session that cannot even forget
@@ -261,7 +280,7 @@ func (l *link) endSession(e End) {
 	l.phase = phaseNew
 	l.held = heldReplies{}
 	neg := l.conn.neg
-	l.conn = newConn(l.t.nc, l.t.limits)
+	l.conn = newConn(l.t.NetConn(), l.limits)
 	l.conn.neg = neg
 }
 
@@ -271,13 +290,13 @@ func (l *link) finish() {
 		return
 	}
 	l.ended = true
-	_ = l.t.flush() // the MTA may be gone
+	_ = l.t.Flush() // the MTA may be gone
 	if l.end == "" {
 		l.end = EndEOF
 	}
 	l.endSession(l.end)
 	l.attendant.close()
-	l.t.close()
+	l.t.Close()
 	l.srv.done(l)
 }
 
@@ -308,12 +327,12 @@ func (l *link) logPanic(component string, v any) {
 }
 
 func (l *link) logProtocolError(err error) {
-	var m malformed
+	var m wire.Malformed
 	if !errors.As(err, &m) {
 		return // the MTA left or fell silent: counted by how the session ends
 	}
-	l.srv.opts.Observer.protocolError(m.kind)
-	l.log().Warn("milter protocol error", "kind", string(m.kind))
+	l.srv.opts.Observer.protocolError(m.Kind)
+	l.log().Warn("milter protocol error", "kind", string(m.Kind))
 }
 
 func (l *link) log() *slog.Logger {

@@ -47,7 +47,7 @@ func (l *link) grow(n int) bool {
 		return true
 	}
 	cost := headerFactor*int64(n) + fieldCost
-	if !l.srv.memory.reserve(cost, l.t.limits.Memory) {
+	if !l.srv.memory.reserve(cost, l.limits.Memory) {
 		return false
 	}
 	l.message.memory += cost

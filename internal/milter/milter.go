@@ -3,12 +3,12 @@
 // github.com/emersion/go-milter and knows nothing of mail authentication.
 //
 // What go-milter leaves open is settled between it and the socket: every frame
-// is read, bounded, checked for its place in the sequence and taken apart here,
-// and its event goes straight to the Session. go-milter negotiates and calls at
-// the end of each message; of these it is shown a short token, which drives its
-// loop. So nothing malformed reaches go-milter, and nothing it keeps can grow.
-// What is written after the negotiation is octet for octet what go-milter would
-// write, of which a test makes sure, without its buffers.
+// is read, bounded and taken apart by package wire, checked here for its place in
+// the sequence, and its event goes straight to the Session. go-milter negotiates
+// and calls at the end of each message; of these it is shown a short token, which
+// drives its loop. So nothing malformed reaches go-milter, and nothing it keeps
+// can grow. What is written after the negotiation is octet for octet what
+// go-milter would write, of which a test makes sure, without its buffers.
 //
 // One connection of the MTA is one SMTP session of its client, with any number
 // of messages. A malformed frame, a timeout or a vanished MTA ends that one
@@ -19,6 +19,8 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+
+	"sekimori/internal/milter/wire"
 )
 
 // Session receives the events of one MTA connection, in order and never two at
@@ -93,10 +95,10 @@ type Family byte
 
 // The families of the milter protocol.
 const (
-	FamilyIPv4    Family = '4'
-	FamilyIPv6    Family = '6'
-	FamilyUnix    Family = 'L'
-	FamilyUnknown Family = 'U'
+	FamilyIPv4    Family = wire.FamilyIPv4
+	FamilyIPv6    Family = wire.FamilyIPv6
+	FamilyUnix    Family = wire.FamilyUnix
+	FamilyUnknown Family = wire.FamilyUnknown
 )
 
 // Connect is the SMTP client as the CONNECT event tells it.
@@ -129,34 +131,11 @@ func Ends() []End {
 	return []End{EndQuit, EndEOF, EndTimeout, EndProtocolError, EndDrain, EndPanic}
 }
 
-// ErrorKind says what was wrong with a frame.
-type ErrorKind string
-
-// Kinds of protocol errors.
-const (
-	KindEmptyFrame           ErrorKind = "empty_frame"
-	KindFrameTooLong         ErrorKind = "frame_too_long"
-	KindUnknownCommand       ErrorKind = "unknown_command"
-	KindOutOfSequence        ErrorKind = "out_of_sequence"
-	KindMalformedNegotiation ErrorKind = "malformed_negotiation"
-	KindUnsupportedVersion   ErrorKind = "unsupported_version"
-	KindMalformedMacro       ErrorKind = "malformed_macro"
-	KindMacrosTooLarge       ErrorKind = "macros_too_large"
-	KindMalformedConnect     ErrorKind = "malformed_connect"
-	KindMalformedHelo        ErrorKind = "malformed_helo"
-	KindMalformedMail        ErrorKind = "malformed_mail"
-	KindMalformedRcpt        ErrorKind = "malformed_rcpt"
-	KindMalformedHeader      ErrorKind = "malformed_header"
-)
+// ErrorKind says what was wrong with a frame: wire.KindEmptyFrame and so on.
+type ErrorKind = wire.Kind
 
 // ErrorKinds returns every ErrorKind, for metrics that start at 0.
-func ErrorKinds() []ErrorKind {
-	return []ErrorKind{
-		KindEmptyFrame, KindFrameTooLong, KindUnknownCommand, KindOutOfSequence, KindMalformedNegotiation,
-		KindUnsupportedVersion, KindMalformedMacro, KindMacrosTooLarge, KindMalformedConnect, KindMalformedHelo,
-		KindMalformedMail, KindMalformedRcpt, KindMalformedHeader,
-	}
-}
+func ErrorKinds() []ErrorKind { return wire.Kinds() }
 
 // RejectReason says why a connection was turned away.
 type RejectReason string

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"sekimori/internal/milter/wire"
 )
 
 // ErrNotNegotiated is returned for an edit the MTA did not allow.
@@ -148,18 +150,18 @@ func (m *Modifier) lead(value string) string {
 }
 
 // write writes the edits.
-func (m *Modifier) write(t *transport) {
+func (m *Modifier) write(t *wire.Transport) {
 	for _, e := range m.changes {
-		t.edit(codeChangeHeader, e.index, e.name, m.lead(e.value))
+		t.ChangeHeader(e.index, e.name, m.lead(e.value))
 	}
 	for _, e := range m.orderedDeletes() {
-		t.edit(codeChangeHeader, e.index, e.name, "")
+		t.ChangeHeader(e.index, e.name, "")
 	}
 	for _, e := range m.inserts {
-		t.edit(codeInsertHeader, e.index, e.name, m.lead(e.value))
+		t.InsertHeader(e.index, e.name, m.lead(e.value))
 	}
 	if m.quarantine != "" {
-		t.quarantine(m.quarantine)
+		t.Quarantine(m.quarantine)
 	}
 }
 

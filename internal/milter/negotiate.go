@@ -4,6 +4,8 @@ import (
 	"net"
 
 	gomilter "github.com/emersion/go-milter"
+
+	"sekimori/internal/milter/wire"
 )
 
 // Action is something a milter may do to a message.
@@ -26,7 +28,7 @@ type negotiated struct {
 
 // negotiate takes of what we want what the MTA offers; an MTA drops a milter
 // that asks for more.
-func negotiate(o offer, at ReplyAt) negotiated {
+func negotiate(o wire.Offer, at ReplyAt) negotiated {
 	actions := ActionAddHeader | ActionChangeHeader | ActionQuarantine | actionSetSymList
 	protocol := gomilter.OptNoUnknown | gomilter.OptHeaderLeadingSpace |
 		gomilter.OptNoDataReply | gomilter.OptNoUnknownReply |
@@ -45,9 +47,9 @@ func negotiate(o offer, at ReplyAt) negotiated {
 		}
 	}
 	return negotiated{
-		version:  min(o.version, protocolVersion),
-		actions:  actions & Action(o.actions),
-		protocol: protocol & gomilter.OptProtocol(o.protocol),
+		version:  min(o.Version, protocolVersion),
+		actions:  actions & Action(o.Actions),
+		protocol: protocol & gomilter.OptProtocol(o.Protocol),
 	}
 }
 
@@ -55,23 +57,23 @@ func negotiate(o offer, at ReplyAt) negotiated {
 func (n negotiated) silent(cmd byte) bool {
 	var flag gomilter.OptProtocol
 	switch cmd {
-	case cmdConnect:
+	case wire.CmdConnect:
 		flag = gomilter.OptNoConnReply
-	case cmdHelo:
+	case wire.CmdHelo:
 		flag = gomilter.OptNoHeloReply
-	case cmdMail:
+	case wire.CmdMail:
 		flag = gomilter.OptNoMailReply
-	case cmdRcpt:
+	case wire.CmdRcpt:
 		flag = gomilter.OptNoRcptReply
-	case cmdData:
+	case wire.CmdData:
 		flag = gomilter.OptNoDataReply
-	case cmdUnknown:
+	case wire.CmdUnknown:
 		flag = gomilter.OptNoUnknownReply
-	case cmdHeader:
+	case wire.CmdHeader:
 		flag = gomilter.OptNoHeaderReply
-	case cmdEndOfHeader:
+	case wire.CmdEndOfHeader:
 		flag = gomilter.OptNoEOHReply
-	case cmdBody:
+	case wire.CmdBody:
 		flag = gomilter.OptNoBodyReply
 	}
 	return n.protocol&flag != 0
@@ -104,13 +106,13 @@ func symList() map[gomilter.Stage][]string {
 type Conn struct {
 	remote net.Addr
 	neg    negotiated
-	macros macros
+	macros wire.Macros
 }
 
 // Macro returns the value of a macro, with or without its braces: "i",
 // "{auth_authen}". "" means the MTA did not send it. When several stages have
 // it, the latest counts; macros sent for a message are forgotten with it.
-func (c *Conn) Macro(name string) string { return c.macros.get(name) }
+func (c *Conn) Macro(name string) string { return c.macros.Get(name) }
 
 // RemoteAddr is the MTA's end of the milter connection, not the SMTP client.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
@@ -119,7 +121,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 func (c *Conn) HasAction(a Action) bool { return c.neg.actions&a == a }
 
 // RepliesToRcpt reports whether the MTA waits for a reply to RCPT.
-func (c *Conn) RepliesToRcpt() bool { return !c.neg.silent(cmdRcpt) }
+func (c *Conn) RepliesToRcpt() bool { return !c.neg.silent(wire.CmdRcpt) }
 
 // HasLeadingSpace reports whether header values come with their leading space
 // as received, and are written so; if not it was guessed.

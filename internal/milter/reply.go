@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"sekimori/internal/milter/wire"
 )
 
 // Reply is a Session's answer to an event. The zero Reply is [Continue].
@@ -21,11 +23,9 @@ const (
 	Tempfail Reply = "t" // 4xx in the MTA's words
 )
 
-// codeReply begins a Reply with an SMTP reply of our own words: the milter
-// protocol's SMFIR_REPLYCODE. flawed begins a note on what Custom was asked.
-// progressNotice is none, but is sent as one: SMFIR_PROGRESS.
+// flawed begins a note on what Custom was asked. progressNotice is no Reply, but
+// is sent as one: SMFIR_PROGRESS.
 const (
-	codeReply      = 'y'
 	flawed         = "\x00"
 	progressNotice = Reply("p")
 )
@@ -51,7 +51,7 @@ func Custom(code int, enhanced string, lines ...string) Reply {
 		}
 		return plain + Reply(flawed+err.Error())
 	}
-	return Reply(codeReply) + Reply(text)
+	return Reply(wire.CodeReply) + Reply(text)
 }
 
 // FormatReply returns the text of an SMTP reply as an MTA wants it from a
@@ -129,7 +129,7 @@ func printable(s string) string {
 
 // Code returns the SMTP reply code of a Custom reply, else 0.
 func (r Reply) Code() int {
-	if r == "" || r[0] != codeReply || len(r) < 4 {
+	if r == "" || r[0] != wire.CodeReply || len(r) < 4 {
 		return 0
 	}
 	code, err := strconv.Atoi(string(r[1:4]))
@@ -165,7 +165,7 @@ func (r Reply) check() (Reply, error) {
 		return Reply(plain), errors.New(note)
 	case r == "":
 		return Continue, nil
-	case r == Continue, r == Accept, r == Discard, r == Reject, r == Tempfail, r[0] == codeReply && r.Code() != 0:
+	case r == Continue, r == Accept, r == Discard, r == Reject, r == Tempfail, r[0] == wire.CodeReply && r.Code() != 0:
 		return r, nil
 	}
 	return Tempfail, fmt.Errorf("milter: unknown reply %q", string(r))

@@ -2,7 +2,8 @@ package milter
 
 import (
 	"slices"
-	"strings"
+
+	"sekimori/internal/milter/wire"
 )
 
 // phase is how far the dialogue has come.
@@ -29,25 +30,25 @@ func (p phase) inMessage() bool { return p >= phaseMail }
 // (engine.c), less the steps that are only skipped by MTAs asked to skip them.
 func (p phase) after(cmd byte) (next phase, ok bool) {
 	switch cmd {
-	case cmdConnect:
+	case wire.CmdConnect:
 		return phaseIdle, p == phaseNew
-	case cmdHelo:
+	case wire.CmdHelo:
 		return phaseIdle, p != phaseNew
-	case cmdMail:
+	case wire.CmdMail:
 		return phaseMail, p != phaseNew
-	case cmdRcpt:
+	case wire.CmdRcpt:
 		return phaseRcpt, p.in(phaseMail, phaseRcpt)
-	case cmdData:
+	case wire.CmdData:
 		return phaseData, p == phaseRcpt
-	case cmdHeader:
+	case wire.CmdHeader:
 		return phaseHeader, p.in(phaseRcpt, phaseData, phaseHeader)
-	case cmdEndOfHeader:
+	case wire.CmdEndOfHeader:
 		return phaseEOH, p.in(phaseRcpt, phaseData, phaseHeader)
-	case cmdBody, cmdEndOfBody:
+	case wire.CmdBody, wire.CmdEndOfBody:
 		return phaseBody, p.in(phaseEOH, phaseBody)
-	case cmdUnknown:
+	case wire.CmdUnknown:
 		return p, p != phaseNew
-	case cmdAbort:
+	case wire.CmdAbort:
 		return min(p, phaseIdle), true
 	}
 	return p, false
@@ -57,13 +58,8 @@ func (p phase) after(cmd byte) (next phase, ok bool) {
 // abandoned without ABORT: libmilter allows it.
 func beginsAnew(cmd byte) bool {
 	switch cmd {
-	case cmdConnect, cmdHelo, cmdMail, cmdAbort, cmdQuitNC:
+	case wire.CmdConnect, wire.CmdHelo, wire.CmdMail, wire.CmdAbort, wire.CmdQuitNC:
 		return true
 	}
 	return false
-}
-
-// known reports whether cmd is a command of the protocol.
-func known(cmd byte) bool {
-	return strings.IndexByte("ODCHMRTULNBEAQK", cmd) >= 0
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
+
+	"sekimori/internal/milter/wire"
 )
 
 // ErrServerClosed is returned by Serve after Shutdown was called.
@@ -29,7 +31,7 @@ type Server struct {
 	base    context.Context // parent of every EndOfMessage's context
 	cancel  context.CancelCauseFunc
 	symList map[gomilter.Stage][]string
-	buffers buffers
+	buffers wire.Buffers
 
 	settings atomic.Pointer[settings]
 	memory   memory
@@ -47,8 +49,9 @@ type Server struct {
 
 // settings are the options that Set changes.
 type settings struct {
-	limits  Limits  // of connections to come
-	replyAt ReplyAt // likewise
+	limits  Limits      // of connections to come
+	frames  wire.Limits // the part of limits that bounds frames
+	replyAt ReplyAt     // of connections to come
 	onPanic Reply
 }
 
@@ -80,7 +83,9 @@ func (s *Server) Set(limits Limits, replyAt ReplyAt, onPanic Reply) {
 	if onPanic == "" {
 		onPanic = Custom(451, "4.3.0", "Internal error, try again later")
 	}
-	s.settings.Store(&settings{limits.withDefaults(), replyAt, onPanic})
+	limits = limits.withDefaults()
+	frames := wire.Limits{MaxFrame: limits.MaxFrame, FrameTimeout: limits.FrameTimeout, WriteTimeout: limits.WriteTimeout}
+	s.settings.Store(&settings{limits, frames, replyAt, onPanic})
 }
 
 // onPanic answers a message whose Session panicked.
@@ -187,19 +192,19 @@ func (s *Server) full() bool {
 
 // start serves nc on goroutines of its own, or turns it away.
 func (s *Server) start(nc net.Conn) {
-	limits := &s.settings.Load().limits
+	set := s.settings.Load()
 	reason := RejectReason("")
 	s.mu.Lock()
 	switch {
-	case s.sessions >= limits.MaxSessions:
+	case s.sessions >= set.limits.MaxSessions:
 		reason = ReasonMaxSessions
-	case !s.memory.admit(limits.Memory):
+	case !s.memory.admit(set.limits.Memory):
 		reason = ReasonMemory
 	}
-	l := newLink(s, nc, limits, reason)
+	l := newLink(s, nc, set, reason)
 	s.links[l] = struct{}{}
 	if s.drained { // accepted just before
-		l.t.hasten(maxDrainIdle)
+		l.t.Hasten(maxDrainIdle)
 	}
 	if reason == "" {
 		s.sessions++
@@ -259,7 +264,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		_ = ln.Close()
 	}
 	for l := range s.links {
-		l.t.hasten(maxDrainIdle)
+		l.t.Hasten(maxDrainIdle)
 	}
 	s.mu.Unlock()
 
@@ -277,7 +282,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel(ErrDraining)
 	s.mu.Lock()
 	for l := range s.links {
-		l.t.force()
+		l.t.Force()
 	}
 	s.mu.Unlock()
 	<-done

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -208,5 +209,33 @@ func TestServeEndsWhenTheListenerIsBroken(t *testing.T) {
 	_ = ln.Close()
 	if err := w.server.Serve(ln); !errors.Is(err, net.ErrClosed) || !strings.HasPrefix(err.Error(), "milter: accept on pipe") {
 		t.Error(err)
+	}
+}
+
+// TestShutdownRemovesTheUnixSocket: an MTA then knows at once that nobody is there.
+func TestShutdownRemovesTheUnixSocket(t *testing.T) {
+	path := t.TempDir() + "/milter.sock"
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, milter.Options{})
+	w.serve(ln)
+	c, err := client.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+		t.Fatal(err)
+	}
+	hello(t, c)
+	if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
+		t.Error(res, err)
+	}
+	_ = c.Quit()
+	w.end()
+	_ = w.shutdownNow()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Error("the socket file is still there:", err)
 	}
 }

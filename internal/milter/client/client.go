@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"sekimori/internal/milter"
+	"sekimori/internal/milter/wire"
 )
 
 const (
@@ -177,11 +177,11 @@ func (c *Client) Connect(hostname string, addr netip.AddrPort) (Action, error) {
 	data := append([]byte(hostname), 0)
 	switch {
 	case !addr.IsValid():
-		data = append(data, byte(milter.FamilyUnknown))
+		data = append(data, byte(wire.FamilyUnknown))
 	case addr.Addr().Is4():
-		data = append(data, byte(milter.FamilyIPv4))
+		data = append(data, byte(wire.FamilyIPv4))
 	default:
-		data = append(data, byte(milter.FamilyIPv6))
+		data = append(data, byte(wire.FamilyIPv6))
 	}
 	if addr.IsValid() {
 		data = binary.BigEndian.AppendUint16(data, addr.Port())

@@ -1,4 +1,4 @@
-package milter
+package wire
 
 import (
 	"bytes"
@@ -14,13 +14,13 @@ const (
 	keptMacros = 512
 )
 
-// macros keeps what the MTA said at each stage. A stage said again replaces
+// Macros keeps what the MTA said at each stage. A stage said again replaces
 // what it said before: a {rcpt_addr} of the last recipient must not be taken
 // for this one's.
-type macros struct {
-	stages [len(macroStages)]macroStage
+type Macros struct {
+	Limit  int // octets of names and values
 	bytes  int
-	limit  int
+	stages [len(macroStages)]macroStage
 }
 
 type macroStage struct {
@@ -29,16 +29,16 @@ type macroStage struct {
 	used  bool   // the event these were for has come: the next ones replace them
 }
 
-// add reads a macro frame: the stage's command, then names and values. The
+// Add reads a macro frame: the stage's command, then names and values. The
 // macros of other commands (an unknown SMTP command, ABORT) are passed over.
 // A frame said twice before its event counts once.
-func (m *macros) add(data []byte) error {
+func (m *Macros) Add(data []byte) error {
 	if len(data) == 0 {
-		return malformed{KindMalformedMacro}
+		return Malformed{KindMalformedMacro}
 	}
 	pairs := data[1:]
 	if n := len(pairs); n > 0 && pairs[n-1] != 0 || bytes.Count(pairs, []byte{0})%2 != 0 {
-		return malformed{KindMalformedMacro}
+		return Malformed{KindMalformedMacro}
 	}
 	i := strings.IndexByte(macroStages, data[0])
 	if i < 0 {
@@ -51,8 +51,8 @@ func (m *macros) add(data []byte) error {
 	if bytes.Equal(st.pairs[st.last:], pairs) {
 		return nil
 	}
-	if m.bytes+len(pairs) > m.limit {
-		return malformed{KindMacrosTooLarge}
+	if m.bytes+len(pairs) > m.Limit {
+		return Malformed{KindMacrosTooLarge}
 	}
 	st.last = len(st.pairs)
 	st.pairs = append(st.pairs, pairs...)
@@ -60,14 +60,14 @@ func (m *macros) add(data []byte) error {
 	return nil
 }
 
-// event notes that the stage's event has come.
-func (m *macros) event(cmd byte) {
+// Event notes that the stage's event has come.
+func (m *Macros) Event(cmd byte) {
 	if i := strings.IndexByte(macroStages, cmd); i >= 0 {
 		m.stages[i].used = true
 	}
 }
 
-func (m *macros) clear(i int) {
+func (m *Macros) clear(i int) {
 	st := &m.stages[i]
 	m.bytes -= len(st.pairs)
 	st.pairs, st.last, st.used = st.pairs[:0], 0, false
@@ -76,16 +76,16 @@ func (m *macros) clear(i int) {
 	}
 }
 
-// endMessage forgets the macros that belong to a message.
-func (m *macros) endMessage() {
+// EndMessage forgets the macros that belong to a message.
+func (m *Macros) EndMessage() {
 	for i := firstMessageStage; i < len(macroStages); i++ {
 		m.clear(i)
 	}
 }
 
-// get returns a macro of the latest stage that has it; of one said twice at a
+// Get returns a macro of the latest stage that has it; of one said twice at a
 // stage, what was said last.
-func (m *macros) get(name string) string {
+func (m *Macros) Get(name string) string {
 	name = macroName(name)
 	for i := len(macroStages) - 1; i >= 0; i-- {
 		if v, ok := m.stages[i].get(name); ok {

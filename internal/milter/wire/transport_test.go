@@ -1,4 +1,4 @@
-package milter
+package wire
 
 import (
 	"bytes"
@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// plenty is what package milter allows.
+var plenty = Limits{MaxFrame: 1 << 20, FrameTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second}
 
 // A length alone must not cost memory: 10,000 connections that each announce
 // 1 MiB would be 10 GiB.
@@ -26,15 +28,15 @@ func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 		{"as much as the first buffer holds", bufferSizes[0], bufferSizes[1], false},
 		{"more than that", 20000, bufferSizes[1], false},
 		{"more than the largest buffer", 100000, 2 * bufferSizes[2], false},
-		{"all", DefaultMaxFrame + 4, 2 * DefaultMaxFrame, true},
+		{"all", plenty.MaxFrame + 4, 2 * plenty.MaxFrame, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ours, theirs := net.Pipe()
-			limits := Limits{}.withDefaults()
-			tr := newTransport(ours, &limits, &buffers{})
+			limits := plenty
+			tr := NewTransport(ours, &limits, &Buffers{})
 			result := make(chan error, 1)
 			go func() {
-				_, data, err := tr.readFrame(time.Minute, false)
+				_, data, err := tr.ReadFrame(time.Minute, false)
 				for _, c := range data {
 					if c != 'x' {
 						t.Errorf("%s: %q in the frame", tc.why, c)
@@ -43,8 +45,8 @@ func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 				}
 				result <- err
 			}()
-			frame := append(binary.BigEndian.AppendUint32(nil, DefaultMaxFrame), cmdBody)
-			frame = append(frame, bytes.Repeat([]byte("x"), DefaultMaxFrame-1)...)
+			frame := append(binary.BigEndian.AppendUint32(nil, uint32(plenty.MaxFrame)), CmdBody)
+			frame = append(frame, bytes.Repeat([]byte("x"), plenty.MaxFrame-1)...)
 			if _, err := theirs.Write(frame[:tc.arrives]); err != nil {
 				t.Fatal(err)
 			}
@@ -78,8 +80,8 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ours.Close()
-	limits := Limits{}.withDefaults()
-	tr := newTransport(ours, &limits, &buffers{})
+	limits := plenty
+	tr := NewTransport(ours, &limits, &Buffers{})
 	waits := 0
 	tr.try = func(fd uintptr) bool {
 		if tr.tryRead(fd) {
@@ -92,14 +94,14 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	}
 	for _, n := range []int{1, 100, 20000, 65535, 200000, 3} {
 		go func() {
-			head := append(binary.BigEndian.AppendUint32(nil, uint32(n+1)), cmdBody)
+			head := append(binary.BigEndian.AppendUint32(nil, uint32(n+1)), CmdBody)
 			_, _ = theirs.Write(append(head, bytes.Repeat([]byte("x"), n)...))
 		}()
-		if _, data, err := tr.readFrame(time.Minute, false); err != nil || len(data) != n {
+		if _, data, err := tr.ReadFrame(time.Minute, false); err != nil || len(data) != n {
 			t.Fatalf("%d octets of %d: %v", len(data), n, err)
 		}
 	}
-	if _, _, err := tr.readFrame(time.Millisecond, false); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, _, err := tr.ReadFrame(time.Millisecond, false); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
 	if tr.in != nil || waits == 0 {
@@ -108,7 +110,7 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	if tr.size != len(bufferSizes)-1 {
 		t.Error("the next part of the body would begin small")
 	}
-	if tr.shrink(); tr.size != 0 {
+	if tr.Shrink(); tr.size != 0 {
 		t.Error("the next message would begin big")
 	}
 }
@@ -117,112 +119,26 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 func TestFramesAcrossBuffers(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
-	limits := Limits{}.withDefaults()
-	tr := newTransport(ours, &limits, &buffers{})
+	limits := plenty
+	tr := NewTransport(ours, &limits, &Buffers{})
 	sizes := []int{0, 1, 8183, 8187, 8188, 0, 3, 24571, 24572, 65535, 65535, 65535, 73724, 100000, 4, 65535, 1}
 	go func() {
 		defer theirs.Close()
 		var all []byte
 		for i, n := range sizes {
-			all = append(binary.BigEndian.AppendUint32(all, uint32(n+1)), cmdBody)
+			all = append(binary.BigEndian.AppendUint32(all, uint32(n+1)), CmdBody)
 			all = append(all, bytes.Repeat([]byte{byte(i)}, n)...)
 		}
 		_, _ = theirs.Write(all)
 	}()
 	for i, n := range sizes {
-		cmd, data, err := tr.readFrame(time.Minute, false)
-		if err != nil || cmd != cmdBody || !bytes.Equal(data, bytes.Repeat([]byte{byte(i)}, n)) {
+		cmd, data, err := tr.ReadFrame(time.Minute, false)
+		if err != nil || cmd != CmdBody || !bytes.Equal(data, bytes.Repeat([]byte{byte(i)}, n)) {
 			t.Fatalf("frame %d: %c, %d octets of %d, %v", i, cmd, len(data), n, err)
 		}
 	}
-	if _, _, err := tr.readFrame(time.Minute, false); !errors.Is(err, io.EOF) {
+	if _, _, err := tr.ReadFrame(time.Minute, false); !errors.Is(err, io.EOF) {
 		t.Error(err)
-	}
-}
-
-func TestMacrosOfOneStage(t *testing.T) {
-	m := macros{limit: 100}
-	add := func(frame string) {
-		t.Helper()
-		if err := m.add([]byte(frame)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	add("C{j}\x00mx\x00v\x00Postfix\x00")
-	add("Ri\x00id\x00{rcpt_addr}\x00a\x00")
-	add("R{rcpt_host}\x00host\x00") // two frames for one event add up
-	if m.get("i") != "id" || m.get("{i}") != "id" || m.get("rcpt_addr") != "a" || m.get("{rcpt_host}") != "host" {
-		t.Error(m)
-	}
-	m.event('R')
-	add("Ri\x00id\x00") // the next recipient has no {rcpt_addr} of its own
-	if m.get("{rcpt_addr}") != "" {
-		t.Error("a macro of another recipient:", m.get("{rcpt_addr}"))
-	}
-	add("Rj\x00later\x00")
-	if m.get("j") != "later" {
-		t.Error("the later stage does not win:", m.get("j"))
-	}
-	add("Ux\x00y\x00") // no stage of ours
-	if m.get("x") != "" {
-		t.Error("kept")
-	}
-	m.endMessage()
-	if m.get("j") != "mx" || m.get("i") != "" {
-		t.Error("after the message:", m)
-	}
-	for range 100 { // what was replaced or repeated is not counted
-		add("Mi\x000123456789\x00")
-		add("Ri\x000\x00")
-		m.event('R')
-	}
-	if m.bytes != len("{j}_mx_v_Postfix_")+len("i_0123456789_")+len("i_0_") {
-		t.Error(m.bytes)
-	}
-	m.endMessage()
-	add("Mab\x00x\x00")
-	add("Mb\x00x\x00") // the end of the frame before, but no macro of it
-	add("Mab\x00y\x00")
-	if m.get("b") != "x" || m.get("ab") != "y" {
-		t.Error("the last word does not count:", m.get("b"), m.get("ab"))
-	}
-}
-
-// TestMacrosCostNothing: a message's macros take the memory of the last one's.
-func TestMacrosCostNothing(t *testing.T) {
-	m := macros{limit: 1000}
-	stage := func(frame string) {
-		if err := m.add([]byte(frame)); err != nil {
-			t.Error(err)
-		}
-		m.event(frame[0])
-	}
-	message := func() {
-		for _, frame := range []string{"M{mail_addr}\x00a@example.com\x00", "Ri\x00id\x00", "Li\x00id\x00", "Li\x00id\x00", "Ei\x00id\x00"} {
-			stage(frame)
-		}
-		m.endMessage()
-	}
-	message()
-	if n := testing.AllocsPerRun(100, message); n != 0 {
-		t.Errorf("%.0f allocations", n)
-	}
-	stage("M{mail_addr}\x00" + strings.Repeat("x", 900) + "\x00")
-	m.endMessage()
-	if n := cap(m.stages[firstMessageStage].pairs); n > keptMacros {
-		t.Errorf("%d octets kept", n)
-	}
-}
-
-// TestGoMilterIsShownWholeFrames: a length, then that many octets.
-func TestGoMilterIsShownWholeFrames(t *testing.T) {
-	s := &shim{event: cmdEndOfBody}
-	var frame [5]byte
-	if _, err := io.ReadFull(s, frame[:4]); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := s.Read(frame[4:]); n != 1 || err != nil || string(frame[:]) != "\x00\x00\x00\x01E" {
-		t.Errorf("%q, %d, %v", frame, n, err)
 	}
 }
 
@@ -244,13 +160,13 @@ func TestFlushWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ours.Close()
-	limits := Limits{}.withDefaults()
-	tr := newTransport(ours, &limits, &buffers{})
+	limits := plenty
+	tr := NewTransport(ours, &limits, &Buffers{})
 	much := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // more than a socket takes
 	result := make(chan error, 1)
 	for _, sent := range [][]byte{[]byte("little"), much, []byte("little again")} {
-		tr.write(sent)
-		go func() { result <- tr.flush() }()
+		tr.Append(sent)
+		go func() { result <- tr.Flush() }()
 		got := make([]byte, len(sent))
 		if _, err := io.ReadFull(mta, got); err != nil || !bytes.Equal(got, sent) {
 			t.Errorf("%d octets came otherwise: %v", len(sent), err)
@@ -260,13 +176,13 @@ func TestFlushWaits(t *testing.T) {
 		}
 	}
 	limits.WriteTimeout = time.Nanosecond
-	tr.write(much)
-	if err := tr.flush(); !errors.Is(err, os.ErrDeadlineExceeded) {
+	tr.Append(much)
+	if err := tr.Flush(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("nobody reads:", err)
 	}
 	_ = ours.Close()
-	tr.write(much)
-	if err := tr.flush(); !errors.Is(err, net.ErrClosed) {
+	tr.Append(much)
+	if err := tr.Flush(); !errors.Is(err, net.ErrClosed) {
 		t.Error("closed:", err)
 	}
 }

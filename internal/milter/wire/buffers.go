@@ -1,4 +1,4 @@
-package milter
+package wire
 
 import "sync"
 
@@ -14,11 +14,11 @@ type buffer struct {
 	size int // index in bufferSizes
 }
 
-// buffers are those that no connection needs now.
-type buffers struct{ pools [len(bufferSizes)]sync.Pool }
+// Buffers are those that no connection needs now.
+type Buffers struct{ pools [len(bufferSizes)]sync.Pool }
 
 // get returns one of bufferSizes[size] octets.
-func (p *buffers) get(size int) *buffer {
+func (p *Buffers) get(size int) *buffer {
 	if b, ok := p.pools[size].Get().(*buffer); ok {
 		return b
 	}
@@ -27,7 +27,7 @@ func (p *buffers) get(size int) *buffer {
 
 // grow returns one larger than n, which a frame has filled. Beyond the largest
 // of bufferSizes it is twice n and not kept.
-func (p *buffers) grow(n int) *buffer {
+func (p *Buffers) grow(n int) *buffer {
 	for i, size := range bufferSizes {
 		if size > n {
 			return p.get(i)
@@ -36,7 +36,7 @@ func (p *buffers) grow(n int) *buffer {
 	return &buffer{make([]byte, 2*n), len(bufferSizes) - 1}
 }
 
-func (p *buffers) put(b *buffer) {
+func (p *Buffers) put(b *buffer) {
 	if size := bufferSizes[b.size]; cap(b.b) == size {
 		b.b = b.b[:size]
 		p.pools[b.size].Put(b)

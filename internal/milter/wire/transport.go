@@ -1,4 +1,4 @@
-package milter
+package wire
 
 import (
 	"encoding/binary"
@@ -14,13 +14,13 @@ import (
 // forcedWriteTimeout is what a write has left once a shutdown's time is up.
 const forcedWriteTimeout = time.Second
 
-// transport reads frames from the MTA and writes to it, with deadlines. While
+// Transport reads frames from the MTA and writes to it, with deadlines. While
 // it waits between frames it holds no buffer.
-type transport struct {
+type Transport struct {
 	nc      net.Conn
 	raw     syscall.RawConn // nil where nc has none: it then waits with a buffer
 	limits  *Limits
-	buffers *buffers
+	buffers *Buffers
 	try     func(fd uintptr) bool // t.tryRead, bound once
 
 	in   *buffer // what was read, nil between frames
@@ -30,14 +30,16 @@ type transport struct {
 	err  error   // of tryRead
 	out  *buffer // written but not sent: one reply with its edits is one write
 
-	mu     sync.Mutex // orders deadlines with force and hasten
+	mu     sync.Mutex // orders deadlines with Force and Hasten
 	forced bool
 	hurry  time.Duration // how long a spare wait may take, 0 as long as the caller says
 	spare  bool          // what is read, or was last, is the beginning of a spare frame
 }
 
-func newTransport(nc net.Conn, limits *Limits, b *buffers) *transport {
-	t := &transport{nc: nc, limits: limits, buffers: b}
+// NewTransport returns the transport of a connection. Limits and buffers may be
+// those of others too.
+func NewTransport(nc net.Conn, limits *Limits, b *Buffers) *Transport {
+	t := &Transport{nc: nc, limits: limits, buffers: b}
 	if sc, ok := nc.(syscall.Conn); ok {
 		t.raw, _ = sc.SyscallConn() // fails with nc
 	}
@@ -45,8 +47,11 @@ func newTransport(nc net.Conn, limits *Limits, b *buffers) *transport {
 	return t
 }
 
-// force makes every read fail from now on and leaves each write a moment only.
-func (t *transport) force() {
+// NetConn is the connection itself.
+func (t *Transport) NetConn() net.Conn { return t.nc }
+
+// Force makes every read fail from now on and leaves each write a moment only.
+func (t *Transport) Force() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forced = true
@@ -55,9 +60,9 @@ func (t *transport) force() {
 	_ = t.nc.SetWriteDeadline(now.Add(forcedWriteTimeout))
 }
 
-// hasten gives the MTA no longer than patience for the beginning of a spare
+// Hasten gives the MTA no longer than patience for the beginning of a spare
 // frame, the one that is waited for included.
-func (t *transport) hasten(patience time.Duration) {
+func (t *Transport) Hasten(patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.hurry = patience
@@ -66,14 +71,14 @@ func (t *transport) hasten(patience time.Duration) {
 	}
 }
 
-// shutDown reports whether force or hasten is why a read ran out of time.
-func (t *transport) shutDown() bool {
+// Hastened reports whether Force or Hasten is why a read ran out of time.
+func (t *Transport) Hastened() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.forced || t.spare && t.hurry > 0
 }
 
-func (t *transport) readDeadline(deadline time.Time) {
+func (t *Transport) readDeadline(deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.forced {
@@ -82,7 +87,7 @@ func (t *transport) readDeadline(deadline time.Time) {
 }
 
 // frameDeadline is readDeadline for the beginning of a frame.
-func (t *transport) frameDeadline(idle time.Duration, spare bool) {
+func (t *Transport) frameDeadline(idle time.Duration, spare bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.spare = spare; spare && t.hurry > 0 {
@@ -94,31 +99,17 @@ func (t *transport) frameDeadline(idle time.Duration, spare bool) {
 }
 
 // begun says that the frame has begun.
-func (t *transport) begun() {
+func (t *Transport) begun() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.spare = false
 }
 
-// end says what a read or write error means for the session.
-func (t *transport) end(err error) End {
-	var m malformed
-	switch {
-	case errors.As(err, &m):
-		return EndProtocolError
-	case !errors.Is(err, os.ErrDeadlineExceeded):
-		return EndEOF
-	case t.shutDown():
-		return EndDrain
-	}
-	return EndTimeout
-}
-
-// readFrame waits up to idle for a frame to begin and reads it. Without a spare
+// ReadFrame waits up to idle for a frame to begin and reads it. Without a spare
 // frame nothing is lost but time. data is valid until the next call.
-func (t *transport) readFrame(idle time.Duration, spare bool) (cmd byte, data []byte, err error) {
+func (t *Transport) ReadFrame(idle time.Duration, spare bool) (cmd byte, data []byte, err error) {
 	if t.r == t.w {
-		t.rest()
+		t.Rest()
 		t.frameDeadline(idle, spare)
 		for t.r == t.w {
 			if err := t.fill(1); err != nil {
@@ -136,14 +127,14 @@ func (t *transport) readFrame(idle time.Duration, spare bool) (cmd byte, data []
 	}
 	length := binary.BigEndian.Uint32(t.in.b[t.r:])
 	if length == 0 {
-		return 0, nil, malformed{KindEmptyFrame}
+		return 0, nil, Malformed{KindEmptyFrame}
 	}
 	if err := t.await(prefix+1, &timed); err != nil {
 		return 0, nil, err
 	}
 	cmd = t.in.b[t.r+prefix]
 	if int64(length) > int64(t.maxFrame(cmd)) {
-		return 0, nil, malformed{KindFrameTooLong}
+		return 0, nil, Malformed{KindFrameTooLong}
 	}
 	end := prefix + int(length)
 	if err := t.await(end, &timed); err != nil {
@@ -154,8 +145,8 @@ func (t *transport) readFrame(idle time.Duration, spare bool) (cmd byte, data []
 	return cmd, data, nil
 }
 
-func (t *transport) maxFrame(cmd byte) int {
-	if cmd == cmdHeader || cmd == cmdBody || cmd == cmdEndOfBody {
+func (t *Transport) maxFrame(cmd byte) int {
+	if cmd == CmdHeader || cmd == CmdBody || cmd == CmdEndOfBody {
 		return t.limits.MaxFrame
 	}
 	return min(t.limits.MaxFrame, maxCommandFrame)
@@ -163,7 +154,7 @@ func (t *transport) maxFrame(cmd byte) int {
 
 // await reads until n octets of the frame are there. The rest of a frame has
 // FrameTimeout from the first time something was missing.
-func (t *transport) await(n int, timed *bool) error {
+func (t *Transport) await(n int, timed *bool) error {
 	for t.w-t.r < n {
 		if !*timed {
 			*timed = true
@@ -177,7 +168,7 @@ func (t *transport) await(n int, timed *bool) error {
 }
 
 // fill reads once, for a frame of n octets.
-func (t *transport) fill(n int) error {
+func (t *Transport) fill(n int) error {
 	t.want = n
 	if t.raw == nil {
 		m, err := t.nc.Read(t.room())
@@ -194,7 +185,7 @@ func (t *transport) fill(n int) error {
 
 // tryRead reads what is there, and reports false if that is nothing. The
 // buffer is taken only then, so that an idle connection needs none.
-func (t *transport) tryRead(fd uintptr) bool {
+func (t *Transport) tryRead(fd uintptr) bool {
 	room := t.room()
 	n, err := syscall.Read(int(fd), room)
 	for err == syscall.EINTR {
@@ -202,7 +193,7 @@ func (t *transport) tryRead(fd uintptr) bool {
 	}
 	switch {
 	case err == syscall.EAGAIN:
-		t.rest()
+		t.Rest()
 		return false
 	case err == nil && n == 0:
 		err = io.EOF
@@ -214,7 +205,7 @@ func (t *transport) tryRead(fd uintptr) bool {
 
 // room returns where the next octets go. Memory grows with what has come: a
 // length alone costs nothing.
-func (t *transport) room() []byte {
+func (t *Transport) room() []byte {
 	switch {
 	case t.in == nil:
 		t.in = t.buffers.get(t.size)
@@ -233,27 +224,27 @@ func (t *transport) room() []byte {
 	return t.in.b[t.w:]
 }
 
-// rest gives the buffer back if nothing is left in it. The frame read last is
+// Rest gives the buffer back if nothing is left in it. The frame read last is
 // no longer valid.
-func (t *transport) rest() {
+func (t *Transport) Rest() {
 	if t.r == t.w && t.in != nil {
 		t.buffers.put(t.in)
 		t.in, t.r, t.w = nil, 0, 0
 	}
 }
 
-// close closes the connection, whatever was not read of it.
-func (t *transport) close() {
+// Close closes the connection, whatever was not read of it.
+func (t *Transport) Close() {
 	t.r = t.w
-	t.rest()
+	t.Rest()
 	_ = t.nc.Close()
 }
 
-// shrink forgets how big the frames of a message were.
-func (t *transport) shrink() { t.size = 0 }
+// Shrink forgets how big the frames of a message were.
+func (t *Transport) Shrink() { t.size = 0 }
 
-// write collects what flush sends.
-func (t *transport) write(p []byte) {
+// Append collects what Flush sends.
+func (t *Transport) Append(p []byte) {
 	if t.out == nil {
 		t.out = t.buffers.get(0)
 		t.out.b = t.out.b[:0]
@@ -261,8 +252,16 @@ func (t *transport) write(p []byte) {
 	t.out.b = append(t.out.b, p...)
 }
 
-// flush sends what was written.
-func (t *transport) flush() error {
+// Appended is what Flush would send.
+func (t *Transport) Appended() []byte {
+	if t.out == nil {
+		return nil
+	}
+	return t.out.b
+}
+
+// Flush sends what was appended, replies and edits among it.
+func (t *Transport) Flush() error {
 	if t.out == nil {
 		return nil
 	}
@@ -277,7 +276,7 @@ func (t *transport) flush() error {
 
 // writeNow writes what the socket takes at once, which is nearly always all and
 // needs no deadline, and returns how much that was.
-func (t *transport) writeNow(p []byte) (n int) {
+func (t *Transport) writeNow(p []byte) (n int) {
 	if t.raw != nil {
 		// An error comes again in writeAll.
 		_ = t.raw.Write(func(fd uintptr) bool {
@@ -289,7 +288,7 @@ func (t *transport) writeNow(p []byte) (n int) {
 }
 
 // writeAll waits for the MTA to read.
-func (t *transport) writeAll(p []byte) error {
+func (t *Transport) writeAll(p []byte) error {
 	t.mu.Lock()
 	timeout := t.limits.WriteTimeout
 	if t.forced {
@@ -301,9 +300,9 @@ func (t *transport) writeAll(p []byte) error {
 	return err
 }
 
-// watch runs gone when the MTA closes its end, until stop is called. Nothing
+// Watch runs gone when the MTA closes its end, until stop is called. Nothing
 // may be read meanwhile.
-func (t *transport) watch(gone func()) (stop func()) {
+func (t *Transport) Watch(gone func()) (stop func()) {
 	t.readDeadline(time.Time{})
 	done := make(chan struct{})
 	go func() {

@@ -1,4 +1,7 @@
-package milter
+// Package sockets opens what a milter listens on: addresses written as Postfix
+// and Sendmail write them, unix sockets with their file's mode and group, and
+// sockets that systemd passed.
+package sockets
 
 import (
 	"errors"
@@ -16,33 +19,33 @@ import (
 )
 
 const (
-	// DefaultSocketMode lets the owner and the group of a unix socket connect.
-	DefaultSocketMode fs.FileMode = 0o660
+	// DefaultMode lets the owner and the group of a unix socket connect.
+	DefaultMode fs.FileMode = 0o660
 	// probeTimeout is for finding out whether someone serves a unix socket.
 	probeTimeout = 2 * time.Second
 )
 
-// ListenConfig says where to listen. Address is one of
+// Config says where to listen. Address is one of
 //
 //	inet:HOST:PORT   inet6:[HOST]:PORT   (also the sendmail way, inet:PORT@HOST)
 //	unix:/PATH       (also local:/PATH)
 //	systemd:NAME     the sockets systemd passed under that name (FileDescriptorName=)
 //	systemd:         every socket systemd passed
-type ListenConfig struct {
+type Config struct {
 	Address string
 	// Mode and Group are those of a unix socket's file; default:
-	// DefaultSocketMode, and the process's group. Group is a name or number.
+	// DefaultMode, and the process's group. Group is a name or number.
 	Mode  fs.FileMode
 	Group string
-	// Sockets are those systemd passed, from SystemdSockets. They can be
+	// Sockets are those systemd passed, from Systemd. They can be
 	// fetched once a process only, so who needs several names fetches them
 	// first; when nil, Listen fetches them itself.
 	Sockets map[string][]net.Listener
 }
 
-// SystemdSockets returns the sockets systemd passed, by name. It must be
+// Systemd returns the sockets systemd passed, by name. It must be
 // called at most once a process.
-func SystemdSockets() (map[string][]net.Listener, error) {
+func Systemd() (map[string][]net.Listener, error) {
 	sockets, err := activation.ListenersWithNames()
 	if err != nil {
 		return nil, fmt.Errorf("milter: sockets passed by systemd: %w", err)
@@ -50,9 +53,9 @@ func SystemdSockets() (map[string][]net.Listener, error) {
 	return sockets, nil
 }
 
-// Listen listens on one address, with ListenConfig's defaults.
+// Listen listens on one address, with the defaults of [Config].
 func Listen(address string) (net.Listener, error) {
-	listeners, err := ListenConfig{Address: address}.Listen()
+	listeners, err := Config{Address: address}.Listen()
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +70,7 @@ func Listen(address string) (net.Listener, error) {
 
 // Listen returns the listeners of c's address: one, or several where systemd
 // passed several.
-func (c ListenConfig) Listen() ([]net.Listener, error) {
+func (c Config) Listen() ([]net.Listener, error) {
 	scheme, rest, _ := strings.Cut(c.Address, ":")
 	var ln net.Listener
 	var err error
@@ -128,11 +131,11 @@ func hint(err error) error {
 	return errno
 }
 
-func (c ListenConfig) listenSystemd(name string) ([]net.Listener, error) {
+func (c Config) listenSystemd(name string) ([]net.Listener, error) {
 	sockets := c.Sockets
 	if sockets == nil {
 		var err error
-		if sockets, err = SystemdSockets(); err != nil {
+		if sockets, err = Systemd(); err != nil {
 			return nil, err
 		}
 	}
@@ -149,7 +152,7 @@ func (c ListenConfig) listenSystemd(name string) ([]net.Listener, error) {
 	return out, nil
 }
 
-func (c ListenConfig) listenUnix(path string) (net.Listener, error) {
+func (c Config) listenUnix(path string) (net.Listener, error) {
 	if path == "" {
 		return nil, errors.New("no path")
 	}
@@ -195,7 +198,7 @@ func removeStale(path string) error {
 
 // permit sets the socket file's group and mode. The group comes first: the
 // mode must not open the file to the wrong group.
-func (c ListenConfig) permit(path string) error {
+func (c Config) permit(path string) error {
 	if c.Group != "" {
 		gid, err := groupID(c.Group)
 		if err != nil {
@@ -207,7 +210,7 @@ func (c ListenConfig) permit(path string) error {
 	}
 	mode := c.Mode
 	if mode == 0 {
-		mode = DefaultSocketMode
+		mode = DefaultMode
 	}
 	return os.Chmod(path, mode)
 }

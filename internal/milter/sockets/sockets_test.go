@@ -1,4 +1,4 @@
-package milter_test
+package sockets_test
 
 import (
 	"io/fs"
@@ -10,13 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/milter"
-	"sekimori/internal/milter/client"
+	"sekimori/internal/milter/sockets"
 )
 
 func TestListenAddresses(t *testing.T) {
 	for _, address := range []string{"inet:127.0.0.1:0", "inet:0@127.0.0.1", "inet6:[::1]:0", "inet6:0@[::1]"} {
-		ln, err := milter.Listen(address)
+		ln, err := sockets.Listen(address)
 		if err != nil {
 			if strings.HasPrefix(address, "inet6") {
 				t.Logf("no IPv6 here: %v", err)
@@ -30,7 +29,7 @@ func TestListenAddresses(t *testing.T) {
 }
 
 func TestListenErrorsSayWhatToDo(t *testing.T) {
-	taken, err := milter.Listen("inet:127.0.0.1:0")
+	taken, err := sockets.Listen("inet:127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,19 +49,19 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 		{"", "want inet:HOST:PORT, inet6:[HOST]:PORT, unix:/PATH or systemd:NAME"},
 		{"systemd:milter", "systemd passed no such socket; is the .socket unit enabled, with FileDescriptorName=milter?"},
 	} {
-		_, err := milter.Listen(tc.address)
+		_, err := sockets.Listen(tc.address)
 		if want := "milter: listen " + tc.address + ": " + tc.want; err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if _, err := milter.Listen("inet:nonsense"); err == nil || strings.Contains(err.Error(), "\n") {
+	if _, err := sockets.Listen("inet:nonsense"); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Error(err)
 	}
 }
 
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "milter.sock")
-	listeners, err := milter.ListenConfig{Address: "unix:" + path, Mode: 0o600, Group: strconv.Itoa(os.Getgid())}.Listen()
+	listeners, err := sockets.Config{Address: "unix:" + path, Mode: 0o600, Group: strconv.Itoa(os.Getgid())}.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,25 +69,21 @@ func TestUnixSocket(t *testing.T) {
 		t.Error(info, err)
 	}
 	// A live one is left alone.
-	if _, err := milter.Listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "is another sekimori running?") {
+	if _, err := sockets.Listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "is another sekimori running?") {
 		t.Error(err)
 	}
-	w := newWorld(t, milter.Options{})
-	w.serve(listeners[0])
-	c, err := client.Dial("unix", path)
+	ln := listeners[0]
+	nc, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+	defer nc.Close()
+	served, err := ln.Accept()
+	if err != nil {
 		t.Fatal(err)
 	}
-	hello(t, c)
-	if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
-		t.Error(res, err)
-	}
-	_ = c.Quit()
-	w.end()
-	_ = w.shutdownNow()
+	_ = served.Close()
+	_ = ln.Close()
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Error("the socket file is still there:", err)
 	}
@@ -102,19 +97,19 @@ func TestStaleUnixSocketIsReplaced(t *testing.T) {
 	}
 	old.SetUnlinkOnClose(false) // as kill -9 would leave it
 	_ = old.Close()
-	ln, err := milter.Listen("local:" + path)
+	ln, err := sockets.Listen("local:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != milter.DefaultSocketMode || info.Mode().Type() != fs.ModeSocket {
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != sockets.DefaultMode || info.Mode().Type() != fs.ModeSocket {
 		t.Error(info, err)
 	}
 }
 
 func TestUnixSocketOfAnUnknownGroup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "milter.sock")
-	_, err := milter.ListenConfig{Address: "unix:" + path, Group: "no-such-group"}.Listen()
+	_, err := sockets.Config{Address: "unix:" + path, Group: "no-such-group"}.Listen()
 	if err == nil || err.Error() != "milter: listen unix:"+path+`: no group "no-such-group"` {
 		t.Error(err)
 	}
@@ -163,17 +158,17 @@ func TestSystemdChild(t *testing.T) {
 	if os.Getenv("LISTEN_FDS") == "" {
 		t.Skip("no sockets passed")
 	}
-	sockets, err := milter.SystemdSockets()
+	passed, err := sockets.Systemd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"milter", "admin"} {
-		listeners, err := milter.ListenConfig{Address: "systemd:" + name, Sockets: sockets}.Listen()
+		listeners, err := sockets.Config{Address: "systemd:" + name, Sockets: passed}.Listen()
 		if err != nil || len(listeners) != 1 {
 			t.Fatal(listeners, err)
 		}
 		t.Log(name, listeners[0].Addr())
 	}
-	all, err := milter.ListenConfig{Address: "systemd:", Sockets: sockets}.Listen()
+	all, err := sockets.Config{Address: "systemd:", Sockets: passed}.Listen()
 	t.Log("all", len(all), err)
 }

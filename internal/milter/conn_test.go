@@ -1,0 +1,20 @@
+package milter
+
+import (
+	"io"
+	"testing"
+
+	"sekimori/internal/milter/wire"
+)
+
+// TestGoMilterIsShownWholeFrames: a length, then that many octets.
+func TestGoMilterIsShownWholeFrames(t *testing.T) {
+	s := &shim{event: wire.CmdEndOfBody}
+	var frame [5]byte
+	if _, err := io.ReadFull(s, frame[:4]); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Read(frame[4:]); n != 1 || err != nil || string(frame[:]) != "\x00\x00\x00\x01E" {
+		t.Errorf("%q, %d, %v", frame, n, err)
+	}
+}

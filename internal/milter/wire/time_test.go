@@ -1,0 +1,161 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// piped runs f in a bubble with a transport and the MTA's end of its connection.
+func piped(t *testing.T, f func(t *testing.T, tr *Transport, mta net.Conn)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ours, mta := net.Pipe()
+		tr := NewTransport(ours, &plenty, &Buffers{})
+		defer func() {
+			tr.Close()
+			_ = mta.Close()
+		}()
+		f(t, tr, mta)
+	})
+}
+
+// TestFrameBounds: what is refused is refused as soon as it is known, without
+// waiting for the rest.
+func TestFrameBounds(t *testing.T) {
+	for _, tc := range []struct {
+		why, sent string
+		kind      Kind // "": the frame is taken as far as it came
+	}{
+		{"no command", "\x00\x00\x00\x00", KindEmptyFrame},
+		{"the longest part of a header", "\x00\x10\x00\x00L", ""},
+		{"of a body", "\x00\x10\x00\x00B", ""},
+		{"of its end", "\x00\x10\x00\x00E", ""},
+		{"an octet more", "\x00\x10\x00\x01B", KindFrameTooLong},
+		{"far more", "\xff\xff\xff\xffB", KindFrameTooLong},
+		{"the longest command", "\x00\x01\x00\x00M", ""},
+		{"an octet more of it", "\x00\x01\x00\x01M", KindFrameTooLong},
+		{"macros are bound like commands", "\x00\x01\x00\x01D", KindFrameTooLong},
+		{"and so is what nobody knows", "\x00\x01\x00\x01?", KindFrameTooLong},
+	} {
+		piped(t, func(t *testing.T, tr *Transport, mta net.Conn) {
+			go func() { _, _ = io.WriteString(mta, tc.sent) }()
+			start := time.Now()
+			_, _, err := tr.ReadFrame(time.Hour, false)
+			var m Malformed
+			switch {
+			case tc.kind == "" && (!errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != plenty.FrameTimeout):
+				t.Errorf("%s: %v after %s", tc.why, err, time.Since(start))
+			case tc.kind != "" && (!errors.As(err, &m) || m.Kind != tc.kind || time.Since(start) != 0):
+				t.Errorf("%s: %v after %s", tc.why, err, time.Since(start))
+			}
+		})
+	}
+}
+
+// TestReadDeadlines: how long is waited, and who was it that had no patience.
+func TestReadDeadlines(t *testing.T) {
+	const frame = "\x00\x00\x00\x02Bx"
+	for _, tc := range []struct {
+		why       string
+		sent      string // after a minute
+		spare     bool
+		before    func(tr *Transport) // the read
+		meanwhile func(tr *Transport) // after a second
+		took      time.Duration
+		hastened  bool
+	}{
+		{why: "silence", took: time.Hour},
+		{why: "silence before a spare frame", spare: true, took: time.Hour},
+		{why: "half a frame", sent: frame[:5], took: time.Minute + plenty.FrameTimeout},
+		{why: "hastened before", spare: true, before: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: 20 * time.Second, hastened: true},
+		{why: "hastened meanwhile", spare: true, meanwhile: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: 21 * time.Second, hastened: true},
+		{why: "a frame that is no spare one is waited for", meanwhile: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: time.Hour},
+		{why: "a spare one that has begun has its time", spare: true, sent: frame[:5],
+			before: func(tr *Transport) { tr.Hasten(2 * time.Minute) }, took: time.Minute + plenty.FrameTimeout},
+		{why: "patience is no longer than was meant", spare: true, before: func(tr *Transport) { tr.Hasten(2 * time.Hour) }, took: time.Hour, hastened: true},
+		{why: "forced before", before: (*Transport).Force, took: 0, hastened: true},
+		{why: "forced meanwhile", meanwhile: (*Transport).Force, took: time.Second, hastened: true},
+		{why: "a hurry after that is none", spare: true, before: (*Transport).Force,
+			meanwhile: func(tr *Transport) { tr.Hasten(time.Minute) }, took: 0, hastened: true},
+	} {
+		piped(t, func(t *testing.T, tr *Transport, mta net.Conn) {
+			if tc.before != nil {
+				tc.before(tr)
+			}
+			start := time.Now()
+			time.AfterFunc(time.Second, func() {
+				if tc.meanwhile != nil {
+					tc.meanwhile(tr)
+				}
+			})
+			time.AfterFunc(time.Minute, func() { _, _ = io.WriteString(mta, tc.sent) })
+			_, _, err := tr.ReadFrame(time.Hour, tc.spare)
+			if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took != tc.took || tr.Hastened() != tc.hastened {
+				t.Errorf("%s: %v after %s, hastened %v", tc.why, err, took, tr.Hastened())
+			}
+		})
+	}
+}
+
+// TestForcedWrite: an MTA that does not read has a moment only.
+func TestForcedWrite(t *testing.T) {
+	for _, tc := range []struct {
+		why    string
+		forced bool
+		took   time.Duration
+	}{
+		{"nobody reads", false, plenty.WriteTimeout},
+		{"a shutdown's time is up", true, forcedWriteTimeout},
+	} {
+		piped(t, func(t *testing.T, tr *Transport, _ net.Conn) {
+			if tc.forced {
+				tr.Force()
+			}
+			start := time.Now()
+			tr.Reply("c")
+			if err := tr.Flush(); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != tc.took {
+				t.Errorf("%s: %v after %s", tc.why, err, time.Since(start))
+			}
+			if len(tr.Appended()) != 0 {
+				t.Error("what could not be sent is kept")
+			}
+		})
+	}
+}
+
+// TestWatch: only the MTA's leaving counts, and what it says is not lost.
+func TestWatch(t *testing.T) {
+	const frame = "\x00\x00\x00\x02Bx"
+	for _, tc := range []struct {
+		why  string
+		act  func(mta net.Conn)
+		gone bool
+	}{
+		{"silence", func(net.Conn) {}, false},
+		{"it goes on", func(mta net.Conn) { _, _ = io.WriteString(mta, frame) }, false},
+		{"it leaves", func(mta net.Conn) { _ = mta.Close() }, true},
+	} {
+		piped(t, func(t *testing.T, tr *Transport, mta net.Conn) {
+			gone := make(chan struct{}, 1)
+			stop := tr.Watch(func() { gone <- struct{}{} })
+			go tc.act(mta)
+			synctest.Wait()
+			stop()
+			if got := len(gone) == 1; got != tc.gone {
+				t.Errorf("%s: gone %v", tc.why, got)
+			}
+			if tc.gone {
+				return
+			}
+			time.AfterFunc(time.Minute, func() { _, _ = io.WriteString(mta, frame) })
+			if cmd, data, err := tr.ReadFrame(time.Hour, false); cmd != CmdBody || string(data) != "x" || err != nil {
+				t.Errorf("%s: then %c %q, %v", tc.why, cmd, data, err)
+			}
+		})
+	}
+}
