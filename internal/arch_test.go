@@ -88,9 +88,9 @@ var floors = map[string]int{
 // sameFloor names the imports allowed within one floor, each for a reason.
 var sameFloor = map[string][]string{
 	"internal/dns/dnstest":     {"internal/dns"},
-	"internal/mailaddr":        {"internal/dns"}, // an address has a domain name
-	"internal/milter":          {"internal/milter/wire"},
-	"internal/milter/client":   {"internal/milter/wire"},
+	"internal/mailaddr":        {"internal/dns"},         // an address has a domain name
+	"internal/milter":          {"internal/milter/wire"}, // one protocol
+	"internal/milter/client":   {"internal/milter/wire"}, // one protocol
 	"internal/testkit/mta":     {"internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},

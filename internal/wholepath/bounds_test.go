@@ -113,7 +113,7 @@ var bounds = []bound{
 	{"milter.DefaultTransferTimeout", "2h0m0s", "time", "a large message on a slow line", "", "milter.TestTimeouts"},
 	{"milter.DefaultWriteTimeout", "30s", "time", "an MTA that does not read", "", "milter.TestMTADeafWhileWaiting"},
 	{"milter.maxAcceptBackoff", "1s", "time", "between tries to accept when sockets ran out", "", "milter.TestAcceptBacksOffAndGoesOn"},
-	{"milter/wire.maxCommandFrame", "65536", "octets", "an SMTP line has 2,048 in Postfix", "", "milter.TestMalformedFrameClosesOneSession wholepath.TestBoundCommand"},
+	{"milter/wire.maxCommandFrame", "65536", "octets", "an SMTP line has 2,048 in Postfix", "", "milter/wire.TestFrameBounds milter.TestMalformedFrameClosesOneSession wholepath.TestBoundCommand"},
 	{"milter.maxDrainIdle", "20s", "time", "a restart waits for the next message of a silent client", "", "milter.TestShutdownOfIdleSessions"},
 	{"milter.maxEditBytes", "60000", "octets of a value written", "Postfix cuts there", "", "milter.TestInvalidEdits"},
 	{"milter.maxRefusing", "256", "connections", "being told that there are too many", "", "milter.TestHardLimit"},
