@@ -59,6 +59,7 @@ var floors = map[string]int{
 	"internal/console":     3,
 
 	"internal/resolver/upstream": 3,
+	"internal/resolver/dnswire":  1,
 
 	"internal/app": 4,
 

@@ -1,5 +1,5 @@
 // Package resolver asks DNS servers and remembers what they said: a [Cache]
-// keeps answers, "no"s and failures, behind it a [upstream.Client] speaks to
+// keeps answers, "no"s and failures, behind it an [upstream.Client] speaks to
 // recursive servers, and [Metrics] count both. A [Resolver] is the two in one;
 // each is a [dns.Resolver]. What others need of package upstream has a name
 // here, too.

@@ -124,16 +124,16 @@
 //	replay.maxSnapshotLine              1048576   octets of a line               -                     an answer has at most 64 KiB on the wire
 //	resolver.maxPrefetches              32        queries that nobody waits for  -                     the other sockets are for those who do
 //	resolver.DefaultQueryTimeout        10s       time                           -                     a question that nobody waits for any more
-//	resolver/upstream.maxChain          8         CNAMEs of an answer            -                     RFC 1034 §3.6.2 wants none in a row
+//	resolver/dnswire.maxChain           8         CNAMEs of an answer            -                     RFC 1034 §3.6.2 wants none in a row
+//	resolver/dnswire.maxSection         256       records of a section           -                     RFC 7208 §4.6.4 stops at 10 of most
+//	resolver/dnswire.maxTextOctets      32768     octets of TXT                  -                     the longest key worth verifying has 2 KiB
 //	resolver/upstream.defaultInflight   512       sockets                        -                     questions outlive a message that left
 //	resolver/upstream.maxFailures       5         answers missing or useless     -                     then a server is asked after the others
 //	resolver/upstream.maxPipelined      64        queries on a TLS connection    -                     servers hang up on clients that ask for more
 //	resolver/upstream.maxProbePause     30s       time                           -                     between two probes of a server that is down
 //	resolver/upstream.maxRestarts       4         questions                      -                     an alias chain that leaves its answer
-//	resolver/upstream.maxSection        256       records of a section           -                     RFC 7208 §4.6.4 stops at 10 of most
 //	resolver/upstream.maxStrays         256       packets that are no answer     -                     who sends more is guessing; TCP is asked
 //	resolver/upstream.maxSystemServers  3         servers of resolv.conf         -                     resolv.conf(5)
-//	resolver/upstream.maxTextOctets     32768     octets of TXT                  -                     the longest key worth verifying has 2 KiB
 //	resolver/upstream.DefaultTimeout    2s        time                           dns.timeout           one try at one server
 //	resolver/upstream.defaultRounds     2         tries at each server           -                     all within dns.message_budget
 //	smtp.MaxLen                         510       octets                         -                     RFC 5321 §4.5.3.1.5

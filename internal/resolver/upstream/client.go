@@ -1,8 +1,8 @@
 // Package upstream asks the recursive servers that are configured: a [Client]
-// picks one, puts the question to it over UDP, TCP or TLS, reads what comes
-// back, remembers how each server behaves, and counts it in [Metrics]. It keeps
-// no answer; that is left to the cache of package resolver, which is in front
-// of it and through which the rest of the daemon asks.
+// picks one, puts the question to it over UDP, TCP or TLS, as package dnswire
+// writes it, remembers how each server behaves, and counts it in [Metrics]. It
+// keeps no answer; that is left to the cache of package resolver, which is in
+// front of it and through which the rest of the daemon asks.
 //
 // The client trusts no packet: a new socket, a random ID and, to other hosts,
 // random letter case for every query, and what is not the answer to its
@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 )
 
 const (
@@ -177,45 +178,45 @@ func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 			err.Name = name
 			return dns.Answer{}, err
 		}
-		ttl = min(ttl, r.answer.TTL)
-		authenticated = authenticated && r.answer.Authenticated
-		if !r.follow {
-			r.answer.Name, r.answer.TTL, r.answer.Authenticated = name, ttl, authenticated
-			return r.answer, nil
+		ttl = min(ttl, r.Answer.TTL)
+		authenticated = authenticated && r.Answer.Authenticated
+		if !r.Follow {
+			r.Answer.Name, r.Answer.TTL, r.Answer.Authenticated = name, ttl, authenticated
+			return r.Answer, nil
 		}
-		ask = r.answer.Canonical
+		ask = r.Answer.Canonical
 	}
-	return dns.Answer{}, question{name: name, typ: typ}.fail(dns.KindMalformed, errChain)
+	return dns.Answer{}, dnswire.Question{Name: name, Type: typ}.Fail(dns.KindMalformed, dnswire.ErrChain)
 }
 
 // outcome is how a try at a server ended.
 type outcome struct {
 	server *server
-	reply  reply
+	reply  dnswire.Reply
 	err    *dns.Error
 }
 
 // resolve asks one server after the other until one answers. A server that
 // said SERVFAIL or REFUSED has answered: it is not asked again (RFC 9520 §3.1).
-func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (reply, *dns.Error) {
-	q, err := newQuestion(name, typ)
+func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnswire.Reply, *dns.Error) {
+	q, err := dnswire.NewQuestion(name, typ)
 	if err != nil {
-		return reply{}, q.fail(dns.KindMalformed, err)
+		return dnswire.Reply{}, q.Fail(dns.KindMalformed, err)
 	}
 	select {
 	case c.slots <- struct{}{}:
 		defer c.release()
 	case <-ctx.Done():
-		return reply{}, q.fail(ContextKind(ctx), ctx.Err())
+		return dnswire.Reply{}, q.Fail(ContextKind(ctx), ctx.Err())
 	}
-	last := q.fail(dns.KindServFail, errNoServer)
+	last := q.Fail(dns.KindServFail, errNoServer)
 	candidates := c.order()
 	c.sample(candidates[0], q)
 	for range c.rounds {
 		var again []*server
 		for len(candidates) > 0 {
 			if ended(ctx) {
-				return reply{}, q.fail(ContextKind(ctx), context.Cause(ctx))
+				return dnswire.Reply{}, q.Fail(ContextKind(ctx), context.Cause(ctx))
 			}
 			outcomes := c.next(ctx, q, candidates)
 			candidates = candidates[len(outcomes):]
@@ -230,12 +231,12 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (repl
 		}
 		candidates = again
 	}
-	return reply{}, last
+	return dnswire.Reply{}, last
 }
 
 // next asks the first of the candidates, perhaps the second as well, and
 // returns what became of each.
-func (c *Client) next(ctx context.Context, q question, candidates []*server) []outcome {
+func (c *Client) next(ctx context.Context, q dnswire.Question, candidates []*server) []outcome {
 	if c.hedge > 0 && len(candidates) > 1 {
 		return c.hedged(ctx, q, candidates[0], candidates[1])
 	}
@@ -256,13 +257,13 @@ func (c *Client) release() { <-c.slots }
 
 // try asks s once, and remembers and counts how that ended. What the caller
 // ended says nothing about the server.
-func (c *Client) try(ctx context.Context, s *server, q question) outcome {
+func (c *Client) try(ctx context.Context, s *server, q dnswire.Question) outcome {
 	begin := time.Now()
 	r, err := c.safeAsk(ctx, s, q)
 	took := time.Since(begin)
 	switch {
 	case err == nil:
-		r.answer.Server = s.addr
+		r.Answer.Server = s.addr
 		s.health.good(took, c.now())
 	case ended(ctx):
 		return outcome{server: s, err: err}
@@ -275,19 +276,19 @@ func (c *Client) try(ctx context.Context, s *server, q question) outcome {
 	if err != nil {
 		err.Server = s.addr
 	}
-	c.observe(q.typ, resultOf(r, err), took)
+	c.observe(q.Type, resultOf(r, err), took)
 	return outcome{server: s, reply: r, err: err}
 }
 
 // safeAsk is ask whose panics are failures: tries run on goroutines of ours,
 // where nothing else would stand between a panic and the end of the process.
-func (c *Client) safeAsk(ctx context.Context, s *server, q question) (r reply, err *dns.Error) {
+func (c *Client) safeAsk(ctx context.Context, s *server, q dnswire.Question) (r dnswire.Reply, err *dns.Error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if c.onPanic != nil {
 				c.onPanic(p)
 			}
-			r, err = reply{}, q.fail(dns.KindMalformed, fmt.Errorf("%w: %v", errPanic, p))
+			r, err = dnswire.Reply{}, q.Fail(dns.KindMalformed, fmt.Errorf("%w: %v", errPanic, p))
 		}
 	}()
 	return c.ask(ctx, s, q)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 )
 
 const (
@@ -24,7 +25,10 @@ const (
 	memory = 10 * time.Minute
 )
 
-var errFlood = errors.New("resolver: too many packets that are no answer")
+var (
+	errFlood        = errors.New("resolver: too many packets that are no answer")
+	errTruncatedTCP = errors.New("resolver: answer truncated over TCP")
+)
 
 // Reasons for asking again over TCP, as the metrics say them.
 const (
@@ -42,29 +46,24 @@ func (s *spell) begin(now time.Duration)      { s.end.Store(int64(now + memory))
 
 // ask puts one question to one server, without EDNS if the server does not
 // know it.
-func (c *Client) ask(ctx context.Context, s *server, q question) (reply, *dns.Error) {
-	o := queryOptions{edns: !s.plain.lasts(c.now()), ad: s.trusted, mix: s.remote}
-	r, err := c.put(ctx, s, q.pack(o))
-	if o.edns && rejected(err) {
-		o.edns = false
-		if r, err = c.put(ctx, s, q.pack(o)); !rejected(err) && (err == nil || !unanswered(err)) {
+func (c *Client) ask(ctx context.Context, s *server, q dnswire.Question) (dnswire.Reply, *dns.Error) {
+	o := dnswire.Options{EDNS: !s.plain.lasts(c.now()), AD: s.trusted, Mix: s.remote}
+	r, err := c.put(ctx, s, q.Pack(o))
+	if o.EDNS && dnswire.Rejected(err) {
+		o.EDNS = false
+		if r, err = c.put(ctx, s, q.Pack(o)); !dnswire.Rejected(err) && (err == nil || !unanswered(err)) {
 			s.plain.begin(c.now())
 			c.metrics.withoutEDNS()
 		}
 	}
-	r.answer.Authenticated = r.answer.Authenticated && s.trusted
+	r.Answer.Authenticated = r.Answer.Authenticated && s.trusted
 	return r, err
-}
-
-func rejected(err *dns.Error) bool {
-	var code rcodeError
-	return err != nil && errors.As(err.Err, &code) && rejects(int(code))
 }
 
 // put gets the answer to a query: over TLS where the server is asked so, else
 // over UDP, and over TCP if it does not fit or may not be genuine. Each
 // transport has the client's timeout.
-func (c *Client) put(ctx context.Context, s *server, q query) (reply, *dns.Error) {
+func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.Reply, *dns.Error) {
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
 	reason := ""
@@ -74,30 +73,30 @@ func (c *Client) put(ctx context.Context, s *server, q query) (reply, *dns.Error
 		case errors.Is(err, errFlood):
 			reason = reasonFlood
 		case err != nil:
-			return reply{}, q.fail(transportKind(ctx, err), err)
-		case m == truncated:
+			return dnswire.Reply{}, q.Fail(transportKind(ctx, err), err)
+		case m == dnswire.Truncated:
 			reason = reasonTruncated
-		case m == recased:
+		case m == dnswire.Recased:
 			reason = reasonCase
 		default:
-			return q.decode(wire)
+			return q.Decode(wire)
 		}
 		c.metrics.overTCP(reason)
 	}
-	q.exact = false // there is nobody between the ends of a connection
+	q.Exact = false // there is nobody between the ends of a connection
 	wire, m, err := c.overStream(ctx, s, q, *buf)
 	switch {
 	case err != nil:
-		return reply{}, q.fail(transportKind(ctx, err), err)
-	case m == truncated:
-		return reply{}, q.fail(dns.KindMalformed, errTruncatedTCP)
+		return dnswire.Reply{}, q.Fail(transportKind(ctx, err), err)
+	case m == dnswire.Truncated:
+		return dnswire.Reply{}, q.Fail(dns.KindMalformed, errTruncatedTCP)
 	case reason == reasonCase:
 		s.recases.begin(c.now()) // it is the server, not a forger
 	}
-	return q.decode(wire)
+	return q.Decode(wire)
 }
 
-func (c *Client) overStream(ctx context.Context, s *server, q query, buf []byte) ([]byte, match, error) {
+func (c *Client) overStream(ctx context.Context, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
 	if s.secure != nil {
 		return s.secure.exchange(ctx, c, q)
 	}
@@ -107,12 +106,12 @@ func (c *Client) overStream(ctx context.Context, s *server, q query, buf []byte)
 // exchange sends a query over a new socket, whose port is therefore new and
 // random too, and waits for the message that answers it. The result may live
 // in buf.
-func (c *Client) exchange(ctx context.Context, network string, s *server, q query, buf []byte) ([]byte, match, error) {
+func (c *Client) exchange(ctx context.Context, network string, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	conn, err := c.dial(ctx, network, s.addr)
 	if err != nil {
-		return nil, stray, err
+		return nil, dnswire.Stray, err
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -122,24 +121,24 @@ func (c *Client) exchange(ctx context.Context, network string, s *server, q quer
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	read, packet := readPacket, q.packet
+	read, packet := readPacket, q.Packet
 	if network == "tcp" {
 		read, packet = readFramed, frame(packet)
 	}
 	if _, err := conn.Write(packet); err != nil {
-		return nil, stray, err
+		return nil, dnswire.Stray, err
 	}
 	for range maxStrays {
 		wire, err := read(conn, buf)
 		if err != nil {
-			return nil, stray, err
+			return nil, dnswire.Stray, err
 		}
-		if m := q.match(wire); m != stray {
+		if m := q.Match(wire); m != dnswire.Stray {
 			return wire, m, nil
 		}
-		c.observe(q.typ, ResultMalformed, 0)
+		c.observe(q.Type, ResultMalformed, 0)
 	}
-	return nil, stray, errFlood
+	return nil, dnswire.Stray, errFlood
 }
 
 func readPacket(conn net.Conn, buf []byte) ([]byte, error) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -46,10 +47,10 @@ func TestExchangeSkipsWhatIsNotTheAnswer(t *testing.T) {
 			wrongID := slices.Clone(forged)
 			wrongID[0] ^= 1
 			isQuery := slices.Clone(forged)
-			isQuery[2] &^= bitResponse
+			isQuery[2] &^= nameserver.BitResponse
 			wrongName := slices.Clone(forged)
-			wrongName[headerLen+1] = 'y'
-			for _, packet := range [][]byte{{}, []byte("nonsense"), forged[:headerLen], wrongID, isQuery, wrongName, good} {
+			wrongName[dnswire.HeaderLen+1] = 'y'
+			for _, packet := range [][]byte{{}, []byte("nonsense"), forged[:dnswire.HeaderLen], wrongID, isQuery, wrongName, good} {
 				_, _ = conn.Write(packet)
 			}
 		})
@@ -139,7 +140,7 @@ func TestExchangeOverTCP(t *testing.T) {
 		}, `NOERROR x.example 5m0s "a"`},
 		{"truncated again", func(t *testing.T, query []byte, conn net.Conn) {
 			b := nameserver.Respond(t, query, 0, "")
-			b[2] |= bitTruncated
+			b[2] |= nameserver.BitTruncated
 			_, _ = conn.Write(nameserver.Framed(b))
 		}, "malformed"},
 		{"closed in the middle", func(t *testing.T, query []byte, conn net.Conn) {
@@ -165,7 +166,7 @@ func TestExchangeOverTCP(t *testing.T) {
 						return
 					}
 					b := nameserver.Respond(t, query, 0, "x.example TXT part")
-					b[2] |= bitTruncated
+					b[2] |= nameserver.BitTruncated
 					_, _ = conn.Write(b[:len(b)-2]) // cut in a record, as some servers do
 				})
 				if got := nameserver.Show(client.Lookup(t.Context(), "x.example", dns.TypeTXT)); got != c.want {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 )
 
 const (
@@ -201,7 +202,7 @@ func (c *Client) order() []*server {
 
 // sample asks servers that have not been heard of for a while the question
 // that first is asked, in the background.
-func (c *Client) sample(first *server, q question) {
+func (c *Client) sample(first *server, q dnswire.Question) {
 	if len(c.servers) < 2 {
 		return
 	}
@@ -227,7 +228,7 @@ func (c *Client) probe(s *server) {
 }
 
 func (c *Client) probeUntilHeard(ctx context.Context, s *server) {
-	root, _ := newQuestion("", dns.TypeNS) // a name that fits
+	root, _ := dnswire.NewQuestion("", dns.TypeNS) // a name that fits
 	for pause := probePause; ; pause = min(2*pause, maxProbePause) {
 		begin := c.now()
 		_, err := c.safeAsk(ctx, s, root)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"sekimori/internal/resolver/dnswire"
 )
 
 // hedged asks first and, if there is no answer after the delay, second as
 // well. It returns how those that ended did, the answer last; what is still
 // under way when there is one is given up.
-func (c *Client) hedged(ctx context.Context, q question, first, second *server) []outcome {
+func (c *Client) hedged(ctx context.Context, q dnswire.Question, first, second *server) []outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	var asked sync.WaitGroup
 	results := make(chan outcome, 2)

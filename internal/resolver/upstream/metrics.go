@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 )
 
 // Result is how a query to a server ended, as the metrics say it.
@@ -209,7 +210,7 @@ func typeLabel(t dns.Type) string {
 	return "other"
 }
 
-func resultOf(r reply, err *dns.Error) Result {
+func resultOf(r dnswire.Reply, err *dns.Error) Result {
 	if err != nil {
 		switch err.Kind {
 		case dns.KindTimeout, dns.KindNetwork:
@@ -222,9 +223,9 @@ func resultOf(r reply, err *dns.Error) Result {
 		return ResultServFail
 	}
 	switch {
-	case r.answer.Status == dns.NXDomain:
+	case r.Answer.Status == dns.NXDomain:
 		return ResultNXDomain
-	case r.answer.Void() && !r.follow:
+	case r.Answer.Void() && !r.Follow:
 		return ResultNoData
 	}
 	return ResultNoError

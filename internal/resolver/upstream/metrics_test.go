@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -79,14 +80,14 @@ func TestHistogramIsClassicAndNative(t *testing.T) {
 func TestResultOf(t *testing.T) {
 	record := []dns.Record{{Text: "x"}}
 	cases := []struct {
-		r    reply
+		r    dnswire.Reply
 		kind dns.ErrorKind
 		want Result
 	}{
-		{r: reply{answer: dns.Answer{Records: record}}, want: ResultNoError},
-		{r: reply{answer: dns.Answer{Name: "a", Canonical: "b"}, follow: true}, want: ResultNoError},
-		{r: reply{answer: dns.Answer{Name: "a", Canonical: "b"}}, want: ResultNoData},
-		{r: reply{answer: dns.Answer{Status: dns.NXDomain}}, want: ResultNXDomain},
+		{r: dnswire.Reply{Answer: dns.Answer{Records: record}}, want: ResultNoError},
+		{r: dnswire.Reply{Answer: dns.Answer{Name: "a", Canonical: "b"}, Follow: true}, want: ResultNoError},
+		{r: dnswire.Reply{Answer: dns.Answer{Name: "a", Canonical: "b"}}, want: ResultNoData},
+		{r: dnswire.Reply{Answer: dns.Answer{Status: dns.NXDomain}}, want: ResultNXDomain},
 		{kind: dns.KindServFail, want: ResultServFail},
 		{kind: dns.KindRefused, want: ResultRefused},
 		{kind: dns.KindTimeout, want: ResultTimeout},

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"sekimori/internal/resolver/dnswire"
 )
 
 // idleTimeout is how long a connection without a query stays open (RFC 7766
@@ -35,14 +37,14 @@ type stream struct {
 
 // pending is a query under way.
 type pending struct {
-	query
+	dnswire.Query
 	answer chan answered // holds one
 }
 
 // answered is a message and what it is to the query.
 type answered struct {
 	wire []byte
-	match
+	dnswire.Match
 }
 
 func newStream(conn net.Conn, under io.Closer) *stream {
@@ -72,47 +74,47 @@ func (st *stream) close(why error) {
 // exchange sends q, whose ID may change for it, and waits for its answer. If
 // again is true the stream had served before and ended now: another may do
 // better.
-func (st *stream) exchange(ctx context.Context, q query, timeout time.Duration) (wire []byte, m match, again bool, err error) {
+func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Duration) (wire []byte, m dnswire.Match, again bool, err error) {
 	answer, heard, err := st.expect(q)
 	if err != nil {
-		return nil, stray, true, err // closed before anything was sent
+		return nil, dnswire.Stray, true, err // closed before anything was sent
 	}
-	id := binary.BigEndian.Uint16(q.packet)
+	id := binary.BigEndian.Uint16(q.Packet)
 	defer st.forget(id)
-	if err := st.send(q.packet, timeout); err != nil {
-		return nil, stray, heard > 0, err
+	if err := st.send(q.Packet, timeout); err != nil {
+		return nil, dnswire.Stray, heard > 0, err
 	}
 	select {
 	case a := <-answer:
-		return a.wire, a.match, false, nil
+		return a.wire, a.Match, false, nil
 	case <-st.done:
 		select {
 		case a := <-answer: // its last words
-			return a.wire, a.match, false, nil
+			return a.wire, a.Match, false, nil
 		default:
 		}
-		return nil, stray, heard > 0, st.err
+		return nil, dnswire.Stray, heard > 0, st.err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			st.suspect(heard)
 		}
-		return nil, stray, false, ctx.Err()
+		return nil, dnswire.Stray, false, ctx.Err()
 	}
 }
 
 // expect registers q under an ID that no other query on the stream has.
-func (st *stream) expect(q query) (answer <-chan answered, heard int, err error) {
+func (st *stream) expect(q dnswire.Query) (answer <-chan answered, heard int, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.err != nil {
 		return nil, 0, st.err
 	}
-	id := binary.BigEndian.Uint16(q.packet)
+	id := binary.BigEndian.Uint16(q.Packet)
 	for st.waiting[id].answer != nil { // there are fewer than IDs by far
 		id++
 	}
-	binary.BigEndian.PutUint16(q.packet, id)
-	p := pending{query: q, answer: make(chan answered, 1)}
+	binary.BigEndian.PutUint16(q.Packet, id)
+	p := pending{Query: q, answer: make(chan answered, 1)}
 	st.waiting[id] = p
 	_ = st.conn.SetReadDeadline(time.Time{})
 	return p.answer, st.heard, nil
@@ -174,7 +176,7 @@ func (st *stream) read(stranger func()) {
 
 // deliver reports whether somebody waits for wire.
 func (st *stream) deliver(wire []byte) bool {
-	if len(wire) < headerLen {
+	if len(wire) < dnswire.HeaderLen {
 		return false
 	}
 	st.mu.Lock()
@@ -184,8 +186,8 @@ func (st *stream) deliver(wire []byte) bool {
 	if p.answer == nil {
 		return false
 	}
-	a := answered{wire, p.match(wire)}
-	if a.match == stray {
+	a := answered{wire, p.Match(wire)}
+	if a.Match == dnswire.Stray {
 		return false
 	}
 	select {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -140,7 +141,7 @@ func truth(t *testing.T, query []byte) []byte {
 		return nameserver.Respond(t, query, 0, ". NS a.root.example")
 	}
 	b := nameserver.Respond(t, query, 0, nameserver.QuestionName(query)+" A 192.0.2.1")
-	b[3] |= bitAuthentic
+	b[3] |= nameserver.BitAuthentic
 	return b
 }
 
@@ -151,14 +152,17 @@ func TestStreamIDsDiffer(t *testing.T) {
 	st := newStream(near, near)
 	defer st.close(errClosed)
 	seen := map[string]bool{}
-	q := mustQuestion(t, "x.example", dns.TypeA)
+	q, err := dnswire.NewQuestion("x.example", dns.TypeA)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range maxPipelined {
-		query := q.pack(queryOptions{})
-		query.packet[0], query.packet[1] = 0xff, 0xfe // and round the end
+		query := q.Pack(dnswire.Options{})
+		query.Packet[0], query.Packet[1] = 0xff, 0xfe // and round the end
 		if _, _, err := st.expect(query); err != nil {
 			t.Fatal(err)
 		}
-		seen[string(query.packet[:2])] = true
+		seen[string(query.Packet[:2])] = true
 	}
 	if len(seen) != maxPipelined {
 		t.Errorf("%d IDs for %d queries", len(seen), maxPipelined)

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"sync"
+
+	"sekimori/internal/resolver/dnswire"
 )
 
 // maxPipelined bounds the queries under way on one TLS connection; further ones
@@ -45,19 +47,19 @@ func newSecure(addr, name string, roots *x509.CertPool) *secure {
 // exchange puts q to the server, on the connection there is or on a new one. A
 // server may close a connection at any time, so one that has served before is
 // given one more chance.
-func (s *secure) exchange(ctx context.Context, c *Client, q query) ([]byte, match, error) {
+func (s *secure) exchange(ctx context.Context, c *Client, q dnswire.Query) ([]byte, dnswire.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	select {
 	case s.room <- struct{}{}:
 		defer func() { <-s.room }()
 	case <-ctx.Done():
-		return nil, stray, ctx.Err()
+		return nil, dnswire.Stray, ctx.Err()
 	}
 	for first := true; ; first = false {
 		st, err := s.connection(ctx, c)
 		if err != nil {
-			return nil, stray, err
+			return nil, dnswire.Stray, err
 		}
 		wire, m, again, err := st.exchange(ctx, q, c.timeout)
 		if !again || !first {

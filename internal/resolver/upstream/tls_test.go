@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -208,7 +209,7 @@ func TestTLSSlowNameKeepsConnection(t *testing.T) {
 func TestTLSLies(t *testing.T) {
 	for reason, lie := range map[string]func(query, good []byte) []byte{
 		"wrong ID":       func(_, good []byte) []byte { good[0] ^= 1; return good },
-		"wrong question": func(_, good []byte) []byte { good[headerLen+1] ^= 1; return good },
+		"wrong question": func(_, good []byte) []byte { good[dnswire.HeaderLen+1] ^= 1; return good },
 		"no message":     func(_, _ []byte) []byte { return []byte("x") },
 		"nothing":        func(_, _ []byte) []byte { return nil },
 		"garbage":        func(query, _ []byte) []byte { return append(query[:2:2], strings.Repeat("\xff", 60000)...) },

@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -49,11 +50,11 @@ func TestAuthenticated(t *testing.T) {
 	for _, c := range cases {
 		synctest.Test(t, func(t *testing.T) {
 			client, _ := scripted(t, ClientConfig{Servers: []string{c.server}, TrustAD: c.trust}, func(_, _ string, query []byte, conn net.Conn) {
-				if asked := query[3]&bitAuthentic != 0; asked != c.want {
+				if asked := query[3]&nameserver.BitAuthentic != 0; asked != c.want {
 					t.Errorf("%s: asked for AD: %v", c.server, asked)
 				}
 				b := nameserver.Respond(t, query, 0, goodA)
-				b[3] |= bitAuthentic
+				b[3] |= nameserver.BitAuthentic
 				_, _ = conn.Write(b)
 			})
 			if a, err := client.Lookup(t.Context(), "x.example", dns.TypeA); err != nil || a.Authenticated != c.want {
@@ -69,7 +70,7 @@ func TestCaseByServer(t *testing.T) {
 	for server, mixed := range map[string]bool{"127.0.0.1": false, "192.0.2.1": true, "2001:db8::1": true} {
 		synctest.Test(t, func(t *testing.T) {
 			c, _ := scripted(t, ClientConfig{Servers: []string{server}}, func(_, _ string, query []byte, conn net.Conn) {
-				asked, _, _ := codec.UnpackDomainName(query, headerLen)
+				asked, _, _ := codec.UnpackDomainName(query, dnswire.HeaderLen)
 				if (asked != name+".") != mixed {
 					t.Errorf("%s was asked for %s", server, asked)
 				}
@@ -115,7 +116,7 @@ func TestForgerDoesNotKnowTheCase(t *testing.T) {
 				return
 			}
 			forged := nameserver.Respond(t, query, 0, "abcdefghijklmnopqrstuvwxyz.example A 203.0.113.66")
-			copy(forged[headerLen:], mustQuestion(t, "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA).wire)
+			copy(forged[dnswire.HeaderLen:], "\x1aabcdefghijklmnopqrstuvwxyz\x07example\x00")
 			_, _ = conn.Write(forged)
 		})
 		if got := nameserver.Show(c.Lookup(t.Context(), "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)); !strings.HasSuffix(got, " 192.0.2.1") {
@@ -159,7 +160,7 @@ func TestFloodOverTCP(t *testing.T) {
 		c, _ := scripted(t, ClientConfig{Rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
 			b := nameserver.Respond(t, query, 0, goodA)
 			if network == "udp" {
-				b[2] |= bitTruncated
+				b[2] |= nameserver.BitTruncated
 				_, _ = conn.Write(b)
 				return
 			}
@@ -187,7 +188,7 @@ func TestServerWithoutEDNS(t *testing.T) {
 		{"FORMERR with the question", func(q []byte) []byte { return nameserver.Respond(t, q, codec.RcodeFormatError, "") }},
 		{"NOTIMP", func(q []byte) []byte { return nameserver.Respond(t, q, codec.RcodeNotImplemented, "") }},
 		{"FORMERR and no more", func(q []byte) []byte {
-			return append(append([]byte{}, q[:2]...), bitResponse, codec.RcodeFormatError, 0, 0, 0, 0, 0, 0, 0, 0)
+			return append(append([]byte{}, q[:2]...), nameserver.BitResponse, codec.RcodeFormatError, 0, 0, 0, 0, 0, 0, 0, 0)
 		}},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -97,13 +97,13 @@ var hostility = []struct {
 	}},
 	{"truncation for ever", func(t testing.TB, network string, query []byte, conn net.Conn) {
 		b := Respond(t, query, 0, "")
-		b[2] |= bitTruncated
+		b[2] |= BitTruncated
 		send(network, conn, b)
 	}},
 	{"a length and no more", func(t testing.TB, network string, query []byte, conn net.Conn) {
 		if network == "udp" {
 			b := Respond(t, query, 0, "")
-			b[2] |= bitTruncated
+			b[2] |= BitTruncated
 			send(network, conn, b)
 			return
 		}
@@ -111,7 +111,7 @@ var hostility = []struct {
 	}},
 	{"an octet at a time", func(t testing.TB, network string, query []byte, conn net.Conn) {
 		b := Respond(t, query, 0, "")
-		b[2] |= bitTruncated
+		b[2] |= BitTruncated
 		if network == "udp" {
 			send(network, conn, b)
 			return
@@ -146,7 +146,7 @@ var hostility = []struct {
 	{"as much as is read", func(t testing.TB, network string, query []byte, conn net.Conn) {
 		b := Respond(t, query, 0, "")
 		if network == "udp" {
-			b[2] |= bitTruncated
+			b[2] |= BitTruncated
 			send(network, conn, b)
 			return
 		}

@@ -20,10 +20,14 @@ import (
 	"sekimori/internal/dns/dnstest"
 )
 
-// Of the header (RFC 1035 §4.1.1) its length and, in the third octet, TC.
+// headerLen is that of RFC 1035 §4.1.1.
+const headerLen = 12
+
+// Bits of the header: QR and TC of the third octet, AD of the fourth.
 const (
-	headerLen    = 12
-	bitTruncated = 0x02
+	BitResponse  = 0x80
+	BitTruncated = 0x02
+	BitAuthentic = 0x20
 )
 
 // Script plays the servers of a test: it gets the server's end of each socket

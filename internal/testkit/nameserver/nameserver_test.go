@@ -206,7 +206,7 @@ func TestHostile(t *testing.T) {
 					met["no answer"]++
 					continue
 				}
-				met[fmt.Sprint("TC ", wire[2]&bitTruncated != 0)]++
+				met[fmt.Sprint("TC ", wire[2]&BitTruncated != 0)]++
 				met[fmt.Sprint("rcode ", wire[3]&15)]++
 			}
 		}

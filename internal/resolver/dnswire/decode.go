@@ -1,4 +1,4 @@
-package upstream
+package dnswire
 
 import (
 	"encoding/binary"
@@ -25,30 +25,32 @@ const (
 	maxChain = 8
 )
 
-// Reasons for which an answer is malformed.
+// ErrChain is the failure of an alias chain, be it in one answer or in several.
+var ErrChain = errors.New("resolver: CNAME chain too long or in a loop")
+
+// Reasons for which an answer is malformed. They say "resolver" as those of
+// package upstream do.
 var (
 	errTooManyRecords = errors.New("resolver: too many records in the answer")
 	errTooMuchText    = errors.New("resolver: too much text in the answer")
-	errChain          = errors.New("resolver: CNAME chain too long or in a loop")
-	errTruncatedTCP   = errors.New("resolver: answer truncated over TCP")
 	errBadTarget      = errors.New("resolver: CNAME to a name with a dot inside a label")
 	errContradiction  = errors.New("resolver: NXDOMAIN with records")
 	errReferral       = errors.New("resolver: referral instead of an answer; the server does not recurse")
 )
 
-// reply is what one message says.
-type reply struct {
-	answer dns.Answer
-	follow bool // the alias chain leaves the message: ask for answer.Canonical
+// Reply is what one message says.
+type Reply struct {
+	Answer dns.Answer
+	Follow bool // the alias chain leaves the message: ask for Answer.Canonical
 }
 
-// decode reads a complete message, one that matches a query for q.
-func (q question) decode(wire []byte) (reply, *dns.Error) {
+// Decode reads a message that, to a query for q, is Whole.
+func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	m, fail := q.unpack(wire)
 	if fail != nil {
-		return reply{}, fail
+		return Reply{}, fail
 	}
-	a := dns.Answer{Name: q.name, Type: q.typ, Canonical: q.name, TTL: math.MaxInt64, Authenticated: m.AuthenticatedData}
+	a := dns.Answer{Name: q.Name, Type: q.Type, Canonical: q.Name, TTL: math.MaxInt64, Authenticated: m.AuthenticatedData}
 	answers := withOwners(m.Answer)
 	hops, err := q.followAliases(answers, &a)
 	if err == nil {
@@ -59,44 +61,44 @@ func (q question) decode(wire []byte) (reply, *dns.Error) {
 		err = errContradiction
 	}
 	if err != nil {
-		return reply{}, q.fail(dns.KindMalformed, err)
+		return Reply{}, q.Fail(dns.KindMalformed, err)
 	}
 	if len(a.Records) > 0 {
-		return reply{answer: a}, nil
+		return Reply{Answer: a}, nil
 	}
 	soa := hasType(m.Ns, codec.TypeSOA)
 	switch {
 	case nxdomain:
 		a.Status = dns.NXDomain // of the last name of the chain (RFC 6604 §3)
 	case hops > 0 && !soa:
-		return reply{answer: a, follow: true}, nil
+		return Reply{Answer: a, Follow: true}, nil
 	case !soa && !m.Authoritative && hasType(m.Ns, codec.TypeNS):
-		return reply{}, q.fail(dns.KindServFail, errReferral)
+		return Reply{}, q.Fail(dns.KindServFail, errReferral)
 	}
 	a.TTL = min(a.TTL, negativeTTL(m.Ns, a.Canonical))
-	return reply{answer: a}, nil
+	return Reply{Answer: a}, nil
 }
 
 // unpack reads a message of reasonable size with a definite answer.
-func (q question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
+func (q Question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
 	for section := range 3 { // before memory is spent on them
 		if binary.BigEndian.Uint16(wire[6+2*section:]) > maxSection {
-			return nil, q.fail(dns.KindMalformed, errTooManyRecords)
+			return nil, q.Fail(dns.KindMalformed, errTooManyRecords)
 		}
 	}
 	m := new(codec.Msg)
 	if err := m.Unpack(wire); err != nil {
-		return nil, q.fail(dns.KindMalformed, err)
+		return nil, q.Fail(dns.KindMalformed, err)
 	}
 	switch m.Rcode {
 	case codec.RcodeSuccess, codec.RcodeNameError:
 		return m, nil
 	case codec.RcodeRefused:
-		return nil, q.fail(dns.KindRefused, nil)
+		return nil, q.Fail(dns.KindRefused, nil)
 	case codec.RcodeServerFailure:
-		return nil, q.fail(dns.KindServFail, nil)
+		return nil, q.Fail(dns.KindServFail, nil)
 	}
-	return nil, q.fail(dns.KindServFail, rcodeError(m.Rcode))
+	return nil, q.Fail(dns.KindServFail, rcodeError(m.Rcode))
 }
 
 // rcodeError is an rcode that is neither an answer nor a usual failure.
@@ -124,8 +126,8 @@ func withOwners(rrs []codec.RR) []owned {
 }
 
 // followAliases walks the CNAMEs among answers from a.Canonical on.
-func (q question) followAliases(answers []owned, a *dns.Answer) (hops int, err error) {
-	if q.typ == dns.TypeCNAME {
+func (q Question) followAliases(answers []owned, a *dns.Answer) (hops int, err error) {
+	if q.Type == dns.TypeCNAME {
 		return 0, nil
 	}
 	for {
@@ -134,7 +136,7 @@ func (q question) followAliases(answers []owned, a *dns.Answer) (hops int, err e
 			return hops, nil
 		}
 		if hops++; hops > maxChain {
-			return hops, errChain
+			return hops, ErrChain
 		}
 		target, ok := nameFromPresentation(alias.Target)
 		if !ok {
@@ -155,11 +157,11 @@ func findAlias(answers []owned, owner dns.Name) *codec.CNAME {
 
 // collect puts the records of a.Canonical into a. Records of other owners,
 // which an answer may carry for whatever reason, are not the answer.
-func (q question) collect(answers []owned, a *dns.Answer) error {
+func (q Question) collect(answers []owned, a *dns.Answer) error {
 	text := 0
 	for _, o := range answers {
 		h := o.rr.Header()
-		if h.Rrtype != uint16(q.typ) || o.owner != a.Canonical {
+		if h.Rrtype != uint16(q.Type) || o.owner != a.Canonical {
 			continue
 		}
 		r, ok := record(o.rr)

@@ -1,4 +1,4 @@
-package upstream
+package dnswire
 
 import (
 	"strings"
@@ -106,14 +106,14 @@ func FuzzNameOnTheWire(f *testing.F) {
 		if err != nil {
 			return
 		}
-		question, err := newQuestion(name, dns.TypeA)
+		question, err := NewQuestion(name, dns.TypeA)
 		if err != nil {
 			t.Fatalf("%q cannot be packed: %v", name, err)
 		}
-		q := question.pack(queryOptions{edns: true, mix: true})
-		wire := q.packet
+		q := question.Pack(Options{EDNS: true, Mix: true})
+		wire := q.Packet
 		wire[2] |= bitResponse
-		if m := q.match(wire); m != whole {
+		if m := q.Match(wire); m != Whole {
 			t.Fatalf("%q does not match its own question: %d", name, m)
 		}
 		var m codec.Msg

@@ -1,0 +1,182 @@
+// Package dnswire writes queries and reads what comes back, octets that anyone
+// may have sent: [Question.Pack] makes a [Query] that is hard to guess,
+// [Query.Match] tells its answer from everything else, and [Question.Decode]
+// makes of that answer what package dns calls one. It knows no server, socket
+// or clock. The codec of the records is that of github.com/miekg/dns.
+package dnswire
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"strings"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+)
+
+const (
+	// ednsSize is the UDP payload we offer: it crosses every network unfragmented
+	// (DNS flag day 2020), and fragments can be forged.
+	ednsSize = 1232
+
+	// HeaderLen is the length of a header (RFC 1035 §4.1.1).
+	HeaderLen = 12
+	ednsLen   = 11 // an OPT record without options (RFC 6891 §6.1.2)
+)
+
+// Bits of the header's second to fourth octet.
+const (
+	bitResponse  = 0x80
+	maskOpcode   = 0x78
+	bitTruncated = 0x02
+	bitRecurse   = 0x01
+	bitAuthentic = 0x20
+	maskRcode    = 0x0f
+)
+
+// Question is what is asked, whichever server it is put to.
+type Question struct {
+	Name dns.Name
+	Type dns.Type
+	wire []byte // the question section (RFC 1035 §4.1.2)
+}
+
+// NewQuestion returns the question for the records of a name. A name that is no
+// domain name (RFC 1035 §2.3.4) is an error; the Question can still Fail.
+func NewQuestion(name dns.Name, typ dns.Type) (Question, error) {
+	q := Question{Name: name, Type: typ}
+	if len(name) > dns.MaxNameLen {
+		return q, dns.ErrLongName
+	}
+	wire := make([]byte, 0, len(name)+6)
+	if name != "" {
+		for label := range strings.SplitSeq(string(name), ".") {
+			switch {
+			case label == "":
+				return q, dns.ErrEmptyLabel
+			case len(label) > dns.MaxLabelLen:
+				return q, dns.ErrLongLabel
+			}
+			wire = append(append(wire, byte(len(label))), label...)
+		}
+	}
+	wire = append(wire, 0)
+	wire = binary.BigEndian.AppendUint16(wire, uint16(typ))
+	q.wire = binary.BigEndian.AppendUint16(wire, codec.ClassINET)
+	return q, nil
+}
+
+// Fail returns the failure of q.
+func (q Question) Fail(kind dns.ErrorKind, cause error) *dns.Error {
+	return &dns.Error{Kind: kind, Name: q.Name, Type: q.Type, Err: cause}
+}
+
+// Options are what depends on the server asked.
+type Options struct {
+	EDNS bool // offer EDNS, and room for 1,232 octets
+	AD   bool // AD is wanted (RFC 6840 §5.7)
+	Mix  bool // write the name in random case: one more thing a forger has to guess
+}
+
+// Query is a question on its way to one server.
+type Query struct {
+	Question
+	Packet []byte // what to send; the ID is its first two octets
+	Exact  bool   // the answer must repeat the case of every letter
+}
+
+// Pack writes q as a query with a random ID and recursion desired.
+func (q Question) Pack(o Options) Query {
+	p := make([]byte, HeaderLen, HeaderLen+len(q.wire)+ednsLen)
+	var random [34]byte // the ID and a bit for each octet of a name
+	_, _ = rand.Read(random[:])
+	copy(p, random[:2])
+	p[2], p[5] = bitRecurse, 1
+	if o.AD {
+		p[3] = bitAuthentic
+	}
+	p = append(p, q.wire...)
+	if o.Mix {
+		for i, c := range p[HeaderLen : len(p)-4] { // no length looks like a letter
+			if 'a' <= c && c <= 'z' && random[2+i/8]>>(i%8)&1 != 0 {
+				p[HeaderLen+i] = c - 'a' + 'A'
+			}
+		}
+	}
+	if o.EDNS {
+		p[11] = 1
+		p = append(p, 0, 0, byte(codec.TypeOPT), ednsSize>>8, ednsSize&0xff, 0, 0, 0, 0, 0, 0)
+	}
+	return Query{Question: q, Packet: p, Exact: o.Mix}
+}
+
+// Match is what a message is to a query.
+type Match uint8
+
+// What a message can be.
+const (
+	Stray     Match = iota // no answer to it, whoever sent it (RFC 5452 §9.1)
+	Whole                  // the answer
+	Truncated              // an answer that did not fit
+	Recased                // the answer, but its question has other letters
+)
+
+// Match tells the answer to q from everything else, short messages included. Servers that do not know
+// EDNS may refuse a query with nothing but a header: that is an answer too.
+func (q Query) Match(wire []byte) Match {
+	if len(wire) < HeaderLen || !bytes.Equal(wire[:2], q.Packet[:2]) || wire[2]&bitResponse == 0 || wire[2]&maskOpcode != 0 {
+		return Stray
+	}
+	asked := q.Packet[HeaderLen : HeaderLen+len(q.wire)]
+	switch questions := binary.BigEndian.Uint16(wire[4:]); {
+	case questions == 0 && rejects(int(wire[3]&maskRcode)):
+		return Whole
+	case questions != 1 || len(wire) < HeaderLen+len(asked):
+		return Stray
+	}
+	got := wire[HeaderLen : HeaderLen+len(asked)]
+	name := len(asked) - 4
+	same := bytes.Equal(got, asked)
+	switch {
+	case !same && (!equalFold(got[:name], asked[:name]) || !bytes.Equal(got[name:], asked[name:])):
+		return Stray
+	case wire[2]&bitTruncated != 0:
+		return Truncated
+	case !same && q.Exact:
+		return Recased
+	}
+	return Whole
+}
+
+// Rejected reports whether a failure may mean that EDNS was not understood.
+func Rejected(err *dns.Error) bool {
+	var code rcodeError
+	return err != nil && errors.As(err.Err, &code) && rejects(int(code))
+}
+
+// rejects reports whether an rcode may mean that EDNS was not understood (RFC
+// 6891 §7).
+func rejects(rcode int) bool {
+	return rcode == codec.RcodeFormatError || rcode == codec.RcodeNotImplemented
+}
+
+// equalFold compares names of one length without regard to ASCII case (RFC
+// 4343).
+func equalFold(a, b []byte) bool {
+	for i := range a {
+		if fold(a[i]) != fold(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func fold(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}

@@ -1,0 +1,200 @@
+package dnswire
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
+)
+
+func mustQuestion(tb testing.TB, name dns.Name, typ dns.Type) Question {
+	tb.Helper()
+	q, err := NewQuestion(name, typ)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return q
+}
+
+// A query is read back by a codec that is not the one that wrote it.
+func TestPack(t *testing.T) {
+	for _, name := range []dns.Name{"", "x.example", "_dmarc.a-b.example", "a\x00\xff\\.example", dns.Name(strings.Repeat("a.", 126) + "b")} {
+		for _, o := range []Options{{}, {EDNS: true}, {AD: true}, {Mix: true}, {true, true, true}} {
+			var m codec.Msg
+			q := mustQuestion(t, name, dns.TypeTXT).Pack(o)
+			if err := m.Unpack(q.Packet); err != nil {
+				t.Fatalf("%q %+v: %v", name, o, err)
+			}
+			want := codec.MsgHdr{Id: m.Id, RecursionDesired: true, AuthenticatedData: o.AD}
+			got, _ := nameFromPresentation(m.Question[0].Name)
+			if m.MsgHdr != want || len(m.Question) != 1 || got != name || m.Question[0].Qtype != codec.TypeTXT || m.Question[0].Qclass != codec.ClassINET {
+				t.Errorf("%q %+v: %v", name, o, &m)
+			}
+			opt := m.IsEdns0()
+			if (opt != nil) != o.EDNS || (opt != nil && (opt.UDPSize() != ednsSize || opt.Do() || opt.Version() != 0)) {
+				t.Errorf("%q %+v: %v", name, o, opt)
+			}
+			if q.Exact != o.Mix || (!o.Mix && got != "" && m.Question[0].Name != strings.ToLower(m.Question[0].Name)) {
+				t.Errorf("%q %+v: asked as %s", name, o, m.Question[0].Name)
+			}
+		}
+	}
+}
+
+func TestNewQuestionRefuses(t *testing.T) {
+	for name, want := range map[dns.Name]error{
+		dns.Name(strings.Repeat("a.", 127) + "a"):      dns.ErrLongName,
+		dns.Name(strings.Repeat("a", 64)):              dns.ErrLongLabel,
+		dns.Name(strings.Repeat("a", 63) + "..x"):      dns.ErrEmptyLabel,
+		dns.Name("." + strings.Repeat("a", 63) + ".x"): dns.ErrEmptyLabel,
+	} {
+		if _, err := NewQuestion(name, dns.TypeA); !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", name, err, want)
+		}
+	}
+}
+
+// What a forger has to guess differs from query to query.
+func TestQueriesAreNotPredictable(t *testing.T) {
+	q := mustQuestion(t, "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)
+	ids, names := map[string]bool{}, map[string]bool{}
+	upper := make([]int, len(q.wire))
+	for range 1000 {
+		p := q.Pack(Options{Mix: true}).Packet
+		ids[string(p[:2])] = true
+		asked := p[HeaderLen : HeaderLen+len(q.wire)]
+		names[string(asked)] = true
+		for i, c := range asked {
+			if c != q.wire[i] {
+				upper[i]++
+			}
+		}
+	}
+	if len(ids) < 950 || len(names) != 1000 { // 1000 of 65536 collide about 8 times
+		t.Errorf("%d different IDs and %d ways to write the name, of 1000", len(ids), len(names))
+	}
+	for i, n := range upper {
+		if letter := 'a' <= q.wire[i] && q.wire[i] <= 'z'; letter && (n < 350 || n > 650) || !letter && n != 0 {
+			t.Errorf("octet %d (%c) was changed %d times of 1000", i, q.wire[i], n)
+		}
+	}
+}
+
+func TestMatch(t *testing.T) {
+	question := mustQuestion(t, "a\x00b.example", dns.TypeTXT)
+	q := question.Pack(Options{EDNS: true})
+	good := func() []byte {
+		return nameserver.Message(t, uint16(q.Packet[0])<<8|uint16(q.Packet[1]), `A\000b.Example.`, dns.TypeTXT, 0, `a\000b.example TXT x`)
+	}
+	header := func(rcode byte) []byte {
+		b := good()[:HeaderLen]
+		copy(b[3:], []byte{rcode, 0, 0, 0, 0, 0, 0, 0, 0})
+		return b
+	}
+	cases := []struct {
+		reason string
+		want   Match
+		spoil  func([]byte) []byte
+	}{
+		{"the answer", Whole, func(b []byte) []byte { return b }},
+		{"wrong ID", Stray, func(b []byte) []byte { b[1]++; return b }},
+		{"a query", Stray, func(b []byte) []byte { b[2] &^= bitResponse; return b }},
+		{"another opcode", Stray, func(b []byte) []byte { b[2] |= 0x10; return b }},
+		{"no question", Stray, func(b []byte) []byte { b[5] = 0; return b }},
+		{"two questions", Stray, func(b []byte) []byte { b[5] = 2; return b }},
+		{"another name", Stray, func(b []byte) []byte { b[HeaderLen+1] = 'x'; return b }},
+		{"another length", Stray, func(b []byte) []byte { b[HeaderLen]++; return b }},
+		{"another type", Stray, func(b []byte) []byte { b[HeaderLen+14]++; return b }},
+		{"another class", Stray, func(b []byte) []byte { b[HeaderLen+16] = 3; return b }},
+		{"a type is not a letter", Stray, func(b []byte) []byte { b[HeaderLen+14] |= 0x20; return b }},
+		{"cut in the header", Stray, func(b []byte) []byte { return b[:HeaderLen-1] }},
+		{"cut in the question", Stray, func(b []byte) []byte { return b[:HeaderLen+15] }},
+		{"name that points at itself", Stray, func(b []byte) []byte { b[HeaderLen], b[HeaderLen+1] = 0xc0, HeaderLen; return b }},
+		{"nothing", Stray, func([]byte) []byte { return nil }},
+		{"truncated", Truncated, func(b []byte) []byte { b[2] |= bitTruncated; return b[:HeaderLen+17] }},
+		{"FORMERR with nothing but a header", Whole, func([]byte) []byte { return header(codec.RcodeFormatError) }},
+		{"NOTIMP likewise", Whole, func([]byte) []byte { return header(codec.RcodeNotImplemented) }},
+		{"NXDOMAIN has a question", Stray, func([]byte) []byte { return header(codec.RcodeNameError) }},
+		{"success as well", Stray, func([]byte) []byte { return header(codec.RcodeSuccess) }},
+	}
+	for _, c := range cases {
+		if got := q.Match(c.spoil(good())); got != c.want {
+			t.Errorf("%s: got %d, want %d", c.reason, got, c.want)
+		}
+	}
+}
+
+// With the case of letters as part of the secret, an answer in other letters
+// is not taken, but not ignored either.
+func TestMatchCase(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeA).Pack(Options{Mix: true})
+	answer := slices.Clone(q.Packet)
+	answer[2] |= bitResponse
+	if got := q.Match(answer); got != Whole {
+		t.Errorf("the same letters: %d", got)
+	}
+	copy(answer[HeaderLen:], bytes.ToLower(answer[HeaderLen:len(answer)-4]))
+	answer[HeaderLen+1] = q.Packet[HeaderLen+1] ^ 0x20
+	if got := q.Match(answer); got != Recased {
+		t.Errorf("other letters: %d", got)
+	}
+	cut := slices.Clone(answer)
+	cut[2] |= bitTruncated
+	if got := q.Match(cut); got != Truncated {
+		t.Errorf("other letters, truncated: %d", got)
+	}
+	q.Exact = false
+	if got := q.Match(answer); got != Whole {
+		t.Errorf("where the case is no secret: %d", got)
+	}
+}
+
+// Whatever arrives, only what repeats ID and question is taken for the answer.
+func FuzzMatch(f *testing.F) {
+	q := mustQuestion(f, "x.example", dns.TypeA).Pack(Options{EDNS: true, Mix: true})
+	copy(q.Packet, "id") // the same in every process
+	copy(q.Packet[HeaderLen:], "\x01x\x07eXaMPLE")
+	answer := slices.Clone(q.Packet)
+	answer[2] |= bitResponse
+	f.Add(answer)
+	f.Add(append(answer[:HeaderLen:HeaderLen], bytes.ToUpper(answer[HeaderLen:])...))
+	f.Add(answer[:HeaderLen])
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		m := q.Match(wire)
+		if m == Stray || len(wire) == HeaderLen {
+			return
+		}
+		if !bytes.Equal(wire[:2], q.Packet[:2]) {
+			t.Fatal("another ID")
+		}
+		if wire[5] == 1 && !bytes.EqualFold(wire[HeaderLen:HeaderLen+len(q.wire)], q.Packet[HeaderLen:HeaderLen+len(q.wire)]) {
+			t.Fatal("another question")
+		}
+	})
+}
+
+func TestRejected(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	for _, tt := range []struct {
+		reason string
+		rcode  int
+		want   bool
+	}{
+		{"an answer", codec.RcodeSuccess, false},
+		{"FORMERR (RFC 6891 §7)", codec.RcodeFormatError, true},
+		{"NOTIMP, of older servers", codec.RcodeNotImplemented, true},
+		{"SERVFAIL is about the name", codec.RcodeServerFailure, false},
+		{"any other", codec.RcodeYXDomain, false},
+	} {
+		_, err := q.Decode(nameserver.Message(t, 7, "x.example.", dns.TypeA, tt.rcode, ""))
+		if got := Rejected(err); got != tt.want {
+			t.Errorf("%s: %v of %v", tt.reason, got, err)
+		}
+	}
+}
