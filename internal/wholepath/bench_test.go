@@ -80,7 +80,7 @@ func BenchmarkSession(b *testing.B) {
 	for _, n := range []int{25, 50, 100} {
 		run("authors", n, "", "From: "+strings.Repeat("a@bank.example, ", n)+"\r\n\r\n", "dmarc=")
 	}
-	for _, n := range []int{10_000, 20_000, 40_000} {
+	for _, n := range []int{8000, 16_000, 32_000} {
 		run("from-octets", n, "", "From: "+strings.Repeat("(", 9)+strings.Repeat("x", n)+strings.Repeat(")", 9)+" a@bank.example\r\n\r\n", "dmarc=fail")
 	}
 	for _, n := range []int{240, 480, 960, 1920} {
