@@ -84,6 +84,7 @@ var floors = map[string]int{
 	"internal/dist":        6,
 	"internal/dist/sbom":   6,
 	"internal/faults":      6,
+	"internal/field":       6,
 }
 
 // sameFloor names the imports allowed within one floor, each for a reason.

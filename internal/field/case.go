@@ -1,0 +1,180 @@
+package field
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Case is a folder with case.yaml and the files that it names. Without Run it
+// is a message for "sekimori explain": message.eml, and zone.txt for its DNS.
+type Case struct {
+	Name string `yaml:"-"`
+	Dir  string `yaml:"-"`
+
+	Kind   string `yaml:"kind"`
+	TwinOf string `yaml:"twin_of"` // the kind whose cure must not let this through
+	Source string `yaml:"source"`
+	Why    string `yaml:"why"`
+	Also   string `yaml:"also"` // what is wanted besides and cannot be seen here
+
+	// Run is "" (explain), "replay" or "config" (config check), with Args; or
+	// "milter", "postfix" or "tool" for what a test elsewhere does by Steps.
+	Run   string   `yaml:"run"`
+	Args  []string `yaml:"args"`
+	Steps []string `yaml:"steps"`
+	// Config is the configuration's file; without one it is "mode: enforce".
+	Config string `yaml:"config"`
+
+	Session struct {
+		IP       string `yaml:"ip"`
+		HELO     string `yaml:"helo"`
+		MailFrom string `yaml:"mail_from"`
+		Rcpt     string `yaml:"rcpt"`
+	} `yaml:"session"`
+
+	Verdict        []string `yaml:"verdict"` // what the verdict may be
+	LabelContains  []string `yaml:"label_contains"`
+	LabelLacks     []string `yaml:"label_lacks"`
+	OutputContains []string `yaml:"output_contains"`
+	OutputLacks    []string `yaml:"output_lacks"`
+	ReplyContains  []string `yaml:"reply_contains"`
+	ReplyLacks     []string `yaml:"reply_lacks"`
+	// JSON has, by path, what a value of the --json output may begin with;
+	// "absent" says that the value may be missing or empty.
+	JSON map[string][]string `yaml:"json"`
+}
+
+// ByHand reports whether a test elsewhere plays the case.
+func (c *Case) ByHand() bool { return slices.Contains([]string{"milter", "postfix", "tool"}, c.Run) }
+
+// Load reads every case in the folder dir.
+func Load(dir string) ([]Case, error) {
+	dir, err := filepath.Abs(dir) // the commands run in the folder of their case
+	if err != nil {
+		return nil, fmt.Errorf("field: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "case.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("field: %w", err)
+	}
+	var cases []Case
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("field: %w", err)
+		}
+		var c Case
+		if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict()); err != nil {
+			return nil, fmt.Errorf("field: %s: %w", file, err)
+		}
+		c.Dir = filepath.Dir(file)
+		c.Name = filepath.Base(c.Dir)
+		if err := c.complete(); err != nil {
+			return nil, fmt.Errorf("field: %s: %w", file, err)
+		}
+		cases = append(cases, c)
+	}
+	return cases, nil
+}
+
+// complete refuses a case that cannot fail.
+func (c *Case) complete() error {
+	switch {
+	case c.Kind == "" || c.Why == "":
+		return fmt.Errorf("a case needs kind and why")
+	case c.ByHand():
+		return nil
+	case len(c.Verdict)+len(c.LabelContains)+len(c.LabelLacks)+len(c.OutputContains)+len(c.OutputLacks)+len(c.ReplyContains)+len(c.ReplyLacks)+len(c.JSON) == 0:
+		return fmt.Errorf("a case needs something that is wanted")
+	case (c.Kind == "twin") != (c.TwinOf != ""):
+		return fmt.Errorf("a twin, and only a twin, says what it is the twin of")
+	}
+	return nil
+}
+
+// Judge compares what the command said with what is wanted: text is what it
+// prints for a person, raw its --json output (nil where it has none). It
+// returns one line for each thing that is not so.
+func (c *Case) Judge(text string, raw []byte) []string {
+	var j judgement
+	var doc any
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &doc); err != nil {
+			return []string{fmt.Sprintf("the --json output does not parse: %v", err)}
+		}
+	}
+	if len(c.Verdict) > 0 {
+		j.oneOf("verdict.verdict", lookup(doc, "verdict.verdict"), c.Verdict, slices.Contains[[]string])
+	}
+	label := strings.Join(strings.Fields(lookup(doc, "authentication_results")), " ")
+	j.contains("the label", label, c.LabelContains, c.LabelLacks)
+	j.contains("the reply", lookup(doc, "verdict.reply.text"), c.ReplyContains, c.ReplyLacks)
+	j.contains("the output", text+string(raw), c.OutputContains, c.OutputLacks)
+	for path, wanted := range c.JSON {
+		j.oneOf(path, lookup(doc, path), wanted, func(wanted []string, got string) bool {
+			return slices.ContainsFunc(wanted, func(w string) bool {
+				return w == "absent" && slices.Contains([]string{"", "null", "{}"}, got) || w != "absent" && strings.HasPrefix(got, w)
+			})
+		})
+	}
+	return j.wrong
+}
+
+// judgement gathers what is not as it should be.
+type judgement struct{ wrong []string }
+
+func (j *judgement) contains(what, text string, wanted, unwanted []string) {
+	for _, w := range wanted {
+		if !strings.Contains(text, w) {
+			j.wrong = append(j.wrong, fmt.Sprintf("%s lacks %q: %s", what, w, text))
+		}
+	}
+	for _, w := range unwanted {
+		if strings.Contains(text, w) {
+			j.wrong = append(j.wrong, fmt.Sprintf("%s has %q: %s", what, w, text))
+		}
+	}
+}
+
+func (j *judgement) oneOf(path, got string, wanted []string, ok func([]string, string) bool) {
+	if !ok(wanted, got) {
+		j.wrong = append(j.wrong, fmt.Sprintf("%s is %q, want one of %q", path, got, wanted))
+	}
+}
+
+// lookup returns the value at a path such as verdict.reply.text or dkim.0.result:
+// a string as it is, anything else as JSON, "" for what is not there.
+func lookup(doc any, path string) string {
+	for key := range strings.SplitSeq(path, ".") {
+		switch v := doc.(type) {
+		case map[string]any:
+			doc = v[key]
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i < 0 || i >= len(v) {
+				return ""
+			}
+			doc = v[i]
+		default:
+			return ""
+		}
+	}
+	switch v := doc.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	}
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
