@@ -43,7 +43,7 @@ type transaction struct {
 
 // Connect implements milter.Session.
 func (s *session) Connect(c milter.Connect) milter.Reply {
-	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname}
+	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname, NoLeadingSpace: !s.conn.HasLeadingSpace()}
 	s.meet()
 	return milter.Continue
 }

@@ -109,6 +109,11 @@ type Session struct {
 	TLSVersion string     `json:"tls_version,omitempty"`
 	// Authenticated is the SASL login name, "" if the client did not log in.
 	Authenticated string `json:"authenticated,omitempty"`
+	// NoLeadingSpace: the MTA does not say which white space stood directly
+	// after a header field's colon, so one space was assumed. A signature that
+	// hashes the header as it was sent (simple canonicalization, RFC 6376
+	// §3.4.1) cannot be relied on to match.
+	NoLeadingSpace bool `json:"no_leading_space,omitempty"`
 }
 
 // Envelope is what is known of the transaction (one message).
