@@ -177,7 +177,7 @@ func (l *link) settle() bool {
 		l.stop(l.endOf(err))
 	}
 	if l.phase == phaseOver {
-		l.endMessage()
+		l.endMessage(0)
 	}
 	return !l.closing
 }
@@ -213,10 +213,8 @@ func (l *link) endOf(err error) End {
 // admit takes a frame's place in the sequence.
 func (l *link) admit(cmd byte, data []byte) error {
 	if cmd == wire.CmdMacro {
-		// Macros of a new message come before its MAIL.
-		if len(data) > 0 && beginsAnew(data[0]) {
-			l.endMessage()
-		}
+		// Macros are no event: libmilter takes them anywhere, and some clients
+		// repeat those of MAIL before every command of a message.
 		return l.conn.macros.Add(data)
 	}
 	if cmd == wire.CmdQuit || cmd == wire.CmdQuitNC {
@@ -231,22 +229,22 @@ func (l *link) admit(cmd byte, data []byte) error {
 		return wire.Malformed{Kind: wire.KindUnknownCommand}
 	}
 	if beginsAnew(cmd) {
-		l.endMessage()
+		l.endMessage(cmd)
 	}
 	l.phase = next
 	l.conn.macros.Event(cmd)
 	return nil
 }
 
-// endMessage ends the message, if one is open, and what belonged to it. The
-// macros of the step that comes next are not there yet.
-func (l *link) endMessage() {
+// endMessage ends the message, if one is open, and what belonged to it. next is
+// the command that ends it, 0 for none: macros sent for that command stay.
+func (l *link) endMessage(next byte) {
 	if !l.phase.inMessage() {
 		return
 	}
 	l.phase = phaseIdle
 	l.abort()
-	l.conn.macros.EndMessage()
+	l.conn.macros.EndMessage(next)
 	l.held.message = ""
 	l.srv.memory.release(l.message.memory)
 	l.message = usage{}
@@ -267,7 +265,7 @@ func (l *link) abort() {
 
 // endSession closes the Session with e and forgets the client.
 func (l *link) endSession(e End) {
-	l.endMessage()
+	l.endMessage(0)
 	if l.session != nil {
 		s := l.session
 		l.session = nil

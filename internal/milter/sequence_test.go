@@ -1,8 +1,11 @@
 package milter_test
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"sekimori/internal/milter"
@@ -51,6 +54,68 @@ func TestQuitNCKeepsTheConnection(t *testing.T) {
 	w.end()
 	expect(t, w.log(), "+started", "connect h1 U invalid AddrPort", "j=one", "mail <a> []", "abort", "close quit", "+ended quit",
 		"+started", "connect h2 U invalid AddrPort", "j=", "close quit", "+ended quit")
+}
+
+// TestMacrosAnywhere: macros move nothing, wherever they come; those directly
+// before a MAIL are its own, also where the message before was abandoned without
+// ABORT.
+func TestMacrosAnywhere(t *testing.T) {
+	const auth = "M{auth_authen}\x00"
+	open := frame('M', "<a>\x00") + frame('R', "<x>\x00")
+	rest := frame('L', "A\x00 b\x00") + frame('N', "") + frame('E', "")
+	for _, tc := range []struct {
+		why, sent string
+		want      []string // mails, ends of messages and aborts
+	}{
+		{"MAIL's, inside its message", open + frame('D', "Mi\x00id\x00") + rest,
+			[]string{"mail <a>, i=, auth=", "eom, i=id, auth=", "abort"}},
+		{"MAIL's, before every command", frame('D', "Mi\x00id\x00") + frame('M', "<a>\x00") + frame('D', "Mi\x00id\x00") + frame('R', "<x>\x00") +
+			frame('D', "Mi\x00id\x00") + frame('L', "A\x00 b\x00") + frame('D', "Mi\x00id\x00") + frame('N', "") +
+			frame('D', "Mi\x00id\x00") + frame('B', "x") + frame('D', "Mi\x00id\x00") + frame('E', ""),
+			[]string{"mail <a>, i=id, auth=", "eom, i=id, auth=", "abort"}},
+		{"CONNECT's and HELO's inside a message", open + frame('D', "Cj\x00mx\x00") + frame('D', "H{tls_version}\x00TLSv1.3\x00") + rest,
+			[]string{"mail <a>, i=, auth=", "eom, i=, auth=", "abort"}},
+		{"those of the end before the body", open + frame('D', "Ei\x00id\x00") + rest,
+			[]string{"mail <a>, i=, auth=", "eom, i=id, auth=", "abort"}},
+		{"those of commands nobody knows, ABORT's and QUIT's", open + frame('D', "?i\x00id\x00") + frame('D', "Ai\x00id\x00") + frame('D', "Qi\x00id\x00") + rest,
+			[]string{"mail <a>, i=, auth=", "eom, i=, auth=", "abort"}},
+		{"after ABORT", open + frame('A', "") + frame('D', auth+"me\x00") + open,
+			[]string{"mail <a>, i=, auth=", "abort", "mail <a>, i=, auth=me", "abort"}},
+		{"all at once, before everything of the message", frame('D', "Mi\x00id\x00") + frame('D', "Ri\x00id\x00") + frame('D', "Ei\x00id\x00") + open + rest,
+			[]string{"mail <a>, i=id, auth=", "eom, i=id, auth=", "abort"}},
+		{"a message abandoned without ABORT", open + frame('D', auth+"me\x00") + frame('M', "<b>\x00") + frame('R', "<x>\x00") + rest,
+			[]string{"mail <a>, i=, auth=", "abort", "mail <b>, i=, auth=me", "eom, i=, auth=me", "abort"}},
+		{"twin: what a message repeated of its own is not the next one's", frame('D', auth+"me\x00") + open + frame('D', auth+"me\x00") + frame('R', "<y>\x00") + frame('M', "<b>\x00"),
+			[]string{"mail <a>, i=, auth=me", "abort", "mail <b>, i=, auth=", "abort"}},
+		{"twin: nor after the end of the message", frame('D', auth+"me\x00") + open + frame('D', auth+"me\x00") + rest + frame('M', "<b>\x00"),
+			[]string{"mail <a>, i=, auth=me", "eom, i=, auth=me", "abort", "mail <b>, i=, auth=", "abort"}},
+		{"twin: nor what another command's frame said directly before", open + frame('D', "R{auth_authen}\x00me\x00") + frame('M', "<b>\x00"),
+			[]string{"mail <a>, i=, auth=", "abort", "mail <b>, i=, auth=", "abort"}},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			w := newWorld(t, milter.Options{})
+			var got []string
+			note := func(s *session, what string) milter.Reply {
+				got = append(got, fmt.Sprintf("%s, i=%s, auth=%s", what, s.conn.Macro("i"), s.conn.Macro("{auth_authen}")))
+				return milter.Continue
+			}
+			w.on["mail"] = func(s *session) milter.Reply { return note(s, "mail "+strings.TrimSuffix(s.arg, " []")) }
+			w.eom = func(_ context.Context, s *session, _ *milter.Modifier) milter.Reply { return note(s, "eom") }
+			w.on["abort"] = func(*session) milter.Reply { got = append(got, "abort"); return milter.Continue }
+			nc, err := net.Dial("tcp", w.listen())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(nc, optneg()+frame('C', "h\x00U")+tc.sent+frame('Q', "")); err != nil {
+				t.Fatal(err)
+			}
+			drained(t, nc)
+			if end := w.end(); end != milter.EndQuit {
+				t.Errorf("ended by %s", end)
+			}
+			expect(t, got, tc.want...)
+		})
+	}
 }
 
 // TestLeadingSpace: whether it was negotiated decides how a field is read.

@@ -21,12 +21,14 @@ type Macros struct {
 	Limit  int // octets of names and values
 	bytes  int
 	stages [len(macroStages)]macroStage
+	events uint // how many events have come
 }
 
 type macroStage struct {
 	pairs []byte // names and values as they came, each with its NUL
 	last  int    // where the last frame's begin
 	used  bool   // the event these were for has come: the next ones replace them
+	after uint   // the number of events before the last frame
 }
 
 // Add reads a macro frame: the stage's command, then names and values. The
@@ -48,6 +50,7 @@ func (m *Macros) Add(data []byte) error {
 	if st.used {
 		m.clear(i)
 	}
+	st.after = m.events
 	if bytes.Equal(st.pairs[st.last:], pairs) {
 		return nil
 	}
@@ -62,6 +65,7 @@ func (m *Macros) Add(data []byte) error {
 
 // Event notes that the stage's event has come.
 func (m *Macros) Event(cmd byte) {
+	m.events++
 	if i := strings.IndexByte(macroStages, cmd); i >= 0 {
 		m.stages[i].used = true
 	}
@@ -76,9 +80,15 @@ func (m *Macros) clear(i int) {
 	}
 }
 
-// EndMessage forgets the macros that belong to a message.
-func (m *Macros) EndMessage() {
+// EndMessage forgets the macros that belong to a message. next is the command
+// that ends it, or 0: macros of that command which came after the last event
+// belong to the message that begins, and stay.
+func (m *Macros) EndMessage(next byte) {
 	for i := firstMessageStage; i < len(macroStages); i++ {
+		st := &m.stages[i]
+		if macroStages[i] == next && !st.used && st.after == m.events {
+			continue
+		}
 		m.clear(i)
 	}
 }

@@ -32,7 +32,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	if m.Get("x") != "" {
 		t.Error("kept")
 	}
-	m.EndMessage()
+	m.EndMessage(0)
 	if m.Get("j") != "mx" || m.Get("i") != "" {
 		t.Error("after the message:", m)
 	}
@@ -44,7 +44,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	if m.bytes != len("{j}_mx_v_Postfix_")+len("i_0123456789_")+len("i_0_") {
 		t.Error(m.bytes)
 	}
-	m.EndMessage()
+	m.EndMessage(0)
 	add("Mab\x00x\x00")
 	add("Mb\x00x\x00") // the end of the frame before, but no macro of it
 	add("Mab\x00y\x00")
@@ -66,14 +66,14 @@ func TestMacrosCostNothing(t *testing.T) {
 		for _, frame := range []string{"M{mail_addr}\x00a@example.com\x00", "Ri\x00id\x00", "Li\x00id\x00", "Li\x00id\x00", "Ei\x00id\x00"} {
 			stage(frame)
 		}
-		m.EndMessage()
+		m.EndMessage(0)
 	}
 	message()
 	if n := testing.AllocsPerRun(100, message); n != 0 {
 		t.Errorf("%.0f allocations", n)
 	}
 	stage("M{mail_addr}\x00" + strings.Repeat("x", 900) + "\x00")
-	m.EndMessage()
+	m.EndMessage(0)
 	if n := cap(m.stages[firstMessageStage].pairs); n > keptMacros {
 		t.Errorf("%d octets kept", n)
 	}

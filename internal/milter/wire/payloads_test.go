@@ -200,6 +200,6 @@ func FuzzPayloads(f *testing.F) {
 				t.Errorf("%d octets of macros", m.bytes)
 			}
 		}
-		m.EndMessage()
+		m.EndMessage(0)
 	})
 }
