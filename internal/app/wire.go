@@ -26,7 +26,7 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 		Grace:  grace, LookAhead: true,
 		DKIM: dkim.Options{
 			MaxSignatures: cfg.DKIM.MaxSignatures, MinRSABits: cfg.DKIM.MinRSABits,
-			BodyLength: dkim.BodyLengthPolicy(cfg.DKIM.BodyLength),
+			BodyLength: dkim.BodyLengthPolicy(cfg.DKIM.BodyLength), Skew: skew(cfg.DKIM.ClockSkew),
 		},
 		DMARC: dmarc.Options{Method: dmarc.Method(cfg.DMARC.OrganizationalDomain)},
 	}
@@ -43,6 +43,14 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 		}
 	}
 	return msgauth.NewVerifier(r, o), nil
+}
+
+// skew is dkim.Options.Skew, for which 0 is the default and not "none".
+func skew(configured config.Duration) time.Duration {
+	if configured == 0 {
+		return -1
+	}
+	return time.Duration(configured)
 }
 
 // Policy is the configured policy, with the rules of the files it names. An

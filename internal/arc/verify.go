@@ -38,7 +38,7 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	for i := len(v.sets) - 1; i >= 0; i-- {
 		s := &v.sets[i]
 		if s.message.err == nil {
-			s.message.err = s.message.params.CheckTimes(v.options)
+			s.message.err = s.message.params.CheckExpiration(v.options)
 		}
 		if s.message.err == nil {
 			m.WantBody(&s.message.params)

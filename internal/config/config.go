@@ -57,9 +57,10 @@ func (t Trusted) Contains(addr netip.Addr) bool {
 
 // DKIM configures signature verification.
 type DKIM struct {
-	MaxSignatures int    `yaml:"max_signatures"`
-	MinRSABits    int    `yaml:"min_rsa_bits"`
-	BodyLength    string `yaml:"body_length"` // covered, accept or fail
+	MaxSignatures int      `yaml:"max_signatures"`
+	MinRSABits    int      `yaml:"min_rsa_bits"`
+	BodyLength    string   `yaml:"body_length"` // covered, accept or fail
+	ClockSkew     Duration `yaml:"clock_skew"`  // for x= and t=
 }
 
 // DMARC configures policy discovery.
@@ -152,7 +153,7 @@ func Default() *Config {
 			Authenticated: true,
 		},
 		DNS:   defaultDNS(),
-		DKIM:  DKIM{MaxSignatures: 10, MinRSABits: 1024, BodyLength: "covered"},
+		DKIM:  DKIM{MaxSignatures: 10, MinRSABits: 1024, BodyLength: "covered", ClockSkew: Duration(5 * time.Minute)},
 		DMARC: DMARC{OrganizationalDomain: TreeWalk},
 		Policy: Policy{
 			Reject:      "corroborated",

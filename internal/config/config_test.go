@@ -27,7 +27,7 @@ dns:
   trust_ad: true
   message_budget: 5s
   cache: {size: 0, max_ttl: 1h, min_ttl: 0s, negative_ttl: 1m, failure_ttl: 1s, stale: 0}
-dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail}
+dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail, clock_skew: 1m30s}
 dmarc: {organizational_domain: psl, psl_file: /etc/psl.dat}
 arc:   {trusted_sealers: [Lists.Example, "bücher.example"]}
 policy:
@@ -89,7 +89,7 @@ func fullConfig() *Config {
 			MessageBudget: Duration(5 * time.Second),
 			Cache:         Cache{MaxTTL: Duration(time.Hour), NegativeTTL: Duration(time.Minute), FailureTTL: Duration(time.Second)},
 		},
-		DKIM:  DKIM{MaxSignatures: 5, MinRSABits: 2048, BodyLength: "fail"},
+		DKIM:  DKIM{MaxSignatures: 5, MinRSABits: 2048, BodyLength: "fail", ClockSkew: Duration(90 * time.Second)},
 		DMARC: DMARC{OrganizationalDomain: PSL, PSLFile: "/etc/psl.dat"},
 		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",

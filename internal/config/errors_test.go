@@ -51,6 +51,8 @@ func TestBadInput(t *testing.T) {
 		{"duration without a unit", "dns: {timeout: 2}\n", `1:16: dns.timeout: "2" is not a duration; write a number and a unit`},
 		{"negative duration", "dns: {timeout: -2s}\n", `1:16: dns.timeout: -2s is too short`},
 		{"no duration", "limits: {idle_timeout: 0s}\n", `1:24: limits.idle_timeout: 0s is too short`},
+		{"negative skew", "dkim: {clock_skew: -1s}\n", `1:20: dkim.clock_skew: -1s is not between 0s and 24h`},
+		{"a skew of more than a day", "dkim: {clock_skew: 25h}\n", `1:20: dkim.clock_skew: 25h is not between 0s and 24h`},
 		{"negative wait", "limits: {shown_wait: -1s}\n", `1:22: limits.shown_wait: -1s is negative`},
 		{"negative duration where none is allowed", "drain_timeout: -1s\n", `1:16: drain_timeout: -1s is negative`},
 		{"bad size", "dns: {cache: {size: lots}}\n", `1:21: dns.cache.size: "lots" is not a size`},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Bounds of single keys.
@@ -41,6 +42,7 @@ func (c *Config) problems() []Problem {
 	k.between("dkim.max_signatures", c.DKIM.MaxSignatures, 1, maxSignaturesCeil)
 	k.between("dkim.min_rsa_bits", c.DKIM.MinRSABits, minRSAFloor, minRSACeil) // RFC 8301 §3.2
 	k.word("dkim.body_length", c.DKIM.BodyLength, "covered", "accept", "fail")
+	k.clockSkew(c.DKIM.ClockSkew)
 	k.word("dmarc.organizational_domain", c.DMARC.OrganizationalDomain, TreeWalk, PSL)
 	if c.DMARC.OrganizationalDomain == PSL && c.DMARC.PSLFile == "" {
 		k.add("dmarc.organizational_domain", "psl needs dmarc.psl_file, the public suffix list to use")
@@ -202,6 +204,16 @@ func (k *checker) atLeastOne(path string, got int64) {
 func (k *checker) positive(path string, got Duration) {
 	if got <= 0 {
 		k.add(path, "%s is too short; it must be more than 0s", got)
+	}
+}
+
+// maxClockSkew: a clock that is wrong by more than a time zone is not skewed
+// but broken, and x= would mean nothing any more.
+const maxClockSkew = 24 * time.Hour
+
+func (k *checker) clockSkew(d Duration) {
+	if d < 0 || time.Duration(d) > maxClockSkew {
+		k.add("dkim.clock_skew", "%s is not between 0s and %s", d, Duration(maxClockSkew))
 	}
 }
 

@@ -25,6 +25,7 @@ func TestGoodInput(t *testing.T) {
 		"headers: {received_spf: %s}":                      {"true", "false"},
 		"dkim: {max_signatures: %s}":                       {"1", "50"},
 		"dkim: {min_rsa_bits: %s}":                         {"1024", "8192"},
+		"dkim: {clock_skew: %s}":                           {"0s", "0", "5m", "24h"},
 		"authserv_id: %s":                                  {"mx.example.jp", "MX_1", "localhost", "'123'"},
 		"admin: {listen: %s}":                              {"''", "'[::1]:8892'", "':8892'", "localhost:0"},
 		"admin: {recent: %s}":                              {"0", "1", "100000"},

@@ -9,18 +9,20 @@ type Verdict struct {
 	Uncovered int64  // octets of the canonical body past l=
 }
 
-// CheckTimes applies x= and t= (RFC 6376 §3.5). Expired is "fail", as
+// CheckExpiration applies x= (RFC 6376 §3.5). Expired is "fail", because
 // RFC 6376 §6.1.1 calls it a permanent failure of a signature that is well
-// formed; refusing one from the future is only a MAY, hence "policy". The
-// options must have their defaults.
-func (p *Params) CheckTimes(o Options) *Error {
-	switch {
-	case p.Expires != nil && *p.Expires < o.Now.Add(-o.Skew).Unix():
+// formed. t= refuses nothing: see [Signature.Ahead]. The options must have
+// their defaults.
+func (p *Params) CheckExpiration(o Options) *Error {
+	if p.Expires != nil && *p.Expires < o.Now.Add(-max(o.Skew, 0)).Unix() {
 		return &Error{Fail, ReasonExpired, "the signature has expired"}
-	case p.Timestamp != nil && *p.Timestamp > o.Now.Add(o.Skew).Unix():
-		return &Error{Policy, ReasonFuture, "the signature is from the future"}
 	}
 	return nil
+}
+
+// ahead reports whether t= is later than our clock and the skew allow.
+func (p *Params) ahead(o Options) bool {
+	return p.Timestamp != nil && *p.Timestamp > o.Now.Add(max(o.Skew, 0)).Unix()
 }
 
 // Verify checks a signature, found in the header's given field, over header

@@ -49,8 +49,8 @@ func appendBase64(dst []byte, s string) ([]byte, bool) {
 }
 
 // parseUint reads digits; a number beyond the range is the largest, since any
-// number of digits is allowed (RFC 6376 §3.5: l= up to 76, long t= and x= are
-// infinite).
+// number of digits may be written (RFC 6376 §3.5 bounds l= alone, at 76, and
+// calls a long t= or x= infinite).
 func parseUint(s string) (int64, bool) {
 	if s == "" {
 		return 0, false

@@ -60,7 +60,6 @@ const (
 	ReasonTooManyHeaders    Reason = "too_many_headers"
 	ReasonTooManySignatures Reason = "too_many_signatures"
 	ReasonExpired           Reason = "expired"
-	ReasonFuture            Reason = "future"
 	ReasonBodyLength        Reason = "body_length"        // l= leaves body octets uncovered
 	ReasonBeyondBody        Reason = "length_beyond_body" // l= says more than there is
 	ReasonKeyNotFound       Reason = "key_not_found"
@@ -119,6 +118,11 @@ type Signature struct {
 	Uncovered int64  `json:"uncovered,omitempty"` // octets of the canonical body past l=
 	KeyType   string `json:"key_type,omitempty"`  // "rsa" or "ed25519"
 	KeyBits   int    `json:"key_bits,omitempty"`
+	// Ahead says that t= lies ahead of our clock by more than the skew. It
+	// changes nothing in Result: RFC 6376 §3.5 lets a verifier ignore such a
+	// signature, but nobody gains anything by one, and it is the signer's clock
+	// or time zone that is wrong.
+	Ahead bool `json:"ahead,omitempty"`
 	// Testing is the key's t=y. It changes nothing in Result: RFC 6376 §3.6.1
 	// asks to treat such mail as unsigned mail, not better and not worse.
 	Testing bool `json:"testing,omitempty"`
@@ -153,7 +157,8 @@ type Options struct {
 	BodyLength BodyLengthPolicy
 	// Now is the time for t= and x=; the zero time means time.Now().
 	Now time.Time
-	// Skew is how far clocks may differ; 0 means five minutes.
+	// Skew is how far clocks may differ; 0 means five minutes, less than 0
+	// means not at all.
 	Skew time.Duration
 	// Prefer is the author's domain: its signatures are verified first when
 	// there are more than MaxSignatures, then those of domains above or below.
@@ -182,7 +187,7 @@ func (o Options) WithDefaults() Options {
 	if o.BodyLength == "" {
 		o.BodyLength = BodyLengthCovered
 	}
-	if o.Skew <= 0 {
+	if o.Skew == 0 {
 		o.Skew = defaultSkew
 	}
 	if o.Now.IsZero() {

@@ -347,6 +347,9 @@ func validFieldName(s string) bool {
 	return s != ""
 }
 
+// maxLengthDigits is how many digits l= may have (RFC 6376 §3.5: 1*76DIGIT).
+const maxLengthDigits = 76
+
 func (p *Params) parseBody() *Error {
 	v, err := p.required("bh")
 	if err != nil {
@@ -360,8 +363,8 @@ func (p *Params) parseBody() *Error {
 	copy(p.bodyHash[:], bh)
 	if l, ok := p.Tags.Get("l"); ok {
 		n, ok := parseUint(l)
-		if !ok {
-			return &Error{PermError, ReasonSyntax, "l= is no number"}
+		if !ok || len(l) > maxLengthDigits {
+			return &Error{PermError, ReasonSyntax, "l= is not a number of at most 76 digits"}
 		}
 		p.BodyLength = &n
 	}

@@ -65,7 +65,7 @@ func NewVerifier(h message.Header, o Options) *Verifier {
 		v.checks[i].read(&v.message, at)
 	}
 	v.judgeFrom()
-	v.judgeTimes()
+	v.judgeExpiration()
 	v.pick()
 	v.report()
 	return v
@@ -156,10 +156,11 @@ func (v *Verifier) judgeFrom() {
 	}
 }
 
-func (v *Verifier) judgeTimes() {
+func (v *Verifier) judgeExpiration() {
 	for i := range v.checks {
 		if c := &v.checks[i]; !c.settled() {
-			if err := c.params.CheckTimes(v.options); err != nil {
+			c.Ahead = c.params.ahead(v.options)
+			if err := c.params.CheckExpiration(v.options); err != nil {
 				c.settle(err)
 			}
 		}

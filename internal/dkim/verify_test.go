@@ -46,6 +46,7 @@ func TestVerifyRules(t *testing.T) {
 		o      Options
 		want   Result
 		reason Reason
+		ahead  bool
 	}{
 		{why: "relaxed/relaxed", want: Pass},
 		{why: "simple/simple", s: signing{c: "simple/simple"}, want: Pass},
@@ -88,8 +89,14 @@ func TestVerifyRules(t *testing.T) {
 		{why: "x= passed", s: signing{tags: map[string]string{"x": "1789999699"}}, want: Fail, reason: ReasonExpired},
 		{why: "x= passed by a small skew", s: signing{tags: map[string]string{"x": "1789999998"}}, o: Options{Skew: time.Nanosecond}, want: Fail, reason: ReasonExpired},
 		{why: "t= to come within the skew", s: signing{tags: map[string]string{"t": "1790000300"}}, want: Pass},
-		{why: "t= to come", s: signing{tags: map[string]string{"t": "1790000301"}}, want: Policy, reason: ReasonFuture},
-		{why: "t= of many digits", s: signing{tags: map[string]string{"t": strings.Repeat("9", 40)}}, want: Policy, reason: ReasonFuture},
+		{why: "t= to come", s: signing{tags: map[string]string{"t": "1790000301"}}, want: Pass, ahead: true},
+		{why: "t= to come without any skew", s: signing{tags: map[string]string{"t": "1790000001"}}, o: Options{Skew: -1}, want: Pass, ahead: true},
+		{why: "t= now without any skew", s: signing{tags: map[string]string{"t": "1790000000"}}, o: Options{Skew: -1}, want: Pass},
+		{why: "t= of many digits", s: signing{tags: map[string]string{"t": strings.Repeat("9", 40)}}, want: Pass, ahead: true},
+		{why: "t= to come and x= after it", s: signing{tags: map[string]string{"t": "1790032400", "x": "1790637200"}}, want: Pass, ahead: true},
+		{why: "t= to come and the body changed", s: signing{tags: map[string]string{"t": "1790032400"}},
+			change: func(s string) string { return strings.Replace(s, "Bob,", "Rob,", 1) }, want: Fail, reason: ReasonBodyHash, ahead: true},
+		{why: "x= passed without any skew", s: signing{tags: map[string]string{"x": "1789999999"}}, o: Options{Skew: -1}, want: Fail, reason: ReasonExpired},
 
 		{why: "l= covers the body", s: signing{l: 29}, want: Pass},
 		{why: "l= leaves a part", s: signing{l: 9}, want: Policy, reason: ReasonBodyLength},
@@ -100,6 +107,9 @@ func TestVerifyRules(t *testing.T) {
 		{why: "any l= refused", s: signing{l: 29}, o: Options{BodyLength: BodyLengthFail}, want: Fail, reason: ReasonBodyLength},
 		{why: "l= beyond the body", s: signing{l: 30}, want: PermError, reason: ReasonBeyondBody},
 		{why: "l= beyond any body", s: signing{extra: " l=" + strings.Repeat("9", 76) + ";"}, want: PermError, reason: ReasonBeyondBody},
+		{why: "l= of one digit more than the grammar has", s: signing{extra: " l=" + strings.Repeat("9", 77) + ";"}, want: PermError, reason: ReasonSyntax},
+		{why: "l= of 76 digits, most of them zeros", s: signing{extra: " l=" + strings.Repeat("0", 74) + "29;"}, want: Pass},
+		{why: "l= of 77 digits, most of them zeros", s: signing{extra: " l=" + strings.Repeat("0", 75) + "29;"}, want: PermError, reason: ReasonSyntax},
 		{why: "l=0 signs no body at all", s: signing{tags: map[string]string{"bh": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "l": "0"}}, want: Policy, reason: ReasonBodyLength},
 
 		{why: "no From in the message", s: signing{h: "from:to"}, change: func(s string) string { return strings.Replace(s, "From:", "X-From:", 1) },
@@ -127,12 +137,16 @@ func TestVerifyRules(t *testing.T) {
 		if tc.o.Now.IsZero() {
 			tc.o.Now = now
 		}
-		expect(t, tc.why, one(t, mail, zoneWith(tc.keys...), tc.o), tc.want, tc.reason)
+		s := one(t, mail, zoneWith(tc.keys...), tc.o)
+		expect(t, tc.why, s, tc.want, tc.reason)
+		if s.Ahead != tc.ahead {
+			t.Errorf("%s: ahead is %t", tc.why, s.Ahead)
+		}
 	}
 }
 
 func TestSignatureFields(t *testing.T) {
-	mail := sign(t, signing{l: 9, h: "From:To", tags: map[string]string{"i": "list@news.example.com", "t": "1000", "x": "9999999999"}}, testMail)
+	mail := sign(t, signing{l: 9, h: "From:To", tags: map[string]string{"i": "list@news.example.com", "t": "9999999998", "x": "9999999999"}}, testMail)
 	zone := zoneWith(strings.Replace(signer.Record(&rsaKey(t).PublicKey), "k=rsa", "k=rsa; t=y", 1))
 	s := one(t, "X-Top: 1\r\n"+mail, zone, Options{})
 	if len(s.B) < 300 || strings.ContainsAny(s.B, " \t\r\n") {
@@ -145,8 +159,8 @@ func TestSignatureFields(t *testing.T) {
 	}
 	const want = `{"result":"policy","reason":"body_length","detail":"l= leaves a part of the body unsigned","field":1,` +
 		`"domain":"example.com","identity":"list@news.example.com","selector":"s1","algorithm":"rsa-sha256",` +
-		`"canonicalization":"relaxed/relaxed","signed_headers":["From","To"],"timestamp":1000,"expiration":9999999999,` +
-		`"body_length":9,"b":"B","uncovered":20,"key_type":"rsa","key_bits":2048,"testing":true}`
+		`"canonicalization":"relaxed/relaxed","signed_headers":["From","To"],"timestamp":9999999998,"expiration":9999999999,` +
+		`"body_length":9,"b":"B","uncovered":20,"key_type":"rsa","key_bits":2048,"ahead":true,"testing":true}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

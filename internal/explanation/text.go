@@ -238,6 +238,9 @@ func (r *Report) dkim(p *printer) {
 		p.line(0, "signature %d: %s%s", i+1, s.Result, withReason(s))
 		p.line(1, "d=%s s=%s i=%s a=%s c=%s", term.Safe(string(s.Domain)), term.Safe(s.Selector), term.Safe(s.Identity), term.Safe(s.Algorithm), term.Safe(s.Canonicalization))
 		p.line(1, "signed fields: %s", term.Safe(strings.Join(s.SignedHeaders, ":")))
+		if s.Ahead {
+			p.line(1, "t=%d is ahead of our clock", *s.Timestamp)
+		}
 		if s.KeyBits > 0 {
 			p.line(1, "key: %d-bit %s, testing=%t", s.KeyBits, s.KeyType, s.Testing)
 		}

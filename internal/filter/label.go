@@ -122,6 +122,9 @@ func signatureComment(s *dkim.Signature) string {
 	if s.Testing {
 		comment = join(comment, "testing")
 	}
+	if s.Ahead {
+		comment = join(comment, "timestamp ahead of our clock")
+	}
 	if s.Uncovered > 0 {
 		comment = join(comment, strconv.FormatInt(s.Uncovered, 10)+" octets not covered")
 	}

@@ -98,7 +98,6 @@ var knownDKIM = []struct {
 }{
 	{"l= all", true, "insecure body length", `RFC 6376 §3.5: l= "MUST NOT be greater than the actual number of octets in the canonicalized message body": as large it covers all; go-msgauth refuses every l=`},
 	{"From above", false, "multiple_from", `RFC 6376 §3.8: "Verifiers SHOULD take reasonable steps to ensure that the messages they are processing are valid according to [RFC5322]"; go-msgauth takes the lowest From`},
-	{"t= future", false, "future", `RFC 6376 §3.5: "Implementations MAY ignore signatures that have a timestamp in the future"; go-msgauth does not look`},
 	{"x= future", false, "syntax", `RFC 6376 §3.5: "The value of the "x=" tag MUST be greater than the value of the "t=" tag if both are present"`},
 	{"x= just past", true, "expired", `RFC 6376 §3.5: "Signatures MAY be considered invalid if the verification time at the Verifier is past the expiration date": five minutes are left for clocks that differ`},
 	{"i= in capitals", true, "domain mismatch", `RFC 6376 §3.5: i= is in d= or a subdomain of it, and domain names compare without case (RFC 1034 §3.1); go-msgauth compares octets`},

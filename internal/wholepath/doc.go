@@ -24,6 +24,7 @@
 //	authres.maxValueLen                 255       octets of a value              -                     lines stay under 998 (RFC 5322 §2.1.1)
 //	authres.maxWord                     1012      octets of a word               -                     four times a domain name: every octet escaped
 //	config.maxAuthservID                255       octets                         -                     a host name
+//	config.maxClockSkew                 24h0m0s   time                           -                     beyond it x= would mean nothing
 //	config.maxConsentTimeout            5s        time                           -                     Sendmail waits 10 s for the answer to RCPT
 //	config.maxExcerpt                   120       octets                         -                     an excerpt in an error fits a terminal
 //	config.maxFailureTTL                5m0s      time                           -                     RFC 9520 §3.2
@@ -49,13 +50,14 @@
 //	console.maxSearchBytes              512       octets                         -                     searched for; a domain name has 253
 //	dkim.defaultMaxRSABits              8192      bits                           -                     the cost of a key grows with the square
 //	dkim.defaultMaxSignatures           10        signatures verified            dkim.max_signatures   RFC 6376 §6.1 allows a limit
-//	dkim.defaultSkew                    5m0s      time                           -                     clocks differ
+//	dkim.defaultSkew                    5m0s      time                           dkim.clock_skew       clocks differ
 //	dkim.maxCachedKeyBytes              8388608   octets                         -                     parsed keys kept for the next message
 //	dkim.maxCachedKeys                  8192      keys                           -                     parsed keys kept for the next message
 //	dkim.maxCachedRecord                2048      octets                         -                     a longer key record is read each time
 //	dkim.maxFields                      4096      fields read                    -                     more than the milter lets through
 //	dkim.maxIndexKept                   16384     octets or entries              -                     memory of a header's index kept for the next message
 //	dkim.maxKeys                        4         keys at a name                 -                     RFC 6376 §3.6.2.2 leaves several undefined
+//	dkim.maxLengthDigits                76        digits of l=                   -                     RFC 6376 §3.5
 //	dkim.maxParallelLookups             16        queries in flight              -                     an ARC chain can name a hundred keys
 //	dkim.maxReported                    64        signatures reported            -                     the results fit into a field
 //	dkim.maxSignedHeaders               50000     names in h=                    -                     work is linear in it
