@@ -261,17 +261,22 @@ func TestDNSLies(t *testing.T) {
 			wire[6], wire[7] = 0xff, 0xff
 			return wire
 		}), "temperror/dns_malformed"},
+		{"a count of 300 records and not all of them", truncated(func(q *codec.Msg) [][]byte {
+			wire := honest(q)
+			wire[6], wire[7] = 300>>8, 300&0xff
+			return framed(wire, true)
+		}), "temperror/dns_malformed"},
 
 		{"a CNAME to the key", wires(func(q *codec.Msg) []byte {
 			return pack(reply(q, cname(q.Question[0].Name, "a.chain.example."), txtRR("a.chain.example.", bank)))
 		}), "pass"},
-		{"a CNAME to itself", wires(func(q *codec.Msg) []byte { return pack(reply(q, cname(q.Question[0].Name, q.Question[0].Name))) }), "temperror/dns_malformed"},
+		{"a CNAME to itself", wires(func(q *codec.Msg) []byte { return pack(reply(q, cname(q.Question[0].Name, q.Question[0].Name))) }), "permerror/dns_loop"},
 		{"a loop of two", wires(func(q *codec.Msg) []byte {
 			return pack(reply(q, cname(q.Question[0].Name, "a.chain.example."), cname("a.chain.example.", q.Question[0].Name)))
-		}), "temperror/dns_malformed"},
+		}), "permerror/dns_loop"},
 		{"a chain that never ends", wires(func(q *codec.Msg) []byte {
 			return pack(reply(q, cname(q.Question[0].Name, fmt.Sprintf("c%d.chain.example.", l.asked))))
-		}), "temperror/dns_malformed"},
+		}), "permerror/dns_too_large"},
 		{"a CNAME beside the key of a name it does not lead to", wires(func(q *codec.Msg) []byte {
 			m := reply(q, cname(q.Question[0].Name, "a.chain.example."), txtRR("b.chain.example.", evil))
 			m.Rcode = codec.RcodeNameError
@@ -293,20 +298,20 @@ func TestDNSLies(t *testing.T) {
 		{"TCP with an empty message first", truncated(func(q *codec.Msg) [][]byte { return append([][]byte{{0, 0}}, framed(honest(q), true)...) }), "pass"},
 		{"60 KB of text", truncated(func(q *codec.Msg) [][]byte {
 			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 60_000)))), true)
-		}), "temperror/dns_malformed"},
+		}), "permerror/dns_too_large"},
 		{"32 KiB of text with the key", truncated(func(q *codec.Msg) [][]byte {
 			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 32<<10-len(bank))), txtRR(q.Question[0].Name, bank))), true)
 		}), "pass"},
 		{"one octet more", truncated(func(q *codec.Msg) [][]byte {
 			return framed(pack(reply(q, txtRR(q.Question[0].Name, strings.Repeat("x", 32<<10-len(bank)+1)), txtRR(q.Question[0].Name, bank))), true)
-		}), "temperror/dns_malformed"},
+		}), "permerror/dns_too_large"},
 		{"300 records", truncated(func(q *codec.Msg) [][]byte {
 			m := reply(q)
 			for i := range 300 {
 				m.Answer = append(m.Answer, txtRR(q.Question[0].Name, fmt.Sprint(i)))
 			}
 			return framed(pack(m), true)
-		}), "temperror/dns_malformed"},
+		}), "permerror/dns_too_large"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			l.mu.Lock()

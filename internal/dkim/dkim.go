@@ -40,7 +40,8 @@ const (
 type Reason string
 
 // The reasons. DNS failures are "dns_" and the kind of [dns.Error], such as
-// "dns_timeout".
+// "dns_timeout"; those of a permanent kind, "dns_loop" and "dns_too_large", are
+// a permerror, the others a temperror.
 const (
 	ReasonBodyHash          Reason = "body_hash_mismatch"
 	ReasonSignature         Reason = "signature_mismatch"

@@ -271,17 +271,21 @@ func (l *Lookup) keysOf(answer dns.Answer) ([]Key, *Error) {
 	return keys, nil
 }
 
-// dnsError gives every failure to ask its result, temperror, and its reason.
+// dnsError gives every failure to ask its result and its reason. What no later
+// try could cure is permanent (RFC 6376 §6.1.2: the key record cannot be used).
 func dnsError(err error) *Error {
-	kind := dns.KindNetwork
+	result, kind := TempError, dns.KindNetwork
 	var de *dns.Error
 	switch {
 	case errors.As(err, &de):
 		kind = de.Kind
+		if de.Permanent() {
+			result = PermError
+		}
 	case errors.Is(err, context.DeadlineExceeded):
 		kind = dns.KindTimeout
 	case errors.Is(err, context.Canceled):
 		kind = dns.KindCanceled
 	}
-	return &Error{TempError, reasonDNS + Reason(kind.String()), "the key could not be looked up"}
+	return &Error{result, reasonDNS + Reason(kind.String()), "the key could not be looked up"}
 }

@@ -184,6 +184,12 @@ func TestDNSFailures(t *testing.T) {
 		broken := strings.Replace(mail, "Bob,", "Rob,", 1)
 		expect(t, "a changed body fails whatever the key would be", one(t, broken, zone, Options{}), Fail, ReasonBodyHash)
 	}
+	for zone, reason := range map[string]Reason{
+		string(name) + " CNAME x.example\nx.example CNAME " + string(name):       "dns_loop",
+		strings.Repeat(string(name)+" TXT \"v=DKIM1; p=x\"\n", dns.MaxRecords+1): "dns_too_large",
+	} {
+		expect(t, "asking again would not help", one(t, mail, dnstest.MustParse(t, zone), Options{}), PermError, reason)
+	}
 	exists := dnstest.New().Add(name, dns.TypeA, dns.Record{})
 	expect(t, "NODATA is an answer", one(t, mail, exists, Options{}), PermError, ReasonKeyNotFound)
 	expect(t, "an error of no known kind", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {

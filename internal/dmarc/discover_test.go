@@ -74,6 +74,22 @@ func TestOrganizationError(t *testing.T) {
 	}
 }
 
+// TestUnusableIsNoAbsence: a loop or an answer over a bound at a name of the
+// walk hides a policy; it is not the lack of one.
+func TestUnusableIsNoAbsence(t *testing.T) {
+	for kind, broken := range map[string]string{
+		"loop":      "_dmarc.a.example.com CNAME _dmarc.a.example.com",
+		"too_large": strings.Repeat("_dmarc.a.example.com TXT x\n", dns.MaxRecords+1),
+	} {
+		zone := dnstest.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=reject\"\n"+broken)
+		d := Discover(t.Context(), zone, "a.example.com", Options{})
+		e := d.Evaluate(t.Context(), zone, nil)
+		if d.Error == nil || d.Error.Kind != kind || e.Result != ResultTempError || e.DNSError == nil || e.DNSError.Kind != kind {
+			t.Errorf("%s: %+v, %+v", kind, d.Error, e)
+		}
+	}
+}
+
 // brokenResolver fails in a way the contract of dns.Resolver does not foresee.
 type brokenResolver struct{}
 

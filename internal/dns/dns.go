@@ -1,6 +1,6 @@
 // Package dns holds the types every evaluator shares with the resolver: a
-// validated [Name], the [Answer] to one question, the [Error] that means "ask
-// again later", and [Resolver], the one-method seam between them.
+// validated [Name], the [Answer] to one question, the [Error] that says why there
+// is none, and [Resolver], the one-method seam between them.
 //
 // NXDOMAIN and NODATA are answers, not errors: SPF counts them as void lookups
 // (RFC 7208 §4.6.4) and DMARC's np tag needs the difference (RFC 9989 §4.7).
@@ -8,13 +8,15 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 )
 
-// Resolver answers one question. A non-nil error is always temporary and is
-// an [*Error], possibly wrapped; a definite "no" is an Answer without records.
+// Resolver answers one question. A non-nil error is an [*Error], possibly
+// wrapped, and temporary unless it is [Error.Permanent]; a definite "no" is an
+// Answer without records.
 // Implementations follow CNAMEs, are safe for concurrent use and return by the
 // context's deadline.
 type Resolver interface {
@@ -129,10 +131,24 @@ func (a Answer) Exists() bool {
 // Void reports a void lookup: NXDOMAIN or NODATA (RFC 7208 §4.6.4).
 func (a Answer) Void() bool { return len(a.Records) == 0 }
 
+// Bounds of an answer. What is beyond them is published so that nobody can use
+// it: a permanent failure.
+const (
+	// MaxRecords bounds the records of each section: no set a verifier can use
+	// has more (RFC 7208 §4.6.4 stops at 10 of most).
+	MaxRecords = 256
+	// MaxTextOctets bounds the TXT data of one answer. The longest DKIM key
+	// worth verifying needs 2 KiB; the rest is room for busy apex names.
+	MaxTextOctets = 32 << 10
+	// MaxChain bounds the CNAMEs of one answer. RFC 1034 §3.6.2 wants none in a
+	// row; resolvers follow 8 to 16.
+	MaxChain = 8
+)
+
 // ErrorKind says what went wrong with a lookup.
 type ErrorKind uint8
 
-// The kinds of temporary failure.
+// The kinds of failure: temporary ones, and two that are permanent.
 const (
 	KindTimeout   ErrorKind = iota + 1 // no valid answer in time
 	KindServFail                       // RCODE SERVFAIL, or any RCODE not named here
@@ -141,6 +157,8 @@ const (
 	KindMalformed                      // the answer could not be understood
 	KindBudget                         // the message's share of DNS was used up
 	KindCanceled                       // nobody waits for the answer any more
+	KindLoop                           // an alias chain that has no end, or more than MaxChain aliases
+	KindTooLarge                       // a good answer over a bound of ours
 )
 
 // String returns the kind as it appears in logs and traces.
@@ -160,11 +178,18 @@ func (k ErrorKind) String() string {
 		return "budget"
 	case KindCanceled:
 		return "canceled"
+	case KindLoop:
+		return "loop"
+	case KindTooLarge:
+		return "too_large"
 	}
-	return "unknown"
+	return unknownKind
 }
 
-// Error is a temporary failure of one lookup.
+// unknownKind is how a number that is no kind appears.
+const unknownKind = "unknown"
+
+// Error is why one lookup has no answer.
 type Error struct {
 	Kind   ErrorKind
 	Name   Name
@@ -183,6 +208,17 @@ func (e *Error) Error() string {
 		s += ": " + e.Err.Error()
 	}
 	return s
+}
+
+// Permanent reports whether asking again would end the same way until somebody
+// changes what is published: the servers answered, and their answer is of no
+// use.
+func (e *Error) Permanent() bool { return e.Kind == KindLoop || e.Kind == KindTooLarge }
+
+// Permanent reports whether err is the permanent failure of a lookup.
+func Permanent(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Permanent()
 }
 
 // Unwrap returns the cause.

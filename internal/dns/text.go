@@ -36,7 +36,7 @@ func (s *Status) UnmarshalText(text []byte) error {
 
 // UnmarshalText reads what String writes, but for "unknown".
 func (k *ErrorKind) UnmarshalText(text []byte) error {
-	for known := KindTimeout; known <= KindCanceled; known++ {
+	for known := KindTimeout; known.String() != unknownKind; known++ {
 		if known.String() == string(text) {
 			*k = known
 			return nil

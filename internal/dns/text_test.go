@@ -2,8 +2,23 @@ package dns
 
 import (
 	"encoding"
+	"errors"
+	"fmt"
 	"testing"
 )
+
+// TestPermanent: only what is published wrongly stays so.
+func TestPermanent(t *testing.T) {
+	for k := ErrorKind(1); k.String() != "unknown"; k++ {
+		err := fmt.Errorf("wrapped: %w", &Error{Kind: k})
+		if want := k == KindLoop || k == KindTooLarge; Permanent(err) != want {
+			t.Errorf("%s: permanent %v", k, !want)
+		}
+	}
+	if Permanent(nil) || Permanent(errors.New("strange")) {
+		t.Error("what is no failure of a lookup is permanent")
+	}
+}
 
 func TestUnmarshalText(t *testing.T) {
 	for _, typ := range []Type{0, TypeA, TypeNS, TypeCNAME, TypePTR, TypeMX, TypeTXT, TypeAAAA, 99, 65535} {
@@ -26,7 +41,7 @@ func TestUnmarshalText(t *testing.T) {
 			t.Errorf("%s: %v, %v", k, got, err)
 		}
 	}
-	if kinds != int(KindCanceled) {
+	if kinds != int(KindTooLarge) {
 		t.Errorf("%d kinds have a name", kinds)
 	}
 	for _, bad := range []struct {

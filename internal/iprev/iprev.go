@@ -23,8 +23,12 @@ const (
 	Fail Status = "fail"
 	// TempError: a lookup failed that could have made a pass.
 	TempError Status = "temperror"
-	// PermError: no PTR record is published for the address, or there is no
-	// address to ask about.
+	// PermError: no PTR record is published for the address, there is no address
+	// to ask about, or what is published cannot be used: an alias loop, an answer
+	// over a bound. RFC 8601 §2.7.3 has fail for lookups that were completed, and
+	// permerror where that "is unlikely" at any later attempt. Fail it must not
+	// be: who owns the address could then make evidence against the domains that
+	// a name of his is an alias into.
 	PermError Status = "permerror"
 )
 
@@ -45,7 +49,8 @@ type Result struct {
 	Names []dns.Name `json:"names,omitempty"`
 	// Problem says why Status is not Pass; printable ASCII.
 	Problem string `json:"problem,omitempty"`
-	// DNSError is the first lookup that failed, where Status is TempError.
+	// DNSError is the first lookup that failed, where Status is TempError, or
+	// PermError because of it.
 	DNSError *dns.Error `json:"-"`
 	// Trace is every lookup made, in order.
 	Trace []Step `json:"trace,omitempty"`
@@ -114,12 +119,17 @@ func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Recor
 	}
 }
 
-// fail records a temporary failure, the first if there are several.
+// fail records a failure, the first if there are several: a temporary one
+// before a permanent one, for it may end as a pass.
 func (res *Result) fail(err error) {
-	if res.Status == TempError {
+	status := TempError
+	if dns.Permanent(err) {
+		status = PermError
+	}
+	if res.DNSError != nil && (res.Status == TempError || status == PermError) {
 		return
 	}
-	res.Status, res.Problem = TempError, escape(err.Error())
+	res.Status, res.Problem, res.DNSError = status, escape(err.Error()), nil
 	errors.As(err, &res.DNSError)
 }
 

@@ -24,6 +24,7 @@ func TestCheck(t *testing.T) {
 		status        Status
 		name          dns.Name
 		asked         string
+		failed        bool // a permerror with a lookup that failed
 	}{
 		{
 			why: "reverse and forward agree", ip: "192.0.2.1", status: Pass, name: "mail.example.com",
@@ -82,6 +83,26 @@ func TestCheck(t *testing.T) {
 			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n! a.example.com A timeout\nb.example.com A 192.0.2.1",
 		},
 		{
+			why: "the reverse lookup ends in a loop", ip: "192.0.2.1", status: PermError,
+			zone: "1.2.0.192.in-addr.arpa CNAME x.example\nx.example CNAME 1.2.0.192.in-addr.arpa", failed: true,
+		},
+		{
+			why: "the forward lookup ends in a loop: not completed, and never will be", ip: "192.0.2.1", status: PermError,
+			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\na.example.com CNAME a.example.com\nb.example.com A 198.51.100.1", failed: true,
+		},
+		{
+			why: "a loop and a timeout: it could have passed", ip: "192.0.2.1", status: TempError,
+			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\na.example.com CNAME a.example.com\n! b.example.com A timeout",
+		},
+		{
+			why: "a timeout and a loop, the same", ip: "192.0.2.1", status: TempError,
+			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n! a.example.com A timeout\nb.example.com CNAME b.example.com",
+		},
+		{
+			why: "a loop before a name that passes is no matter", ip: "192.0.2.1", status: Pass, name: "b.example.com",
+			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\na.example.com CNAME a.example.com\nb.example.com A 192.0.2.1",
+		},
+		{
 			why: "the eleventh name is not asked for", ip: "192.0.2.1", status: Fail,
 			zone: manyNames + "1.2.0.192.in-addr.arpa PTR ok.example.com\nok.example.com A 192.0.2.1",
 		},
@@ -99,7 +120,7 @@ func TestCheck(t *testing.T) {
 			if len(asked) != len(res.Trace) || len(asked) != len(res.Names)+1 || len(asked) > MaxNames+1 {
 				t.Errorf("asked %v, traced %v, names %v", asked, res.Trace, res.Names)
 			}
-			if (res.Problem == "") != (res.Status == Pass) || (res.DNSError != nil) != (res.Status == TempError) {
+			if (res.Problem == "") != (res.Status == Pass) || (res.DNSError != nil) != (res.Status == TempError || tc.failed) {
 				t.Errorf("%s with problem %q and error %v", res.Status, res.Problem, res.DNSError)
 			}
 		})

@@ -240,7 +240,7 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 	for {
 		select {
 		case <-f.done:
-			if f.err != nil && f.stale.standsIn(c.now()) {
+			if f.err != nil && !dns.Permanent(f.err) && f.stale.standsIn(c.now()) {
 				return c.serveStale(f.stale)
 			}
 			return f.answer, f.err
@@ -270,7 +270,7 @@ func (c *Cache) fly(k key, f *flight) {
 		if err == nil {
 			answer.TTL = e.expires - now // all see the TTL the cache keeps
 		}
-		if e.keepable(now) && (err == nil || !c.answered(k, f, now)) {
+		if e.keepable(now) && (err == nil || dns.Permanent(err) || !c.answered(k, f, now)) {
 			c.clock.advance(now)
 			c.store.Set(k, e)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +129,32 @@ func TestCacheFailures(t *testing.T) {
 		if got := marks(c.Lookup(t.Context(), "a.example", dns.TypeA)); got != "NOERROR a.example 5m0s 192.0.2.1" {
 			t.Errorf("after the failure: %s", got)
 		}
+	})
+}
+
+// TestCachePermanentFailures: an answer that nobody can use is kept as a
+// failure is, and takes the place of what was published before: nothing stale
+// stands in for it.
+func TestCachePermanentFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.MustParse(t, "l.example CNAME x.example\nx.example A 192.0.2.1")
+		cfg := DefaultCacheConfig()
+		c := cached(t, cfg, z)
+		look := func(want string, asked int) {
+			t.Helper()
+			z.ResetQueries()
+			if got := marks(c.Lookup(t.Context(), "l.example", dns.TypeA)); got != want || len(z.Queries()) != asked {
+				t.Errorf("got %s with %d queries, want %s with %d", got, len(z.Queries()), want, asked)
+			}
+		}
+		look("NOERROR x.example 5m0s 192.0.2.1", 1)
+		z.Remove("x.example").Add("x.example", dns.TypeCNAME, dns.Record{Host: "l.example"})
+		time.Sleep(5 * time.Minute)
+		look("loop", 1)
+		look("loop", 0)
+		time.Sleep(cfg.FailureTTL)
+		z.Remove("x.example").Add("x.example", dns.TypeA, dns.Record{Addr: netip.MustParseAddr("192.0.2.2")})
+		look("NOERROR x.example 5m0s 192.0.2.2", 1)
 	})
 }
 

@@ -33,14 +33,15 @@ type entry struct {
 }
 
 // newEntry returns what to keep of a lookup's outcome. A failure does not
-// displace an answer that may still stand in for it.
+// displace an answer that may still stand in for it, unless it is permanent:
+// then that answer is not what is published any more.
 func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duration) *entry {
 	if err != nil {
 		until := now
 		if cacheableFailure(err) {
 			until += c.cfg.FailureTTL
 		}
-		if stale.standsIn(now) {
+		if !dns.Permanent(err) && stale.standsIn(now) {
 			return &entry{answer: stale.answer, expires: stale.expires, ageing: stale.expires, retry: until, gone: stale.gone}
 		}
 		return &entry{err: err, expires: until, gone: until}

@@ -218,15 +218,29 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 	if errors.As(err, &h.dnsErr) {
 		h.problem = h.dnsErr.Error()
 	}
-	if e.ctx.Err() != nil {
+	switch {
+	case e.ctx.Err() != nil:
 		h.reason = ReasonTimeLimit
+	case h.dnsErr == nil:
+	case h.dnsErr.Kind == dns.KindLoop: // RFC 7208 §2.6.7: it takes an operator to cure it
+		h.result, h.reason = PermError, ReasonDNSLoop
+	case h.dnsErr.Kind == dns.KindTooLarge:
+		h.result, h.reason = PermError, ReasonDNSTooLarge
+	case h.dnsErr.Kind == dns.KindBudget:
+		h.reason = ReasonDNSBudget
 	}
 	return dns.Answer{}, h
 }
 
 // skippable reports whether a failed lookup may be passed over where RFC 7208
 // §5.5 says that DNS errors are: not when the check itself has to end.
-func (h *halt) skippable() bool { return h.reason == ReasonDNS }
+func (h *halt) skippable() bool {
+	switch h.reason {
+	case ReasonDNS, ReasonDNSLoop, ReasonDNSTooLarge:
+		return true
+	}
+	return false
+}
 
 // countLookup counts a term that causes DNS lookups (RFC 7208 §4.6.4), before
 // it does.

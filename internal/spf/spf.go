@@ -59,8 +59,11 @@ const (
 	ReasonMXLimit         Reason = "mx-limit"         // RFC 7208 §4.6.4
 	ReasonIncludeNone     Reason = "include-none"     // included domain has no record (RFC 7208 §5.2)
 	ReasonRedirectNone    Reason = "redirect-none"    // redirected domain has no record (RFC 7208 §6.1)
+	ReasonDNSLoop         Reason = "dns-loop"         // an alias loop stands where an answer is needed
+	ReasonDNSTooLarge     Reason = "dns-too-large"    // an answer is larger than anybody can use
 	// Results of temperror.
 	ReasonDNS        Reason = "dns"         // RFC 7208 §4.4
+	ReasonDNSBudget  Reason = "dns-budget"  // the resolver had no room for the question: see dns.KindBudget
 	ReasonTimeLimit  Reason = "time-limit"  // RFC 7208 §4.6.4
 	ReasonQueryLimit Reason = "query-limit" // over Args.MaxQueries
 )
@@ -143,7 +146,7 @@ type Check struct {
 	// Problem is printable ASCII.
 	Reason  Reason `json:"reason,omitempty"`
 	Problem string `json:"problem,omitempty"`
-	// DNSError is the lookup that failed, where Reason is ReasonDNS.
+	// DNSError is the lookup that failed, where Reason is one of DNS.
 	DNSError *dns.Error `json:"-"`
 	// Lookups, VoidLookups and Queries are what the check has used of
 	// MaxLookups, MaxVoidLookups and Args.MaxQueries.

@@ -127,10 +127,25 @@ func TestContextDoneBeforeTheFirstQuestion(t *testing.T) {
 
 func TestDNSErrorIsKept(t *testing.T) {
 	failure := &dns.Error{Kind: dns.KindBudget, Name: "example.com", Type: dns.TypeTXT}
+	for kind, want := range map[dns.ErrorKind]struct {
+		Result
+		Reason
+	}{
+		dns.KindServFail: {TempError, ReasonDNS}, dns.KindMalformed: {TempError, ReasonDNS}, dns.KindBudget: {TempError, ReasonDNSBudget},
+		dns.KindLoop: {PermError, ReasonDNSLoop}, dns.KindTooLarge: {PermError, ReasonDNSTooLarge},
+	} {
+		r := resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+			return dns.Answer{}, &dns.Error{Kind: kind}
+		})
+		c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@example.com"})
+		if c.Result != want.Result || c.Reason != want.Reason || c.DNSError == nil {
+			t.Errorf("%s: %+v", kind, c)
+		}
+	}
 	for why, err := range map[string]error{"as is": failure, "wrapped": fmt.Errorf("cache: %w", failure)} {
 		r := resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { return dns.Answer{}, err })
 		c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@example.com"})
-		if c.Result != TempError || c.Reason != ReasonDNS || c.DNSError != failure || !strings.Contains(c.Problem, "budget") {
+		if c.Result != TempError || c.Reason != ReasonDNSBudget || c.DNSError != failure || !strings.Contains(c.Problem, "budget") {
 			t.Errorf("%s: %+v", why, c)
 		}
 	}

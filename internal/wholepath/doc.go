@@ -67,8 +67,11 @@
 //	dmarc.MaxURIs                       100       destinations                   -                     each could be sent a report
 //	dmarc.maxPSLLineLen                 4096      octets                         -                     a rule is a domain name
 //	dmarc.maxWalkLabels                 8         labels                         -                     RFC 9989 §4.10
+//	dns.MaxChain                        8         CNAMEs of an answer            -                     RFC 1034 §3.6.2 wants none in a row
 //	dns.MaxLabelLen                     63        octets                         -                     RFC 1035 §2.3.4
 //	dns.MaxNameLen                      253       octets                         -                     RFC 1035 §2.3.4, as text
+//	dns.MaxRecords                      256       records of a section           -                     RFC 7208 §4.6.4 stops at 10 of most
+//	dns.MaxTextOctets                   32768     octets of TXT                  -                     the longest key worth verifying has 2 KiB
 //	filter.maxConsentLookups            4         lookups of a message           -                     its other recipients queue
 //	filter.maxSubject                   50000     octets of a stamped subject    -                     Postfix cuts fields at 60,000
 //	forwarders.maxAuthors               200       author domains                 -                     of a source of failing mail; three are enough to propose it
@@ -126,9 +129,6 @@
 //	replay.maxSnapshotLine              1048576   octets of a line               -                     an answer has at most 64 KiB on the wire
 //	resolver.maxPrefetches              32        queries that nobody waits for  -                     the other sockets are for those who do
 //	resolver.DefaultQueryTimeout        10s       time                           -                     a question that nobody waits for any more
-//	resolver/dnswire.maxChain           8         CNAMEs of an answer            -                     RFC 1034 §3.6.2 wants none in a row
-//	resolver/dnswire.maxSection         256       records of a section           -                     RFC 7208 §4.6.4 stops at 10 of most
-//	resolver/dnswire.maxTextOctets      32768     octets of TXT                  -                     the longest key worth verifying has 2 KiB
 //	resolver/upstream.defaultInflight   512       sockets                        -                     questions outlive a message that left
 //	resolver/upstream.maxFailures       5         answers missing or useless     -                     then a server is asked after the others
 //	resolver/upstream.maxPipelined      64        queries on a TLS connection    -                     servers hang up on clients that ask for more

@@ -28,9 +28,6 @@ const (
 	DefaultTTL = 300 * time.Second
 	// DefaultNegativeTTL is the TTL of a "no" where no SOA encloses the name.
 	DefaultNegativeTTL = 60 * time.Second
-
-	// maxChain bounds the CNAMEs followed for one question, as resolvers do.
-	maxChain = 8
 	// maxQueries bounds the memory of a zone that is asked for ever, as in a
 	// benchmark; later questions are answered but not recorded.
 	maxQueries = 1 << 16
@@ -173,7 +170,7 @@ func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	}
 	switch out.fault.Kind {
 	case ServFail:
-		return failure(dns.KindServFail, out.cause)
+		return failure(dns.KindServFail, nil)
 	case Refused:
 		return failure(dns.KindRefused, nil)
 	case Timeout, Garbage, WrongID, WrongQuestion:
@@ -181,11 +178,32 @@ func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	case TruncateTCP:
 		return failure(dns.KindMalformed, errors.New("dnstest: answer truncated over TCP"))
 	}
+	if kind, err := out.overBound(); err != nil {
+		return failure(kind, err)
+	}
 	a := dns.Answer{Name: name, Type: typ, Status: out.status, Canonical: out.canonical, TTL: out.ttl()}
 	for _, r := range out.records {
 		a.Records = append(a.Records, r.Record)
 	}
 	return a, nil
+}
+
+// overBound is the permanent failure that a resolver makes of such an answer,
+// nil if of none.
+func (o outcome) overBound() (dns.ErrorKind, error) {
+	text := 0
+	for _, r := range o.records {
+		text += len(r.Text)
+	}
+	switch {
+	case len(o.chain) > dns.MaxChain:
+		return dns.KindLoop, fmt.Errorf("dnstest: more than %d CNAMEs", dns.MaxChain)
+	case len(o.chain)+len(o.records) > dns.MaxRecords:
+		return dns.KindTooLarge, fmt.Errorf("dnstest: more than %d records", dns.MaxRecords)
+	case text > dns.MaxTextOctets:
+		return dns.KindTooLarge, fmt.Errorf("dnstest: more than %d octets of text", dns.MaxTextOctets)
+	}
+	return 0, nil
 }
 
 func contextKind(err error) dns.ErrorKind {
@@ -213,7 +231,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 // Answer or onto the wire.
 type outcome struct {
 	fault     Fault
-	cause     error
 	chain     []record // CNAMEs in order; each Host is the next owner
 	canonical dns.Name
 	status    dns.Status
@@ -240,7 +257,7 @@ func (z *Zone) resolve(name dns.Name, typ dns.Type) outcome {
 	z.mu.RLock()
 	defer z.mu.RUnlock()
 	out := outcome{canonical: name}
-	for len(out.chain) <= maxChain {
+	for len(out.chain) <= dns.MaxChain {
 		n := z.find(out.canonical)
 		if n == nil {
 			if !z.inner[out.canonical] {
@@ -265,8 +282,7 @@ func (z *Zone) resolve(name dns.Name, typ dns.Type) outcome {
 			return z.negative(out)
 		}
 	}
-	out.fault.Kind, out.cause = ServFail, fmt.Errorf("dnstest: more than %d CNAMEs", maxChain)
-	return out
+	return out // of too many aliases
 }
 
 // find returns the node of name or of the wildcard that covers it (RFC 4592

@@ -64,7 +64,9 @@ func TestLookup(t *testing.T) {
 		{"www.example.com", dns.TypeA, "NOERROR a.b.example.com 5m0s 192.0.2.3", "CNAME followed"},
 		{"www.example.com", dns.TypeCNAME, "NOERROR www.example.com 5m0s a.b.example.com", "CNAME itself"},
 		{"gone.example.com", dns.TypeA, "NXDOMAIN nothing.example.net 1m0s", "dangling alias"},
-		{"l1.example.com", dns.TypeA, "servfail", "loop"},
+		{"l1.example.com", dns.TypeA, "loop", "loop"},
+		{"many.example.com", dns.TypeTXT, "too_large", "more records than anybody takes"},
+		{"long.example.com", dns.TypeTXT, "too_large", "more text than anybody takes"},
 		{"y.wild.example", dns.TypeTXT, `NOERROR y.wild.example 5m0s "star"`, "wildcard"},
 		{"z.y.wild.example", dns.TypeTXT, `NOERROR z.y.wild.example 5m0s "star"`, "wildcard covers several labels"},
 		{"x.wild.example", dns.TypeTXT, "NOERROR x.wild.example 1m0s", "an existing name hides the wildcard"},
@@ -83,7 +85,7 @@ func TestLookup(t *testing.T) {
 	for _, c := range cases {
 		t.Run(fmt.Sprintf("%q %s", c.name, c.typ), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				z := MustParse(t, sample)
+				z := MustParse(t, sample+strings.Repeat("many.example.com TXT x\n", 257)+strings.Repeat("long.example.com TXT "+strings.Repeat("x", 255)+"\n", 129))
 				if got := show(z.Lookup(t.Context(), dns.Name(c.name), c.typ)); got != c.want {
 					t.Errorf("got %s, want %s (%s)", got, c.want, c.reason)
 				}

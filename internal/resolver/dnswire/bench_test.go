@@ -26,11 +26,11 @@ func BenchmarkDecode(b *testing.B) {
 // every name compressed to a pointer.
 func BenchmarkDecodeWorst(b *testing.B) {
 	var zone strings.Builder
-	for i := range maxChain {
+	for i := range dns.MaxChain {
 		fmt.Fprintf(&zone, "c%d.example CNAME c%d.example\n", i, i+1)
 	}
 	owner := strings.Repeat(strings.Repeat("a", 63)+".", 3) + "example"
-	for range maxSection - maxChain {
+	for range dns.MaxRecords - dns.MaxChain {
 		fmt.Fprintf(&zone, "%s A 192.0.2.1\n", owner)
 	}
 	q := Question{Name: "c0.example", Type: dns.TypeA}

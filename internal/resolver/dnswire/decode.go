@@ -13,29 +13,22 @@ import (
 	"sekimori/internal/dns"
 )
 
-const (
-	// maxSection bounds the records of each section: no set a verifier can use
-	// has more (RFC 7208 §4.6.4 stops at 10 of most).
-	maxSection = 256
-	// maxTextOctets bounds the TXT data of one answer. The longest DKIM key
-	// worth verifying needs 2 KiB; the rest is room for busy apex names.
-	maxTextOctets = 32 << 10
-	// maxChain bounds the CNAMEs of one answer. RFC 1034 §3.6.2 wants none in a
-	// row; resolvers follow 8 to 16.
-	maxChain = 8
-)
-
 // ErrChain is the failure of an alias chain, be it in one answer or in several.
 var ErrChain = errors.New("resolver: CNAME chain too long or in a loop")
 
-// Reasons for which an answer is malformed. They say "resolver" as those of
+// Reasons for which an answer is over a bound. They say "resolver" as those of
 // package upstream do.
 var (
-	errTooManyRecords = errors.New("resolver: too many records in the answer")
-	errTooMuchText    = errors.New("resolver: too much text in the answer")
-	errBadTarget      = errors.New("resolver: CNAME to a name with a dot inside a label")
-	errContradiction  = errors.New("resolver: NXDOMAIN with records")
-	errReferral       = errors.New("resolver: referral instead of an answer; the server does not recurse")
+	errTooManyRecords = fmt.Errorf("resolver: more than %d records in the answer", dns.MaxRecords)
+	errTooMuchText    = fmt.Errorf("resolver: more than %d octets of text in the answer", dns.MaxTextOctets)
+)
+
+// Reasons for which an answer is malformed.
+var (
+	errBadCount      = errors.New("resolver: the header counts more records than the message has room for")
+	errBadTarget     = errors.New("resolver: CNAME to a name with a dot inside a label")
+	errContradiction = errors.New("resolver: NXDOMAIN with records")
+	errReferral      = errors.New("resolver: referral instead of an answer; the server does not recurse")
 )
 
 // Reply is what one message says.
@@ -61,7 +54,7 @@ func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 		err = errContradiction
 	}
 	if err != nil {
-		return Reply{}, q.Fail(dns.KindMalformed, err)
+		return Reply{}, q.Fail(kindOf(err), err)
 	}
 	if len(a.Records) > 0 {
 		return Reply{Answer: a}, nil
@@ -79,12 +72,42 @@ func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	return Reply{Answer: a}, nil
 }
 
+// kindOf is the kind of failure behind err: what was published and is over a
+// bound of ours is permanent, what does not make sense may have been damaged.
+func kindOf(err error) dns.ErrorKind {
+	switch {
+	case errors.Is(err, ErrChain):
+		return dns.KindLoop
+	case errors.Is(err, errTooManyRecords), errors.Is(err, errTooMuchText):
+		return dns.KindTooLarge
+	}
+	return dns.KindMalformed
+}
+
+// minRecordLen is the length of a record of the root without data (RFC 1035
+// §3.2.1).
+const minRecordLen = 11
+
+// checkCounts looks at the header before memory is spent on what it counts.
+func checkCounts(wire []byte) error {
+	most, sum := 0, 0
+	for section := range 3 {
+		n := int(binary.BigEndian.Uint16(wire[6+2*section:]))
+		most, sum = max(most, n), sum+n
+	}
+	switch {
+	case most <= dns.MaxRecords:
+		return nil
+	case HeaderLen+sum*minRecordLen > len(wire):
+		return errBadCount
+	}
+	return errTooManyRecords
+}
+
 // unpack reads a message of reasonable size with a definite answer.
 func (q Question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
-	for section := range 3 { // before memory is spent on them
-		if binary.BigEndian.Uint16(wire[6+2*section:]) > maxSection {
-			return nil, q.Fail(dns.KindMalformed, errTooManyRecords)
-		}
+	if err := checkCounts(wire); err != nil {
+		return nil, q.Fail(kindOf(err), err)
 	}
 	m := new(codec.Msg)
 	if err := m.Unpack(wire); err != nil {
@@ -135,7 +158,7 @@ func (q Question) followAliases(answers []owned, a *dns.Answer) (hops int, err e
 		if alias == nil {
 			return hops, nil
 		}
-		if hops++; hops > maxChain {
+		if hops++; hops > dns.MaxChain {
 			return hops, ErrChain
 		}
 		target, ok := nameFromPresentation(alias.Target)
@@ -168,7 +191,7 @@ func (q Question) collect(answers []owned, a *dns.Answer) error {
 		if !ok {
 			continue
 		}
-		if text += len(r.Text); text > maxTextOctets {
+		if text += len(r.Text); text > dns.MaxTextOctets {
 			return errTooMuchText
 		}
 		a.Records = append(a.Records, r)

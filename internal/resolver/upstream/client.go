@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -172,7 +173,14 @@ func (c *Client) Show() { c.metrics.watch(c) }
 // followed with further questions.
 func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	ttl, authenticated, ask := time.Duration(math.MaxInt64), true, name
+	asked := make([]dns.Name, 0, maxRestarts)
+	kind := dns.KindTooLarge
 	for range maxRestarts {
+		if slices.Contains(asked, ask) {
+			kind = dns.KindLoop
+			break
+		}
+		asked = append(asked, ask)
 		r, err := c.resolve(ctx, ask, typ)
 		if err != nil {
 			err.Name = name
@@ -186,7 +194,7 @@ func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 		}
 		ask = r.Answer.Canonical
 	}
-	return dns.Answer{}, dnswire.Question{Name: name, Type: typ}.Fail(dns.KindMalformed, dnswire.ErrChain)
+	return dns.Answer{}, dnswire.Question{Name: name, Type: typ}.Fail(kind, dnswire.ErrChain)
 }
 
 // outcome is how a try at a server ended.
@@ -198,6 +206,7 @@ type outcome struct {
 
 // resolve asks one server after the other until one answers. A server that
 // said SERVFAIL or REFUSED has answered: it is not asked again (RFC 9520 §3.1).
+// An answer that nobody can use is an answer: other servers know no other.
 func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnswire.Reply, *dns.Error) {
 	q, err := dnswire.NewQuestion(name, typ)
 	if err != nil {
@@ -221,8 +230,8 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 			outcomes := c.next(ctx, q, candidates)
 			candidates = candidates[len(outcomes):]
 			for _, o := range outcomes {
-				if o.err == nil {
-					return o.reply, nil
+				if o.err == nil || o.err.Permanent() {
+					return o.reply, o.err
 				}
 				if last = o.err; unanswered(o.err) {
 					again = append(again, o.server)
@@ -262,7 +271,7 @@ func (c *Client) try(ctx context.Context, s *server, q dnswire.Question) outcome
 	r, err := c.safeAsk(ctx, s, q)
 	took := time.Since(begin)
 	switch {
-	case err == nil:
+	case err == nil || err.Permanent(): // of a name nobody can use; the server is well
 		r.Answer.Server = s.addr
 		s.health.good(took, c.now())
 	case ended(ctx):

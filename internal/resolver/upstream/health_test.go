@@ -52,6 +52,8 @@ func (f *fleet) serve(_, addr string, query []byte, conn net.Conn) {
 		_, _ = conn.Write(nameserver.Respond(f.t, query, 0, ". NS a.root.example"))
 	case does == "servfail":
 		_, _ = conn.Write(nameserver.Respond(f.t, query, 2, ""))
+	case does == "loop":
+		_, _ = conn.Write(nameserver.Respond(f.t, query, 0, nameserver.QuestionName(query)+" CNAME "+nameserver.QuestionName(query)))
 	case does == "refused":
 		_, _ = conn.Write(nameserver.Respond(f.t, query, 5, ""))
 	default:
@@ -184,6 +186,28 @@ func TestServerOfNoUse(t *testing.T) {
 			synctest.Wait()
 			if s, _ := f.ask(c); s != "1" {
 				t.Errorf("%s no more: asked %s", does, s)
+			}
+		})
+	}
+}
+
+// A server that answers what nobody can use has answered: no other is asked,
+// and names like that cost the server nothing, however many a stranger has.
+func TestUnusableAnswersAreAnswers(t *testing.T) {
+	for _, hedge := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			f, c := newFleet(t, ClientConfig{Hedge: hedge}, 2)
+			f.ask(c) // the sample of the second is over
+			f.set("1", "loop")
+			f.count("2")
+			for range 2 * maxFailures {
+				if got, _ := f.ask(c); got != "loop" {
+					t.Errorf("got %s", got)
+				}
+			}
+			f.set("1", "")
+			if s, _ := f.ask(c); s != "1" || f.count("2") != 0 {
+				t.Errorf("asked %s", s)
 			}
 		})
 	}

@@ -35,7 +35,7 @@ func (c *Client) hedged(ctx context.Context, q dnswire.Question, first, second *
 	defer c.release()
 	ask(second)
 	o := <-results
-	if o.err != nil { // the other may still know
+	if o.err != nil && !o.err.Permanent() { // the other may still know
 		outcomes := []outcome{o, <-results}
 		c.metrics.hedged(outcomes[1].err == nil, outcomes[1].server == second)
 		return outcomes

@@ -28,6 +28,7 @@ func TestHedge(t *testing.T) {
 		{"the first fails before: no need to wait", "servfail", "", 10 * ms, 10 * ms, "2", 20 * ms, 1, ""},
 		{"the first fails after: the second may know", "servfail", "", 150 * ms, 100 * ms, "2", 200 * ms, 1, "second"},
 		{"a failure of the second is no answer", "", "servfail", 300 * ms, 10 * ms, "1", 300 * ms, 1, "first"},
+		{"the first has what nobody can use: the second has no other", "loop", "", 150 * ms, 100 * ms, "loop", 150 * ms, 1, "first"},
 		{"both fail", "servfail", "refused", 300 * ms, 10 * ms, "servfail", 300 * ms, 1, "none"},
 	}
 	for _, c := range cases {

@@ -16,8 +16,8 @@ import (
 type Result string
 
 // The results. ResultTimeout covers every way of getting no answer, an
-// unreachable server included; ResultMalformed also counts packets that were
-// no answer to anything asked.
+// unreachable server included; ResultMalformed also counts answers over a bound,
+// alias loops, and packets that were no answer to anything asked.
 const (
 	ResultNoError   Result = "noerror"
 	ResultNoData    Result = "nodata"
@@ -217,7 +217,7 @@ func resultOf(r dnswire.Reply, err *dns.Error) Result {
 			return ResultTimeout
 		case dns.KindRefused:
 			return ResultRefused
-		case dns.KindMalformed:
+		case dns.KindMalformed, dns.KindLoop, dns.KindTooLarge:
 			return ResultMalformed
 		}
 		return ResultServFail
