@@ -156,7 +156,7 @@ func TestDKIMKeys(t *testing.T) {
 		{"RSA of 8193 bits", txt(keyName, pkcs1(modulus(8193), big.NewInt(65537))), true, "policy/large_key"},
 		{"RSA of 16,384 bits", txt(keyName, pkcs1(modulus(16_384), big.NewInt(65537))), true, "policy/large_key"},
 		{"RSA of 150,000 bits", txt(keyName, pkcs1(modulus(150_000), big.NewInt(65537))), true, "policy/large_key"},
-		{"RSA of 380,000 bits does not fit an answer", txt(keyName, pkcs1(modulus(380_000), big.NewInt(65537))), true, "temperror/dns_malformed"},
+		{"RSA of 380,000 bits does not fit an answer", txt(keyName, pkcs1(modulus(380_000), big.NewInt(65537))), true, "permerror/dns_too_large"},
 		{"DER cut", rsaOf(der[:len(der)-9]), true, "permerror/key_syntax"},
 		{"DER with more behind it", rsaOf(append(append([]byte{}, der...), 0, 0)), true, "permerror/key_syntax"},
 		{"DER of another kind of key", rsaOf(spki(t, &ecKey.PublicKey)), true, "permerror/key_syntax"},
