@@ -96,7 +96,7 @@ func show(e Evaluation, queries []string) map[string]string {
 		"org": string(e.OrganizationalDomain), "policydomain": string(e.PolicyDomain), "source": string(e.Source),
 		"policy": string(e.PolicyPublished), "tag": e.Tag, "disposition": string(e.Disposition),
 		"testing": strconv.FormatBool(e.Testing), "alignments": strconv.Itoa(len(e.Alignments)),
-		"exists": "unknown", "aligned": "neither", "error": "",
+		"enforcing": string(e.Enforcing), "exists": "unknown", "aligned": "neither", "error": "",
 	}
 	if e.AuthorExists != nil {
 		m["exists"] = strconv.FormatBool(*e.AuthorExists)

@@ -54,14 +54,16 @@ type Discovery struct {
 	PolicyDomain dns.Name `json:"policy_domain,omitempty"`
 	Source       Source   `json:"source,omitempty"`
 	Record       *Record  `json:"record,omitempty"`
-	// Error keeps a policy from being known.
+	// Error keeps the policy from being known: Record is nil then, and what is
+	// known in spite of it is in [Evaluation.Enforcing].
 	Error *DNSError `json:"error,omitempty"`
 	Trace []Step    `json:"trace"`
 
 	options   Options
 	nodes     map[dns.Name]*node
 	orgErr    *DNSError
-	existence *Step // the one question for the author itself
+	existence *Step       // the one question for the author itself
+	possible  []published // where Error is set: records above that may apply
 }
 
 // Discover finds the DMARC Policy Record for author (§4.10.1). It asks for the
@@ -88,8 +90,6 @@ func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *
 	}
 	n := d.lookup(ctx, r, author, PurposeAuthor)
 	switch {
-	case n.err != nil:
-		d.Error = n.err
 	case n.record != nil:
 		d.use(published{author, n.record}, SourceAuthor)
 	case o.Method == PSL:
@@ -107,35 +107,50 @@ func (d *Discovery) use(p published, s Source) {
 // discoverByWalk takes the Organizational Domain's record, else that of the
 // public suffix above it; records in between count for nothing (§4.10.1).
 func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
-	found, err := d.walk(ctx, r, d.AuthorDomain, PurposePolicy)
-	if err != nil {
-		d.Error = err
+	p := d.walk(ctx, r, d.AuthorDomain, PurposePolicy)
+	if p.err != nil {
+		d.Error, d.possible = p.err, p.possible(d.AuthorDomain)
 		return
 	}
-	d.OrganizationalDomain = organizationalDomain(d.AuthorDomain, found)
+	d.OrganizationalDomain = organizationalDomain(d.AuthorDomain, p.found)
+	if found, source := choose(d.OrganizationalDomain, p.found); source != "" {
+		d.use(found, source)
+	}
+}
+
+// choose returns the record that applies below an Organizational Domain, of
+// those that the walk there found; the source is "" if there is none (§4.10.1).
+func choose(org dns.Name, found []published) (published, Source) {
 	for _, p := range found {
-		if p.domain == d.OrganizationalDomain {
-			d.use(p, SourceOrg)
-			return
+		if p.domain == org {
+			return p, SourceOrg
 		}
 	}
 	for _, p := range found {
 		if p.record.PSD == PSDYes {
-			d.use(p, SourcePSD)
-			return
+			return p, SourcePSD
 		}
 	}
+	return published{}, ""
 }
 
 // discoverBySuffix asks at the Organizational Domain only (RFC 7489 §6.6.3).
 func (d *Discovery) discoverBySuffix(ctx context.Context, r dns.Resolver) {
 	d.OrganizationalDomain = d.bySuffix(d.AuthorDomain)
-	n := d.lookup(ctx, r, d.OrganizationalDomain, PurposePolicy)
+	own := d.lookup(ctx, r, d.AuthorDomain, PurposeAuthor)
+	org := d.lookup(ctx, r, d.OrganizationalDomain, PurposePolicy)
 	switch {
-	case n.err != nil:
-		d.Error = n.err
-	case n.record != nil:
-		d.use(published{d.OrganizationalDomain, n.record}, SourceOrg)
+	case own.err != nil:
+		d.Error = own.err
+	case org.err != nil:
+		d.Error = org.err
+	}
+	switch p := (published{d.OrganizationalDomain, org.record}); {
+	case org.record == nil:
+	case d.Error != nil:
+		d.possible = []published{p}
+	default:
+		d.use(p, SourceOrg)
 	}
 }
 
@@ -165,11 +180,11 @@ func (d *Discovery) needOrganization(ctx context.Context, r dns.Resolver) *DNSEr
 		d.OrganizationalDomain = d.bySuffix(d.AuthorDomain)
 		return nil
 	}
-	found, err := d.walk(ctx, r, d.AuthorDomain, PurposeOrg)
-	if err != nil {
-		d.orgErr = err
-		return err
+	p := d.walk(ctx, r, d.AuthorDomain, PurposeOrg)
+	if p.err != nil {
+		d.orgErr = p.err
+		return p.err
 	}
-	d.OrganizationalDomain = organizationalDomain(d.AuthorDomain, found)
+	d.OrganizationalDomain = organizationalDomain(d.AuthorDomain, p.found)
 	return nil
 }

@@ -104,6 +104,28 @@ func TestForeignError(t *testing.T) {
 	}
 }
 
+// TestRecordOverOurBound: a record that we do not read is not one that is not
+// there, and the walk goes on above it.
+func TestRecordOverOurBound(t *testing.T) {
+	long := `"v=DMARC1; p=reject; x=` + strings.Repeat("x", 200) + `"` + strings.Repeat(` "`+strings.Repeat("x", 250)+`"`, MaxRecordLen/250)
+	for _, c := range []struct {
+		why, zone, want string
+	}{
+		{"the author's", "_dmarc.a.bank.example TXT " + long + "\n_dmarc.bank.example TXT \"v=DMARC1; p=reject\"", "temperror too_large reject"},
+		{"the one above", "_dmarc.bank.example TXT " + long, "temperror too_large "},
+		{"one of two: all are discarded (§4.10)", "_dmarc.a.bank.example TXT " + long + "\n_dmarc.a.bank.example TXT \"v=DMARC1; p=none\"", "none  "},
+	} {
+		e := evaluate(t, evalCase{author: "a.bank.example", zone: c.zone})
+		kind := ""
+		if e.DNSError != nil {
+			kind = e.DNSError.Kind
+		}
+		if got := strings.Join([]string{string(e.Result), kind, string(e.Enforcing)}, " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.why, got, c.want)
+		}
+	}
+}
+
 func TestDiscoveryJSON(t *testing.T) {
 	zone := dnstest.MustParse(t, "! _dmarc.com TXT servfail")
 	got, err := json.Marshal(Discover(t.Context(), zone, "example.com", Options{}))

@@ -19,6 +19,11 @@
 //   - Any invalid p, sp or np, also one that would not have been used, makes
 //     the record p=none or unusable (§4.10.1, the literal text; mailauth alike).
 //   - A record that is unusable leads to the result none, not permerror.
+//   - A name that cannot be asked does not end a walk. The result is temperror
+//     (§5.3.6), and Evaluation.Enforcing says which policy is known in spite of
+//     it, so that a receiver can treat the message by §4.10.1, which leaves him
+//     the choice. An alias loop or an answer over a bound is such a failure too,
+//     never the same as no record.
 //   - pct, rf and ri are ignored (§9.3); t is honoured.
 //
 // References are to RFC 9989 unless they name another.

@@ -92,10 +92,18 @@ type Evaluation struct {
 	Disposition  Policy `json:"disposition,omitempty"`
 	Testing      bool   `json:"testing,omitempty"`       // t=y
 	AuthorExists *bool  `json:"author_exists,omitempty"` // nil where np did not ask
+	// Enforcing is set where Result is temperror: what is known in spite of the
+	// missing answer of the policy that applies if the message fails, after
+	// Testing. Where it is one of several, this is the strictest of the records
+	// that may apply, but the milder of sp and np if the author's existence is
+	// not known. "" means that no policy is known.
+	Enforcing Policy `json:"enforcing,omitempty"`
 	// Alignments lists every distinct identifier, SPF first.
-	Alignments  []Alignment `json:"alignments,omitempty"`
-	AlignedSPF  bool        `json:"aligned_spf"`
-	AlignedDKIM bool        `json:"aligned_dkim"`
+	Alignments []Alignment `json:"alignments,omitempty"`
+	// AlignedSPF and AlignedDKIM say what passed and aligns for certain: where
+	// the policy is not known (a temperror), only the Author Domain itself.
+	AlignedSPF  bool `json:"aligned_spf"`
+	AlignedDKIM bool `json:"aligned_dkim"`
 	// DNSError is what a temperror is due to, if to a lookup made here.
 	DNSError *DNSError `json:"dns_error,omitempty"`
 	Trace    []Step    `json:"trace"`
@@ -111,6 +119,7 @@ func (d *Discovery) Evaluate(ctx context.Context, r dns.Resolver, ids []Identifi
 	switch {
 	case d.Error != nil: // §5.3.6
 		e.Result, e.Reason, e.DNSError = ResultTempError, ReasonPolicyError, d.Error
+		d.alignAuthor(&e, ids)
 	case d.Record == nil:
 		e.Result, e.Reason = ResultNone, ReasonNoRecord
 	case !d.Record.Applies():
@@ -118,6 +127,9 @@ func (d *Discovery) Evaluate(ctx context.Context, r dns.Resolver, ids []Identifi
 	default:
 		d.align(ctx, r, &e, ids)
 		d.policy(ctx, r, &e)
+	}
+	if e.Result == ResultTempError {
+		e.Enforcing = d.enforcing(ctx, r)
 	}
 	e.OrganizationalDomain = d.OrganizationalDomain
 	e.Trace = slices.Clone(d.Trace)
@@ -210,12 +222,12 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 		return a
 	default:
 		*walks--
-		found, err := d.walk(ctx, r, id.Domain, PurposeIdentifier)
-		if err != nil {
-			a.Error = err
+		p := d.walk(ctx, r, id.Domain, PurposeIdentifier)
+		if p.err != nil {
+			a.Error = p.err
 			return a
 		}
-		a.OrganizationalDomain = organizationalDomain(id.Domain, found)
+		a.OrganizationalDomain = organizationalDomain(id.Domain, p.found)
 	}
 	a.Aligned = a.OrganizationalDomain == org
 	return a
@@ -245,35 +257,53 @@ func (d *Discovery) Aligns(by Mechanism, domain dns.Name) bool {
 
 // policy finds which of the record's policies applies (§4.10.1).
 func (d *Discovery) policy(ctx context.Context, r dns.Resolver, e *Evaluation) {
-	rec := d.Record
-	e.Testing = rec.Test
-	switch {
-	case !rec.PolicyValid(): // stands for p=none
-		e.Tag, e.PolicyPublished = "p", PolicyNone
-	case d.Source == SourceAuthor || rec.SP == "":
-		e.Tag, e.PolicyPublished = "p", rec.P
-	default:
-		e.Tag, e.PolicyPublished = "sp", rec.SP
-	}
-	if d.Source != SourceAuthor && rec.PolicyValid() && rec.NP != "" {
-		exists, err := d.authorExists(ctx, r)
-		switch {
-		case err == nil:
-			e.AuthorExists = &exists
-			if !exists {
-				e.Tag, e.PolicyPublished = "np", rec.NP
-			}
-		case rec.NP != e.PolicyPublished: // else either way the same
-			e.Tag, e.PolicyPublished = "", ""
-			if e.Result == ResultFail {
-				e.Result, e.Reason, e.DNSError = ResultTempError, ReasonExistenceError, err
-			}
+	e.Testing = d.Record.Test
+	a := d.applied(ctx, r, d.Record, d.Source)
+	e.Tag, e.PolicyPublished, e.AuthorExists = a.tag, a.policy, a.exists
+	if a.err != nil {
+		e.Tag, e.PolicyPublished = "", ""
+		if e.Result == ResultFail {
+			e.Result, e.Reason, e.DNSError = ResultTempError, ReasonExistenceError, a.err
 		}
 	}
 	e.Disposition = e.PolicyPublished
 	if e.Testing {
 		e.Disposition = e.Disposition.lower()
 	}
+}
+
+// applied is which policy of a record applies to the author.
+type applied struct {
+	tag    string // p, sp or np
+	policy Policy
+	exists *bool     // whether the author does; nil where np did not ask
+	err    *DNSError // tag and policy are those of an author that exists; np might apply
+}
+
+func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s Source) applied {
+	var a applied
+	switch {
+	case !rec.PolicyValid(): // stands for p=none
+		a.tag, a.policy = "p", PolicyNone
+	case s == SourceAuthor || rec.SP == "":
+		a.tag, a.policy = "p", rec.P
+	default:
+		a.tag, a.policy = "sp", rec.SP
+	}
+	if s == SourceAuthor || !rec.PolicyValid() || rec.NP == "" {
+		return a
+	}
+	exists, err := d.authorExists(ctx, r)
+	switch {
+	case err == nil:
+		a.exists = &exists
+		if !exists {
+			a.tag, a.policy = "np", rec.NP
+		}
+	case rec.NP != a.policy: // else either way the same
+		a.err = err
+	}
+	return a
 }
 
 // authorExists reports whether the Author Domain exists in DNS, with whatever

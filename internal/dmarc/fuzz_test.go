@@ -110,8 +110,12 @@ func checkInvariants(t *testing.T, e Evaluation) {
 			t.Fatalf("%s aligned with %s by %q", a.Domain, e.AuthorDomain, e.OrganizationalDomain)
 		}
 	}
-	if (e.Result == ResultPass) != proof || (e.AlignedSPF || e.AlignedDKIM) != proof {
+	passes := e.Result == ResultPass || e.Reason == ReasonPolicyError && proof
+	if passes != proof || (e.AlignedSPF || e.AlignedDKIM) != proof {
 		t.Fatalf("%s, aligned %v", e.Result, proof)
+	}
+	if e.Enforcing != "" && e.Result != ResultTempError || e.Disposition != "" && e.Result == ResultTempError && e.Enforcing != e.Disposition {
+		t.Fatalf("%s, enforcing %q, disposition %q", e.Result, e.Enforcing, e.Disposition)
 	}
 	switch e.Result {
 	case ResultPass:

@@ -30,6 +30,14 @@ func (p Policy) lower() Policy {
 	return p
 }
 
+// Enforces reports whether p asks for more than to be told of what fails.
+func (p Policy) Enforces() bool { return p.strictness() > 1 }
+
+// strictness orders policies from "", which is none known, to reject.
+func (p Policy) strictness() int {
+	return slices.Index([]Policy{"", PolicyNone, PolicyQuarantine, PolicyReject}, p)
+}
+
 // Mode is how exactly an identifier must match the Author Domain (§4.4).
 type Mode string
 

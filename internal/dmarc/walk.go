@@ -14,7 +14,7 @@ const maxWalkLabels = 8
 
 // DNSError is a lookup without which the evaluation cannot conclude (§5.3.6).
 type DNSError struct {
-	Kind   string   `json:"kind"` // as in [dns.ErrorKind], or "walk_limit"
+	Kind   string   `json:"kind"` // as in [dns.ErrorKind] ("too_large" also of a record over MaxRecordLen), or "walk_limit"
 	Name   dns.Name `json:"name"`
 	Type   dns.Type `json:"type"`
 	Detail string   `json:"detail,omitempty"`
@@ -97,8 +97,12 @@ func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name,
 	} else {
 		n.exists = answer.Exists()
 		n.record, step.Found = selectRecord(answer)
-		if n.record != nil {
+		switch {
+		case n.record != nil:
 			step.PSD = n.record.PSD
+		case step.Found == FoundError:
+			n.err = &DNSError{Kind: "too_large", Name: name, Type: dns.TypeTXT, Detail: ErrRecordTooLong.Error()}
+			step.Error = n.err
 		}
 	}
 	d.Trace = append(d.Trace, step)
@@ -106,7 +110,8 @@ func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name,
 }
 
 // selectRecord applies §4.10 step 2: what is no DMARC record is ignored, and
-// where several remain there is none.
+// where several remain there is none. A record over our bound is a failure: it
+// must not count as no policy.
 func selectRecord(answer dns.Answer) (*Record, Finding) {
 	found := FoundNothing
 	if answer.Status == dns.NXDomain {
@@ -118,11 +123,13 @@ func selectRecord(answer dns.Answer) (*Record, Finding) {
 		if errors.Is(err, ErrNotDMARC) {
 			continue
 		}
-		if found == FoundRecord || found == FoundMalformed {
+		if found != FoundNothing && found != FoundNXDomain {
 			return nil, FoundMultiple
 		}
-		found = FoundRecord
-		if err != nil {
+		switch found = FoundRecord; {
+		case errors.Is(err, ErrRecordTooLong):
+			found = FoundError
+		case err != nil:
 			found = FoundMalformed
 		}
 		record = r
@@ -136,26 +143,38 @@ type published struct {
 	record *Record
 }
 
-// walk climbs the tree from start until a record says psd=y or psd=n, and
-// returns every record on the way, the longest name first (§4.10).
-func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) ([]published, *DNSError) {
-	var found []published
+// path is what a tree walk brought.
+type path struct {
+	found  []published // the longest name first
+	failed []dns.Name  // names that could not be asked, likewise
+	err    *DNSError   // why the first of them could not
+}
+
+// walk climbs the tree from start until a record says psd=y or psd=n (§4.10).
+// A name that cannot be asked does not end it: the records above say what is
+// known of the policy.
+func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) path {
+	var p path
 	names := walkNames(start)
 	d.expect(ctx, r, names)
 	for _, name := range names {
 		n := d.lookup(ctx, r, name, why)
-		if n.err != nil {
-			return nil, n.err
-		}
-		if n.record == nil {
+		switch {
+		case n.err != nil:
+			p.failed = append(p.failed, name)
+			if p.err == nil {
+				p.err = n.err
+			}
+			continue
+		case n.record == nil:
 			continue
 		}
-		found = append(found, published{name, n.record})
+		p.found = append(p.found, published{name, n.record})
 		if n.record.PSD != PSDUnknown {
 			break
 		}
 	}
-	return found, nil
+	return p
 }
 
 // expect tells r which of the names that are asked in turn are not known yet,
@@ -171,7 +190,7 @@ func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Na
 			if name, err := domain.Prepend("_dmarc"); err == nil {
 				unknown = append(unknown, name)
 			}
-		case n.err != nil, n.record != nil && n.record.PSD != PSDUnknown:
+		case n.record != nil && n.record.PSD != PSDUnknown:
 			return // the walk ends here
 		}
 	}
