@@ -82,7 +82,7 @@ dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); tw
 SOAKTIME       ?= 10m
 soak: build milterload ## SOAKTIME (10m) of load with a DNS server that lies, delays, truncates, floods and closes
 	@dir=$$(mktemp -d); pid=; trap 'kill $$pid; rm -rf "$$dir"' EXIT; \
-	printf 'listen: ["unix:%s/milter.sock"]\nauthserv_id: mx.load.example\ndns: {servers: ["127.0.0.1:15390"], cache: {size: 16MiB}}\nadmin: {listen: "127.0.0.1:18990"}\n' "$$dir" >"$$dir/sekimori.yaml"; \
+	printf 'mode: enforce\nlisten: ["unix:%s/milter.sock"]\nauthserv_id: mx.load.example\ndns: {servers: ["127.0.0.1:15390"], cache: {size: 16MiB}}\nadmin: {listen: "127.0.0.1:18990"}\n' "$$dir" >"$$dir/sekimori.yaml"; \
 	bin/sekimori serve --config "$$dir/sekimori.yaml" >"$$dir/log" 2>&1 & pid=$$!; \
 	until [ -S "$$dir/milter.sock" ]; do kill -0 $$pid || { cat "$$dir/log"; exit 1; }; sleep 0.1; done; \
 	bin/milterload --milter "unix:$$dir/milter.sock" --dns 127.0.0.1:15390 --dns-delay 5ms --dns-ttl 10s --corpus 5000 --domains 2000 \

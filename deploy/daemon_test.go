@@ -75,6 +75,7 @@ func startMX(t *testing.T, ctx context.Context, binary, more string) (*daemon, e
 	return startDaemon(t, ctx, binary, fmt.Sprintf(`
 listen: ["systemd:milter"]
 authserv_id: mx.rcpt.example
+mode: enforce
 trusted: {networks: []}
 dns: {servers: [%q]}
 admin: {listen: "127.0.0.1:0"}

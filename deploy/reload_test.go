@@ -27,8 +27,9 @@ func (d *daemon) reload(t *testing.T, ctx context.Context) {
 	}
 	admin := []string{"--config", d.file, "--admin", "http://" + d.admin}
 	good := readFile(t, d.file)
+	monitor := strings.Replace(good, "mode: enforce", "mode: monitor", 1)
 
-	writeFile(t, d.file, good+"mode: monitor\n", 0o644)
+	writeFile(t, d.file, monitor, 0o644)
 	check := append([]string{"config", "check", "--against-running"}, admin...)
 	if out, err := sekimori(check...); err != nil || !strings.Contains(out, "mode: enforce -> monitor\na reload brings all") {
 		t.Errorf("check before the reload: %v\n%s", err, out)
@@ -44,12 +45,16 @@ func (d *daemon) reload(t *testing.T, ctx context.Context) {
 		t.Errorf("check after the reload: %v\n%s", err, out)
 	}
 
-	writeFile(t, d.file, good+"mode: off\n", 0o644)
+	writeFile(t, d.file, strings.Replace(good, "mode: enforce", "mode: off", 1), 0o644)
 	if out, err := unit(); err == nil || !strings.Contains(out, "mode: \"off\" is not known") {
 		t.Errorf("ExecReload with a bad file: %v\n%s", err, out)
 	}
 	if out, err := sekimori(append([]string{"reload"}, admin...)...); err == nil || !strings.Contains(out, "mode: \"off\" is not known") {
 		t.Errorf("reload with a bad file: %v\n%s", err, out)
+	}
+	writeFile(t, d.file, "", 0o644) // a disk that was full
+	if out, err := unit(); err == nil || !strings.Contains(out, d.file+":1:1: mode: not stated; add the line") {
+		t.Errorf("ExecReload with an empty file: %v\n%s", err, out)
 	}
 
 	writeFile(t, d.file, good, 0o644)

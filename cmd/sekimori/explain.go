@@ -93,7 +93,12 @@ func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Rep
 	if f.Client, err = netip.ParseAddr(f.ip); err != nil {
 		return nil, fmt.Errorf("--ip: %q is not an IP address", f.ip)
 	}
-	if f.Config, err = loadOptional(f.at.config, cmd.Flags().Changed("config")); err != nil {
+	if cmd.Flags().Changed("config") {
+		f.Config, err = config.Load(f.at.config)
+	} else {
+		f.Config, err = loadOptional(f.at.config, false)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if f.Message, err = readMessage(path, cmd.InOrStdin()); err != nil {
@@ -146,9 +151,9 @@ func writeJSON(out io.Writer, v any) error {
 }
 
 // loadOptional returns the defaults where the file was not asked for by name
-// and does not exist.
+// and does not exist. Nothing runs by it, so that it need not state a mode.
 func loadOptional(path string, asked bool) (*config.Config, error) {
-	cfg, err := config.Load(path)
+	cfg, err := config.LoadCandidate(path)
 	if !asked && errors.Is(err, fs.ErrNotExist) {
 		return config.Default(), nil
 	}

@@ -32,11 +32,12 @@ _dmarc.bank.example TXT "v=DMARC1; p=reject"
 func TestCommands(t *testing.T) {
 	good := file(t, "good.yaml", "authserv_id: mx.here.example\nmode: monitor\n")
 	bad := file(t, "bad.yaml", "mode: enforce\npolicy:\n  rejct: always\n")
-	wrong := file(t, "wrong.yaml", "dns: {timeout: soon}\n")
-	unbuilt := file(t, "unbuilt.yaml", "report: {store: \"sqlite:/x\"}\n")
-	psl := file(t, "psl.yaml", "dmarc: {organizational_domain: psl, psl_file: /nonexistent/list}\n")
+	wrong := file(t, "wrong.yaml", "dns: {timeout: soon}\nmode: enforce\n")
+	unbuilt := file(t, "unbuilt.yaml", "report: {store: \"sqlite:/x\"}\nmode: enforce\n")
+	psl := file(t, "psl.yaml", "dmarc: {organizational_domain: psl, psl_file: /nonexistent/list}\nmode: enforce\n")
 	off := file(t, "off.yaml", "admin: {listen: ''}\n")
 	protected := file(t, "protected.yaml", "admin: {web_config: /etc/web.yaml}\n")
+	silent := file(t, "silent.yaml", "admin: {listen: '127.0.0.1:1'}\n")
 	mail := file(t, "m.eml", "From: A <a@bank.example>\n\nx\n")
 	zone := file(t, "z.zone", zoneText)
 	brokenZone := file(t, "broken.zone", "bank.example TXT \"open\n")
@@ -62,6 +63,13 @@ func TestCommands(t *testing.T) {
 		{"serve with a bad configuration", []string{"serve", "--config", bad}, 2, "", []string{bad + ":3:3:"}},
 		{"serve without one", []string{"serve", "--config", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},
 		{"serve cannot start", []string{"serve", "--config", psl}, 1, "", []string{"/nonexistent/list"}},
+		{"a file without a mode", []string{"config", "check", silent}, 2, "", []string{silent + ":1:1: mode: not stated", `"mode: monitor"`}},
+		{"printed", []string{"config", "print", silent}, 2, "", []string{silent + ":1:1: mode: not stated"}},
+		{"served", []string{"serve", "--config", silent}, 2, "", []string{silent + ":1:1: mode: not stated"}},
+		{"reloaded", []string{"reload", "--config", silent, "--pid", "1"}, 2, "", []string{silent + ":1:1: mode: not stated"}},
+		{"explained by", []string{"explain", mail, "--ip", "192.0.2.1", "--zone", zone, "--config", silent}, 2, "", []string{silent + ":1:1: mode: not stated"}},
+		{"asked where the daemon is", []string{"status", "--config", silent}, 1, "", []string{"no daemon answers"}},
+		{"a candidate without a mode", []string{"config", "check", file(t, "live.yaml", "shadow: "+silent+"\nmode: monitor\n")}, 0, "is good", nil},
 		{"print", []string{"config", "print", good}, 0, "authserv_id: mx.here.example", nil},
 		{"example", []string{"config", "example"}, 0, "mode: monitor", nil},
 		{"reference", []string{"config", "example", "--full"}, 0, "message_budget: 10s", nil},
@@ -105,18 +113,18 @@ func TestCommands(t *testing.T) {
 // and the configuration is good all the same.
 func TestConfigCheckWarns(t *testing.T) {
 	rules := file(t, "rules.yaml", "- id: old\n  expires: 2020-01-01\n  when: {author: [a.example]}\n  then: reject\n")
-	path := file(t, "c.yaml", "policy:\n  overrides:\n    - {id: a, when: {author: [b.example]}, then: reject}\n    - {id: b, when: {author: [b.example]}, then: {policy: reject}}\n    - {file: "+rules+"}\n")
+	path := file(t, "c.yaml", "mode: enforce\npolicy:\n  overrides:\n    - {id: a, when: {author: [b.example]}, then: reject}\n    - {id: b, when: {author: [b.example]}, then: {policy: reject}}\n    - {file: "+rules+"}\n")
 	code, stdout, stderr := command(t, "config", "check", path)
 	if code != 0 || !strings.Contains(stdout, "is good") {
 		t.Errorf("code %d: %s%s", code, stdout, stderr)
 	}
-	for _, want := range []string{path + ":4:7: policy.overrides[1]: warning: rule b never matches: rule a", rules + ":2:12: [0].expires: warning: rule old has expired"} {
+	for _, want := range []string{path + ":5:7: policy.overrides[1]: warning: rule b never matches: rule a", rules + ":2:12: [0].expires: warning: rule old has expired"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, stderr)
 		}
 	}
 	bad := file(t, "rules.yaml", "- {id: c, when: {traits: [list]}, then: accept}\n")
-	code, _, stderr = command(t, "config", "check", file(t, "c.yaml", "policy: {overrides: [{file: "+bad+"}]}\n"))
+	code, _, stderr = command(t, "config", "check", file(t, "c.yaml", "policy: {overrides: [{file: "+bad+"}]}\nmode: enforce\n"))
 	if code != 2 || !strings.Contains(stderr, bad+":1:41: [0].then: rule c: ") {
 		t.Errorf("code %d: %s", code, stderr)
 	}

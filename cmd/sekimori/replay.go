@@ -100,7 +100,7 @@ func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) 
 		return o, err
 	}
 	if f.candidate != "" {
-		o.Candidate, err = config.Load(f.candidate)
+		o.Candidate, err = config.LoadCandidate(f.candidate)
 	}
 	return o, err
 }

@@ -91,7 +91,7 @@ func Shadow(cfg *config.Config) (*policy.Config, error) {
 	if cfg.Shadow == "" {
 		return nil, nil
 	}
-	candidate, err := config.Load(cfg.Shadow)
+	candidate, err := config.LoadCandidate(cfg.Shadow)
 	if err != nil {
 		return nil, err
 	}

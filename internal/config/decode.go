@@ -190,7 +190,11 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
 	d.entries(n, path, func(key string, tk *token.Token, value ast.Node) {
 		i := slices.Index(fields, key)
 		if i < 0 {
-			d.problem(tk, path, "unknown key %q; known here: %s", mask(key), strings.Join(fields, ", "))
+			hint := unknown(path, key, fields)
+			if hint != "" {
+				hint += "; "
+			}
+			d.problem(tk, path, "unknown key %q; %sknown here: %s", mask(key), hint, strings.Join(fields, ", "))
 			return
 		}
 		d.value(value, v.Field(i), join(path, key))

@@ -1,20 +1,25 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"sekimori/configs"
 )
 
 func TestBadInput(t *testing.T) {
 	for _, c := range []struct {
 		reason, in, want string // want begins the error, after "config: x.yaml:"
 	}{
-		{"unknown key", "lissten: []\n", `1:1: unknown key "lissten"; known here: listen, authserv_id,`},
-		{"unknown key in a section", "dns:\n  timeout: 1s\n  server: []\n", `3:3: dns: unknown key "server"; known here: servers, timeout,`},
+		{"unknown key", "lissten: []\n", `1:1: unknown key "lissten"; perhaps listen; known here: listen, authserv_id,`},
+		{"unknown key in a section", "dns:\n  timeout: 1s\n  server: []\n", `3:3: dns: unknown key "server"; perhaps servers; known here: servers, timeout,`},
 		{"unknown key in a listener", "listen: [{addr: x}]\n", `1:11: listen[0]: unknown key "addr"; known here: address, mode, group`},
 		{"keys have one case", "Mode: enforce\n", `1:1: unknown key "Mode"`},
 		{"a key that is a number", "1: 2\n", `1:1: a key that is not plain text`},
@@ -268,4 +273,75 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q and what is printed of it differ:\n%s", data, b.String())
 		}
 	})
+}
+
+// Whatever has lost its mode is no configuration, and is told what to write and
+// where; a candidate needs none.
+func TestModeMustBeStated(t *testing.T) {
+	for _, tt := range []struct{ why, text, at string }{
+		{"empty", "", "1:1"},
+		{"blanks", "\n\n\n", "1:1"},
+		{"comments only", "# mode: enforce\n#\n", "2:1"},
+		{"a document of nothing", "---\n...\n", "2:1"},
+		{"no mode", "authserv_id: mx.here.example\nadmin: {listen: ''}\n", "2:1"},
+		{"cut off behind the key", "authserv_id: mx.here.example\nmode:", "2:1"},
+		{"null", "mode: ~\nauthserv_id: mx.here.example\n", "1:1"},
+		{"only in a section", "authserv_id: mx.here.example\nlisten: [{address: 'unix:/x', mode: 0600}]\n", "2:1"},
+		{"CRLF", "authserv_id: mx.here.example\r\n", "1:1"},
+	} {
+		path := write(t, "sekimori.yaml", tt.text)
+		_, err := Load(path)
+		if err == nil || !strings.Contains(err.Error(), path+":"+tt.at+`: mode: not stated; add the line "mode: monitor"`) {
+			t.Errorf("%s: %v, want it at %s", tt.why, err, tt.at)
+		}
+		if c, err := LoadCandidate(path); err != nil || c.Mode != ModeEnforce {
+			t.Errorf("%s, as a candidate: %v", tt.why, err)
+		}
+	}
+}
+
+// The files we ship end with their mode, so that a copy of them is refused
+// wherever it is cut off.
+func TestCutOffExample(t *testing.T) {
+	pkg, err := os.ReadFile(filepath.Join("..", "..", "deploy", "packages", "sekimori.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"example": configs.Example, "package": pkg} {
+		text = bytes.TrimRight(text, "\n")
+		for n := range text {
+			if _, err := parseConfig(name, text[:n], true); err == nil {
+				t.Errorf("%s: accepted when cut off after %d of %d octets", name, n, len(text))
+			}
+		}
+		if _, err := parseConfig(name, text, true); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A key in the wrong place, under an old name or mistyped is told its place.
+func TestUnknownKeyHints(t *testing.T) {
+	for in, want := range map[string]string{
+		"psl_file: /x\n":                    `unknown key "psl_file"; its place is dmarc.psl_file; `,
+		"policy: {mode: enforce}\n":         `unknown key "mode"; its place is mode; `,
+		"timeout: 1s\n":                     `unknown key "timeout"; its place is dns.timeout or policy.recipients.timeout; `,
+		"trusted_networks: [10.0.0.0/8]\n":  `unknown key "trusted_networks"; write trusted.networks instead; `,
+		"dns: {nameservers: [127.0.0.1]}\n": `unknown key "nameservers"; write dns.servers instead; `,
+		"polciy: {}\n":                      `unknown key "polciy"; perhaps policy; `,
+		"policy: {ovrride: []}\n":           `unknown key "ovrride"; perhaps overrides; `,
+		"log: {fmt: json}\n":                `unknown key "fmt"; known here: format`,
+		"wholly_other: 1\n":                 `unknown key "wholly_other"; known here: listen`,
+		strings.Repeat("x", 9999) + ": 1":   `"; known here: listen`,
+	} {
+		if _, err := Parse("x.yaml", []byte(in)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: %.300v, want %s", in, err, want)
+		}
+	}
+	known := paths(reflect.TypeFor[Config](), "")
+	for from, to := range moved {
+		if !slices.Contains(known, to) || slices.Contains(known, from) {
+			t.Errorf("%s moved to %s: the one must not be a key, the other must", from, to)
+		}
+	}
 }

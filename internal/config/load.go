@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"unicode/utf8"
 
@@ -22,29 +20,30 @@ const (
 	maxNesting = 100     // brackets open at a time, or columns a line begins with
 )
 
-// Load reads the configuration file at path. The error is an [*Error]; it
-// wraps the cause when the file cannot be read.
-func Load(path string) (*Config, error) {
-	data, err := read(path)
+// Load reads the daemon's configuration file at path, which must state its
+// mode: an empty file, or one that was cut off, would else quietly turn
+// protection off or on. The error is an [*Error]; it wraps the cause when the
+// file cannot be read.
+func Load(path string) (*Config, error) { return load(path, true) }
+
+// LoadCandidate is Load for a configuration by which nothing is done, such as
+// that of shadow: it need not state a mode.
+func LoadCandidate(path string) (*Config, error) { return load(path, false) }
+
+func load(path string, running bool) (*Config, error) {
+	data, err := ReadFile(path, maxFile)
 	if err != nil {
 		return nil, &Error{Name: path, Err: err}
 	}
-	return Parse(path, data)
-}
-
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, maxFile+1)) // Parse refuses the octet too many
+	return parseConfig(path, data, running)
 }
 
 // Parse reads a configuration; name is the file's, for errors. What data does
-// not set keeps its default. The files it names are left alone. The error is an [*Error] that lists every
-// problem.
-func Parse(name string, data []byte) (*Config, error) {
+// not set keeps its default, mode as well. The files it names are left alone.
+// The error is an [*Error] that lists every problem.
+func Parse(name string, data []byte) (*Config, error) { return parseConfig(name, data, false) }
+
+func parseConfig(name string, data []byte, running bool) (*Config, error) {
 	c := Default()
 	d := &decoder{at: map[string]*token.Token{}}
 	data = normal(data)
@@ -61,12 +60,40 @@ func Parse(name string, data []byte) (*Config, error) {
 		}
 		c.fill()
 		d.add(c.problems())
+		if running {
+			d.wantMode(body, from)
+		}
 	}
 	if len(d.problems) == 0 {
 		return c, nil
 	}
 	return nil, d.err(from)
 }
+
+// wantMode complains where the document states no mode.
+func (d *decoder) wantMode(body ast.Node, from *source) {
+	p := Problem{Path: "mode", Message: notStated, Line: len(from.lines), Column: 1}
+	if m, ok := body.(ast.MapNode); ok {
+		for it := m.MapRange(); it.Next(); {
+			key, text := it.Key().(*ast.StringNode)
+			if !text || key.Value != p.Path {
+				continue
+			}
+			if _, null := it.Value().(*ast.NullNode); !null {
+				return
+			}
+			p.Line, p.Column = key.GetToken().Position.Line, key.GetToken().Position.Column
+		}
+	}
+	for p.Line > 1 && from.lines[p.Line-1] == "" { // the end of the text, not of the file
+		p.Line--
+	}
+	d.problems = append(d.problems, p)
+}
+
+// notStated says what to write. Before the key had to be stated it was enforce.
+const notStated = `not stated; add the line "mode: monitor" (evaluate, label and count, refuse nothing) or "mode: enforce" ` +
+	`(act on verdicts, as a file without the line did before this version)`
 
 // parse returns the file's one document, nil if it is empty, or what is wrong
 // and where.

@@ -147,7 +147,7 @@ func TestLoadRulesRefuses(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]error{"/nonexistent/rules.yaml": fs.ErrNotExist, t.TempDir(): fs.ErrInvalid, pipe: fs.ErrInvalid} {
+	for path, want := range map[string]error{"/nonexistent/rules.yaml": fs.ErrNotExist, t.TempDir(): errIrregular, pipe: errIrregular} {
 		var ce *Error
 		if _, err := LoadRules(path); !errors.Is(err, want) || !errors.As(err, &ce) {
 			t.Errorf("%s: %v", path, err)

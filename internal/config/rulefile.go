@@ -3,8 +3,6 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
-	"os"
 	"reflect"
 	"strings"
 
@@ -49,15 +47,7 @@ func (s *source) err(problems []Problem) error {
 // no further files. The error is an [*Error]; whether the rules are sound is
 // for [Config.Rules] to say, which knows the rest of the policy.
 func LoadRules(path string) ([]Override, error) {
-	// A named pipe would keep a reload waiting for ever.
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "read", Path: path, Err: fs.ErrInvalid}
-	}
-	var data []byte
-	if err == nil {
-		data, err = read(path)
-	}
+	data, err := ReadFile(path, maxFile)
 	if err != nil {
 		return nil, &Error{Name: path, Err: err}
 	}

@@ -88,7 +88,7 @@ func testDeb(t *testing.T, root, first, next string) {
 
 	// What the operator wrote outlives the next version.
 	config := filepath.Join(root, "etc/sekimori/sekimori.yaml")
-	const mine = "listen: [\"systemd:milter\"]\nauthserv_id: mine.example\n"
+	const mine = "listen: [\"systemd:milter\"]\nauthserv_id: mine.example\nmode: monitor\n"
 	if err := os.WriteFile(config, []byte(mine), 0o644); err != nil {
 		t.Fatal(err)
 	}

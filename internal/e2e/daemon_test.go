@@ -43,6 +43,7 @@ func (c settings) write(s *suite, sl slot) (string, error) {
 		"authserv_id": authServID,
 		"dns":         fmt.Sprintf("{servers: [%q]}", s.dns.Addr()),
 		"admin":       fmt.Sprintf("{listen: %q}", sl.admin),
+		"mode":        "enforce",
 		"log":         "{format: json, level: info}",
 	}
 	if sl.kind == socket { // Postfix's processes must be able to write to it

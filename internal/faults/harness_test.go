@@ -103,7 +103,7 @@ func start(t *testing.T, keys string, files int) *daemon {
 	t.Cleanup(func() { server.Close() })
 	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t)}
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
-	text := fmt.Sprintf("listen: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\ndrain_timeout: 1s\nlog: {level: warn}\n%s\n",
+	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\ndrain_timeout: 1s\nlog: {level: warn}\n%s\n",
 		"inet:"+d.milter, d.admin, server.Addr(), keys)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func (p place) write(name, text string) (string, error) {
 // startSekimori logs what its peers are told to log: nothing about a message.
 func startSekimori(ctx context.Context, p place) (*processes, error) {
 	ours, _, _ := p.address(0)
-	path, err := p.write("sekimori.yaml", fmt.Sprintf("listen: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\nlog: {level: warn}\n", ours, authServID, p.dns))
+	path, err := p.write("sekimori.yaml", fmt.Sprintf("mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\nlog: {level: warn}\n", ours, authServID, p.dns))
 	if err != nil {
 		return nil, err
 	}

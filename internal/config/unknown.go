@@ -1,0 +1,88 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// moved says where keys went that an older version, or another filter, has
+// under another name. Whoever renames or moves a key adds its old path here.
+var moved = map[string]string{
+	"authservid":        "authserv_id",
+	"dns.nameservers":   "dns.servers",
+	"ignore_hosts":      "trusted.networks",
+	"policy.exceptions": "policy.overrides",
+	"socket":            "listen",
+	"trusted_networks":  "trusted.networks",
+}
+
+// unknown says what a key that is not known may have been meant for: where it
+// went, where it belongs, or which of those known here is written alike.
+func unknown(path, key string, here []string) string {
+	at := join(path, key)
+	if to := moved[at]; to != "" {
+		return "write " + to + " instead"
+	}
+	var others []string
+	for _, p := range paths(reflect.TypeFor[Config](), "") {
+		if p == key || strings.HasSuffix(p, "."+key) {
+			others = append(others, p)
+		}
+	}
+	if len(others) > 0 {
+		return "its place is " + oneOf(others)
+	}
+	best, least := "", 3 // a key alike differs by two letters at most
+	for _, k := range here {
+		if len(key) > len(k)+2 {
+			continue // a stranger's text, perhaps a long one: distance is quadratic
+		}
+		if d := distance(key, k); d < least && d < len(k)/2 {
+			best, least = k, d
+		}
+	}
+	if best != "" {
+		return "perhaps " + best
+	}
+	return ""
+}
+
+// paths lists the keys of a section and of those in it, such as dns.cache.size.
+func paths(t reflect.Type, path string) []string {
+	var out []string
+	for i, key := range keys(t) {
+		at := join(path, key)
+		out = append(out, at)
+		if f := t.Field(i).Type; f.Kind() == reflect.Struct && !slices.Contains(keys(f), "") {
+			out = append(out, paths(f, at)...)
+		}
+	}
+	return out
+}
+
+// distance is how many letters must be put in, left out, replaced or swapped
+// with their neighbour to make b of a.
+func distance(a, b string) int {
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
+	}
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(a)][len(b)]
+}
