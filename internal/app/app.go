@@ -47,6 +47,7 @@ type App struct {
 	logTo      *telemetry.Switch
 	registry   *prometheus.Registry
 	metrics    *telemetry.Metrics
+	unknown    *telemetry.UnknownClients
 	dnsMetrics *resolver.Metrics
 	filter     *filter.Filter
 	server     *milter.Server
@@ -85,6 +86,7 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	a.registry = prometheus.NewRegistry()
 	telemetry.RegisterRuntime(a.registry, o.Version)
 	a.metrics = telemetry.New(a.registry)
+	a.unknown = &telemetry.UnknownClients{Log: a.log}
 	a.logOut.CountDropped(a.registry)
 	if a.dnsMetrics, err = resolver.NewMetrics(a.registry); err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err err
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
 		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
 		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style),
-		Observers: g.observers(a.metrics, logger),
+		Observers: append(g.observers(a.metrics, logger), a.unknown),
 		Retired:   func() { a.retiring.Go(g.undo.unwind) },
 	}
 	if err := g.openRecipients(a.metrics, logger); err != nil {

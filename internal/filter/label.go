@@ -79,6 +79,11 @@ func (l *label) spf(e *msgauth.Evaluation) {
 	switch e.MailFrom.Result {
 	case spf.TempError, spf.PermError:
 		r.Reason = string(e.MailFrom.Reason)
+	case spf.None:
+		switch e.MailFrom.Reason {
+		case spf.ReasonPrivateClient, spf.ReasonNoAddress: // ours, not what the sender's domain says
+			r.Reason = string(e.MailFrom.Reason)
+		}
 	}
 	l.result(r)
 	switch {

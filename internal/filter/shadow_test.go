@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"net/netip"
 	"testing"
 
 	"sekimori/internal/dmarc"
@@ -23,8 +24,9 @@ func (c *comparer) Compared(_ *msgauth.Evaluation, live, shadow policy.Verdict) 
 // not care are not asked.
 func TestCompare(t *testing.T) {
 	e := &msgauth.Evaluation{
-		From:  mailaddr.From{AuthorDomain: "bank.example"},
-		DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject},
+		Session: msgauth.Session{Client: netip.MustParseAddr("203.0.113.66")},
+		From:    mailaddr.From{AuthorDomain: "bank.example"},
+		DMARC:   dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject},
 	}
 	c := &comparer{}
 	o := Options{Observers: []Observer{&recorder{}, c}}

@@ -18,6 +18,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/spf"
 )
 
 // Mechanism names a stage for budgets, timings and panics; the words are those
@@ -115,6 +116,11 @@ type Session struct {
 	// §3.4.1) cannot be relied on to match.
 	NoLeadingSpace bool `json:"no_leading_space,omitempty"`
 }
+
+// Unknown reports whether nobody can say who the client is: the MTA gave no
+// address, or one that no client on the Internet can have. SPF and iprev say
+// nothing about such a client.
+func (s Session) Unknown() bool { return !s.Client.IsValid() || spf.PrivateClient(s.Client) }
 
 // Envelope is what is known of the transaction (one message).
 type Envelope struct {

@@ -47,6 +47,11 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	c.iprevAsks = v.ahead(&c.iprevMeter)
 	c.iprevBudget.begin(ctx, v.o.Budget)
 	c.iprev.start(&c.iprevBudget, v, IPRev, &c.iprevMeter, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
+		if spf.PrivateClient(s.Client) {
+			// The reverse zones of such addresses are the site's own or nobody's:
+			// what they say is nothing about the sender.
+			return iprev.Result{Status: iprev.PermError, IP: s.Client.Unmap().WithZone(""), Problem: "the client's address is not one of the Internet"}
+		}
 		return iprev.Check(ctx, r, s.Client)
 	})
 	c.expectName(s.ClientName)
@@ -57,7 +62,7 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 // probably has: the one that the MTA found, else the one that the client says.
 func (c *Connection) expectName(host string) {
 	name, err := dns.ParseHostname(host)
-	if err != nil || !c.client.Client.IsValid() || c.iprev.ended() || c.named {
+	if err != nil || c.client.Unknown() || c.iprev.ended() || c.named {
 		return
 	}
 	c.named = true // one guess: a client may greet a thousand times
@@ -80,7 +85,7 @@ func (c *Connection) Helo(name string) {
 	g.budget.begin(c.ctx, c.v.o.Budget)
 	args := c.args("")
 	g.task.start(&g.budget, c.v, SPF, &g.meter, &g.meter, func(ctx context.Context, r dns.Resolver) spf.Check {
-		return unknownClient(spf.CheckHELO(ctx, r, args))
+		return spf.CheckHELO(ctx, r, args)
 	})
 	c.expectName(name)
 }
@@ -89,16 +94,7 @@ func (c *Connection) Helo(name string) {
 func (c *Connection) Close() { c.cancel() }
 
 func (c *Connection) args(mailFrom string) spf.Args {
-	return spf.Args{IP: c.client.Client, HELO: c.client.HELO, MailFrom: mailFrom, Receiver: c.v.o.Receiver, Now: c.v.o.Now()}
-}
-
-// unknownClient: where the MTA does not know the client's address no statement
-// can be made, and none may be held against the message.
-func unknownClient(check spf.Check) spf.Check {
-	if check.Reason == spf.ReasonNoAddress {
-		check.Result = spf.TempError
-	}
-	return check
+	return spf.Args{IP: c.client.Client, InternetOnly: true, HELO: c.client.HELO, MailFrom: mailFrom, Receiver: c.v.o.Receiver, Now: c.v.o.Now()}
 }
 
 // Verification is one message under way. Its methods are called from one
@@ -154,7 +150,7 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 			// RFC 7208 §4.3: a malformed identity has no policy.
 			return spf.Check{Identity: spf.MailFrom, Result: spf.None, Problem: err.Error()}
 		}
-		return unknownClient(spf.CheckMailFrom(ctx, r, args))
+		return spf.CheckMailFrom(ctx, r, args)
 	})
 	return m
 }

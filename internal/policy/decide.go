@@ -207,6 +207,9 @@ func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 		v.tempError(e, c)
 	default:
 		v.Action, v.Reason = c.NoPolicy, ReasonNoPolicy
+		if v.Action == Reject && e.Session.Unknown() {
+			v.Action = Quarantine // SPF might have passed
+		}
 		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedMultiple, fmt.Sprintf("Email from %s has no DMARC policy and does not authenticate (%s)", e.From.AuthorDomain, v.ID))
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 // published returns a failing message whose author asks for p.
 func failing(p dmarc.Policy) msgauth.Evaluation {
 	return msgauth.Evaluation{
+		Session:  msgauth.Session{Client: netip.MustParseAddr("203.0.113.66")},
 		From:     mailaddr.From{AuthorDomain: "bank.example"},
 		MailFrom: spf.Check{Result: spf.None, Domain: "evil.example"},
 		IPRev:    iprev.Result{Status: iprev.Pass},

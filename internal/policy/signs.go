@@ -16,7 +16,8 @@ const (
 	SignIPRevFail     Sign = "iprev_fail"      // the client's reverse name does not point back
 )
 
-// What speaks for indirect mail: see msgauth.Traits for each.
+// What speaks for indirect mail, or against a verdict on what nobody can know:
+// see msgauth.Traits for those that are not explained here.
 const (
 	SignList                  Sign = "list"
 	SignListSignature         Sign = "list_signature"
@@ -24,12 +25,13 @@ const (
 	SignBrokenAuthorSignature Sign = "broken_author_signature"
 	SignSRS                   Sign = "srs"
 	SignForwarded             Sign = "forwarded"
+	SignClientUnknown         Sign = "client_unknown" // see msgauth.Session.Unknown
 )
 
 // SpoofingSigns and IndirectSigns list every sign.
 var (
 	SpoofingSigns = []Sign{SignAuthorSPFFail, SignIPRevFail}
-	IndirectSigns = []Sign{SignList, SignListSignature, SignARC, SignBrokenAuthorSignature, SignSRS, SignForwarded}
+	IndirectSigns = []Sign{SignList, SignListSignature, SignARC, SignBrokenAuthorSignature, SignSRS, SignForwarded, SignClientUnknown}
 )
 
 // signs lists what speaks for direct spoofing and what for indirect mail.
@@ -50,6 +52,7 @@ func signs(e *msgauth.Evaluation) (spoofing, indirect []Sign) {
 		{e.Traits.BrokenAuthorSignature, SignBrokenAuthorSignature},
 		{e.Traits.SRS, SignSRS},
 		{e.Traits.Forwarded, SignForwarded},
+		{e.Session.Unknown(), SignClientUnknown},
 	} {
 		if t.is {
 			indirect = append(indirect, t.sign)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,7 @@ var show = map[Sign]func(e *msgauth.Evaluation){
 	SignBrokenAuthorSignature: func(e *msgauth.Evaluation) { e.Traits.BrokenAuthorSignature = true },
 	SignSRS:                   func(e *msgauth.Evaluation) { e.Traits.SRS = true },
 	SignForwarded:             func(e *msgauth.Evaluation) { e.Traits.Forwarded = true },
+	SignClientUnknown:         func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("10.0.0.7") },
 }
 
 // TestDecisionTable decides row by row as the table says.

@@ -59,6 +59,10 @@ func check(ctx context.Context, r dns.Resolver, a Args, c *Check, local, domain 
 		e.end(&halt{result: None, reason: ReasonNoAddress, problem: "the client has no IP address"})
 		return
 	}
+	if a.InternetOnly && PrivateClient(e.ip) {
+		e.end(&halt{result: None, reason: ReasonPrivateClient, problem: e.ip.String() + " is not the address of a client on the Internet"})
+		return
+	}
 	v, h := e.checkHost(name, 0)
 	if h != nil {
 		e.end(h)

@@ -49,6 +49,7 @@ const (
 	// Results of none.
 	ReasonInvalidDomain Reason = "invalid-domain" // malformed, a literal or a single label (RFC 7208 §4.3)
 	ReasonNoAddress     Reason = "no-address"     // the client has no IP address
+	ReasonPrivateClient Reason = "private_client" // Args.InternetOnly, and PrivateClient holds
 	ReasonNoRecord      Reason = "no-record"      // RFC 7208 §4.5
 	// Results of permerror.
 	ReasonMultipleRecords Reason = "multiple-records" // RFC 7208 §4.5
@@ -101,6 +102,10 @@ type Args struct {
 	// IP is the client's address. An IPv4-mapped IPv6 address counts as IPv4
 	// (RFC 7208 §5); the zero Addr (a client on a local socket) gives none.
 	IP netip.Addr
+	// InternetOnly says that a client for whose address PrivateClient holds
+	// gives none without a lookup: the address is not that of the SMTP client
+	// that RFC 7208 §2.3 speaks of.
+	InternetOnly bool
 	// HELO is the argument of HELO or EHLO as the client gave it.
 	HELO string
 	// MailFrom is the reverse-path as local-part@domain without angle

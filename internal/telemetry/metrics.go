@@ -50,6 +50,7 @@ type Metrics struct {
 	dkimReason     *counters[string]
 	arc            *counters[string]
 	iprev          *counters[string]
+	clientUnknown  prometheus.Counter
 	budget         *counters[string]
 
 	consent consentMetrics
@@ -95,6 +96,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		dkimReason:     b.counters("dkim_reason_total", "DKIM signatures that did not pass, by reason.", "reason"),
 		arc:            b.counters("arc_total", "Messages by ARC chain validation status.", "result"),
 		iprev:          b.counters("iprev_total", "Messages by result of the reverse name check.", "result"),
+		clientUnknown:  b.counter("client_unknown_total", "Messages whose client cannot be known: its address is private, or the MTA has none."),
 		budget:         b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
 
 		consent: newConsentMetrics(b),
@@ -197,6 +199,9 @@ func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
 	m.spf.with([2]string{string(spf.HELO), string(e.HELO.Result)}).Inc()
 	m.arc.with(string(e.ARC.Status)).Inc()
 	m.iprev.with(string(e.IPRev.Status)).Inc()
+	if e.Session.Unknown() {
+		m.clientUnknown.Inc()
+	}
 	if len(e.DKIM) == 0 {
 		m.dkimSignatures.with([3]string{string(dkim.None), "", ""}).Inc()
 	}

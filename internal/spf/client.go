@@ -1,0 +1,53 @@
+package spf
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// PrivateClient reports whether ip is an address that no client on the Internet
+// can have: it belongs to a host of the own site, to a NAT or to a proxy that
+// stands in front. Whoever sees such a client does not see who sent the
+// message, and nothing can be said about him (RFC 7208 §2.3). IPv4-mapped
+// addresses count as IPv4 (RFC 7208 §5); the zero Addr is not private.
+//
+// The networks kept for documentation and for benchmarks count as public, since
+// examples, tests and load generators use them for clients of the Internet.
+func PrivateClient(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	networks := privateIPv6
+	if ip.Is4() {
+		networks = privateIPv4
+	}
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(ip) })
+}
+
+// The networks whose addresses are not those of clients on the Internet, from
+// the IANA registries of special-purpose addresses (RFC 6890).
+var (
+	privateIPv4 = []netip.Prefix{
+		netip.MustParsePrefix("10.0.0.0/8"),     // RFC 1918
+		netip.MustParsePrefix("172.16.0.0/12"),  // RFC 1918; Docker's networks
+		netip.MustParsePrefix("192.168.0.0/16"), // RFC 1918
+		netip.MustParsePrefix("100.64.0.0/10"),  // RFC 6598, behind a provider's NAT
+		netip.MustParsePrefix("169.254.0.0/16"), // RFC 3927, link-local
+		netip.MustParsePrefix("127.0.0.0/8"),    // RFC 1122, loopback
+		netip.MustParsePrefix("0.0.0.0/8"),      // RFC 791, "this network"
+		netip.MustParsePrefix("192.0.0.0/24"),   // RFC 6890, IETF protocols, such as DS-Lite
+		netip.MustParsePrefix("224.0.0.0/4"),    // RFC 5771, multicast
+		netip.MustParsePrefix("240.0.0.0/4"),    // RFC 1112, reserved, and the broadcast address
+	}
+	privateIPv6 = []netip.Prefix{
+		netip.MustParsePrefix("fc00::/7"),  // RFC 4193, unique local
+		netip.MustParsePrefix("fe80::/10"), // RFC 4291, link-local
+		netip.MustParsePrefix("fec0::/10"), // RFC 3879, site-local, deprecated
+		// RFC 4291: unspecified, loopback and IPv4-compatible addresses. Also
+		// what a translator makes of an IPv4 client (RFC 6052, RFC 8215): the
+		// address is the translator's, and no SPF record names it. The IPv4
+		// address in it is not taken for the client's, because a pass must not
+		// come from an address that the connection does not have.
+		netip.MustParsePrefix("::/8"),
+		netip.MustParsePrefix("100::/64"), // RFC 6666, discard
+		netip.MustParsePrefix("ff00::/8"), // RFC 4291, multicast
+	}
+)

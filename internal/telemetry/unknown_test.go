@@ -1,0 +1,68 @@
+package telemetry
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// TestUnknownClients: one warning a day, a count for each message.
+func TestUnknownClients(t *testing.T) {
+	var out bytes.Buffer
+	u := &UnknownClients{Log: slog.New(slog.NewJSONHandler(&out, nil))}
+	reg := prometheus.NewRegistry()
+	m := New(reg)
+	if got := value(t, reg, "sekimori_client_unknown_total", nil); got != 0 {
+		t.Errorf("the series begins at %v", got)
+	}
+	day := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
+	warnings, counted := 0, 0
+	for _, tt := range []struct {
+		after   time.Duration
+		client  string // "" is one whose address the MTA does not know
+		unknown bool
+		warns   bool
+	}{
+		{0, "203.0.113.1", false, false},
+		{1 * time.Minute, "172.17.0.1", true, true},
+		{2 * time.Minute, "172.17.0.1", true, false},
+		{23 * time.Hour, "", true, false},
+		{24*time.Hour + 1*time.Minute, "", true, true},
+		{25 * time.Hour, "fe80::1", true, false},
+	} {
+		e := message("x", 2048)
+		e.Time, e.Session.Client = day.Add(tt.after), netip.Addr{}
+		if tt.client != "" {
+			e.Session.Client = netip.MustParseAddr(tt.client)
+		}
+		u.Evaluated(e, rejected, 0)
+		m.Evaluated(e, rejected, 0)
+		if tt.warns {
+			warnings++
+		}
+		if tt.unknown {
+			counted++
+		}
+		if got := strings.Count(out.String(), `"level":"WARN"`); got != warnings {
+			t.Errorf("%v, %q: %d warnings, want %d", tt.after, tt.client, got, warnings)
+		}
+		if got := value(t, reg, "sekimori_client_unknown_total", nil); got != float64(counted) {
+			t.Errorf("%v, %q: %v counted, want %d", tt.after, tt.client, got, counted)
+		}
+	}
+	if !strings.Contains(out.String(), `"client_ip":"172.17.0.1"`) || !strings.Contains(out.String(), "trusted.networks") {
+		t.Errorf("the warning does not say which client, or what to do: %s", out.String())
+	}
+	u.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Verdict{})
+	if got := strings.Count(out.String(), "\n"); got != warnings {
+		t.Errorf("a message that is not evaluated warns")
+	}
+}
