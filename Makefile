@@ -18,13 +18,19 @@ build: ## bin/sekimori
 run: build ## the daemon on an embedded zone, with a dozen messages and their verdicts
 	bin/sekimori demo
 
-test: ## every test, with the race detector
+# The race detector is linked by a C compiler.
+NEED_CC = @cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null || { echo "make $@: -race needs a C compiler, and there is no $$cc: apt-get install gcc libc6-dev" >&2; exit 1; }
+
+test: ## every test, with the race detector (gcc)
+	$(NEED_CC)
 	$(GO) test -race -shuffle=on ./...
 
 e2e: ## only the tests through a real Postfix and Sendmail
+	$(NEED_CC)
 	$(GO) test -race -count=1 -v ./internal/e2e
 
 faults: ## every fault of internal/faults/matrix.txt, injected for real (root and Postfix for some)
+	$(NEED_CC)
 	@awk -F': ' '!/^#/ && NF { n = split($$2, t, " "); for (i = 1; i <= n; i++) if (split(t[i], p, ".") == 2) s[p[1]] = s[p[1]] "|" p[2] } \
 	  END { for (k in s) print k, substr(s[k], 2) }' internal/faults/matrix.txt | sort | while read -r pkg tests; do \
 	  $(GO) test -race -count=1 -run "^(TestMatrix|$$tests)\$$" ./internal/$$pkg || exit 1; \

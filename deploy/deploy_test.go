@@ -20,16 +20,55 @@ const toolTimeout = 2 * time.Minute
 // is worse than none.
 func need(t *testing.T, tool, debianPackage string) {
 	t.Helper()
-	if _, err := exec.LookPath(tool); err == nil {
-		return
-	}
-	if _, err := os.Stat(tool); err == nil {
+	if isThere(tool) {
 		return
 	}
 	if os.Getenv("CI") == "true" && strings.Contains(" "+readFile(t, "../.ci/run"), " "+debianPackage+" ") {
 		t.Fatalf("%s is not here although CI installs %s", tool, debianPackage)
 	}
 	t.Skipf("%s is not here; it is in Debian's package %s", tool, debianPackage)
+}
+
+// isThere reports whether a program can be run, or a file read that is named
+// by its whole path. A folder of the tool's name, such as prometheus beside
+// these tests, is neither.
+func isThere(tool string) bool {
+	if !strings.Contains(tool, "/") {
+		_, err := exec.LookPath(tool)
+		return err == nil
+	}
+	info, err := os.Stat(tool)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// A folder beside the tests is no program, nor is one further away a file.
+func TestIsThere(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, tool := range []string{"prometheus", "postfix", "systemd", "../deploy/prometheus", "/nonexistent/m4"} {
+		if isThere(tool) {
+			t.Errorf("%s is taken for a program", tool)
+		}
+	}
+	program := filepath.Join(os.Getenv("PATH"), "prometheus")
+	writeFile(t, program, "#!/bin/sh\n", 0o755)
+	for _, tool := range []string{"prometheus", program} {
+		if !isThere(tool) {
+			t.Errorf("%s is not found", tool)
+		}
+	}
+}
+
+// make test says what it needs before anything else fails for want of it.
+func TestMakeNamesTheCompiler(t *testing.T) {
+	need(t, "make", "make")
+	for _, target := range []string{"test", "e2e", "faults"} {
+		cmd := exec.CommandContext(t.Context(), "make", "-C", "..", target, "GO=go")
+		cmd.Env = append(os.Environ(), "CC=no-such-cc")
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "make "+target+": -race needs a C compiler, and there is no no-such-cc: apt-get install gcc") {
+			t.Errorf("make %s: %v\n%s", target, err, out)
+		}
+	}
 }
 
 func readFile(t *testing.T, path string) string {
