@@ -19,6 +19,23 @@ configure: | 1:*)
 	systemctl enable --now sekimori.socket sekimori.service
 	;;
 *)
+	# An upgrade. The new program must take the file, or the restart would end
+	# the old process for nothing, and with it all mail. It reads as the daemon.
+	as=
+	if command -v setpriv >/dev/null 2>&1; then
+		as="setpriv --reuid=sekimori --regid=sekimori --init-groups"
+	fi
+	# shellcheck disable=SC2086 # several words
+	if ! why=$($as /usr/bin/sekimori config check --config /etc/sekimori/sekimori.yaml 2>&1); then
+		cat >&2 <<END
+$why
+
+sekimori was NOT restarted: the new version does not take the configuration, for
+the reason above. The process of the old version goes on with the one it has.
+Correct /etc/sekimori/sekimori.yaml, then: systemctl restart sekimori
+END
+		exit 0
+	fi
 	# The socket stays: connections wait in its queue for the new version.
 	systemctl try-restart sekimori.service
 	;;

@@ -98,6 +98,15 @@ func testDeb(t *testing.T, root, first, next string) {
 	}
 	labelled(t, root, "1.1")
 
+	// A file that the next version does not take keeps the old process running.
+	install := func() string {
+		return run(t, "chroot", root, "dpkg", "-i", put(t, root, filepath.Join(next, "sekimori_1.1-1_amd64.deb")))
+	}
+	upgrades(t, root, install)
+	if err := os.WriteFile(config, []byte(mine), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
 	// And the way back.
 	dpkg("-i", put(t, root, filepath.Join(first, "sekimori_1.0-1_amd64.deb")))
 	if got, _ := os.ReadFile(config); string(got) != mine {
@@ -126,11 +135,60 @@ func testRPM(t *testing.T, root, first, next string) {
 	labelled(t, root, "1.0")
 	rpm("-U", filepath.Join(next, "sekimori-1.1-1.x86_64.rpm"))
 	labelled(t, root, "1.1")
+	upgrades(t, root, func() string {
+		return run(t, "rpm", "--root", root, "--nodeps", "-U", "--replacepkgs", filepath.Join(next, "sekimori-1.1-1.x86_64.rpm"))
+	})
 	rpm("-U", "--oldpackage", filepath.Join(first, "sekimori-1.0-1.x86_64.rpm"))
 	labelled(t, root, "1.0")
 	rpm("-e", "sekimori")
 	if left := leftovers(t, root); left != "" {
 		t.Errorf("erased, there is still:\n%s", left)
+	}
+}
+
+// upgrades installs over a running daemon whose file states no mode, as an old
+// version allowed, and then over the corrected one.
+func upgrades(t *testing.T, root string, install func() string) {
+	t.Helper()
+	config := filepath.Join(root, "etc/sekimori/sekimori.yaml")
+	kept, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The scripts ask for systemd by this directory, and then call systemctl.
+	for _, dir := range []string{"run/systemd/system", "usr/local/bin"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked, fake := filepath.Join(root, "tmp/systemctl.log"), filepath.Join(root, "usr/bin/systemctl")
+	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho \"$*\" >>/tmp/systemctl.log\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = os.Remove(fake)
+		_ = os.RemoveAll(filepath.Join(root, "run/systemd"))
+		_ = os.WriteFile(config, kept, 0o644)
+	}()
+	const old = "listen: [\"systemd:milter\"]\nauthserv_id: mine.example\n"
+	for _, tt := range []struct {
+		text      string
+		restarted bool
+	}{{old, false}, {"", false}, {old + "mode: enforce\n", true}} {
+		_ = os.Remove(asked)
+		if err := os.WriteFile(config, []byte(tt.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		said := install()
+		calls, _ := os.ReadFile(asked)
+		if got := strings.Contains(string(calls), "restart sekimori.service"); got != tt.restarted || strings.Contains(string(calls), "stop") {
+			t.Errorf("with the file %q: restarted %v, want %v:\n%s\n%s", tt.text, got, tt.restarted, calls, said)
+		}
+		for _, want := range []string{"/etc/sekimori/sekimori.yaml:", `add the line "mode: monitor"`, `"mode: enforce"`, "NOT restarted", "systemctl restart sekimori"} {
+			if strings.Contains(said, want) == tt.restarted {
+				t.Errorf("with the file %q: %q is said: %v\n%s", tt.text, want, !tt.restarted, said)
+			}
+		}
 	}
 }
 
