@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"sekimori/configs"
 	"sekimori/internal/app"
 	"sekimori/internal/config"
+	"sekimori/internal/telemetry"
 )
 
 func newConfig() *cobra.Command {
@@ -53,7 +55,7 @@ a reload cannot change: then the exit code is 1.`,
 				return failed(err)
 			}
 			if warning := app.Warnings(cfg, time.Now()); warning != nil {
-				fmt.Fprintln(cmd.ErrOrStderr(), warning)
+				telemetry.Say(cmd.ErrOrStderr(), slog.LevelWarn, warning.Error())
 			}
 			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen)); err != nil {
 				return failed(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sekimori/internal/config"
+	"sekimori/internal/telemetry"
 )
 
 // version is set by the linker, see Makefile.
@@ -46,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var failed failure
 	if !errors.As(err, &failed) || failed.message != "" {
-		fmt.Fprintln(stderr, "sekimori:", err)
+		telemetry.Say(stderr, slog.LevelError, "sekimori: "+err.Error())
 	}
 	var bad *config.Error
 	switch {

@@ -39,6 +39,9 @@ examples/README.md beside it every alert with what to do.`,
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
+			// Without this a log that nobody reads any more ends the daemon: a
+			// journald that was restarted, "serve 2>&1 | head".
+			signal.Ignore(syscall.SIGPIPE)
 			load := func() (*config.Config, error) { return config.Load(path) }
 			cfg, err := load()
 			if err != nil {

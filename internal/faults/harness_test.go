@@ -79,6 +79,7 @@ type daemon struct {
 	log    *logs.Buffer
 	milter string
 	admin  string
+	dns    string // its name server
 }
 
 // freeAddress is one nobody listens at.
@@ -101,7 +102,7 @@ func start(t *testing.T, keys string, files int) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t)}
+	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t), dns: server.Addr()}
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
 	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\ndrain_timeout: 1s\nlog: {level: warn}\n%s\n",
 		"inet:"+d.milter, d.admin, server.Addr(), keys)

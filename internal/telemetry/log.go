@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,8 @@ const pause = 10 * time.Millisecond
 
 // LogWriter writes in the background. Safe for concurrent use.
 type LogWriter struct {
-	out io.Writer
+	out     io.Writer
+	journal bool // records begin with their priority
 
 	mu      sync.Mutex
 	wake    *sync.Cond
@@ -37,20 +39,23 @@ type LogWriter struct {
 
 // NewLogWriter returns a LogWriter to out. Close must be called.
 func NewLogWriter(out io.Writer) *LogWriter {
-	w := &LogWriter{out: out, hurry: make(chan struct{}, 1), done: make(chan struct{})}
+	w := &LogWriter{out: out, journal: isJournal(out), hurry: make(chan struct{}, 1), done: make(chan struct{})}
 	w.wake = sync.NewCond(&w.mu)
 	go w.run()
 	return w
 }
 
 // Write queues one whole record; it never blocks on the output.
-func (w *LogWriter) Write(p []byte) (int, error) {
+func (w *LogWriter) Write(p []byte) (int, error) { return w.write("", p) }
+
+func (w *LogWriter) write(prefix string, p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed || len(w.queue)+len(p) > maxQueuedLog {
+	if w.closed || len(w.queue)+len(prefix)+len(p) > maxQueuedLog {
 		w.dropped++
 		return len(p), nil
 	}
+	w.queue = append(w.queue, prefix...)
 	w.queue = append(w.queue, p...)
 	switch {
 	case w.idle:
@@ -69,7 +74,8 @@ func (w *LogWriter) endPause() {
 	}
 }
 
-// Dropped returns how many records found the queue full.
+// Dropped returns how many records found the queue full, or an output that
+// failed.
 func (w *LogWriter) Dropped() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +86,7 @@ func (w *LogWriter) Dropped() int {
 func (w *LogWriter) CountDropped(reg prometheus.Registerer) {
 	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: namespace, Name: "log_records_dropped_total",
-		Help: "Log records dropped because the output was too slow.",
+		Help: "Log records dropped because the output was too slow, or failed.",
 	}, func() float64 { return float64(w.Dropped()) }))
 }
 
@@ -123,8 +129,12 @@ func (w *LogWriter) run() {
 		batch := w.queue
 		w.queue = spare[:0]
 		w.mu.Unlock()
-		// Nothing can be said about a log that cannot be written.
-		_, _ = w.out.Write(batch)
+		// All that can be said about a log that cannot be written is how much of it.
+		if n, err := w.out.Write(batch); err != nil {
+			w.mu.Lock()
+			w.dropped += bytes.Count(batch[min(max(n, 0), len(batch)):], []byte{'\n'})
+			w.mu.Unlock()
+		}
 		spare = batch
 		timer.Reset(pause)
 		select {
@@ -143,11 +153,18 @@ func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 		return nil, fmt.Errorf("telemetry: unknown log level %q", level)
 	}
 	opts := &slog.HandlerOptions{Level: l}
+	var handler func(io.Writer) slog.Handler
 	switch format {
 	case "json":
-		return slog.New(newJSONHandler(out, opts)), nil
+		handler = func(out io.Writer) slog.Handler { return newJSONHandler(out, opts) }
 	case "text":
-		return slog.New(slog.NewTextHandler(out, opts)), nil
+		opts.ReplaceAttr = readable
+		handler = func(out io.Writer) slog.Handler { return slog.NewTextHandler(out, opts) }
+	default:
+		return nil, fmt.Errorf("telemetry: unknown log format %q", format)
 	}
-	return nil, fmt.Errorf("telemetry: unknown log format %q", format)
+	if w, ok := out.(*LogWriter); ok && w.journal {
+		return slog.New(newLeveled(w, handler)), nil
+	}
+	return slog.New(handler(out)), nil
 }

@@ -139,6 +139,9 @@ func (r Records) write(msg string, fill func(record)) {
 	if !h.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
+	if l, ok := h.(*leveled); ok {
+		h = l.of(slog.LevelInfo)
+	}
 	if direct, ok := h.(*jsonHandler); ok && direct.write(time.Now(), msg, fill) {
 		return
 	}

@@ -1,0 +1,60 @@
+package faults
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestLogReaderGone: whoever read the log went away, as "| head" and a
+// restarted journald do. The daemon goes on judging, and counts what it could
+// not say.
+func TestLogReaderGone(t *testing.T) {
+	d := start(t, "", 0) // for the name server and the addresses of a free one
+	milter, admin := freeAddress(t), freeAddress(t)
+	config := filepath.Join(t.TempDir(), "sekimori.yaml")
+	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\nauthserv_id: mx.here.example\ndns: {servers: [%q]}\n", "inet:"+milter, admin, d.dns)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(build(t), "serve", "--config", config)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		defer late.Stop()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the daemon's end: %v", err)
+		}
+	})
+	first, err := bufio.NewReader(stderr).ReadString('\n')
+	if err != nil || !strings.Contains(first, "serving") {
+		t.Fatalf("first record %q, %v", first, err)
+	}
+	_ = stderr.Close()
+	other := &daemon{t: t, cmd: cmd, log: d.log, milter: milter, admin: admin}
+	for range 3 {
+		c, err := other.hello()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := good(c, ""); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+	}
+	other.eventually("counted what was not logged", func() bool { return other.metric("sekimori_log_records_dropped_total") == 3 })
+}

@@ -1,0 +1,101 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// priorities are what the journal reads at the beginning of a line as its
+// priority (sd-daemon(3)), so that journalctl -p err finds what failed.
+var priorities = [...]struct {
+	least  slog.Level
+	prefix string
+}{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.Level(-1 << 31), "<7>"}}
+
+// isJournal reports whether out is the stream that systemd connected to the
+// journal (systemd.exec(5), JOURNAL_STREAM).
+func isJournal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
+// Say writes lines of text, with their priority where out is the journal.
+func Say(out io.Writer, level slog.Level, text string) {
+	text = strings.TrimSuffix(text, "\n") + "\n"
+	if isJournal(out) {
+		p := prefix(level)
+		text = p + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+p) + "\n"
+	}
+	_, _ = io.WriteString(out, text) // where should that be said?
+}
+
+func prefix(level slog.Level) string { return priorities[rank(level)].prefix }
+
+// rank returns the priority of a level as its place in priorities.
+func rank(level slog.Level) int {
+	for i, p := range priorities {
+		if level >= p.least {
+			return i
+		}
+	}
+	return len(priorities) - 1
+}
+
+// prefixed writes records with their priority.
+type prefixed struct {
+	to     *LogWriter
+	prefix string
+}
+
+func (p prefixed) Write(record []byte) (int, error) { return p.to.write(p.prefix, record) }
+
+// leveled is a handler for each priority, because the one behind it does not
+// see the level of what it writes.
+type leveled [len(priorities)]slog.Handler
+
+func newLeveled(to *LogWriter, handler func(io.Writer) slog.Handler) *leveled {
+	var l leveled
+	for i, p := range priorities {
+		l[i] = handler(prefixed{to, p.prefix})
+	}
+	return &l
+}
+
+func (l *leveled) Enabled(ctx context.Context, level slog.Level) bool {
+	return l[0].Enabled(ctx, level)
+}
+
+func (l *leveled) Handle(ctx context.Context, r slog.Record) error {
+	return l.of(r.Level).Handle(ctx, r)
+}
+
+func (l *leveled) of(level slog.Level) slog.Handler { return l[rank(level)] }
+
+func (l *leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return l.each(func(h slog.Handler) slog.Handler { return h.WithAttrs(attrs) })
+}
+
+func (l *leveled) WithGroup(name string) slog.Handler {
+	return l.each(func(h slog.Handler) slog.Handler { return h.WithGroup(name) })
+}
+
+func (l *leveled) each(f func(slog.Handler) slog.Handler) *leveled {
+	var out leveled
+	for i, h := range l {
+		out[i] = f(h)
+	}
+	return &out
+}

@@ -1,0 +1,157 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// journalFile is a file that passes for the journal's stream.
+func journalFile(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	var st syscall.Stat_t
+	if err := syscall.Stat(f.Name(), &st); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", st.Dev, st.Ino))
+	return f
+}
+
+// In the journal every record has the priority of its level, and nowhere else.
+func TestJournalPriorities(t *testing.T) {
+	journal := journalFile(t)
+	elsewhere, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	for _, format := range []string{"json", "text"} {
+		for _, file := range []*os.File{journal, elsewhere} {
+			w := NewLogWriter(file)
+			log, err := NewLogger(w, format, "debug")
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.Debug("d")
+			log.With("with", 1).Info("i")
+			log.WithGroup("g").Warn("w", "key", 1)
+			log.Error("e")
+			log.Log(t.Context(), slog.LevelError+4, "worse")
+			Records{Log: log}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Skipped(policy.ReasonTrusted))
+			Records{Log: log}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{QueueID: "\"odd\x01"}, policy.Skipped(policy.ReasonTrusted))
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(file.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = file.Seek(0, io.SeekStart)
+			_ = file.Truncate(0)
+			got := ""
+			for line := range strings.Lines(string(text)) {
+				got += line[:strings.IndexAny(line, "{t")] + " "
+			}
+			want := strings.Repeat(" ", 7)
+			if file == journal {
+				want = "<7> <6> <4> <3> <3> <6> <6> "
+			}
+			if got != want {
+				t.Errorf("%s, journal %v: priorities %q, want %q:\n%s", format, file == journal, got, want, text)
+			}
+		}
+	}
+	w := NewLogWriter(journal)
+	defer w.Close()
+	if log, _ := NewLogger(w, "json", "warn"); log.Enabled(t.Context(), slog.LevelInfo) {
+		t.Error("the journal's log has no level")
+	}
+}
+
+// What a command says has its priority on every line.
+func TestSay(t *testing.T) {
+	journal := journalFile(t)
+	Say(journal, slog.LevelError, "one\ntwo\n")
+	Say(journal, slog.LevelWarn, "three")
+	if text, err := os.ReadFile(journal.Name()); err != nil || string(text) != "<3>one\n<3>two\n<4>three\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	var b strings.Builder
+	Say(&b, slog.LevelError, "one\ntwo")
+	if b.String() != "one\ntwo\n" {
+		t.Errorf("%q", b.String())
+	}
+}
+
+// failing takes the first octets of what it is given.
+type failing struct{ n int }
+
+func (f failing) Write([]byte) (int, error) { return f.n, errors.New("broken pipe") }
+
+// Records that an output did not take are counted, those it took are not.
+func TestLogWriterCountsFailures(t *testing.T) {
+	w := NewLogWriter(failing{len("one\n")})
+	_, _ = w.Write([]byte("one\ntwo\nthree\n"))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if w.Dropped() != 2 {
+		t.Errorf("%d records were counted, want 2", w.Dropped())
+	}
+}
+
+type named struct{ A, B string }
+
+func (n named) String() string { return n.A + "/" + n.B }
+
+// The text log is for people: no Go value stands in it, and nothing a stranger
+// chose becomes a value of its own.
+func TestTextIsReadable(t *testing.T) {
+	for _, tt := range []struct {
+		value any
+		want  string
+	}{
+		{[]string{"dns.servers", "mode"}, "dns.servers, mode"},
+		{[]string{}, "none"},
+		{[]signature{{Result: "pass", Domain: "example.com", KeyBits: 2048}, {Result: "fail", Selector: "a; result=pass"}},
+			`result=pass d=example.com bits=2048; result=fail s="a; result=pass"`},
+		{map[string]int{"b": 2, "a": 1}, "a=1 b=2"},
+		{&named{"x", "y"}, "x/y"},
+		{[]*named{{"x", "y"}, nil}, "x/y, none"},
+		{errors.New("broken {pipe}"), "broken {pipe}"},
+		{struct {
+			Name string
+			When []time.Duration
+		}{"a b", []time.Duration{time.Second}}, `name="a b" when=1s`},
+		{(*named)(nil), "none"},
+		{nil, "none"},
+		{[]any{1, true, "x", ""}, `1, true, x, ""`},
+		{1.5, "1.5"},
+	} {
+		var b strings.Builder
+		log, err := NewLogger(&b, "text", "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info("m", "key", tt.value)
+		_, got, _ := strings.Cut(strings.TrimSpace(b.String()), "key=")
+		if want := tt.want; got != want && got != fmt.Sprintf("%q", want) {
+			t.Errorf("%#v: %s, want %s", tt.value, got, want)
+		}
+	}
+}
