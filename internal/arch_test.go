@@ -46,7 +46,10 @@ var floors = map[string]int{
 	"internal/msgauth": 2,
 	"internal/policy":  2,
 
+	"internal/received": 2,
+
 	"internal/filter":    3,
+	"internal/judge":     3,
 	"internal/resolver":  3,
 	"internal/admin":     3,
 	"internal/config":    3,
@@ -98,6 +101,7 @@ var sameFloor = map[string][]string{
 	"internal/testkit/opinion": {"internal/dns"},
 	"internal/arc":             {"internal/dkim"},      // one canonicalization, one set of hashes
 	"internal/policy":          {"internal/msgauth"},   // decides on its Evaluation
+	"internal/received":        {"internal/msgauth"},   // reads its Session and Envelope
 	"internal/status":          {"internal/telemetry"}, // its tests read the real metrics
 	"internal/explanation":     {"internal/recent"},    // explains its decisions
 	// Shows what these know; its tests make it with the real metrics.

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/app"
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
+	"sekimori/internal/received"
 	"sekimori/internal/replay"
 	"sekimori/internal/term"
 )
@@ -21,7 +22,7 @@ type replayFlags struct {
 	ip, helo, from              string
 	received                    int
 	hosts                       []string
-	json                        bool
+	retry, json                 bool
 }
 
 func newReplay() *cobra.Command {
@@ -29,28 +30,34 @@ func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay MBOX|MAILDIR|DIR|FILE.eml",
 		Short: "Say what the daemon would have done with stored mail",
-		Long: `Judge every message of an mbox, a Maildir or a directory of .eml files as the
+		Long: `Judge every message of an mbox, a Maildir or a directory of .eml files, each of
+which may be compressed by gzip, as the
 daemon would have on receipt, and print a table by author domain and verdict;
 with --candidate also the messages on which a second configuration decides
 otherwise. Nothing is written but the DNS snapshot.
 
 The client's address, its HELO name, the time and the queue id are taken from
-the Received field of the MTA that the daemon serves (Postfix or Sendmail):
+the Received field of the MTA that stands at the border (Postfix, Sendmail, Exim,
+qmail, Exchange, CommuniGate, Courier and others):
   --trusted-host NAME  one's own hosts: of the fields they wrote on top, the
                        last before a client outside of trusted.networks
   --received N         the Nth field from the top
   --ip ADDR            none: every message came from there
 The envelope sender comes from Return-Path, an envelope-from comment or the
-mbox. What one's own hosts put on top of a message is taken off before it is
+mbox, or the "From " line of a message's own file. What one's own hosts put on top of a message is taken off before it is
 judged. Mail of trusted networks and of clients that logged in is skipped, as
-the daemon does. Recipients' consent (policy.recipients) is not asked, because
+the daemon does; a message whose client cannot be read is never skipped but
+counted as one that cannot be judged. Recipients' consent (policy.recipients) is not asked, because
 stored mail does not say who all the recipients were.
 
 --dns-snapshot keeps every answer in a file. A second run, or one that goes on
 after an interruption, asks only what is not in it; old mail should be replayed
-while the keys that signed it are still published.
+while the keys that signed it are still published. A message that asked for an
+answer which did not come is judged without it and counted ("no DNS");
+--retry-failures asks for what failed in an earlier run again.
 
-A message that cannot be judged is named and skipped; the exit code is 1 then.`,
+A message that cannot be judged is named and skipped. The exit code is 1 then,
+and where more than 1 % of the messages lack an answer of the DNS.`,
 		Example: `  sekimori replay /var/mail/archive.mbox --trusted-host mx.example.jp --dns-snapshot dns.jsonl
   sekimori replay ~/Maildir --received 1 --dns-snapshot dns.jsonl --candidate enforce.yaml
   sekimori replay spam/ --ip 192.0.2.1 --from x@example.com --json | jq .verdicts`,
@@ -66,6 +73,7 @@ A message that cannot be judged is named and skipped; the exit code is 1 then.`,
 	flags.StringVar(&f.helo, "helo", "", "with --ip: its HELO name")
 	flags.StringVar(&f.from, "from", "", "envelope sender of every message; empty for the null sender")
 	flags.StringVar(&f.snapshot, "dns-snapshot", "", "file of DNS answers to read and to add to")
+	flags.BoolVar(&f.retry, "retry-failures", false, "with --dns-snapshot: ask again what failed in an earlier run")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	cmd.MarkFlagsOneRequired("trusted-host", "received", "ip")
 	cmd.MarkFlagsMutuallyExclusive("trusted-host", "received", "ip")
@@ -75,7 +83,7 @@ A message that cannot be judged is named and skipped; the exit code is 1 then.`,
 // options turns flags into what package replay wants, but for source and
 // resolver.
 func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) {
-	o.Origin = replay.Origin{Received: f.received, HELO: f.helo}
+	o.Origin = received.Origin{Received: f.received, HELO: f.helo}
 	if cmd.Flags().Changed("from") {
 		o.Origin.MailFrom = &f.from
 	}
@@ -88,6 +96,9 @@ func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) 
 		return o, errors.New("--helo is for --ip; a Received field has its own")
 	case len(f.hosts) == 0 && f.received < 1:
 		return o, errors.New("--received counts from 1, the topmost")
+	}
+	if f.retry && f.snapshot == "" {
+		return o, errors.New("--retry-failures is for --dns-snapshot, whose failures are asked for again")
 	}
 	for _, h := range f.hosts {
 		name, err := dns.ParseName(h)
@@ -125,6 +136,9 @@ func (f *replayFlags) run(cmd *cobra.Command, path string) error {
 		if snapshot, err = replay.OpenSnapshot(f.snapshot, network); err != nil {
 			return failed(err)
 		}
+		if f.retry {
+			snapshot.RetryFailures()
+		}
 		o.Resolver = snapshot
 	}
 	bar := term.NewBar(cmd.ErrOrStderr())
@@ -157,7 +171,7 @@ func (f *replayFlags) print(cmd *cobra.Command, report *replay.Report, err error
 		return failed(fmt.Errorf("%w; the same command goes on from the snapshot", err))
 	case err != nil:
 		return failed(err)
-	case report.Bad > 0:
+	case report.Bad > 0, !report.Reliable():
 		return failure{} // the report has said it
 	}
 	return nil

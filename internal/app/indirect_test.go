@@ -77,7 +77,7 @@ func TestIndirect(t *testing.T) {
 				t.Fatal(err)
 			}
 			row := sections(string(raw))
-			e, v := judge(t, dnstest.MustParse(t, zone), row)
+			e, v := judgeRow(t, dnstest.MustParse(t, zone), row)
 			got := map[string]string{
 				"dmarc": string(e.DMARC.Result), "verdict": string(v.Action), "reason": string(v.Reason), "rule": v.Rule,
 				"spoofing": join(v.Spoofing), "indirect": join(v.Indirect),
@@ -111,7 +111,7 @@ func join(signs []policy.Sign) string {
 }
 
 // judge evaluates a row's message and decides on it.
-func judge(t *testing.T, zone *dnstest.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
+func judgeRow(t *testing.T, zone *dnstest.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
 	t.Helper()
 	cfg, err := config.Parse("config", []byte(row["config"]))
 	if err != nil {

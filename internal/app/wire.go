@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -67,6 +68,23 @@ func Policy(cfg *config.Config) (policy.Config, error) {
 		NoPolicy: policy.Action(p.NoPolicy), SPFFail: policy.Action(p.SPFFail),
 		TempError: policy.Action(p.TempError), InvalidFrom: policy.Action(p.InvalidFrom),
 		Rules: rules.Rules, Ramp: ramp(p.Ramp),
+	}, nil
+}
+
+// NewJudge makes the configured judge of stored messages over r. Nobody waits
+// for a reply there, so that all results may take the whole budget.
+func NewJudge(cfg *config.Config, r dns.Resolver) (*judge.Judge, error) {
+	verifier, err := NewVerifier(cfg, r, time.Duration(cfg.DNS.MessageBudget))
+	if err != nil {
+		return nil, err
+	}
+	rules, err := Policy(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &judge.Judge{
+		Verifier: verifier, Policy: rules, Trusted: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
+		MaxFields: cfg.Limits.HeaderFields, MaxHeaderBytes: int(cfg.Limits.HeaderBytes),
 	}, nil
 }
 

@@ -14,7 +14,13 @@ func TestParse(t *testing.T) {
 		{"plain", "From: a@b\r\nTo:c\r\n\r\nbody\r\n", Header{{"From", " a@b"}, {"To", "c"}}, "body\r\n"},
 		{"folds stay", "Subject: a\r\n  b\r\n\tc \r\n\r\nx", Header{{"Subject", " a\r\n  b\r\n\tc "}}, "x"},
 		{"Unix line ends become CRLF", "From: a\nB: c\n d\n\nx\ny\n", Header{{"From", " a"}, {"B", " c\r\n d"}}, "x\r\ny\r\n"},
-		{"bare LF beside CRLF is content", "A: b\nC: d\r\n\r\nx", Header{{"A", " b\nC: d"}}, "x"},
+		{"a bare LF beside CRLF ends a line too", "A: b\nC: d\r\n\r\nx\ny\r\n", Header{{"A", " b"}, {"C", " d"}}, "x\r\ny\r\n"},
+		{"a header in LF over a body in CRLF", "A: b\n c\nD: e\n\nx\r\n", Header{{"A", " b\r\n c"}, {"D", " e"}}, "x\r\n"},
+		{"a lone CR is content", "A: b\rC: d\r\n\r\nx\r", Header{{"A", " b\rC: d"}}, "x\r"},
+		{"CR before CRLF", "A: b\r\r\n\n\n\r\n", Header{{"A", " b\r"}}, "\r\n\r\n"},
+		{"byte order mark", "\xef\xbb\xbfA: b\r\n\r\nx", Header{{"A", " b"}}, "x"},
+		{"byte order mark and separator", "\xef\xbb\xbfFrom a@b Sun Nov 22\nA: b\n\nx", Header{{"A", " b"}}, "x"},
+		{"a quoted separator", ">From a@b Sun Nov 22\nA: b\n\nx", Header{{"A", " b"}}, "x"},
 		{"space before the colon is lost, as in Postfix", "Subject : x\r\n\r\n", Header{{"Subject", " x"}}, ""},
 		{"a line that is no field begins the body", "A: b\r\nnot a field\r\nC: d\r\n", Header{{"A", " b"}}, "not a field\r\nC: d\r\n"},
 		{"no body", "A: b\r\n", Header{{"A", " b"}}, ""},
@@ -79,8 +85,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		h, body := Parse(raw)
 		again := Append(nil, h, body)
-		if bytes.HasPrefix(again, []byte("From ")) {
-			return // a body that looks like mbox's separator
+		if IsSeparator(again) || bytes.HasPrefix(again, []byte(ByteOrderMark)) {
+			return // a body that looks like what is dropped
 		}
 		if !bytes.Contains(again, []byte("\r\n")) {
 			t.Fatal("no line end was written")

@@ -2,16 +2,47 @@ package message
 
 import "bytes"
 
-// Parse splits a stored message into header and body as an MTA does on
-// receipt: a line that is no field ends the header and belongs to the body,
-// white space before the colon is dropped. A file with bare LF line ends, as
-// Unix stores mail, gets CRLF; one that has a CRLF anywhere is taken as is.
-// The body shares raw's memory unless line ends had to change.
-func Parse(raw []byte) (Header, []byte) {
-	if !bytes.Contains(raw, []byte("\r\n")) {
-		raw = bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n"))
+// ByteOrderMark is what some editors put in front of a text in UTF-8.
+const ByteOrderMark = "\xef\xbb\xbf"
+
+// IsSeparator reports whether a message begins with the line that separates
+// those of an mbox, as files have it that procmail, mutt and formail wrote;
+// some programs quote it.
+func IsSeparator(raw []byte) bool {
+	return bytes.HasPrefix(raw, []byte("From ")) || bytes.HasPrefix(raw, []byte(">From "))
+}
+
+// withCRLF returns raw with every bare LF made CRLF.
+func withCRLF(raw []byte) []byte {
+	bare := bytes.Count(raw, []byte("\n")) - bytes.Count(raw, []byte("\r\n"))
+	if bare == 0 {
+		return raw
 	}
-	if bytes.HasPrefix(raw, []byte("From ")) { // mbox's separator
+	out := make([]byte, 0, len(raw)+bare)
+	for {
+		i := bytes.IndexByte(raw, '\n')
+		if i < 0 {
+			return append(out, raw...)
+		}
+		out = append(out, raw[:i]...)
+		if len(out) == 0 || out[len(out)-1] != '\r' {
+			out = append(out, '\r')
+		}
+		out = append(out, '\n')
+		raw = raw[i+1:]
+	}
+}
+
+// Parse splits a stored message into header and body as an MTA does on
+// receipt: a line that is not a field ends the header and belongs to the body,
+// white space before the colon is dropped. Files have been through editors and
+// mail readers, so what these leave is undone: a byte order mark and the
+// "From " line of an mbox at the beginning are dropped, and every bare LF, which
+// never gets through SMTP, becomes CRLF. The body shares raw's memory unless
+// line ends had to change.
+func Parse(raw []byte) (Header, []byte) {
+	raw = withCRLF(bytes.TrimPrefix(raw, []byte(ByteOrderMark)))
+	if IsSeparator(raw) {
 		_, raw, _ = bytes.Cut(raw, []byte("\r\n"))
 	}
 	var h Header

@@ -58,13 +58,12 @@ type lines interface {
 	next() (chunk, error)
 }
 
-// wire turns a stored message's line ends into those of SMTP: where the first
-// line ends with a bare LF, every bare LF becomes CRLF; else nothing changes.
+// wire turns a stored message's line ends into those of SMTP: every bare LF,
+// which never gets through it, becomes CRLF (as [message.Parse] does).
 type wire struct {
 	lines
-	decided, convert bool
-	cr               bool // the octet before was CR
-	buf              []byte
+	cr  bool // the octet before was CR
+	buf []byte
 }
 
 func (w *wire) next() (chunk, error) {
@@ -75,10 +74,7 @@ func (w *wire) next() (chunk, error) {
 	ends := c.last()
 	bare := ends && (len(c.data) > 1 && c.data[len(c.data)-2] != '\r' || len(c.data) == 1 && !w.cr)
 	w.cr = c.data[len(c.data)-1] == '\r'
-	if ends && !w.decided {
-		w.decided, w.convert = true, bare
-	}
-	if bare && w.convert {
+	if bare {
 		w.buf = append(append(w.buf[:0], c.data[:len(c.data)-1]...), "\r\n"...)
 		c.data = w.buf
 	}

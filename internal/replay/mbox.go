@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 )
 
 var separator = []byte("From ")
@@ -19,7 +17,7 @@ var separator = []byte("From ")
 // already, its message comes back changed).
 type mbox struct {
 	in     *lineReader
-	file   io.Closer
+	file   *stored
 	size   int64
 	number int
 
@@ -29,8 +27,8 @@ type mbox struct {
 	current *mboxMessage
 }
 
-func openMbox(file *os.File, size int64) (*mbox, error) {
-	m := &mbox{in: newLineReader(file), file: file, size: size}
+func openMbox(file *stored, size int64) (*mbox, error) {
+	m := &mbox{in: newLineReader(file.Reader), file: file, size: size}
 	for {
 		c, err := m.in.next()
 		if errors.Is(err, io.EOF) {
@@ -43,7 +41,7 @@ func openMbox(file *os.File, size int64) (*mbox, error) {
 			continue
 		}
 		if !bytes.HasPrefix(c.data, separator) {
-			return nil, fmt.Errorf("replay: %s is neither a message nor an mbox: it begins with empty lines", file.Name())
+			return nil, fmt.Errorf("replay: %s is neither a message nor an mbox: it begins with empty lines", file.name)
 		}
 		return m, m.separator(c)
 	}
@@ -53,7 +51,7 @@ func openMbox(file *os.File, size int64) (*mbox, error) {
 func (m *mbox) separator(c chunk) error {
 	m.begin = m.in.offset - int64(len(c.data))
 	m.more = true
-	m.sender, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimSpace(string(c.data)), "From "), " ")
+	m.sender = separatorSender(c.data)
 	for !c.last() { // a separator of more than lineBuffer octets
 		var err error
 		if c, err = m.in.next(); errors.Is(err, io.EOF) {
@@ -95,7 +93,7 @@ func drain(l lines) error {
 }
 
 // Progress implements Source.
-func (m *mbox) Progress() (done, total int64) { return m.in.offset, m.size }
+func (m *mbox) Progress() (done, total int64) { return m.file.read, m.size }
 
 // Close implements Source.
 func (m *mbox) Close() error { return m.file.Close() }

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"os"
@@ -133,14 +134,21 @@ func TestDirectories(t *testing.T) {
 	put("eml/one.eml", "From a 1\nA: 1\n")
 	put("eml/readme.txt", "no mail")
 	put("none/readme.txt", "no mail")
+	put("packed/one.eml.gz", gzipped(t, "\xef\xbb\xbfFrom a 1\nA: 1\n"))
+	put("packed/two.eml", ">From b 1\nB: 2\n")
+	put("dovecot/cur/1.a:2,S", gzipped(t, "A: 1\n"))
+	put("box.gz", gzipped(t, "From a 1\nA: 1\n\nFrom b 2\nB: 2\n"))
 	for _, tt := range []struct {
 		name string
 		path string
 		want string
 	}{
 		{"Maildir: new and cur by time", "box", "A: 1\nB: 2\n"},
-		{"messages below a directory", "eml", "From a 1\nA: 1\nB: 2\n"},
+		{"messages below a directory", "eml", "A: 1\nB: 2\n"},
 		{"one message", "eml/sub/two.EML", "B: 2\n"},
+		{"compressed messages", "packed", "A: 1\nB: 2\n"},
+		{"a Maildir that Dovecot compressed", "dovecot", "A: 1\n"},
+		{"a compressed mbox", "box.gz", "A: 1\nB: 2\n"},
 	} {
 		if _, _, texts := all(t, filepath.Join(dir, tt.path)); strings.Join(texts, "") != tt.want {
 			t.Errorf("%s: %q", tt.name, texts)
@@ -148,6 +156,7 @@ func TestDirectories(t *testing.T) {
 	}
 	for _, tt := range []struct{ path, want string }{
 		{"none", "neither cur or new"}, {"absent", "no such file"}, {"/dev/null", "neither a file nor"},
+		{write(t, "cut.gz", gzipped(t, "From a 1\nA: 1\n")[:12]), "unexpected EOF"},
 		{write(t, "odd", "\n\n\n\n\n\nSubject: x\n"), "begins with empty lines"},
 	} {
 		path := tt.path
@@ -158,6 +167,34 @@ func TestDirectories(t *testing.T) {
 			t.Errorf("%s: %v", tt.path, err)
 		}
 	}
+}
+
+// TestSendersOfFiles: the separator of a message's own file names its envelope
+// sender, as in an mbox.
+func TestSendersOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"1.eml": "From a@b.example Thu Apr 29\nA: 1\n", "2.eml": "A: 1\n", "3.eml": "From " + strings.Repeat("x", 2*lineBuffer) + " z\nA: 1\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	senders, _, texts := all(t, dir)
+	if len(texts) != 3 || senders[0] != "a@b.example" || senders[1] != "" || len(senders[2]) < 100 || texts[0] != "A: 1\n" || texts[2] != "A: 1\n" {
+		t.Errorf("%.60q %.60q", senders, texts)
+	}
+}
+
+func gzipped(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := io.WriteString(z, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // TestNotRegular: a file that would keep us waiting is named, the others are
@@ -189,9 +226,10 @@ func TestWire(t *testing.T) {
 	long := strings.Repeat("x", lineBuffer-1)
 	for _, tt := range []struct{ name, in, want string }{
 		{"Unix", "A: 1\n\nb\n", "A: 1\r\n\r\nb\r\n"},
-		{"as it was sent", "A: 1\r\n\r\nb\nc\rd\r\n", "A: 1\r\n\r\nb\nc\rd\r\n"},
+		{"as it was sent", "A: 1\r\n\r\nb\r\nc\rd\r\n", "A: 1\r\n\r\nb\r\nc\rd\r\n"},
+		{"bare LF among CRLF", "A: 1\r\n\r\nb\nc\r\n", "A: 1\r\n\r\nb\r\nc\r\n"},
 		{"CRLF among bare LF", "A: 1\n\nb\r\nc\n", "A: 1\r\n\r\nb\r\nc\r\n"},
-		{"CR at the end of a buffer", long + "\r\n" + long + "\n", long + "\r\n" + long + "\n"},
+		{"CR at the end of a buffer", long + "\r\n" + long + "\r\n", long + "\r\n" + long + "\r\n"},
 		{"a line of exactly a buffer", "A: 1\n" + long + "y\nz\n", "A: 1\r\n" + long + "y\r\nz\r\n"},
 		{"no end", "A: 1", "A: 1"},
 	} {

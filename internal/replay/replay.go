@@ -11,12 +11,19 @@ import (
 	"io"
 	"net/netip"
 	"reflect"
-	"time"
+	"slices"
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/iprev"
+	"sekimori/internal/judge"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/received"
+	"sekimori/internal/spf"
 )
 
 // parallel is how many messages may wait for DNS at a time. They hold results
@@ -26,7 +33,7 @@ const parallel = 32
 // Options say what to replay.
 type Options struct {
 	Source Source
-	Origin Origin
+	Origin received.Origin
 	Config *config.Config
 	// Candidate is compared with Config, if not nil.
 	Candidate *config.Config
@@ -35,19 +42,16 @@ type Options struct {
 	Progress func(done, total int64, messages int)
 }
 
-// decision is what one configuration makes of a message.
-type decision struct {
-	verdict policy.Verdict
-	author  dns.Name
-}
-
 // outcome is what became of one message.
 type outcome struct {
 	message  *Message
 	queueID  string
-	live     decision
-	compared decision
-	err      error // the message could not be judged
+	author   dns.Name
+	live     policy.Verdict
+	compared policy.Verdict
+	// unanswered: an answer of the DNS did not come.
+	unanswered bool
+	err        error // the message could not be judged
 }
 
 // errInterrupted ends a message that the interruption cut off.
@@ -56,7 +60,8 @@ var errInterrupted = errors.New("interrupted")
 // runner judges messages.
 type runner struct {
 	o       Options
-	judges  []*judge // the live one, then the candidate's
+	judges  []*judge.Judge // the live one, then the candidate's
+	same    bool           // both find the same facts
 	trusted func(netip.Addr) bool
 }
 
@@ -64,17 +69,17 @@ type runner struct {
 // the run, which is the source's or ctx's.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	r := &runner{o: o, trusted: o.Config.Trusted.Contains}
-	live, err := newJudge(o.Config, o.Resolver)
+	live, err := app.NewJudge(o.Config, o.Resolver)
 	if err != nil {
 		return nil, err
 	}
-	r.judges = []*judge{live}
+	r.judges = []*judge.Judge{live}
 	if o.Candidate != nil {
-		candidate, err := newJudge(o.Candidate, o.Resolver)
+		candidate, err := app.NewJudge(o.Candidate, o.Resolver)
 		if err != nil {
 			return nil, fmt.Errorf("candidate: %w", err)
 		}
-		candidate.same = sameFacts(o.Config, o.Candidate)
+		r.same = sameFacts(o.Config, o.Candidate)
 		r.judges = append(r.judges, candidate)
 	}
 	report := newReport(o.Candidate != nil)
@@ -139,38 +144,39 @@ func (r *runner) progress(messages int) {
 }
 
 // message reads one message and sends its outcome, at once or later.
-func (r *runner) message(ctx context.Context, m *Message, result chan<- outcome) {
-	out := outcome{message: m}
-	if m.err != nil {
-		out.err = m.err
+func (r *runner) message(ctx context.Context, src *Message, result chan<- outcome) {
+	out := outcome{message: src}
+	if src.err != nil {
+		out.err = src.err
 		result <- out
 		return
 	}
-	in := &wire{lines: m.lines}
+	in := &wire{lines: src.lines}
 	header, rest, whole, err := readHeader(in)
 	if err != nil {
 		out.err = err
 		result <- out
 		return
 	}
-	t, err := r.o.Origin.find(header, m.Sender, r.trusted)
+	t, err := r.o.Origin.Find(header, src.Sender, r.trusted)
 	if err != nil {
 		out.err = err
 		result <- out
 		return
 	}
-	out.queueID = t.envelope.QueueID
-	var checks []*check
+	out.queueID = t.Envelope.QueueID
+	m := judge.Message{Session: t.Session, Envelope: t.Envelope, Header: t.Header, Whole: whole, Time: t.Time, Internal: t.Internal}
+	var cases []*judge.Case
 	for i, j := range r.judges {
-		if i > 0 && j.same {
+		if i > 0 && r.same {
 			continue
 		}
-		checks = append(checks, j.begin(ctx, t, whole))
+		cases = append(cases, j.Begin(ctx, m))
 	}
 	size := int64(0)
 	for err == nil {
-		for _, c := range checks {
-			c.write(rest)
+		for _, c := range cases {
+			c.Write(rest)
 		}
 		size += int64(len(rest))
 		var c chunk
@@ -178,43 +184,40 @@ func (r *runner) message(ctx context.Context, m *Message, result chan<- outcome)
 		rest = c.data
 	}
 	if !errors.Is(err, io.EOF) {
-		for _, c := range checks {
-			c.close()
+		for _, c := range cases {
+			c.Close()
 		}
 		out.err = err
 		result <- out
 		return
 	}
-	go func() { result <- r.finish(ctx, out, checks) }()
+	go func() { result <- r.finish(ctx, out, cases) }()
 }
 
 // finish waits for the facts and decides.
-func (r *runner) finish(ctx context.Context, out outcome, checks []*check) outcome {
-	facts := make([]facts, len(checks))
-	for i, c := range checks {
-		facts[i] = c.finish(ctx)
+func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Case) outcome {
+	facts := make([]judge.Facts, len(cases))
+	for i, c := range cases {
+		facts[i] = c.Finish(ctx)
 	}
 	if ctx.Err() != nil {
 		out.err = errInterrupted // what was found is not all there is
 		return out
 	}
-	out.live = r.judges[0].decide(facts[0])
+	if e := facts[0].Evaluation; e != nil {
+		out.author, out.unanswered = e.From.AuthorDomain, unanswered(e)
+	}
+	out.live = r.judges[0].Decide(facts[0])
 	if len(r.judges) > 1 {
-		out.compared = r.judges[1].decide(facts[len(facts)-1])
+		out.compared = r.judges[1].Decide(facts[len(facts)-1])
 	}
 	return out
 }
 
-// newJudge makes the verifier and the policy of a configuration.
-func newJudge(cfg *config.Config, resolver dns.Resolver) (*judge, error) {
-	// Nobody waits for a reply: all results may take the whole budget.
-	verifier, err := app.NewVerifier(cfg, resolver, time.Duration(cfg.DNS.MessageBudget))
-	if err != nil {
-		return nil, err
-	}
-	rules, err := app.Policy(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return &judge{cfg: cfg, verifier: verifier, rules: rules}, nil
+// unanswered reports whether an answer of the DNS did not come that the message
+// asked for: it may have been judged otherwise on receipt.
+func unanswered(e *msgauth.Evaluation) bool {
+	return e.HELO.Result == spf.TempError || e.MailFrom.Result == spf.TempError || e.IPRev.Status == iprev.TempError ||
+		e.DMARC.Result == dmarc.ResultTempError ||
+		slices.ContainsFunc(e.DKIM, func(s dkim.Signature) bool { return s.Result == dkim.TempError })
 }

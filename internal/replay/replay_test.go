@@ -17,21 +17,26 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/policy"
+	"sekimori/internal/received"
 )
 
 var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 func zone(t *testing.T) dns.Resolver {
 	t.Helper()
+	return dnstest.MustParse(t, zoneText())
+}
+
+func zoneText() string {
 	public, _ := key.Public().(ed25519.PublicKey)
-	return dnstest.MustParse(t, fmt.Sprintf(`
+	return fmt.Sprintf(`
 bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 shop.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.shop.example TXT "v=DMARC1; p=quarantine"
 list.example        TXT "v=spf1 ip4:198.51.100.0/24 -all"
 k._domainkey.bank.example TXT "v=DKIM1; k=ed25519; p=%s"
-`, base64.StdEncoding.EncodeToString(public)))
+`, base64.StdEncoding.EncodeToString(public))
 }
 
 // signedMail is signed by bank.example with a signature that expired long ago.
@@ -77,7 +82,7 @@ func replayed(t *testing.T, path string, change func(*Options)) *Report {
 		t.Fatal(err)
 	}
 	defer source.Close()
-	o := Options{Source: source, Origin: Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: zone(t)}
+	o := Options{Source: source, Origin: received.Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: zone(t)}
 	o.Config.AuthservID = "mx.here.example"
 	if change != nil {
 		change(&o)
@@ -244,7 +249,7 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer source.Close()
-	r, err := Run(ctx, Options{Source: source, Origin: Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: s})
+	r, err := Run(ctx, Options{Source: source, Origin: received.Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: s})
 	if !errors.Is(err, context.Canceled) || r == nil || r.Messages >= 9 || r.Verdicts[policy.TempFail] != 0 || r.Reasons[policy.ReasonTempError] != 0 {
 		t.Errorf("%v: %+v", err, r)
 	}
@@ -260,11 +265,68 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestUnanswered: a run whose DNS failed says so first, in every row, and by
+// what the command's exit code is made of; asking again mends it.
+func TestUnanswered(t *testing.T) {
+	box := write(t, "box", delivered("a@bank.example", "192.0.2.1", day, "From: a@bank.example\n\nx\n")+
+		delivered("a@lame.example", "192.0.2.1", day, "From: a@lame.example\n\nx\n"))
+	const more = "! lame.example TXT servfail\n! _dmarc.lame.example TXT timeout\n"
+	path := filepath.Join(t.TempDir(), "dns.jsonl")
+	s := open(t, path, dnstest.MustParse(t, zoneText()+more))
+	r := replayed(t, box, func(o *Options) { o.Resolver = s })
+	use := closed(t, s)
+	r.DNS = &use
+	var b strings.Builder
+	if err := r.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if r.Unanswered != 1 || r.Reliable() || !strings.HasPrefix(b.String(), "DNS FAILED for 1 of 2 messages (50.0 %)") || !strings.Contains(b.String(), "--retry-failures") ||
+		!strings.Contains(b.String(), "no DNS") {
+		t.Errorf("%+v\n%s", r, b.String())
+	}
+	for _, d := range r.Domains {
+		if want := map[string]int{"lame.example": 1}[d.Author]; d.Unanswered != want {
+			t.Errorf("%+v, want %d", d, want)
+		}
+	}
+
+	// Without being told to, a second run repeats the first.
+	whole := dnstest.MustParse(t, zoneText()+"lame.example. TXT \"v=spf1 -all\"\n")
+	s = open(t, path, whole)
+	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 1 {
+		t.Errorf("a repetition gives another result: %+v", r)
+	}
+	closed(t, s)
+	s = open(t, path, whole)
+	s.RetryFailures()
+	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 0 || !r.Reliable() {
+		t.Errorf("asked again: %+v", r)
+	}
+	closed(t, s)
+	s = open(t, path, dnstest.MustParse(t, ""))
+	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 0 {
+		t.Errorf("what came is not kept: %+v", r)
+	}
+	closed(t, s)
+}
+
+// TestReliable: one message in a hundred may lack an answer.
+func TestReliable(t *testing.T) {
+	for _, tt := range []struct {
+		messages, bad, unanswered int
+		want                      bool
+	}{{0, 0, 0, true}, {100, 0, 1, true}, {100, 0, 2, false}, {101, 2, 1, false}, {1, 1, 0, true}} {
+		if r := (&Report{Messages: tt.messages, Bad: tt.bad, Unanswered: tt.unanswered}); r.Reliable() != tt.want {
+			t.Errorf("%+v: %t", tt, !tt.want)
+		}
+	}
+}
+
 // TestReportIsBounded: what is beyond a list is counted.
 func TestReportIsBounded(t *testing.T) {
 	r := newReport(true)
 	for i := range maxDomains + 2 {
-		o := outcome{message: &Message{Number: i + 1}, live: decision{author: dns.Name(fmt.Sprintf("d%d.example", i)), verdict: policy.Verdict{Action: policy.Accept}}}
+		o := outcome{message: &Message{Number: i + 1}, author: dns.Name(fmt.Sprintf("d%d.example", i)), live: policy.Verdict{Action: policy.Accept}}
 		r.add(o)
 		o.err = errors.New("bad")
 		r.add(o)

@@ -29,6 +29,9 @@ type Report struct {
 	// 10,000.
 	Bad         int          `json:"bad"`
 	BadMessages []BadMessage `json:"bad_messages"`
+	// Unanswered counts the messages that asked the DNS something and got no
+	// answer: on receipt they may have been judged otherwise.
+	Unanswered int `json:"unanswered"`
 	// Verdicts counts messages by verdict, before mode monitor softens it.
 	Verdicts map[policy.Action]int `json:"verdicts"`
 	// Reasons counts them by the rule that decided.
@@ -59,6 +62,8 @@ type Domain struct {
 	Author   string                `json:"author_domain"`
 	Messages int                   `json:"messages"`
 	Verdicts map[policy.Action]int `json:"verdicts"`
+	// Unanswered counts those that got no answer of the DNS.
+	Unanswered int `json:"unanswered"`
 }
 
 // Candidate compares two configurations.
@@ -105,12 +110,16 @@ func (r *Report) add(o outcome) {
 		}
 		return
 	}
-	action := o.live.verdict.Action
+	action := o.live.Action
 	r.Verdicts[action]++
-	r.Reasons[o.live.verdict.Reason]++
-	row := r.row(string(o.live.author))
+	r.Reasons[o.live.Reason]++
+	row := r.row(string(o.author))
 	row.Messages++
 	row.Verdicts[action]++
+	if o.unanswered {
+		r.Unanswered++
+		row.Unanswered++
+	}
 	if r.Candidate != nil {
 		r.Candidate.add(o)
 	}
@@ -130,7 +139,7 @@ func (r *Report) row(author string) *Domain {
 }
 
 func (c *Candidate) add(o outcome) {
-	live, candidate := o.live.verdict, o.compared.verdict
+	live, candidate := o.live, o.compared
 	c.Verdicts[candidate.Action]++
 	// Mode and quarantine style are a difference too: what is done differs.
 	if live.Action == candidate.Action && live.Applied == candidate.Applied {
@@ -139,7 +148,7 @@ func (c *Candidate) add(o outcome) {
 	c.Different++
 	c.Changes[change(live)+" -> "+change(candidate)]++
 	if m := o.message; len(c.Differences) < maxListed {
-		c.Differences = append(c.Differences, Difference{m.Number, m.Name, m.Offset, o.queueID, string(o.live.author), live, candidate, m.where()})
+		c.Differences = append(c.Differences, Difference{m.Number, m.Name, m.Offset, o.queueID, string(o.author), live, candidate, m.where()})
 	}
 }
 
@@ -169,6 +178,13 @@ var columns = []policy.Action{policy.Accept, policy.Tag, policy.Quarantine, poli
 // Text writes the report for people.
 func (r *Report) Text(out io.Writer) error {
 	var b strings.Builder
+	if r.Unanswered > 0 {
+		fmt.Fprintf(&b, "DNS FAILED for %d of %d messages (%.1f %%): what is said of them is not what was so on receipt", r.Unanswered, r.judged(), r.unansweredPercent())
+		if r.DNS != nil {
+			b.WriteString("; the same command with --retry-failures asks again")
+		}
+		b.WriteString(".\n\n")
+	}
 	r.table(&b)
 	if r.Candidate != nil {
 		r.Candidate.text(&b)
@@ -195,23 +211,41 @@ func (r *Report) Text(out io.Writer) error {
 	return err
 }
 
+// judged counts the messages that could be judged.
+func (r *Report) judged() int { return r.Messages - r.Bad }
+
+func (r *Report) unansweredPercent() float64 {
+	return 100 * float64(r.Unanswered) / float64(max(r.judged(), 1))
+}
+
+// tolerableUnansweredPercent is the share of messages without an answer of the DNS
+// that a run may have and still tell what the daemon would have done.
+const tolerableUnansweredPercent = 1
+
+// Reliable reports whether nearly every message got the answers it asked for.
+func (r *Report) Reliable() bool { return r.unansweredPercent() <= tolerableUnansweredPercent }
+
 func (r *Report) table(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(name string, messages string, cell func(policy.Action) string) {
+	row := func(name, messages, unanswered string, cell func(policy.Action) string) {
 		fmt.Fprintf(w, "%s\t", messages)
 		for _, c := range columns {
 			fmt.Fprintf(w, "%s\t", cell(c))
 		}
+		if r.Unanswered > 0 {
+			fmt.Fprintf(w, "%s\t", unanswered)
+		}
 		fmt.Fprintf(w, "  %s\n", name)
 	}
-	row("author domain", "messages", func(a policy.Action) string { return string(a) })
-	count := func(m map[policy.Action]int) func(policy.Action) string {
-		return func(a policy.Action) string {
-			if m[a] == 0 {
-				return "-"
-			}
-			return strconv.Itoa(m[a])
+	row("author domain", "messages", "no DNS", func(a policy.Action) string { return string(a) })
+	number := func(n int) string {
+		if n == 0 {
+			return "-"
 		}
+		return strconv.Itoa(n)
+	}
+	count := func(m map[policy.Action]int) func(policy.Action) string {
+		return func(a policy.Action) string { return number(m[a]) }
 	}
 	for _, d := range r.Domains[:min(len(r.Domains), maxRows)] {
 		name := term.Safe(d.Author)
@@ -221,9 +255,9 @@ func (r *Report) table(b *strings.Builder) {
 		case "*":
 			name = "(other domains)"
 		}
-		row(name, strconv.Itoa(d.Messages), count(d.Verdicts))
+		row(name, strconv.Itoa(d.Messages), number(d.Unanswered), count(d.Verdicts))
 	}
-	row("all "+strconv.Itoa(len(r.Domains)), strconv.Itoa(r.Messages-r.Bad), count(r.Verdicts))
+	row("all "+strconv.Itoa(len(r.Domains)), strconv.Itoa(r.judged()), number(r.Unanswered), count(r.Verdicts))
 	_ = w.Flush() // into memory
 	more(b, len(r.Domains))
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"sync"
 	"syscall"
@@ -36,7 +37,7 @@ const (
 // Snapshot is a file of DNS answers, and a resolver that looks there first and
 // appends what it had to ask. The file is JSON lines: a header, then an answer
 // each. Temporary failures are answers too, because a repetition must give the
-// same; without their lines they are asked again. A last line that is not
+// same; RetryFailures asks for them again. A last line that is not
 // complete, as an interrupted run leaves it, is dropped.
 type Snapshot struct {
 	next   dns.Resolver
@@ -220,6 +221,14 @@ func (s *Snapshot) read(line []byte, number int) error {
 		s.known[question{dns.Name(l.Name), l.Type}] = &l // the last one counts
 	}
 	return nil
+}
+
+// RetryFailures forgets the failures that the snapshot holds, so that this run
+// asks for those answers again. What comes is appended and counts from then on.
+func (s *Snapshot) RetryFailures() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.known, func(_ question, l *snapshotLine) bool { return l.Error != "" })
 }
 
 // call is a question under way.

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -35,38 +36,30 @@ type Source interface {
 }
 
 // Open opens an mbox, a single message, a Maildir (with cur or new) or a
-// directory of .eml files, subdirectories included.
+// directory of .eml files, subdirectories included. Each file may be compressed
+// by gzip.
 func Open(path string) (Source, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("replay: %w", err)
-	}
-	info, err := file.Stat()
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("replay: %w", err)
-	}
+	info, err := os.Stat(path)
 	switch {
+	case err != nil:
+		return nil, fmt.Errorf("replay: %w", err)
 	case info.IsDir():
-		file.Close()
 		return openDir(path)
 	case !info.Mode().IsRegular():
-		file.Close()
 		return nil, fmt.Errorf("replay: %s is neither a file nor a directory", path)
 	}
-	start := make([]byte, len(separator))
-	n, err := io.ReadFull(file, start)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		file.Close()
+	file, err := openStored(path)
+	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
-	if n > 0 && strings.TrimLeft(string(start[:n]), "\r\n") != "" && string(start[:n]) != string(separator) {
+	start, err := file.peek(len(separator))
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("replay: %s: %w", path, err)
+	}
+	if len(start) > 0 && strings.TrimLeft(string(start), "\r\n") != "" && !bytes.Equal(start, separator) {
 		file.Close()
 		return &files{paths: []string{path}}, nil
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("replay: %w", err)
 	}
 	box, err := openMbox(file, info.Size())
 	if err != nil {
@@ -101,7 +94,7 @@ func openDir(path string) (Source, error) {
 		return &files{paths: paths}, nil
 	}
 	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.EqualFold(filepath.Ext(p), ".eml") {
+		if err == nil && !d.IsDir() && isMessageName(p) {
 			paths = append(paths, p)
 		}
 		return err
@@ -110,16 +103,22 @@ func openDir(path string) (Source, error) {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("replay: %s has neither cur or new, as a Maildir has, nor .eml files", path)
+		return nil, fmt.Errorf("replay: %s has neither cur or new, as a Maildir has, nor .eml or .eml.gz files", path)
 	}
 	return &files{paths: paths}, nil
+}
+
+// isMessageName reports names of messages in a directory.
+func isMessageName(path string) bool {
+	name := strings.ToLower(filepath.Base(path))
+	return strings.HasSuffix(name, ".eml") || strings.HasSuffix(name, ".eml.gz")
 }
 
 // files are messages in a file each.
 type files struct {
 	paths []string
 	next  int
-	open  *os.File
+	open  *stored
 }
 
 // Next implements Source.
@@ -140,8 +139,10 @@ func (f *files) Next() (*Message, error) {
 		m.err = errors.New("not a regular file")
 		return m, nil
 	}
-	if f.open, m.err = os.Open(path); m.err == nil {
-		m.lines = newLineReader(f.open)
+	if f.open, m.err = openStored(path); m.err == nil {
+		in := newLineReader(f.open.Reader)
+		m.lines = in
+		m.Sender, m.err = takeSeparator(f.open, in)
 	}
 	return m, nil
 }

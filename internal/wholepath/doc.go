@@ -120,11 +120,11 @@
 //	recent.maxLimit                     500       decisions of an answer         -                     somebody reads them
 //	recent.maxTextBytes                 4096      octets of a text               -                     policy records are shorter
 //	recent.maxValueBytes                512       octets of a parameter          -                     a domain name has 253
+//	received.maxReceived                16384     octets of a field              -                     MTAs write under 1,000
 //	replay.maxAnswers                   1000000   DNS answers                    -                     of a snapshot, in memory
 //	replay.maxDomains                   100000    author domains                 -                     a row each; the rest share one
 //	replay.maxHeader                    16777216  octets of a header             -                     and what one's own hosts put on top
 //	replay.maxListed                    10000     messages                       -                     named in a list; the rest are counted
-//	replay.maxReceived                  16384     octets of a field              -                     MTAs write under 1,000
 //	replay.maxRows                      100       rows of a table                -                     somebody reads them
 //	replay.maxSnapshotLine              1048576   octets of a line               -                     an answer has at most 64 KiB on the wire
 //	resolver.maxPrefetches              32        queries that nobody waits for  -                     the other sockets are for those who do

@@ -1,4 +1,4 @@
-package replay
+package received
 
 import (
 	"errors"
@@ -30,70 +30,74 @@ type Origin struct {
 	MailFrom *string
 }
 
-// transaction is what the MTA knew of a message.
-type transaction struct {
-	session  msgauth.Session
-	envelope msgauth.Envelope
-	header   message.Header // as the client sent it
-	received time.Time      // zero if it is not known
-	// internal: the message never came from outside.
-	internal bool
+// Transaction is what the MTA knew of a message.
+type Transaction struct {
+	Session  msgauth.Session
+	Envelope msgauth.Envelope
+	Header   message.Header // as the client sent it
+	Time     time.Time      // of receipt; zero if it is not known
+	// Internal: the message never came from outside.
+	Internal bool
 }
 
 // deliveryFields are put on top by the own hosts on delivery; where no Received
 // field says how far these go, only such fields are taken off.
 var deliveryFields = []string{"Return-Path", "Delivered-To", "X-Original-To", "Envelope-To", "Delivery-date", "X-Envelope-From", "X-Envelope-To"}
 
-// find separates what the client sent from what the own hosts put on top of it.
-func (o Origin) find(h message.Header, mboxSender string, trusted func(netip.Addr) bool) (transaction, error) {
+// Find separates what the client sent from what the own hosts put on top of it.
+func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Addr) bool) (Transaction, error) {
 	if o.Client.IsValid() {
 		n := 0
 		for n < len(h) && slices.ContainsFunc(deliveryFields, h[n].Is) {
 			n++
 		}
-		t := transaction{session: msgauth.Session{Client: o.Client.Unmap(), HELO: o.HELO}, header: h[n:]}
+		t := Transaction{Session: msgauth.Session{Client: o.Client.Unmap(), HELO: o.HELO}, Header: h[n:]}
 		return t, t.mailFrom(o, h[:n], mboxSender)
 	}
 	at, r, err := o.border(h, trusted)
 	if err != nil {
-		return transaction{}, err
+		return Transaction{}, err
 	}
-	t := transaction{
-		session:  msgauth.Session{Client: r.Address, ClientName: r.Name, HELO: r.HELO},
-		envelope: msgauth.Envelope{QueueID: r.ID},
-		header:   h[at+1:], received: r.Date, internal: !r.Address.IsValid(),
+	t := Transaction{
+		Session:  msgauth.Session{Client: r.Address, ClientName: r.Name, HELO: r.HELO},
+		Envelope: msgauth.Envelope{QueueID: r.ID},
+		Header:   h[at+1:], Time: r.Date, Internal: !r.Address.IsValid(),
 	}
-	if r.authenticated() {
-		t.session.Authenticated = "unknown" // a Received field does not say who
+	if r.Authenticated() {
+		t.Session.Authenticated = "unknown" // a Received field does not say who
 	}
 	if r.For != "" {
-		t.envelope.Recipients = []string{"<" + r.For + ">"}
+		t.Envelope.Recipients = []string{"<" + r.For + ">"}
 	}
-	if t.internal {
+	if t.Internal {
 		return t, nil
 	}
 	return t, t.mailFrom(o, h[:at+1], mboxSender)
 }
 
 // border returns the field that the MTA at the border wrote.
-func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int, border Received, err error) {
+func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int, border Field, err error) {
+	if o.Received > 0 {
+		return o.numbered(h)
+	}
 	at, seen := -1, 0
 	for i, f := range h {
 		if !f.Is("Received") {
 			continue
 		}
 		seen++
-		if o.Received > 0 && seen < o.Received {
+		if invoked(f.Value) {
+			if at < 0 && strings.Contains(f.Value, " invoked by ") && !slices.ContainsFunc(h[i+1:], func(f message.Field) bool { return f.Is("Received") && !invoked(f.Value) }) {
+				return i, Field{}, nil // handed over on the host: qmail wrote nothing else
+			}
 			continue
 		}
-		r, err := ParseReceived(f.Value)
+		r, err := Parse(f.Value)
 		switch {
-		case o.Received > 0 && err != nil:
-			return 0, r, fmt.Errorf("%w (number %d)", err, seen)
-		case o.Received > 0:
-			return i, r, nil
 		case err != nil && o.namesTrusted(f.Value):
 			return 0, r, fmt.Errorf("%w (number %d)", err, seen)
+		case err == nil && slices.Contains(o.TrustedHosts, r.By) && !r.Address.IsValid() && !r.within():
+			return 0, r, fmt.Errorf("%w (number %d)", errUnreadable, seen)
 		case err != nil || !slices.Contains(o.TrustedHosts, r.By):
 			// Nothing from here on is known to be true.
 			return o.last(at, border)
@@ -106,10 +110,37 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 			return at, border, nil
 		}
 	}
-	if o.Received > 0 {
-		return 0, border, fmt.Errorf("%d received fields, number %d is wanted", seen, o.Received)
-	}
 	return o.last(at, border)
+}
+
+// numbered returns the field that the operator counted.
+func (o Origin) numbered(h message.Header) (at int, border Field, err error) {
+	seen := 0
+	for i, f := range h {
+		if !f.Is("Received") {
+			continue
+		}
+		if seen++; seen < o.Received {
+			continue
+		}
+		r, err := Parse(f.Value)
+		if err == nil && !r.Address.IsValid() && !r.within() {
+			err = errUnreadable
+		}
+		if err != nil {
+			return 0, r, fmt.Errorf("%w (number %d)", err, seen)
+		}
+		return i, r, nil
+	}
+	return 0, border, fmt.Errorf("%d received fields, number %d is wanted", seen, o.Received)
+}
+
+// invoked reports qmail's note that one of its programs was started, such as
+// "(qmail 1234 invoked from network)". It names neither host nor client; those
+// of a message from the network stand in a field of their own below it.
+func invoked(value string) bool {
+	text := strings.TrimSpace(message.Unfold(value))
+	return strings.HasPrefix(text, "(qmail ") && strings.Contains(text, " invoked ")
 }
 
 // namesTrusted reports whether a field that cannot be read might be by a
@@ -119,7 +150,7 @@ func (o Origin) namesTrusted(value string) bool {
 	return slices.ContainsFunc(o.TrustedHosts, func(n dns.Name) bool { return strings.Contains(value, string(n)) })
 }
 
-func (o Origin) last(at int, border Received) (int, Received, error) {
+func (o Origin) last(at int, border Field) (int, Field, error) {
 	if at < 0 {
 		return 0, border, errors.New("the topmost received field is not by a trusted host")
 	}
@@ -127,27 +158,27 @@ func (o Origin) last(at int, border Received) (int, Received, error) {
 }
 
 // mailFrom finds the envelope sender in what the own hosts put on top.
-func (t *transaction) mailFrom(o Origin, top message.Header, mboxSender string) error {
+func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) error {
 	switch {
 	case o.MailFrom != nil:
-		t.envelope.MailFrom = "<" + *o.MailFrom + ">"
+		t.Envelope.MailFrom = "<" + *o.MailFrom + ">"
 		return nil
 	case t.fromTop(top):
 		return nil
 	case mboxSender == "MAILER-DAEMON":
-		t.envelope.MailFrom = "<>"
+		t.Envelope.MailFrom = "<>"
 		return nil
 	case mboxSender != "" && mboxSender != "-": // a mail reader's copy has "-"
-		t.envelope.MailFrom = "<" + mboxSender + ">"
+		t.Envelope.MailFrom = "<" + mboxSender + ">"
 		return nil
 	}
 	return errors.New("the envelope sender is not known: no Return-Path, envelope-from or mbox separator; give --from")
 }
 
-func (t *transaction) fromTop(top message.Header) bool {
+func (t *Transaction) fromTop(top message.Header) bool {
 	for _, f := range top {
 		if f.Is("Return-Path") {
-			t.envelope.MailFrom = "<" + unbracket(message.Unfold(f.Value)) + ">"
+			t.Envelope.MailFrom = "<" + unbracket(message.Unfold(f.Value)) + ">"
 			return true
 		}
 	}
@@ -155,8 +186,8 @@ func (t *transaction) fromTop(top message.Header) bool {
 		if !f.Is("Received") {
 			continue
 		}
-		if r, err := ParseReceived(f.Value); err == nil && r.HasEnvelopeFrom {
-			t.envelope.MailFrom = "<" + strings.TrimSpace(r.EnvelopeFrom) + ">"
+		if r, err := Parse(f.Value); err == nil && r.HasEnvelopeFrom {
+			t.Envelope.MailFrom = "<" + strings.TrimSpace(r.EnvelopeFrom) + ">"
 			return true
 		}
 	}

@@ -1,0 +1,196 @@
+package received
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// comments reads the client out of the comments behind "from WORD". MTAs write
+// it in these forms; WORD is what the client said of itself, except where its
+// HELO name stands in a comment.
+//
+//	from HELO (NAME [ADDRESS]) ...           Postfix, OpenSMTPD, Haraka
+//	from HELO (user@NAME [ADDRESS] (may be forged))   Sendmail
+//	from HELO ([ADDRESS]:PORT helo=HELO ident=USER)   Exim; WORD is the name where helo= is given
+//	from [ADDRESS] (helo=HELO)               Exim, of a client without a name
+//	from NAME (HELO HELO) (USER@ADDRESS)     qmail, qpsmtpd
+//	from [ADDRESS] (HELO HELO)               CommuniGate, with "account USER " where it logged in
+//	from HELO (ADDRESS)                      Exchange, and qmail where HELO is the name
+//	from HELO (ADDRESS:PORT)                 XMail
+//
+// A comment that names no client, such as one about TLS, leaves the address
+// invalid; [Field.within] says what that means. What else looks like a client is
+// an error: were the field taken for one of a move within the host, the client's
+// own fields below it would be believed.
+func (r *Field) comments(comments []string) error {
+	if len(comments) == 0 {
+		return nil
+	}
+	for _, c := range comments[1:] { // Postfix, Sendmail, Courier
+		r.login = r.login || strings.HasPrefix(c, "Authenticated sender: ") || strings.HasPrefix(c, "authenticated") || strings.HasPrefix(c, "AUTH: ")
+	}
+	first := comments[0]
+	words := strings.Fields(first)
+	switch {
+	case first == "[unix socket]", strings.HasSuffix(first, "[local]"): // Cyrus' LMTP, OpenSMTPD
+		r.local = true
+		return nil
+	case saysHELO(words):
+		return r.afterHELO(words, comments[1:])
+	case len(words) > 0 && slices.ContainsFunc(words, isParameter) && !strings.ContainsAny(first, "["):
+		return r.exim(words)
+	case strings.Contains(first, "["):
+		return r.bracketed(first)
+	case len(words) == 1:
+		if addr, ok := address(words[0]); ok {
+			r.Address = addr
+			return nil
+		}
+		if looksLikeAddress(words[0]) {
+			return errUnreadable
+		}
+	}
+	return nil
+}
+
+// saysHELO reports "HELO NAME", "EHLO NAME" and "account USER HELO NAME".
+func saysHELO(words []string) bool {
+	i := len(words) - 2
+	return (i == 0 || i == 2 && words[0] == "account") && (strings.EqualFold(words[i], "HELO") || strings.EqualFold(words[i], "EHLO"))
+}
+
+// afterHELO reads qmail's and CommuniGate's forms, whose WORD the host wrote
+// itself: the client's name, "unknown", or its address.
+func (r *Field) afterHELO(words, rest []string) error {
+	word := r.HELO
+	r.HELO, r.login = words[len(words)-1], r.login || words[0] == "account"
+	if addr, ok := literal(word); ok {
+		r.Address = addr
+		return nil
+	}
+	if len(rest) == 0 {
+		return errUnreadable
+	}
+	text := strings.TrimSpace(rest[0])
+	if i := strings.LastIndexByte(text, '@'); i >= 0 { // RFC 1413's answer
+		text = text[i+1:]
+	}
+	addr, ok := address(text)
+	if !ok {
+		return errUnreadable
+	}
+	r.Address = addr
+	if !strings.EqualFold(word, "unknown") {
+		r.Name = word
+	}
+	return nil
+}
+
+// isParameter reports a word of Exim's such as helo=NAME or port=25.
+func isParameter(word string) bool {
+	name, _, ok := strings.Cut(word, "=")
+	return ok && slices.Contains([]string{"helo", "port", "ident"}, name)
+}
+
+// exim reads "from [ADDRESS] (helo=NAME port=25 ident=USER)".
+func (r *Field) exim(words []string) error {
+	addr, ok := literal(r.HELO)
+	if !ok {
+		return errUnreadable
+	}
+	r.Address = addr
+	r.parameters(words)
+	return nil
+}
+
+// parameters takes the HELO name out of Exim's words, and reports whether it
+// was there.
+func (r *Field) parameters(words []string) bool {
+	for _, w := range words {
+		if helo, ok := strings.CutPrefix(w, "helo="); ok {
+			r.HELO = helo
+			return true
+		}
+	}
+	return false
+}
+
+// bracketed reads "NAME [ADDRESS]", "user@NAME [ADDRESS] (may be forged)",
+// "[ADDRESS]" and "[ADDRESS]:PORT helo=NAME".
+func (r *Field) bracketed(comment string) error {
+	name, rest, _ := strings.Cut(comment, "[")
+	inner, after, ok := strings.Cut(rest, "]")
+	name, after = strings.TrimSpace(name), strings.TrimSpace(after)
+	if !ok || strings.ContainsAny(name, " \t()[]") {
+		return errUnreadable
+	}
+	addr, ok := address(inner)
+	if !ok {
+		return errUnreadable
+	}
+	words := strings.Fields(after)
+	if len(words) > 0 && strings.HasPrefix(words[0], ":") { // a port
+		if _, err := strconv.ParseUint(words[0][1:], 10, 16); err != nil {
+			return errUnreadable
+		}
+		words = words[1:]
+	}
+	switch {
+	case len(words) == 0, strings.HasPrefix(words[0], "("):
+	case !slices.ContainsFunc(words, func(w string) bool { return !isParameter(w) }):
+		if word := r.HELO; r.parameters(words) && name == "" {
+			if _, ok := literal(word); !ok {
+				name = word
+			}
+		}
+	default:
+		return errUnreadable
+	}
+	if i := strings.LastIndexByte(name, '@'); i >= 0 { // RFC 1413's answer
+		name = name[i+1:]
+	}
+	if name != "unknown" && !strings.Contains(after, "may be forged") {
+		r.Name = strings.TrimSuffix(name, ".") // Google writes the root
+	}
+	r.Address = addr
+	return nil
+}
+
+// literal reads "[ADDRESS]" and "[ADDRESS]:PORT".
+func literal(word string) (netip.Addr, bool) {
+	inner, ok := strings.CutPrefix(word, "[")
+	if !ok {
+		return netip.Addr{}, false
+	}
+	inner, port, ok := strings.Cut(inner, "]")
+	if !ok || port != "" && !strings.HasPrefix(port, ":") {
+		return netip.Addr{}, false
+	}
+	return address(inner)
+}
+
+// address reads an address as MTAs write one, an IPv4 address with its port
+// too. The zone of a link-local address is the host's own name for a network
+// and says nothing elsewhere.
+func address(s string) (netip.Addr, bool) {
+	const tag = "IPv6:"
+	if len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
+		s = s[len(tag):]
+	}
+	if at, err := netip.ParseAddrPort(s); err == nil && at.Addr().Is4() {
+		return at.Addr(), true
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil || addr.Zone() != "" && !addr.IsLinkLocalUnicast() {
+		return netip.Addr{}, false
+	}
+	return addr.WithZone("").Unmap(), true
+}
+
+// looksLikeAddress reports a word that somebody may have written as an address:
+// digits and dots, or hexadecimal digits and colons.
+func looksLikeAddress(word string) bool {
+	return strings.Trim(word, "0123456789.:/") == "" || strings.Count(word, ":") > 1 && strings.Trim(word, "0123456789abcdefABCDEF:.%[]") == ""
+}

@@ -1,0 +1,135 @@
+package received
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/message"
+)
+
+// TestForms: the client of one message as each MTA writes it. The forms are
+// those of the programs' documents and sources; the hosts are made up.
+func TestForms(t *testing.T) {
+	for name, tt := range map[string]struct {
+		value               string
+		helo, client, named string
+		login               bool
+	}{
+		"qmail":                          {"from unknown (HELO mail.a.example) (192.0.2.66) by mx.test with SMTP; 22 Nov 2026 08:00:00 -0000", "mail.a.example", "192.0.2.66", "", false},
+		"qmail, a name":                  {"from host.a.example (HELO mail.a.example) (192.0.2.66) by mx.test with SMTP", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"qmail, ident":                   {"from host.a.example (HELO mail.a.example) (ann@192.0.2.66) by mx.test with SMTP", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"qmail, HELO is the name":        {"from mail.a.example (192.0.2.66) by mx.test with SMTP", "mail.a.example", "192.0.2.66", "", false},
+		"qmail, EHLO and IPv6":           {"from unknown (EHLO mail.a.example) (2001:db8::66) by mx.test with ESMTPS", "mail.a.example", "2001:db8::66", "", false},
+		"qpsmtpd":                        {"from host.a.example (HELO mail.a.example) (192.0.2.66)\r\n by mx.test (qpsmtpd/0.96) with ESMTP; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"Exim, no name":                  {"from [192.0.2.66] (helo=mail.a.example)\r\n\tby mx.test with esmtp (Exim 4.96)\r\n\t(envelope-from <u@a.example>)\r\n\tid X", "mail.a.example", "192.0.2.66", "", false},
+		"Exim, no name, with port":       {"from [192.0.2.66] (port=41234 helo=mail.a.example ident=ann) by mx.test with esmtps (TLS1.3) tls TLS_AES_256_GCM_SHA384 (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "", false},
+		"Exim, no name, no HELO":         {"from [192.0.2.66] by mx.test with smtp (Exim 4.96) id X", "[192.0.2.66]", "192.0.2.66", "", false},
+		"Exim, a name":                   {"from mail.a.example ([192.0.2.66]) by mx.test with esmtp (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "", false},
+		"Exim, a name and another HELO":  {"from host.a.example ([192.0.2.66]:41234 helo=mail.a.example) by mx.test with esmtpsa (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "host.a.example", true},
+		"Exim, IPv6":                     {"from [2001:db8::66]:41234 (helo=mail.a.example) by mx.test with esmtp (Exim 4.96) id X", "mail.a.example", "2001:db8::66", "", false},
+		"Exchange":                       {"from mail.a.example (192.0.2.66) by mx.test (10.0.0.5) with Microsoft SMTP Server (version=TLS1_2, cipher=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) id 15.20.1; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "", false},
+		"Exchange, IPv6":                 {"from mail.a.example (2001:db8::66) by mx.test (2001:db8::5) with Microsoft SMTP Server id 15.20.1 via Frontend Transport", "mail.a.example", "2001:db8::66", "", false},
+		"Exchange, a user's submission":  {"from mx.test ([fe80::1%5]) by mx.test ([fe80::1%5]) with mapi id 15.20.1", "mx.test", "fe80::1", "", true},
+		"CommuniGate":                    {"from [192.0.2.66] (HELO mail.a.example) by mx.test (CommuniGate Pro SMTP 6.3) with ESMTP id 12 for r@mx.test", "mail.a.example", "192.0.2.66", "", false},
+		"CommuniGate, logged in":         {"from [192.0.2.66] (account ann@mx.test HELO pc) by mx.test (CommuniGate Pro SMTP 6.3) with ESMTPSA id 12", "pc", "192.0.2.66", "", true},
+		"Courier":                        {"from mail.a.example (host.a.example [::ffff:192.0.2.66]) by mx.test with ESMTP; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"Courier, logged in":             {"from pc (host.a.example [::ffff:192.0.2.66]) (AUTH: PLAIN ann, SSL: TLSv1.3,256bits) by mx.test with ESMTPS id 00", "pc", "192.0.2.66", "host.a.example", true},
+		"Haraka":                         {"from mail.a.example (host.a.example [192.0.2.66]) by mx.test (Haraka/3.0.2) with ESMTPS id X envelope-from <u@a.example>", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"OpenSMTPD":                      {"from mail.a.example (host.a.example [192.0.2.66]) by mx.test (OpenSMTPD) with ESMTPS id 12 (TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO)", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"MDaemon":                        {"from mail.a.example ([192.0.2.66]) by mx.test (MDaemon PRO v21) with ESMTP id md12.msg", "mail.a.example", "192.0.2.66", "", false},
+		"Domino":                         {"from mail.a.example ([192.0.2.66]) by mx.test (Lotus Domino Release 9.0.1) with ESMTP id 2026-12 ; Sun, 22 Nov 2026 08:00:00 +0900", "mail.a.example", "192.0.2.66", "", false},
+		"XMail":                          {"from mail.a.example (192.0.2.66:41234) by mx.test ([10.0.0.5]:25) with [XMail 1.27 ESMTP Server] id <S1> for <r@mx.test> from <u@a.example>", "mail.a.example", "192.0.2.66", "", false},
+		"Google":                         {"from mail.a.example (mail.a.example. [192.0.2.66]) by mx.test with ESMTPS id a1si (version=TLS1_3)", "mail.a.example", "192.0.2.66", "mail.a.example", false},
+		"Postfix, a literal as the HELO": {"from [203.0.113.9] (host.a.example [192.0.2.66]) by mx.test (Postfix) with SMTP id X", "[203.0.113.9]", "192.0.2.66", "host.a.example", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := Parse(" " + tt.value)
+			if err != nil || r.HELO != tt.helo || r.Address != netip.MustParseAddr(tt.client) || r.Name != tt.named || r.By != "mx.test" {
+				t.Errorf("%+v, %v", r, err)
+			}
+			if login := r.Authenticated(); login != tt.login {
+				t.Errorf("logged in: %t", login)
+			}
+		})
+	}
+}
+
+// TestUnreadable: a field of a trusted host that names a client in a form that
+// is not known is no move within the host, and neither is one whose address
+// does not parse: were it, the forged fields below it would be believed.
+func TestUnreadable(t *testing.T) {
+	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
+	const below = "Received: from good.example (good.example [198.51.100.1]) by mx.test (Postfix) with ESMTP id F\r\nReturn-Path: <a@a.example>\r\nFrom: a@a.example\r\n\r\n"
+	for name, value := range map[string]string{
+		"no address at all":              "from mail.a.example by mx.test with ESMTP id 1",
+		"a comment without an address":   "from mail.a.example (some words) by mx.test with ESMTP id 1",
+		"a half of one":                  "from mail.a.example (192.0.2) by mx.test with SMTP",
+		"a half of one, IPv6":            "from mail.a.example (2001:db8:66) by mx.test with SMTP",
+		"qmail, a name for the address":  "from unknown (HELO mail.a.example) (elsewhere) by mx.test with SMTP",
+		"qmail, cut off":                 "from unknown (HELO mail.a.example) by mx.test with SMTP",
+		"Exim's words, no literal":       "from mail.a.example (helo=x) by mx.test with esmtp (Exim 4.96) id X",
+		"Exim's words and others":        "from mail.a.example ([192.0.2.66] shelo=x) by mx.test with esmtp (Exim 4.96) id X",
+		"a literal of the client's own":  "from [127.0.0.1] by mx.test with ESMTP id 1",
+		"a port that is none":            "from mail.a.example ([192.0.2.66]:http) by mx.test with ESMTP id 1",
+		"a HELO that names another host": "from mx.test.a.example by mx.test with ESMTP id 1",
+		"two addresses":                  "from mail.a.example ([192.0.2.66] [10.0.0.1]) by mx.test with ESMTP id 1",
+		"qmail, from the network, alone": "(qmail 12 invoked from network); 22 Nov 2026 08:00:00 -0000",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for what, rest := range map[string]string{"above a forged one": below, "alone": strings.TrimPrefix(below, below[:strings.Index(below, "Return-Path")])} {
+				if what == "above a forged one" && strings.HasPrefix(value, "(qmail") {
+					continue // the field below is the network's
+				}
+				h, _ := message.Parse([]byte("Received: " + value + "\r\n" + rest))
+				if got, err := hosts.Find(h, "a@a.example", func(netip.Addr) bool { return false }); err == nil {
+					t.Errorf("%s: %+v", what, got)
+				}
+			}
+		})
+	}
+}
+
+// TestWithin: what really is a move within the host, or was handed over there.
+func TestWithin(t *testing.T) {
+	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
+	const rest = "Return-Path: <a@a.example>\r\nFrom: a@a.example\r\n\r\n"
+	for name, value := range map[string]string{
+		"Postfix, pickup":       "by mx.test (Postfix, from userid 0)\r\n\tid ABC; Sun, 29 Nov 2026 05:00:00 +0000 (UTC)",
+		"Sendmail, submission":  "(from root@localhost)\r\n\tby mx.test (8.17.1.9/8.17.1.9/Submit) id 5A",
+		"Exim, local":           "from root by mx.test with local (Exim 4.96)\r\n\t(envelope-from <root@mx.test>)\r\n\tid X",
+		"qmail, local":          "(qmail 12 invoked by uid 0); 22 Nov 2026 08:00:00 -0000",
+		"OpenSMTPD, local":      "from localhost (mx.test [local]) by mx.test (OpenSMTPD) with ESMTPA id 12",
+		"LMTP":                  "from mx.test by mx.test with LMTP id 12",
+		"Cyrus":                 "from mx.test ([unix socket]) by mx.test (Cyrus 3.6) with LMTPA",
+		"the host by its name":  "from mx.test by mx.test with ESMTP id 12",
+		"the host as localhost": "from localhost by mx.test with ESMTP id 12",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, _ := message.Parse([]byte("Received: " + value + "\r\n" + rest))
+			if got, err := hosts.Find(h, "", func(netip.Addr) bool { return false }); err != nil || !got.Internal {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestQmailNotes: notes of qmail's programs stand between its fields.
+func TestQmailNotes(t *testing.T) {
+	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
+	const mail = "Return-Path: <a@a.example>\r\nReceived: (qmail 13 invoked by uid 89); 22 Nov 2026 08:00:01 -0000\r\n" +
+		"Received: (qmail 12 invoked from network); 22 Nov 2026 08:00:00 -0000\r\n" +
+		"Received: from unknown (HELO mail.a.example) (192.0.2.66) by mx.test with SMTP; 22 Nov 2026 08:00:00 -0000\r\nFrom: a@a.example\r\n\r\n"
+	h, _ := message.Parse([]byte(mail))
+	got, err := hosts.Find(h, "", func(netip.Addr) bool { return false })
+	if err != nil || got.Internal || got.Session.Client != netip.MustParseAddr("192.0.2.66") || len(got.Header) != 1 || got.Time.IsZero() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// Where the network's field names a host that is not trusted, the note of
+	// the delivery above it makes nothing internal.
+	h, _ = message.Parse([]byte(strings.Replace(mail, "by mx.test", "by other.test", 1)))
+	if got, err := hosts.Find(h, "", func(netip.Addr) bool { return false }); err == nil {
+		t.Errorf("%+v", got)
+	}
+}
