@@ -70,7 +70,7 @@ func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err err
 		Verifier: verifier, Policy: g.rules, Shadow: shadow, AuthServID: cfg.AuthservID,
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
 		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
-		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style),
+		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style), MailFrom: filter.ShowMailFrom(cfg.Headers.MailFrom),
 		Observers: append(g.observers(a.metrics, logger), a.unknown),
 		Retired:   func() { a.retiring.Go(g.undo.unwind) },
 	}

@@ -83,10 +83,15 @@ func isDomainName(s string) bool {
 // would be legal too, but are easier to misread.
 func isPlainAddress(s string) bool {
 	local, domain, ok := strings.Cut(s, "@")
-	if !ok || !isASCII(s) || !isDomainName(domain) || !strings.Contains(domain, ".") {
+	if !ok || !isDomainName(domain) || !strings.Contains(domain, ".") || !isDotAtom(local) && local != "" {
 		return false
 	}
-	return local == "" || isToken(local) && isDotAtom(local)
+	for i := 0; i < len(local); i++ {
+		if local[i] < 0x80 && !isTokenChar(local[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func isASCII(s string) bool {

@@ -57,6 +57,53 @@ func cleanText(s string, utf8OK bool) string {
 	return b.String()
 }
 
+// The printable ASCII characters of comments, of reasons, and of the values of
+// properties.
+var (
+	commentChars = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\()`, c) < 0 })
+	reasonChars  = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\`, c) < 0 })
+	valueChars   = newCharSet(func(c byte) bool { return c > ' ' && c < 0x7f && strings.IndexByte(`;"\(),<>=`, c) < 0 })
+)
+
+// cleanProse is cleanText of the ASCII characters in set alone: nothing is left
+// to escape, and nothing that a reader could take for the end of a result.
+func cleanProse(s string, set *charSet, utf8OK bool) string {
+	s = cleanText(s, utf8OK)
+	for i := 0; i < len(s); i++ {
+		if s[i] < utf8.RuneSelf && !set[s[i]] {
+			return strings.Map(func(r rune) rune {
+				if r < utf8.RuneSelf && !set[r] {
+					return '_'
+				}
+				return r
+			}, s)
+		}
+	}
+	return s
+}
+
+// isWritable reports a value that can stand in a field without a reader taking
+// it, or a part of it, for anything else. What cannot is not written at all: cut
+// or altered, it would be the name of somebody else.
+func isWritable(s string, utf8OK bool) bool {
+	ascii := true
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			ascii = false
+		} else if !valueChars[s[i]] {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxValueLen && (ascii || utf8OK && cleanText(s, true) == s && !startsWithMark(s))
+}
+
+// startsWithMark reports a combining mark, which would join the octet of ours
+// before it.
+func startsWithMark(s string) bool {
+	first, _ := utf8.DecodeRuneInString(s)
+	return unicode.IsMark(first)
+}
+
 // cleanKeyword forces s into a Keyword (RFC 5321 Ldh-str): keywords are the
 // program's own, this only keeps a mistake from damaging the field.
 func cleanKeyword(s string) string {

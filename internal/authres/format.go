@@ -10,13 +10,16 @@ const lineLen = 78
 // space, each result begins a line of its own, folds are CRLF SP, and there is
 // no CRLF at the end.
 //
-// Whatever the values hold:
-//   - a value that is an RFC 2045 token, or for properties a plain
-//     local-part@domain or @domain, stands as it is; any other is a
-//     quoted-string, with '"' and '\' escaped; comments have their parentheses
-//     escaped
-//   - control characters, and non-ASCII unless UTF8 is set, become '?'
-//   - a value over 255 octets is cut and ends in "..."
+// Many readers do not parse: they cut at every ';', or search for "dmarc=pass".
+// So, whatever the values hold:
+//   - a property stands in the field only if its value has no octet that could
+//     begin or end anything: none of ;="\(),<> nor a space, nothing that is not
+//     printable, no non-ASCII unless UTF8 is set, and at most 255 octets
+//   - a value that is an RFC 2045 token, a domain name, or a plain
+//     local-part@domain or @domain stands as it is, any other in quotes
+//   - comments and reasons, which are ours, have '_' for ;"\ (comments for
+//     parentheses, too) and '?' for what is not printable; over 255 octets they
+//     are cut and end in "..."
 //   - a field over 16 KiB loses the details of its longest results, which say
 //     so in a comment; there are at most 100 results of 32 properties
 //   - methods, results and property names are forced into keywords
@@ -111,16 +114,20 @@ func (l *lines) result(r *Result, utf8OK bool) int {
 	if r.Reason != "" {
 		l.begin()
 		// A reason is prose: always quoted, as in the RFC's examples.
-		l.b = appendQuoted(append(l.b, "reason="...), cleanText(r.Reason, utf8OK))
+		l.b = appendQuoted(append(l.b, "reason="...), cleanProse(r.Reason, &reasonChars, utf8OK))
 		l.end()
 	}
-	for _, p := range r.Properties[:min(len(r.Properties), maxProperties)] {
+	for i := range r.Properties[:min(len(r.Properties), maxProperties)] {
+		p := &r.Properties[i]
+		if !isWritable(p.Value, utf8OK) {
+			continue
+		}
 		l.begin()
 		l.b = append(l.b, cleanKeyword(string(p.Type))...)
 		l.b = append(l.b, '.')
 		l.b = append(l.b, cleanKeyword(p.Name)...)
 		l.b = append(l.b, '=')
-		l.b = appendPValue(l.b, cleanText(p.Value, utf8OK))
+		l.b = appendPValue(l.b, p.Value)
 		l.end()
 	}
 	l.comment(r.EndComment, utf8OK)
@@ -132,7 +139,7 @@ func (l *lines) comment(text string, utf8OK bool) {
 		return
 	}
 	l.begin()
-	l.b = appendComment(l.b, cleanText(text, utf8OK))
+	l.b = appendComment(l.b, cleanProse(text, &commentChars, utf8OK))
 	l.end()
 }
 
@@ -144,29 +151,33 @@ func appendValue(dst []byte, s string) []byte {
 	return appendQuoted(dst, s)
 }
 
-// appendPValue writes RFC 8601's pvalue, which may also be an address.
+// appendPValue writes RFC 8601's pvalue, which may also be an address or, with
+// U-labels in it, a domain name (RFC 8616 §3).
 func appendPValue(dst []byte, s string) []byte {
-	if isPlainAddress(s) {
+	if isPlainAddress(s) || isDomainName(s) {
 		return append(dst, s...)
 	}
 	return appendValue(dst, s)
 }
 
-// appendQuoted writes a quoted-string (RFC 5322 §3.2.4) of clean text.
-func appendQuoted(dst []byte, s string) []byte { return appendEscaped(dst, s, '"', '"') }
-
-// appendComment writes a comment (RFC 5322 §3.2.2) of clean text.
-func appendComment(dst []byte, s string) []byte { return appendEscaped(dst, s, '(', ')') }
-
-func appendEscaped(dst []byte, s string, begin, end byte) []byte {
-	dst = append(dst, begin)
+// appendQuoted writes a quoted-string (RFC 5322 §3.2.4) of clean text. Only an
+// authserv-id, which is the operator's, ever needs the escapes.
+func appendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c == '\\' || c == begin || c == end {
+		if c := s[i]; c == '\\' || c == '"' {
 			dst = append(dst, '\\')
 		}
 		dst = append(dst, s[i])
 	}
-	return append(dst, end)
+	return append(dst, '"')
+}
+
+// appendComment writes a comment (RFC 5322 §3.2.2) of clean prose.
+func appendComment(dst []byte, s string) []byte {
+	dst = append(dst, '(')
+	dst = append(dst, s...)
+	return append(dst, ')')
 }
 
 // quote writes a quoted-string.

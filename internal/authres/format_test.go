@@ -37,46 +37,70 @@ func TestFormatNone(t *testing.T) {
 	}
 }
 
+// TestFormatPropertyValue: how a value stands in the field, or that it does not.
 func TestFormatPropertyValue(t *testing.T) {
+	const none = "(not written)"
 	for _, c := range []struct {
 		reason, value string
 		utf8          bool
 		want          string
 	}{
 		{"token", "example.com", false, `example.com`},
-		{"the null reverse-path", "", false, `""`},
 		{"plain address", "user+tag@example.com", false, `user+tag@example.com`},
 		{"AUID without a local part", "@example.com", false, `@example.com`},
-		{"BATV address: legal bare, easier to misread", "prvs=1=u@example.com", false, `"prvs=1=u@example.com"`},
-		{"quoted local part", `"a b"@example.com`, false, `"\"a b\"@example.com"`},
-		{"two at signs", "a@b@example.com", false, `"a@b@example.com"`},
 		{"single label", "user@localhost", false, `"user@localhost"`},
 		{"underscore is no domain-name", "user@_a.example.com", false, `"user@_a.example.com"`},
 		{"empty label", "user@a..example.com", false, `"user@a..example.com"`},
 		{"dot at the end of the local part", "user.@example.com", false, `"user.@example.com"`},
-		{"base64", "abc/+==", false, `"abc/+=="`},
+		{"two at signs", "a@b@example.com", false, `"a@b@example.com"`},
+		{"base64", "abc/+", false, `"abc/+"`},
 		{"IPv6, RFC 8601 §2.7.3", "2001:db8::1", false, `"2001:db8::1"`},
-		{"a new result", "x; dkim=pass header.d=bank.example", false, `"x; dkim=pass header.d=bank.example"`},
-		{"out of the quotes", `x"; dkim=pass`, false, `"x\"; dkim=pass"`},
-		{"out of the quotes past a backslash: the flaw of go-msgauth", `x\"; dkim=pass`, false, `"x\\\"; dkim=pass"`},
-		{"backslash at the end", `x\`, false, `"x\\"`},
-		{"into a comment", "example.net(.example.com", false, `"example.net(.example.com"`},
-		{"a new line", "x\r\n dkim=pass", false, `"x?? dkim=pass"`},
-		{"bare LF, CR, NUL, TAB, DEL, ESC", "\n\r\x00\t\x7f\x1b", false, `"??????"`},
-		{"non-ASCII, one mark a character", "日本.example", false, `"??.example"`},
-		{"octets that are no UTF-8", "\xff\xfe", false, `"??"`},
-		{"C1 control as an octet", "\x85", true, `"?"`},
-		{"EAI: U-label", "用户@例子.example", true, `"用户@例子.example"`},
-		{"EAI: not the right-to-left override", "a\u202eb", true, `"a?b"`},
-		{"EAI: not the line separator, NEL, zero width space", "\u2028\u0085\u200b", true, `"???"`},
-		{"EAI: broken UTF-8", "é\xc3", true, `"é?"`},
+		{"address literal", "[192.0.2.1]", false, `"[192.0.2.1]"`},
 		{"255 octets are kept", strings.Repeat("a", 255), false, strings.Repeat("a", 255)},
-		{"256 are cut, visibly", strings.Repeat("a", 256), false, strings.Repeat("a", 252) + "..."},
-		{"cut at a character", strings.Repeat("語", 100), true, `"` + strings.Repeat("語", 84) + `..."`},
+		{"EAI: an address", "用户@例子.example", true, `用户@例子.example`},
+		{"EAI: a domain of U-labels", "例子.example", true, `例子.example`},
+		{"EAI: other text", "例/子", true, `"例/子"`},
+		{"EAI: the replacement character is text", "a\ufffd@例子.example", true, "a\ufffd@例子.example"},
+		// None of these is written: an altered one would name somebody else.
+		{"empty", "", false, none},
+		{"256 octets", strings.Repeat("a", 256), false, none},
+		{"BATV address: an equals sign", "prvs=1=u@example.com", false, none},
+		{"quoted local part", `"a b"@example.com`, false, none},
+		{"a space", "a b", false, none},
+		{"a semicolon", "a;b@example.com", false, none},
+		{"a comma", "a,b@example.com", false, none},
+		{"angle brackets", "<a@example.com>", false, none},
+		{"base64 padding", "abc=", false, none},
+		{"a new result", "x;dkim=pass", false, none},
+		{"out of the quotes", `x"; dkim=pass`, false, none},
+		{"out of the quotes past a backslash: the flaw of go-msgauth", `x\"; dkim=pass`, false, none},
+		{"backslash at the end", `x\`, false, none},
+		{"into a comment", "example.net(.example.com", false, none},
+		{"out of a comment", "example.net)", false, none},
+		{"a new line", "x\r\n dkim", false, none},
+		{"LF", "x\n", false, none},
+		{"NUL", "x\x00", false, none},
+		{"TAB", "x\tx", false, none},
+		{"DEL", "x\x7f", false, none},
+		{"ESC", "x\x1b", false, none},
+		{"non-ASCII", "日本.example", false, none},
+		{"octets that are no UTF-8", "\xff\xfe", false, none},
+		{"EAI: octets that are no UTF-8", "a\xff", true, none},
+		{"EAI: C1 control as an octet", "a\x85", true, none},
+		{"EAI: C1 control", "a\u0085", true, none},
+		{"EAI: the right-to-left override", "a\u202eb", true, none},
+		{"EAI: the line separator", "a\u2028", true, none},
+		{"EAI: zero width space", "a\u200b", true, none},
+		{"EAI: ideographic space", "a\u3000b", true, none},
+		{"EAI: broken UTF-8", "é\xc3", true, none},
+		{"EAI: a mark that would join the equals sign", "\u0338a", true, none},
 	} {
 		f := Field{AuthServID: "id", UTF8: c.utf8, Results: []Result{{Method: "m", Value: "r", Properties: []Property{{"p", "n", c.value}}}}}
 		got := f.Format()
-		_, after, _ := strings.Cut(got, "p.n=")
+		after := none
+		if _, value, found := strings.Cut(got, "p.n="); found {
+			after = value
+		}
 		if after != c.want {
 			t.Errorf("%s: got %q, want %q", c.reason, after, c.want)
 		}
@@ -91,9 +115,9 @@ func TestFormatOtherParts(t *testing.T) {
 		want   string
 	}{
 		{"comment", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Comment: `a) ; dkim=pass (\`}}},
-			" id;\r\n m=r (a\\) ; dkim=pass \\(\\\\)"},
-		{"reason", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Reason: `a"b\`}}},
-			" id;\r\n m=r reason=\"a\\\"b\\\\\""},
+			" id;\r\n m=r (a_ _ dkim=pass __)"},
+		{"reason", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Reason: `a"b\;(c)`}}},
+			" id;\r\n m=r reason=\"a_b__(c)\""},
 		{"a single word is quoted as well in a reason", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Reason: "x"}}},
 			" id;\r\n m=r reason=\"x\""},
 		{"authserv-id", Field{AuthServID: "a b;c"}, " \"a b;c\"; none"},
@@ -114,7 +138,7 @@ func TestFormatOtherParts(t *testing.T) {
 // A sender with the longest names and as many signatures as he likes makes
 // neither lines nor the field too long, and cannot push out the DMARC result.
 func TestFormatBounds(t *testing.T) {
-	long := strings.Repeat(`"`, 10000)
+	long := strings.Repeat("x", maxValueLen)
 	f := Field{AuthServID: "mx.example.jp"}
 	for i := range 99 {
 		r := Result{Method: "dkim", Value: "fail", Comment: long, Reason: long}
@@ -178,6 +202,11 @@ func checkFormat(t *testing.T, f Field, got string) {
 	}
 	if !ClaimsID(got, f.AuthServID) && want.AuthServID == f.AuthServID {
 		t.Errorf("our own field does not claim our id: %q", got)
+	}
+	// Nor does it take a reader who knows quotes and comments.
+	if results := got[strings.IndexByte(got, ';'):]; want.AuthServID == f.AuthServID && !strings.Contains(f.AuthServID, ";") &&
+		(strings.Count(results, ";") != max(len(want.Results), 1) || strings.ContainsAny(results, `\`)) {
+		t.Errorf("%d semicolons for %d results: %q", strings.Count(results, ";"), len(want.Results), got)
 	}
 	// The independent reading: drop comments and quoted-strings; nothing but
 	// the results themselves may begin after a semicolon.

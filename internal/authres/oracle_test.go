@@ -3,6 +3,8 @@ package authres
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // This is Format as one would write it first: a clean copy of the field, cut
@@ -72,14 +74,17 @@ func (f Field) clean() Field {
 		c := Result{
 			Method:  cleanKeyword(r.Method),
 			Value:   cleanKeyword(r.Value),
-			Comment: cleanText(r.Comment, f.UTF8),
-			Reason:  cleanText(r.Reason, f.UTF8),
+			Comment: replaced(cleanText(r.Comment, f.UTF8), `;"\()`),
+			Reason:  replaced(cleanText(r.Reason, f.UTF8), `;"\`),
 		}
 		for _, p := range r.Properties[:min(len(r.Properties), maxProperties)] {
+			if !harmless(p.Value, f.UTF8) {
+				continue
+			}
 			c.Properties = append(c.Properties, Property{
 				Type:  PType(cleanKeyword(string(p.Type))),
 				Name:  cleanKeyword(p.Name),
-				Value: cleanText(p.Value, f.UTF8),
+				Value: p.Value,
 			})
 		}
 		out.Results = append(out.Results, c)
@@ -115,16 +120,18 @@ func formatValue(s string) string { return string(appendValue(nil, s)) }
 
 func formatPValue(s string) string { return string(appendPValue(nil, s)) }
 
-func comment(s string) string { return escape(s, '(', ')') }
+func comment(s string) string { return "(" + s + ")" }
 
-func escape(s string, begin, end byte) string {
-	b := make([]byte, 0, len(s)+2)
-	b = append(b, begin)
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c == '\\' || c == begin || c == end {
-			b = append(b, '\\')
-		}
-		b = append(b, s[i])
+// replaced has '_' for what would need an escape.
+func replaced(s, what string) string {
+	for _, c := range what {
+		s = strings.ReplaceAll(s, string(c), "_")
 	}
-	return string(append(b, end))
+	return s
+}
+
+// harmless is isWritable said otherwise.
+func harmless(s string, utf8OK bool) bool {
+	first, _ := utf8.DecodeRuneInString(s)
+	return s != "" && s == cleanText(s, utf8OK) && !strings.ContainsAny(s, ` ;="\(),<>`) && !unicode.IsMark(first)
 }

@@ -15,7 +15,8 @@ const (
 // SignaturePrefixes returns, for the b= value of each of a message's
 // signatures, the header.b value that tells its result from the others':
 // its first eight characters, or as many as it takes, at most 64 (RFC 6008
-// §4). White space in the values is ignored.
+// §4). Octets that are not base64 digits, white space and padding among them,
+// are left out.
 func SignaturePrefixes(signatures []string) []string {
 	out := make([]string, len(signatures))
 	if len(signatures) == 1 { // nothing to tell it from
@@ -44,19 +45,25 @@ func SignaturePrefixes(signatures []string) []string {
 	return out
 }
 
-// squeeze returns the first n octets of s that are no white space.
+// squeeze returns the first n base64 digits of s.
 func squeeze(s string, n int) string {
-	if len(s) >= n && !strings.ContainsAny(s[:n], " \t\r\n") {
-		return s[:n]
+	plain := 0
+	for plain < min(n, len(s)) && isBase64(s[plain]) {
+		plain++
+	}
+	if plain == n || plain == len(s) {
+		return s[:plain]
 	}
 	b := make([]byte, 0, n)
 	for i := 0; i < len(s) && len(b) < n; i++ {
-		if strings.IndexByte(" \t\r\n", s[i]) < 0 {
+		if isBase64(s[i]) {
 			b = append(b, s[i])
 		}
 	}
 	return string(b)
 }
+
+func isBase64(c byte) bool { return isAlnum(c) || c == '+' || c == '/' }
 
 // common returns the length of the longest common prefix.
 func common(a, b string) int {

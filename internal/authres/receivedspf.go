@@ -7,24 +7,24 @@ import "net/netip"
 const ReceivedSPFName = "Received-SPF"
 
 // ReceivedSPF is what a Received-SPF field records (RFC 7208 §9.1). Empty
-// values are left out, but for an empty EnvelopeFrom, which is the null
-// reverse-path.
+// values are left out, but for the EnvelopeFrom of a NullSender, which is "".
 type ReceivedSPF struct {
 	Result       string     // the RFC's word: pass, fail, softfail, neutral, none, temperror, permerror
 	Comment      string     // prose for people, of ours
 	Receiver     string     // host name of the verifier
 	ClientIP     netip.Addr // address of the SMTP client
-	EnvelopeFrom string     // envelope sender
+	EnvelopeFrom string     // envelope sender, or its domain alone
+	NullSender   bool       // the envelope sender is null
 	HELO         string     // HELO or EHLO argument
 	Identity     string     // the identity checked: mailfrom or helo
 	Mechanism    string     // the mechanism that matched
-	Problem      string     // why temperror or permerror
+	Problem      string     // why temperror or permerror, a word
 	UTF8         bool       // as in Field
 }
 
 // FormatReceivedSPF returns the value of a Received-SPF field as it goes on
 // the wire, beginning with a space and folded by CRLF SP. Values are dot-atoms
-// or quoted-strings and made safe as [Field.Format] does.
+// or quoted-strings; what [Field.Format] would not write is left out here, too.
 func FormatReceivedSPF(r ReceivedSPF) string {
 	l := lines{col: len(ReceivedSPFName) + len(":")}
 	l.begin()
@@ -32,7 +32,7 @@ func FormatReceivedSPF(r ReceivedSPF) string {
 	l.end()
 	if r.Comment != "" {
 		l.begin()
-		l.b = appendComment(l.b, cleanText(r.Comment, r.UTF8))
+		l.b = appendComment(l.b, cleanProse(r.Comment, &commentChars, r.UTF8))
 		l.end()
 	}
 	ip := ""
@@ -48,18 +48,17 @@ func FormatReceivedSPF(r ReceivedSPF) string {
 		{"mechanism", r.Mechanism},
 		{"problem", r.Problem},
 	} {
-		if kv.value == "" && kv.key != "envelope-from" {
+		null := r.NullSender && kv.key == "envelope-from"
+		if !null && !isWritable(kv.value, r.UTF8) {
 			continue
 		}
-		value := cleanText(kv.value, r.UTF8)
 		l.begin()
 		l.b = append(append(l.b, kv.key...), '=')
-		// The grammar wants a dot-atom, which may hold '='; what is no token
-		// is quoted all the same.
-		if isDotAtom(value) && isToken(value) {
-			l.b = append(l.b, value...)
+		// The grammar wants a dot-atom; what is no token is quoted all the same.
+		if isDomainName(kv.value) || isDotAtom(kv.value) && isToken(kv.value) {
+			l.b = append(l.b, kv.value...)
 		} else {
-			l.b = appendQuoted(l.b, value)
+			l.b = appendQuoted(l.b, kv.value)
 		}
 		l.b = append(l.b, ';')
 		l.end()

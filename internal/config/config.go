@@ -167,7 +167,7 @@ func Default() *Config {
 			Ramp:        Ramp{Percent: 100},
 		},
 		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
-		Headers: Headers{Style: "sekimori"},
+		Headers: Headers{Style: "sekimori", MailFrom: "domain"},
 		Log:     Log{Format: "json", Level: "info", Privacy: PrivacyFull},
 		Limits: Limits{
 			MaxSessions:  milter.DefaultMaxSessions,

@@ -61,7 +61,7 @@ policy:
 shadow: /etc/sekimori/next.yaml
 report: {store: "", aggregate: {}, failure: {}}
 admin:  {listen: "", web_config: /etc/web.yaml, recent: 5, pprof: true}
-headers: {received_spf: true, verdict: true, subject: "[SPOOF?]", style: rspamd}
+headers: {received_spf: true, mailfrom: address, verdict: true, subject: "[SPOOF?]", style: rspamd}
 log:    {format: text, level: debug, privacy: local-parts}
 limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3, shown_wait: 1s, memory: 0}
 drain_timeout: 90s
@@ -111,7 +111,7 @@ func fullConfig() *Config {
 			Recipients: Recipients{Default: "out", File: "/etc/optin", Socketmap: "inet:[::1]:9999:consent", Timeout: Duration(time.Second), Mixed: MixedSplit}},
 		Shadow:       "/etc/sekimori/next.yaml",
 		Admin:        Admin{WebConfig: "/etc/web.yaml", Recent: 5, Pprof: true},
-		Headers:      Headers{ReceivedSPF: true, Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
+		Headers:      Headers{ReceivedSPF: true, MailFrom: "address", Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
 		Log:          Log{Format: "text", Level: "debug", Privacy: "local-parts"},
 		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3, ShownWait: Duration(time.Second), Memory: 0},
 		DrainTimeout: Duration(90 * time.Second),

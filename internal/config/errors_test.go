@@ -109,6 +109,7 @@ func TestBadInput(t *testing.T) {
 		{"relative socket", "policy: {recipients: {socketmap: 'unix:x:y'}}\n", `1:34: policy.recipients.socketmap: "unix:x:y": the path of a unix socket begins with /`},
 		{"socketmap without a port", "policy: {recipients: {socketmap: 'inet:localhost:y'}}\n", `1:34: policy.recipients.socketmap: "localhost" is not HOST:PORT`},
 		{"socket path over 107 octets", "policy: {recipients: {socketmap: 'unix:/" + strings.Repeat("x", 107) + ":y'}}\n", `1:34: policy.recipients.socketmap: the path of a unix socket has at most 107 octets`},
+		{"unknown form of MAIL FROM", "headers: {mailfrom: none}\n", `1:21: headers.mailfrom: "none" is not known; write domain or address`},
 		{"unknown style", "headers: {style: exim}\n", `1:18: headers.style: "exim" is not known`},
 		{"line break in a header", `headers: {subject: "a\nb"}`, `1:20: headers.subject: "a\nb" has characters that cannot be printed`},
 		{"long stamp", "headers: {subject: " + strings.Repeat("x", 41) + "}", `1:20: headers.subject: at most 40 characters`},

@@ -9,9 +9,10 @@ import (
 // Headers says how messages are labelled.
 type Headers struct {
 	ReceivedSPF bool   `yaml:"received_spf"`
-	Verdict     bool   `yaml:"verdict"` // X-Sekimori-Verdict
-	Subject     string `yaml:"subject"` // put before the Subject of delivered fails; "" is off
-	Style       string `yaml:"style"`   // how dmarc= is spelled; package filter's words
+	MailFrom    string `yaml:"mailfrom"` // what of the envelope sender is shown: domain or address
+	Verdict     bool   `yaml:"verdict"`  // X-Sekimori-Verdict
+	Subject     string `yaml:"subject"`  // put before the Subject of delivered fails; "" is off
+	Style       string `yaml:"style"`    // how dmarc= is spelled; package filter's words
 }
 
 // maxSubjectStamp leaves room for the subject itself, in characters.
@@ -19,6 +20,7 @@ const maxSubjectStamp = 40
 
 func (k *checker) headers(h Headers) {
 	k.word("headers.style", h.Style, "sekimori", "authentication_milter", "opendmarc", "rspamd")
+	k.word("headers.mailfrom", h.MailFrom, "domain", "address")
 	switch {
 	case utf8.RuneCountInString(h.Subject) > maxSubjectStamp:
 		k.add("headers.subject", "at most %d characters", maxSubjectStamp)

@@ -59,7 +59,7 @@ func TestConsentLenient(t *testing.T) {
 
 	r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{in, out}, spoof())
 	id := r.accepted(t)
-	const want = "mixed recipients: reject where consented, tag where opted out; tag for all: dmarc_reject, spoofing: author_spf_fail"
+	const want = "mixed recipients: reject where consented, tag where opted out, tag for all: dmarc_reject, spoofing: author_spf_fail"
 	for _, to := range []string{in, out} {
 		l := run.inbox.wait(t, to).label(t)
 		l.want(t, "dmarc=fail header.from=bank.example policy.dmarc=reject")

@@ -87,7 +87,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	verdict := policy.Decide(e, rules)
 	return &Report{
 		Summary: explanation.Summary(verdict), Evaluation: e, Verdict: verdict, Mode: rules.Mode,
-		AuthenticationResults: filter.StyledLabel(filter.Style(o.Config.Headers.Style), o.Config.AuthservID, e, verdict).Format(),
+		AuthenticationResults: filter.Label(labelled(o.Config), e, verdict).Format(),
 		Lookups:               trace.Lookups(),
 	}, nil
+}
+
+func labelled(c *config.Config) filter.LabelOptions {
+	return filter.LabelOptions{AuthServID: c.AuthservID, Style: filter.Style(c.Headers.Style), MailFrom: filter.ShowMailFrom(c.Headers.MailFrom)}
 }

@@ -35,6 +35,6 @@ func BenchmarkLabel(b *testing.B) {
 	b.ReportAllocs()
 	var l label
 	for b.Loop() {
-		_ = l.format(StyleOwn, "mx.example.jp", e, v)
+		_ = l.format(LabelOptions{AuthServID: "mx.example.jp"}, e, v)
 	}
 }

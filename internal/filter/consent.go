@@ -178,7 +178,7 @@ func (s *session) recipient(t *transaction, typed string) milter.Reply {
 // opted out.
 func consentComment(v policy.Verdict) string {
 	if v.Consent.Mixed() {
-		return fmt.Sprintf("mixed recipients: %s where consented, %s where opted out; %[2]s for all: %[3]s", v.Would, v.Action, v.Reason)
+		return fmt.Sprintf("mixed recipients: %s where consented, %s where opted out, %[2]s for all: %[3]s", v.Would, v.Action, v.Reason)
 	}
 	return fmt.Sprintf("opted out, would %s: %s", v.Would, v.Reason)
 }

@@ -29,10 +29,12 @@ type Options struct {
 	AuthServID         string
 	ReceivedSPF        bool
 	// Verdict adds VerdictField. Subject, if not "", is put before the Subject
-	// of fails that are delivered. Style spells the dmarc result.
-	Verdict bool
-	Subject string
-	Style   Style
+	// of fails that are delivered. Style spells the dmarc result; MailFrom is
+	// how much of the envelope sender is shown.
+	Verdict  bool
+	Subject  string
+	Style    Style
+	MailFrom ShowMailFrom
 	// Recipients tells who agreed that verdicts are acted on; nil: everybody.
 	// ConsentWait is how long end of message waits for what it does not know
 	// yet. Split keeps recipients of the two classes in messages of their own;
@@ -136,4 +138,9 @@ func (f *Filter) ReplyAt() milter.ReplyAt {
 // turns nothing away.
 func (o *Options) split() bool {
 	return o.Split && o.Recipients != nil && o.Policy.Mode != policy.Monitor
+}
+
+// labelled is how messages are labelled.
+func (o *Options) labelled() LabelOptions {
+	return LabelOptions{AuthServID: o.AuthServID, Style: o.Style, MailFrom: o.MailFrom}
 }

@@ -12,23 +12,36 @@ import (
 	"sekimori/internal/spf"
 )
 
+// LabelOptions say how the field is written. AuthServID is required; the zero
+// values of the others are StyleOwn and MailFromDomain.
+type LabelOptions struct {
+	AuthServID string
+	Style      Style
+	MailFrom   ShowMailFrom
+}
+
 // Label returns the Authentication-Results field for a message. The package
-// authres quotes and bounds whatever the sender wrote.
-func Label(authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
-	return new(label).field(authServID, e, v)
+// authres bounds it.
+func Label(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
+	return new(label).field(o, e, v)
 }
 
 // field is Label. Its results are good until the next call.
-func (l *label) field(authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
+func (l *label) field(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
 	n := max(len(e.DKIM), 1)
 	l.results = slices.Grow(l.results[:0], otherResults+n)
 	l.properties = slices.Grow(l.properties[:0], otherProperties+n*signatureProperties)
-	l.spf(e)
-	l.dkim(e.DKIM)
-	l.dmarc(e, v)
+	utf8OK := internationalized(e)
+	l.spf(e, o.MailFrom, utf8OK)
+	l.dkim(e.DKIM, utf8OK)
+	if o.Style == "" || o.Style == StyleOwn {
+		l.dmarc(e, v, utf8OK)
+	} else {
+		l.result(o.Style.dmarc(e, v, utf8OK))
+	}
 	l.arc(e)
 	l.iprev(e)
-	return authres.Field{AuthServID: authServID, Results: l.results}
+	return authres.Field{AuthServID: o.AuthServID, Results: l.results, UTF8: utf8OK}
 }
 
 // The room for what is written of each signature, and of all the rest.
@@ -46,10 +59,10 @@ type label struct {
 	text       []byte // a field's
 }
 
-// format is StyledLabel's Format.
-func (l *label) format(style Style, authServID string, e *msgauth.Evaluation, v policy.Verdict) string {
+// format is Label's Format.
+func (l *label) format(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) string {
 	defer l.forget()
-	l.text = l.styled(style, authServID, e, v).AppendFormat(l.text[:0])
+	l.text = l.field(o, e, v).AppendFormat(l.text[:0])
 	return string(l.text)
 }
 
@@ -65,8 +78,11 @@ func (l *label) forget() {
 
 func (l *label) result(r authres.Result) { l.results = append(l.results, r) }
 
-// property adds to the last result.
+// property adds to the last result, unless there is nothing to say.
 func (l *label) property(ptype authres.PType, name, value string) {
+	if value == "" {
+		return
+	}
 	l.properties = append(l.properties, authres.Property{Type: ptype, Name: name, Value: value})
 	r, end := &l.results[len(l.results)-1], len(l.properties)
 	r.Properties = l.properties[end-len(r.Properties)-1 : end : end]
@@ -74,7 +90,7 @@ func (l *label) property(ptype authres.PType, name, value string) {
 
 // spf shows the identity checked: MAIL FROM, or HELO where the return path is
 // null (RFC 7208 §2.4, RFC 8601 §2.7.2).
-func (l *label) spf(e *msgauth.Evaluation) {
+func (l *label) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 	r := authres.Result{Method: "spf", Value: string(e.MailFrom.Result)}
 	switch e.MailFrom.Result {
 	case spf.TempError, spf.PermError:
@@ -86,17 +102,14 @@ func (l *label) spf(e *msgauth.Evaluation) {
 		}
 	}
 	l.result(r)
-	switch {
-	case e.MailFrom.NullSender:
-		l.property(authres.PTypeSMTP, "helo", e.Session.HELO)
-	case e.MailFrom.Sender != "":
-		l.property(authres.PTypeSMTP, "mailfrom", e.MailFrom.Sender)
-	default:
-		l.property(authres.PTypeSMTP, "mailfrom", e.Envelope.MailFrom)
+	if e.MailFrom.NullSender {
+		l.property(authres.PTypeSMTP, "helo", heloText(e.Session.HELO, utf8OK))
+	} else {
+		l.property(authres.PTypeSMTP, "mailfrom", senderText(e, show, utf8OK))
 	}
 }
 
-func (l *label) dkim(signatures []dkim.Signature) {
+func (l *label) dkim(signatures []dkim.Signature, utf8OK bool) {
 	if len(signatures) == 0 {
 		l.result(authres.Result{Method: "dkim", Value: string(dkim.None)})
 		return
@@ -110,11 +123,9 @@ func (l *label) dkim(signatures []dkim.Signature) {
 		s := &signatures[i]
 		l.result(authres.Result{Method: "dkim", Value: string(s.Result), Reason: string(s.Reason), Comment: signatureComment(s)})
 		for _, p := range [signatureProperties]struct{ name, value string }{
-			{"d", string(s.Domain)}, {"i", s.Identity}, {"s", s.Selector}, {"a", s.Algorithm}, {"b", prefixes[i]},
+			{"d", domainText(s.Domain, utf8OK)}, {"i", identityText(s.Identity, utf8OK)}, {"s", s.Selector}, {"a", s.Algorithm}, {"b", prefixes[i]},
 		} {
-			if p.value != "" {
-				l.property(authres.PTypeHeader, p.name, p.value)
-			}
+			l.property(authres.PTypeHeader, p.name, p.value)
 		}
 	}
 }
@@ -145,7 +156,7 @@ func join(a, b string) string {
 
 // dmarc: policy.dmarc is the policy that applies after its options, such as
 // t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
-func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict) {
+func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" {
 		r.Comment = verdictComment(v)
@@ -154,9 +165,7 @@ func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict) {
 		r.Reason = string(e.FromError.Kind)
 	}
 	l.result(r)
-	if d := e.From.AuthorDomain; d != "" {
-		l.property(authres.PTypeHeader, "from", string(d))
-	}
+	l.property(authres.PTypeHeader, "from", domainText(e.From.AuthorDomain, utf8OK))
 	if e.DMARC.PolicyPublished != "" {
 		l.property(authres.PTypePolicy, "dmarc", string(e.DMARC.Disposition))
 	}
@@ -208,4 +217,22 @@ func (l *label) iprev(e *msgauth.Evaluation) {
 	if e.Session.Client.IsValid() {
 		l.property(authres.PTypePolicy, "iprev", e.Session.Client.String())
 	}
+}
+
+// receivedSPF is RFC 7208 §9.1's field for the identity checked.
+func receivedSPF(o LabelOptions, e *msgauth.Evaluation) string {
+	c := e.MailFrom
+	utf8OK := internationalized(e)
+	r := authres.ReceivedSPF{
+		Result: string(c.Result), ClientIP: e.Session.Client, HELO: heloText(e.Session.HELO, utf8OK),
+		EnvelopeFrom: senderText(e, o.MailFrom, utf8OK), NullSender: c.NullSender, Identity: string(c.Identity),
+		Mechanism: c.Mechanism, Receiver: o.AuthServID, UTF8: utf8OK,
+	}
+	if c.NullSender {
+		r.EnvelopeFrom, r.Identity = "", string(spf.HELO)
+	}
+	if c.Result == spf.TempError || c.Result == spf.PermError {
+		r.Problem = string(c.Reason)
+	}
+	return authres.FormatReceivedSPF(r)
 }

@@ -23,8 +23,8 @@ func TestLabelIsUsedAgain(t *testing.T) {
 	for _, e := range []*msgauth.Evaluation{
 		signed(1, "a.example"), signed(3, "b.example"), {}, signed(80, strings.Repeat("c", 200)+".example"), signed(1, "d.example"),
 	} {
-		want := Label("mx.example.jp", e, policy.Verdict{}).Format()
-		if got := l.format(StyleOwn, "mx.example.jp", e, policy.Verdict{}); got != want {
+		want := Label(LabelOptions{AuthServID: "mx.example.jp"}, e, policy.Verdict{}).Format()
+		if got := l.format(LabelOptions{AuthServID: "mx.example.jp"}, e, policy.Verdict{}); got != want {
 			t.Errorf("%d signatures: %q, want %q", len(e.DKIM), got, want)
 		}
 		for _, p := range l.properties[:cap(l.properties)] {

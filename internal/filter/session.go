@@ -3,6 +3,7 @@ package filter
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +13,6 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/smtp"
-	"sekimori/internal/spf"
 )
 
 // session is one MTA connection. Client, HELO and TLS facts live as long as
@@ -93,9 +93,9 @@ func (s *session) Helo(name string) milter.Reply {
 }
 
 // Mail implements milter.Session.
-func (s *session) Mail(from string, _ []string) milter.Reply {
+func (s *session) Mail(from string, args []string) milter.Reply {
 	s.renew()
-	t := &transaction{session: s.client, envelope: msgauth.Envelope{MailFrom: from, QueueID: s.conn.Macro("i")}}
+	t := &transaction{session: s.client, envelope: msgauth.Envelope{MailFrom: from, SMTPUTF8: hasSMTPUTF8(args), QueueID: s.conn.Macro("i")}}
 	s.current = t
 	t.session.TLSVersion = s.conn.Macro("{tls_version}")
 	t.session.Authenticated = s.conn.Macro("{auth_authen}")
@@ -111,6 +111,12 @@ func (s *session) Mail(from string, _ []string) milter.Reply {
 		}
 	}
 	return milter.Continue
+}
+
+// hasSMTPUTF8 looks for the parameter of MAIL that declares internationalized
+// mail (RFC 6531 §3.4).
+func hasSMTPUTF8(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool { return strings.EqualFold(arg, "SMTPUTF8") })
 }
 
 // Rcpt implements milter.Session.
@@ -277,14 +283,14 @@ func (s *session) label(t *transaction, e *msgauth.Evaluation, v policy.Verdict,
 		return err
 	}
 	if s.o.ReceivedSPF {
-		if err := m.InsertHeader(0, authres.ReceivedSPFName, receivedSPF(s.o.AuthServID, e)); err != nil {
+		if err := m.InsertHeader(0, authres.ReceivedSPFName, receivedSPF(s.o.labelled(), e)); err != nil {
 			return err
 		}
 	}
 	if err := s.stamp(t, e, v, m); err != nil {
 		return err
 	}
-	return m.InsertHeader(0, authres.FieldName, s.own.format(s.o.Style, s.o.AuthServID, e, v))
+	return m.InsertHeader(0, authres.FieldName, s.own.format(s.o.labelled(), e, v))
 }
 
 // removeForged deletes every Authentication-Results field that claims our
@@ -314,23 +320,6 @@ func reply(v policy.Verdict) milter.Reply {
 	default:
 		return milter.Continue
 	}
-}
-
-// receivedSPF is RFC 7208 §9.1's field for the identity checked.
-func receivedSPF(receiver string, e *msgauth.Evaluation) string {
-	c := e.MailFrom
-	r := authres.ReceivedSPF{
-		Result: string(c.Result), ClientIP: e.Session.Client, HELO: e.Session.HELO,
-		EnvelopeFrom: strings.Trim(e.Envelope.MailFrom, "<>"), Identity: string(c.Identity),
-		Mechanism: c.Mechanism, Receiver: receiver,
-	}
-	if c.NullSender {
-		r.Identity = string(spf.HELO)
-	}
-	if c.Result == spf.TempError || c.Result == spf.PermError {
-		r.Problem = c.Problem
-	}
-	return authres.FormatReceivedSPF(r)
 }
 
 // Abort implements milter.Session.

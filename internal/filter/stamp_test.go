@@ -275,7 +275,7 @@ func TestStyles(t *testing.T) {
 		{"", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept}, "dmarc=pass header.from=bank.example policy.dmarc=reject"},
 		{StyleOpenDMARC, &msgauth.Evaluation{FromError: &mailaddr.FromError{Kind: mailaddr.KindMissing}, DMARC: dmarc.Evaluation{Result: dmarc.ResultNone}}, tagged, `dmarc=none reason="missing"`},
 	} {
-		parts := strings.Split(strings.ReplaceAll(StyledLabel(tt.style, id, tt.e, tt.v).Format(), "\r\n", ""), ";")
+		parts := strings.Split(strings.ReplaceAll(Label(LabelOptions{AuthServID: id, Style: tt.style}, tt.e, tt.v).Format(), "\r\n", ""), ";")
 		i := slices.IndexFunc(parts, func(p string) bool { return strings.HasPrefix(p, " dmarc=") })
 		if i < 0 || strings.TrimSpace(parts[i]) != tt.want {
 			t.Errorf("%s: %q, want %q", tt.style, parts, tt.want)

@@ -26,26 +26,9 @@ const (
 	StyleRspamd    Style = "rspamd"                // dmarc=fail reason="No valid SPF, No valid DKIM" header.from=example.com (policy=reject)
 )
 
-// StyledLabel is Label in a style; "" is StyleOwn. In another style our own
-// comment on the verdict is not written.
-func StyledLabel(style Style, authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
-	return new(label).styled(style, authServID, e, v)
-}
-
-func (l *label) styled(style Style, authServID string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
-	f := l.field(authServID, e, v)
-	if style == "" || style == StyleOwn {
-		return f
-	}
-	for i := range f.Results {
-		if f.Results[i].Method == "dmarc" {
-			f.Results[i] = style.dmarc(e, v)
-		}
-	}
-	return f
-}
-
-func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict) authres.Result {
+// dmarc is the result in the style; our own comment on the verdict is not part
+// of it.
+func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authres.Result {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	published := string(e.DMARC.PolicyPublished)
 	if published == "" {
@@ -68,8 +51,8 @@ func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict) authres.Result {
 	case s == StyleRspamd:
 		r.EndComment = "policy=" + string(e.DMARC.Result)
 	}
-	if d := e.From.AuthorDomain; d != "" {
-		r.Properties = []authres.Property{{Type: authres.PTypeHeader, Name: "from", Value: string(d)}}
+	if d := domainText(e.From.AuthorDomain, utf8OK); d != "" {
+		r.Properties = []authres.Property{{Type: authres.PTypeHeader, Name: "from", Value: d}}
 	}
 	return r
 }

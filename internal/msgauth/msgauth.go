@@ -125,7 +125,8 @@ func (s Session) Unknown() bool { return !s.Client.IsValid() || spf.PrivateClien
 // Envelope is what is known of the transaction (one message).
 type Envelope struct {
 	QueueID    string   `json:"queue_id,omitempty"`
-	MailFrom   string   `json:"mail_from"` // as typed by the client
+	MailFrom   string   `json:"mail_from"`          // as typed by the client
+	SMTPUTF8   bool     `json:"smtputf8,omitempty"` // the client declared it internationalized (RFC 6531)
 	Recipients []string `json:"recipients,omitempty"`
 	Size       int64    `json:"size"` // octets of header and body as seen here
 }

@@ -1,0 +1,32 @@
+package dns
+
+import (
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/idna"
+)
+
+// Unicode returns the name with its A-labels as U-labels (RFC 5890 §2.3.2.1),
+// for text that may hold UTF-8. A name of which a label could not be read back
+// as the same A-label, or that would show anything but letters, marks and
+// digits beyond ASCII, is returned as it is.
+func (n Name) Unicode() string {
+	if !strings.Contains(string(n), "xn--") {
+		return string(n)
+	}
+	u, err := idna.Punycode.ToUnicode(string(n))
+	if err != nil {
+		return string(n)
+	}
+	for i, r := range u {
+		first := i == 0 || u[i-1] == '.'
+		if r >= 0x80 && (!unicode.In(r, unicode.L, unicode.M, unicode.Nd) || first && unicode.IsMark(r)) {
+			return string(n)
+		}
+	}
+	if back, err := ParseName(u); err != nil || back != n {
+		return string(n)
+	}
+	return u
+}

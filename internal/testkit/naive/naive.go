@@ -1,0 +1,131 @@
+// Package naive reads Authentication-Results fields as the filters, plugins and
+// mail clients do that know no comments, quotes or escapes: they cut the field at
+// every semicolon, or search it for "dmarc=pass". None of them may see in a field
+// of ours a result other than ours.
+package naive
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Result is one result that the field has to say.
+type Result struct{ Method, Value string }
+
+// Field is what the field has to say, and to naive readers too.
+type Field struct {
+	Results []Result
+	From    string // header.from, "" if it names no author
+}
+
+// reader is one way to read: all results in order, as far as it looks.
+type reader struct {
+	name string
+	read func(value string) []Result
+}
+
+var (
+	methodAtStart  = regexp.MustCompile(`(?i)^\s*(spf|dkim|dmarc|arc|iprev)\s*=\s*([a-z0-9]+)`)
+	methodAnywhere = regexp.MustCompile(`(?i)(?:^|[^a-z0-9._-])(spf|dkim|dmarc|arc|iprev|auth|dkim-adsp)\s*=\s*([a-z0-9]+)`)
+	comments       = regexp.MustCompile(`\([^)]*\)`)
+	quotes         = regexp.MustCompile(`"[^"]*"`)
+	fromAnywhere   = regexp.MustCompile(`(?i)([a-z.]*)from=([^\s;]*)`)
+	lastWord       = regexp.MustCompile(`[A-Za-z0-9.-]*$`)
+)
+
+// readers that look at the whole field.
+var readers = []reader{
+	{"cuts at every semicolon", cutEverywhere},
+	{"cuts after it has dropped comments", func(v string) []Result { return cutEverywhere(comments.ReplaceAllString(v, " ")) }},
+	{"cuts after it has dropped quotes", func(v string) []Result { return cutEverywhere(quotes.ReplaceAllString(v, `""`)) }},
+	{"cuts at semicolons and line ends", func(v string) []Result {
+		return cutAt(v, func(r rune) bool { return r == ';' || r == '\r' || r == '\n' })
+	}},
+	{"cuts at semicolons and commas", func(v string) []Result { return cutAt(v, func(r rune) bool { return r == ';' || r == ',' }) }},
+	{"looks for words", func(v string) []Result {
+		return cutAt(v, func(r rune) bool { return strings.ContainsRune("; \t\r\n", r) })
+	}},
+	{"searches anywhere", func(v string) []Result {
+		var out []Result
+		for _, m := range methodAnywhere.FindAllStringSubmatch(v, -1) {
+			out = append(out, Result{strings.ToLower(m[1]), strings.ToLower(m[2])})
+		}
+		return out
+	}},
+}
+
+func cutEverywhere(v string) []Result { return cutAt(v, func(r rune) bool { return r == ';' }) }
+
+func cutAt(v string, at func(rune) bool) []Result {
+	var out []Result
+	for _, part := range strings.FieldsFunc(v, at) {
+		if m := methodAtStart.FindStringSubmatch(part); m != nil {
+			out = append(out, Result{strings.ToLower(m[1]), strings.ToLower(m[2])})
+		}
+	}
+	return out
+}
+
+// ours are the names before an equals sign in a field of ours; the last ones
+// stand in comments.
+var ours = []string{
+	"spf", "dkim", "dmarc", "arc", "iprev", "reason",
+	"smtp.mailfrom", "smtp.helo", "smtp.remote-ip",
+	"header.d", "header.i", "header.s", "header.a", "header.b", "header.from", "header.oldest-pass",
+	"policy.dmarc", "policy.iprev",
+	"p", "d", "dis", "policy", "t",
+}
+
+// Check returns what a naive reader sees in the value of a field, as it goes on
+// the wire, that is not in want.
+func Check(value string, want Field) (wrong []string) {
+	_, results, _ := strings.Cut(value, ";")
+	results = ";" + results
+	for _, v := range []string{results, strings.ReplaceAll(results, "\r\n", ""), strings.ReplaceAll(results, "\r\n ", "\n\t")} {
+		for _, r := range readers {
+			if got := r.read(v); !slices.Equal(got, want.Results) {
+				wrong = append(wrong, fmt.Sprintf("a reader that %s sees %v, want %v", r.name, got, want.Results))
+			}
+		}
+		for _, m := range fromAnywhere.FindAllStringSubmatch(v, -1) {
+			if m[2] != want.From && m[1] != "smtp.mail" {
+				wrong = append(wrong, fmt.Sprintf("a reader that searches for from= sees %q, want %q", m[2], want.From))
+			}
+		}
+	}
+	wrong = append(wrong, octets(results)...)
+	return wrong
+}
+
+// octets holds the field to its form: every separator in it is ours.
+func octets(results string) (wrong []string) {
+	if strings.Contains(results, `\`) {
+		wrong = append(wrong, "a backslash")
+	}
+	bare := quotes.ReplaceAllStringFunc(results, func(q string) string {
+		if strings.ContainsAny(q, ";=<>\r\n") || strings.Count(q, "(") != strings.Count(q, ")") {
+			wrong = append(wrong, fmt.Sprintf("in quotes: %s", q))
+		}
+		return " "
+	})
+	if strings.Contains(bare, `"`) {
+		wrong = append(wrong, "a quote that does not end")
+	}
+	bare = comments.ReplaceAllStringFunc(bare, func(c string) string {
+		if strings.ContainsAny(c[1:], "(;") {
+			wrong = append(wrong, fmt.Sprintf("in a comment: %s", c))
+		}
+		return c[1 : len(c)-1]
+	})
+	if strings.ContainsAny(bare, "()") {
+		wrong = append(wrong, "a parenthesis that has no other")
+	}
+	for before, rest, found := strings.Cut(bare, "="); found; before, rest, found = strings.Cut(rest, "=") {
+		if name := lastWord.FindString(before); !slices.Contains(ours, name) {
+			wrong = append(wrong, fmt.Sprintf("%q before an equals sign", name))
+		}
+	}
+	return wrong
+}
