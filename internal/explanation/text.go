@@ -202,8 +202,9 @@ func (r *Report) author(p *printer) {
 	}
 	p.line(0, "iprev %s %s", e.IPRev.Status, term.Safe(string(e.IPRev.Name)))
 	t := e.Traits
-	p.line(0, "traits: list=%t bulk=%t rewritten_from=%t forwarded=%t srs=%t arc=%t broken_author_signature=%t third_party_signature=%t list_signature=%t",
-		t.List, t.Bulk, t.RewrittenFrom, t.Forwarded, t.SRS, t.ARC, t.BrokenAuthorSignature, t.ThirdPartySignature, t.ListSignature)
+	p.line(0, "traits: list=%t bulk=%t rewritten_from=%t forwarded=%t srs=%t arc=%t broken_author_signature=%t third_party_signature=%t list_signature=%t notification=%t author_host=%t author_record_broken=%t",
+		t.List, t.Bulk, t.RewrittenFrom, t.Forwarded, t.SRS, t.ARC, t.BrokenAuthorSignature, t.ThirdPartySignature, t.ListSignature,
+		t.Notification, t.AuthorHost, t.AuthorRecordBroken)
 }
 
 func (r *Report) spf(p *printer) {

@@ -1,12 +1,14 @@
 package msgauth
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"strings"
 
 	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/message"
@@ -39,6 +41,19 @@ type Traits struct {
 	// fields name, which is not the author's: there is such a list, and it sent
 	// this.
 	ListSignature bool `json:"list_signature"`
+	// Notification: the message has the null sender, or says that a program
+	// sent it of its own accord (Auto-Submitted, RFC 3834), as bounces and
+	// replies of absence do.
+	Notification bool `json:"notification"`
+	// AuthorHost: a notification whose client is a host of the author: its name,
+	// which iprev verified, is at or below the Author Domain and has no octets
+	// of its address in it. Such mail is often unsigned, and sent by a host
+	// whose HELO name has no SPF record.
+	AuthorHost bool `json:"author_host"`
+	// AuthorRecordBroken: the SPF record of the author's own domain cannot be
+	// evaluated (permerror), or a signature by it was refused for its form while
+	// its key is published.
+	AuthorRecordBroken bool `json:"author_record_broken"`
 }
 
 // Indirect reports whether any trait speaks for a list or a forwarder between
@@ -58,7 +73,7 @@ var forwardFields = []string{
 }
 
 func traitsOf(h message.Header, mailFrom mailaddr.Path) Traits {
-	t := Traits{SRS: isSRS(mailFrom.Local)}
+	t := Traits{SRS: isSRS(mailFrom.Local), Notification: isNotification(h, mailFrom)}
 	for _, f := range h {
 		switch {
 		case isAny(f, listFields):
@@ -137,18 +152,23 @@ func listDomains(h message.Header) []dns.Name {
 }
 
 // broken are the reasons of a signature whose key is published, but which does
-// not cover the message as it came: changed on the way, cut by the MTA, or with
+// not cover the message as it came: changed on the way, cut by the MTA, over
+// fields that the MTA removed or a space that it does not show, or with
 // something appended past l=.
 var broken = map[dkim.Reason]bool{
 	dkim.ReasonBodyHash: true, dkim.ReasonSignature: true, dkim.ReasonNotVerifiable: true, dkim.ReasonBodyLength: true,
+	"dropped_field": true, "leading_space": true,
 }
 
-// finishTraits adds the signs that need the results.
-func (m *Verification) finishTraits(e *Evaluation) {
+// finishTraits adds the signs that need the results. It may look for a key
+// until ctx ends.
+func (m *Verification) finishTraits(ctx context.Context, e *Evaluation) {
 	if e.From.AuthorDomain == "" {
 		return
 	}
 	e.Traits.RewrittenFrom = rewritten(e.From)
+	e.Traits.AuthorHost = e.Traits.Notification && isAuthorHost(e.IPRev, e.From.AuthorDomain)
+	e.Traits.AuthorRecordBroken = e.DMARC.Result == dmarc.ResultFail && m.authorRecordBroken(ctx, e)
 	for _, s := range e.DKIM {
 		ofAuthor := s.Domain.Under(e.AuthorScope())
 		switch {

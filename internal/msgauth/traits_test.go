@@ -114,7 +114,7 @@ func TestTraitsOfSignatures(t *testing.T) {
 		{"the list's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "lists.example"}, Traits{}},
 	} {
 		e := &Evaluation{From: mailaddr.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}
-		(&Verification{lists: []dns.Name{"roses.lists.example"}}).finishTraits(e)
+		(&Verification{lists: []dns.Name{"roses.lists.example"}}).finishTraits(t.Context(), e)
 		if e.Traits != tt.want {
 			t.Errorf("%s: %+v", tt.name, e.Traits)
 		}

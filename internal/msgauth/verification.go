@@ -241,7 +241,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	}
 	e.IPRev = waitIPRev(rest, e, &m.c.iprev)
 	e.HELO = m.waitHELO(&m.shown, e)
-	m.finishTraits(e)
+	m.finishTraits(rest, e)
 	m.account(e)
 	e.Wait = time.Since(begin)
 	return e

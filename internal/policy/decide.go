@@ -178,7 +178,7 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "p=reject is quarantined here"}
 	case c.Reject == RejectCorroborated && len(v.Indirect) > 0 && len(v.Spoofing) == 0:
 		v.Action, v.Reason, v.Disposition = Quarantine, ReasonIndirect, dmarc.PolicyQuarantine
-		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "looks like indirect mail"}
+		v.Override = &Override{Type: OverrideLocalPolicy, Comment: indirectComment(v.Indirect)}
 		if e.Traits.List {
 			v.Override.Type = OverrideMailingList
 		}
@@ -187,6 +187,19 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused,
 			fmt.Sprintf("Email rejected per DMARC policy for %s (%s)", e.From.AuthorDomain, v.ID))
 	}
+}
+
+// indirectComment is for a report's reader, who learns that the policy was not
+// the last word.
+func indirectComment(indirect []Sign) string {
+	for _, s := range indirect {
+		switch s {
+		case SignAuthorHost, SignAuthorRecordBroken, SignClientUnknown:
+		default:
+			return "looks like indirect mail"
+		}
+	}
+	return "may be the author's own mail"
 }
 
 // noPolicy: no DMARC record applies, so that SPF and local policy speak.

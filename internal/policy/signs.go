@@ -25,13 +25,15 @@ const (
 	SignBrokenAuthorSignature Sign = "broken_author_signature"
 	SignSRS                   Sign = "srs"
 	SignForwarded             Sign = "forwarded"
+	SignAuthorHost            Sign = "author_host"
+	SignAuthorRecordBroken    Sign = "author_record_broken"
 	SignClientUnknown         Sign = "client_unknown" // see msgauth.Session.Unknown
 )
 
 // SpoofingSigns and IndirectSigns list every sign.
 var (
 	SpoofingSigns = []Sign{SignAuthorSPFFail, SignIPRevFail}
-	IndirectSigns = []Sign{SignList, SignListSignature, SignARC, SignBrokenAuthorSignature, SignSRS, SignForwarded, SignClientUnknown}
+	IndirectSigns = []Sign{SignList, SignListSignature, SignARC, SignBrokenAuthorSignature, SignSRS, SignForwarded, SignAuthorHost, SignAuthorRecordBroken, SignClientUnknown}
 )
 
 // signs lists what speaks for direct spoofing and what for indirect mail.
@@ -52,6 +54,8 @@ func signs(e *msgauth.Evaluation) (spoofing, indirect []Sign) {
 		{e.Traits.BrokenAuthorSignature, SignBrokenAuthorSignature},
 		{e.Traits.SRS, SignSRS},
 		{e.Traits.Forwarded, SignForwarded},
+		{e.Traits.AuthorHost, SignAuthorHost},
+		{e.Traits.AuthorRecordBroken, SignAuthorRecordBroken},
 		{e.Session.Unknown(), SignClientUnknown},
 	} {
 		if t.is {

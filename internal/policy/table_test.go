@@ -26,6 +26,8 @@ var show = map[Sign]func(e *msgauth.Evaluation){
 	SignBrokenAuthorSignature: func(e *msgauth.Evaluation) { e.Traits.BrokenAuthorSignature = true },
 	SignSRS:                   func(e *msgauth.Evaluation) { e.Traits.SRS = true },
 	SignForwarded:             func(e *msgauth.Evaluation) { e.Traits.Forwarded = true },
+	SignAuthorHost:            func(e *msgauth.Evaluation) { e.Traits.AuthorHost = true },
+	SignAuthorRecordBroken:    func(e *msgauth.Evaluation) { e.Traits.AuthorRecordBroken = true },
 	SignClientUnknown:         func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("10.0.0.7") },
 }
 

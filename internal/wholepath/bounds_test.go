@@ -126,6 +126,7 @@ var bounds = []bound{
 	{"milter.maxReplyLine", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "milter.TestFormatReply"},
 	{"milter.maxReplyLines", "32", "lines", "ours have one", "", "milter.TestFormatReply"},
 	{"msgauth.maxKeyLookups", "384", "key lookups at a time", "keys that never come leave the resolver to SPF and DMARC", "", "msgauth.TestSilentKeysOfOthers"},
+	{"msgauth.maxFormKeys", "3", "DNS lookups of a message", "keys of signatures refused for their form; an author has one for each algorithm", "", "msgauth.TestFormKeys"},
 	{"msgauth.maxListDomains", "4", "domains", "a list has one List-Id", "", "msgauth.TestListDomains"},
 	{"msgauth.maxSPFLookups", "150", "DNS lookups of a message", "10 terms of up to 10 names each (RFC 7208 section 4.6.4)", "", "msgauth.TestStageLookups"},
 	{"msgauth.maxDKIMLookups", "64", "DNS lookups of a message", "one for each signature that is verified", "", "msgauth.TestStageLookups"},

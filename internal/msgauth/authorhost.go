@@ -1,0 +1,197 @@
+package msgauth
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/message"
+)
+
+// isNotification reports mail that programs write about other mail: it has the
+// null sender (RFC 5321 §4.5.5), or says that it was submitted automatically
+// (RFC 3834 §5).
+func isNotification(h message.Header, mailFrom mailaddr.Path) bool {
+	if mailFrom.Null {
+		return true
+	}
+	for value := range h.All("Auto-Submitted") {
+		value = strings.TrimLeft(message.Unfold(value), " \t")
+		if end := strings.IndexAny(value, " \t;("); end >= 0 {
+			value = value[:end]
+		}
+		if value != "" && !strings.EqualFold(value, "no") {
+			return true
+		}
+	}
+	return false
+}
+
+// isAuthorHost reports whether the client is a host of the author: the name
+// that iprev verified is at or below the Author Domain, and somebody chose it
+// for a host. Providers name the lines of their customers by address or by the
+// kind of line, and whoever rents one is not the provider.
+func isAuthorHost(r iprev.Result, author dns.Name) bool {
+	if r.Status != iprev.Pass || r.Name == "" || author == "" || !r.Name.Under(author) {
+		return false
+	}
+	below := strings.TrimSuffix(string(r.Name), string(author))
+	return !carriesAddress(string(r.Name), r.IP) && !saysLine(below)
+}
+
+// lineWords are what providers call the lines of their customers, whole pools
+// of them, and addresses nobody has named.
+var lineWords = []string{
+	"adsl", "broadband", "cable", "catv", "cgn", "cgnat", "client", "clients", "cpe", "cust", "customer", "customers",
+	"dhcp", "dial", "dialin", "dialup", "dsl", "dyn", "dynamic", "dynip", "fiber", "fibre", "ftth", "gprs", "guest",
+	"ip", "ipv", "lte", "mobile", "nat", "pool", "pools", "ppp", "pppoe", "ptr", "rdns", "residential", "rev", "reverse",
+	"sdsl", "static", "subscriber", "unassigned", "unknown", "unused", "user", "users", "vdsl", "vpn", "wifi", "wimax", "wlan", "xdsl",
+}
+
+// saysLine looks for lineWords among the words of a name.
+func saysLine(name string) bool {
+	notLetter := func(r rune) bool { return r < 'a' || r > 'z' }
+	for word := range strings.FieldsFuncSeq(name, notLetter) {
+		if slices.Contains(lineWords, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// carriesAddress reports whether the name of a host shows octets of its
+// address: in decimal or hexadecimal, padded or not, forwards or backwards,
+// apart or run together, all of them or the last. It says yes rather too often:
+// then nothing is lost but a sign that speaks for the message.
+func carriesAddress(name string, ip netip.Addr) bool {
+	ip = ip.Unmap()
+	if ip.Is4() {
+		o := ip.As4()
+		return decimalOctets(name, o) || hexOctets(name, o)
+	}
+	return hexGroups(name, ip.As16())
+}
+
+// runs splits a name into its longest pieces of the given octets.
+func runs(name, of string) []string {
+	return strings.FieldsFunc(name, func(r rune) bool { return !strings.ContainsRune(of, r) })
+}
+
+const (
+	digits    = "0123456789"
+	hexDigits = "0123456789abcdef"
+)
+
+// squeeze leaves out what stands between the octets of an address.
+func squeeze(name string) string { return strings.NewReplacer("-", "", ".", "", "_", "").Replace(name) }
+
+// decimalOctets looks for the octets of an IPv4 address as decimal numbers.
+func decimalOctets(name string, o [4]byte) bool {
+	last := strconv.Itoa(int(o[3]))
+	var seen [4]bool
+	n := 0
+	for _, run := range runs(name, digits) {
+		number := strings.TrimLeft(run, "0")
+		if number == "" {
+			number = "0"
+		}
+		switch {
+		case number == last && len(run) > 1: // one digit may also count hosts: mx1
+			return true
+		case len(run) > 2 && runTogether(run, o):
+			return true
+		}
+		for i, octet := range o {
+			if !seen[i] && number == strconv.Itoa(int(octet)) {
+				seen[i] = true
+				n++
+				break
+			}
+		}
+	}
+	return n >= 2
+}
+
+// runTogether looks for two neighbouring octets, or the whole address as one
+// number, in a run of digits.
+func runTogether(run string, o [4]byte) bool {
+	if run == strconv.FormatUint(uint64(binary.BigEndian.Uint32(o[:])), 10) {
+		return true
+	}
+	for i := range len(o) - 1 {
+		for _, pair := range [...][2]byte{{o[i], o[i+1]}, {o[i+1], o[i]}} {
+			if strings.Contains(run, fmt.Sprintf("%03d%03d", pair[0], pair[1])) {
+				return true
+			}
+			plain := fmt.Sprintf("%d%d", pair[0], pair[1])
+			if len(plain) > 3 && strings.Contains(run, plain) || len(plain) == 3 && run == plain {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hexOctets looks for the octets of an IPv4 address in hexadecimal.
+func hexOctets(name string, o [4]byte) bool {
+	backwards := o
+	slices.Reverse(backwards[:])
+	squeezed := squeeze(name)
+	// The last two octets are enough: with the others they are there too.
+	for _, digits := range []string{hex.EncodeToString(o[2:]), hex.EncodeToString(backwards[:2])} {
+		if strings.Contains(squeezed, digits) {
+			return true
+		}
+	}
+	n := 0
+	words := strings.FieldsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	for _, octet := range o {
+		if slices.Contains(words, strconv.FormatUint(uint64(octet), 16)) || slices.Contains(words, fmt.Sprintf("%02x", octet)) {
+			n++
+		}
+	}
+	return n >= 3
+}
+
+// hexGroups looks for the groups or nibbles of an IPv6 address.
+func hexGroups(name string, o [16]byte) bool {
+	const (
+		tail = 6 // nibbles that name a host: the half of a MAC address that counts its maker's devices
+		few  = 4 // nibbles that no word has by chance
+	)
+	nibbles := hex.EncodeToString(o[:])
+	backwards := []byte(nibbles)
+	slices.Reverse(backwards)
+	squeezed := squeeze(name)
+	if strings.Contains(squeezed, nibbles[len(nibbles)-tail:]) || strings.Contains(squeezed, string(backwards[:tail])) {
+		return true
+	}
+	var seen [8]bool
+	n := 0
+	for _, run := range runs(name, hexDigits) {
+		if len(run) >= few && strings.Trim(run, "0") != "" && strings.Contains(nibbles, run) {
+			return true
+		}
+		number := strings.TrimLeft(run, "0")
+		for i := range seen {
+			group := strings.TrimLeft(nibbles[i*4:i*4+4], "0")
+			if seen[i] || group == "" || number != group {
+				continue
+			}
+			if i == len(seen)-1 && len(run) > 1 {
+				return true
+			}
+			seen[i] = true
+			n++
+			break
+		}
+	}
+	return n >= 2
+}

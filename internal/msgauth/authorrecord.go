@@ -1,0 +1,86 @@
+package msgauth
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dns"
+	"sekimori/internal/message"
+	"sekimori/internal/spf"
+)
+
+// refusedForKey are the reasons of a signature whose key is published, but is
+// none that may verify it, or whose l= no body can meet.
+var refusedForKey = map[dkim.Reason]bool{
+	dkim.ReasonKeySyntax: true, dkim.ReasonKeyType: true, dkim.ReasonKeyHash: true, dkim.ReasonKeyService: true,
+	dkim.ReasonStrictIdentity: true, dkim.ReasonWeakKey: true, dkim.ReasonLargeKey: true, dkim.ReasonBeyondBody: true,
+}
+
+// refusedForForm are the reasons of a signature that was refused for what
+// stands in its field, before anybody asked for its key.
+var refusedForForm = map[dkim.Reason]bool{
+	dkim.ReasonSyntax: true, dkim.ReasonMissingTag: true, dkim.ReasonVersion: true, dkim.ReasonAlgorithm: true,
+	dkim.ReasonAlgorithmSHA1: true, dkim.ReasonCanonicalization: true, dkim.ReasonQueryMethod: true,
+	dkim.ReasonDomain: true, dkim.ReasonDomainMismatch: true, dkim.ReasonFromNotSigned: true, dkim.ReasonTooManyHeaders: true,
+}
+
+// maxFormKeys bounds the keys looked for whose signatures were refused for
+// their form; an author has one signature, or one for each algorithm.
+const maxFormKeys = 3
+
+// authorRecordBroken reports whether a mistake of the author's own keeps the
+// message from passing (RFC 9989 §7.4): his SPF record cannot be evaluated, or
+// his signature was refused for its form while its key is published. Anybody
+// can write such a signature, as he can a broken one.
+func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bool {
+	scope := e.AuthorScope()
+	if e.MailFrom.Result == spf.PermError && e.MailFrom.Domain != "" && e.MailFrom.Domain.Under(scope) {
+		return true
+	}
+	var lookups []*dkim.Lookup
+	for i := range e.DKIM {
+		s := &e.DKIM[i]
+		domain, selector := s.Domain, dns.Name(s.Selector)
+		if refusedForForm[s.Reason] && (domain == "" || selector == "") {
+			domain, selector = looseName(m.dkim.Message().Header()[s.Field].Value)
+		}
+		switch {
+		case domain == "" || !domain.Under(scope):
+		case refusedForKey[s.Reason]:
+			return true
+		case refusedForForm[s.Reason] && selector != "" && len(lookups) < maxFormKeys:
+			lookups = append(lookups, m.dkim.Message().WantKey(&dkim.Params{Domain: domain, Selector: selector}))
+		}
+	}
+	if len(lookups) == 0 {
+		return false
+	}
+	m.dkim.Message().Start(ctx, &m.dkimMeter)
+	return slices.ContainsFunc(lookups, func(l *dkim.Lookup) bool {
+		keys, err := l.Keys(ctx)
+		// A revoked key has no bits.
+		return err == nil && slices.ContainsFunc(keys, func(k dkim.Key) bool { return k.Bits > 0 })
+	})
+}
+
+// looseName reads d= and s= out of a signature that is no tag list. It is good
+// enough to find out whether there is such a key, and for nothing else.
+func looseName(value string) (domain, selector dns.Name) {
+	for tag := range strings.SplitSeq(message.Unfold(value), ";") {
+		name, text, _ := strings.Cut(tag, "=")
+		text = strings.Join(strings.Fields(text), "")
+		switch strings.TrimSpace(name) {
+		case "d":
+			if domain == "" {
+				domain, _ = dns.ParseHostname(text)
+			}
+		case "s":
+			if below, err := dns.ParseHostname(text + ".x.x"); err == nil && selector == "" {
+				selector = below[:len(below)-len(".x.x")]
+			}
+		}
+	}
+	return domain, selector
+}

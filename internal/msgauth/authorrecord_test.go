@@ -1,0 +1,130 @@
+package msgauth
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/testkit/signer"
+)
+
+// brokenZone has one author with a key at s1, and one whose SPF record is
+// broken.
+func brokenZone(t *testing.T) *dnstest.Zone {
+	t.Helper()
+	key := signer.Record(ed25519.NewKeyFromSeed([]byte("another key of thirty-two octets")).Public())
+	return dnstest.MustParse(t, `
+bank.example                    TXT "v=spf1 ip4:192.0.2.99 ?all"
+_dmarc.bank.example             TXT "v=DMARC1; p=reject"
+s1._domainkey.bank.example      TXT "`+key+`"
+s1._domainkey.mail.bank.example TXT "`+key+`"
+s1._domainkey.evil.example      TXT "`+key+`"
+text._domainkey.bank.example    TXT "v=DKIM1; p=not base64"
+gone._domainkey.bank.example    TXT "v=DKIM1; p="
+x.broken.example                TXT "v=spf1 ip4:192.0.2.999 -all"
+broken.example                  TXT "v=spf1 include:nobody.example -all"
+_dmarc.broken.example           TXT "v=DMARC1; p=reject"
+evil.example                    TXT "v=spf1 ipv4:192.0.2.1 -all"
+`)
+}
+
+// sig is a well-formed signature of d= by s=, in which tags are replaced.
+func sig(d, s string, replaced ...string) string {
+	text := fmt.Sprintf("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=%s; h=from:subject; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n", d, s)
+	return strings.NewReplacer(replaced...).Replace(text)
+}
+
+// TestAuthorRecordBroken: mistakes of the author's own, as far as a key or a
+// record of his is really there.
+func TestAuthorRecordBroken(t *testing.T) {
+	v := NewVerifier(brokenZone(t), Options{})
+	const bank, broken = "bank.example", "broken.example"
+	for _, tt := range []struct {
+		why, author, from, header string
+		want                      bool
+	}{
+		{"nothing of the author's", bank, "<x@other.example>", "", false},
+		{"an unknown algorithm", bank, "<x@other.example>", sig(bank, "s1", "ed25519-sha256", "rsa-sha512"), true},
+		{"SHA-1", bank, "<x@other.example>", sig(bank, "s1", "ed25519-sha256", "rsa-sha1"), true},
+		{"another version", bank, "<x@other.example>", sig(bank, "s1", "v=1", "v=2"), true},
+		{"no bh=", bank, "<x@other.example>", sig(bank, "s1", " bh=", " zz="), true},
+		{"From is not signed", bank, "<x@other.example>", sig(bank, "s1", "from:subject", "subject"), true},
+		{"another canonicalization", bank, "<x@other.example>", sig(bank, "s1", "relaxed/relaxed", "nowsp"), true},
+		{"a query nobody knows", bank, "<x@other.example>", sig(bank, "s1", " h=", " q=http; h="), true},
+		{"b= is no base64", bank, "<x@other.example>", sig(bank, "s1", "b=AAAA", "b=*"), true},
+		{"i= outside of d=", bank, "<x@other.example>", sig(bank, "s1", " h=", " i=@evil.example; h="), true},
+		{"a tag twice: no tag list at all", bank, "<x@other.example>", sig(bank, "s1", " h=", " h=to; h="), true},
+		{"junk in the field", bank, "<x@other.example>", sig(bank, "s1", " h=", " junk; h="), true},
+		{"a subdomain of the author's", bank, "<x@other.example>", sig("mail.bank.example", "s1", "v=1", "v=2"), true},
+		{"d= in capitals, folded", bank, "<x@other.example>", sig("Bank.\r\n Example", "s1", "v=1; a", "v=1; junk; a"), true},
+		{"the key is no key", bank, "<x@other.example>", sig(bank, "text"), true},
+		{"the key is of another type", bank, "<x@other.example>", sig(bank, "s1", "ed25519-sha256", "rsa-sha256"), true},
+		{"the author's SPF record names a domain without one", broken, "<ann@broken.example>", "", true},
+		{"that of his subdomain is no record", broken, "<ann@x.broken.example>", "", true},
+		{"that of HELO, for a notification of his", broken, "<>", "", false},
+
+		{"no such key", bank, "<x@other.example>", sig(bank, "s2", "v=1", "v=2"), false},
+		{"the key is revoked", bank, "<x@other.example>", sig(bank, "gone", "v=1", "v=2"), false},
+		{"no s=", bank, "<x@other.example>", sig(bank, "s1", " s=", " zz="), false},
+		{"s= is no name", bank, "<x@other.example>", sig(bank, "s1 x(", "v=1", "v=2"), false},
+		{"no d=", bank, "<x@other.example>", sig(bank, "s1", " d=", " zz="), false},
+		{"a key that is there, and of somebody else", bank, "<x@other.example>", sig("evil.example", "s1", "v=1", "v=2"), false},
+		{"a domain that ends alike", bank, "<x@other.example>", sig("xbank.example", "s1", "v=1", "v=2"), false},
+		{"somebody else's SPF record", bank, "<x@evil.example>", "", false},
+		{"an expired one is well formed", bank, "<x@other.example>", sig(bank, "s1", " h=", " t=1; x=2; h="), false},
+		{"a changed one is no matter of form", bank, "<x@other.example>", sig(bank, "s1"), false},
+	} {
+		e := evaluate(t, v, tt.from, tt.header+"From: A <a@"+tt.author+">\r\nSubject: s\r\n\r\nbody\r\n")
+		if e.DMARC.Result != dmarc.ResultFail {
+			t.Fatalf("%s: dmarc=%s, spf=%s, dkim=%+v", tt.why, e.DMARC.Result, e.MailFrom.Result, e.DKIM)
+		}
+		if e.Traits.AuthorRecordBroken != tt.want {
+			t.Errorf("%s: %t, spf=%s, dkim=%+v", tt.why, e.Traits.AuthorRecordBroken, e.MailFrom.Result, e.DKIM)
+		}
+	}
+}
+
+// TestFormKeys: many signatures of no form make few questions, and those of a
+// message that passes none.
+func TestFormKeys(t *testing.T) {
+	zone := brokenZone(t)
+	v := NewVerifier(zone, Options{DKIM: dkim.Options{MaxSignatures: 100}})
+	var header strings.Builder
+	for i := range 20 {
+		header.WriteString(sig("bank.example", fmt.Sprintf("n%d", i), "v=1", "v=2"))
+	}
+	asked := func(from, client string) (n int) {
+		before := len(zone.Queries())
+		evaluate(t, v, from, header.String()+"From: A <a@"+client+">\r\nSubject: s\r\n\r\nbody\r\n")
+		for _, q := range zone.Queries()[before:] {
+			if strings.Contains(fmt.Sprint(q), "_domainkey") {
+				n++
+			}
+		}
+		return n
+	}
+	if got := asked("<x@other.example>", "bank.example"); got != maxFormKeys {
+		t.Errorf("%d keys were asked for, want %d", got, maxFormKeys)
+	}
+	if got := asked("<x@other.example>", "nobody.example"); got != 0 {
+		t.Errorf("%d keys were asked for where there is no policy", got)
+	}
+}
+
+// FuzzLooseName: what is read is a name that can be asked for.
+func FuzzLooseName(f *testing.F) {
+	f.Add("v=1; d=bank.example; s=s1; d=x")
+	f.Add(" d = a . b ;s=\r\n a.b.c")
+	f.Fuzz(func(t *testing.T, value string) {
+		domain, selector := looseName(value)
+		for _, r := range string(domain) + string(selector) {
+			if r > 0x7e || r < '-' || r >= 'A' && r <= 'Z' {
+				t.Errorf("%q gives %q and %q", value, domain, selector)
+			}
+		}
+	})
+}
