@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,8 @@ type explainFlags struct {
 	explain.Options
 	at          adminFlags
 	ip, zone    string
+	from, time  string
+	hosts       []string
 	queueID, id string
 	json        bool
 }
@@ -35,16 +38,25 @@ type explainFlags struct {
 func newExplain() *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain FILE.eml --ip ADDR | --queue-id ID | --id ID",
+		Use:   "explain FILE.eml (--ip ADDR | --trusted-host NAME) | --queue-id ID | --id ID",
 		Short: "Say how a message is or was judged, and why",
 		Long: `Evaluate a stored message as the daemon would have on receipt and print the
 rule that decided, then every DNS lookup with its answer, every SPF term, each
 signature, the DMARC tree walk. With "-" the message is read from standard input.
+Mail of trusted networks and of clients that logged in is not evaluated, and
+limits and recipients' consent (--rcpt) count, as in the daemon.
+
+The client is given by --ip, or taken from the Received fields of one's own hosts
+with --trusted-host, as sekimori replay does. The message is judged as of the time
+in the topmost Received field that names this client (else the topmost one), so
+that signatures which have expired since are not held against it; --time TIME or
+--time now says otherwise.
 
 With --queue-id or --id, say what the running daemon decided on a message that
 it remembers (admin.recent). --id takes the ID in parentheses at the end of the
 SMTP reply, which the log has too, so that a bounced sender can quote it.`,
 		Example: `  sekimori explain mail.eml --ip 192.0.2.1 --helo mail.example --from bounce@example.com
+  sekimori explain mail.eml --trusted-host mx.example.jp --rcpt ann@example.jp
   sekimori explain --queue-id 4dQZ7x2wJ1z9sP
   sekimori explain --id 7G3K0A2B --json`,
 		Args: cobra.MaximumNArgs(1),
@@ -60,9 +72,12 @@ SMTP reply, which the log has too, so that a bounced sender can quote it.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.ip, "ip", "", "address of the SMTP client (required with a file)")
+	flags.StringVar(&f.ip, "ip", "", "address of the SMTP client")
+	flags.StringArrayVar(&f.hosts, "trusted-host", nil, "name after \"by\" in the Received fields of one's own hosts, which name the client (repeatable)")
+	flags.StringVar(&f.time, "time", "", "judge as of this time, such as 2026-11-29T08:00:00Z, or \"now\" (default: when the message was received)")
+	flags.StringVar(&f.Login, "auth", "", "name by which the client logged in")
 	flags.StringVar(&f.HELO, "helo", "", "its HELO name")
-	flags.StringVar(&f.MailFrom, "from", "", "envelope sender; empty for the null sender")
+	flags.StringVar(&f.from, "from", "", "envelope sender; empty for the null sender")
 	flags.StringArrayVar(&f.Recipients, "rcpt", nil, "envelope recipient (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.StringVar(&f.zone, "zone", "", "answer DNS from this zone file instead of the network")
@@ -70,7 +85,8 @@ SMTP reply, which the log has too, so that a bounced sender can quote it.`,
 	flags.StringVar(&f.id, "id", "", "look up the ID quoted in an SMTP reply in the running daemon")
 	f.at.add(cmd)
 	flags.Lookup("config").Usage = "configuration whose policy decides and whose admin.listen is asked; the defaults if the default file is absent"
-	cmd.MarkFlagsMutuallyExclusive("ip", "queue-id", "id")
+	cmd.MarkFlagsMutuallyExclusive("ip", "trusted-host", "queue-id", "id")
+	cmd.MarkFlagsMutuallyExclusive("helo", "trusted-host")
 	return cmd
 }
 
@@ -82,16 +98,27 @@ func (f *explainFlags) report(cmd *cobra.Command, args []string) (*explain.Repor
 		return f.remembered(cmd)
 	case len(args) == 0:
 		return nil, errors.New("what is to be explained? Write a file, --queue-id or --id")
-	case f.ip == "":
-		return nil, errors.New(`required flag "ip" not set: the address of the client that sent the message`)
+	case f.ip == "" && len(f.hosts) == 0:
+		return nil, errors.New(`required flag "ip" not set: the address of the client that sent the message (or --trusted-host, for Received fields that name it)`)
 	}
 	return f.evaluate(cmd, args[0])
 }
 
 // evaluate judges a message file.
 func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Report, err error) {
-	if f.Client, err = netip.ParseAddr(f.ip); err != nil {
-		return nil, fmt.Errorf("--ip: %q is not an IP address", f.ip)
+	if f.ip != "" {
+		if f.Client, err = netip.ParseAddr(f.ip); err != nil {
+			return nil, fmt.Errorf("--ip: %q is not an IP address", f.ip)
+		}
+	}
+	if f.TrustedHosts, err = hostNames(f.hosts); err != nil {
+		return nil, err
+	}
+	if f.Time, err = parseTime(f.time); err != nil {
+		return nil, err
+	}
+	if cmd.Flags().Changed("from") || f.ip != "" {
+		f.MailFrom = &f.from
 	}
 	if cmd.Flags().Changed("config") {
 		f.Config, err = config.Load(f.at.config)
@@ -115,6 +142,22 @@ func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Rep
 	}
 	report, err := explain.Run(cmd.Context(), f.Options)
 	return report, failed(err)
+}
+
+// parseTime reads --time; "" is the zero time.
+func parseTime(s string) (time.Time, error) {
+	switch s {
+	case "":
+		return time.Time{}, nil
+	case "now":
+		return time.Now(), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, time.DateOnly, time.RFC1123Z} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("--time: %q is neither \"now\" nor a time such as 2026-11-29T08:00:00Z", s)
 }
 
 // remembered asks the running daemon.

@@ -100,12 +100,8 @@ func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) 
 	if f.retry && f.snapshot == "" {
 		return o, errors.New("--retry-failures is for --dns-snapshot, whose failures are asked for again")
 	}
-	for _, h := range f.hosts {
-		name, err := dns.ParseName(h)
-		if err != nil || name == "" {
-			return o, fmt.Errorf("--trusted-host: %q is not a host name", h)
-		}
-		o.Origin.TrustedHosts = append(o.Origin.TrustedHosts, name)
+	if o.Origin.TrustedHosts, err = hostNames(f.hosts); err != nil {
+		return o, err
 	}
 	if o.Config, err = loadOptional(f.config, cmd.Flags().Changed("config")); err != nil {
 		return o, err
@@ -114,6 +110,18 @@ func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) 
 		o.Candidate, err = config.LoadCandidate(f.candidate)
 	}
 	return o, err
+}
+
+// hostNames reads --trusted-host.
+func hostNames(hosts []string) (names []dns.Name, err error) {
+	for _, h := range hosts {
+		name, err := dns.ParseName(h)
+		if err != nil || name == "" {
+			return nil, fmt.Errorf("--trusted-host: %q is not a host name", h)
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 func (f *replayFlags) run(cmd *cobra.Command, path string) error {

@@ -8,6 +8,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/consent"
+	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 	"sekimori/internal/telemetry"
 )
@@ -15,20 +16,39 @@ import (
 // NewRecipients makes the configured directory of recipients' consent, nil
 // where nobody is to be asked. Its hooks are metrics' and log's.
 func NewRecipients(cfg *config.Config, metrics *telemetry.Metrics, log *slog.Logger) (*consent.Directory, error) {
-	r := cfg.Policy.Recipients
-	if !r.Asked() {
+	if !cfg.Policy.Recipients.Asked() {
 		return nil, nil
 	}
-	return consent.New(consent.Options{
+	o := consentOptions(cfg.Policy.Recipients)
+	o.Logger, o.Count = log, metrics.ConsentLookup
+	o.Loaded = func(at time.Time, err error) { metrics.MapLoaded(consent.MapName, at, err) }
+	o.OnPanic = func(v any) {
+		metrics.Panicked(telemetry.PanicConsent)
+		log.Error("panic", "component", telemetry.PanicConsent, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+	}
+	return consent.New(o)
+}
+
+// consentOptions are the configured ones, without hooks.
+func consentOptions(r config.Recipients) consent.Options {
+	return consent.Options{
 		Default: policy.Class(r.Default), File: r.File, Socketmap: r.Socketmap,
 		Timeout: time.Duration(r.Timeout), CacheTTL: time.Duration(r.CacheTTL),
-		Logger: log, Count: metrics.ConsentLookup,
-		Loaded: func(at time.Time, err error) { metrics.MapLoaded(consent.MapName, at, err) },
-		OnPanic: func(v any) {
-			metrics.Panicked(telemetry.PanicConsent)
-			log.Error("panic", "component", telemetry.PanicConsent, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
-		},
-	})
+	}
+}
+
+// AskRecipients has j ask for recipients' consent, where configured. end must
+// be called.
+func AskRecipients(j *judge.Judge, r config.Recipients) (end func(), err error) {
+	if !r.Asked() {
+		return func() {}, nil
+	}
+	d, err := consent.New(consentOptions(r))
+	if err != nil {
+		return nil, fmt.Errorf("app: policy.recipients: %w", err)
+	}
+	j.Recipients = d
+	return d.Close, nil
 }
 
 // openRecipients has the filter ask for recipients' consent, where configured.
@@ -45,7 +65,7 @@ func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger
 
 // checkRecipients reads the file; a socketmap's server may not run yet.
 func checkRecipients(r config.Recipients) error {
-	d, err := consent.New(consent.Options{Default: policy.Class(r.Default), File: r.File, Socketmap: r.Socketmap, Timeout: time.Duration(r.Timeout)})
+	d, err := consent.New(consentOptions(r))
 	if err != nil {
 		return fmt.Errorf("app: policy.recipients: %w", err)
 	}

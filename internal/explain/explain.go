@@ -5,6 +5,7 @@ package explain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -15,19 +16,28 @@ import (
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/explanation"
 	"sekimori/internal/filter"
+	"sekimori/internal/judge"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/received"
 )
 
-// Options say what to explain.
+// Options say what to explain. The client is Client, or the one that the
+// Received fields of TrustedHosts name.
 type Options struct {
-	Message    []byte // as stored, line ends CRLF or LF
-	Client     netip.Addr
-	HELO       string
-	MailFrom   string // "" for the null reverse-path
-	Recipients []string
-	Config     *config.Config
+	Message []byte // as stored, line ends CRLF or LF
+	Client  netip.Addr
+	HELO    string
+	// MailFrom is the envelope sender, "" for the null reverse-path; nil: as the
+	// Return-Path or the Received field has it, and null without either.
+	MailFrom     *string
+	Recipients   []string
+	Login        string // of a client that logged in
+	TrustedHosts []dns.Name
+	// Time is when the message is judged; zero: when it was received.
+	Time   time.Time
+	Config *config.Config
 	// Zone answers instead of the network, if not nil.
 	Zone dns.Resolver
 }
@@ -47,6 +57,11 @@ func ParseZone(name string, text []byte) (dns.Resolver, error) {
 
 // Run evaluates the message and decides on it.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	header, body := message.Parse(o.Message)
+	m, source, err := o.find(header)
+	if err != nil {
+		return nil, fmt.Errorf("explain: %w", err)
+	}
 	resolver := o.Zone
 	if resolver == nil {
 		r, err := app.NewResolver(o.Config, nil, nil)
@@ -57,39 +72,75 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		resolver = r
 	}
 	trace := dns.NewTrace(resolver)
-	// Nobody else waits here: all results may take the whole budget.
-	verifier, err := app.NewVerifier(o.Config, trace, time.Duration(o.Config.DNS.MessageBudget))
+	j, err := app.NewJudge(o.Config, trace)
 	if err != nil {
 		return nil, err
 	}
-	session := msgauth.Session{Client: o.Client.Unmap(), HELO: o.HELO}
-	envelope := msgauth.Envelope{MailFrom: o.MailFrom, Recipients: o.Recipients}
-	connection := verifier.Connect(ctx, session)
-	defer connection.Close()
-	if o.HELO != "" {
-		connection.Helo(o.HELO)
+	end, err := app.AskRecipients(j, o.Config.Policy.Recipients)
+	if err != nil {
+		return nil, err
 	}
-	check := connection.Begin(session, envelope)
-	defer check.Close()
-	header, body := message.Parse(o.Message)
-	check.EndOfHeader(header)
-	if _, err := check.Write(body); err != nil {
-		return nil, fmt.Errorf("explain: body: %w", err)
-	}
-	e := check.Finish(ctx, envelope)
+	defer end()
+	c := j.Begin(ctx, m)
+	c.Write(body)
+	facts := c.Finish(ctx)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	rules, err := app.Policy(o.Config)
-	if err != nil {
-		return nil, err
+	verdict := j.Decide(facts)
+	report := &Report{
+		Summary: explanation.Summary(verdict), Evaluation: facts.Evaluation, Verdict: verdict, Mode: j.Policy.Mode,
+		TimeSource: source, Lookups: trace.Lookups(),
 	}
-	verdict := policy.Decide(e, rules)
-	return &Report{
-		Summary: explanation.Summary(verdict), Evaluation: e, Verdict: verdict, Mode: rules.Mode,
-		AuthenticationResults: filter.Label(labelled(o.Config), e, verdict).Format(),
-		Lookups:               trace.Lookups(),
-	}, nil
+	if e := facts.Evaluation; e != nil {
+		report.AuthenticationResults = o.label(e, verdict)
+	} else {
+		report.Session, report.Envelope = &m.Session, &m.Envelope
+	}
+	return report, nil
+}
+
+// label is the field that the message would get.
+func (o *Options) label(e *msgauth.Evaluation, v policy.Verdict) string {
+	return filter.Label(labelled(o.Config), e, v).Format()
+}
+
+// find returns what the MTA knew of the message, and where its time is from.
+func (o *Options) find(h message.Header) (m judge.Message, source string, err error) {
+	m = judge.Message{
+		Session:  msgauth.Session{Client: o.Client.Unmap(), HELO: o.HELO},
+		Envelope: msgauth.Envelope{Recipients: o.Recipients}, Header: h, Whole: true,
+	}
+	if o.MailFrom != nil {
+		m.Envelope.MailFrom = *o.MailFrom
+	}
+	by, dated := received.TimeOf(h, m.Session.Client)
+	if len(o.TrustedHosts) > 0 {
+		t, err := received.Origin{TrustedHosts: o.TrustedHosts, MailFrom: o.MailFrom}.Find(h, "", o.Config.Trusted.Contains)
+		if err != nil {
+			return m, "", err
+		}
+		if !t.Session.Client.IsValid() && !t.Internal {
+			return m, "", errors.New("the trusted hosts name no client")
+		}
+		m = judge.Message{Session: t.Session, Envelope: t.Envelope, Header: t.Header, Whole: true, Internal: t.Internal}
+		if len(o.Recipients) > 0 {
+			m.Envelope.Recipients = o.Recipients
+		}
+		by.By, by.Date, dated = t.By, t.Time, !t.Time.IsZero()
+	}
+	if o.Login != "" {
+		m.Session.Authenticated = o.Login
+	}
+	switch {
+	case !o.Time.IsZero():
+		m.Time, source = o.Time, "as was asked for"
+	case dated:
+		m.Time, source = by.Date, "when "+string(by.By)+" received it"
+	default:
+		source = "now, because no Received field has a date"
+	}
+	return m, source, nil
 }
 
 func labelled(c *config.Config) filter.LabelOptions {

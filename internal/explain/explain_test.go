@@ -31,7 +31,9 @@ func run(t *testing.T, o Options) *Report {
 		t.Fatal(err)
 	}
 	o.Zone = z
-	o.Config = config.Default()
+	if o.Config == nil {
+		o.Config = config.Default()
+	}
 	o.Config.AuthservID = "mx.here.example"
 	r, err := Run(t.Context(), o)
 	if err != nil {
@@ -49,7 +51,7 @@ func TestText(t *testing.T) {
 		o    Options
 		want []string
 	}{
-		{"pass", Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), HELO: "mx.bank.example", MailFrom: "a@bank.example"},
+		{"pass", Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), HELO: "mx.bank.example", MailFrom: new("a@bank.example")},
 			[]string{
 				"ACCEPT, because an identifier of the author's domain authenticated (dmarc_pass)",
 				"pass for bank.example", "matched: include:_spf.bank.example", "_spf.bank.example ip4:192.0.2.0/24: match",
@@ -58,7 +60,7 @@ func TestText(t *testing.T) {
 				`_spf.bank.example TXT: "v=spf1 ip4:192.0.2.0/24 ~all"`, "10.2.0.192.in-addr.arpa PTR: mx.bank.example",
 				"Authentication-Results: mx.here.example;\n spf=pass",
 			}},
-		{"spoofed subdomain", Options{Message: []byte("From: a@no.bank.example\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: "a@bank.example"},
+		{"spoofed subdomain", Options{Message: []byte("From: a@no.bank.example\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")},
 			[]string{
 				"REJECT, because", "reply: 550 5.7.1 Email rejected per DMARC policy for no.bank.example",
 				"matched: -all", "explanation: 203.0.113.1 is not ours", "policy of bank.example: reject by tag np",
@@ -67,7 +69,7 @@ func TestText(t *testing.T) {
 			}},
 		{"signature with a revoked key", Options{Message: []byte(strings.Replace(signed, "\x1b[31m", "", 1)), Client: netip.MustParseAddr("203.0.113.1")},
 			[]string{"signature 1: permerror, key_revoked", "d=bank.example s=k", "null sender: the HELO name is checked"}},
-		{"no author", Options{Message: []byte("Subject: s\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: "a@bank.example"},
+		{"no author", Options{Message: []byte("Subject: s\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")},
 			[]string{"REJECT, because the From header field names no single author", "author: none: mailaddr: From field missing"}},
 	} {
 		var b strings.Builder
@@ -92,7 +94,7 @@ func TestTextIsSafe(t *testing.T) {
 		"DKIM-Signature: v=1; d=" + hostile + "; s=" + hostile + "; i=" + hostile + "; a=" + hostile + "; h=" + hostile + "; b=" + hostile + "\nFrom: a@bank.example\n\nx\n",
 	} {
 		var b strings.Builder
-		r := run(t, Options{Message: []byte(raw), Client: netip.MustParseAddr("203.0.113.1"), HELO: hostile, MailFrom: hostile + "@bank.example"})
+		r := run(t, Options{Message: []byte(raw), Client: netip.MustParseAddr("203.0.113.1"), HELO: hostile, MailFrom: new(hostile + "@bank.example")})
 		if err := r.Text(&b); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +107,7 @@ func TestTextIsSafe(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	r := run(t, Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), MailFrom: "a@bank.example", Recipients: []string{"r@here.example"}})
+	r := run(t, Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), MailFrom: new("a@bank.example"), Recipients: []string{"r@here.example"}})
 	out, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +160,8 @@ func TestFromDecision(t *testing.T) {
 		{"revoked key", strings.Replace(signed, "\x1b[31m", "", 1), "203.0.113.1", ""},
 		{"no author", "Subject: s\n\nx\n", "2001:db8::1", "a@bank.example"},
 	} {
-		file := run(t, Options{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: tt.from})
+		file := run(t, Options{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: &tt.from})
+		file.TimeSource = "" // the daemon judges when the message comes
 		ring := recent.New(recent.Options{Entries: 1})
 		ring.Evaluated(file.Evaluation, file.Verdict, 3*time.Millisecond)
 		found, _ := ring.Search(recent.Query{ID: file.Verdict.ID})

@@ -26,6 +26,9 @@ type Report struct {
 	// AuthenticationResults is the value of the field the message gets; only
 	// of a message file.
 	AuthenticationResults string `json:"authentication_results,omitempty"`
+	// TimeSource says in words which time the message was judged as of, which
+	// is evaluation.time; only of a message file.
+	TimeSource string `json:"time_source,omitempty"`
 	// Lookups are in order of completion, different stages overlap; only of a
 	// message file.
 	Lookups []dns.Lookup `json:"lookups,omitempty"`

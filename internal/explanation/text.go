@@ -90,6 +90,9 @@ func (r *Report) verdict(p *printer) {
 	if !r.Decided.IsZero() {
 		p.line(0, "decided %s, in %s", r.Decided.Format(time.RFC3339), r.Took.Round(time.Millisecond))
 	}
+	if r.TimeSource != "" && r.Evaluation != nil {
+		p.line(0, "judged as of %s, %s", r.Evaluation.Time.UTC().Format(time.RFC3339), term.Safe(r.TimeSource))
+	}
 	if v.Action != v.Applied {
 		why := "quarantine is by header only"
 		if !v.Enforced {

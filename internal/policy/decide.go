@@ -26,7 +26,7 @@ func Oversized(what string, c Config) Verdict {
 	c = c.withDefaults()
 	v := Verdict{Action: Reject, Enforced: c.Mode == Enforce, Reason: ReasonOversize, Evidence: []string{"too large: " + what}, Disposition: dmarc.PolicyNone}
 	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds the limits of this system")
-	v.Applied = applied(v, c)
+	v.settle(c)
 	if v.Applied != Reject {
 		// Nothing is written into a message that was not seen whole.
 		v.Applied = Accept
@@ -57,7 +57,7 @@ func Decide(e *msgauth.Evaluation, c Config) Verdict {
 	v := byFacts(e, c)
 	v.override(e, c)
 	v.relax(e, c.Ramp)
-	v.Applied = applied(v, c)
+	v.settle(c)
 	return v
 }
 
@@ -80,6 +80,14 @@ func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 }
 
 func hasAuthor(e *msgauth.Evaluation) bool { return e.FromError == nil && e.From.AuthorDomain != "" }
+
+// settle says what is really done, and keeps the reply only where one is given.
+func (v *Verdict) settle(c Config) {
+	v.Applied = applied(*v, c)
+	if v.Applied != Reject && v.Applied != TempFail {
+		v.Reply = smtp.Reply{}
+	}
+}
 
 // applied is the action left when mode and quarantine style have had their say.
 func applied(v Verdict, c Config) Action {

@@ -36,8 +36,28 @@ type Transaction struct {
 	Envelope msgauth.Envelope
 	Header   message.Header // as the client sent it
 	Time     time.Time      // of receipt; zero if it is not known
+	By       dns.Name       // the host that received it; "" if it is not known
 	// Internal: the message never came from outside.
 	Internal bool
+}
+
+// TimeOf returns the field that says when a message was received from client:
+// the topmost that names it, else the topmost with a date. ok is false where
+// there is none, as in a message that was stored before its MTA wrote one.
+func TimeOf(h message.Header, client netip.Addr) (f Field, ok bool) {
+	for value := range h.All("Received") {
+		r, err := Parse(value)
+		if err != nil || r.Date.IsZero() {
+			continue
+		}
+		if r.Address == client {
+			return r, true
+		}
+		if !ok {
+			f, ok = r, true
+		}
+	}
+	return f, ok
 }
 
 // deliveryFields are put on top by the own hosts on delivery; where no Received
@@ -61,7 +81,7 @@ func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Add
 	t := Transaction{
 		Session:  msgauth.Session{Client: r.Address, ClientName: r.Name, HELO: r.HELO},
 		Envelope: msgauth.Envelope{QueueID: r.ID},
-		Header:   h[at+1:], Time: r.Date, Internal: !r.Address.IsValid(),
+		Header:   h[at+1:], Time: r.Date, By: r.By, Internal: !r.Address.IsValid(),
 	}
 	if r.Authenticated() {
 		t.Session.Authenticated = "unknown" // a Received field does not say who
