@@ -151,6 +151,8 @@ func reasonText(r policy.Reason) string {
 	switch r {
 	case policy.ReasonAligned:
 		return "an identifier of the author's domain authenticated"
+	case policy.ReasonOtherName:
+		return "an identifier of the author's domain authenticated, but the display name is an address of another domain"
 	case policy.ReasonReject:
 		return "nothing of the author's domain authenticated and its policy is reject"
 	case policy.ReasonIndirect:
@@ -179,6 +181,8 @@ func reasonText(r policy.Reason) string {
 		return "policy.ramp enforces only a share of the messages that fail"
 	case policy.ReasonInvalidFrom:
 		return "the From header field names no single author"
+	case policy.ReasonNamelessBounce:
+		return "the From header field holds no address, as in many notifications, and the sender is null"
 	case policy.ReasonTrusted:
 		return "the client is in a trusted network"
 	case policy.ReasonAuthenticated:
@@ -202,6 +206,9 @@ func (r *Report) author(p *printer) {
 	p.line(0, "author domain %s", term.Safe(string(e.From.AuthorDomain)))
 	for _, m := range e.From.Mailboxes {
 		p.line(1, "%s %s", term.Safe(m.DisplayName), term.Safe(m.String()))
+	}
+	for _, note := range e.From.Notes {
+		p.line(0, "note: %s", note.Text())
 	}
 	p.line(0, "iprev %s %s", e.IPRev.Status, term.Safe(string(e.IPRev.Name)))
 	t := e.Traits

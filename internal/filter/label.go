@@ -161,6 +161,9 @@ func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
 	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" {
 		r.Comment = verdictComment(v)
 	}
+	for _, note := range e.From.Notes {
+		r.Comment = join(r.Comment, note.Text())
+	}
 	if e.FromError != nil {
 		r.Reason = string(e.FromError.Kind)
 	}

@@ -1,9 +1,11 @@
 package mailaddr
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"sekimori/internal/dns"
 )
@@ -71,6 +73,35 @@ type From struct {
 	AuthorDomain dns.Name `json:"author_domain,omitempty"`
 	// Domains are the distinct domains in order of appearance.
 	Domains []dns.Name `json:"domains,omitempty"`
+	// Notes are what a reader should know of a field that names an author.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note is a remark on a field that names an author.
+type Note string
+
+// The notes.
+const (
+	// NoteOtherAddress: a display name, or a comment beside an address in angle
+	// brackets, shows an address of another domain among other words.
+	NoteOtherAddress Note = "other_address"
+	// NoteOtherName: a display name is nothing but an address of another domain.
+	NoteOtherName Note = "other_name"
+	// NoteSlip: readers split the field differently, but see one domain.
+	NoteSlip Note = "slip"
+)
+
+// Text says the note in words of ours.
+func (n Note) Text() string {
+	switch n {
+	case NoteOtherAddress:
+		return "From shows an address of another domain"
+	case NoteOtherName:
+		return "display name is an address of another domain"
+	case NoteSlip:
+		return "readers split From differently, but see one domain"
+	}
+	return string(n)
 }
 
 // ParseFrom reads the values of all From fields of a message, each as in
@@ -101,7 +132,55 @@ func ParseFrom(values []string) (From, error) {
 		return from, &FromError{KindMultipleDomains, p.secondDomain(), fmt.Sprintf("the authors are of %d domains", len(from.Domains))}
 	}
 	from.AuthorDomain = from.Domains[0]
+	from.Notes = p.notes()
 	return from, nil
+}
+
+// notes returns nil for an ordinary field.
+func (p *parser) notes() (notes []Note) {
+	switch p.seen {
+	case seesOther:
+		notes = append(notes, NoteOtherAddress)
+	case seesOnlyOther:
+		notes = append(notes, NoteOtherName)
+	}
+	if p.slip {
+		notes = append(notes, NoteSlip)
+	}
+	return notes
+}
+
+// parse reads one field's value in every way it has to be read: as RFC 5322
+// has it, generously; as unencoded double-byte text; and as a slip.
+func parse(s string) (*parser, error) {
+	p, err := parseList(s)
+	var refused *FromError
+	if !errors.As(err, &refused) || refused.Kind == KindTooLarge {
+		return p, err
+	}
+	if again := readSlip(s); again != nil {
+		return again, nil
+	}
+	return nil, cause(s, refused)
+}
+
+// parseList reads a mailbox-list.
+func parseList(s string) (*parser, error) {
+	if strings.IndexByte(s, escape) >= 0 {
+		t, err := maskISO2022(s)
+		if err != nil {
+			return nil, err
+		}
+		return t.parse()
+	}
+	p, err := parseOctets(s)
+	if err != nil && !utf8.ValidString(s) {
+		t := mask8Bit(s)
+		if again, err := t.parse(); err == nil {
+			return again, nil
+		}
+	}
+	return p, err
 }
 
 // checkOctets refuses what no header field may hold (RFC 5322 §2.2): where a

@@ -77,6 +77,9 @@ func outcome(f From, err error) string {
 		}
 		s += "<" + m.Local + "@" + string(m.Domain) + ">"
 	}
+	for _, note := range f.Notes {
+		s += " !" + string(note)
+	}
 	return s
 }
 
@@ -121,13 +124,18 @@ func TestParseFromBounds(t *testing.T) {
 		{"backslashes", fill(` "`, `\\`, `" <a@b.example>`), "ok b.example"},
 		{"commas", fill("", ",", "a@b.example"), "ok b.example"},
 		{"at signs", fill("a", "@", ""), "error ambiguous 2"},
-		{"angle brackets", fill("", "<", ""), "error malformed 1"},
+		{"angle brackets", fill("", "<", ""), "error no_address 1"},
 		{"beginnings of encoded words", fill(`"`, "=?a?q? ", `?=" <a@b.example>`), "ok b.example"},
 		{"half encoded words", fill(`"`, "=?", `" <a@b.example>`), "ok b.example"},
 		{"words of no encoding", fill(`"`, "=?a?x? ", `?=" <a@b.example>`), "ok b.example"},
 		{"encoded words", fill("", "=?utf-8?b?YQ==?= ", "<a@b.example>"), "ok b.example"},
 		{"encoded angle brackets", fill("", "=?utf-8?b?PA==?= ", "<a@b.example>"), "ok b.example"},
-		{"square brackets", fill("", "[", ""), "error malformed 0"},
+		{"square brackets", fill("", "[", ""), "error no_address 0"},
+		{"slips", fill("a@b.example;", "@ x ", ""), "ok b.example"},
+		{"slips of one domain", fill("a@b.example;", "a@b.example ", ""), "ok b.example"},
+		{"slips with look-alikes", fill("a@b.example;", "\uff20", ""), "ok b.example"},
+		{"slips with quotes", fill("a@b.example;", `"@ `, ""), "error malformed 11"},
+		{"slips with encoded words", fill("a@b.example;", "=?utf-8?q?x?=(", ""), "ok b.example"},
 		{"long local part", fill("<", "a", "@b.example>"), "ok b.example"},
 		{"long domain", fill("<a@", "b.", "example>"), "error malformed 3"},
 		{"long label", fill("<a@", "例", ">"), "error malformed 3"},
@@ -207,6 +215,12 @@ func BenchmarkParseFromHostile(b *testing.B) {
 		{"escapes", "", "\x1b$B@<\x1b(B", " <a@b.example>"},
 		{"double-byte text", " \x1b$B", "@<4X", "\x1b(B <a@b.example>"},
 		{"8-bit text", " ", "\x83@\x81[", " <a@b.example>"},
+		{"slips", "a@b.example;", "@ x ", ""},
+		{"slips of one domain", "", "a@b.example ", ""},
+		{"slips with look-alikes", "a@b.example;", "\uff20", ""},
+		{"slips with quotes", "a@b.example;", `"@ `, ""},
+		{"slips with comments", "a@b.example;", "(x)@ ", ""},
+		{"slips with encoded words", "a@b.example;", "=?utf-8?q?x?=(", ""},
 		{"comments", " ", "()", "<a@b.example>"},
 	} {
 		for _, size := range []int{8 << 10, 16 << 10, 32 << 10} {

@@ -2,7 +2,6 @@ package mailaddr
 
 import (
 	"strings"
-	"unicode/utf8"
 )
 
 // Text in the double-byte charsets of East Asia, not encoded as RFC 2047 asks,
@@ -164,25 +163,6 @@ func dotted(s []byte) bool {
 		}
 	}
 	return false
-}
-
-// parse reads one field's value in every way it has to be read.
-func parse(s string) (*parser, error) {
-	if strings.IndexByte(s, escape) >= 0 {
-		t, err := maskISO2022(s)
-		if err != nil {
-			return nil, err
-		}
-		return t.parse()
-	}
-	p, err := parseOctets(s)
-	if err != nil && !utf8.ValidString(s) {
-		t := mask8Bit(s)
-		if again, err := t.parse(); err == nil {
-			return again, nil
-		}
-	}
-	return p, err
 }
 
 func (t *legacyText) parse() (*parser, error) {

@@ -108,7 +108,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 			b.WriteByte(c)
 		}
 	}
-	return "", &FromError{KindMalformed, start, what + " without an end"}
+	return "", &FromError{KindMalformed, start, "a " + what + " has no end"}
 }
 
 // plain is delimited where everything up to the end stands for itself; else

@@ -41,7 +41,7 @@ func (p *parser) textOnly(e *element) error {
 		return &FromError{KindMalformed, e.last.start, "text without an address"}
 	}
 	p.text.note(e.last.start)
-	name, _ := decodeWords(e.phrase.String(), "") // judged in checkLoose
+	name, _, _ := decodeWords(e.phrase.String(), "") // judged in checkLoose
 	p.text.names = append(p.text.names, name)
 	return nil
 }
@@ -152,17 +152,22 @@ func oneAddress(s string, ats int) bool {
 		}
 	}
 	for _, text := range texts {
-		// A look-alike before a domain looks like a member of the list.
-		for member := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(",:;<>", r) }) {
-			if i := strings.IndexAny(member, "\uff20\ufe6b"); i >= 0 && dotted([]byte(member[i+len("\uff20"):])) {
-				return false
-			}
-		}
-		if strings.Count(text, "@") > ats || strings.Count(text, "<") > 1 || strings.Count(text, ">") > 1 {
+		if looksLikeAddress(text) || strings.Count(text, "@") > ats || strings.Count(text, "<") > 1 || strings.Count(text, ">") > 1 {
 			return false
 		}
 	}
 	return true
+}
+
+// looksLikeAddress reports whether a sign that is no "@" but looks like one
+// stands before a domain: to the eye a member of the list.
+func looksLikeAddress(text string) bool {
+	for member := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(",:;<>", r) }) {
+		if i := strings.IndexAny(member, "\uff20\ufe6b"); i >= 0 && dotted([]byte(member[i+len("\uff20"):])) {
+			return true
+		}
+	}
+	return false
 }
 
 // stripMarks removes comments and quotes.

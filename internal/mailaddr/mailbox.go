@@ -1,6 +1,7 @@
 package mailaddr
 
 import (
+	"cmp"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,6 +13,8 @@ type parser struct {
 	offsets []int // of each mailbox's address
 	text    loose
 	quotes  quotes
+	seen    sight // in the display names and comments
+	slip    bool  // the field is one of slip.go
 }
 
 func newParser(s string) *parser {
@@ -267,6 +270,10 @@ func (p *parser) domainText() (string, error) {
 	return "", &FromError{KindAmbiguous, start, `something besides a domain after "@"`}
 }
 
+// otherInComment: readers of the old form take the comment for the author's name,
+// and one who finds an address there for the author's.
+const otherInComment = "a comment holds an address of another domain"
+
 // finish turns an element into a mailbox; t is the comma or the end.
 func (p *parser) finish(e *element, t token) error {
 	addr := &e.angle
@@ -280,8 +287,8 @@ func (p *parser) finish(e *element, t token) error {
 		return nil
 	case !addr.found:
 		return p.textOnly(e)
-	case !e.angle.found && e.unsafe >= 0:
-		return &FromError{KindAmbiguous, e.unsafe, `"@" in the comment of an address without angle brackets`}
+	case !e.angle.found && e.unsafe >= 0 && !showsOnly(e.comments.String(), strings.ToLower(e.bare.domain)):
+		return &FromError{KindAmbiguous, e.unsafe, otherInComment}
 	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
 		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
 	case len(p.boxes) == MaxMailboxes:
@@ -295,11 +302,15 @@ func (p *parser) finish(e *element, t token) error {
 	if err != nil {
 		return err
 	}
-	display, ok := decodeWords(e.phrase.String(), addr.domain)
-	comments, ok2 := decodeWords(e.comments.String(), addr.domain)
-	if !ok || !ok2 {
-		return &FromError{KindAmbiguous, addr.start, "encoded word that decodes to an address or a control character"}
+	display, seen, refusal := decodeWords(e.phrase.String(), addr.domain)
+	comments, inComments, refusal2 := decodeWords(e.comments.String(), addr.domain)
+	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
+		return &FromError{KindAmbiguous, addr.start, refusal}
 	}
+	if !e.angle.found && inComments == seesOnlyOther {
+		return &FromError{KindAmbiguous, addr.start, otherInComment}
+	}
+	p.seen = max(p.seen, seen, min(inComments, seesOther))
 	switch {
 	case !e.angle.found: // the phrase was the local part
 		display = comments

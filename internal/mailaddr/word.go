@@ -2,66 +2,89 @@ package mailaddr
 
 import (
 	"encoding/base64"
-	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/japanese"
 )
 
-// japaneseCharsets are what Japanese clients still send; in a 7-bit double-byte
-// charset the octets of an angle bracket are parts of common characters, so
-// that the text can only be judged decoded.
-var japaneseCharsets = map[string]encoding.Encoding{
-	"iso-2022-jp":      japanese.ISO2022JP,
-	"iso-2022-jp-1":    japanese.ISO2022JP,
-	"iso-2022-jp-2":    japanese.ISO2022JP,
-	"iso-2022-jp-3":    japanese.ISO2022JP,
-	"iso-2022-jp-2004": japanese.ISO2022JP,
-	"iso-2022-jp-ms":   japanese.ISO2022JP,
-	"csiso2022jp":      japanese.ISO2022JP,
-	"cp50220":          japanese.ISO2022JP,
-	"shift_jis":        japanese.ShiftJIS,
-	"euc-jp":           japanese.EUCJP,
-}
+// What an encoded word may not hold: some clients decode first and parse then,
+// and would have another author.
+const (
+	hidingCharset  = "an encoded word is in a charset that could hide an address"
+	hiddenAddress  = "an encoded word holds an address of another domain in angle brackets"
+	hiddenControl  = "an encoded word holds a line break or a NUL octet"
+	wordsTooNested = "encoded words stand within encoded words"
+)
 
 // decodeWords decodes the encoded words (RFC 2047) of a display name or
 // comment as lenient clients do: anywhere, also within quotes or beside other
-// text, and with spaces inside. It reports false if what comes out could be
-// read as an address in angle brackets other than one at domain, or holds a
-// NUL or a line break: some clients decode first and parse then.
-func decodeWords(text, domain string) (string, bool) {
+// text, and with spaces inside. It returns what to show, which addresses of
+// other domains a reader sees in it, and why the text must be refused, "" if it
+// need not.
+func decodeWords(text, domain string) (display string, seen sight, refusal string) {
+	seen = sightOf(text, domain)
 	if !strings.Contains(text, "=?") {
-		return text, true
+		return text, seen, ""
 	}
 	display, judged, ok := scanWords(text, "?")
-	if !ok || !harmless(judged, domain) {
-		return "", false
+	if refusal = refuseDecoded(judged, domain, ok); refusal != "" {
+		return "", seen, refusal
 	}
 	// Others let a word go on over a lone question mark, or end it at a space.
 	for _, until := range []string{"?=", " "} {
-		if _, also, ok := scanWords(text, until); !ok || !harmless(also, domain) {
-			return "", false
+		_, also, ok := scanWords(text, until)
+		if refusal = refuseDecoded(also, domain, ok); refusal != "" {
+			return "", seen, refusal
 		}
+		seen = max(seen, sightOf(also, domain))
 	}
 	// Some decode what they decoded once more; no honest word holds another.
 	for range maxWordDepth {
-		if bareAddress(judged, domain) {
-			return "", false
-		}
+		seen = max(seen, sightOf(judged, domain))
 		if !strings.Contains(judged, "=?") {
-			return display, true
+			return display, seen, ""
 		}
 		once := judged
-		if _, judged, ok = scanWords(once, "?"); !ok || !harmless(judged, domain) {
-			return "", false
+		_, judged, ok = scanWords(once, "?")
+		if refusal = refuseDecoded(judged, domain, ok); refusal != "" {
+			return "", seen, refusal
 		}
 		if judged == once || judged == "" { // no word in it
-			return display, true
+			return display, seen, ""
 		}
 	}
-	return "", false
+	return "", seen, wordsTooNested
+}
+
+// refuseDecoded judges decoded text; readable says whether it could be decoded.
+func refuseDecoded(text, domain string, readable bool) string {
+	switch {
+	case !readable:
+		return hidingCharset
+	case strings.ContainsAny(text, "\x00\r\n"):
+		return hiddenControl
+	case holdsAngle(text, domain):
+		return hiddenAddress
+	}
+	return ""
+}
+
+// decodesTo reports whether every text that a reader might make of the encoded
+// words in text satisfies ok. It reports false if that cannot be told.
+func decodesTo(text string, ok func(decoded string) bool) bool {
+	for _, until := range []string{"?", "?=", " "} {
+		decoded := text
+		for depth := 0; strings.Contains(decoded, "=?"); depth++ {
+			_, judged, readable := scanWords(decoded, until)
+			if judged == "" && readable { // no word in it
+				break
+			}
+			if depth == maxWordDepth || !readable || strings.ContainsAny(judged, "\x00\r\n") || !ok(judged) {
+				return false
+			}
+			decoded = judged
+		}
+	}
+	return true
 }
 
 // maxWordDepth bounds encoded words within encoded words.
@@ -93,14 +116,14 @@ func scanWords(text, until string) (display, judged string, ok bool) {
 			pos = i + len("=?")
 			continue
 		}
-		if opaque(charset) {
-			return "", "", false
-		}
 		if between := text[gap:i]; !found || strings.Trim(between, " \t") != "" { // RFC 2047 §6.2
 			show.WriteString(between)
 			check.WriteString(between)
 		}
-		shown, octetsOrText := convert(word, octets, charset)
+		shown, octetsOrText, readable := convert(word, octets, charset)
+		if !readable {
+			return "", "", false
+		}
 		show.WriteString(shown)
 		check.WriteString(octetsOrText)
 		pos = i + len(word)
@@ -124,22 +147,11 @@ func encodedWord(s, until string) (word string, octets []byte, charset string) {
 	if !ok || !strings.EqualFold(enc, "q") && !strings.EqualFold(enc, "b") {
 		return "", nil, ""
 	}
-	end := strings.Index(rest, until)
-	if until == " " {
-		if end < 0 {
-			end = len(rest)
-		}
-		word = s[:len(s)-len(rest)+end]
-		if i := strings.Index(rest[:end], "?="); i >= 0 {
-			word = s[:len(s)-len(rest)+i+len("?=")]
-			end = i
-		}
-	} else {
-		if end < 0 || !strings.HasPrefix(rest[end:], "?=") {
-			return "", nil, ""
-		}
-		word = s[:len(s)-len(rest)+end+len("?=")]
+	end, next, ok := wordEnd(rest, until)
+	if !ok {
+		return "", nil, ""
 	}
+	word = s[:len(s)-len(rest)+next]
 	charset, _, _ = strings.Cut(strings.ToLower(charset), "*") // RFC 2231 §5: language
 	if strings.EqualFold(enc, "q") {
 		return word, decodeQ(rest[:end]), charset
@@ -147,28 +159,20 @@ func encodedWord(s, until string) (word string, octets []byte, charset string) {
 	return word, decodeB(rest[:end]), charset
 }
 
-// codePages are the numbers of IBM's and Microsoft's code pages that agree with
-// ASCII, in order of appearance in mail; those not listed may be EBCDIC.
-var codePages = []string{
-	"866", "850", "437", "852", "858", "932", "936", "949", "950", "943", "874", "737", "775", "855", "857",
-	"860", "861", "862", "863", "864", "865", "869", "1250", "1251", "1252", "1253", "1254", "1255", "1256",
-	"1257", "1258", "65001",
-}
-
-// opaque reports a charset whose text, read as octets, could hide anything.
-func opaque(charset string) bool {
-	for _, s := range []string{"utf-7", "utf7", "ebcdic", "escape"} {
-		if strings.Contains(charset, s) {
-			return true
+// wordEnd returns where the text of an encoded word ends in s and where what
+// comes after the word begins. It reads no further than that.
+func wordEnd(s, until string) (end, next int, ok bool) {
+	if until == " " {
+		for end < len(s) && s[end] != ' ' {
+			if strings.HasPrefix(s[end:], "?=") {
+				return end, end + len("?="), true
+			}
+			end++
 		}
+		return end, end, true
 	}
-	for _, prefix := range []string{"ibm", "csibm", "x-ibm", "cp", "x-cp", "ccsid"} {
-		number, ok := strings.CutPrefix(charset, prefix)
-		if number = strings.TrimLeft(number, "-_0"); ok && number != "" && number[0] >= '0' && number[0] <= '9' {
-			return japaneseCharsets[charset] == nil && !slices.Contains(codePages, number)
-		}
-	}
-	return false
+	end = strings.Index(s, until)
+	return end, end + len("?="), end >= 0 && strings.HasPrefix(s[end:], "?=")
 }
 
 // decodeQ decodes RFC 2047 §4.2; wrong escapes stay as they are.
@@ -221,54 +225,45 @@ func decodeB(s string) []byte {
 	return out
 }
 
-// convert returns the text of a word to show and the text to judge.
-func convert(word string, octets []byte, charset string) (shown, judged string) {
+// convert returns the text of a word to show and the text to judge. It reports
+// false for a charset in which the octets could say anything.
+func convert(word string, octets []byte, charset string) (shown, judged string, ok bool) {
 	switch charset {
 	case "utf-8", "utf8", "us-ascii":
-		return string(octets), string(octets)
+		return string(octets), string(octets), true
 	case "iso-8859-1":
 		var b strings.Builder
 		for _, c := range octets {
 			b.WriteRune(rune(c))
 		}
-		return b.String(), b.String()
+		return b.String(), b.String(), true
 	}
-	if e := japaneseCharsets[charset]; e != nil {
+	if e := japaneseCharset(charset); e != nil {
 		if text, err := e.NewDecoder().Bytes(octets); err == nil && utf8.Valid(text) {
-			return string(text), string(text)
+			return string(text), string(text), true
 		}
 	}
-	return word, string(octets)
+	switch {
+	case ebcdic(charset):
+		judged, ok = ebcdicText(octets)
+		return word, judged, ok
+	case opaque(charset):
+		return "", "", false
+	}
+	return word, string(octets), true
 }
 
-// bareAddress reports whether decoded text is, or lists, an address of another
-// domain: who decodes first and parses then takes it for the author. Among
-// other words, as in "joe@x.example via List", it is no address to them either.
-func bareAddress(text, domain string) bool {
-	for piece := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ';' }) {
-		piece = strings.Trim(piece, " \t\"'")
-		local, name, ok := strings.Cut(piece, "@")
-		if ok && local != "" && strings.Contains(name, ".") && !strings.ContainsAny(piece, " \t") && !strings.EqualFold(name, domain) {
-			return true
-		}
-	}
-	return false
-}
-
-// harmless reports whether decoded text holds no line break or NUL and no
-// address in angle brackets but of domain itself.
-func harmless(text, domain string) bool {
-	if strings.ContainsAny(text, "\x00\r\n") {
-		return false
-	}
+// holdsAngle reports whether decoded text holds an address in angle brackets,
+// closed or not, of another domain.
+func holdsAngle(text, domain string) bool {
 	for {
 		_, after, ok := strings.Cut(text, "<")
 		if !ok {
-			return true
+			return false
 		}
 		inner, rest, _ := strings.Cut(after, ">")
 		if i := strings.LastIndexByte(inner, '@'); i >= 0 && !strings.EqualFold(strings.TrimSpace(inner[i+1:]), domain) {
-			return false
+			return true
 		}
 		text = rest
 	}

@@ -68,7 +68,7 @@ func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	case !hasAuthor(e):
 		v.invalidFrom(e, c)
 	case e.DMARC.Result == dmarc.ResultPass:
-		v.Action, v.Reason = Accept, ReasonAligned
+		v.pass(e)
 	case e.DMARC.Result == dmarc.ResultTempError, lostSeal(e, c):
 		v.tempError(e, c)
 	case e.DMARC.Result == dmarc.ResultFail:
@@ -78,8 +78,6 @@ func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	}
 	return v
 }
-
-func hasAuthor(e *msgauth.Evaluation) bool { return e.FromError == nil && e.From.AuthorDomain != "" }
 
 // settle says what is really done, and keeps the reply only where one is given.
 func (v *Verdict) settle(c Config) {
@@ -98,16 +96,6 @@ func applied(v Verdict, c Config) Action {
 		}
 	}
 	return v.Action
-}
-
-// invalidFrom: RFC 9989 §4.2 leaves such messages out of its scope and §11.5
-// warns of them, so that local policy must decide.
-func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
-	v.Action, v.Reason = c.InvalidFrom, ReasonInvalidFrom
-	if e.FromError != nil {
-		v.Evidence = append(v.Evidence, e.FromError.Error())
-	}
-	v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused, "From header field names no single author ("+v.ID+")")
 }
 
 // tempError: a missing answer could have made a pass, so nothing harsher than

@@ -244,11 +244,11 @@ func TestRules(t *testing.T) {
 		{why: "no author: nothing makes it milder", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
 			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
 		})), c: Config{Rules: one(lists, accept)},
-			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header"},
+			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header field refused: "},
 		{why: "no author: nor open", e: with(failing(dmarc.PolicyNone), all(signed(dkim.TempError, "lists.example"), result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
 			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
 		})), c: Config{Rules: one(lists, accept)},
-			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header"},
+			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header field refused: "},
 		{why: "no author: a rule may be harsher", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
 			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
 		})), c: Config{InvalidFrom: Tag, Rules: one(lists, reject)},

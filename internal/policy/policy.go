@@ -105,25 +105,27 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonTrusted       Reason = "trusted_network"   // not evaluated
-	ReasonAuthenticated Reason = "authenticated"     // not evaluated
-	ReasonAligned       Reason = "dmarc_pass"        // an aligned identifier authenticated
-	ReasonReject        Reason = "dmarc_reject"      // p=reject, applied
-	ReasonIndirect      Reason = "dmarc_indirect"    // p=reject, but it looks like indirect mail
-	ReasonLocalReject   Reason = "dmarc_softened"    // p=reject, configured to quarantine
-	ReasonQuarantine    Reason = "dmarc_quarantine"  // p=quarantine, applied
-	ReasonForwarder     Reason = "trusted_forwarder" // a fail, but a trusted sealer vouches
-	ReasonRule          Reason = "rule"              // one of policy.overrides names the action
-	ReasonUndecided     Reason = "rule_temperror"    // a milder rule might have matched
-	ReasonRamp          Reason = "ramp"              // not in the share that is enforced
-	ReasonNone          Reason = "dmarc_policy_none" // p=none and a fail
-	ReasonNoPolicy      Reason = "no_policy"         // no DMARC record and nothing passes
-	ReasonPassNoPolicy  Reason = "no_policy_pass"    // no DMARC record, something passes
-	ReasonSPFFail       Reason = "spf_fail"          // no DMARC record and SPF says fail
-	ReasonTempError     Reason = "temperror"         // a needed answer is missing
-	ReasonInvalidFrom   Reason = "invalid_from"      // no author can be named
-	ReasonOversize      Reason = "oversize"          // over a limit of ours
-	ReasonUnlabelled    Reason = "unlabelled"        // the MTA refused our edits
+	ReasonTrusted        Reason = "trusted_network"   // not evaluated
+	ReasonAuthenticated  Reason = "authenticated"     // not evaluated
+	ReasonAligned        Reason = "dmarc_pass"        // an aligned identifier authenticated
+	ReasonOtherName      Reason = "other_name"        // the same, but the display name is an address of another domain
+	ReasonReject         Reason = "dmarc_reject"      // p=reject, applied
+	ReasonIndirect       Reason = "dmarc_indirect"    // p=reject, but it looks like indirect mail
+	ReasonLocalReject    Reason = "dmarc_softened"    // p=reject, configured to quarantine
+	ReasonQuarantine     Reason = "dmarc_quarantine"  // p=quarantine, applied
+	ReasonForwarder      Reason = "trusted_forwarder" // a fail, but a trusted sealer vouches
+	ReasonRule           Reason = "rule"              // one of policy.overrides names the action
+	ReasonUndecided      Reason = "rule_temperror"    // a milder rule might have matched
+	ReasonRamp           Reason = "ramp"              // not in the share that is enforced
+	ReasonNone           Reason = "dmarc_policy_none" // p=none and a fail
+	ReasonNoPolicy       Reason = "no_policy"         // no DMARC record and nothing passes
+	ReasonPassNoPolicy   Reason = "no_policy_pass"    // no DMARC record, something passes
+	ReasonSPFFail        Reason = "spf_fail"          // no DMARC record and SPF says fail
+	ReasonTempError      Reason = "temperror"         // a needed answer is missing
+	ReasonInvalidFrom    Reason = "invalid_from"      // no author can be named
+	ReasonNamelessBounce Reason = "nameless_bounce"   // the null sender, and a From without any address
+	ReasonOversize       Reason = "oversize"          // over a limit of ours
+	ReasonUnlabelled     Reason = "unlabelled"        // the MTA refused our edits
 )
 
 // OverrideType is RFC 9990's word for why the applied disposition is not the

@@ -1,0 +1,236 @@
+package mailaddr
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"sekimori/internal/dns"
+)
+
+// Slips are fields that are no mailbox-list (RFC 5322 §3.4), or that hold what
+// readers treat differently, and yet show one domain to everybody:
+//
+//	"Tanaka, Taro,<taro@a.example>     Foo foo@a.example     Foo <foo@a.example>;
+//	foo@a.example (foo@a.example)      <<foo@a.example>>     <"foo bar"@a.example>
+//
+// Readers of such a field differ in the name they show, and some find no author.
+// None can show another domain, if the field holds none. So the field is
+// looked at in every way a reader might: as it is, without comments, without
+// quotes and parentheses, with its encoded words decoded. In each of these texts every "@" must
+// be followed by the one domain, and that domain must end where nobody could
+// continue it.
+
+// readSlip returns the authors of a slip, nil if s is none.
+func readSlip(s string) *parser {
+	if !utf8.ValidString(s) || checkOctets(s) != nil {
+		return nil
+	}
+	flat := unfold(s)
+	outside, comments := splitComments(flat)
+	if comments != "" && strings.IndexByte(flat, '\\') >= 0 {
+		return nil // Readers without quoted pairs end a comment elsewhere.
+	}
+	p := newParser(s)
+	name, ok := p.slipAddresses(outside)
+	if !ok {
+		return nil
+	}
+	domain := string(p.boxes[0].Domain)
+	unmarked := strings.NewReplacer(`"`, "", "(", "", ")", "").Replace(flat)
+	for _, text := range []string{flat, outside, unmarked, stripMarks(flat)} {
+		if !showsOnly(text, domain) || !decodesTo(text, func(decoded string) bool {
+			without, _ := splitComments(decoded)
+			return showsOnly(decoded, domain) && showsOnly(without, domain)
+		}) {
+			return nil
+		}
+	}
+	if name == "" {
+		name = comments
+	}
+	display, _, _ := decodeWords(name, domain)
+	p.boxes[0].DisplayName = strings.ToValidUTF8(display, "\ufffd")
+	p.slip = true
+	return p
+}
+
+// slipAddresses adds the addresses of a text without comments and returns the
+// name before the first. It reports false if there is none, or an "@" that is
+// neither part of an address of the same domain nor of a name.
+func (p *parser) slipAddresses(text string) (name string, ok bool) {
+	for i := 0; i < len(text); i++ {
+		if text[i] != '@' {
+			continue
+		}
+		local, start := localBefore(text[:i])
+		if local == "" && !startsDomain(text[i+1:]) { // "Sarah @ Acme", "@handle"
+			continue
+		}
+		domain, ok := slipDomain(text[i+1:])
+		if !ok || local == "" || hasHidden(local) || strings.Contains(local, "=?") {
+			return "", false
+		}
+		m := Mailbox{Local: local, Domain: domain}
+		switch {
+		case len(p.boxes) == 0:
+			name = strings.Trim(text[:start], " \t\"'<>,;:[()")
+		case domain != p.boxes[0].Domain || len(p.boxes) == MaxMailboxes:
+			return "", false
+		}
+		if !slices.Contains(p.boxes, m) {
+			p.boxes = append(p.boxes, m)
+			p.offsets = append(p.offsets, start)
+		}
+	}
+	return name, len(p.boxes) > 0
+}
+
+// localBefore returns the local part that text ends with, without quotes, and
+// where it begins.
+func localBefore(text string) (local string, start int) {
+	if inner, ok := strings.CutSuffix(text, `"`); ok {
+		open := strings.LastIndexByte(inner, '"')
+		if open < 0 || strings.IndexByte(inner[open:], '\\') >= 0 {
+			return "", len(text)
+		}
+		return inner[open+1:], open
+	}
+	start = len(text)
+	for start > 0 && isAtom(text[start-1]) {
+		start--
+	}
+	return strings.TrimLeft(text[start:], "'"), start
+}
+
+// slipDomain returns the domain that follows an "@". It reports false if a
+// reader might see another: one that goes on after white space, quotes or
+// brackets, or ends earlier, at an octet that only some allow in a domain.
+func slipDomain(after string) (dns.Name, bool) {
+	end := 0
+	for end < len(after) && isAtom(after[end]) {
+		end++
+	}
+	text, rest := strings.TrimRight(after[:end], "'"), after[end:]
+	if !isASCII(text) || strings.IndexByte(text, '_') >= 0 {
+		return "", false
+	}
+	if rest != "" && strings.IndexByte(" \t<>,;:\")]", rest[0]) < 0 {
+		return "", false
+	}
+	next := strings.TrimLeft(rest, " \t<>,;:\"'()[]")
+	continues := len(next) > 1 && next[0] == '.' && isAtom(next[1])
+	if continues || strings.HasSuffix(text, ".") && next != "" && isAtom(next[0]) {
+		return "", false
+	}
+	name, err := authorDomain(text, 0)
+	return name, err == nil
+}
+
+// showsOnly reports whether every "@" in text, or sign that looks like one,
+// before something like a domain is before the given domain.
+func showsOnly(text, domain string) bool {
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, "@")
+		if !found {
+			break
+		}
+		if after != "" && strings.IndexByte(`([\"`, after[0]) >= 0 { // something to read past, for others a domain
+			return false
+		}
+		if startsDomain(after) {
+			if name, ok := slipDomain(after); !ok || string(name) != domain {
+				return false
+			}
+		}
+		rest = after
+	}
+	return !looksLikeAddress(text)
+}
+
+// startsDomain reports whether text begins with something a reader might take
+// for a domain with a dot in it, generously. It reads no further than the next
+// "@".
+func startsDomain(text string) bool {
+	end := 0
+	for end < len(text) && (isAtom(text[end]) || isWSP(text[end])) {
+		end++
+	}
+	return dotted([]byte(text[:end])) || strings.ContainsAny(text[:end], "\u3002\uff0e\uff61\ufe52") // dots of other scripts
+}
+
+// unfold removes the line breaks of folds.
+func unfold(s string) string {
+	return strings.ReplaceAll(s, "\r\n", "")
+}
+
+// splitComments returns text with a space for each closed comment, and what is
+// in them.
+func splitComments(text string) (outside, comments string) {
+	if strings.IndexByte(text, '(') < 0 {
+		return text, ""
+	}
+	var out, in strings.Builder
+	kept, depth, open := 0, 0, 0
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '(':
+			if depth == 0 {
+				open = i
+			}
+			depth++
+		case text[i] == ')' && depth > 0:
+			if depth--; depth == 0 {
+				out.WriteString(text[kept:open])
+				out.WriteByte(' ')
+				if in.Len() > 0 {
+					in.WriteByte(' ')
+				}
+				in.WriteString(text[open+1 : i])
+				kept = i + 1
+			}
+		}
+	}
+	out.WriteString(text[kept:])
+	return out.String(), in.String()
+}
+
+// cause names the cause of a refusal anew, now that no reading gives an author.
+// "MAILER-DAEMON" and "<>" hold no address in any reading; and where a field
+// shows several domains, that is why, not the slip beside them.
+func cause(s string, refused *FromError) *FromError {
+	octets := s
+	if strings.IndexByte(s, escape) >= 0 {
+		if t, err := maskISO2022(s); err == nil {
+			octets = t.masked
+		}
+	}
+	if checkOctets(octets) != nil {
+		return refused
+	}
+	flat := unfold(s)
+	none := func(text string) bool { return strings.IndexByte(text, '@') < 0 && !looksLikeAddress(text) }
+	one := func(text string) bool { return sightOf(text, domainShown(text)) == seesNone }
+	switch {
+	case none(flat) && decodesTo(flat, none):
+		if refused.Kind == KindNoAddress {
+			return refused
+		}
+		return &FromError{KindNoAddress, refused.Offset, "the field holds no address"}
+	case refused.Kind == KindNoAddress:
+		return &FromError{KindAmbiguous, refused.Offset, "the only address is in a comment or a name"}
+	case !one(flat) && !strings.Contains(refused.Detail, "another domain"):
+		return &FromError{refused.Kind, refused.Offset, "the field shows several domains, and " + refused.Detail}
+	}
+	return refused
+}
+
+// domainShown returns what follows the last "@" of text like a domain.
+func domainShown(text string) string {
+	name := text[strings.LastIndexByte(text, '@')+1:]
+	end := 0
+	for end < len(name) && isAtom(name[end]) {
+		end++
+	}
+	return strings.TrimRight(name[:end], ".'")
+}
