@@ -154,10 +154,10 @@ func appendValue(dst []byte, s string) []byte {
 // appendPValue writes RFC 8601's pvalue, which may also be an address or, with
 // U-labels in it, a domain name (RFC 8616 §3).
 func appendPValue(dst []byte, s string) []byte {
-	if isPlainAddress(s) || isDomainName(s) {
+	if isToken(s) || isPlainAddress(s) || isDomainName(s) {
 		return append(dst, s...)
 	}
-	return appendValue(dst, s)
+	return appendQuoted(dst, s)
 }
 
 // appendQuoted writes a quoted-string (RFC 5322 §3.2.4) of clean text. Only an

@@ -26,7 +26,8 @@ func Label(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) authres.Fiel
 	return new(label).field(o, e, v)
 }
 
-// field is Label. Its results are good until the next call.
+// field is Label, and leaves the field formatted in l.text. Its results are good
+// until the next call.
 func (l *label) field(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
 	n := max(len(e.DKIM), 1)
 	l.results = slices.Grow(l.results[:0], otherResults+n)
@@ -41,7 +42,11 @@ func (l *label) field(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) a
 	}
 	l.arc(e)
 	l.iprev(e)
-	return authres.Field{AuthServID: o.AuthServID, Results: l.results, UTF8: utf8OK}
+	f := authres.Field{AuthServID: o.AuthServID, Results: l.results, UTF8: utf8OK}
+	if l.long(&f) && len(e.DKIM) > 0 {
+		l.fit(&f, e)
+	}
+	return f
 }
 
 // The room for what is written of each signature, and of all the rest.
@@ -62,7 +67,7 @@ type label struct {
 // format is Label's Format.
 func (l *label) format(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) string {
 	defer l.forget()
-	l.text = l.field(o, e, v).AppendFormat(l.text[:0])
+	l.field(o, e, v)
 	return string(l.text)
 }
 

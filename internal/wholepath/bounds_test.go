@@ -93,6 +93,7 @@ var bounds = []bound{
 	{"dns.MaxRecords", "256", "records of a section", "RFC 7208 §4.6.4 stops at 10 of most", "", "resolver/dnswire.TestDecode"},
 	{"dns.MaxTextOctets", "32768", "octets of TXT", "the longest key worth verifying has 2 KiB", "", "attack.TestDNSLies"},
 	{"filter.maxConsentLookups", "4", "lookups of a message", "its other recipients queue", "", "filter.TestConsentQueue"},
+	{"filter.maxLabel", "900", "octets of our field", "opendmarc reads no field over 990; results that DMARC used, or that passed, stay", "", "filter.TestLongLabel"},
 	{"filter.maxLocal", "64", "octets of a local part", "RFC 5321 §4.5.3.1.1; of a longer one the domain is shown", "", "filter.TestSender"},
 	{"filter.maxSubject", "50000", "octets of a stamped subject", "Postfix cuts fields at 60,000", "", "filter.TestSubject"},
 	{"forwarders.maxAuthors", "200", "author domains", "of a source of failing mail; three are enough to propose it", "", "forwarders.TestBounded"},
