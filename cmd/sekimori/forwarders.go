@@ -34,9 +34,10 @@ with its volume, with how its failures look, and as a rule of policy.overrides
 bound to evidence: ARC sealer, DKIM d=, SRS domain, verified client name or
 network.
 
-Confidence is high where the mail of many authors has signatures that broke on
-the way or return paths that were rewritten. Anybody can send such mail: keep the
-rules of hosts you know. What is of low confidence is commented out.`,
+Confidence is by evidence that a spoofer cannot write: mail of several authors
+whose signatures survived came through the host too. Where SPF of an author says
+that the host may not send for it, no rule accepts its mail but quarantines it.
+Every rule is commented out: take the comment signs off those of hosts you know.`,
 		Example: `  journalctl -u sekimori -o cat --since -30days | sekimori forwarders > forwarders.yaml
   sekimori forwarders /var/log/sekimori.json --owner postmaster@example.jp --min 20
   sekimori forwarders --admin http://127.0.0.1:8892 --json`,

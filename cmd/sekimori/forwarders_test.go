@@ -22,7 +22,7 @@ func TestForwarders(t *testing.T) {
 		stderr string
 	}{
 		{"rules", []string{path, path, "--owner", "me"}, 0, `when: {dkim: ["list.example"], dmarc: ["fail"], traits: ["broken_author_signature"]}`, ""},
-		{"more failures than there are", []string{path, "--min", "13"}, 0, "nothing looks enough like a forwarder", ""},
+		{"more failures than there are", []string{path, "--min", "13"}, 0, "Nothing looks like a forwarder", ""},
 		{"no record", []string{empty}, 1, "", "no record of an evaluated message"},
 		{"no log", []string{"/nonexistent/log"}, 1, "", "/nonexistent/log"},
 		{"no failures", []string{path, "--min", "0"}, 2, "", "at least 1"},

@@ -90,18 +90,24 @@ type Source struct {
 	// Authors counts the distinct author domains of the failures, up to 200.
 	Authors int `json:"authors"`
 	// Intact counts messages whose author's signature survived, so that DMARC
-	// passes although SPF is not aligned.
-	Intact int `json:"intact"`
+	// passes although SPF is not aligned: nobody but their authors can write
+	// these. IntactAuthors counts the distinct author domains, up to 200.
+	Intact        int `json:"intact"`
+	IntactAuthors int `json:"intact_authors"`
 	// Broken counts failures with a signature of the author's domain that no
 	// longer matches the message; Bare those without any signature of it.
 	Broken int `json:"broken"`
 	Bare   int `json:"bare"`
 	// SRS counts failures with a return path that a forwarder rewrote.
 	SRS int `json:"srs"`
+	// AuthorSPFFail counts failures of which SPF of the author's own domain says
+	// that the source may not send for it, as of a spoof.
+	AuthorSPFFail int `json:"author_spf_fail"`
 	// Names are the verified client names, if they are few.
 	Names []string `json:"names,omitempty"`
 
 	authors map[string]bool
+	intact  map[string]bool // authors
 	names   map[string]bool
 	more    bool // there are more names
 }
@@ -134,7 +140,7 @@ func (f *Finder) Add(r Record) {
 			f.Dropped++
 			return
 		}
-		s = &Source{Kind: k.kind, Value: k.value, authors: map[string]bool{}, names: map[string]bool{}}
+		s = &Source{Kind: k.kind, Value: k.value, authors: map[string]bool{}, intact: map[string]bool{}, names: map[string]bool{}}
 		f.sources[k] = s
 	}
 	s.add(r)
@@ -149,6 +155,9 @@ func (s *Source) add(r Record) {
 	}
 	if r.DMARC == dmarc.ResultPass && r.AlignedDKIM && !r.AlignedSPF {
 		s.Intact++
+		if len(s.intact) < maxAuthors {
+			s.intact[r.Author] = true
+		}
 	}
 	if r.DMARC != dmarc.ResultFail {
 		return
@@ -168,6 +177,9 @@ func (s *Source) add(r Record) {
 	}
 	if r.srs() {
 		s.SRS++
+	}
+	if r.SPF == spf.Fail && related(r.SPFDomain, r.Author) {
+		s.AuthorSPFFail++
 	}
 }
 
@@ -251,7 +263,7 @@ func (f *Finder) Sources(least int) []*Source {
 		if s.Failures < max(1, least) {
 			continue
 		}
-		s.Authors = len(s.authors)
+		s.Authors, s.IntactAuthors = len(s.authors), len(s.intact)
 		s.Confidence = s.confidence()
 		if !s.more {
 			s.Names = slices.Sorted(maps.Keys(s.names))
@@ -269,20 +281,24 @@ func (f *Finder) Sources(least int) []*Source {
 const (
 	highFailures   = 10
 	highAuthors    = 3
+	highIntact     = 3 // authors
 	mediumFailures = 5
 	mediumAuthors  = 2
 )
 
-// confidence: what a forwarder does and a spoofer has no reason to is to pass
-// on mail of many authors whose signatures break on the way, or to rewrite the
-// return path. A provider that is abused sends mail without any signature of
-// the author's.
+// confidence is by what a spoofer cannot write: mail that passes DMARC by the
+// signatures of several authors came through the source unchanged, so authors'
+// mail does come through it. Broken signatures and rewritten return paths say
+// what became of the rest, but anybody can write those, and then they prove
+// nothing alone. A host that the SPF record of an author excludes is at most
+// likely; an abused provider sends mail without any signature of the author's.
 func (s *Source) confidence() Confidence {
 	handled := 10 * max(s.Broken, s.SRS) // in tenths of the failures
 	switch {
-	case s.Failures >= highFailures && s.Authors >= highAuthors && handled >= 8*s.Failures && 10*s.Bare <= 2*s.Failures && s.Kind != Client:
+	case s.Failures >= highFailures && s.Authors >= highAuthors && s.IntactAuthors >= highIntact && s.AuthorSPFFail == 0 &&
+		handled >= 8*s.Failures && 10*s.Bare <= 2*s.Failures && s.Kind != Client:
 		return High
-	case s.Failures >= mediumFailures && s.Authors >= mediumAuthors && handled >= 5*s.Failures:
+	case s.Failures >= mediumFailures && s.Authors >= mediumAuthors && s.IntactAuthors > 0 && handled >= 5*s.Failures:
 		return Medium
 	}
 	return Low

@@ -33,7 +33,7 @@ func message(author int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 		Session:  msgauth.Session{Client: netip.MustParseAddr("198.51.100.7")},
 		Envelope: msgauth.Envelope{MailFrom: "<a@" + string(domain) + ">"},
 		From:     mailaddr.From{AuthorDomain: domain},
-		MailFrom: spf.Check{Result: spf.Fail, Domain: domain},
+		MailFrom: spf.Check{Result: spf.SoftFail, Domain: domain},
 		IPRev:    iprev.Result{Status: iprev.Fail},
 		DMARC:    dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject},
 	}
@@ -80,9 +80,19 @@ func all(changes ...func(*msgauth.Evaluation)) func(*msgauth.Evaluation) {
 
 var rejected = policy.Verdict{Action: policy.Reject}
 
-// found adds n messages of as many authors, by way of the log and of the
-// daemon's memory, which have to agree.
-func found(t *testing.T, n int, change func(*msgauth.Evaluation)) *Source {
+// survived makes a message one whose author's signature came through.
+func survived(e *msgauth.Evaluation) {
+	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultPass, PolicyPublished: dmarc.PolicyReject, AlignedDKIM: true}
+}
+
+// excluded makes a message one from a host that the author's SPF excludes.
+func excluded(e *msgauth.Evaluation) {
+	e.MailFrom = spf.Check{Result: spf.Fail, Domain: e.From.AuthorDomain}
+}
+
+// found adds n failing messages of as many authors and some that passed intact,
+// by way of the log and of the daemon's memory, which have to agree.
+func found(t *testing.T, n, intact int, change func(*msgauth.Evaluation)) *Source {
 	t.Helper()
 	var log bytes.Buffer
 	logger, err := telemetry.NewLogger(&log, "json", "info")
@@ -90,10 +100,14 @@ func found(t *testing.T, n int, change func(*msgauth.Evaluation)) *Source {
 		t.Fatal(err)
 	}
 	ring := recent.New(recent.Options{Entries: 1000})
-	for i := range n {
-		e := message(i, change)
-		telemetry.Records{Log: logger}.Evaluated(e, rejected, 0)
-		ring.Evaluated(e, rejected, 0)
+	for i := range n + intact {
+		e, v := message(i, change), rejected
+		if i >= n {
+			survived(e)
+			v = policy.Verdict{Action: policy.Accept}
+		}
+		telemetry.Records{Log: logger}.Evaluated(e, v, 0)
+		ring.Evaluated(e, v, 0)
 	}
 	a, b := New(), New()
 	if err := a.ReadLog(&log); err != nil {
@@ -104,7 +118,7 @@ func found(t *testing.T, n int, change func(*msgauth.Evaluation)) *Source {
 		b.AddDecision(d)
 	}
 	x, y := a.Sources(1), b.Sources(1)
-	if len(x) != 1 || len(y) != 1 || a.Records != n || b.Records != n {
+	if len(x) != 1 || len(y) != 1 || a.Records != n+intact || b.Records != n+intact {
 		t.Fatalf("%d and %d sources of %d and %d records", len(x), len(y), a.Records, b.Records)
 	}
 	one, _ := json.Marshal(x[0])
@@ -117,32 +131,68 @@ func found(t *testing.T, n int, change func(*msgauth.Evaluation)) *Source {
 
 func TestSources(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		n      int
-		change func(*msgauth.Evaluation)
-		kind   Kind
-		value  string
-		want   Confidence
+		name      string
+		n, intact int
+		change    func(*msgauth.Evaluation)
+		kind      Kind
+		value     string
+		want      Confidence
 	}{
-		{"a list that signs and seals", 12, all(broken, by("list.example"), sealed("seal.example", arc.Pass), named("mx.list.example")), ARCSealer, "seal.example", High},
-		{"a seal that does not verify proves nothing", 12, all(broken, by("list.example"), sealed("seal.example", arc.Fail)), DKIM, "list.example", High},
-		{"a forwarder with SRS", 12, all(srs("alumni.example"), named("mx.alumni.example")), SPF, "alumni.example", Medium},
-		{"SRS that SPF does not confirm", 12, all(broken, srs("alumni.example"), func(e *msgauth.Evaluation) { e.MailFrom.Result = spf.Fail }, named("mx.alumni.example")), ClientName, "alumni.example", High},
-		{"a host by its name, below a public suffix of two labels", 12, all(broken, named("a.b.forwarder.co.jp")), ClientName, "forwarder.co.jp", High},
-		{"a name that does not point back is no evidence", 12, broken, Client, "198.51.100.0/24", Medium},
-		{"a network of IPv6", 12, all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("2001:db8:1:2:3::4") }), Client, "2001:db8:1:2::/64", Medium},
-		{"a name that is a public suffix itself", 12, all(broken, named("co.jp")), Client, "198.51.100.0/24", Medium},
-		{"few messages", 6, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
-		{"fewer", 4, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
-		{"one author", 12, all(func(e *msgauth.Evaluation) { e.From.AuthorDomain = "bank.example" }, broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
-		{"a spoofer: no signature of any author", 500, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
-		{"an abused provider signs as itself", 500, by("provider.example"), DKIM, "provider.example", Low},
-		{"the author's other domain is no third party", 12, all(broken, func(e *msgauth.Evaluation) { by("x." + string(e.From.AuthorDomain))(e) }), Client, "198.51.100.0/24", Medium},
+		{"a list that signs and seals", 12, 3, all(broken, by("list.example"), sealed("seal.example", arc.Pass), named("mx.list.example")), ARCSealer, "seal.example", High},
+		{"a seal that does not verify proves nothing", 12, 3, all(broken, by("list.example"), sealed("seal.example", arc.Fail)), DKIM, "list.example", High},
+		{"a forwarder with SRS", 12, 3, all(srs("alumni.example"), named("mx.alumni.example")), SPF, "alumni.example", Medium},
+		{"SRS that SPF does not confirm", 12, 3, all(broken, srs("alumni.example"), func(e *msgauth.Evaluation) { e.MailFrom.Result = spf.Fail }, named("mx.alumni.example")), ClientName, "alumni.example", High},
+		{"a host by its name, below a public suffix of two labels", 12, 3, all(broken, named("a.b.forwarder.co.jp")), ClientName, "forwarder.co.jp", High},
+		{"what a spoofer could write: no author's mail ever came through", 500, 0, all(broken, srs("alumni.example"), named("mx.alumni.example")), SPF, "alumni.example", Low},
+		{"mail of two authors came through", 12, 2, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
+		{"a host that SPF of the authors excludes", 12, 3, all(broken, excluded, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
+		{"a name that does not point back is no evidence", 12, 3, broken, Client, "198.51.100.0/24", Medium},
+		{"a network of IPv6", 12, 3, all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("2001:db8:1:2:3::4") }), Client, "2001:db8:1:2::/64", Medium},
+		{"a name that is a public suffix itself", 12, 3, all(broken, named("co.jp")), Client, "198.51.100.0/24", Medium},
+		{"few messages", 6, 3, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
+		{"fewer", 4, 3, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
+		{"one author", 12, 3, all(func(e *msgauth.Evaluation) { e.From.AuthorDomain = "bank.example" }, broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
+		{"a spoofer: no signature of any author", 500, 0, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
+		{"a spoofer beside whom mail comes through", 500, 3, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
+		{"an abused provider signs as itself", 500, 3, by("provider.example"), DKIM, "provider.example", Low},
+		{"the author's other domain is no third party", 12, 3, all(broken, func(e *msgauth.Evaluation) { by("x." + string(e.From.AuthorDomain))(e) }), Client, "198.51.100.0/24", Medium},
 	} {
-		s := found(t, tt.n, tt.change)
-		if s.Kind != tt.kind || s.Value != tt.value || s.Confidence != tt.want || s.Failures != tt.n || s.Harmed != tt.n {
-			t.Errorf("%s: %+v", tt.name, s)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			s := found(t, tt.n, tt.intact, tt.change)
+			if s.Kind != tt.kind || s.Value != tt.value || s.Confidence != tt.want || s.Failures != tt.n || s.Harmed != tt.n || s.Intact != tt.intact {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestExcluded: where SPF of an author excludes the host, its mail is never
+// proposed for acceptance.
+func TestExcluded(t *testing.T) {
+	for name, change := range map[string]func(*msgauth.Evaluation){
+		"every message": excluded,
+		"one of them": func(e *msgauth.Evaluation) {
+			if e.From.AuthorDomain == "author7.example" {
+				excluded(e)
+			}
+		},
+		"by a subdomain of the author's": func(e *msgauth.Evaluation) { excluded(e); e.MailFrom.Domain = "mail." + e.MailFrom.Domain },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := found(t, 12, 5, all(broken, named("mx.forwarder.example"), change))
+			p := Propose([]*Source{s}, "me", time.Now())
+			var b strings.Builder
+			if err := WriteYAML(&b, p); err != nil {
+				t.Fatal(err)
+			}
+			if len(p) != 1 || p[0].Rule.Then != "quarantine" || s.Confidence == High || strings.Contains(b.String(), "accept") || !strings.Contains(b.String(), "SPF of authors excludes") {
+				t.Errorf("%+v\n%s", p, &b)
+			}
+		})
+	}
+	s := found(t, 12, 5, all(broken, named("mx.forwarder.example"), func(e *msgauth.Evaluation) { e.MailFrom = spf.Check{Result: spf.Fail, Domain: "other.example"} }))
+	if p := Propose([]*Source{s}, "me", time.Now()); s.AuthorSPFFail != 0 || p[0].Rule.Then != "accept" {
+		t.Errorf("SPF of another domain than the author's: %+v", p)
 	}
 }
 
@@ -196,6 +246,7 @@ func TestRulesLoad(t *testing.T) {
 		all(broken, sealed("seal.example", arc.Pass)), all(broken, by("list.example")), srs("alumni.example"),
 		all(broken, named("mx1.host.example")), all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("203.0.113.9") }),
 		named("mx.spoofer.example"), all(broken, by("_odd_.example")), all(broken, by("list.example."+strings.Repeat("x", 63)+".example")),
+		all(broken, excluded, named("mx.excluded.example")),
 	} {
 		for i := range 12 {
 			e := message(i, change)
@@ -210,43 +261,58 @@ func TestRulesLoad(t *testing.T) {
 	if err := WriteYAML(&b, proposals); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "forwarders.yaml")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
+	if rules := load(t, b.String()); len(rules) != 0 {
+		t.Fatalf("%d rules are in effect before anybody has said so\n%s", len(rules), &b)
 	}
-	cfg, err := config.Parse("c.yaml", []byte("authserv_id: mx.here.example\npolicy: {overrides: [{file: "+path+"}]}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules, err := cfg.Rules(config.LoadRules)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &b)
-	}
-	if err := rules.Warnings(time.Now()); err != nil {
-		t.Error(err)
-	}
-	sure := 0
-	for _, p := range proposals {
-		if p.Confidence != Low {
-			sure++
-		}
-	}
-	if len(rules.Rules) != sure || sure < 5 || !strings.Contains(b.String(), "# - id:") {
-		t.Fatalf("%d rules, %d sure\n%s", len(rules.Rules), sure, &b)
+	rules := load(t, uncomment(b.String()))
+	if len(rules) != len(proposals) || len(rules) < 6 {
+		t.Fatalf("%d rules of %d proposals\n%s", len(rules), len(proposals), &b)
 	}
 	for i, e := range mail[:5] {
-		if v := policy.Decide(e, policy.Config{Rules: rules.Rules}); v.Action != policy.Accept || v.Rule == "" {
+		if v := policy.Decide(e, policy.Config{Rules: rules}); v.Action != policy.Accept || v.Rule == "" {
 			t.Errorf("message %d: %s by %q\n%s", i, v.Action, v.Rule, &b)
 		}
 	}
-	if v := policy.Decide(mail[5], policy.Config{Rules: rules.Rules}); v.Rule != "" {
-		t.Errorf("the spoofer has rule %q", v.Rule)
+	if v := policy.Decide(mail[8], policy.Config{Rules: rules}); v.Action != policy.Quarantine || v.Rule == "" {
+		t.Errorf("the host that SPF excludes: %s by %q\n%s", v.Action, v.Rule, &b)
 	}
 	for i, c := range []byte(b.String()) {
 		if (c < ' ' && c != '\n') || c > '~' {
 			t.Fatalf("octet %#x at %d", c, i)
 		}
 	}
+}
+
+// uncomment does what the file tells an operator to.
+func uncomment(text string) string {
+	var rules []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(line, "# - ") || strings.HasPrefix(line, "#   ") {
+			rules = append(rules, strings.TrimPrefix(line, "# "))
+		}
+	}
+	return strings.Join(rules, "\n") + "\n"
+}
+
+// load reads a file of rules as the daemon does.
+func load(t *testing.T, text string) []policy.Rule {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "forwarders.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("c.yaml", []byte("mode: enforce\nauthserv_id: mx.here.example\npolicy: {overrides: [{file: "+path+"}]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := cfg.Rules(config.LoadRules)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if err := rules.Warnings(time.Now()); err != nil {
+		t.Error(err)
+	}
+	return rules.Rules
 }
 
 func TestNothingFound(t *testing.T) {

@@ -50,10 +50,20 @@ func Propose(sources []*Source, owner string, now time.Time) []Proposal {
 		}
 		out = append(out, Proposal{s, Rule{
 			ID: id, Owner: owner, Reason: s.String(), Expires: now.Add(ruleLife).UTC().Format(time.DateOnly),
-			When: when, Then: string(policy.Accept),
+			When: when, Then: string(s.then()),
 		}})
 	}
 	return out
+}
+
+// then is what the rule does with failing mail of the source: where SPF of an
+// author says that the source may not send for him, the mail is not let in but
+// held, because no other sign outweighs that.
+func (s *Source) then() policy.Action {
+	if s.AuthorSPFFail > 0 {
+		return policy.Quarantine
+	}
+	return policy.Accept
 }
 
 // patterns are what the rule's key lists, nil if the value is none that a rule
@@ -94,32 +104,30 @@ func ruleID(s *Source) string {
 
 // String says what was seen.
 func (s *Source) String() string {
-	return fmt.Sprintf("%d of %d messages fail DMARC, of %d authors; %d with a broken author signature, %d with none, %d with SRS, %d passed intact",
-		s.Failures, s.Messages, s.Authors, s.Broken, s.Bare, s.SRS, s.Intact)
+	return fmt.Sprintf("%d of %d messages fail DMARC, of %d authors; %d with a broken author signature, %d with none, %d with SRS, %d against the author's SPF; %d of %d authors passed intact",
+		s.Failures, s.Messages, s.Authors, s.Broken, s.Bare, s.SRS, s.AuthorSPFFail, s.Intact, s.IntactAuthors)
 }
 
-// WriteYAML writes the proposals as a file of rules. Those of low confidence
-// are commented out.
+// WriteYAML writes the proposals as a file of rules, all of them commented out:
+// none comes into effect before somebody who knows the host has said so.
 func WriteYAML(out io.Writer, proposals []Proposal) error {
 	var b strings.Builder
-	b.WriteString("# Proposed by sekimori forwarders. Anybody can send mail that looks forwarded:\n" +
-		"# keep only hosts you know. Put the rules under policy.overrides, or into a file\n" +
-		"# that it names: - {file: /etc/sekimori/forwarders.yaml}\n")
-	sure := 0
+	b.WriteString("# Proposed by sekimori forwarders. Anybody can send mail that looks forwarded, so\n" +
+		"# nothing here is in effect: take the comment signs off the rules of hosts that\n" +
+		"# you know, and delete the last line. Put the rules under policy.overrides, or\n" +
+		"# into a file that it names: - {file: /etc/sekimori/forwarders.yaml}\n")
 	for _, p := range proposals {
 		fmt.Fprintf(&b, "\n# %s confidence, %d messages quarantined or rejected\n", p.Confidence, p.Harmed)
-		comment := ""
-		if p.Confidence == Low {
-			comment = "# "
-		} else {
-			sure++
+		if p.AuthorSPFFail > 0 {
+			b.WriteString("# SPF of authors excludes this host: their mail is proposed for quarantine only\n")
 		}
-		fmt.Fprintf(&b, "%[1]s- id: %[2]s\n%[1]s  owner: %[3]s\n%[1]s  reason: %[4]s\n%[1]s  expires: %[5]s\n%[1]s  when: {%[6]s}\n%[1]s  then: %[7]s\n",
-			comment, quote(p.Rule.ID), quote(p.Rule.Owner), quote(p.Rule.Reason), p.Rule.Expires, when(p.Rule.When), p.Rule.Then)
+		fmt.Fprintf(&b, "# - id: %s\n#   owner: %s\n#   reason: %s\n#   expires: %s\n#   when: {%s}\n#   then: %s\n",
+			quote(p.Rule.ID), quote(p.Rule.Owner), quote(p.Rule.Reason), p.Rule.Expires, when(p.Rule.When), p.Rule.Then)
 	}
-	if sure == 0 {
-		b.WriteString("\n[] # nothing looks enough like a forwarder\n")
+	if len(proposals) == 0 {
+		b.WriteString("\n# Nothing looks like a forwarder.\n")
 	}
+	b.WriteString("\n[] # no rule is in effect\n")
 	_, err := io.WriteString(out, b.String())
 	return err
 }

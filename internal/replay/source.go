@@ -54,16 +54,16 @@ func Open(path string) (Source, error) {
 	}
 	start, err := file.peek(len(separator))
 	if err != nil {
-		file.Close()
+		_ = file.Close() // it was only read
 		return nil, fmt.Errorf("replay: %s: %w", path, err)
 	}
 	if len(start) > 0 && strings.TrimLeft(string(start), "\r\n") != "" && !bytes.Equal(start, separator) {
-		file.Close()
+		_ = file.Close() // it was only read
 		return &files{paths: []string{path}}, nil
 	}
 	box, err := openMbox(file, info.Size())
 	if err != nil {
-		file.Close()
+		_ = file.Close() // it was only read
 		return nil, err
 	}
 	return box, nil
