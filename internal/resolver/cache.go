@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +72,7 @@ type Cache struct {
 	closed     bool
 	flights    map[key]*flight
 	prefetches int // among them
+	orphans    orphans
 }
 
 // flight is one query under way. Its answer and err are set before done is
@@ -82,6 +84,10 @@ type flight struct {
 	err    error
 
 	prefetch bool // nobody needed it when it began
+	// The cache's lock is for the rest.
+	waiters int
+	giveUp  context.CancelFunc
+	orphan  *list.Element // nobody waits for it any more; nil: somebody does
 }
 
 // NewCache returns a Cache in front of next.
@@ -134,7 +140,8 @@ func (*coarse) Tick(time.Duration) <-chan time.Time { return nil }
 func (c *Cache) now() time.Duration { return time.Since(c.start) }
 
 // Lookup implements [dns.Resolver]. It returns by the context's deadline; the
-// query it started goes on for the next to ask.
+// query it started goes on for the next to ask, as long as it is among the last
+// that were left.
 func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	k := key{name, typ}
 	e := c.load(k)
@@ -203,13 +210,14 @@ func (c *Cache) join(k key) (*flight, *entry) {
 	defer c.mu.Unlock()
 	if f := c.flights[k]; f != nil {
 		c.cfg.Metrics.joined()
+		c.adopt(f)
 		return f, nil
 	}
 	e, now := c.load(k), c.now()
 	if e.usable(now) {
 		return nil, e
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{done: make(chan struct{}), waiters: 1}
 	if c.closed {
 		f.err = &dns.Error{Kind: dns.KindCanceled, Name: k.name, Type: k.typ, Err: errClosed}
 		close(f.done)
@@ -225,12 +233,15 @@ func (c *Cache) join(k key) (*flight, *entry) {
 // launch starts f. The caller holds mu.
 func (c *Cache) launch(k key, f *flight) {
 	c.flights[k] = f
-	c.work.Go(func() { c.fly(k, f) })
+	var ctx context.Context
+	ctx, f.giveUp = context.WithTimeout(c.base, c.cfg.QueryTimeout)
+	c.work.Go(func() { c.fly(ctx, k, f) })
 }
 
 // wait waits for f as long as the caller may, and no longer than is sensible
 // while there is an answer past its TTL.
 func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) {
+	defer c.leave(k, f)
 	var patience <-chan time.Time
 	if f.stale != nil {
 		t := time.NewTimer(staleAfter)
@@ -260,13 +271,13 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 }
 
 // fly asks, keeps what was said and wakes those who wait.
-func (c *Cache) fly(k key, f *flight) {
-	ctx, cancel := context.WithTimeout(c.base, c.cfg.QueryTimeout)
-	defer cancel()
+func (c *Cache) fly(ctx context.Context, k key, f *flight) {
+	defer f.giveUp()
 	answer, err := c.ask(ctx, k)
 	now := c.now()
 	e := c.newEntry(answer, err, f.stale, now)
-	if c.store != nil {
+	givenUp := err != nil && errors.Is(ctx.Err(), context.Canceled) // says nothing
+	if c.store != nil && !givenUp {
 		if err == nil {
 			answer.TTL = e.expires - now // all see the TTL the cache keeps
 		}
@@ -277,17 +288,14 @@ func (c *Cache) fly(k key, f *flight) {
 	}
 	f.answer, f.err = answer, err
 	switch {
-	case f.prefetch:
+	case f.prefetch, givenUp:
 	case err != nil:
 		c.cfg.Metrics.miss(kindFailure)
 	default:
 		c.cfg.Metrics.miss(e.kind())
 	}
 	c.mu.Lock()
-	delete(c.flights, k)
-	if f.prefetch {
-		c.prefetches--
-	}
+	c.land(k, f)
 	c.mu.Unlock()
 	close(f.done)
 }

@@ -1,0 +1,144 @@
+package resolver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// open answers after a time and counts the questions it has open.
+type open struct {
+	mu           sync.Mutex
+	takes        time.Duration
+	now, most    int
+	asked, ended int
+}
+
+func (o *open) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	o.mu.Lock()
+	o.now++
+	o.asked++
+	o.most = max(o.most, o.now)
+	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		o.now--
+		o.mu.Unlock()
+	}()
+	select {
+	case <-time.After(o.takes):
+		return dns.Answer{Name: name, Type: typ, Canonical: name, TTL: time.Minute, Records: []dns.Record{{Text: "x"}}}, nil
+	case <-ctx.Done():
+		o.mu.Lock()
+		o.ended++
+		o.mu.Unlock()
+		return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ, Err: ctx.Err()}
+	}
+}
+
+// TestQuestionsNobodyWaitsFor: who asks and goes away, as often as he likes,
+// leaves no more than a few questions open.
+func TestQuestionsNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := testMetrics(t)
+		cfg := DefaultCacheConfig()
+		cfg.Metrics = m.Metrics
+		next := &open{takes: 9 * time.Second}
+		c := cached(t, cfg, next)
+		for i := range 1000 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			if _, err := c.Lookup(ctx, dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT); err == nil {
+				t.Fatal("an answer")
+			}
+			cancel()
+		}
+		synctest.Wait()
+		if next.now > maxOrphans || next.most > maxOrphans+2 || len(c.flights) > maxOrphans {
+			t.Errorf("%d questions are open, %d were at a time, %d flights", next.now, next.most, len(c.flights))
+		}
+		if next.ended != 1000-maxOrphans {
+			t.Errorf("%d questions were given up", next.ended)
+		}
+		time.Sleep(10 * time.Second)
+		if next.now != 0 || c.orphans.Len() != 0 || len(c.flights) != 0 {
+			t.Errorf("left: %d questions, %d orphans, %d flights", next.now, c.orphans.Len(), len(c.flights))
+		}
+		// The last that were left went on, and the next to ask has the answer.
+		asked := next.asked
+		for i := 1000 - maxOrphans; i < 1000; i++ {
+			if _, ok := c.Peek(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT); !ok {
+				t.Errorf("question %d was given up", i)
+			}
+		}
+		if next.asked != asked {
+			t.Error("asked again")
+		}
+		m.Expect(t, map[string]float64{"cache_misses positive": maxOrphans, "cache_misses failure": 0, "cache_entries": maxOrphans, "cache_hits positive": maxOrphans})
+	})
+}
+
+// TestOrphanIsAdopted: a question that somebody waits for again is not given
+// up, and one that was is asked anew.
+func TestOrphanIsAdopted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &open{takes: 5 * time.Second}
+		c := cached(t, DefaultCacheConfig(), next)
+		leave := func(name dns.Name) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			_, _ = c.Lookup(ctx, name, dns.TypeTXT)
+		}
+		leave("kept.example")
+		leave("lost.example")
+		var waits sync.WaitGroup
+		for range 3 {
+			waits.Go(func() {
+				if _, err := c.Lookup(t.Context(), "kept.example", dns.TypeTXT); err != nil {
+					t.Errorf("somebody waited: %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		for i := range 2 * maxOrphans {
+			leave(dns.Name(fmt.Sprintf("h%d.example", i)))
+		}
+		asked := next.asked
+		begin := time.Now()
+		if _, err := c.Lookup(t.Context(), "lost.example", dns.TypeTXT); err != nil || time.Since(begin) != 5*time.Second || next.asked != asked+1 {
+			t.Errorf("asked anew: %v after %v", err, time.Since(begin))
+		}
+		waits.Wait()
+	})
+}
+
+// TestPrefetchIsNoOrphan: what nobody waited for in the first place goes on,
+// also when somebody came and left.
+func TestPrefetchIsNoOrphan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.MustParse(t, "hot.example 60 TXT x")
+		c := cached(t, DefaultCacheConfig(), z)
+		for range hotReads + 1 {
+			_, _ = c.Lookup(t.Context(), "hot.example", dns.TypeTXT)
+		}
+		z.Fail("hot.example", dns.TypeTXT, dnstest.Fault{Delay: 8 * time.Second})
+		time.Sleep(55 * time.Second)
+		_, _ = c.Lookup(t.Context(), "hot.example", dns.TypeTXT) // begins the prefetch
+		time.Sleep(6 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, _ = c.Lookup(ctx, "hot.example", dns.TypeTXT)
+		if c.orphans.Len() != 0 || c.prefetches != 1 {
+			t.Errorf("%d orphans, %d prefetches", c.orphans.Len(), c.prefetches)
+		}
+		time.Sleep(5 * time.Second)
+		if c.prefetches != 0 || len(c.flights) != 0 {
+			t.Errorf("%d prefetches, %d flights", c.prefetches, len(c.flights))
+		}
+	})
+}
