@@ -68,6 +68,7 @@ func (m *Message) Write(p []byte) (int, error) {
 // Lookup is the search for the keys of one selector and domain.
 type Lookup struct {
 	Name    dns.Name // what is asked; "" if it would be too long
+	asks    dns.Resolver
 	cache   *Cache
 	started bool
 	done    chan struct{} // closed when keys and err are set; nil if they were at once
@@ -114,7 +115,7 @@ func (m *Message) Start(ctx context.Context, r dns.Resolver) {
 	known, _ := r.(dns.Peeker)
 	var todo []*Lookup
 	for i, l := range fresh {
-		l.started = true
+		l.started, l.asks = true, r
 		if known == nil || !l.peek(known) {
 			if todo == nil {
 				todo = make([]*Lookup, 0, len(fresh)-i)
@@ -222,7 +223,7 @@ func (l *Lookup) Keys(ctx context.Context) ([]Key, *Error) {
 		return l.keys, l.err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, dnsError(&dns.Error{Kind: dns.KindBudget, Name: l.Name, Type: dns.TypeTXT})
+			return nil, dnsError(&dns.Error{Kind: dns.OutOfTime(l.asks, ctx.Err()), Name: l.Name, Type: dns.TypeTXT})
 		}
 		return nil, dnsError(ctx.Err())
 	}

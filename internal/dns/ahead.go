@@ -99,18 +99,14 @@ func (a *Ahead) Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 		select {
 		case <-e.done:
 		case <-ctx.Done():
-			kind := KindBudget
-			if errors.Is(ctx.Err(), context.Canceled) {
-				kind = KindCanceled
-			}
-			return Answer{}, &Error{Kind: kind, Name: name, Type: typ, Err: ctx.Err()}
+			return Answer{}, &Error{Kind: OutOfTime(a.next, ctx.Err()), Name: name, Type: typ, Err: ctx.Err()}
 		}
 	}
 	if e.panicked != nil {
 		panic(e.panicked)
 	}
 	var gaveUp *Error
-	if errors.As(e.err, &gaveUp) && (gaveUp.Kind == KindBudget || gaveUp.Kind == KindCanceled) {
+	if errors.Is(e.err, context.DeadlineExceeded) || errors.As(e.err, &gaveUp) && (gaveUp.Kind == KindBudget || gaveUp.Kind == KindCanceled) {
 		return a.next.Lookup(ctx, name, typ) // its time was over, ours is not
 	}
 	return e.answer, e.err

@@ -155,7 +155,7 @@ const (
 	KindRefused                        // RCODE REFUSED
 	KindNetwork                        // the transport failed
 	KindMalformed                      // the answer could not be understood
-	KindBudget                         // the message's share of DNS was used up
+	KindBudget                         // there was no room of ours: other lookups took it, or the message asked too much
 	KindCanceled                       // nobody waits for the answer any more
 	KindLoop                           // an alias chain that has no end, or more than MaxChain aliases
 	KindTooLarge                       // a good answer over a bound of ours

@@ -51,10 +51,31 @@ func (t *Trace) Lookups() []Lookup {
 	return append([]Lookup(nil), t.lookups...)
 }
 
+// Shared is a Resolver in which others ask as well, so that there may be no room
+// for a question when it comes. Crowded reports whether any had to wait for
+// that.
+type Shared interface {
+	Resolver
+	Crowded() bool
+}
+
+// OutOfTime is the kind of failure of a question that was put to r and ended by
+// err, that of a context: want of room where others took it, and a timeout
+// where there was room all the time and servers were slow.
+func OutOfTime(r Resolver, err error) ErrorKind {
+	if errors.Is(err, context.Canceled) {
+		return KindCanceled
+	}
+	if s, ok := r.(Shared); ok && !s.Crowded() {
+		return KindTimeout
+	}
+	return KindBudget
+}
+
 // Meter is a Resolver that bounds and measures what one message costs: at most
 // a number of lookups, all of them before a deadline carried by the context.
-// Past either, lookups fail with KindBudget without asking anyone. Safe for
-// concurrent use.
+// Past either, lookups fail without asking anyone, those past the number with
+// KindBudget. Safe for concurrent use.
 type Meter struct {
 	next    Resolver
 	max     int64
@@ -114,13 +135,17 @@ func (m *Meter) Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 }
 
 func (m *Meter) expired(name Name, typ Type, err error) error {
-	kind := KindBudget
-	if errors.Is(err, context.Canceled) {
-		kind = KindCanceled
-	} else {
+	kind := OutOfTime(m.next, err)
+	if kind != KindCanceled {
 		m.refused.Add(1)
 	}
 	return &Error{Kind: kind, Name: name, Type: typ, Err: err}
+}
+
+// Crowded implements [Shared]. Where next does not know, it is true.
+func (m *Meter) Crowded() bool {
+	s, ok := m.next.(Shared)
+	return !ok || s.Crowded()
 }
 
 // Lookups returns how many questions were put, including refused ones.

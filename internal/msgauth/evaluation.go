@@ -57,6 +57,7 @@ func (e *Evaluation) AuthorScope() dns.Name {
 type Cost struct {
 	Lookups  int           `json:"lookups"`
 	Exceeded int           `json:"exceeded,omitempty"` // lookups the budget refused
+	NoRoom   int           `json:"no_room,omitempty"`  // of these, those that had to wait for the lookups of others
 	DNS      time.Duration `json:"dns_ns"`             // summed over concurrent lookups
 	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time, mostly overlapping the transfer
 }

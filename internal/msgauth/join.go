@@ -20,9 +20,9 @@ const outOfTime = "not finished within the message's time"
 func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Check {
 	check, ok := m.mailFrom.wait(ctx, e)
 	if ok {
-		return check
+		return m.spfMeter.blame(check)
 	}
-	check = spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Reason: spf.ReasonTimeLimit, Problem: outOfTime, NullSender: m.path.Null}
+	check = spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Reason: m.spfMeter.overtime(), Problem: outOfTime, NullSender: m.path.Null}
 	if m.path.Null {
 		check.Domain, _ = dns.ParseHostname(m.session.HELO) // "": nothing to check, nothing missed
 		return check
@@ -37,15 +37,40 @@ func (m *Verification) waitHELO(ctx context.Context, e *Evaluation) spf.Check {
 	}
 	check, ok := m.c.helo.task.wait(ctx, e)
 	if !ok {
-		return spf.Check{Identity: spf.HELO, Result: spf.TempError, Problem: outOfTime}
+		return spf.Check{Identity: spf.HELO, Result: spf.TempError, Reason: m.c.helo.meter.overtime(), Problem: outOfTime}
+	}
+	return m.c.helo.meter.blame(check)
+}
+
+// overtime is the reason of a check whose time ended.
+func (m *meter) overtime() spf.Reason {
+	if m.room.Crowded() {
+		return spf.ReasonDNSBudget
+	}
+	return spf.ReasonTimeLimit
+}
+
+// blame gives a check that ran into its time limit the reason for that: a check
+// does not know that its questions waited for those of others.
+func (m *meter) blame(check spf.Check) spf.Check {
+	if check.Reason == spf.ReasonTimeLimit {
+		check.Reason = m.overtime()
 	}
 	return check
 }
 
-func waitIPRev(ctx context.Context, e *Evaluation, t *task[iprev.Result]) iprev.Result {
-	result, ok := t.wait(ctx, e)
+// late is the failure of the stage as a whole that did not end in time.
+func (m *meter) late() *dns.Error {
+	return &dns.Error{Kind: dns.OutOfTime(&m.room, context.DeadlineExceeded), Err: context.DeadlineExceeded}
+}
+
+func (m *Verification) waitIPRev(ctx context.Context, e *Evaluation) iprev.Result {
+	result, ok := m.c.iprev.wait(ctx, e)
 	if !ok {
-		return iprev.Result{Status: iprev.TempError}
+		result.Status = iprev.TempError
+		if !m.c.iprev.died() {
+			result.Problem, result.DNSError = outOfTime, m.c.iprevMeter.late()
+		}
 	}
 	return result
 }
@@ -90,6 +115,9 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 	unknown := dmarc.Evaluation{Result: dmarc.ResultTempError, AuthorDomain: m.from.AuthorDomain}
 	discovery, ok := m.discovery.wait(ctx, e)
 	if !ok || discovery == nil {
+		if !ok && !m.discovery.died() {
+			unknown.Reason, unknown.DNSError = dmarc.ReasonPolicyError, m.noPolicy()
+		}
 		return unknown
 	}
 	result, ok := guard(DMARC, e, func() dmarc.Evaluation {
@@ -99,6 +127,12 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 		return unknown
 	}
 	return result
+}
+
+// noPolicy is why no policy was found in time.
+func (m *Verification) noPolicy() *dmarc.DNSError {
+	name, _ := m.from.AuthorDomain.Prepend("_dmarc")
+	return &dmarc.DNSError{Kind: m.dmarcMeter.late().Kind.String(), Name: name, Type: dns.TypeTXT, Detail: outOfTime}
 }
 
 // identifiers lists what authenticated, and what might have but for a
@@ -135,7 +169,7 @@ func (m *Verification) account(e *Evaluation) {
 	e.Cost[DKIM] = cost(m.dkimElapsed, &m.dkimMeter)
 	e.Cost[DMARC] = cost(m.discovery.elapsedTime(), &m.dmarcMeter)
 	e.Cost[ARC] = cost(m.arcElapsed, &m.arcMeter)
-	var helo *dns.Meter
+	var helo *meter
 	if !m.c.accounted {
 		m.c.accounted = true
 		e.Cost[IPRev] = cost(m.c.iprev.elapsedTime(), &m.c.iprevMeter)
@@ -148,12 +182,13 @@ func (m *Verification) account(e *Evaluation) {
 
 // cost is that of a stage that asked through one or two meters, which may be
 // nil.
-func cost(elapsed time.Duration, meters ...*dns.Meter) Cost {
+func cost(elapsed time.Duration, meters ...*meter) Cost {
 	c := Cost{Elapsed: elapsed}
 	for _, meter := range meters {
 		if meter != nil {
 			c.Lookups += meter.Lookups()
 			c.Exceeded += meter.Exceeded()
+			c.NoRoom += int(meter.room.denied.Load())
 			c.DNS += meter.Busy()
 		}
 	}

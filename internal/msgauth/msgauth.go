@@ -11,7 +11,6 @@
 package msgauth
 
 import (
-	"context"
 	"net/netip"
 	"time"
 
@@ -77,8 +76,8 @@ const defaultGrace = 250 * time.Millisecond
 // Verifier evaluates messages. Safe for concurrent use.
 type Verifier struct {
 	resolver dns.Resolver
-	keys     slots // the resolver for keys
-	peeks    bool  // the resolver is a dns.Peeker
+	rooms    *rooms
+	peeks    bool // the resolver is a dns.Peeker
 	o        Options
 }
 
@@ -99,7 +98,7 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 		o.DKIM.Cache = dkim.NewCache()
 	}
 	_, peeks := r.(dns.Peeker)
-	return &Verifier{resolver: r, keys: slots{r, make(chan struct{}, maxKeyLookups)}, peeks: peeks, o: o}
+	return &Verifier{resolver: r, rooms: newRooms(), peeks: peeks, o: o}
 }
 
 // Session is what is known of the SMTP client (one connection).
@@ -139,57 +138,40 @@ const maxReserve = 2 * time.Second
 // up, and a policy that is known would end as a temporary error.
 func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve) }
 
-// reset makes m the fresh meter of a stage.
-func (v *Verifier) reset(m *dns.Meter, stage Mechanism) {
-	switch stage {
-	case SPF:
-		m.Reset(v.resolver, maxSPFLookups)
+// meter is a stage's way to the resolver: what it asks is counted, and waits for
+// room among what others ask. Its zero value is of no use before begin.
+type meter struct {
+	dns.Meter
+	room room
+}
+
+// begin makes m the fresh meter of a stage. author is the domain of a message's
+// author, "" for the stages of a client.
+func (m *meter) begin(c *Connection, stage Mechanism, author dns.Name) {
+	m.room.c, m.room.stage, m.room.author = c, stage, organization(author)
+	m.reset()
+}
+
+// reset counts from 0 again.
+func (m *meter) reset() {
+	limit := maxSPFLookups
+	switch m.room.stage {
 	case DKIM:
-		m.Reset(v.keys, maxDKIMLookups)
+		limit = maxDKIMLookups
 	case DMARC:
-		m.Reset(v.resolver, maxDMARCLookups)
+		limit = maxDMARCLookups
 	case ARC:
-		m.Reset(v.keys, maxARCLookups)
+		limit = maxARCLookups
 	case IPRev:
-		m.Reset(v.resolver, maxIPRevLookups)
+		limit = maxIPRevLookups
 	}
-}
-
-// maxKeyLookups is how many keys may be asked for at a time, by all messages
-// together: three quarters of what the resolver takes (resolver's default of
-// 512). A stranger who signs with keys that never come can use them up, but
-// not what SPF and DMARC policies of others need.
-const maxKeyLookups = 384
-
-// slots is a Resolver that lets a number of lookups run at a time.
-type slots struct {
-	next dns.Resolver
-	free chan struct{}
-}
-
-// Lookup implements [dns.Resolver].
-func (s slots) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	select {
-	case s.free <- struct{}{}:
-		defer func() { <-s.free }()
-		return s.next.Lookup(ctx, name, typ)
-	case <-ctx.Done():
-		return dns.Answer{}, &dns.Error{Kind: dns.KindBudget, Name: name, Type: typ, Err: ctx.Err()}
-	}
+	m.Reset(&m.room, limit)
 }
 
 // ahead returns what a stage asks that goes through m.
-func (v *Verifier) ahead(m *dns.Meter) dns.Resolver {
+func (v *Verifier) ahead(m *meter) dns.Resolver {
 	if v.o.LookAhead {
 		return dns.NewAhead(m)
 	}
 	return m
-}
-
-// Peek implements [dns.Peeker]: what is known takes no slot.
-func (s slots) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
-	if p, ok := s.next.(dns.Peeker); ok {
-		return p.Peek(name, typ)
-	}
-	return dns.Answer{}, false
 }

@@ -36,7 +36,7 @@ type stage[T any] func(context.Context, dns.Resolver) T
 // start runs f: here if the resolver knows every answer, which is the rule and
 // costs no goroutine, its stack or timers; else from its beginning in the
 // background, asking r, which asks through meter.
-func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, meter *dns.Meter, r dns.Resolver, f stage[T]) {
+func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, meter *meter, r dns.Resolver, f stage[T]) {
 	t.component, t.begin = component, time.Now()
 	if v.peeks {
 		t.try = attempt{meter: meter}
@@ -46,7 +46,7 @@ func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, m
 		}
 		var none T
 		t.value, t.panic = none, nil
-		v.reset(meter, component) // what is asked again counts once
+		meter.reset() // what is asked again counts once
 	}
 	t.done = make(chan struct{})
 	go func() {
@@ -70,7 +70,7 @@ func (t *task[T]) run(ctx context.Context, r dns.Resolver, f stage[T]) {
 // without asking, and after the first question that is not known the try is
 // void.
 type attempt struct {
-	meter  *dns.Meter
+	meter  *meter
 	missed bool
 }
 
@@ -100,6 +100,9 @@ func (t *task[T]) ended() bool {
 		return false
 	}
 }
+
+// died reports whether the task ended by a panic.
+func (t *task[T]) died() bool { return t.ended() && t.panic != nil }
 
 // open returns a channel that is closed when the task ends; nil if it has.
 func (t *task[T]) open() <-chan struct{} {

@@ -25,7 +25,7 @@ type Connection struct {
 
 	iprev       task[iprev.Result]
 	iprevBudget budget
-	iprevMeter  dns.Meter
+	iprevMeter  meter
 	iprevAsks   dns.Resolver
 	named       bool      // a name was expected
 	helo        *greeting // nil before HELO
@@ -36,14 +36,14 @@ type Connection struct {
 type greeting struct {
 	task   task[spf.Check]
 	budget budget
-	meter  dns.Meter
+	meter  meter
 }
 
 // Connect begins what depends on the client alone. Close must be called.
 func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Connection{v: v, ctx: ctx, cancel: cancel, client: s}
-	v.reset(&c.iprevMeter, IPRev)
+	c.iprevMeter.begin(c, IPRev, "")
 	c.iprevAsks = v.ahead(&c.iprevMeter)
 	c.iprevBudget.begin(ctx, v.o.Budget)
 	c.iprev.start(&c.iprevBudget, v, IPRev, &c.iprevMeter, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
@@ -81,7 +81,7 @@ func (c *Connection) Helo(name string) {
 	c.client.HELO = name
 	g := &greeting{} // of its own: the last one's check may still be about to end
 	c.helo = g
-	c.v.reset(&g.meter, SPF)
+	g.meter.begin(c, SPF, "")
 	g.budget.begin(c.ctx, c.v.o.Budget)
 	args := c.args("")
 	g.task.start(&g.budget, c.v, SPF, &g.meter, &g.meter, func(ctx context.Context, r dns.Resolver) spf.Check {
@@ -110,7 +110,7 @@ type Verification struct {
 	// is only shown.
 	mailBudget, headerBudget, endBudget, identifiers, shown budget
 
-	spfMeter, dkimMeter, dmarcMeter, arcMeter dns.Meter
+	spfMeter, dkimMeter, dmarcMeter, arcMeter meter
 
 	mailFrom task[spf.Check]
 
@@ -134,10 +134,7 @@ type Verification struct {
 func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	s.Client, s.HELO = c.client.Client, c.client.HELO
 	m := &Verification{c: c, session: s}
-	c.v.reset(&m.spfMeter, SPF)
-	c.v.reset(&m.dkimMeter, DKIM)
-	c.v.reset(&m.dmarcMeter, DMARC)
-	c.v.reset(&m.arcMeter, ARC)
+	m.spfMeter.begin(c, SPF, "")
 	path, err := mailaddr.ParsePath(e.MailFrom)
 	m.path = path
 	args := c.args("")
@@ -168,6 +165,9 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	}
 
 	v := m.c.v
+	m.dkimMeter.begin(m.c, DKIM, from.AuthorDomain)
+	m.dmarcMeter.begin(m.c, DMARC, from.AuthorDomain)
+	m.arcMeter.begin(m.c, ARC, "")
 	m.headerBudget.begin(m.c.ctx, v.o.Budget)
 	o := v.o.DKIM
 	o.Now = v.o.Now()
@@ -239,7 +239,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	if e.DMARC.Result == dmarc.ResultPass {
 		rest = &m.shown
 	}
-	e.IPRev = waitIPRev(rest, e, &m.c.iprev)
+	e.IPRev = m.waitIPRev(rest, e)
 	e.HELO = m.waitHELO(&m.shown, e)
 	m.finishTraits(rest, e)
 	m.account(e)

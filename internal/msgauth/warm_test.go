@@ -124,8 +124,8 @@ func TestMeterOfAnAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := NewVerifier(r, Options{})
-	var meter dns.Meter
-	v.reset(&meter, IPRev)
+	var meter meter
+	meter.begin(&Connection{v: v}, IPRev, "")
 	var stage task[error]
 	stage.start(t.Context(), v, IPRev, &meter, &meter, func(ctx context.Context, r dns.Resolver) error {
 		for range maxIPRevLookups {
@@ -150,8 +150,8 @@ func TestStageLookups(t *testing.T) {
 	for stage, limit := range map[Mechanism]int{
 		SPF: maxSPFLookups, DKIM: maxDKIMLookups, DMARC: maxDMARCLookups, ARC: maxARCLookups, IPRev: maxIPRevLookups,
 	} {
-		var meter dns.Meter
-		v.reset(&meter, stage)
+		var meter meter
+		meter.begin(&Connection{v: v}, stage, "")
 		for range limit + 5 {
 			_, _ = meter.Lookup(t.Context(), "example.com", dns.TypeTXT)
 		}

@@ -223,6 +223,8 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 		h.problem = h.dnsErr.Error()
 	}
 	switch {
+	case h.dnsErr != nil && h.dnsErr.Kind == dns.KindBudget: // ours, whatever the time is
+		h.reason = ReasonDNSBudget
 	case e.ctx.Err() != nil:
 		h.reason = ReasonTimeLimit
 	case h.dnsErr == nil:
@@ -230,8 +232,6 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 		h.result, h.reason = PermError, ReasonDNSLoop
 	case h.dnsErr.Kind == dns.KindTooLarge:
 		h.result, h.reason = PermError, ReasonDNSTooLarge
-	case h.dnsErr.Kind == dns.KindBudget:
-		h.reason = ReasonDNSBudget
 	}
 	return dns.Answer{}, h
 }

@@ -1,0 +1,173 @@
+package msgauth
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/slots"
+)
+
+// How many lookups of each sort may be under way, by all messages together. The
+// sum is less than the sockets of the resolver (512), which serve the questions
+// that nobody waits for as well. What is at hand takes no part in this.
+//
+// A client network never holds more of these than it leaves to others, so that
+// one alone gets half of them. See package slots.
+const (
+	maxClientLookups = 128 // what the client's address and names lead to: iprev and SPF
+	maxPolicyLookups = 64  // DMARC records
+	maxAuthorLookups = 96  // keys of the author's organization: they decide
+	maxKeyLookups    = 96  // other keys of DKIM
+	maxChainLookups  = 32  // keys of ARC
+)
+
+// What one message or connection may have under way of any of these, and what
+// may be under way for one organization, the author's or that of a key: the
+// author is whoever the sender writes, and a key's name is his choice too.
+const (
+	maxMessageLookups      = 8
+	maxChainKeys           = 4 // of a message
+	maxOrganizationLookups = 8
+	maxSealerLookups       = 4
+)
+
+// sort is what a lookup is for.
+type sort uint8
+
+const (
+	forClient sort = iota // iprev, SPF
+	forPolicy             // DMARC
+	forAuthor             // a key of the author's organization
+	forKey                // another key of a signature
+	forChain              // a key of ARC
+	sorts
+)
+
+// rooms are the slots that lookups take, by their sort.
+type rooms struct {
+	lock          slots.Lock
+	all           [sorts]*slots.Pool
+	message       [sorts]*slots.Family
+	organizations [sorts]*slots.Family // nil: it does not matter whose names are asked for
+}
+
+func newRooms() *rooms {
+	r := &rooms{}
+	for s, size := range [sorts]struct{ all, message, organization int }{
+		forClient: {maxClientLookups, maxMessageLookups, 0},
+		forPolicy: {maxPolicyLookups, maxMessageLookups, maxOrganizationLookups},
+		forAuthor: {maxAuthorLookups, maxMessageLookups, maxOrganizationLookups},
+		forKey:    {maxKeyLookups, maxMessageLookups, maxOrganizationLookups},
+		forChain:  {maxChainLookups, maxChainKeys, maxSealerLookups},
+	} {
+		r.all[s], r.message[s] = slots.NewPool(size.all), slots.NewPrivateFamily(size.message)
+		if size.organization > 0 {
+			r.organizations[s] = slots.NewFamily(size.organization)
+		}
+	}
+	return r
+}
+
+// room is the Resolver of one stage of a message or connection: it asks when
+// there is room for it among the lookups of others, and else waits for that
+// until its time ends. Make it with [Connection.room].
+type room struct {
+	c       *Connection
+	stage   Mechanism
+	author  dns.Name // the author's organization, "" for the stages of a client
+	crowded atomic.Bool
+	denied  atomic.Int32 // lookups that ended without an answer for want of room
+}
+
+// Peek implements [dns.Peeker]: what is known takes no slot.
+func (r *room) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	if p, ok := r.c.v.resolver.(dns.Peeker); ok {
+		return p.Peek(name, typ)
+	}
+	return dns.Answer{}, false
+}
+
+// Crowded implements [dns.Shared].
+func (r *room) Crowded() bool { return r.crowded.Load() }
+
+// Lookup implements [dns.Resolver].
+func (r *room) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	slot := r.take(ctx, name)
+	if slot == nil {
+		return dns.Answer{}, r.outOfTime(ctx, name, typ)
+	}
+	defer slot.Release()
+	answer, err := r.c.v.resolver.Lookup(ctx, name, typ)
+	if err != nil && ctx.Err() != nil {
+		return dns.Answer{}, r.outOfTime(ctx, name, typ)
+	}
+	return answer, err
+}
+
+func (r *room) outOfTime(ctx context.Context, name dns.Name, typ dns.Type) error {
+	kind := dns.OutOfTime(r, ctx.Err())
+	if kind == dns.KindBudget {
+		r.denied.Add(1)
+	}
+	return &dns.Error{Kind: kind, Name: name, Type: typ, Err: ctx.Err()}
+}
+
+// take waits for a slot. A message waits for its own first, so that it holds no
+// place in a queue that it could not use, and for that of the organization
+// before that of all.
+func (r *room) take(ctx context.Context, name dns.Name) *slots.Slot {
+	what, owner := r.sortOf(name)
+	rooms, network := r.c.v.rooms, network(r.c.client.Client)
+	own, all := rooms.message[what].Of(r), rooms.all[what]
+	if of := rooms.organizations[what]; of != nil {
+		return rooms.lock.Take(ctx, network, &r.crowded, own, of.Of(owner), all)
+	}
+	return rooms.lock.Take(ctx, network, &r.crowded, own, all)
+}
+
+// sortOf says what a lookup is for and on whose account it goes: the author's
+// or that of who publishes the name.
+func (r *room) sortOf(name dns.Name) (what sort, owner dns.Name) {
+	switch r.stage {
+	case DMARC:
+		return forPolicy, r.author
+	case DKIM:
+		if r.author != "" && name.Under(r.author) {
+			return forAuthor, r.author
+		}
+		return forKey, organization(name)
+	case ARC:
+		return forChain, organization(name)
+	}
+	return forClient, ""
+}
+
+// network is what counts as one client: addresses that one customer of a
+// provider has usually come as a /24 of IPv4, and a /48 of IPv6 (RFC 6177).
+func network(client netip.Addr) netip.Prefix {
+	client = client.Unmap()
+	bits := 48
+	if client.Is4() {
+		bits = 24
+	}
+	p, _ := client.Prefix(bits) // all clients without an address are one
+	return p
+}
+
+// shortLabel is the length of second-level labels such as co and gov.
+const shortLabel = 3
+
+// organization is the domain whose names somebody can make as he likes, as far
+// as its labels tell: the last two, or three under names such as co.jp. It only
+// shares out slots; whoever evades it, or is taken for another, is still one
+// network among many. DMARC's Organizational Domain takes lookups to know.
+func organization(name dns.Name) dns.Name {
+	top := name.Keep(1)
+	if second := strings.TrimSuffix(string(name.Keep(2)), "."+string(top)); len(top) == 2 && len(second) <= shortLabel {
+		return name.Keep(3)
+	}
+	return name.Keep(2)
+}
