@@ -270,7 +270,7 @@ func TestWords(t *testing.T) {
 	}
 	want := policy.Config{
 		Mode: policy.Enforce, Reject: policy.RejectCorroborated, Quarantine: policy.QuarantineHold, NoPolicy: policy.Tag,
-		SPFFail: policy.Tag, TempError: policy.Accept, InvalidFrom: policy.Reject,
+		SPFFail: policy.Tag, TempError: policy.TempFail, TempErrorUnknown: policy.Accept, InvalidFrom: policy.Reject,
 		TrustedSealers: []dns.Name{}, Ramp: &policy.Ramp{Percent: 100, Domains: map[dns.Name]int{}},
 	}
 	if !reflect.DeepEqual(p, want) {
@@ -281,7 +281,7 @@ func TestWords(t *testing.T) {
 		{"policy.quarantine", string(policy.QuarantineTag)},
 		{"policy.no_policy", string(policy.Quarantine)}, {"policy.no_policy", string(policy.Reject)},
 		{"policy.spf_fail", string(policy.Quarantine)}, {"policy.spf_fail", string(policy.Reject)},
-		{"policy.temperror", string(policy.TempFail)},
+		{"policy.temperror", string(policy.Accept)}, {"policy.temperror_unknown", string(policy.TempFail)},
 		{"policy.invalid_from", string(policy.Quarantine)}, {"policy.invalid_from", string(policy.Tag)},
 		{"dkim.body_length", string(dkim.BodyLengthAccept)}, {"dkim.body_length", string(dkim.BodyLengthFail)},
 		{"dmarc.organizational_domain", string(dmarc.TreeWalk)},

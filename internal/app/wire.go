@@ -66,7 +66,7 @@ func Policy(cfg *config.Config) (policy.Config, error) {
 		TrustedSealers: names(cfg.ARC.TrustedSealers),
 		Mode:           policy.Mode(cfg.Mode), Reject: policy.RejectRule(p.Reject), Quarantine: policy.QuarantineRule(p.Quarantine),
 		NoPolicy: policy.Action(p.NoPolicy), SPFFail: policy.Action(p.SPFFail),
-		TempError: policy.Action(p.TempError), InvalidFrom: policy.Action(p.InvalidFrom),
+		TempError: policy.Action(p.TempError), TempErrorUnknown: policy.Action(p.TempErrorUnknown), InvalidFrom: policy.Action(p.InvalidFrom),
 		Rules: rules.Rules, Ramp: ramp(p.Ramp),
 	}, nil
 }

@@ -76,16 +76,17 @@ type ARC struct {
 
 // Policy says what follows from the facts; the words are package policy's.
 type Policy struct {
-	Reject      string     `yaml:"reject"`
-	Quarantine  string     `yaml:"quarantine"`
-	None        string     `yaml:"none"`
-	NoPolicy    string     `yaml:"no_policy"`
-	SPFFail     string     `yaml:"spf_fail"`
-	TempError   string     `yaml:"temperror"`
-	InvalidFrom string     `yaml:"invalid_from"`
-	Overrides   []Override `yaml:"overrides"`
-	Ramp        Ramp       `yaml:"ramp"`
-	Recipients  Recipients `yaml:"recipients"`
+	Reject           string     `yaml:"reject"`
+	Quarantine       string     `yaml:"quarantine"`
+	None             string     `yaml:"none"`
+	NoPolicy         string     `yaml:"no_policy"`
+	SPFFail          string     `yaml:"spf_fail"`
+	TempError        string     `yaml:"temperror"`
+	TempErrorUnknown string     `yaml:"temperror_unknown"`
+	InvalidFrom      string     `yaml:"invalid_from"`
+	Overrides        []Override `yaml:"overrides"`
+	Ramp             Ramp       `yaml:"ramp"`
+	Recipients       Recipients `yaml:"recipients"`
 }
 
 // Report configures DMARC reports. Not in this version: Store must be empty.
@@ -156,15 +157,16 @@ func Default() *Config {
 		DKIM:  DKIM{MaxSignatures: 10, MinRSABits: 1024, BodyLength: "covered", ClockSkew: Duration(5 * time.Minute)},
 		DMARC: DMARC{OrganizationalDomain: TreeWalk},
 		Policy: Policy{
-			Reject:      "corroborated",
-			Quarantine:  "hold",
-			None:        "tag",
-			NoPolicy:    "tag",
-			SPFFail:     "tag",
-			TempError:   "accept",
-			InvalidFrom: "reject",
-			Recipients:  defaultRecipients(),
-			Ramp:        Ramp{Percent: 100},
+			Reject:           "corroborated",
+			Quarantine:       "hold",
+			None:             "tag",
+			NoPolicy:         "tag",
+			SPFFail:          "tag",
+			TempError:        "tempfail",
+			TempErrorUnknown: "accept",
+			InvalidFrom:      "reject",
+			Recipients:       defaultRecipients(),
+			Ramp:             Ramp{Percent: 100},
 		},
 		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
 		Headers: Headers{Style: "sekimori", MailFrom: "domain"},

@@ -36,7 +36,8 @@ policy:
   none: tag
   no_policy: quarantine
   spf_fail: reject
-  temperror: tempfail
+  temperror: accept
+  temperror_unknown: tempfail
   invalid_from: quarantine
   overrides:
     - id: alumni
@@ -93,7 +94,7 @@ func fullConfig() *Config {
 		DMARC: DMARC{OrganizationalDomain: PSL, PSLFile: "/etc/psl.dat"},
 		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
-			TempError: "tempfail", InvalidFrom: "quarantine", Overrides: []Override{
+			TempError: "accept", TempErrorUnknown: "tempfail", InvalidFrom: "quarantine", Overrides: []Override{
 				{
 					ID: "alumni", Owner: "postmaster@example.jp", Reason: "ticket 123", Expires: Date{time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)},
 					When: When{

@@ -195,7 +195,7 @@ func (k *checker) override(c *Config, path string, o *Override) {
 		return // the rest would only follow from it
 	}
 	rules := policy.Config{
-		NoPolicy: policy.Action(c.Policy.NoPolicy), SPFFail: policy.Action(c.Policy.SPFFail), TempError: policy.Action(c.Policy.TempError),
+		NoPolicy: policy.Action(c.Policy.NoPolicy), SPFFail: policy.Action(c.Policy.SPFFail), TempError: policy.Action(c.Policy.TempError), TempErrorUnknown: policy.Action(c.Policy.TempErrorUnknown),
 	}
 	if err := rules.CheckRule(o.rule()); err != nil {
 		switch err.Key {

@@ -140,7 +140,8 @@ func (k *checker) policy(p Policy) {
 	k.word("policy.none", p.None, "tag")
 	k.word("policy.no_policy", p.NoPolicy, "tag", "quarantine", "reject")
 	k.word("policy.spf_fail", p.SPFFail, "tag", "quarantine", "reject")
-	k.word("policy.temperror", p.TempError, "accept", "tempfail")
+	k.word("policy.temperror", p.TempError, "tempfail", "accept")
+	k.word("policy.temperror_unknown", p.TempErrorUnknown, "accept", "tempfail")
 	k.word("policy.invalid_from", p.InvalidFrom, "reject", "quarantine", "tag")
 }
 

@@ -19,6 +19,7 @@ func TestGoodInput(t *testing.T) {
 		"policy: {no_policy: %s}":                          {"tag", "quarantine", "reject"},
 		"policy: {spf_fail: %s}":                           {"tag", "quarantine", "reject"},
 		"policy: {temperror: %s}":                          {"accept", "tempfail"},
+		"policy: {temperror_unknown: %s}":                  {"accept", "tempfail"},
 		"policy: {invalid_from: %s}":                       {"reject", "quarantine", "tag"},
 		"log: {format: %s}":                                {"json", "text"},
 		"log: {level: %s}":                                 {"debug", "info", "warn", "error"},

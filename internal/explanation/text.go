@@ -117,6 +117,9 @@ func (r *Report) verdict(p *printer) {
 			p.line(0, "evidence for %s: %s", side.name, sign)
 		}
 	}
+	for _, m := range v.Missing {
+		p.line(0, "missing: %s (%s)", missingText(m.What), m.Cause)
+	}
 	for _, e := range v.Evidence {
 		p.line(0, "evidence: %s", term.Safe(e))
 	}
@@ -172,7 +175,7 @@ func reasonText(r policy.Reason) string {
 	case policy.ReasonSPFFail:
 		return "the author's domain has no DMARC policy and SPF says fail"
 	case policy.ReasonTempError:
-		return "an answer that was needed did not come"
+		return "it is not decided: an answer that was needed did not come"
 	case policy.ReasonRule:
 		return "a rule of policy.overrides says so"
 	case policy.ReasonUndecided:
@@ -193,6 +196,27 @@ func reasonText(r policy.Reason) string {
 		return "the MTA lets no header field be edited"
 	}
 	return string(r)
+}
+
+// missingText says which answer did not come.
+func missingText(what policy.MissingWhat) string {
+	switch what {
+	case policy.MissingPolicy:
+		return "the author's DMARC record"
+	case policy.MissingExistence:
+		return "whether the author's domain exists"
+	case policy.MissingAlignment:
+		return "whether an identifier aligns"
+	case policy.MissingSPF:
+		return "SPF of the envelope's domain"
+	case policy.MissingDKIM:
+		return "the key of a signature"
+	case policy.MissingARC:
+		return "a key of the ARC chain"
+	case policy.MissingName:
+		return "the client's name"
+	}
+	return string(what)
 }
 
 func (r *Report) author(p *printer) {
@@ -300,6 +324,9 @@ func (r *Report) dmarc(p *printer) {
 		if d.Record != nil { // package recent cuts what is too large
 			p.line(0, "record: %s", term.Safe(d.Record.Raw))
 		}
+	}
+	if d.Enforcing != "" {
+		p.line(0, "known in spite of what is missing: if it fails, the policy is %s", d.Enforcing)
 	}
 	if d.OrganizationalDomain != "" {
 		p.line(0, "organizational domain %s", d.OrganizationalDomain)

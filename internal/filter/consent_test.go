@@ -106,8 +106,8 @@ func TestConsentLenient(t *testing.T) {
 		{name: "a hold", raw: fmt.Sprintf(mail, "shop.example"), to: []string{"<out@x>"}, label: "(opted out, would quarantine: dmarc_quarantine)", consent: policy.Consent{Out: 1}},
 		{name: "an answer that does not come", raw: spoof, to: []string{"<in@x>", "<never@x>"}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
 		{name: "p=none", raw: fmt.Sprintf(mail, "hobby.example"), to: []string{"<in@x>", "<out@x>"}, label: "dmarc=fail (tag: dmarc_policy_none)", consent: policy.Consent{In: 1, Out: 1}},
-		{name: "DNS trouble is no reason to defer", raw: fmt.Sprintf(mail, "silent.example"), to: []string{"<in@x>", "<out@x>"}, o: Options{Policy: policy.Config{TempError: policy.TempFail}},
-			label: "dmarc=temperror (mixed recipients: tempfail where consented, accept where opted out, accept for all: temperror)", consent: policy.Consent{In: 1, Out: 1}},
+		{name: "DNS trouble is no reason to defer", raw: fmt.Sprintf(mail, "silent.example"), to: []string{"<in@x>", "<out@x>"}, o: Options{Policy: policy.Config{TempErrorUnknown: policy.TempFail}},
+			label: "dmarc=temperror (mixed recipients: tempfail where consented, tag where opted out, tag for all: temperror, not decided: policy timeout)", consent: policy.Consent{In: 1, Out: 1}},
 		{name: "monitor mode", raw: spoof, to: []string{"<out@x>"}, o: Options{Policy: policy.Config{Mode: policy.Monitor}}, label: "(opted out, would reject: dmarc_reject)", consent: policy.Consent{Out: 1}},
 		{name: "monitor mode turns nobody away", raw: spoof, to: []string{"<in@x>", "<out@x>"}, o: Options{Split: true, Policy: policy.Config{Mode: policy.Monitor}}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
 	} {

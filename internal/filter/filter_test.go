@@ -33,6 +33,7 @@ six.example               TXT "v=spf1 ip6:2001:db8::/32 -all"
 _dmarc.six.example        TXT "v=DMARC1; p=reject"
 ! silent.example * timeout
 ! _dmarc.silent.example * timeout
+! _dmarc.silent.bank.example * timeout
 `
 
 // recorder keeps what observers are told.
@@ -194,8 +195,12 @@ func TestVerdicts(t *testing.T) {
 		{name: "no record", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "nobody.example"),
 			label: []string{"dmarc=none (tag: no_policy) header.from=nobody.example"}, verdict: policy.Tag},
 		{name: "silent DNS", ip: "203.0.113.1", helo: "h.example", from: "<x@silent.example>", raw: fmt.Sprintf(mail, "silent.example"),
-			label: []string{"spf=temperror", "dmarc=temperror"}, verdict: policy.Accept},
-		{name: "silent DNS, tempfail", ip: "203.0.113.1", helo: "h.example", from: "<x@silent.example>", raw: fmt.Sprintf(mail, "silent.example"), o: Options{Policy: policy.Config{TempError: policy.TempFail}},
+			label: []string{"spf=temperror", "dmarc=temperror (tag: temperror, not decided: policy timeout) header.from=silent.example"}, verdict: policy.Tag},
+		{name: "silent DNS below a known policy", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "silent.bank.example"),
+			answer: "451 4.7.5 ", verdict: policy.TempFail},
+		{name: "silent DNS below a known policy, accepted", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "silent.bank.example"), o: Options{Policy: policy.Config{TempError: policy.Accept}},
+			label: []string{"dmarc=temperror (tag: temperror, not decided: policy timeout) header.from=silent.bank.example"}, verdict: policy.Tag},
+		{name: "silent DNS, tempfail", ip: "203.0.113.1", helo: "h.example", from: "<x@silent.example>", raw: fmt.Sprintf(mail, "silent.example"), o: Options{Policy: policy.Config{TempErrorUnknown: policy.TempFail}},
 			answer: "451 4.7.24 ", verdict: policy.TempFail},
 		{name: "client address unknown", helo: "h.example", from: "<a@bank.example>", raw: fmt.Sprintf(mail, "bank.example"),
 			label: []string{`spf=none reason="no-address"`, "dmarc=fail", "indirect: client_unknown"}, hold: true, verdict: policy.Quarantine},

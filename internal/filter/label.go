@@ -163,7 +163,7 @@ func join(a, b string) string {
 // t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
 func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
-	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" {
+	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" || len(v.Missing) > 0 {
 		r.Comment = verdictComment(v)
 	}
 	for _, note := range e.From.Notes {
@@ -194,7 +194,19 @@ func verdictComment(v policy.Verdict) string {
 	case v.Rule != "":
 		s += ", rule " + v.Rule
 	}
-	return s + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect)
+	return s + missingComment(v.Missing) + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect)
+}
+
+// missingComment says that a message is not decided, and for want of what.
+func missingComment(missing []policy.Missing) string {
+	if len(missing) == 0 {
+		return ""
+	}
+	s := ", not decided: " + missing[0].String()
+	for _, m := range missing[1:] {
+		s += ", " + m.String()
+	}
+	return s
 }
 
 // signsComment names the evidence for one side.

@@ -30,7 +30,7 @@ const (
 	WordNoPolicy        = "no-policy"          // no DMARC record, and nothing passes
 	WordNoPolicyPass    = "no-policy-pass"     // no DMARC record; SPF or DKIM passes
 	WordNoPolicySPFFail = "no-policy-spf-fail" // no DMARC record, and SPF says fail
-	WordTempError       = "temperror"          // a needed answer is missing
+	WordTempError       = "temperror"          // a needed answer is missing: it is not decided, which is no pass
 	WordInvalidFrom     = "invalid-from"       // no single author can be named
 	WordQuarantine      = "local-quarantine"   // quarantined by the operator's policy, without a DMARC fail
 )
@@ -97,10 +97,17 @@ func noPolicy(v policy.Verdict) string {
 // to the message: not in monitor mode, nor where somebody opted out.
 var stamped = []string{WordFailNone, WordFailRamp, WordFailQuarantine, WordQuarantine, WordInvalidFrom}
 
+// getsStamp: a message that is not decided gets the stamp that it would get if
+// it failed, where a policy of the author is known. Where none is, it would get
+// none, and the stamp would stand on all mail while DNS is down.
+func getsStamp(word string, e *msgauth.Evaluation, v policy.Verdict) bool {
+	return slices.Contains(stamped, word) || word == WordTempError && v.Action == policy.Tag && (e.DMARC.Enforcing != "" || e.DMARC.Disposition != "")
+}
+
 // stamp adds the optional marks.
 func (s *session) stamp(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) error {
 	word := Word(e, v)
-	if s.o.Subject != "" && v.Enforced && v.Consent.Out == 0 && slices.Contains(stamped, word) {
+	if s.o.Subject != "" && v.Enforced && v.Consent.Out == 0 && getsStamp(word, e, v) {
 		err := stampSubject(t.header, s.o.Subject, m)
 		if err != nil && !errors.Is(err, milter.ErrNotNegotiated) { // without leave to change fields the verdict still stands
 			return err

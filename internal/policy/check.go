@@ -57,7 +57,7 @@ func (c Config) CheckRule(r Rule) *RuleError {
 	if err := w.effect(r.Then); err != nil {
 		return err
 	}
-	if r.Then.rank() == rank(Reject) && slices.Contains(w.DMARC, dmarc.ResultTempError) {
+	if r.Then.Action == Reject && slices.Contains(w.DMARC, dmarc.ResultTempError) {
 		return &RuleError{"then", "rejects by a temporary error, which is never a reason to"}
 	}
 	if r.Then.rank() >= w.harshest(c, r.Then) || w.evidence() {
@@ -160,8 +160,8 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 		return !slices.ContainsFunc(results, func(r dmarc.Result) bool { return !slices.Contains(set, r) })
 	}
 	switch {
-	case o.Policy != "" && only(dmarc.ResultPass, dmarc.ResultTempError, dmarc.ResultPermError):
-		return &RuleError{"then", fmt.Sprintf("\"%s\" can never match a message that fails or has no policy, and it changes no other", o)}
+	case o.Policy != "" && only(dmarc.ResultPass, dmarc.ResultPermError):
+		return &RuleError{"then", fmt.Sprintf("\"%s\" can never match a message that fails, is undecided or has no policy, and it changes no other", o)}
 	case o.Action == Accept && only(dmarc.ResultPass):
 		return &RuleError{"then", "\"accept\" is what becomes of a pass anyway"}
 	case o.Action == Accept && only(dmarc.ResultPermError):
@@ -174,6 +174,9 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 // to for a message that matches and that the outcome can change.
 func (w *Conditions) harshest(c Config, o Outcome) int {
 	worst := 0
+	putOff := func(a Action, published ...dmarc.Policy) bool {
+		return a == TempFail && (len(w.Published) == 0 || slices.ContainsFunc(published, func(p dmarc.Policy) bool { return slices.Contains(w.Published, p) }))
+	}
 	for _, r := range w.results() {
 		switch r {
 		case dmarc.ResultFail:
@@ -185,7 +188,7 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 		case dmarc.ResultNone:
 			worst = max(worst, rank(c.NoPolicy), rank(c.SPFFail))
 		case dmarc.ResultTempError:
-			if c.TempError == TempFail && o.Policy == "" {
+			if putOff(c.TempError, dmarc.PolicyQuarantine, dmarc.PolicyReject) || putOff(c.TempErrorUnknown, dmarc.PolicyNone) {
 				worst = max(worst, rank(Quarantine)) // to deliver is milder than to put off
 			}
 		}

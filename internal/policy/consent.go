@@ -50,7 +50,7 @@ func (v Verdict) Respect(c Consent) Verdict {
 	case Reject, Quarantine:
 		v.Would, v.Action, v.Applied = v.Action, Tag, Tag
 	case TempFail:
-		v.Would, v.Action, v.Applied = v.Action, Accept, Accept
+		v.Would, v.Action, v.Applied = v.Action, Tag, Tag // not decided, and not acted on
 	default:
 		return v
 	}

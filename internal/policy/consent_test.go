@@ -44,9 +44,16 @@ func TestRespect(t *testing.T) {
 	if v := ruled.Respect(mixed); *v.Override != (Override{OverrideLocalPolicy, "rule lists, a recipient opted out"}) || v.Reply.Code != 0 {
 		t.Errorf("%+v, reply %s", v.Override, v.Reply)
 	}
-	e.DMARC.Result = dmarc.ResultTempError
-	if v := Decide(&e, Config{TempError: TempFail}).Respect(mixed); v.Applied != Accept || v.Would != TempFail {
-		t.Errorf("a message was deferred for somebody who opted out: %+v", v)
+	for _, missing := range []string{"dkim timeout", "dkim budget"} {
+		e := undecided(dmarc.PolicyReject, missing)
+		for _, c := range []Consent{mixed, out} {
+			if v := Decide(&e, Config{}).Respect(c); v.Action != Tag || v.Applied != Tag || v.Would != TempFail || v.Reply.Code != 0 {
+				t.Errorf("%s: a message was deferred for somebody who opted out: %+v", missing, v)
+			}
+		}
+		if v := Decide(&e, Config{}).Respect(in); v.Applied != TempFail {
+			t.Errorf("%s: it was not deferred though all agreed: %+v", missing, v)
+		}
 	}
 }
 

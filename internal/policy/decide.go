@@ -69,8 +69,8 @@ func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 		v.invalidFrom(e, c)
 	case e.DMARC.Result == dmarc.ResultPass:
 		v.pass(e)
-	case e.DMARC.Result == dmarc.ResultTempError, lostSeal(e, c):
-		v.tempError(e, c)
+	case e.DMARC.Result == dmarc.ResultTempError, lostSeal(e, c, e.DMARC.Disposition):
+		v.tempError(e, c, enforced(&e.DMARC))
 	case e.DMARC.Result == dmarc.ResultFail:
 		v.fail(e, c)
 	default:
@@ -98,20 +98,6 @@ func applied(v Verdict, c Config) Action {
 	return v.Action
 }
 
-// tempError: a missing answer could have made a pass, so nothing harsher than
-// asking to come again is possible.
-func (v *Verdict) tempError(e *msgauth.Evaluation, c Config) {
-	v.Action, v.Reason = c.TempError, ReasonTempError
-	code := smtp.EnhancedKeyTempError
-	if e.MailFrom.Result == spf.TempError {
-		code = smtp.EnhancedSPFTempError
-	}
-	for _, p := range e.Panics {
-		v.Evidence = append(v.Evidence, fmt.Sprintf("internal error in %s", p.Component))
-	}
-	v.Reply = smtp.New(smtp.CodeLocalError, code, fmt.Sprintf("Email from %s cannot be authenticated now, try again later (%s)", e.From.AuthorDomain, v.ID))
-}
-
 // fail: a policy is published and no identifier aligned.
 func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 	v.Spoofing, v.Indirect = signs(e)
@@ -119,7 +105,7 @@ func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 		v.Override = &Override{Type: OverrideTestMode, Comment: "t=y"} // RFC 9989 §4.7
 	}
 	switch {
-	case e.DMARC.Disposition != dmarc.PolicyNone && v.sealed(e, c):
+	case e.DMARC.Disposition.Enforces() && v.sealed(e, c):
 	case e.DMARC.Disposition == dmarc.PolicyReject:
 		v.failReject(e, c)
 	case e.DMARC.Disposition == dmarc.PolicyQuarantine:
@@ -146,10 +132,9 @@ func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 }
 
 // lostSeal reports a failing message whose chain a bug of ours kept from being
-// validated, where a trusted sealer might have vouched for it.
-func lostSeal(e *msgauth.Evaluation, c Config) bool {
-	return e.DMARC.Result == dmarc.ResultFail && len(c.TrustedSealers) > 0 &&
-		slices.ContainsFunc(e.Panics, func(p msgauth.Panic) bool { return p.Component == msgauth.ARC })
+// validated, where under policy p a trusted sealer might have vouched for it.
+func lostSeal(e *msgauth.Evaluation, c Config, p dmarc.Policy) bool {
+	return e.DMARC.Result == dmarc.ResultFail && p.Enforces() && len(c.TrustedSealers) > 0 && panicked(e, msgauth.ARC)
 }
 
 // reportsFail looks for dmarc=fail in a sealer's results; in results that do
@@ -207,13 +192,13 @@ func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 	}
 	spfFail := e.MailFrom.Result == spf.Fail
 	switch {
-	case spfFail && (passes || unsure || rank(c.SPFFail) >= rank(c.NoPolicy)):
+	case spfFail && (passes || rank(c.SPFFail) >= rank(c.NoPolicy)):
 		v.Action, v.Reason = c.SPFFail, ReasonSPFFail
 		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedSPFFail, fmt.Sprintf("SPF of %s does not permit %s (%s)", e.MailFrom.Domain, e.Session.Client, v.ID))
 	case passes:
 		v.Action, v.Reason = Accept, ReasonPassNoPolicy
 	case unsure:
-		v.tempError(e, c)
+		v.tempError(e, c, c.NoPolicy != Tag) // what nothing passes for here is known
 	default:
 		v.Action, v.Reason = c.NoPolicy, ReasonNoPolicy
 		if v.Action == Reject && e.Session.Unknown() {

@@ -3,7 +3,6 @@ package policy
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"sekimori/internal/arc"
 	"sekimori/internal/dkim"
@@ -15,14 +14,27 @@ import (
 )
 
 // answer is whether a condition holds. Unknown is what a temporary failure
-// leaves: it would hold, or not, had the answer come.
+// leaves: it would hold, or not, had the answer come; noRoom is the same for
+// want of our own room.
 type answer int
 
 const (
 	no answer = iota
+	noRoom
 	unknown
 	yes
 )
+
+// open reports an answer that a failure leaves open.
+func (a answer) open() bool { return a == unknown || a == noRoom }
+
+// either is the answer where one of two findings is enough.
+func either(a, b answer) answer {
+	if a.open() && b.open() {
+		return min(a, b) // want of room is told
+	}
+	return max(a, b)
+}
 
 func answered(b bool) answer {
 	if b {
@@ -69,21 +81,16 @@ func (w *Conditions) client(e *msgauth.Evaluation) answer {
 }
 
 // clientName: the client chooses its reverse name, and by a name server of its
-// own whether there is an answer; what it cannot choose is that the name has
-// its address.
+// own whether there is an answer, so that no answer is no match; what it cannot
+// choose is that the name has its address. Only what is our own doing leaves it
+// open.
 func (w *Conditions) clientName(e *msgauth.Evaluation) answer {
-	switch e.IPRev.Status {
-	case iprev.Pass:
+	if e.IPRev.Status == iprev.Pass {
 		return answered(matchesAny(w.ClientName, e.IPRev.Name))
-	case iprev.TempError:
-		if len(e.IPRev.Names) == 0 {
-			return unknown
-		}
-		for _, n := range e.IPRev.Names {
-			if matchesAny(w.ClientName, n) {
-				return unknown
-			}
-		}
+	}
+	cause := nameCause(e)
+	if cause != "" && (len(e.IPRev.Names) == 0 || slices.ContainsFunc(e.IPRev.Names, func(n dns.Name) bool { return matchesAny(w.ClientName, n) })) {
+		return unsure(cause)
 	}
 	return no
 }
@@ -95,7 +102,7 @@ func (w *Conditions) dkim(e *msgauth.Evaluation) answer {
 		case s.Result == dkim.Pass && matchesAny(w.DKIM, s.Domain):
 			return yes
 		case s.Result == dkim.TempError && (s.Domain == "" || matchesAny(w.DKIM, s.Domain)):
-			best = unknown // without a domain: a stage of ours failed
+			best = either(best, unsure(keyCause(s.Reason))) // without a domain: a stage of ours failed
 		}
 	}
 	return best
@@ -110,7 +117,7 @@ func (w *Conditions) spf(e *msgauth.Evaluation) answer {
 	case !matchesAny(w.SPF, e.MailFrom.Domain):
 		return no
 	case e.MailFrom.Result == spf.TempError:
-		return unknown
+		return unsure(spfCause(e))
 	}
 	return answered(e.MailFrom.Result == spf.Pass)
 }
@@ -121,6 +128,8 @@ func (w *Conditions) published(e *msgauth.Evaluation) answer {
 	case p != "":
 	case e.DMARC.Result == dmarc.ResultNone:
 		p = Absent
+	case e.DMARC.Result == dmarc.ResultTempError && e.DMARC.DNSError != nil:
+		return unsure(e.DMARC.DNSError.Kind)
 	case e.DMARC.Result == dmarc.ResultTempError:
 		return unknown
 	}
@@ -164,17 +173,17 @@ func hasTrait(t msgauth.Traits, which Trait) bool {
 // DMARC there: then it vouches for nothing. A chain that did not validate
 // because a key did not come, or because of a bug of ours, leaves it open.
 func vouched(e *msgauth.Evaluation, trusted func(sealer dns.Name) bool) answer {
-	if slices.ContainsFunc(e.Panics, func(p msgauth.Panic) bool { return p.Component == msgauth.ARC }) {
+	if panicked(e, msgauth.ARC) {
 		return unknown
 	}
 	newest, ok := newestSet(e)
-	switch {
+	switch cause := chainCause(e); {
 	case !ok || !trusted(newest.Sealer) || reportsFail(newest.AuthResults):
 		return no
 	case e.ARC.Status == arc.Pass:
 		return yes
-	case strings.HasPrefix(string(e.ARC.Signature), "dns_"), e.ARC.Signature == dkim.ReasonInternal:
-		return unknown // RFC 8617 §5.2.1 calls it permanent; it is no reason to lose mail
+	case cause != "":
+		return unsure(cause)
 	}
 	return no
 }

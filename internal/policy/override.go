@@ -15,22 +15,35 @@ import (
 // override applies the first rule that matches. Where a milder one before it
 // might have matched, had an answer come, nothing is rejected.
 func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
-	hit, open := v.firstRule(e, c)
+	hit, left := v.firstRule(e, c)
 	if hit != nil {
 		v.apply(hit, e, c)
 	}
-	if open == "" && v.Action == Reject && sealUnknown(e, c) {
-		open = "arc.trusted_sealers"
+	if v.Action == Reject {
+		left.add("arc.trusted_sealers", sealKnown(e, c))
 	}
-	if open != "" && v.Action == Reject && v.Reason != ReasonInvalidFrom {
-		v.undecided(open, c)
+	if left.rule != "" && v.Action == Reject && v.Reason != ReasonInvalidFrom {
+		v.undecided(left, e, c)
 	}
 }
 
-// firstRule returns the rule that decides, nil if none does, and the id of the
-// first before it that would not reject but could not be decided, "" if there
-// is none.
-func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, open string) {
+// openRules are rules that would not reject and that a missing answer leaves
+// open.
+type openRules struct {
+	rule string // the first
+	room bool   // one is open for want of our own room
+}
+
+func (o *openRules) add(rule string, a answer) {
+	if a.open() && o.rule == "" {
+		o.rule = rule
+	}
+	o.room = o.room || a == noRoom
+}
+
+// firstRule returns the rule that decides, nil if none does, and those before
+// it that would not reject but could not be decided.
+func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left openRules) {
 	author := hasAuthor(e)
 	for i := range c.Rules {
 		r := &c.Rules[i]
@@ -42,16 +55,14 @@ func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, open st
 			// decides, and a rule can only be harsher.
 			continue
 		}
-		switch r.When.match(e) {
-		case yes:
-			return r, open
-		case unknown:
-			if open == "" && r.Then.rank() < rank(Reject) {
-				open = r.ID
-			}
+		switch a := r.When.match(e); {
+		case a == yes:
+			return r, left
+		case r.Then.rank() < rank(Reject):
+			left.add(r.ID, a)
 		}
 	}
-	return nil, open
+	return nil, left
 }
 
 // apply makes the verdict the rule's.
@@ -110,26 +121,23 @@ func dispositionOf(a Action) dmarc.Policy {
 }
 
 // asIf returns the verdict that the policy p, were it published, would have led
-// to. It changes nothing for a message that passes, or whose result is open.
+// to. It changes nothing for a message that passes.
 func asIf(v Verdict, p dmarc.Policy, e *msgauth.Evaluation, c Config) Verdict {
+	out := Verdict{Disposition: dmarc.PolicyNone, Enforced: v.Enforced, ID: v.ID}
+	related := no
+	if e.DMARC.Result == dmarc.ResultNone {
+		related = alignment(e)
+	}
 	switch {
-	case e.DMARC.Result == dmarc.ResultFail && v.Reason != ReasonTempError:
-	case e.DMARC.Result == dmarc.ResultNone:
-		switch alignment(e) {
-		case yes:
-			return v
-		case unknown:
-			out := Verdict{Disposition: dmarc.PolicyNone, Enforced: v.Enforced, ID: v.ID}
-			out.tempError(e, c)
-			return out
-		}
-	default:
+	case e.DMARC.Result == dmarc.ResultTempError, related.open(), lostSeal(e, c, p):
+		out.tempError(e, c, p.Enforces())
+		return out
+	case related == yes, e.DMARC.Result != dmarc.ResultFail && e.DMARC.Result != dmarc.ResultNone:
 		return v
 	}
 	pretended := *e
 	pretended.DMARC.Result, pretended.DMARC.Testing = dmarc.ResultFail, false
 	pretended.DMARC.PolicyPublished, pretended.DMARC.Disposition = p, p
-	out := Verdict{Disposition: dmarc.PolicyNone, Enforced: v.Enforced, ID: v.ID}
 	out.fail(&pretended, c)
 	if out.Action == Reject {
 		out.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused,
@@ -151,7 +159,7 @@ func alignment(e *msgauth.Evaluation) answer {
 		case spf.Pass:
 			return yes
 		case spf.TempError:
-			best = unknown
+			best = unsure(spfCause(e))
 		}
 	}
 	for _, s := range e.DKIM {
@@ -159,26 +167,29 @@ func alignment(e *msgauth.Evaluation) answer {
 		case s.Result == dkim.Pass && related(s.Domain):
 			return yes
 		case s.Result == dkim.TempError && (s.Domain == "" || related(s.Domain)):
-			best = unknown
+			best = either(best, unsure(keyCause(s.Reason)))
 		}
 	}
 	return best
 }
 
-// sealUnknown reports that a key did not come which might have made a trusted
+// sealKnown is open where a key did not come which might have made a trusted
 // sealer vouch for the message.
-func sealUnknown(e *msgauth.Evaluation, c Config) bool {
-	return len(c.TrustedSealers) > 0 && vouched(e, func(d dns.Name) bool { return slices.Contains(c.TrustedSealers, d) }) == unknown
+func sealKnown(e *msgauth.Evaluation, c Config) answer {
+	if len(c.TrustedSealers) == 0 {
+		return no
+	}
+	return vouched(e, func(d dns.Name) bool { return slices.Contains(c.TrustedSealers, d) })
 }
 
-// undecided takes back a reject: the message is asked to come again where
-// policy.temperror says so, else quarantined. It is not accepted, because a
-// spoofer can keep an answer from coming, that for his own reverse name for
-// one.
-func (v *Verdict) undecided(rule string, c Config) {
-	v.Evidence = append(v.Evidence, "a temporary failure leaves open whether "+rule+" matches")
-	v.Reason, v.Override = ReasonUndecided, &Override{Type: OverrideLocalPolicy, Comment: "undecided: " + rule}
-	if c.TempError == TempFail {
+// undecided takes back a reject: the message is asked to come again, or with
+// policy.temperror: accept quarantined. It is never accepted, because a spoofer
+// can keep answers away, and can use up our room.
+func (v *Verdict) undecided(left openRules, e *msgauth.Evaluation, c Config) {
+	v.Evidence = append(v.Evidence, "a temporary failure leaves open whether "+left.rule+" matches")
+	v.Reason, v.Override = ReasonUndecided, &Override{Type: OverrideLocalPolicy, Comment: "undecided: " + left.rule}
+	v.Missing = missingForRules(e)
+	if left.room || c.TempError == TempFail {
 		v.Action, v.Disposition = TempFail, dmarc.PolicyNone
 		v.Reply = smtp.New(smtp.CodeLocalError, smtp.EnhancedKeyTempError, "Email cannot be judged now, try again later ("+v.ID+")")
 		return

@@ -101,14 +101,21 @@ func TestMatch(t *testing.T) {
 		{"without a dot the name alone", Conditions{ClientName: []Pattern{"relay.example"}}, iprevIs(iprev.Pass, "mx1.relay.example"), no},
 		{"a name that does not point back", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.Fail, "mx1.relay.example"), no},
 		{"the MTA's own word is not looked at", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.PermError), func(e *msgauth.Evaluation) { e.Session.ClientName = "mx1.relay.example" }), no},
-		{"its address did not come", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError, "x.other.example", "mx1.relay.example"), unknown},
+		{"its address did not come", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError, "x.other.example", "mx1.relay.example"), no},
+		{"we had no room to ask for its address", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.TempError, "x.other.example", "mx1.relay.example"), iprevFailed(dns.KindBudget)), noRoom},
+		{"we had no room for the address of another name", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.TempError, "mx1.other.example"), iprevFailed(dns.KindBudget)), no},
+		{"we had no room to ask for its name", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.TempError), iprevFailed(dns.KindBudget)), noRoom},
+		{"a bug of ours", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.TempError), panics(msgauth.IPRev)), unknown},
 		{"the address of another name did not come", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError, "mx1.other.example"), no},
-		{"no name came", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError), unknown},
+		{"no name came", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError), no},
+		{"its reverse zone is broken", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.TempError), iprevFailed(dns.KindServFail)), no},
 
 		{"passing signature", Conditions{DKIM: []Pattern{"lists.example"}}, all(signed(dkim.Fail, "x.example"), signed(dkim.Pass, "lists.example")), yes},
 		{"failing signature", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.Fail, "lists.example"), no},
 		{"signature of another", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "x.lists.example"), no},
 		{"its key did not come", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "lists.example"), unknown},
+		{"we had no room to ask for its key", Conditions{DKIM: []Pattern{"lists.example"}}, signedFor(dkim.TempError, "lists.example", "dns_budget"), noRoom},
+		{"no room for one key, no answer about the other", Conditions{DKIM: []Pattern{"lists.example"}}, all(signed(dkim.TempError, "lists.example"), signedFor(dkim.TempError, "lists.example", "dns_budget")), noRoom},
 		{"another's key did not come", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "evil.example"), no},
 		{"our own failure", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, ""), unknown},
 		{"a pass beside a key that did not come", Conditions{DKIM: []Pattern{"lists.example"}}, all(signed(dkim.TempError, "lists.example"), signed(dkim.Pass, "lists.example")), yes},
@@ -124,6 +131,7 @@ func TestMatch(t *testing.T) {
 		{"SPF pass", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.Pass, "fwd.example"), yes},
 		{"SPF softfail", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.SoftFail, "fwd.example"), no},
 		{"SPF not known", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.TempError, "fwd.example"), unknown},
+		{"no room for SPF", Conditions{SPF: []Pattern{"fwd.example"}}, all(spfIs(spf.TempError, "fwd.example"), func(e *msgauth.Evaluation) { e.MailFrom.Reason = spf.ReasonDNSBudget }), noRoom},
 		{"SPF of another not known", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.TempError, "x.example"), no},
 
 		{"author", Conditions{Author: []Pattern{".bank.example", "bank.example"}}, nothing, yes},
@@ -172,7 +180,8 @@ var june = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 
 // TestRules: what rules make of messages.
 func TestRules(t *testing.T) {
-	lists := Conditions{DKIM: []Pattern{"lists.example"}}
+	lists, relay := Conditions{DKIM: []Pattern{"lists.example"}}, Conditions{ClientName: []Pattern{".relay.example"}}
+	trusting := Config{TrustedSealers: []dns.Name{"lists.example"}}
 	signedByList := signed(dkim.Pass, "lists.example")
 	one := func(w Conditions, then Outcome) []Rule { return []Rule{{ID: "r", When: w, Then: then}} }
 	for _, tt := range []struct {
@@ -222,8 +231,14 @@ func TestRules(t *testing.T) {
 			action: Quarantine, reason: ReasonIndirect, rule: "r", disp: dmarc.PolicyQuarantine, over: "local_policy: looks like indirect mail, rule r"},
 		{why: "as if p=reject does not touch a pass", e: with(failing(dmarc.PolicyNone), result(dmarc.ResultPass)), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
 			action: Accept, reason: ReasonAligned, rule: "r", disp: dmarc.PolicyNone},
-		{why: "as if p=reject does not touch a temporary error", e: with(failing(dmarc.PolicyNone), result(dmarc.ResultTempError)), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
-			action: Accept, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone},
+		{why: "as if p=reject puts off what is open", e: undecided(dmarc.PolicyNone, "dkim timeout"), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: TempFail, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r", reply: "451 4.7.5 "},
+		{why: "also where the policy is not known", e: undecided("", "policy timeout"), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyQuarantine))},
+			action: TempFail, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r", reply: "451 4.7.5 "},
+		{why: "as if p=none delivers what is open", e: with(undecided(dmarc.PolicyReject, "dkim timeout"), signedByList), c: Config{Rules: one(lists, asPolicy(dmarc.PolicyNone))},
+			action: Tag, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
+		{why: "and so does an exception", e: with(undecided(dmarc.PolicyReject, "dkim timeout"), signedByList), c: Config{Rules: one(lists, accept)},
+			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
 		{why: "as if p=reject where t=y softens", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Testing, e.DMARC.Disposition = true, dmarc.PolicyQuarantine }),
 			c:      Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
 			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 "},
@@ -238,8 +253,12 @@ func TestRules(t *testing.T) {
 			action: Accept, reason: ReasonPassNoPolicy, rule: "r", disp: dmarc.PolicyNone},
 		{why: "and a passing stranger", e: unpublished(spf.Pass, dkim.Pass), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
 			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 "},
-		{why: "and a key of its own that did not come", e: with(unpublished(spf.None), signed(dkim.TempError, "bank.example")), c: Config{TempError: TempFail, Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
-			action: TempFail, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
+		{why: "and a key of its own that did not come", e: with(unpublished(spf.None), signed(dkim.TempError, "bank.example")), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: TempFail, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r", reply: "451 4.7.5 "},
+		{why: "the same, and accept", e: with(unpublished(spf.None), signed(dkim.TempError, "bank.example")), c: Config{TempError: Accept, Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Tag, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone},
+		{why: "but a key of a stranger's that did not come is none", e: unpublished(spf.None, dkim.TempError), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 "},
 
 		{why: "no author: nothing makes it milder", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
 			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
@@ -255,28 +274,42 @@ func TestRules(t *testing.T) {
 			action: Reject, reason: ReasonRule, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy"},
 
 		{why: "a milder rule that is open keeps the author's policy from rejecting", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, accept)},
-			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: r"},
-		{why: "and from rejecting what has no policy", e: with(unpublished(spf.None), signed(dkim.TempError, "lists.example")), c: Config{NoPolicy: Reject, TempError: TempFail, Rules: one(lists, accept)},
-			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
-		{why: "and policy.spf_fail", e: with(unpublished(spf.Fail), iprevIs(iprev.TempError)), c: Config{SPFFail: Reject, Rules: one(Conditions{ClientName: []Pattern{".relay.example"}}, accept)},
-			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: r"},
-		{why: "or puts off", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{TempError: TempFail, Rules: one(lists, accept)},
 			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: r", reply: "451 4.7.5 "},
-		{why: "also if it would only quarantine", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, asPolicy(dmarc.PolicyQuarantine))},
+		{why: "and from rejecting what has no policy", e: with(unpublished(spf.None), signed(dkim.TempError, "lists.example")), c: Config{NoPolicy: Reject, Rules: one(lists, accept)},
+			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
+		{why: "but not a client that breaks its own reverse zone", e: with(failing(dmarc.PolicyReject), iprevIs(iprev.TempError)), c: Config{TempError: Accept, Rules: one(relay, accept)},
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{why: "nor policy.spf_fail", e: with(unpublished(spf.Fail), iprevIs(iprev.TempError)), c: Config{SPFFail: Reject, Rules: one(relay, accept)},
+			action: Reject, reason: ReasonSPFFail, disp: dmarc.PolicyNone, reply: "550 5.7.23 "},
+		{why: "nor one whose name could not be asked, where the rule is no milder", e: with(failing(dmarc.PolicyReject), all(iprevIs(iprev.TempError), iprevFailed(dns.KindBudget))), c: Config{Rules: one(relay, reject)},
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{why: "want of our own room is put off", e: with(failing(dmarc.PolicyReject), all(iprevIs(iprev.TempError), iprevFailed(dns.KindBudget))), c: Config{TempError: Accept, Rules: one(relay, accept)},
+			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: r", reply: "451 4.7.5 "},
+		{why: "also behind a rule that is open for another reason", e: with(failing(dmarc.PolicyReject), all(signed(dkim.TempError, "lists.example"), iprevIs(iprev.TempError), iprevFailed(dns.KindBudget))),
+			c:      Config{TempError: Accept, Rules: []Rule{{ID: "first", When: lists, Then: accept}, {ID: "second", When: relay, Then: accept}}},
+			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: first", reply: "451 4.7.5 "},
+		{why: "without putting off it is quarantined", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{TempError: Accept, Rules: one(lists, accept)},
 			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: r"},
-		{why: "and a later rule", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{Rules: []Rule{
+		{why: "also if the rule would only quarantine", e: with(failing(dmarc.PolicyReject), signed(dkim.TempError, "lists.example")), c: Config{TempError: Accept, Rules: one(lists, asPolicy(dmarc.PolicyQuarantine))},
+			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: r"},
+		{why: "and a later rule does not reject", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{TempError: Accept, Rules: []Rule{
 			{ID: "mild", When: lists, Then: accept}, {ID: "hard", When: Conditions{Author: []Pattern{"bank.example"}}, Then: reject}}},
 			action: Quarantine, reason: ReasonUndecided, rule: "hard", disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: mild"},
-		{why: "but not an earlier one", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{Rules: []Rule{
+		{why: "but an earlier one does", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{Rules: []Rule{
 			{ID: "hard", When: Conditions{Author: []Pattern{"bank.example"}}, Then: reject}, {ID: "mild", When: lists, Then: accept}}},
 			action: Reject, reason: ReasonRule, rule: "hard", disp: dmarc.PolicyReject, over: "local_policy: rule hard", reply: "550 5.7.1 "},
 		{why: "a quarantine loses nothing and stays", e: with(failing(dmarc.PolicyQuarantine), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, accept)},
 			action: Quarantine, reason: ReasonQuarantine, disp: dmarc.PolicyQuarantine},
 		{why: "a harsher rule that is open does nothing", e: with(failing(dmarc.PolicyNone), signed(dkim.TempError, "lists.example")), c: Config{Rules: one(lists, reject)},
 			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone},
-		{why: "a trusted sealer's key did not come", e: with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), func(e *msgauth.Evaluation) { e.ARC.Signature = "dns_servfail" })),
-			c:      Config{TrustedSealers: []dns.Name{"lists.example"}},
+		{why: "a trusted sealer's key did not come", e: with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), chainFailed("dns_servfail"))), c: trusting,
+			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: arc.trusted_sealers", reply: "451 4.7.5 "},
+		{why: "the same, accepted", e: with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), chainFailed("dns_servfail"))), c: Config{TempError: Accept, TrustedSealers: trusting.TrustedSealers},
 			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: arc.trusted_sealers"},
+		{why: "we had no room to ask for it", e: with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), chainFailed("dns_budget"))), c: Config{TempError: Accept, TrustedSealers: trusting.TrustedSealers},
+			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: arc.trusted_sealers", reply: "451 4.7.5 "},
+		{why: "its name is an alias loop: no key will ever come", e: with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), chainFailed("dns_loop"))), c: trusting,
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 	} {
 		v := Decide(&tt.e, tt.c)
 		over := ""

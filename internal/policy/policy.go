@@ -66,13 +66,17 @@ const (
 // Config is the operator's policy. The zero value decides as the documented
 // defaults do.
 type Config struct {
-	Mode        Mode
-	Reject      RejectRule
-	Quarantine  QuarantineRule
-	NoPolicy    Action // Tag, Quarantine or Reject
-	SPFFail     Action // Tag, Quarantine or Reject
-	TempError   Action // Accept or TempFail
-	InvalidFrom Action // Reject, Quarantine or Tag
+	Mode       Mode
+	Reject     RejectRule
+	Quarantine QuarantineRule
+	NoPolicy   Action // Tag, Quarantine or Reject
+	SPFFail    Action // Tag, Quarantine or Reject
+	// TempError is for a message that an answer is missing of, where the policy
+	// that applies is known to be quarantine or reject; TempErrorUnknown is for
+	// the others. Both are TempFail or Accept, which is to deliver with a label.
+	TempError        Action
+	TempErrorUnknown Action
+	InvalidFrom      Action // Reject, Quarantine or Tag
 	// TrustedSealers are the domains whose seal, as the newest of a valid ARC
 	// chain, is evidence enough to accept what fails.
 	TrustedSealers []dns.Name
@@ -89,7 +93,8 @@ func (c Config) withDefaults() Config {
 	set(&c.Quarantine, QuarantineHold)
 	set(&c.NoPolicy, Tag)
 	set(&c.SPFFail, Tag)
-	set(&c.TempError, Accept)
+	set(&c.TempError, TempFail)
+	set(&c.TempErrorUnknown, Accept)
 	set(&c.InvalidFrom, Reject)
 	return c
 }
@@ -160,9 +165,12 @@ type Verdict struct {
 	Reason   Reason `json:"reason"`
 	// Spoofing and Indirect are the signs in a message that fails: what speaks
 	// for a direct spoof, and what for a list or a forwarder on the way.
-	Spoofing []Sign   `json:"spoofing,omitempty"`
-	Indirect []Sign   `json:"indirect,omitempty"`
-	Evidence []string `json:"evidence,omitempty"` // what else spoke for the decision, in words
+	Spoofing []Sign `json:"spoofing,omitempty"`
+	Indirect []Sign `json:"indirect,omitempty"`
+	// Missing are the answers without which the message is not decided, where
+	// Reason is ReasonTempError or ReasonUndecided.
+	Missing  []Missing `json:"missing,omitempty"`
+	Evidence []string  `json:"evidence,omitempty"` // what else spoke for the decision, in words
 	// Rule is the id of the operator's rule that matched, whether it changed
 	// anything or not.
 	Rule string `json:"rule,omitempty"`

@@ -37,6 +37,7 @@ type Metrics struct {
 	messageBytes    prometheus.Histogram
 
 	dmarc         *counters[[3]string]
+	undecided     *counters[[3]string]
 	dmarcOverride *counters[string]
 	dmarcAligned  *counters[string]
 	ruleHits      *counters[string]
@@ -82,6 +83,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
 
 		dmarc:         b.counters3("dmarc_total", "Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
+		undecided:     b.counters3("temperror_total", "Messages that are not decided because an answer is missing, by the first that is, why, and what was decided instead.", "missing", "cause", "verdict"),
 		dmarcOverride: b.counters("dmarc_override_total", "Deviations from the published policy by RFC 9990 reason.", "reason"),
 		dmarcAligned:  b.counters("dmarc_aligned_total", "Messages with a DMARC policy by the mechanism that aligned.", "by"),
 		ruleHits:      b.counters("override_rule_hits_total", "Messages that a rule of policy.overrides matched first.", "rule"),
@@ -126,6 +128,9 @@ func (m *Metrics) startAtZero() {
 	}
 	for _, t := range policy.OverrideTypes {
 		m.dmarcOverride.with(string(t))
+	}
+	for _, what := range policy.MissingWhats {
+		m.undecided.with([3]string{string(what), policy.CauseRoom, string(policy.TempFail)})
 	}
 	for _, mech := range msgauth.Mechanisms {
 		m.panics.with(string(mech))
@@ -188,6 +193,7 @@ func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.D
 	m.dmarc.with([3]string{string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)}).Inc()
 	m.authors.count(e)
 	m.iprevDMARC.with([2]string{string(e.IPRev.Status), string(e.DMARC.Result)}).Inc()
+	m.countUndecided(&v)
 	m.countSteering(&v)
 	if e.DMARC.Result == dmarc.ResultPass || e.DMARC.Result == dmarc.ResultFail {
 		m.dmarcAligned.with(alignedBy(e.DMARC)).Inc()

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -15,6 +16,14 @@ import (
 func (m *Metrics) RulesLoaded(rules []policy.Rule) {
 	for i := range rules {
 		m.ruleHits.with(rules[i].ID)
+	}
+}
+
+// countUndecided counts a message that an answer is missing of.
+func (m *Metrics) countUndecided(v *policy.Verdict) {
+	if len(v.Missing) > 0 {
+		first := v.Missing[0]
+		m.undecided.with([3]string{string(first.What), first.Cause, string(v.Action)}).Inc()
 	}
 }
 
@@ -56,11 +65,11 @@ func (r Records) Compared(e *msgauth.Evaluation, live, shadow policy.Verdict) {
 		slog.String("id", live.ID))
 }
 
-// words joins signs for the log.
-func words(signs []policy.Sign) string {
-	out := make([]string, len(signs))
-	for i, s := range signs {
-		out[i] = string(s)
+// words joins what a verdict names for the log.
+func words[T any](all []T, separator string) string {
+	out := make([]string, len(all))
+	for i, s := range all {
+		out[i] = fmt.Sprint(s)
 	}
-	return strings.Join(out, " ")
+	return strings.Join(out, separator)
 }

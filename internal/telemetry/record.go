@@ -63,11 +63,14 @@ func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Dura
 	if len(v.Evidence) > 0 {
 		r.str("evidence", clip(strings.Join(v.Evidence, "; ")))
 	}
+	if len(v.Missing) > 0 {
+		r.str("not_decided", words(v.Missing, ", "))
+	}
 	if len(v.Spoofing) > 0 {
-		r.str("spoofing", words(v.Spoofing))
+		r.str("spoofing", words(v.Spoofing, " "))
 	}
 	if len(v.Indirect) > 0 {
-		r.str("indirect", words(v.Indirect))
+		r.str("indirect", words(v.Indirect, " "))
 	}
 	if v.Rule != "" {
 		r.str("rule", v.Rule)
@@ -151,7 +154,7 @@ func (r Records) write(msg string, fill func(record)) {
 }
 
 // usualAttrs is how many attributes a record has at most.
-const usualAttrs = 38
+const usualAttrs = 39
 
 // attrs is a record for any handler of log/slog.
 type attrs []slog.Attr
