@@ -23,7 +23,7 @@ var refusedForKey = map[dkim.Reason]bool{
 var refusedForForm = map[dkim.Reason]bool{
 	dkim.ReasonSyntax: true, dkim.ReasonMissingTag: true, dkim.ReasonVersion: true, dkim.ReasonAlgorithm: true,
 	dkim.ReasonAlgorithmSHA1: true, dkim.ReasonCanonicalization: true, dkim.ReasonQueryMethod: true,
-	dkim.ReasonDomain: true, dkim.ReasonDomainMismatch: true, dkim.ReasonFromNotSigned: true, dkim.ReasonTooManyHeaders: true,
+	dkim.ReasonDomainMismatch: true, dkim.ReasonFromNotSigned: true, dkim.ReasonTooManyHeaders: true,
 }
 
 // maxFormKeys bounds the keys looked for whose signatures were refused for
@@ -44,7 +44,7 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 		s := &e.DKIM[i]
 		domain, selector := s.Domain, dns.Name(s.Selector)
 		if refusedForForm[s.Reason] && (domain == "" || selector == "") {
-			domain, selector = looseName(m.dkim.Message().Header()[s.Field].Value)
+			domain, selector = looseName(m.header[s.Field].Value)
 		}
 		switch {
 		case domain == "" || !domain.Under(scope):
@@ -71,6 +71,9 @@ func looseName(value string) (domain, selector dns.Name) {
 	for tag := range strings.SplitSeq(message.Unfold(value), ";") {
 		name, text, _ := strings.Cut(tag, "=")
 		text = strings.Join(strings.Fields(text), "")
+		if strings.HasSuffix(text, ".") {
+			continue
+		}
 		switch strings.TrimSpace(name) {
 		case "d":
 			if domain == "" {

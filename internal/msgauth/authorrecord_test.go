@@ -71,6 +71,7 @@ func TestAuthorRecordBroken(t *testing.T) {
 		{"the key is revoked", bank, "<x@other.example>", sig(bank, "gone", "v=1", "v=2"), false},
 		{"no s=", bank, "<x@other.example>", sig(bank, "s1", " s=", " zz="), false},
 		{"s= is no name", bank, "<x@other.example>", sig(bank, "s1 x(", "v=1", "v=2"), false},
+		{"d= with a dot at its end", bank, "<x@other.example>", sig(bank+".", "s1", " h=", " junk; h="), false},
 		{"no d=", bank, "<x@other.example>", sig(bank, "s1", " d=", " zz="), false},
 		{"a key that is there, and of somebody else", bank, "<x@other.example>", sig("evil.example", "s1", "v=1", "v=2"), false},
 		{"a domain that ends alike", bank, "<x@other.example>", sig("xbank.example", "s1", "v=1", "v=2"), false},

@@ -17,7 +17,8 @@ import (
 // Traits are signs of indirect mail. Anyone can write most of them: they may
 // make a decision milder by one step, never turn a fail into a pass.
 type Traits struct {
-	// List: the message says it came through a mailing list (RFC 2919, 2369).
+	// List: the message says it came through a mailing list, by a field that
+	// says so (RFC 2919, 2369), or by its structure: see listKinds.
 	List bool `json:"list"`
 	// Bulk: the message says it went to many (Precedence: bulk or junk), as
 	// newsletters do that come directly. It is no sign of indirect mail.
@@ -166,6 +167,7 @@ func (m *Verification) finishTraits(ctx context.Context, e *Evaluation) {
 	if e.From.AuthorDomain == "" {
 		return
 	}
+	e.Traits.List = e.Traits.List || isList(m.header, e)
 	e.Traits.RewrittenFrom = rewritten(e.From)
 	e.Traits.AuthorHost = e.Traits.Notification && isAuthorHost(e.IPRev, e.From.AuthorDomain)
 	e.Traits.AuthorRecordBroken = e.DMARC.Result == dmarc.ResultFail && m.authorRecordBroken(ctx, e)

@@ -117,6 +117,7 @@ type Verification struct {
 	headerSeen bool
 	from       mailaddr.From
 	fromErr    *mailaddr.FromError
+	header     message.Header
 	traits     Traits
 	lists      []dns.Name // that the header names
 	digest     string
@@ -157,6 +158,7 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	for _, f := range h {
 		m.size += int64(len(f.Name) + len(":") + len(f.Value) + len("\r\n"))
 	}
+	m.header = h
 	m.traits, m.lists, m.digest = traitsOf(h, m.path), listDomains(h), digest(h)
 	from, err := mailaddr.ParseFrom(h.Values("From"))
 	m.from = from

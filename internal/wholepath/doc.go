@@ -116,6 +116,9 @@
 //	msgauth.maxOrganizationLookups      8         lookups at a time                       -                     of a sort, for one organization
 //	msgauth.maxPolicyLookups            64        lookups at a time                       -                     DMARC
 //	msgauth.maxSealerLookups            4         lookups at a time                       -                     keys of one organization's ARC sets
+//	msgauth.maxAddressText              8192      octets of a field                       -                     addresses of a list stand at the beginning
+//	msgauth.maxListAddresses            32        addresses                               -                     a list is written to at one or a few
+//	msgauth.maxListNames                8         names of a list                         -                     a list has one
 //	msgauth.maxListDomains              4         domains                                 -                     a list has one List-Id
 //	msgauth.maxSPFLookups               150       DNS lookups of a message                -                     10 terms of up to 10 names each (RFC 7208 section 4.6.4)
 //	msgauth.maxDKIMLookups              64        DNS lookups of a message                -                     one for each signature that is verified

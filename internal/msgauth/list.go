@@ -1,0 +1,378 @@
+package msgauth
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/message"
+	"sekimori/internal/spf"
+)
+
+// A list is known by what list managers write, whatever their names. Fields
+// such as List-Id are enough alone (see listFields). What else a message has is
+// sorted into these kinds:
+//
+//	program  a field that list software alone writes: X-ML-*, *ListServ*, *Listproc*,
+//	         List-Software, X-Mailman-* and the like; "Delivered-To: mailing list";
+//	         To says "Multiple recipients of"
+//	field    a field that names the list or the ways to use it: List-Owner,
+//	         List-Subscribe, List-Archive, X-List, X-List-Name and the like, but not
+//	         List-Unsubscribe and List-Help, which newsletters have
+//	counter  the number of the post: X-Mail-Count, X-Sequence and the like, or
+//	         "[name:123]" in the Subject, where another field says that name is the
+//	         list's
+//	owner    Sender, Errors-To or MAIL FROM is owner-NAME or NAME-owner
+//	served   one of these is owner-NAME, NAME-request, NAME-bounces, bounce-NAME-1 or
+//	         the like, where NAME is an address in To or Cc of the same domain, and
+//	         SPF does not say that MAIL FROM is forged
+//	address  To or Cc is in the domain of MAIL FROM, for which SPF passed, and is
+//	         neither a recipient nor MAIL FROM
+//
+// Two of the kinds make a list. Precedence: bulk is as good as a second kind
+// beside program and owner, and so is a Reply-To in the domain that SPF passed
+// for. A newsletter may have a bulk precedence, a bounce address, a Sender and a
+// Reply-To of its own too, but it is written to its recipient, and not by the
+// software of lists.
+type listKinds struct{ program, field, counter, owner, served, address bool }
+
+func (k *listKinds) list(bulk, replyTo bool) bool {
+	n := 0
+	for _, is := range [...]bool{k.program, k.field, k.counter, k.owner, k.served, k.address} {
+		if is {
+			n++
+		}
+	}
+	return n >= 2 || (k.program || k.owner) && (bulk || replyTo)
+}
+
+// Bounds on what is read: a list's own address stands among the first, and a
+// stranger could write thousands.
+const (
+	maxListAddresses = 32      // of To, Cc and Reply-To together
+	maxAddressText   = 8 << 10 // octets of one field
+	maxListNames     = 8       // that fields and addresses give
+)
+
+// structure is what isList gathers from the header.
+type structure struct {
+	kinds   listKinds
+	names   []string      // of the list, in lower case
+	owners  []listAddress // Sender, Errors-To and MAIL FROM that may serve a list
+	written []listAddress // To and Cc
+	replyTo []listAddress
+	tag     string // the name before a number in the Subject
+}
+
+// listAddress is an address in lower case.
+type listAddress struct {
+	local  string
+	domain dns.Name
+}
+
+// isList reports whether the structure of a message is that of a list's mail.
+func isList(h message.Header, e *Evaluation) bool {
+	var s structure
+	s.read(h)
+	mailFrom := envelopeAddress(&e.MailFrom)
+	s.owner(mailFrom)
+	if s.kinds == (listKinds{}) && len(s.owners) == 0 && s.tag == "" {
+		return false // an address alone is not enough
+	}
+	s.addresses(h)
+	forged := e.MailFrom.Result == spf.Fail || e.MailFrom.Result == spf.SoftFail
+	s.kinds.served = !forged && s.serves()
+	theirs := func(a listAddress) bool {
+		return e.MailFrom.Result == spf.Pass && a != mailFrom && related(a.domain, mailFrom.domain)
+	}
+	s.kinds.address = slices.ContainsFunc(s.written, func(a listAddress) bool {
+		return theirs(a) && !isRecipient(a, e.Envelope.Recipients)
+	})
+	s.kinds.counter = s.kinds.counter || s.counted(mailFrom.domain)
+	return s.kinds.list(e.Traits.Bulk, slices.ContainsFunc(s.replyTo, theirs))
+}
+
+// envelopeAddress is MAIL FROM; the zero address for the null sender.
+func envelopeAddress(c *spf.Check) listAddress {
+	at := strings.LastIndexByte(c.Sender, '@')
+	if c.NullSender || c.Domain == "" || at < 1 {
+		return listAddress{}
+	}
+	return listAddress{strings.ToLower(c.Sender[:at]), c.Domain}
+}
+
+// read looks at every field by its name. Addresses in To and Cc are read later,
+// if they can matter.
+func (s *structure) read(h message.Header) {
+	var room [32]byte // for the longest name that matters
+	var one [1]listAddress
+	for i := range h {
+		name, ok := lower(room[:0], h[i].Name)
+		if !ok {
+			continue
+		}
+		value := h[i].Value
+		switch string(name) {
+		case "sender", "errors-to", "x-errors-to", "resent-sender":
+			for _, a := range appendAddresses(one[:0], value, 1) {
+				s.owner(a)
+			}
+		case "subject":
+			s.tag = countedTag(value)
+		case "list-software":
+			s.kinds.program = true
+		case "list-owner", "list-subscribe", "list-archive":
+			s.kinds.field = true
+		case "delivered-to":
+			s.kinds.program = s.kinds.program || hasPrefixFold(strings.TrimSpace(value), "mailing list ")
+		case "to":
+			s.kinds.program = s.kinds.program || hasPrefixFold(strings.TrimLeft(value, "\"'( \t\r\n"), "multiple recipients of ")
+		default:
+			if rest, ok := bytes.CutPrefix(name, []byte("x-")); ok {
+				s.extension(rest, value)
+			}
+		}
+	}
+}
+
+// What the names of X- fields say, in lower case.
+var (
+	// programs are names of list managers, as the first word.
+	programs = words("autoshare ecartis egroups ezmlm fml letterrip listar listbox liststar mailman majordomo minimalist ml mlmmj quickml smartlist sympa")
+	// listNames and counters are whole names without their hyphens.
+	listNames = words("list listaddress listadmin listarchive listhost listname listowner listpost listsubscribe listversion" +
+		" maillist mailinglist mdmailinglist")
+	counters = words("articlecount listcount listsequence mailcount mailcounter mailnumber mailsequence messagecount" +
+		" mlcount mlcounter mlnumber mlsequence postcount postnumber seqno sequence sequencenumber serialno")
+	// serverWords stand anywhere in a name without its hyphens.
+	serverWords = []string{"listserv", "listproc", "listmanager", "listsoftware", "mlserver"}
+)
+
+// words makes a table of words.
+func words(text string) map[string]bool {
+	table := map[string]bool{}
+	for word := range strings.FieldsSeq(text) {
+		table[word] = true
+	}
+	return table
+}
+
+// extension reads an X- field, whose name comes without its X-, and is changed.
+// One field is of one kind.
+func (s *structure) extension(name []byte, value string) {
+	first, _, _ := bytes.Cut(name, []byte("-"))
+	program := programs[string(first)]
+	joined := slices.DeleteFunc(name, func(c byte) bool { return c == '-' })
+	switch {
+	case counters[string(joined)]:
+		s.kinds.counter = s.kinds.counter || isCount(value)
+		return
+	case program, slices.ContainsFunc(serverWords, func(w string) bool { return strings.Contains(string(joined), w) }):
+		s.kinds.program = true
+	case listNames[string(joined)]:
+		s.kinds.field = true
+	default:
+		return
+	}
+	if bytes.HasSuffix(joined, []byte("name")) || string(joined) == "list" {
+		s.name(strings.ToLower(strings.TrimSpace(message.Unfold(value))))
+	}
+}
+
+func (s *structure) name(n string) {
+	if n != "" && len(s.names) < maxListNames {
+		s.names = append(s.names, n)
+	}
+}
+
+// ownerWord is the service word that newsletters do not use.
+const ownerWord = "owner"
+
+// serviceWords are what lists call their addresses for other things than
+// posts.
+var serviceWords = words("adm admin approval bounce bounces error errors outgoing owner relay request return returns")
+
+// owner takes the address of a Sender, of Errors-To or of MAIL FROM.
+func (s *structure) owner(a listAddress) {
+	n, service, owner := 0, false, false
+	for word := range strings.FieldsFuncSeq(a.local, isSeparator) {
+		n++
+		service = service || serviceWords[word]
+		owner = owner || word == ownerWord
+	}
+	if n > 1 && service && len(s.owners) < maxListNames {
+		s.owners = append(s.owners, a)
+		s.kinds.owner = s.kinds.owner || owner
+	}
+}
+
+// isSeparator reports what stands between a list's name and the rest of an
+// address of its own.
+func isSeparator(r rune) bool { return r == '-' || r == '=' || r == '+' || r == '_' || r == '*' }
+
+// addresses reads To, Cc and Reply-To.
+func (s *structure) addresses(h message.Header) {
+	for i := range h {
+		f := &h[i]
+		to := &s.written
+		switch {
+		case f.Is("To"), f.Is("Cc"):
+		case f.Is("Reply-To"):
+			to = &s.replyTo
+		default:
+			continue
+		}
+		*to = appendAddresses(*to, f.Value, maxListAddresses-len(s.written)-len(s.replyTo))
+	}
+}
+
+// serves reports whether an owner serves an address in To or Cc.
+func (s *structure) serves() bool {
+	for _, owner := range s.owners {
+		for _, a := range s.written {
+			if related(owner.domain, a.domain) && serves(owner.local, a.local) {
+				s.name(a.local)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// serves reports whether local is an address that the list keeps for other
+// things than posts.
+func serves(local, list string) bool {
+	if rest, ok := strings.CutPrefix(local, list); ok && rest != "" && isSeparator(rune(rest[0])) {
+		word, _ := cutSeparator(rest[1:])
+		return serviceWords[word]
+	}
+	word, rest := cutSeparator(local)
+	rest, ok := strings.CutPrefix(rest, list)
+	return ok && serviceWords[word] && (rest == "" || isSeparator(rune(rest[0])))
+}
+
+// cutSeparator returns what stands before the first separator and after it.
+func cutSeparator(s string) (before, after string) {
+	if i := strings.IndexFunc(s, isSeparator); i >= 0 {
+		return s[:i], s[i+1:]
+	}
+	return s, ""
+}
+
+// countedTag returns the name in the first brackets of a Subject that hold a
+// name and a number, such as "[name:123]" or "(name 123)"; "" if they do not.
+func countedTag(subject string) string {
+	open := strings.IndexAny(subject, "[(")
+	if open < 0 {
+		return ""
+	}
+	tag := subject[open+1:]
+	end := strings.IndexAny(tag, "])")
+	if end < 0 {
+		return ""
+	}
+	tag = tag[:end]
+	const between = " :,.#-"
+	named := strings.TrimRight(tag, "0123456789")
+	name := strings.TrimRight(named, between)
+	if len(named) == len(tag) || len(name) == len(named) {
+		return "" // no number, or nothing before it
+	}
+	return strings.ToLower(name)
+}
+
+// counted reports whether the name in the Subject is a list's: another field
+// says so, or To or Cc is that name in the domain of MAIL FROM.
+func (s *structure) counted(domain dns.Name) bool {
+	return s.tag != "" && (slices.Contains(s.names, s.tag) ||
+		slices.ContainsFunc(s.written, func(a listAddress) bool { return a.local == s.tag && related(a.domain, domain) }))
+}
+
+// related reports whether one domain is the other, or lies below it.
+func related(a, b dns.Name) bool { return a != "" && b != "" && (a.Under(b) || b.Under(a)) }
+
+// isRecipient compares without case, as lists and their subscribers do.
+func isRecipient(a listAddress, recipients []string) bool {
+	return slices.ContainsFunc(recipients, func(r string) bool {
+		r = strings.TrimSuffix(strings.TrimPrefix(r, "<"), ">")
+		at := len(a.local)
+		return len(r) == at+1+len(a.domain) && r[at] == '@' && strings.EqualFold(r[:at], a.local) && strings.EqualFold(r[at+1:], string(a.domain))
+	})
+}
+
+// appendAddresses reads up to room plain addresses out of a field. What is
+// quoted or a comment is left out; no reader's view depends on the result.
+func appendAddresses(to []listAddress, value string, room int) []listAddress {
+	value = value[:min(len(value), maxAddressText)]
+	start := 0
+	for i := 0; i < len(value) && room > 0; i++ {
+		switch c := value[i]; {
+		case c == '"', c == '(':
+			i = skipQuoted(value, i)
+			start = i + 1
+		case c == '@':
+			end := i + 1
+			for end < len(value) && isAddressOctet(value[end]) {
+				end++
+			}
+			if domain, err := dns.ParseHostname(value[i+1 : end]); err == nil && start < i {
+				to = append(to, listAddress{strings.ToLower(value[start:i]), domain})
+				room--
+			}
+			i, start = end-1, end
+		case !isAddressOctet(c):
+			start = i + 1
+		}
+	}
+	return to
+}
+
+// skipQuoted returns where a quoted string or a comment ends.
+func skipQuoted(value string, i int) int {
+	closing := value[i]
+	if closing == '(' {
+		closing = ')'
+	}
+	for i++; i < len(value) && value[i] != closing; i++ {
+		if value[i] == '\\' {
+			i++
+		}
+	}
+	return i
+}
+
+// isAddressOctet reports the octets of plain local parts and domains.
+func isAddressOctet(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(".-_+=!#$%&'*/?^`{|}~", c) >= 0
+}
+
+// lower appends a field's name in lower case; false for one that is too long to
+// matter.
+func lower(to []byte, name string) ([]byte, bool) {
+	if len(name) > cap(to) {
+		return nil, false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		to = append(to, c)
+	}
+	return to, true
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// isCount reports a number that may count posts, alone or behind a list's name.
+func isCount(value string) bool {
+	words := strings.Fields(value[:min(len(value), maxAddressText)])
+	if len(words) == 0 || len(words) > 2 {
+		return false
+	}
+	number := words[len(words)-1]
+	return len(number) < 11 && strings.Trim(number, "0123456789") == ""
+}

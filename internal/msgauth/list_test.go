@@ -1,0 +1,124 @@
+package msgauth
+
+import (
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/message"
+	"sekimori/internal/spf"
+)
+
+// from is an SPF check of MAIL FROM.
+func from(result spf.Result, local string, domain dns.Name) spf.Check {
+	return spf.Check{Identity: spf.MailFrom, Result: result, Domain: domain, Sender: local + "@" + string(domain)}
+}
+
+// TestListKinds: what is a kind alone, and what is none.
+func TestListKinds(t *testing.T) {
+	const to = "To: ml@b.example\r\n"
+	for _, tt := range []struct {
+		why, header string
+		from        spf.Check
+		want        bool
+	}{
+		{"nothing", "", from(spf.Pass, "x", "b.example"), false},
+		{"an address alone", to, from(spf.Pass, "x", "b.example"), false},
+		{"an address and List-Owner", to + "List-Owner: <mailto:x@b.example>\r\n", from(spf.Pass, "x", "b.example"), true},
+		{"the same, but SPF knows nothing", to + "List-Owner: <mailto:x@b.example>\r\n", from(spf.None, "x", "b.example"), false},
+		{"the same, by a host below", "Cc: Ml <ML@Lists.B.Example>\r\nList-Owner: <mailto:x@b.example>\r\n", from(spf.Pass, "x", "b.example"), true},
+		{"the same, by a domain that ends alike", "To: ml@xb.example\r\nList-Owner: <mailto:x@b.example>\r\n", from(spf.Pass, "x", "b.example"), false},
+		{"the same, but the address is the recipient", "To: Taro@Y.example\r\nList-Owner: <mailto:x@b.example>\r\n", from(spf.Pass, "x", "y.example"), false},
+		{"the same, but the address is MAIL FROM", "To: x@b.example\r\nList-Owner: <mailto:x@b.example>\r\n", from(spf.Pass, "x", "b.example"), false},
+		{"the same, but the address is in a comment", "To: a@c.example (ml@b.example)\r\nList-Owner: <mailto:x@b.example>\r\n", from(spf.Pass, "x", "b.example"), false},
+		{"the same, but the address is a display name", "To: \"ml@b.example\" <a@c.example>\r\nList-Owner: <mailto:x@b.example>\r\n", from(spf.Pass, "x", "b.example"), false},
+		{"List-Owner and a bulk precedence", "To: taro@y.example\r\nList-Owner: <mailto:x@b.example>\r\nPrecedence: bulk\r\n", from(spf.Pass, "x", "b.example"), false},
+		{"a program alone", "X-ML-Name: ml\r\n", from(spf.None, "x", "b.example"), false},
+		{"a program and a bulk precedence", "X-MLServer: fml\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
+		{"a program and a Reply-To of the sender's", "X-MLServer: fml\r\nReply-To: ml@b.example\r\n", from(spf.Pass, "x", "b.example"), true},
+		{"the same, but SPF fails", "X-MLServer: fml\r\nReply-To: ml@b.example\r\n", from(spf.Fail, "x", "b.example"), false},
+		{"two fields of one program are one kind", "X-ML-Name: ml\r\nX-MLServer: fml\r\n", from(spf.None, "x", "b.example"), false},
+		{"a counter of X-ML is one kind", "X-ML-Count: 12\r\n", from(spf.None, "x", "b.example"), false},
+		{"a program and a counter", "X-ML-Name: ml\r\nX-Mail-Count: 00012\r\n", from(spf.None, "x", "b.example"), true},
+		{"a counter that counts nothing", "X-ML-Name: ml\r\nX-Mail-Count: many\r\n", from(spf.None, "x", "b.example"), false},
+		{"a counter with the name", "List-Subscribe: <mailto:x@b.example>\r\nX-Sequence: ml 12\r\n", from(spf.None, "x", "b.example"), true},
+		{"a number in the Subject", "X-ML-Name: Ml\r\nSubject: Re: [ml:12] hi\r\n", from(spf.None, "x", "b.example"), true},
+		{"of another name", "X-ML-Name: ml\r\nSubject: [shop:12] hi\r\n", from(spf.None, "x", "b.example"), false},
+		{"without a name", "X-ML-Name: ml\r\nSubject: [12] hi\r\n", from(spf.None, "x", "b.example"), false},
+		{"a name without a number", "X-ML-Name: ml\r\nSubject: [ml] hi\r\n", from(spf.None, "x", "b.example"), false},
+		{"a number in the Subject, beside an address", to + "Subject: (ML 12) hi\r\n", from(spf.Pass, "x", "b.example"), true},
+		{"the same without SPF", to + "Subject: (ML 12) hi\r\n", from(spf.None, "x", "b.example"), false},
+		{"MAIL FROM of an owner", "Subject: hi\r\n", from(spf.Pass, "owner-ml", "b.example"), false},
+		{"an owner and a bulk precedence", "Sender: owner-ml@b.example\r\nPrecedence: Bulk\r\n", from(spf.None, "x", "b.example"), true},
+		{"an owner who serves To", to, from(spf.None, "owner-ml", "b.example"), true},
+		{"the same, with VERP", to, from(spf.Neutral, "owner-ml*taro**y.example", "b.example"), true},
+		{"the same, but MAIL FROM is forged", to, from(spf.Fail, "owner-ml", "b.example"), false},
+		{"the same, but somebody else's", "To: other@b.example\r\n", from(spf.None, "owner-ml", "b.example"), false},
+		{"the same, but in another domain", "To: ml@c.example\r\n", from(spf.None, "owner-ml", "b.example"), false},
+		{"a bounce address that serves To", to, from(spf.Pass, "bounce-ml-846", "b.example"), true},
+		{"the same without SPF", to, from(spf.None, "bounce-ml-846", "b.example"), false},
+		{"a bounce address of a newsletter", "To: taro@y.example\r\nReply-To: news@b.example\r\nPrecedence: bulk\r\n", from(spf.Pass, "bounce-news-846", "b.example"), false},
+		{"no word", to, from(spf.Pass, "ownerml", "b.example"), false},
+		{"the owner of nothing", to + "Precedence: bulk\r\n", from(spf.Pass, "owner", "b.example"), false},
+		{"the null sender", to, spf.Check{Result: spf.Pass, Domain: "b.example", Sender: "postmaster@b.example", NullSender: true}, false},
+		{"delivered to a list", "Delivered-To: mailing list ml@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
+		{"delivered to somebody", "Delivered-To: ml@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), false},
+		{"written to many", "To: Multiple recipients of list ML <ml@b.example>\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
+	} {
+		h, _ := message.Parse([]byte(tt.header + "\r\n"))
+		e := &Evaluation{MailFrom: tt.from, Envelope: Envelope{Recipients: []string{"<taro@y.example>"}}}
+		e.Traits.Bulk = strings.Contains(strings.ToLower(tt.header), "precedence: bulk")
+		if got := isList(h, e); got != tt.want {
+			t.Errorf("%s: %t", tt.why, got)
+		}
+	}
+}
+
+// TestListStructureIsBounded: addresses beyond the bounds are not looked at,
+// and the work stays small.
+func TestListStructureIsBounded(t *testing.T) {
+	owner := "List-Owner: <mailto:x@b.example>\r\n"
+	for why, header := range map[string]string{
+		"many addresses": "To: " + strings.Repeat("a@c.example, ", maxListAddresses) + "ml@b.example\r\n",
+		"many fields":    strings.Repeat("Cc: a@c.example\r\n", maxListAddresses) + "Cc: ml@b.example\r\n",
+		"a long field":   "To: " + strings.Repeat("x ", maxAddressText/2) + "ml@b.example\r\n",
+		"many names":     strings.Repeat("X-ML-Name: other\r\n", maxListNames) + "X-ML-Name: ml\r\nSubject: [ml:12]\r\n",
+	} {
+		h, _ := message.Parse([]byte(header + "\r\n"))
+		if !strings.Contains(header, "X-ML") {
+			h, _ = message.Parse([]byte(owner + header + "\r\n"))
+		}
+		if e := (&Evaluation{MailFrom: from(spf.Pass, "x", "b.example")}); isList(h, e) {
+			t.Errorf("%s: all of it was looked at", why)
+		}
+	}
+}
+
+// FuzzList: any header is looked at without a panic, and the order of its
+// fields does not matter beyond the bounds.
+func FuzzList(f *testing.F) {
+	f.Add("Sender: owner-ml@b.example\r\nTo: \"x\\\" (ml@b.example\r\nX-ML-Name: ml\r\nSubject: [ml:12]", "bounce-ml-1")
+	f.Add("To: a@@b.example, <@c>(\r\nX--: 1\r\nx-: \r\nCc: @\r\nSubject: [", "-=owner")
+	f.Fuzz(func(t *testing.T, header, local string) {
+		h, _ := message.Parse([]byte(header + "\r\n\r\n"))
+		e := &Evaluation{MailFrom: from(spf.Pass, local, "b.example"), Envelope: Envelope{Recipients: []string{"", "<>", "<taro@y.example>"}}}
+		got := isList(h, e)
+		e.Traits.Bulk = true
+		if got && !isList(h, e) {
+			t.Errorf("a bulk precedence makes no list of a list: %q", header)
+		}
+	})
+}
+
+// BenchmarkList is the cost for a message that has nothing of a list.
+func BenchmarkList(b *testing.B) {
+	h, _ := message.Parse([]byte(strings.Repeat("Received: from a by b\r\n", 5) + strings.Repeat("X-MS-Exchange-Something: x\r\n", 10) +
+		"From: A <a@bank.example>\r\nTo: taro@y.example\r\nSubject: hi\r\nDate: x\r\nMessage-ID: <x@y>\r\nSender: news@shop.example\r\n\r\n"))
+	e := &Evaluation{MailFrom: from(spf.Pass, "bounce+a1b2", "shop.example"), Envelope: Envelope{Recipients: []string{"<taro@y.example>"}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if isList(h, e) {
+			b.Fatal("a list")
+		}
+	}
+}
