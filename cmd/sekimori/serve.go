@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,13 +44,16 @@ examples/README.md beside it every alert with what to do.`,
 			// journald that was restarted, "serve 2>&1 | head".
 			signal.Ignore(syscall.SIGPIPE)
 			load := func() (*config.Config, error) { return config.Load(path) }
-			cfg, err := load()
+			a, err := begin(cmd.Context(), func() (*app.App, error) {
+				cfg, err := load()
+				if err != nil {
+					return nil, err
+				}
+				a, err := app.New(cfg, app.Options{Version: version, Log: cmd.ErrOrStderr()})
+				return a, failed(err)
+			})
 			if err != nil {
 				return err
-			}
-			a, err := app.New(cfg, app.Options{Version: version, Log: cmd.ErrOrStderr()})
-			if err != nil {
-				return failed(err)
 			}
 			ctx, done := context.WithCancel(cmd.Context())
 			defer done()
@@ -68,4 +72,24 @@ examples/README.md beside it every alert with what to do.`,
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
 	return cmd
+}
+
+// begin returns what start does, or that ctx ended first: a file system that
+// hangs must not keep SIGTERM waiting.
+func begin(ctx context.Context, start func() (*app.App, error)) (*app.App, error) {
+	type outcome struct {
+		a   *app.App
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		a, err := start()
+		done <- outcome{a, err}
+	}()
+	select {
+	case o := <-done:
+		return o.a, o.err
+	case <-ctx.Done():
+		return nil, failed(errors.New("asked to stop while starting, perhaps waiting for a file that cannot be read"))
+	}
 }

@@ -57,6 +57,12 @@ type App struct {
 	served     chan error // the first listener that failed
 	retiring   sync.WaitGroup
 	undo       undo
+	// reloading lets one reload at a time in. It is taken before mu, which is
+	// free while a reload reads files.
+	reloading   sync.Mutex
+	readTimeout time.Duration // for that reading
+	hung        atomic.Int32  // reloads that were given up and still read
+	stopped     chan struct{} // closed when Stop begins
 
 	// mu orders Start, Reload and Stop; what is below changes under it only.
 	mu       sync.Mutex
@@ -72,7 +78,7 @@ type App struct {
 // New builds the daemon and binds its addresses; nothing is served before
 // Start. On error whatever was opened is closed again.
 func New(cfg *config.Config, o Options) (_ *App, err error) {
-	a := &App{version: o.Version, began: time.Now(), served: make(chan error, 1)}
+	a := &App{version: o.Version, began: time.Now(), served: make(chan error, 1), stopped: make(chan struct{}), readTimeout: readTimeout}
 	defer func() {
 		if err != nil {
 			a.undo.unwind()
@@ -99,7 +105,11 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 		return nil, err
 	}
 
-	c, err := a.prepare(cfg)
+	g, err := a.build(cfg, nil, func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.prepare(g)
 	if err != nil {
 		return nil, err
 	}
@@ -140,10 +150,18 @@ func (a *App) resolverPanicked(v any) {
 	a.log.Error("panic", "component", telemetry.PanicResolver, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
-// Ready returns nil while messages are taken.
+// Ready returns nil while messages are taken, and MTAs find every socket.
 func (a *App) Ready() error {
 	if !a.ready.Load() {
 		return errors.New("not taking messages")
+	}
+	a.mu.Lock()
+	sockets := a.sockets
+	a.mu.Unlock()
+	for _, s := range sockets {
+		if err := s.lost(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -191,6 +209,12 @@ func (a *App) Start() {
 	for _, s := range a.sockets {
 		a.serve(s)
 	}
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		a.watchSockets()
+	}()
+	a.undo.add(func() { <-watched })
 	a.ready.Store(true)
 	cfg := a.current.cfg
 	a.log.Info("serving", "listen", fmt.Sprint(a.addrs()), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", cfg.AuthservID)
@@ -201,7 +225,10 @@ func (a *App) Start() {
 // are cut off, which is what it is for: the log says so, it is no failure.
 func (a *App) Stop(ctx context.Context) {
 	a.mu.Lock()
-	a.stopping = true // no reload from here on
+	if !a.stopping {
+		a.stopping = true // no reload from here on
+		close(a.stopped)
+	}
 	a.mu.Unlock()
 	a.ready.Store(false)
 	a.log.Info("stopping: waiting for sessions in flight")

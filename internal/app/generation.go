@@ -24,6 +24,7 @@ type generation struct {
 	log      slog.Handler
 	resolver *resolver.Resolver
 	rules    policy.Config
+	warnings error        // rules that are useless by now; nil if there are none
 	recent   *recent.Ring // nil if off
 	options  filter.Options
 	// begin runs when the generation comes into effect: work in the
@@ -38,7 +39,8 @@ type generation struct {
 // is felt yet. Lists and other files that cfg names are read anew. old is the
 // generation in effect, nil at start; what it has learned, such as the DNS
 // cache, may be shared.
-func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err error) {
+// reading is told what is read, for who waits for it.
+func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (_ *generation, err error) {
 	g := &generation{cfg: cfg}
 	defer func() {
 		if err != nil {
@@ -50,17 +52,25 @@ func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err err
 		return nil, err
 	}
 	g.log = logger.Handler()
+	if err := checkFiles(cfg); err != nil {
+		return nil, err
+	}
+	reading(resolver.ResolvConf)
 	if g.resolver, err = a.newResolver(cfg, old); err != nil {
 		return nil, err
 	}
 	g.undo.add(g.resolver.Close)
+	reading("the files of policy.overrides")
 	if g.rules, err = Policy(cfg); err != nil {
 		return nil, err
 	}
+	g.warnings = Warnings(cfg, time.Now())
+	reading("shadow " + cfg.Shadow)
 	shadow, err := Shadow(cfg)
 	if err != nil {
 		return nil, err
 	}
+	reading("dmarc.psl_file " + cfg.DMARC.PSLFile)
 	verifier, err := NewVerifier(cfg, g.resolver, shownWait(cfg, g.rules, shadow))
 	if err != nil {
 		return nil, err
@@ -74,8 +84,15 @@ func (a *App) build(cfg *config.Config, old *generation) (_ *generation, err err
 		Observers: append(g.observers(a.metrics, logger), a.unknown),
 		Retired:   func() { a.retiring.Go(g.undo.unwind) },
 	}
+	reading("policy.recipients.file " + cfg.Policy.Recipients.File)
 	if err := g.openRecipients(a.metrics, logger); err != nil {
 		return nil, err
+	}
+	reading("admin.web_config " + cfg.Admin.WebConfig)
+	if cfg.Admin.Listen != "" {
+		if err := admin.Check(cfg.Admin.WebConfig); err != nil {
+			return nil, err
+		}
 	}
 	return g, nil
 }
@@ -124,18 +141,15 @@ type change struct {
 	newAdmin   bool
 }
 
-// prepare makes a change and leaves everything that runs as it is. On error
-// whatever was opened is closed again.
-func (a *App) prepare(cfg *config.Config) (_ *change, err error) {
-	c := &change{}
+// prepare makes a change to g and leaves everything that runs as it is. On
+// error whatever was opened is closed again, g as well.
+func (a *App) prepare(g *generation) (_ *change, err error) {
+	c, cfg := &change{generation: g}, g.cfg
 	defer func() {
 		if err != nil {
 			a.discard(c)
 		}
 	}()
-	if c.generation, err = a.build(cfg, a.current); err != nil {
-		return nil, err
-	}
 	if err := a.openSockets(c, cfg.Listen); err != nil {
 		return nil, err
 	}
@@ -149,9 +163,7 @@ func (a *App) discard(c *change) {
 	for _, s := range c.opened {
 		s.close()
 	}
-	if c.generation != nil {
-		c.generation.undo.unwind()
-	}
+	c.generation.undo.unwind()
 	if a.current != nil {
 		a.current.resolver.Show()
 	}
@@ -166,7 +178,7 @@ func (a *App) openAdmin(c *change, cfg config.Admin) (err error) {
 		return nil
 	case a.admin != nil && a.current.cfg.Admin.Listen == cfg.Listen:
 		c.admin = a.admin
-		return admin.Check(cfg.WebConfig)
+		return nil
 	}
 	c.newAdmin = true
 	c.admin, err = admin.New(admin.Options{
@@ -220,8 +232,8 @@ func (a *App) commit(c *change) {
 		}
 	}
 	a.metrics.RulesLoaded(c.generation.rules.Rules)
-	if warning := Warnings(cfg, a.since); warning != nil {
-		a.log.Warn("useless rules", "error", warning)
+	if c.generation.warnings != nil {
+		a.log.Warn("useless rules", "error", c.generation.warnings)
 	}
 	a.metrics.ConfigLoaded(cfg.Hash(), c.generation.rules.Mode, a.since)
 }

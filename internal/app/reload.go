@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sekimori/internal/config"
@@ -49,15 +50,28 @@ var errStopping = errors.New("app: the daemon is stopping")
 // as it was, the log says why, and the metric config_last_reload_successful
 // is 0.
 func (a *App) Reload(load func() (*config.Config, error)) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.stopping {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	before := a.generation() // only a reload changes it
+	select {
+	case <-a.stopped:
 		return errStopping
+	default:
 	}
 	notifyReloading(a.log)
 	defer notifyReady(a.log)
-	before := a.current.cfg
-	err := a.replace(load)
+	g, err := a.read(load, before)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		err = a.replace(g)
+	}
+	if errors.Is(err, errStopping) {
+		return err
+	}
+	if err != nil {
+		a.current.resolver.Show() // a resolver made in vain is shown so far
+	}
 	a.reload = Reloading{Tries: a.reload.Tries + 1, Successful: err == nil, At: time.Now()}
 	if err != nil {
 		a.reload.Error = err.Error()
@@ -67,22 +81,78 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 	}
 	cfg := a.current.cfg
 	var changed []string
-	for _, d := range config.Diff(before, cfg) {
+	for _, d := range config.Diff(before.cfg, cfg) {
 		changed = append(changed, d.Path)
 	}
 	a.log.Info("configuration reloaded", "hash", cfg.Hash(), "mode", cfg.Mode, "changed", changed)
 	return nil
 }
 
-func (a *App) replace(load func() (*config.Config, error)) error {
-	cfg, err := load()
-	if err != nil {
-		return err
+const (
+	// readTimeout is how long a reload may take to read files. A file system
+	// that hangs must keep neither the next reload nor the end waiting.
+	readTimeout = 10 * time.Second
+	// maxHung bounds the reloads that were given up and still wait for a file:
+	// each holds a goroutine.
+	maxHung = 16
+)
+
+// read makes a generation of the configuration that load returns, unless it
+// takes too long.
+func (a *App) read(load func() (*config.Config, error), old *generation) (*generation, error) {
+	if n := a.hung.Load(); n >= maxHung {
+		return nil, fmt.Errorf("app: %d earlier reloads still wait for files that cannot be read; see to their file system", n)
 	}
-	if keys := NeedsRestart(a.current.cfg, cfg); len(keys) > 0 {
-		return fmt.Errorf("app: these changes need a restart, nothing was changed: %s", strings.Join(keys, "; "))
+	type outcome struct {
+		g   *generation
+		err error
 	}
-	c, err := a.prepare(cfg)
+	var now atomic.Value // what is read
+	now.Store("the configuration")
+	done := make(chan outcome, 1)
+	go func() {
+		cfg, err := load()
+		if err == nil {
+			if keys := NeedsRestart(old.cfg, cfg); len(keys) > 0 {
+				err = fmt.Errorf("app: these changes need a restart, nothing was changed: %s", strings.Join(keys, "; "))
+			}
+		}
+		if err != nil {
+			done <- outcome{nil, err}
+			return
+		}
+		g, err := a.build(cfg, old, func(what string) { now.Store(what) })
+		done <- outcome{g, err}
+	}()
+	late := time.NewTimer(a.readTimeout)
+	defer late.Stop()
+	err := errStopping
+	select {
+	case o := <-done:
+		return o.g, o.err
+	case <-a.stopped:
+	case <-late.C:
+		err = fmt.Errorf("app: %s cannot be read within %s, nothing was changed", strings.TrimSpace(now.Load().(string)), a.readTimeout)
+	}
+	a.hung.Add(1)
+	go func() {
+		defer a.hung.Add(-1)
+		if o := <-done; o.g != nil {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.discard(&change{generation: o.g})
+		}
+	}()
+	return nil, err
+}
+
+// replace puts g in the place of the generation in effect. a.mu is held.
+func (a *App) replace(g *generation) error {
+	if a.stopping {
+		g.undo.unwind()
+		return errStopping
+	}
+	c, err := a.prepare(g)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,15 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"sekimori/internal/config"
 	"sekimori/internal/milter/sockets"
@@ -14,7 +19,30 @@ import (
 type socket struct {
 	config.Listener
 	listeners []net.Listener
+	file      fs.FileInfo // the unix socket we made, as MTAs find it; nil for others
 	closed    atomic.Bool // by us
+}
+
+// path is that of a unix socket's file.
+func (s *socket) path() string {
+	_, path, _ := strings.Cut(s.Address, ":")
+	return path
+}
+
+// lost says why MTAs do not find the socket any more: its file is gone, or
+// another stands in its place. nil is all well, also for what has no file of
+// ours.
+func (s *socket) lost() error {
+	if s.file == nil {
+		return nil
+	}
+	switch now, err := os.Lstat(s.path()); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the socket file %s is gone, so that no MTA can connect; reload to make it again", s.path())
+	case err == nil && !os.SameFile(s.file, now):
+		return fmt.Errorf("%s is no longer the socket that this daemon made; stop what took its place, then reload", s.path())
+	}
+	return nil // what cannot be told is not held against it
 }
 
 func (s *socket) close() {
@@ -22,10 +50,50 @@ func (s *socket) close() {
 	for _, l := range s.listeners {
 		_ = l.Close() // Serve may have closed it
 	}
+	if s.file != nil && s.lost() == nil {
+		_ = os.Remove(s.path()) // the next to listen there removes it, too
+	}
 }
 
-// openSockets binds the addresses of listen that are not bound yet and takes
-// over the others.
+// watchEvery is how often the files of unix sockets are looked for.
+const watchEvery = 5 * time.Second
+
+// watchSockets looks after the sockets until Stop.
+func (a *App) watchSockets() {
+	var told []*socket
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			told = a.tellLost(told)
+		case <-a.stopped:
+			return
+		}
+	}
+}
+
+// tellLost says in the log which unix sockets' files are lost, but for those of
+// which that was told already, and returns all of them.
+func (a *App) tellLost(told []*socket) (lost []*socket) {
+	a.mu.Lock()
+	sockets := a.sockets
+	a.mu.Unlock()
+	for _, s := range sockets {
+		err := s.lost()
+		if err == nil {
+			continue
+		}
+		lost = append(lost, s)
+		if !slices.Contains(told, s) {
+			a.log.Error("socket lost", "listen", s.Address, "error", err)
+		}
+	}
+	return lost
+}
+
+// openSockets binds the addresses of listen that are not bound yet, or whose
+// file was lost, and takes over the others.
 func (a *App) openSockets(c *change, listen []config.Listener) error {
 	bound := map[config.Listener]*socket{}
 	for _, s := range a.sockets {
@@ -33,12 +101,23 @@ func (a *App) openSockets(c *change, listen []config.Listener) error {
 	}
 	for _, l := range listen {
 		s := bound[l]
-		if s == nil {
+		if s == nil || s.lost() != nil {
 			listeners, err := sockets.Config{Address: l.Address, Mode: fs.FileMode(l.Mode), Group: string(l.Group), Sockets: a.systemd}.Listen()
 			if err != nil {
 				return err
 			}
 			s = &socket{Listener: l, listeners: listeners}
+			if scheme, path, _ := strings.Cut(l.Address, ":"); scheme == "unix" || scheme == "local" {
+				if s.file, err = os.Lstat(path); err != nil {
+					s.close()
+					return fmt.Errorf("app: listen %s: %w", l.Address, err)
+				}
+				for _, one := range listeners {
+					if u, ok := one.(*net.UnixListener); ok {
+						u.SetUnlinkOnClose(false) // by its end the file may be another's: see close
+					}
+				}
+			}
 			c.opened = append(c.opened, s)
 		}
 		c.sockets = append(c.sockets, s)

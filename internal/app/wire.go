@@ -140,9 +140,25 @@ func limits(cfg *config.Config) milter.Limits {
 	}
 }
 
+// checkFiles refuses what must not even be opened; the files with rules, and
+// shadow's, are looked at where they are read.
+func checkFiles(cfg *config.Config) error {
+	for _, file := range []struct{ key, path string }{
+		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
+	} {
+		if err := config.Regular(file.path); err != nil {
+			return fmt.Errorf("app: %s: %w", file.key, err)
+		}
+	}
+	return nil
+}
+
 // Check tries what the configuration refers to, short of opening anything that
 // a running daemon may hold.
 func Check(cfg *config.Config) error {
+	if err := checkFiles(cfg); err != nil {
+		return err
+	}
 	if _, err := NewVerifier(cfg, nil, 0); err != nil {
 		return err
 	}

@@ -11,20 +11,24 @@ import (
 // errIrregular is what is said of a pipe, a device or a directory.
 var errIrregular = errors.New("it is not a regular file")
 
-// OpenFile opens a file that the configuration names. A named pipe would keep
-// a reload waiting for ever, and a device may never end, so both are refused;
-// what the shell passes below /dev (/dev/stdin, /dev/fd) is not.
-func OpenFile(path string) (*os.File, error) {
+// Regular refuses what must not be opened as a file that the configuration
+// names: a named pipe would keep a reload waiting for ever, and a device may
+// never end. What the shell passes below /dev (/dev/stdin, /dev/fd) is fine,
+// and so is a file that is missing: opening it tells that better.
+func Regular(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !strings.HasPrefix(path, "/dev/") {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errIrregular}
+		return &fs.PathError{Op: "read", Path: path, Err: errIrregular}
 	}
-	return os.Open(path)
+	return nil
 }
 
-// ReadFile reads at most one octet more than limit of a file that the
-// configuration names: the caller refuses the one too many.
-func ReadFile(path string, limit int64) ([]byte, error) {
-	f, err := OpenFile(path)
+// readFile reads at most one octet more than limit; the caller refuses the one
+// too many.
+func readFile(path string, limit int64) ([]byte, error) {
+	if err := Regular(path); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}

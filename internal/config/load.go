@@ -31,7 +31,7 @@ func Load(path string) (*Config, error) { return load(path, true) }
 func LoadCandidate(path string) (*Config, error) { return load(path, false) }
 
 func load(path string, running bool) (*Config, error) {
-	data, err := ReadFile(path, maxFile)
+	data, err := readFile(path, maxFile)
 	if err != nil {
 		return nil, &Error{Name: path, Err: err}
 	}

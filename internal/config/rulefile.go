@@ -47,7 +47,7 @@ func (s *source) err(problems []Problem) error {
 // no further files. The error is an [*Error]; whether the rules are sound is
 // for [Config.Rules] to say, which knows the rest of the policy.
 func LoadRules(path string) ([]Override, error) {
-	data, err := ReadFile(path, maxFile)
+	data, err := readFile(path, maxFile)
 	if err != nil {
 		return nil, &Error{Name: path, Err: err}
 	}

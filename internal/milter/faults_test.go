@@ -99,6 +99,33 @@ func TestMalformedFrameClosesOneSession(t *testing.T) {
 	}
 }
 
+// Whoever reaches the socket can make protocol errors; the log has a few of
+// them, and how many there were besides. Every one is counted.
+func TestProtocolErrorsAreRationed(t *testing.T) {
+	w := newWorld(t, milter.Options{})
+	addr := w.listen()
+	const errors = 25
+	for range errors {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(nc, "GET / HTTP/1.0\r\n\r\n")
+		drained(t, nc)
+		_ = nc.Close()
+	}
+	if err := w.server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	text := w.logs.String()
+	if n := strings.Count(text, "milter protocol error\""); n != 10 || strings.Count(text, "left out of the log") != 1 || !strings.Contains(text, "count=15") {
+		t.Errorf("%d of %d errors are logged:\n%s", n, errors, text)
+	}
+	if n := strings.Count(strings.Join(w.log(), "\n"), "+protocol_error"); n != errors {
+		t.Errorf("%d of %d errors are counted", n, errors)
+	}
+}
+
 func sendOne(w *world, addr string) (client.Result, error) {
 	c := w.dial(addr, client.PostfixOffer())
 	hello(w.t, c)

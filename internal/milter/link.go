@@ -330,7 +330,9 @@ func (l *link) logProtocolError(err error) {
 		return // the MTA left or fell silent: counted by how the session ends
 	}
 	l.srv.opts.Observer.protocolError(m.Kind)
-	l.log().Warn("milter protocol error", "kind", string(m.Kind))
+	if l.srv.errors.take(l.srv.leftOut) {
+		l.log().Warn("milter protocol error", "kind", string(m.Kind))
+	}
 }
 
 func (l *link) log() *slog.Logger {

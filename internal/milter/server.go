@@ -35,6 +35,7 @@ type Server struct {
 
 	settings atomic.Pointer[settings]
 	memory   memory
+	errors   ration
 	freed    chan struct{} // has an element after a connection's end
 
 	mu        sync.Mutex
@@ -158,6 +159,11 @@ func passing(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
+// leftOut tells how many protocol errors the log does not have.
+func (s *Server) leftOut(n int) {
+	s.opts.Logger.Warn("milter protocol errors left out of the log", "count", n)
+}
+
 func (s *Server) isDraining() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,6 +274,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 
+	defer s.errors.flush(s.leftOut)
 	done := make(chan struct{})
 	go func() {
 		s.wg.Wait()

@@ -13,6 +13,7 @@
 //	admin.maxQueries                    4         requests at a time                      -                     each may be answered by some MiB
 //	admin.maxReserved                   4         descriptors                             -                     kept for clients when MTAs have taken all others
 //	admin.maxScrapes                    4         requests at a time                      -                     a scrape collects every series
+//	app.maxHung                         16        reloads given up                        -                     each still waits for a file and holds a goroutine
 //	arc.maxSets                         50        sets                                    -                     RFC 8617 §5.2 step 1
 //	authres.maxFieldLen                 16384     octets                                  -                     Sendmail refuses 32 KiB of header
 //	authres.maxHeadLen                  2048      octets                                  -                     what comes before an authserv-id; longer is taken for forged
@@ -106,6 +107,7 @@
 //	milter.maxRefusing                  256       connections                             -                     being told that there are too many
 //	milter.maxReplyLine                 510       octets                                  -                     RFC 5321 §4.5.3.1.5
 //	milter.maxReplyLines                32        lines                                   -                     ours have one
+//	milter.maxToldErrors                10        protocol errors logged in a minute      -                     who reaches the socket could fill the log
 //	msgauth.maxFormKeys                 3         DNS lookups of a message                -                     keys of signatures refused for their form; an author has one for each algorithm
 //	msgauth.maxAuthorLookups            96        lookups at a time                       -                     keys of the authors' organizations, which decide
 //	msgauth.maxChainKeys                4         lookups at a time                       -                     keys of one message's ARC sets

@@ -1,0 +1,54 @@
+package milter
+
+import (
+	"sync"
+	"time"
+)
+
+// maxToldErrors is how many protocol errors are logged within rationTime: who
+// reaches the socket could else fill the log with connections.
+const maxToldErrors = 10
+
+const rationTime = time.Minute
+
+// ration lets so many be told, and counts what is left out.
+type ration struct {
+	mu    sync.Mutex
+	began time.Time
+	told  int
+	left  int
+	end   *time.Timer // calls over; nil while nothing is left out
+}
+
+// take reports whether one more may be told. Where it may not, over is called
+// later with how many were left out.
+func (r *ration) take(over func(left int)) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if now.Sub(r.began) >= rationTime {
+		r.began, r.told = now, 0
+	}
+	if r.told < maxToldErrors {
+		r.told++
+		return true
+	}
+	if r.left++; r.left == 1 {
+		r.end = time.AfterFunc(r.began.Add(rationTime).Sub(now), func() { r.flush(over) })
+	}
+	return false
+}
+
+// flush calls over with how many were left out so far, if any.
+func (r *ration) flush(over func(left int)) {
+	r.mu.Lock()
+	left := r.left
+	if r.left = 0; r.end != nil {
+		r.end.Stop()
+		r.end = nil
+	}
+	r.mu.Unlock()
+	if left > 0 {
+		over(left)
+	}
+}
