@@ -53,6 +53,7 @@ type Metrics struct {
 	iprev          *counters[string]
 	clientUnknown  prometheus.Counter
 	budget         *counters[string]
+	noRoom         *counters[string]
 
 	consent consentMetrics
 	maps    mapMetrics
@@ -100,6 +101,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		iprev:          b.counters("iprev_total", "Messages by result of the reverse name check.", "result"),
 		clientUnknown:  b.counter("client_unknown_total", "Messages whose client cannot be known: its address is private, or the MTA has none."),
 		budget:         b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
+		noRoom:         b.counters("dns_no_room_total", "Lookups without an answer because those of others took the room there is.", "mechanism"),
 
 		consent: newConsentMetrics(b),
 		maps:    newMapMetrics(b),
@@ -135,6 +137,7 @@ func (m *Metrics) startAtZero() {
 	for _, mech := range msgauth.Mechanisms {
 		m.panics.with(string(mech))
 		m.budget.with(string(mech))
+		m.noRoom.with(string(mech))
 	}
 	m.panics.with(PanicMilter)
 	m.panics.with(PanicResolver)
@@ -183,6 +186,9 @@ func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.D
 		m.stageDuration.with(string(mech)).Observe(c.Elapsed.Seconds())
 		if c.Exceeded > 0 {
 			m.budget.with(string(mech)).Add(float64(c.Exceeded))
+		}
+		if c.NoRoom > 0 {
+			m.noRoom.with(string(mech)).Add(float64(c.NoRoom))
 		}
 	}
 	for _, p := range e.Panics {
