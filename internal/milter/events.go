@@ -66,7 +66,7 @@ func (l *link) call(component string, err error, f func() Reply) (Reply, error) 
 	if err != nil {
 		return "", err
 	}
-	if l.held.reply() != "" {
+	if l.held.reply() != "" || l.message.outliner != nil {
 		return Continue, nil
 	}
 	reply := Continue
@@ -98,7 +98,6 @@ func (l *link) connect() (Reply, error) {
 }
 
 func (l *link) envelope() (Reply, error) {
-	limits := l.limits
 	kind := wire.KindMalformedMail
 	if l.cmd == wire.CmdRcpt {
 		kind = wire.KindMalformedRcpt
@@ -108,25 +107,53 @@ func (l *link) envelope() (Reply, error) {
 	if !ok || len(args) == 0 {
 		return "", wire.Malformed{Kind: kind}
 	}
-	l.message.envelope += len(l.data)
-	switch {
-	case l.message.recipients > limits.MaxRecipients:
-		return l.oversize(OversizeRecipients), nil
-	case l.message.envelope > limits.MaxEnvelopeBytes:
-		return l.oversize(OversizeEnvelope), nil
-	case !l.grow(len(l.data)):
-		return l.oversize(OversizeMemory), nil
-	case l.cmd == wire.CmdRcpt:
+	over := l.overEnvelope(len(l.data))
+	if l.cmd == wire.CmdRcpt {
+		if over != "" {
+			return l.oversize(over), nil
+		}
 		return l.call("milter.rcpt", nil, func() Reply { return l.session.Rcpt(args[0], args[1:]) })
 	}
 	growForMessage(false)
-	return l.call("milter.mail", nil, func() Reply {
+	reply, err := l.call("milter.mail", nil, func() Reply {
 		l.told = true
 		return l.session.Mail(args[0], args[1:])
 	})
+	if plain, _ := reply.check(); over != "" && plain == Continue {
+		// The Session must know whose message it is to say what becomes of it.
+		return l.oversize(over), nil
+	}
+	return reply, err
 }
 
+// overEnvelope charges the message for n octets of MAIL or RCPT. It returns the
+// limit that they cross, or "".
+func (l *link) overEnvelope(n int) string {
+	if l.message.outliner != nil {
+		return ""
+	}
+	l.message.envelope += n
+	switch {
+	case l.message.recipients > l.limits.MaxRecipients:
+		return OversizeRecipients
+	case l.message.envelope > l.limits.MaxEnvelopeBytes:
+		return OversizeEnvelope
+	case !l.grow(n):
+		return OversizeMemory
+	}
+	return ""
+}
+
+// maxStart bounds the part of a value that HeaderStart is shown.
+const maxStart = 8 << 10
+
 func (l *link) header() (Reply, error) {
+	if l.t.Cut() {
+		l.data[len(l.data)-1] = 0 // ends the value where it was cut
+	}
+	if l.message.outliner != nil {
+		return l.headerStart()
+	}
 	limits := l.limits
 	name, value, err := wire.ParseHeader(l.data, l.conn.HasLeadingSpace())
 	if err != nil {
@@ -134,17 +161,39 @@ func (l *link) header() (Reply, error) {
 	}
 	l.message.fields++
 	l.message.header += len(name) + len(value)
+	over := ""
 	switch {
-	case len(name)+len(value) > limits.MaxFieldBytes:
-		return l.oversize(OversizeFieldBytes), nil
+	case l.t.Cut(), len(name)+len(value) > limits.MaxFieldBytes:
+		over = OversizeFieldBytes
 	case l.message.fields > limits.MaxHeaderFields:
-		return l.oversize(OversizeHeaderFields), nil
+		over = OversizeHeaderFields
 	case l.message.header > limits.MaxHeaderBytes:
-		return l.oversize(OversizeHeaderBytes), nil
+		over = OversizeHeaderBytes
 	case !l.grow(len(name) + len(value)):
-		return l.oversize(OversizeMemory), nil
+		over = OversizeMemory
+	default:
+		return l.call("milter.header", nil, func() Reply { return l.session.Header(name, value) })
 	}
-	return l.call("milter.header", nil, func() Reply { return l.session.Header(name, value) })
+	reply := l.oversize(over)
+	if l.message.outliner != nil {
+		return l.headerStart()
+	}
+	return reply, nil
+}
+
+// headerStart shows an Outliner the field.
+func (l *link) headerStart() (Reply, error) {
+	name, start, err := wire.ParseHeaderStart(l.data, l.conn.HasLeadingSpace(), maxStart)
+	if err != nil {
+		return "", err
+	}
+	if l.held.reply() != "" {
+		return Continue, nil // after a panic
+	}
+	if l.protect("milter.header_start", func() { l.message.outliner.HeaderStart(name, start) }) {
+		return l.afterPanic(), nil
+	}
+	return Continue, nil
 }
 
 func (l *link) body() (Reply, error) {
@@ -154,8 +203,8 @@ func (l *link) body() (Reply, error) {
 	return l.call("milter.body", nil, func() Reply { return l.session.Body(l.data) })
 }
 
-// oversize refuses the whole message, once: what is over the limit is not
-// kept, and half a header is never judged.
+// oversize refuses the whole message, once, or goes on with an Outliner: what is
+// over the limit is not kept, and half a header is never judged.
 func (l *link) oversize(what string) Reply {
 	if l.held.reply() != "" {
 		return Continue
@@ -174,6 +223,11 @@ func (l *link) oversize(what string) Reply {
 		if l.protect("milter.oversize", func() { reply = s.Oversize(what) }) {
 			return l.afterPanic()
 		}
+	}
+	if o, ok := l.session.(Outliner); ok && reply == Outline {
+		l.message.outliner = o
+		l.release()
+		return Continue
 	}
 	if checked, _ := reply.check(); checked == Continue {
 		reply = def
@@ -243,7 +297,9 @@ func (l *link) endOfBody() (Reply, error) {
 		return l.afterPanic(), nil
 	}
 	if checked, _ := reply.check(); checked.delivers() {
-		m.write(l.t)
+		if err := m.write(l.t); err != nil {
+			l.stop(l.endOf(err)) // the MTA is gone
+		}
 	}
 	return reply, nil
 }

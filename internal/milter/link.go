@@ -72,7 +72,8 @@ func (h *heldReplies) hold(cmd byte, r Reply) {
 // usage is what a message has had of its limits.
 type usage struct {
 	recipients, envelope, fields, header int
-	memory                               int64 // reserved for it
+	memory                               int64    // reserved for it
+	outliner                             Outliner // set once it is over a limit and goes on
 }
 
 func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link {
@@ -94,7 +95,7 @@ func (l *link) startSession() {
 }
 
 func newConn(nc net.Conn, limits *Limits) *Conn {
-	return &Conn{remote: nc.RemoteAddr(), macros: wire.Macros{Limit: limits.MaxMacroBytes}}
+	return &Conn{remote: nc.RemoteAddr(), local: nc.LocalAddr(), macros: wire.Macros{Limit: limits.MaxMacroBytes}}
 }
 
 // begin negotiates, or ends the connection and reports false. What the MTA
@@ -246,7 +247,7 @@ func (l *link) endMessage(next byte) {
 	l.abort()
 	l.conn.macros.EndMessage(next)
 	l.held.message = ""
-	l.srv.memory.release(l.message.memory)
+	l.release()
 	l.message = usage{}
 	l.t.Shrink()
 }

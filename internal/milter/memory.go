@@ -58,6 +58,11 @@ func (l *link) grow(n int) bool {
 // which is answered already.
 func (l *link) letGo() {
 	l.abort()
+	l.release()
+}
+
+// release gives back what was reserved for the message.
+func (l *link) release() {
 	l.srv.memory.release(l.message.memory)
 	l.message.memory = 0
 }

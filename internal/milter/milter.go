@@ -75,9 +75,20 @@ type Session interface {
 // and says what the message is answered with; nothing more of that message is
 // shown, since a view cut short could hide a field. Without it, or when it
 // returns [Continue], the message is refused with 552 5.3.4 (452 4.5.3 for
-// recipients, 452 4.3.1 for memory).
+// recipients, 452 4.3.1 for memory). An [Outliner] may return [Outline] instead.
 type OversizeReplier interface {
 	Oversize(what string) Reply
+}
+
+// Outliner is a [Session] that can go on with a message over a limit: when its
+// Oversize returns [Outline] it must have let go of what it held of the message,
+// which is no longer counted against Limits.Memory. It is then shown every
+// further header field by HeaderStart, the one that crossed the limit included,
+// and EndOfMessage; no recipients, no end of header and no body.
+type Outliner interface {
+	OversizeReplier
+	// HeaderStart is Header with no more than the first 8 KiB of the value.
+	HeaderStart(name, start string)
 }
 
 // What a message can have too much of: the argument of Oversize.

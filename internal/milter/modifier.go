@@ -31,6 +31,7 @@ type Modifier struct {
 	conn       *Conn
 	changes    []edit
 	deletes    []edit
+	sets       []deleteSet
 	inserts    []edit
 	quarantine string
 }
@@ -38,6 +39,13 @@ type Modifier struct {
 type edit struct {
 	index       int
 	name, value string
+}
+
+// deleteSet stands for many deletions of fields of one name.
+type deleteSet struct {
+	name   string
+	count  int
+	doomed func(index int) bool
 }
 
 // InsertHeader puts a field at index: 0 is above everything, the MTA's own
@@ -69,6 +77,21 @@ func (m *Modifier) DeleteHeader(name string, index int) error {
 		return fmt.Errorf("%w: deletion of index %d", ErrInvalidEdit, index)
 	}
 	return m.add(&m.deletes, ActionChangeHeader, edit{index: index, name: name})
+}
+
+// DeleteHeaders removes those of the first count fields called name for whose
+// index, from 1, doomed reports true. It is asked when the edits are written, so
+// that any number of deletions takes no memory. DeleteHeader must not be used for
+// the same name.
+func (m *Modifier) DeleteHeaders(name string, count int, doomed func(index int) bool) error {
+	switch {
+	case !m.conn.HasAction(ActionChangeHeader):
+		return ErrNotNegotiated
+	case !validName(name):
+		return fmt.Errorf("%w: field name %q", ErrInvalidEdit, name)
+	}
+	m.sets = append(m.sets, deleteSet{name, count, doomed})
+	return nil
 }
 
 // Quarantine has the MTA hold the message, for the reason given to its
@@ -149,13 +172,22 @@ func (m *Modifier) lead(value string) string {
 	return " " + value
 }
 
-// write writes the edits.
-func (m *Modifier) write(t *wire.Transport) {
+// maxUnsent is how many octets of edits gather before they are sent.
+const maxUnsent = 64 << 10
+
+// write writes the edits. They go out with the reply, but for those that are too
+// many to gather; an error is of sending these.
+func (m *Modifier) write(t *wire.Transport) error {
 	for _, e := range m.changes {
 		t.ChangeHeader(e.index, e.name, m.lead(e.value))
 	}
 	for _, e := range m.orderedDeletes() {
 		t.ChangeHeader(e.index, e.name, "")
+	}
+	for _, s := range m.sets {
+		if err := s.write(t); err != nil {
+			return err
+		}
 	}
 	for _, e := range m.inserts {
 		t.InsertHeader(e.index, e.name, m.lead(e.value))
@@ -163,6 +195,22 @@ func (m *Modifier) write(t *wire.Transport) {
 	if m.quarantine != "" {
 		t.Quarantine(m.quarantine)
 	}
+	return nil
+}
+
+func (s deleteSet) write(t *wire.Transport) error {
+	for i := s.count; i > 0; i-- {
+		if !s.doomed(i) {
+			continue
+		}
+		t.ChangeHeader(i, s.name, "")
+		if len(t.Appended()) > maxUnsent {
+			if err := t.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // orderedDeletes returns the deletions, the highest index first and each

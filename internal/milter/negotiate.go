@@ -16,7 +16,7 @@ const (
 	ActionAddHeader    = Action(gomilter.OptAddHeader)
 	ActionChangeHeader = Action(gomilter.OptChangeHeader)
 	ActionQuarantine   = Action(gomilter.OptQuarantine)
-	actionSetSymList   = Action(gomilter.OptSetSymList)
+	ActionAskMacros    = Action(gomilter.OptSetSymList)
 )
 
 // negotiated is what the MTA and we agreed on.
@@ -29,7 +29,7 @@ type negotiated struct {
 // negotiate takes of what we want what the MTA offers; an MTA drops a milter
 // that asks for more.
 func negotiate(o wire.Offer, at ReplyAt) negotiated {
-	actions := ActionAddHeader | ActionChangeHeader | ActionQuarantine | actionSetSymList
+	actions := ActionAddHeader | ActionChangeHeader | ActionQuarantine | ActionAskMacros
 	protocol := gomilter.OptNoUnknown | gomilter.OptHeaderLeadingSpace |
 		gomilter.OptNoDataReply | gomilter.OptNoUnknownReply |
 		gomilter.OptNoHeaderReply | gomilter.OptNoEOHReply | gomilter.OptNoBodyReply
@@ -105,6 +105,7 @@ func symList() map[gomilter.Stage][]string {
 // the Session's callbacks only.
 type Conn struct {
 	remote net.Addr
+	local  net.Addr
 	neg    negotiated
 	macros wire.Macros
 }
@@ -119,6 +120,9 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // HasAction reports whether the MTA lets us do a.
 func (c *Conn) HasAction(a Action) bool { return c.neg.actions&a == a }
+
+// LocalAddr is our end of the milter connection.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
 
 // RepliesToRcpt reports whether the MTA waits for a reply to RCPT.
 func (c *Conn) RepliesToRcpt() bool { return !c.neg.silent(wire.CmdRcpt) }

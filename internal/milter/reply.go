@@ -23,6 +23,9 @@ const (
 	Tempfail Reply = "t" // 4xx in the MTA's words
 )
 
+// Outline is a Session's answer to Oversize only: see [Outliner].
+const Outline Reply = "outline"
+
 // flawed begins a note on what Custom was asked. progressNotice is no Reply, but
 // is sent as one: SMFIR_PROGRESS.
 const (

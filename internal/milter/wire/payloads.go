@@ -99,14 +99,20 @@ func ParseHelo(data []byte) (string, error) {
 // lost, as Postfix loses it: readers take "From : x" for a From, so everybody
 // behind here must.
 func ParseHeader(data []byte, leadingSpace bool) (name, value string, err error) {
+	return ParseHeaderStart(data, leadingSpace, len(data))
+}
+
+// ParseHeaderStart is ParseHeader for no more than the first limit octets of the
+// value, and of the name.
+func ParseHeaderStart(data []byte, leadingSpace bool, limit int) (name, start string, err error) {
 	first, rest, _ := bytes.Cut(data, []byte{0})
 	second, rest, ok := bytes.Cut(rest, []byte{0})
 	first = bytes.TrimRight(first, " \t")
 	if !ok || len(rest) != 0 || len(first) == 0 {
 		return "", "", Malformed{KindMalformedHeader}
 	}
-	name, value = field(first, second, leadingSpace)
-	return name, value, nil
+	name, start = field(first[:min(len(first), limit)], second[:min(len(second), limit)], leadingSpace)
+	return name, start, nil
 }
 
 // field undoes what the MTA did to a field's value: folds come as LF, and

@@ -37,8 +37,10 @@ func TestFrameBounds(t *testing.T) {
 		{"of its end", "\x00\x10\x00\x00E", ""},
 		{"an octet more", "\x00\x10\x00\x01B", KindFrameTooLong},
 		{"far more", "\xff\xff\xff\xffB", KindFrameTooLong},
+		{"the longest field of which a part is kept", "\x04\x00\x00\x00L", ""},
+		{"an octet more of it", "\x04\x00\x00\x01L", KindFrameTooLong},
 		{"the longest command", "\x00\x01\x00\x00M", ""},
-		{"an octet more of it", "\x00\x01\x00\x01M", KindFrameTooLong},
+		{"an octet more of a command", "\x00\x01\x00\x01M", KindFrameTooLong},
 		{"macros are bound like commands", "\x00\x01\x00\x01D", KindFrameTooLong},
 		{"and so is what nobody knows", "\x00\x01\x00\x01?", KindFrameTooLong},
 	} {

@@ -28,6 +28,7 @@ type Transport struct {
 	size int     // index in bufferSizes of what the next read begins with
 	want int     // octets of the frame that is read
 	err  error   // of tryRead
+	cut  bool    // the frame read last is only the beginning of one
 	out  *buffer // written but not sent: one reply with its edits is one write
 
 	mu     sync.Mutex // orders deadlines with Force and Hasten
@@ -133,7 +134,11 @@ func (t *Transport) ReadFrame(idle time.Duration, spare bool) (cmd byte, data []
 		return 0, nil, err
 	}
 	cmd = t.in.b[t.r+prefix]
-	if int64(length) > int64(t.maxFrame(cmd)) {
+	if t.cut = false; int64(length) > int64(t.maxFrame(cmd)) {
+		if cmd == CmdHeader && length <= maxPassedOver {
+			data, err = t.beginning(prefix+1, int(length)-1, &timed)
+			return cmd, data, err
+		}
 		return 0, nil, Malformed{KindFrameTooLong}
 	}
 	end := prefix + int(length)
@@ -143,6 +148,28 @@ func (t *Transport) ReadFrame(idle time.Duration, spare bool) (cmd byte, data []
 	data = t.in.b[t.r+prefix+1 : t.r+end : t.r+end]
 	t.r += end
 	return cmd, data, nil
+}
+
+// Cut reports whether the frame read last was a header field longer than
+// Limits.MaxFrame, of which only the beginning was returned.
+func (t *Transport) Cut() bool { return t.cut }
+
+// beginning reads a frame of which size octets follow after the first skip, and
+// keeps the beginning of these.
+func (t *Transport) beginning(skip, size int, timed *bool) ([]byte, error) {
+	t.r += skip
+	kept := make([]byte, 0, min(size, maxBeginning))
+	for size > 0 {
+		if err := t.await(1, timed); err != nil {
+			return nil, err
+		}
+		n := min(size, t.w-t.r)
+		kept = append(kept, t.in.b[t.r:t.r+min(n, cap(kept)-len(kept))]...)
+		t.r += n
+		size -= n
+	}
+	t.cut = true
+	return kept, nil
 }
 
 func (t *Transport) maxFrame(cmd byte) int {

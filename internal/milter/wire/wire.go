@@ -53,6 +53,12 @@ const (
 	// maxCommandFrame bounds every frame but header and body: an SMTP command
 	// line is 2,048 octets in Postfix, and macros repeat a few of them.
 	maxCommandFrame = 64 << 10
+	// maxPassedOver bounds a header field that is too long to be kept: the rest
+	// of it is read and thrown away, because an MTA that loses its milter over it
+	// may be told to deliver the message unseen.
+	maxPassedOver = 64 << 20
+	// maxBeginning is what is kept of such a field, its name included.
+	maxBeginning = 16 << 10
 	// oldestVersion of the protocol is Sendmail 8.10's.
 	oldestVersion = 2
 )
