@@ -3,6 +3,7 @@ package authres
 import (
 	"io"
 	"mime"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,24 +15,50 @@ import (
 // else's authserv-id, in octets. No genuine one comes near it.
 const maxHeadLen = 2 << 10
 
-// ClaimsID reports whether the value of an Authentication-Results field may be
-// taken, by any plausible reader, as written by the host whose authserv-id is
-// id; such a field from outside is forged and must go (RFC 8601 §5).
+// IDs are the authserv-ids of one host, or of several that stand for one. The
+// zero value is none. Safe for concurrent use.
+type IDs struct {
+	ids   []string // canonical
+	words []string // what is looked for in a text: those of ids that can stand there, and their A-labels
+}
+
+// NewIDs returns IDs of these.
+func NewIDs(ids ...string) IDs {
+	var n IDs
+	for _, id := range ids {
+		want := canonicalID(id)
+		n.ids = append(n.ids, want)
+		if want == "" || len(want) > maxHeadLen {
+			continue
+		}
+		n.words = append(n.words, want)
+		if a, err := toASCII.ToASCII(want); err == nil && a != "" && a != want {
+			n.words = append(n.words, a)
+		}
+	}
+	return n
+}
+
+// ClaimsID is Claimed for a single id.
+func ClaimsID(value, id string) bool { return NewIDs(id).Claimed(value) }
+
+// Claimed reports whether the value of an Authentication-Results field may be
+// taken, by any plausible reader, as written by a host whose authserv-id is
+// one of the ids; such a field from outside is forged and must go (RFC 8601 §5).
 //
 // The value need not be well-formed. What comes before the first ';' is read
 // in every way a careful or a careless reader might: comments, quotes and
 // escapes understood or not, white space, control and 8-bit octets dropped,
-// encoded-words (RFC 2047) and internationalized names decoded. If id then
+// encoded-words (RFC 2047) and internationalized names decoded. If an id then
 // stands there as a whole word, whatever else does, the field claims it. An id
 // that only contains ours as a part, such as mx.example.jp.attacker.net, does
 // not. The cost is linear in the value's length.
-func ClaimsID(value, id string) bool {
-	want := canonicalID(id)
+func (n IDs) Claimed(value string) bool {
 	p := &parser{s: value}
-	if got, err := p.authServID(); err == nil && canonicalID(got) == want {
+	if got, err := p.authServID(); err == nil && slices.Contains(n.ids, canonicalID(got)) {
 		return true
 	}
-	if want == "" || len(want) > maxHeadLen {
+	if len(n.words) == 0 {
 		return false
 	}
 	value = strings.TrimLeft(value, " \t\r\n;,")
@@ -39,12 +66,13 @@ func ClaimsID(value, id string) bool {
 	if len(head) > maxHeadLen {
 		return true // unbalanced, or made to hide something
 	}
-	wants := []string{want}
-	if a, err := toASCII.ToASCII(want); err == nil && a != "" && a != want {
-		wants = append(wants, a)
-	}
-	for _, reading := range readings(head) {
-		for _, w := range wants {
+	return n.named(head)
+}
+
+// named reports whether an id stands in text as a whole word, in any reading.
+func (n IDs) named(text string) bool {
+	for _, reading := range readings(text) {
+		for _, w := range n.words {
 			if hasWord(reading, w) {
 				return true
 			}

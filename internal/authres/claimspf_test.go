@@ -1,0 +1,78 @@
+package authres
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestClaimedSPF: a trace is another host's only if it says so.
+func TestClaimedSPF(t *testing.T) {
+	ours := NewIDs("mx1.full.example", "mx1", "mx.public.example")
+	for _, tc := range []struct {
+		value           string
+		named, unsigned bool
+	}{
+		{"pass (mx1.full.example: domain of a@b.example designates 192.0.2.1 as permitted sender) receiver=mx1.full.example; client-ip=192.0.2.1;", true, false},
+		{"pass receiver=mx1.full.example", true, false},
+		{"pass client-ip=192.0.2.1; receiver=MX1.Full.Example.; helo=x", true, false},
+		{"pass receiver = \"mx1.full.example\";", true, false},
+		{"pass receiver=mx1", true, false},
+		{"pass RECEIVER=\r\n mx.public.example", true, false},
+		{"pass (a (nested mx1.full.example) b)", true, false},
+		{"pass (never closed mx1.full.example", true, false},
+		{"pass (quoted \\) mx1.full.example)", true, false},
+		{"pass \"(\" (mx1.full.example)", true, false},
+		{"pass receiver=(comment) mx1.full.example;", true, false},
+		{"pass receiver=other.example; receiver=mx1.full.example", true, false},
+		{"pass receiver=mx1.full.example.other.example", false, false},
+		{"pass (other.example: x) receiver=other.example; helo=mx1.full.example; envelope-from=\"a@mx1.full.example\"", false, false},
+		{"pass (mailfrom) identity=mailfrom; receiver=<UNKNOWN>", false, false},
+		{"pass (google.com: domain of a@b.example designates 192.0.2.1 as permitted sender) client-ip=192.0.2.1;", false, false},
+		{"pass x-receiver=mx1.full.example; receiver=other.example", false, false},
+		{"pass client-ip=192.0.2.1; envelope-from=a@b.example; helo=c.example", false, true},
+		{"pass ()", false, true},
+		{"pass receiver=;", false, true},
+		{"", false, true},
+		{"pass (other.example) " + strings.Repeat("x", maxTraceLen), true, false},
+	} {
+		if got := ours.NamedInSPF(tc.value); got != tc.named {
+			t.Errorf("%.80q names us: %v", tc.value, got)
+		}
+		if got := ours.ClaimedSPF(tc.value); got != (tc.named || tc.unsigned) {
+			t.Errorf("%.80q claims us: %v", tc.value, got)
+		}
+	}
+}
+
+// FuzzClaimedSPF: what the field of our own writing says is seen whatever else
+// stands in it, and nothing takes long.
+func FuzzClaimedSPF(f *testing.F) {
+	for _, seed := range []string{"pass", "(", "\"", "receiver=", "\\", "pass (x) receiver=y; \"(\""} {
+		f.Add(seed)
+	}
+	ours := NewIDs("mx1.full.example")
+	f.Fuzz(func(t *testing.T, s string) {
+		ours.ClaimedSPF(s)
+		if own := FormatReceivedSPF(ReceivedSPF{Result: "pass", Problem: s, HELO: s, Receiver: "mx1.full.example"}); !ours.NamedInSPF(own) {
+			t.Errorf("our own field does not name us: %q", own)
+		}
+		if !ours.ClaimedSPF("pass receiver=mx1.full.example; " + strings.ReplaceAll(s, "receiver", "")) {
+			t.Errorf("%q behind it hides our name", s)
+		}
+	})
+}
+
+// TestSeveralIDs: an id of several is claimed as it is alone, and none of none.
+func TestSeveralIDs(t *testing.T) {
+	ours := NewIDs("mx1.full.example", "mx1", "")
+	for value, claimed := range map[string]bool{
+		"mx1.full.example; none": true, "mx1; none": true, "MX1. 1; none": true, "mx1.other.example; none": false, "full.example; none": false, "\"\"; none": true,
+	} {
+		if got := ours.Claimed(value); got != claimed {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+	if (IDs{}).Claimed("mx1; none") {
+		t.Error("claims nobody's id")
+	}
+}
