@@ -118,7 +118,7 @@ func TestEveryReasonHasWords(t *testing.T) {
 		policy.ReasonTrusted, policy.ReasonAuthenticated, policy.ReasonAligned, policy.ReasonReject, policy.ReasonIndirect,
 		policy.ReasonLocalReject, policy.ReasonQuarantine, policy.ReasonForwarder, policy.ReasonRule, policy.ReasonUndecided,
 		policy.ReasonRamp, policy.ReasonNone, policy.ReasonNoPolicy, policy.ReasonPassNoPolicy, policy.ReasonSPFFail,
-		policy.ReasonTempError, policy.ReasonInvalidFrom, policy.ReasonNamelessBounce, policy.ReasonOtherName, policy.ReasonOversize, policy.ReasonUnlabelled,
+		policy.ReasonTempError, policy.ReasonInvalidFrom, policy.ReasonNamelessBounce, policy.ReasonOtherName, policy.ReasonOversize, policy.ReasonForged, policy.ReasonUnlabelled,
 	} {
 		if got := Summary(policy.Verdict{Action: policy.Tag, Reason: r}); strings.Contains(got, "because "+string(r)) {
 			t.Errorf("%s has no words: %s", r, got)

@@ -192,8 +192,10 @@ func reasonText(r policy.Reason) string {
 		return "the client logged in"
 	case policy.ReasonOversize:
 		return "the message is over a limit, so that an author could hide in what was not looked at"
+	case policy.ReasonForged:
+		return "the message carries a result in our name, which the MTA lets nobody delete"
 	case policy.ReasonUnlabelled:
-		return "the MTA lets no header field be edited"
+		return "the MTA lets no header field be added"
 	}
 	return string(r)
 }

@@ -27,17 +27,30 @@ func Oversized(what string, c Config) Verdict {
 	v := Verdict{Action: Reject, Enforced: c.Mode == Enforce, Reason: ReasonOversize, Evidence: []string{"too large: " + what}, Disposition: dmarc.PolicyNone}
 	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds the limits of this system")
 	v.settle(c)
-	if v.Applied != Reject {
-		// Nothing is written into a message that was not seen whole.
-		v.Applied = Accept
-		v.Evidence = append(v.Evidence, "delivered without a label")
+	return v
+}
+
+// Forged is the verdict on a message with a result in the name of id, our
+// authserv-id, which the MTA lets nobody delete. To put it off would put it off
+// for ever, and readers may take it for ours.
+func Forged(v Verdict, id string) Verdict {
+	v.Evidence = append(v.Evidence, "there is a result in our name, and the MTA lets no field be deleted")
+	v.Disposition, v.Override = dmarc.PolicyNone, nil
+	v.Action, v.Reason = Reject, ReasonForged
+	if v.Enforced {
+		v.Applied = Reject
+		text := "Email carries an authentication result in the name of " + id + ", which cannot be removed here"
+		if v.ID != "" {
+			text += " (" + v.ID + ")"
+		}
+		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused, text)
 	}
 	return v
 }
 
-// Unlabelled is the verdict on a message whose header cannot be edited: a
-// field forged in our name would survive, so it has to come again later, when
-// the operator has let the milter edit headers.
+// Unlabelled is the verdict on a message that cannot be labelled, since the MTA
+// lets no field be added: it has to come again later, when the operator has let
+// the milter add fields.
 func Unlabelled(v Verdict, err error) Verdict {
 	v.Evidence = append(v.Evidence, err.Error())
 	v.Disposition, v.Override = dmarc.PolicyNone, nil

@@ -231,8 +231,24 @@ func TestOversized(t *testing.T) {
 	if v.Applied != Reject || v.Reply.Code != 552 || v.Reply.Validate() != nil {
 		t.Errorf("enforce: %+v", v)
 	}
-	if v := Oversized("header_bytes", Config{Mode: Monitor}); v.Applied != Accept || v.Action != Reject {
+	if v := Oversized("header_bytes", Config{Mode: Monitor}); v.Applied != Tag || v.Action != Reject {
 		t.Errorf("monitor: %+v", v)
+	}
+}
+
+// TestForged: a result in our name that stays is refused, and says why; monitor
+// mode does not act.
+func TestForged(t *testing.T) {
+	e := failing(dmarc.PolicyNone)
+	for _, v := range []Verdict{Decide(&e, Config{}), Skipped(ReasonAuthenticated)} {
+		v = Forged(v, "mx.example.jp")
+		if v.Action != Reject || v.Applied != Reject || v.Reason != ReasonForged || v.Reply.Code != 550 || v.Reply.Enhanced != "5.7.1" ||
+			v.Reply.Validate() != nil || !strings.Contains(v.Reply.Text, "mx.example.jp") || strings.Contains(v.Reply.Text, "()") {
+			t.Errorf("enforce: %+v", v)
+		}
+	}
+	if v := Forged(Decide(&e, Config{Mode: Monitor}), "mx"); v.Action != Reject || v.Applied != Tag || v.Reply.Code != 0 {
+		t.Errorf("monitor mode acted: %+v", v)
 	}
 }
 

@@ -130,6 +130,7 @@ const (
 	ReasonInvalidFrom    Reason = "invalid_from"      // no author can be named
 	ReasonNamelessBounce Reason = "nameless_bounce"   // the null sender, and a From without any address
 	ReasonOversize       Reason = "oversize"          // over a limit of ours
+	ReasonForged         Reason = "forged_result"     // a result in our name cannot be deleted
 	ReasonUnlabelled     Reason = "unlabelled"        // the MTA refused our edits
 )
 
