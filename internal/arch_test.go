@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"internal/taglist":        0,
 	"internal/distinct":       0,
 	"internal/slots":          0,
+	"internal/blind":          0,
 	"internal/milter":         0,
 	"internal/milter/client":  0,
 	"internal/milter/sockets": 0,

@@ -57,6 +57,9 @@ a reload cannot change: then the exit code is 1.`,
 			if warning := app.Warnings(cfg, time.Now()); warning != nil {
 				telemetry.Say(cmd.ErrOrStderr(), slog.LevelWarn, warning.Error())
 			}
+			for _, text := range app.Advice(cfg) {
+				telemetry.Say(cmd.ErrOrStderr(), slog.LevelWarn, text)
+			}
 			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen)); err != nil {
 				return failed(err)
 			}

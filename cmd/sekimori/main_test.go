@@ -69,7 +69,7 @@ func TestCommands(t *testing.T) {
 		{"reloaded", []string{"reload", "--config", silent, "--pid", "1"}, 2, "", []string{silent + ":1:1: mode: not stated"}},
 		{"explained by", []string{"explain", mail, "--ip", "192.0.2.1", "--zone", zone, "--config", silent}, 2, "", []string{silent + ":1:1: mode: not stated"}},
 		{"asked where the daemon is", []string{"status", "--config", silent}, 1, "", []string{"no daemon answers"}},
-		{"a candidate without a mode", []string{"config", "check", file(t, "live.yaml", "shadow: "+silent+"\nmode: monitor\n")}, 0, "is good", nil},
+		{"a candidate without a mode", []string{"config", "check", file(t, "live.yaml", "authserv_id: mx.here.example\nshadow: "+silent+"\nmode: monitor\n")}, 0, "is good", nil},
 		{"print", []string{"config", "print", good}, 0, "authserv_id: mx.here.example", nil},
 		{"example", []string{"config", "example"}, 0, "mode: monitor", nil},
 		{"reference", []string{"config", "example", "--full"}, 0, "message_budget: 10s", nil},

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/admin"
+	"sekimori/internal/blind"
 	"sekimori/internal/config"
 	"sekimori/internal/console"
 	"sekimori/internal/filter"
@@ -47,6 +48,7 @@ type App struct {
 	logTo      *telemetry.Switch
 	registry   *prometheus.Registry
 	metrics    *telemetry.Metrics
+	blind      *blind.Watch
 	unknown    *telemetry.UnknownClients
 	dnsMetrics *resolver.Metrics
 	filter     *filter.Filter
@@ -92,6 +94,8 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	a.registry = prometheus.NewRegistry()
 	telemetry.RegisterRuntime(a.registry, o.Version)
 	a.metrics = telemetry.New(a.registry)
+	a.blind = blind.New(a.log)
+	telemetry.RegisterBlind(a.registry, a.blind)
 	a.unknown = &telemetry.UnknownClients{Log: a.log}
 	a.logOut.CountDropped(a.registry)
 	if a.dnsMetrics, err = resolver.NewMetrics(a.registry); err != nil {
@@ -217,7 +221,15 @@ func (a *App) Start() {
 	a.undo.add(func() { <-watched })
 	a.ready.Store(true)
 	cfg := a.current.cfg
-	a.log.Info("serving", "listen", fmt.Sprint(a.addrs()), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", cfg.AuthservID)
+	a.log.Info("serving", "listen", fmt.Sprint(a.addrs()), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", servID(cfg))
+}
+
+// servID is the authserv-id for the log.
+func servID(cfg *config.Config) string {
+	if cfg.AuthservID != "" {
+		return cfg.AuthservID
+	}
+	return "the MTA's name (macro j), else " + cfg.ServID()
 }
 
 // Stop takes no more connections, waits for the sessions in flight until

@@ -77,7 +77,8 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	}
 	g.recent = newRecent(cfg, old)
 	g.options = filter.Options{
-		Verifier: verifier, Policy: g.rules, Shadow: shadow, AuthServID: cfg.AuthservID,
+		Verifier: verifier, Policy: g.rules, Shadow: shadow,
+		AuthServID: cfg.AuthservID, HostName: config.HostName(), Aliases: cfg.AuthservIDAlso, Blind: a.blind,
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
 		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
 		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style), MailFrom: filter.ShowMailFrom(cfg.Headers.MailFrom),
@@ -234,6 +235,9 @@ func (a *App) commit(c *change) {
 	a.metrics.RulesLoaded(c.generation.rules.Rules)
 	if c.generation.warnings != nil {
 		a.log.Warn("useless rules", "error", c.generation.warnings)
+	}
+	for _, text := range Advice(cfg) {
+		a.log.Warn("configuration", "advice", text)
 	}
 	a.metrics.ConfigLoaded(cfg.Hash(), c.generation.rules.Mode, a.since)
 }

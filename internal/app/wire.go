@@ -32,7 +32,7 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 		DMARC: dmarc.Options{Method: dmarc.Method(cfg.DMARC.OrganizationalDomain)},
 	}
 	// The authserv-id need not be a host name; %{r} is "unknown" then.
-	o.Receiver, _ = dns.ParseHostname(cfg.AuthservID)
+	o.Receiver, _ = dns.ParseHostname(cfg.ServID())
 	if o.DMARC.Method == dmarc.PSL {
 		file, err := os.Open(cfg.DMARC.PSLFile)
 		if err != nil {

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -20,22 +19,25 @@ import (
 // Config is the whole configuration. Treat it as immutable once loaded.
 type Config struct {
 	Listen []Listener `yaml:"listen"`
-	// AuthservID is the host name unless the file says otherwise.
-	AuthservID   string   `yaml:"authserv_id"`
-	Mode         string   `yaml:"mode"` // ModeEnforce or ModeMonitor
-	Trusted      Trusted  `yaml:"trusted"`
-	DNS          DNS      `yaml:"dns"`
-	DKIM         DKIM     `yaml:"dkim"`
-	DMARC        DMARC    `yaml:"dmarc"`
-	ARC          ARC      `yaml:"arc"`
-	Policy       Policy   `yaml:"policy"`
-	Shadow       string   `yaml:"shadow"` // a candidate configuration to compare with; "" is off
-	Report       Report   `yaml:"report"`
-	Admin        Admin    `yaml:"admin"`
-	Headers      Headers  `yaml:"headers"`
-	Log          Log      `yaml:"log"`
-	Limits       Limits   `yaml:"limits"`
-	DrainTimeout Duration `yaml:"drain_timeout"` // sessions in flight may finish, at stop
+	// AuthservID is the authserv-id of our results; "" is the MTA's own name,
+	// and the host's where the MTA tells none.
+	AuthservID string `yaml:"authserv_id"`
+	// AuthservIDAlso are more names whose results from outside are forged.
+	AuthservIDAlso []string `yaml:"authserv_id_also"`
+	Mode           string   `yaml:"mode"` // ModeEnforce or ModeMonitor
+	Trusted        Trusted  `yaml:"trusted"`
+	DNS            DNS      `yaml:"dns"`
+	DKIM           DKIM     `yaml:"dkim"`
+	DMARC          DMARC    `yaml:"dmarc"`
+	ARC            ARC      `yaml:"arc"`
+	Policy         Policy   `yaml:"policy"`
+	Shadow         string   `yaml:"shadow"` // a candidate configuration to compare with; "" is off
+	Report         Report   `yaml:"report"`
+	Admin          Admin    `yaml:"admin"`
+	Headers        Headers  `yaml:"headers"`
+	Log            Log      `yaml:"log"`
+	Limits         Limits   `yaml:"limits"`
+	DrainTimeout   Duration `yaml:"drain_timeout"` // sessions in flight may finish, at stop
 }
 
 // Trusted says whose mail is not evaluated.
@@ -182,17 +184,7 @@ func Default() *Config {
 		},
 		DrainTimeout: Duration(330 * time.Second),
 	}
-	c.fill()
 	return c
-}
-
-// fill sets what depends on the host.
-func (c *Config) fill() {
-	if c.AuthservID == "" {
-		// A failure leaves it empty, and Validate says so.
-		name, _ := os.Hostname()
-		c.AuthservID = strings.TrimSuffix(name, ".")
-	}
 }
 
 // Hash returns 16 hexadecimal digits that differ when two configurations do,

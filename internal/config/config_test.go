@@ -18,6 +18,7 @@ listen:
   - {address: "unix:/run/sekimori/milter.sock", mode: 0600, group: postfix}
   - "systemd:milter"
 authserv_id: mx.example.jp
+authserv_id_also: [mx1.example.jp, old]
 mode: monitor
 trusted: {networks: [192.0.2.0/24, "2001:db8::1"], authenticated: false}
 dns:
@@ -76,9 +77,9 @@ func fullConfig() *Config {
 			{Address: "unix:/run/sekimori/milter.sock", Mode: 0o600, Group: "postfix"},
 			{Address: "systemd:milter"},
 		},
-		AuthservID: "mx.example.jp",
-		Mode:       ModeMonitor,
-		Trusted:    Trusted{Networks: []Network{{netip.MustParsePrefix("192.0.2.0/24")}, {netip.MustParsePrefix("2001:db8::1/128")}}},
+		AuthservID: "mx.example.jp", AuthservIDAlso: []string{"mx1.example.jp", "old"},
+		Mode:    ModeMonitor,
+		Trusted: Trusted{Networks: []Network{{netip.MustParsePrefix("192.0.2.0/24")}, {netip.MustParsePrefix("2001:db8::1/128")}}},
 		DNS: DNS{
 			Servers: []Server{
 				{AddrPort: addr("127.0.0.1:53")}, {AddrPort: addr("[::1]:5353")}, {AddrPort: addr("[2001:db8::53]:53")},
@@ -162,9 +163,6 @@ func TestDefaults(t *testing.T) {
 	if err := Default().Validate(); err != nil {
 		t.Errorf("the defaults are invalid: %v", err)
 	}
-	if Default().AuthservID == "" {
-		t.Error("no authserv-id")
-	}
 }
 
 // Setting one key of a section leaves the others at their defaults.
@@ -208,6 +206,9 @@ func TestPrint(t *testing.T) {
 		}
 		if len(c.ARC.TrustedSealers) == 0 {
 			got.ARC.TrustedSealers = nil
+		}
+		if len(c.AuthservIDAlso) == 0 {
+			got.AuthservIDAlso = nil
 		}
 		if len(c.DNS.Servers) == 0 {
 			got.DNS.Servers = nil

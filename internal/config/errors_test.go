@@ -145,7 +145,7 @@ func TestEveryProblemIsListed(t *testing.T) {
 	want := `config: sekimori.yaml:1:7: mode: "off" is not known; write enforce or monitor
   >   1 | mode: off
         |       ^
-config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, mode, trusted, dns, dkim, dmarc, arc, policy, shadow, report, admin, headers, log, limits, drain_timeout
+config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, policy, shadow, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^
@@ -189,8 +189,9 @@ func TestManyProblems(t *testing.T) {
 // Without a file there is no place, but every problem all the same.
 func TestValidate(t *testing.T) {
 	c := Default()
-	c.Mode, c.AuthservID, c.Log.Level = "", "", "x"
-	want := `config: authserv_id: the host has no name to use; set one
+	c.Mode, c.AuthservID, c.AuthservIDAlso, c.Log.Level = "", "a;b", []string{"mx.example.jp", ""}, "x"
+	want := `config: authserv_id: "a;b" is not a host name; write one, such as mx.example.jp, in ASCII
+config: authserv_id_also[1]: "" is not a host name; write one, such as mx.example.jp, in ASCII
 config: mode: "" is not known; write enforce or monitor
 config: log.level: "x" is not known; write debug, info, warn or error`
 	if err := c.Validate(); err == nil || err.Error() != want {

@@ -58,7 +58,6 @@ func parseConfig(name string, data []byte, running bool) (*Config, error) {
 		for i := range c.Policy.Overrides {
 			c.Policy.Overrides[i].from, c.Policy.Overrides[i].path = from, fmt.Sprintf("policy.overrides[%d]", i)
 		}
-		c.fill()
 		d.add(c.problems())
 		if running {
 			d.wantMode(body, from)

@@ -20,7 +20,7 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers = nil, nil, nil // empty lists there
+	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso = nil, nil, nil, nil // empty lists there
 	if !reflect.DeepEqual(got, Default()) {
 		t.Errorf("the reference's values are not the defaults:\n%+v\n%+v", got, Default())
 	}

@@ -36,7 +36,12 @@ func (c *Config) Validate() error { return result("", c.problems()) }
 func (c *Config) problems() []Problem {
 	k := &checker{}
 	k.listeners(c.Listen)
-	k.authservID(c.AuthservID)
+	if c.AuthservID != "" {
+		k.authservID("authserv_id", c.AuthservID)
+	}
+	for i, id := range c.AuthservIDAlso {
+		k.authservID("authserv_id_also["+strconv.Itoa(i)+"]", id)
+	}
 	k.word("mode", c.Mode, ModeEnforce, ModeMonitor)
 	k.dns(c.DNS)
 	k.between("dkim.max_signatures", c.DKIM.MaxSignatures, 1, maxSignaturesCeil)
@@ -118,14 +123,11 @@ func (k *checker) hostPort(path, s string) {
 
 // authservID requires what can stand in a header without quotes, so that every
 // reader finds it (RFC 8601 §2.5).
-func (k *checker) authservID(id string) {
-	const path = "authserv_id"
+func (k *checker) authservID(path, id string) {
 	switch {
-	case id == "":
-		k.add(path, "the host has no name to use; set one")
 	case len(id) > maxAuthservID:
 		k.add(path, "longer than %d octets", maxAuthservID)
-	case strings.ContainsFunc(id, notHostname) || strings.HasPrefix(id, ".") || strings.HasSuffix(id, ".") || strings.Contains(id, ".."):
+	case id == "" || strings.ContainsFunc(id, notHostname) || strings.HasPrefix(id, ".") || strings.HasSuffix(id, ".") || strings.Contains(id, ".."):
 		k.add(path, "%q is not a host name; write one, such as mx.example.jp, in ASCII", id)
 	}
 }

@@ -144,5 +144,5 @@ func (o *Options) find(h message.Header) (m judge.Message, source string, err er
 }
 
 func labelled(c *config.Config) filter.LabelOptions {
-	return filter.LabelOptions{AuthServID: c.AuthservID, Style: filter.Style(c.Headers.Style), MailFrom: filter.ShowMailFrom(c.Headers.MailFrom)}
+	return filter.LabelOptions{AuthServID: c.ServID(), Style: filter.Style(c.Headers.Style), MailFrom: filter.ShowMailFrom(c.Headers.MailFrom)}
 }

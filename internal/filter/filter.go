@@ -9,13 +9,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sekimori/internal/blind"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/smtp"
 )
 
-// Options are what the operator set. Verifier and AuthServID are required.
+// Options are what the operator set. Verifier and one of AuthServID and HostName
+// are required.
 type Options struct {
 	Verifier *msgauth.Verifier
 	Policy   policy.Config
@@ -26,8 +28,15 @@ type Options struct {
 	TrustedNetwork func(client netip.Addr) bool
 	// TrustAuthenticated exempts clients that logged in.
 	TrustAuthenticated bool
-	AuthServID         string
-	ReceivedSPF        bool
+	// AuthServID is the authserv-id of our results. "" is the MTA's own name
+	// (its macro j), or HostName where the MTA tells none with a dot.
+	AuthServID string
+	HostName   string
+	// Aliases are further names of this host: results in their name that come
+	// from outside are forged, as those in the MTA's name and in the first label
+	// of any of these are.
+	Aliases     []string
+	ReceivedSPF bool
 	// Verdict adds VerdictField. Subject, if not "", is put before the Subject
 	// of fails that are delivered. Style spells the dmarc result; MailFrom is
 	// how much of the envelope sender is shown.
@@ -42,6 +51,8 @@ type Options struct {
 	Recipients  Recipients
 	ConsentWait time.Duration
 	Split       bool
+	// Blind is told what cannot be seen or done; nil: nobody.
+	Blind *blind.Watch
 	// Observers are told of every message. They must not block.
 	Observers []Observer
 	// Retired, if set, is called once, when other options have taken the place
@@ -67,6 +78,7 @@ type Filter struct {
 type edition struct {
 	Options
 	users int
+	last  atomic.Pointer[identity] // the one asked for last
 }
 
 // New returns a Filter.
@@ -140,7 +152,7 @@ func (o *Options) split() bool {
 	return o.Split && o.Recipients != nil && o.Policy.Mode != policy.Monitor
 }
 
-// labelled is how messages are labelled.
-func (o *Options) labelled() LabelOptions {
-	return LabelOptions{AuthServID: o.AuthServID, Style: o.Style, MailFrom: o.MailFrom}
+// labelled is how messages are labelled, in the name of id.
+func (o *Options) labelled(id string) LabelOptions {
+	return LabelOptions{AuthServID: id, Style: o.Style, MailFrom: o.MailFrom}
 }

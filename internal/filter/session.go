@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sekimori/internal/authres"
+	"sekimori/internal/blind"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
@@ -25,6 +26,7 @@ type session struct {
 	client  msgauth.Session
 	trusted bool // the client's network is
 	verify  *msgauth.Connection
+	self    *identity // nil until it is asked for
 
 	current *transaction
 	own     label // of the message that is labelled
@@ -37,18 +39,52 @@ type transaction struct {
 	skip     policy.Reason // why it is not evaluated, "" if it is
 	check    *msgauth.Verification
 	header   message.Header
+	over     string       // the limit that it crossed, "" if none
+	outline  *outline     // of its header, once it is over a limit and goes on
+	rcpts    int          // accepted
+	shown    bool         // its end has come, or a limit
 	consents *consents    // nil: nobody is asked
 	class    policy.Class // of all recipients, where classes are split
 }
 
 // Connect implements milter.Session.
 func (s *session) Connect(c milter.Connect) milter.Reply {
+	s.o.Blind.Connected(c.Addr.Addr())
+	s.o.Blind.Negotiated(s.conn.LocalAddr(), s.conn.RemoteAddr(), lacks(s.conn))
 	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname, NoLeadingSpace: !s.conn.HasLeadingSpace()}
 	s.meet()
 	return milter.Continue
 }
 
-func (s *session) use(e *edition) { s.edition, s.o = e, &e.Options }
+// lacks is what the MTA of a connection does not offer.
+func lacks(c *milter.Conn) (list []blind.Lack) {
+	for _, one := range [...]struct {
+		offered bool
+		lack    blind.Lack
+	}{
+		{c.HasAction(milter.ActionAddHeader), blind.LackAdd},
+		{c.HasAction(milter.ActionChangeHeader), blind.LackChange},
+		{c.HasAction(milter.ActionQuarantine), blind.LackQuarantine},
+		{c.HasLeadingSpace(), blind.LackLeadingSpace},
+		{c.HasAction(milter.ActionAskMacros), blind.LackMacros},
+	} {
+		if !one.offered {
+			list = append(list, one.lack)
+		}
+	}
+	return list
+}
+
+func (s *session) use(e *edition) { s.edition, s.o, s.self = e, &e.Options, nil }
+
+// identity is who we are towards this MTA. Its name comes with CONNECT, of some
+// MTAs with a later step.
+func (s *session) identity() *identity {
+	if s.self == nil || s.self.mta == "" {
+		s.self = s.edition.identify(s.conn.Macro("j"))
+	}
+	return s.self
+}
 
 // meet begins what depends on the client alone, by the present options.
 func (s *session) meet() {
@@ -127,6 +163,7 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 	}
 	reply := s.recipient(t, to)
 	if reply == milter.Continue {
+		t.rcpts++
 		t.envelope.Recipients = append(t.envelope.Recipients, to)
 	}
 	return reply
@@ -166,35 +203,75 @@ func (s *session) Body(chunk []byte) milter.Reply {
 }
 
 // Oversize implements milter.OversizeReplier: a message of which only a part
-// can be seen is refused, because an author could hide in the rest.
+// can be seen is refused, because an author could hide in the rest. In monitor
+// mode nothing is refused, but nothing forged in our name passes either.
 func (s *session) Oversize(what string) milter.Reply {
 	t := s.current
 	if t == nil {
 		return milter.Continue
 	}
+	t.shown = true
 	s.nameMessage(t)
 	switch {
 	case t.skip == policy.ReasonTrusted:
 		return s.passOn(t)
-	case (what == milter.OversizeRecipients || what == milter.OversizeEnvelope || what == milter.OversizeMemory) && s.o.Policy.Mode != policy.Monitor:
+	case s.o.Policy.Mode == policy.Monitor:
+		s.reduce(t, what)
+		return milter.Outline
+	case what == milter.OversizeRecipients || what == milter.OversizeEnvelope || what == milter.OversizeMemory:
 		return milter.Continue // the milter's own answer: RFC 5321 §4.5.3.1.10
 	}
 	v := policy.Oversized(what, s.o.Policy)
+	s.notEvaluated(t, v)
+	return reply(v)
+}
+
+// reduce lets go of all of the message but the outline of its header.
+func (s *session) reduce(t *transaction, what string) {
+	t.over, t.outline = what, &outline{}
+	ours := s.identity().ours
+	for i := range t.header {
+		t.outline.add(ours, t.header[i].Name, t.header[i].Value)
+	}
+	t.close()
+	t.check, t.consents, t.header, t.envelope.Recipients = nil, nil, nil, nil
+}
+
+// HeaderStart implements milter.Outliner.
+func (s *session) HeaderStart(name, start string) {
+	if t := s.current; t != nil && t.outline != nil {
+		t.outline.add(s.identity().ours, name, start)
+	}
+}
+
+// endOutlined is the end of a message over a limit, in monitor mode.
+func (s *session) endOutlined(t *transaction, m *milter.Modifier) milter.Reply {
+	v := policy.Oversized(t.over, s.o.Policy)
+	left, err := t.outline.remove(s.conn, m)
+	if err == nil {
+		id := s.identity().id
+		err = m.InsertHeader(0, authres.FieldName, authres.Field{AuthServID: id}.Format()+" (not evaluated: too large)")
+	}
+	switch {
+	case err != nil:
+		v = policy.Unlabelled(v, err)
+	case left:
+		v = s.leftForged(v)
+	}
+	s.notEvaluated(t, v)
+	return reply(v)
+}
+
+func (s *session) notEvaluated(t *transaction, v policy.Verdict) {
+	s.o.Blind.Message(t.session.Client, t.skip == policy.ReasonTrusted, t.skip == "")
 	for _, o := range s.o.Observers {
 		o.NotEvaluated(t.session, t.envelope, v)
 	}
-	if v.Applied != policy.Reject {
-		return milter.Accept // monitor mode: nothing more of it can be judged
-	}
-	return reply(v)
 }
 
 // passOn lets a trusted network's message pass untouched.
 func (s *session) passOn(t *transaction) milter.Reply {
-	v := policy.Skipped(t.skip)
-	for _, o := range s.o.Observers {
-		o.NotEvaluated(t.session, t.envelope, v)
-	}
+	s.notEvaluated(t, policy.Skipped(t.skip))
 	return milter.Accept
 }
 
@@ -205,8 +282,12 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		return milter.Continue
 	}
 	begin := time.Now()
+	t.shown = true
 	s.nameMessage(t)
-	if t.check == nil {
+	switch {
+	case t.outline != nil:
+		return s.endOutlined(t, m)
+	case t.check == nil:
 		return s.skip(t, m)
 	}
 	e := t.check.Finish(ctx, t.envelope)
@@ -228,6 +309,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	v = v.Respect(agreed)
 	v = s.edit(t, e, v, m)
 	took := time.Since(begin)
+	s.o.Blind.Message(t.session.Client, false, true)
 	for _, o := range s.o.Observers {
 		o.Evaluated(e, v, took)
 	}
@@ -248,14 +330,17 @@ func (s *session) nameMessage(t *transaction) {
 func (s *session) skip(t *transaction, m *milter.Modifier) milter.Reply {
 	v := policy.Skipped(t.skip)
 	if t.skip == policy.ReasonAuthenticated {
-		if err := s.removeForged(t.header, m); err != nil {
-			v.Enforced = s.o.Policy.Mode != policy.Monitor
+		v.Enforced = s.o.Policy.Mode != policy.Monitor
+		left, err := s.removeForged(t.header, m)
+		switch {
+		case err != nil:
 			v = policy.Unlabelled(v, err)
+		case left:
+			v = s.leftForged(v)
 		}
+		v.Enforced = v.Enforced || v.Action == policy.Skip
 	}
-	for _, o := range s.o.Observers {
-		o.NotEvaluated(t.session, t.envelope, v)
-	}
+	s.notEvaluated(t, v)
 	return reply(v)
 }
 
@@ -271,45 +356,37 @@ func (s *session) edit(t *transaction, e *msgauth.Evaluation, v policy.Verdict, 
 			v.Evidence = append(v.Evidence, "the MTA offers no quarantine")
 		}
 	}
-	if err := s.label(t, e, v, m); err != nil {
+	left, err := s.removeForged(t.header, m)
+	if err == nil {
+		err = s.label(t, e, v, m)
+	}
+	switch {
+	case err != nil:
 		return policy.Unlabelled(v, err)
+	case left:
+		return s.leftForged(v)
 	}
 	return v
 }
 
-// label removes what was forged in our name and puts our own field on top.
+// leftForged is the verdict where a result in our name stays in the message.
+func (s *session) leftForged(v policy.Verdict) policy.Verdict {
+	s.o.Blind.ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
+	return policy.Forged(v, s.identity().id)
+}
+
+// label puts our own field on top.
 func (s *session) label(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) error {
-	if err := s.removeForged(t.header, m); err != nil {
-		return err
-	}
+	o := s.o.labelled(s.identity().id)
 	if s.o.ReceivedSPF {
-		if err := m.InsertHeader(0, authres.ReceivedSPFName, receivedSPF(s.o.labelled(), e)); err != nil {
+		if err := m.InsertHeader(0, authres.ReceivedSPFName, receivedSPF(o, e)); err != nil {
 			return err
 		}
 	}
 	if err := s.stamp(t, e, v, m); err != nil {
 		return err
 	}
-	return m.InsertHeader(0, authres.FieldName, s.own.format(s.o.labelled(), e, v))
-}
-
-// removeForged deletes every Authentication-Results field that claims our
-// authserv-id (RFC 8601 §5), and every VerdictField. Indices count the fields
-// of one name from 1.
-func (s *session) removeForged(h message.Header, m *milter.Modifier) error {
-	for i, value := range h.Values(authres.FieldName) {
-		if authres.ClaimsID(value, s.o.AuthServID) {
-			if err := m.DeleteHeader(authres.FieldName, i+1); err != nil {
-				return err
-			}
-		}
-	}
-	for i := range h.Values(VerdictField) {
-		if err := m.DeleteHeader(VerdictField, i+1); err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.InsertHeader(0, authres.FieldName, s.own.format(o, e, v))
 }
 
 // reply is the milter's word for the verdict.
@@ -324,13 +401,23 @@ func reply(v policy.Verdict) milter.Reply {
 
 // Abort implements milter.Session.
 func (s *session) Abort() {
-	if t := s.current; t != nil && t.check != nil {
-		t.check.Close()
-		if t.consents != nil {
-			t.consents.cancel()
+	if t := s.current; t != nil {
+		t.close()
+		if t.rcpts > 0 && !t.shown {
+			s.o.Blind.Empty()
 		}
 	}
 	s.current = nil
+}
+
+// close ends what runs in the background for the message.
+func (t *transaction) close() {
+	if t.check != nil {
+		t.check.Close()
+	}
+	if t.consents != nil {
+		t.consents.cancel()
+	}
 }
 
 // Close implements milter.Session.

@@ -158,7 +158,7 @@ func TestCandidate(t *testing.T) {
 		{"the same", func(*config.Config) {}, map[string]int{}},
 		{"softer", func(c *config.Config) { c.Policy.Reject = "quarantine" }, map[string]int{"reject -> quarantine": 1}},
 		{"monitor", func(c *config.Config) { c.Mode = config.ModeMonitor }, map[string]int{
-			"reject -> reject (applied as tag)": 2, "reject -> reject (applied as accept)": 1, "quarantine -> quarantine (applied as tag)": 1}},
+			"reject -> reject (applied as tag)": 3, "quarantine -> quarantine (applied as tag)": 1}},
 		{"other facts", func(c *config.Config) { c.Limits.HeaderFields = 5000 }, map[string]int{}},
 		{"other trust", func(c *config.Config) {
 			c.Trusted.Networks = []config.Network{{Prefix: netip.MustParsePrefix("203.0.113.0/24")}, {Prefix: netip.MustParsePrefix("127.0.0.0/8")}}

@@ -15,7 +15,7 @@ import (
 const namespace = "sekimori_"
 
 // trouble are the families of which every count is worth a look.
-var trouble = []string{"panics_total", "protocol_errors_total", "oversize_total", "log_records_dropped_total"}
+var trouble = []string{"panics_total", "protocol_errors_total", "oversize_total", "log_records_dropped_total", "forged_results_left_total"}
 
 // families are the daemon's own series by name, without the namespace.
 type families map[string][]*dto.Metric
@@ -52,6 +52,8 @@ func Collect(o Options) (*Status, error) {
 		Results:    f.results(),
 		DNS:        f.dns(),
 		Trouble:    f.nonZero(trouble...),
+		Blind:      f.holding("blind", "what"),
+		MTALacks:   f.by("mta_lacks_total", "what"),
 		Rules:      f.withPrefix("override"),
 		Shadow:     f.withPrefix("shadow"),
 	}
@@ -151,6 +153,18 @@ func (f families) by(name, label string) map[string]int64 {
 	for _, m := range f[name] {
 		out[labelsOf(m)[label]] += value(m)
 	}
+	return out
+}
+
+// holding lists the values of a label for which a gauge is not zero.
+func (f families) holding(name, label string) []string {
+	out := []string{}
+	for _, m := range f[name] {
+		if value(m) != 0 {
+			out = append(out, labelsOf(m)[label])
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

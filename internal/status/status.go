@@ -34,6 +34,10 @@ type Status struct {
 	DNS        DNS              `json:"dns"`
 	// Trouble counts what should be zero, only what is not.
 	Trouble []Series `json:"trouble"`
+	// Blind is what the daemon cannot see (sekimori_blind), only what holds.
+	Blind []string `json:"blind"`
+	// MTALacks counts connections of MTAs by what they do not offer.
+	MTALacks map[string]int64 `json:"mta_lacks"`
 	// Rules is how often each rule of policy.overrides decided.
 	Rules []Series `json:"rules"`
 	// Shadow is where the candidate policy (shadow:) differs from the live

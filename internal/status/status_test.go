@@ -3,6 +3,9 @@ package status
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -13,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"sekimori/internal/blind"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -35,6 +39,13 @@ func registry(t *testing.T) *prometheus.Registry {
 		m.Evaluated(e, policy.Verdict{Action: policy.Reject, Override: &policy.Override{Type: policy.OverrideLocalPolicy}}, 20*time.Millisecond)
 	}
 	m.Panicked(telemetry.PanicMilter)
+	watch := blind.New(slog.New(slog.DiscardHandler))
+	telemetry.RegisterBlind(reg, watch)
+	for range 200 {
+		watch.Empty()
+	}
+	watch.Negotiated(&net.TCPAddr{}, &net.TCPAddr{}, []blind.Lack{blind.LackLeadingSpace})
+	watch.ForgedLeft(&net.TCPAddr{}, "4Q")
 	m.Sessions().SessionStarted()
 	queries := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_queries_total", Help: "h"}, []string{"type", "result"})
 	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_cache_hits_total", Help: "h"}, []string{"kind"})
@@ -73,6 +84,8 @@ func TestCollect(t *testing.T) {
 		got, want any
 	}{
 		{"version", s.Version, "v1"},
+		{"blind", fmt.Sprint(s.Blind), "[nothing_evaluated]"},
+		{"MTAs lack", s.MTALacks["leading_space"], int64(1)},
 		{"uptime", s.Uptime, 90 * time.Minute},
 		{"why it takes no messages", s.NotReady, "not taking messages"},
 		{"mode", s.Mode, "monitor"},
@@ -92,7 +105,7 @@ func TestCollect(t *testing.T) {
 		{"published policies", s.Results.Published["reject"], int64(3)},
 		{"DNS servers in their order", s.DNS.Servers, []Server{{"2", true, .004}, {"10", false, 0}}},
 		{"hits", s.DNS.Cache.Hits, int64(7)},
-		{"what should be zero and is not", s.Trouble, []Series{{"panics", map[string]string{"component": "milter"}, 1}}},
+		{"what should be zero and is not", s.Trouble, []Series{{"panics", map[string]string{"component": "milter"}, 1}, {"forged_results_left", nil, 1}}},
 		{"rules, also those that never hit", s.Rules, []Series{{"override_rule_hits", map[string]string{"rule": "forwarder-1"}, 0}}},
 		{"shadow", s.Shadow, []Series{
 			{"shadow", map[string]string{"live": "accept", "shadow": "accept"}, 1}, {"shadow", map[string]string{"live": "accept", "shadow": "reject"}, 2},
@@ -121,7 +134,7 @@ func TestText(t *testing.T) {
 	for _, want := range []string{
 		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
 		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror", "3 softfail", "2 up, 4ms; 10 silent", "100 % (7 of 7) hits",
-		"panics component=milter: 1", "override_rule_hits rule=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
+		"panics component=milter: 1", "cannot see     nothing_evaluated\n", "MTAs lack      1 leading_space\n", "override_rule_hits rule=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &b)
@@ -145,7 +158,7 @@ func TestHandler(t *testing.T) {
 	}{
 		{options(t), 200, `{"name":"shadow","labels":{"live":"accept","shadow":"reject"},"value":2}]`},
 		{Options{Gatherer: broken{}}, 500, `"error":"status: boom"`},
-		{Options{Gatherer: prometheus.NewRegistry()}, 200, `"trouble":[],"rules":[],"shadow":[]`},
+		{Options{Gatherer: prometheus.NewRegistry()}, 200, `"trouble":[],"blind":[],"mta_lacks":{},"rules":[],"shadow":[]`},
 	} {
 		w := httptest.NewRecorder()
 		Handler(tt.o).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/status", http.NoBody))

@@ -41,6 +41,8 @@ func (s *Status) Text(out io.Writer) error {
 	} {
 		line(m.label, "%s", counts(m.results))
 	}
+	line("cannot see", "%s", words(s.Blind))
+	line("MTAs lack", "%s", counts(s.MTALacks))
 	line("DNS servers", "%s", servers(s.DNS.Servers))
 	line("DNS queries", "%s; %s on average; over budget: %s", counts(s.DNS.Queries), seconds(s.DNS.Time.Mean), counts(s.DNS.BudgetExceeded))
 	c := s.DNS.Cache
@@ -78,6 +80,14 @@ func (s Series) String() string {
 		text += " " + term.Safe(k) + "=" + term.Safe(s.Labels[k])
 	}
 	return text + ": " + strconv.FormatInt(s.Value, 10)
+}
+
+// words lists them.
+func words(list []string) string {
+	if len(list) == 0 {
+		return "nothing missing"
+	}
+	return term.Safe(strings.Join(list, ", "))
 }
 
 // counts lists what is not zero, the largest first.

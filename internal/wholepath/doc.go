@@ -22,14 +22,17 @@
 //	authres.maxPrefix                   64        characters of b=                        -                     signatures that agree in more are copies
 //	authres.maxProperties               32        properties of a result                  -                     ours have five
 //	authres.maxResults                  100       results of a field                      -                     a sender chooses how many signatures there are
+//	authres.maxTraceLen                 4096      octets of Received-SPF                  -                     others write under 1,000; longer is taken for forged
 //	authres.maxValueLen                 255       octets of a value                       -                     lines stay under 998 (RFC 5322 §2.1.1)
 //	authres.maxWord                     1012      octets of a word                        -                     four times a domain name: every octet escaped
+//	blind.maxMTAs                       256       addresses of MTAs                       -                     warned of what they do not offer, once each
 //	config.maxAuthservID                255       octets                                  -                     a host name
 //	config.maxClockSkew                 24h0m0s   time                                    -                     beyond it x= would mean nothing
 //	config.maxConsentTimeout            5s        time                                    -                     Sendmail waits 10 s for the answer to RCPT
 //	config.maxExcerpt                   120       octets                                  -                     an excerpt in an error fits a terminal
 //	config.maxFailureTTL                5m0s      time                                    -                     RFC 9520 §3.2
 //	config.maxFile                      1048576   octets                                  -                     the configuration is read whole
+//	config.maxHostsFile                 1048576   octets of /etc/hosts                    -                     the host's own line stands at its beginning
 //	config.maxMessageBudget             4m0s      time                                    -                     no MTA waits longer for the end of a message
 //	config.maxNesting                   100       brackets open                           -                     the YAML parser recurses
 //	config.maxProblems                  50        problems                                -                     a list somebody reads
@@ -76,6 +79,7 @@
 //	filter.maxConsentLookups            4         lookups of a message                    -                     its other recipients queue
 //	filter.maxLabel                     900       octets of our field                     -                     opendmarc reads no field over 990; results that DMARC used, or that passed, stay
 //	filter.maxLocal                     64        octets of a local part                  -                     RFC 5321 §4.5.3.1.1; of a longer one the domain is shown
+//	filter.maxOutlined                  4096      fields of one name                      -                     of a message over a limit; those after them all go
 //	filter.maxSubject                   50000     octets of a stamped subject             -                     Postfix cuts fields at 60,000
 //	forwarders.maxAuthors               200       author domains                          -                     of a source of failing mail; three are enough to propose it
 //	forwarders.maxLine                  65536     octets of a log's line                  -                     the daemon's have under 32 KiB
@@ -102,12 +106,16 @@
 //	milter.DefaultWriteTimeout          30s       time                                    -                     an MTA that does not read
 //	milter.maxAcceptBackoff             1s        time                                    -                     between tries to accept when sockets ran out
 //	milter/wire.maxCommandFrame         65536     octets                                  -                     an SMTP line has 2,048 in Postfix
+//	milter/wire.maxBeginning            16384     octets                                  -                     kept of a header field longer than a frame may be
+//	milter/wire.maxPassedOver           67108864  octets                                  -                     of such a field; the rest is read and thrown away
 //	milter.maxDrainIdle                 20s       time                                    -                     a restart waits for the next message of a silent client
 //	milter.maxEditBytes                 60000     octets of a value written               -                     Postfix cuts there
 //	milter.maxRefusing                  256       connections                             -                     being told that there are too many
 //	milter.maxReplyLine                 510       octets                                  -                     RFC 5321 §4.5.3.1.5
 //	milter.maxReplyLines                32        lines                                   -                     ours have one
 //	milter.maxToldErrors                10        protocol errors logged in a minute      -                     who reaches the socket could fill the log
+//	milter.maxStart                     8192      octets of a field                       -                     shown of a message over a limit that goes on
+//	milter.maxUnsent                    65536     octets of edits                         -                     then they are sent before the reply
 //	msgauth.maxFormKeys                 3         DNS lookups of a message                -                     keys of signatures refused for their form; an author has one for each algorithm
 //	msgauth.maxAuthorLookups            96        lookups at a time                       -                     keys of the authors' organizations, which decide
 //	msgauth.maxChainKeys                4         lookups at a time                       -                     keys of one message's ARC sets

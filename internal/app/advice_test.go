@@ -1,0 +1,43 @@
+package app
+
+import (
+	"strings"
+	"testing"
+
+	"sekimori/internal/config"
+)
+
+func TestNameAdvice(t *testing.T) {
+	for _, tc := range []struct {
+		id, host string
+		want     string // "" for nothing to say
+	}{
+		{"mx.example.jp", "mx1", ""},
+		{"", "mx1.full.example", ""},
+		{"mx1", "mx1.full.example", `authserv_id: "mx1" has no dot`},
+		{"", "mx1", `authserv_id: not given, and the name of this host, "mx1", has no dot`},
+		{"", "", "authserv_id: this host has no name"},
+	} {
+		if got := nameAdvice(tc.id, tc.host); !strings.HasPrefix(got, tc.want) || (got == "") != (tc.want == "") {
+			t.Errorf("%q on %q: %q", tc.id, tc.host, got)
+		}
+	}
+	cfg := config.Default()
+	if cfg.AuthservID = "mx1"; len(Advice(cfg)) != 1 {
+		t.Error(Advice(cfg))
+	}
+}
+
+// TestAdviceAtStart: the daemon says it, once for each time the configuration
+// comes into effect.
+func TestAdviceAtStart(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.AuthservID = "mx1"
+	_, log, stop := running(t, cfg)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if got := log.Records(t, "configuration"); len(got) != 1 || got[0]["level"] != "WARN" || !strings.Contains(got[0]["advice"].(string), `"mx1" has no dot`) {
+		t.Error(got)
+	}
+}

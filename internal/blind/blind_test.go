@@ -1,0 +1,186 @@
+package blind
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// watched returns a Watch and what it has logged since it was last asked, as
+// the record's word under "what".
+func watched(t *testing.T) (*Watch, func() []string) {
+	t.Helper()
+	var log bytes.Buffer
+	w := New(slog.New(slog.NewJSONHandler(&log, nil)))
+	return w, func() (out []string) {
+		for dec := json.NewDecoder(&log); dec.More(); {
+			var r struct{ Level, What, Msg string }
+			if err := dec.Decode(&r); err != nil || r.Level != "WARN" {
+				t.Fatal(r, err)
+			}
+			out = append(out, r.What)
+		}
+		return out
+	}
+}
+
+var (
+	proxy   = netip.MustParseAddr("172.17.0.1")
+	another = netip.MustParseAddr("172.17.0.2")
+	public  = netip.MustParseAddr("192.0.2.1")
+)
+
+func times(n int, f func()) {
+	for range n {
+		f()
+	}
+}
+
+// TestKinds: what holds after which events, and what ends it.
+func TestKinds(t *testing.T) {
+	for _, tc := range []struct {
+		why    string
+		events func(w *Watch)
+		holds  []Kind
+	}{
+		{"nothing", func(*Watch) {}, nil},
+		{"sessions of one private address", func(w *Watch) { times(200, func() { w.Connected(proxy) }) }, []Kind{PrivateClients}},
+		{"not many", func(w *Watch) { times(manyClients-1, func() { w.Connected(proxy) }) }, nil},
+		{"one session with many messages", func(w *Watch) {
+			w.Connected(proxy)
+			times(manyClients, func() { w.Message(proxy, false, true) })
+		}, []Kind{PrivateClients}},
+		{"two private addresses", func(w *Watch) { times(200, func() { w.Connected(proxy); w.Connected(another) }) }, nil},
+		{"a public one among them", func(w *Watch) {
+			times(99, func() { w.Connected(proxy) })
+			w.Connected(public)
+			times(99, func() { w.Connected(proxy) })
+		}, nil},
+		{"one public address", func(w *Watch) { times(200, func() { w.Connected(public) }) }, nil},
+		{"loopback", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("127.0.0.1")) }) }, nil},
+		{"no address", func(w *Watch) { times(200, func() { w.Connected(netip.Addr{}) }) }, nil},
+		{"link-local", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("fe80::1")) }) }, []Kind{PrivateClients}},
+		{"unique local", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("fd00::1")) }) }, []Kind{PrivateClients}},
+		{"shared", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("100.64.3.4")) }) }, []Kind{PrivateClients}},
+		{"all trusted", func(w *Watch) { times(manyClients, func() { w.Message(public, true, false) }) }, []Kind{AllTrusted}},
+		{"one is not", func(w *Watch) {
+			times(99, func() { w.Message(public, true, false) })
+			w.Message(public, false, true)
+			times(99, func() { w.Message(public, true, false) })
+		}, nil},
+		{"one logged in", func(w *Watch) {
+			times(manyClients, func() { w.Message(public, true, false) })
+			w.Message(public, false, false)
+		}, nil},
+		{"no message", func(w *Watch) { times(5, w.Empty) }, []Kind{NothingEvaluated}},
+		{"few without", func(w *Watch) { times(4, w.Empty) }, nil},
+		{"a message after them", func(w *Watch) { times(9, w.Empty); w.Message(public, false, true) }, nil},
+		{"a message among them", func(w *Watch) { times(4, w.Empty); w.Message(public, false, true); times(4, w.Empty) }, nil},
+		{"only trusted ones among them", func(w *Watch) { times(5, func() { w.Empty(); w.Message(public, true, false) }) }, []Kind{NothingEvaluated}},
+	} {
+		w, log := watched(t)
+		tc.events(w)
+		var holds []Kind
+		for _, k := range Kinds {
+			if w.Holds(k) {
+				holds = append(holds, k)
+			}
+		}
+		if fmt.Sprint(holds) != fmt.Sprint(tc.holds) {
+			t.Errorf("%s: %v holds", tc.why, holds)
+		}
+		if got := log(); len(tc.holds) > 0 && fmt.Sprint(got) != fmt.Sprint(tc.holds) {
+			t.Errorf("%s: warned of %v", tc.why, got)
+		}
+	}
+}
+
+// TestOnceAnHour: as long as it holds, and again if it held meanwhile not.
+func TestOnceAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := watched(t)
+		for minute := range 150 { // two and a half hours
+			times(100, func() { w.Connected(proxy) })
+			if minute%50 == 10 {
+				w.Connected(public)
+			}
+			time.Sleep(time.Minute)
+		}
+		if got := log(); len(got) != 3 {
+			t.Errorf("%d warnings: %v", len(got), got)
+		}
+		if w.Connected(public); w.Holds(PrivateClients) {
+			t.Error("still holds")
+		}
+	})
+}
+
+// TestMTAs: each MTA is warned of once for each thing it lacks, whatever its
+// port, and no more than maxMTAs are remembered.
+func TestMTAs(t *testing.T) {
+	w, log := watched(t)
+	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8891}
+	mta := func(n, port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, byte(n>>8), byte(n)), Port: port} }
+	w.Negotiated(local, mta(0, 1), nil)
+	for port := range 10 {
+		w.Negotiated(local, mta(1, port), []Lack{LackLeadingSpace, LackQuarantine})
+	}
+	w.Negotiated(local, mta(2, 1), []Lack{LackLeadingSpace})
+	w.Negotiated(&net.UnixAddr{Name: "/run/x", Net: "unix"}, &net.UnixAddr{Net: "unix"}, []Lack{LackChange})
+	if got := fmt.Sprint(log()); got != "[leading_space quarantine leading_space change_header]" {
+		t.Error(got)
+	}
+	for n := range 10 * maxMTAs {
+		w.Negotiated(local, mta(n, 1), []Lack{LackMacros})
+	}
+	if got := len(log()); got > maxMTAs || len(w.mtas) > maxMTAs {
+		t.Errorf("%d warnings, %d are remembered", got, len(w.mtas))
+	}
+	if w.Lacking(LackLeadingSpace) != 11 || w.Lacking(LackMacros) != 10*maxMTAs || w.Lacking(LackAdd) != 0 {
+		t.Error(w.lacks)
+	}
+}
+
+// TestForgedLeft: every one counts, and one a minute is told.
+func TestForgedLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, log := watched(t)
+		for range 150 {
+			w.ForgedLeft(&net.TCPAddr{}, "4Q")
+			time.Sleep(time.Second)
+		}
+		if got := log(); len(got) != 3 || w.Forged() != 150 {
+			t.Errorf("%d warnings of %d", len(got), w.Forged())
+		}
+	})
+}
+
+// TestNobodyWatches: a nil Watch is told everything too.
+func TestNobodyWatches(t *testing.T) {
+	var w *Watch
+	w.Connected(proxy)
+	w.Message(proxy, true, false)
+	w.Empty()
+	w.ForgedLeft(nil, "")
+	w.Negotiated(nil, nil, []Lack{LackAdd})
+}
+
+// TestWords: every kind and every lack has its meaning in the log.
+func TestWords(t *testing.T) {
+	for _, k := range Kinds {
+		if advice[k] == "" {
+			t.Error(k)
+		}
+	}
+	for _, l := range Lacks {
+		if lackAdvice[l] == "" {
+			t.Error(l)
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package telemetry
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/blind"
+)
+
+// RegisterBlind exposes what the daemon cannot see.
+func RegisterBlind(reg prometheus.Registerer, w *blind.Watch) {
+	add := func(c prometheus.Collector) { reg.MustRegister(c) }
+	for _, k := range blind.Kinds {
+		add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "blind", ConstLabels: prometheus.Labels{"what": string(k)},
+			Help: "1 while the daemon cannot see what it should.",
+		}, func() float64 {
+			if w.Holds(k) {
+				return 1
+			}
+			return 0
+		}))
+	}
+	for _, l := range blind.Lacks {
+		add(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: namespace, Name: "mta_lacks_total", ConstLabels: prometheus.Labels{"what": string(l)},
+			Help: "Milter connections of MTAs that do not offer what is needed.",
+		}, func() float64 { return float64(w.Lacking(l)) }))
+	}
+	add(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace, Name: "transactions_without_message_total",
+		Help: "Transactions with an accepted recipient that ended without a message.",
+	}, func() float64 { return float64(w.Transactions()) }))
+	add(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: namespace, Name: "forged_results_left_total",
+		Help: "Messages with a result in our name that the MTA lets nobody delete.",
+	}, func() float64 { return float64(w.Forged()) }))
+}
