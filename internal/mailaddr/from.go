@@ -136,20 +136,6 @@ func ParseFrom(values []string) (From, error) {
 	return from, nil
 }
 
-// notes returns nil for an ordinary field.
-func (p *parser) notes() (notes []Note) {
-	switch p.seen {
-	case seesOther:
-		notes = append(notes, NoteOtherAddress)
-	case seesOnlyOther:
-		notes = append(notes, NoteOtherName)
-	}
-	if p.slip {
-		notes = append(notes, NoteSlip)
-	}
-	return notes
-}
-
 // parse reads one field's value in every way it has to be read: as RFC 5322
 // has it, generously; as unencoded double-byte text; and as a slip.
 func parse(s string) (*parser, error) {

@@ -307,10 +307,13 @@ func (p *parser) finish(e *element, t token) error {
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &FromError{KindAmbiguous, addr.start, refusal}
 	}
-	if !e.angle.found && inComments == seesOnlyOther {
+	if !e.angle.found && inComments&(seesName|seesRelated) != 0 {
 		return &FromError{KindAmbiguous, addr.start, otherInComment}
 	}
-	p.seen = max(p.seen, seen, min(inComments, seesOther))
+	p.seen |= seen
+	if inComments&(seesName|seesOther) != 0 { // beside angle brackets nobody takes it for a name
+		p.seen |= seesOther
+	}
 	switch {
 	case !e.angle.found: // the phrase was the local part
 		display = comments

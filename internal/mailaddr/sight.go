@@ -2,56 +2,77 @@ package mailaddr
 
 import "strings"
 
-// sight is how much of another domain a reader sees in a display name.
+// sight is which addresses of other domains a reader sees in a display name or
+// comment.
 type sight uint8
 
 const (
-	seesNone      sight = iota
-	seesOther           // an address of another domain among other words
-	seesOnlyOther       // nothing but such an address
+	seesOther   sight = 1 << iota // an address of another domain among other words
+	seesName                      // nothing but such an address
+	seesRelated                   // nothing but an address above or below the author's domain
 )
 
-// sightOf returns what a reader sees in the text of a display name or comment
-// beside an author at domain. A domain above or below the author's is no other
-// one: whoever can send for mail.a.example is hardly a stranger at a.example.
-func sightOf(text, domain string) sight {
-	seen := seesNone
+// sightOf returns what a reader sees in text beside an author at domain.
+func sightOf(text, domain string) (seen sight) {
 	if strings.IndexByte(text, '@') < 0 {
-		return seen
+		return 0
 	}
 	for piece := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ';' }) {
-		switch piece = strings.Trim(piece, " \t\"'<>()[]"); {
-		case !holdsOther(piece, domain):
-		case strings.ContainsAny(piece, " \t"):
-			seen = max(seen, seesOther)
-		default:
-			return seesOnlyOther
+		piece = strings.Trim(piece, " \t\"'<>()[]")
+		other, below := shows(piece, domain)
+		switch alone := !strings.ContainsAny(piece, " \t"); {
+		case other && alone:
+			seen |= seesName
+		case other:
+			seen |= seesOther
+		case below && alone:
+			seen |= seesRelated
 		}
 	}
 	return seen
 }
 
-// holdsOther reports whether text holds an address of another domain.
-func holdsOther(text, domain string) bool {
+// shows reports whether text holds an address of another domain, and whether it
+// holds one of a domain above or below the given one. The latter is nobody
+// else's: whoever can send for mail.a.example is hardly a stranger at a.example.
+func shows(text, domain string) (other, below bool) {
+	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	for {
 		before, after, ok := strings.Cut(text, "@")
 		if !ok {
-			return false
+			return other, below
 		}
-		end := 0
-		for end < len(after) && isAtom(after[end]) {
-			end++
-		}
-		name := strings.TrimRight(after[:end], ".'!?")
-		if before != "" && isAtom(before[len(before)-1]) && strings.Contains(name, ".") && !related(name, domain) {
-			return true
+		name := strings.ToLower(domainShown(after))
+		switch {
+		case before == "" || !isAtom(before[len(before)-1]) || !strings.Contains(name, ".") || name == domain:
+		case strings.HasSuffix(name, "."+domain), strings.HasSuffix(domain, "."+name):
+			below = true
+		default:
+			other = true
 		}
 		text = after
 	}
 }
 
-// related reports whether one name is the other, or above it.
-func related(a, b string) bool {
-	a, b = strings.ToLower(a), strings.ToLower(strings.TrimSuffix(b, "."))
-	return a == b || strings.HasSuffix(a, "."+b) || strings.HasSuffix(b, "."+a)
+// domainShown returns what text begins with, if it looks like a domain to a person.
+func domainShown(text string) string {
+	end := 0
+	for end < len(text) && isAtom(text[end]) {
+		end++
+	}
+	return strings.TrimRight(text[:end], ".'!?")
+}
+
+// notes returns nil for an ordinary field.
+func (p *parser) notes() (notes []Note) {
+	switch {
+	case p.seen&seesName != 0:
+		notes = append(notes, NoteOtherName)
+	case p.seen&seesOther != 0:
+		notes = append(notes, NoteOtherAddress)
+	}
+	if p.slip {
+		notes = append(notes, NoteSlip)
+	}
+	return notes
 }

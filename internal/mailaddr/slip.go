@@ -1,6 +1,7 @@
 package mailaddr
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -23,15 +24,16 @@ import (
 
 // readSlip returns the authors of a slip, nil if s is none.
 func readSlip(s string) *parser {
-	if !utf8.ValidString(s) || checkOctets(s) != nil {
+	text, ok := slipText(s)
+	if !ok || checkOctets(text) != nil {
 		return nil
 	}
-	flat := unfold(s)
+	flat := unfold(text)
 	outside, comments := splitComments(flat)
 	if comments != "" && strings.IndexByte(flat, '\\') >= 0 {
 		return nil // Readers without quoted pairs end a comment elsewhere.
 	}
-	p := newParser(s)
+	p := newParser(text)
 	name, ok := p.slipAddresses(outside)
 	if !ok {
 		return nil
@@ -50,10 +52,29 @@ func readSlip(s string) *parser {
 		name = comments
 	}
 	display, _, _ := decodeWords(name, domain)
-	p.boxes[0].DisplayName = strings.ToValidUTF8(display, "\ufffd")
+	p.boxes[0].DisplayName = strings.ToValidUTF8(display, unreadable)
 	p.slip = true
 	return p
 }
+
+// slipText returns a field with its unencoded double-byte text masked. It reports
+// false where that text could hold an address: where there is more than one "@".
+func slipText(s string) (string, bool) {
+	if strings.IndexByte(s, escape) >= 0 {
+		t, err := maskISO2022(s)
+		if err != nil || t.check() != nil {
+			return "", false
+		}
+		s = t.masked
+	}
+	if utf8.ValidString(s) {
+		return s, true
+	}
+	return strings.ToValidUTF8(s, unreadable), strings.Count(s, "@") == 1 && !strings.Contains(s, "=?")
+}
+
+// unreadable stands for octets that are no UTF-8.
+const unreadable = "\ufffd"
 
 // slipAddresses adds the addresses of a text without comments and returns the
 // name before the first. It reports false if there is none, or an "@" that is
@@ -68,7 +89,7 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 			continue
 		}
 		domain, ok := slipDomain(text[i+1:])
-		if !ok || local == "" || hasHidden(local) || strings.Contains(local, "=?") {
+		if !ok || local == "" || hasHidden(local) || strings.Contains(local, "=?") || strings.Contains(local, unreadable) {
 			return "", false
 		}
 		m := Mailbox{Local: local, Domain: domain}
@@ -86,21 +107,37 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 	return name, len(p.boxes) > 0
 }
 
-// localBefore returns the local part that text ends with, without quotes, and
-// where it begins.
+// localBefore returns the local part that text ends with, without quotes and
+// quoted pairs, and where it begins.
 func localBefore(text string) (local string, start int) {
-	if inner, ok := strings.CutSuffix(text, `"`); ok {
-		open := strings.LastIndexByte(inner, '"')
-		if open < 0 || strings.IndexByte(inner[open:], '\\') >= 0 {
-			return "", len(text)
-		}
-		return inner[open+1:], open
-	}
 	start = len(text)
+	if inner, ok := strings.CutSuffix(text, `"`); ok {
+		for start = len(inner) - 1; start >= 0; start-- {
+			if inner[start] == '"' && (start == 0 || inner[start-1] != '\\') {
+				return unquotePairs(inner[start+1:]), start
+			}
+		}
+		return "", len(text)
+	}
 	for start > 0 && isAtom(text[start-1]) {
 		start--
 	}
 	return strings.TrimLeft(text[start:], "'"), start
+}
+
+// unquotePairs undoes quoted pairs (RFC 5322 §3.2.1).
+func unquotePairs(text string) string {
+	if strings.IndexByte(text, '\\') < 0 {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' && i+1 < len(text) {
+			i++
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
 }
 
 // slipDomain returns the domain that follows an "@". It reports false if a
@@ -196,7 +233,7 @@ func splitComments(text string) (outside, comments string) {
 }
 
 // cause names the cause of a refusal anew, now that no reading gives an author.
-// "MAILER-DAEMON" and "<>" hold no address in any reading; and where a field
+// "MAILER-DAEMON" and "<>" name no domain in any reading; and where a field
 // shows several domains, that is why, not the slip beside them.
 func cause(s string, refused *FromError) *FromError {
 	octets := s
@@ -209,28 +246,41 @@ func cause(s string, refused *FromError) *FromError {
 		return refused
 	}
 	flat := unfold(s)
-	none := func(text string) bool { return strings.IndexByte(text, '@') < 0 && !looksLikeAddress(text) }
-	one := func(text string) bool { return sightOf(text, domainShown(text)) == seesNone }
 	switch {
-	case none(flat) && decodesTo(flat, none):
+	case namesNobody(flat) && decodesTo(flat, namesNobody):
 		if refused.Kind == KindNoAddress {
 			return refused
 		}
-		return &FromError{KindNoAddress, refused.Offset, "the field holds no address"}
+		return &FromError{KindNoAddress, refused.Offset, "the field names no domain"}
 	case refused.Kind == KindNoAddress:
 		return &FromError{KindAmbiguous, refused.Offset, "the only address is in a comment or a name"}
-	case !one(flat) && !strings.Contains(refused.Detail, "another domain"):
+	case sightOf(flat, domainShown(flat[strings.LastIndexByte(flat, '@')+1:])) != 0 && !strings.Contains(refused.Detail, "another domain"):
 		return &FromError{refused.Kind, refused.Offset, "the field shows several domains, and " + refused.Detail}
 	}
 	return refused
 }
 
-// domainShown returns what follows the last "@" of text like a domain.
-func domainShown(text string) string {
-	name := text[strings.LastIndexByte(text, '@')+1:]
-	end := 0
-	for end < len(name) && isAtom(name[end]) {
-		end++
+// namesNobody reports whether text holds no domain: no "@", or none but before
+// nothing or an address literal.
+func namesNobody(text string) bool {
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, "@")
+		if !found {
+			return !looksLikeAddress(text)
+		}
+		rest = after
+		literal, end, _ := strings.Cut(strings.TrimPrefix(after, "["), "]")
+		if strings.HasPrefix(after, "[") && isAddress(literal) {
+			after = end
+		}
+		if strings.TrimLeft(after, " \t>\"") != "" {
+			return false
+		}
 	}
-	return strings.TrimRight(name[:end], ".'")
+}
+
+// isAddress reports what an address literal holds (RFC 5321 §4.1.3).
+func isAddress(text string) bool {
+	_, err := netip.ParseAddr(strings.TrimPrefix(strings.ToUpper(text), "IPV6:"))
+	return err == nil
 }

@@ -35,11 +35,11 @@ func decodeWords(text, domain string) (display string, seen sight, refusal strin
 		if refusal = refuseDecoded(also, domain, ok); refusal != "" {
 			return "", seen, refusal
 		}
-		seen = max(seen, sightOf(also, domain))
+		seen |= sightOf(also, domain)
 	}
 	// Some decode what they decoded once more; no honest word holds another.
 	for range maxWordDepth {
-		seen = max(seen, sightOf(judged, domain))
+		seen |= sightOf(judged, domain)
 		if !strings.Contains(judged, "=?") {
 			return display, seen, ""
 		}
