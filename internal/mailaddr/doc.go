@@ -3,10 +3,29 @@
 // field ([ParseFrom], RFC 5322 §3.6.2).
 //
 // A verifier is worth only as much as its agreement with the reader's mail
-// client on who the author is. ParseFrom therefore accepts what clients write
-// and show, also where RFC 5322 calls it obsolete or wrong, and refuses
-// everything two readers could take for two authors, also where RFC 5322
-// allows it. A refusal is a [*FromError] that says what and where.
+// client on who the author is. ParseFrom therefore follows one principle: a
+// field is refused only where two readers could see different domains. What
+// clients write and show is accepted, also where RFC 5322 calls it obsolete or
+// wrong. What two readers could take for authors of two domains is refused, also
+// where RFC 5322 allows it. A refusal is a [*FromError] that says what and where.
+//
+// Where an address counts:
+//
+//   - An address in a comment beside an address without angle brackets is one that
+//     a reader may take for the author's: the comment may hold addresses of the
+//     author's own domain only. Beside angle brackets nobody does.
+//   - An address in a display name, quoted or in encoded words, does not count
+//     (RFC 2047 §5). A person may be misled by it all the same: the field is
+//     accepted with a [Note].
+//   - An encoded word that decodes to an address in angle brackets of another
+//     domain does count: clients that decode first and parse then have that author.
+//
+// # How a field is read
+//
+// First as a mailbox-list, generously (mailbox.go), with text that should have
+// been quoted in the name of the only address (loose.go) and unencoded
+// double-byte text (legacy.go). If that fails, as a slip: in every way a reader
+// might (slip.go).
 //
 // # What is accepted
 //
@@ -15,38 +34,43 @@
 //	John Q. Public <a@b.example>       dots in a phrase (obs-phrase)
 //	[JIRA] Foo <a@b.example>           plain text in square brackets in a phrase
 //	"any <x@y>, text" <a@b.example>    quoted-string: never an address
-//	=?utf-8?B?...?= <a@b.example>      encoded words of any charset but UTF-7
+//	=?utf-8?B?...?= <a@b.example>      encoded words of any charset but UTF-7 (charset.go)
 //	(c) John (c) <a@b.example> (c)     comments between words, 10 deep
 //	a@b.example (John)                 the old style: white space before the comment
+//	a@b.example (c@b.example)          a comment that holds the author's own domain
+//	a@b.example (x @ y)                a comment with an "@" before no domain
 //	a@b.example <a@b.example>          unquoted address of the very same domain
 //	Doe, John <a@b.example>            unquoted , : ; and @ in the name of the only address,
-//	Foo: bar <a@b.example>             where no reader finds another domain (loose.go)
+//	Foo: bar <a@b.example>             where no reader finds another domain
 //	ESC $ B ... ESC ( B <a@b.example>  raw ISO-2022-JP, Shift_JIS and the like in the name of
-//	                                   the only address, on the same terms (legacy.go)
+//	                                   the only address, on the same terms
 //	a@b.example, , c@b.example,        lists, empty elements (obs-mbox-list)
 //	a..b.@b.example  "a..b"@b.example  dots anywhere in a local part, as Japanese carriers issue
 //	a@b.example.  root@localhost       final dot, single label
 //	用户@例え.jp                         RFC 6532; the domain becomes A-labels
 //	folds anywhere white space may be, also lines of white space only (obs-FWS)
+//	"Doe, John, <a@b.example>          slips that show one domain: quotes, comments and brackets
+//	Foo a@b.example  <<a@b.example>>   that are not closed, doubled or missing; text after the
+//	Foo <a@b.example>;  "a b"@b.example  address; groups; quoted local parts of anything
 //
 // # What is refused
 //
 //	missing            no From field
 //	multiple_fields    several From fields, equal or not
 //	multiple_domains   mailboxes of several distinct domains
-//	no_address         empty field, "<>", "undisclosed:;", ", ,"
+//	no_address         no domain in any reading: empty field, "<>", "MAILER-DAEMON",
+//	                   "undisclosed:;", ", ,", address literals
 //	too_large          over 32 KiB, 100 mailboxes, or 10 nested comments
-//	malformed          NUL, other control octets, bare CR or LF; nothing with an "@"; unbalanced
-//	                   quotes, comments, brackets; "<<a@b>>", "<a@b> <c@d>", text after ">";
-//	                   address literals and names that are no host names; 8-bit octets in an
-//	                   address that are no UTF-8
-//	ambiguous          unquoted "@" in a phrase; closed groups with members; routes "<@x:a@b>";
+//	malformed          NUL, other control octets, bare CR or LF; names that are no host names;
+//	                   8-bit octets in an address that are no UTF-8; and of what slip.go cannot
+//	                   read, "<a@b> <c@d>", text after ">", what is not closed
+//	ambiguous          of what slip.go cannot read, unquoted "@" in a phrase, routes "<@x:a@b>",
 //	                   comments or white space around "@", within or touching an address;
-//	                   "@" in the comment of a bare address, "<x@y>" in any comment;
-//	                   backslashes outside quotes; quoted local parts of anything but letters,
-//	                   digits, dots and the like; encoded words in an address or text that
-//	                   decodes to "<x@y>" of another domain, NUL, CR or LF; invisible and bidi
-//	                   characters in an address; U-labels that are not in their one valid form
+//	                   an address of another domain in the comment of a bare address;
+//	                   encoded words in an address, in a charset that could hide anything, or
+//	                   text that decodes to "<x@y>" of another domain, NUL, CR or LF; invisible
+//	                   and bidi characters in an address; U-labels that are not in their one
+//	                   valid form
 //
 // Everything costs time linear in the input and never recurses.
 package mailaddr

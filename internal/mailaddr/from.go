@@ -140,12 +140,20 @@ func ParseFrom(values []string) (From, error) {
 // has it, generously; as unencoded double-byte text; and as a slip.
 func parse(s string) (*parser, error) {
 	p, err := parseList(s)
+	if err == nil {
+		return p, nil
+	}
+	return reread(s, err)
+}
+
+// reread reads as a slip what is no mailbox-list.
+func reread(s string, err error) (*parser, error) {
 	var refused *FromError
 	if !errors.As(err, &refused) || refused.Kind == KindTooLarge {
-		return p, err
+		return nil, err
 	}
-	if again := readSlip(s); again != nil {
-		return again, nil
+	if p := readSlip(s); p != nil {
+		return p, nil
 	}
 	return nil, cause(s, refused)
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 
 	"sekimori/internal/mailaddr"
@@ -25,7 +26,7 @@ func (v *Verdict) pass(e *msgauth.Evaluation) {
 func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
 	cause := "it names no author"
 	if e.FromError != nil {
-		cause = e.FromError.Detail
+		cause = cmp.Or(e.FromError.Detail, cause)
 		v.Evidence = append(v.Evidence, e.FromError.Error())
 	}
 	v.Action, v.Reason = c.InvalidFrom, ReasonInvalidFrom
