@@ -43,9 +43,7 @@ func TestDKIMNames(t *testing.T) {
 		{"two dots in d=", ds("bank..example", "e"), "permerror/domain", false},
 		{"two dots in s=", ds("bank.example", "e..x"), "permerror/domain", false},
 		{"a dot first", ds(".bank.example", "e"), "permerror/domain", false},
-		// The key is asked for all the same: a form that only the author may have
-		// got wrong, with his key published, is the sign author_record_broken.
-		{"a dot last", ds("bank.example.", "e"), "permerror/domain", true},
+		{"a dot last", ds("bank.example.", "e"), "permerror/domain", false},
 		{"s= ends in a dot", ds("bank.example", "e."), "permerror/domain", false},
 		{"s= is a dot", ds("bank.example", "."), "permerror/domain", false},
 		{"d= is a dot", ds(".", "e"), "permerror/domain", false},
