@@ -164,7 +164,16 @@ var verdictCases = []struct {
 		},
 		fate:  delivered,
 		label: []string{"spf=temperror", "dkim=temperror header.d=lost.example", "dmarc=temperror header.from=lost.example"},
-		log:   []string{"dmarc", "temperror", "verdict", "accept"},
+		log:   []string{"dmarc", "temperror", "verdict", "tag", "not_decided", "policy servfail"},
+	},
+	{
+		name: "the key is gone, p=reject", why: "a spoofer who keeps an answer away is put off, not let in",
+		client: spoofer, envelope: "@spoof.example",
+		message: func(t *testing.T) []byte {
+			return signed(t, mail{from: "info@bank.example"}.bytes(), "bank.example", "gone")
+		},
+		fate: refused, reply: `^451 4\.7\.5 `,
+		log: []string{"dmarc", "temperror", "verdict", "tempfail", "not_decided", "dkim servfail"},
 	},
 	{
 		name: "two From fields", why: "CVE-2019-16378: one author for the verifier, another for the reader",
@@ -303,13 +312,13 @@ var optionCases = []struct {
 	},
 	{
 		name: "monitor and temporary error", why: "nothing is put off in monitor mode",
-		settings: settings{"mode": "monitor", "policy": "{temperror: tempfail}"}, client: spoofer, from: "@lost.example",
+		settings: settings{"mode": "monitor", "policy": "{temperror_unknown: tempfail}"}, client: spoofer, from: "@lost.example",
 		fate: delivered, label: []string{"dmarc=temperror"}, comment: "would tempfail",
 		log: []string{"verdict", "tempfail", "applied", "tag"}, counted: "tempfail",
 	},
 	{
-		name: "temporary error put off", why: "policy.temperror: tempfail",
-		settings: settings{"policy": "{temperror: tempfail}"}, client: spoofer, from: "@lost.example",
+		name: "temporary error put off", why: "policy.temperror_unknown: tempfail",
+		settings: settings{"policy": "{temperror_unknown: tempfail}"}, client: spoofer, from: "@lost.example",
 		fate: refused, reply: `^451 4\.7\.(5|24) `,
 		log: []string{"verdict", "tempfail", "dmarc", "temperror"}, counted: "tempfail",
 	},

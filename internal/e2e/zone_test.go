@@ -105,6 +105,7 @@ lost.example                  A    192.0.2.70
 ! lost.example                TXT  servfail
 ! _dmarc.lost.example         TXT  servfail
 ! s1._domainkey.lost.example  TXT  servfail
+! gone._domainkey.bank.example TXT servfail
 
 spoof.invalid                 A    192.0.2.66
 66.2.0.192.in-addr.arpa       PTR  spoof.invalid.

@@ -1,0 +1,243 @@
+package attack
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/config"
+	"sekimori/internal/policy"
+	"sekimori/internal/testkit/signer"
+)
+
+// The attacker keeps an answer from coming: a selector that leads to a dead
+// provider, a lame subdomain as d= or in From. He must not fare better than by
+// a plain spoof, and honest mail whose DNS is broken must not be lost.
+
+// victims are what v.example publishes, an author to whom that applies, and
+// what becomes of a plain spoof of him.
+var victims = []struct {
+	policy, author, plain string
+	enforces              bool
+}{
+	{"p=reject", "v.example", "reject", true},
+	{"p=quarantine", "v.example", "quarantine", true},
+	{"p=none; sp=reject", "news.v.example", "reject", true},
+	{"p=reject; sp=quarantine; np=none", "news.v.example", "quarantine", true},
+	{"p=none; np=reject", "nothing.v.example", "reject", true},
+	{"p=reject; t=y", "v.example", "quarantine", true},
+	{"p=none", "v.example", "accept", false},
+	{"p=reject; sp=none", "news.v.example", "accept", false},
+	{"p=quarantine; t=y", "v.example", "accept", false},
+}
+
+// victimZone is the victim's DNS, parts of which are dead.
+func victimZone(policy string) string {
+	return `
+v.example                  TXT "v=spf1 ip4:198.51.100.1 -all"
+v.example                  A   198.51.100.1
+mx.v.example               A   198.51.100.1
+1.100.51.198.in-addr.arpa  PTR mx.v.example
+news.v.example             A   198.51.100.1
+_dmarc.v.example           TXT "v=DMARC1; ` + policy + `"
+dead._domainkey.v.example  CNAME key.dead.example
+! key.dead.example * servfail
+slow._domainkey.v.example  CNAME key.slow.example
+! key.slow.example * timeout
+! refused._domainkey.v.example * refused
+cut._domainkey.v.example   CNAME cut.dead.example
+! cut.dead.example * truncate-tcp
+! k._domainkey.lame.v.example * servfail
+! _dmarc.lame.v.example * servfail
+! lame.v.example * servfail
+loop._domainkey.v.example  CNAME loop2.v.example
+loop2.v.example            CNAME loop._domainkey.v.example
+` + numbered(300, `many._domainkey.v.example TXT "nothing of #"`) + strings.Replace(bankKeyZone(), "bank.example", "v.example", 1) + `
+_dmarc.dead.example        TXT "v=DMARC1; p=none"
+`
+}
+
+// forgery is a signature of nobody's over the body of an attempt: only without
+// its key it cannot be told from a true one.
+func forgery(d, s string) string { return forgeryOf("body\r\n", d, s) }
+
+func forgeryOf(body, d, s string) string {
+	return "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=" + d + "; s=" + s + "; h=from:subject; bh=" + signer.BodyHash(signer.Body(body)) + "; b=AAAA\r\n"
+}
+
+func quickly(cfg *config.Config) {
+	cfg.DNS.Timeout, cfg.DNS.MessageBudget = config.Duration(200*time.Millisecond), config.Duration(3*time.Second)
+}
+
+// keptAway are the signatures by which an answer does not come, and what is
+// said to be missing.
+var keptAway = []struct{ why, d, s, missing string }{
+	{"the selector is an alias to a dead provider", "v.example", "dead", "dkim servfail"},
+	{"the selector is an alias to a silent provider", "v.example", "slow", "dkim timeout"},
+	{"the key's servers refuse", "v.example", "refused", "dkim refused"},
+	{"the key is cut off, over TCP too", "v.example", "cut", "dkim malformed"},
+	{"d= is a lame subdomain", "lame.v.example", "k", "alignment servfail"},
+}
+
+func TestAnswersKeptAway(t *testing.T) {
+	for _, v := range victims {
+		t.Run(v.policy, func(t *testing.T) {
+			d := start(t, victimZone(v.policy), quickly)
+			spoof := attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + v.author + ">"}, queries: 90}
+			want := v.plain + " spf=pass dkim=none dmarc=fail"
+			d.expect(t, spoof, want)
+			for _, k := range keptAway {
+				a := spoof
+				a.fields = forgery(k.d, k.s)
+				o := d.send(t, a)
+				undecided(t, k.why, o, v.enforces, k.missing)
+			}
+			// What no later try could cure keeps nothing away.
+			for _, s := range []string{"loop", "many"} {
+				a := spoof
+				a.fields = forgery("v.example", s)
+				d.expect(t, a, v.plain+" spf=pass dkim=permerror dmarc=fail")
+			}
+			// A name of somebody else's that fails decides nothing.
+			a := spoof
+			a.fields = forgery("dead.example", "x")
+			if o := d.send(t, a); o.verdict != v.plain || o.results("dmarc") != "fail" {
+				t.Errorf("a signature of another domain: %s", o)
+			}
+		})
+	}
+}
+
+// undecided holds an outcome to what is said of a message that is not decided.
+func undecided(t *testing.T, why string, o outcome, enforces bool, missing string) {
+	t.Helper()
+	comment := ""
+	for _, r := range o.label.Results {
+		if r.Method == "dmarc" {
+			comment = r.Comment
+		}
+	}
+	want, say := "accept", "tag: temperror, not decided: "+missing
+	if enforces {
+		want, say = "tempfail", "monitor, would tempfail: temperror, not decided: "+missing
+	}
+	if o.verdict != want || o.results("dmarc") != "temperror" || comment != say {
+		t.Errorf("%s: %s (%s), want %s (%s)", why, o, comment, want, say)
+	}
+	if enforces && !strings.HasPrefix(o.reply, "4.7.5 ") && !strings.HasPrefix(o.reply, "4.7.24 ") {
+		t.Errorf("%s: reply %q", why, o.reply)
+	}
+}
+
+// TestAuthorKeptAway: the author's own name is what does not answer, below a
+// record that applies to it.
+func TestAuthorKeptAway(t *testing.T) {
+	const lame = `
+! x.lame.v.example * servfail
+! _dmarc.x.lame.v.example * servfail
+! _dmarc.silent.v.example * timeout
+_dmarc.loop.v.example CNAME _dmarc.loop.v.example
+` + "hidden.v.example A 192.0.2.9\n! _dmarc.between.v.example * servfail\nx.between.v.example A 192.0.2.9\n"
+	large := numbered(300, `_dmarc.large.v.example TXT "nothing of #"`)
+	authors := []struct{ author, cause string }{
+		{"x.lame.v.example", "servfail"}, {"lame.v.example", "servfail"}, {"silent.v.example", "timeout"},
+		{"loop.v.example", "loop"}, {"large.v.example", "too_large"}, {"x.between.v.example", "servfail"},
+	}
+	for _, v := range []struct {
+		policy   string
+		enforces bool
+	}{
+		{"p=reject", true}, {"p=quarantine", true}, {"p=none; sp=reject", true}, {"p=none; sp=quarantine; np=reject", true}, {"p=reject; psd=n", true},
+		{"p=none", false}, {"p=reject; sp=none", false}, {"p=none; np=reject", false}, {"p=quarantine; t=y", false},
+	} {
+		t.Run(v.policy, func(t *testing.T) {
+			d := start(t, victimZone(v.policy)+lame+large, quickly)
+			for _, a := range authors {
+				o := d.send(t, attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + a.author + ">"}, queries: 90})
+				undecided(t, a.author, o, v.enforces, "policy "+a.cause)
+			}
+		})
+	}
+	t.Run("np, and the author is known not to exist", func(t *testing.T) {
+		d := start(t, victimZone("p=none; np=reject")+lame, quickly)
+		o := d.send(t, attempt{helo: "[192.0.2.66]", from: []string{" ceo@nothing.between.v.example"}, queries: 90})
+		undecided(t, "np", o, true, "policy servfail")
+	})
+	t.Run("nothing is known above", func(t *testing.T) {
+		d := start(t, "! _dmarc.w.example * servfail\n", quickly)
+		o := d.send(t, attempt{helo: "[192.0.2.66]", from: []string{" ceo@w.example"}, queries: 90})
+		undecided(t, "no policy", o, false, "policy servfail")
+	})
+}
+
+// TestHonestDespiteMissing: an answer that is missing costs honest mail nothing
+// where another identifier passes.
+func TestHonestDespiteMissing(t *testing.T) {
+	const lame = "! _dmarc.x.lame.v.example * servfail\n_dmarc.loop.v.example CNAME _dmarc.loop.v.example\nloop.v.example TXT \"v=spf1 ip4:198.51.100.1 -all\"\n"
+	d := start(t, victimZone("p=reject")+lame, quickly)
+	signed := func(from string) string {
+		set := strings.Replace(tags(""), "d=bank.example; s=s", "d=v.example; s=s", 1)
+		return signWith(t, bankKey(), set, strings.Replace(bankMail, "ann@bank.example", from, 1))
+	}
+	honest := attempt{ip: "198.51.100.1", client: "mx.v.example", helo: "mx.v.example", mailFrom: "<a@v.example>", queries: 120}
+	for _, k := range keptAway {
+		a := honest
+		a.from, a.fields = []string{" a@v.example"}, forgery(k.d, k.s)
+		if o := d.send(t, a); o.verdict != "accept" || o.results("dmarc") != "pass" {
+			t.Errorf("SPF passes, %s: %s", k.why, o)
+		}
+		a = attempt{helo: "[192.0.2.66]", raw: forgeryOf("Hello  there.\r\n", k.d, k.s) + signed("a@v.example"), queries: 120}
+		if o := d.send(t, a); o.verdict != "accept" || o.results("dmarc") != "pass" {
+			t.Errorf("another signature passes, %s: %s", k.why, o)
+		}
+	}
+	a := honest
+	a.mailFrom, a.from = "<a@loop.v.example>", []string{" a@loop.v.example"}
+	o := d.send(t, a)
+	if o.verdict != "accept" || o.String() != "accept spf=pass dkim=none dmarc=temperror from=loop.v.example" {
+		t.Errorf("the author's own domain passes, its record is a loop: %s", o)
+	}
+}
+
+// TestUndecidedByChoice: what the operator and the recipients can say about it.
+func TestUndecidedByChoice(t *testing.T) {
+	spoof := attempt{helo: "[192.0.2.66]", from: []string{" ceo@v.example"}, fields: forgery("v.example", "dead"), queries: 90}
+	for _, c := range []struct {
+		why    string
+		change func(*config.Config)
+		policy string
+		want   string
+	}{
+		{"temperror: accept", func(cfg *config.Config) { cfg.Policy.TempError = string(policy.Accept) }, "p=reject", "accept"},
+		{"temperror_unknown: tempfail", func(cfg *config.Config) { cfg.Policy.TempErrorUnknown = string(policy.TempFail) }, "p=none", "tempfail"},
+		{"everybody opted out", func(cfg *config.Config) { cfg.Policy.Recipients.Default = string(policy.Out) }, "p=reject", "accept"},
+		{"no hold queue changes nothing", func(cfg *config.Config) { cfg.Policy.Quarantine = string(policy.QuarantineTag) }, "p=quarantine", "tempfail"},
+		{"p=reject is quarantined here", func(cfg *config.Config) { cfg.Policy.Reject = string(policy.RejectQuarantine) }, "p=reject", "tempfail"},
+	} {
+		d := start(t, victimZone(c.policy), quickly, c.change)
+		if o := d.send(t, spoof); o.verdict != c.want || o.results("dmarc") != "temperror" {
+			t.Errorf("%s: %s, want %s", c.why, o, c.want)
+		}
+	}
+}
+
+// TestOwnReverseZone: a client that breaks its own reverse zone opens no rule
+// by client_name, and so makes nobody's reject a quarantine.
+func TestOwnReverseZone(t *testing.T) {
+	known := func(cfg *config.Config) {
+		quickly(cfg)
+		cfg.Policy.TempError = string(policy.Accept)
+		cfg.Policy.Overrides = []config.Override{{ID: "relays", When: config.When{ClientName: []config.Pattern{".relay.example"}}, Then: config.Then{Action: "accept"}}}
+	}
+	for why, zone := range map[string]string{
+		"its zone fails":                     "! 77.2.0.192.in-addr.arpa * servfail\n",
+		"its zone is silent":                 "! 77.2.0.192.in-addr.arpa * timeout\n",
+		"its name is a relay's, which fails": "77.2.0.192.in-addr.arpa PTR mx.relay.example\n! mx.relay.example * servfail\n",
+	} {
+		d := start(t, victimZone("p=reject")+zone+"attacker2.example TXT \"v=spf1 +all\"\n", known)
+		o := d.send(t, attempt{ip: "192.0.2.77", client: "unknown", helo: "[192.0.2.77]", mailFrom: "<x@attacker2.example>", from: []string{" ceo@v.example"}, queries: 90})
+		if o.verdict != "reject" || !strings.HasPrefix(o.reply, "5.7.1 ") {
+			t.Errorf("%s: %s, reply %q", why, o, o.reply)
+		}
+	}
+}
