@@ -57,13 +57,7 @@ var lineWords = []string{
 
 // saysLine looks for lineWords among the words of a name.
 func saysLine(name string) bool {
-	notLetter := func(r rune) bool { return r < 'a' || r > 'z' }
-	for word := range strings.FieldsFuncSeq(name, notLetter) {
-		if slices.Contains(lineWords, word) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(runs(name, letters), func(word string) bool { return slices.Contains(lineWords, word) })
 }
 
 // carriesAddress reports whether the name of a host shows octets of its
@@ -87,6 +81,7 @@ func runs(name, of string) []string {
 const (
 	digits    = "0123456789"
 	hexDigits = "0123456789abcdef"
+	letters   = "abcdefghijklmnopqrstuvwxyz"
 )
 
 // squeeze leaves out what stands between the octets of an address.
@@ -145,15 +140,15 @@ func hexOctets(name string, o [4]byte) bool {
 	slices.Reverse(backwards[:])
 	squeezed := squeeze(name)
 	// The last two octets are enough: with the others they are there too.
-	for _, digits := range []string{hex.EncodeToString(o[2:]), hex.EncodeToString(backwards[:2])} {
-		if strings.Contains(squeezed, digits) {
+	for _, pair := range []string{hex.EncodeToString(o[2:]), hex.EncodeToString(backwards[:2])} {
+		if strings.Contains(squeezed, pair) {
 			return true
 		}
 	}
 	n := 0
-	words := strings.FieldsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	words := runs(name, digits+letters)
 	for _, octet := range o {
-		if slices.Contains(words, strconv.FormatUint(uint64(octet), 16)) || slices.Contains(words, fmt.Sprintf("%02x", octet)) {
+		if slices.Contains(words, strconv.FormatUint(uint64(octet), 16)) { // padded, they run together above
 			n++
 		}
 	}

@@ -21,13 +21,13 @@ func TestAuthorHost(t *testing.T) {
 	}{
 		{"192.0.2.70", "host.example", []string{
 			"host.example", "mx1.host.example", "mail.host.example", "a.b.host.example", "mx-out-2.fra.host.example", "smtp7.host.example",
-			"mail.de.host.example", "srv2026.host.example", "xn--mller-kva.host.example", "cafe.host.example", "host7.host.example", "server.host.example",
+			"mail.de.host.example", "srv2026.host.example", "mx1.dc5.host.example", "srv1270.host.example", "mx2.dc2.host.example", "xn--mller-kva.host.example", "cafe.host.example", "host7.host.example", "server.host.example",
 		}, []string{
 			"192-0-2-70.host.example", "192.0.2.70.host.example", "192_0_2_70.host.example", "70.2.0.192.host.example", "host-2-70.host.example",
 			"70-2.dsl.host.example", "h70.host.example", "mx70.host.example", "192000002070.host.example", "002070.host.example", "070.host.example",
 			"a070b.host.example", "c0000246.host.example", "c0-00-02-46.host.example", "460200c0.host.example", "x0246.host.example", "4602.host.example",
 			"c0-0-2-46.host.example", "3221226054.host.example", "70002000192.host.example", "p270.host.example", "192x70.host.example",
-			"static-192-0-2-70.ip.host.example", "n192.a0.b2.c70.host.example", "ip192-0.two.host.example", "net-192-2.host.example",
+			"static-192-0-2-70.ip.host.example", "n192.a0.b2.c70.host.example", "net192-0.host.example", "x0-192.host.example", "net-192-2.host.example",
 			"dsl.host.example", "a.dyn.host.example", "pool-x.host.example", "customer.host.example", "abc.cust.host.example", "ppp3.host.example",
 			"unassigned.host.example", "ann.dialup.host.example", "static.host.example", "nat.host.example", "ipv4.host.example",
 		}},
@@ -36,12 +36,15 @@ func TestAuthorHost(t *testing.T) {
 			"9.113.0.203.isp.example", "113-9.isp.example", "p1139.isp.example", "9113.isp.example", "a009.isp.example", "cb-00-71-09.isp.example",
 			"203000113009.isp.example", "3405803785.isp.example", "r113.s9.isp.example", "09.isp.example",
 		}},
+		{"203.186.113.10", "isp.example", []string{"mx1.dc2.isp.example", "cb.ba.isp.example", "mail.isp.example"}, []string{"cb-ba-71-a.isp.example", "a.71.ba.cb.isp.example", "cb-ba-71-0a.isp.example"}},
+		{"203.10.11.12", "isp.example", []string{"a.b.isp.example"}, []string{"cb-a-b-c.isp.example", "a-b-c.isp.example", "cb-0a-0b-0c.isp.example"}},
+		{"203.9.113.9", "isp.example", []string{"mx9.isp.example"}, []string{"mx9.dc9.isp.example"}},
 		// The Author Domain may be such a name itself.
 		{"203.0.113.9", "203-0-113-9.dsl.isp.example", nil, []string{"203-0-113-9.dsl.isp.example", "mail.203-0-113-9.dsl.isp.example"}},
 		{"203.0.113.66", "dyn.example", []string{"mx.dyn.example", "dyn.example"}, []string{"mx.dyn.dyn.example"}},
 		{"192.0.2.1", "host.example", []string{"mx1.host.example", "mail.host.example"}, []string{"mx1.dc2.host.example", "001.host.example"}},
 		{"::ffff:192.0.2.70", "host.example", []string{"mx1.host.example"}, []string{"192-0-2-70.host.example"}},
-		{"2001:db8:0:12::9:3f", "host.example", []string{"mx1.host.example", "mail.host.example", "beef.host.example"}, []string{
+		{"2001:db8:0:12::9:3f", "host.example", []string{"mx1.host.example", "mail.host.example", "beef.host.example", "mx12.host.example", "mx1.dc5.host.example", "mx0000.host.example"}, []string{
 			"2001-db8-0-12--9-3f.host.example", "2001-0db8-0000-0012-0000-0000-0009-003f.host.example", "20010db80000001200000000" + "0009003f.host.example",
 			"f.3.0.0.9.0.0.0.0.0.0.0.0.0.0.0.2.1.0.0.0.0.0.0.8.b.d.0.1.0.0.2.host.example", "9-3f.host.example", "h3f.host.example",
 			"0009003f.host.example", "x0db8.host.example", "v6-12-9.host.example", "09003f.host.example", "f30090.host.example", "3f-db8.host.example",
@@ -49,6 +52,8 @@ func TestAuthorHost(t *testing.T) {
 		{"2001:db8::21b:21ff:fe3c:4d5e", "host.example", []string{"mx1.host.example"}, []string{
 			"00-1b-21-3c-4d-5e.host.example", "001b213c4d5e.host.example", "3c4d5e.host.example", "fe3c.host.example", "4d5e.host.example",
 		}},
+		{"2001:db8:5::3f", "host.example", []string{"mx5.rz5.host.example"}, nil},
+		{"2001:db8:5:5::3f", "host.example", []string{"mx5.host.example"}, []string{"mx5.rz5.host.example"}},
 		{"2001:db8::1", "host.example", []string{"mx1.host.example", "mail.host.example"}, []string{"2001-db8--1.host.example", "000001.host.example"}},
 	} {
 		for _, name := range tt.own {
