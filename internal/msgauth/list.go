@@ -26,7 +26,8 @@ import (
 //	owner    Sender, Errors-To or MAIL FROM is owner-NAME or NAME-owner
 //	served   one of these is owner-NAME, NAME-request, NAME-bounces, bounce-NAME-1 or
 //	         the like, where NAME is an address in To or Cc of the same domain, and
-//	         SPF does not say that MAIL FROM is forged
+//	         SPF does not say that MAIL FROM is forged; or Sender is the address of
+//	         the last kind itself
 //	address  To or Cc is in the domain of MAIL FROM, for which SPF passed, and is
 //	         neither a recipient nor MAIL FROM
 //
@@ -60,6 +61,7 @@ type structure struct {
 	kinds   listKinds
 	names   []string      // of the list, in lower case
 	owners  []listAddress // Sender, Errors-To and MAIL FROM that may serve a list
+	sender  listAddress
 	written []listAddress // To and Cc
 	replyTo []listAddress
 	tag     string // the name before a number in the Subject
@@ -77,18 +79,17 @@ func isList(h message.Header, e *Evaluation) bool {
 	s.read(h)
 	mailFrom := envelopeAddress(&e.MailFrom)
 	s.owner(mailFrom)
-	if s.kinds == (listKinds{}) && len(s.owners) == 0 && s.tag == "" {
+	if s.kinds == (listKinds{}) && len(s.owners) == 0 && s.tag == "" && s.sender.local == "" {
 		return false // an address alone is not enough
 	}
 	s.addresses(h)
 	forged := e.MailFrom.Result == spf.Fail || e.MailFrom.Result == spf.SoftFail
-	s.kinds.served = !forged && s.serves()
 	theirs := func(a listAddress) bool {
 		return e.MailFrom.Result == spf.Pass && a != mailFrom && related(a.domain, mailFrom.domain)
 	}
-	s.kinds.address = slices.ContainsFunc(s.written, func(a listAddress) bool {
-		return theirs(a) && !isRecipient(a, e.Envelope.Recipients)
-	})
+	posted := func(a listAddress) bool { return theirs(a) && !isRecipient(a, e.Envelope.Recipients) }
+	s.kinds.address = slices.ContainsFunc(s.written, posted)
+	s.kinds.served = !forged && s.serves() || posted(s.sender) && slices.Contains(s.written, s.sender)
 	s.kinds.counter = s.kinds.counter || s.counted(mailFrom.domain)
 	return s.kinds.list(e.Traits.Bulk, slices.ContainsFunc(s.replyTo, theirs))
 }
@@ -117,6 +118,9 @@ func (s *structure) read(h message.Header) {
 		case "sender", "errors-to", "x-errors-to", "resent-sender":
 			for _, a := range appendAddresses(one[:0], value, 1) {
 				s.owner(a)
+				if string(name) == "sender" {
+					s.sender = a
+				}
 			}
 		case "subject":
 			s.tag = countedTag(value)
