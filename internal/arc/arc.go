@@ -28,6 +28,9 @@ const (
 	None Status = "none" // there is no chain
 	Pass Status = "pass"
 	Fail Status = "fail" // worth no more than no chain
+	// NotEvaluated: verifying it would take more arithmetic than a message may.
+	// Nothing is said of such a chain, and it vouches for nothing.
+	NotEvaluated Status = ""
 )
 
 // Reason says why a chain fails; it is stable, fit for a metric label.
@@ -44,6 +47,7 @@ const (
 	ReasonSealSyntax       Reason = "seal_syntax"  // malformed ARC-Seal, or one with h=
 	ReasonMessageSignature Reason = "message_signature"
 	ReasonSealSignature    Reason = "seal_signature"
+	ReasonWorkLimit        Reason = "work_limit" // of NotEvaluated
 )
 
 // Set is one ARC set: what an intermediary said about the message.
@@ -56,7 +60,8 @@ type Set struct {
 	MessageDomain   dns.Name `json:"message_domain,omitempty"`
 	MessageSelector string   `json:"message_selector,omitempty"`
 	// MessagePass says that the ARC-Message-Signature verifies: nobody changed
-	// the message since. Sets older than the first failure are not looked at.
+	// the message since. Sets older than the first failure are not looked at,
+	// nor are those for which the work that a message may do is not enough.
 	MessagePass bool `json:"message_pass"`
 	// AuthResults is the ARC-Authentication-Results after "i=N;", as received,
 	// folds included. It is the sealer's word, no more.
@@ -66,7 +71,7 @@ type Set struct {
 // Result is what became of a message's chain.
 type Result struct {
 	Status Status `json:"status"`
-	Reason Reason `json:"reason,omitempty"` // "" unless Status is Fail
+	Reason Reason `json:"reason,omitempty"` // of Fail and NotEvaluated
 	Detail string `json:"detail,omitempty"` // for people; never the sender's raw text
 	// Instance is the set that failed, 0 if none or not one alone.
 	Instance int `json:"instance,omitempty"`
@@ -74,8 +79,8 @@ type Result struct {
 	// is permanent to a chain (RFC 8617 §5.2.1); that it was one shows here.
 	Signature dkim.Reason `json:"signature,omitempty"`
 	// OldestPass is the lowest instance from which on every
-	// ARC-Message-Signature verifies; 0 if all do (RFC 8617 §5.2 step 5). It
-	// means something for Pass only.
+	// ARC-Message-Signature is known to verify; 0 if all do (RFC 8617 §5.2 step
+	// 5). It means something for Pass only.
 	OldestPass int `json:"oldest_pass"`
 	// Sets are in order of their instance, none if the chain's structure is
 	// broken. Only those of a Pass are authentic.

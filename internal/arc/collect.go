@@ -34,7 +34,7 @@ type set struct {
 	fields        [3]bool // found: results, message, seal
 }
 
-// failure is why the chain fails.
+// failure is why the chain fails, or is not evaluated.
 type failure struct {
 	reason    Reason
 	instance  int

@@ -31,6 +31,9 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	if v.failed == nil && len(v.sets) > 0 {
 		v.failed = checkFrom(m, len(v.sets))
 	}
+	if v.failed == nil && len(v.sets) > 0 {
+		v.failed = v.reserve()
+	}
 	if v.failed != nil {
 		return v
 	}
@@ -47,6 +50,30 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 		s.seal.lookup = m.WantKey(&s.seal.params)
 	}
 	return v
+}
+
+// reserve sets the work aside without which there is no result: of the newest
+// ARC-Message-Signature and of every seal. The older message signatures, which
+// a result does not depend on, get what is left in the end.
+func (v *Verifier) reserve() *failure {
+	newest := &v.sets[len(v.sets)-1].message
+	enough := newest.err != nil || v.message.Reserve(&newest.params)
+	for i := len(v.sets) - 1; i >= 0 && enough; i-- {
+		enough = v.message.Reserve(&v.sets[i].seal.params)
+	}
+	if enough {
+		return nil
+	}
+	v.release()
+	return &failure{reason: ReasonWorkLimit, detail: "verifying the chain would take more arithmetic than a message may"}
+}
+
+// release gives back what was reserved.
+func (v *Verifier) release() {
+	for i := range v.sets {
+		v.message.Release(&v.sets[i].message.params)
+		v.message.Release(&v.sets[i].seal.params)
+	}
 }
 
 // checkFrom: as for DKIM, a chain says nothing about a message whose reader may
@@ -74,19 +101,28 @@ func (v *Verifier) Finish(ctx context.Context) Result {
 	}
 	f := v.failed
 	if f == nil {
-		f = v.verifyMessages(ctx, &r)
+		f = v.verifyNewest(ctx, &r)
 	}
 	if f == nil {
 		f = v.verifySeals(ctx)
 	}
 	if f != nil {
-		r.Status, r.Reason, r.Instance, r.Signature, r.Detail = Fail, f.reason, f.instance, f.signature, f.detail
-		r.OldestPass = 0
+		v.release()
+		r.Status, r.Reason, r.Instance, r.Signature, r.Detail = f.status(), f.reason, f.instance, f.signature, f.detail
 		return r
 	}
+	v.verifyOlder(ctx, &r)
 	r.Status = Pass
 	r.RemoteIP = remoteIP(v.sets[len(v.sets)-1].payload)
 	return r
+}
+
+// status: what was not looked at did not fail.
+func (f *failure) status() Status {
+	if f.reason == ReasonWorkLimit {
+		return NotEvaluated
+	}
+	return Fail
 }
 
 func (v *Verifier) describe() []Set {
@@ -108,30 +144,42 @@ func (v *Verifier) describe() []Set {
 	return out
 }
 
-// verifyMessages checks the newest ARC-Message-Signature, which must verify,
-// and then the older ones down to the first that does not: steps 4 and 5 of
-// RFC 8617 §5.2.
-func (v *Verifier) verifyMessages(ctx context.Context, r *Result) *failure {
-	for i := len(v.sets) - 1; i >= 0; i-- {
-		s := &v.sets[i].message
-		err := s.err
-		if err == nil {
-			err = v.message.Verify(ctx, &s.params, s.field, s.lookup, v.options).Err
-		}
-		switch {
-		case err == nil:
-			r.Sets[i].MessagePass = true
-		case i == len(v.sets)-1:
-			return signatureFailure(ReasonMessageSignature, i+1, err)
-		default:
-			r.OldestPass = i + 2
-			return nil
-		}
+// verifyMessage checks one ARC-Message-Signature.
+func (v *Verifier) verifyMessage(ctx context.Context, i int, r *Result) *dkim.Error {
+	s := &v.sets[i].message
+	err := s.err
+	if err == nil {
+		err = v.message.Verify(ctx, &s.params, s.field, s.lookup, v.options).Err
+	}
+	r.Sets[i].MessagePass = err == nil
+	return err
+}
+
+// verifyNewest checks the newest ARC-Message-Signature, which must verify: step
+// 4 of RFC 8617 §5.2.
+func (v *Verifier) verifyNewest(ctx context.Context, r *Result) *failure {
+	newest := len(v.sets) - 1
+	if err := v.verifyMessage(ctx, newest, r); err != nil {
+		return signatureFailure(ReasonMessageSignature, newest+1, err)
 	}
 	return nil
 }
 
+// verifyOlder checks the other ones, from the newest down to the first that
+// does not verify or for which there is no work left: step 5.
+func (v *Verifier) verifyOlder(ctx context.Context, r *Result) {
+	for i := len(v.sets) - 2; i >= 0; i-- {
+		if v.verifyMessage(ctx, i, r) != nil {
+			r.OldestPass = i + 2
+			return
+		}
+	}
+}
+
 func signatureFailure(reason Reason, instance int, err *dkim.Error) *failure {
+	if err.Reason == dkim.ReasonWorkLimit {
+		reason = ReasonWorkLimit
+	}
 	return &failure{
 		reason: reason, instance: instance, signature: err.Reason,
 		detail: fmt.Sprintf("set %d: %s", instance, err.Detail),
@@ -146,7 +194,7 @@ func (v *Verifier) verifySeals(ctx context.Context) *failure {
 	}
 	for i := len(v.sets) - 1; i >= 0; i-- {
 		s := &v.sets[i].seal
-		if verdict := s.params.VerifySum(ctx, sums[i], s.lookup, v.options); verdict.Err != nil {
+		if verdict := v.message.VerifySum(ctx, &s.params, sums[i], s.lookup, v.options); verdict.Err != nil {
 			return signatureFailure(ReasonSealSignature, i+1, verdict.Err)
 		}
 	}

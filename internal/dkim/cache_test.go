@@ -185,7 +185,7 @@ func TestHeaderHashAgainstReference(t *testing.T) {
 		}
 		x := cache.index(h)
 		for _, c := range []Canonicalization{Simple, Relaxed, Relaxed} {
-			got, _ := x.headerHash(c, list, self, cut)
+			got, _ := x.headerHash(&Params{HeaderCanon: c, Headers: list, b: cut}, self, form{})
 			if text := plainHeaderHash(c, h, list, self, cut); got != sha256.Sum256([]byte(text)) {
 				t.Fatalf("%s, %q of %q: not the hash of %q", c, list, h, text)
 			}

@@ -29,12 +29,14 @@ func (p *Params) ahead(o Options) bool {
 // and body (RFC 6376 §6.1.3). It ends the body and waits for the key until ctx
 // is done; a key that did not come does not matter if the body was changed.
 func (m *Message) Verify(ctx context.Context, p *Params, field int, l *Lookup, o Options) Verdict {
+	defer m.Release(p)
 	uncovered, bodyErr := m.checkBody(p)
-	v := tryKeys(ctx, p, l, o, func(k Key) *Error {
+	c := m.candidates(p, field, o)
+	v := tryKeys(ctx, p, l, o, func(k *Key) *Error {
 		if bodyErr != nil {
 			return bodyErr
 		}
-		return m.checkHeader(p, field, k)
+		return c.check(k)
 	})
 	v.Uncovered = uncovered
 	switch {
@@ -47,18 +49,29 @@ func (m *Message) Verify(ctx context.Context, p *Params, field int, l *Lookup, o
 }
 
 // VerifySum checks a signature over a hash made elsewhere, as ARC-Seal's is.
-func (p *Params) VerifySum(ctx context.Context, sum [32]byte, l *Lookup, o Options) Verdict {
-	return tryKeys(ctx, p, l, o, func(k Key) *Error {
-		if !k.Verify(sum, p.signature) {
-			return &Error{Fail, ReasonSignature, "the signed fields were changed or the key is another"}
+func (m *Message) VerifySum(ctx context.Context, p *Params, sum [32]byte, l *Lookup, o Options) Verdict {
+	defer m.Release(p)
+	return tryKeys(ctx, p, l, o, func(k *Key) *Error {
+		if !k.opens(p.signature) {
+			return errMismatch()
+		}
+		if !m.budget.spend(p, k.work()) {
+			return errNoWork()
+		}
+		if s := k.open(p.signature); !s.covers(sum) {
+			return errMismatch()
 		}
 		return nil
 	})
 }
 
-// tryKeys goes through the keys of a selector; the first one's objection
-// counts unless another key verifies.
-func tryKeys(ctx context.Context, p *Params, l *Lookup, o Options, verify func(Key) *Error) Verdict {
+func errMismatch() *Error {
+	return &Error{Fail, ReasonSignature, "the signed header was changed or the key is another"}
+}
+
+// tryKeys goes through the keys of a selector. Unless one of them verifies, the
+// first one's objection counts, or one that leaves more open.
+func tryKeys(ctx context.Context, p *Params, l *Lookup, o Options, verify func(*Key) *Error) Verdict {
 	keys, err := l.Keys(ctx)
 	if err != nil {
 		return Verdict{Err: err}
@@ -67,20 +80,31 @@ func tryKeys(ctx context.Context, p *Params, l *Lookup, o Options, verify func(K
 		Algorithm: p.Algorithm, MinRSABits: o.MinRSABits, MaxRSABits: o.MaxRSABits,
 		SubdomainIdentity: p.identityDomain != "" && p.identityDomain != p.Domain,
 	}
-	var first *Verdict
+	var v Verdict
 	for i := range keys {
 		err := keys[i].Check(use)
 		if err == nil {
-			err = verify(keys[i])
+			err = verify(&keys[i])
 		}
 		if err == nil {
 			return Verdict{Key: &keys[i]}
 		}
-		if first == nil {
-			first = &Verdict{Err: err, Key: &keys[i]}
+		if v.Err == nil || leavesOpen(err) > leavesOpen(v.Err) {
+			v = Verdict{Err: err, Key: &keys[i]}
 		}
 	}
-	return *first // keysOf gives a key or an error
+	return v // keysOf gives a key or an error
+}
+
+// leavesOpen ranks objections by how little they say about the signature.
+func leavesOpen(err *Error) int {
+	switch {
+	case err.Reason == ReasonWorkLimit:
+		return 2
+	case err.Result == Neutral:
+		return 1
+	}
+	return 0
 }
 
 // checkBody compares the body with bh= and returns how many octets of the
@@ -97,17 +121,6 @@ func (m *Message) checkBody(p *Params) (uncovered int64, err *Error) {
 		return length - *p.BodyLength, nil
 	}
 	return 0, nil
-}
-
-func (m *Message) checkHeader(p *Params, field int, k Key) *Error {
-	sum, altered := m.index.headerHash(p.HeaderCanon, p.Headers, field, p.b)
-	switch {
-	case k.Verify(sum, p.signature):
-		return nil
-	case altered:
-		return &Error{Neutral, ReasonNotVerifiable, "the MTA hands on a signed field truncated or changed"}
-	}
-	return &Error{Fail, ReasonSignature, "the signed header was changed or the key is another"}
 }
 
 // checkLength applies the policy for l= to a signature that verifies: whoever

@@ -45,7 +45,7 @@ type Reason string
 const (
 	ReasonBodyHash          Reason = "body_hash_mismatch"
 	ReasonSignature         Reason = "signature_mismatch"
-	ReasonNotVerifiable     Reason = "not_verifiable_as_received"
+	ReasonNotVerifiable     Reason = "not_verifiable_as_received" // the MTA cut or changed a signed field
 	ReasonSyntax            Reason = "syntax"
 	ReasonMissingTag        Reason = "missing_tag"
 	ReasonVersion           Reason = "version"
@@ -72,6 +72,9 @@ const (
 	ReasonStrictIdentity    Reason = "strict_identity"   // t=s and i= in a subdomain
 	ReasonWeakKey           Reason = "weak_key"          // too few bits, or anyone can sign
 	ReasonLargeKey          Reason = "large_key"         // too many bits
+	ReasonWorkLimit         Reason = "work_limit"        // more arithmetic than a message may take
+	ReasonDroppedField      Reason = "dropped_field"     // MTAs remove a signed field before we see it
+	ReasonLeadingSpace      Reason = "leading_space"     // the MTA does not show how the values began
 	ReasonInternal          Reason = "internal_error"    // a panic, caught
 	reasonDNS               Reason = "dns_"              // completed by the kind
 )
@@ -161,6 +164,12 @@ type Options struct {
 	// Skew is how far clocks may differ; 0 means five minutes, less than 0
 	// means not at all.
 	Skew time.Duration
+	// ReturnPath is the envelope's sender in angle brackets, for signatures
+	// over a Return-Path field, which MTAs remove; "" if it is not known.
+	ReturnPath string
+	// LeadingSpaceUnknown says that the MTA does not show whether a space
+	// stood between the colon of a field and its value.
+	LeadingSpaceUnknown bool
 	// Prefer is the author's domain: its signatures are verified first when
 	// there are more than MaxSignatures, then those of domains above or below.
 	Prefer dns.Name

@@ -146,16 +146,20 @@ func (x *fieldIndex) relaxedField(i int) []byte {
 // itself with its b= emptied (RFC 6376 §3.7, §5.4.2): for each name the lowest
 // field not yet taken, nothing if there is none left. A field that the MTA may
 // have changed on the way to us makes altered true.
-func (x *fieldIndex) headerHash(c Canonicalization, names []string, self int, b span) (sum digest, altered bool) {
+func (x *fieldIndex) headerHash(p *Params, self int, as form) (sum digest, altered bool) {
 	x.hash.Reset()
 	x.next = x.next[:0]
 	for i := range x.names {
 		x.next = append(x.next, x.names[i].lowest)
 	}
-	for _, name := range names {
+	for _, name := range p.Headers {
 		slot, _ := x.find(name)
 		id := x.table[slot]
 		if id == 0 {
+			if as.returnPath != "" && strings.EqualFold(returnPathField, name) {
+				x.hashField(p.HeaderCanon, "Return-Path", " "+as.returnPath)
+				as.returnPath = "" // there is one in a message
+			}
 			continue
 		}
 		next := &x.next[id-1]
@@ -168,22 +172,32 @@ func (x *fieldIndex) headerHash(c Canonicalization, names []string, self int, b 
 		i := int(*next)
 		*next = x.above[i]
 		altered = altered || alteredByMTA(x.header[i])
-		if c == Relaxed {
+		if p.HeaderCanon == Relaxed {
 			x.hash.Write(x.relaxedField(i))
 		} else {
-			x.buf = append(appendSimple(x.buf[:0], x.header[i].Name, x.header[i].Value), crlf...)
+			x.buf = append(appendSimple(x.buf[:0], x.header[i].Name, x.header[i].Value, as.space), crlf...)
 			x.hash.Write(x.buf)
 		}
 	}
 	own := &x.header[self]
-	if c == Relaxed {
-		x.buf = appendRelaxedCut(x.buf[:0], own.Name, own.Value, b)
+	if p.HeaderCanon == Relaxed {
+		x.buf = appendRelaxedCut(x.buf[:0], own.Name, own.Value, p.b)
 	} else {
-		x.buf = append(appendSimple(x.buf[:0], own.Name, own.Value[:b.start]), own.Value[b.end:]...)
+		x.buf = append(appendSimple(x.buf[:0], own.Name, own.Value[:p.b.start], as.space), own.Value[p.b.end:]...)
 	}
 	x.hash.Write(x.buf)
 	x.hash.Sum(x.sum[:0])
 	return x.sum, altered
+}
+
+// hashField hashes a field that is not in the header.
+func (x *fieldIndex) hashField(c Canonicalization, name, value string) {
+	if c == Relaxed {
+		x.buf = appendRelaxed(x.buf[:0], name, value)
+	} else {
+		x.buf = appendSimple(x.buf[:0], name, value, false)
+	}
+	x.hash.Write(append(x.buf, crlf...))
 }
 
 // maxIndexKept bounds the memory of an index kept for the next message, in
@@ -225,10 +239,14 @@ func alteredByMTA(f message.Field) bool {
 	}
 }
 
-// appendSimple appends a field as it is (RFC 6376 §3.4.1), without CRLF.
-func appendSimple(dst []byte, name, value string) []byte {
+// appendSimple appends a field as it is (RFC 6376 §3.4.1), without CRLF; with
+// space, as it was before an MTA took the first space of its value away.
+func appendSimple(dst []byte, name, value string, space bool) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, ':')
+	if space {
+		dst = append(dst, ' ')
+	}
 	return append(dst, value...)
 }
 

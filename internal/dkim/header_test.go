@@ -62,14 +62,14 @@ func TestHeaderSelection(t *testing.T) {
 		{"names without a field left add nothing", "Received:Received:Received:Received:Nope", "RECEIVED: 1\r\nreceived: 2\r\nReceived: 3\r\n"},
 		{"the signature itself was not there when it was made", "dkim-signature:dkim-signature", "DKIM-Signature: other\r\n"},
 	} {
-		got, _ := (*Cache)(nil).index(h).headerHash(Simple, strings.Split(tc.names, ":"), 0, span{9, 11})
+		got, _ := (*Cache)(nil).index(h).headerHash(&Params{HeaderCanon: Simple, Headers: strings.Split(tc.names, ":"), b: span{9, 11}}, 0, form{})
 		if got != sha256.Sum256([]byte(tc.want+self)) {
 			t.Errorf("%s: not the hash of %q", tc.why, tc.want+self)
 		}
 	}
 	// The same with the signature in the middle of others.
 	h[0], h[1] = h[1], h[0]
-	got, _ := (*Cache)(nil).index(h).headerHash(Simple, []string{"dkim-signature"}, 1, span{9, 11})
+	got, _ := (*Cache)(nil).index(h).headerHash(&Params{HeaderCanon: Simple, Headers: []string{"dkim-signature"}, b: span{9, 11}}, 1, form{})
 	if got != sha256.Sum256([]byte("DKIM-Signature: other\r\n"+self)) {
 		t.Error("a field above the signature is not found")
 	}

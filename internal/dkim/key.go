@@ -203,15 +203,35 @@ func (k Key) checkStrength(u Use) *Error {
 	return nil
 }
 
-// Verify checks a signature over a header hash. Check comes first.
-func (k Key) Verify(sum [32]byte, signature []byte) bool {
+// opened is a signature under one key. With RSA, what was signed is known from
+// here on, and comparing it with any number of hashes costs nothing.
+type opened struct {
+	key       *Key
+	signature []byte
+	signed    digest // RSA: the hash that the holder of the key signed
+	// genuine says that the holder of the key made this signature, for this
+	// message or another. With Ed25519 that cannot be told and is assumed.
+	genuine bool
+}
+
+// open begins to verify a signature. Check comes first.
+func (k *Key) open(signature []byte) opened {
+	s := opened{key: k, signature: signature}
 	switch pub := k.public.(type) {
 	case *rsaPublicKey:
-		return pub.verify(sum, signature)
-	case ed25519.PublicKey: // RFC 8463 §3: PureEdDSA over the hash
-		return len(signature) == ed25519.SignatureSize && ed25519.Verify(pub, sum[:], signature)
+		s.signed, s.genuine = pub.open(signature)
+	case ed25519.PublicKey:
+		s.genuine = len(signature) == ed25519.SignatureSize
 	}
-	return false
+	return s
+}
+
+// covers reports whether it is a signature of sum.
+func (s *opened) covers(sum digest) bool {
+	if pub, ok := s.key.public.(ed25519.PublicKey); ok { // RFC 8463 §3: PureEdDSA over the hash
+		return s.genuine && ed25519.Verify(pub, sum[:], s.signature)
+	}
+	return s.genuine && s.signed == sum
 }
 
 // smallOrder tells the points of order 1, 2, 4 and 8, in every encoding: under

@@ -21,6 +21,7 @@ type Message struct {
 	started int // lookups[:started] are under way
 	stops   []context.CancelFunc
 	arrived chan struct{} // has room for one; nil while nothing is in the background
+	budget  budget
 }
 
 // NewMessage indexes a header, given the topmost field first.
@@ -32,6 +33,7 @@ func NewMessage(h message.Header) *Message {
 
 func (m *Message) init(h message.Header, c *Cache) {
 	m.cache, m.index, m.body.cache = c, c.index(h), c
+	m.budget = budget{free: maxOperations * ordinaryWork}
 }
 
 // Header returns the header given to NewMessage.

@@ -28,6 +28,7 @@ type Params struct {
 	bodyHash       digest
 	identityDomain dns.Name
 	keyName        dns.Name // where the key lives; "" if not known yet
+	reserved       int64    // of the message's work, for this signature
 	b              span
 }
 

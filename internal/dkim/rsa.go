@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"math"
+	"math/big"
 	"sync"
 
 	"filippo.io/bigmod"
@@ -18,37 +19,58 @@ type rsaPublicKey struct {
 	*rsa.PublicKey // of an odd modulus
 
 	once    sync.Once
-	modulus *bigmod.Modulus // nil before once, and if there can be none
+	modulus *bigmod.Modulus // nil before once, and for sizes that bigmod is slow at
 }
 
 // prepare is left to the first verification: a key of any length may be read,
-// but Check stops those whose preparation costs much.
+// but Check stops those whose preparation costs much. Package bigmod has
+// assembly for three sizes of modulus only; math/big is more than twice as fast
+// at all others, and needs no preparation.
 func (k *rsaPublicKey) prepare() {
-	if m, err := bigmod.NewModulus(k.N.Bytes()); err == nil {
-		k.modulus = m
+	const word = 64
+	switch (k.N.BitLen() + word - 1) / word * word {
+	case 1024, 1536, 2048:
+		if m, err := bigmod.NewModulus(k.N.Bytes()); err == nil {
+			k.modulus = m
+		}
 	}
 }
 
-// verify is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2.2). It compares what
-// the signature decrypts to with the one encoding there is of sum: reading it
-// instead is how implementations came to accept forged signatures.
-func (k *rsaPublicKey) verify(sum [sha256.Size]byte, signature []byte) bool {
-	if len(signature) != k.Size() || k.E < 2 || k.E > math.MaxInt32 {
-		return false
+// open returns the hash that a signature was made for, by RSASSA-PKCS1-v1_5
+// with SHA-256 (RFC 8017 §8.2.2). ok is false unless the signature decrypts to
+// the one encoding there is of that hash, octet for octet: reading the hash out
+// of it without comparing the rest is how implementations came to accept forged
+// signatures.
+func (k *rsaPublicKey) open(signature []byte) (sum digest, ok bool) {
+	size := k.Size()
+	if len(signature) != size || size < len(sum) || k.E < 2 || k.E > math.MaxInt32 {
+		return digest{}, false
 	}
-	want := encodePKCS1(sum, k.Size())
-	if want == nil {
-		return false
+	em := k.power(signature)
+	if em == nil {
+		return digest{}, false
 	}
-	if k.once.Do(k.prepare); k.modulus == nil {
-		return false
+	copy(sum[:], em[size-len(sum):])
+	if want := encodePKCS1(sum, size); want == nil || !bytes.Equal(em, want) {
+		return digest{}, false
 	}
-	s, err := bigmod.NewNat().SetBytes(signature, k.modulus)
-	if err != nil { // RFC 8017 §5.2.2: it must lie below the modulus
-		return false
+	return sum, true
+}
+
+// power is RSAVP1 (RFC 8017 §5.2.2): nil if s does not lie below the modulus.
+func (k *rsaPublicKey) power(s []byte) []byte {
+	if k.once.Do(k.prepare); k.modulus != nil {
+		x, err := bigmod.NewNat().SetBytes(s, k.modulus)
+		if err != nil {
+			return nil
+		}
+		return bigmod.NewNat().ExpShortVarTime(x, uint(k.E), k.modulus).Bytes(k.modulus)
 	}
-	m := bigmod.NewNat().ExpShortVarTime(s, uint(k.E), k.modulus)
-	return bytes.Equal(m.Bytes(k.modulus), want)
+	x := new(big.Int).SetBytes(s)
+	if x.Cmp(k.N) >= 0 {
+		return nil
+	}
+	return x.Exp(x, big.NewInt(int64(k.E)), k.N).FillBytes(make([]byte, len(s)))
 }
 
 // digestInfo stands before a SHA-256 hash (RFC 8017 §9.2 note 1).

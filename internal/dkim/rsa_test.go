@@ -11,6 +11,12 @@ import (
 	"testing"
 )
 
+// verify reports whether a signature is one of sum.
+func (k *rsaPublicKey) verify(sum digest, signature []byte) bool {
+	got, ok := k.open(signature)
+	return ok && got == sum
+}
+
 // sealed is what the owner of key would sign if he encoded like that: a
 // signature that decrypts to em.
 func sealed(t *testing.T, key *rsa.PrivateKey, em []byte) []byte {

@@ -186,6 +186,10 @@ func (v *Verifier) pick() {
 			c.settle(&Error{Policy, ReasonTooManySignatures, "more signatures than are verified"})
 			continue
 		}
+		if !v.message.Reserve(&c.params) {
+			c.settle(errNoWork())
+			continue
+		}
 		v.message.WantBody(&c.params)
 		c.lookup = v.message.WantKey(&c.params)
 	}

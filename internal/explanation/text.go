@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/arc"
 	"sekimori/internal/authres"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
@@ -297,7 +298,11 @@ func withReason(s dkim.Signature) string {
 func (r *Report) arc(p *printer) {
 	a := r.Evaluation.ARC
 	p.section("ARC")
-	p.line(0, "%s", a.Status)
+	if a.Status == arc.NotEvaluated {
+		p.line(0, "not evaluated")
+	} else {
+		p.line(0, "%s", a.Status)
+	}
 	if a.Reason != "" {
 		p.line(0, "%s %s %s", a.Reason, a.Signature, term.Safe(a.Detail))
 	}

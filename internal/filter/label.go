@@ -222,6 +222,9 @@ func signsComment(side string, signs []policy.Sign) string {
 }
 
 func (l *label) arc(e *msgauth.Evaluation) {
+	if e.ARC.Status == arc.NotEvaluated {
+		return // neither none nor fail would be true
+	}
 	l.result(authres.Result{Method: "arc", Value: string(e.ARC.Status)})
 	if e.ARC.Status != arc.Pass {
 		return

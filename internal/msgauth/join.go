@@ -77,7 +77,9 @@ func (m *Verification) waitIPRev(ctx context.Context, e *Evaluation) iprev.Resul
 
 func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Signature {
 	begin := time.Now()
-	defer func() { m.dkimElapsed = time.Since(begin) }()
+	defer func() {
+		m.dkimElapsed, m.dkimOperations = time.Since(begin), m.dkim.Message().Operations()
+	}()
 	signatures, ok := guard(DKIM, e, func() []dkim.Signature { return m.dkim.Finish(ctx) })
 	if ok {
 		for _, s := range signatures {
@@ -166,9 +168,13 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 // with its first message.
 func (m *Verification) account(e *Evaluation) {
 	e.Cost = make(map[Mechanism]Cost, len(Mechanisms))
-	e.Cost[DKIM] = cost(m.dkimElapsed, &m.dkimMeter)
+	ofDKIM := cost(m.dkimElapsed, &m.dkimMeter)
+	ofDKIM.Operations = m.dkimOperations
+	e.Cost[DKIM] = ofDKIM
 	e.Cost[DMARC] = cost(m.discovery.elapsedTime(), &m.dmarcMeter)
-	e.Cost[ARC] = cost(m.arcElapsed, &m.arcMeter)
+	ofARC := cost(m.arcElapsed, &m.arcMeter)
+	ofARC.Operations = m.dkim.Message().Operations() - m.dkimOperations
+	e.Cost[ARC] = ofARC
 	var helo *meter
 	if !m.c.accounted {
 		m.c.accounted = true

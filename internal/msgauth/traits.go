@@ -34,7 +34,8 @@ type Traits struct {
 	// ARC: at least one ARC field is there, valid or not.
 	ARC bool `json:"arc"`
 	// BrokenAuthorSignature: a signature aligned with the author's domain whose
-	// key is published, but whose header or body no longer matches.
+	// key is published, but whose header or body no longer matches, or cannot
+	// be known to match because the MTA does not show what was signed.
 	BrokenAuthorSignature bool `json:"broken_author_signature"`
 	// ThirdPartySignature: a passing signature of another domain.
 	ThirdPartySignature bool `json:"third_party_signature"`
@@ -153,12 +154,11 @@ func listDomains(h message.Header) []dns.Name {
 }
 
 // broken are the reasons of a signature whose key is published, but which does
-// not cover the message as it came: changed on the way, cut by the MTA, over
-// fields that the MTA removed or a space that it does not show, or with
-// something appended past l=.
+// not cover the message as it came: changed on the way, with something appended
+// past l=, or with a part that the MTA cut off, removed or does not show.
 var broken = map[dkim.Reason]bool{
 	dkim.ReasonBodyHash: true, dkim.ReasonSignature: true, dkim.ReasonNotVerifiable: true, dkim.ReasonBodyLength: true,
-	"dropped_field": true, "leading_space": true,
+	dkim.ReasonDroppedField: true, dkim.ReasonLeadingSpace: true,
 }
 
 // finishTraits adds the signs that need the results. It may look for a key

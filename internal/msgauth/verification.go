@@ -127,6 +127,7 @@ type Verification struct {
 	dmarcAsks  dns.Resolver
 
 	dkimElapsed, arcElapsed time.Duration
+	dkimOperations          float64
 }
 
 // Begin starts a message at MAIL: the SPF check of its return path runs from
@@ -174,6 +175,8 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	o := v.o.DKIM
 	o.Now = v.o.Now()
 	o.Prefer = from.AuthorDomain
+	o.ReturnPath = returnPath(m.path)
+	o.LeadingSpaceUnknown = m.session.LeadingSpaceUnknown
 	m.dkim = dkim.NewVerifier(h, o)
 	m.dkim.Start(&m.headerBudget, &m.dkimMeter)
 	// ARC shares the header's index, the body's hashes and the keys already
@@ -188,6 +191,18 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	}
 	// Last: after a panic above, Close must find nothing half made.
 	m.headerSeen = true
+}
+
+// returnPath is what MTAs write into Return-Path for a sender, "" if he is not
+// known.
+func returnPath(p mailaddr.Path) string {
+	switch {
+	case p.Null:
+		return "<>"
+	case p.DomainRaw == "":
+		return ""
+	}
+	return "<" + p.Local + "@" + p.DomainRaw + ">"
 }
 
 // Write takes body octets as received, in any portions.

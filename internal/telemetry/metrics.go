@@ -160,8 +160,8 @@ func (m *Metrics) startAtZero() {
 	for _, end := range milter.Ends() {
 		m.sessions.with(string(end))
 	}
-	for _, r := range []arc.Status{arc.None, arc.Pass, arc.Fail} {
-		m.arc.with(string(r))
+	for _, r := range []arc.Status{arc.None, arc.Pass, arc.Fail, arc.NotEvaluated} {
+		m.arc.with(chainWord(r))
 	}
 	for _, r := range []iprev.Status{iprev.Pass, iprev.Fail, iprev.TempError, iprev.PermError} {
 		m.iprev.with(string(r))
@@ -209,7 +209,7 @@ func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.D
 func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
 	m.spf.with([2]string{string(spf.MailFrom), string(e.MailFrom.Result)}).Inc()
 	m.spf.with([2]string{string(spf.HELO), string(e.HELO.Result)}).Inc()
-	m.arc.with(string(e.ARC.Status)).Inc()
+	m.arc.with(chainWord(e.ARC.Status)).Inc()
 	m.iprev.with(string(e.IPRev.Status)).Inc()
 	if e.Session.Unknown() {
 		m.clientUnknown.Inc()
@@ -224,6 +224,14 @@ func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
 			m.dkimReason.with(string(s.Reason)).Inc()
 		}
 	}
+}
+
+// chainWord is what the log and the metrics call the status of a chain.
+func chainWord(s arc.Status) string {
+	if s == arc.NotEvaluated {
+		return "not_evaluated"
+	}
+	return string(s)
 }
 
 // publishedLabel is the policy metric's word: absent where nothing is

@@ -41,7 +41,7 @@ func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Dura
 	r.str("spf_mechanism", clip(e.MailFrom.Mechanism))
 	r.str("spf_helo", string(e.HELO.Result))
 	r.signatures("dkim", e.DKIM)
-	r.str("arc", string(e.ARC.Status))
+	r.str("arc", chainWord(e.ARC.Status))
 	if sealer := newestSealer(e); sealer != "" {
 		r.str("arc_sealer", string(sealer))
 	}

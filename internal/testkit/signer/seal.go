@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"fmt"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // writes.
 type Set struct {
 	I       int // i=; the sets with a lower one are sealed over
-	Key     ed25519.PrivateKey
+	Key     crypto.Signer
 	Domain  string // d=, "hop1.example" for set 1; s= is "s"
 	CV      string // cv=, "none" for set 1 and "pass" for all others
 	Results string // what stands behind i= of the results
@@ -44,10 +45,14 @@ func Seal(tb testing.TB, s Set, eml string) string {
 	}
 	h, body := Split([]byte(eml))
 	aar := fmt.Sprintf(" i=%s; %s", s.Instance, s.Results)
-	ams := fmt.Sprintf(" i=%s; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=s;%s h=%s; %sbh=%s; b=",
-		s.Instance, s.Domain, s.Fold, s.H, s.AMS, BodyHash(Body(string(body))))
+	algorithm := "rsa-sha256"
+	if _, ok := s.Key.(ed25519.PrivateKey); ok {
+		algorithm = "ed25519-sha256"
+	}
+	ams := fmt.Sprintf(" i=%s; a=%s; c=relaxed/relaxed; d=%s; s=s;%s h=%s; %sbh=%s; b=",
+		s.Instance, algorithm, s.Domain, s.Fold, s.H, s.AMS, BodyHash(Body(string(body))))
 	ams += sign(s.BreakAMS, Selected(h, s.H)+Field("ARC-Message-Signature", ams))
-	seal := fmt.Sprintf(" i=%s; a=ed25519-sha256; cv=%s; d=%s; s=s;%s %sb=", s.Instance, s.CV, s.Domain, s.Fold, s.AS)
+	seal := fmt.Sprintf(" i=%s; a=%s; cv=%s; d=%s; s=s;%s %sb=", s.Instance, algorithm, s.CV, s.Domain, s.Fold, s.AS)
 	var over strings.Builder
 	for i := 1; i < s.I; i++ {
 		for _, name := range []string{"ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"} {

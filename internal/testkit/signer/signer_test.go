@@ -170,3 +170,22 @@ func ExampleField() {
 	fmt.Println(Field("Subject ", " a\r\n\t test "))
 	// Output: subject:a test
 }
+
+// TestHeavy: crypto/rsa takes what a heavy key signs.
+func TestHeavy(t *testing.T) {
+	for _, tt := range []struct{ bits, exponent int }{{1024, 3}, {2048, 65537}, {8192, 1<<31 - 1}} {
+		k := NewHeavy(t, tt.bits, tt.exponent)
+		pub, _ := k.Public().(*rsa.PublicKey)
+		if pub.Size() != tt.bits/8 || pub.E != tt.exponent {
+			t.Errorf("%d bits, exponent %d: %d octets, %d", tt.bits, tt.exponent, pub.Size(), pub.E)
+		}
+		sum := sha256.Sum256([]byte("header"))
+		s, err := k.Sign(nil, sum[:], crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], s); err != nil {
+			t.Errorf("%d bits, exponent %d: %v", tt.bits, tt.exponent, err)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package dkim
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sekimori/internal/testkit/signer"
+)
+
+// unsigned takes a field away whose line begins so.
+func unsigned(eml, begin string) string {
+	return regexp.MustCompile(`(?mi)^`+begin+`.*\r\n`).ReplaceAllString(eml, "")
+}
+
+// TestDroppedFields: a signature over what MTAs remove says neither that the
+// message was changed nor that it was not, unless something else speaks.
+func TestDroppedFields(t *testing.T) {
+	const bcc, path = "Bcc: carol@example.org\r\n", "Return-Path: <bounce@example.com>\r\n"
+	key, ed := rsaKey(t), edKey()
+	drop := func(names ...string) func(string) string {
+		return func(eml string) string {
+			for _, name := range names {
+				eml = unsigned(eml, name+":")
+			}
+			return eml
+		}
+	}
+	then := func(first, second func(string) string) func(string) string {
+		return func(eml string) string { return second(first(eml)) }
+	}
+	replace := func(old, with string) func(string) string {
+		return func(eml string) string { return strings.Replace(eml, old, with, 1) }
+	}
+	for _, tc := range []struct {
+		why    string
+		fields string // before the others when it is signed
+		s      signing
+		change func(string) string
+		path   string
+		want   Result
+		reason Reason
+	}{
+		{"Bcc", bcc, signing{h: "from:to:bcc:subject"}, drop("Bcc"), "", Neutral, ReasonDroppedField},
+		{"Bcc in capitals", bcc, signing{h: "FROM:BCC"}, drop("Bcc"), "", Neutral, ReasonDroppedField},
+		{"Bcc under simple", bcc, signing{h: "from:to:bcc:subject", c: "simple/simple"}, drop("Bcc"), "", Neutral, ReasonDroppedField},
+		{"Bcc under Ed25519", bcc, signing{h: "from:to:bcc:subject", key: ed}, drop("Bcc"), "", Neutral, ReasonDroppedField},
+		{"two Bcc", bcc + bcc, signing{h: "from:bcc:bcc"}, drop("Bcc"), "", Neutral, ReasonDroppedField},
+		{"Resent-Bcc", "Resent-" + bcc, signing{h: "from:resent-bcc"}, drop("Resent-Bcc"), "", Neutral, ReasonDroppedField},
+		{"Content-Length", "Content-Length: 29\r\n", signing{h: "from:content-length"}, drop("Content-Length"), "", Neutral, ReasonDroppedField},
+		{"all four", bcc + "Resent-" + bcc + "Content-Length: 29\r\n" + path, signing{h: "from:bcc:resent-bcc:content-length:return-path"},
+			drop("Bcc", "Resent-Bcc", "Content-Length", "Return-Path"), "<bounce@example.com>", Neutral, ReasonDroppedField},
+		{"none of them was there: oversigned", "", signing{h: "from:bcc:resent-bcc:content-length:return-path"}, nil, "<bounce@example.com>", Pass, ""},
+		{"Bcc is still there", bcc, signing{h: "from:bcc"}, nil, "", Pass, ""},
+		{"Bcc was there, and is another", bcc, signing{h: "from:bcc"}, replace("carol", "dave"), "", Fail, ReasonSignature},
+		{"Bcc is still there, and Subject is another", bcc, signing{h: "from:bcc:subject"}, replace("a  test", "a nest"), "", Fail, ReasonSignature},
+		{"a field that no MTA removes", "X-A: 1\r\n", signing{h: "from:x-a"}, drop("X-A"), "", Fail, ReasonSignature},
+		{"a field whose name only begins so", "Bcc-X: 1\r\n", signing{h: "from:bcc-x"}, drop("Bcc-X"), "", Fail, ReasonSignature},
+		{"a signature that does not name it", bcc, signing{h: "from:subject"}, then(drop("Bcc"), replace("a  test", "a nest")), "", Fail, ReasonSignature},
+		{"the body was changed, too", bcc, signing{h: "from:bcc"}, then(drop("Bcc"), replace("Bob,", "Rob,")), "", Fail, ReasonBodyHash},
+		{"another key", bcc, signing{h: "from:bcc", key: signer.NewHeavy(t, 2048, 65537)}, drop("Bcc"), "", Fail, ReasonSignature},
+		{"a signature that nobody made", bcc, signing{h: "from:bcc", key: unmade{key}}, drop("Bcc"), "", Fail, ReasonSignature},
+
+		{"Return-Path", path, signing{h: "from:return-path"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
+		{"Return-Path under simple", path, signing{h: "from:return-path", c: "simple/simple"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
+		{"Return-Path under Ed25519", path, signing{h: "from:return-path", key: ed}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
+		{"Return-Path twice in h=", path, signing{h: "from:return-path:return-path"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
+		{"Return-Path without brackets", "Return-Path: bounce@example.com\r\n", signing{h: "from:return-path"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
+		{"Return-Path of the null sender", "Return-Path: <>\r\n", signing{h: "from:return-path"}, drop("Return-Path"), "<>", Pass, ""},
+		{"Return-Path, but the sender is another", path, signing{h: "from:return-path"}, drop("Return-Path"), "<srs0=x@example.net>", Neutral, ReasonDroppedField},
+		{"Return-Path, but the sender is not known", path, signing{h: "from:return-path"}, drop("Return-Path"), "", Neutral, ReasonDroppedField},
+		{"Return-Path is there and another", path, signing{h: "from:return-path"}, replace("<bounce@", "<other@"), "<bounce@example.com>", Fail, ReasonSignature},
+		{"Return-Path, and Subject is another", path, signing{h: "from:subject:return-path"}, then(drop("Return-Path"), replace("a  test", "a nest")), "<bounce@example.com>", Neutral, ReasonDroppedField},
+	} {
+		mail := sign(t, tc.s, tc.fields+testMail)
+		if tc.change != nil {
+			changed := tc.change(mail)
+			if changed == mail {
+				t.Fatalf("%s: nothing changed", tc.why)
+			}
+			mail = changed
+		}
+		zone := zoneWith(signer.Record(&key.PublicKey))
+		if _, ok := tc.s.key.(ed25519.PrivateKey); ok {
+			zone = zoneWith(signer.Record(ed.Public()))
+		}
+		expect(t, tc.why, one(t, mail, zone, Options{ReturnPath: tc.path}), tc.want, tc.reason)
+	}
+}
+
+// unmade writes what no signer made.
+type unmade struct{ crypto.Signer }
+
+func (unmade) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return bytes.Repeat([]byte{1}, 256), nil
+}
+
+// TestDroppedFieldKeys: of several keys the one that was signed with speaks.
+func TestDroppedFieldKeys(t *testing.T) {
+	mail := unsigned(sign(t, signing{h: "from:bcc"}, "Bcc: carol@example.org\r\n"+testMail), "Bcc:")
+	key, other := signer.Record(&rsaKey(t).PublicKey), signer.Record(signer.NewHeavy(t, 2048, 65537).Public())
+	for _, keys := range [][]string{{key, other}, {other, key}, {other, "v=DKIM1; p=", key}} {
+		expect(t, "several keys", one(t, mail, zoneWith(keys...), Options{}), Neutral, ReasonDroppedField)
+	}
+	expect(t, "only others", one(t, mail, zoneWith(other), Options{}), Fail, ReasonSignature)
+}
+
+// stripped is a message as an MTA shows it that keeps the first space of every
+// value to itself.
+func stripped(eml string) string {
+	head, body, _ := strings.Cut(eml, "\r\n\r\n")
+	return regexp.MustCompile(`(?m)^([!-9;-~]+:) `).ReplaceAllString(head, "$1") + "\r\n\r\n" + body
+}
+
+// TestLeadingSpace: what an MTA keeps to itself is not held against the sender.
+func TestLeadingSpace(t *testing.T) {
+	key, ed := rsaKey(t), edKey()
+	const bare = "From:Ann <ann@example.com>\r\nTo:Bob <bob@example.org>\r\nSubject:x\r\n\r\nHello.\r\n"
+	const mixed = "From: Ann <ann@example.com>\r\nTo:Bob <bob@example.org>\r\nSubject:\tx\r\n\r\nHello.\r\n"
+	for _, tc := range []struct {
+		why     string
+		mail    string
+		s       signing
+		change  [2]string
+		o       Options
+		want    Result
+		reason  Reason
+		unknown bool
+	}{
+		{why: "one space, as most signers write", mail: testMail, s: signing{c: "simple/simple"}, want: Pass, unknown: true},
+		{why: "one space under Ed25519", mail: testMail, s: signing{c: "simple/simple", key: ed}, want: Pass, unknown: true},
+		{why: "two spaces", mail: strings.Replace(testMail, "Subject: ", "Subject:  ", 1), s: signing{c: "simple/relaxed"}, want: Pass, unknown: true},
+		{why: "a value that begins on the next line", mail: strings.Replace(testMail, "Subject: ", "Subject: \r\n ", 1), s: signing{c: "simple/simple"}, want: Pass, unknown: true},
+		{why: "some values without", mail: mixed, s: signing{c: "simple/simple"}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "no spaces but in the signature", mail: bare, s: signing{c: "simple/simple"}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "relaxed does not feel it", mail: mixed, s: signing{c: "relaxed/simple"}, want: Pass, unknown: true},
+		{why: "relaxed, and changed", mail: mixed, s: signing{c: "relaxed/simple"}, change: [2]string{"Ann", "Eve"}, want: Fail, reason: ReasonSignature, unknown: true},
+		{why: "simple, and perhaps changed", mail: mixed, s: signing{c: "simple/simple"}, change: [2]string{"Ann", "Eve"}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "the body was changed", mail: mixed, s: signing{c: "simple/simple"}, change: [2]string{"Hello", "Bye"}, want: Fail, reason: ReasonBodyHash, unknown: true},
+		{why: "a signature that nobody made", mail: mixed, s: signing{c: "simple/simple", key: unmade{key}}, want: Fail, reason: ReasonSignature, unknown: true},
+		{why: "Return-Path as well", mail: "Return-Path: <b@example.com>\r\n" + testMail, s: signing{c: "simple/simple", h: "from:return-path"}, o: Options{ReturnPath: "<b@example.com>"}, want: Pass, unknown: true},
+		{why: "an MTA that shows them", mail: mixed, s: signing{c: "simple/simple"}, want: Fail, reason: ReasonSignature},
+	} {
+		mail := unsigned(stripped(sign(t, tc.s, tc.mail)), "Return-Path:")
+		mail = strings.Replace(mail, tc.change[0], tc.change[1], 1)
+		zone := zoneWith(signer.Record(&key.PublicKey))
+		if _, ok := tc.s.key.(ed25519.PrivateKey); ok {
+			zone = zoneWith(signer.Record(ed.Public()))
+		}
+		tc.o.LeadingSpaceUnknown = tc.unknown
+		expect(t, tc.why, one(t, mail, zone, tc.o), tc.want, tc.reason)
+	}
+	// A signer who writes no spaces at all: the fields are as they came.
+	value := "v=1; a=rsa-sha256; c=simple/relaxed; d=example.com; s=s1; h=from:subject; bh=" + signer.BodyHash("Hello.\r\n") + "; b="
+	b := signer.Sign(t, key, "From:Ann <ann@example.com>\r\nSubject:x\r\nDKIM-Signature:"+value)
+	mail := "DKIM-Signature:" + value + b + "\r\n" + bare
+	for _, unknown := range []bool{true, false} {
+		expect(t, "no spaces at all", one(t, mail, zoneWith(signer.Record(&key.PublicKey)), Options{LeadingSpaceUnknown: unknown}), Pass, "")
+	}
+}

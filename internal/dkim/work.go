@@ -1,0 +1,117 @@
+package dkim
+
+import (
+	"crypto/ed25519"
+	"math/bits"
+)
+
+// Public-key arithmetic is the one part of a message's cost that grows with
+// what stands in the DNS of strangers: a key of 8,192 bits with a large exponent
+// costs a hundred times an ordinary one, and a message may ask for hundreds of
+// operations. So operations are weighed, and the sum of a message is bounded.
+//
+// The unit is one step of an exponentiation with a modulus of 64 bits. An
+// operation has (bits/64)² units for each of its steps: one for each bit of the
+// exponent, one more for each bit that is set, and setupSteps for what a key
+// that is met for the first time needs. Whether it was met before does not
+// count, so that a result never depends on the messages before.
+const (
+	// ordinaryWork is what a verification under a key of 2,048 bits with the
+	// exponent 65537 weighs.
+	ordinaryWork = (2048 / 64) * (2048 / 64) * (17 + 2 + setupSteps)
+	setupSteps   = 13
+	// ed25519Work is what Ed25519 weighs: as much as an ordinary verification
+	// takes with crypto/rsa, which is between one and two of ours. It counts as
+	// one, so that a chain of 50 sets fits under such keys, too.
+	ed25519Work = ordinaryWork
+	// maxOperations bounds the work of one message, in ordinary operations: it
+	// is enough for ten signatures and a chain of 50 ARC sets.
+	maxOperations = 64
+)
+
+// rsaWork is what one operation under an RSA key weighs.
+func rsaWork(size, exponent int) int64 {
+	// Sizes between the usual ones take as long as the next usual one.
+	const small, usual = 512, 1024
+	step := usual
+	if size <= 2*usual {
+		step = small
+	}
+	limbs := int64((size + step - 1) / step * step / 64)
+	steps := bits.Len(uint(exponent)) + bits.OnesCount(uint(exponent)) + setupSteps
+	return limbs * limbs * int64(steps)
+}
+
+// work is what one verification under k weighs.
+func (k *Key) work() int64 {
+	if pub, ok := k.public.(*rsaPublicKey); ok {
+		return rsaWork(k.Bits, pub.E)
+	}
+	return ed25519Work
+}
+
+// opens reports whether a signature has the length that the key asks for. One
+// of another length cannot verify and costs nothing.
+func (k *Key) opens(signature []byte) bool {
+	switch pub := k.public.(type) {
+	case *rsaPublicKey:
+		return len(signature) == pub.Size()
+	case ed25519.PublicKey:
+		return len(signature) == ed25519.SignatureSize
+	}
+	return false
+}
+
+// budget is the work that one message may still do.
+type budget struct {
+	free  int64 // that nothing is reserved of
+	spent int64
+}
+
+// Reserve sets aside what verifying a signature under an ordinary exponent
+// takes: the length of b= tells the size of the key before the key is there. It
+// is false if the message has not that much left. Release gives back what was
+// not needed.
+func (m *Message) Reserve(p *Params) bool {
+	const ordinaryExponent = 1<<16 + 1
+	need := int64(ed25519Work)
+	if p.Algorithm != ed25519SHA256 {
+		need = rsaWork(8*len(p.signature), ordinaryExponent)
+	}
+	if need > m.budget.free {
+		return false
+	}
+	m.budget.free -= need
+	p.reserved = need
+	return true
+}
+
+// Release gives back what is left of a signature's reserve.
+func (m *Message) Release(p *Params) {
+	m.budget.free += p.reserved
+	p.reserved = 0
+}
+
+// spend takes work out of a signature's reserve and of what is free. It is
+// false, and takes nothing, if both together are less.
+func (b *budget) spend(p *Params, work int64) bool {
+	if work > p.reserved+b.free {
+		return false
+	}
+	reserved := min(work, p.reserved)
+	p.reserved -= reserved
+	b.free -= work - reserved
+	b.spent += work
+	return true
+}
+
+// Operations is how much public-key arithmetic the message's signatures took,
+// in verifications of ordinary ones: RSA of 2,048 bits, exponent 65537.
+func (m *Message) Operations() float64 { return float64(m.budget.spent) / ordinaryWork }
+
+// errNoWork is what becomes of a signature for which the work is not there.
+// It is no fail, because the signature may be good; and no temporary error,
+// because the message would need as much the next time.
+func errNoWork() *Error {
+	return &Error{Policy, ReasonWorkLimit, "verifying it would take more arithmetic than a message may"}
+}

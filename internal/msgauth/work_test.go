@@ -1,0 +1,219 @@
+package msgauth
+
+import (
+	"crypto"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sekimori/internal/arc"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/message"
+	"sekimori/internal/testkit/signer"
+)
+
+// most is the arithmetic that one message may take, in ordinary operations.
+const most = 64
+
+const heavyExponent = 1<<31 - 1
+
+// keys are made once.
+var (
+	ordinary = sync.OnceValue(func() *signer.Heavy { return signer.NewHeavy(new(testing.B), 2048, 65537) })
+	heavy    = sync.OnceValue(func() *signer.Heavy { return signer.NewHeavy(new(testing.B), 8192, heavyExponent) })
+)
+
+const plainMail = "From: Ann <ann@bank.example>\r\nSubject: hello\r\n\r\nHello.\r\n"
+
+// load is a message with signatures and a chain, all of one key and each of a
+// domain of its own, and the zone that has the key at each of their names.
+type load struct {
+	signatures, sets int
+	key              crypto.Signer
+	published        []string // instead of the key's record
+}
+
+func (l load) domain(kind string, i int) string { return fmt.Sprintf("%s%d.example", kind, i) }
+
+func (l load) build(tb testing.TB) (*dnstest.Zone, []byte) {
+	tb.Helper()
+	z := dnstest.MustParse(tb, "_dmarc.bank.example TXT \"v=DMARC1; p=reject\"\n")
+	records := l.published
+	if records == nil {
+		records = []string{signer.Record(l.key.Public())}
+	}
+	add := func(domain string) {
+		for _, r := range records {
+			z.Add(dns.Name("s._domainkey."+domain), dns.TypeTXT, dns.Record{Text: r})
+		}
+	}
+	eml := plainMail
+	for i := range l.signatures {
+		add(l.domain("d", i))
+		eml = l.sign(tb, l.domain("d", i), eml)
+	}
+	for i := 1; i <= l.sets; i++ {
+		add(l.domain("hop", i))
+		eml = signer.Seal(tb, signer.Set{I: i, Key: l.key}, eml)
+	}
+	return z, []byte(eml)
+}
+
+func (l load) sign(tb testing.TB, domain, eml string) string {
+	tb.Helper()
+	h, body := signer.Split([]byte(eml))
+	value := fmt.Sprintf(" v=1; a=rsa-sha256; c=relaxed/relaxed; d=%s; s=s; h=from:subject; bh=%s; b=", domain, signer.BodyHash(signer.Body(string(body))))
+	return "DKIM-Signature:" + value + signer.Sign(tb, l.key, signer.Selected(h, "from:subject")+signer.Field("DKIM-Signature", value)) + "\r\n" + eml
+}
+
+// strangers are records of keys that are not the signer's.
+func strangers(tb testing.TB, n, bits, exponent int) (records []string) {
+	for range n {
+		records = append(records, signer.Record(signer.NewHeavy(tb, bits, exponent).Public()))
+	}
+	return records
+}
+
+func operations(e *Evaluation) float64 { return e.Cost[DKIM].Operations + e.Cost[ARC].Operations }
+
+func results(e *Evaluation) map[string]int {
+	n := map[string]int{}
+	for _, s := range e.DKIM {
+		n[strings.TrimSuffix(string(s.Result)+"/"+string(s.Reason), "/")]++
+	}
+	return n
+}
+
+// TestWork: the arithmetic of a message is bounded, ordinary messages do not
+// feel it, and what does not fit is neither none nor fail.
+func TestWork(t *testing.T) {
+	record := func(k crypto.Signer) string { return signer.Record(k.Public()) }
+	rotated := append(strangers(t, 3, 2048, 65537), record(ordinary()))
+	for _, tt := range []struct {
+		reason     string
+		load       load
+		want       string // of the signatures
+		chain      arc.Status
+		oldest     int
+		operations [2]float64 // from, to
+	}{
+		{"ten signatures and the longest chain there may be", load{10, 50, ordinary(), nil}, "map[pass:10]", arc.Pass, 47, [2]float64{64, 64}},
+		{"a chain of five, and all of its message signatures", load{2, 5, ordinary(), nil}, "map[pass:2]", arc.Pass, 0, [2]float64{12, 12}},
+		{"the fourth of four keys at each name", load{3, 3, ordinary(), rotated}, "map[pass:3]", arc.Pass, 0, [2]float64{36, 36}},
+		{"the fourth of four keys, more signatures than that leaves room for", load{10, 0, ordinary(), rotated}, "map[pass:10]", arc.None, 0, [2]float64{40, 40}},
+		{"four keys at each name of the longest chain", load{10, 50, ordinary(), rotated}, "map[pass:1 policy/work_limit:9]", arc.NotEvaluated, 0, [2]float64{4, 64}},
+		{"heavy keys", load{3, 0, heavy(), nil}, "map[pass:1 policy/work_limit:2]", arc.None, 0, [2]float64{30, 64}},
+		{"heavy keys of the longest chain", load{1, 4, heavy(), nil}, "map[pass:1]", arc.NotEvaluated, 0, [2]float64{30, 64}},
+		{"a heavy key behind others", load{2, 2, heavy(), append(strangers(t, 3, 8192, heavyExponent), record(heavy()))}, "map[policy/work_limit:2]", arc.NotEvaluated, 0, [2]float64{30, 64}},
+		{"keys of another size than the signatures", load{10, 50, ordinary(), strangers(t, 4, 8192, heavyExponent)}, "map[fail/signature_mismatch:10]", arc.Fail, 0, [2]float64{0, 0}},
+	} {
+		z, raw := tt.load.build(t)
+		e := evaluate(t, NewVerifier(z, Options{}), "<a@no.example>", string(raw))
+		if got := fmt.Sprint(results(e)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.reason, got, tt.want)
+		}
+		if e.ARC.Status != tt.chain || e.ARC.OldestPass != tt.oldest {
+			t.Errorf("%s: arc=%q %s oldest-pass=%d, want %q %d", tt.reason, e.ARC.Status, e.ARC.Reason, e.ARC.OldestPass, tt.chain, tt.oldest)
+		}
+		if n := operations(e); n < tt.operations[0] || n > min(tt.operations[1], most) {
+			t.Errorf("%s: %v operations", tt.reason, n)
+		}
+		if e.DMARC.Result != dmarc.ResultFail {
+			t.Errorf("%s: dmarc=%s", tt.reason, e.DMARC.Result)
+		}
+	}
+}
+
+// TestWorkOfTheAuthor: whoever puts heavy signatures around the author's does
+// not take its pass away.
+func TestWorkOfTheAuthor(t *testing.T) {
+	for _, above := range []bool{true, false} {
+		z, raw := load{0, 0, heavy(), nil}.build(t)
+		z.Add("s._domainkey.bank.example", dns.TypeTXT, dns.Record{Text: signer.Record(ordinary().Public())})
+		author := load{key: ordinary()}
+		eml := string(raw)
+		if !above {
+			eml = author.sign(t, "bank.example", eml)
+		}
+		for i := range 9 {
+			domain := fmt.Sprintf("evil%d.example", i)
+			z.Add(dns.Name("s._domainkey."+domain), dns.TypeTXT, dns.Record{Text: signer.Record(heavy().Public())})
+			eml = load{key: heavy()}.sign(t, domain, eml)
+		}
+		if above {
+			eml = author.sign(t, "bank.example", eml)
+		}
+		e := evaluate(t, NewVerifier(z, Options{}), "<a@no.example>", eml)
+		if !e.DMARC.AlignedDKIM || e.DMARC.Result != dmarc.ResultPass || results(e)["policy/work_limit"] == 0 {
+			t.Errorf("above: %t: %v, dmarc=%s", above, results(e), e.DMARC.Result)
+		}
+	}
+}
+
+// TestWorkWithoutKeys: a chain that cannot fit asks for no keys.
+func TestWorkWithoutKeys(t *testing.T) {
+	z, raw := load{0, 5, heavy(), nil}.build(t)
+	e := evaluate(t, NewVerifier(z, Options{}), "<a@no.example>", string(raw))
+	if e.ARC.Status != arc.NotEvaluated || e.ARC.Reason != arc.ReasonWorkLimit || e.Cost[ARC].Lookups != 0 || operations(e) != 0 {
+		t.Errorf("%q %s, %d lookups, %v operations", e.ARC.Status, e.ARC.Reason, e.Cost[ARC].Lookups, operations(e))
+	}
+}
+
+// cpuTime is what the process used up: other processes do not count.
+func cpuTime(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkWorstMessage is what a message costs that asks for as much
+// arithmetic as it can: at most 5 ms each, of which the keys' records take a
+// part that does not depend on their size.
+func BenchmarkWorstMessage(b *testing.B) {
+	for _, bm := range []struct {
+		name string
+		load load
+	}{
+		{"ordinary", load{10, 50, ordinary(), nil}},
+		{"heavy", load{10, 50, heavy(), append(strangers(b, 3, 8192, heavyExponent), signer.Record(heavy().Public()))}},
+		{"heavy-signatures", load{10, 0, heavy(), append(strangers(b, 3, 8192, heavyExponent), signer.Record(heavy().Public()))}},
+		{"short-heavy", load{10, 50, signer.NewHeavy(b, 1280, heavyExponent), nil}},
+		{"other-sizes", load{10, 50, ordinary(), strangers(b, 4, 8192, heavyExponent)}},
+		{"four-keys", load{10, 50, ordinary(), append(strangers(b, 3, 2048, heavyExponent), signer.Record(ordinary().Public()))}},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			z, raw := bm.load.build(b)
+			r := newMemory(z)
+			h, body := message.Parse(raw)
+			env := Envelope{MailFrom: "<a@no.example>"}
+			var n float64
+			one := func() {
+				v := NewVerifier(r, Options{DKIM: dkim.Options{Cache: dkim.NewCache()}}) // no key was met before
+				c := v.Connect(b.Context(), Session{Client: netip.MustParseAddr("192.0.2.1")})
+				m := c.Begin(Session{}, env)
+				m.EndOfHeader(h)
+				_, _ = m.Write(body)
+				n = operations(m.Finish(b.Context(), env))
+				m.Close()
+				c.Close()
+			}
+			one() // from here on every answer is known
+			b.ReportAllocs()
+			begin := cpuTime(b)
+			for b.Loop() {
+				one()
+			}
+			b.ReportMetric(n, "operations")
+			b.ReportMetric(float64((cpuTime(b)-begin).Microseconds())/1e3/float64(b.N), "cpu-ms/message")
+		})
+	}
+}
