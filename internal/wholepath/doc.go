@@ -59,9 +59,11 @@
 //	dkim.maxCachedKeys                  8192      keys                                    -                     parsed keys kept for the next message
 //	dkim.maxCachedRecord                2048      octets                                  -                     a longer key record is read each time
 //	dkim.maxFields                      4096      fields read                             -                     more than the milter lets through
+//	dkim.maxForms                       6         forms of a header                       -                     what MTAs do not show of it is tried: spaces, Return-Path
 //	dkim.maxIndexKept                   16384     octets or entries                       -                     memory of a header's index kept for the next message
 //	dkim.maxKeys                        4         keys at a name                          -                     RFC 6376 §3.6.2.2 leaves several undefined
 //	dkim.maxLengthDigits                76        digits of l=                            -                     RFC 6376 §3.5
+//	dkim.maxOperations                  64        verifications of a message              -                     of RSA of 2,048 bits; ten signatures and 50 ARC sets fit
 //	dkim.maxParallelLookups             16        queries in flight                       -                     an ARC chain can name a hundred keys
 //	dkim.maxReported                    64        signatures reported                     -                     the results fit into a field
 //	dkim.maxSignedHeaders               50000     names in h=                             -                     work is linear in it
