@@ -172,9 +172,9 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	target, noMatch, h := e.countedTarget(m.target, domain)
 	switch {
 	case h != nil:
-	case noMatch == nonASCIILocal:
-		// RFC 8616 §4 has such terms match nothing; without the redirect the
-		// default result is left.
+	case matchesNothing(noMatch):
+		// RFC 8616 §4 has terms with a local part that is not ASCII match
+		// nothing; without the redirect the default result is left.
 		step.Outcome, step.Detail = OutcomeNoMatch, noMatch
 		e.trace(step)
 		return verdict{result: Neutral, mechanism: "default"}, nil

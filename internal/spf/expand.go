@@ -13,15 +13,16 @@ import (
 const unknown = "unknown"
 
 // expand replaces the macros of m by their values for domain (RFC 7208 §7.2).
-// problem says that the expansion is too long.
-func (e *evaluation) expand(m *macroString, domain dns.Name) (text, problem string, h *halt) {
+// problem says that the expansion is too long; owned is what
+// [macroString.expand] says.
+func (e *evaluation) expand(m *macroString, domain dns.Name) (text string, owned int, problem string, h *halt) {
 	validated := ""
 	if m.usesPTR {
 		if validated, h = e.validatedName(domain); h != nil {
-			return "", "", h
+			return "", 0, "", h
 		}
 	}
-	text, err := m.expand(func(letter byte) string {
+	text, owned, err := m.expand(func(letter byte) string {
 		switch letter {
 		case 's':
 			return e.local + "@" + string(e.origin)
@@ -38,9 +39,9 @@ func (e *evaluation) expand(m *macroString, domain dns.Name) (text, problem stri
 		}
 	})
 	if err != nil {
-		return "", err.Error(), nil
+		return "", 0, err.Error(), nil
 	}
-	return text, "", nil
+	return text, owned, "", nil
 }
 
 // sessionValue is the value of a macro that is the same for any sender.
@@ -147,7 +148,7 @@ func (e *evaluation) explanation(domain dns.Name, exp *Modifier) (text, problem 
 	if reason != "" {
 		return "", fmt.Sprintf("syntax error in %s: %s", quote(source), reason)
 	}
-	text, problem, h = e.expand(m, domain)
+	text, _, problem, h = e.expand(m, domain)
 	switch {
 	case h != nil:
 		return "", h.problem

@@ -78,7 +78,7 @@ func FuzzExpand(f *testing.F) {
 		}
 		e := newEvaluation(t, ip)
 		e.local, e.args.HELO = local, helo
-		text, problem, h := e.expand(m, "email.example.com")
+		text, owned, problem, h := e.expand(m, "email.example.com")
 		if h != nil {
 			t.Fatalf("expansion ends the check: %+v", h)
 		}
@@ -87,6 +87,9 @@ func FuzzExpand(f *testing.F) {
 				t.Fatalf("text %q with problem %q", text, problem)
 			}
 			return
+		}
+		if owned > len(text) {
+			t.Fatalf("%d of %d octets are the owner's", owned, len(text))
 		}
 		if len(text) > maxExpansion {
 			t.Fatalf("%d octets", len(text))

@@ -193,10 +193,13 @@ const (
 var errExpansion = errors.New("macro expansion is too long")
 
 // expand replaces macros by their values. value is called with the letter in
-// lower case.
-func (m *macroString) expand(value func(letter byte) string) (string, error) {
+// lower case. owned is the length of the text up to and with the last octet that
+// the owner of the record chose, dots apart: of a literal, or of the name of
+// the record (%{d}) or the sender's domain (%{o}). What comes after it the
+// client chose.
+func (m *macroString) expand(value func(letter byte) string) (text string, owned int, err error) {
 	if len(m.parts) == 1 && m.parts[0].letter == 0 { // most names; a record is shorter than maxExpansion
-		return m.parts[0].literal, nil
+		return m.parts[0].literal, len(m.parts[0].literal), nil
 	}
 	var out strings.Builder
 	macros := 0
@@ -206,17 +209,24 @@ func (m *macroString) expand(value func(letter byte) string) (string, error) {
 		if part.letter != 0 {
 			v := value(part.letter)
 			if macros++; macros > maxMacros || len(v) > maxMacroValue {
-				return "", errExpansion
+				return "", 0, errExpansion
 			}
 			text = part.transform(v)
 		}
 		if out.Len()+len(text) > maxExpansion {
-			return "", errExpansion
+			return "", 0, errExpansion
+		}
+		if part.ofOwner() {
+			if n := len(strings.TrimRight(text, ".")); n > 0 {
+				owned = out.Len() + n
+			}
 		}
 		out.WriteString(text)
 	}
-	return out.String(), nil
+	return out.String(), owned, nil
 }
+
+func (p *macroPart) ofOwner() bool { return p.letter == 0 || p.letter == 'd' || p.letter == 'o' }
 
 // transform splits, reverses, cuts, joins and escapes a value (RFC 7208 §7.3).
 func (p *macroPart) transform(v string) string {

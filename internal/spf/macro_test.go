@@ -67,7 +67,7 @@ func TestExpand(t *testing.T) {
 			t.Errorf("%s: %s", tc.macros, reason)
 			continue
 		}
-		got, problem, h := newEvaluation(t, tc.ip).expand(m, "email.example.com")
+		got, _, problem, h := newEvaluation(t, tc.ip).expand(m, "email.example.com")
 		if got != tc.want || problem != "" || h != nil {
 			t.Errorf("%s is %q, want %q (%s)", tc.macros, got, tc.want, problem)
 		}
@@ -110,5 +110,50 @@ func TestTruncateName(t *testing.T) {
 		if got := truncateName(tc.name); got != tc.want {
 			t.Errorf("%s: %d octets, want %d", tc.why, len(got), len(tc.want))
 		}
+	}
+}
+
+// TestShortenedToNothingOfTheOwner: a name that is too long loses labels on the
+// left (RFC 7208 §7.3). Where none is left that the owner of the record chose,
+// the client would name the host that has to vouch for it.
+func TestShortenedToNothingOfTheOwner(t *testing.T) {
+	const evil = "vouches.for.evil.example"
+	long := strings.Repeat("a.", 120) // 240 octets
+	label := strings.Repeat("a", 63)
+	zone := evil + " A 127.0.0.2\n" + evil + " TXT \"v=spf1 +all\"\n" +
+		strings.Repeat("a.", 114) + evil + " A 127.0.0.2\n" + // what is left of 240 octets of HELO
+		"x.bank.example A 127.0.0.2\n"
+	for _, tc := range []struct {
+		why, record, helo, local string
+		want                     Result
+	}{
+		{"the literal stands on the left", "exists:_spf.bank.example.%{h}", long + evil, "u", Fail},
+		{"the name of the record stands on the left", "exists:%{d}.%{h}", long + evil, "u", Fail},
+		{"the sender's domain stands on the left", "exists:%{o}.%{h}", long + evil, "u", Fail},
+		{"there is nothing but the client's", "exists:%{h}", long + long + evil, "u", Fail},
+		{"only a dot of a literal is left", "exists:_spf.%{l}.%{h}", long + evil, "u", Fail},
+		{"the local part is what is left", "exists:_x.bank.example.%{l}", "h.example", long + evil, Fail},
+		{"a mechanism", "a:_spf.bank.example.%{h}", long + evil, "u", Fail},
+		{"mx mechanism", "mx:_spf.bank.example.%{h}", long + evil, "u", Fail},
+		{"include is no match and no error", "include:_spf.bank.example.%{h}", long + evil, "u", Fail},
+		{"the sender and his domain are his", "exists:_x.bank.example.%{l}.%{h2}", "evil.example", long + "vouches.for", Fail},
+		{"not shortened: the owner wrote so", "exists:%{h}", evil, "u", Pass},
+		{"shortened on the left of a literal", "exists:%{l}.x.bank.example", "h.example", strings.Repeat(label+".", 3) + label, Pass},
+		{"shortened on the left of the name of the record", "exists:%{l}.x.%{d}", "h.example", strings.Repeat(label+".", 3) + label, Pass},
+	} {
+		z := zone
+		if tc.want == Pass { // what is left after the labels before
+			z += strings.Repeat(label+".", 3) + "x.bank.example A 127.0.0.2\n"
+		}
+		r := dnstest.MustParse(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")
+		got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: tc.helo, MailFrom: tc.local + "@bank.example", Now: time.Unix(1700000000, 0)})
+		if got.Result != tc.want {
+			t.Errorf("%s: %s (%s), want %s; %q", tc.why, got.Result, got.Problem, tc.want, r.Queries())
+		}
+	}
+	r := dnstest.MustParse(t, zone+"bank.example TXT \"v=spf1 redirect=_spf.bank.example.%{h}\"\n")
+	got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: long + evil, MailFrom: "u@bank.example", Now: time.Unix(1700000000, 0)})
+	if got.Result != Neutral {
+		t.Errorf("redirect: %s (%s), want neutral", got.Result, got.Problem)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"sekimori/internal/dns"
 )
@@ -41,7 +42,7 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 	switch {
 	case h != nil:
 		return false, "", h
-	case noMatch != "" && d.Mechanism == MechanismInclude && noMatch != nonASCIILocal:
+	case noMatch != "" && d.Mechanism == MechanismInclude && !matchesNothing(noMatch):
 		// check_host() gives none for a malformed domain (RFC 7208 §4.3), and
 		// an include of none is permerror (§5.2).
 		return false, "", &halt{result: PermError, reason: ReasonIncludeNone, problem: fmt.Sprintf("%s: %s: %s", domain, quote(d.Text), noMatch)}
@@ -67,7 +68,12 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 const (
 	nonASCIILocal = "local part is not ASCII (RFC 8616 section 4)"
 	emptyTarget   = "macros expand to an empty name"
+	nothingOwned  = "what is left of a name that is too long is the client's alone (RFC 7208 section 7.3)"
 )
+
+// matchesNothing tells reasons that are no error where an invalid name is one,
+// in include and redirect.
+func matchesNothing(noMatch string) bool { return noMatch == nonASCIILocal || noMatch == nothingOwned }
 
 // countedTarget counts a term with DNS lookups and expands its domain-spec to
 // the target-name (RFC 7208 §4.8). noMatch is why the term cannot match: what
@@ -93,15 +99,22 @@ func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name
 	if spec.usesLocal && !isASCII(e.local) {
 		return "", nonASCIILocal, nil
 	}
-	text, noMatch, h := e.expand(spec, domain)
+	text, owned, noMatch, h := e.expand(spec, domain)
 	if h != nil || noMatch != "" {
 		return "", noMatch, h
 	}
-	text = truncateName(text)
-	if text == "" {
+	name := truncateName(text)
+	// RFC 7208 §7.3 takes labels off the left. Where all that the owner of the
+	// record chose is among them, the client chose the name that is left, and
+	// nothing there speaks for the owner.
+	cut := len(strings.TrimSuffix(text, ".")) - len(name)
+	switch {
+	case cut > 0 && owned <= cut:
+		return "", nothingOwned, nil
+	case name == "":
 		return "", emptyTarget, nil
 	}
-	target, err := dns.ParseName(text)
+	target, err := dns.ParseName(name)
 	if err != nil {
 		return "", err.Error(), nil
 	}
