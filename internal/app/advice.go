@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sekimori/internal/config"
+	"sekimori/internal/resolver"
 )
 
 // Advice lists what in a sound configuration is seldom meant. "config check"
@@ -14,7 +15,8 @@ func Advice(cfg *config.Config) []string {
 	if text := nameAdvice(cfg.AuthservID, config.HostName()); text != "" {
 		out = append(out, text)
 	}
-	return out
+	out = append(out, networkAdvice(cfg.Trusted.Networks)...)
+	return append(out, serverAdvice(cfg.DNS, resolver.ResolvConf)...)
 }
 
 // nameAdvice warns of an authserv-id without a dot. host is this host's name.

@@ -24,7 +24,8 @@ type generation struct {
 	log      slog.Handler
 	resolver *resolver.Resolver
 	rules    policy.Config
-	warnings error        // rules that are useless by now; nil if there are none
+	warnings error // rules that are useless by now; nil if there are none
+	advice   []string
 	recent   *recent.Ring // nil if off
 	options  filter.Options
 	// begin runs when the generation comes into effect: work in the
@@ -64,7 +65,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	if g.rules, err = Policy(cfg); err != nil {
 		return nil, err
 	}
-	g.warnings = Warnings(cfg, time.Now())
+	g.warnings, g.advice = Warnings(cfg, time.Now()), Advice(cfg)
 	reading("shadow " + cfg.Shadow)
 	shadow, err := Shadow(cfg)
 	if err != nil {
@@ -127,6 +128,7 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 // what its AD bits are worth.
 func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, a.resolverPanicked)
+	o.Client.OnServers = a.serversChanged
 	if old != nil && old.cfg.DNS.Cache == cfg.DNS.Cache && old.cfg.DNS.TrustAD == cfg.DNS.TrustAD {
 		return old.resolver.With(o.Client)
 	}
@@ -236,7 +238,7 @@ func (a *App) commit(c *change) {
 	if c.generation.warnings != nil {
 		a.log.Warn("useless rules", "error", c.generation.warnings)
 	}
-	for _, text := range Advice(cfg) {
+	for _, text := range c.generation.advice {
 		a.log.Warn("configuration", "advice", text)
 	}
 	a.metrics.ConfigLoaded(cfg.Hash(), c.generation.rules.Mode, a.since)

@@ -38,6 +38,16 @@ func resolverConfig(cfg *config.Config, onPanic func(any)) resolver.Config {
 	}
 }
 
+// serversChanged tells of resolv.conf: which servers it made the resolver ask,
+// or why it changed nothing.
+func (a *App) serversChanged(servers []string, err error) {
+	if err != nil {
+		a.log.Warn("DNS servers stay as they are", "file", resolver.ResolvConf, "error", err, "servers", servers)
+		return
+	}
+	a.log.Info("DNS servers changed", "file", resolver.ResolvConf, "servers", servers)
+}
+
 // checkDNS says what only the host's resolv.conf can tell: the daemon would
 // ignore dns.hedge.
 func checkDNS(d config.DNS, resolvConf string) error {

@@ -27,6 +27,10 @@ func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 	return upstream.ServersFromResolvConf(path)
 }
 
+// ResolvConfEmpty reports whether a resolv.conf(5) that can be read names no
+// server.
+func ResolvConfEmpty(path string) bool { return upstream.ResolvConfEmpty(path) }
+
 // Config configures a Resolver. The Metrics in it are filled in by New.
 type Config struct {
 	Client ClientConfig

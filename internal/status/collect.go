@@ -103,6 +103,7 @@ func (f families) servers() []Server {
 				s.RTT = rtt.GetGauge().GetValue()
 			}
 		}
+		s.Address = f.where("server", place).labels("dns_upstream_info")["address"]
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b Server) int {

@@ -88,11 +88,21 @@ type Results struct {
 	IPRev       map[string]int64 `json:"iprev"`
 }
 
+// Name is the server's address, or its place where that is not known: the
+// daemon asked may be older than this program.
+func (s Server) Name() string {
+	if s.Address == "" {
+		return s.Place
+	}
+	return s.Address
+}
+
 // Server is one of the DNS servers.
 type Server struct {
-	Place string  `json:"place"` // in dns.servers, from 0
-	Up    bool    `json:"up"`    // false while it is not asked
-	RTT   float64 `json:"rtt_seconds"`
+	Place   string  `json:"place"`   // in dns.servers, from 0
+	Address string  `json:"address"` // as in dns.servers
+	Up      bool    `json:"up"`      // false while it is not asked
+	RTT     float64 `json:"rtt_seconds"`
 }
 
 // DNS is the resolver's health.

@@ -51,7 +51,9 @@ func registry(t *testing.T) *prometheus.Registry {
 	hits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sekimori_dns_cache_hits_total", Help: "h"}, []string{"kind"})
 	up := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sekimori_dns_upstream_up", Help: "h"}, []string{"server"})
 	rtt := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sekimori_dns_upstream_rtt_seconds", Help: "h"}, []string{"server"})
-	reg.MustRegister(queries, hits, up, rtt)
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sekimori_dns_upstream_info", Help: "h"}, []string{"server", "address"})
+	info.WithLabelValues("2", "192.0.2.53:53").Set(1)
+	reg.MustRegister(queries, hits, up, rtt, info)
 	up.WithLabelValues("10").Set(0)
 	up.WithLabelValues("2").Set(1)
 	rtt.WithLabelValues("2").Set(.004)
@@ -103,7 +105,7 @@ func TestCollect(t *testing.T) {
 		{"messages without a signature", s.Results.DKIM["none"], int64(3)},
 		{"DMARC", s.Results.DMARC["fail"], int64(3)},
 		{"published policies", s.Results.Published["reject"], int64(3)},
-		{"DNS servers in their order", s.DNS.Servers, []Server{{"2", true, .004}, {"10", false, 0}}},
+		{"DNS servers in their order", s.DNS.Servers, []Server{{"2", "192.0.2.53:53", true, .004}, {"10", "", false, 0}}},
 		{"hits", s.DNS.Cache.Hits, int64(7)},
 		{"what should be zero and is not", s.Trouble, []Series{{"panics", map[string]string{"component": "milter"}, 1}, {"forged_results_left", nil, 1}}},
 		{"rules, also those that never hit", s.Rules, []Series{{"override_rule_hits", map[string]string{"rule": "forwarder-1"}, 0}}},
@@ -133,7 +135,7 @@ func TestText(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
-		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror", "3 softfail", "2 up, 4ms; 10 silent", "100 % (7 of 7) hits",
+		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror", "3 softfail", "192.0.2.53:53 up, 4ms; 10 silent", "100 % (7 of 7) hits",
 		"panics component=milter: 1", "cannot see     nothing_evaluated\n", "MTAs lack      1 leading_space\n", "override_rule_hits rule=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
 	} {
 		if !strings.Contains(b.String(), want) {

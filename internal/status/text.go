@@ -111,7 +111,7 @@ func servers(list []Server) string {
 		if one.Up {
 			state = "up, " + seconds(one.RTT)
 		}
-		parts[i] = term.Safe(one.Place) + " " + state
+		parts[i] = term.Safe(one.Name()) + " " + state
 	}
 	if len(parts) == 0 {
 		return "none was asked"

@@ -19,6 +19,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sekimori/internal/dns"
@@ -51,10 +52,16 @@ type ClientConfig struct {
 	// Servers are tried the best first: IP addresses, with or without port, or
 	// tls://ADDRESS[:PORT][#NAME] for one that is asked over TLS and has a
 	// certificate for NAME, or else for the address. Empty means those of
-	// /etc/resolv.conf.
+	// ResolvConf, which is read again when it changes.
 	Servers []string
-	Timeout time.Duration // one try at one server; 0 means DefaultTimeout
-	Rounds  int           // times the list is gone through; 0 means 2
+	// ResolvConf is the file that names the system's servers; "" means
+	// /etc/resolv.conf.
+	ResolvConf string
+	// OnServers is told of a change of ResolvConf, in the background: the
+	// servers asked from now on or, with an error, still. May be nil.
+	OnServers func(servers []string, err error)
+	Timeout   time.Duration // one try at one server; 0 means DefaultTimeout
+	Rounds    int           // times the list is gone through; 0 means 2
 	// Hedge is how long the first server may take before the second is asked
 	// as well; 0, or a single server, means that it never is.
 	Hedge time.Duration
@@ -77,7 +84,7 @@ type ClientConfig struct {
 // Client is a stub resolver that asks recursive servers. It keeps nothing but
 // how each has behaved. Close ends it.
 type Client struct {
-	servers []*server
+	servers atomic.Pointer[[]*server]
 	timeout time.Duration
 	rounds  int
 	hedge   time.Duration
@@ -99,7 +106,10 @@ type Client struct {
 // NewClient returns a Client. It fails on a server that is no address and on
 // an unreadable resolv.conf.
 func NewClient(cfg ClientConfig) (*Client, error) {
-	servers, err := configuredServers(cfg.Servers)
+	if cfg.ResolvConf == "" {
+		cfg.ResolvConf = ResolvConf
+	}
+	servers, err := configuredServers(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +117,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		timeout: cfg.Timeout, rounds: cfg.Rounds, hedge: cfg.Hedge, dial: cfg.Dial,
 		metrics: cfg.Metrics, onPanic: cfg.OnPanic, start: time.Now(),
 	}
-	for _, s := range servers {
-		c.servers = append(c.servers, newServer(s, cfg))
-	}
+	c.use(servers, cfg)
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
 	}
@@ -129,8 +137,14 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c.base, c.stop = context.WithCancel(context.Background())
 	c.metrics.watch(c)
+	if len(cfg.Servers) == 0 {
+		c.background(func(ctx context.Context) { c.follow(ctx, cfg, servers) })
+	}
 	return c, nil
 }
+
+// list returns the servers asked now, in the order configured.
+func (c *Client) list() []*server { return *c.servers.Load() }
 
 // Close ends what goes on in the background and waits for it. Lookups under
 // way are ended by their contexts.
@@ -158,8 +172,9 @@ func (c *Client) now() time.Duration { return time.Since(c.start) + 1 }
 
 // Servers returns the addresses asked, in the order configured.
 func (c *Client) Servers() []string {
-	out := make([]string, len(c.servers))
-	for i, s := range c.servers {
+	list := c.list()
+	out := make([]string, len(list))
+	for i, s := range list {
 		out[i] = s.addr
 	}
 	return out

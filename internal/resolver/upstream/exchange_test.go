@@ -115,7 +115,7 @@ func TestExchangeObeysContext(t *testing.T) {
 		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "canceled" {
 			t.Errorf("canceled before: %s", got)
 		}
-		if h := &c.servers[0].health; h.suspect || h.failures != 0 {
+		if h := &c.list()[0].health; h.suspect || h.failures != 0 {
 			t.Error("the server was blamed for its caller's haste")
 		}
 		m.Expect(t, map[string]float64{"queries A timeout": 0})

@@ -33,6 +33,8 @@ const (
 // server is one server and what is remembered of it.
 type server struct {
 	addr    string
+	shown   string // addr with the scheme and the name that it is configured with
+	from    endpoint
 	remote  bool    // others may forge its answers
 	trusted bool    // its AD bit counts
 	secure  *secure // asked over TLS; nil: over UDP and TCP
@@ -175,9 +177,10 @@ func (c *Client) order() []*server {
 		standing
 		srtt time.Duration
 	}
-	list := make([]ranked, len(c.servers))
+	servers := c.list()
+	list := make([]ranked, len(servers))
 	fastest := time.Duration(math.MaxInt64 / 4)
-	for i, s := range c.servers {
+	for i, s := range servers {
 		at, srtt := s.health.standing()
 		list[i] = ranked{s, at, srtt}
 		if at == standingGood && srtt > 0 {
@@ -203,10 +206,11 @@ func (c *Client) order() []*server {
 // sample asks servers that have not been heard of for a while the question
 // that first is asked, in the background.
 func (c *Client) sample(first *server, q dnswire.Question) {
-	if len(c.servers) < 2 {
+	servers := c.list()
+	if len(servers) < 2 {
 		return
 	}
-	for _, s := range c.servers {
+	for _, s := range servers {
 		if s == first || !s.health.beginSample(c.now()) || !c.reserve() {
 			continue
 		}

@@ -300,11 +300,13 @@ func TestOrder(t *testing.T) {
 	}
 	for _, c := range cases {
 		client := &Client{}
+		var list []*server
 		for i, h := range c.servers {
 			s := &server{addr: fmt.Sprint(i)}
 			s.health.srtt, s.health.failures, s.health.suspect, s.health.down = h.srtt, h.failures, h.suspect, h.down
-			client.servers = append(client.servers, s)
+			list = append(list, s)
 		}
+		client.servers.Store(&list)
 		var got []string
 		for _, s := range client.order() {
 			got = append(got, s.addr)

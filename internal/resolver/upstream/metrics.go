@@ -80,6 +80,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		tls: vec("tls_connections_total", "Connections to servers that are asked over TLS; failed counts certificates that are not valid, too.",
 			"result", connOpened, connFailed),
 		standing: standings{
+			info: prometheus.NewDesc("sekimori_dns_upstream_info",
+				"The address of the server at this place of dns.servers (or resolv.conf), from 0.", []string{"server", "address"}, nil),
 			up: prometheus.NewDesc("sekimori_dns_upstream_up",
 				"Whether the server at this place of dns.servers (or resolv.conf), from 0, is asked: 0 after it answered neither a query nor a probe.", []string{"server"}, nil),
 			rtt: prometheus.NewDesc("sekimori_dns_upstream_rtt_seconds",
@@ -102,8 +104,10 @@ func (m *Metrics) startAtZero() {
 }
 
 // standings are the series about each server of a Client. A server is named by
-// its place in the configuration, from 0: a label holds no address.
+// its place in the configuration, from 0, so that a series outlives a change of
+// address; info says which address stands there.
 type standings struct {
+	info   *prometheus.Desc
 	up     *prometheus.Desc
 	rtt    *prometheus.Desc
 	client atomic.Pointer[Client] // the one whose servers are shown
@@ -111,6 +115,7 @@ type standings struct {
 
 // Describe implements prometheus.Collector.
 func (s *standings) Describe(ch chan<- *prometheus.Desc) {
+	ch <- s.info
 	ch <- s.up
 	ch <- s.rtt
 }
@@ -122,13 +127,14 @@ func (s *standings) Collect(ch chan<- prometheus.Metric) {
 	if c == nil {
 		return
 	}
-	for i, server := range c.servers {
+	for i, server := range c.list() {
 		at, srtt := server.health.standing()
 		up := 1.0
 		if at == standingDown {
 			up = 0
 		}
 		label := strconv.Itoa(i)
+		ch <- prometheus.MustNewConstMetric(s.info, prometheus.GaugeValue, 1, label, server.shown)
 		ch <- prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, up, label)
 		ch <- prometheus.MustNewConstMetric(s.rtt, prometheus.GaugeValue, srtt.Seconds(), label)
 	}

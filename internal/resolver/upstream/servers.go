@@ -30,21 +30,34 @@ func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 }
 
 func systemServers(path string) ([]endpoint, error) {
+	servers, err := namedServers(path)
+	if err == nil && len(servers) == 0 {
+		return parseServers([]string{"127.0.0.1"})
+	}
+	return servers, err
+}
+
+// namedServers returns the name servers that a resolv.conf(5) names.
+func namedServers(path string) ([]endpoint, error) {
 	conf, err := codec.ClientConfigFromFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("resolver: %w", err)
 	}
-	if len(conf.Servers) == 0 {
-		conf.Servers = []string{"127.0.0.1"}
-	}
 	return parseServers(conf.Servers[:min(len(conf.Servers), maxSystemServers)])
 }
 
-func configuredServers(configured []string) ([]endpoint, error) {
-	if len(configured) == 0 {
-		return systemServers(ResolvConf)
+// ResolvConfEmpty reports whether a resolv.conf(5) that can be read names no
+// server, so that the local machine is asked.
+func ResolvConfEmpty(path string) bool {
+	servers, err := namedServers(path)
+	return err == nil && len(servers) == 0
+}
+
+func configuredServers(cfg ClientConfig) ([]endpoint, error) {
+	if len(cfg.Servers) == 0 {
+		return systemServers(cfg.ResolvConf)
 	}
-	return parseServers(configured)
+	return parseServers(cfg.Servers)
 }
 
 // endpoint is where and how to ask.
@@ -52,6 +65,18 @@ type endpoint struct {
 	addr netip.AddrPort
 	tls  bool
 	name string // the certificate must be valid for it; only with tls
+}
+
+// String writes s as it may be configured.
+func (s endpoint) String() string {
+	if !s.tls {
+		return s.addr.String()
+	}
+	out := tlsScheme + s.addr.String()
+	if s.name != s.addr.Addr().WithZone("").String() {
+		out += "#" + s.name
+	}
+	return out
 }
 
 const tlsScheme = "tls://"
@@ -84,8 +109,8 @@ func parseServers(list []string) ([]endpoint, error) {
 func newServer(s endpoint, cfg ClientConfig) *server {
 	if s.tls {
 		addr := s.addr.String()
-		return &server{addr: addr, trusted: true, secure: newSecure(addr, s.name, cfg.RootCAs)}
+		return &server{addr: addr, shown: s.String(), from: s, trusted: true, secure: newSecure(addr, s.name, cfg.RootCAs)}
 	}
 	local := s.addr.Addr().Unmap().IsLoopback()
-	return &server{addr: s.addr.String(), remote: !local, trusted: local || cfg.TrustAD}
+	return &server{addr: s.addr.String(), shown: s.String(), from: s, remote: !local, trusted: local || cfg.TrustAD}
 }

@@ -1,0 +1,61 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sekimori/internal/config"
+)
+
+func TestNetworkAdvice(t *testing.T) {
+	for text, wide := range map[string]bool{
+		"0.0.0.0/0": true, "0.0.0.0/1": true, "128.0.0.0/1": true, "192.0.0.0/7": true, "10.0.0.0/7": true,
+		"::/0": true, "2000::/3": true, "2001:c000::/18": true, "f000::/4": true, "::/1": true,
+		"10.0.0.0/8": false, "127.0.0.0/8": false, "192.0.2.1": false, "172.16.0.0/12": false, "100.64.0.0/10": false,
+		"fc00::/7": false, "fd00::/8": false, "fe80::/10": false, "2001:e000::/19": false, "2001:db8::/32": false, "::1": false,
+	} {
+		var n config.Network
+		if err := n.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		got := networkAdvice([]config.Network{n})
+		if (len(got) > 0) != wide || wide && !strings.HasPrefix(got[0], "trusted.networks[0]: "+text+" is wider than /") {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
+}
+
+func TestServerAdvice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	for text, empty := range map[string]bool{"": true, "search x.example\n": true, "nameserver 127.0.0.1\n": false} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := serverAdvice(config.DNS{}, path)
+		if (len(got) > 0) != empty || empty && !strings.Contains(got[0], path+" names no server") {
+			t.Errorf("%q: %q", text, got)
+		}
+		if got := serverAdvice(config.DNS{Servers: make([]config.Server, 1)}, path); got != nil {
+			t.Errorf("%q, with servers of its own: %q", text, got)
+		}
+	}
+}
+
+// TestNetworkAdviceAtStart: the daemon warns of it as "config check" does.
+func TestNetworkAdviceAtStart(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Trusted.Networks = append([]config.Network{}, cfg.Trusted.Networks...)
+	cfg.Trusted.Networks = append(cfg.Trusted.Networks, config.Network{})
+	if err := cfg.Trusted.Networks[len(cfg.Trusted.Networks)-1].UnmarshalText([]byte("0.0.0.0/0")); err != nil {
+		t.Fatal(err)
+	}
+	_, log, stop := running(t, cfg)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "trusted.networks[2]: 0.0.0.0/0 is wider") || !strings.Contains(text, `"level":"WARN"`) {
+		t.Error(text)
+	}
+}
