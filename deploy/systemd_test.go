@@ -1,14 +1,17 @@
 package deploy
 
 import (
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"sekimori/configs"
 	"sekimori/internal/config"
 )
 
@@ -109,6 +112,66 @@ func TestSocketIsWhereTheMTALooks(t *testing.T) {
 	path = strings.Join(setting(readFile(t, socketUnit), "ListenStream"), "")
 	if !strings.Contains(readFile(t, "sendmail/sekimori.mc"), "`S=unix:"+path+",") {
 		t.Errorf("sekimori.mc does not name %s", path)
+	}
+}
+
+// README tells Postfix and Sendmail the sockets that are there: after the
+// package those of its units, from source that of the example configuration.
+func TestReadmeNamesTheSockets(t *testing.T) {
+	readme := readFile(t, "../README.md")
+	section := func(title string) string {
+		_, rest, ok := strings.Cut(readme, "\n## "+title+"\n")
+		if !ok {
+			t.Fatalf("README has no %q", title)
+		}
+		text, _, _ := strings.Cut(rest, "\n## ")
+		return text
+	}
+	const queueDirectory, examples = "/var/spool/postfix/", "/usr/share/doc/sekimori/examples/"
+	const dropIn = "systemd/sekimori.socket.d/postfix.conf"
+	listen := func(text []byte) string {
+		c, err := config.Parse("configuration", text)
+		if err != nil || len(c.Listen) != 1 {
+			t.Fatalf("listen: %v, %v", c, err)
+		}
+		return c.Listen[0].Address
+	}
+	socket, source := strings.Join(setting(readFile(t, socketUnit), "ListenStream"), " "), listen(configs.Example)
+	inChroot, ok := strings.CutPrefix(strings.Join(setting(readFile(t, dropIn), "ListenStream"), " "), queueDirectory)
+	if got, want := listen([]byte(readFile(t, "packages/sekimori.yaml"))), "systemd:"+strings.Join(setting(readFile(t, socketUnit), "FileDescriptorName"), " "); got != want || !ok {
+		t.Errorf("the package listens on %s, its unit passes %s; Postfix in its chroot sees the drop-in's socket: %v", got, want, ok)
+	}
+
+	postfix := section("Postfix in five minutes")
+	byPackage, fromSource, ok := strings.Cut(postfix, "From source")
+	if !ok || !strings.Contains(byPackage, "install -D -m 644 "+examples+dropIn+" /etc/systemd/system/sekimori.socket.d/postfix.conf\n") {
+		t.Error("README does not install the drop-in before it goes on from source")
+	}
+	if !strings.Contains(readFile(t, "packages/nfpm.yaml"), "src: deploy/"+filepath.Dir(dropIn)+"/, dst: "+examples+filepath.Dir(dropIn)+"/") {
+		t.Error("the package has no such drop-in")
+	}
+	milters := regexp.MustCompile(`smtpd_milters=(\S+)`)
+	for text, want := range map[string]string{byPackage: "unix:" + inChroot, fromSource: source} {
+		for _, m := range milters.FindAllStringSubmatch(text, -1) {
+			if m[1] != want {
+				t.Errorf("README has Postfix ask %s, where %s is there", m[1], want)
+			}
+		}
+		if !strings.Contains(text, "postconf -e smtpd_milters="+want+" milter_default_action=tempfail\n") {
+			t.Errorf("README does not tell Postfix %s", want)
+		}
+	}
+
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(source, "inet:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile("`S=([^,]+),").FindAllStringSubmatch(section("Sendmail in five minutes"), -1) {
+		got = append(got, m[1])
+	}
+	if want := []string{"unix:" + socket, "inet:" + port + "@" + host}; !slices.Equal(got, want) {
+		t.Errorf("README has Sendmail ask %s, where %s are there", got, want)
 	}
 }
 
