@@ -23,7 +23,7 @@ func testOneSession(t *testing.T, m *mx) {
 		{"someone else's author", "@bank.example", "letter@news.example", 550, nil},
 		{"someone else's envelope", "@club.example", "chair@club.example", 250,
 			[]string{"spf=fail", "dmarc=fail header.from=club.example", "iprev=pass policy.iprev=192.0.2.10"}},
-		{"nobody's envelope", "", "info@bank.example", 550, nil}, // HELO has no SPF record
+		{"nobody's envelope", "", "letter@news.example", 550, nil}, // HELO has no SPF record, and the host is not the author's
 		{"the bank's own mail again", "@bank.example", "info@bank.example", 250,
 			[]string{"spf=pass", "dmarc=pass header.from=bank.example", "iprev=pass policy.iprev=192.0.2.10"}},
 	}

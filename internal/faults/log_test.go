@@ -40,9 +40,14 @@ func TestLogReaderGone(t *testing.T) {
 			t.Errorf("the daemon's end: %v", err)
 		}
 	})
-	first, err := bufio.NewReader(stderr).ReadString('\n')
-	if err != nil || !strings.Contains(first, "serving") {
-		t.Fatalf("first record %q, %v", first, err)
+	for records := bufio.NewReader(stderr); ; {
+		record, err := records.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the daemon does not serve: %q, %v", record, err)
+		}
+		if strings.Contains(record, `"msg":"serving"`) {
+			break
+		}
 	}
 	_ = stderr.Close()
 	other := &daemon{t: t, cmd: cmd, log: d.log, milter: milter, admin: admin}
