@@ -1,0 +1,52 @@
+package policy
+
+import (
+	"net/netip"
+	"testing"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/spf"
+)
+
+// TestIndirectComment: a report does not call a bounce of the author's host
+// indirect mail.
+func TestIndirectComment(t *testing.T) {
+	const indirect, own = "looks like indirect mail", "may be the author's own mail"
+	for _, tt := range []struct {
+		signs []Sign
+		want  string
+	}{
+		{[]Sign{SignList}, indirect},
+		{[]Sign{SignAuthorHost}, own},
+		{[]Sign{SignAuthorRecordBroken}, own},
+		{[]Sign{SignClientUnknown}, own},
+		{[]Sign{SignAuthorHost, SignAuthorRecordBroken, SignClientUnknown}, own},
+		{[]Sign{SignClientUnknown, SignForwarded}, indirect},
+	} {
+		e := failing(dmarc.PolicyReject)
+		for _, s := range tt.signs {
+			show[s](&e)
+		}
+		if v := Decide(&e, Config{}); v.Override == nil || v.Override.Comment != tt.want {
+			t.Errorf("%v: %+v", tt.signs, v.Override)
+		}
+	}
+}
+
+// TestUnknownClientWithoutPolicy: SPF of a client that nobody knows might have
+// passed, so that its want is no reason to refuse.
+func TestUnknownClientWithoutPolicy(t *testing.T) {
+	for client, want := range map[netip.Addr]map[Action]Action{
+		netip.MustParseAddr("203.0.113.66"): {Tag: Tag, Quarantine: Quarantine, Reject: Reject},
+		netip.MustParseAddr("172.17.0.1"):   {Tag: Tag, Quarantine: Quarantine, Reject: Quarantine},
+		{}:                                  {Tag: Tag, Quarantine: Quarantine, Reject: Quarantine},
+	} {
+		for configured, action := range want {
+			e := with(unpublished(spf.None), func(e *msgauth.Evaluation) { e.Session.Client = client })
+			if v := Decide(&e, Config{NoPolicy: configured}); v.Action != action || v.Reason != ReasonNoPolicy {
+				t.Errorf("%v, no_policy: %s: %s for %s", client, configured, v.Action, v.Reason)
+			}
+		}
+	}
+}
