@@ -61,7 +61,7 @@ func codePage(charset string) int {
 		for end < len(number) && '0' <= number[end] && number[end] <= '9' {
 			end++
 		}
-		if !ok || end == 0 || prefix == "" && end < len(number) {
+		if !ok || prefix == "" && end < len(number) {
 			continue
 		}
 		if n, err := strconv.Atoi(number[:end]); err == nil {

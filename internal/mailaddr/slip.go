@@ -172,7 +172,7 @@ func showsOnly(text, domain string) bool {
 		if !found {
 			break
 		}
-		if after != "" && strings.IndexByte(`([\"`, after[0]) >= 0 { // something to read past, for others a domain
+		if strings.HasPrefix(after, "[") { // an address literal is no domain, but another author
 			return false
 		}
 		if startsDomain(after) {
@@ -246,6 +246,7 @@ func cause(s string, refused *FromError) *FromError {
 		return refused
 	}
 	flat := unfold(s)
+	other, below := shows(flat, domainShown(flat[strings.LastIndexByte(flat, '@')+1:]))
 	switch {
 	case namesNobody(flat) && decodesTo(flat, namesNobody):
 		if refused.Kind == KindNoAddress {
@@ -254,29 +255,22 @@ func cause(s string, refused *FromError) *FromError {
 		return &FromError{KindNoAddress, refused.Offset, "the field names no domain"}
 	case refused.Kind == KindNoAddress:
 		return &FromError{KindAmbiguous, refused.Offset, "the only address is in a comment or a name"}
-	case sightOf(flat, domainShown(flat[strings.LastIndexByte(flat, '@')+1:])) != 0 && !strings.Contains(refused.Detail, "another domain"):
+	case (other || below) && !strings.Contains(refused.Detail, "another domain"):
 		return &FromError{refused.Kind, refused.Offset, "the field shows several domains, and " + refused.Detail}
 	}
 	return refused
 }
 
-// namesNobody reports whether text holds no domain: no "@", or none but before
-// nothing or an address literal.
+// namesNobody reports whether text holds no domain: no "@", or one that only an
+// address literal, or nothing, follows.
 func namesNobody(text string) bool {
-	for rest := text; ; {
-		_, after, found := strings.Cut(rest, "@")
-		if !found {
-			return !looksLikeAddress(text)
-		}
-		rest = after
-		literal, end, _ := strings.Cut(strings.TrimPrefix(after, "["), "]")
-		if strings.HasPrefix(after, "[") && isAddress(literal) {
+	_, after, _ := strings.Cut(text, "@")
+	if literal, found := strings.CutPrefix(after, "["); found {
+		if inner, end, _ := strings.Cut(literal, "]"); isAddress(inner) {
 			after = end
 		}
-		if strings.TrimLeft(after, " \t>\"") != "" {
-			return false
-		}
 	}
+	return strings.Trim(after, " \t>\"") == "" && !looksLikeAddress(text)
 }
 
 // isAddress reports what an address literal holds (RFC 5321 §4.1.3).
