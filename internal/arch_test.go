@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"internal/testkit/signer":   0,
 	"internal/testkit/opinion":  0,
 	"internal/testkit/naive":    0,
+	"internal/testkit/readers":  0,
 
 	"internal/testkit/nameserver": 0,
 
@@ -102,6 +103,7 @@ var sameFloor = map[string][]string{
 	"internal/testkit/mta":     {"internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
+	"internal/testkit/readers": {"internal/testkit/naive"},
 	"internal/arc":             {"internal/dkim"},      // one canonicalization, one set of hashes
 	"internal/policy":          {"internal/msgauth"},   // decides on its Evaluation
 	"internal/received":        {"internal/msgauth"},   // reads its Session and Envelope

@@ -65,7 +65,10 @@ func startZone(tb testing.TB, zone *dnstest.Zone, change ...func(*config.Config)
 		}
 		return daemon.Start(tb, cfg)
 	}
-	d.enforce, d.monitor = run(config.ModeEnforce), run(config.ModeMonitor)
+	d.enforce = run(config.ModeEnforce)
+	// The labelling daemon shows as much of the envelope as can be shown.
+	change = append([]func(*config.Config){func(c *config.Config) { c.Headers.MailFrom = "address" }}, change...)
+	d.monitor = run(config.ModeMonitor)
 	return d
 }
 

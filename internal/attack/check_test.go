@@ -181,6 +181,7 @@ func checkNaive(t *testing.T, value string, field authres.Field) {
 			}
 		}
 	}
+	labels.add(value, want)
 	for _, wrong := range naive.Check(value, want) {
 		t.Errorf("%s:\n%s", wrong, value)
 	}

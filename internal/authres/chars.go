@@ -87,7 +87,7 @@ func isPlainAddress(s string) bool {
 		return false
 	}
 	for i := 0; i < len(local); i++ {
-		if local[i] < 0x80 && !isTokenChar(local[i]) {
+		if local[i] < 0x80 && !isTokenChar(local[i]) || local[i] == '\'' {
 			return false
 		}
 	}

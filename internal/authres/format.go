@@ -1,6 +1,9 @@
 package authres
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // lineLen is the preferred length of a line (RFC 5322 §2.1.1). A single value
 // may make one longer; the bounds in clean.go keep every line under 998.
@@ -16,7 +19,8 @@ const lineLen = 78
 //     begin or end anything: none of ;="\(),<> nor a space, nothing that is not
 //     printable, no non-ASCII unless UTF8 is set, and at most 255 octets
 //   - a value that is an RFC 2045 token, a domain name, or a plain
-//     local-part@domain or @domain stands as it is, any other in quotes
+//     local-part@domain or @domain stands as it is, any other in quotes; so does
+//     one with an apostrophe, which mailauth takes for a quote
 //   - comments and reasons, which are ours, have '_' for ;"\ (comments for
 //     parentheses, too) and '?' for what is not printable; over 255 octets they
 //     are cut and end in "..."
@@ -154,7 +158,7 @@ func appendValue(dst []byte, s string) []byte {
 // appendPValue writes RFC 8601's pvalue, which may also be an address or, with
 // U-labels in it, a domain name (RFC 8616 §3).
 func appendPValue(dst []byte, s string) []byte {
-	if isToken(s) || isPlainAddress(s) || isDomainName(s) {
+	if isToken(s) && strings.IndexByte(s, '\'') < 0 || isPlainAddress(s) || isDomainName(s) {
 		return append(dst, s...)
 	}
 	return appendQuoted(dst, s)

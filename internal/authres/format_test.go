@@ -47,6 +47,8 @@ func TestFormatPropertyValue(t *testing.T) {
 	}{
 		{"token", "example.com", false, `example.com`},
 		{"plain address", "user+tag@example.com", false, `user+tag@example.com`},
+		{"an apostrophe, a quote to some", "o'brien@example.com", false, `"o'brien@example.com"`},
+		{"alone", "o'brien", false, `"o'brien"`},
 		{"AUID without a local part", "@example.com", false, `@example.com`},
 		{"single label", "user@localhost", false, `"user@localhost"`},
 		{"underscore is no domain-name", "user@_a.example.com", false, `"user@_a.example.com"`},
