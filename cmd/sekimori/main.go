@@ -16,6 +16,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/term"
 )
 
 // version is set by the linker, see Makefile.
@@ -40,8 +41,13 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	// Whatever a command prints of what strangers wrote, it steers no terminal.
+	out, complaints := term.NewWriter(stdout), term.NewWriter(stderr)
+	defer complaints.Flush()
+	defer out.Flush()
+	stderr = complaints
+	root.SetOut(out)
+	root.SetErr(complaints)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone

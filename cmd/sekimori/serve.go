@@ -11,6 +11,7 @@ import (
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
+	"sekimori/internal/term"
 )
 
 // defaultConfig is where packages put the configuration.
@@ -49,7 +50,7 @@ examples/README.md beside it every alert with what to do.`,
 				if err != nil {
 					return nil, err
 				}
-				a, err := app.New(cfg, app.Options{Version: version, Log: cmd.ErrOrStderr()})
+				a, err := app.New(cfg, app.Options{Version: version, Log: term.Unwrap(cmd.ErrOrStderr())})
 				return a, failed(err)
 			})
 			if err != nil {

@@ -3,6 +3,7 @@ package explanation
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,9 @@ type Section struct {
 	Lines []Line
 }
 
-// Line is one statement. It is printable ASCII, but for the line ends within a
-// folded header field: what a stranger wrote otherwise is quoted.
+// Line is one statement. It is printable ASCII: what a stranger wrote otherwise
+// is quoted. Only our header field has line ends, and letters in UTF-8 where the
+// message came with some.
 type Line struct {
 	Depth int // how far it is indented, from 0
 	Text  string
@@ -65,7 +67,9 @@ func (r *Report) Sections() []Section {
 	}
 	if r.AuthenticationResults != "" {
 		p.section("Header field")
-		p.line(0, "%s:%s", authres.FieldName, strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
+		text := authres.FieldName + ":" + term.Visible(strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
+		s := &p.sections[len(p.sections)-1]
+		s.Lines = append(s.Lines, Line{Text: text})
 	}
 	return p.sections
 }
@@ -83,6 +87,16 @@ func (p *printer) section(title string) { p.sections = append(p.sections, Sectio
 
 func (p *printer) line(depth int, format string, args ...any) {
 	s := &p.sections[len(p.sections)-1]
+	for i, a := range args {
+		switch a := a.(type) {
+		case string:
+			args[i] = term.Safe(a)
+		case dns.Name: // of any octets, where a macro of SPF made it
+			args[i] = term.Safe(string(a))
+		case netip.Addr:
+			args[i] = term.Safe(a.String())
+		}
+	}
 	s.Lines = append(s.Lines, Line{Depth: depth, Text: fmt.Sprintf(format, args...)})
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/term"
 )
 
 // Status is what /api/status and sekimori status --json show. Counters count
@@ -152,9 +154,9 @@ func Handler(o Options) http.Handler {
 		if err != nil {
 			w.WriteHeader(http.StatusInternalServerError)
 			// A client that is gone needs no answer.
-			_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+			_ = json.NewEncoder(term.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
 			return
 		}
-		_ = json.NewEncoder(w).Encode(s)
+		_ = json.NewEncoder(term.NewWriter(w)).Encode(s)
 	})
 }

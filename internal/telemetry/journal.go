@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"sekimori/internal/term"
 )
 
 // priorities are what the journal reads at the beginning of a line as its
@@ -20,7 +22,7 @@ var priorities = [...]struct {
 // isJournal reports whether out is the stream that systemd connected to the
 // journal (systemd.exec(5), JOURNAL_STREAM).
 func isJournal(out io.Writer) bool {
-	file, ok := out.(*os.File)
+	file, ok := term.Unwrap(out).(*os.File)
 	if !ok {
 		return false
 	}

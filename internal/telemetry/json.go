@@ -21,7 +21,7 @@ type jsonHandler struct {
 
 func newJSONHandler(out io.Writer, o *slog.HandlerOptions) *jsonHandler {
 	return &jsonHandler{
-		JSONHandler: slog.NewJSONHandler(out, o),
+		JSONHandler: slog.NewJSONHandler(visible{out}, o),
 		out:         out,
 		lines:       sync.Pool{New: func() any { return &jsonLine{b: make([]byte, 0, lineSize)} }},
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/term"
 )
 
 // maxQueuedLog bounds what may wait to be written, in octets: some thousands
@@ -159,7 +161,7 @@ func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 		handler = func(out io.Writer) slog.Handler { return newJSONHandler(out, opts) }
 	case "text":
 		opts.ReplaceAttr = readable
-		handler = func(out io.Writer) slog.Handler { return slog.NewTextHandler(out, opts) }
+		handler = func(out io.Writer) slog.Handler { return slog.NewTextHandler(visible{out}, opts) }
 	default:
 		return nil, fmt.Errorf("telemetry: unknown log format %q", format)
 	}
@@ -167,4 +169,16 @@ func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 		return slog.New(newLeveled(w, handler)), nil
 	}
 	return slog.New(handler(out)), nil
+}
+
+// visible writes records of slog, which leaves characters in that steer a
+// terminal: DEL, the C1 controls, marks of direction.
+type visible struct{ out io.Writer }
+
+// Write writes one whole record.
+func (v visible) Write(p []byte) (int, error) {
+	if _, err := v.out.Write(term.VisibleBytes(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

@@ -2,21 +2,24 @@ package telemetry
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/term"
 )
 
 // sameAsSlog writes a message's records by the logger that ships and by slog's
-// own handler; not an octet may differ.
+// own handler; not an octet may differ but those that could steer a terminal.
 func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
 	t.Helper()
 	var got, want bytes.Buffer
@@ -32,15 +35,15 @@ func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdic
 	if time.Since(at) != 0 {
 		t.Fatal("time went on")
 	}
-	if got.String() != want.String() {
-		t.Errorf("%s:\n%s%s", why, got.String(), want.String())
+	if slogs := term.Visible(want.String()); got.String() != slogs {
+		t.Errorf("%s:\n%s%s", why, got.String(), slogs)
 	}
 }
 
 func TestRecordIsSlogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, mark := range []string{
-			"", "mail.example.com", `"`, `\`, "a\tb", "\b\f\n\r", "\x00", "\x7f", "é", "\xff", "\u2028", "<&>", strings.Repeat("x", 300), strings.Repeat("é", 300),
+			"", "mail.example.com", `"`, `\`, "a\tb", "\b\f\n\r", "\x00", "\x7f", "\u009b", "\u202e", "é", "\xff", "\u2028", "<&>", strings.Repeat("x", 300), strings.Repeat("é", 300),
 		} {
 			sameAsSlog(t, mark, message(mark, 2048), rejected, 5*time.Millisecond)
 		}
@@ -129,5 +132,37 @@ func TestLineKept(t *testing.T) {
 	}
 	if evaluated(l, e, rejected, time.Second); l.reusable() {
 		t.Errorf("a record of %d octets is kept", len(l.b))
+	}
+}
+
+// TestNothingRaw: whatever strangers write, neither format of the log has an
+// octet that steers a terminal, or a line that is not the log's.
+func TestNothingRaw(t *testing.T) {
+	hostile := "x\x1b[2J\x07\x7f\r\nforged=\"1\"\u0085\u009b31m\u202e\u2066\u2028\ufeff\U000e0041\xff\x9b"
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		log, err := NewLogger(&out, format, "debug")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := message(hostile, 2048)
+		e.Session.Client = netip.MustParseAddr("fe80::1").WithZone(hostile)
+		e.Envelope.QueueID, e.FromError = hostile, &mailaddr.FromError{Detail: hostile}
+		v := rejected
+		v.Evidence, v.Override = []string{hostile}, &policy.Override{Type: policy.OverrideOther, Comment: hostile}
+		for _, r := range []Records{{Log: log}, {Log: log, MaskLocalParts: true}} {
+			r.Evaluated(e, v, time.Second)
+			r.NotEvaluated(e.Session, e.Envelope, v)
+		}
+		log.Error("reload", "error", errors.New(hostile), "any", struct{ Name string }{hostile}, slog.Group("group", "x", hostile))
+		lines := strings.SplitAfter(strings.TrimSuffix(out.String(), "\n"), "\n")
+		if want := 5 + 2*len(e.Panics); len(lines) != want {
+			t.Errorf("%s: %d lines, want %d:\n%s", format, len(lines), want, out.String())
+		}
+		for _, r := range out.String() {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Errorf("%s: %U is written raw", format, r)
+			}
+		}
 	}
 }

@@ -25,7 +25,7 @@ func Safe(s string) string {
 
 // IsTerminal reports whether out is a terminal.
 func IsTerminal(out io.Writer) bool {
-	file, ok := out.(*os.File)
+	file, ok := Unwrap(out).(*os.File)
 	if !ok {
 		return false
 	}
@@ -56,7 +56,7 @@ func NewBar(out io.Writer) *Bar {
 	if !IsTerminal(out) {
 		return nil
 	}
-	return &Bar{out: out, now: time.Now}
+	return &Bar{out: Unwrap(out), now: time.Now} // it steers the terminal itself
 }
 
 // Update draws how much is done, at most five times a second.
