@@ -50,9 +50,10 @@ const (
 	// manyClients sessions or messages, all of one private address or all
 	// trusted: a host of one's own that writes a burst of mail has fewer.
 	manyClients = 100
-	// manyEmpty transactions that end without a message. A client may always
-	// leave after RCPT; so many in a row, with no message between them, do not.
-	manyEmpty = 5
+	// manyEmpty transactions that end without a message, in a row and with no
+	// message between them. Those that got as far as DATA count double, because
+	// a client may leave after RCPT (one that only asks for an address does).
+	manyEmpty = 10
 	// pause is between two warnings of one kind.
 	pause = time.Hour
 	// maxMTAs bounds the MTAs remembered as warned of.
@@ -91,6 +92,7 @@ type Watch struct {
 	messages int        // of that client
 	trusted  int        // messages in a row
 	empty    int        // transactions without a message since the last one that was evaluated
+	weight   int        // of these
 
 	emptyAll  int64 // all transactions without a message
 	forged    int64
@@ -195,14 +197,14 @@ func (w *Watch) Message(client netip.Addr, trusted, evaluated bool) {
 	}
 	w.set(AllTrusted, w.trusted >= manyClients, "client_ip", client)
 	if evaluated {
-		w.empty = 0
+		w.empty, w.weight = 0, 0
 		w.set(NothingEvaluated, false)
 	}
 }
 
 // Empty is told of every transaction of which a recipient was accepted, and that
-// ended without a message.
-func (w *Watch) Empty() {
+// ended without a message. data says that DATA had come.
+func (w *Watch) Empty(data bool) {
 	if w == nil {
 		return
 	}
@@ -210,7 +212,10 @@ func (w *Watch) Empty() {
 	defer w.mu.Unlock()
 	w.emptyAll++
 	w.empty++
-	w.set(NothingEvaluated, w.empty >= manyEmpty, "transactions", w.empty)
+	if w.weight++; data {
+		w.weight++
+	}
+	w.set(NothingEvaluated, w.weight >= manyEmpty, "transactions", w.empty)
 }
 
 // set notes whether k holds, and warns of it at most once in pause. args go into

@@ -78,11 +78,17 @@ func TestKinds(t *testing.T) {
 			times(manyClients, func() { w.Message(public, true, false) })
 			w.Message(public, false, false)
 		}, nil},
-		{"no message", func(w *Watch) { times(5, w.Empty) }, []Kind{NothingEvaluated}},
-		{"few without", func(w *Watch) { times(4, w.Empty) }, nil},
-		{"a message after them", func(w *Watch) { times(9, w.Empty); w.Message(public, false, true) }, nil},
-		{"a message among them", func(w *Watch) { times(4, w.Empty); w.Message(public, false, true); times(4, w.Empty) }, nil},
-		{"only trusted ones among them", func(w *Watch) { times(5, func() { w.Empty(); w.Message(public, true, false) }) }, []Kind{NothingEvaluated}},
+		{"no message", func(w *Watch) { times(5, func() { w.Empty(true) }) }, []Kind{NothingEvaluated}},
+		{"few without", func(w *Watch) { times(4, func() { w.Empty(true) }) }, nil},
+		{"questions for addresses", func(w *Watch) { times(9, func() { w.Empty(false) }) }, nil},
+		{"many of them", func(w *Watch) { times(10, func() { w.Empty(false) }) }, []Kind{NothingEvaluated}},
+		{"a message after them", func(w *Watch) { times(9, func() { w.Empty(true) }); w.Message(public, false, true) }, nil},
+		{"a message among them", func(w *Watch) {
+			times(4, func() { w.Empty(true) })
+			w.Message(public, false, true)
+			times(4, func() { w.Empty(true) })
+		}, nil},
+		{"only trusted ones among them", func(w *Watch) { times(5, func() { w.Empty(true); w.Message(public, true, false) }) }, []Kind{NothingEvaluated}},
 	} {
 		w, log := watched(t)
 		tc.events(w)
@@ -166,7 +172,7 @@ func TestNobodyWatches(t *testing.T) {
 	var w *Watch
 	w.Connected(proxy)
 	w.Message(proxy, true, false)
-	w.Empty()
+	w.Empty(true)
 	w.ForgedLeft(nil, "")
 	w.Negotiated(nil, nil, []Lack{LackAdd})
 }

@@ -33,6 +33,7 @@ const (
 	socket kind = "socket" // milter over a unix socket
 	login  kind = "login"  // offers AUTH
 	filed  kind = "filed"  // acts on what the milter adds to headers
+	before kind = "before" // smtpd_proxy_filter, and a second smtpd behind it: of the first slot without a milter
 )
 
 // slot is one smtpd listener and the address at which it looks for a milter.
@@ -69,7 +70,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	for _, group := range []struct {
 		kind  kind
 		count int
-	}{{plain, 8}, {socket, 1}, {login, 2}, {filed, 1}} {
+	}{{plain, 8}, {socket, 1}, {login, 2}, {filed, 1}, {before, 2}} {
 		p.slots[group.kind] = make(chan slot, group.count)
 		for i := range group.count {
 			s := newSlot(p, group.kind, i, host, dir)
@@ -97,7 +98,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 
 // basePorts keeps the kinds of slots apart; the ports lie below the range the
 // kernel gives to outgoing connections.
-var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800}
+var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800, before: 2900}
 
 func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 	port := basePorts[k] + i
@@ -124,8 +125,20 @@ func (s slot) masterEntry() string {
 	if s.kind == filed {
 		entry += " -o cleanup_service_name=filing"
 	}
+	if s.kind == before {
+		host, port, _ := net.SplitHostPort(s.smtp)
+		n, _ := strconv.Atoi(port)
+		behind := net.JoinHostPort(host, strconv.Itoa(n+proxied))
+		entry += " -o smtpd_proxy_filter=" + behind + "\n" + behind + " inet n - n - - smtpd -o syslog_name=postfix/behind-" + s.name
+		if !strings.HasSuffix(s.name, "0") {
+			entry += " -o smtpd_milters=" + s.milter
+		}
+	}
 	return entry + "\n"
 }
+
+// proxied is how much higher the port behind a proxy filter is.
+const proxied = 50
 
 // filingCleanup is the cleanup of filed listeners: milter_header_checks is its
 // parameter, not smtpd's.

@@ -42,6 +42,7 @@ type transaction struct {
 	over     string       // the limit that it crossed, "" if none
 	outline  *outline     // of its header, once it is over a limit and goes on
 	rcpts    int          // accepted
+	data     bool         // DATA has come
 	shown    bool         // its end has come, or a limit
 	consents *consents    // nil: nobody is asked
 	class    policy.Class // of all recipients, where classes are split
@@ -170,7 +171,12 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 }
 
 // Data implements milter.Session.
-func (s *session) Data() milter.Reply { return milter.Continue }
+func (s *session) Data() milter.Reply {
+	if t := s.current; t != nil {
+		t.data = true
+	}
+	return milter.Continue
+}
 
 // usualFields is how many header fields most messages have at most.
 const usualFields = 24
@@ -404,7 +410,7 @@ func (s *session) Abort() {
 	if t := s.current; t != nil {
 		t.close()
 		if t.rcpts > 0 && !t.shown {
-			s.o.Blind.Empty()
+			s.o.Blind.Empty(t.data)
 		}
 	}
 	s.current = nil

@@ -42,7 +42,7 @@ func registry(t *testing.T) *prometheus.Registry {
 	watch := blind.New(slog.New(slog.DiscardHandler))
 	telemetry.RegisterBlind(reg, watch)
 	for range 200 {
-		watch.Empty()
+		watch.Empty(false)
 	}
 	watch.Negotiated(&net.TCPAddr{}, &net.TCPAddr{}, []blind.Lack{blind.LackLeadingSpace})
 	watch.ForgedLeft(&net.TCPAddr{}, "4Q")

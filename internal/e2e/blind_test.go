@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// TestFieldPostfixProxyFilter is the case postfix-proxy-filter of the field: an
+// smtpd with smtpd_proxy_filter shows its milters no message. That nothing is
+// evaluated is said, whether or not the smtpd behind the proxy has the milter,
+// which sees 127.0.0.1 there.
+func TestFieldPostfixProxyFilter(t *testing.T) {
+	s := shared(t)
+	t.Parallel()
+	for range cap(s.postfix.slots[before]) {
+		m := newMX(t, before, nil)
+		for range 5 {
+			to := recipient()
+			m.post(t, peer{"x.y.example", "192.0.2.99", "x.y.example"}, "u@a.example", to, mail{from: "u@a.example"}.bytes()).accepted(t)
+			run.inbox.wait(t, to)
+		}
+		r := m.record(t, "the daemon cannot see what it should", "what", "nothing_evaluated")
+		if r["level"] != "WARN" || r["transactions"] != 5.0 {
+			t.Errorf("%s: %v", m.name, r)
+		}
+		if n := m.metric(t, "sekimori_transactions_without_message_total"); n != 5 {
+			t.Errorf("%s: %v transactions are counted", m.name, n)
+		}
+		if n := m.metric(t, `sekimori_blind{what="nothing_evaluated"}`); n != 1 {
+			t.Errorf("%s: sekimori_blind is %v", m.name, n)
+		}
+		if code, out, errs := sekimori(t, "status", "--admin", "http://"+m.admin); code != 0 || !strings.Contains(out, "cannot see     nothing_evaluated\n") {
+			t.Errorf("%s: status says\n%s%s", m.name, out, errs)
+		}
+	}
+}
+
+// TestMonitorDeletesWhatIsForged: in monitor mode a message over the limit on
+// fields is delivered with our label and without the results in our name, and
+// Postfix deletes each of them and no other.
+func TestMonitorDeletesWhatIsForged(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{"mode": "monitor"})
+	const forged, foreign = "Authentication-Results: " + authServID + "; dmarc=pass\r\n", "Authentication-Results: mx.other.example; dmarc=pass\r\n"
+	to := recipient()
+	fields := bytes.Repeat([]byte(forged+foreign+"X-Filler: y\r\n"), 700)
+	m.post(t, bankMX, unique("@bank.example"), to, append(fields, mail{from: "info@bank.example"}.bytes()...)).accepted(t)
+	d := run.inbox.wait(t, to)
+	results := d.all("Authentication-Results")
+	if len(results) != 701 || strings.TrimSpace(results[0]) != authServID+"; none (not evaluated: too large)" {
+		t.Fatalf("%d fields, on top %q", len(results), results[0])
+	}
+	for _, r := range results[1:] {
+		if strings.TrimSpace(r) != "mx.other.example; dmarc=pass" {
+			t.Fatalf("left: %q", r)
+		}
+	}
+}
+
+// TestNameOfTheMTA: without authserv_id the results are in Postfix's own name,
+// and none in it comes from outside.
+func TestNameOfTheMTA(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	m := newMX(t, plain, settings{"authserv_id": `""`, "authserv_id_also": "[old.test]"})
+	to := recipient()
+	forged := "Authentication-Results: MX.test; dmarc=pass\r\nAuthentication-Results: mx; dmarc=pass\r\nAuthentication-Results: old.test; dmarc=pass\r\n" +
+		"Received-SPF: pass (mx.test: ok) receiver=mx.test\r\nBIMI-Indicator: x\r\n"
+	m.post(t, bankMX, unique("@bank.example"), to, append([]byte(forged), mail{from: "info@bank.example"}.bytes()...)).accepted(t)
+	d := run.inbox.wait(t, to)
+	if r := d.all("Authentication-Results"); len(r) != 1 || !strings.HasPrefix(strings.TrimSpace(r[0]), "mx.test;") {
+		t.Errorf("%q", r)
+	}
+	if r := append(d.all("Received-SPF"), d.all("BIMI-Indicator")...); len(r) != 0 {
+		t.Errorf("left: %q", r)
+	}
+}
