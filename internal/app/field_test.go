@@ -1,0 +1,149 @@
+package app
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/logs"
+)
+
+// session is a whole SMTP session with one message, of an MTA that offers o.
+func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelope, raw []byte) client.Result {
+	t.Helper()
+	c, err := client.Dial("tcp", a.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Negotiate(o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Connect("[unknown]", netip.AddrPortFrom(netip.MustParseAddr(ip), 25)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Helo("x.y.example"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := c.SendMessage(env, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Quit(); err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// warned returns the kinds that the log has warned of.
+func warned(t *testing.T, log *logs.Buffer, msg string) string {
+	t.Helper()
+	var kinds []string
+	for _, r := range log.Records(t, msg) {
+		if r["level"] != "WARN" {
+			t.Errorf("%v", r)
+		}
+		kinds = append(kinds, fmt.Sprint(r["what"]))
+	}
+	return strings.Join(kinds, " ")
+}
+
+// TestFieldNegotiationAndTopology is the case negotiation-and-topology of the
+// field: what hides the clients, the messages or a part of them from the daemon
+// is warned of once, stands in the status and in a series.
+func TestFieldNegotiationAndTopology(t *testing.T) {
+	whole := client.PostfixOffer()
+	bare := client.Offer{Version: 6, Actions: 1, Protocol: 0xfffff}
+	for _, tc := range []struct {
+		why     string
+		trusted string // besides the defaults
+		ip      func(i int) string
+		offer   client.Offer
+		seen    string // warned of
+		series  string
+		lacks   string // warned of
+	}{
+		{"one private address", "", func(int) string { return "172.17.0.1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
+		{"one private IPv6 address", "", func(int) string { return "fd00::1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
+		{"everybody is trusted", "0.0.0.0/0", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, whole, "all_trusted", `sekimori_blind{what="all_trusted"} 1`, ""},
+		{"a proxy on this host", "", func(int) string { return "127.0.0.1" }, whole, "all_trusted", `sekimori_blind{what="all_trusted"} 1`, ""},
+		{"public clients", "", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, whole, "", `sekimori_blind{what="private_clients"} 0`, ""},
+		{"an MTA that can do little", "", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, bare, "", `sekimori_mta_lacks_total{what="leading_space"} 200`,
+			"change_header quarantine leading_space macros"},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			cfg := testConfig(t)
+			cfg.Log.Level = "warn"
+			if tc.trusted != "" {
+				cfg.Trusted.Networks = append(cfg.Trusted.Networks, config.Network{Prefix: netip.MustParsePrefix(tc.trusted)})
+			}
+			a, log, stop := running(t, cfg)
+			for i := range 200 {
+				session(t, a, tc.ip(i), tc.offer, client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: x@evil.example\r\n\r\nx\r\n"))
+			}
+			if got := get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(got, tc.series+"\n") {
+				t.Errorf("metrics lack %s", tc.series)
+			}
+			shown := strings.ReplaceAll(`"blind":["`+tc.seen+`"]`, `""`, "")
+			if got := get(t, "http://"+a.AdminAddr()+StatusPath); !strings.Contains(got, shown) {
+				t.Errorf("status lacks %s", shown)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if got := warned(t, log, "the daemon cannot see what it should"); got != tc.seen {
+				t.Errorf("warned of %q", got)
+			}
+			if got := warned(t, log, "the MTA does not offer all that is needed"); got != tc.lacks {
+				t.Errorf("warned of %q", got)
+			}
+		})
+	}
+}
+
+// TestFieldMilterNoLeadingSpace is the case milter-no-leading-space of the
+// field: an MTA of milter protocol 6 that does not offer SMFIP_HDR_LEADSPC eats
+// the space before each value. What that breaks is not held against the sender.
+func TestFieldMilterNoLeadingSpace(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "shared", "field", "milter-no-leading-space")
+	raw, err := os.ReadFile(filepath.Join(dir, "message.eml"))
+	if err != nil {
+		t.Skip("shared/field is not beside the clone")
+	}
+	zone, err := os.ReadFile(filepath.Join(dir, "zone.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := dnstest.NewServer(dnstest.MustParse(t, string(zone)), dnstest.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	cfg := testConfig(t)
+	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
+	a, log, stop := running(t, cfg)
+	env := client.Envelope{From: "<u@a.example>", To: []string{"<taro@y.example>"}}
+	without := client.PostfixOffer()
+	without.Protocol &^= 1 << 20
+	for range 2 {
+		if res := session(t, a, "192.0.2.99", without, env, raw); !res.Action.Delivers() || strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=fail") {
+			t.Errorf("without leading spaces: %s, %+v", res.Action, res.Modifications)
+		}
+	}
+	res := session(t, a, "192.0.2.99", client.PostfixOffer(), env, raw)
+	if !res.Action.Delivers() || !strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=pass") {
+		t.Errorf("with them: %s, %+v", res.Action, res.Modifications)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if got := warned(t, log, "the MTA does not offer all that is needed"); got != "leading_space" {
+		t.Errorf("warned of %q", got)
+	}
+}
