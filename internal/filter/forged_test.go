@@ -1,18 +1,22 @@
 package filter
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sekimori/internal/authres"
 	"sekimori/internal/blind"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
 
@@ -199,6 +203,30 @@ func TestOutline(t *testing.T) {
 	}
 }
 
+// TestFlood: so many results in our name that the MTA could not delete them are
+// refused in monitor mode too; other fields of any number are not.
+func TestFlood(t *testing.T) {
+	for _, tt := range []struct {
+		name, field string
+		n           int
+		code        int
+	}{
+		{"just not", forgedResult, maxForged, 0},
+		{"one more", forgedResult, maxForged + 1, 552},
+		{"other fields", "X: y\n", 3 * maxForged, 0},
+	} {
+		addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Policy: policy.Config{Mode: policy.Monitor}}, milter.Limits{})
+		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+		res, h := s.send("<x@evil.example>", strings.Repeat(tt.field, tt.n)+fmt.Sprintf(mail, "hobby.example"))
+		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) || len(seen.skipped) != 1 {
+			t.Errorf("%s: %s, observers were told %+v", tt.name, res.Action, seen.skipped)
+		}
+		if tt.code == 0 {
+			ours(t, h)
+		}
+	}
+}
+
 // TestNames: what speaks in one of our names goes, what other hosts said stays,
 // and our own field has the configured name, else the MTA's, else the host's.
 func TestNames(t *testing.T) {
@@ -318,6 +346,53 @@ func TestNoDeletions(t *testing.T) {
 			}
 			if got := strings.Contains(log.String(), "level=WARN msg=\"a result in our name"); got != tt.forged {
 				t.Errorf("%s, %s: log %s", tt.name, mode, &log)
+			}
+		}
+	}
+}
+
+// bug is an observer that panics.
+type bug struct{ recorder }
+
+func (*bug) Evaluated(*msgauth.Evaluation, policy.Verdict, time.Duration) { panic("here") }
+
+// TestSalvage: a bug at the end of a message puts it off; in monitor mode it
+// passes without what was forged in our name.
+func TestSalvage(t *testing.T) {
+	for _, tt := range []struct {
+		mode  policy.Mode
+		ip    string
+		code  int
+		label string
+	}{
+		{policy.Enforce, "203.0.113.1", 451, ""},
+		{policy.Monitor, "203.0.113.1", 0, id + "; none (not evaluated: internal error)"},
+	} {
+		o := Options{
+			Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), AuthServID: id,
+			Policy: policy.Config{Mode: tt.mode}, Observers: []Observer{&bug{}},
+		}
+		server := milter.New(milter.Options{NewSession: New(o).NewSession, OnPanic: OnPanic(o.Policy)})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = server.Serve(ln) }()
+		t.Cleanup(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = server.Shutdown(ctx)
+		})
+		s := open(t, ln.Addr().String(), tt.ip, "h.example", client.PostfixOffer())
+		for range 2 {
+			res, h := s.send("<x@evil.example>", forgedResult+fmt.Sprintf(mail, "hobby.example"))
+			if res.Action.Code != tt.code {
+				t.Errorf("%s: %s", tt.mode, res.Action)
+			}
+			if tt.label != "" {
+				if got := ours(t, h); got != tt.label {
+					t.Errorf("%s: label %q", tt.mode, got)
+				}
 			}
 		}
 	}

@@ -253,11 +253,12 @@ func (s *session) HeaderStart(name, start string) {
 // endOutlined is the end of a message over a limit, in monitor mode.
 func (s *session) endOutlined(t *transaction, m *milter.Modifier) milter.Reply {
 	v := policy.Oversized(t.over, s.o.Policy)
-	left, err := t.outline.remove(s.conn, m)
-	if err == nil {
-		id := s.identity().id
-		err = m.InsertHeader(0, authres.FieldName, authres.Field{AuthServID: id}.Format()+" (not evaluated: too large)")
+	if t.outline.tooMany() {
+		v = policy.Flooded(v)
+		s.notEvaluated(t, v)
+		return reply(v)
 	}
+	left, err := s.finishOutline(t.outline, m, "too large")
 	switch {
 	case err != nil:
 		v = policy.Unlabelled(v, err)
@@ -266,6 +267,33 @@ func (s *session) endOutlined(t *transaction, m *milter.Modifier) milter.Reply {
 	}
 	s.notEvaluated(t, v)
 	return reply(v)
+}
+
+// finishOutline deletes what is forged, and labels the message as not evaluated.
+// It reports whether a result in our name is left.
+func (s *session) finishOutline(o *outline, m *milter.Modifier, why string) (left bool, err error) {
+	left, err = o.remove(s.conn, m)
+	if err == nil {
+		none := authres.Field{AuthServID: s.identity().id}
+		err = m.InsertHeader(0, authres.FieldName, none.Format()+" (not evaluated: "+why+")")
+	}
+	return left, err
+}
+
+// Salvage implements milter.Salvager: after a bug a message has to come again,
+// but in monitor mode it passes, and nothing forged in our name with it.
+func (s *session) Salvage(m *milter.Modifier) milter.Reply {
+	t := s.current
+	if t == nil || s.o.Policy.Mode != policy.Monitor || t.skip == policy.ReasonTrusted {
+		return OnPanic(s.o.Policy)
+	}
+	if t.outline == nil {
+		s.reduce(t, "")
+	}
+	if _, err := s.finishOutline(t.outline, m, "internal error"); err != nil {
+		return OnPanic(s.o.Policy)
+	}
+	return milter.Continue
 }
 
 func (s *session) notEvaluated(t *transaction, v policy.Verdict) {

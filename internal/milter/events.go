@@ -293,6 +293,10 @@ func (l *link) endOfBody() (Reply, error) {
 	}
 	m := &Modifier{conn: l.conn}
 	reply, panicked := l.endOfMessage(m)
+	if s, ok := l.session.(Salvager); ok && panicked {
+		m = &Modifier{conn: l.conn}
+		panicked = l.protect("milter.salvage", func() { reply = s.Salvage(m) })
+	}
 	if panicked {
 		return l.afterPanic(), nil
 	}

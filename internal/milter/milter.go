@@ -91,6 +91,13 @@ type Outliner interface {
 	HeaderStart(name, start string)
 }
 
+// Salvager is an optional method of a [Session]. Salvage is called after a panic
+// of EndOfMessage, with a Modifier of its own, and answers the message in the
+// place of Options.OnPanic.
+type Salvager interface {
+	Salvage(m *Modifier) Reply
+}
+
 // What a message can have too much of: the argument of Oversize.
 const (
 	OversizeHeaderFields = "header_fields"

@@ -48,6 +48,17 @@ func Forged(v Verdict, id string) Verdict {
 	return v
 }
 
+// Flooded is the verdict on a message with so many results in our name that the
+// MTA could not delete them in reasonable time. It is the one message that
+// monitor mode refuses too: to deliver it would deliver a forged result, and to
+// delete them all would be an attack on the MTA.
+func Flooded(v Verdict) Verdict {
+	v.Evidence = append(v.Evidence, "too many results in our name to delete them")
+	v.Action, v.Applied, v.Enforced = Reject, Reject, true
+	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds the limits of this system")
+	return v
+}
+
 // Unlabelled is the verdict on a message that cannot be labelled, since the MTA
 // lets no field be added: it has to come again later, when the operator has let
 // the milter add fields.

@@ -236,6 +236,15 @@ func TestOversized(t *testing.T) {
 	}
 }
 
+// TestFlooded: it is refused in either mode.
+func TestFlooded(t *testing.T) {
+	for _, mode := range []Mode{Enforce, Monitor} {
+		if v := Flooded(Oversized("header_fields", Config{Mode: mode})); v.Applied != Reject || v.Reply.Code != 552 || !v.Enforced || v.Reason != ReasonOversize {
+			t.Errorf("%s: %+v", mode, v)
+		}
+	}
+}
+
 // TestForged: a result in our name that stays is refused, and says why; monitor
 // mode does not act.
 func TestForged(t *testing.T) {

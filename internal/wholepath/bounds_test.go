@@ -101,6 +101,7 @@ var bounds = []bound{
 	{"filter.maxConsentLookups", "4", "lookups of a message", "its other recipients queue", "", "filter.TestConsentQueue"},
 	{"filter.maxLabel", "900", "octets of our field", "opendmarc reads no field over 990; results that DMARC used, or that passed, stay", "", "filter.TestLongLabel"},
 	{"filter.maxLocal", "64", "octets of a local part", "RFC 5321 §4.5.3.1.1; of a longer one the domain is shown", "", "filter.TestSender"},
+	{"filter.maxForged", "10000", "fields deleted", "of a message over a limit; Postfix takes half a minute for them, and four times that for twice as many", "", "filter.TestFlood"},
 	{"filter.maxOutlined", "4096", "fields of one name", "of a message over a limit; those after them all go", "", "filter.TestOutline"},
 	{"filter.maxSubject", "50000", "octets of a stamped subject", "Postfix cuts fields at 60,000", "", "filter.TestSubject"},
 	{"forwarders.maxAuthors", "200", "author domains", "of a source of failing mail; three are enough to propose it", "", "forwarders.TestBounded"},
