@@ -97,7 +97,13 @@ func freeAddress(t *testing.T) string {
 // files descriptors (0: as many as may be).
 func start(t *testing.T, keys string, files int) *daemon {
 	t.Helper()
-	server, err := dnstest.NewServer(dnstest.MustParse(t, zone), dnstest.ServerOptions{})
+	return startZone(t, dnstest.MustParse(t, zone), keys, files)
+}
+
+// startZone is start with a zone of the test's own.
+func startZone(t *testing.T, zone *dnstest.Zone, keys string, files int) *daemon {
+	t.Helper()
+	server, err := dnstest.NewServer(zone, dnstest.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

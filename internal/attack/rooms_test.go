@@ -1,0 +1,211 @@
+package attack
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/mta"
+)
+
+// crowdZone has a bank whose mail only DKIM authenticates, under as many
+// selectors as wanted so that no key is at hand, a shop that only SPF does, and
+// names that never answer.
+func crowdZone(tb testing.TB) *dnstest.Zone {
+	tb.Helper()
+	return dnstest.MustParse(tb, bankZone+txt("*._domainkey.bank.example", edRecord(bankKey()))+`
+*.shop.example        TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.shop.example   TXT "v=DMARC1; p=reject"
+! *.silent.example    *   timeout
+! silent.example      *   timeout
+`)
+}
+
+// crowded is an enforcing daemon with a cache, and what its server knows.
+func crowded(t *testing.T) (*daemon.Daemon, *dnstest.Zone) {
+	t.Helper()
+	zone := crowdZone(t)
+	cfg := daemon.Config(daemon.NameServer(t, zone).Addr())
+	cfg.AuthservID, cfg.Mode = rigID, config.ModeEnforce
+	cfg.DNS.Cache.Size = config.Default().DNS.Cache.Size
+	cfg.DNS.MessageBudget = config.Duration(5 * time.Second)
+	return daemon.Start(t, cfg), zone
+}
+
+// fullSwing waits until so many questions for silent names were asked.
+func fullSwing(t *testing.T, zone *dnstest.Zone, n int) {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		silent := 0
+		for _, q := range zone.Queries() {
+			if strings.Contains(q, "silent.example ") {
+				silent++
+			}
+		}
+		if silent >= n {
+			return
+		}
+		if time.Since(begin) > 10*time.Second {
+			t.Fatalf("%d silent questions, want %d", silent, n)
+		}
+	}
+}
+
+// silentKeys is a message with 110 keys that never come.
+func silentKeys(author, domain string, i int) []byte {
+	const tags = "a=rsa-sha256; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
+	var b strings.Builder
+	for k := range 10 {
+		fmt.Fprintf(&b, "DKIM-Signature: v=1; d=%s; s=d%d-%d; %s\r\n", domain, i, k, tags)
+	}
+	for k := 1; k <= 50; k++ {
+		cv := "pass"
+		if k == 1 {
+			cv = "none"
+		}
+		fmt.Fprintf(&b, "ARC-Seal: i=%d; a=rsa-sha256; d=%s; s=s%d-%d; cv=%s; b=AAAA\r\n", k, domain, i, k, cv)
+		fmt.Fprintf(&b, "ARC-Message-Signature: i=%d; d=%s; s=m%d-%d; %s\r\n", k, domain, i, k, tags)
+		fmt.Fprintf(&b, "ARC-Authentication-Results: i=%d; x; none\r\n", k)
+	}
+	return []byte(b.String() + "From: <x@" + author + ">\r\n\r\n")
+}
+
+// flood runs f for 0 to n-1, each again and again on a connection of its own,
+// until the test stops it. It returns when every connection has begun.
+func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f func(c *client.Client, i, round int) error) (stop func()) {
+	t.Helper()
+	var all, begun sync.WaitGroup
+	done := make(chan struct{})
+	conns := make([]*client.Client, n)
+	begun.Add(n)
+	for i := range n {
+		c, err := mta.Dial("tcp", d.Addr, peer(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = c
+		all.Go(func() {
+			for round := 0; ; round++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if round == 0 {
+					begun.Done()
+				}
+				if f(c, i, round) != nil {
+					return // the test ended it, or the daemon did
+				}
+			}
+		})
+	}
+	begun.Wait()
+	return sync.OnceFunc(func() {
+		close(done)
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		all.Wait()
+	})
+}
+
+// bystanders sends, while an attack goes on, mail of the bank and of the shop,
+// and mail in their names from where the attack comes from and from elsewhere.
+func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr) {
+	t.Helper()
+	tags := func(n int) string {
+		return fmt.Sprintf("v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=%s-%d; h=from:subject; bh=%%BH; b=", strings.ReplaceAll(strings.ToLower(why), " ", "-"), n)
+	}
+	const mail = "From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"
+	send := func(ip netip.Addr, from, raw string) (client.Result, time.Duration) {
+		begin := time.Now()
+		res, err := d.Send(mta.Peer{Addr: netip.AddrPortFrom(ip, 25), HELO: "mail.example"}, client.Envelope{From: from, To: []string{"<r@here.example>"}, QueueID: "4Q"}, []byte(raw))
+		if err != nil {
+			t.Fatalf("%s: %v", why, err)
+		}
+		return res, time.Since(begin)
+	}
+	spoof := func(ip netip.Addr, what, raw string) {
+		res, _ := send(ip, "<x@evil.example>", raw)
+		if v, _ := verdict(t, res); v == "accept" {
+			t.Errorf("%s: a spoof %s from %s is accepted", why, what, ip)
+		}
+	}
+	honest, stranger := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.66")
+	for n := range 3 {
+		for what, raw := range map[string]string{
+			"<list@other.example>": signWith(t, bankKey(), tags(n), mail),
+			fmt.Sprintf("<x@h%d-%s.shop.example>", n, strings.ReplaceAll(strings.ToLower(why), " ", "-")): "From: b@shop.example\r\nSubject: s\r\n\r\nbody\r\n",
+		} {
+			if res, took := send(honest, what, raw); !res.Action.Delivers() || took > 2*time.Second {
+				t.Errorf("%s: honest mail of %s is answered %s after %v", why, what, res.Action, took)
+			}
+		}
+		for _, ip := range []netip.Addr{attacker, stranger} {
+			for what, raw := range map[string]string{
+				"unsigned":                mail,
+				"with a forged signature": signWith(t, evilKey(), tags(100+n), mail),
+			} {
+				spoof(ip, what, raw)
+			}
+		}
+	}
+}
+
+// TestSilentKeysOfOthers: 45 connections whose messages name 110 keys each that
+// never come. Every spoof is refused or put off, honest mail whose key is not
+// at hand passes.
+func TestSilentKeysOfOthers(t *testing.T) {
+	d, zone := crowded(t)
+	for why, tc := range map[string]struct {
+		author string
+		client func(i int) string
+	}{
+		"One address":   {"other.example", func(int) string { return "203.0.113.1" }},
+		"Silent author": {"silent.example", func(i int) string { return fmt.Sprint("203.0.113.", i+1) }},
+		"Network":       {"other.example", func(i int) string { return fmt.Sprint("203.0.113.", i+1) }},
+		"Many networks": {"silent.example", func(i int) string { return fmt.Sprintf("198.18.%d.1", i) }},
+	} {
+		peer := func(i int) mta.Peer {
+			return mta.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(tc.client(i)), 25), HELO: "mail.other.example"}
+		}
+		zone.ResetQueries()
+		stop := flood(t, d, 45, peer, func(c *client.Client, i, round int) error {
+			env := client.Envelope{From: "<x@other.example>", To: []string{"<r@here.example>"}, QueueID: "4F"}
+			_, err := c.SendMessage(env, silentKeys(tc.author, "silent.example", 1000*round+i))
+			return err
+		})
+		fullSwing(t, zone, 6)
+		bystanders(t, d, why, netip.MustParseAddr(tc.client(0)))
+		stop()
+	}
+}
+
+// TestClientsThatLeave: a client that says HELO and MAIL with names that never
+// answer and aborts, as fast as it can, keeps no lookup of others away.
+func TestClientsThatLeave(t *testing.T) {
+	d, zone := crowded(t)
+	attacker := netip.MustParseAddr("203.0.113.1")
+	peer := func(int) mta.Peer { return mta.Peer{Addr: netip.AddrPortFrom(attacker, 25), HELO: "h.silent.example"} }
+	stop := flood(t, d, 1, peer, func(c *client.Client, _, round int) error {
+		if _, err := c.Helo(fmt.Sprintf("h%d.silent.example", round)); err != nil {
+			return err
+		}
+		if _, err := c.Mail(fmt.Sprintf("<x@m%d.silent.example>", round)); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond) // until the questions are out
+		return c.Abort()
+	})
+	defer stop()
+	fullSwing(t, zone, 600)
+	bystanders(t, d, "Leaving", attacker)
+}

@@ -1,0 +1,164 @@
+package faults
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/signer"
+)
+
+// silentZone is zone with a key of the bank's under whatever selector, and names
+// that never answer.
+func silentZone(t *testing.T, key ed25519.PrivateKey) *dnstest.Zone {
+	t.Helper()
+	return dnstest.MustParse(t, zone+`
+*._domainkey.bank.example TXT "`+signer.Record(key.Public())+`"
+! silent.example   * timeout
+! *.silent.example * timeout
+`)
+}
+
+// signed is a message of the bank's, signed under a selector.
+func signed(t *testing.T, key ed25519.PrivateKey, selector string) []byte {
+	t.Helper()
+	const mail = "From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"
+	header, body := signer.Split([]byte(mail))
+	value := " v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=" + selector + "; h=from:subject; bh=" + signer.BodyHash(signer.Body(string(body))) + "; b="
+	return []byte("DKIM-Signature:" + value + signer.Sign(t, key, signer.Selected(header, "from:subject")+signer.Field("DKIM-Signature", value)) + "\r\n" + mail)
+}
+
+// silentKeys is a message with 110 keys that never come.
+func silentKeys(author string, i int) []byte {
+	const tags = "d=silent.example; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
+	var b strings.Builder
+	for k := range 10 {
+		fmt.Fprintf(&b, "DKIM-Signature: v=1; a=rsa-sha256; s=d%d-%d; %s\r\n", i, k, tags)
+	}
+	for k := 1; k <= 50; k++ {
+		cv := "pass"
+		if k == 1 {
+			cv = "none"
+		}
+		fmt.Fprintf(&b, "ARC-Seal: i=%d; a=rsa-sha256; d=silent.example; s=s%d-%d; cv=%s; b=AAAA\r\n", k, i, k, cv)
+		fmt.Fprintf(&b, "ARC-Message-Signature: i=%d; a=rsa-sha256; s=m%d-%d; %s\r\n", k, i, k, tags)
+		fmt.Fprintf(&b, "ARC-Authentication-Results: i=%d; x; none\r\n", k)
+	}
+	return []byte(b.String() + "From: <x@" + author + ">\r\n\r\n")
+}
+
+// background runs f on a connection of peer until the test stops all.
+func (d *daemon) background(all *sync.WaitGroup, done <-chan struct{}, peer mta.Peer, f func(c *client.Client) error) {
+	d.t.Helper()
+	c, err := mta.Dial("tcp", d.milter, peer)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	all.Go(func() {
+		<-done
+		_ = c.Close()
+	})
+	all.Go(func() {
+		for {
+			err := f(c)
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if err != nil {
+				if !errors.Is(err, net.ErrClosed) {
+					d.t.Error(err)
+				}
+				return
+			}
+		}
+	})
+}
+
+// TestSilentKeysUnderLoad: 45 connections with 110 keys each that never come,
+// in the name of somebody and of the silent domain, and one that only greets
+// and aborts, while the daemon has its ordinary load. Every spoof is refused or
+// put off, mail with a key that is not at hand passes, and the load is served.
+func TestSilentKeysUnderLoad(t *testing.T) {
+	key := ed25519.NewKeyFromSeed([]byte("the bank's key of thirty-two oct"))
+	thief := ed25519.NewKeyFromSeed([]byte("the evil key of thirty-two octet"))
+	d := startZone(t, silentZone(t, key), "", 0)
+	d.serves()
+	var all sync.WaitGroup
+	done := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(done); all.Wait() })
+	defer stop()
+	var mu sync.Mutex
+	round := 0
+	for i := range 45 {
+		author, addr := "other.example", netip.AddrFrom4([4]byte{203, 0, 113, byte(i + 1)})
+		if i%2 == 0 {
+			author, addr = "silent.example", netip.AddrFrom4([4]byte{198, 18, byte(i), 1})
+		}
+		d.background(&all, done, mta.Peer{Addr: netip.AddrPortFrom(addr, 25), HELO: "x.other.example"}, func(c *client.Client) error {
+			mu.Lock()
+			round++
+			n := round
+			mu.Unlock()
+			_, err := c.SendMessage(client.Envelope{From: "<x@other.example>", To: []string{"<r@here.example>"}}, silentKeys(author, n))
+			return err
+		})
+	}
+	d.background(&all, done, mta.Peer{Addr: netip.MustParseAddrPort("203.0.113.200:25"), HELO: "x.silent.example"}, func(c *client.Client) error {
+		mu.Lock()
+		round++
+		n := round
+		mu.Unlock()
+		if _, err := c.Helo(fmt.Sprintf("h%d.silent.example", n)); err != nil {
+			return err
+		}
+		if _, err := c.Mail(fmt.Sprintf("<x@m%d.silent.example>", n)); err != nil {
+			return err
+		}
+		time.Sleep(5 * time.Millisecond) // 194 times a second
+		return c.Abort()
+	})
+	for range 10 {
+		d.background(&all, done, bank, func(c *client.Client) error { return good(c, "") })
+	}
+	d.eventually("in full swing", func() bool { return d.metric(`sekimori_dns_queries_total{result="timeout",type="TXT"}`) >= 20 })
+
+	var slowest time.Duration
+	for n := range 5 {
+		for what, raw := range map[string][]byte{
+			"honest": signed(t, key, fmt.Sprintf("s%d", n)),
+			"forged": signed(t, thief, fmt.Sprintf("t%d", n)),
+			"bare":   []byte("From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"),
+		} {
+			begin := time.Now()
+			res, err := mta.Send("tcp", d.milter, mta.Peer{Addr: netip.MustParseAddrPort("203.0.113.99:25"), HELO: "x.evil.example"},
+				client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slowest = max(slowest, time.Since(begin))
+			label := fmt.Sprint(res.Modifications)
+			accepted := res.Action.Delivers() && !strings.Contains(label, "quarantine")
+			if pass := strings.Contains(label, "dmarc=pass"); pass != (what == "honest") || accepted && !pass && !strings.Contains(label, "dmarc=fail") {
+				t.Errorf("%s: %s %s", what, res.Action, label)
+			}
+		}
+	}
+	stop()
+	if slowest > 3*time.Second { // of mail whose own names answer at once
+		t.Errorf("the slowest took %v", slowest)
+	}
+	t.Logf("the slowest took %v; no room %v (dkim), %v (arc)", slowest.Round(time.Millisecond),
+		d.metric(`sekimori_dns_no_room_total{mechanism="dkim"}`), d.metric(`sekimori_dns_no_room_total{mechanism="arc"}`))
+	d.serves()
+}
