@@ -89,6 +89,15 @@ var wildFrom = []struct{ why, value string }{
 	{"something like an encoded word", " =?Hello?= <taro@attacker.example>"},
 	{"less than a name", " . <taro@attacker.example>"},
 	{"dash", " Acme - Support <taro@attacker.example>"},
+	{"a quote that is not closed", ` "Yamada, Taro <taro@attacker.example>`},
+	{"no brackets", " Taro taro@attacker.example"},
+	{"semicolon after the address", " Taro <taro@attacker.example>;"},
+	{"the own address as comment", " taro@attacker.example (taro@attacker.example)"},
+	{"a handle as comment", " taro@attacker.example (@taro)"},
+	{"quoted local part with a space", ` <"taro yamada"@attacker.example>`},
+	{"code page 50221", " =?cp50221?B?GyRCOzNFRBsoQg==?= <taro@attacker.example>"},
+	{"Windows-31J", " =?Windows-31J?B?jlKTYw==?= <taro@attacker.example>"},
+	{"the own address encoded for a name", " =?utf-8?Q?taro=40attacker.example?= <taro@attacker.example>"},
 	{"internationalized local part", " 太郎 <太郎@attacker.example>"},
 }
 

@@ -198,7 +198,7 @@ func reasonText(r policy.Reason) string {
 	case policy.ReasonRamp:
 		return "policy.ramp enforces only a share of the messages that fail"
 	case policy.ReasonInvalidFrom:
-		return "the From header field names no single author"
+		return "the From header field names no author that every reader sees"
 	case policy.ReasonNamelessBounce:
 		return "the From header field holds no address, as in many notifications, and the sender is null"
 	case policy.ReasonTrusted:

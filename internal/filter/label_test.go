@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -34,6 +36,29 @@ func TestLabelIsUsedAgain(t *testing.T) {
 		}
 		if cap(l.properties) > 100 || cap(l.text) > 4<<10 {
 			t.Errorf("room for %d properties and %d octets is kept", cap(l.properties), cap(l.text))
+		}
+	}
+}
+
+// TestLabelNotes: what a reader should know of From stands in the comment of
+// dmarc, beside the verdict if there is one.
+func TestLabelNotes(t *testing.T) {
+	for _, tt := range []struct {
+		notes []mailaddr.Note
+		v     policy.Verdict
+		want  string
+	}{
+		{nil, policy.Verdict{Action: policy.Accept}, "dmarc= "},
+		{[]mailaddr.Note{mailaddr.NoteOtherAddress}, policy.Verdict{Action: policy.Accept}, "(From shows an address of another domain)"},
+		{[]mailaddr.Note{mailaddr.NoteSlip}, policy.Verdict{Action: policy.Accept}, "(readers split From differently, but see one domain)"},
+		{[]mailaddr.Note{mailaddr.NoteOtherName, mailaddr.NoteSlip}, policy.Verdict{Action: policy.Tag, Reason: policy.ReasonOtherName, Enforced: true},
+			"(tag: other_name, display name is an address of another domain, readers split From differently, but see one domain)"},
+	} {
+		e := &msgauth.Evaluation{From: mailaddr.From{AuthorDomain: "a.example", Notes: tt.notes}}
+		e.DMARC.Result = dmarc.ResultPass
+		got := strings.Join(strings.Fields(Label(LabelOptions{AuthServID: "mx.example.jp"}, e, tt.v).Format()), " ")
+		if want := strings.Replace(tt.want, "dmarc= ", "dmarc=pass header.from=", 1); !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
 		}
 	}
 }
