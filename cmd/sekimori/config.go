@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,11 +19,11 @@ import (
 func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check or show the configuration",
+		Short: "Check, show or change the configuration",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample())
+	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample(), newConfigSetMode())
 	return cmd
 }
 
@@ -143,5 +144,35 @@ func newConfigExample() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&full, "full", false, "every key with its default and what it means")
+	return cmd
+}
+
+func newConfigSetMode() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "set-mode monitor|enforce [FILE]",
+		Short: "Write the line with the mode into the configuration",
+		Long: `Write the line with the mode into the configuration, and leave everything else
+in it as it is. The file is replaced at once and keeps its owner and
+permissions. The running daemon is not told: "sekimori reload" does that.`,
+		Args:      cobra.RangeArgs(1, 2),
+		ValidArgs: []string{config.ModeMonitor, config.ModeEnforce},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			mode, path := args[0], fileArgument(path, args[1:])
+			if mode != config.ModeMonitor && mode != config.ModeEnforce {
+				return fmt.Errorf("%q is not a mode; write monitor or enforce", mode)
+			}
+			if err := config.WriteMode(path, mode); err != nil {
+				var bad *config.Error
+				if errors.As(err, &bad) {
+					return err
+				}
+				return failed(err)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s states mode %s; \"sekimori reload\" brings it into effect\n", path, mode)
+			return failed(err)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
 	return cmd
 }

@@ -38,6 +38,7 @@ func TestCommands(t *testing.T) {
 	off := file(t, "off.yaml", "admin: {listen: ''}\n")
 	protected := file(t, "protected.yaml", "admin: {web_config: /etc/web.yaml}\n")
 	silent := file(t, "silent.yaml", "admin: {listen: '127.0.0.1:1'}\n")
+	settable := file(t, "settable.yaml", "authserv_id: mx.here.example\n")
 	mail := file(t, "m.eml", "From: A <a@bank.example>\n\nx\n")
 	zone := file(t, "z.zone", zoneText)
 	brokenZone := file(t, "broken.zone", "bank.example TXT \"open\n")
@@ -71,6 +72,11 @@ func TestCommands(t *testing.T) {
 		{"asked where the daemon is", []string{"status", "--config", silent}, 1, "", []string{"no daemon answers"}},
 		{"a candidate without a mode", []string{"config", "check", file(t, "live.yaml", "authserv_id: mx.here.example\nshadow: "+silent+"\nmode: monitor\n")}, 0, "is good", nil},
 		{"print", []string{"config", "print", good}, 0, "authserv_id: mx.here.example", nil},
+		{"set-mode", []string{"config", "set-mode", "monitor", settable}, 0, settable + " states mode monitor", nil},
+		{"what set-mode wrote", []string{"config", "check", settable}, 0, "is good: mode monitor", nil},
+		{"set-mode of a mode that there is not", []string{"config", "set-mode", "sleep", settable}, 2, "", []string{"write monitor or enforce"}},
+		{"set-mode of a bad file", []string{"config", "set-mode", "monitor", bad}, 2, "", []string{bad + ":3:3:"}},
+		{"set-mode of no file", []string{"config", "set-mode", "monitor", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},
 		{"example", []string{"config", "example"}, 0, "mode: monitor", nil},
 		{"reference", []string{"config", "example", "--full"}, 0, "message_budget: 10s", nil},
 

@@ -92,7 +92,7 @@ func (d *decoder) wantMode(body ast.Node, from *source) {
 
 // notStated says what to write. Before the key had to be stated it was enforce.
 const notStated = `not stated; add the line "mode: monitor" (evaluate, label and count, refuse nothing) or "mode: enforce" ` +
-	`(act on verdicts, as a file without the line did before this version)`
+	`(act on verdicts, as a file without the line did before this version), or have "sekimori config set-mode" write it`
 
 // parse returns the file's one document, nil if it is empty, or what is wrong
 // and where.

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// modeLine is the key at the top of a document, its value and what follows.
+var modeLine = regexp.MustCompile(`^(mode[ \t]*:)[ \t]*("[^"]*"|'[^']*'|[^#\s]*)(.*)$`)
+
+var errModeByHand = errors.New("the line cannot be written into this file as it stands; write it by hand")
+
+// SetMode returns a configuration with the line for mode changed, or added at
+// its end, and everything else as it was. name is the file's, for errors.
+func SetMode(name string, data []byte, mode string) ([]byte, error) {
+	before, err := Parse(name, data)
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := parse(normal(data))
+	if err != nil {
+		return nil, err // cannot happen: Parse has read it
+	}
+	end := "\n"
+	if bytes.Contains(data, []byte("\r\n")) {
+		end = "\r\n"
+	}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	if at := modeAt(body); at > 0 && at <= len(lines) {
+		m := modeLine.FindSubmatch(bytes.TrimRight(lines[at-1], "\r\n"))
+		if m == nil {
+			return nil, &Error{Name: name, Problems: []Problem{{Path: "mode", Line: at, Column: 1, Message: errModeByHand.Error()}}}
+		}
+		rest := lines[at-1][len(bytes.TrimRight(lines[at-1], "\r\n")):]
+		lines[at-1] = fmt.Appendf(nil, "%s %s%s%s", m[1], mode, m[3], rest)
+		data = bytes.Join(lines, nil)
+	} else {
+		data = bytes.Clone(data)
+		if len(data) > 0 && !bytes.HasSuffix(data, []byte("\n")) {
+			data = append(data, end...)
+		}
+		data = append(data, "mode: "+mode+end...)
+	}
+	// Nothing but the mode may differ, whatever the file looks like.
+	after, err := parseConfig(name, data, true)
+	if err != nil {
+		return nil, fmt.Errorf("config: %s: %w: %w", name, errModeByHand, err)
+	}
+	for _, c := range Diff(before, after) {
+		if c.Path != "mode" {
+			return nil, fmt.Errorf("config: %s: %w", name, errModeByHand)
+		}
+	}
+	return data, nil
+}
+
+// modeAt is the line of the key mode, 0 if there is none.
+func modeAt(body ast.Node) int {
+	if m, ok := body.(ast.MapNode); ok {
+		for it := m.MapRange(); it.Next(); {
+			if key, ok := it.Key().(*ast.StringNode); ok && key.Value == "mode" {
+				return key.GetToken().Position.Line
+			}
+		}
+	}
+	return 0
+}
+
+// WriteMode writes what SetMode makes of the file at path: the file is the old
+// one or the new one at any moment, with the owner and the permissions it had.
+func WriteMode(path, mode string) error {
+	data, err := readFile(path, maxFile)
+	if err != nil {
+		return &Error{Name: path, Err: err}
+	}
+	changed, err := SetMode(path, data, mode)
+	if err != nil || bytes.Equal(changed, data) {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	if err := replaceFile(real, changed); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return nil
+}
+
+func replaceFile(path string, data []byte) (err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(info.Mode().Perm()); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
