@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -221,7 +222,11 @@ func (a *App) Start() {
 	a.undo.add(func() { <-watched })
 	a.ready.Store(true)
 	cfg := a.current.cfg
-	a.log.Info("serving", "listen", fmt.Sprint(a.addrs()), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", servID(cfg))
+	listen := []string{}
+	for _, addr := range a.addrs() {
+		listen = append(listen, addr.String())
+	}
+	a.log.Info("serving", "listen", strings.Join(listen, ", "), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", servID(cfg))
 }
 
 // servID is the authserv-id for the log.

@@ -34,7 +34,7 @@ func TestRation(t *testing.T) {
 		if left != nil {
 			t.Errorf("told too early: %v", left)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if len(left) != 1 || left[0] != 8 {
 			t.Errorf("left out %v, want 8", left)
