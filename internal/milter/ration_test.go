@@ -11,8 +11,16 @@ import (
 func TestRation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r ration
-		var left []int
-		over := func(n int) { left = append(left, n) }
+		told := make(chan int, 10)
+		over := func(n int) { told <- n }
+		// left is what was told since it was last called; 0 is nothing.
+		left := func() (n int) {
+			synctest.Wait()
+			for len(told) > 0 {
+				n += <-told
+			}
+			return n
+		}
 		round := func(n, want int) {
 			t.Helper()
 			got := 0
@@ -30,22 +38,22 @@ func TestRation(t *testing.T) {
 		round(maxToldErrors, maxToldErrors-3)
 		round(5, 0)
 		time.Sleep(rationTime/2 - 1)
-		synctest.Wait()
-		if left != nil {
-			t.Errorf("told too early: %v", left)
+		if n := left(); n != 0 {
+			t.Errorf("told too early: %d", n)
 		}
 		time.Sleep(time.Nanosecond)
-		synctest.Wait()
-		if len(left) != 1 || left[0] != 8 {
-			t.Errorf("left out %v, want 8", left)
+		if n := left(); n != 8 {
+			t.Errorf("left out %d, want 8", n)
 		}
 		round(2*maxToldErrors, maxToldErrors)
 		r.flush(over)
+		if n := left(); n != maxToldErrors {
+			t.Errorf("left out %d, want %d at the flush", n, maxToldErrors)
+		}
 		r.flush(over)
 		time.Sleep(2 * rationTime)
-		synctest.Wait()
-		if len(left) != 2 || left[1] != maxToldErrors {
-			t.Errorf("left out %v, want %d at the flush and then nothing", left, maxToldErrors)
+		if n := left(); n != 0 {
+			t.Errorf("told again: %d", n)
 		}
 		round(1, 1)
 	})
