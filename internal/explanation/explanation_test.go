@@ -112,6 +112,33 @@ func TestSections(t *testing.T) {
 	}
 }
 
+// TestMissing: what did not come is said in words, and so is what is known in
+// spite of it.
+func TestMissing(t *testing.T) {
+	d := reject()
+	d.Verdict.Reason, d.Evaluation.DMARC.Result, d.Evaluation.DMARC.Enforcing = policy.ReasonTempError, dmarc.ResultTempError, dmarc.PolicyReject
+	for _, what := range policy.MissingWhats {
+		d.Verdict.Missing = append(d.Verdict.Missing, policy.Missing{What: what, Cause: "timeout"})
+	}
+	var b strings.Builder
+	if err := FromDecision(d).Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"it is not decided", "  missing: the author's DMARC record (timeout)\n", "  missing: the key of a signature (timeout)\n",
+		"known in spite of what is missing: if it fails, the policy is reject\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &b)
+		}
+	}
+	for _, what := range policy.MissingWhats {
+		if strings.Contains(b.String(), "missing: "+string(what)+" (") {
+			t.Errorf("%s has no words", what)
+		}
+	}
+}
+
 // TestEveryReasonHasWords: none is explained by its own name.
 func TestEveryReasonHasWords(t *testing.T) {
 	for _, r := range []policy.Reason{

@@ -26,6 +26,34 @@ func judged(result dmarc.Result, p dmarc.Policy) *msgauth.Evaluation {
 	}
 }
 
+// TestUndecidedStamp: what is not decided is stamped as what fails, not less.
+func TestUndecidedStamp(t *testing.T) {
+	undecided := func(enforcing dmarc.Policy) *msgauth.Evaluation {
+		e := judged(dmarc.ResultTempError, "")
+		e.DMARC.Enforcing = enforcing
+		return e
+	}
+	tag := policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonTempError}
+	for _, tt := range []struct {
+		reason string
+		e      *msgauth.Evaluation
+		v      policy.Verdict
+		want   bool
+	}{
+		{"p=none, of which a fail is stamped", undecided(dmarc.PolicyNone), tag, true},
+		{"an enforcing policy, accepted by choice", undecided(dmarc.PolicyReject), tag, true},
+		{"nothing is known: no stamp on all mail while DNS is down", undecided(""), tag, false},
+		{"no record, of which nothing is stamped", judged(dmarc.ResultNone, ""), tag, false},
+		{"the author's own domain passes", undecided(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonTempError}, false},
+		{"a pass", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonAligned}, false},
+		{"a fail", judged(dmarc.ResultFail, dmarc.PolicyNone), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonNone}, true},
+	} {
+		if got := getsStamp(Word(tt.e, tt.v), tt.e, tt.v); got != tt.want {
+			t.Errorf("%s: %t", tt.reason, got)
+		}
+	}
+}
+
 func TestWord(t *testing.T) {
 	fail := func(p dmarc.Policy) *msgauth.Evaluation { return judged(dmarc.ResultFail, p) }
 	none := judged(dmarc.ResultNone, "")

@@ -86,9 +86,6 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 	for _, p := range e.Panics {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("internal error in %s", p.Component))
 	}
-	if v.Action != TempFail {
-		return
-	}
 	code := smtp.EnhancedKeyTempError
 	if e.MailFrom.Result == spf.TempError {
 		code = smtp.EnhancedSPFTempError
@@ -130,9 +127,9 @@ func missing(e *msgauth.Evaluation) []Missing {
 		all.identifiers(e)
 	case d.Reason == "":
 		all.add(MissingPolicy, ourCause(e, msgauth.DMARC))
-	case d.Reason == dmarc.ReasonPolicyError && d.DNSError != nil:
+	case d.Reason == dmarc.ReasonPolicyError:
 		all.add(MissingPolicy, d.DNSError.Kind)
-	case d.Reason == dmarc.ReasonExistenceError && d.DNSError != nil:
+	case d.Reason == dmarc.ReasonExistenceError:
 		all.add(MissingExistence, d.DNSError.Kind)
 	}
 	for _, a := range d.Alignments {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/arc"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
@@ -195,6 +196,18 @@ func TestMissing(t *testing.T) {
 		{"an identifier and the organization of another", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) {
 			e.DMARC.Alignments = append(e.DMARC.Alignments, dmarc.Alignment{Error: &dmarc.DNSError{Kind: "budget"}})
 		}), "spf timeout, alignment budget"},
+		{"one that does not align does not matter", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) {
+			signedFor(dkim.TempError, "x.example", "dns_timeout")(e)
+			e.DMARC.Alignments = append(e.DMARC.Alignments, dmarc.Alignment{Identifier: dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: "x.example", State: dmarc.StateTempError}})
+		}), "spf timeout"},
+		{"nor does one that passed", with(undecided(dmarc.PolicyReject, "policy timeout"), func(e *msgauth.Evaluation) {
+			spfIs(spf.Pass, "bank.example")(e)
+			e.DMARC.Alignments = []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.SPF, Domain: "bank.example", State: dmarc.StatePass}, Aligned: true}}
+		}), "policy timeout"},
+		{"nor a signature of the same domain that failed", with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.Fail, "bank.example", "signature_mismatch")), "dkim timeout"},
+		{"SPF asked too much", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.Reason = spf.ReasonQueryLimit }), "spf query_limit"},
+		{"SPF ended in a way nobody knows", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.DNSError = nil }), "spf unknown"},
+		{"a chain that a bug kept from being validated, where it would have counted", with(failing(dmarc.PolicyReject), panics(msgauth.ARC)), "arc internal"},
 		{"a kind nobody knows", undecided(dmarc.PolicyReject, "policy dns: \x1b[31m"), "policy unknown"},
 		{"a reason nobody knows", undecided(dmarc.PolicyReject, "dkim x;y"), "dkim unknown"},
 	} {
@@ -208,6 +221,53 @@ func TestMissing(t *testing.T) {
 		if s := strings.Join(got, ", "); s != tt.want {
 			t.Errorf("%s: %q, want %q", tt.why, s, tt.want)
 		}
+	}
+}
+
+// TestMissingForRules: what may have been the answer to a condition.
+func TestMissingForRules(t *testing.T) {
+	for _, tt := range []struct {
+		why    string
+		change change
+		want   string
+	}{
+		{"nothing", func(*msgauth.Evaluation) {}, ""},
+		{"SPF and a key, whether they align or not", all(spfFailed("timeout"), signedFor(dkim.TempError, "x.example", "dns_refused")), "spf timeout, dkim refused"},
+		{"a key of the chain", chainFailed("dns_network"), "arc network"},
+		{"a chain in order", all(sealed(arc.Pass, "", "x.example"), chainFailed("dns_network")), ""},
+		{"a chain that fails for good", chainFailed(dkim.ReasonSignature), ""},
+		{"a key of the chain that nobody can have", chainFailed("dns_too_large"), ""},
+		{"a bug in the chain", panics(msgauth.ARC), "arc internal"},
+		{"a bug in one of its signatures", chainFailed(dkim.ReasonInternal), "arc internal"},
+		{"no room for the name", iprevFailed(dns.KindBudget), "name budget"},
+		{"a bug", all(iprevFailed(dns.KindServFail), panics(msgauth.IPRev)), "name internal"},
+		{"a name whose zone fails", iprevFailed(dns.KindServFail), ""},
+		{"a name that does not point back, in a message for which something else panicked", all(iprevIs(iprev.Fail), panics(msgauth.IPRev)), ""},
+	} {
+		e := with(failing(dmarc.PolicyReject), tt.change)
+		var got []string
+		for _, m := range missingForRules(&e) {
+			got = append(got, m.String())
+		}
+		if s := strings.Join(got, ", "); s != tt.want {
+			t.Errorf("%s: %q, want %q", tt.why, s, tt.want)
+		}
+	}
+}
+
+// TestPassOfAnotherResult: only where the policy is not known does what aligns
+// for certain decide.
+func TestPassOfAnotherResult(t *testing.T) {
+	e := with(failing(dmarc.PolicyReject), panics(msgauth.ARC))
+	e.DMARC.AlignedSPF = true // which no evaluation says of a fail
+	v := Decide(&e, Config{TrustedSealers: []dns.Name{"lists.example"}})
+	if v.Action != TempFail || !slices.Contains(v.Evidence, "internal error in arc") {
+		t.Errorf("%s, evidence %q", v.Action, v.Evidence)
+	}
+	e = undecided(dmarc.PolicyReject, "policy timeout")
+	e.DMARC.AlignedSPF = true
+	if v := Decide(&e, Config{TempErrorUnknown: TempFail}); v.Action != Accept || v.Reply.Code != 0 {
+		t.Errorf("%s %v", v.Action, v.Reply)
 	}
 }
 

@@ -41,6 +41,43 @@ func TestSteeringIsCounted(t *testing.T) {
 	}
 }
 
+// TestUndecidedIsCounted: by the first answer that is missing, and in the log
+// with all of them.
+func TestUndecidedIsCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m := New(reg)
+	v := policy.Verdict{Action: policy.TempFail, Reason: policy.ReasonTempError, Missing: []policy.Missing{
+		{What: policy.MissingDKIM, Cause: "timeout"}, {What: policy.MissingSPF, Cause: "servfail"},
+	}}
+	m.Evaluated(message("x", 0), v, time.Millisecond)
+	m.Evaluated(message("x", 0), rejected, time.Millisecond)
+	for _, tt := range []struct {
+		missing, cause, verdict string
+		want                    float64
+	}{
+		{"dkim", "timeout", "tempfail", 1},
+		{"dkim", "budget", "tempfail", 0}, // shown from the start
+		{"policy", "budget", "tempfail", 0},
+	} {
+		labels := map[string]string{"missing": tt.missing, "cause": tt.cause, "verdict": tt.verdict}
+		if got := value(t, reg, "sekimori_temperror_total", labels); got != tt.want {
+			t.Errorf("%v is %v, want %v", labels, got, tt.want)
+		}
+	}
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		log, err := NewLogger(&out, format, "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		Records{Log: log}.Evaluated(message("x", 0), v, time.Millisecond)
+		plain := strings.NewReplacer(`"`, "", ":", "=").Replace(out.String())
+		if want := "not_decided=dkim timeout, spf servfail"; !strings.Contains(plain, want) {
+			t.Errorf("%s lacks %s: %s", format, want, out.String())
+		}
+	}
+}
+
 // TestSteeringIsLogged in either kind of record.
 func TestSteeringIsLogged(t *testing.T) {
 	v := rejected
