@@ -82,6 +82,7 @@ var keptAway = []struct{ why, d, s, missing string }{
 func TestAnswersKeptAway(t *testing.T) {
 	for _, v := range victims {
 		t.Run(v.policy, func(t *testing.T) {
+			t.Parallel() // most of the time is waiting
 			d := start(t, victimZone(v.policy), quickly)
 			spoof := attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + v.author + ">"}, queries: 90}
 			want := v.plain + " spf=pass dkim=none dmarc=fail"
@@ -151,6 +152,7 @@ _dmarc.loop.v.example CNAME _dmarc.loop.v.example
 		{"p=none", false}, {"p=reject; sp=none", false}, {"p=none; np=reject", false}, {"p=quarantine; t=y", false},
 	} {
 		t.Run(v.policy, func(t *testing.T) {
+			t.Parallel() // most of the time is waiting
 			d := start(t, victimZone(v.policy)+lame+large, quickly)
 			for _, a := range authors {
 				o := d.send(t, attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + a.author + ">"}, queries: 90})
@@ -239,5 +241,28 @@ func TestOwnReverseZone(t *testing.T) {
 		if o.verdict != "reject" || !strings.HasPrefix(o.reply, "5.7.1 ") {
 			t.Errorf("%s: %s, reply %q", why, o, o.reply)
 		}
+	}
+}
+
+// TestNoDNSAtAll: every server of ours is gone. What is in the cache is decided
+// as ever; of the rest, mail whose policy is in the cache is put off, and mail
+// of which nothing is known is delivered undecided, so that not all mail stops.
+func TestNoDNSAtAll(t *testing.T) {
+	d := start(t, victimZone("p=reject"), quickly, func(cfg *config.Config) { cfg.DNS.Cache.Size = config.Default().DNS.Cache.Size })
+	spoof := attempt{helo: "[192.0.2.66]", from: []string{" ceo@v.example"}, queries: 90}
+	honest := attempt{ip: "198.51.100.1", client: "mx.v.example", helo: "mx.v.example", mailFrom: "<a@v.example>", from: []string{" a@v.example"}, queries: 120}
+	d.expect(t, spoof, "reject spf=pass dkim=none dmarc=fail")
+	d.expect(t, honest, "accept spf=pass dkim=none dmarc=pass")
+	if err := d.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.expect(t, spoof, "reject spf=pass dkim=none dmarc=fail")
+	d.expect(t, honest, "accept spf=pass dkim=none dmarc=pass")
+	spoof.fields = forgery("v.example", "never-asked")
+	o := d.send(t, spoof)
+	undecided(t, "the policy is in the cache", o, true, "dkim "+strings.TrimPrefix(o.reason("dkim"), "dns_"))
+	o = d.send(t, attempt{helo: "[192.0.2.66]", from: []string{" a@never-asked.example"}, queries: 120})
+	if o.verdict != "accept" || o.results("dmarc") != "temperror" {
+		t.Errorf("nothing is known of the author: %s", o)
 	}
 }
