@@ -2,6 +2,7 @@ package dkim
 
 import (
 	"crypto/ed25519"
+	"math"
 	"strings"
 )
 
@@ -13,13 +14,19 @@ import (
 
 // form is one way to complete what the MTA does not show.
 type form struct {
-	space      bool   // a space stood before every value
+	// bare has a bit for each of the first 64 fields that are hashed: its value
+	// began without the space that it has here.
+	bare       uint64
 	returnPath string // the value of a Return-Path that is not there any more; "" is none
 }
 
-// maxForms is how many forms there are of one message: two of leading spaces
-// for each of three of Return-Path.
-const maxForms = 6
+// maxForms is how many forms any message has: three of spaces for each of
+// three of Return-Path.
+const maxForms = 9
+
+// spaceForms are those of spaces: before all values, before all that do not
+// begin on the next line, before none.
+const spaceForms = 3
 
 // droppedFields are those that Postfix removes before a milter sees the message
 // (message_drop_headers), in lower case.
@@ -33,7 +40,8 @@ type candidates struct {
 	params  *Params
 	field   int
 
-	spaces  bool   // it is not known whether spaces stood before the values
+	unknown bool   // whether spaces stood before the values
+	folded  uint64 // of form.bare: the values that begin on the next line
 	path    string // the value of a Return-Path that the signature covers and that is not there; "" is none
 	sums    [maxForms]digest
 	hashed  int  // of sums
@@ -42,7 +50,13 @@ type candidates struct {
 
 func (m *Message) candidates(p *Params, field int, o Options) candidates {
 	c := candidates{message: m, params: p, field: field}
-	c.spaces = o.LeadingSpaceUnknown && p.HeaderCanon == Simple
+	if c.unknown = o.LeadingSpaceUnknown && p.HeaderCanon == Simple; c.unknown {
+		for slot, value := range m.index.signedValues(p, field) {
+			if strings.HasPrefix(value, " \r\n") {
+				c.folded |= 1 << slot // of no effect from the 65th on
+			}
+		}
+	}
 	if o.ReturnPath != "" && c.dropped(returnPathField) {
 		c.path = o.ReturnPath
 	}
@@ -59,17 +73,17 @@ func (c *candidates) forms() int {
 	default:
 		n = 3
 	}
-	if c.spaces {
-		n *= 2
+	if c.unknown {
+		n *= spaceForms
 	}
 	return n
 }
 
 // form is the i-th form, the likeliest first.
 func (c *candidates) form(i int) (f form) {
-	if c.spaces {
-		f.space = i%2 == 0
-		i /= 2
+	if c.unknown {
+		f.bare = [spaceForms]uint64{0, c.folded, math.MaxUint64}[i%spaceForms]
+		i /= spaceForms
 	}
 	switch i {
 	case 1:
@@ -109,7 +123,59 @@ func (c *candidates) check(k *Key) *Error {
 			return nil
 		}
 	}
+	if c.unknown && !each && s.genuine && c.search(s.signed) {
+		return nil
+	}
 	return c.mismatch(&s)
+}
+
+const (
+	// maxSpaceForms bounds the mixtures of spaces that are searched.
+	maxSpaceForms = 128
+	// maxSpaceOctets bounds what is hashed for it.
+	maxSpaceOctets = 256 << 10
+)
+
+// search looks for the header that was signed among those in which some values
+// began with a space and others did not, the fewest without first.
+func (c *candidates) search(signed digest) bool {
+	var slots []int
+	size := 0
+	for slot, value := range c.message.index.signedValues(c.params, c.field) {
+		size += len(value)
+		// Where a second space is left, the MTA took one away.
+		if slot < 64 && strings.HasPrefix(value, " ") && !strings.HasPrefix(value, "  ") {
+			slots = append(slots, slot)
+		}
+	}
+	slots = slots[:min(len(slots), 62)]
+	tries := min(maxSpaceForms, maxSpaceOctets/max(size, 1))
+	for without := 1; without <= len(slots); without++ {
+		for set := uint64(1)<<without - 1; set < 1<<len(slots); set = nextSet(set) {
+			if tries--; tries < 0 {
+				return false
+			}
+			if sum, _ := c.message.index.headerHash(c.params, c.field, form{bare: spread(set, slots)}); sum == signed {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nextSet is the next larger number with as many bits set.
+func nextSet(set uint64) uint64 {
+	lowest := set & -set
+	carried := set + lowest
+	return carried | (carried^set)>>2/lowest
+}
+
+// spread moves bit i of set to bit slots[i].
+func spread(set uint64, slots []int) (bare uint64) {
+	for i, slot := range slots {
+		bare |= set >> i & 1 << slot
+	}
+	return bare
 }
 
 // dropped reports whether the signature names a field that is not there.
@@ -136,7 +202,7 @@ func (c *candidates) mismatch(s *opened) *Error {
 	switch {
 	case c.altered:
 		return &Error{Neutral, ReasonNotVerifiable, "the MTA hands on a signed field truncated or changed"}
-	case c.spaces:
+	case c.unknown:
 		return &Error{Neutral, ReasonLeadingSpace, "the MTA does not show how the signed values begin"}
 	}
 	return errMismatch()

@@ -168,7 +168,8 @@ type Options struct {
 	// over a Return-Path field, which MTAs remove; "" if it is not known.
 	ReturnPath string
 	// LeadingSpaceUnknown says that the MTA does not show whether a space
-	// stood between the colon of a field and its value.
+	// stood between the colon of a field and its value, and that the values of
+	// the header have one in any case.
 	LeadingSpaceUnknown bool
 	// Prefer is the author's domain: its signatures are verified first when
 	// there are more than MaxSignatures, then those of domains above or below.

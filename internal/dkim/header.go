@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"hash"
 	"hash/maphash"
+	"iter"
 	"strings"
 
 	"sekimori/internal/message"
@@ -20,7 +21,8 @@ type fieldIndex struct {
 	table  []int32      // by hash: 1 + index into names, 0 is free; a power of two long, half empty
 	names  []indexedName
 	above  []int32 // by index into header: the next field up of the same name, or none
-	next   []int32 // by name: the field that headerHash takes next
+	next   []int32 // by name: the field that choose takes next
+	chosen []int32 // see choose
 
 	text    []byte // relaxed forms
 	relaxed []span // by index into header: the part of text, empty until used
@@ -142,23 +144,24 @@ func (x *fieldIndex) relaxedField(i int) []byte {
 	return x.text[s.start:s.end]
 }
 
-// headerHash hashes the fields that a signature names and the signature field
-// itself with its b= emptied (RFC 6376 §3.7, §5.4.2): for each name the lowest
-// field not yet taken, nothing if there is none left. A field that the MTA may
-// have changed on the way to us makes altered true.
-func (x *fieldIndex) headerHash(p *Params, self int, as form) (sum digest, altered bool) {
-	x.hash.Reset()
-	x.next = x.next[:0]
+// absentPath stands in chosen for a Return-Path that is signed and not there.
+const absentPath = int32(-2)
+
+// choose lists the fields that a signature names (RFC 6376 §5.4.2): for each
+// name the lowest field not yet taken, nothing if there is none left.
+func (x *fieldIndex) choose(p *Params, self int) []int32 {
+	x.chosen, x.next = x.chosen[:0], x.next[:0]
 	for i := range x.names {
 		x.next = append(x.next, x.names[i].lowest)
 	}
+	path := false
 	for _, name := range p.Headers {
 		slot, _ := x.find(name)
 		id := x.table[slot]
 		if id == 0 {
-			if as.returnPath != "" && strings.EqualFold(returnPathField, name) {
-				x.hashField(p.HeaderCanon, "Return-Path", " "+as.returnPath)
-				as.returnPath = "" // there is one in a message
+			if !path && strings.EqualFold(returnPathField, name) {
+				path = true // there is one in a message
+				x.chosen = append(x.chosen, absentPath)
 			}
 			continue
 		}
@@ -169,13 +172,47 @@ func (x *fieldIndex) headerHash(p *Params, self int, as form) (sum digest, alter
 		if *next == none {
 			continue
 		}
-		i := int(*next)
-		*next = x.above[i]
-		altered = altered || alteredByMTA(x.header[i])
+		x.chosen = append(x.chosen, *next)
+		*next = x.above[*next]
+	}
+	return x.chosen
+}
+
+// signedValues yields the values that a signature covers, the one of its own
+// field last, by their place among the bits of form.bare.
+func (x *fieldIndex) signedValues(p *Params, self int) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		slot := 0
+		for _, i := range append(x.choose(p, self), int32(self)) {
+			if i == absentPath {
+				continue
+			}
+			if !yield(slot, x.header[i].Value) {
+				return
+			}
+			slot++
+		}
+	}
+}
+
+// headerHash hashes the fields that a signature names and the signature field
+// itself with its b= emptied (RFC 6376 §3.7). A field that the MTA may have
+// changed on the way to us makes altered true.
+func (x *fieldIndex) headerHash(p *Params, self int, as form) (sum digest, altered bool) {
+	x.hash.Reset()
+	for _, i := range x.choose(p, self) {
+		if i == absentPath {
+			if as.returnPath != "" {
+				x.hashField(p.HeaderCanon, "Return-Path", " "+as.returnPath)
+			}
+			continue
+		}
+		f := &x.header[i]
+		altered = altered || alteredByMTA(*f)
 		if p.HeaderCanon == Relaxed {
-			x.hash.Write(x.relaxedField(i))
+			x.hash.Write(x.relaxedField(int(i)))
 		} else {
-			x.buf = append(appendSimple(x.buf[:0], x.header[i].Name, x.header[i].Value, as.space), crlf...)
+			x.buf = append(appendSimple(x.buf[:0], f.Name, as.take(f.Value)), crlf...)
 			x.hash.Write(x.buf)
 		}
 	}
@@ -183,11 +220,21 @@ func (x *fieldIndex) headerHash(p *Params, self int, as form) (sum digest, alter
 	if p.HeaderCanon == Relaxed {
 		x.buf = appendRelaxedCut(x.buf[:0], own.Name, own.Value, p.b)
 	} else {
-		x.buf = append(appendSimple(x.buf[:0], own.Name, own.Value[:p.b.start], as.space), own.Value[p.b.end:]...)
+		x.buf = append(appendSimple(x.buf[:0], own.Name, as.take(own.Value[:p.b.start])), own.Value[p.b.end:]...)
 	}
 	x.hash.Write(x.buf)
 	x.hash.Sum(x.sum[:0])
 	return x.sum, altered
+}
+
+// take returns the value of the next field that is hashed as it was.
+func (f *form) take(value string) string {
+	bare := f.bare&1 != 0
+	f.bare >>= 1
+	if bare {
+		return strings.TrimPrefix(value, " ")
+	}
+	return value
 }
 
 // hashField hashes a field that is not in the header.
@@ -195,7 +242,7 @@ func (x *fieldIndex) hashField(c Canonicalization, name, value string) {
 	if c == Relaxed {
 		x.buf = appendRelaxed(x.buf[:0], name, value)
 	} else {
-		x.buf = appendSimple(x.buf[:0], name, value, false)
+		x.buf = appendSimple(x.buf[:0], name, value)
 	}
 	x.hash.Write(append(x.buf, crlf...))
 }
@@ -208,7 +255,7 @@ const maxIndexKept = 16 << 10
 func (x *fieldIndex) clear() bool {
 	x.header = nil
 	clear(x.tags[:cap(x.tags)])
-	return cap(x.text) <= maxIndexKept && cap(x.buf) <= maxIndexKept && cap(x.table) <= maxIndexKept
+	return max(cap(x.text), cap(x.buf), cap(x.table), cap(x.chosen)) <= maxIndexKept
 }
 
 // span is the part of a field's value that holds b=.
@@ -239,14 +286,10 @@ func alteredByMTA(f message.Field) bool {
 	}
 }
 
-// appendSimple appends a field as it is (RFC 6376 §3.4.1), without CRLF; with
-// space, as it was before an MTA took the first space of its value away.
-func appendSimple(dst []byte, name, value string, space bool) []byte {
+// appendSimple appends a field as it is (RFC 6376 §3.4.1), without CRLF.
+func appendSimple(dst []byte, name, value string) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, ':')
-	if space {
-		dst = append(dst, ' ')
-	}
 	return append(dst, value...)
 }
 

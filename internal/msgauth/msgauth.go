@@ -109,9 +109,6 @@ type Session struct {
 	TLSVersion string     `json:"tls_version,omitempty"`
 	// Authenticated is the SASL login name, "" if the client did not log in.
 	Authenticated string `json:"authenticated,omitempty"`
-	// LeadingSpaceUnknown: the MTA does not show whether a space stood between
-	// the colon of a field and its value (SMFIP_HDR_LEADSPC was not negotiated).
-	LeadingSpaceUnknown bool `json:"leading_space_unknown,omitempty"`
 	// NoLeadingSpace: the MTA does not say which white space stood directly
 	// after a header field's colon, so one space was assumed. A signature that
 	// hashes the header as it was sent (simple canonicalization, RFC 6376

@@ -176,7 +176,7 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	o.Now = v.o.Now()
 	o.Prefer = from.AuthorDomain
 	o.ReturnPath = returnPath(m.path)
-	o.LeadingSpaceUnknown = m.session.LeadingSpaceUnknown
+	o.LeadingSpaceUnknown = m.session.NoLeadingSpace
 	m.dkim = dkim.NewVerifier(h, o)
 	m.dkim.Start(&m.headerBudget, &m.dkimMeter)
 	// ARC shares the header's index, the body's hashes and the keys already

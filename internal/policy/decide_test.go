@@ -118,6 +118,8 @@ func TestDecide(t *testing.T) {
 		}), c: trusting, action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "a subdomain of a trusted sealer is another sealer", e: with(failing(dmarc.PolicyReject), sealedBy("x.lists.example", "")), c: trusting,
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
+		{name: "a chain that takes too much work vouches for nothing", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", "")), func(e *msgauth.Evaluation) { e.ARC.Status = arc.NotEvaluated }), c: trusting,
+			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "a chain that fails counts as none", e: with(with(failing(dmarc.PolicyReject), sealedBy("lists.example", "")), func(e *msgauth.Evaluation) { e.ARC.Status = arc.Fail }), c: trusting,
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "trust makes no pass: p=none stays a tag", e: with(failing(dmarc.PolicyNone), sealedBy("lists.example", "")), c: trusting,

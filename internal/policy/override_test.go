@@ -123,6 +123,7 @@ func TestMatch(t *testing.T) {
 		{"newest seal", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Pass, good, "x.example", "lists.example"), yes},
 		{"older seal", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Pass, good, "lists.example", "x.example"), no},
 		{"broken chain", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Fail, good, "lists.example"), no},
+		{"a chain that takes too much work", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.NotEvaluated, good, "lists.example"), no},
 		{"its key did not come (ARC)", Conditions{ARCSealer: []Pattern{"lists.example"}}, all(sealed(arc.Fail, good, "lists.example"), func(e *msgauth.Evaluation) { e.ARC.Signature = "dns_timeout" }), unknown},
 		{"the sealer says fail", Conditions{ARCSealer: []Pattern{"lists.example"}}, sealed(arc.Pass, " lists.example; dmarc=fail", "lists.example"), no},
 		{"no chain", Conditions{ARCSealer: []Pattern{"lists.example"}}, nothing, no},

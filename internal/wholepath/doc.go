@@ -59,7 +59,7 @@
 //	dkim.maxCachedKeys                  8192      keys                                    -                     parsed keys kept for the next message
 //	dkim.maxCachedRecord                2048      octets                                  -                     a longer key record is read each time
 //	dkim.maxFields                      4096      fields read                             -                     more than the milter lets through
-//	dkim.maxForms                       6         forms of a header                       -                     what MTAs do not show of it is tried: spaces, Return-Path
+//	dkim.maxForms                       9         forms of a header                       -                     what MTAs do not show of it is tried: spaces, Return-Path
 //	dkim.maxIndexKept                   16384     octets or entries                       -                     memory of a header's index kept for the next message
 //	dkim.maxKeys                        4         keys at a name                          -                     RFC 6376 §3.6.2.2 leaves several undefined
 //	dkim.maxLengthDigits                76        digits of l=                            -                     RFC 6376 §3.5
@@ -67,6 +67,8 @@
 //	dkim.maxParallelLookups             16        queries in flight                       -                     an ARC chain can name a hundred keys
 //	dkim.maxReported                    64        signatures reported                     -                     the results fit into a field
 //	dkim.maxSignedHeaders               50000     names in h=                             -                     work is linear in it
+//	dkim.maxSpaceForms                  128       mixtures of spaces                      -                     searched where the MTA does not show the space behind the colon
+//	dkim.maxSpaceOctets                 262144    octets                                  -                     hashed for that search
 //	dmarc.DefaultMaxWalks               10        tree walks                              -                     one for each identifier, eight queries each
 //	dmarc.MaxPSLLen                     16777216  octets                                  -                     the list has 300 KiB
 //	dmarc.MaxRecordLen                  16384     octets                                  -                     real records are under 1 KiB
