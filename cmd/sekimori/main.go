@@ -43,8 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	// Whatever a command prints of what strangers wrote, it steers no terminal.
 	out, complaints := term.NewWriter(stdout), term.NewWriter(stderr)
-	defer complaints.Flush()
-	defer out.Flush()
+	defer func() { _ = errors.Join(out.Flush(), complaints.Flush()) }() // where should that be said?
 	stderr = complaints
 	root.SetOut(out)
 	root.SetErr(complaints)
