@@ -115,6 +115,40 @@ func TestSender(t *testing.T) {
 	}
 }
 
+// TestPlainLocal: a dot-atom of every letter there is, and nothing else.
+func TestPlainLocal(t *testing.T) {
+	const atext = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/?^_`{|}~"
+	for c := range 256 {
+		want := strings.IndexByte(atext, byte(c)) >= 0
+		for _, s := range []string{string([]byte{byte(c)}), string([]byte{'a', byte(c), 'b'})} {
+			if c == '.' {
+				want = len(s) > 1
+			}
+			for _, utf8OK := range []bool{false, true} {
+				if got := isPlainLocal(s, utf8OK); got != want {
+					t.Errorf("%q: %t", s, got)
+				}
+			}
+		}
+	}
+	for s, want := range map[string]bool{"": false, "a.b": true, ".a": false, "a.": false, "a..b": false, "é": true, "é.\u0301": false, "e\u0301": true, "１": true, "²": false, "⑴": false, "€": false} {
+		if got := isPlainLocal(s, true); got != want {
+			t.Errorf("%q: %t", s, got)
+		}
+	}
+}
+
+func TestLiteralText(t *testing.T) {
+	for s, want := range map[string]string{
+		"": "", "[": "", "]": "", "[]": "", "[IPv6:]": "", "192.0.2.1]": "", "[192.0.2.1": "", "[192.0.2.1]": "[192.0.2.1]", "x192.0.2.1]": "", "[192.0.2.1x": "",
+		"[IPv6:::]": "[IPv6:::]", "[IPv6:x]": "", "[IPv6:fe80::1%a]": "", "[::ffff:192.0.2.1]": "", "[IPv6:::ffff:192.0.2.1]": "[IPv6:::ffff:192.0.2.1]",
+	} {
+		if got := literalText(s); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
+
 // TestReceivedSPF: the whole field, and that only our own words say why.
 func TestReceivedSPF(t *testing.T) {
 	e := checked("<a@x.example>", "h.example")

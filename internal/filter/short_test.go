@@ -68,6 +68,7 @@ func TestLongLabel(t *testing.T) {
 		{"what DMARC used stays whole", "fail fail fail fail fail PASS", []string{brief, brief, brief, brief, brief, whole}, 0, false},
 		{"also where it might have", "fail fail fail fail fail TEMPERROR", []string{brief, brief, brief, brief, brief, failed}, 0, false},
 		{"but not the author's that fail", "FAIL fail fail fail fail fail", []string{brief, brief, brief, brief, brief, brief}, 0, false},
+		{"nor those beside one of his that passed", "PASS FAIL FAIL FAIL FAIL FAIL", []string{whole, brief, brief, brief, brief, brief}, 0, false},
 		{"without reasons", strings.Repeat("fail ", 8) + "PASS", append(repeat(briefer, 8), whole), 0, false},
 		{"others that passed", strings.Repeat("pass ", 6) + "PASS", append(repeat(shorter, 6), whole), 0, false},
 		{"left out from the last one on", "fail " + strings.Repeat("fail ", 60) + "PASS", append(repeat(briefer, 9), whole), 52, false},
@@ -118,6 +119,20 @@ func TestLongLabel(t *testing.T) {
 				t.Errorf("written as %q", again)
 			}
 		})
+	}
+}
+
+// TestLongLabelOfUsed: the field is written as it is after the last change, and
+// what SPF aligned says nothing of a signature.
+func TestLongLabelOfUsed(t *testing.T) {
+	e := signedBy("PASS fail " + strings.Repeat("PASS ", 9))
+	o := LabelOptions{AuthServID: "mx.example.jp"}
+	if got, want := new(label).format(o, e, policy.Verdict{}), Label(o, e, policy.Verdict{}).Format(); got != want || strings.Contains(got, "dkim=fail") {
+		t.Errorf("written as %q, want %q", got, want)
+	}
+	d := dmarc.Evaluation{Alignments: []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.SPF, Domain: "bank.example", State: dmarc.StatePass}, Aligned: true}}}
+	if decisive(&dkim.Signature{Result: dkim.Pass, Domain: "bank.example"}, &d) {
+		t.Error("SPF's alignment counts")
 	}
 }
 

@@ -77,6 +77,12 @@ func TestWriterErrors(t *testing.T) {
 	if _, err := w.Write([]byte("a")); err == nil {
 		t.Error("an error of the output is not told")
 	}
+	if err := w.Flush(); err != nil { // nothing is left
+		t.Error(err)
+	}
+	if _, err := w.Write([]byte("\xe3")); err == nil || w.Flush() == nil {
+		t.Error("an error at the end is not told")
+	}
 	var b strings.Builder
 	if Unwrap(NewWriter(&b)) != &b || Unwrap(&b) != &b {
 		t.Error("another output")
