@@ -3,10 +3,13 @@ package app
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"sekimori/internal/config"
+	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 )
@@ -101,5 +104,53 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 				t.Errorf("warned of %q", got)
 			}
 		})
+	}
+}
+
+// TestFieldMilterNoLeadingSpace is the case milter-no-leading-space of the
+// field: an MTA of milter protocol 6 that does not offer SMFIP_HDR_LEADSPC eats
+// the space before each value. What that breaks is not held against the sender.
+func TestFieldMilterNoLeadingSpace(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "shared", "field", "milter-no-leading-space")
+	raw, err := os.ReadFile(filepath.Join(dir, "message.eml"))
+	if err != nil {
+		t.Skip("shared/field is not beside the clone")
+	}
+	zone, err := os.ReadFile(filepath.Join(dir, "zone.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := dnstest.NewServer(dnstest.MustParse(t, string(zone)), dnstest.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	cfg := testConfig(t)
+	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
+	a, log, stop := running(t, cfg)
+	env := client.Envelope{From: "<u@a.example>", To: []string{"<taro@y.example>"}}
+	without := client.PostfixOffer()
+	without.Protocol &^= 1 << 20
+	for range 2 {
+		if res := session(t, a, "192.0.2.99", without, env, raw); !res.Action.Delivers() || strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=fail") {
+			t.Errorf("without leading spaces: %s, %+v", res.Action, res.Modifications)
+		}
+	}
+	res := session(t, a, "192.0.2.99", client.PostfixOffer(), env, raw)
+	if !res.Action.Delivers() || !strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=pass") {
+		t.Errorf("with them: %s, %+v", res.Action, res.Modifications)
+	}
+	// Twins: a spoof without a signature, and one with the body changed.
+	_, unsigned, _ := strings.Cut(string(raw), "A==\r\n")
+	for why, twin := range map[string]string{"unsigned": unsigned, "changed": strings.Replace(string(raw), "hello", "hullo", 1)} {
+		if res := session(t, a, "192.0.2.99", without, env, []byte(twin)); res.Action.Code != 550 || twin == string(raw) || twin == "" {
+			t.Errorf("%s: %s, %+v", why, res.Action, res.Modifications)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if got := warned(t, log, "the MTA does not offer all that is needed"); got != "leading_space" {
+		t.Errorf("warned of %q", got)
 	}
 }

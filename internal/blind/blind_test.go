@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,7 +134,9 @@ func TestMTAs(t *testing.T) {
 	w, log := watched(t)
 	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8891}
 	mta := func(n, port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(10, 0, byte(n>>8), byte(n)), Port: port} }
-	w.Negotiated(local, mta(0, 1), nil)
+	if w.Negotiated(local, mta(0, 1), nil); len(w.mtas) != 0 {
+		t.Error("an MTA that lacks nothing is remembered")
+	}
 	for port := range 10 {
 		w.Negotiated(local, mta(1, port), []Lack{LackLeadingSpace, LackQuarantine})
 	}
@@ -150,6 +153,27 @@ func TestMTAs(t *testing.T) {
 	}
 	if w.Lacking(LackLeadingSpace) != 11 || w.Lacking(LackMacros) != 10*maxMTAs || w.Lacking(LackAdd) != 0 {
 		t.Error(w.lacks)
+	}
+}
+
+// TestCounts: of the transactions, all in all and of those in a row.
+func TestCounts(t *testing.T) {
+	var log bytes.Buffer
+	w := New(slog.New(slog.NewTextHandler(&log, nil)))
+	times(3, func() { w.Empty(true) })
+	w.Message(public, false, true)
+	times(5, func() { w.Empty(true) })
+	if w.Transactions() != 8 || !strings.Contains(log.String(), "transactions=5") {
+		t.Errorf("%d of all; %s", w.Transactions(), &log)
+	}
+	w = New(slog.New(slog.DiscardHandler))
+	w.Connected(proxy)
+	w.Connected(public)
+	if times(manyClients-1, func() { w.Connected(proxy) }); w.Holds(PrivateClients) {
+		t.Error("one too early after another client")
+	}
+	if w.Connected(proxy); !w.Holds(PrivateClients) {
+		t.Error("not in time")
 	}
 }
 

@@ -20,7 +20,7 @@ func (e *edition) identify(mta string) *identity {
 	if i := e.last.Load(); i != nil && i.mta == mta {
 		return i
 	}
-	i := e.Options.identity(mta)
+	i := e.identity(mta)
 	e.last.Store(i)
 	return i
 }
