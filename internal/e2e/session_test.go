@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -156,8 +157,8 @@ func testForgedInHeld(t *testing.T, m *mx) {
 	d.label(t).want(t, "spf=fail", "dmarc=fail")
 }
 
-// TestNothingOfTheSendersIsAResult: values the sender chose are quoted, so
-// that no reader finds a result in them.
+// TestNothingOfTheSendersIsAResult: of values that the sender chose only the
+// domain stands in the field, so that no reader finds a result in them.
 func TestNothingOfTheSendersIsAResult(t *testing.T) {
 	behindEach(t, plain, nil, testNothingOfTheSendersIsAResult)
 }
@@ -171,8 +172,42 @@ func testNothingOfTheSendersIsAResult(t *testing.T, m *mx) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			to := recipient()
 			m.post(t, spoofer, from, to, mail{from: "chair@club.example"}.bytes()).accepted(t)
-			run.inbox.wait(t, to).label(t).want(t, "spf=fail", "dkim=none", "dmarc=fail", "arc=none", "iprev=pass")
+			d := run.inbox.wait(t, to)
+			d.label(t).want(t, "spf=fail", "dkim=none", "dmarc=fail", "arc=none", "iprev=pass")
+			for _, value := range d.all("Authentication-Results") {
+				if strings.Contains(value, "=pass header.") || !strings.Contains(value, "spf=fail smtp.mailfrom=club.example;") {
+					t.Errorf("the field is %q", value)
+				}
+			}
 		})
+	}
+}
+
+// TestSMTPUTF8: Postfix shows the parameter of MAIL, and delivers the field in
+// UTF-8; without the parameter the same domain stands in A-labels.
+func TestSMTPUTF8(t *testing.T) {
+	shared(t)
+	m := newMX(t, plain, settings{"headers": "{mailfrom: address}"})
+	for _, tt := range []struct{ mail, label string }{
+		{"MAIL FROM:<用户@例え.example> SMTPUTF8 BODY=8BITMIME", "spf=none smtp.mailfrom=用户@例え.example; "},
+		{"MAIL FROM:<a@xn--r8jz45g.example> BODY=8BITMIME SMTPUTF8", "spf=none smtp.mailfrom=a@例え.example; "},
+		{"MAIL FROM:<a@xn--r8jz45g.example> BODY=8BITMIME", "spf=none smtp.mailfrom=a@xn--r8jz45g.example; "},
+	} {
+		to := recipient()
+		c := m.open(t, spoofer)
+		for _, line := range []string{tt.mail, "RCPT TO:<" + to + ">", "DATA"} {
+			if r, err := c.cmd("%s", line); err != nil || r.code >= 400 {
+				t.Fatalf("%s: %s, %v", line, r, err)
+			}
+		}
+		r, err := c.content(mail{from: "a@xn--r8jz45g.example"}.bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.accepted(t)
+		if got := run.inbox.wait(t, to).all("Authentication-Results"); len(got) != 1 || !strings.Contains(got[0], tt.label) {
+			t.Errorf("%s: %q", tt.mail, got)
+		}
 	}
 }
 
