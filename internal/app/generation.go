@@ -66,6 +66,9 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 		return nil, err
 	}
 	g.warnings, g.advice = Warnings(cfg, time.Now()), Advice(cfg)
+	if text := descriptorAdvice(cfg); text != "" {
+		g.advice = append(g.advice, text)
+	}
 	reading("shadow " + cfg.Shadow)
 	shadow, err := Shadow(cfg)
 	if err != nil {

@@ -61,6 +61,7 @@ type Cache struct {
 	next  dns.Resolver
 	cfg   CacheConfig
 	store *otter.Cache[key, *entry] // nil: nothing is kept
+	large *otter.Cache[key, *entry] // of large answers
 	start time.Time                 // of the monotonic clock every time is on
 	clock *coarse                   // the store's
 
@@ -97,27 +98,38 @@ func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
 		c.cfg.QueryTimeout = DefaultQueryTimeout
 	}
 	if cfg.Size > 0 {
-		store, err := otter.New(&otter.Options[key, *entry]{
-			MaximumWeight: uint64(cfg.Size),
-			Weigher:       func(k key, e *entry) uint32 { return e.weight(k) },
-			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration {
-				return e.Value.gone - time.Duration(c.clock.NowNano())
-			}),
-			Clock: c.clock,
-			OnAtomicDeletion: func(e otter.DeletionEvent[key, *entry]) {
-				if e.Cause == otter.CauseOverflow {
-					cfg.Metrics.evicted(e.Value.kind())
-				}
-			},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("resolver: %w", err)
+		var err error
+		if c.store, err = c.newStore(cfg.Size - cfg.Size/largePart); err != nil {
+			return nil, err
 		}
-		c.store = store
+		if c.large, err = c.newStore(max(cfg.Size/largePart, 1)); err != nil {
+			return nil, err
+		}
 	}
 	c.base, c.stop = context.WithCancel(context.Background())
 	cfg.Metrics.watch(c)
 	return c, nil
+}
+
+// newStore returns a store for so many octets.
+func (c *Cache) newStore(size int64) (*otter.Cache[key, *entry], error) {
+	store, err := otter.New(&otter.Options[key, *entry]{
+		MaximumWeight: uint64(size),
+		Weigher:       func(k key, e *entry) uint32 { return e.weight(k) },
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration {
+			return e.Value.gone - time.Duration(c.clock.NowNano())
+		}),
+		Clock: c.clock,
+		OnAtomicDeletion: func(e otter.DeletionEvent[key, *entry]) {
+			if e.Cause == otter.CauseOverflow {
+				c.cfg.Metrics.evicted(e.Value.kind())
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("resolver: %w", err)
+	}
+	return store, nil
 }
 
 // coarse is the store's clock. It counts time as the cache does: a step of the
@@ -174,8 +186,22 @@ func (c *Cache) load(k key) *entry {
 	if c.store == nil {
 		return nil
 	}
-	e, _ := c.store.GetIfPresent(k)
+	e, ok := c.store.GetIfPresent(k)
+	if !ok {
+		e, _ = c.large.GetIfPresent(k)
+	}
 	return e
+}
+
+// keep puts e where its size belongs, in the place of what was kept before.
+func (c *Cache) keep(k key, e *entry, now time.Duration) {
+	c.clock.advance(now)
+	to, other := c.store, c.large
+	if e.large {
+		to, other = other, to
+	}
+	to.Set(k, e)
+	other.Invalidate(k)
 }
 
 // serve answers from an entry that is usable now.
@@ -282,8 +308,7 @@ func (c *Cache) fly(ctx context.Context, k key, f *flight) {
 			answer.TTL = e.expires - now // all see the TTL the cache keeps
 		}
 		if e.keepable(now) && (err == nil || dns.Permanent(err) || !c.answered(k, f, now)) {
-			c.clock.advance(now)
-			c.store.Set(k, e)
+			c.keep(k, e, now)
 		}
 	}
 	f.answer, f.err = answer, err
@@ -325,6 +350,7 @@ func (c *Cache) ask(ctx context.Context, k key) (a dns.Answer, err error) {
 func (c *Cache) Purge() {
 	if c.store != nil {
 		c.store.InvalidateAll()
+		c.large.InvalidateAll()
 	}
 }
 
@@ -342,12 +368,12 @@ func (c *Cache) entries() float64 {
 	if c.store == nil {
 		return 0
 	}
-	return float64(c.store.EstimatedSize())
+	return float64(c.store.EstimatedSize() + c.large.EstimatedSize())
 }
 
 func (c *Cache) bytes() float64 {
 	if c.store == nil {
 		return 0
 	}
-	return float64(c.store.WeightedSize())
+	return float64(c.store.WeightedSize() + c.large.WeightedSize())
 }

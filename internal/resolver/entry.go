@@ -29,7 +29,8 @@ type entry struct {
 	// TTL: the last time failed (RFC 8767 §5, the failure recheck timer).
 	retry time.Duration
 	// gone is when the entry is of no use any more.
-	gone time.Duration
+	gone  time.Duration
+	large bool // it has a part of the cache of its own
 }
 
 // newEntry returns what to keep of a lookup's outcome. A failure does not
@@ -54,8 +55,33 @@ func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duratio
 	if a.Void() {
 		floor = min(floor, c.cfg.NegativeTTL)
 	}
+	large := textOctets(a) > maxSmallText
+	if large {
+		ttl, floor = min(ttl, maxLargeTTL), min(floor, maxLargeTTL)
+	}
 	expires := now + max(ttl, floor, 0)
-	return &entry{answer: a, expires: expires, ageing: prefetchFrom(now, expires), gone: expires + c.cfg.Stale}
+	e := &entry{answer: a, expires: expires, ageing: prefetchFrom(now, expires), gone: expires + c.cfg.Stale, large: large}
+	if large {
+		e.gone = expires
+	}
+	return e
+}
+
+// Nothing that a message needs is larger than a key or a record of 4 KiB: who
+// publishes more, at as many names as he likes, wants the room of others. Such
+// answers are kept briefly and in a part of the cache of their own.
+const (
+	maxSmallText = 4 << 10
+	maxLargeTTL  = time.Minute
+	// largePart is that part: a sixteenth.
+	largePart = 16
+)
+
+func textOctets(a dns.Answer) (n int) {
+	for _, r := range a.Records {
+		n += len(r.Text)
+	}
+	return n
 }
 
 // cacheableFailure reports whether a failure says something about the name or its

@@ -18,6 +18,9 @@ import (
 // ClientConfig says which servers are asked and how.
 type ClientConfig = upstream.ClientConfig
 
+// Sockets is how many the queries under way have at most.
+const Sockets = upstream.MaxInflight
+
 // ResolvConf is the file that names the system's servers.
 const ResolvConf = upstream.ResolvConf
 

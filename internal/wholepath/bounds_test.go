@@ -176,14 +176,17 @@ var bounds = []bound{
 	{"replay.maxListed", "10000", "messages", "named in a list; the rest are counted", "", "replay.TestReportIsBounded"},
 	{"replay.maxRows", "100", "rows of a table", "somebody reads them", "", "replay.TestReportIsBounded"},
 	{"replay.maxSnapshotLine", "1048576", "octets of a line", "an answer has at most 64 KiB on the wire", "", "replay.TestSnapshotFile"},
+	{"resolver.maxLargeTTL", "1m0s", "time", "an answer with more text than anybody needs is kept", "", "resolver.TestLargeAnswers"},
 	{"resolver.maxOrphans", "32", "queries that nobody waits for any more", "the next message may need the answer", "", "resolver.TestQuestionsNobodyWaitsFor"},
 	{"resolver.maxPrefetches", "32", "queries that nobody waits for", "the other sockets are for those who do", "", "resolver.TestPrefetchesAreBounded"},
+	{"resolver.maxSmallText", "4096", "octets of TXT", "more is kept briefly, in a sixteenth of the cache", "", "resolver.TestLargeAnswers resolver.TestLargeAnswersFlushNothing"},
 	{"resolver.DefaultQueryTimeout", "10s", "time", "a question that nobody waits for any more", "", "resolver.TestCacheQueryOutlivesItsWaiter"},
-	{"resolver/upstream.defaultInflight", "512", "sockets", "questions outlive a message that left", "", "resolver/upstream.TestInflightIsBounded"},
+	{"resolver/upstream.MaxInflight", "512", "sockets", "questions outlive a message that left", "", "resolver/upstream.TestInflightIsBounded"},
 	{"resolver/upstream.maxFailures", "5", "answers missing or useless", "then a server is asked after the others", "", "resolver/upstream.TestServerOfNoUse"},
 	{"resolver/upstream.maxPipelined", "64", "queries on a TLS connection", "servers hang up on clients that ask for more", "", "resolver/upstream.TestTLSPipelineIsBounded"},
 	{"resolver/upstream.maxProbePause", "30s", "time", "between two probes of a server that is down", "", "resolver/upstream.TestDeadServer"},
 	{"resolver/upstream.maxRestarts", "4", "questions", "an alias chain that leaves its answer", "", "resolver/upstream.TestClientFollowsChains"},
+	{"resolver/upstream.maxSpare", "8", "descriptors", "kept for queries when MTAs have taken all others", "", "resolver/upstream.TestSpare"},
 	{"resolver/upstream.maxStrays", "256", "packets that are no answer", "who sends more is guessing; TCP is asked", "", "resolver/upstream.TestFloodOfForgeries attack.TestDNSLies"},
 	{"resolver/upstream.maxSystemServers", "3", "servers of resolv.conf", "resolv.conf(5)", "", "resolver/upstream.TestServersFromResolvConf"},
 	{"resolver/upstream.DefaultTimeout", "2s", "time", "one try at one server", "dns.timeout", "resolver/upstream.TestExchangeGivesUpAtTheDeadline"},
@@ -210,7 +213,7 @@ var bounds = []bound{
 }
 
 // limitName is how constants that are bounds are called.
-var limitName = regexp.MustCompile(`^(default|Default)?(max|Max)[A-Z]|^Default\w*Timeout$|^default(Inflight|Rounds|Skew)$`)
+var limitName = regexp.MustCompile(`^(default|Default)?(max|Max)[A-Z]|^Default\w*Timeout$|^default(Rounds|Skew)$`)
 
 // TestBounds holds the table to the code.
 func TestBounds(t *testing.T) {

@@ -31,9 +31,9 @@ const (
 	DefaultTimeout = 2 * time.Second
 	// defaultRounds is how often the list of servers is gone through.
 	defaultRounds = 2
-	// defaultInflight bounds the sockets open at once. Questions outlive a
+	// MaxInflight bounds the sockets open at once. Questions outlive a
 	// message that left, so sessions do not bound them.
-	defaultInflight = 512
+	MaxInflight = 512
 	// maxRestarts bounds the questions one lookup may become because its alias
 	// chain left the answer.
 	maxRestarts = 4
@@ -88,7 +88,8 @@ type Client struct {
 	timeout time.Duration
 	rounds  int
 	hedge   time.Duration
-	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	dial    dialer
+	spare   *spare // of descriptors; nil where others open the sockets
 	metrics *Metrics
 	onPanic func(any)
 	slots   chan struct{}
@@ -125,11 +126,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		c.rounds = defaultRounds
 	}
 	if cfg.Inflight <= 0 {
-		cfg.Inflight = defaultInflight
+		cfg.Inflight = MaxInflight
 	}
 	c.slots = make(chan struct{}, cfg.Inflight)
 	if c.dial == nil {
-		c.dial = new(net.Dialer).DialContext
+		c.spare = newSpare(new(net.Dialer).DialContext)
+		c.dial = c.spare.dial
 	}
 	c.buffers.New = func() any {
 		b := make([]byte, readSize)
@@ -154,6 +156,9 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	c.stop()
 	c.work.Wait()
+	if c.spare != nil {
+		c.spare.close()
+	}
 }
 
 // background runs f until Close, and reports whether it does.

@@ -1,0 +1,84 @@
+package resolver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/dnstest"
+)
+
+// TestLargeAnswers: an answer with more text than anybody needs is kept for a
+// minute, whatever its TTL, and nothing stale of it; one octet less for as long
+// as it says.
+func TestLargeAnswers(t *testing.T) {
+	for octets, want := range map[int]time.Duration{maxSmallText: time.Hour, maxSmallText + 1: time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			z := dnstest.New().AddTTL("x.example", dns.TypeTXT, time.Hour, dns.Record{Text: strings.Repeat("x", octets)})
+			c := cached(t, DefaultCacheConfig(), z)
+			a, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT)
+			if err != nil || a.TTL != want {
+				t.Errorf("%d octets: kept for %v, %v", octets, a.TTL, err)
+			}
+			time.Sleep(want)
+			z.Fail("x.example", dns.TypeTXT, dnstest.Fault{Kind: dnstest.ServFail})
+			if _, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT); (err != nil) != (octets > maxSmallText) {
+				t.Errorf("%d octets: past the TTL %v", octets, err)
+			}
+		})
+	}
+}
+
+// TestLargeAnswersFlushNothing: whoever has large answers at many names takes
+// no room from the answers of others.
+func TestLargeAnswersFlushNothing(t *testing.T) {
+	z := dnstest.New().AddTTL("*.evil.example", dns.TypeTXT, 24*time.Hour, dns.Record{Text: strings.Repeat("x", 30<<10)})
+	for i := range 500 {
+		z.Add(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT, dns.Record{Text: "v=spf1 -all"})
+	}
+	cfg := DefaultCacheConfig()
+	cfg.Size = 1 << 20
+	c := cached(t, cfg, z)
+	look := func(name dns.Name) {
+		if _, err := c.Lookup(t.Context(), name, dns.TypeTXT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 500 {
+		look(dns.Name(fmt.Sprintf("h%d.example", i)))
+	}
+	for i := range 200 { // six times the cache, each asked for often
+		for range 5 {
+			look(dns.Name(fmt.Sprintf("e%d.evil.example", i)))
+		}
+	}
+	c.store.CleanUp()
+	c.large.CleanUp()
+	for i := range 500 {
+		if _, ok := c.Peek(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT); !ok {
+			t.Fatalf("answer %d made room for a large one", i)
+		}
+	}
+	if n := c.large.WeightedSize(); n > uint64(cfg.Size/largePart) {
+		t.Errorf("large answers take %d octets", n)
+	}
+}
+
+// TestLargeAndSmall: an answer that shrinks or grows is in the cache once.
+func TestLargeAndSmall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := dnstest.New()
+		c := cached(t, DefaultCacheConfig(), z)
+		for _, octets := range []int{5000, 10, 5000} {
+			z.Remove("x.example").Add("x.example", dns.TypeTXT, dns.Record{Text: strings.Repeat("x", octets)})
+			a, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT)
+			if err != nil || len(a.Records[0].Text) != octets || c.entries() != 1 {
+				t.Errorf("%d octets: %d, %v, %v entries", octets, len(a.Records[0].Text), err, c.entries())
+			}
+			time.Sleep(time.Hour)
+		}
+	})
+}

@@ -1,0 +1,57 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+)
+
+// TestSpare: without a descriptor left a query takes one that was kept for it,
+// and gives it back.
+func TestSpare(t *testing.T) {
+	free, dialed := 0, 0 // as many as others leave
+	var s *spare
+	s = newSpare(func(context.Context, string, string) (net.Conn, error) {
+		dialed++
+		if free+maxSpare-len(s.fds) <= 0 {
+			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+		}
+		free--
+		client, server := net.Pipe()
+		t.Cleanup(func() { server.Close() })
+		return client, nil
+	})
+	if len(s.fds) != maxSpare {
+		t.Fatalf("%d descriptors in reserve", len(s.fds))
+	}
+	var conns []net.Conn
+	for range maxSpare {
+		c, err := s.dial(t.Context(), "udp", "192.0.2.1:53")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	if _, err := s.dial(t.Context(), "udp", "192.0.2.1:53"); !errors.Is(err, syscall.EMFILE) || len(s.fds) != 0 {
+		t.Errorf("with nothing left: %v, %d in reserve", err, len(s.fds))
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	if len(s.fds) != maxSpare {
+		t.Errorf("%d came back", len(s.fds))
+	}
+	free, dialed = 1, 0
+	c, err := s.dial(t.Context(), "udp", "192.0.2.1:53")
+	if _, wrapped := c.(*lent); err != nil || wrapped || dialed != 1 || len(s.fds) != maxSpare {
+		t.Errorf("an ordinary socket: %v, lent %v, dialed %d times", err, wrapped, dialed)
+	}
+	s.close()
+	s.refill()
+	if len(s.fds) != 0 {
+		t.Error("descriptors are kept after the end")
+	}
+}
