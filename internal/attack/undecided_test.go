@@ -50,6 +50,7 @@ cut._domainkey.v.example   CNAME cut.dead.example
 ! k._domainkey.lame.v.example * servfail
 ! _dmarc.lame.v.example * servfail
 ! lame.v.example * servfail
+! spf.v.example TXT servfail
 loop._domainkey.v.example  CNAME loop2.v.example
 loop2.v.example            CNAME loop._domainkey.v.example
 ` + numbered(300, `many._domainkey.v.example TXT "nothing of #"`) + strings.Replace(bankKeyZone(), "bank.example", "v.example", 1) + `
@@ -93,6 +94,12 @@ func TestAnswersKeptAway(t *testing.T) {
 				o := d.send(t, a)
 				undecided(t, k.why, o, v.enforces, k.missing)
 			}
+			// Nor is a lame subdomain in MAIL FROM, or one whose SPF record fails, any better.
+			a := spoof
+			a.mailFrom = "<x@lame.v.example>"
+			undecided(t, "MAIL FROM is a lame subdomain", d.send(t, a), v.enforces, "alignment servfail")
+			a.mailFrom = "<x@spf.v.example>"
+			undecided(t, "SPF of a subdomain fails", d.send(t, a), v.enforces, "spf servfail")
 			// What no later try could cure keeps nothing away.
 			for _, s := range []string{"loop", "many"} {
 				a := spoof
@@ -100,7 +107,7 @@ func TestAnswersKeptAway(t *testing.T) {
 				d.expect(t, a, v.plain+" spf=pass dkim=permerror dmarc=fail")
 			}
 			// A name of somebody else's that fails decides nothing.
-			a := spoof
+			a = spoof
 			a.fields = forgery("dead.example", "x")
 			if o := d.send(t, a); o.verdict != v.plain || o.results("dmarc") != "fail" {
 				t.Errorf("a signature of another domain: %s", o)
