@@ -98,7 +98,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 
 // basePorts keeps the kinds of slots apart; the ports lie below the range the
 // kernel gives to outgoing connections.
-var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800, before: 2900}
+var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800, before: 3100}
 
 func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 	port := basePorts[k] + i
