@@ -38,3 +38,15 @@ func BenchmarkLabel(b *testing.B) {
 		_ = l.format(LabelOptions{AuthServID: "mx.example.jp"}, e, v)
 	}
 }
+
+// BenchmarkLongLabel is the field of a message with as many signatures as are
+// reported, all of which fail.
+func BenchmarkLongLabel(b *testing.B) {
+	e := signedBy(strings.Repeat("fail ", 64))
+	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept}
+	b.ReportAllocs()
+	var l label
+	for b.Loop() {
+		_ = l.format(LabelOptions{AuthServID: "mx.example.jp"}, e, v)
+	}
+}

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 
@@ -48,9 +49,17 @@ func (l *label) fit(f *authres.Field, e *msgauth.Evaluation) {
 			return
 		}
 	}
+	// What goes is guessed from the text, so that it need not be written once for
+	// each signature: only a result of ours has a semicolon before it.
+	parts := bytes.Split(l.text, []byte(";"))
+	over := len(authres.FieldName) + len(":") + len(l.text) - maxLabel
 	left := len(e.DKIM)
-	for i := left - 1; i > 0 && l.long(f); i-- {
+	for i := left - 1; i > 0; i-- {
+		if over <= 0 && !l.long(f) {
+			return
+		}
 		if spare[i] && e.DKIM[i].Result != dkim.Pass {
+			over -= len(parts[min(1+first+i, len(parts)-1)]) + len(";")
 			f.Results = slices.Delete(f.Results, first+i, first+i+1)
 			left--
 			f.Results[first+left-1].EndComment = strconv.Itoa(len(e.DKIM)-left) + " more did not pass"
