@@ -1,0 +1,65 @@
+package attack
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/milter/client"
+)
+
+// TestForgedBehindALimit: an attacker pushes a message over a limit of ours, so
+// that nobody looks at the result he wrote into it in our name. The enforcing
+// daemon refuses it, the labelling one deletes the result.
+func TestForgedBehindALimit(t *testing.T) {
+	d := start(t, "")
+	forged := "Authentication-Results: " + authServID + "; dmarc=pass header.from=bank.example\r\n"
+	rest := "From: a@bank.example\r\nSubject: s\r\n\r\nbody\r\n"
+	for why, tt := range map[string]struct {
+		raw   string
+		rcpts int
+	}{
+		"fields":     {forged + strings.Repeat("X: y\r\n", 2001) + forged + rest, 1},
+		"octets":     {strings.Repeat("X: "+strings.Repeat("y", 59_000)+"\r\n", 18) + forged + rest, 1},
+		"recipients": {forged + rest, 10_001},
+	} {
+		env := client.Envelope{From: "<x@attacker.example>"}
+		for range tt.rcpts {
+			env.To = append(env.To, "<r@here.example>")
+		}
+		for addr, refused := range map[string]bool{d.enforce.Addr: true, d.monitor.Addr: false} {
+			c, err := client.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Connect("x", netip.MustParseAddrPort("198.51.100.66:25")); err != nil {
+				t.Fatal(err)
+			}
+			res, err := c.SendMessage(env, []byte(tt.raw))
+			if err != nil {
+				t.Fatalf("%s: %v", why, err)
+			}
+			_ = c.Close()
+			if res.Action.Delivers() == refused {
+				t.Errorf("%s: %s", why, res.Action)
+			}
+			if refused {
+				continue
+			}
+			header, _ := client.Split([]byte(tt.raw))
+			header = client.Apply(header, res.Modifications)
+			if got := strings.TrimSpace(header[0].Value); got != authServID+"; none (not evaluated: too large)" {
+				t.Errorf("%s: on top %.200q", why, got)
+			}
+			for _, f := range header[1:] {
+				if strings.EqualFold(f.Name, authres.FieldName) && authres.ClaimsID(f.Value, authServID) {
+					t.Errorf("%s: left: %.200q", why, f.Value)
+				}
+			}
+		}
+	}
+}
