@@ -69,14 +69,17 @@ type budget struct {
 }
 
 // Reserve sets aside what verifying a signature under an ordinary exponent
-// takes: the length of b= tells the size of the key before the key is there. It
-// is false if the message has not that much left. Release gives back what was
-// not needed.
+// takes: the length of b= tells the size of the key before the key is there.
+// Lengths that no key has that is worked with need nothing. Reserve is false if
+// the message has not that much left. Release gives back what was not needed.
 func (m *Message) Reserve(p *Params) bool {
 	const ordinaryExponent = 1<<16 + 1
-	need := int64(ed25519Work)
-	if p.Algorithm != ed25519SHA256 {
-		need = rsaWork(8*len(p.signature), ordinaryExponent)
+	need := int64(0)
+	switch size := 8 * len(p.signature); {
+	case p.Algorithm == ed25519SHA256:
+		need = ed25519Work
+	case size <= defaultMaxRSABits:
+		need = rsaWork(size, ordinaryExponent)
 	}
 	if need > m.budget.free {
 		return false

@@ -1,7 +1,9 @@
 package dkim
 
 import (
+	"crypto"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -35,6 +37,11 @@ func TestWorkWeights(t *testing.T) {
 		t.Error("the longest chain there may be does not fit beside the signatures")
 	}
 }
+
+// long writes a b= of 1,025 octets.
+type long struct{ crypto.Signer }
+
+func (long) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return make([]byte, 1025), nil }
 
 // TestWorkLimit: signatures up to the limit are verified, the ones after it
 // are policy; a signature that takes no work gives its share back.
@@ -73,6 +80,7 @@ func TestWorkLimit(t *testing.T) {
 		{"three keys at the name, the last is right", sign(25, signing{}, testMail), four, "map[pass:25]"},
 		{"and of more signatures not all", sign(28, signing{}, testMail), four, "map[pass:23 policy/work_limit:5]"},
 		{"what stands below four large ones", sign(4, signing{key: large}, sign(2, signing{}, testMail)), []string{key}, "map[fail/signature_mismatch:4 policy/work_limit:2]"},
+		{"a b= longer than any key needs nothing", sign(1, signing{key: long{}}, sign(64, signing{}, testMail)), []string{key}, "map[fail/signature_mismatch:1 pass:64]"},
 		{"what large ones do not need is for others", sign(3, signing{key: large}, sign(12, signing{}, testMail)), four, "map[fail/signature_mismatch:3 pass:12]"},
 	} {
 		got := count(verify(t, []byte(tt.mail), zoneWith(tt.keys...), Options{MaxSignatures: 100}))
