@@ -223,3 +223,38 @@ func TestLeadingSpace(t *testing.T) {
 		expect(t, "no spaces at all", one(t, seen, zoneWith(signer.Record(&key.PublicKey)), Options{LeadingSpaceUnknown: unknown}), Pass, "")
 	}
 }
+
+// TestFormsCost: with RSA all forms of a message cost one operation, with
+// Ed25519 one each; a message in one form costs one in any case.
+func TestFormsCost(t *testing.T) {
+	const path = "Return-Path: <b@example.com>\r\n"
+	for _, tc := range []struct {
+		why  string
+		s    signing
+		o    Options
+		want float64
+	}{
+		{"RSA", signing{h: "from:return-path"}, Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 1},
+		{"RSA, simple", signing{h: "from:return-path", c: "simple/simple"}, Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 1},
+		{"Ed25519, three forms", signing{h: "from:return-path", key: edKey()}, Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 3},
+		{"Ed25519, two forms", signing{h: "from:return-path", key: edKey()}, Options{ReturnPath: "<>"}, 2},
+		{"Ed25519, nine forms", signing{h: "from:return-path", c: "simple/simple", key: edKey()}, Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 9},
+		{"Ed25519, the path is not signed", signing{h: "from:bcc", key: edKey()}, Options{ReturnPath: "<c@example.com>"}, 1},
+		{"Ed25519, the path is not known", signing{h: "from:return-path", key: edKey()}, Options{}, 1},
+	} {
+		mail := unsigned(sign(t, tc.s, "Bcc: x@example.org\r\n"+path+testMail), "(Return-Path|Bcc):")
+		h, body := signer.Split([]byte(mail))
+		key := signer.Record(&rsaKey(t).PublicKey)
+		if tc.s.key != nil {
+			key = signer.Record(edKey().Public())
+		}
+		v := NewVerifier(h, tc.o)
+		v.Start(t.Context(), zoneWith(key))
+		_, _ = v.Write(body)
+		s := v.Finish(t.Context())
+		if s[0].Reason != ReasonDroppedField || v.Message().Operations() != tc.want {
+			t.Errorf("%s: %s, %v operations, want %v", tc.why, s[0].Reason, v.Message().Operations(), tc.want)
+		}
+		v.Close()
+	}
+}

@@ -41,7 +41,9 @@ func TestWorkWeights(t *testing.T) {
 // long writes a b= of 1,025 octets.
 type long struct{ crypto.Signer }
 
-func (long) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return make([]byte, 1025), nil }
+func (long) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return make([]byte, 1025), nil
+}
 
 // TestWorkLimit: signatures up to the limit are verified, the ones after it
 // are policy; a signature that takes no work gives its share back.
