@@ -42,6 +42,20 @@ func (o *open) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	}
 }
 
+// counts are what open knows, read while its questions may go on.
+func (o *open) counts() (now, most, asked, ended int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now, o.most, o.asked, o.ended
+}
+
+// underWay counts c's flights, of them the orphans and the prefetches.
+func (c *Cache) underWay() (flights, orphans, prefetches int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.flights), c.orphans.Len(), c.prefetches
+}
+
 // TestQuestionsNobodyWaitsFor: who asks and goes away, as often as he likes,
 // leaves no more than a few questions open.
 func TestQuestionsNobodyWaitsFor(t *testing.T) {
@@ -59,24 +73,28 @@ func TestQuestionsNobodyWaitsFor(t *testing.T) {
 			cancel()
 		}
 		synctest.Wait()
-		if next.now > maxOrphans || next.most > maxOrphans+2 || len(c.flights) > maxOrphans {
-			t.Errorf("%d questions are open, %d were at a time, %d flights", next.now, next.most, len(c.flights))
+		now, most, _, ended := next.counts()
+		flights, orphans, _ := c.underWay()
+		if now > maxOrphans || most > maxOrphans+2 || flights > maxOrphans || orphans != flights {
+			t.Errorf("%d questions are open, %d were at a time, %d flights, %d orphans", now, most, flights, orphans)
 		}
-		if next.ended != 1000-maxOrphans {
-			t.Errorf("%d questions were given up", next.ended)
+		if ended != 1000-maxOrphans {
+			t.Errorf("%d questions were given up", ended)
 		}
 		time.Sleep(10 * time.Second)
-		if next.now != 0 || c.orphans.Len() != 0 || len(c.flights) != 0 {
-			t.Errorf("left: %d questions, %d orphans, %d flights", next.now, c.orphans.Len(), len(c.flights))
+		synctest.Wait()
+		now, _, asked, _ := next.counts()
+		flights, orphans, _ = c.underWay()
+		if now != 0 || orphans != 0 || flights != 0 {
+			t.Errorf("left: %d questions, %d orphans, %d flights", now, orphans, flights)
 		}
 		// The last that were left went on, and the next to ask has the answer.
-		asked := next.asked
 		for i := 1000 - maxOrphans; i < 1000; i++ {
 			if _, ok := c.Peek(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT); !ok {
 				t.Errorf("question %d was given up", i)
 			}
 		}
-		if next.asked != asked {
+		if _, _, again, _ := next.counts(); again != asked {
 			t.Error("asked again")
 		}
 		m.Expect(t, map[string]float64{"cache_misses positive": maxOrphans, "cache_misses failure": 0, "cache_entries": maxOrphans, "cache_hits positive": maxOrphans})
@@ -108,9 +126,11 @@ func TestOrphanIsAdopted(t *testing.T) {
 		for i := range 2 * maxOrphans {
 			leave(dns.Name(fmt.Sprintf("h%d.example", i)))
 		}
-		asked := next.asked
+		synctest.Wait()
+		_, _, before, _ := next.counts()
 		begin := time.Now()
-		if _, err := c.Lookup(t.Context(), "lost.example", dns.TypeTXT); err != nil || time.Since(begin) != 5*time.Second || next.asked != asked+1 {
+		_, err := c.Lookup(t.Context(), "lost.example", dns.TypeTXT)
+		if _, _, asked, _ := next.counts(); err != nil || time.Since(begin) != 5*time.Second || asked != before+1 {
 			t.Errorf("asked anew: %v after %v", err, time.Since(begin))
 		}
 		waits.Wait()
@@ -133,12 +153,13 @@ func TestPrefetchIsNoOrphan(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, _ = c.Lookup(ctx, "hot.example", dns.TypeTXT)
-		if c.orphans.Len() != 0 || c.prefetches != 1 {
-			t.Errorf("%d orphans, %d prefetches", c.orphans.Len(), c.prefetches)
+		if _, orphans, prefetches := c.underWay(); orphans != 0 || prefetches != 1 {
+			t.Errorf("%d orphans, %d prefetches", orphans, prefetches)
 		}
 		time.Sleep(5 * time.Second)
-		if c.prefetches != 0 || len(c.flights) != 0 {
-			t.Errorf("%d prefetches, %d flights", c.prefetches, len(c.flights))
+		synctest.Wait()
+		if flights, _, prefetches := c.underWay(); flights != 0 || prefetches != 0 {
+			t.Errorf("%d prefetches, %d flights", prefetches, flights)
 		}
 	})
 }
