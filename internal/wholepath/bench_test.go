@@ -87,7 +87,7 @@ func BenchmarkSession(b *testing.B) {
 		run("forged-results", n, "", strings.Repeat("Authentication-Results: mx.here.example; dmarc=pass\r\n", n)+"From: a@bank.example\r\n\r\n", "dmarc=fail")
 	}
 	for _, n := range []int{125, 250, 500, 1000} {
-		run("signatures", n, "", strings.Repeat(signature("h=from; "), n)+"From: a@bank.example\r\n\r\n", "too_many_signatures")
+		run("signatures", n, "", strings.Repeat(signature("h=from; "), n)+"From: a@bank.example\r\n\r\n", "more did not pass")
 	}
 	for _, bits := range []int{1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072} {
 		want := "signature_mismatch"
