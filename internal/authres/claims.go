@@ -1,8 +1,6 @@
 package authres
 
 import (
-	"io"
-	"mime"
 	"slices"
 	"strings"
 	"unicode"
@@ -49,10 +47,12 @@ func ClaimsID(value, id string) bool { return NewIDs(id).Claimed(value) }
 // The value need not be well-formed. What comes before the first ';' is read
 // in every way a careful or a careless reader might: comments, quotes and
 // escapes understood or not, white space, control and 8-bit octets dropped,
-// encoded-words (RFC 2047) and internationalized names decoded. If an id then
-// stands there as a whole word, whatever else does, the field claims it. An id
-// that only contains ours as a part, such as mx.example.jp.attacker.net, does
-// not. The cost is linear in the value's length.
+// internationalized names decoded. If an id then stands there as a whole word,
+// whatever else does, the field claims it. An id that only contains ours as a
+// part, such as mx.example.jp.attacker.net, does not. What begins there with an
+// encoded-word (RFC 2047) may be anybody's: no authserv-id needs one, some
+// readers decode it, and the charsets they know are many more than ours. The
+// cost is linear in the value's length.
 func (n IDs) Claimed(value string) bool {
 	p := &parser{s: value}
 	if got, err := p.authServID(); err == nil && slices.Contains(n.ids, canonicalID(got)) {
@@ -66,7 +66,19 @@ func (n IDs) Claimed(value string) bool {
 	if len(head) > maxHeadLen {
 		return true // unbalanced, or made to hide something
 	}
+	if i := strings.Index(head, wordBegin); i >= 0 && encoded(value[i:]) {
+		return true // the word may go on where the head ends
+	}
 	return n.named(head)
+}
+
+// The ends of an encoded-word.
+const wordBegin, wordEnd = "=?", "?="
+
+// encoded reports whether text may hold an encoded-word.
+func encoded(text string) bool {
+	_, after, found := strings.Cut(text, wordBegin)
+	return found && strings.Contains(after, wordEnd)
 }
 
 // named reports whether an id stands in text as a whole word, in any reading.
@@ -143,12 +155,6 @@ func readings(head string) []string {
 		words,
 		strings.Map(dropSpace, words),
 		strings.Map(dropSpace, strings.Map(dropMarks, plain)),
-	}
-	if strings.Contains(head, "=?") {
-		dec := mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
-		if text, err := dec.DecodeHeader(strings.Join(strings.Fields(head), " ")); err == nil {
-			out = append(out, lower(text))
-		}
 	}
 	for _, s := range out[:4] {
 		if !isASCII(s) || strings.Contains(s, "xn--") {

@@ -24,7 +24,7 @@ func (n IDs) NamedInSPF(value string) bool {
 // readSPF reports whether a Received-SPF value names one of the ids, and whether
 // it has a comment or a receiver= at all.
 func (n IDs) readSPF(value string) (named, signed bool) {
-	if len(value) > maxTraceLen {
+	if len(value) > maxTraceLen || encoded(value) {
 		return true, true // made to hide something
 	}
 	for _, quotes := range []bool{true, false} {

@@ -33,6 +33,9 @@ func TestClaimedSPF(t *testing.T) {
 		{"pass ()", false, true},
 		{"pass receiver=;", false, true},
 		{"", false, true},
+		{"pass (=?utf-7?q?mx1+AC4-full+AC4-example?=) receiver=other.example", true, false},
+		{"pass (other.example) =?utf-16be?b?AHIAZQBjAGUAaQB2AGUAcgA9AG0AeAAx?=", true, false},
+		{"pass (other.example: domain of a=?b@b.example) receiver=other.example", false, false},
 		{"pass (other.example) " + strings.Repeat("x", maxTraceLen), true, false},
 	} {
 		if got := ours.NamedInSPF(tc.value); got != tc.named {
