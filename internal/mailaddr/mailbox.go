@@ -311,7 +311,7 @@ func (p *parser) finish(e *element, t token) error {
 		return &FromError{KindAmbiguous, addr.start, otherInComment}
 	}
 	p.seen |= seen
-	if inComments&(seesName|seesOther) != 0 { // beside angle brackets nobody takes it for a name
+	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside angle brackets nobody takes it for a name
 		p.seen |= seesOther
 	}
 	switch {

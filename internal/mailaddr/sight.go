@@ -10,10 +10,28 @@ const (
 	seesOther   sight = 1 << iota // an address of another domain among other words
 	seesName                      // nothing but such an address
 	seesRelated                   // nothing but an address above or below the author's domain
+	seesAlike                     // nothing but what looks like an address of another domain
 )
 
-// sightOf returns what a reader sees in text beside an author at domain.
-func sightOf(text, domain string) (seen sight) {
+// alike are the characters that look like those of an address.
+var alike = strings.NewReplacer("\uff20", "@", "\ufe6b", "@", "\uff0e", ".", "\ufe52", ".")
+
+// sightOf returns what a reader sees in text beside an author at domain. No
+// program takes for an address what only looks like one; people do.
+func sightOf(text, domain string) sight {
+	seen := sightOfASCII(text, domain)
+	if !strings.ContainsAny(text, "\uff20\ufe6b\uff0e\ufe52") {
+		return seen
+	}
+	looks := sightOfASCII(alike.Replace(text), domain)
+	if looks&^seen&seesName != 0 {
+		seen |= seesAlike
+	}
+	return seen | looks&seesOther
+}
+
+// sightOfASCII is sightOf for the signs of ASCII.
+func sightOfASCII(text, domain string) (seen sight) {
 	if strings.IndexByte(text, '@') < 0 {
 		return 0
 	}
@@ -66,7 +84,7 @@ func domainShown(text string) string {
 // notes returns nil for an ordinary field.
 func (p *parser) notes() (notes []Note) {
 	switch {
-	case p.seen&seesName != 0:
+	case p.seen&(seesName|seesAlike) != 0:
 		notes = append(notes, NoteOtherName)
 	case p.seen&seesOther != 0:
 		notes = append(notes, NoteOtherAddress)
