@@ -75,7 +75,7 @@ dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); two builds give the same bytes
 	rm -rf $(DIST) && mkdir -p $(DIST)/parts
 	$(DISTBUILD) -o $(DIST)/parts/host ./cmd/sekimori
-	for f in deploy/man/*.1; do gzip -9nc "$$f" >"$(DIST)/parts/$${f##*/}.gz"; done
+	for s in 1 5 8; do mkdir -p $(DIST)/parts/man$$s && for f in deploy/man/*.$$s; do gzip -9nc "$$f" >"$(DIST)/parts/man$$s/$${f##*/}.gz"; done; done
 	for shell in bash fish zsh; do $(DIST)/parts/host completion $$shell >$(DIST)/parts/completion.$$shell; done
 	set -e; for arch in $(ARCHES); do \
 	  GOARCH=$$arch $(DISTBUILD) -o $(DIST)/sekimori-$$arch ./cmd/sekimori; \

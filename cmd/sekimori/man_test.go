@@ -13,30 +13,37 @@ import (
 
 const manDir = "../../deploy/man"
 
-// manPages renders a page for every command.
+// manDate stands in every page: a page must not change with the day it is
+// made on.
+var manDate = time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
+
+// manPages renders a page for every command, the daemon's manual and that of
+// its configuration.
 func manPages(t *testing.T) map[string][]byte {
 	t.Helper()
-	header := &doc.GenManHeader{Section: "1", Source: "sekimori", Manual: "sekimori", Date: new(time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC))}
+	header := &doc.GenManHeader{Section: "1", Source: "sekimori", Manual: "sekimori", Date: &manDate}
 	root := newRoot()
 	root.DisableAutoGenTag = true // it would hold the day of the build
 	dir := t.TempDir()
 	if err := doc.GenManTree(root, header, dir); err != nil {
 		t.Fatal(err)
 	}
-	out := map[string][]byte{}
+	out := map[string][]byte{"sekimori.8": daemonManual(newRoot()), "sekimori.yaml.5": configurationManual(t)}
 	for _, path := range manFiles(t, dir) {
 		page, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[filepath.Base(path)] = page
+		if name := filepath.Base(path); name != "sekimori.1" { // sekimori.8 says more
+			out[name] = []byte(tidy(string(page)))
+		}
 	}
 	return out
 }
 
 func manFiles(t *testing.T, dir string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.[158]"))
 	if err != nil {
 		t.Fatal(err)
 	}

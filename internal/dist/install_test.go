@@ -197,7 +197,7 @@ func leftovers(t *testing.T, root string) string {
 	t.Helper()
 	var out []string
 	for _, pattern := range []string{"usr/bin/sekimori*", "etc/sekimori/sekimori.yaml", "usr/lib/systemd/system/sekimori*", "usr/lib/sysusers.d/sekimori*",
-		"usr/share/man/man1/sekimori*", "usr/share/doc/sekimori/*", "usr/share/*/completions/sekimori", "var/lib/sekimori"} {
+		"usr/share/man/man?/sekimori*", "usr/share/doc/sekimori/*", "usr/share/*/completions/sekimori", "var/lib/sekimori"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
