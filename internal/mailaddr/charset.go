@@ -15,20 +15,21 @@ import (
 // characters, so that the text can only be judged decoded.
 var japaneseCharsets = map[string]encoding.Encoding{
 	"csiso2022jp": japanese.ISO2022JP, "50220": japanese.ISO2022JP, "50221": japanese.ISO2022JP, "50222": japanese.ISO2022JP,
-	"shift_jis": japanese.ShiftJIS, "shift-jis": japanese.ShiftJIS, "sjis": japanese.ShiftJIS, "x-sjis": japanese.ShiftJIS,
-	"ms_kanji": japanese.ShiftJIS, "csshiftjis": japanese.ShiftJIS, "windows-31j": japanese.ShiftJIS, "cswindows31j": japanese.ShiftJIS,
+	"shiftjis": japanese.ShiftJIS, "sjis": japanese.ShiftJIS, "xsjis": japanese.ShiftJIS,
+	"mskanji": japanese.ShiftJIS, "csshiftjis": japanese.ShiftJIS, "windows31j": japanese.ShiftJIS, "cswindows31j": japanese.ShiftJIS,
 	"932": japanese.ShiftJIS, "942": japanese.ShiftJIS, "943": japanese.ShiftJIS,
-	"euc-jp": japanese.EUCJP, "eucjp": japanese.EUCJP, "x-euc-jp": japanese.EUCJP, "eucjp-ms": japanese.EUCJP, "eucjp-win": japanese.EUCJP,
+	"eucjp": japanese.EUCJP, "xeucjp": japanese.EUCJP, "eucjpms": japanese.EUCJP, "eucjpwin": japanese.EUCJP,
 	"ujis": japanese.EUCJP, "51932": japanese.EUCJP, "20932": japanese.EUCJP,
 }
 
 // japaneseCharset returns the decoder of a charset, nil if it is not Japanese.
 // Every variant of ISO-2022-JP escapes to the same sets.
 func japaneseCharset(charset string) encoding.Encoding {
-	if strings.HasPrefix(charset, "iso-2022-jp") || strings.HasPrefix(charset, "iso2022jp") {
+	name := plainName(charset)
+	if strings.HasPrefix(name, "iso2022jp") {
 		return japanese.ISO2022JP
 	}
-	if e := japaneseCharsets[charset]; e != nil {
+	if e := japaneseCharsets[name]; e != nil {
 		return e
 	}
 	if page := codePage(charset); page > 0 {
@@ -37,44 +38,132 @@ func japaneseCharset(charset string) encoding.Encoding {
 	return nil
 }
 
-// opaque reports a charset whose text, read as octets, could hide anything.
+// plainName returns the letters and digits of a charset's name. Programs look
+// charsets up by these: to Python "utf_7" and "UTF~7" are UTF-7.
+func plainName(charset string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+			return r
+		}
+		return -1
+	}, charset)
+}
+
+// opaque reports a charset whose text, read as octets, could hide anything:
+// UTF-7 in its forms (as IMAP has it, too), BOCU-1, and codecs of Python that
+// know escapes.
 func opaque(charset string) bool {
-	for _, s := range []string{"utf-7", "utf7", "escape"} {
-		if strings.Contains(charset, s) {
+	name := plainName(charset)
+	for _, s := range []string{"utf7", "imap", "bocu", "escape"} {
+		if strings.Contains(name, s) {
 			return true
 		}
 	}
-	return codePage(charset) == 65000 // Windows' number for UTF-7
+	return name == "u7" || codePage(charset) == 65000 // Python's and Windows' names for UTF-7
+}
+
+// shifting reports a charset of seven bits in which "<" and "@" are parts of
+// characters once the text has shifted.
+func shifting(charset string) bool {
+	name := plainName(charset)
+	page := codePage(charset)
+	return strings.Contains(name, "2022") || strings.HasPrefix(name, "hz") || 50220 <= page && page <= 50229 || page == 52936
+}
+
+// unshifted returns text of a charset that shifts with U+FFFD for what is
+// shifted. It reports false for shifts of a single character, of which it cannot
+// tell how many octets they take.
+func unshifted(octets []byte) (string, bool) {
+	var b strings.Builder
+	set, out := false, false // another set of characters is designated; the text has shifted out
+	for i := 0; i < len(octets); i++ {
+		c := octets[i]
+		next := byte(0)
+		if i+1 < len(octets) {
+			next = octets[i+1]
+		}
+		switch {
+		case c == escape && (next == 'N' || next == 'O'):
+			return "", false
+		case c == escape:
+			end := i + 1
+			for end < len(octets) && ' ' <= octets[end] && octets[end] < '0' {
+				end++
+			}
+			designated := string(octets[i+1 : min(end+1, len(octets))])
+			switch {
+			case designated == "(B" || designated == "(J":
+				set = false
+			case strings.HasPrefix(designated, "(") || strings.HasPrefix(designated, "$(") || strings.HasPrefix(designated, "$") && len(designated) == 2:
+				set = true
+			}
+			i = end
+		case c == 0x0e, c == 0x0f:
+			out = c == 0x0e
+		case c == '~' && (next == '{' || next == '}'): // HZ
+			out = next == '{'
+			i++
+		case c < ' ' || !set && !out:
+			b.WriteByte(c)
+		default:
+			b.WriteString(unreadable)
+		}
+	}
+	return b.String(), true
+}
+
+// johab reports Korean text whose characters may end in "<", ">" or "@".
+func johab(charset string) bool {
+	return strings.Contains(charset, "johab") || codePage(charset) == 1361
+}
+
+// withoutPairs returns text with U+FFFD for each octet beyond ASCII and the one
+// that follows it.
+func withoutPairs(octets []byte) string {
+	var b strings.Builder
+	for i := 0; i < len(octets); i++ {
+		if octets[i] < 0x80 {
+			b.WriteByte(octets[i])
+			continue
+		}
+		b.WriteString(unreadable)
+		if i+1 < len(octets) && octets[i+1] > ' ' {
+			i++
+		}
+	}
+	return b.String()
 }
 
 // codePages are the prefixes of charsets known by number; "" is the number
 // alone, which some programs send.
-var codePages = []string{"ibm", "csibm", "x-ibm", "cp", "x-cp", "ccsid", "ms", "windows", "x-windows", ""}
+var codePages = []string{"ibm", "csibm", "xibm", "cp", "xcp", "ccsid", "ms", "windows", "xwindows", ""}
 
 // codePage returns the number of a charset that is IBM's or Microsoft's code page,
 // 0 if it is none. What follows the number names a variant: ibm-943_P15A.
 func codePage(charset string) int {
-	for _, prefix := range codePages {
-		number, ok := strings.CutPrefix(charset, prefix)
-		number = strings.TrimLeft(number, "-_")
-		end := 0
-		for end < len(number) && '0' <= number[end] && number[end] <= '9' {
-			end++
-		}
-		if !ok || prefix == "" && end < len(number) {
-			continue
-		}
-		if n, err := strconv.Atoi(number[:end]); err == nil {
-			return n
-		}
+	start := strings.IndexAny(charset, "0123456789")
+	if start < 0 {
+		return 0
 	}
-	return 0
+	end := start
+	for end < len(charset) && '0' <= charset[end] && charset[end] <= '9' {
+		end++
+	}
+	prefix := plainName(charset[:start])
+	if !slices.Contains(codePages, prefix) || prefix == "" && end < len(charset) {
+		return 0
+	}
+	n, err := strconv.Atoi(charset[start:end])
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // ebcdicPages are the code pages that disagree with ASCII where it matters.
 // Every other one, and every charset known by name, keeps its "<" and "@".
 var ebcdicPages = []int{
-	37, 256, 259, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 286, 290, 293, 297, 300, 410, 420, 421, 423, 424, 425, 500, 803, 833, 834,
+	37, 38, 39, 256, 259, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 286, 290, 293, 297, 300, 410, 420, 421, 423, 424, 425, 500, 803, 833, 834,
 	835, 836, 837, 838, 839, 870, 871, 875, 880, 905, 918, 924, 930, 931, 933, 935, 937, 939, 1002, 1003, 1005, 1025, 1026, 1027,
 	1028, 1031, 1032, 1033, 1037, 1039, 1047, 1068, 1069, 1071, 1073, 1074, 1075, 1076, 1077, 1078, 1079, 1080, 1081, 1082, 1083,
 	1084, 1085, 1087, 1091, 1093, 1097, 1110, 1112, 1113, 1122, 1123, 1130, 1132, 1136, 1137, 1140, 1141, 1142, 1143, 1144, 1145,
@@ -83,10 +172,12 @@ var ebcdicPages = []int{
 }
 
 // ebcdic reports a charset of the EBCDIC family. Microsoft adds 20000 to IBM's
-// numbers, IBM multiples of 4096 for variants.
+// numbers, IBM multiples of 4096 for variants; the GNU C library knows some by
+// names of the OSF.
 func ebcdic(charset string) bool {
 	n := codePage(charset)
-	return strings.Contains(charset, "ebcdic") || slices.ContainsFunc([]int{n, n - 20000, n % 4096}, func(page int) bool {
+	name := plainName(charset)
+	return strings.Contains(name, "ebcdic") || strings.HasPrefix(name, "osf1002") || slices.ContainsFunc([]int{n, n - 20000, n % 4096}, func(page int) bool {
 		return slices.Contains(ebcdicPages, page)
 	})
 }

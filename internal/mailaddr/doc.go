@@ -19,13 +19,18 @@
 //     accepted with a [Note].
 //   - An encoded word that decodes to an address in angle brackets of another
 //     domain does count: clients that decode first and parse then have that author.
+//     So do encoded quotes and parentheses that turn an address of another domain
+//     out of the quotes or the comment it stands in.
+//   - A domain counts only if it could exist. Some readers leave out white space:
+//     "foo@a.example Foo" is foo@a.examplefoo to them, which is nobody's domain,
+//     but "ceo@bank.c om" is ceo@bank.com.
 //
 // # How a field is read
 //
 // First as a mailbox-list, generously (mailbox.go), with text that should have
 // been quoted in the name of the only address (loose.go) and unencoded
 // double-byte text (legacy.go). If that fails, as a slip: in every way a reader
-// might (slip.go).
+// might (slip.go, domains.go).
 //
 // # What is accepted
 //
@@ -36,7 +41,7 @@
 //	"any <x@y>, text" <a@b.example>    quoted-string: never an address
 //	=?utf-8?B?...?= <a@b.example>      encoded words of any charset but UTF-7 (charset.go)
 //	(c) John (c) <a@b.example> (c)     comments between words, 10 deep
-//	a@b.example (John)                 the old style: white space before the comment
+//	a@b.example (John)                 the old style, also a@b.example(John)
 //	a@b.example (c@b.example)          a comment that holds the author's own domain
 //	a@b.example (x @ y)                a comment with an "@" before no domain
 //	a@b.example <a@b.example>          unquoted address of the very same domain
@@ -65,7 +70,7 @@
 //	                   8-bit octets in an address that are no UTF-8; and of what slip.go cannot
 //	                   read, "<a@b> <c@d>", text after ">", what is not closed
 //	ambiguous          of what slip.go cannot read, unquoted "@" in a phrase, routes "<@x:a@b>",
-//	                   comments or white space around "@", within or touching an address;
+//	                   comments or white space around "@" or within an address;
 //	                   an address of another domain in the comment of a bare address;
 //	                   encoded words in an address, in a charset that could hide anything, or
 //	                   text that decodes to "<x@y>" of another domain, NUL, CR or LF; invisible

@@ -141,33 +141,13 @@ func asciiDomain(s string) bool {
 // oneAddress reports whether s has the given number of "@" and one pair of angle
 // brackets at most, as it is and with its encoded words decoded.
 func oneAddress(s string, ats int) bool {
-	texts := []string{s}
-	if strings.Contains(s, "=?") {
-		for _, until := range []string{"?", "?="} {
-			_, judged, ok := scanWords(s, until)
-			if !ok || strings.ContainsAny(judged, "\x00\r\n") {
-				return false
-			}
-			texts = append(texts, judged)
-		}
-	}
-	for _, text := range texts {
+	refuse := func(text string) (refusal string) {
 		if looksLikeAddress(text) || strings.Count(text, "@") > ats || strings.Count(text, "<") > 1 || strings.Count(text, ">") > 1 {
-			return false
+			return hiddenAddress
 		}
+		return ""
 	}
-	return true
-}
-
-// looksLikeAddress reports whether a sign that is no "@" but looks like one
-// stands before a domain: to the eye a member of the list.
-func looksLikeAddress(text string) bool {
-	for member := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(",:;<>", r) }) {
-		if i := strings.IndexAny(member, "\uff20\ufe6b"); i >= 0 && dotted([]byte(member[i+len("\uff20"):])) {
-			return true
-		}
-	}
-	return false
+	return refuse(s) == "" && decodings(s, reading{strict: true}, func(scan wordScan) string { return refuse(scan.judged) }) == ""
 }
 
 // stripMarks removes comments and quotes.

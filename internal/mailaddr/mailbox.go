@@ -41,7 +41,7 @@ func (p *parser) list() error {
 	if len(p.boxes) == 0 {
 		return &FromError{KindNoAddress, 0, "the field names no author"}
 	}
-	return nil
+	return p.checkWords()
 }
 
 // secondDomain returns where the first mailbox of another domain stands.
@@ -287,8 +287,6 @@ func (p *parser) finish(e *element, t token) error {
 		return nil
 	case !addr.found:
 		return p.textOnly(e)
-	case !e.angle.found && e.unsafe >= 0 && !showsOnly(e.comments.String(), strings.ToLower(e.bare.domain)):
-		return &FromError{KindAmbiguous, e.unsafe, otherInComment}
 	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
 		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
 	case len(p.boxes) == MaxMailboxes:
@@ -307,8 +305,8 @@ func (p *parser) finish(e *element, t token) error {
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &FromError{KindAmbiguous, addr.start, refusal}
 	}
-	if !e.angle.found && inComments&(seesName|seesRelated) != 0 {
-		return &FromError{KindAmbiguous, addr.start, otherInComment}
+	if !e.angle.found && (e.unsafe >= 0 || comments != e.comments.String()) && !oneDomain(e.comments.String(), string(domain)) {
+		return &FromError{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
 	}
 	p.seen |= seen
 	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside angle brackets nobody takes it for a name
@@ -322,49 +320,14 @@ func (p *parser) finish(e *element, t token) error {
 	case len(p.text.names) > 0:
 		display = strings.Join(append(p.text.names, display), ", ")
 	}
-	if !e.angle.found {
-		p.text.bare = true
-	} else if foreignAddress(e.phrase.String(), e.angle.domain) {
-		p.quotes.foreign = true
+	p.text.bare = p.text.bare || !e.angle.found
+	if e.angle.found {
+		p.quotes.foreign = p.quotes.foreign || foreignAddress(e.phrase.String(), e.angle.domain)
+		p.quotes.commented = p.quotes.commented || foreignAddress(e.comments.String(), e.angle.domain)
 	}
 	p.boxes = append(p.boxes, Mailbox{DisplayName: strings.ToValidUTF8(display, "�"), Local: local, Domain: domain})
 	p.offsets = append(p.offsets, addr.start)
 	return nil
-}
-
-// quotes notes what lets readers disagree on what is quoted: quoted pairs, which
-// some do not know, and quotes in comments, for those who do not know comments.
-// To them an address in quotes may stand outside.
-type quotes struct {
-	oddAt   int  // where, or -1
-	foreign bool // an address of another domain is quoted
-}
-
-func (p *parser) noteQuotes(t token) {
-	switch raw := p.s[t.start:t.end]; {
-	case p.quotes.oddAt >= 0:
-	case t.kind == tokQuoted && strings.IndexByte(raw, '\\') >= 0, t.kind == tokComment && strings.ContainsAny(raw, `"\`):
-		p.quotes.oddAt = t.start
-	}
-}
-
-// foreignAddress reports whether an "@" in text is followed by anything but
-// the given domain.
-func foreignAddress(text, domain string) bool {
-	for {
-		_, after, ok := strings.Cut(text, "@")
-		if !ok {
-			return false
-		}
-		end := 0
-		for end < len(after) && isAtom(after[end]) && after[end] != '\'' {
-			end++
-		}
-		if !strings.EqualFold(after[:end], domain) {
-			return true
-		}
-		text = after
-	}
 }
 
 // localPart validates a local part. Dots are not judged: a..b@ and a.@ exist.

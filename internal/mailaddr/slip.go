@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"sekimori/internal/dns"
 )
 
 // Slips are fields that are no mailbox-list (RFC 5322 §3.4), or that hold what
@@ -17,10 +15,9 @@ import (
 //
 // Readers of such a field differ in the name they show, and some find no author.
 // None can show another domain, if the field holds none. So the field is
-// looked at in every way a reader might: as it is, without comments, without
-// quotes and parentheses, with its encoded words decoded. In each of these texts every "@" must
-// be followed by the one domain, and that domain must end where nobody could
-// continue it.
+// looked at in every way a reader might (domains.go). In each of these texts
+// every "@" must be followed by the one domain, and that domain must end where
+// nobody could continue it.
 
 // readSlip returns the authors of a slip, nil if s is none.
 func readSlip(s string) *parser {
@@ -39,14 +36,8 @@ func readSlip(s string) *parser {
 		return nil
 	}
 	domain := string(p.boxes[0].Domain)
-	unmarked := strings.NewReplacer(`"`, "", "(", "", ")", "").Replace(flat)
-	for _, text := range []string{flat, outside, unmarked, stripMarks(flat)} {
-		if !showsOnly(text, domain) || !decodesTo(text, func(decoded string) bool {
-			without, _ := splitComments(decoded)
-			return showsOnly(decoded, domain) && showsOnly(without, domain)
-		}) {
-			return nil
-		}
+	if !oneDomain(flat, domain) {
+		return nil
 	}
 	if name == "" {
 		name = comments
@@ -80,15 +71,18 @@ const unreadable = "\ufffd"
 // name before the first. It reports false if there is none, or an "@" that is
 // neither part of an address of the same domain nor of a name.
 func (p *parser) slipAddresses(text string) (name string, ok bool) {
+	end := 0 // after the "@" before
 	for i := 0; i < len(text); i++ {
 		if text[i] != '@' {
 			continue
 		}
-		local, start := localBefore(text[:i])
-		if local == "" && !startsDomain(text[i+1:]) { // "Sarah @ Acme", "@handle"
+		local, start := localBefore(text[end:i])
+		start += end
+		end = i + 1
+		if local == "" && !startsDomain(text[end:]) { // "Sarah @ Acme", "@handle"
 			continue
 		}
-		domain, ok := slipDomain(text[i+1:])
+		domain, ok := slipDomain(text[end:])
 		if !ok || local == "" || hasHidden(local) || strings.Contains(local, "=?") || strings.Contains(local, unreadable) {
 			return "", false
 		}
@@ -138,62 +132,6 @@ func unquotePairs(text string) string {
 		b.WriteByte(text[i])
 	}
 	return b.String()
-}
-
-// slipDomain returns the domain that follows an "@". It reports false if a
-// reader might see another: one that goes on after white space, quotes or
-// brackets, or ends earlier, at an octet that only some allow in a domain.
-func slipDomain(after string) (dns.Name, bool) {
-	end := 0
-	for end < len(after) && isAtom(after[end]) {
-		end++
-	}
-	text, rest := strings.TrimRight(after[:end], "'"), after[end:]
-	if !isASCII(text) || strings.IndexByte(text, '_') >= 0 {
-		return "", false
-	}
-	if rest != "" && strings.IndexByte(" \t<>,;:\")]", rest[0]) < 0 {
-		return "", false
-	}
-	next := strings.TrimLeft(rest, " \t<>,;:\"'()[]")
-	continues := len(next) > 1 && next[0] == '.' && isAtom(next[1])
-	if continues || strings.HasSuffix(text, ".") && next != "" && isAtom(next[0]) {
-		return "", false
-	}
-	name, err := authorDomain(text, 0)
-	return name, err == nil
-}
-
-// showsOnly reports whether every "@" in text, or sign that looks like one,
-// before something like a domain is before the given domain.
-func showsOnly(text, domain string) bool {
-	for rest := text; ; {
-		_, after, found := strings.Cut(rest, "@")
-		if !found {
-			break
-		}
-		if strings.HasPrefix(after, "[") { // an address literal is no domain, but another author
-			return false
-		}
-		if startsDomain(after) {
-			if name, ok := slipDomain(after); !ok || string(name) != domain {
-				return false
-			}
-		}
-		rest = after
-	}
-	return !looksLikeAddress(text)
-}
-
-// startsDomain reports whether text begins with something a reader might take
-// for a domain with a dot in it, generously. It reads no further than the next
-// "@".
-func startsDomain(text string) bool {
-	end := 0
-	for end < len(text) && (isAtom(text[end]) || isWSP(text[end])) {
-		end++
-	}
-	return dotted([]byte(text[:end])) || strings.ContainsAny(text[:end], "\u3002\uff0e\uff61\ufe52") // dots of other scripts
 }
 
 // unfold removes the line breaks of folds.
@@ -248,7 +186,12 @@ func cause(s string, refused *FromError) *FromError {
 	flat := unfold(s)
 	other, below := shows(flat, domainShown(flat[strings.LastIndexByte(flat, '@')+1:]))
 	switch {
-	case namesNobody(flat) && decodesTo(flat, namesNobody):
+	case namesNobody(flat) && decodings(flat, reading{strict: true}, func(scan wordScan) string {
+		if namesNobody(scan.judged) {
+			return ""
+		}
+		return hiddenAddress
+	}) == "":
 		if refused.Kind == KindNoAddress {
 			return refused
 		}

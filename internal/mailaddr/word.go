@@ -25,83 +25,100 @@ func decodeWords(text, domain string) (display string, seen sight, refusal strin
 	if !strings.Contains(text, "=?") {
 		return text, seen, ""
 	}
-	display, judged, ok := scanWords(text, "?")
-	if refusal = refuseDecoded(judged, domain, ok); refusal != "" {
+	display = text
+	first := true
+	refusal = decodings(text, reading{}, func(scan wordScan) string {
+		if first && scan.until == "?" {
+			display = scan.display
+		}
+		first = false
+		seen |= sightOf(scan.judged, domain)
+		if holdsAngle(scan.judged, domain) {
+			return hiddenAddress
+		}
+		return ""
+	})
+	if refusal != "" {
 		return "", seen, refusal
 	}
-	// Others let a word go on over a lone question mark, or end it at a space.
-	for _, until := range []string{"?=", " "} {
-		_, also, ok := scanWords(text, until)
-		if refusal = refuseDecoded(also, domain, ok); refusal != "" {
-			return "", seen, refusal
-		}
-		seen |= sightOf(also, domain)
-	}
-	// Some decode what they decoded once more; no honest word holds another.
-	for range maxWordDepth {
-		seen |= sightOf(judged, domain)
-		if !strings.Contains(judged, "=?") {
-			return display, seen, ""
-		}
-		once := judged
-		_, judged, ok = scanWords(once, "?")
-		if refusal = refuseDecoded(judged, domain, ok); refusal != "" {
-			return "", seen, refusal
-		}
-		if judged == once || judged == "" { // no word in it
-			return display, seen, ""
-		}
-	}
-	return "", seen, wordsTooNested
+	return display, seen, ""
 }
 
-// refuseDecoded judges decoded text; readable says whether it could be decoded.
-func refuseDecoded(text, domain string, readable bool) string {
-	switch {
-	case !readable:
-		return hidingCharset
-	case strings.ContainsAny(text, "\x00\r\n"):
-		return hiddenControl
-	case holdsAngle(text, domain):
-		return hiddenAddress
+// reading is how a reader understands encoded words.
+type reading struct {
+	// until is what ends the text of a word: "?", which must then be the first
+	// half of "?=", or "?=", for those who let a word go on over a lone question
+	// mark, or " ", for those who end it there or at the end of the text.
+	until string
+	// masks is set for a reader who knows charsets whose "<" or "@" may be part of
+	// a character.
+	masks bool
+	// strict is set where EBCDIC cannot be told from an address.
+	strict bool
+}
+
+// decodings calls judge with every text that a reader might make of the encoded
+// words in text, first with the one that most readers see. Some decode once more
+// what they decoded. It returns the first refusal, "" if there is none.
+func decodings(text string, r reading, judge func(wordScan) (refusal string)) (refusal string) {
+	for _, r.until = range []string{"?", "?=", " "} {
+		r.masks = false
+		masks, refusal := r.decodings(text, judge)
+		if refusal == "" && masks {
+			r.masks = true
+			_, refusal = r.decodings(text, judge)
+		}
+		if refusal != "" {
+			return refusal
+		}
 	}
 	return ""
 }
 
-// decodesTo reports whether every text that a reader might make of the encoded
-// words in text satisfies ok. It reports false if that cannot be told.
-func decodesTo(text string, ok func(decoded string) bool) bool {
-	for _, until := range []string{"?", "?=", " "} {
-		decoded := text
-		for depth := 0; strings.Contains(decoded, "=?"); depth++ {
-			_, judged, readable := scanWords(decoded, until)
-			if judged == "" && readable { // no word in it
-				break
-			}
-			if depth == maxWordDepth || !readable || strings.ContainsAny(judged, "\x00\r\n") || !ok(judged) {
-				return false
-			}
-			decoded = judged
+// decodings is the function decodings for one reader. It also reports whether
+// there is a charset that masks.
+func (r reading) decodings(text string, judge func(wordScan) (refusal string)) (masks bool, refusal string) {
+	for depth := 0; strings.Contains(text, "=?"); depth++ {
+		scan := scanWords(text, r)
+		masks = masks || scan.maskable
+		switch {
+		case scan.opaque:
+			return masks, hidingCharset
+		case !scan.found:
+			return masks, ""
+		case depth == maxWordDepth:
+			return masks, wordsTooNested
+		case strings.ContainsAny(scan.judged, "\x00\r\n"):
+			return masks, hiddenControl
 		}
+		if refusal := judge(scan); refusal != "" {
+			return masks, refusal
+		}
+		text = scan.judged
 	}
-	return true
+	return masks, ""
 }
 
 // maxWordDepth bounds encoded words within encoded words.
 const maxWordDepth = 3
 
-// scanWords decodes the words of text; until is what ends the text of one:
-// "?", which must then be the first half of "?=", or "?=", or " ", where the
-// end of text does too. It returns what to
-// show and what to judge, which differ in words of an unknown charset: they
-// are shown as they are but judged by their octets, for nearly all charsets
-// agree with ASCII where it matters. In text without words there is nothing to
-// judge. It reports false for a charset that could hide anything.
-func scanWords(text, until string) (display, judged string, ok bool) {
+// wordScan is text with its encoded words decoded. What to show and what to judge
+// differ in words of an unknown charset: they are shown as they are but judged by
+// their octets, for nearly all charsets agree with ASCII where it matters.
+type wordScan struct {
+	reading
+	display, judged string
+	found           bool // a word
+	opaque          bool // a charset could hide anything
+	maskable        bool // there is a charset that masks
+}
+
+// scanWords decodes the words of text.
+func scanWords(text string, r reading) wordScan {
 	var show, check strings.Builder
-	found := false
+	scan := wordScan{reading: r}
 	last := strings.LastIndex(text, "?=")
-	if until == " " {
+	if r.until == " " {
 		last = len(text)
 	}
 	pos, gap := 0, 0 // gap is where the text since the last word begins
@@ -111,31 +128,35 @@ func scanWords(text, until string) (display, judged string, ok bool) {
 			break
 		}
 		i += pos
-		word, octets, charset := encodedWord(text[i:], until)
+		word, octets, charset := encodedWord(text[i:], r.until)
 		if word == "" {
 			pos = i + len("=?")
 			continue
 		}
-		if between := text[gap:i]; !found || strings.Trim(between, " \t") != "" { // RFC 2047 §6.2
+		if between := text[gap:i]; !scan.found || strings.Trim(between, " \t") != "" { // RFC 2047 §6.2
 			show.WriteString(between)
 			check.WriteString(between)
 		}
-		shown, octetsOrText, readable := convert(word, octets, charset)
-		if !readable {
-			return "", "", false
+		shown, judged, masks, ok := r.convert(word, octets, charset)
+		scan.maskable = scan.maskable || masks
+		if !ok {
+			scan.opaque = true
+			return scan
 		}
 		show.WriteString(shown)
-		check.WriteString(octetsOrText)
+		check.WriteString(judged)
 		pos = i + len(word)
 		gap = pos
-		found = true
+		scan.found = true
 	}
-	if !found {
-		return text, "", true
+	if !scan.found {
+		scan.display = text
+		return scan
 	}
 	show.WriteString(text[gap:])
 	check.WriteString(text[gap:])
-	return show.String(), check.String(), true
+	scan.display, scan.judged = show.String(), check.String()
+	return scan
 }
 
 // encodedWord returns the encoded word s begins with, "" if it is none. It
@@ -226,31 +247,44 @@ func decodeB(s string) []byte {
 }
 
 // convert returns the text of a word to show and the text to judge. It reports
-// false for a charset in which the octets could say anything.
-func convert(word string, octets []byte, charset string) (shown, judged string, ok bool) {
+// whether the charset masks, and false for a charset in which the octets could
+// say anything.
+func (r reading) convert(word string, octets []byte, charset string) (shown, judged string, masks, ok bool) {
 	switch charset {
 	case "utf-8", "utf8", "us-ascii":
-		return string(octets), string(octets), true
+		return string(octets), string(octets), false, true
 	case "iso-8859-1":
 		var b strings.Builder
 		for _, c := range octets {
 			b.WriteRune(rune(c))
 		}
-		return b.String(), b.String(), true
+		return b.String(), b.String(), false, true
 	}
+	if opaque(charset) {
+		return "", "", false, false
+	}
+	shown, judged, ok = word, string(octets), true
 	if e := japaneseCharset(charset); e != nil {
 		if text, err := e.NewDecoder().Bytes(octets); err == nil && utf8.Valid(text) {
-			return string(text), string(text), true
+			shown, judged = string(text), string(text)
 		}
+	} else if ebcdic(charset) {
+		judged, ok = ebcdicText(octets)
+		return shown, judged, false, ok && !r.strict
 	}
 	switch {
-	case ebcdic(charset):
-		judged, ok = ebcdicText(octets)
-		return word, judged, ok
-	case opaque(charset):
-		return "", "", false
+	case shifting(charset):
+		masks = true
+		if r.masks {
+			judged, ok = unshifted(octets)
+		}
+	case johab(charset):
+		masks = true
+		if r.masks {
+			judged = withoutPairs(octets)
+		}
 	}
-	return word, string(octets), true
+	return shown, judged, masks, ok
 }
 
 // holdsAngle reports whether decoded text holds an address in angle brackets,
@@ -262,9 +296,18 @@ func holdsAngle(text, domain string) bool {
 			return false
 		}
 		inner, rest, _ := strings.Cut(after, ">")
-		if i := strings.LastIndexByte(inner, '@'); i >= 0 && !strings.EqualFold(strings.TrimSpace(inner[i+1:]), domain) {
+		if _, name, ok := strings.Cut(inner, "@"); ok && !sameDomain(strings.TrimSpace(name), domain) {
 			return true
 		}
 		text = rest
 	}
+}
+
+// sameDomain reports whether text is the given domain, perhaps in other letters.
+func sameDomain(text, domain string) bool {
+	if strings.EqualFold(text, domain) {
+		return true
+	}
+	name, err := authorDomain(text, 0)
+	return err == nil && string(name) == domain
 }
