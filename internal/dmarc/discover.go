@@ -62,6 +62,7 @@ type Discovery struct {
 	options   Options
 	nodes     map[dns.Name]*node
 	orgErr    *DNSError
+	walked    path        // the author's, once it is walked
 	existence *Step       // the one question for the author itself
 	possible  []published // where Error is set: records above that may apply
 }
@@ -108,6 +109,7 @@ func (d *Discovery) use(p published, s Source) {
 // public suffix above it; records in between count for nothing (§4.10.1).
 func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
 	p := d.walk(ctx, r, d.AuthorDomain, PurposePolicy)
+	d.walked = p
 	if p.err != nil {
 		d.Error, d.possible = p.err, p.possible(d.AuthorDomain)
 		return
@@ -181,6 +183,7 @@ func (d *Discovery) needOrganization(ctx context.Context, r dns.Resolver) *DNSEr
 		return nil
 	}
 	p := d.walk(ctx, r, d.AuthorDomain, PurposeOrg)
+	d.walked = p
 	if p.err != nil {
 		d.orgErr = p.err
 		return p.err

@@ -1,6 +1,7 @@
 package dmarc
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -206,12 +207,10 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 	if id.Domain.Keep(1) != d.AuthorDomain.Keep(1) {
 		return a
 	}
-	if a.Error = d.needOrganization(ctx, r); a.Error != nil {
-		return a
-	}
+	failed := d.needOrganization(ctx, r)
 	org := d.OrganizationalDomain
 	switch {
-	case !id.Domain.Under(org):
+	case failed == nil && !id.Domain.Under(org):
 		return a
 	case d.Method == PSL:
 		a.OrganizationalDomain = d.bySuffix(id.Domain)
@@ -223,8 +222,11 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 	default:
 		*walks--
 		p := d.walk(ctx, r, id.Domain, PurposeIdentifier)
-		if p.err != nil {
-			a.Error = p.err
+		if failed = cmp.Or(failed, p.err); failed != nil {
+			certain := false
+			if a.Aligned, certain = sameOrganization(d.AuthorDomain, id.Domain, d.walked, p); !certain {
+				a.Error = failed
+			}
 			return a
 		}
 		a.OrganizationalDomain = organizationalDomain(id.Domain, p.found)

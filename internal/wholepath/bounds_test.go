@@ -94,6 +94,7 @@ var bounds = []bound{
 	{"dmarc.MaxRecordLen", "16384", "octets", "real records are under 1 KiB", "", "wholepath.TestBoundPolicyRecord"},
 	{"dmarc.MaxURIs", "100", "destinations", "each could be sent a report", "", "dmarc.TestParseRecordBounds"},
 	{"dmarc.maxPSLLineLen", "4096", "octets", "a rule is a domain name", "", "dmarc.TestLoadPSLRefuses"},
+	{"dmarc.maxSupposed", "3", "failed names", "each may hold four things; mostly one name fails", "", "dmarc.TestManyFailed"},
 	{"dmarc.maxWalkLabels", "8", "labels", "RFC 9989 §4.10", "", "dmarc.TestWalkNames"},
 	{"dns.MaxChain", "8", "CNAMEs of an answer", "RFC 1034 §3.6.2 wants none in a row", "", "resolver/dnswire.TestDecode"},
 	{"dns.MaxLabelLen", "63", "octets", "RFC 1035 §2.3.4", "", "dns.TestParseName wholepath.TestBoundNames"},

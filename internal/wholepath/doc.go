@@ -74,6 +74,7 @@
 //	dmarc.MaxRecordLen                  16384     octets                                  -                     real records are under 1 KiB
 //	dmarc.MaxURIs                       100       destinations                            -                     each could be sent a report
 //	dmarc.maxPSLLineLen                 4096      octets                                  -                     a rule is a domain name
+//	dmarc.maxSupposed                   3         failed names                            -                     each may hold four things; mostly one name fails
 //	dmarc.maxWalkLabels                 8         labels                                  -                     RFC 9989 §4.10
 //	dns.MaxChain                        8         CNAMEs of an answer                     -                     RFC 1034 §3.6.2 wants none in a row
 //	dns.MaxLabelLen                     63        octets                                  -                     RFC 1035 §2.3.4
