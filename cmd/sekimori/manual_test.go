@@ -187,10 +187,10 @@ func tidy(s string) string {
 	filled := true
 	for line := range strings.Lines(s) {
 		line = strings.TrimRight(line, " \n")
-		switch {
-		case line == ".EX" || line == ".nf":
+		switch line {
+		case ".EX", ".nf":
 			filled = false
-		case line == ".EE" || line == ".fi":
+		case ".EE", ".fi":
 			filled = true
 		}
 		if filled && line == "" {
