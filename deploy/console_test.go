@@ -22,9 +22,9 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-var update = flag.Bool("update", false, "take the README's screenshot of the console anew, after some minutes of mail")
+var update = flag.Bool("update", false, "take the handbook's screenshot of the console anew, after some minutes of mail")
 
-// screenshot is what the README shows.
+// screenshot is what docs/operate.md shows.
 const (
 	screenshot         = "console.png"
 	maxScreenshotBytes = 150_000
@@ -225,7 +225,7 @@ func (b *browser) checkRefresh(t *testing.T, d *daemon) {
 	send(t, b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams(hurry))
 }
 
-// checkScreenshot keeps the README's picture small and whole; -update takes it.
+// checkScreenshot keeps the handbook's picture small and whole; -update takes it.
 func (b *browser) checkScreenshot(t *testing.T) {
 	if *update {
 		b.look(t, 1000, "light")
@@ -243,8 +243,8 @@ func (b *browser) checkScreenshot(t *testing.T) {
 	if err != nil || len(data) > maxScreenshotBytes || picture.Bounds().Dx() != 1000 {
 		t.Errorf("%s: %d octets, %v", screenshot, len(data), err)
 	}
-	if !strings.Contains(readFile(t, "../README.md"), "deploy/"+screenshot) {
-		t.Errorf("the README does not show %s", screenshot)
+	if !strings.Contains(readFile(t, "docs/operate.md"), "(../"+screenshot+")") {
+		t.Errorf("docs/operate.md does not show %s", screenshot)
 	}
 }
 

@@ -30,15 +30,15 @@ var wordActions = map[string]struct{ sieve, postfix string }{
 	filter.WordTempError:       {},
 }
 
-// The examples and the README know every word there is, and no other.
+// The examples and the handbook know every word there is, and no other.
 func TestWords(t *testing.T) {
-	readme := readFile(t, "../README.md")
+	page := readFile(t, "docs/configure.md")
 	for _, w := range filter.Words {
 		if _, ok := wordActions[w]; !ok {
 			t.Errorf("what becomes of %s is not decided here", w)
 		}
-		if !strings.Contains(readme, "`"+w+"`") {
-			t.Errorf("the README does not explain %s", w)
+		if !strings.Contains(page, "`"+w+"`") {
+			t.Errorf("docs/configure.md does not explain %s", w)
 		}
 	}
 	if len(wordActions) != len(filter.Words) {

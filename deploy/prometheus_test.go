@@ -78,23 +78,24 @@ func TestEveryAlertIsTested(t *testing.T) {
 // Somebody who is woken by an alert finds what to do, and nothing of alerts
 // that are gone.
 func TestEveryAlertIsDocumented(t *testing.T) {
-	_, section, _ := strings.Cut(readFile(t, "README.md"), "\n## Alerts\n")
+	_, section, _ := strings.Cut(readFile(t, "docs/operate.md"), "\n## Alerts\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	rows := map[string][2]string{} // when it fires, what to do
 	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (.*?) \\| (.*) \\|$").FindAllStringSubmatch(section, -1) {
 		rows[m[1]] = [2]string{m[2], m[3]}
 	}
 	for _, r := range alerts(t) {
 		if row := rows[r.Alert]; row[0] == "" || len(row[1]) < 40 {
-			t.Errorf("README.md does not say of %s when it fires and what to do: %q", r.Alert, row)
+			t.Errorf("docs/operate.md does not say of %s when it fires and what to do: %q", r.Alert, row)
 		}
 		delete(rows, r.Alert)
 	}
 	if len(rows) > 0 {
-		t.Errorf("README.md explains alerts that do not exist: %v", rows)
+		t.Errorf("docs/operate.md explains alerts that do not exist: %v", rows)
 	}
 	for _, name := range regexp.MustCompile(`sekimori_\w+`).FindAllString(section, -1) {
-		if !strings.Contains(readFile(t, "../README.md"), "`"+name) {
-			t.Errorf("README.md sends people to %s, which there is not", name)
+		if !strings.Contains(readFile(t, "docs/metrics.md"), "`"+name) {
+			t.Errorf("docs/operate.md sends people to %s, which there is not", name)
 		}
 	}
 }

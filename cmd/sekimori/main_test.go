@@ -136,15 +136,15 @@ func TestConfigCheckWarns(t *testing.T) {
 	}
 }
 
-// TestReadmeNamesCommands: the README's table has every command.
-func TestReadmeNamesCommands(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+// TestHandbookNamesCommands: the table of commands.md has every command.
+func TestHandbookNamesCommands(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "commands.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range newRoot().Commands() {
-		if c.IsAvailableCommand() && !strings.Contains(string(readme), "`sekimori "+c.Name()) {
-			t.Errorf("README.md does not name the command %s", c.Name())
+		if c.IsAvailableCommand() && !strings.Contains(string(page), "`sekimori "+c.Name()) {
+			t.Errorf("deploy/docs/commands.md does not name the command %s", c.Name())
 		}
 	}
 }

@@ -32,9 +32,10 @@ the next process, such as that of an upgrade. A session between messages is
 given 20 seconds for its next one. After drain_timeout what is still there is
 cut off and told to come again.
 
-/usr/share/doc/sekimori/README.md has Postfix and Sendmail in five minutes, the
-way from monitor to enforce, every metric, sizing, upgrade and downgrade;
-examples/README.md beside it every alert with what to do.`,
+/usr/share/doc/sekimori/README.md has Postfix and Sendmail in five minutes, and
+names the pages beside it: operate.md has the way from monitor to enforce,
+upgrade and downgrade, sizing and every alert with what to do, metrics.md every
+series.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// Before anything else: without this a SIGHUP ends the process.

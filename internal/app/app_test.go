@@ -148,11 +148,11 @@ func TestDaemon(t *testing.T) {
 	}
 }
 
-// documented checks that the README's list names every series of ours that is
+// documented checks that the handbook's list names every series of ours that is
 // exposed, and no other.
 func documented(t *testing.T, metrics string) {
 	t.Helper()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "metrics.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,15 +160,15 @@ func documented(t *testing.T, metrics string) {
 	exposed := map[string]bool{}
 	for _, m := range names.FindAllStringSubmatch(metrics, -1) {
 		exposed[m[1]] = true
-		if !strings.Contains(string(readme), "`"+m[1]) {
-			t.Errorf("README.md does not document %s", m[1])
+		if !strings.Contains(string(page), "`"+m[1]) {
+			t.Errorf("deploy/docs/metrics.md does not document %s", m[1])
 		}
 	}
-	for _, m := range regexp.MustCompile("`(sekimori_\\w+)").FindAllStringSubmatch(string(readme), -1) {
+	for _, m := range regexp.MustCompile("`(sekimori_\\w+)").FindAllStringSubmatch(string(page), -1) {
 		// Vectors without a value yet are not exposed; those with a TYPE line
 		// must cover the rest.
 		if !exposed[m[1]] && !lateSeries[m[1]] {
-			t.Errorf("README.md documents %s, which is not exposed", m[1])
+			t.Errorf("deploy/docs/metrics.md documents %s, which is not exposed", m[1])
 		}
 	}
 }

@@ -175,7 +175,7 @@ func reportsFail(results string) bool {
 }
 
 // failReject: RFC 9989 §7.4 forbids to reject solely because of p=reject. The
-// table in testdata/decisions.md, which the README shows, has every case.
+// table in testdata/decisions.md, which the handbook shows, has every case.
 func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 	switch {
 	case c.Reject == RejectQuarantine:

@@ -4,7 +4,7 @@
 //
 // A message is decided on by its facts, then by the first of the operator's
 // rules that matches, then by the ramp. What a failing message's evidence leads
-// to is the table in testdata/decisions.md, which the README shows and a test
+// to is the table in testdata/decisions.md, which the handbook shows and a test
 // decides row by row; testdata/indirect at the top of the repository has whole
 // messages with the decision wanted and why.
 package policy

@@ -1,0 +1,168 @@
+package deploy
+
+import (
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	pageLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	pageHeading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	inlineCode  = regexp.MustCompile("`[^`]*`")
+)
+
+// prose is a page without its examples, in which nothing is a link.
+func prose(page string) string {
+	var b strings.Builder
+	for line := range strings.Lines(page) {
+		if !strings.HasPrefix(line, "    ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// anchors are what a heading can be linked to by, as GitHub makes them.
+func anchors(page string) map[string]bool {
+	all := map[string]bool{}
+	for _, m := range pageHeading.FindAllStringSubmatch(prose(page), -1) {
+		word := strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")
+		all[regexp.MustCompile(`[^\p{L}\p{N}_-]`).ReplaceAllString(word, "")] = true
+	}
+	return all
+}
+
+// follow checks every link of the pages in files, which maps the path of each
+// file to its content; a folder is there where a file below it is.
+func follow(t *testing.T, files map[string]string) {
+	t.Helper()
+	links := 0
+	for name, page := range files {
+		if !strings.HasSuffix(name, ".md") {
+			continue
+		}
+		for _, m := range pageLink.FindAllStringSubmatch(inlineCode.ReplaceAllString(prose(page), "code"), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			links++
+			target, anchor, _ := strings.Cut(m[1], "#")
+			at := name
+			if target != "" {
+				at = path.Join(path.Dir(name), target)
+			}
+			to, there := files[at]
+			switch {
+			case !there:
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+			case anchor != "" && !anchors(to)[anchor]:
+				t.Errorf("%s links to %s, which has no such heading", name, m[1])
+			}
+		}
+	}
+	if links < 40 {
+		t.Errorf("%d links only were followed", links)
+	}
+}
+
+// pages of the source that link to each other.
+func pages(t *testing.T) []string {
+	t.Helper()
+	found := []string{"README.md", "deploy/README.md", "internal/ARCHITECTURE.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md"}
+	docs, err := filepath.Glob("docs/*.md")
+	if err != nil || len(docs) == 0 {
+		t.Fatalf("no page in docs: %v", err)
+	}
+	for _, d := range docs {
+		found = append(found, "deploy/"+d)
+	}
+	return found
+}
+
+// Every link of a page leads somewhere in the source.
+func TestLinksOfTheSource(t *testing.T) {
+	files := map[string]string{}
+	for _, name := range pages(t) {
+		files[name] = readFile(t, "../"+name)
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)#\s]+)`).FindAllStringSubmatch(strings.Join(slices.Collect(maps.Values(files)), "\n"), -1) {
+		// What is no page: seen from any folder a page is in.
+		for _, from := range []string{"", "deploy", "deploy/docs", "internal", ".github"} {
+			at := path.Join(from, m[1])
+			if _, known := files[at]; !known && isFile("../"+at) {
+				files[at] = ""
+			}
+		}
+	}
+	follow(t, files)
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Every link of a page leads somewhere in the package.
+func TestLinksOfThePackage(t *testing.T) {
+	need(t, "sed", "sed")
+	files := map[string]string{}
+	contents := regexp.MustCompile(`\{src: "?([^",}]+)"?, dst: ([^",}]+?)(, type: tree)?\}`)
+	for _, m := range contents.FindAllStringSubmatch(readFile(t, "packages/nfpm.yaml"), -1) {
+		src, made := strings.CutPrefix(m[1], "@DIST@/parts/doc/")
+		switch {
+		case strings.HasPrefix(src, "@DIST@"), !strings.HasPrefix(m[2], "/usr/share/doc/"):
+		case m[3] != "":
+			err := fs.WalkDir(os.DirFS(filepath.Join("..", src)), ".", func(name string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					files[path.Join(m[2], name)] = ""
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		default:
+			found, err := filepath.Glob(filepath.Join("..", src))
+			if err != nil || len(found) == 0 {
+				t.Errorf("nfpm.yaml ships %s, which is not there: %v", src, err)
+			}
+			for _, name := range found {
+				at := m[2]
+				if strings.HasSuffix(at, "/") {
+					at += filepath.Base(name)
+				}
+				files[at] = ""
+				if made {
+					files[at], _ = run(t, ".", "sed", "-E", "-f", "packages/links.sed", name)
+				}
+			}
+		}
+	}
+	follow(t, files)
+	for _, name := range pages(t) {
+		at := "/usr/share/doc/sekimori/" + path.Base(name)
+		if _, shipped := files[at]; strings.HasPrefix(name, "deploy/docs/") && !shipped {
+			t.Errorf("the package has no %s", at)
+		}
+	}
+}
+
+// README is short, and a way to every page.
+func TestReadmeLeadsToEveryPage(t *testing.T) {
+	readme := readFile(t, "../README.md")
+	if n := strings.Count(readme, "\n"); n > 150 {
+		t.Errorf("README.md has %d lines, want at most 150", n)
+	}
+	for _, name := range pages(t) {
+		if name != "README.md" && !strings.Contains(readme, "]("+name+")") && !strings.Contains(readme, "]("+name+"#") {
+			t.Errorf("README.md does not link to %s", name)
+		}
+	}
+}
