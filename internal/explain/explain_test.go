@@ -70,7 +70,7 @@ func TestText(t *testing.T) {
 		{"signature with a revoked key", Options{Message: []byte(strings.Replace(signed, "\x1b[31m", "", 1)), Client: netip.MustParseAddr("203.0.113.1")},
 			[]string{"signature 1: permerror, key_revoked", "d=bank.example s=k", "null sender: the HELO name is checked"}},
 		{"no author", Options{Message: []byte("Subject: s\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")},
-			[]string{"REJECT, because the From header field names no author that every reader sees", "author: none: mailaddr: From field missing"}},
+			[]string{"REJECT, because the From header field names no author that every reader sees", "author: none: From field missing"}},
 	} {
 		var b strings.Builder
 		if err := run(t, tt.o).Text(&b); err != nil {

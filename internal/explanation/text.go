@@ -241,7 +241,7 @@ func (r *Report) author(p *printer) {
 	p.section("Message")
 	p.envelope(e.Session, e.Envelope)
 	if e.FromError != nil {
-		p.line(0, "author: none: %s", term.Safe(e.FromError.Error()))
+		p.line(0, "author: none: %s", term.Safe(e.FromError.Text()))
 		return
 	}
 	p.line(0, "author domain %s", term.Safe(string(e.From.AuthorDomain)))

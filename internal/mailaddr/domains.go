@@ -46,7 +46,31 @@ func forms(text string) []string {
 		return []string{text}
 	}
 	outside, _ := splitComments(text)
-	return []string{text, outside, strings.NewReplacer(`"`, "", "(", " ", ")", " ").Replace(text), stripMarks(text)}
+	return []string{text, outside, withoutComments(text), strings.NewReplacer(`"`, "", "(", " ", ")", " ").Replace(text), stripMarks(text)}
+}
+
+// withoutComments returns text with a space for each comment, as those read it who
+// know quotes: a parenthesis in quotes is none.
+func withoutComments(text string) string {
+	var b strings.Builder
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"' && depth == 0:
+			quoted = !quoted
+			b.WriteByte(c)
+		case quoted:
+			b.WriteByte(c)
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+			b.WriteByte(' ')
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // withoutControls removes control octets.

@@ -45,8 +45,11 @@ type FromError struct {
 }
 
 // Error implements error.
-func (e *FromError) Error() string {
-	return fmt.Sprintf("mailaddr: From field %s at octet %d: %s", strings.ReplaceAll(string(e.Kind), "_", " "), e.Offset, e.Detail)
+func (e *FromError) Error() string { return "mailaddr: " + e.Text() }
+
+// Text says the error without the package, for a person to read.
+func (e *FromError) Text() string {
+	return fmt.Sprintf("From field %s at octet %d: %s", strings.ReplaceAll(string(e.Kind), "_", " "), e.Offset, e.Detail)
 }
 
 // Mailbox is one author (RFC 5322 §3.4).

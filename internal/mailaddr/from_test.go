@@ -177,6 +177,10 @@ func TestFromErrorJSON(t *testing.T) {
 	if text := err.Error(); text != "mailaddr: From field ambiguous at octet 1: unquoted address of another domain in a display name" {
 		t.Errorf("text %q", text)
 	}
+	var fe *FromError
+	if !errors.As(err, &fe) || "mailaddr: "+fe.Text() != err.Error() {
+		t.Errorf("text for a person of %v", err)
+	}
 }
 
 // TestFromErrorDetail: the detail names the cause, not the slip beside it.

@@ -62,7 +62,7 @@ func shows(text, domain string) (other, below bool) {
 		}
 		name := strings.ToLower(domainShown(after))
 		switch {
-		case before == "" || !isAtom(before[len(before)-1]) || !strings.Contains(name, ".") || name == domain:
+		case before == "" || before[len(before)-1] != '"' && !isAtom(before[len(before)-1]) || !strings.Contains(name, ".") || name == domain:
 		case strings.HasSuffix(name, "."+domain), strings.HasSuffix(domain, "."+name):
 			below = true
 		default:

@@ -27,7 +27,7 @@ func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
 	cause := "it names no author"
 	if e.FromError != nil {
 		cause = cmp.Or(e.FromError.Detail, cause)
-		v.Evidence = append(v.Evidence, e.FromError.Error())
+		v.Evidence = append(v.Evidence, e.FromError.Text())
 	}
 	v.Action, v.Reason = c.InvalidFrom, ReasonInvalidFrom
 	if isNamelessBounce(e) {

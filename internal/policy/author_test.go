@@ -44,7 +44,7 @@ func TestInvalidFrom(t *testing.T) {
 			if v.Action != tt.action || v.Reason != tt.reason || v.Disposition != dmarc.PolicyNone {
 				t.Errorf("%s, %s, disposition %s; want %s, %s", v.Action, v.Reason, v.Disposition, tt.action, tt.reason)
 			}
-			if len(v.Evidence) != 1 || v.Evidence[0] != e.FromError.Error() {
+			if len(v.Evidence) != 1 || v.Evidence[0] != e.FromError.Text() || !strings.HasPrefix(v.Evidence[0], "From field ") {
 				t.Errorf("evidence %q", v.Evidence)
 			}
 			if v.Action != Reject {

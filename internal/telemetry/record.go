@@ -87,7 +87,7 @@ func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Dura
 		r.str("would", string(v.Would))
 	}
 	if e.FromError != nil {
-		r.str("from_error", clip(e.FromError.Error()))
+		r.str("from_error", clip(e.FromError.Text()))
 	}
 	r.num("bytes", e.Envelope.Size)
 	r.num("dns_lookups", int64(e.Lookups()))

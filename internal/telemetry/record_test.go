@@ -80,6 +80,16 @@ func TestRecordText(t *testing.T) {
 	e := message("x y", 2048)
 	e.Panics = nil
 	Records{Log: log}.Evaluated(e, rejected, time.Second)
+	e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous, Detail: "route"}
+	var refused bytes.Buffer
+	log, err = NewLogger(&refused, "text", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	Records{Log: log}.Evaluated(e, rejected, time.Second)
+	if got := refused.String(); !strings.Contains(got, ` from_error="From field ambiguous at octet 0: route" `) {
+		t.Errorf("record of a refused From: %s", got)
+	}
 	if got := out.String(); !strings.Contains(got, ` level=INFO msg=evaluated queue_id=4Q client_ip=192.0.2.1 client_name="x y" `) ||
 		!strings.HasSuffix(got, " bytes=100 dns_lookups=3 dns_seconds=1 duration_seconds=1\n") || strings.Count(got, "\n") != 1 {
 		t.Errorf("record: %s", got)
