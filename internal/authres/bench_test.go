@@ -60,6 +60,23 @@ func BenchmarkClaimsIDFields(b *testing.B) {
 	}
 }
 
+// BenchmarkClaimsIDNames: names of other scripts cost what their octets do; the
+// A-labels of these would cost the square of it.
+func BenchmarkClaimsIDNames(b *testing.B) {
+	for _, n := range []int{80, 160, 320} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var name strings.Builder
+			for i := range n {
+				name.WriteRune(rune(0x4e00 + i*37))
+			}
+			b.SetBytes(int64(name.Len()))
+			for b.Loop() {
+				ClaimsID(name.String(), "mx.example.jp")
+			}
+		})
+	}
+}
+
 // benchField is what a message with one signature gets.
 func benchField() Field {
 	return Field{AuthServID: "mx.example.jp", Results: []Result{

@@ -17,7 +17,7 @@ const maxHeadLen = 2 << 10
 // zero value is none. Safe for concurrent use.
 type IDs struct {
 	ids   []string // canonical
-	words []string // what is looked for in a text: those of ids that can stand there, and their A-labels
+	words []string // what is looked for in a text: those of ids that can stand there, and their U-labels
 }
 
 // NewIDs returns IDs of these.
@@ -30,8 +30,8 @@ func NewIDs(ids ...string) IDs {
 			continue
 		}
 		n.words = append(n.words, want)
-		if a, err := toASCII.ToASCII(want); err == nil && a != "" && a != want {
-			n.words = append(n.words, a)
+		if u := mapDomain(want); u != want {
+			n.words = append(n.words, u)
 		}
 	}
 	return n
@@ -146,18 +146,19 @@ func (syn syntax) head(value string) int {
 // case.
 func readings(head string) []string {
 	plain := lower(head)
-	bare := uncomment(plain, true)
+	bare, pattern := uncomment(plain, true), uncomment(plain, false)
 	words := strings.Map(dropMarks, bare)
 	out := []string{
 		plain,
 		bare,
-		uncomment(plain, false),
+		pattern,
 		words,
 		strings.Map(dropSpace, words),
 		strings.Map(dropSpace, strings.Map(dropMarks, plain)),
+		strings.Map(dropSpace, strings.Map(dropMarks, pattern)),
 	}
-	for _, s := range out[:4] {
-		if !isASCII(s) || strings.Contains(s, "xn--") {
+	for i, s := range out[:4] {
+		if (!isASCII(s) || strings.Contains(s, "xn--")) && !slices.Contains(out[:i], s) {
 			out = append(out, mapDomains(s))
 		}
 	}
@@ -209,26 +210,44 @@ func dropSpace(r rune) rune {
 	return r
 }
 
-// toASCII maps what IDNA-aware software takes for the same name: full-width
-// letters, ideographic full stops, U-labels.
-var toASCII = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+// mapping maps what IDNA-aware software takes for the same name: full-width
+// letters, ideographic full stops, A-labels.
+var mapping = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
 
-// mapDomains brings every word of s that is a domain name to A-labels. The
-// length of a word is bounded because Punycode is quadratic in it.
+// mapDomain brings a domain name to U-labels, whatever is wrong with it. To make
+// A-labels of a stranger's text would cost the square of its length.
+func mapDomain(s string) string {
+	u, _ := mapping.ToUnicode(s)
+	return canonicalID(u)
+}
+
+// Bounds on what is mapped: to read an A-label costs the square of its length,
+// too.
+const (
+	maxWord  = 4 * 253 // octets of a name
+	maxLabel = 63      // octets of a label in ASCII
+)
+
+// mapDomains brings every word of s that may be a domain name to U-labels.
 func mapDomains(s string) string {
-	const maxWord = 4 * 253
 	words := strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || strings.ContainsRune("\"();/,", r)
 	})
 	for i, w := range words {
-		if len(w) > maxWord {
-			continue
-		}
-		if a, err := toASCII.ToASCII(w); err == nil {
-			words[i] = a
+		if len(w) <= maxWord && (!isASCII(w) || longestLabel(w) <= maxLabel) {
+			words[i] = mapDomain(w)
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// longestLabel is the length of the longest label of a name.
+func longestLabel(name string) int {
+	longest := 0
+	for label := range strings.SplitSeq(name, ".") {
+		longest = max(longest, len(label))
+	}
+	return longest
 }
 
 // hasWord reports whether want stands in s with nothing before or after it

@@ -34,6 +34,25 @@ var (
 // rules: underscores are everywhere in this business.
 var lookupProfile = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
 
+// hasLongLabel reports a label of more characters than an A-label has octets. Each
+// takes one of them at least, but for those that mapping drops or joins, of which
+// no name has as many. To encode a long one costs the square of its length, and a
+// message may hold a thousand.
+func hasLongLabel(s string) bool {
+	n := 0
+	for _, r := range s {
+		switch r {
+		case '.', '\u3002', '\uff0e', '\uff61': // UTS #46 §2.3
+			n = 0
+		default:
+			if n++; n > MaxLabelLen {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ParseName validates s and brings it into canonical form. One trailing dot is
 // accepted.
 func ParseName(s string) (Name, error) {
@@ -43,6 +62,9 @@ func ParseName(s string) (Name, error) {
 	if !isASCII(s) {
 		if !utf8.ValidString(s) { // idna would make one name of all that is invalid
 			return "", fmt.Errorf("%w: %q", ErrInvalidIDNA, s)
+		}
+		if hasLongLabel(s) {
+			return "", ErrLongLabel
 		}
 		a, err := lookupProfile.ToASCII(s)
 		if err != nil {

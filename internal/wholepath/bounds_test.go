@@ -38,6 +38,7 @@ var bounds = []bound{
 	{"authres.maxFieldLen", "16384", "octets", "Sendmail refuses 32 KiB of header", "", "authres.TestFormatBounds"},
 	{"authres.maxHeadLen", "2048", "octets", "what comes before an authserv-id; longer is taken for forged", "", "authres.TestClaimsID"},
 	{"authres.maxKeywordLen", "40", "octets", "the longest registered keyword has 16", "", "wholepath.TestBoundResults"},
+	{"authres.maxLabel", "63", "octets of an A-label", "a label has no more (RFC 1035 §2.3.4); longer is not decoded", "", "authres.TestClaimedNamesOfOtherScripts"},
 	{"authres.maxParseLen", "65536", "octets", "MTAs cut fields at 60,000", "", "authres.TestParseErrors"},
 	{"authres.maxPrefix", "64", "characters of b=", "signatures that agree in more are copies", "", "authres.TestSignaturePrefixes"},
 	{"authres.maxProperties", "32", "properties of a result", "ours have five", "", "wholepath.TestBoundResults"},
