@@ -9,31 +9,31 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/filter"
+	"sekimori/internal/label"
 )
 
 // what the examples do with each word; "" is nothing.
 var wordActions = map[string]struct{ sieve, postfix string }{
-	filter.WordFailQuarantine:  {"folder Junk", "REDIRECT quarantine@example.jp"},
-	filter.WordQuarantine:      {"folder Junk", "REDIRECT quarantine@example.jp"},
-	filter.WordInvalidFrom:     {"folder Junk", "HOLD no single author"},
-	filter.WordFailNone:        {"$Unverified", "WARN fails DMARC, its domain asks for nothing"},
-	filter.WordFailRamp:        {"$Unverified", ""},
-	filter.WordFailMonitor:     {"$Unverified", ""},
-	filter.WordFailOptedOut:    {"$Unverified", ""},
-	filter.WordNoPolicySPFFail: {"$Unverified", ""},
-	filter.WordPass:            {},
-	filter.WordForwarder:       {},
-	filter.WordFailAccepted:    {},
-	filter.WordNoPolicy:        {},
-	filter.WordNoPolicyPass:    {},
-	filter.WordTempError:       {},
+	label.WordFailQuarantine:  {"folder Junk", "REDIRECT quarantine@example.jp"},
+	label.WordQuarantine:      {"folder Junk", "REDIRECT quarantine@example.jp"},
+	label.WordInvalidFrom:     {"folder Junk", "HOLD no single author"},
+	label.WordFailNone:        {"$Unverified", "WARN fails DMARC, its domain asks for nothing"},
+	label.WordFailRamp:        {"$Unverified", ""},
+	label.WordFailMonitor:     {"$Unverified", ""},
+	label.WordFailOptedOut:    {"$Unverified", ""},
+	label.WordNoPolicySPFFail: {"$Unverified", ""},
+	label.WordPass:            {},
+	label.WordForwarder:       {},
+	label.WordFailAccepted:    {},
+	label.WordNoPolicy:        {},
+	label.WordNoPolicyPass:    {},
+	label.WordTempError:       {},
 }
 
 // The examples and the handbook know every word there is, and no other.
 func TestWords(t *testing.T) {
 	page := readFile(t, "docs/configure.md")
-	for _, w := range filter.Words {
+	for _, w := range label.Words {
 		if _, ok := wordActions[w]; !ok {
 			t.Errorf("what becomes of %s is not decided here", w)
 		}
@@ -41,11 +41,11 @@ func TestWords(t *testing.T) {
 			t.Errorf("docs/configure.md does not explain %s", w)
 		}
 	}
-	if len(wordActions) != len(filter.Words) {
-		t.Errorf("%d words here, %d in the code", len(wordActions), len(filter.Words))
+	if len(wordActions) != len(label.Words) {
+		t.Errorf("%d words here, %d in the code", len(wordActions), len(label.Words))
 	}
 	for _, quoted := range regexp.MustCompile(`"([a-z-]+-[a-z-]+)"`).FindAllStringSubmatch(readFile(t, "sieve/sekimori.sieve"), -1) {
-		if !slices.Contains(filter.Words, quoted[1]) {
+		if !slices.Contains(label.Words, quoted[1]) {
 			t.Errorf("the Sieve script looks for %s", quoted[1])
 		}
 	}
@@ -106,7 +106,7 @@ func TestMilterHeaderChecks(t *testing.T) {
 	table := "regexp:" + filepath.Join(t.TempDir(), "milter_header_checks")
 	writeFile(t, strings.TrimPrefix(table, "regexp:"), readFile(t, "postfix/milter_header_checks"), 0o644)
 	var lines, want strings.Builder
-	for _, word := range filter.Words {
+	for _, word := range label.Words {
 		fmt.Fprintf(&lines, "X-Sekimori-Verdict: %s\n", word)
 		if a := wordActions[word].postfix; a != "" {
 			fmt.Fprintf(&want, "X-Sekimori-Verdict: %s\t%s\n", word, a)

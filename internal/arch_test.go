@@ -54,6 +54,7 @@ var floors = map[string]int{
 
 	"internal/filter":    3,
 	"internal/judge":     3,
+	"internal/label":     3,
 	"internal/resolver":  3,
 	"internal/admin":     3,
 	"internal/config":    3,
@@ -109,6 +110,7 @@ var sameFloor = map[string][]string{
 	"internal/received":        {"internal/msgauth"},   // reads its Session and Envelope
 	"internal/status":          {"internal/telemetry"}, // its tests read the real metrics
 	"internal/explanation":     {"internal/recent"},    // explains its decisions
+	"internal/filter":          {"internal/label"},     // writes its edits into messages
 	// Shows what these know; its tests make it with the real metrics.
 	"internal/console": {"internal/explanation", "internal/recent", "internal/status", "internal/telemetry"},
 	// A cache is put in front of what asks.

@@ -82,10 +82,8 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	g.recent = newRecent(cfg, old)
 	g.options = filter.Options{
 		Verifier: verifier, Policy: g.rules, Shadow: shadow,
-		AuthServID: cfg.AuthservID, HostName: config.HostName(), Aliases: cfg.AuthservIDAlso, Blind: a.blind,
+		Label: Labels(cfg), Blind: a.blind,
 		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
-		ReceivedSPF: cfg.Headers.ReceivedSPF, Verdict: cfg.Headers.Verdict,
-		Subject: cfg.Headers.Subject, Style: filter.Style(cfg.Headers.Style), MailFrom: filter.ShowMailFrom(cfg.Headers.MailFrom),
 		Observers: append(g.observers(a.metrics, logger), a.unknown),
 		Retired:   func() { a.retiring.Go(g.undo.unwind) },
 	}

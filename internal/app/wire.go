@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -86,6 +87,16 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (*judge.Judge, error) {
 		Verifier: verifier, Policy: rules, Trusted: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
 		MaxFields: cfg.Limits.HeaderFields, MaxHeaderBytes: int(cfg.Limits.HeaderBytes),
 	}, nil
+}
+
+// Labels is how the configuration has messages labelled.
+func Labels(cfg *config.Config) label.Settings {
+	h := cfg.Headers
+	return label.Settings{
+		Names: label.Names{AuthServID: cfg.AuthservID, HostName: config.HostName(), Aliases: cfg.AuthservIDAlso},
+		Style: label.Style(h.Style), MailFrom: label.ShowMailFrom(h.MailFrom),
+		ReceivedSPF: h.ReceivedSPF, Verdict: h.Verdict, Subject: h.Subject,
+	}
 }
 
 func names(domains []config.Domain) []dns.Name {

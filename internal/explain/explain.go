@@ -15,11 +15,10 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/explanation"
-	"sekimori/internal/filter"
 	"sekimori/internal/judge"
+	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
-	"sekimori/internal/policy"
 	"sekimori/internal/received"
 )
 
@@ -93,16 +92,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		TimeSource: source, Lookups: trace.Lookups(),
 	}
 	if e := facts.Evaluation; e != nil {
-		report.AuthenticationResults = o.label(e, verdict)
+		labels := app.Labels(o.Config)
+		report.AuthenticationResults = label.Text(&labels, o.Config.ServID(), e, verdict)
 	} else {
 		report.Session, report.Envelope = &m.Session, &m.Envelope
 	}
 	return report, nil
-}
-
-// label is the field that the message would get.
-func (o *Options) label(e *msgauth.Evaluation, v policy.Verdict) string {
-	return filter.Label(labelled(o.Config), e, v).Format()
 }
 
 // find returns what the MTA knew of the message, and where its time is from.
@@ -141,8 +136,4 @@ func (o *Options) find(h message.Header) (m judge.Message, source string, err er
 		source = "now, because no Received field has a date"
 	}
 	return m, source, nil
-}
-
-func labelled(c *config.Config) filter.LabelOptions {
-	return filter.LabelOptions{AuthServID: c.ServID(), Style: filter.Style(c.Headers.Style), MailFrom: filter.ShowMailFrom(c.Headers.MailFrom)}
 }

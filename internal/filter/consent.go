@@ -2,7 +2,6 @@ package filter
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -172,13 +171,4 @@ func (s *session) recipient(t *transaction, typed string) milter.Reply {
 	}
 	t.consents.accept(class)
 	return milter.Continue
-}
-
-// consentComment states each class's verdict where they differ, or that all
-// opted out.
-func consentComment(v policy.Verdict) string {
-	if v.Consent.Mixed() {
-		return fmt.Sprintf("mixed recipients: %s where consented, %s where opted out, %[2]s for all: %[3]s", v.Would, v.Action, v.Reason)
-	}
-	return fmt.Sprintf("opted out, would %s: %s", v.Would, v.Reason)
 }

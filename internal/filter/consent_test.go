@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
@@ -278,7 +279,7 @@ func TestConsentWait(t *testing.T) {
 func TestConsentSplitTooLate(t *testing.T) {
 	seen := &recorder{}
 	o := Options{
-		Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), AuthServID: id, Observers: []Observer{seen},
+		Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}}, Observers: []Observer{seen},
 		Recipients: &directory{}, ConsentWait: time.Second, Split: true,
 	}
 	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // ReplyAt is nowhere

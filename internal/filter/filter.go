@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"sekimori/internal/blind"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/smtp"
 )
 
-// Options are what the operator set. Verifier and one of AuthServID and HostName
-// are required.
+// Options are what the operator set. Verifier and Label are required.
 type Options struct {
 	Verifier *msgauth.Verifier
 	Policy   policy.Config
@@ -28,22 +28,9 @@ type Options struct {
 	TrustedNetwork func(client netip.Addr) bool
 	// TrustAuthenticated exempts clients that logged in.
 	TrustAuthenticated bool
-	// AuthServID is the authserv-id of our results. "" is the MTA's own name
-	// (its macro j), or HostName where the MTA tells none with a dot.
-	AuthServID string
-	HostName   string
-	// Aliases are further names of this host: results in their name that come
-	// from outside are forged, as those in the MTA's name and in the first label
-	// of any of these are.
-	Aliases     []string
-	ReceivedSPF bool
-	// Verdict adds VerdictField. Subject, if not "", is put before the Subject
-	// of fails that are delivered. Style spells the dmarc result; MailFrom is
-	// how much of the envelope sender is shown.
-	Verdict  bool
-	Subject  string
-	Style    Style
-	MailFrom ShowMailFrom
+	// Label is how messages are labelled; one of its AuthServID and HostName is
+	// required.
+	Label label.Settings
 	// Recipients tells who agreed that verdicts are acted on; nil: everybody.
 	// ConsentWait is how long end of message waits for what it does not know
 	// yet. Split keeps recipients of the two classes in messages of their own;
@@ -78,7 +65,7 @@ type Filter struct {
 type edition struct {
 	Options
 	users int
-	last  atomic.Pointer[identity] // the one asked for last
+	last  atomic.Pointer[label.Identity] // the one asked for last
 }
 
 // New returns a Filter.
@@ -125,6 +112,17 @@ func (f *Filter) release(e *edition) {
 	}
 }
 
+// identity returns the identity on a connection of an MTA that calls itself
+// mta. One MTA is the rule, so that the last one is remembered.
+func (e *edition) identity(mta string) *label.Identity {
+	if i := e.last.Load(); i != nil && i.MTA == mta {
+		return i
+	}
+	i := e.Label.Identity(mta)
+	e.last.Store(i)
+	return i
+}
+
 func (e *edition) retire() {
 	if e.Retired != nil {
 		e.Retired()
@@ -150,9 +148,4 @@ func (f *Filter) ReplyAt() milter.ReplyAt {
 // turns nothing away.
 func (o *Options) split() bool {
 	return o.Split && o.Recipients != nil && o.Policy.Mode != policy.Monitor
-}
-
-// labelled is how messages are labelled, in the name of id.
-func (o *Options) labelled(id string) LabelOptions {
-	return LabelOptions{AuthServID: id, Style: o.Style, MailFrom: o.MailFrom}
 }

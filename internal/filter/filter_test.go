@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
@@ -63,8 +64,8 @@ func serve(t *testing.T, r dns.Resolver, o Options, limits milter.Limits) (addr 
 	t.Helper()
 	seen = &recorder{}
 	o.Verifier = msgauth.NewVerifier(r, msgauth.Options{Budget: 2 * time.Second})
-	if o.HostName == "" {
-		o.AuthServID = id
+	if o.Label.HostName == "" {
+		o.Label.AuthServID = id
 	}
 	o.Observers = []Observer{seen}
 	s := milter.New(milter.Options{NewSession: New(o).NewSession, Limits: limits, ReplyAt: New(o).ReplyAt()})
@@ -223,9 +224,9 @@ func TestVerdicts(t *testing.T) {
 			label: []string{"dmarc=pass"}, verdict: policy.Accept},
 		{name: "a sender cannot write results", ip: "192.0.2.1", helo: "h.example", from: "<\"x; dkim=pass header.d=bank.example\"@bank.example>", raw: fmt.Sprintf(mail, "bank.example"),
 			label: []string{"spf=pass smtp.mailfrom=bank.example; dkim=none"}, verdict: policy.Accept},
-		{name: "the address where it is asked for", ip: "192.0.2.1", helo: "h.example", from: "<a.b+c@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: Options{MailFrom: MailFromAddress},
+		{name: "the address where it is asked for", ip: "192.0.2.1", helo: "h.example", from: "<a.b+c@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: Options{Label: label.Settings{MailFrom: label.MailFromAddress}},
 			label: []string{"spf=pass smtp.mailfrom=a.b+c@bank.example; "}, verdict: policy.Accept},
-		{name: "Received-SPF", ip: "192.0.2.1", helo: "h.example", from: "<a@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: Options{ReceivedSPF: true},
+		{name: "Received-SPF", ip: "192.0.2.1", helo: "h.example", from: "<a@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: Options{Label: label.Settings{ReceivedSPF: true}},
 			label: []string{"dmarc=pass"}, verdict: policy.Accept},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -253,7 +254,7 @@ func TestVerdicts(t *testing.T) {
 			if quarantined(res) != tt.hold {
 				t.Errorf("quarantined %t, want %t", quarantined(res), tt.hold)
 			}
-			if tt.o.ReceivedSPF {
+			if tt.o.Label.ReceivedSPF {
 				if v := h.Values(authres.ReceivedSPFName); len(v) != 1 || !strings.Contains(v[0], "client-ip=192.0.2.1") {
 					t.Errorf("Received-SPF: %q", v)
 				}
@@ -355,7 +356,7 @@ func TestDrainIsNoWayIn(t *testing.T) {
 		came := make(chan struct{})
 		seen := &recorder{}
 		o := Options{
-			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), AuthServID: id,
+			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 			Policy: policy.Config{Mode: tt.mode}, Observers: []Observer{seen},
 		}
 		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: New(o).ReplyAt()})

@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/blind"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
@@ -84,7 +85,7 @@ func TestOversize(t *testing.T) {
 						if got := len(h.Values(authres.FieldName)) - 1; got != tt.kept {
 							t.Errorf("%d foreign results are left, not %d", got, tt.kept)
 						}
-						for _, name := range []string{VerdictField, "BIMI-Indicator", "Received-SPF"} {
+						for _, name := range []string{label.VerdictField, "BIMI-Indicator", "Received-SPF"} {
 							if got := h.Values(name); len(got) != 0 {
 								t.Errorf("%s: %q", name, got)
 							}
@@ -170,20 +171,20 @@ func TestOversizeTrusted(t *testing.T) {
 	}
 }
 
-// TestOutline: beyond maxOutlined fields of one name all of that name go; before
+// TestOutline: beyond label.MaxOutlined fields of one name all of that name go; before
 // them those of other hosts stay. The highest index goes first.
 func TestOutline(t *testing.T) {
 	const more = 100
 	var raw strings.Builder
 	var want []int
-	for i := 1; i <= maxOutlined+more; i++ {
+	for i := 1; i <= label.MaxOutlined+more; i++ {
 		if i%3 == 0 {
 			raw.WriteString("Authentication-results: " + id + "; dmarc=pass\n")
 		} else {
 			raw.WriteString("Authentication-Results: mx.other.example; spf=pass\n")
 		}
 		raw.WriteString("X-Authentication-Results: " + id + "\n")
-		if i%3 == 0 || i > maxOutlined {
+		if i%3 == 0 || i > label.MaxOutlined {
 			want = append(want, i)
 		}
 	}
@@ -211,9 +212,9 @@ func TestFlood(t *testing.T) {
 		n           int
 		code        int
 	}{
-		{"just not", forgedResult, maxForged, 0},
-		{"one more", forgedResult, maxForged + 1, 552},
-		{"other fields", "X: y\n", 3 * maxForged, 0},
+		{"just not", forgedResult, label.MaxForged, 0},
+		{"one more", forgedResult, label.MaxForged + 1, 552},
+		{"other fields", "X: y\n", 3 * label.MaxForged, 0},
 	} {
 		addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Policy: policy.Config{Mode: policy.Monitor}}, milter.Limits{})
 		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -243,7 +244,7 @@ func TestNames(t *testing.T) {
 		{"that is not a host name", "", "a; dmarc=pass", "host.full.example", []string{"host.full.example"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, _ := serve(t, dnstest.MustParse(t, zone), Options{AuthServID: tt.configured, HostName: "host.full.example", Aliases: []string{"old.full.example"}}, milter.Limits{})
+			addr, _ := serve(t, dnstest.MustParse(t, zone), Options{Label: label.Settings{Names: label.Names{AuthServID: tt.configured, HostName: "host.full.example", Aliases: []string{"old.full.example"}}}}, milter.Limits{})
 			c, err := client.Dial("tcp", addr)
 			if err != nil {
 				t.Fatal(err)
@@ -329,7 +330,7 @@ func TestNoDeletions(t *testing.T) {
 			}
 			var log strings.Builder
 			watch := blind.New(slog.New(slog.NewTextHandler(&log, nil)))
-			addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Blind: watch, TrustAuthenticated: true, Verdict: true, Policy: policy.Config{Mode: mode}}, milter.Limits{MaxHeaderFields: 20})
+			addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Blind: watch, TrustAuthenticated: true, Label: label.Settings{Verdict: true}, Policy: policy.Config{Mode: mode}}, milter.Limits{MaxHeaderFields: 20})
 			s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 1, Protocol: 0x1fffff})
 			s.c.SetMacro("{auth_authen}", tt.user)
 			res, h := s.send("<x@evil.example>", tt.fields+fmt.Sprintf(mail, "hobby.example"))
@@ -369,7 +370,7 @@ func TestSalvage(t *testing.T) {
 		{policy.Monitor, "203.0.113.1", 0, id + "; none (not evaluated: internal error)"},
 	} {
 		o := Options{
-			Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), AuthServID: id,
+			Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 			Policy: policy.Config{Mode: tt.mode}, Observers: []Observer{&bug{}},
 		}
 		server := milter.New(milter.Options{NewSession: New(o).NewSession, OnPanic: OnPanic(o.Policy)})

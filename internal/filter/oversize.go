@@ -1,7 +1,7 @@
 package filter
 
 import (
-	"sekimori/internal/authres"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/policy"
 )
@@ -32,10 +32,10 @@ func (s *session) Oversize(what string) milter.Reply {
 
 // reduce lets go of all of the message but the outline of its header.
 func (s *session) reduce(t *transaction, what string) {
-	t.over, t.outline = what, &outline{}
-	ours := s.identity().ours
+	t.over, t.outline = what, &label.Outline{}
+	id := s.identity()
 	for i := range t.header {
-		t.outline.add(ours, t.header[i].Name, t.header[i].Value)
+		t.outline.Add(id, t.header[i].Name, t.header[i].Value)
 	}
 	t.close()
 	t.check, t.consents, t.header, t.envelope.Recipients = nil, nil, nil, nil
@@ -44,38 +44,21 @@ func (s *session) reduce(t *transaction, what string) {
 // HeaderStart implements milter.Outliner.
 func (s *session) HeaderStart(name, start string) {
 	if t := s.current; t != nil && t.outline != nil {
-		t.outline.add(s.identity().ours, name, start)
+		t.outline.Add(s.identity(), name, start)
 	}
 }
 
 // endOutlined is the end of a message over a limit, in monitor mode.
 func (s *session) endOutlined(t *transaction, m *milter.Modifier) milter.Reply {
 	v := policy.Oversized(t.over, s.o.Policy)
-	if t.outline.tooMany() {
+	if t.outline.TooMany() {
 		v = policy.Flooded(v)
 		s.notEvaluated(t, v)
 		return reply(v)
 	}
-	left, err := s.finishOutline(t.outline, m, "too large")
-	switch {
-	case err != nil:
-		v = policy.Unlabelled(v, err)
-	case left:
-		v = s.leftForged(v)
-	}
+	v = s.edit(s.writer.NotEvaluated(s.identity(), t.outline, "too large"), v, m)
 	s.notEvaluated(t, v)
 	return reply(v)
-}
-
-// finishOutline deletes what is forged, and labels the message as not evaluated.
-// It reports whether a result in our name is left.
-func (s *session) finishOutline(o *outline, m *milter.Modifier, why string) (left bool, err error) {
-	left, err = o.remove(s.conn, m)
-	if err == nil {
-		none := authres.Field{AuthServID: s.identity().id}
-		err = m.InsertHeader(0, authres.FieldName, none.Format()+" (not evaluated: "+why+")")
-	}
-	return left, err
 }
 
 // Salvage implements milter.Salvager: after a bug a message has to come again,
@@ -88,7 +71,7 @@ func (s *session) Salvage(m *milter.Modifier) milter.Reply {
 	if t.outline == nil {
 		s.reduce(t, "")
 	}
-	if _, err := s.finishOutline(t.outline, m, "internal error"); err != nil {
+	if _, _, err := s.apply(s.writer.NotEvaluated(s.identity(), t.outline, "internal error"), m); err != nil {
 		return OnPanic(s.o.Policy)
 	}
 	return milter.Continue

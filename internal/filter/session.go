@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"sekimori/internal/authres"
 	"sekimori/internal/blind"
+	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
@@ -26,10 +26,10 @@ type session struct {
 	client  msgauth.Session
 	trusted bool // the client's network is
 	verify  *msgauth.Connection
-	self    *identity // nil until it is asked for
+	self    *label.Identity // nil until it is asked for
 
 	current *transaction
-	own     label // of the message that is labelled
+	writer  label.Writer
 }
 
 // transaction is one message.
@@ -39,13 +39,13 @@ type transaction struct {
 	skip     policy.Reason // why it is not evaluated, "" if it is
 	check    *msgauth.Verification
 	header   message.Header
-	over     string       // the limit that it crossed, "" if none
-	outline  *outline     // of its header, once it is over a limit and goes on
-	rcpts    int          // accepted
-	data     bool         // DATA has come
-	shown    bool         // its end has come, or a limit
-	consents *consents    // nil: nobody is asked
-	class    policy.Class // of all recipients, where classes are split
+	over     string         // the limit that it crossed, "" if none
+	outline  *label.Outline // of its header, once it is over a limit and goes on
+	rcpts    int            // accepted
+	data     bool           // DATA has come
+	shown    bool           // its end has come, or a limit
+	consents *consents      // nil: nobody is asked
+	class    policy.Class   // of all recipients, where classes are split
 }
 
 // Connect implements milter.Session.
@@ -80,9 +80,9 @@ func (s *session) use(e *edition) { s.edition, s.o, s.self = e, &e.Options, nil 
 
 // identity is who we are towards this MTA. Its name comes with CONNECT, of some
 // MTAs with a later step.
-func (s *session) identity() *identity {
-	if s.self == nil || s.self.mta == "" {
-		s.self = s.edition.identify(s.conn.Macro("j"))
+func (s *session) identity() *label.Identity {
+	if s.self == nil || s.self.MTA == "" {
+		s.self = s.edition.identity(s.conn.Macro("j"))
 	}
 	return s.self
 }
@@ -253,7 +253,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	v := policy.Decide(e, s.o.Policy)
 	s.o.compare(e, v) // before consent, which is not the policy's doing
 	v = v.Respect(agreed)
-	v = s.edit(t, e, v, m)
+	v = s.edit(s.writer.Edits(&s.o.Label, s.identity(), t.header, e, &v), v, m)
 	took := time.Since(begin)
 	s.o.Blind.Message(t.session.Client, false, true)
 	for _, o := range s.o.Observers {
@@ -277,62 +277,11 @@ func (s *session) skip(t *transaction, m *milter.Modifier) milter.Reply {
 	v := policy.Skipped(t.skip)
 	if t.skip == policy.ReasonAuthenticated {
 		v.Enforced = s.o.Policy.Mode != policy.Monitor
-		left, err := s.removeForged(t.header, m)
-		switch {
-		case err != nil:
-			v = policy.Unlabelled(v, err)
-		case left:
-			v = s.leftForged(v)
-		}
+		v = s.edit(s.writer.Clean(s.identity(), t.header), v, m)
 		v.Enforced = v.Enforced || v.Action == policy.Skip
 	}
 	s.notEvaluated(t, v)
 	return reply(v)
-}
-
-// edit writes the verdict into the message. It returns the verdict as it could
-// be applied: without the hold queue a quarantine is by header.
-func (s *session) edit(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) policy.Verdict {
-	if v.Applied == policy.Reject || v.Applied == policy.TempFail {
-		return v
-	}
-	if v.Applied == policy.Quarantine {
-		if err := m.Quarantine(string(v.Reason) + " " + v.ID); err != nil {
-			v.Applied = policy.Tag
-			v.Evidence = append(v.Evidence, "the MTA offers no quarantine")
-		}
-	}
-	left, err := s.removeForged(t.header, m)
-	if err == nil {
-		err = s.label(t, e, v, m)
-	}
-	switch {
-	case err != nil:
-		return policy.Unlabelled(v, err)
-	case left:
-		return s.leftForged(v)
-	}
-	return v
-}
-
-// leftForged is the verdict where a result in our name stays in the message.
-func (s *session) leftForged(v policy.Verdict) policy.Verdict {
-	s.o.Blind.ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
-	return policy.Forged(v, s.identity().id)
-}
-
-// label puts our own field on top.
-func (s *session) label(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) error {
-	o := s.o.labelled(s.identity().id)
-	if s.o.ReceivedSPF {
-		if err := m.InsertHeader(0, authres.ReceivedSPFName, receivedSPF(o, e)); err != nil {
-			return err
-		}
-	}
-	if err := s.stamp(t, e, v, m); err != nil {
-		return err
-	}
-	return m.InsertHeader(0, authres.FieldName, s.own.format(o, e, v))
 }
 
 // reply is the milter's word for the verdict.

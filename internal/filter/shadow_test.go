@@ -41,22 +41,3 @@ func TestCompare(t *testing.T) {
 		t.Errorf("live %v, shadow %v", c.live, c.shadow)
 	}
 }
-
-// TestVerdictComment: what the label says of rules and evidence.
-func TestVerdictComment(t *testing.T) {
-	for _, tt := range []struct {
-		v    policy.Verdict
-		want string
-	}{
-		{policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Enforced: true, Reason: policy.ReasonAligned, Rule: "a-1"}, "accept: dmarc_pass, rule a-1"},
-		{policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true, Reason: policy.ReasonRule, Rule: "a-1",
-			Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "rule a-1"}, Spoofing: policy.SpoofingSigns},
-			"tag: rule, override local_policy: rule a-1, spoofing: author_spf_fail iprev_fail"},
-		{policy.Verdict{Action: policy.Reject, Applied: policy.Tag, Reason: policy.ReasonReject, Indirect: []policy.Sign{policy.SignARC}},
-			"monitor, would reject: dmarc_reject, indirect: arc"},
-	} {
-		if got := verdictComment(tt.v); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
-		}
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
@@ -25,7 +26,7 @@ func TestSwap(t *testing.T) {
 	retired := map[string]chan struct{}{"a.example": make(chan struct{}, 2), "b.example": make(chan struct{}, 2)}
 	options := func(id string) Options {
 		return Options{
-			Verifier: msgauth.NewVerifier(resolver, msgauth.Options{Budget: 2 * time.Second}), AuthServID: id,
+			Verifier: msgauth.NewVerifier(resolver, msgauth.Options{Budget: 2 * time.Second}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 			Policy: policy.Config{Mode: policy.Monitor}, Retired: func() { retired[id] <- struct{}{} },
 		}
 	}
@@ -89,8 +90,8 @@ func TestSwap(t *testing.T) {
 func TestSwapOfTrust(t *testing.T) {
 	options := func(trusted bool) Options {
 		return Options{
-			Verifier:   msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{Budget: 2 * time.Second}),
-			AuthServID: id, TrustedNetwork: func(netip.Addr) bool { return trusted },
+			Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{Budget: 2 * time.Second}),
+			Label:    label.Settings{Names: label.Names{AuthServID: id}}, TrustedNetwork: func(netip.Addr) bool { return trusted },
 		}
 	}
 	f := New(options(true))

@@ -83,16 +83,16 @@
 //	dns.MaxRecords                      256       records of a section                    -                     RFC 7208 §4.6.4 stops at 10 of most
 //	dns.MaxTextOctets                   32768     octets of TXT                           -                     the longest key worth verifying has 2 KiB
 //	filter.maxConsentLookups            4         lookups of a message                    -                     its other recipients queue
-//	filter.maxLabel                     900       octets of our field                     -                     opendmarc reads no field over 990; results that DMARC used, or that passed, stay
-//	filter.maxLocal                     64        octets of a local part                  -                     RFC 5321 §4.5.3.1.1; of a longer one the domain is shown
-//	filter.maxForged                    10000     fields deleted                          -                     of a message over a limit; Postfix takes half a minute for them, and four times that for twice as many
-//	filter.maxOutlined                  4096      fields of one name                      -                     of a message over a limit; those after them all go
-//	filter.maxSubject                   50000     octets of a stamped subject             -                     Postfix cuts fields at 60,000
 //	forwarders.maxAuthors               200       author domains                          -                     of a source of failing mail; three are enough to propose it
 //	forwarders.maxLine                  65536     octets of a log's line                  -                     the daemon's have under 32 KiB
 //	forwarders.maxNames                 5         client names                            -                     of a source; of more the domain is named
 //	forwarders.maxSources               20000     sources of failing mail                 -                     strangers choose names and addresses
 //	iprev.MaxNames                      10        names                                   -                     RFC 8601 §3 leaves the number open; SPF's
+//	label.MaxForged                     10000     fields deleted                          -                     of a message over a limit; Postfix takes half a minute for them, and four times that for twice as many
+//	label.MaxOutlined                   4096      fields of one name                      -                     of a message over a limit; those after them all go
+//	label.maxLabel                      900       octets of our field                     -                     opendmarc reads no field over 990; results that DMARC used, or that passed, stay
+//	label.maxLocal                      64        octets of a local part                  -                     RFC 5321 §4.5.3.1.1; of a longer one the domain is shown
+//	label.maxSubject                    50000     octets of a stamped subject             -                     Postfix cuts fields at 60,000
 //	mailaddr.MaxCommentDepth            10        comments nested                         -                     clients nest none
 //	mailaddr.MaxFromLen                 32768     octets                                  -                     in the part an MTA cut off there might be the author
 //	mailaddr.MaxMailboxes               100       authors                                 -                     people sign in dozens

@@ -1,4 +1,4 @@
-package filter
+package label
 
 import (
 	"fmt"
@@ -78,7 +78,7 @@ func TestLongLabel(t *testing.T) {
 	} {
 		t.Run(tt.why, func(t *testing.T) {
 			e := signedBy(tt.results)
-			text := Label(LabelOptions{AuthServID: "mx.example.jp"}, e, policy.Verdict{Action: policy.Accept}).Format()
+			text := Text(&Settings{}, id, e, policy.Verdict{Action: policy.Accept})
 			if n := len(authres.FieldName) + 1 + len(text); n > maxLabel != tt.over {
 				t.Errorf("%d octets", n)
 			}
@@ -115,7 +115,7 @@ func TestLongLabel(t *testing.T) {
 					t.Errorf("%q is gone", rest)
 				}
 			}
-			if again := new(label).format(LabelOptions{AuthServID: "mx.example.jp"}, e, policy.Verdict{Action: policy.Accept}); again != text {
+			if again := new(Writer).field(&Settings{}, id, e, policy.Verdict{Action: policy.Accept}).Format(); again != text {
 				t.Errorf("written as %q", again)
 			}
 		})
@@ -126,8 +126,7 @@ func TestLongLabel(t *testing.T) {
 // what SPF aligned says nothing of a signature.
 func TestLongLabelOfUsed(t *testing.T) {
 	e := signedBy("PASS fail " + strings.Repeat("PASS ", 9))
-	o := LabelOptions{AuthServID: "mx.example.jp"}
-	if got, want := new(label).format(o, e, policy.Verdict{}), Label(o, e, policy.Verdict{}).Format(); got != want || strings.Contains(got, "dkim=fail") {
+	if got, want := Text(&Settings{}, id, e, policy.Verdict{}), new(Writer).field(&Settings{}, id, e, policy.Verdict{}).Format(); got != want || strings.Contains(got, "dkim=fail") {
 		t.Errorf("written as %q, want %q", got, want)
 	}
 	d := dmarc.Evaluation{Alignments: []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.SPF, Domain: "bank.example", State: dmarc.StatePass}, Aligned: true}}}

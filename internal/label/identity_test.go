@@ -1,16 +1,12 @@
-package filter
+package label
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/mailaddr"
-	"sekimori/internal/milter"
-	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -32,9 +28,8 @@ func checked(mailFrom, helo string) *msgauth.Evaluation {
 }
 
 // result returns the label's result of a method, unfolded.
-func resultOf(o LabelOptions, e *msgauth.Evaluation, method string) string {
-	o.AuthServID = id
-	for _, part := range strings.Split(strings.ReplaceAll(Label(o, e, policy.Verdict{}).Format(), "\r\n", ""), ";")[1:] {
+func resultOf(o Settings, e *msgauth.Evaluation, method string) string {
+	for _, part := range strings.Split(strings.ReplaceAll(Text(&o, id, e, policy.Verdict{}), "\r\n", ""), ";")[1:] {
 		if part = strings.TrimSpace(part); strings.HasPrefix(part, method+"=") {
 			return part
 		}
@@ -97,11 +92,11 @@ func TestSender(t *testing.T) {
 		t.Run(tt.why, func(t *testing.T) {
 			e := checked(tt.mailFrom, tt.helo)
 			for show, want := range map[ShowMailFrom]string{"": tt.domain, MailFromDomain: tt.domain, MailFromAddress: tt.address} {
-				if got := resultOf(LabelOptions{MailFrom: show}, e, "spf"); got != strings.TrimSpace("spf=fail "+want) {
+				if got := resultOf(Settings{MailFrom: show}, e, "spf"); got != strings.TrimSpace("spf=fail "+want) {
 					t.Errorf("%q: %q, want %q", show, got, want)
 				}
 				// Received-SPF says the same.
-				received := strings.ReplaceAll(receivedSPF(LabelOptions{MailFrom: show, AuthServID: id}, e), "\r\n", "")
+				received := strings.ReplaceAll(receivedSPF(show, id, e), "\r\n", "")
 				name, value, _ := strings.Cut(want, "=")
 				switch {
 				case name == "smtp.mailfrom" && !strings.Contains(received, " envelope-from="+value+";") && !strings.Contains(received, ` envelope-from="`+value+`";`),
@@ -155,7 +150,7 @@ func TestReceivedSPF(t *testing.T) {
 	e.MailFrom.Result, e.MailFrom.Reason, e.MailFrom.Problem = spf.PermError, spf.ReasonSyntax, `unknown mechanism "; x=pass"`
 	e.MailFrom.Mechanism = `exists:%{l};"(.x.example`
 	const want = ` permerror receiver=mx.example.jp; envelope-from=x.example; helo=h.example; identity=mailfrom; problem=syntax;`
-	if got := strings.ReplaceAll(receivedSPF(LabelOptions{AuthServID: id}, e), "\r\n", ""); got != want {
+	if got := strings.ReplaceAll(receivedSPF("", id, e), "\r\n", ""); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -185,7 +180,7 @@ func TestIdentity(t *testing.T) {
 			if shown := map[bool]string{false: tt.ascii, true: tt.utf8}[came]; shown != "" {
 				want += " header.i=" + shown
 			}
-			if got := resultOf(LabelOptions{}, e, "dkim"); got != want {
+			if got := resultOf(Settings{}, e, "dkim"); got != want {
 				t.Errorf("SMTPUTF8 %t: %q, want %q", came, got, want)
 			}
 		}
@@ -212,21 +207,12 @@ func TestInternationalized(t *testing.T) {
 		tt.e.From.AuthorDomain, tt.e.DKIM = "xn--r8jz45g.example", []dkim.Signature{{Domain: "xn--r8jz45g.example"}}
 		name := map[bool]string{false: "xn--r8jz45g.example", true: "例え.example"}[tt.want]
 		for _, method := range []string{"dkim", "dmarc"} {
-			if got := resultOf(LabelOptions{}, &tt.e, method); !strings.Contains(got, "="+name) {
+			if got := resultOf(Settings{}, &tt.e, method); !strings.Contains(got, "="+name) {
 				t.Errorf("%s: %q", tt.why, got)
 			}
-			if got := resultOf(LabelOptions{Style: StyleRspamd}, &tt.e, method); !strings.Contains(got, "="+name) {
+			if got := resultOf(Settings{Style: StyleRspamd}, &tt.e, method); !strings.Contains(got, "="+name) {
 				t.Errorf("%s: %q", tt.why, got)
 			}
-		}
-	}
-}
-
-// TestSMTPUTF8Parameter: the parameter of MAIL reaches the field.
-func TestSMTPUTF8Parameter(t *testing.T) {
-	for args, want := range map[string]bool{"": false, "SIZE=5 BODY=8BITMIME": false, "SIZE=5 SMTPUTF8": true, "smtputf8": true, "XSMTPUTF8": false} {
-		if got := hasSMTPUTF8(strings.Fields(args)); got != want {
-			t.Errorf("%q: %t", args, got)
 		}
 	}
 }
@@ -238,24 +224,6 @@ func TestDomainText(t *testing.T) {
 			if got := domainText(n, utf8OK); got != "" {
 				t.Errorf("%q is shown as %q", n, got)
 			}
-		}
-	}
-}
-
-// TestSMTPUTF8Delivered: through the milter, with the parameter and without.
-func TestSMTPUTF8Delivered(t *testing.T) {
-	addr, _ := serve(t, dnstest.MustParse(t, "xn--r8jz45g.example TXT \"v=spf1 ip4:192.0.2.1 -all\""), Options{MailFrom: MailFromAddress}, milter.Limits{})
-	s := open(t, addr, "192.0.2.1", "h.example", client.PostfixOffer())
-	for _, tt := range []struct {
-		from, arg, want string
-	}{
-		{"<a@xn--r8jz45g.example>", "SMTPUTF8", "spf=pass smtp.mailfrom=a@例え.example; dkim=none; dmarc=none header.from=例え.example;"},
-		{"<a@xn--r8jz45g.example>", "BODY=8BITMIME", "spf=pass smtp.mailfrom=a@xn--r8jz45g.example; dkim=none; dmarc=none header.from=xn--r8jz45g.example;"},
-		{"<用户@例え.example>", "SMTPUTF8", "spf=pass smtp.mailfrom=用户@例え.example; dkim=none; dmarc=none header.from=例え.example;"},
-	} {
-		_, h := s.send(tt.from, fmt.Sprintf(mail, "例え.example"), "SIZE=99", tt.arg)
-		if label := ours(t, h); !strings.Contains(label, tt.want) {
-			t.Errorf("%s %s: %s", tt.from, tt.arg, label)
 		}
 	}
 }

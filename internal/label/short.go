@@ -1,4 +1,4 @@
-package filter
+package label
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 const maxLabel = 900
 
 // long formats the field into l.text and reports whether it is over maxLabel.
-func (l *label) long(f *authres.Field) bool {
+func (l *Writer) long(f *authres.Field) bool {
 	l.text = f.AppendFormat(l.text[:0])
 	return len(authres.FieldName)+len(":")+len(l.text) > maxLabel
 }
@@ -25,7 +25,7 @@ func (l *label) long(f *authres.Field) bool {
 // fit shortens the results of signatures that DMARC did not use until the field
 // is within maxLabel, or nothing more can go. Those that passed are only
 // shortened, the others are then left out from the last one on and counted.
-func (l *label) fit(f *authres.Field, e *msgauth.Evaluation) {
+func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 	const first = 1 // of the signatures: the result of SPF stands before them
 	spare := make([]bool, len(e.DKIM))
 	for i := range spare {

@@ -1,6 +1,7 @@
-package filter
+package label
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -12,37 +13,24 @@ import (
 	"sekimori/internal/spf"
 )
 
-// LabelOptions say how the field is written. AuthServID is required; the zero
-// values of the others are StyleOwn and MailFromDomain.
-type LabelOptions struct {
-	AuthServID string
-	Style      Style
-	MailFrom   ShowMailFrom
-}
-
-// Label returns the Authentication-Results field for a message. The package
-// authres bounds it.
-func Label(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
-	return new(label).field(o, e, v)
-}
-
-// field is Label, and leaves the field formatted in l.text. Its results are good
-// until the next call.
-func (l *label) field(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
+// field makes the Authentication-Results field of a message in the name of id,
+// and leaves it formatted in l.text. Its results are good until the next call.
+// The package authres bounds it.
+func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
 	n := max(len(e.DKIM), 1)
 	l.results = slices.Grow(l.results[:0], otherResults+n)
 	l.properties = slices.Grow(l.properties[:0], otherProperties+n*signatureProperties)
 	utf8OK := internationalized(e)
-	l.spf(e, o.MailFrom, utf8OK)
+	l.spf(e, s.MailFrom, utf8OK)
 	l.dkim(e.DKIM, utf8OK)
-	if o.Style == "" || o.Style == StyleOwn {
+	if s.Style == "" || s.Style == StyleOwn {
 		l.dmarc(e, v, utf8OK)
 	} else {
-		l.result(o.Style.dmarc(e, v, utf8OK))
+		l.result(s.Style.dmarc(e, v, utf8OK))
 	}
 	l.arc(e)
 	l.iprev(e)
-	f := authres.Field{AuthServID: o.AuthServID, Results: l.results, UTF8: utf8OK}
+	f := authres.Field{AuthServID: id, Results: l.results, UTF8: utf8OK}
 	if l.long(&f) && len(e.DKIM) > 0 {
 		l.fit(&f, e)
 	}
@@ -56,35 +44,10 @@ const (
 	otherResults        = 4
 )
 
-// label gathers results. The properties of all of them share one slice, which
-// saves an allocation for each; a connection has one label for all its messages.
-type label struct {
-	results    []authres.Result
-	properties []authres.Property
-	text       []byte // a field's
-}
-
-// format is Label's Format.
-func (l *label) format(o LabelOptions, e *msgauth.Evaluation, v policy.Verdict) string {
-	defer l.forget()
-	l.field(o, e, v)
-	return string(l.text)
-}
-
-// forget lets go of what a sender wrote, and of room for many signatures.
-func (l *label) forget() {
-	const kept, keptText = 4, 2 << 10 // signatures, octets
-	if cap(l.properties) > otherProperties+kept*signatureProperties || cap(l.text) > keptText {
-		*l = label{}
-	}
-	clear(l.results)
-	clear(l.properties)
-}
-
-func (l *label) result(r authres.Result) { l.results = append(l.results, r) }
+func (l *Writer) result(r authres.Result) { l.results = append(l.results, r) }
 
 // property adds to the last result, unless there is nothing to say.
-func (l *label) property(ptype authres.PType, name, value string) {
+func (l *Writer) property(ptype authres.PType, name, value string) {
 	if value == "" {
 		return
 	}
@@ -95,7 +58,7 @@ func (l *label) property(ptype authres.PType, name, value string) {
 
 // spf shows the identity checked: MAIL FROM, or HELO where the return path is
 // null (RFC 7208 §2.4, RFC 8601 §2.7.2).
-func (l *label) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
+func (l *Writer) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 	r := authres.Result{Method: "spf", Value: string(e.MailFrom.Result)}
 	switch e.MailFrom.Result {
 	case spf.TempError, spf.PermError:
@@ -114,7 +77,7 @@ func (l *label) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 	}
 }
 
-func (l *label) dkim(signatures []dkim.Signature, utf8OK bool) {
+func (l *Writer) dkim(signatures []dkim.Signature, utf8OK bool) {
 	if len(signatures) == 0 {
 		l.result(authres.Result{Method: "dkim", Value: string(dkim.None)})
 		return
@@ -161,7 +124,7 @@ func join(a, b string) string {
 
 // dmarc: policy.dmarc is the policy that applies after its options, such as
 // t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
-func (l *label) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
+func (l *Writer) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" || len(v.Missing) > 0 {
 		r.Comment = verdictComment(v)
@@ -197,6 +160,15 @@ func verdictComment(v policy.Verdict) string {
 	return s + missingComment(v.Missing) + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect)
 }
 
+// consentComment states each class's verdict where they differ, or that all
+// opted out.
+func consentComment(v policy.Verdict) string {
+	if v.Consent.Mixed() {
+		return fmt.Sprintf("mixed recipients: %s where consented, %s where opted out, %[2]s for all: %[3]s", v.Would, v.Action, v.Reason)
+	}
+	return fmt.Sprintf("opted out, would %s: %s", v.Would, v.Reason)
+}
+
 // missingComment says that a message is not decided, and for want of what.
 func missingComment(missing []policy.Missing) string {
 	if len(missing) == 0 {
@@ -221,7 +193,7 @@ func signsComment(side string, signs []policy.Sign) string {
 	return s
 }
 
-func (l *label) arc(e *msgauth.Evaluation) {
+func (l *Writer) arc(e *msgauth.Evaluation) {
 	if e.ARC.Status == arc.NotEvaluated {
 		return // neither none nor fail would be true
 	}
@@ -235,7 +207,7 @@ func (l *label) arc(e *msgauth.Evaluation) {
 	l.property(authres.PTypeHeader, "oldest-pass", strconv.Itoa(e.ARC.OldestPass))
 }
 
-func (l *label) iprev(e *msgauth.Evaluation) {
+func (l *Writer) iprev(e *msgauth.Evaluation) {
 	l.result(authres.Result{Method: "iprev", Value: string(e.IPRev.Status)})
 	if e.Session.Client.IsValid() {
 		l.property(authres.PTypePolicy, "iprev", e.Session.Client.String())
@@ -243,13 +215,13 @@ func (l *label) iprev(e *msgauth.Evaluation) {
 }
 
 // receivedSPF is RFC 7208 §9.1's field for the identity checked.
-func receivedSPF(o LabelOptions, e *msgauth.Evaluation) string {
+func receivedSPF(show ShowMailFrom, id string, e *msgauth.Evaluation) string {
 	c := e.MailFrom
 	utf8OK := internationalized(e)
 	r := authres.ReceivedSPF{
 		Result: string(c.Result), ClientIP: e.Session.Client, HELO: heloText(e.Session.HELO, utf8OK),
-		EnvelopeFrom: senderText(e, o.MailFrom, utf8OK), NullSender: c.NullSender, Identity: string(c.Identity),
-		Mechanism: c.Mechanism, Receiver: o.AuthServID, UTF8: utf8OK,
+		EnvelopeFrom: senderText(e, show, utf8OK), NullSender: c.NullSender, Identity: string(c.Identity),
+		Mechanism: c.Mechanism, Receiver: id, UTF8: utf8OK,
 	}
 	if c.NullSender {
 		r.EnvelopeFrom, r.Identity = "", string(spf.HELO)

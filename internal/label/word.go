@@ -1,14 +1,9 @@
-package filter
+package label
 
 import (
-	"errors"
-	"mime"
 	"slices"
-	"strings"
 
 	"sekimori/internal/dmarc"
-	"sekimori/internal/message"
-	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -102,93 +97,4 @@ var stamped = []string{WordFailNone, WordFailRamp, WordFailQuarantine, WordQuara
 // none, and the stamp would stand on all mail while DNS is down.
 func getsStamp(word string, e *msgauth.Evaluation, v policy.Verdict) bool {
 	return slices.Contains(stamped, word) || word == WordTempError && v.Action == policy.Tag && (e.DMARC.Enforcing != "" || e.DMARC.Disposition != "")
-}
-
-// stamp adds the optional marks.
-func (s *session) stamp(t *transaction, e *msgauth.Evaluation, v policy.Verdict, m *milter.Modifier) error {
-	word := Word(e, v)
-	if s.o.Subject != "" && v.Enforced && v.Consent.Out == 0 && getsStamp(word, e, v) {
-		err := stampSubject(t.header, s.o.Subject, m)
-		if err != nil && !errors.Is(err, milter.ErrNotNegotiated) { // without leave to change fields the verdict still stands
-			return err
-		}
-	}
-	if s.o.Verdict {
-		return m.InsertHeader(0, VerdictField, word)
-	}
-	return nil
-}
-
-// maxSubject bounds a stamped subject, in octets: Postfix cuts fields at
-// 60,000.
-const maxSubject = 50_000
-
-// stampSubject puts the stamp before every Subject there is, since readers
-// differ in which of several they show, and before none twice.
-func stampSubject(h message.Header, stamp string, m *milter.Modifier) error {
-	values := h.Values("Subject")
-	if len(values) == 0 {
-		return m.InsertHeader(0, "Subject", encodeStamp(stamp))
-	}
-	for i, value := range values {
-		if hasStamp(value, stamp) {
-			continue
-		}
-		if err := m.ChangeHeader("Subject", i+1, withStamp(value, stamp)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// encodeStamp writes the stamp as a Subject may hold it (RFC 2047).
-func encodeStamp(stamp string) string {
-	return mime.BEncoding.Encode("utf-8", strings.TrimSpace(stamp))
-}
-
-// withStamp leaves the value's words and folds as they are. What no field may
-// hold (NUL, a lone CR, blank lines within) goes: otherwise a sender could keep
-// the stamp off by writing it.
-func withStamp(value, stamp string) string {
-	value = strings.TrimLeft(foldable(value), " \t")
-	const room = 900 // octets of a line (RFC 5322 §2.1.1)
-	first, _, _ := strings.Cut(value, "\r\n")
-	separator := " "
-	switch mark := encodeStamp(stamp); {
-	case len(first) > room && value != "":
-		separator = "\r\n "
-	case mark != strings.TrimSpace(stamp) && strings.HasPrefix(value, "=?"):
-		// White space between two encoded words is not shown.
-		stamp += " "
-		return " " + mime.BEncoding.Encode("utf-8", stamp) + separator + value
-	}
-	return " " + encodeStamp(stamp) + separator + value
-}
-
-func foldable(value string) string {
-	value = value[:min(len(value), maxSubject)]
-	lines := strings.Split(strings.ReplaceAll(value, "\r\n", "\n"), "\n")
-	kept := lines[:1]
-	for _, line := range lines[1:] {
-		if strings.Trim(line, " \t\r\x00") == "" {
-			continue
-		}
-		if line[0] != ' ' && line[0] != '\t' {
-			line = " " + line
-		}
-		kept = append(kept, line)
-	}
-	return strings.NewReplacer("\r", " ", "\x00", " ", "\n", "\r\n").Replace(strings.Join(kept, "\n"))
-}
-
-// hasStamp looks at the beginning, as written and as shown.
-func hasStamp(value, stamp string) bool {
-	const enough = 1000 // octets: a stamp has 40 characters
-	stamp = strings.TrimSpace(stamp)
-	value = strings.TrimSpace(strings.ReplaceAll(value[:min(len(value), enough)], "\r\n", ""))
-	if strings.HasPrefix(value, stamp) || strings.HasPrefix(value, encodeStamp(stamp)) {
-		return true
-	}
-	shown, err := new(mime.WordDecoder).DecodeHeader(value)
-	return err == nil && strings.HasPrefix(strings.TrimSpace(shown), stamp)
 }

@@ -1,4 +1,4 @@
-package filter
+package label
 
 import (
 	"context"
@@ -54,18 +54,18 @@ func FuzzLabel(f *testing.F) {
 		e := judge(t, verifier, helo, from, raw, smtputf8)
 		v := policy.Decide(e, policy.Config{})
 		for _, style := range []Style{StyleOwn, StyleAuthMilt, StyleOpenDMARC, StyleRspamd} {
-			o := LabelOptions{AuthServID: id, Style: style}
+			o := Settings{Style: style}
 			if address {
 				o.MailFrom = MailFromAddress
 			}
-			text := Label(o, e, v).Format()
+			text := Text(&o, id, e, v)
 			for _, wrong := range naive.Check(text, said(t, e, style, text)) {
 				t.Errorf("%s: %s:\n%q", style, wrong, text)
 			}
 			if field, err := authres.Parse(text); err != nil || field.AuthServID != id {
 				t.Errorf("%q: %v", text, err)
 			}
-			checkReceived(t, receivedSPF(o, e))
+			checkReceived(t, receivedSPF(o.MailFrom, id, e))
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package filter
+package label
 
 import (
 	"strings"
@@ -11,6 +11,9 @@ import (
 	"sekimori/internal/policy"
 )
 
+// id is our authserv-id.
+const id = "mx.example.jp"
+
 // TestLabelIsUsedAgain: a connection's label holds nothing of the message
 // before, and no more room than ordinary ones need.
 func TestLabelIsUsedAgain(t *testing.T) {
@@ -21,12 +24,12 @@ func TestLabelIsUsedAgain(t *testing.T) {
 		}
 		return e
 	}
-	var l label
+	var l Writer
 	for _, e := range []*msgauth.Evaluation{
 		signed(1, "a.example"), signed(3, "b.example"), {}, signed(80, strings.Repeat("c", 200)+".example"), signed(1, "d.example"),
 	} {
-		want := Label(LabelOptions{AuthServID: "mx.example.jp"}, e, policy.Verdict{}).Format()
-		if got := l.format(LabelOptions{AuthServID: "mx.example.jp"}, e, policy.Verdict{}); got != want {
+		want := Text(&Settings{}, id, e, policy.Verdict{})
+		if got := l.format(&Settings{}, id, e, policy.Verdict{}); got != want {
 			t.Errorf("%d signatures: %q, want %q", len(e.DKIM), got, want)
 		}
 		for _, p := range l.properties[:cap(l.properties)] {
@@ -56,9 +59,28 @@ func TestLabelNotes(t *testing.T) {
 	} {
 		e := &msgauth.Evaluation{From: mailaddr.From{AuthorDomain: "a.example", Notes: tt.notes}}
 		e.DMARC.Result = dmarc.ResultPass
-		got := strings.Join(strings.Fields(Label(LabelOptions{AuthServID: "mx.example.jp"}, e, tt.v).Format()), " ")
+		got := strings.Join(strings.Fields(Text(&Settings{}, id, e, tt.v)), " ")
 		if want := strings.Replace(tt.want, "dmarc= ", "dmarc=pass header.from=", 1); !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+}
+
+// TestVerdictComment: what the label says of rules and evidence.
+func TestVerdictComment(t *testing.T) {
+	for _, tt := range []struct {
+		v    policy.Verdict
+		want string
+	}{
+		{policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Enforced: true, Reason: policy.ReasonAligned, Rule: "a-1"}, "accept: dmarc_pass, rule a-1"},
+		{policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true, Reason: policy.ReasonRule, Rule: "a-1",
+			Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "rule a-1"}, Spoofing: policy.SpoofingSigns},
+			"tag: rule, override local_policy: rule a-1, spoofing: author_spf_fail iprev_fail"},
+		{policy.Verdict{Action: policy.Reject, Applied: policy.Tag, Reason: policy.ReasonReject, Indirect: []policy.Sign{policy.SignARC}},
+			"monitor, would reject: dmarc_reject, indirect: arc"},
+	} {
+		if got := verdictComment(tt.v); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
 }

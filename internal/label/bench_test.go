@@ -1,4 +1,4 @@
-package filter
+package label
 
 import (
 	"net/netip"
@@ -33,9 +33,9 @@ func BenchmarkLabel(b *testing.B) {
 	}
 	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept}
 	b.ReportAllocs()
-	var l label
+	var l Writer
 	for b.Loop() {
-		_ = l.format(LabelOptions{AuthServID: "mx.example.jp"}, e, v)
+		_ = l.format(&Settings{}, id, e, v)
 	}
 }
 
@@ -45,8 +45,8 @@ func BenchmarkLongLabel(b *testing.B) {
 	e := signedBy(strings.Repeat("fail ", 64))
 	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept}
 	b.ReportAllocs()
-	var l label
+	var l Writer
 	for b.Loop() {
-		_ = l.format(LabelOptions{AuthServID: "mx.example.jp"}, e, v)
+		_ = l.format(&Settings{}, id, e, v)
 	}
 }

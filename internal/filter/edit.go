@@ -1,0 +1,60 @@
+package filter
+
+import (
+	"errors"
+
+	"sekimori/internal/label"
+	"sekimori/internal/milter"
+	"sekimori/internal/policy"
+)
+
+// edit hands a message's edits to the MTA. It returns the verdict as it could be
+// applied: without the hold queue a quarantine is by header.
+func (s *session) edit(edits []label.Edit, v policy.Verdict, m *milter.Modifier) policy.Verdict {
+	held, left, err := s.apply(edits, m)
+	if !held {
+		v.Applied = policy.Tag
+		v.Evidence = append(v.Evidence, "the MTA offers no quarantine")
+	}
+	switch {
+	case err != nil:
+		return policy.Unlabelled(v, err)
+	case left:
+		s.o.Blind.ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
+		return policy.Forged(v, s.identity().ID)
+	}
+	return v
+}
+
+// apply translates edits into the milter's. held is false where a quarantine was
+// wanted and the MTA has none; left is true where it lets no field be deleted and
+// a result in our name stays. Without leave to change a Subject the rest still
+// stands; an error says that the message cannot be labelled.
+func (s *session) apply(edits []label.Edit, m *milter.Modifier) (held, left bool, err error) {
+	defer s.writer.Forget()
+	held = true
+	deletes := s.conn.HasAction(milter.ActionChangeHeader)
+	for i := range edits {
+		e := &edits[i]
+		switch {
+		case e.Kind == label.Quarantine:
+			held = m.Quarantine(e.Value) == nil
+		case e.Kind == label.Change:
+			if err = m.ChangeHeader(e.Name, e.Index, e.Value); errors.Is(err, milter.ErrNotNegotiated) {
+				err = nil
+			}
+		case e.Kind == label.Insert:
+			err = m.InsertHeader(0, e.Name, e.Value)
+		case !deletes:
+			left = left || e.Forged
+		case e.Kind == label.Delete:
+			err = m.DeleteHeader(e.Name, e.Index)
+		case e.Kind == label.DeleteMany:
+			err = m.DeleteHeaders(e.Name, e.Index, e.Kept.Goes)
+		}
+		if err != nil {
+			return held, left, err
+		}
+	}
+	return held, left, nil
+}
