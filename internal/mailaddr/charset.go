@@ -186,6 +186,9 @@ func ebcdic(charset string) bool {
 // brackets are the same in all of them, but not the "@". So it reports false
 // for text with an angle bracket, which might be an address.
 func ebcdicText(octets []byte) (string, bool) {
-	text, err := charmap.CodePage037.NewDecoder().Bytes(octets)
-	return string(text), err == nil && !strings.Contains(string(text), "<")
+	var b strings.Builder
+	for _, c := range octets {
+		b.WriteRune(charmap.CodePage037.DecodeByte(c))
+	}
+	return b.String(), !strings.Contains(b.String(), "<")
 }

@@ -137,6 +137,7 @@ func TestParseFromBounds(t *testing.T) {
 		{"slips with quotes", fill("a@b.example;", `"@ `, ""), "ok b.example"},
 		{"slips with quoted pairs", fill("a@b.example;", `\"@`, ""), "ok b.example"},
 		{"slips with encoded words", fill("a@b.example;", "=?utf-8?q?x?=(", ""), "ok b.example"},
+		{"words after the address", "foo@a.example " + strings.Repeat("word ", 100), "ok a.example"},
 		{"long local part", fill("<", "a", "@b.example>"), "ok b.example"},
 		{"long domain", fill("<a@", "b.", "example>"), "error malformed 3"},
 		{"long label", fill("<a@", "例", ">"), "error malformed 3"},

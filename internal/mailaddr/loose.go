@@ -46,39 +46,17 @@ func (p *parser) textOnly(e *element) error {
 	return nil
 }
 
-// colon tells an empty group, which names nobody, from a colon in a display
-// name. Closed groups with members, which RFC 6854 allows, no client writes
-// and many show no author for: they are refused.
-func (p *parser) colon(e *element, colon token) error {
-	after := p.lexer
-	t, err := p.next()
-	for err == nil && t.kind == tokComment {
-		t, err = p.next()
-	}
-	if err != nil {
-		return err
-	}
-	if t.kind == tokSpecial && t.octet == ';' {
-		if t, err = p.next(); err == nil && t.kind == tokEnd && len(p.boxes) == 0 && p.text.at < 0 {
-			return &FromError{KindNoAddress, colon.start, "the group has no members"}
-		}
-		return &FromError{KindAmbiguous, colon.start, "group syntax"}
-	}
-	p.lexer = after
-	if e.bare.found || e.angle.found || len(p.boxes) > 0 {
-		return &FromError{KindAmbiguous, colon.start, "colon after an address"}
-	}
+// colon takes a colon for part of a display name. It may begin a group, which
+// RFC 6854 allows, no client writes and many show no author for.
+func (p *parser) colon(e *element, t token) error {
 	p.text.colon = true
-	p.text.note(colon.start)
-	return e.word(token{kind: tokSpecial, start: colon.start, end: colon.end, text: ":"})
+	p.text.note(t.start)
+	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ":"})
 }
 
 func (p *parser) semicolon(e *element, t token) error {
-	switch {
-	case p.text.colon:
+	if p.text.colon {
 		return &FromError{KindAmbiguous, t.start, "group syntax"}
-	case e.bare.found || e.angle.found || len(p.boxes) > 0:
-		return &FromError{KindMalformed, t.start, "stray special character"}
 	}
 	p.text.note(t.start)
 	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ";"})
@@ -87,7 +65,7 @@ func (p *parser) semicolon(e *element, t token) error {
 // handle reports whether the "@" t stands in a display name where nothing makes
 // it an address. It reads no further than the next "@".
 func (p *parser) handle(e *element, t token) bool {
-	if e.bare.found || e.angle.found || e.words > 0 && !t.spaced {
+	if e.words > 0 && !t.spaced {
 		return false
 	}
 	i := p.pos

@@ -7,10 +7,9 @@ import "strings"
 type sight uint8
 
 const (
-	seesOther   sight = 1 << iota // an address of another domain among other words
-	seesName                      // nothing but such an address
-	seesRelated                   // nothing but an address above or below the author's domain
-	seesAlike                     // nothing but what looks like an address of another domain
+	seesOther sight = 1 << iota // an address of another domain among other words
+	seesName                    // nothing but such an address
+	seesAlike                   // nothing but what looks like an address of another domain
 )
 
 // alike are the characters that look like those of an address.
@@ -37,14 +36,12 @@ func sightOfASCII(text, domain string) (seen sight) {
 	}
 	for piece := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ';' }) {
 		piece = strings.Trim(piece, " \t\"'<>()[]")
-		other, below := shows(piece, domain)
-		switch alone := !strings.ContainsAny(piece, " \t"); {
-		case other && alone:
-			seen |= seesName
-		case other:
+		switch other, _ := shows(piece, domain); {
+		case !other:
+		case strings.ContainsAny(piece, " \t"):
 			seen |= seesOther
-		case below && alone:
-			seen |= seesRelated
+		default:
+			seen |= seesName
 		}
 	}
 	return seen

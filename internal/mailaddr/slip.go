@@ -121,9 +121,6 @@ func localBefore(text string) (local string, start int) {
 
 // unquotePairs undoes quoted pairs (RFC 5322 §3.2.1).
 func unquotePairs(text string) string {
-	if strings.IndexByte(text, '\\') < 0 {
-		return text
-	}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
 		if text[i] == '\\' && i+1 < len(text) {

@@ -149,10 +149,6 @@ func scanWords(text string, r reading) wordScan {
 		gap = pos
 		scan.found = true
 	}
-	if !scan.found {
-		scan.display = text
-		return scan
-	}
 	show.WriteString(text[gap:])
 	check.WriteString(text[gap:])
 	scan.display, scan.judged = show.String(), check.String()
@@ -268,9 +264,6 @@ func (r reading) convert(word string, octets []byte, charset string) (shown, jud
 		if text, err := e.NewDecoder().Bytes(octets); err == nil && utf8.Valid(text) {
 			shown, judged = string(text), string(text)
 		}
-	} else if ebcdic(charset) {
-		judged, ok = ebcdicText(octets)
-		return shown, judged, false, ok && !r.strict
 	}
 	switch {
 	case shifting(charset):
@@ -283,6 +276,9 @@ func (r reading) convert(word string, octets []byte, charset string) (shown, jud
 		if r.masks {
 			judged = withoutPairs(octets)
 		}
+	case ebcdic(charset):
+		judged, ok = ebcdicText(octets)
+		ok = ok && !r.strict
 	}
 	return shown, judged, masks, ok
 }
