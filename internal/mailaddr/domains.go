@@ -96,7 +96,7 @@ func showsOnly(text, domain string) bool {
 			return false
 		}
 		if startsDomain(after) {
-			if name, ok := slipDomain(after); !ok || string(name) != domain {
+			if name, _ := slipDomain(after); string(name) != domain {
 				return false
 			}
 		}

@@ -138,7 +138,7 @@ func (l *lexer) bracketed() (string, bool) {
 			text := l.s[start:l.pos]
 			l.pos++
 			return text, true
-		case isAtom(c), c == ' ', c == '\t', c == ':', c == '#':
+		case isAtom(c), c == ' ', c == '\t', c == ':':
 		default:
 			return "", false
 		}

@@ -320,7 +320,7 @@ func (p *parser) finish(e *element, t token) error {
 	case len(p.text.names) > 0:
 		display = strings.Join(append(p.text.names, display), ", ")
 	}
-	p.text.bare = p.text.bare || !e.angle.found
+	p.text.bare = !e.angle.found // of the only one
 	if e.angle.found {
 		p.quotes.foreign = p.quotes.foreign || foreignAddress(e.phrase.String(), e.angle.domain)
 		p.quotes.commented = p.quotes.commented || foreignAddress(e.comments.String(), e.angle.domain)

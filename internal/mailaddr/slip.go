@@ -69,7 +69,7 @@ const unreadable = "\ufffd"
 
 // slipAddresses adds the addresses of a text without comments and returns the
 // name before the first. It reports false if there is none, or an "@" that is
-// neither part of an address of the same domain nor of a name.
+// neither part of an address nor of a name.
 func (p *parser) slipAddresses(text string) (name string, ok bool) {
 	end := 0 // after the "@" before
 	for i := 0; i < len(text); i++ {
@@ -90,7 +90,7 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 		switch {
 		case len(p.boxes) == 0:
 			name = strings.Trim(text[:start], " \t\"'<>,;:[()")
-		case domain != p.boxes[0].Domain || len(p.boxes) == MaxMailboxes:
+		case len(p.boxes) == MaxMailboxes:
 			return "", false
 		}
 		if !slices.Contains(p.boxes, m) {
