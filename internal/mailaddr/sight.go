@@ -13,13 +13,13 @@ const (
 )
 
 // alike are the characters that look like those of an address.
-var alike = strings.NewReplacer("\uff20", "@", "\ufe6b", "@", "\uff0e", ".", "\ufe52", ".")
+var alike = strings.NewReplacer("\uff20", "@", "\ufe6b", "@", "\uff0e", ".", "\ufe52", ".", "\u2024", ".")
 
 // sightOf returns what a reader sees in text beside an author at domain. No
 // program takes for an address what only looks like one; people do.
 func sightOf(text, domain string) sight {
 	seen := sightOfASCII(text, domain)
-	if !strings.ContainsAny(text, "\uff20\ufe6b\uff0e\ufe52") {
+	if !strings.ContainsAny(text, "\uff20\ufe6b\uff0e\ufe52\u2024") {
 		return seen
 	}
 	looks := sightOfASCII(alike.Replace(text), domain)
