@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sekimori/internal/policy"
@@ -323,6 +324,31 @@ func TestPause(t *testing.T) {
 	if err := m.admit(); err != nil {
 		t.Errorf("one lookup without an answer: %v", err)
 	}
+}
+
+// Whoever provokes a failure between two answers, again and again, fills no log;
+// one that goes on is told of when the time is over.
+func TestWarningsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		m := newSocketmap(Target{}, time.Second, slog.New(slog.NewTextHandler(&log, nil)))
+		told := func(what string) int { return strings.Count(log.String(), what) }
+		for range 1000 {
+			m.note(true, errNetstring)
+			m.note(true, nil)
+		}
+		if w, i := told("level=WARN"), told("level=INFO"); w != 1 || i != 1 {
+			t.Errorf("%d warnings, %d that it is over", w, i)
+		}
+		m.note(true, errNetstring)
+		time.Sleep(sayAfter)
+		for range 3 {
+			m.note(true, errNetstring)
+		}
+		if w, i := told("level=WARN"), told("level=INFO"); w != 2 || i != 1 {
+			t.Errorf("a minute later: %d warnings, %d that it is over", w, i)
+		}
+	})
 }
 
 // Lookups that find every connection busy pause nothing.

@@ -23,6 +23,9 @@ const (
 	// messages must not each wait for a server that is not there.
 	maxSilent  = 3
 	pauseAfter = time.Second
+	// sayAfter is the least time between two warnings: a stranger may know a
+	// recipient that provokes a failure, and write to another in between.
+	sayAfter = time.Minute
 )
 
 // Target is where a socketmap is and what it is called there.
@@ -67,7 +70,8 @@ type socketmap struct {
 	closed bool
 	silent int // lookups in a row that got no answer
 	paused time.Time
-	failed bool // the latest lookup, for the log
+	failed bool // the log says so, and nothing else since
+	said   time.Time
 }
 
 type conn struct {
@@ -121,7 +125,8 @@ func (m *socketmap) admit() error {
 	return nil
 }
 
-// note counts lookups without an answer and logs where failures begin and end.
+// note counts lookups without an answer and logs where failures begin and end,
+// at a bounded rate.
 // An answer that is a failure stops nothing: a stranger may know the recipient
 // that provokes it. Nor does a lookup whose turn never came: a stranger may have
 // filled the queue, and everybody would count as opted out for it.
@@ -135,13 +140,18 @@ func (m *socketmap) note(answered bool, err error) {
 			m.paused = time.Now().Add(pauseAfter)
 		}
 	}
-	before := m.failed
-	m.failed = err != nil
+	before, now := m.failed, time.Now()
+	if err != nil && !before && now.Sub(m.said) >= sayAfter {
+		m.failed, m.said = true, now
+	} else if err == nil {
+		m.failed = false
+	}
+	after := m.failed
 	m.mu.Unlock()
 	switch {
-	case err != nil && !before:
+	case after && !before:
 		m.log.Warn("recipients' consent cannot be looked up: they count as opted out", "socketmap", m.target.Name, "error", err)
-	case err == nil && before:
+	case before && !after:
 		m.log.Info("recipients' consent can be looked up again", "socketmap", m.target.Name)
 	}
 }
