@@ -61,5 +61,5 @@ func TestLogReaderGone(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	other.eventually("counted what was not logged", func() bool { return other.metric("sekimori_log_records_dropped_total") == 3 })
+	other.eventually("counted what was not logged", func() bool { return other.metric("sekimori_log_records_dropped_total") >= 3 })
 }
