@@ -39,7 +39,8 @@
 //	John Q. Public <a@b.example>       dots in a phrase (obs-phrase)
 //	[JIRA] Foo <a@b.example>           plain text in square brackets in a phrase
 //	"any <x@y>, text" <a@b.example>    quoted-string: never an address
-//	=?utf-8?B?...?= <a@b.example>      encoded words of any charset but UTF-7 (charset.go)
+//	=?utf-8?B?...?= <a@b.example>      encoded words of any charset whose octets can be judged
+//	                                   (charset.go): not UTF-7, BOCU-1 and the like
 //	(c) John (c) <a@b.example> (c)     comments between words, 10 deep
 //	a@b.example (John)                 the old style, also a@b.example(John)
 //	a@b.example (c@b.example)          a comment that holds the author's own domain
@@ -66,8 +67,8 @@
 //	no_address         no domain in any reading: empty field, "<>", "MAILER-DAEMON",
 //	                   "undisclosed:;", ", ,", address literals
 //	too_large          over 32 KiB, 100 mailboxes, or 10 nested comments
-//	malformed          NUL, other control octets, bare CR or LF; names that are no host names;
-//	                   8-bit octets in an address that are no UTF-8; and of what slip.go cannot
+//	malformed          NUL, other control octets, bare CR or LF; names that are not host names;
+//	                   8-bit octets in an address that are not UTF-8; and of what slip.go cannot
 //	                   read, "<a@b> <c@d>", text after ">", what is not closed
 //	ambiguous          of what slip.go cannot read, unquoted "@" in a phrase, routes "<@x:a@b>",
 //	                   comments or white space around "@" or within an address;

@@ -1,6 +1,7 @@
 package mailaddr
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -92,7 +93,7 @@ func showsOnly(text, domain string) bool {
 		if !found {
 			break
 		}
-		if strings.HasPrefix(strings.TrimLeft(after, " \t"), "[") { // an address literal is no domain, but another author
+		if strings.HasPrefix(strings.TrimLeft(after, " \t"), "[") { // an address literal is another author without a domain
 			return false
 		}
 		if startsDomain(after) {
@@ -121,7 +122,7 @@ func bracketsDomain(text string) bool {
 	}
 }
 
-// looksLikeAddress reports whether a sign that is no "@" but looks like one
+// looksLikeAddress reports whether a sign that is not "@" but looks like one
 // stands before a domain: to the eye a member of the list.
 func looksLikeAddress(text string) bool {
 	for member := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(",:;<>", r) }) {
@@ -197,5 +198,9 @@ func joins(domain, rest string) bool {
 // somebody's own network.
 func isTopLevel(label string) bool {
 	_, known := publicsuffix.PublicSuffix("a." + label)
-	return known || strings.Contains(" example test invalid localhost local internal home lan corp onion alt arpa ", " "+label+" ")
+	return known || slices.Contains(localTops, label)
 }
+
+// localTops are top-level domains that the Internet's DNS does not have
+// (RFC 6761, RFC 6762, RFC 9476) or that private networks use.
+var localTops = []string{"example", "test", "invalid", "localhost", "local", "internal", "home", "lan", "corp", "onion", "alt", "arpa"}

@@ -149,7 +149,7 @@ func parse(s string) (*parser, error) {
 	return reread(s, err)
 }
 
-// reread reads as a slip what is no mailbox-list.
+// reread reads as a slip what is not a mailbox-list.
 func reread(s string, err error) (*parser, error) {
 	var refused *FromError
 	if !errors.As(err, &refused) || refused.Kind == KindTooLarge {
@@ -191,7 +191,7 @@ func checkOctets(s string) error {
 			return &FromError{KindMalformed, i, "NUL octet"}
 		case c == '\r':
 			if i+2 >= len(s) || s[i+1] != '\n' || !isWSP(s[i+2]) {
-				return &FromError{KindMalformed, i, "CR that is no part of a fold"}
+				return &FromError{KindMalformed, i, "CR that is not part of a fold"}
 			}
 			i++
 		case c == '\n':

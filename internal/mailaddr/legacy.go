@@ -11,7 +11,7 @@ import (
 //
 // Such a field is read with every half of a character masked, and accepted
 // only if the octets leave no other reader an author of another domain: exactly
-// one "@" is no part of a character, and it is the author's; an "@" that is
+// one "@" is not part of a character, and it is the author's; an "@" that is
 // part of one is not followed by anything like a domain with a dot. Whatever
 // a reader then makes of the rest, there is one domain in the field to show.
 

@@ -86,7 +86,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 			// In Shift_JIS and its like a backslash may be half of a character:
 			// a client that knows the charset sees no escape here.
 			if !l.utf8 {
-				return "", &FromError{KindAmbiguous, l.pos, "backslash among 8-bit octets that are no UTF-8"}
+				return "", &FromError{KindAmbiguous, l.pos, "backslash among 8-bit octets that are not UTF-8"}
 			}
 			if l.pos+1 < len(l.s) && l.s[l.pos+1] != '\r' {
 				l.pos++

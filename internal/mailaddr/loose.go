@@ -25,7 +25,7 @@ type loose struct {
 	colon bool
 	bare  bool // an address without angle brackets was met
 	names []string
-	ats   int // at signs that are no address's
+	ats   int // at signs that belong to no address
 }
 
 func (l *loose) note(at int) {

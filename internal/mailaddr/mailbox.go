@@ -165,7 +165,7 @@ func (e *element) comment(t token) error {
 	return nil
 }
 
-// special handles the octets that are no words.
+// special handles the octets that are not words.
 func (p *parser) special(e *element, t token) error {
 	switch t.octet {
 	case '@':
@@ -335,7 +335,7 @@ func localPart(t token) (string, error) {
 	refuse := func(detail string) (string, error) { return "", &FromError{KindAmbiguous, t.start, detail} }
 	switch {
 	case !utf8.ValidString(t.text):
-		return "", &FromError{KindMalformed, t.start, "8-bit octets in an address that are no UTF-8"}
+		return "", &FromError{KindMalformed, t.start, "8-bit octets in an address that are not UTF-8"}
 	case strings.Contains(t.text, "=?"):
 		return refuse("encoded word in an address") // RFC 2047 §5 forbids it
 	case hasHidden(t.text):

@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-var errNotHostname = errors.New("mailaddr: domain is no host name")
+var errNotHostname = errors.New("mailaddr: domain is not a host name")
 
 // hostname is dns.ParseHostname, but for single labels: root@localhost is
 // what a host's own mail says.
@@ -116,13 +116,13 @@ func isASCII(s string) bool {
 func authorDomain(text string, at int) (dns.Name, error) {
 	switch {
 	case !utf8.ValidString(text):
-		return "", &FromError{KindMalformed, at, "8-bit octets in an address that are no UTF-8"}
+		return "", &FromError{KindMalformed, at, "8-bit octets in an address that are not UTF-8"}
 	case hasHidden(text):
 		return "", &FromError{KindAmbiguous, at, "invisible character in an address"}
 	}
 	name, err := hostname(text)
 	if err != nil {
-		return "", &FromError{KindMalformed, at, "domain that is no host name"}
+		return "", &FromError{KindMalformed, at, "domain that is not a host name"}
 	}
 	if !isULabelForm(text, name) {
 		return "", &FromError{KindAmbiguous, at, "internationalized domain that is not in its valid form"}

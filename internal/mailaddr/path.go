@@ -17,7 +17,7 @@ const MaxPathLen = 2048
 var (
 	ErrPathTooLong = errors.New("mailaddr: path longer than 2048 octets")
 	ErrPathSyntax  = errors.New("mailaddr: path is not an address")
-	ErrPathDomain  = errors.New("mailaddr: path has a domain that is no host name")
+	ErrPathDomain  = errors.New("mailaddr: path has a domain that is not a host name")
 )
 
 // Path is a reverse-path or forward-path (RFC 5321 §4.1.2).
@@ -124,7 +124,7 @@ func pathLocal(s string) (local, rest string, err error) {
 	case i == 0:
 		return "", "", fmt.Errorf("%w: no local part", ErrPathSyntax)
 	case strings.ContainsFunc(local, isControl) || !utf8.ValidString(local):
-		return "", "", fmt.Errorf("%w: control octet in the local part, or 8-bit octets that are no UTF-8", ErrPathSyntax)
+		return "", "", fmt.Errorf("%w: control octet in the local part, or 8-bit octets that are not UTF-8", ErrPathSyntax)
 	}
 	return local, rest, nil
 }

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Slips are fields that are no mailbox-list (RFC 5322 §3.4), or that hold what
+// Slips are fields that are not a mailbox-list (RFC 5322 §3.4), or that hold what
 // readers treat differently, and yet show one domain to everybody:
 //
 //	"Tanaka, Taro,<taro@a.example>     Foo foo@a.example     Foo <foo@a.example>;
@@ -64,7 +64,7 @@ func slipText(s string) (string, bool) {
 	return strings.ToValidUTF8(s, unreadable), strings.Count(s, "@") == 1 && !strings.Contains(s, "=?")
 }
 
-// unreadable stands for octets that are no UTF-8.
+// unreadable stands for octets that are not UTF-8.
 const unreadable = "\ufffd"
 
 // slipAddresses adds the addresses of a text without comments and returns the
