@@ -183,15 +183,31 @@ func joins(domain, rest string) bool {
 		end++
 	}
 	for word := range strings.FieldsSeq(rest[:end]) {
-		if domain += strings.TrimRight(word, "'"); len(domain) > dns.MaxNameLen {
+		name := word[:hostEnd(word)] // Readers by patterns stop at any other octet.
+		if domain += name; name == "" || len(domain) > dns.MaxNameLen {
 			return false
 		}
 		top := strings.ToLower(strings.TrimRight(domain, "."))
 		if isTopLevel(top[strings.LastIndexByte(top, '.')+1:]) {
 			return true
 		}
+		if name != word {
+			return false
+		}
 	}
 	return false
+}
+
+// hostEnd returns where the run of letters, digits, hyphens and dots ends that
+// text begins with.
+func hostEnd(text string) int {
+	end := strings.IndexFunc(text, func(r rune) bool {
+		return r != '-' && r != '.' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
+	})
+	if end < 0 {
+		return len(text)
+	}
+	return end
 }
 
 // isTopLevel reports whether label is a top-level domain, of the Internet or of
