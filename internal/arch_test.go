@@ -105,12 +105,15 @@ var sameFloor = map[string][]string{
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
 	"internal/testkit/readers": {"internal/testkit/naive"},
-	"internal/arc":             {"internal/dkim"},      // one canonicalization, one set of hashes
-	"internal/policy":          {"internal/msgauth"},   // decides on its Evaluation
-	"internal/received":        {"internal/msgauth"},   // reads its Session and Envelope
-	"internal/status":          {"internal/telemetry"}, // its tests read the real metrics
-	"internal/explanation":     {"internal/recent"},    // explains its decisions
-	"internal/filter":          {"internal/label"},     // writes its edits into messages
+	"internal/arc":             {"internal/dkim"},                    // one canonicalization, one set of hashes
+	"internal/policy":          {"internal/msgauth"},                 // decides on its Evaluation
+	"internal/received":        {"internal/msgauth"},                 // reads its Session and Envelope
+	"internal/status":          {"internal/telemetry"},               // its tests read the real metrics
+	"internal/explanation":     {"internal/recent"},                  // explains its decisions
+	"internal/filter":          {"internal/judge", "internal/label"}, // translates a Case and its edits
+	"internal/judge":           {"internal/label"},                   // its decision has edits
+	// Its test compares what the daemon, explain and replay make of a message.
+	"internal/replay": {"internal/explain"},
 	// Shows what these know; its tests make it with the real metrics.
 	"internal/console": {"internal/explanation", "internal/recent", "internal/status", "internal/telemetry"},
 	// A cache is put in front of what asks.

@@ -81,9 +81,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	}
 	g.recent = newRecent(cfg, old)
 	g.options = filter.Options{
-		Verifier: verifier, Policy: g.rules, Shadow: shadow,
-		Label: Labels(cfg), Blind: a.blind,
-		TrustedNetwork: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
+		Judge: newJudge(cfg, verifier, g.rules, shadow), Blind: a.blind,
 		Observers: append(g.observers(a.metrics, logger), a.unknown),
 		Retired:   func() { a.retiring.Go(g.undo.unwind) },
 	}

@@ -37,18 +37,9 @@ func consentOptions(r config.Recipients) consent.Options {
 	}
 }
 
-// AskRecipients has j ask for recipients' consent, where configured. end must
-// be called.
-func AskRecipients(j *judge.Judge, r config.Recipients) (end func(), err error) {
-	if !r.Asked() {
-		return func() {}, nil
-	}
-	d, err := consent.New(consentOptions(r))
-	if err != nil {
-		return nil, fmt.Errorf("app: policy.recipients: %w", err)
-	}
-	j.Recipients = d
-	return d.Close, nil
+// askRecipients has j ask d for the recipients' consent.
+func askRecipients(j *judge.Judge, d *consent.Directory, r config.Recipients) {
+	j.Recipients, j.ConsentWait, j.Split = d, time.Duration(r.Timeout), r.Mixed == config.MixedSplit
 }
 
 // openRecipients has the filter ask for recipients' consent, where configured.
@@ -58,8 +49,7 @@ func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger
 		return err
 	}
 	g.undo.add(d.Close)
-	r, o := g.cfg.Policy.Recipients, &g.options
-	o.Recipients, o.ConsentWait, o.Split = d, time.Duration(r.Timeout), r.Mixed == config.MixedSplit
+	askRecipients(g.options.Judge, d, g.cfg.Policy.Recipients)
 	return nil
 }
 

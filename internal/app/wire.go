@@ -9,6 +9,7 @@ import (
 
 	"sekimori/internal/admin"
 	"sekimori/internal/config"
+	"sekimori/internal/consent"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
@@ -73,24 +74,46 @@ func Policy(cfg *config.Config) (policy.Config, error) {
 }
 
 // NewJudge makes the configured judge of stored messages over r. Nobody waits
-// for a reply there, so that all results may take the whole budget.
-func NewJudge(cfg *config.Config, r dns.Resolver) (*judge.Judge, error) {
+// for a reply there, so that all results may take the whole budget. end must be
+// called when it is not needed any more.
+func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), err error) {
 	verifier, err := NewVerifier(cfg, r, time.Duration(cfg.DNS.MessageBudget))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rules, err := Policy(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &judge.Judge{
-		Verifier: verifier, Policy: rules, Trusted: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
-		MaxFields: cfg.Limits.HeaderFields, MaxHeaderBytes: int(cfg.Limits.HeaderBytes),
-	}, nil
+	shadow, err := Shadow(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	j = newJudge(cfg, verifier, rules, shadow)
+	j.Label.AuthServID = cfg.ServID() // no MTA tells its name
+	if !cfg.Policy.Recipients.Asked() {
+		return j, func() {}, nil
+	}
+	d, err := consent.New(consentOptions(cfg.Policy.Recipients))
+	if err != nil {
+		return nil, nil, fmt.Errorf("app: policy.recipients: %w", err)
+	}
+	askRecipients(j, d, cfg.Policy.Recipients)
+	j.Split = false // a stored message has the recipients that it has
+	return j, d.Close, nil
 }
 
-// Labels is how the configuration has messages labelled.
-func Labels(cfg *config.Config) label.Settings {
+// newJudge is the judge of a configuration but for the recipients' consent.
+func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shadow *policy.Config) *judge.Judge {
+	return &judge.Judge{
+		Verifier: v, Policy: rules, Shadow: shadow, Label: labels(cfg),
+		Trusted: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
+		MaxFields: cfg.Limits.HeaderFields, MaxHeaderBytes: int(cfg.Limits.HeaderBytes),
+	}
+}
+
+// labels is how the configuration has messages labelled.
+func labels(cfg *config.Config) label.Settings {
 	h := cfg.Headers
 	return label.Settings{
 		Names: label.Names{AuthServID: cfg.AuthservID, HostName: config.HostName(), Aliases: cfg.AuthservIDAlso},

@@ -56,48 +56,48 @@ func ParseZone(name string, text []byte) (dns.Resolver, error) {
 
 // Run evaluates the message and decides on it.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	report, _, err := Decide(ctx, o)
+	return report, err
+}
+
+// Decide is Run, and returns also the decision that the report is about.
+func Decide(ctx context.Context, o Options) (*Report, *judge.Decision, error) {
 	header, body := message.Parse(o.Message)
 	m, source, err := o.find(header)
 	if err != nil {
-		return nil, fmt.Errorf("explain: %w", err)
+		return nil, nil, fmt.Errorf("explain: %w", err)
 	}
 	resolver := o.Zone
 	if resolver == nil {
 		r, err := app.NewResolver(o.Config, nil, nil)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		defer r.Close()
 		resolver = r
 	}
 	trace := dns.NewTrace(resolver)
-	j, err := app.NewJudge(o.Config, trace)
+	j, end, err := app.NewJudge(o.Config, trace)
 	if err != nil {
-		return nil, err
-	}
-	end, err := app.AskRecipients(j, o.Config.Policy.Recipients)
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer end()
-	c := j.Begin(ctx, m)
+	c := j.Open(ctx, m)
 	c.Write(body)
-	facts := c.Finish(ctx)
+	d := c.Finish(ctx)
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("explain: %w", err)
+		return nil, nil, fmt.Errorf("explain: %w", err)
 	}
-	verdict := j.Decide(facts)
 	report := &Report{
-		Summary: explanation.Summary(verdict), Evaluation: facts.Evaluation, Verdict: verdict, Mode: j.Policy.Mode,
+		Summary: explanation.Summary(d.Verdict), Evaluation: d.Evaluation, Verdict: d.Verdict, Mode: j.Policy.Mode,
 		TimeSource: source, Lookups: trace.Lookups(),
 	}
-	if e := facts.Evaluation; e != nil {
-		labels := app.Labels(o.Config)
-		report.AuthenticationResults = label.Text(&labels, o.Config.ServID(), e, verdict)
+	if d.Evaluation != nil {
+		report.AuthenticationResults = label.Text(&j.Label, j.Label.AuthServID, d.Evaluation, d.Verdict)
 	} else {
 		report.Session, report.Envelope = &m.Session, &m.Envelope
 	}
-	return report, nil
+	return report, &d, nil
 }
 
 // find returns what the MTA knew of the message, and where its time is from.

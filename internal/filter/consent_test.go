@@ -2,17 +2,16 @@ package filter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
@@ -94,7 +93,7 @@ func TestConsentLenient(t *testing.T) {
 		name    string
 		raw     string
 		to      []string
-		o       Options
+		o       judge.Judge
 		code    int    // of a refusal
 		label   string // of a delivery
 		consent policy.Consent
@@ -107,10 +106,10 @@ func TestConsentLenient(t *testing.T) {
 		{name: "a hold", raw: fmt.Sprintf(mail, "shop.example"), to: []string{"<out@x>"}, label: "(opted out, would quarantine: dmarc_quarantine)", consent: policy.Consent{Out: 1}},
 		{name: "an answer that does not come", raw: spoof, to: []string{"<in@x>", "<never@x>"}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
 		{name: "p=none", raw: fmt.Sprintf(mail, "hobby.example"), to: []string{"<in@x>", "<out@x>"}, label: "dmarc=fail (tag: dmarc_policy_none)", consent: policy.Consent{In: 1, Out: 1}},
-		{name: "DNS trouble is no reason to defer", raw: fmt.Sprintf(mail, "silent.example"), to: []string{"<in@x>", "<out@x>"}, o: Options{Policy: policy.Config{TempErrorUnknown: policy.TempFail}},
+		{name: "DNS trouble is no reason to defer", raw: fmt.Sprintf(mail, "silent.example"), to: []string{"<in@x>", "<out@x>"}, o: judge.Judge{Policy: policy.Config{TempErrorUnknown: policy.TempFail}},
 			label: "dmarc=temperror (mixed recipients: tempfail where consented, tag where opted out, tag for all: temperror, not decided: policy timeout)", consent: policy.Consent{In: 1, Out: 1}},
-		{name: "monitor mode", raw: spoof, to: []string{"<out@x>"}, o: Options{Policy: policy.Config{Mode: policy.Monitor}}, label: "(opted out, would reject: dmarc_reject)", consent: policy.Consent{Out: 1}},
-		{name: "monitor mode turns nobody away", raw: spoof, to: []string{"<in@x>", "<out@x>"}, o: Options{Split: true, Policy: policy.Config{Mode: policy.Monitor}}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
+		{name: "monitor mode", raw: spoof, to: []string{"<out@x>"}, o: judge.Judge{Policy: policy.Config{Mode: policy.Monitor}}, label: "(opted out, would reject: dmarc_reject)", consent: policy.Consent{Out: 1}},
+		{name: "monitor mode turns nobody away", raw: spoof, to: []string{"<in@x>", "<out@x>"}, o: judge.Judge{Split: true, Policy: policy.Config{Mode: policy.Monitor}}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.o.Recipients, tt.o.ConsentWait = &directory{}, 30*time.Second
@@ -139,7 +138,7 @@ func TestConsentLenient(t *testing.T) {
 }
 
 func TestConsentSplit(t *testing.T) {
-	addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
+	addr, seen := serve(t, dnstest.MustParse(t, zone), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	spoof := fmt.Sprintf(mail, "bank.example")
 
@@ -178,7 +177,7 @@ func TestConsentSplit(t *testing.T) {
 
 // The MTA's form of the address is preferred, and is the one of this RCPT.
 func TestConsentRewritten(t *testing.T) {
-	addr, seen := serve(t, dnstest.MustParse(t, zone), Options{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
+	addr, seen := serve(t, dnstest.MustParse(t, zone), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	if _, err := s.c.Mail("<x@evil.example>"); err != nil {
 		t.Fatal(err)
@@ -201,7 +200,7 @@ func TestConsentRewritten(t *testing.T) {
 // Mail that is not evaluated is not split either, and nobody is asked.
 func TestConsentTrusted(t *testing.T) {
 	d := &directory{}
-	for _, o := range []Options{{TrustedNetwork: func(netip.Addr) bool { return true }}, {TrustAuthenticated: true}} {
+	for _, o := range []judge.Judge{{Trusted: func(netip.Addr) bool { return true }}, {TrustAuthenticated: true}} {
 		o.Recipients, o.ConsentWait, o.Split = d, time.Second, true
 		addr, seen := serve(t, dnstest.MustParse(t, zone), o, milter.Limits{})
 		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -218,70 +217,14 @@ func TestConsentTrusted(t *testing.T) {
 	}
 }
 
-// TestConsentQueue: a few lookups of one message are under way at a time, and
-// with ten thousand recipients too none is forgotten.
-func TestConsentQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := &directory{release: make(chan struct{})}
-		c := newConsents(d)
-		const n = 10_000
-		for range n {
-			c.add(rcpt{typed: "<slow@x>"})
-		}
-		c.add(rcpt{typed: "<out@x>"})
-		synctest.Wait()
-		if got := d.flying.Load(); got != maxConsentLookups {
-			t.Errorf("%d lookups at a time", got)
-		}
-		time.Sleep(3 * time.Second)
-		close(d.release)
-		got := c.wait(t.Context(), time.Hour)
-		if want := (policy.Consent{In: n, Out: 1, Elapsed: 3 * time.Second}); got != want {
-			t.Errorf("%+v, want %+v", got, want)
-		}
-		if most := d.most.Load(); most > maxConsentLookups {
-			t.Errorf("%d lookups at a time", most)
-		}
-	})
-}
-
-// What is not known when time is up, or when the MTA goes away, counts as
-// opted out; no goroutine stays.
-func TestConsentWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, gone := range []bool{false, true} {
-			c := newConsents(&directory{})
-			for range 3 * maxConsentLookups {
-				c.add(rcpt{typed: "<never@x>"})
-			}
-			c.add(rcpt{typed: "<in@x>"})
-			ctx, cancel := context.WithCancelCause(t.Context())
-			if gone {
-				time.AfterFunc(time.Second, func() { cancel(errors.New("gone")) })
-			}
-			begin := time.Now()
-			if got := c.wait(ctx, 2*time.Second); got.In != 1 || got.Out != 3*maxConsentLookups {
-				t.Errorf("%+v", got)
-			}
-			if took := time.Since(begin); took > 2*time.Second || gone && took > time.Second {
-				t.Errorf("waited %s", took)
-			}
-			cancel(nil)
-		}
-		abandoned := newConsents(&directory{})
-		abandoned.add(rcpt{typed: "<never@x>"})
-		abandoned.cancel() // the bubble ends only if the lookup does
-	})
-}
-
 // TestConsentSplitTooLate: on a connection that agreed on no reply at RCPT a 452
 // would be the message's, so the class is everybody's there.
 func TestConsentSplitTooLate(t *testing.T) {
 	seen := &recorder{}
-	o := Options{
-		Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}}, Observers: []Observer{seen},
+	o := Options{Observers: []Observer{seen}, Judge: &judge.Judge{
+		Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 		Recipients: &directory{}, ConsentWait: time.Second, Split: true,
-	}
+	}}
 	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // ReplyAt is nowhere
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -302,16 +245,16 @@ func TestConsentSplitTooLate(t *testing.T) {
 func TestReplyAt(t *testing.T) {
 	d := &directory{}
 	for _, tt := range []struct {
-		o    Options
+		o    judge.Judge
 		want bool
 	}{
-		{Options{}, false},
-		{Options{Split: true}, false},
-		{Options{Recipients: d}, false},
-		{Options{Recipients: d, Split: true}, true},
-		{Options{Recipients: d, Split: true, Policy: policy.Config{Mode: policy.Monitor}}, false},
+		{judge.Judge{}, false},
+		{judge.Judge{Split: true}, false},
+		{judge.Judge{Recipients: d}, false},
+		{judge.Judge{Recipients: d, Split: true}, true},
+		{judge.Judge{Recipients: d, Split: true, Policy: policy.Config{Mode: policy.Monitor}}, false},
 	} {
-		if got := New(tt.o).ReplyAt(); got != (milter.ReplyAt{Rcpt: tt.want}) {
+		if got := New(Options{Judge: &tt.o}).ReplyAt(); got != (milter.ReplyAt{Rcpt: tt.want}) {
 			t.Errorf("%+v: %+v", tt.o, got)
 		}
 	}

@@ -3,35 +3,35 @@ package filter
 import (
 	"errors"
 
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/policy"
 )
 
-// edit hands a message's edits to the MTA. It returns the verdict as it could be
+// edit hands a message's edits to the MTA and makes the verdict what could be
 // applied: without the hold queue a quarantine is by header.
-func (s *session) edit(edits []label.Edit, v policy.Verdict, m *milter.Modifier) policy.Verdict {
-	held, left, err := s.apply(edits, m)
+func (s *session) edit(t *transaction, d *judge.Decision, m *milter.Modifier) {
+	held, left, err := s.apply(t, d.Edits, m)
 	if !held {
-		v.Applied = policy.Tag
-		v.Evidence = append(v.Evidence, "the MTA offers no quarantine")
+		d.Verdict.Applied = policy.Tag
+		d.Verdict.Evidence = append(d.Verdict.Evidence, "the MTA offers no quarantine")
 	}
 	switch {
 	case err != nil:
-		return policy.Unlabelled(v, err)
+		d.Verdict = policy.Unlabelled(d.Verdict, err)
 	case left:
 		s.o.Blind.ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
-		return policy.Forged(v, s.identity().ID)
+		d.Verdict = policy.Forged(d.Verdict, s.self.ID)
 	}
-	return v
 }
 
 // apply translates edits into the milter's. held is false where a quarantine was
 // wanted and the MTA has none; left is true where it lets no field be deleted and
 // a result in our name stays. Without leave to change a Subject the rest still
 // stands; an error says that the message cannot be labelled.
-func (s *session) apply(edits []label.Edit, m *milter.Modifier) (held, left bool, err error) {
-	defer s.writer.Forget()
+func (s *session) apply(t *transaction, edits []label.Edit, m *milter.Modifier) (held, left bool, err error) {
+	defer t.Applied()
 	held = true
 	deletes := s.conn.HasAction(milter.ActionChangeHeader)
 	for i := range edits {

@@ -1,15 +1,14 @@
 // Package filter is a message's life on one page: the milter's events drive a
-// msgauth.Verification, package policy decides on its Evaluation, and the
-// verdict becomes header edits, a quarantine or a reply.
+// judge.Case, and its Decision becomes header edits, a quarantine or a reply.
 package filter
 
 import (
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"sekimori/internal/blind"
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
@@ -17,27 +16,10 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// Options are what the operator set. Verifier and Label are required.
+// Options are the settings of one generation and whoever is told of its messages.
+// Judge is required.
 type Options struct {
-	Verifier *msgauth.Verifier
-	Policy   policy.Config
-	// Shadow is a candidate policy to compare with, nil if there is none.
-	Shadow *policy.Config
-	// TrustedNetwork reports whether a client's mail is not evaluated, one's
-	// own hosts for instance; nil trusts nobody.
-	TrustedNetwork func(client netip.Addr) bool
-	// TrustAuthenticated exempts clients that logged in.
-	TrustAuthenticated bool
-	// Label is how messages are labelled; one of its AuthServID and HostName is
-	// required.
-	Label label.Settings
-	// Recipients tells who agreed that verdicts are acted on; nil: everybody.
-	// ConsentWait is how long end of message waits for what it does not know
-	// yet. Split keeps recipients of the two classes in messages of their own;
-	// the server must then give replies at RCPT, see ReplyAt.
-	Recipients  Recipients
-	ConsentWait time.Duration
-	Split       bool
+	Judge *judge.Judge
 	// Blind is told what cannot be seen or done; nil: nobody.
 	Blind *blind.Watch
 	// Observers are told of every message. They must not block.
@@ -118,7 +100,7 @@ func (e *edition) identity(mta string) *label.Identity {
 	if i := e.last.Load(); i != nil && i.MTA == mta {
 		return i
 	}
-	i := e.Label.Identity(mta)
+	i := e.Judge.Label.Identity(mta)
 	e.last.Store(i)
 	return i
 }
@@ -141,11 +123,5 @@ func OnPanic(c policy.Config) milter.Reply {
 // ReplyAt is where the sessions give replies: only at end of message, so that
 // the MTA waits for nothing before, and at RCPT where classes are split.
 func (f *Filter) ReplyAt() milter.ReplyAt {
-	return milter.ReplyAt{Rcpt: f.current.Load().split()}
-}
-
-// split reports whether recipients are ever asked to come apart: monitor mode
-// turns nothing away.
-func (o *Options) split() bool {
-	return o.Split && o.Recipients != nil && o.Policy.Mode != policy.Monitor
+	return milter.ReplyAt{Rcpt: f.current.Load().Judge.Splits()}
 }

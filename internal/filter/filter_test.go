@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"sekimori/internal/authres"
+	"sekimori/internal/blind"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
@@ -60,14 +62,20 @@ func (r *recorder) NotEvaluated(_ msgauth.Session, e msgauth.Envelope, v policy.
 }
 
 // serve runs the filter behind a real milter server.
-func serve(t *testing.T, r dns.Resolver, o Options, limits milter.Limits) (addr string, seen *recorder) {
+func serve(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits) (addr string, seen *recorder) {
+	t.Helper()
+	return serveBlind(t, r, j, limits, nil)
+}
+
+// serveBlind is serve with somebody who is told what cannot be seen.
+func serveBlind(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits, watch *blind.Watch) (addr string, seen *recorder) {
 	t.Helper()
 	seen = &recorder{}
-	o.Verifier = msgauth.NewVerifier(r, msgauth.Options{Budget: 2 * time.Second})
-	if o.Label.HostName == "" {
-		o.Label.AuthServID = id
+	j.Verifier = msgauth.NewVerifier(r, msgauth.Options{Budget: 2 * time.Second})
+	if j.Label.HostName == "" {
+		j.Label.AuthServID = id
 	}
-	o.Observers = []Observer{seen}
+	o := Options{Judge: &j, Blind: watch, Observers: []Observer{seen}}
 	s := milter.New(milter.Options{NewSession: New(o).NewSession, Limits: limits, ReplyAt: New(o).ReplyAt()})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -172,7 +180,7 @@ func TestVerdicts(t *testing.T) {
 		ip, helo string
 		from     string
 		raw      string
-		o        Options
+		o        judge.Judge
 		offer    client.Offer
 		answer   string // prefix, "" for delivery
 		hold     bool
@@ -187,11 +195,11 @@ func TestVerdicts(t *testing.T) {
 			label: []string{"spf=pass smtp.helo=helo.bank.example", "dmarc=pass"}, verdict: policy.Accept},
 		{name: "p=reject", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "bank.example"),
 			answer: "550 5.7.1 Email rejected per DMARC policy for bank.example (", verdict: policy.Reject},
-		{name: "p=reject in monitor mode", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "bank.example"), o: Options{Policy: policy.Config{Mode: policy.Monitor}},
+		{name: "p=reject in monitor mode", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "bank.example"), o: judge.Judge{Policy: policy.Config{Mode: policy.Monitor}},
 			label: []string{"dmarc=fail (monitor, would reject: dmarc_reject) header.from=bank.example"}, verdict: policy.Reject},
 		{name: "p=quarantine", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "shop.example"),
 			hold: true, label: []string{"dmarc=fail (quarantine: dmarc_quarantine)"}, verdict: policy.Quarantine},
-		{name: "p=quarantine by header", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "shop.example"), o: Options{Policy: policy.Config{Quarantine: policy.QuarantineTag}},
+		{name: "p=quarantine by header", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "shop.example"), o: judge.Judge{Policy: policy.Config{Quarantine: policy.QuarantineTag}},
 			label: []string{"dmarc=fail (quarantine: dmarc_quarantine)"}, verdict: policy.Quarantine},
 		{name: "p=quarantine where the MTA has no quarantine", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "shop.example"),
 			offer: client.Offer{Version: 6, Actions: 0x1ff &^ 0x20, Protocol: 0x1fffff},
@@ -206,9 +214,9 @@ func TestVerdicts(t *testing.T) {
 			label: []string{"spf=temperror", "dmarc=temperror (tag: temperror, not decided: policy timeout) header.from=silent.example"}, verdict: policy.Tag},
 		{name: "silent DNS below a known policy", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "silent.bank.example"),
 			answer: "451 4.7.5 ", verdict: policy.TempFail},
-		{name: "silent DNS below a known policy, accepted", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "silent.bank.example"), o: Options{Policy: policy.Config{TempError: policy.Accept}},
+		{name: "silent DNS below a known policy, accepted", ip: "203.0.113.1", helo: "h.example", from: "<x@evil.example>", raw: fmt.Sprintf(mail, "silent.bank.example"), o: judge.Judge{Policy: policy.Config{TempError: policy.Accept}},
 			label: []string{"dmarc=temperror (tag: temperror, not decided: policy timeout) header.from=silent.bank.example"}, verdict: policy.Tag},
-		{name: "silent DNS, tempfail", ip: "203.0.113.1", helo: "h.example", from: "<x@silent.example>", raw: fmt.Sprintf(mail, "silent.example"), o: Options{Policy: policy.Config{TempErrorUnknown: policy.TempFail}},
+		{name: "silent DNS, tempfail", ip: "203.0.113.1", helo: "h.example", from: "<x@silent.example>", raw: fmt.Sprintf(mail, "silent.example"), o: judge.Judge{Policy: policy.Config{TempErrorUnknown: policy.TempFail}},
 			answer: "451 4.7.24 ", verdict: policy.TempFail},
 		{name: "client address unknown", helo: "h.example", from: "<a@bank.example>", raw: fmt.Sprintf(mail, "bank.example"),
 			label: []string{`spf=none reason="no-address"`, "dmarc=fail", "indirect: client_unknown"}, hold: true, verdict: policy.Quarantine},
@@ -224,9 +232,9 @@ func TestVerdicts(t *testing.T) {
 			label: []string{"dmarc=pass"}, verdict: policy.Accept},
 		{name: "a sender cannot write results", ip: "192.0.2.1", helo: "h.example", from: "<\"x; dkim=pass header.d=bank.example\"@bank.example>", raw: fmt.Sprintf(mail, "bank.example"),
 			label: []string{"spf=pass smtp.mailfrom=bank.example; dkim=none"}, verdict: policy.Accept},
-		{name: "the address where it is asked for", ip: "192.0.2.1", helo: "h.example", from: "<a.b+c@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: Options{Label: label.Settings{MailFrom: label.MailFromAddress}},
+		{name: "the address where it is asked for", ip: "192.0.2.1", helo: "h.example", from: "<a.b+c@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: judge.Judge{Label: label.Settings{MailFrom: label.MailFromAddress}},
 			label: []string{"spf=pass smtp.mailfrom=a.b+c@bank.example; "}, verdict: policy.Accept},
-		{name: "Received-SPF", ip: "192.0.2.1", helo: "h.example", from: "<a@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: Options{Label: label.Settings{ReceivedSPF: true}},
+		{name: "Received-SPF", ip: "192.0.2.1", helo: "h.example", from: "<a@bank.example>", raw: fmt.Sprintf(mail, "bank.example"), o: judge.Judge{Label: label.Settings{ReceivedSPF: true}},
 			label: []string{"dmarc=pass"}, verdict: policy.Accept},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -272,7 +280,7 @@ func TestVerdicts(t *testing.T) {
 // TestSessionKeepsFacts: the second and third message of a connection are
 // judged with the client and HELO of the first, and nothing else of it.
 func TestSessionKeepsFacts(t *testing.T) {
-	addr, seen := serve(t, dnstest.MustParse(t, zone), Options{}, milter.Limits{})
+	addr, seen := serve(t, dnstest.MustParse(t, zone), judge.Judge{}, milter.Limits{})
 	s := open(t, addr, "192.0.2.1", "helo.bank.example", client.PostfixOffer())
 	if res, _ := s.send("<x@evil.example>", fmt.Sprintf(mail, "shop.example")); !quarantined(res) {
 		t.Error("first message was not held")
@@ -298,14 +306,14 @@ func TestTrust(t *testing.T) {
 	network := func(a netip.Addr) bool { return netip.MustParsePrefix("10.0.0.0/8").Contains(a) }
 	for _, tt := range []struct {
 		name, ip, login string
-		o               Options
+		o               judge.Judge
 		evaluated       bool
 		fields          int // Authentication-Results left
 	}{
-		{"trusted network: untouched", "10.1.2.3", "", Options{TrustedNetwork: network}, false, 1},
-		{"authenticated: not evaluated, but nobody writes results in our name", "203.0.113.1", "ann", Options{TrustAuthenticated: true}, false, 0},
-		{"authenticated, but not trusted for it", "203.0.113.1", "ann", Options{}, true, 1},
-		{"stranger", "203.0.113.1", "", Options{TrustedNetwork: network, TrustAuthenticated: true}, true, 1},
+		{"trusted network: untouched", "10.1.2.3", "", judge.Judge{Trusted: network}, false, 1},
+		{"authenticated: not evaluated, but nobody writes results in our name", "203.0.113.1", "ann", judge.Judge{TrustAuthenticated: true}, false, 0},
+		{"authenticated, but not trusted for it", "203.0.113.1", "ann", judge.Judge{}, true, 1},
+		{"stranger", "203.0.113.1", "", judge.Judge{Trusted: network, TrustAuthenticated: true}, true, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			addr, seen := serve(t, dnstest.MustParse(t, zone), tt.o, milter.Limits{})
@@ -355,10 +363,10 @@ func TestDrainIsNoWayIn(t *testing.T) {
 	}{{policy.Enforce, 451}, {policy.Monitor, 0}} {
 		came := make(chan struct{})
 		seen := &recorder{}
-		o := Options{
+		o := Options{Observers: []Observer{seen}, Judge: &judge.Judge{
 			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), Label: label.Settings{Names: label.Names{AuthServID: id}},
-			Policy: policy.Config{Mode: tt.mode}, Observers: []Observer{seen},
-		}
+			Policy: policy.Config{Mode: tt.mode},
+		}}
 		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: New(o).ReplyAt()})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -406,7 +414,7 @@ func TestOnPanic(t *testing.T) {
 // TestPanicCostsOneMessage: a bug in an evaluator is a temporary error of that
 // message, never a reject, and the next one is judged.
 func TestPanicCostsOneMessage(t *testing.T) {
-	addr, _ := serve(t, bomb{dnstest.MustParse(t, zone)}, Options{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
+	addr, _ := serve(t, bomb{dnstest.MustParse(t, zone)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	res, h := s.send("<x@evil.example>", fmt.Sprintf(mail, "bank.example"))
 	if label := ours(t, h); !res.Action.Delivers() || !strings.Contains(label, "dmarc=temperror") {

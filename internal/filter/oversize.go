@@ -1,14 +1,14 @@
 package filter
 
 import (
-	"sekimori/internal/label"
+	"context"
+
 	"sekimori/internal/milter"
 	"sekimori/internal/policy"
 )
 
-// Oversize implements milter.OversizeReplier: a message of which only a part
-// can be seen is refused, because an author could hide in the rest. In monitor
-// mode nothing is refused, but nothing forged in our name passes either.
+// Oversize implements milter.OversizeReplier: what is over a limit is refused, and
+// in monitor mode goes on as an outline.
 func (s *session) Oversize(what string) milter.Reply {
 	t := s.current
 	if t == nil {
@@ -16,63 +16,40 @@ func (s *session) Oversize(what string) milter.Reply {
 	}
 	t.shown = true
 	s.nameMessage(t)
+	s.identify()
+	ofEnvelope := what == milter.OversizeRecipients || what == milter.OversizeEnvelope || what == milter.OversizeMemory
 	switch {
-	case t.skip == policy.ReasonTrusted:
-		return s.passOn(t)
-	case s.o.Policy.Mode == policy.Monitor:
-		s.reduce(t, what)
-		return milter.Outline
-	case what == milter.OversizeRecipients || what == milter.OversizeEnvelope || what == milter.OversizeMemory:
+	case t.Trusted():
+		d := t.Finish(context.Background())
+		s.tell(&d, 0)
+		return milter.Accept
+	case ofEnvelope && s.o.Judge.Policy.Mode != policy.Monitor:
 		return milter.Continue // the milter's own answer: RFC 5321 §4.5.3.1.10
+	case t.Oversize(what):
+		return milter.Outline
 	}
-	v := policy.Oversized(what, s.o.Policy)
-	s.notEvaluated(t, v)
-	return reply(v)
-}
-
-// reduce lets go of all of the message but the outline of its header.
-func (s *session) reduce(t *transaction, what string) {
-	t.over, t.outline = what, &label.Outline{}
-	id := s.identity()
-	for i := range t.header {
-		t.outline.Add(id, t.header[i].Name, t.header[i].Value)
-	}
-	t.close()
-	t.check, t.consents, t.header, t.envelope.Recipients = nil, nil, nil, nil
+	d := t.Finish(context.Background())
+	s.tell(&d, 0)
+	return reply(&d.Verdict)
 }
 
 // HeaderStart implements milter.Outliner.
 func (s *session) HeaderStart(name, start string) {
-	if t := s.current; t != nil && t.outline != nil {
-		t.outline.Add(s.identity(), name, start)
+	if t := s.current; t != nil {
+		t.HeaderStart(name, start)
 	}
-}
-
-// endOutlined is the end of a message over a limit, in monitor mode.
-func (s *session) endOutlined(t *transaction, m *milter.Modifier) milter.Reply {
-	v := policy.Oversized(t.over, s.o.Policy)
-	if t.outline.TooMany() {
-		v = policy.Flooded(v)
-		s.notEvaluated(t, v)
-		return reply(v)
-	}
-	v = s.edit(s.writer.NotEvaluated(s.identity(), t.outline, "too large"), v, m)
-	s.notEvaluated(t, v)
-	return reply(v)
 }
 
 // Salvage implements milter.Salvager: after a bug a message has to come again,
 // but in monitor mode it passes, and nothing forged in our name with it.
 func (s *session) Salvage(m *milter.Modifier) milter.Reply {
 	t := s.current
-	if t == nil || s.o.Policy.Mode != policy.Monitor || t.skip == policy.ReasonTrusted {
-		return OnPanic(s.o.Policy)
+	if t == nil || s.o.Judge.Policy.Mode != policy.Monitor || t.Trusted() {
+		return OnPanic(s.o.Judge.Policy)
 	}
-	if t.outline == nil {
-		s.reduce(t, "")
-	}
-	if _, _, err := s.apply(s.writer.NotEvaluated(s.identity(), t.outline, "internal error"), m); err != nil {
-		return OnPanic(s.o.Policy)
+	s.identify()
+	if _, _, err := s.apply(t, t.Salvage(), m); err != nil {
+		return OnPanic(s.o.Judge.Policy)
 	}
 	return milter.Continue
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"sekimori/internal/blind"
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
-	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -24,28 +24,18 @@ type session struct {
 	o       *Options // of the edition
 	conn    *milter.Conn
 	client  msgauth.Session
-	trusted bool // the client's network is
-	verify  *msgauth.Connection
+	judged  judge.Connection
 	self    *label.Identity // nil until it is asked for
 
 	current *transaction
-	writer  label.Writer
 }
 
 // transaction is one message.
 type transaction struct {
-	session  msgauth.Session
-	envelope msgauth.Envelope
-	skip     policy.Reason // why it is not evaluated, "" if it is
-	check    *msgauth.Verification
-	header   message.Header
-	over     string         // the limit that it crossed, "" if none
-	outline  *label.Outline // of its header, once it is over a limit and goes on
-	rcpts    int            // accepted
-	data     bool           // DATA has come
-	shown    bool           // its end has come, or a limit
-	consents *consents      // nil: nobody is asked
-	class    policy.Class   // of all recipients, where classes are split
+	judge.Case
+	rcpts int  // accepted
+	data  bool // DATA has come
+	shown bool // its end has come, or a limit
 }
 
 // Connect implements milter.Session.
@@ -78,24 +68,19 @@ func lacks(c *milter.Conn) (list []blind.Lack) {
 
 func (s *session) use(e *edition) { s.edition, s.o, s.self = e, &e.Options, nil }
 
-// identity is who we are towards this MTA. Its name comes with CONNECT, of some
+// identify says who we are towards this MTA. Its name comes with CONNECT, of some
 // MTAs with a later step.
-func (s *session) identity() *label.Identity {
+func (s *session) identify() {
 	if s.self == nil || s.self.MTA == "" {
 		s.self = s.edition.identity(s.conn.Macro("j"))
 	}
-	return s.self
+	s.judged.Identify(s.self)
 }
 
-// meet begins what depends on the client alone, by the present options.
-func (s *session) meet() {
-	s.trusted = s.client.Client.IsValid() && s.o.TrustedNetwork != nil && s.o.TrustedNetwork(s.client.Client)
-	// A milter "accept" here would hide every later message of the connection
-	// from us, also one of a client that has not logged in: go on instead.
-	if !s.trusted {
-		s.verify = s.o.Verifier.Connect(context.Background(), msgauth.Session{Client: s.client.Client, ClientName: s.client.ClientName})
-	}
-}
+// meet begins what depends on the client alone, by the present options. A milter
+// "accept" here would hide every later message of the connection from us, also one
+// of a client that has not logged in: go on instead.
+func (s *session) meet() { s.judged = s.o.Judge.Connect(context.Background(), s.client) }
 
 // renew takes up options that came into effect since the session's last
 // message.
@@ -104,49 +89,29 @@ func (s *session) renew() {
 		return
 	}
 	old := s.edition
-	s.leave()
+	s.judged.Close()
 	s.use(s.filter.acquire())
 	s.filter.release(old)
 	s.meet()
-	if s.verify != nil && s.client.HELO != "" {
-		s.verify.Helo(s.client.HELO)
-	}
-}
-
-func (s *session) leave() {
-	if s.verify != nil {
-		s.verify.Close()
-		s.verify = nil
+	if s.client.HELO != "" {
+		s.judged.Helo(s.client.HELO)
 	}
 }
 
 // Helo implements milter.Session.
 func (s *session) Helo(name string) milter.Reply {
 	s.client.HELO = name
-	if s.verify != nil {
-		s.verify.Helo(name)
-	}
+	s.judged.Helo(name)
 	return milter.Continue
 }
 
 // Mail implements milter.Session.
 func (s *session) Mail(from string, args []string) milter.Reply {
 	s.renew()
-	t := &transaction{session: s.client, envelope: msgauth.Envelope{MailFrom: from, SMTPUTF8: hasSMTPUTF8(args), QueueID: s.conn.Macro("i")}}
-	s.current = t
-	t.session.TLSVersion = s.conn.Macro("{tls_version}")
-	t.session.Authenticated = s.conn.Macro("{auth_authen}")
-	switch {
-	case s.trusted:
-		t.skip = policy.ReasonTrusted
-	case t.session.Authenticated != "" && s.o.TrustAuthenticated:
-		t.skip = policy.ReasonAuthenticated
-	default:
-		t.check = s.verify.Begin(t.session, t.envelope)
-		if s.o.Recipients != nil {
-			t.consents = newConsents(s.o.Recipients)
-		}
-	}
+	client := s.client
+	client.TLSVersion = s.conn.Macro("{tls_version}")
+	client.Authenticated = s.conn.Macro("{auth_authen}")
+	s.current = &transaction{Case: s.judged.Begin(client, msgauth.Envelope{MailFrom: from, SMTPUTF8: hasSMTPUTF8(args), QueueID: s.conn.Macro("i")})}
 	return milter.Continue
 }
 
@@ -162,12 +127,16 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 	if t == nil {
 		return milter.Continue
 	}
-	reply := s.recipient(t, to)
-	if reply == milter.Continue {
-		t.rcpts++
-		t.envelope.Recipients = append(t.envelope.Recipients, to)
+	// A connection from before a reload may have agreed to wait for no reply.
+	split, rewritten := s.o.Judge.Splits() && s.conn.RepliesToRcpt(), ""
+	if t.AsksRecipients() {
+		rewritten = s.conn.Macro("{rcpt_addr}")
 	}
-	return reply
+	if !t.Recipient(to, rewritten, split) {
+		return milter.Custom(smtp.CodeNoRoom, smtp.EnhancedRecipients, "Recipient wants other filtering than those before, send this one apart")
+	}
+	t.rcpts++
+	return milter.Continue
 }
 
 // Data implements milter.Session.
@@ -178,47 +147,28 @@ func (s *session) Data() milter.Reply {
 	return milter.Continue
 }
 
-// usualFields is how many header fields most messages have at most.
-const usualFields = 24
-
 // Header implements milter.Session.
 func (s *session) Header(name, value string) milter.Reply {
 	if t := s.current; t != nil {
-		if t.header == nil {
-			t.header = make(message.Header, 0, usualFields)
-		}
-		t.header = append(t.header, message.Field{Name: name, Value: value})
+		t.Header(name, value)
 	}
 	return milter.Continue
 }
 
 // EndOfHeader implements milter.Session.
 func (s *session) EndOfHeader() milter.Reply {
-	if t := s.current; t != nil && t.check != nil {
-		t.check.EndOfHeader(t.header)
+	if t := s.current; t != nil {
+		t.EndOfHeader()
 	}
 	return milter.Continue
 }
 
 // Body implements milter.Session.
 func (s *session) Body(chunk []byte) milter.Reply {
-	if t := s.current; t != nil && t.check != nil {
-		_, _ = t.check.Write(chunk) // hashing does not fail
+	if t := s.current; t != nil {
+		t.Write(chunk)
 	}
 	return milter.Continue
-}
-
-func (s *session) notEvaluated(t *transaction, v policy.Verdict) {
-	s.o.Blind.Message(t.session.Client, t.skip == policy.ReasonTrusted, t.skip == "")
-	for _, o := range s.o.Observers {
-		o.NotEvaluated(t.session, t.envelope, v)
-	}
-}
-
-// passOn lets a trusted network's message pass untouched.
-func (s *session) passOn(t *transaction) milter.Reply {
-	s.notEvaluated(t, policy.Skipped(t.skip))
-	return milter.Accept
 }
 
 // EndOfMessage implements milter.Session: join, decide, act.
@@ -230,62 +180,52 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	begin := time.Now()
 	t.shown = true
 	s.nameMessage(t)
-	switch {
-	case t.outline != nil:
-		return s.endOutlined(t, m)
-	case t.check == nil:
-		return s.skip(t, m)
-	}
-	e := t.check.Finish(ctx, t.envelope)
-	var agreed policy.Consent
-	if t.consents != nil {
-		agreed = t.consents.wait(ctx, s.o.ConsentWait)
-	}
+	s.identify()
+	d := t.Finish(ctx)
+	monitor := s.o.Judge.Policy.Mode == policy.Monitor
 	switch cause := context.Cause(ctx); {
+	case d.Evaluation == nil:
 	case errors.Is(cause, milter.ErrPeerGone):
 		// Nobody will see an answer, and nothing became of the message.
 		return milter.Tempfail
-	case cause != nil && s.o.Policy.Mode != policy.Monitor:
+	case cause != nil && !monitor:
 		// The daemon ends and did not find out enough: the message must come
 		// again, or a restart would be the moment for a forger.
 		return milter.Custom(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later")
 	}
-	v := policy.Decide(e, s.o.Policy)
-	s.o.compare(e, v) // before consent, which is not the policy's doing
-	v = v.Respect(agreed)
-	v = s.edit(s.writer.Edits(&s.o.Label, s.identity(), t.header, e, &v), v, m)
-	took := time.Since(begin)
-	s.o.Blind.Message(t.session.Client, false, true)
-	for _, o := range s.o.Observers {
-		o.Evaluated(e, v, took)
+	s.o.compared(&d)
+	if d.Skipped != "" {
+		d.Verdict.Enforced = !monitor // what cannot be edited is acted on
 	}
-	return reply(v)
+	s.edit(t, &d, m)
+	d.Verdict.Enforced = d.Verdict.Enforced || d.Verdict.Action == policy.Skip
+	s.tell(&d, time.Since(begin))
+	return reply(&d.Verdict)
+}
+
+// tell has the observers learn what became of the message; took is how long its
+// end took here.
+func (s *session) tell(d *judge.Decision, took time.Duration) {
+	s.o.Blind.Message(d.Session.Client, d.Skipped == policy.ReasonTrusted, d.Skipped == "")
+	for _, o := range s.o.Observers {
+		if d.Evaluation != nil {
+			o.Evaluated(d.Evaluation, d.Verdict, took)
+		} else {
+			o.NotEvaluated(d.Session, d.Envelope, d.Verdict)
+		}
+	}
 }
 
 // nameMessage takes the queue id, which Postfix knows only after the first
 // recipient.
 func (s *session) nameMessage(t *transaction) {
 	if id := s.conn.Macro("i"); id != "" {
-		t.envelope.QueueID = id
+		t.Envelope.QueueID = id
 	}
-}
-
-// skip lets a trusted message pass. A user who logged in has no business
-// adding results in our name; a trusted network may hold a gateway of ours
-// that does, so its fields stay.
-func (s *session) skip(t *transaction, m *milter.Modifier) milter.Reply {
-	v := policy.Skipped(t.skip)
-	if t.skip == policy.ReasonAuthenticated {
-		v.Enforced = s.o.Policy.Mode != policy.Monitor
-		v = s.edit(s.writer.Clean(s.identity(), t.header), v, m)
-		v.Enforced = v.Enforced || v.Action == policy.Skip
-	}
-	s.notEvaluated(t, v)
-	return reply(v)
 }
 
 // reply is the milter's word for the verdict.
-func reply(v policy.Verdict) milter.Reply {
+func reply(v *policy.Verdict) milter.Reply {
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:
 		return milter.Custom(v.Reply.Code, v.Reply.Enhanced, v.Reply.Text)
@@ -297,7 +237,7 @@ func reply(v policy.Verdict) milter.Reply {
 // Abort implements milter.Session.
 func (s *session) Abort() {
 	if t := s.current; t != nil {
-		t.close()
+		t.Close()
 		if t.rcpts > 0 && !t.shown {
 			s.o.Blind.Empty(t.data)
 		}
@@ -305,19 +245,9 @@ func (s *session) Abort() {
 	s.current = nil
 }
 
-// close ends what runs in the background for the message.
-func (t *transaction) close() {
-	if t.check != nil {
-		t.check.Close()
-	}
-	if t.consents != nil {
-		t.consents.cancel()
-	}
-}
-
 // Close implements milter.Session.
 func (s *session) Close(milter.End) {
 	s.Abort()
-	s.leave()
+	s.judged.Close()
 	s.filter.release(s.edition)
 }

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -11,16 +12,15 @@ type Comparer interface {
 	Compared(e *msgauth.Evaluation, live, shadow policy.Verdict)
 }
 
-// compare decides by the candidate policy, if there is one. Nothing but the
-// telling comes of it.
-func (o *Options) compare(e *msgauth.Evaluation, live policy.Verdict) {
-	if o.Shadow == nil {
+// compared tells what the candidate policy, if there is one, makes of the message.
+// Nothing but the telling comes of it.
+func (o *Options) compared(d *judge.Decision) {
+	if d.Shadow == nil {
 		return
 	}
-	shadow := policy.Decide(e, *o.Shadow)
 	for _, observer := range o.Observers {
 		if c, ok := observer.(Comparer); ok {
-			c.Compared(e, live, shadow)
+			c.Compared(d.Evaluation, d.Shadow.Live, d.Shadow.Candidate)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
@@ -28,13 +29,13 @@ func verdictField(t *testing.T, h message.Header) string {
 // word survives, whether ours is written or not.
 func TestStamps(t *testing.T) {
 	const forged = "X-Sekimori-Verdict: pass\nx-sekimori-VERDICT:pass\nX-Sekimori-Verdict : pass\nX-Sekimori-Verdict-Not: mine\n"
-	stamps := Options{Label: label.Settings{Verdict: true, Subject: "[SPOOF?]"}}
+	stamps := judge.Judge{Label: label.Settings{Verdict: true, Subject: "[SPOOF?]"}}
 	monitored, split := stamps, stamps
 	monitored.Policy.Mode = policy.Monitor
 	split.Recipients, split.ConsentWait = &directory{}, time.Second
 	for _, tt := range []struct {
 		name    string
-		o       Options
+		o       judge.Judge
 		ip      string
 		author  string
 		word    string // "": none
@@ -48,7 +49,7 @@ func TestStamps(t *testing.T) {
 		{"p=none in monitor mode", monitored, "203.0.113.1", "hobby.example", "fail-none", "s"},
 		{"nor is anything done for who opted out", split, "203.0.113.1", "bank.example", "fail-opted-out", "s"},
 		{"p=none for who opted out", split, "203.0.113.1", "hobby.example", "fail-none", "s"},
-		{"no word of ours", Options{}, "203.0.113.1", "hobby.example", "", "s"},
+		{"no word of ours", judge.Judge{}, "203.0.113.1", "hobby.example", "", "s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			addr, _ := serve(t, dnstest.MustParse(t, zone), tt.o, milter.Limits{})
@@ -77,7 +78,7 @@ func TestStamps(t *testing.T) {
 
 // A user who logged in has no business writing our words either.
 func TestForgedWordOfUser(t *testing.T) {
-	addr, _ := serve(t, dnstest.MustParse(t, zone), Options{TrustAuthenticated: true, Label: label.Settings{Verdict: true}}, milter.Limits{})
+	addr, _ := serve(t, dnstest.MustParse(t, zone), judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	s.c.SetMacro("{auth_authen}", "alice")
 	if _, h := s.send("<a@bank.example>", "X-Sekimori-Verdict: pass\nX-SEKIMORI-verdict: pass\n"+fmt.Sprintf(mail, "bank.example")); len(h.Values(label.VerdictField)) != 0 {
@@ -87,7 +88,7 @@ func TestForgedWordOfUser(t *testing.T) {
 
 // An MTA that lets no field be changed, only added: the verdict stands.
 func TestSubjectNotNegotiated(t *testing.T) {
-	addr, _ := serve(t, dnstest.MustParse(t, zone), Options{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
+	addr, _ := serve(t, dnstest.MustParse(t, zone), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 0x1ff &^ 0x10, Protocol: 0x1fffff})
 	res, h := s.send("<a@hobby.example>", fmt.Sprintf(mail, "hobby.example"))
 	if !res.Action.Delivers() || strings.TrimSpace(h.Values("Subject")[0]) != "s" {
@@ -102,7 +103,7 @@ func TestSubjects(t *testing.T) {
 		{"none", "", "[SPOOF?]"},
 		{"several", "Subject: a\nsubject: [SPOOF?] b\nSUBJECT: c\n", "[SPOOF?] a|[SPOOF?] b|[SPOOF?] c"},
 	} {
-		addr, _ := serve(t, dnstest.MustParse(t, zone), Options{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
+		addr, _ := serve(t, dnstest.MustParse(t, zone), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
 		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 		_, h := s.send("<a@hobby.example>", tt.subjects+"From: a@hobby.example\n\nx\n")
 		var got []string

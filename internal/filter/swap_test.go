@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
@@ -25,10 +26,10 @@ func TestSwap(t *testing.T) {
 	resolver := dnstest.MustParse(t, zone)
 	retired := map[string]chan struct{}{"a.example": make(chan struct{}, 2), "b.example": make(chan struct{}, 2)}
 	options := func(id string) Options {
-		return Options{
+		return Options{Judge: &judge.Judge{
 			Verifier: msgauth.NewVerifier(resolver, msgauth.Options{Budget: 2 * time.Second}), Label: label.Settings{Names: label.Names{AuthServID: id}},
-			Policy: policy.Config{Mode: policy.Monitor}, Retired: func() { retired[id] <- struct{}{} },
-		}
+			Policy: policy.Config{Mode: policy.Monitor},
+		}, Retired: func() { retired[id] <- struct{}{} }}
 	}
 	f := New(options("a.example"))
 	server := milter.New(milter.Options{NewSession: f.NewSession})
@@ -89,10 +90,10 @@ func TestSwap(t *testing.T) {
 // TestSwapOfTrust: who is trusted is asked anew, either way.
 func TestSwapOfTrust(t *testing.T) {
 	options := func(trusted bool) Options {
-		return Options{
+		return Options{Judge: &judge.Judge{
 			Verifier: msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{Budget: 2 * time.Second}),
-			Label:    label.Settings{Names: label.Names{AuthServID: id}}, TrustedNetwork: func(netip.Addr) bool { return trusted },
-		}
+			Label:    label.Settings{Names: label.Names{AuthServID: id}}, Trusted: func(netip.Addr) bool { return trusted },
+		}}
 	}
 	f := New(options(true))
 	server := milter.New(milter.Options{NewSession: f.NewSession})

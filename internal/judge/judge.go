@@ -1,6 +1,7 @@
-// Package judge decides on a stored message as the daemon does on one that
-// arrives: the same exemptions and limits, the same evaluation, the same
-// policy. The commands explain and replay use it.
+// Package judge is the one place where it is decided what becomes of a message:
+// whether it is evaluated at all, what the policy makes of the facts, whether a
+// recipient opted out, and what is written into it. The daemon drives it with the
+// events of a milter session, explain and replay with the octets of a file.
 package judge
 
 import (
@@ -8,30 +9,105 @@ import (
 	"net/netip"
 	"time"
 
+	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
 
-// Judge is one configuration at work.
+// Judge is the settings of one generation. Verifier and Label are required.
 type Judge struct {
 	Verifier *msgauth.Verifier
 	Policy   policy.Config
-	// Trusted reports whether mail of a client is not evaluated.
+	// Shadow is a candidate policy to compare with, nil if there is none.
+	Shadow *policy.Config
+	// Trusted reports whether a client's mail is not evaluated, one's own hosts
+	// for instance; nil trusts nobody.
 	Trusted func(client netip.Addr) bool
 	// TrustAuthenticated exempts clients that logged in.
 	TrustAuthenticated bool
-	MaxFields          int // of a header
-	MaxHeaderBytes     int // octets of a header
-	// Recipients says who agreed that verdicts are acted on; nil: everybody.
-	Recipients Recipients
+	// Label is how messages are labelled; one of its AuthServID and HostName is
+	// required.
+	Label label.Settings
+	// Recipients tells who agreed that verdicts are acted on; nil: everybody.
+	// ConsentWait is how long the end of a message waits for what it does not
+	// know yet. Split keeps recipients of the two classes in messages of their
+	// own.
+	Recipients  Recipients
+	ConsentWait time.Duration
+	Split       bool
+	// MaxFields and MaxHeaderBytes bound the header of a stored message. What
+	// comes by milter was held to them before it comes here.
+	MaxFields, MaxHeaderBytes int
 }
 
-// Recipients is the directory of the recipients' consent.
-type Recipients interface {
-	Known(typed, rewritten string) (c policy.Class, ok bool)
-	Lookup(ctx context.Context, typed, rewritten string) policy.Class
+// Decision is what becomes of a message, and why.
+type Decision struct {
+	Session  msgauth.Session
+	Envelope msgauth.Envelope
+	// One of these three says what the verdict is made of: why the message is
+	// exempt, the limit that it is over, or the facts.
+	Skipped    policy.Reason
+	Oversize   string
+	Evaluation *msgauth.Evaluation
+
+	Verdict policy.Verdict
+	Shadow  *Comparison // nil where there is no candidate, or nothing to compare
+	// Edits are good until the next message of the connection is decided on.
+	Edits []label.Edit
+}
+
+// Comparison is what two policies make of the same facts, before anybody's
+// consent is asked for, which is not the policy's doing.
+type Comparison struct{ Live, Candidate policy.Verdict }
+
+// Connection is what is known of a client, for all its messages.
+type Connection struct {
+	judge    *Judge
+	trusted  bool // the client's network is
+	verifier *msgauth.Connection
+	identity *label.Identity // nil: that of an MTA that tells no name
+	writer   label.Writer
+}
+
+// Connect begins what depends on the client alone.
+func (j *Judge) Connect(ctx context.Context, client msgauth.Session) Connection {
+	return j.connect(ctx, j.Verifier, client, false)
+}
+
+// connect: without a verifier nothing is asked, and no message is evaluated.
+func (j *Judge) connect(ctx context.Context, verifier *msgauth.Verifier, client msgauth.Session, internal bool) Connection {
+	c := Connection{judge: j, trusted: internal || client.Client.IsValid() && j.Trusted != nil && j.Trusted(client.Client)}
+	if !c.trusted && verifier != nil {
+		c.verifier = verifier.Connect(ctx, msgauth.Session{Client: client.Client, ClientName: client.ClientName})
+	}
+	return c
+}
+
+// Helo begins what depends on the HELO name.
+func (c *Connection) Helo(name string) {
+	if c.verifier != nil {
+		c.verifier.Helo(name)
+	}
+}
+
+// Identify says who this host is towards the MTA of the connection.
+func (c *Connection) Identify(i *label.Identity) { c.identity = i }
+
+func (c *Connection) self() *label.Identity {
+	if c.identity == nil {
+		c.identity = c.judge.Label.Identity("")
+	}
+	return c.identity
+}
+
+// Close ends what runs in the background for the connection.
+func (c *Connection) Close() {
+	if c.verifier != nil {
+		c.verifier.Close()
+		c.verifier = nil
+	}
 }
 
 // Message is a stored message but for its body.
@@ -47,48 +123,51 @@ type Message struct {
 	Internal bool
 }
 
-// Facts are what a verdict is made of: an evaluation, or why there is none.
-type Facts struct {
-	Evaluation *msgauth.Evaluation
-	Skipped    policy.Reason // why the message is exempt, "" if it is not
-	Oversize   string        // the limit that it is over, "" if none
-	Consent    policy.Consent
+// Stored is a stored message under way. Finish or Close must be called.
+type Stored struct {
+	Case
+	connection Connection
 }
 
-// Case is a message under way. Finish or Close must be called.
-type Case struct {
-	judge        *Judge
-	facts        Facts
-	envelope     msgauth.Envelope
-	connection   *msgauth.Connection
-	verification *msgauth.Verification
-}
-
-// Begin starts a message.
-func (j *Judge) Begin(ctx context.Context, m Message) *Case {
-	c := &Case{judge: j, envelope: m.Envelope}
+// Open begins a stored message, as far as the end of its header.
+func (j *Judge) Open(ctx context.Context, m Message) *Stored {
+	verifier, over := j.Verifier, j.oversized(m)
 	switch {
-	case m.Internal, j.Trusted(m.Session.Client):
-		c.facts.Skipped = policy.ReasonTrusted
-		return c
-	case m.Session.Authenticated != "" && j.TrustAuthenticated:
-		c.facts.Skipped = policy.ReasonAuthenticated
-		return c
-	}
-	if c.facts.Oversize = j.oversized(m); c.facts.Oversize != "" {
-		return c
-	}
-	verifier := j.Verifier
-	if !m.Time.IsZero() {
+	case over != "":
+		verifier = nil
+	case !m.Time.IsZero():
 		verifier = verifier.At(m.Time)
 	}
-	c.connection = verifier.Connect(ctx, m.Session)
+	s := &Stored{connection: j.connect(ctx, verifier, m.Session, m.Internal)}
 	if m.Session.HELO != "" {
-		c.connection.Helo(m.Session.HELO)
+		s.connection.Helo(m.Session.HELO)
 	}
-	c.verification = c.connection.Begin(m.Session, m.Envelope)
-	c.verification.EndOfHeader(m.Header)
-	return c
+	recipients := m.Envelope.Recipients
+	m.Envelope.Recipients = nil
+	s.Case = s.connection.Begin(m.Session, m.Envelope)
+	s.Envelope.Recipients = recipients
+	for _, r := range recipients {
+		s.ask(recipient{typed: r})
+	}
+	s.header = m.Header
+	if over != "" {
+		s.Oversize(over)
+	} else {
+		s.EndOfHeader()
+	}
+	return s
+}
+
+// Close ends whatever still runs.
+func (s *Stored) Close() {
+	s.Case.Close()
+	s.connection.Close()
+}
+
+// Finish is the Case's, and closes the message.
+func (s *Stored) Finish(ctx context.Context) Decision {
+	defer s.Close()
+	return s.Case.Finish(ctx)
 }
 
 // oversized names the limit that the milter would have stopped the message at.
@@ -110,57 +189,13 @@ func (j *Judge) oversized(m Message) string {
 	return ""
 }
 
-// Write takes body octets in any portions.
-func (c *Case) Write(body []byte) {
-	if c.verification != nil {
-		_, _ = c.verification.Write(body) // hashing does not fail
-	}
-}
-
-// Close ends whatever still runs.
-func (c *Case) Close() {
-	if c.verification != nil {
-		c.verification.Close()
-		c.connection.Close()
-	}
-}
-
-// Finish waits for the facts.
-func (c *Case) Finish(ctx context.Context) Facts {
-	defer c.Close()
-	if c.verification != nil {
-		c.facts.Evaluation = c.verification.Finish(ctx, c.envelope)
-		c.facts.Consent = c.judge.consent(ctx, c.envelope.Recipients)
-	}
-	return c.facts
-}
-
-// consent asks for each recipient.
-func (j *Judge) consent(ctx context.Context, recipients []string) (found policy.Consent) {
-	if j.Recipients == nil {
-		return found
-	}
-	for _, r := range recipients {
-		class, ok := j.Recipients.Known(r, "")
-		if !ok {
-			class = j.Recipients.Lookup(ctx, r, "")
-		}
-		if class == policy.In {
-			found.In++
-		} else {
-			found.Out++
-		}
-	}
-	return found
-}
-
-// Decide returns what becomes of the message.
-func (j *Judge) Decide(f Facts) policy.Verdict {
+// Again returns the verdict that j has on the facts of another judge's decision.
+func (j *Judge) Again(d *Decision) policy.Verdict {
 	switch {
-	case f.Skipped != "":
-		return policy.Skipped(f.Skipped)
-	case f.Oversize != "":
-		return policy.Oversized(f.Oversize, j.Policy)
+	case d.Skipped != "":
+		return policy.Skipped(d.Skipped)
+	case d.Oversize != "":
+		return policy.Oversized(d.Oversize, j.Policy)
 	}
-	return policy.Decide(f.Evaluation, j.Policy).Respect(f.Consent)
+	return policy.Decide(d.Evaluation, j.Policy).Respect(d.Verdict.Consent)
 }

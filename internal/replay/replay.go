@@ -47,8 +47,8 @@ type outcome struct {
 	message  *Message
 	queueID  string
 	author   dns.Name
-	live     policy.Verdict
-	compared policy.Verdict
+	live     judge.Decision
+	compared policy.Verdict // the candidate's
 	// unanswered: an answer of the DNS did not come.
 	unanswered bool
 	err        error // the message could not be judged
@@ -69,16 +69,18 @@ type runner struct {
 // the run, which is the source's or ctx's.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	r := &runner{o: o, trusted: o.Config.Trusted.Contains}
-	live, err := app.NewJudge(o.Config, o.Resolver)
+	live, end, err := app.NewJudge(o.Config, o.Resolver)
 	if err != nil {
 		return nil, err
 	}
+	defer end()
 	r.judges = []*judge.Judge{live}
 	if o.Candidate != nil {
-		candidate, err := app.NewJudge(o.Candidate, o.Resolver)
+		candidate, end, err := app.NewJudge(o.Candidate, o.Resolver)
 		if err != nil {
 			return nil, fmt.Errorf("candidate: %w", err)
 		}
+		defer end()
 		r.same = sameFacts(o.Config, o.Candidate)
 		r.judges = append(r.judges, candidate)
 	}
@@ -110,7 +112,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 // only the decision has to be made twice.
 func sameFacts(a, b *config.Config) bool {
 	return a.AuthservID == b.AuthservID && a.DNS.MessageBudget == b.DNS.MessageBudget && reflect.DeepEqual(a.DKIM, b.DKIM) &&
-		reflect.DeepEqual(a.DMARC, b.DMARC) && reflect.DeepEqual(a.Limits, b.Limits) && reflect.DeepEqual(a.Trusted, b.Trusted)
+		reflect.DeepEqual(a.DMARC, b.DMARC) && reflect.DeepEqual(a.Limits, b.Limits) && reflect.DeepEqual(a.Trusted, b.Trusted) &&
+		reflect.DeepEqual(a.Policy.Recipients, b.Policy.Recipients)
 }
 
 // read begins every message and leaves its end to a goroutine.
@@ -166,12 +169,12 @@ func (r *runner) message(ctx context.Context, src *Message, result chan<- outcom
 	}
 	out.queueID = t.Envelope.QueueID
 	m := judge.Message{Session: t.Session, Envelope: t.Envelope, Header: t.Header, Whole: whole, Time: t.Time, Internal: t.Internal}
-	var cases []*judge.Case
+	var cases []*judge.Stored
 	for i, j := range r.judges {
 		if i > 0 && r.same {
 			continue
 		}
-		cases = append(cases, j.Begin(ctx, m))
+		cases = append(cases, j.Open(ctx, m))
 	}
 	size := int64(0)
 	for err == nil {
@@ -195,21 +198,24 @@ func (r *runner) message(ctx context.Context, src *Message, result chan<- outcom
 }
 
 // finish waits for the facts and decides.
-func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Case) outcome {
-	facts := make([]judge.Facts, len(cases))
+func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Stored) outcome {
+	decisions := make([]judge.Decision, len(cases))
 	for i, c := range cases {
-		facts[i] = c.Finish(ctx)
+		decisions[i] = c.Finish(ctx)
 	}
 	if ctx.Err() != nil {
 		out.err = errInterrupted // what was found is not all there is
 		return out
 	}
-	if e := facts[0].Evaluation; e != nil {
+	out.live = decisions[0]
+	if e := out.live.Evaluation; e != nil {
 		out.author, out.unanswered = e.From.AuthorDomain, unanswered(e)
 	}
-	out.live = r.judges[0].Decide(facts[0])
-	if len(r.judges) > 1 {
-		out.compared = r.judges[1].Decide(facts[len(facts)-1])
+	switch {
+	case len(decisions) > 1:
+		out.compared = decisions[1].Verdict
+	case len(r.judges) > 1:
+		out.compared = r.judges[1].Again(&out.live)
 	}
 	return out
 }

@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 	"sekimori/internal/received"
 )
@@ -326,7 +327,7 @@ func TestReliable(t *testing.T) {
 func TestReportIsBounded(t *testing.T) {
 	r := newReport(true)
 	for i := range maxDomains + 2 {
-		o := outcome{message: &Message{Number: i + 1}, author: dns.Name(fmt.Sprintf("d%d.example", i)), live: policy.Verdict{Action: policy.Accept}}
+		o := outcome{message: &Message{Number: i + 1}, author: dns.Name(fmt.Sprintf("d%d.example", i)), live: judge.Decision{Verdict: policy.Verdict{Action: policy.Accept}}}
 		r.add(o)
 		o.err = errors.New("bad")
 		r.add(o)

@@ -110,9 +110,9 @@ func (r *Report) add(o outcome) {
 		}
 		return
 	}
-	action := o.live.Action
+	action := o.live.Verdict.Action
 	r.Verdicts[action]++
-	r.Reasons[o.live.Reason]++
+	r.Reasons[o.live.Verdict.Reason]++
 	row := r.row(string(o.author))
 	row.Messages++
 	row.Verdicts[action]++
@@ -139,7 +139,7 @@ func (r *Report) row(author string) *Domain {
 }
 
 func (c *Candidate) add(o outcome) {
-	live, candidate := o.live, o.compared
+	live, candidate := o.live.Verdict, o.compared
 	c.Verdicts[candidate.Action]++
 	// Mode and quarantine style are a difference too: what is done differs.
 	if live.Action == candidate.Action && live.Applied == candidate.Applied {

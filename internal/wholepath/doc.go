@@ -82,12 +82,12 @@
 //	dns.MaxNameLen                      253       octets                                  -                     RFC 1035 §2.3.4, as text
 //	dns.MaxRecords                      256       records of a section                    -                     RFC 7208 §4.6.4 stops at 10 of most
 //	dns.MaxTextOctets                   32768     octets of TXT                           -                     the longest key worth verifying has 2 KiB
-//	filter.maxConsentLookups            4         lookups of a message                    -                     its other recipients queue
 //	forwarders.maxAuthors               200       author domains                          -                     of a source of failing mail; three are enough to propose it
 //	forwarders.maxLine                  65536     octets of a log's line                  -                     the daemon's have under 32 KiB
 //	forwarders.maxNames                 5         client names                            -                     of a source; of more the domain is named
 //	forwarders.maxSources               20000     sources of failing mail                 -                     strangers choose names and addresses
 //	iprev.MaxNames                      10        names                                   -                     RFC 8601 §3 leaves the number open; SPF's
+//	judge.MaxConsentLookups             4         lookups of a message                    -                     its other recipients queue
 //	label.MaxForged                     10000     fields deleted                          -                     of a message over a limit; Postfix takes half a minute for them, and four times that for twice as many
 //	label.MaxOutlined                   4096      fields of one name                      -                     of a message over a limit; those after them all go
 //	label.maxLabel                      900       octets of our field                     -                     opendmarc reads no field over 990; results that DMARC used, or that passed, stay

@@ -17,6 +17,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
 	"sekimori/internal/filter"
+	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
@@ -52,9 +53,11 @@ func newStation(mode policy.Mode) *station {
 	s := &station{listener: pipeListener{make(chan net.Conn)}}
 	s.zone.p.Store(dnstest.New())
 	f := filter.New(filter.Options{
-		Verifier:  msgauth.NewVerifier(&s.zone, msgauth.Options{Budget: 2 * time.Second, Now: func() time.Time { return today }}),
-		Policy:    policy.Config{Mode: mode},
-		Label:     label.Settings{Names: label.Names{AuthServID: stationID}, ReceivedSPF: mode == policy.Monitor},
+		Judge: &judge.Judge{
+			Verifier: msgauth.NewVerifier(&s.zone, msgauth.Options{Budget: 2 * time.Second, Now: func() time.Time { return today }}),
+			Policy:   policy.Config{Mode: mode},
+			Label:    label.Settings{Names: label.Names{AuthServID: stationID}, ReceivedSPF: mode == policy.Monitor},
+		},
 		Observers: []filter.Observer{s},
 	})
 	s.server = milter.New(milter.Options{

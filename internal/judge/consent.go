@@ -1,13 +1,11 @@
-package filter
+package judge
 
 import (
 	"context"
 	"sync"
 	"time"
 
-	"sekimori/internal/milter"
 	"sekimori/internal/policy"
-	"sekimori/internal/smtp"
 )
 
 // Recipients tells who agreed that verdicts are acted on. typed is RCPT's
@@ -20,9 +18,9 @@ type Recipients interface {
 	Lookup(ctx context.Context, typed, rewritten string) policy.Class
 }
 
-// maxConsentLookups is how many recipients of one message are asked about at a
+// MaxConsentLookups is how many recipients of one message are asked about at a
 // time; the others queue.
-const maxConsentLookups = 4
+const MaxConsentLookups = 4
 
 // consents collects the classes of one message's recipients. Lookups run in
 // the background from RCPT on, so that end of message finds the answers.
@@ -33,13 +31,13 @@ type consents struct {
 
 	mu      sync.Mutex
 	found   policy.Consent
-	queue   []rcpt
+	queue   []recipient
 	working int
 	began   time.Time     // of the lookups now under way
 	idle    chan struct{} // closed when there are none; nil: nobody waits
 }
 
-type rcpt struct{ typed, rewritten string }
+type recipient struct{ typed, rewritten string }
 
 func newConsents(ask Recipients) *consents {
 	c := &consents{ask: ask}
@@ -48,7 +46,7 @@ func newConsents(ask Recipients) *consents {
 }
 
 // add notes a recipient and starts the lookup where one is needed.
-func (c *consents) add(r rcpt) {
+func (c *consents) add(r recipient) {
 	class, ok := c.ask.Known(r.typed, r.rewritten)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +58,7 @@ func (c *consents) add(r rcpt) {
 	if c.working == 0 {
 		c.began = time.Now()
 	}
-	if c.working < maxConsentLookups {
+	if c.working < MaxConsentLookups {
 		c.working++
 		go c.work()
 	}
@@ -68,7 +66,7 @@ func (c *consents) add(r rcpt) {
 
 // now returns the class of a recipient for an answer at RCPT, and waits for
 // it. It counts nothing: the recipient may yet be refused.
-func (c *consents) now(r rcpt) policy.Class {
+func (c *consents) now(r recipient) policy.Class {
 	class, ok := c.ask.Known(r.typed, r.rewritten)
 	if ok {
 		return class
@@ -107,7 +105,7 @@ func (c *consents) work() {
 	}
 }
 
-func (c *consents) next() (rcpt, bool) {
+func (c *consents) next() (recipient, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) > 0 {
@@ -121,7 +119,7 @@ func (c *consents) next() (rcpt, bool) {
 			close(c.idle)
 		}
 	}
-	return rcpt{}, false
+	return recipient{}, false
 }
 
 // wait returns the counts. What is not known after the limit, or when ctx
@@ -147,28 +145,4 @@ func (c *consents) wait(ctx context.Context, limit time.Duration) policy.Consent
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.found
-}
-
-// recipient takes a recipient's consent into account and says whether the
-// message may have it: with Options.Split all of a message are of the class of
-// the first, and a client sends the others apart (RFC 5321 §4.5.3.1.10).
-func (s *session) recipient(t *transaction, typed string) milter.Reply {
-	if t.consents == nil {
-		return milter.Continue
-	}
-	r := rcpt{typed, s.conn.Macro("{rcpt_addr}")}
-	// A connection from before a reload may have agreed to wait for no reply.
-	if !s.o.split() || !s.conn.RepliesToRcpt() {
-		t.consents.add(r)
-		return milter.Continue
-	}
-	class := t.consents.now(r)
-	if t.class == "" {
-		t.class = class
-	}
-	if class != t.class {
-		return milter.Custom(smtp.CodeNoRoom, smtp.EnhancedRecipients, "Recipient wants other filtering than those before, send this one apart")
-	}
-	t.consents.accept(class)
-	return milter.Continue
 }
