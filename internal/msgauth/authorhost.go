@@ -23,7 +23,7 @@ func isNotification(h message.Header, mailFrom mailaddr.Path) bool {
 		return true
 	}
 	for value := range h.All("Auto-Submitted") {
-		value = strings.TrimLeft(message.Unfold(value), " \t")
+		value = afterComments(message.Unfold(value))
 		if end := strings.IndexAny(value, " \t;("); end >= 0 {
 			value = value[:end]
 		}
@@ -32,6 +32,25 @@ func isNotification(h message.Header, mailFrom mailaddr.Path) bool {
 		}
 	}
 	return false
+}
+
+// afterComments returns value from the first octet that is neither white space
+// nor in a comment (RFC 3834 §5 allows CFWS before the keyword).
+func afterComments(value string) string {
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '\\':
+			i++
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth == 0 && c != ' ' && c != '\t':
+			return value[i:]
+		}
+	}
+	return ""
 }
 
 // isAuthorHost reports whether the client is a host of the author: the name

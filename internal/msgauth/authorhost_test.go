@@ -107,6 +107,10 @@ func TestNotification(t *testing.T) {
 		{[]string{"\r\n auto-notified; owner-email=\"a@a.example\""}, ann, true},
 		{[]string{" no", " auto-generated"}, ann, true},
 		{[]string{" nobody"}, ann, true},
+		{[]string{" (a (b \\) c)) auto-replied"}, ann, true}, // CFWS
+		{[]string{"(auto-replied) no"}, ann, false},
+		{[]string{"(auto-replied)"}, ann, false},
+		{[]string{"(auto-replied no"}, ann, false},
 	} {
 		var h message.Header
 		for _, v := range tt.values {
