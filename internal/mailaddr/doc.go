@@ -17,8 +17,10 @@
 //   - An address in a display name, quoted or in encoded words, does not count
 //     (RFC 2047 §5). A person may be misled by it all the same: the field is
 //     accepted with a [Note].
-//   - An encoded word that decodes to an address in angle brackets of another
-//     domain does count: clients that decode first and parse then have that author.
+//   - So is an encoded word in the display name of the only mailbox that decodes to
+//     one address in angle brackets, with the note that tags: a person takes it for
+//     the author. Where such a word stands for itself, in a comment or among
+//     several mailboxes, or where readers decode it differently, it does count.
 //     So do encoded quotes and parentheses that turn an address of another domain
 //     out of the quotes or the comment it stands in.
 //   - A domain counts only if it could exist. Some readers leave out white space:

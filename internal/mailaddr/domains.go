@@ -148,6 +148,7 @@ func startsDomain(text string) bool {
 // reader might see another: one that goes on after white space, quotes or
 // brackets, or ends earlier, at an octet that only some allow in a domain.
 func slipDomain(after string) (dns.Name, bool) {
+	after = strings.TrimLeft(after, " \t") // CFWS around "@" (RFC 5322 §4.4)
 	end := atomEnd(after)
 	text, rest := strings.TrimRight(after[:end], "'"), after[end:]
 	if !isASCII(text) || strings.IndexByte(text, '_') >= 0 {

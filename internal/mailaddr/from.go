@@ -88,7 +88,8 @@ const (
 	// NoteOtherAddress: a display name, or a comment beside an address in angle
 	// brackets, shows an address of another domain among other words.
 	NoteOtherAddress Note = "other_address"
-	// NoteOtherName: a display name is nothing but an address of another domain.
+	// NoteOtherName: a display name is nothing but an address of another domain,
+	// or holds one in encoded angle brackets.
 	NoteOtherName Note = "other_name"
 	// NoteSlip: readers split the field differently, but see one domain.
 	NoteSlip Note = "slip"

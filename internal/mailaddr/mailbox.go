@@ -38,8 +38,11 @@ func (p *parser) list() error {
 	if p.text.at >= 0 {
 		return p.checkLoose()
 	}
-	if len(p.boxes) == 0 {
+	switch {
+	case len(p.boxes) == 0:
 		return &FromError{KindNoAddress, 0, "the field names no author"}
+	case len(p.boxes) > 1 && p.seen&seesAngle != 0:
+		return &FromError{KindAmbiguous, 0, hiddenAddress}
 	}
 	return p.checkWords()
 }
@@ -302,6 +305,9 @@ func (p *parser) finish(e *element, t token) error {
 	}
 	display, seen, refusal := decodeWords(e.phrase.String(), addr.domain)
 	comments, inComments, refusal2 := decodeWords(e.comments.String(), addr.domain)
+	if inComments&seesAngle != 0 || seen&seesAngle != 0 && !e.angle.found {
+		refusal = hiddenAddress
+	}
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &FromError{KindAmbiguous, addr.start, refusal}
 	}

@@ -40,15 +40,26 @@ func (p *parser) checkWords() error {
 	flat := unfold(p.s)
 	domain := string(p.boxes[0].Domain)
 	refusal := decodings(flat, reading{}, func(scan wordScan) string {
-		if foreign && marks(scan.judged) != marks(flat) || !foreign && holdsAngle(scan.judged, domain) {
+		switch {
+		case foreign && marks(scan.judged) != marks(flat):
 			return hiddenAddress
+		case foreign || !holdsAngle(scan.judged, domain) || p.seen&seesAngle != 0 && quotedName(scan.judged, flat):
+			return ""
 		}
-		return ""
+		return hiddenAddress
 	})
 	if refusal != "" {
 		return &FromError{KindAmbiguous, 0, refusal}
 	}
 	return nil
+}
+
+// quotedName reports whether decoded is flat with other text in the quotes that
+// it begins with: no word goes on behind them, and no decoded quote ends them.
+func quotedName(decoded, flat string) bool {
+	after := flat[strings.LastIndexByte(flat, '"')+1:]
+	return strings.Count(flat, `"`) == 2 && strings.Count(decoded, `"`) == 2 && strings.HasPrefix(strings.TrimLeft(decoded, " \t"), `"`) &&
+		strings.HasSuffix(decoded, `"`+after)
 }
 
 // marks counts what divides a field.

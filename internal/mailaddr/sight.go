@@ -10,6 +10,7 @@ const (
 	seesOther sight = 1 << iota // an address of another domain among other words
 	seesName                    // nothing but such an address
 	seesAlike                   // nothing but what looks like an address of another domain
+	seesAngle                   // such an address in encoded angle brackets
 )
 
 // alike are the characters that look like those of an address.
@@ -81,7 +82,7 @@ func domainShown(text string) string {
 // notes returns nil for an ordinary field.
 func (p *parser) notes() (notes []Note) {
 	switch {
-	case p.seen&(seesName|seesAlike) != 0:
+	case p.seen&(seesName|seesAlike|seesAngle) != 0:
 		notes = append(notes, NoteOtherName)
 	case p.seen&seesOther != 0:
 		notes = append(notes, NoteOtherAddress)

@@ -78,6 +78,11 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 		}
 		local, start := localBefore(text[end:i])
 		start += end
+		if local == "" { // "<foo @ a.example>", as RFC 5322 §4.4 allows
+			if spaced, at := localBefore(strings.TrimRight(text[end:i], " \t")); strings.HasSuffix(strings.TrimRight(text[:end+at], " \t"), "<") {
+				local, start = spaced, end+at
+			}
+		}
 		end = i + 1
 		if local == "" && !startsDomain(text[end:]) { // "Sarah @ Acme", "@handle"
 			continue

@@ -19,25 +19,36 @@ const (
 // comment as lenient clients do: anywhere, also within quotes or beside other
 // text, and with spaces inside. It returns what to show, which addresses of
 // other domains a reader sees in it, and why the text must be refused, "" if it
-// need not.
+// need not. seesAngle is left to the caller, who knows where the text stands.
 func decodeWords(text, domain string) (display string, seen sight, refusal string) {
 	seen = sightOf(text, domain)
 	if !strings.Contains(text, "=?") {
 		return text, seen, ""
 	}
 	display = text
-	first := true
+	var plain wordScan // what most readers decode
+	mixed := false     // others decode another address
 	refusal = decodings(text, reading{}, func(scan wordScan) string {
-		if first && scan.until == "?" {
-			display = scan.display
+		if !plain.found {
+			plain = scan
+			if scan.until == "?" {
+				display = scan.display
+			}
 		}
-		first = false
 		seen |= sightOf(scan.judged, domain)
-		if holdsAngle(scan.judged, domain) {
+		mixed = mixed || plain.until != "?" || fromAngle(scan.judged) != fromAngle(plain.judged)
+		switch {
+		case !holdsAngle(scan.judged, domain):
+		case mixed, strings.ContainsAny(text, "<>"), !isNameWithAngle(scan.judged):
 			return hiddenAddress
+		default:
+			seen |= seesAngle
 		}
 		return ""
 	})
+	if refusal == "" && mixed && seen&seesAngle != 0 {
+		refusal = hiddenAddress
+	}
 	if refusal != "" {
 		return "", seen, refusal
 	}
@@ -281,6 +292,20 @@ func (r reading) convert(word string, octets []byte, charset string) (shown, jud
 		ok = ok && !r.strict
 	}
 	return shown, judged, masks, ok
+}
+
+// fromAngle returns what follows the first angle bracket.
+func fromAngle(text string) string {
+	_, after, _ := strings.Cut(text, "<")
+	return after
+}
+
+// isNameWithAngle reports whether decoded text is a name with one address in
+// angle brackets, and ends no mailbox to those who decode first and parse then.
+func isNameWithAngle(text string) bool {
+	address, rest, closed := strings.Cut(fromAngle(text), ">")
+	return closed && strings.Count(address, "@") == 1 && !strings.ContainsAny(address, "< \t") && !strings.ContainsAny(rest, "<>") &&
+		!strings.ContainsAny(text, `,;:\`) && !strings.Contains(text, "=?")
 }
 
 // holdsAngle reports whether decoded text holds an address in angle brackets,
