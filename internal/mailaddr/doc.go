@@ -11,9 +11,10 @@
 //
 // Where an address counts:
 //
-//   - An address in a comment beside an address without angle brackets is one that
-//     a reader may take for the author's: the comment may hold addresses of the
-//     author's own domain only. Beside angle brackets nobody does.
+//   - An address in a comment beside an address without angle brackets, or without
+//     any other name, is one that a reader may take for the author's: the comment
+//     may hold addresses of the author's own domain only. Beside a name and angle
+//     brackets nobody does.
 //   - An address in a display name, quoted or in encoded words, does not count
 //     (RFC 2047 §5). A person may be misled by it all the same: the field is
 //     accepted with a [Note].

@@ -311,11 +311,12 @@ func (p *parser) finish(e *element, t token) error {
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &FromError{KindAmbiguous, addr.start, refusal}
 	}
-	if !e.angle.found && (e.unsafe >= 0 || comments != e.comments.String()) && !oneDomain(e.comments.String(), string(domain)) {
+	// The comment is the name where there is no other.
+	if (!e.angle.found || e.words == 0) && (e.unsafe >= 0 || comments != e.comments.String()) && !oneDomain(e.comments.String(), string(domain)) {
 		return &FromError{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
 	}
 	p.seen |= seen
-	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside angle brackets nobody takes it for a name
+	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside a name nobody takes it for one
 		p.seen |= seesOther
 	}
 	switch {
