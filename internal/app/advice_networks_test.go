@@ -43,6 +43,26 @@ func TestServerAdvice(t *testing.T) {
 	}
 }
 
+// TestServerAdviceStart: "config check" does not call good, without a word, what
+// the daemon does not start with.
+func TestServerAdviceStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	for _, text := range []string{"", "nameserver bogus\n", "nameserver 192.0.2.1\nnameserver bogus\n"} {
+		if text != "" { // the first: no file
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := serverAdvice(config.DNS{}, path)
+		if len(got) != 1 || !strings.Contains(got[0], "does not start") || !strings.Contains(got[0], path) || strings.Contains(got[0], "resolver:") {
+			t.Errorf("%q: %q", text, got)
+		}
+		if got := serverAdvice(config.DNS{Servers: make([]config.Server, 1)}, path); got != nil {
+			t.Errorf("%q, with servers of its own: %q", text, got)
+		}
+	}
+}
+
 // TestNetworkAdviceAtStart: the daemon warns of it as "config check" does.
 func TestNetworkAdviceAtStart(t *testing.T) {
 	cfg := testConfig(t)

@@ -43,7 +43,11 @@ func namedServers(path string) ([]endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resolver: %w", err)
 	}
-	return parseServers(conf.Servers[:min(len(conf.Servers), maxSystemServers)])
+	servers, err := parseServers(conf.Servers[:min(len(conf.Servers), maxSystemServers)])
+	if err != nil {
+		return nil, fmt.Errorf("%w (in %s)", err, path)
+	}
+	return servers, nil
 }
 
 // ResolvConfEmpty reports whether a resolv.conf(5) that can be read names no
