@@ -44,7 +44,7 @@ func newConfigCheck() *cobra.Command {
 		Long: `Load the configuration and say what is wrong with it. With --against-running
 also say which keys differ from those of the running daemon, and which of them
 a reload cannot change: then the exit code is 1.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := fileArgument(at.config, args)
 			at.config = path
@@ -115,7 +115,7 @@ func newConfigPrint() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "print [FILE]",
 		Short: "Print the configuration in effect, defaults included, secrets masked",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  arguments(0, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := config.Load(fileArgument(path, args))
 			if err != nil {
@@ -133,7 +133,7 @@ func newConfigExample() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "example",
 		Short: "Print an example configuration",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text := configs.Example
 			if full {
@@ -155,7 +155,7 @@ func newConfigSetMode() *cobra.Command {
 		Long: `Write the line with the mode into the configuration, and leave everything else
 in it as it is. The file is replaced at once and keeps its owner and
 permissions. The running daemon is not told: "sekimori reload" does that.`,
-		Args:      cobra.RangeArgs(1, 2),
+		Args:      arguments(1, 2, "the mode, monitor or enforce, and at most one file"),
 		ValidArgs: []string{config.ModeMonitor, config.ModeEnforce},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			mode, path := args[0], fileArgument(path, args[1:])

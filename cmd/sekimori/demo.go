@@ -14,7 +14,7 @@ func newDemo() *cobra.Command {
 		Long: `Start an authoritative DNS server for a little internet of its own, the daemon
 and a client that speaks the milter protocol as Postfix does, all on loopback;
 send signed and spoofed sample messages and print what became of each.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return failed(demo.Run(cmd.Context(), cmd.OutOrStdout(), o))
 		},

@@ -59,7 +59,7 @@ SMTP reply, which the log has too, so that a bounced sender can quote it.`,
   sekimori explain mail.eml --trusted-host mx.example.jp --rcpt ann@example.jp
   sekimori explain --queue-id 4dQZ7x2wJ1z9sP
   sekimori explain --id 7G3K0A2B --json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := f.report(cmd, args)
 			if err != nil {

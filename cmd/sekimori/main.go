@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	stderr = complaints
 	root.SetOut(out)
 	root.SetErr(complaints)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
@@ -64,8 +65,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	// What is left came from cobra or from a command's own look at its
 	// arguments.
-	fmt.Fprintln(stderr, "Run 'sekimori --help' for usage.")
+	fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 	return exitUsage
+}
+
+// arguments is how many arguments a command takes, and what they are.
+func arguments(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("%s takes %s", name, what)
+		case len(args) > most:
+			return fmt.Errorf("%s takes %s; %q is one too many", name, what, args[most])
+		}
+		return nil
+	}
 }
 
 // failure is an error that is not the caller's: exit code 1.

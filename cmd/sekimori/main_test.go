@@ -53,6 +53,9 @@ func TestCommands(t *testing.T) {
 		{"no command shows help", nil, 0, "Available Commands", nil},
 		{"unknown command", []string{"verify"}, 2, "", []string{"unknown command", "--help"}},
 		{"unknown flag", []string{"serve", "--confg", "x"}, 2, "", []string{"unknown flag: --confg"}},
+		{"no argument where one is needed", []string{"replay"}, 2, "", []string{"sekimori: replay takes one mbox", "Run 'sekimori replay --help'"}},
+		{"an argument too many", []string{"config", "check", good, "more"}, 2, "", []string{`sekimori: config check takes one file; "more" is one too many`, "Run 'sekimori config check --help'"}},
+		{"an argument where there is none", []string{"serve", "more"}, 2, "", []string{`serve takes no arguments, only flags; "more" is one too many`}},
 		{"version", []string{"version"}, 0, "sekimori devel go", nil},
 
 		{"good configuration", []string{"config", "check", "--config", good}, 0, "is good: mode monitor", nil},

@@ -32,7 +32,7 @@ func newReload() *cobra.Command {
 it. The daemon's admin address tells its process id and the outcome; nothing can
 be changed through that address. With --pid the process is known and only the
 signal is sent: the daemon's log has the outcome.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(at.config)
 			if err != nil {

@@ -61,7 +61,7 @@ and where more than 1 % of the messages lack an answer of the DNS.`,
 		Example: `  sekimori replay /var/mail/archive.mbox --trusted-host mx.example.jp --dns-snapshot dns.jsonl
   sekimori replay ~/Maildir --received 1 --dns-snapshot dns.jsonl --candidate enforce.yaml
   sekimori replay spam/ --ip 192.0.2.1 --from x@example.com --json | jq .verdicts`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1, "one mbox, Maildir, directory or file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	flags := cmd.Flags()

@@ -43,7 +43,7 @@ func TestReplay(t *testing.T) {
 		{"HELO twice", []string{box, "--received", "1", "--helo", "x"}, 2, "", "--helo is for --ip"},
 		{"no source", []string{"/nonexistent/box", "--received", "1"}, 1, "", "/nonexistent/box"},
 		{"no snapshot", []string{box, "--received", "1", "--dns-snapshot", box}, 1, "", "no DNS snapshot"},
-		{"no argument", []string{"--received", "1"}, 2, "", "arg"},
+		{"no argument", []string{"--received", "1"}, 2, "", "takes one mbox"},
 	} {
 		code, stdout, stderr := command(t, append([]string{"replay", "--config", cfg}, tt.args...)...)
 		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) || (tt.stderr == "") != (stderr == "") {

@@ -36,7 +36,7 @@ cut off and told to come again.
 names the pages beside it: operate.md has the way from monitor to enforce,
 upgrade and downgrade, sizing and every alert with what to do, metrics.md every
 series.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// Before anything else: without this a SIGHUP ends the process.
 			hangup := make(chan os.Signal, 1)

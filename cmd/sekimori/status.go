@@ -19,7 +19,7 @@ of policy.overrides decided, and where a candidate policy (shadow) differs.
 Exit code 1 if no daemon answers.`,
 		Example: `  sekimori status
   sekimori status --admin http://127.0.0.1:8892 --json | jq .messages`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := at.client(cmd)
 			if err != nil {
