@@ -51,6 +51,21 @@ func TestNotEvaluated(t *testing.T) {
 	}
 }
 
+// TestNoClient: mail that was handed over on the host itself has no address, and
+// no word of the program's insides stands for it.
+func TestNoClient(t *testing.T) {
+	ring := recent.New(recent.Options{Entries: 1})
+	ring.NotEvaluated(msgauth.Session{}, msgauth.Envelope{MailFrom: "<ann@here.example>"}, policy.Skipped(policy.ReasonTrusted))
+	found, _ := ring.Search(recent.Query{})
+	var b strings.Builder
+	if err := FromDecision(found[0]).Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.Contains(text, "invalid IP") || !strings.Contains(text, "no client address, mail from <ann@here.example>") {
+		t.Error(text)
+	}
+}
+
 // reject is a spoof with something hostile in every value of a stranger's.
 func reject() *recent.Decision {
 	hostile := "<b>\x1b[2J\u202e"

@@ -155,7 +155,12 @@ func (r *Report) notEvaluated(p *printer) {
 }
 
 func (p *printer) envelope(s msgauth.Session, e msgauth.Envelope) {
-	p.line(0, "client %s, helo %s, mail from %s", s.Client, term.Safe(s.HELO), term.Safe("<"+strings.Trim(e.MailFrom, "<>")+">"))
+	sender := term.Safe("<" + strings.Trim(e.MailFrom, "<>") + ">")
+	if s.Client.IsValid() {
+		p.line(0, "client %s, helo %s, mail from %s", s.Client, term.Safe(s.HELO), sender)
+	} else {
+		p.line(0, "no client address, mail from %s", sender)
+	}
 	if e.QueueID != "" {
 		p.line(0, "queue id %s, %d recipients, %d octets", term.Safe(e.QueueID), len(e.Recipients), e.Size)
 	}

@@ -155,7 +155,7 @@ func TestDirectories(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ path, want string }{
-		{"none", "neither cur or new"}, {"absent", "no such file"}, {"/dev/null", "neither a file nor"},
+		{"none", "neither cur nor new"}, {"absent", "no such file"}, {"/dev/null", "neither a file nor"},
 		{write(t, "cut.gz", gzipped(t, "From a 1\nA: 1\n")[:12]), "unexpected EOF"},
 		{write(t, "odd", "\n\n\n\n\n\nSubject: x\n"), "begins with empty lines"},
 	} {

@@ -103,7 +103,7 @@ func openDir(path string) (Source, error) {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("replay: %s has neither cur or new, as a Maildir has, nor .eml or .eml.gz files", path)
+		return nil, fmt.Errorf("replay: %s has neither cur nor new, as a Maildir has, and no .eml or .eml.gz files", path)
 	}
 	return &files{paths: paths}, nil
 }
