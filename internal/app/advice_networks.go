@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"sekimori/internal/config"
 	"sekimori/internal/resolver"
@@ -40,18 +39,9 @@ func networkAdvice(networks []config.Network) []string {
 	return out
 }
 
-// serverAdvice warns of a resolv.conf that names nobody to ask, and of one with
-// which the daemon does not start. The latter is no error here: a running daemon
-// keeps its servers, and a reload need not wait for who is writing the file.
+// serverAdvice warns of a resolv.conf that names nobody to ask.
 func serverAdvice(d config.DNS, resolvConf string) []string {
-	if len(d.Servers) > 0 {
-		return nil
-	}
-	if _, err := resolver.ServersFromResolvConf(resolvConf); err != nil {
-		return []string{fmt.Sprintf("dns.servers: not given, and without it the daemon does not start here: %s; name your resolvers",
-			strings.TrimPrefix(err.Error(), "resolver: "))}
-	}
-	if !resolver.ResolvConfEmpty(resolvConf) {
+	if len(d.Servers) > 0 || !resolver.ResolvConfEmpty(resolvConf) {
 		return nil
 	}
 	return []string{fmt.Sprintf("dns.servers: not given, and %s names no server either: 127.0.0.1:53 is asked, as resolv.conf(5) says; name your resolvers", resolvConf)}

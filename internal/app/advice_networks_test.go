@@ -43,9 +43,9 @@ func TestServerAdvice(t *testing.T) {
 	}
 }
 
-// TestServerAdviceStart: "config check" does not call good, without a word, what
-// the daemon does not start with.
-func TestServerAdviceStart(t *testing.T) {
+// TestCheckServers: what the daemon does not start with, "config check" does not
+// call good.
+func TestCheckServers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	for _, text := range []string{"", "nameserver bogus\n", "nameserver 192.0.2.1\nnameserver bogus\n"} {
 		if text != "" { // the first: no file
@@ -53,12 +53,11 @@ func TestServerAdviceStart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got := serverAdvice(config.DNS{}, path)
-		if len(got) != 1 || !strings.Contains(got[0], "does not start") || !strings.Contains(got[0], path) || strings.Contains(got[0], "resolver:") {
-			t.Errorf("%q: %q", text, got)
+		if err := checkDNS(config.DNS{}, path); err == nil || !strings.Contains(err.Error(), path) || !strings.HasSuffix(err.Error(), "name your resolvers there") {
+			t.Errorf("%q: %v", text, err)
 		}
-		if got := serverAdvice(config.DNS{Servers: make([]config.Server, 1)}, path); got != nil {
-			t.Errorf("%q, with servers of its own: %q", text, got)
+		if err := checkDNS(config.DNS{Servers: make([]config.Server, 1)}, path); err != nil {
+			t.Errorf("%q, with servers of its own: %v", text, err)
 		}
 	}
 }

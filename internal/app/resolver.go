@@ -48,17 +48,17 @@ func (a *App) serversChanged(servers []string, err error) {
 	a.log.Info("DNS servers changed", "file", resolver.ResolvConf, "servers", servers)
 }
 
-// checkDNS says what only the host's resolv.conf can tell: the daemon would
-// ignore dns.hedge.
+// checkDNS says what only the host's resolv.conf can tell: the daemon would not
+// start with it, or ignore dns.hedge.
 func checkDNS(d config.DNS, resolvConf string) error {
-	if d.Hedge == 0 || len(d.Servers) > 0 {
+	if len(d.Servers) > 0 {
 		return nil // counted when the configuration was read
 	}
 	servers, err := resolver.ServersFromResolvConf(resolvConf)
 	if err != nil {
-		return fmt.Errorf("app: dns.servers: %w", err)
+		return fmt.Errorf("app: dns.servers is not given: %w; name your resolvers there", err)
 	}
-	if len(servers) < 2 {
+	if d.Hedge > 0 && len(servers) < 2 {
 		return fmt.Errorf("app: dns.hedge needs two servers; %s names %s only, name others in dns.servers or turn it off", resolvConf, servers[0])
 	}
 	return nil

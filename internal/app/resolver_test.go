@@ -17,7 +17,9 @@ func TestCheckHedge(t *testing.T) {
 		{"nameserver 192.0.2.1\n", "50ms", "app: dns.hedge needs two servers; "},
 		{"nameserver 192.0.2.1\nnameserver 192.0.2.2\n", "50ms", ""},
 		{"nameserver 192.0.2.1\n", "off", ""},
-		{"nameserver bogus\n", "50ms", "app: dns.servers: resolver: "},
+		{"nameserver bogus\n", "50ms", "app: dns.servers is not given: resolver: "},
+		{"nameserver bogus\n", "off", "app: dns.servers is not given: resolver: "},
+		{"", "off", ""},
 	} {
 		path := filepath.Join(t.TempDir(), "resolv.conf")
 		if err := os.WriteFile(path, []byte(c.conf), 0o600); err != nil {
