@@ -44,9 +44,11 @@ func TestLikeTheDaemon(t *testing.T) {
 		"a header over its octets": {func(c *config.Config) { c.Limits.HeaderBytes = 20 }, Options{}, policy.Reject, policy.ReasonOversize, true, false},
 		"a field over its octets": {nil, Options{Message: []byte("A: " + strings.Repeat("x", 257<<10) + "\r\n" + spoof)},
 			policy.Reject, policy.ReasonOversize, true, false},
-		"a recipient who opted out":   {consent, Options{Recipients: []string{"<ann@here.example>"}}, policy.Tag, policy.ReasonReject, false, true},
-		"one who did not":             {consent, Options{Recipients: []string{"<bob@here.example>"}}, policy.Reject, policy.ReasonReject, true, true},
-		"both":                        {consent, Options{Recipients: []string{"bob@here.example", "ann@here.example"}}, policy.Tag, policy.ReasonReject, false, true},
+		"a recipient who opted out": {consent, Options{Recipients: []string{"<ann@here.example>"}}, policy.Tag, policy.ReasonReject, false, true},
+		"one who did not":           {consent, Options{Recipients: []string{"<bob@here.example>"}}, policy.Reject, policy.ReasonReject, true, true},
+		"both":                      {consent, Options{Recipients: []string{"bob@here.example", "ann@here.example"}}, policy.Tag, policy.ReasonReject, false, true},
+		"more than the limit in monitor mode": {func(c *config.Config) { c.Mode, c.Limits.HeaderFields = "monitor", 2 }, Options{Message: []byte("A: 1\r\nB: 2\r\n" + spoof)},
+			policy.Reject, policy.ReasonOversize, false, true},
 		"monitor mode gives no reply": {func(c *config.Config) { c.Mode = "monitor" }, Options{}, policy.Reject, policy.ReasonReject, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/app"
+	"sekimori/internal/authres"
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/dnstest"
@@ -96,6 +97,12 @@ func Decide(ctx context.Context, o Options) (*Report, *judge.Decision, error) {
 		report.AuthenticationResults = label.Text(&j.Label, j.Label.AuthServID, d.Evaluation, d.Verdict)
 	} else {
 		report.Session, report.Envelope = &m.Session, &m.Envelope
+		// In monitor mode a message over a limit is labelled too.
+		for _, e := range d.Edits {
+			if e.Kind == label.Insert && e.Name == authres.FieldName {
+				report.AuthenticationResults = e.Value
+			}
+		}
 	}
 	return report, &d, nil
 }
