@@ -153,12 +153,15 @@ func otherReaders(t *testing.T, value string, from From) {
 	}
 	if p.slip {
 		for _, text := range []string{value, unfolded, stripMarks(unfolded), strings.NewReplacer("\r\n", "", "(", "", ")", "", `"`, "").Replace(value)} {
-			if m := dottedDomain.FindStringSubmatch(text); m != nil && !isTopLevel(strings.ToLower(m[1][strings.LastIndexByte(m[1], '.')+1:])) {
-				continue // joined to nobody's domain
+			decoded, err := (&mime.WordDecoder{}).DecodeHeader(text)
+			if err != nil {
+				decoded = text
 			}
-			texts = append(texts, text)
-			if decoded, err := (&mime.WordDecoder{}).DecodeHeader(text); err == nil {
-				texts = append(texts, decoded)
+			for _, text := range []string{text, decoded} {
+				if m := dottedDomain.FindStringSubmatch(text); m != nil && !isTopLevel(strings.ToLower(m[1][strings.LastIndexByte(m[1], '.')+1:])) {
+					break // joined to nobody's domain
+				}
+				texts = append(texts, text)
 			}
 		}
 	}

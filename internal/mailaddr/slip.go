@@ -84,7 +84,7 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 			}
 		}
 		end = i + 1
-		if local == "" && !startsDomain(text[end:]) { // "Sarah @ Acme", "@handle"
+		if local == "" && !startsDomain(text[end:]) && (atomEnd(text[end:]) == 0 || !strings.HasSuffix(text[:i], `"`)) { // "Sarah @ Acme", "@handle"
 			continue
 		}
 		domain, ok := slipDomain(text[end:])
