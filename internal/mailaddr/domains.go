@@ -47,7 +47,11 @@ func forms(text string) []string {
 		return []string{text}
 	}
 	outside, _ := splitComments(text)
-	return []string{text, outside, withoutComments(text), strings.NewReplacer(`"`, "", "(", " ", ")", " ").Replace(text), stripMarks(text)}
+	forms := []string{text, outside, withoutComments(text), strings.NewReplacer(`"`, "", "(", " ", ")", " ").Replace(text), stripMarks(text)}
+	if strings.Contains(text, "=?") { // A mark within an encoded word hides it from who does not drop marks.
+		forms = append(forms, strings.NewReplacer(`"`, "", "(", "", ")", "").Replace(text))
+	}
+	return forms
 }
 
 // withoutComments returns text with a space for each comment, as those read it who
