@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/mail"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -68,6 +69,9 @@ func FuzzParseFrom(f *testing.F) {
 			return // addresses without brackets or spaces are shorter
 		}
 		again, err := ParseFrom([]string{canonical.String()})
+		if err != nil && slices.Contains(from.Notes, NoteSlip) {
+			return // with brackets a local part of a slip may hold what closes them
+		}
 		if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
 			t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
 		}
