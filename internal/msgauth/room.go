@@ -17,10 +17,10 @@ import (
 // A client network never holds more of these than it leaves to others, so that
 // one alone gets half of them. See package slots.
 const (
-	maxClientLookups = 128 // what the client's address and names lead to: iprev and SPF
+	maxClientLookups = 224 // what the client's address and names lead to: iprev and SPF
 	maxPolicyLookups = 64  // DMARC records
 	maxAuthorLookups = 96  // keys of the author's organization: they decide
-	maxKeyLookups    = 96  // other keys of DKIM
+	maxKeyLookups    = 64  // other keys of DKIM
 	maxChainLookups  = 32  // keys of ARC
 )
 

@@ -127,8 +127,8 @@
 //	msgauth.maxAuthorLookups            96        lookups at a time                       -                     keys of the authors' organizations, which decide
 //	msgauth.maxChainKeys                4         lookups at a time                       -                     keys of one message's ARC sets
 //	msgauth.maxChainLookups             32        lookups at a time                       -                     keys of ARC
-//	msgauth.maxClientLookups            128       lookups at a time                       -                     SPF and iprev
-//	msgauth.maxKeyLookups               96        lookups at a time                       -                     other keys of DKIM
+//	msgauth.maxClientLookups            224       lookups at a time                       -                     SPF and iprev
+//	msgauth.maxKeyLookups               64        lookups at a time                       -                     other keys of DKIM
 //	msgauth.maxMessageLookups           8         lookups at a time                       -                     of a sort, of one message
 //	msgauth.maxOrganizationLookups      8         lookups at a time                       -                     of a sort, for one organization
 //	msgauth.maxPolicyLookups            64        lookups at a time                       -                     DMARC
