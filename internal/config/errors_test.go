@@ -278,7 +278,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// Whatever has lost its mode is no configuration, and is told what to write and
+// Whatever has lost its mode is not a configuration, and is told what to write and
 // where; a candidate needs none.
 func TestModeMustBeStated(t *testing.T) {
 	for _, tt := range []struct{ why, text, at string }{

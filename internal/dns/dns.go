@@ -186,7 +186,7 @@ func (k ErrorKind) String() string {
 	return unknownKind
 }
 
-// unknownKind is how a number that is no kind appears.
+// unknownKind is how a number that is not a kind appears.
 const unknownKind = "unknown"
 
 // Error is why one lookup has no answer.

@@ -65,7 +65,7 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 	})
 }
 
-// looseName reads d= and s= out of a signature that is no tag list. It is good
+// looseName reads d= and s= out of a signature that is not a tag list. It is good
 // enough to find out whether there is such a key, and for nothing else.
 func looseName(value string) (domain, selector dns.Name) {
 	for tag := range strings.SplitSeq(message.Unfold(value), ";") {

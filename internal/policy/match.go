@@ -81,7 +81,7 @@ func (w *Conditions) client(e *msgauth.Evaluation) answer {
 }
 
 // clientName: the client chooses its reverse name, and by a name server of its
-// own whether there is an answer, so that no answer is no match; what it cannot
+// own whether there is an answer, so that no answer is not a match; what it cannot
 // choose is that the name has its address. Only what is our own doing leaves it
 // open.
 func (w *Conditions) clientName(e *msgauth.Evaluation) answer {

@@ -57,7 +57,7 @@ func TestForms(t *testing.T) {
 }
 
 // TestUnreadable: a field of a trusted host that names a client in a form that
-// is not known is no move within the host, and neither is one whose address
+// is not known is not a move within the host, and neither is one whose address
 // does not parse: were it, the forged fields below it would be believed.
 func TestUnreadable(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}

@@ -40,7 +40,7 @@ func TestLongField(t *testing.T) {
 }
 
 // TestParseHeaderStart: of name and value no more than the limit is taken, and
-// what is no field is none.
+// a line that is not a field is none.
 func TestParseHeaderStart(t *testing.T) {
 	for _, tc := range []struct {
 		data, name, start string
