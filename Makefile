@@ -64,7 +64,7 @@ milterload: ## bin/milterload, the load tool
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/milterload ./cmd/milterload
 
 bench-peers: ## sekimori beside opendkim+opendmarc and rspamd (root; apt-get install opendkim opendmarc rspamd)
-	$(GO) run ./internal/load/peers
+	$(GO) run ./internal/bench/peers
 
 # A version dpkg and rpm can order: the tag's, or before 1.0 the commit's time.
 PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null)),0.9~$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M%S))

@@ -10,14 +10,14 @@ import (
 
 	godkim "github.com/emersion/go-msgauth/dkim"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
 )
 
 // zone has one author domain for each policy. %KEY% is the key of
 // good.example.
-const zone = `
+const zoneText = `
 good.example                 TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.good.example          TXT "v=DMARC1; p=reject"
 s1._domainkey.good.example   TXT "v=DKIM1; k=ed25519; p=%KEY%"
@@ -51,8 +51,8 @@ func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
 // nameServer serves the zone and returns its address.
 func nameServer(t *testing.T, key ed25519.PublicKey) string {
 	t.Helper()
-	text := strings.ReplaceAll(zone, "%KEY%", base64.StdEncoding.EncodeToString(key))
-	server, err := dnstest.NewServer(dnstest.MustParse(t, text), dnstest.ServerOptions{})
+	text := strings.ReplaceAll(zoneText, "%KEY%", base64.StdEncoding.EncodeToString(key))
+	server, err := zone.NewServer(zone.MustParse(t, text), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

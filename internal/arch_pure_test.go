@@ -21,14 +21,14 @@ var foreign = map[string][]string{
 	"github.com/emersion/go-msgauth":         {"internal/demo"}, // it signs; it is not the verifier
 	"github.com/goccy/go-yaml":               {"internal/config", "internal/field"},
 	"github.com/maypok86/otter/v2":           {"internal/consent", "internal/resolver"},
-	"github.com/miekg/dns":                   {"internal/dns/dnstest", "internal/resolver/dnswire", "internal/resolver/upstream"},
+	"github.com/miekg/dns":                   {"internal/dns/zone", "internal/resolver/dnswire", "internal/resolver/upstream"},
 	"github.com/prometheus/client_golang":    {"internal/admin", "internal/app", "internal/resolver", "internal/resolver/upstream", "internal/status", "internal/telemetry"},
-	"github.com/prometheus/client_model":     {"internal/load", "internal/status"},
-	"github.com/prometheus/common":           {"internal/load"},
+	"github.com/prometheus/client_model":     {"internal/bench/load", "internal/status"},
+	"github.com/prometheus/common":           {"internal/bench/load"},
 	"github.com/prometheus/exporter-toolkit": {"internal/admin"},
 	"github.com/spf13/cobra":                 {"cmd/milterload", "cmd/sekimori"},
 	"github.com/weppos/publicsuffix-go":      {"internal/dmarc"},
-	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/dnstest", "internal/forwarders", "internal/mailaddr", "internal/policy", "internal/telemetry"},
+	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/zone", "internal/forwarders", "internal/mailaddr", "internal/policy", "internal/telemetry"},
 	"golang.org/x/text":                      {"internal/mailaddr"},
 }
 

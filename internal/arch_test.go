@@ -15,7 +15,7 @@ import (
 // without deciding where it belongs.
 var floors = map[string]int{
 	"internal/dns":            0,
-	"internal/dns/dnstest":    0,
+	"internal/dns/zone":       0,
 	"internal/message":        0,
 	"internal/mailaddr":       0,
 	"internal/smtp":           0,
@@ -79,11 +79,11 @@ var floors = map[string]int{
 	"internal/explain":    5,
 	"internal/replay":     5,
 	"internal/forwarders": 5,
-	"internal/load":       5,
+	"internal/bench/load": 5,
 
-	"cmd/sekimori":        6,
-	"cmd/milterload":      6,
-	"internal/load/peers": 6,
+	"cmd/sekimori":         6,
+	"cmd/milterload":       6,
+	"internal/bench/peers": 6,
 	// Tests of the whole, from the MTA's side.
 	"internal/e2e":         6,
 	"internal/conformance": 6,
@@ -97,7 +97,7 @@ var floors = map[string]int{
 
 // sameFloor names the imports allowed within one floor, each for a reason.
 var sameFloor = map[string][]string{
-	"internal/dns/dnstest":     {"internal/dns"},
+	"internal/dns/zone":        {"internal/dns"},
 	"internal/mailaddr":        {"internal/dns"},         // an address has a domain name
 	"internal/milter":          {"internal/milter/wire"}, // one protocol
 	"internal/milter/client":   {"internal/milter/wire"}, // one protocol
@@ -118,7 +118,7 @@ var sameFloor = map[string][]string{
 	"internal/console": {"internal/explanation", "internal/recent", "internal/status", "internal/telemetry"},
 	// A cache is put in front of what asks.
 	"internal/resolver":           {"internal/resolver/upstream"},
-	"internal/testkit/nameserver": {"internal/dns", "internal/dns/dnstest"},
+	"internal/testkit/nameserver": {"internal/dns", "internal/dns/zone"},
 }
 
 // free are not packages of the house but data others may embed.
@@ -185,7 +185,7 @@ const testkit = "internal/testkit/"
 
 // allowedInTests are helpers every floor may use in its tests.
 func allowedInTests(target string) bool {
-	return target == "internal/dns/dnstest" || target == "internal/milter/client" || strings.HasPrefix(target, testkit)
+	return target == "internal/dns/zone" || target == "internal/milter/client" || strings.HasPrefix(target, testkit)
 }
 
 func contains(list []string, s string) bool {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sekimori/internal/load"
+	"sekimori/internal/bench/load"
 )
 
 // Exit codes.

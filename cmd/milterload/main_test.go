@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/bench/load"
 	"sekimori/internal/config"
-	"sekimori/internal/load"
 	"sekimori/internal/testkit/daemon"
 )
 

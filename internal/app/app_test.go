@@ -18,14 +18,14 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
 )
 
-const zone = `
+const zoneText = `
 bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 `
@@ -33,7 +33,7 @@ _dmarc.bank.example TXT "v=DMARC1; p=reject"
 // testConfig asks a DNS server of the test's own and listens on free ports.
 func testConfig(t *testing.T) *config.Config {
 	t.Helper()
-	server, err := dnstest.NewServer(dnstest.MustParse(t, zone), dnstest.ServerOptions{})
+	server, err := zone.NewServer(zone.MustParse(t, zoneText), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 )
@@ -116,11 +116,11 @@ func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	if err != nil {
 		t.Skip("shared/field is not beside the clone")
 	}
-	zone, err := os.ReadFile(filepath.Join(dir, "zone.txt"))
+	z, err := os.ReadFile(filepath.Join(dir, "zone.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := dnstest.NewServer(dnstest.MustParse(t, string(zone)), dnstest.ServerOptions{})
+	server, err := zone.NewServer(zone.MustParse(t, string(z)), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

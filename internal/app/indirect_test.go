@@ -12,7 +12,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -64,7 +64,7 @@ func TestIndirect(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := `"` + signer.Record(everybody().Public()) + `"`
-	zone := strings.ReplaceAll(string(text), " KEY\n", " "+key+"\n")
+	zoneText := strings.ReplaceAll(string(text), " KEY\n", " "+key+"\n")
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
 		if name == "zone" {
@@ -77,7 +77,7 @@ func TestIndirect(t *testing.T) {
 				t.Fatal(err)
 			}
 			row := sections(string(raw))
-			e, v := judgeRow(t, dnstest.MustParse(t, zone), row)
+			e, v := judgeRow(t, zone.MustParse(t, zoneText), row)
 			got := map[string]string{
 				"dmarc": string(e.DMARC.Result), "verdict": string(v.Action), "reason": string(v.Reason), "rule": v.Rule,
 				"spoofing": join(v.Spoofing), "indirect": join(v.Indirect),
@@ -111,7 +111,7 @@ func join(signs []policy.Sign) string {
 }
 
 // judge evaluates a row's message and decides on it.
-func judgeRow(t *testing.T, zone *dnstest.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
+func judgeRow(t *testing.T, z *zone.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
 	t.Helper()
 	cfg, err := config.Parse("config", []byte(row["config"]))
 	if err != nil {
@@ -121,7 +121,7 @@ func judgeRow(t *testing.T, zone *dnstest.Zone, row map[string]string) (*msgauth
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := NewVerifier(cfg, zone, 0)
+	v, err := NewVerifier(cfg, z, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

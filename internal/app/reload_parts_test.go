@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
 )
@@ -108,7 +108,7 @@ func TestReloadOfDNS(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
 	send(t, a, "<a@bank.example>")
-	other, err := dnstest.NewServer(dnstest.MustParse(t, strings.ReplaceAll(zone, "192.0.2.1", "192.0.2.99")), dnstest.ServerOptions{})
+	other, err := zone.NewServer(zone.MustParse(t, strings.ReplaceAll(zoneText, "192.0.2.1", "192.0.2.99")), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
@@ -33,11 +33,11 @@ func TestConformance(t *testing.T) {
 	cases := suites.ARC(t)
 	passed := 0
 	for _, c := range cases {
-		zone, err := dnstest.FromConformance(c.Zone)
+		z, err := zone.FromConformance(c.Zone)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := validate(t, string(c.Raw), zone, dkim.Options{Now: time.Unix(1795000000, 0)})
+		r := validate(t, string(c.Raw), z, dkim.Options{Now: time.Unix(1795000000, 0)})
 		if string(r.Status) != c.Expect {
 			t.Errorf("%s: %+v, want %s (%s)", c.ID, r, c.Expect, c.Description)
 			continue

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -19,8 +19,8 @@ func keyRecord() dns.Record {
 }
 
 // zone has the key of every sealer.
-func zone() *dnstest.Zone {
-	z := dnstest.New()
+func zoneFor() *zone.Zone {
+	z := zone.New()
 	for i := range maxSets + 2 {
 		z.Add(dns.Name(fmt.Sprintf("s._domainkey.hop%d.example", i)), dns.TypeTXT, keyRecord())
 	}

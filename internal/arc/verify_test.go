@@ -12,7 +12,7 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -86,7 +86,7 @@ func TestChain(t *testing.T) {
 		{"a sealer without a key", replace(one, "cv=none; d=hop1", "cv=none; d=nobody"), Fail, ReasonSealSignature, 1, dkim.ReasonKeyNotFound, 0},
 		{"a sealer that is no domain", replace(one, "cv=none; d=hop1.example", "cv=none; d=(x)"), Fail, ReasonSealSyntax, 1, dkim.ReasonDomain, 0},
 	} {
-		r := validate(t, tc.mail, zone(), dkim.Options{Now: time.Unix(1_790_000_000, 0)})
+		r := validate(t, tc.mail, zoneFor(), dkim.Options{Now: time.Unix(1_790_000_000, 0)})
 		got := fmt.Sprint(r.Status, " ", r.Reason, " ", r.Instance, " ", r.Signature, " ", r.OldestPass)
 		want := fmt.Sprint(tc.status, " ", tc.reason, " ", tc.instance, " ", tc.signature, " ", tc.oldest)
 		if got != want {
@@ -98,7 +98,7 @@ func TestChain(t *testing.T) {
 func TestResult(t *testing.T) {
 	mail := seal(t, signer.Set{I: 1, Results: "a.example; arc=none smtp.remote-ip=192.0.2.1"}, testMail)
 	mail = seal(t, signer.Set{I: 2, Results: "b.example; spf=fail; arc=pass (i=1) smtp.remote-ip=\"2001:db8::7\""}, mail+"footer\r\n")
-	got, err := json.Marshal(validate(t, mail, zone(), dkim.Options{}))
+	got, err := json.Marshal(validate(t, mail, zoneFor(), dkim.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestShared(t *testing.T) {
 	h, body := signer.Split([]byte(mail))
 	d := dkim.NewVerifier(h, dkim.Options{})
 	a := NewVerifier(d.Message(), dkim.Options{})
-	z := zone()
+	z := zoneFor()
 	d.Start(t.Context(), z)
 	a.Start(t.Context(), z)
 	_, _ = d.Write(body)
@@ -195,7 +195,7 @@ func TestDNSFailure(t *testing.T) {
 		"s._domainkey.hop2.example": ReasonMessageSignature,
 		"s._domainkey.hop1.example": ReasonSealSignature,
 	} {
-		z := zone().Fail(name, dns.TypeTXT, dnstest.Fault{Kind: dnstest.ServFail})
+		z := zoneFor().Fail(name, dns.TypeTXT, zone.Fault{Kind: zone.ServFail})
 		r := validate(t, mail, z, dkim.Options{})
 		if r.Status != Fail || r.Reason != want || r.Signature != "dns_servfail" {
 			t.Errorf("%s: %+v", name, r)
@@ -206,7 +206,7 @@ func TestDNSFailure(t *testing.T) {
 // TestBrokenAsksNothing: a chain that fails by its structure costs no query.
 func TestBrokenAsksNothing(t *testing.T) {
 	for _, mail := range []string{chain(t, maxSets+1, testMail), seal(t, signer.Set{I: 1, CV: "pass"}, testMail), seal(t, signer.Set{I: 2}, testMail)} {
-		z := zone()
+		z := zoneFor()
 		if r := validate(t, mail, z, dkim.Options{}); r.Status != Fail || len(z.Queries()) != 0 {
 			t.Errorf("%s, asked %v", r.Status, z.Queries())
 		}
@@ -241,7 +241,7 @@ func FuzzVerifier(f *testing.F) {
 	f.Add([]byte(chain(f, 3, testMail)))
 	f.Add([]byte(seal(f, signer.Set{I: 2}, chain(f, 1, testMail)+"footer\r\n")))
 	f.Add([]byte("ARC-Seal: i=1; cv=none\r\nFrom: x\r\n\r\n"))
-	z := zone()
+	z := zoneFor()
 	f.Fuzz(func(t *testing.T, eml []byte) {
 		r := validate(t, string(eml), z, dkim.Options{Now: time.Unix(1_790_000_000, 0)})
 		switch {
@@ -269,7 +269,7 @@ func FuzzRemoteIP(f *testing.F) {
 }
 
 func BenchmarkChain(b *testing.B) {
-	z := zone()
+	z := zoneFor()
 	for _, n := range []int{1, 5, 25, 50} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			mail := chain(b, n, testMail)

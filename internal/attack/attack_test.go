@@ -14,7 +14,7 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
@@ -41,22 +41,22 @@ here.example              A   203.0.113.1
 
 // daemons is one enforcing and one labelling daemon over one name server.
 type daemons struct {
-	zone             *dnstest.Zone
-	server           *dnstest.Server
+	zone             *zone.Zone
+	server           *zone.Server
 	enforce, monitor *daemon.Daemon
 }
 
 // start runs the daemons over baseZone and more zone text. The cache is off,
 // so that every message pays for all its questions; change edits the
 // configuration of both.
-func start(tb testing.TB, zone string, change ...func(*config.Config)) *daemons {
+func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daemons {
 	tb.Helper()
-	return startZone(tb, dnstest.MustParse(tb, baseZone+zone), change...)
+	return startZone(tb, zone.MustParse(tb, baseZone+zoneText), change...)
 }
 
-func startZone(tb testing.TB, zone *dnstest.Zone, change ...func(*config.Config)) *daemons {
+func startZone(tb testing.TB, z *zone.Zone, change ...func(*config.Config)) *daemons {
 	tb.Helper()
-	d := &daemons{zone: zone, server: daemon.NameServer(tb, zone)}
+	d := &daemons{zone: z, server: daemon.NameServer(tb, z)}
 	run := func(mode string) *daemon.Daemon {
 		cfg := daemon.Config(d.server.Addr())
 		cfg.AuthservID, cfg.Mode = authServID, mode

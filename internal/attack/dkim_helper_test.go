@@ -9,7 +9,7 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
@@ -38,7 +38,7 @@ _dmarc.evil.example       TXT "v=DMARC1; p=none"
 // that every case asks anew.
 type rig struct {
 	*daemon.Daemon
-	dns *dnstest.Server // nil if the test brings its own
+	dns *zone.Server // nil if the test brings its own
 	// sent counts the messages of send; raw says that a test has others too.
 	sent int
 	raw  bool
@@ -50,7 +50,7 @@ func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 	t.Helper()
 	r := &rig{}
 	if server == "" {
-		r.dns = daemon.NameServer(t, dnstest.MustParse(t, bankZone))
+		r.dns = daemon.NameServer(t, zone.MustParse(t, bankZone))
 		server = r.dns.Addr()
 	}
 	cfg := daemon.Config(server)
@@ -108,10 +108,10 @@ func (g got) words(methods ...string) string {
 // much.
 func (r *rig) send(t *testing.T, s shot) (g got) {
 	t.Helper()
-	var zone *dnstest.Zone
+	var z *zone.Zone
 	if r.dns != nil {
-		zone = dnstest.MustParse(t, bankZone+s.zone)
-		r.dns.SetZone(zone)
+		z = zone.MustParse(t, bankZone+s.zone)
+		r.dns.SetZone(z)
 	}
 	if s.from == "" {
 		s.from = "<bounce@evil.example>"
@@ -150,8 +150,8 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 		t.Fatalf("monitor mode, yet the answer is %s", g.res.Action)
 	}
 	g.label = label(t, header, g.res.Modifications)
-	if zone != nil {
-		if g.queries = zone.Queries(); len(g.queries) > maxQuestions {
+	if z != nil {
+		if g.queries = z.Queries(); len(g.queries) > maxQuestions {
 			t.Errorf("%d questions", len(g.queries))
 		}
 	}

@@ -68,8 +68,8 @@ func TestDKIMNames(t *testing.T) {
 		{"full-width letters are the bank's", ds("ｂank.example", "e"), "permerror/key_not_found", true},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			zone := txt("e._domainkey.evil.example", edRecord(evilKey())) + txt("e._domainkey.xn--bnk-6cd.example", edRecord(evilKey()))
-			g := r.send(t, shot{zone: zone, raw: signWith(t, evilKey(), tc.tags, bankMail)})
+			zoneText := txt("e._domainkey.evil.example", edRecord(evilKey())) + txt("e._domainkey.xn--bnk-6cd.example", edRecord(evilKey()))
+			g := r.send(t, shot{zone: zoneText, raw: signWith(t, evilKey(), tc.tags, bankMail)})
 			want := "dkim=" + tc.want + " dmarc=fail"
 			if got := g.words("dkim", "dmarc"); got != want {
 				t.Errorf("%s, want %s", got, want)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/testkit/signer"
@@ -51,14 +51,14 @@ func TestKeyWork(t *testing.T) {
 		{"a short chain of four heavy keys at each name", heavy, strangers(8192, 65537), 0, 2, false, "none:1", "", 30},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			zone, raw := "", bankMail
+			zoneText, raw := "", bankMail
 			publish := func(domain string) {
 				for _, record := range append(tc.before, signer.Record(tc.key.Public())) {
-					zone += txt("s._domainkey."+domain, record)
+					zoneText += txt("s._domainkey."+domain, record)
 				}
 			}
 			if tc.author {
-				zone += txt("s._domainkey.bank.example", signer.Record(ordinary.Public()))
+				zoneText += txt("s._domainkey.bank.example", signer.Record(ordinary.Public()))
 				raw = signWith(t, ordinary, bank, raw)
 			}
 			for i := range tc.signatures {
@@ -70,7 +70,7 @@ func TestKeyWork(t *testing.T) {
 				publish(fmt.Sprintf("hop%d.example", i))
 				raw = signer.Seal(t, signer.Set{I: i, Key: tc.key}, raw)
 			}
-			g := r.send(t, shot{zone: zone, raw: raw})
+			g := r.send(t, shot{zone: zoneText, raw: raw})
 			n := map[string]int{}
 			for _, result := range g.label.Results {
 				if result.Method == "dkim" {
@@ -90,7 +90,7 @@ func TestKeyWork(t *testing.T) {
 			if got := g.words("dmarc"); got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
-			if n := operations(t, bankZone+zone, raw); n < tc.least || n > mostOperations {
+			if n := operations(t, bankZone+zoneText, raw); n < tc.least || n > mostOperations {
 				t.Errorf("%v operations, want %v to %d", n, tc.least, mostOperations)
 			}
 		})
@@ -98,10 +98,10 @@ func TestKeyWork(t *testing.T) {
 }
 
 // operations is the arithmetic that a message takes.
-func operations(t *testing.T, zone, raw string) float64 {
+func operations(t *testing.T, zoneText, raw string) float64 {
 	t.Helper()
 	h, body := message.Parse([]byte(raw))
-	c := msgauth.NewVerifier(dnstest.MustParse(t, zone), msgauth.Options{}).
+	c := msgauth.NewVerifier(zone.MustParse(t, zoneText), msgauth.Options{}).
 		Connect(t.Context(), msgauth.Session{Client: netip.MustParseAddr(attackerIP)})
 	defer c.Close()
 	env := msgauth.Envelope{MailFrom: "<bounce@evil.example>"}

@@ -15,7 +15,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // liar is a name server over UDP and TCP that tells the truth of a zone but
@@ -25,7 +25,7 @@ type liar struct {
 	udp  net.PacketConn
 	tcp  net.Listener
 	mu   sync.Mutex
-	zone *dnstest.Zone
+	zone *zone.Zone
 	// lie gives the octets to send for a question of the key; over TCP they are
 	// sent as they are, with the length if it was put in front.
 	lie   func(q *codec.Msg, tcp bool) [][]byte
@@ -34,7 +34,7 @@ type liar struct {
 
 func newLiar(t *testing.T) *liar {
 	t.Helper()
-	l := &liar{t: t, zone: dnstest.MustParse(t, bankZone)}
+	l := &liar{t: t, zone: zone.MustParse(t, bankZone)}
 	var err error
 	for range 20 { // the other transport's port of that number may be taken
 		if l.udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
@@ -18,9 +18,9 @@ import (
 // crowdZone has a bank whose mail only DKIM authenticates, under as many
 // selectors as wanted so that no key is at hand, a shop that only SPF does, and
 // names that never answer.
-func crowdZone(tb testing.TB) *dnstest.Zone {
+func crowdZone(tb testing.TB) *zone.Zone {
 	tb.Helper()
-	return dnstest.MustParse(tb, bankZone+txt("*._domainkey.bank.example", edRecord(bankKey()))+`
+	return zone.MustParse(tb, bankZone+txt("*._domainkey.bank.example", edRecord(bankKey()))+`
 *.shop.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.shop.example   TXT "v=DMARC1; p=reject"
 ! *.silent.example    *   timeout
@@ -29,22 +29,22 @@ _dmarc.shop.example   TXT "v=DMARC1; p=reject"
 }
 
 // crowded is an enforcing daemon with a cache, and what its server knows.
-func crowded(t *testing.T) (*daemon.Daemon, *dnstest.Zone) {
+func crowded(t *testing.T) (*daemon.Daemon, *zone.Zone) {
 	t.Helper()
-	zone := crowdZone(t)
-	cfg := daemon.Config(daemon.NameServer(t, zone).Addr())
+	z := crowdZone(t)
+	cfg := daemon.Config(daemon.NameServer(t, z).Addr())
 	cfg.AuthservID, cfg.Mode = rigID, config.ModeEnforce
 	cfg.DNS.Cache.Size = config.Default().DNS.Cache.Size
 	cfg.DNS.MessageBudget = config.Duration(5 * time.Second)
-	return daemon.Start(t, cfg), zone
+	return daemon.Start(t, cfg), z
 }
 
 // fullSwing waits until so many questions for silent names were asked.
-func fullSwing(t *testing.T, zone *dnstest.Zone, n int) {
+func fullSwing(t *testing.T, z *zone.Zone, n int) {
 	t.Helper()
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 		silent := 0
-		for _, q := range zone.Queries() {
+		for _, q := range z.Queries() {
 			if strings.Contains(q, "silent.example ") {
 				silent++
 			}
@@ -164,7 +164,7 @@ func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr)
 // never come. Every spoof is refused or put off, honest mail whose key is not
 // at hand passes.
 func TestSilentKeysOfOthers(t *testing.T) {
-	d, zone := crowded(t)
+	d, z := crowded(t)
 	for why, tc := range map[string]struct {
 		author string
 		client func(i int) string
@@ -177,13 +177,13 @@ func TestSilentKeysOfOthers(t *testing.T) {
 		peer := func(i int) mta.Peer {
 			return mta.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(tc.client(i)), 25), HELO: "mail.other.example"}
 		}
-		zone.ResetQueries()
+		z.ResetQueries()
 		stop := flood(t, d, 45, peer, func(c *client.Client, i, round int) error {
 			env := client.Envelope{From: "<x@other.example>", To: []string{"<r@here.example>"}, QueueID: "4F"}
 			_, err := c.SendMessage(env, silentKeys(tc.author, "silent.example", 1000*round+i))
 			return err
 		})
-		fullSwing(t, zone, 6)
+		fullSwing(t, z, 6)
 		bystanders(t, d, why, netip.MustParseAddr(tc.client(0)))
 		stop()
 	}
@@ -192,7 +192,7 @@ func TestSilentKeysOfOthers(t *testing.T) {
 // TestClientsThatLeave: a client that says HELO and MAIL with names that never
 // answer and aborts, as fast as it can, keeps no lookup of others away.
 func TestClientsThatLeave(t *testing.T) {
-	d, zone := crowded(t)
+	d, z := crowded(t)
 	attacker := netip.MustParseAddr("203.0.113.1")
 	peer := func(int) mta.Peer { return mta.Peer{Addr: netip.AddrPortFrom(attacker, 25), HELO: "h.silent.example"} }
 	stop := flood(t, d, 1, peer, func(c *client.Client, _, round int) error {
@@ -206,6 +206,6 @@ func TestClientsThatLeave(t *testing.T) {
 		return c.Abort()
 	})
 	defer stop()
-	fullSwing(t, zone, 600)
+	fullSwing(t, z, 600)
 	bystanders(t, d, "Leaving", attacker)
 }

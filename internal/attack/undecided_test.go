@@ -238,12 +238,12 @@ func TestOwnReverseZone(t *testing.T) {
 		cfg.Policy.TempError = string(policy.Accept)
 		cfg.Policy.Overrides = []config.Override{{ID: "relays", When: config.When{ClientName: []config.Pattern{".relay.example"}}, Then: config.Then{Action: "accept"}}}
 	}
-	for why, zone := range map[string]string{
+	for why, zoneText := range map[string]string{
 		"its zone fails":                     "! 77.2.0.192.in-addr.arpa * servfail\n",
 		"its zone is silent":                 "! 77.2.0.192.in-addr.arpa * timeout\n",
 		"its name is a relay's, which fails": "77.2.0.192.in-addr.arpa PTR mx.relay.example\n! mx.relay.example * servfail\n",
 	} {
-		d := start(t, victimZone("p=reject")+zone+"attacker2.example TXT \"v=spf1 +all\"\n", known)
+		d := start(t, victimZone("p=reject")+zoneText+"attacker2.example TXT \"v=spf1 +all\"\n", known)
 		o := d.send(t, attempt{ip: "192.0.2.77", client: "unknown", helo: "[192.0.2.77]", mailFrom: "<x@attacker2.example>", from: []string{" ceo@v.example"}, queries: 90})
 		if o.verdict != "reject" || !strings.HasPrefix(o.reply, "5.7.1 ") {
 			t.Errorf("%s: %s, reply %q", why, o, o.reply)

@@ -12,7 +12,7 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
@@ -28,8 +28,8 @@ const (
 // station is a DNS server and two daemons that ask it: one in monitor mode,
 // which labels whatever comes, and one that enforces.
 type station struct {
-	dns      *dnstest.Server
-	zone     *dnstest.Zone // of the row
+	dns      *zone.Server
+	zone     *zone.Zone // of the row
 	labelled *daemon.Daemon
 	enforced *daemon.Daemon
 }
@@ -37,7 +37,7 @@ type station struct {
 // newStation starts everything; the test's end stops it and looks for panics.
 func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
-	s := &station{dns: daemon.NameServer(t, dnstest.New())}
+	s := &station{dns: daemon.NameServer(t, zone.New())}
 	for _, mode := range []string{config.ModeMonitor, config.ModeEnforce} {
 		cfg := daemon.Config(s.dns.Addr())
 		cfg.Mode = mode

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/suites"
 )
 
@@ -75,10 +75,10 @@ func (s suite) run(t *testing.T) {
 }
 
 func (r row) run(st *station) error {
-	st.zone = dnstest.New()
+	st.zone = zone.New()
 	if len(r.zone) > 0 {
 		var err error
-		if st.zone, err = dnstest.FromConformance(r.zone); err != nil {
+		if st.zone, err = zone.FromConformance(r.zone); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/app"
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/milter/client"
 )
@@ -101,16 +101,16 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 }
 
 // start brings up DNS and the daemon.
-func start(k *keys, version string) (*app.App, *dnstest.Server, error) {
+func start(k *keys, version string) (*app.App, *zone.Server, error) {
 	text, err := k.zone()
 	if err != nil {
 		return nil, nil, err
 	}
-	zone, err := dnstest.Parse(text)
+	z, err := zone.Parse(text)
 	if err != nil {
 		return nil, nil, fmt.Errorf("demo: zone: %w", err)
 	}
-	server, err := dnstest.NewServer(zone, dnstest.ServerOptions{})
+	server, err := zone.NewServer(z, zone.ServerOptions{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("demo: DNS server: %w", err)
 	}

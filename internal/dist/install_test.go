@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 )
 
@@ -228,10 +228,10 @@ func labelled(t *testing.T, root, version string) {
 	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
 		t.Errorf("version %q, want %s", got, version)
 	}
-	server, err := dnstest.NewServer(dnstest.MustParse(t, `
+	server, err := zone.NewServer(zone.MustParse(t, `
 author.example TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.author.example TXT "v=DMARC1; p=reject"
-`), dnstest.ServerOptions{})
+`), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

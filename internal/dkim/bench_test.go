@@ -68,13 +68,13 @@ func BenchmarkHeaderNames(b *testing.B) {
 			}
 			h[1].Value = "v=1; a=rsa-sha256; d=example.com; s=s1; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; c=relaxed/relaxed;" +
 				" h=From:X-Same" + strings.Repeat(":X-Same", n/2) + ":" + strings.Join(names[:n/2-2], ":") + "; b=QUJD"
-			zone := zoneWith(signer.Record(&rsaKey(b).PublicKey))
+			z := zoneWith(signer.Record(&rsaKey(b).PublicKey))
 			ctx := b.Context()
 			b.ReportAllocs()
 			o := Options{Cache: NewCache()}
 			for b.Loop() {
 				v := NewVerifier(h, o)
-				v.Start(ctx, zone)
+				v.Start(ctx, z)
 				if s := v.Finish(ctx)[0]; s.Reason != ReasonSignature {
 					b.Fatal(s.Reason)
 				}

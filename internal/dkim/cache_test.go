@@ -17,20 +17,20 @@ import (
 // TestResultsOutliveTheMessage: nothing in a result is memory that the next
 // message gets.
 func TestResultsOutliveTheMessage(t *testing.T) {
-	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
+	z := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	o := Options{Cache: NewCache()}
 	mail := sign(t, signing{}, testMail)
 	for _, c := range []string{"simple/simple", "relaxed/simple", "relaxed/relaxed"} {
 		mail = sign(t, signing{c: c, h: "from:to:subject:from"}, mail)
 	}
-	first := verifyOnce(t, []byte(mail), zone, o)
+	first := verifyOnce(t, []byte(mail), z, o)
 	before, err := json.Marshal(first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {
 		other := fmt.Sprintf("X-Filler-%d: %s\r\n", i, strings.Repeat("z", 50*i)) + strings.ReplaceAll(mail, "relaxed", "RELAXED")
-		verifyOnce(t, []byte(other), zone, o)
+		verifyOnce(t, []byte(other), z, o)
 	}
 	after, err := json.Marshal(first)
 	if err != nil {
@@ -43,7 +43,7 @@ func TestResultsOutliveTheMessage(t *testing.T) {
 
 // TestCacheConcurrently: messages at the same time do not meet in it.
 func TestCacheConcurrently(t *testing.T) {
-	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
+	z := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	o := Options{Cache: NewCache()}
 	good := sign(t, signing{}, testMail)
 	bad := strings.Replace(good, "Subject:", "Subject: x", 1)
@@ -52,7 +52,7 @@ func TestCacheConcurrently(t *testing.T) {
 		for mail, want := range map[string]Result{good: Pass, bad: Fail} {
 			wg.Go(func() {
 				for range 50 {
-					if s := verifyOnce(t, []byte(mail), zone, o); len(s) != 1 || s[0].Result != want {
+					if s := verifyOnce(t, []byte(mail), z, o); len(s) != 1 || s[0].Result != want {
 						t.Errorf("%+v, want %s", s, want)
 					}
 				}

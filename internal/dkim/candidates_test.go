@@ -87,11 +87,11 @@ func TestDroppedFields(t *testing.T) {
 			}
 			mail = changed
 		}
-		zone := zoneWith(signer.Record(&key.PublicKey))
+		z := zoneWith(signer.Record(&key.PublicKey))
 		if _, ok := tc.s.key.(ed25519.PrivateKey); ok {
-			zone = zoneWith(signer.Record(ed.Public()))
+			z = zoneWith(signer.Record(ed.Public()))
 		}
-		expect(t, tc.why, one(t, mail, zone, Options{ReturnPath: tc.path}), tc.want, tc.reason)
+		expect(t, tc.why, one(t, mail, z, Options{ReturnPath: tc.path}), tc.want, tc.reason)
 	}
 }
 
@@ -204,12 +204,12 @@ func TestLeadingSpace(t *testing.T) {
 	} {
 		mail := unsigned(respaced(sign(t, tc.s, tc.mail)), "Return-Path:")
 		mail = strings.Replace(mail, tc.change[0], tc.change[1], 1)
-		zone := zoneWith(signer.Record(&key.PublicKey))
+		z := zoneWith(signer.Record(&key.PublicKey))
 		if _, ok := tc.s.key.(ed25519.PrivateKey); ok {
-			zone = zoneWith(signer.Record(ed.Public()))
+			z = zoneWith(signer.Record(ed.Public()))
 		}
 		tc.o.LeadingSpaceUnknown = tc.unknown
-		expect(t, tc.why, one(t, mail, zone, tc.o), tc.want, tc.reason)
+		expect(t, tc.why, one(t, mail, z, tc.o), tc.want, tc.reason)
 	}
 	// A signer who writes no spaces at all: the fields are as they came.
 	value := "v=1; a=rsa-sha256; c=simple/relaxed; d=example.com; s=s1; h=from:subject; bh=" + signer.BodyHash("Hello.\r\n") + "; b="

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
@@ -63,12 +63,12 @@ var suiteTime = time.Unix(1795000000, 0)
 // judged are the results of a suite's message.
 func judged(t *testing.T, c suites.DKIMCase, o Options) []Result {
 	t.Helper()
-	zone, err := dnstest.FromConformance(c.Zone)
+	z, err := zone.FromConformance(c.Zone)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Now = suiteTime
-	return results(verify(t, c.Raw, zone, o))
+	return results(verify(t, c.Raw, z, o))
 }
 
 // TestConformance runs the shared suites: a pass must be seen exactly where

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // TestExamples reads testdata/*.txt: why the case is there, then what is
@@ -24,11 +24,11 @@ func TestExamples(t *testing.T) {
 		}
 		why, rest, _ := strings.Cut(string(raw), "\n-- want --\n")
 		want, rest, _ := strings.Cut(rest, "\n-- zone --\n")
-		zone, mail, ok := strings.Cut(rest, "-- message --\n")
+		zoneText, mail, ok := strings.Cut(rest, "-- message --\n")
 		if !ok {
 			t.Fatalf("%s: a section is missing", file)
 		}
-		sigs := verify(t, []byte(strings.ReplaceAll(mail, "\n", "\r\n")), dnstest.MustParse(t, zone), Options{Now: time.Unix(1_790_000_000, 0)})
+		sigs := verify(t, []byte(strings.ReplaceAll(mail, "\n", "\r\n")), zone.MustParse(t, zoneText), Options{Now: time.Unix(1_790_000_000, 0)})
 		var got []string
 		for _, s := range sigs {
 			word := string(s.Result)

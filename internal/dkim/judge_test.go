@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 )
 
 // rfc8463 is the message of RFC 8463 Appendix A.3, whose second signature is
 // the one of "test".
-func rfc8463(t *testing.T) (zone *dnstest.Zone, mail []byte) {
+func rfc8463(t *testing.T) (z *zone.Zone, mail []byte) {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/rfc8463-a3.txt")
 	if err != nil {
@@ -23,7 +23,7 @@ func rfc8463(t *testing.T) (zone *dnstest.Zone, mail []byte) {
 	}
 	_, rest, _ := strings.Cut(string(raw), "\n-- zone --\n")
 	text, body, _ := strings.Cut(rest, "-- message --\n")
-	return dnstest.MustParse(t, text), []byte(strings.ReplaceAll(body, "\n", "\r\n"))
+	return zone.MustParse(t, text), []byte(strings.ReplaceAll(body, "\n", "\r\n"))
 }
 
 // secondLate has the key of "test" two seconds later.

@@ -44,7 +44,7 @@ func randomMail(r *rand.Rand) string {
 func TestOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	ed := edKey()
-	zone := map[bool]string{true: signer.Record(ed.Public()), false: signer.Record(&rsaKey(t).PublicKey)}
+	z := map[bool]string{true: signer.Record(ed.Public()), false: signer.Record(&rsaKey(t).PublicKey)}
 	for i := range 300 {
 		mail := randomMail(r)
 		useEd := i%10 != 0 // RSA signing is the slow part
@@ -66,16 +66,16 @@ func TestOracle(t *testing.T) {
 			t.Fatal(err)
 		}
 		what := fmt.Sprintf("%d: %s/%s ed25519 %v %v", i, o.HeaderCanonicalization, o.BodyCanonicalization, useEd, o.HeaderKeys)
-		sigs := verify(t, signed.Bytes(), zoneWith(zone[useEd]), Options{})
+		sigs := verify(t, signed.Bytes(), zoneWith(z[useEd]), Options{})
 		if len(sigs) != 1 || sigs[0].Result != Pass {
 			t.Fatalf("%s: %+v\n%q", what, sigs, signed.String())
 		}
-		mutate(t, r, what, signed.String(), zoneWith(zone[useEd]))
+		mutate(t, r, what, signed.String(), zoneWith(z[useEd]))
 	}
 }
 
 // mutate changes one visible octet of a covered part at a time.
-func mutate(t *testing.T, r *rand.Rand, what, signed string, zone dns.Resolver) {
+func mutate(t *testing.T, r *rand.Rand, what, signed string, z dns.Resolver) {
 	t.Helper()
 	head, body, _ := strings.Cut(signed, "\r\n\r\n")
 	from := strings.Index(head, "FROM:") + len("FROM:")
@@ -93,7 +93,7 @@ func mutate(t *testing.T, r *rand.Rand, what, signed string, zone dns.Resolver) 
 	if bytes.Equal(changed, []byte(signed)) {
 		changed[spot] = 'Z'
 	}
-	if got := results(verify(t, changed, zone, Options{})); slices.Contains(got, Pass) {
+	if got := results(verify(t, changed, z, Options{})); slices.Contains(got, Pass) {
 		t.Fatalf("%s: passes with octet %d changed:\n%q", what, spot, changed)
 	}
 }

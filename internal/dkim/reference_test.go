@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -149,8 +149,8 @@ func edKey() ed25519.PrivateKey {
 }
 
 // zoneWith has key records at s1._domainkey.example.com.
-func zoneWith(records ...string) *dnstest.Zone {
-	z := dnstest.New()
+func zoneWith(records ...string) *zone.Zone {
+	z := zone.New()
 	for _, r := range records {
 		z.Add("s1._domainkey.example.com", dns.TypeTXT, dns.Record{Text: r})
 	}

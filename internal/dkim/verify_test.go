@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -147,8 +147,8 @@ func TestVerifyRules(t *testing.T) {
 
 func TestSignatureFields(t *testing.T) {
 	mail := sign(t, signing{l: 9, h: "From:To", tags: map[string]string{"i": "list@news.example.com", "t": "9999999998", "x": "9999999999"}}, testMail)
-	zone := zoneWith(strings.Replace(signer.Record(&rsaKey(t).PublicKey), "k=rsa", "k=rsa; t=y", 1))
-	s := one(t, "X-Top: 1\r\n"+mail, zone, Options{})
+	z := zoneWith(strings.Replace(signer.Record(&rsaKey(t).PublicKey), "k=rsa", "k=rsa; t=y", 1))
+	s := one(t, "X-Top: 1\r\n"+mail, z, Options{})
 	if len(s.B) < 300 || strings.ContainsAny(s.B, " \t\r\n") {
 		t.Errorf("b=%q", s.B)
 	}
@@ -167,30 +167,30 @@ func TestSignatureFields(t *testing.T) {
 }
 
 func TestUnsigned(t *testing.T) {
-	zone := dnstest.New()
-	if sigs := verify(t, []byte(testMail), zone, Options{}); len(sigs) != 0 || len(zone.Queries()) != 0 {
-		t.Errorf("%v, asked %v", sigs, zone.Queries())
+	z := zone.New()
+	if sigs := verify(t, []byte(testMail), z, Options{}); len(sigs) != 0 || len(z.Queries()) != 0 {
+		t.Errorf("%v, asked %v", sigs, z.Queries())
 	}
 }
 
 func TestDNSFailures(t *testing.T) {
 	mail := sign(t, signing{}, testMail)
 	name := dns.Name("s1._domainkey.example.com")
-	for kind, reason := range map[dnstest.FaultKind]Reason{
-		dnstest.ServFail: "dns_servfail", dnstest.Refused: "dns_refused", dnstest.Timeout: "dns_timeout",
+	for kind, reason := range map[zone.FaultKind]Reason{
+		zone.ServFail: "dns_servfail", zone.Refused: "dns_refused", zone.Timeout: "dns_timeout",
 	} {
-		zone := dnstest.New().Fail(name, dns.TypeTXT, dnstest.Fault{Kind: kind})
-		expect(t, string(kind), one(t, mail, zone, Options{}), TempError, reason)
+		z := zone.New().Fail(name, dns.TypeTXT, zone.Fault{Kind: kind})
+		expect(t, string(kind), one(t, mail, z, Options{}), TempError, reason)
 		broken := strings.Replace(mail, "Bob,", "Rob,", 1)
-		expect(t, "a changed body fails whatever the key would be", one(t, broken, zone, Options{}), Fail, ReasonBodyHash)
+		expect(t, "a changed body fails whatever the key would be", one(t, broken, z, Options{}), Fail, ReasonBodyHash)
 	}
-	for zone, reason := range map[string]Reason{
+	for zoneText, reason := range map[string]Reason{
 		string(name) + " CNAME x.example\nx.example CNAME " + string(name):       "dns_loop",
 		strings.Repeat(string(name)+" TXT \"v=DKIM1; p=x\"\n", dns.MaxRecords+1): "dns_too_large",
 	} {
-		expect(t, "asking again would not help", one(t, mail, dnstest.MustParse(t, zone), Options{}), PermError, reason)
+		expect(t, "asking again would not help", one(t, mail, zone.MustParse(t, zoneText), Options{}), PermError, reason)
 	}
-	exists := dnstest.New().Add(name, dns.TypeA, dns.Record{})
+	exists := zone.New().Add(name, dns.TypeA, dns.Record{})
 	expect(t, "NODATA is an answer", one(t, mail, exists, Options{}), PermError, ReasonKeyNotFound)
 	expect(t, "an error of no known kind", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {
 		return dns.Answer{}, errors.New("strange")
@@ -258,18 +258,18 @@ func TestWaiting(t *testing.T) {
 
 func TestManySignatures(t *testing.T) {
 	mail := testMail
-	zone := dnstest.New()
+	z := zone.New()
 	for i := range 14 {
 		domain := fmt.Sprintf("d%d.example", i)
 		if i == 0 { // the lowest, as the author's is
 			domain = "author.example"
 		}
 		mail = sign(t, signing{key: edKey(), domain: domain}, mail)
-		zone.Add(dns.Name("s1._domainkey."+domain), dns.TypeTXT, dns.Record{Text: signer.Record(edKey().Public())})
+		z.Add(dns.Name("s1._domainkey."+domain), dns.TypeTXT, dns.Record{Text: signer.Record(edKey().Public())})
 	}
-	sigs := verifyOnce(t, []byte(mail), zone, Options{Prefer: "author.example"})
-	if len(sigs) != 14 || len(zone.Queries()) != 10 {
-		t.Fatalf("%d signatures, %d queries", len(sigs), len(zone.Queries()))
+	sigs := verifyOnce(t, []byte(mail), z, Options{Prefer: "author.example"})
+	if len(sigs) != 14 || len(z.Queries()) != 10 {
+		t.Fatalf("%d signatures, %d queries", len(sigs), len(z.Queries()))
 	}
 	for i, s := range sigs {
 		switch {
@@ -282,7 +282,7 @@ func TestManySignatures(t *testing.T) {
 			t.Errorf("signature %d is of %s, want %s: the order of the fields", i, s.Domain, want)
 		}
 	}
-	sigs = verify(t, []byte(mail), zone, Options{Prefer: "news.author.example", MaxSignatures: 1})
+	sigs = verify(t, []byte(mail), z, Options{Prefer: "news.author.example", MaxSignatures: 1})
 	expect(t, "a domain above the author's is preferred too", sigs[13], Pass, "")
 	expect(t, "and takes the only place", sigs[0], Policy, ReasonTooManySignatures)
 }
@@ -343,10 +343,10 @@ func TestOneLookupForEachKey(t *testing.T) {
 	if got := NewVerifier(h, Options{}).QueryNames(); len(got) != 1 || got[0] != "s1._domainkey.example.com" {
 		t.Errorf("would ask %v", got)
 	}
-	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
-	sigs := verifyOnce(t, []byte(mail), zone, Options{})
-	if got := results(sigs); !slices.Equal(got, []Result{Pass, Pass}) || len(zone.Queries()) != 1 {
-		t.Errorf("%v after %v", got, zone.Queries())
+	z := zoneWith(signer.Record(&rsaKey(t).PublicKey))
+	sigs := verifyOnce(t, []byte(mail), z, Options{})
+	if got := results(sigs); !slices.Equal(got, []Result{Pass, Pass}) || len(z.Queries()) != 1 {
+		t.Errorf("%v after %v", got, z.Queries())
 	}
 }
 
@@ -355,10 +355,10 @@ func TestNothingAskedForTheRefused(t *testing.T) {
 	for _, tags := range []map[string]string{
 		{"a": "rsa-sha1"}, {"d": "legitimate.com(.example.com"}, {"s": `s1\000`}, {"s": "*"}, {"x": "5"}, {"d": "com"},
 	} {
-		zone := dnstest.New()
+		z := zone.New()
 		mail := sign(t, signing{tags: tags}, testMail)
-		if s := one(t, mail, zone, Options{}); s.Result == Pass || len(zone.Queries()) != 0 {
-			t.Errorf("%v: %s, asked %v", tags, s.Result, zone.Queries())
+		if s := one(t, mail, z, Options{}); s.Result == Pass || len(z.Queries()) != 0 {
+			t.Errorf("%v: %s, asked %v", tags, s.Result, z.Queries())
 		}
 	}
 }
@@ -368,21 +368,21 @@ func TestReplay(t *testing.T) {
 	signed := sign(t, signing{}, testMail)
 	field, _, _ := strings.Cut(signed, "\r\nReceived:")
 	other := field + "\r\n" + strings.Replace(testMail, "ann@", "eve@", 1)
-	zone := zoneWith(signer.Record(&rsaKey(t).PublicKey))
-	expect(t, "another From", one(t, other, zone, Options{}), Fail, ReasonSignature)
+	z := zoneWith(signer.Record(&rsaKey(t).PublicKey))
+	expect(t, "another From", one(t, other, z, Options{}), Fail, ReasonSignature)
 }
 
 func FuzzVerifier(f *testing.F) {
 	f.Add([]byte(sign(f, signing{key: edKey()}, testMail)), uint16(7))
 	f.Add([]byte(sign(f, signing{key: edKey(), c: "simple/simple", l: 9}, testMail)), uint16(1))
 	f.Add([]byte("DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; h=from; bh=; b=x\r\nFrom: x\r\n\r\n"), uint16(0))
-	zone := zoneWith(signer.Record(edKey().Public()))
+	z := zoneWith(signer.Record(edKey().Public()))
 	// The keys' holder signed testMail alone: with another From or Subject, or
 	// another body under no l=, nothing may pass.
 	f.Fuzz(func(t *testing.T, eml []byte, chunk uint16) {
 		h, body := signer.Split(eml)
 		v := NewVerifier(h, Options{Now: time.Unix(1_790_000_000, 0)})
-		v.Start(t.Context(), zone)
+		v.Start(t.Context(), z)
 		for p := body; len(p) > 0; p = p[min(int(chunk)+1, len(p)):] {
 			_, _ = v.Write(p[:min(int(chunk)+1, len(p))])
 		}

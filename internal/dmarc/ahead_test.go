@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // asked remembers the questions put to another resolver.
@@ -36,9 +36,9 @@ func (a *asked) count() []string {
 // checkAhead evaluates once more with all names of a walk asked at once. The
 // outcome must be want, that of the walk in turn, which asked for inTurn; and
 // nothing may be asked twice, or that no walk could ask.
-func checkAhead(tb testing.TB, zone dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
+func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
 	tb.Helper()
-	next := &asked{Resolver: zone}
+	next := &asked{Resolver: z}
 	r := dns.NewAhead(next)
 	d := Discover(tb.Context(), r, author, o)
 	if n := len(next.count()); n > maxWalkLabels {
@@ -105,7 +105,7 @@ func TestWalkAtOnce(t *testing.T) {
 		{"the walk of an identifier comes on top", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "example.com", "x.y.example.com", 2, time.Second, time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			next := &asked{Resolver: slow{dnstest.MustParse(t, tt.zone)}}
+			next := &asked{Resolver: slow{zone.MustParse(t, tt.zone)}}
 			r := dns.NewAhead(next)
 			begin := time.Now()
 			d := Discover(t.Context(), r, tt.author, Options{})
@@ -125,10 +125,10 @@ func TestWalkAtOnce(t *testing.T) {
 // TestWalkAtOnceEndsEarly: what the walk in turn stops at is not asked past,
 // once it is known.
 func TestWalkAtOnceEndsEarly(t *testing.T) {
-	zone := dnstest.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
-	next := &asked{Resolver: zone}
+	z := zone.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
+	next := &asked{Resolver: z}
 	r := dns.NewAhead(next)
-	d := Discover(t.Context(), zone, "example.com", Options{}) // knows that much
+	d := Discover(t.Context(), z, "example.com", Options{}) // knows that much
 	if e := d.Evaluate(t.Context(), r, []Identifier{{SPF, "mail.example.com", StatePass, ""}}); e.Result != ResultPass {
 		t.Errorf("result %s", e.Result)
 	}
@@ -142,7 +142,7 @@ func TestSuffixAtOnce(t *testing.T) {
 	o := Options{Method: PSL, PSL: testList(t)}
 	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {
 		synctest.Test(t, func(t *testing.T) {
-			next := &asked{Resolver: slow{dnstest.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
+			next := &asked{Resolver: slow{zone.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
 			begin := time.Now()
 			d := Discover(t.Context(), dns.NewAhead(next), author, o)
 			if took := time.Since(begin); took != time.Second || len(next.count()) != want || d.PolicyDomain != "example.com" {

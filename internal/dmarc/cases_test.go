@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // evalCase is one case of a file in testdata/cases.
@@ -44,9 +44,9 @@ func readCases(tb testing.TB, file string) []evalCase {
 	}
 	var cases []evalCase
 	for _, block := range strings.Split("\n"+string(data), "\n=== ")[1:] {
-		head, zone, _ := strings.Cut(block, "\nzone:\n")
+		head, zoneText, _ := strings.Cut(block, "\nzone:\n")
 		lines := strings.Split(head, "\n")
-		c := evalCase{why: lines[0], zone: zone}
+		c := evalCase{why: lines[0], zone: zoneText}
 		for _, line := range lines[1:] {
 			key, value, _ := strings.Cut(line, ":")
 			value = strings.TrimSpace(value)
@@ -128,19 +128,19 @@ func TestCases(t *testing.T) {
 	for _, file := range files {
 		for _, c := range readCases(t, file) {
 			t.Run(filepath.Base(file)+"/"+c.why, func(t *testing.T) {
-				zone := dnstest.MustParse(t, c.zone)
-				d := Discover(t.Context(), zone, c.author, c.options)
-				e := d.Evaluate(t.Context(), zone, c.ids)
-				got := show(e, zone.Queries())
+				z := zone.MustParse(t, c.zone)
+				d := Discover(t.Context(), z, c.author, c.options)
+				e := d.Evaluate(t.Context(), z, c.ids)
+				got := show(e, z.Queries())
 				for _, kv := range c.want {
 					key, want, _ := strings.Cut(kv, "=")
 					if have, ok := got[key]; !ok || have != want {
 						t.Errorf("%s = %q, want %q", key, have, want)
 					}
 				}
-				checkTrace(t, e, zone.Queries())
-				checkAhead(t, zone, c.author, c.ids, c.options, e, zone.Queries())
-				if again := d.Evaluate(t.Context(), zone, c.ids); again.Result != e.Result || len(again.Trace) != len(e.Trace) {
+				checkTrace(t, e, z.Queries())
+				checkAhead(t, z, c.author, c.ids, c.options, e, z.Queries())
+				if again := d.Evaluate(t.Context(), z, c.ids); again.Result != e.Result || len(again.Trace) != len(e.Trace) {
 					t.Errorf("evaluated again: %s with %d questions, first %s with %d", again.Result, len(again.Trace), e.Result, len(e.Trace))
 				}
 			})

@@ -8,16 +8,16 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/suites"
 )
 
 // identifiers stands in for SPF and DKIM: the suite's SPF records pass by ip4
 // only, and all its signatures are good.
-func identifiers(t *testing.T, c suites.DMARCCase, zone *dnstest.Zone) []Identifier {
+func identifiers(t *testing.T, c suites.DMARCCase, z *zone.Zone) []Identifier {
 	var ids []Identifier
 	_, domain, _ := strings.Cut(c.MailFrom, "@")
-	answer, err := zone.Lookup(t.Context(), dns.Name(domain), dns.TypeTXT)
+	answer, err := z.Lookup(t.Context(), dns.Name(domain), dns.TypeTXT)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,14 +47,14 @@ func TestConformanceDMARCbis(t *testing.T) {
 }
 
 func runConformance(t *testing.T, c suites.DMARCCase) {
-	zone, err := dnstest.FromConformance(c.Zone)
+	z, err := zone.FromConformance(c.Zone)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids, author := identifiers(t, c, zone), dns.Name(c.Author)
-	zone.ResetQueries()
-	d := Discover(t.Context(), zone, author, Options{})
-	asked := zone.Queries()
+	ids, author := identifiers(t, c, z), dns.Name(c.Author)
+	z.ResetQueries()
+	d := Discover(t.Context(), z, author, Options{})
+	asked := z.Queries()
 	if c.Queries != nil {
 		var want []string
 		for _, q := range c.Queries {
@@ -67,12 +67,12 @@ func runConformance(t *testing.T, c suites.DMARCCase) {
 	if c.MaxQueries > 0 && len(asked) > c.MaxQueries {
 		t.Errorf("%d queries", len(asked))
 	}
-	e := d.Evaluate(t.Context(), zone, ids)
-	checkAhead(t, zone, author, ids, Options{}, e, asked)
+	e := d.Evaluate(t.Context(), z, ids)
+	checkAhead(t, z, author, ids, Options{}, e, asked)
 	if !slices.Contains(c.Expect.DMARC, string(e.Result)) {
 		t.Errorf("%s: result %s (%s), want %v", c.Title, e.Result, e.Reason, c.Expect.DMARC)
 	}
-	org, _ := d.Organization(t.Context(), zone)
+	org, _ := d.Organization(t.Context(), z)
 	expect(t, "org_domain", string(org), c.Expect.Org)
 	expect(t, "policy_domain", string(e.PolicyDomain), c.Expect.PolicyDomain)
 	expect(t, "tag", e.Tag, c.Expect.Tag)

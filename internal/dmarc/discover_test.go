@@ -9,13 +9,13 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 func evaluate(tb testing.TB, c evalCase) Evaluation {
 	tb.Helper()
-	zone := dnstest.MustParse(tb, c.zone)
-	return Discover(tb.Context(), zone, c.author, c.options).Evaluate(tb.Context(), zone, c.ids)
+	z := zone.MustParse(tb, c.zone)
+	return Discover(tb.Context(), z, c.author, c.options).Evaluate(tb.Context(), z, c.ids)
 }
 
 func TestWalkNames(t *testing.T) {
@@ -44,33 +44,33 @@ func TestWalkNames(t *testing.T) {
 }
 
 func TestOrganizationAsksOnce(t *testing.T) {
-	zone := dnstest.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)
-	d := Discover(t.Context(), zone, "example.com", Options{})
+	z := zone.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)
+	d := Discover(t.Context(), z, "example.com", Options{})
 	if d.OrganizationalDomain != "" {
 		t.Errorf("organizational domain %q before it was needed", d.OrganizationalDomain)
 	}
 	for range 2 {
-		if org, err := d.Organization(t.Context(), zone); err != nil || org != "example.com" {
+		if org, err := d.Organization(t.Context(), z); err != nil || org != "example.com" {
 			t.Errorf("got %q, %v", org, err)
 		}
 	}
-	if want := []string{"_dmarc.example.com TXT", "_dmarc.com TXT"}; !slices.Equal(zone.Queries(), want) {
-		t.Errorf("asked %q, want %q", zone.Queries(), want)
+	if want := []string{"_dmarc.example.com TXT", "_dmarc.com TXT"}; !slices.Equal(z.Queries(), want) {
+		t.Errorf("asked %q, want %q", z.Queries(), want)
 	}
 }
 
 func TestOrganizationError(t *testing.T) {
-	zone := dnstest.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=none\"\n! _dmarc.com TXT timeout")
-	d := Discover(t.Context(), zone, "example.com", Options{})
+	z := zone.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=none\"\n! _dmarc.com TXT timeout")
+	d := Discover(t.Context(), z, "example.com", Options{})
 	for range 2 {
-		_, err := d.Organization(t.Context(), zone)
+		_, err := d.Organization(t.Context(), z)
 		var de *DNSError
 		if !errors.As(err, &de) || de.Error() != "dmarc: _dmarc.com TXT: timeout" {
 			t.Errorf("got %v", err)
 		}
 	}
-	if len(zone.Queries()) != 2 {
-		t.Errorf("asked %q", zone.Queries())
+	if len(z.Queries()) != 2 {
+		t.Errorf("asked %q", z.Queries())
 	}
 }
 
@@ -81,9 +81,9 @@ func TestUnusableIsNoAbsence(t *testing.T) {
 		"loop":      "_dmarc.a.example.com CNAME _dmarc.a.example.com",
 		"too_large": strings.Repeat("_dmarc.a.example.com TXT x\n", dns.MaxRecords+1),
 	} {
-		zone := dnstest.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=reject\"\n"+broken)
-		d := Discover(t.Context(), zone, "a.example.com", Options{})
-		e := d.Evaluate(t.Context(), zone, nil)
+		z := zone.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=reject\"\n"+broken)
+		d := Discover(t.Context(), z, "a.example.com", Options{})
+		e := d.Evaluate(t.Context(), z, nil)
 		if d.Error == nil || d.Error.Kind != kind || e.Result != ResultTempError || e.DNSError == nil || e.DNSError.Kind != kind {
 			t.Errorf("%s: %+v, %+v", kind, d.Error, e)
 		}
@@ -127,8 +127,8 @@ func TestRecordOverOurBound(t *testing.T) {
 }
 
 func TestDiscoveryJSON(t *testing.T) {
-	zone := dnstest.MustParse(t, "! _dmarc.com TXT servfail")
-	got, err := json.Marshal(Discover(t.Context(), zone, "example.com", Options{}))
+	z := zone.MustParse(t, "! _dmarc.com TXT servfail")
+	got, err := json.Marshal(Discover(t.Context(), z, "example.com", Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,12 +140,12 @@ func TestDiscoveryJSON(t *testing.T) {
 }
 
 func BenchmarkEvaluate(b *testing.B) {
-	zone := dnstest.MustParse(b, "_dmarc.example.com TXT \"v=DMARC1; p=reject; rua=mailto:d@example.com\"")
+	z := zone.MustParse(b, "_dmarc.example.com TXT \"v=DMARC1; p=reject; rua=mailto:d@example.com\"")
 	ids := []Identifier{{Mechanism: SPF, Domain: "bounce.example.com", State: StatePass}, {Mechanism: DKIM, Domain: "example.com", State: StatePass}}
 	b.ReportAllocs()
 	for b.Loop() {
-		d := Discover(b.Context(), zone, "news.example.com", Options{})
-		if e := d.Evaluate(b.Context(), zone, ids); e.Result != ResultPass {
+		d := Discover(b.Context(), z, "news.example.com", Options{})
+		if e := d.Evaluate(b.Context(), z, ids); e.Result != ResultPass {
 			b.Fatal(e.Result)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // FuzzParseRecord holds a record to its bounds and to the version rule.
@@ -63,7 +63,7 @@ func FuzzEvaluate(f *testing.F) {
 	}
 	list := testList(f)
 	f.Fuzz(func(t *testing.T, text, author, spf, dkim string, flags uint8) {
-		zone, err := dnstest.Parse(text)
+		z, err := zone.Parse(text)
 		if err != nil {
 			t.Skip()
 		}
@@ -78,18 +78,18 @@ func FuzzEvaluate(f *testing.F) {
 			o = Options{Method: PSL, PSL: list}
 		}
 		ids := []Identifier{{SPF, mailFrom, stateOf(flags & 2), "m"}, {DKIM, sdid, stateOf(flags & 4), "s1"}, {DKIM, "x.example.com", stateOf(flags & 8), "s2"}}
-		d := Discover(t.Context(), zone, from, o)
-		if n := len(zone.Queries()); n > maxWalkLabels {
+		d := Discover(t.Context(), z, from, o)
+		if n := len(z.Queries()); n > maxWalkLabels {
 			t.Fatalf("%d queries for the author", n)
 		}
-		e := d.Evaluate(t.Context(), zone, ids)
+		e := d.Evaluate(t.Context(), z, ids)
 		// The author's walk, one for each identifier, the existence.
-		if n := len(zone.Queries()); n > maxWalkLabels*(1+len(ids))+1 {
+		if n := len(z.Queries()); n > maxWalkLabels*(1+len(ids))+1 {
 			t.Fatalf("%d queries", n)
 		}
-		checkTrace(t, e, zone.Queries())
+		checkTrace(t, e, z.Queries())
 		checkInvariants(t, e)
-		checkAhead(t, zone, from, ids, o, e, zone.Queries())
+		checkAhead(t, z, from, ids, o, e, z.Queries())
 	})
 }
 

@@ -33,7 +33,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // suite is what all tests of a run share.
@@ -47,7 +47,7 @@ type suite struct {
 
 	postfix  *postfix
 	sendmail *sendmail // nil until a test asks for it
-	dns      *dnstest.Server
+	dns      *zone.Server
 	keys     keys
 	inbox    *inbox
 	spawn    chan func()
@@ -123,11 +123,11 @@ func (s *suite) open() error {
 	if s.keys, err = newKeys(); err != nil {
 		return err
 	}
-	zone, err := dnstest.Parse(zoneText(s.keys))
+	z, err := zone.Parse(zoneText(s.keys))
 	if err != nil {
 		return err
 	}
-	if s.dns, err = startDNS(zone, net.JoinHostPort(s.host, "0")); err != nil {
+	if s.dns, err = startDNS(z, net.JoinHostPort(s.host, "0")); err != nil {
 		return err
 	}
 

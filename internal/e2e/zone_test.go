@@ -17,7 +17,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // keys sign the test messages: one pair for every domain of the zone.
@@ -112,8 +112,8 @@ spoof.invalid                 A    192.0.2.66
 `)
 }
 
-func startDNS(zone *dnstest.Zone, addr string) (*dnstest.Server, error) {
-	return dnstest.NewServer(zone, dnstest.ServerOptions{Addr: addr})
+func startDNS(z *zone.Zone, addr string) (*zone.Server, error) {
+	return zone.NewServer(z, zone.ServerOptions{Addr: addr})
 }
 
 // mail is a message to be sent.

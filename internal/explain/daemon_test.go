@@ -136,7 +136,7 @@ func TestTime(t *testing.T) {
 // TestTrustedHosts: the client is the one that the own hosts name, or none.
 func TestTrustedHosts(t *testing.T) {
 	hosts := []dns.Name{"mx.test"}
-	answers, err := ParseZone("test", []byte(zone))
+	answers, err := ParseZone("test", []byte(zoneText))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/explanation"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
@@ -48,11 +48,11 @@ type Report = explanation.Report
 // ParseZone reads a zone file: master-file lines, and lines "! owner type
 // fault" for servers that misbehave.
 func ParseZone(name string, text []byte) (dns.Resolver, error) {
-	zone, err := dnstest.Parse(string(text))
+	z, err := zone.Parse(string(text))
 	if err != nil {
 		return nil, fmt.Errorf("explain: zone %s: %w", name, err)
 	}
-	return zone, nil
+	return z, nil
 }
 
 // Run evaluates the message and decides on it.

@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/recent"
 )
 
-const zone = `
+const zoneText = `
 bank.example          TXT "v=spf1 include:_spf.bank.example -all exp=why.bank.example"
 _spf.bank.example     TXT "v=spf1 ip4:192.0.2.0/24 ~all"
 why.bank.example      TXT "%{i} is not ours"
@@ -26,7 +26,7 @@ mx.bank.example       A 192.0.2.10
 
 func run(t *testing.T, o Options) *Report {
 	t.Helper()
-	z, err := ParseZone("test", []byte(zone))
+	z, err := ParseZone("test", []byte(zoneText))
 	if err != nil {
 		t.Fatal(err)
 	}

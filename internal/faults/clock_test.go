@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/resolver"
@@ -31,7 +31,7 @@ func (c *counted) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.
 // with that nor lives for ever, and nobody's mail is judged otherwise.
 func TestClockJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		behind := &counted{Resolver: dnstest.MustParse(t, zone)}
+		behind := &counted{Resolver: zone.MustParse(t, zoneText)}
 		cfg := resolver.DefaultCacheConfig()
 		cfg.Stale = 0
 		cache, err := resolver.NewCache(behind, cfg)

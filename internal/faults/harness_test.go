@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
@@ -26,7 +26,7 @@ import (
 	_ "sekimori/internal/app"
 )
 
-const zone = `
+const zoneText = `
 bank.example              TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example       TXT "v=DMARC1; p=reject"
 mail.bank.example         A   192.0.2.1
@@ -97,13 +97,13 @@ func freeAddress(t *testing.T) string {
 // files descriptors (0: as many as may be).
 func start(t *testing.T, keys string, files int) *daemon {
 	t.Helper()
-	return startZone(t, dnstest.MustParse(t, zone), keys, files)
+	return startZone(t, zone.MustParse(t, zoneText), keys, files)
 }
 
 // startZone is start with a zone of the test's own.
-func startZone(t *testing.T, zone *dnstest.Zone, keys string, files int) *daemon {
+func startZone(t *testing.T, z *zone.Zone, keys string, files int) *daemon {
 	t.Helper()
-	server, err := dnstest.NewServer(zone, dnstest.ServerOptions{})
+	server, err := zone.NewServer(z, zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

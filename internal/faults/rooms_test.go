@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/signer"
@@ -19,9 +19,9 @@ import (
 
 // silentZone is zone with a key of the bank's under whatever selector, and names
 // that never answer.
-func silentZone(t *testing.T, key ed25519.PrivateKey) *dnstest.Zone {
+func silentZone(t *testing.T, key ed25519.PrivateKey) *zone.Zone {
 	t.Helper()
-	return dnstest.MustParse(t, zone+`
+	return zone.MustParse(t, zoneText+`
 *._domainkey.bank.example TXT "`+signer.Record(key.Public())+`"
 ! silent.example   * timeout
 ! *.silent.example * timeout

@@ -10,7 +10,7 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 )
@@ -63,8 +63,8 @@ func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 		}
 		return string(text)
 	}
-	zone := read("zone.txt")
-	server := daemon.NameServer(t, dnstest.MustParse(t, zone))
+	zoneText := read("zone.txt")
+	server := daemon.NameServer(t, zone.MustParse(t, zoneText))
 	cfg := daemon.Config(server.Addr())
 	cfg.AuthservID, cfg.Mode = "mx.test", config.ModeEnforce
 	d := daemon.Start(t, cfg)

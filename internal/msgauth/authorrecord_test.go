@@ -8,16 +8,16 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 )
 
 // brokenZone has one author with a key at s1, and one whose SPF record is
 // broken.
-func brokenZone(t *testing.T) *dnstest.Zone {
+func brokenZone(t *testing.T) *zone.Zone {
 	t.Helper()
 	key := signer.Record(ed25519.NewKeyFromSeed([]byte("another key of thirty-two octets")).Public())
-	return dnstest.MustParse(t, `
+	return zone.MustParse(t, `
 bank.example                    TXT "v=spf1 ip4:192.0.2.99 ?all"
 _dmarc.bank.example             TXT "v=DMARC1; p=reject"
 s1._domainkey.bank.example      TXT "`+key+`"
@@ -92,16 +92,16 @@ func TestAuthorRecordBroken(t *testing.T) {
 // TestFormKeys: many signatures of no form make few questions, and those of a
 // message that passes none.
 func TestFormKeys(t *testing.T) {
-	zone := brokenZone(t)
-	v := NewVerifier(zone, Options{DKIM: dkim.Options{MaxSignatures: 100}})
+	z := brokenZone(t)
+	v := NewVerifier(z, Options{DKIM: dkim.Options{MaxSignatures: 100}})
 	var header strings.Builder
 	for i := range 20 {
 		header.WriteString(sig("bank.example", fmt.Sprintf("n%d", i), "v=1", "v=2"))
 	}
 	asked := func(from, client string) (n int) {
-		before := len(zone.Queries())
+		before := len(z.Queries())
 		evaluate(t, v, from, header.String()+"From: A <a@"+client+">\r\nSubject: s\r\n\r\nbody\r\n")
-		for _, q := range zone.Queries()[before:] {
+		for _, q := range z.Queries()[before:] {
 			if strings.Contains(fmt.Sprint(q), "_domainkey") {
 				n++
 			}

@@ -17,7 +17,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/iprev"
 	"sekimori/internal/message"
 	"sekimori/internal/spf"
@@ -63,13 +63,13 @@ func (m *memory) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 
 // signed is a message of about 2 KB with a signature of example.com, and the
 // zone it needs.
-func signed(tb testing.TB) (zone string, raw []byte) {
+func signed(tb testing.TB) (zoneText string, raw []byte) {
 	tb.Helper()
 	return signedFor(tb, "alice@example.com")
 }
 
 // signedFor is signed for another author.
-func signedFor(tb testing.TB, author string) (zone string, raw []byte) {
+func signedFor(tb testing.TB, author string) (zoneText string, raw []byte) {
 	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -80,7 +80,7 @@ func signedFor(tb testing.TB, author string) (zone string, raw []byte) {
 		tb.Fatal(err)
 	}
 	p := base64.StdEncoding.EncodeToString(der)
-	zone = fmt.Sprintf(`
+	zoneText = fmt.Sprintf(`
 s1._domainkey.example.com TXT "v=DKIM1; k=rsa; p=%s" "%s"
 example.com               TXT "v=spf1 include:_spf.provider.example -all"
 _spf.provider.example     TXT "v=spf1 ip4:203.0.113.0/26 ip4:203.0.113.64/26 ip6:2001:db8::/48 ip4:192.0.2.0/24 ~all"
@@ -99,14 +99,14 @@ mx.example.com            A   192.0.2.1
 	if err := dkim.Sign(&out, strings.NewReader(header+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 24)), &o); err != nil {
 		tb.Fatal(err)
 	}
-	return zone, out.Bytes()
+	return zoneText, out.Bytes()
 }
 
 // BenchmarkWarm is one message whose every answer is at hand, the tenth part
 // of a connection included.
 func BenchmarkWarm(b *testing.B) {
-	zone, raw := signed(b)
-	v := NewVerifier(newMemory(dnstest.MustParse(b, zone)), Options{})
+	zoneText, raw := signed(b)
+	v := NewVerifier(newMemory(zone.MustParse(b, zoneText)), Options{})
 	h, body := message.Parse(raw)
 	env := Envelope{MailFrom: "<a@example.com>", Recipients: []string{"<r@here.example>"}}
 	b.ReportAllocs()

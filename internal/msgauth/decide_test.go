@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/iprev"
 	"sekimori/internal/spf"
 )
@@ -49,7 +49,7 @@ const (
 // TestDecide: once DMARC is a pass for certain, nothing that is only shown
 // holds the message up for longer than the grace; before, everything does.
 func TestDecide(t *testing.T) {
-	zone, raw := signed(t)
+	zoneText, raw := signed(t)
 	signedMail := string(raw)
 	now := stopped()
 	const grace = 250 * time.Millisecond
@@ -95,7 +95,7 @@ func TestDecide(t *testing.T) {
 			map[dns.Name]time.Duration{sealKey: 5 * time.Second}, grace, 5 * time.Second, spf.Pass, "pass", dmarc.ResultPass},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			z := late{dnstest.MustParse(t, zone+"stranger.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"), tt.delays}
+			z := late{zone.MustParse(t, zoneText+"stranger.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"), tt.delays}
 			e := evaluate(t, NewVerifier(z, Options{Grace: tt.grace, LookAhead: true, Now: now}), tt.from, tt.raw)
 			var results []string
 			for _, s := range e.DKIM {
@@ -117,11 +117,11 @@ func TestDecide(t *testing.T) {
 // TestGraceDecidesNothing: whatever comes when, the grace changes neither
 // DMARC's result nor, where it is no pass, any other.
 func TestGraceDecidesNothing(t *testing.T) {
-	zone, raw := signed(t)
-	zone += "list.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
+	zoneText, raw := signed(t)
+	zoneText += "list.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
 	broken := bytes.ReplaceAll(raw, []byte("Subject: the"), []byte("Subject: my"))
 	names := []dns.Name{"example.com", "list.example", keyName, deadKey, "_dmarc.example.com", "1.2.0.192.in-addr.arpa"}
-	z := dnstest.MustParse(t, zone)
+	z := zone.MustParse(t, zoneText)
 	now := stopped()
 	mails := []string{string(raw), dead + string(raw), dead + string(broken)}
 	paths := []string{"<a@example.com>", "<a@list.example>"}
@@ -186,11 +186,11 @@ func (s suffixes) OrganizationalDomain(n dns.Name) dns.Name {
 // TestDecideMissesNothing: what ends between the look at the results and the
 // wait for more does not leave the message waiting for nothing.
 func TestDecideMissesNothing(t *testing.T) {
-	zone, raw := signedFor(t, "alice@author.example")
-	zone += "_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n"
+	zoneText, raw := signedFor(t, "alice@author.example")
+	zoneText += "_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n"
 	now := stopped()
 	synctest.Test(t, func(t *testing.T) {
-		z := gate{dnstest.MustParse(t, zone), "example.com", make(chan struct{})}
+		z := gate{zone.MustParse(t, zoneText), "example.com", make(chan struct{})}
 		// The signature passed and is compared; meanwhile the SPF check ends.
 		psl := suffixes{"example.com", sync.OnceFunc(func() {
 			close(z.open)

@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/slots"
 	"sekimori/internal/spf"
@@ -44,8 +44,8 @@ func flood(author, silent string, i int) message.Header {
 // nor the policy of another message's author from being found, wherever they
 // come from and in whoever's name they write.
 func TestSilentKeysOfOthers(t *testing.T) {
-	zone, raw := signedFor(t, "alice@example.com")
-	keyOnly := strings.Replace(zone, "-all", "~all", 1)
+	zoneText, raw := signedFor(t, "alice@example.com")
+	keyOnly := strings.Replace(zoneText, "-all", "~all", 1)
 	now := stopped()
 	for why, attack := range map[string]struct {
 		client func(i int) string
@@ -62,7 +62,7 @@ func TestSilentKeysOfOthers(t *testing.T) {
 		"addresses of one IPv6 network": {func(i int) string { return fmt.Sprintf("2001:db8:1:%x::1", i) }, always("evil.example"), always("evil.example")},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			v := NewVerifier(hole{dnstest.MustParse(t, keyOnly), "evil.example"}, Options{Now: now})
+			v := NewVerifier(hole{zone.MustParse(t, keyOnly), "evil.example"}, Options{Now: now})
 			for i := range 45 {
 				c := v.Connect(t.Context(), Session{Client: netip.MustParseAddr(attack.client(i))})
 				defer c.Close()
@@ -105,7 +105,7 @@ func TestWantOfRoom(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	for _, full := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			var r dns.Resolver = dnstest.MustParse(t, zone)
+			var r dns.Resolver = zone.MustParse(t, zoneText)
 			v := NewVerifier(silent{}, Options{})
 			if full {
 				v = NewVerifier(r, Options{})

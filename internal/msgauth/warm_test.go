@@ -12,7 +12,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // durations are what two evaluations of one message may differ in.
@@ -37,7 +37,7 @@ func stopped() func() time.Time {
 // TestWarmIsTheSame: what is known beforehand changes neither a result nor the
 // count of questions, and then nothing is asked and nothing runs beside.
 func TestWarmIsTheSame(t *testing.T) {
-	zone, raw := signed(t)
+	zoneText, raw := signed(t)
 	now := stopped()
 	for _, tt := range []struct{ reason, from, raw string }{
 		{"all of it", "<a@example.com>", string(raw)},
@@ -46,7 +46,7 @@ func TestWarmIsTheSame(t *testing.T) {
 		{"unknown domains", "<a@no.example>", "From: a@no.example\r\n\r\n"},
 		{"malformed return path", "<a b@@example.com>", "Subject: no author\r\n\r\n"},
 	} {
-		cold := newMemory(dnstest.MustParse(t, zone))
+		cold := newMemory(zone.MustParse(t, zoneText))
 		first := evaluate(t, NewVerifier(cold, Options{Now: now}), tt.from, tt.raw)
 		if len(cold.asked) == 0 {
 			t.Errorf("%s: nothing was asked", tt.reason)
@@ -57,7 +57,7 @@ func TestWarmIsTheSame(t *testing.T) {
 		if one, two := facts(t, first), facts(t, second); one != two {
 			t.Errorf("%s:\ncold %s\nwarm %s", tt.reason, one, two)
 		}
-		direct := evaluate(t, NewVerifier(dnstest.MustParse(t, zone), Options{Now: now}), tt.from, tt.raw)
+		direct := evaluate(t, NewVerifier(zone.MustParse(t, zoneText), Options{Now: now}), tt.from, tt.raw)
 		if one, two := facts(t, direct), facts(t, second); one != two {
 			t.Errorf("%s:\nwithout a cache %s\nwarm %s", tt.reason, one, two)
 		}
@@ -67,8 +67,8 @@ func TestWarmIsTheSame(t *testing.T) {
 // TestWarmRunsHere: no stage of a message that is known through and through
 // has a goroutine.
 func TestWarmRunsHere(t *testing.T) {
-	zone, raw := signed(t)
-	r := newMemory(dnstest.MustParse(t, zone))
+	zoneText, raw := signed(t)
+	r := newMemory(zone.MustParse(t, zoneText))
 	v := NewVerifier(r, Options{})
 	evaluate(t, v, "<a@example.com>", string(raw))
 	r.next = nil
@@ -102,14 +102,14 @@ func TestPanicsHere(t *testing.T) {
 	for name, component := range map[dns.Name]Mechanism{
 		"bank.example": SPF, "_dmarc.bank.example": DMARC, "1.2.0.192.in-addr.arpa": IPRev, "mx.bank.example": SPF,
 	} {
-		v := NewVerifier(peekBomb{newMemory(dnstest.MustParse(t, zone)), name}, Options{})
+		v := NewVerifier(peekBomb{newMemory(zone.MustParse(t, zoneText)), name}, Options{})
 		e := evaluate(t, v, "<a@bank.example>", hello)
 		if len(e.Panics) != 1 || e.Panics[0].Component != component || e.Panics[0].Value != "boom" || !strings.Contains(e.Panics[0].Stack, "peekBomb") {
 			t.Errorf("%s: panics %+v", name, e.Panics)
 		}
 	}
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
-	v := NewVerifier(peekBomb{newMemory(dnstest.MustParse(t, zone)), "s1._domainkey.bank.example"}, Options{})
+	v := NewVerifier(peekBomb{newMemory(zone.MustParse(t, zoneText)), "s1._domainkey.bank.example"}, Options{})
 	e := evaluate(t, v, "<a@bank.example>", signature+hello)
 	if len(e.DKIM) != 1 || e.DKIM[0].Result == "pass" || e.DMARC.Result != dmarc.ResultPass {
 		t.Errorf("a key's lookup: %+v", e.DKIM)
@@ -119,7 +119,7 @@ func TestPanicsHere(t *testing.T) {
 // TestMeterOfAnAttempt: a stage that had to begin anew counts its questions
 // once, and its limit is that of one stage.
 func TestMeterOfAnAttempt(t *testing.T) {
-	r := newMemory(dnstest.MustParse(t, zone))
+	r := newMemory(zone.MustParse(t, zoneText))
 	if _, err := r.Lookup(t.Context(), "mx.bank.example", dns.TypeTXT); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestMeterOfAnAttempt(t *testing.T) {
 
 // TestStageLookups: whatever an evaluator asks for, a stage asks only so much.
 func TestStageLookups(t *testing.T) {
-	v := NewVerifier(dnstest.New(), Options{})
+	v := NewVerifier(zone.New(), Options{})
 	for stage, limit := range map[Mechanism]int{
 		SPF: maxSPFLookups, DKIM: maxDKIMLookups, DMARC: maxDMARCLookups, ARC: maxARCLookups, IPRev: maxIPRevLookups,
 	} {

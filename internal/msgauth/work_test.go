@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/testkit/signer"
 )
@@ -42,9 +42,9 @@ type load struct {
 
 func (l load) domain(kind string, i int) string { return fmt.Sprintf("%s%d.example", kind, i) }
 
-func (l load) build(tb testing.TB) (*dnstest.Zone, []byte) {
+func (l load) build(tb testing.TB) (*zone.Zone, []byte) {
 	tb.Helper()
-	z := dnstest.MustParse(tb, "_dmarc.bank.example TXT \"v=DMARC1; p=reject\"\n")
+	z := zone.MustParse(tb, "_dmarc.bank.example TXT \"v=DMARC1; p=reject\"\n")
 	records := l.published
 	if records == nil {
 		records = []string{signer.Record(l.key.Public())}

@@ -38,7 +38,7 @@ func TestHeaderIsBounded(t *testing.T) {
 // TestSnapshotIsBounded: what is beyond the bound is answered, not kept.
 func TestSnapshotIsBounded(t *testing.T) {
 	path := t.TempDir() + "/dns.jsonl"
-	s := open(t, path, zone(t))
+	s := open(t, path, zoneFor(t))
 	for i := range maxAnswers {
 		s.known[question{dns.Name(fmt.Sprintf("n%d", i)), dns.TypeA}] = nil
 	}

@@ -15,7 +15,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 	"sekimori/internal/received"
@@ -23,9 +23,9 @@ import (
 
 var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
-func zone(t *testing.T) dns.Resolver {
+func zoneFor(t *testing.T) dns.Resolver {
 	t.Helper()
-	return dnstest.MustParse(t, zoneText())
+	return zone.MustParse(t, zoneText())
 }
 
 func zoneText() string {
@@ -83,7 +83,7 @@ func replayed(t *testing.T, path string, change func(*Options)) *Report {
 		t.Fatal(err)
 	}
 	defer source.Close()
-	o := Options{Source: source, Origin: received.Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: zone(t)}
+	o := Options{Source: source, Origin: received.Origin{TrustedHosts: []dns.Name{"mx.here.example"}}, Config: config.Default(), Resolver: zoneFor(t)}
 	o.Config.AuthservID = "mx.here.example"
 	if change != nil {
 		change(&o)
@@ -198,7 +198,7 @@ func TestCandidate(t *testing.T) {
 func TestSecondRun(t *testing.T) {
 	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
 	var texts []string
-	for _, network := range []dns.Resolver{zone(t), nobody{t}} {
+	for _, network := range []dns.Resolver{zoneFor(t), nobody{t}} {
 		s := open(t, path, network)
 		r := replayed(t, box, func(o *Options) { o.Resolver = s })
 		use := closed(t, s)
@@ -244,7 +244,7 @@ func TestInterrupted(t *testing.T) {
 	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s := open(t, path, &breaks{Resolver: zone(t), cancel: cancel})
+	s := open(t, path, &breaks{Resolver: zoneFor(t), cancel: cancel})
 	source, err := Open(box)
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestInterrupted(t *testing.T) {
 	if use, err := s.Close(true); err != nil || use.Kept == 0 {
 		t.Errorf("%+v, %v", use, err)
 	}
-	s = open(t, path, zone(t))
+	s = open(t, path, zoneFor(t))
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Messages != 9 || r.Reasons[policy.ReasonAligned] != 3 {
 		t.Errorf("going on: %+v", r)
 	}
@@ -273,7 +273,7 @@ func TestUnanswered(t *testing.T) {
 		delivered("a@lame.example", "192.0.2.1", day, "From: a@lame.example\n\nx\n"))
 	const more = "! lame.example TXT servfail\n! _dmarc.lame.example TXT timeout\n"
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
-	s := open(t, path, dnstest.MustParse(t, zoneText()+more))
+	s := open(t, path, zone.MustParse(t, zoneText()+more))
 	r := replayed(t, box, func(o *Options) { o.Resolver = s })
 	use := closed(t, s)
 	r.DNS = &use
@@ -292,7 +292,7 @@ func TestUnanswered(t *testing.T) {
 	}
 
 	// Without being told to, a second run repeats the first.
-	whole := dnstest.MustParse(t, zoneText()+"lame.example. TXT \"v=spf1 -all\"\n")
+	whole := zone.MustParse(t, zoneText()+"lame.example. TXT \"v=spf1 -all\"\n")
 	s = open(t, path, whole)
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 1 {
 		t.Errorf("a repetition gives another result: %+v", r)
@@ -304,7 +304,7 @@ func TestUnanswered(t *testing.T) {
 		t.Errorf("asked again: %+v", r)
 	}
 	closed(t, s)
-	s = open(t, path, dnstest.MustParse(t, ""))
+	s = open(t, path, zone.MustParse(t, ""))
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 0 {
 		t.Errorf("what came is not kept: %+v", r)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -52,7 +52,7 @@ func TestNothingLeaks(t *testing.T) {
 *.tc.example A 192.0.2.1
 *.slow.example A 192.0.2.1
 ! *.slow.example A delay=20ms
-`, dnstest.ServerOptions{})
+`, zone.ServerOptions{})
 	before := runtime.NumGoroutine()
 	files := descriptors(t)
 	cfg := DefaultConfig()
@@ -63,8 +63,8 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for i := range 10 {
-		for _, zone := range []string{"ok", "silent", "garbage", "id", "tc", "slow"} {
-			wg.Go(func() { _, _ = r.Lookup(t.Context(), dns.Name(fmt.Sprintf("n%d.%s.example", i, zone)), dns.TypeA) })
+		for _, zoneText := range []string{"ok", "silent", "garbage", "id", "tc", "slow"} {
+			wg.Go(func() { _, _ = r.Lookup(t.Context(), dns.Name(fmt.Sprintf("n%d.%s.example", i, zoneText)), dns.TypeA) })
 		}
 	}
 	wg.Wait()

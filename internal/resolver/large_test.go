@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // TestLargeAnswers: an answer with more text than anybody needs is kept for a
@@ -17,14 +17,14 @@ import (
 func TestLargeAnswers(t *testing.T) {
 	for octets, want := range map[int]time.Duration{maxSmallText: time.Hour, maxSmallText + 1: time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
-			z := dnstest.New().AddTTL("x.example", dns.TypeTXT, time.Hour, dns.Record{Text: strings.Repeat("x", octets)})
+			z := zone.New().AddTTL("x.example", dns.TypeTXT, time.Hour, dns.Record{Text: strings.Repeat("x", octets)})
 			c := cached(t, DefaultCacheConfig(), z)
 			a, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT)
 			if err != nil || a.TTL != want {
 				t.Errorf("%d octets: kept for %v, %v", octets, a.TTL, err)
 			}
 			time.Sleep(want)
-			z.Fail("x.example", dns.TypeTXT, dnstest.Fault{Kind: dnstest.ServFail})
+			z.Fail("x.example", dns.TypeTXT, zone.Fault{Kind: zone.ServFail})
 			if _, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT); (err != nil) != (octets > maxSmallText) {
 				t.Errorf("%d octets: past the TTL %v", octets, err)
 			}
@@ -35,7 +35,7 @@ func TestLargeAnswers(t *testing.T) {
 // TestLargeAnswersFlushNothing: whoever has large answers at many names takes
 // no room from the answers of others.
 func TestLargeAnswersFlushNothing(t *testing.T) {
-	z := dnstest.New().AddTTL("*.evil.example", dns.TypeTXT, 24*time.Hour, dns.Record{Text: strings.Repeat("x", 30<<10)})
+	z := zone.New().AddTTL("*.evil.example", dns.TypeTXT, 24*time.Hour, dns.Record{Text: strings.Repeat("x", 30<<10)})
 	for i := range 500 {
 		z.Add(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT, dns.Record{Text: "v=spf1 -all"})
 	}
@@ -70,7 +70,7 @@ func TestLargeAnswersFlushNothing(t *testing.T) {
 // TestLargeAndSmall: an answer that shrinks or grows is in the cache once.
 func TestLargeAndSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := dnstest.New()
+		z := zone.New()
 		c := cached(t, DefaultCacheConfig(), z)
 		for _, octets := range []int{5000, 10, 5000} {
 			z.Remove("x.example").Add("x.example", dns.TypeTXT, dns.Record{Text: strings.Repeat("x", octets)})

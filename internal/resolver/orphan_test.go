@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // open answers after a time and counts the questions it has open.
@@ -141,12 +141,12 @@ func TestOrphanIsAdopted(t *testing.T) {
 // also when somebody came and left.
 func TestPrefetchIsNoOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := dnstest.MustParse(t, "hot.example 60 TXT x")
+		z := zone.MustParse(t, "hot.example 60 TXT x")
 		c := cached(t, DefaultCacheConfig(), z)
 		for range hotReads + 1 {
 			_, _ = c.Lookup(t.Context(), "hot.example", dns.TypeTXT)
 		}
-		z.Fail("hot.example", dns.TypeTXT, dnstest.Fault{Delay: 8 * time.Second})
+		z.Fail("hot.example", dns.TypeTXT, zone.Fault{Delay: 8 * time.Second})
 		time.Sleep(55 * time.Second)
 		_, _ = c.Lookup(t.Context(), "hot.example", dns.TypeTXT) // begins the prefetch
 		time.Sleep(6 * time.Second)

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // prefetching returns a cache over cacheZone, with a.example.com (60 s) read
 // as often as makes it hot.
-func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *dnstest.Zone, *gathered) {
+func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *zone.Zone, *gathered) {
 	t.Helper()
-	z, m := dnstest.MustParse(t, cacheZone), testMetrics(t)
+	z, m := zone.MustParse(t, cacheZone), testMetrics(t)
 	cfg.Metrics = m.Metrics
 	c := cached(t, cfg, z)
 	for range hotReads {
@@ -42,7 +42,7 @@ func TestPrefetch(t *testing.T) {
 	for how, read := range read {
 		synctest.Test(t, func(t *testing.T) {
 			c, z, m := prefetching(t, DefaultCacheConfig())
-			z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: time.Second})
+			z.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: time.Second})
 			look := func(want string, asked int) {
 				t.Helper()
 				synctest.Wait()
@@ -94,7 +94,7 @@ func TestPrefetchOfNo(t *testing.T) {
 		m := testMetrics(t)
 		cfg := DefaultCacheConfig()
 		cfg.Metrics = m.Metrics
-		z := dnstest.MustParse(t, cacheZone)
+		z := zone.MustParse(t, cacheZone)
 		c := cached(t, cfg, z)
 		for range hotReads + 1 {
 			_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeTXT)
@@ -114,7 +114,7 @@ func TestPrefetchFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := DefaultCacheConfig()
 		c, z, m := prefetching(t, cfg)
-		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.ServFail})
+		z.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.ServFail})
 		for _, step := range []struct {
 			after time.Duration
 			want  string
@@ -146,7 +146,7 @@ func TestPrefetchFails(t *testing.T) {
 func TestPrefetchIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, z, _ := prefetching(t, DefaultCacheConfig())
-		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: 1500 * time.Millisecond})
+		z.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: 1500 * time.Millisecond})
 		time.Sleep(59 * time.Second)
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
 		time.Sleep(time.Second)
@@ -164,7 +164,7 @@ func TestPrefetchIsJoined(t *testing.T) {
 // them all.
 func TestPrefetchesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := dnstest.New()
+		z := zone.New()
 		name := func(i int) dns.Name { return dns.Name(fmt.Sprintf("n%d.example", i)) }
 		const n = 2 * maxPrefetches
 		for i := range n {
@@ -180,7 +180,7 @@ func TestPrefetchesAreBounded(t *testing.T) {
 		}
 		readAll(hotReads + 1)
 		for i := range n {
-			z.Fail(name(i), dns.TypeTXT, dnstest.Fault{Delay: 2 * time.Second})
+			z.Fail(name(i), dns.TypeTXT, zone.Fault{Delay: 2 * time.Second})
 		}
 		z.ResetQueries()
 		time.Sleep(55 * time.Second)
@@ -215,7 +215,7 @@ func TestPrefetchFrom(t *testing.T) {
 // TestCachePeek: only a good answer within its TTL is known without asking.
 func TestCachePeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := dnstest.MustParse(t, cacheZone+"! bad.example.com TXT servfail\n")
+		z := zone.MustParse(t, cacheZone+"! bad.example.com TXT servfail\n")
 		c := cached(t, DefaultCacheConfig(), z)
 		if a, ok := c.Peek("t.example.com", dns.TypeTXT); ok {
 			t.Errorf("never asked: %+v", a)
@@ -253,14 +253,14 @@ func TestCachePeek(t *testing.T) {
 func TestPrefetchIsNotStale(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
-		fault  dnstest.Fault
+		fault  zone.Fault
 		wait   time.Duration // of the caller
 		want   string
 		after  time.Duration
 	}{
-		{"news come later than a client waits for them", dnstest.Fault{Delay: 4 * time.Second}, time.Minute, "NOERROR a.example.com 1m0s 192.0.2.1", 3 * time.Second},
-		{"a failure comes", dnstest.Fault{Delay: 2 * time.Second, Kind: dnstest.ServFail}, time.Minute, "servfail", time.Second},
-		{"the caller's time is up", dnstest.Fault{Delay: 4 * time.Second}, time.Second, "timeout", time.Second},
+		{"news come later than a client waits for them", zone.Fault{Delay: 4 * time.Second}, time.Minute, "NOERROR a.example.com 1m0s 192.0.2.1", 3 * time.Second},
+		{"a failure comes", zone.Fault{Delay: 2 * time.Second, Kind: zone.ServFail}, time.Minute, "servfail", time.Second},
+		{"the caller's time is up", zone.Fault{Delay: 4 * time.Second}, time.Second, "timeout", time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			cfg := DefaultCacheConfig()

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -25,7 +25,7 @@ const (
 
 // From the question to the socket and the metrics, and back.
 func TestResolver(t *testing.T) {
-	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", dnstest.ServerOptions{})
+	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", zone.ServerOptions{})
 	m := nameserver.NewSeries()
 	cfg := DefaultConfig()
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
@@ -63,7 +63,7 @@ func TestResolver(t *testing.T) {
 
 // A reload replaces the resolver and keeps the series.
 func TestResolverReload(t *testing.T) {
-	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1", dnstest.ServerOptions{})
+	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1", zone.ServerOptions{})
 	m := testMetrics(t)
 	cfg := DefaultConfig()
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -73,13 +73,13 @@ func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
 		{reason: "the old one is closed", known: true, close: true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			before, after := dnstest.MustParse(t, cacheZone), dnstest.MustParse(t, cacheZone)
+			before, after := zone.MustParse(t, cacheZone), zone.MustParse(t, cacheZone)
 			old := cached(t, DefaultCacheConfig(), before)
 			if tt.known {
 				_, _ = old.Lookup(t.Context(), "a.example.com", dns.TypeA)
 				time.Sleep(2 * time.Minute)
 			}
-			before.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: 5 * time.Second, Kind: dnstest.ServFail})
+			before.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: 5 * time.Second, Kind: zone.ServFail})
 			go func() { _, _ = old.Lookup(context.Background(), "a.example.com", dns.TypeA) }()
 			synctest.Wait()
 			renewed := old.with(after)

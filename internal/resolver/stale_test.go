@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 func TestCacheServesStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		z := dnstest.MustParse(t, cacheZone)
+		z := zone.MustParse(t, cacheZone)
 		cfg := DefaultCacheConfig()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
@@ -27,16 +27,16 @@ func TestCacheServesStale(t *testing.T) {
 		}
 		fresh, stale := "NOERROR a.example.com 1m0s 192.0.2.1", "NOERROR a.example.com 30s 192.0.2.1 cached stale"
 		look(fresh, 1)
-		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.ServFail})
+		z.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.ServFail})
 		time.Sleep(time.Minute)
 		look(stale, 1)
 		look(stale, 0) // no new try until the failure's TTL is over
 		time.Sleep(cfg.FailureTTL)
 		look(stale, 1)
-		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{})
+		z.Fail("a.example.com", dns.TypeA, zone.Fault{})
 		time.Sleep(cfg.FailureTTL)
 		look(fresh, 1)
-		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.Timeout})
+		z.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.Timeout})
 		time.Sleep(time.Minute + cfg.Stale - 1)
 		look(stale, 1)
 		time.Sleep(time.Nanosecond)
@@ -48,13 +48,13 @@ func TestCacheServesStale(t *testing.T) {
 func TestCacheServesStaleNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		z := dnstest.MustParse(t, cacheZone)
+		z := zone.MustParse(t, cacheZone)
 		cfg := DefaultCacheConfig()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
 		_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeA)
 		time.Sleep(cfg.NegativeTTL)
-		z.Fail("no.example.com", dns.TypeA, dnstest.Fault{Kind: dnstest.Refused})
+		z.Fail("no.example.com", dns.TypeA, zone.Fault{Kind: zone.Refused})
 		if got := marks(c.Lookup(t.Context(), "no.example.com", dns.TypeA)); got != "NXDOMAIN no.example.com 30s cached stale" {
 			t.Errorf("got %s", got)
 		}
@@ -68,11 +68,11 @@ func TestCacheServesStaleNo(t *testing.T) {
 // server, and nobody's deadline turns into a failure.
 func TestCacheStaleWhileServerIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := dnstest.MustParse(t, cacheZone)
+		z := zone.MustParse(t, cacheZone)
 		c := cached(t, DefaultCacheConfig(), z)
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
 		time.Sleep(time.Minute)
-		z.Fail("a.example.com", dns.TypeA, dnstest.Fault{Delay: 5 * time.Second})
+		z.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: 5 * time.Second})
 		begin := time.Now()
 		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // BenchmarkTypical is a domain with one include of a large provider.
 func BenchmarkTypical(b *testing.B) {
-	zone := dnstest.MustParse(b, `
+	z := zone.MustParse(b, `
 example.com TXT "v=spf1 mx include:_spf.provider.example -all"
 example.com MX 10 mx.example.com
 mx.example.com A 198.51.100.1
@@ -19,8 +19,8 @@ _spf.provider.example TXT "v=spf1 ip4:203.0.113.0/26 ip4:203.0.113.64/26 ip4:203
 	a := Args{IP: client, HELO: "mail.example.com", MailFrom: "a@example.com"}
 	b.ReportAllocs()
 	for b.Loop() {
-		zone.ResetQueries()
-		if c := CheckMailFrom(b.Context(), zone, a); c.Result != Pass {
+		z.ResetQueries()
+		if c := CheckMailFrom(b.Context(), z, a); c.Result != Pass {
 			b.Fatal(c.Problem)
 		}
 	}
@@ -33,12 +33,12 @@ func BenchmarkHostile(b *testing.B) {
 	for i := range MaxLookups {
 		text += fmt.Sprintf("r%d.example.com TXT \"v=spf1 redirect=%s.r%d.example.com\"\n", i, macros, i+1)
 	}
-	zone := dnstest.MustParse(b, strings.ReplaceAll(text, "\"v=spf1 redirect="+macros, chunks("v=spf1 redirect="+macros)))
+	z := zone.MustParse(b, strings.ReplaceAll(text, "\"v=spf1 redirect="+macros, chunks("v=spf1 redirect="+macros)))
 	a := Args{IP: client, HELO: strings.Repeat("-", maxMacroValue), MailFrom: "a@r0.example.com"}
 	b.ReportAllocs()
 	for b.Loop() {
-		zone.ResetQueries()
-		if c := CheckMailFrom(b.Context(), zone, a); c.Lookups == 0 {
+		z.ResetQueries()
+		if c := CheckMailFrom(b.Context(), z, a); c.Lookups == 0 {
 			b.Fatal(c.Problem)
 		}
 	}

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // A case is a file in testdata/cases: the reason for it, an empty line,
-// "key: value" lines, and after "--- zone" a zone for dnstest. Values may hold
+// "key: value" lines, and after "--- zone" a zone for zone. Values may hold
 // the escapes of a Go string; a key that is missing is not compared.
 type caseFile struct {
 	name   string
@@ -34,11 +34,11 @@ func readCases(tb testing.TB) []caseFile {
 			tb.Fatal(err)
 		}
 		reason, rest, _ := strings.Cut(string(raw), "\n\n")
-		head, zone, found := strings.Cut(rest, "--- zone\n")
+		head, zoneText, found := strings.Cut(rest, "--- zone\n")
 		if !found || reason == "" {
 			tb.Fatalf("%s: no reason or no zone", file)
 		}
-		c := caseFile{name: strings.TrimSuffix(filepath.Base(file), ".txt"), values: map[string]string{}, zone: zone}
+		c := caseFile{name: strings.TrimSuffix(filepath.Base(file), ".txt"), values: map[string]string{}, zone: zoneText}
 		for line := range strings.Lines(head) {
 			key, value, found := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 			if !found {
@@ -67,12 +67,12 @@ func (c caseFile) args() Args {
 func TestCases(t *testing.T) {
 	for _, c := range readCases(t) {
 		t.Run(c.name, func(t *testing.T) {
-			zone := dnstest.MustParse(t, c.zone)
+			z := zone.MustParse(t, c.zone)
 			checkIdentity := CheckMailFrom
 			if c.values["identity"] == "helo" {
 				checkIdentity = CheckHELO
 			}
-			got := checkIdentity(t.Context(), zone, c.args())
+			got := checkIdentity(t.Context(), z, c.args())
 			if c.values["result"] == "" {
 				t.Fatal("the case wants no result")
 			}
@@ -85,14 +85,14 @@ func TestCases(t *testing.T) {
 				"explanation": got.Explanation,
 				"lookups":     strconv.Itoa(got.Lookups),
 				"voids":       strconv.Itoa(got.VoidLookups),
-				"asked":       strings.Join(zone.Queries(), ", "),
+				"asked":       strings.Join(z.Queries(), ", "),
 			} {
 				if want, compared := c.values[key]; compared && have != want {
 					t.Errorf("%s is %q, want %q", key, have, want)
 				}
 			}
-			if got.Queries != len(zone.Queries()) {
-				t.Errorf("%d queries counted, %d made", got.Queries, len(zone.Queries()))
+			if got.Queries != len(z.Queries()) {
+				t.Errorf("%d queries counted, %d made", got.Queries, len(z.Queries()))
 			}
 			if (got.Problem == "") != (got.Reason == "") {
 				t.Errorf("reason %q with problem %q", got.Reason, got.Problem)

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/suites"
 )
 
@@ -29,14 +29,14 @@ func runSuite(t *testing.T, s suites.SPFSuite, name string) {
 	t.Helper()
 	passed, total, wrong := 0, 0, 0
 	for _, sc := range s.Scenarios(t) {
-		zone, err := dnstest.FromConformance(sc.Zone)
+		z, err := zone.FromConformance(sc.Zone)
 		if err != nil {
 			t.Fatalf("%s: %v", sc.ID, err)
 		}
 		for _, test := range sc.Tests {
 			total++
 			test, corrected := test.Corrected()
-			switch ok := runRow(t, zone, sc.ID, test); {
+			switch ok := runRow(t, z, sc.ID, test); {
 			case corrected:
 				wrong++
 			case ok:
@@ -54,12 +54,12 @@ func runSuite(t *testing.T, s suites.SPFSuite, name string) {
 	}
 }
 
-func runRow(t *testing.T, zone *dnstest.Zone, scenario string, test suites.SPFTest) bool {
+func runRow(t *testing.T, z *zone.Zone, scenario string, test suites.SPFTest) bool {
 	t.Helper()
 	args := Args{IP: netip.MustParseAddr(test.IP), HELO: test.HELO, MailFrom: test.MailFrom, Receiver: "receiver.example", Now: time.Unix(1700000000, 0)}
-	checks := []Check{CheckMailFrom(t.Context(), zone, args)}
+	checks := []Check{CheckMailFrom(t.Context(), z, args)}
 	if test.MailFrom == "" { // the same identity by its other name
-		checks = append(checks, CheckHELO(t.Context(), zone, args))
+		checks = append(checks, CheckHELO(t.Context(), z, args))
 	}
 	ok := true
 	for _, c := range checks {

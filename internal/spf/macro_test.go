@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // newEvaluation is the example of RFC 7208 §7.4.
 func newEvaluation(tb testing.TB, ip string) *evaluation {
 	tb.Helper()
 	return &evaluation{
-		ctx: context.Background(), resolver: dnstest.MustParse(tb, ""), check: &Check{},
+		ctx: context.Background(), resolver: zone.MustParse(tb, ""), check: &Check{},
 		args:  Args{HELO: "mail.example.com", Now: time.Unix(1700000000, 0), MaxQueries: DefaultMaxQueries},
 		ip:    netip.MustParseAddr(ip),
 		local: "strong-bad", origin: "email.example.com",
@@ -120,7 +120,7 @@ func TestShortenedToNothingOfTheOwner(t *testing.T) {
 	const evil = "vouches.for.evil.example"
 	long := strings.Repeat("a.", 120) // 240 octets
 	label := strings.Repeat("a", 63)
-	zone := evil + " A 127.0.0.2\n" + evil + " TXT \"v=spf1 +all\"\n" +
+	zoneText := evil + " A 127.0.0.2\n" + evil + " TXT \"v=spf1 +all\"\n" +
 		strings.Repeat("a.", 114) + evil + " A 127.0.0.2\n" + // what is left of 240 octets of HELO
 		"x.bank.example A 127.0.0.2\n"
 	for _, tc := range []struct {
@@ -141,17 +141,17 @@ func TestShortenedToNothingOfTheOwner(t *testing.T) {
 		{"shortened on the left of a literal", "exists:%{l}.x.bank.example", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 		{"shortened on the left of the name of the record", "exists:%{l}.x.%{d}", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 	} {
-		z := zone
+		z := zoneText
 		if tc.want == Pass { // what is left after the labels before
 			z += strings.Repeat(label+".", 3) + "x.bank.example A 127.0.0.2\n"
 		}
-		r := dnstest.MustParse(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")
+		r := zone.MustParse(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")
 		got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: tc.helo, MailFrom: tc.local + "@bank.example", Now: time.Unix(1700000000, 0)})
 		if got.Result != tc.want {
 			t.Errorf("%s: %s (%s), want %s; %q", tc.why, got.Result, got.Problem, tc.want, r.Queries())
 		}
 	}
-	r := dnstest.MustParse(t, zone+"bank.example TXT \"v=spf1 redirect=_spf.bank.example.%{h}\"\n")
+	r := zone.MustParse(t, zoneText+"bank.example TXT \"v=spf1 redirect=_spf.bank.example.%{h}\"\n")
 	got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: long + evil, MailFrom: "u@bank.example", Now: time.Unix(1700000000, 0)})
 	if got.Result != Neutral {
 		t.Errorf("redirect: %s (%s), want neutral", got.Result, got.Problem)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 var client = netip.MustParseAddr("192.0.2.1")
@@ -36,7 +36,7 @@ func recordOf(text string) dns.Resolver {
 }
 
 func TestIdentities(t *testing.T) {
-	zone := dnstest.MustParse(t, `
+	z := zone.MustParse(t, `
 example.com TXT "v=spf1 ip4:192.0.2.1 -all"
 a_b.example.com TXT "v=spf1 ip4:192.0.2.1 -all"
 mail.example.com TXT "v=spf1 ip4:192.0.2.1 -all"
@@ -65,7 +65,7 @@ mail.example.com TXT "v=spf1 ip4:192.0.2.1 -all"
 		{"a@" + strings.Repeat("a", 64) + ".example", "x", None, "", "a@" + strings.Repeat("a", 64) + ".example", false, "label over 63"},
 		{"a@" + strings.Repeat("a.", 130) + "example", "x", None, "", "a@" + strings.Repeat("a.", 130) + "example", false, "name over 253"},
 	} {
-		c := CheckMailFrom(t.Context(), zone, Args{IP: client, HELO: tc.helo, MailFrom: tc.from})
+		c := CheckMailFrom(t.Context(), z, Args{IP: client, HELO: tc.helo, MailFrom: tc.from})
 		if c.Result != tc.result || c.Domain != tc.domain || c.Sender != tc.sender || c.NullSender != tc.null || c.Identity != MailFrom {
 			t.Errorf("%s: MAIL FROM:<%s> gives %+v", tc.why, tc.from, c)
 		}
@@ -227,10 +227,10 @@ func TestRecordTooLong(t *testing.T) {
 func TestLongClientValues(t *testing.T) {
 	long := strings.Repeat("a.", maxMacroValue)
 	record := "v=spf1 exists:%{h}.example.com exists:%{l1r}.example.com ~all"
-	zone := dnstest.MustParse(t, `example.com TXT "`+record+`"`)
-	c := CheckMailFrom(t.Context(), zone, Args{IP: client, HELO: long, MailFrom: long + "@example.com"})
+	z := zone.MustParse(t, `example.com TXT "`+record+`"`)
+	c := CheckMailFrom(t.Context(), z, Args{IP: client, HELO: long, MailFrom: long + "@example.com"})
 	if c.Result != SoftFail || c.Queries != 1 {
-		t.Errorf("values over the bound do not match and are not asked for: %s, asked %v", c.Result, zone.Queries())
+		t.Errorf("values over the bound do not match and are not asked for: %s, asked %v", c.Result, z.Queries())
 	}
 }
 
@@ -263,11 +263,11 @@ func TestExplanationIsBounded(t *testing.T) {
 }
 
 func TestCheckAsJSON(t *testing.T) {
-	zone := dnstest.MustParse(t, `
+	z := zone.MustParse(t, `
 example.com TXT "v=spf1 include:a.example.com -all"
 a.example.com TXT "v=spf1 ip4:192.0.2.1"
 `)
-	c := CheckMailFrom(t.Context(), zone, Args{IP: client, MailFrom: "a@example.com"})
+	c := CheckMailFrom(t.Context(), z, Args{IP: client, MailFrom: "a@example.com"})
 	got, err := json.MarshalIndent(c, "", " ")
 	if err != nil {
 		t.Fatal(err)

@@ -11,17 +11,17 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
 )
 
 // benchSession sends one message again and again, as Postfix would; want must
 // be in the label.
-func benchSession(b *testing.B, zone, mail, want string) {
+func benchSession(b *testing.B, zoneText, mail, want string) {
 	b.Helper()
 	s := newStation(policy.Monitor)
-	s.zone.p.Store(dnstest.MustParse(b, saneZone()+zone))
+	s.zone.p.Store(zone.MustParse(b, saneZone()+zoneText))
 	mta, closed := s.dial()
 	c := client.New(mta)
 	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
@@ -62,8 +62,8 @@ func benchSession(b *testing.B, zone, mail, want string) {
 // exception: its arithmetic grows with the square of the key, up to the bound
 // of 8,192 bits; beyond, only the record is read.
 func BenchmarkSession(b *testing.B) {
-	run := func(what string, n int, zone, mail, want string) {
-		b.Run(fmt.Sprintf("%s-%d", what, n), func(b *testing.B) { benchSession(b, zone, mail, want) })
+	run := func(what string, n int, zoneText, mail, want string) {
+		b.Run(fmt.Sprintf("%s-%d", what, n), func(b *testing.B) { benchSession(b, zoneText, mail, want) })
 	}
 	signature := func(more string) string {
 		return "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; " + more + "bh=" + bodyHash("") + "; b=AAAA\r\n"
@@ -94,14 +94,14 @@ func BenchmarkSession(b *testing.B) {
 		if bits > 8192 {
 			want = "large_key"
 		}
-		zone, field := rsaCase(b, bits)
-		run("rsa-bits", bits, zone, field+"From: a@bank.example\r\n\r\n", want)
+		zoneText, field := rsaCase(b, bits)
+		run("rsa-bits", bits, zoneText, field+"From: a@bank.example\r\n\r\n", want)
 	}
 }
 
 // rsaCase is a key of so many bits and a signature as long, which does not
 // verify but has to be computed.
-func rsaCase(b *testing.B, bits int) (zone, field string) {
+func rsaCase(b *testing.B, bits int) (zoneText, field string) {
 	b.Helper()
 	n := make([]byte, bits/8)
 	_, _ = rand.Read(n)

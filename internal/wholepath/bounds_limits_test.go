@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
@@ -89,13 +89,13 @@ func TestBoundConfig(t *testing.T) {
 
 // TestBoundWalks: eleven identifiers below the author's organization.
 func TestBoundWalks(t *testing.T) {
-	zone := dnstest.MustParse(t, `_dmarc.shop.example TXT "v=DMARC1; p=reject"`)
-	d := dmarc.Discover(t.Context(), zone, "mail.shop.example", dmarc.Options{})
+	z := zone.MustParse(t, `_dmarc.shop.example TXT "v=DMARC1; p=reject"`)
+	d := dmarc.Discover(t.Context(), z, "mail.shop.example", dmarc.Options{})
 	var ids []dmarc.Identifier
 	for i := range dmarc.DefaultMaxWalks + 1 {
 		ids = append(ids, dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: dns.Name(fmt.Sprintf("d%d.shop.example", i)), State: dmarc.StatePass})
 	}
-	got := d.Evaluate(t.Context(), zone, ids).Alignments
+	got := d.Evaluate(t.Context(), z, ids).Alignments
 	for i, a := range got {
 		if over := i == dmarc.DefaultMaxWalks; len(got) != len(ids) || (a.Error != nil) != over || a.Aligned == over {
 			t.Errorf("%d of %d: %+v", i, len(got), a)
@@ -141,34 +141,34 @@ func TestBoundFrom(t *testing.T) {
 	}
 }
 
-func checkSPF(t *testing.T, zone, sender string) (spf.Check, []string) {
+func checkSPF(t *testing.T, zoneText, sender string) (spf.Check, []string) {
 	t.Helper()
-	z := dnstest.MustParse(t, zone)
+	z := zone.MustParse(t, zoneText)
 	c := spf.CheckMailFrom(t.Context(), z, spf.Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: "h.example", MailFrom: sender, Now: today})
 	return c, z.Queries()
 }
 
 func TestBoundSPF(t *testing.T) {
 	lookups := func(n int) string {
-		zone := `d.example TXT "v=spf1`
+		zoneText := `d.example TXT "v=spf1`
 		for i := range n {
-			zone += fmt.Sprintf(" a:h%d.example", i)
+			zoneText += fmt.Sprintf(" a:h%d.example", i)
 		}
-		zone += " +all\"\n"
+		zoneText += " +all\"\n"
 		for i := range n {
-			zone += fmt.Sprintf("h%d.example A 203.0.113.1\n", i)
+			zoneText += fmt.Sprintf("h%d.example A 203.0.113.1\n", i)
 		}
-		return zone
+		return zoneText
 	}
 	voids := func(n int) string {
 		return `d.example TXT "v=spf1` + strings.Repeat(" a:void.example", n) + ` +all"`
 	}
 	record := func(n int) string {
-		zone, text := "d.example TXT", "v=spf1 +all"+strings.Repeat(" ", n-len("v=spf1 +all"))
+		zoneText, text := "d.example TXT", "v=spf1 +all"+strings.Repeat(" ", n-len("v=spf1 +all"))
 		for ; text != ""; text = text[min(255, len(text)):] {
-			zone += ` "` + text[:min(255, len(text))] + `"`
+			zoneText += ` "` + text[:min(255, len(text))] + `"`
 		}
-		return zone
+		return zoneText
 	}
 	for _, tc := range []struct {
 		why, at, beyond string
@@ -204,11 +204,11 @@ func TestBoundMacros(t *testing.T) {
 		{"a number that stops growing", "%{i65536}.d.example", "a", true},
 		{"a larger number is the same", "%{i99999999999999999999}.d.example", "a", true},
 	} {
-		zone := "d.example TXT"
+		zoneText := "d.example TXT"
 		for text := "v=spf1 exists:" + tc.spec + " -all"; text != ""; text = text[min(255, len(text)):] {
-			zone += ` "` + text[:min(255, len(text))] + `"`
+			zoneText += ` "` + text[:min(255, len(text))] + `"`
 		}
-		_, queries := checkSPF(t, zone, tc.local+"@d.example")
+		_, queries := checkSPF(t, zoneText, tc.local+"@d.example")
 		if asked := len(queries) > 1; asked != tc.asks {
 			t.Errorf("%s: asked %v", tc.why, queries)
 		}

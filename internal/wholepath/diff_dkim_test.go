@@ -16,7 +16,7 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 )
 
@@ -192,15 +192,15 @@ func TestDKIMDifferences(t *testing.T) {
 	passes, differences := 0, 0
 	for i := range 3000 {
 		mail, records, features := dkimCase(r)
-		zone := dnstest.New()
+		z := zone.New()
 		for _, domain := range []string{"example.com", "sub.example.com"} {
 			for _, text := range records {
-				zone.Add(dns.Name("s._domainkey."+domain), dns.TypeTXT, dns.Record{Text: text})
+				z.Add(dns.Name("s._domainkey."+domain), dns.TypeTXT, dns.Record{Text: text})
 			}
 		}
 		h, body := message.Parse([]byte(mail))
 		v := dkim.NewVerifier(h, dkim.Options{})
-		v.Start(t.Context(), zone)
+		v.Start(t.Context(), z)
 		_, _ = v.Write(body)
 		ours := v.Finish(t.Context())
 		theirs, err := oracle.VerifyWithOptions(strings.NewReader(mail), &oracle.VerifyOptions{LookupTXT: func(string) ([]string, error) { return records, nil }})

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/spf"
 	"sekimori/internal/testkit/opinion"
 )
@@ -28,7 +28,7 @@ var spfTerms = []variant{
 }
 
 // spfCase generates a zone of a few domains with records, hosts and faults.
-func spfCase(r *rand.Rand) (zone string, features map[string]bool) {
+func spfCase(r *rand.Rand) (zoneText string, features map[string]bool) {
 	features = map[string]bool{}
 	var b strings.Builder
 	domain := func() string { return fmt.Sprintf("d%d.example", r.IntN(6)) }
@@ -144,20 +144,20 @@ func TestSPFDifferences(t *testing.T) {
 	clients := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("203.0.113.1")}
 	for i := range 6000 {
 		text, features := spfCase(r)
-		zone, err := dnstest.Parse(text)
+		z, err := zone.Parse(text)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		args := spf.Args{IP: clients[r.IntN(len(clients))], HELO: "h0.example", MailFrom: "a-b@d0.example", Now: today}
-		ours := spf.CheckMailFrom(t.Context(), zone, args)
-		asked := zone.Queries()
-		theirs, why := opinion.SPF(zone, args.IP, args.HELO, args.MailFrom)
+		ours := spf.CheckMailFrom(t.Context(), z, args)
+		asked := z.Queries()
+		theirs, why := opinion.SPF(z, args.IP, args.HELO, args.MailFrom)
 		results[ours.Result]++
 		if string(ours.Result) == theirs {
 			continue
 		}
 		differences++
-		vain := inVain(t, zone, asked)
+		vain := inVain(t, z, asked)
 		// Syntax is at fault only where something faulty was put in.
 		explained := false
 		if ours.Reason == spf.ReasonSyntax && !faulty(features) {
@@ -188,7 +188,7 @@ func TestSPFDifferences(t *testing.T) {
 }
 
 // inVain counts the questions for addresses, MX and PTR that found nothing.
-func inVain(t *testing.T, zone *dnstest.Zone, asked []string) (n int) {
+func inVain(t *testing.T, z *zone.Zone, asked []string) (n int) {
 	t.Helper()
 	for _, q := range asked {
 		name, typ, _ := strings.Cut(q, " ")
@@ -196,7 +196,7 @@ func inVain(t *testing.T, zone *dnstest.Zone, asked []string) (n int) {
 			if ty.String() != typ {
 				continue
 			}
-			if answer, err := zone.Lookup(t.Context(), dns.Name(name), ty); err == nil && len(answer.Records) == 0 {
+			if answer, err := z.Lookup(t.Context(), dns.Name(name), ty); err == nil && len(answer.Records) == 0 {
 				n++
 			}
 		}

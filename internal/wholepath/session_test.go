@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -39,9 +39,9 @@ func FuzzSession(f *testing.F) {
 		f.Add(s.zone, s.envelope, []byte(s.mail), s.part, []byte(s.frames))
 	}
 	stations := [2]*station{newStation(policy.Enforce), newStation(policy.Monitor)}
-	f.Fuzz(func(t *testing.T, zone, envelope string, mail []byte, part uint8, frames []byte) {
+	f.Fuzz(func(t *testing.T, zoneText, envelope string, mail []byte, part uint8, frames []byte) {
 		s := stations[part&1]
-		z := fuzzZone(t, zone)
+		z := fuzzZone(t, zoneText)
 		s.zone.p.Store(z)
 		mta, closed := s.dial()
 		header, results := converse(t, mta, envelope, mail, int(part), frames)
@@ -107,7 +107,7 @@ func TestSeeds(t *testing.T) {
 
 // fuzzZone adds those lines to the sane zone that are zone text. Delays would
 // only cost time.
-func fuzzZone(t *testing.T, lines string) *dnstest.Zone {
+func fuzzZone(t *testing.T, lines string) *zone.Zone {
 	t.Helper()
 	text := saneZone()
 	n := 0
@@ -118,11 +118,11 @@ func fuzzZone(t *testing.T, lines string) *dnstest.Zone {
 		if strings.HasPrefix(strings.TrimSpace(line), "$") || strings.Contains(line, "delay") {
 			continue
 		}
-		if _, err := dnstest.Parse(text + line + "\n"); err == nil {
+		if _, err := zone.Parse(text + line + "\n"); err == nil {
 			text += line + "\n"
 		}
 	}
-	return dnstest.MustParse(t, text)
+	return zone.MustParse(t, text)
 }
 
 // converse plays the MTA: one message like Postfix would send it, then raw
@@ -229,7 +229,7 @@ func countInserts(t *testing.T, r io.Reader) {
 // checkHeader holds the header that the reader gets to the promise: no more
 // than one field of ours, exactly one if there were edits, and its dmarc=pass
 // has a reason beside it.
-func checkHeader(t *testing.T, z *dnstest.Zone, header []client.Field, labelled bool) {
+func checkHeader(t *testing.T, z *zone.Zone, header []client.Field, labelled bool) {
 	t.Helper()
 	var ours []string
 	for _, f := range header {
@@ -250,7 +250,7 @@ func checkHeader(t *testing.T, z *dnstest.Zone, header []client.Field, labelled 
 }
 
 // checkLabel looks for the pass that a dmarc=pass rests on.
-func checkLabel(t *testing.T, z *dnstest.Zone, field authres.Field) {
+func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 	t.Helper()
 	var author string
 	var passed []string
@@ -291,7 +291,7 @@ func checkLabel(t *testing.T, z *dnstest.Zone, field authres.Field) {
 
 // mayAlign is a bound on alignment: two names of one organization share their
 // last two labels, unless somebody runs a policy at the last one.
-func mayAlign(z *dnstest.Zone, a, b string) bool {
+func mayAlign(z *zone.Zone, a, b string) bool {
 	if a == b {
 		return true
 	}
@@ -308,7 +308,7 @@ func mayAlign(z *dnstest.Zone, a, b string) bool {
 }
 
 // checkEvaluation holds the facts to the same promise.
-func checkEvaluation(t *testing.T, z *dnstest.Zone, e *msgauth.Evaluation) {
+func checkEvaluation(t *testing.T, z *zone.Zone, e *msgauth.Evaluation) {
 	t.Helper()
 	for _, p := range e.Panics {
 		t.Errorf("panic: %+v", p)

@@ -15,7 +15,7 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/filter"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
@@ -42,7 +42,7 @@ type station struct {
 }
 
 // swap is a resolver that can be replaced.
-type swap struct{ p atomic.Pointer[dnstest.Zone] }
+type swap struct{ p atomic.Pointer[zone.Zone] }
 
 func (s *swap) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	return s.p.Load().Lookup(ctx, name, typ)
@@ -51,7 +51,7 @@ func (s *swap) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 // newStation serves until the process ends.
 func newStation(mode policy.Mode) *station {
 	s := &station{listener: pipeListener{make(chan net.Conn)}}
-	s.zone.p.Store(dnstest.New())
+	s.zone.p.Store(zone.New())
 	f := filter.New(filter.Options{
 		Judge: &judge.Judge{
 			Verifier: msgauth.NewVerifier(&s.zone, msgauth.Options{Budget: 2 * time.Second, Now: func() time.Time { return today }}),

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
@@ -67,7 +67,7 @@ func TestTLSReuse(t *testing.T) {
 func TestTLSIsStrict(t *testing.T) {
 	cert, roots := certificate(t, "dns.example", "127.0.0.1")
 	_, others := certificate(t, "dns.example")
-	s := nameserver.Serve(t, "x.example A 192.0.2.1", dnstest.ServerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	s := nameserver.Serve(t, "x.example A 192.0.2.1", zone.ServerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
 	for _, c := range []struct {
 		reason, name string
 		roots        *x509.CertPool
@@ -324,7 +324,7 @@ func TestTLSOpening(t *testing.T) {
 func TestTLSOverSockets(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	long := strings.Repeat("k", 255)
-	s := nameserver.Serve(t, "x.example TXT "+strings.Repeat(long+" ", 20)+"\n! f.example * servfail", dnstest.ServerOptions{
+	s := nameserver.Serve(t, "x.example TXT "+strings.Repeat(long+" ", 20)+"\n! f.example * servfail", zone.ServerOptions{
 		Authenticated: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
 	})
 	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr()}, Timeout: longTimeout, RootCAs: roots})

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -50,7 +50,7 @@ forward-zone:
 
 // startUnbound runs the real resolver of Debian in front of s and returns its
 // address.
-func startUnbound(t *testing.T, s *dnstest.Server, more string) string {
+func startUnbound(t *testing.T, s *zone.Server, more string) string {
 	t.Helper()
 	path, err := exec.LookPath("unbound")
 	if err != nil {
@@ -115,7 +115,7 @@ func startUnbound(t *testing.T, s *dnstest.Server, more string) string {
 // freePort returns a port that was free for UDP and TCP a moment ago.
 func freePort(t *testing.T) int {
 	t.Helper()
-	s, err := dnstest.NewServer(dnstest.New(), dnstest.ServerOptions{})
+	s, err := zone.NewServer(zone.New(), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ l2.example.com CNAME l1.example.com
 a.deep.example.com A 192.0.2.2
 ! fail.example.com * servfail
 ! refused.example.com * refused
-`, fill), dnstest.ServerOptions{})
+`, fill), zone.ServerOptions{})
 	c, err := NewClient(ClientConfig{Servers: []string{startUnbound(t, s, "")}, Timeout: longTimeout})
 	if err != nil {
 		t.Fatal(err)
@@ -199,10 +199,10 @@ a.deep.example.com A 192.0.2.2
 
 // The same server over TLS: many queries on few connections.
 func TestBehindUnboundTLS(t *testing.T) {
-	var zone strings.Builder
+	var z strings.Builder
 	const names = 40
 	for i := range names {
-		fmt.Fprintf(&zone, "n%d.example.com A 192.0.2.%d\n", i, i)
+		fmt.Fprintf(&z, "n%d.example.com A 192.0.2.%d\n", i, i)
 	}
 	cert, roots := certificate(t, "dns.example")
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
@@ -215,7 +215,7 @@ func TestBehindUnboundTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	addr := startUnbound(t, nameserver.Serve(t, zone.String(), dnstest.ServerOptions{}),
+	addr := startUnbound(t, nameserver.Serve(t, z.String(), zone.ServerOptions{}),
 		fmt.Sprintf("\ttls-port: PORT\n\ttls-service-key: %q\n\ttls-service-pem: %q\n", filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")))
 	m := testMetrics(t)
 	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + addr + "#dns.example"}, RootCAs: roots, Timeout: longTimeout, Metrics: m.Metrics})

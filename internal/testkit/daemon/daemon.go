@@ -10,7 +10,7 @@ import (
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
@@ -20,9 +20,9 @@ import (
 const stopTime = 10 * time.Second
 
 // NameServer serves zone until the test ends.
-func NameServer(tb testing.TB, zone *dnstest.Zone) *dnstest.Server {
+func NameServer(tb testing.TB, z *zone.Zone) *zone.Server {
 	tb.Helper()
-	server, err := dnstest.NewServer(zone, dnstest.ServerOptions{})
+	server, err := zone.NewServer(z, zone.ServerOptions{})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -7,19 +7,19 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/recorder"
 )
 
-const zone = `
+const zoneText = `
 bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 `
 
 func TestDaemon(t *testing.T) {
-	z := dnstest.MustParse(t, zone)
+	z := zone.MustParse(t, zoneText)
 	cfg := Config(NameServer(t, z).Addr())
 	cfg.AuthservID = "mx.here.example"
 	d := Start(t, cfg)
@@ -53,7 +53,7 @@ func TestDaemon(t *testing.T) {
 
 // TestLogIsHeld: what a daemon logs can fail the test that ran it.
 func TestLogIsHeld(t *testing.T) {
-	server := NameServer(t, dnstest.New()).Addr()
+	server := NameServer(t, zone.New()).Addr()
 	for line, want := range map[string]string{
 		``:                                      "",
 		`{"level":"WARN","msg":"x"}`:            "",

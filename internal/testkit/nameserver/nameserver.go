@@ -1,6 +1,6 @@
 // Package nameserver plays name servers that a test writes itself, octet by
 // octet, and shows what came of asking them: in answers and in what was
-// counted. For servers that behave as real ones do there is package dnstest.
+// counted. For servers that behave as real ones do there is package zone.
 // For tests only.
 package nameserver
 
@@ -17,7 +17,7 @@ import (
 	codec "github.com/miekg/dns"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // headerLen is that of RFC 1035 §4.1.1.
@@ -145,9 +145,9 @@ func AsksRoot(tb testing.TB, query []byte, conn net.Conn) bool {
 }
 
 // Serve answers from a zone over real sockets until the test ends.
-func Serve(tb testing.TB, zone string, opts dnstest.ServerOptions) *dnstest.Server {
+func Serve(tb testing.TB, zoneText string, opts zone.ServerOptions) *zone.Server {
 	tb.Helper()
-	s, err := dnstest.NewServer(dnstest.MustParse(tb, zone), opts)
+	s, err := zone.NewServer(zone.MustParse(tb, zoneText), opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

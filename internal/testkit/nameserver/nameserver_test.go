@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/recorder"
 )
 
@@ -90,9 +90,9 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	var s *dnstest.Server
+	var s *zone.Server
 	said := recorder.Run(t, func(tb testing.TB) {
-		s = Serve(tb, "x.example A 192.0.2.1", dnstest.ServerOptions{})
+		s = Serve(tb, "x.example A 192.0.2.1", zone.ServerOptions{})
 		conn, err := net.Dial("udp", s.Addr())
 		if err != nil {
 			tb.Fatal(err)

@@ -4,13 +4,13 @@ import (
 	"net/netip"
 	"testing"
 
-	"sekimori/internal/dns/dnstest"
+	"sekimori/internal/dns/zone"
 )
 
 // TestSPF has a case for each question that the other may ask, and each way
 // in which it may not be answered.
 func TestSPF(t *testing.T) {
-	zone := dnstest.MustParse(t, `
+	z := zone.MustParse(t, `
 ip.example    TXT "v=spf1 ip4:192.0.2.1 -all"
 a.example     TXT "v=spf1 a -all"
 a.example     A   192.0.2.1
@@ -42,7 +42,7 @@ void.example  TXT "v=spf1 a:x1.example a:x2.example a:x3.example a:x4.example -a
 		{four, "x.example", "a@slow.example", "temperror"},
 		{four, "x.example", "a@void.example", "permerror"},
 	} {
-		if got, why := SPF(zone, tt.ip, tt.helo, tt.mailFrom); got != tt.want {
+		if got, why := SPF(z, tt.ip, tt.helo, tt.mailFrom); got != tt.want {
 			t.Errorf("%s %q: %s (%v), want %s", tt.ip, tt.mailFrom, got, why, tt.want)
 		}
 	}

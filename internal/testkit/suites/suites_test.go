@@ -27,7 +27,7 @@ func TestPath(t *testing.T) {
 			for _, file := range tt.there {
 				write(t, filepath.Join(top, file), "{}")
 			}
-			in := filepath.Join(top, "repo", "internal", "dns", "dnstest")
+			in := filepath.Join(top, "repo", "internal", "dns", "zone")
 			if err := os.MkdirAll(in, 0o700); err != nil {
 				t.Fatal(err)
 			}

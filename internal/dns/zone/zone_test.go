@@ -1,4 +1,4 @@
-package dnstest
+package zone
 
 import (
 	"context"
@@ -241,7 +241,7 @@ func TestMustParseEndsTheTest(t *testing.T) {
 }
 
 func TestFromConformance(t *testing.T) {
-	const zone = `{
+	const zoneText = `{
 	  "Example.COM": [{"type":"TXT","data":["v=spf1 ","\udc80\u00e9\ud83d\ude00\\udc80"]}, {"type":"TXT","data":"whole"},
 	                  {"type":"MX","data":[10,"mail.example.com"]}, {"type":"MX","data":[0,""]}, {"type":"*","rcode":"TIMEOUT"}],
 	  "a.example.com": [{"type":"A","data":"192.0.2.1"}, {"type":"AAAA","rcode":"SERVFAIL"}],
@@ -249,7 +249,7 @@ func TestFromConformance(t *testing.T) {
 	  "o\udcffX.example.com": [{"type":"SPF","data":[]}],
 	  "a..example.com": [{"type":"A","data":"192.0.2.1"}]
 	}`
-	z, err := FromConformance(json.RawMessage(zone))
+	z, err := FromConformance(json.RawMessage(zoneText))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,8 +296,8 @@ func TestConformanceZonesLoad(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, zone := range findZones(raw) {
-			if _, err := FromConformance(zone); err != nil {
+		for _, z := range findZones(raw) {
+			if _, err := FromConformance(z); err != nil {
 				t.Errorf("%s: %v", path, err)
 			}
 			zones++

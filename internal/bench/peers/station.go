@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekimori/internal/load"
+	"sekimori/internal/bench/load"
 )
 
 const (

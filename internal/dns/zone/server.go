@@ -1,4 +1,4 @@
-package dnstest
+package zone
 
 import (
 	"context"
@@ -55,15 +55,15 @@ type Server struct {
 }
 
 // NewServer starts a server. Close ends it.
-func NewServer(zone *Zone, opts ServerOptions) (*Server, error) {
+func NewServer(z *Zone, opts ServerOptions) (*Server, error) {
 	if opts.Addr == "" {
 		opts.Addr = "127.0.0.1:0"
 	}
 	s := &Server{opts: opts, conns: map[net.Conn]bool{}, pending: make(chan struct{}, maxPending)}
-	s.zone.Store(zone)
+	s.zone.Store(z)
 	var err error
 	if s.udp, s.tcp, err = listen(opts.Addr); err != nil {
-		return nil, fmt.Errorf("dnstest: %w", err)
+		return nil, fmt.Errorf("zone: %w", err)
 	}
 	if opts.TLS != nil {
 		s.tcp = tls.NewListener(s.tcp, opts.TLS)
@@ -98,7 +98,7 @@ func listen(addr string) (net.PacketConn, net.Listener, error) {
 func (s *Server) Addr() string { return s.udp.LocalAddr().String() }
 
 // SetZone answers further questions from zone.
-func (s *Server) SetZone(zone *Zone) { s.zone.Store(zone) }
+func (s *Server) SetZone(z *Zone) { s.zone.Store(z) }
 
 // Count returns how many questions came over UDP and over TCP.
 func (s *Server) Count() (udp, tcp int) { return int(s.overUDP.Load()), int(s.overTCP.Load()) }

@@ -1,4 +1,4 @@
-package dnstest
+package zone
 
 import (
 	"fmt"
@@ -12,9 +12,9 @@ import (
 	"sekimori/internal/dns"
 )
 
-func startServer(t *testing.T, zone string, opts ServerOptions) *Server {
+func startServer(t *testing.T, zoneText string, opts ServerOptions) *Server {
 	t.Helper()
-	s, err := NewServer(MustParse(t, zone), opts)
+	s, err := NewServer(MustParse(t, zoneText), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

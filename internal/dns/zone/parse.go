@@ -1,4 +1,4 @@
-package dnstest
+package zone
 
 import (
 	"errors"
@@ -22,23 +22,23 @@ var faultTypes = map[string]dns.Type{
 // Parse reads zone text. Records of types no verifier asks for make their
 // owner exist and are otherwise ignored; $INCLUDE is an error. Errors carry
 // the line number.
-func Parse(zone string) (*Zone, error) {
+func Parse(zoneText string) (*Zone, error) {
 	z := New()
-	lines := strings.Split(zone, "\n")
+	lines := strings.Split(zoneText, "\n")
 	for i, line := range lines {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "!")
 		if !ok {
 			continue
 		}
 		if err := z.parseFault(rest); err != nil {
-			return nil, fmt.Errorf("dnstest: line %d: %w", i+1, err)
+			return nil, fmt.Errorf("zone: line %d: %w", i+1, err)
 		}
 		lines[i] = "" // keeps the line numbers of the rest
 	}
 	zp := codec.NewZoneParser(strings.NewReader(strings.Join(lines, "\n")), ".", "")
 	// Only $TTL changes the default: "the last TTL stated" (RFC 1035 §5.1)
 	// would make a record's TTL depend on the line above it.
-	keepDefault := !strings.Contains(zone, "$TTL")
+	keepDefault := !strings.Contains(zoneText, "$TTL")
 	for {
 		if keepDefault {
 			zp.SetDefaultTTL(uint32(DefaultTTL / time.Second))
@@ -48,11 +48,11 @@ func Parse(zone string) (*Zone, error) {
 			break
 		}
 		if err := z.addRR(rr); err != nil {
-			return nil, fmt.Errorf("dnstest: %q: %w", rr.Header().Name, err)
+			return nil, fmt.Errorf("zone: %q: %w", rr.Header().Name, err)
 		}
 	}
 	if err := zp.Err(); err != nil {
-		return nil, fmt.Errorf("dnstest: %w", err)
+		return nil, fmt.Errorf("zone: %w", err)
 	}
 	return z, nil
 }
@@ -61,10 +61,10 @@ func Parse(zone string) (*Zone, error) {
 func MustParse(tb interface {
 	Helper()
 	Fatalf(format string, args ...any)
-}, zone string,
+}, zoneText string,
 ) *Zone {
 	tb.Helper()
-	z, err := Parse(zone)
+	z, err := Parse(zoneText)
 	if err != nil {
 		tb.Fatalf("%v", err)
 	}

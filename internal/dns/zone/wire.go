@@ -1,4 +1,4 @@
-package dnstest
+package zone
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ const (
 	maxString = 255
 )
 
-var errWrongAddress = errors.New("dnstest: an address of the other family, or none")
+var errWrongAddress = errors.New("zone: an address of the other family, or none")
 
 // question is what a server has to know of a query.
 type question struct {
@@ -36,9 +36,9 @@ func (s *Server) reply(query []byte, overTCP bool) []byte {
 	if !ok {
 		return nil
 	}
-	zone := s.zone.Load()
-	zone.recordQuery(q.name, q.typ)
-	out := zone.resolve(q.name, q.typ)
+	z := s.zone.Load()
+	z.recordQuery(q.name, q.typ)
+	out := z.resolve(q.name, q.typ)
 	if sleep(s.ctx, out.fault.Delay) != nil {
 		return nil
 	}

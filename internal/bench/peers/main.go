@@ -22,7 +22,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekimori/internal/load"
+	"sekimori/internal/bench/load"
 )
 
 // settings are the flags.

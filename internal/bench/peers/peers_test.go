@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/load"
+	"sekimori/internal/bench/load"
 )
 
 func TestMedian(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"crypto/sha256"
 	"time"
 
-	"sekimori/internal/load"
+	"sekimori/internal/bench/load"
 )
 
 // benchCase is one kind of traffic.

@@ -1,4 +1,4 @@
-package dnstest
+package zone
 
 import (
 	"encoding/json"
@@ -26,7 +26,7 @@ func FromConformance(raw json.RawMessage) (*Zone, error) {
 	}
 	var doc map[string][]conformanceRecord
 	if err := json.Unmarshal(hidden, &doc); err != nil {
-		return nil, fmt.Errorf("dnstest: %w", err)
+		return nil, fmt.Errorf("zone: %w", err)
 	}
 	z := New()
 	z.mu.Lock()
@@ -39,7 +39,7 @@ func FromConformance(raw json.RawMessage) (*Zone, error) {
 		z.touch(name)
 		for _, r := range records {
 			if err := z.addConformance(name, r); err != nil {
-				return nil, fmt.Errorf("dnstest: %q %s: %w", key, r.Type, err)
+				return nil, fmt.Errorf("zone: %q %s: %w", key, r.Type, err)
 			}
 		}
 	}
@@ -144,7 +144,7 @@ const (
 	octetLast  = 0xF7FF
 )
 
-var errPrivateUse = errors.New("dnstest: zone holds a character of U+F780 to U+F7FF")
+var errPrivateUse = errors.New("zone: zone holds a character of U+F780 to U+F7FF")
 
 // hideOctets rewrites the escapes of lone surrogates \udc80...\udcff.
 func hideOctets(raw []byte) ([]byte, error) {

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"sekimori/internal/load"
+	"sekimori/internal/bench/load"
 )
 
 // result is one station's medians in one case.

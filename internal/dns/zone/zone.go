@@ -1,4 +1,4 @@
-// Package dnstest answers DNS questions from zone text instead of the network:
+// Package zone answers DNS questions from zone text instead of the network:
 // a [Zone] is a [dns.Resolver] in memory and, behind a [Server], an
 // authoritative name server on loopback. Both can be told to fail in every way
 // real servers fail.
@@ -11,7 +11,7 @@
 //
 // The package serves tests, the demo and "explain --zone"; it does not depend
 // on package testing.
-package dnstest
+package zone
 
 import (
 	"context"
@@ -176,7 +176,7 @@ func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	case Timeout, Garbage, WrongID, WrongQuestion:
 		return failure(dns.KindTimeout, nil)
 	case TruncateTCP:
-		return failure(dns.KindMalformed, errors.New("dnstest: answer truncated over TCP"))
+		return failure(dns.KindMalformed, errors.New("zone: answer truncated over TCP"))
 	}
 	if kind, err := out.overBound(); err != nil {
 		return failure(kind, err)
@@ -197,11 +197,11 @@ func (o outcome) overBound() (dns.ErrorKind, error) {
 	}
 	switch {
 	case len(o.chain) > dns.MaxChain:
-		return dns.KindLoop, fmt.Errorf("dnstest: more than %d CNAMEs", dns.MaxChain)
+		return dns.KindLoop, fmt.Errorf("zone: more than %d CNAMEs", dns.MaxChain)
 	case len(o.chain)+len(o.records) > dns.MaxRecords:
-		return dns.KindTooLarge, fmt.Errorf("dnstest: more than %d records", dns.MaxRecords)
+		return dns.KindTooLarge, fmt.Errorf("zone: more than %d records", dns.MaxRecords)
 	case text > dns.MaxTextOctets:
-		return dns.KindTooLarge, fmt.Errorf("dnstest: more than %d octets of text", dns.MaxTextOctets)
+		return dns.KindTooLarge, fmt.Errorf("zone: more than %d octets of text", dns.MaxTextOctets)
 	}
 	return 0, nil
 }
