@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // zone has one author domain for each policy. %KEY% is the key of
@@ -52,7 +53,7 @@ func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
 func nameServer(t *testing.T, key ed25519.PublicKey) string {
 	t.Helper()
 	text := strings.ReplaceAll(zoneText, "%KEY%", base64.StdEncoding.EncodeToString(key))
-	server, err := zone.NewServer(zone.MustParse(t, text), zone.ServerOptions{})
+	server, err := zone.NewServer(nameserver.Zone(t, text), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const zoneText = `
@@ -33,7 +34,7 @@ _dmarc.bank.example TXT "v=DMARC1; p=reject"
 // testConfig asks a DNS server of the test's own and listens on free ports.
 func testConfig(t *testing.T) *config.Config {
 	t.Helper()
-	server, err := zone.NewServer(zone.MustParse(t, zoneText), zone.ServerOptions{})
+	server, err := zone.NewServer(nameserver.Zone(t, zoneText), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

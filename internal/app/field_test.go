@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // session is a whole SMTP session with one message, of an MTA that offers o.
@@ -120,7 +121,7 @@ func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := zone.NewServer(zone.MustParse(t, string(z)), zone.ServerOptions{})
+	server, err := zone.NewServer(nameserver.Zone(t, string(z)), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -77,7 +78,7 @@ func TestIndirect(t *testing.T) {
 				t.Fatal(err)
 			}
 			row := sections(string(raw))
-			e, v := judgeRow(t, zone.MustParse(t, zoneText), row)
+			e, v := judgeRow(t, nameserver.Zone(t, zoneText), row)
 			got := map[string]string{
 				"dmarc": string(e.DMARC.Result), "verdict": string(v.Action), "reason": string(v.Reason), "rule": v.Rule,
 				"spoofing": join(v.Spoofing), "indirect": join(v.Indirect),

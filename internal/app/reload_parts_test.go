@@ -18,6 +18,7 @@ import (
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // TestReloadOfListeners: new addresses answer, removed ones no longer do, the
@@ -108,7 +109,7 @@ func TestReloadOfDNS(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
 	send(t, a, "<a@bank.example>")
-	other, err := zone.NewServer(zone.MustParse(t, strings.ReplaceAll(zoneText, "192.0.2.1", "192.0.2.99")), zone.ServerOptions{})
+	other, err := zone.NewServer(nameserver.Zone(t, strings.ReplaceAll(zoneText, "192.0.2.1", "192.0.2.99")), zone.ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // authServID is ours.
@@ -51,7 +52,7 @@ type daemons struct {
 // configuration of both.
 func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daemons {
 	tb.Helper()
-	return startZone(tb, zone.MustParse(tb, baseZone+zoneText), change...)
+	return startZone(tb, nameserver.Zone(tb, baseZone+zoneText), change...)
 }
 
 func startZone(tb testing.TB, z *zone.Zone, change ...func(*config.Config)) *daemons {

@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const (
@@ -50,7 +51,7 @@ func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 	t.Helper()
 	r := &rig{}
 	if server == "" {
-		r.dns = daemon.NameServer(t, zone.MustParse(t, bankZone))
+		r.dns = daemon.NameServer(t, nameserver.Zone(t, bankZone))
 		server = r.dns.Addr()
 	}
 	cfg := daemon.Config(server)
@@ -110,7 +111,7 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	t.Helper()
 	var z *zone.Zone
 	if r.dns != nil {
-		z = zone.MustParse(t, bankZone+s.zone)
+		z = nameserver.Zone(t, bankZone+s.zone)
 		r.dns.SetZone(z)
 	}
 	if s.from == "" {

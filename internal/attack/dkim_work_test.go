@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -101,7 +101,7 @@ func TestKeyWork(t *testing.T) {
 func operations(t *testing.T, zoneText, raw string) float64 {
 	t.Helper()
 	h, body := message.Parse([]byte(raw))
-	c := msgauth.NewVerifier(zone.MustParse(t, zoneText), msgauth.Options{}).
+	c := msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}).
 		Connect(t.Context(), msgauth.Session{Client: netip.MustParseAddr(attackerIP)})
 	defer c.Close()
 	env := msgauth.Envelope{MailFrom: "<bounce@evil.example>"}

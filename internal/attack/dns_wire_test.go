@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // liar is a name server over UDP and TCP that tells the truth of a zone but
@@ -34,7 +35,7 @@ type liar struct {
 
 func newLiar(t *testing.T) *liar {
 	t.Helper()
-	l := &liar{t: t, zone: zone.MustParse(t, bankZone)}
+	l := &liar{t: t, zone: nameserver.Zone(t, bankZone)}
 	var err error
 	for range 20 { // the other transport's port of that number may be taken
 		if l.udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {

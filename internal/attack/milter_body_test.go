@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // TestMilterBody: what SMTP smuggling leaves in a body, and every way to cut a
@@ -126,7 +126,7 @@ func TestMilterPeerLies(t *testing.T) {
 		{"ABORT, then the end of the message", with(from, eoh, frame{"A", ""}, eom), true},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			r.dns.SetZone(zone.MustParse(t, bankZone))
+			r.dns.SetZone(nameserver.Zone(t, bankZone))
 			c, nc := r.dial(t)
 			c.Timeout = 0
 			for _, f := range tc.frames {

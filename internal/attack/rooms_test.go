@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // crowdZone has a bank whose mail only DKIM authenticates, under as many
@@ -20,7 +21,7 @@ import (
 // names that never answer.
 func crowdZone(tb testing.TB) *zone.Zone {
 	tb.Helper()
-	return zone.MustParse(tb, bankZone+txt("*._domainkey.bank.example", edRecord(bankKey()))+`
+	return nameserver.Zone(tb, bankZone+txt("*._domainkey.bank.example", edRecord(bankKey()))+`
 *.shop.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.shop.example   TXT "v=DMARC1; p=reject"
 ! *.silent.example    *   timeout

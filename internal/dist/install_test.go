@@ -15,6 +15,7 @@ import (
 
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // need says which program of Debian's is missing; in CI that fails.
@@ -228,7 +229,7 @@ func labelled(t *testing.T, root, version string) {
 	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
 		t.Errorf("version %q, want %s", got, version)
 	}
-	server, err := zone.NewServer(zone.MustParse(t, `
+	server, err := zone.NewServer(nameserver.Zone(t, `
 author.example TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.author.example TXT "v=DMARC1; p=reject"
 `), zone.ServerOptions{})

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // TestExamples reads testdata/*.txt: why the case is there, then what is
@@ -28,7 +28,7 @@ func TestExamples(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s: a section is missing", file)
 		}
-		sigs := verify(t, []byte(strings.ReplaceAll(mail, "\n", "\r\n")), zone.MustParse(t, zoneText), Options{Now: time.Unix(1_790_000_000, 0)})
+		sigs := verify(t, []byte(strings.ReplaceAll(mail, "\n", "\r\n")), nameserver.Zone(t, zoneText), Options{Now: time.Unix(1_790_000_000, 0)})
 		var got []string
 		for _, s := range sigs {
 			word := string(s.Result)

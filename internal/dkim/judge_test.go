@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // rfc8463 is the message of RFC 8463 Appendix A.3, whose second signature is
@@ -23,7 +24,7 @@ func rfc8463(t *testing.T) (z *zone.Zone, mail []byte) {
 	}
 	_, rest, _ := strings.Cut(string(raw), "\n-- zone --\n")
 	text, body, _ := strings.Cut(rest, "-- message --\n")
-	return zone.MustParse(t, text), []byte(strings.ReplaceAll(body, "\n", "\r\n"))
+	return nameserver.Zone(t, text), []byte(strings.ReplaceAll(body, "\n", "\r\n"))
 }
 
 // secondLate has the key of "test" two seconds later.

@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -188,7 +189,7 @@ func TestDNSFailures(t *testing.T) {
 		string(name) + " CNAME x.example\nx.example CNAME " + string(name):       "dns_loop",
 		strings.Repeat(string(name)+" TXT \"v=DKIM1; p=x\"\n", dns.MaxRecords+1): "dns_too_large",
 	} {
-		expect(t, "asking again would not help", one(t, mail, zone.MustParse(t, zoneText), Options{}), PermError, reason)
+		expect(t, "asking again would not help", one(t, mail, nameserver.Zone(t, zoneText), Options{}), PermError, reason)
 	}
 	exists := zone.New().Add(name, dns.TypeA, dns.Record{})
 	expect(t, "NODATA is an answer", one(t, mail, exists, Options{}), PermError, ReasonKeyNotFound)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // asked remembers the questions put to another resolver.
@@ -105,7 +105,7 @@ func TestWalkAtOnce(t *testing.T) {
 		{"the walk of an identifier comes on top", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "example.com", "x.y.example.com", 2, time.Second, time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			next := &asked{Resolver: slow{zone.MustParse(t, tt.zone)}}
+			next := &asked{Resolver: slow{nameserver.Zone(t, tt.zone)}}
 			r := dns.NewAhead(next)
 			begin := time.Now()
 			d := Discover(t.Context(), r, tt.author, Options{})
@@ -125,7 +125,7 @@ func TestWalkAtOnce(t *testing.T) {
 // TestWalkAtOnceEndsEarly: what the walk in turn stops at is not asked past,
 // once it is known.
 func TestWalkAtOnceEndsEarly(t *testing.T) {
-	z := zone.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
+	z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
 	next := &asked{Resolver: z}
 	r := dns.NewAhead(next)
 	d := Discover(t.Context(), z, "example.com", Options{}) // knows that much
@@ -142,7 +142,7 @@ func TestSuffixAtOnce(t *testing.T) {
 	o := Options{Method: PSL, PSL: testList(t)}
 	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {
 		synctest.Test(t, func(t *testing.T) {
-			next := &asked{Resolver: slow{zone.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
+			next := &asked{Resolver: slow{nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
 			begin := time.Now()
 			d := Discover(t.Context(), dns.NewAhead(next), author, o)
 			if took := time.Since(begin); took != time.Second || len(next.count()) != want || d.PolicyDomain != "example.com" {

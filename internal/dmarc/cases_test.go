@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // evalCase is one case of a file in testdata/cases.
@@ -128,7 +128,7 @@ func TestCases(t *testing.T) {
 	for _, file := range files {
 		for _, c := range readCases(t, file) {
 			t.Run(filepath.Base(file)+"/"+c.why, func(t *testing.T) {
-				z := zone.MustParse(t, c.zone)
+				z := nameserver.Zone(t, c.zone)
 				d := Discover(t.Context(), z, c.author, c.options)
 				e := d.Evaluate(t.Context(), z, c.ids)
 				got := show(e, z.Queries())

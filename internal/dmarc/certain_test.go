@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // TestSameOrganization holds what is certain of names that fail against every
@@ -67,7 +67,7 @@ func outcomes(t *testing.T, text string, failed []dns.Name, author, signer dns.N
 // aligns evaluates one signature.
 func aligns(t *testing.T, text string, author, signer dns.Name) string {
 	t.Helper()
-	z := zone.MustParse(t, text)
+	z := nameserver.Zone(t, text)
 	d := Discover(t.Context(), z, author, Options{})
 	a := d.Evaluate(t.Context(), z, []Identifier{{DKIM, signer, StatePass, "s"}}).Alignments[0]
 	if a.Error != nil {

@@ -9,12 +9,12 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func evaluate(tb testing.TB, c evalCase) Evaluation {
 	tb.Helper()
-	z := zone.MustParse(tb, c.zone)
+	z := nameserver.Zone(tb, c.zone)
 	return Discover(tb.Context(), z, c.author, c.options).Evaluate(tb.Context(), z, c.ids)
 }
 
@@ -44,7 +44,7 @@ func TestWalkNames(t *testing.T) {
 }
 
 func TestOrganizationAsksOnce(t *testing.T) {
-	z := zone.MustParse(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)
+	z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)
 	d := Discover(t.Context(), z, "example.com", Options{})
 	if d.OrganizationalDomain != "" {
 		t.Errorf("organizational domain %q before it was needed", d.OrganizationalDomain)
@@ -60,7 +60,7 @@ func TestOrganizationAsksOnce(t *testing.T) {
 }
 
 func TestOrganizationError(t *testing.T) {
-	z := zone.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=none\"\n! _dmarc.com TXT timeout")
+	z := nameserver.Zone(t, "_dmarc.example.com TXT \"v=DMARC1; p=none\"\n! _dmarc.com TXT timeout")
 	d := Discover(t.Context(), z, "example.com", Options{})
 	for range 2 {
 		_, err := d.Organization(t.Context(), z)
@@ -81,7 +81,7 @@ func TestUnusableIsNoAbsence(t *testing.T) {
 		"loop":      "_dmarc.a.example.com CNAME _dmarc.a.example.com",
 		"too_large": strings.Repeat("_dmarc.a.example.com TXT x\n", dns.MaxRecords+1),
 	} {
-		z := zone.MustParse(t, "_dmarc.example.com TXT \"v=DMARC1; p=reject\"\n"+broken)
+		z := nameserver.Zone(t, "_dmarc.example.com TXT \"v=DMARC1; p=reject\"\n"+broken)
 		d := Discover(t.Context(), z, "a.example.com", Options{})
 		e := d.Evaluate(t.Context(), z, nil)
 		if d.Error == nil || d.Error.Kind != kind || e.Result != ResultTempError || e.DNSError == nil || e.DNSError.Kind != kind {
@@ -127,7 +127,7 @@ func TestRecordOverOurBound(t *testing.T) {
 }
 
 func TestDiscoveryJSON(t *testing.T) {
-	z := zone.MustParse(t, "! _dmarc.com TXT servfail")
+	z := nameserver.Zone(t, "! _dmarc.com TXT servfail")
 	got, err := json.Marshal(Discover(t.Context(), z, "example.com", Options{}))
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func TestDiscoveryJSON(t *testing.T) {
 }
 
 func BenchmarkEvaluate(b *testing.B) {
-	z := zone.MustParse(b, "_dmarc.example.com TXT \"v=DMARC1; p=reject; rua=mailto:d@example.com\"")
+	z := nameserver.Zone(b, "_dmarc.example.com TXT \"v=DMARC1; p=reject; rua=mailto:d@example.com\"")
 	ids := []Identifier{{Mechanism: SPF, Domain: "bounce.example.com", State: StatePass}, {Mechanism: DKIM, Domain: "example.com", State: StatePass}}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/resolver"
 	"sekimori/internal/spf"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // counted counts what is asked behind the cache.
@@ -31,7 +31,7 @@ func (c *counted) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.
 // with that nor lives for ever, and nobody's mail is judged otherwise.
 func TestClockJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		behind := &counted{Resolver: zone.MustParse(t, zoneText)}
+		behind := &counted{Resolver: nameserver.Zone(t, zoneText)}
 		cfg := resolver.DefaultCacheConfig()
 		cfg.Stale = 0
 		cache, err := resolver.NewCache(behind, cfg)

@@ -20,6 +20,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 
 	// The program under test: what changes below it must make a cached result
 	// of these tests stale, and "go build" alone does not.
@@ -97,7 +98,7 @@ func freeAddress(t *testing.T) string {
 // files descriptors (0: as many as may be).
 func start(t *testing.T, keys string, files int) *daemon {
 	t.Helper()
-	return startZone(t, zone.MustParse(t, zoneText), keys, files)
+	return startZone(t, nameserver.Zone(t, zoneText), keys, files)
 }
 
 // startZone is start with a zone of the test's own.

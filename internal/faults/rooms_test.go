@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -21,7 +22,7 @@ import (
 // that never answer.
 func silentZone(t *testing.T, key ed25519.PrivateKey) *zone.Zone {
 	t.Helper()
-	return zone.MustParse(t, zoneText+`
+	return nameserver.Zone(t, zoneText+`
 *._domainkey.bank.example TXT "`+signer.Record(key.Public())+`"
 ! silent.example   * timeout
 ! *.silent.example * timeout

@@ -10,9 +10,9 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // leadingSpace is the kind of the cases that are played here.
@@ -64,7 +64,7 @@ func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 		return string(text)
 	}
 	zoneText := read("zone.txt")
-	server := daemon.NameServer(t, zone.MustParse(t, zoneText))
+	server := daemon.NameServer(t, nameserver.Zone(t, zoneText))
 	cfg := daemon.Config(server.Addr())
 	cfg.AuthservID, cfg.Mode = "mx.test", config.ModeEnforce
 	d := daemon.Start(t, cfg)

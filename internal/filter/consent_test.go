@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // directory answers by the local part: in…, out…, slow…, which is known only
@@ -116,7 +116,7 @@ func TestConsentLenient(t *testing.T) {
 			if tt.name == "an answer that does not come" {
 				tt.o.ConsentWait = time.Millisecond
 			}
-			addr, seen := serve(t, zone.MustParse(t, zoneText), tt.o, milter.Limits{})
+			addr, seen := serve(t, nameserver.Zone(t, zoneText), tt.o, milter.Limits{})
 			s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 			for range 2 { // nothing is left for the next message
 				res := s.offerTo(tt.raw, tt.to...)
@@ -138,7 +138,7 @@ func TestConsentLenient(t *testing.T) {
 }
 
 func TestConsentSplit(t *testing.T) {
-	addr, seen := serve(t, zone.MustParse(t, zoneText), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
+	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	spoof := fmt.Sprintf(mail, "bank.example")
 
@@ -177,7 +177,7 @@ func TestConsentSplit(t *testing.T) {
 
 // The MTA's form of the address is preferred, and is the one of this RCPT.
 func TestConsentRewritten(t *testing.T) {
-	addr, seen := serve(t, zone.MustParse(t, zoneText), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
+	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	if _, err := s.c.Mail("<x@evil.example>"); err != nil {
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func TestConsentTrusted(t *testing.T) {
 	d := &directory{}
 	for _, o := range []judge.Judge{{Trusted: func(netip.Addr) bool { return true }}, {TrustAuthenticated: true}} {
 		o.Recipients, o.ConsentWait, o.Split = d, time.Second, true
-		addr, seen := serve(t, zone.MustParse(t, zoneText), o, milter.Limits{})
+		addr, seen := serve(t, nameserver.Zone(t, zoneText), o, milter.Limits{})
 		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 		s.c.SetMacro("{auth_authen}", "alice")
 		res := s.offerTo(fmt.Sprintf(mail, "bank.example"), "<out@x>", "<in@x>", "<slow@x>")
@@ -222,7 +222,7 @@ func TestConsentTrusted(t *testing.T) {
 func TestConsentSplitTooLate(t *testing.T) {
 	seen := &recorder{}
 	o := Options{Observers: []Observer{seen}, Judge: &judge.Judge{
-		Verifier: msgauth.NewVerifier(zone.MustParse(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
+		Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 		Recipients: &directory{}, ConsentWait: time.Second, Split: true,
 	}}
 	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // ReplyAt is nowhere

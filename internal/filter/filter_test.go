@@ -14,7 +14,6 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/blind"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/message"
@@ -22,6 +21,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const id = "mx.example.jp"
@@ -238,7 +238,7 @@ func TestVerdicts(t *testing.T) {
 			label: []string{"dmarc=pass"}, verdict: policy.Accept},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, seen := serve(t, zone.MustParse(t, zoneText), tt.o, milter.Limits{})
+			addr, seen := serve(t, nameserver.Zone(t, zoneText), tt.o, milter.Limits{})
 			if tt.offer.Version == 0 {
 				tt.offer = client.PostfixOffer()
 			}
@@ -280,7 +280,7 @@ func TestVerdicts(t *testing.T) {
 // TestSessionKeepsFacts: the second and third message of a connection are
 // judged with the client and HELO of the first, and nothing else of it.
 func TestSessionKeepsFacts(t *testing.T) {
-	addr, seen := serve(t, zone.MustParse(t, zoneText), judge.Judge{}, milter.Limits{})
+	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{}, milter.Limits{})
 	s := open(t, addr, "192.0.2.1", "helo.bank.example", client.PostfixOffer())
 	if res, _ := s.send("<x@evil.example>", fmt.Sprintf(mail, "shop.example")); !quarantined(res) {
 		t.Error("first message was not held")
@@ -316,7 +316,7 @@ func TestTrust(t *testing.T) {
 		{"stranger", "203.0.113.1", "", judge.Judge{Trusted: network, TrustAuthenticated: true}, true, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, seen := serve(t, zone.MustParse(t, zoneText), tt.o, milter.Limits{})
+			addr, seen := serve(t, nameserver.Zone(t, zoneText), tt.o, milter.Limits{})
 			s := open(t, addr, tt.ip, "h.example", client.PostfixOffer())
 			if tt.login != "" {
 				s.c.SetMacro("{auth_authen}", tt.login)
@@ -414,7 +414,7 @@ func TestOnPanic(t *testing.T) {
 // TestPanicCostsOneMessage: a bug in an evaluator is a temporary error of that
 // message, never a reject, and the next one is judged.
 func TestPanicCostsOneMessage(t *testing.T) {
-	addr, _ := serve(t, bomb{zone.MustParse(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
+	addr, _ := serve(t, bomb{nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	res, h := s.send("<x@evil.example>", fmt.Sprintf(mail, "bank.example"))
 	if label := ours(t, h); !res.Action.Delivers() || !strings.Contains(label, "dmarc=temperror") {

@@ -13,13 +13,13 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/blind"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // forgedResult is a result in our name.
@@ -64,7 +64,7 @@ func TestOversize(t *testing.T) {
 					if tt.name == "too much envelope" {
 						limits.MaxEnvelopeBytes = 40
 					}
-					addr, seen := serve(t, zone.MustParse(t, zoneText), judge.Judge{TrustAuthenticated: true, Policy: policy.Config{Mode: mode}}, limits)
+					addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{TrustAuthenticated: true, Policy: policy.Config{Mode: mode}}, limits)
 					s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 					s.c.SetMacro("{auth_authen}", user)
 					env := client.Envelope{From: "<x@evil.example>", QueueID: "4Q"}
@@ -122,7 +122,7 @@ func TestOversizeMemory(t *testing.T) {
 	} {
 		for _, mode := range []policy.Mode{policy.Enforce, policy.Monitor} {
 			t.Run(tt.name+" "+string(mode), func(t *testing.T) {
-				addr, seen := serve(t, zone.MustParse(t, zoneText), judge.Judge{Policy: policy.Config{Mode: mode}}, milter.Limits{Memory: 88 << 10})
+				addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Policy: policy.Config{Mode: mode}}, milter.Limits{Memory: 88 << 10})
 				s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 				env := client.Envelope{From: tt.from, QueueID: "4Q"}
 				for i := range tt.rcpts {
@@ -158,7 +158,7 @@ func TestOversizeTrusted(t *testing.T) {
 	} {
 		for _, mode := range []policy.Mode{policy.Enforce, policy.Monitor} {
 			o := judge.Judge{Policy: policy.Config{Mode: mode}, Trusted: func(a netip.Addr) bool { return a.As4()[0] == 10 }}
-			addr, seen := serve(t, zone.MustParse(t, zoneText), o, milter.Limits{MaxHeaderFields: 20, MaxRecipients: 3, Memory: tt.memory})
+			addr, seen := serve(t, nameserver.Zone(t, zoneText), o, milter.Limits{MaxHeaderFields: 20, MaxRecipients: 3, Memory: tt.memory})
 			s := open(t, addr, "10.0.0.1", "h.example", client.PostfixOffer())
 			env := client.Envelope{From: "<" + strings.Repeat("x", 10_000) + "@evil.example>", QueueID: "4Q"}
 			for i := range tt.rcpts {
@@ -190,7 +190,7 @@ func TestOutline(t *testing.T) {
 		}
 	}
 	slices.Reverse(want)
-	addr, _ := serve(t, zone.MustParse(t, zoneText), judge.Judge{Policy: policy.Config{Mode: policy.Monitor}}, milter.Limits{})
+	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Policy: policy.Config{Mode: policy.Monitor}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	res, _ := s.send("<x@evil.example>", raw.String()+fmt.Sprintf(mail, "hobby.example"))
 	var got []int
@@ -217,7 +217,7 @@ func TestFlood(t *testing.T) {
 		{"one more", forgedResult, label.MaxForged + 1, 552},
 		{"other fields", "X: y\n", 3 * label.MaxForged, 0},
 	} {
-		addr, seen := serve(t, zone.MustParse(t, zoneText), judge.Judge{Policy: policy.Config{Mode: policy.Monitor}}, milter.Limits{})
+		addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Policy: policy.Config{Mode: policy.Monitor}}, milter.Limits{})
 		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 		res, h := s.send("<x@evil.example>", strings.Repeat(tt.field, tt.n)+fmt.Sprintf(mail, "hobby.example"))
 		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) || len(seen.skipped) != 1 {
@@ -245,7 +245,7 @@ func TestNames(t *testing.T) {
 		{"that is not a host name", "", "a; dmarc=pass", "host.full.example", []string{"host.full.example"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, _ := serve(t, zone.MustParse(t, zoneText), judge.Judge{Label: label.Settings{Names: label.Names{AuthServID: tt.configured, HostName: "host.full.example", Aliases: []string{"old.full.example"}}}}, milter.Limits{})
+			addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Label: label.Settings{Names: label.Names{AuthServID: tt.configured, HostName: "host.full.example", Aliases: []string{"old.full.example"}}}}, milter.Limits{})
 			c, err := client.Dial("tcp", addr)
 			if err != nil {
 				t.Fatal(err)
@@ -294,7 +294,7 @@ func TestReserved(t *testing.T) {
 		{"X-Sekimori-Verdict: pass", true},
 		{"ARC-Authentication-Results: i=1; " + id + "; dmarc=pass", false},
 	} {
-		addr, _ := serve(t, zone.MustParse(t, zoneText), judge.Judge{Trusted: func(a netip.Addr) bool { return a.As4()[0] == 10 }}, milter.Limits{})
+		addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Trusted: func(a netip.Addr) bool { return a.As4()[0] == 10 }}, milter.Limits{})
 		for ip, goes := range map[string]bool{"203.0.113.1": tt.goes, "10.0.0.1": false} {
 			s := open(t, addr, ip, "h.example", client.PostfixOffer())
 			name, _, _ := strings.Cut(tt.field, ":")
@@ -331,7 +331,7 @@ func TestNoDeletions(t *testing.T) {
 			}
 			var log strings.Builder
 			watch := blind.New(slog.New(slog.NewTextHandler(&log, nil)))
-			addr, seen := serveBlind(t, zone.MustParse(t, zoneText),
+			addr, seen := serveBlind(t, nameserver.Zone(t, zoneText),
 				judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}, Policy: policy.Config{Mode: mode}}, milter.Limits{MaxHeaderFields: 20}, watch)
 			s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 1, Protocol: 0x1fffff})
 			s.c.SetMacro("{auth_authen}", tt.user)
@@ -372,7 +372,7 @@ func TestSalvage(t *testing.T) {
 		{policy.Monitor, "203.0.113.1", 0, id + "; none (not evaluated: internal error)"},
 	} {
 		o := Options{Observers: []Observer{&bug{}}, Judge: &judge.Judge{
-			Verifier: msgauth.NewVerifier(zone.MustParse(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
+			Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 			Policy: policy.Config{Mode: tt.mode},
 		}}
 		server := milter.New(milter.Options{NewSession: New(o).NewSession, OnPanic: OnPanic(o.Judge.Policy)})

@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // verdictField returns the one field of the delivered header.
@@ -52,7 +52,7 @@ func TestStamps(t *testing.T) {
 		{"no word of ours", judge.Judge{}, "203.0.113.1", "hobby.example", "", "s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, _ := serve(t, zone.MustParse(t, zoneText), tt.o, milter.Limits{})
+			addr, _ := serve(t, nameserver.Zone(t, zoneText), tt.o, milter.Limits{})
 			s := open(t, addr, tt.ip, "h.example", client.PostfixOffer())
 			res, h := s.send("<a@"+tt.author+">", forged+fmt.Sprintf(mail, tt.author))
 			if !res.Action.Delivers() {
@@ -78,7 +78,7 @@ func TestStamps(t *testing.T) {
 
 // A user who logged in has no business writing our words either.
 func TestForgedWordOfUser(t *testing.T) {
-	addr, _ := serve(t, zone.MustParse(t, zoneText), judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}}, milter.Limits{})
+	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	s.c.SetMacro("{auth_authen}", "alice")
 	if _, h := s.send("<a@bank.example>", "X-Sekimori-Verdict: pass\nX-SEKIMORI-verdict: pass\n"+fmt.Sprintf(mail, "bank.example")); len(h.Values(label.VerdictField)) != 0 {
@@ -88,7 +88,7 @@ func TestForgedWordOfUser(t *testing.T) {
 
 // An MTA that lets no field be changed, only added: the verdict stands.
 func TestSubjectNotNegotiated(t *testing.T) {
-	addr, _ := serve(t, zone.MustParse(t, zoneText), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
+	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 0x1ff &^ 0x10, Protocol: 0x1fffff})
 	res, h := s.send("<a@hobby.example>", fmt.Sprintf(mail, "hobby.example"))
 	if !res.Action.Delivers() || strings.TrimSpace(h.Values("Subject")[0]) != "s" {
@@ -103,7 +103,7 @@ func TestSubjects(t *testing.T) {
 		{"none", "", "[SPOOF?]"},
 		{"several", "Subject: a\nsubject: [SPOOF?] b\nSUBJECT: c\n", "[SPOOF?] a|[SPOOF?] b|[SPOOF?] c"},
 	} {
-		addr, _ := serve(t, zone.MustParse(t, zoneText), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
+		addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
 		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 		_, h := s.send("<a@hobby.example>", tt.subjects+"From: a@hobby.example\n\nx\n")
 		var got []string

@@ -10,20 +10,20 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // TestSwap: a message keeps the options it began with, the next of the same
 // session has the new ones, and the old ones are retired when the last session
 // has left them.
 func TestSwap(t *testing.T) {
-	resolver := zone.MustParse(t, zoneText)
+	resolver := nameserver.Zone(t, zoneText)
 	retired := map[string]chan struct{}{"a.example": make(chan struct{}, 2), "b.example": make(chan struct{}, 2)}
 	options := func(id string) Options {
 		return Options{Judge: &judge.Judge{
@@ -91,7 +91,7 @@ func TestSwap(t *testing.T) {
 func TestSwapOfTrust(t *testing.T) {
 	options := func(trusted bool) Options {
 		return Options{Judge: &judge.Judge{
-			Verifier: msgauth.NewVerifier(zone.MustParse(t, zoneText), msgauth.Options{Budget: 2 * time.Second}),
+			Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{Budget: 2 * time.Second}),
 			Label:    label.Settings{Names: label.Names{AuthServID: id}}, Trusted: func(netip.Addr) bool { return trusted },
 		}}
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func TestCheck(t *testing.T) {
@@ -108,7 +108,7 @@ func TestCheck(t *testing.T) {
 		},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			z := zone.MustParse(t, tc.zone)
+			z := nameserver.Zone(t, tc.zone)
 			res := Check(t.Context(), z, netip.MustParseAddr(tc.ip))
 			if res.Status != tc.status || res.Name != tc.name {
 				t.Errorf("%s by %q, want %s by %q (%s)", res.Status, res.Name, tc.status, tc.name, res.Problem)
@@ -128,14 +128,14 @@ func TestCheck(t *testing.T) {
 }
 
 func TestNoAddress(t *testing.T) {
-	z := zone.MustParse(t, "")
+	z := nameserver.Zone(t, "")
 	if res := Check(t.Context(), z, netip.Addr{}); res.Status != PermError || len(z.Queries()) != 0 {
 		t.Errorf("%+v, asked %v", res, z.Queries())
 	}
 }
 
 func TestAddressWithZone(t *testing.T) {
-	z := zone.MustParse(t, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.e.f.ip6.arpa PTR a.example.com\na.example.com AAAA fe80::1")
+	z := nameserver.Zone(t, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.e.f.ip6.arpa PTR a.example.com\na.example.com AAAA fe80::1")
 	if res := Check(t.Context(), z, netip.MustParseAddr("fe80::1%eth0")); res.Status != Pass || res.IP.Zone() != "" {
 		t.Errorf("%+v", res)
 	}
@@ -166,7 +166,7 @@ func TestStrangersOctetsStayOutOfMessages(t *testing.T) {
 }
 
 func TestResultAsJSON(t *testing.T) {
-	z := zone.MustParse(t, "1.2.0.192.in-addr.arpa PTR mail.example.com\nmail.example.com A 192.0.2.1")
+	z := nameserver.Zone(t, "1.2.0.192.in-addr.arpa PTR mail.example.com\nmail.example.com A 192.0.2.1")
 	got, err := json.Marshal(Check(t.Context(), z, netip.MustParseAddr("192.0.2.1")))
 	if err != nil {
 		t.Fatal(err)

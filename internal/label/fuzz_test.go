@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"sekimori/internal/authres"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/naive"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const fuzzZone = `
@@ -49,7 +49,7 @@ func FuzzLabel(f *testing.F) {
 		f.Add(s.helo, s.from, s.raw, true, true)
 		f.Add(s.helo, s.from, s.raw, false, false)
 	}
-	verifier := msgauth.NewVerifier(zone.MustParse(f, fuzzZone), msgauth.Options{Budget: time.Second})
+	verifier := msgauth.NewVerifier(nameserver.Zone(f, fuzzZone), msgauth.Options{Budget: time.Second})
 	f.Fuzz(func(t *testing.T, helo, from, raw string, smtputf8, address bool) {
 		e := judge(t, verifier, helo, from, raw, smtputf8)
 		v := policy.Decide(e, policy.Config{})

@@ -9,6 +9,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -17,7 +18,7 @@ import (
 func brokenZone(t *testing.T) *zone.Zone {
 	t.Helper()
 	key := signer.Record(ed25519.NewKeyFromSeed([]byte("another key of thirty-two octets")).Public())
-	return zone.MustParse(t, `
+	return nameserver.Zone(t, `
 bank.example                    TXT "v=spf1 ip4:192.0.2.99 ?all"
 _dmarc.bank.example             TXT "v=DMARC1; p=reject"
 s1._domainkey.bank.example      TXT "`+key+`"

@@ -17,10 +17,10 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/iprev"
 	"sekimori/internal/message"
 	"sekimori/internal/spf"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // memory is a resolver that knows what was asked before, as the daemon's does.
@@ -106,7 +106,7 @@ mx.example.com            A   192.0.2.1
 // of a connection included.
 func BenchmarkWarm(b *testing.B) {
 	zoneText, raw := signed(b)
-	v := NewVerifier(newMemory(zone.MustParse(b, zoneText)), Options{})
+	v := NewVerifier(newMemory(nameserver.Zone(b, zoneText)), Options{})
 	h, body := message.Parse(raw)
 	env := Envelope{MailFrom: "<a@example.com>", Recipients: []string{"<r@here.example>"}}
 	b.ReportAllocs()

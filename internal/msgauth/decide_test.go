@@ -14,9 +14,9 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/iprev"
 	"sekimori/internal/spf"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // never is longer than any budget.
@@ -95,7 +95,7 @@ func TestDecide(t *testing.T) {
 			map[dns.Name]time.Duration{sealKey: 5 * time.Second}, grace, 5 * time.Second, spf.Pass, "pass", dmarc.ResultPass},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			z := late{zone.MustParse(t, zoneText+"stranger.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"), tt.delays}
+			z := late{nameserver.Zone(t, zoneText+"stranger.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"), tt.delays}
 			e := evaluate(t, NewVerifier(z, Options{Grace: tt.grace, LookAhead: true, Now: now}), tt.from, tt.raw)
 			var results []string
 			for _, s := range e.DKIM {
@@ -121,7 +121,7 @@ func TestGraceDecidesNothing(t *testing.T) {
 	zoneText += "list.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
 	broken := bytes.ReplaceAll(raw, []byte("Subject: the"), []byte("Subject: my"))
 	names := []dns.Name{"example.com", "list.example", keyName, deadKey, "_dmarc.example.com", "1.2.0.192.in-addr.arpa"}
-	z := zone.MustParse(t, zoneText)
+	z := nameserver.Zone(t, zoneText)
 	now := stopped()
 	mails := []string{string(raw), dead + string(raw), dead + string(broken)}
 	paths := []string{"<a@example.com>", "<a@list.example>"}
@@ -190,7 +190,7 @@ func TestDecideMissesNothing(t *testing.T) {
 	zoneText += "_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n"
 	now := stopped()
 	synctest.Test(t, func(t *testing.T) {
-		z := gate{zone.MustParse(t, zoneText), "example.com", make(chan struct{})}
+		z := gate{nameserver.Zone(t, zoneText), "example.com", make(chan struct{})}
 		// The signature passed and is compared; meanwhile the SPF check ends.
 		psl := suffixes{"example.com", sync.OnceFunc(func() {
 			close(z.open)

@@ -10,9 +10,9 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/iprev"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // away is a resolver whose every answer takes a while.
@@ -50,7 +50,7 @@ func TestLookAhead(t *testing.T) {
 		found := map[bool]string{}
 		for _, ahead := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
-				z := away{zone.MustParse(t, zoneText), trip}
+				z := away{nameserver.Zone(t, zoneText), trip}
 				v := NewVerifier(z, Options{LookAhead: ahead, Now: now, Grace: 10 * trip})
 				c := v.Connect(t.Context(), Session{Client: client, ClientName: tt.name})
 				defer c.Close()
@@ -82,7 +82,7 @@ func TestLookAhead(t *testing.T) {
 // its name.
 func TestLookAheadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, zoneText)
+		z := nameserver.Zone(t, zoneText)
 		v := NewVerifier(away{z, time.Second}, Options{LookAhead: true})
 		c := v.Connect(t.Context(), Session{Client: client})
 		for _, name := range []string{"a.example", "b.example", "c.example", "mx.bank.example"} {
@@ -103,7 +103,7 @@ func TestLookAheadOnce(t *testing.T) {
 // it are not known.
 func TestLookAheadWarm(t *testing.T) {
 	zoneText, raw := signed(t)
-	z := newMemory(zone.MustParse(t, zoneText))
+	z := newMemory(nameserver.Zone(t, zoneText))
 	evaluate(t, NewVerifier(z, Options{}), "<a@example.com>", string(raw))
 	before := len(z.asked)
 	evaluate(t, NewVerifier(z, Options{LookAhead: true}), "<a@example.com>", string(raw))
@@ -118,7 +118,7 @@ func TestLookAheadWarm(t *testing.T) {
 // TestPanicsAhead: a bug that shows in a question asked before its turn costs
 // what it costs in its turn.
 func TestPanicsAhead(t *testing.T) {
-	z := zone.MustParse(t, zoneText)
+	z := nameserver.Zone(t, zoneText)
 	for name, want := range map[dns.Name]dmarc.Result{"_dmarc.bank.example": dmarc.ResultTempError, "_dmarc.example": dmarc.ResultTempError} {
 		v := NewVerifier(bomb{z, dns.TypeTXT, name}, Options{LookAhead: true})
 		e := evaluate(t, v, "<a@bank.example>", "From: a@sub.bank.example\r\n\r\n")

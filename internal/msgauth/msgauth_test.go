@@ -13,11 +13,11 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/message"
 	"sekimori/internal/spf"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const zoneText = `
@@ -50,7 +50,7 @@ func evaluate(t *testing.T, v *Verifier, from, raw string) *Evaluation {
 const hello = "From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"
 
 func TestEvaluation(t *testing.T) {
-	v := NewVerifier(zone.MustParse(t, zoneText), Options{})
+	v := NewVerifier(nameserver.Zone(t, zoneText), Options{})
 	e := evaluate(t, v, "<a@bank.example>", hello)
 	if e.MailFrom.Result != spf.Pass || e.HELO.Result != spf.Pass || e.IPRev.Status != iprev.Pass || e.DMARC.Result != dmarc.ResultPass || !e.DMARC.AlignedSPF {
 		t.Errorf("results: %s %s %s %s", e.MailFrom.Result, e.HELO.Result, e.IPRev.Status, e.DMARC.Result)
@@ -78,7 +78,7 @@ func TestEvaluation(t *testing.T) {
 // TestConnectionCountedOnce: what the connection asked is not counted again
 // with its second message.
 func TestConnectionCountedOnce(t *testing.T) {
-	v := NewVerifier(zone.MustParse(t, zoneText), Options{})
+	v := NewVerifier(nameserver.Zone(t, zoneText), Options{})
 	c := v.Connect(t.Context(), Session{Client: client})
 	defer c.Close()
 	c.Helo("mx.bank.example")
@@ -147,7 +147,7 @@ func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 func TestSilentKeyIsNoWayOut(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	synctest.Test(t, func(t *testing.T) {
-		v := NewVerifier(hole{zone.MustParse(t, zoneText), "evil.example"}, Options{Budget: 10 * time.Second})
+		v := NewVerifier(hole{nameserver.Zone(t, zoneText), "evil.example"}, Options{Budget: 10 * time.Second})
 		begin := time.Now()
 		e := evaluate(t, v, "<x@evil.example>", signature+hello)
 		if took := time.Since(begin); took > 10*time.Second {
@@ -163,7 +163,7 @@ func TestSilentKeyIsNoWayOut(t *testing.T) {
 // domain cost a message that passes no more than the grace.
 func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, zoneText)
+		z := nameserver.Zone(t, zoneText)
 		for _, r := range []dns.Resolver{hole{z, "in-addr.arpa"}, hole{z, "mx.bank.example"}} {
 			begin := time.Now()
 			e := evaluate(t, NewVerifier(r, Options{}), "<a@bank.example>", hello)
@@ -204,7 +204,7 @@ func (c counting) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.
 // longer to arrive still gets its answers.
 func TestBodySlowerThanBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := NewVerifier(zone.MustParse(t, zoneText+"_dmarc.sub.bank.example TXT \"v=DMARC1; p=reject\"\n"), Options{Budget: time.Second})
+		v := NewVerifier(nameserver.Zone(t, zoneText+"_dmarc.sub.bank.example TXT \"v=DMARC1; p=reject\"\n"), Options{Budget: time.Second})
 		c := v.Connect(t.Context(), Session{Client: client})
 		defer c.Close()
 		c.Helo("mx.bank.example")
@@ -233,7 +233,7 @@ func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 }
 
 func TestPanics(t *testing.T) {
-	r := zone.MustParse(t, zoneText)
+	r := nameserver.Zone(t, zoneText)
 	for _, tt := range []struct {
 		name      string
 		r         dns.Resolver
@@ -266,7 +266,7 @@ func TestPanics(t *testing.T) {
 
 // TestNoAuthor: without an author nothing is asked for DMARC.
 func TestNoAuthor(t *testing.T) {
-	z := zone.MustParse(t, zoneText)
+	z := nameserver.Zone(t, zoneText)
 	e := evaluate(t, NewVerifier(z, Options{}), "<a@bank.example>", "Subject: s\r\n\r\n")
 	if e.FromError == nil || e.FromError.Kind != mailaddr.KindMissing || e.DMARC.Result != dmarc.ResultPermError {
 		t.Errorf("from error %v, dmarc %s", e.FromError, e.DMARC.Result)
@@ -280,7 +280,7 @@ func TestNoAuthor(t *testing.T) {
 
 // TestMalformedReturnPath: RFC 7208 §4.3.
 func TestMalformedReturnPath(t *testing.T) {
-	e := evaluate(t, NewVerifier(zone.MustParse(t, zoneText), Options{}), "<a b@@bank.example>", hello)
+	e := evaluate(t, NewVerifier(nameserver.Zone(t, zoneText), Options{}), "<a b@@bank.example>", hello)
 	if e.MailFrom.Result != spf.None || e.DMARC.Result != dmarc.ResultFail {
 		t.Errorf("spf %s, dmarc %s", e.MailFrom.Result, e.DMARC.Result)
 	}
@@ -290,7 +290,7 @@ func TestMalformedReturnPath(t *testing.T) {
 // Close, which follows, must not panic as well: that would cost the connection.
 func TestCloseAfterPanic(t *testing.T) {
 	broken := false
-	v := NewVerifier(zone.MustParse(t, zoneText), Options{Now: func() time.Time {
+	v := NewVerifier(nameserver.Zone(t, zoneText), Options{Now: func() time.Time {
 		if broken {
 			panic("boom")
 		}

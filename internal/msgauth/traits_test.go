@@ -8,9 +8,9 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func TestTraits(t *testing.T) {
@@ -145,7 +145,7 @@ func TestRewrittenFrom(t *testing.T) {
 // author, date or id is another one.
 func TestDigest(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	v := NewVerifier(zone.MustParse(t, zoneText), Options{Now: func() time.Time { return now }})
+	v := NewVerifier(nameserver.Zone(t, zoneText), Options{Now: func() time.Time { return now }})
 	const raw = "Date: today\r\nMessage-ID: <1@x>\r\n" + hello
 	e := evaluate(t, v, "<a@bank.example>", raw)
 	if len(e.Digest) != 32 || !e.Time.Equal(now) {

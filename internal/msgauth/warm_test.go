@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // durations are what two evaluations of one message may differ in.
@@ -46,7 +47,7 @@ func TestWarmIsTheSame(t *testing.T) {
 		{"unknown domains", "<a@no.example>", "From: a@no.example\r\n\r\n"},
 		{"malformed return path", "<a b@@example.com>", "Subject: no author\r\n\r\n"},
 	} {
-		cold := newMemory(zone.MustParse(t, zoneText))
+		cold := newMemory(nameserver.Zone(t, zoneText))
 		first := evaluate(t, NewVerifier(cold, Options{Now: now}), tt.from, tt.raw)
 		if len(cold.asked) == 0 {
 			t.Errorf("%s: nothing was asked", tt.reason)
@@ -57,7 +58,7 @@ func TestWarmIsTheSame(t *testing.T) {
 		if one, two := facts(t, first), facts(t, second); one != two {
 			t.Errorf("%s:\ncold %s\nwarm %s", tt.reason, one, two)
 		}
-		direct := evaluate(t, NewVerifier(zone.MustParse(t, zoneText), Options{Now: now}), tt.from, tt.raw)
+		direct := evaluate(t, NewVerifier(nameserver.Zone(t, zoneText), Options{Now: now}), tt.from, tt.raw)
 		if one, two := facts(t, direct), facts(t, second); one != two {
 			t.Errorf("%s:\nwithout a cache %s\nwarm %s", tt.reason, one, two)
 		}
@@ -68,7 +69,7 @@ func TestWarmIsTheSame(t *testing.T) {
 // has a goroutine.
 func TestWarmRunsHere(t *testing.T) {
 	zoneText, raw := signed(t)
-	r := newMemory(zone.MustParse(t, zoneText))
+	r := newMemory(nameserver.Zone(t, zoneText))
 	v := NewVerifier(r, Options{})
 	evaluate(t, v, "<a@example.com>", string(raw))
 	r.next = nil
@@ -102,14 +103,14 @@ func TestPanicsHere(t *testing.T) {
 	for name, component := range map[dns.Name]Mechanism{
 		"bank.example": SPF, "_dmarc.bank.example": DMARC, "1.2.0.192.in-addr.arpa": IPRev, "mx.bank.example": SPF,
 	} {
-		v := NewVerifier(peekBomb{newMemory(zone.MustParse(t, zoneText)), name}, Options{})
+		v := NewVerifier(peekBomb{newMemory(nameserver.Zone(t, zoneText)), name}, Options{})
 		e := evaluate(t, v, "<a@bank.example>", hello)
 		if len(e.Panics) != 1 || e.Panics[0].Component != component || e.Panics[0].Value != "boom" || !strings.Contains(e.Panics[0].Stack, "peekBomb") {
 			t.Errorf("%s: panics %+v", name, e.Panics)
 		}
 	}
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
-	v := NewVerifier(peekBomb{newMemory(zone.MustParse(t, zoneText)), "s1._domainkey.bank.example"}, Options{})
+	v := NewVerifier(peekBomb{newMemory(nameserver.Zone(t, zoneText)), "s1._domainkey.bank.example"}, Options{})
 	e := evaluate(t, v, "<a@bank.example>", signature+hello)
 	if len(e.DKIM) != 1 || e.DKIM[0].Result == "pass" || e.DMARC.Result != dmarc.ResultPass {
 		t.Errorf("a key's lookup: %+v", e.DKIM)
@@ -119,7 +120,7 @@ func TestPanicsHere(t *testing.T) {
 // TestMeterOfAnAttempt: a stage that had to begin anew counts its questions
 // once, and its limit is that of one stage.
 func TestMeterOfAnAttempt(t *testing.T) {
-	r := newMemory(zone.MustParse(t, zoneText))
+	r := newMemory(nameserver.Zone(t, zoneText))
 	if _, err := r.Lookup(t.Context(), "mx.bank.example", dns.TypeTXT); err != nil {
 		t.Fatal(err)
 	}

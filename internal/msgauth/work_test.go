@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -44,7 +45,7 @@ func (l load) domain(kind string, i int) string { return fmt.Sprintf("%s%d.examp
 
 func (l load) build(tb testing.TB) (*zone.Zone, []byte) {
 	tb.Helper()
-	z := zone.MustParse(tb, "_dmarc.bank.example TXT \"v=DMARC1; p=reject\"\n")
+	z := nameserver.Zone(tb, "_dmarc.bank.example TXT \"v=DMARC1; p=reject\"\n")
 	records := l.published
 	if records == nil {
 		records = []string{signer.Record(l.key.Public())}

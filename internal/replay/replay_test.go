@@ -15,17 +15,17 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 	"sekimori/internal/received"
+	"sekimori/internal/testkit/nameserver"
 )
 
 var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 func zoneFor(t *testing.T) dns.Resolver {
 	t.Helper()
-	return zone.MustParse(t, zoneText())
+	return nameserver.Zone(t, zoneText())
 }
 
 func zoneText() string {
@@ -273,7 +273,7 @@ func TestUnanswered(t *testing.T) {
 		delivered("a@lame.example", "192.0.2.1", day, "From: a@lame.example\n\nx\n"))
 	const more = "! lame.example TXT servfail\n! _dmarc.lame.example TXT timeout\n"
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
-	s := open(t, path, zone.MustParse(t, zoneText()+more))
+	s := open(t, path, nameserver.Zone(t, zoneText()+more))
 	r := replayed(t, box, func(o *Options) { o.Resolver = s })
 	use := closed(t, s)
 	r.DNS = &use
@@ -292,7 +292,7 @@ func TestUnanswered(t *testing.T) {
 	}
 
 	// Without being told to, a second run repeats the first.
-	whole := zone.MustParse(t, zoneText()+"lame.example. TXT \"v=spf1 -all\"\n")
+	whole := nameserver.Zone(t, zoneText()+"lame.example. TXT \"v=spf1 -all\"\n")
 	s = open(t, path, whole)
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 1 {
 		t.Errorf("a repetition gives another result: %+v", r)
@@ -304,7 +304,7 @@ func TestUnanswered(t *testing.T) {
 		t.Errorf("asked again: %+v", r)
 	}
 	closed(t, s)
-	s = open(t, path, zone.MustParse(t, ""))
+	s = open(t, path, nameserver.Zone(t, ""))
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 0 {
 		t.Errorf("what came is not kept: %+v", r)
 	}

@@ -15,7 +15,6 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/explain"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
@@ -24,6 +23,7 @@ import (
 	"sekimori/internal/received"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const sameZone = `
@@ -113,7 +113,7 @@ func network(t *testing.T, s string) (n config.Network) {
 // TestSameDecision: the daemon, explain and replay decide alike on a message, and
 // write the same into it. The daemon says by its log what it decided.
 func TestSameDecision(t *testing.T) {
-	z := zone.MustParse(t, sameZone)
+	z := nameserver.Zone(t, sameZone)
 	for _, row := range sameRows(t) {
 		t.Run(row.name, func(t *testing.T) {
 			if row.client == "" {

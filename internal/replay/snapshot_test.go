@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const snapshotZone = `
@@ -72,7 +72,7 @@ func TestSnapshot(t *testing.T) {
 		{"1.2.0.192.in-addr.arpa", dns.TypePTR}, {"none.example", dns.TypeTXT}, {"a.example", dns.TypeAAAA}, {"slow.example", dns.TypeA},
 	}
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
-	network := &asked{Resolver: zone.MustParse(t, snapshotZone)}
+	network := &asked{Resolver: nameserver.Zone(t, snapshotZone)}
 	s := open(t, path, network)
 	var first []dns.Answer
 	for range 2 {
@@ -131,7 +131,7 @@ func TestSnapshotFile(t *testing.T) {
 		{"a line that is too long", header + strings.Repeat("x", maxSnapshotLine) + "\n", "line 2", 0, ""},
 	} {
 		path := write(t, "dns.jsonl", tt.text)
-		s, err := OpenSnapshot(path, zone.MustParse(t, "a.example A 192.0.2.9\n"))
+		s, err := OpenSnapshot(path, nameserver.Zone(t, "a.example A 192.0.2.9\n"))
 		if tt.err != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), path) {
 				t.Errorf("%s: %v", tt.name, err)
@@ -157,7 +157,7 @@ func TestSnapshotFile(t *testing.T) {
 	}
 	// A run that was interrupted in its first write goes on too.
 	path := write(t, "dns.jsonl", header[:30])
-	s := open(t, path, zone.MustParse(t, "a.example A 192.0.2.9\n"))
+	s := open(t, path, nameserver.Zone(t, "a.example A 192.0.2.9\n"))
 	if _, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func (l *late) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 // on and is kept; who asks meanwhile shares it; only an interruption ends it.
 func TestSnapshotOutlivesTheMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
-	z := zone.MustParse(t, snapshotZone)
+	z := nameserver.Zone(t, snapshotZone)
 	synctest.Test(t, func(t *testing.T) {
 		network := &late{Resolver: z, after: 5 * time.Second}
 		s := open(t, path, network)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func benchCache(b *testing.B, next dns.Resolver, size int64) *Cache {
@@ -24,7 +24,7 @@ func benchCache(b *testing.B, next dns.Resolver, size int64) *Cache {
 }
 
 func BenchmarkCacheHit(b *testing.B) {
-	c := benchCache(b, zone.MustParse(b, "a.example 3600 TXT text"), 1<<20)
+	c := benchCache(b, nameserver.Zone(b, "a.example 3600 TXT text"), 1<<20)
 	if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
 		b.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func BenchmarkCacheHit(b *testing.B) {
 }
 
 func BenchmarkCacheHitParallel(b *testing.B) {
-	c := benchCache(b, zone.MustParse(b, "a.example 3600 TXT text"), 1<<20)
+	c := benchCache(b, nameserver.Zone(b, "a.example 3600 TXT text"), 1<<20)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -81,7 +81,7 @@ func BenchmarkCacheMissAndEvict(b *testing.B) {
 
 // What a message that finds everything known pays for each question.
 func BenchmarkPeekParallel(b *testing.B) {
-	c := benchCache(b, zone.MustParse(b, "a.example 3600 TXT text"), 1<<20)
+	c := benchCache(b, nameserver.Zone(b, "a.example 3600 TXT text"), 1<<20)
 	if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
 		b.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func BenchmarkPeekParallel(b *testing.B) {
 
 // A hit allocates nothing, whoever asks.
 func TestHitsDoNotAllocate(t *testing.T) {
-	c := cached(t, DefaultCacheConfig(), zone.MustParse(t, "a.example 3600 TXT text"))
+	c := cached(t, DefaultCacheConfig(), nameserver.Zone(t, "a.example 3600 TXT text"))
 	ctx := t.Context()
 	if _, err := c.Lookup(ctx, "a.example", dns.TypeTXT); err != nil {
 		t.Fatal(err)

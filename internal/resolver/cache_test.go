@@ -69,7 +69,7 @@ func TestCacheTTL(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				z := zone.MustParse(t, cacheZone)
+				z := nameserver.Zone(t, cacheZone)
 				c := cached(t, DefaultCacheConfig(), z)
 				if got := marks(c.Lookup(t.Context(), tc.name, tc.typ)); got != tc.first {
 					t.Errorf("first %s, want %s", got, tc.first)
@@ -90,7 +90,7 @@ func TestCacheTTL(t *testing.T) {
 // every duration zero, nothing is kept at all.
 func TestCacheZeroDurations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, cacheZone)
+		z := nameserver.Zone(t, cacheZone)
 		c := cached(t, CacheConfig{Size: 1 << 20}, z)
 		for range 2 {
 			for _, name := range []dns.Name{"a.example.com", "no.example.com"} {
@@ -108,7 +108,7 @@ func TestCacheZeroDurations(t *testing.T) {
 func TestCacheFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		z := zone.MustParse(t, "! a.example A servfail\n! a.example TXT timeout\na.example A 192.0.2.1")
+		z := nameserver.Zone(t, "! a.example A servfail\n! a.example TXT timeout\na.example A 192.0.2.1")
 		cfg := DefaultCacheConfig()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
@@ -137,7 +137,7 @@ func TestCacheFailures(t *testing.T) {
 // stands in for it.
 func TestCachePermanentFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, "l.example CNAME x.example\nx.example A 192.0.2.1")
+		z := nameserver.Zone(t, "l.example CNAME x.example\nx.example A 192.0.2.1")
 		cfg := DefaultCacheConfig()
 		c := cached(t, cfg, z)
 		look := func(want string, asked int) {
@@ -191,7 +191,7 @@ func TestCacheCoalesces(t *testing.T) {
 	for _, size := range []int64{0, 1 << 20} {
 		synctest.Test(t, func(t *testing.T) {
 			m := testMetrics(t)
-			z := zone.MustParse(t, cacheZone+"! a.example.com A delay=3s\n")
+			z := nameserver.Zone(t, cacheZone+"! a.example.com A delay=3s\n")
 			cfg := DefaultCacheConfig()
 			cfg.Size, cfg.Metrics = size, m.Metrics
 			c := cached(t, cfg, z)
@@ -229,7 +229,7 @@ func TestCacheCoalesces(t *testing.T) {
 // The query goes on without the one who asked, but not for ever.
 func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, cacheZone+"! a.example.com A delay=3s\n! t.example.com TXT delay=1h\n")
+		z := nameserver.Zone(t, cacheZone+"! a.example.com A delay=3s\n! t.example.com TXT delay=1h\n")
 		c := cached(t, DefaultCacheConfig(), z)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -251,7 +251,7 @@ func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 // useless leaves by itself.
 func TestCacheForgetsWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, cacheZone)
+		z := nameserver.Zone(t, cacheZone)
 		cfg := DefaultCacheConfig()
 		cfg.Stale = 0
 		c := cached(t, cfg, z)
@@ -323,7 +323,7 @@ func TestWeightCountsEverything(t *testing.T) {
 
 func TestCachePurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, cacheZone)
+		z := nameserver.Zone(t, cacheZone)
 		c := cached(t, DefaultCacheConfig(), z)
 		for range 2 {
 			if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com 1m0s 192.0.2.1" {
@@ -341,7 +341,7 @@ func TestCachePurge(t *testing.T) {
 
 func TestCacheClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, cacheZone+"! t.example.com TXT delay=9s\n")
+		z := nameserver.Zone(t, cacheZone+"! t.example.com TXT delay=9s\n")
 		c := cached(t, DefaultCacheConfig(), z)
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
 		done := make(chan string)

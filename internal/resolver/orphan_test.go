@@ -10,6 +10,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // open answers after a time and counts the questions it has open.
@@ -141,7 +142,7 @@ func TestOrphanIsAdopted(t *testing.T) {
 // also when somebody came and left.
 func TestPrefetchIsNoOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, "hot.example 60 TXT x")
+		z := nameserver.Zone(t, "hot.example 60 TXT x")
 		c := cached(t, DefaultCacheConfig(), z)
 		for range hotReads + 1 {
 			_, _ = c.Lookup(t.Context(), "hot.example", dns.TypeTXT)

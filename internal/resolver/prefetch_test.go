@@ -9,13 +9,14 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // prefetching returns a cache over cacheZone, with a.example.com (60 s) read
 // as often as makes it hot.
 func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *zone.Zone, *gathered) {
 	t.Helper()
-	z, m := zone.MustParse(t, cacheZone), testMetrics(t)
+	z, m := nameserver.Zone(t, cacheZone), testMetrics(t)
 	cfg.Metrics = m.Metrics
 	c := cached(t, cfg, z)
 	for range hotReads {
@@ -94,7 +95,7 @@ func TestPrefetchOfNo(t *testing.T) {
 		m := testMetrics(t)
 		cfg := DefaultCacheConfig()
 		cfg.Metrics = m.Metrics
-		z := zone.MustParse(t, cacheZone)
+		z := nameserver.Zone(t, cacheZone)
 		c := cached(t, cfg, z)
 		for range hotReads + 1 {
 			_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeTXT)
@@ -215,7 +216,7 @@ func TestPrefetchFrom(t *testing.T) {
 // TestCachePeek: only a good answer within its TTL is known without asking.
 func TestCachePeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, cacheZone+"! bad.example.com TXT servfail\n")
+		z := nameserver.Zone(t, cacheZone+"! bad.example.com TXT servfail\n")
 		c := cached(t, DefaultCacheConfig(), z)
 		if a, ok := c.Peek("t.example.com", dns.TypeTXT); ok {
 			t.Errorf("never asked: %+v", a)

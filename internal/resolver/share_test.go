@@ -73,7 +73,7 @@ func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
 		{reason: "the old one is closed", known: true, close: true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			before, after := zone.MustParse(t, cacheZone), zone.MustParse(t, cacheZone)
+			before, after := nameserver.Zone(t, cacheZone), nameserver.Zone(t, cacheZone)
 			old := cached(t, DefaultCacheConfig(), before)
 			if tt.known {
 				_, _ = old.Lookup(t.Context(), "a.example.com", dns.TypeA)

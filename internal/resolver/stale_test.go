@@ -9,12 +9,13 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func TestCacheServesStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		z := zone.MustParse(t, cacheZone)
+		z := nameserver.Zone(t, cacheZone)
 		cfg := DefaultCacheConfig()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
@@ -48,7 +49,7 @@ func TestCacheServesStale(t *testing.T) {
 func TestCacheServesStaleNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		z := zone.MustParse(t, cacheZone)
+		z := nameserver.Zone(t, cacheZone)
 		cfg := DefaultCacheConfig()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
@@ -68,7 +69,7 @@ func TestCacheServesStaleNo(t *testing.T) {
 // server, and nobody's deadline turns into a failure.
 func TestCacheStaleWhileServerIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := zone.MustParse(t, cacheZone)
+		z := nameserver.Zone(t, cacheZone)
 		c := cached(t, DefaultCacheConfig(), z)
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
 		time.Sleep(time.Minute)

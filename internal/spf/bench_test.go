@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // BenchmarkTypical is a domain with one include of a large provider.
 func BenchmarkTypical(b *testing.B) {
-	z := zone.MustParse(b, `
+	z := nameserver.Zone(b, `
 example.com TXT "v=spf1 mx include:_spf.provider.example -all"
 example.com MX 10 mx.example.com
 mx.example.com A 198.51.100.1
@@ -33,7 +33,7 @@ func BenchmarkHostile(b *testing.B) {
 	for i := range MaxLookups {
 		text += fmt.Sprintf("r%d.example.com TXT \"v=spf1 redirect=%s.r%d.example.com\"\n", i, macros, i+1)
 	}
-	z := zone.MustParse(b, strings.ReplaceAll(text, "\"v=spf1 redirect="+macros, chunks("v=spf1 redirect="+macros)))
+	z := nameserver.Zone(b, strings.ReplaceAll(text, "\"v=spf1 redirect="+macros, chunks("v=spf1 redirect="+macros)))
 	a := Args{IP: client, HELO: strings.Repeat("-", maxMacroValue), MailFrom: "a@r0.example.com"}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // A case is a file in testdata/cases: the reason for it, an empty line,
@@ -67,7 +67,7 @@ func (c caseFile) args() Args {
 func TestCases(t *testing.T) {
 	for _, c := range readCases(t) {
 		t.Run(c.name, func(t *testing.T) {
-			z := zone.MustParse(t, c.zone)
+			z := nameserver.Zone(t, c.zone)
 			checkIdentity := CheckMailFrom
 			if c.values["identity"] == "helo" {
 				checkIdentity = CheckHELO

@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // newEvaluation is the example of RFC 7208 §7.4.
 func newEvaluation(tb testing.TB, ip string) *evaluation {
 	tb.Helper()
 	return &evaluation{
-		ctx: context.Background(), resolver: zone.MustParse(tb, ""), check: &Check{},
+		ctx: context.Background(), resolver: nameserver.Zone(tb, ""), check: &Check{},
 		args:  Args{HELO: "mail.example.com", Now: time.Unix(1700000000, 0), MaxQueries: DefaultMaxQueries},
 		ip:    netip.MustParseAddr(ip),
 		local: "strong-bad", origin: "email.example.com",
@@ -145,13 +145,13 @@ func TestShortenedToNothingOfTheOwner(t *testing.T) {
 		if tc.want == Pass { // what is left after the labels before
 			z += strings.Repeat(label+".", 3) + "x.bank.example A 127.0.0.2\n"
 		}
-		r := zone.MustParse(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")
+		r := nameserver.Zone(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")
 		got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: tc.helo, MailFrom: tc.local + "@bank.example", Now: time.Unix(1700000000, 0)})
 		if got.Result != tc.want {
 			t.Errorf("%s: %s (%s), want %s; %q", tc.why, got.Result, got.Problem, tc.want, r.Queries())
 		}
 	}
-	r := zone.MustParse(t, zoneText+"bank.example TXT \"v=spf1 redirect=_spf.bank.example.%{h}\"\n")
+	r := nameserver.Zone(t, zoneText+"bank.example TXT \"v=spf1 redirect=_spf.bank.example.%{h}\"\n")
 	got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: long + evil, MailFrom: "u@bank.example", Now: time.Unix(1700000000, 0)})
 	if got.Result != Neutral {
 		t.Errorf("redirect: %s (%s), want neutral", got.Result, got.Problem)

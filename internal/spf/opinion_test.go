@@ -3,7 +3,7 @@ package spf
 import (
 	"testing"
 
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/opinion"
 )
 
@@ -18,7 +18,7 @@ func TestSecondOpinion(t *testing.T) {
 			if c.values["identity"] == "helo" {
 				from = ""
 			}
-			got, err := opinion.SPF(zone.MustParse(t, c.zone), a.IP, a.HELO, from)
+			got, err := opinion.SPF(nameserver.Zone(t, c.zone), a.IP, a.HELO, from)
 			want, differs := c.values["blitiri"]
 			if !differs {
 				want = c.values["result"]

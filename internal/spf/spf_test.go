@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 var client = netip.MustParseAddr("192.0.2.1")
@@ -36,7 +36,7 @@ func recordOf(text string) dns.Resolver {
 }
 
 func TestIdentities(t *testing.T) {
-	z := zone.MustParse(t, `
+	z := nameserver.Zone(t, `
 example.com TXT "v=spf1 ip4:192.0.2.1 -all"
 a_b.example.com TXT "v=spf1 ip4:192.0.2.1 -all"
 mail.example.com TXT "v=spf1 ip4:192.0.2.1 -all"
@@ -227,7 +227,7 @@ func TestRecordTooLong(t *testing.T) {
 func TestLongClientValues(t *testing.T) {
 	long := strings.Repeat("a.", maxMacroValue)
 	record := "v=spf1 exists:%{h}.example.com exists:%{l1r}.example.com ~all"
-	z := zone.MustParse(t, `example.com TXT "`+record+`"`)
+	z := nameserver.Zone(t, `example.com TXT "`+record+`"`)
 	c := CheckMailFrom(t.Context(), z, Args{IP: client, HELO: long, MailFrom: long + "@example.com"})
 	if c.Result != SoftFail || c.Queries != 1 {
 		t.Errorf("values over the bound do not match and are not asked for: %s, asked %v", c.Result, z.Queries())
@@ -263,7 +263,7 @@ func TestExplanationIsBounded(t *testing.T) {
 }
 
 func TestCheckAsJSON(t *testing.T) {
-	z := zone.MustParse(t, `
+	z := nameserver.Zone(t, `
 example.com TXT "v=spf1 include:a.example.com -all"
 a.example.com TXT "v=spf1 ip4:192.0.2.1"
 `)

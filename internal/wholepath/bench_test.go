@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // benchSession sends one message again and again, as Postfix would; want must
@@ -21,7 +21,7 @@ import (
 func benchSession(b *testing.B, zoneText, mail, want string) {
 	b.Helper()
 	s := newStation(policy.Monitor)
-	s.zone.p.Store(zone.MustParse(b, saneZone()+zoneText))
+	s.zone.p.Store(nameserver.Zone(b, saneZone()+zoneText))
 	mta, closed := s.dial()
 	c := client.New(mta)
 	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {

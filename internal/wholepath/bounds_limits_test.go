@@ -10,12 +10,12 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func TestBoundResults(t *testing.T) {
@@ -89,7 +89,7 @@ func TestBoundConfig(t *testing.T) {
 
 // TestBoundWalks: eleven identifiers below the author's organization.
 func TestBoundWalks(t *testing.T) {
-	z := zone.MustParse(t, `_dmarc.shop.example TXT "v=DMARC1; p=reject"`)
+	z := nameserver.Zone(t, `_dmarc.shop.example TXT "v=DMARC1; p=reject"`)
 	d := dmarc.Discover(t.Context(), z, "mail.shop.example", dmarc.Options{})
 	var ids []dmarc.Identifier
 	for i := range dmarc.DefaultMaxWalks + 1 {
@@ -143,7 +143,7 @@ func TestBoundFrom(t *testing.T) {
 
 func checkSPF(t *testing.T, zoneText, sender string) (spf.Check, []string) {
 	t.Helper()
-	z := zone.MustParse(t, zoneText)
+	z := nameserver.Zone(t, zoneText)
 	c := spf.CheckMailFrom(t.Context(), z, spf.Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: "h.example", MailFrom: sender, Now: today})
 	return c, z.Queries()
 }

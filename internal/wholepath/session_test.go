@@ -19,6 +19,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // maxQuestions is what one message and its connection may ask in all: the sum
@@ -122,7 +123,7 @@ func fuzzZone(t *testing.T, lines string) *zone.Zone {
 			text += line + "\n"
 		}
 	}
-	return zone.MustParse(t, text)
+	return nameserver.Zone(t, text)
 }
 
 // converse plays the MTA: one message like Postfix would send it, then raw

@@ -57,20 +57,6 @@ func Parse(zoneText string) (*Zone, error) {
 	return z, nil
 }
 
-// MustParse is Parse for tests: an error ends the test. tb is a testing.TB.
-func MustParse(tb interface {
-	Helper()
-	Fatalf(format string, args ...any)
-}, zoneText string,
-) *Zone {
-	tb.Helper()
-	z, err := Parse(zoneText)
-	if err != nil {
-		tb.Fatalf("%v", err)
-	}
-	return z
-}
-
 // parseFault reads "OWNER TYPE|* FAULT...".
 func (z *Zone) parseFault(line string) error {
 	line, _, _ = strings.Cut(line, ";")

@@ -14,7 +14,7 @@ import (
 
 func startServer(t *testing.T, zoneText string, opts ServerOptions) *Server {
 	t.Helper()
-	s, err := NewServer(MustParse(t, zoneText), opts)
+	s, err := NewServer(mustParse(t, zoneText), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestServerAuthenticated(t *testing.T) {
 
 func TestServerChangesZone(t *testing.T) {
 	s := startServer(t, "a.example A 192.0.2.1", ServerOptions{})
-	s.SetZone(MustParse(t, "a.example A 192.0.2.2"))
+	s.SetZone(mustParse(t, "a.example A 192.0.2.2"))
 	if got := showMsg(ask(t, s, "udp", "a.example.", codec.TypeA, 0)); got != "NOERROR | a.example. 300 IN A 192.0.2.2" {
 		t.Errorf("got %s", got)
 	}
@@ -196,7 +196,7 @@ func TestServerIgnoresNonsense(t *testing.T) {
 
 // Close must end connections and delayed answers, and wait for them.
 func TestServerCloseEndsDelays(t *testing.T) {
-	s, err := NewServer(MustParse(t, "! slow.example A delay=24h"), ServerOptions{})
+	s, err := NewServer(mustParse(t, "! slow.example A delay=24h"), ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

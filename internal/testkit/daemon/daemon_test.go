@@ -10,6 +10,7 @@ import (
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/recorder"
 )
 
@@ -19,7 +20,7 @@ _dmarc.bank.example TXT "v=DMARC1; p=reject"
 `
 
 func TestDaemon(t *testing.T) {
-	z := zone.MustParse(t, zoneText)
+	z := nameserver.Zone(t, zoneText)
 	cfg := Config(NameServer(t, z).Addr())
 	cfg.AuthservID = "mx.here.example"
 	d := Start(t, cfg)

@@ -144,10 +144,20 @@ func AsksRoot(tb testing.TB, query []byte, conn net.Conn) bool {
 	return true
 }
 
+// Zone reads zone text (see [zone.Parse]); an error in it ends the test.
+func Zone(tb testing.TB, zoneText string) *zone.Zone {
+	tb.Helper()
+	z, err := zone.Parse(zoneText)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return z
+}
+
 // Serve answers from a zone over real sockets until the test ends.
 func Serve(tb testing.TB, zoneText string, opts zone.ServerOptions) *zone.Server {
 	tb.Helper()
-	s, err := zone.NewServer(zone.MustParse(tb, zoneText), opts)
+	s, err := zone.NewServer(Zone(tb, zoneText), opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

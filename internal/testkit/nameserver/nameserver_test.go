@@ -81,6 +81,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"no zone line", func(tb testing.TB) { Message(tb, 1, "x.example.", dns.TypeA, 0, "x.example A nothing") }, "fatal: "},
 		{"no name", func(tb testing.TB) { Message(tb, 1, "x..example.", dns.TypeA, 0, "") }, "fatal: "},
+		{"no zone", func(tb testing.TB) { Zone(tb, "nonsense") }, "fatal: zone: "},
 		{"no query", func(tb testing.TB) { Respond(tb, []byte{1, 2}, 0, "") }, "error: query 0102"},
 	} {
 		if said := recorder.Run(t, tt.do); !strings.HasPrefix(said, tt.want) {

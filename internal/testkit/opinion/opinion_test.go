@@ -4,13 +4,13 @@ import (
 	"net/netip"
 	"testing"
 
-	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // TestSPF has a case for each question that the other may ask, and each way
 // in which it may not be answered.
 func TestSPF(t *testing.T) {
-	z := zone.MustParse(t, `
+	z := nameserver.Zone(t, `
 ip.example    TXT "v=spf1 ip4:192.0.2.1 -all"
 a.example     TXT "v=spf1 a -all"
 a.example     A   192.0.2.1
