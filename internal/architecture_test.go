@@ -13,12 +13,12 @@ import (
 const architecture = "ARCHITECTURE.md"
 
 var (
-	floorHeading = regexp.MustCompile(`^### Floor (\d+): `)
-	packageLine  = regexp.MustCompile("^- `((?:internal|cmd)/[a-z0-9/]+)`: (.+)$")
+	floorHeading = regexp.MustCompile(`^### Floor (\d+): (.+)$`)
+	packageLine  = regexp.MustCompile("^- `((?:internal|cmd)/[a-z0-9/{},]+)`: (.+)$")
 	pathInText   = regexp.MustCompile("`((?:internal|cmd|configs|deploy|testdata)/[A-Za-z0-9_./-]*)`")
 )
 
-// packages are the directories of internal and cmd with a Go file in them.
+// packages returns the directories of internal and cmd that have a Go file.
 func packages(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -37,8 +37,9 @@ func packages(t *testing.T) map[string]bool {
 	return found
 }
 
-// TestArchitectureNamesEveryPackage holds the list of packages to the
-// directories and to their floors: each is there once, with a sentence.
+// TestArchitectureNamesEveryPackage compares the page's list of packages with
+// the directories and with their floors: each package is there once, with a
+// sentence.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	text, err := os.ReadFile(architecture)
 	if err != nil {
@@ -46,29 +47,34 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	}
 	want := packages(t)
 	named := map[string]bool{}
-	floor := -1
+	at := floor(-1)
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
 		if strings.HasPrefix(line, "#") {
-			floor = -1
+			at = -1
 		}
 		if m := floorHeading.FindStringSubmatch(line); m != nil {
-			floor, _ = strconv.Atoi(m[1])
+			number, _ := strconv.Atoi(m[1])
+			if at = floor(number); at > commands || at.String() != m[2] {
+				t.Fatalf("%s: arch_test.go has no floor %s called %q", architecture, m[1], m[2])
+			}
 		}
 		m := packageLine.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
-		switch name := m[1]; {
-		case !want[name]:
-			t.Errorf("%s names %s, and there is no such package", architecture, name)
-		case named[name]:
-			t.Errorf("%s names %s twice", architecture, name)
-		case floors[name] != floor:
-			t.Errorf("%s has %s on floor %d; arch_test.go has it on floor %d", architecture, name, floor, floors[name])
-		case !strings.HasSuffix(m[2], "."):
-			t.Errorf("%s: what it says of %s is not a sentence: %q", architecture, name, m[2])
-		default:
+		if !strings.HasSuffix(m[2], ".") {
+			t.Errorf("%s: what it says of %s is not a sentence: %q", architecture, m[1], m[2])
+		}
+		for _, name := range spelledOut(m[1]) {
+			switch {
+			case !want[name]:
+				t.Errorf("%s names %s, and there is no such package", architecture, name)
+			case named[name]:
+				t.Errorf("%s names %s twice", architecture, name)
+			case floors[name] != at:
+				t.Errorf("%s has %s on floor %d; arch_test.go has it on floor %d", architecture, name, at, floors[name])
+			}
 			named[name] = true
 		}
 	}
@@ -79,8 +85,20 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesExistingFiles: whoever follows a path of the page
-// arrives somewhere.
+// spelledOut returns the packages that "a/{b,c}" stands for.
+func spelledOut(name string) []string {
+	before, rest, grouped := strings.Cut(name, "{")
+	if !grouped {
+		return []string{name}
+	}
+	var all []string
+	for last := range strings.SplitSeq(strings.TrimSuffix(rest, "}"), ",") {
+		all = append(all, before+last)
+	}
+	return all
+}
+
+// TestArchitectureNamesExistingFiles: every path of the page exists.
 func TestArchitectureNamesExistingFiles(t *testing.T) {
 	text, err := os.ReadFile(architecture)
 	if err != nil {
