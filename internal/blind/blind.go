@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"sekimori/internal/spf"
 )
 
 // Kind is one way of being blind.
@@ -166,14 +168,12 @@ func (w *Watch) Connected(client netip.Addr) {
 	w.judgeClient()
 }
 
-// private reports whether a is an address that no client on the Internet has.
-// Loopback is not: a host's own programs write from there.
+// private reports whether a is an address that no client on the Internet can
+// have. Loopback is excepted, because the programs of the MTA's own host
+// connect from there.
 func private(a netip.Addr) bool {
-	return a.IsPrivate() || a.IsLinkLocalUnicast() || shared.Contains(a)
+	return spf.PrivateClient(a) && !a.Unmap().IsLoopback()
 }
-
-// shared is the space of carrier-grade NAT (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 func (w *Watch) judgeClient() {
 	w.set(PrivateClients, w.client.IsValid() && max(w.sessions, w.messages) >= manyClients, "client_ip", w.client)

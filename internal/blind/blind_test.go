@@ -65,6 +65,8 @@ func TestKinds(t *testing.T) {
 		}, nil},
 		{"one public address", func(w *Watch) { times(200, func() { w.Connected(public) }) }, nil},
 		{"loopback", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("127.0.0.1")) }) }, nil},
+		{"loopback of IPv6", func(w *Watch) { times(200, func() { w.Connected(netip.IPv6Loopback()) }) }, nil},
+		{"the address of a NAT64", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("64:ff9b::192.0.2.1")) }) }, []Kind{PrivateClients}},
 		{"no address", func(w *Watch) { times(200, func() { w.Connected(netip.Addr{}) }) }, nil},
 		{"link-local", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("fe80::1")) }) }, []Kind{PrivateClients}},
 		{"unique local", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("fd00::1")) }) }, []Kind{PrivateClients}},
