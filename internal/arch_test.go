@@ -139,6 +139,7 @@ var sameFloor = map[string][]string{
 	// A cache is put in front of what asks.
 	"internal/resolver":           {"internal/resolver/upstream"},
 	"internal/testkit/nameserver": {"internal/dns", "internal/dns/zone"},
+	"internal/testkit/suites":     {"internal/dns", "internal/dns/zone"},
 }
 
 // free are not packages of the house but data others may embed.

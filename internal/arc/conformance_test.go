@@ -7,7 +7,6 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
@@ -33,7 +32,7 @@ func TestConformance(t *testing.T) {
 	cases := suites.ARC(t)
 	passed := 0
 	for _, c := range cases {
-		z, err := zone.FromConformance(c.Zone)
+		z, err := suites.Zone(c.Zone)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -78,7 +78,7 @@ func (r row) run(st *station) error {
 	st.zone = zone.New()
 	if len(r.zone) > 0 {
 		var err error
-		if st.zone, err = zone.FromConformance(r.zone); err != nil {
+		if st.zone, err = suites.Zone(r.zone); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
@@ -63,7 +62,7 @@ var suiteTime = time.Unix(1795000000, 0)
 // judged are the results of a suite's message.
 func judged(t *testing.T, c suites.DKIMCase, o Options) []Result {
 	t.Helper()
-	z, err := zone.FromConformance(c.Zone)
+	z, err := suites.Zone(c.Zone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestConformanceDMARCbis(t *testing.T) {
 }
 
 func runConformance(t *testing.T, c suites.DMARCCase) {
-	z, err := zone.FromConformance(c.Zone)
+	z, err := suites.Zone(c.Zone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func runSuite(t *testing.T, s suites.SPFSuite, name string) {
 	t.Helper()
 	passed, total, wrong := 0, 0, 0
 	for _, sc := range s.Scenarios(t) {
-		z, err := zone.FromConformance(sc.Zone)
+		z, err := suites.Zone(sc.Zone)
 		if err != nil {
 			t.Fatalf("%s: %v", sc.ID, err)
 		}

@@ -75,7 +75,6 @@ type Zone struct {
 type node struct {
 	sets   map[dns.Type][]record
 	faults map[dns.Type]Fault
-	rest   Fault // for types without data
 }
 
 type record struct {
@@ -266,7 +265,7 @@ func (z *Zone) resolve(name dns.Name, typ dns.Type) outcome {
 			return z.negative(out)
 		}
 		alias, isAlias := n.alias(typ)
-		f := n.fault(typ, isAlias)
+		f := n.fault(typ)
 		out.fault.Delay += f.Delay
 		if f.Kind != "" {
 			out.fault.Kind = f.Kind
@@ -328,17 +327,11 @@ func (n *node) alias(typ dns.Type) (record, bool) {
 	return n.sets[dns.TypeCNAME][0], true
 }
 
-func (n *node) fault(typ dns.Type, isAlias bool) Fault {
+func (n *node) fault(typ dns.Type) Fault {
 	if f, ok := n.faults[typ]; ok {
 		return f
 	}
-	if f, ok := n.faults[typeAny]; ok {
-		return f
-	}
-	if len(n.sets[typ]) == 0 && !isAlias {
-		return n.rest
-	}
-	return Fault{}
+	return n.faults[typeAny]
 }
 
 // touch makes name exist. The caller holds mu.
