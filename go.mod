@@ -4,7 +4,6 @@ go 1.26.8
 
 require (
 	blitiri.com.ar/go/spf v1.6.0
-	filippo.io/bigmod v0.1.0
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
 	github.com/coreos/go-systemd/v22 v22.7.0

@@ -15,7 +15,6 @@ import (
 // foreign names the packages that may import a module. A new module, or a new
 // package for a module, is a decision that somebody has to make here.
 var foreign = map[string][]string{
-	"filippo.io/bigmod":                      {"internal/dkim"},
 	"github.com/coreos/go-systemd/v22":       {"internal/app", "internal/milter/sockets"},
 	"github.com/emersion/go-milter":          {"internal/milter"},
 	"github.com/emersion/go-msgauth":         {"internal/demo"}, // it signs; it is not the verifier

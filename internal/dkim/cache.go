@@ -113,7 +113,7 @@ func (c *keyCache) add(txt string, k Key) {
 	if _, known := c.recent[txt]; known {
 		return
 	}
-	size := len(txt) + 3*k.Bits/8 + keyOverhead // N, N again and R² mod N when prepared
+	size := len(txt) + k.Bits/8 + keyOverhead
 	if c.recent == nil || len(c.recent) >= maxCachedKeys/2 || c.bytes+size > maxCachedKeyBytes/2 {
 		c.past, c.recent, c.bytes = c.recent, make(map[string]Key), 0
 	}

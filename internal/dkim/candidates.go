@@ -1,7 +1,7 @@
 package dkim
 
 import (
-	"crypto/ed25519"
+	"crypto/rsa"
 	"math"
 	"strings"
 )
@@ -106,27 +106,54 @@ func (c *candidates) sum(i int) digest {
 
 // check verifies the signature under k.
 func (c *candidates) check(k *Key) *Error {
-	signature := c.params.signature
-	if !k.opens(signature) {
+	if !k.opens(c.params.signature) {
 		return errMismatch()
 	}
-	_, each := k.public.(ed25519.PublicKey) // RSA tells at once what was signed
-	var s opened
+	if pub, ok := k.public.(*rsa.PublicKey); ok {
+		return c.checkRSA(k, pub)
+	}
 	for i := range c.forms() {
-		if i == 0 || each {
-			if !c.message.budget.spend(c.params, k.work()) {
-				return errNoWork()
-			}
-			s = k.open(signature)
+		if !c.message.budget.spend(c.params, k.work()) {
+			return errNoWork()
 		}
-		if s.covers(c.sum(i)) {
+		if k.verifies(c.sum(i), c.params.signature) {
 			return nil
 		}
 	}
-	if c.unknown && !each && s.genuine && c.search(s.signed) {
+	return c.mismatch()
+}
+
+// checkRSA verifies the likeliest form. If that fails and something was lost on
+// the way, the hash inside the signature tells which form was signed, if any.
+func (c *candidates) checkRSA(k *Key, pub *rsa.PublicKey) *Error {
+	if !c.message.budget.spend(c.params, k.work()) {
+		return errNoWork()
+	}
+	if verifyRSA(pub, c.sum(0), c.params.signature) {
 		return nil
 	}
-	return c.mismatch(&s)
+	why := c.mismatch()
+	if why.Result == Fail { // nothing was lost, so there is no other form either
+		return why
+	}
+	signed, genuine := signedDigest(pub, c.params.signature)
+	switch {
+	case !genuine: // the holder of the key signed no form of this message
+		return errMismatch()
+	case c.find(signed) && verifyRSA(pub, signed, c.params.signature):
+		return nil
+	}
+	return why
+}
+
+// find reports whether a form of the message has the hash signed.
+func (c *candidates) find(signed digest) bool {
+	for i := range c.forms() {
+		if c.sum(i) == signed {
+			return true
+		}
+	}
+	return c.unknown && c.search(signed)
 }
 
 const (
@@ -188,12 +215,9 @@ func (c *candidates) dropped(name string) bool {
 	return false
 }
 
-// mismatch is what to say where no form matches. A signature that the holder of
-// the key never made is none of the message in whatever form.
-func (c *candidates) mismatch(s *opened) *Error {
-	if !s.genuine {
-		return errMismatch()
-	}
+// mismatch is what to say of a signature that the holder of the key made and
+// that matches no form.
+func (c *candidates) mismatch() *Error {
 	for _, name := range droppedFields {
 		if c.dropped(name) {
 			return &Error{Neutral, ReasonDroppedField, "the signature covers a field that MTAs remove: " + name}

@@ -58,7 +58,7 @@ func (m *Message) VerifySum(ctx context.Context, p *Params, sum [32]byte, l *Loo
 		if !m.budget.spend(p, k.work()) {
 			return errNoWork()
 		}
-		if s := k.open(p.signature); !s.covers(sum) {
+		if !k.verifies(sum, p.signature) {
 			return errMismatch()
 		}
 		return nil

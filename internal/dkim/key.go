@@ -23,7 +23,7 @@ type Key struct {
 	// Authenticated says that the resolver validated the record by DNSSEC.
 	Authenticated bool
 
-	public  crypto.PublicKey // *rsaPublicKey or ed25519.PublicKey
+	public  crypto.PublicKey // *rsa.PublicKey or ed25519.PublicKey
 	revoked bool             // p= is empty
 	weak    bool             // anyone can sign: see smallOrder
 	sha256  bool             // h= allows it
@@ -150,7 +150,7 @@ func (k *Key) parseRSA(der []byte) *Error {
 	if !ok || key.N.Sign() <= 0 || key.N.Bit(0) == 0 || key.E < 1 || key.E&1 == 0 {
 		return bad
 	}
-	k.public, k.Bits = &rsaPublicKey{PublicKey: key}, key.N.BitLen()
+	k.public, k.Bits = key, key.N.BitLen()
 	return nil
 }
 
@@ -186,7 +186,7 @@ func (k Key) Check(u Use) *Error {
 
 func (k Key) checkStrength(u Use) *Error {
 	switch pub := k.public.(type) {
-	case *rsaPublicKey:
+	case *rsa.PublicKey:
 		switch {
 		case k.Bits < u.MinRSABits: // RFC 8301 §3.2
 			return &Error{Policy, ReasonWeakKey, "the RSA key is too short"}
@@ -203,35 +203,15 @@ func (k Key) checkStrength(u Use) *Error {
 	return nil
 }
 
-// opened is a signature under one key. With RSA, what was signed is known from
-// here on, and comparing it with any number of hashes costs nothing.
-type opened struct {
-	key       *Key
-	signature []byte
-	signed    digest // RSA: the hash that the holder of the key signed
-	// genuine says that the holder of the key made this signature, for this
-	// message or another. With Ed25519 that cannot be told and is assumed.
-	genuine bool
-}
-
-// open begins to verify a signature. Check comes first.
-func (k *Key) open(signature []byte) opened {
-	s := opened{key: k, signature: signature}
+// verifies reports whether signature is one of sum. Check comes first.
+func (k *Key) verifies(sum digest, signature []byte) bool {
 	switch pub := k.public.(type) {
-	case *rsaPublicKey:
-		s.signed, s.genuine = pub.open(signature)
-	case ed25519.PublicKey:
-		s.genuine = len(signature) == ed25519.SignatureSize
+	case *rsa.PublicKey:
+		return verifyRSA(pub, sum, signature)
+	case ed25519.PublicKey: // RFC 8463 §3: PureEdDSA over the hash
+		return ed25519.Verify(pub, sum[:], signature)
 	}
-	return s
-}
-
-// covers reports whether it is a signature of sum.
-func (s *opened) covers(sum digest) bool {
-	if pub, ok := s.key.public.(ed25519.PublicKey); ok { // RFC 8463 §3: PureEdDSA over the hash
-		return s.genuine && ed25519.Verify(pub, sum[:], s.signature)
-	}
-	return s.genuine && s.signed == sum
+	return false
 }
 
 // smallOrder tells the points of order 1, 2, 4 and 8, in every encoding: under

@@ -155,15 +155,15 @@ func TestKeyVerifyMismatch(t *testing.T) {
 	}
 	sum := sha256.Sum256([]byte("x"))
 	good := ed25519.Sign(edKey(), sum[:])
-	if !verifies(&key, sum, good) {
+	if !key.verifies(sum, good) {
 		t.Error("a good signature does not verify")
 	}
 	for n := range 66 { // every length, crypto/ed25519 would panic on a wrong key only
-		if n != 64 && verifies(&key, sum, make([]byte, n)) {
+		if n != 64 && key.verifies(sum, make([]byte, n)) {
 			t.Errorf("a signature of %d octets verifies", n)
 		}
 	}
-	if verifies(&Key{}, sum, good) {
+	if new(Key).verifies(sum, good) {
 		t.Error("no key verifies")
 	}
 }
@@ -190,13 +190,7 @@ func FuzzParseKey(f *testing.F) {
 			if key.Bits == 0 || key.public == nil {
 				t.Fatalf("%q is usable without a key", txt)
 			}
-			verifies(&key, digest{}, sig) // must not panic
+			key.verifies(digest{}, sig) // must not panic
 		}
 	})
-}
-
-// verifies reports whether a signature is one of sum under a key.
-func verifies(k *Key, sum digest, signature []byte) bool {
-	s := k.open(signature)
-	return s.covers(sum)
 }

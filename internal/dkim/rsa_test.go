@@ -7,13 +7,12 @@ import (
 	"crypto/sha256"
 	"math/big"
 	"slices"
-	"sync"
 	"testing"
 )
 
-// verify reports whether a signature is one of sum.
-func (k *rsaPublicKey) verify(sum digest, signature []byte) bool {
-	got, ok := k.open(signature)
+// recovers reports whether signedDigest finds sum in a signature.
+func recovers(pub *rsa.PublicKey, sum digest, signature []byte) bool {
+	got, ok := signedDigest(pub, signature)
 	return ok && got == sum
 }
 
@@ -28,9 +27,9 @@ func sealed(t *testing.T, key *rsa.PrivateKey, em []byte) []byte {
 	return m.Exp(m, key.D, key.N).FillBytes(make([]byte, key.Size()))
 }
 
-// TestVerifyRSAEncoding: one encoding verifies, none that looks like it, by
-// our verifier and by crypto/rsa alike.
-func TestVerifyRSAEncoding(t *testing.T) {
+// TestRSAEncoding: signedDigest finds a hash in the one encoding that crypto/rsa
+// verifies, and in none that only looks like it.
+func TestRSAEncoding(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -103,13 +102,12 @@ func TestVerifyRSAEncoding(t *testing.T) {
 			want      bool
 		}{"the signature plus the modulus", overflow.FillBytes(make([]byte, key.Size())), false})
 	}
-	k := &rsaPublicKey{PublicKey: &key.PublicKey}
 	for _, c := range cases {
-		if got := k.verify(sum, c.signature); got != c.want {
+		if got := recovers(&key.PublicKey, sum, c.signature); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
-		if std := rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], c.signature) == nil; std != c.want {
-			t.Errorf("%s: crypto/rsa says %v", c.name, std)
+		if got := verifyRSA(&key.PublicKey, sum, c.signature); got != c.want {
+			t.Errorf("%s: crypto/rsa says %v", c.name, got)
 		}
 	}
 }
@@ -123,31 +121,28 @@ func signed(t *testing.T, key *rsa.PrivateKey, sum digest) []byte {
 	return s
 }
 
-// TestVerifyRSASizes: moduli that are no whole number of octets or words.
-func TestVerifyRSASizes(t *testing.T) {
+// TestRSASizes: moduli need not be a whole number of octets or words.
+func TestRSASizes(t *testing.T) {
 	sum := sha256.Sum256([]byte("header"))
 	for _, bits := range []int{1024, 1025, 1031, 1032, 1087, 1536} {
 		key, err := rsa.GenerateKey(rand.Reader, bits)
 		if err != nil {
 			t.Fatal(err)
 		}
-		k := &rsaPublicKey{PublicKey: &key.PublicKey}
-		s := signed(t, key, sum)
-		for _, when := range []string{"first", "again"} {
-			if !k.verify(sum, s) {
-				t.Errorf("%d bits, %s: a good signature does not verify", bits, when)
-			}
+		pub, s := &key.PublicKey, signed(t, key, sum)
+		if !verifyRSA(pub, sum, s) || !recovers(pub, sum, s) {
+			t.Errorf("%d bits: a good signature does not verify", bits)
 		}
 		s[len(s)/2] ^= 1
-		if k.verify(sum, s) {
+		if verifyRSA(pub, sum, s) || recovers(pub, sum, s) {
 			t.Errorf("%d bits: a changed signature verifies", bits)
 		}
 	}
 }
 
-// TestVerifyRSAOddKeys: what nobody can have made with care neither verifies
-// nor harms, whoever calls without Check.
-func TestVerifyRSAOddKeys(t *testing.T) {
+// TestRSAOddKeys: keys that no careful program makes verify nothing and cause
+// no panic, even if a caller forgets Check.
+func TestRSAOddKeys(t *testing.T) {
 	sum := sha256.Sum256([]byte("header"))
 	for _, c := range []struct {
 		name string
@@ -161,47 +156,25 @@ func TestVerifyRSAOddKeys(t *testing.T) {
 		{"exponent 0", publicRSA(2048, 0).N, 0},
 		{"exponent of more than 31 bits", publicRSA(2048, 3).N, 1<<32 + 1},
 	} {
-		k := &rsaPublicKey{PublicKey: &rsa.PublicKey{N: c.n, E: c.e}}
-		size := k.Size()
+		pub := &rsa.PublicKey{N: c.n, E: c.e}
+		size := pub.Size()
 		for _, s := range [][]byte{make([]byte, size), encodePKCS1(sum, size), new(big.Int).Sub(c.n, big.NewInt(1)).FillBytes(make([]byte, size))} {
-			if k.verify(sum, s) {
+			if verifyRSA(pub, sum, s) || recovers(pub, sum, s) {
 				t.Errorf("%s: %x verifies", c.name, s)
 			}
 		}
 	}
 }
 
-// TestVerifyRSAShared: one key serves many messages at once, the first too.
-func TestVerifyRSAShared(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256([]byte("header"))
-	s := signed(t, key, sum)
-	k := &rsaPublicKey{PublicKey: &key.PublicKey}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 20 {
-				if !k.verify(sum, s) {
-					t.Error("a good signature does not verify")
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// FuzzVerifyRSA: our verifier and crypto/rsa agree about any signature and
-// hash, under keys good and strange.
-func FuzzVerifyRSA(f *testing.F) {
+// FuzzRSA: signedDigest and crypto/rsa agree about any signature and hash,
+// under a good key and under one with the exponent 3.
+func FuzzRSA(f *testing.F) {
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		f.Fatal(err)
 	}
 	small := publicRSA(1024, 3) // cubes are easy to come by
-	keys := []*rsaPublicKey{{PublicKey: &key.PublicKey}, {PublicKey: small}}
+	keys := []*rsa.PublicKey{&key.PublicKey, small}
 	em := encodePKCS1(sha256.Sum256([]byte("x")), 128)
 	f.Add([]byte("x"), em, true)
 	f.Add([]byte("x"), em[1:], false)
@@ -211,9 +184,8 @@ func FuzzVerifyRSA(f *testing.F) {
 			octets = sealed(t, key, octets)
 		}
 		for _, k := range keys {
-			got, want := k.verify(sum, octets), rsa.VerifyPKCS1v15(k.PublicKey, crypto.SHA256, sum[:], octets) == nil
-			if got != want {
-				t.Errorf("verify says %v, crypto/rsa %v", got, want)
+			if got, want := recovers(k, sum, octets), verifyRSA(k, sum, octets); got != want {
+				t.Errorf("signedDigest finds the hash: %v; crypto/rsa says %v", got, want)
 			}
 		}
 	})

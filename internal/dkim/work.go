@@ -2,6 +2,7 @@ package dkim
 
 import (
 	"crypto/ed25519"
+	"crypto/rsa"
 	"math/bits"
 )
 
@@ -12,17 +13,21 @@ import (
 //
 // The unit is one step of an exponentiation with a modulus of 64 bits. An
 // operation has (bits/64)² units for each of its steps: one for each bit of the
-// exponent, one more for each bit that is set, and setupSteps for what a key
-// that is met for the first time needs. Whether it was met before does not
-// count, so that a result never depends on the messages before.
+// exponent, one more for each bit that is set, and setupSteps for what
+// crypto/rsa computes of the modulus first.
+//
+// The weights are not exact. Above 2,048 bits crypto/rsa has no assembly and
+// takes 2.4 times the time that its operation weighs. A signature that lost a
+// field on the way takes up to two exponentiations more than the one that is
+// counted (see checkRSA). The worst message takes about 10 ms of CPU.
 const (
 	// ordinaryWork is what a verification under a key of 2,048 bits with the
-	// exponent 65537 weighs.
+	// exponent 65537 weighs. It takes 29 µs (AMD EPYC, Go 1.26).
 	ordinaryWork = (2048 / 64) * (2048 / 64) * (17 + 2 + setupSteps)
 	setupSteps   = 13
-	// ed25519Work is what Ed25519 weighs: as much as an ordinary verification
-	// takes with crypto/rsa, which is between one and two of ours. It counts as
-	// one, so that a chain of 50 sets fits under such keys, too.
+	// ed25519Work is what Ed25519 weighs. It takes 1.7 times as long as an
+	// ordinary verification, but counts as one, so that a chain of 50 sets fits
+	// under such keys, too.
 	ed25519Work = ordinaryWork
 	// maxOperations bounds the work of one message, in ordinary operations: it
 	// is enough for ten signatures and a chain of 50 ARC sets.
@@ -44,7 +49,7 @@ func rsaWork(size, exponent int) int64 {
 
 // work is what one verification under k weighs.
 func (k *Key) work() int64 {
-	if pub, ok := k.public.(*rsaPublicKey); ok {
+	if pub, ok := k.public.(*rsa.PublicKey); ok {
 		return rsaWork(k.Bits, pub.E)
 	}
 	return ed25519Work
@@ -54,7 +59,7 @@ func (k *Key) work() int64 {
 // of another length cannot verify and costs nothing.
 func (k *Key) opens(signature []byte) bool {
 	switch pub := k.public.(type) {
-	case *rsaPublicKey:
+	case *rsa.PublicKey:
 		return len(signature) == pub.Size()
 	case ed25519.PublicKey:
 		return len(signature) == ed25519.SignatureSize
