@@ -122,20 +122,21 @@ var sameFloor = map[string][]string{
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
 	"internal/testkit/readers": {"internal/testkit/naive"},
-	"internal/arc":             {"internal/dkim"},                        // one canonicalization, one set of hashes
-	"internal/policy":          {"internal/msgauth"},                     // decides on its Evaluation
-	"internal/received":        {"internal/msgauth"},                     // reads its Session and Envelope
-	"internal/status":          {"internal/blind", "internal/telemetry"}, // its tests read the real metrics
-	"internal/explanation":     {"internal/recent"},                      // explains its decisions
+	"internal/arc":             {"internal/dkim"},                                          // one canonicalization, one set of hashes
+	"internal/policy":          {"internal/msgauth"},                                       // decides on its Evaluation
+	"internal/received":        {"internal/msgauth"},                                       // reads its Session and Envelope
+	"internal/status":          {"internal/blind", "internal/judge", "internal/telemetry"}, // its tests read the real metrics
+	"internal/explanation":     {"internal/judge", "internal/recent"},                      // explains its decisions
+	"internal/recent":          {"internal/judge"},                                         // keeps its decisions
 	// Translates a Case and its edits, and tells blind what it sees.
 	"internal/filter": {"internal/blind", "internal/judge", "internal/label"},
-	// Counts what blind noticed.
-	"internal/telemetry": {"internal/blind"},
+	// Counts and logs decisions, one with edits in its tests, and what blind noticed.
+	"internal/telemetry": {"internal/blind", "internal/judge", "internal/label"},
 	"internal/judge":     {"internal/label"}, // its decision has edits
 	// Its test compares what the daemon, explain and replay make of a message.
 	"internal/replay": {"internal/explain"},
 	// Shows what these know; its tests make it with the real metrics.
-	"internal/console": {"internal/explanation", "internal/recent", "internal/status", "internal/telemetry"},
+	"internal/console": {"internal/explanation", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
 	// A cache is put in front of what asks.
 	"internal/resolver":           {"internal/resolver/upstream"},
 	"internal/testkit/nameserver": {"internal/dns", "internal/dns/zone"},

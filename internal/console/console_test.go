@@ -17,6 +17,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -74,6 +75,11 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+// decided is the decision on a message that was evaluated.
+func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
+	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
+}
+
 // decide feeds a message, as a filter.Observer is.
 func (b *bench) decide(queueID, author, client string, action policy.Action) {
 	e := &msgauth.Evaluation{
@@ -84,8 +90,8 @@ func (b *bench) decide(queueID, author, client string, action policy.Action) {
 		DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject},
 	}
 	v := policy.Verdict{Action: action, Reason: policy.ReasonReject, ID: "ID" + queueID}
-	b.metrics.Evaluated(e, v, time.Millisecond)
-	b.ring.Evaluated(e, v, time.Millisecond)
+	b.metrics.Decided(decided(e, v), time.Millisecond)
+	b.ring.Decided(decided(e, v), time.Millisecond)
 }
 
 func (b *bench) get(t *testing.T, target string) *httptest.ResponseRecorder {
@@ -240,20 +246,20 @@ func TestDecision(t *testing.T) {
 	b.shows(t, "/decision?queue_id=QA&at=1", 404, "no longer remembered")
 	b.shows(t, "/decision?id=other", 404, "no longer remembered")
 	b.shows(t, "/decision", 400, "Which decision?")
-	b.ring.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), HELO: "in.example"}, msgauth.Envelope{QueueID: "QS", MailFrom: "<b@c.example>"}, policy.Skipped(policy.ReasonTrusted))
+	b.ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), HELO: "in.example"}, Envelope: msgauth.Envelope{QueueID: "QS", MailFrom: "<b@c.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	b.shows(t, "/decision?queue_id=QS", 200, "SKIP, because", "it was not evaluated", "helo in.example", "&lt;b@c.example&gt;")
 }
 
 // TestHostile: what strangers wrote is text wherever it stands.
 func TestHostile(t *testing.T) {
 	b := newBench(t)
-	b.ring.Evaluated(&msgauth.Evaluation{
+	b.ring.Decided(decided(&msgauth.Evaluation{
 		Session:  msgauth.Session{HELO: hostile, Authenticated: hostile},
 		Envelope: msgauth.Envelope{QueueID: hostile, MailFrom: hostile},
 		From:     mailaddr.From{AuthorDomain: dns.Name(hostile), Mailboxes: []mailaddr.Mailbox{{DisplayName: hostile}}},
 		MailFrom: spf.Check{Result: spf.Fail, Problem: hostile, Mechanism: hostile, Explanation: hostile},
 		DKIM:     []dkim.Signature{{Result: dkim.Fail, Selector: hostile, Identity: hostile, Reason: "body_hash", Detail: hostile}},
-	}, policy.Verdict{Action: policy.Reject, Reason: policy.ReasonReject, ID: hostile, Evidence: []string{hostile}}, 0)
+	}, policy.Verdict{Action: policy.Reject, Reason: policy.ReasonReject, ID: hostile, Evidence: []string{hostile}}), 0)
 	d, _ := b.ring.Search(recent.Query{})
 	b.rules = []policy.Rule{{ID: "r", Owner: hostile, Reason: hostile}}
 	b.config = Running{Text: hostile, Hash: hostile, Refused: hostile}
@@ -286,9 +292,13 @@ func TestOverrides(t *testing.T) {
 		{ID: "later", Expires: start.Add(soon + 48*time.Hour)},
 	}
 	b.metrics.RulesLoaded(b.rules)
-	b.metrics.Evaluated(&msgauth.Evaluation{}, policy.Verdict{Action: policy.Accept, Rule: "forwarder"}, 0)
-	b.metrics.Compared(nil, policy.Verdict{Action: policy.Tag}, policy.Verdict{Action: policy.Reject})
-	b.metrics.Compared(nil, policy.Verdict{Action: policy.Skip}, policy.Verdict{Action: policy.Skip})
+	b.metrics.Decided(decided(&msgauth.Evaluation{}, policy.Verdict{Action: policy.Accept, Rule: "forwarder"}), 0)
+	for _, c := range []judge.Comparison{
+		{Live: policy.Verdict{Action: policy.Tag}, Candidate: policy.Verdict{Action: policy.Reject}},
+		{Live: policy.Verdict{Action: policy.Skip}, Candidate: policy.Verdict{Action: policy.Skip}},
+	} {
+		b.metrics.Decided(&judge.Decision{Verdict: c.Live, Shadow: &c}, 0)
+	}
 	b.shows(t, "/overrides", 200, `class="n">1</td><td data-label="Last day"><span class="quiet">never ends`, "dkim: list.example", "ann@isp.example", "ticket 123",
 		">expired<", "{policy: reject}", ">in 2 d 2 h<", `data-label="Candidate"><b class="pill v-reject">reject`, "!v-skip")
 	if n := strings.Count(b.get(t, "/overrides").Body.String(), ">in "); n != 1 {

@@ -52,7 +52,7 @@ func parseSearch(q url.Values) (search, *problem) {
 }
 
 // matches by the whole of an ID or an address, by a domain or one above it.
-func (s *search) matches(d *recent.Decision) bool {
+func (s *search) matches(d *recent.Entry) bool {
 	if s.Verdict != "" && s.Verdict != d.Verdict.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
 		return false
 	}
@@ -65,7 +65,7 @@ func (s *search) matches(d *recent.Decision) bool {
 type found struct {
 	Search   search
 	Verdicts []policy.Action
-	Rows     []*recent.Decision
+	Rows     []*recent.Entry
 	Older    string // where the next page is, "" if this is the last
 	All      bool   // nothing narrows the search
 }
@@ -99,7 +99,7 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 
 // one is the page of one decision.
 type one struct {
-	*recent.Decision
+	*recent.Entry
 	Summary  string
 	Sections []explanation.Section
 	HELO     string
@@ -124,7 +124,7 @@ func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 			continue
 		}
 		report := explanation.FromDecision(d)
-		o := one{Decision: d, Summary: report.Summary, Sections: report.Sections()}
+		o := one{Entry: d, Summary: report.Summary, Sections: report.Sections()}
 		switch {
 		case d.Evaluation != nil:
 			o.HELO, o.MailFrom = d.Evaluation.Session.HELO, d.Evaluation.Envelope.MailFrom

@@ -10,6 +10,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/explanation"
+	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 )
@@ -163,13 +164,13 @@ func TestFromDecision(t *testing.T) {
 		file := run(t, Options{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: &tt.from})
 		file.TimeSource = "" // the daemon judges when the message comes
 		ring := recent.New(recent.Options{Entries: 1})
-		ring.Evaluated(file.Evaluation, file.Verdict, 3*time.Millisecond)
+		ring.Decided(&judge.Decision{Session: file.Evaluation.Session, Envelope: file.Evaluation.Envelope, Evaluation: file.Evaluation, Verdict: file.Verdict}, 3*time.Millisecond)
 		found, _ := ring.Search(recent.Query{ID: file.Verdict.ID})
 		raw, err := json.Marshal(found[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		var back recent.Decision
+		var back recent.Entry
 		if err := json.Unmarshal(raw, &back); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}

@@ -42,7 +42,7 @@ type Report struct {
 }
 
 // FromDecision reports on a message that the running daemon remembers.
-func FromDecision(d *recent.Decision) *Report {
+func FromDecision(d *recent.Entry) *Report {
 	return &Report{
 		Summary: Summary(d.Verdict), Verdict: d.Verdict, Mode: d.Mode,
 		Evaluation: d.Evaluation, Session: d.Session, Envelope: d.Envelope,

@@ -9,6 +9,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
@@ -37,7 +38,7 @@ func TestNotEvaluated(t *testing.T) {
 		policy.ReasonTrusted: "in a trusted network", policy.ReasonAuthenticated: "the client logged in",
 	} {
 		ring := recent.New(recent.Options{Entries: 1})
-		ring.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"}, msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, policy.Skipped(reason))
+		ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"}, Envelope: msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(reason)}, 0)
 		found, _ := ring.Search(recent.Query{})
 		var b strings.Builder
 		if err := FromDecision(found[0]).Text(&b); err != nil {
@@ -55,7 +56,7 @@ func TestNotEvaluated(t *testing.T) {
 // no word of the program's insides stands for it.
 func TestNoClient(t *testing.T) {
 	ring := recent.New(recent.Options{Entries: 1})
-	ring.NotEvaluated(msgauth.Session{}, msgauth.Envelope{MailFrom: "<ann@here.example>"}, policy.Skipped(policy.ReasonTrusted))
+	ring.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	found, _ := ring.Search(recent.Query{})
 	var b strings.Builder
 	if err := FromDecision(found[0]).Text(&b); err != nil {
@@ -67,9 +68,9 @@ func TestNoClient(t *testing.T) {
 }
 
 // reject is a spoof with something hostile in every value of a stranger's.
-func reject() *recent.Decision {
+func reject() *recent.Entry {
 	hostile := "<b>\x1b[2J\u202e"
-	return &recent.Decision{
+	return &recent.Entry{
 		Mode: policy.Monitor, Took: 3 * time.Millisecond, Time: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), Truncated: true,
 		Verdict: policy.Verdict{
 			Action: policy.Reject, Applied: policy.Tag, Reason: policy.ReasonReject, ID: "AB12CD34", Rule: "bank",

@@ -11,8 +11,8 @@ import (
 
 // edit hands a message's edits to the MTA and makes the verdict what could be
 // applied: without the hold queue a quarantine is by header.
-func (s *session) edit(t *transaction, d *judge.Decision, m *milter.Modifier) {
-	held, left, err := s.apply(t, d.Edits, m)
+func (s *session) edit(d *judge.Decision, m *milter.Modifier) {
+	held, left, err := s.apply(d.Edits, m)
 	if !held {
 		d.Verdict.Applied = policy.Tag
 		d.Verdict.Evidence = append(d.Verdict.Evidence, "the MTA offers no quarantine")
@@ -30,8 +30,7 @@ func (s *session) edit(t *transaction, d *judge.Decision, m *milter.Modifier) {
 // wanted and the MTA has none; left is true where it lets no field be deleted and
 // a result in our name stays. Without leave to change a Subject the rest still
 // stands; an error says that the message cannot be labelled.
-func (s *session) apply(t *transaction, edits []label.Edit, m *milter.Modifier) (held, left bool, err error) {
-	defer t.Applied()
+func (s *session) apply(edits []label.Edit, m *milter.Modifier) (held, left bool, err error) {
 	held = true
 	deletes := s.conn.HasAction(milter.ActionChangeHeader)
 	for i := range edits {

@@ -11,7 +11,6 @@ import (
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
-	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/smtp"
 )
@@ -29,12 +28,12 @@ type Options struct {
 	Retired func()
 }
 
-// Observer learns what became of each message, after it was decided.
+// Observer learns what became of each message.
 type Observer interface {
-	// Evaluated: took is how long end of message took here.
-	Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration)
-	// NotEvaluated: skipped for trust, or refused for its size.
-	NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict)
+	// Decided is called once for each message, after it was decided on and the
+	// MTA was given the edits. took is how long the end of the message took here,
+	// 0 where it never came. The observer may keep d and must not change it.
+	Decided(d *judge.Decision, took time.Duration)
 }
 
 // Filter makes the sessions of a milter.Server. Safe for concurrent use.

@@ -1,25 +1,16 @@
 package filter
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"sekimori/internal/authres"
-	"sekimori/internal/blind"
-	"sekimori/internal/dns"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
-	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
-	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/nameserver"
 )
@@ -38,139 +29,6 @@ _dmarc.six.example        TXT "v=DMARC1; p=reject"
 ! _dmarc.silent.example * timeout
 ! _dmarc.silent.bank.example * timeout
 `
-
-// recorder keeps what observers are told.
-type recorder struct {
-	mu       sync.Mutex
-	verdicts []policy.Verdict
-	skipped  []policy.Verdict
-	queueIDs []string // of all
-}
-
-func (r *recorder) Evaluated(e *msgauth.Evaluation, v policy.Verdict, _ time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.verdicts = append(r.verdicts, v)
-	r.queueIDs = append(r.queueIDs, e.Envelope.QueueID)
-}
-
-func (r *recorder) NotEvaluated(_ msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.skipped = append(r.skipped, v)
-	r.queueIDs = append(r.queueIDs, e.QueueID)
-}
-
-// serve runs the filter behind a real milter server.
-func serve(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits) (addr string, seen *recorder) {
-	t.Helper()
-	return serveBlind(t, r, j, limits, nil)
-}
-
-// serveBlind is serve with somebody who is told what cannot be seen.
-func serveBlind(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits, watch *blind.Watch) (addr string, seen *recorder) {
-	t.Helper()
-	seen = &recorder{}
-	j.Verifier = msgauth.NewVerifier(r, msgauth.Options{Budget: 2 * time.Second})
-	if j.Label.HostName == "" {
-		j.Label.AuthServID = id
-	}
-	o := Options{Judge: &j, Blind: watch, Observers: []Observer{seen}}
-	s := milter.New(milter.Options{NewSession: New(o).NewSession, Limits: limits, ReplyAt: New(o).ReplyAt()})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-		if err := <-served; !errors.Is(err, milter.ErrServerClosed) {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	return ln.Addr().String(), seen
-}
-
-// mtaSession is one SMTP session as the MTA shows it.
-type mtaSession struct {
-	t *testing.T
-	c *client.Client
-}
-
-func open(t *testing.T, addr, ip, helo string, offer client.Offer) mtaSession {
-	t.Helper()
-	c, err := client.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	if _, err := c.Negotiate(offer); err != nil {
-		t.Fatal(err)
-	}
-	peer := netip.AddrPort{}
-	if ip != "" {
-		peer = netip.AddrPortFrom(netip.MustParseAddr(ip), 40000)
-	}
-	if _, err := c.Connect("client.example", peer); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Helo(helo); err != nil {
-		t.Fatal(err)
-	}
-	return mtaSession{t, c}
-}
-
-// send returns the answer and the header as the reader would get it.
-func (s mtaSession) send(from, raw string, args ...string) (client.Result, message.Header) {
-	s.t.Helper()
-	return s.sendTo(client.Envelope{From: from, FromArgs: args, To: []string{"<to@here.example>"}, QueueID: "4Q"}, raw)
-}
-
-func (s mtaSession) sendTo(env client.Envelope, raw string) (client.Result, message.Header) {
-	s.t.Helper()
-	raw = strings.ReplaceAll(raw, "\n", "\r\n")
-	res, err := s.c.SendMessage(env, []byte(raw))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	fields, _ := client.Split([]byte(raw))
-	var h message.Header
-	for _, f := range client.Apply(fields, res.Modifications) {
-		h = append(h, message.Field(f))
-	}
-	return res, h
-}
-
-func quarantined(res client.Result) bool {
-	for _, m := range res.Modifications {
-		if m.Kind == client.Quarantine {
-			return true
-		}
-	}
-	return false
-}
-
-// ours parses the field on top, which must be ours and the only one.
-func ours(t *testing.T, h message.Header) string {
-	t.Helper()
-	if len(h) == 0 || !h[0].Is(authres.FieldName) {
-		t.Fatalf("our field is not on top: %q", h)
-	}
-	for _, v := range h[1:].Values(authres.FieldName) {
-		if authres.ClaimsID(v, id) {
-			t.Errorf("another field claims our id: %q", v)
-		}
-	}
-	if _, err := authres.Parse(h[0].Value); err != nil {
-		t.Errorf("our own field does not parse: %v\n%s", err, h[0].Value)
-	}
-	return strings.Join(strings.Fields(h[0].Value), " ")
-}
 
 const mail = "From: A <a@%s>\nSubject: s\n\nbody\n"
 
@@ -332,95 +190,5 @@ func TestTrust(t *testing.T) {
 				t.Errorf("evaluated %d, skipped %d", len(seen.verdicts), len(seen.skipped))
 			}
 		})
-	}
-}
-
-// atEnd is a session that says when end of message has come.
-type atEnd struct {
-	milter.Session
-	came chan struct{}
-}
-
-func (s atEnd) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
-	close(s.came)
-	return s.Session.EndOfMessage(ctx, m)
-}
-
-// stuck answers nothing until its context ends.
-type stuck struct{}
-
-func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	<-ctx.Done()
-	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
-}
-
-// TestDrainIsNoWayIn: a message whose evaluation the daemon's end cuts off has
-// to come again; in monitor mode it passes.
-func TestDrainIsNoWayIn(t *testing.T) {
-	for _, tt := range []struct {
-		mode policy.Mode
-		code int
-	}{{policy.Enforce, 451}, {policy.Monitor, 0}} {
-		came := make(chan struct{})
-		seen := &recorder{}
-		o := Options{Observers: []Observer{seen}, Judge: &judge.Judge{
-			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), Label: label.Settings{Names: label.Names{AuthServID: id}},
-			Policy: policy.Config{Mode: tt.mode},
-		}}
-		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: New(o).ReplyAt()})
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() { _ = server.Serve(ln) }()
-		s := open(t, ln.Addr().String(), "203.0.113.1", "h.example", client.PostfixOffer())
-		down := make(chan struct{})
-		go func() {
-			defer close(down)
-			<-came
-			ctx, cancel := context.WithCancel(context.Background())
-			cancel() // the deadline has passed already
-			_ = server.Shutdown(ctx)
-		}()
-		res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
-		// The reply is sent before the connection is closed; ABORT may find it
-		// closed.
-		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) {
-			t.Errorf("%s: answer %s, %v", tt.mode, res.Action, err)
-		}
-		<-down
-	}
-}
-
-// bomb panics at one name.
-type bomb struct{ dns.Resolver }
-
-func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	if strings.HasSuffix(string(name), "bank.example") {
-		panic("boom")
-	}
-	return b.Resolver.Lookup(ctx, name, typ)
-}
-
-func TestOnPanic(t *testing.T) {
-	if r := OnPanic(policy.Config{Mode: policy.Enforce}); r.Code() != 451 {
-		t.Errorf("enforce: %s", r)
-	}
-	if r := OnPanic(policy.Config{Mode: policy.Monitor}); r != milter.Accept {
-		t.Errorf("monitor mode acts: %s", r)
-	}
-}
-
-// TestPanicCostsOneMessage: a bug in an evaluator is a temporary error of that
-// message, never a reject, and the next one is judged.
-func TestPanicCostsOneMessage(t *testing.T) {
-	addr, _ := serve(t, bomb{nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
-	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
-	res, h := s.send("<x@evil.example>", fmt.Sprintf(mail, "bank.example"))
-	if label := ours(t, h); !res.Action.Delivers() || !strings.Contains(label, "dmarc=temperror") {
-		t.Errorf("answer %s, %s", res.Action, label)
-	}
-	if _, h := s.send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example")); !strings.Contains(ours(t, h), "dmarc=fail") {
-		t.Error("the next message was not judged")
 	}
 }

@@ -48,7 +48,7 @@ func (s *session) Salvage(m *milter.Modifier) milter.Reply {
 		return OnPanic(s.o.Judge.Policy)
 	}
 	s.identify()
-	if _, _, err := s.apply(t, t.Salvage(), m); err != nil {
+	if _, _, err := s.apply(t.Salvage(), m); err != nil {
 		return OnPanic(s.o.Judge.Policy)
 	}
 	return milter.Continue

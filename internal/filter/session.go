@@ -193,26 +193,21 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		// again, or a restart would be the moment for a forger.
 		return milter.Custom(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later")
 	}
-	s.o.compared(&d)
 	if d.Skipped != "" {
 		d.Verdict.Enforced = !monitor // what cannot be edited is acted on
 	}
-	s.edit(t, &d, m)
+	s.edit(&d, m)
 	d.Verdict.Enforced = d.Verdict.Enforced || d.Verdict.Action == policy.Skip
 	s.tell(&d, time.Since(begin))
 	return reply(&d.Verdict)
 }
 
-// tell has the observers learn what became of the message; took is how long its
-// end took here.
+// tell hands the decision to the observers. took is how long the end of the
+// message took here.
 func (s *session) tell(d *judge.Decision, took time.Duration) {
 	s.o.Blind.Message(d.Session.Client, d.Skipped == policy.ReasonTrusted, d.Skipped == "")
 	for _, o := range s.o.Observers {
-		if d.Evaluation != nil {
-			o.Evaluated(d.Evaluation, d.Verdict, took)
-		} else {
-			o.NotEvaluated(d.Session, d.Envelope, d.Verdict)
-		}
+		o.Decided(d, took)
 	}
 }
 

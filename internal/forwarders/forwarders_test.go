@@ -18,6 +18,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
+	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -92,6 +93,11 @@ func excluded(e *msgauth.Evaluation) {
 
 // found adds n failing messages of as many authors and some that passed intact,
 // by way of the log and of the daemon's memory, which have to agree.
+// decided is the decision on a message that was evaluated.
+func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
+	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
+}
+
 func found(t *testing.T, n, intact int, change func(*msgauth.Evaluation)) *Source {
 	t.Helper()
 	var log bytes.Buffer
@@ -106,8 +112,8 @@ func found(t *testing.T, n, intact int, change func(*msgauth.Evaluation)) *Sourc
 			survived(e)
 			v = policy.Verdict{Action: policy.Accept}
 		}
-		telemetry.Records{Log: logger}.Evaluated(e, v, 0)
-		ring.Evaluated(e, v, 0)
+		telemetry.Records{Log: logger}.Decided(decided(e, v), 0)
+		ring.Decided(decided(e, v), 0)
 	}
 	a, b := New(), New()
 	if err := a.ReadLog(&log); err != nil {
@@ -250,7 +256,7 @@ func TestRulesLoad(t *testing.T) {
 	} {
 		for i := range 12 {
 			e := message(i, change)
-			f.AddDecision(&recent.Decision{Evaluation: e, Verdict: rejected})
+			f.AddDecision(&recent.Entry{Evaluation: e, Verdict: rejected})
 			if i == 0 {
 				mail = append(mail, e)
 			}
@@ -331,7 +337,7 @@ func TestNothingFound(t *testing.T) {
 
 func TestReadLog(t *testing.T) {
 	var record bytes.Buffer
-	telemetry.Records{Log: slog.New(slog.NewJSONHandler(&record, nil))}.Evaluated(message(1, broken), rejected, 0)
+	telemetry.Records{Log: slog.New(slog.NewJSONHandler(&record, nil))}.Decided(decided(message(1, broken), rejected), 0)
 	line := record.String()
 	for _, tt := range []struct {
 		name, text string

@@ -99,7 +99,7 @@ func skipLine(in *bufio.Reader) error {
 }
 
 // AddDecision adds a message that the running daemon remembers.
-func (f *Finder) AddDecision(d *recent.Decision) {
+func (f *Finder) AddDecision(d *recent.Entry) {
 	e := d.Evaluation
 	if e == nil {
 		return

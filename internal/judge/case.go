@@ -166,6 +166,7 @@ func (c *Case) Finish(ctx context.Context) Decision {
 		}
 	default:
 		d.Evaluation = c.check.Finish(ctx, c.Envelope)
+		d.Session, d.Envelope = d.Evaluation.Session, d.Evaluation.Envelope
 		var agreed policy.Consent
 		if c.consents != nil {
 			agreed = c.consents.wait(ctx, j.ConsentWait)
@@ -188,10 +189,6 @@ func (c *Case) Salvage() []label.Edit {
 	}
 	return c.connection.writer.NotEvaluated(c.connection.self(), c.outline, "internal error")
 }
-
-// Applied says that the edits were handed on, so that their memory can be used
-// again.
-func (c *Case) Applied() { c.connection.writer.Forget() }
 
 // Close ends what runs in the background for the message.
 func (c *Case) Close() {

@@ -42,7 +42,9 @@ type Judge struct {
 	MaxFields, MaxHeaderBytes int
 }
 
-// Decision is what becomes of a message, and why.
+// Decision is what becomes of a message, and why. Whoever gets a pointer to one
+// may keep it, with all that it points to, and must not change it: others have
+// the same.
 type Decision struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
@@ -54,13 +56,16 @@ type Decision struct {
 
 	Verdict policy.Verdict
 	Shadow  *Comparison // nil where there is no candidate, or nothing to compare
-	// Edits are good until the next message of the connection is decided on.
+	// Edits are what is done to the message, in the order in which it is done.
 	Edits []label.Edit
 }
 
-// Comparison is what two policies make of the same facts, before anybody's
-// consent is asked for, which is not the policy's doing.
-type Comparison struct{ Live, Candidate policy.Verdict }
+// Comparison is what the policy in effect and a candidate make of the same facts,
+// before anybody's consent is asked for, which is not the policy's doing.
+type Comparison struct {
+	Live      policy.Verdict `json:"live"`
+	Candidate policy.Verdict `json:"candidate"`
+}
 
 // Connection is what is known of a client, for all its messages.
 type Connection struct {

@@ -48,11 +48,14 @@ type Edit struct {
 	Kept *Kept
 }
 
-// Writer makes the edits of one message after the other and uses its memory
-// again: what it returned is good until the next call. A connection has one for
-// all its messages.
+// usualEdits is how many edits an ordinary message gets at most.
+const usualEdits = 4
+
+// Writer makes the edits of one message after the other. The edits it returns
+// belong to the caller; what it needs to write them is used again for the next
+// message. A connection has one for all its messages.
 type Writer struct {
-	edits []Edit
+	edits []Edit // of the message at hand, nil between two
 	// The properties of all results share one slice, which saves an allocation
 	// for each.
 	results    []authres.Result
@@ -63,11 +66,12 @@ type Writer struct {
 // Edits returns what is done to a message that was evaluated: none to one that is
 // refused or put off.
 func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.Evaluation, v *policy.Verdict) []Edit {
-	l.edits = l.edits[:0]
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:
 		return nil
-	case policy.Quarantine:
+	}
+	l.edits = make([]Edit, 0, usualEdits)
+	if v.Applied == policy.Quarantine {
 		l.edits = append(l.edits, Edit{Kind: Quarantine, Value: string(v.Reason) + " " + v.ID})
 	}
 	word, subject := Word(e, *v), ""
@@ -85,31 +89,36 @@ func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.E
 		l.insert(VerdictField, word)
 	}
 	l.insert(authres.FieldName, l.format(s, id.ID, e, *v))
-	return l.edits
+	return l.take()
 }
 
 // Clean returns the edits that take out what was forged in our name, and nothing
 // else.
 func (l *Writer) Clean(id *Identity, h message.Header) []Edit {
-	l.edits = l.edits[:0]
 	l.removeForged(id.Ours, h)
-	return l.edits
+	return l.take()
 }
 
 // NotEvaluated returns what is done to a message of which only the outline of its
 // header is known: what was forged goes, and the label says why there are no
 // results.
 func (l *Writer) NotEvaluated(id *Identity, o *Outline, why string) []Edit {
-	l.edits = l.edits[:0]
 	o.remove(l)
 	none := authres.Field{AuthServID: id.ID}
 	l.insert(authres.FieldName, none.Format()+" (not evaluated: "+why+")")
-	return l.edits
+	return l.take()
 }
 
 // Text returns the Authentication-Results field of a message in the name of id.
 func Text(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) string {
 	return new(Writer).format(s, id, e, v)
+}
+
+// take hands the edits over to the caller.
+func (l *Writer) take() []Edit {
+	edits := l.edits
+	l.edits = nil
+	return edits
 }
 
 func (l *Writer) insert(name, value string) {
@@ -132,13 +141,4 @@ func (l *Writer) shrink() {
 	}
 	clear(l.results)
 	clear(l.properties)
-}
-
-// Forget lets go of the edits returned last, once they are applied.
-func (l *Writer) Forget() {
-	const kept = 16
-	if cap(l.edits) > kept {
-		l.edits = nil
-	}
-	clear(l.edits[:cap(l.edits)])
 }

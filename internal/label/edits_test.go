@@ -80,7 +80,6 @@ func TestEdits(t *testing.T) {
 			if got := written(w.Edits(&tt.s, tt.s.Identity(""), tt.h, e, &tt.v)); got != tt.want {
 				t.Errorf("%s:\n%s\nwant\n%s", tt.name, got, tt.want)
 			}
-			w.Forget()
 		}
 		for _, edit := range w.edits[:cap(w.edits)] {
 			if edit != (Edit{}) {
@@ -125,6 +124,5 @@ func BenchmarkEdits(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = w.Edits(&Settings{}, who, h, e, &v)
-		w.Forget()
 	}
 }

@@ -63,10 +63,11 @@ type cut struct {
 	truncated bool
 }
 
-// verdict copies the verdict, which leaves most of the room to the facts.
+// verdict copies a verdict. It takes a quarter of the room at most, so that room
+// is left for the facts.
 func (c *cut) verdict(v policy.Verdict) policy.Verdict {
 	id := c.text(v.ID)
-	c.limit = maxDecisionBytes / 4
+	c.limit = min(maxDecisionBytes, c.used+maxDecisionBytes/4)
 	defer func() { c.limit = maxDecisionBytes }()
 	out := cutCopy(c, v)
 	out.ID = id

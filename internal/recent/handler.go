@@ -25,7 +25,7 @@ const (
 // Answer is what Handler writes.
 type Answer struct {
 	// Decisions, the newest first.
-	Decisions []*Decision `json:"decisions"`
+	Decisions []*Entry `json:"decisions"`
 	// More says that there are more matches than the limit, or than fit into
 	// one answer.
 	More bool `json:"more"`
@@ -50,7 +50,7 @@ func (r *Ring) Handler() http.Handler {
 }
 
 func (r *Ring) answer(q Query) Answer {
-	a := Answer{Decisions: []*Decision{}}
+	a := Answer{Decisions: []*Entry{}}
 	found, more := r.Search(q)
 	size := 0
 	for _, d := range found {

@@ -22,8 +22,8 @@ func ask(t *testing.T, r *Ring, query string) (int, string) {
 
 func TestHandler(t *testing.T) {
 	r := New(Options{Entries: 10, Now: clock()})
-	r.Evaluated(evaluation("Q1", "bank.example", "192.0.2.1"), policy.Verdict{ID: "AB12"}, 0)
-	r.Evaluated(evaluation("Q2", "xn--bcher-kva.example", "192.0.2.1"), policy.Verdict{ID: "CD34"}, 0)
+	r.Decided(decided(evaluation("Q1", "bank.example", "192.0.2.1"), policy.Verdict{ID: "AB12"}), 0)
+	r.Decided(decided(evaluation("Q2", "xn--bcher-kva.example", "192.0.2.1"), policy.Verdict{ID: "CD34"}), 0)
 	for _, tt := range []struct {
 		query string
 		code  int
@@ -80,7 +80,7 @@ func TestAnswerIsBounded(t *testing.T) {
 		e.Envelope.Recipients = append(e.Envelope.Recipients, strings.Repeat("r", 1000))
 	}
 	for range 200 {
-		r.Evaluated(e, policy.Verdict{}, 0)
+		r.Decided(decided(e, policy.Verdict{}), 0)
 	}
 	a := r.answer(Query{Limit: maxLimit})
 	if n := len(a.Decisions); !a.More || n < 50 || n > maxAnswerBytes/50_000 {

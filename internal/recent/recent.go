@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -29,8 +30,9 @@ const (
 	maxDecisionBytes = 64 << 10
 )
 
-// Decision is what became of one message.
-type Decision struct {
+// Entry is what a Ring keeps of a judge.Decision: a bounded copy, without the
+// edits, because these can hold the Subject, which is the content of the message.
+type Entry struct {
 	Time time.Time `json:"time"` // when it was decided
 	// QueueID is the MTA's name for the message.
 	QueueID string `json:"queue_id,omitempty"`
@@ -46,6 +48,9 @@ type Decision struct {
 	// Took is how long end of message took here.
 	Took    time.Duration  `json:"took_ns"`
 	Verdict policy.Verdict `json:"verdict"`
+	// Shadow is what the policy in effect and the candidate made of the facts,
+	// before recipients were asked for their consent; absent without a candidate.
+	Shadow *judge.Comparison `json:"shadow,omitempty"`
 	// Evaluation is every fact found; absent for a message that was skipped,
 	// or refused for its size.
 	Evaluation *msgauth.Evaluation `json:"evaluation,omitempty"`
@@ -74,8 +79,8 @@ type Ring struct {
 	cut *cutter
 
 	mu    sync.Mutex
-	slots []*Decision // a circle
-	next  int         // where the next one goes
+	slots []*Entry // a circle
+	next  int      // where the next one goes
 	count int
 	bytes int
 }
@@ -85,42 +90,42 @@ func New(o Options) *Ring {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Ring{now: o.Now, cut: newCutter(), slots: make([]*Decision, max(1, min(o.Entries, MaxEntries)))}
+	return &Ring{now: o.Now, cut: newCutter(), slots: make([]*Entry, max(1, min(o.Entries, MaxEntries)))}
 }
 
-// Evaluated implements filter.Observer.
-func (r *Ring) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
+// Decided implements filter.Observer.
+func (r *Ring) Decided(d *judge.Decision, took time.Duration) {
 	c := r.cut.begin()
-	d := &Decision{Took: took, QueueID: c.text(e.Envelope.QueueID), AuthorDomain: dns.Name(c.text(string(e.From.AuthorDomain))), Client: e.Session.Client}
-	d.Verdict = c.verdict(v)
-	facts := cutCopy(c, *e)
-	d.Evaluation = &facts
-	r.add(d, c)
+	e := &Entry{QueueID: c.text(d.Envelope.QueueID), Client: d.Session.Client}
+	if d.Evaluation != nil {
+		e.Took, e.AuthorDomain = took, dns.Name(c.text(string(d.Evaluation.From.AuthorDomain)))
+	}
+	e.Verdict = c.verdict(d.Verdict)
+	if d.Shadow != nil {
+		e.Shadow = &judge.Comparison{Live: c.verdict(d.Shadow.Live), Candidate: c.verdict(d.Shadow.Candidate)}
+	}
+	if d.Evaluation != nil {
+		e.Evaluation = new(cutCopy(c, *d.Evaluation))
+	} else {
+		e.Session, e.Envelope = new(cutCopy(c, d.Session)), new(cutCopy(c, d.Envelope))
+	}
+	r.add(e, c)
 }
 
-// NotEvaluated implements filter.Observer.
-func (r *Ring) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
-	c := r.cut.begin()
-	d := &Decision{QueueID: c.text(e.QueueID), Client: s.Client, Verdict: c.verdict(v)}
-	session, envelope := cutCopy(c, s), cutCopy(c, e)
-	d.Session, d.Envelope = &session, &envelope
-	r.add(d, c)
-}
-
-func (r *Ring) add(d *Decision, c *cut) {
-	d.Time, d.ID, d.Mode, d.Truncated, d.weight = r.now(), d.Verdict.ID, policy.Monitor, c.truncated, c.used
-	if d.Verdict.Enforced {
-		d.Mode = policy.Enforce
+func (r *Ring) add(e *Entry, c *cut) {
+	e.Time, e.ID, e.Mode, e.Truncated, e.weight = r.now(), e.Verdict.ID, policy.Monitor, c.truncated, c.used
+	if e.Verdict.Enforced {
+		e.Mode = policy.Enforce
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.count == len(r.slots) {
 		r.forgetOldest()
 	}
-	r.slots[r.next] = d
+	r.slots[r.next] = e
 	r.next = (r.next + 1) % len(r.slots)
 	r.count++
-	for r.bytes += d.weight; r.bytes > maxBytes; {
+	for r.bytes += e.weight; r.bytes > maxBytes; {
 		r.forgetOldest()
 	}
 }
@@ -134,10 +139,10 @@ func (r *Ring) forgetOldest() {
 }
 
 // newestFirst copies the pointers out.
-func (r *Ring) newestFirst() []*Decision {
+func (r *Ring) newestFirst() []*Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]*Decision, r.count)
+	out := make([]*Entry, r.count)
 	for i := range out {
 		out[i] = r.slots[(r.next-1-i+len(r.slots))%len(r.slots)]
 	}
@@ -153,7 +158,7 @@ type Query struct {
 	Limit   int // how many at most; 0 is all
 }
 
-func (q Query) matches(d *Decision) bool {
+func (q Query) matches(d *Entry) bool {
 	return (q.QueueID == "" || q.QueueID == d.QueueID) &&
 		(q.ID == "" || strings.EqualFold(q.ID, d.ID)) &&
 		(q.Author == "" || q.Author == d.AuthorDomain) &&
@@ -162,7 +167,7 @@ func (q Query) matches(d *Decision) bool {
 
 // Search returns the decisions that match, the newest first, and whether there
 // are more than the limit. They are shared: do not modify.
-func (r *Ring) Search(q Query) (found []*Decision, more bool) {
+func (r *Ring) Search(q Query) (found []*Entry, more bool) {
 	for _, d := range r.newestFirst() {
 		if !q.matches(d) {
 			continue

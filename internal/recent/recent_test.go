@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -40,7 +41,12 @@ func evaluation(queueID, author, client string) *msgauth.Evaluation {
 	}
 }
 
-func queueIDs(list []*Decision) string {
+// decided is the decision on a message that was evaluated.
+func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
+	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
+}
+
+func queueIDs(list []*Entry) string {
 	var ids []string
 	for _, d := range list {
 		ids = append(ids, d.QueueID)
@@ -50,11 +56,11 @@ func queueIDs(list []*Decision) string {
 
 func TestSearch(t *testing.T) {
 	r := New(Options{Entries: 4, Now: clock()})
-	r.Evaluated(evaluation("Q0", "bank.example", "192.0.2.1"), policy.Verdict{ID: "GONE"}, 0)
-	r.Evaluated(evaluation("Q1", "bank.example", "192.0.2.1"), policy.Verdict{ID: "AB12", Enforced: true}, time.Second)
-	r.Evaluated(evaluation("Q2", "shop.example", "2001:db8::1"), policy.Verdict{ID: "CD34"}, 0)
-	r.NotEvaluated(msgauth.Session{Client: netip.MustParseAddr("10.0.0.1")}, msgauth.Envelope{QueueID: "Q3"}, policy.Skipped(policy.ReasonTrusted))
-	r.Evaluated(evaluation("Q4", "bank.example", "192.0.2.2"), policy.Verdict{ID: "EF56"}, 0)
+	r.Decided(decided(evaluation("Q0", "bank.example", "192.0.2.1"), policy.Verdict{ID: "GONE"}), 0)
+	r.Decided(decided(evaluation("Q1", "bank.example", "192.0.2.1"), policy.Verdict{ID: "AB12", Enforced: true}), time.Second)
+	r.Decided(decided(evaluation("Q2", "shop.example", "2001:db8::1"), policy.Verdict{ID: "CD34"}), 0)
+	r.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1")}, Envelope: msgauth.Envelope{QueueID: "Q3"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
+	r.Decided(decided(evaluation("Q4", "bank.example", "192.0.2.2"), policy.Verdict{ID: "EF56"}), 0)
 	for _, tt := range []struct {
 		name string
 		q    Query
@@ -167,7 +173,7 @@ func TestDecisionIsBounded(t *testing.T) {
 	fill(reflect.ValueOf(&e).Elem(), 0)
 	fill(reflect.ValueOf(&v).Elem(), 0)
 	r := New(Options{Entries: 1})
-	r.Evaluated(&e, v, 0)
+	r.Decided(decided(&e, v), 0)
 	got, _ := r.Search(Query{})
 	size := octets(reflect.ValueOf(got[0]), func(s string) {
 		if len(s) > maxTextBytes+len("...") {
@@ -184,7 +190,7 @@ func TestDecisionIsBounded(t *testing.T) {
 	if _, err := json.Marshal(got[0]); err != nil {
 		t.Error(err)
 	}
-	r.NotEvaluated(e.Session, e.Envelope, v)
+	r.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}, 0)
 	if got, _ = r.Search(Query{}); octets(reflect.ValueOf(got[0]), func(string) {})-len(got[0].ID) > maxDecisionBytes+1024 {
 		t.Error("a message that was not evaluated is larger")
 	}
@@ -198,7 +204,7 @@ func TestDecisionKeepsNothingAlive(t *testing.T) {
 	e.Session.HELO, e.Envelope.Recipients = header[1:9], []string{header[10:20]}
 	e.MailFrom = spf.Check{Record: header[100:200], Trace: []spf.Step{{Term: header[200:300]}}}
 	r := New(Options{Entries: 1})
-	r.Evaluated(e, policy.Verdict{Evidence: []string{header[300:400]}}, 0)
+	r.Decided(decided(e, policy.Verdict{Evidence: []string{header[300:400]}}), 0)
 	e.Envelope.Recipients[0], e.MailFrom.Trace[0].Term = "changed", "changed"
 	got, _ := r.Search(Query{})
 	mine := map[byte]bool{}
@@ -227,7 +233,7 @@ func TestRingIsBounded(t *testing.T) {
 	}
 	for i := range 2000 {
 		large.Envelope.QueueID = fmt.Sprint("Q", i)
-		r.Evaluated(large, policy.Verdict{}, 0)
+		r.Decided(decided(large, policy.Verdict{}), 0)
 		if r.bytes > maxBytes || r.count == 0 {
 			t.Fatalf("after %d: %d octets, %d entries", i+1, r.bytes, r.count)
 		}
@@ -254,7 +260,7 @@ func TestConcurrently(t *testing.T) {
 	for i := range 4 {
 		wg.Go(func() {
 			for j := range 200 {
-				r.Evaluated(evaluation(fmt.Sprint(i, j), "bank.example", "192.0.2.1"), policy.Verdict{}, 0)
+				r.Decided(decided(evaluation(fmt.Sprint(i, j), "bank.example", "192.0.2.1"), policy.Verdict{}), 0)
 				if found, _ := r.Search(Query{}); len(found) == 0 || len(found) > 10 {
 					t.Errorf("%d entries", len(found))
 				}
@@ -270,6 +276,6 @@ func BenchmarkEvaluated(b *testing.B) {
 	e.MailFrom = spf.Check{Result: spf.Pass, Record: "v=spf1 include:_spf.bank.example -all", Trace: make([]spf.Step, 8)}
 	b.ReportAllocs()
 	for b.Loop() {
-		r.Evaluated(e, policy.Verdict{ID: "AB12"}, 0)
+		r.Decided(decided(e, policy.Verdict{ID: "AB12"}), 0)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"sekimori/internal/blind"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -33,10 +34,10 @@ func registry(t *testing.T) *prometheus.Registry {
 	telemetry.RegisterRuntime(reg, "v1")
 	m := telemetry.New(reg)
 	m.ConfigLoaded("abc", policy.Monitor, started)
-	m.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Skipped(policy.ReasonTrusted))
+	m.Decided(&judge.Decision{Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	e := &msgauth.Evaluation{MailFrom: spf.Check{Result: spf.SoftFail}, HELO: spf.Check{Result: spf.Pass}, DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject}}
 	for range 3 {
-		m.Evaluated(e, policy.Verdict{Action: policy.Reject, Override: &policy.Override{Type: policy.OverrideLocalPolicy}}, 20*time.Millisecond)
+		m.Decided(&judge.Decision{Evaluation: e, Verdict: policy.Verdict{Action: policy.Reject, Override: &policy.Override{Type: policy.OverrideLocalPolicy}}}, 20*time.Millisecond)
 	}
 	m.Panicked(telemetry.PanicMilter)
 	watch := blind.New(slog.New(slog.DiscardHandler))
@@ -58,10 +59,9 @@ func registry(t *testing.T) *prometheus.Registry {
 	up.WithLabelValues("2").Set(1)
 	rtt.WithLabelValues("2").Set(.004)
 	m.RulesLoaded([]policy.Rule{{ID: "forwarder-1"}})
-	for range 2 {
-		m.Compared(e, policy.Verdict{Action: policy.Accept}, policy.Verdict{Action: policy.Reject})
+	for _, a := range []policy.Action{policy.Reject, policy.Reject, policy.Accept} {
+		m.Decided(&judge.Decision{Shadow: &judge.Comparison{Live: policy.Verdict{Action: policy.Accept}, Candidate: policy.Verdict{Action: a}}}, 0)
 	}
-	m.Compared(e, policy.Verdict{Action: policy.Accept}, policy.Verdict{Action: policy.Accept})
 	queries.WithLabelValues("A", "noerror").Add(4)
 	queries.WithLabelValues("TXT", "noerror").Add(5)
 	hits.WithLabelValues("positive").Add(7)

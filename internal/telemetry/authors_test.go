@@ -88,7 +88,7 @@ func TestAuthorDomains(t *testing.T) {
 		{"no author", but(from("", "", ""), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPermError }), ""},
 	} {
 		reg := prometheus.NewRegistry()
-		New(reg).Evaluated(tt.message, policy.Verdict{}, 0)
+		New(reg).Decided(decided(tt.message, policy.Verdict{}), 0)
 		for _, p := range []string{"none", "quarantine", "reject", "absent"} {
 			want := 0.0
 			if p == tt.counted {
@@ -109,7 +109,7 @@ func TestAuthorDomainsAreRegistered(t *testing.T) {
 	for i := range 2 * maxKnownAuthors {
 		for _, below := range []string{"evil.co.uk", "github.io"} { // github.io is a private suffix
 			name := dns.Name(fmt.Sprintf("n%d.%s", i, below))
-			m.Evaluated(from(name, name, dmarc.PolicyReject), policy.Verdict{}, 0)
+			m.Decided(decided(from(name, name, dmarc.PolicyReject), policy.Verdict{}), 0)
 		}
 	}
 	if got := value(t, reg, "sekimori_author_domains", map[string]string{"policy": "reject"}); got != 2 {
@@ -122,7 +122,7 @@ func TestAuthorDomainsChange(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
 	for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyReject, dmarc.PolicyReject, dmarc.PolicyNone} {
-		m.Evaluated(from("changes.example", "changes.example", p), policy.Verdict{}, 0)
+		m.Decided(decided(from("changes.example", "changes.example", p), policy.Verdict{}), 0)
 	}
 	for _, p := range []string{"none", "reject"} {
 		if got := value(t, reg, "sekimori_author_domains", map[string]string{"policy": p}); got != 1 {
@@ -174,14 +174,14 @@ func TestAuthorDomainsOfThirtyDays(t *testing.T) {
 				t.Errorf("%s: %v, want %v", when, got, n)
 			}
 		}
-		m.Evaluated(from("first.example", "first.example", dmarc.PolicyNone), policy.Verdict{}, 0)
+		m.Decided(decided(from("first.example", "first.example", dmarc.PolicyNone), policy.Verdict{}), 0)
 		time.Sleep(9 * day)
-		m.Evaluated(from("second.example", "second.example", dmarc.PolicyNone), policy.Verdict{}, 0)
+		m.Decided(decided(from("second.example", "second.example", dmarc.PolicyNone), policy.Verdict{}), 0)
 		time.Sleep(20 * day)
 		want("on day 30", 2)
 		time.Sleep(day)
 		want("on day 31", 1)
-		m.Evaluated(from("first.example", "first.example", dmarc.PolicyNone), policy.Verdict{}, 0)
+		m.Decided(decided(from("first.example", "first.example", dmarc.PolicyNone), policy.Verdict{}), 0)
 		want("seen again", 2)
 		time.Sleep(30 * day)
 		want("after a month without mail", 0)

@@ -32,7 +32,7 @@ func BenchmarkRecord(b *testing.B) {
 			r := Records{Log: log}
 			b.ReportAllocs()
 			for b.Loop() {
-				r.Evaluated(e, v, time.Millisecond)
+				r.Decided(decided(e, v), time.Millisecond)
 			}
 		})
 	}
@@ -43,6 +43,6 @@ func BenchmarkMetrics(b *testing.B) {
 	e, v := benchMessage()
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Evaluated(e, v, time.Millisecond)
+		m.Decided(decided(e, v), time.Millisecond)
 	}
 }

@@ -22,8 +22,8 @@ func TestConsent(t *testing.T) {
 	e := message("x", 0)
 	for _, c := range []policy.Consent{{}, {In: 2, Elapsed: time.Second}, {In: 1, Out: 3}} {
 		v := policy.Verdict{Action: policy.Reject, Applied: policy.Reject, Disposition: dmarc.PolicyReject}.Respect(c)
-		m.Evaluated(e, v, time.Second)
-		records.Evaluated(e, v, time.Second)
+		m.Decided(decided(e, v), time.Second)
+		records.Decided(decided(e, v), time.Second)
 	}
 	m.ConsentLookup("file", "out")
 	for _, tt := range []struct {

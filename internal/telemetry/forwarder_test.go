@@ -28,7 +28,7 @@ func TestForwarderEvidence(t *testing.T) {
 		var out bytes.Buffer
 		e := message("x", 0)
 		e.ARC, e.IPRev, e.Panics = tt.chain, tt.client, nil
-		Records{Log: slog.New(slog.NewJSONHandler(&out, nil))}.Evaluated(e, rejected, 0)
+		Records{Log: slog.New(slog.NewJSONHandler(&out, nil))}.Decided(decided(e, rejected), 0)
 		if !strings.Contains(out.String(), tt.want) {
 			t.Errorf("%s: no %s in %s", tt.name, tt.want, &out)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -52,8 +53,8 @@ func TestJournalPriorities(t *testing.T) {
 			log.WithGroup("g").Warn("w", "key", 1)
 			log.Error("e")
 			log.Log(t.Context(), slog.LevelError+4, "worse")
-			Records{Log: log}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Skipped(policy.ReasonTrusted))
-			Records{Log: log}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{QueueID: "\"odd\x01"}, policy.Skipped(policy.ReasonTrusted))
+			Records{Log: log}.Decided(&judge.Decision{Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
+			Records{Log: log}.Decided(&judge.Decision{Envelope: msgauth.Envelope{QueueID: "\"odd\x01"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 			if err := w.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
+	"sekimori/internal/judge"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -171,14 +172,20 @@ func (m *Metrics) startAtZero() {
 	}
 }
 
-// NotEvaluated counts a message that was skipped, or refused for its size.
-func (m *Metrics) NotEvaluated(_ msgauth.Session, _ msgauth.Envelope, v policy.Verdict) {
-	m.messages.with(string(v.Action)).Inc()
+// Decided implements filter.Observer: it counts one message.
+func (m *Metrics) Decided(d *judge.Decision, took time.Duration) {
+	m.messages.with(string(d.Verdict.Action)).Inc()
+	if d.Evaluation != nil {
+		m.evaluated(d.Evaluation, &d.Verdict, took)
+	}
+	if d.Shadow != nil {
+		m.shadow.with([2]string{string(d.Shadow.Live.Action), string(d.Shadow.Candidate.Action)}).Inc()
+	}
 }
 
-// Evaluated counts one message; took is how long the MTA waited.
-func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
-	m.messages.with(string(v.Action)).Inc()
+// evaluated counts what is known only of a message that was evaluated. took is
+// how long the MTA waited.
+func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.Duration) {
 	m.messageDuration.Observe(took.Seconds())
 	m.stageDuration.with("eom").Observe(took.Seconds())
 	m.messageBytes.Observe(float64(e.Envelope.Size))
@@ -199,8 +206,8 @@ func (m *Metrics) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.D
 	m.dmarc.with([3]string{string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)}).Inc()
 	m.authors.count(e)
 	m.iprevDMARC.with([2]string{string(e.IPRev.Status), string(e.DMARC.Result)}).Inc()
-	m.countUndecided(&v)
-	m.countSteering(&v)
+	m.countUndecided(v)
+	m.countSteering(v)
 	if e.DMARC.Result == dmarc.ResultPass || e.DMARC.Result == dmarc.ResultFail {
 		m.dmarcAligned.with(alignedBy(e.DMARC)).Inc()
 	}

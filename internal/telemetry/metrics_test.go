@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
+	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
@@ -45,6 +46,11 @@ func message(mark string, bits int) *msgauth.Evaluation {
 		},
 		Panics: []msgauth.Panic{{Component: msgauth.ARC, Value: "boom", Stack: "stack"}},
 	}
+}
+
+// decided is the decision on a message that was evaluated.
+func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
+	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
 
 var rejected = policy.Verdict{
@@ -83,8 +89,8 @@ func value(t *testing.T, reg *prometheus.Registry, name string, labels map[strin
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
-	m.Evaluated(message("x", 0), rejected, 20*time.Millisecond)
-	m.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Skipped(policy.ReasonTrusted))
+	m.Decided(decided(message("x", 0), rejected), 20*time.Millisecond)
+	m.Decided(&judge.Decision{Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	m.ConfigLoaded("old", policy.Monitor, time.Unix(1, 0))
 	m.ConfigLoaded("new", policy.Enforce, time.Unix(2, 0))
 	s := m.Sessions()
@@ -156,11 +162,11 @@ func TestStrangersCannotGrowSeries(t *testing.T) {
 	}
 	sizes := []int{0, 1, 512, 1023, 1025, 3000, 8192, 1 << 20}
 	for _, bits := range sizes {
-		m.Evaluated(message("hostile", bits), rejected, time.Millisecond)
+		m.Decided(decided(message("hostile", bits), rejected), time.Millisecond)
 	}
 	before := count()
 	for i := range 200 {
-		m.Evaluated(message(fmt.Sprintf("hostile%d", i), sizes[i%len(sizes)]), rejected, time.Millisecond)
+		m.Decided(decided(message(fmt.Sprintf("hostile%d", i), sizes[i%len(sizes)]), rejected), time.Millisecond)
 	}
 	if after := count(); after != before {
 		t.Errorf("%d series became %d", before, after)
@@ -179,8 +185,8 @@ func TestRecord(t *testing.T) {
 	e := message(hostile, 0)
 	e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous}
 	e.Panics = nil
-	Records{Log: log}.Evaluated(e, rejected, 5*time.Millisecond)
-	Records{Log: log}.NotEvaluated(e.Session, e.Envelope, policy.Skipped(policy.ReasonTrusted))
+	Records{Log: log}.Decided(decided(e, rejected), 5*time.Millisecond)
+	Records{Log: log}.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(lines) != 2 || out.Len() > 8192 {
 		t.Fatalf("%d lines of %d octets", len(lines), out.Len())
@@ -207,7 +213,7 @@ func TestUnknownClient(t *testing.T) {
 	var out bytes.Buffer
 	e := message("x", 0)
 	e.Session.Client = netip.Addr{}
-	Records{Log: slog.New(slog.NewJSONHandler(&out, nil))}.Evaluated(e, rejected, 0)
+	Records{Log: slog.New(slog.NewJSONHandler(&out, nil))}.Decided(decided(e, rejected), 0)
 	if !strings.Contains(out.String(), `"client_ip":"unknown"`) || !strings.Contains(out.String(), `"msg":"panic"`) {
 		t.Errorf("records: %s", out.String())
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -40,15 +41,10 @@ func (m *Metrics) countSteering(v *policy.Verdict) {
 	}
 }
 
-// Compared counts what the live and the candidate policy made of a message;
-// it is for filter.Comparer.
-func (m *Metrics) Compared(_ *msgauth.Evaluation, live, shadow policy.Verdict) {
-	m.shadow.with([2]string{string(live.Action), string(shadow.Action)}).Inc()
-}
-
-// Compared writes a record where the candidate policy decides otherwise, or for
+// compared writes a record where the candidate policy decides otherwise, or for
 // another reason.
-func (r Records) Compared(e *msgauth.Evaluation, live, shadow policy.Verdict) {
+func (r Records) compared(e *msgauth.Evaluation, c *judge.Comparison) {
+	live, shadow := &c.Live, &c.Candidate
 	if live.Action == shadow.Action && live.Reason == shadow.Reason && live.Rule == shadow.Rule && live.Disposition == shadow.Disposition {
 		return
 	}

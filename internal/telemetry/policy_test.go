@@ -9,8 +9,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 )
+
+// compared is the decision on a message of which a candidate had its verdict.
+func compared(live, candidate policy.Verdict) *judge.Decision {
+	d := decided(message("x", 0), live)
+	d.Shadow = &judge.Comparison{Live: live, Candidate: candidate}
+	return d
+}
 
 // TestSteeringIsCounted: rules, ramp and shadow.
 func TestSteeringIsCounted(t *testing.T) {
@@ -19,10 +27,10 @@ func TestSteeringIsCounted(t *testing.T) {
 	m.RulesLoaded([]policy.Rule{{ID: "used"}, {ID: "unused"}})
 	hit := rejected
 	hit.Rule, hit.Relaxed = "used", true
-	m.Evaluated(message("x", 0), hit, time.Millisecond)
-	m.Evaluated(message("x", 0), rejected, time.Millisecond)
-	m.Compared(message("x", 0), rejected, policy.Verdict{Action: policy.Accept})
-	m.Compared(message("x", 0), rejected, rejected)
+	m.Decided(decided(message("x", 0), hit), time.Millisecond)
+	for _, candidate := range []policy.Verdict{{Action: policy.Accept}, rejected} {
+		m.Decided(compared(rejected, candidate), time.Millisecond)
+	}
 	for _, tt := range []struct {
 		name   string
 		labels map[string]string
@@ -31,7 +39,7 @@ func TestSteeringIsCounted(t *testing.T) {
 		{"sekimori_override_rule_hits_total", map[string]string{"rule": "used"}, 1},
 		{"sekimori_override_rule_hits_total", map[string]string{"rule": "unused"}, 0},
 		{"sekimori_ramp_relaxed_total", nil, 1},
-		{"sekimori_dmarc_override_total", map[string]string{"reason": "local_policy"}, 2},
+		{"sekimori_dmarc_override_total", map[string]string{"reason": "local_policy"}, 3},
 		{"sekimori_shadow_total", map[string]string{"live": "reject", "shadow": "accept"}, 1},
 		{"sekimori_shadow_total", map[string]string{"live": "reject", "shadow": "reject"}, 1},
 	} {
@@ -49,8 +57,8 @@ func TestUndecidedIsCounted(t *testing.T) {
 	v := policy.Verdict{Action: policy.TempFail, Reason: policy.ReasonTempError, Missing: []policy.Missing{
 		{What: policy.MissingDKIM, Cause: "timeout"}, {What: policy.MissingSPF, Cause: "servfail"},
 	}}
-	m.Evaluated(message("x", 0), v, time.Millisecond)
-	m.Evaluated(message("x", 0), rejected, time.Millisecond)
+	m.Decided(decided(message("x", 0), v), time.Millisecond)
+	m.Decided(decided(message("x", 0), rejected), time.Millisecond)
 	for _, tt := range []struct {
 		missing, cause, verdict string
 		want                    float64
@@ -70,7 +78,7 @@ func TestUndecidedIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		Records{Log: log}.Evaluated(message("x", 0), v, time.Millisecond)
+		Records{Log: log}.Decided(decided(message("x", 0), v), time.Millisecond)
 		plain := strings.NewReplacer(`"`, "", ":", "=").Replace(out.String())
 		if want := "not_decided=dkim timeout, spf servfail"; !strings.Contains(plain, want) {
 			t.Errorf("%s lacks %s: %s", format, want, out.String())
@@ -88,7 +96,7 @@ func TestSteeringIsLogged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		Records{Log: log}.Evaluated(message("x", 0), v, time.Millisecond)
+		Records{Log: log}.Decided(decided(message("x", 0), v), time.Millisecond)
 		plain := strings.NewReplacer(`"`, "", ":", "=").Replace(out.String())
 		for _, want := range []string{"rule=forwarder-7", "spoofing=author_spf_fail iprev_fail", "indirect=list list_signature"} {
 			if !strings.Contains(plain, want) {
@@ -106,13 +114,14 @@ func TestShadowRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := Records{Log: log}
-	r.Compared(message("x", 0), rejected, rejected)
-	if out.Len() != 0 {
+	r.Decided(compared(rejected, rejected), 0)
+	if strings.Contains(out.String(), "shadow") {
 		t.Errorf("a record where nothing differs: %s", out.String())
 	}
-	r.Compared(message("x", 0), rejected, policy.Verdict{Action: policy.Accept, Reason: policy.ReasonRule, Rule: "new"})
+	out.Reset()
+	r.Decided(compared(rejected, policy.Verdict{Action: policy.Accept, Reason: policy.ReasonRule, Rule: "new"}), 0)
 	var got map[string]any
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+	if err := json.NewDecoder(&out).Decode(&got); err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]any{

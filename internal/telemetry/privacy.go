@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -54,29 +55,34 @@ func maskText(s string) string {
 	}
 }
 
-// Masker is an observer that hands on to another what Masked leaves.
+// Masker is an observer that hands a decision to another observer as Masked
+// leaves it.
 type Masker struct {
 	To interface {
-		Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration)
-		NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict)
+		Decided(d *judge.Decision, took time.Duration)
 	}
 }
 
-// Evaluated implements filter.Observer.
-func (m Masker) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
-	e, v = Masked(e, v)
-	m.To.Evaluated(e, v, took)
+// Decided implements filter.Observer.
+func (m Masker) Decided(d *judge.Decision, took time.Duration) { m.To.Decided(Masked(d), took) }
+
+// Masked returns a copy of d without login names and without the local parts of
+// addresses. The copy has no edits, because these can hold the Subject. d stays
+// as it is.
+func Masked(d *judge.Decision) *judge.Decision {
+	out := *d
+	out.Session, out.Envelope = maskedSession(d.Session), maskedEnvelope(d.Envelope)
+	out.Verdict, out.Edits = maskedVerdict(d.Verdict), nil
+	if d.Shadow != nil {
+		out.Shadow = &judge.Comparison{Live: maskedVerdict(d.Shadow.Live), Candidate: maskedVerdict(d.Shadow.Candidate)}
+	}
+	if d.Evaluation != nil {
+		out.Evaluation = maskedEvaluation(d.Evaluation)
+	}
+	return &out
 }
 
-// NotEvaluated implements filter.Observer.
-func (m Masker) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
-	m.To.NotEvaluated(maskedSession(s), maskedEnvelope(e), maskedVerdict(v))
-}
-
-// Masked returns what is known of a message without the local parts of the
-// addresses and the login name in it. The arguments
-// stay as they are.
-func Masked(e *msgauth.Evaluation, v policy.Verdict) (*msgauth.Evaluation, policy.Verdict) {
+func maskedEvaluation(e *msgauth.Evaluation) *msgauth.Evaluation {
 	shown := *e
 	shown.Session, shown.Envelope = maskedSession(e.Session), maskedEnvelope(e.Envelope)
 	if e.FromError != nil {
@@ -93,7 +99,7 @@ func Masked(e *msgauth.Evaluation, v policy.Verdict) (*msgauth.Evaluation, polic
 	for i := range shown.DKIM {
 		shown.DKIM[i].Identity = MaskLocalPart(shown.DKIM[i].Identity)
 	}
-	return &shown, maskedVerdict(v)
+	return &shown
 }
 
 // maskedCheck leaves out what a macro such as %{l} may have put the local part

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"sekimori/internal/dkim"
+	"sekimori/internal/judge"
+	"sekimori/internal/label"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -34,16 +36,10 @@ func TestMaskLocalPart(t *testing.T) {
 	}
 }
 
-// keeper keeps what it is told.
-type keeper struct{ got []any }
+// keeper keeps the decisions it is told of.
+type keeper struct{ got []*judge.Decision }
 
-func (k *keeper) Evaluated(e *msgauth.Evaluation, v policy.Verdict, _ time.Duration) {
-	k.got = append(k.got, e, v)
-}
-
-func (k *keeper) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
-	k.got = append(k.got, s, e, v)
-}
+func (k *keeper) Decided(d *judge.Decision, _ time.Duration) { k.got = append(k.got, d) }
 
 func TestMaskText(t *testing.T) {
 	for _, tt := range []struct{ why, in, want string }{
@@ -76,12 +72,16 @@ func TestRecordsMask(t *testing.T) {
 	v.Evidence = []string{"From says " + person + "@example.jp"}
 	v.Override = &policy.Override{Comment: "for " + person + "@example.jp"}
 	before, verdict := *e, v
+	evaluated := decided(e, v)
+	evaluated.Shadow = &judge.Comparison{Live: v, Candidate: v}
+	evaluated.Edits = []label.Edit{{Kind: label.Change, Name: "Subject", Index: 1, Value: "[SPOOF?] " + person}}
+	skipped := &judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}
 
 	var full, hidden bytes.Buffer
 	for out, mask := range map[*bytes.Buffer]bool{&full: false, &hidden: true} {
 		r := Records{Log: slog.New(slog.NewJSONHandler(out, nil)), MaskLocalParts: mask}
-		r.Evaluated(e, v, 0)
-		r.NotEvaluated(e.Session, e.Envelope, v)
+		r.Decided(evaluated, 0)
+		r.Decided(skipped, 0)
 	}
 	if n := strings.Count(full.String(), person); n < 5 {
 		t.Errorf("the full records name the person %d times:\n%s", n, &full)
@@ -93,13 +93,13 @@ func TestRecordsMask(t *testing.T) {
 		t.Error("masking changed the message")
 	}
 	kept := &keeper{}
-	Masker{To: kept}.Evaluated(e, v, time.Second)
-	Masker{To: kept}.NotEvaluated(e.Session, e.Envelope, v)
+	Masker{To: kept}.Decided(evaluated, time.Second)
+	Masker{To: kept}.Decided(skipped, 0)
 	all, err := json.Marshal(kept.got)
-	if err != nil || len(kept.got) != 5 || bytes.Contains(all, []byte(person)) {
+	if err != nil || len(kept.got) != 2 || kept.got[0].Shadow == nil || bytes.Contains(all, []byte(person)) {
 		t.Errorf("somebody is named, or something is missing (%v): %s", err, all)
 	}
-	if _, got := Masked(&msgauth.Evaluation{}, policy.Verdict{}); got.Override != nil || len(got.Evidence) != 0 {
+	if got := Masked(decided(&msgauth.Evaluation{}, policy.Verdict{})).Verdict; got.Override != nil || len(got.Evidence) != 0 {
 		t.Errorf("of nothing: %+v", got)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"sekimori/internal/arc"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
-	"sekimori/internal/policy"
 )
 
 // maxLogged bounds each stranger's value in the log, in octets.
@@ -28,7 +28,8 @@ type record interface {
 
 // evaluated writes the one record of a message: its queue id first, then
 // identities, results, policy, verdict and times, in the RFCs' words.
-func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
+func evaluated(r record, d *judge.Decision, took time.Duration) {
+	e, v := d.Evaluation, &d.Verdict
 	r.str("queue_id", clip(e.Envelope.QueueID))
 	r.client(e.Session)
 	r.str("client_name", clip(e.Session.ClientName))
@@ -97,11 +98,12 @@ func evaluated(r record, e *msgauth.Evaluation, v policy.Verdict, took time.Dura
 
 // notEvaluated writes the record of a message that was skipped, or refused for
 // its size.
-func notEvaluated(r record, s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
-	r.str("queue_id", clip(e.QueueID))
-	r.client(s)
-	r.str("mail_from", clip(e.MailFrom))
-	r.str("authenticated", clip(s.Authenticated))
+func notEvaluated(r record, d *judge.Decision) {
+	v := &d.Verdict
+	r.str("queue_id", clip(d.Envelope.QueueID))
+	r.client(d.Session)
+	r.str("mail_from", clip(d.Envelope.MailFrom))
+	r.str("authenticated", clip(d.Session.Authenticated))
 	r.str("verdict", string(v.Action))
 	r.str("applied", string(v.Applied))
 	r.str("reason", string(v.Reason))
@@ -115,24 +117,22 @@ type Records struct {
 	MaskLocalParts bool
 }
 
-// Evaluated writes a message's record.
-func (r Records) Evaluated(e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
+// Decided implements filter.Observer: it writes the record of one message.
+func (r Records) Decided(d *judge.Decision, took time.Duration) {
 	if r.MaskLocalParts {
-		e, v = Masked(e, v)
+		d = Masked(d)
 	}
-	r.write("evaluated", func(to record) { evaluated(to, e, v, took) })
-	for _, p := range e.Panics {
-		r.Log.Error("panic", "queue_id", e.Envelope.QueueID, "component", p.Component, "value", p.Value, "stack", p.Stack)
+	if d.Evaluation == nil {
+		r.write("not evaluated", func(to record) { notEvaluated(to, d) })
+		return
 	}
-}
-
-// NotEvaluated writes the record of a message that was skipped, or refused for
-// its size.
-func (r Records) NotEvaluated(s msgauth.Session, e msgauth.Envelope, v policy.Verdict) {
-	if r.MaskLocalParts {
-		s, e, v = maskedSession(s), maskedEnvelope(e), maskedVerdict(v)
+	if d.Shadow != nil {
+		r.compared(d.Evaluation, d.Shadow)
 	}
-	r.write("not evaluated", func(to record) { notEvaluated(to, s, e, v) })
+	r.write("evaluated", func(to record) { evaluated(to, d, took) })
+	for _, p := range d.Evaluation.Panics {
+		r.Log.Error("panic", "queue_id", d.Envelope.QueueID, "component", p.Component, "value", p.Value, "stack", p.Stack)
+	}
 }
 
 // write makes a record of what fill says, unless the level is off.

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"sekimori/internal/dkim"
+	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -29,8 +30,8 @@ func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdic
 	}
 	at := time.Now() // in a synctest bubble: time stands still
 	for _, r := range []Records{{Log: log}, {Log: slog.New(slog.NewJSONHandler(&want, nil))}} {
-		r.Evaluated(e, v, took)
-		r.NotEvaluated(e.Session, e.Envelope, v)
+		r.Decided(decided(e, v), took)
+		r.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}, 0)
 	}
 	if time.Since(at) != 0 {
 		t.Fatal("time went on")
@@ -79,14 +80,14 @@ func TestRecordText(t *testing.T) {
 	}
 	e := message("x y", 2048)
 	e.Panics = nil
-	Records{Log: log}.Evaluated(e, rejected, time.Second)
+	Records{Log: log}.Decided(decided(e, rejected), time.Second)
 	e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous, Detail: "route"}
 	var refused bytes.Buffer
 	log, err = NewLogger(&refused, "text", "info")
 	if err != nil {
 		t.Fatal(err)
 	}
-	Records{Log: log}.Evaluated(e, rejected, time.Second)
+	Records{Log: log}.Decided(decided(e, rejected), time.Second)
 	if got := refused.String(); !strings.Contains(got, ` from_error="From field ambiguous at octet 0: route" `) {
 		t.Errorf("record of a refused From: %s", got)
 	}
@@ -107,8 +108,8 @@ func TestRecordLevel(t *testing.T) {
 			}
 			e := message("x", 0)
 			e.Panics = nil
-			Records{Log: log}.Evaluated(e, rejected, time.Second)
-			Records{Log: log}.NotEvaluated(e.Session, e.Envelope, rejected)
+			Records{Log: log}.Decided(decided(e, rejected), time.Second)
+			Records{Log: log}.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: rejected}, 0)
 			if n := strings.Count(out.String(), "\n"); n != want {
 				t.Errorf("%s at level %s: %d records, want %d", format, level, n, want)
 			}
@@ -123,7 +124,7 @@ func TestRecordWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	Records{Log: log.With("host", "mx1")}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, rejected)
+	Records{Log: log.With("host", "mx1")}.Decided(&judge.Decision{Verdict: rejected}, 0)
 	if !strings.Contains(out.String(), `"host":"mx1","queue_id":""`) {
 		t.Errorf("record: %s", out.String())
 	}
@@ -133,14 +134,14 @@ func TestRecordWith(t *testing.T) {
 // in memory.
 func TestLineKept(t *testing.T) {
 	l := &jsonLine{b: make([]byte, 0, lineSize)}
-	if evaluated(l, message("x", 2048), rejected, time.Second); !l.reusable() {
+	if evaluated(l, decided(message("x", 2048), rejected), time.Second); !l.reusable() {
 		t.Errorf("an ordinary record of %d octets", len(l.b))
 	}
 	e := message(strings.Repeat("x", 250), 2048)
 	for range 5 {
 		e.DKIM = append(e.DKIM, e.DKIM...)
 	}
-	if evaluated(l, e, rejected, time.Second); l.reusable() {
+	if evaluated(l, decided(e, rejected), time.Second); l.reusable() {
 		t.Errorf("a record of %d octets is kept", len(l.b))
 	}
 }
@@ -161,8 +162,8 @@ func TestNothingRaw(t *testing.T) {
 		v := rejected
 		v.Evidence, v.Override = []string{hostile}, &policy.Override{Type: policy.OverrideOther, Comment: hostile}
 		for _, r := range []Records{{Log: log}, {Log: log, MaskLocalParts: true}} {
-			r.Evaluated(e, v, time.Second)
-			r.NotEvaluated(e.Session, e.Envelope, v)
+			r.Decided(decided(e, v), time.Second)
+			r.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}, 0)
 		}
 		log.Error("reload", "error", errors.New(hostile), "any", struct{ Name string }{hostile}, slog.Group("group", "x", hostile))
 		lines := strings.SplitAfter(strings.TrimSuffix(out.String(), "\n"), "\n")

@@ -5,8 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sekimori/internal/msgauth"
-	"sekimori/internal/policy"
+	"sekimori/internal/judge"
 )
 
 // unknownEvery is how often UnknownClients warns.
@@ -21,10 +20,11 @@ type UnknownClients struct {
 	next atomic.Int64 // when to warn again, in seconds since 1970
 }
 
-// Evaluated warns if the message's client is unknown and the last warning is a
-// day old.
-func (u *UnknownClients) Evaluated(e *msgauth.Evaluation, _ policy.Verdict, _ time.Duration) {
-	if !e.Session.Unknown() {
+// Decided implements filter.Observer: it warns if the client of an evaluated
+// message is unknown and the last warning is a day old.
+func (u *UnknownClients) Decided(d *judge.Decision, _ time.Duration) {
+	e := d.Evaluation
+	if e == nil || !e.Session.Unknown() {
 		return
 	}
 	now, next := e.Time.Unix(), u.next.Load()
@@ -35,7 +35,3 @@ func (u *UnknownClients) Evaluated(e *msgauth.Evaluation, _ policy.Verdict, _ ti
 		"queue_id", clip(e.Envelope.QueueID), "client_ip", addr(e.Session), "series", namespace+"_client_unknown_total",
 		"cure", "if the client is one of your hosts, put its network into trusted.networks; if a NAT or a proxy hides the clients from the MTA, have it hand on their addresses")
 }
-
-// NotEvaluated does nothing: of such a message nothing would have been said
-// anyway.
-func (u *UnknownClients) NotEvaluated(msgauth.Session, msgauth.Envelope, policy.Verdict) {}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sekimori/internal/msgauth"
+	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 )
 
@@ -43,8 +43,8 @@ func TestUnknownClients(t *testing.T) {
 		if tt.client != "" {
 			e.Session.Client = netip.MustParseAddr(tt.client)
 		}
-		u.Evaluated(e, rejected, 0)
-		m.Evaluated(e, rejected, 0)
+		u.Decided(decided(e, rejected), 0)
+		m.Decided(decided(e, rejected), 0)
 		if tt.warns {
 			warnings++
 		}
@@ -61,7 +61,7 @@ func TestUnknownClients(t *testing.T) {
 	if !strings.Contains(out.String(), `"client_ip":"172.17.0.1"`) || !strings.Contains(out.String(), "trusted.networks") {
 		t.Errorf("the warning does not say which client, or what to do: %s", out.String())
 	}
-	u.NotEvaluated(msgauth.Session{}, msgauth.Envelope{}, policy.Verdict{})
+	u.Decided(&judge.Decision{Verdict: policy.Verdict{}}, 0)
 	if got := strings.Count(out.String(), "\n"); got != warnings {
 		t.Errorf("a message that is not evaluated warns")
 	}

@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"sekimori/internal/admin"
+	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/telemetry"
@@ -107,7 +108,7 @@ func TestBoundLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		telemetry.Records{Log: log}.NotEvaluated(msgauth.Session{}, msgauth.Envelope{MailFrom: strings.Repeat("h", n)}, policy.Skipped(policy.ReasonTrusted))
+		telemetry.Records{Log: log}.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: strings.Repeat("h", n)}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 		var record map[string]any
 		if err := json.Unmarshal(out.Bytes(), &record); err != nil {
 			t.Fatal(err)

@@ -72,15 +72,14 @@ func newStation(mode policy.Mode) *station {
 	return s
 }
 
-// Evaluated implements filter.Observer.
-func (s *station) Evaluated(e *msgauth.Evaluation, _ policy.Verdict, _ time.Duration) {
+// Decided implements filter.Observer.
+func (s *station) Decided(d *judge.Decision, _ time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen = append(s.seen, e)
+	if d.Evaluation != nil {
+		s.seen = append(s.seen, d.Evaluation)
+	}
 }
-
-// NotEvaluated implements filter.Observer.
-func (s *station) NotEvaluated(msgauth.Session, msgauth.Envelope, policy.Verdict) {}
 
 // take returns what was seen since the last call.
 func (s *station) take() (seen []*msgauth.Evaluation, panics []string) {

@@ -1,0 +1,156 @@
+package filter
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/judge"
+	"sekimori/internal/label"
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// atEnd is a session that says when end of message has come.
+type atEnd struct {
+	milter.Session
+	came chan struct{}
+}
+
+func (s atEnd) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
+	close(s.came)
+	return s.Session.EndOfMessage(ctx, m)
+}
+
+// stuck answers nothing until its context ends.
+type stuck struct{}
+
+func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	<-ctx.Done()
+	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
+}
+
+// TestDrainIsNoWayIn: a message whose evaluation the daemon's end cuts off has
+// to come again; in monitor mode it passes.
+func TestDrainIsNoWayIn(t *testing.T) {
+	for _, tt := range []struct {
+		mode policy.Mode
+		code int
+	}{{policy.Enforce, 451}, {policy.Monitor, 0}} {
+		came := make(chan struct{})
+		seen := &recorder{}
+		o := Options{Observers: []Observer{seen}, Judge: &judge.Judge{
+			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), Label: label.Settings{Names: label.Names{AuthServID: id}},
+			Policy: policy.Config{Mode: tt.mode},
+		}}
+		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: New(o).ReplyAt()})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = server.Serve(ln) }()
+		s := open(t, ln.Addr().String(), "203.0.113.1", "h.example", client.PostfixOffer())
+		down := make(chan struct{})
+		go func() {
+			defer close(down)
+			<-came
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel() // the deadline has passed already
+			_ = server.Shutdown(ctx)
+		}()
+		res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
+		// The reply is sent before the connection is closed; ABORT may find it
+		// closed.
+		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) {
+			t.Errorf("%s: answer %s, %v", tt.mode, res.Action, err)
+		}
+		<-down
+	}
+}
+
+// bomb panics at one name.
+type bomb struct{ dns.Resolver }
+
+func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if strings.HasSuffix(string(name), "bank.example") {
+		panic("boom")
+	}
+	return b.Resolver.Lookup(ctx, name, typ)
+}
+
+func TestOnPanic(t *testing.T) {
+	if r := OnPanic(policy.Config{Mode: policy.Enforce}); r.Code() != 451 {
+		t.Errorf("enforce: %s", r)
+	}
+	if r := OnPanic(policy.Config{Mode: policy.Monitor}); r != milter.Accept {
+		t.Errorf("monitor mode acts: %s", r)
+	}
+}
+
+// TestPanicCostsOneMessage: a bug in an evaluator is a temporary error of that
+// message, never a reject, and the next one is judged.
+func TestPanicCostsOneMessage(t *testing.T) {
+	addr, _ := serve(t, bomb{nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
+	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+	res, h := s.send("<x@evil.example>", fmt.Sprintf(mail, "bank.example"))
+	if label := ours(t, h); !res.Action.Delivers() || !strings.Contains(label, "dmarc=temperror") {
+		t.Errorf("answer %s, %s", res.Action, label)
+	}
+	if _, h := s.send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example")); !strings.Contains(ours(t, h), "dmarc=fail") {
+		t.Error("the next message was not judged")
+	}
+}
+
+// bug is an observer that panics.
+type bug struct{ recorder }
+
+func (*bug) Decided(*judge.Decision, time.Duration) { panic("here") }
+
+// TestSalvage: a bug at the end of a message puts it off; in monitor mode it
+// passes without what was forged in our name.
+func TestSalvage(t *testing.T) {
+	for _, tt := range []struct {
+		mode  policy.Mode
+		ip    string
+		code  int
+		label string
+	}{
+		{policy.Enforce, "203.0.113.1", 451, ""},
+		{policy.Monitor, "203.0.113.1", 0, id + "; none (not evaluated: internal error)"},
+	} {
+		o := Options{Observers: []Observer{&bug{}}, Judge: &judge.Judge{
+			Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
+			Policy: policy.Config{Mode: tt.mode},
+		}}
+		server := milter.New(milter.Options{NewSession: New(o).NewSession, OnPanic: OnPanic(o.Judge.Policy)})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = server.Serve(ln) }()
+		t.Cleanup(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = server.Shutdown(ctx)
+		})
+		s := open(t, ln.Addr().String(), tt.ip, "h.example", client.PostfixOffer())
+		for range 2 {
+			res, h := s.send("<x@evil.example>", forgedResult+fmt.Sprintf(mail, "hobby.example"))
+			if res.Action.Code != tt.code {
+				t.Errorf("%s: %s", tt.mode, res.Action)
+			}
+			if tt.label != "" {
+				if got := ours(t, h); got != tt.label {
+					t.Errorf("%s: label %q", tt.mode, got)
+				}
+			}
+		}
+	}
+}

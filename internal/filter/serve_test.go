@@ -1,0 +1,154 @@
+package filter
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/blind"
+	"sekimori/internal/dns"
+	"sekimori/internal/judge"
+	"sekimori/internal/message"
+	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
+// recorder keeps the decisions that observers are told of.
+type recorder struct {
+	mu        sync.Mutex
+	decisions []*judge.Decision
+	verdicts  []policy.Verdict // of those that were evaluated
+	skipped   []policy.Verdict // of the others
+	queueIDs  []string         // of all
+}
+
+func (r *recorder) Decided(d *judge.Decision, _ time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.decisions = append(r.decisions, d)
+	r.queueIDs = append(r.queueIDs, d.Envelope.QueueID)
+	if d.Evaluation != nil {
+		r.verdicts = append(r.verdicts, d.Verdict)
+	} else {
+		r.skipped = append(r.skipped, d.Verdict)
+	}
+}
+
+// serve runs the filter behind a real milter server.
+func serve(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits) (addr string, seen *recorder) {
+	t.Helper()
+	return serveBlind(t, r, j, limits, nil)
+}
+
+// serveBlind is serve with somebody who is told what cannot be seen.
+func serveBlind(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits, watch *blind.Watch) (addr string, seen *recorder) {
+	t.Helper()
+	seen = &recorder{}
+	j.Verifier = msgauth.NewVerifier(r, msgauth.Options{Budget: 2 * time.Second})
+	if j.Label.HostName == "" {
+		j.Label.AuthServID = id
+	}
+	o := Options{Judge: &j, Blind: watch, Observers: []Observer{seen}}
+	s := milter.New(milter.Options{NewSession: New(o).NewSession, Limits: limits, ReplyAt: New(o).ReplyAt()})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-served; !errors.Is(err, milter.ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return ln.Addr().String(), seen
+}
+
+// mtaSession is one SMTP session as the MTA shows it.
+type mtaSession struct {
+	t *testing.T
+	c *client.Client
+}
+
+func open(t *testing.T, addr, ip, helo string, offer client.Offer) mtaSession {
+	t.Helper()
+	c, err := client.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := c.Negotiate(offer); err != nil {
+		t.Fatal(err)
+	}
+	peer := netip.AddrPort{}
+	if ip != "" {
+		peer = netip.AddrPortFrom(netip.MustParseAddr(ip), 40000)
+	}
+	if _, err := c.Connect("client.example", peer); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Helo(helo); err != nil {
+		t.Fatal(err)
+	}
+	return mtaSession{t, c}
+}
+
+// send returns the answer and the header as the reader would get it.
+func (s mtaSession) send(from, raw string, args ...string) (client.Result, message.Header) {
+	s.t.Helper()
+	return s.sendTo(client.Envelope{From: from, FromArgs: args, To: []string{"<to@here.example>"}, QueueID: "4Q"}, raw)
+}
+
+func (s mtaSession) sendTo(env client.Envelope, raw string) (client.Result, message.Header) {
+	s.t.Helper()
+	raw = strings.ReplaceAll(raw, "\n", "\r\n")
+	res, err := s.c.SendMessage(env, []byte(raw))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	fields, _ := client.Split([]byte(raw))
+	var h message.Header
+	for _, f := range client.Apply(fields, res.Modifications) {
+		h = append(h, message.Field(f))
+	}
+	return res, h
+}
+
+func quarantined(res client.Result) bool {
+	for _, m := range res.Modifications {
+		if m.Kind == client.Quarantine {
+			return true
+		}
+	}
+	return false
+}
+
+// ours parses the field on top, which must be ours and the only one.
+func ours(t *testing.T, h message.Header) string {
+	t.Helper()
+	if len(h) == 0 || !h[0].Is(authres.FieldName) {
+		t.Fatalf("our field is not on top: %q", h)
+	}
+	for _, v := range h[1:].Values(authres.FieldName) {
+		if authres.ClaimsID(v, id) {
+			t.Errorf("another field claims our id: %q", v)
+		}
+	}
+	if _, err := authres.Parse(h[0].Value); err != nil {
+		t.Errorf("our own field does not parse: %v\n%s", err, h[0].Value)
+	}
+	return strings.Join(strings.Fields(h[0].Value), " ")
+}
