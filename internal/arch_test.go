@@ -38,6 +38,7 @@ var floors = map[string]floor{
 	"internal/smtp":           words,
 	"internal/authres":        words,
 	"internal/term":           words,
+	"internal/trait":          words,
 	"internal/taglist":        words,
 	"internal/distinct":       words,
 	"internal/slots":          words,

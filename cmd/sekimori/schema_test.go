@@ -21,6 +21,7 @@ import (
 	"sekimori/internal/recent"
 	"sekimori/internal/replay"
 	"sekimori/internal/status"
+	"sekimori/internal/trait"
 )
 
 var update = flag.Bool("update", false, "write deploy/docs/json.md anew from the Go types")
@@ -122,6 +123,9 @@ func (s *schema) value(t reflect.Type, at, optional, comment string, top reflect
 		switch {
 		case t == reflect.TypeFor[time.Time]():
 			word = "time (RFC 3339)"
+		case t == reflect.TypeFor[trait.Set]():
+			s.traits(at, optional, comment)
+			return
 		case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextMarshaler]()), t.Kind() == reflect.String:
 			word = "string"
 		case reflect.PointerTo(t).Implements(reflect.TypeFor[json.Marshaler]()):
@@ -154,7 +158,16 @@ func (s *schema) value(t reflect.Type, at, optional, comment string, top reflect
 	}
 }
 
-// readComments reads what the source says of every field.
+// traits writes a row for each trait that a set holds.
+func (s *schema) traits(at, optional, comment string) {
+	fmt.Fprintf(s, "| `%s`%s | object | %s |\n", at, optional, comment)
+	for _, t := range trait.Held() {
+		fmt.Fprintf(s, "| `%s.%s` | boolean | %s |\n", at, t, s.comments[string(t)])
+	}
+}
+
+// readComments reads what the source says of every field, and of every trait by
+// its word.
 func readComments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -177,6 +190,11 @@ func readComments(t *testing.T) map[string]string {
 				t.Fatal(err)
 			}
 			ast.Inspect(file, func(n ast.Node) bool {
+				if constant, ok := n.(*ast.ValueSpec); ok && pkg == filepath.Join("internal", "trait") && len(constant.Values) == 1 {
+					if literal, ok := constant.Values[0].(*ast.BasicLit); ok {
+						out[strings.Trim(literal.Value, `"`)] = text(constant.Doc)
+					}
+				}
 				spec, ok := n.(*ast.TypeSpec)
 				if !ok {
 					return true
@@ -197,9 +215,13 @@ func readComments(t *testing.T) map[string]string {
 
 // comment returns what is written above or beside a field, in one line.
 func comment(f *ast.Field) string {
-	text := f.Comment.Text()
 	if f.Doc != nil {
-		text = f.Doc.Text()
+		return text(f.Doc)
 	}
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(text), " "))
+	return text(f.Comment)
+}
+
+// text writes a comment in one line of a table.
+func text(c *ast.CommentGroup) string {
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(c.Text()), " "))
 }

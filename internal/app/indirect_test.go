@@ -18,6 +18,7 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
+	"sekimori/internal/trait"
 )
 
 const indirect = "../../testdata/indirect"
@@ -103,7 +104,7 @@ func TestIndirect(t *testing.T) {
 	}
 }
 
-func join(signs []policy.Sign) string {
+func join(signs []trait.Trait) string {
 	var out []string
 	for _, s := range signs {
 		out = append(out, string(s))

@@ -12,6 +12,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/policy"
+	"sekimori/internal/trait"
 )
 
 // Override is an item of policy.overrides: a rule, or with File alone the list
@@ -143,7 +144,7 @@ func (o *Override) rule() policy.Rule {
 	r.When.Author = words[policy.Pattern](o.When.Author)
 	r.When.Published = words[dmarc.Policy](o.When.Published)
 	r.When.DMARC = words[dmarc.Result](o.When.DMARC)
-	r.When.Traits = words[policy.Trait](o.When.Traits)
+	r.When.Traits = words[trait.Trait](o.When.Traits)
 	r.Then = policy.Outcome{Action: policy.Action(o.Then.Action), Policy: dmarc.Policy(o.Then.Policy)}
 	return r
 }
@@ -233,7 +234,7 @@ func (k *checker) conditions(path string, w When) {
 	}
 	k.wordsOf(path+".published", w.Published, words[string](policy.PublishedValues))
 	k.wordsOf(path+".dmarc", w.DMARC, words[string](policy.DMARCValues))
-	k.wordsOf(path+".traits", w.Traits, words[string](policy.Traits))
+	k.wordsOf(path+".traits", w.Traits, words[string](trait.All()))
 }
 
 // empty reports a list that is there and has no item.

@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/policy"
+	"sekimori/internal/trait"
 )
 
 // overrides returns a configuration with these items.
@@ -37,7 +38,7 @@ func TestBadRules(t *testing.T) {
 		{"an empty condition", "{id: a, when: {client: []}, then: reject}", `3:30: policy.overrides[0].when.client: an empty list can never match`},
 		{"no network", "{id: a, when: {client: [x]}, then: accept}", `3:31: policy.overrides[0].when.client[0]: "x" is not a network`},
 		{"no domain", "{id: a, when: {dkim: ['*.example.com']}, then: accept}", `3:29: policy.overrides[0].when.dkim[0]: "*.example.com" is not a domain; write example.com, or .example.com`},
-		{"unknown trait", "{id: a, when: {traits: [lists]}, then: reject}", `3:31: policy.overrides[0].when.traits[0]: "lists" is not known; write list, bulk,`},
+		{"unknown trait", "{id: a, when: {traits: [lists]}, then: reject}", `3:31: policy.overrides[0].when.traits[0]: "lists" is not known; write author_spf_fail,`},
 		{"unknown result", "{id: a, when: {dmarc: [neutral]}, then: reject}", `3:30: policy.overrides[0].when.dmarc[0]: "neutral" is not known`},
 		{"unknown policy published", "{id: a, when: {published: ['']}, then: reject}", `3:34: policy.overrides[0].when.published[0]: "" is not known; write none, quarantine, reject or absent`},
 		{"no date", "{id: a, expires: soon, " + when + ", then: accept}", `3:24: policy.overrides[0].expires: "soon" is not a date`},
@@ -87,7 +88,7 @@ func TestRules(t *testing.T) {
 		{ID: "a", When: policy.Conditions{Client: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, DMARC: []dmarc.Result{dmarc.ResultFail}}, Then: policy.Outcome{Action: policy.Accept}},
 		{ID: "b", When: policy.Conditions{DKIM: []policy.Pattern{".lists.example"}}, Then: policy.Outcome{Policy: dmarc.PolicyQuarantine}},
 		{ID: "c", Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC), When: policy.Conditions{Author: []policy.Pattern{"b.example"}}, Then: policy.Outcome{Action: policy.Reject}},
-		{ID: "d", When: policy.Conditions{Traits: []policy.Trait{policy.TraitSRS}}, Then: policy.Outcome{Action: policy.Reject}},
+		{ID: "d", When: policy.Conditions{Traits: []trait.Trait{trait.SRS}}, Then: policy.Outcome{Action: policy.Reject}},
 	}
 	if !reflect.DeepEqual(set.Rules, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", set.Rules, want)

@@ -3,15 +3,18 @@ package config
 import (
 	"encoding"
 	"maps"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/goccy/go-yaml/token"
 
 	"sekimori/configs"
+	"sekimori/internal/trait"
 )
 
 // The reference has every key there is, no other, each with its default.
@@ -79,6 +82,30 @@ func TestTags(t *testing.T) {
 	for _, path := range allKeys(reflect.TypeFor[Config](), "") {
 		if !regexp.MustCompile(`^[a-z_]+(\.[a-z_]+)*$`).MatchString(path) {
 			t.Errorf("bad key %q", path)
+		}
+	}
+}
+
+// Every trait has its word in the reference and in the handbook, and a rule can
+// ask for it.
+func TestTraitWords(t *testing.T) {
+	handbook, err := os.ReadFile("../../deploy/docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, listed, _ := strings.Cut(string(configs.Reference), "  #       traits: [list] ")
+	listed, _, _ = strings.Cut(listed, "  #     then:")
+	inReference := strings.FieldsFunc(listed, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })
+	if !slices.Equal(inReference, words[string](trait.All())) {
+		t.Errorf("the reference lists %v", inReference)
+	}
+	for _, w := range trait.All() {
+		rule := "policy: {overrides: [{id: a, when: {traits: [" + string(w) + "]}, then: reject}]}\n"
+		if _, err := Parse("x", []byte(rule)); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(string(handbook), "`"+string(w)+"`") {
+			t.Errorf("the handbook does not name %s", w)
 		}
 	}
 }

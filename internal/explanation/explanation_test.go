@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 func TestAnswerText(t *testing.T) {
@@ -74,7 +75,7 @@ func reject() *recent.Entry {
 		Mode: policy.Monitor, Took: 3 * time.Millisecond, Time: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), Truncated: true,
 		Verdict: policy.Verdict{
 			Action: policy.Reject, Applied: policy.Tag, Reason: policy.ReasonReject, ID: "AB12CD34", Rule: "bank",
-			Spoofing: []policy.Sign{"author_spf_fail"}, Evidence: []string{hostile},
+			Spoofing: []trait.Trait{"author_spf_fail"}, Evidence: []string{hostile},
 			Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "rule bank"},
 		},
 		Evaluation: &msgauth.Evaluation{

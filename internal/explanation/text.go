@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
 	"sekimori/internal/term"
+	"sekimori/internal/trait"
 )
 
 // Section is a part of an explanation.
@@ -126,7 +127,7 @@ func (r *Report) verdict(p *printer) {
 	}
 	for _, side := range []struct {
 		name  string
-		signs []policy.Sign
+		signs []trait.Trait
 	}{{"a direct spoof", v.Spoofing}, {"indirect mail", v.Indirect}} {
 		for _, sign := range side.signs {
 			p.line(0, "evidence for %s: %s", side.name, sign)
@@ -257,10 +258,7 @@ func (r *Report) author(p *printer) {
 		p.line(0, "note: %s", note.Text())
 	}
 	p.line(0, "iprev %s %s", e.IPRev.Status, term.Safe(string(e.IPRev.Name)))
-	t := e.Traits
-	p.line(0, "traits: list=%t bulk=%t rewritten_from=%t forwarded=%t srs=%t arc=%t broken_author_signature=%t third_party_signature=%t list_signature=%t notification=%t author_host=%t author_record_broken=%t",
-		t.List, t.Bulk, t.RewrittenFrom, t.Forwarded, t.SRS, t.ARC, t.BrokenAuthorSignature, t.ThirdPartySignature, t.ListSignature,
-		t.Notification, t.AuthorHost, t.AuthorRecordBroken)
+	p.line(0, "traits: %s", e.Traits)
 }
 
 func (r *Report) spf(p *printer) {

@@ -16,6 +16,8 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
 )
@@ -234,26 +236,14 @@ func (r *Record) authorSignature() (broken, signed bool) {
 			continue
 		}
 		signed = true
-		switch s.Reason {
-		case dkim.ReasonBodyHash, dkim.ReasonSignature, dkim.ReasonBodyLength, dkim.ReasonNotVerifiable:
-			broken = broken || s.Domain == r.Author || strings.HasSuffix(s.Domain, "."+r.Author)
-		}
+		below := s.Domain == r.Author || strings.HasSuffix(s.Domain, "."+r.Author)
+		broken = broken || below && msgauth.IsBroken(s.Reason)
 	}
 	return broken, signed
 }
 
-// srs recognises the Sender Rewriting Scheme's local parts.
-func (r *Record) srs() bool {
-	local := strings.TrimPrefix(r.MailFrom, "<")
-	if len(local) < len("SRS0=") {
-		return false
-	}
-	switch strings.ToUpper(local[:4]) {
-	case "SRS0", "SRS1":
-		return strings.IndexByte("=+-", local[4]) >= 0
-	}
-	return false
-}
+// srs reports whether a forwarder rewrote the return path.
+func (r *Record) srs() bool { return mailaddr.IsSRS(strings.TrimPrefix(r.MailFrom, "<")) }
 
 // Sources returns those with at least least failures, the surest and largest
 // first.

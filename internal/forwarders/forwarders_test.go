@@ -25,6 +25,7 @@ import (
 	"sekimori/internal/recent"
 	"sekimori/internal/spf"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/trait"
 )
 
 // message is one that failed, by an author of the given number.
@@ -45,7 +46,7 @@ func message(author int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 }
 
 func broken(e *msgauth.Evaluation) {
-	e.Traits.BrokenAuthorSignature = true
+	e.Traits.Add(trait.BrokenAuthorSignature)
 	e.DKIM = append(e.DKIM, dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail." + e.From.AuthorDomain})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"sekimori/internal/policy"
 	"sekimori/internal/term"
+	"sekimori/internal/trait"
 )
 
 // ruleLife is how long a proposed rule lasts: long enough not to be a nuisance,
@@ -46,7 +47,7 @@ func Propose(sources []*Source, owner string, now time.Time) []Proposal {
 		}
 		when := map[string][]string{string(s.Kind): values, "dmarc": {"fail"}}
 		if s.Broken == s.Failures {
-			when["traits"] = []string{string(policy.TraitBrokenAuthorSignature)}
+			when["traits"] = []string{string(trait.BrokenAuthorSignature)}
 		}
 		out = append(out, Proposal{s, Rule{
 			ID: id, Owner: owner, Reason: s.String(), Expires: now.Add(ruleLife).UTC().Format(time.DateOnly),

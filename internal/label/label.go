@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // field makes the Authentication-Results field of a message in the name of id,
@@ -182,7 +183,7 @@ func missingComment(missing []policy.Missing) string {
 }
 
 // signsComment names the evidence for one side.
-func signsComment(side string, signs []policy.Sign) string {
+func signsComment(side string, signs []trait.Trait) string {
 	if len(signs) == 0 {
 		return ""
 	}

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
+	"sekimori/internal/trait"
 )
 
 // brokenZone has one author with a key at s1, and one whose SPF record is
@@ -84,8 +85,8 @@ func TestAuthorRecordBroken(t *testing.T) {
 		if e.DMARC.Result != dmarc.ResultFail {
 			t.Fatalf("%s: dmarc=%s, spf=%s, dkim=%+v", tt.why, e.DMARC.Result, e.MailFrom.Result, e.DKIM)
 		}
-		if e.Traits.AuthorRecordBroken != tt.want {
-			t.Errorf("%s: %t, spf=%s, dkim=%+v", tt.why, e.Traits.AuthorRecordBroken, e.MailFrom.Result, e.DKIM)
+		if e.Has(trait.AuthorRecordBroken) != tt.want {
+			t.Errorf("%s: %t, spf=%s, dkim=%+v", tt.why, e.Has(trait.AuthorRecordBroken), e.MailFrom.Result, e.DKIM)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // Evaluation is every fact found about one message: immutable once made, and
@@ -29,7 +30,9 @@ type Evaluation struct {
 	DKIM     []dkim.Signature `json:"dkim"`
 	ARC      arc.Result       `json:"arc"`
 	DMARC    dmarc.Evaluation `json:"dmarc"`
-	Traits   Traits           `json:"traits"`
+	// Traits are what else the message shows of its way here. Evaluation.Has
+	// also knows the traits that only restate a result.
+	Traits trait.Set `json:"traits"`
 
 	// Time is when the message was judged, by the wall clock.
 	Time time.Time `json:"time"`

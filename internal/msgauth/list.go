@@ -91,7 +91,7 @@ func isList(h message.Header, e *Evaluation) bool {
 	s.kinds.address = slices.ContainsFunc(s.written, posted)
 	s.kinds.served = !forged && s.serves() || posted(s.sender) && slices.Contains(s.written, s.sender)
 	s.kinds.counter = s.kinds.counter || s.counted(mailFrom.domain)
-	return s.kinds.list(e.Traits.Bulk, slices.ContainsFunc(s.replyTo, theirs))
+	return s.kinds.list(isBulk(h), slices.ContainsFunc(s.replyTo, theirs))
 }
 
 // envelopeAddress is MAIL FROM; the zero address for the null sender.

@@ -10,58 +10,93 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/message"
+	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
-// Traits are signs of indirect mail. Anyone can write most of them: they may
-// make a decision milder by one step, never turn a fail into a pass.
-type Traits struct {
-	// List: the message says it came through a mailing list, by a field that
-	// says so (RFC 2919, 2369), or by its structure: see listKinds.
-	List bool `json:"list"`
-	// Bulk: the message says it went to many (Precedence: bulk or junk), as
-	// newsletters do that come directly. It is no sign of indirect mail.
-	Bulk bool `json:"bulk"`
-	// RewrittenFrom: the author is shown as "somebody via something", as lists
-	// do that put an address of their own into From. The author domain is the
-	// list's then, and for it to authenticate: no sign of indirect mail.
-	RewrittenFrom bool `json:"rewritten_from"`
-	// Forwarded: the message says it was forwarded, resent or delivered before.
-	Forwarded bool `json:"forwarded"`
-	// SRS: the return path was rewritten by a forwarder.
-	SRS bool `json:"srs"`
-	// ARC: at least one ARC field is there, valid or not.
-	ARC bool `json:"arc"`
-	// BrokenAuthorSignature: a signature aligned with the author's domain whose
-	// key is published, but whose header or body no longer matches, or cannot
-	// be known to match because the MTA does not show what was signed.
-	BrokenAuthorSignature bool `json:"broken_author_signature"`
-	// ThirdPartySignature: a passing signature of another domain.
-	ThirdPartySignature bool `json:"third_party_signature"`
-	// ListSignature: a passing signature of the domain that the list's own
-	// fields name, which is not the author's: there is such a list, and it sent
-	// this.
-	ListSignature bool `json:"list_signature"`
-	// Notification: the message has the null sender, or says that a program
-	// sent it of its own accord (Auto-Submitted, RFC 3834), as bounces and
-	// replies of absence do.
-	Notification bool `json:"notification"`
-	// AuthorHost: a notification whose client is a host of the author: its name,
-	// which iprev verified, is at or below the Author Domain and has no octets
-	// of its address in it. Such mail is often unsigned, and sent by a host
-	// whose HELO name has no SPF record.
-	AuthorHost bool `json:"author_host"`
-	// AuthorRecordBroken: the SPF record of the author's own domain cannot be
-	// evaluated (permerror), or a signature by it was refused for its form while
-	// its key is published.
-	AuthorRecordBroken bool `json:"author_record_broken"`
+// Has reports whether the message has the trait t.
+func (e *Evaluation) Has(t trait.Trait) bool {
+	switch t {
+	case trait.AuthorSPFFail:
+		return e.MailFrom.Result == spf.Fail && e.MailFrom.Domain.Under(e.AuthorScope())
+	case trait.IPRevFail:
+		return e.IPRev.Status == iprev.Fail
+	case trait.ClientUnknown:
+		return e.Session.Unknown()
+	}
+	return e.Traits.Has(t)
 }
 
-// Indirect reports whether any trait speaks for a list or a forwarder between
-// the author and us.
-func (t Traits) Indirect() bool {
-	return t.List || t.Forwarded || t.SRS || t.ARC || t.BrokenAuthorSignature || t.ListSignature
+// detector reports whether a message has one trait. It is called at the end of
+// the message, when every other part of e is known. It may look for a key until
+// ctx ends.
+type detector func(ctx context.Context, m *Verification, e *Evaluation) bool
+
+// detectors has one for each trait that a trait.Set holds; Has knows the others.
+var detectors = map[trait.Trait]detector{
+	trait.List: func(_ context.Context, m *Verification, e *Evaluation) bool {
+		return hasListField(m.header) || hasAuthor(e) && isList(m.header, e)
+	},
+	trait.ListSignature: func(_ context.Context, m *Verification, e *Evaluation) bool {
+		lists := listDomains(m.header)
+		return slices.ContainsFunc(e.DKIM, func(s dkim.Signature) bool {
+			return isThirdParty(&s, e) && slices.ContainsFunc(lists, func(list dns.Name) bool { return list.Under(s.Domain) })
+		})
+	},
+	trait.ARC: func(_ context.Context, m *Verification, _ *Evaluation) bool {
+		return m.header.Has("ARC-Seal") || m.header.Has("ARC-Message-Signature")
+	},
+	trait.BrokenAuthorSignature: func(_ context.Context, _ *Verification, e *Evaluation) bool {
+		return slices.ContainsFunc(e.DKIM, func(s dkim.Signature) bool {
+			return hasAuthor(e) && s.Domain.Under(e.AuthorScope()) && IsBroken(s.Reason)
+		})
+	},
+	trait.SRS: func(_ context.Context, m *Verification, _ *Evaluation) bool {
+		return mailaddr.IsSRS(m.path.Local)
+	},
+	trait.Forwarded: func(_ context.Context, m *Verification, _ *Evaluation) bool {
+		return slices.ContainsFunc(m.header, func(f message.Field) bool { return isAny(f, forwardFields) })
+	},
+	trait.AuthorHost: func(_ context.Context, m *Verification, e *Evaluation) bool {
+		return isNotification(m.header, m.path) && isAuthorHost(e.IPRev, e.From.AuthorDomain)
+	},
+	trait.AuthorRecordBroken: func(ctx context.Context, m *Verification, e *Evaluation) bool {
+		return hasAuthor(e) && e.DMARC.Result == dmarc.ResultFail && m.authorRecordBroken(ctx, e)
+	},
+	trait.Bulk: func(_ context.Context, m *Verification, _ *Evaluation) bool {
+		return isBulk(m.header)
+	},
+	trait.RewrittenFrom: func(_ context.Context, _ *Verification, e *Evaluation) bool {
+		return hasAuthor(e) && rewritten(e.From)
+	},
+	trait.ThirdPartySignature: func(_ context.Context, _ *Verification, e *Evaluation) bool {
+		return slices.ContainsFunc(e.DKIM, func(s dkim.Signature) bool { return isThirdParty(&s, e) })
+	},
+	trait.Notification: func(_ context.Context, m *Verification, _ *Evaluation) bool {
+		return isNotification(m.header, m.path)
+	},
+}
+
+// findTraits fills in e.Traits.
+func (m *Verification) findTraits(ctx context.Context, e *Evaluation) {
+	for t, found := range detectors {
+		if found(ctx, m, e) {
+			e.Traits.Add(t)
+		}
+	}
+}
+
+// hasAuthor reports whether the message names an author. Without one, nothing
+// can be said to be the author's or another's.
+func hasAuthor(e *Evaluation) bool { return e.From.AuthorDomain != "" }
+
+// isThirdParty reports whether s is a passing signature of a domain that is not
+// the author's.
+func isThirdParty(s *dkim.Signature, e *Evaluation) bool {
+	return hasAuthor(e) && s.Result == dkim.Pass && s.Domain != "" && !s.Domain.Under(e.AuthorScope())
 }
 
 // listFields are those mailing list software adds and direct mail rarely has.
@@ -74,26 +109,23 @@ var forwardFields = []string{
 	"X-Original-To", "Delivered-To", // written on delivery, so that it was delivered before
 }
 
-func traitsOf(h message.Header, mailFrom mailaddr.Path) Traits {
-	t := Traits{SRS: isSRS(mailFrom.Local), Notification: isNotification(h, mailFrom)}
-	for _, f := range h {
-		switch {
-		case isAny(f, listFields):
-			t.List = true
-		case f.Is("Precedence"):
-			switch strings.ToLower(strings.TrimSpace(f.Value)) {
-			case "list":
-				t.List = true
-			case "bulk", "junk":
-				t.Bulk = true
-			}
-		case isAny(f, forwardFields):
-			t.Forwarded = true
-		case f.Is("ARC-Seal"), f.Is("ARC-Message-Signature"):
-			t.ARC = true
+// hasListField reports whether a field says by its name, or by its precedence,
+// that the message came through a list.
+func hasListField(h message.Header) bool {
+	return hasPrecedence(h, "list") || slices.ContainsFunc(h, func(f message.Field) bool { return isAny(f, listFields) })
+}
+
+// isBulk reports whether the message says that it went to many.
+func isBulk(h message.Header) bool { return hasPrecedence(h, "bulk", "junk") }
+
+// hasPrecedence reports whether a Precedence field has one of these values.
+func hasPrecedence(h message.Header, values ...string) bool {
+	for value := range h.All("Precedence") {
+		if slices.Contains(values, strings.ToLower(strings.TrimSpace(value))) {
+			return true
 		}
 	}
-	return t
+	return false
 }
 
 func isAny(f message.Field, names []string) bool {
@@ -101,18 +133,6 @@ func isAny(f message.Field, names []string) bool {
 		if f.Is(n) {
 			return true
 		}
-	}
-	return false
-}
-
-// isSRS recognises the Sender Rewriting Scheme's local parts.
-func isSRS(local string) bool {
-	if len(local) < 5 {
-		return false
-	}
-	switch strings.ToUpper(local[:5]) {
-	case "SRS0=", "SRS0+", "SRS0-", "SRS1=", "SRS1+", "SRS1-":
-		return true
 	}
 	return false
 }
@@ -153,34 +173,17 @@ func listDomains(h message.Header) []dns.Name {
 	return out
 }
 
-// broken are the reasons of a signature whose key is published, but which does
-// not cover the message as it came: changed on the way, with something appended
-// past l=, or with a part that the MTA cut off, removed or does not show.
-var broken = map[dkim.Reason]bool{
-	dkim.ReasonBodyHash: true, dkim.ReasonSignature: true, dkim.ReasonNotVerifiable: true, dkim.ReasonBodyLength: true,
-	dkim.ReasonDroppedField: true, dkim.ReasonLeadingSpace: true,
-}
-
-// finishTraits adds the signs that need the results. It may look for a key
-// until ctx ends.
-func (m *Verification) finishTraits(ctx context.Context, e *Evaluation) {
-	if e.From.AuthorDomain == "" {
-		return
+// IsBroken reports whether r is the reason of a signature whose key is
+// published, but which does not cover the message as it came: the message was
+// changed on the way, something was appended past l=, or the MTA cut off,
+// removed or does not show a signed part.
+func IsBroken(r dkim.Reason) bool {
+	switch r {
+	case dkim.ReasonBodyHash, dkim.ReasonSignature, dkim.ReasonNotVerifiable, dkim.ReasonBodyLength,
+		dkim.ReasonDroppedField, dkim.ReasonLeadingSpace:
+		return true
 	}
-	e.Traits.List = e.Traits.List || isList(m.header, e)
-	e.Traits.RewrittenFrom = rewritten(e.From)
-	e.Traits.AuthorHost = e.Traits.Notification && isAuthorHost(e.IPRev, e.From.AuthorDomain)
-	e.Traits.AuthorRecordBroken = e.DMARC.Result == dmarc.ResultFail && m.authorRecordBroken(ctx, e)
-	for _, s := range e.DKIM {
-		ofAuthor := s.Domain.Under(e.AuthorScope())
-		switch {
-		case s.Result == dkim.Pass && s.Domain != "" && !ofAuthor:
-			e.Traits.ThirdPartySignature = true
-			e.Traits.ListSignature = e.Traits.ListSignature || slices.ContainsFunc(m.lists, func(list dns.Name) bool { return list.Under(s.Domain) })
-		case ofAuthor && broken[s.Reason]:
-			e.Traits.BrokenAuthorSignature = true
-		}
-	}
+	return false
 }
 
 // digest names a message by what its author wrote and every host sees alike.

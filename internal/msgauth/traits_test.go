@@ -1,6 +1,7 @@
 package msgauth
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -8,9 +9,12 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
+	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/message"
+	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/trait"
 )
 
 func TestTraits(t *testing.T) {
@@ -18,45 +22,31 @@ func TestTraits(t *testing.T) {
 	for _, tt := range []struct {
 		name, local string
 		h           message.Header
-		want        Traits
+		want        trait.Set
 	}{
-		{"a newsletter", "a", message.Header{{Name: "List-Unsubscribe", Value: " <x>"}, {Name: "Precedence", Value: " bulk"}}, Traits{Bulk: true}},
-		{"Precedence: junk", "a", field("precedence", "JUNK"), Traits{Bulk: true}},
-		{"Precedence of nothing known", "a", field("Precedence", "first-class"), Traits{}},
-		{"List-Unsubscribe-Post alone", "a", field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"), Traits{}},
-		{"List-Id", "a", field("LIST-ID", "<x>"), Traits{List: true}},
-		{"List-Post", "a", field("List-Post", "<mailto:x@y>"), Traits{List: true}},
-		{"Mailing-List", "a", field("Mailing-List", "contact x; run by ezmlm"), Traits{List: true}},
-		{"X-BeenThere", "a", field("X-BeenThere", "x@y"), Traits{List: true}},
-		{"Precedence: list", "a", field("Precedence", "List "), Traits{List: true}},
-		{"resent", "a", field("Resent-From", "<x@y>"), Traits{Forwarded: true}},
-		{"forwarded by a provider", "a", field("X-Forwarded-To", "x@y"), Traits{Forwarded: true}},
-		{"delivered before", "a", field("Delivered-To", "x@y"), Traits{Forwarded: true}},
-		{"ARC", "a", field("ARC-Seal", "i=1"), Traits{ARC: true}},
-		{"ARC results alone are no chain", "a", field("ARC-Authentication-Results", "i=1"), Traits{}},
-		{"SRS0", "srs0=HH=TT=orig.example=a", nil, Traits{SRS: true}},
-		{"SRS1", "SRS1+HH=x", nil, Traits{SRS: true}},
-		{"not SRS", "srs0x", nil, Traits{}},
-		{"list and forwarded", "a", append(field("List-Id", "<x>"), field("X-Original-To", "x")...), Traits{List: true, Forwarded: true}},
+		{"a newsletter", "a", message.Header{{Name: "List-Unsubscribe", Value: " <x>"}, {Name: "Precedence", Value: " bulk"}}, trait.SetOf(trait.Bulk)},
+		{"Precedence: junk", "a", field("precedence", "JUNK"), trait.SetOf(trait.Bulk)},
+		{"Precedence of nothing known", "a", field("Precedence", "first-class"), trait.Set{}},
+		{"List-Unsubscribe-Post alone", "a", field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"), trait.Set{}},
+		{"List-Id", "a", field("LIST-ID", "<x>"), trait.SetOf(trait.List)},
+		{"List-Post", "a", field("List-Post", "<mailto:x@y>"), trait.SetOf(trait.List)},
+		{"Mailing-List", "a", field("Mailing-List", "contact x; run by ezmlm"), trait.SetOf(trait.List)},
+		{"X-BeenThere", "a", field("X-BeenThere", "x@y"), trait.SetOf(trait.List)},
+		{"Precedence: list", "a", field("Precedence", "List "), trait.SetOf(trait.List)},
+		{"resent", "a", field("Resent-From", "<x@y>"), trait.SetOf(trait.Forwarded)},
+		{"forwarded by a provider", "a", field("X-Forwarded-To", "x@y"), trait.SetOf(trait.Forwarded)},
+		{"delivered before", "a", field("Delivered-To", "x@y"), trait.SetOf(trait.Forwarded)},
+		{"ARC", "a", field("ARC-Seal", "i=1"), trait.SetOf(trait.ARC)},
+		{"ARC results alone are no chain", "a", field("ARC-Authentication-Results", "i=1"), trait.Set{}},
+		{"SRS0", "srs0=HH=TT=orig.example=a", nil, trait.SetOf(trait.SRS)},
+		{"SRS1", "SRS1+HH=x", nil, trait.SetOf(trait.SRS)},
+		{"not SRS", "srs0x", nil, trait.Set{}},
+		{"list and forwarded", "a", append(field("List-Id", "<x>"), field("X-Original-To", "x")...), trait.SetOf(trait.List, trait.Forwarded)},
 	} {
-		if got := traitsOf(tt.h, mailaddr.Path{Local: tt.local}); got != tt.want {
-			t.Errorf("%s: %+v", tt.name, got)
-		}
-	}
-}
-
-func TestIndirect(t *testing.T) {
-	for _, tt := range []struct {
-		t    Traits
-		want bool
-	}{
-		{Traits{}, false},
-		{Traits{Bulk: true, RewrittenFrom: true, ThirdPartySignature: true}, false},
-		{Traits{List: true}, true}, {Traits{Forwarded: true}, true}, {Traits{SRS: true}, true}, {Traits{ARC: true}, true},
-		{Traits{BrokenAuthorSignature: true}, true}, {Traits{ListSignature: true}, true},
-	} {
-		if got := tt.t.Indirect(); got != tt.want {
-			t.Errorf("%+v: %t", tt.t, got)
+		e := &Evaluation{}
+		(&Verification{header: tt.h, path: mailaddr.Path{Local: tt.local}}).findTraits(t.Context(), e)
+		if e.Traits != tt.want {
+			t.Errorf("%s: %s", tt.name, e.Traits)
 		}
 	}
 }
@@ -99,27 +89,29 @@ func TestTraitsOfSignatures(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		s    dkim.Signature
-		want Traits
+		want trait.Set
 	}{
-		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"no key proves nothing", dkim.Signature{Result: dkim.PermError, Reason: dkim.ReasonKeyNotFound, Domain: "bank.example"}, Traits{}},
-		{"cut by the MTA", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonNotVerifiable, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"over a field that MTAs remove", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"over a space that the MTA does not show", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonLeadingSpace, Domain: "mail.bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"somebody else's over such a field", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "other.example"}, Traits{}},
-		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, Traits{BrokenAuthorSignature: true}},
-		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, Traits{}},
-		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "other.example"}, Traits{ThirdPartySignature: true}},
-		{"the list's good one", dkim.Signature{Result: dkim.Pass, Domain: "lists.example"}, Traits{ThirdPartySignature: true, ListSignature: true}},
-		{"the list's host's domain", dkim.Signature{Result: dkim.Pass, Domain: "roses.lists.example"}, Traits{ThirdPartySignature: true, ListSignature: true}},
-		{"a domain below the list's speaks for itself only", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"}, Traits{ThirdPartySignature: true}},
-		{"the list's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "lists.example"}, Traits{}},
+		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"no key proves nothing", dkim.Signature{Result: dkim.PermError, Reason: dkim.ReasonKeyNotFound, Domain: "bank.example"}, trait.Set{}},
+		{"cut by the MTA", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonNotVerifiable, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"over a field that MTAs remove", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"over a space that the MTA does not show", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonLeadingSpace, Domain: "mail.bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"somebody else's over such a field", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "other.example"}, trait.Set{}},
+		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, trait.Set{}},
+		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "other.example"}, trait.SetOf(trait.ThirdPartySignature)},
+		{"the list's good one", dkim.Signature{Result: dkim.Pass, Domain: "lists.example"}, trait.SetOf(trait.ThirdPartySignature, trait.ListSignature)},
+		{"the list's host's domain", dkim.Signature{Result: dkim.Pass, Domain: "roses.lists.example"}, trait.SetOf(trait.ThirdPartySignature, trait.ListSignature)},
+		{"a domain below the list's speaks for itself only", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"}, trait.SetOf(trait.ThirdPartySignature)},
+		{"the list's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "lists.example"}, trait.Set{}},
 	} {
 		e := &Evaluation{From: mailaddr.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}
-		(&Verification{lists: []dns.Name{"roses.lists.example"}}).finishTraits(t.Context(), e)
+		m := &Verification{header: message.Header{{Name: "List-Id", Value: " <roses.lists.example>"}}}
+		m.findTraits(t.Context(), e)
+		tt.want.Add(trait.List) // by List-Id
 		if e.Traits != tt.want {
-			t.Errorf("%s: %+v", tt.name, e.Traits)
+			t.Errorf("%s: %s", tt.name, e.Traits)
 		}
 	}
 }
@@ -161,6 +153,39 @@ func TestDigest(t *testing.T) {
 	} {
 		if got := evaluate(t, v, "<b@bank.example>", change).Digest == e.Digest; got != same {
 			t.Errorf("the digest of\n%s\nis the same: %t", change, got)
+		}
+	}
+}
+
+// TestDetectors: every trait that a set holds has a detector.
+func TestDetectors(t *testing.T) {
+	for _, w := range trait.Held() {
+		if detectors[w] == nil {
+			t.Errorf("%s has no detector", w)
+		}
+	}
+	for w := range detectors {
+		if !slices.Contains(trait.Held(), w) {
+			t.Errorf("%s has a detector, but no set holds it", w)
+		}
+	}
+}
+
+// TestTraitsOfResults: the traits that restate results.
+func TestTraitsOfResults(t *testing.T) {
+	clear := Evaluation{
+		Session: Session{Client: netip.MustParseAddr("203.0.113.9")}, From: mailaddr.From{AuthorDomain: "bank.example"},
+		MailFrom: spf.Check{Result: spf.Fail, Domain: "other.example"}, IPRev: iprev.Result{Status: iprev.TempError},
+	}
+	for w, change := range map[trait.Trait]func(*Evaluation){
+		trait.AuthorSPFFail: func(e *Evaluation) { e.MailFrom.Domain = "mail.bank.example" },
+		trait.IPRevFail:     func(e *Evaluation) { e.IPRev.Status = iprev.Fail },
+		trait.ClientUnknown: func(e *Evaluation) { e.Session.Client = netip.MustParseAddr("192.168.0.9") },
+	} {
+		e := clear
+		change(&e)
+		if clear.Has(w) || !e.Has(w) {
+			t.Errorf("%s: %t, and %t without it", w, e.Has(w), clear.Has(w))
 		}
 	}
 }

@@ -118,8 +118,6 @@ type Verification struct {
 	from       mailaddr.From
 	fromErr    *mailaddr.FromError
 	header     message.Header
-	traits     Traits
-	lists      []dns.Name // that the header names
 	digest     string
 	dkim       *dkim.Verifier
 	arc        *arc.Verifier
@@ -160,7 +158,7 @@ func (m *Verification) EndOfHeader(h message.Header) {
 		m.size += int64(len(f.Name) + len(":") + len(f.Value) + len("\r\n"))
 	}
 	m.header = h
-	m.traits, m.lists, m.digest = traitsOf(h, m.path), listDomains(h), digest(h)
+	m.digest = digest(h)
 	from, err := mailaddr.ParseFrom(h.Values("From"))
 	m.from = from
 	if err != nil && !errors.As(err, &m.fromErr) {
@@ -228,7 +226,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	defer m.endBudget.end()
 	e := &Evaluation{
 		Session: m.session, Envelope: envelope,
-		From: m.from, FromError: m.fromErr, Traits: m.traits,
+		From: m.from, FromError: m.fromErr,
 		Time: v.o.Now(), Digest: m.digest,
 	}
 	m.identifiers.begin(&m.endBudget, v.o.Budget-v.reserve())
@@ -258,7 +256,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	}
 	e.IPRev = m.waitIPRev(rest, e)
 	e.HELO = m.waitHELO(&m.shown, e)
-	m.finishTraits(rest, e)
+	m.findTraits(rest, e)
 	m.account(e)
 	e.Wait = time.Since(begin)
 	return e

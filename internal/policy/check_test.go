@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"sekimori/internal/dmarc"
+	"sekimori/internal/trait"
 )
 
 func TestCheckRule(t *testing.T) {
 	published := func(p ...dmarc.Policy) Conditions { return Conditions{Published: p} }
 	results := func(r ...dmarc.Result) Conditions { return Conditions{DMARC: r} }
 	author := []Pattern{"bank.example"}
-	forged := Conditions{Author: author, Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultFail}, Traits: []Trait{TraitList, TraitListSignature}}
+	forged := Conditions{Author: author, Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultFail}, Traits: []trait.Trait{trait.List, trait.ListSignature}}
 	for _, tt := range []struct {
 		why  string
 		w    Conditions
@@ -95,14 +96,14 @@ func TestCheckRule(t *testing.T) {
 // any evidence milder, whatever can be forged.
 func TestForgedIsNeverMild(t *testing.T) {
 	outcomes := []Outcome{accept, tag, quarantine, reject, asPolicy(dmarc.PolicyNone), asPolicy(dmarc.PolicyQuarantine), asPolicy(dmarc.PolicyReject)}
-	conditions := []Conditions{{Author: []Pattern{"bank.example"}}, {Traits: Traits}, {DMARC: []dmarc.Result{dmarc.ResultFail}}}
+	conditions := []Conditions{{Author: []Pattern{"bank.example"}}, {Traits: trait.All()}, {DMARC: []dmarc.Result{dmarc.ResultFail}}}
 	for _, p := range PublishedValues {
 		conditions = append(conditions, Conditions{Published: []dmarc.Policy{p}}, Conditions{Published: []dmarc.Policy{p, dmarc.PolicyNone}, Author: []Pattern{"bank.example"}})
 	}
 	sound, forgeable := 0, 0
 	for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject} {
 		e := failing(p)
-		e.Traits.Bulk = true // matches, and is no sign of indirect mail
+		e.Traits.Add(trait.Bulk) // matches, and is no sign of indirect mail
 		without := Decide(&e, Config{})
 		for _, w := range conditions {
 			for _, then := range outcomes {
@@ -138,7 +139,7 @@ func TestParsePattern(t *testing.T) {
 func TestShadows(t *testing.T) {
 	june, july := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 	wide := Conditions{Author: []Pattern{".bank.example", "bank.example"}}
-	narrow := Conditions{Author: []Pattern{".mail.bank.example"}, Traits: []Trait{TraitSRS}}
+	narrow := Conditions{Author: []Pattern{".mail.bank.example"}, Traits: []trait.Trait{trait.SRS}}
 	for _, tt := range []struct {
 		why  string
 		a, b Rule

@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/smtp"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // Skipped is the verdict on a message that is not evaluated.
@@ -124,7 +125,7 @@ func applied(v Verdict, c Config) Action {
 
 // fail: a policy is published and no identifier aligned.
 func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
-	v.Spoofing, v.Indirect = signs(e)
+	v.Spoofing, v.Indirect = evidence(e)
 	if e.DMARC.Testing && e.DMARC.PolicyPublished != e.DMARC.Disposition {
 		v.Override = &Override{Type: OverrideTestMode, Comment: "t=y"} // RFC 9989 §4.7
 	}
@@ -184,7 +185,7 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 	case c.Reject == RejectCorroborated && len(v.Indirect) > 0 && len(v.Spoofing) == 0:
 		v.Action, v.Reason, v.Disposition = Quarantine, ReasonIndirect, dmarc.PolicyQuarantine
 		v.Override = &Override{Type: OverrideLocalPolicy, Comment: indirectComment(v.Indirect)}
-		if e.Traits.List {
+		if e.Has(trait.List) {
 			v.Override.Type = OverrideMailingList
 		}
 	default:
@@ -192,19 +193,6 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused,
 			fmt.Sprintf("Email rejected per DMARC policy for %s (%s)", e.From.AuthorDomain, v.ID))
 	}
-}
-
-// indirectComment is for a report's reader, who learns that the policy was not
-// the last word.
-func indirectComment(indirect []Sign) string {
-	for _, s := range indirect {
-		switch s {
-		case SignAuthorHost, SignAuthorRecordBroken, SignClientUnknown:
-		default:
-			return "looks like indirect mail"
-		}
-	}
-	return "may be the author's own mail"
 }
 
 // noPolicy: no DMARC record applies, so that SPF and local policy speak.

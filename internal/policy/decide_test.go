@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // published returns a failing message whose author asks for p.
@@ -47,7 +48,7 @@ func with(e msgauth.Evaluation, change func(e *msgauth.Evaluation)) msgauth.Eval
 }
 
 func TestDecide(t *testing.T) {
-	list := func(e *msgauth.Evaluation) { e.Traits.List = true }
+	list := func(e *msgauth.Evaluation) { e.Traits.Add(trait.List) }
 	ownSPFFail := func(e *msgauth.Evaluation) {
 		e.MailFrom = spf.Check{Result: spf.Fail, Domain: "mail.bank.example"}
 	}
@@ -74,13 +75,13 @@ func TestDecide(t *testing.T) {
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 Email rejected per DMARC policy for bank.example ("},
 		{name: "p=reject through a list", e: with(failing(dmarc.PolicyReject), list),
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideMailingList},
-		{name: "p=reject with a broken signature of the author", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.BrokenAuthorSignature = true }),
+		{name: "p=reject with a broken signature of the author", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.BrokenAuthorSignature) }),
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
-		{name: "p=reject with ARC", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.ARC = true }),
+		{name: "p=reject with ARC", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.ARC) }),
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
-		{name: "p=reject with SRS", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.SRS = true }),
+		{name: "p=reject with SRS", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.SRS) }),
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
-		{name: "p=reject, resent", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Forwarded = true }),
+		{name: "p=reject, resent", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.Forwarded) }),
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideLocalPolicy},
 		{name: "list fields, but the author's own SPF says fail", e: with(with(failing(dmarc.PolicyReject), list), ownSPFFail),
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
@@ -90,7 +91,7 @@ func TestDecide(t *testing.T) {
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "list fields, and no reverse name at all is no evidence", e: with(with(failing(dmarc.PolicyReject), list), func(e *msgauth.Evaluation) { e.IPRev.Status = iprev.PermError }),
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideMailingList},
-		{name: "a third party's signature is no sign of indirect mail", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.ThirdPartySignature = true }),
+		{name: "a third party's signature is no sign of indirect mail", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.ThirdPartySignature) }),
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "reject: always", e: with(failing(dmarc.PolicyReject), list), c: Config{Reject: RejectAlways},
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},

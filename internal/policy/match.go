@@ -141,31 +141,7 @@ func (w *Conditions) dmarc(e *msgauth.Evaluation) answer {
 }
 
 func (w *Conditions) traits(e *msgauth.Evaluation) answer {
-	return answered(slices.ContainsFunc(w.Traits, func(t Trait) bool { return hasTrait(e.Traits, t) }))
-}
-
-func hasTrait(t msgauth.Traits, which Trait) bool {
-	switch which {
-	case TraitList:
-		return t.List
-	case TraitBulk:
-		return t.Bulk
-	case TraitRewrittenFrom:
-		return t.RewrittenFrom
-	case TraitForwarded:
-		return t.Forwarded
-	case TraitSRS:
-		return t.SRS
-	case TraitARC:
-		return t.ARC
-	case TraitBrokenAuthorSignature:
-		return t.BrokenAuthorSignature
-	case TraitThirdPartySignature:
-		return t.ThirdPartySignature
-	case TraitListSignature:
-		return t.ListSignature
-	}
-	return false
+	return answered(slices.ContainsFunc(w.Traits, e.Has))
 }
 
 // vouched reports whether the newest seal of a valid chain is by a sealer that

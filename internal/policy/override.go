@@ -10,6 +10,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/smtp"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // override applies the first rule that matches. Where a milder one before it
@@ -96,15 +97,15 @@ func (v *Verdict) note(t OverrideType, comment string) {
 
 // overrideType is RFC 9990's word for what the rule is about.
 func (r *Rule) overrideType() OverrideType {
-	about := func(traits ...Trait) bool {
-		return slices.ContainsFunc(traits, func(t Trait) bool { return slices.Contains(r.When.Traits, t) })
+	about := func(traits ...trait.Trait) bool {
+		return slices.ContainsFunc(traits, func(t trait.Trait) bool { return slices.Contains(r.When.Traits, t) })
 	}
 	switch {
 	case r.Then.rank() == rank(Reject):
 		return OverrideLocalPolicy
-	case about(TraitList, TraitListSignature):
+	case about(trait.List, trait.ListSignature):
 		return OverrideMailingList
-	case len(r.When.ARCSealer) > 0, len(r.When.ClientName) > 0, about(TraitForwarded, TraitSRS, TraitARC):
+	case len(r.When.ARCSealer) > 0, len(r.When.ClientName) > 0, about(trait.Forwarded, trait.SRS, trait.ARC):
 		return OverrideTrustedForwarder
 	}
 	return OverrideLocalPolicy

@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 var (
@@ -148,12 +149,12 @@ func TestMatch(t *testing.T) {
 		{"DMARC result", Conditions{DMARC: []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail}}, nothing, yes},
 		{"another result", Conditions{DMARC: []dmarc.Result{dmarc.ResultFail}}, result(dmarc.ResultTempError), no},
 
-		{"no trait", Conditions{Traits: Traits}, nothing, no},
-		{"a word that is no trait", Conditions{Traits: []Trait{"x"}}, nothing, no},
+		{"no trait", Conditions{Traits: trait.All()}, nothing, no},
+		{"a word that is no trait", Conditions{Traits: []trait.Trait{"x"}}, nothing, no},
 		{"all keys", Conditions{Author: []Pattern{"bank.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "lists.example"), yes},
 		{"one key does not hold", Conditions{Author: []Pattern{"shop.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "lists.example"), no},
 		{"one key is open", Conditions{Author: []Pattern{"bank.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "lists.example"), unknown},
-		{"one key is open, another does not hold", Conditions{DKIM: []Pattern{"lists.example"}, Traits: []Trait{TraitList}}, signed(dkim.TempError, "lists.example"), no},
+		{"one key is open, another does not hold", Conditions{DKIM: []Pattern{"lists.example"}, Traits: []trait.Trait{trait.List}}, signed(dkim.TempError, "lists.example"), no},
 	} {
 		e := with(failing(dmarc.PolicyReject), tt.change)
 		if got := tt.w.match(&e); got != tt.want {
@@ -162,16 +163,15 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// TestTraitConditions: every trait has its word.
+// TestTraitConditions: a rule can ask for every trait.
 func TestTraitConditions(t *testing.T) {
-	for trait, traits := range map[Trait]msgauth.Traits{
-		TraitList: {List: true}, TraitBulk: {Bulk: true}, TraitRewrittenFrom: {RewrittenFrom: true}, TraitForwarded: {Forwarded: true},
-		TraitSRS: {SRS: true}, TraitARC: {ARC: true}, TraitBrokenAuthorSignature: {BrokenAuthorSignature: true},
-		TraitThirdPartySignature: {ThirdPartySignature: true}, TraitListSignature: {ListSignature: true},
-	} {
-		for _, other := range Traits {
-			if got := hasTrait(traits, other); got != (trait == other) {
-				t.Errorf("%s in %+v: %t", other, traits, got)
+	for _, shown := range trait.All() {
+		e := failing(dmarc.PolicyReject)
+		show(shown, &e)
+		for _, asked := range trait.All() {
+			want := answered(asked == shown)
+			if got := (&Conditions{Traits: []trait.Trait{asked}}).match(&e); got != want {
+				t.Errorf("a message with %s, and a rule for %s: %d", shown, asked, got)
 			}
 		}
 	}
@@ -206,8 +206,8 @@ func TestRules(t *testing.T) {
 			action: Reject, reason: ReasonRule, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy ("},
 		{why: "reject where the policy is none", e: failing(dmarc.PolicyNone), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}, DMARC: []dmarc.Result{dmarc.ResultFail}}, reject)},
 			action: Reject, reason: ReasonRule, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy ("},
-		{why: "a rule about a list", e: with(failing(dmarc.PolicyReject), all(signedByList, func(e *msgauth.Evaluation) { e.Traits.List = true })),
-			c:      Config{Rules: one(Conditions{DKIM: lists.DKIM, Traits: []Trait{TraitList}}, accept)},
+		{why: "a rule about a list", e: with(failing(dmarc.PolicyReject), all(signedByList, func(e *msgauth.Evaluation) { e.Traits.Add(trait.List) })),
+			c:      Config{Rules: one(Conditions{DKIM: lists.DKIM, Traits: []trait.Trait{trait.List}}, accept)},
 			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "mailing_list: rule r"},
 		{why: "a rule about a forwarder", e: with(failing(dmarc.PolicyReject), iprevIs(iprev.Pass, "mx.relay.example")), c: Config{Rules: one(Conditions{ClientName: []Pattern{".relay.example"}}, accept)},
 			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "trusted_forwarder: rule r"},
@@ -228,7 +228,7 @@ func TestRules(t *testing.T) {
 			action: Tag, reason: ReasonNone, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
 		{why: "as if p=reject", e: failing(dmarc.PolicyNone), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
 			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy for bank.example ("},
-		{why: "as if p=reject, but indirect", e: with(failing(dmarc.PolicyNone), func(e *msgauth.Evaluation) { e.Traits.SRS = true }), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
+		{why: "as if p=reject, but indirect", e: with(failing(dmarc.PolicyNone), func(e *msgauth.Evaluation) { e.Traits.Add(trait.SRS) }), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
 			action: Quarantine, reason: ReasonIndirect, rule: "r", disp: dmarc.PolicyQuarantine, over: "local_policy: looks like indirect mail, rule r"},
 		{why: "as if p=reject does not touch a pass", e: with(failing(dmarc.PolicyNone), result(dmarc.ResultPass)), c: Config{Rules: one(Conditions{Author: []Pattern{"bank.example"}}, asPolicy(dmarc.PolicyReject))},
 			action: Accept, reason: ReasonAligned, rule: "r", disp: dmarc.PolicyNone},
@@ -342,7 +342,7 @@ func TestWantsAll(t *testing.T) {
 		{"another signature", []Conditions{{Author: name}, {DKIM: name}}, true},
 		{"the client's name", []Conditions{{ClientName: name}}, true},
 		{"SPF of the envelope", []Conditions{{SPF: name}}, true},
-		{"traits tell of signatures", []Conditions{{Traits: []Trait{TraitListSignature}}}, true},
+		{"traits tell of signatures", []Conditions{{Traits: []trait.Trait{trait.ListSignature}}}, true},
 		{"the policy, which np may change", []Conditions{{Published: []dmarc.Policy{dmarc.PolicyReject}}}, true},
 		{"only where DMARC fails", []Conditions{{DKIM: name, DMARC: []dmarc.Result{dmarc.ResultFail}}}, false},
 		{"where it passes as well", []Conditions{{DKIM: name, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultPass}}}, true},

@@ -17,6 +17,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/smtp"
+	"sekimori/internal/trait"
 )
 
 // Action is what becomes of a message.
@@ -164,10 +165,11 @@ type Verdict struct {
 	Applied  Action `json:"applied"`
 	Enforced bool   `json:"enforced"`
 	Reason   Reason `json:"reason"`
-	// Spoofing and Indirect are the signs in a message that fails: what speaks
-	// for a direct spoof, and what for a list or a forwarder on the way.
-	Spoofing []Sign `json:"spoofing,omitempty"`
-	Indirect []Sign `json:"indirect,omitempty"`
+	// Spoofing and Indirect are the traits of a message that fails: those that
+	// speak for a direct spoof, and those that speak for a list, a forwarder or
+	// the author himself.
+	Spoofing []trait.Trait `json:"spoofing,omitempty"`
+	Indirect []trait.Trait `json:"indirect,omitempty"`
 	// Missing are the answers without which the message is not decided, where
 	// Reason is ReasonTempError or ReasonUndecided.
 	Missing  []Missing `json:"missing,omitempty"`

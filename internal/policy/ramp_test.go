@@ -8,6 +8,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // TestRampRelaxes: what is not in the share is treated one step milder.
@@ -24,7 +25,7 @@ func TestRampRelaxes(t *testing.T) {
 	}{
 		{"reject", failing(dmarc.PolicyReject), Config{}, Quarantine, dmarc.PolicyQuarantine, "local_policy: ramp: 0 percent are enforced"},
 		{"quarantine", failing(dmarc.PolicyQuarantine), Config{}, Tag, dmarc.PolicyNone, "local_policy: ramp: 0 percent are enforced"},
-		{"indirect mail is quarantined without a ramp", with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.List = true }), Config{}, Tag, dmarc.PolicyNone, "mailing_list: looks like indirect mail, ramp: 0 percent are enforced"},
+		{"indirect mail is quarantined without a ramp", with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.List) }), Config{}, Tag, dmarc.PolicyNone, "mailing_list: looks like indirect mail, ramp: 0 percent are enforced"},
 		{"a policy that a rule puts in its place", failing(dmarc.PolicyNone), Config{Rules: []Rule{{ID: "r", When: rule[0].When, Then: asPolicy(dmarc.PolicyReject)}}}, Quarantine, dmarc.PolicyQuarantine, "local_policy: rule r, ramp: 0 percent are enforced"},
 		{"an action that a rule names is not the author's", failing(dmarc.PolicyReject), Config{Rules: rule}, Reject, dmarc.PolicyReject, ""},
 		{"none stays", failing(dmarc.PolicyNone), Config{}, Tag, dmarc.PolicyNone, ""},

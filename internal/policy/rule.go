@@ -9,6 +9,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/trait"
 )
 
 // Rule is one of the operator's exceptions. The first that matches a message
@@ -36,7 +37,7 @@ type Conditions struct {
 	Author    []Pattern // the Author Domain
 	Published []dmarc.Policy
 	DMARC     []dmarc.Result
-	Traits    []Trait
+	Traits    []trait.Trait
 }
 
 // String returns the conditions as they are written in a configuration, such as
@@ -143,26 +144,4 @@ func (p Pattern) covers(q Pattern) bool {
 
 func matchesAny(patterns []Pattern, name dns.Name) bool {
 	return name != "" && slices.ContainsFunc(patterns, func(p Pattern) bool { return p.Matches(name) })
-}
-
-// Trait is the word for one of msgauth.Traits.
-type Trait string
-
-// The traits.
-const (
-	TraitList                  Trait = "list"
-	TraitBulk                  Trait = "bulk"
-	TraitRewrittenFrom         Trait = "rewritten_from"
-	TraitForwarded             Trait = "forwarded"
-	TraitSRS                   Trait = "srs"
-	TraitARC                   Trait = "arc"
-	TraitBrokenAuthorSignature Trait = "broken_author_signature"
-	TraitThirdPartySignature   Trait = "third_party_signature"
-	TraitListSignature         Trait = "list_signature"
-)
-
-// Traits lists every trait.
-var Traits = []Trait{
-	TraitList, TraitBulk, TraitRewrittenFrom, TraitForwarded, TraitSRS, TraitARC,
-	TraitBrokenAuthorSignature, TraitThirdPartySignature, TraitListSignature,
 }

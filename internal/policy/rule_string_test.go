@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dmarc"
+	"sekimori/internal/trait"
 )
 
 func TestConditionsString(t *testing.T) {
@@ -16,7 +17,7 @@ func TestConditionsString(t *testing.T) {
 		{"nothing is set", Conditions{}, ""},
 		{"one key", Conditions{DKIM: []Pattern{"a.example"}}, "dkim: a.example"},
 		{"in the order of the documentation", Conditions{
-			Traits: []Trait{TraitList}, DMARC: []dmarc.Result{dmarc.ResultFail}, Published: []dmarc.Policy{Absent, dmarc.PolicyNone},
+			Traits: []trait.Trait{trait.List}, DMARC: []dmarc.Result{dmarc.ResultFail}, Published: []dmarc.Policy{Absent, dmarc.PolicyNone},
 			Author: []Pattern{".b.example"}, SPF: []Pattern{"c.example"}, ARCSealer: []Pattern{"d.example"}, ClientName: []Pattern{"e.example"},
 			Client: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		}, "client: 192.0.2.0/24 2001:db8::/32; client_name: e.example; arc_sealer: d.example; spf: c.example; author: .b.example; published: absent none; dmarc: fail; traits: list"},

@@ -11,6 +11,7 @@ import (
 
 	"sekimori/internal/judge"
 	"sekimori/internal/policy"
+	"sekimori/internal/trait"
 )
 
 // compared is the decision on a message of which a candidate had its verdict.
@@ -89,7 +90,7 @@ func TestUndecidedIsCounted(t *testing.T) {
 // TestSteeringIsLogged in either kind of record.
 func TestSteeringIsLogged(t *testing.T) {
 	v := rejected
-	v.Rule, v.Spoofing, v.Indirect = "forwarder-7", policy.SpoofingSigns, policy.IndirectSigns[:2]
+	v.Rule, v.Spoofing, v.Indirect = "forwarder-7", trait.Of(trait.Spoofing), trait.Of(trait.Indirect)[:2]
 	for _, format := range []string{"json", "text"} {
 		var out bytes.Buffer
 		log, err := NewLogger(&out, format, "info")

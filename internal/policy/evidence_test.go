@@ -7,6 +7,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // TestIndirectComment: a report does not call a bounce of the author's host
@@ -14,19 +15,19 @@ import (
 func TestIndirectComment(t *testing.T) {
 	const indirect, own = "looks like indirect mail", "may be the author's own mail"
 	for _, tt := range []struct {
-		signs []Sign
+		signs []trait.Trait
 		want  string
 	}{
-		{[]Sign{SignList}, indirect},
-		{[]Sign{SignAuthorHost}, own},
-		{[]Sign{SignAuthorRecordBroken}, own},
-		{[]Sign{SignClientUnknown}, own},
-		{[]Sign{SignAuthorHost, SignAuthorRecordBroken, SignClientUnknown}, own},
-		{[]Sign{SignClientUnknown, SignForwarded}, indirect},
+		{[]trait.Trait{trait.List}, indirect},
+		{[]trait.Trait{trait.AuthorHost}, own},
+		{[]trait.Trait{trait.AuthorRecordBroken}, own},
+		{[]trait.Trait{trait.ClientUnknown}, own},
+		{[]trait.Trait{trait.AuthorHost, trait.AuthorRecordBroken, trait.ClientUnknown}, own},
+		{[]trait.Trait{trait.ClientUnknown, trait.Forwarded}, indirect},
 	} {
 		e := failing(dmarc.PolicyReject)
 		for _, s := range tt.signs {
-			show[s](&e)
+			show(s, &e)
 		}
 		if v := Decide(&e, Config{}); v.Override == nil || v.Override.Comment != tt.want {
 			t.Errorf("%v: %+v", tt.signs, v.Override)

@@ -1,0 +1,14 @@
+package mailaddr
+
+import "strings"
+
+// IsSRS reports whether a local part is one of the Sender Rewriting Scheme, with
+// which forwarders rewrite the return path: "SRS0" or "SRS1", then one of "=",
+// "+" and "-". What follows is not looked at.
+func IsSRS(local string) bool {
+	if len(local) < len("SRS0=") {
+		return false
+	}
+	scheme, separator := strings.ToUpper(local[:len("SRS0")]), local[len("SRS0")]
+	return (scheme == "SRS0" || scheme == "SRS1") && strings.IndexByte("=+-", separator) >= 0
+}

@@ -1,0 +1,65 @@
+package trait
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTable: every word is there once, and is written as keys are.
+func TestTable(t *testing.T) {
+	all := All()
+	for i, w := range all {
+		if slices.Contains(all[:i], w) || w == "" || strings.Trim(string(w), "abcdefghijklmnopqrstuvwxyz_") != "" {
+			t.Errorf("row %d has the word %q", i, w)
+		}
+	}
+	if n := len(Of(Spoofing, Indirect, Author, Neither)); n != len(all) {
+		t.Errorf("%d of %d traits have a known side", n, len(all))
+	}
+	if w := Trait("lists"); w.Side() != Neither || SetOf(w) != (Set{}) || SetOf(all...).Has(w) {
+		t.Errorf("the table has %q", w)
+	}
+}
+
+// TestSet: a set holds each trait that it can hold, and only what was added.
+func TestSet(t *testing.T) {
+	for _, w := range All() {
+		held := slices.Contains(Held(), w)
+		s := SetOf(w)
+		for _, other := range All() {
+			if got := s.Has(other); got != (held && w == other) {
+				t.Errorf("the set of %s has %s: %t", w, other, got)
+			}
+		}
+		if got := strings.Contains(s.String(), string(w)+"=true"); got != held {
+			t.Errorf("the set of %s is shown as %s", w, s)
+		}
+	}
+}
+
+// TestSetJSON: JSON says of every trait whether it is there, and is read back.
+func TestSetJSON(t *testing.T) {
+	for _, s := range []Set{{}, SetOf(SRS, List), SetOf(All()...)} {
+		raw, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[Trait]bool
+		if err := json.Unmarshal(raw, &keys); err != nil || len(keys) != len(Held()) || keys[SRS] != s.Has(SRS) {
+			t.Errorf("%s: %v", raw, err)
+		}
+		var again Set
+		if err := json.Unmarshal(raw, &again); err != nil || again != s {
+			t.Errorf("%s is read as %s: %v", raw, again, err)
+		}
+	}
+	var s Set
+	if err := json.Unmarshal([]byte(`{"of_a_later_version":true,"srs":true,"list":false}`), &s); err != nil || s != SetOf(SRS) {
+		t.Errorf("%s: %v", s, err)
+	}
+	if err := json.Unmarshal([]byte(`["srs"]`), &s); err == nil {
+		t.Error("a list is taken for a set")
+	}
+}
