@@ -32,6 +32,7 @@ func (f floor) String() string {
 // the test, so that whoever adds a package decides where it belongs.
 var floors = map[string]floor{
 	"internal/dns":            words,
+	"internal/dns/suffix":     words,
 	"internal/dns/zone":       words,
 	"internal/message":        words,
 	"internal/mailaddr":       words,
@@ -115,10 +116,11 @@ var floors = map[string]floor{
 
 // sameFloor names the imports allowed within one floor, each for a reason.
 var sameFloor = map[string][]string{
+	"internal/dns/suffix":      {"internal/dns"}, // cuts its names
 	"internal/dns/zone":        {"internal/dns"},
-	"internal/mailaddr":        {"internal/dns"},         // an address has a domain name
-	"internal/milter":          {"internal/milter/wire"}, // one protocol
-	"internal/milter/client":   {"internal/milter/wire"}, // one protocol
+	"internal/mailaddr":        {"internal/dns", "internal/dns/suffix"}, // an address has a domain name
+	"internal/milter":          {"internal/milter/wire"},                // one protocol
+	"internal/milter/client":   {"internal/milter/wire"},                // one protocol
 	"internal/testkit/mta":     {"internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},

@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
@@ -199,8 +199,8 @@ func (r *Record) source() (key, bool) {
 	switch {
 	case r.srs() && r.SPF == spf.Pass && r.SPFDomain != "":
 		return key{SPF, r.SPFDomain}, true
-	case r.IPRevName != "" && r.IPRev == iprev.Pass && registrable(r.IPRevName) != "":
-		return key{ClientName, registrable(r.IPRevName)}, true
+	case r.IPRevName != "" && r.IPRev == iprev.Pass && registered(r.IPRevName) != "":
+		return key{ClientName, registered(r.IPRevName)}, true
 	case r.Client.IsValid():
 		bits := 24
 		if r.Client.Unmap().Is6() {
@@ -212,18 +212,18 @@ func (r *Record) source() (key, bool) {
 	return key{}, false
 }
 
-// registrable is the domain under which a name was registered, "" if it is none.
-func registrable(name string) string {
-	d, err := publicsuffix.EffectiveTLDPlusOne(name)
+// registered returns the registered domain of a name in a log, "" if it has none.
+func registered(name string) string {
+	n, err := dns.ParseName(name)
 	if err != nil {
 		return ""
 	}
-	return d
+	return string(suffix.Registered(n))
 }
 
 // related reports whether two names belong to one owner.
 func related(a, b string) bool {
-	return a == b || registrable(a) != "" && registrable(a) == registrable(b)
+	return a == b || registered(a) != "" && registered(a) == registered(b)
 }
 
 // authorSignature reports whether the author's domain signed the message, and

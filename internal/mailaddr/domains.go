@@ -4,9 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 )
 
 // What other readers than ours see in a text: which domain follows an "@", and
@@ -218,8 +217,7 @@ func hostEnd(text string) int {
 // isTopLevel reports whether label is a top-level domain, of the Internet or of
 // somebody's own network.
 func isTopLevel(label string) bool {
-	_, known := publicsuffix.PublicSuffix("a." + label)
-	return known || slices.Contains(localTops, label)
+	return suffix.IsTopLevel(label) || slices.Contains(localTops, label)
 }
 
 // localTops are top-level domains that the Internet's DNS does not have

@@ -148,7 +148,7 @@ type meter struct {
 // begin makes m the fresh meter of a stage. author is the domain of a message's
 // author, "" for the stages of a client.
 func (m *meter) begin(c *Connection, stage Mechanism, author dns.Name) {
-	m.room.c, m.room.stage, m.room.author = c, stage, organization(author)
+	m.room.c, m.room.stage, m.room.author = c, stage, author
 	m.reset()
 }
 

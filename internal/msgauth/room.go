@@ -3,10 +3,10 @@ package msgauth
 import (
 	"context"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/slots"
 )
 
@@ -77,7 +77,7 @@ func newRooms() *rooms {
 type room struct {
 	c       *Connection
 	stage   Mechanism
-	author  dns.Name // the author's organization, "" for the stages of a client
+	author  dns.Name // the Author Domain, "" for the stages of a client
 	crowded atomic.Bool
 	denied  atomic.Int32 // lookups that ended without an answer for want of room
 }
@@ -133,10 +133,10 @@ func (r *room) take(ctx context.Context, name dns.Name) *slots.Slot {
 func (r *room) sortOf(name dns.Name) (what sort, owner dns.Name) {
 	switch r.stage {
 	case DMARC:
-		return forPolicy, r.author
+		return forPolicy, organization(r.author)
 	case DKIM:
-		if r.author != "" && name.Under(r.author) {
-			return forAuthor, r.author
+		if author := organization(r.author); author != "" && name.Under(author) {
+			return forAuthor, author
 		}
 		return forKey, organization(name)
 	case ARC:
@@ -157,17 +157,12 @@ func network(client netip.Addr) netip.Prefix {
 	return p
 }
 
-// shortLabel is the length of second-level labels such as co and gov.
-const shortLabel = 3
-
-// organization is the domain whose names somebody can make as he likes, as far
-// as its labels tell: the last two, or three under names such as co.jp. It only
-// shares out slots; whoever evades it, or is taken for another, is still one
-// network among many. DMARC's Organizational Domain takes lookups to know.
+// organization returns the domain on whose account a lookup goes: the one whose
+// owner decides which names there are below it. DMARC's Organizational Domain
+// would take lookups of its own.
 func organization(name dns.Name) dns.Name {
-	top := name.Keep(1)
-	if second := strings.TrimSuffix(string(name.Keep(2)), "."+string(top)); len(top) == 2 && len(second) <= shortLabel {
-		return name.Keep(3)
+	if owner := suffix.Owner(name); owner != "" {
+		return owner
 	}
-	return name.Keep(2)
+	return name
 }

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 )
 
 // RuleError is what is wrong with a rule: the key under "when", "then" or ""
@@ -110,7 +110,7 @@ func (w *Conditions) names() []namesKey {
 func tooWide(patterns []Pattern) Pattern {
 	for _, p := range patterns {
 		name, below := strings.CutPrefix(string(p), ".")
-		if suffix, _ := publicsuffix.PublicSuffix(name); below && suffix == name {
+		if below && suffix.IsPublic(dns.Name(name)) {
 			return p
 		}
 	}

@@ -4,16 +4,15 @@ import (
 	"hash/maphash"
 	"math"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/publicsuffix"
 
 	"sekimori/internal/distinct"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/msgauth"
 )
 
@@ -62,38 +61,22 @@ func (a *authorDomains) count(e *msgauth.Evaluation) {
 		d.AuthorExists != nil && !*d.AuthorExists:
 		return
 	}
-	if domain := a.registered(e.From.AuthorDomain); domain != "" && publishes(e, domain) {
+	if domain := a.owner(e.From.AuthorDomain); domain != "" && publishes(e, domain) {
 		a.windows[policy].Add(string(domain), e.Time)
 	}
 }
 
-// registered is the function of that name, remembered.
-func (a *authorDomains) registered(n dns.Name) dns.Name {
+// owner is [suffix.Owner], remembered.
+func (a *authorDomains) owner(n dns.Name) dns.Name {
 	const lengths = 0xff // a name has at most 253 octets
 	hash := maphash.String(a.seed, string(n))
 	known := &a.known[hash>>32%maxKnownAuthors]
 	if k := known.Load(); k|lengths == hash|lengths && int(k&lengths) <= len(n) {
 		return n[len(n)-int(k&lengths):]
 	}
-	domain := registered(n)
+	domain := suffix.Owner(n)
 	known.Store(hash&^lengths | uint64(len(domain)))
 	return domain
-}
-
-// registered returns what somebody registered at a registry: a label more than
-// the public suffix. Below suffixes of the list's private section anybody gets
-// names for nothing, and some have wildcards: those count as one, the suffix.
-// "" is a public suffix itself.
-func registered(n dns.Name) dns.Name {
-	suffix, icann := publicsuffix.PublicSuffix(string(n))
-	if !icann && strings.Contains(suffix, ".") {
-		return dns.Name(suffix)
-	}
-	if len(n) <= len(suffix) {
-		return ""
-	}
-	label := strings.LastIndexByte(string(n[:len(n)-len(suffix)-1]), '.')
-	return n[label+1:]
 }
 
 // publishes reports whether the message showed that domain, or a name below it,

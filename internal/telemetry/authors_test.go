@@ -3,7 +3,6 @@ package telemetry
 import (
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +14,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -188,41 +188,16 @@ func TestAuthorDomainsOfThirtyDays(t *testing.T) {
 	})
 }
 
-func TestRegistered(t *testing.T) {
-	for _, tt := range []struct{ name, want dns.Name }{
-		{"example.com", "example.com"}, {"a.b.example.com", "example.com"}, {"com", ""}, {"", ""},
-		{"example.co.jp", "example.co.jp"}, {"x.example.co.jp", "example.co.jp"}, {"co.jp", ""},
-		{"x.y.kobe.jp", "x.y.kobe.jp"}, {"y.kobe.jp", ""}, {"a.city.kobe.jp", "city.kobe.jp"}, // *.kobe.jp, !city.kobe.jp
-		{"me.github.io", "github.io"}, {"github.io", "github.io"}, {"someone.eu.org", "eu.org"},
-		{"example.unheard-of", "example.unheard-of"}, {"unheard-of", ""},
-	} {
-		a := newAuthorDomains(builder{prometheus.NewRegistry()})
+// TestOwnerIsRemembered: the second answer is that of the first.
+func TestOwnerIsRemembered(t *testing.T) {
+	a := newAuthorDomains(builder{prometheus.NewRegistry()})
+	for _, name := range []dns.Name{"example.com", "a.b.example.com", "com", "", "x.example.co.jp", "me.github.io", "github.io", "unheard-of"} {
 		for _, remembered := range []bool{false, true} {
-			if got := a.registered(tt.name); got != tt.want {
-				t.Errorf("%s: %q, want %q (remembered: %v)", tt.name, got, tt.want, remembered)
+			if got, want := a.owner(name), suffix.Owner(name); got != want {
+				t.Errorf("%s: %q, want %q (remembered: %v)", name, got, want, remembered)
 			}
 		}
 	}
-}
-
-// FuzzRegistered: whatever the name, what is counted is the name or one above.
-func FuzzRegistered(f *testing.F) {
-	for _, seed := range []string{"a.example.com", "co.jp", "x.kobe.jp", "me.github.io", "", "\x00.\xff", "-.--.-"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		n, err := dns.ParseName(s)
-		if err != nil {
-			return
-		}
-		r := registered(n)
-		if r != "" && !n.Under(r) || strings.HasPrefix(string(r), ".") {
-			t.Errorf("%q: %q", n, r)
-		}
-		if again := registered(r); again != r {
-			t.Errorf("%q: %q, and of that %q", n, r, again)
-		}
-	})
 }
 
 func BenchmarkAuthorDomains(b *testing.B) {

@@ -1,0 +1,77 @@
+package suffix
+
+import (
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns"
+)
+
+func TestRegistered(t *testing.T) {
+	for _, tt := range []struct {
+		name, registered, owner dns.Name
+		section                 Section
+	}{
+		{"example.com", "example.com", "example.com", ICANN},
+		{"a.b.example.com", "example.com", "example.com", ICANN},
+		{"com", "", "", ICANN},
+		{"", "", "", Unlisted},
+		{"example.co.jp", "example.co.jp", "example.co.jp", ICANN},
+		{"x.example.co.jp", "example.co.jp", "example.co.jp", ICANN},
+		{"co.jp", "", "", ICANN},
+		{"x.y.kobe.jp", "x.y.kobe.jp", "x.y.kobe.jp", ICANN}, // *.kobe.jp
+		{"y.kobe.jp", "", "", ICANN},
+		{"a.city.kobe.jp", "city.kobe.jp", "city.kobe.jp", ICANN}, // !city.kobe.jp
+		{"me.github.io", "me.github.io", "github.io", Private},
+		{"mail.me.github.io", "me.github.io", "github.io", Private},
+		{"github.io", "", "github.io", Private},
+		{"someone.eu.org", "someone.eu.org", "eu.org", Private},
+		{"example.unheard-of", "example.unheard-of", "example.unheard-of", Unlisted},
+		{"unheard-of", "", "", Unlisted},
+	} {
+		if got := Registered(tt.name); got != tt.registered {
+			t.Errorf("Registered(%q) = %q, want %q", tt.name, got, tt.registered)
+		}
+		if got := Owner(tt.name); got != tt.owner {
+			t.Errorf("Owner(%q) = %q, want %q", tt.name, got, tt.owner)
+		}
+		suffix, section := Of(tt.name)
+		if section != tt.section {
+			t.Errorf("Of(%q) = %q, %q, want %q", tt.name, suffix, section, tt.section)
+		}
+		if got := IsPublic(tt.name); got != (tt.registered == "") {
+			t.Errorf("IsPublic(%q) = %t", tt.name, got)
+		}
+	}
+}
+
+func TestIsTopLevel(t *testing.T) {
+	for label, want := range map[string]bool{"com": true, "uk": true, "ck": true, "xn--p1ai": true, "unheard-of": false, "github": false, "": false} {
+		if got := IsTopLevel(label); got != want {
+			t.Errorf("IsTopLevel(%q) = %t", label, got)
+		}
+	}
+}
+
+// FuzzRegistered: both domains are the name or above it, and a domain found
+// once is found again from itself.
+func FuzzRegistered(f *testing.F) {
+	for _, seed := range []string{"a.example.com", "co.jp", "x.kobe.jp", "me.github.io", "", "\x00.\xff", "-.--.-"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := dns.ParseName(s)
+		if err != nil {
+			return
+		}
+		for name, find := range map[string]func(dns.Name) dns.Name{"Registered": Registered, "Owner": Owner} {
+			r := find(n)
+			if r != "" && !n.Under(r) || strings.HasPrefix(string(r), ".") {
+				t.Errorf("%s(%q) = %q", name, n, r)
+			}
+			if again := find(r); again != r {
+				t.Errorf("%s(%q) = %q, and of that %q", name, n, r, again)
+			}
+		}
+	})
+}
