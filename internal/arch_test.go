@@ -38,6 +38,7 @@ var floors = map[string]floor{
 	"internal/mailaddr":       words,
 	"internal/smtp":           words,
 	"internal/authres":        words,
+	"internal/printable":      words,
 	"internal/term":           words,
 	"internal/trait":          words,
 	"internal/taglist":        words,
@@ -116,11 +117,18 @@ var floors = map[string]floor{
 
 // sameFloor names the imports allowed within one floor, each for a reason.
 var sameFloor = map[string][]string{
+	// Each of these repeats what a stranger wrote, or asks whether it is ASCII.
+	"internal/dns":     {"internal/printable"},
+	"internal/authres": {"internal/printable"},
+	"internal/smtp":    {"internal/printable"},
+	"internal/taglist": {"internal/printable"},
+	"internal/term":    {"internal/printable"},
+
 	"internal/dns/suffix":      {"internal/dns"}, // cuts its names
 	"internal/dns/zone":        {"internal/dns"},
-	"internal/mailaddr":        {"internal/dns", "internal/dns/suffix"}, // an address has a domain name
-	"internal/milter":          {"internal/milter/wire"},                // one protocol
-	"internal/milter/client":   {"internal/milter/wire"},                // one protocol
+	"internal/mailaddr":        {"internal/dns", "internal/dns/suffix", "internal/printable"}, // an address has a domain name
+	"internal/milter":          {"internal/milter/wire"},                                      // one protocol
+	"internal/milter/client":   {"internal/milter/wire"},                                      // one protocol
 	"internal/testkit/mta":     {"internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},

@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"sekimori/internal/config"
+	"sekimori/internal/printable"
 	"sekimori/internal/telemetry"
-	"sekimori/internal/term"
 )
 
 // version is set by the linker, see Makefile.
@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	// Whatever a command prints of what strangers wrote, it steers no terminal.
-	out, complaints := term.NewWriter(stdout), term.NewWriter(stderr)
+	out, complaints := printable.NewWriter(stdout), printable.NewWriter(stderr)
 	defer func() { _ = errors.Join(out.Flush(), complaints.Flush()) }() // where should that be said?
 	stderr = complaints
 	root.SetOut(out)

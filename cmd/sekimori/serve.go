@@ -11,7 +11,7 @@ import (
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // defaultConfig is where packages put the configuration.
@@ -51,7 +51,7 @@ series.`,
 				if err != nil {
 					return nil, err
 				}
-				a, err := app.New(cfg, app.Options{Version: version, Log: term.Unwrap(cmd.ErrOrStderr())})
+				a, err := app.New(cfg, app.Options{Version: version, Log: printable.Unwrap(cmd.ErrOrStderr())})
 				return a, failed(err)
 			})
 			if err != nil {

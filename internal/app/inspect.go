@@ -10,9 +10,9 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/console"
 	"sekimori/internal/policy"
+	"sekimori/internal/printable"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
-	"sekimori/internal/term"
 )
 
 // Paths of the admin address at which programs look into the daemon.
@@ -49,7 +49,7 @@ func (a *App) inspect() map[string]http.Handler {
 	})
 	handlers[ConfigPath] = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(term.NewWriter(w)).Encode(a.Running()) // a client that is gone needs no answer
+		_ = json.NewEncoder(printable.NewWriter(w)).Encode(a.Running()) // a client that is gone needs no answer
 	})
 	for path, h := range map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace} {
 		handlers[ProfilePath+path] = a.whereProfiled(h)

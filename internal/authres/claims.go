@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"sekimori/internal/printable"
 )
 
 // maxHeadLen is the longest beginning of a field that can still be somebody
@@ -158,7 +160,7 @@ func readings(head string) []string {
 		strings.Map(dropSpace, strings.Map(dropMarks, pattern)),
 	}
 	for i, s := range out[:4] {
-		if (!isASCII(s) || strings.Contains(s, "xn--")) && !slices.Contains(out[:i], s) {
+		if (!printable.IsASCII(s) || strings.Contains(s, "xn--")) && !slices.Contains(out[:i], s) {
 			out = append(out, mapDomains(s))
 		}
 	}
@@ -234,7 +236,7 @@ func mapDomains(s string) string {
 		return unicode.IsSpace(r) || strings.ContainsRune("\"();/,", r)
 	})
 	for i, w := range words {
-		if len(w) <= maxWord && (!isASCII(w) || longestLabel(w) <= maxLabel) {
+		if len(w) <= maxWord && (!printable.IsASCII(w) || longestLabel(w) <= maxLabel) {
 			words[i] = mapDomain(w)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"sekimori/internal/printable"
 )
 
 // Bounds on what is written. A sender chooses domains, selectors, local parts
@@ -18,44 +20,18 @@ const (
 	maxFieldLen   = 16 << 10
 )
 
-// cutMark ends a value that was too long, so that nobody takes what is left
-// for the whole.
-const cutMark = "..."
+// cleanText is s as a field may hold it: bounded, and with '?' for what may not stand
+// in it. utf8OK says that the field may hold UTF-8 (RFC 6532).
+func cleanText(s string, utf8OK bool) string {
+	if utf8OK {
+		return printable.MarkedUTF8(s, maxValueLen)
+	}
+	return printable.Marked(s, maxValueLen)
+}
 
 // omitted is the comment of a result that had to lose its details to keep the
 // field within maxFieldLen.
 const omitted = "details omitted: too long"
-
-// cleanText makes s printable and short: control characters, and non-ASCII
-// unless utf8OK, become '?', one for each character or octet that is none.
-// With utf8OK the invisible ones (format characters, line separators, those
-// that turn the direction of text) still do.
-func cleanText(s string, utf8OK bool) string {
-	if len(s) <= maxValueLen && isPrintable(s) {
-		return s
-	}
-	var b strings.Builder
-	cut := 0 // the last character boundary that leaves room for the mark
-	for i := 0; i < len(s); {
-		c, size := utf8.DecodeRuneInString(s[i:])
-		printable := c >= ' ' && c <= '~'
-		if c >= utf8.RuneSelf && utf8OK && (c != utf8.RuneError || size > 1) {
-			printable = unicode.IsPrint(c)
-		}
-		if !printable {
-			c = '?'
-		}
-		if b.Len()+utf8.RuneLen(c) > maxValueLen {
-			return b.String()[:cut] + cutMark
-		}
-		b.WriteRune(c)
-		if b.Len() <= maxValueLen-len(cutMark) {
-			cut = b.Len()
-		}
-		i += size
-	}
-	return b.String()
-}
 
 // The printable ASCII characters of comments, of reasons, and of the values of
 // properties.

@@ -3,6 +3,8 @@ package authres
 import (
 	"strings"
 	"unicode/utf8"
+
+	"sekimori/internal/printable"
 )
 
 // maxParseLen bounds what Parse looks at: longer than any MTA lets a field be.
@@ -34,7 +36,7 @@ func (p *parser) field() (f Field, err error) {
 	if !utf8.ValidString(p.s) {
 		return f, p.fail("field is not valid UTF-8")
 	}
-	f.UTF8 = !isASCII(p.s)
+	f.UTF8 = !printable.IsASCII(p.s)
 	if f.AuthServID, err = p.authServID(); err != nil {
 		return f, err
 	}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"sekimori/internal/printable"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -104,7 +106,7 @@ func show(line string) string {
 		if r == '\t' {
 			return ' ' // keeps the mark in its place
 		}
-		if r < ' ' || r == 0x7f {
+		if !printable.IsShown(r) {
 			return '?'
 		}
 		return r

@@ -2,8 +2,9 @@ package config
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"sekimori/internal/printable"
 )
 
 // Headers says how messages are labelled.
@@ -24,7 +25,7 @@ func (k *checker) headers(h Headers) {
 	switch {
 	case utf8.RuneCountInString(h.Subject) > maxSubjectStamp:
 		k.add("headers.subject", "at most %d characters", maxSubjectStamp)
-	case strings.ContainsFunc(h.Subject, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case strings.ContainsFunc(h.Subject, func(r rune) bool { return !printable.IsShown(r) }):
 		k.add("headers.subject", "%q has characters that cannot be printed", h.Subject)
 	case h.Subject != "" && strings.TrimSpace(h.Subject) == "":
 		k.add("headers.subject", "nothing but white space")

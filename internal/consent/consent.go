@@ -201,7 +201,7 @@ func parse(typed, rewritten string) (recipient, bool) {
 }
 
 func parseAddress(s string) (recipient, bool) {
-	s = printable(s)
+	s = withoutControls(s)
 	if inner := strings.TrimPrefix(s, "<"); strings.HasPrefix(inner, "@") && !strings.Contains(inner, ":") {
 		s = s[:len(s)-len(inner)] + `""` + inner // MTAs take it: nobody in particular at the domain
 	}
@@ -221,11 +221,11 @@ func parseAddress(s string) (recipient, bool) {
 	return r, true
 }
 
-// printable puts U+FFFD for what no address may have, but MTAs let pass: control
-// octets, and 8-bit octets that are no UTF-8. Postfix delivers mail to
-// user+\x01@ to the user, who must not count as opted out for it. A NUL stays,
-// and is an error: it ends what the MTA says.
-func printable(s string) string {
+// withoutControls replaces what no address may have, but MTAs let pass, by U+FFFD:
+// control characters, and octets that are not UTF-8. Postfix delivers mail for
+// user+\x01@ to the user, and the user must not count as opted out for it. A NUL
+// stays and is an error: what the MTA sends ends there.
+func withoutControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != 0 && r != '\t' && unicode.IsControl(r) {
 			return unicode.ReplacementChar

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/printable"
 )
 
 // Bounds on the file of exceptions, which a script may make of a database.
@@ -98,7 +99,7 @@ func parseEntry(line string, first bool) (string, error) {
 	p, err := mailaddr.ParsePath(address)
 	r, ok := parseAddress(address)
 	if err != nil || !ok || p.Local == "" || p.Domain == "" || text[0] == '<' {
-		return "", fmt.Errorf("%q %w", clip(text), errEntry)
+		return "", fmt.Errorf("%q %w", printable.Clip(text, quotedLen), errEntry)
 	}
 	if isDomain {
 		return r.domain, nil
@@ -116,11 +117,5 @@ func withoutComment(line string) string {
 	return line
 }
 
-// clip keeps others' text short in an error.
-func clip(s string) string {
-	const most = 80
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}
+// quotedLen is how many octets of somebody else's text an error repeats.
+const quotedLen = 80

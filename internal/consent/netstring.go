@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"sekimori/internal/policy"
+	"sekimori/internal/printable"
 )
 
 // maxReply bounds a socketmap's answer, in octets: ours are one word, or the
@@ -68,11 +69,11 @@ func parseReply(s string) (c policy.Class, found bool, err error) {
 		case policy.In, policy.Out:
 			return c, true, nil
 		}
-		return "", false, fmt.Errorf(`consent: the socketmap answers %q; write "OK in" or "OK out"`, clip(unnamed(s)))
+		return "", false, fmt.Errorf(`consent: the socketmap answers %q; write "OK in" or "OK out"`, printable.Clip(unnamed(s), quotedLen))
 	case "NOTFOUND":
 		return "", false, nil
 	}
-	return "", false, fmt.Errorf("consent: the socketmap answers %q", clip(unnamed(s)))
+	return "", false, fmt.Errorf("consent: the socketmap answers %q", printable.Clip(unnamed(s), quotedLen))
 }
 
 // unnamed hides who was asked for, which servers like to repeat: the answer is

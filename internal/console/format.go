@@ -7,14 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // funcs are what the pages write values with.
 func funcs() template.FuncMap {
 	return template.FuncMap{
-		"safe":    func(v any) string { return term.Safe(fmt.Sprint(v)) },
-		"visible": term.Visible, // for text of several lines
+		"safe":    func(v any) string { return printable.Value(fmt.Sprint(v)) },
+		"visible": printable.Text, // for text of several lines
 		"num":     number, "percent": percent, "dur": duration, "seconds": seconds, "bytes": octets,
 		"clock": clock, "stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 		"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "nano": time.Time.UnixNano,

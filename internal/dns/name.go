@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"sekimori/internal/printable"
 )
 
 // Name is a domain name in the one form used throughout: ASCII letters in
@@ -59,7 +61,7 @@ func ParseName(s string) (Name, error) {
 	if len(s) > 4*MaxNameLen { // U-labels shrink or grow, but not by this much
 		return "", ErrLongName
 	}
-	if !isASCII(s) {
+	if !printable.IsASCII(s) {
 		if !utf8.ValidString(s) { // idna would make one name of all that is invalid
 			return "", fmt.Errorf("%w: %q", ErrInvalidIDNA, s)
 		}
@@ -177,15 +179,6 @@ func ReverseName(addr netip.Addr) Name {
 		out = append(out, hex[b[i]&15], '.', hex[b[i]>>4], '.')
 	}
 	return Name(append(out, "ip6.arpa"...))
-}
-
-func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 // asciiLower folds only A-Z (RFC 4343): strings.ToLower would touch invalid

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"sekimori/internal/printable"
 )
 
 func TestParseName(t *testing.T) {
@@ -218,7 +220,7 @@ func FuzzParseName(f *testing.F) {
 			}
 			return
 		}
-		if len(n) > MaxNameLen || !isASCII(string(n)) || strings.ContainsAny(string(n), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		if len(n) > MaxNameLen || !printable.IsASCII(string(n)) || strings.ContainsAny(string(n), "ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 			t.Errorf("%q: %q is not canonical", s, n)
 		}
 		for _, l := range strings.Split(string(n), ".") {

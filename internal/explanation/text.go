@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/printable"
 	"sekimori/internal/spf"
-	"sekimori/internal/term"
 	"sekimori/internal/trait"
 )
 
@@ -68,7 +68,7 @@ func (r *Report) Sections() []Section {
 	}
 	if r.AuthenticationResults != "" {
 		p.section("Header field")
-		text := authres.FieldName + ":" + term.Visible(strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
+		text := authres.FieldName + ":" + printable.Text(strings.ReplaceAll(r.AuthenticationResults, "\r\n", "\n"))
 		s := &p.sections[len(p.sections)-1]
 		s.Lines = append(s.Lines, Line{Text: text})
 	}
@@ -80,7 +80,7 @@ func Summary(v policy.Verdict) string {
 	return fmt.Sprintf("%s, because %s (%s)", strings.ToUpper(string(v.Action)), reasonText(v.Reason), v.Reason)
 }
 
-// printer collects lines. Everything a stranger wrote goes through term.Safe, so
+// printer collects lines. Everything a stranger wrote goes through printable.Value, so
 // that no control octet reaches the terminal.
 type printer struct{ sections []Section }
 
@@ -91,11 +91,11 @@ func (p *printer) line(depth int, format string, args ...any) {
 	for i, a := range args {
 		switch a := a.(type) {
 		case string:
-			args[i] = term.Safe(a)
+			args[i] = printable.Value(a)
 		case dns.Name: // of any octets, where a macro of SPF made it
-			args[i] = term.Safe(string(a))
+			args[i] = printable.Value(string(a))
 		case netip.Addr:
-			args[i] = term.Safe(a.String())
+			args[i] = printable.Value(a.String())
 		}
 	}
 	s.Lines = append(s.Lines, Line{Depth: depth, Text: fmt.Sprintf(format, args...)})
@@ -107,7 +107,7 @@ func (r *Report) verdict(p *printer) {
 		p.line(0, "decided %s, in %s", r.Decided.Format(time.RFC3339), r.Took.Round(time.Millisecond))
 	}
 	if r.TimeSource != "" && r.Evaluation != nil {
-		p.line(0, "judged as of %s, %s", r.Evaluation.Time.UTC().Format(time.RFC3339), term.Safe(r.TimeSource))
+		p.line(0, "judged as of %s, %s", r.Evaluation.Time.UTC().Format(time.RFC3339), printable.Value(r.TimeSource))
 	}
 	if v.Action != v.Applied {
 		why := "quarantine is by header only"
@@ -137,10 +137,10 @@ func (r *Report) verdict(p *printer) {
 		p.line(0, "missing: %s (%s)", missingText(m.What), m.Cause)
 	}
 	for _, e := range v.Evidence {
-		p.line(0, "evidence: %s", term.Safe(e))
+		p.line(0, "evidence: %s", printable.Value(e))
 	}
 	if v.ID != "" {
-		p.line(0, "id: %s", term.Safe(v.ID))
+		p.line(0, "id: %s", printable.Value(v.ID))
 	}
 	if r.Truncated {
 		p.line(0, "long values and lists below were cut")
@@ -156,17 +156,17 @@ func (r *Report) notEvaluated(p *printer) {
 }
 
 func (p *printer) envelope(s msgauth.Session, e msgauth.Envelope) {
-	sender := term.Safe("<" + strings.Trim(e.MailFrom, "<>") + ">")
+	sender := printable.Value("<" + strings.Trim(e.MailFrom, "<>") + ">")
 	if s.Client.IsValid() {
-		p.line(0, "client %s, helo %s, mail from %s", s.Client, term.Safe(s.HELO), sender)
+		p.line(0, "client %s, helo %s, mail from %s", s.Client, printable.Value(s.HELO), sender)
 	} else {
 		p.line(0, "no client address, mail from %s", sender)
 	}
 	if e.QueueID != "" {
-		p.line(0, "queue id %s, %d recipients, %d octets", term.Safe(e.QueueID), len(e.Recipients), e.Size)
+		p.line(0, "queue id %s, %d recipients, %d octets", printable.Value(e.QueueID), len(e.Recipients), e.Size)
 	}
 	if s.Authenticated != "" {
-		p.line(0, "logged in as %s", term.Safe(s.Authenticated))
+		p.line(0, "logged in as %s", printable.Value(s.Authenticated))
 	}
 }
 
@@ -247,38 +247,38 @@ func (r *Report) author(p *printer) {
 	p.section("Message")
 	p.envelope(e.Session, e.Envelope)
 	if e.FromError != nil {
-		p.line(0, "author: none: %s", term.Safe(e.FromError.Text()))
+		p.line(0, "author: none: %s", printable.Value(e.FromError.Text()))
 		return
 	}
-	p.line(0, "author domain %s", term.Safe(string(e.From.AuthorDomain)))
+	p.line(0, "author domain %s", printable.Value(string(e.From.AuthorDomain)))
 	for _, m := range e.From.Mailboxes {
-		p.line(1, "%s %s", term.Safe(m.DisplayName), term.Safe(m.String()))
+		p.line(1, "%s %s", printable.Value(m.DisplayName), printable.Value(m.String()))
 	}
 	for _, note := range e.From.Notes {
 		p.line(0, "note: %s", note.Text())
 	}
-	p.line(0, "iprev %s %s", e.IPRev.Status, term.Safe(string(e.IPRev.Name)))
+	p.line(0, "iprev %s %s", e.IPRev.Status, printable.Value(string(e.IPRev.Name)))
 	p.line(0, "traits: %s", e.Traits)
 }
 
 func (r *Report) spf(p *printer) {
 	for _, c := range []spf.Check{r.Evaluation.MailFrom, r.Evaluation.HELO} {
 		p.section("SPF of " + string(c.Identity))
-		p.line(0, "%s for %s", c.Result, term.Safe(string(c.Domain)))
+		p.line(0, "%s for %s", c.Result, printable.Value(string(c.Domain)))
 		if c.NullSender {
 			p.line(0, "null sender: the HELO name is checked")
 		}
 		if c.Problem != "" {
-			p.line(0, "problem: %s", term.Safe(c.Problem))
+			p.line(0, "problem: %s", printable.Value(c.Problem))
 		}
 		if c.Mechanism != "" {
-			p.line(0, "matched: %s", term.Safe(c.Mechanism))
+			p.line(0, "matched: %s", printable.Value(c.Mechanism))
 		}
 		for _, s := range c.Trace {
-			p.line(s.Depth+1, "%s %s: %s %s", s.Domain, term.Safe(s.Term), s.Outcome, term.Safe(s.Detail))
+			p.line(s.Depth+1, "%s %s: %s %s", s.Domain, printable.Value(s.Term), s.Outcome, printable.Value(s.Detail))
 		}
 		if c.Explanation != "" {
-			p.line(0, "explanation: %s", term.Safe(c.Explanation))
+			p.line(0, "explanation: %s", printable.Value(c.Explanation))
 		}
 		p.line(0, "%d of %d terms with lookups, %d of %d void lookups", c.Lookups, spf.MaxLookups, c.VoidLookups, spf.MaxVoidLookups)
 	}
@@ -291,8 +291,8 @@ func (r *Report) dkim(p *printer) {
 	}
 	for i, s := range r.Evaluation.DKIM {
 		p.line(0, "signature %d: %s%s", i+1, s.Result, withReason(s))
-		p.line(1, "d=%s s=%s i=%s a=%s c=%s", term.Safe(string(s.Domain)), term.Safe(s.Selector), term.Safe(s.Identity), term.Safe(s.Algorithm), term.Safe(s.Canonicalization))
-		p.line(1, "signed fields: %s", term.Safe(strings.Join(s.SignedHeaders, ":")))
+		p.line(1, "d=%s s=%s i=%s a=%s c=%s", printable.Value(string(s.Domain)), printable.Value(s.Selector), printable.Value(s.Identity), printable.Value(s.Algorithm), printable.Value(s.Canonicalization))
+		p.line(1, "signed fields: %s", printable.Value(strings.Join(s.SignedHeaders, ":")))
 		if s.Ahead {
 			p.line(1, "t=%d is ahead of our clock", *s.Timestamp)
 		}
@@ -309,7 +309,7 @@ func withReason(s dkim.Signature) string {
 	if s.Reason == "" {
 		return ""
 	}
-	return ", " + string(s.Reason) + " " + term.Safe(s.Detail)
+	return ", " + string(s.Reason) + " " + printable.Value(s.Detail)
 }
 
 func (r *Report) arc(p *printer) {
@@ -321,11 +321,11 @@ func (r *Report) arc(p *printer) {
 		p.line(0, "%s", a.Status)
 	}
 	if a.Reason != "" {
-		p.line(0, "%s %s %s", a.Reason, a.Signature, term.Safe(a.Detail))
+		p.line(0, "%s %s %s", a.Reason, a.Signature, printable.Value(a.Detail))
 	}
 	for _, s := range a.Sets {
-		p.line(1, "i=%d sealed by %s (s=%s, cv=%s), message signature by %s passes=%t", s.Instance, s.Sealer, term.Safe(s.Selector), term.Safe(s.CV), s.MessageDomain, s.MessagePass)
-		p.line(2, "%s", term.Safe(s.AuthResults))
+		p.line(1, "i=%d sealed by %s (s=%s, cv=%s), message signature by %s passes=%t", s.Instance, s.Sealer, printable.Value(s.Selector), printable.Value(s.CV), s.MessageDomain, s.MessagePass)
+		p.line(2, "%s", printable.Value(s.AuthResults))
 	}
 }
 
@@ -336,17 +336,17 @@ func (r *Report) dmarc(p *printer) {
 	for _, s := range d.Trace {
 		found := string(s.Found)
 		if s.Error != nil {
-			found += ": " + term.Safe(s.Error.Error())
+			found += ": " + printable.Value(s.Error.Error())
 		}
 		if s.PSD != "" {
 			found += ", psd=" + s.PSD
 		}
-		p.line(1, "%s %s (%s): %s", term.Safe(string(s.Name)), s.Type, s.Purpose, found)
+		p.line(1, "%s %s (%s): %s", printable.Value(string(s.Name)), s.Type, s.Purpose, found)
 	}
 	if d.PolicyDomain != "" {
 		p.line(0, "policy of %s: %s by tag %s, asks for %s after t=", d.PolicyDomain, d.PolicyPublished, d.Tag, d.Disposition)
 		if d.Record != nil { // package recent cuts what is too large
-			p.line(0, "record: %s", term.Safe(d.Record.Raw))
+			p.line(0, "record: %s", printable.Value(d.Record.Raw))
 		}
 	}
 	if d.Enforcing != "" {
@@ -363,13 +363,13 @@ func (r *Report) dmarc(p *printer) {
 func (r *Report) lookups(p *printer) {
 	p.section("DNS lookups, in order of completion")
 	for _, l := range r.Lookups {
-		p.line(0, "%s %s: %s", term.Safe(string(l.Name)), l.Type, answerText(l))
+		p.line(0, "%s %s: %s", printable.Value(string(l.Name)), l.Type, answerText(l))
 	}
 }
 
 func answerText(l dns.Lookup) string {
 	if l.Answer == nil {
-		return term.Safe(l.Error)
+		return printable.Value(l.Error)
 	}
 	a := l.Answer
 	if len(a.Records) == 0 {
@@ -386,9 +386,9 @@ func answerText(l dns.Lookup) string {
 		case dns.TypeTXT:
 			parts = append(parts, strconv.QuoteToASCII(rec.Text))
 		case dns.TypeMX:
-			parts = append(parts, fmt.Sprintf("%d %s", rec.Preference, term.Safe(string(rec.Host))))
+			parts = append(parts, fmt.Sprintf("%d %s", rec.Preference, printable.Value(string(rec.Host))))
 		default:
-			parts = append(parts, term.Safe(string(rec.Host)))
+			parts = append(parts, printable.Value(string(rec.Host)))
 		}
 	}
 	return strings.Join(parts, ", ")

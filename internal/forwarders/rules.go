@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sekimori/internal/policy"
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 	"sekimori/internal/trait"
 )
 
@@ -135,7 +135,7 @@ func WriteYAML(out io.Writer, proposals []Proposal) error {
 
 // quote writes a YAML text in double quotes.
 func quote(s string) string {
-	if safe := term.Safe(s); safe != s {
+	if safe := printable.Value(s); safe != s {
 		return safe // Go's and YAML's escapes agree where QuoteToASCII uses them
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`

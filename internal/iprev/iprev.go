@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 )
 
 // Status is a result of the method iprev (RFC 8601 §2.7.3).
@@ -129,7 +129,7 @@ func (res *Result) fail(err error) {
 	if res.DNSError != nil && (res.Status == TempError || status == PermError) {
 		return
 	}
-	res.Status, res.Problem, res.DNSError = status, escape(err.Error()), nil
+	res.Status, res.Problem, res.DNSError = status, printable.Escaped(err.Error()), nil
 	errors.As(err, &res.DNSError)
 }
 
@@ -137,15 +137,9 @@ func (res *Result) trace(name dns.Name, typ dns.Type, ans dns.Answer, err error)
 	detail := fmt.Sprintf("%d record(s)", len(ans.Records))
 	switch {
 	case err != nil:
-		detail = escape(err.Error())
+		detail = printable.Escaped(err.Error())
 	case ans.Void():
 		detail = "no records: " + ans.Status.String()
 	}
 	res.Trace = append(res.Trace, Step{Name: name, Type: typ, Detail: detail})
-}
-
-// escape keeps octets of a stranger's names out of messages.
-func escape(s string) string {
-	quoted := strconv.QuoteToASCII(s)
-	return quoted[1 : len(quoted)-1]
 }

@@ -6,6 +6,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
+	"sekimori/internal/printable"
 )
 
 // What other readers than ours see in a text: which domain follows an "@", and
@@ -154,7 +155,7 @@ func slipDomain(after string) (dns.Name, bool) {
 	after = strings.TrimLeft(after, " \t") // CFWS around "@" (RFC 5322 §4.4)
 	end := atomEnd(after)
 	text, rest := strings.TrimRight(after[:end], "'"), after[end:]
-	if !isASCII(text) || strings.IndexByte(text, '_') >= 0 {
+	if !printable.IsASCII(text) || strings.IndexByte(text, '_') >= 0 {
 		return "", false
 	}
 	if rest != "" && strings.IndexByte(" \t<>,;:\"()]", rest[0]) < 0 {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 )
 
 // FuzzParseFrom holds every accepted field to what a verifier relies on.
@@ -105,7 +106,7 @@ func FuzzParsePath(f *testing.F) {
 		if p.Null != (shown == "<>") {
 			t.Fatalf("%+v shown as %q", p, shown)
 		}
-		if !isASCII(p.Local) || len(shown) > MaxPathLen-2 {
+		if !printable.IsASCII(p.Local) || len(shown) > MaxPathLen-2 {
 			return
 		}
 		again, err := ParsePath("<" + strings.TrimSuffix(strings.TrimPrefix(shown, "<"), ">") + ">")

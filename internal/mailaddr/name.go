@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 )
 
 var errNotHostname = errors.New("mailaddr: domain is not a host name")
@@ -37,7 +38,7 @@ func hostname(s string) (dns.Name, error) {
 // it turns full-width letters, ideographic stops and decomposed accents into a
 // name that a client might show, or look up, otherwise.
 func isULabelForm(text string, name dns.Name) bool {
-	if isASCII(text) {
+	if printable.IsASCII(text) {
 		return true
 	}
 	for _, r := range text {
@@ -56,7 +57,7 @@ func isULabelForm(text string, name dns.Name) bool {
 	}
 	for i := range in {
 		want := out[i]
-		if isASCII(in[i]) {
+		if printable.IsASCII(in[i]) {
 			want = asLabels[i] // ASCII labels stay what they are, xn-- or not
 		}
 		if strings.ToLower(in[i]) != want {
@@ -80,7 +81,7 @@ func isLabelRune(r rune) bool {
 // hasHidden reports characters that are not seen, or move others about, or
 // look like the delimiters of an address.
 func hasHidden(s string) bool {
-	if isASCII(s) {
+	if printable.IsASCII(s) {
 		return false
 	}
 	for _, r := range s {
@@ -100,15 +101,6 @@ func hasHidden(s string) bool {
 		}
 	}
 	return false
-}
-
-func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 // authorDomain validates a domain and brings it into A-labels (RFC 9989

@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // Bounds on a request.
@@ -42,10 +42,10 @@ func (r *Ring) Handler() http.Handler {
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			// A client that is gone needs no answer.
-			_ = json.NewEncoder(term.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
+			_ = json.NewEncoder(printable.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
 			return
 		}
-		_ = json.NewEncoder(term.NewWriter(w)).Encode(r.answer(q))
+		_ = json.NewEncoder(printable.NewWriter(w)).Encode(r.answer(q))
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 
 	"sekimori/internal/policy"
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // Bounds on what a report holds; what is beyond them is counted.
@@ -192,7 +192,7 @@ func (r *Report) Text(out io.Writer) error {
 	if r.Bad > 0 {
 		fmt.Fprintf(&b, "\n%d messages could not be judged:\n", r.Bad)
 		for _, bad := range r.BadMessages[:min(len(r.BadMessages), maxRows)] {
-			fmt.Fprintf(&b, "  %s: %s\n", term.Safe(bad.where), term.Safe(bad.Reason))
+			fmt.Fprintf(&b, "  %s: %s\n", printable.Value(bad.where), printable.Value(bad.Reason))
 		}
 		more(&b, r.Bad)
 	}
@@ -248,7 +248,7 @@ func (r *Report) table(b *strings.Builder) {
 		return func(a policy.Action) string { return number(m[a]) }
 	}
 	for _, d := range r.Domains[:min(len(r.Domains), maxRows)] {
-		name := term.Safe(d.Author)
+		name := printable.Value(d.Author)
 		switch d.Author {
 		case "":
 			name = "(no author, or not evaluated)"
@@ -277,7 +277,7 @@ func (c *Candidate) text(b *strings.Builder) {
 		fmt.Fprintf(b, "  %d %s\n", c.Changes[k], k)
 	}
 	for _, d := range c.Differences[:min(len(c.Differences), maxRows)] {
-		fmt.Fprintf(b, "  %s, author %s: %s (%s) -> %s (%s)\n", term.Safe(d.where), term.Safe(d.Author), change(d.Live), d.Live.Reason, change(d.Candidate), d.Candidate.Reason)
+		fmt.Fprintf(b, "  %s, author %s: %s (%s) -> %s (%s)\n", printable.Value(d.where), printable.Value(d.Author), change(d.Live), d.Live.Reason, change(d.Candidate), d.Candidate.Reason)
 	}
 	more(b, c.Different)
 }

@@ -12,7 +12,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"sekimori/internal/printable"
 )
 
 // Reply codes (RFC 5321 §4.2.3).
@@ -50,9 +51,8 @@ const (
 // the CRLF.
 const MaxLen = 510
 
-// cutMark ends a text that was too long, so that nobody takes what is left for
-// the whole.
-const cutMark = "..."
+// minText is the shortest bound that New gives a text: that of the mark of a cut.
+const minText = 3
 
 // Reply is one line of SMTP reply, without its CRLF.
 type Reply struct {
@@ -78,29 +78,8 @@ var (
 // one line is cut and ends in "...". Code and enhanced code are the program's
 // own and are left as they are; Validate judges them.
 func New(code int, enhanced, text string) Reply {
-	room := MaxLen - len(strconv.Itoa(code)) - len(enhanced) - 2
-	return Reply{Code: code, Enhanced: enhanced, Text: clean(text, max(room, len(cutMark)))}
-}
-
-// clean stops reading as soon as room is used up: the text may be of any size.
-func clean(text string, room int) string {
-	text = strings.TrimSpace(text)
-	var b strings.Builder
-	for i := 0; i < len(text); {
-		c, size := rune(text[i]), 1
-		if c >= utf8.RuneSelf {
-			c, size = utf8.DecodeRuneInString(text[i:])
-		}
-		if c < ' ' || c > '~' {
-			c = '?'
-		}
-		if b.Len() == room {
-			return b.String()[:room-len(cutMark)] + cutMark
-		}
-		b.WriteByte(byte(c))
-		i += size
-	}
-	return b.String()
+	space := MaxLen - len(strconv.Itoa(code)) - len(enhanced) - 2
+	return Reply{Code: code, Enhanced: enhanced, Text: printable.Marked(strings.TrimSpace(text), max(space, minText))}
 }
 
 // Validate reports why an MTA would refuse or rewrite the reply, or nil.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 )
 
 // evaluation is the state of one check through all its includes and redirects.
@@ -80,10 +81,10 @@ func check(ctx context.Context, r dns.Resolver, a Args, c *Check, local, domain 
 func parseIdentity(domain string) (dns.Name, error) {
 	name, err := dns.ParseHostname(domain)
 	if err != nil {
-		return "", fmt.Errorf("%s is not a fully qualified domain name", quote(domain))
+		return "", fmt.Errorf("%s is not a fully qualified domain name", quoted(domain))
 	}
 	if _, err := netip.ParseAddr(string(name)); err == nil {
-		return "", fmt.Errorf("%s is an address, not a domain name", quote(domain))
+		return "", fmt.Errorf("%s is an address, not a domain name", quoted(domain))
 	}
 	return name, nil
 }
@@ -91,7 +92,7 @@ func parseIdentity(domain string) (dns.Name, error) {
 // end records that the check is over without a verdict.
 func (e *evaluation) end(h *halt) {
 	e.check.Result, e.check.Reason, e.check.DNSError = h.result, h.reason, h.dnsErr
-	e.check.Problem = escape(h.problem)
+	e.check.Problem = printable.Escaped(h.problem)
 }
 
 // checkHost is check_host() (RFC 7208 §4) for domain. At depth 0 a missing
@@ -179,7 +180,7 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 		e.trace(step)
 		return verdict{result: Neutral, mechanism: "default"}, nil
 	case noMatch != "":
-		h = &halt{result: PermError, reason: ReasonRedirectNone, problem: fmt.Sprintf("%s: %s: %s", domain, quote(m.Text), noMatch)}
+		h = &halt{result: PermError, reason: ReasonRedirectNone, problem: fmt.Sprintf("%s: %s: %s", domain, quoted(m.Text), noMatch)}
 	}
 	if h != nil {
 		step.Outcome, step.Detail = OutcomeError, h.problem
@@ -196,7 +197,7 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 // a permanent error.
 func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict, *halt) {
 	if !strings.Contains(string(target), ".") { // RFC 7208 §4.3
-		return verdict{}, &halt{result: PermError, reason: ifNone, problem: fmt.Sprintf("%s is not a multi-label domain name", quote(string(target)))}
+		return verdict{}, &halt{result: PermError, reason: ifNone, problem: fmt.Sprintf("%s is not a multi-label domain name", quoted(string(target)))}
 	}
 	v, h := e.checkHost(target, depth+1)
 	if h != nil && h.result == None {
@@ -269,7 +270,7 @@ func (e *evaluation) countVoid(ans dns.Answer) *halt {
 }
 
 func (e *evaluation) trace(s Step) {
-	s.Term, s.Detail = escape(s.Term), escape(s.Detail)
+	s.Term, s.Detail = printable.Escaped(s.Term), printable.Escaped(s.Detail)
 	switch n := len(e.check.Trace); {
 	case n == 0: // most checks have a handful
 		e.check.Trace = append(make([]Step, 0, 8), s)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 )
 
 // unknown stands for %{p} and %{r} without a value (RFC 7208 §7.3).
@@ -71,7 +72,7 @@ func (e *evaluation) sessionValue(letter byte) string {
 // heloValue is HELO as the client gave it, with U-labels as A-labels
 // (RFC 8616 §4).
 func heloValue(helo string) string {
-	if isASCII(helo) {
+	if printable.IsASCII(helo) {
 		return helo
 	}
 	if name, err := dns.ParseName(helo); err == nil {
@@ -146,7 +147,7 @@ func (e *evaluation) explanation(domain dns.Name, exp *Modifier) (text, problem 
 	}
 	m, reason := parseMacros(source, inExplanation)
 	if reason != "" {
-		return "", fmt.Sprintf("syntax error in %s: %s", quote(source), reason)
+		return "", fmt.Sprintf("syntax error in %s: %s", quoted(source), reason)
 	}
 	text, _, problem, h = e.expand(m, domain)
 	switch {
@@ -154,28 +155,10 @@ func (e *evaluation) explanation(domain dns.Name, exp *Modifier) (text, problem 
 		return "", h.problem
 	case problem != "":
 		return "", problem
-	case !isPrintable(text):
+	case !printable.IsPlain(text):
 		// The client's own text may come in by %{l} or %{h}: it must not
 		// break out of an SMTP reply.
 		return "", "expands to something that is not printable US-ASCII"
 	}
 	return text[:min(len(text), MaxExplanationLen)], ""
-}
-
-func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
-func isPrintable(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }

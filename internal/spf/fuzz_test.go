@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 )
 
 func FuzzParseRecord(f *testing.F) {
@@ -29,7 +30,7 @@ func FuzzParseRecord(f *testing.F) {
 			if errors.As(err, &syntax) && text[syntax.Offset:syntax.Offset+len(syntax.Term)] != syntax.Term {
 				t.Fatalf("%q is not at %d of %q", syntax.Term, syntax.Offset, text)
 			}
-			if msg := err.Error(); !isPrintable(msg) || len(msg) > 500 {
+			if msg := err.Error(); !printable.IsPlain(msg) || len(msg) > 500 {
 				t.Fatalf("unsafe message %q", msg)
 			}
 			return
@@ -47,7 +48,7 @@ func FuzzParseRecord(f *testing.F) {
 			t.Fatalf("%d terms of %d in %q", count, len(terms), text)
 		}
 		for _, d := range rec.Directives {
-			if !isPrintable(d.Text) || !strings.Contains(text, d.Text) {
+			if !printable.IsPlain(d.Text) || !strings.Contains(text, d.Text) {
 				t.Fatalf("directive %q of %q", d.Text, text)
 			}
 			if (d.DomainSpec == "") != (d.target == nil) {
@@ -175,10 +176,10 @@ func verifyCheck(t *testing.T, c Check, z *fuzzZone) {
 	if z.asked != c.Queries || c.Queries > DefaultMaxQueries || c.Lookups > MaxLookups || c.VoidLookups > MaxVoidLookups+1 || len(c.Trace) > MaxTraceSteps {
 		t.Fatalf("limits: %d asked, %+v", z.asked, c)
 	}
-	if !isPrintable(c.Explanation) || len(c.Explanation) > MaxExplanationLen || (c.Explanation != "" && c.Result != Fail) {
+	if !printable.IsPlain(c.Explanation) || len(c.Explanation) > MaxExplanationLen || (c.Explanation != "" && c.Result != Fail) {
 		t.Fatalf("explanation %q of %s", c.Explanation, c.Result)
 	}
-	if !isPrintable(c.Problem) {
+	if !printable.IsPlain(c.Problem) {
 		t.Fatalf("problem %q", c.Problem)
 	}
 	switch c.Result {
@@ -200,7 +201,7 @@ func verifyCheck(t *testing.T, c Check, z *fuzzZone) {
 		t.Fatalf("pass by %s", c.Mechanism)
 	}
 	for _, s := range c.Trace {
-		if !isPrintable(s.Term) || !isPrintable(s.Detail) {
+		if !printable.IsPlain(s.Term) || !printable.IsPlain(s.Detail) {
 			t.Fatalf("step %+v", s)
 		}
 	}

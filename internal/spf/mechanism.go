@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 )
 
 // match evaluates a directive and traces it.
@@ -45,7 +46,7 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 	case noMatch != "" && d.Mechanism == MechanismInclude && !matchesNothing(noMatch):
 		// check_host() gives none for a malformed domain (RFC 7208 §4.3), and
 		// an include of none is permerror (§5.2).
-		return false, "", &halt{result: PermError, reason: ReasonIncludeNone, problem: fmt.Sprintf("%s: %s: %s", domain, quote(d.Text), noMatch)}
+		return false, "", &halt{result: PermError, reason: ReasonIncludeNone, problem: fmt.Sprintf("%s: %s: %s", domain, quoted(d.Text), noMatch)}
 	case noMatch != "":
 		return false, noMatch, nil
 	}
@@ -96,7 +97,7 @@ func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name
 	if spec == nil {
 		return domain, "", nil
 	}
-	if spec.usesLocal && !isASCII(e.local) {
+	if spec.usesLocal && !printable.IsASCII(e.local) {
 		return "", nonASCIILocal, nil
 	}
 	text, owned, noMatch, h := e.expand(spec, domain)

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"sekimori/internal/printable"
 )
 
 // Mechanism is the name of a mechanism (RFC 7208 §5), in lower case.
@@ -71,30 +72,14 @@ type SyntaxError struct {
 
 // Error implements error.
 func (e *SyntaxError) Error() string {
-	return fmt.Sprintf("spf: syntax error at octet %d in %s: %s", e.Offset, quote(e.Term), e.Reason)
+	return fmt.Sprintf("spf: syntax error at octet %d in %s: %s", e.Offset, quoted(e.Term), e.Reason)
 }
 
-// quoteLen is how much of a stranger's text our own messages repeat.
-const quoteLen = 80
+// quotedLen is how many octets of a stranger's text our own messages repeat.
+const quotedLen = 80
 
-// quote makes a stranger's text fit to be part of a message: bounded, and
-// nothing but printable ASCII.
-func quote(s string) string {
-	if len(s) > quoteLen {
-		return fmt.Sprintf("%+q...", s[:quoteLen])
-	}
-	return fmt.Sprintf("%+q", s)
-}
-
-// escape makes a message that may hold a stranger's octets printable. Names in
-// the DNS may have any octet, and macros make them of what the client said.
-func escape(s string) string {
-	if isPrintable(s) {
-		return s
-	}
-	quoted := strconv.QuoteToASCII(s)
-	return quoted[1 : len(quoted)-1]
-}
+// quoted returns a stranger's text as a message of ours quotes it.
+func quoted(s string) string { return printable.Quoted(s, quotedLen) }
 
 const version = "v=spf1"
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"sekimori/internal/printable"
 )
 
 func TestParseRecord(t *testing.T) {
@@ -161,7 +163,7 @@ func TestSyntaxErrorQuotesSafely(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	if msg := err.Error(); len(msg) > 500 || !isPrintable(msg) {
+	if msg := err.Error(); len(msg) > 500 || !printable.IsPlain(msg) {
 		t.Errorf("a stranger's octets reach the message: %q", msg)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // Status is what /api/status and sekimori status --json show. Counters count
@@ -154,9 +154,9 @@ func Handler(o Options) http.Handler {
 		if err != nil {
 			w.WriteHeader(http.StatusInternalServerError)
 			// A client that is gone needs no answer.
-			_ = json.NewEncoder(term.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
+			_ = json.NewEncoder(printable.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
 			return
 		}
-		_ = json.NewEncoder(term.NewWriter(w)).Encode(s)
+		_ = json.NewEncoder(printable.NewWriter(w)).Encode(s)
 	})
 }

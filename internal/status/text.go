@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // Text writes the status for people.
@@ -22,12 +22,12 @@ func (s *Status) Text(out io.Writer) error {
 	if s.NotReady != "" {
 		ready = s.NotReady
 	}
-	line("sekimori", "%s, mode %s, %s, up %s", term.Safe(s.Version), term.Safe(s.Mode), term.Safe(ready), s.Uptime.Round(time.Second))
+	line("sekimori", "%s, mode %s, %s, up %s", printable.Value(s.Version), printable.Value(s.Mode), printable.Value(ready), s.Uptime.Round(time.Second))
 	reload := ""
 	if !s.Config.LastReloadOK {
 		reload = "; THE NEWEST FILE WAS REFUSED, this one stays"
 	}
-	line("configuration", "%s, loaded %s%s", term.Safe(s.Config.Hash), s.Config.Loaded.Format(time.RFC3339), reload)
+	line("configuration", "%s, loaded %s%s", printable.Value(s.Config.Hash), s.Config.Loaded.Format(time.RFC3339), reload)
 	line("sessions", "%d of %d; ended %s; turned away %s", s.Sessions.InFlight, s.Limits.MaxSessions, counts(s.Sessions.Ended), counts(s.Sessions.Rejected))
 	line("messages", "%s", counts(s.Messages))
 	line("MTAs waited", "%s on average at end of message, %d messages", seconds(s.Wait.Mean), s.Wait.Count)
@@ -75,9 +75,9 @@ func (s *Status) differing() []Series {
 
 // String shows a series as "name label=value ...: count".
 func (s Series) String() string {
-	text := term.Safe(s.Name)
+	text := printable.Value(s.Name)
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
-		text += " " + term.Safe(k) + "=" + term.Safe(s.Labels[k])
+		text += " " + printable.Value(k) + "=" + printable.Value(s.Labels[k])
 	}
 	return text + ": " + strconv.FormatInt(s.Value, 10)
 }
@@ -87,7 +87,7 @@ func words(list []string) string {
 	if len(list) == 0 {
 		return "nothing missing"
 	}
-	return term.Safe(strings.Join(list, ", "))
+	return printable.Value(strings.Join(list, ", "))
 }
 
 // counts lists what is not zero, the largest first.
@@ -96,7 +96,7 @@ func counts(m map[string]int64) string {
 	slices.SortStableFunc(keys, func(a, b string) int { return int(max(-1, min(1, m[b]-m[a]))) })
 	parts := make([]string, len(keys))
 	for i, k := range keys {
-		parts[i] = fmt.Sprintf("%d %s", m[k], term.Safe(k))
+		parts[i] = fmt.Sprintf("%d %s", m[k], printable.Value(k))
 	}
 	if len(parts) == 0 {
 		return "none"
@@ -111,7 +111,7 @@ func servers(list []Server) string {
 		if one.Up {
 			state = "up, " + seconds(one.RTT)
 		}
-		parts[i] = term.Safe(one.Name()) + " " + state
+		parts[i] = printable.Value(one.Name()) + " " + state
 	}
 	if len(parts) == 0 {
 		return "none was asked"

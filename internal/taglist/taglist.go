@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+
+	"sekimori/internal/printable"
 )
 
 // Bounds on what a stranger may hand in.
@@ -126,16 +128,16 @@ func parseTag(s string, start, end int) (Tag, error) {
 	eq := strings.IndexByte(piece, '=')
 	if eq < 0 {
 		if name := trim(piece); name != "" {
-			return Tag{Name: name, Start: end, End: end}, fmt.Errorf("%w: %q", ErrNoValue, clip(name))
+			return Tag{Name: name, Start: end, End: end}, fmt.Errorf("%w: %q", ErrNoValue, printable.Clip(name, quotedLen))
 		}
 		return Tag{Start: end, End: end}, ErrEmpty
 	}
 	tag := Tag{Name: trim(piece[:eq]), Value: trim(piece[eq+1:]), Start: start + eq + 1, End: end}
 	if !validName(tag.Name) {
-		return tag, fmt.Errorf("%w: %q", ErrName, clip(tag.Name))
+		return tag, fmt.Errorf("%w: %q", ErrName, printable.Clip(tag.Name, quotedLen))
 	}
 	if !validValue(tag.Value) {
-		return tag, fmt.Errorf("%w: %s=", ErrValue, clip(tag.Name))
+		return tag, fmt.Errorf("%w: %s=", ErrValue, printable.Clip(tag.Name, quotedLen))
 	}
 	return tag, nil
 }
@@ -250,11 +252,5 @@ func Split(value string, sep byte) []string {
 	}
 }
 
-// clip keeps a stranger's text short in an error.
-func clip(s string) string {
-	const most = 32
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}
+// quotedLen is how many octets of a stranger's text an error repeats.
+const quotedLen = 32

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // priorities are what the journal reads at the beginning of a line as its
@@ -22,7 +22,7 @@ var priorities = [...]struct {
 // isJournal reports whether out is the stream that systemd connected to the
 // journal (systemd.exec(5), JOURNAL_STREAM).
 func isJournal(out io.Writer) bool {
-	file, ok := term.Unwrap(out).(*os.File)
+	file, ok := printable.Unwrap(out).(*os.File)
 	if !ok {
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // maxQueuedLog bounds what may wait to be written, in octets: some thousands
@@ -177,7 +177,7 @@ type visible struct{ out io.Writer }
 
 // Write writes one whole record.
 func (v visible) Write(p []byte) (int, error) {
-	if _, err := v.out.Write(term.VisibleBytes(p)); err != nil {
+	if _, err := v.out.Write(printable.TextBytes(p)); err != nil {
 		return 0, err
 	}
 	return len(p), nil

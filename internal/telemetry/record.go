@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
+	"sekimori/internal/printable"
 )
 
 // maxLogged bounds each stranger's value in the log, in octets.
@@ -210,9 +211,6 @@ func addr(s msgauth.Session) string {
 	return s.Client.String()
 }
 
-func clip(s string) string {
-	if len(s) > maxLogged {
-		return s[:maxLogged] + "..."
-	}
-	return s
-}
+// clip bounds a stranger's text in a record. The handler of the log makes the text
+// printable.
+func clip(s string) string { return printable.Clip(s, maxLogged) }

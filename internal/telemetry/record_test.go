@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
-	"sekimori/internal/term"
+	"sekimori/internal/printable"
 )
 
 // sameAsSlog writes a message's records by the logger that ships and by slog's
@@ -36,7 +36,7 @@ func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdic
 	if time.Since(at) != 0 {
 		t.Fatal("time went on")
 	}
-	if slogs := term.Visible(want.String()); got.String() != slogs {
+	if slogs := printable.Text(want.String()); got.String() != slogs {
 		t.Errorf("%s:\n%s%s", why, got.String(), slogs)
 	}
 }

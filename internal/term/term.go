@@ -1,5 +1,5 @@
-// Package term writes for people: what a stranger wrote never steers their
-// terminal, and progress shows only where somebody watches.
+// Package term knows whether an output is a terminal, and draws a progress bar on
+// one.
 package term
 
 import (
@@ -7,25 +7,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"time"
-)
 
-// Safe returns s as it is if it is printable ASCII, else quoted, so that
-// control octets and look-alikes show.
-func Safe(s string) string {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] > '~' {
-			return strconv.QuoteToASCII(s)
-		}
-	}
-	return s
-}
+	"sekimori/internal/printable"
+)
 
 // IsTerminal reports whether out is a terminal.
 func IsTerminal(out io.Writer) bool {
-	file, ok := Unwrap(out).(*os.File)
+	file, ok := printable.Unwrap(out).(*os.File)
 	if !ok {
 		return false
 	}
@@ -44,22 +34,23 @@ type Bar struct {
 	drawn time.Time
 }
 
-// Pace and width of a bar.
+// How often a bar is drawn, and its width in characters.
 const (
 	barInterval = 200 * time.Millisecond
 	barWidth    = 30
 )
 
-// NewBar returns a bar on out, or nil if that is no terminal; a nil Bar does
-// nothing.
+// NewBar returns a bar on out, or nil if out is not a terminal. The methods of a nil
+// Bar do nothing.
 func NewBar(out io.Writer) *Bar {
 	if !IsTerminal(out) {
 		return nil
 	}
-	return &Bar{out: Unwrap(out), now: time.Now} // it steers the terminal itself
+	return &Bar{out: printable.Unwrap(out), now: time.Now} // a bar needs the escape sequences that a Writer replaces
 }
 
-// Update draws how much is done, at most five times a second.
+// Update draws that done of total is finished, with a note behind the bar. It draws at
+// most five times a second.
 func (b *Bar) Update(done, total int64, note string) {
 	if b == nil || b.now().Sub(b.drawn) < barInterval {
 		return
@@ -70,11 +61,11 @@ func (b *Bar) Update(done, total int64, note string) {
 		share = min(1, max(0, float64(done)/float64(total)))
 	}
 	filled := int(share * barWidth)
-	// Nothing can be done about a terminal that takes nothing.
-	_, _ = fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %% %s", strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), 100*share, Safe(note))
+	// There is nothing to do about an error of the terminal.
+	_, _ = fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %% %s", strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), 100*share, printable.Value(note))
 }
 
-// Clear takes the bar away.
+// Clear removes the bar from the terminal.
 func (b *Bar) Clear() {
 	if b != nil && !b.drawn.IsZero() {
 		_, _ = io.WriteString(b.out, "\r\x1b[K")

@@ -8,17 +8,7 @@ import (
 	"time"
 )
 
-func TestSafe(t *testing.T) {
-	for in, want := range map[string]string{
-		"": "", "plain ~text": "plain ~text", "a\x1b[2J": `"a\x1b[2J"`, "é": `"\u00e9"`, "\xff": `"\xff"`, "\x7f": `"\x7f"`, "\u202e": `"\u202e"`,
-	} {
-		if got := Safe(in); got != want {
-			t.Errorf("%q: %s, want %s", in, got, want)
-		}
-	}
-}
-
-// TestNoTerminal: files, pipes and /dev/null get no bar.
+// TestNoTerminal: files, buffers and /dev/null get no bar.
 func TestNoTerminal(t *testing.T) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -34,7 +24,7 @@ func TestNoTerminal(t *testing.T) {
 	}
 	closed.Close()
 	if IsTerminal(null) || IsTerminal(&bytes.Buffer{}) || IsTerminal(closed) {
-		t.Error("something is a terminal that is none")
+		t.Error("an output that is not a terminal is taken for one")
 	}
 	b := NewBar(&bytes.Buffer{})
 	b.Update(1, 2, "x") // a nil bar does nothing

@@ -1,36 +1,32 @@
-package term
+package printable
 
 import (
 	"bytes"
 	"fmt"
 	"io"
 	"slices"
-	"unicode"
 	"unicode/utf8"
 )
 
-// isShown reports a character that a terminal shows, or that ends a line or
-// indents one. All others could steer it, hide, or turn the text around:
-// control characters, DEL, marks of direction, spaces without width.
-func isShown(r rune) bool { return r == '\n' || r == '\t' || unicode.IsPrint(r) }
+// Text returns s with an escape, such as \u202e, for every character that is not
+// shown. Line ends and tabs stay. A value within one line takes [Value].
+func Text(s string) string { return string(TextBytes([]byte(s))) }
 
-// Visible returns s with an escape, such as \u202e, for everything that is not
-// shown; line ends and tabs stay. It is for text of several lines; a value in a
-// line of ours takes Safe.
-func Visible(s string) string { return string(VisibleBytes([]byte(s))) }
-
-// VisibleBytes is Visible of octets; it returns text itself where nothing is to
-// be escaped.
-func VisibleBytes(text []byte) []byte {
-	if n := shown(text); n < len(text) {
+// TextBytes is Text for octets. It returns text itself if nothing has to be
+// escaped.
+func TextBytes(text []byte) []byte {
+	if n := shownPrefix(text); n < len(text) {
 		return escape(text, n)
 	}
 	return text
 }
 
-// Writer writes text as Visible returns it. The escapes are those of JSON, so
-// that JSON stays what it is: there such characters stand in strings only. Not
-// safe for concurrent use.
+// staysInText reports whether a text of several lines keeps r as it is.
+func staysInText(r rune) bool { return r == '\n' || r == '\t' || IsShown(r) }
+
+// Writer writes text as [Text] returns it. JSON that passes through it keeps its
+// meaning: the characters in question stand only in strings there, and the escapes
+// are those of JSON. A Writer is not safe for concurrent use.
 type Writer struct {
 	out  io.Writer
 	rest []byte // the beginning of a character whose end is not written yet
@@ -50,13 +46,14 @@ func (w *Writer) Write(p []byte) (int, error) {
 		w.rest = bytes.Clone(text[last:])
 		text = text[:last]
 	}
-	if _, err := w.out.Write(VisibleBytes(text)); err != nil {
+	if _, err := w.out.Write(TextBytes(text)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// Flush writes what was held back in case the rest of a character follows.
+// Flush writes the beginning of a character that Write held back, in escapes. It is
+// for the end of the text, when the rest of the character cannot follow.
 func (w *Writer) Flush() error {
 	if len(w.rest) == 0 {
 		return nil
@@ -66,7 +63,7 @@ func (w *Writer) Flush() error {
 	return err
 }
 
-// Unwrap returns what a Writer writes to, and out itself if it is none.
+// Unwrap returns the output of out if out is a Writer, otherwise out.
 func Unwrap(out io.Writer) io.Writer {
 	if w, ok := out.(*Writer); ok {
 		return w.out
@@ -74,8 +71,8 @@ func Unwrap(out io.Writer) io.Writer {
 	return out
 }
 
-// lastBegun returns where the last character begins if its end is missing, else
-// the length of text.
+// lastBegun returns where the last character of text begins if its end is missing.
+// Otherwise it returns the length of text.
 func lastBegun(text []byte) int {
 	for i := len(text) - 1; i >= max(0, len(text)-utf8.UTFMax+1); i-- {
 		if utf8.RuneStart(text[i]) {
@@ -88,15 +85,15 @@ func lastBegun(text []byte) int {
 	return len(text)
 }
 
-// shown returns how many octets at the beginning are shown as they are.
-func shown(text []byte) int {
+// shownPrefix returns how many octets at the beginning of text stay as they are.
+func shownPrefix(text []byte) int {
 	for i := 0; i < len(text); {
 		if c := text[i]; ' ' <= c && c <= '~' || c == '\n' || c == '\t' {
 			i++
 			continue
 		}
 		r, size := utf8.DecodeRune(text[i:])
-		if !isShown(r) || r == utf8.RuneError && size == 1 {
+		if !staysInText(r) || r == utf8.RuneError && size == 1 {
 			return i
 		}
 		i += size
@@ -104,7 +101,7 @@ func shown(text []byte) int {
 	return len(text)
 }
 
-// escape returns text with escapes; its first n octets need none.
+// escape returns text with escapes. The first n octets of text need none.
 func escape(text []byte, n int) []byte {
 	out := append(make([]byte, 0, len(text)+64), text[:n]...)
 	for text = text[n:]; len(text) > 0; text = text[n:] {
@@ -112,9 +109,9 @@ func escape(text []byte, n int) []byte {
 		switch r, n = utf8.DecodeRune(text); {
 		case r == utf8.RuneError && n <= 1:
 			out = fmt.Appendf(out, `\x%02x`, text[0])
-		case isShown(r):
+		case staysInText(r):
 			out = append(out, text[:n]...)
-		case r > 0xffff: // JSON knows only the two halves
+		case r > 0xffff: // JSON writes such a character as two surrogates
 			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+(r-0x10000)>>10, 0xdc00+(r-0x10000)&0x3ff)
 		default:
 			out = fmt.Appendf(out, `\u%04x`, r)

@@ -1,4 +1,4 @@
-package term
+package printable
 
 import (
 	"bytes"
@@ -11,21 +11,21 @@ import (
 	"unicode/utf8"
 )
 
-func TestVisible(t *testing.T) {
+func TestText(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "", "plain\ttext\n": "plain\ttext\n", "関守 é": "関守 é",
 		"\x1b[2J": `\u001b[2J`, "a\rb": `a\u000db`, "\x00": `\u0000`, "\x7f": `\u007f`, "\u009b": `\u009b`,
 		"a\u202eb": `a\u202eb`, "\u2066\u2069": `\u2066\u2069`, "\u200b\u200e\ufeff\u2028": `\u200b\u200e\ufeff\u2028`,
 		"\U000e0041": `\udb40\udc41`, "\xff": `\xff`, "\xe3\x81": `\xe3\x81`, "a\xe3\x81b": `a\xe3\x81b`, "\x85": `\x85`, "\ufffd": "\ufffd",
 	} {
-		if got := Visible(in); got != want {
+		if got := Text(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
 	}
 }
 
-// FuzzWriter: nothing gets through but what is shown, however the text is cut
-// into writes, and JSON still says the same.
+// FuzzWriter: however the text is cut into writes, every character in the output is
+// one that a reader sees, and JSON keeps its meaning.
 func FuzzWriter(f *testing.F) {
 	for _, s := range []string{"plain\n", "\x1b[31m", "関守", "a\u202eb\u2069", "\xe3\x81", "\x7f\u009b\U000e0041", `\u202e"`} {
 		f.Add(s, uint8(1))
@@ -46,8 +46,8 @@ func FuzzWriter(f *testing.F) {
 			return out.String()
 		}
 		got := write(s)
-		if got != Visible(s) {
-			t.Errorf("%q: in parts %q, at once %q", s, got, Visible(s))
+		if got != Text(s) {
+			t.Errorf("%q: in parts %q, at once %q", s, got, Text(s))
 		}
 		for _, r := range got {
 			if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
@@ -75,13 +75,13 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("broken") }
 func TestWriterErrors(t *testing.T) {
 	w := NewWriter(broken{})
 	if _, err := w.Write([]byte("a")); err == nil {
-		t.Error("an error of the output is not told")
+		t.Error("an error of the output is not returned")
 	}
 	if err := w.Flush(); err != nil { // nothing is left
 		t.Error(err)
 	}
 	if _, err := w.Write([]byte("\xe3")); err == nil || w.Flush() == nil {
-		t.Error("an error at the end is not told")
+		t.Error("an error at the end is not returned")
 	}
 	var b strings.Builder
 	if Unwrap(NewWriter(&b)) != &b || Unwrap(&b) != &b {
