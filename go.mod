@@ -17,7 +17,6 @@ require (
 	github.com/prometheus/common v0.72.0
 	github.com/prometheus/exporter-toolkit v0.20.0
 	github.com/spf13/cobra v1.10.2
-	github.com/weppos/publicsuffix-go v0.50.3
 	golang.org/x/net v0.62.0
 	golang.org/x/text v0.43.0
 )

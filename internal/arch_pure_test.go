@@ -26,7 +26,6 @@ var foreign = map[string][]string{
 	"github.com/prometheus/common":           {"internal/bench/load"},
 	"github.com/prometheus/exporter-toolkit": {"internal/admin"},
 	"github.com/spf13/cobra":                 {"cmd/milterload", "cmd/sekimori"},
-	"github.com/weppos/publicsuffix-go":      {"internal/dmarc"},
 	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/suffix", "internal/dns/zone", "internal/mailaddr"},
 	"golang.org/x/text":                      {"internal/mailaddr"},
 }

@@ -7,8 +7,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/weppos/publicsuffix-go/publicsuffix"
-
 	"sekimori/internal/dns"
 )
 
@@ -25,19 +23,26 @@ var (
 	ErrPSLRule    = errors.New("dmarc: malformed rule in public suffix list")
 )
 
-// SuffixList is a public suffix list, private section included. It is safe
-// for concurrent use.
+// SuffixList is a public suffix list that was read from a file, its private
+// section included. It is safe for concurrent use.
 type SuffixList struct {
-	// One library list for each kind of rule: a list keeps one rule per name,
-	// but "foo" and "*.foo" may both be there.
-	normal, wildcard, exception *publicsuffix.List
-	size                        int
+	rules map[dns.Name]rules
+	size  int
 }
+
+// rules is the set of rules that the list has for one name.
+type rules uint8
+
+const (
+	isSuffix     rules = 1 << iota // "name"
+	belowSuffix                    // "*.name": each name right below is a suffix
+	exceptSuffix                   // "!name": not a suffix, though a wildcard says so
+)
 
 // LoadPSL reads a list in the format of publicsuffix.org. An error names the
 // line.
 func LoadPSL(in io.Reader) (*SuffixList, error) {
-	l := &SuffixList{publicsuffix.NewList(), publicsuffix.NewList(), publicsuffix.NewList(), 0}
+	l := &SuffixList{rules: map[dns.Name]rules{}}
 	limited := &io.LimitedReader{R: in, N: MaxPSLLen + 1}
 	sc := bufio.NewScanner(limited)
 	sc.Buffer(nil, maxPSLLineLen)
@@ -64,48 +69,48 @@ func LoadPSL(in io.Reader) (*SuffixList, error) {
 	return l, nil
 }
 
+// add takes one rule into the list.
 func (l *SuffixList) add(rule string) error {
-	list, prefix := l.normal, ""
-	for p, special := range map[string]*publicsuffix.List{"!": l.exception, "*.": l.wildcard} {
-		if strings.HasPrefix(rule, p) {
-			list, prefix = special, p
-		}
-	}
 	if rule == "*" {
-		return nil // the rule for all without one
+		return nil // the default rule, which applies without being in the list
 	}
-	name, err := dns.ParseName(rule[len(prefix):])
+	kind := isSuffix
+	if after, ok := strings.CutPrefix(rule, "*."); ok {
+		kind, rule = belowSuffix, after
+	} else if after, ok := strings.CutPrefix(rule, "!"); ok {
+		kind, rule = exceptSuffix, after
+	}
+	name, err := dns.ParseName(rule)
 	if err != nil {
 		return err
 	}
 	if name == "" || strings.ContainsAny(string(name), "*!") {
 		return errors.New("neither a name nor one behind \"*.\" or \"!\"")
 	}
-	r, err := publicsuffix.NewRule(prefix + string(name))
-	if err != nil {
-		return err
-	}
 	l.size++
-	return list.AddRule(r)
+	l.rules[name] |= kind
+	return nil
 }
 
 // Size returns the number of rules read.
 func (l *SuffixList) Size() int { return l.size }
 
-// OrganizationalDomain returns the public suffix of n and one label more, ""
-// if n is no longer than its public suffix.
+// OrganizationalDomain returns the public suffix of n and one label more. It
+// returns "" if n is a public suffix itself.
 func (l *SuffixList) OrganizationalDomain(n dns.Name) dns.Name {
-	options := &publicsuffix.FindOptions{} // no default rule: nil if none matches
-	suffix := 1
-	for _, list := range []*publicsuffix.List{l.normal, l.wildcard} {
-		if r := list.Find(string(n), options); r != nil {
-			suffix = max(suffix, r.Length)
+	labels := n.Labels()
+	suffix := 1 // the default rule: the top-level domain
+	for i := 1; i <= labels; i++ {
+		switch r := l.rules[n.Keep(i)]; {
+		case r&exceptSuffix != 0: // prevails over every other rule
+			return n.Keep(i)
+		case r&belowSuffix != 0 && i < labels:
+			suffix = i + 1
+		case r&isSuffix != 0:
+			suffix = i
 		}
 	}
-	if r := l.exception.Find(string(n), options); r != nil {
-		suffix = r.Length - 1
-	}
-	if n.Labels() <= suffix {
+	if labels <= suffix {
 		return ""
 	}
 	return n.Keep(suffix + 1)
