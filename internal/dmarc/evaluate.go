@@ -191,20 +191,9 @@ func ordered(ids []Identifier, state State) []Identifier {
 
 // alignOne compares one identifier (§4.4).
 func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier, walks *int) Alignment {
-	a := Alignment{Identifier: id, Mode: d.Record.ADKIM}
-	if id.Mechanism == SPF {
-		a.Mode = d.Record.ASPF
-	}
-	if id.Domain == d.AuthorDomain {
-		a.Aligned = true // in either mode, without a walk (§4.10.2)
-		return a
-	}
-	if a.Mode == Strict {
-		return a
-	}
-	// Both Organizational Domains are the name itself or above it: names that
-	// do not even share the top-level domain cannot have one in common.
-	if id.Domain.Keep(1) != d.AuthorDomain.Keep(1) {
+	a := Alignment{Identifier: id, Mode: d.Record.Mode(id.Mechanism)}
+	var settled bool
+	if a.Aligned, settled = d.compare(a.Mode, id.Domain); settled {
 		return a
 	}
 	failed := d.needOrganization(ctx, r)
@@ -235,22 +224,32 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 	return a
 }
 
-// Aligns reports whether it is certain, without asking anybody, that Evaluate
-// gives a pass if an identifier of this domain passed. It may be false where
-// Evaluate finds an alignment.
+// compare compares a domain with the Author Domain as far as that needs no
+// Organizational Domain. If settled is false, the two align if they have the
+// same one.
+func (d *Discovery) compare(mode Mode, domain dns.Name) (aligned, settled bool) {
+	switch {
+	case domain == d.AuthorDomain: // aligned in either mode, without a walk (§4.10.2)
+		return true, true
+	case mode == Strict:
+		return false, true
+	}
+	// An Organizational Domain is the name itself or above it, so two names with
+	// different top-level domains cannot have one in common.
+	return false, domain.Keep(1) != d.AuthorDomain.Keep(1)
+}
+
+// Aligns reports whether Evaluate is certain to give a pass if an identifier of
+// this domain passed. It asks DNS nothing, so it may be false where Evaluate
+// finds an alignment.
 func (d *Discovery) Aligns(by Mechanism, domain dns.Name) bool {
 	if d.Error != nil || d.Record == nil || !d.Record.Applies() || domain == "" {
 		return false
 	}
-	mode := d.Record.ADKIM
-	if by == SPF {
-		mode = d.Record.ASPF
-	}
+	aligned, settled := d.compare(d.Record.Mode(by), domain)
 	switch {
-	case domain == d.AuthorDomain:
-		return true
-	case mode == Strict:
-		return false
+	case settled:
+		return aligned
 	case d.Method == PSL:
 		return d.bySuffix(domain) == d.bySuffix(d.AuthorDomain)
 	}

@@ -103,6 +103,18 @@ func (r *Record) PolicyValid() bool {
 // (§4.10.1).
 func (r *Record) Applies() bool { return r.PolicyValid() || len(r.RUA) > 0 }
 
+// Mode returns the alignment mode for identifiers of a mechanism: relaxed, the
+// default, if there is no record (r is nil).
+func (r *Record) Mode(by Mechanism) Mode {
+	switch {
+	case r == nil:
+		return Relaxed
+	case by == SPF:
+		return r.ASPF
+	}
+	return r.ADKIM
+}
+
 func (r *Record) invalid(tag string) bool { return slices.Contains(r.Invalid, tag) }
 
 // ParseRecord parses the text of one TXT record, its strings joined (§4.5). An

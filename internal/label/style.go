@@ -67,15 +67,11 @@ func done(v policy.Verdict) string {
 
 // why says what rspamd does of a fail.
 func why(e *msgauth.Evaluation) string {
-	aspf, adkim := dmarc.Relaxed, dmarc.Relaxed
-	if e.DMARC.Record != nil {
-		aspf, adkim = e.DMARC.Record.ASPF, e.DMARC.Record.ADKIM
-	}
-	say := func(name string, passes bool, mode dmarc.Mode) string {
+	say := func(name string, passes bool, by dmarc.Mechanism) string {
 		switch {
 		case !passes:
 			return "No valid " + name
-		case mode == dmarc.Strict:
+		case e.DMARC.Record.Mode(by) == dmarc.Strict:
 			return name + " not aligned (strict)"
 		}
 		return name + " not aligned (relaxed)"
@@ -84,5 +80,5 @@ func why(e *msgauth.Evaluation) string {
 	for _, s := range e.DKIM {
 		signed = signed || s.Result == dkim.Pass
 	}
-	return strings.Join([]string{say("SPF", e.MailFrom.Result == spf.Pass, aspf), say("DKIM", signed, adkim)}, ", ")
+	return strings.Join([]string{say("SPF", e.MailFrom.Result == spf.Pass, dmarc.SPF), say("DKIM", signed, dmarc.DKIM)}, ", ")
 }
