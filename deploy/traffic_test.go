@@ -10,7 +10,6 @@ import (
 
 	godkim "github.com/emersion/go-msgauth/dkim"
 
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
@@ -53,11 +52,7 @@ func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
 func nameServer(t *testing.T, key ed25519.PublicKey) string {
 	t.Helper()
 	text := strings.ReplaceAll(zoneText, "%KEY%", base64.StdEncoding.EncodeToString(key))
-	server, err := zone.NewServer(nameserver.Zone(t, text), zone.ServerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close() })
+	server := nameserver.Serve(t, text, nameserver.Options{})
 	return server.Addr()
 }
 

@@ -18,7 +18,6 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/logs"
@@ -34,11 +33,7 @@ _dmarc.bank.example TXT "v=DMARC1; p=reject"
 // testConfig asks a DNS server of the test's own and listens on free ports.
 func testConfig(t *testing.T) *config.Config {
 	t.Helper()
-	server, err := zone.NewServer(nameserver.Zone(t, zoneText), zone.ServerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close() })
+	server := nameserver.Serve(t, zoneText, nameserver.Options{})
 	cfg := config.Default()
 	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
 	cfg.AuthservID = "mx.here.example"

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/nameserver"
@@ -121,11 +120,7 @@ func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := zone.NewServer(nameserver.Zone(t, string(z)), zone.ServerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close() })
+	server := nameserver.Serve(t, string(z), nameserver.Options{})
 	cfg := testConfig(t)
 	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
 	a, log, stop := running(t, cfg)

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
@@ -109,11 +108,7 @@ func TestReloadOfDNS(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
 	send(t, a, "<a@bank.example>")
-	other, err := zone.NewServer(nameserver.Zone(t, strings.ReplaceAll(zoneText, "192.0.2.1", "192.0.2.99")), zone.ServerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
+	other := nameserver.Serve(t, strings.ReplaceAll(zoneText, "192.0.2.1", "192.0.2.99"), nameserver.Options{})
 	server := func(c *config.Config) {
 		c.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(other.Addr())}}
 	}

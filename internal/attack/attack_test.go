@@ -43,7 +43,7 @@ here.example              A   203.0.113.1
 // daemons is one enforcing and one labelling daemon over one name server.
 type daemons struct {
 	zone             *zone.Zone
-	server           *zone.Server
+	server           *nameserver.Server
 	enforce, monitor *daemon.Daemon
 }
 
@@ -57,7 +57,7 @@ func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daem
 
 func startZone(tb testing.TB, z *zone.Zone, change ...func(*config.Config)) *daemons {
 	tb.Helper()
-	d := &daemons{zone: z, server: daemon.NameServer(tb, z)}
+	d := &daemons{zone: z, server: nameserver.ServeZone(tb, z, nameserver.Options{})}
 	run := func(mode string) *daemon.Daemon {
 		cfg := daemon.Config(d.server.Addr())
 		cfg.AuthservID, cfg.Mode = authServID, mode

@@ -39,7 +39,7 @@ _dmarc.evil.example       TXT "v=DMARC1; p=none"
 // that every case asks anew.
 type rig struct {
 	*daemon.Daemon
-	dns *zone.Server // nil if the test brings its own
+	dns *nameserver.Server // nil if the test brings its own
 	// sent counts the messages of send; raw says that a test has others too.
 	sent int
 	raw  bool
@@ -51,7 +51,7 @@ func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 	t.Helper()
 	r := &rig{}
 	if server == "" {
-		r.dns = daemon.NameServer(t, nameserver.Zone(t, bankZone))
+		r.dns = nameserver.Serve(t, bankZone, nameserver.Options{})
 		server = r.dns.Addr()
 	}
 	cfg := daemon.Config(server)

@@ -1,11 +1,7 @@
 package attack
 
 import (
-	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -14,101 +10,40 @@ import (
 	codec "github.com/miekg/dns"
 
 	"sekimori/internal/config"
-	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
-// liar is a name server over UDP and TCP that tells the truth of a zone but
-// for one name.
+// liar is a name server that tells the truth about bankZone but lies about
+// keys and about names below chain.example.
 type liar struct {
-	t    *testing.T
-	udp  net.PacketConn
-	tcp  net.Listener
-	mu   sync.Mutex
-	zone *zone.Zone
-	// lie gives the octets to send for a question of the key; over TCP they are
-	// sent as they are, with the length if it was put in front.
+	*nameserver.Server
+	mu sync.Mutex
+	// lie returns the octets to send for a question. Over TCP they are sent as
+	// they are, so the length is in front of an honest message.
 	lie   func(q *codec.Msg, tcp bool) [][]byte
 	asked int
 }
 
 func newLiar(t *testing.T) *liar {
 	t.Helper()
-	l := &liar{t: t, zone: nameserver.Zone(t, bankZone)}
-	var err error
-	for range 20 { // the other transport's port of that number may be taken
-		if l.udp, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
-		}
-		if l.tcp, err = net.Listen("tcp", l.udp.LocalAddr().String()); err == nil {
-			break
-		}
-		l.udp.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.udp.Close(); l.tcp.Close() })
-	go l.serveUDP()
-	go l.serveTCP()
+	l := &liar{}
+	l.Server = nameserver.Serve(t, bankZone, nameserver.Options{Lie: l.answer})
 	return l
 }
 
-func (l *liar) serveUDP() {
-	buf := make([]byte, 4096)
-	for {
-		n, from, err := l.udp.ReadFrom(buf)
-		if err != nil {
-			return
-		}
-		for _, wire := range l.answer(buf[:n], false) {
-			_, _ = l.udp.WriteTo(wire, from)
-		}
-	}
-}
-
-func (l *liar) serveTCP() {
-	for {
-		c, err := l.tcp.Accept()
-		if err != nil {
-			return
-		}
-		var head [2]byte
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if _, err := io.ReadFull(c, head[:]); err == nil {
-			query := make([]byte, binary.BigEndian.Uint16(head[:]))
-			if _, err := io.ReadFull(c, query); err == nil {
-				for _, wire := range l.answer(query, true) {
-					_, _ = c.Write(wire)
-				}
-			}
-		}
-		c.Close()
-	}
-}
-
-func (l *liar) answer(query []byte, tcp bool) [][]byte {
+func (l *liar) answer(query []byte, tcp bool) (out [][]byte, lied bool) {
 	q := new(codec.Msg)
 	if q.Unpack(query) != nil || len(q.Question) != 1 {
-		return nil
+		return nil, true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked++
-	name := strings.ToLower(strings.TrimSuffix(q.Question[0].Name, "."))
-	if strings.Contains(name, "_domainkey") || strings.HasSuffix(name, "chain.example") {
-		return l.lie(q, tcp)
+	name := nameserver.QuestionName(query)
+	if strings.Contains(name, "_domainkey") || strings.HasSuffix(name, "chain.example.") {
+		return l.lie(q, tcp), true
 	}
-	m := new(codec.Msg).SetReply(q)
-	a, err := l.zone.Lookup(context.Background(), dns.Name(name), dns.Type(q.Question[0].Qtype))
-	if err == nil && a.Status == dns.NXDomain {
-		m.Rcode = codec.RcodeNameError
-	}
-	for _, rr := range a.Records {
-		m.Answer = append(m.Answer, txtRR(q.Question[0].Name, rr.Text))
-	}
-	return framed(pack(m), tcp)
+	return nil, false
 }
 
 func txtRR(owner, text string) *codec.TXT {
@@ -136,7 +71,7 @@ func pack(m *codec.Msg) []byte {
 
 func framed(wire []byte, tcp bool) [][]byte {
 	if tcp {
-		wire = append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+		wire = nameserver.Framed(wire)
 	}
 	return [][]byte{wire}
 }
@@ -153,7 +88,7 @@ func reply(q *codec.Msg, rrs ...codec.RR) *codec.Msg {
 // signed, which must not pass.
 func TestDNSLies(t *testing.T) {
 	l := newLiar(t)
-	r := newRig(t, l.udp.LocalAddr().String(), func(c *config.Config) { c.DNS.Timeout = config.Duration(150 * time.Millisecond) })
+	r := newRig(t, l.Addr(), func(c *config.Config) { c.DNS.Timeout = config.Duration(150 * time.Millisecond) })
 	bank, evil := edRecord(bankKey()), edRecord(evilKey())
 	const key = keyName + "."
 	honest := func(q *codec.Msg) []byte { return pack(reply(q, txtRR(q.Question[0].Name, bank))) }

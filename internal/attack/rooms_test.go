@@ -33,7 +33,7 @@ _dmarc.shop.example   TXT "v=DMARC1; p=reject"
 func crowded(t *testing.T) (*daemon.Daemon, *zone.Zone) {
 	t.Helper()
 	z := crowdZone(t)
-	cfg := daemon.Config(daemon.NameServer(t, z).Addr())
+	cfg := daemon.Config(nameserver.ServeZone(t, z, nameserver.Options{}).Addr())
 	cfg.AuthservID, cfg.Mode = rigID, config.ModeEnforce
 	cfg.DNS.Cache.Size = config.Default().DNS.Cache.Size
 	cfg.DNS.MessageBudget = config.Duration(5 * time.Second)

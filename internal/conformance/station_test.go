@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 // station is a DNS server and two daemons that ask it: one in monitor mode,
 // which labels whatever comes, and one that enforces.
 type station struct {
-	dns      *zone.Server
+	dns      *nameserver.Server
 	zone     *zone.Zone // of the row
 	labelled *daemon.Daemon
 	enforced *daemon.Daemon
@@ -37,7 +38,7 @@ type station struct {
 // newStation starts everything; the test's end stops it and looks for panics.
 func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
-	s := &station{dns: daemon.NameServer(t, zone.New())}
+	s := &station{dns: nameserver.ServeZone(t, zone.New(), nameserver.Options{})}
 	for _, mode := range []string{config.ModeMonitor, config.ModeEnforce} {
 		cfg := daemon.Config(s.dns.Addr())
 		cfg.Mode = mode

@@ -110,7 +110,7 @@ func start(k *keys, version string) (*app.App, *zone.Server, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("demo: zone: %w", err)
 	}
-	server, err := zone.NewServer(z, zone.ServerOptions{})
+	server, err := zone.NewServer(z, loopbackAny)
 	if err != nil {
 		return nil, nil, fmt.Errorf("demo: DNS server: %w", err)
 	}

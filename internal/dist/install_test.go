@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/nameserver"
 )
@@ -229,14 +228,10 @@ func labelled(t *testing.T, root, version string) {
 	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
 		t.Errorf("version %q, want %s", got, version)
 	}
-	server, err := zone.NewServer(nameserver.Zone(t, `
+	server := nameserver.Serve(t, `
 author.example TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.author.example TXT "v=DMARC1; p=reject"
-`), zone.ServerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+`, nameserver.Options{})
 	config, err := os.ReadFile(filepath.Join(root, "etc/sekimori/sekimori.yaml"))
 	if err != nil {
 		t.Fatal(err)

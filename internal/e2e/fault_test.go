@@ -4,54 +4,22 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"sekimori/internal/testkit/nameserver"
 )
 
-// silence is a DNS server that takes every question and answers none.
-type silence struct {
-	addr string
-
-	mu        sync.Mutex
-	questions []byte
-}
-
-// heard tells whether a question for a name with that label came by UDP.
-func (s *silence) heard(label string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Contains(s.questions, append([]byte{byte(len(label))}, label...))
-}
-
-func silentDNS(t *testing.T) *silence {
+// silentDNS starts a DNS server that takes every question and answers none. It
+// returns the server's address and the questions so far, as "name TYPE".
+func silentDNS(t *testing.T) (addr string, asked func() []string) {
 	t.Helper()
-	tcp, err := net.Listen("tcp", net.JoinHostPort(run.host, "0")) // connects, then nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = tcp.Close() })
-	udp, err := net.ListenPacket("udp", tcp.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &silence{addr: udp.LocalAddr().String()}
-	var wg sync.WaitGroup
-	t.Cleanup(wg.Wait)
-	t.Cleanup(func() { _ = udp.Close() })
-	wg.Go(func() {
-		for buf := make([]byte, 4096); ; {
-			n, _, err := udp.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			s.mu.Lock()
-			s.questions = append(s.questions, buf[:n]...)
-			s.mu.Unlock()
-		}
-	})
-	return s
+	z := nameserver.Zone(t, "! *. * timeout")
+	s := nameserver.ServeZone(t, z, nameserver.Options{Addr: net.JoinHostPort(run.host, "0")})
+	return s.Addr(), z.Queries
 }
 
 // TestSilentDNS: no answer to anything is a temporary error within the budget,
@@ -60,8 +28,9 @@ func TestSilentDNS(t *testing.T) { eachMTA(t, testSilentDNS) }
 
 func testSilentDNS(t *testing.T, from slots) {
 	const budget = time.Second
+	dns, _ := silentDNS(t)
 	m := newMXAt(t, from.take(t, plain), settings{
-		"dns": fmt.Sprintf("{servers: [%q], timeout: 300ms, message_budget: %s}", silentDNS(t).addr, budget),
+		"dns": fmt.Sprintf("{servers: [%q], timeout: 300ms, message_budget: %s}", dns, budget),
 	})
 	message := signed(t, mail{from: "info@bank.example"}.bytes(), "bank.example", "s1")
 	to := recipient()
@@ -122,9 +91,9 @@ func TestKilledInMessage(t *testing.T) { eachMTA(t, testKilledInMessage) }
 
 func testKilledInMessage(t *testing.T, listeners slots) {
 	// The silent server holds the message at its end until the daemon dies.
-	dns := silentDNS(t)
+	dns, asked := silentDNS(t)
 	m := newMXAt(t, listeners.take(t, plain), settings{
-		"dns": fmt.Sprintf("{servers: [%q], timeout: 20s, message_budget: 30s}", dns.addr),
+		"dns": fmt.Sprintf("{servers: [%q], timeout: 20s, message_budget: 30s}", dns),
 	})
 	from, to := unique("@bank.example"), recipient()
 	message := signed(t, mail{from: "info@bank.example"}.bytes(), "bank.example", "s1")
@@ -133,7 +102,9 @@ func testKilledInMessage(t *testing.T, listeners slots) {
 	var err error
 	var wg sync.WaitGroup
 	wg.Go(func() { r, err = c.send(from, []string{to}, message) })
-	eventually(t, "the message with the daemon, who asks for its key", func() bool { return dns.heard("_domainkey") })
+	eventually(t, "the daemon has the message and asks for its key", func() bool {
+		return slices.ContainsFunc(asked(), func(q string) bool { return strings.Contains(q, "._domainkey.") })
+	})
 	m.kill()
 	wg.Wait()
 	if err != nil || r.code/100 != 4 {

@@ -113,7 +113,7 @@ spoof.invalid                 A    192.0.2.66
 }
 
 func startDNS(z *zone.Zone, addr string) (*zone.Server, error) {
-	return zone.NewServer(z, zone.ServerOptions{Addr: addr})
+	return zone.NewServer(z, addr)
 }
 
 // mail is a message to be sent.

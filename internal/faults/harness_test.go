@@ -104,11 +104,7 @@ func start(t *testing.T, keys string, files int) *daemon {
 // startZone is start with a zone of the test's own.
 func startZone(t *testing.T, z *zone.Zone, keys string, files int) *daemon {
 	t.Helper()
-	server, err := zone.NewServer(z, zone.ServerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close() })
+	server := nameserver.ServeZone(t, z, nameserver.Options{})
 	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t), dns: server.Addr()}
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
 	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\ndrain_timeout: 1s\nlog: {level: warn}\n%s\n",

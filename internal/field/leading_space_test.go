@@ -64,7 +64,7 @@ func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 		return string(text)
 	}
 	zoneText := read("zone.txt")
-	server := daemon.NameServer(t, nameserver.Zone(t, zoneText))
+	server := nameserver.Serve(t, zoneText, nameserver.Options{})
 	cfg := daemon.Config(server.Addr())
 	cfg.AuthservID, cfg.Mode = "mx.test", config.ModeEnforce
 	d := daemon.Start(t, cfg)

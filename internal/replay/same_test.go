@@ -122,7 +122,7 @@ func TestSameDecision(t *testing.T) {
 			if row.to == nil {
 				row.to = []string{"<r@here.example>"}
 			}
-			cfg := daemon.Config(daemon.NameServer(t, z).Addr())
+			cfg := daemon.Config(nameserver.ServeZone(t, z, nameserver.Options{}).Addr())
 			cfg.Mode, cfg.AuthservID = "enforce", "mx.here.example"
 			if row.change != nil {
 				row.change(cfg)

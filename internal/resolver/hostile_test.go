@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -52,7 +51,7 @@ func TestNothingLeaks(t *testing.T) {
 *.tc.example A 192.0.2.1
 *.slow.example A 192.0.2.1
 ! *.slow.example A delay=20ms
-`, zone.ServerOptions{})
+`, nameserver.Options{})
 	before := runtime.NumGoroutine()
 	files := descriptors(t)
 	cfg := DefaultConfig()

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -25,7 +24,7 @@ const (
 
 // From the question to the socket and the metrics, and back.
 func TestResolver(t *testing.T) {
-	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", zone.ServerOptions{})
+	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", nameserver.Options{})
 	m := nameserver.NewSeries()
 	cfg := DefaultConfig()
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
@@ -63,7 +62,7 @@ func TestResolver(t *testing.T) {
 
 // A reload replaces the resolver and keeps the series.
 func TestResolverReload(t *testing.T) {
-	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1", zone.ServerOptions{})
+	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1", nameserver.Options{})
 	m := testMetrics(t)
 	cfg := DefaultConfig()
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 )
 
@@ -99,7 +100,7 @@ func (o CorpusOptions) Validate() error {
 // Corpus is the traffic and the zone it needs.
 type Corpus struct {
 	Sessions []Session
-	Zone     *Zone
+	Zone     *zone.Zone
 }
 
 // Session is what one client sends over one connection.
@@ -171,19 +172,23 @@ func generate(o CorpusOptions, keys []key) (*Corpus, error) {
 		total += math.Pow(float64(rank+1), -o.Zipf)
 		g.ranks = append(g.ranks, total)
 	}
-	zone := newZone(o.TTL)
+	z := newZone(o.TTL)
 	for i := range o.Domains {
-		g.domains = append(g.domains, g.newDomain(zone, i))
+		g.domains = append(g.domains, g.newDomain(z, i))
 	}
 	for i := range spoofers {
-		g.evil = append(g.evil, newSpoofer(zone, i))
+		g.evil = append(g.evil, newSpoofer(z, i))
+	}
+	served, err := z.parsed()
+	if err != nil {
+		return nil, err
 	}
 	sessions, err := g.sessions()
-	return &Corpus{Sessions: sessions, Zone: zone}, err
+	return &Corpus{Sessions: sessions, Zone: served}, err
 }
 
 // newDomain publishes domain i: SPF, keys, DMARC, its host both ways.
-func (g *generator) newDomain(z *Zone, i int) domain {
+func (g *generator) newDomain(z *zoneWriter, i int) domain {
 	rng := newRand(g.o.Seed, "domain", i)
 	d := domain{
 		name: fmt.Sprintf("d%05d.example", i), policy: g.o.Policies.pick(rng),
@@ -212,7 +217,7 @@ func (g *generator) newDomain(z *Zone, i int) domain {
 }
 
 // newSpoofer publishes a client that is in order but sends in others' names.
-func newSpoofer(z *Zone, i int) domain {
+func newSpoofer(z *zoneWriter, i int) domain {
 	d := domain{name: fmt.Sprintf("x%02d.example", i), addr: netip.AddrFrom4([4]byte{198, 19, 0, byte(i)}), policy: "absent"}
 	z.addTXT(d.name, "v=spf1 ip4:"+d.addr.String()+" -all")
 	z.addA(d.host(), d.addr)

@@ -1,9 +1,6 @@
 package load
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "encoding/binary"
 
 // The faults of a name server, kinds of DNSOptions.Faults. Over TCP those that
 // only make sense in a datagram end the connection.
@@ -28,17 +25,8 @@ func validFault(kind string) error {
 		FaultGarbage, FaultWrongID, FaultWrongQuestion, FaultFlood)(kind)
 }
 
-// fault draws what goes wrong with the next answer.
-func (s *DNSServer) fault() string {
-	if len(s.opts.Faults) == 0 {
-		return FaultNone
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.opts.Faults.pick(s.rng)
-}
-
 const (
+	headerLen    = 12 // RFC 1035 §4.1.1
 	flagTC       = 1 << 9
 	rcodeServ    = 2
 	rcodeRefused = 5
@@ -120,15 +108,4 @@ func spoilTCP(kind string, framed []byte) []byte {
 		return []byte{0, 3, 0xff, 0xff, 0xff}
 	}
 	return nil
-}
-
-// Validate says what is wrong with the options, or nil.
-func (o DNSOptions) Validate() error {
-	if o.Loss < 0 || o.Loss > 1 || o.Delay < 0 {
-		return fmt.Errorf("load: DNS: loss %g, delay %s; loss is from 0 to 1, the delay not negative", o.Loss, o.Delay)
-	}
-	if len(o.Faults) == 0 {
-		return nil
-	}
-	return o.Faults.check("DNS faults", validFault)
 }

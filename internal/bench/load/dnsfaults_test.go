@@ -70,7 +70,7 @@ func TestFaultsOverUDP(t *testing.T) {
 		}},
 	} {
 		t.Run(kind, func(t *testing.T) {
-			s := serve(t, testZone(), DNSOptions{Faults: Mix{{kind, 1}}})
+			s := serve(t, testZone(t), DNSOptions{Faults: Mix{{kind, 1}}})
 			got := askAll(t, s.Addr(), q, tc.answers)
 			if len(got) != tc.answers {
 				t.Fatalf("%d answers, want %d", len(got), tc.answers)
@@ -104,7 +104,7 @@ func TestFaultsOverTCP(t *testing.T) {
 		FaultGarbage:  func(a, c int) bool { return a == 3 && c == 3 },
 	} {
 		t.Run(kind, func(t *testing.T) {
-			s := serve(t, testZone(), DNSOptions{Faults: Mix{{kind, 1}}})
+			s := serve(t, testZone(t), DNSOptions{Faults: Mix{{kind, 1}}})
 			c, err := net.Dial("tcp", s.Addr())
 			if err != nil {
 				t.Fatal(err)
@@ -148,7 +148,7 @@ func TestFaultsAreChecked(t *testing.T) {
 		"a past delay":     {Delay: -1},
 	} {
 		o.Addr = "127.0.0.1:0"
-		if s, err := Serve(testZone(), o); err == nil {
+		if s, err := Serve(testZone(t), o); err == nil {
 			_ = s.Close()
 			t.Errorf("%s: served", why)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 )
@@ -61,12 +62,12 @@ func start(t *testing.T, server *DNSServer) Target {
 	return target
 }
 
-func serve(t *testing.T, zone *Zone, o DNSOptions) *DNSServer {
+func serve(t *testing.T, z *zone.Zone, o DNSOptions) *DNSServer {
 	t.Helper()
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:0"
 	}
-	s, err := Serve(zone, o)
+	s, err := Serve(z, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestDelayAndLoss(t *testing.T) {
 		t.Errorf("a message took %v ms with three round trips of 2 ms", r.Message.P50)
 	}
 	lossy := serve(t, corpus.Zone, DNSOptions{Loss: 1})
-	if answer := ask(t, lossy.Addr(), query("d00000.example", typeTXT, 0)); answer != nil || lossy.Lost() != 1 {
+	if answer := ask(t, lossy.Addr(), query("d00000.example", typeTXT, 0)); answer != nil || lossy.Queries() != 1 {
 		t.Errorf("an answer that should be lost: %x", answer)
 	}
 }

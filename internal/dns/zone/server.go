@@ -2,45 +2,56 @@ package zone
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
 const (
 	// portTries bounds the search for a port that is free for UDP and TCP.
 	portTries = 20
-	// maxPending bounds the questions a server works on at once; delay faults
-	// would pile them up.
-	maxPending = 1024
-	// tcpIdle ends a TCP connection on which no question arrives.
+	// maxPending bounds the queries over UDP that a server works on at once,
+	// because the answers to all of them may be delayed.
+	maxPending = 1 << 14
+	// tcpIdle ends a TCP connection on which no query arrives.
 	tcpIdle = 10 * time.Second
-	// maxQuery is the size of the longest question over UDP: a name, a
+	// maxQuery is the size of the longest query over UDP: a name, a
 	// question and an OPT record fit several times.
 	maxQuery = 4096
 )
 
-// ServerOptions configure a Server; the zero value listens on 127.0.0.1 at a
-// free port.
-type ServerOptions struct {
-	Addr          string      // host:port; port 0 picks a free one
-	Authenticated bool        // set AD in every answer
-	NoEDNS        bool        // FORMERR to whoever asks with EDNS, as before RFC 2671
-	LowerCase     bool        // repeat questions in lower case
-	TLS           *tls.Config // TCP is TLS (RFC 7858); nil: plain
+// Responder answers one query. Over UDP, each element of out is sent as one
+// datagram. Over TCP, the elements are written as they are, so each needs its
+// length in front (see [Framed]); the connection then stays open if keep is
+// true. A Responder may wait, but has to return when ctx ends.
+type Responder func(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool)
+
+// Respond is the Responder of an authoritative server. It follows CNAMEs
+// inside the zone, so a stub resolver may ask it directly.
+func (z *Zone) Respond(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool) {
+	reply := z.reply(ctx, query, overTCP)
+	switch {
+	case reply == nil:
+		return nil, true
+	case overTCP:
+		reply = Framed(reply)
+	}
+	return [][]byte{reply}, true
 }
 
-// Server is an authoritative name server for one Zone over UDP and TCP. It
-// follows CNAMEs inside the zone, so a stub resolver may ask it directly.
+// Framed puts the length in front of a message, as TCP needs it (RFC 1035
+// §4.2.2).
+func Framed(message []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(make([]byte, 0, len(message)+2), uint16(len(message))), message...)
+}
+
+// Server is a name server over UDP and TCP.
 type Server struct {
-	zone    atomic.Pointer[Zone]
-	opts    ServerOptions
+	respond Responder
 	udp     net.PacketConn
 	tcp     net.Listener
 	ctx     context.Context
@@ -48,60 +59,53 @@ type Server struct {
 	work    sync.WaitGroup
 	pending chan struct{}
 
-	overUDP, overTCP atomic.Int64
-
 	connsMu sync.Mutex
 	conns   map[net.Conn]bool
 }
 
-// NewServer starts a server. Close ends it.
-func NewServer(z *Zone, opts ServerOptions) (*Server, error) {
-	if opts.Addr == "" {
-		opts.Addr = "127.0.0.1:0"
+// NewServer starts an authoritative server for z at addr, a host and a port; port 0 picks a
+// free one. Close ends it.
+func NewServer(z *Zone, addr string) (*Server, error) {
+	udp, tcp, err := Listen(addr)
+	if err != nil {
+		return nil, err
 	}
-	s := &Server{opts: opts, conns: map[net.Conn]bool{}, pending: make(chan struct{}, maxPending)}
-	s.zone.Store(z)
-	var err error
-	if s.udp, s.tcp, err = listen(opts.Addr); err != nil {
-		return nil, fmt.Errorf("zone: %w", err)
-	}
-	if opts.TLS != nil {
-		s.tcp = tls.NewListener(s.tcp, opts.TLS)
-	}
-	s.ctx, s.stop = context.WithCancel(context.Background())
-	s.work.Go(s.serveUDP)
-	s.work.Go(s.serveTCP)
-	return s, nil
+	return Serve(udp, tcp, z.Respond), nil
 }
 
-// listen opens the same port for UDP and TCP.
-func listen(addr string) (net.PacketConn, net.Listener, error) {
+// Listen opens addr for UDP and TCP; port 0 picks one that is free for both.
+func Listen(addr string) (*net.UDPConn, net.Listener, error) {
 	var err error
 	for range portTries {
 		var tcp net.Listener
 		if tcp, err = net.Listen("tcp", addr); err != nil {
-			return nil, nil, err
+			break
 		}
-		var udp net.PacketConn
-		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err == nil {
+		at := tcp.Addr().(*net.TCPAddr)
+		var udp *net.UDPConn
+		if udp, err = net.ListenUDP("udp", &net.UDPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone}); err == nil {
 			return udp, tcp, nil
 		}
 		_ = tcp.Close()
-		if tcp.Addr().String() == addr {
-			return nil, nil, err
+		if at.String() == addr {
+			break
 		}
 	}
-	return nil, nil, err
+	return nil, nil, fmt.Errorf("zone: %w", err)
+}
+
+// Serve answers what arrives at the two sockets. Close ends the server and
+// closes them.
+func Serve(udp net.PacketConn, tcp net.Listener, respond Responder) *Server {
+	s := &Server{respond: respond, udp: udp, tcp: tcp, conns: map[net.Conn]bool{}, pending: make(chan struct{}, maxPending)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.work.Go(s.serveUDP)
+	s.work.Go(s.serveTCP)
+	return s
 }
 
 // Addr returns the address as host:port.
 func (s *Server) Addr() string { return s.udp.LocalAddr().String() }
-
-// SetZone answers further questions from zone.
-func (s *Server) SetZone(z *Zone) { s.zone.Store(z) }
-
-// Count returns how many questions came over UDP and over TCP.
-func (s *Server) Count() (udp, tcp int) { return int(s.overUDP.Load()), int(s.overTCP.Load()) }
 
 // Close ends the server and waits until everything it started has ended. A
 // second Close does nothing.
@@ -121,21 +125,22 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) serveUDP() {
+	buf := make([]byte, maxQuery)
 	for {
-		buf := make([]byte, maxQuery)
 		n, from, err := s.udp.ReadFrom(buf)
 		if err != nil {
 			if s.ctx.Err() != nil {
 				return
 			}
-			continue // ICMP errors of clients that left
+			continue // an ICMP error about a client that left
 		}
-		s.overUDP.Add(1)
+		query := append([]byte(nil), buf[:n]...)
 		s.pending <- struct{}{}
 		s.work.Go(func() {
 			defer func() { <-s.pending }()
-			if reply := s.reply(buf[:n], false); reply != nil {
-				_, _ = s.udp.WriteTo(reply, from)
+			out, _ := s.respond(s.ctx, query, false)
+			for _, datagram := range out {
+				_, _ = s.udp.WriteTo(datagram, from)
 			}
 		})
 	}
@@ -145,10 +150,13 @@ func (s *Server) serveTCP() {
 	for {
 		c, err := s.tcp.Accept()
 		if err != nil {
-			return
+			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue // a client that left at once
 		}
 		s.connsMu.Lock()
-		if s.ctx.Err() != nil { // Close has seen the map already
+		if s.ctx.Err() != nil { // Close has already closed the connections in the map
 			s.connsMu.Unlock()
 			_ = c.Close()
 			return
@@ -159,7 +167,7 @@ func (s *Server) serveTCP() {
 	}
 }
 
-// serveConn answers the questions of one TCP connection (RFC 7766 §8).
+// serveConn answers the queries of one TCP connection (RFC 7766 §8).
 func (s *Server) serveConn(c net.Conn) {
 	defer func() {
 		s.connsMu.Lock()
@@ -177,14 +185,14 @@ func (s *Server) serveConn(c net.Conn) {
 		if _, err := io.ReadFull(c, query); err != nil {
 			return
 		}
-		s.overTCP.Add(1)
-		reply := s.reply(query, true)
-		if reply == nil {
-			continue
+		out, keep := s.respond(s.ctx, query, true)
+		_ = c.SetDeadline(time.Now().Add(tcpIdle)) // the responder may have waited
+		for _, octets := range out {
+			if _, err := c.Write(octets); err != nil {
+				return
+			}
 		}
-		framed := binary.BigEndian.AppendUint16(make([]byte, 0, len(reply)+2), uint16(len(reply)))
-		_ = c.SetDeadline(time.Now().Add(tcpIdle)) // delay faults may have used it up
-		if _, err := c.Write(append(framed, reply...)); err != nil {
+		if !keep {
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package zone
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"time"
 
@@ -31,32 +32,24 @@ type question struct {
 
 // reply returns the answer to query, nil for none. It does not use the codec
 // the resolver uses, so that no mistake can hide by being made twice.
-func (s *Server) reply(query []byte, overTCP bool) []byte {
+func (z *Zone) reply(ctx context.Context, query []byte, overTCP bool) []byte {
 	q, ok := parseQuestion(query, overTCP)
 	if !ok {
 		return nil
 	}
-	z := s.zone.Load()
 	z.recordQuery(q.name, q.typ)
 	out := z.resolve(q.name, q.typ)
-	if sleep(s.ctx, out.fault.Delay) != nil {
+	if sleep(ctx, out.fault.Delay) != nil {
 		return nil
 	}
 	header := dnsmessage.Header{
 		ID: q.header.ID, Response: true, Authoritative: true,
-		RecursionDesired: q.header.RecursionDesired, RecursionAvailable: true, AuthenticData: s.opts.Authenticated,
+		RecursionDesired: q.header.RecursionDesired, RecursionAvailable: true,
 	}
 	if out.status == dns.NXDomain {
 		header.RCode = dnsmessage.RCodeNameError
 	}
 	empty := outcome{}
-	if s.opts.LowerCase {
-		q.asked.Name = wireName(q.name)
-	}
-	if s.opts.NoEDNS && q.edns {
-		header.RCode, q.edns = dnsmessage.RCodeFormatError, false
-		return q.build(header, empty)
-	}
 	switch out.fault.Kind {
 	case Timeout:
 		return nil

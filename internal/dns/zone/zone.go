@@ -1,6 +1,6 @@
 // Package zone answers DNS questions from zone text instead of the network:
 // a [Zone] is a [dns.Resolver] in memory and, behind a [Server], an
-// authoritative name server on loopback. Both can be told to fail in every way
+// authoritative name server. Both can be told to fail in the ways in which
 // real servers fail.
 //
 // Zone text is RFC 1035 §5 master-file lines; names are relative to the root,
@@ -9,8 +9,7 @@
 //
 //	! OWNER TYPE|* [delay=DURATION] [servfail|refused|timeout|garbage|wrongid|wrongquestion|truncate|truncate-tcp]
 //
-// The package serves tests, the demo and "explain --zone"; it does not depend
-// on package testing.
+// "explain --zone", the demo, the load tool and the tests use the package.
 package zone
 
 import (

@@ -4,12 +4,11 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
 func BenchmarkClientOverLoopback(b *testing.B) {
-	s := nameserver.Serve(b, "a.example 3600 TXT text", zone.ServerOptions{})
+	s := nameserver.Serve(b, "a.example 3600 TXT text", nameserver.Options{})
 	c := clientOf(b, longTimeout, s)
 	b.ReportAllocs()
 	for b.Loop() {

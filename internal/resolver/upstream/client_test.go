@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -24,7 +23,7 @@ const (
 	longTimeout    = 30 * time.Second
 )
 
-func clientOf(tb testing.TB, timeout time.Duration, servers ...*zone.Server) *Client {
+func clientOf(tb testing.TB, timeout time.Duration, servers ...*nameserver.Server) *Client {
 	tb.Helper()
 	cfg := ClientConfig{Timeout: timeout}
 	for _, s := range servers {
@@ -58,7 +57,7 @@ half.example.com TXT whole
 ! never.example.com TXT truncate-tcp
 ! fail.example.com * servfail
 ! refused.example.com * refused
-`, fill), zone.ServerOptions{Authenticated: true})
+`, fill), nameserver.Options{Authenticated: true})
 	c := clientOf(t, longTimeout, s)
 	cases := []struct {
 		name   dns.Name
@@ -111,7 +110,7 @@ c.example.com CNAME d.example.com
 *.w.example.com TXT star
 ! f.example.com * servfail
 `
-	c := clientOf(t, longTimeout, nameserver.Serve(t, text, zone.ServerOptions{}))
+	c := clientOf(t, longTimeout, nameserver.Serve(t, text, nameserver.Options{}))
 	z := nameserver.Zone(t, text)
 	for _, name := range []dns.Name{"a.example.com", "b.example.com", "c.example.com", "x.w.example.com", "w.example.com", "f.example.com", "example.com", "com", "net"} {
 		for _, typ := range []dns.Type{dns.TypeA, dns.TypeTXT, dns.TypeCNAME} {
@@ -128,7 +127,7 @@ func TestClientOverSocketsFaults(t *testing.T) {
 ! garbage.example A garbage
 ! id.example A wrongid
 ! question.example A wrongquestion
-`, zone.ServerOptions{})
+`, nameserver.Options{})
 	m := testMetrics(t)
 	c, err := NewClient(ClientConfig{Servers: []string{s.Addr()}, Timeout: silenceTimeout, Rounds: 1, Metrics: m.Metrics})
 	if err != nil {
@@ -147,9 +146,9 @@ func TestClientOverSocketsFaults(t *testing.T) {
 
 // A port nobody listens on is noticed at once (ICMP), not at the deadline.
 func TestClientServerDown(t *testing.T) {
-	down := nameserver.Serve(t, "", zone.ServerOptions{})
+	down := nameserver.Serve(t, "", nameserver.Options{})
 	addr := down.Addr()
-	up := nameserver.Serve(t, "x.example A 192.0.2.1", zone.ServerOptions{})
+	up := nameserver.Serve(t, "x.example A 192.0.2.1", nameserver.Options{})
 	_ = down.Close()
 	c, err := NewClient(ClientConfig{Servers: []string{addr, up.Addr()}, Timeout: longTimeout})
 	if err != nil {

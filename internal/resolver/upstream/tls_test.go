@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
@@ -67,7 +66,7 @@ func TestTLSReuse(t *testing.T) {
 func TestTLSIsStrict(t *testing.T) {
 	cert, roots := certificate(t, "dns.example", "127.0.0.1")
 	_, others := certificate(t, "dns.example")
-	s := nameserver.Serve(t, "x.example A 192.0.2.1", zone.ServerOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	s := nameserver.Serve(t, "x.example A 192.0.2.1", nameserver.Options{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
 	for _, c := range []struct {
 		reason, name string
 		roots        *x509.CertPool
@@ -324,7 +323,7 @@ func TestTLSOpening(t *testing.T) {
 func TestTLSOverSockets(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	long := strings.Repeat("k", 255)
-	s := nameserver.Serve(t, "x.example TXT "+strings.Repeat(long+" ", 20)+"\n! f.example * servfail", zone.ServerOptions{
+	s := nameserver.Serve(t, "x.example TXT "+strings.Repeat(long+" ", 20)+"\n! f.example * servfail", nameserver.Options{
 		Authenticated: true, TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
 	})
 	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr()}, Timeout: longTimeout, RootCAs: roots})

@@ -13,14 +13,13 @@ import (
 	codec "github.com/miekg/dns"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
 
 // elsewhere returns a dialer that takes 192.0.2.N for the Nth of servers: what
 // is on loopback is trusted, so tests about other hosts need another address.
-func elsewhere(servers ...*zone.Server) func(context.Context, string, string) (net.Conn, error) {
+func elsewhere(servers ...*nameserver.Server) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var n int
 		if _, err := fmt.Sscanf(addr, "192.0.2.%d:53", &n); err != nil {
@@ -88,7 +87,7 @@ func TestCaseByServer(t *testing.T) {
 func TestServerThatChangesCase(t *testing.T) {
 	const zoneText = "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1"
 	const name = "abcdefghijklmnopqrstuvwxyz.example"
-	s := nameserver.Serve(t, zoneText, zone.ServerOptions{LowerCase: true})
+	s := nameserver.Serve(t, zoneText, nameserver.Options{LowerCase: true})
 	m := testMetrics(t)
 	c, err := NewClient(ClientConfig{Servers: []string{"192.0.2.1"}, Timeout: longTimeout, Dial: elsewhere(s), Metrics: m.Metrics})
 	if err != nil {
@@ -218,7 +217,7 @@ func TestServerWithoutEDNS(t *testing.T) {
 // The same over sockets, with a server that was not written with the resolver
 // in mind.
 func TestServerWithoutEDNSOverSockets(t *testing.T) {
-	s := nameserver.Serve(t, "x.example A 192.0.2.1", zone.ServerOptions{NoEDNS: true})
+	s := nameserver.Serve(t, "x.example A 192.0.2.1", nameserver.Options{NoEDNS: true})
 	c := clientOf(t, longTimeout, s)
 	for range 2 {
 		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {

@@ -50,7 +50,7 @@ forward-zone:
 
 // startUnbound runs the real resolver of Debian in front of s and returns its
 // address.
-func startUnbound(t *testing.T, s *zone.Server, more string) string {
+func startUnbound(t *testing.T, s *nameserver.Server, more string) string {
 	t.Helper()
 	path, err := exec.LookPath("unbound")
 	if err != nil {
@@ -115,7 +115,7 @@ func startUnbound(t *testing.T, s *zone.Server, more string) string {
 // freePort returns a port that was free for UDP and TCP a moment ago.
 func freePort(t *testing.T) int {
 	t.Helper()
-	s, err := zone.NewServer(zone.New(), zone.ServerOptions{})
+	s, err := zone.NewServer(zone.New(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ l2.example.com CNAME l1.example.com
 a.deep.example.com A 192.0.2.2
 ! fail.example.com * servfail
 ! refused.example.com * refused
-`, fill), zone.ServerOptions{})
+`, fill), nameserver.Options{})
 	c, err := NewClient(ClientConfig{Servers: []string{startUnbound(t, s, "")}, Timeout: longTimeout})
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestBehindUnboundTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	addr := startUnbound(t, nameserver.Serve(t, z.String(), zone.ServerOptions{}),
+	addr := startUnbound(t, nameserver.Serve(t, z.String(), nameserver.Options{}),
 		fmt.Sprintf("\ttls-port: PORT\n\ttls-service-key: %q\n\ttls-service-pem: %q\n", filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")))
 	m := testMetrics(t)
 	c, err := NewClient(ClientConfig{Servers: []string{"tls://" + addr + "#dns.example"}, RootCAs: roots, Timeout: longTimeout, Metrics: m.Metrics})

@@ -10,7 +10,6 @@ import (
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
@@ -18,21 +17,6 @@ import (
 
 // stopTime is for the sessions in flight at the end.
 const stopTime = 10 * time.Second
-
-// NameServer serves zone until the test ends.
-func NameServer(tb testing.TB, z *zone.Zone) *zone.Server {
-	tb.Helper()
-	server, err := zone.NewServer(z, zone.ServerOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return server
-}
 
 // Config is the default configuration with a free port for milter, none for
 // admin, and dns, an address with port, as the one name server. There is no

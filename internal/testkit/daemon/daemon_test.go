@@ -21,7 +21,7 @@ _dmarc.bank.example TXT "v=DMARC1; p=reject"
 
 func TestDaemon(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
-	cfg := Config(NameServer(t, z).Addr())
+	cfg := Config(nameserver.ServeZone(t, z, nameserver.Options{}).Addr())
 	cfg.AuthservID = "mx.here.example"
 	d := Start(t, cfg)
 	for asked, peer := range []mta.Peer{
@@ -54,7 +54,7 @@ func TestDaemon(t *testing.T) {
 
 // TestLogIsHeld: what a daemon logs can fail the test that ran it.
 func TestLogIsHeld(t *testing.T) {
-	server := NameServer(t, zone.New()).Addr()
+	server := nameserver.ServeZone(t, zone.New(), nameserver.Options{}).Addr()
 	for line, want := range map[string]string{
 		``:                                      "",
 		`{"level":"WARN","msg":"x"}`:            "",

@@ -1,7 +1,7 @@
-// Package nameserver plays name servers that a test writes itself, octet by
-// octet, and shows what came of asking them: in answers and in what was
-// counted. For servers that behave as real ones do there is package zone.
-// For tests only.
+// Package nameserver is the DNS of a test: a zone from text, a server on real
+// sockets that misbehaves as its options say, and servers in memory that a
+// test scripts octet by octet. It also shows what came of asking them, in
+// answers and in metrics. For tests only.
 package nameserver
 
 import (
@@ -84,9 +84,7 @@ func ReadFramed(conn net.Conn) ([]byte, error) {
 }
 
 // Framed puts the length before a message.
-func Framed(b []byte) []byte {
-	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
-}
+func Framed(b []byte) []byte { return zone.Framed(b) }
 
 // Message packs a response to name and typ from zone lines: answers first,
 // after an empty line the authority section.
@@ -152,19 +150,4 @@ func Zone(tb testing.TB, zoneText string) *zone.Zone {
 		tb.Fatal(err)
 	}
 	return z
-}
-
-// Serve answers from a zone over real sockets until the test ends.
-func Serve(tb testing.TB, zoneText string, opts zone.ServerOptions) *zone.Server {
-	tb.Helper()
-	s, err := zone.NewServer(Zone(tb, zoneText), opts)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return s
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/recorder"
 )
 
@@ -91,9 +90,9 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	var s *zone.Server
+	var s *Server
 	said := recorder.Run(t, func(tb testing.TB) {
-		s = Serve(tb, "x.example A 192.0.2.1", zone.ServerOptions{})
+		s = Serve(tb, "x.example A 192.0.2.1", Options{})
 		conn, err := net.Dial("udp", s.Addr())
 		if err != nil {
 			tb.Fatal(err)

@@ -1,0 +1,108 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sekimori/internal/dns/zone"
+)
+
+// socketQueue is the receive buffer that is asked for: a burst of questions
+// must not be lost before the server has read it.
+const socketQueue = 4 << 20
+
+// DNSOptions configure the name server.
+type DNSOptions struct {
+	Addr   string        // host:port; port 0 picks a free one
+	Delay  time.Duration // before every answer
+	Loss   float64       // share of the questions over UDP that get no answer, 0 to 1
+	Faults Mix           // what goes wrong with answers; empty: nothing
+	Seed   uint64        // of the random choices
+}
+
+// Validate says what is wrong with the options, or nil.
+func (o DNSOptions) Validate() error {
+	if o.Loss < 0 || o.Loss > 1 || o.Delay < 0 {
+		return fmt.Errorf("load: DNS: loss %g, delay %s; the loss is from 0 to 1, the delay is not negative", o.Loss, o.Delay)
+	}
+	if len(o.Faults) == 0 {
+		return nil
+	}
+	return o.Faults.check("DNS faults", validFault)
+}
+
+// DNSServer answers from a zone over UDP and TCP, late, wrongly or not at all
+// as its options say.
+type DNSServer struct {
+	*zone.Server
+	zone    *zone.Zone
+	opts    DNSOptions
+	queries atomic.Int64
+
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+// Serve starts a name server. Close ends it.
+func Serve(z *zone.Zone, opts DNSOptions) (*DNSServer, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	udp, tcp, err := zone.Listen(opts.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("load: name server: %w", err)
+	}
+	_ = udp.SetReadBuffer(socketQueue) // the system grants as much as it allows
+	s := &DNSServer{zone: z, opts: opts, rng: newRand(opts.Seed, "loss", 0)}
+	s.Server = zone.Serve(udp, tcp, s.respond)
+	return s, nil
+}
+
+// Queries returns how many questions came, with those that were lost.
+func (s *DNSServer) Queries() int64 { return s.queries.Load() }
+
+func (s *DNSServer) respond(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool) {
+	s.queries.Add(1)
+	if !overTCP && s.lose() {
+		return nil, true
+	}
+	out, keep = s.zone.Respond(ctx, query, overTCP)
+	if len(out) == 0 {
+		return nil, keep
+	}
+	if s.opts.Delay > 0 {
+		select {
+		case <-time.After(s.opts.Delay):
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+	if !overTCP {
+		return spoil(s.fault(), out[0]), true
+	}
+	octets := spoilTCP(s.fault(), out[0])
+	return [][]byte{octets}, len(octets) == len(out[0])
+}
+
+func (s *DNSServer) lose() bool {
+	if s.opts.Loss == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rng.Float64() < s.opts.Loss
+}
+
+// fault draws what goes wrong with the next answer.
+func (s *DNSServer) fault() string {
+	if len(s.opts.Faults) == 0 {
+		return FaultNone
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opts.Faults.pick(s.rng)
+}

@@ -1,0 +1,127 @@
+package nameserver
+
+import (
+	"testing"
+	"time"
+
+	codec "github.com/miekg/dns"
+)
+
+func exchange(t *testing.T, s *Server, network, name string, edns bool) *codec.Msg {
+	t.Helper()
+	m := new(codec.Msg).SetQuestion(name, codec.TypeA)
+	if edns {
+		m.SetEdns0(1232, false)
+	}
+	in, _, err := (&codec.Client{Net: network, Timeout: 5 * time.Second}).Exchange(m, s.Addr())
+	if err != nil {
+		t.Fatalf("%s %s: %v", network, name, err)
+	}
+	return in
+}
+
+// address is that of the one A record in an answer.
+func address(m *codec.Msg) string {
+	if len(m.Answer) != 1 {
+		return "none"
+	}
+	a, ok := m.Answer[0].(*codec.A)
+	if !ok {
+		return "none"
+	}
+	return a.A.String()
+}
+
+func TestServerOptions(t *testing.T) {
+	const zoneText = "a.example A 192.0.2.1\n! garbage.example A garbage"
+	for _, tt := range []struct {
+		reason    string
+		opts      Options
+		edns      bool
+		rcode     int
+		name      string
+		authentic bool
+	}{
+		{"as it is", Options{}, true, codec.RcodeSuccess, "A.eXample.", false},
+		{"AD", Options{Authenticated: true}, true, codec.RcodeSuccess, "A.eXample.", true},
+		{"EDNS is not known", Options{NoEDNS: true}, true, codec.RcodeFormatError, "A.eXample.", false},
+		{"EDNS is not used", Options{NoEDNS: true}, false, codec.RcodeSuccess, "A.eXample.", false},
+		{"lower case", Options{LowerCase: true}, true, codec.RcodeSuccess, "a.example.", false},
+	} {
+		s := Serve(t, zoneText, tt.opts)
+		for _, network := range []string{"udp", "tcp"} {
+			in := exchange(t, s, network, "A.eXample.", tt.edns)
+			if in.Rcode != tt.rcode || in.Question[0].Name != tt.name || in.AuthenticatedData != tt.authentic {
+				t.Errorf("%s over %s: %v", tt.reason, network, in)
+			}
+			if tt.rcode == codec.RcodeSuccess && address(in) != "192.0.2.1" {
+				t.Errorf("%s over %s: %v", tt.reason, network, in)
+			}
+		}
+		if out, _ := s.respond(t.Context(), query(t, "garbage.example.", codec.TypeA), false); len(out) != 1 {
+			t.Errorf("%s: garbage is %x", tt.reason, out)
+		}
+		if udp, tcp := s.Count(); udp != 2 || tcp != 1 {
+			t.Errorf("%s: %d questions over UDP and %d over TCP", tt.reason, udp, tcp)
+		}
+	}
+}
+
+func TestSetZone(t *testing.T) {
+	s := Serve(t, "a.example A 192.0.2.1", Options{})
+	s.SetZone(Zone(t, "a.example A 192.0.2.2"))
+	if got := address(exchange(t, s, "udp", "a.example.", false)); got != "192.0.2.2" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestLie: a lie replaces the answer, octet by octet, and ends a connection.
+func TestLie(t *testing.T) {
+	s := Serve(t, "a.example A 192.0.2.1\nb.example A 192.0.2.1", Options{Lie: func(query []byte, overTCP bool) ([][]byte, bool) {
+		if QuestionName(query) != "a.example." {
+			return nil, false
+		}
+		lie := Respond(t, query, 0, "a.example. A "+lie)
+		if overTCP {
+			lie = Framed(lie)
+		}
+		return [][]byte{lie}, true
+	}})
+	for _, network := range []string{"udp", "tcp"} {
+		if got := address(exchange(t, s, network, "a.example.", false)); got != lie {
+			t.Errorf("%s: %s instead of the lie", network, got)
+		}
+		if got := address(exchange(t, s, network, "b.example.", false)); got != "192.0.2.1" {
+			t.Errorf("%s: %s instead of the truth", network, got)
+		}
+	}
+	conn, err := codec.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	for i, name := range []string{"b.example.", "a.example.", "b.example."} {
+		err := conn.WriteMsg(new(codec.Msg).SetQuestion(name, codec.TypeA))
+		if err == nil {
+			_, err = conn.ReadMsg()
+		}
+		if (err != nil) != (i == 2) {
+			t.Errorf("question %d: %v", i, err)
+		}
+	}
+}
+
+// TestSilence: a zone can keep silent about every name.
+func TestSilence(t *testing.T) {
+	z := Zone(t, "! *. * timeout")
+	s := ServeZone(t, z, Options{})
+	for _, overTCP := range []bool{false, true} {
+		if out, keep := s.respond(t.Context(), query(t, "a.b.example.", codec.TypeTXT), overTCP); out != nil || !keep {
+			t.Errorf("%x, %v", out, keep)
+		}
+	}
+	if got := z.Queries(); len(got) != 2 || got[0] != "a.b.example TXT" {
+		t.Errorf("asked %q", got)
+	}
+}
