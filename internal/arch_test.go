@@ -129,7 +129,7 @@ var sameFloor = map[string][]string{
 	"internal/mailaddr":        {"internal/dns", "internal/dns/suffix", "internal/printable"}, // an address has a domain name
 	"internal/milter":          {"internal/milter/wire"},                                      // one protocol
 	"internal/milter/client":   {"internal/milter/wire"},                                      // one protocol
-	"internal/testkit/mta":     {"internal/milter", "internal/milter/client"},
+	"internal/testkit/mta":     {"internal/authres", "internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
 	"internal/testkit/readers": {"internal/testkit/naive"},

@@ -40,37 +40,26 @@ _dmarc.bank.example       TXT "v=DMARC1; p=reject"
 here.example              A   203.0.113.1
 `
 
-// daemons is one enforcing and one labelling daemon over one name server.
+// daemons is one enforcing and one labelling daemon over one zone.
 type daemons struct {
-	zone             *zone.Zone
-	server           *nameserver.Server
-	enforce, monitor *daemon.Daemon
+	*daemon.Pair
+	zone *zone.Zone
 }
 
 // start runs the daemons over baseZone and more zone text. The cache is off,
-// so that every message pays for all its questions; change edits the
-// configuration of both.
+// so every message pays for all its questions. change edits the configuration
+// of both.
 func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daemons {
 	tb.Helper()
-	return startZone(tb, nameserver.Zone(tb, baseZone+zoneText), change...)
-}
-
-func startZone(tb testing.TB, z *zone.Zone, change ...func(*config.Config)) *daemons {
-	tb.Helper()
-	d := &daemons{zone: z, server: nameserver.ServeZone(tb, z, nameserver.Options{})}
-	run := func(mode string) *daemon.Daemon {
-		cfg := daemon.Config(d.server.Addr())
-		cfg.AuthservID, cfg.Mode = authServID, mode
+	z := nameserver.Zone(tb, baseZone+zoneText)
+	return &daemons{zone: z, Pair: daemon.StartPair(tb, z, authServID, func(cfg *config.Config) {
+		if cfg.Mode == config.ModeMonitor {
+			cfg.Headers.MailFrom = "address" // the label shows as much of the envelope as it can
+		}
 		for _, f := range change {
 			f(cfg)
 		}
-		return daemon.Start(tb, cfg)
-	}
-	d.enforce = run(config.ModeEnforce)
-	// The labelling daemon shows as much of the envelope as can be shown.
-	change = append([]func(*config.Config){func(c *config.Config) { c.Headers.MailFrom = "address" }}, change...)
-	d.monitor = run(config.ModeMonitor)
-	return d
+	})}
 }
 
 // attempt is one message of an attacker. The zero value of a string is
@@ -174,14 +163,14 @@ func (o outcome) String() string {
 func (d *daemons) send(t *testing.T, a attempt) outcome {
 	t.Helper()
 	var o outcome
-	enforced, _ := d.one(t, d.enforce, a, &o)
+	enforced, _ := d.one(t, d.Enforce, a, &o)
 	o.verdict, o.reply = verdict(t, enforced)
 	if enforced.Action.Delivers() {
 		checkEdits(t, a, enforced)
 	} else if len(enforced.Modifications) > 0 {
 		t.Errorf("edits of a message that was refused: %+v", enforced.Modifications)
 	}
-	labelled, sent := d.one(t, d.monitor, a, &o)
+	labelled, sent := d.one(t, d.Monitor, a, &o)
 	if !labelled.Action.Delivers() {
 		t.Fatalf("monitor mode answered %v at %s", labelled.Action, labelled.Stage)
 	}
@@ -202,7 +191,7 @@ func (d *daemons) send(t *testing.T, a attempt) outcome {
 func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (client.Result, []client.Field) {
 	t.Helper()
 	d.zone.ResetQueries()
-	udp, tcp := d.server.Count()
+	udp, tcp := d.DNS.Count()
 	peer := mta.Peer{
 		Name: or(a.client, "mail.attacker.example"),
 		Addr: netip.AddrPortFrom(netip.MustParseAddr(or(a.ip, attackerIP)), 2525),
@@ -217,7 +206,7 @@ func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (c
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, v := d.server.Count()
+	u, v := d.DNS.Count()
 	o.asked = d.zone.Queries()
 	asked := u + v - udp - tcp
 	for _, q := range o.asked {

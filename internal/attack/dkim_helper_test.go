@@ -150,7 +150,9 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	if !g.res.Action.Delivers() {
 		t.Fatalf("monitor mode, yet the answer is %s", g.res.Action)
 	}
-	g.label = label(t, header, g.res.Modifications)
+	if g.label, err = mta.Label(client.Apply(header, g.res.Modifications), rigID); err != nil {
+		t.Fatal(err)
+	}
 	if z != nil {
 		if g.queries = z.Queries(); len(g.queries) > maxQuestions {
 			t.Errorf("%d questions", len(g.queries))
@@ -195,25 +197,6 @@ func splitRaw(raw string) (h []client.Field, body string) {
 		h = append(h, client.Field{Name: name, Value: value})
 	}
 	return h, body
-}
-
-// label returns the one field of ours, read back.
-func label(t *testing.T, header []client.Field, mods []client.Modification) authres.Field {
-	t.Helper()
-	var ours []string
-	for _, f := range client.Apply(header, mods) {
-		if strings.EqualFold(f.Name, authres.FieldName) && authres.ClaimsID(f.Value, rigID) {
-			ours = append(ours, f.Value)
-		}
-	}
-	if len(ours) != 1 {
-		t.Fatalf("%d fields of ours: %q", len(ours), ours)
-	}
-	field, err := authres.Parse(ours[0])
-	if err != nil {
-		t.Fatalf("our own field cannot be read: %v\n%q", err, ours[0])
-	}
-	return field
 }
 
 // checkAligned holds every dmarc=pass to a pass of the same organization,

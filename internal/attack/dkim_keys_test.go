@@ -175,9 +175,9 @@ func TestDKIMKeys(t *testing.T) {
 		{"an exponent as long as the modulus", txt(keyName, pkcs1(modulus(2048), modulus(2048))), true, "permerror/key_syntax"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			mail := signWith(t, bankKey(), tags(""), bankMail)
+			mail := signer.DKIM(t, bankKey(), tags(""), bankMail)
 			if tc.rsa {
-				mail = signWith(t, bankRSA(), strings.Replace(tags(""), "ed25519", "rsa", 1), bankMail)
+				mail = signer.DKIM(t, bankRSA(), strings.Replace(tags(""), "ed25519", "rsa", 1), bankMail)
 			}
 			expectDKIM(t, r.send(t, shot{zone: tc.zone, raw: mail}), tc.want)
 		})
@@ -202,7 +202,7 @@ func TestDKIMKeyless(t *testing.T) {
 	one := &rsa.PublicKey{N: modulus(2048), E: 1}
 	g := r.send(t, shot{
 		zone: txt(keyName, pkcs1(one.N, big.NewInt(1))),
-		raw:  signWith(t, forger{one, padded}, strings.Replace(tags(""), "ed25519", "rsa", 1), bankMail),
+		raw:  signer.DKIM(t, forger{one, padded}, strings.Replace(tags(""), "ed25519", "rsa", 1), bankMail),
 	})
 	expectDKIM(t, g, "policy/weak_key")
 	for why, point := range map[string]string{
@@ -227,7 +227,7 @@ func TestDKIMKeyless(t *testing.T) {
 			sig[0] = 1
 			f := forger{ed25519.PublicKey(pub), func([]byte) []byte { return sig }}
 			for range 8 {
-				mail := signWith(t, f, tags(""), bankMail)
+				mail := signer.DKIM(t, f, tags(""), bankMail)
 				expectDKIM(t, r.send(t, shot{zone: txt(keyName, "v=DKIM1; k=ed25519; p="+b64(pub)), raw: mail}), "policy/weak_key")
 			}
 		})

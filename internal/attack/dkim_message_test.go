@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/testkit/signer"
 )
 
 // TestDKIMAddedFields: what is put around a message the bank did sign.
 func TestDKIMAddedFields(t *testing.T) {
 	const evilFrom = "From: Eve <eve@evil.example>"
 	r := newRig(t, "", nil)
-	plain := signWith(t, bankKey(), tags(""), bankMail)
-	over := signWith(t, bankKey(), strings.Replace(tags(""), "from:subject", "from:from:subject:subject:to:to:sender", 1), bankMail)
+	plain := signer.DKIM(t, bankKey(), tags(""), bankMail)
+	over := signer.DKIM(t, bankKey(), strings.Replace(tags(""), "from:subject", "from:from:subject:subject:to:to:sender", 1), bankMail)
 	for _, tc := range []struct {
 		why, raw, want string
 	}{
@@ -57,7 +58,7 @@ func TestDKIMAddedFields(t *testing.T) {
 // (RFC 5322 §4.5), where the MTA leaves it.
 func TestDKIMSpacedFrom(t *testing.T) {
 	r := newRig(t, "", nil)
-	plain := signWith(t, bankKey(), tags(""), bankMail)
+	plain := signer.DKIM(t, bankKey(), tags(""), bankMail)
 	own := "From: eve@evil.example\r\n"
 	for _, tc := range []struct{ why, raw, want string }{
 		{"beside the bank's", "From : eve@evil.example\r\n" + plain, "dkim=policy/multiple_from dmarc=permerror/multiple_fields"},
@@ -112,7 +113,7 @@ func TestDKIMBodyLength(t *testing.T) {
 				if dkim == "pass" {
 					want = "dkim=pass dmarc=pass"
 				}
-				g := r.send(t, shot{zone: bankKeyZone(), raw: signWith(t, bankKey(), tags(tc.more), bankMail) + tc.append})
+				g := r.send(t, shot{zone: bankKeyZone(), raw: signer.DKIM(t, bankKey(), tags(tc.more), bankMail) + tc.append})
 				if g.words("dkim", "dmarc") != want {
 					t.Errorf("%s, want %s", g.words("dkim", "dmarc"), want)
 				}
@@ -144,7 +145,7 @@ func TestDKIMSignedHeaders(t *testing.T) {
 		{"its own field", h("from:dkim-signature"), "pass"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			g := r.send(t, shot{zone: bankKeyZone(), raw: signWith(t, bankKey(), tc.tags, bankMail)})
+			g := r.send(t, shot{zone: bankKeyZone(), raw: signer.DKIM(t, bankKey(), tc.tags, bankMail)})
 			expectDKIM(t, g, tc.want)
 		})
 	}
@@ -216,7 +217,7 @@ func TestDKIMTags(t *testing.T) {
 		{"8-bit in an unknown tag", tags("zz=\xff\xfe; "), "pass"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			expectDKIM(t, r.send(t, shot{zone: bankKeyZone(), raw: signWith(t, bankKey(), tc.tags, bankMail)}), tc.want)
+			expectDKIM(t, r.send(t, shot{zone: bankKeyZone(), raw: signer.DKIM(t, bankKey(), tc.tags, bankMail)}), tc.want)
 		})
 	}
 }
@@ -252,7 +253,7 @@ func TestDKIMTimes(t *testing.T) {
 		{"t=0", "t=0; ", "pass"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			expectDKIM(t, r.send(t, shot{zone: bankKeyZone(), raw: signWith(t, bankKey(), tags(tc.more), bankMail)}), tc.want)
+			expectDKIM(t, r.send(t, shot{zone: bankKeyZone(), raw: signer.DKIM(t, bankKey(), tags(tc.more), bankMail)}), tc.want)
 		})
 	}
 }

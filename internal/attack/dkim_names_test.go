@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
+	"sekimori/internal/testkit/signer"
 )
 
 // TestDKIMNames: d= and s= that try to make the name asked for, the name shown
@@ -69,7 +70,7 @@ func TestDKIMNames(t *testing.T) {
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			zoneText := txt("e._domainkey.evil.example", edRecord(evilKey())) + txt("e._domainkey.xn--bnk-6cd.example", edRecord(evilKey()))
-			g := r.send(t, shot{zone: zoneText, raw: signWith(t, evilKey(), tc.tags, bankMail)})
+			g := r.send(t, shot{zone: zoneText, raw: signer.DKIM(t, evilKey(), tc.tags, bankMail)})
 			want := "dkim=" + tc.want + " dmarc=fail"
 			if got := g.words("dkim", "dmarc"); got != want {
 				t.Errorf("%s, want %s", got, want)
@@ -98,7 +99,7 @@ func TestDKIMHonestNames(t *testing.T) {
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			set := strings.Replace(tags(""), "d=bank.example; s=s", tc.ds, 1)
-			g := r.send(t, shot{zone: txt(tc.key, edRecord(bankKey())) + txt("_dmarc.xn--r8jz45g.example", "v=DMARC1; p=reject"), raw: signWith(t, bankKey(), set, tc.mail)})
+			g := r.send(t, shot{zone: txt(tc.key, edRecord(bankKey())) + txt("_dmarc.xn--r8jz45g.example", "v=DMARC1; p=reject"), raw: signer.DKIM(t, bankKey(), set, tc.mail)})
 			if got := g.words("dkim", "dmarc"); got != tc.want {
 				t.Errorf("%s, want %s (asked %q)", got, tc.want, g.queries)
 			}
@@ -139,7 +140,7 @@ func TestDKIMIdentity(t *testing.T) {
 			if tc.zone == "" {
 				tc.zone = bankKeyZone()
 			}
-			g := r.send(t, shot{zone: tc.zone, raw: signWith(t, bankKey(), tags("i="+tc.i+"; "), bankMail)})
+			g := r.send(t, shot{zone: tc.zone, raw: signer.DKIM(t, bankKey(), tags("i="+tc.i+"; "), bankMail)})
 			expectDKIM(t, g, tc.want)
 			if n := len(g.label.Results); n != 5 {
 				t.Errorf("%d results where spf, dkim, dmarc, arc and iprev are due: %+v", n, g.label.Results)
@@ -151,8 +152,8 @@ func TestDKIMIdentity(t *testing.T) {
 // TestDKIMManySignatures: 500 signatures, the author's own at the end. It must
 // be found, the results must stay readable and the DNS must not be stormed.
 func TestDKIMManySignatures(t *testing.T) {
-	own := signWith(t, bankKey(), tags(""), bankMail)
-	sum := signWith(t, evilKey(), strings.Replace(tags(""), "d=bank.example", "d=evil.example", 1), bankMail)
+	own := signer.DKIM(t, bankKey(), tags(""), bankMail)
+	sum := signer.DKIM(t, evilKey(), strings.Replace(tags(""), "d=bank.example", "d=evil.example", 1), bankMail)
 	evil := sum[:strings.Index(sum, "\r\n")+2]
 	field := own[:strings.Index(own, "\r\n")+2]
 	stack := func(n int, f func(i int) string) string {

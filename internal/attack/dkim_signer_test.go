@@ -1,48 +1,19 @@
 package attack
 
 import (
-	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
-	"regexp"
-	"sekimori/internal/testkit/signer"
 	"strings"
 	"sync"
-	"testing"
+
+	"sekimori/internal/testkit/signer"
 )
 
-// The attackers sign what a correct signer would refuse to.
-
-var (
-	rigH = regexp.MustCompile(`(?:^|;)\s*h=([^;]*)`)
-	rigL = regexp.MustCompile(`(?:^|;)\s*l=(\d{1,9});`)
-)
-
-// tags are those of an honest signature of the bank; more goes in before bh=.
+// tags are the tags of an honest signature by the bank, with more in front of
+// bh=.
 func tags(more string) string {
 	return "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; h=from:subject; " + more + "bh=%BH; b="
-}
-
-// signWith puts a signature on top. tags are a whole field but for the value
-// of b= at its end, %BH stands for the body's hash; h= and l= are heeded.
-func signWith(t testing.TB, key crypto.Signer, tags, eml string) string {
-	t.Helper()
-	h, raw := signer.Split([]byte(eml))
-	body := signer.Body(string(raw))
-	if m := rigL.FindStringSubmatch(tags); m != nil {
-		n := 0
-		for _, c := range m[1] {
-			n = 10*n + int(c-'0')
-		}
-		body = body[:min(n, len(body))]
-	}
-	value := " " + strings.Replace(tags, "%BH", signer.BodyHash(body), 1)
-	names := ""
-	if m := rigH.FindStringSubmatch(tags); m != nil {
-		names = m[1]
-	}
-	return "DKIM-Signature:" + value + signer.Sign(t, key, signer.Selected(h, names)+signer.Field("DKIM-Signature", value)) + "\r\n" + eml
 }
 
 // bankKey is the bank's private key; nobody else has it.

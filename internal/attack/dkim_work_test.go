@@ -59,12 +59,12 @@ func TestKeyWork(t *testing.T) {
 			}
 			if tc.author {
 				zoneText += txt("s._domainkey.bank.example", signer.Record(ordinary.Public()))
-				raw = signWith(t, ordinary, bank, raw)
+				raw = signer.DKIM(t, ordinary, bank, raw)
 			}
 			for i := range tc.signatures {
 				domain := fmt.Sprintf("d%d.example", i)
 				publish(domain)
-				raw = signWith(t, tc.key, strings.Replace(bank, "bank.example", domain, 1), raw)
+				raw = signer.DKIM(t, tc.key, strings.Replace(bank, "bank.example", domain, 1), raw)
 			}
 			for i := 1; i <= tc.sets; i++ {
 				publish(fmt.Sprintf("hop%d.example", i))

@@ -11,6 +11,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/signer"
 )
 
 // liar is a name server that tells the truth about bankZone but lies about
@@ -253,8 +254,8 @@ func TestDNSLies(t *testing.T) {
 			l.mu.Lock()
 			l.lie, l.asked = tc.lie, 0
 			l.mu.Unlock()
-			expectDKIM(t, r.send(t, shot{raw: signWith(t, bankKey(), tags(""), bankMail)}), tc.want)
-			g := r.send(t, shot{raw: signWith(t, evilKey(), tags(""), bankMail)})
+			expectDKIM(t, r.send(t, shot{raw: signer.DKIM(t, bankKey(), tags(""), bankMail)}), tc.want)
+			g := r.send(t, shot{raw: signer.DKIM(t, evilKey(), tags(""), bankMail)})
 			if words := g.words("dkim", "dmarc"); strings.Contains(words, "pass") {
 				t.Errorf("the attacker's signature: %s", words)
 			}

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"sekimori/internal/authres"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/testkit/mta"
 )
 
 // TestForgedBehindALimit: an attacker pushes a message over a limit of ours, so
@@ -28,7 +28,7 @@ func TestForgedBehindALimit(t *testing.T) {
 		for range tt.rcpts {
 			env.To = append(env.To, "<r@here.example>")
 		}
-		for addr, refused := range map[string]bool{d.enforce.Addr: true, d.monitor.Addr: false} {
+		for addr, refused := range map[string]bool{d.Enforce.Addr: true, d.Monitor.Addr: false} {
 			c, err := client.Dial("tcp", addr)
 			if err != nil {
 				t.Fatal(err)
@@ -56,7 +56,7 @@ func TestForgedBehindALimit(t *testing.T) {
 				t.Errorf("%s: on top %.200q", why, got)
 			}
 			for _, f := range header[1:] {
-				if strings.EqualFold(f.Name, authres.FieldName) && authres.ClaimsID(f.Value, authServID) {
+				if mta.IsLabel(f, authServID) {
 					t.Errorf("%s: left: %.200q", why, f.Value)
 				}
 			}

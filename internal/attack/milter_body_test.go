@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/signer"
 )
 
 // TestMilterBody: what SMTP smuggling leaves in a body, and every way to cut a
@@ -16,7 +17,7 @@ import (
 func TestMilterBody(t *testing.T) {
 	r := newRig(t, "", nil)
 	header, body := "From: Ann <ann@bank.example>\r\nSubject: hello\r\n\r\n", ""
-	signed := func(b string) string { return signWith(t, bankKey(), tags(""), header+b) }
+	signed := func(b string) string { return signer.DKIM(t, bankKey(), tags(""), header+b) }
 	const smuggled = "Hi.\r\n.\r\nMAIL FROM:<ceo@bank.example>\r\nRCPT TO:<r@here.example>\r\nDATA\r\nFrom: ceo@bank.example\r\n\r\nPay.\r\n"
 	for _, tc := range []struct {
 		why, signed string
@@ -84,7 +85,7 @@ type frame struct{ cmd, data string }
 func TestMilterPeerLies(t *testing.T) {
 	r := newRig(t, "", nil)
 	r.raw = true
-	good := signWith(t, bankKey(), tags(""), bankMail)
+	good := signer.DKIM(t, bankKey(), tags(""), bankMail)
 	mail := []frame{{"M", "<a@evil.example>|"}, {"R", "<r@here.example>|"}, {"T", ""}}
 	from := frame{"L", "From| Ann <ann@bank.example>|"}
 	eoh, eom := frame{"N", ""}, frame{"E", ""}

@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/signer"
 )
 
 // crowdZone has a bank whose mail only DKIM authenticates, under as many
@@ -57,25 +58,6 @@ func fullSwing(t *testing.T, z *zone.Zone, n int) {
 			t.Fatalf("%d silent questions, want %d", silent, n)
 		}
 	}
-}
-
-// silentKeys is a message with 110 keys that never come.
-func silentKeys(author, domain string, i int) []byte {
-	const tags = "a=rsa-sha256; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
-	var b strings.Builder
-	for k := range 10 {
-		fmt.Fprintf(&b, "DKIM-Signature: v=1; d=%s; s=d%d-%d; %s\r\n", domain, i, k, tags)
-	}
-	for k := 1; k <= 50; k++ {
-		cv := "pass"
-		if k == 1 {
-			cv = "none"
-		}
-		fmt.Fprintf(&b, "ARC-Seal: i=%d; a=rsa-sha256; d=%s; s=s%d-%d; cv=%s; b=AAAA\r\n", k, domain, i, k, cv)
-		fmt.Fprintf(&b, "ARC-Message-Signature: i=%d; d=%s; s=m%d-%d; %s\r\n", k, domain, i, k, tags)
-		fmt.Fprintf(&b, "ARC-Authentication-Results: i=%d; x; none\r\n", k)
-	}
-	return []byte(b.String() + "From: <x@" + author + ">\r\n\r\n")
 }
 
 // flood runs f for 0 to n-1, each again and again on a connection of its own,
@@ -143,7 +125,7 @@ func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr)
 	honest, stranger := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.66")
 	for n := range 3 {
 		for what, raw := range map[string]string{
-			"<list@other.example>": signWith(t, bankKey(), tags(n), mail),
+			"<list@other.example>": signer.DKIM(t, bankKey(), tags(n), mail),
 			fmt.Sprintf("<x@h%d-%s.shop.example>", n, strings.ReplaceAll(strings.ToLower(why), " ", "-")): "From: b@shop.example\r\nSubject: s\r\n\r\nbody\r\n",
 		} {
 			if res, took := send(honest, what, raw); !res.Action.Delivers() || took > 2*time.Second {
@@ -153,7 +135,7 @@ func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr)
 		for _, ip := range []netip.Addr{attacker, stranger} {
 			for what, raw := range map[string]string{
 				"unsigned":                mail,
-				"with a forged signature": signWith(t, evilKey(), tags(100+n), mail),
+				"with a forged signature": signer.DKIM(t, evilKey(), tags(100+n), mail),
 			} {
 				spoof(ip, what, raw)
 			}
@@ -181,7 +163,7 @@ func TestSilentKeysOfOthers(t *testing.T) {
 		z.ResetQueries()
 		stop := flood(t, d, 45, peer, func(c *client.Client, i, round int) error {
 			env := client.Envelope{From: "<x@other.example>", To: []string{"<r@here.example>"}, QueueID: "4F"}
-			_, err := c.SendMessage(env, silentKeys(tc.author, "silent.example", 1000*round+i))
+			_, err := c.SendMessage(env, signer.Unanswered(tc.author, "silent.example", 1000*round+i))
 			return err
 		})
 		fullSwing(t, z, 6)

@@ -186,7 +186,7 @@ func TestHonestDespiteMissing(t *testing.T) {
 	d := start(t, victimZone("p=reject")+lame, quickly)
 	signed := func(from string) string {
 		set := strings.Replace(tags(""), "d=bank.example; s=s", "d=v.example; s=s", 1)
-		return signWith(t, bankKey(), set, strings.Replace(bankMail, "ann@bank.example", from, 1))
+		return signer.DKIM(t, bankKey(), set, strings.Replace(bankMail, "ann@bank.example", from, 1))
 	}
 	honest := attempt{ip: "198.51.100.1", client: "mx.v.example", helo: "mx.v.example", mailFrom: "<a@v.example>", queries: 120}
 	for _, k := range keptAway {
@@ -260,7 +260,7 @@ func TestNoDNSAtAll(t *testing.T) {
 	honest := attempt{ip: "198.51.100.1", client: "mx.v.example", helo: "mx.v.example", mailFrom: "<a@v.example>", from: []string{" a@v.example"}, queries: 120}
 	d.expect(t, spoof, "reject spf=pass dkim=none dmarc=fail")
 	d.expect(t, honest, "accept spf=pass dkim=none dmarc=pass")
-	if err := d.server.Close(); err != nil {
+	if err := d.DNS.Close(); err != nil {
 		t.Fatal(err)
 	}
 	d.expect(t, spoof, "reject spf=pass dkim=none dmarc=fail")

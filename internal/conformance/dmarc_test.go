@@ -25,8 +25,8 @@ func TestConformanceDMARC(t *testing.T) {
 	suite{name: "dmarc/dmarcbis daemon", total: 72, rows: rows, after: func(t *testing.T, stations []*station) map[string]error {
 		logs := map[string]map[string]any{}
 		for _, st := range stations {
-			st.enforced.Stop()
-			for _, r := range st.enforced.Log.Records(t, "evaluated") {
+			st.Enforce.Stop()
+			for _, r := range st.Enforce.Log.Records(t, "evaluated") {
 				logs[fmt.Sprint(r["queue_id"])] = r
 			}
 		}
@@ -63,7 +63,7 @@ func checkDMARC(st *station, c suites.DMARCCase) error {
 
 // enforced sends the message once more, to the daemon that acts on the verdict.
 func enforced(st *station, m mail, result, disposition string) error {
-	o, err := send(st.enforced, m)
+	o, err := send(st.Enforce, m)
 	if err != nil {
 		return err
 	}

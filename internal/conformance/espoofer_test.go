@@ -34,7 +34,7 @@ func checkAttack(st *station, a suites.EspooferCase) error {
 		return err
 	}
 	err = judgeAttack(a, o)
-	acted, sendErr := send(st.enforced, m)
+	acted, sendErr := send(st.Enforce, m)
 	if sendErr != nil {
 		return errors.Join(err, sendErr)
 	}

@@ -6,7 +6,6 @@ package conformance
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
-	"sekimori/internal/testkit/nameserver"
 )
 
 const (
@@ -26,37 +24,23 @@ const (
 	dnsTimeout = time.Second
 )
 
-// station is a DNS server and two daemons that ask it: one in monitor mode,
-// which labels whatever comes, and one that enforces.
+// station is a name server and two daemons that ask it.
 type station struct {
-	dns      *nameserver.Server
-	zone     *zone.Zone // of the row
-	labelled *daemon.Daemon
-	enforced *daemon.Daemon
+	*daemon.Pair
+	zone *zone.Zone // of the row
 }
 
 // newStation starts everything; the test's end stops it and looks for panics.
 func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
-	s := &station{dns: nameserver.ServeZone(t, zone.New(), nameserver.Options{})}
-	for _, mode := range []string{config.ModeMonitor, config.ModeEnforce} {
-		cfg := daemon.Config(s.dns.Addr())
-		cfg.Mode = mode
-		cfg.AuthservID = authServID
+	return &station{Pair: daemon.StartPair(t, zone.New(), authServID, func(cfg *config.Config) {
 		cfg.Trusted = config.Trusted{} // suites have clients on 127.0.0.1
 		cfg.DNS.Timeout = config.Duration(dnsTimeout)
 		cfg.Policy.Reject = "always"
 		if change != nil {
 			change(cfg)
 		}
-		d := daemon.Start(t, cfg)
-		if mode == config.ModeMonitor {
-			s.labelled = d
-		} else {
-			s.enforced = d
-		}
-	}
-	return s
+	})}
 }
 
 // mail is one message and its SMTP session.
@@ -120,7 +104,7 @@ func (o *outcome) read(raw []byte) error {
 		return fmt.Errorf("authserv-id %q", o.label.AuthServID)
 	}
 	for _, f := range o.header[1:] {
-		if strings.EqualFold(f.Name, authres.FieldName) && authres.ClaimsID(f.Value, authServID) {
+		if mta.IsLabel(f, authServID) {
 			return fmt.Errorf("another field claims to be ours: %q", f.Value)
 		}
 	}
@@ -165,7 +149,7 @@ func property(r authres.Result, ptype authres.PType, name string) string {
 
 // label sends m to the daemon that labels everything.
 func (s *station) label(m mail) (outcome, error) {
-	o, err := send(s.labelled, m)
+	o, err := send(s.Monitor, m)
 	if err == nil && !o.Action.Delivers() {
 		err = fmt.Errorf("monitor mode answers %s", o.Action)
 	}

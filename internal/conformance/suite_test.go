@@ -82,7 +82,7 @@ func (r row) run(st *station) error {
 			return err
 		}
 	}
-	st.dns.SetZone(st.zone)
+	st.DNS.SetZone(st.zone)
 	return r.check(st)
 }
 

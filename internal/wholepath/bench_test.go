@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/signer"
 )
 
 // benchSession sends one message again and again, as Postfix would; want must
@@ -66,7 +67,7 @@ func BenchmarkSession(b *testing.B) {
 		b.Run(fmt.Sprintf("%s-%d", what, n), func(b *testing.B) { benchSession(b, zoneText, mail, want) })
 	}
 	signature := func(more string) string {
-		return "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; " + more + "bh=" + bodyHash("") + "; b=AAAA\r\n"
+		return "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; " + more + "bh=" + signer.BodyHash("") + "; b=AAAA\r\n"
 	}
 	for _, n := range []int{1 << 19, 1 << 20, 1 << 21, 1 << 22} {
 		run("empty-lines", n, "", signature("h=from; ")+"From: a@bank.example\r\n\r\n"+strings.Repeat("\r\n", n), "signature_mismatch")
@@ -119,6 +120,6 @@ func rsaCase(b *testing.B, bits int) (zoneText, field string) {
 	}
 	sig := bytes.Clone(n)
 	sig[0] = 0
-	return text.String() + "\n", "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=bank.example; s=r; h=from; bh=" + bodyHash("") +
+	return text.String() + "\n", "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=bank.example; s=r; h=from; bh=" + signer.BodyHash("") +
 		"; b=" + base64.StdEncoding.EncodeToString(sig) + "\r\n"
 }

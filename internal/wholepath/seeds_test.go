@@ -2,10 +2,11 @@ package wholepath
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"strings"
+	"testing"
+
+	"sekimori/internal/testkit/signer"
 )
 
 // seed is one session to begin with.
@@ -23,7 +24,7 @@ func bankKey() ed25519.PrivateKey {
 // saneZone is what every session finds: a bank that signs and lists its
 // address, and a stranger.
 func saneZone() string {
-	key := "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(bankKey().Public().(ed25519.PublicKey))
+	key := signer.Record(bankKey().Public())
 	return `
 bank.example              TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example       TXT "v=DMARC1; p=reject"
@@ -42,36 +43,18 @@ const (
 	bankMail     = "From: Ann <ann@bank.example>\r\nTo: r@here.example\r\nSubject: hello\r\n\r\nHello  there.\r\n"
 )
 
-func sign(input string) string {
-	sum := sha256.Sum256([]byte(input))
-	return base64.StdEncoding.EncodeToString(ed25519.Sign(bankKey(), sum[:]))
+// signed is mail as the bank's key signs it for a domain.
+func signed(tb testing.TB, mail, domain string) string {
+	tb.Helper()
+	return signer.DKIM(tb, bankKey(), "v=1; a=ed25519-sha256; c=relaxed/relaxed; d="+domain+"; s=s; h=from; bh=%BH; b=", mail)
 }
 
-func bodyHash(body string) string {
-	sum := sha256.Sum256([]byte(body))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// signed is mail as the bank signs it: its first field, From, and its body,
-// both in canonical form but for the field's name and doubled spaces.
-func signed(mail, domain string) string {
-	head, body, _ := strings.Cut(mail, "\r\n\r\n")
-	from, _, _ := strings.Cut(strings.TrimPrefix(head, "From: "), "\r\n")
-	value := "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=" + domain + "; s=s; h=from; bh=" +
-		bodyHash(strings.ReplaceAll(body, "  ", " ")) + "; b="
-	return "DKIM-Signature: " + value + sign("from:"+from+"\r\ndkim-signature:"+value) + "\r\n" + mail
-}
-
-// sealed is mail with one ARC set of hop.example. The fields are written in
-// canonical form but for their names.
-func sealed(from, body string) string {
-	aar := "i=1; mx.hop.example; dmarc=pass header.from=bank.example"
-	ams := "i=1; a=ed25519-sha256; c=relaxed/relaxed; d=hop.example; s=s; h=from; bh=" + bodyHash(body) + "; b="
-	ams += sign("from:" + from + "\r\narc-message-signature:" + ams)
-	as := "i=1; a=ed25519-sha256; cv=none; d=hop.example; s=s; b="
-	as += sign("arc-authentication-results:" + aar + "\r\narc-message-signature:" + ams + "\r\narc-seal:" + as)
-	return "ARC-Seal: " + as + "\r\nARC-Message-Signature: " + ams + "\r\nARC-Authentication-Results: " + aar +
-		"\r\nFrom: " + from + "\r\n\r\n" + body
+// sealed is mail with one ARC set of hop.example.
+func sealed(tb testing.TB, mail string) string {
+	tb.Helper()
+	return signer.Seal(tb, signer.Set{
+		I: 1, Key: bankKey(), Domain: "hop.example", H: "from", Results: "mx.hop.example; dmarc=pass header.from=bank.example",
+	}, mail)
 }
 
 // frame is one milter frame; '|' is NUL.
@@ -80,19 +63,20 @@ func frame(cmd byte, data string) string {
 	return string(head) + string(cmd) + strings.ReplaceAll(data, "|", "\x00")
 }
 
-func seeds() []seed {
+func seeds(tb testing.TB) []seed {
+	tb.Helper()
 	mailFrames := frame('M', "<ann@bank.example>|") + frame('R', "<r@here.example>|")
 	rest := frame('L', "From| ann@bank.example|") + frame('N', "") + frame('B', "Hi.\r\n") + frame('E', "")
 	forged := "Authentication-Results: mx.here.example; dmarc=pass\r\n"
 	all := []seed{
 		{envelope: bankEnvelope, mail: bankMail, want: "spf=pass dkim=none dmarc=pass arc=none"},
 		{envelope: evilEnvelope, mail: bankMail},
-		{envelope: evilEnvelope, mail: signed(bankMail, "bank.example"), want: "spf=pass dkim=pass dmarc=pass arc=none"},
-		{envelope: evilEnvelope, mail: signed(bankMail, "bank.example"), part: 3, want: "spf=pass dkim=pass dmarc=pass arc=none"},
-		{envelope: evilEnvelope, mail: "From: eve@evil.example\r\n" + signed(bankMail, "bank.example")},
-		{envelope: evilEnvelope, mail: signed(bankMail, "bank.example") + "more\r\n"},
-		{envelope: evilEnvelope, mail: signed(bankMail, "hop.example")},
-		{envelope: evilEnvelope, mail: sealed("Ann <ann@bank.example>", "Hello.\r\n"), part: 1, want: "spf=pass dkim=none dmarc=fail arc=pass"},
+		{envelope: evilEnvelope, mail: signed(tb, bankMail, "bank.example"), want: "spf=pass dkim=pass dmarc=pass arc=none"},
+		{envelope: evilEnvelope, mail: signed(tb, bankMail, "bank.example"), part: 3, want: "spf=pass dkim=pass dmarc=pass arc=none"},
+		{envelope: evilEnvelope, mail: "From: eve@evil.example\r\n" + signed(tb, bankMail, "bank.example")},
+		{envelope: evilEnvelope, mail: signed(tb, bankMail, "bank.example") + "more\r\n"},
+		{envelope: evilEnvelope, mail: signed(tb, bankMail, "hop.example")},
+		{envelope: evilEnvelope, mail: sealed(tb, "From: Ann <ann@bank.example>\r\n\r\nHello.\r\n"), part: 1, want: "spf=pass dkim=none dmarc=fail arc=pass"},
 		{envelope: evilEnvelope, mail: "From: eve@evil.example, ann@bank.example\r\n\r\n"},
 		{envelope: evilEnvelope, mail: "From: <@evil.example:ann@bank.example>\r\n\r\nHi.\r\n", part: 1, want: "spf=pass dkim=none dmarc=permerror arc=none"},
 		{envelope: evilEnvelope, mail: "From: \"ann@bank.example\" <eve@evil.example>\r\n\r\nHi.\r\n", part: 1},
@@ -116,7 +100,7 @@ func seeds() []seed {
 		},
 		{
 			zone:     "s._domainkey.evil.example TXT \"v=DKIM1; k=rsa; h=sha1; p=MIGf\"\nevil.example TXT \"second\"\n",
-			envelope: evilEnvelope, mail: signed("From: e@evil.example\r\n\r\n", "evil.example"), part: 7,
+			envelope: evilEnvelope, mail: signed(tb, "From: e@evil.example\r\n\r\n", "evil.example"), part: 7,
 		},
 	}
 	for _, frames := range []string{

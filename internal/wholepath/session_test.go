@@ -36,7 +36,7 @@ const maxZoneLines = 64
 // nothing passes DMARC that was not authenticated, and the DNS is asked only
 // so much.
 func FuzzSession(f *testing.F) {
-	for _, s := range seeds() {
+	for _, s := range seeds(f) {
 		f.Add(s.zone, s.envelope, []byte(s.mail), s.part, []byte(s.frames))
 	}
 	stations := [2]*station{newStation(policy.Enforce), newStation(policy.Monitor)}
@@ -71,7 +71,7 @@ func FuzzSession(f *testing.F) {
 func TestSeeds(t *testing.T) {
 	stations := [2]*station{newStation(policy.Enforce), newStation(policy.Monitor)}
 	known := 0
-	for i, seed := range seeds() {
+	for i, seed := range seeds(t) {
 		if seed.want == "" {
 			continue
 		}

@@ -8,20 +8,20 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"sekimori/internal/authres"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/filter"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
+	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/mta"
 )
 
 const stationID = "mx.here.example"
@@ -124,5 +124,5 @@ func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: 
 
 // isOurs reports whether a field is a result in our name.
 func isOurs(name, value string) bool {
-	return strings.EqualFold(name, authres.FieldName) && authres.ClaimsID(value, stationID)
+	return mta.IsLabel(client.Field{Name: name, Value: value}, stationID)
 }

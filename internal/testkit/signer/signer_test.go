@@ -189,3 +189,20 @@ func TestHeavy(t *testing.T) {
 		}
 	}
 }
+
+// TestDKIM: the hash, the names of h= and the length of l= are those of the
+// tags.
+func TestDKIM(t *testing.T) {
+	const mail = "From: a@example.com\r\nSubject:  x\r\n\r\nHello  there.\r\nMore.\r\n"
+	for tags, want := range map[string]struct{ input, body string }{
+		"v=1; h=from; bh=%BH; b=":              {"from:a@example.com\r\n", "Hello there.\r\nMore.\r\n"},
+		"v=1; h=subject:from; l=5; bh=%BH; b=": {"subject:x\r\nfrom:a@example.com\r\n", "Hello"},
+		"v=1; l=99; bh=%BH; b=":                {"", "Hello there.\r\nMore.\r\n"},
+	} {
+		value := strings.Replace(tags, "%BH", BodyHash(want.body), 1)
+		b := Sign(t, testKey(), want.input+"dkim-signature:"+value)
+		if got := DKIM(t, testKey(), tags, mail); got != "DKIM-Signature: "+value+b+"\r\n"+mail {
+			t.Errorf("%s:\n%s", tags, got)
+		}
+	}
+}

@@ -1,0 +1,27 @@
+package signer
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Unanswered is a message with ten signatures and the longest ARC chain. All
+// of them are of domain, under 110 selectors that no other turn has, and none
+// of them is valid: the message is for a domain whose servers do not answer.
+func Unanswered(author, domain string, turn int) []byte {
+	const tags = "a=rsa-sha256; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
+	var b strings.Builder
+	for k := range 10 {
+		fmt.Fprintf(&b, "DKIM-Signature: v=1; d=%s; s=d%d-%d; %s\r\n", domain, turn, k, tags)
+	}
+	for k := 1; k <= 50; k++ {
+		cv := "pass"
+		if k == 1 {
+			cv = "none"
+		}
+		fmt.Fprintf(&b, "ARC-Seal: i=%d; a=rsa-sha256; d=%s; s=s%d-%d; cv=%s; b=AAAA\r\n", k, domain, turn, k, cv)
+		fmt.Fprintf(&b, "ARC-Message-Signature: i=%d; d=%s; s=m%d-%d; %s\r\n", k, domain, turn, k, tags)
+		fmt.Fprintf(&b, "ARC-Authentication-Results: i=%d; x; none\r\n", k)
+	}
+	return []byte(b.String() + "From: <x@" + author + ">\r\n\r\n")
+}
