@@ -3,14 +3,18 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
+	"sekimori/internal/milter/sockets"
 	"sekimori/internal/printable"
 )
 
@@ -38,46 +42,64 @@ upgrade and downgrade, sizing and every alert with what to do, metrics.md every
 series.`,
 		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// Before anything else: without this a SIGHUP ends the process.
-			hangup := make(chan os.Signal, 1)
-			signal.Notify(hangup, syscall.SIGHUP)
-			defer signal.Stop(hangup)
-			// Without this a log that nobody reads any more ends the daemon: a
-			// journald that was restarted, "serve 2>&1 | head".
-			signal.Ignore(syscall.SIGPIPE)
-			load := func() (*config.Config, error) { return config.Load(path) }
-			a, err := begin(cmd.Context(), func() (*app.App, error) {
-				cfg, err := load()
-				if err != nil {
-					return nil, err
-				}
-				a, err := app.New(cfg, app.Options{Version: version, Log: printable.Unwrap(cmd.ErrOrStderr())})
-				return a, failed(err)
-			})
-			if err != nil {
-				return err
-			}
-			ctx, done := context.WithCancel(cmd.Context())
-			defer done()
-			go func() {
-				for {
-					select {
-					case <-hangup:
-						_ = a.Reload(load) // the log says how it went
-					case <-ctx.Done():
-						return
-					}
-				}
-			}()
-			return failed(a.Run(ctx))
+			return serve(cmd.Context(), printable.Unwrap(cmd.ErrOrStderr()), func() (*config.Config, error) { return config.Load(path) })
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
 	return cmd
 }
 
-// begin returns what start does, or that ctx ended first: a file system that
-// hangs must not keep SIGTERM waiting.
+// serve runs the daemon until ctx ends or the daemon fails. load reads its
+// configuration, at the start and for every SIGHUP.
+func serve(ctx context.Context, log io.Writer, load func() (*config.Config, error)) error {
+	// This comes before anything else: without it a SIGHUP would end the process.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	// Without this the daemon would end when the reader of its log does, for example
+	// when journald is restarted, or in "serve 2>&1 | head".
+	signal.Ignore(syscall.SIGPIPE)
+	defer tuneCollector()()
+	a, err := begin(ctx, func() (*app.App, error) {
+		cfg, err := load()
+		if err != nil {
+			return nil, err
+		}
+		a, err := newDaemon(cfg, log)
+		return a, failed(err)
+	})
+	if err != nil {
+		return err
+	}
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				_ = a.Reload(load) // the log says how it went
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return failed(a.Run(ctx))
+}
+
+// newDaemon makes the daemon of this process.
+func newDaemon(cfg *config.Config, log io.Writer) (*app.App, error) {
+	passed, err := sockets.Systemd()
+	if err != nil {
+		return nil, err
+	}
+	return app.New(cfg, app.Options{
+		Version: version, PID: os.Getpid(), Log: log, Now: time.Now, Registry: prometheus.NewRegistry(),
+		Sockets: passed, Supervisor: systemd{}, MemoryAllotted: limitMemory, OpenFiles: openFiles,
+	})
+}
+
+// begin returns what start returns. If ctx ends first it returns an error, because a
+// file system that hangs must not keep SIGTERM waiting.
 func begin(ctx context.Context, start func() (*app.App, error)) (*app.App, error) {
 	type outcome struct {
 		a   *app.App

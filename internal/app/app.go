@@ -8,16 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/admin"
 	"sekimori/internal/blind"
@@ -25,7 +23,6 @@ import (
 	"sekimori/internal/console"
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
-	"sekimori/internal/milter/sockets"
 	"sekimori/internal/resolver"
 	"sekimori/internal/telemetry"
 )
@@ -33,21 +30,13 @@ import (
 // adminStop bounds how long scrapes in flight may hold up the end.
 const adminStop = 5 * time.Second
 
-// Options are what the command line adds to the configuration.
-type Options struct {
-	Version string
-	// Log is where the log goes, usually standard error.
-	Log io.Writer
-}
-
 // App is one daemon.
 type App struct {
-	version    string
+	o          Options
 	began      time.Time
 	log        *slog.Logger
 	logOut     *telemetry.LogWriter
 	logTo      *telemetry.Switch
-	registry   *prometheus.Registry
 	metrics    *telemetry.Metrics
 	blind      *blind.Watch
 	unknown    *telemetry.UnknownClients
@@ -55,11 +44,10 @@ type App struct {
 	filter     *filter.Filter
 	server     *milter.Server
 	console    *console.Console
-	systemd    map[string][]net.Listener // sockets passed at start
 	ready      atomic.Bool
 	served     chan error // the first listener that failed
 	retiring   sync.WaitGroup
-	undo       undo
+	steps      []step // what New and Start began
 	// reloading lets one reload at a time in. It is taken before mu, which is
 	// free while a reload reads files.
 	reloading   sync.Mutex
@@ -79,37 +67,61 @@ type App struct {
 }
 
 // New builds the daemon and binds its addresses; nothing is served before
-// Start. On error whatever was opened is closed again.
-func New(cfg *config.Config, o Options) (_ *App, err error) {
-	a := &App{version: o.Version, began: time.Now(), served: make(chan error, 1), stopped: make(chan struct{}), readTimeout: readTimeout}
-	defer func() {
-		if err != nil {
-			a.undo.unwind()
+// Start. On error everything that was begun is undone again, the last step first.
+func New(cfg *config.Config, o Options) (*App, error) {
+	a := newApp(o)
+	for _, s := range []struct {
+		name string
+		do   func() (undo func() error, err error)
+	}{
+		{"log", func() (func() error, error) { return a.openLog(cfg.Log) }},
+		{"metrics", func() (func() error, error) { return nil, a.registerMetrics() }},
+		{"console", func() (_ func() error, err error) { a.console, err = a.newConsole(); return nil, err }},
+		{"former configurations", func() (func() error, error) { return always(a.retiring.Wait), nil }},
+		{"configuration", func() (func() error, error) { return a.beginWith(cfg) }},
+	} {
+		if err := a.begin(&a.steps, s.name, s.do); err != nil {
+			a.unwind(&a.steps)
+			return nil, err
 		}
-	}()
-	a.logOut = telemetry.NewLogWriter(o.Log)
-	a.undo.add(func() { _ = a.logOut.Close() })
-	a.undo.add(collect())
-	a.logTo = telemetry.NewSwitch(slog.DiscardHandler)
-	a.log = slog.New(a.logTo)
-	a.registry = prometheus.NewRegistry()
-	telemetry.RegisterRuntime(a.registry, o.Version)
-	a.metrics = telemetry.New(a.registry)
-	a.blind = blind.New(a.log)
-	telemetry.RegisterBlind(a.registry, a.blind)
-	a.unknown = &telemetry.UnknownClients{Log: a.log}
-	a.logOut.CountDropped(a.registry)
-	if a.dnsMetrics, err = resolver.NewMetrics(a.registry); err != nil {
-		return nil, err
 	}
-	if a.systemd, err = sockets.Systemd(); err != nil {
-		return nil, err
-	}
-	a.undo.add(a.retiring.Wait)
-	if a.console, err = a.newConsole(); err != nil {
-		return nil, err
-	}
+	return a, nil
+}
 
+// newApp returns an App of which nothing has begun.
+func newApp(o Options) *App {
+	logTo := telemetry.NewSwitch(slog.DiscardHandler)
+	return &App{
+		o: o, began: o.Now(), log: slog.New(logTo), logTo: logTo,
+		served: make(chan error, 1), stopped: make(chan struct{}), readTimeout: readTimeout,
+	}
+}
+
+// openLog opens the log.
+func (a *App) openLog(cfg config.Log) (undo func() error, err error) {
+	a.logOut = telemetry.NewLogWriter(a.o.Log)
+	logger, err := telemetry.NewLogger(a.logOut, cfg.Format, cfg.Level)
+	if err != nil {
+		return nil, errors.Join(err, a.logOut.Close())
+	}
+	a.logTo.Set(logger.Handler())
+	return a.logOut.Close, nil
+}
+
+// registerMetrics makes the series that outlive every configuration.
+func (a *App) registerMetrics() (err error) {
+	telemetry.RegisterRuntime(a.o.Registry, a.o.Version)
+	a.metrics = telemetry.New(a.o.Registry)
+	a.blind = blind.New(a.log)
+	telemetry.RegisterBlind(a.o.Registry, a.blind)
+	a.unknown = &telemetry.UnknownClients{Log: a.log}
+	a.logOut.CountDropped(a.o.Registry)
+	a.dnsMetrics, err = resolver.NewMetrics(a.o.Registry)
+	return err
+}
+
+// beginWith puts the first configuration into effect.
+func (a *App) beginWith(cfg *config.Config) (undo func() error, err error) {
 	g, err := a.build(cfg, nil, func(string) {})
 	if err != nil {
 		return nil, err
@@ -118,35 +130,34 @@ func New(cfg *config.Config, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.filter = filter.New(c.generation.options)
+	a.filter = filter.New(g.options)
 	a.server = milter.New(milter.Options{
 		NewSession: a.filter.NewSession, Logger: a.log, Observer: a.metrics.Sessions(),
 	})
-	telemetry.RegisterReserved(a.registry, a.server.Reserved)
+	telemetry.RegisterReserved(a.o.Registry, a.server.Reserved)
 	a.commit(c)
-	a.undo.add(a.closeAll)
-	return a, nil
+	return always(a.closeAll), nil
 }
 
 // closeAll closes what the configuration in effect opened.
 func (a *App) closeAll() {
-	a.stopAdmin(a.admin)
-	for _, s := range a.sockets {
-		s.close()
+	if a.admin != nil {
+		a.undo(adminStep(a.admin))
 	}
-	a.current.undo.unwind()
+	for _, s := range slices.Backward(a.sockets) {
+		a.undo(s.step())
+	}
+	a.unwind(&a.current.steps)
 }
 
-// stopAdmin ends s by adminStop at the latest; nil is one that is off.
-func (a *App) stopAdmin(s *admin.Server) {
-	if s == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), adminStop)
-	defer cancel()
-	if err := s.Stop(ctx); err != nil {
-		a.log.Warn("admin address", "error", err)
-	}
+// adminStep is the step that bound the address of s. Undoing it takes no longer than
+// adminStop.
+func adminStep(s *admin.Server) step {
+	return step{"admin address", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), adminStop)
+		defer cancel()
+		return s.Stop(ctx)
+	}}
 }
 
 // resolverPanicked is told of bugs below the DNS cache.
@@ -219,7 +230,7 @@ func (a *App) Start() {
 		defer close(watched)
 		a.watchSockets()
 	}()
-	a.undo.add(func() { <-watched })
+	a.steps = append(a.steps, step{"watch over sockets", always(func() { <-watched })})
 	a.ready.Store(true)
 	cfg := a.current.cfg
 	listen := []string{}
@@ -253,21 +264,21 @@ func (a *App) Stop(ctx context.Context) {
 		a.log.Warn("sessions were cut off by the drain deadline", "error", err)
 	}
 	a.log.Info("stopped")
-	a.undo.unwind()
+	a.unwind(&a.steps)
 }
 
 // Run serves until ctx ends or a listener fails, then drains.
 func (a *App) Run(ctx context.Context) error {
 	a.Start()
-	watchdog := newWatchdog(a.log)
+	watchdog := a.newWatchdog()
 	defer watchdog.close()
-	notifyReady(a.log)
+	a.tell(StateReady)
 	var serveErr error
 	select {
 	case <-ctx.Done():
 	case serveErr = <-a.served:
 	}
-	notifyStopping(a.log)
+	a.tell(StateStopping)
 	drain, cancel := context.WithTimeout(context.Background(), time.Duration(a.generation().cfg.DrainTimeout))
 	defer cancel()
 	a.Stop(drain)
@@ -279,17 +290,4 @@ func (a *App) generation() *generation {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.current
-}
-
-// undo is what is to be undone at an end.
-type undo []func()
-
-func (u *undo) add(f func()) { *u = append(*u, f) }
-
-// unwind undoes everything, the last first.
-func (u *undo) unwind() {
-	for i := len(*u) - 1; i >= 0; i-- {
-		(*u)[i]()
-	}
-	*u = nil
 }

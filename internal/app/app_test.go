@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sekimori/internal/config"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
@@ -43,11 +45,21 @@ func testConfig(t *testing.T) *config.Config {
 	return cfg
 }
 
-// running starts the daemon; stop ends it and returns Run's error.
-func running(t *testing.T, cfg *config.Config) (a *App, log *logs.Buffer, stop func() error) {
+// options are the least that a daemon needs.
+func options(log io.Writer) Options {
+	return Options{Version: "test", Log: log, Now: time.Now, Registry: prometheus.NewRegistry()}
+}
+
+// running starts the daemon, with changes of its options; stop ends it and returns
+// Run's error.
+func running(t *testing.T, cfg *config.Config, changes ...func(*Options)) (a *App, log *logs.Buffer, stop func() error) {
 	t.Helper()
 	log = &logs.Buffer{}
-	a, err := New(cfg, Options{Version: "test", Log: log})
+	o := options(log)
+	for _, change := range changes {
+		change(&o)
+	}
+	a, err := New(cfg, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +208,7 @@ func TestNewFails(t *testing.T) {
 	} {
 		cfg := testConfig(t)
 		tt.change(cfg)
-		_, err := New(cfg, Options{Log: io.Discard})
+		_, err := New(cfg, options(io.Discard))
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want one line with %q", tt.name, err, tt.want)
 		}
@@ -209,7 +221,7 @@ func TestFailedNewLeavesNothing(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Listen = []config.Listener{{Address: "unix:" + filepath.Join(dir, "m.sock")}}
 	cfg.Admin.Listen = "nowhere"
-	if _, err := New(cfg, Options{Log: io.Discard}); err == nil {
+	if _, err := New(cfg, options(io.Discard)); err == nil {
 		t.Fatal("New succeeded")
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
@@ -220,9 +232,9 @@ func TestFailedNewLeavesNothing(t *testing.T) {
 // TestStopWaitsForSessions: a session in flight may finish its message after
 // the daemon was told to stop, and no new one begins.
 func TestStopWaitsForSessions(t *testing.T) {
-	next := notifications(t)
-	a, log, stop := running(t, testConfig(t))
-	if got := next(); got != "READY=1" {
+	supervise, next := supervised(t)
+	a, log, stop := running(t, testConfig(t), supervise)
+	if got := next(); got != StateReady {
 		t.Fatalf("first word %q", got)
 	}
 	addr := a.Addrs()[0].String()
@@ -233,7 +245,7 @@ func TestStopWaitsForSessions(t *testing.T) {
 	defer c.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
-	if got := next(); got != "STOPPING=1" {
+	if got := next(); got != StateStopping {
 		t.Fatalf("second word %q", got)
 	}
 	if _, err := c.Helo("mail.bank.example"); err != nil {
@@ -292,26 +304,32 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// notifications plays systemd: next returns the daemon's next word to it.
-func notifications(t *testing.T) (next func() string) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	t.Setenv("NOTIFY_SOCKET", path)
-	return func() string {
-		t.Helper()
-		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		buf := make([]byte, 256)
-		n, err := conn.Read(buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(buf[:n])
-	}
+// supervisor plays systemd. It keeps what the daemon tells it.
+type supervisor struct {
+	told     chan State
+	watchdog time.Duration
 }
+
+// supervised lets a supervisor watch over a daemon; next returns the daemon's next
+// word to it.
+func supervised(t *testing.T) (change func(*Options), next func() State) {
+	t.Helper()
+	s := &supervisor{told: make(chan State, 100)}
+	next = func() State {
+		t.Helper()
+		select {
+		case state := <-s.told:
+			return state
+		case <-time.After(30 * time.Second):
+			t.Fatal("the daemon tells nothing")
+			return ""
+		}
+	}
+	return func(o *Options) { o.Supervisor = s }, next
+}
+
+// Tell implements Supervisor.
+func (s *supervisor) Tell(state State) error { s.told <- state; return nil }
+
+// Watchdog implements Supervisor.
+func (s *supervisor) Watchdog() (time.Duration, error) { return s.watchdog, nil }

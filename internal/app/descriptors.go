@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"syscall"
 
 	"sekimori/internal/config"
 	"sekimori/internal/resolver"
@@ -13,13 +12,16 @@ import (
 const ownDescriptors = 64
 
 // descriptorAdvice says that the process may not open as many files as its
-// configuration can need, "" if it may.
-func descriptorAdvice(cfg *config.Config) string {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return "" // it cannot be told
+// configuration can need. It is "" if the process may, or if its limit is not known.
+func (a *App) descriptorAdvice(cfg *config.Config) string {
+	if a.o.OpenFiles == nil {
+		return ""
 	}
-	return shortOfDescriptors(limit.Cur, cfg.Limits.MaxSessions)
+	limit := a.o.OpenFiles()
+	if limit == 0 {
+		return ""
+	}
+	return shortOfDescriptors(limit, cfg.Limits.MaxSessions)
 }
 
 func shortOfDescriptors(limit uint64, sessions int) string {

@@ -2,9 +2,6 @@ package app
 
 import (
 	"log/slog"
-	"math"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"sekimori/internal/admin"
@@ -28,12 +25,9 @@ type generation struct {
 	advice   []string
 	recent   *recent.Ring // nil if off
 	options  filter.Options
-	// begin runs when the generation comes into effect: work in the
-	// background starts here, not before. It cannot fail.
-	begin []func()
-	// undo closes what build opened, in reverse, when no message needs it any
-	// more, or when the generation never comes into effect.
-	undo undo
+	// steps are what build opened. They are undone when no message needs the
+	// generation any more, or when it never comes into effect.
+	steps []step
 }
 
 // build makes a generation: whatever can fail, fails here, and nothing of it
@@ -45,7 +39,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	g := &generation{cfg: cfg}
 	defer func() {
 		if err != nil {
-			g.undo.unwind()
+			a.unwind(&g.steps)
 		}
 	}()
 	logger, err := telemetry.NewLogger(a.logOut, cfg.Log.Format, cfg.Log.Level)
@@ -57,16 +51,19 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 		return nil, err
 	}
 	reading(resolver.ResolvConf)
-	if g.resolver, err = a.newResolver(cfg, old); err != nil {
+	err = a.begin(&g.steps, "DNS resolver", func() (undo func() error, err error) {
+		g.resolver, err = a.newResolver(cfg, old)
+		return always(g.resolver.Close), err
+	})
+	if err != nil {
 		return nil, err
 	}
-	g.undo.add(g.resolver.Close)
 	reading("the files of policy.overrides")
 	if g.rules, err = Policy(cfg); err != nil {
 		return nil, err
 	}
-	g.warnings, g.advice = Warnings(cfg, time.Now()), Advice(cfg)
-	if text := descriptorAdvice(cfg); text != "" {
+	g.warnings, g.advice = Warnings(cfg, a.o.Now()), Advice(cfg)
+	if text := a.descriptorAdvice(cfg); text != "" {
 		g.advice = append(g.advice, text)
 	}
 	reading("shadow " + cfg.Shadow)
@@ -83,10 +80,11 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	g.options = filter.Options{
 		Judge: newJudge(cfg, verifier, g.rules, shadow), Blind: a.blind,
 		Observers: append(g.observers(a.metrics, logger), a.unknown),
-		Retired:   func() { a.retiring.Go(g.undo.unwind) },
+		Retired:   func() { a.retiring.Go(func() { a.unwind(&g.steps) }) },
 	}
 	reading("policy.recipients.file " + cfg.Policy.Recipients.File)
-	if err := g.openRecipients(a.metrics, logger); err != nil {
+	err = a.begin(&g.steps, "recipients' consent", func() (undo func() error, err error) { return g.openRecipients(a.metrics, logger) })
+	if err != nil {
 		return nil, err
 	}
 	reading("admin.web_config " + cfg.Admin.WebConfig)
@@ -141,6 +139,7 @@ type change struct {
 	opened     []*socket // those of them that are new
 	admin      *admin.Server
 	newAdmin   bool
+	steps      []step // what prepare opened
 }
 
 // prepare makes a change to g and leaves everything that runs as it is. On
@@ -162,10 +161,8 @@ func (a *App) prepare(g *generation) (_ *change, err error) {
 }
 
 func (a *App) discard(c *change) {
-	for _, s := range c.opened {
-		s.close()
-	}
-	c.generation.undo.unwind()
+	a.unwind(&c.steps)
+	a.unwind(&c.generation.steps)
 	if a.current != nil {
 		a.current.resolver.Show()
 	}
@@ -173,7 +170,7 @@ func (a *App) discard(c *change) {
 
 // openAdmin keeps the admin server where its address stays. Its web
 // configuration file is read for every connection.
-func (a *App) openAdmin(c *change, cfg config.Admin) (err error) {
+func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	switch {
 	case cfg.Listen == "":
 		c.newAdmin = a.admin != nil
@@ -183,22 +180,23 @@ func (a *App) openAdmin(c *change, cfg config.Admin) (err error) {
 		return nil
 	}
 	c.newAdmin = true
-	c.admin, err = admin.New(admin.Options{
-		Listen: cfg.Listen, WebConfig: cfg.WebConfig, Gatherer: a.registry, Ready: a.Ready, Logger: a.log,
-		Handlers: a.inspect(),
+	return a.begin(&c.steps, "admin address", func() (undo func() error, err error) {
+		c.admin, err = admin.New(admin.Options{
+			Listen: cfg.Listen, WebConfig: cfg.WebConfig, Gatherer: a.o.Registry, Ready: a.Ready, Logger: a.log,
+			Handlers: a.inspect(),
+		})
+		return adminStep(c.admin).undo, err
 	})
-	return err
 }
 
 // commit makes c what runs. It cannot fail, and the message path sees it as
 // one step. a.mu is held, or nobody else knows a yet.
 func (a *App) commit(c *change) {
 	cfg := c.generation.cfg
-	for _, f := range c.generation.begin {
-		f()
-	}
 	a.logTo.Set(c.generation.log)
-	setMemoryLimit(cfg)
+	if a.o.MemoryAllotted != nil {
+		a.o.MemoryAllotted(allotted(cfg))
+	}
 	if a.current != nil {
 		a.filter.Swap(c.generation.options)
 	}
@@ -206,7 +204,7 @@ func (a *App) commit(c *change) {
 	a.metrics.LimitsLoaded(l.MaxSessions, l.Memory)
 	a.server.Set(l, a.filter.ReplyAt(), filter.OnPanic(c.generation.rules))
 	a.current = c.generation
-	a.since = time.Now()
+	a.since = a.o.Now()
 
 	kept := map[*socket]bool{}
 	for _, s := range c.sockets {
@@ -219,7 +217,7 @@ func (a *App) commit(c *change) {
 	}
 	for _, s := range a.sockets {
 		if !kept[s] {
-			s.close()
+			a.undo(s.step())
 		}
 	}
 	a.sockets = c.sockets
@@ -230,7 +228,7 @@ func (a *App) commit(c *change) {
 			a.admin.Start()
 		}
 		if old != nil {
-			a.retiring.Go(func() { a.stopAdmin(old) })
+			a.retiring.Go(func() { a.undo(adminStep(old)) })
 		}
 	}
 	a.metrics.RulesLoaded(c.generation.rules.Rules)
@@ -247,16 +245,11 @@ func (a *App) commit(c *change) {
 // metrics, log, console.
 const ownMemory = 128 << 20
 
-// setMemoryLimit has the garbage collector work harder before the process
-// outgrows what the configuration allots. GOMEMLIMIT in the environment is the
-// operator's own word.
-func setMemoryLimit(cfg *config.Config) {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
+// allotted is the memory that the process may take by its configuration, in
+// octets; 0 means no bound.
+func allotted(cfg *config.Config) int64 {
+	if cfg.Limits.Memory == 0 {
+		return 0
 	}
-	limit := int64(math.MaxInt64)
-	if cfg.Limits.Memory > 0 {
-		limit = int64(cfg.Limits.Memory) + int64(cfg.DNS.Cache.Size) + ownMemory
-	}
-	debug.SetMemoryLimit(limit)
+	return int64(cfg.Limits.Memory) + int64(cfg.DNS.Cache.Size) + ownMemory
 }

@@ -71,7 +71,7 @@ func (a *App) whereProfiled(h http.Handler) http.Handler {
 
 func (a *App) statusOptions() status.Options {
 	return status.Options{
-		Gatherer: a.registry, Started: a.began, Ready: a.Ready,
+		Gatherer: a.o.Registry, Started: a.began, Ready: a.Ready,
 		Limits: func() status.Limits {
 			c := a.generation().cfg
 			return status.Limits{
@@ -95,6 +95,7 @@ func (a *App) newConsole() (*console.Console, error) {
 			return console.Running{Text: r.Config, Hash: r.Hash, Since: r.Since, Refused: r.Reload.Error}
 		},
 		Logger: a.log,
+		Now:    a.o.Now,
 	})
 }
 
@@ -106,5 +107,5 @@ func (a *App) runConsole() {
 		defer close(done)
 		a.console.Run(ctx)
 	}()
-	a.undo.add(func() { cancel(); <-done })
+	a.steps = append(a.steps, step{"console", always(func() { cancel(); <-done })})
 }

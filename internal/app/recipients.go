@@ -43,14 +43,13 @@ func askRecipients(j *judge.Judge, d *consent.Directory, r config.Recipients) {
 }
 
 // openRecipients has the filter ask for recipients' consent, where configured.
-func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger) error {
+func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger) (undo func() error, err error) {
 	d, err := NewRecipients(g.cfg, metrics, log)
 	if err != nil || d == nil {
-		return err
+		return nil, err
 	}
-	g.undo.add(d.Close)
 	askRecipients(g.options.Judge, d, g.cfg.Policy.Recipients)
-	return nil
+	return always(d.Close), nil
 }
 
 // checkRecipients reads the file; a socketmap's server may not run yet.

@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -38,7 +37,7 @@ func (a *App) Running() Running {
 	var text strings.Builder
 	_ = a.current.cfg.Print(&text) // fails only where the writer does
 	return Running{
-		Version: a.version, PID: os.Getpid(), Hash: a.current.cfg.Hash(), Since: a.since, Config: text.String(), Reload: a.reload,
+		Version: a.o.Version, PID: a.o.PID, Hash: a.current.cfg.Hash(), Since: a.since, Config: text.String(), Reload: a.reload,
 	}
 }
 
@@ -58,8 +57,8 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return errStopping
 	default:
 	}
-	notifyReloading(a.log)
-	defer notifyReady(a.log)
+	a.tell(StateReloading)
+	defer a.tell(StateReady)
 	g, err := a.read(load, before)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -72,7 +71,7 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 	if err != nil {
 		a.current.resolver.Show() // a resolver made in vain is shown so far
 	}
-	a.reload = Reloading{Tries: a.reload.Tries + 1, Successful: err == nil, At: time.Now()}
+	a.reload = Reloading{Tries: a.reload.Tries + 1, Successful: err == nil, At: a.o.Now()}
 	if err != nil {
 		a.reload.Error = err.Error()
 		a.metrics.ReloadFailed()
@@ -149,7 +148,7 @@ func (a *App) read(load func() (*config.Config, error), old *generation) (*gener
 // replace puts g in the place of the generation in effect. a.mu is held.
 func (a *App) replace(g *generation) error {
 	if a.stopping {
-		g.undo.unwind()
+		a.unwind(&g.steps)
 		return errStopping
 	}
 	c, err := a.prepare(g)

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,7 +190,7 @@ func TestReloadUnderLoad(t *testing.T) {
 
 // TestFailedListenerEndsTheDaemon: nothing would bring it back but a restart.
 func TestFailedListenerEndsTheDaemon(t *testing.T) {
-	a, err := New(testConfig(t), Options{Log: io.Discard})
+	a, err := New(testConfig(t), options(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,27 +206,19 @@ func TestFailedListenerEndsTheDaemon(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit: the garbage collector knows the budget, and the operator's
-// own word stands above it.
-func TestMemoryLimit(t *testing.T) {
-	old := debug.SetMemoryLimit(-1)
-	defer debug.SetMemoryLimit(old)
-	cfg := config.Default()
+// TestMemoryAllotted: the process learns its memory with each configuration.
+func TestMemoryAllotted(t *testing.T) {
+	var got []int64
+	cfg := testConfig(t)
 	cfg.Limits.Memory, cfg.DNS.Cache.Size = 300<<20, 50<<20
-	setMemoryLimit(cfg)
-	if got := debug.SetMemoryLimit(-1); got != 300<<20+50<<20+ownMemory {
-		t.Errorf("limit %d", got)
+	a, _, stop := running(t, cfg, func(o *Options) { o.MemoryAllotted = func(octets int64) { got = append(got, octets) } })
+	if err := a.Reload(with(cfg, func(c *config.Config) { c.Limits.Memory = 0 })); err != nil {
+		t.Fatal(err)
 	}
-	cfg.Limits.Memory = 0
-	setMemoryLimit(cfg)
-	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
-		t.Errorf("without a budget: %d", got)
+	if err := stop(); err != nil {
+		t.Fatal(err)
 	}
-	t.Setenv("GOMEMLIMIT", "1GiB")
-	debug.SetMemoryLimit(1 << 30)
-	cfg.Limits.Memory = 300 << 20
-	setMemoryLimit(cfg)
-	if got := debug.SetMemoryLimit(-1); got != 1<<30 {
-		t.Errorf("with GOMEMLIMIT: %d", got)
+	if want := []int64{300<<20 + 50<<20 + ownMemory, 0}; !slices.Equal(got, want) {
+		t.Errorf("%d, want %d", got, want)
 	}
 }

@@ -29,10 +29,10 @@ func monitor(c *config.Config) { c.Mode = config.ModeMonitor }
 // TestReload: what a session begun afterwards meets is the new configuration,
 // and systemd, the log, the metrics and /api/config say so.
 func TestReload(t *testing.T) {
-	next := notifications(t)
+	supervise, next := supervised(t)
 	cfg := testConfig(t)
-	a, log, stop := running(t, cfg)
-	if got := next(); got != "READY=1" {
+	a, log, stop := running(t, cfg, supervise)
+	if got := next(); got != StateReady {
 		t.Fatalf("first word %q", got)
 	}
 	if res := send(t, a, "<x@evil.example>"); res.Action.Code != 550 {
@@ -52,10 +52,10 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := next(); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
+	if got := next(); got != StateReloading {
 		t.Errorf("word at the reload: %q", got)
 	}
-	if got := next(); got != "READY=1" {
+	if got := next(); got != StateReady {
 		t.Errorf("word after the reload: %q", got)
 	}
 	res := send(t, a, "<x@evil.example>")

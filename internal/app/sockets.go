@@ -45,14 +45,25 @@ func (s *socket) lost() error {
 	return nil // what cannot be told is not held against it
 }
 
-func (s *socket) close() {
+// step is the step that bound the socket.
+func (s *socket) step() step { return step{"listen " + s.Address, s.close} }
+
+// close stops listening and removes the file of a unix socket, unless the file is
+// another's by now.
+func (s *socket) close() error {
 	s.closed.Store(true)
+	var errs []error
 	for _, l := range s.listeners {
-		_ = l.Close() // Serve may have closed it
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // Serve may have closed it
+			errs = append(errs, err)
+		}
 	}
 	if s.file != nil && s.lost() == nil {
-		_ = os.Remove(s.path()) // the next to listen there removes it, too
+		if err := os.Remove(s.path()); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
+	return errors.Join(errs...)
 }
 
 // watchEvery is how often the files of unix sockets are looked for.
@@ -102,27 +113,40 @@ func (a *App) openSockets(c *change, listen []config.Listener) error {
 	for _, l := range listen {
 		s := bound[l]
 		if s == nil || s.lost() != nil {
-			listeners, err := sockets.Config{Address: l.Address, Mode: fs.FileMode(l.Mode), Group: string(l.Group), Sockets: a.systemd}.Listen()
+			err := a.begin(&c.steps, "listen "+l.Address, func() (undo func() error, err error) {
+				if s, err = a.open(l); err != nil {
+					return nil, err
+				}
+				return s.close, nil
+			})
 			if err != nil {
 				return err
-			}
-			s = &socket{Listener: l, listeners: listeners}
-			if scheme, path, _ := strings.Cut(l.Address, ":"); scheme == "unix" || scheme == "local" {
-				if s.file, err = os.Lstat(path); err != nil {
-					s.close()
-					return fmt.Errorf("app: listen %s: %w", l.Address, err)
-				}
-				for _, one := range listeners {
-					if u, ok := one.(*net.UnixListener); ok {
-						u.SetUnlinkOnClose(false) // by its end the file may be another's: see close
-					}
-				}
 			}
 			c.opened = append(c.opened, s)
 		}
 		c.sockets = append(c.sockets, s)
 	}
 	return nil
+}
+
+// open binds the addresses of one entry of listen.
+func (a *App) open(l config.Listener) (*socket, error) {
+	listeners, err := sockets.Config{Address: l.Address, Mode: fs.FileMode(l.Mode), Group: string(l.Group), Sockets: a.o.Sockets}.Listen()
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{Listener: l, listeners: listeners}
+	if scheme, path, _ := strings.Cut(l.Address, ":"); scheme == "unix" || scheme == "local" {
+		if s.file, err = os.Lstat(path); err != nil {
+			return nil, errors.Join(fmt.Errorf("app: listen %s: %w", l.Address, err), s.close())
+		}
+		for _, one := range listeners {
+			if u, ok := one.(*net.UnixListener); ok {
+				u.SetUnlinkOnClose(false) // by its end the file may be another's: see close
+			}
+		}
+	}
+	return s, nil
 }
 
 // serve takes connections from s in the background. A listener that fails

@@ -104,7 +104,7 @@ func TestBadSteering(t *testing.T) {
 		{"a broken rule of the candidate", good, "policy: {overrides: [{id: a, when: {traits: [list]}, then: tag}]}\n", "candidate.yaml:1:60:"},
 	} {
 		cfg := steered(t, tt.rules, tt.candidate)
-		_, err := New(cfg, Options{Log: &logs.Buffer{}})
+		_, err := New(cfg, options(&logs.Buffer{}))
 		for _, err := range []error{err, Check(cfg)} {
 			var ce *config.Error
 			if !errors.As(err, &ce) || !strings.Contains(err.Error(), tt.want) {

@@ -1,43 +1,35 @@
 package app
 
-import (
-	"log/slog"
-	"time"
+import "time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-)
-
-// systemd is told how the daemon is. Without systemd nothing happens.
-
-func notifyReady(log *slog.Logger)    { notify(log, daemon.SdNotifyReady) }
-func notifyStopping(log *slog.Logger) { notify(log, daemon.SdNotifyStopping) }
-
-// notifyReloading is followed by notifyReady, whatever came of the reload.
-func notifyReloading(log *slog.Logger) {
-	notify(log, daemon.SdNotifyReloading+"\n"+daemon.SdNotifyMonotonicUsec())
-}
-
-func notify(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd notification", "state", state, "error", err)
+// tell tells the supervisor, if there is one, how the daemon is.
+func (a *App) tell(s State) {
+	if a.o.Supervisor == nil {
+		return
+	}
+	if err := a.o.Supervisor.Tell(s); err != nil {
+		a.log.Warn("systemd notification", "state", string(s), "error", err)
 	}
 }
 
-// watchdog tells systemd again and again that the daemon lives, where the unit
-// asks for it.
+// watchdog tells the supervisor again and again that the daemon is alive, if the
+// supervisor asks for it.
 type watchdog struct {
-	log  *slog.Logger
+	tell func(State)
 	stop chan struct{}
 	done chan struct{}
 }
 
-func newWatchdog(log *slog.Logger) *watchdog {
-	w := &watchdog{log: log, stop: make(chan struct{}), done: make(chan struct{})}
-	interval, err := daemon.SdWatchdogEnabled(false)
-	if err != nil {
-		log.Warn("systemd watchdog", "error", err)
+func (a *App) newWatchdog() *watchdog {
+	w := &watchdog{tell: a.tell, stop: make(chan struct{}), done: make(chan struct{})}
+	var interval time.Duration
+	if a.o.Supervisor != nil {
+		var err error
+		if interval, err = a.o.Supervisor.Watchdog(); err != nil {
+			a.log.Warn("systemd watchdog", "error", err)
+		}
 	}
-	go w.feed(interval / 2) // systemd's advice: twice in each interval
+	go w.feed(interval / 2) // systemd advises to tell it twice in each interval
 	return w
 }
 
@@ -52,7 +44,7 @@ func (w *watchdog) feed(every time.Duration) {
 	for {
 		select {
 		case <-tick.C:
-			notify(w.log, daemon.SdNotifyWatchdog)
+			w.tell(StateAlive)
 		case <-w.stop:
 			return
 		}

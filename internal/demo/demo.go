@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sekimori/internal/app"
 	"sekimori/internal/authres"
 	"sekimori/internal/config"
@@ -121,7 +123,7 @@ func start(k *keys, version string) (*app.App, *zone.Server, error) {
 	cfg.DNS.Timeout = config.Duration(dnsTimeout)
 	cfg.DNS.MessageBudget = config.Duration(dnsBudget)
 	cfg.Admin.Listen = loopbackAny
-	daemon, err := app.New(cfg, app.Options{Version: version, Log: io.Discard})
+	daemon, err := app.New(cfg, app.Options{Version: version, Log: io.Discard, Now: time.Now, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		_ = server.Close()
 		return nil, nil, err

@@ -257,11 +257,11 @@ func serveProbe(t *testing.T, ln net.Listener) <-chan map[string]string {
 func TestPercentInReply(t *testing.T) {
 	eachMTA(t, func(t *testing.T, from slots) {
 		sl := from.take(t, plain)
-		ln, err := sockets.Listen(sl.milter)
+		listeners, err := sockets.Config{Address: sl.milter}.Listen()
 		if err != nil {
 			t.Fatal(err)
 		}
-		serveProbe(t, ln)
+		serveProbe(t, listeners[0])
 		r := sl.post(t, bankMX, "a@bank.example", recipient(), mail{from: "a@bank.example"}.bytes())
 		if want := "550 5.7.1 " + percentText; r.String() != want {
 			t.Errorf("the client was told %q, want %q", r, want)

@@ -62,7 +62,12 @@ func (m *sendmail) within(f func()) {
 
 // listen makes the socket of a tcp listener's milter.
 func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
-	m.within(func() { ln, err = sockets.Listen(s.milter) })
+	m.within(func() {
+		var listeners []net.Listener
+		if listeners, err = (sockets.Config{Address: s.milter}).Listen(); err == nil {
+			ln = listeners[0]
+		}
+	})
 	return ln, err
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sekimori/internal/app"
 	"sekimori/internal/config"
 )
@@ -59,7 +61,7 @@ func warmStation(b testing.TB, o CorpusOptions) *runner {
 	cfg.Listen = []config.Listener{{Address: address}}
 	cfg.AuthservID, cfg.Admin.Listen = "mx.load.example", ""
 	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
-	a, err := app.New(cfg, app.Options{Version: "bench", Log: io.Discard})
+	a, err := app.New(cfg, app.Options{Version: "bench", Log: io.Discard, Now: time.Now, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -33,39 +33,22 @@ const (
 //	systemd:         every socket systemd passed
 type Config struct {
 	Address string
-	// Mode and Group are those of a unix socket's file; default:
-	// DefaultMode, and the process's group. Group is a name or number.
+	// Mode and Group are those of a unix socket's file. Their defaults are
+	// DefaultMode and the process's group. Group is a name or a number.
 	Mode  fs.FileMode
 	Group string
-	// Sockets are those systemd passed, from Systemd. They can be
-	// fetched once a process only, so who needs several names fetches them
-	// first; when nil, Listen fetches them itself.
+	// Sockets are those that systemd passed, from Systemd.
 	Sockets map[string][]net.Listener
 }
 
-// Systemd returns the sockets systemd passed, by name. It must be
-// called at most once a process.
+// Systemd returns the sockets that systemd passed to this process, by name. It must
+// be called at most once in a process.
 func Systemd() (map[string][]net.Listener, error) {
 	sockets, err := activation.ListenersWithNames()
 	if err != nil {
 		return nil, fmt.Errorf("milter: sockets passed by systemd: %w", err)
 	}
 	return sockets, nil
-}
-
-// Listen listens on one address, with the defaults of [Config].
-func Listen(address string) (net.Listener, error) {
-	listeners, err := Config{Address: address}.Listen()
-	if err != nil {
-		return nil, err
-	}
-	if len(listeners) != 1 {
-		for _, ln := range listeners {
-			_ = ln.Close()
-		}
-		return nil, fmt.Errorf("milter: listen %s: %d sockets where one is expected", address, len(listeners))
-	}
-	return listeners[0], nil
 }
 
 // Listen returns the listeners of c's address: one, or several where systemd
@@ -132,15 +115,8 @@ func hint(err error) error {
 }
 
 func (c Config) listenSystemd(name string) ([]net.Listener, error) {
-	sockets := c.Sockets
-	if sockets == nil {
-		var err error
-		if sockets, err = Systemd(); err != nil {
-			return nil, err
-		}
-	}
 	var out []net.Listener
-	for n, listeners := range sockets {
+	for n, listeners := range c.Sockets {
 		if name == "" || n == name {
 			out = append(out, listeners...)
 		}

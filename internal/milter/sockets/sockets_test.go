@@ -13,9 +13,18 @@ import (
 	"sekimori/internal/milter/sockets"
 )
 
+// listen listens on one address, with the defaults of Config.
+func listen(address string) (net.Listener, error) {
+	listeners, err := sockets.Config{Address: address}.Listen()
+	if err != nil {
+		return nil, err
+	}
+	return listeners[0], nil
+}
+
 func TestListenAddresses(t *testing.T) {
 	for _, address := range []string{"inet:127.0.0.1:0", "inet:0@127.0.0.1", "inet6:[::1]:0", "inet6:0@[::1]"} {
-		ln, err := sockets.Listen(address)
+		ln, err := listen(address)
 		if err != nil {
 			if strings.HasPrefix(address, "inet6") {
 				t.Logf("no IPv6 here: %v", err)
@@ -29,7 +38,7 @@ func TestListenAddresses(t *testing.T) {
 }
 
 func TestListenErrorsSayWhatToDo(t *testing.T) {
-	taken, err := sockets.Listen("inet:127.0.0.1:0")
+	taken, err := listen("inet:127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +58,12 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 		{"", "want inet:HOST:PORT, inet6:[HOST]:PORT, unix:/PATH or systemd:NAME"},
 		{"systemd:milter", "systemd passed no such socket; is the .socket unit enabled, with FileDescriptorName=milter?"},
 	} {
-		_, err := sockets.Listen(tc.address)
+		_, err := listen(tc.address)
 		if want := "milter: listen " + tc.address + ": " + tc.want; err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if _, err := sockets.Listen("inet:nonsense"); err == nil || strings.Contains(err.Error(), "\n") {
+	if _, err := listen("inet:nonsense"); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Error(err)
 	}
 }
@@ -69,7 +78,7 @@ func TestUnixSocket(t *testing.T) {
 		t.Error(info, err)
 	}
 	// A live one is left alone.
-	if _, err := sockets.Listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "is another sekimori running?") {
+	if _, err := listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "is another sekimori running?") {
 		t.Error(err)
 	}
 	ln := listeners[0]
@@ -97,7 +106,7 @@ func TestStaleUnixSocketIsReplaced(t *testing.T) {
 	}
 	old.SetUnlinkOnClose(false) // as kill -9 would leave it
 	_ = old.Close()
-	ln, err := sockets.Listen("local:" + path)
+	ln, err := listen("local:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}

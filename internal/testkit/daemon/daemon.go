@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sekimori/internal/app"
 	"sekimori/internal/config"
 	"sekimori/internal/milter/client"
@@ -45,7 +47,7 @@ type Daemon struct {
 func Start(tb testing.TB, cfg *config.Config) *Daemon {
 	tb.Helper()
 	d := &Daemon{}
-	a, err := app.New(cfg, app.Options{Version: "test", Log: &d.Log})
+	a, err := app.New(cfg, app.Options{Version: "test", Log: &d.Log, Now: time.Now, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		tb.Fatal(err)
 	}

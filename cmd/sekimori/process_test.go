@@ -1,8 +1,10 @@
-package app
+package main
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,8 +34,8 @@ func TestGCPercent(t *testing.T) {
 	}
 }
 
-// TestCollect: the percentage is set, follows what lives, and is put back.
-func TestCollect(t *testing.T) {
+// TestTuneCollector: the percentage is set, follows the live heap, and is put back.
+func TestTuneCollector(t *testing.T) {
 	t.Setenv("GOGC", "")
 	old := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(old)
@@ -43,7 +45,7 @@ func TestCollect(t *testing.T) {
 		return p
 	}
 	synctest.Test(t, func(t *testing.T) {
-		stop := collect()
+		stop := tuneCollector()
 		if got := percent(); got != maxGCPercent {
 			t.Errorf("at start: %d", got)
 		}
@@ -61,8 +63,37 @@ func TestCollect(t *testing.T) {
 		}
 	})
 	t.Setenv("GOGC", "77")
-	collect()()
+	tuneCollector()()
 	if got := percent(); got != 100 {
 		t.Errorf("GOGC in the environment was not respected: %d", got)
+	}
+}
+
+// TestLimitMemory: the runtime gets the limit, unless the operator has set one.
+func TestLimitMemory(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "")
+	old := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(old)
+	limitMemory(300 << 20)
+	if got := debug.SetMemoryLimit(-1); got != 300<<20 {
+		t.Errorf("limit %d", got)
+	}
+	limitMemory(0)
+	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
+		t.Errorf("without a bound: %d", got)
+	}
+	t.Setenv("GOMEMLIMIT", "1GiB")
+	debug.SetMemoryLimit(1 << 30)
+	limitMemory(300 << 20)
+	if got := debug.SetMemoryLimit(-1); got != 1<<30 {
+		t.Errorf("with GOMEMLIMIT: %d", got)
+	}
+}
+
+// TestOpenFiles: the limit of the process is found out.
+func TestOpenFiles(t *testing.T) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || openFiles() != limit.Cur || limit.Cur == 0 {
+		t.Errorf("%d, want %d (%v)", openFiles(), limit.Cur, err)
 	}
 }
