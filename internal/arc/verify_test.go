@@ -223,13 +223,13 @@ func TestBudget(t *testing.T) {
 		_, _ = m.Write(body)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if r := v.Finish(ctx); r.Status != Fail || r.Signature != "dns_budget" {
+		if r := v.Finish(ctx); r.Status != Fail || r.Signature != "dns_timeout" {
 			t.Errorf("%+v", r)
 		}
 	})
 }
 
-type stuck struct{}
+type stuck struct{ dns.LookupOnly }
 
 func (stuck) Lookup(ctx context.Context, _ dns.Name, _ dns.Type) (dns.Answer, error) {
 	<-ctx.Done()

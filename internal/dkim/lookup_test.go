@@ -86,15 +86,18 @@ func TestErrorText(t *testing.T) {
 }
 
 // peeker knows the names of its map and must not be asked for them.
-type peeker map[dns.Name]string
+type peeker struct {
+	dns.LookupOnly
+	known map[dns.Name]string
+}
 
 func (p peeker) Peek(name dns.Name, _ dns.Type) (dns.Answer, bool) {
-	txt, ok := p[name]
+	txt, ok := p.known[name]
 	return dns.Answer{Records: []dns.Record{{Text: txt}}}, ok
 }
 
 func (p peeker) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	if _, known := p[name]; known {
+	if _, known := p.known[name]; known {
 		panic("asked for what is known")
 	}
 	return dns.Answer{Name: name, Type: typ}, nil
@@ -103,10 +106,10 @@ func (p peeker) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answ
 // TestKnownKeys: keys that are known are there when Start returns; the others
 // come.
 func TestKnownKeys(t *testing.T) {
-	r := peeker{
+	r := peeker{known: map[dns.Name]string{
 		"known._domainkey.example.com":  "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
 		"broken._domainkey.example.com": "v=DKIM1; p=!",
-	}
+	}}
 	m := NewMessage(nil)
 	want := map[*Lookup]Reason{}
 	for selector, reason := range map[dns.Name]Reason{"known": "", "broken": ReasonKeySyntax, "asked": ReasonKeyNotFound} {
@@ -117,7 +120,7 @@ func TestKnownKeys(t *testing.T) {
 	m.Start(t.Context(), r)
 	defer m.Close()
 	for l, reason := range want {
-		if _, known := r[l.Name]; known && l.done != nil {
+		if _, known := r.known[l.Name]; known && l.done != nil {
 			t.Errorf("%s is not there", l.Name)
 		}
 		keys, err := l.Keys(t.Context())

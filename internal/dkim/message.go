@@ -109,16 +109,15 @@ func (m *Message) QueryNames() []dns.Name {
 const maxParallelLookups = 16
 
 // Start begins the lookups registered since the last Start and returns at
-// once. They end with ctx or Close. What a [dns.Peeker] knows costs no
+// once. They end with ctx or Close. A key that r has at hand costs no
 // goroutine.
 func (m *Message) Start(ctx context.Context, r dns.Resolver) {
 	fresh := m.lookups[m.started:]
 	m.started = len(m.lookups)
-	known, _ := r.(dns.Peeker)
 	var todo []*Lookup
 	for i, l := range fresh {
 		l.started, l.asks = true, r
-		if known == nil || !l.peek(known) {
+		if !l.peek(r) {
 			if todo == nil {
 				todo = make([]*Lookup, 0, len(fresh)-i)
 			}
@@ -188,8 +187,8 @@ func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	l.keys, l.err = l.lookup(ctx, r)
 }
 
-// peek takes the keys from what r knows; it is false if that is nothing.
-func (l *Lookup) peek(r dns.Peeker) (known bool) {
+// peek takes the keys if r has them at hand, and reports whether it has.
+func (l *Lookup) peek(r dns.Resolver) (known bool) {
 	if l.Name == "" {
 		return false
 	}
@@ -210,7 +209,7 @@ func (l *Lookup) recoverPanic() {
 // Keys waits for the lookup until ctx is done.
 func (l *Lookup) Keys(ctx context.Context) ([]Key, *Error) {
 	if !l.started { // nobody will ever answer
-		return nil, dnsError(context.Canceled)
+		return nil, dnsError(&dns.Error{Kind: dns.KindCanceled, Name: l.Name, Type: dns.TypeTXT})
 	}
 	if l.done == nil {
 		return l.keys, l.err
@@ -224,10 +223,7 @@ func (l *Lookup) Keys(ctx context.Context) ([]Key, *Error) {
 	case <-l.done:
 		return l.keys, l.err
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, dnsError(&dns.Error{Kind: dns.OutOfTime(l.asks, ctx.Err()), Name: l.Name, Type: dns.TypeTXT})
-		}
-		return nil, dnsError(ctx.Err())
+		return nil, dnsError(dns.OutOfTime(l.asks, ctx.Err(), l.Name, dns.TypeTXT))
 	}
 }
 
@@ -279,16 +275,11 @@ func (l *Lookup) keysOf(answer dns.Answer) ([]Key, *Error) {
 func dnsError(err error) *Error {
 	result, kind := TempError, dns.KindNetwork
 	var de *dns.Error
-	switch {
-	case errors.As(err, &de):
+	if errors.As(err, &de) {
 		kind = de.Kind
 		if de.Permanent() {
 			result = PermError
 		}
-	case errors.Is(err, context.DeadlineExceeded):
-		kind = dns.KindTimeout
-	case errors.Is(err, context.Canceled):
-		kind = dns.KindCanceled
 	}
 	return &Error{result, reasonDNS + Reason(kind.String()), "the key could not be looked up"}
 }

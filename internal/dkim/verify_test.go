@@ -196,8 +196,8 @@ func TestDNSFailures(t *testing.T) {
 	expect(t, "an error of no known kind", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {
 		return dns.Answer{}, errors.New("strange")
 	}), Options{}), TempError, "dns_network")
-	expect(t, "a bare deadline", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {
-		return dns.Answer{}, fmt.Errorf("no: %w", context.DeadlineExceeded)
+	expect(t, "a wrapped error", one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) {
+		return dns.Answer{}, fmt.Errorf("no: %w", &dns.Error{Kind: dns.KindTimeout})
 	}), Options{}), TempError, "dns_timeout")
 	s := one(t, mail, resolverFunc(func(context.Context) (dns.Answer, error) { panic("boom") }), Options{})
 	expect(t, "a panic is a result", s, TempError, ReasonInternal)
@@ -210,10 +210,9 @@ func TestDNSFailures(t *testing.T) {
 	}), Options{}), TempError, ReasonInternal)
 }
 
-type resolverFunc func(ctx context.Context) (dns.Answer, error)
-
-func (f resolverFunc) Lookup(ctx context.Context, _ dns.Name, _ dns.Type) (dns.Answer, error) {
-	return f(ctx)
+// resolverFunc answers every question with what f returns.
+func resolverFunc(f func(ctx context.Context) (dns.Answer, error)) dns.Resolver {
+	return nameserver.Func(func(ctx context.Context, _ dns.Name, _ dns.Type) (dns.Answer, error) { return f(ctx) })
 }
 
 // TestWaiting: Start does not wait, Finish waits no longer than its context,
@@ -235,7 +234,7 @@ func TestWaiting(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		sigs := v.Finish(ctx)
-		expect(t, "the budget runs out", sigs[0], TempError, "dns_budget")
+		expect(t, "the time runs out", sigs[0], TempError, "dns_timeout")
 		if d := time.Since(begin); d != 3*time.Second {
 			t.Errorf("Finish took %v, want the 3 s it was given", d)
 		}

@@ -15,7 +15,8 @@ import (
 
 // asked remembers the questions put to another resolver.
 type asked struct {
-	dns.Resolver
+	dns.LookupOnly
+	next  dns.Resolver
 	mu    sync.Mutex
 	names []string
 }
@@ -24,7 +25,7 @@ func (a *asked) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	a.mu.Lock()
 	a.names = append(a.names, string(name)+" "+typ.String())
 	a.mu.Unlock()
-	return a.Resolver.Lookup(ctx, name, typ)
+	return a.next.Lookup(ctx, name, typ)
 }
 
 func (a *asked) count() []string {
@@ -38,7 +39,7 @@ func (a *asked) count() []string {
 // nothing may be asked twice, or that no walk could ask.
 func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
 	tb.Helper()
-	next := &asked{Resolver: z}
+	next := &asked{next: z}
 	r := dns.NewAhead(next)
 	d := Discover(tb.Context(), r, author, o)
 	if n := len(next.count()); n > maxWalkLabels {
@@ -81,11 +82,14 @@ func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier
 }
 
 // slow takes a second for each answer.
-type slow struct{ dns.Resolver }
+type slow struct {
+	dns.LookupOnly
+	next dns.Resolver
+}
 
 func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	time.Sleep(time.Second)
-	return s.Resolver.Lookup(ctx, name, typ)
+	return s.next.Lookup(ctx, name, typ)
 }
 
 // TestWalkAtOnce: a walk takes the time of one question, and an answer that is
@@ -105,7 +109,7 @@ func TestWalkAtOnce(t *testing.T) {
 		{"the walk of an identifier comes on top", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "example.com", "x.y.example.com", 2, time.Second, time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			next := &asked{Resolver: slow{nameserver.Zone(t, tt.zone)}}
+			next := &asked{next: slow{next: nameserver.Zone(t, tt.zone)}}
 			r := dns.NewAhead(next)
 			begin := time.Now()
 			d := Discover(t.Context(), r, tt.author, Options{})
@@ -126,7 +130,7 @@ func TestWalkAtOnce(t *testing.T) {
 // once it is known.
 func TestWalkAtOnceEndsEarly(t *testing.T) {
 	z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
-	next := &asked{Resolver: z}
+	next := &asked{next: z}
 	r := dns.NewAhead(next)
 	d := Discover(t.Context(), z, "example.com", Options{}) // knows that much
 	if e := d.Evaluate(t.Context(), r, []Identifier{{SPF, "mail.example.com", StatePass, ""}}); e.Result != ResultPass {
@@ -142,7 +146,7 @@ func TestSuffixAtOnce(t *testing.T) {
 	o := Options{Method: PSL, PSL: testList(t)}
 	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {
 		synctest.Test(t, func(t *testing.T) {
-			next := &asked{Resolver: slow{nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
+			next := &asked{next: slow{next: nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
 			begin := time.Now()
 			d := Discover(t.Context(), dns.NewAhead(next), author, o)
 			if took := time.Since(begin); took != time.Second || len(next.count()) != want || d.PolicyDomain != "example.com" {

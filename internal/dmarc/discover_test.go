@@ -91,7 +91,7 @@ func TestUnusableIsNoAbsence(t *testing.T) {
 }
 
 // brokenResolver fails in a way the contract of dns.Resolver does not foresee.
-type brokenResolver struct{}
+type brokenResolver struct{ dns.LookupOnly }
 
 func (brokenResolver) Lookup(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
 	return dns.Answer{}, errors.New("broken")

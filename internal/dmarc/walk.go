@@ -177,25 +177,26 @@ func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, wh
 	return p
 }
 
-// expect tells r which of the names that are asked in turn are not known yet,
-// but for the first of them, which is asked now.
+// expect announces to r the names of a walk that are not known yet, except the
+// first one, which is asked now.
 func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Name) {
-	if _, ok := r.(dns.Expecter); !ok {
-		return
-	}
-	unknown := make([]dns.Name, 0, maxWalkLabels)
 	for _, domain := range domains {
-		switch n := d.nodes[domain]; {
-		case n == nil:
-			if name, err := domain.Prepend("_dmarc"); err == nil {
-				unknown = append(unknown, name)
-			}
-		case n.record != nil && n.record.PSD != PSDUnknown:
+		if n := d.nodes[domain]; n != nil && n.record != nil && n.record.PSD != PSDUnknown {
 			return // the walk ends here
 		}
 	}
-	if len(unknown) > 1 {
-		dns.Expect(ctx, r, dns.TypeTXT, unknown[1:]...)
+	now := true // the first of them is asked now
+	for _, domain := range domains {
+		if d.nodes[domain] != nil {
+			continue
+		}
+		if now {
+			now = false
+			continue
+		}
+		if name, err := domain.Prepend("_dmarc"); err == nil && !r.Expect(ctx, name, dns.TypeTXT) {
+			return // r does not ask ahead
+		}
 	}
 }
 

@@ -6,27 +6,13 @@ import (
 	"sync"
 )
 
-// Expecter is a [Resolver] that wants to hear beforehand what may be asked
-// next. Expect returns at once; lookups it begins end with ctx.
-type Expecter interface {
-	Resolver
-	Expect(ctx context.Context, typ Type, names ...Name)
-}
-
-// Expect tells r, if it is an [Expecter], what may be asked next.
-func Expect(ctx context.Context, r Resolver, typ Type, names ...Name) {
-	if e, ok := r.(Expecter); ok && len(names) > 0 {
-		e.Expect(ctx, typ, names...)
-	}
-}
-
-// Ahead is an [Expecter] that asks for all that is expected at once, so that
-// questions that follow from each other only in whether they are asked take
-// the time of one. Who asks then gets the same answers in the same order. An
-// answer that nobody takes costs nobody's time.
+// Ahead is a Resolver for one message that asks every expected question at once
+// and in the background. Questions of which only the answers decide whether the
+// next is asked then take the time of one. The caller still gets the same answers
+// in the same order, and an answer that the caller does not take costs no time.
 //
-// It is for one message: answers are kept as long as it is, and nothing bounds
-// their number but what is expected. Safe for concurrent use.
+// Ahead keeps every answer as long as it lives, and only the number of expected
+// questions bounds how many. Safe for concurrent use.
 type Ahead struct {
 	next Resolver
 
@@ -37,41 +23,37 @@ type Ahead struct {
 // NewAhead returns an Ahead in front of next.
 func NewAhead(next Resolver) *Ahead { return &Ahead{next: next} }
 
-// early is a question asked before its turn. What came of it is set before
-// done is closed.
+// early is a question asked before its turn. Its outcome is set before done is
+// closed.
 type early struct {
 	name     Name
 	typ      Type
-	done     chan struct{} // nil: the answer was known
+	done     chan struct{} // nil: the answer was at hand
 	answer   Answer
 	err      error
 	panicked any
 }
 
-// Expect implements [Expecter]. What a [Peeker] knows takes no goroutine.
-func (a *Ahead) Expect(ctx context.Context, typ Type, names ...Name) {
+// Expect implements [Resolver]: it begins to ask. An answer that is at hand takes
+// no goroutine.
+func (a *Ahead) Expect(ctx context.Context, name Name, typ Type) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	known, _ := a.next.(Peeker)
-	for _, name := range names {
-		if a.find(name, typ) != nil {
-			continue
-		}
-		e := &early{name: name, typ: typ}
-		a.early = append(a.early, e)
-		if known != nil {
-			var ok bool
-			if e.answer, ok = known.Peek(name, typ); ok {
-				continue
-			}
-		}
+	if a.find(name, typ) != nil {
+		return true
+	}
+	e := &early{name: name, typ: typ}
+	a.early = append(a.early, e)
+	var ok bool
+	if e.answer, ok = a.next.Peek(name, typ); !ok {
 		e.done = make(chan struct{})
 		go e.ask(ctx, a.next)
 	}
+	return true
 }
 
-// ask asks. A panic is for the one who takes the answer: here it would end the
-// process.
+// ask asks. It keeps a panic for the caller that takes the answer; in this
+// goroutine the panic would end the process.
 func (e *early) ask(ctx context.Context, r Resolver) {
 	defer close(e.done)
 	defer func() { e.panicked = recover() }()
@@ -87,11 +69,16 @@ func (a *Ahead) find(name Name, typ Type) *early {
 	return nil
 }
 
+// expected returns the question if it was asked before its turn, else nil.
+func (a *Ahead) expected(name Name, typ Type) *early {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.find(name, typ)
+}
+
 // Lookup implements [Resolver].
 func (a *Ahead) Lookup(ctx context.Context, name Name, typ Type) (Answer, error) {
-	a.mu.Lock()
-	e := a.find(name, typ)
-	a.mu.Unlock()
+	e := a.expected(name, typ)
 	if e == nil {
 		return a.next.Lookup(ctx, name, typ)
 	}
@@ -99,15 +86,27 @@ func (a *Ahead) Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 		select {
 		case <-e.done:
 		case <-ctx.Done():
-			return Answer{}, &Error{Kind: OutOfTime(a.next, ctx.Err()), Name: name, Type: typ, Err: ctx.Err()}
+			return Answer{}, OutOfTime(a.next, ctx.Err(), name, typ)
 		}
 	}
 	if e.panicked != nil {
 		panic(e.panicked)
 	}
-	var gaveUp *Error
-	if errors.Is(e.err, context.DeadlineExceeded) || errors.As(e.err, &gaveUp) && (gaveUp.Kind == KindBudget || gaveUp.Kind == KindCanceled) {
-		return a.next.Lookup(ctx, name, typ) // its time was over, ours is not
+	var failed *Error
+	if errors.Is(e.err, context.DeadlineExceeded) || errors.As(e.err, &failed) && failed.AskerGaveUp() {
+		return a.next.Lookup(ctx, name, typ) // the time of Expect's ctx was over; this ctx still has time
 	}
 	return e.answer, e.err
 }
+
+// Peek implements [Resolver]. A question that was asked before its turn is left
+// to Lookup.
+func (a *Ahead) Peek(name Name, typ Type) (Answer, bool) {
+	if a.expected(name, typ) != nil {
+		return Answer{}, false
+	}
+	return a.next.Peek(name, typ)
+}
+
+// Queued implements [Resolver].
+func (a *Ahead) Queued() bool { return a.next.Queued() }

@@ -9,7 +9,10 @@ import (
 )
 
 // scripted answers after a second; some names fail or panic.
-type scripted struct{ asked chan Name }
+type scripted struct {
+	LookupOnly
+	asked chan Name
+}
 
 func (s scripted) Lookup(ctx context.Context, name Name, typ Type) (Answer, error) {
 	s.asked <- name
@@ -27,7 +30,7 @@ func (s scripted) Lookup(ctx context.Context, name Name, typ Type) (Answer, erro
 	return Answer{Name: name, Type: typ}, nil
 }
 
-func newScripted() scripted { return scripted{make(chan Name, 100)} }
+func newScripted() scripted { return scripted{asked: make(chan Name, 100)} }
 
 // TestAhead: what is expected is asked once, at once, and taken when its turn
 // comes.
@@ -51,8 +54,13 @@ func TestAhead(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			next := newScripted()
 			a := NewAhead(next)
-			Expect(t.Context(), a, TypeTXT, tt.expect...)
-			Expect(t.Context(), a, TypeTXT, tt.expect...)
+			for range 2 {
+				for _, name := range tt.expect {
+					if !a.Expect(t.Context(), name, TypeTXT) {
+						t.Errorf("%s: %s is not asked ahead", tt.reason, name)
+					}
+				}
+			}
 			time.Sleep(2 * time.Second)
 			begin := time.Now()
 			defer func() {
@@ -83,10 +91,10 @@ func TestAheadTime(t *testing.T) {
 		next := newScripted()
 		a := NewAhead(next)
 		ctx, cancel := context.WithCancel(t.Context())
-		a.Expect(ctx, TypeTXT, "a.example")
+		a.Expect(ctx, "a.example", TypeTXT)
 		short, stop := context.WithTimeout(t.Context(), time.Millisecond)
 		defer stop()
-		if _, err := a.Lookup(short, "a.example", TypeTXT); kindOf(t, err) != KindBudget || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := a.Lookup(short, "a.example", TypeTXT); kindOf(t, err) != KindTimeout || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("no time to wait: %v", err)
 		}
 		gone, leave := context.WithCancel(t.Context())
@@ -107,7 +115,7 @@ func TestAheadKnown(t *testing.T) {
 	next := &knows{names: map[Name]bool{"known.example": true}}
 	m := NewMeter(next, 10)
 	a := NewAhead(m)
-	a.Expect(t.Context(), TypeTXT, "known.example")
+	a.Expect(t.Context(), "known.example", TypeTXT)
 	for range 2 {
 		if answer, err := a.Lookup(t.Context(), "known.example", TypeTXT); err != nil || answer.Name != "known.example" {
 			t.Errorf("%+v, %v", answer, err)
@@ -115,9 +123,5 @@ func TestAheadKnown(t *testing.T) {
 	}
 	if next.asked != 0 || m.Lookups() != 1 {
 		t.Errorf("asked %d, counted %d", next.asked, m.Lookups())
-	}
-	Expect(t.Context(), next, TypeTXT, "other.example") // no Expecter: nothing happens
-	if next.asked != 0 {
-		t.Error("asked")
 	}
 }

@@ -1,36 +1,17 @@
-// Package dns holds the types every evaluator shares with the resolver: a
+// Package dns holds the types that every evaluator shares with the resolver: a
 // validated [Name], the [Answer] to one question, the [Error] that says why there
-// is none, and [Resolver], the one-method seam between them.
+// is no answer, and [Resolver], the interface between them.
 //
 // NXDOMAIN and NODATA are answers, not errors: SPF counts them as void lookups
 // (RFC 7208 §4.6.4) and DMARC's np tag needs the difference (RFC 9989 §4.7).
 package dns
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 )
-
-// Resolver answers one question. A non-nil error is an [*Error], possibly
-// wrapped, and temporary unless it is [Error.Permanent]; a definite "no" is an
-// Answer without records.
-// Implementations follow CNAMEs, are safe for concurrent use and return by the
-// context's deadline.
-type Resolver interface {
-	Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
-}
-
-// Peeker is a [Resolver] that can say at once what it knows already. Peek asks
-// nobody and does not block; it is false for whatever Lookup would do more for
-// than to repeat a good answer: what is not known, past its TTL, due for
-// renewal, or failed.
-type Peeker interface {
-	Resolver
-	Peek(name Name, typ Type) (Answer, bool)
-}
 
 // Type is a resource record type (RFC 1035 §3.2.2).
 type Type uint16
@@ -220,6 +201,10 @@ func Permanent(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Permanent()
 }
+
+// AskerGaveUp reports whether the asker's own time, patience or limits ended the
+// lookup. Such an error says nothing about the name or its servers.
+func (e *Error) AskerGaveUp() bool { return e.Kind == KindBudget || e.Kind == KindCanceled }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -30,7 +30,7 @@ func (s atEnd) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Repl
 }
 
 // stuck answers nothing until its context ends.
-type stuck struct{}
+type stuck struct{ dns.LookupOnly }
 
 func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	<-ctx.Done()
@@ -76,13 +76,16 @@ func TestDrainIsNoWayIn(t *testing.T) {
 }
 
 // bomb panics at one name.
-type bomb struct{ dns.Resolver }
+type bomb struct {
+	dns.LookupOnly
+	next dns.Resolver
+}
 
 func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	if strings.HasSuffix(string(name), "bank.example") {
 		panic("boom")
 	}
-	return b.Resolver.Lookup(ctx, name, typ)
+	return b.next.Lookup(ctx, name, typ)
 }
 
 func TestOnPanic(t *testing.T) {
@@ -97,7 +100,7 @@ func TestOnPanic(t *testing.T) {
 // TestPanicCostsOneMessage: a bug in an evaluator is a temporary error of that
 // message, never a reject, and the next one is judged.
 func TestPanicCostsOneMessage(t *testing.T) {
-	addr, _ := serve(t, bomb{nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
+	addr, _ := serve(t, bomb{next: nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	res, h := s.send("<x@evil.example>", fmt.Sprintf(mail, "bank.example"))
 	if label := ours(t, h); !res.Action.Delivers() || !strings.Contains(label, "dmarc=temperror") {

@@ -141,14 +141,8 @@ func TestAddressWithZone(t *testing.T) {
 	}
 }
 
-type resolverFunc func(name dns.Name, typ dns.Type) (dns.Answer, error)
-
-func (f resolverFunc) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	return f(name, typ)
-}
-
 func TestStrangersOctetsStayOutOfMessages(t *testing.T) {
-	r := resolverFunc(func(name dns.Name, typ dns.Type) (dns.Answer, error) {
+	r := nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		if typ == dns.TypePTR {
 			return dns.Answer{Records: []dns.Record{{Host: "a\r\n\x1b[2J\xff.example.com"}}}, nil
 		}
@@ -185,7 +179,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, names, addrs []byte) {
 		asked, has := 0, false
-		r := resolverFunc(func(name dns.Name, typ dns.Type) (dns.Answer, error) {
+		r := nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 			asked++
 			ans := dns.Answer{Name: name, Type: typ}
 			if typ == dns.TypePTR {

@@ -25,6 +25,7 @@ import (
 
 // memory is a resolver that knows what was asked before, as the daemon's does.
 type memory struct {
+	dns.LookupOnly
 	next  dns.Resolver
 	mu    sync.Mutex
 	known map[question]dns.Answer

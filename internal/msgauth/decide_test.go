@@ -24,12 +24,13 @@ const never = time.Hour
 
 // late answers for some names only after a while.
 type late struct {
-	dns.Resolver
+	dns.LookupOnly
+	next   dns.Resolver
 	delays map[dns.Name]time.Duration
 }
 
 func (l late) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	return away{l.Resolver, l.delays[name]}.Lookup(ctx, name, typ)
+	return away{next: l.next, trip: l.delays[name]}.Lookup(ctx, name, typ)
 }
 
 const (
@@ -95,7 +96,7 @@ func TestDecide(t *testing.T) {
 			map[dns.Name]time.Duration{sealKey: 5 * time.Second}, grace, 5 * time.Second, spf.Pass, "pass", dmarc.ResultPass},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			z := late{nameserver.Zone(t, zoneText+"stranger.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"), tt.delays}
+			z := late{next: nameserver.Zone(t, zoneText+"stranger.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"), delays: tt.delays}
 			e := evaluate(t, NewVerifier(z, Options{Grace: tt.grace, LookAhead: true, Now: now}), tt.from, tt.raw)
 			var results []string
 			for _, s := range e.DKIM {
@@ -136,7 +137,7 @@ func TestGraceDecidesNothing(t *testing.T) {
 		var found []string
 		for _, grace := range []time.Duration{-1, never} {
 			synctest.Test(t, func(t *testing.T) {
-				v := NewVerifier(late{z, delays}, Options{Grace: grace, Now: now, LookAhead: true})
+				v := NewVerifier(late{next: z, delays: delays}, Options{Grace: grace, Now: now, LookAhead: true})
 				e := evaluate(t, v, from, mail)
 				e.HELO, e.Cost = spf.Check{}, nil
 				if e.DMARC.Result == dmarc.ResultPass {
@@ -154,7 +155,8 @@ func TestGraceDecidesNothing(t *testing.T) {
 
 // gate answers one name only once it is open.
 type gate struct {
-	dns.Resolver
+	dns.LookupOnly
+	next dns.Resolver
 	name dns.Name
 	open chan struct{}
 }
@@ -167,7 +169,7 @@ func (g gate) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 			return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
 		}
 	}
-	return g.Resolver.Lookup(ctx, name, typ)
+	return g.next.Lookup(ctx, name, typ)
 }
 
 // suffixes runs a function when it is asked about a name.
@@ -190,7 +192,7 @@ func TestDecideMissesNothing(t *testing.T) {
 	zoneText += "_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n"
 	now := stopped()
 	synctest.Test(t, func(t *testing.T) {
-		z := gate{nameserver.Zone(t, zoneText), "example.com", make(chan struct{})}
+		z := gate{next: nameserver.Zone(t, zoneText), name: "example.com", open: make(chan struct{})}
 		// The signature passed and is compared; meanwhile the SPF check ends.
 		psl := suffixes{"example.com", sync.OnceFunc(func() {
 			close(z.open)

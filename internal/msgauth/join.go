@@ -44,7 +44,7 @@ func (m *Verification) waitHELO(ctx context.Context, e *Evaluation) spf.Check {
 
 // overtime is the reason of a check whose time ended.
 func (m *meter) overtime() spf.Reason {
-	if m.room.Crowded() {
+	if m.Queued() {
 		return spf.ReasonDNSBudget
 	}
 	return spf.ReasonTimeLimit
@@ -61,7 +61,7 @@ func (m *meter) blame(check spf.Check) spf.Check {
 
 // late is the failure of the stage as a whole that did not end in time.
 func (m *meter) late() *dns.Error {
-	return &dns.Error{Kind: dns.OutOfTime(&m.room, context.DeadlineExceeded), Err: context.DeadlineExceeded}
+	return dns.OutOfTime(m, context.DeadlineExceeded, "", 0)
 }
 
 func (m *Verification) waitIPRev(ctx context.Context, e *Evaluation) iprev.Result {

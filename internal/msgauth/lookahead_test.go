@@ -17,14 +17,15 @@ import (
 
 // away is a resolver whose every answer takes a while.
 type away struct {
-	dns.Resolver
+	dns.LookupOnly
+	next dns.Resolver
 	trip time.Duration
 }
 
 func (a away) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	select {
 	case <-time.After(a.trip):
-		return a.Resolver.Lookup(ctx, name, typ)
+		return a.next.Lookup(ctx, name, typ)
 	case <-ctx.Done():
 		return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
 	}
@@ -50,7 +51,7 @@ func TestLookAhead(t *testing.T) {
 		found := map[bool]string{}
 		for _, ahead := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
-				z := away{nameserver.Zone(t, zoneText), trip}
+				z := away{next: nameserver.Zone(t, zoneText), trip: trip}
 				v := NewVerifier(z, Options{LookAhead: ahead, Now: now, Grace: 10 * trip})
 				c := v.Connect(t.Context(), Session{Client: client, ClientName: tt.name})
 				defer c.Close()
@@ -83,7 +84,7 @@ func TestLookAhead(t *testing.T) {
 func TestLookAheadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)
-		v := NewVerifier(away{z, time.Second}, Options{LookAhead: true})
+		v := NewVerifier(away{next: z, trip: time.Second}, Options{LookAhead: true})
 		c := v.Connect(t.Context(), Session{Client: client})
 		for _, name := range []string{"a.example", "b.example", "c.example", "mx.bank.example"} {
 			c.Helo(name)
@@ -120,13 +121,13 @@ func TestLookAheadWarm(t *testing.T) {
 func TestPanicsAhead(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
 	for name, want := range map[dns.Name]dmarc.Result{"_dmarc.bank.example": dmarc.ResultTempError, "_dmarc.example": dmarc.ResultTempError} {
-		v := NewVerifier(bomb{z, dns.TypeTXT, name}, Options{LookAhead: true})
+		v := NewVerifier(bomb{next: z, typ: dns.TypeTXT, name: name}, Options{LookAhead: true})
 		e := evaluate(t, v, "<a@bank.example>", "From: a@sub.bank.example\r\n\r\n")
 		if len(e.Panics) != 1 || e.Panics[0].Component != DMARC || e.DMARC.Result != want {
 			t.Errorf("%s: dmarc=%s, panics %+v", name, e.DMARC.Result, e.Panics)
 		}
 	}
-	v := NewVerifier(bomb{z, dns.TypeA, "mx.bank.example"}, Options{LookAhead: true})
+	v := NewVerifier(bomb{next: z, typ: dns.TypeA, name: "mx.bank.example"}, Options{LookAhead: true})
 	if e := evaluate(t, v, "<a@bank.example>", hello); len(e.Panics) == 0 || e.DMARC.Result != dmarc.ResultPass {
 		t.Errorf("the client's name: dmarc=%s, panics %+v", e.DMARC.Result, e.Panics)
 	}

@@ -11,7 +11,10 @@
 package msgauth
 
 import (
+	"context"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"sekimori/internal/dkim"
@@ -77,12 +80,12 @@ const defaultGrace = 250 * time.Millisecond
 type Verifier struct {
 	resolver dns.Resolver
 	rooms    *rooms
-	peeks    bool // the resolver is a dns.Peeker
+	answers  *sync.Pool // of []dns.Answer, for attempts
 	o        Options
 }
 
-// NewVerifier returns a Verifier that asks r. If r is a [dns.Peeker], stages
-// whose answers it knows run at once instead of in the background.
+// NewVerifier returns a Verifier that asks r. A stage whose answers r has at hand
+// runs at once instead of in the background.
 func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Budget <= 0 {
 		o.Budget = 10 * time.Second
@@ -97,8 +100,8 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.DKIM.Cache == nil {
 		o.DKIM.Cache = dkim.NewCache()
 	}
-	_, peeks := r.(dns.Peeker)
-	return &Verifier{resolver: r, rooms: newRooms(), peeks: peeks, o: o}
+	answers := &sync.Pool{New: func() any { return new([]dns.Answer) }}
+	return &Verifier{resolver: r, rooms: newRooms(), answers: answers, o: o}
 }
 
 // Session is what is known of the SMTP client (one connection).
@@ -143,19 +146,19 @@ func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve
 type meter struct {
 	dns.Meter
 	room room
+
+	mu sync.Mutex
+	// kept are the answers that an attempt found before it missed one. They are
+	// counted, and are given out before anything is asked.
+	kept []dns.Answer
 }
 
 // begin makes m the fresh meter of a stage. author is the domain of a message's
 // author, "" for the stages of a client.
 func (m *meter) begin(c *Connection, stage Mechanism, author dns.Name) {
 	m.room.c, m.room.stage, m.room.author = c, stage, author
-	m.reset()
-}
-
-// reset counts from 0 again.
-func (m *meter) reset() {
 	limit := maxSPFLookups
-	switch m.room.stage {
+	switch stage {
 	case DKIM:
 		limit = maxDKIMLookups
 	case DMARC:
@@ -166,6 +169,42 @@ func (m *meter) reset() {
 		limit = maxIPRevLookups
 	}
 	m.Reset(&m.room, limit)
+}
+
+// keep makes answers those that are given out before anything is asked.
+func (m *meter) keep(answers []dns.Answer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = answers
+}
+
+// takeKept gives out one of the answers that keep was given.
+func (m *meter) takeKept(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, a := range m.kept {
+		if a.Name == name && a.Type == typ {
+			m.kept = slices.Delete(m.kept, i, i+1)
+			return a, true
+		}
+	}
+	return dns.Answer{}, false
+}
+
+// Lookup implements [dns.Resolver].
+func (m *meter) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if a, ok := m.takeKept(name, typ); ok {
+		return a, nil
+	}
+	return m.Meter.Lookup(ctx, name, typ)
+}
+
+// Peek implements [dns.Resolver].
+func (m *meter) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	if a, ok := m.takeKept(name, typ); ok {
+		return a, true
+	}
+	return m.Meter.Peek(name, typ)
 }
 
 // ahead returns what a stage asks that goes through m.

@@ -94,7 +94,7 @@ func TestConnectionCountedOnce(t *testing.T) {
 }
 
 // silent never answers; it obeys its context.
-type silent struct{}
+type silent struct{ dns.LookupOnly }
 
 func (silent) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	<-ctx.Done()
@@ -102,7 +102,7 @@ func (silent) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 }
 
 // deaf does not even obey its context before an hour is over.
-type deaf struct{}
+type deaf struct{ dns.LookupOnly }
 
 func (deaf) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	time.Sleep(time.Hour)
@@ -131,7 +131,8 @@ func TestBudget(t *testing.T) {
 
 // hole never answers for some names.
 type hole struct {
-	dns.Resolver
+	dns.LookupOnly
+	next  dns.Resolver
 	under dns.Name
 }
 
@@ -139,7 +140,7 @@ func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	if name.Under(h.under) {
 		return silent{}.Lookup(ctx, name, typ)
 	}
-	return h.Resolver.Lookup(ctx, name, typ)
+	return h.next.Lookup(ctx, name, typ)
 }
 
 // TestSilentKeyIsNoWayOut: a spoofer's own key that never comes must not use
@@ -147,7 +148,7 @@ func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 func TestSilentKeyIsNoWayOut(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	synctest.Test(t, func(t *testing.T) {
-		v := NewVerifier(hole{nameserver.Zone(t, zoneText), "evil.example"}, Options{Budget: 10 * time.Second})
+		v := NewVerifier(hole{next: nameserver.Zone(t, zoneText), under: "evil.example"}, Options{Budget: 10 * time.Second})
 		begin := time.Now()
 		e := evaluate(t, v, "<x@evil.example>", signature+hello)
 		if took := time.Since(begin); took > 10*time.Second {
@@ -164,7 +165,7 @@ func TestSilentKeyIsNoWayOut(t *testing.T) {
 func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)
-		for _, r := range []dns.Resolver{hole{z, "in-addr.arpa"}, hole{z, "mx.bank.example"}} {
+		for _, r := range []dns.Resolver{hole{next: z, under: "in-addr.arpa"}, hole{next: z, under: "mx.bank.example"}} {
 			begin := time.Now()
 			e := evaluate(t, NewVerifier(r, Options{}), "<a@bank.example>", hello)
 			if took := time.Since(begin); e.DMARC.Result != dmarc.ResultPass || took > 2*defaultGrace {
@@ -178,7 +179,7 @@ func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 func TestGreetings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open atomic.Int64
-		v := NewVerifier(counting{&open}, Options{})
+		v := NewVerifier(counting{open: &open}, Options{})
 		c := v.Connect(t.Context(), Session{Client: client})
 		defer c.Close()
 		for i := range 100 {
@@ -192,7 +193,10 @@ func TestGreetings(t *testing.T) {
 }
 
 // counting never answers and counts who waits.
-type counting struct{ open *atomic.Int64 }
+type counting struct {
+	dns.LookupOnly
+	open *atomic.Int64
+}
 
 func (c counting) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	c.open.Add(1)
@@ -220,7 +224,8 @@ func TestBodySlowerThanBudget(t *testing.T) {
 
 // bomb panics when asked for a type, at one name or (with "") at any.
 type bomb struct {
-	dns.Resolver
+	dns.LookupOnly
+	next dns.Resolver
 	typ  dns.Type
 	name dns.Name
 }
@@ -229,7 +234,7 @@ func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	if typ == b.typ && (b.name == "" || b.name == name) {
 		panic("boom")
 	}
-	return b.Resolver.Lookup(ctx, name, typ)
+	return b.next.Lookup(ctx, name, typ)
 }
 
 func TestPanics(t *testing.T) {
@@ -241,10 +246,10 @@ func TestPanics(t *testing.T) {
 		dmarc     dmarc.Result
 		null      bool
 	}{
-		{"iprev alone: the rest stands", bomb{r, dns.TypePTR, ""}, IPRev, dmarc.ResultPass, false},
-		{"SPF: the identifier might have passed", bomb{r, dns.TypeTXT, "bank.example"}, SPF, dmarc.ResultTempError, false},
-		{"SPF of the null sender: HELO's domain might have passed", bomb{r, dns.TypeTXT, "mx.bank.example"}, SPF, dmarc.ResultTempError, true},
-		{"DMARC: the policy is not known", bomb{r, dns.TypeTXT, "_dmarc.bank.example"}, DMARC, dmarc.ResultTempError, false},
+		{"iprev alone: the rest stands", bomb{next: r, typ: dns.TypePTR, name: ""}, IPRev, dmarc.ResultPass, false},
+		{"SPF: the identifier might have passed", bomb{next: r, typ: dns.TypeTXT, name: "bank.example"}, SPF, dmarc.ResultTempError, false},
+		{"SPF of the null sender: HELO's domain might have passed", bomb{next: r, typ: dns.TypeTXT, name: "mx.bank.example"}, SPF, dmarc.ResultTempError, true},
+		{"DMARC: the policy is not known", bomb{next: r, typ: dns.TypeTXT, name: "_dmarc.bank.example"}, DMARC, dmarc.ResultTempError, false},
 	} {
 		from := "<a@bank.example>"
 		if tt.null {

@@ -75,23 +75,25 @@ func newRooms() *rooms {
 // there is room for it among the lookups of others, and else waits for that
 // until its time ends. Make it with [Connection.room].
 type room struct {
-	c       *Connection
-	stage   Mechanism
-	author  dns.Name // the Author Domain, "" for the stages of a client
-	crowded atomic.Bool
-	denied  atomic.Int32 // lookups that ended without an answer for want of room
+	c      *Connection
+	stage  Mechanism
+	author dns.Name // the Author Domain, "" for the stages of a client
+	queued atomic.Bool
+	denied atomic.Int32 // lookups that ended without an answer for want of room
 }
 
-// Peek implements [dns.Peeker]: what is known takes no slot.
+// Peek implements [dns.Resolver]: what is at hand takes no slot.
 func (r *room) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
-	if p, ok := r.c.v.resolver.(dns.Peeker); ok {
-		return p.Peek(name, typ)
-	}
-	return dns.Answer{}, false
+	return r.c.v.resolver.Peek(name, typ)
 }
 
-// Crowded implements [dns.Shared].
-func (r *room) Crowded() bool { return r.crowded.Load() }
+// Expect implements [dns.Resolver].
+func (r *room) Expect(ctx context.Context, name dns.Name, typ dns.Type) bool {
+	return r.c.v.resolver.Expect(ctx, name, typ)
+}
+
+// Queued implements [dns.Resolver].
+func (r *room) Queued() bool { return r.queued.Load() }
 
 // Lookup implements [dns.Resolver].
 func (r *room) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -108,11 +110,11 @@ func (r *room) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 }
 
 func (r *room) outOfTime(ctx context.Context, name dns.Name, typ dns.Type) error {
-	kind := dns.OutOfTime(r, ctx.Err())
-	if kind == dns.KindBudget {
+	failed := dns.OutOfTime(r, ctx.Err(), name, typ)
+	if failed.Kind == dns.KindBudget {
 		r.denied.Add(1)
 	}
-	return &dns.Error{Kind: kind, Name: name, Type: typ, Err: ctx.Err()}
+	return failed
 }
 
 // take waits for a slot. A message waits for its own first, so that it holds no
@@ -123,9 +125,9 @@ func (r *room) take(ctx context.Context, name dns.Name) *slots.Slot {
 	rooms, network := r.c.v.rooms, network(r.c.client.Client)
 	own, all := rooms.message[what].Of(r), rooms.all[what]
 	if of := rooms.organizations[what]; of != nil {
-		return rooms.lock.Take(ctx, network, &r.crowded, own, of.Of(owner), all)
+		return rooms.lock.Take(ctx, network, &r.queued, own, of.Of(owner), all)
 	}
-	return rooms.lock.Take(ctx, network, &r.crowded, own, all)
+	return rooms.lock.Take(ctx, network, &r.queued, own, all)
 }
 
 // sortOf says what a lookup is for and on whose account it goes: the author's

@@ -62,7 +62,7 @@ func TestSilentKeysOfOthers(t *testing.T) {
 		"addresses of one IPv6 network": {func(i int) string { return fmt.Sprintf("2001:db8:1:%x::1", i) }, always("evil.example"), always("evil.example")},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			v := NewVerifier(hole{nameserver.Zone(t, keyOnly), "evil.example"}, Options{Now: now})
+			v := NewVerifier(hole{next: nameserver.Zone(t, keyOnly), under: "evil.example"}, Options{Now: now})
 			for i := range 45 {
 				c := v.Connect(t.Context(), Session{Client: netip.MustParseAddr(attack.client(i))})
 				defer c.Close()
@@ -105,10 +105,9 @@ func TestWantOfRoom(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	for _, full := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			var r dns.Resolver = nameserver.Zone(t, zoneText)
 			v := NewVerifier(silent{}, Options{})
 			if full {
-				v = NewVerifier(r, Options{})
+				v = NewVerifier(away{next: nameserver.Zone(t, zoneText)}, Options{})
 				for s := range v.rooms.all {
 					v.rooms.all[s] = slots.NewPool(0)
 				}

@@ -33,21 +33,25 @@ type task[T any] struct {
 // stage is what a task does: an evaluator with its arguments.
 type stage[T any] func(context.Context, dns.Resolver) T
 
-// start runs f: here if the resolver knows every answer, which is the rule and
-// costs no goroutine, its stack or timers; else from its beginning in the
-// background, asking r, which asks through meter.
+// start runs f. If the resolver has every answer at hand, which is the rule, f
+// runs here and costs no goroutine, stack or timer. Otherwise f runs again from
+// its beginning in the background; it asks r, which asks through meter.
 func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, meter *meter, r dns.Resolver, f stage[T]) {
 	t.component, t.begin = component, time.Now()
-	if v.peeks {
-		t.try = attempt{meter: meter}
-		t.run(ctx, &t.try, f)
-		if !t.try.missed {
-			return
-		}
-		var none T
-		t.value, t.panic = none, nil
-		meter.reset() // what is asked again counts once
+	buffer := v.answers.Get().(*[]dns.Answer)
+	t.try = attempt{meter: meter, found: *buffer}
+	t.run(ctx, &t.try, f)
+	found, missed := t.try.found, t.try.missed
+	t.try = attempt{}
+	if !missed {
+		clear(found)
+		*buffer = found[:0]
+		v.answers.Put(buffer)
+		return
 	}
+	var none T
+	t.value, t.panic = none, nil
+	meter.keep(found)
 	t.done = make(chan struct{})
 	go func() {
 		defer close(t.done)
@@ -66,26 +70,29 @@ func (t *task[T]) run(ctx context.Context, r dns.Resolver, f stage[T]) {
 	t.value = f(ctx, r)
 }
 
-// attempt is the Resolver of a stage's first try: it answers what is known
-// without asking, and after the first question that is not known the try is
-// void.
+// attempt is the Resolver of a stage's first run. It only peeks. The first
+// question whose answer is not at hand makes the run void.
 type attempt struct {
-	meter  *meter
-	missed bool
+	dns.LookupOnly // the stage looks up, and what it gets is what Peek of meter has
+	meter          *meter
+	found          []dns.Answer
+	missed         bool
 }
 
-// errUnknown ends an attempt; nobody sees it.
-var errUnknown = &dns.Error{Kind: dns.KindCanceled}
+// errMissed ends a run that is void. Its result is dropped, so that nothing shows
+// this error.
+var errMissed = &dns.Error{Kind: dns.KindCanceled}
 
 // Lookup implements [dns.Resolver].
 func (a *attempt) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	if !a.missed {
 		if answer, ok := a.meter.Peek(name, typ); ok {
+			a.found = append(a.found, answer)
 			return answer, nil
 		}
 		a.missed = true
 	}
-	return dns.Answer{}, errUnknown
+	return dns.Answer{}, errMissed
 }
 
 // ended reports whether the task is over.

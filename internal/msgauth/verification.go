@@ -66,7 +66,7 @@ func (c *Connection) expectName(host string) {
 		return
 	}
 	c.named = true // one guess: a client may greet a thousand times
-	dns.Expect(&c.iprevBudget, c.iprevAsks, iprev.AddressType(c.client.Client), name)
+	c.iprevAsks.Expect(&c.iprevBudget, name, iprev.AddressType(c.client.Client))
 }
 
 // Helo records the client's HELO name and begins its check. A client may greet

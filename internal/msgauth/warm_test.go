@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,6 +143,52 @@ func TestMeterOfAnAttempt(t *testing.T) {
 	var kind *dns.Error
 	if !ok || !errors.As(err, &kind) || kind.Kind != dns.KindBudget || meter.Lookups() != maxIPRevLookups+1 || meter.Exceeded() != 1 {
 		t.Errorf("%v, %d lookups, %d refused", err, meter.Lookups(), meter.Exceeded())
+	}
+}
+
+// hides has every answer of a zone at hand but those for one name.
+type hides struct {
+	dns.LookupOnly
+	zone *zone.Zone
+	name dns.Name
+}
+
+func (h hides) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	return h.zone.Lookup(ctx, name, typ)
+}
+
+func (h hides) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	if name == h.name {
+		return dns.Answer{}, false
+	}
+	return h.zone.Peek(name, typ)
+}
+
+// TestTracedOnce: a stage that has to run again, because an answer was not at
+// hand, neither asks again for the answers that were nor looks at them again: a
+// trace and the count of lookups are those of a stage that asks for everything.
+func TestTracedOnce(t *testing.T) {
+	zoneText, raw := signed(t)
+	z := nameserver.Zone(t, zoneText)
+	trace := func(r dns.Resolver) (questions []string, count int) {
+		tr := dns.NewTrace(r)
+		e := evaluate(t, NewVerifier(tr, Options{}), "<a@example.com>", string(raw))
+		for _, l := range tr.Lookups() {
+			questions = append(questions, string(l.Name)+" "+l.Type.String())
+		}
+		slices.Sort(questions)
+		return questions, e.Lookups()
+	}
+	want, count := trace(away{next: z})
+	if len(want) != 7 || count != len(want) {
+		t.Fatalf("%d lookups counted: %q", count, want)
+	}
+	for _, question := range append(want, "nothing TXT") {
+		name, _, _ := strings.Cut(question, " ")
+		got, n := trace(hides{zone: z, name: dns.Name(name)})
+		if !slices.Equal(got, want) || n != count {
+			t.Errorf("%s is not at hand: %d lookups counted:\n%q, want\n%q", name, n, got, want)
+		}
 	}
 }
 

@@ -262,9 +262,32 @@ func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 	case <-c.done:
 		return c.answer, c.err
 	case <-ctx.Done():
-		return dns.Answer{}, &dns.Error{Kind: dns.KindBudget, Name: name, Type: typ, Err: ctx.Err()}
+		return dns.Answer{}, dns.OutOfTime(s, ctx.Err(), name, typ)
 	}
 }
+
+// Peek implements [dns.Resolver]: an answer that the snapshot holds is at hand. A
+// failure that it holds is left to Lookup.
+func (s *Snapshot) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.known[question{name, typ}]
+	if l == nil || l.Error != "" {
+		return dns.Answer{}, false
+	}
+	answer, err := l.answer()
+	if err != nil {
+		return dns.Answer{}, false
+	}
+	s.use.FromSnapshot++
+	return answer, true
+}
+
+// Expect implements [dns.Resolver]. A question asked ahead would not be kept.
+func (s *Snapshot) Expect(context.Context, dns.Name, dns.Type) bool { return false }
+
+// Queued implements [dns.Resolver].
+func (s *Snapshot) Queued() bool { return s.next.Queued() }
 
 // ask puts a question to the network and keeps the answer.
 func (s *Snapshot) ask(q question, c *call) {
@@ -310,7 +333,7 @@ func newSnapshotLine(q question, answer dns.Answer, err error) *snapshotLine {
 	l := &snapshotLine{Name: octets(q.name), Type: q.typ}
 	if err != nil {
 		var failed *dns.Error
-		if !errors.As(err, &failed) || failed.Kind == dns.KindBudget || failed.Kind == dns.KindCanceled {
+		if !errors.As(err, &failed) || failed.AskerGaveUp() {
 			return nil
 		}
 		l.Error = failed.Kind.String()

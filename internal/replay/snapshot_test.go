@@ -29,17 +29,21 @@ www.a.example   CNAME a.example.
 
 // asked counts what goes to the network.
 type asked struct {
-	dns.Resolver
-	n atomic.Int64
+	dns.LookupOnly
+	next dns.Resolver
+	n    atomic.Int64
 }
 
 func (a *asked) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	a.n.Add(1)
-	return a.Resolver.Lookup(ctx, name, typ)
+	return a.next.Lookup(ctx, name, typ)
 }
 
 // nobody is a network that is not there.
-type nobody struct{ t *testing.T }
+type nobody struct {
+	dns.LookupOnly
+	t *testing.T
+}
 
 func (n nobody) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	n.t.Errorf("%s %s was asked", name, typ)
@@ -72,7 +76,7 @@ func TestSnapshot(t *testing.T) {
 		{"1.2.0.192.in-addr.arpa", dns.TypePTR}, {"none.example", dns.TypeTXT}, {"a.example", dns.TypeAAAA}, {"slow.example", dns.TypeA},
 	}
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
-	network := &asked{Resolver: nameserver.Zone(t, snapshotZone)}
+	network := &asked{next: nameserver.Zone(t, snapshotZone)}
 	s := open(t, path, network)
 	var first []dns.Answer
 	for range 2 {
@@ -88,7 +92,7 @@ func TestSnapshot(t *testing.T) {
 	if use := closed(t, s); use != (Use{FromSnapshot: 8, Asked: 8, Kept: 8, Failures: 2}) || network.n.Load() != 8 {
 		t.Errorf("%+v, %d questions", use, network.n.Load())
 	}
-	s = open(t, path, nobody{t})
+	s = open(t, path, nobody{t: t})
 	for i, q := range questions {
 		a, err := s.Lookup(t.Context(), q.name, q.typ)
 		if q.name == "slow.example" {
@@ -162,23 +166,24 @@ func TestSnapshotFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed(t, s)
-	closed(t, open(t, path, nobody{t}))
+	closed(t, open(t, path, nobody{t: t}))
 }
 
 // TestSnapshotIsOneRuns: two runs would write into each other's lines.
 func TestSnapshotIsOneRuns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
-	s := open(t, path, nobody{t})
-	if _, err := OpenSnapshot(path, nobody{t}); err == nil || !strings.Contains(err.Error(), "another run") {
+	s := open(t, path, nobody{t: t})
+	if _, err := OpenSnapshot(path, nobody{t: t}); err == nil || !strings.Contains(err.Error(), "another run") {
 		t.Errorf("opened twice: %v", err)
 	}
 	closed(t, s)
-	closed(t, open(t, path, nobody{t}))
+	closed(t, open(t, path, nobody{t: t}))
 }
 
 // late answers after a while, whoever waits.
 type late struct {
-	dns.Resolver
+	dns.LookupOnly
+	next  dns.Resolver
 	after time.Duration
 	n     atomic.Int64
 }
@@ -187,7 +192,7 @@ func (l *late) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	l.n.Add(1)
 	select {
 	case <-time.After(l.after):
-		return l.Resolver.Lookup(ctx, name, typ)
+		return l.next.Lookup(ctx, name, typ)
 	case <-ctx.Done():
 		return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
 	}
@@ -199,7 +204,7 @@ func TestSnapshotOutlivesTheMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
 	z := nameserver.Zone(t, snapshotZone)
 	synctest.Test(t, func(t *testing.T) {
-		network := &late{Resolver: z, after: 5 * time.Second}
+		network := &late{next: z, after: 5 * time.Second}
 		s := open(t, path, network)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -210,7 +215,7 @@ func TestSnapshotOutlivesTheMessage(t *testing.T) {
 			}
 		})
 		var failed *dns.Error
-		if _, err := s.Lookup(ctx, "a.example", dns.TypeA); !errors.As(err, &failed) || failed.Kind != dns.KindBudget {
+		if _, err := s.Lookup(ctx, "a.example", dns.TypeA); !errors.As(err, &failed) || failed.Kind != dns.KindTimeout {
 			t.Errorf("who gives up: %v", err)
 		}
 		wg.Wait()
@@ -222,7 +227,7 @@ func TestSnapshotOutlivesTheMessage(t *testing.T) {
 			t.Errorf("%+v, %v, %d questions", use, err, network.n.Load())
 		}
 		synctest.Wait()
-		s = open(t, path, nobody{t})
+		s = open(t, path, nobody{t: t})
 		if _, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
 			t.Error(err)
 		}

@@ -52,7 +52,7 @@ func BenchmarkCacheHitParallel(b *testing.B) {
 // Sixteen ask the same at once, and one query answers them.
 func BenchmarkCoalesced(b *testing.B) {
 	const waiters = 16
-	c := benchCache(b, resolverFunc(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
+	c := benchCache(b, nameserver.Func(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
 		return dns.Answer{Name: n, Type: t, Canonical: n}, nil
 	}), 0)
 	b.ReportAllocs()
@@ -68,7 +68,7 @@ func BenchmarkCoalesced(b *testing.B) {
 // Names nobody asked for before, into a cache that is full.
 func BenchmarkCacheMissAndEvict(b *testing.B) {
 	record := []dns.Record{{Text: strings.Repeat("x", 400)}}
-	c := benchCache(b, resolverFunc(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
+	c := benchCache(b, nameserver.Func(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
 		return dns.Answer{Name: n, Type: t, Canonical: n, Records: record, TTL: 3600e9}, nil
 	}), 1<<20)
 	b.ReportAllocs()

@@ -12,7 +12,6 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/resolver/upstream"
 )
 
 const (
@@ -161,7 +160,7 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 		return c.serve(k, e, now)
 	}
 	if ctx.Err() != nil {
-		return dns.Answer{}, &dns.Error{Kind: upstream.ContextKind(ctx), Name: name, Type: typ, Err: ctx.Err()}
+		return dns.Answer{}, dns.OutOfTime(c, ctx.Err(), name, typ)
 	}
 	f, e := c.join(k)
 	if f == nil {
@@ -170,8 +169,8 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	return c.wait(ctx, k, f)
 }
 
-// Peek implements [dns.Peeker]: an answer within its TTL counts as a hit. All
-// else is left to Lookup.
+// Peek implements [dns.Resolver]: an answer within its TTL is at hand and counts
+// as a hit. Failures and stale answers are left to Lookup.
 func (c *Cache) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	k := key{name, typ}
 	e, now := c.load(k), c.now()
@@ -181,6 +180,13 @@ func (c *Cache) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	a, err := c.serve(k, e, now)
 	return a, err == nil
 }
+
+// Expect implements [dns.Resolver]. The cache does not ask ahead: only a message
+// knows how many questions it may still ask.
+func (c *Cache) Expect(context.Context, dns.Name, dns.Type) bool { return false }
+
+// Queued implements [dns.Resolver].
+func (c *Cache) Queued() bool { return c.next.Queued() }
 
 func (c *Cache) load(k key) *entry {
 	if c.store == nil {
@@ -287,11 +293,11 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 			}
 			patience = nil
 		case <-ctx.Done():
-			why := upstream.ContextKind(ctx)
-			if why == dns.KindTimeout && f.stale.standsIn(c.now()) {
+			failed := dns.OutOfTime(c, ctx.Err(), k.name, k.typ)
+			if failed.Kind == dns.KindTimeout && f.stale.standsIn(c.now()) {
 				return c.serveStale(f.stale)
 			}
-			return dns.Answer{}, &dns.Error{Kind: why, Name: k.name, Type: k.typ, Err: ctx.Err()}
+			return dns.Answer{}, failed
 		}
 	}
 }

@@ -158,13 +158,6 @@ func TestCachePermanentFailures(t *testing.T) {
 	})
 }
 
-// resolverFunc is a Resolver made of a function.
-type resolverFunc func(context.Context, dns.Name, dns.Type) (dns.Answer, error)
-
-func (f resolverFunc) Lookup(ctx context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
-	return f(ctx, n, t)
-}
-
 // One's own lack of budget or patience says nothing about a name.
 func TestCacheKeepsNoPersonalFailures(t *testing.T) {
 	for _, err := range []error{
@@ -172,7 +165,7 @@ func TestCacheKeepsNoPersonalFailures(t *testing.T) {
 		fmt.Errorf("wrapped: %w", &dns.Error{Kind: dns.KindBudget}),
 	} {
 		asked := 0
-		c := cached(t, DefaultCacheConfig(), resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+		c := cached(t, DefaultCacheConfig(), nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
 			asked++
 			return dns.Answer{}, err
 		}))
@@ -366,7 +359,7 @@ func TestCacheSurvivesPanic(t *testing.T) {
 	var told any
 	cfg := DefaultCacheConfig()
 	cfg.OnPanic = func(p any) { told = p }
-	c := cached(t, cfg, resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { panic("boom") }))
+	c := cached(t, cfg, nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { panic("boom") }))
 	_, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
 	if nameserver.Show(dns.Answer{}, err) != "malformed" || !errors.Is(err, errPanic) || told != "boom" {
 		t.Errorf("got %v, told %v", err, told)

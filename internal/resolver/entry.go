@@ -88,7 +88,7 @@ func textOctets(a dns.Answer) (n int) {
 // servers. One's own lack of time or patience does not.
 func cacheableFailure(err error) bool {
 	var e *dns.Error
-	return errors.As(err, &e) && e.Kind != dns.KindBudget && e.Kind != dns.KindCanceled
+	return errors.As(err, &e) && !e.AskerGaveUp()
 }
 
 // usable reports whether e answers without asking. A nil entry does not.

@@ -15,6 +15,7 @@ import (
 
 // open answers after a time and counts the questions it has open.
 type open struct {
+	dns.LookupOnly
 	mu           sync.Mutex
 	takes        time.Duration
 	now, most    int

@@ -80,10 +80,18 @@ func (r *Resolver) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 	return r.cache.Lookup(ctx, name, typ)
 }
 
-// Peek implements [dns.Peeker].
+// Peek implements [dns.Resolver].
 func (r *Resolver) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return r.cache.Peek(name, typ)
 }
+
+// Expect implements [dns.Resolver].
+func (r *Resolver) Expect(ctx context.Context, name dns.Name, typ dns.Type) bool {
+	return r.cache.Expect(ctx, name, typ)
+}
+
+// Queued implements [dns.Resolver].
+func (r *Resolver) Queued() bool { return r.cache.Queued() }
 
 // Servers returns the addresses of the servers asked.
 func (r *Resolver) Servers() []string { return r.client.Servers() }

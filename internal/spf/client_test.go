@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
 )
 
 func TestPrivateClient(t *testing.T) {
@@ -39,7 +40,7 @@ func TestPrivateClient(t *testing.T) {
 // TestInternetOnly: nothing is asked for a private client, whatever the record
 // says, and the identity is still named.
 func TestInternetOnly(t *testing.T) {
-	silent := resolverFunc(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	silent := nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		t.Errorf("%s %s was asked", name, typ)
 		return dns.Answer{}, nil
 	})

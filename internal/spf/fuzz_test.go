@@ -107,6 +107,7 @@ func FuzzExpand(f *testing.F) {
 // fuzzZone is a resolver whose answers are a function of the fuzz input and the
 // question: records are lines of text, all else comes from a hash.
 type fuzzZone struct {
+	dns.LookupOnly
 	records []string
 	seed    byte
 	asked   int

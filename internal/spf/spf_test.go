@@ -17,16 +17,9 @@ import (
 
 var client = netip.MustParseAddr("192.0.2.1")
 
-// resolverFunc is a dns.Resolver for what zone text cannot say.
-type resolverFunc func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error)
-
-func (f resolverFunc) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	return f(ctx, name, typ)
-}
-
 // recordOf answers every TXT question with text and all others with nothing.
 func recordOf(text string) dns.Resolver {
-	return resolverFunc(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	return nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		ans := dns.Answer{Name: name, Type: typ, Canonical: name}
 		if typ == dns.TypeTXT {
 			ans.Records = []dns.Record{{Text: text}}
@@ -92,7 +85,7 @@ func TestTimeLimit(t *testing.T) {
 		defer cancel()
 		// Every answer takes 3 s: the deadline passes within the ptr, whose own
 		// DNS errors would not matter (RFC 7208 §5.5).
-		slow := resolverFunc(func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+		slow := nameserver.Func(func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 			select {
 			case <-ctx.Done():
 				return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ}
@@ -134,7 +127,7 @@ func TestDNSErrorIsKept(t *testing.T) {
 		dns.KindServFail: {TempError, ReasonDNS}, dns.KindMalformed: {TempError, ReasonDNS}, dns.KindBudget: {TempError, ReasonDNSBudget},
 		dns.KindLoop: {PermError, ReasonDNSLoop}, dns.KindTooLarge: {PermError, ReasonDNSTooLarge},
 	} {
-		r := resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+		r := nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
 			return dns.Answer{}, &dns.Error{Kind: kind}
 		})
 		c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@example.com"})
@@ -143,13 +136,13 @@ func TestDNSErrorIsKept(t *testing.T) {
 		}
 	}
 	for why, err := range map[string]error{"as is": failure, "wrapped": fmt.Errorf("cache: %w", failure)} {
-		r := resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { return dns.Answer{}, err })
+		r := nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { return dns.Answer{}, err })
 		c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@example.com"})
 		if c.Result != TempError || c.Reason != ReasonDNSBudget || c.DNSError != failure || !strings.Contains(c.Problem, "budget") {
 			t.Errorf("%s: %+v", why, c)
 		}
 	}
-	r := resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+	r := nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
 		return dns.Answer{}, errors.New("out of order")
 	})
 	c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@example.com"})
@@ -178,18 +171,18 @@ func largest(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error)
 
 func TestMaxQueries(t *testing.T) {
 	a := Args{IP: client, MailFrom: "a@example.com"}
-	c := CheckMailFrom(t.Context(), resolverFunc(largest), a)
+	c := CheckMailFrom(t.Context(), nameserver.Func(largest), a)
 	if c.Result != Fail || c.Explanation != "unknown" || c.Queries != DefaultMaxQueries {
 		t.Errorf("the default bounds what RFC 7208 allows: %s, %q, %d queries (%s)", c.Result, c.Explanation, c.Queries, c.Problem)
 	}
 	a.MaxQueries = 5
-	c = CheckMailFrom(t.Context(), resolverFunc(largest), a)
+	c = CheckMailFrom(t.Context(), nameserver.Func(largest), a)
 	if c.Result != TempError || c.Reason != ReasonQueryLimit || c.Queries != 5 {
 		t.Errorf("with a bound of 5: %+v", c)
 	}
 	// An explanation that the bound forbids takes nothing from the fail.
 	a.MaxQueries = DefaultMaxQueries - 1
-	c = CheckMailFrom(t.Context(), resolverFunc(largest), a)
+	c = CheckMailFrom(t.Context(), nameserver.Func(largest), a)
 	if c.Result != Fail || c.Explanation != "" {
 		t.Errorf("with one query too few for the explanation: %+v", c)
 	}
@@ -200,7 +193,7 @@ func TestTraceIsBounded(t *testing.T) {
 	for i := range MaxLookups {
 		text += fmt.Sprintf(" include:i%d.example.com", i)
 	}
-	r := resolverFunc(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	r := nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		ans := dns.Answer{Name: name, Type: typ, Canonical: name, Records: []dns.Record{{Text: "v=spf1" + strings.Repeat(" ip4:1.1.1.1", 600)}}}
 		if name == "example.com" {
 			ans.Records[0].Text = text
@@ -248,7 +241,7 @@ func TestExplanationIsBounded(t *testing.T) {
 		{"", "", "an empty text"},
 		{"100%%%_%-", "100% %20", "the three escapes (RFC 7208 §7.1)"},
 	} {
-		r := resolverFunc(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+		r := nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 			text := tc.text
 			if name == "example.com" {
 				text = "v=spf1 -all exp=why.example.com"

@@ -42,7 +42,10 @@ type station struct {
 }
 
 // swap is a resolver that can be replaced.
-type swap struct{ p atomic.Pointer[zone.Zone] }
+type swap struct {
+	dns.LookupOnly
+	p atomic.Pointer[zone.Zone]
+}
 
 func (s *swap) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	return s.p.Load().Lookup(ctx, name, typ)

@@ -159,12 +159,12 @@ func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 		return dns.Answer{}, &dns.Error{Kind: kind, Name: name, Type: typ, Err: cause}
 	}
 	if err := ctx.Err(); err != nil {
-		return failure(contextKind(err), err)
+		return dns.Answer{}, dns.OutOfTime(z, err, name, typ)
 	}
 	z.recordQuery(name, typ)
 	out := z.resolve(name, typ)
 	if err := sleep(ctx, out.fault.Delay); err != nil {
-		return failure(contextKind(err), err)
+		return dns.Answer{}, dns.OutOfTime(z, err, name, typ)
 	}
 	switch out.fault.Kind {
 	case ServFail:
@@ -179,11 +179,35 @@ func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	if kind, err := out.overBound(); err != nil {
 		return failure(kind, err)
 	}
-	a := dns.Answer{Name: name, Type: typ, Status: out.status, Canonical: out.canonical, TTL: out.ttl()}
-	for _, r := range out.records {
+	return out.answer(name, typ), nil
+}
+
+// Peek implements [dns.Resolver]. A zone has every answer at hand that no fault
+// hides or delays.
+func (z *Zone) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	out := z.resolve(name, typ)
+	if out.fault != (Fault{}) {
+		return dns.Answer{}, false
+	}
+	if _, err := out.overBound(); err != nil {
+		return dns.Answer{}, false
+	}
+	z.recordQuery(name, typ)
+	return out.answer(name, typ), true
+}
+
+// Expect implements [dns.Resolver]. A zone need not ask ahead.
+func (z *Zone) Expect(context.Context, dns.Name, dns.Type) bool { return false }
+
+// Queued implements [dns.Resolver]. Lookups in a zone do not wait for each other.
+func (z *Zone) Queued() bool { return false }
+
+func (o outcome) answer(name dns.Name, typ dns.Type) dns.Answer {
+	a := dns.Answer{Name: name, Type: typ, Status: o.status, Canonical: o.canonical, TTL: o.ttl()}
+	for _, r := range o.records {
 		a.Records = append(a.Records, r.Record)
 	}
-	return a, nil
+	return a
 }
 
 // overBound is the permanent failure that a resolver makes of such an answer,
@@ -202,13 +226,6 @@ func (o outcome) overBound() (dns.ErrorKind, error) {
 		return dns.KindTooLarge, fmt.Errorf("zone: more than %d octets of text", dns.MaxTextOctets)
 	}
 	return 0, nil
-}
-
-func contextKind(err error) dns.ErrorKind {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return dns.KindTimeout
-	}
-	return dns.KindCanceled
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

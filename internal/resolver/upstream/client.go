@@ -84,6 +84,7 @@ type ClientConfig struct {
 // Client is a stub resolver that asks recursive servers. It keeps nothing but
 // how each has behaved. Close ends it.
 type Client struct {
+	dns.LookupOnly
 	servers atomic.Pointer[[]*server]
 	timeout time.Duration
 	rounds  int
@@ -236,7 +237,7 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 	case c.slots <- struct{}{}:
 		defer c.release()
 	case <-ctx.Done():
-		return dnswire.Reply{}, q.Fail(ContextKind(ctx), ctx.Err())
+		return dnswire.Reply{}, q.Fail(dns.ContextKind(ctx.Err()), ctx.Err())
 	}
 	last := q.Fail(dns.KindServFail, errNoServer)
 	candidates := c.order()
@@ -245,7 +246,7 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 		var again []*server
 		for len(candidates) > 0 {
 			if ended(ctx) {
-				return dnswire.Reply{}, q.Fail(ContextKind(ctx), context.Cause(ctx))
+				return dnswire.Reply{}, q.Fail(dns.ContextKind(ctx.Err()), context.Cause(ctx))
 			}
 			outcomes := c.next(ctx, q, candidates)
 			candidates = candidates[len(outcomes):]
@@ -334,18 +335,10 @@ func ended(ctx context.Context) bool {
 	return ctx.Err() != nil || (ok && time.Until(deadline) <= 0)
 }
 
-// ContextKind is the failure of a caller whose context ended.
-func ContextKind(ctx context.Context) dns.ErrorKind {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return dns.KindCanceled
-	}
-	return dns.KindTimeout
-}
-
 // transportKind is the failure behind an error of the network.
 func transportKind(ctx context.Context, err error) dns.ErrorKind {
 	if ended(ctx) {
-		return ContextKind(ctx)
+		return dns.ContextKind(ctx.Err())
 	}
 	var ne net.Error
 	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &ne) && ne.Timeout()) {

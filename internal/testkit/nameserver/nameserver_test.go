@@ -167,7 +167,7 @@ func TestAskHostile(t *testing.T) {
 		{"too late", "192.0.2.1", 10*time.Second + 1, "error: a lookup took 10.000000001s"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := resolverFunc(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+			r := Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
 				time.Sleep(tt.wait)
 				return dns.Answer{Records: []dns.Record{{Addr: netip.MustParseAddr(tt.addr)}}}, nil
 			})
@@ -179,12 +179,6 @@ func TestAskHostile(t *testing.T) {
 			}
 		})
 	}
-}
-
-type resolverFunc func(context.Context, dns.Name, dns.Type) (dns.Answer, error)
-
-func (f resolverFunc) Lookup(ctx context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
-	return f(ctx, n, t)
 }
 
 // The names that are asked for meet answers, refusals, truncation and silence.

@@ -10,6 +10,7 @@ import (
 
 // answers is a resolver that takes its time and then answers or fails.
 type answers struct {
+	LookupOnly
 	delay time.Duration
 	err   error
 	asked int
@@ -58,10 +59,10 @@ func TestMeterTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Two seconds are left: the upstream's timeout is our budget's end.
-		if _, err := m.Lookup(ctx, "b.example", TypeA); kindOf(t, err) != KindBudget {
+		if _, err := m.Lookup(ctx, "b.example", TypeA); kindOf(t, err) != KindTimeout {
 			t.Errorf("lookup past the budget: %v", err)
 		}
-		if _, err := m.Lookup(ctx, "c.example", TypeA); kindOf(t, err) != KindBudget || next.asked != 2 {
+		if _, err := m.Lookup(ctx, "c.example", TypeA); kindOf(t, err) != KindTimeout || next.asked != 2 {
 			t.Errorf("lookup after the budget: %v, asked %d", err, next.asked)
 		}
 		if m.Busy() != 5*time.Second || m.Exceeded() != 2 {
@@ -100,7 +101,74 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// knows is a Peeker that knows some names.
+// TestTraceKnown: an answer at hand is remembered as one that was asked for, and
+// a question that is not at hand is remembered when it is asked.
+func TestTraceKnown(t *testing.T) {
+	tr := NewTrace(&knows{names: map[Name]bool{"known.example": true}})
+	if answer, ok := tr.Peek("known.example", TypeA); !ok || answer.Name != "known.example" {
+		t.Errorf("%+v, %t", answer, ok)
+	}
+	if _, ok := tr.Peek("other.example", TypeA); ok {
+		t.Error("other.example is at hand")
+	}
+	if _, err := tr.Lookup(t.Context(), "other.example", TypeA); err != nil {
+		t.Error(err)
+	}
+	got := tr.Lookups()
+	if len(got) != 2 || got[0].Name != "known.example" || got[0].Answer == nil || got[1].Name != "other.example" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// queues is a resolver whose lookups had to wait for others, and that asks ahead.
+type queues struct{ answers }
+
+func (*queues) Queued() bool                            { return true }
+func (*queues) Expect(context.Context, Name, Type) bool { return true }
+
+// TestWrappersPassOn: what only the resolver behind knows comes through every
+// wrapper.
+func TestWrappersPassOn(t *testing.T) {
+	for _, behind := range []Resolver{&queues{}, &answers{}} {
+		_, want := behind.(*queues)
+		for _, r := range []Resolver{NewTrace(behind), NewMeter(behind, 1), NewAhead(behind)} {
+			if r.Queued() != want {
+				t.Errorf("%T: queued is not %t", r, want)
+			}
+			if _, ahead := r.(*Ahead); !ahead && r.Expect(t.Context(), "a.example", TypeA) != want {
+				t.Errorf("%T: asking ahead is not %t", r, want)
+			}
+		}
+	}
+	known := &knows{names: map[Name]bool{"known.example": true}}
+	for _, r := range []Resolver{NewTrace(known), NewMeter(known, 9), NewAhead(known)} {
+		for name, want := range map[Name]bool{"known.example": true, "other.example": false} {
+			if _, ok := r.Peek(name, TypeA); ok != want {
+				t.Errorf("%T: %s is at hand: %t", r, name, ok)
+			}
+		}
+	}
+}
+
+func TestOutOfTime(t *testing.T) {
+	for _, tt := range []struct {
+		r    Resolver
+		err  error
+		want ErrorKind
+	}{
+		{&answers{}, context.DeadlineExceeded, KindTimeout},
+		{&answers{}, context.Canceled, KindCanceled},
+		{&queues{}, context.DeadlineExceeded, KindBudget},
+		{&queues{}, context.Canceled, KindCanceled},
+	} {
+		failed := OutOfTime(tt.r, tt.err, "a.example", TypeTXT)
+		if failed.Kind != tt.want || failed.Name != "a.example" || failed.Type != TypeTXT || !errors.Is(failed, tt.err) {
+			t.Errorf("%T, %v: %v", tt.r, tt.err, failed)
+		}
+	}
+}
+
+// knows is a resolver that has the answers of some names at hand.
 type knows struct {
 	answers
 	names map[Name]bool

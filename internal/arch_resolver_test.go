@@ -1,0 +1,50 @@
+package internal
+
+import (
+	"go/ast"
+	"testing"
+)
+
+// TestResolverHasNoSideDoors: everything that a resolver can do is in the one
+// interface dns.Resolver, and no resolver in front of another hides or skips a
+// part of it. The compiler asks a wrapper for every method unless it embeds
+// something that has them all; this test looks for that.
+func TestResolverHasNoSideDoors(t *testing.T) {
+	sources(t, func(pkg, path string, file *ast.File) {
+		isOf := func(e ast.Expr, name string) bool {
+			switch x := e.(type) {
+			case *ast.SelectorExpr:
+				of, ok := x.X.(*ast.Ident)
+				return ok && of.Name == "dns" && (name == "" || x.Sel.Name == name)
+			case *ast.Ident:
+				return pkg == "internal/dns" && x.Name == name
+			}
+			return false
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch x := n.(type) {
+			case *ast.TypeAssertExpr:
+				if isOf(x.Type, "") || isOf(x.Type, "Resolver") {
+					t.Errorf("%s asserts a type of package dns: what a resolver can do belongs into dns.Resolver", path)
+				}
+			case *ast.TypeSpec:
+				s, ok := x.Type.(*ast.StructType)
+				if !ok {
+					return true
+				}
+				leaf, wrapper := false, false
+				for _, f := range s.Fields.List {
+					leaf = leaf || len(f.Names) == 0 && isOf(f.Type, "LookupOnly")
+					wrapper = wrapper || isOf(f.Type, "Resolver")
+					if len(f.Names) == 0 && isOf(f.Type, "Resolver") {
+						t.Errorf("%s: %s embeds dns.Resolver: what it does not override goes past it", path, x.Name)
+					}
+				}
+				if leaf && wrapper {
+					t.Errorf("%s: %s embeds dns.LookupOnly and has a Resolver: it hides what that one can do", path, x.Name)
+				}
+			}
+			return true
+		})
+	})
+}
