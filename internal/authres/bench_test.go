@@ -36,22 +36,22 @@ func benchmarkSizes(b *testing.B, f func(value string)) {
 	}
 }
 
-func BenchmarkClaimsID(b *testing.B) {
-	benchmarkSizes(b, func(value string) { ClaimsID(value, "mx.example.jp") })
+func BenchmarkClaimed(b *testing.B) {
+	benchmarkSizes(b, func(value string) { NewIDs("mx.example.jp").Claimed(value) })
 }
 
 func BenchmarkParse(b *testing.B) {
 	benchmarkSizes(b, func(value string) { _, _ = Parse(value) })
 }
 
-// BenchmarkClaimsIDFields: a header of many forged fields costs as much as they
+// BenchmarkClaimedFields: a header of many forged fields costs as much as they
 // are many.
-func BenchmarkClaimsIDFields(b *testing.B) {
+func BenchmarkClaimedFields(b *testing.B) {
 	for _, n := range []int{500, 1000, 2000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
 				for range n {
-					if !ClaimsID(" (a(b)) \"mx.example\\.jp\" 1; dmarc=pass header.from=bank.example", "mx.example.jp") {
+					if !NewIDs("mx.example.jp").Claimed(" (a(b)) \"mx.example\\.jp\" 1; dmarc=pass header.from=bank.example") {
 						b.Fatal("not seen")
 					}
 				}
@@ -60,9 +60,9 @@ func BenchmarkClaimsIDFields(b *testing.B) {
 	}
 }
 
-// BenchmarkClaimsIDNames: names of other scripts cost what their octets do; the
+// BenchmarkClaimedNames: names of other scripts cost what their octets do; the
 // A-labels of these would cost the square of it.
-func BenchmarkClaimsIDNames(b *testing.B) {
+func BenchmarkClaimedNames(b *testing.B) {
 	for _, n := range []int{80, 160, 320} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var name strings.Builder
@@ -71,7 +71,7 @@ func BenchmarkClaimsIDNames(b *testing.B) {
 			}
 			b.SetBytes(int64(name.Len()))
 			for b.Loop() {
-				ClaimsID(name.String(), "mx.example.jp")
+				NewIDs("mx.example.jp").Claimed(name.String())
 			}
 		})
 	}

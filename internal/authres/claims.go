@@ -39,9 +39,6 @@ func NewIDs(ids ...string) IDs {
 	return n
 }
 
-// ClaimsID is Claimed for a single id.
-func ClaimsID(value, id string) bool { return NewIDs(id).Claimed(value) }
-
 // Claimed reports whether the value of an Authentication-Results field may be
 // taken, by any plausible reader, as written by a host whose authserv-id is
 // one of the ids; such a field from outside is forged and must go (RFC 8601 §5).

@@ -8,7 +8,7 @@ import (
 
 const ourID = "mx.example.jp"
 
-func TestClaimsID(t *testing.T) {
+func TestClaimed(t *testing.T) {
 	const tail = "; dkim=pass header.d=bank.example"
 	for _, c := range []struct {
 		reason, value string
@@ -77,14 +77,14 @@ func TestClaimsID(t *testing.T) {
 		{"something hidden after a long comment", " (" + strings.Repeat("x", maxHeadLen) + ") other.example" + tail},
 	} {
 		for _, id := range []string{ourID, "MX.example.jp", "mx.example.jp."} {
-			if !ClaimsID(c.value, id) {
+			if !NewIDs(id).Claimed(c.value) {
 				t.Errorf("%s: %q is not recognised as %s", c.reason, c.value, id)
 			}
 		}
 	}
 }
 
-func TestClaimsIDForeign(t *testing.T) {
+func TestClaimedForeign(t *testing.T) {
 	const tail = `; spf=pass smtp.mailfrom=a@mx.example.jp; dkim=pass (mx.example.jp) header.d="mx.example.jp;"`
 	for _, c := range []struct{ reason, value string }{
 		{"another host", " relay.example.net" + tail},
@@ -108,7 +108,7 @@ func TestClaimsIDForeign(t *testing.T) {
 		{"nothing but white space", " \r\n "},
 		{"broken encoded-word", " =?utf-8?q?relay" + tail},
 	} {
-		if ClaimsID(c.value, ourID) {
+		if NewIDs(ourID).Claimed(c.value) {
 			t.Errorf("%s: %q is taken for ours", c.reason, c.value)
 		}
 	}
@@ -134,7 +134,7 @@ func TestClaimedNamesOfOtherScripts(t *testing.T) {
 	}
 }
 
-func TestClaimsIDInternational(t *testing.T) {
+func TestClaimedInternational(t *testing.T) {
 	for _, c := range []struct {
 		reason, value, id string
 		want              bool
@@ -146,25 +146,25 @@ func TestClaimsIDInternational(t *testing.T) {
 		{"another such", ` "the id"; none`, "the id; of ours", false},
 		{"an empty id claims nothing else", " mx.example.jp; none", "", false},
 	} {
-		if got := ClaimsID(c.value, c.id); got != c.want {
-			t.Errorf("%s: ClaimsID(%q, %q) = %t", c.reason, c.value, c.id, got)
+		if got := NewIDs(c.id).Claimed(c.value); got != c.want {
+			t.Errorf("%s: NewIDs(%q).Claimed(%q) = %t", c.reason, c.value, c.id, got)
 		}
 	}
 }
 
-func FuzzClaimsID(f *testing.F) {
+func FuzzClaimed(f *testing.F) {
 	for _, s := range []string{"", " ", "(", "(a\\", `"`, "=?utf-8?q?", "=?a?b?====?=", "xn--", "\xff", "((((", "\\", "(;", "\";", "foreign.example ", strings.Repeat("mx.example.jp", 20)} {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		ClaimsID(a, b)
+		NewIDs(b).Claimed(a)
 		// Comments and white space around the id never hide it.
 		c := Field{AuthServID: "x", Results: []Result{{Method: "m", Value: "r", Comment: a}}}.clean().Results[0].Comment
-		if v := " " + comment(c) + " MX.example.jp " + comment(c) + " 1; none"; !ClaimsID(v, ourID) {
+		if v := " " + comment(c) + " MX.example.jp " + comment(c) + " 1; none"; !NewIDs(ourID).Claimed(v) {
 			t.Errorf("hidden by a comment: %q", v)
 		}
 		// Whatever stands before it as a word of its own: it is ours.
-		if v := strings.ReplaceAll(a, ";", "") + " mx.example.jp ;" + b; !ClaimsID(v, ourID) {
+		if v := strings.ReplaceAll(a, ";", "") + " mx.example.jp ;" + b; !NewIDs(ourID).Claimed(v) {
 			t.Errorf("hidden by words: %q", v)
 		}
 	})
@@ -175,9 +175,9 @@ func TestHostileSizes(t *testing.T) {
 	const size = 256 << 10
 	for _, s := range []string{"(", ")", `"`, `\`, "(\\", ";", " ", "\r\n ", ".", "mx.example.jp", ".mx.example.jp", "=?a?q?", "=?utf-8?q?x?= ", "xn--a.", "é", "\xff", "a", "a;", "(a)", `"a"`} {
 		value := strings.Repeat(s, size/len(s))
-		ClaimsID(value, ourID)
-		ClaimsID(" foreign.example; "+value, ourID)
-		ClaimsID(ourID, value)
+		NewIDs(ourID).Claimed(value)
+		NewIDs(ourID).Claimed(" foreign.example; " + value)
+		NewIDs(value).Claimed(ourID)
 		if _, err := Parse(value); err == nil {
 			t.Errorf("%q repeated is well-formed", s)
 		}

@@ -202,7 +202,7 @@ func checkFormat(t *testing.T, f Field, got string) {
 	if again := want.clean(); !reflect.DeepEqual(again, want) {
 		t.Errorf("clean is not idempotent: %#v, then %#v", want, again)
 	}
-	if !ClaimsID(got, f.AuthServID) && want.AuthServID == f.AuthServID {
+	if !NewIDs(f.AuthServID).Claimed(got) && want.AuthServID == f.AuthServID {
 		t.Errorf("our own field does not claim our id: %q", got)
 	}
 	// Nor does it take a reader who knows quotes and comments.

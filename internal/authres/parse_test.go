@@ -129,8 +129,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !ClaimsID(value, field.AuthServID) {
-			t.Errorf("%q is %q's, but ClaimsID says no", value, field.AuthServID)
+		if !NewIDs(field.AuthServID).Claimed(value) {
+			t.Errorf("%q is %q's, but Claimed says no", value, field.AuthServID)
 		}
 		checkFormat(t, field, field.Format())
 	})

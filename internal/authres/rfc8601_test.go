@@ -42,7 +42,7 @@ func TestRFC8601Examples(t *testing.T) {
 			continue
 		}
 		checkFormat(t, got, got.Format())
-		if ClaimsID(value, ourID) {
+		if NewIDs(ourID).Claimed(value) {
 			t.Errorf("%s: taken for ours", c.section)
 		}
 	}
@@ -109,17 +109,17 @@ func TestTruncatedField(t *testing.T) {
 
 // Nothing that a reader may skip hides our id, before it or after it; and none
 // of it makes a longer name ours.
-func TestClaimsIDDecorated(t *testing.T) {
+func TestClaimedDecorated(t *testing.T) {
 	skipped := []string{"", " ", "\t", "\r\n ", "\n", "(c)", "((c)\\))", "(;)", `(")`, "\x00", "\x01", "\u200b", "\u00a0", ";", "."}
 	for _, a := range skipped {
 		for _, b := range skipped {
 			for _, id := range []string{"mx.example.jp", "MX.EXAMPLE.JP", `"mx.example.jp"`} {
-				if v := a + b + id + b + a + "; dkim=pass"; !ClaimsID(v, ourID) {
+				if v := a + b + id + b + a + "; dkim=pass"; !NewIDs(ourID).Claimed(v) {
 					t.Errorf("%q is not recognised", v)
 				}
 			}
 			for _, id := range []string{"mx.example.jp.attacker.example", "notmx.example.jp", "mx.example.jpx"} {
-				if v := a + b + id + b + a + "; dkim=pass"; ClaimsID(v, ourID) {
+				if v := a + b + id + b + a + "; dkim=pass"; NewIDs(ourID).Claimed(v) {
 					t.Errorf("%q is taken for ours", v)
 				}
 			}

@@ -47,7 +47,7 @@ func TestRun(t *testing.T) {
 		}
 		ours := 0
 		for _, r := range o.Results {
-			if authres.ClaimsID(r, authServID) {
+			if authres.NewIDs(authServID).Claimed(r) {
 				ours++
 			}
 		}

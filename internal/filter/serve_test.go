@@ -143,7 +143,7 @@ func ours(t *testing.T, h message.Header) string {
 		t.Fatalf("our field is not on top: %q", h)
 	}
 	for _, v := range h[1:].Values(authres.FieldName) {
-		if authres.ClaimsID(v, id) {
+		if authres.NewIDs(id).Claimed(v) {
 			t.Errorf("another field claims our id: %q", v)
 		}
 	}

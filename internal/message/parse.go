@@ -79,12 +79,3 @@ func isFieldName(name []byte) bool {
 	}
 	return len(name) > 0
 }
-
-// Append returns the message as it stands on the wire.
-func Append(dst []byte, h Header, body []byte) []byte {
-	for _, f := range h {
-		dst = append(dst, f.String()...)
-		dst = append(dst, "\r\n"...)
-	}
-	return append(append(dst, "\r\n"...), body...)
-}

@@ -29,5 +29,5 @@ func Label(header []client.Field, id string) (authres.Field, error) {
 
 // IsLabel reports whether a field is a result in the name of id.
 func IsLabel(f client.Field, id string) bool {
-	return strings.EqualFold(f.Name, authres.FieldName) && authres.ClaimsID(f.Value, id)
+	return strings.EqualFold(f.Name, authres.FieldName) && authres.NewIDs(id).Claimed(f.Value)
 }
