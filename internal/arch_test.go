@@ -123,11 +123,11 @@ var sameFloor = map[string][]string{
 	"internal/smtp":    {"internal/printable"},
 	"internal/taglist": {"internal/printable"},
 	"internal/term":    {"internal/printable"},
+	"internal/milter":  {"internal/printable", "internal/milter/wire", "internal/smtp"}, // its replies are of package smtp
 
 	"internal/dns/suffix":      {"internal/dns"}, // cuts its names
 	"internal/dns/zone":        {"internal/dns"},
 	"internal/mailaddr":        {"internal/dns", "internal/dns/suffix", "internal/printable"}, // an address has a domain name
-	"internal/milter":          {"internal/milter/wire"},                                      // one protocol
 	"internal/milter/client":   {"internal/milter/wire"},                                      // one protocol
 	"internal/testkit/mta":     {"internal/authres", "internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},

@@ -18,6 +18,7 @@ import (
 
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/sockets"
+	"sekimori/internal/smtp"
 )
 
 // TestSendmailHarness proves the harness with a milter that is not ours, as
@@ -224,7 +225,7 @@ func (p *probe) EndOfMessage(context.Context, *milter.Modifier) milter.Reply {
 		seen[name] = p.conn.Macro(name)
 	}
 	p.seen <- seen
-	return milter.Custom(550, "5.7.1", percentText)
+	return milter.Custom(smtp.New(550, "5.7.1", percentText))
 }
 
 // serveProbe serves one message on ln; what the probe saw of it comes on the

@@ -116,7 +116,7 @@ func OnPanic(c policy.Config) milter.Reply {
 	if c.Mode == policy.Monitor {
 		return milter.Accept
 	}
-	return milter.Custom(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later")
+	return milter.Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))
 }
 
 // ReplyAt is where the sessions give replies: only at end of message, so that

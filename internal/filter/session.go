@@ -133,7 +133,7 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 		rewritten = s.conn.Macro("{rcpt_addr}")
 	}
 	if !t.Recipient(to, rewritten, split) {
-		return milter.Custom(smtp.CodeNoRoom, smtp.EnhancedRecipients, "Recipient wants other filtering than those before, send this one apart")
+		return milter.Custom(smtp.New(smtp.CodeNoRoom, smtp.EnhancedRecipients, "Recipient wants other filtering than those before, send this one apart"))
 	}
 	t.rcpts++
 	return milter.Continue
@@ -191,7 +191,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	case cause != nil && !monitor:
 		// The daemon ends and did not find out enough: the message must come
 		// again, or a restart would be the moment for a forger.
-		return milter.Custom(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later")
+		return milter.Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later"))
 	}
 	if d.Skipped != "" {
 		d.Verdict.Enforced = !monitor // what cannot be edited is acted on
@@ -223,7 +223,7 @@ func (s *session) nameMessage(t *transaction) {
 func reply(v *policy.Verdict) milter.Reply {
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:
-		return milter.Custom(v.Reply.Code, v.Reply.Enhanced, v.Reply.Text)
+		return milter.Custom(v.Reply)
 	default:
 		return milter.Continue
 	}

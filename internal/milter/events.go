@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"sekimori/internal/milter/wire"
+	"sekimori/internal/smtp"
 )
 
 // ErrPeerGone is the cause of EndOfMessage's context when the MTA went away.
@@ -211,12 +212,12 @@ func (l *link) oversize(what string) Reply {
 	}
 	l.srv.opts.Observer.oversize(what)
 	l.log().Warn("message over a limit", "what", what)
-	def := Custom(552, "5.3.4", "Message header exceeds what is accepted here")
+	def := Custom(smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds what is accepted here"))
 	switch what {
 	case OversizeRecipients, OversizeEnvelope:
-		def = Custom(452, "4.5.3", "Too many recipients")
+		def = Custom(smtp.New(smtp.CodeNoRoom, smtp.EnhancedRecipients, "Too many recipients"))
 	case OversizeMemory:
-		def = Custom(452, "4.3.1", "Out of memory for now, try again later")
+		def = Custom(smtp.New(smtp.CodeNoRoom, smtp.EnhancedStorage, "Out of memory for now, try again later"))
 	}
 	reply := def
 	if s, ok := l.session.(OversizeReplier); ok {

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/milter/wire"
+	"sekimori/internal/smtp"
 )
 
 const (
@@ -221,7 +222,7 @@ func TestOversizeIsAnsweredByTheSession(t *testing.T) {
 		reply milter.Reply
 		want  string
 	}{
-		{"its own words", milter.Custom(550, "5.6.0", "too much"), "550 5.6.0 too much"},
+		{"its own words", milter.Custom(smtp.New(550, "5.6.0", "too much")), "550 5.6.0 too much"},
 		{"it may let the message pass unseen", milter.Accept, "accept"},
 		{"it may not go on with half a header", milter.Continue, "552 5.3.4 Message header exceeds what is accepted here"},
 	} {
@@ -367,7 +368,7 @@ func TestPanicInCloseIsCounted(t *testing.T) {
 
 func TestInvalidReplyIsReplacedAndLogged(t *testing.T) {
 	w := newWorld(t, milter.Options{})
-	w.on["end"] = func(*session) milter.Reply { return milter.Custom(554, "4.0.0", "classes differ") }
+	w.on["end"] = func(*session) milter.Reply { return milter.Custom(smtp.New(554, "4.0.0", "classes differ")) }
 	c := w.start()
 	res, err := c.SendMessage(envelope(), []byte(mail))
 	if err != nil || res.Action.Kind != client.Reject {

@@ -8,6 +8,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"sekimori/internal/milter/wire"
+	"sekimori/internal/smtp"
 )
 
 // editor is a milter of go-milter's that makes the edits of a Modifier.
@@ -100,7 +101,7 @@ func TestEditsAsGoMilterWritesThem(t *testing.T) {
 			want := answered(t, server, "\x00\x00\x00\x01E")
 			got := written(func(t *wire.Transport) {
 				m.write(t)
-				t.Reply(string(Custom(550, "5.7.1", "no")))
+				t.Reply(string(Custom(smtp.New(550, "5.7.1", "no"))))
 			})
 			if got != want {
 				t.Errorf("%q\n%q", got, want)

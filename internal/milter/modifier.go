@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"sekimori/internal/milter/wire"
+	"sekimori/internal/printable"
+	"sekimori/internal/smtp"
 )
 
 // ErrNotNegotiated is returned for an edit the MTA did not allow.
@@ -95,7 +97,7 @@ func (m *Modifier) DeleteHeaders(name string, count int, doomed func(index int) 
 }
 
 // Quarantine has the MTA hold the message, for the reason given to its
-// operator. The reply must still be Continue or Accept.
+// operator. A character of the reason that is not printable ASCII becomes '?'. The reply must still be Continue or Accept.
 func (m *Modifier) Quarantine(reason string) error {
 	if !m.conn.HasAction(ActionQuarantine) {
 		return ErrNotNegotiated
@@ -104,7 +106,7 @@ func (m *Modifier) Quarantine(reason string) error {
 		return fmt.Errorf("%w: quarantine reason holds CR, LF or NUL", ErrInvalidEdit)
 	}
 	// An empty reason would be no frame of ours to tell from none.
-	m.quarantine = cmp.Or(printable(reason), "held")
+	m.quarantine = cmp.Or(printable.Marked(reason, smtp.MaxLen), "held")
 	return nil
 }
 

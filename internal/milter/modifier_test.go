@@ -8,6 +8,7 @@ import (
 
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/smtp"
 )
 
 // edited sends a message whose end is answered by f and returns the result
@@ -81,8 +82,8 @@ func TestEditsOnlyForLiveMessages(t *testing.T) {
 		edits int
 	}{
 		{milter.Continue, 2}, {milter.Accept, 2}, {"", 2},
-		{milter.Reject, 0}, {milter.Tempfail, 0}, {milter.Discard, 0}, {milter.Custom(550, "5.7.1", "no"), 0},
-		{milter.Custom(200, "", "invalid"), 0},
+		{milter.Reject, 0}, {milter.Tempfail, 0}, {milter.Discard, 0}, {milter.Custom(smtp.New(550, "5.7.1", "no")), 0},
+		{milter.Custom(smtp.New(200, "", "invalid")), 0},
 	} {
 		res, _ := edited(t, client.PostfixOffer(), forged, func(m *milter.Modifier) milter.Reply {
 			if err := errors.Join(m.DeleteHeader("A-R", 1), m.Quarantine("policy")); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/smtp"
 )
 
 func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
@@ -105,7 +106,7 @@ func TestEnvelopeIsExactlyAsTyped(t *testing.T) {
 }
 
 func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
-	refused := milter.Custom(550, "5.7.1", "no")
+	refused := milter.Custom(smtp.New(550, "5.7.1", "no"))
 	for _, tc := range []struct {
 		why   string
 		at    string // the event that refuses
@@ -167,7 +168,7 @@ func TestHeldReplyOfConnectionStands(t *testing.T) {
 func TestHeldReplyAtRcpt(t *testing.T) {
 	for _, at := range []string{"helo", "mail"} {
 		w := newWorld(t, milter.Options{ReplyAt: milter.ReplyAt{Helo: true, Rcpt: true}})
-		w.on[at] = func(*session) milter.Reply { return milter.Custom(550, "5.7.1", "no") }
+		w.on[at] = func(*session) milter.Reply { return milter.Custom(smtp.New(550, "5.7.1", "no")) }
 		c := w.dial(w.listen(), client.PostfixOffer())
 		if _, err := c.Connect("x", client1); err != nil {
 			t.Fatal(err)
@@ -188,7 +189,7 @@ func TestRejectedRecipientThenNextMessage(t *testing.T) {
 	w := newWorld(t, milter.Options{ReplyAt: milter.ReplyAt{Rcpt: true}})
 	w.on["rcpt"] = func(s *session) milter.Reply {
 		if strings.HasPrefix(s.arg, "<bad@") {
-			return milter.Custom(550, "5.1.1", "unknown here")
+			return milter.Custom(smtp.New(550, "5.1.1", "unknown here"))
 		}
 		return milter.Continue
 	}

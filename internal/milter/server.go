@@ -14,6 +14,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"sekimori/internal/milter/wire"
+	"sekimori/internal/smtp"
 )
 
 // ErrServerClosed is returned by Serve after Shutdown was called.
@@ -82,7 +83,7 @@ func New(opts Options) *Server {
 // count them with the new ones.
 func (s *Server) Set(limits Limits, replyAt ReplyAt, onPanic Reply) {
 	if onPanic == "" {
-		onPanic = Custom(451, "4.3.0", "Internal error, try again later")
+		onPanic = Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))
 	}
 	limits = limits.withDefaults()
 	frames := wire.Limits{MaxFrame: limits.MaxFrame, FrameTimeout: limits.FrameTimeout, WriteTimeout: limits.WriteTimeout}

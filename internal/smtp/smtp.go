@@ -18,33 +18,25 @@ import (
 
 // Reply codes (RFC 5321 §4.2.3).
 const (
-	CodeUnavailable = 421 // the service closes the channel: shutting down, too busy
-	CodeLocalError  = 451 // temporary: try again later
-	CodeNoRoom      = 452 // temporary: not this recipient now (RFC 5321 §4.5.3.1.10)
-	CodeRefused     = 550 // permanent: refused for policy reasons
-	CodeTooBig      = 552 // permanent: over a limit of size
+	CodeLocalError = 451 // temporary: try again later
+	CodeNoRoom     = 452 // temporary: no space for this recipient or message now (RFC 5321 §4.5.3.1.10)
+	CodeRefused    = 550 // permanent: refused for policy reasons
+	CodeTooBig     = 552 // permanent: over a limit of size
 )
 
 // Enhanced status codes (RFC 3463 and its registry). The first digit repeats
 // the reply code's class.
 const (
-	EnhancedSystem        = "4.3.0"  // X.3.0: other mail system status; local trouble
-	EnhancedUnavailable   = "4.3.2"  // X.3.2: system not accepting network messages
-	EnhancedRecipients    = "4.5.3"  // X.5.3: too many recipients
-	EnhancedTooBig        = "5.3.4"  // X.3.4: message too big for system
-	EnhancedRefused       = "5.7.1"  // X.7.1: delivery not authorized, message refused
-	EnhancedDeferred      = "4.7.1"  // X.7.1, temporary
-	EnhancedKeyTempError  = "4.7.5"  // X.7.5: cryptographic failure; a key could not be fetched now (RFC 6376 §6.1.2)
-	EnhancedNoDKIM        = "5.7.20" // RFC 7372 §3.1: no passing DKIM signature found
-	EnhancedBadDKIM       = "5.7.21" // RFC 7372 §3.1: no acceptable DKIM signature found
-	EnhancedNoAuthorDKIM  = "5.7.22" // RFC 7372 §3.1: no valid author-matched DKIM signature found
-	EnhancedSPFFail       = "5.7.23" // RFC 7372 §3.2: SPF validation failed
-	EnhancedSPFPermError  = "5.7.24" // RFC 7372 §3.2: SPF validation error
-	EnhancedSPFTempError  = "4.7.24" // RFC 7372 §3.2, temporary: the policy could not be fetched now
-	EnhancedReverseDNS    = "5.7.25" // RFC 7372 §3.3: reverse DNS validation failed
-	EnhancedMultiple      = "5.7.26" // RFC 7372 §3.4: multiple authentication checks failed
-	EnhancedMultipleTemp  = "4.7.26" // RFC 7372 §3.4, temporary
-	EnhancedARCValidation = "5.7.29" // RFC 8617 §10.3: ARC validation failure
+	EnhancedSystem       = "4.3.0"  // X.3.0: other mail system status; local trouble
+	EnhancedStorage      = "4.3.1"  // X.3.1: mail system full
+	EnhancedUnavailable  = "4.3.2"  // X.3.2: system not accepting network messages
+	EnhancedRecipients   = "4.5.3"  // X.5.3: too many recipients
+	EnhancedTooBig       = "5.3.4"  // X.3.4: message too big for system
+	EnhancedRefused      = "5.7.1"  // X.7.1: delivery not authorized, message refused
+	EnhancedKeyTempError = "4.7.5"  // X.7.5: cryptographic failure; a key could not be fetched now (RFC 6376 §6.1.2)
+	EnhancedSPFFail      = "5.7.23" // RFC 7372 §3.2: SPF validation failed
+	EnhancedSPFTempError = "4.7.24" // RFC 7372 §3.2, temporary: the policy could not be fetched now
+	EnhancedMultiple     = "5.7.26" // RFC 7372 §3.4: multiple authentication checks failed
 )
 
 // MaxLen is the longest reply in octets: RFC 5321 §4.5.3.1.5 allows 512 with

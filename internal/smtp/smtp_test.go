@@ -80,17 +80,13 @@ func TestString(t *testing.T) {
 }
 
 func TestConstants(t *testing.T) {
-	permanent := []string{EnhancedTooBig, EnhancedRefused, EnhancedNoDKIM, EnhancedBadDKIM, EnhancedNoAuthorDKIM,
-		EnhancedSPFFail, EnhancedSPFPermError, EnhancedReverseDNS, EnhancedMultiple, EnhancedARCValidation}
-	temporary := []string{EnhancedSystem, EnhancedUnavailable, EnhancedDeferred, EnhancedKeyTempError,
-		EnhancedSPFTempError, EnhancedMultipleTemp}
-	for _, e := range permanent {
-		if err := New(CodeRefused, e, "text").Validate(); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, e := range temporary {
-		for _, code := range []int{CodeLocalError, CodeUnavailable} {
+	for code, enhanced := range map[int][]string{
+		CodeRefused:    {EnhancedRefused, EnhancedSPFFail, EnhancedMultiple},
+		CodeTooBig:     {EnhancedTooBig},
+		CodeLocalError: {EnhancedSystem, EnhancedUnavailable, EnhancedKeyTempError, EnhancedSPFTempError},
+		CodeNoRoom:     {EnhancedRecipients, EnhancedStorage},
+	} {
+		for _, e := range enhanced {
 			if err := New(code, e, "text").Validate(); err != nil {
 				t.Error(err)
 			}
