@@ -101,6 +101,8 @@ var floors = map[string]floor{
 	"internal/forwarders": programs,
 	"internal/bench/load": programs,
 
+	"internal/bench/traffic": programs,
+
 	"cmd/sekimori":         commands,
 	"cmd/milterload":       commands,
 	"internal/bench/peers": commands,
@@ -146,6 +148,8 @@ var sameFloor = map[string][]string{
 	"internal/judge":     {"internal/label"}, // its decision has edits
 	// Its test compares what the daemon, explain and replay make of a message.
 	"internal/replay": {"internal/explain"},
+	// Sends its mail.
+	"internal/bench/load": {"internal/bench/traffic"},
 	// Shows what these know; its tests make it with the real metrics.
 	"internal/console": {"internal/explanation", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
 	// A cache is put in front of what asks.

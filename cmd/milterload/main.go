@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sekimori/internal/bench/load"
+	"sekimori/internal/bench/traffic"
 )
 
 // Exit codes.
@@ -26,7 +27,7 @@ const (
 	exitUsage  = 2
 )
 
-// errUnexpected ends a run whose report says what was wrong.
+// errUnexpected ends a run whose summary says what was wrong.
 var errUnexpected = errors.New("not every message was answered as expected")
 
 func main() {
@@ -98,13 +99,13 @@ type settings struct {
 	every   time.Duration // between samples of them
 	idle    int
 	check   string
-	corpus  load.CorpusOptions
-	dns     load.DNSOptions
+	corpus  traffic.Options
+	dns     traffic.DNSOptions
 	run     load.Options
 }
 
 func newCommand() *cobra.Command {
-	s := settings{corpus: load.DefaultCorpus()}
+	s := settings{corpus: traffic.Default()}
 	cmd := &cobra.Command{
 		Use: "milterload", Short: "Put milters under load", Long: long, Args: cobra.NoArgs,
 		SilenceErrors: true, SilenceUsage: true,
@@ -123,9 +124,9 @@ func newCommand() *cobra.Command {
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
 	f.StringVar(&s.watch, "watch", "", "address of the milter's metrics (http://127.0.0.1:8892/metrics): goroutines, descriptors and memory are sampled, and once more 15 s after the load")
 	f.DurationVar(&s.every, "watch-every", time.Minute, "time between samples of --watch")
-	f.IntVar(&s.idle, "idle", 0, "send no mail, but open this many connections that say HELO and nothing more, and report the memory of --pid for each")
+	f.IntVar(&s.idle, "idle", 0, "send no mail, but open this many connections that say HELO and nothing more, and print the memory of --pid for each")
 	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, DMARC), safe (under faults: no false pass, no false reject) or none")
-	f.BoolVar(&s.json, "json", false, "print the report as JSON")
+	f.BoolVar(&s.json, "json", false, "print the summary as JSON")
 
 	f.Uint64Var(&s.corpus.Seed, "seed", s.corpus.Seed, "seed of the corpus")
 	f.IntVar(&s.corpus.Messages, "corpus", s.corpus.Messages, "distinct messages")
@@ -175,31 +176,31 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	if err := s.corpus.Validate(); err != nil {
 		return err
 	}
-	corpus, err := load.NewCorpus(s.corpus)
+	corpus, err := traffic.New(s.corpus)
 	if err != nil {
 		return failure{err}
 	}
-	server, err := load.Serve(corpus.Zone, s.dns)
+	server, err := traffic.Serve(corpus.Zone, s.dns)
 	if err != nil {
 		return failure{err}
 	}
 	defer func() { _ = server.Close() }()
 	if s.idle != 0 {
-		report, err := load.Idle(ctx, corpus, s.idle, s.run)
+		summary, err := load.Idle(ctx, corpus, s.idle, s.run)
 		if err != nil {
 			return failure{err}
 		}
-		return show(out, report, s.json)
+		return show(out, summary, s.json)
 	}
 	s.run.Queries = server.Queries
-	report, err := s.measure(ctx, corpus)
+	summary, err := s.measure(ctx, corpus)
 	if err != nil {
 		return failure{err}
 	}
-	if err := show(out, report, s.json); err != nil {
+	if err := show(out, summary, s.json); err != nil {
 		return failure{err}
 	}
-	if !report.OK() {
+	if !summary.OK() {
 		return failure{errUnexpected}
 	}
 	return nil
@@ -210,7 +211,7 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 const settle = 15 * time.Second
 
 // measure runs the load, and watches the server's metrics meanwhile.
-func (s *settings) measure(ctx context.Context, corpus *load.Corpus) (*load.Report, error) {
+func (s *settings) measure(ctx context.Context, corpus *traffic.Corpus) (*load.Summary, error) {
 	if s.watch == "" {
 		return load.Run(ctx, corpus, s.run)
 	}
@@ -220,20 +221,20 @@ func (s *settings) measure(ctx context.Context, corpus *load.Corpus) (*load.Repo
 	var watchErr error
 	var work sync.WaitGroup
 	work.Go(func() { samples, watchErr = load.Watch(watching, s.watch, s.every, settle) })
-	report, err := load.Run(ctx, corpus, s.run)
+	summary, err := load.Run(ctx, corpus, s.run)
 	end()
 	work.Wait()
 	if err := errors.Join(err, watchErr); err != nil {
 		return nil, err
 	}
-	report.Samples = samples
-	return report, nil
+	summary.Samples = samples
+	return summary, nil
 }
 
-// report is what a run ends with.
-type report interface{ Print(w io.Writer) error }
+// summary is what a run ends with.
+type summary interface{ Print(w io.Writer) error }
 
-func show(out io.Writer, r report, asJSON bool) error {
+func show(out io.Writer, r summary, asJSON bool) error {
 	if !asJSON {
 		return r.Print(out)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/bench/load"
+	"sekimori/internal/bench/traffic"
 	"sekimori/internal/config"
 	"sekimori/internal/testkit/daemon"
 )
@@ -26,14 +27,14 @@ func start(t *testing.T, dns string) string {
 // freeAddr returns an address nobody serves DNS at.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	o := load.DefaultCorpus()
-	o.Messages, o.Domains, o.Signatures = 1, 1, load.Mix{{Kind: "none", Weight: 1}}
-	o.Sizes = load.Mix{{Kind: "2KB", Weight: 1}}
-	c, err := load.NewCorpus(o)
+	o := traffic.Default()
+	o.Messages, o.Domains, o.Signatures = 1, 1, traffic.Mix{{Kind: "none", Weight: 1}}
+	o.Sizes = traffic.Mix{{Kind: "2KB", Weight: 1}}
+	c, err := traffic.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := load.Serve(c.Zone, load.DNSOptions{Addr: "127.0.0.1:0"})
+	s, err := traffic.Serve(c.Zone, traffic.DNSOptions{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestJSON(t *testing.T) {
 	dns := freeAddr(t)
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), []string{"--milter", start(t, dns), "--dns", dns, "--corpus", "10", "--domains", "5", "--sizes", "2KB", "--json"}, &stdout, &stderr)
-	var r load.Report
+	var r load.Summary
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || code != exitDone || r.Messages != 10 || r.EndOfMessage.P50 <= 0 {
 		t.Errorf("code %d, %v: %s%s", code, err, &stdout, &stderr)
 	}

@@ -296,7 +296,7 @@ func readPackages(t *testing.T) (constants map[string]string, tests map[string]b
 
 // forTests are packages that no stranger's octet gets to.
 var forTests = map[string]bool{
-	"conformance": true, "attack": true, "e2e": true, "wholepath": true, "demo": true, "bench/load": true,
+	"conformance": true, "attack": true, "e2e": true, "wholepath": true, "demo": true, "bench/load": true, "bench/traffic": true,
 	"dns/zone": true, "milter/client": true,
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/app"
+	"sekimori/internal/bench/traffic"
 	"sekimori/internal/config"
 )
 
@@ -24,34 +25,34 @@ func BenchmarkMessage(b *testing.B) {
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			o := o
-			o.Sizes, o.Signatures = Mix{{bc.size, 1}}, Mix{{bc.signatures, 1}}
+			o.Sizes, o.Signatures = mix(bc.size), mix(bc.signatures)
 			benchmark(b, o)
 		})
 	}
 }
 
 // warmCorpus is the plainest mail: 2 KB with one signature of few domains.
-func warmCorpus() CorpusOptions {
-	o := DefaultCorpus()
+func warmCorpus() traffic.Options {
+	o := traffic.Default()
 	o.Messages, o.PerSession, o.Domains, o.Subdomains = 1000, 100, 10, 0
-	o.Sizes, o.Signatures = Mix{{"2KB", 1}}, Mix{{"rsa", 1}}
-	o.SPF, o.Policies, o.Outcomes = Mix{{"1", 1}}, Mix{{"reject", 1}}, Mix{{"pass", 1}}
+	o.Sizes, o.Signatures = mix("2KB"), mix("rsa")
+	o.SPF, o.Policies, o.Outcomes = mix("1"), mix("reject"), mix("pass")
 	return o
 }
 
 // warmStation is the whole daemon with everything cached, and a client of two
 // connections.
-func warmStation(b testing.TB, o CorpusOptions) *runner {
+func warmStation(b testing.TB, o traffic.Options) *runner {
 	b.Helper()
 	keys, err := testKeys()
 	if err != nil {
 		b.Fatal(err)
 	}
-	corpus, err := generate(o, keys)
+	corpus, err := keys.Corpus(o)
 	if err != nil {
 		b.Fatal(err)
 	}
-	server, err := Serve(corpus.Zone, DNSOptions{Addr: "127.0.0.1:0"})
+	server, err := traffic.Serve(corpus.Zone, traffic.DNSOptions{Addr: "127.0.0.1:0"})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func (r *runner) send(b testing.TB, n int) {
 	}
 }
 
-func benchmark(b *testing.B, o CorpusOptions) {
+func benchmark(b *testing.B, o traffic.Options) {
 	r := warmStation(b, o)
 	b.ReportAllocs()
 	b.ResetTimer()

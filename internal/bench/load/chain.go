@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sekimori/internal/authres"
+	"sekimori/internal/bench/traffic"
 	"sekimori/internal/milter/client"
 )
 
@@ -60,7 +61,7 @@ func (c *chain) quit() error {
 }
 
 // begin says who the client is.
-func (c *chain) begin(s Session) error {
+func (c *chain) begin(s traffic.Session) error {
 	for i := range c.links {
 		l := &c.links[i]
 		l.SetMacro("j", "mx.example")
@@ -104,7 +105,7 @@ func (l *link) pause() error {
 
 // send sends one message to all milters. wait is how long the ends of message
 // took, one milter after the other as in Postfix.
-func (c *chain) send(m *Message) (got Outcome, wait time.Duration, err error) {
+func (c *chain) send(m *traffic.Message) (got traffic.Outcome, wait time.Duration, err error) {
 	header := m.Header
 	var all []client.Modification
 	final := client.Action{Kind: client.Continue}
@@ -135,7 +136,7 @@ func (c *chain) send(m *Message) (got Outcome, wait time.Duration, err error) {
 }
 
 // content sends one message to one milter, MAIL to end of message.
-func (l *link) content(m *Message, header []client.Field) (a client.Action, mods []client.Modification, took time.Duration, err error) {
+func (l *link) content(m *traffic.Message, header []client.Field) (a client.Action, mods []client.Modification, took time.Duration, err error) {
 	goOn := func(step client.Action, e error) bool {
 		a, err = step, e
 		return e == nil && a.Kind == client.Continue
@@ -183,52 +184,31 @@ func (l *link) content(m *Message, header []client.Field) (a client.Action, mods
 // bodyChunk is the largest part of a body (MILTER_CHUNK_SIZE).
 const bodyChunk = 65535
 
-// Action is what is done with a message.
-type Action string
-
-// The actions.
-const (
-	Deliver    Action = "deliver"
-	Quarantine Action = "quarantine"
-	Reject     Action = "reject"
-	Tempfail   Action = "tempfail"
-	Discard    Action = "discard"
-)
-
-// Outcome is what became of a message. The results are "" where no
-// Authentication-Results said one: of a message that was refused, usually.
-type Outcome struct {
-	DKIM   string `json:"dkim,omitempty"`
-	SPF    string `json:"spf,omitempty"`
-	DMARC  string `json:"dmarc,omitempty"`
-	Action Action `json:"action"`
-}
-
 // outcome reads an Outcome from the final answer and the edits.
-func outcome(a client.Action, mods []client.Modification) Outcome {
-	out := Outcome{Action: Deliver}
+func outcome(a client.Action, mods []client.Modification) traffic.Outcome {
+	out := traffic.Outcome{Action: traffic.Deliver}
 	switch {
 	case a.Kind == client.Discard:
-		out.Action = Discard
+		out.Action = traffic.Discard
 	case a.Kind == client.Tempfail || a.Code/100 == 4:
-		out.Action = Tempfail
+		out.Action = traffic.Tempfail
 	case !a.Delivers():
-		out.Action = Reject
+		out.Action = traffic.Reject
 	}
 	for _, m := range mods {
 		switch {
-		case m.Kind == client.Quarantine && out.Action == Deliver:
-			out.Action = Quarantine
+		case m.Kind == client.Quarantine && out.Action == traffic.Deliver:
+			out.Action = traffic.Quarantine
 		case (m.Kind == client.InsertHeader || m.Kind == client.AddHeader) && strings.EqualFold(m.Name, authres.FieldName):
-			out.read(m.Value)
+			readResults(&out, m.Value)
 		}
 	}
 	return out
 }
 
-// read takes the results of one field: of several DKIM results a pass counts,
+// readResults takes the results of one field: of several DKIM results a pass counts,
 // else the first.
-func (o *Outcome) read(value string) {
+func readResults(o *traffic.Outcome, value string) {
 	f, err := authres.Parse(strings.ReplaceAll(value, "\n", "\r\n"))
 	if err != nil {
 		o.DKIM = "unreadable"
@@ -250,13 +230,13 @@ func (o *Outcome) read(value string) {
 
 // meets reports whether o is what was wanted. Results a refused message does
 // not show cannot be wrong.
-func (o Outcome) meets(want Outcome, check Check) bool {
-	same := func(got, want string) bool { return got == want || got == "" && o.Action != Deliver }
+func meets(o, want traffic.Outcome, check Check) bool {
+	same := func(got, want string) bool { return got == want || got == "" && o.Action != traffic.Deliver }
 	switch {
 	case check == CheckNone:
 		return true
 	case check == CheckSafe:
-		return o.safe(want)
+		return safe(o, want)
 	case check == CheckAll && o.Action != want.Action:
 		return false
 	}
@@ -265,22 +245,11 @@ func (o Outcome) meets(want Outcome, check Check) bool {
 
 // safe reports whether o harms nobody where want was right: no false pass, no
 // false reject.
-func (o Outcome) safe(want Outcome) bool {
+func safe(o, want traffic.Outcome) bool {
 	if want.DMARC == "fail" && o.DMARC == "pass" || want.DKIM != "pass" && o.DKIM == "pass" || want.SPF != "pass" && o.SPF == "pass" {
 		return false
 	}
-	return want.Action != Deliver || o.Action == Deliver || o.Action == Tempfail
-}
-
-// String is the outcome on one line.
-func (o Outcome) String() string {
-	word := func(s string) string {
-		if s == "" {
-			return "-"
-		}
-		return s
-	}
-	return fmt.Sprintf("dkim=%s spf=%s dmarc=%s %s", word(o.DKIM), word(o.SPF), word(o.DMARC), o.Action)
+	return want.Action != traffic.Deliver || o.Action == traffic.Deliver || o.Action == traffic.Tempfail
 }
 
 // Probe connects to a milter and negotiates with it, to see whether it is

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"sekimori/internal/bench/traffic"
 	"sekimori/internal/milter/client"
 )
 
@@ -20,8 +21,8 @@ const (
 	maxIdle = 20_000
 )
 
-// IdleReport is what connections cost that do nothing.
-type IdleReport struct {
+// IdleSummary is what connections cost that do nothing.
+type IdleSummary struct {
 	Connections   int     `json:"connections"`
 	Before        int64   `json:"rss_before"` // octets, with a few connections open
 	After         int64   `json:"rss_after"`
@@ -29,7 +30,7 @@ type IdleReport struct {
 }
 
 // Print writes the report for people.
-func (r *IdleReport) Print(w io.Writer) error {
+func (r *IdleSummary) Print(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "idle connections  %d\nmemory before     %.1f MB\nmemory after      %.1f MB\nper connection    %.1f KB\n",
 		r.Connections, float64(r.Before)/1e6, float64(r.After)/1e6, r.PerConnection/1e3)
 	return err
@@ -48,7 +49,7 @@ func CheckIdle(n int, o Options) error {
 
 // Idle opens n connections beyond the first few, each of which says CONNECT
 // and HELO and then nothing more, and compares the memory of o.PIDs.
-func Idle(ctx context.Context, c *Corpus, n int, o Options) (*IdleReport, error) {
+func Idle(ctx context.Context, c *traffic.Corpus, n int, o Options) (*IdleSummary, error) {
 	if err := CheckIdle(n, o); err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func Idle(ctx context.Context, c *Corpus, n int, o Options) (*IdleReport, error)
 		u, err := sampleProcesses(o.PIDs)
 		return u.rss, err
 	}
-	r := &IdleReport{Connections: n}
+	r := &IdleSummary{Connections: n}
 	var err error
 	if r.Before, err = upTo(idleWarmup); err != nil {
 		return nil, err

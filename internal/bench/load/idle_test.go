@@ -8,13 +8,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sekimori/internal/bench/traffic"
 )
 
 func TestIdle(t *testing.T) {
 	o := small()
 	o.Messages = 8
 	corpus := newCorpus(t, o)
-	target := start(t, serve(t, corpus.Zone, DNSOptions{}))
+	target := start(t, serve(t, corpus.Zone, traffic.DNSOptions{}))
 	options := Options{Milters: []Target{target}, PIDs: []int{os.Getpid()}, Timeout: 20 * time.Second}
 	r, err := Idle(t.Context(), corpus, 100, options)
 	if err != nil {

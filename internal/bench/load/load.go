@@ -1,7 +1,6 @@
-// Package load plays an MTA under load: it makes a corpus of signed mail with
-// the DNS zone it needs, serves the zone, sends the mail through milters as
-// Postfix does, and measures what that cost them. Command milterload is its
-// face.
+// Package load plays an MTA under load: it sends a corpus of mail through
+// milters as Postfix does, and measures what that costs them. Command
+// milterload makes it a program.
 package load
 
 import (
@@ -9,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sekimori/internal/bench/traffic"
 )
 
 // Check says what of an outcome is held against what was expected.
@@ -67,12 +69,15 @@ func (o Options) Validate() error {
 	case o.Messages < 0, o.Warmup < 0, o.Duration < 0, o.RoundTrip < 0:
 		return errors.New("load: messages, warm-up, duration and round trip cannot be negative")
 	}
-	return oneOf(string(CheckAll), string(CheckResults), string(CheckSafe), string(CheckNone))(string(o.Check))
+	if !slices.Contains([]Check{CheckAll, CheckResults, CheckSafe, CheckNone}, o.Check) {
+		return fmt.Errorf("load: %q is none of %s, %s, %s, %s", o.Check, CheckAll, CheckResults, CheckSafe, CheckNone)
+	}
+	return nil
 }
 
 // Run sends the corpus and reports. The error is about the run itself; what
-// the milters did wrong is in the Report.
-func Run(ctx context.Context, c *Corpus, o Options) (*Report, error) {
+// the milters did wrong is in the Summary.
+func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -105,12 +110,12 @@ func Run(ctx context.Context, c *Corpus, o Options) (*Report, error) {
 	if t.messages == 0 && t.err != nil {
 		return nil, t.err
 	}
-	return newReport(t, took, before, after, r.queries()-queries, o), nil
+	return newSummary(t, took, before, after, r.queries()-queries, o), nil
 }
 
 // runner goes through the corpus; phases continue where the last one ended.
 type runner struct {
-	corpus *Corpus
+	corpus *traffic.Corpus
 	o      Options
 	next   atomic.Int64 // session
 }
@@ -165,7 +170,7 @@ func (r *runner) worker(take func() bool, t *tally) {
 }
 
 // session sends a session's messages, the first of which is already taken.
-func (r *runner) session(s Session, take func() bool, t *tally) (err error) {
+func (r *runner) session(s traffic.Session, take func() bool, t *tally) (err error) {
 	c, err := dial(r.o.Milters, r.o.Timeout, r.o.RoundTrip)
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"sekimori/internal/bench/traffic"
 )
 
 func TestHistogram(t *testing.T) {
@@ -88,9 +90,11 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-func TestReportStatistics(t *testing.T) {
+func TestSummary(t *testing.T) {
 	tally := newTally()
-	good, bad := Outcome{"pass", "pass", "pass", Deliver}, Outcome{"fail", "pass", "pass", Deliver}
+	good := traffic.Outcome{DKIM: "pass", SPF: "pass", DMARC: "pass", Action: traffic.Deliver}
+	bad := good
+	bad.DKIM = "fail"
 	for i := range 100 {
 		tally.messages++
 		tally.eom.add(time.Duration(i+1) * time.Millisecond)
@@ -101,7 +105,7 @@ func TestReportStatistics(t *testing.T) {
 		tally.count(good, got, CheckAll)
 	}
 	o := Options{PIDs: []int{1}}
-	r := newReport(tally, 2*time.Second, usage{cpu: time.Second}, usage{cpu: 1500 * time.Millisecond, peak: 7e6, rss: 6e6}, 25, o)
+	r := newSummary(tally, 2*time.Second, usage{cpu: time.Second}, usage{cpu: 1500 * time.Millisecond, peak: 7e6, rss: 6e6}, 25, o)
 	if r.PerSecond != 50 || r.DNSPerMessage != 0.25 || r.Mismatches != 10 || r.OK() || r.Server.CPUPerMessage != 5 || r.Server.PeakBytes != 7e6 {
 		t.Errorf("%+v %+v", r, r.Server)
 	}
@@ -110,5 +114,27 @@ func TestReportStatistics(t *testing.T) {
 	}
 	if len(r.Verdicts) != 2 || r.Verdicts[0].Messages != 90 || !r.Verdicts[0].OK || r.Verdicts[1].OK {
 		t.Errorf("%+v", r.Verdicts)
+	}
+}
+
+// TestSafe: what a spoof may become under faults.
+func TestSafe(t *testing.T) {
+	spoof := traffic.Outcome{DKIM: "none", SPF: "pass", DMARC: "fail", Action: traffic.Reject}
+	for _, tc := range []struct {
+		why  string
+		got  traffic.Outcome
+		safe bool
+	}{
+		{"refused", traffic.Outcome{Action: traffic.Reject}, true},
+		{"its policy could not be had", traffic.Outcome{DKIM: "none", SPF: "pass", DMARC: "temperror", Action: traffic.Deliver}, true},
+		{"a false pass", traffic.Outcome{DKIM: "none", SPF: "pass", DMARC: "pass", Action: traffic.Deliver}, false},
+		{"a signature out of nowhere", traffic.Outcome{DKIM: "pass", SPF: "pass", DMARC: "fail", Action: traffic.Reject}, false},
+	} {
+		if got := meets(tc.got, spoof, CheckSafe); got != tc.safe {
+			t.Errorf("%s: %v", tc.why, got)
+		}
+	}
+	if meets(traffic.Outcome{SPF: "pass"}, traffic.Outcome{SPF: "fail", DMARC: "fail"}, CheckSafe) {
+		t.Error("SPF passed where it should fail")
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"crypto/sha256"
 	"time"
 
-	"sekimori/internal/bench/load"
+	"sekimori/internal/bench/traffic"
 )
 
 // benchCase is one kind of traffic.
 type benchCase struct {
 	name        string
-	corpus      load.CorpusOptions
+	corpus      traffic.Options
 	connections int
 	messages    int // 0: as many as the time allows
 	warmup      int
@@ -23,45 +23,45 @@ type benchCase struct {
 
 // cases are those of the goals.
 func cases() []benchCase {
-	plain := load.DefaultCorpus()
+	plain := traffic.Default()
 	plain.Subdomains, plain.Domains, plain.Zipf = 0, 100, 1
 	plain.Sizes, plain.Signatures, plain.SPF = one("2KB"), one("rsa"), one("1")
 	plain.Policies, plain.Outcomes = one("reject"), one("pass")
-	with := func(change func(*load.CorpusOptions)) load.CorpusOptions {
+	with := func(change func(*traffic.Options)) traffic.Options {
 		o := plain
 		change(&o)
 		return o
 	}
 	const cold = 2000 // domains nobody asked for before
-	coldly := func(o *load.CorpusOptions) {
+	coldly := func(o *traffic.Options) {
 		o.Zipf, o.Domains, o.Messages, o.PerSession = 0, cold, cold, 1
 	}
 	const delay = 20 * time.Millisecond
 	return []benchCase{
 		{name: "2 KB, one RSA-2048, warm, 64 connections", corpus: plain, connections: 64, warmup: 4000},
-		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4, warmup: 100},
-		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes = one("200KB") }), connections: 16, warmup: 2000},
-		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *load.CorpusOptions) { o.Sizes, o.Signatures = one("200KB"), one("five") }), connections: 16, warmup: 2000},
+		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4, warmup: 100},
+		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes = one("200KB") }), connections: 16, warmup: 2000},
+		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Signatures = one("200KB"), one("five") }), connections: 16, warmup: 2000},
 		{name: "2 KB, nothing cached, DNS 20 ms away", corpus: with(coldly), connections: 8, messages: cold, delay: delay},
-		{name: "2 KB, SPF without include, nothing cached, DNS 20 ms away", corpus: with(func(o *load.CorpusOptions) {
+		{name: "2 KB, SPF without include, nothing cached, DNS 20 ms away", corpus: with(func(o *traffic.Options) {
 			coldly(o)
 			o.SPF = one("0")
 		}), connections: 8, messages: cold, delay: delay},
-		{name: "2 KB, author at a subdomain, nothing cached, DNS 20 ms away", corpus: with(func(o *load.CorpusOptions) {
+		{name: "2 KB, author at a subdomain, nothing cached, DNS 20 ms away", corpus: with(func(o *traffic.Options) {
 			coldly(o)
 			o.Subdomains = 100
 		}), connections: 8, messages: cold, delay: delay},
 		{name: "2 KB, nothing cached, DNS 20 ms away, SMTP client 10 ms", corpus: with(coldly), connections: 8, messages: cold, delay: delay, roundTrip: 10 * time.Millisecond},
-		{name: "mixed traffic, Zipf, warm, 64 connections", corpus: func() load.CorpusOptions {
-			o := load.DefaultCorpus()
-			o.Messages, o.Sizes = 3000, load.Mix{{Kind: "2KB", Weight: 65}, {Kind: "20KB", Weight: 30}, {Kind: "200KB", Weight: 5}}
-			o.Signatures = load.Mix{{Kind: "rsa", Weight: 80}, {Kind: "five", Weight: 5}, {Kind: "none", Weight: 15}}
+		{name: "mixed traffic, Zipf, warm, 64 connections", corpus: func() traffic.Options {
+			o := traffic.Default()
+			o.Messages, o.Sizes = 3000, traffic.Mix{{Kind: "2KB", Weight: 65}, {Kind: "20KB", Weight: 30}, {Kind: "200KB", Weight: 5}}
+			o.Signatures = traffic.Mix{{Kind: "rsa", Weight: 80}, {Kind: "five", Weight: 5}, {Kind: "none", Weight: 15}}
 			return o
 		}(), connections: 64, warmup: 3000},
 	}
 }
 
-func one(kind string) load.Mix { return load.Mix{{Kind: kind, Weight: 1}} }
+func one(kind string) traffic.Mix { return traffic.Mix{{Kind: kind, Weight: 1}} }
 
 // floors are what the cryptography alone costs here, in milliseconds.
 type floors struct {

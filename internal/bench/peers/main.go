@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"sekimori/internal/bench/load"
+	"sekimori/internal/bench/traffic"
 )
 
 // settings are the flags.
@@ -77,11 +78,11 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 		if !strings.Contains(c.name, s.only) {
 			continue
 		}
-		corpus, err := load.NewCorpus(c.corpus)
+		corpus, err := traffic.New(c.corpus)
 		if err != nil {
 			return err
 		}
-		byStation := make([][]*load.Report, len(stations))
+		byStation := make([][]*load.Summary, len(stations))
 		for round := range s.rounds {
 			for i, st := range stations {
 				fmt.Fprintf(progress, "round %d: %s: %s\n", round+1, c.name, st.name)
@@ -103,11 +104,11 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 }
 
 // measure starts a station, sends the case's mail and ends it again.
-func measure(ctx context.Context, s settings, c benchCase, corpus *load.Corpus, st station, dir string) (*load.Report, error) {
+func measure(ctx context.Context, s settings, c benchCase, corpus *traffic.Corpus, st station, dir string) (*load.Summary, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	server, err := load.Serve(corpus.Zone, load.DNSOptions{Addr: s.dns, Delay: c.delay})
+	server, err := traffic.Serve(corpus.Zone, traffic.DNSOptions{Addr: s.dns, Delay: c.delay})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/bench/load"
+	"sekimori/internal/bench/traffic"
 )
 
 func TestMedian(t *testing.T) {
@@ -25,15 +26,15 @@ func TestMedian(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	report := func(cpu, eom float64, wrong int64) *load.Report {
-		return &load.Report{
+	summary := func(cpu, eom float64, wrong int64) *load.Summary {
+		return &load.Summary{
 			Messages: 10, PerSecond: 100, EndOfMessage: load.Latency{P50: eom}, Mismatches: wrong,
 			Server: &load.Server{CPUPerMessage: cpu, PeakBytes: 30e6},
 		}
 	}
 	results := []result{
-		summarize("case", "sekimori", []*load.Report{report(0.1, 2, 0), report(0.3, 4, 0), report(0.2, 3, 0)}),
-		summarize("case", "peer", []*load.Report{report(1, 6, 1), report(3, 6, 0), report(2, 6, 0)}),
+		summarize("case", "sekimori", []*load.Summary{summary(0.1, 2, 0), summary(0.3, 4, 0), summary(0.2, 3, 0)}),
+		summarize("case", "peer", []*load.Summary{summary(1, 6, 1), summary(3, 6, 0), summary(2, 6, 0)}),
 	}
 	if results[0].CPU != 0.2 || results[1].Unexpected != 1 || results[1].Messages != 30 {
 		t.Errorf("%+v", results)
@@ -81,7 +82,7 @@ func TestMeasure(t *testing.T) {
 	}
 	c := cases()[0]
 	c.corpus.Messages, c.connections, c.warmup, c.messages = 20, 2, 0, 20
-	corpus, err := load.NewCorpus(c.corpus)
+	corpus, err := traffic.New(c.corpus)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,24 +27,24 @@ type result struct {
 	Messages   int64   `json:"messages"`   // of all rounds
 }
 
-func summarize(name, station string, reports []*load.Report) result {
+func summarize(name, station string, summaries []*load.Summary) result {
 	r := result{Case: name, Station: station}
-	of := func(value func(*load.Report) float64) float64 {
-		values := make([]float64, len(reports))
-		for i, report := range reports {
-			values[i] = value(report)
+	of := func(value func(*load.Summary) float64) float64 {
+		values := make([]float64, len(summaries))
+		for i, summary := range summaries {
+			values[i] = value(summary)
 		}
 		return median(values)
 	}
-	r.CPU = of(func(r *load.Report) float64 { return r.Server.CPUPerMessage })
-	r.EOM = of(func(r *load.Report) float64 { return r.EndOfMessage.P50 })
-	r.Message = of(func(r *load.Report) float64 { return r.Message.P50 })
-	r.Rate = of(func(r *load.Report) float64 { return r.PerSecond })
-	r.Peak = of(func(r *load.Report) float64 { return float64(r.Server.PeakBytes) / 1e6 })
-	r.DNS = of(func(r *load.Report) float64 { return r.DNSPerMessage })
-	for _, report := range reports {
-		r.Unexpected += report.Mismatches + report.Errors
-		r.Messages += report.Messages
+	r.CPU = of(func(r *load.Summary) float64 { return r.Server.CPUPerMessage })
+	r.EOM = of(func(r *load.Summary) float64 { return r.EndOfMessage.P50 })
+	r.Message = of(func(r *load.Summary) float64 { return r.Message.P50 })
+	r.Rate = of(func(r *load.Summary) float64 { return r.PerSecond })
+	r.Peak = of(func(r *load.Summary) float64 { return float64(r.Server.PeakBytes) / 1e6 })
+	r.DNS = of(func(r *load.Summary) float64 { return r.DNSPerMessage })
+	for _, summary := range summaries {
+		r.Unexpected += summary.Mismatches + summary.Errors
+		r.Messages += summary.Messages
 	}
 	return r
 }

@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"crypto"
@@ -28,11 +28,14 @@ type key struct {
 	record   string // the TXT record
 }
 
-// newKeys derives the keys from the seed: rsaKeys RSA keys with the selectors
-// r0, r1..., then one ed25519 key with e0. They are for test traffic only:
-// whoever knows the seed knows them.
-func newKeys(seed uint64) ([]key, error) {
-	keys := make([]key, rsaKeys+1)
+// Keys are the keys that sign a corpus.
+type Keys []key
+
+// NewKeys derives the keys from the seed: rsaKeys RSA keys with the selectors
+// r0, r1..., then one Ed25519 key with e0. They are for test traffic only:
+// whoever knows the seed knows the keys.
+func NewKeys(seed uint64) (Keys, error) {
+	keys := make(Keys, rsaKeys+1)
 	errs := make([]error, rsaKeys)
 	var work sync.WaitGroup
 	for i := range rsaKeys {
@@ -67,11 +70,11 @@ func newRSAKey(seed uint64, i int) (key, error) {
 	}
 	private.Precompute()
 	if err := private.Validate(); err != nil {
-		return key{}, fmt.Errorf("load: key %d: %w", i, err)
+		return key{}, fmt.Errorf("traffic: key %d: %w", i, err)
 	}
 	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
 	if err != nil {
-		return key{}, fmt.Errorf("load: key %d: %w", i, err)
+		return key{}, fmt.Errorf("traffic: key %d: %w", i, err)
 	}
 	return key{"r" + strconv.Itoa(i), private, "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"sekimori/internal/bench/traffic"
 )
 
 // tally is what one worker saw.
@@ -20,14 +22,14 @@ type tally struct {
 
 // pair is an expected outcome, the real one, and whether that will do.
 type pair struct {
-	want, got Outcome
+	want, got traffic.Outcome
 	ok        bool
 }
 
 func newTally() *tally { return &tally{verdicts: map[pair]int64{}} }
 
-func (t *tally) count(want, got Outcome, check Check) {
-	t.verdicts[pair{want, got, got.meets(want, check)}]++
+func (t *tally) count(want, got traffic.Outcome, check Check) {
+	t.verdicts[pair{want, got, meets(got, want, check)}]++
 }
 
 func (t *tally) merge(o *tally) {
@@ -44,8 +46,8 @@ func (t *tally) merge(o *tally) {
 	}
 }
 
-// Report is what a run measured.
-type Report struct {
+// Summary is what a run measured.
+type Summary struct {
 	Messages  int64   `json:"messages"`
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"messages_per_second"`
@@ -88,14 +90,14 @@ type Server struct {
 
 // Verdict counts messages with the same expected and real outcome.
 type Verdict struct {
-	Want     Outcome `json:"want"`
-	Got      Outcome `json:"got"`
-	Messages int64   `json:"messages"`
-	OK       bool    `json:"ok"`
+	Want     traffic.Outcome `json:"want"`
+	Got      traffic.Outcome `json:"got"`
+	Messages int64           `json:"messages"`
+	OK       bool            `json:"ok"`
 }
 
-func newReport(t *tally, took time.Duration, before, after usage, queries int64, o Options) *Report {
-	r := &Report{
+func newSummary(t *tally, took time.Duration, before, after usage, queries int64, o Options) *Summary {
+	r := &Summary{
 		Messages: t.messages, Seconds: took.Seconds(), PerSecond: float64(t.messages) / took.Seconds(),
 		EndOfMessage: latency(&t.eom), Message: latency(&t.message), Session: latency(&t.session),
 		DNSQueries: queries, DNSPerMessage: float64(queries) / float64(max(t.messages, 1)), Errors: t.errors,
@@ -129,10 +131,10 @@ func latency(h *histogram) Latency {
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // OK reports whether every message was answered as expected.
-func (r *Report) OK() bool { return r.Errors == 0 && r.Mismatches == 0 && r.Messages > 0 }
+func (r *Summary) OK() bool { return r.Errors == 0 && r.Mismatches == 0 && r.Messages > 0 }
 
 // Print writes the report for people.
-func (r *Report) Print(w io.Writer) error {
+func (r *Summary) Print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) }
 	row("messages\t%d in %.2f s\t%.0f/s", r.Messages, r.Seconds, r.PerSecond)

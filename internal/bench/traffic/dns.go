@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type DNSOptions struct {
 // Validate says what is wrong with the options, or nil.
 func (o DNSOptions) Validate() error {
 	if o.Loss < 0 || o.Loss > 1 || o.Delay < 0 {
-		return fmt.Errorf("load: DNS: loss %g, delay %s; the loss is from 0 to 1, the delay is not negative", o.Loss, o.Delay)
+		return fmt.Errorf("traffic: DNS: loss %g, delay %s; the loss is from 0 to 1, the delay is not negative", o.Loss, o.Delay)
 	}
 	if len(o.Faults) == 0 {
 		return nil
@@ -54,7 +54,7 @@ func Serve(z *zone.Zone, opts DNSOptions) (*DNSServer, error) {
 	}
 	udp, tcp, err := zone.Listen(opts.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("load: name server: %w", err)
+		return nil, fmt.Errorf("traffic: name server: %w", err)
 	}
 	_ = udp.SetReadBuffer(socketQueue) // the system grants as much as it allows
 	s := &DNSServer{zone: z, opts: opts, rng: newRand(opts.Seed, "loss", 0)}

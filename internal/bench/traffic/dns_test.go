@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"bytes"
@@ -157,5 +157,25 @@ func TestServeRefusesATakenAddress(t *testing.T) {
 	if again, err := Serve(testZone(t), DNSOptions{Addr: s.Addr()}); err == nil {
 		_ = again.Close()
 		t.Error("two servers at one address")
+	}
+}
+
+func serve(t *testing.T, z *zone.Zone, o DNSOptions) *DNSServer {
+	t.Helper()
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:0"
+	}
+	s, err := Serve(z, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestLoss(t *testing.T) {
+	s := serve(t, testZone(t), DNSOptions{Loss: 1})
+	if answer := ask(t, s.Addr(), query("d.example", typeTXT, 0)); answer != nil || s.Queries() != 1 {
+		t.Errorf("an answer that should be lost: %x", answer)
 	}
 }

@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"errors"
@@ -78,11 +78,11 @@ func (m Mix) pick(rng *rand.Rand) string {
 // check refuses kinds that valid does not know.
 func (m Mix) check(what string, valid func(string) error) error {
 	if len(m) == 0 {
-		return fmt.Errorf("load: %s: empty", what)
+		return fmt.Errorf("traffic: %s: empty", what)
 	}
 	for _, s := range m {
 		if err := valid(s.Kind); err != nil {
-			return fmt.Errorf("load: %s: %w", what, err)
+			return fmt.Errorf("traffic: %s: %w", what, err)
 		}
 	}
 	return nil

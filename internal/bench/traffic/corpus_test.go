@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"bytes"
@@ -7,16 +7,45 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"sekimori/internal/dns"
 )
 
+// small is a corpus with some of everything.
+func small() Options {
+	o := Default()
+	o.Messages, o.PerSession, o.Domains = 120, 4, 30
+	o.Sizes = Mix{{"2KB", 8}, {"20KB", 2}, {"200KB", 1}}
+	o.Signatures = Mix{{"rsa", 1}, {"ed25519", 1}, {"two", 1}, {"five", 1}, {"none", 1}}
+	o.SPF = Mix{{"0", 1}, {"1", 1}, {"5", 1}, {"10", 1}}
+	o.Policies = Mix{{"reject", 1}, {"quarantine", 1}, {"none", 1}, {"absent", 1}}
+	o.Outcomes = Mix{{"pass", 2}, {"fail", 1}, {"spoof", 1}}
+	return o
+}
+
+// testKeys are those of the first seed; making them takes longest.
+var testKeys = sync.OnceValues(func() (Keys, error) { return NewKeys(1) })
+
+func newCorpus(t *testing.T, o Options) *Corpus {
+	t.Helper()
+	keys, err := testKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := keys.Corpus(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestCorpusDependsOnTheSeedOnly(t *testing.T) {
 	o := small()
 	o.Messages = 40
-	a, err := NewCorpus(o) // with keys of its own
+	a, err := New(o) // with keys of its own
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +61,7 @@ func TestCorpusDependsOnTheSeedOnly(t *testing.T) {
 }
 
 func TestCorpusShape(t *testing.T) {
-	o := DefaultCorpus()
+	o := Default()
 	o.Messages, o.PerSession, o.Domains, o.Signatures = 600, 1, 50, Mix{{"none", 1}}
 	o.Sizes, o.Outcomes = Mix{{"2KB", 1}}, Mix{{"pass", 1}}
 	c := newCorpus(t, o)
@@ -92,27 +121,27 @@ func TestSizes(t *testing.T) {
 }
 
 func TestCorpusOptionsRefused(t *testing.T) {
-	for why, change := range map[string]func(*CorpusOptions){
-		"no messages":        func(o *CorpusOptions) { o.Messages = 0 },
-		"too many messages":  func(o *CorpusOptions) { o.Messages = maxMessages + 1 },
-		"empty sessions":     func(o *CorpusOptions) { o.PerSession = 0 },
-		"no domains":         func(o *CorpusOptions) { o.Domains = 0 },
-		"too many domains":   func(o *CorpusOptions) { o.Domains = maxDomains + 1 },
-		"a negative Zipf":    func(o *CorpusOptions) { o.Zipf = -1 },
-		"no Zipf":            func(o *CorpusOptions) { o.Zipf = math.NaN() },
-		"no TTL":             func(o *CorpusOptions) { o.TTL = 0 },
-		"a TTL of centuries": func(o *CorpusOptions) { o.TTL = math.MaxInt64 * time.Nanosecond },
-		"percentage":         func(o *CorpusOptions) { o.Subdomains = 101 },
-		"size":               func(o *CorpusOptions) { o.Sizes = Mix{{"2GB", 1}} },
-		"too large":          func(o *CorpusOptions) { o.Sizes = Mix{{"65MB", 1}, {"100000000MB", 1}} },
-		"signatures":         func(o *CorpusOptions) { o.Signatures = Mix{{"dsa", 1}} },
-		"11 lookups":         func(o *CorpusOptions) { o.SPF = Mix{{"11", 1}} },
-		"policy":             func(o *CorpusOptions) { o.Policies = Mix{{"p", 1}} },
-		"outcome":            func(o *CorpusOptions) { o.Outcomes = nil },
+	for why, change := range map[string]func(*Options){
+		"no messages":        func(o *Options) { o.Messages = 0 },
+		"too many messages":  func(o *Options) { o.Messages = maxMessages + 1 },
+		"empty sessions":     func(o *Options) { o.PerSession = 0 },
+		"no domains":         func(o *Options) { o.Domains = 0 },
+		"too many domains":   func(o *Options) { o.Domains = maxDomains + 1 },
+		"a negative Zipf":    func(o *Options) { o.Zipf = -1 },
+		"no Zipf":            func(o *Options) { o.Zipf = math.NaN() },
+		"no TTL":             func(o *Options) { o.TTL = 0 },
+		"a TTL of centuries": func(o *Options) { o.TTL = math.MaxInt64 * time.Nanosecond },
+		"percentage":         func(o *Options) { o.Subdomains = 101 },
+		"size":               func(o *Options) { o.Sizes = Mix{{"2GB", 1}} },
+		"too large":          func(o *Options) { o.Sizes = Mix{{"65MB", 1}, {"100000000MB", 1}} },
+		"signatures":         func(o *Options) { o.Signatures = Mix{{"dsa", 1}} },
+		"11 lookups":         func(o *Options) { o.SPF = Mix{{"11", 1}} },
+		"policy":             func(o *Options) { o.Policies = Mix{{"p", 1}} },
+		"outcome":            func(o *Options) { o.Outcomes = nil },
 	} {
 		o := small()
 		change(&o)
-		if _, err := NewCorpus(o); err == nil || !strings.HasPrefix(err.Error(), "load: ") {
+		if _, err := New(o); err == nil || !strings.HasPrefix(err.Error(), "traffic: ") {
 			t.Errorf("%s: %v", why, err)
 		}
 	}

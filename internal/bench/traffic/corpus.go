@@ -1,4 +1,7 @@
-package load
+// Package traffic makes what a load test needs: a corpus of signed mail, with
+// what is to become of each message, and the DNS zone of the corpus, which it
+// serves.
+package traffic
 
 import (
 	"crypto/sha256"
@@ -25,9 +28,9 @@ const (
 	bodyVariants = 3
 )
 
-// CorpusOptions say what traffic is made of. The same options make the same
+// Options say what traffic is made of. The same options make the same
 // corpus, octet for octet.
-type CorpusOptions struct {
+type Options struct {
 	Seed       uint64
 	Messages   int // distinct messages; a longer run repeats them
 	PerSession int // messages of one connection, all of one client
@@ -51,9 +54,9 @@ type CorpusOptions struct {
 	Subdomains int
 }
 
-// DefaultCorpus is traffic as an MX sees it.
-func DefaultCorpus() CorpusOptions {
-	return CorpusOptions{
+// Default is traffic as an MX sees it.
+func Default() Options {
+	return Options{
 		Seed: 1, Messages: 1000, PerSession: 10, Domains: 1000, Zipf: 1.1, TTL: time.Hour, Subdomains: 20,
 		Sizes:      Mix{{"2KB", 60}, {"20KB", 30}, {"200KB", 9}, {"5MB", 1}},
 		Signatures: Mix{{"rsa", 60}, {"ed25519", 5}, {"two", 20}, {"five", 5}, {"none", 10}},
@@ -64,20 +67,20 @@ func DefaultCorpus() CorpusOptions {
 }
 
 // Validate says what is wrong with the options, or nil.
-func (o CorpusOptions) Validate() error {
+func (o Options) Validate() error {
 	switch {
 	case o.Messages < 1 || o.Messages > maxMessages:
-		return fmt.Errorf("load: %d messages; 1 to %d", o.Messages, maxMessages)
+		return fmt.Errorf("traffic: %d messages; 1 to %d", o.Messages, maxMessages)
 	case o.PerSession < 1 || o.PerSession > maxMessages:
-		return fmt.Errorf("load: %d messages a session; 1 to %d", o.PerSession, maxMessages)
+		return fmt.Errorf("traffic: %d messages a session; 1 to %d", o.PerSession, maxMessages)
 	case o.Domains < 1 || o.Domains > maxDomains:
-		return fmt.Errorf("load: %d domains; 1 to %d", o.Domains, maxDomains)
+		return fmt.Errorf("traffic: %d domains; 1 to %d", o.Domains, maxDomains)
 	case o.Zipf < 0 || o.Zipf > 10 || math.IsNaN(o.Zipf):
-		return fmt.Errorf("load: Zipf exponent %g; 0 to 10", o.Zipf)
+		return fmt.Errorf("traffic: Zipf exponent %g; 0 to 10", o.Zipf)
 	case o.Subdomains < 0 || o.Subdomains > 100:
-		return fmt.Errorf("load: %d of 100 authors at subdomains", o.Subdomains)
+		return fmt.Errorf("traffic: %d of 100 authors at subdomains", o.Subdomains)
 	case o.TTL < time.Second || o.TTL > 365*24*time.Hour:
-		return fmt.Errorf("load: TTL %v; 1s to a year", o.TTL)
+		return fmt.Errorf("traffic: TTL %v; 1s to a year", o.TTL)
 	}
 	for _, c := range []struct {
 		what  string
@@ -138,28 +141,32 @@ func (d domain) host() string { return "mail." + d.name }
 
 // generator holds what messages are made from.
 type generator struct {
-	o       CorpusOptions
-	keys    []key
+	o       Options
+	keys    Keys
 	domains []domain
 	evil    []domain
 	bodies  map[string][]body // by size
 	ranks   []float64         // cumulative share of the domains
 }
 
-// NewCorpus makes a corpus.
-func NewCorpus(o CorpusOptions) (*Corpus, error) {
+// New makes a corpus.
+func New(o Options) (*Corpus, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	keys, err := newKeys(o.Seed)
+	keys, err := NewKeys(o.Seed)
 	if err != nil {
 		return nil, err
 	}
-	return generate(o, keys)
+	return keys.Corpus(o)
 }
 
-// generate makes a corpus signed with keys.
-func generate(o CorpusOptions, keys []key) (*Corpus, error) {
+// Corpus makes a corpus that the keys sign. It depends on the seed in the
+// options and on the keys.
+func (keys Keys) Corpus(o Options) (*Corpus, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	g := &generator{o: o, keys: keys, bodies: map[string][]body{}}
 	for _, s := range o.Sizes {
 		size, _ := parseSize(s.Kind) // validated

@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"fmt"
@@ -27,7 +27,7 @@ func newZone(ttl time.Duration) *zoneWriter {
 func (z *zoneWriter) parsed() (*zone.Zone, error) {
 	parsed, err := zone.Parse(z.text.String())
 	if err != nil {
-		return nil, fmt.Errorf("load: zone of the corpus: %w", err)
+		return nil, fmt.Errorf("traffic: zone of the corpus: %w", err)
 	}
 	return parsed, nil
 }

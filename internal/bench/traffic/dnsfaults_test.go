@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"bytes"
@@ -152,27 +152,5 @@ func TestFaultsAreChecked(t *testing.T) {
 			_ = s.Close()
 			t.Errorf("%s: served", why)
 		}
-	}
-}
-
-// TestSafe: what a spoof may become under faults.
-func TestSafe(t *testing.T) {
-	spoof := Outcome{DKIM: "none", SPF: "pass", DMARC: "fail", Action: Reject}
-	for _, tc := range []struct {
-		why  string
-		got  Outcome
-		safe bool
-	}{
-		{"refused", Outcome{Action: Reject}, true},
-		{"its policy could not be had", Outcome{"none", "pass", "temperror", Deliver}, true},
-		{"a false pass", Outcome{"none", "pass", "pass", Deliver}, false},
-		{"a signature out of nowhere", Outcome{"pass", "pass", "fail", Reject}, false},
-	} {
-		if got := tc.got.meets(spoof, CheckSafe); got != tc.safe {
-			t.Errorf("%s: %v", tc.why, got)
-		}
-	}
-	if (Outcome{SPF: "pass"}).meets(Outcome{SPF: "fail", DMARC: "fail"}, CheckSafe) {
-		t.Error("SPF passed where it should fail")
 	}
 }

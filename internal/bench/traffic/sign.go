@@ -1,4 +1,4 @@
-package load
+package traffic
 
 import (
 	"crypto"
@@ -42,7 +42,7 @@ func sign(header []client.Field, bodyHash [32]byte, domain string, k key) (clien
 	}
 	signature, err := k.signer.Sign(nil, digest, opts)
 	if err != nil {
-		return client.Field{}, fmt.Errorf("load: sign for %s: %w", domain, err)
+		return client.Field{}, fmt.Errorf("traffic: sign for %s: %w", domain, err)
 	}
 	b := base64.StdEncoding.EncodeToString(signature)
 	for len(b) > 72 {

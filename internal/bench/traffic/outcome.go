@@ -1,0 +1,35 @@
+package traffic
+
+import "fmt"
+
+// Action is what is done with a message.
+type Action string
+
+// The actions.
+const (
+	Deliver    Action = "deliver"
+	Quarantine Action = "quarantine"
+	Reject     Action = "reject"
+	Tempfail   Action = "tempfail"
+	Discard    Action = "discard"
+)
+
+// Outcome is what became of a message. The results are "" where no
+// Authentication-Results said one: of a message that was refused, usually.
+type Outcome struct {
+	DKIM   string `json:"dkim,omitempty"`
+	SPF    string `json:"spf,omitempty"`
+	DMARC  string `json:"dmarc,omitempty"`
+	Action Action `json:"action"`
+}
+
+// String is the outcome on one line.
+func (o Outcome) String() string {
+	word := func(s string) string {
+		if s == "" {
+			return "-"
+		}
+		return s
+	}
+	return fmt.Sprintf("dkim=%s spf=%s dmarc=%s %s", word(o.DKIM), word(o.SPF), word(o.DMARC), o.Action)
+}
