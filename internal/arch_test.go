@@ -42,6 +42,7 @@ var floors = map[string]floor{
 	"internal/term":           words,
 	"internal/trait":          words,
 	"internal/taglist":        words,
+	"internal/dkim/syntax":    words,
 	"internal/distinct":       words,
 	"internal/slots":          words,
 	"internal/blind":          parts,
@@ -129,6 +130,7 @@ var sameFloor = map[string][]string{
 
 	"internal/dns/suffix":      {"internal/dns"}, // cuts its names
 	"internal/dns/zone":        {"internal/dns"},
+	"internal/dkim/syntax":     {"internal/dns", "internal/taglist"},                          // a signature is a tag list with domain names in it
 	"internal/mailaddr":        {"internal/dns", "internal/dns/suffix", "internal/printable"}, // an address has a domain name
 	"internal/milter/client":   {"internal/milter/wire"},                                      // one protocol
 	"internal/testkit/mta":     {"internal/authres", "internal/milter", "internal/milter/client"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sekimori/internal/dkim"
+	"sekimori/internal/dkim/syntax"
 )
 
 // maxSets is the most sets of a chain (RFC 8617 §5.2 step 1).
@@ -20,10 +21,8 @@ const (
 
 // signature is one of a set's two signature fields.
 type signature struct {
-	field  int // index in the header
-	params dkim.Params
-	err    *dkim.Error // why it cannot verify, as far as its text tells
-	lookup *dkim.Lookup
+	dkim.Pending
+	err *dkim.Error // why it cannot verify, as far as its text tells
 }
 
 // set is one ARC set with its place in the header.
@@ -72,19 +71,18 @@ func collect(m *dkim.Message) ([]set, *failure) {
 
 // place reads one field and puts it into its set.
 func place(m *dkim.Message, sets []set, kind, at int) *failure {
-	value := m.Header()[at].Value
 	var s signature
 	var instance int
 	var payload string
 	switch kind {
 	case 0:
-		instance, payload = resultsInstance(value)
+		instance, payload = resultsInstance(m.Header()[at].Value)
 	case 1:
-		s = parseMessage(value, at)
-		instance = tagInstance(s.params)
+		s = parseMessage(m, at)
+		instance = tagInstance(&s)
 	default:
-		s = parseSeal(value, at)
-		instance = tagInstance(s.params)
+		s = parseSeal(m, at)
+		instance = tagInstance(&s)
 	}
 	if instance == 0 {
 		return &failure{reason: ReasonInstance, detail: "an ARC field has no valid i="}
@@ -110,8 +108,8 @@ func place(m *dkim.Message, sets []set, kind, at int) *failure {
 }
 
 // tagInstance reads i= of a signature field, 0 if it is not 1 to 50.
-func tagInstance(p dkim.Params) int {
-	v, _ := p.Tags.Get("i")
+func tagInstance(s *signature) int {
+	v, _ := s.Tags.Get("i")
 	return parseInstance(v)
 }
 
@@ -168,8 +166,8 @@ func skipCFWS(s string) string {
 	return ""
 }
 
-func parseMessage(value string, at int) signature {
-	p, err := dkim.ParseParams(value, dkim.FormMessage)
+func parseMessage(m *dkim.Message, at int) signature {
+	p, err := m.Read(at, syntax.FormMessage)
 	if err == nil {
 		for _, name := range p.Headers {
 			switch strings.ToLower(name) {
@@ -181,24 +179,24 @@ func parseMessage(value string, at int) signature {
 			}
 		}
 	}
-	return signature{field: at, params: p, err: err}
+	return signature{p, err}
 }
 
-func parseSeal(value string, at int) signature {
-	p, err := dkim.ParseParams(value, dkim.FormSeal)
+func parseSeal(m *dkim.Message, at int) signature {
+	p, err := m.Read(at, syntax.FormSeal)
 	for _, name := range []string{"h", "bh"} {
 		if _, ok := p.Tags.Get(name); ok && err == nil { // RFC 8617 §4.1.3: must fail
 			err = &dkim.Error{Result: dkim.PermError, Reason: dkim.ReasonSyntax, Detail: "a seal must not have " + name + "="}
 		}
 	}
-	return signature{field: at, params: p, err: err}
+	return signature{p, err}
 }
 
 // checkChain applies what the seals say of themselves: steps 2 and 3 of
 // RFC 8617 §5.2.
 func checkChain(sets []set) *failure {
 	newest := len(sets)
-	if cv, _ := sets[newest-1].seal.params.Tags.Get("cv"); cv == "fail" {
+	if cv, _ := sets[newest-1].seal.Tags.Get("cv"); cv == "fail" {
 		return &failure{reason: ReasonChainFailed, instance: newest, detail: "the newest sealer found the chain broken"}
 	}
 	for i := range sets {
@@ -210,7 +208,7 @@ func checkChain(sets []set) *failure {
 		if i == 0 {
 			want = "none"
 		}
-		if cv, _ := s.params.Tags.Get("cv"); cv != want {
+		if cv, _ := s.Tags.Get("cv"); cv != want {
 			return &failure{reason: ReasonChainValue, instance: i + 1, detail: fmt.Sprintf("cv= of set %d is not %s", i+1, want)}
 		}
 	}

@@ -17,7 +17,7 @@ func validate(tb testing.TB, eml string, r dns.Resolver, o dkim.Options) Result 
 	h, body := signer.Split([]byte(eml))
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	m := dkim.NewMessage(h)
+	m := dkim.NewVerifier(h, dkim.Options{}).Message()
 	defer m.Close()
 	v := NewVerifier(m, o)
 	v.Start(ctx, r)

@@ -41,13 +41,13 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	for i := len(v.sets) - 1; i >= 0; i-- {
 		s := &v.sets[i]
 		if s.message.err == nil {
-			s.message.err = s.message.params.CheckExpiration(v.options)
+			s.message.err = s.message.CheckExpiration(v.options)
 		}
 		if s.message.err == nil {
-			m.WantBody(&s.message.params)
-			s.message.lookup = m.WantKey(&s.message.params)
+			m.WantBody(&s.message.Pending)
+			m.WantKey(&s.message.Pending)
 		}
-		s.seal.lookup = m.WantKey(&s.seal.params)
+		m.WantKey(&s.seal.Pending)
 	}
 	return v
 }
@@ -57,9 +57,9 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 // a result does not depend on, get what is left in the end.
 func (v *Verifier) reserve() *failure {
 	newest := &v.sets[len(v.sets)-1].message
-	enough := newest.err != nil || v.message.Reserve(&newest.params)
+	enough := newest.err != nil || v.message.Reserve(&newest.Pending)
 	for i := len(v.sets) - 1; i >= 0 && enough; i-- {
-		enough = v.message.Reserve(&v.sets[i].seal.params)
+		enough = v.message.Reserve(&v.sets[i].seal.Pending)
 	}
 	if enough {
 		return nil
@@ -71,8 +71,8 @@ func (v *Verifier) reserve() *failure {
 // release gives back what was reserved.
 func (v *Verifier) release() {
 	for i := range v.sets {
-		v.message.Release(&v.sets[i].message.params)
-		v.message.Release(&v.sets[i].seal.params)
+		v.message.Release(&v.sets[i].message.Pending)
+		v.message.Release(&v.sets[i].seal.Pending)
 	}
 }
 
@@ -129,15 +129,15 @@ func (v *Verifier) describe() []Set {
 	var out []Set
 	for i := range v.sets {
 		s := &v.sets[i]
-		cv, _ := s.seal.params.Tags.Get("cv")
+		cv, _ := s.seal.Tags.Get("cv")
 		switch cv {
 		case "none", "pass", "fail":
 		default:
 			cv = "" // not a word to repeat
 		}
 		out = append(out, Set{
-			Instance: i + 1, Sealer: s.seal.params.Domain, Selector: string(s.seal.params.Selector), CV: cv,
-			MessageDomain: s.message.params.Domain, MessageSelector: string(s.message.params.Selector),
+			Instance: i + 1, Sealer: s.seal.Domain, Selector: string(s.seal.Selector), CV: cv,
+			MessageDomain: s.message.Domain, MessageSelector: string(s.message.Selector),
 			AuthResults: s.payload,
 		})
 	}
@@ -149,7 +149,7 @@ func (v *Verifier) verifyMessage(ctx context.Context, i int, r *Result) *dkim.Er
 	s := &v.sets[i].message
 	err := s.err
 	if err == nil {
-		err = v.message.Verify(ctx, &s.params, s.field, s.lookup, v.options).Err
+		err = v.message.Verify(ctx, &s.Pending, v.options).Err
 	}
 	r.Sets[i].MessagePass = err == nil
 	return err
@@ -194,7 +194,7 @@ func (v *Verifier) verifySeals(ctx context.Context) *failure {
 	}
 	for i := len(v.sets) - 1; i >= 0; i-- {
 		s := &v.sets[i].seal
-		if verdict := v.message.VerifySum(ctx, &s.params, sums[i], s.lookup, v.options); verdict.Err != nil {
+		if verdict := v.message.VerifySum(ctx, &s.Pending, sums[i], v.options); verdict.Err != nil {
 			return signatureFailure(ReasonSealSignature, i+1, verdict.Err)
 		}
 	}
@@ -210,15 +210,15 @@ func (v *Verifier) sealSums() ([][32]byte, error) {
 	sums := make([][32]byte, len(v.sets))
 	for i := range v.sets {
 		s := &v.sets[i]
-		running.Write(v.message.RelaxedField(s.results, nil))
-		running.Write(v.message.RelaxedField(s.message.field, nil))
+		running.Write(v.message.RelaxedField(s.results))
+		running.Write(v.message.RelaxedField(s.message.Field))
 		fork, err := running.Clone()
 		if err != nil {
 			return nil, err
 		}
-		fork.Write(v.message.RelaxedField(s.seal.field, &s.seal.params))
+		fork.Write(v.message.RelaxedUnsigned(&s.seal.Pending))
 		fork.Sum(sums[i][:0])
-		running.Write(v.message.RelaxedField(s.seal.field, nil))
+		running.Write(v.message.RelaxedField(s.seal.Field))
 	}
 	return sums, nil
 }

@@ -216,7 +216,7 @@ func TestBrokenAsksNothing(t *testing.T) {
 func TestBudget(t *testing.T) {
 	h, body := signer.Split([]byte(chain(t, 1, testMail)))
 	synctest.Test(t, func(t *testing.T) {
-		m := dkim.NewMessage(h)
+		m := dkim.NewVerifier(h, dkim.Options{}).Message()
 		defer m.Close()
 		v := NewVerifier(m, dkim.Options{})
 		v.Start(t.Context(), stuck{})
@@ -276,7 +276,7 @@ func BenchmarkChain(b *testing.B) {
 			h, body := signer.Split([]byte(mail))
 			b.ReportAllocs()
 			for b.Loop() {
-				m := dkim.NewMessage(h)
+				m := dkim.NewVerifier(h, dkim.Options{}).Message()
 				v := NewVerifier(m, dkim.Options{})
 				v.Start(b.Context(), z)
 				_, _ = m.Write(body)

@@ -5,20 +5,20 @@ import (
 	"crypto/sha256"
 	"hash"
 	"slices"
-)
 
-// Canonicalization is how a header or a body is brought into the form that is
-// hashed (RFC 6376 §3.4).
-type Canonicalization string
-
-// The two canonicalizations.
-const (
-	Simple  Canonicalization = "simple"
-	Relaxed Canonicalization = "relaxed"
+	"sekimori/internal/dkim/syntax"
 )
 
 // wholeBody as a limit means that there is no l=.
 const wholeBody = int64(-1)
+
+// limitOf returns how much of the canonical body a signature covers.
+func limitOf(p *syntax.Params) int64 {
+	if p.BodyLength == nil {
+		return wholeBody
+	}
+	return *p.BodyLength
+}
 
 // digest is a SHA-256 value. RFC 8301 left no other hash: sha1 must not verify.
 type digest = [sha256.Size]byte
@@ -33,13 +33,13 @@ type bodyHashes struct {
 
 // want asks for the hash of the first limit octets of the canonical body, or
 // of the whole (wholeBody). It must come before the first Write.
-func (b *bodyHashes) want(c Canonicalization, limit int64) {
+func (b *bodyHashes) want(c syntax.Canonicalization, limit int64) {
 	p := &b.simple
-	if c == Relaxed {
+	if c == syntax.Relaxed {
 		p = &b.relaxed
 	}
 	if *p == nil {
-		*p = b.cache.body(c == Relaxed)
+		*p = b.cache.body(c == syntax.Relaxed)
 	}
 	(*p).sink.mark(limit)
 }
@@ -74,9 +74,9 @@ func (b *bodyHashes) close() {
 
 // sum returns what want asked for and the length of the canonical body. It is
 // not ok if limit is beyond the body. The hashes must be closed.
-func (b *bodyHashes) sum(c Canonicalization, limit int64) (sum digest, length int64, ok bool) {
+func (b *bodyHashes) sum(c syntax.Canonicalization, limit int64) (sum digest, length int64, ok bool) {
 	from := b.simple
-	if c == Relaxed {
+	if c == syntax.Relaxed {
 		from = b.relaxed
 	}
 	if from == nil {

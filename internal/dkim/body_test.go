@@ -6,11 +6,13 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"sekimori/internal/dkim/syntax"
 )
 
 // canonBody runs a body through the canonicalizer in chunks of the given
 // sizes, over and over, and returns the hash and length of the canonical body.
-func canonBody(c Canonicalization, body string, limit int64, sizes ...int) (sum, limited digest, length int64, ok bool) {
+func canonBody(c syntax.Canonicalization, body string, limit int64, sizes ...int) (sum, limited digest, length int64, ok bool) {
 	var b bodyHashes
 	b.want(c, wholeBody)
 	b.want(c, limit)
@@ -54,7 +56,7 @@ func TestBodyCanonicalization(t *testing.T) {
 		{"vertical tab and form feed are content", "a\v\f \r\n", "a\v\f \r\n", "a\v\f\r\n"},
 		{"NUL and 8-bit octets are content", "\x00\xff\xa0 \r\n", "\x00\xff\xa0 \r\n", "\x00\xff\xa0\r\n"},
 	} {
-		for c, want := range map[Canonicalization]string{Simple: tc.simple, Relaxed: tc.relaxed} {
+		for c, want := range map[syntax.Canonicalization]string{syntax.Simple: tc.simple, syntax.Relaxed: tc.relaxed} {
 			if got := refBody(c, tc.body); got != want {
 				t.Errorf("%s: the reference says %q for %s, want %q", tc.why, got, c, want)
 			}
@@ -70,7 +72,7 @@ func TestBodyCanonicalization(t *testing.T) {
 
 func TestBodyLimits(t *testing.T) {
 	body := strings.Repeat("some  text \r\n", 2000) + "\r\n\r\n"
-	for _, c := range []Canonicalization{Simple, Relaxed} {
+	for _, c := range []syntax.Canonicalization{syntax.Simple, syntax.Relaxed} {
 		want := refBody(c, body)
 		var b bodyHashes
 		limits := []int64{0, 1, 4095, 4096, 4097, int64(len(want)) - 1, int64(len(want)), int64(len(want)) + 1, 1, 1 << 62}
@@ -101,7 +103,7 @@ func TestBodyLimits(t *testing.T) {
 	var none bodyHashes
 	none.write([]byte("x"))
 	none.close()
-	if _, _, ok := none.sum(Simple, wholeBody); ok {
+	if _, _, ok := none.sum(syntax.Simple, wholeBody); ok {
 		t.Error("a hash that nobody asked for")
 	}
 }
@@ -111,7 +113,7 @@ func TestBodyLimits(t *testing.T) {
 func TestBodyLongRunsOfLines(t *testing.T) {
 	for _, lines := range []int{1, 2, 1023, 1024, 1025, 5000} {
 		body := "a" + strings.Repeat("\r\n", lines) + "b"
-		for _, c := range []Canonicalization{Simple, Relaxed} {
+		for _, c := range []syntax.Canonicalization{syntax.Simple, syntax.Relaxed} {
 			sum, _, _, _ := canonBody(c, body, 0, 777)
 			if sum != sha256.Sum256([]byte(refBody(c, body))) {
 				t.Errorf("%s: %d lines: another hash", c, lines)
@@ -144,7 +146,7 @@ func TestBodyAgainstReference(t *testing.T) {
 func checkBody(t *testing.T, body string, limit int, sizes ...int) {
 	t.Helper()
 	limit = max(limit, 0)
-	for _, c := range []Canonicalization{Simple, Relaxed} {
+	for _, c := range []syntax.Canonicalization{syntax.Simple, syntax.Relaxed} {
 		want := refBody(c, body)
 		sum, limited, length, ok := canonBody(c, body, int64(limit), sizes...)
 		if sum != sha256.Sum256([]byte(want)) || length != int64(len(want)) {
@@ -175,7 +177,7 @@ func BenchmarkBody(b *testing.B) {
 		{"wsp-1MB", strings.Repeat("a \t", 1<<20/3)},
 		{"cr-1MB", strings.Repeat("\r", 1<<20)},
 	} {
-		for _, c := range []Canonicalization{Simple, Relaxed} {
+		for _, c := range []syntax.Canonicalization{syntax.Simple, syntax.Relaxed} {
 			b.Run(fmt.Sprintf("%s/%s", tc.name, c), func(b *testing.B) {
 				benchBody(b, c, []byte(tc.body))
 			})
@@ -190,12 +192,12 @@ func BenchmarkBody(b *testing.B) {
 	})
 	for _, mib := range []int{1, 2, 4, 8} { // linear, or an attacker's mail stops the MTA
 		b.Run(fmt.Sprintf("empty-lines-%dMiB", mib), func(b *testing.B) {
-			benchBody(b, Relaxed, []byte(strings.Repeat("\r\n", mib<<19)))
+			benchBody(b, syntax.Relaxed, []byte(strings.Repeat("\r\n", mib<<19)))
 		})
 	}
 }
 
-func benchBody(b *testing.B, c Canonicalization, body []byte) {
+func benchBody(b *testing.B, c syntax.Canonicalization, body []byte) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/message"
 )
 
@@ -19,15 +20,15 @@ type Cache struct {
 // NewCache returns an empty Cache.
 func NewCache() *Cache { return new(Cache) }
 
-// parseKey is ParseKey that reads a record once.
-func (c *Cache) parseKey(txt string) (Key, *Error) {
+// parseKey is syntax.ParseKey, but reads a record once.
+func (c *Cache) parseKey(txt string) (syntax.Key, *syntax.Error) {
 	if c == nil || len(txt) > maxCachedRecord {
-		return ParseKey(txt)
+		return syntax.ParseKey(txt)
 	}
 	if k, ok := c.keys.get(txt); ok {
 		return k, nil
 	}
-	k, err := ParseKey(txt)
+	k, err := syntax.ParseKey(txt)
 	if err == nil { // what is no key costs little to read
 		c.keys.add(strings.Clone(txt), k)
 	}
@@ -89,11 +90,11 @@ const (
 // again leave when newer ones have filled half of the room.
 type keyCache struct {
 	mu           sync.RWMutex
-	recent, past map[string]Key
+	recent, past map[string]syntax.Key
 	bytes        int // of recent
 }
 
-func (c *keyCache) get(txt string) (Key, bool) {
+func (c *keyCache) get(txt string) (syntax.Key, bool) {
 	c.mu.RLock()
 	k, ok := c.recent[txt]
 	past := false
@@ -107,7 +108,7 @@ func (c *keyCache) get(txt string) (Key, bool) {
 	return k, ok || past
 }
 
-func (c *keyCache) add(txt string, k Key) {
+func (c *keyCache) add(txt string, k syntax.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.recent[txt]; known {
@@ -115,7 +116,7 @@ func (c *keyCache) add(txt string, k Key) {
 	}
 	size := len(txt) + k.Bits/8 + keyOverhead
 	if c.recent == nil || len(c.recent) >= maxCachedKeys/2 || c.bytes+size > maxCachedKeyBytes/2 {
-		c.past, c.recent, c.bytes = c.recent, make(map[string]Key), 0
+		c.past, c.recent, c.bytes = c.recent, make(map[string]syntax.Key), 0
 	}
 	c.recent[txt] = k
 	c.bytes += size

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/message"
 	"sekimori/internal/testkit/signer"
 )
@@ -135,7 +136,7 @@ func TestKeyCacheKeeps(t *testing.T) {
 		{"a long record", keyRecord(1) + "; x=" + strings.Repeat("x", maxCachedRecord), false},
 	} {
 		c := NewCache()
-		want, wantErr := ParseKey(tc.txt)
+		want, wantErr := syntax.ParseKey(tc.txt)
 		for range 3 {
 			got, err := c.parseKey(tc.txt)
 			if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(err, wantErr) {
@@ -150,7 +151,7 @@ func TestKeyCacheKeeps(t *testing.T) {
 
 // plainHeaderHash picks the fields as RFC 6376 §5.4.2 says, by going through
 // all of them for each name.
-func plainHeaderHash(c Canonicalization, h message.Header, names []string, self int, b span) string {
+func plainHeaderHash(c syntax.Canonicalization, h message.Header, names []string, self int, b syntax.Span) string {
 	taken := map[int]bool{self: true}
 	text := ""
 	for _, name := range names {
@@ -162,7 +163,7 @@ func plainHeaderHash(c Canonicalization, h message.Header, names []string, self 
 			}
 		}
 	}
-	return text + refHeader(c, h[self].Name, h[self].Value[:b.start]+h[self].Value[b.end:])
+	return text + refHeader(c, h[self].Name, h[self].Value[:b.Start]+h[self].Value[b.End:])
 }
 
 // TestHeaderHashAgainstReference: any header, any h=, one index for all.
@@ -178,14 +179,14 @@ func TestHeaderHashAgainstReference(t *testing.T) {
 		self := r.IntN(len(h))
 		prefix, middle, suffix := " x "+randomBody(r, 5)+"b=", "QUJD\r\n =", []string{"", "; " + randomBody(r, 5)}[r.IntN(2)]
 		h[self] = message.Field{Name: "DKIM-Signature", Value: prefix + middle + suffix}
-		cut := span{len(prefix), len(prefix) + len(middle)}
+		cut := syntax.Span{Start: len(prefix), End: len(prefix) + len(middle)}
 		var list []string
 		for range r.IntN(10) {
 			list = append(list, strings.TrimSpace(names[r.IntN(len(names))]))
 		}
 		x := cache.index(h)
-		for _, c := range []Canonicalization{Simple, Relaxed, Relaxed} {
-			got, _ := x.headerHash(&Params{HeaderCanon: c, Headers: list, b: cut}, self, form{})
+		for _, c := range []syntax.Canonicalization{syntax.Simple, syntax.Relaxed, syntax.Relaxed} {
+			got, _ := x.headerHash(&Pending{Params: syntax.Params{HeaderCanon: c, Headers: list, BSpan: cut}, Field: self}, form{})
 			if text := plainHeaderHash(c, h, list, self, cut); got != sha256.Sum256([]byte(text)) {
 				t.Fatalf("%s, %q of %q: not the hash of %q", c, list, h, text)
 			}

@@ -4,6 +4,8 @@ import (
 	"crypto/rsa"
 	"math"
 	"strings"
+
+	"sekimori/internal/dkim/syntax"
 )
 
 // An MTA does not hand a message on as it came: it removes fields, cuts others
@@ -37,8 +39,7 @@ const returnPathField = "return-path"
 // candidates are the header hashes that one signature may have been made for.
 type candidates struct {
 	message *Message
-	params  *Params
-	field   int
+	pending *Pending
 
 	unknown bool   // whether spaces stood before the values
 	folded  uint64 // of form.bare: the values that begin on the next line
@@ -48,10 +49,10 @@ type candidates struct {
 	altered bool // the MTA cut or changed a signed field
 }
 
-func (m *Message) candidates(p *Params, field int, o Options) candidates {
-	c := candidates{message: m, params: p, field: field}
-	if c.unknown = o.LeadingSpaceUnknown && p.HeaderCanon == Simple; c.unknown {
-		for slot, value := range m.index.signedValues(p, field) {
+func (m *Message) candidates(p *Pending, o Options) candidates {
+	c := candidates{message: m, pending: p}
+	if c.unknown = o.LeadingSpaceUnknown && p.HeaderCanon == syntax.Simple; c.unknown {
+		for slot, value := range m.index.signedValues(p) {
 			if strings.HasPrefix(value, " \r\n") {
 				c.folded |= 1 << slot // of no effect from the 65th on
 			}
@@ -98,25 +99,25 @@ func (c *candidates) form(i int) (f form) {
 func (c *candidates) sum(i int) digest {
 	for ; c.hashed <= i; c.hashed++ {
 		var altered bool
-		c.sums[c.hashed], altered = c.message.index.headerHash(c.params, c.field, c.form(c.hashed))
+		c.sums[c.hashed], altered = c.message.index.headerHash(c.pending, c.form(c.hashed))
 		c.altered = c.altered || altered
 	}
 	return c.sums[i]
 }
 
 // check verifies the signature under k.
-func (c *candidates) check(k *Key) *Error {
-	if !k.opens(c.params.signature) {
+func (c *candidates) check(k *syntax.Key) *Error {
+	if !fits(k, c.pending.Signature) {
 		return errMismatch()
 	}
-	if pub, ok := k.public.(*rsa.PublicKey); ok {
+	if pub, ok := k.Public.(*rsa.PublicKey); ok {
 		return c.checkRSA(k, pub)
 	}
 	for i := range c.forms() {
-		if !c.message.budget.spend(c.params, k.work()) {
+		if !c.message.budget.spend(c.pending, workOf(k)) {
 			return errNoWork()
 		}
-		if k.verifies(c.sum(i), c.params.signature) {
+		if verifies(k, c.sum(i), c.pending.Signature) {
 			return nil
 		}
 	}
@@ -125,22 +126,22 @@ func (c *candidates) check(k *Key) *Error {
 
 // checkRSA verifies the likeliest form. If that fails and something was lost on
 // the way, the hash inside the signature tells which form was signed, if any.
-func (c *candidates) checkRSA(k *Key, pub *rsa.PublicKey) *Error {
-	if !c.message.budget.spend(c.params, k.work()) {
+func (c *candidates) checkRSA(k *syntax.Key, pub *rsa.PublicKey) *Error {
+	if !c.message.budget.spend(c.pending, workOf(k)) {
 		return errNoWork()
 	}
-	if verifyRSA(pub, c.sum(0), c.params.signature) {
+	if verifyRSA(pub, c.sum(0), c.pending.Signature) {
 		return nil
 	}
 	why := c.mismatch()
 	if why.Result == Fail { // nothing was lost, so there is no other form either
 		return why
 	}
-	signed, genuine := signedDigest(pub, c.params.signature)
+	signed, genuine := signedDigest(pub, c.pending.Signature)
 	switch {
 	case !genuine: // the holder of the key signed no form of this message
 		return errMismatch()
-	case c.find(signed) && verifyRSA(pub, signed, c.params.signature):
+	case c.find(signed) && verifyRSA(pub, signed, c.pending.Signature):
 		return nil
 	}
 	return why
@@ -168,7 +169,7 @@ const (
 func (c *candidates) search(signed digest) bool {
 	var slots []int
 	size := 0
-	for slot, value := range c.message.index.signedValues(c.params, c.field) {
+	for slot, value := range c.message.index.signedValues(c.pending) {
 		size += len(value)
 		// Where a second space is left, the MTA took one away.
 		if slot < 64 && strings.HasPrefix(value, " ") && !strings.HasPrefix(value, "  ") {
@@ -182,7 +183,7 @@ func (c *candidates) search(signed digest) bool {
 			if tries--; tries < 0 {
 				return false
 			}
-			if sum, _ := c.message.index.headerHash(c.params, c.field, form{bare: spread(set, slots)}); sum == signed {
+			if sum, _ := c.message.index.headerHash(c.pending, form{bare: spread(set, slots)}); sum == signed {
 				return true
 			}
 		}
@@ -207,7 +208,7 @@ func spread(set uint64, slots []int) (bare uint64) {
 
 // dropped reports whether the signature names a field that is not there.
 func (c *candidates) dropped(name string) bool {
-	for _, signed := range c.params.Headers {
+	for _, signed := range c.pending.Headers {
 		if strings.EqualFold(name, signed) {
 			return c.message.Count(name) == 0
 		}

@@ -1,19 +1,41 @@
 package dkim
 
-import "context"
+import (
+	"context"
 
-// Verdict is what became of one signature.
+	"sekimori/internal/dkim/syntax"
+)
+
+// Pending is a signature that was read and is not verified yet.
+type Pending struct {
+	syntax.Params
+	Field int // the index of its field in the header
+
+	lookup   *Lookup // set by WantKey
+	reserved int64   // of the message's work, see Reserve
+}
+
+// Read reads the signature field at an index of the header. After an error the
+// Pending holds what could be read.
+func (m *Message) Read(field int, form syntax.Form) (Pending, *Error) {
+	p := Pending{Field: field}
+	err := p.Parse(m.index.header[field].Value, form, nil)
+	return p, malformed(err)
+}
+
+// Verdict is the outcome for one signature.
 type Verdict struct {
-	Err       *Error // nil: it verifies and nothing speaks against it
-	Key       *Key   // the key that verified it, or the first one found; may be nil
+	Err       *Error // nil if the signature verifies and local policy accepts it
 	Uncovered int64  // octets of the canonical body past l=
+
+	key *syntax.Key // the key that verified it, or the first one found; may be nil
 }
 
 // CheckExpiration applies x= (RFC 6376 §3.5). Expired is "fail", because
-// RFC 6376 §6.1.1 calls it a permanent failure of a signature that is well
-// formed. t= refuses nothing: see [Signature.Ahead]. The options must have
-// their defaults.
-func (p *Params) CheckExpiration(o Options) *Error {
+// RFC 6376 §6.1.1 calls expiration a permanent failure of a well-formed
+// signature. A late t= is accepted: see [Signature.Ahead]. The options must
+// have their defaults.
+func (p *Pending) CheckExpiration(o Options) *Error {
 	if p.Expires != nil && *p.Expires < o.Now.Add(-max(o.Skew, 0)).Unix() {
 		return &Error{Fail, ReasonExpired, "the signature has expired"}
 	}
@@ -21,18 +43,18 @@ func (p *Params) CheckExpiration(o Options) *Error {
 }
 
 // ahead reports whether t= is later than our clock and the skew allow.
-func (p *Params) ahead(o Options) bool {
+func (p *Pending) ahead(o Options) bool {
 	return p.Timestamp != nil && *p.Timestamp > o.Now.Add(max(o.Skew, 0)).Unix()
 }
 
-// Verify checks a signature, found in the header's given field, over header
-// and body (RFC 6376 §6.1.3). It ends the body and waits for the key until ctx
-// is done; a key that did not come does not matter if the body was changed.
-func (m *Message) Verify(ctx context.Context, p *Params, field int, l *Lookup, o Options) Verdict {
+// Verify checks a signature over header and body (RFC 6376 §6.1.3). WantBody and
+// WantKey come first. Verify ends the body and waits for the key until ctx is
+// done. If the body was changed the signature fails even if no key came.
+func (m *Message) Verify(ctx context.Context, p *Pending, o Options) Verdict {
 	defer m.Release(p)
-	uncovered, bodyErr := m.checkBody(p)
-	c := m.candidates(p, field, o)
-	v := tryKeys(ctx, p, l, o, func(k *Key) *Error {
+	uncovered, bodyErr := m.checkBody(&p.Params)
+	c := m.candidates(p, o)
+	v := tryKeys(ctx, p, o, func(k *syntax.Key) *Error {
 		if bodyErr != nil {
 			return bodyErr
 		}
@@ -41,24 +63,25 @@ func (m *Message) Verify(ctx context.Context, p *Params, field int, l *Lookup, o
 	v.Uncovered = uncovered
 	switch {
 	case v.Err == nil:
-		v.Err = checkLength(p, uncovered, o)
+		v.Err = checkLength(&p.Params, uncovered, o)
 	case v.Err.Result == TempError && bodyErr != nil:
 		v.Err = bodyErr
 	}
 	return v
 }
 
-// VerifySum checks a signature over a hash made elsewhere, as ARC-Seal's is.
-func (m *Message) VerifySum(ctx context.Context, p *Params, sum [32]byte, l *Lookup, o Options) Verdict {
+// VerifySum checks a signature over a hash that the caller made, as package arc
+// does for ARC-Seal. WantKey comes first.
+func (m *Message) VerifySum(ctx context.Context, p *Pending, sum [32]byte, o Options) Verdict {
 	defer m.Release(p)
-	return tryKeys(ctx, p, l, o, func(k *Key) *Error {
-		if !k.opens(p.signature) {
+	return tryKeys(ctx, p, o, func(k *syntax.Key) *Error {
+		if !fits(k, p.Signature) {
 			return errMismatch()
 		}
-		if !m.budget.spend(p, k.work()) {
+		if !m.budget.spend(p, workOf(k)) {
 			return errNoWork()
 		}
-		if !k.verifies(sum, p.signature) {
+		if !verifies(k, sum, p.Signature) {
 			return errMismatch()
 		}
 		return nil
@@ -69,34 +92,34 @@ func errMismatch() *Error {
 	return &Error{Fail, ReasonSignature, "the signed header was changed or the key is another"}
 }
 
-// tryKeys goes through the keys of a selector. Unless one of them verifies, the
-// first one's objection counts, or one that leaves more open.
-func tryKeys(ctx context.Context, p *Params, l *Lookup, o Options, verify func(*Key) *Error) Verdict {
-	keys, err := l.Keys(ctx)
+// tryKeys tries the keys of a selector in turn. If none verifies, the error is
+// that of the first key, or of a later key whose error says less about the
+// signature (see leavesOpen).
+func tryKeys(ctx context.Context, p *Pending, o Options, verify func(*syntax.Key) *Error) Verdict {
+	keys, err := p.lookup.wait(ctx)
 	if err != nil {
 		return Verdict{Err: err}
 	}
-	use := Use{
-		Algorithm: p.Algorithm, MinRSABits: o.MinRSABits, MaxRSABits: o.MaxRSABits,
-		SubdomainIdentity: p.identityDomain != "" && p.identityDomain != p.Domain,
-	}
 	var v Verdict
 	for i := range keys {
-		err := keys[i].Check(use)
+		err := malformed(keys[i].Check(&p.Params))
+		if err == nil {
+			err = checkStrength(&keys[i], o)
+		}
 		if err == nil {
 			err = verify(&keys[i])
 		}
 		if err == nil {
-			return Verdict{Key: &keys[i]}
+			return Verdict{key: &keys[i]}
 		}
 		if v.Err == nil || leavesOpen(err) > leavesOpen(v.Err) {
-			v = Verdict{Err: err, Key: &keys[i]}
+			v = Verdict{Err: err, key: &keys[i]}
 		}
 	}
-	return v // keysOf gives a key or an error
+	return v // keysOf returns at least one key, or an error
 }
 
-// leavesOpen ranks objections by how little they say about the signature.
+// leavesOpen ranks errors by how little they say about the signature.
 func leavesOpen(err *Error) int {
 	switch {
 	case err.Reason == ReasonWorkLimit:
@@ -109,13 +132,13 @@ func leavesOpen(err *Error) int {
 
 // checkBody compares the body with bh= and returns how many octets of the
 // canonical body lie past l=.
-func (m *Message) checkBody(p *Params) (uncovered int64, err *Error) {
+func (m *Message) checkBody(p *syntax.Params) (uncovered int64, err *Error) {
 	m.body.close()
-	sum, length, ok := m.body.sum(p.BodyCanon, p.limit())
+	sum, length, ok := m.body.sum(p.BodyCanon, limitOf(p))
 	switch {
 	case !ok: // RFC 6376 §3.5: l= must not exceed the body
-		return 0, &Error{PermError, ReasonBeyondBody, "l= is more than the body has"}
-	case sum != p.bodyHash:
+		return 0, &Error{PermError, ReasonBeyondBody, "l= is larger than the body"}
+	case sum != p.BodyHash:
 		return 0, &Error{Fail, ReasonBodyHash, "the body was changed"}
 	case p.BodyLength != nil:
 		return length - *p.BodyLength, nil
@@ -123,10 +146,10 @@ func (m *Message) checkBody(p *Params) (uncovered int64, err *Error) {
 	return 0, nil
 }
 
-// checkLength applies the policy for l= to a signature that verifies: whoever
-// appends to the body of such a message says what he likes in the signer's
-// name (RFC 6376 §8.2).
-func checkLength(p *Params, uncovered int64, o Options) *Error {
+// checkLength applies the policy for l= to a signature that verifies. l= lets
+// anybody append text to the body that readers take for the signer's
+// (RFC 6376 §8.2).
+func checkLength(p *syntax.Params, uncovered int64, o Options) *Error {
 	switch {
 	case p.BodyLength == nil:
 	case o.BodyLength == BodyLengthFail:

@@ -1,5 +1,6 @@
 // Package dkim verifies DKIM signatures (RFC 6376, RFC 8301, RFC 8463,
-// RFC 8616) on a message that streams by.
+// RFC 8616) on a message that streams by. Package dkim/syntax reads the
+// signatures and keys; this package looks keys up, hashes and verifies.
 //
 // A [Verifier] is made at the end of the header, starts its key lookups at
 // once, takes the body in any chunks and is asked for its results at the end:
@@ -9,78 +10,85 @@
 //	v.Write(chunk) // as often as chunks come
 //	signatures := v.Finish(ctx)
 //
-// The body is never held: whatever the number of signatures, one SHA-256 runs
-// for each body canonicalization. What signatures share — the index of the
-// header, body hashes, key lookups — is a [Message], which package arc uses
-// for the same message.
+// The body is never kept. Each body canonicalization that a signature asks for
+// is hashed once, whatever the number of signatures. All signatures of a
+// message share a [Message]: the index of its header, the body hashes and the
+// key lookups. Package arc uses the same Message for the same mail.
 package dkim
 
 import (
 	"time"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/dns"
 )
 
 // Result is the outcome for one signature, in the words of RFC 8601 §2.7.1.
 type Result string
 
-// The results. None is for callers: a message without signatures has no
-// Signature to carry it.
+// The results. No Signature has None: it is for callers that say something of a
+// message without signatures.
 const (
 	None      Result = "none"
 	Pass      Result = "pass"
-	Fail      Result = "fail"      // the signature does not match, or is expired
-	Policy    Result = "policy"    // not acceptable here: weak key, uncovered body, too many
-	Neutral   Result = "neutral"   // could not be judged fairly, see ReasonNotVerifiable
-	TempError Result = "temperror" // DNS trouble: may verify later
-	PermError Result = "permerror" // malformed, no usable key
+	Fail      Result = "fail"      // the signature does not match, or it has expired
+	Policy    Result = "policy"    // not acceptable here: a weak key, an uncovered body, too many signatures
+	Neutral   Result = "neutral"   // it cannot be judged fairly, see ReasonNotVerifiable
+	TempError Result = "temperror" // a DNS failure: it may verify later
+	PermError Result = "permerror" // malformed, or without a usable key
 )
 
-// Reason says why a result is not pass; it is stable, fit for a metric label.
+// Reason says why a result is not pass. Its text is stable and fit for a metric
+// label.
 type Reason string
 
-// The reasons. DNS failures are "dns_" and the kind of [dns.Error], such as
-// "dns_timeout"; those of a permanent kind, "dns_loop" and "dns_too_large", are
-// a permerror, the others a temperror.
+// The reasons of signatures and keys that break a rule of their syntax. They
+// lead to PermError.
+const (
+	ReasonSyntax           = Reason(syntax.FaultSyntax)
+	ReasonMissingTag       = Reason(syntax.FaultMissingTag)
+	ReasonVersion          = Reason(syntax.FaultVersion)
+	ReasonAlgorithm        = Reason(syntax.FaultAlgorithm)
+	ReasonAlgorithmSHA1    = Reason(syntax.FaultAlgorithmSHA1)
+	ReasonCanonicalization = Reason(syntax.FaultCanonicalization)
+	ReasonQueryMethod      = Reason(syntax.FaultQueryMethod)
+	ReasonDomain           = Reason(syntax.FaultDomain)
+	ReasonDomainMismatch   = Reason(syntax.FaultDomainMismatch)
+	ReasonFromNotSigned    = Reason(syntax.FaultFromNotSigned)
+	ReasonTooManyHeaders   = Reason(syntax.FaultTooManyHeaders)
+	ReasonKeyNotFound      = Reason(syntax.FaultNotKey)
+	ReasonKeyRevoked       = Reason(syntax.FaultKeyRevoked)
+	ReasonKeySyntax        = Reason(syntax.FaultKeySyntax)
+	ReasonKeyType          = Reason(syntax.FaultKeyType)
+	ReasonKeyHash          = Reason(syntax.FaultKeyHash)
+	ReasonKeyService       = Reason(syntax.FaultKeyService)
+	ReasonStrictIdentity   = Reason(syntax.FaultStrictIdentity)
+)
+
+// The reasons that verification finds. DNS failures have "dns_" and the kind of
+// [dns.Error], such as "dns_timeout". "dns_loop" and "dns_too_large" are
+// permanent and lead to PermError, all other DNS failures to TempError.
 const (
 	ReasonBodyHash          Reason = "body_hash_mismatch"
 	ReasonSignature         Reason = "signature_mismatch"
 	ReasonNotVerifiable     Reason = "not_verifiable_as_received" // the MTA cut or changed a signed field
-	ReasonSyntax            Reason = "syntax"
-	ReasonMissingTag        Reason = "missing_tag"
-	ReasonVersion           Reason = "version"
-	ReasonAlgorithm         Reason = "algorithm"
-	ReasonAlgorithmSHA1     Reason = "algorithm_sha1"
-	ReasonCanonicalization  Reason = "canonicalization"
-	ReasonQueryMethod       Reason = "query_method"
-	ReasonDomain            Reason = "domain"          // d= or s= is no domain name
-	ReasonDomainMismatch    Reason = "domain_mismatch" // i= outside of d=
-	ReasonFromNotSigned     Reason = "from_not_signed"
+	ReasonDroppedField      Reason = "dropped_field"              // MTAs remove a signed field before we see it
+	ReasonLeadingSpace      Reason = "leading_space"              // the MTA does not show how the values began
 	ReasonFromMissing       Reason = "from_missing"
 	ReasonMultipleFrom      Reason = "multiple_from"
-	ReasonTooManyHeaders    Reason = "too_many_headers"
 	ReasonTooManySignatures Reason = "too_many_signatures"
 	ReasonExpired           Reason = "expired"
 	ReasonBodyLength        Reason = "body_length"        // l= leaves body octets uncovered
-	ReasonBeyondBody        Reason = "length_beyond_body" // l= says more than there is
-	ReasonKeyNotFound       Reason = "key_not_found"
-	ReasonKeyRevoked        Reason = "key_revoked"
-	ReasonKeySyntax         Reason = "key_syntax"
-	ReasonKeyType           Reason = "key_type"          // k= does not fit a=
-	ReasonKeyHash           Reason = "key_hash_mismatch" // h= of the key lacks sha256
-	ReasonKeyService        Reason = "key_service"       // s= of the key lacks email
-	ReasonStrictIdentity    Reason = "strict_identity"   // t=s and i= in a subdomain
-	ReasonWeakKey           Reason = "weak_key"          // too few bits, or anyone can sign
-	ReasonLargeKey          Reason = "large_key"         // too many bits
-	ReasonWorkLimit         Reason = "work_limit"        // more arithmetic than a message may take
-	ReasonDroppedField      Reason = "dropped_field"     // MTAs remove a signed field before we see it
-	ReasonLeadingSpace      Reason = "leading_space"     // the MTA does not show how the values began
-	ReasonInternal          Reason = "internal_error"    // a panic, caught
-	reasonDNS               Reason = "dns_"              // completed by the kind
+	ReasonBeyondBody        Reason = "length_beyond_body" // l= is larger than the body
+	ReasonWeakKey           Reason = "weak_key"           // too few bits, or anybody can sign
+	ReasonLargeKey          Reason = "large_key"          // too many bits
+	ReasonWorkLimit         Reason = "work_limit"         // more arithmetic than a message may take
+	ReasonInternal          Reason = "internal_error"     // a panic, caught
+	reasonDNS               Reason = "dns_"               // the kind follows
 )
 
-// Error is why one step went wrong: the result it leads to, the stable reason
-// and a sentence for people.
+// Error is why one step of a verification went wrong: the result it leads to,
+// the stable reason and a sentence for people.
 type Error struct {
 	Result Result
 	Reason Reason
@@ -96,7 +104,15 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Signature is one DKIM-Signature field and what became of it.
+// malformed turns what package syntax objects to into a PermError.
+func malformed(e *syntax.Error) *Error {
+	if e == nil {
+		return nil
+	}
+	return &Error{PermError, Reason(e.Fault), e.Detail}
+}
+
+// Signature is one DKIM-Signature field and its result.
 type Signature struct {
 	Result Result `json:"result"`
 	Reason Reason `json:"reason,omitempty"` // "" for pass
@@ -105,7 +121,7 @@ type Signature struct {
 	// Field is the index of the signature in the header given to NewVerifier.
 	Field int `json:"field"`
 
-	// What the signature says; as much as could be read if it is malformed.
+	// What the signature says. If it is malformed: as much as could be read.
 	Domain    dns.Name `json:"domain,omitempty"`    // d=, the SDID, A-labels
 	Identity  string   `json:"identity,omitempty"`  // i=, the AUID, decoded; "@"+d= by default
 	Selector  string   `json:"selector,omitempty"`  // s=, A-labels in lower case
@@ -118,23 +134,23 @@ type Signature struct {
 	BodyLength       *int64   `json:"body_length,omitempty"`    // l=, octets
 	B                string   `json:"b,omitempty"`              // b=, base64 without white space
 
-	// What was found.
+	// What the verification found.
 	Uncovered int64  `json:"uncovered,omitempty"` // octets of the canonical body past l=
 	KeyType   string `json:"key_type,omitempty"`  // "rsa" or "ed25519"
 	KeyBits   int    `json:"key_bits,omitempty"`
-	// Ahead says that t= lies ahead of our clock by more than the skew. It
-	// changes nothing in Result: RFC 6376 §3.5 lets a verifier ignore such a
-	// signature, but nobody gains anything by one, and it is the signer's clock
-	// or time zone that is wrong.
+	// Ahead says that t= is later than our clock by more than the skew. Result
+	// does not depend on it: RFC 6376 §3.5 lets a verifier ignore such a
+	// signature, but a forger gains nothing by a late t=, and the usual cause is
+	// that the signer's clock or time zone is wrong.
 	Ahead bool `json:"ahead,omitempty"`
-	// Testing is the key's t=y. It changes nothing in Result: RFC 6376 §3.6.1
-	// asks to treat such mail as unsigned mail, not better and not worse.
+	// Testing is the key's t=y. Result does not depend on it: RFC 6376 §3.6.1
+	// asks to treat such mail as unsigned mail, neither better nor worse.
 	Testing bool `json:"testing,omitempty"`
 	// KeyAuthenticated says that the resolver validated the key by DNSSEC.
 	KeyAuthenticated bool `json:"key_authenticated,omitempty"`
 }
 
-// BodyLengthPolicy is what becomes of a signature that verifies and has l=.
+// BodyLengthPolicy says which result a signature with l= gets if it verifies.
 type BodyLengthPolicy string
 
 // The policies for l= (RFC 6376 §8.2).
@@ -147,15 +163,15 @@ const (
 	BodyLengthFail BodyLengthPolicy = "fail"
 )
 
-// Options are local policy. The zero value is usable.
+// Options are the local policy for signatures. The zero value is usable.
 type Options struct {
-	// MaxSignatures is how many signatures are verified (RFC 6376 §6.1 allows
-	// a limit); 0 means 10. The rest are "policy", too_many_signatures.
+	// MaxSignatures is how many signatures are verified; 0 means 10. RFC 6376
+	// §6.1 allows a limit. The others get "policy", too_many_signatures.
 	MaxSignatures int
 	// MinRSABits is the smallest RSA key accepted; at least 1024 (RFC 8301
 	// §3.2), which 0 means.
 	MinRSABits int
-	// MaxRSABits is the largest RSA key worked with; 0 means 8192.
+	// MaxRSABits is the largest RSA key accepted; 0 means 8192.
 	MaxRSABits int
 	// BodyLength is the policy for l=; "" means covered.
 	BodyLength BodyLengthPolicy
@@ -164,21 +180,22 @@ type Options struct {
 	// Skew is how far clocks may differ; 0 means five minutes, less than 0
 	// means not at all.
 	Skew time.Duration
-	// ReturnPath is the envelope's sender in angle brackets, for signatures
-	// over a Return-Path field, which MTAs remove; "" if it is not known.
+	// ReturnPath is the envelope's sender in angle brackets, "" if it is not
+	// known. MTAs remove the Return-Path field, so a signature that covers the
+	// field is verified with this value.
 	ReturnPath string
-	// LeadingSpaceUnknown says that the MTA does not show whether a space
-	// stood between the colon of a field and its value, and that the values of
-	// the header have one in any case.
+	// LeadingSpaceUnknown says that the MTA does not show whether there was a
+	// space between the colon of a field and its value. All values of the header
+	// then begin with a space, whether they had one or not.
 	LeadingSpaceUnknown bool
-	// Prefer is the author's domain: its signatures are verified first when
-	// there are more than MaxSignatures, then those of domains above or below.
+	// Prefer is the author's domain. If there are more than MaxSignatures, its
+	// signatures are verified first, then those of domains above or below it.
 	Prefer dns.Name
-	// Cache is shared with other messages; nil shares nothing.
+	// Cache is shared with other messages; with nil nothing is shared.
 	Cache *Cache
 }
 
-// Defaults and the floor below which no configuration goes.
+// The defaults, and the smallest RSA key that a configuration can allow.
 const (
 	defaultMaxSignatures = 10
 	defaultMaxRSABits    = 8192
@@ -186,7 +203,8 @@ const (
 	rfc8301MinRSABits    = 1024
 )
 
-// WithDefaults replaces zero values by what they mean.
+// WithDefaults returns the options with every zero value replaced by its
+// default.
 func (o Options) WithDefaults() Options {
 	if o.MaxSignatures <= 0 {
 		o.MaxSignatures = defaultMaxSignatures

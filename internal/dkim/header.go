@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/message"
 	"sekimori/internal/taglist"
 )
@@ -149,7 +150,8 @@ const absentPath = int32(-2)
 
 // choose lists the fields that a signature names (RFC 6376 §5.4.2): for each
 // name the lowest field not yet taken, nothing if there is none left.
-func (x *fieldIndex) choose(p *Params, self int) []int32 {
+func (x *fieldIndex) choose(p *Pending) []int32 {
+	self := int32(p.Field)
 	x.chosen, x.next = x.chosen[:0], x.next[:0]
 	for i := range x.names {
 		x.next = append(x.next, x.names[i].lowest)
@@ -166,7 +168,7 @@ func (x *fieldIndex) choose(p *Params, self int) []int32 {
 			continue
 		}
 		next := &x.next[id-1]
-		if *next == int32(self) {
+		if *next == self {
 			*next = x.above[self] // it was not there yet when it was signed
 		}
 		if *next == none {
@@ -180,10 +182,10 @@ func (x *fieldIndex) choose(p *Params, self int) []int32 {
 
 // signedValues yields the values that a signature covers, the one of its own
 // field last, by their place among the bits of form.bare.
-func (x *fieldIndex) signedValues(p *Params, self int) iter.Seq2[int, string] {
+func (x *fieldIndex) signedValues(p *Pending) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		slot := 0
-		for _, i := range append(x.choose(p, self), int32(self)) {
+		for _, i := range append(x.choose(p), int32(p.Field)) {
 			if i == absentPath {
 				continue
 			}
@@ -198,9 +200,9 @@ func (x *fieldIndex) signedValues(p *Params, self int) iter.Seq2[int, string] {
 // headerHash hashes the fields that a signature names and the signature field
 // itself with its b= emptied (RFC 6376 §3.7). A field that the MTA may have
 // changed on the way to us makes altered true.
-func (x *fieldIndex) headerHash(p *Params, self int, as form) (sum digest, altered bool) {
+func (x *fieldIndex) headerHash(p *Pending, as form) (sum digest, altered bool) {
 	x.hash.Reset()
-	for _, i := range x.choose(p, self) {
+	for _, i := range x.choose(p) {
 		if i == absentPath {
 			if as.returnPath != "" {
 				x.hashField(p.HeaderCanon, "Return-Path", " "+as.returnPath)
@@ -209,18 +211,18 @@ func (x *fieldIndex) headerHash(p *Params, self int, as form) (sum digest, alter
 		}
 		f := &x.header[i]
 		altered = altered || alteredByMTA(*f)
-		if p.HeaderCanon == Relaxed {
+		if p.HeaderCanon == syntax.Relaxed {
 			x.hash.Write(x.relaxedField(int(i)))
 		} else {
 			x.buf = append(appendSimple(x.buf[:0], f.Name, as.take(f.Value)), crlf...)
 			x.hash.Write(x.buf)
 		}
 	}
-	own := &x.header[self]
-	if p.HeaderCanon == Relaxed {
-		x.buf = appendRelaxedCut(x.buf[:0], own.Name, own.Value, p.b)
+	own := &x.header[p.Field]
+	if p.HeaderCanon == syntax.Relaxed {
+		x.buf = appendRelaxedCut(x.buf[:0], own.Name, own.Value, p.BSpan)
 	} else {
-		x.buf = append(appendSimple(x.buf[:0], own.Name, as.take(own.Value[:p.b.start])), own.Value[p.b.end:]...)
+		x.buf = append(appendSimple(x.buf[:0], own.Name, as.take(own.Value[:p.BSpan.Start])), own.Value[p.BSpan.End:]...)
 	}
 	x.hash.Write(x.buf)
 	x.hash.Sum(x.sum[:0])
@@ -238,8 +240,8 @@ func (f *form) take(value string) string {
 }
 
 // hashField hashes a field that is not in the header.
-func (x *fieldIndex) hashField(c Canonicalization, name, value string) {
-	if c == Relaxed {
+func (x *fieldIndex) hashField(c syntax.Canonicalization, name, value string) {
+	if c == syntax.Relaxed {
 		x.buf = appendRelaxed(x.buf[:0], name, value)
 	} else {
 		x.buf = appendSimple(x.buf[:0], name, value)
@@ -258,7 +260,7 @@ func (x *fieldIndex) clear() bool {
 	return max(cap(x.text), cap(x.buf), cap(x.table), cap(x.chosen)) <= maxIndexKept
 }
 
-// span is the part of a field's value that holds b=.
+// span is a part of fieldIndex.text.
 type span struct{ start, end int }
 
 // truncatedLen is the field length from which on a milter must expect that
@@ -296,16 +298,16 @@ func appendSimple(dst []byte, name, value string) []byte {
 // appendRelaxed appends a field in relaxed form (RFC 6376 §3.4.2), without
 // CRLF.
 func appendRelaxed(dst []byte, name, value string) []byte {
-	return appendRelaxedCut(dst, name, value, span{})
+	return appendRelaxedCut(dst, name, value, syntax.Span{})
 }
 
 // appendRelaxedCut is appendRelaxed of a field that lacks a part of its value,
 // which stands between "=" and ";" or the end.
-func appendRelaxedCut(dst []byte, name, value string, cut span) []byte {
+func appendRelaxedCut(dst []byte, name, value string, cut syntax.Span) []byte {
 	dst = append(appendName(dst, name), ':')
 	empty := len(dst)
-	dst, wsp := appendReduced(dst, value[:cut.start], empty, false)
-	dst, _ = appendReduced(dst, value[cut.end:], empty, wsp)
+	dst, wsp := appendReduced(dst, value[:cut.Start], empty, false)
+	dst, _ = appendReduced(dst, value[cut.End:], empty, wsp)
 	return dst
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/message"
 )
 
@@ -27,7 +28,7 @@ func TestRelaxedField(t *testing.T) {
 		if got := string(appendRelaxed(nil, tc.name, tc.value)); got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.why, got, tc.want)
 		}
-		if got := refHeader(Relaxed, tc.name, tc.value); got != tc.want {
+		if got := refHeader(syntax.Relaxed, tc.name, tc.value); got != tc.want {
 			t.Errorf("%s: the reference says %q, want %q", tc.why, got, tc.want)
 		}
 	}
@@ -37,7 +38,7 @@ func TestRelaxedFieldAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 5000 {
 		value := randomBody(r, r.IntN(20))
-		if got, want := string(appendRelaxed(nil, "N", value)), refHeader(Relaxed, "N", value); got != want {
+		if got, want := string(appendRelaxed(nil, "N", value)), refHeader(syntax.Relaxed, "N", value); got != want {
 			t.Fatalf("%q: %q, want %q", value, got, want)
 		}
 	}
@@ -62,14 +63,14 @@ func TestHeaderSelection(t *testing.T) {
 		{"names without a field left add nothing", "Received:Received:Received:Received:Nope", "RECEIVED: 1\r\nreceived: 2\r\nReceived: 3\r\n"},
 		{"the signature itself was not there when it was made", "dkim-signature:dkim-signature", "DKIM-Signature: other\r\n"},
 	} {
-		got, _ := (*Cache)(nil).index(h).headerHash(&Params{HeaderCanon: Simple, Headers: strings.Split(tc.names, ":"), b: span{9, 11}}, 0, form{})
+		got, _ := (*Cache)(nil).index(h).headerHash(&Pending{Params: syntax.Params{HeaderCanon: syntax.Simple, Headers: strings.Split(tc.names, ":"), BSpan: syntax.Span{Start: 9, End: 11}}, Field: 0}, form{})
 		if got != sha256.Sum256([]byte(tc.want+self)) {
 			t.Errorf("%s: not the hash of %q", tc.why, tc.want+self)
 		}
 	}
 	// The same with the signature in the middle of others.
 	h[0], h[1] = h[1], h[0]
-	got, _ := (*Cache)(nil).index(h).headerHash(&Params{HeaderCanon: Simple, Headers: []string{"dkim-signature"}, b: span{9, 11}}, 1, form{})
+	got, _ := (*Cache)(nil).index(h).headerHash(&Pending{Params: syntax.Params{HeaderCanon: syntax.Simple, Headers: []string{"dkim-signature"}, BSpan: syntax.Span{Start: 9, End: 11}}, Field: 1}, form{})
 	if got != sha256.Sum256([]byte("DKIM-Signature: other\r\n"+self)) {
 		t.Error("a field above the signature is not found")
 	}
@@ -98,7 +99,7 @@ func TestAlteredByMTA(t *testing.T) {
 }
 
 func TestNamed(t *testing.T) {
-	m := NewMessage(message.Header{{Name: "A"}, {Name: "B"}, {Name: "a \t"}})
+	m := NewVerifier(message.Header{{Name: "A"}, {Name: "B"}, {Name: "a \t"}}, Options{}).Message()
 	if got := m.Named("a"); len(got) != 2 || got[0] != 0 || got[1] != 2 {
 		t.Errorf("Named(a) = %v, want [0 2]", got)
 	}

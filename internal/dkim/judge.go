@@ -14,7 +14,7 @@ func (v *Verifier) Judge(ctx context.Context) (all bool) {
 		c := &v.checks[i]
 		switch {
 		case c.settled():
-		case c.lookup.ended():
+		case c.pending.lookup.ended():
 			v.verify(ctx, c)
 		default:
 			all = false

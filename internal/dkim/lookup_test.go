@@ -25,20 +25,20 @@ func TestParallelLookups(t *testing.T) {
 			now.Add(-1)
 			return dns.Answer{}, nil
 		})
-		m := NewMessage(nil)
+		m := NewVerifier(nil, Options{}).Message()
 		var lookups []*Lookup
 		for i := range 3 * maxParallelLookups {
-			lookups = append(lookups, m.WantKey(&Params{Domain: dns.Name(fmt.Sprintf("d%d.example", i)), Selector: "s"}))
+			lookups = append(lookups, m.WantKeyAt(dns.Name(fmt.Sprintf("d%d.example", i)), "s"))
 		}
 		begin := time.Now()
 		m.Start(t.Context(), r)
 		m.Start(t.Context(), r) // nothing new: nothing asked
-		late := m.WantKey(&Params{Domain: "late.example", Selector: "s"})
-		if _, err := late.Keys(t.Context()); reasonOf(err) != "dns_canceled" {
+		late := m.WantKeyAt("late.example", "s")
+		if _, err := late.wait(t.Context()); reasonOf(err) != "dns_canceled" {
 			t.Errorf("a key nobody asks for: %v", err)
 		}
 		for _, l := range lookups {
-			if _, err := l.Keys(t.Context()); reasonOf(err) != ReasonKeyNotFound {
+			if _, err := l.wait(t.Context()); reasonOf(err) != ReasonKeyNotFound {
 				t.Errorf("%s: %v", l.Name, err)
 			}
 		}
@@ -46,7 +46,7 @@ func TestParallelLookups(t *testing.T) {
 			t.Errorf("%d lookups took %v, %d at once", len(lookups), d, most.Load())
 		}
 		m.Start(t.Context(), r)
-		if _, err := late.Keys(t.Context()); reasonOf(err) != ReasonKeyNotFound {
+		if _, err := late.wait(t.Context()); reasonOf(err) != ReasonKeyNotFound {
 			t.Errorf("late: %v", err)
 		}
 		if got := len(m.QueryNames()); got != len(lookups)+1 {
@@ -58,8 +58,8 @@ func TestParallelLookups(t *testing.T) {
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
-		m := NewMessage(nil)
-		m.WantKey(&Params{Domain: "example.com", Selector: "s"})
+		m := NewVerifier(nil, Options{}).Message()
+		m.WantKeyAt("example.com", "s")
 		m.Start(t.Context(), resolverFunc(func(ctx context.Context) (dns.Answer, error) {
 			<-ctx.Done()
 			ended = true
@@ -110,20 +110,20 @@ func TestKnownKeys(t *testing.T) {
 		"known._domainkey.example.com":  "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
 		"broken._domainkey.example.com": "v=DKIM1; p=!",
 	}}
-	m := NewMessage(nil)
+	m := NewVerifier(nil, Options{}).Message()
 	want := map[*Lookup]Reason{}
 	for selector, reason := range map[dns.Name]Reason{"known": "", "broken": ReasonKeySyntax, "asked": ReasonKeyNotFound} {
-		want[m.WantKey(&Params{Domain: "example.com", Selector: selector})] = reason
+		want[m.WantKeyAt("example.com", selector)] = reason
 	}
 	long := dns.Name(strings.Repeat("a.", 126) + "a")
-	want[m.WantKey(&Params{Domain: long, Selector: "s"})] = ReasonDomain
+	want[m.WantKeyAt(long, "s")] = ReasonDomain
 	m.Start(t.Context(), r)
 	defer m.Close()
 	for l, reason := range want {
 		if _, known := r.known[l.Name]; known && l.done != nil {
 			t.Errorf("%s is not there", l.Name)
 		}
-		keys, err := l.Keys(t.Context())
+		keys, err := l.wait(t.Context())
 		if reasonOf(err) != reason || (len(keys) == 1) != (reason == "") {
 			t.Errorf("%s: %d keys, %v", l.Name, len(keys), err)
 		}

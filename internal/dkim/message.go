@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/dns"
 	"sekimori/internal/message"
 )
@@ -24,19 +26,13 @@ type Message struct {
 	budget  budget
 }
 
-// NewMessage indexes a header, given the topmost field first.
-func NewMessage(h message.Header) *Message {
-	m := new(Message)
-	m.init(h, nil)
-	return m
-}
-
+// init indexes a header, whose topmost field comes first.
 func (m *Message) init(h message.Header, c *Cache) {
 	m.cache, m.index, m.body.cache = c, c.index(h), c
 	m.budget = budget{free: maxOperations * ordinaryWork}
 }
 
-// Header returns the header given to NewMessage.
+// Header returns the header given to NewVerifier.
 func (m *Message) Header() message.Header { return m.index.header }
 
 // Named returns the positions in the header of the fields called name, given
@@ -46,19 +42,19 @@ func (m *Message) Named(name string) []int { return m.index.appendNamed(nil, nam
 // Count returns how many fields are called name.
 func (m *Message) Count(name string) int { return m.index.count(name) }
 
-// RelaxedField returns a field in relaxed canonical form with its CRLF; the
-// result is shared and good until Close. With p, its b= is emptied and there is
-// no CRLF, as for the field that holds the signature (RFC 6376 §3.7).
-func (m *Message) RelaxedField(field int, p *Params) []byte {
-	if p == nil {
-		return m.index.relaxedField(field)
-	}
-	f := m.index.header[field]
-	return appendRelaxedCut(nil, f.Name, f.Value, p.b)
+// RelaxedField returns a field in relaxed canonical form with its CRLF. The
+// result is shared and valid until Close.
+func (m *Message) RelaxedField(field int) []byte { return m.index.relaxedField(field) }
+
+// RelaxedUnsigned returns the field of a signature in relaxed canonical form
+// with b= emptied and without CRLF, as the signature covers it (RFC 6376 §3.7).
+func (m *Message) RelaxedUnsigned(p *Pending) []byte {
+	f := m.index.header[p.Field]
+	return appendRelaxedCut(nil, f.Name, f.Value, p.BSpan)
 }
 
 // WantBody asks for the body hash that p needs. It must come before the body.
-func (m *Message) WantBody(p *Params) { m.body.want(p.BodyCanon, p.limit()) }
+func (m *Message) WantBody(p *Pending) { m.body.want(p.BodyCanon, limitOf(&p.Params)) }
 
 // Write takes the next octets of the body, as received, in any chunks. It
 // never fails.
@@ -74,17 +70,25 @@ type Lookup struct {
 	cache   *Cache
 	started bool
 	done    chan struct{} // closed when keys and err are set; nil if they were at once
-	keys    []Key
+	keys    []syntax.Key
 	err     *Error
-	room    [1]Key // for keys: one is the rule
+	room    [1]syntax.Key // for keys: one is the rule
+
+	authenticated bool // the resolver validated the answer by DNSSEC
 }
 
-// WantKey registers the key that p needs; the same key is looked up once.
-func (m *Message) WantKey(p *Params) *Lookup {
-	name := p.keyName
-	if name == "" { // or it is too long to be a name
-		name, _ = keyName(p.Domain, p.Selector)
-	}
+// WantKey registers the key that p needs. Signatures with the same selector and
+// domain share one lookup.
+func (m *Message) WantKey(p *Pending) { p.lookup = m.lookupOf(p.KeyName) }
+
+// WantKeyAt registers the key of a domain and selector that no signature to be
+// verified needs.
+func (m *Message) WantKeyAt(domain, selector dns.Name) *Lookup {
+	name, _ := syntax.KeyName(domain, selector) // "" if it is too long
+	return m.lookupOf(name)
+}
+
+func (m *Message) lookupOf(name dns.Name) *Lookup {
 	for _, l := range m.lookups { // few: cheaper than a map
 		if l.Name == name && name != "" {
 			return l
@@ -206,8 +210,15 @@ func (l *Lookup) recoverPanic() {
 	}
 }
 
-// Keys waits for the lookup until ctx is done.
-func (l *Lookup) Keys(ctx context.Context) ([]Key, *Error) {
+// Published waits for the lookup until ctx is done and reports whether it found
+// a key that is not revoked.
+func (l *Lookup) Published(ctx context.Context) bool {
+	keys, err := l.wait(ctx)
+	return err == nil && slices.ContainsFunc(keys, func(k syntax.Key) bool { return k.Bits > 0 })
+}
+
+// wait waits for the lookup until ctx is done and returns its keys.
+func (l *Lookup) wait(ctx context.Context) ([]syntax.Key, *Error) {
 	if !l.started { // nobody will ever answer
 		return nil, dnsError(&dns.Error{Kind: dns.KindCanceled, Name: l.Name, Type: dns.TypeTXT})
 	}
@@ -233,7 +244,7 @@ const maxKeys = 4
 
 // lookup asks for the keys: one or more, or the reason for which there is none
 // (RFC 6376 §6.1.2).
-func (l *Lookup) lookup(ctx context.Context, r dns.Resolver) ([]Key, *Error) {
+func (l *Lookup) lookup(ctx context.Context, r dns.Resolver) ([]syntax.Key, *Error) {
 	if l.Name == "" {
 		return nil, &Error{PermError, ReasonDomain, "the key's name is too long"}
 	}
@@ -248,7 +259,8 @@ func (l *Lookup) lookup(ctx context.Context, r dns.Resolver) ([]Key, *Error) {
 var errNoKey = &Error{PermError, ReasonKeyNotFound, "no key"}
 
 // keysOf reads the keys of an answer.
-func (l *Lookup) keysOf(answer dns.Answer) ([]Key, *Error) {
+func (l *Lookup) keysOf(answer dns.Answer) ([]syntax.Key, *Error) {
+	l.authenticated = answer.Authenticated
 	keys := l.room[:0]
 	why := errNoKey
 	for _, rr := range answer.Records {
@@ -258,10 +270,9 @@ func (l *Lookup) keysOf(answer dns.Answer) ([]Key, *Error) {
 		key, err := l.cache.parseKey(rr.Text)
 		switch {
 		case err == nil:
-			key.Authenticated = answer.Authenticated
 			keys = append(keys, key)
 		case why.Reason == ReasonKeyNotFound:
-			why = err
+			why = malformed(err)
 		}
 	}
 	if len(keys) == 0 {

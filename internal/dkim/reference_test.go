@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/signer"
@@ -24,8 +25,8 @@ var (
 	refFold   = regexp.MustCompile(`\r\n([ \t])`)
 )
 
-func refBody(c Canonicalization, body string) string {
-	if c == Relaxed {
+func refBody(c syntax.Canonicalization, body string) string {
+	if c == syntax.Relaxed {
 		lines := strings.Split(body, "\r\n")
 		for i, l := range lines {
 			lines[i] = strings.TrimRight(refWSPRun.ReplaceAllString(l, " "), " ")
@@ -35,14 +36,14 @@ func refBody(c Canonicalization, body string) string {
 	for strings.HasSuffix(body, "\r\n") {
 		body = body[:len(body)-2]
 	}
-	if body == "" && c == Relaxed {
+	if body == "" && c == syntax.Relaxed {
 		return ""
 	}
 	return body + "\r\n"
 }
 
-func refHeader(c Canonicalization, name, value string) string {
-	if c == Simple {
+func refHeader(c syntax.Canonicalization, name, value string) string {
+	if c == syntax.Simple {
 		return name + ":" + value
 	}
 	value = refFold.ReplaceAllString(value, "$1")
@@ -80,7 +81,7 @@ func sign(tb testing.TB, s signing, eml string) string {
 	if _, ok := s.key.(ed25519.PrivateKey); ok {
 		alg = "ed25519-sha256"
 	}
-	signed := refBody(Canonicalization(bc), string(body))
+	signed := refBody(syntax.Canonicalization(bc), string(body))
 	if s.l > 0 {
 		signed = signed[:min(s.l, len(signed))]
 		s.extra += fmt.Sprintf(" l=%d;", s.l)
@@ -112,14 +113,14 @@ func sign(tb testing.TB, s signing, eml string) string {
 				continue
 			}
 			if seen == used[name] {
-				input.WriteString(refHeader(Canonicalization(hc), h[i].Name, h[i].Value) + "\r\n")
+				input.WriteString(refHeader(syntax.Canonicalization(hc), h[i].Name, h[i].Value) + "\r\n")
 				used[name]++
 				break
 			}
 			seen++
 		}
 	}
-	input.WriteString(refHeader(Canonicalization(hc), "DKIM-Signature", value))
+	input.WriteString(refHeader(syntax.Canonicalization(hc), "DKIM-Signature", value))
 	return "DKIM-Signature:" + value + fold(signer.Sign(tb, s.key, input.String())) + "\r\n" + eml
 }
 

@@ -8,6 +8,8 @@ import (
 	"math/big"
 	"slices"
 	"testing"
+
+	"sekimori/internal/testkit/signer"
 )
 
 // recovers reports whether signedDigest finds sum in a signature.
@@ -151,10 +153,10 @@ func TestRSAOddKeys(t *testing.T) {
 	}{
 		{"modulus 1", big.NewInt(1), 65537},
 		{"modulus of one octet", big.NewInt(251), 65537},
-		{"modulus too short for the hash", publicRSA(480, 3).N, 3},
-		{"exponent 1", publicRSA(2048, 1).N, 1},
-		{"exponent 0", publicRSA(2048, 0).N, 0},
-		{"exponent of more than 31 bits", publicRSA(2048, 3).N, 1<<32 + 1},
+		{"modulus too short for the hash", signer.PublicRSA(480, 3).N, 3},
+		{"exponent 1", signer.PublicRSA(2048, 1).N, 1},
+		{"exponent 0", signer.PublicRSA(2048, 0).N, 0},
+		{"exponent of more than 31 bits", signer.PublicRSA(2048, 3).N, 1<<32 + 1},
 	} {
 		pub := &rsa.PublicKey{N: c.n, E: c.e}
 		size := pub.Size()
@@ -173,7 +175,7 @@ func FuzzRSA(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	small := publicRSA(1024, 3) // cubes are easy to come by
+	small := signer.PublicRSA(1024, 3) // cubes are easy to come by
 	keys := []*rsa.PublicKey{&key.PublicKey, small}
 	em := encodePKCS1(sha256.Sum256([]byte("x")), 128)
 	f.Add([]byte("x"), em, true)

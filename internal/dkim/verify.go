@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/dns"
 	"sekimori/internal/message"
 )
@@ -40,8 +41,7 @@ const usualSignatures = 2
 // check is one signature on its way to a result.
 type check struct {
 	*Signature
-	params Params
-	lookup *Lookup // nil if the result is settled
+	pending Pending // its lookup is nil if the result is settled
 }
 
 // NewVerifier reads all DKIM-Signature fields and decides which are verified.
@@ -103,26 +103,27 @@ func (v *Verifier) report() {
 
 // read parses one field.
 func (c *check) read(m *Message, at int) {
-	p := &c.params
-	err := p.parse(m.index.header[at].Value, FormDKIM, m.index.tags[:0])
+	p := &c.pending
+	p.Field = at
+	err := p.Parse(m.index.header[at].Value, syntax.FormDKIM, m.index.tags[:0])
 	if cap(p.Tags) > cap(m.index.tags) {
 		m.index.tags = p.Tags
 	}
-	p.Tags = nil // the memory is for the next field
+	p.Tags = nil // the next field uses their memory
 	*c.Signature = Signature{
 		Field: at, Domain: p.Domain, Identity: p.Identity, Selector: string(p.Selector), Algorithm: p.Algorithm,
 		SignedHeaders: p.Headers, Timestamp: p.Timestamp, Expiration: p.Expires, BodyLength: p.BodyLength, B: p.B,
 	}
 	c.Canonicalization = canonicalizationText(p.HeaderCanon, p.BodyCanon)
 	if err != nil {
-		c.settle(err)
+		c.settle(malformed(err))
 	}
 }
 
 // canonicalizationText is c= in full, "" if there is none known.
-func canonicalizationText(header, body Canonicalization) string {
+func canonicalizationText(header, body syntax.Canonicalization) string {
 	switch {
-	case header == Relaxed && body == Relaxed:
+	case header == syntax.Relaxed && body == syntax.Relaxed:
 		return "relaxed/relaxed" // saves the memory for most signatures
 	case header != "":
 		return string(header) + "/" + string(body)
@@ -159,8 +160,8 @@ func (v *Verifier) judgeFrom() {
 func (v *Verifier) judgeExpiration() {
 	for i := range v.checks {
 		if c := &v.checks[i]; !c.settled() {
-			c.Ahead = c.params.ahead(v.options)
-			if err := c.params.CheckExpiration(v.options); err != nil {
+			c.Ahead = c.pending.ahead(v.options)
+			if err := c.pending.CheckExpiration(v.options); err != nil {
 				c.settle(err)
 			}
 		}
@@ -186,12 +187,12 @@ func (v *Verifier) pick() {
 			c.settle(&Error{Policy, ReasonTooManySignatures, "more signatures than are verified"})
 			continue
 		}
-		if !v.message.Reserve(&c.params) {
+		if !v.message.Reserve(&c.pending) {
 			c.settle(errNoWork())
 			continue
 		}
-		v.message.WantBody(&c.params)
-		c.lookup = v.message.WantKey(&c.params)
+		v.message.WantBody(&c.pending)
+		v.message.WantKey(&c.pending)
 	}
 }
 
@@ -254,10 +255,10 @@ func (v *Verifier) Finish(ctx context.Context) []Signature {
 }
 
 func (v *Verifier) verify(ctx context.Context, c *check) {
-	verdict := v.message.Verify(ctx, &c.params, c.Field, c.lookup, v.options)
+	verdict := v.message.Verify(ctx, &c.pending, v.options)
 	c.Uncovered = verdict.Uncovered
-	if key := verdict.Key; key != nil {
-		c.KeyType, c.KeyBits, c.Testing, c.KeyAuthenticated = key.Type, key.Bits, key.Testing, key.Authenticated
+	if key := verdict.key; key != nil {
+		c.KeyType, c.KeyBits, c.Testing, c.KeyAuthenticated = key.Type, key.Bits, key.Testing, c.pending.lookup.authenticated
 	}
 	if verdict.Err != nil {
 		c.settle(verdict.Err)

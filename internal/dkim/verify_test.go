@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
@@ -62,13 +63,13 @@ func TestVerifyRules(t *testing.T) {
 			change: func(s string) string { return strings.Replace(s, "a  test", "a test", 1) }, want: Fail, reason: ReasonSignature},
 		{why: "Subject changed", change: func(s string) string { return strings.Replace(s, "a  test", "a nest", 1) }, want: Fail, reason: ReasonSignature},
 		{why: "body changed", change: func(s string) string { return strings.Replace(s, "Bob,", "Rob,", 1) }, want: Fail, reason: ReasonBodyHash},
-		{why: "another key", keys: []string{signer.Record(publicRSA(2048, 65537))}, want: Fail, reason: ReasonSignature},
+		{why: "another key", keys: []string{signer.Record(signer.PublicRSA(2048, 65537))}, want: Fail, reason: ReasonSignature},
 		{why: "no key", keys: []string{}, want: PermError, reason: ReasonKeyNotFound},
 		{why: "no key among the TXT", keys: []string{"v=spf1 -all"}, want: PermError, reason: ReasonKeyNotFound},
 		{why: "the key beside other TXT", keys: []string{"v=spf1 -all", key, "hello"}, want: Pass},
-		{why: "the second of two keys", keys: []string{signer.Record(publicRSA(2048, 65537)), key}, want: Pass},
+		{why: "the second of two keys", keys: []string{signer.Record(signer.PublicRSA(2048, 65537)), key}, want: Pass},
 		{why: "the key behind more keys than are tried",
-			keys: append(slices.Repeat([]string{signer.Record(publicRSA(2048, 65537))}, maxKeys), key), want: Fail, reason: ReasonSignature},
+			keys: append(slices.Repeat([]string{signer.Record(signer.PublicRSA(2048, 65537))}, maxKeys), key), want: Fail, reason: ReasonSignature},
 		{why: "revoked", keys: []string{"v=DKIM1; p="}, want: PermError, reason: ReasonKeyRevoked},
 		{why: "revoked and body changed: the key's objection comes first", keys: []string{"v=DKIM1; p="},
 			change: func(s string) string { return s + "more" }, want: PermError, reason: ReasonKeyRevoked},
@@ -78,7 +79,7 @@ func TestVerifyRules(t *testing.T) {
 		{why: "t=s with i= in d=", s: signing{tags: map[string]string{"i": "x@example.com"}},
 			keys: []string{strings.Replace(key, "k=rsa", "k=rsa; t=s", 1)}, want: Pass},
 		{why: "2048 bits where 3072 are asked", o: Options{MinRSABits: 3072}, want: Policy, reason: ReasonWeakKey},
-		{why: "512 bits stay refused whatever is configured", keys: []string{signer.Record(publicRSA(512, 65537))}, o: Options{MinRSABits: 512},
+		{why: "512 bits stay refused whatever is configured", keys: []string{signer.Record(signer.PublicRSA(512, 65537))}, o: Options{MinRSABits: 512},
 			want: Policy, reason: ReasonWeakKey},
 		{why: "2048 bits where 1024 is the most", o: Options{MaxRSABits: 1024}, want: Policy, reason: ReasonLargeKey},
 		{why: "rsa-sha1, RFC 8301 §3.1", s: signing{tags: map[string]string{"a": "rsa-sha1"}}, want: PermError, reason: ReasonAlgorithmSHA1},
@@ -393,10 +394,10 @@ func FuzzVerifier(f *testing.F) {
 			if s.Result != Pass {
 				continue
 			}
-			if from := h.Values("from"); len(from) != 1 || refHeader(Relaxed, "from", from[0]) != "from:Ann <ann@example.com>" {
+			if from := h.Values("from"); len(from) != 1 || refHeader(syntax.Relaxed, "from", from[0]) != "from:Ann <ann@example.com>" {
 				t.Fatalf("passes with From %q", from)
 			}
-			if got := refBody(Relaxed, string(body)); got != refBody(Relaxed, "Hello  Bob,\r\n\r\nthis is \t text. \r\n") {
+			if got := refBody(syntax.Relaxed, string(body)); got != refBody(syntax.Relaxed, "Hello  Bob,\r\n\r\nthis is \t text. \r\n") {
 				t.Fatalf("passes with body %q", got)
 			}
 		}

@@ -1,9 +1,10 @@
 package dkim
 
 import (
-	"crypto/ed25519"
 	"crypto/rsa"
 	"math/bits"
+
+	"sekimori/internal/dkim/syntax"
 )
 
 // Public-key arithmetic is the one part of a message's cost that grows with
@@ -47,24 +48,12 @@ func rsaWork(size, exponent int) int64 {
 	return limbs * limbs * int64(steps)
 }
 
-// work is what one verification under k weighs.
-func (k *Key) work() int64 {
-	if pub, ok := k.public.(*rsa.PublicKey); ok {
+// workOf is what one verification under k weighs.
+func workOf(k *syntax.Key) int64 {
+	if pub, ok := k.Public.(*rsa.PublicKey); ok {
 		return rsaWork(k.Bits, pub.E)
 	}
 	return ed25519Work
-}
-
-// opens reports whether a signature has the length that the key asks for. One
-// of another length cannot verify and costs nothing.
-func (k *Key) opens(signature []byte) bool {
-	switch pub := k.public.(type) {
-	case *rsa.PublicKey:
-		return len(signature) == pub.Size()
-	case ed25519.PublicKey:
-		return len(signature) == ed25519.SignatureSize
-	}
-	return false
 }
 
 // budget is the work that one message may still do.
@@ -77,11 +66,11 @@ type budget struct {
 // takes: the length of b= tells the size of the key before the key is there.
 // Lengths that no key has that is worked with need nothing. Reserve is false if
 // the message has not that much left. Release gives back what was not needed.
-func (m *Message) Reserve(p *Params) bool {
+func (m *Message) Reserve(p *Pending) bool {
 	const ordinaryExponent = 1<<16 + 1
 	need := int64(0)
-	switch size := 8 * len(p.signature); {
-	case p.Algorithm == ed25519SHA256:
+	switch size := 8 * len(p.Signature); {
+	case p.Algorithm == syntax.Ed25519SHA256:
 		need = ed25519Work
 	case size <= defaultMaxRSABits:
 		need = rsaWork(size, ordinaryExponent)
@@ -95,14 +84,14 @@ func (m *Message) Reserve(p *Params) bool {
 }
 
 // Release gives back what is left of a signature's reserve.
-func (m *Message) Release(p *Params) {
+func (m *Message) Release(p *Pending) {
 	m.budget.free += p.reserved
 	p.reserved = 0
 }
 
 // spend takes work out of a signature's reserve and of what is free. It is
 // false, and takes nothing, if both together are less.
-func (b *budget) spend(p *Params, work int64) bool {
+func (b *budget) spend(p *Pending, work int64) bool {
 	if work > p.reserved+b.free {
 		return false
 	}

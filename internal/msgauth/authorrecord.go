@@ -51,18 +51,14 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 		case refusedForKey[s.Reason]:
 			return true
 		case refusedForForm[s.Reason] && selector != "" && len(lookups) < maxFormKeys:
-			lookups = append(lookups, m.dkim.Message().WantKey(&dkim.Params{Domain: domain, Selector: selector}))
+			lookups = append(lookups, m.dkim.Message().WantKeyAt(domain, selector))
 		}
 	}
 	if len(lookups) == 0 {
 		return false
 	}
 	m.dkim.Message().Start(ctx, &m.dkimMeter)
-	return slices.ContainsFunc(lookups, func(l *dkim.Lookup) bool {
-		keys, err := l.Keys(ctx)
-		// A revoked key has no bits.
-		return err == nil && slices.ContainsFunc(keys, func(k dkim.Key) bool { return k.Bits > 0 })
-	})
+	return slices.ContainsFunc(lookups, func(l *dkim.Lookup) bool { return l.Published(ctx) })
 }
 
 // looseName reads d= and s= out of a signature that is not a tag list. It is good

@@ -63,13 +63,13 @@
 //	dkim.maxForms                       9         forms of a header                       -                     what MTAs do not show of it is tried: spaces, Return-Path
 //	dkim.maxIndexKept                   16384     octets or entries                       -                     memory of a header's index kept for the next message
 //	dkim.maxKeys                        4         keys at a name                          -                     RFC 6376 §3.6.2.2 leaves several undefined
-//	dkim.maxLengthDigits                76        digits of l=                            -                     RFC 6376 §3.5
 //	dkim.maxOperations                  64        verifications of a message              -                     of RSA of 2,048 bits; ten signatures and 50 ARC sets fit
 //	dkim.maxParallelLookups             16        queries in flight                       -                     an ARC chain can name a hundred keys
 //	dkim.maxReported                    64        signatures reported                     -                     the results fit into a field
-//	dkim.maxSignedHeaders               50000     names in h=                             -                     work is linear in it
 //	dkim.maxSpaceForms                  128       mixtures of spaces                      -                     searched where the MTA does not show the space behind the colon
 //	dkim.maxSpaceOctets                 262144    octets                                  -                     hashed for that search
+//	dkim/syntax.maxLengthDigits         76        digits of l=                            -                     RFC 6376 §3.5
+//	dkim/syntax.maxSignedHeaders        50000     names in h=                             -                     work is linear in it
 //	dmarc.DefaultMaxWalks               10        tree walks                              -                     one for each identifier, eight queries each
 //	dmarc.MaxPSLLen                     16777216  octets                                  -                     the list has 300 KiB
 //	dmarc.MaxRecordLen                  16384     octets                                  -                     real records are under 1 KiB

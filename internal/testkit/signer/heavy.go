@@ -44,6 +44,13 @@ func NewHeavy(tb testing.TB, bits, exponent int) *Heavy {
 	}
 }
 
+// PublicRSA is a key of any size for which there is no private key. Its modulus
+// is odd.
+func PublicRSA(bits, exponent int) *rsa.PublicKey {
+	n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
+	return &rsa.PublicKey{N: n.Add(n, big.NewInt(12345)), E: exponent}
+}
+
 // Public implements [crypto.Signer].
 func (k *Heavy) Public() crypto.PublicKey { return &k.pub }
 

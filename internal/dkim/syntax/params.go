@@ -1,6 +1,7 @@
-package dkim
+package syntax
 
 import (
+	"crypto/sha256"
 	"errors"
 	"strings"
 
@@ -8,60 +9,57 @@ import (
 	"sekimori/internal/taglist"
 )
 
-// Params are what a signature field says: a DKIM-Signature, or one of the two
-// ARC fields that borrow its syntax (RFC 8617 §4.1).
+// Params are what the tags of a signature field say: of a DKIM-Signature, or of
+// one of the two ARC fields that have the same syntax (RFC 8617 §4.1).
 type Params struct {
 	Tags      taglist.List
-	Algorithm string // "rsa-sha256" or "ed25519-sha256"
+	Algorithm string // a=: RSASHA256 or Ed25519SHA256
 	Domain    dns.Name
 	Selector  dns.Name
-	Identity  string // AUID, for DKIM-Signature
-	B         string // base64 without white space
-	Timestamp *int64
-	Expires   *int64
+	Identity  string // i=, the AUID; of a DKIM-Signature only
+	B         string // b=, base64 without white space
+	Timestamp *int64 // t=
+	Expires   *int64 // x=
 
 	HeaderCanon, BodyCanon Canonicalization
-	Headers                []string
-	BodyLength             *int64
+	Headers                []string // h=, as written
+	BodyLength             *int64   // l=
 
-	signature      []byte
-	bodyHash       digest
-	identityDomain dns.Name
-	keyName        dns.Name // where the key lives; "" if not known yet
-	reserved       int64    // of the message's work, for this signature
-	b              span
+	Signature      []byte            // b=, decoded
+	BodyHash       [sha256.Size]byte // bh=, decoded
+	IdentityDomain dns.Name          // of i=
+	KeyName        dns.Name          // the name in the DNS at which the key is
+	BSpan          Span              // where b= stands in the field's value
 }
 
-// Form tells the fields with this syntax apart.
+// Span is a part of a field's value: value[Start:End].
+type Span struct{ Start, End int }
+
+// Form says which of the three fields with this syntax is read.
 type Form int
 
 // The three fields.
 const (
 	FormDKIM    Form = iota // DKIM-Signature
-	FormMessage             // ARC-Message-Signature: no v=, i= is the instance
-	FormSeal                // ARC-Seal: no v=, h=, bh= either
+	FormMessage             // ARC-Message-Signature: it has no v=, and i= is the instance
+	FormSeal                // ARC-Seal: it has no h= and bh= either
 )
 
-// maxSignedHeaders bounds the names in h=. Work is linear in it; a signature
-// that oversigns every registered field name has about 400.
+// maxSignedHeaders bounds the names in h=. The work grows with their number. A
+// signature that names every registered field twice has about 400.
 const maxSignedHeaders = 50_000
 
-// ParseParams reads a signature field's value. On error the Params hold what
-// could be read, for reporting.
-func ParseParams(value string, form Form) (Params, *Error) {
-	var p Params
-	err := p.parse(value, form, nil)
-	return p, err
-}
-
-// parse is ParseParams into p; the tags take room's memory.
-func (p *Params) parse(value string, form Form, room taglist.List) *Error {
-	tags, err := taglist.Append(room, value)
+// Parse reads a signature field's value into p, which must be empty. After an
+// error p holds what could be read. The tags are appended to tags, whose memory
+// p then uses; nil allocates.
+func (p *Params) Parse(value string, form Form, tags taglist.List) *Error {
+	tags, err := taglist.Append(tags, value)
 	if err != nil {
-		return &Error{PermError, ReasonSyntax, cause(err)}
+		return &Error{FaultSyntax, cause(err)}
 	}
 	p.Tags = tags
-	// Every step runs, so that a report has all that can be told.
+	// Every step runs even after an error, so that the result can name the
+	// domain, the selector and the algorithm of a malformed signature too.
 	first := p.parseVersion(form)
 	first = earlier(first, p.parseDomain())
 	first = earlier(first, p.parseIdentity(form))
@@ -84,7 +82,7 @@ func earlier(a, b *Error) *Error {
 	return b
 }
 
-// cause names a taglist error without the sender's text in it.
+// cause returns what a taglist error says, without the sender's text in it.
 func cause(err error) string {
 	for _, known := range []error{taglist.ErrTooLong, taglist.ErrTooManyTags, taglist.ErrEmpty, taglist.ErrNoValue,
 		taglist.ErrName, taglist.ErrValue, taglist.ErrDuplicate} {
@@ -98,28 +96,28 @@ func cause(err error) string {
 func (p *Params) required(name string) (string, *Error) {
 	v, ok := p.Tags.Get(name)
 	if !ok || v == "" {
-		return "", &Error{PermError, ReasonMissingTag, "no " + name + "="}
+		return "", &Error{FaultMissingTag, "no " + name + "="}
 	}
 	return v, nil
 }
 
 func (p *Params) parseVersion(form Form) *Error {
 	if form != FormDKIM {
-		return nil // RFC 8617 §4.1.2: there is no v= in ARC
+		return nil // RFC 8617 §4.1.2: ARC has no v=
 	}
 	v, err := p.required("v")
 	if err != nil {
 		return err
 	}
 	if v != "1" { // RFC 6376 §6.1.1: incompatible version
-		return &Error{PermError, ReasonVersion, "v= is not 1"}
+		return &Error{FaultVersion, "v= is not 1"}
 	}
 	return nil
 }
 
-// parseDomain reads d= and s=. Nothing but a plain domain name gets near the
-// DNS: "legitimate.example(.attacker.example" and names with NUL have been
-// used to make the name looked up and the name shown differ.
+// parseDomain reads d= and s=. It accepts plain domain names only:
+// "legitimate.example(.attacker.example" and names with NUL have been used to
+// show readers one name and make the verifier look up another.
 func (p *Params) parseDomain() *Error {
 	d, err := p.required("d")
 	if err != nil {
@@ -127,7 +125,7 @@ func (p *Params) parseDomain() *Error {
 	}
 	domain, perr := dns.ParseHostname(d)
 	if perr != nil || strings.HasSuffix(d, ".") {
-		return &Error{PermError, ReasonDomain, "d= is no domain name"}
+		return &Error{FaultDomain, "d= is not a domain name"}
 	}
 	p.Domain = domain
 	s, err := p.required("s")
@@ -136,18 +134,18 @@ func (p *Params) parseDomain() *Error {
 	}
 	var ok bool
 	if p.Selector, ok = parseSelector(s); !ok {
-		return &Error{PermError, ReasonDomain, "s= is no selector"}
+		return &Error{FaultDomain, "s= is not a selector"}
 	}
-	if p.keyName, perr = keyName(p.Domain, p.Selector); perr != nil {
-		return &Error{PermError, ReasonDomain, "s= and d= together are too long a name"}
+	if p.KeyName, perr = KeyName(p.Domain, p.Selector); perr != nil {
+		return &Error{FaultDomain, "s= and d= together are too long a name"}
 	}
 	return nil
 }
 
-// parseSelector reads one or more labels of the alphabet of host names
-// (RFC 6376 §3.1).
+// parseSelector reads one or more labels of letters, digits, hyphens and
+// underscores (RFC 6376 §3.1).
 func parseSelector(s string) (dns.Name, bool) {
-	const below = ".x.x" // makes a host name of a single label
+	const below = ".x.x" // ParseHostname asks for more than one label
 	if strings.HasSuffix(s, ".") {
 		return "", false
 	}
@@ -161,7 +159,8 @@ func parseSelector(s string) (dns.Name, bool) {
 	return n[:len(n)-len(below)], true
 }
 
-// isPlainLabel reports one label as it is looked up, as most selectors are.
+// isPlainLabel reports whether s is one label that can be looked up as it is.
+// Most selectors are.
 func isPlainLabel(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -172,8 +171,9 @@ func isPlainLabel(s string) bool {
 	return s != "" && len(s) <= dns.MaxLabelLen
 }
 
-// keyName is where the key lives (RFC 6376 §3.6.2.1).
-func keyName(domain, selector dns.Name) (dns.Name, error) {
+// KeyName returns the name at which the key of a domain and selector is
+// published (RFC 6376 §3.6.2.1).
+func KeyName(domain, selector dns.Name) (dns.Name, error) {
 	if domain == "" {
 		return domain.Prepend(string(selector) + "._domainkey")
 	}
@@ -186,30 +186,31 @@ func (p *Params) parseIdentity(form Form) *Error {
 	}
 	i, ok := p.Tags.Get("i")
 	if !ok {
-		p.Identity, p.identityDomain = "@"+string(p.Domain), p.Domain
+		p.Identity, p.IdentityDomain = "@"+string(p.Domain), p.Domain
 		return nil
 	}
 	auid, ok := decodeQP(i)
 	at := strings.LastIndexByte(auid, '@')
 	if !ok || at < 0 || !plainLocalPart(auid[:at]) {
-		return &Error{PermError, ReasonSyntax, "i= is no address"}
+		return &Error{FaultSyntax, "i= is not an address"}
 	}
 	domain, err := dns.ParseHostname(auid[at+1:])
 	if err != nil || strings.HasSuffix(auid, ".") {
-		return &Error{PermError, ReasonSyntax, "i= has no domain name"}
+		return &Error{FaultSyntax, "i= has no domain name"}
 	}
-	p.Identity, p.identityDomain = auid, domain
+	p.Identity, p.IdentityDomain = auid, domain
 	if auid[at+1:] != string(domain) {
 		p.Identity = auid[:at+1] + string(domain)
 	}
 	if !domain.Under(p.Domain) { // RFC 6376 §6.1.1
-		return &Error{PermError, ReasonDomainMismatch, "i= is not within d="}
+		return &Error{FaultDomainMismatch, "i= is not within d="}
 	}
 	return nil
 }
 
-// plainLocalPart keeps local parts out that read as something else when shown:
-// with controls, or with an unquoted "@" or quote in them.
+// plainLocalPart refuses local parts that look like another address when they
+// are shown: those with control characters, and those with an unquoted "@" or a
+// quote inside.
 func plainLocalPart(s string) bool {
 	quoted := len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"'
 	if quoted {
@@ -226,28 +227,21 @@ func plainLocalPart(s string) bool {
 	return true
 }
 
-// The algorithms verified (RFC 8301 §3.1, RFC 8463 §3).
-const (
-	rsaSHA256     = "rsa-sha256"
-	ed25519SHA256 = "ed25519-sha256"
-	rsaSHA1       = "rsa-sha1"
-)
-
 func (p *Params) parseAlgorithm() *Error {
 	a, err := p.required("a")
 	if err != nil {
 		return err
 	}
-	for _, known := range []string{rsaSHA256, ed25519SHA256, rsaSHA1} {
+	for _, known := range []string{RSASHA256, Ed25519SHA256, rsaSHA1} {
 		if strings.EqualFold(a, known) {
 			p.Algorithm = known
 		}
 	}
 	switch p.Algorithm {
 	case "":
-		return &Error{PermError, ReasonAlgorithm, "a= is no algorithm known here"}
+		return &Error{FaultAlgorithm, "a= is not an algorithm known here"}
 	case rsaSHA1: // RFC 8301 §3.1: MUST NOT be used for verifying
-		return &Error{PermError, ReasonAlgorithmSHA1, "rsa-sha1 must not be used"}
+		return &Error{FaultAlgorithmSHA1, "rsa-sha1 must not be used"}
 	}
 	return nil
 }
@@ -258,14 +252,14 @@ func (p *Params) parseSignature() *Error {
 		return err
 	}
 	tag, _ := p.Tags.Tag("b")
-	p.b = span{tag.Start, tag.End}
+	p.BSpan = Span{tag.Start, tag.End}
 	p.B = taglist.StripFWS(b)
 	sig, ok := decodeBase64(p.B)
 	if !ok {
 		p.B = ""
-		return &Error{PermError, ReasonSyntax, "b= is no base64"}
+		return &Error{FaultSyntax, "b= is not valid base64"}
 	}
-	p.signature = sig
+	p.Signature = sig
 	return nil
 }
 
@@ -280,13 +274,13 @@ func (p *Params) parseTimes() (first *Error) {
 		}
 		n, ok := parseUint(v)
 		if !ok {
-			first = &Error{PermError, ReasonSyntax, tag.name + "= is no number"}
+			first = &Error{FaultSyntax, tag.name + "= is not a number"}
 			continue
 		}
 		*tag.to = &n
 	}
 	if first == nil && p.Timestamp != nil && p.Expires != nil && *p.Expires <= *p.Timestamp {
-		return &Error{PermError, ReasonSyntax, "x= is not after t="} // RFC 6376 §3.5
+		return &Error{FaultSyntax, "x= is not after t="} // RFC 6376 §3.5
 	}
 	return first
 }
@@ -311,7 +305,7 @@ func (p *Params) parseCanonicalization() *Error {
 		case Relaxed:
 			*part.to = Relaxed
 		default:
-			return &Error{PermError, ReasonCanonicalization, "c= is no canonicalization known here"}
+			return &Error{FaultCanonicalization, "c= is not a canonicalization known here"}
 		}
 	}
 	return nil
@@ -323,18 +317,18 @@ func (p *Params) parseHeaders() *Error {
 		return err
 	}
 	if strings.Count(h, ":") >= maxSignedHeaders {
-		return &Error{PermError, ReasonTooManyHeaders, "h= names too many fields"}
+		return &Error{FaultTooManyHeaders, "h= names too many fields"}
 	}
 	p.Headers = taglist.Split(h, ':')
 	from := false
 	for _, name := range p.Headers {
 		if !validFieldName(name) {
-			return &Error{PermError, ReasonSyntax, "h= holds something that is no field name"}
+			return &Error{FaultSyntax, "h= has something that is not a field name"}
 		}
 		from = from || strings.EqualFold(name, "from")
 	}
 	if !from { // RFC 6376 §5.4, §6.1.1
-		return &Error{PermError, ReasonFromNotSigned, "h= lacks From"}
+		return &Error{FaultFromNotSigned, "h= lacks From"}
 	}
 	return nil
 }
@@ -356,28 +350,20 @@ func (p *Params) parseBody() *Error {
 	if err != nil {
 		return err
 	}
-	var room [64]byte // more than the hash has
-	bh, ok := appendBase64(room[:0], taglist.StripFWS(v))
-	if p.Algorithm != rsaSHA1 && (!ok || len(bh) != len(p.bodyHash)) {
-		return &Error{PermError, ReasonSyntax, "bh= is no SHA-256 hash"}
+	var buf [64]byte // enough for a hash: decoding it needs no allocation
+	bh, ok := appendBase64(buf[:0], taglist.StripFWS(v))
+	if p.Algorithm != rsaSHA1 && (!ok || len(bh) != len(p.BodyHash)) {
+		return &Error{FaultSyntax, "bh= is not a SHA-256 hash"}
 	}
-	copy(p.bodyHash[:], bh)
+	copy(p.BodyHash[:], bh)
 	if l, ok := p.Tags.Get("l"); ok {
 		n, ok := parseUint(l)
 		if !ok || len(l) > maxLengthDigits {
-			return &Error{PermError, ReasonSyntax, "l= is not a number of at most 76 digits"}
+			return &Error{FaultSyntax, "l= is not a number of at most 76 digits"}
 		}
 		p.BodyLength = &n
 	}
 	return nil
-}
-
-// limit is how much of the canonical body is signed.
-func (p *Params) limit() int64 {
-	if p.BodyLength == nil {
-		return wholeBody
-	}
-	return *p.BodyLength
 }
 
 func (p *Params) parseQuery() *Error {
@@ -387,8 +373,8 @@ func (p *Params) parseQuery() *Error {
 	}
 	for _, method := range taglist.Split(q, ':') {
 		if strings.EqualFold(method, "dns/txt") || strings.EqualFold(method, "dns") {
-			return nil // "dns" alone was the draft's spelling and is still about
+			return nil // "dns" alone was the spelling of a draft, and some signers still write it
 		}
 	}
-	return &Error{PermError, ReasonQueryMethod, "q= offers no way to the key known here"}
+	return &Error{FaultQueryMethod, "q= offers no way to the key that is known here"}
 }

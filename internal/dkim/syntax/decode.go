@@ -1,4 +1,4 @@
-package dkim
+package syntax
 
 import (
 	"encoding/base64"
@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/taglist"
 )
 
-// decodeQP undoes dkim-quoted-printable (RFC 6376 §2.11).
+// decodeQP decodes dkim-quoted-printable (RFC 6376 §2.11).
 func decodeQP(s string) (string, bool) {
 	s = taglist.StripFWS(s)
 	if !strings.Contains(s, "=") {
@@ -35,10 +35,11 @@ func decodeQP(s string) (string, bool) {
 
 const upperHex = "0123456789ABCDEF"
 
-// decodeBase64 accepts missing padding, which some key generators leave out.
+// decodeBase64 decodes base64. It accepts missing padding, because some key
+// generators leave it out.
 func decodeBase64(s string) ([]byte, bool) { return appendBase64(nil, s) }
 
-// appendBase64 is decodeBase64 behind dst.
+// appendBase64 is decodeBase64 that appends to dst.
 func appendBase64(dst []byte, s string) ([]byte, bool) {
 	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 { // encoding/base64 would skip them
 		return nil, false
@@ -48,9 +49,9 @@ func appendBase64(dst []byte, s string) ([]byte, bool) {
 	return b, err == nil && len(b) > len(dst)
 }
 
-// parseUint reads digits; a number beyond the range is the largest, since any
-// number of digits may be written (RFC 6376 §3.5 bounds l= alone, at 76, and
-// calls a long t= or x= infinite).
+// parseUint reads a number of any length. A number beyond the range becomes the
+// largest int64: RFC 6376 §3.5 limits the digits of l= only, and calls a long
+// t= or x= infinite.
 func parseUint(s string) (int64, bool) {
 	if s == "" {
 		return 0, false

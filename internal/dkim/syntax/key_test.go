@@ -1,0 +1,121 @@
+package syntax
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"math/big"
+	"strings"
+	"testing"
+
+	"sekimori/internal/testkit/signer"
+)
+
+func edKey() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed([]byte("the test's key of thirty-two oct"))
+}
+
+func TestParseKey(t *testing.T) {
+	rsaKey := signer.PublicRSA(2048, 65537)
+	rsaRecord := signer.Record(rsaKey)
+	rsaP := strings.TrimPrefix(rsaRecord, "v=DKIM1; k=rsa; ")
+	edP := strings.TrimPrefix(signer.Record(edKey().Public()), "v=DKIM1; k=ed25519; ")
+	pkcs1 := "p=" + base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PublicKey(rsaKey))
+	sha256RSA := &Params{Algorithm: RSASHA256, Domain: "example.com", IdentityDomain: "example.com"}
+	for _, tc := range []struct {
+		why, txt string
+		use      *Params
+		parse    Fault // of ParseKey, "" if it parses
+		check    Fault // of Key.Check, "" if usable
+	}{
+		{"p= alone is a record: all else has defaults", rsaP, sha256RSA, "", ""},
+		{"the usual record", "v=DKIM1; k=rsa; " + rsaP, sha256RSA, "", ""},
+		{"a bare RSAPublicKey, as RFC 6376 §3.6.1 has it", "v=DKIM1; " + pkcs1, sha256RSA, "", ""},
+		{"white space in p=", "v=DKIM1;p=" + rsaP[2:50] + " \t" + rsaP[50:] + ";", sha256RSA, "", ""},
+		{"no padding in p=", "v=DKIM1; " + strings.TrimRight(edP, "=") + "; k=ed25519", &Params{Algorithm: Ed25519SHA256}, "", ""},
+		{"double semicolons, a slip in zone files", "v=DKIM1;; k=rsa; " + rsaP + ";;", sha256RSA, "", ""},
+		{"unknown tags, g= and n= are ignored", "v=DKIM1; g=nobody; n=a note; foo=bar; " + rsaP, sha256RSA, "", ""},
+		{"v= of another version is no key, RFC 6376 §3.6.1", "v=DKIM2; " + rsaP, sha256RSA, FaultNotKey, ""},
+		{"v= compares with case", "v=dkim1; " + rsaP, sha256RSA, FaultNotKey, ""},
+		{"v= must be first", "k=rsa; v=DKIM1; " + rsaP, sha256RSA, FaultKeySyntax, ""},
+		{"an SPF record by a wildcard", "v=spf1 -all", sha256RSA, FaultNotKey, ""},
+		{"any text by a wildcard", "hello world", sha256RSA, FaultNotKey, ""},
+		{"nothing", "", sha256RSA, FaultNotKey, ""},
+		{"tags but no p= and no v=", "k=rsa; t=y", sha256RSA, FaultNotKey, ""},
+		{"no p=", "v=DKIM1; k=rsa", sha256RSA, FaultKeySyntax, ""},
+		{"a duplicate tag", "v=DKIM1; k=rsa; k=rsa; " + rsaP, sha256RSA, FaultKeySyntax, ""},
+		{"an empty p= revokes", "v=DKIM1; p=", sha256RSA, "", FaultKeyRevoked},
+		{"p= that is no base64", "v=DKIM1; p=!!!!", sha256RSA, FaultKeySyntax, ""},
+		{"p= that is no key", "v=DKIM1; p=QUJDREVG", sha256RSA, FaultKeySyntax, ""},
+		{"p= cut short", "v=DKIM1; " + rsaP[:len(rsaP)-8], sha256RSA, FaultKeySyntax, ""},
+		{"an Ed25519 key, RFC 8463", "v=DKIM1; k=ed25519; " + edP, &Params{Algorithm: Ed25519SHA256}, "", ""},
+		{"an Ed25519 key of another length", "v=DKIM1; k=ed25519; p=QUJD", &Params{Algorithm: Ed25519SHA256}, FaultKeySyntax, ""},
+		{"an Ed25519 key for an RSA signature", "v=DKIM1; k=ed25519; " + edP, sha256RSA, "", FaultKeyType},
+		{"an RSA key for an Ed25519 signature", "v=DKIM1; " + rsaP, &Params{Algorithm: Ed25519SHA256}, "", FaultKeyType},
+		{"an unknown key type", "v=DKIM1; k=dsa; p=QUJD", sha256RSA, "", FaultKeyType},
+		{"h= that has sha256", "v=DKIM1; h=sha1 : sha256; " + rsaP, sha256RSA, "", ""},
+		{"h= without sha256", "v=DKIM1; h=sha1; " + rsaP, sha256RSA, "", FaultKeyHash},
+		{"s=email", "v=DKIM1; s=foo:email; " + rsaP, sha256RSA, "", ""},
+		{"s=*", "v=DKIM1; s=*; " + rsaP, sha256RSA, "", ""},
+		{"s= for something else", "v=DKIM1; s=tlsrpt; " + rsaP, sha256RSA, "", FaultKeyService},
+		{"t=s and i= in d= itself", "v=DKIM1; t=y:s; " + rsaP, sha256RSA, "", ""},
+		{"t=s and i= in a subdomain", "v=DKIM1; t=y:s; " + rsaP,
+			&Params{Algorithm: RSASHA256, Domain: "example.com", IdentityDomain: "news.example.com"}, "", FaultStrictIdentity},
+		{"t=y and i= in a subdomain", "v=DKIM1; t=y; " + rsaP,
+			&Params{Algorithm: RSASHA256, Domain: "example.com", IdentityDomain: "news.example.com"}, "", ""},
+		{"an even exponent", signer.Record(signer.PublicRSA(2048, 4)), sha256RSA, FaultKeySyntax, ""},
+	} {
+		key, err := ParseKey(tc.txt)
+		if got := faultOf(err); got != tc.parse {
+			t.Errorf("%s: ParseKey %v, want %q", tc.why, err, tc.parse)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		if got := faultOf(key.Check(tc.use)); got != tc.check {
+			t.Errorf("%s: Check %q, want %q", tc.why, got, tc.check)
+		}
+		if tc.check == "" && key.Bits == 0 {
+			t.Errorf("%s: usable, but of no size", tc.why)
+		}
+	}
+}
+
+func faultOf(err *Error) Fault {
+	if err == nil {
+		return ""
+	}
+	return err.Fault
+}
+
+func TestEvenModulus(t *testing.T) {
+	pub := signer.PublicRSA(2048, 65537)
+	pub.N.Add(pub.N, big.NewInt(1))
+	if _, err := ParseKey(signer.Record(pub)); faultOf(err) != FaultKeySyntax {
+		t.Errorf("even modulus: %v", err)
+	}
+}
+
+func FuzzParseKey(f *testing.F) {
+	for _, s := range []string{
+		"v=DKIM1; p=", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "v=spf1 -all", ";;",
+		"v=DKIM1; p=MIGJAoGBALVI635dLK4cJJAH3Lx6upo3X/Lm1tQz3mezcWTA3BUBnyIsdnRf57aD5BtNmhPrYYDlWlzw3UgnKisIxktkk5+iMQMlFtAS10JB8L3YadXNJY+JBcbeSi5TgJe4WFzNgW95FWDAuSTRXSWZfA/8xjflbTLDx0euFZOM7C4T0GwLAgMBAAE=",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, txt string) {
+		key, err := ParseKey(txt)
+		if err != nil {
+			if err.Fault != FaultKeySyntax && err.Fault != FaultNotKey {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		for _, a := range []string{RSASHA256, Ed25519SHA256} {
+			if key.Check(&Params{Algorithm: a}) == nil && (key.Bits == 0 || key.Public == nil) {
+				t.Fatalf("%q is usable without a key", txt)
+			}
+		}
+	})
+}
