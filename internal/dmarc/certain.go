@@ -7,22 +7,22 @@ import (
 	"sekimori/internal/dns"
 )
 
-// An Organizational Domain is not known where a name of the walk to it could not
-// be asked. That two domains have the same one may be certain all the same: most
-// walks end at names that both go over, such as the top-level domain, and what
-// these hold moves both Organizational Domains alike. Such an answer is not
-// missing, and a message must not be put off for it: a top-level domain whose
-// servers fail for good would keep all mail of its domains away.
+// If a lookup of a walk failed, the Organizational Domain is not known. It may
+// still be certain that two domains have the same one. The walks of both go
+// over the same last names, such as the top-level domain, and a record there
+// changes both Organizational Domains alike. A message must not be put off for
+// such a lookup: if the servers of a top-level domain failed for good, no mail
+// of its domains would ever be accepted.
 
-// maxSupposed bounds the failed names whose content is supposed.
+// maxSupposed bounds the failed names for which all of supposed are tried.
 const maxSupposed = 3
 
-// supposed is what may be found at a name, for all that a walk makes of it.
+// supposed has one record for each way in which a name can change a walk.
 var supposed = [...]*Record{nil, {PSD: PSDUnknown}, {PSD: PSDNo}, {PSD: PSDYes}}
 
-// sameOrganization compares the Organizational Domains of a and b after their
-// walks p and q. It is certain if the answer is the same whatever the names that
-// failed hold.
+// sameOrganization reports whether a and b, whose walks are p and q, have the
+// same Organizational Domain. The answer is certain if it is the same for all
+// that the names whose lookup failed may hold.
 func sameOrganization(a, b dns.Name, p, q path) (same, certain bool) {
 	failed := slices.Clone(p.failed)
 	for _, name := range q.failed {
@@ -52,8 +52,8 @@ func sameOrganization(a, b dns.Name, p, q path) (same, certain bool) {
 	return same && certain, certain
 }
 
-// suppose returns what the walk would have found if the names that failed held
-// these records, nil for none.
+// suppose returns what the walk would have found if the names whose lookup
+// failed held these records. A nil record stands for none.
 func (p path) suppose(held map[dns.Name]*Record) []published {
 	found := slices.Clone(p.found)
 	for _, name := range p.failed {

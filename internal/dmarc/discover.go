@@ -54,23 +54,23 @@ type Discovery struct {
 	PolicyDomain dns.Name `json:"policy_domain,omitempty"`
 	Source       Source   `json:"source,omitempty"`
 	Record       *Record  `json:"record,omitempty"`
-	// Error keeps the policy from being known: Record is nil then, and what is
-	// known in spite of it is in [Evaluation.Enforcing].
+	// Error is the lookup for want of which the policy is not known. Record is
+	// nil then, and [Evaluation.Enforcing] has what is known in spite of it.
 	Error *DNSError `json:"error,omitempty"`
 	Trace []Step    `json:"trace"`
 
 	options   Options
 	nodes     map[dns.Name]*node
 	orgErr    *DNSError
-	walked    path        // the author's, once it is walked
-	existence *Step       // the one question for the author itself
-	possible  []published // where Error is set: records above that may apply
+	walked    path        // the walk from the author, once it was made
+	existence *Step       // the query that shows whether the author exists
+	possible  []published // if Error is set: the records that were found and may apply
 }
 
 // Discover finds the DMARC Policy Record for author (§4.10.1). It asks for the
-// author's own record first and climbs the tree only where there is none; the
-// rest of the walk is left to Evaluate, which mostly does without. It always
-// returns a Discovery: failures are in its Error.
+// author's own record first and climbs the tree only if there is none. The rest
+// of the walk is left to Evaluate, which seldom needs it. Discover always
+// returns a Discovery; a failure is in its Error.
 func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *Discovery {
 	if o.Method != PSL || o.PSL == nil {
 		o.Method = TreeWalk
@@ -106,7 +106,7 @@ func (d *Discovery) use(p published, s Source) {
 }
 
 // discoverByWalk takes the Organizational Domain's record, else that of the
-// public suffix above it; records in between count for nothing (§4.10.1).
+// public suffix above it. Records in between are ignored (§4.10.1).
 func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
 	p := d.walk(ctx, r, d.AuthorDomain, PurposePolicy)
 	d.walked = p
@@ -120,8 +120,8 @@ func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
 	}
 }
 
-// choose returns the record that applies below an Organizational Domain, of
-// those that the walk there found; the source is "" if there is none (§4.10.1).
+// choose returns the record that applies below the Organizational Domain org,
+// out of those that the walk found. The source is "" if none applies (§4.10.1).
 func choose(org dns.Name, found []published) (published, Source) {
 	for _, p := range found {
 		if p.domain == org {
@@ -156,8 +156,8 @@ func (d *Discovery) discoverBySuffix(ctx context.Context, r dns.Resolver) {
 	}
 }
 
-// bySuffix takes a public suffix for its own Organizational Domain: nothing
-// else may align with it.
+// bySuffix returns the Organizational Domain of n by the list. A public suffix
+// is its own Organizational Domain, so that no other name aligns with it.
 func (d *Discovery) bySuffix(n dns.Name) dns.Name {
 	if org := d.options.PSL.OrganizationalDomain(n); org != "" {
 		return org
@@ -165,8 +165,8 @@ func (d *Discovery) bySuffix(n dns.Name) dns.Name {
 	return n
 }
 
-// Organization returns the author's Organizational Domain, walking the tree if
-// that was not needed before (§4.10.2). A non-nil error is a [*DNSError].
+// Organization returns the author's Organizational Domain. It walks the tree if
+// no step before did (§4.10.2). A non-nil error is a [*DNSError].
 func (d *Discovery) Organization(ctx context.Context, r dns.Resolver) (dns.Name, error) {
 	if err := d.needOrganization(ctx, r); err != nil {
 		return "", err

@@ -7,16 +7,16 @@ import (
 	"sekimori/internal/dns"
 )
 
-// A message whose result is open is not treated better than one that fails by
-// a policy that is known: whoever can keep an answer away must gain nothing by
-// it. This file finds what is known where a name of the walk could not be asked.
+// An attacker who can suppress a DNS answer must gain nothing by it. So a
+// message whose result is open is not treated better than a message that fails
+// under the known policy. This file finds what is known of the policy if a
+// lookup of the walk failed.
 
-// possible returns the records of an incomplete walk that may apply to start,
-// whatever the names that failed hold. A name that failed mostly holds nothing,
-// as most names do; then the record is the one that [choose] takes. It may also
-// be a public suffix (psd=y), which makes the name below it the Organizational
-// Domain. A record of its own at the name that failed is not known, and nothing
-// can be said of it.
+// possible returns the records of an incomplete walk that may apply to start.
+// Three things can be at a name whose lookup failed. If it has no record, as
+// most names, the record that [choose] takes applies. If it is a public suffix
+// (psd=y), the name below it is the Organizational Domain. If it has another
+// record, that record may apply, but nothing is known of it.
 func (p path) possible(start dns.Name) []published {
 	var out []published
 	if usual, source := choose(organizationalDomain(start, p.found), p.found); source != "" {
@@ -30,7 +30,7 @@ func (p path) possible(start dns.Name) []published {
 	return out
 }
 
-// enforcing is [Evaluation.Enforcing] of a temperror.
+// enforcing returns [Evaluation.Enforcing] for a temperror.
 func (d *Discovery) enforcing(ctx context.Context, r dns.Resolver) Policy {
 	if d.Error == nil {
 		return d.atLeast(ctx, r, d.Record, d.Source)
@@ -38,7 +38,7 @@ func (d *Discovery) enforcing(ctx context.Context, r dns.Resolver) Policy {
 	var strictest Policy
 	for _, p := range d.possible {
 		if !p.record.Applies() {
-			continue // leads to the result none
+			continue // by this record the result would be none
 		}
 		if policy := d.atLeast(ctx, r, p.record, SourceOrg); policy.strictness() > strictest.strictness() {
 			strictest = policy
@@ -47,9 +47,9 @@ func (d *Discovery) enforcing(ctx context.Context, r dns.Resolver) Policy {
 	return strictest
 }
 
-// atLeast is the policy that a record asks for, the milder of two where it
-// depends on whether the author exists and that is not known: who picks a name
-// that exists gets that one anyway.
+// atLeast returns the policy that a record asks for. If the policy depends on
+// whether the author exists, and that is not known, it returns the milder of
+// the two: an attacker can always pick the name that gets it.
 func (d *Discovery) atLeast(ctx context.Context, r dns.Resolver, rec *Record, s Source) Policy {
 	a := d.applied(ctx, r, rec, s)
 	if a.err != nil && rec.NP.strictness() < a.policy.strictness() {
@@ -61,9 +61,9 @@ func (d *Discovery) atLeast(ctx context.Context, r dns.Resolver, rec *Record, s 
 	return a.policy
 }
 
-// alignAuthor says what is certain of alignment where the policy is not known:
-// the Author Domain itself aligns in either mode (§4.4). No other domain does,
-// since the record that could not be had may ask for strict alignment.
+// alignAuthor sets the alignments that are certain although the policy is not
+// known. The Author Domain itself aligns in either mode (§4.4). Another domain
+// may not, because the missing record may ask for strict alignment.
 func (d *Discovery) alignAuthor(e *Evaluation, ids []Identifier) {
 	for _, id := range ordered(ids, StatePass) {
 		if id.Domain == d.AuthorDomain {

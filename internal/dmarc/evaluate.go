@@ -11,7 +11,7 @@ import (
 // Result is the outcome of a DMARC evaluation (§9.2).
 type Result string
 
-// The results. PermError is a registered result this package never gives.
+// The results. PermError is registered, but this package never gives it.
 const (
 	ResultNone      Result = "none"
 	ResultPass      Result = "pass"
@@ -44,17 +44,17 @@ const (
 	DKIM Mechanism = "dkim"
 )
 
-// State is how the mechanism itself came out.
+// State is the result of the mechanism itself, as far as DMARC asks.
 type State string
 
-// The states that matter; whatever failed for good is not an identifier.
+// The states. A domain that failed for good is not an identifier.
 const (
 	StatePass      State = "pass"
 	StateTempError State = "temperror"
 )
 
-// Identifier is an Authenticated Identifier (§3.2.1), or what would be one but
-// for a temporary error.
+// Identifier is an Authenticated Identifier (§3.2.1), or a domain that might be
+// one if a temporary error had not kept its mechanism from a result.
 type Identifier struct {
 	Mechanism Mechanism `json:"mechanism"`
 	Domain    dns.Name  `json:"domain"` // MAIL FROM (or HELO of a null path), or d=
@@ -67,9 +67,9 @@ type Alignment struct {
 	Identifier
 	Mode    Mode `json:"mode"`
 	Aligned bool `json:"aligned"`
-	// OrganizationalDomain is set if it was looked for.
+	// OrganizationalDomain is the identifier's, "" where it was not needed.
 	OrganizationalDomain dns.Name  `json:"organizational_domain,omitempty"`
-	Error                *DNSError `json:"error,omitempty"` // Aligned is not known
+	Error                *DNSError `json:"error,omitempty"` // the failure because of which Aligned is not known
 }
 
 // Evaluation is the outcome for one message and one Author Domain.
@@ -83,29 +83,31 @@ type Evaluation struct {
 	PolicyDomain         dns.Name `json:"policy_domain,omitempty"`
 	Source               Source   `json:"source,omitempty"`
 	Record               *Record  `json:"record,omitempty"`
-	// PolicyPublished is what the record says for this Author Domain, and Tag
-	// where; "" without a usable record, and where np might apply but the
-	// author's existence is not known.
+	// PolicyPublished is the record's policy for this Author Domain, and Tag is
+	// the tag that it is from. Both are "" without a usable record, and where np
+	// might apply but it is not known whether the author exists.
 	PolicyPublished Policy `json:"policy_published,omitempty"`
 	Tag             string `json:"tag,omitempty"` // p, sp or np
-	// Disposition is what the Domain Owner asks for if the message fails,
-	// whether it does or not: PolicyPublished, one step lower when Testing.
+	// Disposition is what the Domain Owner asks for if the message fails:
+	// PolicyPublished, or one step lower when Testing. A message that passes has
+	// it too.
 	Disposition  Policy `json:"disposition,omitempty"`
 	Testing      bool   `json:"testing,omitempty"`       // t=y
 	AuthorExists *bool  `json:"author_exists,omitempty"` // nil where np did not ask
-	// Enforcing is set where Result is temperror: what is known in spite of the
-	// missing answer of the policy that applies if the message fails, after
-	// Testing. Where it is one of several, this is the strictest of the records
-	// that may apply, but the milder of sp and np if the author's existence is
-	// not known. "" means that no policy is known.
+	// Enforcing is set if Result is temperror. It is the policy that is known to
+	// apply if the message fails, in spite of the missing answer and after
+	// Testing. If several records may apply, it is the policy of the strictest.
+	// If it is not known whether the author exists, it is the milder of sp and
+	// np. "" means that no policy is known.
 	Enforcing Policy `json:"enforcing,omitempty"`
 	// Alignments lists every distinct identifier, SPF first.
 	Alignments []Alignment `json:"alignments,omitempty"`
-	// AlignedSPF and AlignedDKIM say what passed and aligns for certain: where
-	// the policy is not known (a temperror), only the Author Domain itself.
+	// AlignedSPF and AlignedDKIM say which mechanism passed for a domain that is
+	// certain to align. Where the policy is not known (a temperror), only the
+	// Author Domain itself is.
 	AlignedSPF  bool `json:"aligned_spf"`
 	AlignedDKIM bool `json:"aligned_dkim"`
-	// DNSError is what a temperror is due to, if to a lookup made here.
+	// DNSError is the cause of a temperror, if a lookup made here is the cause.
 	DNSError *DNSError `json:"dns_error,omitempty"`
 	Trace    []Step    `json:"trace"`
 }
@@ -137,9 +139,10 @@ func (d *Discovery) Evaluate(ctx context.Context, r dns.Resolver, ids []Identifi
 	return e
 }
 
-// align compares every identifier and sets the result. All are compared, also
-// after the first match: reports tell SPF and DKIM apart (RFC 9990 §3.1).
-// Identifiers that did not pass matter only if none that did aligns.
+// align compares the identifiers and sets the result. It compares all that
+// passed, even after one aligned, because reports tell SPF and DKIM apart
+// (RFC 9990 §3.1). Those with a temporary error are compared only if no
+// identifier that passed aligns.
 func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, ids []Identifier) {
 	e.Result, e.Reason = ResultFail, ReasonNotAligned
 	walks := d.options.MaxWalks
@@ -168,8 +171,9 @@ func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, id
 	}
 }
 
-// ordered returns the distinct identifiers of one state, SPF first: it is one
-// at most, and a sender can add any number of signatures.
+// ordered returns the distinct identifiers of one state. SPF comes first,
+// because it has one identifier at most, while a sender can add any number of
+// signatures.
 func ordered(ids []Identifier, state State) []Identifier {
 	type key struct {
 		mechanism Mechanism
@@ -203,7 +207,7 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 		return a
 	case d.Method == PSL:
 		a.OrganizationalDomain = d.bySuffix(id.Domain)
-	case id.Domain == org: // its walk goes over the same names, to the same end
+	case id.Domain == org: // the author's walk went over all names that its own would go over
 		a.OrganizationalDomain = org
 	case *walks == 0:
 		a.Error = &DNSError{Kind: "walk_limit", Name: id.Domain, Type: dns.TypeTXT}
@@ -256,7 +260,8 @@ func (d *Discovery) Aligns(by Mechanism, domain dns.Name) bool {
 	return domain == d.OrganizationalDomain
 }
 
-// policy finds which of the record's policies applies (§4.10.1).
+// policy sets the fields of e that say which of the record's policies applies
+// (§4.10.1).
 func (d *Discovery) policy(ctx context.Context, r dns.Resolver, e *Evaluation) {
 	e.Testing = d.Record.Test
 	a := d.applied(ctx, r, d.Record, d.Source)
@@ -273,12 +278,12 @@ func (d *Discovery) policy(ctx context.Context, r dns.Resolver, e *Evaluation) {
 	}
 }
 
-// applied is which policy of a record applies to the author.
+// applied is the policy of a record that applies to the author.
 type applied struct {
 	tag    string // p, sp or np
 	policy Policy
-	exists *bool     // whether the author does; nil where np did not ask
-	err    *DNSError // tag and policy are those of an author that exists; np might apply
+	exists *bool     // whether the author exists; nil if there is no np to ask for
+	err    *DNSError // why that is not known; tag and policy are then those of an author that exists
 }
 
 func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s Source) applied {
@@ -301,15 +306,16 @@ func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s 
 		if !exists {
 			a.tag, a.policy = "np", rec.NP
 		}
-	case rec.NP != a.policy: // else either way the same
+	case rec.NP != a.policy: // otherwise the policy is the same, whether the author exists or not
 		a.err = err
 	}
 	return a
 }
 
 // authorExists reports whether the Author Domain exists in DNS, with whatever
-// record (§3.2.13). NXDOMAIN for _dmarc below it proves nothing, anything else
-// does (RFC 8020); a dangling alias exists (RFC 6604 §3).
+// record (§3.2.13). If the name _dmarc below it exists, so does the domain
+// (RFC 8020); if that name does not exist, the domain itself is asked for. An
+// alias to a name that does not exist is a domain that exists (RFC 6604 §3).
 func (d *Discovery) authorExists(ctx context.Context, r dns.Resolver) (bool, *DNSError) {
 	if d.lookup(ctx, r, d.AuthorDomain, PurposeAuthor).exists {
 		return true, nil

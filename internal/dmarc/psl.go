@@ -39,8 +39,8 @@ const (
 	exceptSuffix                   // "!name": not a suffix, though a wildcard says so
 )
 
-// LoadPSL reads a list in the format of publicsuffix.org. An error names the
-// line.
+// LoadPSL reads a list in the format of publicsuffix.org. An error in a rule
+// names its line.
 func LoadPSL(in io.Reader) (*SuffixList, error) {
 	l := &SuffixList{rules: map[dns.Name]rules{}}
 	limited := &io.LimitedReader{R: in, N: MaxPSLLen + 1}

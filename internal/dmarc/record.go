@@ -30,10 +30,10 @@ func (p Policy) lower() Policy {
 	return p
 }
 
-// Enforces reports whether p asks for more than to be told of what fails.
+// Enforces reports whether p asks for more than reports about mail that fails.
 func (p Policy) Enforces() bool { return p.strictness() > 1 }
 
-// strictness orders policies from "", which is none known, to reject.
+// strictness orders policies from "" (not known) to reject.
 func (p Policy) strictness() int {
 	return slices.Index([]Policy{"", PolicyNone, PolicyQuarantine, PolicyReject}, p)
 }
@@ -56,20 +56,20 @@ const (
 
 // Bounds on what a record may hold.
 const (
-	// MaxRecordLen is in octets; what real records hold is under 1 KiB.
+	// MaxRecordLen is in octets. Real records have under 1 KiB.
 	MaxRecordLen = 16 << 10
 	// MaxURIs bounds the destinations of one kind of report.
 	MaxURIs = 100
 )
 
-// Why ParseRecord finds no usable record.
+// The errors of ParseRecord.
 var (
-	// ErrNotDMARC: the text is no DMARC record of this version and is to be
-	// ignored as if it were not there (§4.7, §4.10 step 2).
+	// ErrNotDMARC: the text is not a DMARC record of this version and must be
+	// ignored (§4.7, §4.10 step 2).
 	ErrNotDMARC = errors.New("dmarc: not a DMARC record")
-	// ErrDuplicateTag: a DMARC record that is invalid as a whole.
+	// ErrDuplicateTag: the DMARC record is invalid as a whole.
 	ErrDuplicateTag = errors.New("dmarc: record gives a tag twice")
-	// ErrRecordTooLong: a DMARC record that is not read.
+	// ErrRecordTooLong: the DMARC record was not read.
 	ErrRecordTooLong = errors.New("dmarc: record longer than 16384 octets")
 )
 
@@ -85,22 +85,22 @@ type Record struct {
 	Test  bool     `json:"t,omitempty"`
 	RUA   []string `json:"rua,omitempty"` // valid URIs, without obsolete "!size"
 	RUF   []string `json:"ruf,omitempty"`
-	FO    []string `json:"fo"` // of no effect without RUF
-	// Invalid names the tags that are present but wrong in whole or part.
+	FO    []string `json:"fo"` // has no effect without RUF
+	// Invalid names the tags that are present but wrong in whole or in part.
 	Invalid []string `json:"invalid,omitempty"`
-	// Raw is the record as published: hostile octets.
+	// Raw is the record as published. It may hold any octets.
 	Raw string `json:"raw"`
 }
 
-// PolicyValid reports whether p is there and neither it nor sp or np is wrong
+// PolicyValid reports whether p is present and none of p, sp and np is invalid
 // (§4.10.1).
 func (r *Record) PolicyValid() bool {
 	return r.P != "" && !r.invalid("p") && !r.invalid("sp") && !r.invalid("np")
 }
 
-// Applies reports whether DMARC is to be applied by this record: policies that
-// are missing or wrong stand for p=none so long as reports were asked for
-// (§4.10.1).
+// Applies reports whether DMARC must be applied by this record. A record with a
+// missing or invalid policy stands for p=none if it asks for reports, and does
+// not apply otherwise (§4.10.1).
 func (r *Record) Applies() bool { return r.PolicyValid() || len(r.RUA) > 0 }
 
 // Mode returns the alignment mode for identifiers of a mechanism: relaxed, the
@@ -117,8 +117,8 @@ func (r *Record) Mode(by Mechanism) Mode {
 
 func (r *Record) invalid(tag string) bool { return slices.Contains(r.Invalid, tag) }
 
-// ParseRecord parses the text of one TXT record, its strings joined (§4.5). An
-// error wraps ErrNotDMARC if the text is none of DMARC's business.
+// ParseRecord parses the text of one TXT record, its strings joined (§4.5). The
+// error is ErrNotDMARC if the text is not a DMARC record.
 func ParseRecord(txt string) (*Record, error) {
 	if !isDMARC(txt) {
 		return nil, ErrNotDMARC
@@ -131,12 +131,12 @@ func ParseRecord(txt string) (*Record, error) {
 	_, rest, _ := strings.Cut(txt, ";") // v is checked already
 	for tag, err := range taglist.All(rest) {
 		if errors.Is(err, taglist.ErrNoValue) {
-			continue // not even a tag: ignored (§4.8)
+			continue // not a tag: ignored (§4.8)
 		}
 		name := strings.ToLower(tag.Name)
 		parse := tagParsers[name]
 		if parse == nil && name != "v" {
-			continue // unknown, or historic: pct, rf, ri (§9.3)
+			continue // an unknown tag, or a historic one: pct, rf, ri (§9.3)
 		}
 		if seen[name] {
 			return nil, ErrDuplicateTag
@@ -149,16 +149,16 @@ func ParseRecord(txt string) (*Record, error) {
 	return r, nil
 }
 
-// isDMARC reports whether txt begins with the version, which must come first
-// and match exactly, but for the case of the tag's name (§4.7).
+// isDMARC reports whether txt begins with the version. The version must match
+// exactly, except for the case of the tag's name (§4.7).
 func isDMARC(txt string) bool {
 	first, _, _ := strings.Cut(txt, ";")
 	name, value, ok := strings.Cut(first, "=")
 	return ok && strings.EqualFold(strings.TrimRight(name, " \t"), "v") && trimWSP(value) == "DMARC1"
 }
 
-// tagParsers reads the values of the tags that mean anything (§9.3); each
-// reports whether the value is valid, and leaves the default if not.
+// tagParsers reads the values of the tags that have a meaning (§9.3). A parser
+// returns false and leaves the default if the value is invalid.
 var tagParsers = map[string]func(*Record, string) bool{
 	"p":     func(r *Record, s string) bool { return parsePolicy(&r.P, s) },
 	"sp":    func(r *Record, s string) bool { return parsePolicy(&r.SP, s) },
@@ -209,7 +209,7 @@ func parseTest(r *Record, s string) bool {
 }
 
 // parseFO reads "0", "1", or "d" and "s" joined by a colon. Domain owners also
-// write "1:d:s"; the ABNF has no such thing, so the default stands.
+// write "1:d:s", which the ABNF does not allow; then the default stays.
 func parseFO(r *Record, s string) bool {
 	s = strings.ToLower(s)
 	if s == "0" || s == "1" {
@@ -229,7 +229,8 @@ func parseFO(r *Record, s string) bool {
 	return true
 }
 
-// parseURIs keeps the valid ones of a comma-separated list.
+// parseURIs appends the valid URIs of a comma-separated list to uris. It returns
+// false if one is invalid or over the bound.
 func parseURIs(uris *[]string, s string) bool {
 	valid := true
 	for uri := range strings.SplitSeq(s, ",") {
@@ -243,7 +244,8 @@ func parseURIs(uris *[]string, s string) bool {
 	return valid
 }
 
-// dropSize cuts off RFC 7489's "!10m", which §4.8 has receivers ignore.
+// dropSize cuts off a size such as RFC 7489's "!10m", which receivers ignore
+// (§4.8).
 func dropSize(uri string) string {
 	i := strings.LastIndexByte(uri, '!')
 	if i < 0 {
@@ -259,8 +261,8 @@ func dropSize(uri string) string {
 	return uri[:i]
 }
 
-// isURI reports a scheme, a colon and at least one more of the characters of
-// RFC 3986; "!" must be encoded here (§4.7).
+// isURI reports whether s is a scheme, a colon and at least one more of the
+// characters of RFC 3986. "!" must be encoded in a record (§4.7).
 func isURI(s string) bool {
 	scheme, rest, ok := strings.Cut(s, ":")
 	if !ok || scheme == "" || rest == "" || !isAlpha(scheme[0]) {

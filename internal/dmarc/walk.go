@@ -8,8 +8,8 @@ import (
 	"sekimori/internal/dns"
 )
 
-// maxWalkLabels bounds a tree walk: a longer name is cut to its last seven
-// labels after the first query, so that no walk asks more than eight (§4.10).
+// maxWalkLabels bounds the queries of a tree walk. A name with more labels is
+// cut to its last seven after the first query (§4.10).
 const maxWalkLabels = 8
 
 // DNSError is a lookup without which the evaluation cannot conclude (§5.3.6).
@@ -56,7 +56,7 @@ const (
 	FoundMalformed Finding = "malformed" // a record that is invalid as a whole
 	FoundNothing   Finding = "nothing"   // the name exists, no record does
 	FoundNXDomain  Finding = "nxdomain"
-	FoundExists    Finding = "exists" // the author does, whatever it has
+	FoundExists    Finding = "exists" // the author exists, with whatever records
 	FoundError     Finding = "error"
 )
 
@@ -74,11 +74,11 @@ type Step struct {
 // node is what is known of one name in the tree.
 type node struct {
 	record *Record
-	exists bool // _dmarc below the name exists, therefore the name (RFC 8020)
+	exists bool // _dmarc below the name exists, so the name exists too (RFC 8020)
 	err    *DNSError
 }
 
-// lookup returns the record at domain, asking at most once.
+// lookup returns what is known of domain. It asks for a domain at most once.
 func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name, why Purpose) *node {
 	if n := d.nodes[domain]; n != nil {
 		return n
@@ -109,9 +109,9 @@ func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name,
 	return n
 }
 
-// selectRecord applies §4.10 step 2: what is no DMARC record is ignored, and
-// where several remain there is none. A record over our bound is a failure: it
-// must not count as no policy.
+// selectRecord applies §4.10 step 2: a text that is not a DMARC record is
+// ignored, and if several records remain, none of them counts. A record over
+// our bound is a failure, because it must not count as no policy.
 func selectRecord(answer dns.Answer) (*Record, Finding) {
 	found := FoundNothing
 	if answer.Status == dns.NXDomain {
@@ -146,13 +146,13 @@ type published struct {
 // path is what a tree walk brought.
 type path struct {
 	found  []published // the longest name first
-	failed []dns.Name  // names that could not be asked, likewise
-	err    *DNSError   // why the first of them could not
+	failed []dns.Name  // names whose lookup failed, the longest first
+	err    *DNSError   // the first of these failures
 }
 
 // walk climbs the tree from start until a record says psd=y or psd=n (§4.10).
-// A name that cannot be asked does not end it: the records above say what is
-// known of the policy.
+// A failed lookup does not end the walk, because the records above show what
+// is known of the policy.
 func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) path {
 	var p path
 	names := walkNames(start)
@@ -200,8 +200,9 @@ func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Na
 	}
 }
 
-// walkNames returns the targets of a tree walk: start, then its parents down
-// to the top-level domain, of which a long name skips some (§4.10 steps 4-7).
+// walkNames returns the targets of a tree walk: start, then its parents up to
+// the top-level domain. The walk of a long name skips some of them (§4.10
+// steps 4-7).
 func walkNames(start dns.Name) []dns.Name {
 	if start == "" {
 		return nil
