@@ -1,7 +1,7 @@
-// Package blind notices what the daemon cannot see: a way of connecting the MTA
-// that leaves it without the client's address, without the message, or without
-// the means to do its work. It counts, warns and tells who asks. Nothing ever
-// acts on it.
+// Package blind notices that the MTA is connected to the daemon in a way that
+// hides the client's address or the message, or does not offer a feature that
+// the daemon needs. It counts, warns and answers questions. No decision depends
+// on it.
 package blind
 
 import (
@@ -19,23 +19,23 @@ type Kind string
 
 // The kinds.
 const (
-	// PrivateClients: all clients have one and the same private address, so
-	// that it is the address of something in between.
+	// PrivateClients: all clients have the same private address, so it must be
+	// the address of a host between the clients and the MTA.
 	PrivateClients Kind = "private_clients"
 	// AllTrusted: every message came from trusted.networks.
 	AllTrusted Kind = "all_trusted"
-	// NothingEvaluated: recipients are accepted, but no message of them is
-	// shown.
+	// NothingEvaluated: the daemon sees recipients accepted, but no message for
+	// them.
 	NothingEvaluated Kind = "nothing_evaluated"
 )
 
 // Kinds lists every Kind.
 var Kinds = []Kind{PrivateClients, AllTrusted, NothingEvaluated}
 
-// Lack is what an MTA did not offer at the beginning of a connection.
+// Lack is a feature that an MTA did not offer when a connection began.
 type Lack string
 
-// What can be lacking.
+// The lacks.
 const (
 	LackAdd          Lack = "add_header"
 	LackChange       Lack = "change_header"
@@ -47,29 +47,33 @@ const (
 // Lacks lists every Lack.
 var Lacks = []Lack{LackAdd, LackChange, LackQuarantine, LackLeadingSpace, LackMacros}
 
-// After how many events without one to the contrary a Kind holds.
+// A Kind holds after so many events in a row.
 const (
-	// manyClients sessions or messages, all of one private address or all
-	// trusted: a host of one's own that writes a burst of mail has fewer.
+	// manyClients is how many sessions or messages must all be from one private
+	// address, or all trusted. A burst of mail from a host of the site is
+	// smaller.
 	manyClients = 100
-	// manyEmpty transactions that end without a message, in a row and with no
-	// message between them. Those that got as far as DATA count double, because
-	// a client may leave after RCPT (one that only asks for an address does).
+	// manyEmpty is how many transactions in a row must end without a message.
+	// One that got as far as DATA counts double, because a client may well leave
+	// after RCPT, for example if it only checks an address.
 	manyEmpty = 10
-	// pause is between two warnings of one kind.
+)
+
+const (
+	// pause is the time between two warnings of one kind.
 	pause = time.Hour
-	// maxMTAs bounds the MTAs remembered as warned of.
+	// maxMTAs bounds how many MTAs are remembered so that each is warned of once.
 	maxMTAs = 256
 )
 
-// advice says what each Kind means, for the log.
+// advice is what the log says of each Kind.
 var advice = map[Kind]string{
 	PrivateClients:   "every client has the same private address: the milter sees a proxy, container or NAT instead of the clients; SPF cannot be evaluated",
 	AllTrusted:       "every message comes from trusted.networks, so that none is evaluated: is trusted.networks too wide, or does a proxy stand between the clients and the MTA?",
 	NothingEvaluated: "recipients are accepted, but no message is shown to the milter: with Postfix it has to stand at the smtpd that takes the mail in, which must not use smtpd_proxy_filter",
 }
 
-// lackAdvice says what each Lack means, for the log.
+// lackAdvice is what the log says of each Lack.
 var lackAdvice = map[Lack]string{
 	LackAdd:          "the MTA lets no header field be added: no message can be labelled",
 	LackChange:       "the MTA lets no header field be deleted: a message with a result in our name is refused (mode enforce) or delivered with it (monitor)",
@@ -78,8 +82,8 @@ var lackAdvice = map[Lack]string{
 	LackMacros:       "the MTA lets no macros be asked for: what it sends by itself has to do",
 }
 
-// Watch counts. Its memory does not depend on what it is told. A nil Watch does
-// nothing. Safe for concurrent use.
+// Watch counts what the daemon sees, in memory of a bounded size. A nil Watch
+// does nothing. It is safe for concurrent use.
 type Watch struct {
 	log *slog.Logger
 
@@ -87,26 +91,26 @@ type Watch struct {
 	kinds map[Kind]*state
 	lacks map[Lack]int64
 	mtas  map[string]struct{}
-	full  bool // mtas was full once, and that was said
+	full  bool // mtas became full, and a last warning was written
 
-	client   netip.Addr // the private address that all clients had; invalid: none, or several
+	client   netip.Addr // the private address that all clients had; invalid if there were several or a public one
 	sessions int        // of that client
 	messages int        // of that client
-	trusted  int        // messages in a row
-	empty    int        // transactions without a message since the last one that was evaluated
-	weight   int        // of these
+	trusted  int        // trusted messages in a row
+	empty    int        // transactions without a message, since the last evaluated message
+	weight   int        // the same, those that reached DATA counted double
 
-	emptyAll  int64 // all transactions without a message
-	forged    int64
-	forgedSay time.Time // the last warning
+	emptyAll int64 // all transactions without a message
+	forged   int64
+	warned   time.Time // the last warning of forged results
 }
 
 type state struct {
-	holds bool
-	said  time.Time // the last warning
+	holds  bool
+	warned time.Time // the last warning
 }
 
-// New returns a Watch that warns in log.
+// New returns a Watch that writes its warnings to log.
 func New(log *slog.Logger) *Watch {
 	w := &Watch{log: log, kinds: map[Kind]*state{}, lacks: map[Lack]int64{}, mtas: map[string]struct{}{}}
 	for _, k := range Kinds {
@@ -115,8 +119,8 @@ func New(log *slog.Logger) *Watch {
 	return w
 }
 
-// Negotiated is told what the MTA at the other end of a connection did not
-// offer. Each MTA is warned of once.
+// Negotiated takes note of what the MTA at the other end of a connection did
+// not offer. It warns of each MTA once.
 func (w *Watch) Negotiated(local, remote net.Addr, lacks []Lack) {
 	if w == nil || len(lacks) == 0 {
 		return
@@ -142,7 +146,7 @@ func (w *Watch) Negotiated(local, remote net.Addr, lacks []Lack) {
 	}
 }
 
-// host is an MTA's address without the port, which is another for every
+// host returns an MTA's address without the port, which differs for every
 // connection.
 func host(a net.Addr) string {
 	if h, _, err := net.SplitHostPort(a.String()); err == nil {
@@ -151,7 +155,7 @@ func host(a net.Addr) string {
 	return a.String()
 }
 
-// Connected is told of every SMTP client.
+// Connected takes note of an SMTP client. The daemon calls it for every client.
 func (w *Watch) Connected(client netip.Addr) {
 	if w == nil {
 		return
@@ -179,9 +183,9 @@ func (w *Watch) judgeClient() {
 	w.set(PrivateClients, w.client.IsValid() && max(w.sessions, w.messages) >= manyClients, "client_ip", w.client)
 }
 
-// Message is told of every message that ended: trusted says that it was passed
-// on because of the client's network, evaluated that it was evaluated, or was
-// over a limit.
+// Message takes note of a message that ended. trusted says that it was accepted
+// because of the client's network; evaluated says that it was evaluated, or
+// would have been if it were not over a limit.
 func (w *Watch) Message(client netip.Addr, trusted, evaluated bool) {
 	if w == nil {
 		return
@@ -202,8 +206,8 @@ func (w *Watch) Message(client netip.Addr, trusted, evaluated bool) {
 	}
 }
 
-// Empty is told of every transaction of which a recipient was accepted, and that
-// ended without a message. data says that DATA had come.
+// Empty takes note of a transaction that ended without a message although a
+// recipient was accepted. data says that the client sent DATA.
 func (w *Watch) Empty(data bool) {
 	if w == nil {
 		return
@@ -218,22 +222,22 @@ func (w *Watch) Empty(data bool) {
 	w.set(NothingEvaluated, w.weight >= manyEmpty, "transactions", w.empty)
 }
 
-// set notes whether k holds, and warns of it at most once in pause. args go into
-// the record. w.mu is held.
+// set notes whether k holds, and warns of it at most once in pause. args are
+// added to the log record. The caller holds w.mu.
 func (w *Watch) set(k Kind, holds bool, args ...any) {
 	s := w.kinds[k]
 	s.holds = holds
-	if now := time.Now(); holds && (s.said.IsZero() || now.Sub(s.said) >= pause) {
-		s.said = now
+	if now := time.Now(); holds && (s.warned.IsZero() || now.Sub(s.warned) >= pause) {
+		s.warned = now
 		w.log.Warn("the daemon cannot see what it should", append([]any{"what", string(k), "meaning", advice[k]}, args...)...)
 	}
 }
 
-// forgedPause is between two warnings of results in our name.
+// forgedPause is the time between two warnings of forged results.
 const forgedPause = time.Minute
 
-// ForgedLeft is told of every message with a result in our name that the MTA at
-// remote lets nobody delete.
+// ForgedLeft takes note of a message that keeps a forged result in our name,
+// because the MTA at remote does not let a milter delete fields.
 func (w *Watch) ForgedLeft(remote net.Addr, queueID string) {
 	if w == nil {
 		return
@@ -241,35 +245,35 @@ func (w *Watch) ForgedLeft(remote net.Addr, queueID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.forged++
-	if now := time.Now(); w.forgedSay.IsZero() || now.Sub(w.forgedSay) >= forgedPause {
-		w.forgedSay = now
+	if now := time.Now(); w.warned.IsZero() || now.Sub(w.warned) >= forgedPause {
+		w.warned = now
 		w.log.Warn("a result in our name is in a message, and the MTA lets no header field be deleted", "queue_id", queueID, "mta", host(remote), "messages", w.forged)
 	}
 }
 
-// Holds reports whether k holds now.
+// Holds reports whether k is the case now.
 func (w *Watch) Holds(k Kind) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.kinds[k].holds
 }
 
-// Lacking is how many connections did not offer l.
+// Lacking returns how many connections did not offer l.
 func (w *Watch) Lacking(l Lack) int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lacks[l]
 }
 
-// Transactions is how many ended without a message after a recipient was
-// accepted.
+// Transactions returns how many transactions ended without a message after a
+// recipient was accepted.
 func (w *Watch) Transactions() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.emptyAll
 }
 
-// Forged is how many messages kept a result in our name.
+// Forged returns how many messages kept a forged result in our name.
 func (w *Watch) Forged() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,7 @@
-// Package demo shows the daemon at work without a mail server or a network:
-// an authoritative DNS server for a little internet, the daemon itself and a
-// client that speaks the milter protocol as Postfix does, all on loopback.
+// Package demo shows the daemon at work without a mail server or a network. It
+// runs three things on loopback: an authoritative DNS server for a small set of
+// domains, the daemon, and a client that speaks the milter protocol as Postfix
+// does.
 package demo
 
 import (
@@ -25,7 +26,7 @@ import (
 // Names and times of the demo.
 const (
 	authServID  = "mx.sekimori.example"
-	dnsTimeout  = 150 * time.Millisecond // one message meets silent servers
+	dnsTimeout  = 150 * time.Millisecond // the author of one message has silent servers
 	dnsBudget   = 500 * time.Millisecond
 	drainTime   = 5 * time.Second
 	clientPort  = 40025
@@ -36,7 +37,7 @@ const (
 type Options struct {
 	Version string
 	Keep    bool // stay up after the last message
-	JSON    bool // one object a message
+	JSON    bool // write a JSON object for each message
 }
 
 // Outcome is what became of one message.
@@ -49,12 +50,12 @@ type Outcome struct {
 	// Verdict is delivered, held, rejected or deferred.
 	Verdict string `json:"verdict"`
 	Reply   string `json:"reply,omitempty"`
-	// Results are the Authentication-Results fields the reader would see.
+	// Results are the Authentication-Results fields of the delivered message.
 	Results []string `json:"authentication_results,omitempty"`
 }
 
-// Run sends the sample messages and writes what became of each to out. With
-// Keep it then waits for ctx to end.
+// Run sends the sample messages and writes what became of each to out. If
+// o.Keep is set, it then waits until ctx ends.
 func Run(ctx context.Context, out io.Writer, o Options) error {
 	k, err := generateKeys()
 	if err != nil {
@@ -102,7 +103,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	return nil
 }
 
-// start brings up DNS and the daemon.
+// start starts the DNS server and the daemon.
 func start(k *keys, version string) (*app.App, *zone.Server, error) {
 	text, err := k.zone()
 	if err != nil {
@@ -161,7 +162,7 @@ func send(addr, queueID string, m Mail) (Outcome, error) {
 	return o, nil
 }
 
-// judge turns the milter's answer into what Postfix would do with it.
+// judge sets what Postfix would do with the message after the milter's answer.
 func (o *Outcome) judge(raw []byte, res client.Result) {
 	header, _ := message.Parse(raw)
 	for _, v := range header.Values("From") {

@@ -11,22 +11,22 @@ import (
 
 // Mail is one message of the demo, as its client sends it.
 type Mail struct {
-	Title  string // what is going on
+	Title  string // what the message shows
 	Client string // IP address
 	HELO   string
-	From   string // reverse-path, "" for null
+	From   string // the address in MAIL FROM, "" for the null sender
 	To     string
 	Raw    []byte
 }
 
-// text builds a message with CRLF line ends from header lines and one line of
+// text returns a message with these header lines, three more, and one line of
 // body.
 func text(body string, header ...string) []byte {
 	header = append(header, "To: reader@mx.example", "Date: Sun, 22 Nov 2026 09:00:00 +0900", "Message-ID: <demo@sekimori.example>")
 	return []byte(strings.Join(header, "\r\n") + "\r\n\r\n" + body + "\r\n")
 }
 
-// sign adds a DKIM signature on top.
+// sign returns the message with a DKIM signature as its first field.
 func sign(raw []byte, domain, selector string, key crypto.Signer) ([]byte, error) {
 	var out bytes.Buffer
 	err := dkim.Sign(&out, bytes.NewReader(raw), &dkim.SignOptions{
@@ -40,7 +40,7 @@ func sign(raw []byte, domain, selector string, key crypto.Signer) ([]byte, error
 	return out.Bytes(), nil
 }
 
-// corpus returns the messages, really signed.
+// corpus returns the messages of the demo, with valid signatures.
 func corpus(k *keys, authServID string) ([]Mail, error) {
 	signedBank, err := sign(text("Your statement is ready.", "From: Bank <info@bank.example>", "Subject: Statement"), "bank.example", "s1", k.bank)
 	if err != nil {

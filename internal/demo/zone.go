@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// Addresses the demo's clients play, from the documentation ranges (RFC 5737).
+// Addresses of the demo's clients, from the documentation ranges (RFC 5737).
 const (
 	bankHost    = "192.0.2.10"   // sends for bank.example and news.example
 	shopHost    = "192.0.2.20"   // sends for shop.example
 	listHost    = "198.51.100.7" // a mailing list server
-	strangeHost = "203.0.113.66" // sends for nobody here
+	strangeHost = "203.0.113.66" // may send for none of the domains
 )
 
-// zoneText is the little internet of the demo. The three %s are the
-// domains' DKIM keys.
+// zoneText has the records of the demo's domains. The three %s stand for their
+// DKIM keys.
 const zoneText = `
 ; bank.example: everything published, p=reject
 bank.example               TXT "v=spf1 ip4:192.0.2.10 -all"
@@ -58,7 +58,7 @@ mail.lists.example         TXT "v=spf1 a -all"
 ! s1._domainkey.slow.example * timeout
 `
 
-// keys signs for the demo's domains.
+// keys are the signing keys of the demo's domains.
 type keys struct {
 	bank, newsRSA *rsa.PrivateKey
 	newsEd        ed25519.PrivateKey
@@ -80,7 +80,7 @@ func generateKeys() (*keys, error) {
 	return &k, nil
 }
 
-// zone returns the zone with the public keys filled in.
+// zone returns zoneText with the public keys in it.
 func (k *keys) zone() (string, error) {
 	bank, err := rsaRecord(&k.bank.PublicKey)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package dist tests what `make dist` makes: built twice it is the same, and
-// installed in a Debian of its own it starts, is upgraded and goes away as an
-// operator expects. The commands below it are the tools of that target.
+// Package dist tests what `make dist` makes. Two builds give the same octets.
+// The package starts, is upgraded and is removed in a fresh Debian as an
+// operator expects. Package sbom below it is a tool of that target.
 package dist

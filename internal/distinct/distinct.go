@@ -1,9 +1,9 @@
 // Package distinct estimates how many different values were seen in the last
-// days, in memory that does not grow with their number. It is HyperLogLog with
-// one sketch a day, which are merged when somebody asks. The estimator is the
-// improved raw one of Otmar Ertl, "New cardinality estimation algorithms for
-// HyperLogLog sketches" (arXiv:1702.01284), which needs no correction at any
-// size.
+// 30 days, in memory that does not grow with their number. It keeps one
+// HyperLogLog sketch for each day and merges the sketches for an estimate. The
+// estimator is the improved raw one of Otmar Ertl, "New cardinality estimation
+// algorithms for HyperLogLog sketches" (arXiv:1702.01284). It needs no
+// correction for small or large numbers.
 package distinct
 
 import (
@@ -15,22 +15,21 @@ import (
 )
 
 const (
-	// Days is how many days a Window looks back, the running one included. A
-	// day is one of UTC.
+	// Days is how many days of UTC a Window covers, today included.
 	Days = 30
-	// StandardError of an estimate, as a share of it: 1.04 / √registers.
+	// StandardError is the relative error of an estimate: 1.04 / √registers.
 	StandardError = 0.01625
 
 	precision = 12             // bits of a hash that choose a register
-	registers = 1 << precision // of a sketch, an octet each
+	registers = 1 << precision // in a sketch; each is an octet
 	topRank   = 64 - precision + 1
-	perWord   = 4 // registers in a word, so that they can be set atomically
+	perWord   = 4 // registers in a word; an atomic operation sets a whole word
 )
 
-// Window counts the different values of the last Days days. The memory is 4 KiB
-// for every day on which something was seen, at most 120 KiB. Values are hashed
-// with a seed that nobody knows, so that a stranger cannot choose them to be
-// counted as many or as none. Safe for concurrent use; nothing locks.
+// Window counts the different values of the last Days days. It takes 4 KiB for
+// each day on which a value was seen, at most 120 KiB. Values are hashed with a
+// random seed, so that a stranger cannot choose values that count as many or as
+// none. It is safe for concurrent use and has no lock.
 type Window struct {
 	seed maphash.Seed
 	days [Days]atomic.Pointer[sketch]
@@ -71,8 +70,8 @@ func day(t time.Time) int64 {
 	return t.Unix() / seconds
 }
 
-// sketch returns the one of a day. It takes the place of the one of Days before,
-// or of whatever a clock that was wrong has left there.
+// sketch returns the sketch of a day. If there is none yet, a new sketch
+// replaces the one of Days before, or one that a wrong clock left there.
 func (w *Window) sketch(day int64) *sketch {
 	place := &w.days[uint64(day)%Days]
 	for {
@@ -111,10 +110,10 @@ func (s *sketch) mergeInto(merged *[registers]uint8) {
 	}
 }
 
-// estimate is the estimator of the merged registers.
+// estimate returns the estimate for the merged registers.
 func estimate(merged *[registers]uint8) float64 {
 	const m = float64(registers)
-	var count [topRank + 1]float64 // registers by their rank; 0 is never set
+	var count [topRank + 1]float64 // the number of registers of each rank; rank 0 is a register never set
 	for _, rank := range merged {
 		count[rank]++
 	}
@@ -126,8 +125,8 @@ func estimate(merged *[registers]uint8) float64 {
 	return m * m / (2 * math.Ln2 * z)
 }
 
-// sigma is x + Σ x^(2^k)·2^(k-1), which corrects for registers never set; it is
-// infinite where that is all of them.
+// sigma returns x + Σ x^(2^k)·2^(k-1), the correction for registers that were
+// never set. It is infinite if no register was set (x is 1).
 func sigma(x float64) float64 {
 	if x == 1 {
 		return math.Inf(1)
@@ -143,8 +142,8 @@ func sigma(x float64) float64 {
 	}
 }
 
-// tau is (1 - x - Σ (1-x^(2^-k))²·2^-k) / 3, which corrects for registers that
-// can rise no more.
+// tau returns (1 - x - Σ (1-x^(2^-k))²·2^-k) / 3, the correction for registers
+// that have the highest rank.
 func tau(x float64) float64 {
 	if x == 0 || x == 1 {
 		return 0

@@ -1,6 +1,6 @@
-// Command sbom writes the bill of materials of a Go program as CycloneDX JSON:
-// the modules its build information names, with their checksums. The same
-// program gives the same bytes.
+// Command sbom writes the bill of materials of a Go program as CycloneDX JSON.
+// It lists the modules in the program's build information, with their
+// checksums. Its output is the same for the same program.
 package main
 
 import (
@@ -78,7 +78,7 @@ func describe(info *debug.BuildInfo, version string) (bom, error) {
 		}
 		c := component{Type: "library", Name: m.Path, Version: m.Version, PURL: "pkg:golang/" + m.Path + "@" + m.Version}
 		if m.Sum != "" {
-			// h1: is the SHA-256 of the list of the module's files.
+			// A checksum "h1:..." is the SHA-256 of a list of the module's files.
 			sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(m.Sum, "h1:"))
 			if err != nil {
 				return b, fmt.Errorf("checksum of %s: %w", m.Path, err)
