@@ -153,24 +153,24 @@ func (f *replayFlags) run(cmd *cobra.Command, path string) error {
 	o.Progress = func(done, total int64, messages int) {
 		bar.Update(done, total, fmt.Sprintf("%d messages", messages))
 	}
-	report, err := replay.Run(cmd.Context(), o)
+	summary, err := replay.Run(cmd.Context(), o)
 	bar.Clear()
 	if snapshot != nil {
 		use, closeErr := snapshot.Close(cmd.Context().Err() != nil)
 		err = errors.Join(err, closeErr)
-		if report != nil {
-			report.DNS = &use
+		if summary != nil {
+			summary.DNS = &use
 		}
 	}
-	return f.print(cmd, report, err)
+	return f.print(cmd, summary, err)
 }
 
-// print writes the report, also one that is not complete.
-func (f *replayFlags) print(cmd *cobra.Command, report *replay.Report, err error) error {
-	if report != nil {
-		write := report.Text
+// print writes the summary, also one that is not complete.
+func (f *replayFlags) print(cmd *cobra.Command, summary *replay.Summary, err error) error {
+	if summary != nil {
+		write := summary.Text
 		if f.json {
-			write = func(out io.Writer) error { return writeJSON(out, report) }
+			write = func(out io.Writer) error { return writeJSON(out, summary) }
 		}
 		err = errors.Join(err, write(cmd.OutOrStdout()))
 	}
@@ -179,8 +179,8 @@ func (f *replayFlags) print(cmd *cobra.Command, report *replay.Report, err error
 		return failed(fmt.Errorf("%w; the same command goes on from the snapshot", err))
 	case err != nil:
 		return failed(err)
-	case report.Bad > 0, !report.Reliable():
-		return failure{} // the report has said it
+	case summary.Bad > 0, !summary.Reliable():
+		return failure{} // the summary has said it
 	}
 	return nil
 }

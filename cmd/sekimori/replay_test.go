@@ -42,7 +42,7 @@ func TestReplay(t *testing.T) {
 		{"no address", []string{box, "--ip", "here"}, 2, "", "not an IP address"},
 		{"HELO twice", []string{box, "--received", "1", "--helo", "x"}, 2, "", "--helo is for --ip"},
 		{"no source", []string{"/nonexistent/box", "--received", "1"}, 1, "", "/nonexistent/box"},
-		{"no snapshot", []string{box, "--received", "1", "--dns-snapshot", box}, 1, "", "no DNS snapshot"},
+		{"no snapshot", []string{box, "--received", "1", "--dns-snapshot", box}, 1, "", "not a DNS snapshot"},
 		{"no argument", []string{"--received", "1"}, 2, "", "takes one mbox"},
 	} {
 		code, stdout, stderr := command(t, append([]string{"replay", "--config", cfg}, tt.args...)...)
@@ -51,7 +51,7 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	code, stdout, stderr := command(t, "replay", "--config", cfg, box, "--received", "1", "--dns-snapshot", snapshot, "--json")
-	var r replay.Report
+	var r replay.Summary
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 0 || r.Verdicts["accept"] != 1 || r.DNS.Asked != 0 {
 		t.Errorf("JSON: %v, code %d\n%s%s", err, code, stdout, stderr)
 	}

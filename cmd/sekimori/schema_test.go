@@ -35,7 +35,7 @@ var documents = []struct {
 	{"sekimori explain --json", reflect.TypeFor[explain.Report]()},
 	{"GET /api/decisions", reflect.TypeFor[recent.Answer]()},
 	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
-	{"sekimori replay --json", reflect.TypeFor[replay.Report]()},
+	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
 	{"verdict", reflect.TypeFor[policy.Verdict]()},
 	{"evaluation", reflect.TypeFor[msgauth.Evaluation]()},

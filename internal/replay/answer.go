@@ -8,13 +8,14 @@ import (
 	"sekimori/internal/dns"
 )
 
-// answer is what a line of a snapshot says, as a resolver would.
+// answer returns the answer or the error of a snapshot's line, as a resolver
+// would.
 func (l *snapshotLine) answer() (dns.Answer, error) {
 	name := dns.Name(l.Name)
 	if l.Error != "" {
 		e := &dns.Error{Name: name, Type: l.Type}
 		if err := e.Kind.UnmarshalText([]byte(l.Error)); err != nil {
-			e.Kind = dns.KindServFail // a newer version's word: a failure it is
+			e.Kind = dns.KindServFail // a newer version wrote a kind that this one does not know
 		}
 		return dns.Answer{}, e
 	}
@@ -27,7 +28,7 @@ func (l *snapshotLine) answer() (dns.Answer, error) {
 		if r.Addr != "" {
 			var err error
 			if record.Addr, err = netip.ParseAddr(r.Addr); err != nil {
-				return dns.Answer{}, fmt.Errorf("an address that is none: %w", err)
+				return dns.Answer{}, fmt.Errorf("not an address: %w", err)
 			}
 		}
 		a.Records = append(a.Records, record)

@@ -9,13 +9,14 @@ import (
 	"sekimori/internal/message"
 )
 
-// maxHeader bounds the header read of a message, in octets: the largest that
-// any limits.header_bytes makes sense for, and what own hosts put on top.
+// maxHeader bounds the header that is read of a message, in octets. It is more
+// than any sensible limits.header_bytes and the fields that the site's own hosts
+// add.
 const maxHeader = 16 << 20
 
-// readHeader reads a message up to the end of its header. rest is what it has
-// read of the body; whole is false if the header is larger than it may be, and
-// then only its beginning is returned.
+// readHeader reads a message up to the end of its header. rest is the part of
+// the body that was read with it. whole is false if the header is larger than
+// maxHeader; then h is only its beginning.
 func readHeader(in lines) (h message.Header, rest []byte, whole bool, err error) {
 	var raw []byte
 	for {
@@ -42,7 +43,7 @@ func readHeader(in lines) (h message.Header, rest []byte, whole bool, err error)
 	return h, rest, true, nil
 }
 
-// where names a message for people.
+// where returns a message's file or position for people.
 func (m *Message) where() string {
 	if m.Name != "" {
 		return m.Name

@@ -6,38 +6,36 @@ import (
 	"io"
 )
 
-// lineBuffer is how much of a line is looked at in one piece, in octets. Longer
-// lines come in several.
+// lineBuffer is the size of the largest chunk, in octets.
 const lineBuffer = 64 << 10
 
-// chunk is a line or a part of one, with its line end if it has the last.
+// chunk is a line with its line end, or a part of a line longer than lineBuffer.
 type chunk struct {
-	data  []byte // valid until the next is read
-	first bool   // the line begins here
+	data  []byte // valid until the next chunk is read
+	first bool   // the line begins with this chunk
 }
 
-// last reports whether the line ends here.
+// last reports whether the line ends with this chunk.
 func (c chunk) last() bool { return len(c.data) > 0 && c.data[len(c.data)-1] == '\n' }
 
-// blank reports an empty line.
+// blank reports whether the chunk is an empty line.
 func (c chunk) blank() bool {
 	return c.first && (string(c.data) == "\n" || string(c.data) == "\r\n")
 }
 
-// lineReader reads a file line by line, whatever their length, in constant
-// memory.
+// lineReader reads a file line by line, in memory that does not depend on the
+// length of the lines.
 type lineReader struct {
 	r      *bufio.Reader
 	offset int64 // octets read
-	within bool  // the last chunk did not end its line
+	within bool  // the line of the last chunk goes on
 }
 
 func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, lineBuffer)}
 }
 
-// next returns the next chunk; the error is io.EOF at the end, or that of the
-// file.
+// next returns the next chunk. The error is io.EOF at the end of the file.
 func (l *lineReader) next() (chunk, error) {
 	data, err := l.r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) || len(data) > 0 && errors.Is(err, io.EOF) {
@@ -52,17 +50,31 @@ func (l *lineReader) next() (chunk, error) {
 	return c, nil
 }
 
+// skipRest reads to the end of the line that c is a part of.
+func (l *lineReader) skipRest(c chunk) error {
+	for !c.last() {
+		var err error
+		if c, err = l.next(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lines gives the lines of one message.
 type lines interface {
 	// next returns io.EOF at the end of the message.
 	next() (chunk, error)
 }
 
-// wire turns a stored message's line ends into those of SMTP: every bare LF,
-// which never gets through it, becomes CRLF (as [message.Parse] does).
+// wire turns the line ends of a stored message into those of SMTP. Every bare LF
+// becomes CRLF, because SMTP never lets a bare LF through. [message.Parse] does
+// the same.
 type wire struct {
 	lines
-	cr  bool // the octet before was CR
+	cr  bool // the last octet of the chunk before was CR
 	buf []byte
 }
 

@@ -9,21 +9,21 @@ import (
 
 var separator = []byte("From ")
 
-// mbox reads a file of messages one after the other (RFC 4155): each begins
-// with a line "From SENDER DATE" at the start of the file or after an empty
-// line, which belongs to neither message. Body lines that would look like one
-// are quoted with ">", of which one is taken away again (the form called
-// mboxrd; where a writer of the form mboxo met a line that began with ">From "
-// already, its message comes back changed).
+// mbox reads a file of messages, one after the other (RFC 4155). Each message
+// begins with a separator, a line "From SENDER DATE" at the start of the file or
+// after an empty line. The empty line belongs to neither message. A body line
+// that looks like a separator was quoted with ">", which is taken off again, as
+// the form mboxrd asks. The older form mboxo does not quote a line that already
+// begins with ">From ", so such a line loses a ">" that was its own.
 type mbox struct {
 	in     *lineReader
 	file   *stored
 	size   int64
 	number int
 
-	sender  string // the separator's, of the message that comes next
-	begin   int64  // the separator's offset
-	more    bool   // there is a message that comes next
+	sender  string // from the separator of the next message
+	begin   int64  // the offset of that separator
+	more    bool   // there is a next message
 	current *mboxMessage
 }
 
@@ -47,23 +47,18 @@ func openMbox(file *stored, size int64) (*mbox, error) {
 	}
 }
 
-// separator takes the line before a message.
+// separator reads the separator that c is or begins.
 func (m *mbox) separator(c chunk) error {
 	m.begin = m.in.offset - int64(len(c.data))
 	m.more = true
 	m.sender = separatorSender(c.data)
-	for !c.last() { // a separator of more than lineBuffer octets
-		var err error
-		if c, err = m.in.next(); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("replay: %w", err)
-		}
+	if err := m.in.skipRest(c); err != nil {
+		return fmt.Errorf("replay: %w", err)
 	}
 	return nil
 }
 
-// Next implements Source. What was not read of the message before is skipped.
+// Next implements Source. It skips what was not read of the message before.
 func (m *mbox) Next() (*Message, error) {
 	if m.current != nil {
 		if err := drain(m.current); err != nil {
@@ -101,9 +96,10 @@ func (m *mbox) Close() error { return m.file.Close() }
 // mboxMessage is one message of an mbox.
 type mboxMessage struct {
 	box *mbox
-	// blank is an empty line held back: it may be the one before a separator.
+	// blank is an empty line that is held back, because a separator may follow.
+	// Then the line is not a part of the message.
 	blank []byte
-	// held is the line after it, which turned out to be the message's.
+	// held is the line after blank, which turned out not to be a separator.
 	held   chunk
 	buffer []byte
 	ended  bool
@@ -120,7 +116,7 @@ func (m *mboxMessage) next() (chunk, error) {
 	}
 	c, err := m.box.in.next()
 	if errors.Is(err, io.EOF) {
-		m.ended = true // and the empty line before it is the format's
+		m.ended = true // an empty line held back belongs to the mbox
 		return chunk{}, io.EOF
 	}
 	if err != nil {
@@ -137,7 +133,8 @@ func (m *mboxMessage) next() (chunk, error) {
 	return m.release(c)
 }
 
-// release returns the empty line held back, if there is one, and keeps c.
+// release returns the next chunk of the message after c was read: the empty line
+// that was held back, if there is one, and then c.
 func (m *mboxMessage) release(c chunk) (chunk, error) {
 	before := m.blank
 	m.blank = nil
@@ -159,7 +156,7 @@ func (m *mboxMessage) release(c chunk) (chunk, error) {
 	return chunk{data: before, first: true}, nil
 }
 
-// unquote takes one ">" off ">From ", ">>From " and so on.
+// unquote takes one ">" off a line such as ">From " or ">>From ".
 func unquote(line []byte) []byte {
 	rest := bytes.TrimLeft(line, ">")
 	if len(rest) < len(line) && bytes.HasPrefix(rest, separator) {

@@ -1,7 +1,8 @@
-// Package replay judges stored mail as the daemon would have on receipt: an
-// mbox, a Maildir or a directory of messages, by the configuration in effect
-// and, beside it, by a candidate. No message is held in memory but its header;
-// bodies are hashed as they are read, and messages wait for DNS side by side.
+// Package replay judges stored mail (an mbox, a Maildir or a directory of
+// messages) as the daemon would have judged it on receipt, by the configuration
+// in effect and, for comparison, by a candidate. Only the header of a message is
+// held in memory; a body is hashed as it is read. Several messages wait for DNS
+// at a time.
 package replay
 
 import (
@@ -26,8 +27,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// parallel is how many messages may wait for DNS at a time. They hold results
-// and a header each.
+// parallel is how many messages may wait for DNS at a time. Each of them holds
+// its header and its results in memory.
 const parallel = 32
 
 // Options say what to replay.
@@ -35,10 +36,10 @@ type Options struct {
 	Source Source
 	Origin received.Origin
 	Config *config.Config
-	// Candidate is compared with Config, if not nil.
+	// Candidate is compared with Config, if it is not nil.
 	Candidate *config.Config
 	Resolver  dns.Resolver
-	// Progress is called now and then, if not nil.
+	// Progress is called after each message, if it is not nil.
 	Progress func(done, total int64, messages int)
 }
 
@@ -48,26 +49,27 @@ type outcome struct {
 	queueID  string
 	author   dns.Name
 	live     judge.Decision
-	compared policy.Verdict // the candidate's
-	// unanswered: an answer of the DNS did not come.
+	compared policy.Verdict // by the candidate
+	// unanswered says that a DNS lookup failed.
 	unanswered bool
-	err        error // the message could not be judged
+	err        error // why the message could not be judged
 }
 
-// errInterrupted ends a message that the interruption cut off.
+// errInterrupted is the error of a message that was under way when the run was
+// interrupted. Such a message is not counted.
 var errInterrupted = errors.New("interrupted")
 
 // runner judges messages.
 type runner struct {
 	o       Options
-	judges  []*judge.Judge // the live one, then the candidate's
+	judges  []*judge.Judge // by the live configuration, then by the candidate
 	same    bool           // both find the same facts
 	trusted func(netip.Addr) bool
 }
 
-// Run replays the source. The report is complete up to where an error ended
-// the run, which is the source's or ctx's.
-func Run(ctx context.Context, o Options) (*Report, error) {
+// Run replays the source. If the source fails or ctx ends, Run returns the
+// summary of the messages before that, and the error.
+func Run(ctx context.Context, o Options) (*Summary, error) {
 	r := &runner{o: o, trusted: o.Config.Trusted.Contains}
 	live, end, err := app.NewJudge(o.Config, o.Resolver)
 	if err != nil {
@@ -84,28 +86,28 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		r.same = sameFacts(o.Config, o.Candidate)
 		r.judges = append(r.judges, candidate)
 	}
-	report := newReport(o.Candidate != nil)
+	summary := newSummary(o.Candidate != nil)
 	pending := make(chan chan outcome, parallel)
 	ended := make(chan error, 1)
 	go func() {
 		defer close(pending)
 		ended <- r.read(ctx, pending)
 	}()
-	for p := range pending { // in the order of the source
+	for p := range pending { // keeps the order of the source
 		out := <-p
 		if errors.Is(out.err, errInterrupted) {
 			continue
 		}
-		report.add(out)
+		summary.add(out)
 	}
-	report.finish()
+	summary.finish()
 	if err = <-ended; err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return report, fmt.Errorf("replay: after %d messages: %w", report.Messages, err)
+		return summary, fmt.Errorf("replay: after %d messages: %w", summary.Messages, err)
 	}
-	return report, nil
+	return summary, nil
 }
 
 // sameFacts reports whether two configurations find the same facts, so that
@@ -116,7 +118,8 @@ func sameFacts(a, b *config.Config) bool {
 		reflect.DeepEqual(a.Policy.Recipients, b.Policy.Recipients)
 }
 
-// read begins every message and leaves its end to a goroutine.
+// read reads every message and sends a channel for its outcome to pending. A
+// goroutine for each message waits for its results.
 func (r *runner) read(ctx context.Context, pending chan<- chan outcome) error {
 	for number := 1; ctx.Err() == nil; number++ {
 		m, err := r.o.Source.Next()
@@ -146,7 +149,8 @@ func (r *runner) progress(messages int) {
 	}
 }
 
-// message reads one message and sends its outcome, at once or later.
+// message reads one message. A goroutine sends its outcome later, or message
+// sends it at once if the message cannot be read.
 func (r *runner) message(ctx context.Context, src *Message, result chan<- outcome) {
 	out := outcome{message: src}
 	if src.err != nil {
@@ -197,14 +201,14 @@ func (r *runner) message(ctx context.Context, src *Message, result chan<- outcom
 	go func() { result <- r.finish(ctx, out, cases) }()
 }
 
-// finish waits for the facts and decides.
+// finish waits for the facts and returns the outcome.
 func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Stored) outcome {
 	decisions := make([]judge.Decision, len(cases))
 	for i, c := range cases {
 		decisions[i] = c.Finish(ctx)
 	}
 	if ctx.Err() != nil {
-		out.err = errInterrupted // what was found is not all there is
+		out.err = errInterrupted // the facts are not complete
 		return out
 	}
 	out.live = decisions[0]
@@ -220,8 +224,8 @@ func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Stored)
 	return out
 }
 
-// unanswered reports whether an answer of the DNS did not come that the message
-// asked for: it may have been judged otherwise on receipt.
+// unanswered reports whether a DNS lookup for the message failed. On receipt the
+// lookup may have succeeded, and the decision may have been another.
 func unanswered(e *msgauth.Evaluation) bool {
 	return e.HELO.Result == spf.TempError || e.MailFrom.Result == spf.TempError || e.IPRev.Status == iprev.TempError ||
 		e.DMARC.Result == dmarc.ResultTempError ||

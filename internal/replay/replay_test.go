@@ -76,7 +76,7 @@ func corpus(t *testing.T) string {
 	}, ""))
 }
 
-func replayed(t *testing.T, path string, change func(*Options)) *Report {
+func replayed(t *testing.T, path string, change func(*Options)) *Summary {
 	t.Helper()
 	source, err := Open(path)
 	if err != nil {
@@ -318,15 +318,15 @@ func TestReliable(t *testing.T) {
 		messages, bad, unanswered int
 		want                      bool
 	}{{0, 0, 0, true}, {100, 0, 1, true}, {100, 0, 2, false}, {101, 2, 1, false}, {1, 1, 0, true}} {
-		if r := (&Report{Messages: tt.messages, Bad: tt.bad, Unanswered: tt.unanswered}); r.Reliable() != tt.want {
+		if r := (&Summary{Messages: tt.messages, Bad: tt.bad, Unanswered: tt.unanswered}); r.Reliable() != tt.want {
 			t.Errorf("%+v: %t", tt, !tt.want)
 		}
 	}
 }
 
-// TestReportIsBounded: what is beyond a list is counted.
-func TestReportIsBounded(t *testing.T) {
-	r := newReport(true)
+// TestSummaryIsBounded: what is beyond a list is counted.
+func TestSummaryIsBounded(t *testing.T) {
+	r := newSummary(true)
 	for i := range maxDomains + 2 {
 		o := outcome{message: &Message{Number: i + 1}, author: dns.Name(fmt.Sprintf("d%d.example", i)), live: judge.Decision{Verdict: policy.Verdict{Action: policy.Accept}}}
 		r.add(o)

@@ -19,50 +19,54 @@ import (
 )
 
 const (
-	// snapshotVersion is of the file's form.
+	// snapshotVersion is the version of the file's format.
 	snapshotVersion = 1
-	// maxAnswers bounds what is kept of a snapshot in memory: ten answers for
-	// each of 100,000 messages, some 300 MB. More is asked, not kept.
+	// maxAnswers bounds the answers of a snapshot that are held in memory: ten
+	// for each of 100,000 messages, some 300 MB. Further answers are used but not
+	// kept.
 	maxAnswers = 1_000_000
-	// maxSnapshotLine bounds a line of the file, in octets; an answer has at
-	// most 64 KiB on the wire.
+	// maxSnapshotLine bounds a line of the file, in octets. An answer has at most
+	// 64 KiB on the wire.
 	maxSnapshotLine = 1 << 20
-	// askTimeout is how long a question may take, though nobody waits for its
-	// answer any more: three servers, each asked twice for dns.timeout.
+	// askTimeout bounds a question, also when the message that asked it no longer
+	// waits. It is enough for three servers that are each asked twice, for
+	// dns.timeout each time.
 	askTimeout = 15 * time.Second
-	// syncInterval is how much work a crash may cost.
+	// syncInterval is the time between two syncs of the file to the disk. A crash
+	// loses the answers since the last one.
 	syncInterval = time.Second
 )
 
-// Snapshot is a file of DNS answers, and a resolver that looks there first and
-// appends what it had to ask. The file is JSON lines: a header, then an answer
-// each. Temporary failures are answers too, because a repetition must give the
-// same; RetryFailures asks for them again. A last line that is not
-// complete, as an interrupted run leaves it, is dropped.
+// Snapshot is a file of DNS answers, and a resolver that answers from the file.
+// What the file does not have, it asks for and appends. The file has a header
+// and then an answer in each line, all of them JSON. Temporary failures are kept
+// as answers, so that a second run gives the same result; RetryFailures asks for
+// them again. An incomplete last line, which an interrupted run leaves, is
+// dropped.
 type Snapshot struct {
 	next   dns.Resolver
-	base   context.Context // of questions
+	base   context.Context // the context of every question
 	end    context.CancelFunc
 	asking sync.WaitGroup
 
 	mu      sync.Mutex
 	known   map[question]*snapshotLine
-	calls   map[question]*call // under way
+	calls   map[question]*call // questions under way
 	file    *os.File
 	synced  time.Time
 	use     Use
-	failure error // of writing: what is asked is no longer kept
+	failure error // why a write failed; further answers are not kept
 }
 
 // Use is how much DNS a run needed.
 type Use struct {
 	// FromSnapshot counts the questions that the snapshot answered.
 	FromSnapshot int64 `json:"from_snapshot"`
-	// Asked counts those that went to the network.
+	// Asked counts the questions that went to the network.
 	Asked int64 `json:"asked"`
 	// Kept counts the answers appended to the snapshot.
 	Kept int64 `json:"kept"`
-	// Failures counts questions without an answer, new or kept.
+	// Failures counts the failures, those from the snapshot included.
 	Failures int64 `json:"failures"`
 }
 
@@ -71,21 +75,20 @@ type question struct {
 	typ  dns.Type
 }
 
-// snapshotHeader is the first line.
+// snapshotHeader is the first line of the file.
 type snapshotHeader struct {
 	Version int       `json:"sekimori_dns_snapshot"`
 	Created time.Time `json:"created"`
 }
 
-// snapshotLine is an answer or a failure. Names and texts of any octets are
-// base64 where they are no UTF-8.
+// snapshotLine is an answer or a failure.
 type snapshotLine struct {
 	Name      octets           `json:"name"`
 	Type      dns.Type         `json:"type"`
 	Status    dns.Status       `json:"status,omitzero"`
 	Canonical octets           `json:"canonical,omitzero"`
 	Records   []snapshotRecord `json:"records,omitempty"`
-	TTL       int64            `json:"ttl,omitempty"` // seconds, at the time
+	TTL       int64            `json:"ttl,omitempty"` // in seconds, when the answer came
 	AD        bool             `json:"ad,omitempty"`
 	Error     string           `json:"error,omitempty"` // a dns.ErrorKind
 }
@@ -97,7 +100,7 @@ type snapshotRecord struct {
 	Text       octets `json:"text,omitzero"`
 }
 
-// octets is a text in JSON: a string, or {"base64": "..."} for what is no
+// octets is any text in JSON: a string, or {"base64": "..."} if the text is not
 // UTF-8.
 type octets string
 
@@ -122,8 +125,8 @@ func (o *octets) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*string)(o))
 }
 
-// OpenSnapshot opens or creates the file at path; next answers what it does not
-// have. One process at a time can have it open.
+// OpenSnapshot opens or creates the file at path. The Snapshot asks next for what
+// the file does not have. Only one process at a time can have the file open.
 func OpenSnapshot(path string, next dns.Resolver) (*Snapshot, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -149,7 +152,7 @@ func (s *Snapshot) load() error {
 	for number := 1; ; number++ {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
-			break // what is left is a line that was never finished
+			break // the rest is a line that an interrupted run left incomplete
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
@@ -176,8 +179,8 @@ func (s *Snapshot) load() error {
 	return err
 }
 
-// startNew writes the header, but only into a file that has nothing else in
-// it.
+// startNew writes the header. It refuses a file that holds anything but the
+// beginning of a header.
 func (s *Snapshot) startNew(header []byte) error {
 	had := make([]byte, 256)
 	n, err := s.file.ReadAt(had, 0)
@@ -197,7 +200,7 @@ func (s *Snapshot) startNew(header []byte) error {
 	return err
 }
 
-var errNotSnapshot = errors.New("the file is no DNS snapshot; it is left as it is")
+var errNotSnapshot = errors.New("the file is not a DNS snapshot; it is left as it is")
 
 func (s *Snapshot) read(line []byte, number int) error {
 	if number == 1 {
@@ -224,7 +227,8 @@ func (s *Snapshot) read(line []byte, number int) error {
 }
 
 // RetryFailures forgets the failures that the snapshot holds, so that this run
-// asks for those answers again. What comes is appended and counts from then on.
+// asks those questions again. The new answers are appended and count from then
+// on.
 func (s *Snapshot) RetryFailures() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,8 +242,8 @@ type call struct {
 	err    error
 }
 
-// Lookup implements dns.Resolver. A question goes on when the message that
-// asked it gives up, so that the next run has its answer.
+// Lookup implements dns.Resolver. If the message that asked a question gives up,
+// the question goes on, so that the next run has its answer.
 func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	q := question{name, typ}
 	s.mu.Lock()
@@ -266,8 +270,8 @@ func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 	}
 }
 
-// Peek implements [dns.Resolver]: an answer that the snapshot holds is at hand. A
-// failure that it holds is left to Lookup.
+// Peek implements [dns.Resolver]. It returns an answer that the snapshot holds; a
+// failure that the snapshot holds is left to Lookup.
 func (s *Snapshot) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,13 +287,14 @@ func (s *Snapshot) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return answer, true
 }
 
-// Expect implements [dns.Resolver]. A question asked ahead would not be kept.
+// Expect implements [dns.Resolver]. It asks nothing ahead, because the answer
+// would not be kept.
 func (s *Snapshot) Expect(context.Context, dns.Name, dns.Type) bool { return false }
 
 // Queued implements [dns.Resolver].
 func (s *Snapshot) Queued() bool { return s.next.Queued() }
 
-// ask puts a question to the network and keeps the answer.
+// ask sends a question to the network and keeps the answer.
 func (s *Snapshot) ask(q question, c *call) {
 	ctx, cancel := context.WithTimeout(s.base, askTimeout)
 	defer cancel()
@@ -309,7 +314,8 @@ func (s *Snapshot) ask(q question, c *call) {
 	}
 }
 
-// keep remembers an answer. The lock is held: a line is written whole.
+// keep keeps an answer in memory and in the file. The caller holds the lock, so
+// that lines are not mixed.
 func (s *Snapshot) keep(q question, l *snapshotLine) {
 	if s.failure != nil || len(s.known) >= maxAnswers {
 		return
@@ -350,9 +356,9 @@ func newSnapshotLine(q question, answer dns.Answer, err error) *snapshotLine {
 	return l
 }
 
-// Close waits for the questions under way, writes what is not on the disk yet
-// and returns how much DNS the run needed; an error says why the snapshot is not
-// complete. When interrupted, questions under way are given up.
+// Close waits for the questions under way, syncs the file and returns how much
+// DNS the run needed. If the run was interrupted, Close gives up the questions
+// instead. An error says why the snapshot is not complete.
 func (s *Snapshot) Close(interrupted bool) (Use, error) {
 	if interrupted {
 		s.end()

@@ -129,9 +129,9 @@ func TestSnapshotFile(t *testing.T) {
 		{"no address", header + strings.Replace(good, "192.0.2.7", "here", 1), "line 2", 0, ""},
 		{"no type", header + strings.Replace(good, `"A"`, `"a"`, 1), "line 2", 0, ""},
 		{"another version", strings.Replace(header, ":1,", ":2,", 1), "version 2", 0, ""},
-		{"another file", "mode: enforce\n", "no DNS snapshot", 0, ""},
-		{"another file without a line end", "my only copy", "no DNS snapshot", 0, ""},
-		{"another JSON file", "{}\n", "no DNS snapshot", 0, ""},
+		{"another file", "mode: enforce\n", "not a DNS snapshot", 0, ""},
+		{"another file without a line end", "my only copy", "not a DNS snapshot", 0, ""},
+		{"another JSON file", "{}\n", "not a DNS snapshot", 0, ""},
 		{"a line that is too long", header + strings.Repeat("x", maxSnapshotLine) + "\n", "line 2", 0, ""},
 	} {
 		path := write(t, "dns.jsonl", tt.text)

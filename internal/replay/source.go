@@ -12,13 +12,13 @@ import (
 	"strings"
 )
 
-// Message is one stored message. Its lines are read once, before the next
-// message is asked for.
+// Message is one stored message. Its lines must be read before Source.Next is
+// called again.
 type Message struct {
 	Number int    // from 1, in the order of the source
-	Name   string // of its file; "" in an mbox
-	Offset int64  // of its separator in an mbox, in octets
-	// Sender is the envelope sender of an mbox's separator, "" if there is none.
+	Name   string // the name of its file; "" in an mbox
+	Offset int64  // where its separator begins in an mbox, in octets
+	// Sender is the envelope sender that the separator names, "" without one.
 	Sender string
 	lines  lines
 	// err says why the message cannot be read.
@@ -29,15 +29,15 @@ type Message struct {
 type Source interface {
 	// Next returns io.EOF after the last message.
 	Next() (*Message, error)
-	// Progress returns how much was read, of how much; the unit is the
-	// source's.
+	// Progress returns how much was read, and how much there is. The unit depends
+	// on the source.
 	Progress() (done, total int64)
 	Close() error
 }
 
-// Open opens an mbox, a single message, a Maildir (with cur or new) or a
-// directory of .eml files, subdirectories included. Each file may be compressed
-// by gzip.
+// Open opens an mbox, a single message, a Maildir (a directory with cur or new)
+// or a directory of .eml files, subdirectories included. Any file may be
+// compressed with gzip.
 func Open(path string) (Source, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -89,7 +89,7 @@ func openDir(path string) (Source, error) {
 		}
 	}
 	if maildir {
-		// The names begin with the time of delivery.
+		// A name begins with the time of delivery, so this is the order of delivery.
 		slices.SortFunc(paths, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
 		return &files{paths: paths}, nil
 	}
@@ -108,13 +108,13 @@ func openDir(path string) (Source, error) {
 	return &files{paths: paths}, nil
 }
 
-// isMessageName reports names of messages in a directory.
+// isMessageName reports whether a file in a directory is taken for a message.
 func isMessageName(path string) bool {
 	name := strings.ToLower(filepath.Base(path))
 	return strings.HasSuffix(name, ".eml") || strings.HasSuffix(name, ".eml.gz")
 }
 
-// files are messages in a file each.
+// files is a source that has each message in a file of its own.
 type files struct {
 	paths []string
 	next  int
@@ -135,7 +135,7 @@ func (f *files) Next() (*Message, error) {
 	case err != nil:
 		m.err = err
 		return m, nil
-	case !info.Mode().IsRegular(): // a pipe would keep us waiting
+	case !info.Mode().IsRegular(): // opening a pipe could block
 		m.err = errors.New("not a regular file")
 		return m, nil
 	}

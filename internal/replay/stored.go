@@ -13,16 +13,16 @@ import (
 	"sekimori/internal/message"
 )
 
-// stored is a file of mail as it was before it was stored: decompressed, and
-// without a byte order mark.
+// stored reads a file of mail, decompressed and without a byte order mark.
 type stored struct {
 	*bufio.Reader
 	name string
 	file *os.File
-	read int64 // octets of the file itself
+	read int64 // octets read of the file, before decompression
 }
 
-// gzipMagic begins a file that gzip wrote (RFC 1952 §2.3.1); no message does.
+// gzipMagic begins every file that gzip wrote (RFC 1952 §2.3.1). No message
+// begins with it.
 var gzipMagic = []byte{0x1f, 0x8b}
 
 // openStored opens a regular file.
@@ -40,7 +40,7 @@ func openStored(path string) (*stored, error) {
 	return s, nil
 }
 
-// unwrap takes off what was put around the mail.
+// unwrap decompresses the file if it is compressed, and skips a byte order mark.
 func (s *stored) unwrap() error {
 	start, err := s.peek(len(gzipMagic))
 	if err != nil {
@@ -62,7 +62,8 @@ func (s *stored) unwrap() error {
 	return err
 }
 
-// peek returns the next n octets, or fewer at the end.
+// peek returns the next n octets, or fewer at the end of the file. It does not
+// consume them.
 func (s *stored) peek(n int) ([]byte, error) {
 	start, err := s.Peek(n)
 	if errors.Is(err, io.EOF) {
@@ -74,7 +75,7 @@ func (s *stored) peek(n int) ([]byte, error) {
 // Close closes the file.
 func (s *stored) Close() error { return s.file.Close() }
 
-// counted counts what is read.
+// counted adds the octets that are read to n.
 type counted struct {
 	io.Reader
 	n *int64
@@ -86,8 +87,8 @@ func (c counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// takeSeparator takes the line "From SENDER DATE" of an mbox off the beginning
-// of a message's own file, where there is one, and returns the sender.
+// takeSeparator skips a separator of an mbox at the beginning of a message's own
+// file and returns the sender that it names. Without a separator it returns "".
 func takeSeparator(s *stored, in *lineReader) (sender string, err error) {
 	start, err := s.peek(len(">From "))
 	if err != nil || !message.IsSeparator(start) {
@@ -98,12 +99,8 @@ func takeSeparator(s *stored, in *lineReader) (sender string, err error) {
 		return "", err
 	}
 	sender = separatorSender(c.data)
-	for !c.last() { // a line of more than lineBuffer octets
-		if c, err = in.next(); errors.Is(err, io.EOF) {
-			return sender, nil
-		} else if err != nil {
-			return "", err
-		}
+	if err := in.skipRest(c); err != nil {
+		return "", err
 	}
 	return sender, nil
 }

@@ -14,42 +14,43 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on what a report holds; what is beyond them is counted.
+// Bounds on what a summary lists. What is beyond them is counted only.
 const (
-	maxDomains = 100_000 // author domains; the rest share a row
+	maxDomains = 100_000 // author domains that have a row; the rest share one
 	maxListed  = 10_000  // bad messages, and differences
-	maxRows    = 100     // rows and lines of the text
+	maxRows    = 100     // rows of a table, or lines of a list, in the text
 )
 
-// Report is what replay prints as JSON.
-type Report struct {
-	// Messages counts those read, the bad ones included.
+// Summary is what replay prints as JSON.
+type Summary struct {
+	// Messages counts the messages that were read, the bad ones included.
 	Messages int `json:"messages"`
-	// Bad counts those that could not be judged; BadMessages names the first
-	// 10,000.
+	// Bad counts the messages that could not be judged. BadMessages has the first
+	// 10,000 of them.
 	Bad         int          `json:"bad"`
 	BadMessages []BadMessage `json:"bad_messages"`
-	// Unanswered counts the messages that asked the DNS something and got no
-	// answer: on receipt they may have been judged otherwise.
+	// Unanswered counts the messages for which a DNS lookup failed. On receipt
+	// they may have been judged otherwise.
 	Unanswered int `json:"unanswered"`
 	// Verdicts counts messages by verdict, before mode monitor softens it.
 	Verdicts map[policy.Action]int `json:"verdicts"`
-	// Reasons counts them by the rule that decided.
+	// Reasons counts messages by the reason of the verdict.
 	Reasons map[policy.Reason]int `json:"reasons"`
-	// Domains, those with the harshest verdicts first.
+	// Domains has the domains with the harshest verdicts first.
 	Domains []Domain `json:"domains"`
 	// Candidate compares with the second configuration, if there is one.
 	Candidate *Candidate `json:"candidate,omitempty"`
-	// DNS is how much of it was needed; absent without a snapshot.
+	// DNS says how many DNS questions were needed. It is absent without a
+	// snapshot.
 	DNS *Use `json:"dns,omitempty"`
 
 	rows map[string]*Domain
 }
 
-// BadMessage is one that could not be judged.
+// BadMessage is a message that could not be judged.
 type BadMessage struct {
 	Message int    `json:"message"`          // its number, from 1
-	File    string `json:"file,omitempty"`   // where each has its own
+	File    string `json:"file,omitempty"`   // absent in an mbox
 	Offset  int64  `json:"offset,omitempty"` // in an mbox, in octets
 	Reason  string `json:"reason"`
 	where   string
@@ -62,18 +63,18 @@ type Domain struct {
 	Author   string                `json:"author_domain"`
 	Messages int                   `json:"messages"`
 	Verdicts map[policy.Action]int `json:"verdicts"`
-	// Unanswered counts those that got no answer of the DNS.
+	// Unanswered counts the messages for which a DNS lookup failed.
 	Unanswered int `json:"unanswered"`
 }
 
 // Candidate compares two configurations.
 type Candidate struct {
-	Verdicts map[policy.Action]int `json:"verdicts"` // the candidate's
+	Verdicts map[policy.Action]int `json:"verdicts"` // of the candidate
 	// Different counts the messages on which the verdicts differ.
 	Different int `json:"different"`
-	// Changes counts them by "live -> candidate".
+	// Changes counts these messages by "live -> candidate".
 	Changes map[string]int `json:"changes"`
-	// Differences are the first 10,000 of them.
+	// Differences has the first 10,000 of these messages.
 	Differences []Difference `json:"differences"`
 }
 
@@ -89,8 +90,8 @@ type Difference struct {
 	where     string
 }
 
-func newReport(compared bool) *Report {
-	r := &Report{
+func newSummary(compared bool) *Summary {
+	r := &Summary{
 		BadMessages: []BadMessage{}, Verdicts: map[policy.Action]int{}, Reasons: map[policy.Reason]int{},
 		Domains: []Domain{}, rows: map[string]*Domain{},
 	}
@@ -100,40 +101,40 @@ func newReport(compared bool) *Report {
 	return r
 }
 
-func (r *Report) add(o outcome) {
-	r.Messages++
+func (s *Summary) add(o outcome) {
+	s.Messages++
 	m := o.message
 	if o.err != nil {
-		r.Bad++
-		if len(r.BadMessages) < maxListed {
-			r.BadMessages = append(r.BadMessages, BadMessage{m.Number, m.Name, m.Offset, o.err.Error(), m.where()})
+		s.Bad++
+		if len(s.BadMessages) < maxListed {
+			s.BadMessages = append(s.BadMessages, BadMessage{m.Number, m.Name, m.Offset, o.err.Error(), m.where()})
 		}
 		return
 	}
 	action := o.live.Verdict.Action
-	r.Verdicts[action]++
-	r.Reasons[o.live.Verdict.Reason]++
-	row := r.row(string(o.author))
+	s.Verdicts[action]++
+	s.Reasons[o.live.Verdict.Reason]++
+	row := s.row(string(o.author))
 	row.Messages++
 	row.Verdicts[action]++
 	if o.unanswered {
-		r.Unanswered++
+		s.Unanswered++
 		row.Unanswered++
 	}
-	if r.Candidate != nil {
-		r.Candidate.add(o)
+	if s.Candidate != nil {
+		s.Candidate.add(o)
 	}
 }
 
-func (r *Report) row(author string) *Domain {
-	row := r.rows[author]
-	if row == nil && len(r.rows) >= maxDomains {
+func (s *Summary) row(author string) *Domain {
+	row := s.rows[author]
+	if row == nil && len(s.rows) >= maxDomains {
 		author = "*"
-		row = r.rows[author]
+		row = s.rows[author]
 	}
 	if row == nil {
 		row = &Domain{Author: author, Verdicts: map[policy.Action]int{}}
-		r.rows[author] = row
+		s.rows[author] = row
 	}
 	return row
 }
@@ -141,7 +142,8 @@ func (r *Report) row(author string) *Domain {
 func (c *Candidate) add(o outcome) {
 	live, candidate := o.live.Verdict, o.compared
 	c.Verdicts[candidate.Action]++
-	// Mode and quarantine style are a difference too: what is done differs.
+	// Two equal actions still differ if the configurations apply them in
+	// different ways, for example in mode monitor.
 	if live.Action == candidate.Action && live.Applied == candidate.Applied {
 		return
 	}
@@ -152,7 +154,8 @@ func (c *Candidate) add(o outcome) {
 	}
 }
 
-// change names a verdict, with what is done where that is another thing.
+// change returns a verdict's action, and the action that is applied if that is
+// another one.
 func change(v policy.Verdict) string {
 	if v.Action == v.Applied {
 		return string(v.Action)
@@ -160,12 +163,12 @@ func change(v policy.Verdict) string {
 	return string(v.Action) + " (applied as " + string(v.Applied) + ")"
 }
 
-// finish brings the rows in order.
-func (r *Report) finish() {
-	for _, row := range r.rows {
-		r.Domains = append(r.Domains, *row)
+// finish sorts the rows into Domains.
+func (s *Summary) finish() {
+	for _, row := range s.rows {
+		s.Domains = append(s.Domains, *row)
 	}
-	slices.SortFunc(r.Domains, func(a, b Domain) int {
+	slices.SortFunc(s.Domains, func(a, b Domain) int {
 		return cmp.Or(
 			b.Verdicts[policy.Reject]-a.Verdicts[policy.Reject], b.Verdicts[policy.Quarantine]-a.Verdicts[policy.Quarantine],
 			b.Messages-a.Messages, strings.Compare(a.Author, b.Author))
@@ -175,28 +178,28 @@ func (r *Report) finish() {
 // columns are the verdicts in the order of the table.
 var columns = []policy.Action{policy.Accept, policy.Tag, policy.Quarantine, policy.Reject, policy.TempFail, policy.Skip}
 
-// Text writes the report for people.
-func (r *Report) Text(out io.Writer) error {
+// Text writes the summary for people.
+func (s *Summary) Text(out io.Writer) error {
 	var b strings.Builder
-	if r.Unanswered > 0 {
-		fmt.Fprintf(&b, "DNS FAILED for %d of %d messages (%.1f %%): what is said of them is not what was so on receipt", r.Unanswered, r.judged(), r.unansweredPercent())
-		if r.DNS != nil {
+	if s.Unanswered > 0 {
+		fmt.Fprintf(&b, "DNS FAILED for %d of %d messages (%.1f %%): on receipt they may have been judged otherwise", s.Unanswered, s.judged(), s.unansweredPercent())
+		if s.DNS != nil {
 			b.WriteString("; the same command with --retry-failures asks again")
 		}
 		b.WriteString(".\n\n")
 	}
-	r.table(&b)
-	if r.Candidate != nil {
-		r.Candidate.text(&b)
+	s.table(&b)
+	if s.Candidate != nil {
+		s.Candidate.text(&b)
 	}
-	if r.Bad > 0 {
-		fmt.Fprintf(&b, "\n%d messages could not be judged:\n", r.Bad)
-		for _, bad := range r.BadMessages[:min(len(r.BadMessages), maxRows)] {
+	if s.Bad > 0 {
+		fmt.Fprintf(&b, "\n%d messages could not be judged:\n", s.Bad)
+		for _, bad := range s.BadMessages[:min(len(s.BadMessages), maxRows)] {
 			fmt.Fprintf(&b, "  %s: %s\n", printable.Value(bad.where), printable.Value(bad.Reason))
 		}
-		more(&b, r.Bad)
+		more(&b, s.Bad)
 	}
-	if d := r.DNS; d != nil {
+	if d := s.DNS; d != nil {
 		if d.Asked == 0 {
 			fmt.Fprintf(&b, "\nNo DNS was needed: the snapshot answered all %d questions", d.FromSnapshot)
 		} else {
@@ -212,27 +215,27 @@ func (r *Report) Text(out io.Writer) error {
 }
 
 // judged counts the messages that could be judged.
-func (r *Report) judged() int { return r.Messages - r.Bad }
+func (s *Summary) judged() int { return s.Messages - s.Bad }
 
-func (r *Report) unansweredPercent() float64 {
-	return 100 * float64(r.Unanswered) / float64(max(r.judged(), 1))
+func (s *Summary) unansweredPercent() float64 {
+	return 100 * float64(s.Unanswered) / float64(max(s.judged(), 1))
 }
 
-// tolerableUnansweredPercent is the share of messages without an answer of the DNS
-// that a run may have and still tell what the daemon would have done.
+// tolerableUnansweredPercent is the largest share of messages with a failed DNS
+// lookup with which the summary still shows what the daemon would have done.
 const tolerableUnansweredPercent = 1
 
-// Reliable reports whether nearly every message got the answers it asked for.
-func (r *Report) Reliable() bool { return r.unansweredPercent() <= tolerableUnansweredPercent }
+// Reliable reports whether the DNS lookups of nearly every message succeeded.
+func (s *Summary) Reliable() bool { return s.unansweredPercent() <= tolerableUnansweredPercent }
 
-func (r *Report) table(b *strings.Builder) {
+func (s *Summary) table(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name, messages, unanswered string, cell func(policy.Action) string) {
 		fmt.Fprintf(w, "%s\t", messages)
 		for _, c := range columns {
 			fmt.Fprintf(w, "%s\t", cell(c))
 		}
-		if r.Unanswered > 0 {
+		if s.Unanswered > 0 {
 			fmt.Fprintf(w, "%s\t", unanswered)
 		}
 		fmt.Fprintf(w, "  %s\n", name)
@@ -247,7 +250,7 @@ func (r *Report) table(b *strings.Builder) {
 	count := func(m map[policy.Action]int) func(policy.Action) string {
 		return func(a policy.Action) string { return number(m[a]) }
 	}
-	for _, d := range r.Domains[:min(len(r.Domains), maxRows)] {
+	for _, d := range s.Domains[:min(len(s.Domains), maxRows)] {
 		name := printable.Value(d.Author)
 		switch d.Author {
 		case "":
@@ -257,9 +260,9 @@ func (r *Report) table(b *strings.Builder) {
 		}
 		row(name, strconv.Itoa(d.Messages), number(d.Unanswered), count(d.Verdicts))
 	}
-	row("all "+strconv.Itoa(len(r.Domains)), strconv.Itoa(r.judged()), number(r.Unanswered), count(r.Verdicts))
+	row("all "+strconv.Itoa(len(s.Domains)), strconv.Itoa(s.judged()), number(s.Unanswered), count(s.Verdicts))
 	_ = w.Flush() // into memory
-	more(b, len(r.Domains))
+	more(b, len(s.Domains))
 }
 
 func more(b *strings.Builder, n int) {
