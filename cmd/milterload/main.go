@@ -1,5 +1,5 @@
-// Command milterload puts milters that verify mail under load, as Postfix
-// would, and says what that costs them.
+// Command milterload puts milters that verify mail under load as Postfix would,
+// and measures what that costs them.
 package main
 
 import (
@@ -27,7 +27,7 @@ const (
 	exitUsage  = 2
 )
 
-// errUnexpected ends a run whose summary says what was wrong.
+// errUnexpected is the error of a run whose summary shows wrong outcomes.
 var errUnexpected = errors.New("not every message was answered as expected")
 
 func main() {
@@ -61,34 +61,35 @@ type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
 
-const long = `Put milters that verify mail under load, as Postfix would, and say what that
+const long = `Put milters that verify mail under load as Postfix would, and measure what that
 costs them: messages a second, how long the MTA waits, CPU and memory of the
 milters, DNS queries, and whether every verdict was right.
 
 The mail is made from a seed: the same flags give the same messages, octet for
-octet. The DNS zone it needs (keys, SPF, DMARC, reverse names; clients from
-198.18.0.0/15) is served by milterload itself at --dns: configure the milter to
-ask that address and no other, and to trust 127.0.0.1 at most. For sekimori:
+octet. milterload itself serves the DNS zone of the mail at --dns (keys, SPF,
+DMARC, reverse names; clients from 198.18.0.0/15). Configure the milter to ask
+that address and no other, and to trust no network but 127.0.0.1. For sekimori:
 
     dns: {servers: ["127.0.0.1:5354"]}
 
     milterload --milter inet:127.0.0.1:8891 --dns 127.0.0.1:5354 \
         --pid $(pidof sekimori) --connections 64 --duration 30s --warmup 5000
 
-Size a host by "CPU/message" at your own mix of sizes and signatures; run
-milterload on other cores (taskset) when messages/s are to mean anything.
+To size a host, look at "CPU/message" with your own mix of sizes and
+signatures. If you need messages/s, run milterload on other cores (taskset).
 
-With --idle no mail is sent: what is reported is the memory each further
+With --idle, milterload sends no mail. It prints how much memory one more
 connection takes that waits for its client.
 
     milterload --milter inet:127.0.0.1:8891 --dns 127.0.0.1:5354 \
         --pid $(pidof sekimori) --idle 5000
 
-A mix is kinds with weights, such as rsa=70,none=30; one kind alone needs no
-weight. With several --milter, each message goes through all of them in turn,
+A mix is a list of kinds with weights, such as rsa=70,none=30; a single kind
+needs no weight. With several --milter, each message goes through all of them in turn,
 as with several smtpd_milters.
 
-Exit codes: 0 every message was answered as expected, 1 not, 2 wrong use.`
+Exit codes: 0 if every message was answered as expected, 1 if not, 2 for wrong
+use.`
 
 // settings are the flags.
 type settings struct {
@@ -96,7 +97,7 @@ type settings struct {
 	remote  bool
 	json    bool
 	watch   string        // address of the server's metrics
-	every   time.Duration // between samples of them
+	every   time.Duration // between two samples of the metrics
 	idle    int
 	check   string
 	corpus  traffic.Options
@@ -115,12 +116,12 @@ func newCommand() *cobra.Command {
 	f.StringArrayVar(&s.milters, "milter", []string{"inet:127.0.0.1:8891"}, "milter to send to: inet:HOST:PORT or unix:/PATH; repeat for a chain")
 	f.BoolVar(&s.remote, "allow-remote", false, "send to, or serve DNS at, an address that is not loopback")
 	f.IntVar(&s.run.Connections, "connections", 16, "connections at a time")
-	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages of one connection")
+	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages on one connection")
 	f.IntVar(&s.run.Messages, "messages", 0, "messages to send; 0 goes through the corpus once, or until --duration")
 	f.DurationVar(&s.run.Duration, "duration", 0, "end after this time; 0 for no limit")
 	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins, for no longer than three times --duration")
 	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
-	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "how far away SMTP clients are: passes after each command; 0 sends a message in one burst")
+	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "time between two commands of an SMTP client; 0 sends a message in one burst")
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
 	f.StringVar(&s.watch, "watch", "", "address of the milter's metrics (http://127.0.0.1:8892/metrics): goroutines, descriptors and memory are sampled, and once more 15 s after the load")
 	f.DurationVar(&s.every, "watch-every", time.Minute, "time between samples of --watch")
@@ -142,7 +143,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&s.dns.Addr, "dns", "127.0.0.1:5354", "where the zone is served, over UDP and TCP")
 	f.DurationVar(&s.dns.Delay, "dns-delay", 0, "delay of every DNS answer")
 	f.Float64Var(&s.dns.Loss, "dns-loss", 0, "share of DNS questions over UDP without an answer, 0 to 1")
-	f.Var(&s.dns.Faults, "dns-faults", "what goes wrong with DNS answers: none, servfail, refused, silent, truncate, close, garbage, wrongid, wrongquestion, flood")
+	f.Var(&s.dns.Faults, "dns-faults", "faults of DNS answers: none, servfail, refused, silent, truncate, close, garbage, wrongid, wrongquestion, flood")
 	f.DurationVar(&s.corpus.TTL, "dns-ttl", s.corpus.TTL, "TTL of every DNS record")
 	return cmd
 }
@@ -206,11 +207,11 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// settle is how long after the load the last sample is taken: longer than any
-// lookup that nobody waits for any more.
+// settle is the time between the end of the load and the last sample. It is
+// longer than any lookup, because lookups may still run when the load ends.
 const settle = 15 * time.Second
 
-// measure runs the load, and watches the server's metrics meanwhile.
+// measure runs the load and, with --watch, samples the server's metrics.
 func (s *settings) measure(ctx context.Context, corpus *traffic.Corpus) (*load.Summary, error) {
 	if s.watch == "" {
 		return load.Run(ctx, corpus, s.run)
@@ -231,7 +232,7 @@ func (s *settings) measure(ctx context.Context, corpus *traffic.Corpus) (*load.S
 	return summary, nil
 }
 
-// summary is what a run ends with.
+// summary is the result of a run.
 type summary interface{ Print(w io.Writer) error }
 
 func show(out io.Writer, r summary, asJSON bool) error {

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// chain is one SMTP session's connections to all milters.
+// chain is the connections of one SMTP session to all milters.
 type chain struct {
 	targets []Target
 	links   []link
@@ -22,7 +22,7 @@ type chain struct {
 type link struct {
 	*client.Client
 	roundTrip time.Duration
-	done      bool // accepted the whole connection
+	done      bool // the milter accepted the whole connection
 }
 
 func dial(targets []Target, timeout, roundTrip time.Duration) (*chain, error) {
@@ -60,7 +60,7 @@ func (c *chain) quit() error {
 	return errors.Join(errs...)
 }
 
-// begin says who the client is.
+// begin tells every milter about the client: CONNECT and HELO.
 func (c *chain) begin(s traffic.Session) error {
 	for i := range c.links {
 		l := &c.links[i]
@@ -93,7 +93,7 @@ func (c *chain) begin(s traffic.Session) error {
 	return nil
 }
 
-// pause is the time until the client's next command.
+// pause waits until the client's next command would arrive.
 func (l *link) pause() error {
 	if l.roundTrip == 0 {
 		return nil
@@ -103,8 +103,8 @@ func (l *link) pause() error {
 	return err
 }
 
-// send sends one message to all milters. wait is how long the ends of message
-// took, one milter after the other as in Postfix.
+// send sends one message to all milters. wait is the time that their ends of
+// message took together, because Postfix asks one milter after the other.
 func (c *chain) send(m *traffic.Message) (got traffic.Outcome, wait time.Duration, err error) {
 	header := m.Header
 	var all []client.Modification
@@ -135,7 +135,7 @@ func (c *chain) send(m *traffic.Message) (got traffic.Outcome, wait time.Duratio
 	return got, wait, nil
 }
 
-// content sends one message to one milter, MAIL to end of message.
+// content sends one message to one milter, from MAIL to the end of the message.
 func (l *link) content(m *traffic.Message, header []client.Field) (a client.Action, mods []client.Modification, took time.Duration, err error) {
 	goOn := func(step client.Action, e error) bool {
 		a, err = step, e
@@ -184,7 +184,7 @@ func (l *link) content(m *traffic.Message, header []client.Field) (a client.Acti
 // bodyChunk is the largest part of a body (MILTER_CHUNK_SIZE).
 const bodyChunk = 65535
 
-// outcome reads an Outcome from the final answer and the edits.
+// outcome returns the Outcome that the final answer and the edits show.
 func outcome(a client.Action, mods []client.Modification) traffic.Outcome {
 	out := traffic.Outcome{Action: traffic.Deliver}
 	switch {
@@ -206,8 +206,8 @@ func outcome(a client.Action, mods []client.Modification) traffic.Outcome {
 	return out
 }
 
-// readResults takes the results of one field: of several DKIM results a pass counts,
-// else the first.
+// readResults sets the results that one field states. Of several DKIM results,
+// a pass counts, or else the first.
 func readResults(o *traffic.Outcome, value string) {
 	f, err := authres.Parse(strings.ReplaceAll(value, "\n", "\r\n"))
 	if err != nil {
@@ -228,8 +228,8 @@ func readResults(o *traffic.Outcome, value string) {
 	}
 }
 
-// meets reports whether o is what was wanted. Results a refused message does
-// not show cannot be wrong.
+// meets reports whether o is what was wanted. A refused message may not show its
+// results, and then they count as right.
 func meets(o, want traffic.Outcome, check Check) bool {
 	same := func(got, want string) bool { return got == want || got == "" && o.Action != traffic.Deliver }
 	switch {
@@ -243,8 +243,8 @@ func meets(o, want traffic.Outcome, check Check) bool {
 	return same(o.DKIM, want.DKIM) && same(o.SPF, want.SPF) && same(o.DMARC, want.DMARC)
 }
 
-// safe reports whether o harms nobody where want was right: no false pass, no
-// false reject.
+// safe reports whether o has neither a pass that want does not have, nor a reject
+// of a message that want delivers.
 func safe(o, want traffic.Outcome) bool {
 	if want.DMARC == "fail" && o.DMARC == "pass" || want.DKIM != "pass" && o.DKIM == "pass" || want.SPF != "pass" && o.SPF == "pass" {
 		return false
@@ -252,8 +252,8 @@ func safe(o, want traffic.Outcome) bool {
 	return want.Action != traffic.Deliver || o.Action == traffic.Deliver || o.Action == traffic.Tempfail
 }
 
-// Probe connects to a milter and negotiates with it, to see whether it is
-// there.
+// Probe connects to a milter and negotiates with it. An error means that the
+// milter does not answer.
 func Probe(t Target, timeout time.Duration) error {
 	c, err := dial([]Target{t}, timeout, 0)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// subBits sets how fine a histogram is: 2^subBits steps to each doubling, so
-// values are off by less than one in 128.
+// subBits sets the precision of a histogram: each doubling of the value has
+// 2^subBits buckets, so a value is off by less than 1/128.
 const subBits = 6
 
 // histogram counts durations in memory that does not grow with the run.
@@ -17,7 +17,8 @@ type histogram struct {
 	max    time.Duration
 }
 
-// bucket returns where ns is counted: below 2^subBits each value for itself.
+// bucket returns the index of the bucket for ns. Below 2^subBits, each value has
+// a bucket of its own.
 func bucket(ns uint64) int {
 	if ns < 1<<subBits {
 		return int(ns)
@@ -50,8 +51,8 @@ func (h *histogram) merge(o *histogram) {
 	h.max = max(h.max, o.max)
 }
 
-// quantile returns the value below or at which the share q of all lie, 0 if
-// there are none.
+// quantile returns the value that the share q of all values do not exceed, or 0
+// if there are no values.
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := uint64(math.Ceil(q * float64(h.total)))
 	for i, n := range h.counts {

@@ -12,16 +12,17 @@ import (
 )
 
 const (
-	// idleWarmup connections come before the first look at the memory.
+	// idleWarmup is the number of connections that are open when the memory is
+	// read for the first time.
 	idleWarmup = 200
-	// idleSettle is how long the servers get to do what the last connection
-	// asks of them.
+	// idleSettle is how long the servers get for the work of the last connection
+	// before the memory is read.
 	idleSettle = 2 * time.Second
-	// maxIdle is what the ports of one address are good for.
+	// maxIdle is below the number of ports of one address.
 	maxIdle = 20_000
 )
 
-// IdleSummary is what connections cost that do nothing.
+// IdleSummary is the memory that idle connections cost.
 type IdleSummary struct {
 	Connections   int     `json:"connections"`
 	Before        int64   `json:"rss_before"` // octets, with a few connections open
@@ -29,14 +30,14 @@ type IdleSummary struct {
 	PerConnection float64 `json:"rss_per_connection"`
 }
 
-// Print writes the report for people.
+// Print writes the summary for people.
 func (r *IdleSummary) Print(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "idle connections  %d\nmemory before     %.1f MB\nmemory after      %.1f MB\nper connection    %.1f KB\n",
 		r.Connections, float64(r.Before)/1e6, float64(r.After)/1e6, r.PerConnection/1e3)
 	return err
 }
 
-// CheckIdle says what is wrong with what Idle is asked, or nil.
+// CheckIdle returns an error that says why Idle cannot run with n and o, or nil.
 func CheckIdle(n int, o Options) error {
 	switch {
 	case len(o.Milters) != 1 || len(o.PIDs) == 0:
@@ -47,8 +48,9 @@ func CheckIdle(n int, o Options) error {
 	return nil
 }
 
-// Idle opens n connections beyond the first few, each of which says CONNECT
-// and HELO and then nothing more, and compares the memory of o.PIDs.
+// Idle opens idleWarmup connections and then n more, each of which sends CONNECT
+// and HELO and then stays silent. It compares the memory of o.PIDs before and
+// after the n connections.
 func Idle(ctx context.Context, c *traffic.Corpus, n int, o Options) (*IdleSummary, error) {
 	if err := CheckIdle(n, o); err != nil {
 		return nil, err
@@ -61,7 +63,7 @@ func Idle(ctx context.Context, c *traffic.Corpus, n int, o Options) (*IdleSummar
 	}()
 	upTo := func(n int) (rss int64, err error) {
 		for len(open) < n && ctx.Err() == nil {
-			// Nothing new is looked up after the first few.
+			// Later connections repeat the first ones, so they cause no DNS lookups.
 			s := c.Sessions[len(open)%min(idleWarmup, len(c.Sessions))]
 			c, err := dialIdle(o.Milters[0], o.Timeout)
 			if err != nil {
@@ -92,7 +94,8 @@ func Idle(ctx context.Context, c *traffic.Corpus, n int, o Options) (*IdleSummar
 	return r, nil
 }
 
-// dialIdle is dial without its buffers, which would be ours to hold.
+// dialIdle is dial without buffers, which would cost this process memory for each
+// connection.
 func dialIdle(t Target, timeout time.Duration) (*chain, error) {
 	m, err := client.Dial(t.network, t.address)
 	if err != nil {

@@ -16,50 +16,54 @@ import (
 	"sekimori/internal/bench/traffic"
 )
 
-// Check says what of an outcome is held against what was expected.
+// Check says which part of an outcome must be as expected.
 type Check string
 
 // The checks.
 const (
-	// CheckAll: results and actions, for sekimori's default configuration.
+	// CheckAll compares results and actions; the expected actions are those of
+	// sekimori's default configuration.
 	CheckAll Check = "all"
-	// CheckResults: DKIM, SPF and DMARC results, for any verifier.
+	// CheckResults compares the results of DKIM, SPF and DMARC, which are the
+	// same for any verifier.
 	CheckResults Check = "results"
-	// CheckSafe: under faults a result may be missing, but nothing that should
-	// fail DMARC passes and nothing that should be delivered is refused for good.
+	// CheckSafe is for a run with faults, when a result may be missing. A message
+	// that should fail must not pass, and a message that should be delivered must
+	// not be rejected.
 	CheckSafe Check = "safe"
+	// CheckNone accepts every outcome.
 	CheckNone Check = "none"
 )
 
-// Options are one run.
+// Options describe one run.
 type Options struct {
 	// Milters are asked one after another, as in Postfix's smtpd_milters; each
 	// sees the header as the one before left it.
 	Milters     []Target
 	Connections int
-	// Messages to send, 0 for one pass through the corpus; it goes round as
-	// often as needed.
+	// Messages is the number of messages to send; the corpus is repeated as often
+	// as needed. 0 sends the corpus once, or repeats it until Duration is over.
 	Messages int
-	// Duration ends the run early; 0 does not.
+	// Duration ends the run early; 0 means no limit.
 	Duration time.Duration
-	// Warmup is the number of messages sent before anything is measured, for
-	// no longer than three times Duration.
+	// Warmup is the number of messages that are sent before measuring begins. It
+	// takes no longer than three times Duration.
 	Warmup  int
 	Timeout time.Duration // of one read or write
-	// RoundTrip is how far away the SMTP client is: it passes after CONNECT,
-	// HELO, MAIL, RCPT and DATA, as it would between a client's commands. At 0
-	// a message comes in one burst and nothing can be looked up beforehand.
+	// RoundTrip is the time between two commands of the SMTP client. The run
+	// waits this long after CONNECT, HELO, MAIL, RCPT and DATA. At 0 a message
+	// comes in one burst, so the milter has no time for lookups in advance.
 	RoundTrip time.Duration
 	Check     Check
-	// PIDs are the servers' processes; their descendants count too.
+	// PIDs are the processes of the servers. Their descendants count too.
 	PIDs []int
-	// Queries counts DNS questions so far; may be nil.
+	// Queries returns the number of DNS questions so far; it may be nil.
 	Queries func() int64
 }
 
 const maxConnections = 10_000
 
-// Validate says what is wrong with the options, or nil.
+// Validate returns an error that says what is wrong with the options, or nil.
 func (o Options) Validate() error {
 	switch {
 	case len(o.Milters) == 0:
@@ -75,8 +79,8 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Run sends the corpus and reports. The error is about the run itself; what
-// the milters did wrong is in the Summary.
+// Run sends the corpus and returns what it measured. An error means that the run
+// itself failed; the Summary has the mistakes of the milters.
 func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -113,11 +117,11 @@ func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 	return newSummary(t, took, before, after, r.queries()-queries, o), nil
 }
 
-// runner goes through the corpus; phases continue where the last one ended.
+// runner sends the corpus. Each phase continues where the last one ended.
 type runner struct {
 	corpus *traffic.Corpus
 	o      Options
-	next   atomic.Int64 // session
+	next   atomic.Int64 // index of the next session
 }
 
 func (r *runner) queries() int64 {
@@ -127,7 +131,7 @@ func (r *runner) queries() int64 {
 	return r.o.Queries()
 }
 
-// phase sends until limit messages have been begun or the time is over.
+// phase sends messages until limit messages have begun or the time is over.
 func (r *runner) phase(ctx context.Context, limit int64, duration time.Duration) *tally {
 	if duration > 0 {
 		var cancel context.CancelFunc
@@ -150,11 +154,12 @@ func (r *runner) phase(ctx context.Context, limit int64, duration time.Duration)
 	return sum
 }
 
-// maxFailures ends a connection's part of a run: a server that is gone must
-// not be hammered.
+// maxFailures is the number of failed sessions after which a worker ends, so that
+// a server that is gone is not dialed without end.
 const maxFailures = 20
 
-// worker is one connection after another. take reserves a message.
+// worker plays one session after another. take reserves a message and reports
+// whether there is one left.
 func (r *runner) worker(take func() bool, t *tally) {
 	for t.errors < maxFailures && take() {
 		sessions := r.corpus.Sessions
@@ -169,7 +174,7 @@ func (r *runner) worker(take func() bool, t *tally) {
 	}
 }
 
-// session sends a session's messages, the first of which is already taken.
+// session sends the messages of a session. The first one is already reserved.
 func (r *runner) session(s traffic.Session, take func() bool, t *tally) (err error) {
 	c, err := dial(r.o.Milters, r.o.Timeout, r.o.RoundTrip)
 	if err != nil {

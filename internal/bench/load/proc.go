@@ -10,11 +10,12 @@ import (
 	"time"
 )
 
-// clockTick is the unit of times in /proc/PID/stat: USER_HZ, 100 on every
-// Linux. The kernel scales the sum of both times by what the scheduler counted.
+// clockTick is the unit of times in /proc/PID/stat: USER_HZ is 100 on Linux. The
+// sum of user and system time is exact, because the kernel scales both so that
+// their sum is the run time that the scheduler measured.
 const clockTick = 10 * time.Millisecond
 
-// usage is what processes used so far.
+// usage is the resources that processes have used so far.
 type usage struct {
 	cpu  time.Duration
 	peak int64 // octets: VmHWM, summed over the processes
@@ -35,7 +36,7 @@ func sampleProcesses(pids []int) (usage, error) {
 		u, err := sampleProcess(pid)
 		if err != nil {
 			if i >= len(pids) {
-				continue // a child that ended meanwhile
+				continue // the child has ended meanwhile
 			}
 			return sum, err
 		}
@@ -46,7 +47,7 @@ func sampleProcesses(pids []int) (usage, error) {
 	return sum, nil
 }
 
-// descendants returns pids and after them all their descendants, once each.
+// descendants returns pids followed by all their descendants, each process once.
 func descendants(pids []int) ([]int, error) {
 	entries, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -56,7 +57,7 @@ func descendants(pids []int) ([]int, error) {
 	for _, path := range entries {
 		fields, err := statFields(path)
 		if err != nil {
-			continue // it ended
+			continue // the process has ended meanwhile
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		parent, _ := strconv.Atoi(fields[1])
@@ -81,13 +82,13 @@ func descendants(pids []int) ([]int, error) {
 	return out, nil
 }
 
-// statFields returns the fields of a stat file from the state on, the third.
+// statFields returns the fields of a stat file from the third one, the state, on.
 func statFields(path string) ([]string, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("load: process: %w", err)
 	}
-	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:])) // the name may hold anything
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:])) // the second field is a name, which may hold blanks and parentheses
 	if len(fields) < 13 {
 		return nil, fmt.Errorf("load: process: %s is too short", path)
 	}

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/bench/traffic"
 )
 
-// tally is what one worker saw.
+// tally is what one worker counted and measured.
 type tally struct {
 	messages, errors      int64
 	err                   error // the last one
@@ -20,7 +20,7 @@ type tally struct {
 	verdicts              map[pair]int64
 }
 
-// pair is an expected outcome, the real one, and whether that will do.
+// pair is an expected outcome, the real one, and whether the real one is right.
 type pair struct {
 	want, got traffic.Outcome
 	ok        bool
@@ -51,12 +51,13 @@ type Summary struct {
 	Messages  int64   `json:"messages"`
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"messages_per_second"`
-	// EndOfMessage is how long the MTA waited for the last answer, Message
-	// from MAIL on, Session from connecting to QUIT.
+	// EndOfMessage is how long the MTA waited for the answer to the end of the
+	// message, Message the time from MAIL to that answer, Session the time from
+	// connecting to QUIT.
 	EndOfMessage Latency `json:"end_of_message"`
 	Message      Latency `json:"message"`
 	Session      Latency `json:"session"`
-	// Server is absent without processes to look at.
+	// Server is absent if Options.PIDs was empty.
 	Server *Server `json:"server,omitempty"`
 	// DNSQueries are questions that reached the name server.
 	DNSQueries    int64   `json:"dns_queries"`
@@ -64,9 +65,10 @@ type Summary struct {
 
 	Errors     int64     `json:"errors"` // sessions that ended in an error
 	LastError  string    `json:"last_error,omitempty"`
-	Mismatches int64     `json:"mismatches"` // messages that did not become what was expected
+	Mismatches int64     `json:"mismatches"` // messages with another outcome than expected
 	Verdicts   []Verdict `json:"verdicts"`   // the most frequent first
-	// Samples are what Watch saw, the last after the load; absent if nobody watched.
+	// Samples are the samples of Watch, the last one taken after the load. They
+	// are absent if Watch did not run.
 	Samples []Sample `json:"samples,omitempty"`
 }
 
@@ -82,8 +84,8 @@ type Latency struct {
 type Server struct {
 	CPUSeconds    float64 `json:"cpu_seconds"`
 	CPUPerMessage float64 `json:"cpu_per_message_ms"`
-	// PeakBytes is VmHWM since each process began, summed; forked processes
-	// count what they share each.
+	// PeakBytes is the sum of VmHWM over the processes, since each of them began.
+	// Memory that processes share counts once for each of them.
 	PeakBytes int64 `json:"peak_memory_bytes"`
 	RSSBytes  int64 `json:"memory_bytes"` // at the end
 }
@@ -133,7 +135,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // OK reports whether every message was answered as expected.
 func (r *Summary) OK() bool { return r.Errors == 0 && r.Mismatches == 0 && r.Messages > 0 }
 
-// Print writes the report for people.
+// Print writes the summary for people.
 func (r *Summary) Print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) }

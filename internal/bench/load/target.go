@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// ErrRemote is returned for an address that is not this host's own: load is
-// an attack on whoever did not ask for it.
+// ErrRemote is returned for an address that is not a loopback address. Load on
+// the host of somebody else would be an attack.
 var ErrRemote = errors.New("load: not a loopback address")
 
-// Target is a milter's address.
+// Target is the address of a milter.
 type Target struct {
 	network, address, text string
 }
@@ -21,9 +21,9 @@ type Target struct {
 // String returns the address as it was given.
 func (t Target) String() string { return t.text }
 
-// ParseTarget reads inet:HOST:PORT, HOST:PORT or unix:/PATH. A host that is
-// not, or not only, a loopback address is refused with ErrRemote unless remote
-// is set; otherwise the address that was checked is the one connected to.
+// ParseTarget reads inet:HOST:PORT, HOST:PORT or unix:/PATH. Unless remote is
+// true, it returns ErrRemote for a host that has an address outside loopback,
+// and the Target connects to the address that was checked.
 func ParseTarget(ctx context.Context, text string, remote bool) (Target, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		return Target{"unix", path, text}, nil
@@ -48,8 +48,8 @@ func ParseTarget(ctx context.Context, text string, remote bool) (Target, error) 
 	return Target{"tcp", net.JoinHostPort(addrs[0].Unmap().String(), port), text}, nil
 }
 
-// CheckDNSAddr refuses an address to serve DNS at that others could reach,
-// unless remote is set: the zone holds names made up.
+// CheckDNSAddr returns an error for an address that other hosts could reach,
+// unless remote is true: the zone that is served there holds invented names.
 func CheckDNSAddr(text string, remote bool) error {
 	a, err := netip.ParseAddrPort(text)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Sample is what a server's own metrics said at one time.
+// Sample is the values of a server's own metrics at one time.
 type Sample struct {
 	Seconds     float64 `json:"seconds"` // since the first sample
 	Goroutines  float64 `json:"goroutines"`
 	Descriptors float64 `json:"open_descriptors"`
 	RSSBytes    float64 `json:"memory_bytes"`
-	HeapBytes   float64 `json:"heap_bytes"` // in use, garbage not yet collected included
+	HeapBytes   float64 `json:"heap_bytes"` // includes garbage that is not yet collected
 	Sessions    float64 `json:"sessions"`
 }
 
@@ -27,9 +27,9 @@ const (
 	maxMetrics   = 8 << 20 // octets of one answer
 )
 
-// Watch reads a Go server's metrics at url every interval until ctx ends, and
-// once more after that and settle: a leak is what stays when the load is gone.
-// A sample that could not be read ends it with an error.
+// Watch reads the metrics of a Go server at url every interval until ctx ends. It
+// then waits for settle and reads them once more, because a leak is what remains
+// when the load is gone. A failed read ends Watch with an error.
 func Watch(ctx context.Context, url string, interval, settle time.Duration) ([]Sample, error) {
 	begin := time.Now()
 	var out []Sample

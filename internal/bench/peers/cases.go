@@ -21,7 +21,7 @@ type benchCase struct {
 	roundTrip   time.Duration // to the SMTP client
 }
 
-// cases are those of the goals.
+// cases returns the kinds of traffic for which goals of performance are set.
 func cases() []benchCase {
 	plain := traffic.Default()
 	plain.Subdomains, plain.Domains, plain.Zipf = 0, 100, 1
@@ -32,7 +32,7 @@ func cases() []benchCase {
 		change(&o)
 		return o
 	}
-	const cold = 2000 // domains nobody asked for before
+	const cold = 2000 // domains that are in no cache
 	coldly := func(o *traffic.Options) {
 		o.Zipf, o.Domains, o.Messages, o.PerSession = 0, cold, cold, 1
 	}
@@ -63,7 +63,8 @@ func cases() []benchCase {
 
 func one(kind string) traffic.Mix { return traffic.Mix{{Kind: kind, Weight: 1}} }
 
-// floors are what the cryptography alone costs here, in milliseconds.
+// floors are the costs of the cryptography alone on this machine, in
+// milliseconds.
 type floors struct {
 	RSAVerify float64 `json:"rsa_2048_verify_ms"`
 	SHA5MB    float64 `json:"sha256_5mb_ms"`
@@ -86,7 +87,8 @@ func measureFloors() floors {
 	}
 }
 
-// perCall returns the median of several means, in milliseconds.
+// perCall returns the time of one call of f in milliseconds: the median of the
+// means of several batches.
 func perCall(f func()) float64 {
 	const batches, batch = 9, 40 * time.Millisecond
 	means := make([]float64, batches)

@@ -1,12 +1,14 @@
-// Command peers measures sekimori beside the verifiers people use today:
-// opendkim with opendmarc, and rspamd with the modules for SPF, DKIM and DMARC
-// alone, as Debian packages them. All get the same corpus and the same DNS, in
-// turn, several rounds; it prints medians and ratios as a Markdown table.
+// Command peers measures sekimori beside the verifiers that are in use today:
+// opendkim with opendmarc, and rspamd with only its modules for SPF, DKIM and
+// DMARC, as Debian packages them. All get the same corpus and the same DNS, in
+// turn, for several rounds. The command prints medians and ratios as a Markdown
+// table.
 //
-// It needs root: opendmarc finds its name server in resolv.conf only, so the
-// zone is served on port 53 of a loopback address that a private mount
-// namespace's resolv.conf names. Nothing outside its own temporary directory
-// is changed. Peers that are not installed are left out.
+// It needs root. opendmarc finds its name server only in resolv.conf, so the
+// zone is served on port 53 of a loopback address, and opendmarc runs in a
+// private mount namespace whose resolv.conf names that address. The command
+// changes nothing outside its own temporary directory. It leaves out peers that
+// are not installed.
 package main
 
 import (
@@ -39,12 +41,12 @@ type settings struct {
 
 func main() {
 	var s settings
-	flag.IntVar(&s.rounds, "rounds", 3, "how often everything is measured")
-	flag.DurationVar(&s.duration, "duration", time.Second, "of one measurement; warming up before it takes at most three times as long")
-	flag.StringVar(&s.dns, "dns", "127.0.0.77:53", "loopback address the zone is served at; opendmarc needs port 53")
+	flag.IntVar(&s.rounds, "rounds", 3, "number of rounds")
+	flag.DurationVar(&s.duration, "duration", time.Second, "length of one measurement; the warm-up before it takes at most three times as long")
+	flag.StringVar(&s.dns, "dns", "127.0.0.77:53", "loopback address at which the zone is served; opendmarc needs port 53")
 	flag.BoolVar(&s.tcp, "tcp", false, "milters on TCP instead of unix sockets")
 	flag.StringVar(&s.binary, "sekimori", "", "the daemon; built here if empty")
-	flag.StringVar(&s.only, "case", "", "only cases whose name holds this")
+	flag.StringVar(&s.only, "case", "", "run only the cases whose name contains this")
 	flag.BoolVar(&s.json, "json", false, "print the medians as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -103,7 +105,7 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 	return printTable(out, machine(ctx, stations), fl, results)
 }
 
-// measure starts a station, sends the case's mail and ends it again.
+// measure starts a station, sends it the mail of the case, and stops it.
 func measure(ctx context.Context, s settings, c benchCase, corpus *traffic.Corpus, st station, dir string) (*load.Summary, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err

@@ -22,16 +22,16 @@ const (
 	authServID   = "mx.load.example"
 )
 
-// place is where a station lives and what it is given.
+// place is the directory of a station, and the addresses that it uses.
 type place struct {
 	dir, dns, binary string
-	ports            []int // of the milters; none: unix sockets
+	ports            []int // of the milters; if there are none, unix sockets are used
 }
 
-// milters is how many milters a station has at most.
+// milters is the largest number of milters of a station.
 const milters = 2
 
-// freePorts returns ports nobody listens on.
+// freePorts returns ports on which no program listens.
 func freePorts() ([]int, error) {
 	var ports []int
 	for range milters {
@@ -39,7 +39,7 @@ func freePorts() ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close() // all are held until each is known
+		defer l.Close() // after the loop, so that no port comes twice
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil
@@ -49,7 +49,7 @@ func freePorts() ([]int, error) {
 type station struct {
 	name    string
 	needs   []string // programs
-	version []string // command that prints it
+	version []string // the command that prints the version
 	start   func(context.Context, place) (*processes, error)
 }
 
@@ -61,7 +61,7 @@ func stations() []station {
 	}
 }
 
-// installed are the stations that can run here.
+// installed returns the stations that can run here.
 func installed(progress io.Writer) []station {
 	var out []station
 next:
@@ -81,8 +81,8 @@ next:
 	return out
 }
 
-// address returns the n-th milter address of a place: as milterload reads it,
-// as libmilter does, as rspamd does.
+// address returns the n-th milter address of a place in three forms: for
+// milterload, for libmilter and for rspamd.
 func (p place) address(n int) (ours, libmilter, rspamd string) {
 	if len(p.ports) > 0 {
 		port := p.ports[n]
@@ -97,23 +97,25 @@ func (p place) write(name, text string) (string, error) {
 	return path, os.WriteFile(path, []byte(text), 0o644)
 }
 
-// startSekimori logs what its peers are told to log: nothing about a message.
+// startSekimori starts sekimori. Like its peers, it logs nothing about a message.
 func startSekimori(ctx context.Context, p place) (*processes, error) {
 	ours, _, _ := p.address(0)
-	path, err := p.write("sekimori.yaml", fmt.Sprintf("mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\nlog: {level: warn}\n", ours, authServID, p.dns))
+	const configuration = "mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\nlog: {level: warn}\n"
+	path, err := p.write("sekimori.yaml", fmt.Sprintf(configuration, ours, authServID, p.dns))
 	if err != nil {
 		return nil, err
 	}
 	return start(ctx, p, []string{ours}, []string{p.binary, "serve", "--config", path})
 }
 
-// suffixes is a public suffix list: the corpus lives below "example".
+// suffixes is a public suffix list for the peers. All domains of the corpus are
+// below "example".
 const suffixes = "com\nexample\norg\n"
 
 func startOpen(ctx context.Context, p place) (*processes, error) {
 	host, port, err := net.SplitHostPort(p.dns)
 	if err != nil || port != "53" {
-		return nil, fmt.Errorf("opendmarc finds a name server at port 53 only, not at %s", p.dns)
+		return nil, fmt.Errorf("opendmarc finds a name server only at port 53, not at %s", p.dns)
 	}
 	first, dkimSocket, _ := p.address(0)
 	second, dmarcSocket, _ := p.address(1)
@@ -134,9 +136,9 @@ func startOpen(ctx context.Context, p place) (*processes, error) {
 		[]string{"unshare", "-m", "sh", "-c", `mount --bind "$1" /etc/resolv.conf && exec opendmarc -f -c "$2"`, "sh", in("resolv.conf"), in("opendmarc.conf")})
 }
 
-// rspamdConf has the three modules and the header, and one process for each
-// of two cores. %[1]s is the directory, %[2]s the socket, %[3]s the name
-// server's address, %[4]s its port, %[5]s our name.
+// rspamdConf configures the three modules, the header field, and one process for
+// each of two cores. %[1]s is the directory, %[2]s the socket, %[3]s the address
+// of the name server, %[4]s its port, %[5]s the authserv-id.
 const rspamdConf = `
 options {
   filters = ["dkim"]; url_tld = "%[1]s/suffixes"; pidfile = "%[1]s/pid"; tempdir = "%[1]s"; history_rows = 1;
@@ -173,13 +175,13 @@ func startRspamd(ctx context.Context, p place) (*processes, error) {
 	return start(ctx, p, []string{ours}, []string{"rspamd", "-f", "-i", "-u", "root", "-g", "root", "-c", path})
 }
 
-// processes are a running station.
+// processes is a running station.
 type processes struct {
 	addresses []string
 	commands  []*exec.Cmd
 }
 
-// start starts programs and waits until every address takes connections.
+// start starts programs and waits until a milter answers at every address.
 func start(ctx context.Context, p place, addresses []string, programs ...[]string) (*processes, error) {
 	ps := &processes{addresses: addresses}
 	for i, argv := range programs {
@@ -238,7 +240,7 @@ func (ps *processes) pids() []int {
 	return out
 }
 
-// stop ends what start started and waits for it.
+// stop ends the programs that start started, and waits for their end.
 func (ps *processes) stop() {
 	for _, c := range ps.commands {
 		_ = c.Process.Signal(syscall.SIGTERM)
@@ -250,7 +252,7 @@ func (ps *processes) stop() {
 	}
 }
 
-// command runs a program, with its output in the error.
+// command runs a program. An error contains the output of the program.
 func command(ctx context.Context, argv ...string) error {
 	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	"sekimori/internal/bench/load"
 )
 
-// result is one station's medians in one case.
+// result is the medians of one station in one case.
 type result struct {
 	Case       string  `json:"case"`
 	Station    string  `json:"station"`
 	CPU        float64 `json:"cpu_per_message_ms"`
 	EOM        float64 `json:"end_of_message_p50_ms"`
-	Message    float64 `json:"message_p50_ms"` // MAIL to the last answer
+	Message    float64 `json:"message_p50_ms"` // from MAIL to the last answer
 	Rate       float64 `json:"messages_per_second"`
 	Peak       float64 `json:"peak_memory_mb"`
 	DNS        float64 `json:"dns_queries_per_message"`
@@ -49,8 +49,8 @@ func summarize(name, station string, summaries []*load.Summary) result {
 	return r
 }
 
-// median returns the middle value, of an even number the mean of both; 0 of
-// none.
+// median returns the middle value, or the mean of the two middle values, or 0 if
+// there are no values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -59,7 +59,8 @@ func median(values []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// printTable writes Markdown. Ratios are to sekimori, the first of each case.
+// printTable writes a Markdown table. Ratios are relative to sekimori, which
+// comes first in each case.
 func printTable(w io.Writer, machine string, f floors, results []result) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nfloors: one RSA-2048 verification %.4f ms, SHA-256 of 5 MB %.2f ms\n\n", machine, f.RSAVerify, f.SHA5MB)
@@ -85,7 +86,7 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-// machine says where and with what this was measured.
+// machine describes the machine and the versions that were measured.
 func machine(ctx context.Context, stations []station) string {
 	cpu := "unknown CPU"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {

@@ -22,9 +22,9 @@ import (
 const (
 	maxDomains  = 60000 // each has an address of its own in 198.18.0.0/16
 	maxMessages = 1_000_000
-	spoofers    = 64 // clients that send in others' names
-	// bodyVariants is how many bodies there are of each size: one is sent, one
-	// is what a broken signature signed.
+	spoofers    = 64 // clients that send mail in the name of other domains
+	// bodyVariants is how many bodies there are of each size. The last one is
+	// never sent: a broken signature is a signature over it.
 	bodyVariants = 3
 )
 
@@ -35,22 +35,24 @@ type Options struct {
 	Messages   int // distinct messages; a longer run repeats them
 	PerSession int // messages of one connection, all of one client
 	Domains    int
-	// Zipf is the exponent by which few domains send most of the mail; 0 takes
-	// the domains in turn, so that with Domains >= sessions none comes twice.
+	// Zipf is the exponent of Zipf's law: the larger it is, the more of the mail
+	// comes from few domains. 0 takes the domains in turn, so that no domain
+	// comes twice if there are at least as many domains as sessions.
 	Zipf float64
-	// TTL is that of every record.
+	// TTL is the TTL of every record.
 	TTL time.Duration
 
 	Sizes      Mix // of a message: 2KB, 5MB
 	Signatures Mix // none, rsa, ed25519, two (rsa and ed25519), five (rsa)
 	SPF        Mix // lookups of a domain's SPF record, 0 to 10
 	Policies   Mix // of a domain: none, quarantine, reject, absent
-	// Outcomes of a message: pass (SPF and, if signed, DKIM), fail (the
-	// author's domain in MAIL FROM, from a client SPF forbids, signatures
-	// broken), spoof (a stranger's MAIL FROM that passes SPF, no signature).
+	// Outcomes of a message: pass (SPF passes and, if the message is signed,
+	// DKIM), fail (MAIL FROM has the author's domain, SPF forbids the client, and
+	// signatures are broken), spoof (SPF passes for a stranger's MAIL FROM, and
+	// there is no signature).
 	Outcomes Mix
-	// Subdomains is how many of 100 messages have an author at a subdomain
-	// that publishes nothing itself.
+	// Subdomains is the percentage of messages whose author is at a subdomain
+	// without a policy of its own.
 	Subdomains int
 }
 
@@ -113,7 +115,7 @@ type Session struct {
 	Messages []Message
 }
 
-// Message is one message and what is to become of it.
+// Message is one message and the outcome that it should have.
 type Message struct {
 	Envelope client.Envelope
 	Header   []client.Field
@@ -139,14 +141,14 @@ type domain struct {
 
 func (d domain) host() string { return "mail." + d.name }
 
-// generator holds what messages are made from.
+// generator holds the parts that messages are made from.
 type generator struct {
 	o       Options
 	keys    Keys
 	domains []domain
 	evil    []domain
 	bodies  map[string][]body // by size
-	ranks   []float64         // cumulative share of the domains
+	ranks   []float64         // cumulative weight of the domains, the likeliest first
 }
 
 // New makes a corpus.
@@ -194,7 +196,8 @@ func (keys Keys) Corpus(o Options) (*Corpus, error) {
 	return &Corpus{Sessions: sessions, Zone: served}, err
 }
 
-// newDomain publishes domain i: SPF, keys, DMARC, its host both ways.
+// newDomain publishes domain i: SPF, keys, DMARC, and its host with address and
+// reverse name.
 func (g *generator) newDomain(z *zoneWriter, i int) domain {
 	rng := newRand(g.o.Seed, "domain", i)
 	d := domain{
@@ -223,7 +226,8 @@ func (g *generator) newDomain(z *zoneWriter, i int) domain {
 	return d
 }
 
-// newSpoofer publishes a client that is in order but sends in others' names.
+// newSpoofer publishes a client whose own DNS is right and that sends mail in the
+// name of other domains.
 func newSpoofer(z *zoneWriter, i int) domain {
 	d := domain{name: fmt.Sprintf("x%02d.example", i), addr: netip.AddrFrom4([4]byte{198, 19, 0, byte(i)}), policy: "absent"}
 	z.addTXT(d.name, "v=spf1 ip4:"+d.addr.String()+" -all")
@@ -232,7 +236,7 @@ func newSpoofer(z *zoneWriter, i int) domain {
 	return d
 }
 
-// sessions makes all sessions, on every core: signing is most of it.
+// sessions makes all sessions on all cores, because signing takes long.
 func (g *generator) sessions() ([]Session, error) {
 	count := (g.o.Messages + g.o.PerSession - 1) / g.o.PerSession
 	out := make([]Session, count)
@@ -255,7 +259,7 @@ func (g *generator) sessions() ([]Session, error) {
 	return out, nil
 }
 
-// session makes session i. A client is either a domain's own or a spoofer.
+// session makes session i. Its client is the host of a domain or a spoofer.
 func (g *generator) session(i, messages int) (Session, error) {
 	rng := newRand(g.o.Seed, "session", i)
 	first := g.o.Outcomes.pick(rng)
@@ -341,8 +345,8 @@ func (g *generator) signers(signatures string) []key {
 	return nil
 }
 
-// policyAction is what sekimori's default configuration does with mail that
-// fails under a policy.
+// policyAction returns what sekimori does in its default configuration with mail
+// that fails DMARC under a policy.
 func policyAction(policy string) Action {
 	switch policy {
 	case "reject":

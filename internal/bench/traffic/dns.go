@@ -20,7 +20,7 @@ type DNSOptions struct {
 	Addr   string        // host:port; port 0 picks a free one
 	Delay  time.Duration // before every answer
 	Loss   float64       // share of the questions over UDP that get no answer, 0 to 1
-	Faults Mix           // what goes wrong with answers; empty: nothing
+	Faults Mix           // the faults of answers; empty: no faults
 	Seed   uint64        // of the random choices
 }
 

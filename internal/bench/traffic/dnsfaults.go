@@ -2,19 +2,19 @@ package traffic
 
 import "encoding/binary"
 
-// The faults of a name server, kinds of DNSOptions.Faults. Over TCP those that
-// only make sense in a datagram end the connection.
+// The faults of a name server are the kinds of DNSOptions.Faults. Over TCP, a
+// fault that changes the length of the answer also ends the connection.
 const (
 	FaultNone          = "none"
 	FaultServFail      = "servfail"
 	FaultRefused       = "refused"
 	FaultSilent        = "silent"        // no answer at all
-	FaultTruncate      = "truncate"      // come again over TCP; there the answer is cut short
-	FaultClose         = "close"         // truncated; over TCP the connection ends instead of an answer
-	FaultGarbage       = "garbage"       // octets that are no message
-	FaultWrongID       = "wrongid"       // an answer to nobody's question, and no other
+	FaultTruncate      = "truncate"      // truncated over UDP; over TCP the answer is cut short
+	FaultClose         = "close"         // truncated over UDP; over TCP the connection ends without an answer
+	FaultGarbage       = "garbage"       // octets that are not a DNS message
+	FaultWrongID       = "wrongid"       // only an answer with another ID
 	FaultWrongQuestion = "wrongquestion" // an answer about another name
-	FaultFlood         = "flood"         // a forger's answers, many, before the true one
+	FaultFlood         = "flood"         // many forged answers before the true one
 )
 
 // floodAnswers is how many forged answers FaultFlood sends.
@@ -32,8 +32,8 @@ const (
 	rcodeRefused = 5
 )
 
-// spoil returns the datagrams to send for a true answer. The slices may share
-// the answer's memory.
+// spoil returns the datagrams to send instead of a true answer. The slices may
+// share the memory of answer.
 func spoil(kind string, answer []byte) [][]byte {
 	if len(answer) < headerLen {
 		return nil
@@ -55,7 +55,7 @@ func spoil(kind string, answer []byte) [][]byte {
 		return [][]byte{forged(answer)}
 	case FaultWrongQuestion:
 		other := append([]byte(nil), answer...)
-		other[headerLen+1] ^= 2 // a letter of the name asked
+		other[headerLen+1] ^= 2 // changes a letter of the name in the question
 		return [][]byte{other}
 	case FaultFlood:
 		out := make([][]byte, 0, floodAnswers+1)
@@ -69,8 +69,8 @@ func spoil(kind string, answer []byte) [][]byte {
 	return [][]byte{answer}
 }
 
-// failure is the answer without its records. What is left of the additional
-// section is not worth keeping: EDNS is optional in an answer.
+// failure returns the answer with rcode and without its records. It has no EDNS,
+// which is optional in an answer.
 func failure(answer []byte, rcode byte) []byte {
 	i := headerLen
 	for i < len(answer) && answer[i] != 0 {
@@ -82,20 +82,20 @@ func failure(answer []byte, rcode byte) []byte {
 	return out
 }
 
-// forged is the answer as somebody would send it who does not know the id.
+// forged returns the answer as a forger would send it who does not know the ID.
 func forged(answer []byte) []byte {
 	out := append([]byte(nil), answer...)
 	out[0] ^= 0x55
 	return out
 }
 
-// spoilTCP returns what to write for a true answer with its length in front;
-// none ends the connection.
+// spoilTCP returns the octets to write instead of a true answer with its length
+// in front. If it returns none, the connection just ends.
 func spoilTCP(kind string, framed []byte) []byte {
 	switch kind {
 	case FaultNone, FaultFlood:
 		return framed
-	case FaultTruncate: // announced whole, sent in half
+	case FaultTruncate: // the length is that of the whole, and half of it is sent
 		return framed[:2+(len(framed)-2)/2]
 	case FaultServFail, FaultRefused, FaultWrongID, FaultWrongQuestion:
 		out := []byte{0, 0}

@@ -15,13 +15,14 @@ import (
 )
 
 const (
-	// rsaKeys is how many RSA keys there are: one for each signature of a
-	// message that has five. All domains share them, under their own names.
+	// rsaKeys is the number of RSA keys: a message with five signatures has one
+	// of each key. All domains share the keys, and each publishes them under its
+	// own names.
 	rsaKeys = 5
 	rsaBits = 2048
 )
 
-// key is a key pair and where its public half is published.
+// key is a key pair, with the selector and the record that publish it.
 type key struct {
 	selector string
 	signer   crypto.Signer
@@ -55,8 +56,8 @@ func NewKeys(seed uint64) (Keys, error) {
 }
 
 func newRSAKey(seed uint64, i int) (key, error) {
-	// crypto/rsa makes no key from given randomness any more, so the primes
-	// are found here.
+	// crypto/rsa ignores the source of randomness that it is given (Go 1.26), so
+	// the primes are searched here.
 	source := stream(seed, "rsa", i)
 	p := prime(source)
 	q := prime(source)
@@ -79,9 +80,9 @@ func newRSAKey(seed uint64, i int) (key, error) {
 	return key{"r" + strconv.Itoa(i), private, "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)}, nil
 }
 
-// prime returns a prime p of rsaBits/2 bits, its two top bits set, with p-1
-// not divisible by 65537: the first one from a random odd number upwards that
-// is.
+// prime returns the first prime p at or above a random odd number of rsaBits/2
+// bits for which p-1 is not divisible by 65537. The two top bits of the number
+// are set, so that the product of two such primes has rsaBits bits.
 func prime(source *rand.ChaCha8) *big.Int {
 	raw := make([]byte, rsaBits/16)
 	_, _ = source.Read(raw)
@@ -96,7 +97,7 @@ func prime(source *rand.ChaCha8) *big.Int {
 	e := big.NewInt(65537)
 next:
 	for step := uint64(0); ; step += 2 {
-		for i, p := range small { // most candidates fall here, cheaply
+		for i, p := range small { // a cheap test that excludes most candidates
 			if (rest[i]+step)%p == 0 {
 				continue next
 			}
@@ -108,7 +109,7 @@ next:
 	}
 }
 
-// smallPrimes are the odd primes below 4,000.
+// smallPrimes returns the odd primes below 4,000.
 func smallPrimes() []uint64 {
 	var out []uint64
 next:
@@ -123,7 +124,7 @@ next:
 	return out
 }
 
-// stream is randomness that depends on nothing but its arguments.
+// stream returns random octets that depend on nothing but its arguments.
 func stream(seed uint64, purpose string, n int) *rand.ChaCha8 {
 	return rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "milterload %d %s %d", seed, purpose, n)))
 }

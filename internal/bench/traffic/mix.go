@@ -11,8 +11,8 @@ import (
 // maxSize bounds one message; Postfix's own default is 10 MB.
 const maxSize = 64 << 20
 
-// Mix is a list of kinds with weights, written "rsa=70,none=30", or "rsa" for
-// one kind only. It is a flag's value (pflag.Value).
+// Mix is a list of kinds with weights. Its text is "rsa=70,none=30", or "rsa" for
+// a single kind. It implements pflag.Value.
 type Mix []Share
 
 // Share is one kind and its weight.
@@ -57,10 +57,10 @@ func (m *Mix) String() string {
 	return strings.Join(parts, ",")
 }
 
-// Type is what a flag's help calls the value.
+// Type returns the word for the value in the help of a flag.
 func (m *Mix) Type() string { return "mix" }
 
-// pick draws a kind.
+// pick draws a kind at random, by the weights.
 func (m Mix) pick(rng *rand.Rand) string {
 	total := 0
 	for _, s := range m {
@@ -75,7 +75,7 @@ func (m Mix) pick(rng *rand.Rand) string {
 	return "" // not reached: n < total
 }
 
-// check refuses kinds that valid does not know.
+// check returns an error if the mix is empty or has a kind that valid refuses.
 func (m Mix) check(what string, valid func(string) error) error {
 	if len(m) == 0 {
 		return fmt.Errorf("traffic: %s: empty", what)
@@ -99,7 +99,7 @@ func oneOf(words ...string) func(string) error {
 	}
 }
 
-// parseSize reads a size of decimal units: 2KB is 2,000 octets.
+// parseSize reads a size in decimal units: 2KB is 2,000 octets.
 func parseSize(s string) (int, error) {
 	number, unit := s, 1
 	if n, ok := strings.CutSuffix(s, "MB"); ok {
@@ -114,7 +114,7 @@ func parseSize(s string) (int, error) {
 	return n * unit, nil
 }
 
-// parseLookups reads how many DNS lookups an SPF record costs.
+// parseLookups reads the number of DNS lookups that an SPF record costs.
 func parseLookups(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || n > 10 { // RFC 7208 §4.6.4

@@ -2,7 +2,7 @@ package traffic
 
 import "fmt"
 
-// Action is what is done with a message.
+// Action is what a milter does with a message.
 type Action string
 
 // The actions.
@@ -14,8 +14,8 @@ const (
 	Discard    Action = "discard"
 )
 
-// Outcome is what became of a message. The results are "" where no
-// Authentication-Results said one: of a message that was refused, usually.
+// Outcome is what became of a message. A result is "" if no
+// Authentication-Results field stated one, as for most refused messages.
 type Outcome struct {
 	DKIM   string `json:"dkim,omitempty"`
 	SPF    string `json:"spf,omitempty"`
@@ -23,7 +23,7 @@ type Outcome struct {
 	Action Action `json:"action"`
 }
 
-// String is the outcome on one line.
+// String returns the outcome on one line.
 func (o Outcome) String() string {
 	word := func(s string) string {
 		if s == "" {

@@ -11,12 +11,12 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// signedFields are covered by every signature.
+// signedFields are the fields that every signature covers.
 var signedFields = []string{"From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"}
 
 // sign returns the DKIM-Signature field (RFC 6376, relaxed/relaxed) over a
-// header whose fields occur once each, and a body with the given hash. It has
-// no t=, so that it depends on nothing but its arguments.
+// header in which each field occurs once, and a body with the given hash. The
+// field has no t=, so it depends on nothing but the arguments.
 func sign(header []client.Field, bodyHash [32]byte, domain string, k key) (client.Field, error) {
 	algorithm := "rsa-sha256"
 	if _, ok := k.signer.(ed25519.PrivateKey); ok {
@@ -53,8 +53,8 @@ func sign(header []client.Field, bodyHash [32]byte, domain string, k key) (clien
 	return field, nil
 }
 
-// relaxed is a field in relaxed canonical form without its CRLF (RFC 6376
-// §3.4.2).
+// relaxed returns a field in relaxed canonical form (RFC 6376 §3.4.2), without
+// its CRLF.
 func relaxed(f client.Field) string {
 	return strings.ToLower(f.Name) + ":" + strings.Join(strings.Fields(f.Value), " ")
 }

@@ -10,11 +10,11 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// headerRoom is about what the header takes of a message's size.
+// headerRoom is about how many octets of a message its header takes.
 const headerRoom = 1000
 
-// attachmentFrom is the size from which a message is prose with an attachment
-// in base64: few spaces, long lines.
+// attachmentFrom is the size from which a message is some prose with an
+// attachment in base64, as large messages are: it has few spaces and long lines.
 const attachmentFrom = 50_000
 
 const (
@@ -24,15 +24,15 @@ const (
 	dataStart  = "--=_load\r\nContent-Type: application/octet-stream; name=data.bin\r\nContent-Transfer-Encoding: base64\r\n" +
 		"Content-Disposition: attachment; filename=data.bin\r\n\r\n"
 	dataEnd = "--=_load--\r\n"
-	// prose is how much of it comes before an attachment.
+	// prose is how many octets of prose come before an attachment.
 	prose = 2000
 )
 
 const wordList = "the gate keeper read every letter that came along the road and let pass those whose seal was whole " +
 	"while others had to wait until someone from their own province could speak for them before evening"
 
-// newBody returns a body for a message of about size octets. Its lines neither
-// end in white space nor hold two spaces, so that its relaxed and its simple
+// newBody returns a body for a message of about size octets. No line of it ends
+// in white space or has two spaces in a row, so its relaxed form and its simple
 // form are the same (RFC 6376 §3.4.3, §3.4.4).
 func newBody(rng *rand.Rand, size int) body {
 	size = max(size-headerRoom, 80)
@@ -68,8 +68,7 @@ func appendProse(text []byte, rng *rand.Rand, size int) []byte {
 	return text
 }
 
-// newHeader returns the fields of message n as they arrive, without
-// signatures.
+// newHeader returns the fields of message n, without signatures.
 func newHeader(rng *rand.Rand, n int, from string, sender domain, contentType string) []client.Field {
 	words := strings.Fields(wordList)
 	subject := make([]string, 5)

@@ -9,13 +9,14 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// zoneWriter writes the zone text of a corpus. Names are absolute without
-// their last dot.
+// zoneWriter writes the zone text of a corpus. The names that its methods take
+// are absolute, without the last dot.
 type zoneWriter struct {
 	text strings.Builder
 }
 
-// newZone begins a zone whose answers, "no" among them, live for ttl.
+// newZone begins a zone. ttl is the TTL of all its answers, negative ones
+// included.
 func newZone(ttl time.Duration) *zoneWriter {
 	z := &zoneWriter{}
 	seconds := int64(ttl / time.Second)
@@ -23,7 +24,7 @@ func newZone(ttl time.Duration) *zoneWriter {
 	return z
 }
 
-// parsed returns what was written.
+// parsed returns the zone that was written.
 func (z *zoneWriter) parsed() (*zone.Zone, error) {
 	parsed, err := zone.Parse(z.text.String())
 	if err != nil {
@@ -32,7 +33,7 @@ func (z *zoneWriter) parsed() (*zone.Zone, error) {
 	return parsed, nil
 }
 
-// addTXT adds a record of text without quotes and backslashes.
+// addTXT adds a TXT record. The text has no quotes and no backslashes.
 func (z *zoneWriter) addTXT(name, text string) {
 	fmt.Fprintf(&z.text, "%s. TXT", name)
 	for len(text) > 255 { // RFC 1035 §3.3
@@ -48,7 +49,7 @@ func (z *zoneWriter) addA(name string, addr netip.Addr) {
 
 func (z *zoneWriter) addMX(name, host string) { fmt.Fprintf(&z.text, "%s. MX 10 %s.\n", name, host) }
 
-// addPTR adds the reverse of an IPv4 address.
+// addPTR adds the reverse name of an IPv4 address.
 func (z *zoneWriter) addPTR(addr netip.Addr, host string) {
 	b := addr.As4()
 	fmt.Fprintf(&z.text, "%d.%d.%d.%d.in-addr.arpa. PTR %s.\n", b[3], b[2], b[1], b[0], host)

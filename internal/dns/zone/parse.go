@@ -13,14 +13,14 @@ import (
 	"sekimori/internal/dns"
 )
 
-// faultTypes are the type mnemonics of package dns, for fault lines.
+// faultTypes are the types that a fault line can name.
 var faultTypes = map[string]dns.Type{
 	"*": typeAny, "A": dns.TypeA, "AAAA": dns.TypeAAAA, "TXT": dns.TypeTXT, "MX": dns.TypeMX, "PTR": dns.TypePTR,
 	"NS": dns.TypeNS, "CNAME": dns.TypeCNAME, "SOA": typeSOA, "SPF": typeSPF,
 }
 
-// Parse reads zone text. Records of types no verifier asks for make their
-// owner exist and are otherwise ignored; $INCLUDE is an error. Errors carry
+// Parse reads zone text. A record of a type that verifiers do not ask for makes
+// its owner exist and is otherwise ignored. $INCLUDE is an error. Errors carry
 // the line number.
 func Parse(zoneText string) (*Zone, error) {
 	z := New()
@@ -33,11 +33,12 @@ func Parse(zoneText string) (*Zone, error) {
 		if err := z.parseFault(rest); err != nil {
 			return nil, fmt.Errorf("zone: line %d: %w", i+1, err)
 		}
-		lines[i] = "" // keeps the line numbers of the rest
+		lines[i] = "" // an empty line, so that the line numbers in errors stay right
 	}
 	zp := codec.NewZoneParser(strings.NewReader(strings.Join(lines, "\n")), ".", "")
-	// Only $TTL changes the default: "the last TTL stated" (RFC 1035 §5.1)
-	// would make a record's TTL depend on the line above it.
+	// RFC 1035 §5.1 gives a record without a TTL "the last explicitly stated
+	// value", which would make the TTL depend on the line above. Here only $TTL
+	// changes the default.
 	keepDefault := !strings.Contains(zoneText, "$TTL")
 	for {
 		if keepDefault {
@@ -167,8 +168,8 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// fromPresentation reads a name as master files spell it: absolute or not,
-// with escapes. Octets above 127 that were not escaped may be a U-label.
+// fromPresentation reads a name as master files spell it, absolute or not, with
+// escapes. Octets above 127 that are not escaped may be a U-label.
 func fromPresentation(s string) (dns.Name, error) {
 	for i := 0; i+1 < len(s); i++ {
 		if s[i] != '\\' {
@@ -184,7 +185,7 @@ func fromPresentation(s string) (dns.Name, error) {
 	return octetName(unescape(s))
 }
 
-// octetName makes a Name of octets as they are: dns.ParseName would take those
+// octetName makes a Name of octets as they are. dns.ParseName would take octets
 // above 127 for UTF-8.
 func octetName(s string) (dns.Name, error) {
 	hidden := []byte(s)
@@ -195,7 +196,7 @@ func octetName(s string) (dns.Name, error) {
 			hidden[i] = c + 'a' - 'A'
 		}
 	}
-	checked, err := dns.ParseName(string(hidden)) // lengths only
+	checked, err := dns.ParseName(string(hidden)) // checks the lengths
 	if err != nil {
 		return "", err
 	}

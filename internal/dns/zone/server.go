@@ -19,8 +19,8 @@ const (
 	maxPending = 1 << 14
 	// tcpIdle ends a TCP connection on which no query arrives.
 	tcpIdle = 10 * time.Second
-	// maxQuery is the size of the longest query over UDP: a name, a
-	// question and an OPT record fit several times.
+	// maxQuery is the size of the longest query over UDP. A question with an
+	// OPT record has less than a tenth of it.
 	maxQuery = 4096
 )
 
@@ -63,8 +63,8 @@ type Server struct {
 	conns   map[net.Conn]bool
 }
 
-// NewServer starts an authoritative server for z at addr, a host and a port; port 0 picks a
-// free one. Close ends it.
+// NewServer starts an authoritative server for z at addr, a host and a port;
+// port 0 picks a free one. Close ends the server.
 func NewServer(z *Zone, addr string) (*Server, error) {
 	udp, tcp, err := Listen(addr)
 	if err != nil {

@@ -18,20 +18,21 @@ const (
 	maxString = 255
 )
 
-var errWrongAddress = errors.New("zone: an address of the other family, or none")
+var errWrongAddress = errors.New("zone: the address is missing or of the other family")
 
-// question is what a server has to know of a query.
+// question is the part of a query that a server needs.
 type question struct {
 	header dnsmessage.Header
-	asked  dnsmessage.Question // in the letters of the client
+	asked  dnsmessage.Question // its name has upper and lower case as in the query
 	name   dns.Name
 	typ    dns.Type
 	edns   bool
 	limit  int // longest answer in octets
 }
 
-// reply returns the answer to query, nil for none. It does not use the codec
-// the resolver uses, so that no mistake can hide by being made twice.
+// reply returns the answer to query, or nil for no answer. It does not use the
+// codec that the resolver uses: a mistake in one codec, made when writing and
+// again when reading, would stay unseen.
 func (z *Zone) reply(ctx context.Context, query []byte, overTCP bool) []byte {
 	q, ok := parseQuestion(query, overTCP)
 	if !ok {
@@ -106,7 +107,7 @@ func parseQuestion(query []byte, overTCP bool) (question, bool) {
 		if rh.Type == dnsmessage.TypeOPT { // RFC 6891 §6.1.2: the class is the size
 			q.edns, q.limit = true, max(minUDPSize, int(rh.Class))
 		}
-		if p.SkipAdditional() != nil { // the parser would stay where it is
+		if p.SkipAdditional() != nil { // on an error the parser does not advance
 			break
 		}
 	}
@@ -116,7 +117,7 @@ func parseQuestion(query []byte, overTCP bool) (question, bool) {
 	return q, true
 }
 
-// build packs an answer; nil means that it cannot be packed.
+// build packs an answer. It returns nil if the answer cannot be packed.
 func (q question) build(h dnsmessage.Header, out outcome) []byte {
 	b := dnsmessage.NewBuilder(nil, h)
 	b.EnableCompression()
@@ -199,7 +200,9 @@ func addRecord(b *dnsmessage.Builder, owner dnsmessage.Name, typ dns.Type, r rec
 	case dns.TypeCNAME:
 		return b.CNAMEResource(h, dnsmessage.CNAMEResource{CNAME: host})
 	case typeSOA:
-		return b.SOAResource(h, dnsmessage.SOAResource{NS: wireName("ns.invalid"), MBox: wireName("hostmaster.invalid"), MinTTL: uint32(r.minimum / time.Second)})
+		return b.SOAResource(h, dnsmessage.SOAResource{
+			NS: wireName("ns.invalid"), MBox: wireName("hostmaster.invalid"), MinTTL: uint32(r.minimum / time.Second),
+		})
 	}
 	data := []byte{}
 	for _, s := range characterStrings(r) {
@@ -209,8 +212,8 @@ func addRecord(b *dnsmessage.Builder, owner dnsmessage.Name, typ dns.Type, r rec
 	return b.UnknownResource(h, dnsmessage.UnknownResource{Type: h.Type, Data: data})
 }
 
-// characterStrings returns a TXT record's strings, at least one, none over 255
-// octets.
+// characterStrings returns the strings of a TXT record: at least one, and none
+// over 255 octets.
 func characterStrings(r record) []string {
 	parts := r.strings
 	if len(parts) == 0 {

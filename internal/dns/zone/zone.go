@@ -1,11 +1,11 @@
-// Package zone answers DNS questions from zone text instead of the network:
-// a [Zone] is a [dns.Resolver] in memory and, behind a [Server], an
+// Package zone answers DNS questions from zone text instead of the network. A
+// [Zone] is a [dns.Resolver] in memory and, behind a [Server], an
 // authoritative name server. Both can be told to fail in the ways in which
 // real servers fail.
 //
-// Zone text is RFC 1035 §5 master-file lines; names are relative to the root,
-// so "example.com" and "example.com." are the same. A line that begins with
-// "!" is a fault:
+// Zone text consists of lines of a master file (RFC 1035 §5). Names are
+// relative to the root, so "example.com" and "example.com." are the same. A
+// line that begins with "!" is a fault:
 //
 //	! OWNER TYPE|* [delay=DURATION] [servfail|refused|timeout|garbage|wrongid|wrongquestion|truncate|truncate-tcp]
 //
@@ -25,25 +25,26 @@ import (
 const (
 	// DefaultTTL is the TTL of records for which none is given.
 	DefaultTTL = 300 * time.Second
-	// DefaultNegativeTTL is the TTL of a "no" where no SOA encloses the name.
+	// DefaultNegativeTTL is the TTL of a negative answer about a name that no
+	// SOA record encloses.
 	DefaultNegativeTTL = 60 * time.Second
-	// maxQueries bounds the memory of a zone that is asked for ever, as in a
-	// benchmark; later questions are answered but not recorded.
+	// maxQueries bounds the memory of a zone that is asked without end, as in a
+	// benchmark. Later questions are answered but not recorded.
 	maxQueries = 1 << 16
 )
 
-// Types a zone knows beyond those of package dns.
+// Types that a zone knows beyond those of package dns.
 const (
 	typeAny dns.Type = 0 // key of a fault that covers every type
 	typeSOA dns.Type = 6
-	typeSPF dns.Type = 99 // obsolete (RFC 7208 §3.1), but in old test data
+	typeSPF dns.Type = 99 // obsolete (RFC 7208 §3.1), but old test data has it
 )
 
-// FaultKind is a way for a server to fail.
+// FaultKind is a way in which a server fails.
 type FaultKind string
 
-// The faults. Garbage, WrongID and WrongQuestion are answers a resolver must
-// ignore, so without a network they are timeouts.
+// The faults. A resolver must ignore the answers Garbage, WrongID and
+// WrongQuestion, so for Lookup, which uses no network, they are timeouts.
 const (
 	ServFail      FaultKind = "servfail"
 	Refused       FaultKind = "refused"
@@ -51,13 +52,13 @@ const (
 	Garbage       FaultKind = "garbage"
 	WrongID       FaultKind = "wrongid"
 	WrongQuestion FaultKind = "wrongquestion"
-	Truncate      FaultKind = "truncate"     // TC over UDP, complete over TCP
-	TruncateTCP   FaultKind = "truncate-tcp" // TC over UDP and over TCP
+	Truncate      FaultKind = "truncate"     // truncated over UDP, complete over TCP
+	TruncateTCP   FaultKind = "truncate-tcp" // truncated over UDP and over TCP
 )
 
 // Fault is what happens to a question instead of, or before, its answer.
 type Fault struct {
-	Kind  FaultKind // "" answers as if there were no fault
+	Kind  FaultKind // "": the answer is right, and only late
 	Delay time.Duration
 }
 
@@ -65,7 +66,7 @@ type Fault struct {
 type Zone struct {
 	mu    sync.RWMutex
 	nodes map[dns.Name]*node
-	inner map[dns.Name]bool // names that have something below them
+	inner map[dns.Name]bool // names that have other names below them
 
 	queriesMu sync.Mutex
 	queries   []string
@@ -79,11 +80,11 @@ type node struct {
 type record struct {
 	dns.Record
 	ttl     time.Duration
-	strings []string // TXT as it was split
-	minimum time.Duration
+	strings []string      // the strings of a TXT record
+	minimum time.Duration // of an SOA record: the TTL of negative answers
 }
 
-// New returns a zone that answers NXDOMAIN to everything but the root.
+// New returns a zone that answers NXDOMAIN for every name but the root.
 func New() *Zone {
 	return &Zone{nodes: map[dns.Name]*node{"": {}}, inner: map[dns.Name]bool{}}
 }
@@ -105,8 +106,8 @@ func (z *Zone) AddTTL(name dns.Name, typ dns.Type, ttl time.Duration, records ..
 	return z
 }
 
-// Fail makes every question for name and typ meet f; type 0 stands for every
-// type. The zero Fault ends it. Fail returns z.
+// Fail applies f to every question for name and typ; type 0 stands for every
+// type. The zero Fault ends an earlier one. Fail returns z.
 func (z *Zone) Fail(name dns.Name, typ dns.Type, f Fault) *Zone {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -118,8 +119,8 @@ func (z *Zone) Fail(name dns.Name, typ dns.Type, f Fault) *Zone {
 	return z
 }
 
-// Remove takes name with its records and faults out of the zone; what lives
-// below it stays.
+// Remove removes name with its records and faults from the zone. The names
+// below it stay.
 func (z *Zone) Remove(name dns.Name) *Zone {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -210,8 +211,8 @@ func (o outcome) answer(name dns.Name, typ dns.Type) dns.Answer {
 	return a
 }
 
-// overBound is the permanent failure that a resolver makes of such an answer,
-// nil if of none.
+// overBound returns the permanent failure that a resolver reports for an answer
+// over its bounds, or nil for any other answer.
 func (o outcome) overBound() (dns.ErrorKind, error) {
 	text := 0
 	for _, r := range o.records {
@@ -242,15 +243,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// outcome is what the zone says to one question, before it is put into an
-// Answer or onto the wire.
+// outcome is the zone's answer to one question, before it becomes an Answer or
+// octets.
 type outcome struct {
 	fault     Fault
 	chain     []record // CNAMEs in order; each Host is the next owner
 	canonical dns.Name
 	status    dns.Status
 	records   []record
-	negative  bool // a "no", with soa
+	negative  bool // there are no records; soa says how long that is true
 	soa       record
 	apex      dns.Name // owner of soa
 }
@@ -297,11 +298,11 @@ func (z *Zone) resolve(name dns.Name, typ dns.Type) outcome {
 			return z.negative(out)
 		}
 	}
-	return out // of too many aliases
+	return out // it has more aliases than a resolver follows
 }
 
-// find returns the node of name or of the wildcard that covers it (RFC 4592
-// §3.3.1), nil if there is neither.
+// find returns the node of name, or of the wildcard that covers name (RFC 4592
+// §3.3.1), or nil.
 func (z *Zone) find(name dns.Name) *node {
 	if n := z.nodes[name]; n != nil {
 		return n
@@ -377,6 +378,7 @@ func (z *Zone) add(name dns.Name, typ dns.Type, r record) {
 	if n.sets == nil {
 		n.sets = map[dns.Type][]record{}
 	}
-	// A fresh slice: outcomes of earlier questions may still be read.
+	// The slice is copied, because outcomes of earlier questions may still be
+	// read.
 	n.sets[typ] = append(n.sets[typ][:len(n.sets[typ]):len(n.sets[typ])], r)
 }

@@ -1,5 +1,5 @@
-// Package daemon runs the whole daemon in the process of a test: real sockets
-// on loopback for milter and DNS, the log in memory. For tests only.
+// Package daemon runs the whole daemon in the process of a test, with real
+// sockets on loopback for milter and DNS and the log in memory. For tests only.
 package daemon
 
 import (
@@ -17,12 +17,13 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// stopTime is for the sessions in flight at the end.
+// stopTime is how long Stop waits for sessions that are still open.
 const stopTime = 10 * time.Second
 
-// Config is the default configuration with a free port for milter, none for
-// admin, and dns, an address with port, as the one name server. There is no
-// cache: the next message may find another zone, and pays for its questions.
+// Config returns the default configuration with a free port for milter, no
+// admin address, and dns, an address with a port, as the only name server. The
+// DNS cache is off, so the next message sees a zone that was changed and asks
+// all its questions again.
 func Config(dns string) *config.Config {
 	cfg := config.Default()
 	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
@@ -34,16 +35,16 @@ func Config(dns string) *config.Config {
 
 // Daemon is a running daemon.
 type Daemon struct {
-	// Addr is where it speaks milter, over TCP.
+	// Addr is the TCP address at which the daemon speaks milter.
 	Addr string
 	Log  logs.Buffer
 
 	app *app.App
 }
 
-// Start runs a daemon until the test ends, and then holds its log to JSON
-// objects none of which is an error: a panic, which costs one message only,
-// is logged as one.
+// Start runs a daemon until the test ends. The test then fails if a line of the
+// log is not a JSON object, is an error, or tells of a panic: the daemon
+// survives a panic, so only the log shows it.
 func Start(tb testing.TB, cfg *config.Config) *Daemon {
 	tb.Helper()
 	d := &Daemon{}
@@ -64,7 +65,8 @@ func Start(tb testing.TB, cfg *config.Config) *Daemon {
 	return d
 }
 
-// Stop ends the daemon; its log is complete then. A second Stop does nothing.
+// Stop ends the daemon. Its log is complete when Stop returns. A second Stop
+// does nothing.
 func (d *Daemon) Stop() {
 	if d.app == nil {
 		return
@@ -75,7 +77,7 @@ func (d *Daemon) Stop() {
 	d.app = nil
 }
 
-// Send gives the daemon a session with one message.
+// Send plays a session with one message to the daemon.
 func (d *Daemon) Send(p mta.Peer, env client.Envelope, raw []byte) (client.Result, error) {
 	return mta.Send("tcp", d.Addr, p, env, raw)
 }

@@ -18,9 +18,9 @@ func TestRecords(t *testing.T) {
 		{"nothing yet", "", "", 0, ""},
 		{"one of two", "{\"msg\":\"a\"}\n{\"msg\":\"b\"}\n", "a", 1, ""},
 		{"all", "{\"msg\":\"a\"}\n{\"msg\":\"b\"}\n", "", 2, ""},
-		{"text", "{\"msg\":\"a\"}\npanic: x\n", "a", 0, "no JSON object"},
-		{"two records in a line", "{\"msg\":\"a\"} {\"msg\":\"b\"}\n", "a", 0, "no JSON object"},
-		{"no object", "\"a\"\n", "a", 0, "no JSON object"},
+		{"text", "{\"msg\":\"a\"}\npanic: x\n", "a", 0, "not a JSON object"},
+		{"two records in a line", "{\"msg\":\"a\"} {\"msg\":\"b\"}\n", "a", 0, "not a JSON object"},
+		{"not an object", "\"a\"\n", "a", 0, "not a JSON object"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var b Buffer

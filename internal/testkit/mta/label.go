@@ -8,8 +8,9 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// Label reads the one field of header that is a result in the name of id, as
-// the next reader of the message would.
+// Label returns the one field of header that holds results in the name of id.
+// It is an error if there is no such field, if there are several, or if the
+// field cannot be parsed.
 func Label(header []client.Field, id string) (authres.Field, error) {
 	var ours []string
 	for _, f := range header {
@@ -27,7 +28,7 @@ func Label(header []client.Field, id string) (authres.Field, error) {
 	return label, nil
 }
 
-// IsLabel reports whether a field is a result in the name of id.
+// IsLabel reports whether a field holds results in the name of id.
 func IsLabel(f client.Field, id string) bool {
 	return strings.EqualFold(f.Name, authres.FieldName) && authres.NewIDs(id).Claimed(f.Value)
 }

@@ -1,5 +1,6 @@
-// Package mta plays an MTA that tells a milter of one SMTP session, for tests
-// that care for the message and not for the protocol. For tests only.
+// Package mta plays an MTA that tells a milter about one SMTP session. It is for
+// tests of what becomes of a message; tests of the protocol use package client.
+// For tests only.
 package mta
 
 import (
@@ -12,13 +13,13 @@ import (
 
 // Peer is the client of the SMTP session.
 type Peer struct {
-	Name string         // of its address; "" stands for Postfix's "unknown"
-	Addr netip.AddrPort // the zero value is an address that the MTA does not know
-	HELO string         // "" says none
+	Name string         // the verified reverse name; "" is sent as "unknown", as by Postfix
+	Addr netip.AddrPort // the zero value means that the MTA does not know the address
+	HELO string         // "" sends no HELO
 }
 
-// Greet begins the session as Postfix does: negotiation, connect, HELO. The
-// milter has to let them pass.
+// Greet begins the session as Postfix does, with negotiation, connect and HELO.
+// An answer that refuses the client is an error.
 func Greet(c *client.Client, p Peer) error {
 	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
 		return err
@@ -44,7 +45,7 @@ func passed(stage string, a client.Action, err error) error {
 	return nil
 }
 
-// Dial connects to a milter and greets. The caller closes the session.
+// Dial connects to a milter and calls Greet. The caller closes the session.
 func Dial(network, address string, p Peer) (*client.Client, error) {
 	c, err := client.Dial(network, address)
 	if err != nil {
@@ -56,8 +57,8 @@ func Dial(network, address string, p Peer) (*client.Client, error) {
 	return c, nil
 }
 
-// Send is a whole session with one message. raw may have LF or CRLF line ends;
-// the addresses of the envelope have their brackets.
+// Send plays a whole session with one message. The lines of raw may end in LF
+// or CRLF; the addresses of the envelope have their brackets.
 func Send(network, address string, p Peer, env client.Envelope, raw []byte) (client.Result, error) {
 	c, err := Dial(network, address, p)
 	if err != nil {

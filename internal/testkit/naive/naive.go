@@ -1,7 +1,7 @@
-// Package naive reads Authentication-Results fields as the filters, plugins and
-// mail clients do that know no comments, quotes or escapes: they cut the field at
-// every semicolon, or search it for "dmarc=pass". None of them may see in a field
-// of ours a result other than ours.
+// Package naive reads Authentication-Results fields as simple filters, plugins
+// and mail clients do. These know no comments, quotes or escapes: they cut the
+// field at every semicolon, or search it for "dmarc=pass". In a field that
+// sekimori wrote, they must see the results that sekimori wrote and no others.
 package naive
 
 import (
@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// Result is one result that the field has to say.
+// Result is one result that the field states.
 type Result struct{ Method, Value string }
 
-// Field is what the field has to say, and to naive readers too.
+// Field is what the field states, and what naive readers must see in it.
 type Field struct {
 	Results []Result
 	From    string // header.from, "" if it names no author
 }
 
-// reader is one way to read: all results in order, as far as it looks.
+// reader is one way to read a field. read returns the results in order.
 type reader struct {
 	name string
 	read func(value string) []Result
@@ -35,7 +35,7 @@ var (
 	lastWord       = regexp.MustCompile(`[A-Za-z0-9.-]*$`)
 )
 
-// readers that look at the whole field.
+// readers are the ways to read. All of them look at the whole field.
 var readers = []reader{
 	{"cuts at every semicolon", cutEverywhere},
 	{"cuts after it has dropped comments", func(v string) []Result { return cutEverywhere(comments.ReplaceAllString(v, " ")) }},
@@ -68,8 +68,8 @@ func cutAt(v string, at func(rune) bool) []Result {
 	return out
 }
 
-// ours are the names before an equals sign in a field of ours; the last ones
-// stand in comments.
+// ours are the names that stand before an equals sign in a field of ours. Those
+// in the last line stand in comments.
 var ours = []string{
 	"spf", "dkim", "dmarc", "arc", "iprev", "reason",
 	"smtp.mailfrom", "smtp.helo", "smtp.remote-ip",
@@ -78,8 +78,8 @@ var ours = []string{
 	"p", "d", "dis", "policy", "t",
 }
 
-// Check returns what a naive reader sees in the value of a field, as it goes on
-// the wire, that is not in want.
+// Check returns complaints about what naive readers see in a field and is not
+// in want. value is the field's value as it goes over the wire.
 func Check(value string, want Field) (wrong []string) {
 	_, results, _ := strings.Cut(value, ";")
 	results = ";" + results
@@ -99,7 +99,7 @@ func Check(value string, want Field) (wrong []string) {
 	return wrong
 }
 
-// octets holds the field to its form: every separator in it is ours.
+// octets returns complaints about separators in the field that are not ours.
 func octets(results string) (wrong []string) {
 	if strings.Contains(results, `\`) {
 		wrong = append(wrong, "a backslash")

@@ -15,14 +15,15 @@ import (
 	"sekimori/internal/dns"
 )
 
-// lie is the address of answers that nobody may believe.
+// lie is the address in answers that a resolver must not believe.
 const lie = "203.0.113.66"
 
-// HostileServers are addresses for Hostile: the last needs no random case.
+// HostileServers are the addresses of servers for Hostile. The resolver sends
+// no random case to the last one, because it is on loopback.
 func HostileServers() []string { return []string{"192.0.2.1", "192.0.2.2", "127.0.0.1"} }
 
-// Hostile returns servers that lie, delay, truncate, flood and close; which,
-// the name asked for decides. Probes they answer.
+// Hostile returns servers that lie, delay, truncate, flood and close. The name
+// in a query decides what they do. They answer probes.
 func Hostile(tb testing.TB) Script {
 	return func(network, _ string, query []byte, conn net.Conn) {
 		if AsksRoot(tb, query, conn) {
@@ -34,9 +35,9 @@ func Hostile(tb testing.TB) Script {
 	}
 }
 
-// AskHostile asks r, behind which Hostile is, for many names, again and again:
-// every lookup must end in time, and none may believe a lie. It must be in a
-// bubble of synctest.
+// AskHostile asks r, which has Hostile as its servers, for many names several
+// times. Every lookup must end in time, and none may return a lie. AskHostile
+// must run in a bubble of synctest.
 func AskHostile(tb testing.TB, r dns.Resolver) {
 	tb.Helper()
 	const askers, rounds = 12, 12
@@ -70,7 +71,7 @@ func ask(tb testing.TB, r dns.Resolver, name dns.Name, typ dns.Type) {
 	}
 }
 
-// hostility is what a server does to a query; which one, the name decides.
+// hostility lists what a server may do with a query.
 var hostility = []struct {
 	name string
 	do   func(t testing.TB, network string, query []byte, conn net.Conn)

@@ -20,22 +20,23 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// headerLen is that of RFC 1035 §4.1.1.
+// headerLen is the length of a message's header (RFC 1035 §4.1.1).
 const headerLen = 12
 
-// Bits of the header: QR and TC of the third octet, AD of the fourth.
+// Bits of the header: QR and TC are in the third octet, AD in the fourth.
 const (
 	BitResponse  = 0x80
 	BitTruncated = 0x02
 	BitAuthentic = 0x20
 )
 
-// Script plays the servers of a test: it gets the server's end of each socket
-// and the query that came, and writes what it likes.
+// Script plays the servers of a test. For each socket, it gets the server's end
+// and the query that came, and writes whatever the test needs.
 type Script func(network, addr string, query []byte, conn net.Conn)
 
-// Dialer returns a dial function that connects to s in memory. It records
-// every socket as "network addr". net.Pipe keeps packets apart as UDP does.
+// Dialer returns a function that connects to s in memory, and a function that
+// returns the sockets so far as "network addr". The sockets are of net.Pipe,
+// which keeps packets apart as UDP does.
 func (s Script) Dialer() (dial func(context.Context, string, string) (net.Conn, error), dialed func() []string) {
 	var mu sync.Mutex
 	var log []string
@@ -51,7 +52,7 @@ func (s Script) Dialer() (dial func(context.Context, string, string) (net.Conn, 
 				return
 			}
 			s(network, addr, query, far)
-			_, _ = io.Copy(io.Discard, far) // silence until the client leaves
+			_, _ = io.Copy(io.Discard, far) // returns when the client closes
 		}()
 		return near, nil
 	}
@@ -72,7 +73,7 @@ func read(network string, conn net.Conn) ([]byte, error) {
 	return buf[:n], err
 }
 
-// ReadFramed reads one message with its length (RFC 1035 §4.2.2).
+// ReadFramed reads one message with its length in front (RFC 1035 §4.2.2).
 func ReadFramed(conn net.Conn) ([]byte, error) {
 	var size [2]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
@@ -83,11 +84,11 @@ func ReadFramed(conn net.Conn) ([]byte, error) {
 	return b, err
 }
 
-// Framed puts the length before a message.
+// Framed puts the length in front of a message.
 func Framed(b []byte) []byte { return zone.Framed(b) }
 
-// Message packs a response to name and typ from zone lines: answers first,
-// after an empty line the authority section.
+// Message packs a response to name and typ. sections are zone lines: the
+// answers, then an empty line and the authority section.
 func Message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sections string) []byte {
 	tb.Helper()
 	m := codec.Msg{MsgHdr: codec.MsgHdr{Id: id, Response: true, Rcode: rcode, AuthenticatedData: true}}
@@ -125,14 +126,15 @@ func Respond(tb testing.TB, query []byte, rcode int, sections string) []byte {
 	return Message(tb, m.Id, m.Question[0].Name, dns.Type(m.Question[0].Qtype), rcode, sections)
 }
 
-// QuestionName returns the name a query asks for, as the codec spells it, in
-// lower case.
+// QuestionName returns the name that a query asks for, in lower case and as the
+// codec spells it.
 func QuestionName(query []byte) string {
 	name, _, _ := codec.UnpackDomainName(query, headerLen)
 	return strings.ToLower(name)
 }
 
-// AsksRoot reports whether a query is a probe, and answers it.
+// AsksRoot reports whether a query asks for the root, as the resolver's probes
+// do, and then answers it.
 func AsksRoot(tb testing.TB, query []byte, conn net.Conn) bool {
 	tb.Helper()
 	if QuestionName(query) != "." {

@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Failure returns the *dns.Error in err, nil if there is none.
+// Failure returns the *dns.Error in err, or nil.
 func Failure(err error) *dns.Error {
 	var e *dns.Error
 	errors.As(err, &e)
@@ -45,14 +45,15 @@ func Show(a dns.Answer, err error) string {
 	return b.String()
 }
 
-// Series is where a test has its metrics of DNS registered.
+// Series is a registry for the DNS metrics of a test.
 type Series struct{ *prometheus.Registry }
 
-// NewSeries returns an empty one.
+// NewSeries returns an empty registry.
 func NewSeries() Series { return Series{prometheus.NewRegistry()} }
 
-// Values returns every series as "name label...", without what all names
-// share; of histograms the number of observations.
+// Values returns the value of every series under "name label...", without the
+// prefix and the suffix that the names share. The value of a histogram is the
+// number of its observations.
 func (s Series) Values(tb testing.TB) map[string]float64 {
 	tb.Helper()
 	families, err := s.Gather()
@@ -64,7 +65,7 @@ func (s Series) Values(tb testing.TB) map[string]float64 {
 		name := strings.TrimSuffix(strings.TrimPrefix(f.GetName(), "sekimori_dns_"), "_total")
 		for _, m := range f.GetMetric() {
 			k := name
-			for _, l := range slices.Backward(m.GetLabel()) { // they come sorted; type shall precede result
+			for _, l := range slices.Backward(m.GetLabel()) { // sorted by name; backward, type precedes result
 				k += " " + l.GetValue()
 			}
 			out[k] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
@@ -73,12 +74,15 @@ func (s Series) Values(tb testing.TB) map[string]float64 {
 	return out
 }
 
-// Expect checks the series named, and that no other counter has risen.
+// Expect checks that the series in want have those values, and that no other
+// counter has risen.
 func (s Series) Expect(tb testing.TB, want map[string]float64) {
 	tb.Helper()
 	got := s.Values(tb)
 	for _, k := range slices.Sorted(maps.Keys(got)) {
-		if _, named := want[k]; !named && (strings.HasPrefix(k, "cache_entries") || strings.HasPrefix(k, "cache_bytes") || strings.HasPrefix(k, "upstream_") || k == "query_duration_seconds") {
+		gauge := k == "query_duration_seconds" || strings.HasPrefix(k, "cache_entries") ||
+			strings.HasPrefix(k, "cache_bytes") || strings.HasPrefix(k, "upstream_")
+		if _, named := want[k]; !named && gauge {
 			continue
 		}
 		if got[k] != want[k] {

@@ -1,4 +1,4 @@
-// Package opinion asks another implementation what it says of a case. For
+// Package opinion asks another implementation for its result of a case. For
 // tests only.
 package opinion
 
@@ -12,14 +12,14 @@ import (
 	"sekimori/internal/dns"
 )
 
-// SPF is the result of blitiri.com.ar/go/spf for a MAIL FROM without brackets,
-// "" for the HELO identity, and what it says of it.
+// SPF returns the result of blitiri.com.ar/go/spf and the reason that it gives.
+// mailFrom has no brackets; "" asks about the HELO identity.
 func SPF(r dns.Resolver, ip netip.Addr, helo, mailFrom string) (result string, why error) {
 	got, why := spf.CheckHostWithSender(ip.AsSlice(), helo, mailFrom, spf.WithResolver(netResolver{r}))
 	return string(got), why
 }
 
-// netResolver gives a resolver the face of net.Resolver.
+// netResolver gives a resolver the methods of net.Resolver.
 type netResolver struct{ dns.Resolver }
 
 func (r netResolver) lookup(ctx context.Context, name string, typ dns.Type) ([]dns.Record, error) {
@@ -34,7 +34,7 @@ func (r netResolver) lookup(ctx context.Context, name string, typ dns.Type) ([]d
 	return answer.Records, nil
 }
 
-// orNotFound makes of no records what net.Resolver does.
+// orNotFound returns an error if there are no records, as net.Resolver does.
 func orNotFound[T any](name string, out []T, err error) ([]T, error) {
 	if err == nil && len(out) == 0 {
 		err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
@@ -42,7 +42,7 @@ func orNotFound[T any](name string, out []T, err error) ([]T, error) {
 	return out, err
 }
 
-// LookupTXT, and the methods below, are those of net.Resolver.
+// LookupTXT and the methods below are those of net.Resolver.
 func (r netResolver) LookupTXT(ctx context.Context, name string) (out []string, _ error) {
 	records, err := r.lookup(ctx, name, dns.TypeTXT)
 	for _, rec := range records {

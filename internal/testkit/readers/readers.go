@@ -1,6 +1,7 @@
-// Package readers shows Authentication-Results fields to programs that read them
-// on real hosts, and says what each sees: SpamAssassin, python3-authres,
-// Mail::AuthenticationResults, mailauth and go-msgauth.
+// Package readers shows Authentication-Results fields to programs that read
+// such fields on real hosts, and returns what each program sees. The programs
+// are SpamAssassin, python3-authres, Mail::AuthenticationResults, mailauth and
+// go-msgauth.
 package readers
 
 import (
@@ -23,21 +24,21 @@ import (
 // AuthServID is the authserv-id whose fields the readers trust.
 const AuthServID = "mx.here.example"
 
-// Seen is what a reader makes of one field.
+// Seen is what a reader sees in one field.
 type Seen struct {
 	Results []naive.Result
-	// SPF is the result that counts for SpamAssassin's plugin SPF, "" for the
-	// other readers.
+	// SPF is the result that SpamAssassin's plugin SPF uses, "" for the other
+	// readers.
 	SPF string
-	// Error says that the reader could not read the field.
+	// Error says why the reader could not read the field.
 	Error string
 }
 
-// Reader is one program. Read answers for each value, as it goes on the wire, in
-// order.
+// Reader is one program. Read takes values as they go over the wire and answers
+// for each, in order.
 type Reader struct {
 	Name string
-	// ASCII says that the reader understands no field with UTF-8 in it.
+	// ASCII is true if the reader does not understand fields with UTF-8.
 	ASCII bool
 	Read  func(values []string) ([]Seen, error)
 }
@@ -53,12 +54,12 @@ var (
 	mailauth string
 )
 
-// mailauthDir is where npm has installed mailauth, below node_modules; the
-// variable SEKIMORI_TEST_MAILAUTH names another folder.
+// mailauthDir is the folder whose node_modules has mailauth. The variable
+// SEKIMORI_TEST_MAILAUTH names another folder.
 const mailauthDir = "/opt/sekimori-test/mailauth"
 
-// Available returns the readers that are installed, and an error that names the
-// others.
+// Available returns the readers that are installed. The error names those that
+// are not; the caller decides whether that matters.
 func Available() ([]Reader, error) {
 	dir := mailauthDir
 	if other := os.Getenv("SEKIMORI_TEST_MAILAUTH"); other != "" {
@@ -91,15 +92,15 @@ func Available() ([]Reader, error) {
 	return found, errors.Join(missing...)
 }
 
-// script runs a program that reads a JSON array of values and writes one of
-// what it saw.
+// script returns the Read of a program that reads a JSON array of values and
+// writes a JSON array of what it saw.
 func script(text, program string, args ...string) func(values []string) ([]Seen, error) {
 	return func(values []string) ([]Seen, error) {
 		in, err := json.Marshal(values)
 		if err != nil {
 			return nil, err
 		}
-		// The input is the values: the script comes from a file.
+		// The values are the standard input, so the script goes into a file.
 		file, err := os.CreateTemp("", "sekimori-reader-*")
 		if err != nil {
 			return nil, err
@@ -134,7 +135,7 @@ func script(text, program string, args ...string) func(values []string) ([]Seen,
 	}
 }
 
-// goMsgauth is the parser of github.com/emersion/go-msgauth.
+// goMsgauth reads with the parser of github.com/emersion/go-msgauth.
 func goMsgauth(values []string) ([]Seen, error) {
 	seen := make([]Seen, len(values))
 	for i, value := range values {
@@ -168,8 +169,8 @@ func (s *Seen) add(method string, value authres.ResultValue) {
 	s.Results = append(s.Results, naive.Result{Method: method, Value: string(value)})
 }
 
-// Check shows the values to every reader that is installed and says what each
-// sees that is not in want.
+// Check shows the values to the readers and returns complaints about what each
+// sees and is not in want.
 func Check(found []Reader, values []string, want []naive.Field) (wrong []string) {
 	for _, r := range found {
 		seen, err := r.Read(values)

@@ -1,5 +1,5 @@
-// Package recorder runs a test within a test, so that the tests of helpers see
-// when these fail or skip. For tests only.
+// Package recorder runs a test within a test, so that the test of a helper sees
+// whether the helper fails or skips. For tests only.
 package recorder
 
 import (
@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Run runs f as a test of its own, its cleanups included, and returns what it
-// said, a line each: "log: ", "error: ", "fatal: " or "skip: " and the words.
-// Whatever f does, t goes on. What is not recorded goes to t.
+// Run runs f and its cleanups as a test of its own. It returns what f said, one
+// line each: "log: ", "error: ", "fatal: " or "skip: " and the words. Even if f
+// fails, t goes on. Methods of testing.TB that are not recorded act on t.
 func Run(t testing.TB, f func(testing.TB)) string {
 	r := &recorder{TB: t}
 	r.run(func() { f(r) })
@@ -29,7 +29,7 @@ type recorder struct {
 	cleanups []func()
 }
 
-// run waits for f, which may end its goroutine.
+// run runs f in a goroutine, which f may end, and waits for its end.
 func (r *recorder) run(f func()) {
 	done := make(chan struct{})
 	go func() {

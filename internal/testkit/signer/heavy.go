@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// Heavy is an RSA key that costs its verifiers more than a key need cost: of
-// any size and any odd exponent. It is made of primes of 256 bits, so that it is
-// there at once; nobody should trust it.
+// Heavy is an RSA key of any size and any odd exponent, so that it can cost its
+// verifiers more than an ordinary key. Its primes have 256 bits, which makes it
+// fast to generate and unsafe for anything but tests.
 type Heavy struct {
 	pub    rsa.PublicKey
 	primes []*big.Int
 }
 
-// NewHeavy makes a key of so many bits, a multiple of 256.
+// NewHeavy makes a key of this many bits, which must be a multiple of 256.
 func NewHeavy(tb testing.TB, bits, exponent int) *Heavy {
 	tb.Helper()
 	const each = 256
@@ -54,8 +54,8 @@ func PublicRSA(bits, exponent int) *rsa.PublicKey {
 // Public implements [crypto.Signer].
 func (k *Heavy) Public() crypto.PublicKey { return &k.pub }
 
-// Sign implements [crypto.Signer] by EMSA-PKCS1-v1_5 of a SHA-256 hash: by the
-// Chinese remainder theorem, prime by prime.
+// Sign implements [crypto.Signer]: EMSA-PKCS1-v1_5 (RFC 8017 §9.2) of a SHA-256
+// hash, computed prime by prime with the Chinese remainder theorem.
 func (k *Heavy) Sign(_ io.Reader, hash []byte, _ crypto.SignerOpts) ([]byte, error) {
 	info := []byte("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")
 	size := k.pub.Size()

@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// Set is one ARC set; the zero value of a string is what an honest sealer
+// Set is one ARC set. The zero value of a string means what an honest sealer
 // writes.
 type Set struct {
 	I       int // i=; the sets with a lower one are sealed over
 	Key     crypto.Signer
 	Domain  string // d=, "hop1.example" for set 1; s= is "s"
 	CV      string // cv=, "none" for set 1 and "pass" for all others
-	Results string // what stands behind i= of the results
+	Results string // the value of ARC-Authentication-Results after i=
 	H       string // h= of the message signature, "from:subject"
-	AMS, AS string // more tags of message signature and seal, such as "x=1; "
+	AMS, AS string // further tags of message signature and seal, such as "x=1; "
 
 	Instance          string // i= as written
 	Fold              string // a line end within message signature and seal
-	BreakAMS, BreakAS bool   // the signature is over something else
+	BreakAMS, BreakAS bool   // the signature does not match the message
 }
 
 // Seal puts a set on top of a message (RFC 8617 §5.1).

@@ -1,6 +1,7 @@
-// Package signer signs and seals mail, written plainly from RFC 6376 and
-// RFC 8617 without the code under test: what it makes the code has to verify,
-// and it signs what a correct signer would refuse to. For tests only.
+// Package signer signs and seals mail. It follows RFC 6376 and RFC 8617 as
+// plainly as possible and does not use the code under test, so a mistake of
+// that code shows. It also signs what a correct signer refuses to sign. For
+// tests only.
 package signer
 
 import (
@@ -18,8 +19,9 @@ import (
 	"sekimori/internal/message"
 )
 
-// Split turns a CRLF message into what a milter gets of it. Nothing is
-// repaired: a line without a colon is a field without a value.
+// Split turns a message with CRLF line ends into the fields and the body that a
+// milter gets. It repairs nothing: a line without a colon becomes a field
+// without a value.
 func Split(eml []byte) (message.Header, []byte) {
 	head, body, ok := bytes.Cut(eml, []byte("\r\n\r\n"))
 	if bytes.HasPrefix(eml, []byte("\r\n")) {
@@ -49,14 +51,14 @@ var (
 	fold   = regexp.MustCompile(`\r\n([ \t])`)
 )
 
-// Field is a header field in relaxed form (RFC 6376 §3.4.2), without its line
-// end.
+// Field returns a header field in relaxed form (RFC 6376 §3.4.2), without its
+// line end.
 func Field(name, value string) string {
 	value = blanks.ReplaceAllString(fold.ReplaceAllString(value, "$1"), " ")
 	return strings.ToLower(strings.TrimRight(name, " \t")) + ":" + strings.Trim(value, " ")
 }
 
-// Body is a body in relaxed form (RFC 6376 §3.4.4).
+// Body returns a body in relaxed form (RFC 6376 §3.4.4).
 func Body(body string) string {
 	lines := strings.Split(body, "\r\n")
 	for i, l := range lines {
@@ -71,14 +73,15 @@ func Body(body string) string {
 	return strings.Join(lines, "\r\n") + "\r\n"
 }
 
-// BodyHash is the value of bh= for a body in the form in which it is signed.
+// BodyHash returns the value of bh= for a body that is already in canonical
+// form.
 func BodyHash(body string) string {
 	sum := sha256.Sum256([]byte(body))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Selected are the fields that h= names, in relaxed form: of those with one
-// name the last first (RFC 6376 §5.4.2).
+// Selected returns the fields that h= names, in relaxed form. Of several fields
+// with one name, the last comes first (RFC 6376 §5.4.2).
 func Selected(h message.Header, names string) string {
 	var b strings.Builder
 	used := map[string]int{}
@@ -100,7 +103,7 @@ func Selected(h message.Header, names string) string {
 	return b.String()
 }
 
-// Sign is the value of b= over input, by the algorithm of the key.
+// Sign returns the value of b= over input, by the algorithm of the key.
 func Sign(tb testing.TB, key crypto.Signer, input string) string {
 	tb.Helper()
 	hashed := sha256.Sum256([]byte(input))
@@ -115,7 +118,8 @@ func Sign(tb testing.TB, key crypto.Signer, input string) string {
 	return base64.StdEncoding.EncodeToString(sig)
 }
 
-// Record is the key record for an Ed25519 or RSA key; it panics for any other.
+// Record returns the key record for an Ed25519 or RSA key. It panics for any
+// other key.
 func Record(pub crypto.PublicKey) string {
 	if p, ok := pub.(ed25519.PublicKey); ok {
 		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(p)

@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// Unanswered is a message with ten signatures and the longest ARC chain. All
-// of them are of domain, under 110 selectors that no other turn has, and none
-// of them is valid: the message is for a domain whose servers do not answer.
+// Unanswered returns a message of author with ten signatures and the longest
+// ARC chain, all of domain and none of them valid. They name 110 selectors that
+// differ from turn to turn, so a verifier asks for 110 keys that are not in its
+// cache. Tests use a domain whose servers do not answer.
 func Unanswered(author, domain string, turn int) []byte {
 	const tags = "a=rsa-sha256; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
 	var b strings.Builder

@@ -15,10 +15,10 @@ import (
 	"testing"
 )
 
-// Message is what the cases of all suites of mail have.
+// Message is the part that the cases of all suites of mail share.
 type Message struct {
 	ID   string          `json:"id"`
-	EML  string          `json:"eml"`  // the file of Raw, relative to the suite's
+	EML  string          `json:"eml"`  // the file of Raw, relative to the file of the suite
 	Zone json.RawMessage `json:"zone"` // in the form of the shared data
 	Raw  []byte          `json:"-"`    // the message itself
 }
@@ -40,12 +40,13 @@ func withMessages[T any, P interface {
 	return cases
 }
 
-// DKIMCase is a message, and the words that its signatures may get.
+// DKIMCase is a message, and the results that its signatures may get.
 type DKIMCase struct {
 	Message
 	Expect []string `json:"expect_modern"`
 	Notes  string   `json:"notes"`
-	// Of opendkim-milter only: how the message comes, and what the script wants.
+	// Of opendkim-milter only: how the message comes, and what OpenDKIM's script
+	// expects.
 	Connect    struct{ IP string } `json:"connect"`
 	HELO       string              `json:"helo"`
 	MailFrom   string              `json:"mailfrom"`
@@ -53,7 +54,8 @@ type DKIMCase struct {
 	ARContains []string            `json:"ar_contains"`
 }
 
-// DKIM reads a suite of DKIM: opendkim-lib, opendkim-milter, go-msgauth, dkimpy.
+// DKIM reads a suite of DKIM: opendkim-lib, opendkim-milter, go-msgauth or
+// dkimpy.
 func DKIM(tb testing.TB, name string) []DKIMCase {
 	tb.Helper()
 	file := "dkim/" + name + ".json"
@@ -62,7 +64,7 @@ func DKIM(tb testing.TB, name string) []DKIMCase {
 		Milter []DKIMCase `json:"milter_cases"`
 	}
 	readJSON(tb, file, &doc)
-	for i := range doc.Milter { // which need no key where no pass is wanted
+	for i := range doc.Milter { // a case that expects no pass may have no zone
 		if len(doc.Milter[i].Zone) == 0 {
 			doc.Milter[i].Zone = json.RawMessage("{}")
 		}
@@ -70,9 +72,10 @@ func DKIM(tb testing.TB, name string) []DKIMCase {
 	return withMessages(tb, file, slices.Concat(doc.Cases, doc.Milter))
 }
 
-// Judge holds the results of a message's signatures against the case: a pass
-// must be seen exactly where one is wanted, a list of pass and others leaves it
-// open, temperror alone must be seen as such.
+// Judge compares the results of a message's signatures with the case. If the
+// case expects pass and other results, any result is right. Otherwise, got must
+// have a pass if and only if the case expects one, and a temperror if the case
+// expects that alone.
 func (c DKIMCase) Judge(got []string) error {
 	wanted := slices.Contains(c.Expect, "pass")
 	open := wanted && len(c.Expect) > 1
@@ -85,23 +88,25 @@ func (c DKIMCase) Judge(got []string) error {
 	return nil
 }
 
-// NeedsOpenDKIM reports a case of opendkim-milter that depends on OpenDKIM's
-// own scripts or options: that it is answered is all to ask.
+// NeedsOpenDKIM reports whether a case of opendkim-milter depends on scripts or
+// options of OpenDKIM. A test can then only demand that there is an answer.
 func (c DKIMCase) NeedsOpenDKIM() bool {
 	return strings.HasPrefix(c.ID, "t-lua-") || strings.HasPrefix(c.ID, "t-conf-") || c.ID == "t-peer"
 }
 
-// goMsgauth are the messages that the module's tests hold: RFC 6376 Appendix A,
-// the same signed by a bare PKCS#1 key, and RFC 8463 Appendix A.
+// goMsgauth are messages in the module's tests and the results that they may
+// get: RFC 6376 Appendix A, the same message signed by a bare PKCS#1 key, and
+// RFC 8463 Appendix A.
 var goMsgauth = map[string][]string{
 	"unsignedMailString":          {"none"},
 	"verifiedMailString":          {"pass"},
-	"verifiedRawRSAMailString":    {"pass", "permerror"}, // an erratum of RFC 6376 either way
+	"verifiedRawRSAMailString":    {"pass", "permerror"}, // RFC 6376 contradicts itself on bare keys
 	"verifiedEd25519MailString":   {"pass"},
-	"tooManySignaturesMailString": {"pass"}, // three are no more than we verify
+	"tooManySignaturesMailString": {"pass"}, // it has three, and we verify three
 }
 
-// goMsgauthKeys are its query_test.go's names for its keys.
+// goMsgauthKeys are the constants of the module's query_test.go that hold the
+// keys, by the name that publishes each.
 var goMsgauthKeys = map[string]string{
 	"brisbane._domainkey.example.com":          "dnsPublicKey",
 	"brisbane._domainkey.example.org":          "dnsPublicKey",
@@ -110,8 +115,8 @@ var goMsgauthKeys = map[string]string{
 	"brisbane._domainkey.football.example.com": "dnsEd25519PublicKey",
 }
 
-// DKIMOfModule takes the RFCs' messages out of go-msgauth's tests: every clone
-// has them.
+// DKIMOfModule takes the messages of the RFCs from the tests of go-msgauth. They
+// are available wherever the tests can be built.
 func DKIMOfModule(tb testing.TB) []DKIMCase {
 	tb.Helper()
 	dir := filepath.Join(Module(tb, "github.com/emersion/go-msgauth"), "dkim")
@@ -154,9 +159,9 @@ func readConstants(tb testing.TB, file string, texts map[string]string) {
 	})
 }
 
-var errNotConstant = errors.New("suites: no string constant")
+var errNotConstant = errors.New("suites: not a string constant")
 
-// constant is the value of string literals joined by "+".
+// constant returns the value of string literals joined by "+".
 func constant(e ast.Expr) (string, error) {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -172,7 +177,7 @@ func constant(e ast.Expr) (string, error) {
 	return "", errNotConstant
 }
 
-// ARCCase is a message with a chain, or none.
+// ARCCase is a message with or without a chain.
 type ARCCase struct {
 	Message
 	Expect      string `json:"expect_arc"`
@@ -188,9 +193,9 @@ func ARC(tb testing.TB) []ARCCase {
 	return withMessages(tb, file, doc.Cases)
 }
 
-// DMARCCase is a message whose SPF records pass by ip4 only and whose
-// signatures, those of the domains in DKIM, are good. Nil in Expect is a
-// question that the case does not ask.
+// DMARCCase is a message with a valid signature of each domain in DKIM. The SPF
+// records of its zone use only the mechanism ip4. Nil in Expect means that the
+// case does not state the value.
 type DMARCCase struct {
 	Message
 	Title      string   `json:"title"`
@@ -223,14 +228,14 @@ func DMARC(tb testing.TB) []DMARCCase {
 	return withMessages(tb, file, doc.Cases)
 }
 
-// EspooferCase is one composition attack, in the zone of them all.
+// EspooferCase is one composition attack. All of them share one zone.
 type EspooferCase struct {
 	Message
 	Idea     string `json:"idea"`
 	IP       string `json:"connect_ip"`
 	HELO     string `json:"helo"`
-	MailFrom string `json:"mailfrom_raw"` // with what brackets it has
-	From     string `json:"from_bytes"`   // the header's octets that are, or look like, From
+	MailFrom string `json:"mailfrom_raw"` // with or without brackets, as the attack sends it
+	From     string `json:"from_bytes"`   // the octets of the header that are, or look like, From fields
 	Expect   struct {
 		SPF         []string `json:"spf"`
 		DKIM        []string `json:"dkim"`
@@ -245,7 +250,7 @@ type EspooferCase struct {
 func Espoofer(tb testing.TB) []EspooferCase {
 	tb.Helper()
 	const file = "espoofer/cases.json"
-	// Lone surrogates and the like survive: the values stay as they are.
+	// The zone stays undecoded, so that lone surrogates in it survive.
 	var doc struct {
 		Zone       map[string]json.RawMessage `json:"zone"`
 		ZoneClient map[string]json.RawMessage `json:"zone_client"`

@@ -17,12 +17,12 @@ import (
 // SPFSuite is one published set of SPF checks.
 type SPFSuite struct {
 	Name  string
-	Total int // the checks its publisher counts
+	Total int // the number of checks that the publisher gives
 
-	file   string // below shared data's spf, or the module's testdata
-	module bool   // published YAML of the second opinion's module
-	// qualify gives single labels a parent: the suite writes domains such as
-	// "d11", which RFC 7208 §4.3 and §7.1 refuse (see a-only-toplabel of the
+	file   string // in the folder spf of the shared data, or in testdata of the module
+	module bool   // the file is the YAML as published, in the module of the second opinion
+	// qualify puts single labels below a parent. The suite writes domains such
+	// as "d11", which RFC 7208 §4.3 and §7.1 refuse (see a-only-toplabel of the
 	// openspf suite).
 	qualify bool
 }
@@ -34,8 +34,8 @@ var SPFShared = []SPFSuite{
 	{Name: "blitiri", Total: 83, file: "blitiri.json", qualify: true},
 }
 
-// SPFOfModule are those that the module of the second opinion carries: every
-// clone has them.
+// SPFOfModule are the suites in the module of the second opinion. They are
+// available wherever the tests can be built.
 var SPFOfModule = []SPFSuite{
 	{Name: "rfc7208", Total: 203, file: "rfc7208-tests.yml", module: true},
 	{Name: "blitiri", Total: 83, file: "blitirispf-tests.yml", module: true, qualify: true},
@@ -48,8 +48,8 @@ type SPFScenario struct {
 	Tests []SPFTest       `json:"tests"`
 }
 
-// SPFTest is one check. MailFrom is "" for the HELO identity; Explanation is
-// nil where the suite says nothing of it, "DEFAULT" where the domain has none.
+// SPFTest is one check. MailFrom is "" for the HELO identity. Explanation is nil
+// if the suite does not state it, and "DEFAULT" if the domain has none.
 type SPFTest struct {
 	ID          string   `json:"id"`
 	HELO        string   `json:"helo"`
@@ -59,12 +59,12 @@ type SPFTest struct {
 	Explanation *string  `json:"explanation,omitempty"`
 }
 
-// spfWrong are rows of which INDEX.md of the data says that they are wrong.
+// spfWrong are the rows that INDEX.md of the data calls wrong.
 var spfWrong = []string{"default-modifier", "default-modifier-harsh"}
 
-// Corrected returns the test with what the RFC wants and true if the suite
-// wants another result: pyspf's lax mode, where RFC 7208 §6 says that unknown
-// modifiers are ignored.
+// Corrected returns the test with the result that the RFC demands, and true if
+// the suite expects another one. These rows expect what pyspf does in lax mode;
+// RFC 7208 §6 says that unknown modifiers are ignored.
 func (t SPFTest) Corrected() (SPFTest, bool) {
 	wrong := slices.Contains(spfWrong, t.ID)
 	if wrong {
@@ -102,12 +102,12 @@ var (
 // qualifyLabels puts single labels of the blitiri suite below ".test".
 func qualifyLabels(raw []byte) []byte {
 	s := singleTarget.ReplaceAllString(string(raw), "$1$2.test$3")
-	s = singleTarget.ReplaceAllString(s, "$1$2.test$3") // neighbours share their space
+	s = singleTarget.ReplaceAllString(s, "$1$2.test$3") // a second time, because neighbours share a blank
 	s = singleKey.ReplaceAllString(s, `"$1.test"`)
 	return []byte(strings.ReplaceAll(s, ".test.test", ".test"))
 }
 
-// spfYAML turns a suite as published into the form of the shared data.
+// spfYAML converts a suite as published into the form of the shared data.
 func spfYAML(tb testing.TB, raw []byte) []byte {
 	tb.Helper()
 	var out struct {
@@ -142,8 +142,8 @@ func spfYAML(tb testing.TB, raw []byte) []byte {
 	return marshal(tb, out)
 }
 
-// yamlRecords are the records of one name. SPF stands for TXT where a name has
-// no TXT of its own; TXT: NONE is a name that has none at all.
+// yamlRecords returns the records of one name. SPF stands for TXT if the name
+// has no TXT record; "TXT: NONE" means that the name has neither.
 func yamlRecords(name string, records []map[string]any) []map[string]any {
 	out := []map[string]any{}
 	hasTXT := slices.ContainsFunc(records, func(r map[string]any) bool { return r["TXT"] != nil })

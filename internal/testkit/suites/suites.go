@@ -1,7 +1,7 @@
 // Package suites reads the published conformance suites for the tests of the
-// evaluators and of the whole daemon, so that both run the same rows. They
-// come from ../shared/conformance beside the repository, and from modules of
-// which go.mod has the tests' second opinions. For tests only.
+// evaluators and of the whole daemon, so that both run the same rows. The
+// suites come from ../shared/conformance beside the repository, and from the
+// modules that the tests also ask for a second opinion. For tests only.
 package suites
 
 import (
@@ -14,10 +14,10 @@ import (
 	"testing"
 )
 
-// Path is the place of a file or a folder of the shared data, such as
-// "dkim/dkimpy.json". Where the data does not stand beside the repository the
-// test is skipped in a line that make conformance shows; where it does, and
-// what was asked for is not in it, the test fails.
+// Path returns the path of a file or folder of the shared data, such as
+// "dkim/dkimpy.json". If the data is not beside the repository, the test is
+// skipped with a line that "make conformance" shows. If the data is there but
+// lacks this file, the test fails.
 func Path(tb testing.TB, name string) string {
 	tb.Helper()
 	dir := filepath.Join(root(tb), "..", "shared", "conformance")
@@ -31,7 +31,8 @@ func Path(tb testing.TB, name string) string {
 	return path
 }
 
-// root is the folder of go.mod; tests run in the folder of their package.
+// root returns the folder of go.mod. Tests run in the folder of their package,
+// which is below it.
 func root(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.Getwd()
@@ -72,8 +73,8 @@ func readJSON(tb testing.TB, name string, into any) {
 	}
 }
 
-// Module is where the module cache has a dependency of the tests; a test is
-// skipped where it is not.
+// Module returns the folder of a module in the module cache. The test is
+// skipped if the module is not there.
 func Module(tb testing.TB, path string) string {
 	tb.Helper()
 	out, err := exec.CommandContext(tb.Context(), "go", "list", "-m", "-f", "{{.Dir}}", path).Output()
@@ -87,8 +88,9 @@ func Module(tb testing.TB, path string) string {
 	return dir
 }
 
-// Log writes the line that make conformance looks for; excluded says which
-// rows count as neither passed nor failed and why, "" where none are.
+// Log writes the line that "make conformance" looks for. excluded says which
+// rows count as neither passed nor failed, and why; "" means that there are
+// none.
 func Log(tb testing.TB, name string, passed, total int, excluded string) {
 	tb.Helper()
 	if excluded != "" {

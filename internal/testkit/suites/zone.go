@@ -164,8 +164,9 @@ func escaped(s, more string) string {
 	return b.String()
 }
 
-// encoding/json replaces lone surrogates by U+FFFD, so they pass through it as
-// private-use characters: \udcXX as U+F7XX, which no test data may hold.
+// encoding/json replaces lone surrogates by U+FFFD. Therefore \udcXX becomes the
+// private-use character U+F7XX before the JSON is read. Test data must not have
+// such characters itself.
 const (
 	octetFirst = 0xF780
 	octetLast  = 0xF7FF
@@ -206,7 +207,7 @@ func hideOctets(raw []byte) ([]byte, error) {
 	return out, nil
 }
 
-// escapedUnit reads the UTF-16 unit of the \uXXXX at the beginning of b.
+// escapedUnit returns the UTF-16 unit of the \uXXXX at the beginning of b.
 func escapedUnit(b []byte) (uint64, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
