@@ -26,8 +26,8 @@ var foreign = map[string][]string{
 	"github.com/prometheus/common":           {"internal/bench/load"},
 	"github.com/prometheus/exporter-toolkit": {"internal/admin"},
 	"github.com/spf13/cobra":                 {"cmd/milterload", "cmd/sekimori"},
-	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/suffix", "internal/dns/zone", "internal/mailaddr"},
-	"golang.org/x/text":                      {"internal/mailaddr"},
+	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/suffix", "internal/dns/zone", "internal/mailaddr/author"},
+	"golang.org/x/text":                      {"internal/mailaddr/encodedword"},
 }
 
 // worldly are the packages on the lower floors that may use what [impure]

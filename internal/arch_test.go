@@ -50,6 +50,9 @@ var floors = map[string]floor{
 	"internal/milter/client":  words,
 	"internal/milter/sockets": words,
 	"internal/milter/wire":    words,
+	// The author in From.
+	"internal/mailaddr/author":      words,
+	"internal/mailaddr/encodedword": words,
 	// For tests alone.
 	"internal/testkit/suites":   words,
 	"internal/testkit/logs":     words,
@@ -128,11 +131,14 @@ var sameFloor = map[string][]string{
 	"internal/term":    {"internal/printable"},
 	"internal/milter":  {"internal/printable", "internal/milter/wire", "internal/smtp"}, // its replies are of package smtp
 
+	// It reads every address as readers might, and finds domains that could exist.
+	"internal/mailaddr/author": {"internal/dns", "internal/dns/suffix", "internal/mailaddr", "internal/mailaddr/encodedword", "internal/printable"},
+
 	"internal/dns/suffix":      {"internal/dns"}, // cuts its names
 	"internal/dns/zone":        {"internal/dns"},
-	"internal/dkim/syntax":     {"internal/dns", "internal/taglist"},                          // a signature is a tag list with domain names in it
-	"internal/mailaddr":        {"internal/dns", "internal/dns/suffix", "internal/printable"}, // an address has a domain name
-	"internal/milter/client":   {"internal/milter/wire"},                                      // one protocol
+	"internal/dkim/syntax":     {"internal/dns", "internal/taglist"}, // a signature is a tag list with domain names in it
+	"internal/mailaddr":        {"internal/dns"},                     // an address has a domain name
+	"internal/milter/client":   {"internal/milter/wire"},             // one protocol
 	"internal/testkit/mta":     {"internal/authres", "internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},

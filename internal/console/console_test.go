@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
@@ -81,11 +81,11 @@ func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 }
 
 // decide feeds a message, as a filter.Observer is.
-func (b *bench) decide(queueID, author, client string, action policy.Action) {
+func (b *bench) decide(queueID, domain, client string, action policy.Action) {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr(client), HELO: "mx.example"},
-		Envelope: msgauth.Envelope{QueueID: queueID, MailFrom: "<a@" + author + ">"},
-		From:     mailaddr.From{AuthorDomain: dns.Name(author)},
+		Envelope: msgauth.Envelope{QueueID: queueID, MailFrom: "<a@" + domain + ">"},
+		From:     author.From{AuthorDomain: dns.Name(domain)},
 		MailFrom: spf.Check{Identity: spf.MailFrom, Result: spf.SoftFail}, HELO: spf.Check{Identity: spf.HELO, Result: spf.Pass},
 		DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject},
 	}
@@ -256,7 +256,7 @@ func TestHostile(t *testing.T) {
 	b.ring.Decided(decided(&msgauth.Evaluation{
 		Session:  msgauth.Session{HELO: hostile, Authenticated: hostile},
 		Envelope: msgauth.Envelope{QueueID: hostile, MailFrom: hostile},
-		From:     mailaddr.From{AuthorDomain: dns.Name(hostile), Mailboxes: []mailaddr.Mailbox{{DisplayName: hostile}}},
+		From:     author.From{AuthorDomain: dns.Name(hostile), Mailboxes: []author.Mailbox{{DisplayName: hostile}}},
 		MailFrom: spf.Check{Result: spf.Fail, Problem: hostile, Mechanism: hostile, Explanation: hostile},
 		DKIM:     []dkim.Signature{{Result: dkim.Fail, Selector: hostile, Identity: hostile, Reason: "body_hash", Detail: hostile}},
 	}, policy.Verdict{Action: policy.Reject, Reason: policy.ReasonReject, ID: hostile, Evidence: []string{hostile}}), 0)

@@ -19,7 +19,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
 	"sekimori/internal/judge"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
@@ -29,12 +29,12 @@ import (
 )
 
 // message is one that failed, by an author of the given number.
-func message(author int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
-	domain := dns.Name(fmt.Sprintf("author%d.example", author))
+func message(number int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
+	domain := dns.Name(fmt.Sprintf("author%d.example", number))
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("198.51.100.7")},
 		Envelope: msgauth.Envelope{MailFrom: "<a@" + string(domain) + ">"},
-		From:     mailaddr.From{AuthorDomain: domain},
+		From:     author.From{AuthorDomain: domain},
 		MailFrom: spf.Check{Result: spf.SoftFail, Domain: domain},
 		IPRev:    iprev.Result{Status: iprev.Fail},
 		DMARC:    dmarc.Evaluation{Result: dmarc.ResultFail, PolicyPublished: dmarc.PolicyReject},

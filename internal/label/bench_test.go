@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -21,7 +21,7 @@ func BenchmarkLabel(b *testing.B) {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: "mail.example.com"},
 		Envelope: msgauth.Envelope{MailFrom: "<bounce@example.com>"},
-		From:     mailaddr.From{AuthorDomain: "example.com"},
+		From:     author.From{AuthorDomain: "example.com"},
 		MailFrom: spf.Check{Result: spf.Pass, Sender: "bounce@example.com"},
 		DKIM: []dkim.Signature{{
 			Result: dkim.Pass, Domain: "example.com", Identity: "@example.com", Selector: "s1",

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dmarc"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -52,7 +52,7 @@ func TestEdits(t *testing.T) {
 		ours = "insert Authentication-Results 0 " + id
 	)
 	all := Settings{ReceivedSPF: true, Verdict: true, Subject: "[S]"}
-	e := &msgauth.Evaluation{From: mailaddr.From{AuthorDomain: "a.example"}, DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, Disposition: dmarc.PolicyNone}}
+	e := &msgauth.Evaluation{From: author.From{AuthorDomain: "a.example"}, DMARC: dmarc.Evaluation{Result: dmarc.ResultFail, Disposition: dmarc.PolicyNone}}
 	tag := policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true}
 	hold := policy.Verdict{Action: policy.Quarantine, Applied: policy.Quarantine, Enforced: true, Reason: policy.ReasonQuarantine, ID: "ID"}
 	for _, tt := range []struct {

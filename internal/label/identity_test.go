@@ -7,6 +7,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -198,8 +199,8 @@ func TestInternationalized(t *testing.T) {
 		{"declared", msgauth.Evaluation{Envelope: msgauth.Envelope{SMTPUTF8: true}}, true},
 		{"sender", msgauth.Evaluation{Envelope: msgauth.Envelope{MailFrom: "<用@x.example>"}}, true},
 		{"a recipient", msgauth.Evaluation{Envelope: msgauth.Envelope{Recipients: []string{"<b@y.example>", "<用@y.example>"}}}, true},
-		{"author", msgauth.Evaluation{From: mailaddr.From{Mailboxes: []mailaddr.Mailbox{{Local: "用", Domain: "x.example"}}}}, true},
-		{"only a display name, as many write it without asking", msgauth.Evaluation{From: mailaddr.From{Mailboxes: []mailaddr.Mailbox{{DisplayName: "用", Local: "a", Domain: "x.example"}}}}, false},
+		{"author", msgauth.Evaluation{From: author.From{Mailboxes: []author.Mailbox{{Local: "用", Domain: "x.example"}}}}, true},
+		{"only a display name, as many write it without asking", msgauth.Evaluation{From: author.From{Mailboxes: []author.Mailbox{{DisplayName: "用", Local: "a", Domain: "x.example"}}}}, false},
 	} {
 		if got := internationalized(&tt.e); got != tt.want {
 			t.Errorf("%s: %t", tt.why, got)

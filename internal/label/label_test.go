@@ -6,7 +6,7 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
@@ -48,17 +48,17 @@ func TestLabelIsUsedAgain(t *testing.T) {
 // dmarc, beside the verdict if there is one.
 func TestLabelNotes(t *testing.T) {
 	for _, tt := range []struct {
-		notes []mailaddr.Note
+		notes []author.Note
 		v     policy.Verdict
 		want  string
 	}{
 		{nil, policy.Verdict{Action: policy.Accept}, "dmarc= "},
-		{[]mailaddr.Note{mailaddr.NoteOtherAddress}, policy.Verdict{Action: policy.Accept}, "(From shows an address of another domain)"},
-		{[]mailaddr.Note{mailaddr.NoteSlip}, policy.Verdict{Action: policy.Accept}, "(readers split From differently, but see one domain)"},
-		{[]mailaddr.Note{mailaddr.NoteOtherName, mailaddr.NoteSlip}, policy.Verdict{Action: policy.Tag, Reason: policy.ReasonOtherName, Enforced: true},
+		{[]author.Note{author.NoteOtherAddress}, policy.Verdict{Action: policy.Accept}, "(From shows an address of another domain)"},
+		{[]author.Note{author.NoteSlip}, policy.Verdict{Action: policy.Accept}, "(readers split From differently, but see one domain)"},
+		{[]author.Note{author.NoteOtherName, author.NoteSlip}, policy.Verdict{Action: policy.Tag, Reason: policy.ReasonOtherName, Enforced: true},
 			"(tag: other_name, display name is an address of another domain, readers split From differently, but see one domain)"},
 	} {
-		e := &msgauth.Evaluation{From: mailaddr.From{AuthorDomain: "a.example", Notes: tt.notes}}
+		e := &msgauth.Evaluation{From: author.From{AuthorDomain: "a.example", Notes: tt.notes}}
 		e.DMARC.Result = dmarc.ResultPass
 		got := strings.Join(strings.Fields(Text(&Settings{}, id, e, tt.v)), " ")
 		if want := strings.Replace(tt.want, "dmarc= ", "dmarc=pass header.from=", 1); !strings.Contains(got, want) {

@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -22,7 +22,7 @@ func signedBy(results string) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("2001:db8::1234:5678")},
 		MailFrom: spf.Check{Result: spf.Pass, Domain: "bounces.bank.example"},
-		From:     mailaddr.From{AuthorDomain: "bank.example"},
+		From:     author.From{AuthorDomain: "bank.example"},
 		DMARC:    dmarc.Evaluation{Result: dmarc.ResultPass, PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject},
 	}
 	for i, word := range strings.Fields(results) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dmarc"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -38,7 +38,7 @@ func TestStyles(t *testing.T) {
 		{StyleAuthMilt, judged(dmarc.ResultFail, dmarc.PolicyReject), reject, "dmarc=fail (p=reject,d=quarantine) header.from=bank.example"},
 		{StyleOwn, judged(dmarc.ResultFail, dmarc.PolicyReject), reject, "dmarc=fail (quarantine: dmarc_indirect) header.from=bank.example policy.dmarc=reject"},
 		{"", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept}, "dmarc=pass header.from=bank.example policy.dmarc=reject"},
-		{StyleOpenDMARC, &msgauth.Evaluation{FromError: &mailaddr.FromError{Kind: mailaddr.KindMissing}, DMARC: dmarc.Evaluation{Result: dmarc.ResultNone}}, tagged, `dmarc=none reason="missing"`},
+		{StyleOpenDMARC, &msgauth.Evaluation{FromError: &author.Error{Kind: author.KindMissing}, DMARC: dmarc.Evaluation{Result: dmarc.ResultNone}}, tagged, `dmarc=none reason="missing"`},
 	} {
 		parts := strings.Split(strings.ReplaceAll(Text(&Settings{Style: tt.style}, id, tt.e, tt.v), "\r\n", ""), ";")
 		i := slices.IndexFunc(parts, func(p string) bool { return strings.HasPrefix(p, " dmarc=") })

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dmarc"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
@@ -12,7 +12,7 @@ import (
 // judged is an evaluation with a DMARC result and the policy it asks for.
 func judged(result dmarc.Result, p dmarc.Policy) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
-		From:  mailaddr.From{AuthorDomain: "bank.example"},
+		From:  author.From{AuthorDomain: "bank.example"},
 		DMARC: dmarc.Evaluation{Result: result, PolicyPublished: p, Disposition: p},
 	}
 }
@@ -48,7 +48,7 @@ func TestUndecidedStamp(t *testing.T) {
 func TestWord(t *testing.T) {
 	fail := func(p dmarc.Policy) *msgauth.Evaluation { return judged(dmarc.ResultFail, p) }
 	none := judged(dmarc.ResultNone, "")
-	noAuthor := &msgauth.Evaluation{FromError: &mailaddr.FromError{Kind: mailaddr.KindMissing}}
+	noAuthor := &msgauth.Evaluation{FromError: &author.Error{Kind: author.KindMissing}}
 	seen := map[string]bool{}
 	for _, tt := range []struct {
 		reason string

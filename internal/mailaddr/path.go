@@ -1,3 +1,5 @@
+// Package mailaddr reads the addresses of the SMTP envelope: the argument of MAIL
+// and RCPT (RFC 5321 §4.1.2). Package author reads those of the From field.
 package mailaddr
 
 import (
@@ -71,7 +73,7 @@ func ParsePath(s string) (Path, error) {
 	if !utf8.ValidString(p.DomainRaw) {
 		return Path{}, ErrPathDomain
 	}
-	if p.Domain, err = hostname(p.DomainRaw); err != nil {
+	if p.Domain, err = ParseDomain(p.DomainRaw); err != nil {
 		return Path{}, ErrPathDomain
 	}
 	return p, nil
@@ -92,7 +94,7 @@ func dropRoute(s string) (string, error) {
 			literal = false
 		case c == ':' && !literal && i+1 < len(s):
 			return s[i+1:], nil
-		case c != '@' && c != ',' && c != ':' && !isAtom(c):
+		case c != '@' && c != ',' && c != ':' && !IsAtom(c):
 			return "", fmt.Errorf("%w: special character in the route", ErrPathSyntax)
 		}
 	}
@@ -103,7 +105,7 @@ func dropRoute(s string) (string, error) {
 func pathLocal(s string) (local, rest string, err error) {
 	i := 0
 	if s[0] != '"' {
-		for i < len(s) && isAtom(s[i]) {
+		for i < len(s) && IsAtom(s[i]) {
 			i++
 		}
 		local, rest = s[:i], s[i:]
@@ -174,7 +176,7 @@ func safeLocal(local string) string {
 			quote = true
 			fmt.Fprintf(&b, `\x{%X}`, r)
 		default:
-			quote = quote || !isAtom(byte(r))
+			quote = quote || !IsAtom(byte(r))
 			b.WriteRune(r)
 		}
 	}

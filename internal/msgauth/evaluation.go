@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/spf"
 	"sekimori/internal/trait"
 )
@@ -21,8 +21,8 @@ type Evaluation struct {
 	Envelope Envelope `json:"envelope"`
 
 	// From is the author as parsed; FromError says why there is none.
-	From      mailaddr.From       `json:"from"`
-	FromError *mailaddr.FromError `json:"from_error,omitempty"`
+	From      author.From   `json:"from"`
+	FromError *author.Error `json:"from_error,omitempty"`
 
 	IPRev    iprev.Result     `json:"iprev"`
 	HELO     spf.Check        `json:"spf_helo"`

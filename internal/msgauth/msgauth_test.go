@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
@@ -273,7 +273,7 @@ func TestPanics(t *testing.T) {
 func TestNoAuthor(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
 	e := evaluate(t, NewVerifier(z, Options{}), "<a@bank.example>", "Subject: s\r\n\r\n")
-	if e.FromError == nil || e.FromError.Kind != mailaddr.KindMissing || e.DMARC.Result != dmarc.ResultPermError {
+	if e.FromError == nil || e.FromError.Kind != author.KindMissing || e.DMARC.Result != dmarc.ResultPermError {
 		t.Errorf("from error %v, dmarc %s", e.FromError, e.DMARC.Result)
 	}
 	for _, q := range z.Queries() {

@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/spf"
 	"sekimori/internal/trait"
@@ -139,8 +140,8 @@ func isAny(f message.Field, names []string) bool {
 
 // rewritten recognises what lists make of an author they may not speak for:
 // "Ann via Gardeners" <gardeners@lists.example>.
-func rewritten(from mailaddr.From) bool {
-	return slices.ContainsFunc(from.Mailboxes, func(m mailaddr.Mailbox) bool {
+func rewritten(from author.From) bool {
+	return slices.ContainsFunc(from.Mailboxes, func(m author.Mailbox) bool {
 		return strings.Contains(strings.ToLower(m.DisplayName), " via ")
 	})
 }

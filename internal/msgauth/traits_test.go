@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
@@ -106,7 +107,7 @@ func TestTraitsOfSignatures(t *testing.T) {
 		{"a domain below the list's speaks for itself only", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"}, trait.SetOf(trait.ThirdPartySignature)},
 		{"the list's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "lists.example"}, trait.Set{}},
 	} {
-		e := &Evaluation{From: mailaddr.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}
+		e := &Evaluation{From: author.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}
 		m := &Verification{header: message.Header{{Name: "List-Id", Value: " <roses.lists.example>"}}}
 		m.findTraits(t.Context(), e)
 		tt.want.Add(trait.List) // by List-Id
@@ -123,7 +124,7 @@ func TestRewrittenFrom(t *testing.T) {
 		" Olivia <o@lists.example>":                  false,
 		" Via <via@lists.example>":                   false,
 	} {
-		from, err := mailaddr.ParseFrom([]string{value})
+		from, err := author.Parse([]string{value})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +175,7 @@ func TestDetectors(t *testing.T) {
 // TestTraitsOfResults: the traits that restate results.
 func TestTraitsOfResults(t *testing.T) {
 	clear := Evaluation{
-		Session: Session{Client: netip.MustParseAddr("203.0.113.9")}, From: mailaddr.From{AuthorDomain: "bank.example"},
+		Session: Session{Client: netip.MustParseAddr("203.0.113.9")}, From: author.From{AuthorDomain: "bank.example"},
 		MailFrom: spf.Check{Result: spf.Fail, Domain: "other.example"}, IPRev: iprev.Result{Status: iprev.TempError},
 	}
 	for w, change := range map[trait.Trait]func(*Evaluation){

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/spf"
 )
@@ -115,8 +116,8 @@ type Verification struct {
 	mailFrom task[spf.Check]
 
 	headerSeen bool
-	from       mailaddr.From
-	fromErr    *mailaddr.FromError
+	from       author.From
+	fromErr    *author.Error
 	header     message.Header
 	digest     string
 	dkim       *dkim.Verifier
@@ -159,10 +160,10 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	}
 	m.header = h
 	m.digest = digest(h)
-	from, err := mailaddr.ParseFrom(h.Values("From"))
+	from, err := author.Parse(h.Values("From"))
 	m.from = from
 	if err != nil && !errors.As(err, &m.fromErr) {
-		m.fromErr = &mailaddr.FromError{Kind: mailaddr.KindMalformed, Detail: err.Error()}
+		m.fromErr = &author.Error{Kind: author.KindMalformed, Detail: err.Error()}
 	}
 
 	v := m.c.v

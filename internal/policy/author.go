@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/smtp"
 )
@@ -16,7 +16,7 @@ func hasAuthor(e *msgauth.Evaluation) bool { return e.FromError == nil && e.From
 // name, so that the message is tagged; the author is still who he says.
 func (v *Verdict) pass(e *msgauth.Evaluation) {
 	v.Action, v.Reason = Accept, ReasonAligned
-	if slices.Contains(e.From.Notes, mailaddr.NoteOtherName) {
+	if slices.Contains(e.From.Notes, author.NoteOtherName) {
 		v.Action, v.Reason = Tag, ReasonOtherName
 	}
 }
@@ -40,5 +40,5 @@ func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
 // MAILER-DAEMON. It borrows nobody's domain, and refusing it loses it for good,
 // for nobody is told of it (RFC 5321 §4.5.5, §6.1).
 func isNamelessBounce(e *msgauth.Evaluation) bool {
-	return e.MailFrom.NullSender && e.FromError != nil && e.FromError.Kind == mailaddr.KindNoAddress
+	return e.MailFrom.NullSender && e.FromError != nil && e.FromError.Kind == author.KindNoAddress
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dmarc"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/spf"
 )
@@ -100,7 +100,7 @@ func TestOtherName(t *testing.T) {
 func judged(t *testing.T, values ...string) *msgauth.Evaluation {
 	t.Helper()
 	e := &msgauth.Evaluation{MailFrom: spf.Check{Result: spf.None}, DMARC: dmarc.Evaluation{Result: dmarc.ResultPermError}}
-	from, err := mailaddr.ParseFrom(values)
+	from, err := author.Parse(values)
 	e.From = from
 	if err != nil && !errors.As(err, &e.FromError) {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/spf"
 	"sekimori/internal/trait"
@@ -21,7 +21,7 @@ import (
 func failing(p dmarc.Policy) msgauth.Evaluation {
 	return msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("203.0.113.66")},
-		From:     mailaddr.From{AuthorDomain: "bank.example"},
+		From:     author.From{AuthorDomain: "bank.example"},
 		MailFrom: spf.Check{Result: spf.None, Domain: "evil.example"},
 		IPRev:    iprev.Result{Status: iprev.Pass},
 		DMARC: dmarc.Evaluation{
@@ -166,7 +166,7 @@ func TestDecide(t *testing.T) {
 		{name: "no record, SPF fail and a key that did not come, where both are the same", e: unpublished(spf.Fail, dkim.TempError),
 			action: Tag, reason: ReasonSPFFail, disp: dmarc.PolicyNone},
 		{name: "the author's own domain passes, but the name he shows is another's", e: with(undecided(dmarc.PolicyReject, "policy loop"), func(e *msgauth.Evaluation) {
-			e.DMARC.AlignedDKIM, e.From.Notes = true, []mailaddr.Note{mailaddr.NoteOtherName}
+			e.DMARC.AlignedDKIM, e.From.Notes = true, []author.Note{author.NoteOtherName}
 		}), action: Tag, reason: ReasonTempError, disp: dmarc.PolicyNone},
 		{name: "no record, SPF fail", e: unpublished(spf.Fail), action: Tag, reason: ReasonSPFFail, disp: dmarc.PolicyNone},
 		{name: "no record, SPF fail, reject", e: unpublished(spf.Fail), c: Config{SPFFail: Reject},
@@ -176,12 +176,12 @@ func TestDecide(t *testing.T) {
 		{name: "SPF fail does not count under a DMARC policy", e: with(failing(dmarc.PolicyNone), ownSPFFail), c: Config{SPFFail: Reject},
 			action: Tag, reason: ReasonNone, disp: dmarc.PolicyNone},
 
-		{name: "no author", e: msgauth.Evaluation{FromError: &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}},
+		{name: "no author", e: msgauth.Evaluation{FromError: &author.Error{Kind: author.KindMultipleFields}},
 			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 "},
-		{name: "no author, tag", e: msgauth.Evaluation{FromError: &mailaddr.FromError{Kind: mailaddr.KindMissing}}, c: Config{InvalidFrom: Tag},
+		{name: "no author, tag", e: msgauth.Evaluation{FromError: &author.Error{Kind: author.KindMissing}}, c: Config{InvalidFrom: Tag},
 			action: Tag, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone},
 		{name: "several authors stay without one, whatever passed", e: with(failing(dmarc.PolicyNone), func(e *msgauth.Evaluation) {
-			e.DMARC.Result, e.FromError = dmarc.ResultPass, &mailaddr.FromError{Kind: mailaddr.KindMultipleDomains}
+			e.DMARC.Result, e.FromError = dmarc.ResultPass, &author.Error{Kind: author.KindMultipleDomains}
 		}), action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 "},
 	} {
 		v := Decide(&tt.e, tt.c)

@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/spf"
 	"sekimori/internal/trait"
@@ -262,15 +262,15 @@ func TestRules(t *testing.T) {
 			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 "},
 
 		{why: "no author: nothing makes it milder", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
-			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
+			e.FromError = &author.Error{Kind: author.KindMultipleFields}
 		})), c: Config{Rules: one(lists, accept)},
 			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header field refused: "},
 		{why: "no author: nor open", e: with(failing(dmarc.PolicyNone), all(signed(dkim.TempError, "lists.example"), result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
-			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
+			e.FromError = &author.Error{Kind: author.KindMultipleFields}
 		})), c: Config{Rules: one(lists, accept)},
 			action: Reject, reason: ReasonInvalidFrom, disp: dmarc.PolicyNone, reply: "550 5.7.1 From header field refused: "},
 		{why: "no author: a rule may be harsher", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
-			e.FromError = &mailaddr.FromError{Kind: mailaddr.KindMultipleFields}
+			e.FromError = &author.Error{Kind: author.KindMultipleFields}
 		})), c: Config{InvalidFrom: Tag, Rules: one(lists, reject)},
 			action: Reject, reason: ReasonRule, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 Email rejected per local policy"},
 

@@ -12,7 +12,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -32,11 +32,11 @@ func clock() func() time.Time {
 	}
 }
 
-func evaluation(queueID, author, client string) *msgauth.Evaluation {
+func evaluation(queueID, domain, client string) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr(client), HELO: "h"},
 		Envelope: msgauth.Envelope{QueueID: queueID, MailFrom: "<x@y.example>", Recipients: []string{"<r@here.example>"}},
-		From:     mailaddr.From{AuthorDomain: dns.Name(author)},
+		From:     author.From{AuthorDomain: dns.Name(domain)},
 		Cost:     map[msgauth.Mechanism]msgauth.Cost{msgauth.SPF: {Lookups: 3}},
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -23,12 +23,12 @@ import (
 
 // from is a message whose author's domain has a record with this policy at
 // record; "" is a domain without.
-func from(author, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
-	e := &msgauth.Evaluation{From: mailaddr.From{AuthorDomain: author}, Time: time.Now()}
-	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone, AuthorDomain: author}
+func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
+	e := &msgauth.Evaluation{From: author.From{AuthorDomain: domain}, Time: time.Now()}
+	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone, AuthorDomain: domain}
 	if record != "" {
 		e.DMARC = dmarc.Evaluation{
-			Result: dmarc.ResultFail, AuthorDomain: author, PolicyDomain: record, PolicyPublished: published, Record: &dmarc.Record{P: published},
+			Result: dmarc.ResultFail, AuthorDomain: domain, PolicyDomain: record, PolicyPublished: published, Record: &dmarc.Record{P: published},
 		}
 	}
 	return e

@@ -17,7 +17,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
 	"sekimori/internal/judge"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -29,7 +29,7 @@ func message(mark string, bits int) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: mark, ClientName: mark},
 		Envelope: msgauth.Envelope{QueueID: "4Q", MailFrom: "<" + mark + "@evil.example>", Recipients: []string{mark}, Size: 100},
-		From:     mailaddr.From{AuthorDomain: "bank.example"},
+		From:     author.From{AuthorDomain: "bank.example"},
 		IPRev:    iprev.Result{Status: iprev.Fail},
 		HELO:     spf.Check{Identity: spf.HELO, Result: spf.None},
 		MailFrom: spf.Check{Identity: spf.MailFrom, Result: spf.PermError, Domain: "evil.example", Mechanism: mark},
@@ -183,7 +183,7 @@ func TestRecord(t *testing.T) {
 	}
 	hostile := "\"}\n{\"msg\":\"evaluated\"}\x00\xff" + strings.Repeat("x", 10000)
 	e := message(hostile, 0)
-	e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous}
+	e.FromError = &author.Error{Kind: author.KindAmbiguous}
 	e.Panics = nil
 	Records{Log: log}.Decided(decided(e, rejected), 5*time.Millisecond)
 	Records{Log: log}.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
@@ -63,11 +63,11 @@ func TestRecordsMask(t *testing.T) {
 	e.Envelope.MailFrom = "<" + person + "@example.jp>"
 	e.Envelope.Recipients = []string{"<" + person + "@here.example>"}
 	e.Session.Authenticated = person + "@example.jp"
-	e.From.Mailboxes = []mailaddr.Mailbox{{DisplayName: person, Local: person, Domain: "example.jp"}}
+	e.From.Mailboxes = []author.Mailbox{{DisplayName: person, Local: person, Domain: "example.jp"}}
 	e.MailFrom.Sender, e.MailFrom.Explanation = person+"@example.jp", "not "+person
 	e.MailFrom.Trace = []spf.Step{{Term: person}}
 	e.DKIM = []dkim.Signature{{Identity: person + "@example.jp"}}
-	e.FromError = &mailaddr.FromError{Detail: `"` + person + `@example.jp" twice`}
+	e.FromError = &author.Error{Detail: `"` + person + `@example.jp" twice`}
 	v := rejected
 	v.Evidence = []string{"From says " + person + "@example.jp"}
 	v.Override = &policy.Override{Comment: "for " + person + "@example.jp"}

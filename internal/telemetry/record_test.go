@@ -13,7 +13,7 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/judge"
-	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/printable"
@@ -66,7 +66,7 @@ func TestRecordIsSlogs(t *testing.T) {
 		e.DKIM, e.Panics = nil, nil
 		sameAsSlog(t, "no signature", e, policy.Verdict{}, time.Second)
 		e.DKIM = []dkim.Signature{{}, {Result: dkim.Pass}}
-		e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous, Detail: `"@"`}
+		e.FromError = &author.Error{Kind: author.KindAmbiguous, Detail: `"@"`}
 		sameAsSlog(t, "empty signatures and a From error", e, policy.Verdict{}, time.Second)
 	})
 }
@@ -81,7 +81,7 @@ func TestRecordText(t *testing.T) {
 	e := message("x y", 2048)
 	e.Panics = nil
 	Records{Log: log}.Decided(decided(e, rejected), time.Second)
-	e.FromError = &mailaddr.FromError{Kind: mailaddr.KindAmbiguous, Detail: "route"}
+	e.FromError = &author.Error{Kind: author.KindAmbiguous, Detail: "route"}
 	var refused bytes.Buffer
 	log, err = NewLogger(&refused, "text", "info")
 	if err != nil {
@@ -158,7 +158,7 @@ func TestNothingRaw(t *testing.T) {
 		}
 		e := message(hostile, 2048)
 		e.Session.Client = netip.MustParseAddr("fe80::1").WithZone(hostile)
-		e.Envelope.QueueID, e.FromError = hostile, &mailaddr.FromError{Detail: hostile}
+		e.Envelope.QueueID, e.FromError = hostile, &author.Error{Detail: hostile}
 		v := rejected
 		v.Evidence, v.Override = []string{hostile}, &policy.Override{Type: policy.OverrideOther, Comment: hostile}
 		for _, r := range []Records{{Log: log}, {Log: log, MaskLocalParts: true}} {

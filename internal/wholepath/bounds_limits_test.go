@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
@@ -127,9 +128,9 @@ func TestBoundNames(t *testing.T) {
 }
 
 func TestBoundFrom(t *testing.T) {
-	for n, ok := range map[int]bool{mailaddr.MaxCommentDepth: true, mailaddr.MaxCommentDepth + 1: false} {
+	for n, ok := range map[int]bool{author.MaxCommentDepth: true, author.MaxCommentDepth + 1: false} {
 		value := " " + strings.Repeat("(", n) + strings.Repeat(")", n) + " a@b.example"
-		if _, err := mailaddr.ParseFrom([]string{value}); (err == nil) != ok {
+		if _, err := author.Parse([]string{value}); (err == nil) != ok {
 			t.Errorf("%d comments: %v", n, err)
 		}
 	}

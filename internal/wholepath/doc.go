@@ -93,11 +93,11 @@
 //	label.maxLabel                      900       octets of our field                     -                     opendmarc reads no field over 990; results that DMARC used, or that passed, stay
 //	label.maxLocal                      64        octets of a local part                  -                     RFC 5321 §4.5.3.1.1; of a longer one the domain is shown
 //	label.maxSubject                    50000     octets of a stamped subject             -                     Postfix cuts fields at 60,000
-//	mailaddr.MaxCommentDepth            10        comments nested                         -                     clients nest none
-//	mailaddr.MaxFromLen                 32768     octets                                  -                     in the part an MTA cut off there might be the author
-//	mailaddr.MaxMailboxes               100       authors                                 -                     people sign in dozens
+//	mailaddr/author.MaxCommentDepth     10        comments nested                         -                     clients nest none
+//	mailaddr/author.MaxFromLen          32768     octets                                  -                     in the part an MTA cut off there might be the author
+//	mailaddr/author.MaxMailboxes        100       authors                                 -                     people sign in dozens
 //	mailaddr.MaxPathLen                 2048      octets                                  -                     RFC 5321 §4.5.3.1.3 asks for 256
-//	mailaddr.maxWordDepth               3         encoded words nested                    -                     none may be; some clients decode again
+//	mailaddr/encodedword.maxWordDepth   3         encoded words nested                    -                     none may be; some clients decode again
 //	milter.DefaultMaxEnvelopeBytes      2097152   octets of MAIL and RCPT                 -                     10,000 recipients of 200 octets
 //	milter.DefaultMaxFieldBytes         262144    octets of a field                       -                     Postfix cuts at 60,000, Sendmail sends more
 //	milter.DefaultMaxFrame              1048576   octets                                  -                     libmilter's own

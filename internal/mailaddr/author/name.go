@@ -1,7 +1,6 @@
-package mailaddr
+package author
 
 import (
-	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,29 +8,9 @@ import (
 	"golang.org/x/net/idna"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/mailaddr"
 	"sekimori/internal/printable"
 )
-
-var errNotHostname = errors.New("mailaddr: domain is not a host name")
-
-// hostname is dns.ParseHostname, but for single labels: root@localhost is
-// what a host's own mail says.
-func hostname(s string) (dns.Name, error) {
-	n, err := dns.ParseName(s)
-	if err != nil {
-		return "", err
-	}
-	if n == "" {
-		return "", errNotHostname
-	}
-	for i := 0; i < len(n); i++ {
-		c := n[i]
-		if c != '.' && c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
-			return "", errNotHostname
-		}
-	}
-	return n, nil
-}
 
 // isULabelForm reports whether text, which parsed as name, says the same as
 // name's U-labels do (RFC 5890 §2.3.2.1). Mapping for look-up is more generous:
@@ -108,16 +87,16 @@ func hasHidden(s string) bool {
 func authorDomain(text string, at int) (dns.Name, error) {
 	switch {
 	case !utf8.ValidString(text):
-		return "", &FromError{KindMalformed, at, "8-bit octets in an address that are not UTF-8"}
+		return "", &Error{KindMalformed, at, "8-bit octets in an address that are not UTF-8"}
 	case hasHidden(text):
-		return "", &FromError{KindAmbiguous, at, "invisible character in an address"}
+		return "", &Error{KindAmbiguous, at, "invisible character in an address"}
 	}
-	name, err := hostname(text)
+	name, err := mailaddr.ParseDomain(text)
 	if err != nil {
-		return "", &FromError{KindMalformed, at, "domain that is not a host name"}
+		return "", &Error{KindMalformed, at, "domain that is not a host name"}
 	}
 	if !isULabelForm(text, name) {
-		return "", &FromError{KindAmbiguous, at, "internationalized domain that is not in its valid form"}
+		return "", &Error{KindAmbiguous, at, "internationalized domain that is not in its valid form"}
 	}
 	return name, nil
 }

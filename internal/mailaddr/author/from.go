@@ -1,4 +1,4 @@
-package mailaddr
+package author
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/mailaddr"
 )
 
 // Bounds on what a stranger writes into a From field.
@@ -36,19 +37,19 @@ const (
 	KindTooLarge        Kind = "too_large"
 )
 
-// FromError is a refusal of ParseFrom. Its text holds nothing the sender
+// Error is a refusal of Parse. Its text holds nothing the sender
 // wrote, so it may be shown in an SMTP reply.
-type FromError struct {
+type Error struct {
 	Kind   Kind   `json:"kind"`
 	Offset int    `json:"offset"` // octets from the start of the field's value
 	Detail string `json:"detail"`
 }
 
 // Error implements error.
-func (e *FromError) Error() string { return "mailaddr: " + e.Text() }
+func (e *Error) Error() string { return "author: " + e.Text() }
 
 // Text says the error without the package, for a person to read.
-func (e *FromError) Text() string {
+func (e *Error) Text() string {
 	return fmt.Sprintf("From field %s at octet %d: %s", strings.ReplaceAll(string(e.Kind), "_", " "), e.Offset, e.Detail)
 }
 
@@ -64,9 +65,9 @@ type Mailbox struct {
 	Domain dns.Name `json:"domain"`
 }
 
-// String returns the address in the form of [Path.String], without the display
+// String returns the address in the form of [mailaddr.Path.String], without the display
 // name.
-func (m Mailbox) String() string { return Path{Local: m.Local, Domain: m.Domain}.String() }
+func (m Mailbox) String() string { return mailaddr.Path{Local: m.Local, Domain: m.Domain}.String() }
 
 // From is what a message says of its authors.
 type From struct {
@@ -108,19 +109,19 @@ func (n Note) Text() string {
 	return string(n)
 }
 
-// ParseFrom reads the values of all From fields of a message, each as in
+// Parse reads the values of all From fields of a message, each as in
 // message.Field: raw octets after the colon, folds as CRLF. A non-nil
-// error is a [*FromError]; beside KindMultipleDomains the From lists every
+// error is a [*Error]; beside KindMultipleDomains the From lists every
 // mailbox, for a receiver that goes on with each (RFC 9989 §11.5), beside any
 // other kind it is empty.
-func ParseFrom(values []string) (From, error) {
+func Parse(values []string) (From, error) {
 	switch {
 	case len(values) == 0:
-		return From{}, &FromError{KindMissing, 0, "there is no From field"}
+		return From{}, &Error{KindMissing, 0, "there is no From field"}
 	case len(values) > 1: // RFC 5322 §3.6: exactly one
-		return From{}, &FromError{KindMultipleFields, 0, fmt.Sprintf("there are %d From fields", len(values))}
+		return From{}, &Error{KindMultipleFields, 0, fmt.Sprintf("there are %d From fields", len(values))}
 	case len(values[0]) > MaxFromLen:
-		return From{}, &FromError{KindTooLarge, MaxFromLen, "the field is longer than 32768 octets"}
+		return From{}, &Error{KindTooLarge, MaxFromLen, "the field is longer than 32768 octets"}
 	}
 	p, err := parse(values[0])
 	if err != nil {
@@ -133,7 +134,7 @@ func ParseFrom(values []string) (From, error) {
 		}
 	}
 	if len(from.Domains) > 1 {
-		return from, &FromError{KindMultipleDomains, p.secondDomain(), fmt.Sprintf("the authors are of %d domains", len(from.Domains))}
+		return from, &Error{KindMultipleDomains, p.secondDomain(), fmt.Sprintf("the authors are of %d domains", len(from.Domains))}
 	}
 	from.AuthorDomain = from.Domains[0]
 	from.Notes = p.notes()
@@ -152,7 +153,7 @@ func parse(s string) (*parser, error) {
 
 // reread reads as a slip what is not a mailbox-list.
 func reread(s string, err error) (*parser, error) {
-	var refused *FromError
+	var refused *Error
 	if !errors.As(err, &refused) || refused.Kind == KindTooLarge {
 		return nil, err
 	}
@@ -189,16 +190,16 @@ func checkOctets(s string) error {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == 0:
-			return &FromError{KindMalformed, i, "NUL octet"}
+			return &Error{KindMalformed, i, "NUL octet"}
 		case c == '\r':
 			if i+2 >= len(s) || s[i+1] != '\n' || !isWSP(s[i+2]) {
-				return &FromError{KindMalformed, i, "CR that is not part of a fold"}
+				return &Error{KindMalformed, i, "CR that is not part of a fold"}
 			}
 			i++
 		case c == '\n':
-			return &FromError{KindMalformed, i, "bare LF"}
+			return &Error{KindMalformed, i, "bare LF"}
 		case c < ' ' && c != '\t', c == 0x7f:
-			return &FromError{KindMalformed, i, "control octet"}
+			return &Error{KindMalformed, i, "control octet"}
 		}
 	}
 	return nil

@@ -1,8 +1,10 @@
-package mailaddr
+package author
 
 import (
 	"strings"
 	"unicode/utf8"
+
+	"sekimori/internal/mailaddr"
 )
 
 // tokenKind tells the lexical tokens of RFC 5322 §3.2 apart.
@@ -50,9 +52,9 @@ func (l *lexer) next() (token, error) {
 	switch {
 	case l.pos == len(l.s):
 		t.kind = tokEnd
-	case isAtom(l.s[l.pos]):
+	case mailaddr.IsAtom(l.s[l.pos]):
 		t.kind = tokAtom
-		for l.pos < len(l.s) && isAtom(l.s[l.pos]) {
+		for l.pos < len(l.s) && mailaddr.IsAtom(l.s[l.pos]) {
 			l.pos++
 		}
 		t.text = l.s[t.start:l.pos]
@@ -86,7 +88,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 			// In Shift_JIS and its like a backslash may be half of a character:
 			// a client that knows the charset sees no escape here.
 			if !l.utf8 {
-				return "", &FromError{KindAmbiguous, l.pos, "backslash among 8-bit octets that are not UTF-8"}
+				return "", &Error{KindAmbiguous, l.pos, "backslash among 8-bit octets that are not UTF-8"}
 			}
 			if l.pos+1 < len(l.s) && l.s[l.pos+1] != '\r' {
 				l.pos++
@@ -100,7 +102,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 			b.WriteByte(c)
 		case open:
 			if depth++; depth > MaxCommentDepth {
-				return "", &FromError{KindTooLarge, l.pos, "comments nested more than 10 deep"}
+				return "", &Error{KindTooLarge, l.pos, "comments nested more than 10 deep"}
 			}
 			b.WriteByte(c)
 		case '\r', '\n': // checkOctets let only folds through
@@ -108,7 +110,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 			b.WriteByte(c)
 		}
 	}
-	return "", &FromError{KindMalformed, start, "a " + what + " has no end"}
+	return "", &Error{KindMalformed, start, "a " + what + " has no end"}
 }
 
 // plain is delimited where everything up to the end stands for itself; else
@@ -138,7 +140,7 @@ func (l *lexer) bracketed() (string, bool) {
 			text := l.s[start:l.pos]
 			l.pos++
 			return text, true
-		case isAtom(c), c == ' ', c == '\t', c == ':':
+		case mailaddr.IsAtom(c), c == ' ', c == '\t', c == ':':
 		default:
 			return "", false
 		}
@@ -149,14 +151,3 @@ func (l *lexer) bracketed() (string, bool) {
 func isWSP(c byte) bool { return c == ' ' || c == '\t' }
 
 func isFWS(c byte) bool { return isWSP(c) || c == '\r' || c == '\n' }
-
-// isAtom reports atext (RFC 5322 §3.2.3, RFC 6532 §3.2) and the dot.
-func isAtom(c byte) bool { return c >= 0x80 || atoms[c] }
-
-// atoms are those of ASCII.
-var atoms = func() (set [0x80]bool) {
-	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.") {
-		set[c] = true
-	}
-	return set
-}()

@@ -1,10 +1,13 @@
-package mailaddr
+package author
 
 import (
 	"net/netip"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/encodedword"
 )
 
 // Slips are fields that are not a mailbox-list (RFC 5322 §3.4), or that hold what
@@ -118,7 +121,7 @@ func localBefore(text string) (local string, start int) {
 		}
 		return "", len(text)
 	}
-	for start > 0 && isAtom(text[start-1]) {
+	for start > 0 && mailaddr.IsAtom(text[start-1]) {
 		start--
 	}
 	return strings.TrimLeft(text[start:], "'"), start
@@ -175,7 +178,7 @@ func splitComments(text string) (outside, comments string) {
 // cause names the cause of a refusal anew, now that no reading gives an author.
 // "MAILER-DAEMON" and "<>" name no domain in any reading; and where a field
 // shows several domains, that is why, not the slip beside them.
-func cause(s string, refused *FromError) *FromError {
+func cause(s string, refused *Error) *Error {
 	octets := s
 	if strings.IndexByte(s, escape) >= 0 {
 		if t, err := maskISO2022(s); err == nil {
@@ -188,8 +191,8 @@ func cause(s string, refused *FromError) *FromError {
 	flat := unfold(s)
 	other, below := shows(flat, domainShown(flat[strings.LastIndexByte(flat, '@')+1:]))
 	switch {
-	case namesNobody(flat) && decodings(flat, reading{strict: true}, func(scan wordScan) string {
-		if namesNobody(scan.judged) {
+	case namesNobody(flat) && encodedword.Decodings(flat, true, func(scan encodedword.Decoded) string {
+		if namesNobody(scan.Judged) {
 			return ""
 		}
 		return hiddenAddress
@@ -197,11 +200,11 @@ func cause(s string, refused *FromError) *FromError {
 		if refused.Kind == KindNoAddress {
 			return refused
 		}
-		return &FromError{KindNoAddress, refused.Offset, "the field names no domain"}
+		return &Error{KindNoAddress, refused.Offset, "the field names no domain"}
 	case refused.Kind == KindNoAddress:
-		return &FromError{KindAmbiguous, refused.Offset, "the only address is in a comment or a name"}
+		return &Error{KindAmbiguous, refused.Offset, "the only address is in a comment or a name"}
 	case (other || below) && !strings.Contains(refused.Detail, "another domain"):
-		return &FromError{refused.Kind, refused.Offset, "the field shows several domains, and " + refused.Detail}
+		return &Error{refused.Kind, refused.Offset, "the field shows several domains, and " + refused.Detail}
 	}
 	return refused
 }

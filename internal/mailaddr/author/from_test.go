@@ -1,8 +1,7 @@
-package mailaddr
+package author
 
 import (
 	"bufio"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,7 +61,7 @@ func fromCases(tb testing.TB) []fromCase {
 
 // outcome renders a result in the notation of the case files.
 func outcome(f From, err error) string {
-	var fe *FromError
+	var fe *Error
 	if errors.As(err, &fe) {
 		return "error " + string(fe.Kind) + " " + strconv.Itoa(fe.Offset)
 	}
@@ -83,21 +82,21 @@ func outcome(f From, err error) string {
 	return s
 }
 
-func TestParseFrom(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, c := range fromCases(t) {
 		t.Run(c.file+"/"+c.why, func(t *testing.T) {
-			f, err := ParseFrom(c.values)
+			f, err := Parse(c.values)
 			got := outcome(f, err)
 			if whole := strings.Contains(c.want, " | "); got != c.want && (whole || !strings.HasPrefix(got, c.want+" ")) {
-				t.Errorf("ParseFrom(%q)\n got %s (%v)\nwant %s", c.values, got, err, c.want)
+				t.Errorf("Parse(%q)\n got %s (%v)\nwant %s", c.values, got, err, c.want)
 			}
 		})
 	}
 }
 
-func TestParseFromMultipleDomains(t *testing.T) {
-	f, err := ParseFrom([]string{" A <a@one.example>, b@two.example, c@ONE.example"})
-	var fe *FromError
+func TestParseMultipleDomains(t *testing.T) {
+	f, err := Parse([]string{" A <a@one.example>, b@two.example, c@ONE.example"})
+	var fe *Error
 	if !errors.As(err, &fe) || fe.Kind != KindMultipleDomains {
 		t.Fatalf("got %v", err)
 	}
@@ -109,7 +108,7 @@ func TestParseFromMultipleDomains(t *testing.T) {
 	}
 }
 
-func TestParseFromBounds(t *testing.T) {
+func TestParseBounds(t *testing.T) {
 	fill := func(prefix, unit, suffix string) string {
 		return prefix + strings.Repeat(unit, (MaxFromLen-len(prefix)-len(suffix))/len(unit)) + suffix
 	}
@@ -144,7 +143,7 @@ func TestParseFromBounds(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.why, func(t *testing.T) {
-			f, err := ParseFrom([]string{c.value})
+			f, err := Parse([]string{c.value})
 			got := outcome(f, err)
 			if !strings.HasPrefix(got, c.want) {
 				t.Errorf("got %.100s (%v), want %s", got, err, c.want)
@@ -153,20 +152,8 @@ func TestParseFromBounds(t *testing.T) {
 	}
 }
 
-// TestWordDepth: encoded words within encoded words, to the bound and beyond.
-func TestWordDepth(t *testing.T) {
-	text := "News"
-	for depth := range maxWordDepth + 3 {
-		_, err := ParseFrom([]string{" " + text + " <a@b.example>"})
-		if ok := depth <= maxWordDepth; ok != (err == nil) {
-			t.Errorf("depth %d: %v", depth, err)
-		}
-		text = "=?utf-8?B?" + base64.StdEncoding.EncodeToString([]byte(text)) + "?="
-	}
-}
-
-func TestFromErrorJSON(t *testing.T) {
-	_, err := ParseFrom([]string{" a@b.example <c@d.example>"})
+func TestErrorJSON(t *testing.T) {
+	_, err := Parse([]string{" a@b.example <c@d.example>"})
 	got, jerr := json.Marshal(err)
 	if jerr != nil {
 		t.Fatal(jerr)
@@ -175,11 +162,11 @@ func TestFromErrorJSON(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if text := err.Error(); text != "mailaddr: From field ambiguous at octet 1: unquoted address of another domain in a display name" {
+	if text := err.Error(); text != "author: From field ambiguous at octet 1: unquoted address of another domain in a display name" {
 		t.Errorf("text %q", text)
 	}
-	var fe *FromError
-	if !errors.As(err, &fe) || "mailaddr: "+fe.Text() != err.Error() {
+	var fe *Error
+	if !errors.As(err, &fe) || "author: "+fe.Text() != err.Error() {
 		t.Errorf("text for a person of %v", err)
 	}
 }
@@ -199,8 +186,8 @@ func TestFromErrorDetail(t *testing.T) {
 		{` =?utf-8?Q?=00?= <a@a.example>`, "an encoded word holds a line break or a NUL octet"},
 		{` x <a@a.example> (=?utf-8?Q?=3Cb=40b.example=3E?=)`, "an encoded word holds an address of another domain in angle brackets"},
 	} {
-		_, err := ParseFrom([]string{tt.value})
-		var fe *FromError
+		_, err := Parse([]string{tt.value})
+		var fe *Error
 		if !errors.As(err, &fe) || fe.Detail != tt.want {
 			t.Errorf("%s: %v, want %q", tt.value, err, tt.want)
 		}
@@ -219,7 +206,7 @@ func TestNoteText(t *testing.T) {
 }
 
 func TestFromJSON(t *testing.T) {
-	f, err := ParseFrom([]string{` "A" <"x..y"@Example.com>`})
+	f, err := Parse([]string{` "A" <"x..y"@Example.com>`})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +224,7 @@ func BenchmarkParseFrom(b *testing.B) {
 	values := []string{" =?utf-8?B?6Zai5a6I?= News (x)\r\n <news@mail.example.com>"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ParseFrom(values); err != nil {
+		if _, err := Parse(values); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -272,7 +259,7 @@ func BenchmarkParseFromHostile(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					// The 101st mailbox is refused; the rest is accepted.
-					if f, err := ParseFrom([]string{value}); err == nil && f.AuthorDomain != "b.example" {
+					if f, err := Parse([]string{value}); err == nil && f.AuthorDomain != "b.example" {
 						b.Fatal(f, err)
 					}
 				}

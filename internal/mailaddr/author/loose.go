@@ -1,6 +1,11 @@
-package mailaddr
+package author
 
-import "strings"
+import (
+	"strings"
+
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/encodedword"
+)
 
 // Commas, colons and semicolons that should have been quoted stand in the
 // display names of much real mail:
@@ -38,7 +43,7 @@ func (l *loose) note(at int) {
 // one address follows.
 func (p *parser) textOnly(e *element) error {
 	if len(p.boxes) > 0 {
-		return &FromError{KindMalformed, e.last.start, "text without an address"}
+		return &Error{KindMalformed, e.last.start, "text without an address"}
 	}
 	p.text.note(e.last.start)
 	name, _, _ := decodeWords(e.phrase.String(), "") // judged in checkLoose
@@ -56,7 +61,7 @@ func (p *parser) colon(e *element, t token) error {
 
 func (p *parser) semicolon(e *element, t token) error {
 	if p.text.colon {
-		return &FromError{KindAmbiguous, t.start, "group syntax"}
+		return &Error{KindAmbiguous, t.start, "group syntax"}
 	}
 	p.text.note(t.start)
 	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ";"})
@@ -70,7 +75,7 @@ func (p *parser) handle(e *element, t token) bool {
 	}
 	i := p.pos
 	for ; i < len(p.s) && p.s[i] != '<'; i++ {
-		if c := p.s[i]; c == '.' || c == '?' || !isAtom(c) && !isFWS(c) {
+		if c := p.s[i]; c == '.' || c == '?' || !mailaddr.IsAtom(c) && !isFWS(c) {
 			return false
 		}
 	}
@@ -84,9 +89,9 @@ func (p *parser) handle(e *element, t token) bool {
 
 // checkLoose holds a field with such text to the condition above.
 func (p *parser) checkLoose() error {
-	refused := &FromError{KindMalformed, p.text.at, "text without an address"}
+	refused := &Error{KindMalformed, p.text.at, "text without an address"}
 	if p.text.colon {
-		refused = &FromError{KindAmbiguous, p.text.at, "group syntax"}
+		refused = &Error{KindAmbiguous, p.text.at, "group syntax"}
 	}
 	if len(p.boxes) != 1 || p.text.bare || strings.IndexByte(p.s, '\\') >= 0 || !asciiDomain(p.s) {
 		return refused
@@ -125,7 +130,7 @@ func oneAddress(s string, ats int) bool {
 		}
 		return ""
 	}
-	return refuse(s) == "" && decodings(s, reading{strict: true}, func(scan wordScan) string { return refuse(scan.judged) }) == ""
+	return refuse(s) == "" && encodedword.Decodings(s, true, func(scan encodedword.Decoded) string { return refuse(scan.Judged) }) == ""
 }
 
 // stripMarks removes comments and quotes.

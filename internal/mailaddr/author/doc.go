@@ -1,13 +1,13 @@
 // Package mailaddr reads the addresses DMARC and SPF depend on: the argument
 // of MAIL and RCPT ([ParsePath], RFC 5321 §4.1.2) and the author in the From
-// field ([ParseFrom], RFC 5322 §3.6.2).
+// field ([Parse], RFC 5322 §3.6.2).
 //
 // A verifier is worth only as much as its agreement with the reader's mail
-// client on who the author is. ParseFrom therefore follows one principle: a
+// client on who the author is. Parse therefore follows one principle: a
 // field is refused only where two readers could see different domains. What
 // clients write and show is accepted, also where RFC 5322 calls it obsolete or
 // wrong. What two readers could take for authors of two domains is refused, also
-// where RFC 5322 allows it. A refusal is a [*FromError] that says what and where.
+// where RFC 5322 allows it. A refusal is a [*Error] that says what and where.
 //
 // Where an address counts:
 //
@@ -82,4 +82,4 @@
 //	                   valid form
 //
 // Everything costs time linear in the input and never recurses.
-package mailaddr
+package author

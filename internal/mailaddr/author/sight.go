@@ -1,6 +1,10 @@
-package mailaddr
+package author
 
-import "strings"
+import (
+	"strings"
+
+	"sekimori/internal/mailaddr"
+)
 
 // sight is which addresses of other domains a reader sees in a display name or
 // comment.
@@ -60,7 +64,7 @@ func shows(text, domain string) (other, below bool) {
 		}
 		name := strings.ToLower(domainShown(after))
 		switch {
-		case before == "" || before[len(before)-1] != '"' && !isAtom(before[len(before)-1]) || !strings.Contains(name, ".") || name == domain:
+		case before == "" || before[len(before)-1] != '"' && !mailaddr.IsAtom(before[len(before)-1]) || !strings.Contains(name, ".") || name == domain:
 		case strings.HasSuffix(name, "."+domain), strings.HasSuffix(domain, "."+name):
 			below = true
 		default:
@@ -73,7 +77,7 @@ func shows(text, domain string) (other, below bool) {
 // domainShown returns what text begins with, if it looks like a domain to a person.
 func domainShown(text string) string {
 	end := 0
-	for end < len(text) && isAtom(text[end]) {
+	for end < len(text) && mailaddr.IsAtom(text[end]) {
 		end++
 	}
 	return strings.TrimRight(text[:end], ".'!?")

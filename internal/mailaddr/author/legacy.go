@@ -1,7 +1,9 @@
-package mailaddr
+package author
 
 import (
 	"strings"
+
+	"sekimori/internal/mailaddr"
 )
 
 // Text in the double-byte charsets of East Asia, not encoded as RFC 2047 asks,
@@ -48,11 +50,11 @@ func maskISO2022(s string) (legacyText, error) {
 		if s[i] == escape {
 			n, w := designation(s[i:])
 			if n == 0 {
-				return t, &FromError{KindMalformed, i, "control octet"}
+				return t, &Error{KindMalformed, i, "control octet"}
 			}
 			// The "@" of ESC $ @ is one to a reader by octets, too.
 			if s[i+n-1] == '@' && dotted([]byte(s[i+n:])) {
-				return t, &FromError{KindAmbiguous, i, "unencoded text whose octets spell an address"}
+				return t, &Error{KindAmbiguous, i, "unencoded text whose octets spell an address"}
 			}
 			fill(out[i : i+n])
 			width = w
@@ -66,7 +68,7 @@ func maskISO2022(s string) (legacyText, error) {
 		}
 		for range width {
 			if i == len(s) || s[i] <= ' ' || s[i] > '~' {
-				return t, &FromError{KindMalformed, min(i, len(s)-1), "unencoded ISO-2022-JP that does not end"}
+				return t, &Error{KindMalformed, min(i, len(s)-1), "unencoded ISO-2022-JP that does not end"}
 			}
 			out[i] = masked
 			t.half(s[i])
@@ -74,7 +76,7 @@ func maskISO2022(s string) (legacyText, error) {
 		}
 	}
 	if width != 0 {
-		return t, &FromError{KindMalformed, len(s) - 1, "unencoded ISO-2022-JP that does not end"}
+		return t, &Error{KindMalformed, len(s) - 1, "unencoded ISO-2022-JP that does not end"}
 	}
 	t.masked = string(out)
 	return t, nil
@@ -128,17 +130,17 @@ func fill(b []byte) {
 // writes them.
 func (t *legacyText) check() error {
 	if !asciiDomain(t.masked) {
-		return &FromError{KindAmbiguous, strings.LastIndexByte(t.masked, '@'), "internationalized domain beside unencoded text"}
+		return &Error{KindAmbiguous, strings.LastIndexByte(t.masked, '@'), "internationalized domain beside unencoded text"}
 	}
 	if i := strings.IndexByte(t.masked, '@'); i >= 0 && strings.IndexByte(t.masked[i+1:], '@') >= 0 {
-		return &FromError{KindAmbiguous, i, `several "@" beside unencoded text`}
+		return &Error{KindAmbiguous, i, `several "@" beside unencoded text`}
 	}
 	for i := 0; i+1 < len(t.plain); i++ {
 		switch {
 		case t.plain[i] == '=' && t.plain[i+1] == '?':
-			return &FromError{KindAmbiguous, 0, "encoded word beside unencoded text"}
+			return &Error{KindAmbiguous, 0, "encoded word beside unencoded text"}
 		case t.plain[i] == hiddenAt && dotted(t.plain[i+1:]):
-			return &FromError{KindAmbiguous, 0, "unencoded text whose octets spell an address"}
+			return &Error{KindAmbiguous, 0, "unencoded text whose octets spell an address"}
 		}
 	}
 	return nil
@@ -154,7 +156,7 @@ func dotted(s []byte) bool {
 		case c == '.':
 			dot = true
 		case isFWS(c):
-		case isAtom(c):
+		case mailaddr.IsAtom(c):
 			if dot {
 				return true
 			}

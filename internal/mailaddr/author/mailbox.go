@@ -1,9 +1,11 @@
-package mailaddr
+package author
 
 import (
 	"cmp"
 	"strings"
 	"unicode/utf8"
+
+	"sekimori/internal/mailaddr"
 )
 
 // parser reads the mailbox-list of RFC 5322 §3.4, one mailbox after the other.
@@ -33,16 +35,16 @@ func (p *parser) list() error {
 		}
 	}
 	if p.quotes.foreign && p.quotes.oddAt >= 0 {
-		return &FromError{KindAmbiguous, p.quotes.oddAt, "quotes that readers end in different places, and an address of another domain"}
+		return &Error{KindAmbiguous, p.quotes.oddAt, "quotes that readers end in different places, and an address of another domain"}
 	}
 	if p.text.at >= 0 {
 		return p.checkLoose()
 	}
 	switch {
 	case len(p.boxes) == 0:
-		return &FromError{KindNoAddress, 0, "the field names no author"}
+		return &Error{KindNoAddress, 0, "the field names no author"}
 	case len(p.boxes) > 1 && p.seen&seesAngle != 0:
-		return &FromError{KindAmbiguous, 0, hiddenAddress}
+		return &Error{KindAmbiguous, 0, hiddenAddress}
 	}
 	return p.checkWords()
 }
@@ -139,9 +141,9 @@ func (p *parser) mailbox() (more bool, err error) {
 func (e *element) word(t token) error {
 	switch {
 	case e.angle.found:
-		return &FromError{KindMalformed, t.start, "text after an address in angle brackets"}
+		return &Error{KindMalformed, t.start, "text after an address in angle brackets"}
 	case e.bare.found:
-		return &FromError{KindAmbiguous, t.start, "text after an address without angle brackets"}
+		return &Error{KindAmbiguous, t.start, "text after an address without angle brackets"}
 	}
 	e.words++
 	e.last = t
@@ -155,14 +157,14 @@ func (e *element) word(t token) error {
 func (e *element) comment(t token) error {
 	if i := strings.IndexByte(t.text, '@'); i >= 0 {
 		if strings.ContainsAny(t.text, "<>,;:\"") {
-			return &FromError{KindAmbiguous, t.start, "address among special characters within a comment"}
+			return &Error{KindAmbiguous, t.start, "address among special characters within a comment"}
 		}
 		if e.unsafe < 0 {
 			e.unsafe = t.start
 		}
 	}
 	if e.bare.found && !e.angle.found && !t.spaced && !t.glued {
-		return &FromError{KindAmbiguous, t.start, "comment that touches an address"}
+		return &Error{KindAmbiguous, t.start, "comment that touches an address"}
 	}
 	e.comments.add(t.text, true)
 	return nil
@@ -178,7 +180,7 @@ func (p *parser) special(e *element, t token) error {
 	case '[':
 		text, ok := p.bracketed()
 		if !ok {
-			return &FromError{KindMalformed, t.start, "square bracket outside quotes"}
+			return &Error{KindMalformed, t.start, "square bracket outside quotes"}
 		}
 		return e.word(token{kind: tokSpecial, start: t.start, end: p.pos, text: "[" + text + "]"})
 	case ':':
@@ -186,9 +188,9 @@ func (p *parser) special(e *element, t token) error {
 	case ';':
 		return p.semicolon(e, t)
 	case '\\': // Fig. 8d of "Composition Kills": "<a@b>\,<c@d>"
-		return &FromError{KindAmbiguous, t.start, "backslash outside quotes"}
+		return &Error{KindAmbiguous, t.start, "backslash outside quotes"}
 	}
-	return &FromError{KindMalformed, t.start, "stray special character"}
+	return &Error{KindMalformed, t.start, "stray special character"}
 }
 
 // bare reads the domain of an address without angle brackets; t is its "@".
@@ -199,13 +201,13 @@ func (p *parser) bare(e *element, t token) error {
 	case p.handle(e, t):
 		return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: "@"})
 	case e.angle.found || e.bare.found:
-		return &FromError{KindAmbiguous, t.start, `second "@" in one address`}
+		return &Error{KindAmbiguous, t.start, `second "@" in one address`}
 	case e.words != 1 || e.last.kind == tokSpecial:
-		return &FromError{KindAmbiguous, t.start, `unquoted "@" in a display name`}
+		return &Error{KindAmbiguous, t.start, `unquoted "@" in a display name`}
 	case t.spaced || t.glued:
-		return &FromError{KindAmbiguous, t.start, `white space or comment before "@"`}
+		return &Error{KindAmbiguous, t.start, `white space or comment before "@"`}
 	case e.last.glued:
-		return &FromError{KindAmbiguous, e.last.start, "comment that touches an address"}
+		return &Error{KindAmbiguous, e.last.start, "comment that touches an address"}
 	}
 	e.bare = addrSpec{found: true, local: e.last, start: e.last.start, at: p.pos}
 	var err error
@@ -216,7 +218,7 @@ func (p *parser) bare(e *element, t token) error {
 // angle reads what is in angle brackets; t is the opening one.
 func (p *parser) angle(e *element, t token) error {
 	if e.angle.found {
-		return &FromError{KindMalformed, t.start, "second angle bracket in one mailbox"}
+		return &Error{KindMalformed, t.start, "second angle bracket in one mailbox"}
 	}
 	local, err := p.next()
 	if err != nil {
@@ -225,16 +227,16 @@ func (p *parser) angle(e *element, t token) error {
 	switch {
 	case local.kind == tokAtom || local.kind == tokQuoted:
 	case local.kind == tokSpecial && local.octet == '>':
-		return &FromError{KindNoAddress, t.start, "the angle brackets are empty"}
+		return &Error{KindNoAddress, t.start, "the angle brackets are empty"}
 	case local.kind == tokSpecial && local.octet == '@': // obs-route
-		return &FromError{KindAmbiguous, local.start, "source route"}
+		return &Error{KindAmbiguous, local.start, "source route"}
 	case local.kind == tokComment:
-		return &FromError{KindAmbiguous, local.start, "comment within angle brackets"}
+		return &Error{KindAmbiguous, local.start, "comment within angle brackets"}
 	default:
-		return &FromError{KindMalformed, local.start, "angle brackets without an address"}
+		return &Error{KindMalformed, local.start, "angle brackets without an address"}
 	}
 	if p.pos == len(p.s) || p.s[p.pos] != '@' {
-		return &FromError{KindAmbiguous, p.pos, `local part not followed by "@"`}
+		return &Error{KindAmbiguous, p.pos, `local part not followed by "@"`}
 	}
 	p.pos++
 	e.angle = addrSpec{found: true, local: local, start: local.start, at: p.pos}
@@ -249,15 +251,15 @@ func (p *parser) angle(e *element, t token) error {
 	case end.kind == tokSpecial && end.octet == '>':
 		return nil
 	case end.kind == tokEnd:
-		return &FromError{KindMalformed, t.start, "angle bracket without an end"}
+		return &Error{KindMalformed, t.start, "angle bracket without an end"}
 	}
-	return &FromError{KindAmbiguous, end.start, "something besides one address within angle brackets"}
+	return &Error{KindAmbiguous, end.start, "something besides one address within angle brackets"}
 }
 
 // domainText returns the run of domain octets at the current position.
 func (p *parser) domainText() (string, error) {
 	start := p.pos
-	for p.pos < len(p.s) && isAtom(p.s[p.pos]) {
+	for p.pos < len(p.s) && mailaddr.IsAtom(p.s[p.pos]) {
 		p.pos++
 	}
 	p.last = tokAtom
@@ -266,11 +268,11 @@ func (p *parser) domainText() (string, error) {
 	}
 	switch {
 	case p.pos == len(p.s) || p.s[p.pos] == '>' || p.s[p.pos] == ',':
-		return "", &FromError{KindMalformed, start, "address without a domain"}
+		return "", &Error{KindMalformed, start, "address without a domain"}
 	case p.s[p.pos] == '[':
-		return "", &FromError{KindMalformed, start, "address literal for a domain"}
+		return "", &Error{KindMalformed, start, "address literal for a domain"}
 	}
-	return "", &FromError{KindAmbiguous, start, `something besides a domain after "@"`}
+	return "", &Error{KindAmbiguous, start, `something besides a domain after "@"`}
 }
 
 // otherInComment: readers of the old form take the comment for the author's name,
@@ -285,15 +287,15 @@ func (p *parser) finish(e *element, t token) error {
 	}
 	switch {
 	case !addr.found && e.words == 0 && e.unsafe >= 0:
-		return &FromError{KindAmbiguous, e.unsafe, "address in a comment that stands alone"}
+		return &Error{KindAmbiguous, e.unsafe, "address in a comment that stands alone"}
 	case !addr.found && e.words == 0: // obs-mbox-list has empty elements
 		return nil
 	case !addr.found:
 		return p.textOnly(e)
 	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
-		return &FromError{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
+		return &Error{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
 	case len(p.boxes) == MaxMailboxes:
-		return &FromError{KindTooLarge, addr.start, "more than 100 mailboxes"}
+		return &Error{KindTooLarge, addr.start, "more than 100 mailboxes"}
 	}
 	local, err := localPart(addr.local)
 	if err != nil {
@@ -309,11 +311,11 @@ func (p *parser) finish(e *element, t token) error {
 		refusal = hiddenAddress
 	}
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
-		return &FromError{KindAmbiguous, addr.start, refusal}
+		return &Error{KindAmbiguous, addr.start, refusal}
 	}
 	// The comment is the name where there is no other.
 	if (!e.angle.found || e.words == 0) && (e.unsafe >= 0 || comments != e.comments.String()) && !oneDomain(e.comments.String(), string(domain)) {
-		return &FromError{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
+		return &Error{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
 	}
 	p.seen |= seen
 	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside a name nobody takes it for one
@@ -339,16 +341,16 @@ func (p *parser) finish(e *element, t token) error {
 
 // localPart validates a local part. Dots are not judged: a..b@ and a.@ exist.
 func localPart(t token) (string, error) {
-	refuse := func(detail string) (string, error) { return "", &FromError{KindAmbiguous, t.start, detail} }
+	refuse := func(detail string) (string, error) { return "", &Error{KindAmbiguous, t.start, detail} }
 	switch {
 	case !utf8.ValidString(t.text):
-		return "", &FromError{KindMalformed, t.start, "8-bit octets in an address that are not UTF-8"}
+		return "", &Error{KindMalformed, t.start, "8-bit octets in an address that are not UTF-8"}
 	case strings.Contains(t.text, "=?"):
 		return refuse("encoded word in an address") // RFC 2047 §5 forbids it
 	case hasHidden(t.text):
 		return refuse("invisible character in an address")
 	case t.text == "":
-		return "", &FromError{KindMalformed, t.start, "address without a local part"}
+		return "", &Error{KindMalformed, t.start, "address without a local part"}
 	}
 	if t.kind == tokQuoted {
 		// Readers that do not know quotes stop at the first such octet.
@@ -356,7 +358,7 @@ func localPart(t token) (string, error) {
 			return refuse("quoted pair in a local part")
 		}
 		for i := 0; i < len(t.text); i++ {
-			if !isAtom(t.text[i]) {
+			if !mailaddr.IsAtom(t.text[i]) {
 				return refuse("special character in a quoted local part")
 			}
 		}

@@ -1,9 +1,10 @@
-package mailaddr
+package author
 
 import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/mailaddr"
 	"sekimori/internal/testkit/signer"
 	"sekimori/internal/testkit/suites"
 )
@@ -49,14 +50,14 @@ func TestConformanceEspoofer(t *testing.T) {
 			if !special {
 				want = "ok legitimate.com | <admin@legitimate.com>"
 			}
-			if got := outcome(ParseFrom(fromValues(c.From))); got != want && !strings.HasPrefix(got, want+" ") {
+			if got := outcome(Parse(fromValues(c.From))); got != want && !strings.HasPrefix(got, want+" ") {
 				t.Errorf("%s: %q gives %s, want %s", c.Idea, c.From, got, want)
 			}
 			want, special = espooferPath[c.ID]
 			if !special {
 				want = strings.Trim(c.MailFrom, "<>")
 			}
-			p, err := ParsePath(c.MailFrom)
+			p, err := mailaddr.ParsePath(c.MailFrom)
 			if got := p.String(); err == nil && got != want || err != nil && want != "refused" {
 				t.Errorf("%s: %q gives %s, %v, want %s", c.Idea, c.MailFrom, got, err, want)
 			}

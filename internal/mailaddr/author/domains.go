@@ -1,4 +1,4 @@
-package mailaddr
+package author
 
 import (
 	"slices"
@@ -6,6 +6,8 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/encodedword"
 	"sekimori/internal/printable"
 )
 
@@ -20,9 +22,9 @@ func oneDomain(text, domain string) bool {
 		if !showsOnly(form, domain) {
 			return false
 		}
-		refusal := decodings(form, reading{strict: true}, func(scan wordScan) string {
-			texts := []string{scan.judged}
-			if shown := withoutControls(scan.judged); shown != scan.judged { // Many show text without them.
+		refusal := encodedword.Decodings(form, true, func(scan encodedword.Decoded) string {
+			texts := []string{scan.Judged}
+			if shown := withoutControls(scan.Judged); shown != scan.Judged { // Many show text without them.
 				texts = append(texts, shown)
 			}
 			for _, text := range texts {
@@ -142,7 +144,7 @@ func looksLikeAddress(text string) bool {
 // "@".
 func startsDomain(text string) bool {
 	end := 0
-	for end < len(text) && (isAtom(text[end]) || isWSP(text[end])) {
+	for end < len(text) && (mailaddr.IsAtom(text[end]) || isWSP(text[end])) {
 		end++
 	}
 	return dotted([]byte(text[:end])) || strings.ContainsAny(text[:end], "\u3002\uff0e\uff61\ufe52") // dots of other scripts
@@ -162,8 +164,8 @@ func slipDomain(after string) (dns.Name, bool) {
 		return "", false
 	}
 	next := strings.TrimLeft(rest, " \t<>,;:\"'()[]")
-	continues := len(next) > 1 && next[0] == '.' && isAtom(next[1])
-	if continues || strings.HasSuffix(text, ".") && next != "" && isAtom(next[0]) || joins(text, rest) {
+	continues := len(next) > 1 && next[0] == '.' && mailaddr.IsAtom(next[1])
+	if continues || strings.HasSuffix(text, ".") && next != "" && mailaddr.IsAtom(next[0]) || joins(text, rest) {
 		return "", false
 	}
 	name, err := authorDomain(text, 0)
@@ -173,7 +175,7 @@ func slipDomain(after string) (dns.Name, bool) {
 // atomEnd returns where the run of atext and dots ends that text begins with.
 func atomEnd(text string) int {
 	end := 0
-	for end < len(text) && isAtom(text[end]) {
+	for end < len(text) && mailaddr.IsAtom(text[end]) {
 		end++
 	}
 	return end
@@ -184,7 +186,7 @@ func atomEnd(text string) int {
 // "foo@a.example Foo" they see the top-level domain "exampleFoo": nobody's.
 func joins(domain, rest string) bool {
 	end := 0
-	for end < len(rest) && (isAtom(rest[end]) || isWSP(rest[end])) {
+	for end < len(rest) && (mailaddr.IsAtom(rest[end]) || isWSP(rest[end])) {
 		end++
 	}
 	for word := range strings.FieldsSeq(rest[:end]) {

@@ -1,4 +1,4 @@
-package mailaddr
+package encodedword
 
 import (
 	"slices"
@@ -49,6 +49,12 @@ func plainName(charset string) string {
 	}, charset)
 }
 
+// esc begins the sequences by which ISO-2022 changes the set of characters.
+const esc = 0x1b
+
+// unreadable stands for octets that have no character of their own.
+const unreadable = "\ufffd"
+
 // opaque reports a charset whose text, read as octets, could hide anything:
 // UTF-7 in its forms (as IMAP has it, too), BOCU-1, and codecs of Python that
 // know escapes.
@@ -83,9 +89,9 @@ func unshifted(octets []byte) (string, bool) {
 			next = octets[i+1]
 		}
 		switch {
-		case c == escape && (next == 'N' || next == 'O'):
+		case c == esc && (next == 'N' || next == 'O'):
 			return "", false
-		case c == escape:
+		case c == esc:
 			end := i + 1
 			for end < len(octets) && ' ' <= octets[end] && octets[end] < '0' {
 				end++

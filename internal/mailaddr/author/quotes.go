@@ -1,6 +1,11 @@
-package mailaddr
+package author
 
-import "strings"
+import (
+	"strings"
+
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/encodedword"
+)
 
 // quotes notes what lets readers disagree on what is quoted: quoted pairs, which
 // some do not know, quotes in comments, for those who do not know comments, and
@@ -39,17 +44,17 @@ func (p *parser) checkWords() error {
 	}
 	flat := unfold(p.s)
 	domain := string(p.boxes[0].Domain)
-	refusal := decodings(flat, reading{}, func(scan wordScan) string {
+	refusal := encodedword.Decodings(flat, false, func(scan encodedword.Decoded) string {
 		switch {
-		case foreign && marks(scan.judged) != marks(flat):
+		case foreign && marks(scan.Judged) != marks(flat):
 			return hiddenAddress
-		case foreign || !holdsAngle(scan.judged, domain) || p.seen&seesAngle != 0 && quotedName(scan.judged, flat):
+		case foreign || !holdsAngle(scan.Judged, domain) || p.seen&seesAngle != 0 && quotedName(scan.Judged, flat):
 			return ""
 		}
 		return hiddenAddress
 	})
 	if refusal != "" {
-		return &FromError{KindAmbiguous, 0, refusal}
+		return &Error{KindAmbiguous, 0, refusal}
 	}
 	return nil
 }
@@ -81,7 +86,7 @@ func foreignAddress(text, domain string) bool {
 			return false
 		}
 		end := 0
-		for end < len(after) && isAtom(after[end]) && after[end] != '\'' {
+		for end < len(after) && mailaddr.IsAtom(after[end]) && after[end] != '\'' {
 			end++
 		}
 		if !strings.EqualFold(after[:end], domain) {

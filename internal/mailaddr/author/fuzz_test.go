@@ -1,0 +1,185 @@
+package author
+
+import (
+	"errors"
+	"mime"
+	"net/mail"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/mailaddr"
+)
+
+// FuzzParse holds every accepted field to what a verifier relies on.
+func FuzzParse(f *testing.F) {
+	for _, c := range fromCases(f) {
+		for _, v := range c.values {
+			f.Add(v)
+		}
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		from, err := Parse([]string{value})
+		if err != nil {
+			var fe *Error
+			if !errors.As(err, &fe) || fe.Detail == "" || fe.Offset < 0 || fe.Offset > len(value) {
+				t.Fatalf("bad error %#v", err)
+			}
+			if from.AuthorDomain != "" || len(from.Mailboxes) > 0 && fe.Kind != KindMultipleDomains {
+				t.Fatalf("%+v beside %v", from, err)
+			}
+			return
+		}
+		if from.AuthorDomain == "" || len(from.Domains) != 1 || len(from.Mailboxes) == 0 || len(from.Mailboxes) > MaxMailboxes {
+			t.Fatalf("accepted %+v", from)
+		}
+		otherReaders(t, value, from)
+		lower := strings.ToLower(value)
+		for label := range strings.SplitSeq(string(from.AuthorDomain), ".") {
+			u, _ := idna.Punycode.ToUnicode(label)
+			if !strings.Contains(lower, label) && !strings.Contains(lower, u) {
+				t.Fatalf("label %q is not in the input", label)
+			}
+		}
+		var canonical strings.Builder
+		for i, m := range from.Mailboxes {
+			if m.Domain != from.AuthorDomain {
+				t.Fatalf("mailbox of %q, author domain %q", m.Domain, from.AuthorDomain)
+			}
+			if !strings.Contains(unfold(value), m.Local) && !strings.Contains(value, `\`) || !utf8.ValidString(m.DisplayName) {
+				t.Fatalf("mailbox %+q", m)
+			}
+			if i > 0 {
+				canonical.WriteString(", ")
+			}
+			local := m.Local
+			for j := range len(local) {
+				if !mailaddr.IsAtom(local[j]) {
+					local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(m.Local) + `"`
+					break
+				}
+			}
+			canonical.WriteString("<" + local + "@" + string(m.Domain) + ">")
+		}
+		if canonical.Len() > MaxFromLen {
+			return // addresses without brackets or spaces are shorter
+		}
+		again, err := Parse([]string{canonical.String()})
+		if err != nil && slices.Contains(from.Notes, NoteSlip) {
+			return // with brackets a local part of a slip may hold what closes them
+		}
+		if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
+			t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
+		}
+		for i, m := range again.Mailboxes {
+			if m.Local != from.Mailboxes[i].Local {
+				t.Fatalf("canonical %q gives %+q, want %+q", canonical.String(), m, from.Mailboxes[i])
+			}
+		}
+	})
+}
+
+// dottedDomain is what a reader by patterns takes for an address's domain.
+var dottedDomain = regexp.MustCompile(`@[ \t\r\n]*([0-9A-Za-z_-]+\.[0-9A-Za-z_.-]*[0-9A-Za-z_-])`)
+
+// otherReaders compares an accepted field with what other readers make of it:
+// Go's parser, which is as strict as RFC 5322 but for dots; and, where commas,
+// colons or double-byte text were let through, one that takes anything for an
+// address that has an "@" before something like a domain.
+func otherReaders(t *testing.T, value string, from From) {
+	t.Helper()
+	unfolded := strings.NewReplacer("\r\n", "").Replace(value)
+	if list, err := mail.ParseAddressList(unfolded); err == nil {
+		for _, a := range list {
+			domain := strings.TrimRight(a.Address[strings.LastIndexByte(a.Address, '@')+1:], "'") // 'a@b.example'
+			if name, err := mailaddr.ParseDomain(domain); err != nil || name != from.AuthorDomain {
+				t.Fatalf("net/mail reads %q at %q, we at %q", a.Address, domain, from.AuthorDomain)
+			}
+		}
+	}
+	for _, syntax := range []reader{{}, {pairs: true}, {comments: true}, {pairs: true, comments: true}} {
+		for _, name := range syntax.angles(unfolded) {
+			if name != from.AuthorDomain {
+				t.Fatalf("%+v reads %q, we %q", syntax, name, from.AuthorDomain)
+			}
+		}
+	}
+	p, err := parse(value)
+	if err != nil {
+		t.Fatalf("second reading: %v", err)
+	}
+	texts := []string{}
+	if p.s != value {
+		plain := value
+		for _, d := range designations {
+			plain = strings.ReplaceAll(plain, d.sequence, "")
+		}
+		texts = append(texts, value, unfolded, plain)
+	}
+	if p.slip {
+		for _, text := range []string{value, unfolded, stripMarks(unfolded), strings.NewReplacer("\r\n", "", "(", "", ")", "", `"`, "").Replace(value)} {
+			texts = append(texts, text)
+			if decoded, err := (&mime.WordDecoder{}).DecodeHeader(text); err == nil {
+				texts = append(texts, decoded)
+			}
+		}
+	}
+	if p.text.at >= 0 && p.text.ats == 0 {
+		dec := mime.WordDecoder{}
+		decoded, err := dec.DecodeHeader(unfolded)
+		if err == nil {
+			texts = append(texts, decoded)
+		}
+		texts = append(texts, value, unfolded)
+	}
+	for _, text := range texts {
+		for _, m := range dottedDomain.FindAllStringSubmatch(text, -1) {
+			if p.slip && !isTopLevel(strings.ToLower(m[1][strings.LastIndexByte(m[1], '.')+1:])) {
+				continue // joined to nobody's domain
+			}
+			if name, err := mailaddr.ParseDomain(m[1]); err == nil && name != from.AuthorDomain && !strings.HasPrefix(string(from.AuthorDomain), "xn--") {
+				t.Fatalf("a pattern reads %q, we %q", name, from.AuthorDomain)
+			}
+		}
+	}
+}
+
+// reader knows quotes, perhaps quoted pairs, perhaps comments, and takes what it
+// finds in angle brackets for authors.
+type reader struct{ pairs, comments bool }
+
+// angles returns the domains with a dot in angle brackets outside quotes, as far as the
+// quotes and comments are balanced.
+func (r reader) angles(s string) []dns.Name {
+	var out []dns.Name
+	open, depth, quoted := -1, 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && r.pairs && (quoted || depth > 0):
+			i++
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case quoted:
+		case c == '(' && r.comments:
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth > 0:
+		case c == '<':
+			open = i + 1
+		case c == '>' && open >= 0:
+			inner := s[open:i]
+			open = -1
+			at := strings.LastIndexByte(inner, '@')
+			if name, err := mailaddr.ParseDomain(strings.TrimSpace(inner[at+1:])); at >= 0 && err == nil && strings.Contains(string(name), ".") {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}

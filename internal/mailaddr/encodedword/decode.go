@@ -1,0 +1,93 @@
+package encodedword
+
+import (
+	"encoding/base64"
+	"strings"
+)
+
+// encodedWord returns the encoded word s begins with, "" if it is none. It
+// looks for the end of a word only after a sound beginning, so that a field full
+// of "=?" costs linear time.
+func encodedWord(s, until string) (word string, octets []byte, charset string) {
+	charset, rest, _ := strings.Cut(s[len("=?"):], "?")
+	enc, rest, ok := strings.Cut(rest, "?")
+	if !ok || !strings.EqualFold(enc, "q") && !strings.EqualFold(enc, "b") {
+		return "", nil, ""
+	}
+	end, next, ok := wordEnd(rest, until)
+	if !ok {
+		return "", nil, ""
+	}
+	word = s[:len(s)-len(rest)+next]
+	charset, _, _ = strings.Cut(strings.ToLower(charset), "*") // RFC 2231 §5: language
+	if strings.EqualFold(enc, "q") {
+		return word, decodeQ(rest[:end]), charset
+	}
+	return word, decodeB(rest[:end]), charset
+}
+
+// wordEnd returns where the text of an encoded word ends in s and where what
+// comes after the word begins. It reads no further than that.
+func wordEnd(s, until string) (end, next int, ok bool) {
+	if until == " " {
+		for end < len(s) && s[end] != ' ' {
+			if strings.HasPrefix(s[end:], "?=") {
+				return end, end + len("?="), true
+			}
+			end++
+		}
+		return end, end, true
+	}
+	end = strings.Index(s, until)
+	return end, end + len("?="), end >= 0 && strings.HasPrefix(s[end:], "?=")
+}
+
+// decodeQ decodes RFC 2047 §4.2; wrong escs stay as they are.
+func decodeQ(s string) []byte {
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '_':
+			out = append(out, ' ')
+		case c == '=' && i+2 < len(s) && unhex(s[i+1]) < 16 && unhex(s[i+2]) < 16:
+			out = append(out, unhex(s[i+1])<<4|unhex(s[i+2]))
+			i += 2
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 16
+}
+
+// decodeB decodes RFC 2047 §4.1 as forgivingly as any client: foreign
+// characters are skipped, padding may be absent or stand in the middle.
+func decodeB(s string) []byte {
+	out := make([]byte, 0, len(s))
+	for part := range strings.SplitSeq(s, "=") {
+		clean := make([]byte, 0, len(part))
+		for i := 0; i < len(part); i++ {
+			switch c := part[i]; {
+			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/':
+				clean = append(clean, c)
+			}
+		}
+		if len(clean)%4 == 1 {
+			clean = clean[:len(clean)-1]
+		}
+		// Cannot fail: only alphabet, of a possible length.
+		out, _ = base64.RawStdEncoding.AppendDecode(out, clean)
+	}
+	return out
+}
