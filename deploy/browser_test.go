@@ -180,8 +180,10 @@ func TestBrowserSeesTrouble(t *testing.T) {
 // large ones.
 const faint = `(() => {
   const rgba = c => { const n = c.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
-  const light = c => { const [r, g, b] = rgba(c).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
-  const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (rgba(c)[3] > 0) return c; } return "rgb(255, 255, 255)"; };
+  const light = c => { const [r, g, b] = rgba(c).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+    if (rgba(c)[3] > 0) return c; } return "rgb(255, 255, 255)"; };
   const bad = [], all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let n; n = all.nextNode();) {
     const e = n.parentElement;

@@ -42,7 +42,9 @@ const hostileMail = "From: \"<script>pwned()</script>\" <author@none.example>\r\
 func (d *daemon) sendHostile(t *testing.T) {
 	t.Helper()
 	peer := mta.Peer{Addr: netip.MustParseAddrPort("198.51.100.7:25000"), HELO: "<script>pwned()</script>"}
-	if _, err := mta.Send("unix", d.socket, peer, client.Envelope{From: `<"<svg/onload=pwned()>"@none.example>`, To: []string{"<reader@rcpt.example>"}, QueueID: "4QHOSTILE"}, []byte(hostileMail)); err != nil {
+	if _, err := mta.Send("unix", d.socket, peer,
+		client.Envelope{From: `<"<svg/onload=pwned()>"@none.example>`, To: []string{"<reader@rcpt.example>"}, QueueID: "4QHOSTILE"},
+		[]byte(hostileMail)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -56,7 +58,8 @@ func TestConsole(t *testing.T) {
 	d, key := startMX(t, ctx, build(t), `
 policy:
   overrides:
-    - {id: alumni-forwarding, owner: postmaster@rcpt.example, reason: "<script>pwned()</script>", expires: 2099-06-30, when: {client: [203.0.113.0/24]}, then: accept}
+    - {id: alumni-forwarding, owner: postmaster@rcpt.example, reason: "<script>pwned()</script>", expires: 2099-06-30,
+       when: {client: [203.0.113.0/24]}, then: accept}
 `)
 	d.traffic(t, key)
 	d.sendHostile(t)
@@ -72,7 +75,8 @@ policy:
 	t.Run("screenshot", func(t *testing.T) { b.checkScreenshot(t) })
 }
 
-var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE", "/decision?queue_id=4Qgood.example", "/overrides", "/config", "/decision?id=none"}
+var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE",
+	"/decision?queue_id=4Qgood.example", "/overrides", "/config", "/decision?id=none"}
 
 // checkPages opens each, with scripts and without, wide and narrow, by day and
 // by night.
@@ -81,8 +85,9 @@ func (b *browser) checkPages(t *testing.T) {
 		b.scripts(t, scripts)
 		for _, path := range consolePages {
 			b.open(t, path)
-			if got := eval[bool](t, b, "document.querySelector('#refresh button') !== null"); got != (scripts && eval[bool](t, b, "document.querySelector('main [data-live]') !== null")) {
-				t.Errorf("%s: scripts %t, a button that needs them: %t", path, scripts, got)
+			button := eval[bool](t, b, "document.querySelector('#refresh button') !== null")
+			if live := eval[bool](t, b, "document.querySelector('main [data-live]') !== null"); button != (scripts && live) {
+				t.Errorf("%s: scripts %t, a button that needs them: %t", path, scripts, button)
 			}
 			for _, width := range []int64{320, 390, 1280} {
 				for _, scheme := range []string{"light", "dark"} {

@@ -57,7 +57,8 @@ func TestSieve(t *testing.T) {
 	need(t, "sieve-test", "dovecot-sieve")
 	dir, uid := anyonesDir(t)
 	writeFile(t, filepath.Join(dir, "sekimori.sieve"), readFile(t, "sieve/sekimori.sieve"), 0o644)
-	writeFile(t, filepath.Join(dir, "dovecot.conf"), fmt.Sprintf("mail_uid=%[2]d\nmail_gid=%[2]d\nfirst_valid_uid=1\nssl=no\nmail_home=%[1]s\nmail_location=maildir:%[1]s/mail\n", dir, uid), 0o644)
+	writeFile(t, filepath.Join(dir, "dovecot.conf"),
+		fmt.Sprintf("mail_uid=%[2]d\nmail_gid=%[2]d\nfirst_valid_uid=1\nssl=no\nmail_home=%[1]s\nmail_location=maildir:%[1]s/mail\n", dir, uid), 0o644)
 	if _, stderr := run(t, dir, "sievec", "-c", "dovecot.conf", "sekimori.sieve", "sekimori.svbin"); stderr != "" {
 		t.Error(stderr)
 	}

@@ -138,7 +138,8 @@ func TestReadmeNamesTheSockets(t *testing.T) {
 	}
 	socket, source := strings.Join(setting(readFile(t, socketUnit), "ListenStream"), " "), listen(configs.Example)
 	inChroot, ok := strings.CutPrefix(strings.Join(setting(readFile(t, dropIn), "ListenStream"), " "), queueDirectory)
-	if got, want := listen([]byte(readFile(t, "packages/sekimori.yaml"))), "systemd:"+strings.Join(setting(readFile(t, socketUnit), "FileDescriptorName"), " "); got != want || !ok {
+	if got, want := listen([]byte(readFile(t, "packages/sekimori.yaml"))),
+		"systemd:"+strings.Join(setting(readFile(t, socketUnit), "FileDescriptorName"), " "); got != want || !ok {
 		t.Errorf("the package listens on %s, its unit passes %s; Postfix in its chroot sees the drop-in's socket: %v", got, want, ok)
 	}
 

@@ -30,7 +30,8 @@ _dmarc.none.example          TXT "v=DMARC1; p=none"
 nothing.example              A   192.0.2.1
 `
 
-const text = "From: Author <author@%s>\r\nTo: reader@rcpt.example\r\nSubject: hello\r\nDate: Sun, 22 Nov 2026 06:00:00 +0000\r\nMessage-ID: <1@%s>\r\n\r\nHello.\r\n"
+const text = "From: Author <author@%s>\r\nTo: reader@rcpt.example\r\nSubject: hello\r\n" +
+	"Date: Sun, 22 Nov 2026 06:00:00 +0000\r\nMessage-ID: <1@%s>\r\n\r\nHello.\r\n"
 
 func message(domain string) []byte { return []byte(strings.ReplaceAll(text, "%s", domain)) }
 
@@ -86,7 +87,8 @@ func (d *daemon) traffic(t *testing.T, key ed25519.PrivateKey) {
 func (d *daemon) send(t *testing.T, from netip.AddrPort, domain string, raw []byte) client.Result {
 	t.Helper()
 	peer := mta.Peer{Name: "[" + from.Addr().String() + "]", Addr: from, HELO: "mx." + domain}
-	res, err := mta.Send("unix", d.socket, peer, client.Envelope{From: "<author@" + domain + ">", To: []string{"<reader@rcpt.example>"}, QueueID: "4Q" + domain}, raw)
+	res, err := mta.Send("unix", d.socket, peer,
+		client.Envelope{From: "<author@" + domain + ">", To: []string{"<reader@rcpt.example>"}, QueueID: "4Q" + domain}, raw)
 	if err != nil {
 		t.Fatal(err)
 	}

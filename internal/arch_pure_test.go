@@ -15,13 +15,14 @@ import (
 // foreign names the packages that may import a module. A new module, or a new
 // package for a module, is a decision that somebody has to make here.
 var foreign = map[string][]string{
-	"github.com/coreos/go-systemd/v22":       {"cmd/sekimori", "internal/milter/sockets"},
-	"github.com/emersion/go-milter":          {"internal/milter"},
-	"github.com/emersion/go-msgauth":         {"internal/demo"}, // it signs; it is not the verifier
-	"github.com/goccy/go-yaml":               {"internal/config", "internal/field"},
-	"github.com/maypok86/otter/v2":           {"internal/consent", "internal/resolver"},
-	"github.com/miekg/dns":                   {"internal/dns/zone", "internal/resolver/dnswire", "internal/resolver/upstream"},
-	"github.com/prometheus/client_golang":    {"cmd/sekimori", "internal/demo", "internal/admin", "internal/app", "internal/resolver", "internal/resolver/upstream", "internal/status", "internal/telemetry"},
+	"github.com/coreos/go-systemd/v22": {"cmd/sekimori", "internal/milter/sockets"},
+	"github.com/emersion/go-milter":    {"internal/milter"},
+	"github.com/emersion/go-msgauth":   {"internal/demo"}, // it signs; it is not the verifier
+	"github.com/goccy/go-yaml":         {"internal/config", "internal/field"},
+	"github.com/maypok86/otter/v2":     {"internal/consent", "internal/resolver"},
+	"github.com/miekg/dns":             {"internal/dns/zone", "internal/resolver/dnswire", "internal/resolver/upstream"},
+	"github.com/prometheus/client_golang": {"cmd/sekimori", "internal/demo", "internal/admin", "internal/app", "internal/resolver",
+		"internal/resolver/upstream", "internal/status", "internal/telemetry"},
 	"github.com/prometheus/client_model":     {"internal/bench/load", "internal/status"},
 	"github.com/prometheus/common":           {"internal/bench/load"},
 	"github.com/prometheus/exporter-toolkit": {"internal/admin"},

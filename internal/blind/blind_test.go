@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// watched returns a Watch and what it has logged since it was last asked, as
-// the record's word under "what".
+// watched returns a Watch, and a function that returns the word under "what" of
+// each record that the Watch logged since the last call.
 func watched(t *testing.T) (*Watch, func() []string) {
 	t.Helper()
 	var log bytes.Buffer
@@ -43,7 +43,8 @@ func times(n int, f func()) {
 	}
 }
 
-// TestKinds: what holds after which events, and what ends it.
+// TestKinds: each Kind holds after its events, and ends with an event to the
+// contrary.
 func TestKinds(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
@@ -110,7 +111,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestOnceAnHour: as long as it holds, and again if it held meanwhile not.
+// TestOnceAnHour: a Kind is warned of once an hour while it holds, also if it
+// did not hold for a while in between.
 func TestOnceAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := watched(t)
@@ -130,8 +132,8 @@ func TestOnceAnHour(t *testing.T) {
 	})
 }
 
-// TestMTAs: each MTA is warned of once for each thing it lacks, whatever its
-// port, and no more than maxMTAs are remembered.
+// TestMTAs: an MTA is warned of once, with one record for each feature that it
+// lacks and whatever its port. At most maxMTAs are remembered.
 func TestMTAs(t *testing.T) {
 	w, log := watched(t)
 	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8891}
@@ -158,7 +160,7 @@ func TestMTAs(t *testing.T) {
 	}
 }
 
-// TestCounts: of the transactions, all in all and of those in a row.
+// TestCounts: transactions without a message are counted, in all and in a row.
 func TestCounts(t *testing.T) {
 	var log bytes.Buffer
 	w := New(slog.New(slog.NewTextHandler(&log, nil)))
@@ -179,7 +181,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// TestForgedLeft: every one counts, and one a minute is told.
+// TestForgedLeft: every message counts, and one a minute is logged.
 func TestForgedLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := watched(t)
@@ -193,7 +195,7 @@ func TestForgedLeft(t *testing.T) {
 	})
 }
 
-// TestNobodyWatches: a nil Watch is told everything too.
+// TestNobodyWatches: every method may be called on a nil Watch.
 func TestNobodyWatches(t *testing.T) {
 	var w *Watch
 	w.Connected(proxy)
@@ -203,7 +205,7 @@ func TestNobodyWatches(t *testing.T) {
 	w.Negotiated(nil, nil, []Lack{LackAdd})
 }
 
-// TestWords: every kind and every lack has its meaning in the log.
+// TestWords: the log has a meaning for every kind and every lack.
 func TestWords(t *testing.T) {
 	for _, k := range Kinds {
 		if advice[k] == "" {

@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/authres"
 )
 
-// TestRun: the demo's messages are what their titles say, seen from outside.
+// TestRun: what becomes of the demo's messages is what their titles say.
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	if err := Run(t.Context(), &out, Options{JSON: true}); err != nil {
@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestKeep: the demo stays up with its metrics until it is told to end.
+// TestKeep: with Keep the demo goes on, with its metrics, until ctx ends.
 func TestKeep(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()

@@ -17,7 +17,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// need says which program of Debian's is missing; in CI that fails.
+// need skips the test if a program is missing or the test does not run as root.
+// In CI it fails the test instead.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	missing := ""
@@ -86,7 +87,7 @@ func testDeb(t *testing.T, root, first, next string) {
 	}
 	labelled(t, root, "1.0")
 
-	// What the operator wrote outlives the next version.
+	// An upgrade keeps what the operator wrote.
 	config := filepath.Join(root, "etc/sekimori/sekimori.yaml")
 	const mine = "listen: [\"systemd:milter\"]\nauthserv_id: mine.example\nmode: monitor\n"
 	if err := os.WriteFile(config, []byte(mine), 0o644); err != nil {
@@ -98,7 +99,7 @@ func testDeb(t *testing.T, root, first, next string) {
 	}
 	labelled(t, root, "1.1")
 
-	// A file that the next version does not take keeps the old process running.
+	// If the next version refuses the file, the old process goes on.
 	install := func() string {
 		return run(t, "chroot", root, "dpkg", "-i", put(t, root, filepath.Join(next, "sekimori_1.1-1_amd64.deb")))
 	}
@@ -107,7 +108,7 @@ func testDeb(t *testing.T, root, first, next string) {
 		t.Fatal(err)
 	}
 
-	// And the way back.
+	// The downgrade.
 	dpkg("-i", put(t, root, filepath.Join(first, "sekimori_1.0-1_amd64.deb")))
 	if got, _ := os.ReadFile(config); string(got) != mine {
 		t.Errorf("the downgrade left the configuration as\n%s", got)
@@ -128,8 +129,8 @@ func testDeb(t *testing.T, root, first, next string) {
 }
 
 func testRPM(t *testing.T, root, first, next string) {
-	// Debian's dpkg database is not rpm's, so what the package needs of the
-	// distribution cannot be found; its scripts run all the same.
+	// rpm does not read Debian's package database, so it would not find what the
+	// package depends on. The package's scripts run all the same.
 	rpm := func(args ...string) { run(t, append([]string{"rpm", "--root", root, "--nodeps"}, args...)...) }
 	rpm("-i", filepath.Join(first, "sekimori-1.0-1.x86_64.rpm"))
 	labelled(t, root, "1.0")
@@ -146,8 +147,8 @@ func testRPM(t *testing.T, root, first, next string) {
 	}
 }
 
-// upgrades installs over a running daemon whose file states no mode, as an old
-// version allowed, and then over the corrected one.
+// upgrades installs over a running daemon whose configuration states no mode, as
+// an old version allowed, and then again after the file was corrected.
 func upgrades(t *testing.T, root string, install func() string) {
 	t.Helper()
 	config := filepath.Join(root, "etc/sekimori/sekimori.yaml")
@@ -155,7 +156,8 @@ func upgrades(t *testing.T, root string, install func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The scripts ask for systemd by this directory, and then call systemctl.
+	// The scripts take systemd for running if this directory exists, and then call
+	// systemctl.
 	for _, dir := range []string{"run/systemd/system", "usr/local/bin"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -184,7 +186,8 @@ func upgrades(t *testing.T, root string, install func() string) {
 		if got := strings.Contains(string(calls), "restart sekimori.service"); got != tt.restarted || strings.Contains(string(calls), "stop") {
 			t.Errorf("with the file %q: restarted %v, want %v:\n%s\n%s", tt.text, got, tt.restarted, calls, said)
 		}
-		for _, want := range []string{"/etc/sekimori/sekimori.yaml:", `add the line "mode: monitor"`, `"mode: enforce"`, "NOT restarted", "systemctl restart sekimori"} {
+		for _, want := range []string{"/etc/sekimori/sekimori.yaml:", `add the line "mode: monitor"`, `"mode: enforce"`,
+			"NOT restarted", "systemctl restart sekimori"} {
 			if strings.Contains(said, want) == tt.restarted {
 				t.Errorf("with the file %q: %q is said: %v\n%s", tt.text, want, !tt.restarted, said)
 			}
@@ -192,7 +195,7 @@ func upgrades(t *testing.T, root string, install func() string) {
 	}
 }
 
-// leftovers lists the package's files that are there.
+// leftovers lists the files of the package that exist.
 func leftovers(t *testing.T, root string) string {
 	t.Helper()
 	var out []string
@@ -221,8 +224,8 @@ func put(t *testing.T, root, path string) string {
 	return inside
 }
 
-// labelled starts what is installed, as its own user, with its own
-// configuration and a socket held for it, and sends it a message.
+// labelled starts the installed daemon as its own user, with the installed
+// configuration and a socket that is passed to it, and sends it a message.
 func labelled(t *testing.T, root, version string) {
 	t.Helper()
 	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
@@ -236,7 +239,7 @@ _dmarc.author.example TXT "v=DMARC1; p=reject"
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The packaged file, with the test's name server and no fixed port.
+	// The packaged file, changed to the test's name server and to a free port.
 	text := string(config) + fmt.Sprintf("\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\n", server.Addr())
 	if err := os.WriteFile(filepath.Join(root, "tmp/test.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -260,7 +263,8 @@ _dmarc.author.example TXT "v=DMARC1; p=reject"
 	}
 }
 
-// serve starts the installed daemon as the unit does; the function stops it.
+// serve starts the installed daemon as the unit does, and returns a function
+// that stops it.
 func serve(t *testing.T, root string, socket *net.UnixListener) func() {
 	t.Helper()
 	fd, err := socket.File()
@@ -288,7 +292,7 @@ func serve(t *testing.T, root string, socket *net.UnixListener) func() {
 	}
 }
 
-// converse sends one message and returns the fields that were added.
+// converse sends one message and returns the fields that the daemon added.
 func converse(t *testing.T, c *client.Client) string {
 	t.Helper()
 	ok := func(_ client.Action, err error) {

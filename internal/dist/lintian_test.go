@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// undecided are what lintian says that only the owner can answer: which
-// licence there is, and whose address stands in the package.
+// undecided are the findings of lintian that only the owner of the project can
+// settle: the licence, and the maintainer's address.
 var undecided = regexp.MustCompile(`^[EW]: sekimori: (no-copyright-file|bogus-mail-host(-in-debian-changelog)? .*)$`)
 
-// TestLintian: Debian's own check finds nothing else in the deb.
+// TestLintian: lintian finds nothing in the deb but what is undecided.
 func TestLintian(t *testing.T) {
 	need(t, "lintian")
 	deb := filepath.Join(build(t, "1.0"), "sekimori_1.0-1_amd64.deb")
-	// It ends with an error where it found one; what it found counts.
+	// lintian exits with 1 if it finds an error. What counts is its output.
 	out, _ := exec.Command("lintian", "--allow-root", "--no-tag-display-limit", deb).Output()
 	found := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if !strings.Contains(string(out), "no-copyright-file") {

@@ -14,9 +14,9 @@ var start = time.Date(2026, 11, 22, 23, 59, 0, 0, time.UTC)
 
 const oneDay = 24 * time.Hour
 
-// Hashes of a fixed sequence make the estimates the same in every run. Of ten
-// windows of each size, the root of the mean square error is at most twice the
-// stated one, and the mean is not off by as much either.
+// The hashes are a fixed sequence, so that the estimates are the same in every
+// run. Over ten windows of each size, the root of the mean square error is at
+// most twice the stated error, and so is the error of the mean.
 func TestAccuracy(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 10, 100, 1000, 4096, 10_000, 12_000, 20_000, 200_000} {
@@ -43,14 +43,15 @@ func TestStandardError(t *testing.T) {
 	}
 }
 
-// fill adds n values with a name.
+// fill adds n different values that begin with name.
 func fill(w *Window, name string, n int, at time.Time) {
 	for i := range n {
 		w.Add(name+strconv.Itoa(i)+".example", at)
 	}
 }
 
-// near allows for what no seed makes likelier than one in a million.
+// near reports whether an estimate is so close that a worse one has a chance of
+// less than one in a million.
 func near(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > 5*StandardError*want {
@@ -74,8 +75,8 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
-// Days are merged, and leave after Days of them; a value of several days counts
-// once.
+// A value that was seen on several days counts once, and a day leaves the window
+// after Days days.
 func TestDays(t *testing.T) {
 	w := NewWindow()
 	fill(w, "first", 3000, start)
@@ -86,7 +87,7 @@ func TestDays(t *testing.T) {
 		when time.Duration
 		want float64
 	}{
-		{0, 6000}, // what comes later is not seen from here: a clock set back
+		{0, 6000}, // a day later than now is left out, as after a clock was set back
 		{time.Minute, 9000},
 		{29 * oneDay, 9000},
 		{29*oneDay + time.Minute, 6000}, // the first day has left
@@ -97,8 +98,8 @@ func TestDays(t *testing.T) {
 	}
 }
 
-// A month later the sketch of a day is used anew, whether the clock went there
-// by itself or was wrong for a while.
+// A month later, the place of a day's sketch is used for another day, also if
+// the clock was wrong for a while.
 func TestPlacesAreReused(t *testing.T) {
 	for _, jump := range []time.Duration{Days * oneDay, 7 * Days * oneDay, -Days * oneDay} {
 		w := NewWindow()
@@ -110,7 +111,7 @@ func TestPlacesAreReused(t *testing.T) {
 	}
 }
 
-// No time is out of range.
+// Every time is in range.
 func TestAnyTime(t *testing.T) {
 	for _, at := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 0), time.Unix(math.MaxInt64, 0), time.Unix(math.MinInt64, 0)} {
 		w := NewWindow()
@@ -121,7 +122,7 @@ func TestAnyTime(t *testing.T) {
 	}
 }
 
-// No hash is out of range, and the highest rank is the one of no bit set.
+// Every hash is in range. A hash without a set bit has the highest rank.
 func TestExtremeHashes(t *testing.T) {
 	w := NewWindow()
 	for _, hash := range []uint64{0, math.MaxUint64, 1, 1 << 63, 1 << (64 - precision - 1)} {
@@ -139,7 +140,7 @@ func TestExtremeHashes(t *testing.T) {
 	}
 }
 
-// All registers full is more than there are things in the world, and a number.
+// If all registers have the highest rank, the estimate is huge, but finite.
 func TestFull(t *testing.T) {
 	var merged [registers]uint8
 	for i := range merged {
@@ -150,7 +151,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// Two windows hash apart: what fills a register here does not there.
+// Two windows have different seeds, so that values chosen to fill the registers
+// of one do not fill those of the other.
 func TestSeeds(t *testing.T) {
 	a, b := NewWindow(), NewWindow()
 	fill(a, "", 100, start)
@@ -167,8 +169,8 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// Writers of the same and of different days, and a reader: with -race. Nothing
-// is lost.
+// Goroutines write to the same day and to different days while another one
+// reads. No value is lost, and -race finds nothing.
 func TestConcurrent(t *testing.T) {
 	w := NewWindow()
 	var all sync.WaitGroup
@@ -192,7 +194,8 @@ func TestConcurrent(t *testing.T) {
 	near(t, "of eight writers", w.Estimate(start.Add(time.Minute)), 18_000)
 }
 
-// The same hashes in one goroutine or in many leave the same registers.
+// The same hashes leave the same registers, whether one goroutine adds them or
+// many.
 func TestRaiseIsAtomic(t *testing.T) {
 	one, many := NewWindow(), NewWindow()
 	var all sync.WaitGroup

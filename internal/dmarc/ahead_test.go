@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// asked remembers the questions put to another resolver.
+// asked keeps the questions that go to another resolver.
 type asked struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -34,9 +34,10 @@ func (a *asked) count() []string {
 	return slices.Clone(a.names)
 }
 
-// checkAhead evaluates once more with all names of a walk asked at once. The
-// outcome must be want, that of the walk in turn, which asked for inTurn; and
-// nothing may be asked twice, or that no walk could ask.
+// checkAhead evaluates once more with a resolver that asks for all names of a
+// walk at once. The outcome must be want, which is that of the walk that asked
+// for the names inTurn, one after the other. No question may be asked twice, and
+// none that no walk could ask.
 func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
 	tb.Helper()
 	next := &asked{next: z}
@@ -81,7 +82,7 @@ func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier
 	}
 }
 
-// slow takes a second for each answer.
+// slow is a resolver that takes a second for each answer.
 type slow struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -92,14 +93,14 @@ func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return s.next.Lookup(ctx, name, typ)
 }
 
-// TestWalkAtOnce: a walk takes the time of one question, and an answer that is
-// not needed no time at all.
+// TestWalkAtOnce: a walk takes the time of one question. An answer that is not
+// needed takes no time.
 func TestWalkAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		why, zone string
 		author    dns.Name
 		id        dns.Name
-		questions int // of the author's walk
+		questions int // that the author's walk asks
 		discover  time.Duration
 		evaluate  time.Duration
 	}{
@@ -126,13 +127,13 @@ func TestWalkAtOnce(t *testing.T) {
 	}
 }
 
-// TestWalkAtOnceEndsEarly: what the walk in turn stops at is not asked past,
-// once it is known.
+// TestWalkAtOnceEndsEarly: names above the record at which a walk ends are not
+// asked for once that record is known.
 func TestWalkAtOnceEndsEarly(t *testing.T) {
 	z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
 	next := &asked{next: z}
 	r := dns.NewAhead(next)
-	d := Discover(t.Context(), z, "example.com", Options{}) // knows that much
+	d := Discover(t.Context(), z, "example.com", Options{}) // knows the record of example.com
 	if e := d.Evaluate(t.Context(), r, []Identifier{{SPF, "mail.example.com", StatePass, ""}}); e.Result != ResultPass {
 		t.Errorf("result %s", e.Result)
 	}
@@ -141,7 +142,7 @@ func TestWalkAtOnceEndsEarly(t *testing.T) {
 	}
 }
 
-// TestSuffixAtOnce: with a list the two names that can be asked are known.
+// TestSuffixAtOnce: with a suffix list, both names are asked at once.
 func TestSuffixAtOnce(t *testing.T) {
 	o := Options{Method: PSL, PSL: testList(t)}
 	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {

@@ -89,7 +89,7 @@ func mustName(tb testing.TB, s string) dns.Name {
 	return n
 }
 
-// show renders what the case files compare.
+// show returns the lines that a case file is compared with.
 func show(e Evaluation, queries []string) map[string]string {
 	m := map[string]string{
 		"result": string(e.Result), "reason": string(e.Reason), "method": string(e.Method),
@@ -148,7 +148,7 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// checkTrace holds the trace against what was really asked.
+// checkTrace compares the trace with the questions that were really asked.
 func checkTrace(tb testing.TB, e Evaluation, queries []string) {
 	tb.Helper()
 	var traced []string

@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestSameOrganization holds what is certain of names that fail against every
-// content that they may have: an answer is given exactly where all agree.
+// TestSameOrganization: an answer is certain exactly if it is the same for every
+// record that the names whose lookup failed may hold.
 func TestSameOrganization(t *testing.T) {
 	names := []dns.Name{"a.x.example", "b.x.example", "x.example", "example"}
 	var certain, open int
@@ -48,7 +48,7 @@ func TestSameOrganization(t *testing.T) {
 	}
 }
 
-// outcomes are those of every content of the failed names.
+// outcomes returns the answers for every record that the failed names may hold.
 func outcomes(t *testing.T, text string, failed []dns.Name, author, signer dns.Name) (all []string) {
 	t.Helper()
 	if len(failed) == 0 {
@@ -64,7 +64,7 @@ func outcomes(t *testing.T, text string, failed []dns.Name, author, signer dns.N
 	return all
 }
 
-// aligns evaluates one signature.
+// aligns evaluates a message with one signature.
 func aligns(t *testing.T, text string, author, signer dns.Name) string {
 	t.Helper()
 	z := nameserver.Zone(t, text)
@@ -99,7 +99,7 @@ func failing(names []dns.Name) string {
 	return b.String()
 }
 
-// TestManyFailed: of more names than the bound nothing is supposed.
+// TestManyFailed: if more names fail than the bound allows, no answer is certain.
 func TestManyFailed(t *testing.T) {
 	const author, signer = "f.e.d.c.b.example", "e.d.c.b.example"
 	text := record(author, "") + record(signer, "")

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// identifiers stands in for SPF and DKIM: the suite's SPF records pass by ip4
-// only, and all its signatures are good.
+// identifiers takes the place of SPF and DKIM. It can be simple, because the
+// suite's SPF records use ip4 only, and all its signatures are valid.
 func identifiers(t *testing.T, c suites.DMARCCase, z *zone.Zone) []Identifier {
 	var ids []Identifier
 	_, domain, _ := strings.Cut(c.MailFrom, "@")
@@ -116,8 +116,8 @@ func TestConformancePSL(t *testing.T) {
 			continue
 		}
 		total++
-		// The suite's null stands for "no domain"; a name with a leading dot
-		// is none either.
+		// In the suite, null stands for "no domain". A name with a leading dot is not
+		// a domain either.
 		var got dns.Name
 		if name, err := dns.ParseName(m[2]); err == nil {
 			got = list.OrganizationalDomain(name)
@@ -130,8 +130,8 @@ func TestConformancePSL(t *testing.T) {
 		passed++
 	}
 	suites.Log(t, "dmarc/psl in process", passed, total, "")
-	// The file has 82 lines of checks; its authors commented out the four of
-	// "local", which the algorithm's default rule contradicts.
+	// The file has 82 lines of checks. Its authors commented out the four for
+	// "local", because the algorithm's default rule contradicts them.
 	if total != 78 {
 		t.Errorf("%d checks, want 78", total)
 	}

@@ -74,8 +74,9 @@ func TestOrganizationError(t *testing.T) {
 	}
 }
 
-// TestUnusableIsNoAbsence: a loop or an answer over a bound at a name of the
-// walk hides a policy; it is not the lack of one.
+// TestUnusableIsNoAbsence: a name of the walk may have a policy although its
+// lookup ends in a loop or in an answer over a bound. Neither counts as "no
+// record".
 func TestUnusableIsNoAbsence(t *testing.T) {
 	for kind, broken := range map[string]string{
 		"loop":      "_dmarc.a.example.com CNAME _dmarc.a.example.com",
@@ -90,7 +91,7 @@ func TestUnusableIsNoAbsence(t *testing.T) {
 	}
 }
 
-// brokenResolver fails in a way the contract of dns.Resolver does not foresee.
+// brokenResolver fails with an error that dns.Resolver does not allow.
 type brokenResolver struct{ dns.LookupOnly }
 
 func (brokenResolver) Lookup(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
@@ -104,8 +105,8 @@ func TestForeignError(t *testing.T) {
 	}
 }
 
-// TestRecordOverOurBound: a record that we do not read is not one that is not
-// there, and the walk goes on above it.
+// TestRecordOverOurBound: a record that is too long to be read is a failure, not
+// a missing record, and the walk goes on above it.
 func TestRecordOverOurBound(t *testing.T) {
 	long := `"v=DMARC1; p=reject; x=` + strings.Repeat("x", 200) + `"` + strings.Repeat(` "`+strings.Repeat("x", 250)+`"`, MaxRecordLen/250)
 	for _, c := range []struct {

@@ -10,7 +10,8 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// FuzzParseRecord holds a record to its bounds and to the version rule.
+// FuzzParseRecord: every record that is parsed keeps the bounds and has the
+// version.
 func FuzzParseRecord(f *testing.F) {
 	for _, s := range []string{
 		"v=DMARC1; p=reject; sp=none; np=quarantine; adkim=s; aspf=r; fo=1:d:s; psd=y; t=y",
@@ -83,7 +84,7 @@ func FuzzEvaluate(f *testing.F) {
 			t.Fatalf("%d queries for the author", n)
 		}
 		e := d.Evaluate(t.Context(), z, ids)
-		// The author's walk, one for each identifier, the existence.
+		// The author's walk, a walk for each identifier, and the author's existence.
 		if n := len(z.Queries()); n > maxWalkLabels*(1+len(ids))+1 {
 			t.Fatalf("%d queries", n)
 		}
@@ -100,8 +101,8 @@ func stateOf(flag uint8) State {
 	return StatePass
 }
 
-// heldTogether reports whether the author and a domain are below the
-// Organizational Domain, or where that is not known, below a record.
+// heldTogether reports whether the author and a domain are both below the
+// Organizational Domain or, if that is not known, below one record.
 func heldTogether(e *Evaluation, domain dns.Name) bool {
 	if org := e.OrganizationalDomain; org != "" {
 		return domain.Under(org) && e.AuthorDomain.Under(org)
@@ -112,7 +113,7 @@ func heldTogether(e *Evaluation, domain dns.Name) bool {
 	})
 }
 
-// checkInvariants holds an evaluation to what policy relies on.
+// checkInvariants checks what package policy relies on.
 func checkInvariants(t *testing.T, e Evaluation) {
 	t.Helper()
 	proof := false
@@ -151,7 +152,8 @@ func checkInvariants(t *testing.T, e Evaluation) {
 	}
 }
 
-// FuzzLoadPSL checks that a list that loads answers within the name asked.
+// FuzzLoadPSL: a list that loads answers with the name that was asked for, or
+// with a name above it.
 func FuzzLoadPSL(f *testing.F) {
 	f.Add("com\n*.kobe.jp\n!city.kobe.jp\n公司.cn", "a.city.kobe.jp")
 	f.Add("jp\nco.jp", "x.y.co.jp")

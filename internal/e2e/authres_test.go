@@ -197,7 +197,8 @@ func TestParseResults(t *testing.T) {
 	id, got := parseResults(value)
 	want := []result{
 		{method: "spf", value: "pass", props: map[string]string{"smtp.mailfrom": `a;b"c@x.example`}},
-		{method: "dkim", value: "fail", comments: []string{"bad (2048-bit) key; dkim=pass"}, props: map[string]string{"reason": "body ; changed", "header.d": "x.example"}},
+		{method: "dkim", value: "fail", comments: []string{"bad (2048-bit) key; dkim=pass"},
+			props: map[string]string{"reason": "body ; changed", "header.d": "x.example"}},
 		{method: "dmarc", value: "none", props: map[string]string{}},
 	}
 	if id != "mx.example" || fmt.Sprint(got) != fmt.Sprint(want) {

@@ -84,8 +84,11 @@ func TestCannotStart(t *testing.T) {
 		want       string
 	}{
 		{"no such file", "/nonexistent/sekimori.yaml", 2, "/nonexistent/sekimori.yaml: no such file"},
-		{"milter address taken", write("a.yaml", "mode: enforce\nlisten: [\"inet:"+taken.Addr().String()+"\"]\nadmin: {listen: \"\"}\n"), 1, "address already in use"},
-		{"admin address taken", write("b.yaml", "mode: enforce\nlisten: [\"inet:"+net.JoinHostPort(run.host, "19999")+"\"]\nadmin: {listen: \""+taken.Addr().String()+"\"}\n"), 1, "address already in use"},
+		{"milter address taken", write("a.yaml", "mode: enforce\nlisten: [\"inet:"+taken.Addr().String()+"\"]\nadmin: {listen: \"\"}\n"),
+			1, "address already in use"},
+		{"admin address taken",
+			write("b.yaml", "mode: enforce\nlisten: [\"inet:"+net.JoinHostPort(run.host, "19999")+"\"]\n"+
+				"admin: {listen: \""+taken.Addr().String()+"\"}\n"), 1, "address already in use"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -48,8 +48,9 @@ var policyCases = []struct {
 	{
 		name: "a rule of a file rejects", why: "a domain that publishes no policy, and mail of it that nothing authenticates",
 		settings: settings{"policy": "{overrides: [{file: RULES}]}"},
-		files:    map[string]string{"RULES": "- {id: force-plain, when: {author: [plain.example, .plain.example], published: [none, absent]}, then: {policy: reject}}\n"},
-		client:   spoofer, from: "@plain.example",
+		files: map[string]string{"RULES": "- {id: force-plain, when: {author: [plain.example, .plain.example], published: [none, absent]},\n" +
+			"   then: {policy: reject}}\n"},
+		client: spoofer, from: "@plain.example",
 		fate: refused, reply: `^550 5\.7\.1 Email rejected per local policy for plain\.example \(\w+\)$`,
 		log:     []string{"verdict", "reject", "rule", "force-plain", "dmarc", "none", "override", "local_policy"},
 		counted: []string{`override_rule_hits_total{rule="force-plain"}`},

@@ -35,7 +35,8 @@ func testOneSession(t *testing.T, m *mx) {
 			t.Fatalf("message %d, %s: %s, want %d", i+1, s.what, r, s.code)
 		}
 		if s.code == 250 {
-			m.evaluated(t, "queue_id", r.accepted(t)).want(t, "client_ip", bankMX.addr, "client_name", m.mta.clientName(bankMX), "helo", bankMX.helo, "mail_from", "<"+from+">")
+			m.evaluated(t, "queue_id", r.accepted(t)).want(t, "client_ip", bankMX.addr,
+				"client_name", m.mta.clientName(bankMX), "helo", bankMX.helo, "mail_from", "<"+from+">")
 			run.inbox.wait(t, to).label(t).want(t, s.label...)
 		}
 	}

@@ -24,7 +24,8 @@ func testStamps(t *testing.T, m *mx) {
 		{bankMX, "info@bank.example", "hello", "pass", "hello", "dmarc=pass (p=reject dis=none) header.from=bank.example"},
 		{spoofer, "chair@club.example", "hello", "fail-none", "[SPOOF?] hello", "dmarc=fail (p=none dis=none) header.from=club.example"},
 		{spoofer, "chair@club.example", "[SPOOF?] hello", "fail-none", "[SPOOF?] hello", "dmarc=fail (p=none dis=none) header.from=club.example"},
-		{spoofer, "sale@shop.example", "=?utf-8?B?6Zai5a6I?=\r\n\t=?utf-8?Q?x?=", "fail-quarantine", "[SPOOF?] =?utf-8?B?6Zai5a6I?= =?utf-8?Q?x?=", "dmarc=fail (p=quarantine dis=quarantine) header.from=shop.example"},
+		{spoofer, "sale@shop.example", "=?utf-8?B?6Zai5a6I?=\r\n\t=?utf-8?Q?x?=", "fail-quarantine", "[SPOOF?] =?utf-8?B?6Zai5a6I?= =?utf-8?Q?x?=",
+			"dmarc=fail (p=quarantine dis=quarantine) header.from=shop.example"},
 		{spoofer, "a@plain.example", "hello", "no-policy", "hello", "dmarc=none (p=none dis=none) header.from=plain.example"},
 	} {
 		to := recipient()

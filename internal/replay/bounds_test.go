@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestHeaderIsBounded: of a header without end only a beginning is held, and
-// the message is judged as one over the limit; the next is judged as ever.
+// TestHeaderIsBounded: only the beginning of an endless header is held in
+// memory, and the message is judged as one over the limit. The next message is
+// judged as usual.
 func TestHeaderIsBounded(t *testing.T) {
 	huge := "From: a@bank.example\n" + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\n", maxHeader/1000)
 	r := replayed(t, write(t, "box",
@@ -30,12 +31,13 @@ func TestHeaderIsBounded(t *testing.T) {
 	if _, _, _, err := readHeader(newLineReader(strings.NewReader("\n\n"))); err == nil {
 		t.Error("an empty message has a header")
 	}
-	if _, rest, whole, err := readHeader(newLineReader(strings.NewReader("A: 1\r\nno field\r\n\r\nbody"))); err != nil || !whole || string(rest) != "no field\r\n\r\n" {
+	if _, rest, whole, err := readHeader(newLineReader(strings.NewReader("A: 1\r\nno field\r\n\r\nbody"))); err != nil || !whole ||
+		string(rest) != "no field\r\n\r\n" {
 		t.Errorf("a header that ends by itself: %q, %t, %v", rest, whole, err)
 	}
 }
 
-// TestSnapshotIsBounded: what is beyond the bound is answered, not kept.
+// TestSnapshotIsBounded: an answer beyond the bound is used but not kept.
 func TestSnapshotIsBounded(t *testing.T) {
 	path := t.TempDir() + "/dns.jsonl"
 	s := open(t, path, zoneFor(t))

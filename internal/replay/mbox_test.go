@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// slurp reads what is left of a message.
+// slurp reads the rest of a message.
 func slurp(t testing.TB, l lines) string {
 	t.Helper()
 	var b strings.Builder
@@ -36,7 +36,7 @@ func write(t testing.TB, name, text string) string {
 	return path
 }
 
-// all reads a whole source: sender, offset and text of each message.
+// all reads a whole source and returns sender, offset and text of each message.
 func all(t testing.TB, path string) (senders []string, offsets []int64, texts []string) {
 	t.Helper()
 	s, err := Open(path)
@@ -67,14 +67,17 @@ func TestMbox(t *testing.T) {
 		senders    string
 		want       []string
 	}{
-		{"two messages; the empty line before a separator is the format's", "From a@x.example Mon Jan  1 00:00:00 2024\nA: 1\n\nbody\n\nFrom MAILER-DAEMON Mon Jan  1 00:00:00 2024\nB: 2\n\nbody 2\n\n",
+		{"two messages; the empty line before a separator is the format's",
+			"From a@x.example Mon Jan  1 00:00:00 2024\nA: 1\n\nbody\n\nFrom MAILER-DAEMON Mon Jan  1 00:00:00 2024\nB: 2\n\nbody 2\n\n",
 			"a@x.example MAILER-DAEMON", []string{"A: 1\n\nbody\n", "B: 2\n\nbody 2\n"}},
 		{"empty lines of the body stay, but for the last", "From a 1\nA: 1\n\n\n\nb\n\n\nFrom b 2\nB: 2\n\nb\n", "a b", []string{"A: 1\n\n\n\nb\n\n", "B: 2\n\nb\n"}},
-		{"quoted lines lose one >", "From a 1\nA: 1\n\n>From me\n>>From you\n>from\nx >From\n> From\n", "a", []string{"A: 1\n\nFrom me\n>From you\n>from\nx >From\n> From\n"}},
+		{"quoted lines lose one >", "From a 1\nA: 1\n\n>From me\n>>From you\n>from\nx >From\n> From\n",
+			"a", []string{"A: 1\n\nFrom me\n>From you\n>from\nx >From\n> From\n"}},
 		{"From within a paragraph is text", "From a 1\nA: 1\n\nFar\nFrom home\n", "a", []string{"A: 1\n\nFar\nFrom home\n"}},
 		{"in the header too", "From a 1\nFrom b 2\nA: 1\n\nb\n", "a", []string{"From b 2\nA: 1\n\nb\n"}},
 		{"CRLF", "From a 1\r\nA: 1\r\n\r\nb\r\n\r\nFrom b 2\r\nB: 2\r\n\r\n", "a b", []string{"A: 1\r\n\r\nb\r\n", "B: 2\r\n"}},
-		{"long lines are no separators in the middle", "From a 1\nA: 1\n\n" + long + "\n" + long[:lineBuffer-1] + "From b 2\n\nFrom c 3\nC: 3\n", "a c", []string{"A: 1\n\n" + long + "\n" + long[:lineBuffer-1] + "From b 2\n", "C: 3\n"}},
+		{"long lines are no separators in the middle", "From a 1\nA: 1\n\n" + long + "\n" + long[:lineBuffer-1] + "From b 2\n\nFrom c 3\nC: 3\n",
+			"a c", []string{"A: 1\n\n" + long + "\n" + long[:lineBuffer-1] + "From b 2\n", "C: 3\n"}},
 		{"a separator that is long itself", "From a " + long + "\nA: 1\n\nFrom b" + long + "\nB: 2\n", "a b" + long[:lineBuffer-6], []string{"A: 1\n", "B: 2\n"}},
 		{"a separator and nothing", "From a 1\n\nFrom b 2", "a b", []string{"", ""}},
 		{"no line end at the end", "From a 1\nA: 1\n\nb", "a", []string{"A: 1\n\nb"}},
@@ -97,7 +100,8 @@ func TestMbox(t *testing.T) {
 	}
 }
 
-// TestMboxSkips: what nobody read of a message does not hide the next.
+// TestMboxSkips: the next message is found also if the one before was not read
+// to its end.
 func TestMboxSkips(t *testing.T) {
 	s, err := Open(write(t, "box", "From a 1\nA: 1\n\nb\n\nb\n\nFrom b 2\nB: 2\n\n"))
 	if err != nil {
@@ -173,7 +177,8 @@ func TestDirectories(t *testing.T) {
 // sender, as in an mbox.
 func TestSendersOfFiles(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"1.eml": "From a@b.example Thu Apr 29\nA: 1\n", "2.eml": "A: 1\n", "3.eml": "From " + strings.Repeat("x", 2*lineBuffer) + " z\nA: 1\n"} {
+	for name, text := range map[string]string{"1.eml": "From a@b.example Thu Apr 29\nA: 1\n", "2.eml": "A: 1\n",
+		"3.eml": "From " + strings.Repeat("x", 2*lineBuffer) + " z\nA: 1\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -197,8 +202,8 @@ func gzipped(t *testing.T, text string) string {
 	return b.String()
 }
 
-// TestNotRegular: a file that would keep us waiting is named, the others are
-// read.
+// TestNotRegular: a pipe among the files is named as a bad message, and the other
+// files are read.
 func TestNotRegular(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Symlink("/dev/zero", filepath.Join(dir, "a.eml")); err != nil {
@@ -239,8 +244,9 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// FuzzMbox: nothing of a file is lost or made up: what was read, quoted again,
-// is the file, but for the empty lines between the messages.
+// FuzzMbox: no octet is lost or invented. If the messages that were read are
+// quoted again, the result is the file, except for the empty lines between the
+// messages.
 func FuzzMbox(f *testing.F) {
 	f.Add([]byte("From a 1\nA: 1\n\n>From b\n\nFrom b 2\n\n\n\nFrom c\n"))
 	f.Add([]byte("From a 1\r\nA: 1\r\n\r\n\r\nFrom "))

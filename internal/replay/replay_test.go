@@ -40,8 +40,8 @@ k._domainkey.bank.example TXT "v=DKIM1; k=ed25519; p=%s"
 `, base64.StdEncoding.EncodeToString(public))
 }
 
-// signedMail is signed by bank.example with a signature that expired long ago.
-// Its text is in the form "relaxed" makes of it.
+// signedMail has a signature of bank.example that expired long ago. Its text is
+// already in the canonical form "relaxed".
 func signedMail() string {
 	const from, body = "from:a@bank.example\r\n", "body\r\nFrom me\r\n"
 	bodyHash := sha256.Sum256([]byte(body))
@@ -53,7 +53,8 @@ func signedMail() string {
 
 // delivered is a message as it lies in an mbox.
 func delivered(sender, client, date, mail string) string {
-	received := fmt.Sprintf("Received: from h.example (unknown [%s])\n\tby mx.here.example (Postfix) with ESMTPS id Q1\n\tfor <r@here.example>; %s\n", client, date)
+	received := fmt.Sprintf("Received: from h.example (unknown [%s])\n\tby mx.here.example (Postfix) with ESMTPS id Q1\n\tfor <r@here.example>; %s\n",
+		client, date)
 	mail = strings.ReplaceAll(mail, "\r\n", "\n")
 	return "From " + sender + " Thu Jan  2 00:00:00 2020\nReturn-Path: <" + sender + ">\nX-Original-To: r@here.example\n" + received +
 		strings.ReplaceAll(mail, "\nFrom me", "\n>From me") + "\n"
@@ -109,7 +110,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("%d messages, %d bad, %d steps", r.Messages, r.Bad, progress)
 	}
 	want := map[policy.Reason]int{
-		policy.ReasonAligned:     3, // among them one whose signature had not expired when it came
+		policy.ReasonAligned:     3, // one of them has a signature that expired after the message came
 		policy.ReasonReject:      1,
 		policy.ReasonQuarantine:  1,
 		policy.ReasonInvalidFrom: 1,
@@ -138,7 +139,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestSignatureOfItsTime: judged today, the signature has expired.
+// TestSignatureOfItsTime: without the time of receipt the signature counts as
+// expired.
 func TestSignatureOfItsTime(t *testing.T) {
 	for date, want := range map[string]policy.Reason{day: policy.ReasonAligned, "no date": policy.ReasonReject} {
 		r := replayed(t, write(t, "box", delivered("x@list.example", "198.51.100.7", date, signedMail())), func(o *Options) {
@@ -193,8 +195,8 @@ func TestCandidate(t *testing.T) {
 	}
 }
 
-// TestSecondRun: with the snapshot of the first, it needs no DNS and comes to
-// the same.
+// TestSecondRun: a second run with the snapshot of the first needs no DNS and
+// has the same summary.
 func TestSecondRun(t *testing.T) {
 	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
 	var texts []string
@@ -225,7 +227,7 @@ func TestSecondRun(t *testing.T) {
 	}
 }
 
-// breaks ends a run at its third question.
+// breaks is a resolver that interrupts the run at its third question.
 type breaks struct {
 	dns.LookupOnly
 	next   dns.Resolver
@@ -239,8 +241,8 @@ func (b *breaks) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 	return b.next.Lookup(ctx, name, typ)
 }
 
-// TestInterrupted: what is reported of a run that was cut off is true, and its
-// snapshot is of use.
+// TestInterrupted: the summary of an interrupted run is true, and the next run
+// can use its snapshot.
 func TestInterrupted(t *testing.T) {
 	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -267,8 +269,9 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestUnanswered: a run whose DNS failed says so first, in every row, and by
-// what the command's exit code is made of; asking again mends it.
+// TestUnanswered: a run with failed lookups says so in its first line, in every
+// row, and by Reliable, from which the command's exit code follows. After
+// RetryFailures a second run is complete.
 func TestUnanswered(t *testing.T) {
 	box := write(t, "box", delivered("a@bank.example", "192.0.2.1", day, "From: a@bank.example\n\nx\n")+
 		delivered("a@lame.example", "192.0.2.1", day, "From: a@lame.example\n\nx\n"))
@@ -282,7 +285,8 @@ func TestUnanswered(t *testing.T) {
 	if err := r.Text(&b); err != nil {
 		t.Fatal(err)
 	}
-	if r.Unanswered != 1 || r.Reliable() || !strings.HasPrefix(b.String(), "DNS FAILED for 1 of 2 messages (50.0 %)") || !strings.Contains(b.String(), "--retry-failures") ||
+	if r.Unanswered != 1 || r.Reliable() || !strings.HasPrefix(b.String(), "DNS FAILED for 1 of 2 messages (50.0 %)") ||
+		!strings.Contains(b.String(), "--retry-failures") ||
 		!strings.Contains(b.String(), "no DNS") {
 		t.Errorf("%+v\n%s", r, b.String())
 	}
@@ -292,7 +296,7 @@ func TestUnanswered(t *testing.T) {
 		}
 	}
 
-	// Without being told to, a second run repeats the first.
+	// Without RetryFailures a second run repeats the first.
 	whole := nameserver.Zone(t, zoneText()+"lame.example. TXT \"v=spf1 -all\"\n")
 	s = open(t, path, whole)
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 1 {
@@ -312,7 +316,7 @@ func TestUnanswered(t *testing.T) {
 	closed(t, s)
 }
 
-// TestReliable: one message in a hundred may lack an answer.
+// TestReliable: lookups may fail for one message in a hundred.
 func TestReliable(t *testing.T) {
 	for _, tt := range []struct {
 		messages, bad, unanswered int
@@ -324,11 +328,12 @@ func TestReliable(t *testing.T) {
 	}
 }
 
-// TestSummaryIsBounded: what is beyond a list is counted.
+// TestSummaryIsBounded: what does not fit into a list is counted.
 func TestSummaryIsBounded(t *testing.T) {
 	r := newSummary(true)
 	for i := range maxDomains + 2 {
-		o := outcome{message: &Message{Number: i + 1}, author: dns.Name(fmt.Sprintf("d%d.example", i)), live: judge.Decision{Verdict: policy.Verdict{Action: policy.Accept}}}
+		o := outcome{message: &Message{Number: i + 1}, author: dns.Name(fmt.Sprintf("d%d.example", i)),
+			live: judge.Decision{Verdict: policy.Verdict{Action: policy.Accept}}}
 		r.add(o)
 		o.err = errors.New("bad")
 		r.add(o)
@@ -336,7 +341,8 @@ func TestSummaryIsBounded(t *testing.T) {
 	r.finish()
 	if len(r.Domains) != maxDomains+1 || r.Domains[0].Author != "*" || r.Domains[0].Messages != 2 || len(r.BadMessages) != maxListed ||
 		r.Bad != maxDomains+2 || len(r.Candidate.Differences) != maxListed || r.Candidate.Different != maxDomains+2 {
-		t.Errorf("%d domains, first %+v, %d of %d bad, %d of %d different", len(r.Domains), r.Domains[0], len(r.BadMessages), r.Bad, len(r.Candidate.Differences), r.Candidate.Different)
+		t.Errorf("%d domains, first %+v, %d of %d bad, %d of %d different",
+			len(r.Domains), r.Domains[0], len(r.BadMessages), r.Bad, len(r.Candidate.Differences), r.Candidate.Different)
 	}
 	var b strings.Builder
 	if err := r.Text(&b); err != nil || strings.Count(b.String(), "\n") > 4*maxRows || strings.Count(b.String(), "--json has them") != 3 {
@@ -344,7 +350,7 @@ func TestSummaryIsBounded(t *testing.T) {
 	}
 }
 
-// TestHostileText: nothing of a message steers the terminal.
+// TestHostileText: no text of a message can steer the terminal.
 func TestHostileText(t *testing.T) {
 	const hostile = "\x1b[2J\u202e\xff"
 	r := replayed(t, write(t, "box", "From "+hostile+" 1\nReceived: "+hostile+"\nFrom: "+hostile+"\n\nx\n\n"+

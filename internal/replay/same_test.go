@@ -38,15 +38,15 @@ _dmarc.hobby.example TXT "v=DMARC1; p=none"
 type sameRow struct {
 	name   string
 	change func(*config.Config)
-	client string   // "" is a stranger's
-	login  string   // of a client that logged in
-	to     []string // "" is one recipient
+	client string   // the client's address; "" is that of a stranger
+	login  string   // the user name, if the client logged in
+	to     []string // the recipients; nil is one recipient
 	raw    string
 	want   string // the verdict, what is applied, and the reason
-	edits  string // a part of them
+	edits  string // a text that one of the edits has
 }
 
-// sameRows: one for each way in which a message's fate is decided.
+// sameRows has a row for each way in which a message's fate is decided.
 func sameRows(t *testing.T) []sameRow {
 	file := func(name, text string) string {
 		t.Helper()
@@ -83,11 +83,14 @@ func sameRows(t *testing.T) []sameRow {
 		{name: "over a limit", change: small, raw: forged + many + from("bank.example"), want: "reject reject oversize"},
 		{name: "over a limit, monitor", change: func(c *config.Config) { small(c); monitor(c) }, raw: forged + many + from("bank.example"),
 			want: "reject tag oversize", edits: "not evaluated: too large"},
-		{name: "opted out", change: optedOut, to: []string{"<ann@here.example>"}, raw: from("bank.example"), want: "tag tag dmarc_reject", edits: "opted out, would reject"},
+		{name: "opted out", change: optedOut, to: []string{"<ann@here.example>"}, raw: from("bank.example"),
+			want: "tag tag dmarc_reject", edits: "opted out, would reject"},
 		{name: "consented", change: optedOut, to: []string{"<bob@here.example>"}, raw: from("bank.example"), want: "reject reject dmarc_reject"},
-		{name: "mixed", change: optedOut, to: []string{"<bob@here.example>", "<ann@here.example>"}, raw: from("bank.example"), want: "tag tag dmarc_reject", edits: "mixed recipients"},
+		{name: "mixed", change: optedOut, to: []string{"<bob@here.example>", "<ann@here.example>"}, raw: from("bank.example"),
+			want: "tag tag dmarc_reject", edits: "mixed recipients"},
 		{name: "shadow", change: func(c *config.Config) { c.Shadow = shadow }, raw: from("bank.example"), want: "reject reject dmarc_reject"},
-		{name: "ramp", change: func(c *config.Config) { c.Policy.Ramp.Percent = 0 }, raw: from("bank.example"), want: "quarantine quarantine ramp", edits: "quarantine"},
+		{name: "ramp", change: func(c *config.Config) { c.Policy.Ramp.Percent = 0 }, raw: from("bank.example"),
+			want: "quarantine quarantine ramp", edits: "quarantine"},
 		{name: "rule", change: func(c *config.Config) {
 			c.Policy.Overrides = []config.Override{{
 				ID: "r1", Owner: "o", Reason: "why", Expires: config.Date{Time: time.Now().AddDate(0, 1, 0)},
@@ -110,8 +113,8 @@ func network(t *testing.T, s string) (n config.Network) {
 	return n
 }
 
-// TestSameDecision: the daemon, explain and replay decide alike on a message, and
-// write the same into it. The daemon says by its log what it decided.
+// TestSameDecision: the daemon, explain and replay come to the same decision on a
+// message and make the same edits. The daemon's decision is read from its log.
 func TestSameDecision(t *testing.T) {
 	z := nameserver.Zone(t, sameZone)
 	for _, row := range sameRows(t) {
@@ -133,7 +136,7 @@ func TestSameDecision(t *testing.T) {
 			}
 			explained := row.explained(t, cfg, z)
 			decisions := map[string]judge.Decision{"explain": explained}
-			if len(row.to) == 1 { // of several recipients no Received field tells
+			if len(row.to) == 1 { // a Received field does not name several recipients
 				decisions["replay"] = row.replayed(t, cfg, z)
 			}
 			for name, d := range decisions {
@@ -165,7 +168,8 @@ func said(v *policy.Verdict) string {
 	return fmt.Sprintf("%s %s %s", v.Action, v.Applied, v.Reason)
 }
 
-// daemon sends the message and returns what the log and the milter say of it.
+// daemon sends the message to the daemon and returns the log's record and the
+// milter's edits.
 func (r sameRow) daemon(t *testing.T, cfg *config.Config) (verdict, edits string) {
 	t.Helper()
 	d := daemon.Start(t, cfg)
@@ -195,7 +199,7 @@ func (r sameRow) daemon(t *testing.T, cfg *config.Config) (verdict, edits string
 	return fmt.Sprintf("%v %v %v", records[0]["verdict"], records[0]["applied"], records[0]["reason"]), listed(list)
 }
 
-// edit is a milter's modification as the edit that it stands for.
+// edit returns a modification of the milter as a label.Edit.
 func edit(m client.Modification) label.Edit {
 	kinds := map[client.ModificationKind]label.Kind{
 		client.InsertHeader: label.Insert, client.DeleteHeader: label.Delete, client.ChangeHeader: label.Change, client.Quarantine: label.Quarantine,
@@ -205,9 +209,9 @@ func edit(m client.Modification) label.Edit {
 
 var explanationID = regexp.MustCompile(`(quarantine .*) \S+$`)
 
-// listed has a line for each edit, without what differs by the way in: the
-// explanation's identifier, spaces, the order of names among the deletions. The
-// milter writes the quarantine last.
+// listed returns a line for each edit, without what depends on the driver: the
+// identifier in the label, white space, and the order of the deletions. The
+// milter also puts the quarantine last.
 func listed(edits []label.Edit) string {
 	var changes, deletes, inserts, last []string
 	line := func(e label.Edit) string {
@@ -258,7 +262,8 @@ func (r sameRow) replayed(t *testing.T, cfg *config.Config, z dns.Resolver) judg
 	if r.login != "" {
 		with = "ESMTPA"
 	}
-	mbox := fmt.Sprintf("From a@bank.example Thu Jan  2 00:00:00 2020\nReturn-Path: <a@bank.example>\nReceived: from h.example (unknown [%s])\n\tby mx.here.example (Postfix) with %s id Q1\n\tfor %s; %s\n%s\n",
+	mbox := fmt.Sprintf("From a@bank.example Thu Jan  2 00:00:00 2020\nReturn-Path: <a@bank.example>\n"+
+		"Received: from h.example (unknown [%s])\n\tby mx.here.example (Postfix) with %s id Q1\n\tfor %s; %s\n%s\n",
 		r.client, with, r.to[0], time.Now().Format(time.RFC1123Z), r.raw)
 	source, err := Open(write(t, "box", mbox))
 	if err != nil {

@@ -27,7 +27,7 @@ www.a.example   CNAME a.example.
 ! slow.example A servfail
 `
 
-// asked counts what goes to the network.
+// asked counts the questions that go to the network.
 type asked struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -39,7 +39,7 @@ func (a *asked) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	return a.next.Lookup(ctx, name, typ)
 }
 
-// nobody is a network that is not there.
+// nobody is a network on which every question fails the test.
 type nobody struct {
 	dns.LookupOnly
 	t *testing.T
@@ -69,7 +69,7 @@ func closed(t *testing.T, s *Snapshot) Use {
 }
 
 // TestSnapshot: a second run gets the same answers, octet for octet, and asks
-// nobody.
+// the network nothing.
 func TestSnapshot(t *testing.T) {
 	questions := []question{
 		{"a.example", dns.TypeA}, {"a.example", dns.TypeTXT}, {"a.example", dns.TypeMX}, {"www.a.example", dns.TypeA},
@@ -119,7 +119,7 @@ func TestSnapshotFile(t *testing.T) {
 		name, text string
 		err        string
 		known      int
-		left       string // of the file, "" for all of text
+		left       string // what the file holds afterwards; "" is all of text
 	}{
 		{"a line that was never finished", header + good + `{"name":"b.exa`, "", 1, header + good},
 		{"of two answers the last counts", header + strings.Replace(good, "2.7", "2.8", 1) + good, "", 1, ""},
@@ -159,7 +159,7 @@ func TestSnapshotFile(t *testing.T) {
 			t.Errorf("%s: the file is %q", tt.name, raw)
 		}
 	}
-	// A run that was interrupted in its first write goes on too.
+	// A run after one that was interrupted in its first write works too.
 	path := write(t, "dns.jsonl", header[:30])
 	s := open(t, path, nameserver.Zone(t, "a.example A 192.0.2.9\n"))
 	if _, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
@@ -169,7 +169,8 @@ func TestSnapshotFile(t *testing.T) {
 	closed(t, open(t, path, nobody{t: t}))
 }
 
-// TestSnapshotIsOneRuns: two runs would write into each other's lines.
+// TestSnapshotIsOneRuns: a second run cannot open the file, because two runs
+// would mix their lines.
 func TestSnapshotIsOneRuns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
 	s := open(t, path, nobody{t: t})
@@ -180,7 +181,7 @@ func TestSnapshotIsOneRuns(t *testing.T) {
 	closed(t, open(t, path, nobody{t: t}))
 }
 
-// late answers after a while, whoever waits.
+// late is a resolver that answers after a while.
 type late struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -198,8 +199,9 @@ func (l *late) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	}
 }
 
-// TestSnapshotOutlivesTheMessage: a message gives up in time, its question goes
-// on and is kept; who asks meanwhile shares it; only an interruption ends it.
+// TestSnapshotOutlivesTheMessage: a message gives up when its time is over. Its
+// question goes on, another message that asks the same shares it, and the answer
+// is kept. Only an interruption ends the question.
 func TestSnapshotOutlivesTheMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
 	z := nameserver.Zone(t, snapshotZone)

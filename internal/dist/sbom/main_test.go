@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestOwn: this test's program says what it is made of, the same each time.
+// TestOwn: the bill of materials of the test's own program lists its modules,
+// and is the same each time.
 func TestOwn(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
