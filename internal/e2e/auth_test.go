@@ -16,9 +16,8 @@ import (
 	"time"
 )
 
-// serveAuth is the little of Dovecot's authentication protocol that Postfix
-// needs to believe in a SASL server. Every PLAIN login is good, and is user
-// "alice".
+// serveAuth serves the part of Dovecot's authentication protocol that Postfix
+// needs of a SASL server. It accepts every PLAIN login as user "alice".
 func serveAuth(path string) (net.Listener, error) {
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -49,8 +48,8 @@ func authenticate(conn net.Conn) {
 	}
 }
 
-// serveSASL is saslauthd for Sendmail: four counted strings in, a counted "OK"
-// out. Every login is good.
+// serveSASL plays saslauthd for Sendmail: it reads four counted strings and
+// answers a counted "OK". It accepts every login.
 func serveSASL(path string) (net.Listener, error) {
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -81,7 +80,7 @@ func serveSASL(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-// makeCertificate writes a certificate for STARTTLS that vouches for nothing.
+// makeCertificate writes a self-signed certificate for STARTTLS.
 func makeCertificate(certFile, keyFile string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

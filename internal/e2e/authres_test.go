@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// authServID is the daemon's in every test.
+// authServID is the daemon's authserv_id in every test.
 const authServID = "mx.sekimori.example"
 
 // result is one method's entry in an Authentication-Results field.
@@ -17,8 +17,8 @@ type result struct {
 	props         map[string]string // "header.d" → value, and "reason"
 }
 
-// parseResults reads an Authentication-Results value. It is not the daemon's
-// parser on purpose: what the daemon writes must be what others read.
+// parseResults reads an Authentication-Results value. It does not use the
+// daemon's parser, so that a mistake there cannot hide a mistake in the field.
 func parseResults(value string) (id string, results []result) {
 	parts := [][]token{nil}
 	for _, tok := range tokens(value) {
@@ -136,7 +136,7 @@ func (d delivery) label(t *testing.T) label {
 	return results
 }
 
-// ours returns the Authentication-Results that claim to be ours.
+// ours returns the Authentication-Results fields that claim to be ours.
 func (d delivery) ours() (fields []string) {
 	for _, value := range d.all("Authentication-Results") {
 		if id, _ := parseResults(value); strings.EqualFold(id, authServID) {

@@ -6,10 +6,9 @@ import (
 	"testing"
 )
 
-// TestFieldPostfixProxyFilter is the case postfix-proxy-filter of the field: an
-// smtpd with smtpd_proxy_filter shows its milters no message. That nothing is
-// evaluated is said, whether or not the smtpd behind the proxy has the milter,
-// which sees 127.0.0.1 there.
+// TestFieldPostfixProxyFilter: an smtpd with smtpd_proxy_filter shows its milters
+// no message, and the daemon warns that nothing is evaluated. It also warns if
+// the smtpd behind the proxy has the milter, where every client is 127.0.0.1.
 func TestFieldPostfixProxyFilter(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
@@ -60,7 +59,7 @@ func TestMonitorDeletesWhatIsForged(t *testing.T) {
 }
 
 // TestNameOfTheMTA: without authserv_id the results are in Postfix's own name,
-// and none in it comes from outside.
+// and forged results in that name are deleted.
 func TestNameOfTheMTA(t *testing.T) {
 	shared(t)
 	t.Parallel()

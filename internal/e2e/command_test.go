@@ -36,8 +36,7 @@ func sekimori(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// TestBadConfiguration: an operator is told where the mistake is, and the
-// daemon does not start.
+// TestBadConfiguration: the daemon does not start and says where the mistake is.
 func TestBadConfiguration(t *testing.T) {
 	cases := []struct{ name, text, want string }{
 		{"unknown key", "mode: enforce\npolicy:\n  rejct: always\n", `:3:3\b`},
@@ -63,7 +62,7 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
-// TestCannotStart: whatever keeps the daemon from starting is said in one line.
+// TestCannotStart: a daemon that cannot start says why in one line.
 func TestCannotStart(t *testing.T) {
 	shared(t)
 	taken, err := net.Listen("tcp", net.JoinHostPort(run.host, "0"))

@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// spoof is mail nobody vouches for, of a domain that asks for a reject.
+// spoof is unauthenticated mail of a domain with p=reject.
 func spoof() []byte { return mail{from: "Your bank <info@bank.example>"}.bytes() }
 
-// optedOut is what the label says of spoof to somebody who opted out.
+// optedOut is the label's comment on spoof if the recipient opted out.
 const optedOut = "opted out, would reject: dmarc_reject, spoofing: author_spf_fail"
 
 // list writes a file of exceptions.
@@ -49,8 +49,8 @@ func (l label) comment(t *testing.T) string {
 	return strings.Join(r[0].comments, "|")
 }
 
-// TestConsentLenient: the milder verdict is everybody's, and the label says
-// what each class would have got.
+// TestConsentLenient: all recipients get the milder verdict, and the label says
+// what each class of recipients would have got.
 func TestConsentLenient(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -74,12 +74,12 @@ func TestConsentLenient(t *testing.T) {
 	if r := c.hand(t, unique("@bank.example"), []string{in}, spoof()); r.code != 550 {
 		t.Errorf("those who agreed: %s", r)
 	}
-	// The next message of the connection knows nothing of the one before.
+	// The next message of the connection is not affected by the one before.
 	c.hand(t, unique("@bank.example"), []string{out2}, spoof()).accepted(t)
 	if got := run.inbox.wait(t, out2).label(t).comment(t); got != optedOut {
 		t.Errorf("opted out: %q", got)
 	}
-	// Postfix delivers domain!user to user@domain, and tells us so.
+	// Postfix delivers domain!user to user@domain, and shows that address too.
 	user, domain, _ := strings.Cut(bang, "@")
 	c.hand(t, unique("@bank.example"), []string{domain + "!" + user}, spoof()).accepted(t)
 	eventually(t, "a delivery to "+bang, func() bool { return len(run.inbox.to(t, domain+"!"+user))+len(run.inbox.to(t, bang)) > 0 })
@@ -94,8 +94,8 @@ func TestConsentLenient(t *testing.T) {
 	}
 }
 
-// TestConsentSplit: the classes come apart by 452 at RCPT, nobody is dropped,
-// and each gets its own verdict.
+// TestConsentSplit: a reply of 452 at RCPT separates the two classes of
+// recipients. Each recipient gets the message, and each class its own verdict.
 func TestConsentSplit(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -110,8 +110,8 @@ func TestConsentSplit(t *testing.T) {
 		}
 		return r
 	}
-	// deliver sends mail that passes the way an MTA does: whom it could not
-	// hand over now is sent the message again.
+	// deliver sends a message that passes, as an MTA does: it sends the message
+	// again to the recipients that were put off.
 	deliver := func(message []byte, to ...string) (refused []string, last reply) {
 		t.Helper()
 		if r, err := c.cmd("MAIL FROM:<%s>", unique("@bank.example")); err != nil || r.code != 250 {
@@ -154,13 +154,13 @@ func TestConsentSplit(t *testing.T) {
 	_, r = deliver(mail{from: "letter@news.example"}.bytes(), again...)
 	r.accepted(t)
 
-	// RSET leaves no class behind.
+	// After RSET the next message may begin with the other class.
 	for _, cmd := range []string{"MAIL FROM:<a@bank.example>", "RCPT TO:<" + out + ">", "RSET", "MAIL FROM:<a@bank.example>", "RCPT TO:<" + in + ">", "RSET"} {
 		if r, err := c.cmd("%s", cmd); err != nil || r.code != 250 {
 			t.Fatalf("%s: %s, %v", cmd, r, err)
 		}
 	}
-	// A network of ours is never asked to split.
+	// Clients of a trusted network are never asked to split.
 	inner := m.open(t, inside)
 	inner.hand(t, unique("@bank.example"), []string{out2, in}, spoof()).accepted(t)
 	if got := m.metric(t, `sekimori_consent_mixed_total`); got != 0 {
@@ -168,7 +168,7 @@ func TestConsentSplit(t *testing.T) {
 	}
 }
 
-// socketmap answers as a table of Postfix's would.
+// socketmap is a server that answers as a lookup table of Postfix does.
 type socketmap struct {
 	ln net.Listener
 	wg sync.WaitGroup
@@ -237,8 +237,9 @@ func (s *socketmap) talk(c net.Conn) {
 	}
 }
 
-// TestConsentSocketmap: the map decides, Postfix's form of the address is
-// asked for, and while it cannot be asked nothing is done to anybody's mail.
+// TestConsentSocketmap: the map decides, and it is asked for the address as
+// Postfix writes it. While the map does not answer, every recipient counts as
+// opted out.
 func TestConsentSocketmap(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -246,7 +247,7 @@ func TestConsentSocketmap(t *testing.T) {
 	sm := serveSocketmap(t, map[string]string{in: "OK in", out: "OK out", odd: "TEMP the database is away", late: "OK in"})
 	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {default: out, socketmap: %q}}", "unix:"+sm.ln.Addr().String()+":consent")})
 
-	typed := strings.ToUpper(in) // Postfix tells its own form, we compare without case
+	typed := strings.ToUpper(in) // Postfix shows its own form; the daemon compares without case
 	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{typed}, spoof()); r.code != 550 {
 		t.Errorf("who agreed: %s", r)
 	}
@@ -267,7 +268,7 @@ func TestConsentSocketmap(t *testing.T) {
 	if got := run.inbox.wait(t, late).label(t).comment(t); got != optedOut {
 		t.Errorf("without the map: %q", got)
 	}
-	// What it said is still known.
+	// The map's answers are still in the cache.
 	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{in}, spoof()); r.code != 550 {
 		t.Errorf("who agreed a moment ago: %s", r)
 	}
@@ -282,8 +283,8 @@ func TestConsentSocketmap(t *testing.T) {
 	}
 }
 
-// TestConsentReload: SIGHUP reads the list again; of a broken one the line is
-// logged, and the last good one stays.
+// TestConsentReload: SIGHUP reads the list again. If the new list is broken, its
+// line is logged and the old list stays in effect.
 func TestConsentReload(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -313,8 +314,8 @@ func TestConsentReload(t *testing.T) {
 	m.open(t, spoofer).hand(t, unique("@bank.example"), []string{late}, spoof()).accepted(t)
 }
 
-// TestConsentSpelling: nobody who agreed counts as opted out for the way in
-// which a client spells the address, if Postfix takes it.
+// TestConsentSpelling: a recipient who agreed is recognised however the client
+// spells the address, as long as Postfix accepts it.
 func TestConsentSpelling(t *testing.T) {
 	shared(t)
 	t.Parallel()

@@ -20,13 +20,13 @@ import (
 	"time"
 )
 
-// mx is an MTA's listener with a sekimori of its own behind it.
+// mx is a listener of an MTA, with a daemon of its own as its milter.
 type mx struct {
 	env []string // besides the test's own
 	slot
 	config string // path of the configuration file
 	log    *daemonLog
-	held   *os.File // the milter socket where it is passed to the daemon, as by systemd
+	held   *os.File // the milter socket, if it is passed to the daemon as systemd does
 
 	mu     sync.Mutex
 	daemon *daemon // the one that was started last
@@ -35,8 +35,8 @@ type mx struct {
 // settings are top-level keys of the configuration with their YAML values.
 type settings map[string]string
 
-// write makes the configuration file: what every test needs, and over it what
-// this one asks for.
+// write makes the configuration file from the settings that every test needs and
+// those that this test asks for.
 func (c settings) write(s *suite, sl slot) (string, error) {
 	all := settings{
 		"listen":      fmt.Sprintf("[%q]", sl.milter),
@@ -58,15 +58,16 @@ func (c settings) write(s *suite, sl slot) (string, error) {
 	return path, os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
-// newMX starts a daemon with its own configuration behind its own listener.
-// When the test ends the daemon is stopped and must have behaved.
+// newMX starts a daemon with its own configuration behind its own listener. When
+// the test ends, the daemon is stopped, and the test fails if it misbehaved (see
+// finish).
 func newMX(t *testing.T, k kind, c settings) *mx {
 	t.Helper()
 	s := shared(t)
 	return newMXAt(t, s.postfix.take(t, k), c)
 }
 
-// newMXAt is newMX behind a listener of any MTA, with more in its environment.
+// newMXAt is newMX behind a given listener, with further environment variables.
 func newMXAt(t *testing.T, sl slot, c settings, env ...string) *mx {
 	t.Helper()
 	s := shared(t)
@@ -85,8 +86,8 @@ func newMXAt(t *testing.T, sl slot, c settings, env ...string) *mx {
 	return m
 }
 
-// defaultMX is the listener of the daemon with the default policy; the tests
-// share it, one for each MTA. Its end is checked in TestMain.
+// defaultMX returns the mx whose daemon has the default policy. The tests share
+// one for each MTA. TestMain checks its end.
 func defaultMX(t *testing.T) *mx {
 	t.Helper()
 	return sharedMX(t, shared(t).postfix.slots)
@@ -112,7 +113,7 @@ func sharedMX(t *testing.T, from slots) *mx {
 	return m
 }
 
-// show prints what the daemon and Postfix said, when the test failed.
+// show prints the logs of the daemon and of Postfix if the test failed.
 func (m *mx) show(t *testing.T) {
 	if t.Failed() {
 		t.Logf("the daemon's log:\n%s", m.log.tail())
@@ -167,7 +168,7 @@ func (m *mx) current() *daemon {
 	return m.daemon
 }
 
-// kill ends the daemon without warning.
+// kill ends the daemon by SIGKILL.
 func (m *mx) kill() {
 	d := m.current()
 	d.killed = true
@@ -175,7 +176,7 @@ func (m *mx) kill() {
 	<-d.exited
 }
 
-// terminate asks the daemon to stop and returns how it went.
+// terminate sends SIGTERM and returns how the daemon exited.
 func (m *mx) terminate() error {
 	d := m.current()
 	d.signal(syscall.SIGTERM)
@@ -188,7 +189,8 @@ func (m *mx) terminate() error {
 	}
 }
 
-// finish stops the daemon if it runs, and says what it should not have done.
+// finish stops the daemon if it runs, and returns an error if it raced, panicked
+// or exited with a failure.
 func (m *mx) finish() error {
 	d := m.current()
 	if d == nil {
@@ -211,7 +213,7 @@ func (m *mx) finish() error {
 // daemon is one running process.
 type daemon struct {
 	cmd    *exec.Cmd
-	killed bool // by us
+	killed bool // by the test
 	err    error
 	exited chan struct{} // closed once err is set
 }
@@ -227,7 +229,7 @@ func (d *daemon) gone() bool {
 
 func (d *daemon) signal(sig syscall.Signal) { _ = d.cmd.Process.Signal(sig) }
 
-// memory reads a line such as VmRSS of the process's status, in bytes.
+// memory returns a value of the process's status, such as VmRSS, in bytes.
 func (m *mx) memory(t *testing.T, line string) int64 {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.current().cmd.Process.Pid))
@@ -258,7 +260,8 @@ func (m *mx) forgetPeak(t *testing.T) {
 
 var web = http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// status asks the admin listener; 0 means that nobody answered.
+// status returns the HTTP status of a page of the admin address, 0 without an
+// answer.
 func (m *mx) status(path string) int {
 	resp, err := web.Get("http://" + m.admin + path)
 	if err != nil {
@@ -293,7 +296,8 @@ func (m *mx) metric(t *testing.T, series string) float64 {
 	return 0
 }
 
-// daemonLog collects what the daemon writes, the race detector's words too.
+// daemonLog collects what the daemon writes, messages of the race detector
+// included.
 type daemonLog struct{ logs.Buffer }
 
 func (l *daemonLog) contains(s string) bool { return strings.Contains(l.String(), s) }
@@ -328,7 +332,7 @@ func (m *mx) logged(msg, key, value string) (found []record) {
 	return found
 }
 
-// record waits for the one such record.
+// record waits for the only such record and returns it.
 func (m *mx) record(t *testing.T, msg, key, value string) record {
 	t.Helper()
 	var found []record

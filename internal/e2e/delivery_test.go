@@ -15,7 +15,7 @@ import (
 // field is one header field as delivered, its value unfolded and trimmed.
 type field struct{ name, value string }
 
-// delivery is one message as Postfix left it.
+// delivery is one message as Postfix delivered or held it.
 type delivery struct {
 	fields []field // in wire order
 	body   []byte
@@ -45,7 +45,7 @@ func (d delivery) all(name string) (values []string) {
 	return values
 }
 
-// first returns the first field, leaving out those written at delivery.
+// first returns the first field that was not written at delivery.
 func (d delivery) first() field {
 	for _, f := range d.fields {
 		switch f.name {
@@ -57,7 +57,7 @@ func (d delivery) first() field {
 	return field{}
 }
 
-// inbox is the Maildir everything is delivered to. Each file is read once.
+// inbox is the Maildir that all mail is delivered to. Each file is read once.
 type inbox struct {
 	dir string
 
@@ -107,5 +107,5 @@ func (i *inbox) wait(t *testing.T, rcpt string) delivery {
 	return mail[0]
 }
 
-// recipient makes up an address no other test uses.
+// recipient returns an address that no other test uses.
 func recipient() string { return strings.ToLower(rand.Text()[:16]) + "@" + localDomain }

@@ -13,8 +13,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// silentDNS starts a DNS server that takes every question and answers none. It
-// returns the server's address and the questions so far, as "name TYPE".
+// silentDNS starts a DNS server that never answers. It returns the server's
+// address, and a function that returns the questions so far as "name TYPE".
 func silentDNS(t *testing.T) (addr string, asked func() []string) {
 	t.Helper()
 	z := nameserver.Zone(t, "! *. * timeout")
@@ -22,8 +22,8 @@ func silentDNS(t *testing.T) (addr string, asked func() []string) {
 	return s.Addr(), z.Queries
 }
 
-// TestSilentDNS: no answer to anything is a temporary error within the budget,
-// and never a reject.
+// TestSilentDNS: if DNS answers nothing, the result is a temporary error within
+// the budget, and never a reject.
 func TestSilentDNS(t *testing.T) { eachMTA(t, testSilentDNS) }
 
 func testSilentDNS(t *testing.T, from slots) {
@@ -41,7 +41,7 @@ func testSilentDNS(t *testing.T, from slots) {
 
 	r := m.evaluated(t, "queue_id", id)
 	r.want(t, "verdict", "tag", "reason", "temperror", "not_decided", "policy timeout")
-	// The budget is the daemon's to keep; the margin is for a busy machine.
+	// The daemon keeps the budget; the rest is a margin for a busy machine.
 	const margin = 4 * time.Second
 	if seconds, ok := r["duration_seconds"].(float64); !ok || seconds > (budget+margin).Seconds() {
 		t.Errorf("end of message took %v s, the budget is %v", r["duration_seconds"], budget)
@@ -51,9 +51,9 @@ func testSilentDNS(t *testing.T, from slots) {
 	}
 }
 
-// TestKilledInSession: the daemon dies between RCPT and DATA. Postfix defers,
-// nothing is delivered unlabelled, and once the daemon is back the sender's
-// next try goes through.
+// TestKilledInSession: the daemon is killed between RCPT and DATA. Postfix defers
+// the message and delivers nothing unlabelled. When the daemon is back, the
+// sender's next try succeeds.
 func TestKilledInSession(t *testing.T) { behindEach(t, plain, settings{}, testKilledInSession) }
 
 func testKilledInSession(t *testing.T, m *mx) {
@@ -67,8 +67,8 @@ func testKilledInSession(t *testing.T, m *mx) {
 		}
 	}
 	m.kill()
-	// Whether Postfix notices at DATA or at the end depends on which events the
-	// milter asked for.
+	// Postfix notices at DATA or at the end of the message, depending on the events
+	// that the milter asked for.
 	r, err := c.cmd("DATA")
 	if err == nil && r.code == 354 {
 		r, err = c.content(message)
@@ -86,11 +86,11 @@ func testKilledInSession(t *testing.T, m *mx) {
 	m.evaluated(t, "queue_id", id)
 }
 
-// TestKilledInMessage: the daemon dies while it has a message.
+// TestKilledInMessage: the daemon is killed while it judges a message.
 func TestKilledInMessage(t *testing.T) { eachMTA(t, testKilledInMessage) }
 
 func testKilledInMessage(t *testing.T, listeners slots) {
-	// The silent server holds the message at its end until the daemon dies.
+	// With the silent server the message waits at its end until the daemon dies.
 	dns, asked := silentDNS(t)
 	m := newMXAt(t, listeners.take(t, plain), settings{
 		"dns": fmt.Sprintf("{servers: [%q], timeout: 20s, message_budget: 30s}", dns),
@@ -113,7 +113,8 @@ func testKilledInMessage(t *testing.T, listeners slots) {
 	if mail := run.inbox.to(t, to); len(mail) != 0 {
 		t.Fatalf("it was delivered all the same:\n%s", mail[0].header())
 	}
-	// The sender comes again, and the daemon is back, with a server that answers.
+	// The daemon is back, with a DNS server that answers, and the sender tries
+	// again.
 	if m.config, err = (settings{}).write(&run, m.slot); err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +124,9 @@ func testKilledInMessage(t *testing.T, listeners slots) {
 	m.evaluated(t, "queue_id", id)
 }
 
-// TestSigtermUnderLoad: the daemon is asked to stop while eight connections
-// deliver, and started again. Every message is delivered exactly once, and
-// with its label.
+// TestSigtermUnderLoad: the daemon is stopped by SIGTERM while eight connections
+// deliver, and started again. Every message is delivered exactly once, with its
+// label.
 func TestSigtermUnderLoad(t *testing.T) { behindEach(t, plain, settings{}, testSigtermUnderLoad) }
 
 func testSigtermUnderLoad(t *testing.T, m *mx) {
@@ -172,14 +173,14 @@ func testSigtermUnderLoad(t *testing.T, m *mx) {
 	}
 }
 
-// load hands over messages as MTAs do: what is put off is tried again.
+// load sends messages as MTAs do: a message that is put off is tried again.
 type load struct {
 	m     *mx
 	rcpts chan string
 
 	mu       sync.Mutex
 	done     int
-	deferred int // replies of 4xx on the way
+	deferred int // replies of 4xx so far
 	troubles []string
 }
 
@@ -205,7 +206,7 @@ func (l *load) note(r reply) {
 	}
 }
 
-// work sends until no recipient is left, at most perSession messages a
+// work sends until no recipient is left, at most perSession messages in a
 // connection.
 func (l *load) work(perSession int) {
 	var c *session
@@ -239,7 +240,7 @@ func (l *load) work(perSession int) {
 			}
 			if r.code/100 == 4 {
 				l.putOff()
-				left = 0 // an MTA comes again on a new connection
+				left = 0 // an MTA tries again on a new connection
 			}
 			return r.code/100 != 4
 		})
@@ -247,10 +248,11 @@ func (l *load) work(perSession int) {
 	}
 }
 
-// TestLargeMessage: 25 MB of body go through the daemon without staying.
+// TestLargeMessage: a body of 25 MB goes through the daemon without being held
+// in memory.
 func TestLargeMessage(t *testing.T) {
 	eachMTA(t, func(t *testing.T, from slots) {
-		// Garbage that is not yet collected says nothing about what is held.
+		// Only memory that is still in use counts, so collect the garbage first.
 		testLargeMessage(t, newMXAt(t, from.take(t, plain), settings{}, "GOGC=20"))
 	})
 }
@@ -263,7 +265,7 @@ func testLargeMessage(t *testing.T, m *mx) {
 		t.Fatalf("the message has only %d octets", len(big))
 	}
 
-	// The first message warms up: key, cache, code pages.
+	// The first message fills caches that later messages use.
 	to := recipient()
 	m.post(t, newsMX, unique("@news.example"), to, signed(t, mail{from: "letter@news.example"}.bytes(), "news.example", "s1")).accepted(t)
 	run.inbox.wait(t, to)
@@ -285,8 +287,7 @@ func testLargeMessage(t *testing.T, m *mx) {
 	}
 }
 
-// TestSigtermIdle: without sessions the daemon stops at once and says so with
-// exit code 0.
+// TestSigtermIdle: a daemon without sessions stops at once, with exit code 0.
 func TestSigtermIdle(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -305,8 +306,8 @@ func TestSigtermIdle(t *testing.T) {
 	}
 }
 
-// TestDrainDeadline: a client that keeps its session open does not keep the
-// daemon for ever, and is put off afterwards.
+// TestDrainDeadline: a client that keeps its session open delays the stop only
+// until drain_timeout, and is put off then.
 func TestDrainDeadline(t *testing.T) {
 	behindEach(t, plain, settings{"drain_timeout": "500ms"}, testDrainDeadline)
 }
@@ -317,7 +318,7 @@ func testDrainDeadline(t *testing.T, m *mx) {
 		t.Fatalf("MAIL: %v, %v", r, err)
 	}
 	d := m.current()
-	_ = m.terminate() // the exit code says that a session was cut off
+	_ = m.terminate() // the exit code is not 0, because a session was cut off
 	if !d.gone() {
 		t.Fatal("the daemon is still there")
 	}
@@ -327,11 +328,11 @@ func testDrainDeadline(t *testing.T, m *mx) {
 	if r := c.offer(t, unique("@bank.example"), recipient(), mail{from: "info@bank.example"}.bytes()); r.code/100 != 4 {
 		t.Errorf("a message without the daemon got %s", r)
 	}
-	d.killed = true // its end was looked at here
+	d.killed = true // finish need not check the end again
 }
 
-// TestDeadNameServer: a server nobody listens at is no reason not to start,
-// nor to lose mail.
+// TestDeadNameServer: the daemon starts, and loses no mail, even if no DNS server
+// listens at the address in dns.servers.
 func TestDeadNameServer(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -343,9 +344,9 @@ func TestDeadNameServer(t *testing.T) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestHugeHeader: a header no honest sender writes is refused, because an
-// author could hide in what is not looked at, and the next message of the
-// session is judged as ever.
+// TestHugeHeader: a header over the limit is refused, because a second From
+// could hide in the part that is not read. The next message of the session is
+// judged as usual.
 func TestHugeHeader(t *testing.T) {
 	m := defaultMX(t)
 	t.Parallel()

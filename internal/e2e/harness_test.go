@@ -10,8 +10,9 @@ import (
 	"github.com/emersion/go-milter"
 )
 
-// witness is a milter of go-milter that agrees with everything and tells what
-// it saw in a header field. It proves the harness without our daemon.
+// witness is a milter made with go-milter. It accepts every message and adds a
+// header field that says what the milter saw. It tests the harness without our
+// daemon.
 type witness struct {
 	milter.NoOpMilter
 	client, helo string
@@ -68,8 +69,8 @@ func serveWitness(t *testing.T, s slot) {
 	})
 }
 
-// witnessed posts a message of p's and holds what the witness says of p, and
-// the body as it was delivered.
+// witnessed sends a message as p, and checks what the witness says of p and the
+// body of the delivered message.
 func (s slot) witnessed(t *testing.T, p peer, want string) {
 	t.Helper()
 	rcpt := recipient()
@@ -83,9 +84,9 @@ func (s slot) witnessed(t *testing.T, p peer, want string) {
 	}
 }
 
-// TestHarness proves the harness with a milter that is not ours: XCLIENT's
-// facts arrive, mail is delivered once, the hold queue can be read, and
-// without a milter Postfix defers.
+// TestHarness tests the harness with a milter that is not ours. What XCLIENT says
+// arrives, mail is delivered once, the hold queue can be read, and Postfix defers
+// without a milter.
 func TestHarness(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
@@ -114,7 +115,7 @@ func TestHarness(t *testing.T) {
 	}
 }
 
-// TestHarnessWithoutMilter: a listener whose milter is not there defers.
+// TestHarnessWithoutMilter: a listener defers mail if its milter does not run.
 func TestHarnessWithoutMilter(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
@@ -124,7 +125,7 @@ func TestHarnessWithoutMilter(t *testing.T) {
 	}
 }
 
-// TestHarnessLogin: the listener with AUTH takes any password.
+// TestHarnessLogin: the listener with AUTH accepts any password.
 func TestHarnessLogin(t *testing.T) {
 	s := shared(t)
 	t.Parallel()

@@ -4,17 +4,17 @@
 //
 // One Postfix instance with its own configuration, queue and data directories
 // serves the whole run. It has many smtpd listeners ("slots"), each with its
-// own milter address, so that a test can put a daemon with its own
-// configuration behind its own listener and run beside the others. Client
-// addresses, names and HELO are played by XCLIENT. Sendmail is arranged in the
-// same way; sendmail_test.go says what differs.
+// own milter address. So a test can put a daemon with its own configuration
+// behind its own listener and run in parallel to the others. XCLIENT sets the
+// client's address, name and HELO. Sendmail is set up in the same way;
+// sendmail_test.go says what differs.
 //
-// Everything else listens on one address of 127.0.0.0/8 drawn at random, so
-// that two runs on one machine do not meet.
+// All sockets are on one address of 127.0.0.0/8 that is drawn at random, so that
+// two runs on one machine do not disturb each other.
 //
-// The daemon is built once, with the race detector if the test itself has it.
-// A race it reports, a panic it logs or a dirty exit fails the test that owns
-// the daemon.
+// The daemon is built once, with the race detector if the test itself has it. A
+// data race, a panic or an exit with a failure fails the test that started the
+// daemon.
 package e2e
 
 import (
@@ -38,10 +38,11 @@ import (
 
 // suite is what all tests of a run share.
 type suite struct {
-	dir    string // everything the run writes lives below
-	host   string // the loopback address everything listens on
+	dir    string // the directory of all files that the run writes
+	host   string // the loopback address of all sockets
 	binary string
-	// buildErr is the daemon's: the harness is tested without one.
+	// buildErr is why the daemon could not be built. Tests of the harness do not
+	// need the daemon.
 	buildErr error
 	race     bool // the daemon was built with the race detector
 
@@ -53,7 +54,7 @@ type suite struct {
 	spawn    chan func()
 
 	mu     sync.Mutex
-	common map[chan slot]*mx // the daemons with the default configuration, by the MTA's listeners
+	common map[chan slot]*mx // see defaultMX; the key holds the listeners of an MTA
 }
 
 var (
@@ -71,8 +72,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// shared returns the suite, made when the first test asks for it: only what
-// happens within a test is seen by the go command's cache of test results.
+// shared returns the suite. The first test that asks makes the suite, and not
+// TestMain, because the go command's cache of test results notices only the files
+// that are opened within a test.
 func shared(t *testing.T) *suite {
 	t.Helper()
 	if missing := environment(); missing != "" {
@@ -88,7 +90,7 @@ func shared(t *testing.T) *suite {
 	return &run
 }
 
-// environment says in words what is missing for these tests to run.
+// environment returns what these tests need and do not have, in words, or "".
 func environment() string {
 	if runtime.GOOS != "linux" {
 		return "they need Linux"
@@ -105,8 +107,8 @@ func environment() string {
 }
 
 func (s *suite) open() error {
-	// Unix socket paths must stay below 108 octets, so t.TempDir is too deep;
-	// and Postfix's users must be able to walk there.
+	// The path of a unix socket has less than 108 octets, and that of t.TempDir may
+	// have more. Postfix's users must also be able to enter the directory.
 	dir, err := os.MkdirTemp("/tmp", "seki")
 	if err != nil {
 		return err
@@ -141,7 +143,7 @@ func (s *suite) open() error {
 	return postfixErr
 }
 
-// close ends everything; an error is what the shared daemon did wrong.
+// close ends everything. An error says what a shared daemon did wrong.
 func (s *suite) close() (err error) {
 	for _, m := range s.common {
 		err = errors.Join(err, m.finish())
@@ -161,9 +163,9 @@ func (s *suite) close() (err error) {
 	return err
 }
 
-// build compiles the daemon. Every source file is opened here first: the go
-// command then knows that this test's result depends on them, and does not
-// answer from its cache after the daemon has changed.
+// build compiles the daemon. It opens every source file first, so that the go
+// command knows that this test's result depends on them, and does not take the
+// result from its cache after the daemon has changed.
 func (s *suite) build() error {
 	root, err := repoRoot()
 	if err != nil {
@@ -227,8 +229,9 @@ func selfHasRace() bool {
 	return false
 }
 
-// spawner runs functions on one OS thread that lives as long as the process:
-// a child's parent-death signal is tied to the thread that started it.
+// spawner runs functions on one OS thread that lives as long as the process,
+// because a child gets its parent-death signal when the thread that started it
+// ends.
 func spawner() chan func() {
 	work := make(chan func())
 	go func() {
@@ -240,18 +243,18 @@ func spawner() chan func() {
 	return work
 }
 
-// start runs cmd so that it dies with this process, however that ends.
+// start starts cmd such that it dies with this process, however the process ends.
 func (s *suite) start(cmd *exec.Cmd) error {
 	done := make(chan error)
 	s.spawn <- func() { done <- cmd.Start() }
 	return <-done
 }
 
-// patience is how long anything that must happen may take. It is only ever
-// used up by a failing test.
+// patience bounds the wait for anything that must happen. Only a failing test
+// waits that long.
 const patience = 20 * time.Second
 
-// eventually polls until ok, and fails the test when patience ends first.
+// eventually polls until ok returns true. It fails the test after patience.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	if !within(patience, ok) {

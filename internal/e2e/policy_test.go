@@ -7,19 +7,19 @@ import (
 	"testing"
 )
 
-// policyCases steer the default policy: rules, ramp, and a candidate beside it.
+// policyCases change the default policy by rules, a ramp or a candidate.
 var policyCases = []struct {
 	name, why string
 	settings  settings
-	files     map[string]string // RULES and the like in settings stand for their paths
+	files     map[string]string // the content of files; a key such as RULES in settings stands for the file's path
 	client    peer
-	from      string // of envelope and header; the former's local part is made up
-	message   mail   // From is made of from
+	from      string // the address in From and, with another local part, in MAIL FROM
+	message   mail   // its From is set from the line above
 	fate      fate
 	reply     string
 	comment   string // within the dmarc result's comment
 	log       []string
-	counted   []string // series that are 1
+	counted   []string // series whose value must be 1
 }{
 	{
 		name: "a rule accepts", why: "the client's network is evidence enough for the one that relays for us",

@@ -19,13 +19,13 @@ import (
 const (
 	postfixDaemons = "/usr/lib/postfix/sbin"
 	postfixMaster  = postfixDaemons + "/master"
-	// localDomain is the domain our Postfix delivers for.
+	// localDomain is the domain that our Postfix delivers mail for.
 	localDomain = "rcpt.test"
-	// refusedRecipient is one Postfix itself turns away.
+	// refusedRecipient is a recipient that Postfix itself refuses.
 	refusedRecipient = "refused@" + localDomain
 )
 
-// kind tells what is special about a listener.
+// kind is what is special about a listener.
 type kind string
 
 const (
@@ -33,7 +33,7 @@ const (
 	socket kind = "socket" // milter over a unix socket
 	login  kind = "login"  // offers AUTH
 	filed  kind = "filed"  // acts on what the milter adds to headers
-	before kind = "before" // smtpd_proxy_filter, and a second smtpd behind it: of the first slot without a milter
+	before kind = "before" // has smtpd_proxy_filter, and a second smtpd behind it (which has no milter in the first slot)
 )
 
 // slot is one smtpd listener and the address at which it looks for a milter.
@@ -46,13 +46,13 @@ type slot struct {
 	mta    mta
 }
 
-// postfix is a private instance.
+// postfix is a private instance of Postfix.
 type postfix struct {
 	etc   string
 	spool string
 	log   string
 	slots
-	leash io.WriteCloser // the instance stops when this is closed, or we die
+	leash io.WriteCloser // the instance stops when this is closed or when the test's process ends
 	cmd   *exec.Cmd
 	auth  net.Listener
 }
@@ -96,8 +96,8 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	return p, p.start()
 }
 
-// basePorts keeps the kinds of slots apart; the ports lie below the range the
-// kernel gives to outgoing connections.
+// basePorts has the first port of each kind of slot. All ports are below the
+// range that the kernel uses for outgoing connections.
 var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800, before: 3100}
 
 func newSlot(p *postfix, k kind, i int, host, dir string) slot {
@@ -116,7 +116,7 @@ func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 	return s
 }
 
-// masterEntry gives the slot's smtpd its milter.
+// masterEntry returns the lines of master.cf for the slot's smtpd and its milter.
 func (s slot) masterEntry() string {
 	entry := s.smtp + " inet n - n - - smtpd -o smtpd_milters=" + s.milter + " -o syslog_name=postfix/" + s.name
 	if s.kind == login {
@@ -137,17 +137,17 @@ func (s slot) masterEntry() string {
 	return entry + "\n"
 }
 
-// proxied is how much higher the port behind a proxy filter is.
+// proxied is added to a listener's port for the smtpd behind its proxy filter.
 const proxied = 50
 
-// filingCleanup is the cleanup of filed listeners: milter_header_checks is its
-// parameter, not smtpd's.
+// filingCleanup is the cleanup service of filed listeners. It exists because
+// milter_header_checks is a parameter of cleanup, not of smtpd.
 const filingCleanup = "filing unix n - n - 0 cleanup -o milter_header_checks=regexp:%s/milter_header_checks\n"
 
-// quarantineBox is where the example's REDIRECT goes here.
+// quarantineBox is the address of the example's REDIRECT in the tests.
 const quarantineBox = "quarantine@" + localDomain
 
-// headerChecks is the example in deploy, for our own domain.
+// headerChecks returns the example in deploy with the address quarantineBox.
 func headerChecks() (string, error) {
 	root, err := repoRoot()
 	if err != nil {
@@ -172,7 +172,7 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// The milter_ lines are what deploy/ and operations.md recommend for 3.7.
+// The milter_ lines are those of deploy/postfix/main.cf for Postfix 3.7.
 // 65534 is Debian's nobody and nogroup.
 const mainCF = `
 compatibility_level = 3.6
@@ -223,7 +223,7 @@ milter_content_timeout = 60s
 `
 
 // layOut makes the directories with the owners and modes that "postfix check"
-// would give them, without the seconds it takes.
+// gives them. That command would take seconds.
 func layOut(dir, mail string) error {
 	own := func(name string) (uid, gid int, err error) {
 		u, err := user.Lookup(name)
@@ -277,9 +277,9 @@ func layOut(dir, mail string) error {
 	return nil
 }
 
-// leashScript runs a command in a session of its own until standard input
-// ends. Postfix's master changes its credentials, which clears a parent-death
-// signal; the end of a pipe it cannot miss.
+// leashScript runs a command in a session of its own until standard input ends.
+// A parent-death signal would not do, because Postfix's master changes its
+// credentials, which clears that signal.
 const leashScript = `setsid "$@" </dev/null & pid=$!; read -r _; kill -TERM $pid; wait $pid`
 
 func (p *postfix) start() error {
@@ -308,8 +308,8 @@ func (p *postfix) start() error {
 	return nil
 }
 
-// diagnose starts master on a terminal: before it has read its configuration
-// it complains nowhere else.
+// diagnose starts master on a terminal and returns its complaint. A mistake that
+// master finds before it has read its configuration is shown nowhere else.
 func (p *postfix) diagnose() []byte {
 	out, _ := exec.Command("script", "-qec", "timeout 3 "+postfixMaster+" -c "+p.etc+" -t", "/dev/null").CombinedOutput()
 	return out
@@ -326,7 +326,7 @@ func (p *postfix) stop() {
 
 func (p *postfix) said(s slot) string { return p.tail("/" + s.name + "/") }
 
-// tail returns the last lines Postfix logged that contain what.
+// tail returns the last lines of Postfix's log that contain what.
 func (p *postfix) tail(what string) string {
 	data, err := os.ReadFile(p.log)
 	if err != nil {
@@ -348,7 +348,7 @@ type queued struct {
 	ID    string `json:"queue_id"`
 }
 
-// queue lists what Postfix has not delivered yet.
+// queue lists the messages that Postfix has not delivered yet.
 func (p *postfix) queue(t *testing.T) map[string]string {
 	t.Helper()
 	out, err := exec.Command("postqueue", "-c", p.etc, "-j").Output()
@@ -367,8 +367,8 @@ func (p *postfix) queue(t *testing.T) map[string]string {
 	}
 }
 
-// holds looks for message id in the HOLD queue's directory: that is cheap
-// enough to be asked often.
+// holds reports whether message id is in the directory of the HOLD queue. This is
+// cheaper than postqueue, so that it can be asked often.
 func (p *postfix) holds(id string) bool {
 	_, err := os.Stat(filepath.Join(p.spool, "hold", id))
 	return err == nil

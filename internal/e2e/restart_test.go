@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TestTenRestarts: mail streams in while the daemon, whose socket is held as
-// systemd does, is restarted ten times. No client is put off, every message is
-// delivered exactly once, and every one has its label.
+// TestTenRestarts: the daemon is restarted ten times while mail comes in. The
+// test holds the daemon's socket, as systemd does. No client is put off, and
+// every message is delivered exactly once, with its label.
 func TestTenRestarts(t *testing.T) {
 	s := shared(t)
 	t.Parallel()

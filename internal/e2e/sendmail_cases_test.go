@@ -21,7 +21,7 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// TestSendmailHarness proves the harness with a milter that is not ours, as
+// TestSendmailHarness tests the harness with a milter that is not ours, as
 // TestHarness does for Postfix.
 func TestSendmailHarness(t *testing.T) {
 	m := sharedSendmail(t)
@@ -37,7 +37,7 @@ func TestSendmailHarness(t *testing.T) {
 	}{
 		{bankMX, "[192.0.2.10]/tcp4/192.0.2.10 mail.bank.example"},
 		// go-milter cannot read Sendmail's notation, which has all eight groups
-		// after "IPv6:"; that our daemon can is TestVerdicts' case.
+		// after "IPv6:". TestVerdicts shows that our daemon can.
 		{sixMX, "[IPv6:2001:db8:0:0:0:0:0:25]/tcp6/<nil> mail.six.example"},
 	} {
 		sl.witnessed(t, p.peer, p.want)
@@ -48,8 +48,9 @@ func TestSendmailHarness(t *testing.T) {
 	}
 }
 
-// TestSendmailWithoutAnswer: what F= says, while there is no daemon and when it
-// dies within a session. Without F= mail is delivered with no label.
+// TestSendmailWithoutAnswer: Sendmail does what F= says while no daemon runs, and
+// when the daemon dies within a session. Without F= mail is delivered without a
+// label.
 func TestSendmailWithoutAnswer(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -58,7 +59,7 @@ func TestSendmailWithoutAnswer(t *testing.T) {
 		kind kind
 		why  string
 		code int
-		text string // begins so
+		text string // how the reply's text begins
 	}{
 		{plain, "F=T: try again later", 451, "4.3.2 "},
 		{unfailing, "no F=: as if there were no filter", 250, "2.0.0 "},
@@ -70,7 +71,7 @@ func TestSendmailWithoutAnswer(t *testing.T) {
 				t.Fatalf("without a daemon: %s, want %d because %s", r, c.code, c.why)
 			}
 			if c.code == 250 {
-				// The forged field is why F=T matters.
+				// The message keeps its forged field. This is why F=T matters.
 				if d := run.inbox.wait(t, to); len(d.ours()) != 1 {
 					t.Errorf("somebody has changed the message:\n%s", d.header())
 				}
@@ -94,10 +95,10 @@ func TestSendmailWithoutAnswer(t *testing.T) {
 	}
 }
 
-// TestSendmailSilentDNS: Sendmail waits R:10s for an answer before the end of
-// the message, and between signs of life after it. Here nothing is known of
-// the sender for longer than that, and the message is still taken: no step
-// before the end waits for DNS, and the end shows that there is progress.
+// TestSendmailSilentDNS: Sendmail waits at most R:10s for each answer, and at the
+// end of the message for each sign of progress. Here DNS is silent for longer
+// than that, and the message is still accepted: no step before the end of the
+// message waits for DNS, and at the end the daemon shows progress.
 func TestSendmailSilentDNS(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -115,8 +116,8 @@ func TestSendmailSilentDNS(t *testing.T) {
 	}
 }
 
-// TestSendmailHeaderSize: Sendmail's own MaxHeadersLength, 32768 octets, comes
-// before our limit. What is below is judged whole, and after a refusal the
+// TestSendmailHeaderSize: Sendmail's own MaxHeadersLength, 32768 octets, is lower
+// than our limit. A smaller header is judged whole, and after a refusal the
 // session goes on.
 func TestSendmailHeaderSize(t *testing.T) {
 	s := sharedSendmail(t)
@@ -140,8 +141,8 @@ func TestSendmailHeaderSize(t *testing.T) {
 	}
 }
 
-// TestSendmailQuarantine: mailq -qQ tells the postmaster why, and what is let
-// go arrives with its label.
+// TestSendmailQuarantine: mailq -qQ shows the reason to the postmaster, and a
+// message that is released arrives with its label.
 func TestSendmailQuarantine(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -169,8 +170,8 @@ func TestSendmailQuarantine(t *testing.T) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=fail", "dmarc=fail header.from=shop.example")
 }
 
-// TestHeaderAsWritten: simple header canonicalization hashes every octet, so
-// the MTA must show, and we must hash, what stands between colon and value.
+// TestHeaderAsWritten: simple header canonicalization signs every octet, so the
+// MTA must show, and the daemon must hash, the space between colon and value.
 func TestHeaderAsWritten(t *testing.T) {
 	behindEach(t, plain, nil, testHeaderAsWritten)
 }
@@ -194,12 +195,12 @@ func testHeaderAsWritten(t *testing.T, m *mx) {
 	}
 }
 
-// probe is a session of our own milter server that keeps what the MTA told it
-// and refuses in words that hold what libmilter's formats are made of.
+// probe is a milter on our own milter server. It keeps what the MTA told it and
+// refuses each message with a text that has "%" in it.
 type probe struct {
 	conn *milter.Conn
 	addr string
-	// seen takes the macros at the end of the one message, and as "client" the
+	// seen gets the macros at the end of the message, and under "client" the
 	// client's address.
 	seen chan map[string]string
 }
@@ -228,8 +229,7 @@ func (p *probe) EndOfMessage(context.Context, *milter.Modifier) milter.Reply {
 	return milter.Custom(smtp.New(550, "5.7.1", percentText))
 }
 
-// serveProbe serves one message on ln; what the probe saw of it comes on the
-// channel.
+// serveProbe serves one message on ln. The channel gets what the probe saw.
 func serveProbe(t *testing.T, ln net.Listener) <-chan map[string]string {
 	t.Helper()
 	seen := make(chan map[string]string, 1)
@@ -253,8 +253,8 @@ func serveProbe(t *testing.T, ln net.Listener) <-chan map[string]string {
 	return seen
 }
 
-// TestPercentInReply: an MTA takes '%' for the beginning of a format; Sendmail
-// drops a text it does not like whole.
+// TestPercentInReply: a "%" in a reply reaches the client. To an MTA it is the
+// beginning of a format, and Sendmail drops the whole text of a bad format.
 func TestPercentInReply(t *testing.T) {
 	eachMTA(t, func(t *testing.T, from slots) {
 		sl := from.take(t, plain)
@@ -270,9 +270,9 @@ func TestPercentInReply(t *testing.T) {
 	})
 }
 
-// TestSendmailMacros: what Sendmail tells at our request, with none of the
-// macro lines of deploy/sendmail/sekimori.mc: the queue id, TLS and login, over
-// TCP as the README has it.
+// TestSendmailMacros: Sendmail sends the queue id, the TLS version and the login
+// because the daemon asks for them, without the macro lines of
+// deploy/sendmail/sekimori.mc. The milter is reached by TCP, as in the README.
 func TestSendmailMacros(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()

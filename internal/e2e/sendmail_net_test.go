@@ -11,9 +11,10 @@ import (
 	"sekimori/internal/milter/sockets"
 )
 
-// namespace makes a network namespace with the clients' addresses, and a host
-// name with a dot, without which Sendmail waits a minute. It lives as long as
-// the thread that serves the channel, and what was started there.
+// namespace makes a network namespace that has the clients' addresses, and a host
+// name with a dot, without which Sendmail waits a minute. It runs the functions
+// that come on the channel in one thread of the namespace. The namespace lives as
+// long as that thread and the processes started in it.
 func namespace() (chan func(), error) {
 	work, ready := make(chan func()), make(chan error)
 	go func() {
@@ -49,8 +50,8 @@ func namespace() (chan func(), error) {
 	return work, <-ready
 }
 
-// within runs f on the namespace's thread: a socket stays where it was made, a
-// process where it was started.
+// within runs f on the namespace's thread. A socket made there, or a process
+// started there, belongs to the namespace.
 func (m *sendmail) within(f func()) {
 	done := make(chan struct{})
 	m.inside <- func() {
@@ -60,7 +61,7 @@ func (m *sendmail) within(f func()) {
 	<-done
 }
 
-// listen makes the socket of a tcp listener's milter.
+// listen opens the milter's socket of a tcp listener.
 func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
 	m.within(func() {
 		var listeners []net.Listener

@@ -15,17 +15,17 @@ import (
 	"testing"
 )
 
-// sendmail is a private instance of Debian's Sendmail, unpacked beside Postfix
-// because the packages conflict. It knows no XCLIENT, so it has a network
-// namespace of its own with the clients' addresses on its loopback interface:
-// what it sees is a real connection from there. The daemon stays outside and
-// is reached by a unix socket, as deploy/sendmail recommends.
+// sendmail is a private instance of Debian's Sendmail. It is unpacked beside
+// Postfix, because the two packages conflict. Sendmail does not have XCLIENT, so
+// it runs in a network namespace whose loopback interface has the clients'
+// addresses, and gets real connections from there. The daemon runs outside of the
+// namespace and is reached by a unix socket, as deploy/sendmail recommends.
 type sendmail struct {
 	dir    string
 	cf     string
-	inside chan func() // what runs here runs in the namespace
+	inside chan func() // functions that run in the namespace
 	slots
-	leash io.WriteCloser // as postfix's
+	leash io.WriteCloser // as in postfix
 	cmd   *exec.Cmd
 	auth  net.Listener
 }
@@ -36,10 +36,11 @@ const (
 	sendmailRoot    = "/opt/sekimori-test/sendmail"
 	sendmailRootVar = "SEKIMORI_TEST_SENDMAIL"
 	sendmailMacros  = "/usr/share/sendmail/cf/"
-	// unfailing is the kind of listener whose filter has no F=: Sendmail goes on
-	// without an answer.
+	// unfailing is the kind of listener whose filter has no F=, so that Sendmail
+	// goes on if the filter does not answer.
 	unfailing kind = "unfailing"
-	// tcp is that whose filter is reached by TCP, within the namespace.
+	// tcp is the kind of listener whose filter is reached by TCP, within the
+	// namespace.
 	tcp kind = "tcp"
 )
 
@@ -54,7 +55,7 @@ func sendmailProgram() string {
 	return filepath.Join(root, "usr/libexec/sendmail/sendmail")
 }
 
-// sendmailMissing says in words what is missing to run Sendmail.
+// sendmailMissing returns what is missing to run Sendmail, in words, or "".
 func sendmailMissing() string {
 	for _, program := range []string{"m4", "ip", "unshare"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -75,7 +76,7 @@ var (
 	sendmailFailure error
 )
 
-// sharedSendmail returns the instance, started when the first test asks for it.
+// sharedSendmail returns the instance. The first test that asks starts it.
 func sharedSendmail(t *testing.T) *sendmail {
 	t.Helper()
 	s := shared(t)
@@ -97,8 +98,9 @@ func sharedSendmail(t *testing.T) *sendmail {
 	return s.sendmail
 }
 
-// startSendmail lays the instance out in /run: Sendmail refuses a milter's
-// socket below a directory that others can write to, such as /tmp.
+// startSendmail starts the instance with its files in /run, because Sendmail
+// refuses a milter's socket below a directory that others can write to, such as
+// /tmp.
 func startSendmail(host, mail string) (*sendmail, error) {
 	dir, err := os.MkdirTemp("/run", "seki")
 	if err != nil {
@@ -148,14 +150,14 @@ func startSendmail(host, mail string) (*sendmail, error) {
 	return m, m.start()
 }
 
-// sendmailListener is an IPv4 and an IPv6 listener that only one filter sees.
+// sendmailListener is an IPv4 and an IPv6 listener with one filter.
 const sendmailListener = "DAEMON_OPTIONS(`Name=%[1]s, Family=inet, Addr=127.0.0.1, Port=%[2]s, InputMailFilters=%[1]s')dnl\n" +
 	"DAEMON_OPTIONS(`Name=%[1]s-6, Family=inet6, Addr=::1, Port=%[2]s, InputMailFilters=%[1]s')dnl\n"
 
 const deployedSocket = "unix:/run/sekimori/milter.sock"
 
-// deployedFilter is the line that deploy proposes. The lines about macros are
-// left out: what they are for the daemon must get at its own request.
+// deployedFilter returns the line that deploy proposes. The lines about macros
+// are left out, because the daemon must get these macros by asking for them.
 func deployedFilter() (string, error) {
 	root, err := repoRoot()
 	if err != nil {
@@ -196,7 +198,7 @@ func (m *sendmail) newSlot(k kind, host string) slot {
 	return s
 }
 
-// configure makes sendmail.cf of the macros and what deploy proposes.
+// configure makes sendmail.cf from Sendmail's m4 macros and what deploy proposes.
 func (m *sendmail) configure(listeners, mail string) error {
 	inbox := filepath.Join(mail, "inbox")
 	for _, d := range []string{"new", "tmp", "cur"} { // Postfix makes them with its first delivery
@@ -293,10 +295,12 @@ func (m *sendmail) dial(s slot, p peer) (*session, error) {
 	return greet(conn, "EHLO "+p.helo)
 }
 
-// clientName is the address: no name server answers in the namespace.
+// clientName returns the address, because no name server answers in the
+// namespace.
 func (*sendmail) clientName(p peer) string { return "[" + p.addr + "]" }
 
-// said returns the end of Sendmail's milter trace; its log is syslog's.
+// said returns the end of Sendmail's milter trace. Sendmail's log goes to syslog,
+// which the test does not read.
 func (m *sendmail) said(slot) string {
 	data, err := os.ReadFile(filepath.Join(m.dir, "log"))
 	if err != nil {
@@ -306,7 +310,8 @@ func (m *sendmail) said(slot) string {
 	return string(data[max(0, len(data)-enough):])
 }
 
-// holds looks for the queue file of a quarantined message: hf, not qf.
+// holds reports whether the queue has the file of a quarantined message, which
+// is called hf instead of qf.
 func (m *sendmail) holds(id string) bool {
 	_, err := os.Stat(filepath.Join(m.dir, "queue", "hf"+id))
 	return err == nil
@@ -328,7 +333,7 @@ func (m *sendmail) held(t *testing.T, id string) delivery {
 	return parseDelivery(append(append(queueHeader(control), '\n'), body...))
 }
 
-// tool runs Sendmail's program for the postmaster.
+// tool runs Sendmail's program as the postmaster would.
 func (m *sendmail) tool(args ...string) (out []byte, err error) {
 	m.within(func() { out, err = exec.Command(sendmailProgram(), append(args, "-C"+m.cf)...).CombinedOutput() })
 	return out, err

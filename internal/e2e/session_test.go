@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestOneSession: what belongs to the connection stays, what belongs to a
-// message goes, whatever became of the message before.
+// TestOneSession: the facts of the connection hold for every message of a
+// session. Those of a message do not reach the next one, whatever became of it.
 func TestOneSession(t *testing.T) { behindEach(t, plain, nil, testOneSession) }
 
 func testOneSession(t *testing.T, m *mx) {
@@ -42,7 +42,7 @@ func testOneSession(t *testing.T, m *mx) {
 	}
 }
 
-// TestRefusedRecipient: Postfix turns one recipient away, the message and the
+// TestRefusedRecipient: if Postfix refuses one recipient, the message and the
 // session go on.
 func TestRefusedRecipient(t *testing.T) { behindEach(t, plain, nil, testRefusedRecipient) }
 
@@ -67,7 +67,8 @@ func testRefusedRecipient(t *testing.T, m *mx) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestAbandonedTransaction: RSET in the middle leaves nothing behind.
+// TestAbandonedTransaction: a transaction that RSET ends does not affect the
+// next one.
 func TestAbandonedTransaction(t *testing.T) { behindEach(t, plain, nil, testAbandonedTransaction) }
 
 func testAbandonedTransaction(t *testing.T, m *mx) {
@@ -106,7 +107,7 @@ var forgedResults = []string{
 	"Authentication-Results:\r\n " + authServID + ";\r\n spf=pass smtp.mailfrom=forged5.example",
 }
 
-// foreignResults are others', close as some names come.
+// foreignResults are not ours, although some names are close to ours.
 var foreignResults = []string{
 	"mx.other.example; dkim=pass header.d=foreign1.example",
 	"not-" + authServID + "; spf=pass smtp.mailfrom=foreign2.example",
@@ -114,9 +115,9 @@ var foreignResults = []string{
 	authServID + ".other.example; dmarc=pass header.from=foreign4.example",
 }
 
-// TestForgedResults: every field that claims our name goes, wherever it
-// stands (CVE-2022-48521), others' stay as they are and in order, and ours is
-// one, on top.
+// TestForgedResults: every field that claims our name is deleted, wherever it is
+// in the header (CVE-2022-48521). Those of others stay, unchanged and in order.
+// Our own field is the first, and there is only one.
 func TestForgedResults(t *testing.T) { behindEach(t, plain, nil, testForgedResults) }
 
 func testForgedResults(t *testing.T, m *mx) {
@@ -131,7 +132,7 @@ func testForgedResults(t *testing.T, m *mx) {
 	fields = append(fields, "X-Between: yes", "Authentication-Results: "+foreignResults[1])
 	message := mail{from: "letter@news.example", extra: append(fields, forgedResults...)}.bytes()
 
-	// Signed after the forging: a signature over these fields must not matter.
+	// The forger signs the fields too. The signature must make no difference.
 	message = signed(t, message, "news.example", "s1")
 	to := recipient()
 	m.post(t, newsMX, unique("@news.example"), to, message).accepted(t)
@@ -147,8 +148,8 @@ func testForgedResults(t *testing.T, m *mx) {
 	}
 }
 
-// TestForgedInHeld: a held message may be released by hand, so it is cleaned
-// like any other.
+// TestForgedInHeld: forged results are deleted from a held message too, because
+// it may be released by hand.
 func TestForgedInHeld(t *testing.T) { behindEach(t, plain, nil, testForgedInHeld) }
 
 func testForgedInHeld(t *testing.T, m *mx) {
@@ -158,8 +159,8 @@ func testForgedInHeld(t *testing.T, m *mx) {
 	d.label(t).want(t, "spf=fail", "dmarc=fail")
 }
 
-// TestNothingOfTheSendersIsAResult: of values that the sender chose only the
-// domain stands in the field, so that no reader finds a result in them.
+// TestNothingOfTheSendersIsAResult: of an address that the sender chose, only the
+// domain is in the field, so that no reader finds a result in it.
 func TestNothingOfTheSendersIsAResult(t *testing.T) {
 	behindEach(t, plain, nil, testNothingOfTheSendersIsAResult)
 }
@@ -184,8 +185,8 @@ func testNothingOfTheSendersIsAResult(t *testing.T, m *mx) {
 	}
 }
 
-// TestSMTPUTF8: Postfix shows the parameter of MAIL, and delivers the field in
-// UTF-8; without the parameter the same domain stands in A-labels.
+// TestSMTPUTF8: if MAIL has the parameter SMTPUTF8, our field is delivered in
+// UTF-8. Without the parameter the same domain is written in A-labels.
 func TestSMTPUTF8(t *testing.T) {
 	shared(t)
 	m := newMX(t, plain, settings{"headers": "{mailfrom: address}"})
@@ -212,8 +213,8 @@ func TestSMTPUTF8(t *testing.T) {
 	}
 }
 
-// TestUnixSocket: the daemon behind a unix socket serves Postfix, also after a
-// stale socket was left behind.
+// TestUnixSocket: a daemon behind a unix socket serves Postfix, also if an older
+// daemon left its socket file behind.
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	m := newMX(t, socket, nil)
@@ -228,7 +229,8 @@ func TestUnixSocket(t *testing.T) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestTrusted: mail of one's own networks and users is passed on as it is.
+// TestTrusted: mail of trusted networks and of users who logged in is not
+// evaluated.
 func TestTrusted(t *testing.T) {
 	behindEach(t, login, settings{"trusted": `{networks: [127.0.0.0/8, "2001:db8:beef::/48"], authenticated: true}`}, testTrusted)
 }

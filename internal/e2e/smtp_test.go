@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// peer is the SMTP client the MTA is made to see.
+// peer is the SMTP client that the MTA sees.
 type peer struct {
 	name string // its verified host name, "" if it has none
 	addr string // "192.0.2.10" or "2001:db8::25"
@@ -29,7 +29,7 @@ var (
 	inside   = peer{"", "127.0.0.9", "desk.rcpt.test"}
 )
 
-// reply is what the server said: a code and its text, lines joined by \n.
+// reply is the server's reply: a code and its text, the lines joined by \n.
 type reply struct {
 	code int
 	text string
@@ -37,8 +37,8 @@ type reply struct {
 
 func (r reply) String() string { return fmt.Sprintf("%d %s", r.code, r.text) }
 
-// queueID is the name the MTA gave to the message it took: Postfix says
-// "2.0.0 Ok: queued as ID", Sendmail "2.0.0 ID Message accepted for delivery".
+// queueID returns the queue id of an accepted message. Postfix says "2.0.0 Ok:
+// queued as ID", Sendmail "2.0.0 ID Message accepted for delivery".
 func (r reply) queueID() string {
 	if _, id, ok := strings.Cut(r.text, "queued as "); ok {
 		return strings.TrimSpace(id)
@@ -55,13 +55,13 @@ type session struct {
 	text *textproto.Conn
 }
 
-// sessionLimit ends any session, so that no test can hang on one.
+// sessionLimit bounds every session, so that no test can hang.
 const sessionLimit = 90 * time.Second
 
 // dial connects to the slot as p.
 func (s slot) dial(p peer) (*session, error) { return s.mta.dial(s, p) }
 
-// dial plays the client by XCLIENT.
+// dial connects and says by XCLIENT who the client is.
 func (*postfix) dial(s slot, p peer) (*session, error) {
 	conn, err := net.DialTimeout("tcp", s.smtp, patience)
 	if err != nil {
@@ -90,7 +90,7 @@ func greet(conn net.Conn, commands ...string) (*session, error) {
 	return c, nil
 }
 
-// refusal is a reply that ends what was being tried.
+// refusal is the error of a reply that was not the expected one.
 type refusal struct{ reply }
 
 func (r *refusal) Error() string { return r.String() }
@@ -132,7 +132,7 @@ func (c *session) cmd(format string, args ...any) (reply, error) {
 	return c.read()
 }
 
-// login authenticates as a user of ours.
+// login authenticates the session.
 func (c *session) login() error {
 	r, err := c.cmd("AUTH PLAIN %s", base64.StdEncoding.EncodeToString([]byte("\x00alice\x00secret")))
 	if err == nil && r.code != 235 {
@@ -141,10 +141,9 @@ func (c *session) login() error {
 	return err
 }
 
-// send offers one message, with each of from and to as typed between the
-// angle brackets. It returns the reply that decided: the first refusal, or
-// the one after the message. A refused recipient is only remembered, like an
-// MTA does, unless none is left.
+// send sends one message. from and to are what is between the angle brackets. It
+// returns the reply after the message, or the first refusal. A refused recipient
+// ends the transaction only if no other is left, as with an MTA.
 func (c *session) send(from string, to []string, message []byte) (reply, error) {
 	r, err := c.cmd("MAIL FROM:<%s>", from)
 	if err != nil || r.code/100 != 2 {
@@ -183,13 +182,13 @@ func (c *session) content(message []byte) (reply, error) {
 	return c.read()
 }
 
-// close says good-bye if anyone still listens.
+// close sends QUIT, if the connection still works, and closes it.
 func (c *session) close() {
 	_, _ = c.text.Cmd("QUIT")
 	_ = c.conn.Close()
 }
 
-// open is dial for tests that cannot go on without.
+// open is dial, but fails the test on an error.
 func (s slot) open(t *testing.T, p peer) *session {
 	t.Helper()
 	c, err := s.dial(p)
@@ -200,7 +199,7 @@ func (s slot) open(t *testing.T, p peer) *session {
 	return c
 }
 
-// offer is send for tests that cannot go on without a reply.
+// offer is send, but fails the test without a reply.
 func (c *session) offer(t *testing.T, from, to string, message []byte) reply {
 	t.Helper()
 	r, err := c.send(from, []string{to}, message)
@@ -229,8 +228,8 @@ func (r reply) accepted(t *testing.T) string {
 	return id
 }
 
-// attempt is one try of an MTA to hand a message over: whatever goes wrong is
-// a reply, a lost connection a 421 (RFC 5321 §3.8).
+// attempt is one try of an MTA to send a message. Every failure is a reply; a
+// lost connection counts as 421 (RFC 5321 §3.8).
 func (s slot) attempt(p peer, from, to string, message []byte) reply {
 	c, err := s.dial(p)
 	if err == nil {

@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-// forgedWords are fields of a sender who claims our verdict.
+// forgedWords are fields with which a sender claims our verdict.
 const forgedWords = "X-Sekimori-Verdict: pass\r\nx-sekimori-verdict:\r\n pass\r\nX-Sekimori-Verdict : pass\r\nX-SEKIMORI-VERDICT: fail-quarantine\r\n"
 
-// TestStamps: the word and the Subject as they are delivered.
+// TestStamps: messages are delivered with the word and the Subject that belong to
+// their verdict.
 func TestStamps(t *testing.T) {
 	behindEach(t, plain, settings{"headers": `{verdict: true, subject: "[SPOOF?]", style: opendmarc}`, "policy": "{quarantine: tag}"}, testStamps)
 }
@@ -45,8 +46,8 @@ func testStamps(t *testing.T, m *mx) {
 	}
 }
 
-// TestForgedWords: they go where no word of ours is written too, from users
-// who logged in as well; a network of ours keeps what it wrote.
+// TestForgedWords: forged words are deleted also where the daemon writes none,
+// and from mail of users who logged in. Mail of a trusted network keeps them.
 func TestForgedWords(t *testing.T) { behindEach(t, login, settings{}, testForgedWords) }
 
 func testForgedWords(t *testing.T, m *mx) {

@@ -24,12 +24,12 @@ func spoofText(domain string) string {
 var verdictCases = []struct {
 	name, why string
 	client    peer
-	envelope  string // MAIL FROM's local part is made up where this begins with @
+	envelope  string // the address in MAIL FROM; a local part is added if this begins with @
 	message   func(t *testing.T) []byte
 	fate      fate
-	reply     string   // of a refused message: a pattern
-	label     []string // of one that was not refused
-	log       []string // keys and values of its record
+	reply     string   // a pattern of the reply to a refused message
+	label     []string // the label of a message that was not refused
+	log       []string // keys and values of the log record
 }{
 	{
 		name: "DKIM aligned", why: "a valid signature of the author's domain is enough, whoever carries the message",
@@ -225,8 +225,8 @@ func testVerdicts(t *testing.T, m *mx) {
 	}
 }
 
-// unique completes an envelope address such that the log can be searched for
-// it; the null sender stays.
+// unique adds a local part to an envelope address, so that the log can be
+// searched for the address. It leaves the null sender as it is.
 func unique(envelope string) string {
 	if !strings.HasPrefix(envelope, "@") {
 		return envelope
@@ -235,7 +235,7 @@ func unique(envelope string) string {
 	return local + envelope
 }
 
-// trace follows a message after the reply to wherever it went.
+// trace finds what became of a message after the reply.
 func (m *mx) trace(t *testing.T, r reply, to string) (delivery, fate) {
 	t.Helper()
 	if r.code/100 != 2 {
@@ -258,8 +258,8 @@ func (m *mx) trace(t *testing.T, r reply, to string) (delivery, fate) {
 	return run.inbox.wait(t, to), delivered
 }
 
-// expect follows a message to where it has to be. reply is a pattern of what
-// the client is told where it is refused; why is the case's reason.
+// expect checks that a message went where it must. reply is a pattern of the
+// reply to a refused message; why is the case's reason.
 func (m *mx) expect(t *testing.T, r reply, to string, want fate, reply, why string) delivery {
 	t.Helper()
 	d, where := m.trace(t, r, to)
@@ -272,19 +272,19 @@ func (m *mx) expect(t *testing.T, r reply, to string, want fate, reply, why stri
 	return d
 }
 
-// optionCases each need a daemon of their own configuration.
+// optionCases are cases that each need a daemon with its own configuration.
 var optionCases = []struct {
 	name, why string
 	settings  settings
 	client    peer
-	from      string // of envelope and header; the former's local part is made up
+	from      string // the address in From and, with another local part, in MAIL FROM
 	twoFroms  bool
 	fate      fate
 	reply     string
 	label     []string
 	comment   string // within the dmarc result's comment
 	log       []string
-	counted   string // the verdict messages_total counts
+	counted   string // the verdict that messages_total must count
 }{
 	{
 		name: "quarantine by tag", why: "policy.quarantine: tag delivers and says so in the header",

@@ -20,7 +20,7 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// keys sign the test messages: one pair for every domain of the zone.
+// keys sign the test messages. All domains of the zone share one pair.
 type keys struct {
 	rsa     *rsa.PrivateKey
 	ed25519 ed25519.PrivateKey
@@ -34,7 +34,8 @@ func newKeys() (k keys, err error) {
 	return k, err
 }
 
-// records are the key records in master-file form, RSA's in several strings.
+// records returns the key records in master-file form, that of RSA in several
+// strings.
 func (k keys) records() (rsaTXT, edTXT string) {
 	der, err := x509.MarshalPKIXPublicKey(&k.rsa.PublicKey)
 	if err != nil {
@@ -46,8 +47,8 @@ func (k keys) records() (rsaTXT, edTXT string) {
 	return rsaTXT, edTXT
 }
 
-// zoneText is the world the daemon looks up. 192.0.2.66 is the spoofer: its
-// reverse name points back, and no domain lets it send.
+// zoneText is the DNS of the tests. 192.0.2.66 is the spoofer: its reverse name
+// points back to it, and no domain allows it to send.
 func zoneText(k keys) string {
 	rsaTXT, edTXT := k.records()
 	reverse := string(dns.ReverseName(netip.MustParseAddr(sixMX.addr)))
@@ -118,8 +119,8 @@ func startDNS(z *zone.Zone, addr string) (*zone.Server, error) {
 
 // mail is a message to be sent.
 type mail struct {
-	from    string   // From field's value; "" leaves it out
-	extra   []string // further fields, whole, on top
+	from    string   // the value of From; "" leaves the field out
+	extra   []string // further fields, each with its name, before all others
 	body    string   // lines end in CRLF or LF
 	subject string
 }
