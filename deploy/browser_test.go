@@ -20,16 +20,16 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browserTime bounds all that one browser does.
+// browserTime bounds the life of one browser.
 const browserTime = 4 * time.Minute
 
-// browser is a headless Chromium with one tab, which remembers everything that
-// should not happen on a page.
+// browser is a headless Chromium with one tab. It remembers what must not happen
+// on a page, such as an error of a script.
 type browser struct {
 	ctx context.Context
 
 	mu      sync.Mutex
-	origin  string // requests elsewhere are wrong
+	origin  string // a request to any other origin is a fault
 	trouble []string
 }
 
@@ -46,7 +46,7 @@ func newBrowser(t *testing.T, origin string) *browser {
 	t.Cleanup(stop)
 	tab, closeTab := chromedp.NewContext(alloc)
 	t.Cleanup(closeTab)
-	t.Cleanup(func() { _ = chromedp.Cancel(tab) }) // before its directory goes
+	t.Cleanup(func() { _ = chromedp.Cancel(tab) }) // before its directory is removed
 	b := &browser{ctx: tab, origin: origin}
 	if err := chromedp.Listen(tab, b.watch); err != nil {
 		t.Fatalf("browser: %v", err)
@@ -58,7 +58,7 @@ func newBrowser(t *testing.T, origin string) *browser {
 	return b
 }
 
-// watch is called for every event of the tab.
+// watch notes what is wrong in an event of the tab.
 func (b *browser) watch(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +79,7 @@ func (b *browser) watch(event any) {
 	}
 }
 
-// noted returns what went wrong since it was called last.
+// noted returns what went wrong since the last call.
 func (b *browser) noted() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,8 +110,8 @@ func (b *browser) open(t *testing.T, path string) {
 	b.do(t, chromedp.Navigate(b.origin+path), chromedp.WaitReady(chromedp.CSS("h1")))
 }
 
-// eval runs an expression of the test's own in the page, also where the page's
-// scripts are off.
+// eval evaluates a JavaScript expression in the page, also while the page's own
+// scripts are switched off.
 func eval[T any](t *testing.T, b *browser, expression string) T {
 	t.Helper()
 	out, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
@@ -121,7 +121,7 @@ func eval[T any](t *testing.T, b *browser, expression string) T {
 	return out
 }
 
-// until waits for an expression to become true.
+// until waits until an expression is true.
 func (b *browser) until(t *testing.T, expression string) {
 	t.Helper()
 	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(30*time.Second))); err != nil {
@@ -143,7 +143,8 @@ func (b *browser) scripts(t *testing.T, on bool) {
 	send(t, b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 }
 
-// TestBrowserSeesTrouble: that nothing was noted is worth what would be noted.
+// TestBrowserSeesTrouble: each fault that browser looks for is noted when it
+// happens. Otherwise it would mean nothing that a page has none.
 func TestBrowserSeesTrouble(t *testing.T) {
 	var body atomic.Value
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -176,8 +177,8 @@ func TestBrowserSeesTrouble(t *testing.T) {
 	}
 }
 
-// faint lists the texts whose contrast is below WCAG 2.2 AA: 4.5, or 3 for
-// large ones.
+// faint lists the texts whose contrast is below that of WCAG 2.2 AA: 4.5, or 3
+// for large texts.
 const faint = `(() => {
   const rgba = c => { const n = c.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
   const light = c => { const [r, g, b] = rgba(c).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);

@@ -24,21 +24,21 @@ import (
 
 var update = flag.Bool("update", false, "take the handbook's screenshot of the console anew, after some minutes of mail")
 
-// screenshot is what docs/operate.md shows.
+// screenshot is the picture in docs/operate.md.
 const (
 	screenshot         = "console.png"
 	maxScreenshotBytes = 150_000
 )
 
-// hostileMail has a script or a tag in everything a stranger writes. pwned is
-// what each would call. A selector or an algorithm that is none is not kept, so
-// that the list of signed fields has to stand for them.
+// hostileMail has a script or a tag, which would call pwned, in everything that a
+// stranger writes. The daemon does not keep a malformed selector or algorithm,
+// so the list of signed fields has the script instead.
 const hostileMail = "From: \"<script>pwned()</script>\" <author@none.example>\r\n" +
 	"DKIM-Signature: v=1; a=rsa-sha256; d=none.example; s=<img/src=x/onerror=pwned()>; h=from; bh=AAAA; b=AAAA\r\n" +
 	"DKIM-Signature: v=1; a=<img/src=x/onerror=pwned()>; d=none.example; s=s; h=from:<img/src=x/onerror=pwned()>; bh=AAAA; b=AAAA\r\n" +
 	"Subject: <script>pwned()</script>\r\n\r\nHello.\r\n"
 
-// sendHostile is a message whose HELO and selector are tags, too.
+// sendHostile sends hostileMail, with a tag in HELO and in the selector too.
 func (d *daemon) sendHostile(t *testing.T) {
 	t.Helper()
 	peer := mta.Peer{Addr: netip.MustParseAddrPort("198.51.100.7:25000"), HELO: "<script>pwned()</script>"}
@@ -78,8 +78,8 @@ policy:
 var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE",
 	"/decision?queue_id=4Qgood.example", "/overrides", "/config", "/decision?id=none"}
 
-// checkPages opens each, with scripts and without, wide and narrow, by day and
-// by night.
+// checkPages opens each page with scripts and without, wide and narrow, in light
+// and dark colours.
 func (b *browser) checkPages(t *testing.T) {
 	for _, scripts := range []bool{true, false} {
 		b.scripts(t, scripts)
@@ -104,7 +104,7 @@ func (b *browser) checkPages(t *testing.T) {
 					}
 				}
 			}
-			// The page that is not there is noted by the browser itself.
+			// For a page that does not exist, the browser itself notes the 404.
 			for _, p := range b.noted() {
 				if path != "/decision?id=none" || !strings.Contains(p, "404") {
 					t.Errorf("%s: %s", path, p)
@@ -115,7 +115,7 @@ func (b *browser) checkPages(t *testing.T) {
 	b.scripts(t, true)
 }
 
-// checkHostile: what strangers wrote is there to be read, and did nothing.
+// checkHostile: the pages show what strangers wrote, and no script of theirs ran.
 func (b *browser) checkHostile(t *testing.T) {
 	for _, tt := range []struct {
 		path string
@@ -152,14 +152,14 @@ func (b *browser) checkSearch(t *testing.T) {
 		{"198.51.100.7", "4QHOSTILE"},
 		{"<script>pwned()</script>", ""},
 	} {
-		// While it is typed, and nothing else of the page goes.
+		// With scripts the list changes while one types, and the rest stays.
 		b.open(t, "/decisions")
 		b.do(t, chromedp.SendKeys(chromedp.CSS("#q"), tt.typed))
 		b.until(t, fmt.Sprintf("%s === %q", rows, tt.want))
 		if got := eval[string](t, b, "new URL(location).searchParams.get('q') + ' ' + document.activeElement.id"); got != tt.typed+" q" {
 			t.Errorf("after typing %q: %q", tt.typed, got)
 		}
-		// Without scripts, by Enter.
+		// Without scripts the search begins by Enter.
 		b.scripts(t, false)
 		b.open(t, "/decisions")
 		loaded := func(page.EventLoadEventFired) bool { return true }
@@ -176,7 +176,7 @@ func (b *browser) checkSearch(t *testing.T) {
 	}
 }
 
-// reachable are what a keyboard must reach, in order.
+// reachable lists what the keyboard must reach, in order.
 const reachable = "[...document.querySelectorAll('a[href], button, input, select, pre[tabindex]')]"
 
 // checkKeyboard goes through pages by the Tab key alone.
@@ -207,9 +207,9 @@ func (b *browser) checkKeyboard(t *testing.T) {
 	}
 }
 
-// checkRefresh: new messages appear by themselves, until that is stopped.
+// checkRefresh: new messages appear by themselves until the button stops that.
 func (b *browser) checkRefresh(t *testing.T, d *daemon) {
-	// A refresh every tenth of a second: nobody wants to wait.
+	// Refresh every tenth of a second, so that the test is fast.
 	hurry := send(t, b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
 		Source: "const real = setInterval; window.setInterval = (f, ms) => { window.asked = ms; return real(f, ms / 100); };",
 	})
@@ -230,7 +230,8 @@ func (b *browser) checkRefresh(t *testing.T, d *daemon) {
 	send(t, b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams(hurry))
 }
 
-// checkScreenshot keeps the handbook's picture small and whole; -update takes it.
+// checkScreenshot checks that the handbook's picture is small and complete.
+// -update takes a new one.
 func (b *browser) checkScreenshot(t *testing.T) {
 	if *update {
 		b.look(t, 1000, "light")
@@ -253,7 +254,7 @@ func (b *browser) checkScreenshot(t *testing.T) {
 	}
 }
 
-// updateMinutes of mail make a chart worth a picture.
+// updateMinutes is how long the mail for the picture's chart comes in.
 const updateMinutes = 4
 
 func updateTime() time.Duration {
@@ -263,7 +264,7 @@ func updateTime() time.Duration {
 	return (updateMinutes + 1) * time.Minute
 }
 
-// minutesOfMail sends more and less of each kind.
+// minutesOfMail sends messages of each kind, more in some minutes than in others.
 func (d *daemon) minutesOfMail(t *testing.T, key ed25519.PrivateKey) {
 	good, bad := netip.MustParseAddrPort("192.0.2.1:25000"), netip.MustParseAddrPort("198.51.100.66:25000")
 	signed := sign(t, key, "good.example")

@@ -20,8 +20,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	// The program under test: what changes below it must make a cached result
-	// of these tests stale, and "go build" alone does not.
+	// The tests build and run this program. The import tells the go command so: a
+	// change of the program must make cached results of these tests stale.
 	_ "sekimori/internal/app"
 )
 
@@ -31,7 +31,7 @@ type daemon struct {
 	cmd    *exec.Cmd
 	binary string
 	file   string // its configuration
-	socket string // the milter's
+	socket string // the path of the milter socket
 	admin  string
 	notify chan string
 	log    chan record
@@ -41,13 +41,14 @@ type daemon struct {
 // record is one line of the log.
 type record map[string]any
 
-// daemonTime bounds one daemon's life: a daemon that hangs fails the test.
+// daemonTime bounds the life of one daemon, so that a daemon that hangs fails the
+// test.
 const daemonTime = 90 * time.Second
 
-// watchdogInterval is short, so that the test need not wait half a minute.
+// watchdogInterval is short. The unit's interval would take half a minute.
 const watchdogInterval = 200 * time.Millisecond
 
-// queued is more than a daemon says in a test.
+// queued is more records than a daemon logs in a test.
 const queued = 1000
 
 func build(t *testing.T) string {
@@ -57,15 +58,15 @@ func build(t *testing.T) string {
 		t.Fatal("no cmd/sekimori", err)
 	}
 	for _, name := range sources {
-		readFile(t, name) // for the test cache, as the import above
+		readFile(t, name) // makes cached results stale, as the import above does
 	}
 	binary := filepath.Join(t.TempDir(), "sekimori")
 	run(t, "..", "go", "build", "-o", binary, "./cmd/sekimori")
 	return binary
 }
 
-// startMX starts a daemon that judges everybody's mail, with more
-// configuration, and a name server with the keys that traffic signs with.
+// startMX starts a daemon that trusts no network, with further configuration, and
+// a name server with the keys that traffic signs with.
 func startMX(t *testing.T, ctx context.Context, binary, more string) (*daemon, ed25519.PrivateKey) {
 	t.Helper()
 	public, key, err := ed25519.GenerateKey(nil)
@@ -109,7 +110,7 @@ func startDaemon(t *testing.T, ctx context.Context, binary, configuration string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill() // it has gone already where all is well
+		_ = d.cmd.Process.Kill() // usually the daemon has ended already
 		_ = d.cmd.Wait()
 	})
 	go d.readLog(stderr)
@@ -118,7 +119,7 @@ func startDaemon(t *testing.T, ctx context.Context, binary, configuration string
 	return d
 }
 
-// listen makes the milter socket, which is systemd's and not the daemon's.
+// listen opens the milter socket, as systemd does for the daemon.
 func (d *daemon) listen(t *testing.T) *os.File {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: d.socket, Net: "unix"})
@@ -135,7 +136,7 @@ func (d *daemon) listen(t *testing.T) *os.File {
 	return file
 }
 
-// notifications makes the socket for sd_notify(3) and returns its path.
+// notifications opens the socket for sd_notify(3) and returns its path.
 func (d *daemon) notifications(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "notify")
@@ -165,7 +166,7 @@ func (d *daemon) readLog(r io.Reader) {
 	for lines.Scan() {
 		rec := record{}
 		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
-			rec["msg"] = lines.Text() // not a record: an error of the start
+			rec["msg"] = lines.Text() // not a record, but an error of the start
 		}
 		d.log <- rec
 	}
@@ -181,7 +182,7 @@ func (d *daemon) expectNotify(t *testing.T, ctx context.Context, state string) {
 			if s == state {
 				return
 			}
-		case <-ended: // what it said last may still be on its way
+		case <-ended: // the last records may still be in the channel
 			ended, late = nil, time.After(time.Second)
 		case <-late:
 			for rec := range d.log {
@@ -211,10 +212,11 @@ func (d *daemon) expectLog(t *testing.T, ctx context.Context, msg string) record
 	}
 }
 
-// series are the samples of one scrape, by name; each is its labels.
+// series has the labels of each sample of one scrape, by the metric's name.
 type series map[string][]map[string]string
 
-// scrape reads /metrics as Prometheus would, and adds what Prometheus does.
+// scrape reads /metrics as Prometheus does, and adds the series that Prometheus
+// adds.
 func (d *daemon) scrape(t *testing.T, ctx context.Context) series {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.admin+"/metrics", nil)
@@ -260,7 +262,7 @@ func (s series) add(name string, m *dto.Metric, label, value string) {
 	s[name] = append(s[name], labels)
 }
 
-// check reports every metric, label and label value of an expression that no
+// check returns every metric, label and label value of an expression that no
 // series has.
 func (s series) check(where, expr string) (problems []string) {
 	e := parseExpression(expr)

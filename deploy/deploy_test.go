@@ -1,5 +1,6 @@
-// Package deploy holds no code: its tests put every file beside them before the
-// program it is written for, and the metrics they name before a running daemon.
+// Package deploy has only tests. They check every file of this directory with the
+// program that reads it, and the metrics that the files name with a running
+// daemon.
 package deploy
 
 import (
@@ -15,9 +16,9 @@ import (
 // toolTimeout bounds every program a test runs.
 const toolTimeout = 2 * time.Minute
 
-// need skips the test where a program or file is not installed. In CI, which
-// installs what .ci/run names, it fails instead: a check that silently stopped
-// is worse than none.
+// need skips the test if a program or file is not installed. In CI, where .ci/run
+// installs all of them, it fails the test instead, so that no check stops
+// unnoticed.
 func need(t *testing.T, tool, debianPackage string) {
 	t.Helper()
 	if isThere(tool) {
@@ -29,9 +30,9 @@ func need(t *testing.T, tool, debianPackage string) {
 	t.Skipf("%s is not here; it is in Debian's package %s", tool, debianPackage)
 }
 
-// isThere reports whether a program can be run, or a file read that is named
-// by its whole path. A folder of the tool's name, such as prometheus beside
-// these tests, is neither.
+// isThere reports whether a program is in the PATH or, if name is an absolute
+// path, whether the file exists. A folder called like a tool, such as prometheus
+// beside these tests, is neither.
 func isThere(tool string) bool {
 	if !strings.Contains(tool, "/") {
 		_, err := exec.LookPath(tool)
@@ -58,7 +59,7 @@ func TestIsThere(t *testing.T) {
 	}
 }
 
-// make test says what it needs before anything else fails for want of it.
+// "make test" names the missing C compiler before anything else fails.
 func TestMakeNamesTheCompiler(t *testing.T) {
 	need(t, "make", "make")
 	for _, target := range []string{"test", "e2e", "faults"} {
@@ -90,7 +91,7 @@ func writeFile(t *testing.T, path, content string, mode os.FileMode) {
 	}
 }
 
-// run returns what a program wrote; a failure of it fails the test.
+// run returns what a program wrote. It fails the test if the program fails.
 func run(t *testing.T, dir, name string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)

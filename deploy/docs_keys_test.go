@@ -17,7 +17,7 @@ var (
 	fragment = regexp.MustCompile(`^[a-z_]+: \{.*\}$`)
 )
 
-// knownKeys are the paths of every key.
+// knownKeys returns the paths of all keys.
 func knownKeys(t *testing.T) map[string]bool {
 	t.Helper()
 	var all map[string]any
@@ -38,14 +38,14 @@ func knownKeys(t *testing.T) map[string]bool {
 	return known
 }
 
-// Every key that a page names is there, and every piece of configuration that
-// it shows is one that the daemon takes.
+// Every key that a page names exists, and the daemon accepts every piece of
+// configuration that a page shows.
 func TestPagesNameKeysThatThereAre(t *testing.T) {
 	known := knownKeys(t)
 	keys, fragments := 0, 0
 	for _, name := range pages(t) {
 		if strings.HasSuffix(name, "changelog.md") || strings.HasSuffix(name, "json.md") {
-			continue // one names what is gone, too, the other keys of JSON
+			continue // the changelog names keys that are gone, and json.md keys of JSON
 		}
 		for _, m := range codeSpan.FindAllStringSubmatch(prose(readFile(t, "../"+name)), -1) {
 			switch code := m[1]; {

@@ -18,7 +18,7 @@ var (
 	inlineCode  = regexp.MustCompile("`[^`]*`")
 )
 
-// prose is a page without its examples, in which nothing is a link.
+// prose is a page without its examples, which have no links.
 func prose(page string) string {
 	var b strings.Builder
 	for line := range strings.Lines(page) {
@@ -29,7 +29,7 @@ func prose(page string) string {
 	return b.String()
 }
 
-// anchors are what a heading can be linked to by, as GitHub makes them.
+// anchors returns the anchors of a page's headings, as GitHub makes them.
 func anchors(page string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range pageHeading.FindAllStringSubmatch(prose(page), -1) {
@@ -40,7 +40,7 @@ func anchors(page string) map[string]bool {
 }
 
 // follow checks every link of the pages in files, which maps the path of each
-// file to its content; a folder is there where a file below it is.
+// file to its content. A folder exists if a file below it does.
 func follow(t *testing.T, files map[string]string) {
 	t.Helper()
 	links := 0
@@ -93,7 +93,7 @@ func TestLinksOfTheSource(t *testing.T) {
 		files[name] = readFile(t, "../"+name)
 	}
 	for _, m := range regexp.MustCompile(`\]\(([^)#\s]+)`).FindAllStringSubmatch(strings.Join(slices.Collect(maps.Values(files)), "\n"), -1) {
-		// What is no page: seen from any folder a page is in.
+		// Files that are not pages, and that pages link to.
 		for _, from := range []string{"", "deploy", "deploy/docs", "internal", ".github"} {
 			at := path.Join(from, m[1])
 			if _, known := files[at]; !known && isFile("../"+at) {
@@ -154,7 +154,7 @@ func TestLinksOfThePackage(t *testing.T) {
 	}
 }
 
-// README is short, and a way to every page.
+// README is short and links to every page.
 func TestReadmeLeadsToEveryPage(t *testing.T) {
 	readme := readFile(t, "../README.md")
 	if n := strings.Count(readme, "\n"); n > 150 {

@@ -15,24 +15,23 @@ type selector struct {
 
 type matcher struct{ label, op, value string }
 
-// expression is what a PromQL expression names. That it is well formed is
-// promtool's to say.
+// expression is what a PromQL expression names. promtool checks its syntax.
 type expression struct {
 	selectors []selector
-	labels    []string // in by (...), on (...) and their like
+	labels    []string // in by (...), on (...) and the like
 }
 
 var (
 	// tokens of PromQL. A range or a number with its unit is one token.
 	tokens = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\[[^\]]*\]|[a-zA-Z_:][a-zA-Z0-9_:]*|[0-9][0-9a-zA-Z_.]*|[=!]~|[!=<>]=|\S`)
 	word   = regexp.MustCompile(`^[a-zA-Z_:]`)
-	// listing words are followed by label names in parentheses.
+	// listing matches words that label names in parentheses follow.
 	listing = []string{"by", "without", "on", "ignoring", "group_left", "group_right"}
-	// plain words stand alone, or before a listing one.
+	// plain matches words without parentheses.
 	plain = []string{"and", "or", "unless", "bool", "offset", "sum", "min", "max", "avg", "count", "topk", "bottomk", "quantile"}
 )
 
-// parseExpression reads what promtool has found well formed.
+// parseExpression reads an expression whose syntax promtool has checked.
 func parseExpression(expr string) expression {
 	var e expression
 	tok := tokens.FindAllString(expr, -1)
@@ -67,8 +66,8 @@ func parseExpression(expr string) expression {
 	return e
 }
 
-// matches reports whether a series with these labels is selected. A label that
-// is not there is the empty string, as in Prometheus.
+// matches reports whether a series with these labels is selected. A missing label
+// counts as the empty string, as in Prometheus.
 func (s selector) matches(labels map[string]string) bool {
 	for _, m := range s.matchers {
 		value := labels[m.label]

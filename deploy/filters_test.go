@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/label"
 )
 
-// what the examples do with each word; "" is nothing.
+// What the examples do with each word; "" is nothing.
 var wordActions = map[string]struct{ sieve, postfix string }{
 	label.WordFailQuarantine:  {"folder Junk", "REDIRECT quarantine@example.jp"},
 	label.WordQuarantine:      {"folder Junk", "REDIRECT quarantine@example.jp"},
@@ -30,7 +30,7 @@ var wordActions = map[string]struct{ sieve, postfix string }{
 	label.WordTempError:       {},
 }
 
-// The examples and the handbook know every word there is, and no other.
+// The examples and the handbook have every word, and no other.
 func TestWords(t *testing.T) {
 	page := readFile(t, "docs/configure.md")
 	for _, w := range label.Words {
@@ -51,7 +51,8 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// Pigeonhole compiles the script and does with each word what it should.
+// Pigeonhole compiles the script, and the script does the right thing with each
+// word.
 func TestSieve(t *testing.T) {
 	need(t, "sievec", "dovecot-sieve")
 	need(t, "sieve-test", "dovecot-sieve")
@@ -81,14 +82,14 @@ func TestSieve(t *testing.T) {
 	}
 }
 
-// anyonesDir returns a directory and the user Pigeonhole shall be there: it
-// refuses to be root, and t.TempDir is closed to others.
+// anyonesDir returns a directory, and a user who owns it for Pigeonhole to run
+// as. Pigeonhole refuses to run as root, and other users cannot enter t.TempDir.
 func anyonesDir(t *testing.T) (dir string, uid int) {
 	t.Helper()
 	if uid = os.Getuid(); uid != 0 {
 		return t.TempDir(), uid
 	}
-	const nobody = 65534 // Debian's
+	const nobody = 65534 // the user id on Debian
 	dir, err := os.MkdirTemp("/tmp", "sekimori-sieve")
 	if err != nil {
 		t.Fatal(err)
@@ -100,8 +101,8 @@ func anyonesDir(t *testing.T) (dir string, uid int) {
 	return dir, nobody
 }
 
-// Postfix finds each word's action in the table. That it then acts is shown by
-// internal/e2e.
+// Postfix finds each word's action in the table. internal/e2e shows that Postfix
+// then does it.
 func TestMilterHeaderChecks(t *testing.T) {
 	need(t, "postmap", "postfix")
 	table := "regexp:" + filepath.Join(t.TempDir(), "milter_header_checks")
@@ -119,7 +120,7 @@ func TestMilterHeaderChecks(t *testing.T) {
 	}
 }
 
-// lookUp asks a table of Postfix's for each line.
+// lookUp asks a lookup table of Postfix for each line.
 func lookUp(t *testing.T, table, lines string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -49,11 +49,11 @@ func loadDashboard(t *testing.T) dashboard {
 	return d
 }
 
-// variables are Grafana's with a value each, as when the whole of the farm is
-// looked at.
+// variables has a value for each variable of the dashboard, those with which it
+// shows all hosts.
 var variables = strings.NewReplacer("$job", job, "$instance", ".*", "$__rate_interval", "1m", "$__range", "6h")
 
-// queries are the dashboard's PromQL expressions by where they stand.
+// queries returns the dashboard's PromQL expressions by their places.
 func (d dashboard) queries() map[string]string {
 	all := map[string]string{}
 	for _, p := range d.Panels {
@@ -102,13 +102,14 @@ func TestDashboardIsWhole(t *testing.T) {
 	}
 }
 
-// notShown are series that no panel needs, with the reason.
+// notShown has the series that need no panel, with the reason.
 var notShown = map[string]string{
 	"sekimori_config_last_reload_success_timestamp_seconds": "whether the configuration is the one on disk says sekimori_config_last_reload_successful",
 	"sekimori_dns_upstream_info":                            "the description of \"DNS servers\" says that it names the addresses",
 }
 
-// checkShown wants every series of the daemon on the dashboard, or in notShown.
+// checkShown checks that every series of the daemon is on the dashboard or in
+// notShown.
 func checkShown(t *testing.T, live series) {
 	shown := map[string]bool{}
 	histogram := regexp.MustCompile(`_(bucket|sum|count)$`)
@@ -125,7 +126,7 @@ func checkShown(t *testing.T, live series) {
 	}
 }
 
-// A legend can only show labels that the query leaves.
+// A legend can show only labels that the query's result has.
 func TestDashboardLegends(t *testing.T) {
 	used := regexp.MustCompile(`\{\{(\w+)\}\}`)
 	for _, p := range loadDashboard(t).Panels {
@@ -140,7 +141,7 @@ func TestDashboardLegends(t *testing.T) {
 	}
 }
 
-// promtool knows PromQL: the queries are given to it as recording rules.
+// promtool checks the syntax of the queries, which it gets as recording rules.
 func TestDashboardQueriesAreWellFormed(t *testing.T) {
 	need(t, "promtool", "prometheus")
 	type record struct {
@@ -163,8 +164,9 @@ func TestDashboardQueriesAreWellFormed(t *testing.T) {
 	}
 }
 
-// The columns of a table are the labels that its query leaves: a match of
-// vectors drops every label it was not told to keep. promtool evaluates it.
+// Every column of a table is a label of its query's result. promtool evaluates
+// the query, because a match of vectors drops every label that it was not told to
+// keep.
 func TestDashboardTableColumns(t *testing.T) {
 	need(t, "promtool", "prometheus")
 	const daemon = `job="sekimori", instance="mx1"`
@@ -200,7 +202,8 @@ func TestDashboardTableColumns(t *testing.T) {
 	}
 }
 
-// promtoolEvaluates checks that expr is one series of value 1 with these labels.
+// promtoolEvaluates checks that the result of expr is one series with these
+// labels and the value 1.
 func promtoolEvaluates(t *testing.T, input []any, expr, labels string) {
 	t.Helper()
 	file, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{
@@ -217,7 +220,8 @@ func promtoolEvaluates(t *testing.T, input []any, expr, labels string) {
 	run(t, dir, "promtool", "test", "rules", "test.yml")
 }
 
-// Grafana's unit "short" shortens: without decimals 1646 messages are "2 K".
+// No panel has Grafana's unit "short" with 0 decimals, which shows 1646 messages
+// as "2 K".
 func TestDashboardCountsAreWhole(t *testing.T) {
 	for _, p := range loadDashboard(t).Panels {
 		if d := p.FieldConfig.Defaults; d.Unit == "short" && d.Decimals != nil && *d.Decimals == 0 {
@@ -226,8 +230,8 @@ func TestDashboardCountsAreWhole(t *testing.T) {
 	}
 }
 
-// A share or a quantile of nothing is NaN, for which Grafana's stat shows an
-// empty panel unless it is told what to say.
+// Every stat panel says what it shows for NaN. A share or a quantile is NaN while
+// there are no messages, and the panel would then be empty.
 func TestDashboardSaysWhenThereIsNothing(t *testing.T) {
 	checked := 0
 	for _, p := range loadDashboard(t).Panels {

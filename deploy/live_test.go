@@ -11,9 +11,8 @@ import (
 	"testing"
 )
 
-// TestRunningDaemon is what only a running daemon can tell: that it keeps to
-// the units' protocol, and that it exposes what the alerts and the dashboard
-// ask for.
+// TestRunningDaemon: a running daemon follows the protocol of the units, and has
+// every series that the alerts and the dashboard ask for.
 func TestRunningDaemon(t *testing.T) {
 	need(t, "go", "golang-go")
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
@@ -46,8 +45,9 @@ func TestRunningDaemon(t *testing.T) {
 	t.Run("stop", func(t *testing.T) { d.stop(t, ctx) })
 }
 
-// everything is configuration for series that are there only where it is: a
-// list, a rule and a candidate, which do not change what becomes of a message.
+// everything is configuration without which some series do not exist: a list of
+// recipients, a rule and a candidate. None of them changes what becomes of a
+// message.
 func everything(t *testing.T) string {
 	dir := t.TempDir()
 	list, candidate := filepath.Join(dir, "opted-out"), filepath.Join(dir, "candidate.yaml")
@@ -78,7 +78,7 @@ func checkLogKeys(t *testing.T, logged record) {
 	}
 }
 
-// checkTheCheck: a test of names is worth what it refuses.
+// checkTheCheck: the check of names finds wrong ones.
 func checkTheCheck(t *testing.T, live series) {
 	for _, c := range []struct{ expr, want string }{
 		{`rate(sekimori_message_total[5m])`, "no metric sekimori_message_total"},
@@ -96,14 +96,15 @@ func checkTheCheck(t *testing.T, live series) {
 	}
 }
 
-// stop is systemd's: SIGTERM, STOPPING=1, a clean exit; the socket stays.
+// stop stops the daemon as systemd does. On SIGTERM the daemon says STOPPING=1
+// and exits with 0, and the socket stays.
 func (d *daemon) stop(t *testing.T, ctx context.Context) {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	d.expectNotify(t, ctx, "STOPPING=1")
 	d.expectLog(t, ctx, "stopped")
-	for range d.log { // to its end, as Wait asks
+	for range d.log { // Wait must be called after the log has ended
 	}
 	if err := d.cmd.Wait(); err != nil {
 		t.Errorf("the daemon did not exit with 0: %v", err)

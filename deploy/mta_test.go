@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Postfix ignores a mistyped parameter; postconf warns of it.
+// No parameter is mistyped. Postfix would ignore it; postconf warns of it.
 func TestPostfixKnowsEveryParameter(t *testing.T) {
 	need(t, "postconf", "postfix")
 	snippet := readFile(t, "postfix/main.cf")

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// TestPrometheusScrapes has Debian's Prometheus scrape a running daemon with
-// the configuration of this directory, then asks it: the target is up, the
-// rules are evaluated without error, and what was recorded is there.
+// TestPrometheusScrapes: Debian's Prometheus, with the configuration of this
+// directory, scrapes a running daemon. The target is up, the rules are evaluated
+// without error, and the recorded series exist.
 func TestPrometheusScrapes(t *testing.T) {
 	need(t, "go", "golang-go")
 	need(t, "prometheus", "prometheus")
@@ -24,7 +24,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	defer cancel()
 	d, key := startMX(t, ctx, build(t), "")
 	p := startPrometheus(t, ctx, d.admin)
-	// increase() needs a sample from before.
+	// increase() needs a sample from before the messages.
 	p.until(t, ctx, `sekimori_spf_total{identity="mailfrom", result="pass"}`, func(v map[string]string) bool { return v["pass"] == "0" })
 	d.traffic(t, key)
 	p.until(t, ctx, "sum(sekimori_messages_total)", func(v map[string]string) bool { return v[""] == "6" })
@@ -35,7 +35,8 @@ func TestPrometheusScrapes(t *testing.T) {
 	p.until(t, ctx, "job_policy:sekimori_dmarc_published:ratio30d", func(v map[string]string) bool {
 		return v["reject"] != "" && v["quarantine"] != "" && v["none"] != "" && v["absent"] != ""
 	})
-	// Each of the three has a record; nothing shows that the fourth exists.
+	// Each of the three has a DMARC record. The fourth has nothing in DNS, so it is
+	// not counted.
 	p.until(t, ctx, "job_policy:sekimori_author_domains:max30d", func(v map[string]string) bool {
 		return v["reject"] == "1" && v["quarantine"] == "1" && v["none"] == "1" && v["absent"] == "0"
 	})
@@ -48,8 +49,8 @@ func TestPrometheusScrapes(t *testing.T) {
 // prom is a running Prometheus.
 type prom struct{ url string }
 
-// startPrometheus runs the configuration of this directory on loopback, in a
-// hurry: every second.
+// startPrometheus runs the configuration of this directory on loopback, but
+// scrapes and evaluates every second.
 func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
 	t.Helper()
 	dir := t.TempDir()
@@ -86,7 +87,7 @@ func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
 	return &prom{url: "http://" + address}
 }
 
-// get reads data of an answer; false where there is none yet.
+// get reads the data of an answer. It returns false if there is none yet.
 func (p *prom) get(t *testing.T, ctx context.Context, path string, data any) bool {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, http.NoBody)
@@ -111,8 +112,7 @@ func (p *prom) get(t *testing.T, ctx context.Context, path string, data any) boo
 	return true
 }
 
-// until asks again and again until the values, by result or policy, are as
-// wanted.
+// until repeats a query until its values, by result or policy, are those wanted.
 func (p *prom) until(t *testing.T, ctx context.Context, query string, wanted func(map[string]string) bool) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -142,7 +142,7 @@ func (p *prom) until(t *testing.T, ctx context.Context, query string, wanted fun
 	}
 }
 
-// rules wants every rule evaluated, and none with an error.
+// rules waits until every rule is evaluated, and fails if one has an error.
 func (p *prom) rules(t *testing.T, ctx context.Context) {
 	t.Helper()
 	var data struct {

@@ -22,7 +22,7 @@ const (
 	installed = "/usr/bin/sekimori"
 )
 
-// unitFiles are the units with their drop-ins, as an operator has them.
+// unitFiles are the units and their drop-ins.
 var unitFiles = []string{
 	serviceUnit, "systemd/sekimori.service.d/loopback.conf",
 	socketUnit, "systemd/sekimori.socket.d/postfix.conf",
@@ -43,8 +43,8 @@ func installUnits(t *testing.T, names ...string) string {
 	return dir
 }
 
-// A key systemd does not know is only a warning of its own, and then a
-// protection that is not there.
+// Every key of the units is known to systemd. For an unknown key systemd only
+// warns, and a protection would be missing.
 func TestSystemdKnowsEveryKey(t *testing.T) {
 	need(t, "systemd-analyze", "systemd")
 	for name, files := range map[string][]string{
@@ -55,7 +55,7 @@ func TestSystemdKnowsEveryKey(t *testing.T) {
 			dir := installUnits(t, files...)
 			stdout, stderr := run(t, dir, "systemd-analyze", "verify", "--man=no", "./sekimori.service", "./sekimori.socket")
 			for _, line := range strings.Split(stdout+stderr, "\n") {
-				if strings.Contains(line, "sekimori") { // and not of the machine's own units
+				if strings.Contains(line, "sekimori") { // other lines are about the machine's own units
 					t.Error(line)
 				}
 			}
@@ -85,7 +85,7 @@ func TestUnitAgreesWithDaemon(t *testing.T) {
 	if drain := time.Duration(defaults.DrainTimeout); time.Duration(stop)*time.Second <= drain {
 		t.Errorf("systemd kills after %d s what may drain for %v", stop, drain)
 	}
-	// Either would take the socket away from under the MTA; see the unit.
+	// Either key would remove the socket while the MTA uses it; see the unit.
 	if got := setting(service, "RuntimeDirectory"); len(got) > 0 {
 		t.Errorf("RuntimeDirectory=%s removes the socket of sekimori.socket", got)
 	}
@@ -115,8 +115,8 @@ func TestSocketIsWhereTheMTALooks(t *testing.T) {
 	}
 }
 
-// README tells Postfix and Sendmail the sockets that are there: after the
-// package those of its units, from source that of the example configuration.
+// README names the sockets that exist: for the package those of its units, from
+// source that of the example configuration.
 func TestReadmeNamesTheSockets(t *testing.T) {
 	readme := readFile(t, "../README.md")
 	section := func(title string) string {

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// zone has one author domain for each policy. %KEY% is the key of
+// zone has an author domain for each policy. %KEY% stands for the key of
 // good.example.
 const zoneText = `
 good.example                 TXT "v=spf1 ip4:192.0.2.1 -all"
@@ -57,8 +57,8 @@ func nameServer(t *testing.T, key ed25519.PublicKey) string {
 	return server.Addr()
 }
 
-// traffic sends a message for every way the daemon can decide, so that every
-// series that is made by a message exists.
+// traffic sends a message for every decision that the daemon can make, so that
+// every series that a message creates exists.
 func (d *daemon) traffic(t *testing.T, key ed25519.PrivateKey) {
 	t.Helper()
 	good, bad := netip.MustParseAddrPort("192.0.2.1:25000"), netip.MustParseAddrPort("198.51.100.66:25000")
@@ -83,7 +83,7 @@ func (d *daemon) traffic(t *testing.T, key ed25519.PrivateKey) {
 	}
 }
 
-// send plays Postfix with one SMTP session of one message.
+// send sends one message in a session of its own, as Postfix does.
 func (d *daemon) send(t *testing.T, from netip.AddrPort, domain string, raw []byte) client.Result {
 	t.Helper()
 	peer := mta.Peer{Name: "[" + from.Addr().String() + "]", Addr: from, HELO: "mx." + domain}
