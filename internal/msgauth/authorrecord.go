@@ -57,7 +57,7 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 	if len(lookups) == 0 {
 		return false
 	}
-	m.dkim.Message().Start(ctx, &m.dkimMeter)
+	m.dkim.Message().Start(ctx, &m.dkimStage)
 	return slices.ContainsFunc(lookups, func(l *dkim.Lookup) bool { return l.Published(ctx) })
 }
 

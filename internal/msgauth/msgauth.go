@@ -11,9 +11,7 @@
 package msgauth
 
 import (
-	"context"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,32 +19,6 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/spf"
-)
-
-// Mechanism names a stage for budgets, timings and panics; the words are those
-// of the metrics.
-type Mechanism string
-
-// The stages a message goes through.
-const (
-	SPF   Mechanism = "spf"
-	DKIM  Mechanism = "dkim"
-	DMARC Mechanism = "dmarc"
-	ARC   Mechanism = "arc"
-	IPRev Mechanism = "iprev"
-)
-
-// Mechanisms lists every stage.
-var Mechanisms = []Mechanism{SPF, DKIM, DMARC, ARC, IPRev}
-
-// What one message may ask in each stage, whatever the evaluators' own limits
-// add up to.
-const (
-	maxSPFLookups   = 150 // 10 terms of up to 10 names each (RFC 7208 §4.6.4), both identities apart
-	maxDKIMLookups  = 64
-	maxDMARCLookups = 96 // a walk is at most 8 queries (RFC 9989 §4.10), for author and 10 identifiers
-	maxARCLookups   = 102
-	maxIPRevLookups = 24
 )
 
 // Options are what an operator can set. The zero value is usable.
@@ -79,8 +51,8 @@ const defaultGrace = 250 * time.Millisecond
 // Verifier evaluates messages. Safe for concurrent use.
 type Verifier struct {
 	resolver dns.Resolver
-	rooms    *rooms
-	answers  *sync.Pool // of []dns.Answer, for attempts
+	slots    *lookupSlots
+	answers  *sync.Pool // of *[]dns.Answer: buffers for the first run of a task
 	o        Options
 }
 
@@ -101,7 +73,7 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 		o.DKIM.Cache = dkim.NewCache()
 	}
 	answers := &sync.Pool{New: func() any { return new([]dns.Answer) }}
-	return &Verifier{resolver: r, rooms: newRooms(), answers: answers, o: o}
+	return &Verifier{resolver: r, slots: newLookupSlots(), answers: answers, o: o}
 }
 
 // Session is what is known of the SMTP client (one connection).
@@ -140,77 +112,3 @@ const maxReserve = 2 * time.Second
 // identifiers: without it a sender whose keys never come could use the budget
 // up, and a policy that is known would end as a temporary error.
 func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve) }
-
-// meter is a stage's way to the resolver: what it asks is counted, and waits for
-// room among what others ask. Its zero value is of no use before begin.
-type meter struct {
-	dns.Meter
-	room room
-
-	mu sync.Mutex
-	// kept are the answers that an attempt found before it missed one. They are
-	// counted, and are given out before anything is asked.
-	kept []dns.Answer
-}
-
-// begin makes m the fresh meter of a stage. author is the domain of a message's
-// author, "" for the stages of a client.
-func (m *meter) begin(c *Connection, stage Mechanism, author dns.Name) {
-	m.room.c, m.room.stage, m.room.author = c, stage, author
-	limit := maxSPFLookups
-	switch stage {
-	case DKIM:
-		limit = maxDKIMLookups
-	case DMARC:
-		limit = maxDMARCLookups
-	case ARC:
-		limit = maxARCLookups
-	case IPRev:
-		limit = maxIPRevLookups
-	}
-	m.Reset(&m.room, limit)
-}
-
-// keep makes answers those that are given out before anything is asked.
-func (m *meter) keep(answers []dns.Answer) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.kept = answers
-}
-
-// takeKept gives out one of the answers that keep was given.
-func (m *meter) takeKept(name dns.Name, typ dns.Type) (dns.Answer, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for i, a := range m.kept {
-		if a.Name == name && a.Type == typ {
-			m.kept = slices.Delete(m.kept, i, i+1)
-			return a, true
-		}
-	}
-	return dns.Answer{}, false
-}
-
-// Lookup implements [dns.Resolver].
-func (m *meter) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	if a, ok := m.takeKept(name, typ); ok {
-		return a, nil
-	}
-	return m.Meter.Lookup(ctx, name, typ)
-}
-
-// Peek implements [dns.Resolver].
-func (m *meter) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
-	if a, ok := m.takeKept(name, typ); ok {
-		return a, true
-	}
-	return m.Meter.Peek(name, typ)
-}
-
-// ahead returns what a stage asks that goes through m.
-func (v *Verifier) ahead(m *meter) dns.Resolver {
-	if v.o.LookAhead {
-		return dns.NewAhead(m)
-	}
-	return m
-}

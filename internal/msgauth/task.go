@@ -17,41 +17,42 @@ type Panic struct {
 	Stack     string    `json:"-"`
 }
 
-// task is one stage of a message or connection. Its zero value is a stage that
-// ended without a result.
+// task is a stage whose evaluator runs as a whole, here or in the background. Its
+// zero value is a task that ended without a result.
 type task[T any] struct {
-	component Mechanism
-	begin     time.Time
-	try       attempt
-	done      chan struct{} // nil: it ended where it began
-	value     T
-	elapsed   time.Duration
-	panic     *Panic
-	noted     bool // the panic is in an Evaluation
+	stage
+	begin    time.Time
+	firstRun firstRun
+	done     chan struct{} // nil: it ended where it began
+	value    T
+	panic    *Panic
+	noted    bool // the panic is in an Evaluation
 }
 
-// stage is what a task does: an evaluator with its arguments.
-type stage[T any] func(context.Context, dns.Resolver) T
+// evaluator is what a task does: a function of an evaluator package with its
+// arguments.
+type evaluator[T any] func(context.Context, dns.Resolver) T
 
-// start runs f. If the resolver has every answer at hand, which is the rule, f
-// runs here and costs no goroutine, stack or timer. Otherwise f runs again from
-// its beginning in the background; it asks r, which asks through meter.
-func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, meter *meter, r dns.Resolver, f stage[T]) {
-	t.component, t.begin = component, time.Now()
-	buffer := v.answers.Get().(*[]dns.Answer)
-	t.try = attempt{meter: meter, found: *buffer}
-	t.run(ctx, &t.try, f)
-	found, missed := t.try.found, t.try.missed
-	t.try = attempt{}
+// start runs f. If every answer is at hand, which is the rule, f runs in this
+// goroutine and costs no other goroutine, stack or timer. Otherwise f runs again
+// from its beginning in the background and asks r, which asks through the stage.
+func (t *task[T]) start(ctx context.Context, r dns.Resolver, f evaluator[T]) {
+	t.begin = time.Now()
+	buffers := t.c.v.answers
+	buffer := buffers.Get().(*[]dns.Answer)
+	t.firstRun = firstRun{stage: &t.stage, found: *buffer}
+	t.run(ctx, &t.firstRun, f)
+	found, missed := t.firstRun.found, t.firstRun.missed
+	t.firstRun = firstRun{}
 	if !missed {
 		clear(found)
 		*buffer = found[:0]
-		v.answers.Put(buffer)
+		buffers.Put(buffer)
 		return
 	}
 	var none T
 	t.value, t.panic = none, nil
-	meter.keep(found)
+	t.keep(found)
 	t.done = make(chan struct{})
 	go func() {
 		defer close(t.done)
@@ -59,38 +60,38 @@ func (t *task[T]) start(ctx context.Context, v *Verifier, component Mechanism, m
 	}()
 }
 
-func (t *task[T]) run(ctx context.Context, r dns.Resolver, f stage[T]) {
+func (t *task[T]) run(ctx context.Context, r dns.Resolver, f evaluator[T]) {
 	defer func() {
 		t.elapsed = time.Since(t.begin)
 		if v := recover(); v != nil {
-			p := newPanic(t.component, v)
+			p := newPanic(t.kind.mechanism, v)
 			t.panic = &p
 		}
 	}()
 	t.value = f(ctx, r)
 }
 
-// attempt is the Resolver of a stage's first run. It only peeks. The first
+// firstRun is the Resolver of a task's first run, which asks nothing. The first
 // question whose answer is not at hand makes the run void.
-type attempt struct {
-	dns.LookupOnly // the stage looks up, and what it gets is what Peek of meter has
-	meter          *meter
+type firstRun struct {
+	dns.LookupOnly // its Lookup gives what Peek of the stage has
+	stage          *stage
 	found          []dns.Answer
 	missed         bool
 }
 
-// errMissed ends a run that is void. Its result is dropped, so that nothing shows
-// this error.
+// errMissed ends a run that is void. The result of that run is dropped, so nothing
+// shows this error.
 var errMissed = &dns.Error{Kind: dns.KindCanceled}
 
 // Lookup implements [dns.Resolver].
-func (a *attempt) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	if !a.missed {
-		if answer, ok := a.meter.Peek(name, typ); ok {
-			a.found = append(a.found, answer)
+func (r *firstRun) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if !r.missed {
+		if answer, ok := r.stage.Peek(name, typ); ok {
+			r.found = append(r.found, answer)
 			return answer, nil
 		}
-		a.missed = true
+		r.missed = true
 	}
 	return dns.Answer{}, errMissed
 }
@@ -108,11 +109,11 @@ func (t *task[T]) ended() bool {
 	}
 }
 
-// died reports whether the task ended by a panic.
-func (t *task[T]) died() bool { return t.ended() && t.panic != nil }
+// panicked reports whether the task ended by a panic.
+func (t *task[T]) panicked() bool { return t.ended() && t.panic != nil }
 
-// open returns a channel that is closed when the task ends; nil if it has.
-func (t *task[T]) open() <-chan struct{} {
+// ending returns a channel that is closed when the task ends; nil if it has ended.
+func (t *task[T]) ending() <-chan struct{} {
 	if t.ended() {
 		return nil
 	}
@@ -137,14 +138,6 @@ func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {
 		e.Panics = append(e.Panics, *t.panic)
 	}
 	return value, false
-}
-
-// elapsedTime is how long the task took, or has taken so far.
-func (t *task[T]) elapsedTime() time.Duration {
-	if t.ended() {
-		return t.elapsed
-	}
-	return time.Since(t.begin)
 }
 
 // guard runs f here; ok is false when it panicked, which is noted in e.

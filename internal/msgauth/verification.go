@@ -26,28 +26,26 @@ type Connection struct {
 
 	iprev       task[iprev.Result]
 	iprevBudget budget
-	iprevMeter  meter
 	iprevAsks   dns.Resolver
-	named       bool      // a name was expected
+	named       bool      // a name of the client was announced to iprevAsks
 	helo        *greeting // nil before HELO
-	accounted   bool      // what the connection asked was counted with a message
+	counted     bool      // the lookups of the connection were counted with a message
 }
 
 // greeting is the check of one HELO name.
 type greeting struct {
-	task   task[spf.Check]
+	task[spf.Check]
 	budget budget
-	meter  meter
 }
 
 // Connect begins what depends on the client alone. Close must be called.
 func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Connection{v: v, ctx: ctx, cancel: cancel, client: s}
-	c.iprevMeter.begin(c, IPRev, "")
-	c.iprevAsks = v.ahead(&c.iprevMeter)
+	c.iprev.setUp(c, iprevStage, "")
+	c.iprevAsks = c.iprev.ahead()
 	c.iprevBudget.begin(ctx, v.o.Budget)
-	c.iprev.start(&c.iprevBudget, v, IPRev, &c.iprevMeter, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
+	c.iprev.start(&c.iprevBudget, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
 		if spf.PrivateClient(s.Client) {
 			// The reverse zones of such addresses are the site's own or nobody's:
 			// what they say is nothing about the sender.
@@ -82,10 +80,10 @@ func (c *Connection) Helo(name string) {
 	c.client.HELO = name
 	g := &greeting{} // of its own: the last one's check may still be about to end
 	c.helo = g
-	g.meter.begin(c, SPF, "")
+	g.setUp(c, spfStage, "")
 	g.budget.begin(c.ctx, c.v.o.Budget)
 	args := c.args("")
-	g.task.start(&g.budget, c.v, SPF, &g.meter, &g.meter, func(ctx context.Context, r dns.Resolver) spf.Check {
+	g.start(&g.budget, &g.stage, func(ctx context.Context, r dns.Resolver) spf.Check {
 		return spf.CheckHELO(ctx, r, args)
 	})
 	c.expectName(name)
@@ -111,8 +109,6 @@ type Verification struct {
 	// is only shown.
 	mailBudget, headerBudget, endBudget, identifiers, shown budget
 
-	spfMeter, dkimMeter, dmarcMeter, arcMeter meter
-
 	mailFrom task[spf.Check]
 
 	headerSeen bool
@@ -125,8 +121,8 @@ type Verification struct {
 	discovery  task[*dmarc.Discovery]
 	dmarcAsks  dns.Resolver
 
-	dkimElapsed, arcElapsed time.Duration
-	dkimOperations          float64
+	dkimStage, arcStage stage
+	countsConnection    bool // the lookups of the connection count with this message
 }
 
 // Begin starts a message at MAIL: the SPF check of its return path runs from
@@ -135,7 +131,7 @@ type Verification struct {
 func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	s.Client, s.HELO = c.client.Client, c.client.HELO
 	m := &Verification{c: c, session: s}
-	m.spfMeter.begin(c, SPF, "")
+	m.mailFrom.setUp(c, spfStage, "")
 	path, err := mailaddr.ParsePath(e.MailFrom)
 	m.path = path
 	args := c.args("")
@@ -143,7 +139,7 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 		args.MailFrom = path.Local + "@" + path.DomainRaw
 	}
 	m.mailBudget.begin(c.ctx, c.v.o.Budget)
-	m.mailFrom.start(&m.mailBudget, c.v, SPF, &m.spfMeter, &m.spfMeter, func(ctx context.Context, r dns.Resolver) spf.Check {
+	m.mailFrom.start(&m.mailBudget, &m.mailFrom.stage, func(ctx context.Context, r dns.Resolver) spf.Check {
 		if err != nil {
 			// RFC 7208 §4.3: a malformed identity has no policy.
 			return spf.Check{Identity: spf.MailFrom, Result: spf.None, Problem: err.Error()}
@@ -167,9 +163,9 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	}
 
 	v := m.c.v
-	m.dkimMeter.begin(m.c, DKIM, from.AuthorDomain)
-	m.dmarcMeter.begin(m.c, DMARC, from.AuthorDomain)
-	m.arcMeter.begin(m.c, ARC, "")
+	m.dkimStage.setUp(m.c, dkimStage, from.AuthorDomain)
+	m.discovery.setUp(m.c, dmarcStage, from.AuthorDomain)
+	m.arcStage.setUp(m.c, arcStage, "")
 	m.headerBudget.begin(m.c.ctx, v.o.Budget)
 	o := v.o.DKIM
 	o.Now = v.o.Now()
@@ -177,14 +173,14 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	o.ReturnPath = returnPath(m.path)
 	o.LeadingSpaceUnknown = m.session.NoLeadingSpace
 	m.dkim = dkim.NewVerifier(h, o)
-	m.dkim.Start(&m.headerBudget, &m.dkimMeter)
+	m.dkim.Start(&m.headerBudget, &m.dkimStage)
 	// ARC shares the header's index, the body's hashes and the keys already
 	// asked for.
 	m.arc = arc.NewVerifier(m.dkim.Message(), o)
-	m.arc.Start(&m.headerBudget, &m.arcMeter)
+	m.arc.Start(&m.headerBudget, &m.arcStage)
 	if m.fromErr == nil && from.AuthorDomain != "" {
-		m.dmarcAsks = v.ahead(&m.dmarcMeter)
-		m.discovery.start(&m.headerBudget, v, DMARC, &m.dmarcMeter, m.dmarcAsks, func(ctx context.Context, r dns.Resolver) *dmarc.Discovery {
+		m.dmarcAsks = m.discovery.ahead()
+		m.discovery.start(&m.headerBudget, m.dmarcAsks, func(ctx context.Context, r dns.Resolver) *dmarc.Discovery {
 			return dmarc.Discover(ctx, r, from.AuthorDomain, v.o.DMARC)
 		})
 	}
@@ -234,7 +230,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	defer m.identifiers.end()
 	defer m.shown.end()
 	keys, alignment := &m.identifiers, &m.endBudget
-	decided := m.decide(&m.identifiers)
+	decided := m.awaitPass(&m.identifiers)
 	if decided {
 		m.shown.begin(&m.endBudget, v.o.Grace)
 		keys, alignment = &m.shown, &m.shown

@@ -3,7 +3,6 @@ package msgauth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -118,18 +117,16 @@ func TestPanicsHere(t *testing.T) {
 	}
 }
 
-// TestMeterOfAnAttempt: a stage that had to begin anew counts its questions
-// once, and its limit is that of one stage.
-func TestMeterOfAnAttempt(t *testing.T) {
+// TestSecondRunCounts: a stage that had to run again counts its questions once,
+// and its limit is that of one run.
+func TestSecondRunCounts(t *testing.T) {
 	r := newMemory(nameserver.Zone(t, zoneText))
 	if _, err := r.Lookup(t.Context(), "mx.bank.example", dns.TypeTXT); err != nil {
 		t.Fatal(err)
 	}
-	v := NewVerifier(r, Options{})
-	var meter meter
-	meter.begin(&Connection{v: v}, IPRev, "")
-	var stage task[error]
-	stage.start(t.Context(), v, IPRev, &meter, &meter, func(ctx context.Context, r dns.Resolver) error {
+	var task task[error]
+	task.setUp(&Connection{v: NewVerifier(r, Options{})}, iprevStage, "")
+	task.start(t.Context(), &task.stage, func(ctx context.Context, r dns.Resolver) error {
 		for range maxIPRevLookups {
 			if _, err := r.Lookup(ctx, "mx.bank.example", dns.TypeTXT); err != nil {
 				return err
@@ -139,10 +136,9 @@ func TestMeterOfAnAttempt(t *testing.T) {
 		return err
 	})
 	var e Evaluation
-	err, ok := stage.wait(t.Context(), &e)
-	var kind *dns.Error
-	if !ok || !errors.As(err, &kind) || kind.Kind != dns.KindBudget || meter.Lookups() != maxIPRevLookups+1 || meter.Exceeded() != 1 {
-		t.Errorf("%v, %d lookups, %d refused", err, meter.Lookups(), meter.Exceeded())
+	err, ok := task.wait(t.Context(), &e)
+	if c := task.cost(); !ok || kindOf(err) != dns.KindBudget || c.Lookups != maxIPRevLookups+1 || c.Exceeded != 1 {
+		t.Errorf("%v, cost %+v", err, c)
 	}
 }
 
@@ -188,23 +184,6 @@ func TestTracedOnce(t *testing.T) {
 		got, n := trace(hides{zone: z, name: dns.Name(name)})
 		if !slices.Equal(got, want) || n != count {
 			t.Errorf("%s is not at hand: %d lookups counted:\n%q, want\n%q", name, n, got, want)
-		}
-	}
-}
-
-// TestStageLookups: whatever an evaluator asks for, a stage asks only so much.
-func TestStageLookups(t *testing.T) {
-	v := NewVerifier(zone.New(), Options{})
-	for stage, limit := range map[Mechanism]int{
-		SPF: maxSPFLookups, DKIM: maxDKIMLookups, DMARC: maxDMARCLookups, ARC: maxARCLookups, IPRev: maxIPRevLookups,
-	} {
-		var meter meter
-		meter.begin(&Connection{v: v}, stage, "")
-		for range limit + 5 {
-			_, _ = meter.Lookup(t.Context(), "example.com", dns.TypeTXT)
-		}
-		if meter.Exceeded() != 5 {
-			t.Errorf("%s: %d of %d refused, want 5", stage, meter.Exceeded(), limit+5)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 func benchMessage() (*msgauth.Evaluation, policy.Verdict) {
 	e := message("mail.example.com", 2048)
 	e.Panics, e.DKIM = nil, e.DKIM[1:]
-	for _, m := range msgauth.Mechanisms {
+	for _, m := range msgauth.Mechanisms() {
 		e.Cost[m] = msgauth.Cost{Lookups: 1, DNS: time.Millisecond, Elapsed: 2 * time.Millisecond}
 	}
 	return e, policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Enforced: true, Reason: "dmarc_pass", Disposition: "none", ID: "ABCDEFGH"}

@@ -135,7 +135,7 @@ func (m *Metrics) startAtZero() {
 	for _, what := range policy.MissingWhats {
 		m.undecided.with([3]string{string(what), policy.CauseRoom, string(policy.TempFail)})
 	}
-	for _, mech := range msgauth.Mechanisms {
+	for _, mech := range msgauth.Mechanisms() {
 		m.panics.with(string(mech))
 		m.budget.with(string(mech))
 		m.noRoom.with(string(mech))

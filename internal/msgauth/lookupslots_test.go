@@ -82,7 +82,7 @@ func TestSilentKeysOfOthers(t *testing.T) {
 				t.Errorf("%s: an unsigned spoof is %s %s after %v", why, e.DMARC.Result, e.DMARC.PolicyPublished, time.Since(begin))
 			}
 			for s, limit := range []int{maxClientLookups, maxPolicyLookups, maxAuthorLookups, maxKeyLookups, maxChainLookups} {
-				if used := v.rooms.all[s].Used(); used >= limit {
+				if used := v.slots.all[s].Used(); used >= limit {
 					t.Errorf("%s: all %d slots of sort %d are taken", why, used, s)
 				}
 			}
@@ -108,8 +108,8 @@ func TestWantOfRoom(t *testing.T) {
 			v := NewVerifier(silent{}, Options{})
 			if full {
 				v = NewVerifier(away{next: nameserver.Zone(t, zoneText)}, Options{})
-				for s := range v.rooms.all {
-					v.rooms.all[s] = slots.NewPool(0)
+				for s := range v.slots.all {
+					v.slots.all[s] = slots.NewPool(0)
 				}
 			}
 			e := evaluate(t, v, "<a@bank.example>", signature+"From: a@bank.example\r\n\r\n")
@@ -140,26 +140,26 @@ func TestWantOfRoom(t *testing.T) {
 func TestWantOfRoomAfterAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := NewVerifier(silent{}, Options{})
-		v.rooms.all[forClient] = slots.NewPool(1)
+		v.slots.all[forClient] = slots.NewPool(1)
 		other := &Connection{v: v}
 		ctx, stop := context.WithTimeout(t.Context(), 3*time.Second)
 		defer stop()
-		var first, second meter
-		first.begin(other, SPF, "")
-		second.begin(other, SPF, "")
+		var first, second stage
+		first.setUp(other, spfStage, "")
+		second.setUp(other, spfStage, "")
 		go first.Lookup(ctx, "other.example", dns.TypeTXT)
 		synctest.Wait()
 		mine, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if _, err := second.Lookup(mine, "bank.example", dns.TypeTXT); kindOf(err) != dns.KindBudget || second.room.denied.Load() != 1 {
+		if _, err := second.Lookup(mine, "bank.example", dns.TypeTXT); kindOf(err) != dns.KindBudget || second.noRoom.Load() != 1 {
 			t.Errorf("waited and timed out: %v", err)
 		}
-		if first.room.denied.Load() != 0 {
+		if first.noRoom.Load() != 0 {
 			t.Error("who had a slot at once was denied none")
 		}
 		gone, leave := context.WithCancel(t.Context())
 		leave()
-		if _, err := second.room.Lookup(gone, "bank.example", dns.TypeTXT); kindOf(err) != dns.KindCanceled || second.room.denied.Load() != 1 {
+		if _, err := second.Lookup(gone, "bank.example", dns.TypeTXT); kindOf(err) != dns.KindCanceled || second.noRoom.Load() != 1 {
 			t.Errorf("nobody waits: %v", err)
 		}
 	})
@@ -186,7 +186,7 @@ func TestOneMessage(t *testing.T) {
 			t.Cleanup(m.Close)
 			m.EndOfHeader(flood(author, key, i))
 		}
-		used := func(s sort) int { return v.rooms.all[s].Used() }
+		used := func(s purpose) int { return v.slots.all[s].Used() }
 		begin(0, "192.0.2.1", "other.example", "evil.example")
 		synctest.Wait()
 		// The organization's few are shared by networks too: one has half.
@@ -203,30 +203,30 @@ func TestOneMessage(t *testing.T) {
 	})
 }
 
-func TestSortOf(t *testing.T) {
+// TestPurpose: a lookup takes the slots of its purpose, on the account of the
+// organization that chose the name.
+func TestPurpose(t *testing.T) {
 	for _, tt := range []struct {
-		stage        Mechanism
+		stage        stageIndex
 		author, name dns.Name
-		want         sort
+		want         purpose
 		owner        dns.Name
 	}{
-		{SPF, "", "bank.example", forClient, ""},
-		{IPRev, "", "1.2.0.192.in-addr.arpa", forClient, ""},
-		{DMARC, "news.bank.example", "_dmarc.other.example", forPolicy, "bank.example"},
-		{DKIM, "news.bank.example", "s._domainkey.news.bank.example", forAuthor, "bank.example"},
-		{DKIM, "news.bank.example", "s._domainkey.bank.example", forAuthor, "bank.example"},
-		{DKIM, "bank.example", "s._domainkey.mail.bank.example", forAuthor, "bank.example"},
-		{DKIM, "bank.example", "s._domainkey.bank.example.evil.example", forKey, "evil.example"},
-		{DKIM, "bank.example", "s._domainkey.xbank.example", forKey, "xbank.example"},
-		{DKIM, "bank.example", "bank.example._domainkey.evil.example", forKey, "evil.example"},
-		{DKIM, "", "s._domainkey.evil.example", forKey, "evil.example"},
-		{DKIM, "shop.co.jp", "s._domainkey.other.co.jp", forKey, "other.co.jp"},
-		{ARC, "bank.example", "s._domainkey.bank.example", forChain, "bank.example"},
+		{spfStage, "", "bank.example", forClient, ""},
+		{iprevStage, "", "1.2.0.192.in-addr.arpa", forClient, ""},
+		{dmarcStage, "news.bank.example", "_dmarc.other.example", forPolicy, "bank.example"},
+		{dkimStage, "news.bank.example", "s._domainkey.news.bank.example", forAuthor, "bank.example"},
+		{dkimStage, "news.bank.example", "s._domainkey.bank.example", forAuthor, "bank.example"},
+		{dkimStage, "bank.example", "s._domainkey.mail.bank.example", forAuthor, "bank.example"},
+		{dkimStage, "bank.example", "s._domainkey.bank.example.evil.example", forKey, "evil.example"},
+		{dkimStage, "bank.example", "s._domainkey.xbank.example", forKey, "xbank.example"},
+		{dkimStage, "bank.example", "bank.example._domainkey.evil.example", forKey, "evil.example"},
+		{dkimStage, "", "s._domainkey.evil.example", forKey, "evil.example"},
+		{dkimStage, "shop.co.jp", "s._domainkey.other.co.jp", forKey, "other.co.jp"},
+		{arcStage, "bank.example", "s._domainkey.bank.example", forChain, "bank.example"},
 	} {
-		var m meter
-		m.begin(&Connection{}, tt.stage, tt.author)
-		if what, owner := m.room.sortOf(tt.name); what != tt.want || owner != tt.owner {
-			t.Errorf("%s of %s for %s: sort %d on the account of %q", tt.name, tt.author, tt.stage, what, owner)
+		if what, owner := stages[tt.stage].purpose(tt.author, tt.name); what != tt.want || owner != tt.owner {
+			t.Errorf("%s of %s for %s: purpose %d on the account of %q", tt.name, tt.author, stages[tt.stage].mechanism, what, owner)
 		}
 	}
 }

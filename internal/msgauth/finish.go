@@ -20,9 +20,9 @@ const outOfTime = "not finished within the message's time"
 func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Check {
 	check, ok := m.mailFrom.wait(ctx, e)
 	if ok {
-		return m.spfMeter.blame(check)
+		return m.mailFrom.blame(check)
 	}
-	check = spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Reason: m.spfMeter.overtime(), Problem: outOfTime, NullSender: m.path.Null}
+	check = spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Reason: m.mailFrom.overtime(), Problem: outOfTime, NullSender: m.path.Null}
 	if m.path.Null {
 		check.Domain, _ = dns.ParseHostname(m.session.HELO) // "": nothing to check, nothing missed
 		return check
@@ -35,16 +35,16 @@ func (m *Verification) waitHELO(ctx context.Context, e *Evaluation) spf.Check {
 	if m.c.helo == nil {
 		return spf.Check{Identity: spf.HELO, Result: spf.None, Problem: "no HELO"}
 	}
-	check, ok := m.c.helo.task.wait(ctx, e)
+	check, ok := m.c.helo.wait(ctx, e)
 	if !ok {
-		return spf.Check{Identity: spf.HELO, Result: spf.TempError, Reason: m.c.helo.meter.overtime(), Problem: outOfTime}
+		return spf.Check{Identity: spf.HELO, Result: spf.TempError, Reason: m.c.helo.overtime(), Problem: outOfTime}
 	}
-	return m.c.helo.meter.blame(check)
+	return m.c.helo.blame(check)
 }
 
 // overtime is the reason of a check whose time ended.
-func (m *meter) overtime() spf.Reason {
-	if m.Queued() {
+func (s *stage) overtime() spf.Reason {
+	if s.Queued() {
 		return spf.ReasonDNSBudget
 	}
 	return spf.ReasonTimeLimit
@@ -52,24 +52,24 @@ func (m *meter) overtime() spf.Reason {
 
 // blame gives a check that ran into its time limit the reason for that: a check
 // does not know that its questions waited for those of others.
-func (m *meter) blame(check spf.Check) spf.Check {
+func (s *stage) blame(check spf.Check) spf.Check {
 	if check.Reason == spf.ReasonTimeLimit {
-		check.Reason = m.overtime()
+		check.Reason = s.overtime()
 	}
 	return check
 }
 
 // late is the failure of the stage as a whole that did not end in time.
-func (m *meter) late() *dns.Error {
-	return dns.OutOfTime(m, context.DeadlineExceeded, "", 0)
+func (s *stage) late() *dns.Error {
+	return dns.OutOfTime(s, context.DeadlineExceeded, "", 0)
 }
 
 func (m *Verification) waitIPRev(ctx context.Context, e *Evaluation) iprev.Result {
 	result, ok := m.c.iprev.wait(ctx, e)
 	if !ok {
 		result.Status = iprev.TempError
-		if !m.c.iprev.died() {
-			result.Problem, result.DNSError = outOfTime, m.c.iprevMeter.late()
+		if !m.c.iprev.panicked() {
+			result.Problem, result.DNSError = outOfTime, m.c.iprev.late()
 		}
 	}
 	return result
@@ -78,7 +78,7 @@ func (m *Verification) waitIPRev(ctx context.Context, e *Evaluation) iprev.Resul
 func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Signature {
 	begin := time.Now()
 	defer func() {
-		m.dkimElapsed, m.dkimOperations = time.Since(begin), m.dkim.Message().Operations()
+		m.dkimStage.elapsed, m.dkimStage.operations = time.Since(begin), m.dkim.Message().Operations()
 	}()
 	signatures, ok := guard(DKIM, e, func() []dkim.Signature { return m.dkim.Finish(ctx) })
 	if ok {
@@ -98,7 +98,10 @@ func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Sig
 // (RFC 8617 §5.2.1).
 func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result {
 	begin := time.Now()
-	defer func() { m.arcElapsed = time.Since(begin) }()
+	defer func() {
+		m.arcStage.elapsed = time.Since(begin)
+		m.arcStage.operations = m.dkim.Message().Operations() - m.dkimStage.operations
+	}()
 	chain, ok := guard(ARC, e, func() arc.Result { return m.arc.Finish(ctx) })
 	if !ok {
 		return arc.Result{Status: arc.Fail}
@@ -117,7 +120,7 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 	unknown := dmarc.Evaluation{Result: dmarc.ResultTempError, AuthorDomain: m.from.AuthorDomain}
 	discovery, ok := m.discovery.wait(ctx, e)
 	if !ok || discovery == nil {
-		if !ok && !m.discovery.died() {
+		if !ok && !m.discovery.panicked() {
 			unknown.Reason, unknown.DNSError = dmarc.ReasonPolicyError, m.noPolicy()
 		}
 		return unknown
@@ -134,7 +137,7 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 // noPolicy is why no policy was found in time.
 func (m *Verification) noPolicy() *dmarc.DNSError {
 	name, _ := m.from.AuthorDomain.Prepend("_dmarc")
-	return &dmarc.DNSError{Kind: m.dmarcMeter.late().Kind.String(), Name: name, Type: dns.TypeTXT, Detail: outOfTime}
+	return &dmarc.DNSError{Kind: m.discovery.late().Kind.String(), Name: name, Type: dns.TypeTXT, Detail: outOfTime}
 }
 
 // identifiers lists what authenticated, and what might have but for a
@@ -162,43 +165,6 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 		}
 	}
 	return ids
-}
-
-// account sums up what every stage cost. What the connection asked is counted
-// with its first message.
-func (m *Verification) account(e *Evaluation) {
-	e.Cost = make(map[Mechanism]Cost, len(Mechanisms))
-	ofDKIM := cost(m.dkimElapsed, &m.dkimMeter)
-	ofDKIM.Operations = m.dkimOperations
-	e.Cost[DKIM] = ofDKIM
-	e.Cost[DMARC] = cost(m.discovery.elapsedTime(), &m.dmarcMeter)
-	ofARC := cost(m.arcElapsed, &m.arcMeter)
-	ofARC.Operations = m.dkim.Message().Operations() - m.dkimOperations
-	e.Cost[ARC] = ofARC
-	var helo *meter
-	if !m.c.accounted {
-		m.c.accounted = true
-		e.Cost[IPRev] = cost(m.c.iprev.elapsedTime(), &m.c.iprevMeter)
-		if m.c.helo != nil {
-			helo = &m.c.helo.meter
-		}
-	}
-	e.Cost[SPF] = cost(m.mailFrom.elapsedTime(), &m.spfMeter, helo)
-}
-
-// cost is that of a stage that asked through one or two meters, which may be
-// nil.
-func cost(elapsed time.Duration, meters ...*meter) Cost {
-	c := Cost{Elapsed: elapsed}
-	for _, meter := range meters {
-		if meter != nil {
-			c.Lookups += meter.Lookups()
-			c.Exceeded += meter.Exceeded()
-			c.NoRoom += int(meter.room.denied.Load())
-			c.DNS += meter.Busy()
-		}
-	}
-	return c
 }
 
 // Close ends whatever still runs for this message.

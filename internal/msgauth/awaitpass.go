@@ -1,0 +1,60 @@
+package msgauth
+
+import (
+	"context"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/spf"
+)
+
+// awaitPass waits for an identifier that passed and aligns. DMARC's result is then
+// pass whatever the other identifiers are, and the verdict follows from it alone,
+// so awaitPass returns true and results that are still missing are only shown. It
+// returns false once every identifier is known without that, or ctx ends.
+func (m *Verification) awaitPass(ctx context.Context) bool {
+	for {
+		// The channels come before the look at the results: a task that ends in
+		// between still wakes the select below.
+		mailFrom, discovery := m.mailFrom.ending(), m.discovery.ending()
+		all := m.verifyArrived(ctx) && m.mailFrom.ended()
+		switch {
+		case all && m.discovery.ended():
+			return false // nothing is missing, so there is no time to save
+		case m.passesDMARC():
+			return true
+		case all:
+			return false
+		}
+		select {
+		case <-m.dkim.Arrived():
+		case <-mailFrom:
+		case <-discovery:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// verifyArrived verifies the signatures whose keys have arrived, and reports
+// whether no key is missing. A panic shows again when DKIM is finished, and is
+// noted there.
+func (m *Verification) verifyArrived(ctx context.Context) bool {
+	var unseen Evaluation
+	all, ok := guard(DKIM, &unseen, func() bool { return m.dkim.Judge(ctx) })
+	return all || !ok
+}
+
+// passesDMARC reports whether an identifier known by now makes DMARC a pass.
+func (m *Verification) passesDMARC() bool {
+	if !m.discovery.ended() || m.discovery.panic != nil || m.discovery.value == nil {
+		return false
+	}
+	d := m.discovery.value
+	if m.mailFrom.ended() && m.mailFrom.panic == nil {
+		if c := &m.mailFrom.value; c.Result == spf.Pass && d.Aligns(dmarc.SPF, c.Domain) {
+			return true
+		}
+	}
+	return m.dkim.Passed(func(domain dns.Name) bool { return d.Aligns(dmarc.DKIM, domain) })
+}

@@ -1,0 +1,150 @@
+package msgauth
+
+import (
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+// Mechanism names what a stage evaluates. The words are those of the metrics.
+type Mechanism string
+
+// The mechanisms. Each has an entry in stages.
+const (
+	SPF   Mechanism = "spf"
+	DKIM  Mechanism = "dkim"
+	DMARC Mechanism = "dmarc"
+	ARC   Mechanism = "arc"
+	IPRev Mechanism = "iprev"
+)
+
+// Mechanisms lists every mechanism.
+func Mechanisms() (all []Mechanism) {
+	for _, s := range stages {
+		all = append(all, s.mechanism)
+	}
+	return all
+}
+
+// stageKind is what all stages of one mechanism have in common.
+type stageKind struct {
+	mechanism Mechanism
+	// maxLookups is how many questions one stage may ask, whatever the limits of
+	// the evaluator add up to.
+	maxLookups int
+	// purpose says what the lookup of a name is for, and which organization's
+	// slots it takes: that of the author or that of the name.
+	purpose func(author, name dns.Name) (what purpose, organization dns.Name)
+	// cost returns what the mechanism cost a message. ok is false if it was
+	// counted with an earlier message of the connection.
+	cost func(m *Verification) (c Cost, ok bool)
+}
+
+// stageIndex is a place in stages.
+type stageIndex int
+
+const (
+	spfStage stageIndex = iota
+	dkimStage
+	dmarcStage
+	arcStage
+	iprevStage
+	stageCount
+)
+
+// stages has one entry for each mechanism, in the order of [Mechanisms].
+var stages = [...]stageKind{
+	spfStage: {
+		mechanism:  SPF,
+		maxLookups: maxSPFLookups,
+		purpose:    func(_, _ dns.Name) (purpose, dns.Name) { return forClient, "" },
+		cost:       (*Verification).costOfSPF,
+	},
+	dkimStage: {
+		mechanism:  DKIM,
+		maxLookups: maxDKIMLookups,
+		purpose:    purposeOfKey,
+		cost:       func(m *Verification) (Cost, bool) { return m.dkimStage.cost(m.dkimStage.elapsed), true },
+	},
+	dmarcStage: {
+		mechanism:  DMARC,
+		maxLookups: maxDMARCLookups,
+		purpose:    func(author, _ dns.Name) (purpose, dns.Name) { return forPolicy, organization(author) },
+		cost:       func(m *Verification) (Cost, bool) { return m.discovery.cost(), true },
+	},
+	arcStage: {
+		mechanism:  ARC,
+		maxLookups: maxARCLookups,
+		purpose:    func(_, name dns.Name) (purpose, dns.Name) { return forChain, organization(name) },
+		cost:       func(m *Verification) (Cost, bool) { return m.arcStage.cost(m.arcStage.elapsed), true },
+	},
+	iprevStage: {
+		mechanism:  IPRev,
+		maxLookups: maxIPRevLookups,
+		purpose:    func(_, _ dns.Name) (purpose, dns.Name) { return forClient, "" },
+		cost:       func(m *Verification) (Cost, bool) { return m.c.iprev.cost(), m.countsConnection },
+	},
+}
+
+// This does not compile if the last stageIndex has no entry in stages.
+const _ = uint(len(stages) - int(stageCount))
+
+// The limits on the lookups of one stage.
+const (
+	maxSPFLookups   = 150 // 10 terms of up to 10 names each (RFC 7208 §4.6.4), for HELO and MAIL FROM apart
+	maxDKIMLookups  = 64
+	maxDMARCLookups = 96 // a walk is at most 8 queries (RFC 9989 §4.10), for the author and 10 identifiers
+	maxARCLookups   = 102
+	maxIPRevLookups = 24
+)
+
+// purposeOfKey tells a key of the author's organization from other keys.
+func purposeOfKey(author, name dns.Name) (purpose, dns.Name) {
+	if owner := organization(author); owner != "" && name.Under(owner) {
+		return forAuthor, owner
+	}
+	return forKey, organization(name)
+}
+
+// costOfSPF is the cost of both identities. The check of HELO is counted with the
+// connection's first message, and its time does not count: it overlaps.
+func (m *Verification) costOfSPF() (Cost, bool) {
+	c := m.mailFrom.cost()
+	if m.countsConnection && m.c.helo != nil {
+		helo := m.c.helo.cost()
+		c.Lookups += helo.Lookups
+		c.Exceeded += helo.Exceeded
+		c.NoRoom += helo.NoRoom
+		c.DNS += helo.DNS
+	}
+	return c, true
+}
+
+// account sums up what every mechanism cost. What the connection asked is counted
+// with its first message.
+func (m *Verification) account(e *Evaluation) {
+	m.countsConnection = !m.c.counted
+	m.c.counted = true
+	e.Cost = make(map[Mechanism]Cost, stageCount)
+	for i := range stages {
+		if c, ok := stages[i].cost(m); ok {
+			e.Cost[stages[i].mechanism] = c
+		}
+	}
+}
+
+// cost returns what the stage cost so far, elapsed being its time.
+func (s *stage) cost(elapsed time.Duration) Cost {
+	return Cost{
+		Lookups: int(s.used.Load()), Exceeded: int(s.refused.Load()), NoRoom: int(s.noRoom.Load()),
+		DNS: time.Duration(s.busy.Load()), Elapsed: elapsed, Operations: s.operations,
+	}
+}
+
+// cost returns what the task cost so far.
+func (t *task[T]) cost() Cost {
+	if t.ended() {
+		return t.stage.cost(t.elapsed)
+	}
+	return t.stage.cost(time.Since(t.begin))
+}
