@@ -147,6 +147,7 @@ var sameFloor = map[string][]string{
 	"internal/policy":          {"internal/msgauth"},                                       // decides on its Evaluation
 	"internal/received":        {"internal/msgauth"},                                       // reads its Session and Envelope
 	"internal/status":          {"internal/blind", "internal/judge", "internal/telemetry"}, // its tests read the real metrics
+	"internal/config":          {"internal/label"},                                         // its words stand in headers
 	"internal/explanation":     {"internal/judge", "internal/recent"},                      // explains its decisions
 	"internal/recent":          {"internal/judge"},                                         // keeps its decisions
 	// Translates a Case and its edits, and tells blind what it sees.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"sekimori/configs"
 	"sekimori/internal/app"
 	"sekimori/internal/config"
+	"sekimori/internal/policy"
 	"sekimori/internal/telemetry"
 )
 
@@ -156,10 +158,10 @@ func newConfigSetMode() *cobra.Command {
 in it as it is. The file is replaced at once and keeps its owner and
 permissions. The running daemon is not told: "sekimori reload" does that.`,
 		Args:      arguments(1, 2, "the mode, monitor or enforce, and at most one file"),
-		ValidArgs: []string{config.ModeMonitor, config.ModeEnforce},
+		ValidArgs: []string{string(policy.Monitor), string(policy.Enforce)},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			mode, path := args[0], fileArgument(path, args[1:])
-			if mode != config.ModeMonitor && mode != config.ModeEnforce {
+			mode, path := policy.Mode(args[0]), fileArgument(path, args[1:])
+			if !slices.Contains(policy.Modes, mode) {
 				return fmt.Errorf("%q is not a mode; write monitor or enforce", mode)
 			}
 			if err := config.WriteMode(path, mode); err != nil {

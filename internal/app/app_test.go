@@ -202,7 +202,7 @@ func TestNewFails(t *testing.T) {
 		{"milter address in use", func(c *config.Config) { c.Listen[0].Address = "inet:" + taken.Addr().String() }, taken.Addr().String()},
 		{"admin address in use", func(c *config.Config) { c.Admin.Listen = taken.Addr().String() }, taken.Addr().String()},
 		{"no suffix list", func(c *config.Config) {
-			c.DMARC = config.DMARC{OrganizationalDomain: config.PSL, PSLFile: "/nonexistent/psl"}
+			c.DMARC = config.DMARC{OrganizationalDomain: dmarc.PSL, PSLFile: "/nonexistent/psl"}
 		}, "/nonexistent/psl"},
 		{"no web configuration", func(c *config.Config) { c.Admin.WebConfig = "/nonexistent/web.yaml" }, "/nonexistent/web.yaml"},
 	} {

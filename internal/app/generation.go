@@ -59,10 +59,12 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 		return nil, err
 	}
 	reading("the files of policy.overrides")
-	if g.rules, err = Policy(cfg); err != nil {
+	rules, err := cfg.Rules(config.LoadRules)
+	if err != nil {
 		return nil, err
 	}
-	g.warnings, g.advice = Warnings(cfg, a.o.Now()), Advice(cfg)
+	g.rules = rules.Policy
+	g.warnings, g.advice = rules.Warnings(a.o.Now()), Advice(cfg)
 	if text := a.descriptorAdvice(cfg); text != "" {
 		g.advice = append(g.advice, text)
 	}

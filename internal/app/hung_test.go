@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/dmarc"
 )
 
 // TestReloadOfHungFile: a file system that hangs ends one reload, not the next,
@@ -83,7 +84,7 @@ func TestReloadOfPipes(t *testing.T) {
 	for key, load := range map[string]func() (*config.Config, error){
 		"configuration":          func() (*config.Config, error) { return config.Load(pipe) },
 		"shadow":                 with(cfg, func(c *config.Config) { c.Shadow = pipe }),
-		"dmarc.psl_file":         with(cfg, func(c *config.Config) { c.DMARC = config.DMARC{OrganizationalDomain: config.PSL, PSLFile: list} }),
+		"dmarc.psl_file":         with(cfg, func(c *config.Config) { c.DMARC = config.DMARC{OrganizationalDomain: dmarc.PSL, PSLFile: list} }),
 		"policy.recipients.file": with(cfg, func(c *config.Config) { c.Policy.Recipients.File = list }),
 		"admin.web_config":       with(cfg, func(c *config.Config) { c.Admin = config.Admin{Listen: "127.0.0.1:0", WebConfig: "/proc/self/fd"} }),
 		"policy.overrides":       with(cfg, func(c *config.Config) { c.Policy.Overrides = []config.Override{{File: pipe}} }),

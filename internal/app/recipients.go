@@ -9,7 +9,6 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/consent"
 	"sekimori/internal/judge"
-	"sekimori/internal/policy"
 	"sekimori/internal/telemetry"
 )
 
@@ -32,7 +31,7 @@ func NewRecipients(cfg *config.Config, metrics *telemetry.Metrics, log *slog.Log
 // consentOptions are the configured ones, without hooks.
 func consentOptions(r config.Recipients) consent.Options {
 	return consent.Options{
-		Default: policy.Class(r.Default), File: r.File, Socketmap: r.Socketmap,
+		Default: r.Default, File: r.File, Socketmap: r.Socketmap,
 		Timeout: time.Duration(r.Timeout), CacheTTL: time.Duration(r.CacheTTL),
 	}
 }

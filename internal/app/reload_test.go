@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/logs"
 )
 
@@ -24,7 +26,7 @@ func with(cfg *config.Config, changes ...func(*config.Config)) func() (*config.C
 	return func() (*config.Config, error) { return &next, nil }
 }
 
-func monitor(c *config.Config) { c.Mode = config.ModeMonitor }
+func monitor(c *config.Config) { c.Mode = policy.Monitor }
 
 // TestReload: what a session begun afterwards meets is the new configuration,
 // and systemd, the log, the metrics and /api/config say so.
@@ -200,7 +202,7 @@ func TestReloadRefused(t *testing.T) {
 		{"a milter address in use", add("inet:" + taken.Addr().String()), "in use"},
 		{"the admin address in use", func(c *config.Config) { c.Admin.Listen = taken.Addr().String() }, "in use"},
 		{"no suffix list", func(c *config.Config) {
-			c.DMARC = config.DMARC{OrganizationalDomain: config.PSL, PSLFile: "/nonexistent/psl"}
+			c.DMARC = config.DMARC{OrganizationalDomain: dmarc.PSL, PSLFile: "/nonexistent/psl"}
 		}, "/nonexistent/psl"},
 		{"a web configuration for a bound address", func(c *config.Config) { c.Admin.WebConfig = "/nonexistent/web" }, "admin.web_config"},
 		{"another mode of a bound socket", func(c *config.Config) {

@@ -29,9 +29,9 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 		Grace:  grace, LookAhead: true,
 		DKIM: dkim.Options{
 			MaxSignatures: cfg.DKIM.MaxSignatures, MinRSABits: cfg.DKIM.MinRSABits,
-			BodyLength: dkim.BodyLengthPolicy(cfg.DKIM.BodyLength), Skew: skew(cfg.DKIM.ClockSkew),
+			BodyLength: cfg.DKIM.BodyLength, Skew: skew(cfg.DKIM.ClockSkew),
 		},
-		DMARC: dmarc.Options{Method: dmarc.Method(cfg.DMARC.OrganizationalDomain)},
+		DMARC: dmarc.Options{Method: cfg.DMARC.OrganizationalDomain},
 	}
 	// The authserv-id need not be a host name; %{r} is "unknown" then.
 	o.Receiver, _ = dns.ParseHostname(cfg.ServID())
@@ -63,14 +63,7 @@ func Policy(cfg *config.Config) (policy.Config, error) {
 	if err != nil {
 		return policy.Config{}, err
 	}
-	p := cfg.Policy
-	return policy.Config{
-		TrustedSealers: names(cfg.ARC.TrustedSealers),
-		Mode:           policy.Mode(cfg.Mode), Reject: policy.RejectRule(p.Reject), Quarantine: policy.QuarantineRule(p.Quarantine),
-		NoPolicy: policy.Action(p.NoPolicy), SPFFail: policy.Action(p.SPFFail),
-		TempError: policy.Action(p.TempError), TempErrorUnknown: policy.Action(p.TempErrorUnknown), InvalidFrom: policy.Action(p.InvalidFrom),
-		Rules: rules.Rules, Ramp: ramp(p.Ramp),
-	}, nil
+	return rules.Policy, nil
 }
 
 // NewJudge makes the configured judge of stored messages over r. Nobody waits
@@ -117,25 +110,9 @@ func labels(cfg *config.Config) label.Settings {
 	h := cfg.Headers
 	return label.Settings{
 		Names: label.Names{AuthServID: cfg.AuthservID, HostName: config.HostName(), Aliases: cfg.AuthservIDAlso},
-		Style: label.Style(h.Style), MailFrom: label.ShowMailFrom(h.MailFrom),
+		Style: h.Style, MailFrom: h.MailFrom,
 		ReceivedSPF: h.ReceivedSPF, Verdict: h.Verdict, Subject: h.Subject,
 	}
-}
-
-func names(domains []config.Domain) []dns.Name {
-	out := make([]dns.Name, len(domains))
-	for i, d := range domains {
-		out[i] = dns.Name(d)
-	}
-	return out
-}
-
-func ramp(r config.Ramp) *policy.Ramp {
-	out := &policy.Ramp{Percent: r.Percent, Domains: make(map[dns.Name]int, len(r.Domains))}
-	for d, percent := range r.Domains {
-		out.Domains[dns.Name(d)] = percent
-	}
-	return out
 }
 
 // Shadow is the policy of the candidate configuration, nil if there is none.
@@ -151,7 +128,7 @@ func Shadow(cfg *config.Config) (*policy.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Mode = policy.Mode(cfg.Mode) // what is applied is the live policy's to say
+	p.Mode = cfg.Mode // what is applied is the live policy's to say
 	return &p, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
@@ -53,7 +54,7 @@ func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daem
 	tb.Helper()
 	z := nameserver.Zone(tb, baseZone+zoneText)
 	return &daemons{zone: z, Pair: daemon.StartPair(tb, z, authServID, func(cfg *config.Config) {
-		if cfg.Mode == config.ModeMonitor {
+		if cfg.Mode == policy.Monitor {
 			cfg.Headers.MailFrom = "address" // the label shows as much of the envelope as it can
 		}
 		for _, f := range change {

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
@@ -55,7 +56,7 @@ func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 		server = r.dns.Addr()
 	}
 	cfg := daemon.Config(server)
-	cfg.AuthservID, cfg.Mode = rigID, config.ModeMonitor
+	cfg.AuthservID, cfg.Mode = rigID, policy.Monitor
 	if change != nil {
 		change(cfg)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/dkim"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -104,13 +105,15 @@ func TestDKIMBodyLength(t *testing.T) {
 		{"l= with a space", "l=1 4; ", "", "permerror/syntax", "permerror/syntax", "permerror/syntax"},
 		{"l= twice", "l=14; l=0; ", "", "permerror/syntax", "permerror/syntax", "permerror/syntax"},
 	}
-	for _, policy := range []string{"covered", "accept", "fail"} {
+	for _, policy := range dkim.BodyLengthPolicies {
 		r := newRig(t, "", func(c *config.Config) { c.DKIM.BodyLength = policy })
 		for _, tc := range cases {
-			t.Run(policy+"/"+tc.why, func(t *testing.T) {
-				dkim := map[string]string{"covered": tc.covered, "accept": tc.accept, "fail": tc.refuse}[policy]
-				want := "dkim=" + dkim + " dmarc=fail"
-				if dkim == "pass" {
+			t.Run(string(policy)+"/"+tc.why, func(t *testing.T) {
+				result := map[dkim.BodyLengthPolicy]string{
+					dkim.BodyLengthCovered: tc.covered, dkim.BodyLengthAccept: tc.accept, dkim.BodyLengthFail: tc.refuse,
+				}[policy]
+				want := "dkim=" + result + " dmarc=fail"
+				if result == "pass" {
 					want = "dkim=pass dmarc=pass"
 				}
 				g := r.send(t, shot{zone: bankKeyZone(), raw: signer.DKIM(t, bankKey(), tags(tc.more), bankMail) + tc.append})

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
@@ -35,7 +36,7 @@ func crowded(t *testing.T) (*daemon.Daemon, *zone.Zone) {
 	t.Helper()
 	z := crowdZone(t)
 	cfg := daemon.Config(nameserver.ServeZone(t, z, nameserver.Options{}).Addr())
-	cfg.AuthservID, cfg.Mode = rigID, config.ModeEnforce
+	cfg.AuthservID, cfg.Mode = rigID, policy.Enforce
 	cfg.DNS.Cache.Size = config.Default().DNS.Cache.Size
 	cfg.DNS.MessageBudget = config.Duration(5 * time.Second)
 	return daemon.Start(t, cfg), z

@@ -217,11 +217,11 @@ func TestUndecidedByChoice(t *testing.T) {
 		policy string
 		want   string
 	}{
-		{"temperror: accept", func(cfg *config.Config) { cfg.Policy.TempError = string(policy.Accept) }, "p=reject", "accept"},
-		{"temperror_unknown: tempfail", func(cfg *config.Config) { cfg.Policy.TempErrorUnknown = string(policy.TempFail) }, "p=none", "tempfail"},
-		{"everybody opted out", func(cfg *config.Config) { cfg.Policy.Recipients.Default = string(policy.Out) }, "p=reject", "accept"},
-		{"no hold queue changes nothing", func(cfg *config.Config) { cfg.Policy.Quarantine = string(policy.QuarantineTag) }, "p=quarantine", "tempfail"},
-		{"p=reject is quarantined here", func(cfg *config.Config) { cfg.Policy.Reject = string(policy.RejectQuarantine) }, "p=reject", "tempfail"},
+		{"temperror: accept", func(cfg *config.Config) { cfg.Policy.TempError = policy.Accept }, "p=reject", "accept"},
+		{"temperror_unknown: tempfail", func(cfg *config.Config) { cfg.Policy.TempErrorUnknown = policy.TempFail }, "p=none", "tempfail"},
+		{"everybody opted out", func(cfg *config.Config) { cfg.Policy.Recipients.Default = policy.Out }, "p=reject", "accept"},
+		{"no hold queue changes nothing", func(cfg *config.Config) { cfg.Policy.Quarantine = policy.QuarantineTag }, "p=quarantine", "tempfail"},
+		{"p=reject is quarantined here", func(cfg *config.Config) { cfg.Policy.Reject = policy.RejectQuarantine }, "p=reject", "tempfail"},
 	} {
 		d := start(t, victimZone(c.policy), quickly, c.change)
 		if o := d.send(t, spoof); o.verdict != c.want || o.results("dmarc") != "temperror" {
@@ -235,7 +235,7 @@ func TestUndecidedByChoice(t *testing.T) {
 func TestOwnReverseZone(t *testing.T) {
 	known := func(cfg *config.Config) {
 		quickly(cfg)
-		cfg.Policy.TempError = string(policy.Accept)
+		cfg.Policy.TempError = policy.Accept
 		cfg.Policy.Overrides = []config.Override{{ID: "relays", When: config.When{ClientName: []config.Pattern{".relay.example"}}, Then: config.Then{Action: "accept"}}}
 	}
 	for why, zoneText := range map[string]string{

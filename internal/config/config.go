@@ -13,7 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
 )
 
 // Config is the whole configuration. Treat it as immutable once loaded.
@@ -23,21 +28,21 @@ type Config struct {
 	// and the host's where the MTA tells none.
 	AuthservID string `yaml:"authserv_id"`
 	// AuthservIDAlso are more names whose results from outside are forged.
-	AuthservIDAlso []string `yaml:"authserv_id_also"`
-	Mode           string   `yaml:"mode"` // ModeEnforce or ModeMonitor
-	Trusted        Trusted  `yaml:"trusted"`
-	DNS            DNS      `yaml:"dns"`
-	DKIM           DKIM     `yaml:"dkim"`
-	DMARC          DMARC    `yaml:"dmarc"`
-	ARC            ARC      `yaml:"arc"`
-	Policy         Policy   `yaml:"policy"`
-	Shadow         string   `yaml:"shadow"` // a candidate configuration to compare with; "" is off
-	Report         Report   `yaml:"report"`
-	Admin          Admin    `yaml:"admin"`
-	Headers        Headers  `yaml:"headers"`
-	Log            Log      `yaml:"log"`
-	Limits         Limits   `yaml:"limits"`
-	DrainTimeout   Duration `yaml:"drain_timeout"` // sessions in flight may finish, at stop
+	AuthservIDAlso []string    `yaml:"authserv_id_also"`
+	Mode           policy.Mode `yaml:"mode"`
+	Trusted        Trusted     `yaml:"trusted"`
+	DNS            DNS         `yaml:"dns"`
+	DKIM           DKIM        `yaml:"dkim"`
+	DMARC          DMARC       `yaml:"dmarc"`
+	ARC            ARC         `yaml:"arc"`
+	Policy         Policy      `yaml:"policy"`
+	Shadow         string      `yaml:"shadow"` // a candidate configuration to compare with; "" is off
+	Report         Report      `yaml:"report"`
+	Admin          Admin       `yaml:"admin"`
+	Headers        Headers     `yaml:"headers"`
+	Log            Log         `yaml:"log"`
+	Limits         Limits      `yaml:"limits"`
+	DrainTimeout   Duration    `yaml:"drain_timeout"` // sessions in flight may finish, at stop
 }
 
 // Trusted says whose mail is not evaluated.
@@ -59,16 +64,16 @@ func (t Trusted) Contains(addr netip.Addr) bool {
 
 // DKIM configures signature verification.
 type DKIM struct {
-	MaxSignatures int      `yaml:"max_signatures"`
-	MinRSABits    int      `yaml:"min_rsa_bits"`
-	BodyLength    string   `yaml:"body_length"` // covered, accept or fail
-	ClockSkew     Duration `yaml:"clock_skew"`  // for x= and t=
+	MaxSignatures int                   `yaml:"max_signatures"`
+	MinRSABits    int                   `yaml:"min_rsa_bits"`
+	BodyLength    dkim.BodyLengthPolicy `yaml:"body_length"`
+	ClockSkew     Duration              `yaml:"clock_skew"` // for x= and t=
 }
 
 // DMARC configures policy discovery.
 type DMARC struct {
-	OrganizationalDomain string `yaml:"organizational_domain"` // treewalk or psl
-	PSLFile              string `yaml:"psl_file"`
+	OrganizationalDomain dmarc.Method `yaml:"organizational_domain"`
+	PSLFile              string       `yaml:"psl_file"`
 }
 
 // ARC names the domains whose seal on a valid chain counts as evidence.
@@ -76,19 +81,19 @@ type ARC struct {
 	TrustedSealers []Domain `yaml:"trusted_sealers"`
 }
 
-// Policy says what follows from the facts; the words are package policy's.
+// Policy says what follows from the facts.
 type Policy struct {
-	Reject           string     `yaml:"reject"`
-	Quarantine       string     `yaml:"quarantine"`
-	None             string     `yaml:"none"`
-	NoPolicy         string     `yaml:"no_policy"`
-	SPFFail          string     `yaml:"spf_fail"`
-	TempError        string     `yaml:"temperror"`
-	TempErrorUnknown string     `yaml:"temperror_unknown"`
-	InvalidFrom      string     `yaml:"invalid_from"`
-	Overrides        []Override `yaml:"overrides"`
-	Ramp             Ramp       `yaml:"ramp"`
-	Recipients       Recipients `yaml:"recipients"`
+	Reject           policy.RejectRule     `yaml:"reject"`
+	Quarantine       policy.QuarantineRule `yaml:"quarantine"`
+	None             policy.Action         `yaml:"none"` // p=none must not change the handling: tag only
+	NoPolicy         policy.Action         `yaml:"no_policy"`
+	SPFFail          policy.Action         `yaml:"spf_fail"`
+	TempError        policy.Action         `yaml:"temperror"`
+	TempErrorUnknown policy.Action         `yaml:"temperror_unknown"`
+	InvalidFrom      policy.Action         `yaml:"invalid_from"`
+	Overrides        []Override            `yaml:"overrides"`
+	Ramp             Ramp                  `yaml:"ramp"`
+	Recipients       Recipients            `yaml:"recipients"`
 }
 
 // Report configures DMARC reports. Not in this version: Store must be empty.
@@ -128,50 +133,42 @@ type Limits struct {
 	ShownWait    Duration `yaml:"shown_wait"`    // for results that decide nothing; 0: none
 }
 
-// Values of Config.Mode.
-const (
-	ModeEnforce = "enforce"
-	ModeMonitor = "monitor"
-)
-
 // Values of Log.Privacy.
 const (
 	PrivacyFull       = "full"        // addresses as they came
 	PrivacyLocalParts = "local-parts" // addresses without what stands before the @
 )
 
-// Values of DMARC.OrganizationalDomain.
-const (
-	TreeWalk = "treewalk"
-	PSL      = "psl"
-)
-
 // Default returns the configuration of an empty file.
 func Default() *Config {
-	c := &Config{
+	verdicts, signatures := policy.Default(), dkim.Options{}.WithDefaults()
+	return &Config{
 		Listen: []Listener{{Address: "inet:127.0.0.1:8891"}},
-		Mode:   ModeEnforce,
+		Mode:   verdicts.Mode,
 		Trusted: Trusted{
 			Networks:      []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}},
 			Authenticated: true,
 		},
-		DNS:   defaultDNS(),
-		DKIM:  DKIM{MaxSignatures: 10, MinRSABits: 1024, BodyLength: "covered", ClockSkew: Duration(5 * time.Minute)},
-		DMARC: DMARC{OrganizationalDomain: TreeWalk},
+		DNS: defaultDNS(),
+		DKIM: DKIM{
+			MaxSignatures: signatures.MaxSignatures, MinRSABits: signatures.MinRSABits,
+			BodyLength: signatures.BodyLength, ClockSkew: Duration(signatures.Skew),
+		},
+		DMARC: DMARC{OrganizationalDomain: dmarc.TreeWalk},
 		Policy: Policy{
-			Reject:           "corroborated",
-			Quarantine:       "hold",
-			None:             "tag",
-			NoPolicy:         "tag",
-			SPFFail:          "tag",
-			TempError:        "tempfail",
-			TempErrorUnknown: "accept",
-			InvalidFrom:      "reject",
+			Reject:           verdicts.Reject,
+			Quarantine:       verdicts.Quarantine,
+			None:             policy.NoneActions[0],
+			NoPolicy:         verdicts.NoPolicy,
+			SPFFail:          verdicts.SPFFail,
+			TempError:        verdicts.TempError,
+			TempErrorUnknown: verdicts.TempErrorUnknown,
+			InvalidFrom:      verdicts.InvalidFrom,
 			Recipients:       defaultRecipients(),
 			Ramp:             Ramp{Percent: 100},
 		},
 		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
-		Headers: Headers{Style: "sekimori", MailFrom: "domain"},
+		Headers: Headers{Style: label.Styles[0], MailFrom: label.MailFroms[0]},
 		Log:     Log{Format: "json", Level: "info", Privacy: PrivacyFull},
 		Limits: Limits{
 			MaxSessions:  milter.DefaultMaxSessions,
@@ -180,11 +177,10 @@ func Default() *Config {
 			HeaderBytes:  milter.DefaultMaxHeaderBytes,
 			Recipients:   milter.DefaultMaxRecipients,
 			Memory:       1 << 30,
-			ShownWait:    Duration(250 * time.Millisecond),
+			ShownWait:    Duration(msgauth.DefaultGrace),
 		},
 		DrainTimeout: Duration(330 * time.Second),
 	}
-	return c
 }
 
 // Hash returns 16 hexadecimal digits that differ when two configurations do,

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"sekimori/configs"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/policy"
+	"sekimori/internal/trait"
 )
 
 // An operator's file with every key of the design, all of them changed.
@@ -78,7 +81,7 @@ func fullConfig() *Config {
 			{Address: "systemd:milter"},
 		},
 		AuthservID: "mx.example.jp", AuthservIDAlso: []string{"mx1.example.jp", "old"},
-		Mode:    ModeMonitor,
+		Mode:    policy.Monitor,
 		Trusted: Trusted{Networks: []Network{{netip.MustParsePrefix("192.0.2.0/24")}, {netip.MustParsePrefix("2001:db8::1/128")}}},
 		DNS: DNS{
 			Servers: []Server{
@@ -92,7 +95,7 @@ func fullConfig() *Config {
 			Cache:         Cache{MaxTTL: Duration(time.Hour), NegativeTTL: Duration(time.Minute), FailureTTL: Duration(time.Second)},
 		},
 		DKIM:  DKIM{MaxSignatures: 5, MinRSABits: 2048, BodyLength: "fail", ClockSkew: Duration(90 * time.Second)},
-		DMARC: DMARC{OrganizationalDomain: PSL, PSLFile: "/etc/psl.dat"},
+		DMARC: DMARC{OrganizationalDomain: dmarc.PSL, PSLFile: "/etc/psl.dat"},
 		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
 			TempError: "accept", TempErrorUnknown: "tempfail", InvalidFrom: "quarantine", Overrides: []Override{
@@ -102,7 +105,7 @@ func fullConfig() *Config {
 						Client:     []Network{{netip.MustParsePrefix("198.51.100.0/24")}, {netip.MustParsePrefix("2001:db8:1::/48")}},
 						ClientName: []Pattern{".alumni.example"}, DKIM: []Pattern{"alumni.example"}, ARCSealer: []Pattern{"alumni.example"},
 						SPF: []Pattern{"alumni.example"}, Author: []Pattern{"xn--bcher-kva.example", ".example.com"},
-						Published: []string{"reject", "quarantine"}, DMARC: []string{"fail"}, Traits: []string{"forwarded", "srs"},
+						Published: []dmarc.Policy{"reject", "quarantine"}, DMARC: []dmarc.Result{"fail"}, Traits: []trait.Trait{"forwarded", "srs"},
 					},
 					Then: Then{Action: "accept"},
 				},
@@ -307,7 +310,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Mode = ModeMonitor // a newcomer rejects nothing by accident
+	want.Mode = policy.Monitor // a newcomer rejects nothing by accident
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the example differs from the defaults in more than the mode: %+v", c)
 	}

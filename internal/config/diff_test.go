@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"sekimori/internal/policy"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ func TestDiff(t *testing.T) {
 	}{
 		{"nothing", func(*Config) {}, "[]"},
 		{"no list and an empty one are one", func(c *Config) { c.DNS.Servers = []Server{} }, "[]"},
-		{"a word", func(c *Config) { c.Mode = ModeMonitor }, "[{mode enforce monitor}]"},
+		{"a word", func(c *Config) { c.Mode = policy.Monitor }, "[{mode enforce monitor}]"},
 		{"nested, and a unit", func(c *Config) { c.DNS.Cache.Stale = Duration(2 * time.Hour) }, "[{dns.cache.stale 1h 2h}]"},
 		{"a list", func(c *Config) { c.Trusted.Networks = []Network{{netip.MustParsePrefix("192.0.2.0/24")}} },
 			`[{trusted.networks [127.0.0.0/8, "::1"] [192.0.2.0/24]}]`},

@@ -8,6 +8,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/milter"
+	"sekimori/internal/msgauth"
 )
 
 const (
@@ -45,7 +46,7 @@ type Cache struct {
 func defaultDNS() DNS {
 	return DNS{
 		Timeout:       Duration(2 * time.Second),
-		MessageBudget: Duration(10 * time.Second),
+		MessageBudget: Duration(msgauth.DefaultBudget),
 		Cache: Cache{
 			Size:        64 << 20,
 			MaxTTL:      Duration(24 * time.Hour),

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sekimori/configs"
+	"sekimori/internal/policy"
 )
 
 func TestBadInput(t *testing.T) {
@@ -85,7 +86,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown policy word", "policy:\n  reject: sometimes\n", `2:11: policy.reject: "sometimes" is not known; write always, corroborated or quarantine`},
 		{"p=none must not be enforced, RFC 9989 §5.4", "policy: {none: reject}\n", `1:16: policy.none: "reject" is not known; write tag`},
 		{"empty policy word", "policy: {temperror: ''}\n", `1:21: policy.temperror: "" is not known; write tempfail or accept`},
-		{"empty policy word, unknown policy", "policy: {temperror_unknown: ''}\n", `1:29: policy.temperror_unknown: "" is not known; write accept or tempfail`},
+		{"empty policy word, unknown policy", "policy: {temperror_unknown: ''}\n", `1:29: policy.temperror_unknown: "" is not known; write tempfail or accept`},
 		{"weak keys, RFC 8301", "dkim: {min_rsa_bits: 512}\n", `1:22: dkim.min_rsa_bits: 512 is not between 1024 and 8192`},
 		{"no signature", "dkim: {max_signatures: 0}\n", `1:24: dkim.max_signatures: 0 is not between 1 and 50`},
 		{"unknown word for l=", "dkim: {body_length: maybe}\n", `1:21: dkim.body_length: "maybe" is not known`},
@@ -222,7 +223,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := Load(path)
-	if err != nil || c.Mode != ModeMonitor {
+	if err != nil || c.Mode != policy.Monitor {
 		t.Errorf("%+v, %v", c, err)
 	}
 
@@ -297,7 +298,7 @@ func TestModeMustBeStated(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path+":"+tt.at+`: mode: not stated; add the line "mode: monitor"`) {
 			t.Errorf("%s: %v, want it at %s", tt.why, err, tt.at)
 		}
-		if c, err := LoadCandidate(path); err != nil || c.Mode != ModeEnforce {
+		if c, err := LoadCandidate(path); err != nil || c.Mode != policy.Enforce {
 			t.Errorf("%s, as a candidate: %v", tt.why, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"sekimori/internal/label"
 	"strings"
 	"unicode/utf8"
 
@@ -9,19 +10,19 @@ import (
 
 // Headers says how messages are labelled.
 type Headers struct {
-	ReceivedSPF bool   `yaml:"received_spf"`
-	MailFrom    string `yaml:"mailfrom"` // what of the envelope sender is shown: domain or address
-	Verdict     bool   `yaml:"verdict"`  // X-Sekimori-Verdict
-	Subject     string `yaml:"subject"`  // put before the Subject of delivered fails; "" is off
-	Style       string `yaml:"style"`    // how dmarc= is spelled; package filter's words
+	ReceivedSPF bool               `yaml:"received_spf"`
+	MailFrom    label.ShowMailFrom `yaml:"mailfrom"` // what of the envelope sender is shown
+	Verdict     bool               `yaml:"verdict"`  // X-Sekimori-Verdict
+	Subject     string             `yaml:"subject"`  // put before the Subject of delivered fails; "" is off
+	Style       label.Style        `yaml:"style"`    // how dmarc= is spelled
 }
 
 // maxSubjectStamp leaves room for the subject itself, in characters.
 const maxSubjectStamp = 40
 
 func (k *checker) headers(h Headers) {
-	k.word("headers.style", h.Style, "sekimori", "authentication_milter", "opendmarc", "rspamd")
-	k.word("headers.mailfrom", h.MailFrom, "domain", "address")
+	word(k, "headers.style", h.Style, label.Styles)
+	word(k, "headers.mailfrom", h.MailFrom, label.MailFroms)
 	switch {
 	case utf8.RuneCountInString(h.Subject) > maxSubjectStamp:
 		k.add("headers.subject", "at most %d characters", maxSubjectStamp)

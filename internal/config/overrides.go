@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
 )
@@ -32,26 +33,26 @@ type Override struct {
 
 // When are the conditions of a rule, as package policy's.
 type When struct {
-	Client     []Network `yaml:"client"`
-	ClientName []Pattern `yaml:"client_name"`
-	DKIM       []Pattern `yaml:"dkim"`
-	ARCSealer  []Pattern `yaml:"arc_sealer"`
-	SPF        []Pattern `yaml:"spf"`
-	Author     []Pattern `yaml:"author"`
-	Published  []string  `yaml:"published"`
-	DMARC      []string  `yaml:"dmarc"`
-	Traits     []string  `yaml:"traits"`
+	Client     []Network      `yaml:"client"`
+	ClientName []Pattern      `yaml:"client_name"`
+	DKIM       []Pattern      `yaml:"dkim"`
+	ARCSealer  []Pattern      `yaml:"arc_sealer"`
+	SPF        []Pattern      `yaml:"spf"`
+	Author     []Pattern      `yaml:"author"`
+	Published  []dmarc.Policy `yaml:"published"`
+	DMARC      []dmarc.Result `yaml:"dmarc"`
+	Traits     []trait.Trait  `yaml:"traits"`
 }
 
 // Then is the outcome of a rule, written as an action or as {policy: P}.
 type Then struct {
-	Action string `yaml:"action"`
-	Policy string `yaml:"policy"`
+	Action policy.Action `yaml:"action"`
+	Policy dmarc.Policy  `yaml:"policy"`
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (t *Then) UnmarshalText(text []byte) error {
-	*t = Then{Action: string(text)}
+	*t = Then{Action: policy.Action(text)}
 	return nil
 }
 
@@ -137,23 +138,20 @@ func (o *Override) rule() policy.Rule {
 	for _, n := range o.When.Client {
 		r.When.Client = append(r.When.Client, n.Prefix)
 	}
-	r.When.ClientName = words[policy.Pattern](o.When.ClientName)
-	r.When.DKIM = words[policy.Pattern](o.When.DKIM)
-	r.When.ARCSealer = words[policy.Pattern](o.When.ARCSealer)
-	r.When.SPF = words[policy.Pattern](o.When.SPF)
-	r.When.Author = words[policy.Pattern](o.When.Author)
-	r.When.Published = words[dmarc.Policy](o.When.Published)
-	r.When.DMARC = words[dmarc.Result](o.When.DMARC)
-	r.When.Traits = words[trait.Trait](o.When.Traits)
-	r.Then = policy.Outcome{Action: policy.Action(o.Then.Action), Policy: dmarc.Policy(o.Then.Policy)}
+	r.When.ClientName = patterns(o.When.ClientName)
+	r.When.DKIM = patterns(o.When.DKIM)
+	r.When.ARCSealer = patterns(o.When.ARCSealer)
+	r.When.SPF = patterns(o.When.SPF)
+	r.When.Author = patterns(o.When.Author)
+	r.When.Published, r.When.DMARC, r.When.Traits = o.When.Published, o.When.DMARC, o.When.Traits
+	r.Then = policy.Outcome{Action: o.Then.Action, Policy: o.Then.Policy}
 	return r
 }
 
-// words converts a list of one kind of text into another.
-func words[T, F ~string](list []F) []T {
-	var out []T
-	for _, s := range list {
-		out = append(out, T(s))
+func patterns(list []Pattern) []policy.Pattern {
+	var out []policy.Pattern
+	for _, p := range list {
+		out = append(out, policy.Pattern(p))
 	}
 	return out
 }
@@ -195,10 +193,7 @@ func (k *checker) override(c *Config, path string, o *Override) {
 	if len(k.list) > before {
 		return // the rest would only follow from it
 	}
-	rules := policy.Config{
-		NoPolicy: policy.Action(c.Policy.NoPolicy), SPFFail: policy.Action(c.Policy.SPFFail), TempError: policy.Action(c.Policy.TempError), TempErrorUnknown: policy.Action(c.Policy.TempErrorUnknown),
-	}
-	if err := rules.CheckRule(o.rule()); err != nil {
+	if err := c.verdicts(nil).CheckRule(o.rule()); err != nil {
 		switch err.Key {
 		case "then", "when":
 			path += "." + err.Key
@@ -232,19 +227,13 @@ func (k *checker) conditions(path string, w When) {
 			k.add(path+"."+key.name, "an empty list can never match; leave the key out")
 		}
 	}
-	k.wordsOf(path+".published", w.Published, words[string](policy.PublishedValues))
-	k.wordsOf(path+".dmarc", w.DMARC, words[string](policy.DMARCValues))
-	k.wordsOf(path+".traits", w.Traits, words[string](trait.All()))
+	words(k, path+".published", w.Published, policy.PublishedValues)
+	words(k, path+".dmarc", w.DMARC, policy.DMARCValues)
+	words(k, path+".traits", w.Traits, trait.All())
 }
 
 // empty reports a list that is there and has no item.
 func empty[T any](list []T) bool { return list != nil && len(list) == 0 }
-
-func (k *checker) wordsOf(path string, got, known []string) {
-	for i, w := range got {
-		k.word(path+"["+strconv.Itoa(i)+"]", w, known...)
-	}
-}
 
 func (k *checker) outcome(path string, t Then) {
 	switch {
@@ -253,23 +242,26 @@ func (k *checker) outcome(path string, t Then) {
 	case t.Action != "" && t.Policy != "":
 		k.add(path, "either an action or a policy, not both")
 	case t.Action != "":
-		k.word(path, t.Action, words[string](policy.OutcomeActions)...)
+		word(k, path, t.Action, policy.OutcomeActions)
 	default:
-		k.word(path+".policy", t.Policy, "none", "quarantine", "reject")
+		word(k, path+".policy", t.Policy, policy.OutcomePolicies)
 	}
 }
 
 // RuleSet is policy.overrides with the rules of its files, in order.
 type RuleSet struct {
-	Rules []policy.Rule
-	items []Override
+	// Policy is the configured policy, with these rules.
+	Policy policy.Config
+	items  []Override
 }
 
-// Rules returns the rules of policy.overrides; load reads the files among
-// them, as [LoadRules] does. The error lists every problem, with the name of
-// the file it is in: an [*Error], or several joined.
+// Rules returns the rules of policy.overrides and the policy that they are part
+// of. load reads the files among the overrides, as [LoadRules] does. The error
+// lists every problem, with the name of the file that has it: an [*Error], or
+// several joined.
 func (c *Config) Rules(load func(path string) ([]Override, error)) (*RuleSet, error) {
 	set := &RuleSet{}
+	var rules []policy.Rule
 	for _, o := range c.Policy.Overrides {
 		if o.File == "" {
 			set.items = append(set.items, o)
@@ -293,7 +285,7 @@ func (c *Config) Rules(load func(path string) ([]Override, error)) (*RuleSet, er
 			seen[o.ID] = o
 		}
 		found.add(o.from, k.list)
-		set.Rules = append(set.Rules, o.rule())
+		rules = append(rules, o.rule())
 	}
 	if n := len(set.items); n > maxRules {
 		found.add(nil, []Problem{{Path: "policy.overrides", Message: fmt.Sprintf("%d rules are more than %d", n, maxRules)}})
@@ -301,23 +293,42 @@ func (c *Config) Rules(load func(path string) ([]Override, error)) (*RuleSet, er
 	if err := found.err(); err != nil {
 		return nil, err
 	}
+	set.Policy = c.verdicts(rules)
 	return set, nil
+}
+
+// verdicts returns the configured policy with these rules.
+func (c *Config) verdicts(rules []policy.Rule) policy.Config {
+	out := policy.Config{
+		Mode: c.Mode, Reject: c.Policy.Reject, Quarantine: c.Policy.Quarantine, NoPolicy: c.Policy.NoPolicy, SPFFail: c.Policy.SPFFail,
+		TempError: c.Policy.TempError, TempErrorUnknown: c.Policy.TempErrorUnknown, InvalidFrom: c.Policy.InvalidFrom,
+		TrustedSealers: make([]dns.Name, len(c.ARC.TrustedSealers)), Rules: rules,
+		Ramp: &policy.Ramp{Percent: c.Policy.Ramp.Percent, Domains: make(map[dns.Name]int, len(c.Policy.Ramp.Domains))},
+	}
+	for i, d := range c.ARC.TrustedSealers {
+		out.TrustedSealers[i] = dns.Name(d)
+	}
+	for d, percent := range c.Policy.Ramp.Domains {
+		out.Ramp.Domains[dns.Name(d)] = percent
+	}
+	return out
 }
 
 // Warnings names the rules that are useless, which is no reason not to start:
 // those that have expired by now and those of which an earlier one takes every
 // message. It is nil if there are none.
 func (s *RuleSet) Warnings(now time.Time) error {
+	rules := s.Policy.Rules
 	var found complaints
 	for i := range s.items {
-		o, r := &s.items[i], &s.Rules[i]
+		o, r := &s.items[i], &rules[i]
 		if !r.Expires.IsZero() && !now.Before(r.Expires) {
 			found.add(o.from, []Problem{{Path: o.path + ".expires", Message: fmt.Sprintf("warning: rule %s has expired: its last day was %s", o.ID, o.Expires.Format(time.DateOnly))}})
 			continue
 		}
 		for j := range i {
-			if s.Rules[j].Shadows(r) && (s.Rules[j].Expires.IsZero() || now.Before(s.Rules[j].Expires)) {
-				found.add(o.from, []Problem{{Path: o.path, Message: fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, s.Rules[j].ID, s.items[j].place())}})
+			if rules[j].Shadows(r) && (rules[j].Expires.IsZero() || now.Before(rules[j].Expires)) {
+				found.add(o.from, []Problem{{Path: o.path, Message: fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, rules[j].ID, s.items[j].place())}})
 				break
 			}
 		}

@@ -90,8 +90,8 @@ func TestRules(t *testing.T) {
 		{ID: "c", Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC), When: policy.Conditions{Author: []policy.Pattern{"b.example"}}, Then: policy.Outcome{Action: policy.Reject}},
 		{ID: "d", When: policy.Conditions{Traits: []trait.Trait{trait.SRS}}, Then: policy.Outcome{Action: policy.Reject}},
 	}
-	if !reflect.DeepEqual(set.Rules, want) {
-		t.Errorf("got\n%+v\nwant\n%+v", set.Rules, want)
+	if !reflect.DeepEqual(set.Policy.Rules, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", set.Policy.Rules, want)
 	}
 	if err := set.Warnings(time.Date(2027, 6, 30, 23, 0, 0, 0, time.UTC)); err != nil {
 		t.Error(err)

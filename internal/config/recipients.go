@@ -9,12 +9,12 @@ import (
 
 // Recipients says who of the recipients agreed that verdicts are acted on.
 type Recipients struct {
-	Default   string   `yaml:"default"`   // in or out
-	File      string   `yaml:"file"`      // exceptions from it
-	Socketmap string   `yaml:"socketmap"` // unix:/path:NAME or inet:host:port:NAME
-	Timeout   Duration `yaml:"timeout"`   // of one lookup
-	CacheTTL  Duration `yaml:"cache_ttl"` // 0s: nothing is kept
-	Mixed     string   `yaml:"mixed"`     // MixedLenient or MixedSplit
+	Default   policy.Class `yaml:"default"`
+	File      string       `yaml:"file"`      // exceptions from it
+	Socketmap string       `yaml:"socketmap"` // unix:/path:NAME or inet:host:port:NAME
+	Timeout   Duration     `yaml:"timeout"`   // of one lookup
+	CacheTTL  Duration     `yaml:"cache_ttl"` // 0s: nothing is kept
+	Mixed     string       `yaml:"mixed"`     // MixedLenient or MixedSplit
 }
 
 // Values of Recipients.Mixed.
@@ -25,7 +25,7 @@ const (
 
 // Asked reports whether recipients can be of another class than in.
 func (r Recipients) Asked() bool {
-	return r.Default != string(policy.In) || r.File != "" || r.Socketmap != ""
+	return r.Default != policy.In || r.File != "" || r.Socketmap != ""
 }
 
 // maxConsentTimeout keeps the answer to RCPT within the 10 s that Sendmail
@@ -34,14 +34,14 @@ const maxConsentTimeout = 5 * time.Second
 
 func defaultRecipients() Recipients {
 	return Recipients{
-		Default: string(policy.In), Timeout: Duration(2 * time.Second), CacheTTL: Duration(time.Minute), Mixed: MixedLenient,
+		Default: policy.In, Timeout: Duration(2 * time.Second), CacheTTL: Duration(time.Minute), Mixed: MixedLenient,
 	}
 }
 
 func (k *checker) recipients(r Recipients) {
 	const path = "policy.recipients."
-	k.word(path+"default", r.Default, string(policy.In), string(policy.Out))
-	k.word(path+"mixed", r.Mixed, MixedLenient, MixedSplit)
+	word(k, path+"default", r.Default, policy.Classes)
+	word(k, path+"mixed", r.Mixed, []string{MixedLenient, MixedSplit})
 	k.positive(path+"timeout", r.Timeout)
 	if time.Duration(r.Timeout) > maxConsentTimeout {
 		k.add(path+"timeout", "at most %s: MTAs wait for the answer to RCPT", Duration(maxConsentTimeout))

@@ -14,6 +14,10 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"sekimori/configs"
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/label"
+	"sekimori/internal/policy"
 	"sekimori/internal/trait"
 )
 
@@ -95,8 +99,11 @@ func TestTraitWords(t *testing.T) {
 	}
 	_, listed, _ := strings.Cut(string(configs.Reference), "  #       traits: [list] ")
 	listed, _, _ = strings.Cut(listed, "  #     then:")
-	inReference := strings.FieldsFunc(listed, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })
-	if !slices.Equal(inReference, words[string](trait.All())) {
+	var inReference []trait.Trait
+	for _, w := range strings.FieldsFunc(listed, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) }) {
+		inReference = append(inReference, trait.Trait(w))
+	}
+	if !slices.Equal(inReference, trait.All()) {
 		t.Errorf("the reference lists %v", inReference)
 	}
 	for _, w := range trait.All() {
@@ -106,6 +113,45 @@ func TestTraitWords(t *testing.T) {
 		}
 		if !strings.Contains(string(handbook), "`"+string(w)+"`") {
 			t.Errorf("the handbook does not name %s", w)
+		}
+	}
+}
+
+// TestReferenceWords: the comment above a key that takes words names each of
+// them, as the package has it that obeys the key.
+func TestReferenceWords(t *testing.T) {
+	d := &decoder{at: map[string]*token.Token{}}
+	body, _, err := parse(configs.Reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.value(body, reflect.ValueOf(&Config{}).Elem(), "")
+	lines := strings.Split(string(configs.Reference), "\n")
+	for path, words := range map[string]string{
+		"mode":                        oneOf(policy.Modes),
+		"dkim.body_length":            oneOf(dkim.BodyLengthPolicies),
+		"dmarc.organizational_domain": oneOf(dmarc.Methods),
+		"policy.reject":               oneOf(policy.RejectRules),
+		"policy.quarantine":           oneOf(policy.QuarantineRules),
+		"policy.none":                 oneOf(policy.NoneActions),
+		"policy.no_policy":            oneOf(policy.UnauthenticatedActions),
+		"policy.spf_fail":             oneOf(policy.UnauthenticatedActions),
+		"policy.temperror":            oneOf(policy.TempErrorActions),
+		"policy.temperror_unknown":    oneOf(policy.TempErrorActions),
+		"policy.invalid_from":         oneOf(policy.InvalidFromActions),
+		"policy.recipients.default":   oneOf(policy.Classes),
+		"headers.style":               oneOf(label.Styles),
+		"headers.mailfrom":            oneOf(label.MailFroms),
+	} {
+		comment := ""
+		for i := d.at[path].Position.Line - 2; i >= 0 && strings.HasPrefix(strings.TrimSpace(lines[i]), "#"); i-- {
+			comment = lines[i] + comment
+		}
+		named := strings.FieldsFunc(comment, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })
+		for _, word := range strings.Fields(strings.NewReplacer(", ", " ", " or ", " ").Replace(words)) {
+			if !slices.Contains(named, word) {
+				t.Errorf("the comment of %s does not name %s", path, word)
+			}
 		}
 	}
 }

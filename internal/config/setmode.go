@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"sekimori/internal/policy"
 )
 
 // modeLine is the key at the top of a document, its value and what follows.
@@ -19,7 +21,7 @@ var errModeByHand = errors.New("the line cannot be written into this file as it 
 
 // SetMode returns a configuration with the line for mode changed, or added at
 // its end, and everything else as it was. name is the file's, for errors.
-func SetMode(name string, data []byte, mode string) ([]byte, error) {
+func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 	before, err := Parse(name, data)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,7 @@ func SetMode(name string, data []byte, mode string) ([]byte, error) {
 		if len(data) > 0 && !bytes.HasSuffix(data, []byte("\n")) {
 			data = append(data, end...)
 		}
-		data = append(data, "mode: "+mode+end...)
+		data = append(data, "mode: "+string(mode)+end...)
 	}
 	// Nothing but the mode may differ, whatever the file looks like.
 	after, err := parseConfig(name, data, true)
@@ -75,7 +77,7 @@ func modeAt(body ast.Node) int {
 
 // WriteMode writes what SetMode makes of the file at path: the file is the old
 // one or the new one at any moment, with the owner and the permissions it had.
-func WriteMode(path, mode string) error {
+func WriteMode(path string, mode policy.Mode) error {
 	data, err := readFile(path, maxFile)
 	if err != nil {
 		return &Error{Name: path, Err: err}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sekimori/configs"
+	"sekimori/internal/policy"
 )
 
 // Only the line with the mode changes, wherever it stands and however it is
@@ -78,7 +79,7 @@ func TestWriteMode(t *testing.T) {
 	if err != nil || info.Mode() != 0o640 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if c, err := Load(link); err != nil || c.Mode != ModeMonitor {
+	if c, err := Load(link); err != nil || c.Mode != policy.Monitor {
 		t.Errorf("%v, %v", c, err)
 	}
 	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {

@@ -7,14 +7,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/policy"
 )
 
 // Bounds of single keys.
 const (
 	maxUnixPath       = 107 // octets: what fits sockaddr_un
 	maxSignaturesCeil = 50  // each is a key look-up and a result in the header
-	minRSAFloor       = 1024
-	minRSACeil        = 8192 // larger keys are never worked with
 	maxAuthservID     = 255
 	maxRecent         = 100_000 // decisions; package recent bounds their octets
 )
@@ -42,14 +44,15 @@ func (c *Config) problems() []Problem {
 	for i, id := range c.AuthservIDAlso {
 		k.authservID("authserv_id_also["+strconv.Itoa(i)+"]", id)
 	}
-	k.word("mode", c.Mode, ModeEnforce, ModeMonitor)
+	word(k, "mode", c.Mode, policy.Modes)
 	k.dns(c.DNS)
 	k.between("dkim.max_signatures", c.DKIM.MaxSignatures, 1, maxSignaturesCeil)
-	k.between("dkim.min_rsa_bits", c.DKIM.MinRSABits, minRSAFloor, minRSACeil) // RFC 8301 §3.2
-	k.word("dkim.body_length", c.DKIM.BodyLength, "covered", "accept", "fail")
+	bits := dkim.Options{}.WithDefaults()
+	k.between("dkim.min_rsa_bits", c.DKIM.MinRSABits, bits.MinRSABits, bits.MaxRSABits)
+	word(k, "dkim.body_length", c.DKIM.BodyLength, dkim.BodyLengthPolicies)
 	k.clockSkew(c.DKIM.ClockSkew)
-	k.word("dmarc.organizational_domain", c.DMARC.OrganizationalDomain, TreeWalk, PSL)
-	if c.DMARC.OrganizationalDomain == PSL && c.DMARC.PSLFile == "" {
+	word(k, "dmarc.organizational_domain", c.DMARC.OrganizationalDomain, dmarc.Methods)
+	if c.DMARC.OrganizationalDomain == dmarc.PSL && c.DMARC.PSLFile == "" {
 		k.add("dmarc.organizational_domain", "psl needs dmarc.psl_file, the public suffix list to use")
 	}
 	k.policy(c.Policy)
@@ -62,9 +65,9 @@ func (c *Config) problems() []Problem {
 		k.hostPort("admin.listen", c.Admin.Listen)
 	}
 	k.between("admin.recent", c.Admin.Recent, 0, maxRecent)
-	k.word("log.format", c.Log.Format, "json", "text")
-	k.word("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	k.word("log.privacy", c.Log.Privacy, PrivacyFull, PrivacyLocalParts)
+	word(k, "log.format", c.Log.Format, []string{"json", "text"})
+	word(k, "log.level", c.Log.Level, []string{"debug", "info", "warn", "error"})
+	word(k, "log.privacy", c.Log.Privacy, []string{PrivacyFull, PrivacyLocalParts})
 	k.limits(c)
 	return k.list
 }
@@ -137,14 +140,14 @@ func notHostname(r rune) bool {
 }
 
 func (k *checker) policy(p Policy) {
-	k.word("policy.reject", p.Reject, "always", "corroborated", "quarantine")
-	k.word("policy.quarantine", p.Quarantine, "hold", "tag")
-	k.word("policy.none", p.None, "tag")
-	k.word("policy.no_policy", p.NoPolicy, "tag", "quarantine", "reject")
-	k.word("policy.spf_fail", p.SPFFail, "tag", "quarantine", "reject")
-	k.word("policy.temperror", p.TempError, "tempfail", "accept")
-	k.word("policy.temperror_unknown", p.TempErrorUnknown, "accept", "tempfail")
-	k.word("policy.invalid_from", p.InvalidFrom, "reject", "quarantine", "tag")
+	word(k, "policy.reject", p.Reject, policy.RejectRules)
+	word(k, "policy.quarantine", p.Quarantine, policy.QuarantineRules)
+	word(k, "policy.none", p.None, policy.NoneActions)
+	word(k, "policy.no_policy", p.NoPolicy, policy.UnauthenticatedActions)
+	word(k, "policy.spf_fail", p.SPFFail, policy.UnauthenticatedActions)
+	word(k, "policy.temperror", p.TempError, policy.TempErrorActions)
+	word(k, "policy.temperror_unknown", p.TempErrorUnknown, policy.TempErrorActions)
+	word(k, "policy.invalid_from", p.InvalidFrom, policy.InvalidFromActions)
 }
 
 // unbuilt refuses what this version would silently ignore.
@@ -177,19 +180,34 @@ func (k *checker) limits(c *Config) {
 	k.notNegative("drain_timeout", c.DrainTimeout)
 }
 
-func (k *checker) word(path, got string, words ...string) {
+// word refuses what is not one of the words.
+func word[T ~string](k *checker, path string, got T, words []T) {
 	if !slices.Contains(words, got) {
 		k.add(path, "%q is not known; write %s", got, oneOf(words))
 	}
 }
 
-// oneOf lists words as a sentence does.
-func oneOf(words []string) string {
-	last := len(words) - 1
-	if last == 0 {
-		return words[0]
+// words refuses items of a list that are not one of the words.
+func words[T ~string](k *checker, path string, got, known []T) {
+	for i, w := range got {
+		word(k, path+"["+strconv.Itoa(i)+"]", w, known)
 	}
-	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// oneOf lists words as a sentence does.
+func oneOf[T ~string](words []T) string {
+	out := ""
+	for i, w := range words {
+		switch {
+		case i == 0:
+		case i == len(words)-1:
+			out += " or "
+		default:
+			out += ", "
+		}
+		out += string(w)
+	}
+	return out
 }
 
 func (k *checker) between(path string, got, low, high int) {

@@ -163,6 +163,9 @@ const (
 	BodyLengthFail BodyLengthPolicy = "fail"
 )
 
+// BodyLengthPolicies lists every policy for l=.
+var BodyLengthPolicies = []BodyLengthPolicy{BodyLengthCovered, BodyLengthAccept, BodyLengthFail}
+
 // Options are the local policy for signatures. The zero value is usable.
 type Options struct {
 	// MaxSignatures is how many signatures are verified; 0 means 10. RFC 6376

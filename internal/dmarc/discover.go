@@ -16,6 +16,9 @@ const (
 	PSL      Method = "psl"      // public suffix list, as RFC 7489 §3.2
 )
 
+// Methods lists every method.
+var Methods = []Method{TreeWalk, PSL}
+
 // Suffixes finds Organizational Domains without DNS; [SuffixList] is one.
 type Suffixes interface {
 	// OrganizationalDomain returns "" for a name that is itself a public suffix.

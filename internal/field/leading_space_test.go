@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"sekimori/internal/authres"
-	"sekimori/internal/config"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/nameserver"
 )
@@ -66,7 +66,7 @@ func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 	zoneText := read("zone.txt")
 	server := nameserver.Serve(t, zoneText, nameserver.Options{})
 	cfg := daemon.Config(server.Addr())
-	cfg.AuthservID, cfg.Mode = "mx.test", config.ModeEnforce
+	cfg.AuthservID, cfg.Mode = "mx.test", policy.Enforce
 	d := daemon.Start(t, cfg)
 	m, err := client.Dial("tcp", d.Addr)
 	if err != nil {

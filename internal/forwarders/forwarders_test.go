@@ -319,7 +319,7 @@ func load(t *testing.T, text string) []policy.Rule {
 	if err := rules.Warnings(time.Now()); err != nil {
 		t.Error(err)
 	}
-	return rules.Rules
+	return rules.Policy.Rules
 }
 
 func TestNothingFound(t *testing.T) {

@@ -21,6 +21,9 @@ const (
 	MailFromAddress ShowMailFrom = "address"
 )
 
+// MailFroms lists both, the default first.
+var MailFroms = []ShowMailFrom{MailFromDomain, MailFromAddress}
+
 // Nothing a stranger chose stands in a field of ours but domain names, address
 // literals and plain local parts: readers that cut at semicolons, or search for
 // "dmarc=pass", must find our results alone. What is neither is left out, never

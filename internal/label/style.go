@@ -26,6 +26,9 @@ const (
 	StyleRspamd    Style = "rspamd"                // dmarc=fail reason="No valid SPF, No valid DKIM" header.from=example.com (policy=reject)
 )
 
+// Styles lists every style, the default first.
+var Styles = []Style{StyleOwn, StyleAuthMilt, StyleOpenDMARC, StyleRspamd}
+
 // dmarc is the result in the style; our own comment on the verdict is not part
 // of it.
 func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authres.Result {

@@ -24,7 +24,7 @@ import (
 // Options are what an operator can set. The zero value is usable.
 type Options struct {
 	// Budget bounds the time a background stage may wait for DNS, and again
-	// the wait at end of message. Default 10 s.
+	// the wait at end of message. 0 means DefaultBudget.
 	Budget time.Duration
 	DKIM   dkim.Options
 	DMARC  dmarc.Options
@@ -36,7 +36,7 @@ type Options struct {
 	// the SPF check of HELO. What did not come by then is a temporary error of
 	// its own, as any check is that runs into a time limit, and no other result
 	// changes. An ARC chain is waited for all the same: without its keys it
-	// could only be called failed. Default 250 ms; less than 0 is no time.
+	// could only be called failed. 0 means DefaultGrace; less than 0 is no time.
 	Grace time.Duration
 	// LookAhead asks at once for what may have to be asked in turn: all names
 	// of a DMARC tree walk, and the address of a client's supposed name beside
@@ -46,7 +46,11 @@ type Options struct {
 	Now func() time.Time
 }
 
-const defaultGrace = 250 * time.Millisecond
+// Defaults of Options.
+const (
+	DefaultBudget = 10 * time.Second
+	DefaultGrace  = 250 * time.Millisecond
+)
 
 // Verifier evaluates messages. Safe for concurrent use.
 type Verifier struct {
@@ -60,10 +64,10 @@ type Verifier struct {
 // runs at once instead of in the background.
 func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Budget <= 0 {
-		o.Budget = 10 * time.Second
+		o.Budget = DefaultBudget
 	}
 	if o.Grace == 0 {
-		o.Grace = defaultGrace
+		o.Grace = DefaultGrace
 	}
 	o.Grace = max(o.Grace, 0)
 	if o.Now == nil {

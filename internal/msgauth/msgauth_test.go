@@ -168,7 +168,7 @@ func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 		for _, r := range []dns.Resolver{hole{next: z, under: "in-addr.arpa"}, hole{next: z, under: "mx.bank.example"}} {
 			begin := time.Now()
 			e := evaluate(t, NewVerifier(r, Options{}), "<a@bank.example>", hello)
-			if took := time.Since(begin); e.DMARC.Result != dmarc.ResultPass || took > 2*defaultGrace {
+			if took := time.Since(begin); e.DMARC.Result != dmarc.ResultPass || took > 2*DefaultGrace {
 				t.Errorf("dmarc %s after %v", e.DMARC.Result, took)
 			}
 		}

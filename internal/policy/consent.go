@@ -18,6 +18,9 @@ const (
 	Out Class = "out" // opted out: results are stated, nothing is done, no report has a row
 )
 
+// Classes lists every class.
+var Classes = []Class{In, Out}
+
 // Consent counts a message's recipients by class. The zero value is a message
 // whose recipients were not asked for: everybody's mail is acted on.
 type Consent struct {

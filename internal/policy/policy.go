@@ -14,7 +14,6 @@ import (
 	"encoding/base32"
 
 	"sekimori/internal/dmarc"
-	"sekimori/internal/dns"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/smtp"
 	"sekimori/internal/trait"
@@ -35,76 +34,6 @@ const (
 
 // Actions lists every action.
 var Actions = []Action{Accept, Tag, Quarantine, Reject, TempFail, Skip}
-
-// Mode says whether verdicts are acted on.
-type Mode string
-
-// The modes.
-const (
-	Enforce Mode = "enforce"
-	Monitor Mode = "monitor"
-)
-
-// RejectRule says what p=reject and a fail lead to.
-type RejectRule string
-
-// The reject rules; see RFC 9989 §7.4 on why always is not the default.
-const (
-	RejectAlways       RejectRule = "always"
-	RejectCorroborated RejectRule = "corroborated"
-	RejectQuarantine   RejectRule = "quarantine"
-)
-
-// QuarantineRule says how a message is quarantined.
-type QuarantineRule string
-
-// The quarantine rules.
-const (
-	QuarantineHold QuarantineRule = "hold" // the MTA's hold queue
-	QuarantineTag  QuarantineRule = "tag"  // delivered, the header says so
-)
-
-// Config is the operator's policy. The zero value decides as the documented
-// defaults do.
-type Config struct {
-	Mode       Mode
-	Reject     RejectRule
-	Quarantine QuarantineRule
-	NoPolicy   Action // Tag, Quarantine or Reject
-	SPFFail    Action // Tag, Quarantine or Reject
-	// TempError is for a message that an answer is missing of, where the policy
-	// that applies is known to be quarantine or reject; TempErrorUnknown is for
-	// the others. Both are TempFail or Accept, which is to deliver with a label.
-	TempError        Action
-	TempErrorUnknown Action
-	InvalidFrom      Action // Reject, Quarantine or Tag
-	// TrustedSealers are the domains whose seal, as the newest of a valid ARC
-	// chain, is evidence enough to accept what fails.
-	TrustedSealers []dns.Name
-	// Rules are the operator's exceptions in order. Check says whether they
-	// are sound; none is checked here.
-	Rules []Rule
-	// Ramp limits how many failing messages are enforced; nil is all.
-	Ramp *Ramp
-}
-
-func (c Config) withDefaults() Config {
-	set(&c.Mode, Enforce)
-	set(&c.Reject, RejectCorroborated)
-	set(&c.Quarantine, QuarantineHold)
-	set(&c.NoPolicy, Tag)
-	set(&c.SPFFail, Tag)
-	set(&c.TempError, TempFail)
-	set(&c.TempErrorUnknown, Accept)
-	set(&c.InvalidFrom, Reject)
-	return c
-}
-
-func set[T ~string](p *T, value T) {
-	if *p == "" {
-		*p = value
-	}
-}
 
 // Reason is the one rule that decided.
 type Reason string

@@ -87,8 +87,11 @@ type Outcome struct {
 	Policy dmarc.Policy // as if this were published
 }
 
-// OutcomeActions lists what Outcome.Action may be.
-var OutcomeActions = []Action{Accept, Tag, Quarantine, Reject}
+// OutcomeActions and OutcomePolicies list what an Outcome may be.
+var (
+	OutcomeActions  = []Action{Accept, Tag, Quarantine, Reject}
+	OutcomePolicies = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject}
+)
 
 // rank is the harshest that comes of an outcome.
 func (o Outcome) rank() int {

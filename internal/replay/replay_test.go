@@ -160,7 +160,7 @@ func TestCandidate(t *testing.T) {
 	}{
 		{"the same", func(*config.Config) {}, map[string]int{}},
 		{"softer", func(c *config.Config) { c.Policy.Reject = "quarantine" }, map[string]int{"reject -> quarantine": 1}},
-		{"monitor", func(c *config.Config) { c.Mode = config.ModeMonitor }, map[string]int{
+		{"monitor", func(c *config.Config) { c.Mode = policy.Monitor }, map[string]int{
 			"reject -> reject (applied as tag)": 3, "quarantine -> quarantine (applied as tag)": 1}},
 		{"other facts", func(c *config.Config) { c.Limits.HeaderFields = 5000 }, map[string]int{}},
 		{"other trust", func(c *config.Config) {

@@ -5,6 +5,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -21,7 +22,7 @@ type Pair struct {
 func StartPair(tb testing.TB, z *zone.Zone, authServID string, change func(*config.Config)) *Pair {
 	tb.Helper()
 	p := &Pair{DNS: nameserver.ServeZone(tb, z, nameserver.Options{})}
-	run := func(mode string) *Daemon {
+	run := func(mode policy.Mode) *Daemon {
 		cfg := Config(p.DNS.Addr())
 		cfg.AuthservID, cfg.Mode = authServID, mode
 		if change != nil {
@@ -29,6 +30,6 @@ func StartPair(tb testing.TB, z *zone.Zone, authServID string, change func(*conf
 		}
 		return Start(tb, cfg)
 	}
-	p.Monitor, p.Enforce = run(config.ModeMonitor), run(config.ModeEnforce)
+	p.Monitor, p.Enforce = run(policy.Monitor), run(policy.Enforce)
 	return p
 }

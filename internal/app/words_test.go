@@ -1,0 +1,49 @@
+package app
+
+import (
+	"io"
+	"reflect"
+	"testing"
+
+	"sekimori/internal/config"
+	"sekimori/internal/recent"
+	"sekimori/internal/resolver"
+	"sekimori/internal/resolver/upstream"
+	"sekimori/internal/telemetry"
+)
+
+// TestDefaultsOfTheParts: what config cannot take from a part, because both are
+// on one floor, is what the part says.
+func TestDefaultsOfTheParts(t *testing.T) {
+	got, want := resolverConfig(config.Default(), nil), resolver.DefaultConfig()
+	if !reflect.DeepEqual(got.Cache, want.Cache) {
+		t.Errorf("dns.cache: %+v, want %+v", got.Cache, want.Cache)
+	}
+	if got.Client.Timeout != upstream.DefaultTimeout {
+		t.Errorf("dns.timeout: %s, want %s", got.Client.Timeout, upstream.DefaultTimeout)
+	}
+	for _, tt := range []struct {
+		entries int
+		good    bool
+	}{{recent.MaxEntries, true}, {recent.MaxEntries + 1, false}} {
+		cfg := config.Default()
+		cfg.Admin.Recent = tt.entries
+		if err := cfg.Validate(); (err == nil) != tt.good {
+			t.Errorf("admin.recent: %d: %v", tt.entries, err)
+		}
+	}
+}
+
+// TestLogWords: the logger takes every word that config takes, and no other.
+func TestLogWords(t *testing.T) {
+	for _, format := range []string{"json", "text", "xml", ""} {
+		for _, level := range []string{"debug", "info", "warn", "error", "fatal", ""} {
+			cfg := config.Default()
+			cfg.Log.Format, cfg.Log.Level = format, level
+			_, err := telemetry.NewLogger(io.Discard, format, level)
+			if refused := cfg.Validate(); (err == nil) != (refused == nil) {
+				t.Errorf("%q, %q: config says %v, telemetry %v", format, level, refused, err)
+			}
+		}
+	}
+}
