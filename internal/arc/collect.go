@@ -25,15 +25,15 @@ type signature struct {
 	err *dkim.Error // why it cannot verify, as far as its text tells
 }
 
-// set is one ARC set with its place in the header.
+// set is one ARC set and where its fields are in the header.
 type set struct {
-	results       int // index in the header of ARC-Authentication-Results
-	payload       string
+	results       int    // index in the header of ARC-Authentication-Results
+	payload       string // ARC-Authentication-Results after "i=N;"
 	message, seal signature
-	fields        [3]bool // found: results, message, seal
+	fields        [3]bool // whether results, message and seal were found
 }
 
-// failure is why the chain fails, or is not evaluated.
+// failure is why the chain fails or is not evaluated.
 type failure struct {
 	reason    Reason
 	instance  int
@@ -41,9 +41,9 @@ type failure struct {
 	detail    string
 }
 
-// collect gathers the sets, by instance from 1, and checks the structure of
-// the chain (RFC 8617 §5.2 steps 1 to 3). No set and no failure means that
-// there is no chain.
+// collect gathers the sets in the order of their instances, from 1, and checks
+// the structure of the chain (RFC 8617 §5.2 steps 1 to 3). It returns neither
+// sets nor a failure if there is no chain.
 func collect(m *dkim.Message) ([]set, *failure) {
 	results, messages, seals := m.Named(resultsField), m.Named(messageField), m.Named(sealField)
 	n := max(len(results), len(messages), len(seals))
@@ -87,7 +87,8 @@ func place(m *dkim.Message, sets []set, kind, at int) *failure {
 	if instance == 0 {
 		return &failure{reason: ReasonInstance, detail: "an ARC field has no valid i="}
 	}
-	// With n fields of the most frequent kind, a complete chain ends at n.
+	// A complete chain has one field of each kind in every set, so the highest
+	// instance is the number of fields of a kind.
 	if instance > len(sets) {
 		return &failure{reason: ReasonIncomplete, instance: instance, detail: "instances are missing"}
 	}
@@ -107,13 +108,14 @@ func place(m *dkim.Message, sets []set, kind, at int) *failure {
 	return nil
 }
 
-// tagInstance reads i= of a signature field, 0 if it is not 1 to 50.
+// tagInstance returns i= of a signature field, or 0 if it is not from 1 to 50.
 func tagInstance(s *signature) int {
 	v, _ := s.Tags.Get("i")
 	return parseInstance(v)
 }
 
-// parseInstance reads instance = 1*2DIGIT ; 1-50 (RFC 8617 §4.2.1).
+// parseInstance reads an instance, 1*2DIGIT from 1 to 50 (RFC 8617 §4.2.1). It
+// returns 0 for anything else.
 func parseInstance(s string) int {
 	if len(s) == 0 || len(s) > 2 || strings.Trim(s, "0123456789") != "" {
 		return 0
@@ -125,8 +127,8 @@ func parseInstance(s string) int {
 	return n
 }
 
-// resultsInstance reads "i=N;" at the head of ARC-Authentication-Results and
-// returns the instance, 0 if there is none, and the rest (RFC 8617 §4.1.1).
+// resultsInstance reads "i=N;" at the beginning of ARC-Authentication-Results.
+// It returns the instance, or 0 if there is none, and the rest (RFC 8617 §4.1.1).
 func resultsInstance(value string) (int, string) {
 	s := skipCFWS(value)
 	s, ok := strings.CutPrefix(s, "i")
@@ -172,9 +174,9 @@ func parseMessage(m *dkim.Message, at int) signature {
 		for _, name := range p.Headers {
 			switch strings.ToLower(name) {
 			case messageField, sealField:
-				// RFC 8617 §4.1.2: must not be covered. The results must not
-				// either, but older sealers and the ValiMail suite do cover
-				// them, and nobody gains by what a signature covers too much.
+				// RFC 8617 §4.1.2 forbids to cover these, and the results too. But
+				// older sealers and the ValiMail suite do cover the results, and a
+				// signature that covers more than it should does no harm.
 				err = &dkim.Error{Result: dkim.PermError, Reason: dkim.ReasonSyntax, Detail: "h= covers a field it must not"}
 			}
 		}
@@ -192,8 +194,8 @@ func parseSeal(m *dkim.Message, at int) signature {
 	return signature{p, err}
 }
 
-// checkChain applies what the seals say of themselves: steps 2 and 3 of
-// RFC 8617 §5.2.
+// checkChain checks the text of the seals: their syntax, and that each cv= fits
+// its place (RFC 8617 §5.2 steps 2 and 3).
 func checkChain(sets []set) *failure {
 	newest := len(sets)
 	if cv, _ := sets[newest-1].seal.Tags.Get("cv"); cv == "fail" {

@@ -6,8 +6,8 @@ import (
 )
 
 // remoteIP finds smtp.remote-ip among the properties of an
-// ARC-Authentication-Results payload (RFC 8617 §10.2). Comments and quoted
-// strings are passed over, for a sender can put text into both.
+// ARC-Authentication-Results payload (RFC 8617 §10.2). It skips comments and
+// quoted strings, because a sender can put any text into them.
 func remoteIP(payload string) netip.Addr {
 	const property = "smtp.remote-ip"
 	for s := payload; s != ""; {

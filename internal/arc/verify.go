@@ -16,12 +16,12 @@ type Verifier struct {
 	message *dkim.Message
 	options dkim.Options
 	sets    []set
-	failed  *failure // known without the body and the keys
+	failed  *failure // found without the body and the keys
 }
 
-// NewVerifier collects the ARC sets and checks the chain's structure; it does
-// no I/O. The body goes to m. Of the options, those on keys, times and l= hold
-// for ARC as for DKIM.
+// NewVerifier collects the ARC sets and checks the chain's structure. It does no
+// I/O. The caller writes the body to m. The options on keys, times and l= apply
+// to ARC as they do to DKIM.
 func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	v := &Verifier{message: m, options: o.WithDefaults()}
 	v.sets, v.failed = collect(m)
@@ -37,7 +37,7 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	if v.failed != nil {
 		return v
 	}
-	// The newest first: without it nothing else matters.
+	// The newest set comes first: if it fails, so does the chain.
 	for i := len(v.sets) - 1; i >= 0; i-- {
 		s := &v.sets[i]
 		if s.message.err == nil {
@@ -52,9 +52,9 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	return v
 }
 
-// reserve sets the work aside without which there is no result: of the newest
-// ARC-Message-Signature and of every seal. The older message signatures, which
-// a result does not depend on, get what is left in the end.
+// reserve sets aside the work that the result depends on: the newest
+// ARC-Message-Signature and every seal. The older message signatures do not
+// change the status; they get the work that is left in the end.
 func (v *Verifier) reserve() *failure {
 	newest := &v.sets[len(v.sets)-1].message
 	enough := newest.err != nil || v.message.Reserve(&newest.Pending)
@@ -68,7 +68,7 @@ func (v *Verifier) reserve() *failure {
 	return &failure{reason: ReasonWorkLimit, detail: "verifying the chain would take more arithmetic than a message may"}
 }
 
-// release gives back what was reserved.
+// release gives back the work that was reserved.
 func (v *Verifier) release() {
 	for i := range v.sets {
 		v.message.Release(&v.sets[i].message.Pending)
@@ -76,8 +76,8 @@ func (v *Verifier) release() {
 	}
 }
 
-// checkFrom: as for DKIM, a chain says nothing about a message whose reader may
-// be shown another From than the signed one (RFC 6376 §8.15).
+// checkFrom refuses messages that do not have exactly one From, as package dkim
+// does: a mail client may show another From than the signed one (RFC 6376 §8.15).
 func checkFrom(m *dkim.Message, newest int) *failure {
 	switch n := m.Count("from"); {
 	case n == 0:
@@ -89,11 +89,11 @@ func checkFrom(m *dkim.Message, newest int) *failure {
 }
 
 // Start begins all key lookups in the background and returns at once, as
-// [dkim.Verifier.Start] does; those already begun are not repeated.
+// [dkim.Verifier.Start] does. It does not repeat lookups that have begun.
 func (v *Verifier) Start(ctx context.Context, r dns.Resolver) { v.message.Start(ctx, r) }
 
-// Finish ends the body, waits for keys until ctx is done and returns the
-// chain's status.
+// Finish ends the body, waits for the keys until ctx is done and returns the
+// result for the chain.
 func (v *Verifier) Finish(ctx context.Context) Result {
 	r := Result{Status: None, Sets: v.describe()}
 	if len(v.sets) == 0 && v.failed == nil {
@@ -117,7 +117,8 @@ func (v *Verifier) Finish(ctx context.Context) Result {
 	return r
 }
 
-// status: what was not looked at did not fail.
+// status returns NotEvaluated for a chain that ran out of work: it was not
+// verified, so it did not fail.
 func (f *failure) status() Status {
 	if f.reason == ReasonWorkLimit {
 		return NotEvaluated
@@ -133,7 +134,7 @@ func (v *Verifier) describe() []Set {
 		switch cv {
 		case "none", "pass", "fail":
 		default:
-			cv = "" // not a word to repeat
+			cv = "" // the stranger's word is not repeated
 		}
 		out = append(out, Set{
 			Instance: i + 1, Sealer: s.seal.Domain, Selector: string(s.seal.Selector), CV: cv,
@@ -155,8 +156,8 @@ func (v *Verifier) verifyMessage(ctx context.Context, i int, r *Result) *dkim.Er
 	return err
 }
 
-// verifyNewest checks the newest ARC-Message-Signature, which must verify: step
-// 4 of RFC 8617 §5.2.
+// verifyNewest checks the newest ARC-Message-Signature, which must verify
+// (RFC 8617 §5.2 step 4).
 func (v *Verifier) verifyNewest(ctx context.Context, r *Result) *failure {
 	newest := len(v.sets) - 1
 	if err := v.verifyMessage(ctx, newest, r); err != nil {
@@ -165,8 +166,9 @@ func (v *Verifier) verifyNewest(ctx context.Context, r *Result) *failure {
 	return nil
 }
 
-// verifyOlder checks the other ones, from the newest down to the first that
-// does not verify or for which there is no work left: step 5.
+// verifyOlder checks the other ARC-Message-Signatures, the newest first. It stops
+// at the first that does not verify or for which no work is left (RFC 8617 §5.2
+// step 5).
 func (v *Verifier) verifyOlder(ctx context.Context, r *Result) {
 	for i := len(v.sets) - 2; i >= 0; i-- {
 		if v.verifyMessage(ctx, i, r) != nil {
@@ -186,7 +188,7 @@ func signatureFailure(reason Reason, instance int, err *dkim.Error) *failure {
 	}
 }
 
-// verifySeals checks every ARC-Seal, the newest first: step 6.
+// verifySeals checks every ARC-Seal, the newest first (RFC 8617 §5.2 step 6).
 func (v *Verifier) verifySeals(ctx context.Context) *failure {
 	sums, err := v.sealSums()
 	if err != nil {
@@ -201,10 +203,11 @@ func (v *Verifier) verifySeals(ctx context.Context) *failure {
 	return nil
 }
 
-// sealSums hashes what each seal covers: all sets up to its own in order of
-// their instance, each as results, message signature and seal, relaxed; its own
-// seal with b= emptied and no CRLF (RFC 8617 §5.1.1). One hash runs through
-// the chain and is copied at each seal, so that the cost is linear.
+// sealSums hashes what each seal covers: the sets up to its own in the order of
+// their instances, each as results, message signature and seal in relaxed form.
+// The seal itself comes last, with b= emptied and without CRLF (RFC 8617 §5.1.1).
+// One hash runs through the chain and is cloned at each seal, so that the cost
+// grows with the number of sets, not with its square.
 func (v *Verifier) sealSums() ([][32]byte, error) {
 	running := sha256.New().(hash.Cloner)
 	sums := make([][32]byte, len(v.sets))

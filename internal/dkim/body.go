@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// wholeBody as a limit means that there is no l=.
+// wholeBody is the limit of a signature without l=.
 const wholeBody = int64(-1)
 
 // limitOf returns how much of the canonical body a signature covers.
@@ -20,19 +20,19 @@ func limitOf(p *syntax.Params) int64 {
 	return *p.BodyLength
 }
 
-// digest is a SHA-256 value. RFC 8301 left no other hash: sha1 must not verify.
+// digest is a SHA-256 value. RFC 8301 allows no other hash.
 type digest = [sha256.Size]byte
 
-// bodyHashes hashes one body for every signature on it: each canonicalization
-// that is wanted runs once, and each l= is a mark in its output.
+// bodyHashes hashes one body for every signature on it. Each canonicalization
+// that a signature asks for runs once; the hash at each l= is taken on the way.
 type bodyHashes struct {
 	cache           *Cache
 	simple, relaxed *canonicalizer
 	closed          bool
 }
 
-// want asks for the hash of the first limit octets of the canonical body, or
-// of the whole (wholeBody). It must come before the first Write.
+// want asks for the hash of the first limit octets of the canonical body, or of
+// the whole body (wholeBody). It must be called before the first write.
 func (b *bodyHashes) want(c syntax.Canonicalization, limit int64) {
 	p := &b.simple
 	if c == syntax.Relaxed {
@@ -44,7 +44,7 @@ func (b *bodyHashes) want(c syntax.Canonicalization, limit int64) {
 	(*p).sink.mark(limit)
 }
 
-// release gives the memory back; there are no sums afterwards.
+// release gives the memory back to the cache. sum must not be called afterwards.
 func (b *bodyHashes) release() {
 	b.cache.reuseBody(b.simple)
 	b.cache.reuseBody(b.relaxed)
@@ -72,8 +72,8 @@ func (b *bodyHashes) close() {
 	}
 }
 
-// sum returns what want asked for and the length of the canonical body. It is
-// not ok if limit is beyond the body. The hashes must be closed.
+// sum returns the hash that want asked for and the length of the canonical body.
+// ok is false if limit is beyond the body. close must be called first.
 func (b *bodyHashes) sum(c syntax.Canonicalization, limit int64) (sum digest, length int64, ok bool) {
 	from := b.simple
 	if c == syntax.Relaxed {
@@ -93,13 +93,13 @@ func (b *bodyHashes) sum(c syntax.Canonicalization, limit int64) (sum digest, le
 	return s.sums[i], s.length, true
 }
 
-// bodySink hashes the canonical octets and notes the hash at each limit.
+// bodySink hashes the canonical octets and keeps the hash at each limit.
 type bodySink struct {
 	hash   hash.Hash
 	limits []int64  // ascending, distinct
-	sums   []digest // of limits[:len(sums)], those reached
+	sums   []digest // at limits[:len(sums)], the limits reached so far
 	length int64    // octets hashed
-	buf    []byte   // small pieces are collected: SHA-256 likes long runs
+	buf    []byte   // collects small pieces, because SHA-256 is faster on long ones
 	whole  digest
 }
 
@@ -131,8 +131,8 @@ func (s *bodySink) flush() {
 	s.buf = s.buf[:0]
 }
 
-// digest hashes p, stopping at each limit within. Sum leaves the running state
-// alone, so one hash serves every l=.
+// digest hashes p and keeps the hash at each limit inside p. hash.Sum does not
+// change the running state, so one hash serves every l=.
 func (s *bodySink) digest(p []byte) {
 	for len(s.sums) < len(s.limits) {
 		left := s.limits[len(s.sums)] - s.length
@@ -154,22 +154,22 @@ func (s *bodySink) close() {
 	s.hash.Sum(s.whole[:0])
 }
 
-// canonicalizer brings a body that arrives in chunks into canonical form with
-// constant memory: what is not decided yet is a count or a flag.
+// canonicalizer brings a body that arrives in chunks into canonical form. It
+// needs no memory for octets that it holds back: they are a count and two flags.
 type canonicalizer struct {
 	relaxed bool
 	sink    bodySink
-	lines   int64 // CRLFs not yet written: dropped if nothing follows them
-	wsp     bool  // white space after them, relaxed only: dropped at a line's end
-	cr      bool  // a CR after that: half a CRLF, or content
-	content bool  // anything was written at all
+	lines   int64 // CRLFs held back: they are dropped at the end of the body
+	wsp     bool  // relaxed only: white space held back, which is dropped at the end of a line
+	cr      bool  // a CR held back: the next octet decides whether it begins a CRLF or is content
+	content bool  // something was written
 }
 
 func newCanonicalizer() *canonicalizer {
 	return &canonicalizer{sink: bodySink{hash: sha256.New(), buf: make([]byte, 0, sinkBuffer)}}
 }
 
-// begin makes c ready for a body, whatever it did before.
+// begin makes c ready for another body.
 func (c *canonicalizer) begin(relaxed bool) {
 	s := &c.sink
 	s.hash.Reset()
@@ -178,7 +178,7 @@ func (c *canonicalizer) begin(relaxed bool) {
 
 var (
 	crlf = []byte("\r\n")
-	// crlfs is a block of line ends for writing long runs of them.
+	// crlfs is a block of line ends, to write long runs of them quickly.
 	crlfs = bytes.Repeat(crlf, sinkBuffer/len(crlf)/2)
 )
 
@@ -202,7 +202,7 @@ func (c *canonicalizer) write(p []byte) {
 	}
 }
 
-// writeSimple passes everything but line ends at the end of the chunk
+// writeSimple writes a chunk but holds back the line ends at its end
 // (RFC 6376 §3.4.3).
 func (c *canonicalizer) writeSimple(p []byte) {
 	end, lines, cr := len(p), int64(0), false
@@ -224,7 +224,7 @@ func (c *canonicalizer) writeSimple(p []byte) {
 // writeRelaxed works line by line (RFC 6376 §3.4.4).
 func (c *canonicalizer) writeRelaxed(p []byte) {
 	if !c.wsp && bytes.IndexByte(p, ' ') < 0 && bytes.IndexByte(p, '\t') < 0 {
-		c.writeSimple(p) // base64, the bulk of large mail: nothing to reduce
+		c.writeSimple(p) // there is no white space to reduce, as in base64, which most large mail is
 		return
 	}
 	for len(p) > 0 {
@@ -237,7 +237,7 @@ func (c *canonicalizer) writeRelaxed(p []byte) {
 			c.text(p[:i])
 			p = p[i:]
 		}
-		n := 1 // a run of CRs: all but the last are content
+		n := 1 // in a run of CRs, all but the last are content
 		for n < len(p) && p[n] == '\r' {
 			n++
 		}
@@ -259,10 +259,10 @@ func (c *canonicalizer) writeRelaxed(p []byte) {
 	}
 }
 
-// text takes a stretch of a line and reduces its white space.
+// text writes a part of a line with its white space reduced.
 func (c *canonicalizer) text(p []byte) {
 	if bytes.IndexByte(p, '\t') < 0 && !bytes.Contains(p, twoSpaces) {
-		// Most lines: at most one space at either end to care for.
+		// Most lines are like this: only a space at either end needs care.
 		if len(p) > 0 && p[0] == ' ' {
 			c.wsp = true
 			p = p[1:]
@@ -294,13 +294,13 @@ func (c *canonicalizer) text(p []byte) {
 
 var twoSpaces = []byte("  ")
 
-// endLine notes a CRLF; white space before it is no content.
+// endLine holds a CRLF back and drops white space before it.
 func (c *canonicalizer) endLine() {
 	c.wsp = false
 	c.lines++
 }
 
-// emit writes what was held back, now that content follows, and p.
+// emit writes what was held back, and then p. It is called once content follows.
 func (c *canonicalizer) emit(p []byte) {
 	c.flushLines()
 	if c.wsp {
@@ -323,8 +323,8 @@ func (c *canonicalizer) flushLines() {
 	}
 }
 
-// close ends the body with exactly one CRLF; only an empty relaxed body stays
-// empty (RFC 6376 §3.4.3, §3.4.4).
+// close ends the body with exactly one CRLF. An empty body stays empty under
+// relaxed, and becomes one CRLF under simple (RFC 6376 §3.4.3, §3.4.4).
 func (c *canonicalizer) close() {
 	if c.cr {
 		c.cr = false

@@ -8,9 +8,9 @@ import (
 	"sekimori/internal/message"
 )
 
-// Cache is what the messages of a daemon share: keys that were read once, and
-// the memory of messages that ended. No result points into either. A nil Cache
-// shares nothing. Safe for concurrent use.
+// Cache is shared by the messages of a daemon. It has the keys that were read
+// before, and memory that earlier messages used. No result points into it. A nil
+// Cache shares nothing. It is safe for concurrent use.
 type Cache struct {
 	keys    keyCache
 	indexes sync.Pool // of *fieldIndex
@@ -29,7 +29,7 @@ func (c *Cache) parseKey(txt string) (syntax.Key, *syntax.Error) {
 		return k, nil
 	}
 	k, err := syntax.ParseKey(txt)
-	if err == nil { // what is no key costs little to read
+	if err == nil { // a record that is not a key costs little to read again
 		c.keys.add(strings.Clone(txt), k)
 	}
 	return k, err
@@ -54,7 +54,7 @@ func (c *Cache) reuseIndex(x *fieldIndex) {
 	}
 }
 
-// body returns a canonicalizer for a body's beginning.
+// body returns a canonicalizer that is ready for a body.
 func (c *Cache) body(relaxed bool) *canonicalizer {
 	var b *canonicalizer
 	if c != nil {
@@ -74,20 +74,23 @@ func (c *Cache) reuseBody(b *canonicalizer) {
 }
 
 const (
-	// maxCachedRecord is the longest key record kept, in octets: that of the
-	// largest RSA key that is worked with has 1,500.
+	// maxCachedRecord is the longest key record kept, in octets. The record of
+	// an RSA key of 8,192 bits has 1,500.
 	maxCachedRecord = 2 << 10
-	// maxCachedKeys and maxCachedKeyBytes bound what all keys take. Strangers
-	// choose how many there are; a large receiver sees some thousands a day.
+	// maxCachedKeys and maxCachedKeyBytes bound the memory of all keys, because
+	// strangers choose how many there are. A large receiver sees some thousands
+	// a day.
 	maxCachedKeys     = 8192
 	maxCachedKeyBytes = 8 << 20
-	// keyOverhead is what a key takes beside its record and its numbers.
+	// keyOverhead is the memory that a key takes beside its record and its
+	// modulus, in octets.
 	keyOverhead = 500
 )
 
-// keyCache keeps keys by the text of their record: reading base64 and ASN.1
-// costs as much as a third of the verification. Keys that are not asked for
-// again leave when newer ones have filled half of the room.
+// keyCache keeps keys by the text of their record, because reading base64 and
+// ASN.1 costs as much as a third of a verification. When recent is full it
+// becomes past, and past is dropped. A key that is asked for moves to recent, so
+// that only keys which are not in use are dropped.
 type keyCache struct {
 	mu           sync.RWMutex
 	recent, past map[string]syntax.Key

@@ -8,26 +8,26 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// An MTA does not hand a message on as it came: it removes fields, cuts others
-// off, and some do not show the space behind the colon. What a signature covers
-// is therefore tried in every form that the message may have had, and where
-// none matches, but what was signed cannot have been seen here, nobody can say
-// that the message was changed.
+// An MTA does not hand a message to a milter as it came: it removes some fields
+// and cuts off others, and some MTAs do not show the space behind the colon. So a
+// signature is verified over every form that the message may have had. If no
+// form matches, but the MTA may have changed a signed field, the result is
+// neutral: the difference may be the MTA's.
 
-// form is one way to complete what the MTA does not show.
+// form is one guess at what the MTA does not show.
 type form struct {
-	// bare has a bit for each of the first 64 fields that are hashed: its value
-	// began without the space that it has here.
+	// bare has a bit for each of the first 64 fields that are hashed. If it is
+	// set, the value of that field began without the space that it has here.
 	bare       uint64
-	returnPath string // the value of a Return-Path that is not there any more; "" is none
+	returnPath string // the value of the Return-Path that the MTA removed; "" if there was none
 }
 
-// maxForms is how many forms any message has: three of spaces for each of
-// three of Return-Path.
+// maxForms is the largest number of forms of a message: three guesses at the
+// spaces for each of three guesses at Return-Path.
 const maxForms = 9
 
-// spaceForms are those of spaces: before all values, before all that do not
-// begin on the next line, before none.
+// spaceForms is the number of guesses at the spaces: before all values, before
+// all values that do not begin on the next line, before none.
 const spaceForms = 3
 
 // droppedFields are those that Postfix removes before a milter sees the message
@@ -36,25 +36,26 @@ var droppedFields = [...]string{"bcc", "content-length", "resent-bcc", returnPat
 
 const returnPathField = "return-path"
 
-// candidates are the header hashes that one signature may have been made for.
+// candidates are the header hashes that a signature may have been made for, one
+// for each form.
 type candidates struct {
 	message *Message
 	pending *Pending
 
-	unknown bool   // whether spaces stood before the values
-	folded  uint64 // of form.bare: the values that begin on the next line
-	path    string // the value of a Return-Path that the signature covers and that is not there; "" is none
-	sums    [maxForms]digest
-	hashed  int  // of sums
-	altered bool // the MTA cut or changed a signed field
+	spacesUnknown bool   // the MTA does not show whether a space came before the values
+	folded        uint64 // the bits of form.bare whose values begin on the next line
+	path          string // the value of a Return-Path that the signature covers and the MTA removed; "" if there is none
+	sums          [maxForms]digest
+	hashed        int  // sums[:hashed] are known
+	altered       bool // the MTA cut or changed a signed field
 }
 
 func (m *Message) candidates(p *Pending, o Options) candidates {
 	c := candidates{message: m, pending: p}
-	if c.unknown = o.LeadingSpaceUnknown && p.HeaderCanon == syntax.Simple; c.unknown {
+	if c.spacesUnknown = o.LeadingSpaceUnknown && p.HeaderCanon == syntax.Simple; c.spacesUnknown {
 		for slot, value := range m.index.signedValues(p) {
 			if strings.HasPrefix(value, " \r\n") {
-				c.folded |= 1 << slot // of no effect from the 65th on
+				c.folded |= 1 << slot // no bit is set from the 65th field on
 			}
 		}
 	}
@@ -64,25 +65,25 @@ func (m *Message) candidates(p *Pending, o Options) candidates {
 	return c
 }
 
-// forms is how many forms there are.
+// forms returns how many forms there are.
 func (c *candidates) forms() int {
 	n := 1
 	switch c.path {
 	case "":
-	case "<>": // without its brackets it is none
+	case "<>": // without its brackets it would be empty, as where there is no Return-Path
 		n = 2
 	default:
 		n = 3
 	}
-	if c.unknown {
+	if c.spacesUnknown {
 		n *= spaceForms
 	}
 	return n
 }
 
-// form is the i-th form, the likeliest first.
+// form returns the i-th form. The likeliest form is the first.
 func (c *candidates) form(i int) (f form) {
-	if c.unknown {
+	if c.spacesUnknown {
 		f.bare = [spaceForms]uint64{0, c.folded, math.MaxUint64}[i%spaceForms]
 		i /= spaceForms
 	}
@@ -95,7 +96,7 @@ func (c *candidates) form(i int) (f form) {
 	return f
 }
 
-// sum is the hash of the message in its i-th form; they are made in order.
+// sum returns the header hash of the i-th form.
 func (c *candidates) sum(i int) digest {
 	for ; c.hashed <= i; c.hashed++ {
 		var altered bool
@@ -124,8 +125,9 @@ func (c *candidates) check(k *syntax.Key) *Error {
 	return c.mismatch()
 }
 
-// checkRSA verifies the likeliest form. If that fails and something was lost on
-// the way, the hash inside the signature tells which form was signed, if any.
+// checkRSA verifies the likeliest form with crypto/rsa. If it does not match and
+// the MTA may have changed a signed field, the hash inside the signature tells
+// which form was signed, if any.
 func (c *candidates) checkRSA(k *syntax.Key, pub *rsa.PublicKey) *Error {
 	if !c.message.budget.spend(c.pending, workOf(k)) {
 		return errNoWork()
@@ -134,7 +136,7 @@ func (c *candidates) checkRSA(k *syntax.Key, pub *rsa.PublicKey) *Error {
 		return nil
 	}
 	why := c.mismatch()
-	if why.Result == Fail { // nothing was lost, so there is no other form either
+	if why.Result == Fail { // the MTA changed nothing, so there is no other form
 		return why
 	}
 	signed, genuine := signedDigest(pub, c.pending.Signature)
@@ -147,31 +149,32 @@ func (c *candidates) checkRSA(k *syntax.Key, pub *rsa.PublicKey) *Error {
 	return why
 }
 
-// find reports whether a form of the message has the hash signed.
+// find reports whether some form of the message has the hash that was signed.
 func (c *candidates) find(signed digest) bool {
 	for i := range c.forms() {
 		if c.sum(i) == signed {
 			return true
 		}
 	}
-	return c.unknown && c.search(signed)
+	return c.spacesUnknown && c.search(signed)
 }
 
 const (
 	// maxSpaceForms bounds the mixtures of spaces that are searched.
 	maxSpaceForms = 128
-	// maxSpaceOctets bounds what is hashed for it.
+	// maxSpaceOctets bounds the octets that are hashed for this search.
 	maxSpaceOctets = 256 << 10
 )
 
-// search looks for the header that was signed among those in which some values
-// began with a space and others did not, the fewest without first.
+// search looks for the form that was signed among those in which some values
+// began with a space and others did not. It begins with the forms in which the
+// fewest values had no space.
 func (c *candidates) search(signed digest) bool {
 	var slots []int
 	size := 0
 	for slot, value := range c.message.index.signedValues(c.pending) {
 		size += len(value)
-		// Where a second space is left, the MTA took one away.
+		// If a second space is left, the MTA did remove the first one.
 		if slot < 64 && strings.HasPrefix(value, " ") && !strings.HasPrefix(value, "  ") {
 			slots = append(slots, slot)
 		}
@@ -191,14 +194,14 @@ func (c *candidates) search(signed digest) bool {
 	return false
 }
 
-// nextSet is the next larger number with as many bits set.
+// nextSet returns the next larger number with as many bits set as set has.
 func nextSet(set uint64) uint64 {
 	lowest := set & -set
 	carried := set + lowest
 	return carried | (carried^set)>>2/lowest
 }
 
-// spread moves bit i of set to bit slots[i].
+// spread returns the number in which bit slots[i] is set for each bit i of set.
 func spread(set uint64, slots []int) (bare uint64) {
 	for i, slot := range slots {
 		bare |= set >> i & 1 << slot
@@ -206,7 +209,7 @@ func spread(set uint64, slots []int) (bare uint64) {
 	return bare
 }
 
-// dropped reports whether the signature names a field that is not there.
+// dropped reports whether the signature names a field that the message lacks.
 func (c *candidates) dropped(name string) bool {
 	for _, signed := range c.pending.Headers {
 		if strings.EqualFold(name, signed) {
@@ -216,8 +219,8 @@ func (c *candidates) dropped(name string) bool {
 	return false
 }
 
-// mismatch is what to say of a signature that the holder of the key made and
-// that matches no form.
+// mismatch is the result of a signature that the holder of the key made and that
+// matches no form.
 func (c *candidates) mismatch() *Error {
 	for _, name := range droppedFields {
 		if c.dropped(name) {
@@ -227,7 +230,7 @@ func (c *candidates) mismatch() *Error {
 	switch {
 	case c.altered:
 		return &Error{Neutral, ReasonNotVerifiable, "the MTA hands on a signed field truncated or changed"}
-	case c.unknown:
+	case c.spacesUnknown:
 		return &Error{Neutral, ReasonLeadingSpace, "the MTA does not show how the signed values begin"}
 	}
 	return errMismatch()

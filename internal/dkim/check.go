@@ -116,7 +116,7 @@ func tryKeys(ctx context.Context, p *Pending, o Options, verify func(*syntax.Key
 			v = Verdict{Err: err, key: &keys[i]}
 		}
 	}
-	return v // keysOf returns at least one key, or an error
+	return v // there was at least one key, so v.Err is set
 }
 
 // leavesOpen ranks errors by how little they say about the signature.
@@ -131,7 +131,7 @@ func leavesOpen(err *Error) int {
 }
 
 // checkBody compares the body with bh= and returns how many octets of the
-// canonical body lie past l=.
+// canonical body are past l=.
 func (m *Message) checkBody(p *syntax.Params) (uncovered int64, err *Error) {
 	m.body.close()
 	sum, length, ok := m.body.sum(p.BodyCanon, limitOf(p))

@@ -12,26 +12,25 @@ import (
 	"sekimori/internal/taglist"
 )
 
-// fieldIndex finds header fields by name, the lowest first, and keeps the
-// relaxed form of those once used, so that any number of signatures costs the
-// canonicalization of a field once. Its memory serves one message after the
-// other.
+// fieldIndex finds header fields by name, the lowest first. It keeps the relaxed
+// form of each field that was used, so that a field is canonicalized once for
+// any number of signatures. Its memory is used again for the next message.
 type fieldIndex struct {
 	header message.Header
-	seed   maphash.Seed // nobody can write names that meet in the table
-	table  []int32      // by hash: 1 + index into names, 0 is free; a power of two long, half empty
+	seed   maphash.Seed // random, so that nobody can craft header names that collide in the table
+	table  []int32      // by hash: 1 + index into names, or 0 if free; its length is a power of two, and at least half of it is free
 	names  []indexedName
-	above  []int32 // by index into header: the next field up of the same name, or none
-	next   []int32 // by name: the field that choose takes next
-	chosen []int32 // see choose
+	above  []int32 // by index into header: the next field of the same name further up, or none
+	next   []int32 // by name: the field that choose takes next, or none
+	chosen []int32 // the memory of choose's result
 
 	text    []byte // relaxed forms
-	relaxed []span // by index into header: the part of text, empty until used
+	relaxed []span // by index into header: the field's part of text; empty until the field is used
 
 	hash hash.Hash
 	sum  digest
 	buf  []byte
-	tags taglist.List // of the field being read
+	tags taglist.List // memory for the tags of the field that is read
 }
 
 // indexedName is one name in a header.
@@ -42,7 +41,7 @@ type indexedName struct {
 	count  int
 }
 
-// none ends a list of fields.
+// none marks the end of a list of fields.
 const none = int32(-1)
 
 func newFieldIndex() *fieldIndex {
@@ -77,7 +76,7 @@ func (x *fieldIndex) build(h message.Header) {
 	}
 }
 
-// zeroed returns s with n zeros in it.
+// zeroed returns a slice of n zeros, in the memory of s if it is large enough.
 func zeroed[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)
@@ -87,7 +86,8 @@ func zeroed[T any](s []T, n int) []T {
 	return s
 }
 
-// find returns where in the table a name stands, in any case, or belongs.
+// find returns the place of a name in the table: where it is, or where it has to
+// be put. Names compare without regard to case.
 func (x *fieldIndex) find(name string) (slot int, hash uint64) {
 	x.buf = appendName(x.buf[:0], name)
 	hash = maphash.Bytes(x.seed, x.buf)
@@ -103,7 +103,7 @@ func (x *fieldIndex) find(name string) (slot int, hash uint64) {
 	}
 }
 
-// named returns what is known of a name, nil if no field has it.
+// named returns the entry of a name, or nil if no field has the name.
 func (x *fieldIndex) named(name string) *indexedName {
 	slot, _ := x.find(name)
 	if id := x.table[slot]; id != 0 {
@@ -145,11 +145,12 @@ func (x *fieldIndex) relaxedField(i int) []byte {
 	return x.text[s.start:s.end]
 }
 
-// absentPath stands in chosen for a Return-Path that is signed and not there.
+// absentPath is an entry of chosen: the signature covers a Return-Path that the
+// message lacks.
 const absentPath = int32(-2)
 
-// choose lists the fields that a signature names (RFC 6376 §5.4.2): for each
-// name the lowest field not yet taken, nothing if there is none left.
+// choose lists the fields that a signature names: for each name the lowest field
+// that it has not taken yet, and nothing if there is none left (RFC 6376 §5.4.2).
 func (x *fieldIndex) choose(p *Pending) []int32 {
 	self := int32(p.Field)
 	x.chosen, x.next = x.chosen[:0], x.next[:0]
@@ -162,14 +163,14 @@ func (x *fieldIndex) choose(p *Pending) []int32 {
 		id := x.table[slot]
 		if id == 0 {
 			if !path && strings.EqualFold(returnPathField, name) {
-				path = true // there is one in a message
+				path = true // a message has one Return-Path at most
 				x.chosen = append(x.chosen, absentPath)
 			}
 			continue
 		}
 		next := &x.next[id-1]
 		if *next == self {
-			*next = x.above[self] // it was not there yet when it was signed
+			*next = x.above[self] // the signature's field was not there yet when its text was signed
 		}
 		if *next == none {
 			continue
@@ -180,8 +181,8 @@ func (x *fieldIndex) choose(p *Pending) []int32 {
 	return x.chosen
 }
 
-// signedValues yields the values that a signature covers, the one of its own
-// field last, by their place among the bits of form.bare.
+// signedValues yields the values that a signature covers, each with the number
+// of its bit in form.bare. The value of the signature's own field is the last.
 func (x *fieldIndex) signedValues(p *Pending) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		slot := 0
@@ -197,9 +198,9 @@ func (x *fieldIndex) signedValues(p *Pending) iter.Seq2[int, string] {
 	}
 }
 
-// headerHash hashes the fields that a signature names and the signature field
-// itself with its b= emptied (RFC 6376 §3.7). A field that the MTA may have
-// changed on the way to us makes altered true.
+// headerHash hashes the fields that a signature names, and then the signature's
+// own field with its b= emptied (RFC 6376 §3.7). altered is true if the MTA may
+// have changed one of the fields.
 func (x *fieldIndex) headerHash(p *Pending, as form) (sum digest, altered bool) {
 	x.hash.Reset()
 	for _, i := range x.choose(p) {
@@ -218,18 +219,19 @@ func (x *fieldIndex) headerHash(p *Pending, as form) (sum digest, altered bool) 
 			x.hash.Write(x.buf)
 		}
 	}
-	own := &x.header[p.Field]
+	self := &x.header[p.Field]
 	if p.HeaderCanon == syntax.Relaxed {
-		x.buf = appendRelaxedCut(x.buf[:0], own.Name, own.Value, p.BSpan)
+		x.buf = appendRelaxedCut(x.buf[:0], self.Name, self.Value, p.BSpan)
 	} else {
-		x.buf = append(appendSimple(x.buf[:0], own.Name, as.take(own.Value[:p.BSpan.Start])), own.Value[p.BSpan.End:]...)
+		x.buf = append(appendSimple(x.buf[:0], self.Name, as.take(self.Value[:p.BSpan.Start])), self.Value[p.BSpan.End:]...)
 	}
 	x.hash.Write(x.buf)
 	x.hash.Sum(x.sum[:0])
 	return x.sum, altered
 }
 
-// take returns the value of the next field that is hashed as it was.
+// take returns the value of the next field in this form. It is called once for
+// each field, in the order in which they are hashed.
 func (f *form) take(value string) string {
 	bare := f.bare&1 != 0
 	f.bare >>= 1
@@ -239,7 +241,7 @@ func (f *form) take(value string) string {
 	return value
 }
 
-// hashField hashes a field that is not in the header.
+// hashField hashes a field that the message lacks.
 func (x *fieldIndex) hashField(c syntax.Canonicalization, name, value string) {
 	if c == syntax.Relaxed {
 		x.buf = appendRelaxed(x.buf[:0], name, value)
@@ -253,7 +255,8 @@ func (x *fieldIndex) hashField(c syntax.Canonicalization, name, value string) {
 // octets or entries of each of its parts.
 const maxIndexKept = 16 << 10
 
-// clear lets go of the message. It is false if the index grew too large to keep.
+// clear drops the message. It returns false if the index has grown too large to
+// be kept for another one.
 func (x *fieldIndex) clear() bool {
 	x.header = nil
 	clear(x.tags[:cap(x.tags)])
@@ -263,14 +266,13 @@ func (x *fieldIndex) clear() bool {
 // span is a part of fieldIndex.text.
 type span struct{ start, end int }
 
-// truncatedLen is the field length from which on a milter must expect that
-// Postfix cut the field off: its limit is 60,000 octets, and 59,539 arrived of
-// a field that was longer.
+// truncatedLen is the length from which on Postfix may have cut a field off.
+// Postfix's limit is 60,000 octets; of a longer field, 59,539 arrived.
 const truncatedLen = 59_000
 
-// alteredByMTA tells a field that a milter cannot have seen as it was signed:
-// long enough to have been truncated, or with octets that MTAs replace or
-// strip in some versions and not in others.
+// alteredByMTA reports whether the MTA may have changed a field before the milter
+// saw it: the field is long enough to have been cut off, or it has octets that
+// some versions of MTAs replace or remove.
 func alteredByMTA(f message.Field) bool {
 	if len(f.Name)+len(f.Value) >= truncatedLen {
 		return true
@@ -301,8 +303,8 @@ func appendRelaxed(dst []byte, name, value string) []byte {
 	return appendRelaxedCut(dst, name, value, syntax.Span{})
 }
 
-// appendRelaxedCut is appendRelaxed of a field that lacks a part of its value,
-// which stands between "=" and ";" or the end.
+// appendRelaxedCut is appendRelaxed without the part cut of the value. The part
+// begins after "=" and ends before ";" or at the end.
 func appendRelaxedCut(dst []byte, name, value string, cut syntax.Span) []byte {
 	dst = append(appendName(dst, name), ':')
 	empty := len(dst)
@@ -311,9 +313,9 @@ func appendRelaxedCut(dst []byte, name, value string, cut syntax.Span) []byte {
 	return dst
 }
 
-// appendReduced appends a value, or a part of it, with its white space reduced
-// to single spaces inside of what began at empty. wsp says that some stands
-// before.
+// appendReduced appends a part of a value with its white space reduced to single
+// spaces. The value begins at dst[empty:]; white space before it is dropped. wsp
+// says that white space came before this part, the result that it ends this part.
 func appendReduced(dst []byte, value string, empty int, wsp bool) ([]byte, bool) {
 	for i := 0; i < len(value); {
 		c := value[i]
@@ -322,7 +324,7 @@ func appendReduced(dst []byte, value string, empty int, wsp bool) ([]byte, bool)
 			wsp = true
 			i++
 		case c == '\r' && i+2 < len(value) && value[i+1] == '\n' && isWSP(value[i+2]):
-			i += 2 // a fold; its white space comes next
+			i += 2 // the line end of a fold: its white space is next
 		default:
 			if wsp && len(dst) > empty {
 				dst = append(dst, ' ')
@@ -337,7 +339,7 @@ func appendReduced(dst []byte, value string, empty int, wsp bool) ([]byte, bool)
 	return dst, wsp
 }
 
-// trimName: a name may come with the space that stood before its colon.
+// trimName removes the white space that may be between a name and its colon.
 func trimName(name string) string {
 	for name != "" && isWSP(name[len(name)-1]) {
 		name = name[:len(name)-1]
@@ -347,7 +349,7 @@ func trimName(name string) string {
 
 func appendName(dst []byte, name string) []byte { return appendLower(dst, trimName(name)) }
 
-// isLowerOf reports whether lower is s with A-Z folded.
+// isLowerOf reports whether lower is s with A-Z in lower case.
 func isLowerOf(lower []byte, s string) bool {
 	if len(lower) != len(s) {
 		return false
@@ -362,7 +364,7 @@ func isLowerOf(lower []byte, s string) bool {
 
 func isWSP(c byte) bool { return c == ' ' || c == '\t' }
 
-// appendLower appends s with A-Z folded; header field names are ASCII.
+// appendLower appends s with A-Z in lower case. Header field names are ASCII.
 func appendLower(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		dst = append(dst, toLower(s[i]))

@@ -6,8 +6,9 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Judge ends the body, verifies the signatures whose keys are there, without
-// waiting for any, and reports whether none is left open. Finish does the rest.
+// Judge ends the body and verifies the signatures whose keys have arrived. It
+// does not wait for the others. It returns true if every signature has its
+// result now; otherwise Finish verifies the rest.
 func (v *Verifier) Judge(ctx context.Context) (all bool) {
 	all = true
 	for i := range v.checks {
@@ -23,8 +24,8 @@ func (v *Verifier) Judge(ctx context.Context) (all bool) {
 	return all
 }
 
-// Passed reports whether a signature judged so far is a pass of a domain for
-// which of holds.
+// Passed reports whether a signature that has its result is a pass of a domain
+// for which of returns true.
 func (v *Verifier) Passed(of func(dns.Name) bool) bool {
 	for i := range v.checks {
 		if c := &v.checks[i]; c.Result == Pass && of(c.Domain) {
@@ -34,11 +35,11 @@ func (v *Verifier) Passed(of func(dns.Name) bool) bool {
 	return false
 }
 
-// Arrived returns a channel that has a value after a lookup ended, for a Judge
-// that left signatures open; several lookups may leave one value.
+// Arrived returns a channel that has a value once a lookup has ended, so that
+// Judge may get further. Several lookups may leave only one value.
 func (v *Verifier) Arrived() <-chan struct{} { return v.message.arrived }
 
-// ended reports whether Keys returns at once.
+// ended reports whether wait would return at once.
 func (l *Lookup) ended() bool {
 	if !l.started || l.done == nil {
 		return true

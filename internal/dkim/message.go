@@ -12,17 +12,17 @@ import (
 	"sekimori/internal/message"
 )
 
-// Message is what all signatures of one message share: the index of its
-// header, the hashes of its body, the lookups of its keys. It is not safe for
+// Message has what all signatures of one message share: the index of its header,
+// the hashes of its body and the lookups of its keys. It is not safe for
 // concurrent use.
 type Message struct {
 	cache   *Cache
 	index   *fieldIndex // nil after Close
 	body    bodyHashes
 	lookups []*Lookup
-	started int // lookups[:started] are under way
+	started int // lookups[:started] were started
 	stops   []context.CancelFunc
-	arrived chan struct{} // has room for one; nil while nothing is in the background
+	arrived chan struct{} // see Arrived; nil until a lookup runs in the background
 	budget  budget
 }
 
@@ -53,7 +53,8 @@ func (m *Message) RelaxedUnsigned(p *Pending) []byte {
 	return appendRelaxedCut(nil, f.Name, f.Value, p.BSpan)
 }
 
-// WantBody asks for the body hash that p needs. It must come before the body.
+// WantBody asks for the body hash that p needs. It must be called before the
+// first Write.
 func (m *Message) WantBody(p *Pending) { m.body.want(p.BodyCanon, limitOf(&p.Params)) }
 
 // Write takes the next octets of the body, as received, in any chunks. It
@@ -65,14 +66,14 @@ func (m *Message) Write(p []byte) (int, error) {
 
 // Lookup is the search for the keys of one selector and domain.
 type Lookup struct {
-	Name    dns.Name // what is asked; "" if it would be too long
+	Name    dns.Name // the name of the key record; "" if it would be too long
 	asks    dns.Resolver
 	cache   *Cache
 	started bool
-	done    chan struct{} // closed when keys and err are set; nil if they were at once
+	done    chan struct{} // closed once keys and err are set; nil if Start has set them
 	keys    []syntax.Key
 	err     *Error
-	room    [1]syntax.Key // for keys: one is the rule
+	memory  [1]syntax.Key // of keys, for the usual case of one key
 
 	authenticated bool // the resolver validated the answer by DNSSEC
 }
@@ -99,7 +100,7 @@ func (m *Message) lookupOf(name dns.Name) *Lookup {
 	return l
 }
 
-// QueryNames returns the names Start asks, or asked, for.
+// QueryNames returns the names that Start asks for, or has asked for.
 func (m *Message) QueryNames() []dns.Name {
 	names := make([]dns.Name, len(m.lookups))
 	for i, l := range m.lookups {
@@ -108,8 +109,8 @@ func (m *Message) QueryNames() []dns.Name {
 	return names
 }
 
-// maxParallelLookups bounds the queries one message has in flight: an ARC
-// chain can name a hundred keys.
+// maxParallelLookups bounds the queries that one message has in flight, because
+// an ARC chain can name a hundred keys.
 const maxParallelLookups = 16
 
 // Start begins the lookups registered since the last Start and returns at
@@ -161,15 +162,15 @@ func (m *Message) ask(ctx context.Context, r dns.Resolver, todo []*Lookup) {
 				todo[i].run(ctx, r)
 				select {
 				case arrived <- struct{}{}:
-				default: // one is waiting to be taken
+				default: // the channel has a value already
 				}
 			}
 		}()
 	}
 }
 
-// Close abandons the lookups and gives the memory back. The Message must not be
-// used afterwards, but for another Close.
+// Close ends the lookups and gives the memory back. Afterwards the Message must
+// not be used, but Close may be called again.
 func (m *Message) Close() {
 	for _, stop := range m.stops {
 		stop()
@@ -182,11 +183,11 @@ func (m *Message) Close() {
 	m.index = nil
 }
 
-// run looks the key up. A panic must not take the daemon down with it, nor
-// leave somebody waiting.
+// run looks the key up. It closes done even after a panic, so that wait returns
+// and the daemon goes on.
 func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	defer close(l.done)
-	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // by runtime.Goexit
+	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // stays if the resolver calls runtime.Goexit
 	defer l.recoverPanic()
 	l.keys, l.err = l.lookup(ctx, r)
 }
@@ -219,14 +220,14 @@ func (l *Lookup) Published(ctx context.Context) bool {
 
 // wait waits for the lookup until ctx is done and returns its keys.
 func (l *Lookup) wait(ctx context.Context) ([]syntax.Key, *Error) {
-	if !l.started { // nobody will ever answer
+	if !l.started { // it would never end
 		return nil, dnsError(&dns.Error{Kind: dns.KindCanceled, Name: l.Name, Type: dns.TypeTXT})
 	}
 	if l.done == nil {
 		return l.keys, l.err
 	}
 	select {
-	case <-l.done: // even if ctx is done as well
+	case <-l.done: // an answer counts even if ctx is done as well
 		return l.keys, l.err
 	default:
 	}
@@ -238,11 +239,11 @@ func (l *Lookup) wait(ctx context.Context) ([]syntax.Key, *Error) {
 	}
 }
 
-// maxKeys bounds the keys tried at one name. RFC 6376 §3.6.2.2 leaves several
-// undefined; §6.1.2 lets a verifier cycle through them.
+// maxKeys bounds the keys that are tried at one name. RFC 6376 §3.6.2.2 does not
+// say what several records mean; §6.1.2 lets a verifier try one after another.
 const maxKeys = 4
 
-// lookup asks for the keys: one or more, or the reason for which there is none
+// lookup asks for the keys. It returns at least one key, or an error
 // (RFC 6376 §6.1.2).
 func (l *Lookup) lookup(ctx context.Context, r dns.Resolver) ([]syntax.Key, *Error) {
 	if l.Name == "" {
@@ -255,13 +256,13 @@ func (l *Lookup) lookup(ctx context.Context, r dns.Resolver) ([]syntax.Key, *Err
 	return l.keysOf(answer)
 }
 
-// errNoKey: there is no record.
+// errNoKey is the error if the answer has no record.
 var errNoKey = &Error{PermError, ReasonKeyNotFound, "no key"}
 
-// keysOf reads the keys of an answer.
+// keysOf reads the keys of an answer. It returns at least one key, or an error.
 func (l *Lookup) keysOf(answer dns.Answer) ([]syntax.Key, *Error) {
 	l.authenticated = answer.Authenticated
-	keys := l.room[:0]
+	keys := l.memory[:0]
 	why := errNoKey
 	for _, rr := range answer.Records {
 		if len(keys) == maxKeys {
@@ -281,8 +282,8 @@ func (l *Lookup) keysOf(answer dns.Answer) ([]syntax.Key, *Error) {
 	return keys, nil
 }
 
-// dnsError gives every failure to ask its result and its reason. What no later
-// try could cure is permanent (RFC 6376 §6.1.2: the key record cannot be used).
+// dnsError turns a failed lookup into a result and a reason. A failure that no
+// later attempt could cure is a PermError (RFC 6376 §6.1.2).
 func dnsError(err error) *Error {
 	result, kind := TempError, dns.KindNetwork
 	var de *dns.Error

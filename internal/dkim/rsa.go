@@ -18,8 +18,8 @@ func verifyRSA(pub *rsa.PublicKey, sum digest, signature []byte) bool {
 // signedDigest returns the hash that the holder of the key signed, for this
 // message or for another one; ok is false if he never made this signature.
 // crypto/rsa does not tell the hash. It is needed only after a mismatch: to
-// find out whether the MTA may have changed the signed fields, and in which
-// form the message was signed. It never makes a signature pass.
+// find out in which form the message was signed, and whether the MTA may have
+// changed the signed fields. The hash alone never makes a signature pass.
 //
 // ok asks for the one encoding of that hash, octet for octet: implementations
 // that read the hash and did not compare the rest accepted forged signatures.

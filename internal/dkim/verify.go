@@ -14,13 +14,14 @@ import (
 const fieldName = "dkim-signature"
 
 const (
-	// maxFields bounds the DKIM-Signature fields that are read; the topmost
-	// count. It is more than the milter lets through, because the author's own
-	// may stand below any number that others put on top.
+	// maxFields bounds the DKIM-Signature fields that are read, from the top. It
+	// is more than package milter lets through, because others may have put any
+	// number of fields above the author's own.
 	maxFields = 4096
-	// maxReported bounds those that Finish returns, so that the results fit
-	// into a header field: what is verified, and the topmost of the rest.
-	// Ordinary mail has one to three, mail that went through lists up to ten.
+	// maxReported bounds the signatures that Finish returns, so that the results
+	// fit into a header field. They are those that are verified and the topmost of
+	// the rest. Ordinary mail has one to three signatures, mail that went through
+	// lists up to ten.
 	maxReported = 64
 )
 
@@ -29,13 +30,13 @@ const (
 type Verifier struct {
 	message    Message
 	options    Options
-	signatures []Signature // what Finish returns
+	signatures []Signature // the result of Finish
 	checks     []check     // of signatures, in the same order
 	omitted    int
-	room       [usualSignatures]check
+	memory     [usualSignatures]check // of checks, for most messages
 }
 
-// usualSignatures is how many signatures most messages have at most.
+// usualSignatures is the number of signatures that most messages do not exceed.
 const usualSignatures = 2
 
 // check is one signature on its way to a result.
@@ -56,7 +57,7 @@ func NewVerifier(h message.Header, o Options) *Verifier {
 		fields = fields[:maxFields]
 	}
 	v.signatures = make([]Signature, len(fields))
-	if v.checks = v.room[:]; len(fields) > len(v.room) {
+	if v.checks = v.memory[:]; len(fields) > len(v.memory) {
 		v.checks = make([]check, len(fields))
 	}
 	v.checks = v.checks[:len(fields)]
@@ -67,30 +68,30 @@ func NewVerifier(h message.Header, o Options) *Verifier {
 	v.judgeFrom()
 	v.judgeExpiration()
 	v.pick()
-	v.report()
+	v.dropExcess()
 	return v
 }
 
-// report drops what is over maxReported: settled signatures from the bottom.
-func (v *Verifier) report() {
+// dropExcess keeps maxReported signatures. It drops settled ones from the bottom.
+func (v *Verifier) dropExcess() {
 	if len(v.checks) <= maxReported {
 		return
 	}
-	room := maxReported
+	free := maxReported
 	for i := range v.checks {
 		if !v.checks[i].settled() {
-			room--
+			free--
 		}
 	}
-	// Copies, so that the memory of what is dropped is free.
+	// These are copies, so that the dropped signatures are freed.
 	checks, signatures := make([]check, 0, maxReported), make([]Signature, 0, maxReported)
 	for i := range v.checks {
 		c := &v.checks[i]
-		if c.settled() && room <= 0 {
+		if c.settled() && free <= 0 {
 			continue
 		}
 		if c.settled() {
-			room--
+			free--
 		}
 		checks, signatures = append(checks, *c), append(signatures, *c.Signature)
 	}
@@ -120,11 +121,11 @@ func (c *check) read(m *Message, at int) {
 	}
 }
 
-// canonicalizationText is c= in full, "" if there is none known.
+// canonicalizationText returns c= in full, or "" if c= could not be read.
 func canonicalizationText(header, body syntax.Canonicalization) string {
 	switch {
 	case header == syntax.Relaxed && body == syntax.Relaxed:
-		return "relaxed/relaxed" // saves the memory for most signatures
+		return "relaxed/relaxed" // needs no allocation for most signatures
 	case header != "":
 		return string(header) + "/" + string(body)
 	}
@@ -137,7 +138,7 @@ func (c *check) settle(err *Error) {
 
 func (c *check) settled() bool { return c.Result != "" }
 
-// settleAll gives every open signature the same end.
+// settleAll gives every signature without a result this one.
 func (v *Verifier) settleAll(err *Error) {
 	for i := range v.checks {
 		if !v.checks[i].settled() {
@@ -146,8 +147,8 @@ func (v *Verifier) settleAll(err *Error) {
 	}
 }
 
-// judgeFrom refuses to say pass about a message without one From field: a
-// reader may be shown another From than the signed one (RFC 6376 §8.15).
+// judgeFrom refuses messages that do not have exactly one From field, because a
+// mail client may show another From than the signed one (RFC 6376 §8.15).
 func (v *Verifier) judgeFrom() {
 	switch n := v.message.Count("from"); {
 	case n == 0: // RFC 6376 §5.4: From must be signed
@@ -168,8 +169,8 @@ func (v *Verifier) judgeExpiration() {
 	}
 }
 
-// pick chooses the signatures that get verified, the author's first, and asks
-// for what they need.
+// pick chooses the signatures that are verified, the author's first, and asks for
+// the keys and body hashes that they need.
 func (v *Verifier) pick() {
 	var few [16]int
 	open := few[:0]
@@ -196,7 +197,8 @@ func (v *Verifier) pick() {
 	}
 }
 
-// distance ranks a signing domain by how well it may align with the author.
+// distance ranks a signing domain by how likely it aligns with the author's
+// domain. 0 is the best.
 func (v *Verifier) distance(d dns.Name) int {
 	prefer := v.options.Prefer
 	switch {
@@ -204,13 +206,13 @@ func (v *Verifier) distance(d dns.Name) int {
 		return 0
 	case prefer.Under(d) || d.Under(prefer):
 		return 1
-	case prefer.Under(parent(d)): // siblings may be of one organization
+	case prefer.Under(parent(d)): // domains with the same parent may be of one organization
 		return 2
 	}
 	return 3
 }
 
-// parent is the name above, at least of two labels; "" otherwise.
+// parent returns the name above d, or "" if that has fewer than two labels.
 func parent(d dns.Name) dns.Name {
 	_, up, _ := strings.Cut(string(d), ".")
 	if !strings.Contains(up, ".") {
@@ -219,18 +221,18 @@ func parent(d dns.Name) dns.Name {
 	return dns.Name(up)
 }
 
-// Message returns what the message's other signatures may share: an ARC
-// verifier made of it needs no hash or index of its own.
+// Message returns what the signatures share. Package arc uses it to verify the
+// chain of the same mail without a second index or body hash.
 func (v *Verifier) Message() *Message { return &v.message }
 
 // QueryNames returns the names at which Start looks for keys.
 func (v *Verifier) QueryNames() []dns.Name { return v.message.QueryNames() }
 
-// Omitted returns how many DKIM-Signature fields Finish says nothing about,
-// because there are more than anybody needs.
+// Omitted returns how many DKIM-Signature fields Finish has no result for,
+// because there are more than maxFields or maxReported.
 func (v *Verifier) Omitted() int { return v.omitted }
 
-// Start begins all key lookups in the background and returns at once. They
+// Start begins all key lookups in the background and returns at once. The lookups
 // end with ctx or Close.
 func (v *Verifier) Start(ctx context.Context, r dns.Resolver) { v.message.Start(ctx, r) }
 
@@ -238,13 +240,13 @@ func (v *Verifier) Start(ctx context.Context, r dns.Resolver) { v.message.Start(
 // never fails.
 func (v *Verifier) Write(p []byte) (int, error) { return v.message.Write(p) }
 
-// Close abandons the message; Finish must not follow. Closing after Finish
-// does no harm.
+// Close ends the lookups and gives the memory back. Finish must not be called
+// afterwards. Close may be called again.
 func (v *Verifier) Close() { v.message.Close() }
 
 // Finish ends the body, waits for the keys until ctx is done and returns the
-// signatures in the order of their fields, the topmost first. A key that did
-// not come is a temperror, unless the signature cannot verify anyway.
+// signatures in the order of their fields, the topmost first. If a key did not
+// come, the signature is a temperror, unless it cannot verify with any key.
 func (v *Verifier) Finish(ctx context.Context) []Signature {
 	for i := range v.checks {
 		if c := &v.checks[i]; !c.settled() {

@@ -7,20 +7,20 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// Public-key arithmetic is the one part of a message's cost that grows with
-// what stands in the DNS of strangers: a key of 8,192 bits with a large exponent
-// costs a hundred times an ordinary one, and a message may ask for hundreds of
-// operations. So operations are weighed, and the sum of a message is bounded.
+// Strangers choose the keys, and with them the cost of a verification: a key of
+// 8,192 bits with a large exponent costs a hundred times as much as an ordinary
+// one, and a message may ask for hundreds of verifications. So every
+// verification has a weight, and the sum of a message's weights is bounded.
 //
-// The unit is one step of an exponentiation with a modulus of 64 bits. An
-// operation has (bits/64)² units for each of its steps: one for each bit of the
-// exponent, one more for each bit that is set, and setupSteps for what
-// crypto/rsa computes of the modulus first.
+// The unit is one step of an exponentiation with a modulus of 64 bits. A step
+// with a longer modulus weighs (bits/64)² units. A verification has one step for
+// each bit of the exponent, one more for each bit that is set, and setupSteps
+// for what crypto/rsa computes from the modulus first.
 //
 // The weights are not exact. Above 2,048 bits crypto/rsa has no assembly and
-// takes 2.4 times the time that its operation weighs. A signature that lost a
-// field on the way takes up to two exponentiations more than the one that is
-// counted (see checkRSA). The worst message takes about 10 ms of CPU.
+// takes 2.4 times as long as its weight says. If the MTA removed a signed field,
+// checkRSA does up to two exponentiations more than the one that is counted. The
+// worst message takes about 10 ms of CPU.
 const (
 	// ordinaryWork is what a verification under a key of 2,048 bits with the
 	// exponent 65537 weighs. It takes 29 µs (AMD EPYC, Go 1.26).
@@ -35,9 +35,9 @@ const (
 	maxOperations = 64
 )
 
-// rsaWork is what one operation under an RSA key weighs.
+// rsaWork is the weight of one verification under an RSA key.
 func rsaWork(size, exponent int) int64 {
-	// Sizes between the usual ones take as long as the next usual one.
+	// Other sizes take as long as the next larger usual one.
 	const small, usual = 512, 1024
 	step := usual
 	if size <= 2*usual {
@@ -48,7 +48,7 @@ func rsaWork(size, exponent int) int64 {
 	return limbs * limbs * int64(steps)
 }
 
-// workOf is what one verification under k weighs.
+// workOf is the weight of one verification under k.
 func workOf(k *syntax.Key) int64 {
 	if pub, ok := k.Public.(*rsa.PublicKey); ok {
 		return rsaWork(k.Bits, pub.E)
@@ -58,14 +58,14 @@ func workOf(k *syntax.Key) int64 {
 
 // budget is the work that one message may still do.
 type budget struct {
-	free  int64 // that nothing is reserved of
+	free  int64 // neither spent nor reserved for a signature
 	spent int64
 }
 
-// Reserve sets aside what verifying a signature under an ordinary exponent
-// takes: the length of b= tells the size of the key before the key is there.
-// Lengths that no key has that is worked with need nothing. Reserve is false if
-// the message has not that much left. Release gives back what was not needed.
+// Reserve sets aside the work of verifying p under an ordinary exponent. The key
+// has not arrived yet, but the length of b= tells its size; a length that no
+// accepted key has needs no work. Reserve returns false if the message has too
+// little work left. Release gives back what was not needed.
 func (m *Message) Reserve(p *Pending) bool {
 	const ordinaryExponent = 1<<16 + 1
 	need := int64(0)
@@ -89,8 +89,8 @@ func (m *Message) Release(p *Pending) {
 	p.reserved = 0
 }
 
-// spend takes work out of a signature's reserve and of what is free. It is
-// false, and takes nothing, if both together are less.
+// spend takes work from a signature's reserve, and what is missing from the
+// free work. If both together are too little it takes nothing and returns false.
 func (b *budget) spend(p *Pending, work int64) bool {
 	if work > p.reserved+b.free {
 		return false
@@ -102,13 +102,13 @@ func (b *budget) spend(p *Pending, work int64) bool {
 	return true
 }
 
-// Operations is how much public-key arithmetic the message's signatures took,
-// in verifications of ordinary ones: RSA of 2,048 bits, exponent 65537.
+// Operations returns how much public-key arithmetic the message's signatures
+// took. The unit is one verification of RSA of 2,048 bits, exponent 65537.
 func (m *Message) Operations() float64 { return float64(m.budget.spent) / ordinaryWork }
 
-// errNoWork is what becomes of a signature for which the work is not there.
-// It is no fail, because the signature may be good; and no temporary error,
-// because the message would need as much the next time.
+// errNoWork is the result of a signature for which too little work is left. It is
+// not a fail, because the signature may be good. It is not a temporary error,
+// because the message would need as much work the next time.
 func errNoWork() *Error {
 	return &Error{Policy, ReasonWorkLimit, "verifying it would take more arithmetic than a message may"}
 }
