@@ -2,12 +2,13 @@
 GO             ?= go
 NFPM           ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK    ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e faults conformance vet lint fuzz bench milterload bench-peers dist soak clean
+.PHONY: help build run test e2e faults conformance vet lint vuln fuzz bench milterload bench-peers dist soak clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -48,6 +49,9 @@ vet: ## go vet
 lint: vet ## gofmt, go vet and golangci-lint
 	@test -z "$$(gofmt -l cmd internal configs deploy)" || { gofmt -l cmd internal configs deploy; exit 1; }
 	$(GO) run $(GOLANGCI_LINT) run ./...
+
+vuln: ## known vulnerabilities in the code that the programs call (asks vuln.go.dev)
+	$(GO) run $(GOVULNCHECK) ./cmd/...
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@$(GO) list ./... | while read -r pkg; do \
