@@ -1,9 +1,9 @@
 // Package taglist reads the tag=value lists of RFC 6376 §3.2, the syntax that
 // DKIM and ARC signatures, DKIM keys, DMARC and BIMI records share.
 //
-// [Parse] is the strict reading that RFC 6376 asks for: any error spoils the
-// list. [All] hands out piece by piece for DMARC, which ignores what it cannot
-// read after the version (RFC 9989 §4.8).
+// [Append] reads strictly, as RFC 6376 asks for: any error spoils the list.
+// [All] yields piece by piece, for DMARC, which ignores the pieces after the
+// version that it cannot read (RFC 9989 §4.8).
 package taglist
 
 import (
@@ -15,49 +15,46 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on what a stranger may hand in.
+// Bounds on a stranger's list.
 const (
-	// MaxLen is the longest list read, in octets. A DNS answer holds 64 KiB;
-	// the longest header field an MTA lets through stays under a megabyte.
+	// MaxLen is the longest list that is read, in octets. A DNS answer has at most
+	// 64 KiB, and the longest header field that MTAs accept is below a megabyte.
 	MaxLen = 1 << 20
-	// MaxTags is the most tags of one list. The registries know about fifteen
-	// for each user of the syntax; the rest is room for unknown ones.
+	// MaxTags is the largest number of tags of one list. The registries know about
+	// fifteen for each user of the syntax; the others may be unknown tags.
 	MaxTags = 128
 )
 
-// What can be wrong with a list; errors from this package wrap one of these.
+// The mistakes of a list. Every error from this package wraps one of them.
 var (
 	ErrTooLong     = errors.New("taglist: list too long")
 	ErrTooManyTags = errors.New("taglist: too many tags")
 	ErrEmpty       = errors.New("taglist: empty tag")
 	ErrNoValue     = errors.New("taglist: tag without an equals sign")
 	ErrName        = errors.New("taglist: malformed tag name")
-	ErrValue       = errors.New("taglist: octet that no tag value may hold")
+	ErrValue       = errors.New("taglist: octet that no tag value may have")
 	ErrDuplicate   = errors.New("taglist: duplicate tag")
 )
 
 // Tag is one name=value pair.
 type Tag struct {
-	// Name is as written: names compare with case (RFC 6376 §3.2).
+	// Name is as written: names that differ in case are different (RFC 6376 §3.2).
 	Name string
-	// Value is without the folding white space around it; white space inside
-	// is kept as it came, folds included.
+	// Value has no folding white space around it. White space inside stays as it
+	// came, folds included.
 	Value string
-	// Start and End bound the whole value in the list, the white space around
-	// it included: list[:Start] ends in "=" and list[End:] is empty or begins
-	// with ";". A signature's b= is emptied this way (RFC 6376 §3.7).
+	// Start and End bound the value in the list together with the white space
+	// around it: list[:Start] ends in "=", and list[End:] is empty or begins with
+	// ";". The value of a signature's b= is removed by them (RFC 6376 §3.7).
 	Start, End int
 }
 
 // List is a parsed list in the order written.
 type List []Tag
 
-// Parse reads a whole list. A syntax error, a duplicate name or an exceeded
-// bound spoils the list (RFC 6376 §3.2); one ";" at the end is allowed. The
-// error wraps one of this package's errors.
-func Parse(s string) (List, error) { return Append(nil, s) }
-
-// Append is Parse that appends the tags to list, whose tags do not count.
+// Append reads a whole list and appends its tags to list. A syntax error, a
+// duplicate name or an exceeded bound spoils it (RFC 6376 §3.2); one ";" at the
+// end is allowed. Tags that were in list before do not count as duplicates.
 func Append(list List, s string) (List, error) {
 	if list == nil {
 		const usual = 12
@@ -68,7 +65,7 @@ func Append(list List, s string) (List, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := list[before:].Tag(tag.Name); ok { // at most MaxTags: cheaper than a map
+		if _, ok := list[before:].Tag(tag.Name); ok { // for at most MaxTags this is faster than a map
 			return nil, fmt.Errorf("%w: %q", ErrDuplicate, tag.Name)
 		}
 		list = append(list, tag)
@@ -76,14 +73,14 @@ func Append(list List, s string) (List, error) {
 	return list, nil
 }
 
-// Get returns the value of the tag called name, and whether the tag is there:
-// an empty value differs from an absent tag (RFC 6376 §3.2).
+// Get returns the value of the tag called name, and whether the list has the tag:
+// an empty value is not the same as an absent tag (RFC 6376 §3.2).
 func (l List) Get(name string) (value string, ok bool) {
 	tag, ok := l.Tag(name)
 	return tag.Value, ok
 }
 
-// Tag returns the tag called name, and whether it is there.
+// Tag returns the tag called name, and whether the list has it.
 func (l List) Tag(name string) (Tag, bool) {
 	for i := range l {
 		if l[i].Name == name {
@@ -93,10 +90,10 @@ func (l List) Tag(name string) (Tag, bool) {
 	return Tag{}, false
 }
 
-// All yields each piece of the list between semicolons, with an error if the
-// piece is no tag; what could be read of it is in the Tag. The empty piece
-// after a final ";" is not yielded. Duplicates are the caller's affair. When a
-// bound is exceeded the last pair yielded says so.
+// All yields each piece of the list between semicolons. If a piece is not a tag
+// it yields an error and as much of the tag as could be read. It does not yield
+// the empty piece after a final ";", and it does not look for duplicates. If a
+// bound is exceeded, the last pair has the error.
 func All(s string) iter.Seq2[Tag, error] {
 	return func(yield func(Tag, error) bool) {
 		if len(s) > MaxLen {
@@ -154,9 +151,9 @@ func validName(s string) bool {
 	return s != ""
 }
 
-// validValue checks for VALCHAR and folding white space. Octets from 128 up are
-// let through: RFC 8616 §4 allows UTF-8 in signatures and the notes of keys
-// have always held it.
+// validValue accepts VALCHAR and folding white space. It also accepts octets from
+// 128 up: RFC 8616 §4 allows UTF-8 in signatures, and the notes of keys have
+// always had it.
 func validValue(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -224,7 +221,7 @@ func StripFWS(value string) string {
 	}
 }
 
-// solid is how many octets stand before the first white space.
+// solid returns how many octets come before the first white space.
 func solid(s string) int {
 	for i := 0; i < len(s); i++ {
 		if isFWS(s[i]) {
@@ -234,12 +231,12 @@ func solid(s string) int {
 	return len(s)
 }
 
-// isFWS tells folding white space in a value that passed Parse: CR and LF stand
-// in folds only.
+// isFWS reports whether c is folding white space in a value that was read without
+// an error: such a value has CR and LF in folds only.
 func isFWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // Split cuts a value at sep and removes the folding white space around each
-// part, as in h=, q=, s= and t= (RFC 6376 §3.5, §3.6.1). Empty parts stay.
+// part, as in h=, q=, s= and t= (RFC 6376 §3.5, §3.6.1). It keeps empty parts.
 func Split(value string, sep byte) []string {
 	parts := make([]string, 0, strings.Count(value, string(sep))+1)
 	for {
@@ -252,5 +249,5 @@ func Split(value string, sep byte) []string {
 	}
 }
 
-// quotedLen is how many octets of a stranger's text an error repeats.
+// quotedLen bounds the octets of a stranger's text that an error repeats.
 const quotedLen = 32
