@@ -6,7 +6,7 @@ import "strings"
 type parser struct {
 	s   string
 	pos int
-	// comment is the first comment met since it was last set to nil.
+	// comment is the first comment that cfws has read since comment was set to nil.
 	comment *string
 }
 
@@ -30,7 +30,8 @@ func (p *parser) expect(c byte) error {
 	return nil
 }
 
-// fold moves over CRLF when white space follows it (RFC 5322 §3.2.2, FWS).
+// fold moves over CRLF if white space follows, and reports whether it did (RFC 5322
+// §3.2.2, FWS).
 func (p *parser) fold() bool {
 	rest := p.s[p.pos:]
 	if len(rest) < 3 || rest[:2] != "\r\n" || rest[2] != ' ' && rest[2] != '\t' {
@@ -40,7 +41,7 @@ func (p *parser) fold() bool {
 	return true
 }
 
-// cfws reads [CFWS] (RFC 5322 §3.2.2).
+// cfws reads [CFWS], optional white space and comments (RFC 5322 §3.2.2).
 func (p *parser) cfws() error {
 	for !p.atEnd() {
 		switch c := p.s[p.pos]; c {
@@ -65,42 +66,18 @@ func (p *parser) cfws() error {
 	return nil
 }
 
-// readComment returns a comment's text without the outer parentheses and the
-// backslashes of quoted-pairs. Nesting is counted, not followed by recursion.
-func (p *parser) readComment() (string, error) {
-	var b strings.Builder
-	depth := 0
-	for !p.atEnd() {
-		c := p.s[p.pos]
-		switch {
-		case c == '\r' && p.fold():
-			continue
-		case c == '\\':
-			if err := p.quotedPair(&b); err != nil {
-				return "", err
-			}
-			continue
-		case c == '(':
-			depth++
-		case c == ')':
-			depth--
-		case isControl(c):
-			return "", p.fail("control character in a comment")
-		}
-		p.pos++
-		if depth == 0 {
-			return b.String(), nil
-		}
-		if c != '(' || depth > 1 {
-			b.WriteByte(c)
-		}
-	}
-	return "", p.fail("comment without an end")
-}
+// readComment returns a comment's text without the outer parentheses.
+func (p *parser) readComment() (string, error) { return p.delimited("comment", '(', ')') }
 
-// quotedString reads a quoted-string and returns what it stands for.
-func (p *parser) quotedString() (string, error) {
+// quotedString returns the text of a quoted-string without the quotes.
+func (p *parser) quotedString() (string, error) { return p.delimited("quoted-string", '"', '"') }
+
+// delimited reads a text from its opening octet to the closing one that belongs to it,
+// and returns what is between them, without folds and without the backslashes of
+// quoted-pairs. Nesting is counted, so that it costs no recursion.
+func (p *parser) delimited(what string, open, closing byte) (string, error) {
 	var b strings.Builder
+	depth := 1
 	p.pos++
 	for !p.atEnd() {
 		c := p.s[p.pos]
@@ -112,18 +89,23 @@ func (p *parser) quotedString() (string, error) {
 				return "", err
 			}
 			continue
+		case c == closing: // asked first: one octet opens and closes a quoted-string
+			depth--
+		case c == open:
+			depth++
 		case isControl(c):
-			return "", p.fail("control character in a quoted-string")
+			return "", p.fail("control character in a " + what)
 		}
 		p.pos++
-		if c == '"' {
+		if depth == 0 {
 			return b.String(), nil
 		}
 		b.WriteByte(c)
 	}
-	return "", p.fail("quoted-string without an end")
+	return "", p.fail(what + " without an end")
 }
 
+// quotedPair reads a backslash and the character after it, and writes the character.
 func (p *parser) quotedPair(b *strings.Builder) error {
 	p.pos++
 	if p.atEnd() || isControl(p.s[p.pos]) {
@@ -134,11 +116,12 @@ func (p *parser) quotedPair(b *strings.Builder) error {
 	return nil
 }
 
-// isControl reports what may stand in no comment or quoted-string; HTAB may.
+// isControl reports whether c is a control character that neither a comment nor a
+// quoted-string may hold. A tab is allowed.
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
-// keyword reads RFC 5321's Keyword: letters, digits and hyphens that do not
-// end in a hyphen.
+// keyword reads a Keyword (RFC 5321): letters, digits and hyphens, of which the last
+// is not a hyphen.
 func (p *parser) keyword() (string, error) {
 	start := p.pos
 	for !p.atEnd() && (isAlnum(p.s[p.pos]) || p.s[p.pos] == '-') {
@@ -205,7 +188,7 @@ func (p *parser) pvalue() (string, error) {
 	return "", p.fail("expected a property value")
 }
 
-// run reads what could belong to an unquoted property value.
+// run reads the octets that can stand in an unquoted property value.
 func (p *parser) run() string {
 	start := p.pos
 	for !p.atEnd() && (isAtext(p.s[p.pos]) || p.s[p.pos] == '.' || p.s[p.pos] == '@') {
@@ -214,8 +197,8 @@ func (p *parser) run() string {
 	return p.s[start:p.pos]
 }
 
-// isLooseToken reports a token that may also hold '/' and '=', as unquoted
-// base64 does.
+// isLooseToken reports whether s is a token, perhaps with '/' and '=' in it, which
+// unquoted base64 has.
 func isLooseToken(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; !isTokenChar(c) && c != '/' && c != '=' {
