@@ -14,7 +14,7 @@ const FieldName = "Authentication-Results"
 // PType is a property type (RFC 8601 §2.7).
 type PType string
 
-// The property types of RFC 8601 §2.3. Others exist; the parser accepts any
+// The property types of RFC 8601 §2.3. Others exist, and the parser accepts every
 // keyword.
 const (
 	PTypeSMTP   PType = "smtp"
@@ -30,9 +30,9 @@ type Field struct {
 	AuthServID string `json:"authserv_id"`
 	// Results is empty when nothing was evaluated: the field then says "none".
 	Results []Result `json:"results,omitempty"`
-	// UTF8 lets non-ASCII text stand in values: only for a message that is
-	// internationalized itself (RFC 8601 §5, RFC 6532). Parse sets it when it
-	// met such text.
+	// UTF8 allows characters beyond ASCII in values. Set it only for a message that
+	// is itself internationalized (RFC 8601 §5, RFC 6532). Parse sets it if the field
+	// has such characters.
 	UTF8 bool `json:"utf8,omitempty"`
 }
 
@@ -40,14 +40,14 @@ type Field struct {
 type Result struct {
 	Method string `json:"method"` // keyword: spf, dkim, dmarc, arc, iprev
 	Value  string `json:"result"` // keyword: pass, fail, temperror, ...
-	// Comment is free text of ours, such as "2048-bit rsa". Put nothing into
-	// it that a sender wrote: it is escaped, but some readers find results in
-	// comments.
+	// Comment is our own text, such as "2048-bit rsa". It must not repeat what a
+	// sender wrote: Format makes it safe, but some readers look for results in
+	// comments, too.
 	Comment    string     `json:"comment,omitempty"`
 	Reason     string     `json:"reason,omitempty"` // free text
 	Properties []Property `json:"properties,omitempty"`
-	// EndComment is a Comment after the properties, where some programs put
-	// theirs. Parse does not tell it from Comment.
+	// EndComment is a comment after the properties, where some programs put theirs.
+	// Parse does not set it.
 	EndComment string `json:"end_comment,omitempty"`
 }
 

@@ -2,7 +2,7 @@ package authres
 
 import "strings"
 
-// isAlnum reports an ASCII letter or digit.
+// isAlnum reports whether c is an ASCII letter or digit.
 func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
@@ -17,8 +17,8 @@ func newCharSet(in func(c byte) bool) (set charSet) {
 	return set
 }
 
-// tokenChars and atomChars are what RFC 2045 §5.1 tokens and RFC 5322 atoms
-// are made of.
+// tokenChars are the characters of a token (RFC 2045 §5.1), atomChars those of an
+// atom (RFC 5322).
 var (
 	tokenChars = newCharSet(func(c byte) bool {
 		return c > ' ' && c < 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
@@ -28,10 +28,10 @@ var (
 	})
 )
 
-// isTokenChar reports a character of an RFC 2045 §5.1 token.
+// isTokenChar reports whether c may stand in a token (RFC 2045 §5.1).
 func isTokenChar(c byte) bool { return c < 0x80 && tokenChars[c] }
 
-// isToken reports an RFC 2045 token.
+// isToken reports whether s is a token (RFC 2045 §5.1).
 func isToken(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if !isTokenChar(s[i]) {
@@ -41,10 +41,11 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// isAtext reports a character of an RFC 5322 atom; RFC 6532 adds all non-ASCII.
+// isAtext reports whether c may stand in an atom (RFC 5322). RFC 6532 adds all octets
+// beyond ASCII.
 func isAtext(c byte) bool { return c >= 0x80 || atomChars[c] }
 
-// isDotAtom reports an RFC 5322 dot-atom-text.
+// isDotAtom reports whether s is a dot-atom-text (RFC 5322).
 func isDotAtom(s string) bool {
 	atom := 0
 	for i := 0; i < len(s); i++ {
@@ -60,8 +61,8 @@ func isDotAtom(s string) bool {
 	return atom > 0
 }
 
-// isDomainName reports a domain-name (RFC 6376 §3.5); non-ASCII stands for
-// U-labels. A single label is let through.
+// isDomainName reports whether s is a domain-name (RFC 6376 §3.5). Octets beyond
+// ASCII count as letters, for U-labels. A single label is accepted, too.
 func isDomainName(s string) bool {
 	last := byte('.')
 	for i := 0; i < len(s); i++ {
@@ -78,9 +79,9 @@ func isDomainName(s string) bool {
 	return last != '.' && last != '-'
 }
 
-// isPlainAddress reports [local-part] "@" domain-name that needs no quotes.
-// Local parts that are no tokens, such as prvs=x=user with its equals signs,
-// would be legal too, but are easier to misread.
+// isPlainAddress reports whether s is [local-part] "@" domain-name and needs no
+// quotes. A local part must be a token: others, such as prvs=x=user with its equals
+// signs, would be legal, but are easier to misread.
 func isPlainAddress(s string) bool {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || !isDomainName(domain) || !strings.Contains(domain, ".") || !isDotAtom(local) && local != "" {

@@ -11,18 +11,18 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxHeadLen is the longest beginning of a field that can still be somebody
-// else's authserv-id, in octets. No genuine one comes near it.
+// maxHeadLen bounds the text before the results, in octets. A longer text does not
+// count as another host's authserv-id: no genuine one is nearly as long.
 const maxHeadLen = 2 << 10
 
-// IDs are the authserv-ids of one host, or of several that stand for one. The
-// zero value is none. Safe for concurrent use.
+// IDs are the authserv-ids of one host, or of several hosts that count as one. The
+// zero value holds no id. An IDs is safe for concurrent use.
 type IDs struct {
 	ids   []string // canonical
-	words []string // what is looked for in a text: those of ids that can stand there, and their U-labels
+	words []string // the texts to look for: the ids that are short enough, and their U-labels
 }
 
-// NewIDs returns IDs of these.
+// NewIDs returns the IDs with these authserv-ids.
 func NewIDs(ids ...string) IDs {
 	var n IDs
 	for _, id := range ids {
@@ -39,19 +39,19 @@ func NewIDs(ids ...string) IDs {
 	return n
 }
 
-// Claimed reports whether the value of an Authentication-Results field may be
-// taken, by any plausible reader, as written by a host whose authserv-id is
-// one of the ids; such a field from outside is forged and must go (RFC 8601 §5).
+// Claimed reports whether any plausible reader could take the value of an
+// Authentication-Results field for one that a host with one of the ids wrote. Such a
+// field from outside is forged and must be removed (RFC 8601 §5).
 //
-// The value need not be well-formed. What comes before the first ';' is read
-// in every way a careful or a careless reader might: comments, quotes and
-// escapes understood or not, white space, control and 8-bit octets dropped,
-// internationalized names decoded. If an id then stands there as a whole word,
-// whatever else does, the field claims it. An id that only contains ours as a
-// part, such as mx.example.jp.attacker.net, does not. What begins there with an
-// encoded-word (RFC 2047) may be anybody's: no authserv-id needs one, some
-// readers decode it, and the charsets they know are many more than ours. The
-// cost is linear in the value's length.
+// The value need not be well-formed. Claimed reads the text before the first ';' in
+// every way in which a careful or a careless reader might: with or without knowledge
+// of comments, quotes and escapes, without white space, control characters and 8-bit
+// octets, and with internationalized names decoded. If one of the ids is a whole word
+// in any of these readings, the field is claimed, whatever else stands there. A longer
+// name that contains an id, such as mx.example.jp.attacker.net, is another word. A
+// text with an encoded word (RFC 2047) in it is always claimed: no authserv-id needs
+// one, and some readers decode it by charsets that are not known here. The cost is
+// linear in the length of the value.
 func (n IDs) Claimed(value string) bool {
 	p := &parser{s: value}
 	if got, err := p.authServID(); err == nil && slices.Contains(n.ids, canonicalID(got)) {
@@ -63,24 +63,24 @@ func (n IDs) Claimed(value string) bool {
 	value = strings.TrimLeft(value, " \t\r\n;,")
 	head := value[:headLen(value[:min(len(value), maxHeadLen+1)])]
 	if len(head) > maxHeadLen {
-		return true // unbalanced, or made to hide something
+		return true // quotes or parentheses without an end, or an attempt to hide something
 	}
 	if i := strings.Index(head, wordBegin); i >= 0 && encoded(value[i:]) {
-		return true // the word may go on where the head ends
+		return true // the encoded word may reach beyond the head
 	}
 	return n.named(head)
 }
 
-// The ends of an encoded-word.
+// How an encoded word begins and ends.
 const wordBegin, wordEnd = "=?", "?="
 
-// encoded reports whether text may hold an encoded-word.
+// encoded reports whether text may hold an encoded word.
 func encoded(text string) bool {
 	_, after, found := strings.Cut(text, wordBegin)
 	return found && strings.Contains(after, wordEnd)
 }
 
-// named reports whether an id stands in text as a whole word, in any reading.
+// named reports whether one of the ids is a whole word in any reading of text.
 func (n IDs) named(text string) bool {
 	for _, reading := range readings(text) {
 		for _, w := range n.words {
@@ -92,11 +92,11 @@ func (n IDs) named(text string) bool {
 	return false
 }
 
-// canonicalID is the form in which two ids are compared: readers ignore case
-// and often a trailing dot.
+// canonicalID returns the form of an id in which two ids are compared. Readers ignore
+// case and often a dot at the end.
 func canonicalID(id string) string { return strings.TrimRight(lower(id), ".") }
 
-// syntax is what a reader understands.
+// syntax says which parts of the grammar a reader knows.
 type syntax struct{ quotes, comments, escapes bool }
 
 // headLen returns the length of the longest text that some reader could take
@@ -112,8 +112,8 @@ func headLen(value string) int {
 	return n
 }
 
-// head returns the offset of the first ';' that ends a head with a letter or
-// digit in it, or the value's length.
+// head returns the offset of the first ';' that has a letter or digit before it, for
+// a reader with this syntax. Without such a ';' it returns the length of value.
 func (syn syntax) head(value string) int {
 	depth, quoted, seen := 0, false, false
 	for i := 0; i < len(value); i++ {
@@ -141,8 +141,7 @@ func (syn syntax) head(value string) int {
 	return len(value)
 }
 
-// readings returns the texts different readers would make of head, in lower
-// case.
+// readings returns the texts that different readers make of head, in lower case.
 func readings(head string) []string {
 	plain := lower(head)
 	bare, pattern := uncomment(plain, true), uncomment(plain, false)
@@ -164,8 +163,9 @@ func readings(head string) []string {
 	return out
 }
 
-// uncomment removes comments: nested and with quotes respected, or as a simple
-// pattern would, from '(' to the next ')'.
+// uncomment removes comments. If nested is set, it counts nested comments and leaves
+// parentheses within quotes alone. Otherwise it removes what a simple pattern does:
+// from '(' to the next ')'.
 func uncomment(s string, nested bool) string {
 	var b strings.Builder
 	depth, quoted := 0, false
@@ -191,8 +191,8 @@ func uncomment(s string, nested bool) string {
 	return b.String()
 }
 
-// dropMarks removes quotes, backslashes, control octets other than white
-// space, and octets that are no UTF-8.
+// dropMarks is for strings.Map. It removes quotes, backslashes, angle brackets,
+// control and format characters except white space, and octets that are not UTF-8.
 func dropMarks(r rune) rune {
 	switch {
 	case r == '"' || r == '\'' || r == '\\' || r == '<' || r == '>' || r == utf8.RuneError,
@@ -202,6 +202,7 @@ func dropMarks(r rune) rune {
 	return r
 }
 
+// dropSpace is for strings.Map. It removes white space.
 func dropSpace(r rune) rune {
 	if unicode.IsSpace(r) {
 		return -1
@@ -209,25 +210,25 @@ func dropSpace(r rune) rune {
 	return r
 }
 
-// mapping maps what IDNA-aware software takes for the same name: full-width
-// letters, ideographic full stops, A-labels.
+// mapping maps the different spellings that IDNA-aware software takes for one name:
+// full-width letters, ideographic full stops, A-labels.
 var mapping = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
 
-// mapDomain brings a domain name to U-labels, whatever is wrong with it. To make
-// A-labels of a stranger's text would cost the square of its length.
+// mapDomain returns a domain name in U-labels, even if the name is not valid. It does
+// not make A-labels, because that costs the square of the length of a stranger's
+// text.
 func mapDomain(s string) string {
 	u, _ := mapping.ToUnicode(s)
 	return canonicalID(u)
 }
 
-// Bounds on what is mapped: to read an A-label costs the square of its length,
-// too.
+// Bounds on what is mapped. Reading an A-label costs the square of its length, too.
 const (
 	maxWord  = 4 * 253 // octets of a name
 	maxLabel = 63      // octets of a label in ASCII
 )
 
-// mapDomains brings every word of s that may be a domain name to U-labels.
+// mapDomains returns s with every word that may be a domain name in U-labels.
 func mapDomains(s string) string {
 	words := strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || strings.ContainsRune("\"();/,", r)
@@ -240,7 +241,7 @@ func mapDomains(s string) string {
 	return strings.Join(words, " ")
 }
 
-// longestLabel is the length of the longest label of a name.
+// longestLabel returns the length of the longest label of name.
 func longestLabel(name string) int {
 	longest := 0
 	for label := range strings.SplitSeq(name, ".") {
@@ -249,8 +250,8 @@ func longestLabel(name string) int {
 	return longest
 }
 
-// hasWord reports whether want stands in s with nothing before or after it
-// that would make it a part of a longer name; dots around it do not.
+// hasWord reports whether want stands in s and is not a part of a longer name. Dots
+// around want do not make the name longer.
 func hasWord(s, want string) bool {
 	for from := 0; ; {
 		i := strings.Index(s[from:], want)
@@ -269,12 +270,12 @@ func hasWord(s, want string) bool {
 	}
 }
 
-// nameRune reports a character that can belong to a domain name's label.
+// nameRune reports whether r can belong to a label of a domain name.
 func nameRune(r rune) bool {
 	return r == '-' || r == '_' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r))
 }
 
-// lower folds A-Z only: other folding is mapDomains' matter.
+// lower returns s with A to Z in lower case. mapDomains folds other letters.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {

@@ -2,30 +2,31 @@ package authres
 
 import "strings"
 
-// maxTraceLen is the longest Received-SPF value that can still be somebody
-// else's trace, in octets. No genuine one comes near it.
+// maxTraceLen bounds a Received-SPF value, in octets. A longer value does not count as
+// another host's trace: no genuine one is nearly as long.
 const maxTraceLen = 4 << 10
 
-// ClaimedSPF reports whether the value of a Received-SPF field may be taken as
-// written by a host that has one of the ids: its receiver= or its comment names
-// one, or it has neither, so that every host might have written it (RFC 7208
-// §9.1 wants both). Any other is another host's trace.
+// ClaimedSPF reports whether the value of a Received-SPF field could be taken for one
+// that a host with one of the ids wrote. That is so if its receiver= or its comment
+// names an id, and also if it has neither of them (RFC 7208 §9.1 asks for both),
+// because then any host might have written it. Otherwise it is another host's trace.
 func (n IDs) ClaimedSPF(value string) bool {
 	named, signed := n.readSPF(value)
 	return named || !signed
 }
 
-// NamedInSPF reports whether receiver= or a comment names one of the ids.
+// NamedInSPF reports whether receiver= or a comment in the value of a Received-SPF
+// field names one of the ids.
 func (n IDs) NamedInSPF(value string) bool {
 	named, _ := n.readSPF(value)
 	return named
 }
 
-// readSPF reports whether a Received-SPF value names one of the ids, and whether
-// it has a comment or a receiver= at all.
+// readSPF reports whether a Received-SPF value names one of the ids, and whether it
+// has a comment or a receiver= at all.
 func (n IDs) readSPF(value string) (named, signed bool) {
 	if len(value) > maxTraceLen || encoded(value) {
-		return true, true // made to hide something
+		return true, true // an attempt to hide something
 	}
 	for _, quotes := range []bool{true, false} {
 		comments, rest := splitComments(value, quotes)
@@ -41,9 +42,9 @@ func (n IDs) readSPF(value string) (named, signed bool) {
 	return false, signed
 }
 
-// splitComments returns the text within parentheses, nested ones and one that
-// is never closed included, and the text outside of them. Within quotes, if the
-// reader heeds them, parentheses are text.
+// splitComments returns the text within parentheses, and the text outside of them.
+// Nested parentheses, and one without an end, count as parentheses. If quotes is set,
+// parentheses within quotes are text.
 func splitComments(value string, quotes bool) (comments, rest string) {
 	var in, out strings.Builder
 	depth, quoted := 0, false
@@ -73,8 +74,8 @@ func splitComments(value string, quotes bool) (comments, rest string) {
 	return in.String(), out.String()
 }
 
-// parameters returns the values that are given to a key, each up to the next
-// semicolon, in one text. The key is in lower case.
+// parameters returns all values of a key in one text, each up to the next semicolon.
+// The key is in lower case.
 func parameters(text, key string) string {
 	var b strings.Builder
 	for folded := lower(text); ; {

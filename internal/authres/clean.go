@@ -8,10 +8,9 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on what is written. A sender chooses domains, selectors, local parts
-// and how many signatures there are; the field must stay small enough for
-// every MTA and filter on the way (Sendmail refuses 32 KiB of header, RFC 5322
-// §2.1.1 lines over 998).
+// Bounds on a field. A sender chooses domains, selectors, local parts and the number
+// of signatures. The field must still be small enough for every MTA and filter on the
+// way: Sendmail refuses 32 KiB of header, and RFC 5322 §2.1.1 lines over 998 octets.
 const (
 	maxValueLen   = 255 // octets of a value, comment or reason before quoting
 	maxKeywordLen = 40  // octets of a method, result, ptype or property; the longest registered has 16
@@ -20,8 +19,8 @@ const (
 	maxFieldLen   = 16 << 10
 )
 
-// cleanText is s as a field may hold it: bounded, and with '?' for what may not stand
-// in it. utf8OK says that the field may hold UTF-8 (RFC 6532).
+// cleanText returns s as a field may hold it: bounded, and with '?' for characters that
+// may not stand in it. utf8OK says that the field may hold UTF-8 (RFC 6532).
 func cleanText(s string, utf8OK bool) string {
 	if utf8OK {
 		return printable.MarkedUTF8(s, maxValueLen)
@@ -29,20 +28,21 @@ func cleanText(s string, utf8OK bool) string {
 	return printable.Marked(s, maxValueLen)
 }
 
-// omitted is the comment of a result that had to lose its details to keep the
-// field within maxFieldLen.
+// omitted is the comment of a result whose details were left out, because the field
+// would have been longer than maxFieldLen.
 const omitted = "details omitted: too long"
 
-// The printable ASCII characters of comments, of reasons, and of the values of
-// properties.
+// The printable ASCII characters that stay as they are in comments, in reasons, and
+// in the values of properties.
 var (
 	commentChars = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\()`, c) < 0 })
 	reasonChars  = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\`, c) < 0 })
 	valueChars   = newCharSet(func(c byte) bool { return c > ' ' && c < 0x7f && strings.IndexByte(`;"\(),<>=`, c) < 0 })
 )
 
-// cleanProse is cleanText of the ASCII characters in set alone: nothing is left
-// to escape, and nothing that a reader could take for the end of a result.
+// cleanProse is cleanText, and replaces the ASCII characters that are not in set by
+// '_'. The result needs no escapes, and holds nothing that a reader could take for the
+// end of a result.
 func cleanProse(s string, set *charSet, utf8OK bool) string {
 	s = cleanText(s, utf8OK)
 	for i := 0; i < len(s); i++ {
@@ -58,9 +58,9 @@ func cleanProse(s string, set *charSet, utf8OK bool) string {
 	return s
 }
 
-// isWritable reports a value that can stand in a field without a reader taking
-// it, or a part of it, for anything else. What cannot is not written at all: cut
-// or altered, it would be the name of somebody else.
+// isWritable reports whether no reader can take the value s, or a part of it, for
+// anything else in a field. Other values are not written at all: a value that was cut
+// or altered would name somebody else.
 func isWritable(s string, utf8OK bool) bool {
 	ascii := true
 	for i := 0; i < len(s); i++ {
@@ -73,15 +73,15 @@ func isWritable(s string, utf8OK bool) bool {
 	return s != "" && len(s) <= maxValueLen && (ascii || utf8OK && cleanText(s, true) == s && !startsWithMark(s))
 }
 
-// startsWithMark reports a combining mark, which would join the octet of ours
-// before it.
+// startsWithMark reports whether s begins with a combining mark. A reader would see
+// it joined to the character before it, which is ours.
 func startsWithMark(s string) bool {
 	first, _ := utf8.DecodeRuneInString(s)
 	return unicode.IsMark(first)
 }
 
-// cleanKeyword forces s into a Keyword (RFC 5321 Ldh-str): keywords are the
-// program's own, this only keeps a mistake from damaging the field.
+// cleanKeyword returns s as a Keyword (RFC 5321 Ldh-str). Keywords are the program's
+// own; this only keeps a mistake in it from damaging the field.
 func cleanKeyword(s string) string {
 	if isKeyword(s) {
 		return s
@@ -98,7 +98,7 @@ func cleanKeyword(s string) string {
 	return s
 }
 
-// isKeyword reports what cleanKeyword leaves as it is.
+// isKeyword reports whether s is a keyword, which cleanKeyword leaves as it is.
 func isKeyword(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if !isAlnum(s[i]) && (s[i] != '-' || i == 0 || i == len(s)-1) {

@@ -5,28 +5,28 @@ import (
 	"strings"
 )
 
-// lineLen is the preferred length of a line (RFC 5322 §2.1.1). A single value
-// may make one longer; the bounds in clean.go keep every line under 998.
+// lineLen is the preferred length of a line (RFC 5322 §2.1.1). A line with one long
+// value may be longer. The bounds in clean.go keep every line under 998 octets.
 const lineLen = 78
 
-// Format returns the field's value as it goes on the wire: it begins with a
-// space, each result begins a line of its own, folds are CRLF SP, and there is
-// no CRLF at the end.
+// Format returns the value of the field as it goes on the wire. It begins with a
+// space, each result begins a new line, folds are CRLF SP, and there is no CRLF at the
+// end.
 //
-// Many readers do not parse: they cut at every ';', or search for "dmarc=pass".
-// So, whatever the values hold:
-//   - a property stands in the field only if its value has no octet that could
-//     begin or end anything: none of ;="\(),<> nor a space, nothing that is not
-//     printable, no non-ASCII unless UTF8 is set, and at most 255 octets
-//   - a value that is an RFC 2045 token, a domain name, or a plain
-//     local-part@domain or @domain stands as it is, any other in quotes; so does
-//     one with an apostrophe, which mailauth takes for a quote
-//   - comments and reasons, which are ours, have '_' for ;"\ (comments for
-//     parentheses, too) and '?' for what is not printable; over 255 octets they
-//     are cut and end in "..."
-//   - a field over 16 KiB loses the details of its longest results, which say
-//     so in a comment; there are at most 100 results of 32 properties
-//   - methods, results and property names are forced into keywords
+// Many readers do not parse the field: they cut it at every ';', or search for
+// "dmarc=pass". Therefore, whatever the values hold:
+//   - A property is written only if its value has no octet that could begin or end
+//     anything: none of ;="\(),<> and no space, nothing that is not printable, only
+//     ASCII unless UTF8 is set, and at most 255 octets.
+//   - A value that is an RFC 2045 token, a domain name, or a plain local-part@domain
+//     or @domain is written as it is. Any other value is written in quotes, and so is
+//     a value with an apostrophe, which mailauth takes for a quote.
+//   - Comments and reasons, which are our own text, have '_' in place of ;"\ (comments
+//     also in place of parentheses) and '?' in place of characters that are not
+//     printable. If they are over 255 octets, they are cut and end in "...".
+//   - A field over 16 KiB loses the details of its longest results. A comment in each
+//     of these says so. At most 100 results of 32 properties are written.
+//   - Methods, results and property names are forced into keywords.
 func (f Field) Format() string {
 	const usual = 512 // octets of most fields
 	return string(f.AppendFormat(make([]byte, 0, usual)))
@@ -54,9 +54,9 @@ func (f Field) AppendFormat(dst []byte) []byte {
 	return l.b
 }
 
-// shrunk writes the results once more, now with the details taken from the
-// longest until the field fits. What a sender can blow up are the signatures:
-// the results themselves, and the short DMARC result with its domain, survive.
+// shrunk writes the results once more, without the details of as many of the longest
+// as it takes to make the field fit. A sender can only make the results of signatures
+// long. Every result stays, and the DMARC result, which is short, keeps its domain.
 func (l *lines) shrunk(f Field, sizes []int, total int) {
 	order := make([]int, len(sizes))
 	for i := range order {
@@ -79,13 +79,13 @@ func (l *lines) shrunk(f Field, sizes []int, total int) {
 	}
 }
 
-// lines writes items, each after a space, and folds before one that would not
-// fit into the line.
+// lines writes items, each after a space. Where an item would make a line too long,
+// it begins a new line.
 type lines struct {
 	b     []byte
-	col   int // octets of the line
-	start int // of the item being written
-	size  int // octets written, as if there were a fold before each item
+	col   int // octets in the current line
+	start int // where the current item begins in b
+	size  int // octets written, as if each item began a new line
 }
 
 func (l *lines) begin() {
@@ -108,7 +108,7 @@ func (l *lines) result(r *Result, utf8OK bool) int {
 	before := l.size
 	l.b = append(l.b, ';')
 	l.size += len(";")
-	l.col = lineLen // no room: a new line
+	l.col = lineLen // the line counts as full, so that the result begins a new one
 	l.begin()
 	l.b = append(l.b, cleanKeyword(r.Method)...)
 	l.b = append(l.b, '=')
@@ -117,7 +117,7 @@ func (l *lines) result(r *Result, utf8OK bool) int {
 	l.comment(r.Comment, utf8OK)
 	if r.Reason != "" {
 		l.begin()
-		// A reason is prose: always quoted, as in the RFC's examples.
+		// A reason is prose. It is always quoted, as in the RFC's examples.
 		l.b = appendQuoted(append(l.b, "reason="...), cleanProse(r.Reason, &reasonChars, utf8OK))
 		l.end()
 	}
@@ -165,7 +165,7 @@ func appendPValue(dst []byte, s string) []byte {
 }
 
 // appendQuoted writes a quoted-string (RFC 5322 §3.2.4) of clean text. Only an
-// authserv-id, which is the operator's, ever needs the escapes.
+// authserv-id, which the operator chooses, can need the escapes.
 func appendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); i++ {
@@ -177,12 +177,12 @@ func appendQuoted(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// appendComment writes a comment (RFC 5322 §3.2.2) of clean prose.
+// appendComment writes a comment (RFC 5322 §3.2.2). s is from cleanProse.
 func appendComment(dst []byte, s string) []byte {
 	dst = append(dst, '(')
 	dst = append(dst, s...)
 	return append(dst, ')')
 }
 
-// quote writes a quoted-string.
+// quote returns s as a quoted-string.
 func quote(s string) string { return string(appendQuoted(nil, s)) }

@@ -7,17 +7,17 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxParseLen bounds what Parse looks at: longer than any MTA lets a field be.
+// maxParseLen is the longest field that Parse reads. No MTA accepts a field as long.
 const maxParseLen = 64 << 10
 
-// Parse reads the value of an Authentication-Results field by the grammar of
-// RFC 8601 §2.2. Folds must be CRLF and white space; a version other than 1 is
-// refused (§2.2: do not interpret). The comment after a result is kept, others
-// are dropped.
+// Parse reads the value of an Authentication-Results field by the grammar of RFC 8601
+// §2.2. Folds must be CRLF and white space. A version other than 1 is an error, because
+// §2.2 forbids to interpret it. Parse keeps the comment after a result and drops other
+// comments.
 //
-// It goes beyond the grammar in two points that are everywhere in real mail:
-// an unquoted property value may hold '/' and '=' (header.b), and a property
-// without a ptype (action=none) is skipped.
+// Parse accepts two things beyond the grammar, because they are common in real mail:
+// an unquoted property value may hold '/' and '=' (header.b), and a property without a
+// ptype (action=none) is skipped.
 //
 // The error is a [*SyntaxError].
 func Parse(value string) (Field, error) {
@@ -161,7 +161,7 @@ func (p *parser) detail(r *Result) error {
 		r.Reason, err = p.assigned((*parser).value)
 		return err
 	}
-	_, err = p.assigned((*parser).pvalue) // no ptype: skipped
+	_, err = p.assigned((*parser).pvalue) // without a ptype: skipped
 	return err
 }
 

@@ -5,21 +5,20 @@ import (
 	"strings"
 )
 
-// Lengths of a header.b value: RFC 6008 §4 asks for at least eight characters;
-// signatures that agree in so many more are copies of each other.
+// Lengths of a header.b value. RFC 6008 §4 asks for at least eight characters.
+// Signatures that agree in the first 64 are copies of each other.
 const (
 	minPrefix = 8
 	maxPrefix = 64
 )
 
-// SignaturePrefixes returns, for the b= value of each of a message's
-// signatures, the header.b value that tells its result from the others':
-// its first eight characters, or as many as it takes, at most 64 (RFC 6008
-// §4). Octets that are not base64 digits, white space and padding among them,
-// are left out.
+// SignaturePrefixes takes the b= values of a message's signatures. For each it returns
+// the header.b value that tells its result from those of the others: the first eight
+// characters, or as many as that takes, at most 64 (RFC 6008 §4). Octets that are not
+// base64 digits, such as white space and padding, are left out.
 func SignaturePrefixes(signatures []string) []string {
 	out := make([]string, len(signatures))
-	if len(signatures) == 1 { // nothing to tell it from
+	if len(signatures) == 1 { // there is no other signature to tell it from
 		out[0] = squeeze(signatures[0], minPrefix)
 		return out
 	}
@@ -28,7 +27,8 @@ func SignaturePrefixes(signatures []string) []string {
 		out[i] = squeeze(s, maxPrefix)
 		order[i] = i
 	}
-	// In sorted order the longest common prefix is shared with a neighbour.
+	// In sorted order, a value has its longest common prefix with one of its two
+	// neighbours.
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(out[a], out[b]) })
 	need := make([]int, len(signatures))
 	for i, at := range order {
@@ -65,7 +65,7 @@ func squeeze(s string, n int) string {
 
 func isBase64(c byte) bool { return isAlnum(c) || c == '+' || c == '/' }
 
-// common returns the length of the longest common prefix.
+// common returns the length of the longest common prefix of a and b.
 func common(a, b string) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {

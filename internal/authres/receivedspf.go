@@ -2,15 +2,15 @@ package authres
 
 import "net/netip"
 
-// ReceivedSPFName is the name of the header field that FormatReceivedSPF
-// writes the value of.
+// ReceivedSPFName is the name of the header field whose value FormatReceivedSPF
+// returns.
 const ReceivedSPFName = "Received-SPF"
 
-// ReceivedSPF is what a Received-SPF field records (RFC 7208 §9.1). Empty
-// values are left out, but for the EnvelopeFrom of a NullSender, which is "".
+// ReceivedSPF is what a Received-SPF field records (RFC 7208 §9.1). Empty values are
+// left out. If NullSender is set, EnvelopeFrom is "" and is written.
 type ReceivedSPF struct {
 	Result       string     // the RFC's word: pass, fail, softfail, neutral, none, temperror, permerror
-	Comment      string     // prose for people, of ours
+	Comment      string     // our own text, for people
 	Receiver     string     // host name of the verifier
 	ClientIP     netip.Addr // address of the SMTP client
 	EnvelopeFrom string     // envelope sender, or its domain alone
@@ -18,13 +18,13 @@ type ReceivedSPF struct {
 	HELO         string     // HELO or EHLO argument
 	Identity     string     // the identity checked: mailfrom or helo
 	Mechanism    string     // the mechanism that matched
-	Problem      string     // why temperror or permerror, a word
+	Problem      string     // a word that says why the result is temperror or permerror
 	UTF8         bool       // as in Field
 }
 
-// FormatReceivedSPF returns the value of a Received-SPF field as it goes on
-// the wire, beginning with a space and folded by CRLF SP. Values are dot-atoms
-// or quoted-strings; what [Field.Format] would not write is left out here, too.
+// FormatReceivedSPF returns the value of a Received-SPF field as it goes on the wire.
+// It begins with a space and is folded by CRLF SP. Values are dot-atoms or
+// quoted-strings. A value that [Field.Format] would not write is left out here, too.
 func FormatReceivedSPF(r ReceivedSPF) string {
 	l := lines{col: len(ReceivedSPFName) + len(":")}
 	l.begin()
@@ -54,7 +54,8 @@ func FormatReceivedSPF(r ReceivedSPF) string {
 		}
 		l.begin()
 		l.b = append(append(l.b, kv.key...), '=')
-		// The grammar wants a dot-atom; what is no token is quoted all the same.
+		// The grammar asks for a dot-atom. A dot-atom that is not a token is quoted,
+		// because some readers would misread it.
 		if isDomainName(kv.value) || isDotAtom(kv.value) && isToken(kv.value) {
 			l.b = append(l.b, kv.value...)
 		} else {
