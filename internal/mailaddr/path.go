@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/dns"
 )
 
-// MaxPathLen bounds the argument of MAIL and RCPT. RFC 5321 §4.5.3.1.3 asks
-// for 256 octets, MTAs read lines of 2,048.
+// MaxPathLen bounds the argument of MAIL and RCPT. RFC 5321 §4.5.3.1.3 asks for 256
+// octets. MTAs read lines of 2,048.
 const MaxPathLen = 2048
 
 // Reasons for which ParsePath refuses a path.
@@ -26,18 +26,19 @@ var (
 type Path struct {
 	// Local is the local part without quotes and quoted pairs.
 	Local string `json:"local,omitempty"`
-	// Domain is "" for a null path, a local part alone and an address literal.
+	// Domain is "" for a null path, a local part without a domain, and an address
+	// literal.
 	Domain dns.Name `json:"domain,omitempty"`
-	// DomainRaw is what stood after the "@": a name as typed, or a literal
+	// DomainRaw is the text after the "@": a name as the client typed it, or a literal
 	// such as "[192.0.2.1]".
 	DomainRaw string `json:"domain_raw,omitempty"`
-	Null      bool   `json:"null,omitempty"` // "<>", or nothing
+	Null      bool   `json:"null,omitempty"` // the path is "<>" or empty
 }
 
-// ParsePath reads the argument of MAIL or RCPT as the client typed it, without
-// ESMTP parameters. Angle brackets may be absent and source routes are dropped
-// (RFC 5321 §4.1.1.3, Appendix C), and dots may stand anywhere in the local
-// part, as MTAs let pass; any unquoted special character is an error.
+// ParsePath reads the argument of MAIL or RCPT as the client typed it, without ESMTP
+// parameters. Like MTAs, it accepts a path without angle brackets and dots anywhere in
+// the local part, and drops source routes (RFC 5321 §4.1.1.3, Appendix C). A special
+// character outside quotes is an error.
 func ParsePath(s string) (Path, error) {
 	if len(s) > MaxPathLen {
 		return Path{}, ErrPathTooLong
@@ -60,7 +61,7 @@ func ParsePath(s string) (Path, error) {
 	if err != nil {
 		return Path{}, err
 	}
-	if rest == "" { // <postmaster>, and what local programs send
+	if rest == "" { // <postmaster>, and the paths of local programs
 		return Path{Local: local}, nil
 	}
 	if rest[0] != '@' {
@@ -79,8 +80,8 @@ func ParsePath(s string) (Path, error) {
 	return p, nil
 }
 
-// dropRoute cuts "@a,@b:" off. The route plays no part in who sent the message
-// (RFC 5321 §4.1.1.3: "SHOULD be ignored").
+// dropRoute removes a route such as "@a,@b:" from the beginning of s. The route does
+// not say who sent the message (RFC 5321 §4.1.1.3: "SHOULD be ignored").
 func dropRoute(s string) (string, error) {
 	if s[0] != '@' {
 		return s, nil
@@ -101,7 +102,7 @@ func dropRoute(s string) (string, error) {
 	return "", fmt.Errorf("%w: no local part", ErrPathSyntax)
 }
 
-// pathLocal reads the local part and returns what follows it.
+// pathLocal returns the local part that s begins with, and the rest of s.
 func pathLocal(s string) (local, rest string, err error) {
 	i := 0
 	if s[0] != '"' {
@@ -133,7 +134,8 @@ func pathLocal(s string) (local, rest string, err error) {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// isLiteral reports an address-literal (RFC 5321 §4.1.3), whatever the address.
+// isLiteral reports whether s has the form of an address-literal (RFC 5321 §4.1.3). It
+// does not judge the address.
 func isLiteral(s string) bool {
 	if len(s) < 3 || s[0] != '[' || s[len(s)-1] != ']' {
 		return false
@@ -146,9 +148,9 @@ func isLiteral(s string) bool {
 	return true
 }
 
-// String returns the path as printable ASCII without angle brackets: the local
-// part quoted where it must be, anything but ASCII as \x{HEX} (RFC 6533 §3),
-// the domain in A-labels. A null path is "<>".
+// String returns the path in printable ASCII without angle brackets. The local part is
+// in quotes if it needs them, characters beyond ASCII are written as \x{HEX} (RFC 6533
+// §3), and the domain is in A-labels. A null path is "<>".
 func (p Path) String() string {
 	if p.Null {
 		return "<>"
@@ -163,6 +165,7 @@ func (p Path) String() string {
 	return s
 }
 
+// safeLocal returns a local part as String writes it.
 func safeLocal(local string) string {
 	quote := local == ""
 	var b strings.Builder

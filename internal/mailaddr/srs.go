@@ -2,9 +2,9 @@ package mailaddr
 
 import "strings"
 
-// IsSRS reports whether a local part is one of the Sender Rewriting Scheme, with
-// which forwarders rewrite the return path: "SRS0" or "SRS1", then one of "=",
-// "+" and "-". What follows is not looked at.
+// IsSRS reports whether a local part is one of the Sender Rewriting Scheme, with which
+// forwarders rewrite the return path. Such a local part begins with "SRS0" or "SRS1"
+// and one of "=", "+" and "-". IsSRS does not look at the rest.
 func IsSRS(local string) bool {
 	if len(local) < len("SRS0=") {
 		return false

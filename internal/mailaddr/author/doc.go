@@ -1,39 +1,38 @@
-// Package mailaddr reads the addresses DMARC and SPF depend on: the argument
-// of MAIL and RCPT ([ParsePath], RFC 5321 §4.1.2) and the author in the From
-// field ([Parse], RFC 5322 §3.6.2).
+// Package author reads the author of a message from its From field ([Parse], RFC 5322
+// §3.6.2).
 //
-// A verifier is worth only as much as its agreement with the reader's mail
-// client on who the author is. Parse therefore follows one principle: a
-// field is refused only where two readers could see different domains. What
-// clients write and show is accepted, also where RFC 5322 calls it obsolete or
-// wrong. What two readers could take for authors of two domains is refused, also
-// where RFC 5322 allows it. A refusal is a [*Error] that says what and where.
+// A verifier is only useful if it agrees with the reader's mail client on the author.
+// Parse therefore follows one principle: it refuses a field only if two readers could
+// see different domains in it. A field that clients write and show is accepted, even if
+// RFC 5322 calls it obsolete or wrong. A field that two readers could take for the work
+// of authors of two domains is refused, even if RFC 5322 allows it. A refusal is a
+// [*Error] that says what is wrong, and where.
 //
-// Where an address counts:
+// Which addresses count:
 //
-//   - An address in a comment beside an address without angle brackets, or without
-//     any other name, is one that a reader may take for the author's: the comment
-//     may hold addresses of the author's own domain only. Beside a name and angle
-//     brackets nobody does.
+//   - An address in a comment counts if the comment stands beside an address without
+//     angle brackets or without any other name, because a reader may take it for the
+//     author's. Such a comment may hold addresses of the author's own domain only. Beside
+//     a name and angle brackets, an address in a comment does not count.
 //   - An address in a display name, quoted or in encoded words, does not count
-//     (RFC 2047 §5). A person may be misled by it all the same: the field is
-//     accepted with a [Note].
-//   - So is an encoded word in the display name of the only mailbox that decodes to
-//     one address in angle brackets, with the note that tags: a person takes it for
-//     the author. Where such a word stands for itself, in a comment or among
-//     several mailboxes, or where readers decode it differently, it does count.
-//     So do encoded quotes and parentheses that turn an address of another domain
-//     out of the quotes or the comment it stands in.
-//   - A domain counts only if it could exist. Some readers leave out white space:
-//     "foo@a.example Foo" is foo@a.examplefoo to them, which is nobody's domain,
-//     but "ceo@bank.c om" is ceo@bank.com.
+//     (RFC 2047 §5). A person may still be misled by it, so the field is accepted with a
+//     [Note].
+//   - The same is true of an encoded word in the display name of the only mailbox that
+//     decodes to one address in angle brackets. Its note has the message tagged, because
+//     a person takes the address for the author. Such a word does count in a comment,
+//     among several mailboxes, and where readers decode it differently. Encoded quotes
+//     and parentheses count, too, if they move an address of another domain out of the
+//     quotes or the comment in which it stands.
+//   - A domain counts only if it could exist. Some readers leave out white space. They
+//     read "foo@a.example Foo" as foo@a.examplefoo, a domain that cannot exist, but
+//     "ceo@bank.c om" as ceo@bank.com.
 //
 // # How a field is read
 //
-// First as a mailbox-list, generously (mailbox.go), with text that should have
-// been quoted in the name of the only address (loose.go) and unencoded
-// double-byte text (legacy.go). If that fails, as a slip: in every way a reader
-// might (slip.go, domains.go).
+// Parse first reads a field as a mailbox-list, with tolerance (mailbox.go). That includes
+// text in the name of the only address that should have been quoted (loose.go), and
+// unencoded double-byte text (legacy.go). If that fails, it reads the field as a slip, in
+// every way in which a reader might (slip.go, domains.go).
 //
 // # What is accepted
 //
@@ -71,9 +70,9 @@
 //	                   "undisclosed:;", ", ,", address literals
 //	too_large          over 32 KiB, 100 mailboxes, or 10 nested comments
 //	malformed          NUL, other control octets, bare CR or LF; names that are not host names;
-//	                   8-bit octets in an address that are not UTF-8; and of what slip.go cannot
-//	                   read, "<a@b> <c@d>", text after ">", what is not closed
-//	ambiguous          of what slip.go cannot read, unquoted "@" in a phrase, routes "<@x:a@b>",
+//	                   8-bit octets in an address that are not UTF-8; and, if slip.go cannot
+//	                   read the field, "<a@b> <c@d>", text after ">", and a missing end
+//	ambiguous          if slip.go cannot read the field: unquoted "@" in a phrase, routes "<@x:a@b>",
 //	                   comments or white space around "@" or within an address;
 //	                   an address of another domain in the comment of a bare address;
 //	                   encoded words in an address, in a charset that could hide anything, or
@@ -81,5 +80,5 @@
 //	                   and bidi characters in an address; U-labels that are not in their one
 //	                   valid form
 //
-// Everything costs time linear in the input and never recurses.
+// All of this takes time linear in the length of the field, and no recursion.
 package author

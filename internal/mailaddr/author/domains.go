@@ -11,12 +11,12 @@ import (
 	"sekimori/internal/printable"
 )
 
-// What other readers than ours see in a text: which domain follows an "@", and
-// whether there is one domain only, however they split, decode and clean it.
+// This file asks what other readers see in a text: which domain follows an "@", and
+// whether there is only one domain, however they split, decode and clean the text.
 
-// oneDomain reports whether no reader sees another domain than the given one in
-// text: as it is, without comments, without quotes and parentheses, and each of
-// these with its encoded words decoded.
+// oneDomain reports whether every reader of text sees only the given domain: in the text as
+// it is, without comments, without quotes and parentheses, and in each of these with the
+// encoded words decoded.
 func oneDomain(text, domain string) bool {
 	for _, form := range forms(text) {
 		if !showsOnly(form, domain) {
@@ -24,7 +24,7 @@ func oneDomain(text, domain string) bool {
 		}
 		refusal := encodedword.Decodings(form, true, func(scan encodedword.Decoded) string {
 			texts := []string{scan.Judged}
-			if shown := withoutControls(scan.Judged); shown != scan.Judged { // Many show text without them.
+			if shown := withoutControls(scan.Judged); shown != scan.Judged { // many clients show text without control characters
 				texts = append(texts, shown)
 			}
 			for _, text := range texts {
@@ -43,21 +43,21 @@ func oneDomain(text, domain string) bool {
 	return true
 }
 
-// forms returns the text itself and what readers leave of it.
+// forms returns the text as it is, and as readers see it that remove comments or quotes.
 func forms(text string) []string {
 	if !strings.ContainsAny(text, "\"()") {
 		return []string{text}
 	}
 	outside, _ := splitComments(text)
 	forms := []string{text, outside, withoutComments(text), strings.NewReplacer(`"`, "", "(", " ", ")", " ").Replace(text), stripMarks(text)}
-	if strings.Contains(text, "=?") { // A mark within an encoded word hides it from who does not drop marks.
+	if strings.Contains(text, "=?") { // a quote within an encoded word hides the word from readers that keep quotes
 		forms = append(forms, strings.NewReplacer(`"`, "", "(", "", ")", "").Replace(text))
 	}
 	return forms
 }
 
-// withoutComments returns text with a space for each comment, as those read it who
-// know quotes: a parenthesis in quotes is none.
+// withoutComments returns text with a space in place of each comment, as a reader sees it
+// that knows quotes: a parenthesis within quotes does not begin a comment.
 func withoutComments(text string) string {
 	var b strings.Builder
 	depth, quoted := 0, false
@@ -80,7 +80,7 @@ func withoutComments(text string) string {
 	return b.String()
 }
 
-// withoutControls removes control octets.
+// withoutControls returns text without control characters, except tabs.
 func withoutControls(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f {
@@ -90,16 +90,16 @@ func withoutControls(text string) string {
 	}, text)
 }
 
-// showsOnly reports whether every "@" in text, or sign that looks like one,
-// before something like a domain is before the given domain, and no angle
-// brackets hold a domain without an "@".
+// showsOnly reports whether the given domain follows every "@" in text after which
+// something like a domain stands. It reports false if a sign that looks like "@" has a
+// domain after it, and if angle brackets hold a domain without an "@".
 func showsOnly(text, domain string) bool {
 	for rest := text; ; {
 		_, after, found := strings.Cut(rest, "@")
 		if !found {
 			break
 		}
-		if strings.HasPrefix(strings.TrimLeft(after, " \t"), "[") { // an address literal is another author without a domain
+		if strings.HasPrefix(strings.TrimLeft(after, " \t"), "[") { // an address literal would be an author without a domain
 			return false
 		}
 		if startsDomain(after) {
@@ -112,8 +112,8 @@ func showsOnly(text, domain string) bool {
 	return !looksLikeAddress(text) && !bracketsDomain(text)
 }
 
-// bracketsDomain reports whether a pair of angle brackets holds a domain and no
-// "@": to readers who look for brackets first, the author.
+// bracketsDomain reports whether a pair of angle brackets holds a domain and no "@". A
+// reader that looks for brackets first would take that domain for the author.
 func bracketsDomain(text string) bool {
 	for {
 		_, after, found := strings.Cut(text, "<")
@@ -128,8 +128,8 @@ func bracketsDomain(text string) bool {
 	}
 }
 
-// looksLikeAddress reports whether a sign that is not "@" but looks like one
-// stands before a domain: to the eye a member of the list.
+// looksLikeAddress reports whether a sign that looks like "@", but is another character,
+// stands before a domain. A person would see an address.
 func looksLikeAddress(text string) bool {
 	for member := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(",:;<>", r) }) {
 		if i := strings.IndexAny(member, "\uff20\ufe6b"); i >= 0 && startsDomain(member[i+len("\uff20"):]) {
@@ -139,9 +139,8 @@ func looksLikeAddress(text string) bool {
 	return false
 }
 
-// startsDomain reports whether text begins with something a reader might take
-// for a domain with a dot in it, generously. It reads no further than the next
-// "@".
+// startsDomain reports whether a reader might take the beginning of text for a domain with
+// a dot in it, even with white space between. It reads no further than the next "@".
 func startsDomain(text string) bool {
 	end := 0
 	for end < len(text) && (mailaddr.IsAtom(text[end]) || isWSP(text[end])) {
@@ -150,9 +149,10 @@ func startsDomain(text string) bool {
 	return dotted([]byte(text[:end])) || strings.ContainsAny(text[:end], "\u3002\uff0e\uff61\ufe52") // dots of other scripts
 }
 
-// slipDomain returns the domain that follows an "@". It reports false if a
-// reader might see another: one that goes on after white space, quotes or
-// brackets, or ends earlier, at an octet that only some allow in a domain.
+// slipDomain returns the domain at the beginning of after, the text behind an "@". It
+// reports false if a reader might see another domain: one that goes on after white space,
+// quotes or brackets, or one that ends earlier, at an octet that only some readers allow
+// in a domain.
 func slipDomain(after string) (dns.Name, bool) {
 	after = strings.TrimLeft(after, " \t") // CFWS around "@" (RFC 5322 §4.4)
 	end := atomEnd(after)
@@ -172,7 +172,7 @@ func slipDomain(after string) (dns.Name, bool) {
 	return name, err == nil
 }
 
-// atomEnd returns where the run of atext and dots ends that text begins with.
+// atomEnd returns the length of the run of atext and dots at the beginning of text.
 func atomEnd(text string) int {
 	end := 0
 	for end < len(text) && mailaddr.IsAtom(text[end]) {
@@ -181,16 +181,16 @@ func atomEnd(text string) int {
 	return end
 }
 
-// joins reports whether readers who leave white space out of a domain, as RFC
-// 5322 §4.4 and Python's email.utils do, see another one that could exist. In
-// "foo@a.example Foo" they see the top-level domain "exampleFoo": nobody's.
+// joins reports whether a reader that leaves white space out of a domain, as RFC 5322 §4.4
+// and Python's email.utils do, sees another domain that could exist. In "foo@a.example
+// Foo" it sees the top-level domain "exampleFoo", which does not exist.
 func joins(domain, rest string) bool {
 	end := 0
 	for end < len(rest) && (mailaddr.IsAtom(rest[end]) || isWSP(rest[end])) {
 		end++
 	}
 	for word := range strings.FieldsSeq(rest[:end]) {
-		name := word[:hostEnd(word)] // Readers by patterns stop at any other octet.
+		name := word[:hostEnd(word)] // A reader that searches for patterns stops at any other octet.
 		if domain += name; name == "" || len(domain) > dns.MaxNameLen {
 			return false
 		}
@@ -205,8 +205,8 @@ func joins(domain, rest string) bool {
 	return false
 }
 
-// hostEnd returns where the run of letters, digits, hyphens and dots ends that
-// text begins with.
+// hostEnd returns the length of the run of letters, digits, hyphens and dots at the
+// beginning of text.
 func hostEnd(text string) int {
 	end := strings.IndexFunc(text, func(r rune) bool {
 		return r != '-' && r != '.' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
@@ -217,12 +217,12 @@ func hostEnd(text string) int {
 	return end
 }
 
-// isTopLevel reports whether label is a top-level domain, of the Internet or of
-// somebody's own network.
+// isTopLevel reports whether label is a top-level domain of the Internet or of a private
+// network.
 func isTopLevel(label string) bool {
 	return suffix.IsTopLevel(label) || slices.Contains(localTops, label)
 }
 
-// localTops are top-level domains that the Internet's DNS does not have
-// (RFC 6761, RFC 6762, RFC 9476) or that private networks use.
+// localTops are top-level domains that the DNS of the Internet does not have (RFC 6761, RFC
+// 6762, RFC 9476), and those that private networks use.
 var localTops = []string{"example", "test", "invalid", "localhost", "local", "internal", "home", "lan", "corp", "onion", "alt", "arpa"}

@@ -11,22 +11,22 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// Bounds on what a stranger writes into a From field.
+// Bounds on a From field, which a stranger writes.
 const (
-	// MaxFromLen is in octets. MTAs cut a field for their milters (Postfix at
-	// 60,000): of a longer one the author might be in the part not seen.
+	// MaxFromLen is in octets. MTAs cut a longer field for their milters (Postfix at
+	// 60,000 octets), and the author might be in the part that is missing.
 	MaxFromLen = 32 << 10
-	// MaxMailboxes bounds the authors of one message; people sign in dozens,
-	// attacks on verifiers in thousands.
+	// MaxMailboxes bounds the authors of one message. Genuine messages have dozens at
+	// most, attacks on verifiers have thousands.
 	MaxMailboxes = 100
-	// MaxCommentDepth bounds nested comments; clients never nest any.
+	// MaxCommentDepth bounds nested comments. Mail clients never nest them.
 	MaxCommentDepth = 10
 )
 
 // Kind says why a From field names no single author domain.
 type Kind string
 
-// The kinds of refusal; the package documentation lists what falls under each.
+// The kinds of refusal. The package documentation lists the fields of each kind.
 const (
 	KindMissing         Kind = "missing"
 	KindMultipleFields  Kind = "multiple_fields"
@@ -37,8 +37,8 @@ const (
 	KindTooLarge        Kind = "too_large"
 )
 
-// Error is a refusal of Parse. Its text holds nothing the sender
-// wrote, so it may be shown in an SMTP reply.
+// Error is a refusal of Parse. Its text holds nothing that the sender wrote, so an SMTP
+// reply may show it.
 type Error struct {
 	Kind   Kind   `json:"kind"`
 	Offset int    `json:"offset"` // octets from the start of the field's value
@@ -48,16 +48,16 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return "author: " + e.Text() }
 
-// Text says the error without the package, for a person to read.
+// Text returns the error for a person to read, without the name of the package.
 func (e *Error) Text() string {
 	return fmt.Sprintf("From field %s at octet %d: %s", strings.ReplaceAll(string(e.Kind), "_", " "), e.Offset, e.Detail)
 }
 
 // Mailbox is one author (RFC 5322 §3.4).
 type Mailbox struct {
-	// DisplayName is the phrase, or the comment of an old-style address, with
-	// encoded words decoded where their charset is known; always valid UTF-8,
-	// otherwise exactly as hostile as the sender made it.
+	// DisplayName is the phrase, or the comment of an old-style address. Encoded words
+	// are decoded if their charset is known. It is valid UTF-8, but otherwise as the
+	// sender wrote it: it may hold control characters and marks of direction.
 	DisplayName string `json:"display_name,omitempty"`
 	// Local is the local part without quotes.
 	Local string `json:"local"`
@@ -72,12 +72,12 @@ func (m Mailbox) String() string { return mailaddr.Path{Local: m.Local, Domain: 
 // From is what a message says of its authors.
 type From struct {
 	Mailboxes []Mailbox `json:"mailboxes,omitempty"`
-	// AuthorDomain is the one domain all mailboxes share (RFC 9989 §3.2.2);
-	// "" beside an error.
+	// AuthorDomain is the one domain that all mailboxes share (RFC 9989 §3.2.2). It is
+	// "" if Parse returned an error.
 	AuthorDomain dns.Name `json:"author_domain,omitempty"`
-	// Domains are the distinct domains in order of appearance.
+	// Domains are the distinct domains of the mailboxes, in the order of the field.
 	Domains []dns.Name `json:"domains,omitempty"`
-	// Notes are what a reader should know of a field that names an author.
+	// Notes are remarks on a field that names an author.
 	Notes []Note `json:"notes,omitempty"`
 }
 
@@ -92,11 +92,11 @@ const (
 	// NoteOtherName: a display name is nothing but an address of another domain,
 	// or holds one in encoded angle brackets.
 	NoteOtherName Note = "other_name"
-	// NoteSlip: readers split the field differently, but see one domain.
+	// NoteSlip: readers split the field in different ways, but all see one domain.
 	NoteSlip Note = "slip"
 )
 
-// Text says the note in words of ours.
+// Text returns the note for a person to read.
 func (n Note) Text() string {
 	switch n {
 	case NoteOtherAddress:
@@ -109,11 +109,10 @@ func (n Note) Text() string {
 	return string(n)
 }
 
-// Parse reads the values of all From fields of a message, each as in
-// message.Field: raw octets after the colon, folds as CRLF. A non-nil
-// error is a [*Error]; beside KindMultipleDomains the From lists every
-// mailbox, for a receiver that goes on with each (RFC 9989 §11.5), beside any
-// other kind it is empty.
+// Parse reads the values of all From fields of a message, each as in message.Field: raw
+// octets after the colon, folds as CRLF. An error is always a [*Error]. With an error
+// of KindMultipleDomains, From lists every mailbox, for a receiver that goes on with
+// each of them (RFC 9989 §11.5). With any other error it is empty.
 func Parse(values []string) (From, error) {
 	switch {
 	case len(values) == 0:
@@ -141,8 +140,8 @@ func Parse(values []string) (From, error) {
 	return from, nil
 }
 
-// parse reads one field's value in every way it has to be read: as RFC 5322
-// has it, generously; as unencoded double-byte text; and as a slip.
+// parse reads the value of one field, in this order: as RFC 5322 defines it, with
+// tolerance; as unencoded double-byte text; and as a slip.
 func parse(s string) (*parser, error) {
 	p, err := parseList(s)
 	if err == nil {
@@ -151,7 +150,7 @@ func parse(s string) (*parser, error) {
 	return reread(s, err)
 }
 
-// reread reads as a slip what is not a mailbox-list.
+// reread reads a field as a slip, because parseList refused it with err.
 func reread(s string, err error) (*parser, error) {
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Kind == KindTooLarge {
@@ -182,10 +181,9 @@ func parseList(s string) (*parser, error) {
 	return p, err
 }
 
-// checkOctets refuses what no header field may hold (RFC 5322 §2.2): where a
-// client stops at NUL, or takes a lone CR for the end of the line, it sees
-// another author than we do. ESC is masked
-// where it belongs to unencoded ISO-2022-JP.
+// checkOctets refuses octets that no header field may hold (RFC 5322 §2.2). A client
+// that stops at a NUL, or takes a CR alone for the end of the line, would see another
+// author than Parse does. The ESC of unencoded ISO-2022-JP is masked before.
 func checkOctets(s string) error {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

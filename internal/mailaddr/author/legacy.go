@@ -6,42 +6,42 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// Text in the double-byte charsets of East Asia, not encoded as RFC 2047 asks,
-// is still what old mail magazines have for a display name. Any octet of it may
-// be half of a character, so a reader who knows the charset and one who goes by
-// octets see different quotes, commas, brackets and at signs.
+// Old mail magazines still have display names in the double-byte charsets of East Asia
+// that are not encoded as RFC 2047 asks. Any octet of such text may be half of a
+// character. Therefore a reader that knows the charset sees other quotes, commas,
+// brackets and at signs than a reader that goes by octets.
 //
-// Such a field is read with every half of a character masked, and accepted
-// only if the octets leave no other reader an author of another domain: exactly
-// one "@" is not part of a character, and it is the author's; an "@" that is
-// part of one is not followed by anything like a domain with a dot. Whatever
-// a reader then makes of the rest, there is one domain in the field to show.
+// Such a field is read with every octet of these characters masked. It is accepted only
+// if no reader can see an author of another domain in its octets: exactly one "@" is not
+// part of a character, and it belongs to the author's address. After an "@" that is part
+// of a character, nothing may follow that looks like a domain with a dot. Then the field
+// has only one domain to show, whatever a reader makes of the rest.
 
 const (
 	escape = 0x1b
-	masked = 0xff // never an octet of UTF-8, so never of an address
+	masked = 0xff // not an octet of UTF-8, so it cannot be part of an address
 )
 
-// designations are the escape sequences of RFC 1468 and those its neighbours
-// add: JIS X 0212 (RFC 1554) and half-width katakana, which some clients send.
+// designations are the escape sequences of RFC 1468, and those of JIS X 0212 (RFC 1554)
+// and of half-width katakana, which some clients send.
 var designations = []struct {
 	sequence string
-	width    int // octets a character; 0 is text like ASCII
+	width    int // octets of a character; 0 stands for text like ASCII
 }{
 	{"\x1b$B", 2}, {"\x1b$@", 2}, {"\x1b$(D", 2}, {"\x1b(I", 1}, {"\x1b(B", 0}, {"\x1b(J", 0},
 }
 
 // legacyText is a field in two forms.
 type legacyText struct {
-	masked string // as long as the field
-	plain  []byte // without escape sequences, an "@" in a character as hiddenAt
+	masked string // of the same length as the field
+	plain  []byte // without escape sequences, and with hiddenAt for an "@" in a character
 }
 
-// hiddenAt stands in legacyText.plain for an "@" that is half of a character.
+// hiddenAt replaces an "@" that is half of a character in legacyText.plain.
 const hiddenAt = 0
 
-// maskISO2022 masks unencoded ISO-2022-JP. Lines begin and end as ASCII
-// (RFC 1468).
+// maskISO2022 masks unencoded ISO-2022-JP. Every line begins and ends in ASCII (RFC
+// 1468).
 func maskISO2022(s string) (legacyText, error) {
 	t := legacyText{plain: make([]byte, 0, len(s))}
 	out := []byte(s)
@@ -52,7 +52,7 @@ func maskISO2022(s string) (legacyText, error) {
 			if n == 0 {
 				return t, &Error{KindMalformed, i, "control octet"}
 			}
-			// The "@" of ESC $ @ is one to a reader by octets, too.
+			// A reader that goes by octets sees an "@" in ESC $ @, too.
 			if s[i+n-1] == '@' && dotted([]byte(s[i+n:])) {
 				return t, &Error{KindAmbiguous, i, "unencoded text whose octets spell an address"}
 			}
@@ -82,8 +82,8 @@ func maskISO2022(s string) (legacyText, error) {
 	return t, nil
 }
 
-// designation returns the length of the escape sequence s begins with, 0 if it
-// is none, and the width of what follows.
+// designation returns the length of the escape sequence that s begins with, and the width
+// of the characters after it. The length is 0 if s does not begin with one.
 func designation(s string) (n, width int) {
 	for _, d := range designations {
 		if strings.HasPrefix(s, d.sequence) {
@@ -93,9 +93,9 @@ func designation(s string) (n, width int) {
 	return 0, 0
 }
 
-// mask8Bit masks what may be characters of two octets in Shift_JIS, Big5, GBK
-// and the like: the second may be any from "@" on, brackets and backslash among
-// them.
+// mask8Bit masks the octets that may be a character of two octets in Shift_JIS, Big5, GBK
+// and similar charsets. The second octet may be any from "@" on, also a bracket or a
+// backslash.
 func mask8Bit(s string) legacyText {
 	t := legacyText{plain: make([]byte, 0, len(s))}
 	out := []byte(s)
@@ -112,6 +112,7 @@ func mask8Bit(s string) legacyText {
 	return t
 }
 
+// half adds the second octet of a character to plain.
 func (t *legacyText) half(c byte) {
 	if c == '@' {
 		c = hiddenAt
@@ -119,15 +120,16 @@ func (t *legacyText) half(c byte) {
 	t.plain = append(t.plain, c)
 }
 
+// fill masks the octets of b.
 func fill(b []byte) {
 	for i := range b {
 		b[i] = masked
 	}
 }
 
-// check reports what could be another author to a reader by octets. Encoded
-// words beside unencoded text would have to be judged in both readings; nobody
-// writes them.
+// check returns an error if a reader that goes by octets could see another author. It also
+// refuses encoded words beside unencoded text: they would have to be judged in both
+// readings, and clients do not write them.
 func (t *legacyText) check() error {
 	if !asciiDomain(t.masked) {
 		return &Error{KindAmbiguous, strings.LastIndexByte(t.masked, '@'), "internationalized domain beside unencoded text"}
@@ -146,9 +148,9 @@ func (t *legacyText) check() error {
 	return nil
 }
 
-// dotted reports whether s begins with something a reader might take for a
-// domain with a dot in it, generously. It stops at the next hiddenAt, so that
-// calling it for each costs linear time.
+// dotted reports whether a reader might take the beginning of s for a domain with a dot in
+// it, even with white space between. It stops at the next hiddenAt, so that a call for
+// each of them costs linear time in all.
 func dotted(s []byte) bool {
 	dot := false
 	for _, c := range s {
@@ -167,6 +169,7 @@ func dotted(s []byte) bool {
 	return false
 }
 
+// parse reads the masked field and checks the octets behind the mask.
 func (t *legacyText) parse() (*parser, error) {
 	p, err := parseOctets(t.masked)
 	if err != nil {
@@ -175,6 +178,7 @@ func (t *legacyText) parse() (*parser, error) {
 	return p, t.check()
 }
 
+// parseOctets reads a field as a mailbox-list, octet by octet.
 func parseOctets(s string) (*parser, error) {
 	if err := checkOctets(s); err != nil {
 		return nil, err

@@ -7,30 +7,30 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// tokenKind tells the lexical tokens of RFC 5322 §3.2 apart.
+// tokenKind is the kind of a lexical token of RFC 5322 §3.2.
 type tokenKind uint8
 
 const (
 	tokEnd     tokenKind = iota
-	tokAtom              // run of atext, dots and 8-bit octets
-	tokQuoted            // quoted-string
-	tokComment           // comment
-	tokSpecial           // one octet that is none of the above
+	tokAtom              // a run of atext, dots and 8-bit octets
+	tokQuoted            // a quoted-string
+	tokComment           // a comment
+	tokSpecial           // any other octet
 )
 
-// token is a span of the input. Text is the content: without quotes or
-// parentheses, quoted pairs and folds undone.
+// token is a span of the input. Its text has no quotes or parentheses around it, and
+// its quoted pairs and folds are undone.
 type token struct {
 	kind       tokenKind
 	start, end int
 	text       string
-	octet      byte // of a tokSpecial
-	// spaced and glued tell what was right before: white space or a fold, or
-	// the closing parenthesis of a comment.
+	octet      byte // the octet of a tokSpecial
+	// spaced says that white space or a fold is right before the token, glued that a
+	// comment is.
 	spaced, glued bool
 }
 
-// lexer splits a field into tokens, each octet looked at once.
+// lexer splits a field into tokens.
 type lexer struct {
 	s    string
 	pos  int
@@ -40,7 +40,7 @@ type lexer struct {
 
 func newLexer(s string) lexer { return lexer{s: s, utf8: utf8.ValidString(s)} }
 
-// next returns the next token; at the end it returns tokEnd for ever.
+// next returns the next token. At the end of the field it returns a tokEnd each time.
 func (l *lexer) next() (token, error) {
 	before := l.pos
 	for l.pos < len(l.s) && isFWS(l.s[l.pos]) {
@@ -73,8 +73,8 @@ func (l *lexer) next() (token, error) {
 	return t, err
 }
 
-// delimited reads a quoted-string or a comment, which nests (RFC 5322 §3.2.2,
-// §3.2.4), from its opening octet at l.pos.
+// delimited reads a quoted-string or a comment from its opening octet at l.pos (RFC
+// 5322 §3.2.2, §3.2.4). Comments may be nested.
 func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	start := l.pos
 	if text, ok := l.plain(open, closing); ok {
@@ -85,8 +85,8 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	for l.pos++; l.pos < len(l.s); l.pos++ {
 		switch c := l.s[l.pos]; c {
 		case '\\':
-			// In Shift_JIS and its like a backslash may be half of a character:
-			// a client that knows the charset sees no escape here.
+			// In Shift_JIS and similar charsets, a backslash may be half of a character.
+			// A client that knows the charset does not see an escape here.
 			if !l.utf8 {
 				return "", &Error{KindAmbiguous, l.pos, "backslash among 8-bit octets that are not UTF-8"}
 			}
@@ -94,7 +94,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 				l.pos++
 			}
 			b.WriteByte(l.s[l.pos])
-		case closing: // first: a quote opens and closes with one octet
+		case closing: // asked first: one octet opens and closes a quoted-string
 			if depth--; depth == 0 {
 				l.pos++
 				return b.String(), nil
@@ -105,7 +105,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 				return "", &Error{KindTooLarge, l.pos, "comments nested more than 10 deep"}
 			}
 			b.WriteByte(c)
-		case '\r', '\n': // checkOctets let only folds through
+		case '\r', '\n': // they belong to folds: checkOctets refused all others
 		default:
 			b.WriteByte(c)
 		}
@@ -113,8 +113,8 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	return "", &Error{KindMalformed, start, "a " + what + " has no end"}
 }
 
-// plain is delimited where everything up to the end stands for itself; else
-// it reads nothing.
+// plain does the work of delimited if every octet up to the end stands for itself.
+// Otherwise it reports false and reads nothing.
 func (l *lexer) plain(open, closing byte) (string, bool) {
 	for i := l.pos + 1; i < len(l.s); i++ {
 		switch c := l.s[i]; c {
@@ -129,9 +129,9 @@ func (l *lexer) plain(open, closing byte) (string, bool) {
 	return "", false
 }
 
-// bracketed skips plain text in square brackets, as in "[JIRA] Foo", from after
-// the opening one. A reader who takes it for a domain-literal skips the same
-// octets, so long as there are no quotes, comments or addresses in it.
+// bracketed reads plain text in square brackets, as in "[JIRA] Foo". l.pos is after the
+// opening bracket. A reader that takes the text for a domain-literal skips the same
+// octets, as long as there are no quotes, comments or addresses in it.
 func (l *lexer) bracketed() (string, bool) {
 	start := l.pos
 	for ; l.pos < len(l.s); l.pos++ {

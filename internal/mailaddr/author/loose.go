@@ -7,58 +7,63 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// Commas, colons and semicolons that should have been quoted stand in the
-// display names of much real mail:
+// Much real mail has display names with commas, colons and semicolons that should have
+// been quoted:
 //
 //	Doe, John (Sales) <j@x.example>     O&#39;Brien <o@x.example>
 //	News: today <a@x.example>           Re: Foo [x] <a@x.example>
 //	Sarah @ Acme <sarah@acme.example>   @handle <a@x.example>
 //
-// By RFC 5322 the first is a list whose first member has no address, the third
-// a group without an end. Of the clients, some show the whole as the name (as
-// Outlook and Apple Mail do), some only the part beside the address, some a first author
-// "Doe" without an address, some the raw field; none has another domain to show,
-// if there is none in the field. That is the condition: the field has one
-// "@", in one address in angle brackets that ends it, and still has one
-// when encoded words are decoded; no backslashes; a domain in ASCII; and no
-// group is closed.
-// Further at signs may stand in the name with white space, or nothing, before
-// them and with no dot, encoded word or special character between them and the
-// angle bracket: "Acme" is nobody's domain.
+// By RFC 5322, the first is a list whose first member has no address, and the third is a
+// group without an end. Clients differ: Outlook and Apple Mail show all of the text as
+// the name, others only the part beside the address, a first author "Doe" without an
+// address, or the raw field. None of them can show another domain if there is none in
+// the field. That is the condition. The field must have one "@", also when its encoded
+// words are decoded, and the "@" must belong to an address in angle brackets at the end
+// of the field. There may be no backslashes and no group with an end, and the domain
+// must be written in ASCII.
+// The name may hold more at signs, if white space or nothing is before them, and no dot,
+// encoded word or special character is between them and the angle bracket. "Acme" is
+// not a domain that somebody could own.
+
+// loose is what the parser knows of such text in a field.
 type loose struct {
-	at    int // where the first such text stands, or -1
-	colon bool
-	bare  bool // an address without angle brackets was met
-	names []string
-	ats   int // at signs that belong to no address
+	at    int      // offset of the first such text, or -1
+	colon bool     // there is a colon, which may begin a group
+	bare  bool     // there is an address without angle brackets
+	names []string // the parts of the name that stand before a comma
+	ats   int      // number of at signs that do not belong to an address
 }
 
+// note records such text at an offset.
 func (l *loose) note(at int) {
 	if l.at < 0 {
 		l.at = at
 	}
 }
 
-// textOnly takes an element that is only text: part of a display name, if the
-// one address follows.
+// textOnly takes an element without an address. It is part of a display name if the
+// only address of the field follows.
 func (p *parser) textOnly(e *element) error {
 	if len(p.boxes) > 0 {
 		return &Error{KindMalformed, e.last.start, "text without an address"}
 	}
 	p.text.note(e.last.start)
-	name, _, _ := decodeWords(e.phrase.String(), "") // judged in checkLoose
+	name, _, _ := decodeWords(e.phrase.String(), "") // checkLoose judges the words
 	p.text.names = append(p.text.names, name)
 	return nil
 }
 
-// colon takes a colon for part of a display name. It may begin a group, which
-// RFC 6854 allows, no client writes and many show no author for.
+// colon takes a colon as part of a display name. The colon may begin a group. RFC 6854
+// allows groups in From, but clients do not write them, and many show no author then.
 func (p *parser) colon(e *element, t token) error {
 	p.text.colon = true
 	p.text.note(t.start)
 	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ":"})
 }
 
+// semicolon takes a semicolon as part of a display name. After a colon it would end a
+// group.
 func (p *parser) semicolon(e *element, t token) error {
 	if p.text.colon {
 		return &Error{KindAmbiguous, t.start, "group syntax"}
@@ -67,8 +72,8 @@ func (p *parser) semicolon(e *element, t token) error {
 	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ";"})
 }
 
-// handle reports whether the "@" t stands in a display name where nothing makes
-// it an address. It reads no further than the next "@".
+// handle reports whether the "@" t is text in a display name, as in "@handle", and cannot
+// be part of an address. It reads no further than the next "@".
 func (p *parser) handle(e *element, t token) bool {
 	if e.words > 0 && !t.spaced {
 		return false
@@ -87,7 +92,7 @@ func (p *parser) handle(e *element, t token) bool {
 	return true
 }
 
-// checkLoose holds a field with such text to the condition above.
+// checkLoose refuses a field with such text that does not meet the condition above.
 func (p *parser) checkLoose() error {
 	refused := &Error{KindMalformed, p.text.at, "text without an address"}
 	if p.text.colon {
@@ -106,9 +111,9 @@ func (p *parser) checkLoose() error {
 	return nil
 }
 
-// asciiDomain reports whether the domain after the last "@" is written in
-// ASCII. Readers who go by patterns, as those must who get along with such
-// fields, stop at the first other octet and have another domain.
+// asciiDomain reports whether the domain after the last "@" is written in ASCII. Readers
+// that accept such fields search for patterns. They would stop at the first octet
+// beyond ASCII and see another domain.
 func asciiDomain(s string) bool {
 	for _, c := range []byte(s[strings.LastIndexByte(s, '@')+1:]) {
 		switch {
@@ -121,8 +126,8 @@ func asciiDomain(s string) bool {
 	return true
 }
 
-// oneAddress reports whether s has the given number of "@" and one pair of angle
-// brackets at most, as it is and with its encoded words decoded.
+// oneAddress reports whether s has at most the given number of "@" and one pair of angle
+// brackets, both as it is and with its encoded words decoded.
 func oneAddress(s string, ats int) bool {
 	refuse := func(text string) (refusal string) {
 		if looksLikeAddress(text) || strings.Count(text, "@") > ats || strings.Count(text, "<") > 1 || strings.Count(text, ">") > 1 {

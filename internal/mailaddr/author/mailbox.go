@@ -15,8 +15,8 @@ type parser struct {
 	offsets []int // of each mailbox's address
 	text    loose
 	quotes  quotes
-	seen    sight // in the display names and comments
-	slip    bool  // the field is one of slip.go
+	seen    sight // what readers see in the display names and comments
+	slip    bool  // slip.go has read the field
 }
 
 func newParser(s string) *parser {
@@ -49,7 +49,8 @@ func (p *parser) list() error {
 	return p.checkWords()
 }
 
-// secondDomain returns where the first mailbox of another domain stands.
+// secondDomain returns the offset of the first mailbox whose domain is not that of the
+// first.
 func (p *parser) secondDomain() int {
 	for i, m := range p.boxes {
 		if m.Domain != p.boxes[0].Domain {
@@ -59,16 +60,16 @@ func (p *parser) secondDomain() int {
 	return 0
 }
 
-// addrSpec is an address as found: two spans of the input.
+// addrSpec is an address as it stands in the field.
 type addrSpec struct {
 	found  bool
 	local  token
 	domain string
-	start  int // of the address
-	at     int // of the domain
+	start  int // offset of the address
+	at     int // offset of the domain
 }
 
-// text is words with spaces between; one word costs no memory.
+// text is a sequence of words with spaces between them. A single word is not copied.
 type text struct {
 	one  string // the first that is not empty
 	more strings.Builder
@@ -81,14 +82,15 @@ func (t *text) String() string {
 	return t.one
 }
 
-// add adds a word, after a space if that is asked for and something came before.
+// add adds a word. If space is set, it puts a space between the word and the text
+// before it.
 func (t *text) add(word string, space bool) {
 	if t.one == "" {
 		t.one = word
 		return
 	}
 	if t.more.Len() == 0 {
-		const others = 32 // octets, for the words that may follow
+		const others = 32 // octets for the words that may follow
 		t.more.Grow(len(t.one) + len(word) + others)
 		t.more.WriteString(t.one)
 	}
@@ -98,15 +100,15 @@ func (t *text) add(word string, space bool) {
 	t.more.WriteString(word)
 }
 
-// element gathers what stands between two commas.
+// element is the part of the field between two commas.
 type element struct {
-	words    int   // of the phrase, before an address
+	words    int   // number of words in the phrase before an address
 	last     token // the last word
 	phrase   text
 	comments text
-	bare     addrSpec // address without angle brackets
-	angle    addrSpec
-	unsafe   int // where a comment holds an "@", or -1
+	bare     addrSpec // the address without angle brackets
+	angle    addrSpec // the address in angle brackets
+	unsafe   int      // offset of a comment with an "@", or -1
 }
 
 // mailbox reads up to the next comma and reports whether there was one.
@@ -137,7 +139,7 @@ func (p *parser) mailbox() (more bool, err error) {
 	}
 }
 
-// word adds a word to the phrase; after an address there can be none.
+// word adds a word to the phrase. After an address, a word is an error.
 func (e *element) word(t token) error {
 	switch {
 	case e.angle.found:
@@ -151,9 +153,9 @@ func (e *element) word(t token) error {
 	return nil
 }
 
-// comment notes a comment. Many readers have no notion of comments
-// (CVE-2020-12272), so that nothing in one may look like an address in angle
-// brackets or in a list, and none may touch an address without brackets.
+// comment takes a comment. Many readers do not know comments (CVE-2020-12272).
+// Therefore nothing in a comment may look like an address in angle brackets or in a
+// list, and a comment may not touch an address without brackets.
 func (e *element) comment(t token) error {
 	if i := strings.IndexByte(t.text, '@'); i >= 0 {
 		if strings.ContainsAny(t.text, "<>,;:\"") {
@@ -170,7 +172,7 @@ func (e *element) comment(t token) error {
 	return nil
 }
 
-// special handles the octets that are not words.
+// special takes an octet that does not belong to a word.
 func (p *parser) special(e *element, t token) error {
 	switch t.octet {
 	case '@':
@@ -187,15 +189,15 @@ func (p *parser) special(e *element, t token) error {
 		return p.colon(e, t)
 	case ';':
 		return p.semicolon(e, t)
-	case '\\': // Fig. 8d of "Composition Kills": "<a@b>\,<c@d>"
+	case '\\': // as in "<a@b>\,<c@d>", figure 8d of the paper "Composition Kills"
 		return &Error{KindAmbiguous, t.start, "backslash outside quotes"}
 	}
 	return &Error{KindMalformed, t.start, "stray special character"}
 }
 
-// bare reads the domain of an address without angle brackets; t is its "@".
-// RFC 5322 §4.4 would allow CFWS around it; what stands there a reader without
-// that rule takes for something else.
+// bare reads the domain of an address without angle brackets. t is the "@" of the
+// address. RFC 5322 §4.4 allows white space and comments around the "@". Readers that
+// do not follow that rule would see a different address, so it is refused.
 func (p *parser) bare(e *element, t token) error {
 	switch {
 	case p.handle(e, t):
@@ -215,7 +217,7 @@ func (p *parser) bare(e *element, t token) error {
 	return err
 }
 
-// angle reads what is in angle brackets; t is the opening one.
+// angle reads an address in angle brackets. t is the opening bracket.
 func (p *parser) angle(e *element, t token) error {
 	if e.angle.found {
 		return &Error{KindMalformed, t.start, "second angle bracket in one mailbox"}
@@ -275,11 +277,11 @@ func (p *parser) domainText() (string, error) {
 	return "", &Error{KindAmbiguous, start, `something besides a domain after "@"`}
 }
 
-// otherInComment: readers of the old form take the comment for the author's name,
-// and one who finds an address there for the author's.
+// otherInComment: a reader takes the comment of an old-style address for the author's
+// name, and an address in it for the author's address.
 const otherInComment = "a comment holds an address of another domain"
 
-// finish turns an element into a mailbox; t is the comma or the end.
+// finish turns an element into a mailbox. t is the comma after it, or the end.
 func (p *parser) finish(e *element, t token) error {
 	addr := &e.angle
 	if !addr.found {
@@ -313,23 +315,23 @@ func (p *parser) finish(e *element, t token) error {
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &Error{KindAmbiguous, addr.start, refusal}
 	}
-	// The comment is the name where there is no other.
+	// Without another name, the comment is the name.
 	if (!e.angle.found || e.words == 0) && (e.unsafe >= 0 || comments != e.comments.String()) && !oneDomain(e.comments.String(), string(domain)) {
 		return &Error{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
 	}
 	p.seen |= seen
-	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside a name nobody takes it for one
+	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside a name, the comment is not taken for the name
 		p.seen |= seesOther
 	}
 	switch {
-	case !e.angle.found: // the phrase was the local part
+	case !e.angle.found: // the phrase is the local part
 		display = comments
 	case e.bare.found:
 		display = e.bare.local.text + "@" + e.bare.domain
 	case len(p.text.names) > 0:
 		display = strings.Join(append(p.text.names, display), ", ")
 	}
-	p.text.bare = !e.angle.found // of the only one
+	p.text.bare = !e.angle.found // checkLoose asks for it only if there is one mailbox
 	if e.angle.found {
 		p.quotes.foreign = p.quotes.foreign || foreignAddress(e.phrase.String(), e.angle.domain)
 		p.quotes.commented = p.quotes.commented || foreignAddress(e.comments.String(), e.angle.domain)
@@ -339,7 +341,8 @@ func (p *parser) finish(e *element, t token) error {
 	return nil
 }
 
-// localPart validates a local part. Dots are not judged: a..b@ and a.@ exist.
+// localPart checks a local part. It accepts dots anywhere, because addresses such as
+// a..b@ and a.@ exist.
 func localPart(t token) (string, error) {
 	refuse := func(detail string) (string, error) { return "", &Error{KindAmbiguous, t.start, detail} }
 	switch {
@@ -353,7 +356,7 @@ func localPart(t token) (string, error) {
 		return "", &Error{KindMalformed, t.start, "address without a local part"}
 	}
 	if t.kind == tokQuoted {
-		// Readers that do not know quotes stop at the first such octet.
+		// A reader that does not know quotes would end the local part at such an octet.
 		if t.end-t.start != len(t.text)+2 {
 			return refuse("quoted pair in a local part")
 		}

@@ -12,10 +12,10 @@ import (
 	"sekimori/internal/printable"
 )
 
-// isULabelForm reports whether text, which parsed as name, says the same as
-// name's U-labels do (RFC 5890 §2.3.2.1). Mapping for look-up is more generous:
-// it turns full-width letters, ideographic stops and decomposed accents into a
-// name that a client might show, or look up, otherwise.
+// isULabelForm reports whether text, which was parsed as name, is written as the U-labels
+// of name are (RFC 5890 §2.3.2.1). The mapping for look-up accepts more: full-width
+// letters, ideographic stops and decomposed accents. A client might show or look up
+// another name for these.
 func isULabelForm(text string, name dns.Name) bool {
 	if printable.IsASCII(text) {
 		return true
@@ -46,19 +46,19 @@ func isULabelForm(text string, name dns.Name) bool {
 	return true
 }
 
-// isLabelRune reports what RFC 5892 can allow in a label beyond ASCII: letters,
-// digits and marks, and the few others of its contextual rules. The package
-// idna also lets symbols through, such as slashes that are none, which some
-// clients show and others show as an A-label.
+// isLabelRune reports whether RFC 5892 can allow r, which is beyond ASCII, in a label:
+// letters, digits, marks, and the few others of its contextual rules. The package idna
+// also accepts symbols, such as characters that look like a slash. Some clients show
+// them, others show the A-label.
 func isLabelRune(r rune) bool {
-	if 0x334 <= r && r <= 0x338 { // overlays: strokes and slashes through the letter before
+	if 0x334 <= r && r <= 0x338 { // overlays: strokes and slashes through the letter before them
 		return false
 	}
 	return unicode.In(r, unicode.L, unicode.M, unicode.Nd) || r == 0xb7 || r == 0x375 || r == 0x5f3 || r == 0x5f4 || r == 0x30fb
 }
 
-// hasHidden reports characters that are not seen, or move others about, or
-// look like the delimiters of an address.
+// hasHidden reports whether s has characters beyond ASCII that a person does not see, that
+// move other characters, or that look like a delimiter of an address.
 func hasHidden(s string) bool {
 	if printable.IsASCII(s) {
 		return false
@@ -82,8 +82,8 @@ func hasHidden(s string) bool {
 	return false
 }
 
-// authorDomain validates a domain and brings it into A-labels (RFC 9989
-// §5.3.1). at is its offset.
+// authorDomain checks a domain and returns it in A-labels (RFC 9989 §5.3.1). at is the
+// offset of the domain, for the error.
 func authorDomain(text string, at int) (dns.Name, error) {
 	switch {
 	case !utf8.ValidString(text):

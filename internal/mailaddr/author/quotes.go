@@ -7,15 +7,17 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// quotes notes what lets readers disagree on what is quoted: quoted pairs, which
-// some do not know, quotes in comments, for those who do not know comments, and
-// octets beyond ASCII right before a quote or parenthesis, which some take for
-// the first half of a character. To them an address in quotes may stand outside.
+// quotes keeps track of text about which readers disagree whether it is quoted. Some
+// do not know quoted pairs. Some do not know comments, and see the quotes in them. Some
+// take an octet beyond ASCII right before a quote or parenthesis for the first half of
+// a character. To such a reader, an address within quotes may stand outside of them.
 type quotes struct {
-	oddAt     int  // where, or -1
-	foreign   bool // an address of another domain is quoted
-	commented bool // one is in a comment beside angle brackets
+	oddAt     int  // offset of the first such text, or -1
+	foreign   bool // there is an address of another domain in quotes
+	commented bool // there is one in a comment beside angle brackets
 }
+
+// noteQuotes looks for such text in a token.
 
 func (p *parser) noteQuotes(t token) {
 	if p.quotes.oddAt >= 0 || t.kind != tokQuoted && t.kind != tokComment {
@@ -32,15 +34,15 @@ func (p *parser) noteQuotes(t token) {
 	}
 }
 
-// checkWords refuses encoded words that are not what they seem: words that end
-// in another part of the field than they begin in, and words that hold quotes,
-// parentheses or brackets beside an address of another domain in quotes. Who
-// decodes first and parses then has another author.
+// checkWords refuses two kinds of encoded words, because a client that decodes first
+// and parses then would see another author: words that begin in one part of the field
+// and end in another, and words that hold quotes, parentheses or brackets while an
+// address of another domain stands in quotes.
 func (p *parser) checkWords() error {
 	foreign := p.quotes.foreign || p.quotes.commented
 	first := strings.IndexAny(p.s, "<\"(,@")
 	if !foreign && strings.LastIndex(p.s, "=?") < first && strings.LastIndex(p.s, "?=") < first {
-		return nil // All words are in one phrase, which was judged.
+		return nil // All words are in one phrase, which finish has judged.
 	}
 	flat := unfold(p.s)
 	domain := string(p.boxes[0].Domain)
@@ -59,15 +61,16 @@ func (p *parser) checkWords() error {
 	return nil
 }
 
-// quotedName reports whether decoded is flat with other text in the quotes that
-// it begins with: no word goes on behind them, and no decoded quote ends them.
+// quotedName reports whether decoded and flat only differ within the quotes at their
+// beginning. Then no encoded word reaches beyond the quotes, and no decoded quote ends
+// them.
 func quotedName(decoded, flat string) bool {
 	after := flat[strings.LastIndexByte(flat, '"')+1:]
 	return strings.Count(flat, `"`) == 2 && strings.Count(decoded, `"`) == 2 && strings.HasPrefix(strings.TrimLeft(decoded, " \t"), `"`) &&
 		strings.HasSuffix(decoded, `"`+after)
 }
 
-// marks counts what divides a field.
+// marks counts the octets of text that divide a field into parts.
 func marks(text string) (n int) {
 	for i := 0; i < len(text); i++ {
 		if strings.IndexByte(`"()<>\`, text[i]) >= 0 {
@@ -77,8 +80,8 @@ func marks(text string) (n int) {
 	return n
 }
 
-// foreignAddress reports whether an "@" in text is followed by anything but
-// the given domain.
+// foreignAddress reports whether text has an "@" after which the given domain does not
+// follow.
 func foreignAddress(text, domain string) bool {
 	for {
 		_, after, ok := strings.Cut(text, "@")

@@ -6,22 +6,22 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// sight is which addresses of other domains a reader sees in a display name or
-// comment.
+// sight is a set of ways in which a reader sees an address of another domain in a display
+// name or comment.
 type sight uint8
 
 const (
-	seesOther sight = 1 << iota // an address of another domain among other words
-	seesName                    // nothing but such an address
-	seesAlike                   // nothing but what looks like an address of another domain
-	seesAngle                   // such an address in encoded angle brackets
+	seesOther sight = 1 << iota // there is such an address among other words
+	seesName                    // the text is nothing but such an address
+	seesAlike                   // the text is nothing but something that looks like such an address
+	seesAngle                   // such an address stands in encoded angle brackets
 )
 
-// alike are the characters that look like those of an address.
+// alike replaces the characters that look like those of an address.
 var alike = strings.NewReplacer("\uff20", "@", "\ufe6b", "@", "\uff0e", ".", "\ufe52", ".", "\u2024", ".")
 
-// sightOf returns what a reader sees in text beside an author at domain. No
-// program takes for an address what only looks like one; people do.
+// sightOf returns what a reader sees in text beside an author at domain. People, not
+// programs, take text for an address because it looks like one.
 func sightOf(text, domain string) sight {
 	seen := sightOfASCII(text, domain)
 	if !strings.ContainsAny(text, "\uff20\ufe6b\uff0e\ufe52\u2024") {
@@ -34,7 +34,7 @@ func sightOf(text, domain string) sight {
 	return seen | looks&seesOther
 }
 
-// sightOfASCII is sightOf for the signs of ASCII.
+// sightOfASCII is sightOf for the at sign and the dot of ASCII only.
 func sightOfASCII(text, domain string) (seen sight) {
 	if strings.IndexByte(text, '@') < 0 {
 		return 0
@@ -52,9 +52,9 @@ func sightOfASCII(text, domain string) (seen sight) {
 	return seen
 }
 
-// shows reports whether text holds an address of another domain, and whether it
-// holds one of a domain above or below the given one. The latter is nobody
-// else's: whoever can send for mail.a.example is hardly a stranger at a.example.
+// shows reports whether text holds an address of another domain, and whether it holds one
+// of a domain above or below the given one. A domain above or below does not count as
+// another: whoever can send for mail.a.example is hardly a stranger at a.example.
 func shows(text, domain string) (other, below bool) {
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	for {
@@ -74,7 +74,7 @@ func shows(text, domain string) (other, below bool) {
 	}
 }
 
-// domainShown returns what text begins with, if it looks like a domain to a person.
+// domainShown returns the beginning of text that a person would take for a domain.
 func domainShown(text string) string {
 	end := 0
 	for end < len(text) && mailaddr.IsAtom(text[end]) {
@@ -83,7 +83,7 @@ func domainShown(text string) string {
 	return strings.TrimRight(text[:end], ".'!?")
 }
 
-// notes returns nil for an ordinary field.
+// notes returns the notes on the field, nil for an ordinary one.
 func (p *parser) notes() (notes []Note) {
 	switch {
 	case p.seen&(seesName|seesAlike|seesAngle) != 0:

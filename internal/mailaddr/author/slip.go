@@ -10,19 +10,18 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// Slips are fields that are not a mailbox-list (RFC 5322 §3.4), or that hold what
-// readers treat differently, and yet show one domain to everybody:
+// A slip is a field that is not a mailbox-list (RFC 5322 §3.4), or that readers split in
+// different ways, although all of them see one domain:
 //
 //	"Tanaka, Taro,<taro@a.example>     Foo foo@a.example     Foo <foo@a.example>;
 //	foo@a.example (foo@a.example)      <<foo@a.example>>     <"foo bar"@a.example>
 //
-// Readers of such a field differ in the name they show, and some find no author.
-// None can show another domain, if the field holds none. So the field is
-// looked at in every way a reader might (domains.go). In each of these texts
-// every "@" must be followed by the one domain, and that domain must end where
-// nobody could continue it.
+// Readers of such a field differ in the name that they show, and some find no author.
+// None can show another domain if the field does not hold one. Therefore the field is
+// read in every way in which a reader might (domains.go). In each of these readings, the
+// one domain must follow every "@", and no reader may be able to continue it.
 
-// readSlip returns the authors of a slip, nil if s is none.
+// readSlip returns a parser with the authors of a slip, or nil if s is not one.
 func readSlip(s string) *parser {
 	text, ok := slipText(s)
 	if !ok || checkOctets(text) != nil {
@@ -31,7 +30,7 @@ func readSlip(s string) *parser {
 	flat := unfold(text)
 	outside, comments := splitComments(flat)
 	if comments != "" && strings.IndexByte(flat, '\\') >= 0 {
-		return nil // Readers without quoted pairs end a comment elsewhere.
+		return nil // A reader that does not know quoted pairs ends the comment elsewhere.
 	}
 	p := newParser(text)
 	name, ok := p.slipAddresses(outside)
@@ -51,8 +50,8 @@ func readSlip(s string) *parser {
 	return p
 }
 
-// slipText returns a field with its unencoded double-byte text masked. It reports
-// false where that text could hold an address: where there is more than one "@".
+// slipText returns a field with its unencoded double-byte text masked. It reports false
+// if that text could hold an address, because there is more than one "@".
 func slipText(s string) (string, bool) {
 	if strings.IndexByte(s, escape) >= 0 {
 		t, err := maskISO2022(s)
@@ -67,14 +66,14 @@ func slipText(s string) (string, bool) {
 	return strings.ToValidUTF8(s, unreadable), strings.Count(s, "@") == 1 && !strings.Contains(s, "=?")
 }
 
-// unreadable stands for octets that are not UTF-8.
+// unreadable replaces octets that are not UTF-8.
 const unreadable = "\ufffd"
 
-// slipAddresses adds the addresses of a text without comments and returns the
-// name before the first. It reports false if there is none, or an "@" that is
-// neither part of an address nor of a name.
+// slipAddresses adds the addresses of a text without comments, and returns the name before
+// the first of them. It reports false if the text has no address, or an "@" that is part
+// of neither an address nor a name.
 func (p *parser) slipAddresses(text string) (name string, ok bool) {
-	end := 0 // after the "@" before
+	end := 0 // the offset after the previous "@"
 	for i := 0; i < len(text); i++ {
 		if text[i] != '@' {
 			continue
@@ -109,8 +108,8 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 	return name, len(p.boxes) > 0
 }
 
-// localBefore returns the local part that text ends with, without quotes and
-// quoted pairs, and where it begins.
+// localBefore returns the local part at the end of text, without quotes and quoted pairs,
+// and the offset of its beginning.
 func localBefore(text string) (local string, start int) {
 	start = len(text)
 	if inner, ok := strings.CutSuffix(text, `"`); ok {
@@ -144,8 +143,8 @@ func unfold(s string) string {
 	return strings.ReplaceAll(s, "\r\n", "")
 }
 
-// splitComments returns text with a space for each closed comment, and what is
-// in them.
+// splitComments returns text with a space in place of each closed comment, and the text
+// within these comments.
 func splitComments(text string) (outside, comments string) {
 	if strings.IndexByte(text, '(') < 0 {
 		return text, ""
@@ -175,9 +174,10 @@ func splitComments(text string) (outside, comments string) {
 	return out.String(), in.String()
 }
 
-// cause names the cause of a refusal anew, now that no reading gives an author.
-// "MAILER-DAEMON" and "<>" name no domain in any reading; and where a field
-// shows several domains, that is why, not the slip beside them.
+// cause returns the refusal of a field in which no reading has found an author. It replaces
+// the refusal of parseList if it knows a better cause: fields such as "MAILER-DAEMON" and
+// "<>" have no domain in any reading, and a field that shows several domains is refused
+// because of these, not because of a slip.
 func cause(s string, refused *Error) *Error {
 	octets := s
 	if strings.IndexByte(s, escape) >= 0 {
@@ -209,8 +209,8 @@ func cause(s string, refused *Error) *Error {
 	return refused
 }
 
-// namesNobody reports whether text holds no domain: no "@", or one that only an
-// address literal, or nothing, follows.
+// namesNobody reports whether text holds no domain: it has no "@", or only an address
+// literal or nothing follows the "@".
 func namesNobody(text string) bool {
 	_, after, _ := strings.Cut(text, "@")
 	if literal, found := strings.CutPrefix(after, "["); found {
@@ -221,7 +221,8 @@ func namesNobody(text string) bool {
 	return strings.Trim(after, " \t>\"") == "" && !looksLikeAddress(text)
 }
 
-// isAddress reports what an address literal holds (RFC 5321 §4.1.3).
+// isAddress reports whether text is an IP address as an address literal has it (RFC 5321
+// §4.1.3).
 func isAddress(text string) bool {
 	_, err := netip.ParseAddr(strings.TrimPrefix(strings.ToUpper(text), "IPV6:"))
 	return err == nil

@@ -6,15 +6,16 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// hiddenAddress is the refusal of an encoded word that some clients, which decode
-// first and parse then, take for another author.
+// hiddenAddress is the refusal of an encoded word that holds another author for the
+// clients that decode first and parse then.
 const hiddenAddress = "an encoded word holds an address of another domain in angle brackets"
 
-// decodeWords decodes the encoded words (RFC 2047) of a display name or
-// comment as lenient clients do: anywhere, also within quotes or beside other
-// text, and with spaces inside. It returns what to show, which addresses of
-// other domains a reader sees in it, and why the text must be refused, "" if it
-// need not. seesAngle is left to the caller, who knows where the text stands.
+// decodeWords decodes the encoded words (RFC 2047) of a display name or comment as
+// tolerant clients do: everywhere, also within quotes or beside other text, and with
+// spaces inside. It returns the text to show, which addresses of other domains a
+// reader sees in it, and why the text must be refused ("" if it is accepted). It
+// accepts a text with seesAngle; the caller knows whether the place of the text allows
+// that.
 func decodeWords(text, domain string) (display string, seen sight, refusal string) {
 	seen = sightOf(text, domain)
 	if !strings.Contains(text, "=?") {
@@ -50,22 +51,23 @@ func decodeWords(text, domain string) (display string, seen sight, refusal strin
 	return display, seen, ""
 }
 
-// fromAngle returns what follows the first angle bracket.
+// fromAngle returns the text after the first opening angle bracket.
 func fromAngle(text string) string {
 	_, after, _ := strings.Cut(text, "<")
 	return after
 }
 
-// isNameWithAngle reports whether decoded text is a name with one address in
-// angle brackets, and ends no mailbox to those who decode first and parse then.
+// isNameWithAngle reports whether a decoded text is a name with one address in angle
+// brackets, and has nothing that ends the mailbox for clients that decode first and
+// parse then.
 func isNameWithAngle(text string) bool {
 	address, rest, closed := strings.Cut(fromAngle(text), ">")
 	return closed && strings.Count(address, "@") == 1 && !strings.ContainsAny(address, "< \t") && !strings.ContainsAny(rest, "<>") &&
 		!strings.ContainsAny(text, `,;:\`) && !strings.Contains(text, "=?")
 }
 
-// holdsAngle reports whether decoded text holds an address in angle brackets,
-// closed or not, of another domain.
+// holdsAngle reports whether a decoded text holds an address of another domain in angle
+// brackets, closed or not.
 func holdsAngle(text, domain string) bool {
 	for {
 		_, after, ok := strings.Cut(text, "<")
@@ -80,7 +82,7 @@ func holdsAngle(text, domain string) bool {
 	}
 }
 
-// sameDomain reports whether text is the given domain, perhaps in other letters.
+// sameDomain reports whether text is the given domain, perhaps in another spelling.
 func sameDomain(text, domain string) bool {
 	if strings.EqualFold(text, domain) {
 		return true

@@ -11,8 +11,8 @@ import (
 )
 
 // japaneseCharsets are the names and code pages that Japanese clients send. In a
-// double-byte charset the octets of an angle bracket are parts of common
-// characters, so that the text can only be judged decoded.
+// double-byte charset, the octet of an angle bracket is also a part of common
+// characters. Therefore only the decoded text can be judged.
 var japaneseCharsets = map[string]encoding.Encoding{
 	"csiso2022jp": japanese.ISO2022JP, "50220": japanese.ISO2022JP, "50221": japanese.ISO2022JP, "50222": japanese.ISO2022JP,
 	"shiftjis": japanese.ShiftJIS, "sjis": japanese.ShiftJIS, "xsjis": japanese.ShiftJIS,
@@ -22,8 +22,8 @@ var japaneseCharsets = map[string]encoding.Encoding{
 	"ujis": japanese.EUCJP, "51932": japanese.EUCJP, "20932": japanese.EUCJP,
 }
 
-// japaneseCharset returns the decoder of a charset, nil if it is not Japanese.
-// Every variant of ISO-2022-JP escapes to the same sets.
+// japaneseCharset returns the decoder of a charset, or nil if it is not Japanese. All
+// variants of ISO-2022-JP have one decoder, because they escape to the same sets.
 func japaneseCharset(charset string) encoding.Encoding {
 	name := plainName(charset)
 	if strings.HasPrefix(name, "iso2022jp") {
@@ -38,8 +38,8 @@ func japaneseCharset(charset string) encoding.Encoding {
 	return nil
 }
 
-// plainName returns the letters and digits of a charset's name. Programs look
-// charsets up by these: to Python "utf_7" and "UTF~7" are UTF-7.
+// plainName returns the letters and digits of the name of a charset. Programs look
+// charsets up by these: Python takes "utf_7" and "UTF~7" for UTF-7.
 func plainName(charset string) string {
 	return strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
@@ -55,9 +55,9 @@ const esc = 0x1b
 // unreadable stands for octets that have no character of their own.
 const unreadable = "\ufffd"
 
-// opaque reports a charset whose text, read as octets, could hide anything:
-// UTF-7 in its forms (as IMAP has it, too), BOCU-1, and codecs of Python that
-// know escapes.
+// opaque reports whether text in this charset, read as octets, could hide anything.
+// That is so for UTF-7 (also in the form of IMAP), for BOCU-1, and for codecs of Python
+// that decode escapes.
 func opaque(charset string) bool {
 	name := plainName(charset)
 	for _, s := range []string{"utf7", "imap", "bocu", "escape"} {
@@ -68,20 +68,20 @@ func opaque(charset string) bool {
 	return name == "u7" || codePage(charset) == 65000 // Python's and Windows' names for UTF-7
 }
 
-// shifting reports a charset of seven bits in which "<" and "@" are parts of
-// characters once the text has shifted.
+// shifting reports whether this is a charset of seven bits in which "<" and "@" are
+// parts of characters after the text has shifted to another set.
 func shifting(charset string) bool {
 	name := plainName(charset)
 	page := codePage(charset)
 	return strings.Contains(name, "2022") || strings.HasPrefix(name, "hz") || 50220 <= page && page <= 50229 || page == 52936
 }
 
-// unshifted returns text of a charset that shifts with U+FFFD for what is
-// shifted. It reports false for shifts of a single character, of which it cannot
-// tell how many octets they take.
+// unshifted returns text of a charset that shifts, with U+FFFD for each shifted octet.
+// It reports false if the text has a shift for a single character, because it does not
+// know how many octets that character takes.
 func unshifted(octets []byte) (string, bool) {
 	var b strings.Builder
-	set, out := false, false // another set of characters is designated; the text has shifted out
+	set, out := false, false // whether another set is designated, and whether the text has shifted out
 	for i := 0; i < len(octets); i++ {
 		c := octets[i]
 		next := byte(0)
@@ -118,13 +118,14 @@ func unshifted(octets []byte) (string, bool) {
 	return b.String(), true
 }
 
-// johab reports Korean text whose characters may end in "<", ">" or "@".
+// johab reports whether this is a Korean charset in which the octet of "<", ">" or "@"
+// can end a character.
 func johab(charset string) bool {
 	return strings.Contains(charset, "johab") || codePage(charset) == 1361
 }
 
-// withoutPairs returns text with U+FFFD for each octet beyond ASCII and the one
-// that follows it.
+// withoutPairs returns text with U+FFFD for each octet beyond ASCII together with the
+// octet after it.
 func withoutPairs(octets []byte) string {
 	var b strings.Builder
 	for i := 0; i < len(octets); i++ {
@@ -140,12 +141,12 @@ func withoutPairs(octets []byte) string {
 	return b.String()
 }
 
-// codePages are the prefixes of charsets known by number; "" is the number
+// codePages are the prefixes of charsets that have a number. "" is for the number
 // alone, which some programs send.
 var codePages = []string{"ibm", "csibm", "xibm", "cp", "xcp", "ccsid", "ms", "windows", "xwindows", ""}
 
-// codePage returns the number of a charset that is IBM's or Microsoft's code page,
-// 0 if it is none. What follows the number names a variant: ibm-943_P15A.
+// codePage returns the number of a code page of IBM or Microsoft, or 0 if the charset
+// is not one. The text after the number names a variant, as in ibm-943_P15A.
 func codePage(charset string) int {
 	start := strings.IndexAny(charset, "0123456789")
 	if start < 0 {
@@ -166,8 +167,9 @@ func codePage(charset string) int {
 	return n
 }
 
-// ebcdicPages are the code pages that disagree with ASCII where it matters.
-// Every other one, and every charset known by name, keeps its "<" and "@".
+// ebcdicPages are the code pages that have other octets than ASCII for the characters
+// that matter. All other code pages, and all charsets known by name, have "<" and "@"
+// where ASCII has them.
 var ebcdicPages = []int{
 	37, 38, 39, 256, 259, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 286, 290, 293, 297, 300, 410, 420, 421, 423, 424, 425, 500, 803, 833, 834,
 	835, 836, 837, 838, 839, 870, 871, 875, 880, 905, 918, 924, 930, 931, 933, 935, 937, 939, 1002, 1003, 1005, 1025, 1026, 1027,
@@ -177,9 +179,9 @@ var ebcdicPages = []int{
 	1377, 1378, 1379, 1388, 1390, 1399, 8612, 12708, 21025, 21027, 28709,
 }
 
-// ebcdic reports a charset of the EBCDIC family. Microsoft adds 20000 to IBM's
-// numbers, IBM multiples of 4096 for variants; the GNU C library knows some by
-// names of the OSF.
+// ebcdic reports whether this is a charset of the EBCDIC family. Microsoft adds 20000
+// to the numbers of IBM, and IBM adds multiples of 4096 for variants. The GNU C library
+// knows some of these charsets by names of the OSF.
 func ebcdic(charset string) bool {
 	n := codePage(charset)
 	name := plainName(charset)
@@ -189,8 +191,8 @@ func ebcdic(charset string) bool {
 }
 
 // ebcdicText decodes text of an EBCDIC charset. Letters, digits, dots and angle
-// brackets are the same in all of them, but not the "@". So it reports false
-// for text with an angle bracket, which might be an address.
+// brackets are the same in all of them, but "@" is not. Therefore it reports false for
+// text with an angle bracket, which might hold an address.
 func ebcdicText(octets []byte) (string, bool) {
 	var b strings.Builder
 	for _, c := range octets {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// encodedWord returns the encoded word s begins with, "" if it is none. It
-// looks for the end of a word only after a sound beginning, so that a field full
-// of "=?" costs linear time.
+// encodedWord returns the encoded word that s begins with, or "" if s does not begin
+// with one. It looks for the end of a word only after a valid beginning, so that a
+// field full of "=?" costs linear time.
 func encodedWord(s, until string) (word string, octets []byte, charset string) {
 	charset, rest, _ := strings.Cut(s[len("=?"):], "?")
 	enc, rest, ok := strings.Cut(rest, "?")
@@ -19,15 +19,15 @@ func encodedWord(s, until string) (word string, octets []byte, charset string) {
 		return "", nil, ""
 	}
 	word = s[:len(s)-len(rest)+next]
-	charset, _, _ = strings.Cut(strings.ToLower(charset), "*") // RFC 2231 §5: language
+	charset, _, _ = strings.Cut(strings.ToLower(charset), "*") // RFC 2231 §5: a language may follow
 	if strings.EqualFold(enc, "q") {
 		return word, decodeQ(rest[:end]), charset
 	}
 	return word, decodeB(rest[:end]), charset
 }
 
-// wordEnd returns where the text of an encoded word ends in s and where what
-// comes after the word begins. It reads no further than that.
+// wordEnd returns where the text of an encoded word ends in s, and where the text after
+// the word begins. It reads no further than that.
 func wordEnd(s, until string) (end, next int, ok bool) {
 	if until == " " {
 		for end < len(s) && s[end] != ' ' {
@@ -42,7 +42,7 @@ func wordEnd(s, until string) (end, next int, ok bool) {
 	return end, end + len("?="), end >= 0 && strings.HasPrefix(s[end:], "?=")
 }
 
-// decodeQ decodes RFC 2047 §4.2; wrong escs stay as they are.
+// decodeQ decodes the encoding "Q" (RFC 2047 §4.2). Wrong escapes stay as they are.
 func decodeQ(s string) []byte {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -59,6 +59,7 @@ func decodeQ(s string) []byte {
 	return out
 }
 
+// unhex returns the value of a hexadecimal digit, or 16 if c is not one.
 func unhex(c byte) byte {
 	switch {
 	case '0' <= c && c <= '9':
@@ -71,8 +72,8 @@ func unhex(c byte) byte {
 	return 16
 }
 
-// decodeB decodes RFC 2047 §4.1 as forgivingly as any client: foreign
-// characters are skipped, padding may be absent or stand in the middle.
+// decodeB decodes the encoding "B" (RFC 2047 §4.1) as the most tolerant clients do. It
+// skips other characters, and accepts padding in the middle and a lack of it.
 func decodeB(s string) []byte {
 	out := make([]byte, 0, len(s))
 	for part := range strings.SplitSeq(s, "=") {
@@ -86,7 +87,7 @@ func decodeB(s string) []byte {
 		if len(clean)%4 == 1 {
 			clean = clean[:len(clean)-1]
 		}
-		// Cannot fail: only alphabet, of a possible length.
+		// This cannot fail: clean has only digits of base64 and a possible length.
 		out, _ = base64.RawStdEncoding.AppendDecode(out, clean)
 	}
 	return out

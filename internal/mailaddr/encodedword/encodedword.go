@@ -18,14 +18,15 @@ const (
 
 // reader says how a reader understands encoded words.
 type reader struct {
-	// until is what ends the text of a word: "?", which must then be the first
-	// half of "?=", or "?=", for those who let a word go on over a lone question
-	// mark, or " ", for those who end it there or at the end of the text.
+	// until is the mark at which this reader ends the text of a word. With "?", the
+	// word ends at the first question mark, which must be the beginning of "?=". With
+	// "?=", a question mark alone is part of the word. With " ", the word ends at a
+	// space, at "?=" or at the end of the text.
 	until string
-	// masks is set for a reader who knows charsets whose "<" or "@" may be part of
-	// a character.
+	// masks is set for a reader that knows the charsets in which "<" or "@" can be a
+	// part of a character.
 	masks bool
-	// strict is set where EBCDIC cannot be told from an address.
+	// strict refuses EBCDIC charsets.
 	strict bool
 }
 
@@ -50,7 +51,7 @@ func Decodings(text string, strict bool, judge func(Decoded) (refusal string)) (
 	return ""
 }
 
-// decodings is Decodings for one reader. It also reports whether there is a charset
+// decodings is Decodings for one reader. It also reports whether a word is in a charset
 // that masks.
 func (r reader) decodings(text string, judge func(Decoded) (refusal string)) (masks bool, refusal string) {
 	for depth := 0; strings.Contains(text, "=?"); depth++ {
@@ -74,12 +75,12 @@ func (r reader) decodings(text string, judge func(Decoded) (refusal string)) (ma
 	return masks, ""
 }
 
-// maxWordDepth bounds encoded words within encoded words.
+// maxWordDepth bounds how deep encoded words may stand within encoded words.
 const maxWordDepth = 3
 
-// Decoded is a text with its encoded words decoded. What to show and what to judge
-// differ in words of an unknown charset: they are shown as they are but judged by
-// their octets, for nearly all charsets agree with ASCII where it matters.
+// Decoded is a text with its encoded words decoded. Display and Judged differ in words
+// of an unknown charset. Such a word is shown as it is, but judged by its octets,
+// because nearly all charsets agree with ASCII in the characters that matter.
 type Decoded struct {
 	Display string // what to show
 	Judged  string // what to judge
@@ -87,11 +88,11 @@ type Decoded struct {
 	Usual bool
 
 	found    bool // there is a word
-	opaque   bool // a charset could hide anything
-	maskable bool // there is a charset that masks
+	opaque   bool // a word is in a charset that could hide anything
+	maskable bool // a word is in a charset that masks
 }
 
-// scanWords decodes the words of text.
+// scanWords decodes the encoded words of text as reader r does.
 func scanWords(text string, r reader) Decoded {
 	var show, check strings.Builder
 	scan := Decoded{Usual: r.until == "?"}
@@ -99,10 +100,10 @@ func scanWords(text string, r reader) Decoded {
 	if r.until == " " {
 		last = len(text)
 	}
-	pos, gap := 0, 0 // gap is where the text since the last word begins
+	pos, gap := 0, 0 // gap is where the text after the last word begins
 	for {
 		i := strings.Index(text[pos:], "=?")
-		if i < 0 || pos+i > last { // no word ends after this one begins
+		if i < 0 || pos+i > last { // no end of a word follows
 			break
 		}
 		i += pos
@@ -133,9 +134,9 @@ func scanWords(text string, r reader) Decoded {
 	return scan
 }
 
-// convert returns the text of a word to show and the text to judge. It reports
-// whether the charset masks, and false for a charset in which the octets could
-// say anything.
+// convert returns the text of a word to show and the text to judge. It also reports
+// whether the charset masks. ok is false for a charset in which the octets could mean
+// anything.
 func (r reader) convert(word string, octets []byte, charset string) (shown, judged string, masks, ok bool) {
 	switch charset {
 	case "utf-8", "utf8", "us-ascii":
