@@ -153,7 +153,8 @@ func TestClaimedInternational(t *testing.T) {
 }
 
 func FuzzClaimed(f *testing.F) {
-	for _, s := range []string{"", " ", "(", "(a\\", `"`, "=?utf-8?q?", "=?a?b?====?=", "xn--", "\xff", "((((", "\\", "(;", "\";", "foreign.example ", strings.Repeat("mx.example.jp", 20)} {
+	for _, s := range []string{"", " ", "(", "(a\\", `"`, "=?utf-8?q?", "=?a?b?====?=", "xn--", "\xff", "((((", "\\", "(;", "\";",
+		"foreign.example ", strings.Repeat("mx.example.jp", 20)} {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
@@ -173,7 +174,8 @@ func FuzzClaimed(f *testing.F) {
 // Work that grew faster than the input would take hours here.
 func TestHostileSizes(t *testing.T) {
 	const size = 256 << 10
-	for _, s := range []string{"(", ")", `"`, `\`, "(\\", ";", " ", "\r\n ", ".", "mx.example.jp", ".mx.example.jp", "=?a?q?", "=?utf-8?q?x?= ", "xn--a.", "é", "\xff", "a", "a;", "(a)", `"a"`} {
+	for _, s := range []string{"(", ")", `"`, `\`, "(\\", ";", " ", "\r\n ", ".", "mx.example.jp", ".mx.example.jp", "=?a?q?",
+		"=?utf-8?q?x?= ", "xn--a.", "é", "\xff", "a", "a;", "(a)", `"a"`} {
 		value := strings.Repeat(s, size/len(s))
 		NewIDs(ourID).Claimed(value)
 		NewIDs(ourID).Claimed(" foreign.example; " + value)

@@ -18,7 +18,8 @@ func TestRFC8601Examples(t *testing.T) {
 		{"B.2: nothing was done", []string{" example.org 1; none"}, Field{AuthServID: "example.org"}},
 		{"B.3: one method", []string{" example.com;", "          spf=pass smtp.mailfrom=example.net"},
 			Field{AuthServID: "example.com", Results: []Result{{Method: "spf", Value: "pass", Properties: prop("smtp", "mailfrom", "example.net")}}}},
-		{"B.4: two methods", []string{" example.com;", "          auth=pass (cram-md5) smtp.auth=sender@example.net;", "          spf=pass smtp.mailfrom=example.net"},
+		{"B.4: two methods", []string{" example.com;", "          auth=pass (cram-md5) smtp.auth=sender@example.net;",
+			"          spf=pass smtp.mailfrom=example.net"},
 			Field{AuthServID: "example.com", Results: []Result{
 				{Method: "auth", Value: "pass", Comment: "cram-md5", Properties: prop("smtp", "auth", "sender@example.net")},
 				{Method: "spf", Value: "pass", Properties: prop("smtp", "mailfrom", "example.net")}}}},

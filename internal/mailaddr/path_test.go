@@ -21,9 +21,11 @@ func TestParsePath(t *testing.T) {
 		{"quoted local part", `<"we ird"@Sender.Example>`, Path{Local: "we ird", Domain: "sender.example", DomainRaw: "Sender.Example"}, `"we ird"@sender.example`},
 		{"quoted pairs", `<"a\"\\b\c"@b.example>`, Path{Local: `a"\bc`, Domain: "b.example", DomainRaw: "b.example"}, `"a\"\\bc"@b.example`},
 		{"quotes that are not needed", `<"ab"@b.example>`, Path{Local: "ab", Domain: "b.example", DomainRaw: "b.example"}, "ab@b.example"},
-		{"at sign within quotes", `<"a@legit.example"@b.example>`, Path{Local: "a@legit.example", Domain: "b.example", DomainRaw: "b.example"}, `"a@legit.example"@b.example`},
+		{"at sign within quotes", `<"a@legit.example"@b.example>`, Path{Local: "a@legit.example", Domain: "b.example", DomainRaw: "b.example"},
+			`"a@legit.example"@b.example`},
 		{"empty quoted local part", `<""@b.example>`, Path{Domain: "b.example", DomainRaw: "b.example"}, `""@b.example`},
-		{"route (espoofer server_a7)", "<@legitimate.com,@any.com:'any@attack.com>", Path{Local: "'any", Domain: "attack.com", DomainRaw: "attack.com"}, "'any@attack.com"},
+		{"route (espoofer server_a7)", "<@legitimate.com,@any.com:'any@attack.com>", Path{Local: "'any", Domain: "attack.com",
+			DomainRaw: "attack.com"}, "'any@attack.com"},
 		{"route of one, without brackets", "@x.example:a@b.example", Path{Local: "a", Domain: "b.example", DomainRaw: "b.example"}, "a@b.example"},
 		{"route with a literal", "<@[IPv6:2001:db8::1]:a@b.example>", Path{Local: "a", Domain: "b.example", DomainRaw: "b.example"}, "a@b.example"},
 		{"address literal", "<a@[192.0.2.1]>", Path{Local: "a", DomainRaw: "[192.0.2.1]"}, "a@[192.0.2.1]"},
@@ -32,7 +34,8 @@ func TestParsePath(t *testing.T) {
 		{"single label", "<root@localhost>", Path{Local: "root", Domain: "localhost", DomainRaw: "localhost"}, "root@localhost"},
 		{"final dot", "<a@b.example.>", Path{Local: "a", Domain: "b.example", DomainRaw: "b.example."}, "a@b.example"},
 		{"dots anywhere", "<.a..b.@docomo.example>", Path{Local: ".a..b.", Domain: "docomo.example", DomainRaw: "docomo.example"}, ".a..b.@docomo.example"},
-		{"variable reverse path", "<b+u=c.example%x!y/z@b.example>", Path{Local: "b+u=c.example%x!y/z", Domain: "b.example", DomainRaw: "b.example"}, "b+u=c.example%x!y/z@b.example"},
+		{"variable reverse path", "<b+u=c.example%x!y/z@b.example>", Path{Local: "b+u=c.example%x!y/z", Domain: "b.example",
+			DomainRaw: "b.example"}, "b+u=c.example%x!y/z@b.example"},
 		{"SMTPUTF8", "<用@例え.jp>", Path{Local: "用", Domain: "xn--r8jz45g.jp", DomainRaw: "例え.jp"}, `"\x{7528}"@xn--r8jz45g.jp`},
 	}
 	for _, c := range cases {

@@ -22,7 +22,8 @@ func TestValue(t *testing.T) {
 }
 
 func TestQuoted(t *testing.T) {
-	for in, want := range map[string]string{"": `""`, "ab": `"ab"`, "abcd": `"abcd"`, "abcde": `"abcd"...`, "\x00": `"\x00"`, "aéaé": `"a\u00e9a"...`, "aaaé": `"aaa\xc3"...`} {
+	for in, want := range map[string]string{"": `""`, "ab": `"ab"`, "abcd": `"abcd"`, "abcde": `"abcd"...`, "\x00": `"\x00"`,
+		"aéaé": `"a\u00e9a"...`, "aaaé": `"aaa\xc3"...`} {
 		if got := Quoted(in, 4); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
@@ -31,7 +32,8 @@ func TestQuoted(t *testing.T) {
 
 func TestClip(t *testing.T) {
 	for in, want := range map[string]string{
-		"": "", "abcd": "abcd", "abcde": "abcd...", "aaaé": "aaa...", "aaéa": "aaé...", "a関守": "a関...", "関守": "関...", "aaa😀": "aaa...", "😀😀": "😀...",
+		"": "", "abcd": "abcd", "abcde": "abcd...", "aaaé": "aaa...", "aaéa": "aaé...",
+		"a関守": "a関...", "関守": "関...", "aaa😀": "aaa...", "😀😀": "😀...",
 		"\xff\xff\xff\xff\xff": "\xff\xff\xff\xff...", "\x80\x80\x80\x80\x80": "\x80\x80\x80\x80...", "aaaa\x80": "aaaa...", "aaa\xc3\x41": "aaa\xc3...",
 	} {
 		if got := Clip(in, 4); got != want {
@@ -71,7 +73,8 @@ func TestMarked(t *testing.T) {
 // control characters nor marks of direction, keeps its bound, and stays as it is when
 // the rule sees it again.
 func FuzzRules(f *testing.F) {
-	for _, s := range []string{"plain", `a"\b`, "\x1b[31m", "a\r\n250 ok", "関守", "a\u202eb\u2069\u200f", "\xe3\x81", "\x7f\u0085\U000e0041", "\xff\xff\xff\xff", "é"} {
+	for _, s := range []string{"plain", `a"\b`, "\x1b[31m", "a\r\n250 ok", "関守", "a\u202eb\u2069\u200f", "\xe3\x81", "\x7f\u0085\U000e0041",
+		"\xff\xff\xff\xff", "é"} {
 		f.Add(s, uint8(3))
 		f.Add(s, uint8(200))
 	}
@@ -110,7 +113,8 @@ func FuzzRules(f *testing.F) {
 		if got := Marked(s, limit); !IsPlain(got) || IsPlain(s) && len(s) <= limit && got != s {
 			t.Errorf("Marked of %q: %q", s, got)
 		}
-		if got := Clip(s, limit); len(got) > limit+len(cutMark) || utf8.ValidString(s) && !utf8.ValidString(got) || !strings.HasPrefix(s, strings.TrimSuffix(got, cutMark)) {
+		got := Clip(s, limit)
+		if len(got) > limit+len(cutMark) || utf8.ValidString(s) && !utf8.ValidString(got) || !strings.HasPrefix(s, strings.TrimSuffix(got, cutMark)) {
 			t.Errorf("Clip of %q at %d: %q", s, limit, got)
 		}
 	})

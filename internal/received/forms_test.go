@@ -17,32 +17,53 @@ func TestForms(t *testing.T) {
 		helo, client, named string
 		login               bool
 	}{
-		"qmail":                          {"from unknown (HELO mail.a.example) (192.0.2.66) by mx.test with SMTP; 22 Nov 2026 08:00:00 -0000", "mail.a.example", "192.0.2.66", "", false},
-		"qmail, a name":                  {"from host.a.example (HELO mail.a.example) (192.0.2.66) by mx.test with SMTP", "mail.a.example", "192.0.2.66", "host.a.example", false},
-		"qmail, ident":                   {"from host.a.example (HELO mail.a.example) (ann@192.0.2.66) by mx.test with SMTP", "mail.a.example", "192.0.2.66", "host.a.example", false},
-		"qmail, HELO is the name":        {"from mail.a.example (192.0.2.66) by mx.test with SMTP", "mail.a.example", "192.0.2.66", "", false},
-		"qmail, EHLO and IPv6":           {"from unknown (EHLO mail.a.example) (2001:db8::66) by mx.test with ESMTPS", "mail.a.example", "2001:db8::66", "", false},
-		"qpsmtpd":                        {"from host.a.example (HELO mail.a.example) (192.0.2.66)\r\n by mx.test (qpsmtpd/0.96) with ESMTP; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "host.a.example", false},
-		"Exim, no name":                  {"from [192.0.2.66] (helo=mail.a.example)\r\n\tby mx.test with esmtp (Exim 4.96)\r\n\t(envelope-from <u@a.example>)\r\n\tid X", "mail.a.example", "192.0.2.66", "", false},
-		"Exim, no name, with port":       {"from [192.0.2.66] (port=41234 helo=mail.a.example ident=ann) by mx.test with esmtps (TLS1.3) tls TLS_AES_256_GCM_SHA384 (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "", false},
-		"Exim, no name, no HELO":         {"from [192.0.2.66] by mx.test with smtp (Exim 4.96) id X", "[192.0.2.66]", "192.0.2.66", "", false},
-		"Exim, a name":                   {"from mail.a.example ([192.0.2.66]) by mx.test with esmtp (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "", false},
-		"Exim, a name and another HELO":  {"from host.a.example ([192.0.2.66]:41234 helo=mail.a.example) by mx.test with esmtpsa (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "host.a.example", true},
-		"Exim, IPv6":                     {"from [2001:db8::66]:41234 (helo=mail.a.example) by mx.test with esmtp (Exim 4.96) id X", "mail.a.example", "2001:db8::66", "", false},
-		"Exchange":                       {"from mail.a.example (192.0.2.66) by mx.test (10.0.0.5) with Microsoft SMTP Server (version=TLS1_2, cipher=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) id 15.20.1; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "", false},
-		"Exchange, IPv6":                 {"from mail.a.example (2001:db8::66) by mx.test (2001:db8::5) with Microsoft SMTP Server id 15.20.1 via Frontend Transport", "mail.a.example", "2001:db8::66", "", false},
-		"Exchange, a user's submission":  {"from mx.test ([fe80::1%5]) by mx.test ([fe80::1%5]) with mapi id 15.20.1", "mx.test", "fe80::1", "", true},
-		"CommuniGate":                    {"from [192.0.2.66] (HELO mail.a.example) by mx.test (CommuniGate Pro SMTP 6.3) with ESMTP id 12 for r@mx.test", "mail.a.example", "192.0.2.66", "", false},
-		"CommuniGate, logged in":         {"from [192.0.2.66] (account ann@mx.test HELO pc) by mx.test (CommuniGate Pro SMTP 6.3) with ESMTPSA id 12", "pc", "192.0.2.66", "", true},
-		"Courier":                        {"from mail.a.example (host.a.example [::ffff:192.0.2.66]) by mx.test with ESMTP; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "host.a.example", false},
-		"Courier, logged in":             {"from pc (host.a.example [::ffff:192.0.2.66]) (AUTH: PLAIN ann, SSL: TLSv1.3,256bits) by mx.test with ESMTPS id 00", "pc", "192.0.2.66", "host.a.example", true},
-		"Haraka":                         {"from mail.a.example (host.a.example [192.0.2.66]) by mx.test (Haraka/3.0.2) with ESMTPS id X envelope-from <u@a.example>", "mail.a.example", "192.0.2.66", "host.a.example", false},
-		"OpenSMTPD":                      {"from mail.a.example (host.a.example [192.0.2.66]) by mx.test (OpenSMTPD) with ESMTPS id 12 (TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO)", "mail.a.example", "192.0.2.66", "host.a.example", false},
-		"MDaemon":                        {"from mail.a.example ([192.0.2.66]) by mx.test (MDaemon PRO v21) with ESMTP id md12.msg", "mail.a.example", "192.0.2.66", "", false},
-		"Domino":                         {"from mail.a.example ([192.0.2.66]) by mx.test (Lotus Domino Release 9.0.1) with ESMTP id 2026-12 ; Sun, 22 Nov 2026 08:00:00 +0900", "mail.a.example", "192.0.2.66", "", false},
-		"XMail":                          {"from mail.a.example (192.0.2.66:41234) by mx.test ([10.0.0.5]:25) with [XMail 1.27 ESMTP Server] id <S1> for <r@mx.test> from <u@a.example>", "mail.a.example", "192.0.2.66", "", false},
-		"Google":                         {"from mail.a.example (mail.a.example. [192.0.2.66]) by mx.test with ESMTPS id a1si (version=TLS1_3)", "mail.a.example", "192.0.2.66", "mail.a.example", false},
-		"Postfix, a literal as the HELO": {"from [203.0.113.9] (host.a.example [192.0.2.66]) by mx.test (Postfix) with SMTP id X", "[203.0.113.9]", "192.0.2.66", "host.a.example", false},
+		"qmail": {"from unknown (HELO mail.a.example) (192.0.2.66) by mx.test with SMTP; 22 Nov 2026 08:00:00 -0000",
+			"mail.a.example", "192.0.2.66", "", false},
+		"qmail, a name": {"from host.a.example (HELO mail.a.example) (192.0.2.66) by mx.test with SMTP", "mail.a.example",
+			"192.0.2.66", "host.a.example", false},
+		"qmail, ident": {"from host.a.example (HELO mail.a.example) (ann@192.0.2.66) by mx.test with SMTP", "mail.a.example",
+			"192.0.2.66", "host.a.example", false},
+		"qmail, HELO is the name": {"from mail.a.example (192.0.2.66) by mx.test with SMTP", "mail.a.example", "192.0.2.66", "", false},
+		"qmail, EHLO and IPv6":    {"from unknown (EHLO mail.a.example) (2001:db8::66) by mx.test with ESMTPS", "mail.a.example", "2001:db8::66", "", false},
+		"qpsmtpd": {"from host.a.example (HELO mail.a.example) (192.0.2.66)\r\n" +
+			" by mx.test (qpsmtpd/0.96) with ESMTP; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"Exim, no name": {"from [192.0.2.66] (helo=mail.a.example)\r\n\tby mx.test with esmtp (Exim 4.96)\r\n" +
+			"\t(envelope-from <u@a.example>)\r\n\tid X", "mail.a.example", "192.0.2.66", "", false},
+		"Exim, no name, with port": {"from [192.0.2.66] (port=41234 helo=mail.a.example ident=ann) by mx.test with esmtps (TLS1.3) tls " +
+			"TLS_AES_256_GCM_SHA384 (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "", false},
+		"Exim, no name, no HELO": {"from [192.0.2.66] by mx.test with smtp (Exim 4.96) id X", "[192.0.2.66]", "192.0.2.66", "", false},
+		"Exim, a name":           {"from mail.a.example ([192.0.2.66]) by mx.test with esmtp (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "", false},
+		"Exim, a name and another HELO": {"from host.a.example ([192.0.2.66]:41234 helo=mail.a.example) by mx.test with esmtpsa (Exim 4.96) id " +
+			"X", "mail.a.example", "192.0.2.66", "host.a.example", true},
+		"Exim, IPv6": {"from [2001:db8::66]:41234 (helo=mail.a.example) by mx.test with esmtp (Exim 4.96) id X",
+			"mail.a.example", "2001:db8::66", "", false},
+		"Exchange": {"from mail.a.example (192.0.2.66) by mx.test (10.0.0.5) with Microsoft SMTP Server (version=TLS1_2, " +
+			"cipher=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) id 15.20.1; Sun, 22 Nov 2026 08:00:00 +0000", "mail.a.example", "192.0.2.66", "", false},
+		"Exchange, IPv6": {"from mail.a.example (2001:db8::66) by mx.test (2001:db8::5) with Microsoft SMTP Server id 15.20.1 via " +
+			"Frontend Transport", "mail.a.example", "2001:db8::66", "", false},
+		"Exchange, a user's submission": {"from mx.test ([fe80::1%5]) by mx.test ([fe80::1%5]) with mapi id 15.20.1", "mx.test", "fe80::1", "", true},
+		"CommuniGate": {"from [192.0.2.66] (HELO mail.a.example) by mx.test (CommuniGate Pro SMTP 6.3) with ESMTP id 12 for " +
+			"r@mx.test", "mail.a.example", "192.0.2.66", "", false},
+		"CommuniGate, logged in": {"from [192.0.2.66] (account ann@mx.test HELO pc) by mx.test (CommuniGate Pro SMTP 6.3) with ESMTPSA id " +
+			"12", "pc", "192.0.2.66", "", true},
+		"Courier": {"from mail.a.example (host.a.example [::ffff:192.0.2.66]) by mx.test with ESMTP; Sun, 22 Nov 2026 " +
+			"08:00:00 +0000", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"Courier, logged in": {"from pc (host.a.example [::ffff:192.0.2.66]) (AUTH: PLAIN ann, SSL: TLSv1.3,256bits) by mx.test with " +
+			"ESMTPS id 00", "pc", "192.0.2.66", "host.a.example", true},
+		"Haraka": {"from mail.a.example (host.a.example [192.0.2.66]) by mx.test (Haraka/3.0.2) with ESMTPS id X " +
+			"envelope-from <u@a.example>", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"OpenSMTPD": {"from mail.a.example (host.a.example [192.0.2.66]) by mx.test (OpenSMTPD) with ESMTPS id 12 " +
+			"(TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO)", "mail.a.example", "192.0.2.66", "host.a.example", false},
+		"MDaemon": {"from mail.a.example ([192.0.2.66]) by mx.test (MDaemon PRO v21) with ESMTP id md12.msg",
+			"mail.a.example", "192.0.2.66", "", false},
+		"Domino": {"from mail.a.example ([192.0.2.66]) by mx.test (Lotus Domino Release 9.0.1) with ESMTP id 2026-12 ; " +
+			"Sun, 22 Nov 2026 08:00:00 +0900", "mail.a.example", "192.0.2.66", "", false},
+		"XMail": {"from mail.a.example (192.0.2.66:41234) by mx.test ([10.0.0.5]:25) with [XMail 1.27 ESMTP Server] id " +
+			"<S1> for <r@mx.test> from <u@a.example>", "mail.a.example", "192.0.2.66", "", false},
+		"Google": {"from mail.a.example (mail.a.example. [192.0.2.66]) by mx.test with ESMTPS id a1si (version=TLS1_3)",
+			"mail.a.example", "192.0.2.66", "mail.a.example", false},
+		"Postfix, a literal as the HELO": {"from [203.0.113.9] (host.a.example [192.0.2.66]) by mx.test (Postfix) with SMTP id X",
+			"[203.0.113.9]", "192.0.2.66", "host.a.example", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Parse(" " + tt.value)
@@ -61,7 +82,8 @@ func TestForms(t *testing.T) {
 // does not parse: were it, the forged fields below it would be believed.
 func TestUnreadable(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
-	const below = "Received: from good.example (good.example [198.51.100.1]) by mx.test (Postfix) with ESMTP id F\r\nReturn-Path: <a@a.example>\r\nFrom: a@a.example\r\n\r\n"
+	const below = "Received: from good.example (good.example [198.51.100.1]) by mx.test (Postfix) with ESMTP id F\r\n" +
+		"Return-Path: <a@a.example>\r\nFrom: a@a.example\r\n\r\n"
 	for name, value := range map[string]string{
 		"no address at all":              "from mail.a.example by mx.test with ESMTP id 1",
 		"a comment without an address":   "from mail.a.example (some words) by mx.test with ESMTP id 1",

@@ -15,16 +15,25 @@ func TestParse(t *testing.T) {
 		name, value string
 		want        Field
 	}{
-		{"Postfix", " from mail.bank.example (mail.bank.example [192.0.2.1])\r\n\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)\r\n\t key-exchange X25519)\r\n\t(No client certificate requested)\r\n\tby mx.here.example (Postfix) with ESMTPS id 4dQZ7x2wJ1z9sP\r\n\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0900 (JST)",
-			Field{From: true, HELO: "mail.bank.example", Name: "mail.bank.example", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "ESMTPS", ID: "4dQZ7x2wJ1z9sP", For: "r@here.example", Date: time.Date(2026, 11, 21, 23, 0, 0, 0, time.UTC)}},
+		{"Postfix", " from mail.bank.example (mail.bank.example [192.0.2.1])\r\n" +
+			"\t(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)\r\n\t key-exchange X25519)\r\n\t(No client certificate requested)\r\n" +
+			"\tby mx.here.example (Postfix) with ESMTPS id 4dQZ7x2wJ1z9sP\r\n\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0900 (JST)",
+			Field{From: true, HELO: "mail.bank.example", Name: "mail.bank.example", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example",
+				With: "ESMTPS", ID: "4dQZ7x2wJ1z9sP", For: "r@here.example", Date: time.Date(2026, 11, 21, 23, 0, 0, 0, time.UTC)}},
 		{"Postfix, no reverse name, IPv6", " from x (unknown [IPv6:2001:db8::25])\r\n\tby MX.here.example (Postfix) with SMTP id A1; Sun, 22 Nov 2026 08:00:00 +0000",
-			Field{From: true, HELO: "x", Address: netip.MustParseAddr("2001:db8::25"), By: "mx.here.example", With: "SMTP", ID: "A1", Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
-		{"Postfix, logged in", " from [10.1.1.1] (client.example [198.51.100.1])\r\n\t(Authenticated sender: ann@here.example)\r\n\tby mx.here.example (Postfix) with ESMTPSA id A1",
-			Field{From: true, HELO: "[10.1.1.1]", Name: "client.example", Address: netip.MustParseAddr("198.51.100.1"), By: "mx.here.example", With: "ESMTPSA", ID: "A1"}},
+			Field{From: true, HELO: "x", Address: netip.MustParseAddr("2001:db8::25"), By: "mx.here.example", With: "SMTP", ID: "A1",
+				Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
+		{"Postfix, logged in", " from [10.1.1.1] (client.example [198.51.100.1])\r\n\t(Authenticated sender: ann@here.example)\r\n" +
+			"\tby mx.here.example (Postfix) with ESMTPSA id A1",
+			Field{From: true, HELO: "[10.1.1.1]", Name: "client.example", Address: netip.MustParseAddr("198.51.100.1"), By: "mx.here.example",
+				With: "ESMTPSA", ID: "A1"}},
 		{"Postfix, sent on the host", " by mx.here.example (Postfix, from userid 1000)\r\n\tid A1; Sun, 22 Nov 2026 08:00:00 +0000",
 			Field{By: "mx.here.example", ID: "A1", Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
-		{"Sendmail", " from mail.bank.example (mail.bank.example [192.0.2.1])\r\n\tby mx.here.example (8.17.1.9/8.17.1.9) with ESMTPS id 5AM8xQ\r\n\t(version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384 bits=256 verify=NOT)\r\n\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 GMT",
-			Field{From: true, HELO: "mail.bank.example", Name: "mail.bank.example", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "ESMTPS", ID: "5AM8xQ", For: "r@here.example", Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
+		{"Sendmail", " from mail.bank.example (mail.bank.example [192.0.2.1])\r\n" +
+			"\tby mx.here.example (8.17.1.9/8.17.1.9) with ESMTPS id 5AM8xQ\r\n" +
+			"\t(version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384 bits=256 verify=NOT)\r\n\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 GMT",
+			Field{From: true, HELO: "mail.bank.example", Name: "mail.bank.example", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example",
+				With: "ESMTPS", ID: "5AM8xQ", For: "r@here.example", Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
 		{"Sendmail, forged name, ident", " from x.example (ann@mail.bank.example [192.0.2.1] (may be forged)) by mx.here.example (8.17.1.9/8.17.1.9) with SMTP id 5A",
 			Field{From: true, HELO: "x.example", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "SMTP", ID: "5A"}},
 		{"Sendmail, no reverse name, IPv6", " from x.example ([IPv6:2001:db8:0:0:0:0:0:25]) by mx.here.example (8.17.1.9/8.17.1.9) with ESMTP id 5A",
@@ -32,9 +41,12 @@ func TestParse(t *testing.T) {
 		{"Sendmail, sent on the host", " (from ann@localhost)\r\n\tby mx.here.example (8.17.1.9/8.17.1.9/Submit) id 5A; x",
 			Field{By: "mx.here.example", ID: "5A"}},
 		{"FreeBSD's envelope-from", " from x ([192.0.2.1]) by mx.here.example (8.17.1/8.17.1) with ESMTP id 5A (envelope-from <a@bank.example>)",
-			Field{From: true, HELO: "x", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "ESMTP", ID: "5A", EnvelopeFrom: "a@bank.example", HasEnvelopeFrom: true}},
-		{"LMTP into a mailbox", " from mx.here.example\r\n\tby mx.here.example with LMTP\r\n\tid 8G\r\n\t(envelope-from <>)\r\n\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0000",
-			Field{From: true, HELO: "mx.here.example", By: "mx.here.example", With: "LMTP", ID: "8G", For: "r@here.example", HasEnvelopeFrom: true, Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
+			Field{From: true, HELO: "x", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "ESMTP", ID: "5A",
+				EnvelopeFrom: "a@bank.example", HasEnvelopeFrom: true}},
+		{"LMTP into a mailbox", " from mx.here.example\r\n\tby mx.here.example with LMTP\r\n\tid 8G\r\n\t(envelope-from <>)\r\n" +
+			"\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0000",
+			Field{From: true, HELO: "mx.here.example", By: "mx.here.example", With: "LMTP", ID: "8G", For: "r@here.example", HasEnvelopeFrom: true,
+				Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
 		{"an address mapped into IPv6", " from x (x [::ffff:192.0.2.1]) by mx.here.example with SMTP id 5A",
 			Field{From: true, HELO: "x", Name: "x", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "SMTP", ID: "5A"}},
 		{"a client that writes an address where its HELO stands", " from [203.0.113.9] (real.example [192.0.2.1]) by mx.here.example with SMTP id 5A",
@@ -76,7 +88,8 @@ func TestParse(t *testing.T) {
 }
 
 func TestAuthenticated(t *testing.T) {
-	for with, want := range map[string]bool{"ESMTPSA": true, "ESMTPA": true, "UTF8SMTPSA": true, "LMTPA": true, "ESMTPS": false, "SMTP": false, "": false, "XA": false} {
+	for with, want := range map[string]bool{"ESMTPSA": true, "ESMTPA": true, "UTF8SMTPSA": true, "LMTPA": true, "ESMTPS": false, "SMTP": false,
+		"": false, "XA": false} {
 		if got := (Field{With: with}).Authenticated(); got != want {
 			t.Errorf("%s: %t", with, got)
 		}
@@ -85,15 +98,18 @@ func TestAuthenticated(t *testing.T) {
 
 // Fields as they come from top to bottom of a delivered message.
 const (
-	external = "Received: from mail.bank.example (mail.bank.example [192.0.2.1])\r\n\tby mx.here.example (Postfix) with ESMTPS id Q1\r\n\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0000\r\n"
+	external = "Received: from mail.bank.example (mail.bank.example [192.0.2.1])\r\n\tby mx.here.example (Postfix) with ESMTPS id Q1\r\n" +
+		"\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0000\r\n"
 	filtered = "Received: from localhost (localhost [127.0.0.1])\r\n\tby mx.here.example (Postfix) with ESMTP id Q2; Sun, 22 Nov 2026 08:00:01 +0000\r\n"
-	stored   = "Received: from mx.here.example (mx.here.example [10.0.0.1])\r\n\tby imap.here.example (Postfix) with ESMTP id Q3; Sun, 22 Nov 2026 08:00:02 +0000\r\n"
-	lmtp     = "Received: from imap.here.example\r\n\tby imap.here.example with LMTP id Q4\r\n\t(envelope-from <a@bank.example>)\r\n\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:02 +0000\r\n"
-	forged   = "Received: from good.example (good.example [198.51.100.1])\r\n\tby mx.here.example (Postfix) with ESMTPS id F1; Sun, 22 Nov 2026 07:00:00 +0000\r\n"
-	theirs   = "Received: from pc (pc [10.9.9.9]) by mail.bank.example (Exim 4) with esmtp id E1; Sun, 22 Nov 2026 07:00:00 +0000\r\n"
-	login    = "Received: from pc (pc [203.0.113.7]) by mx.here.example (Postfix) with ESMTPSA id Q5; Sun, 22 Nov 2026 07:00:00 +0000\r\n"
-	strange  = "Received: from mail.bank.example ??? by mx.here.example; now\r\n"
-	inside   = "Received: by mx.here.example (Postfix, from userid 0) id Q6; Sun, 22 Nov 2026 08:00:00 +0000\r\n"
+	stored   = "Received: from mx.here.example (mx.here.example [10.0.0.1])\r\n" +
+		"\tby imap.here.example (Postfix) with ESMTP id Q3; Sun, 22 Nov 2026 08:00:02 +0000\r\n"
+	lmtp = "Received: from imap.here.example\r\n\tby imap.here.example with LMTP id Q4\r\n\t(envelope-from <a@bank.example>)\r\n" +
+		"\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:02 +0000\r\n"
+	forged  = "Received: from good.example (good.example [198.51.100.1])\r\n\tby mx.here.example (Postfix) with ESMTPS id F1; Sun, 22 Nov 2026 07:00:00 +0000\r\n"
+	theirs  = "Received: from pc (pc [10.9.9.9]) by mail.bank.example (Exim 4) with esmtp id E1; Sun, 22 Nov 2026 07:00:00 +0000\r\n"
+	login   = "Received: from pc (pc [203.0.113.7]) by mx.here.example (Postfix) with ESMTPSA id Q5; Sun, 22 Nov 2026 07:00:00 +0000\r\n"
+	strange = "Received: from mail.bank.example ??? by mx.here.example; now\r\n"
+	inside  = "Received: by mx.here.example (Postfix, from userid 0) id Q6; Sun, 22 Nov 2026 08:00:00 +0000\r\n"
 )
 
 func TestOrigin(t *testing.T) {
@@ -121,7 +137,8 @@ func TestOrigin(t *testing.T) {
 		{"no field of ours", hosts, path + theirs + external + rest, "", "error: not by a trusted host", "", 0},
 		{"no field at all", hosts, path + rest, "", "error: not by a trusted host", "", 0},
 		{"ours, but not to be read: no guess", hosts, path + stored + strange + rest, "", "error: not in a form", "", 0},
-		{"ours, but the client is not to be read: the forged one below is not believed", hosts, path + strings.Replace(external, "[192.0.2.1]", "[unknown]", 1) + forged + rest, "", "error: unreadable", "", 0},
+		{"ours, but the client is not to be read: the forged one below is not believed", hosts, path + strings.Replace(external, "[192.0.2.1]",
+			"[unknown]", 1) + forged + rest, "", "error: unreadable", "", 0},
 		{"theirs, not to be read", hosts, path + stored + strings.Replace(strange, "mx.here", "mx.there", 1) + rest, "", "10.0.0.1", "<a@bank.example>", 3},
 		{"by number", Origin{Received: 2}, path + stored + external + rest, "", "192.0.2.1", "<a@bank.example>", 2},
 		{"by a number beyond", Origin{Received: 3}, path + stored + external + rest, "", "error: 2 received fields", "", 0},
@@ -134,7 +151,8 @@ func TestOrigin(t *testing.T) {
 		{"a mail reader's mbox", hosts, external + rest, "-", "error: sender is not known", "", 0},
 		{"their Return-Path", hosts, external + "Return-Path: <x@evil.example>\r\n" + rest, "", "error: sender is not known", "", 0},
 		{"given", Origin{Received: 1, MailFrom: &empty}, path + external + rest, "", "192.0.2.1", "<>", 2},
-		{"one address for all: delivery fields go, theirs stay", Origin{Client: netip.MustParseAddr("::ffff:203.0.113.1"), HELO: "h"}, path + external + rest, "", "203.0.113.1", "<a@bank.example>", 3},
+		{"one address for all: delivery fields go, theirs stay", Origin{Client: netip.MustParseAddr("::ffff:203.0.113.1"), HELO: "h"}, path +
+			external + rest, "", "203.0.113.1", "<a@bank.example>", 3},
 	} {
 		h, _ := message.Parse([]byte(tt.header))
 		got, err := tt.o.Find(h, tt.box, trusted)
@@ -169,7 +187,8 @@ func TestOrigin(t *testing.T) {
 }
 
 func FuzzReceived(f *testing.F) {
-	for _, s := range []string{external, filtered, stored, lmtp, forged, theirs, login, strange, inside, "Received: (from a@b) by c\r\n", "Received: from x ([IPv6:::1]:25) by y\r\n", "Received: from [192.0.2.1] (helo=x) by y\r\n", "Received: from u (HELO x) (a@192.0.2.1) by y\r\n"} {
+	for _, s := range []string{external, filtered, stored, lmtp, forged, theirs, login, strange, inside, "Received: (from a@b) by c\r\n",
+		"Received: from x ([IPv6:::1]:25) by y\r\n", "Received: from [192.0.2.1] (helo=x) by y\r\n", "Received: from u (HELO x) (a@192.0.2.1) by y\r\n"} {
 		f.Add(strings.TrimPrefix(s, "Received:"))
 	}
 	f.Fuzz(func(t *testing.T, value string) {
