@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// sealWith puts a set on top, by the bank's key unless it names another.
+// sealWith puts an ARC set on top of a message. It signs with the bank's key
+// unless the set names another key.
 func sealWith(t testing.TB, s signer.Set, eml string) string {
 	t.Helper()
 	if s.Key == nil {
@@ -27,7 +28,7 @@ func chainOf(t testing.TB, n int, eml string) string {
 	return eml
 }
 
-// hopZone has the keys of honest sealers and the attacker's.
+// hopZone publishes the keys of honest sealers and of the attacker.
 func hopZone(n int) string {
 	var b strings.Builder
 	for i := 1; i <= n; i++ {
@@ -36,7 +37,7 @@ func hopZone(n int) string {
 	return b.String() + txt("s._domainkey.evil.example", edRecord(evilKey()))
 }
 
-// without takes the fields away whose first line matches.
+// without removes the fields whose first line matches pattern.
 func without(eml, pattern string) string {
 	out := regexp.MustCompile(`(?mi)^`+pattern+`.*\r\n`).ReplaceAllString(eml, "")
 	if out == eml {
@@ -52,8 +53,8 @@ func replaced(eml, old, with string) string {
 	return strings.Replace(eml, old, with, 1)
 }
 
-// TestARC: a chain over mail of the bank that the attacker brings. Whatever
-// the chain says, it is no identifier for DMARC.
+// TestARC sends mail of the bank with chains that an attacker could make.
+// Whatever a chain says, DMARC must not use it as an identifier.
 func TestARC(t *testing.T) {
 	r := newRig(t, "", nil)
 	two := chainOf(t, 2, bankMail)
@@ -142,7 +143,8 @@ func TestARC(t *testing.T) {
 	}
 }
 
-// reorder puts the fields of a chain of two in another order; only i= counts.
+// reorder changes the order of the fields in a chain of two sets. Verifiers must
+// go by i= alone.
 func reorder(eml string) string {
 	lines := strings.SplitAfter(eml, "\r\n")
 	for i, j := range map[int]int{0: 5, 1: 3} {

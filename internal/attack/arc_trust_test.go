@@ -9,8 +9,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestTrustedSealer: only the newest seal of a valid chain speaks for a
-// message that fails, only for its own word, and it makes no pass of it.
+// TestTrustedSealer checks that only the newest sealer of a valid chain, if it is
+// trusted, can vouch for a message that fails DMARC, and only by the results that
+// it wrote itself. The DMARC result stays fail.
 func TestTrustedSealer(t *testing.T) {
 	r := newRig(t, "", func(c *config.Config) { c.ARC.TrustedSealers = []config.Domain{"hop2.example", "hop3.example"} })
 	two := chainOf(t, 2, bankMail)

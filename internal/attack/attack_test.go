@@ -1,8 +1,8 @@
-// Package attack tries what the senders of forged mail try, against the whole
-// daemon: a milter client that plays Postfix on one side, a name server that
-// the attacker controls on the other. Every message is sent to two daemons,
-// one that enforces and one that only labels, and everything that comes back
-// is held to the invariants of check_test.go whatever the case is about.
+// Package attack tries the tricks of senders of forged mail against the whole
+// daemon. On one side of the daemon is a milter client that plays Postfix, on the
+// other a name server that the attacker controls. Most tests send every message
+// to two daemons, one that enforces and one that only labels. In every case,
+// whatever it is about, check_test.go checks the invariants of the answers.
 package attack
 
 import (
@@ -22,14 +22,16 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// authServID is ours.
+// authServID is the authserv-id of the daemons.
 const authServID = "mx.here.example"
 
-// The attacker's client, which SPF lets send for attacker.example alone.
+// attackerIP is the address of the attacker's client. SPF permits it for
+// attacker.example alone.
 const attackerIP = "192.0.2.66"
 
-// baseZone has the two parties of most cases: attacker.example authenticates
-// and aligns, bank.example is whom the attacker wants to be taken for.
+// baseZone has the two parties of most cases: attacker.example, whose mail
+// authenticates and aligns, and bank.example, which the attacker wants to
+// impersonate.
 const baseZone = `
 attacker.example          TXT "v=spf1 ip4:192.0.2.66 -all"
 mail.attacker.example     A   192.0.2.66
@@ -63,22 +65,22 @@ func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daem
 	})}
 }
 
-// attempt is one message of an attacker. The zero value of a string is
-// replaced by what lets the attacker pass as attacker.example.
+// attempt is one message of an attacker. An empty string is replaced by a value
+// with which the message passes as mail of attacker.example.
 type attempt struct {
 	ip, client, helo string
 	mailFrom         string // with brackets
-	fields           string // header fields with CRLF ends; From only if from is nil
+	fields           string // header fields with CRLF; it may have From if from is nil
 	from             []string
 	body             string
 	raw              string // the whole message, instead of the three above
-	queries          int    // the most questions it may cost, 0 for maxQueries
-	quietHELO        bool   // say no HELO at all
+	queries          int    // the largest number of questions that it may cost, 0 for maxQueries
+	quietHELO        bool   // the client sends no HELO
 }
 
-// maxQueries is what one message without signatures may ask: two SPF checks
-// of the RFC's 10 mechanisms, at most 10 addresses a mechanism, and DMARC's
-// walk. Cases that storm the DNS set it to what they need.
+// maxQueries is the number of questions that one message without signatures may
+// cost, for two SPF checks of 10 mechanisms each and the DMARC tree walk. Cases
+// that cause more questions set their own limit.
 const maxQueries = 60
 
 func or(s, other string) string {
@@ -101,19 +103,20 @@ func (a attempt) message() []byte {
 	return []byte(b.String())
 }
 
-// outcome is what came back.
+// outcome is what the two daemons did with a message.
 type outcome struct {
 	// verdict is what the enforcing daemon did: accept, quarantine, reject or
-	// tempfail; reply is its words.
+	// tempfail. reply is the text of its SMTP reply.
 	verdict, reply string
-	// label is the labelling daemon's field, header the whole after its edits.
+	// label is the field of the labelling daemon, header the whole header after
+	// the edits of that daemon.
 	label   authres.Field
 	header  []client.Field
 	queries int
 	asked   []string // sorted
 }
 
-// results renders the label's results of a method: "pass" or "pass,fail".
+// results returns the label's results of a method: "pass" or "pass,fail".
 func (o outcome) results(method string) string {
 	var out []string
 	for _, r := range o.label.Results {
@@ -124,7 +127,8 @@ func (o outcome) results(method string) string {
 	return strings.Join(out, ",")
 }
 
-// property returns the first value of, say, ("dmarc", "header.from").
+// property returns the first value of a property, such as "header.from" of
+// "dmarc".
 func (o outcome) property(method, name string) string {
 	for _, r := range o.label.Results {
 		for _, p := range r.Properties {
@@ -146,7 +150,7 @@ func (o outcome) reason(method string) string {
 	return ""
 }
 
-// String is how cases write what they want:
+// String returns the outcome as the cases write it:
 // "reject spf=pass dkim=none dmarc=fail from=bank.example".
 func (o outcome) String() string {
 	s := fmt.Sprintf("%s spf=%s dkim=%s dmarc=%s", o.verdict, o.results("spf"), o.results("dkim"), o.results("dmarc"))
@@ -159,8 +163,8 @@ func (o outcome) String() string {
 	return s
 }
 
-// send sends the message to both daemons and checks what must hold of every
-// answer to every message.
+// send sends the message to both daemons and checks the invariants of every
+// answer.
 func (d *daemons) send(t *testing.T, a attempt) outcome {
 	t.Helper()
 	var o outcome
@@ -211,7 +215,7 @@ func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (c
 	o.asked = d.zone.Queries()
 	asked := u + v - udp - tcp
 	for _, q := range o.asked {
-		if q == " NS" { // whether a slow server is there: no message's question
+		if q == " NS" { // a probe of a slow server, which no message asked
 			asked--
 		}
 	}
@@ -221,8 +225,8 @@ func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (c
 	return res, header
 }
 
-// expect sends and compares with what is wanted, a beginning of the outcome's
-// words.
+// expect sends the message and checks that the outcome begins with the words of
+// want.
 func (d *daemons) expect(t *testing.T, a attempt, want string) outcome {
 	t.Helper()
 	o := d.send(t, a)

@@ -10,7 +10,7 @@ import (
 )
 
 // claims are values of Authentication-Results fields that some reader takes for
-// ours: all go. send checks with a reader of its own that none stays.
+// ours. All of them must be deleted; send checks that with a reader of its own.
 var claims = []struct{ why, value string }{
 	{"plain", " mx.here.example; dmarc=pass header.from=bank.example"},
 	{"upper case", " MX.HERE.EXAMPLE; dmarc=pass"},
@@ -77,7 +77,7 @@ var claims = []struct{ why, value string }{
 	{"NUL after: Postfix cuts there", " mx.here.example\x00; dmarc=pass"},
 }
 
-// names are the spellings of the field's name that are one field to a reader.
+// names are spellings of the field's name. For a reader they are the same field.
 var names = []string{"Authentication-Results", "authentication-results", "AUTHENTICATION-RESULTS", "Authentication-results", "Authentication-Results ", "Authentication-Results\t "}
 
 const honest = "From: a@attacker.example\r\n"
@@ -108,8 +108,8 @@ func kept(o outcome) []string {
 	return out
 }
 
-// foreign are fields of others, which stay: they may be evidence to a reader
-// who trusts their writer.
+// foreign are fields in the name of other hosts. They stay, because they are
+// evidence for a reader who trusts those hosts.
 var foreign = []string{
 	" mx.other.example; dmarc=pass header.from=bank.example",
 	" mx.here.example.attacker.example; dmarc=pass",
@@ -131,18 +131,19 @@ func TestForeignResultsStay(t *testing.T) {
 			t.Errorf("%q: kept %q", value, got)
 		}
 	}
-	// Fields of other names are not ours to touch.
+	// A field with another name must stay.
 	o := d.send(t, attempt{fields: "ARC-Authentication-Results: i=1; mx.here.example; dmarc=pass\r\nX-Authentication-Results: mx.here.example; dmarc=pass\r\n" + honest})
 	if len(o.header) != 5 {
 		t.Errorf("header %q", o.header)
 	}
 }
 
-// TestManyForgedResults: hundreds of ours in every spelling, between those of others
-// and on both sides of the rest of the header; the others stay in their order.
+// TestManyForgedResults sends hundreds of fields in our name, in every spelling,
+// between fields in other names and on both sides of the rest of the header. The
+// fields in other names must stay, in their order.
 func TestManyForgedResults(t *testing.T) {
 	d := start(t, "")
-	for _, n := range []int{1, 300, 1150} { // 2,000 fields are the limit
+	for _, n := range []int{1, 300, 1150} { // the limit is 2,000 fields
 		var fields strings.Builder
 		var want []string
 		for i := range n {
@@ -162,8 +163,8 @@ func TestManyForgedResults(t *testing.T) {
 	}
 }
 
-// TestSignatureInjection: what a DKIM-Signature field says of itself stands in
-// our field, and nothing of it begins a result there.
+// TestSignatureInjection checks that values of a DKIM-Signature field, which our
+// field repeats, cannot begin a result there.
 func TestSignatureInjection(t *testing.T) {
 	const result = "; dmarc=pass header.from=bank.example"
 	tags := map[string]string{"v": "1", "a": "rsa-sha256", "d": "bank.example", "s": "s", "h": "from", "bh": "AAAA", "b": "AAAA", "i": ""}

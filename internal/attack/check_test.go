@@ -13,8 +13,9 @@ import (
 	"sekimori/internal/testkit/naive"
 )
 
-// verdict names what a daemon did and checks its reply: one line of printable
-// ASCII that begins with an enhanced code of the reply code's class.
+// verdict returns the name of what a daemon did, and its reply. It checks that
+// the reply is one line of printable ASCII that begins with an enhanced status
+// code of the same class as the reply code.
 func verdict(t *testing.T, res client.Result) (action, reply string) {
 	t.Helper()
 	if res.Action.Kind == client.Custom {
@@ -43,9 +44,10 @@ func verdict(t *testing.T, res client.Result) (action, reply string) {
 	return "accept", ""
 }
 
-// checkEdits holds a daemon's edits to what they may be: nothing but one
-// Authentication-Results field of ours on top, forged ones deleted, perhaps a
-// quarantine. It returns our field as this project's strict parser reads it.
+// checkEdits checks the edits of a daemon: they put one Authentication-Results
+// field of ours on top, and may delete forged fields, add Received-SPF and
+// quarantine the message, but nothing else. checkEdits returns our field as this
+// project's strict parser reads it.
 func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 	t.Helper()
 	inserted, received := 0, 0
@@ -77,8 +79,9 @@ func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 	return checkLabel(t, header[0].Value)
 }
 
-// checkOthers: below our field stands what was sent, less some
-// Authentication-Results, and nothing of it claims to be ours.
+// checkOthers checks the header below our field. Only Authentication-Results
+// fields may be missing of what was sent, and none that remains may claim to be
+// ours.
 func checkOthers(t *testing.T, sent, rest []client.Field) {
 	t.Helper()
 	kept := 0
@@ -99,8 +102,9 @@ func checkOthers(t *testing.T, sent, rest []client.Field) {
 	}
 }
 
-// readsAsOurs is a reader who has not heard of this project's parser: it drops
-// white space, quotes and comments and looks at the first word.
+// readsAsOurs reports whether a simple reader takes a field for ours. It does not
+// use this project's parser: it drops white space, quotes and comments and looks
+// at the first word.
 func readsAsOurs(value string) bool {
 	head, _, _ := strings.Cut(stripComments(value), ";")
 	head = strings.Map(func(r rune) rune {
@@ -134,9 +138,9 @@ func stripComments(s string) string {
 	return b.String()
 }
 
-// checkLabel parses our field and checks its form: our id, folds and printable
-// ASCII only, each method's results at the beginning of a line, where a reader
-// of lines finds them, and nothing else there.
+// checkLabel parses our field and checks its form: it has our authserv-id, and
+// each result begins a line, where a reader that goes line by line finds it. No
+// other line looks like a result.
 func checkLabel(t *testing.T, value string) authres.Field {
 	t.Helper()
 	field, err := authres.Parse(value)
@@ -169,7 +173,8 @@ func checkLabel(t *testing.T, value string) authres.Field {
 	return field
 }
 
-// checkNaive: readers that know no quotes and no comments see what we do.
+// checkNaive checks that readers without quotes and comments see the same results
+// as this project's parser.
 func checkNaive(t *testing.T, value string, field authres.Field) {
 	t.Helper()
 	var want naive.Field
@@ -187,15 +192,15 @@ func checkNaive(t *testing.T, value string, field authres.Field) {
 	}
 }
 
-// checkLines: a field of ours is printable ASCII and letters, and whatever follows its first
-// line is a continuation.
+// checkLines checks that a field of ours has only printable ASCII and letters, and
+// that every line after the first is a continuation line.
 func checkLines(t *testing.T, lines []string) {
 	t.Helper()
 	for i, line := range lines {
 		if i > 0 && (strings.Trim(line, " ") == "" || line[0] != ' ') {
-			t.Errorf("line %q of our field is no continuation", line)
+			t.Errorf("line %q of our field is not a continuation", line)
 		}
-		// Letters may stand there in UTF-8, where the message came with some.
+		// A message with letters in UTF-8 gets a field with such letters.
 		if strings.ContainsFunc(line, func(r rune) bool {
 			return r < ' ' || r > '~' && (r == utf8.RuneError || !unicode.In(r, unicode.L, unicode.M, unicode.Nd))
 		}) {

@@ -19,15 +19,16 @@ import (
 
 const (
 	rigID = "mx.here.example"
-	// rigClient is the stranger's address: no SPF record of the bank has it.
+	// rigClient is the address of the attacker. The bank's SPF record does not
+	// permit it.
 	rigClient = "198.51.100.66"
-	// maxQuestions is what one message may ask of the DNS in all: the sum of
-	// msgauth's bounds for its stages.
+	// maxQuestions is the largest number of DNS questions of one message: the sum
+	// of msgauth's bounds for its stages.
 	maxQuestions = 2*150 + 64 + 96 + 102 + 24
 )
 
-// bankZone is what every case finds in the DNS: a bank whose mail only DKIM
-// can authenticate, and a stranger with everything in order for himself.
+// bankZone is the DNS of every case: a bank whose mail only DKIM can authenticate,
+// and an attacker whose own DNS is complete.
 const bankZone = `
 bank.example              TXT "v=spf1 -all"
 _dmarc.bank.example       TXT "v=DMARC1; p=reject"
@@ -35,19 +36,19 @@ evil.example              TXT "v=spf1 +all"
 _dmarc.evil.example       TXT "v=DMARC1; p=none"
 `
 
-// rig is a whole daemon in this process, in monitor mode so that every message
-// gets its label, asking a name server over real sockets, without a cache so
-// that every case asks anew.
+// rig is a whole daemon in this process. It is in monitor mode, so every message
+// gets a label. It asks a name server over real sockets and has no cache, so
+// every case asks all its questions.
 type rig struct {
 	*daemon.Daemon
 	dns *nameserver.Server // nil if the test brings its own
-	// sent counts the messages of send; raw says that a test has others too.
+	// sent counts the messages of send. raw is true if a test sends others too.
 	sent int
 	raw  bool
 }
 
-// newRig starts a daemon; server is the name server to ask, "" for one that
-// is set by the zone of each message.
+// newRig starts a daemon that asks server. If server is "", newRig starts a name
+// server, and the zone of each message becomes the zone of that server.
 func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 	t.Helper()
 	r := &rig{}
@@ -72,21 +73,21 @@ func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 
 // shot is one message of an attacker.
 type shot struct {
-	zone   string   // beside bankZone
+	zone   string   // in addition to bankZone
 	from   string   // MAIL FROM, <bounce@evil.example> by default
-	raw    string   // CRLF message; every octet gets through to the daemon
-	chunks []string // the body in these parts, instead of the one in raw
+	raw    string   // the message with CRLF; the daemon gets every octet of it
+	chunks []string // the body in these parts, instead of the body in raw
 }
 
-// got is what became of it.
+// got is what became of a shot.
 type got struct {
 	res     client.Result
 	label   authres.Field
 	queries []string
 }
 
-// words sums the label up: for each result of the methods "method=result", and
-// "/reason" if there is one.
+// words returns the label's results of the methods, each as "method=result" or
+// "method=result/reason".
 func (g got) words(methods ...string) string {
 	var out []string
 	for _, r := range g.label.Results {
@@ -104,10 +105,9 @@ func (g got) words(methods ...string) string {
 	return strings.Join(out, " ")
 }
 
-// send gives the daemon a message and checks what must hold for every one: the
-// MTA gets an answer, the header then holds one field of ours and that can be
-// read, dmarc=pass has an aligned pass beside it, the DNS was asked only so
-// much.
+// send sends a message and checks the invariants. The MTA gets an answer. The
+// header then has one field of ours, and it can be parsed. A dmarc=pass has an
+// aligned pass beside it. The number of DNS questions is bounded.
 func (r *rig) send(t *testing.T, s shot) (g got) {
 	t.Helper()
 	var z *zone.Zone
@@ -131,7 +131,7 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	must(c.Data())
 	header, body := splitRaw(s.raw)
 	for _, f := range header {
-		// Not by the client, which as Postfix cuts fields short.
+		// client.Header would cut the field short, as Postfix does.
 		writeFrame(t, nc, 'L', f.Name+"\x00"+strings.ReplaceAll(f.Value, "\r\n", "\n")+"\x00")
 	}
 	must(c.EndOfHeader())
@@ -163,7 +163,7 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	return g
 }
 
-// dial opens a session of the attacker's.
+// dial opens a session of the attacker.
 func (r *rig) dial(t *testing.T) (*client.Client, net.Conn) {
 	t.Helper()
 	nc, err := net.Dial("tcp", r.Addr)
@@ -186,7 +186,7 @@ func writeFrame(t *testing.T, nc net.Conn, cmd byte, data string) {
 	}
 }
 
-// splitRaw takes a message apart without repairing anything.
+// splitRaw splits a message into fields and body without repairing anything.
 func splitRaw(raw string) (h []client.Field, body string) {
 	head, body, _ := strings.Cut(raw, "\r\n\r\n")
 	for line := range strings.SplitSeq(strings.TrimSuffix(head, "\r\n"), "\r\n") {
@@ -200,8 +200,8 @@ func splitRaw(raw string) (h []client.Field, body string) {
 	return h, body
 }
 
-// checkAligned holds every dmarc=pass to a pass of the same organization,
-// which in these tests has two labels.
+// checkAligned checks that beside a dmarc=pass there is a pass of SPF or DKIM for
+// the same organizational domain, which in these tests has two labels.
 func checkAligned(t *testing.T, f authres.Field) {
 	t.Helper()
 	property := func(r authres.Result, name string) string {

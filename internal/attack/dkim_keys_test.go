@@ -20,7 +20,8 @@ import (
 
 const keyName = "s._domainkey.bank.example"
 
-// modulus is a random odd number of so many bits: a key nobody has factors of.
+// modulus returns a random odd number of this many bits, whose factors are not
+// known.
 func modulus(bits int) *big.Int {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), uint(bits)))
 	if err != nil {
@@ -31,7 +32,7 @@ func modulus(bits int) *big.Int {
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
-// pkcs1 is an RSAPublicKey of any two numbers.
+// pkcs1 returns an RSAPublicKey of any two numbers.
 func pkcs1(n, e *big.Int) string {
 	der, err := asn1.Marshal(struct{ N, E *big.Int }{n, e})
 	if err != nil {
@@ -49,7 +50,7 @@ func spki(t *testing.T, pub any) []byte {
 	return der
 }
 
-// forger signs without a private key, where the public one allows it.
+// forger signs without a private key, which weak public keys allow.
 type forger struct {
 	pub crypto.PublicKey
 	sig func(digest []byte) []byte
@@ -61,15 +62,15 @@ func (f forger) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, e
 	return f.sig(digest), nil
 }
 
-// padded is the message representative of PKCS #1 v1.5: its own signature for
-// the exponent 1.
+// padded returns the message representative of PKCS #1 v1.5. For the exponent 1,
+// it is its own signature.
 func padded(digest []byte) []byte {
 	info, _ := hex.DecodeString("3031300d060960864801650304020105000420")
 	tail := append(append([]byte{0}, info...), digest...)
 	return append(append([]byte{0, 1}, []byte(strings.Repeat("\xff", 256-2-len(tail)))...), tail...)
 }
 
-// TestDKIMKeys: what may stand where the key should be.
+// TestDKIMKeys publishes all kinds of records under the name of the bank's key.
 func TestDKIMKeys(t *testing.T) {
 	r := newRig(t, "", nil)
 	ed, rsaKey := edRecord(bankKey()), signer.Record(&bankRSA().PublicKey)
@@ -184,8 +185,8 @@ func TestDKIMKeys(t *testing.T) {
 	}
 }
 
-// other2 are more keys that are not the bank's, all different: equal records
-// are one.
+// other2 returns n keys that are not the bank's. All are different, because equal
+// records count as one.
 func other2(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -196,7 +197,7 @@ func other2(n int) string {
 	return b.String()
 }
 
-// TestDKIMKeyless: keys under which anybody can sign, and somebody does.
+// TestDKIMKeyless signs under public keys for which anybody can make signatures.
 func TestDKIMKeyless(t *testing.T) {
 	r := newRig(t, "", nil)
 	one := &rsa.PublicKey{N: modulus(2048), E: 1}
@@ -221,8 +222,8 @@ func TestDKIMKeyless(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// R is the neutral point and S is 0: verifies whenever the order
-			// divides the hash.
+			// R is the neutral point and S is 0. This signature verifies if the
+			// order of the key divides the hash.
 			sig := make([]byte, 64)
 			sig[0] = 1
 			f := forger{ed25519.PublicKey(pub), func([]byte) []byte { return sig }}

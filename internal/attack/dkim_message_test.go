@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestDKIMAddedFields: what is put around a message the bank did sign.
+// TestDKIMAddedFields adds fields to a message that the bank did sign.
 func TestDKIMAddedFields(t *testing.T) {
 	const evilFrom = "From: Eve <eve@evil.example>"
 	r := newRig(t, "", nil)
@@ -55,8 +55,8 @@ func TestDKIMAddedFields(t *testing.T) {
 	}
 }
 
-// TestDKIMSpacedFrom: a second From that has white space before its colon
-// (RFC 5322 §4.5), where the MTA leaves it.
+// TestDKIMSpacedFrom adds a second From with white space before its colon
+// (RFC 5322 §4.5), which some MTAs leave in place.
 func TestDKIMSpacedFrom(t *testing.T) {
 	r := newRig(t, "", nil)
 	plain := signer.DKIM(t, bankKey(), tags(""), bankMail)
@@ -77,7 +77,8 @@ func TestDKIMSpacedFrom(t *testing.T) {
 	}
 }
 
-// TestDKIMBodyLength: l= under each policy. The signed body has 14 octets.
+// TestDKIMBodyLength tries l= under each setting of dkim.body_length. The signed
+// body has 14 octets.
 func TestDKIMBodyLength(t *testing.T) {
 	nines := strings.Repeat("9", 76)
 	const appended = "Pay here.\r\n"
@@ -125,7 +126,7 @@ func TestDKIMBodyLength(t *testing.T) {
 	}
 }
 
-// TestDKIMSignedHeaders: what h= names.
+// TestDKIMSignedHeaders tries values of h=.
 func TestDKIMSignedHeaders(t *testing.T) {
 	r := newRig(t, "", nil)
 	h := func(names string) string { return strings.Replace(tags(""), "from:subject", names, 1) }
@@ -154,7 +155,8 @@ func TestDKIMSignedHeaders(t *testing.T) {
 	}
 }
 
-// expectDKIM wants one signature with this result, and dmarc to follow it.
+// expectDKIM checks that there is one signature with this result, and that the
+// DMARC result follows from it.
 func expectDKIM(t *testing.T, g got, want string) {
 	t.Helper()
 	dmarc := "fail"
@@ -169,7 +171,7 @@ func expectDKIM(t *testing.T, g got, want string) {
 	}
 }
 
-// TestDKIMTags: the field itself.
+// TestDKIMTags tries variants of the tags in the field.
 func TestDKIMTags(t *testing.T) {
 	r := newRig(t, "", nil)
 	std := tags("")
@@ -233,7 +235,8 @@ func unknownTags(n int) string {
 	return b.String()
 }
 
-// TestDKIMTimes: expired, from the future, and numbers out of range.
+// TestDKIMTimes tries signatures that have expired or come from the future, and
+// times out of range.
 func TestDKIMTimes(t *testing.T) {
 	r := newRig(t, "", nil)
 	now := time.Now().Unix()

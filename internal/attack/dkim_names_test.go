@@ -9,9 +9,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestDKIMNames: d= and s= that try to make the name asked for, the name shown
-// and the name aligned differ. The attacker signs with his own key, which is
-// wherever his trick would lead to.
+// TestDKIMNames tries values of d= and s= with which the name that is asked, the
+// name that is shown and the name that is aligned could differ. The attacker
+// signs with a key of his own and publishes it wherever the trick would lead.
 func TestDKIMNames(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
 	long := strings.Join([]string{label63, label63, label63, strings.Repeat("b", 61)}, ".") // 253 octets
@@ -82,11 +82,13 @@ func TestDKIMNames(t *testing.T) {
 	}
 }
 
-// TestDKIMHonestNames: unusual names that are the bank's all the same.
+// TestDKIMHonestNames tries unusual spellings of names that are the bank's. They
+// must pass.
 func TestDKIMHonestNames(t *testing.T) {
 	r := newRig(t, "", nil)
 	const idn = "From: a@例え.example\r\nSubject: hello\r\n\r\nHello.\r\n"
-	// 12 octets of "bank.example", 12 of "._domainkey.": 229 are left for s=.
+	// "bank.example" and "._domainkey." take 12 octets each, which leaves 229 of
+	// 253 for s=.
 	long := strings.Repeat(strings.Repeat("s", 56)+".", 4) + "s"
 	for _, tc := range []struct{ why, mail, ds, key, want string }{
 		{"capitals", bankMail, "d=BANK.Example; s=S", "s._domainkey.bank.example", "dkim=pass dmarc=pass"},
@@ -107,7 +109,8 @@ func TestDKIMHonestNames(t *testing.T) {
 	}
 }
 
-// TestDKIMIdentity: i=, which must be of d= and must not break the label.
+// TestDKIMIdentity tries values of i=. It must be at or below d=, and must not
+// break the label.
 func TestDKIMIdentity(t *testing.T) {
 	r := newRig(t, "", nil)
 	strict := txt("s._domainkey.bank.example", strings.Replace(edRecord(bankKey()), "k=", "t=s; k=", 1))
@@ -149,8 +152,9 @@ func TestDKIMIdentity(t *testing.T) {
 	}
 }
 
-// TestDKIMManySignatures: 500 signatures, the author's own at the end. It must
-// be found, the results must stay readable and the DNS must not be stormed.
+// TestDKIMManySignatures sends 500 signatures, of which the last is the author's.
+// That one must be verified, our field must stay readable, and the number of DNS
+// questions must stay small.
 func TestDKIMManySignatures(t *testing.T) {
 	own := signer.DKIM(t, bankKey(), tags(""), bankMail)
 	sum := signer.DKIM(t, evilKey(), strings.Replace(tags(""), "d=bank.example", "d=evil.example", 1), bankMail)

@@ -16,7 +16,7 @@ func tags(more string) string {
 	return "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; h=from:subject; " + more + "bh=%BH; b="
 }
 
-// bankKey is the bank's private key; nobody else has it.
+// bankKey returns the private key of the bank, which the attacker does not have.
 func bankKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("the bank's key of thirty-two oct"))
 }
@@ -33,10 +33,10 @@ var bankRSA = sync.OnceValue(func() *rsa.PrivateKey {
 	return k
 })
 
-// edRecord is the key record for an Ed25519 key.
+// edRecord returns the key record for an Ed25519 key.
 func edRecord(key ed25519.PrivateKey) string { return signer.Record(key.Public()) }
 
-// txt is a line of zone text.
+// txt returns a TXT record as a line of zone text.
 func txt(name, text string) string {
 	var b strings.Builder
 	b.WriteString(name + " TXT")
@@ -48,12 +48,12 @@ func txt(name, text string) string {
 	return b.String() + "\n"
 }
 
-// bankKeyZone publishes the bank's key.
+// bankKeyZone returns zone text that publishes the bank's key.
 func bankKeyZone() string { return txt("s._domainkey.bank.example", edRecord(bankKey())) }
 
 const bankMail = "From: Ann <ann@bank.example>\r\nTo: r@here.example\r\nSubject: hello\r\n\r\nHello  there.\r\n"
 
-// insert puts a field in front of the one that begins with before.
+// insert puts a field in front of the field that begins with before.
 func insert(eml, field, before string) string {
 	return strings.Replace(eml, "\r\n"+before, "\r\n"+field+"\r\n"+before, 1)
 }

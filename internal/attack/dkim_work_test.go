@@ -12,19 +12,20 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// mostOperations is the public-key arithmetic that one message may take, in
-// verifications of RSA of 2,048 bits with the exponent 65537.
+// mostOperations bounds the public-key arithmetic of one message. Its unit is one
+// verification of RSA with 2,048 bits and the exponent 65537.
 const mostOperations = 64
 
-// TestKeyWork: the sender chooses keys that cost a hundred times an ordinary
-// one, several at each name. What a message takes is bounded, an ordinary chain
-// fits however long it may be, and what is not verified is called neither good
-// nor broken nor absent.
+// TestKeyWork sends messages whose keys cost a hundred times an ordinary key, with
+// several keys at each name. The arithmetic of a message is bounded. The longest
+// chain with ordinary keys is within the bound. A signature that is not verified
+// is called neither good nor broken nor absent.
 func TestKeyWork(t *testing.T) {
 	r := newRig(t, "", nil)
 	const exponent = 1<<31 - 1
 	ordinary, heavy := signer.NewHeavy(t, 2048, 65537), signer.NewHeavy(t, 8192, exponent)
-	// With a smaller exponent the records sort before the key's, and stay there.
+	// Their exponent is smaller, so their records sort before the record of the
+	// signer's key and are tried first.
 	strangers := func(bits, exponent int) (records []string) {
 		for range 3 {
 			records = append(records, signer.Record(signer.NewHeavy(t, bits, exponent).Public()))
@@ -35,9 +36,9 @@ func TestKeyWork(t *testing.T) {
 	for _, tc := range []struct {
 		why              string
 		key              *signer.Heavy
-		before           []string // records at each name before the key's
+		before           []string // records at each name, tried before the right one
 		signatures, sets int
-		author           bool // signs, too, below all others
+		author           bool // the author signs too, below all other signatures
 		dkim, arc        string
 		least            float64 // operations
 	}{
@@ -74,7 +75,7 @@ func TestKeyWork(t *testing.T) {
 			n := map[string]int{}
 			for _, result := range g.label.Results {
 				if result.Method == "dkim" {
-					n[result.Value]++ // long fields have no reasons
+					n[result.Value]++ // a long field leaves out the reasons
 				}
 			}
 			if got := strings.Trim(strings.TrimPrefix(fmt.Sprint(n), "map"), "[]"); got != tc.dkim {
@@ -97,7 +98,7 @@ func TestKeyWork(t *testing.T) {
 	}
 }
 
-// operations is the arithmetic that a message takes.
+// operations returns the number of operations that a message takes.
 func operations(t *testing.T, zoneText, raw string) float64 {
 	t.Helper()
 	h, body := message.Parse([]byte(raw))

@@ -77,23 +77,23 @@ func framed(wire []byte, tcp bool) [][]byte {
 	return [][]byte{wire}
 }
 
-// reply is a message that answers q with records.
+// reply returns a message that answers q with records.
 func reply(q *codec.Msg, rrs ...codec.RR) *codec.Msg {
 	m := new(codec.Msg).SetReply(q)
 	m.Answer = rrs
 	return m
 }
 
-// TestDNSLies: the answer to the question for the bank's key. Each is tried
-// with mail the bank signed, for which want holds, and with mail the attacker
-// signed, which must not pass.
+// TestDNSLies tries answers to the question for the bank's key. Each answer is
+// tried with mail that the bank signed, which must get the result want, and with
+// mail that the attacker signed, which must not pass.
 func TestDNSLies(t *testing.T) {
 	l := newLiar(t)
 	r := newRig(t, l.Addr(), func(c *config.Config) { c.DNS.Timeout = config.Duration(150 * time.Millisecond) })
 	bank, evil := edRecord(bankKey()), edRecord(evilKey())
 	const key = keyName + "."
 	honest := func(q *codec.Msg) []byte { return pack(reply(q, txtRR(q.Question[0].Name, bank))) }
-	// wires sends the lies, then the truth.
+	// wires returns a lie that sends several messages in order.
 	wires := func(lies ...func(q *codec.Msg) []byte) func(*codec.Msg, bool) [][]byte {
 		return func(q *codec.Msg, tcp bool) (out [][]byte) {
 			for _, lie := range lies {
@@ -119,7 +119,7 @@ func TestDNSLies(t *testing.T) {
 	update := msg(func(_, m *codec.Msg) { m.Opcode = codec.OpcodeUpdate })
 	short := func(q *codec.Msg) []byte { return honest(q)[:7] }
 	noise := func(*codec.Msg) []byte { return []byte(strings.Repeat("\xc0\x0c", 300)) }
-	// truncated says that the rest comes over TCP.
+	// truncated returns a lie that truncates over UDP and sends overTCP over TCP.
 	truncated := func(overTCP func(q *codec.Msg) [][]byte) func(*codec.Msg, bool) [][]byte {
 		return func(q *codec.Msg, tcp bool) [][]byte {
 			if tcp {
@@ -275,8 +275,9 @@ func repeat[T any](n int, v T) (out []T) {
 	return out
 }
 
-// withAnswer is a reply whose answer section, said to be of one record, is
-// raw; "LL" stands for a pointer's low octet to the section itself.
+// withAnswer returns a reply that announces one record and has the octets of raw
+// in its answer section. "LL" in raw becomes the low octet of a pointer to that
+// section.
 func withAnswer(q *codec.Msg, raw string) []byte {
 	wire := pack(reply(q))
 	at := byte(len(wire))

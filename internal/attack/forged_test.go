@@ -9,9 +9,9 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// TestForgedBehindALimit: an attacker pushes a message over a limit of ours, so
-// that nobody looks at the result he wrote into it in our name. The enforcing
-// daemon refuses it, the labelling one deletes the result.
+// TestForgedBehindALimit sends messages over a limit, with a forged result in our
+// name. Such messages are not evaluated, but the enforcing daemon must refuse
+// them and the labelling daemon must delete the forged result.
 func TestForgedBehindALimit(t *testing.T) {
 	d := start(t, "")
 	forged := "Authentication-Results: " + authServID + "; dmarc=pass header.from=bank.example\r\n"

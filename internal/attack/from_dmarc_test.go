@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-// dmarcGames are records of v.example, whom the attacker forges, or of the
-// attacker, who wants to be aligned with somebody.
+// dmarcGames are DMARC records of v.example, which the attacker impersonates, and
+// of the attacker, who wants to be aligned with another domain.
 var dmarcGames = []struct {
 	why, zone, from, mailFrom, want string
-	queries                         int // about DMARC
+	queries                         int // for DMARC records
 }{
 	{"plain", `_dmarc.v.example TXT "v=DMARC1; p=reject"`, "v.example", "", "reject", 0},
 	{"no record", "", "v.example", "", "accept none", 0},

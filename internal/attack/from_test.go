@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// wildFrom are From fields of ordinary senders, each authenticated for
-// attacker.example's domain in the test: every one must pass as that author.
+// wildFrom are From fields as ordinary senders write them, with authors at
+// attacker.example. In the test, attacker.example is authenticated, so all of
+// them must pass.
 var wildFrom = []struct{ why, value string }{
 	{"the common form", " Taro Yamada <taro@attacker.example>"},
 	{"address alone", " taro@attacker.example"},
@@ -101,7 +102,7 @@ var wildFrom = []struct{ why, value string }{
 	{"internationalized local part", " 太郎 <太郎@attacker.example>"},
 }
 
-// TestWildFrom: what ordinary senders write is accepted, and as what it is.
+// TestWildFrom checks that each of wildFrom is accepted, with the right author.
 func TestWildFrom(t *testing.T) {
 	d := start(t, "")
 	for _, c := range wildFrom {
@@ -111,8 +112,8 @@ func TestWildFrom(t *testing.T) {
 	}
 }
 
-// fromCases reads testdata/from_*.txt: why, any number of "from" values and
-// "field" lines in Go string syntax, and want.
+// fromCases reads testdata/from_*.txt. A case has the line "why", any number of
+// lines "from" and "field" with a value in Go string syntax, and the line "want".
 func fromCases(tb testing.TB) map[string]attempt {
 	tb.Helper()
 	files, err := filepath.Glob("testdata/from_*.txt")
@@ -159,9 +160,9 @@ func fromCases(tb testing.TB) map[string]attempt {
 	return out
 }
 
-// TestFrom sends every case from attacker.example's client, with and without
-// the return path of attacker.example: whatever the From, it must not pass as
-// bank.example, nor as attacker.example where a reader could see bank.example.
+// TestFrom sends every case from attacker.example's client, with and without the
+// return path of attacker.example. It must not pass as bank.example, nor as
+// attacker.example if a reader could see bank.example.
 func TestFrom(t *testing.T) {
 	d := start(t, fromZone)
 	for name, a := range fromCases(t) {
@@ -175,14 +176,14 @@ func TestFrom(t *testing.T) {
 	}
 }
 
-// fromZone has the look-alikes and neighbours of the cases.
+// fromZone has the domains that look like bank.example or are near it.
 const fromZone = `
 _dmarc.xn--bnk-6cd.example  TXT "v=DMARC1; p=reject"
 `
 
-// TestFromCut: Postfix cuts a field at 60,000 octets for its milters. Of a field
-// of that size the part that is seen may not be all, so it names nobody, wherever
-// the second author stands.
+// TestFromCut sends a From field of 60,000 octets. Postfix cuts a field at that
+// length for its milters, so the rest of it may name another author. The field
+// must count as naming no author, wherever the second author stands.
 func TestFromCut(t *testing.T) {
 	d := start(t, "")
 	for _, n := range []int{34000, 59900, 60000, 70000, 101000} {

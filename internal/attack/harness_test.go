@@ -2,7 +2,7 @@ package attack
 
 import "testing"
 
-// TestNothingWrong: the harness itself tells a pass from a forgery.
+// TestNothingWrong checks that the harness itself tells a pass from a forgery.
 func TestNothingWrong(t *testing.T) {
 	d := start(t, "")
 	d.expect(t, attempt{from: []string{" A <a@attacker.example>"}}, "accept spf=pass dkim=none dmarc=pass from=attacker.example")

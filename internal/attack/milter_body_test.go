@@ -12,8 +12,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestMilterBody: what SMTP smuggling leaves in a body, and every way to cut a
-// body into parts. The signature says which octets there were.
+// TestMilterBody sends bodies as SMTP smuggling leaves them, cut into parts in
+// every way. The DKIM result shows whether the daemon saw the octets that were
+// signed.
 func TestMilterBody(t *testing.T) {
 	r := newRig(t, "", nil)
 	header, body := "From: Ann <ann@bank.example>\r\nSubject: hello\r\n\r\n", ""
@@ -77,11 +78,11 @@ func parts(s string, n int) (out []string) {
 	return append(out, s)
 }
 
-// frames is what a peer writes after CONNECT and HELO; "|" is NUL.
+// frame is a frame that a peer writes after CONNECT and HELO; "|" stands for NUL.
 type frame struct{ cmd, data string }
 
-// TestMilterPeerLies: an MTA that breaks the protocol costs itself its
-// session, or is understood; the daemon serves the next one.
+// TestMilterPeerLies plays an MTA that breaks the protocol. The daemon either
+// understands it or ends the session, and serves the next session.
 func TestMilterPeerLies(t *testing.T) {
 	r := newRig(t, "", nil)
 	r.raw = true

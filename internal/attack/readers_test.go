@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/testkit/readers"
 )
 
-// labels are the fields of ours that the attacks led to, each once.
+// labels collects the fields of ours that the attacks caused, each once.
 var labels collection
 
 type collection struct {
@@ -41,7 +41,7 @@ func (c *collection) add(value string, want naive.Field) {
 }
 
 // TestMain shows the fields of all attacks to the programs that read such fields
-// on real hosts: none may see a result that is not ours.
+// on real hosts. None of the programs may see a result that is not ours.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if len(labels.values) > 0 {
@@ -61,14 +61,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// openDMARC is a running opendmarc that trusts our fields.
+// openDMARC is a running opendmarc that trusts fields in our name.
 type openDMARC struct {
 	t    *testing.T
 	addr string
 }
 
-// startOpenDMARC runs the program with DNS answers that say p=reject for each
-// author, so that only an aligned pass of our field makes a pass.
+// startOpenDMARC runs opendmarc with DNS answers that say p=reject for each
+// author, so that its result is pass only if our field has an aligned pass.
 func startOpenDMARC(t *testing.T, authors []string) openDMARC {
 	t.Helper()
 	program, err := exec.LookPath("opendmarc")
@@ -110,7 +110,7 @@ func startOpenDMARC(t *testing.T, authors []string) openDMARC {
 	}
 }
 
-// read returns opendmarc's dmarc result for a message with our field on top.
+// read returns the DMARC result of opendmarc for a message with our field on top.
 func (o openDMARC) read(label, mailFrom, author string) string {
 	o.t.Helper()
 	c, err := client.Dial("unix", o.addr)
@@ -141,11 +141,11 @@ func (o openDMARC) read(label, mailFrom, author string) string {
 	return ""
 }
 
-// TestOpenDMARC: opendmarc as a reader that trusts our field makes a pass of
-// what we passed, and of nothing that an attacker wrote; it reads our fields
-// also where a sender adds signatures that fail.
+// TestOpenDMARC checks that opendmarc, which trusts our field, says pass exactly
+// for messages that passed here, whatever an attacker wrote into them. It must
+// also understand our field if a sender adds signatures that fail.
 func TestOpenDMARC(t *testing.T) {
-	d := start(t, "", func(c *config.Config) { c.Headers.MailFrom = "domain" }) // it counts no address
+	d := start(t, "", func(c *config.Config) { c.Headers.MailFrom = "domain" }) // opendmarc ignores a smtp.mailfrom that is an address
 	o := startOpenDMARC(t, []string{"attacker.example", "bank.example"})
 	signatures := strings.Repeat("DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s; i=a.long.local.part@bank.example; h=from; bh=AAAA; b=AAAA\r\n", 20)
 	for _, tt := range []struct {

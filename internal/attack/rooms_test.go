@@ -18,9 +18,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// crowdZone has a bank whose mail only DKIM authenticates, under as many
-// selectors as wanted so that no key is at hand, a shop that only SPF does, and
-// names that never answer.
+// crowdZone has a bank whose mail only DKIM authenticates, a shop whose mail only
+// SPF authenticates, and names that never answer. The bank's key is under every
+// selector, so a test can use a selector that is not yet in the cache.
 func crowdZone(tb testing.TB) *zone.Zone {
 	tb.Helper()
 	return nameserver.Zone(tb, bankZone+txt("*._domainkey.bank.example", edRecord(bankKey()))+`
@@ -31,7 +31,8 @@ _dmarc.shop.example   TXT "v=DMARC1; p=reject"
 `)
 }
 
-// crowded is an enforcing daemon with a cache, and what its server knows.
+// crowded starts an enforcing daemon with a cache. It returns the daemon and the
+// zone of its name server.
 func crowded(t *testing.T) (*daemon.Daemon, *zone.Zone) {
 	t.Helper()
 	z := crowdZone(t)
@@ -42,7 +43,7 @@ func crowded(t *testing.T) (*daemon.Daemon, *zone.Zone) {
 	return daemon.Start(t, cfg), z
 }
 
-// fullSwing waits until so many questions for silent names were asked.
+// fullSwing waits until n questions for silent names have been asked.
 func fullSwing(t *testing.T, z *zone.Zone, n int) {
 	t.Helper()
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
@@ -61,8 +62,8 @@ func fullSwing(t *testing.T, z *zone.Zone, n int) {
 	}
 }
 
-// flood runs f for 0 to n-1, each again and again on a connection of its own,
-// until the test stops it. It returns when every connection has begun.
+// flood runs f for 0 to n-1, each repeatedly on a connection of its own, until
+// stop is called. It returns when every connection has begun.
 func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f func(c *client.Client, i, round int) error) (stop func()) {
 	t.Helper()
 	var all, begun sync.WaitGroup
@@ -86,7 +87,7 @@ func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f f
 					begun.Done()
 				}
 				if f(c, i, round) != nil {
-					return // the test ended it, or the daemon did
+					return // stop or the daemon has closed the connection
 				}
 			}
 		})
@@ -101,8 +102,9 @@ func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f f
 	})
 }
 
-// bystanders sends, while an attack goes on, mail of the bank and of the shop,
-// and mail in their names from where the attack comes from and from elsewhere.
+// bystanders sends mail while an attack goes on: honest mail of the bank and the
+// shop, which must pass, and mail in the bank's name from the attacker's address
+// and from another one, which must not.
 func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr) {
 	t.Helper()
 	tags := func(n int) string {
@@ -144,9 +146,9 @@ func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr)
 	}
 }
 
-// TestSilentKeysOfOthers: 45 connections whose messages name 110 keys each that
-// never come. Every spoof is refused or put off, honest mail whose key is not
-// at hand passes.
+// TestSilentKeysOfOthers keeps 45 connections busy with messages that name 110
+// keys each on a server that never answers. Meanwhile every spoof must be refused
+// or deferred, and honest mail whose key is not in the cache must pass.
 func TestSilentKeysOfOthers(t *testing.T) {
 	d, z := crowded(t)
 	for why, tc := range map[string]struct {
@@ -173,8 +175,9 @@ func TestSilentKeysOfOthers(t *testing.T) {
 	}
 }
 
-// TestClientsThatLeave: a client that says HELO and MAIL with names that never
-// answer and aborts, as fast as it can, keeps no lookup of others away.
+// TestClientsThatLeave plays a client that sends HELO and MAIL with names that
+// never answer and aborts, as fast as it can. The lookups of other clients must
+// not suffer.
 func TestClientsThatLeave(t *testing.T) {
 	d, z := crowded(t)
 	attacker := netip.MustParseAddr("203.0.113.1")
@@ -186,7 +189,7 @@ func TestClientsThatLeave(t *testing.T) {
 		if _, err := c.Mail(fmt.Sprintf("<x@m%d.silent.example>", round)); err != nil {
 			return err
 		}
-		time.Sleep(time.Millisecond) // until the questions are out
+		time.Sleep(time.Millisecond) // so that the questions are sent
 		return c.Abort()
 	})
 	defer stop()

@@ -7,7 +7,7 @@ import (
 	"sekimori/internal/config"
 )
 
-// explanations are what exp= of a hostile domain leads to.
+// explanations are texts to which exp= of a hostile domain leads.
 var explanations = []struct{ why, zone string }{
 	{"honest", `x.e.example TXT "See http://e.example/why?s=%{S};i=%{I}"`},
 	{"a reply of its own", `x.e.example TXT "no\013\010250 2.0.0 OK"`},
@@ -29,8 +29,8 @@ var explanations = []struct{ why, zone string }{
 	{"CNAME to itself", `x.e.example CNAME x.e.example`},
 }
 
-// TestExplanations: whatever a domain wants said, the reply stays one line of
-// ours (send checks that) and the label is what it would be without.
+// TestExplanations checks that an explanation does not change the label. send
+// checks that the reply stays one line of ours.
 func TestExplanations(t *testing.T) {
 	for _, c := range explanations {
 		t.Run(c.why, func(t *testing.T) {
@@ -49,8 +49,8 @@ func TestExplanations(t *testing.T) {
 	}
 }
 
-// TestExplanationBomb: exp= of an included record counts for nothing, and two
-// exp= are an error (RFC 7208 §6).
+// TestExplanationBomb checks that exp= of an included record is ignored, and that
+// two exp= are an error (RFC 7208 §6).
 func TestExplanationBomb(t *testing.T) {
 	d := start(t, `
 e.example     TXT "v=spf1 include:i.e.example -all exp=x.e.example exp=y.e.example"

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// numbered joins n lines made with their number.
+// numbered returns n lines, each with its number in place of "#".
 func numbered(n int, line string) string {
 	var b strings.Builder
 	for i := range n {
@@ -16,7 +16,7 @@ func numbered(n int, line string) string {
 	return b.String()
 }
 
-// terms is numbered on one line.
+// terms is like numbered, but returns one line.
 func terms(n int, term string) string {
 	return strings.ReplaceAll(numbered(n, term), "\n", " ")
 }
@@ -31,11 +31,12 @@ func inStrings(text string) string {
 	return b.String() + `"` + text + `"`
 }
 
-// bombs are the records of a hostile e.example, which is return path and From.
-// HELO has nothing to do with it, so that every question is theirs.
+// bombs are the records of a hostile domain e.example, which is in the return
+// path and in From. HELO has another domain, so nearly all questions are caused by
+// these records.
 var bombs = []struct {
 	why, zone, want, reason string
-	queries                 int // of one message, HELO's and DMARC's included
+	queries                 int // of one message, with those of HELO and DMARC
 }{
 	{"everybody may send", `e.example TXT "v=spf1 +all"`, "pass", "", 5},
 	{"every address may send", `e.example TXT "v=spf1 ip4:0.0.0.0/0 ip6::: -all"`, "pass", "", 5},
@@ -99,7 +100,7 @@ var bombs = []struct {
 	{"servers that refuse", "! e.example TXT refused", "temperror", "dns", 20},
 }
 
-// chain is n records, each with a term that leads to the next.
+// chain returns n records, each with a term that leads to the next.
 func chain(term string, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -108,7 +109,7 @@ func chain(term string, n int) string {
 	return b.String()
 }
 
-// mxBomb is m MX sets of h hosts with an address each.
+// mxBomb returns m sets of MX records, each with h hosts of one address.
 func mxBomb(m, h int) string {
 	var b strings.Builder
 	for i := range m {
@@ -119,8 +120,8 @@ func mxBomb(m, h int) string {
 	return b.String()
 }
 
-// TestBombs: hostile SPF records cost what RFC 7208 §4.6.4 allows and authorize
-// nobody for another's domain.
+// TestBombs checks that hostile SPF records cost no more than RFC 7208 §4.6.4
+// allows and do not authorize anybody for another domain.
 func TestBombs(t *testing.T) {
 	for _, c := range bombs {
 		t.Run(c.why, func(t *testing.T) {

@@ -10,12 +10,13 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// The attacker keeps an answer from coming: a selector that leads to a dead
-// provider, a lame subdomain as d= or in From. He must not fare better than by
-// a plain spoof, and honest mail whose DNS is broken must not be lost.
+// In these tests the attacker keeps a DNS answer away, for example by a selector
+// that leads to a dead provider, or by a lame subdomain in d= or From. The message
+// must not fare better than a plain spoof, and honest mail whose DNS is broken
+// must not be lost.
 
-// victims are what v.example publishes, an author to whom that applies, and
-// what becomes of a plain spoof of him.
+// victims are policies that v.example publishes, an author to whom each applies,
+// and what becomes of a plain spoof of that author.
 var victims = []struct {
 	policy, author, plain string
 	enforces              bool
@@ -31,7 +32,7 @@ var victims = []struct {
 	{"p=quarantine; t=y", "v.example", "accept", false},
 }
 
-// victimZone is the victim's DNS, parts of which are dead.
+// victimZone returns the DNS of the victim, parts of which do not answer.
 func victimZone(policy string) string {
 	return `
 v.example                  TXT "v=spf1 ip4:198.51.100.1 -all"
@@ -58,8 +59,8 @@ _dmarc.dead.example        TXT "v=DMARC1; p=none"
 `
 }
 
-// forgery is a signature of nobody's over the body of an attempt: only without
-// its key it cannot be told from a true one.
+// forgery returns a forged signature over the body of an attempt. Its body hash
+// is right, so only the key can show that it is forged.
 func forgery(d, s string) string { return forgeryOf("body\r\n", d, s) }
 
 func forgeryOf(body, d, s string) string {
@@ -70,8 +71,8 @@ func quickly(cfg *config.Config) {
 	cfg.DNS.Timeout, cfg.DNS.MessageBudget = config.Duration(200*time.Millisecond), config.Duration(3*time.Second)
 }
 
-// keptAway are the signatures by which an answer does not come, and what is
-// said to be missing.
+// keptAway are signatures whose verification needs an answer that does not come,
+// and the words with which the label says so.
 var keptAway = []struct{ why, d, s, missing string }{
 	{"the selector is an alias to a dead provider", "v.example", "dead", "dkim servfail"},
 	{"the selector is an alias to a silent provider", "v.example", "slow", "dkim timeout"},
@@ -83,7 +84,7 @@ var keptAway = []struct{ why, d, s, missing string }{
 func TestAnswersKeptAway(t *testing.T) {
 	for _, v := range victims {
 		t.Run(v.policy, func(t *testing.T) {
-			t.Parallel() // most of the time is waiting
+			t.Parallel() // the test mostly waits
 			d := start(t, victimZone(v.policy), quickly)
 			spoof := attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + v.author + ">"}, queries: 90}
 			want := v.plain + " spf=pass dkim=none dmarc=fail"
@@ -94,19 +95,20 @@ func TestAnswersKeptAway(t *testing.T) {
 				o := d.send(t, a)
 				undecided(t, k.why, o, v.enforces, k.missing)
 			}
-			// Nor is a lame subdomain in MAIL FROM, or one whose SPF record fails, any better.
+			// A lame subdomain in MAIL FROM, or one whose SPF record cannot be had,
+			// must not fare better either.
 			a := spoof
 			a.mailFrom = "<x@lame.v.example>"
 			undecided(t, "MAIL FROM is a lame subdomain", d.send(t, a), v.enforces, "alignment servfail")
 			a.mailFrom = "<x@spf.v.example>"
 			undecided(t, "SPF of a subdomain fails", d.send(t, a), v.enforces, "spf servfail")
-			// What no later try could cure keeps nothing away.
+			// A permanent error decides: trying again later would not help.
 			for _, s := range []string{"loop", "many"} {
 				a := spoof
 				a.fields = forgery("v.example", s)
 				d.expect(t, a, v.plain+" spf=pass dkim=permerror dmarc=fail")
 			}
-			// A name of somebody else's that fails decides nothing.
+			// A failing name of another domain does not matter.
 			a = spoof
 			a.fields = forgery("dead.example", "x")
 			if o := d.send(t, a); o.verdict != v.plain || o.results("dmarc") != "fail" {
@@ -116,7 +118,8 @@ func TestAnswersKeptAway(t *testing.T) {
 	}
 }
 
-// undecided holds an outcome to what is said of a message that is not decided.
+// undecided checks the outcome of a message that could not be decided: its
+// verdict, and the words in its label.
 func undecided(t *testing.T, why string, o outcome, enforces bool, missing string) {
 	t.Helper()
 	comment := ""
@@ -137,8 +140,8 @@ func undecided(t *testing.T, why string, o outcome, enforces bool, missing strin
 	}
 }
 
-// TestAuthorKeptAway: the author's own name is what does not answer, below a
-// record that applies to it.
+// TestAuthorKeptAway sends mail whose author's own name does not answer, below a
+// domain whose policy applies to it.
 func TestAuthorKeptAway(t *testing.T) {
 	const lame = `
 ! x.lame.v.example * servfail
@@ -159,7 +162,7 @@ _dmarc.loop.v.example CNAME _dmarc.loop.v.example
 		{"p=none", false}, {"p=reject; sp=none", false}, {"p=none; np=reject", false}, {"p=quarantine; t=y", false},
 	} {
 		t.Run(v.policy, func(t *testing.T) {
-			t.Parallel() // most of the time is waiting
+			t.Parallel() // the test mostly waits
 			d := start(t, victimZone(v.policy)+lame+large, quickly)
 			for _, a := range authors {
 				o := d.send(t, attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + a.author + ">"}, queries: 90})
@@ -179,8 +182,8 @@ _dmarc.loop.v.example CNAME _dmarc.loop.v.example
 	})
 }
 
-// TestHonestDespiteMissing: an answer that is missing costs honest mail nothing
-// where another identifier passes.
+// TestHonestDespiteMissing checks that a missing answer does not matter for honest
+// mail with another identifier that passes.
 func TestHonestDespiteMissing(t *testing.T) {
 	const lame = "! _dmarc.x.lame.v.example * servfail\n_dmarc.loop.v.example CNAME _dmarc.loop.v.example\nloop.v.example TXT \"v=spf1 ip4:198.51.100.1 -all\"\n"
 	d := start(t, victimZone("p=reject")+lame, quickly)
@@ -208,7 +211,8 @@ func TestHonestDespiteMissing(t *testing.T) {
 	}
 }
 
-// TestUndecidedByChoice: what the operator and the recipients can say about it.
+// TestUndecidedByChoice tries the settings of operator and recipients that change
+// what becomes of an undecided message.
 func TestUndecidedByChoice(t *testing.T) {
 	spoof := attempt{helo: "[192.0.2.66]", from: []string{" ceo@v.example"}, fields: forgery("v.example", "dead"), queries: 90}
 	for _, c := range []struct {
@@ -230,8 +234,9 @@ func TestUndecidedByChoice(t *testing.T) {
 	}
 }
 
-// TestOwnReverseZone: a client that breaks its own reverse zone opens no rule
-// by client_name, and so makes nobody's reject a quarantine.
+// TestOwnReverseZone checks that a client that breaks its own reverse zone does
+// not match a rule with client_name, and so cannot turn a reject into a
+// quarantine.
 func TestOwnReverseZone(t *testing.T) {
 	known := func(cfg *config.Config) {
 		quickly(cfg)
@@ -251,9 +256,10 @@ func TestOwnReverseZone(t *testing.T) {
 	}
 }
 
-// TestNoDNSAtAll: every server of ours is gone. What is in the cache is decided
-// as ever; of the rest, mail whose policy is in the cache is put off, and mail
-// of which nothing is known is delivered undecided, so that not all mail stops.
+// TestNoDNSAtAll stops the only name server. Messages whose answers are in the
+// cache are decided as before. Of the others, a message is deferred if its policy
+// is in the cache. If nothing is known about its author, it is delivered
+// undecided, so that not all mail stops.
 func TestNoDNSAtAll(t *testing.T) {
 	d := start(t, victimZone("p=reject"), quickly, func(cfg *config.Config) { cfg.DNS.Cache.Size = config.Default().DNS.Cache.Size })
 	spoof := attempt{helo: "[192.0.2.66]", from: []string{" ceo@v.example"}, queries: 90}
