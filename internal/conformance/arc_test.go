@@ -8,8 +8,8 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// oldestPass is header.oldest-pass (RFC 8617 §5.2, step 5) where a chain passes
-// and not all of its message signatures do: elsewhere it is 0.
+// oldestPass is header.oldest-pass (RFC 8617 §5.2, step 5) of the rows whose chain
+// passes while some of its message signatures do not. In all other rows it is 0.
 var oldestPass = map[string]string{"cv_pass_i2_1_ams1_invalid": "2"}
 
 func TestConformanceARC(t *testing.T) {

@@ -13,11 +13,11 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// docField finds the fields of the doctest, printed and parsed.
+// docField finds the fields that the doctest prints or parses.
 var docField = regexp.MustCompile(`['"]([Aa]uthentication-[Rr]esults): *([\w.-]+)(.*)['"]\)?$`)
 
 // rfc8601 are the examples of RFC 8601 Appendix B and RFC 6008 §5, folded as
-// printed there; every clone has these.
+// printed there.
 var rfc8601 = []string{
 	" example.org 1; none",
 	" example.com;\r\n          spf=pass smtp.mailfrom=example.net",
@@ -27,7 +27,8 @@ var rfc8601 = []string{
 	" mail-router.example.net;\r\n     dkim=pass (good signature) header.d=newyork.example.com\r\n          header.b=oINEO8hg;\r\n     dkim=fail (bad signature) header.d=newyork.example.com\r\n          header.b=EToRSuvU",
 }
 
-// TestConformanceAuthresRFC8601: RFC 8601 §5 on the RFC's own fields.
+// TestConformanceAuthresRFC8601 checks RFC 8601 §5 with the fields that the RFC
+// itself has as examples.
 func TestConformanceAuthresRFC8601(t *testing.T) {
 	rows := make([]row, 0, len(rfc8601))
 	for i, value := range rfc8601 {
@@ -51,9 +52,9 @@ func TestConformanceAuthresDoctest(t *testing.T) {
 	suite{name: "authres/doctest daemon", total: 35, rows: rows}.run(t)
 }
 
-// boundaryRow is a field that comes with a message from outside: under its own
-// authserv-id it stays as it is, and whatever it says changes no result of ours;
-// under ours it is forged and goes.
+// boundaryRow returns a row with a field that comes with a message from outside.
+// Under its own authserv-id the field must stay as it is and must not change a
+// result of ours. Under our authserv-id it is forged and must be deleted.
 func boundaryRow(name, id, rest string) row {
 	return row{id: name, check: func(st *station) error {
 		var err error

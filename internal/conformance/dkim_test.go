@@ -12,8 +12,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// The rows t-test28 to 31 of opendkim-lib append content past l=, which
-// RFC 6376 §3.4.5 lets pass; the daemon's default is stricter.
+// acceptBodyLength lets a signature with l= pass if content follows, as RFC 6376
+// §3.4.5 does. The rows t-test28 to 31 of opendkim-lib expect that; the daemon's
+// default is stricter.
 func acceptBodyLength(cfg *config.Config) { cfg.DKIM.BodyLength = dkim.BodyLengthAccept }
 
 func TestConformanceDKIM(t *testing.T) {
@@ -41,7 +42,7 @@ func dkimRows(cases []suites.DKIMCase) []row {
 	return rows
 }
 
-// sendDKIM returns the label's dkim entries.
+// sendDKIM sends the message of a case and returns the DKIM results of the label.
 func sendDKIM(st *station, c suites.DKIMCase) ([]authres.Result, error) {
 	m := mail{ip: "192.0.2.1", helo: "mx.client.invalid", from: "<bounce@client.invalid>", raw: c.Raw}
 	switch {
@@ -88,8 +89,9 @@ func TestConformanceDKIMMilter(t *testing.T) {
 	suite{name: "dkim/opendkim-milter daemon", total: 19, rows: rows}.run(t)
 }
 
-// checkScript: of what a script wants only the word counts, where it wants
-// another than pass anything but pass will do; and what a pass was for.
+// checkScript checks the word that a script expects, and for a pass also its
+// domain. If the script expects another word than pass, every word but pass is
+// right.
 func checkScript(st *station, c suites.DKIMCase) error {
 	results, err := sendDKIM(st, c)
 	if err != nil {
@@ -111,7 +113,7 @@ func checkScript(st *station, c suites.DKIMCase) error {
 	return nil
 }
 
-// TestConformanceDKIMModule runs the RFCs' messages, which every clone has.
+// TestConformanceDKIMModule runs the messages of the RFCs, which are in a module.
 func TestConformanceDKIMModule(t *testing.T) {
 	suite{name: "dkim/go-msgauth of the module, daemon", total: 5, rows: dkimRows(suites.DKIMOfModule(t))}.run(t)
 }

@@ -11,11 +11,11 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// TestConformanceDMARC holds result and policy.dmarc against the label, the
-// disposition against what is done to the message, the author's queries against
-// what the DNS server was asked, and the policy domain and alignment against
-// the log. The organizational domain and the applied tag are on no output;
-// package dmarc holds them.
+// TestConformanceDMARC compares the suite with the daemon: result and policy with
+// the label, the disposition with what becomes of the message, the queries for the
+// author with those at the DNS server, and policy domain and alignment with the
+// log. No output shows the organizational domain and the applied tag; the tests
+// of package dmarc check them.
 func TestConformanceDMARC(t *testing.T) {
 	cases := suites.DMARC(t)
 	var rows []row
@@ -61,7 +61,8 @@ func checkDMARC(st *station, c suites.DMARCCase) error {
 	return errors.Join(err, enforced(st, m, r.Value, disposition))
 }
 
-// enforced sends the message once more, to the daemon that acts on the verdict.
+// enforced sends the message again, to the daemon that acts on the verdict, and
+// checks what becomes of it.
 func enforced(st *station, m mail, result, disposition string) error {
 	o, err := send(st.Enforce, m)
 	if err != nil {
@@ -77,7 +78,7 @@ func enforced(st *station, m mail, result, disposition string) error {
 	return oneOf("the message was", o.fate(), []string{want})
 }
 
-// fate says in one word what becomes of a message.
+// fate returns a word for what becomes of a message.
 func (o *outcome) fate() string {
 	switch {
 	case o.Action.Code/100 == 5:
@@ -90,9 +91,10 @@ func (o *outcome) fate() string {
 	return "delivered"
 }
 
-// checkQueries: every name of the author's walk was asked for. Where SPF and
-// DKIM give nothing to align no other policy record was. The daemon asks for
-// the names of a walk at once: their order is chance.
+// checkQueries checks that the daemon asked for every name of the author's tree
+// walk. If SPF and DKIM have no identifier to align, it must not have asked for
+// another policy record. The order does not matter, because the daemon asks for
+// the names of a walk at the same time.
 func checkQueries(c suites.DMARCCase, asked []string) error {
 	if c.Queries == nil {
 		return nil
@@ -116,7 +118,7 @@ func checkQueries(c suites.DMARCCase, asked []string) error {
 	return nil
 }
 
-// checkLog compares the record of the message.
+// checkLog compares the log record of the message with the case.
 func checkLog(c suites.DMARCCase, record map[string]any) error {
 	if record == nil {
 		return errors.New("not in the log")
@@ -136,7 +138,7 @@ func checkLog(c suites.DMARCCase, record map[string]any) error {
 	return err
 }
 
-// same is an error unless nothing is wanted, or just got.
+// same returns an error if want is not nil and differs from got.
 func same(what, got string, want *string) error {
 	if want == nil || got == *want {
 		return nil

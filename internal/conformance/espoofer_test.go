@@ -12,17 +12,18 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// victim is whom every attack of the suite wants to be.
+// victim is the domain that every attack of the suite impersonates.
 const victim = "legitimate.com"
 
-// TestConformanceEspoofer sends each attack twice: labelled, where the results
-// are read, and enforced, where the message must not look authentic to anyone.
+// TestConformanceEspoofer sends each attack to both daemons. The label of the one
+// must have the right results, and what the other delivers must not look
+// authentic.
 func TestConformanceEspoofer(t *testing.T) {
 	var rows []row
 	for _, c := range suites.Espoofer(t) {
 		rows = append(rows, row{id: c.ID, zone: c.Zone, check: func(st *station) error { return checkAttack(st, c) }})
 	}
-	// What a daemon that nobody configured does.
+	// The policy is the default one.
 	change := func(cfg *config.Config) { cfg.Policy = config.Default().Policy }
 	suite{name: "espoofer daemon", total: 28, rows: rows, change: change}.run(t)
 }
@@ -43,14 +44,16 @@ func checkAttack(st *station, a suites.EspooferCase) error {
 	} else if slices.Equal(a.Expect.DMARC, []string{"pass"}) {
 		err = errors.Join(err, fmt.Errorf("refused with %s", acted.Action))
 	}
-	// A fail of the victim's policy, p=reject, must not reach a mailbox.
+	// The policy of the victim is p=reject, so a message that fails it must not
+	// reach a mailbox.
 	if r, wordErr := o.word("dmarc"); wordErr == nil && r.Value == "fail" && property(r, authres.PTypeHeader, "from") == victim && acted.fate() == "delivered" {
 		err = errors.Join(err, fmt.Errorf("the forgery was %s", acted.fate()))
 	}
 	return err
 }
 
-// judgeAttack holds a label against the row and against what no row may show.
+// judgeAttack compares a label with the row, and checks what must hold in every
+// row.
 func judgeAttack(a suites.EspooferCase, o outcome) error {
 	spf, err := o.word("spf")
 	if err != nil {
@@ -80,8 +83,9 @@ func judgeAttack(a suites.EspooferCase, o outcome) error {
 	return errors.Join(err, neverTheVictim(spf, dmarc, signatures, a.Expect.NoDKIMFor))
 }
 
-// neverTheVictim is the suite's invariant. It looks at the raw values, so that
-// a reader less careful than ours does not find the victim either.
+// neverTheVictim checks the invariant of the suite: nothing passes for the victim.
+// It searches the raw values, so that the victim is not there for a less careful
+// reader either.
 func neverTheVictim(spf, dmarc authres.Result, signatures []authres.Result, noDKIMFor []string) error {
 	var err error
 	if spf.Value == "pass" && strings.HasSuffix(property(spf, authres.PTypeSMTP, "mailfrom"), "@"+victim) {

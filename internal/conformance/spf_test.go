@@ -13,8 +13,8 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// TestConformanceSPF runs the shared suites. Explanations are no part of
-// Authentication-Results; the same suites hold them in package spf.
+// TestConformanceSPF runs the shared suites. It does not check explanations, which
+// are not in Authentication-Results; the tests of package spf check them.
 func TestConformanceSPF(t *testing.T) {
 	for _, s := range suites.SPFShared {
 		t.Run(s.Name, func(t *testing.T) {
@@ -23,8 +23,7 @@ func TestConformanceSPF(t *testing.T) {
 	}
 }
 
-// TestConformanceSPFModule runs what the module of the second opinion carries:
-// every clone has that.
+// TestConformanceSPFModule runs the suites in the module of the second opinion.
 func TestConformanceSPFModule(t *testing.T) {
 	for _, s := range suites.SPFOfModule {
 		t.Run(s.Name, func(t *testing.T) {
@@ -54,8 +53,8 @@ func spfRows(scenarios []suites.SPFScenario) []row {
 	return rows
 }
 
-// checkSPF sends a message of an author without any policy, so that nothing but
-// SPF is asked about the row's names.
+// checkSPF sends a message whose author has no policy, so that only SPF asks for
+// the names of the row.
 func checkSPF(st *station, s suites.SPFTest) error {
 	o, err := st.label(mail{ip: s.IP, helo: s.HELO, from: "<" + smtpPath(s.MailFrom) + ">",
 		raw: []byte("From: author@author.invalid\r\nSubject: " + s.ID + "\r\n\r\nbody\r\n")})
@@ -69,8 +68,8 @@ func checkSPF(st *station, s suites.SPFTest) error {
 	if err := oneOf("spf", r.Value, s.Expect); err != nil {
 		return err
 	}
-	// RFC 8601 §2.7.2: the identity that was checked. What is not an address of a
-	// domain is left out of the field.
+	// The field names the identity that was checked (RFC 8601 §2.7.2), but not if
+	// it is not an address with a domain.
 	identity, domain := "mailfrom", s.MailFrom[strings.LastIndexByte(s.MailFrom, '@')+1:]
 	if s.MailFrom == "" {
 		identity, domain = "helo", s.HELO
@@ -87,8 +86,8 @@ func checkSPF(st *station, s suites.SPFTest) error {
 
 var dotString = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]*$")
 
-// smtpPath writes an address as SMTP has to: most local parts as they are, the
-// others quoted.
+// smtpPath returns an address in the syntax of SMTP, with the local part quoted if
+// it has to be.
 func smtpPath(address string) string {
 	local, domain, found := strings.Cut(address, "@")
 	if !found || dotString.MatchString(local) {

@@ -1,6 +1,6 @@
-// Package conformance runs the published suites through the whole daemon: the
-// MTA's side of milter in, DNS over UDP and TCP, Authentication-Results out.
-// The same suites run on the evaluators alone in their own packages.
+// Package conformance runs the published suites through the whole daemon. A test
+// plays the MTA and the DNS servers, and reads Authentication-Results. The
+// packages of the evaluators run the same suites on the evaluators alone.
 package conformance
 
 import (
@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// authServID is the daemons'.
+	// authServID is the authserv-id of the daemons.
 	authServID = "mx.sekimori.example"
-	// dnsTimeout is for one try; silent servers cost a row two of them.
+	// dnsTimeout is for one try. A row with a silent server takes two tries.
 	dnsTimeout = time.Second
 )
 
@@ -30,11 +30,12 @@ type station struct {
 	zone *zone.Zone // of the row
 }
 
-// newStation starts everything; the test's end stops it and looks for panics.
+// newStation starts a station. The end of the test stops it and looks for panics
+// in the logs.
 func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
 	return &station{Pair: daemon.StartPair(t, zone.New(), authServID, func(cfg *config.Config) {
-		cfg.Trusted = config.Trusted{} // suites have clients on 127.0.0.1
+		cfg.Trusted = config.Trusted{} // the suites have clients on 127.0.0.1
 		cfg.DNS.Timeout = config.Duration(dnsTimeout)
 		cfg.Policy.Reject = "always"
 		if change != nil {
@@ -45,8 +46,8 @@ func newStation(t *testing.T, change func(*config.Config)) *station {
 
 // mail is one message and its SMTP session.
 type mail struct {
-	ip      string // "" is a client whose address the MTA does not know
-	helo    string // "" sends none
+	ip      string // "" means that the MTA does not know the client's address
+	helo    string // "" sends no HELO
 	from    string // as in MAIL, with brackets
 	queueID string
 	raw     []byte
@@ -55,14 +56,14 @@ type mail struct {
 // outcome is what became of a message.
 type outcome struct {
 	client.Result
-	header []client.Field // as the reader gets it; of a delivered message only
-	label  authres.Field  // ours
+	header []client.Field // after the edits; empty if the message was not delivered
+	label  authres.Field  // our field
 	held   bool           // quarantined
 }
 
-// send plays the MTA. A delivered message must carry our label on top, fit to
-// be parsed, and none other may claim to be ours: that is an error here, for
-// every row of every suite.
+// send plays the MTA. A delivered message must have our label on top, the label
+// must parse, and no other field may claim to be ours. If not, send returns an
+// error, for every row of every suite.
 func send(d *daemon.Daemon, m mail) (outcome, error) {
 	peer := mta.Peer{HELO: m.helo}
 	if m.ip != "" {
@@ -89,7 +90,7 @@ func send(d *daemon.Daemon, m mail) (outcome, error) {
 	return o, o.read(m.raw)
 }
 
-// read takes the header apart as the next reader would.
+// read reads the header of the delivered message.
 func (o *outcome) read(raw []byte) error {
 	fields, _ := client.Split(raw)
 	o.header = client.Apply(fields, o.Modifications)
@@ -111,7 +112,8 @@ func (o *outcome) read(raw []byte) error {
 	return nil
 }
 
-// results are the label's entries of one method, at least one.
+// results returns the label's results of one method. It is an error if there are
+// none.
 func (o *outcome) results(method string) ([]authres.Result, error) {
 	var out []authres.Result
 	for _, r := range o.label.Results {
@@ -125,7 +127,7 @@ func (o *outcome) results(method string) ([]authres.Result, error) {
 	return out, nil
 }
 
-// word is the one result of a method.
+// word returns the only result of a method. It is an error if there are several.
 func (o *outcome) word(method string) (authres.Result, error) {
 	results, err := o.results(method)
 	if err != nil {
@@ -137,7 +139,7 @@ func (o *outcome) word(method string) (authres.Result, error) {
 	return results[0], nil
 }
 
-// property is a result's value for ptype.name, "" if there is none.
+// property returns the value of the property ptype.name of a result, or "".
 func property(r authres.Result, ptype authres.PType, name string) string {
 	for _, p := range r.Properties {
 		if p.Type == ptype && p.Name == name {
@@ -147,7 +149,7 @@ func property(r authres.Result, ptype authres.PType, name string) string {
 	return ""
 }
 
-// label sends m to the daemon that labels everything.
+// label sends m to the daemon in monitor mode, which must deliver it.
 func (s *station) label(m mail) (outcome, error) {
 	o, err := send(s.Monitor, m)
 	if err == nil && !o.Action.Delivers() {

@@ -15,29 +15,29 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// workers is how many stations share a suite's rows: most time goes into
-// waiting for DNS servers that keep silent.
+// workers is the number of stations that share the rows of a suite. Most of the
+// time is spent waiting for silent DNS servers.
 const workers = 6
 
 // row is one case of a suite.
 type row struct {
 	id   string
-	zone json.RawMessage // of the form of the shared data
-	// excluded says why the suite's expectation cannot be met; check then holds
-	// the daemon against what may be asked instead.
+	zone json.RawMessage // in the form of the shared data
+	// excluded says why the daemon cannot do what the suite expects. check then
+	// checks what the daemon should do instead.
 	excluded string
 	check    func(*station) error
 }
 
 // suite is one published set of cases.
 type suite struct {
-	name  string // as the summary line has it
-	total int    // what the publisher counts
+	name  string // as in the summary line
+	total int    // the number of rows that the publisher gives
 	rows  []row
-	// change is made to the daemons' configuration; may be nil.
+	// change edits the configuration of the daemons; it may be nil.
 	change func(*config.Config)
-	// after judges what the stations' logs say when all rows are through, by
-	// row id; may be nil.
+	// after checks the logs of the stations when all rows have run, and returns
+	// errors by the id of the row; it may be nil.
 	after func(*testing.T, []*station) map[string]error
 }
 
@@ -71,7 +71,7 @@ func (s suite) run(t *testing.T) {
 			failures[i] = errors.Join(failures[i], logged[r.id])
 		}
 	}
-	s.report(t, failures)
+	s.logResult(t, failures)
 }
 
 func (r row) run(st *station) error {
@@ -86,8 +86,9 @@ func (r row) run(st *station) error {
 	return r.check(st)
 }
 
-// report fails the test for every failure and logs the one line of the suite.
-func (s suite) report(t *testing.T, failures []error) {
+// logResult fails the test for every failure, and logs the summary line of the
+// suite.
+func (s suite) logResult(t *testing.T, failures []error) {
 	t.Helper()
 	passed := 0
 	excluded := map[string][]string{}
@@ -105,7 +106,7 @@ func (s suite) report(t *testing.T, failures []error) {
 	suites.Log(t, s.name, passed, len(s.rows), reasons(excluded))
 }
 
-// reasons sums up which rows are excluded, ids by reason.
+// reasons returns the ids of the rows that are excluded, grouped by reason.
 func reasons(excluded map[string][]string) string {
 	count := 0
 	var out []string
@@ -119,7 +120,7 @@ func reasons(excluded map[string][]string) string {
 	return fmt.Sprintf("excluded %d: %s", count, strings.Join(out, "; "))
 }
 
-// oneOf is an error unless got is among want.
+// oneOf returns an error if got is not in want.
 func oneOf(what, got string, want []string) error {
 	if slices.Contains(want, got) {
 		return nil

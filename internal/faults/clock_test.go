@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// counted counts what is asked behind the cache.
+// counted counts the lookups that the cache does not answer.
 type counted struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -28,8 +28,8 @@ func (c *counted) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.
 	return c.next.Lookup(ctx, name, typ)
 }
 
-// TestClockJump: the wall clock steps by years. What is cached neither ends
-// with that nor lives for ever, and nobody's mail is judged otherwise.
+// TestClockJump moves the wall clock by years. Cached answers must neither expire
+// by that nor live for ever, and the results of messages must not change.
 func TestClockJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		behind := &counted{next: nameserver.Zone(t, zoneText)}

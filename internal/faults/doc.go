@@ -1,7 +1,7 @@
-// Package faults tests how the daemon behaves when the world around it does
-// not: overload, peers that are slow or gone, no descriptors, no memory.
+// Package faults tests the daemon under overload, with peers that are slow or
+// gone, and without descriptors or memory.
 //
-// matrix.txt maps every fault of the operations manual that concerns what
-// exists to the tests that inject it, here and elsewhere; TestMatrix holds it
-// to them, and "make faults" runs them.
+// matrix.txt names, for every fault of the operations manual, the tests that
+// inject it, here and in other packages. TestMatrix checks that the tests exist,
+// and "make faults" runs them.
 package faults

@@ -22,8 +22,8 @@ import (
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 
-	// The program under test: what changes below it must make a cached result
-	// of these tests stale, and "go build" alone does not.
+	// The tests build and run the program. This import makes their cached results
+	// stale when the program changes.
 	_ "sekimori/internal/app"
 )
 
@@ -34,7 +34,7 @@ mail.bank.example         A   192.0.2.1
 1.2.0.192.in-addr.arpa    PTR mail.bank.example.
 `
 
-// patience bounds whatever is waited for: a daemon that hangs fails the test.
+// patience bounds every wait, so that a daemon that hangs fails the test.
 const patience = 60 * time.Second
 
 var (
@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the program once a run.
+// build builds the program, once for all tests, and returns its path.
 func build(t *testing.T) string {
 	t.Helper()
 	once.Do(func() {
@@ -80,10 +80,10 @@ type daemon struct {
 	log    *logs.Buffer
 	milter string
 	admin  string
-	dns    string // its name server
+	dns    string // the address of its name server
 }
 
-// freeAddress is one nobody listens at.
+// freeAddress returns an address at which no program listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -94,14 +94,14 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// start runs the daemon with further keys of the configuration and at most
-// files descriptors (0: as many as may be).
+// start runs the daemon with further keys of the configuration. files is the limit
+// of its descriptors; 0 means the hard limit of this process.
 func start(t *testing.T, keys string, files int) *daemon {
 	t.Helper()
 	return startZone(t, nameserver.Zone(t, zoneText), keys, files)
 }
 
-// startZone is start with a zone of the test's own.
+// startZone is start with another zone.
 func startZone(t *testing.T, z *zone.Zone, keys string, files int) *daemon {
 	t.Helper()
 	server := nameserver.ServeZone(t, z, nameserver.Options{})
@@ -127,7 +127,7 @@ func startZone(t *testing.T, z *zone.Zone, keys string, files int) *daemon {
 	return d
 }
 
-// stop ends the daemon, which must not have panicked.
+// stop ends the daemon and checks that it has not panicked.
 func (d *daemon) stop() {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
@@ -149,7 +149,7 @@ func (d *daemon) eventually(what string, ok func() bool) {
 
 var web = http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// get asks the admin address, "" if nobody answers.
+// get returns what the admin address answers, or "" if it does not answer.
 func (d *daemon) get(path string) string {
 	resp, err := web.Get("http://" + d.admin + path)
 	if err != nil {
@@ -163,7 +163,7 @@ func (d *daemon) get(path string) string {
 	return string(body)
 }
 
-// metric is the value of a series as the exposition writes it.
+// metric returns the value of a series, which has its labels as in /metrics.
 func (d *daemon) metric(series string) float64 {
 	d.t.Helper()
 	for line := range strings.Lines(d.get("/metrics")) {
@@ -179,7 +179,7 @@ func (d *daemon) metric(series string) float64 {
 	return 0
 }
 
-// memory is the daemon's resident size in octets.
+// memory returns the resident memory of the daemon in octets.
 func (d *daemon) memory() int64 {
 	d.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", d.cmd.Process.Pid))
@@ -199,7 +199,7 @@ var bank = mta.Peer{Name: "mail.bank.example", Addr: netip.MustParseAddrPort("19
 // hello opens a connection and takes it as far as HELO.
 func (d *daemon) hello() (*client.Client, error) { return mta.Dial("tcp", d.milter, bank) }
 
-// good sends a message that must pass, spoof one that must be refused.
+// good sends a message that must pass. It returns an error if it does not.
 func good(c *client.Client, filler string) error {
 	res, err := c.SendMessage(client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}},
 		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n"+filler+"\r\nbody\r\n"))
@@ -212,9 +212,9 @@ func good(c *client.Client, filler string) error {
 	return nil
 }
 
-// warm sends one message of each kind. The daemon then knows every answer it
-// will need: a test of load or memory that keeps the processors busy for seconds
-// is none of a DNS server beside it.
+// warm sends a good message and a spoof, so that the daemon has every DNS answer
+// in its cache. Otherwise the result of a test that keeps the processors busy
+// would depend on the speed of the DNS server beside it.
 func warm(t *testing.T, c *client.Client) {
 	t.Helper()
 	for _, send := range []func() error{func() error { return good(c, "") }, func() error { return spoof(c) }} {
@@ -224,6 +224,8 @@ func warm(t *testing.T, c *client.Client) {
 	}
 }
 
+// spoof sends a message that must be refused, or labelled as a fail. It returns an
+// error if it is neither.
 func spoof(c *client.Client) error {
 	res, err := c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}},
 		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"))
@@ -236,7 +238,7 @@ func spoof(c *client.Client) error {
 	return nil
 }
 
-// serves checks that a connection that comes now is served and judged.
+// serves checks that the daemon serves a new connection and judges its messages.
 func (d *daemon) serves() {
 	d.t.Helper()
 	c, err := d.hello()

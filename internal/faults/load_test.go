@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// open makes n connections as far as HELO, several at a time.
+// open opens n connections, several at a time, and sends HELO on each.
 func (d *daemon) open(n int) []*client.Client {
 	d.t.Helper()
 	conns := make([]*client.Client, n)
@@ -34,7 +34,7 @@ func (d *daemon) open(n int) []*client.Client {
 	return conns
 }
 
-// each runs f for 0 to n-1, a few at a time, and reports the first error.
+// each runs f for 0 to n-1, a few at a time. The first error fails the test.
 func (d *daemon) each(n int, f func(i int) error) {
 	d.t.Helper()
 	const workers = 16
@@ -65,9 +65,9 @@ func (d *daemon) each(n int, f func(i int) error) {
 	}
 }
 
-// TestTenThousandIdle: as many connections as limits.max_sessions allows wait
-// at little cost each; one more is told to come again, those that are there
-// are served, and when some have gone there is room again.
+// TestTenThousandIdle opens as many idle connections as limits.max_sessions allows,
+// and measures what each costs. One more connection gets a tempfail. The open ones
+// are served, and when some have gone, new ones are served again.
 func TestTenThousandIdle(t *testing.T) {
 	const n = 10_000
 	d := start(t, "", 0)
@@ -79,7 +79,7 @@ func TestTenThousandIdle(t *testing.T) {
 	if got := d.metric("sekimori_sessions_inflight"); got != n {
 		t.Errorf("%v sessions", got)
 	}
-	const charged = 64 << 10 // by limits.memory
+	const charged = 64 << 10 // what limits.memory reserves for a connection
 	reserved := d.metric("sekimori_memory_reserved_bytes")
 	if reserved != n*charged {
 		t.Errorf("%v octets reserved, want %d", reserved, n*charged)
@@ -106,8 +106,8 @@ func TestTenThousandIdle(t *testing.T) {
 	t.Logf("%d idle connections opened in %v, %.1f KiB resident each", n, opened.Round(time.Millisecond), float64(each)/1024)
 }
 
-// TestTwoThousandActive: two thousand connections send at the same time, and
-// every verdict is the right one.
+// TestTwoThousandActive sends over two thousand connections at the same time.
+// Every verdict must be right.
 func TestTwoThousandActive(t *testing.T) {
 	const n, rounds = 2000, 2
 	d := start(t, "", 0)
@@ -148,8 +148,9 @@ func TestTwoThousandActive(t *testing.T) {
 	t.Logf("%d messages over %d connections at a time in %v, %d wrong; %d MiB resident", n*rounds, n, took.Round(time.Millisecond), bad, d.memory()>>20)
 }
 
-// TestSlowPeers: peers that begin a frame and do not go on hold up nobody, and
-// what their lengths promise costs nothing.
+// TestSlowPeers opens connections that begin a frame and do not go on. They must
+// not delay other connections, and the length that a frame announces must not
+// cost memory.
 func TestSlowPeers(t *testing.T) {
 	const n = 500
 	d := start(t, "", 0)
@@ -165,7 +166,7 @@ func TestSlowPeers(t *testing.T) {
 		if err := mta.Greet(c, bank); err != nil {
 			t.Fatal(err)
 		}
-		// A header field of 1 MiB is announced; three octets of it come.
+		// The frame announces a header field of 1 MiB, and three octets of it come.
 		if _, err := nc.Write([]byte("\x00\x00\x00\x04M<>\x00" + "\x00\x00\x00\x05R<x>\x00" + "\x00\x10\x00\x00LSub")); err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +181,8 @@ func TestSlowPeers(t *testing.T) {
 	}
 }
 
-// TestIdlePeersAreClosed: who says nothing for limits.idle_timeout is let go.
+// TestIdlePeersAreClosed checks that the daemon closes a connection that is silent
+// for limits.idle_timeout.
 func TestIdlePeersAreClosed(t *testing.T) {
 	const n = 100
 	d := start(t, "limits: {idle_timeout: 3s}", 0)
@@ -189,13 +191,13 @@ func TestIdlePeersAreClosed(t *testing.T) {
 	d.serves()
 }
 
-// TestSessionLimits: what limits.max_sessions says is kept by refusing, and
-// more than can be refused at a time wait in the queue and are refused, or
-// served, in their turn.
+// TestSessionLimits opens more connections than limits.max_sessions. The daemon
+// refuses 256 of them at a time. The others wait in the kernel's queue, and are
+// refused or served in their turn.
 func TestSessionLimits(t *testing.T) {
 	d := start(t, "limits: {max_sessions: 20}", 0)
 	d.open(20)
-	var mute []net.Conn // they are to be refused, and do not even negotiate
+	var mute []net.Conn // connections to be refused, which do not even negotiate
 	for range 256 + 50 {
 		nc, err := net.Dial("tcp", d.milter)
 		if err != nil {
@@ -211,7 +213,7 @@ func TestSessionLimits(t *testing.T) {
 	if got := d.metric("sekimori_sessions_inflight"); got != 20 {
 		t.Errorf("%v sessions", got)
 	}
-	// The last of the queue is told as well once the others have gone.
+	// When the others have gone, the last one of the queue gets its answer.
 	for _, nc := range mute[:len(mute)-1] {
 		nc.Close()
 	}

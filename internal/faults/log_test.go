@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// TestLogReaderGone: whoever read the log went away, as "| head" and a
-// restarted journald do. The daemon goes on judging, and counts what it could
-// not say.
+// TestLogReaderGone closes the reader's end of the log, as "| head" and a restarted
+// journald do. The daemon goes on judging mail, and counts the records that it
+// could not write.
 func TestLogReaderGone(t *testing.T) {
-	d := start(t, "", 0) // for the name server and the addresses of a free one
+	d := start(t, "", 0) // only its name server is needed
 	milter, admin := freeAddress(t), freeAddress(t)
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
 	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\nauthserv_id: mx.here.example\ndns: {servers: [%q]}\n", "inet:"+milter, admin, d.dns)

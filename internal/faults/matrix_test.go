@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestMatrix: every test the matrix names exists, and every fault of the
-// operations manual, where that stands beside the clone, has a line.
+// TestMatrix checks that every test that the matrix names exists. If the
+// operations manual is beside the repository, every fault of it must have a line.
 func TestMatrix(t *testing.T) {
 	text, err := os.ReadFile("matrix.txt")
 	if err != nil {
@@ -62,7 +62,7 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// testsOf lists the tests of a package.
+// testsOf returns the names of the tests of a package.
 func testsOf(t *testing.T, pkg string) map[string]bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", pkg, "*_test.go"))

@@ -16,8 +16,9 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// TestNoDescriptors: MTAs take every descriptor. Accepting pauses and goes on,
-// the admin address answers all the while, and nobody who waited is lost.
+// TestNoDescriptors opens connections until the daemon has no descriptor left.
+// Accepting pauses and then goes on, the admin address answers all the time, and
+// the connections that waited are served.
 func TestNoDescriptors(t *testing.T) {
 	const files, peers = 64, 150
 	d := start(t, "", files)
@@ -32,7 +33,7 @@ func TestNoDescriptors(t *testing.T) {
 	}
 	const rejected = `sekimori_sessions_rejected_total{reason="accept_failed"}`
 	d.eventually("out of descriptors", func() bool { return d.metric(rejected) > 0 })
-	for i := range 20 { // again and again: what was lent comes back
+	for i := range 20 { // several times, because the descriptor must be given back each time
 		if got := d.get("/readyz"); got != "ready\n" {
 			t.Fatalf("request %d: the admin address says %q", i, got)
 		}
@@ -40,7 +41,7 @@ func TestNoDescriptors(t *testing.T) {
 	if open := d.descriptors(); open < files-8 {
 		t.Errorf("only %d of %d descriptors are open", open, files)
 	}
-	// The first leave; the last is served in its turn.
+	// When the first connections leave, the last one is served.
 	for _, nc := range conns[:peers-1] {
 		nc.Close()
 	}
@@ -67,12 +68,12 @@ func (d *daemon) descriptors() int {
 	return len(entries)
 }
 
-// bigFields times 60,000 octets are more than a socket's buffers hold: the
-// daemon has read most of such a header when it is sent.
+// bigFields times 60,000 octets are more than the buffers of a socket hold, so the
+// daemon has read most of such a header when the client has sent it.
 const bigFields = 5
 
-// together sends a message with a big header, of which nobody's end is sent
-// before everybody's header.
+// together sends a message with a big header. It sends the end of the message only
+// when all connections have sent their header.
 func together(c *client.Client, value string, sent *sync.WaitGroup) error {
 	steps := []func() (client.Action, error){
 		func() (client.Action, error) { return c.Mail("<a@bank.example>") },
@@ -109,9 +110,9 @@ func together(c *client.Client, value string, sent *sync.WaitGroup) error {
 	return errors.Join(err, c.Abort())
 }
 
-// TestMemoryPressure: new connections are refused from three quarters of the
-// budget on; messages that outgrow the rest are put off, and the process stays
-// in bounds.
+// TestMemoryPressure checks that new connections are refused when three quarters of
+// the memory budget are reserved, and that messages that need more than the rest
+// are deferred.
 func TestMemoryPressure(t *testing.T) {
 	const budget = 16 << 20
 	d := start(t, "limits: {memory: 16MiB}", 0)
@@ -123,8 +124,8 @@ func TestMemoryPressure(t *testing.T) {
 		t.Errorf("%v connections refused for memory", got)
 	}
 	warm(t, conns[0])
-	// Everybody has a header of 300 KiB under way before anybody ends his
-	// message: that is far more than there is.
+	// All connections send a header of 300 KiB before one of them ends its message.
+	// Together that is far more than the budget.
 	value := strings.Repeat("x", 60_000)
 	var sent sync.WaitGroup
 	sent.Add(len(conns))
@@ -143,25 +144,27 @@ func TestMemoryPressure(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// Whoever is refused makes room, so that not all can be.
+	// A message that is refused frees its memory, so some messages are taken.
 	if taken == 0 || off == 0 || float64(off) != d.metric(`sekimori_oversize_total{what="memory"}`) {
 		t.Errorf("%d messages taken, %d put off, the metric says %v", taken, off, d.metric(`sekimori_oversize_total{what="memory"}`))
 	}
-	// What they had is free again: one after the other, all are taken.
+	// Their memory is free again, so messages that come one by one are all taken.
 	for _, c := range conns[:3] {
 		if err := good(c, strings.Repeat("X-Filler: "+value+"\r\n", bigFields)); err != nil {
 			t.Error(err)
 		}
 	}
-	// Nobody waits for the answer to an ABORT: there is none.
+	// The last ABORT may not have been read yet, because it has no answer to wait
+	// for.
 	d.eventually("only what idle connections take is reserved", func() bool {
 		return d.metric("sekimori_memory_reserved_bytes") == float64(len(conns)*64<<10)
 	})
 	t.Logf("%d connections, %d messages taken, %d put off, %d MiB resident", len(conns), taken, off, d.memory()>>20)
 }
 
-// vanish makes a connection's peer disappear without a word, as a host that
-// lost power does: closed in repair mode, a socket sends nothing (tcp(7)).
+// vanish makes the peer of a connection disappear without sending anything, as a
+// host that loses power does. A socket that is closed in repair mode sends nothing
+// (tcp(7)).
 func vanish(t *testing.T, nc net.Conn) {
 	t.Helper()
 	const tcpRepair = 19
@@ -182,9 +185,9 @@ func vanish(t *testing.T, nc net.Conn) {
 	nc.Close()
 }
 
-// TestHalfOpenPeers: hosts that are gone without a word do not keep their
-// sessions: keepalive probes run on every connection, and the idle timeout
-// ends what they do not.
+// TestHalfOpenPeers checks that the sessions of hosts that have vanished end.
+// Keepalive probes run on every connection, and the idle timeout ends the
+// sessions that the probes do not end.
 func TestHalfOpenPeers(t *testing.T) {
 	const n = 50
 	d := start(t, "limits: {idle_timeout: 8s}", 0)
@@ -199,7 +202,7 @@ func TestHalfOpenPeers(t *testing.T) {
 		}
 		conns[i] = nc
 	}
-	// Until a reply is acknowledged the retransmission timer runs instead.
+	// The keepalive timer runs only after the last reply has been acknowledged.
 	d.eventually("keepalive probes on every connection", func() bool { return d.keptAlive() == n })
 	for _, nc := range conns {
 		vanish(t, nc)
@@ -208,8 +211,8 @@ func TestHalfOpenPeers(t *testing.T) {
 		t.Errorf("%v sessions: the peers did not vanish silently", got)
 	}
 	d.eventually("the sessions ended", func() bool { return d.metric("sekimori_sessions_inflight") == 0 })
-	// The kernel ends one whose probe or retransmission is answered by nobody's
-	// RST, the idle timeout all others.
+	// The kernel ends a session when a probe or a retransmission is answered by a
+	// RST. The idle timeout ends the others.
 	timeouts, resets := d.metric(`sekimori_sessions_total{end="timeout"}`), d.metric(`sekimori_sessions_total{end="eof"}`)
 	if timeouts == 0 || timeouts+resets != n {
 		t.Errorf("%v sessions ended by a timeout, %v by the kernel, of %d", timeouts, resets, n)
@@ -217,8 +220,8 @@ func TestHalfOpenPeers(t *testing.T) {
 	d.serves()
 }
 
-// keptAlive counts the milter connections on which the kernel's keepalive
-// timer runs (proc(5), /proc/net/tcp: the daemon's side, timer 2).
+// keptAlive counts the milter connections of the daemon on which the kernel's
+// keepalive timer runs: timer 2 in /proc/net/tcp (proc(5)).
 func (d *daemon) keptAlive() int {
 	d.t.Helper()
 	text, err := os.ReadFile("/proc/net/tcp")
@@ -230,7 +233,7 @@ func (d *daemon) keptAlive() int {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	ours := map[string]bool{} // inodes of the daemon's sockets: ports are others' too
+	ours := map[string]bool{} // inodes of the daemon's sockets; other processes may use the same port
 	for _, e := range entries {
 		if link, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
 			ours[strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")] = true

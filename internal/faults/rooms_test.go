@@ -18,8 +18,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// silentZone is zone with a key of the bank's under whatever selector, and names
-// that never answer.
+// silentZone returns zoneText with a key of the bank under every selector, and
+// names that never answer.
 func silentZone(t *testing.T, key ed25519.PrivateKey) *zone.Zone {
 	t.Helper()
 	return nameserver.Zone(t, zoneText+`
@@ -29,14 +29,14 @@ func silentZone(t *testing.T, key ed25519.PrivateKey) *zone.Zone {
 `)
 }
 
-// signed is a message of the bank's, signed under a selector.
+// signed returns a message of the bank that key signs under a selector.
 func signed(t *testing.T, key ed25519.PrivateKey, selector string) []byte {
 	t.Helper()
 	tags := "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=" + selector + "; h=from:subject; bh=%BH; b="
 	return []byte(signer.DKIM(t, key, tags, "From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"))
 }
 
-// background runs f on a connection of peer until the test stops all.
+// background runs f repeatedly on a connection of peer until done is closed.
 func (d *daemon) background(all *sync.WaitGroup, done <-chan struct{}, peer mta.Peer, f func(c *client.Client) error) {
 	d.t.Helper()
 	c, err := mta.Dial("tcp", d.milter, peer)
@@ -65,10 +65,10 @@ func (d *daemon) background(all *sync.WaitGroup, done <-chan struct{}, peer mta.
 	})
 }
 
-// TestSilentKeysUnderLoad: 45 connections with 110 keys each that never come,
-// in the name of somebody and of the silent domain, and one that only greets
-// and aborts, while the daemon has its ordinary load. Every spoof is refused or
-// put off, mail with a key that is not at hand passes, and the load is served.
+// TestSilentKeysUnderLoad puts the daemon under ordinary load, and adds 45
+// connections whose messages name 110 keys that never come, and one that only
+// sends HELO and MAIL and aborts. Every spoof must be refused or deferred, mail
+// with a key that is not in the cache must pass, and the load must be served.
 func TestSilentKeysUnderLoad(t *testing.T) {
 	key := ed25519.NewKeyFromSeed([]byte("the bank's key of thirty-two oct"))
 	thief := ed25519.NewKeyFromSeed([]byte("the evil key of thirty-two octet"))
@@ -135,7 +135,7 @@ func TestSilentKeysUnderLoad(t *testing.T) {
 		}
 	}
 	stop()
-	if slowest > 3*time.Second { // of mail whose own names answer at once
+	if slowest > 3*time.Second { // the names of this mail answer at once
 		t.Errorf("the slowest took %v", slowest)
 	}
 	t.Logf("the slowest took %v; no room %v (dkim), %v (arc)", slowest.Round(time.Millisecond),

@@ -12,24 +12,25 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Case is a folder with case.yaml and the files that it names. Without Run it
-// is a message for "sekimori explain": message.eml, and zone.txt for its DNS.
+// Case is a folder with case.yaml and the files that it names. If Run is empty, the
+// case is message.eml, with zone.txt as its DNS, for "sekimori explain".
 type Case struct {
 	Name string `yaml:"-"`
 	Dir  string `yaml:"-"`
 
 	Kind   string `yaml:"kind"`
-	TwinOf string `yaml:"twin_of"` // the kind whose cure must not let this through
+	TwinOf string `yaml:"twin_of"` // the kind of case whose cure must not let this message through
 	Source string `yaml:"source"`
 	Why    string `yaml:"why"`
-	Also   string `yaml:"also"` // what is wanted besides and cannot be seen here
+	Also   string `yaml:"also"` // a further demand that no test here can check
 
-	// Run is "" (explain), "replay" or "config" (config check), with Args; or
-	// "milter", "postfix" or "tool" for what a test elsewhere does by Steps.
+	// Run is "" (explain), "replay" or "config" (config check), and Args are its
+	// further arguments. "milter", "postfix" and "tool" mean that a test elsewhere
+	// plays the case as Steps says.
 	Run   string   `yaml:"run"`
 	Args  []string `yaml:"args"`
 	Steps []string `yaml:"steps"`
-	// Config is the configuration's file; without one it is "mode: enforce".
+	// Config is the file of the configuration; without it, that is "mode: enforce".
 	Config string `yaml:"config"`
 
 	Session struct {
@@ -39,15 +40,15 @@ type Case struct {
 		Rcpt     string `yaml:"rcpt"`
 	} `yaml:"session"`
 
-	Verdict        []string `yaml:"verdict"` // what the verdict may be
+	Verdict        []string `yaml:"verdict"` // the verdicts that are right
 	LabelContains  []string `yaml:"label_contains"`
 	LabelLacks     []string `yaml:"label_lacks"`
 	OutputContains []string `yaml:"output_contains"`
 	OutputLacks    []string `yaml:"output_lacks"`
 	ReplyContains  []string `yaml:"reply_contains"`
 	ReplyLacks     []string `yaml:"reply_lacks"`
-	// JSON has, by path, what a value of the --json output may begin with;
-	// "absent" says that the value may be missing or empty.
+	// JSON has, by path, the words with which a value of the --json output may
+	// begin; "absent" means that the value may be missing or empty.
 	JSON map[string][]string `yaml:"json"`
 }
 
@@ -56,7 +57,7 @@ func (c *Case) ByHand() bool { return slices.Contains([]string{"milter", "postfi
 
 // Load reads every case in the folder dir.
 func Load(dir string) ([]Case, error) {
-	dir, err := filepath.Abs(dir) // the commands run in the folder of their case
+	dir, err := filepath.Abs(dir) // a path that stays right, because commands run in the folder of their case
 	if err != nil {
 		return nil, fmt.Errorf("field: %w", err)
 	}
@@ -84,7 +85,7 @@ func Load(dir string) ([]Case, error) {
 	return cases, nil
 }
 
-// complete refuses a case that cannot fail.
+// complete returns an error for a case that cannot fail.
 func (c *Case) complete() error {
 	switch {
 	case c.Kind == "" || c.Why == "":
@@ -99,9 +100,9 @@ func (c *Case) complete() error {
 	return nil
 }
 
-// Judge compares what the command said with what is wanted: text is what it
-// prints for a person, raw its --json output (nil where it has none). It
-// returns one line for each thing that is not so.
+// Judge compares the output of the command with the case and returns one line for
+// each difference. text is the output for a person, raw the --json output, or nil
+// if the command has none.
 func (c *Case) Judge(text string, raw []byte) []string {
 	var j judgement
 	var doc any
@@ -127,7 +128,7 @@ func (c *Case) Judge(text string, raw []byte) []string {
 	return j.wrong
 }
 
-// judgement gathers what is not as it should be.
+// judgement collects the differences.
 type judgement struct{ wrong []string }
 
 func (j *judgement) contains(what, text string, wanted, unwanted []string) {
@@ -149,8 +150,8 @@ func (j *judgement) oneOf(path, got string, wanted []string, ok func([]string, s
 	}
 }
 
-// lookup returns the value at a path such as verdict.reply.text or dkim.0.result:
-// a string as it is, anything else as JSON, "" for what is not there.
+// lookup returns the value at a path such as verdict.reply.text or dkim.0.result. A
+// string is returned as it is, any other value as JSON, and "" if there is none.
 func lookup(doc any, path string) string {
 	for key := range strings.SplitSeq(path, ".") {
 		switch v := doc.(type) {

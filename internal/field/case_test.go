@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// TestJudge: every kind of wish can fail.
+// TestJudge checks that every kind of demand can fail.
 func TestJudge(t *testing.T) {
 	const raw = `{"verdict":{"verdict":"tag","reply":{}},"authentication_results":"mx;\r\n spf=pass","evaluation":{"n":3,"list":[],"dkim":[{"result":"fail"}]}}`
 	for name, tt := range map[string]struct {
 		c     Case
-		wrong string // a part of the one complaint, "" for none
+		wrong string // a part of the only complaint, "" for no complaint
 	}{
 		"verdict":             {Case{Verdict: []string{"accept", "tag"}}, ""},
 		"other verdict":       {Case{Verdict: []string{"reject"}}, `verdict.verdict is "tag"`},
@@ -39,8 +39,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestLoadRefuses: a case that wants nothing, or that is misspelt, would pass
-// whatever the program does.
+// TestLoadRefuses checks that Load refuses a case that demands nothing or has a
+// misspelt key, because such a case would pass whatever the program does.
 func TestLoadRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"a key that is not known": "kind: a\nwhy: b\nverdikt: [reject]\n",

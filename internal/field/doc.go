@@ -1,7 +1,7 @@
-// Package field runs the cases of the field: faults that users of mail filters
-// reported, or that real mail shows, each with the verdict that is wanted, and
-// the twins that must still be refused. The cases stand in testdata/field at
-// the top of the repository, and in ../shared/field where that folder stands
-// beside it; both have one format, which [Case] describes. The built program
-// runs them, by the commands that an operator has. For tests only.
+// Package field runs cases from the field: faults that users of mail filters
+// reported or that real mail shows, each with the right verdict. A case may have
+// twins, which are similar messages that must still be refused. The cases are in
+// testdata/field at the top of the repository, and in ../shared/field if that
+// folder is beside it. [Case] describes their format. The tests run them with the
+// built program, by the commands that an operator uses. For tests only.
 package field

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	// The program is built anew: its code counts for the cache of tests.
+	// The tests build and run the program. These imports make their cached results
+	// stale when the program changes.
 	_ "sekimori/internal/explain"
 	_ "sekimori/internal/forwarders"
 	_ "sekimori/internal/replay"
@@ -22,7 +23,7 @@ const (
 	shared = "../../../shared/field"
 )
 
-// program is the built daemon.
+// program is the path of the built program.
 var program string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -40,7 +41,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// TestField runs every case by the command that an operator has.
+// TestField runs every case by the command that an operator uses.
 func TestField(t *testing.T) {
 	for _, c := range append(load(t, own), loadShared(t)...) {
 		t.Run(c.Name, func(t *testing.T) {
@@ -77,8 +78,8 @@ func loadShared(t *testing.T) []Case {
 	return cases
 }
 
-// play runs the case's command twice, for a person and for a program, and
-// returns both outputs.
+// play runs the command of the case twice, without and with --json, and returns
+// both outputs.
 func (c *Case) play(t *testing.T) (text string, raw []byte) {
 	t.Helper()
 	configuration := filepath.Join(c.Dir, c.Config)
@@ -112,8 +113,8 @@ func (c *Case) play(t *testing.T) (text string, raw []byte) {
 	return text, raw
 }
 
-// command runs the program in the case's folder. Its exit code is not looked
-// at: a command that found something wrong says so by it.
+// command runs the program in the folder of the case. It ignores the exit code,
+// because a command that finds a fault, as many cases want, does not exit with 0.
 func (c *Case) command(t *testing.T, args []string) (text string, stdout []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

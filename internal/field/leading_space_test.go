@@ -15,11 +15,11 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// leadingSpace is the kind of the cases that are played here.
+// leadingSpace is the kind of the cases that this test plays.
 const leadingSpace = "leading-space"
 
-// TestLeadingSpaceCases plays an MTA that does not offer SMFIP_HDR_LEADSPC, as
-// Postfix with milter_protocol = 2: it takes the first space off every value.
+// TestLeadingSpaceCases plays an MTA that does not offer SMFIP_HDR_LEADSPC, such as
+// Postfix with milter_protocol = 2. It removes the first space of every value.
 func TestLeadingSpaceCases(t *testing.T) {
 	played := 0
 	for _, c := range append(load(t, own), loadShared(t)...) {
@@ -53,7 +53,8 @@ func TestLeadingSpaceCases(t *testing.T) {
 	}
 }
 
-// playWithoutLeadingSpace sends the message and returns what the daemon does, and its field.
+// playWithoutLeadingSpace sends the message. It returns what the daemon does, and
+// the text of its field.
 func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 	t.Helper()
 	read := func(name string) string {

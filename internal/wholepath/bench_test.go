@@ -17,8 +17,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// benchSession sends one message again and again, as Postfix would; want must
-// be in the label.
+// benchSession sends one message repeatedly, as Postfix would. The label must
+// contain want.
 func benchSession(b *testing.B, zoneText, mail, want string) {
 	b.Helper()
 	s := newStation(policy.Monitor)
@@ -58,10 +58,10 @@ func benchSession(b *testing.B, zoneText, mail, want string) {
 	<-closed
 }
 
-// BenchmarkSession is a message's whole way with ever more of one thing: each
-// step doubles it and must about double the time at most. RSA is the
-// exception: its arithmetic grows with the square of the key, up to the bound
-// of 8,192 bits; beyond, only the record is read.
+// BenchmarkSession measures the whole path of messages that have more and more of
+// one thing. Each step doubles the thing and must about double the time at most.
+// RSA is the exception: its arithmetic grows with the square of the key's length,
+// up to the bound of 8,192 bits. Of a longer key, only the record is read.
 func BenchmarkSession(b *testing.B) {
 	run := func(what string, n int, zoneText, mail, want string) {
 		b.Run(fmt.Sprintf("%s-%d", what, n), func(b *testing.B) { benchSession(b, zoneText, mail, want) })
@@ -100,8 +100,8 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
-// rsaCase is a key of so many bits and a signature as long, which does not
-// verify but has to be computed.
+// rsaCase returns a key of this many bits, and a signature of the same length. The
+// signature is wrong, but a verifier has to compute it to see that.
 func rsaCase(b *testing.B, bits int) (zoneText, field string) {
 	b.Helper()
 	n := make([]byte, bits/8)

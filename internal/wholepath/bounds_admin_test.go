@@ -21,7 +21,7 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// gatherer blocks until it may go on.
+// gatherer is a source of metrics that blocks until the test lets it go on.
 type gatherer struct {
 	entered chan struct{}
 	leave   chan struct{}
@@ -68,8 +68,8 @@ func getStatus(t *testing.T, url, header string) int {
 	return resp.StatusCode
 }
 
-// TestBoundAdminHeader: net/http reads 4 KiB more than it is told before it
-// refuses.
+// TestBoundAdminHeader sends long request headers. net/http refuses a header only
+// when it is 4 KiB over the configured limit.
 func TestBoundAdminHeader(t *testing.T) {
 	base := adminServer(t, gatherer{})
 	if got := getStatus(t, base+"/readyz", strings.Repeat("x", 15<<10)); got != http.StatusOK {

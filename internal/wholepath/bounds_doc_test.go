@@ -11,7 +11,7 @@ import (
 
 var update = flag.Bool("update", false, "write doc.go anew from the table of bounds")
 
-// TestBoundsAreDocumented: the package documentation shows the table as it is.
+// TestBoundsAreDocumented checks that the package documentation has the table.
 func TestBoundsAreDocumented(t *testing.T) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)

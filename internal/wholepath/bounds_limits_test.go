@@ -79,7 +79,7 @@ func TestBoundConfig(t *testing.T) {
 			t.Errorf("%s beyond the limit is taken", tc.why)
 		}
 	}
-	// Neither is a configuration; only the second is not even parsed.
+	// Both are refused, but only the second one before it is parsed.
 	for n, nested := range map[int]bool{100: false, 101: true} {
 		_, err := config.Parse("x.yaml", []byte("listen: "+strings.Repeat("[", n)+strings.Repeat("]", n)+"\n"))
 		if err == nil || strings.Contains(err.Error(), "nest") != nested {
@@ -88,7 +88,8 @@ func TestBoundConfig(t *testing.T) {
 	}
 }
 
-// TestBoundWalks: eleven identifiers below the author's organization.
+// TestBoundWalks sends mail with eleven identifiers below the author's
+// organization, each of which needs a tree walk.
 func TestBoundWalks(t *testing.T) {
 	z := nameserver.Zone(t, `_dmarc.shop.example TXT "v=DMARC1; p=reject"`)
 	d := dmarc.Discover(t.Context(), z, "mail.shop.example", dmarc.Options{})
@@ -188,8 +189,9 @@ func TestBoundSPF(t *testing.T) {
 	}
 }
 
-// TestBoundMacros: an expansion over a bound is no name, so that nothing is
-// asked for; at the bound the last labels of it are.
+// TestBoundMacros expands macros at a bound and over it. At the bound, the last
+// labels of the expansion are asked for. Over it, the expansion is not a name, so
+// nothing is asked.
 func TestBoundMacros(t *testing.T) {
 	long := strings.Repeat("ab.", 341) + "c" // 1,024 octets
 	for _, tc := range []struct {
@@ -216,11 +218,11 @@ func TestBoundMacros(t *testing.T) {
 	}
 }
 
-// TestBoundMessage: what one message may hold.
+// TestBoundMessage sends messages at the limits of one message, and over them.
 func TestBoundMessage(t *testing.T) {
 	s := newStation(policy.Monitor)
 	field := func(n int) string { return "X: " + strings.Repeat("x", n-len("X ")) + "\r\n" }
-	const from = "From: a@b.example\r\n" // 4 and 12 octets with the space
+	const from = "From: a@b.example\r\n" // name and value have 4 and 12 octets, with the space
 	for _, tc := range []struct {
 		why    string
 		fields string
@@ -271,7 +273,7 @@ func TestBoundMessage(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", tc.why, err)
 		}
-		// Monitor mode lets the message pass, and the label says if it was not judged.
+		// Monitor mode delivers the message. The label says if it was not judged.
 		if !action.Delivers() || strings.HasSuffix(mods[len(mods)-1].Value, "; none (not evaluated: too large)") != (tc.over != "") {
 			t.Errorf("%s: %s, edits %.500v", tc.why, action, mods)
 		}
@@ -288,7 +290,7 @@ func repeated(s string, n int) []string {
 	return out
 }
 
-// TestBoundCommand: a command of 64 KiB, and one octet more.
+// TestBoundCommand sends a command of 64 KiB, and one that has an octet more.
 func TestBoundCommand(t *testing.T) {
 	s := newStation(policy.Enforce)
 	for n, ok := range map[int]bool{1 << 16: true, 1<<16 + 1: false} {

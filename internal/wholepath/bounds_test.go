@@ -15,17 +15,17 @@ import (
 
 // bound is one limit of the code.
 type bound struct {
-	name  string // package.constant; the package by its path in internal
+	name  string // package.constant, with the path of the package below internal
 	value string
 	unit  string
 	why   string
-	key   string // the configuration's key that changes it; "" is fixed
-	tests string // tests at the limit and beyond it, package.Test
+	key   string // the key of the configuration that changes it, "" if it is fixed
+	tests string // package.Test of tests at the limit and over it
 }
 
-// bounds is every limit on what a stranger can make large, long or many.
-// TestBounds holds it to the code: a constant that is not here, a value that is
-// another, or a test that does not exist fails it.
+// bounds has every limit on what a stranger can make large, long or many. TestBounds
+// fails if a constant of the code is not here, if a value differs, or if a test
+// does not exist.
 var bounds = []bound{
 	{"admin.maxAnswerBytes", "67108864", "octets", "what a command takes from the daemon", "", "admin.TestClient"},
 	{"admin.maxErrorBytes", "1024", "octets", "of a refusal, shown to somebody", "", "admin.TestClient"},
@@ -212,10 +212,10 @@ var bounds = []bound{
 	{"telemetry.maxQueuedLog", "4194304", "octets", "a log reader that stands still must not stop mail", "", "telemetry.TestLogWriterNeverBlocks"},
 }
 
-// limitName is how constants that are bounds are called.
+// limitName matches the names of constants that are limits.
 var limitName = regexp.MustCompile(`^(default|Default)?(max|Max)[A-Z]|^Default\w*Timeout$|^default(Rounds|Skew)$`)
 
-// TestBounds holds the table to the code.
+// TestBounds compares the table with the code.
 func TestBounds(t *testing.T) {
 	listed := map[string]bound{}
 	for _, b := range bounds {
@@ -246,8 +246,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// readPackages reads every package of internal: its constants that are bounds,
-// with their values, and its tests.
+// readPackages returns the limits of every package below internal, with their
+// values, and the names of all tests.
 func readPackages(t *testing.T) (constants map[string]string, tests map[string]bool) {
 	t.Helper()
 	var files []string
@@ -294,7 +294,7 @@ func readPackages(t *testing.T) (constants map[string]string, tests map[string]b
 	return constants, tests
 }
 
-// forTests are packages that no stranger's octet gets to.
+// forTests are packages that never read the octets of a stranger.
 var forTests = map[string]bool{
 	"conformance": true, "attack": true, "e2e": true, "wholepath": true, "demo": true, "bench/load": true, "bench/traffic": true,
 	"dns/zone": true, "milter/client": true,
@@ -337,7 +337,7 @@ func eval(pkg string, expr ast.Expr, known map[string]ast.Expr) constant.Value {
 	return constant.MakeUnknown()
 }
 
-// show writes a value as the table does.
+// show returns a value as the table has it.
 func show(v constant.Value, expr ast.Expr) string {
 	timed := false
 	ast.Inspect(expr, func(n ast.Node) bool {

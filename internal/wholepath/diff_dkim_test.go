@@ -20,11 +20,12 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// variant is one way a generated signature, message or key departs from the
-// plainest.
+// variant is one way in which a generated signature, message or key differs from
+// the plainest one.
 type variant struct{ name, text string }
 
-// part is a place for variants; the first is the plain one and the likeliest.
+// part is a place that has variants. The first one is the plain one and the
+// likeliest.
 type part []variant
 
 func (p part) pick(r *rand.Rand, features map[string]bool) string {
@@ -36,7 +37,8 @@ func (p part) pick(r *rand.Rand, features map[string]bool) string {
 	return v.text
 }
 
-// The parts of a signature field. Its times are relative to %NOW.
+// The parts of a signature field. %FUTURE and %JUST become times, %ALL the length
+// of the body.
 var (
 	vPart = part{{"", "v=1; "}, {"v=2", "v=2; "}, {"no v=", ""}}
 	aPart = part{{"", "a=ed25519-sha256; "}, {"a= in capitals", "a=ED25519-SHA256; "}, {"a= unknown", "a=ed25519-sha512; "}, {"a=rsa", "a=rsa-sha256; "}}
@@ -65,7 +67,7 @@ var (
 	besides = part{{"", ""}, {"", ""}, {"TXT beside", "v=spf1 -all"}, {"a second key", "v=DKIM1; k=ed25519; p=%OTHER"}}
 )
 
-// changes are made to a message once it is signed.
+// changes are made to a message after it has been signed.
 var changes = []struct {
 	name string
 	f    func(string) string
@@ -88,12 +90,12 @@ var changes = []struct {
 	{"DKIM-Signature in lower case", func(s string) string { return strings.Replace(s, "DKIM-Signature:", "dkim-signature:", 1) }},
 }
 
-// knownDKIM are the differences to go-msgauth that somebody has looked at:
-// whoever has the feature may differ, in that direction only.
+// knownDKIM are the differences to go-msgauth that have been examined. A message
+// with the feature may get different results, in that direction only.
 var knownDKIM = []struct {
 	feature string
-	ours    bool   // we say pass, go-msgauth does not
-	says    string // what the one that does not pass says: our reason, a part of its error
+	ours    bool   // true: we say pass and go-msgauth does not; false: the opposite
+	says    string // our reason for not passing, or a part of the error of go-msgauth
 	why     string
 }{
 	{"l= all", true, "insecure body length", `RFC 6376 §3.5: l= "MUST NOT be greater than the actual number of octets in the canonicalized message body": as large it covers all; go-msgauth refuses every l=`},
@@ -127,7 +129,8 @@ var knownDKIM = []struct {
 	{"t= negative", false, "syntax", `RFC 6376 §3.5: t= is 1*12DIGIT`},
 }
 
-// dkimCase generates one message, signed and changed, and the TXT records.
+// dkimCase generates one message, which is signed and then changed, and the TXT
+// records of its key. It also returns the names of the variants that it used.
 func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, features map[string]bool) {
 	tb.Helper()
 	features = map[string]bool{}
@@ -157,8 +160,9 @@ func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, featu
 	return mail, records, features
 }
 
-// TestDKIMDifferences compares with go-msgauth on generated messages. Every
-// difference must be a known one, and every known one must show.
+// TestDKIMDifferences compares our results with those of go-msgauth on generated
+// messages. Every difference must be a known one, and every known difference must
+// occur.
 func TestDKIMDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(6376, 8463))
 	shown := map[string]int{}

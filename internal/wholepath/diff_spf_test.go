@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/testkit/opinion"
 )
 
-// spfTerms are what records are made of: %D is a domain, %H a host. The
-// features are those that the table of differences speaks of.
+// spfTerms are the terms of generated records. %D becomes a domain, %H a host. The
+// table of differences uses the names of the variants.
 var spfTerms = []variant{
 	{"", "a"}, {"", "a:%H"}, {"", "a:%H/24"}, {"", "a:%H//64"}, {"", "mx"}, {"", "mx:%D"}, {"", "mx:%D/25"}, {"", "ip4:192.0.2.0/24"}, {"", "ip4:203.0.113.9"},
 	{"", "ip6:2001:db8::/32"}, {"", "ip6:2001:db9::1"}, {"", "include:%D"}, {"", "include:%D"}, {"", "exists:%H"}, {"", "ptr"}, {"", "ptr:%D"},
@@ -84,13 +84,13 @@ func spfCase(r *rand.Rand) (zoneText string, features map[string]bool) {
 	return b.String(), features
 }
 
-// knownSPF are the differences to blitiri.com.ar/go/spf that somebody has
-// looked at: what we say, "result reason: problem", what the other does,
+// knownSPF are the differences to blitiri.com.ar/go/spf that have been examined:
+// what we say, as "result reason: problem", what the other implementation says, as
 // "result (error)", and what else must hold.
 var knownSPF = []struct {
 	ours, theirs *regexp.Regexp
-	voids        func(n int) bool // questions that found nothing
-	needs        string           // feature of the zone
+	voids        func(n int) bool // the number of questions that found nothing
+	needs        string           // a feature that the zone must have
 	why          string
 }{
 	{
@@ -135,8 +135,9 @@ var knownSPF = []struct {
 	},
 }
 
-// TestSPFDifferences compares with blitiri.com.ar/go/spf on generated zones.
-// Every difference must be a known one, and every known one must show.
+// TestSPFDifferences compares our results with those of blitiri.com.ar/go/spf on
+// generated zones. Every difference must be a known one, and every known
+// difference must occur.
 func TestSPFDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(7208, 4408))
 	shown := make([]int, len(knownSPF))
@@ -158,7 +159,7 @@ func TestSPFDifferences(t *testing.T) {
 		}
 		differences++
 		vain := inVain(t, z, asked)
-		// Syntax is at fault only where something faulty was put in.
+		// A syntax error is right only if a faulty term was put in.
 		explained := false
 		if ours.Reason == spf.ReasonSyntax && !faulty(features) {
 			t.Errorf("%d: %s\n%s", i, ours.Problem, text)
@@ -187,7 +188,8 @@ func TestSPFDifferences(t *testing.T) {
 	t.Logf("%v; %d differ, all explained", results, differences)
 }
 
-// inVain counts the questions for addresses, MX and PTR that found nothing.
+// inVain returns the number of questions for addresses, MX and PTR that found
+// nothing.
 func inVain(t *testing.T, z *zone.Zone, asked []string) (n int) {
 	t.Helper()
 	for _, q := range asked {
@@ -204,8 +206,8 @@ func inVain(t *testing.T, z *zone.Zone, asked []string) (n int) {
 	return n
 }
 
-// faulty reports whether a record holds something that may be against the
-// grammar; exp= and redirect= may be there twice.
+// faulty reports whether a record has a term that may be against the grammar. exp=
+// and redirect= are among them, because a record may have them twice.
 func faulty(features map[string]bool) bool {
 	for name := range features {
 		switch name {

@@ -9,19 +9,19 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// seed is one session to begin with.
+// seed is one session with which fuzzing begins.
 type seed struct {
 	zone, envelope, mail string
 	part                 uint8
 	frames               string
-	want                 string // words of the label in order, where it is known
+	want                 string // the results in the label, in order; "" if they are not known
 }
 
 func bankKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("the bank's key of thirty-two oct"))
 }
 
-// saneZone is what every session finds: a bank that signs and lists its
+// saneZone returns the zone that every session has: a bank that signs and lists its
 // address, and a stranger.
 func saneZone() string {
 	key := signer.Record(bankKey().Public())
@@ -43,13 +43,13 @@ const (
 	bankMail     = "From: Ann <ann@bank.example>\r\nTo: r@here.example\r\nSubject: hello\r\n\r\nHello  there.\r\n"
 )
 
-// signed is mail as the bank's key signs it for a domain.
+// signed returns mail with a signature of domain, by the bank's key.
 func signed(tb testing.TB, mail, domain string) string {
 	tb.Helper()
 	return signer.DKIM(tb, bankKey(), "v=1; a=ed25519-sha256; c=relaxed/relaxed; d="+domain+"; s=s; h=from; bh=%BH; b=", mail)
 }
 
-// sealed is mail with one ARC set of hop.example.
+// sealed returns mail with one ARC set of hop.example.
 func sealed(tb testing.TB, mail string) string {
 	tb.Helper()
 	return signer.Seal(tb, signer.Set{
@@ -57,7 +57,7 @@ func sealed(tb testing.TB, mail string) string {
 	}, mail)
 }
 
-// frame is one milter frame; '|' is NUL.
+// frame returns one milter frame; "|" in data stands for NUL.
 func frame(cmd byte, data string) string {
 	head := binary.BigEndian.AppendUint32(nil, uint32(len(data)+1))
 	return string(head) + string(cmd) + strings.ReplaceAll(data, "|", "\x00")

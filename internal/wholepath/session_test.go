@@ -22,19 +22,18 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// maxQuestions is what one message and its connection may ask in all: the sum
-// of msgauth's bounds for its stages, SPF's twice.
+// maxQuestions is the largest number of DNS questions of one message and its
+// connection: the sum of msgauth's bounds for its stages, with that of SPF twice.
 const maxQuestions = 2*150 + 64 + 96 + 102 + 24
 
-// maxZoneLines bounds the records that fuzz octets become.
+// maxZoneLines bounds the number of records that the fuzzer can add.
 const maxZoneLines = 64
 
-// FuzzSession makes a session of octets: zone lines beside a sane zone, an
-// envelope, a message with the size of the parts its body comes in, and frames
-// that follow it as they are. Whatever they are, the session ends, nothing
-// panics, every message has at most one result of ours that can be read,
-// nothing passes DMARC that was not authenticated, and the DNS is asked only
-// so much.
+// FuzzSession plays sessions that a fuzzer makes: lines of a zone in addition to
+// saneZone, an envelope, a message, the size of the parts of its body, and frames
+// that follow. Whatever they are, the session must end without a panic. A message
+// must get at most one field of ours, and that must parse. DMARC must not pass
+// without an aligned pass, and the number of DNS questions is bounded.
 func FuzzSession(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s.zone, s.envelope, []byte(s.mail), s.part, []byte(s.frames))
@@ -67,7 +66,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// TestSeeds: the sessions that fuzzing begins with mean something.
+// TestSeeds checks the results of the sessions with which fuzzing begins.
 func TestSeeds(t *testing.T) {
 	stations := [2]*station{newStation(policy.Enforce), newStation(policy.Monitor)}
 	known := 0
@@ -106,8 +105,8 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// fuzzZone adds those lines to the sane zone that are zone text. Delays would
-// only cost time.
+// fuzzZone adds the lines that are zone text to saneZone. It leaves out delays,
+// which would only cost time.
 func fuzzZone(t *testing.T, lines string) *zone.Zone {
 	t.Helper()
 	text := saneZone()
@@ -126,10 +125,9 @@ func fuzzZone(t *testing.T, lines string) *zone.Zone {
 	return nameserver.Zone(t, text)
 }
 
-// converse plays the MTA: one message like Postfix would send it, then raw
-// frames, then the connection is cut. It returns the header as the daemon saw
-// it and the edits of the first message, nil if there was no final reply that
-// delivers.
+// converse plays the MTA. It sends one message as Postfix would, then raw frames,
+// and closes the connection. It returns the header as the daemon saw it and the
+// edits of the message, or nil if the message was not delivered.
 func converse(t *testing.T, nc net.Conn, envelope string, mail []byte, part int, frames []byte) (header []client.Field, mods []client.Modification) {
 	t.Helper()
 	defer nc.Close()
@@ -144,8 +142,8 @@ func converse(t *testing.T, nc net.Conn, envelope string, mail []byte, part int,
 	if ip, err := netip.ParseAddr(args[0]); err == nil && ip.Zone() == "" {
 		peer = netip.AddrPortFrom(ip, 25)
 	}
-	// An envelope with a NUL is another frame than meant; the daemon may hang
-	// up on it.
+	// An envelope with a NUL makes a malformed frame, on which the daemon may close
+	// the connection.
 	header, mods = oneMessage(c, peer, args, mail, part)
 	done := make(chan struct{})
 	go func() {
@@ -169,7 +167,7 @@ func oneMessage(c *client.Client, peer netip.AddrPort, args [4]string, mail []by
 		if failed(c.Header(f.Name, f.Value)) {
 			return nil, nil
 		}
-		// As Postfix hands it on.
+		// Postfix cuts a value at a NUL.
 		f.Value, _, _ = strings.Cut(f.Value, "\x00")
 		header = append(header, f)
 	}
@@ -191,8 +189,8 @@ func oneMessage(c *client.Client, peer netip.AddrPort, args [4]string, mail []by
 	return header, mods
 }
 
-// countInserts reads what the daemon says to raw frames: between two final
-// replies it may insert one field of ours, which can be read.
+// countInserts reads what the daemon answers to raw frames. Between two final
+// replies it may insert one field of ours, and that must parse.
 func countInserts(t *testing.T, r io.Reader) {
 	inserts := 0
 	for {
@@ -227,9 +225,9 @@ func countInserts(t *testing.T, r io.Reader) {
 	}
 }
 
-// checkHeader holds the header that the reader gets to the promise: no more
-// than one field of ours, exactly one if there were edits, and its dmarc=pass
-// has a reason beside it.
+// checkHeader checks the header that the reader gets. It has at most one field of
+// ours, and exactly one if there were edits. Beside a dmarc=pass is an aligned
+// pass.
 func checkHeader(t *testing.T, z *zone.Zone, header []client.Field, labelled bool) {
 	t.Helper()
 	var ours []string
@@ -250,7 +248,7 @@ func checkHeader(t *testing.T, z *zone.Zone, header []client.Field, labelled boo
 	}
 }
 
-// checkLabel looks for the pass that a dmarc=pass rests on.
+// checkLabel checks that a dmarc=pass has an aligned pass of SPF or DKIM beside it.
 func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 	t.Helper()
 	var author string
@@ -271,7 +269,7 @@ func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 			}
 		}
 		if len(r.Properties) == 0 || strings.Contains(fmt.Sprint(r.Properties), "...") {
-			return // details cut; the evaluation was checked
+			return // the field leaves out details; checkEvaluation has checked the result
 		}
 	}
 	for _, m := range []string{"spf", "dmarc", "arc", "iprev"} {
@@ -290,8 +288,9 @@ func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 	t.Errorf("dmarc=pass for %s, authenticated are %q", author, passed)
 }
 
-// mayAlign is a bound on alignment: two names of one organization share their
-// last two labels, unless somebody runs a policy at the last one.
+// mayAlign reports whether two names may belong to one organization. Such names
+// share their last two labels, or only the last one if that label has a DMARC
+// policy.
 func mayAlign(z *zone.Zone, a, b string) bool {
 	if a == b {
 		return true
@@ -308,7 +307,7 @@ func mayAlign(z *zone.Zone, a, b string) bool {
 	return err == nil && len(answer.Records) > 0
 }
 
-// checkEvaluation holds the facts to the same promise.
+// checkEvaluation checks the same of the evaluation.
 func checkEvaluation(t *testing.T, z *zone.Zone, e *msgauth.Evaluation) {
 	t.Helper()
 	for _, p := range e.Panics {

@@ -1,7 +1,3 @@
-// Package wholepath holds tests of the whole path of a message: octets of a
-// milter session in, a verdict and header edits out. Its fuzz target looks for
-// sessions that break a promise, its table lists every bound of the code, its
-// differential tests compare verdicts with those of other implementations.
 package wholepath
 
 import (
@@ -26,11 +22,11 @@ import (
 
 const stationID = "mx.here.example"
 
-// today is when all tests here take place.
+// today is the time at which the station judges messages.
 var today = time.Unix(1_790_000_000, 0)
 
-// station is filter, milter server and verifier in this process, connected by
-// pipes, with a zone that can be changed.
+// station is a milter server, filter and verifier in this process. Its connections
+// are pipes, and its zone can be exchanged.
 type station struct {
 	zone     swap
 	server   *milter.Server
@@ -51,7 +47,7 @@ func (s *swap) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	return s.p.Load().Lookup(ctx, name, typ)
 }
 
-// newStation serves until the process ends.
+// newStation starts a station, which serves until the process ends.
 func newStation(mode policy.Mode) *station {
 	s := &station{listener: pipeListener{make(chan net.Conn)}}
 	s.zone.p.Store(zone.New())
@@ -84,7 +80,7 @@ func (s *station) Decided(d *judge.Decision, _ time.Duration) {
 	}
 }
 
-// take returns what was seen since the last call.
+// take returns the evaluations and panics since the last call.
 func (s *station) take() (seen []*msgauth.Evaluation, panics []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,8 +88,8 @@ func (s *station) take() (seen []*msgauth.Evaluation, panics []string) {
 	return seen, panics
 }
 
-// dial returns the MTA's end of a new connection, and a channel that is closed
-// when the server has closed its end: the last thing a session does.
+// dial returns the MTA's end of a new connection, and a channel that is closed when
+// the server closes its end, which is the last act of a session.
 func (s *station) dial() (mta net.Conn, closed <-chan struct{}) {
 	mta, theirs := net.Pipe()
 	c := &closeNotifier{Conn: theirs, closed: make(chan struct{})}
@@ -125,7 +121,7 @@ func (l pipeListener) Accept() (net.Conn, error) {
 func (l pipeListener) Close() error   { return nil }
 func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// isOurs reports whether a field is a result in our name.
+// isOurs reports whether a field holds results in our name.
 func isOurs(name, value string) bool {
 	return mta.IsLabel(client.Field{Name: name, Value: value}, stationID)
 }
