@@ -7,35 +7,34 @@ import (
 	"strings"
 )
 
-// comments reads the client out of the comments behind "from WORD". MTAs write
-// it in these forms; WORD is what the client said of itself, except where its
-// HELO name stands in a comment.
+// readClient finds the client in the comments after "from WORD". MTAs write the client in
+// the forms below. WORD is the HELO name of the client, unless a comment has that name.
 //
 //	from HELO (NAME [ADDRESS]) ...           Postfix, OpenSMTPD, Haraka
 //	from HELO (user@NAME [ADDRESS] (may be forged))   Sendmail
-//	from HELO ([ADDRESS]:PORT helo=HELO ident=USER)   Exim; WORD is the name where helo= is given
+//	from HELO ([ADDRESS]:PORT helo=HELO ident=USER)   Exim; with helo=, WORD is the name of the client
 //	from [ADDRESS] (helo=HELO)               Exim, of a client without a name
 //	from NAME (HELO HELO) (USER@ADDRESS)     qmail, qpsmtpd
-//	from [ADDRESS] (HELO HELO)               CommuniGate, with "account USER " where it logged in
-//	from HELO (ADDRESS)                      Exchange, and qmail where HELO is the name
+//	from [ADDRESS] (HELO HELO)               CommuniGate, with "account USER " if the client logged in
+//	from HELO (ADDRESS)                      Exchange, and qmail if HELO is the name
 //	from HELO (ADDRESS:PORT)                 XMail
 //
-// A comment that names no client, such as one about TLS, leaves the address
-// invalid; [Field.within] says what that means. What else looks like a client is
-// an error: were the field taken for one of a move within the host, the client's
-// own fields below it would be believed.
-func (r *Field) comments(comments []string) error {
+// If no comment names a client, the address stays invalid; [Field.movedWithinHost] says what
+// that means. A comment in another form that looks like a client is an error. Otherwise the
+// field would be taken for one that the host wrote to itself, and the fields below it, which
+// the client wrote, would be believed.
+func (r *Field) readClient(comments []string) error {
 	if len(comments) == 0 {
 		return nil
 	}
 	for _, c := range comments[1:] { // Postfix, Sendmail, Courier
-		r.login = r.login || strings.HasPrefix(c, "Authenticated sender: ") || strings.HasPrefix(c, "authenticated") || strings.HasPrefix(c, "AUTH: ")
+		r.loggedIn = r.loggedIn || strings.HasPrefix(c, "Authenticated sender: ") || strings.HasPrefix(c, "authenticated") || strings.HasPrefix(c, "AUTH: ")
 	}
 	first := comments[0]
 	words := strings.Fields(first)
 	switch {
 	case first == "[unix socket]", strings.HasSuffix(first, "[local]"): // Cyrus' LMTP, OpenSMTPD
-		r.local = true
+		r.onHost = true
 		return nil
 	case saysHELO(words):
 		return r.afterHELO(words, comments[1:])
@@ -55,17 +54,18 @@ func (r *Field) comments(comments []string) error {
 	return nil
 }
 
-// saysHELO reports "HELO NAME", "EHLO NAME" and "account USER HELO NAME".
+// saysHELO reports whether the words are "HELO NAME", "EHLO NAME" or "account USER HELO
+// NAME".
 func saysHELO(words []string) bool {
 	i := len(words) - 2
 	return (i == 0 || i == 2 && words[0] == "account") && (strings.EqualFold(words[i], "HELO") || strings.EqualFold(words[i], "EHLO"))
 }
 
-// afterHELO reads qmail's and CommuniGate's forms, whose WORD the host wrote
-// itself: the client's name, "unknown", or its address.
+// afterHELO reads the forms of qmail and CommuniGate, in which the host chose WORD: it is the
+// client's name, "unknown", or the client's address.
 func (r *Field) afterHELO(words, rest []string) error {
 	word := r.HELO
-	r.HELO, r.login = words[len(words)-1], r.login || words[0] == "account"
+	r.HELO, r.loggedIn = words[len(words)-1], r.loggedIn || words[0] == "account"
 	if addr, ok := literal(word); ok {
 		r.Address = addr
 		return nil
@@ -88,7 +88,7 @@ func (r *Field) afterHELO(words, rest []string) error {
 	return nil
 }
 
-// isParameter reports a word of Exim's such as helo=NAME or port=25.
+// isParameter reports whether word is a parameter of Exim, such as helo=NAME or port=25.
 func isParameter(word string) bool {
 	name, _, ok := strings.Cut(word, "=")
 	return ok && slices.Contains([]string{"helo", "port", "ident"}, name)
@@ -105,8 +105,8 @@ func (r *Field) exim(words []string) error {
 	return nil
 }
 
-// parameters takes the HELO name out of Exim's words, and reports whether it
-// was there.
+// parameters takes the HELO name from the parameters of Exim. It reports whether there is
+// one.
 func (r *Field) parameters(words []string) bool {
 	for _, w := range words {
 		if helo, ok := strings.CutPrefix(w, "helo="); ok {
@@ -152,13 +152,13 @@ func (r *Field) bracketed(comment string) error {
 		name = name[i+1:]
 	}
 	if name != "unknown" && !strings.Contains(after, "may be forged") {
-		r.Name = strings.TrimSuffix(name, ".") // Google writes the root
+		r.Name = strings.TrimSuffix(name, ".") // Google writes the dot of the root
 	}
 	r.Address = addr
 	return nil
 }
 
-// literal reads "[ADDRESS]" and "[ADDRESS]:PORT".
+// literal returns ADDRESS of "[ADDRESS]" or "[ADDRESS]:PORT".
 func literal(word string) (netip.Addr, bool) {
 	inner, ok := strings.CutPrefix(word, "[")
 	if !ok {
@@ -171,9 +171,8 @@ func literal(word string) (netip.Addr, bool) {
 	return address(inner)
 }
 
-// address reads an address as MTAs write one, an IPv4 address with its port
-// too. The zone of a link-local address is the host's own name for a network
-// and says nothing elsewhere.
+// address reads an IP address as MTAs write it. An IPv4 address may have a port. The zone of
+// a link-local address is dropped, because it has no meaning on another host.
 func address(s string) (netip.Addr, bool) {
 	const tag = "IPv6:"
 	if len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
@@ -189,8 +188,8 @@ func address(s string) (netip.Addr, bool) {
 	return addr.WithZone("").Unmap(), true
 }
 
-// looksLikeAddress reports a word that somebody may have written as an address:
-// digits and dots, or hexadecimal digits and colons.
+// looksLikeAddress reports whether a host may have written word as an address: it consists of
+// digits and dots, or of hexadecimal digits and colons.
 func looksLikeAddress(word string) bool {
 	return strings.Trim(word, "0123456789.:/") == "" || strings.Count(word, ":") > 1 && strings.Trim(word, "0123456789abcdefABCDEF:.%[]") == ""
 }

@@ -13,19 +13,20 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// Origin says how to find out from where a stored message came. Exactly one of
+// Origin says how to find the client from which a stored message came. Exactly one of
 // Client, Received and TrustedHosts is set.
 type Origin struct {
-	Client netip.Addr // every message came from here
-	// Received is the number of the Received field, from the top, that the MTA
-	// wrote which the daemon serves.
+	Client netip.Addr // the client of every message
+	// Received counts the Received fields from the top. That one is of the MTA that the
+	// daemon serves.
 	Received int
-	// TrustedHosts are one's own hosts. Of the fields at the top that they
-	// wrote, the last one before a client that is not in a trusted network is
-	// the one. What is below it, anybody may have written.
+	// TrustedHosts are one's own hosts. The fields at the top of a message are theirs. The
+	// first of these fields whose client is not in a trusted network is the one at the
+	// border, or the last of them if there is no such client. Anybody may have written the
+	// fields below it.
 	TrustedHosts []dns.Name
-	// HELO and MailFrom are those of every message where Client is given;
-	// without MailFrom that of Return-Path or the mbox counts.
+	// HELO and MailFrom are those of every message, if Client is set. Without MailFrom,
+	// the sender in Return-Path or in the mbox counts.
 	HELO     string
 	MailFrom *string
 }
@@ -35,15 +36,15 @@ type Transaction struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
 	Header   message.Header // as the client sent it
-	Time     time.Time      // of receipt; zero if it is not known
+	Time     time.Time      // when the host received the message; zero if it is not known
 	By       dns.Name       // the host that received it; "" if it is not known
-	// Internal: the message never came from outside.
+	// Internal says that the message did not come from outside.
 	Internal bool
 }
 
-// TimeOf returns the field that says when a message was received from client:
-// the topmost that names it, else the topmost with a date. ok is false where
-// there is none, as in a message that was stored before its MTA wrote one.
+// TimeOf returns the field that says when a message was received from client: the topmost
+// field that names the client, or else the topmost field with a date. ok is false if there
+// is no such field, as in a message that was stored before its MTA wrote one.
 func TimeOf(h message.Header, client netip.Addr) (f Field, ok bool) {
 	for value := range h.All("Received") {
 		r, err := Parse(value)
@@ -60,11 +61,14 @@ func TimeOf(h message.Header, client netip.Addr) (f Field, ok bool) {
 	return f, ok
 }
 
-// deliveryFields are put on top by the own hosts on delivery; where no Received
-// field says how far these go, only such fields are taken off.
+// deliveryFields are the fields that one's own hosts put on top on delivery. Find removes
+// only these if no Received field marks the border.
 var deliveryFields = []string{"Return-Path", "Delivered-To", "X-Original-To", "Envelope-To", "Delivery-date", "X-Envelope-From", "X-Envelope-To"}
 
-// Find separates what the client sent from what the own hosts put on top of it.
+// Find returns what is known of the message h: the header as the client sent it, and the
+// client and envelope from the fields that one's own hosts put on top. mboxSender is the
+// sender in the separator of an mbox, "" if there is none. trusted reports whether an
+// address is in a trusted network.
 func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Addr) bool) (Transaction, error) {
 	if o.Client.IsValid() {
 		n := 0
@@ -84,7 +88,7 @@ func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Add
 		Header:   h[at+1:], Time: r.Date, By: r.By, Internal: !r.Address.IsValid(),
 	}
 	if r.Authenticated() {
-		t.Session.Authenticated = "unknown" // a Received field does not say who
+		t.Session.Authenticated = "unknown" // a Received field does not name the user
 	}
 	if r.For != "" {
 		t.Envelope.Recipients = []string{"<" + r.For + ">"}
@@ -95,7 +99,7 @@ func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Add
 	return t, t.mailFrom(o, h[:at+1], mboxSender)
 }
 
-// border returns the field that the MTA at the border wrote.
+// border returns the field of the MTA at the border, and its index.
 func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int, border Field, err error) {
 	if o.Received > 0 {
 		return o.numbered(h)
@@ -107,8 +111,8 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 		}
 		seen++
 		if invoked(f.Value) {
-			if at < 0 && strings.Contains(f.Value, " invoked by ") && !slices.ContainsFunc(h[i+1:], func(f message.Field) bool { return f.Is("Received") && !invoked(f.Value) }) {
-				return i, Field{}, nil // handed over on the host: qmail wrote nothing else
+			if at < 0 && strings.Contains(f.Value, " invoked by ") && !slices.ContainsFunc(h[i+1:], ofHost) {
+				return i, Field{}, nil // submitted on the host: qmail writes no other field then
 			}
 			continue
 		}
@@ -116,13 +120,14 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 		switch {
 		case err != nil && o.namesTrusted(f.Value):
 			return 0, r, fmt.Errorf("%w (number %d)", err, seen)
-		case err == nil && slices.Contains(o.TrustedHosts, r.By) && !r.Address.IsValid() && !r.within():
+		case err == nil && slices.Contains(o.TrustedHosts, r.By) && !r.Address.IsValid() && !r.movedWithinHost():
 			return 0, r, fmt.Errorf("%w (number %d)", errUnreadable, seen)
 		case err != nil || !slices.Contains(o.TrustedHosts, r.By):
-			// Nothing from here on is known to be true.
-			return o.last(at, border)
+			// Anybody may have written this field and those below it.
+			return lastTrusted(at, border)
 		}
-		// A message moves within a host without an address, by LMTP say.
+		// A field without an address, such as that of a move by LMTP, replaces only one
+		// that has no address either.
 		if r.Address.IsValid() || at < 0 || !border.Address.IsValid() {
 			at, border = i, r
 		}
@@ -130,10 +135,10 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 			return at, border, nil
 		}
 	}
-	return o.last(at, border)
+	return lastTrusted(at, border)
 }
 
-// numbered returns the field that the operator counted.
+// numbered returns the field that o.Received counts.
 func (o Origin) numbered(h message.Header) (at int, border Field, err error) {
 	seen := 0
 	for i, f := range h {
@@ -144,7 +149,7 @@ func (o Origin) numbered(h message.Header) (at int, border Field, err error) {
 			continue
 		}
 		r, err := Parse(f.Value)
-		if err == nil && !r.Address.IsValid() && !r.within() {
+		if err == nil && !r.Address.IsValid() && !r.movedWithinHost() {
 			err = errUnreadable
 		}
 		if err != nil {
@@ -155,29 +160,35 @@ func (o Origin) numbered(h message.Header) (at int, border Field, err error) {
 	return 0, border, fmt.Errorf("%d received fields, number %d is wanted", seen, o.Received)
 }
 
-// invoked reports qmail's note that one of its programs was started, such as
-// "(qmail 1234 invoked from network)". It names neither host nor client; those
-// of a message from the network stand in a field of their own below it.
+// ofHost reports whether f is a Received field that a host wrote for a message, and not a
+// note of qmail.
+func ofHost(f message.Field) bool { return f.Is("Received") && !invoked(f.Value) }
+
+// invoked reports whether value is a note of qmail that one of its programs was started, such
+// as "(qmail 1234 invoked from network)". The note names neither host nor client. For a
+// message from the network, another field below it names them.
 func invoked(value string) bool {
 	text := strings.TrimSpace(message.Unfold(value))
 	return strings.HasPrefix(text, "(qmail ") && strings.Contains(text, " invoked ")
 }
 
-// namesTrusted reports whether a field that cannot be read might be by a
-// trusted host.
+// namesTrusted reports whether a trusted host may have written a field that cannot be read.
 func (o Origin) namesTrusted(value string) bool {
 	value = strings.ToLower(value)
 	return slices.ContainsFunc(o.TrustedHosts, func(n dns.Name) bool { return strings.Contains(value, string(n)) })
 }
 
-func (o Origin) last(at int, border Field) (int, Field, error) {
+// lastTrusted returns the last field of a trusted host that border has seen. at is -1 if
+// there is none.
+func lastTrusted(at int, border Field) (int, Field, error) {
 	if at < 0 {
 		return 0, border, errors.New("the topmost received field is not by a trusted host")
 	}
 	return at, border, nil
 }
 
-// mailFrom finds the envelope sender in what the own hosts put on top.
+// mailFrom finds the envelope sender in top, the fields that one's own hosts put on top, or
+// takes that of the mbox.
 func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) error {
 	switch {
 	case o.MailFrom != nil:
@@ -188,13 +199,15 @@ func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) 
 	case mboxSender == "MAILER-DAEMON":
 		t.Envelope.MailFrom = "<>"
 		return nil
-	case mboxSender != "" && mboxSender != "-": // a mail reader's copy has "-"
+	case mboxSender != "" && mboxSender != "-": // the copy of a mail reader has "-"
 		t.Envelope.MailFrom = "<" + mboxSender + ">"
 		return nil
 	}
 	return errors.New("the envelope sender is not known: no Return-Path, envelope-from or mbox separator; give --from")
 }
 
+// fromTop takes the envelope sender from Return-Path or a Received field. It reports whether
+// there is one.
 func (t *Transaction) fromTop(top message.Header) bool {
 	for _, f := range top {
 		if f.Is("Return-Path") {
@@ -202,7 +215,7 @@ func (t *Transaction) fromTop(top message.Header) bool {
 			return true
 		}
 	}
-	for _, f := range slices.Backward(top) { // the border's own, if it has one
+	for _, f := range slices.Backward(top) { // the field of the border comes last, and counts first
 		if !f.Is("Received") {
 			continue
 		}

@@ -1,7 +1,7 @@
-// Package received reads what the hosts on a message's way wrote on top of it
-// (the trace fields of RFC 5321 §4.4): from which client a stored message came,
-// when, and for whom. Everything below the first host that is not one's own may
-// have been written by anybody; [Origin] says where that border is.
+// Package received reads the trace fields that hosts put on top of a message on its way
+// (RFC 5321 §4.4). They say from which client a stored message came, when, and for whom.
+// Anybody may have written the fields below those of one's own hosts. [Origin] finds the
+// border between the two.
 package received
 
 import (
@@ -19,33 +19,31 @@ import (
 //
 //	from HELO (CLIENT) (...) by HOST (...) with PROTOCOL id ID for <RCPT>; DATE
 //
-// Everything but HOST may be absent. How CLIENT is written differs between
-// MTAs, see [Field.comments].
+// Only HOST is always there. MTAs write CLIENT in different forms; [Field.readClient] lists
+// them.
 type Field struct {
-	// From reports whether the field names a client at all: without "from" a
+	// From says that the field has a "from" and so names a client. Without it, the
 	// message was submitted on the host itself.
 	From bool
 	HELO string
-	// Name is the client's reverse name as the host found it, "" if it has
-	// none.
+	// Name is the reverse name of the client as the host found it, "" if it found none.
 	Name    string
-	Address netip.Addr // of the client; invalid without From, or where none is given
+	Address netip.Addr // of the client; invalid without From, and if the field has no address
 	By      dns.Name   // the host that wrote the field
 	With    string     // protocol, in upper case
 	ID      string     // queue id
 	For     string     // the only recipient, without angle brackets
-	// EnvelopeFrom is that of a comment "(envelope-from <ADDRESS>)".
+	// EnvelopeFrom is ADDRESS of a comment "(envelope-from <ADDRESS>)".
 	EnvelopeFrom    string
 	HasEnvelopeFrom bool
 	Date            time.Time // zero if it cannot be read
 
-	login bool // a comment says that the client logged in
-	local bool // a comment says that the client is on the host itself
-	// commented: there are comments about the client.
-	commented bool
+	loggedIn    bool // a comment says that the client logged in
+	onHost      bool // a comment says that the client is on the host itself
+	hasComments bool // there are comments about the client
 }
 
-// maxReceived bounds a field that is read, in octets: MTAs write under 1,000.
+// maxReceived is the longest field that Parse reads, in octets. MTAs write under 1,000.
 const maxReceived = 16 << 10
 
 var (
@@ -54,25 +52,26 @@ var (
 	errUnreadable = errors.New("the client is unreadable: the received field names one in a form that is not known")
 )
 
-// Authenticated reports a client that logged in: by the protocol (RFC 3848, RFC
-// 6531 §4.3; Exchange writes MAPI for its users' submissions), or by a comment
-// as CommuniGate writes it.
+// Authenticated reports whether the client logged in. The protocol says so (RFC 3848, RFC
+// 6531 §4.3; Exchange writes MAPI for what its users submit), or a comment does, such as
+// that of CommuniGate.
 func (r Field) Authenticated() bool {
 	switch r.With {
 	case "ESMTPA", "ESMTPSA", "LMTPA", "LMTPSA", "UTF8SMTPA", "UTF8SMTPSA", "MAPI":
 		return true
 	}
-	return r.login
+	return r.loggedIn
 }
 
-// within reports a field of a move within the host, which has no client's
-// address. Where a client is named and nothing says that it is the host itself,
-// the address was written in a form that is not known.
-func (r Field) within() bool {
+// movedWithinHost reports whether the host wrote the field when it handed the message from
+// one of its programs to another. Such a field has no address of a client. If a field
+// without an address names a client, and nothing says that the client is on the host
+// itself, then the address is in a form that is not known.
+func (r Field) movedWithinHost() bool {
 	switch {
 	case r.Address.IsValid():
 		return false
-	case !r.From, r.local:
+	case !r.From, r.onHost:
 		return true
 	case strings.HasPrefix(r.With, "LMTP"), strings.HasPrefix(r.With, "UTF8LMTP"), r.With == "LOCAL", r.With == "MAPI":
 		return true
@@ -81,8 +80,8 @@ func (r Field) within() bool {
 	return err == nil && name != "" && (name == r.By || name == "localhost")
 }
 
-// Parse reads the value of a Received field. It never takes a word of the
-// client's for one of the host's: what is not in its place is an error.
+// Parse reads the value of a Received field. It never takes a word of the client for one
+// of the host: a word that is not in its place is an error.
 func Parse(value string) (Field, error) {
 	var r Field
 	if len(value) > maxReceived {
@@ -120,7 +119,7 @@ func Parse(value string) (Field, error) {
 	return r, r.clauses(&s)
 }
 
-// from reads the word after "from" and the comments behind it.
+// from reads the word after "from" and the comments after that word.
 func (r *Field) from(s *scanner) error {
 	r.From = true
 	r.HELO = s.word()
@@ -136,11 +135,11 @@ func (r *Field) from(s *scanner) error {
 		}
 		comments = append(comments, text)
 	}
-	r.commented = len(comments) > 0
-	return r.comments(comments)
+	r.hasComments = len(comments) > 0
+	return r.readClient(comments)
 }
 
-// clauses reads what follows the host's name.
+// clauses reads the rest of the field, after the name of the host.
 func (r *Field) clauses(s *scanner) error {
 	for {
 		switch word := s.word(); strings.ToLower(word) {
@@ -154,8 +153,8 @@ func (r *Field) clauses(s *scanner) error {
 			if from, ok := strings.CutPrefix(text, "envelope-from "); ok {
 				r.envelopeFrom(from)
 			}
-			if addr, ok := literal(r.HELO); ok && strings.HasPrefix(text, "Exim ") && !r.commented {
-				r.Address = addr // of a client without a name that said no HELO, or the same
+			if addr, ok := literal(r.HELO); ok && strings.HasPrefix(text, "Exim ") && !r.hasComments {
+				r.Address = addr // the client has no name, and said no HELO or its address
 			}
 		case "envelope-from": // Haraka writes no comment
 			r.envelopeFrom(s.value())
@@ -169,13 +168,14 @@ func (r *Field) clauses(s *scanner) error {
 	}
 }
 
-// envelopeFrom keeps the first.
+// envelopeFrom takes an envelope sender. If the field has several, the first counts.
 func (r *Field) envelopeFrom(s string) {
 	if !r.HasEnvelopeFrom {
 		r.EnvelopeFrom, r.HasEnvelopeFrom = unbracket(s), true
 	}
 }
 
+// unbracket returns s without the angle brackets around it.
 func unbracket(s string) string {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") && len(s) > 1 {

@@ -58,7 +58,7 @@ func TestParse(t *testing.T) {
 	} {
 		got, err := Parse(tt.value)
 		got.Date = got.Date.UTC()
-		got.login, got.local, got.commented = false, false, false // TestForms and TestWithin look at them
+		got.loggedIn, got.onHost, got.hasComments = false, false, false // TestForms and TestWithin look at them
 		if got.Date.IsZero() {
 			got.Date = time.Time{}
 		}

@@ -2,12 +2,12 @@ package received
 
 import "strings"
 
-// scanner takes words off a field's text.
+// scanner takes words off the text of a field.
 type scanner struct{ rest string }
 
 func (s *scanner) skipSpace() { s.rest = strings.TrimLeft(s.rest, " \t\r\n") }
 
-// peek returns the next octet after white space, 0 at the end.
+// peek skips white space and returns the next octet, or 0 at the end.
 func (s *scanner) peek() byte {
 	s.skipSpace()
 	if s.rest == "" {
@@ -16,8 +16,8 @@ func (s *scanner) peek() byte {
 	return s.rest[0]
 }
 
-// word returns what comes before the next white space or comment, "(" where a
-// comment begins, and "" at the end.
+// word returns the text before the next white space or comment. It returns "(" if a comment
+// begins, and "" at the end.
 func (s *scanner) word() string {
 	if s.peek() == '(' {
 		s.rest = s.rest[1:]
@@ -32,11 +32,11 @@ func (s *scanner) word() string {
 	return word
 }
 
-// value is a word before a date that could not be read.
+// value returns a word without a semicolon at its end, which comes before a date.
 func (s *scanner) value() string { return strings.TrimSuffix(s.word(), ";") }
 
-// comment returns the text up to the ")" that ends the comment begun, comments
-// within included; false if none does.
+// comment returns the text of the comment that has begun, with the comments in it. It
+// reports false if the comment has no end.
 func (s *scanner) comment() (string, bool) {
 	depth := 1
 	for i := 0; i < len(s.rest); i++ {
