@@ -1,5 +1,5 @@
-// Package message holds header fields as they came over the wire: in order,
-// case and folding kept, because signatures cover exactly those octets.
+// Package message holds header fields as they came over the wire. It keeps their order, case
+// and folding, because signatures cover exactly these octets.
 package message
 
 import (
@@ -10,10 +10,10 @@ import (
 
 // Field is one header field (RFC 5322 §2.2).
 type Field struct {
-	// Name as received, without the colon and any white space before it.
+	// Name is the name as received, without the colon and without white space before it.
 	Name string
-	// Value is every octet after the colon: the leading space, folds as CRLF,
-	// trailing white space; without the CRLF that ends the field.
+	// Value is every octet after the colon, with the leading space, folds as CRLF and
+	// trailing white space, but without the CRLF that ends the field.
 	Value string
 }
 
@@ -22,13 +22,13 @@ func (f Field) Is(name string) bool {
 	return len(f.Name) == len(name) && strings.EqualFold(f.Name, name)
 }
 
-// String returns the field as on the wire, without the final CRLF.
+// String returns the field as it is on the wire, without the CRLF at its end.
 func (f Field) String() string { return f.Name + ":" + f.Value }
 
-// Header is a message's header fields, the topmost first.
+// Header holds the header fields of a message, the topmost first.
 type Header []Field
 
-// All goes through the values of every field called name, the topmost first.
+// All iterates over the values of the fields called name, the topmost first.
 func (h Header) All(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range h {
@@ -39,10 +39,10 @@ func (h Header) All(name string) iter.Seq[string] {
 	}
 }
 
-// Values returns the values of every field called name, the topmost first.
+// Values returns the values of the fields called name, the topmost first.
 func (h Header) Values(name string) []string { return slices.Collect(h.All(name)) }
 
-// Has reports whether a field called name is there.
+// Has reports whether there is a field called name.
 func (h Header) Has(name string) bool {
 	for _, f := range h {
 		if f.Is(name) {
@@ -52,8 +52,8 @@ func (h Header) Has(name string) bool {
 	return false
 }
 
-// Unfold removes the CRLF of every fold, keeping the white space after it
-// (RFC 5322 §2.2.3). A bare CR or LF is left alone.
+// Unfold returns value without the CRLF of its folds. The white space after each fold stays
+// (RFC 5322 §2.2.3), and so does a CR or LF alone.
 func Unfold(value string) string {
 	if !strings.Contains(value, "\r\n") {
 		return value

@@ -2,17 +2,16 @@ package message
 
 import "bytes"
 
-// ByteOrderMark is what some editors put in front of a text in UTF-8.
+// ByteOrderMark stands in front of a text in UTF-8 that some editors wrote.
 const ByteOrderMark = "\xef\xbb\xbf"
 
-// IsSeparator reports whether a message begins with the line that separates
-// those of an mbox, as files have it that procmail, mutt and formail wrote;
-// some programs quote it.
+// IsSeparator reports whether raw begins with the line that separates the messages of an
+// mbox. Files of procmail, mutt and formail begin with it. Some programs put ">" before it.
 func IsSeparator(raw []byte) bool {
 	return bytes.HasPrefix(raw, []byte("From ")) || bytes.HasPrefix(raw, []byte(">From "))
 }
 
-// withCRLF returns raw with every bare LF made CRLF.
+// withCRLF returns raw with CRLF in place of every LF alone.
 func withCRLF(raw []byte) []byte {
 	bare := bytes.Count(raw, []byte("\n")) - bytes.Count(raw, []byte("\r\n"))
 	if bare == 0 {
@@ -33,13 +32,12 @@ func withCRLF(raw []byte) []byte {
 	}
 }
 
-// Parse splits a stored message into header and body as an MTA does on
-// receipt: a line that is not a field ends the header and belongs to the body,
-// white space before the colon is dropped. Files have been through editors and
-// mail readers, so what these leave is undone: a byte order mark and the
-// "From " line of an mbox at the beginning are dropped, and every bare LF, which
-// never gets through SMTP, becomes CRLF. The body shares raw's memory unless
-// line ends had to change.
+// Parse splits a stored message into header and body as an MTA does when it receives a
+// message: a line that is not a field ends the header and belongs to the body, and white
+// space before a colon is dropped. It also undoes what editors and mail readers did to the
+// file: a byte order mark and the "From " line of an mbox at the beginning are dropped, and
+// every LF alone becomes CRLF, because SMTP does not let one through. The body shares the
+// memory of raw unless line ends had to change.
 func Parse(raw []byte) (Header, []byte) {
 	raw = withCRLF(bytes.TrimPrefix(raw, []byte(ByteOrderMark)))
 	if IsSeparator(raw) {
@@ -69,8 +67,8 @@ func Parse(raw []byte) (Header, []byte) {
 	}
 }
 
-// isFieldName reports printable US-ASCII without space and colon (RFC 5322
-// §3.6.8).
+// isFieldName reports whether name is a field name: printable US-ASCII without spaces and
+// colons (RFC 5322 §3.6.8).
 func isFieldName(name []byte) bool {
 	for _, c := range name {
 		if c <= ' ' || c >= 0x7f || c == ':' {

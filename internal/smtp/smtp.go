@@ -1,10 +1,10 @@
 // Package smtp builds the SMTP replies with which a message is turned away
 // (RFC 5321 §4.2, RFC 3463).
 //
-// A text may hold what a stranger wrote, a domain say; [New] makes it safe to
-// send. An MTA refuses or rewrites a malformed milter reply, and some then
-// accept the message, so [Reply.Validate] is strict. The '%' that milters must
-// double is not this package's matter: the milter adapter escapes it.
+// The text of a reply may repeat what a stranger wrote, such as a domain. [New] makes it safe
+// to send, and no other place does. An MTA refuses or rewrites a malformed reply of a milter,
+// and some then accept the message. Therefore [Reply.Validate] is strict. Package milter
+// doubles each '%', as the protocol asks.
 package smtp
 
 import (
@@ -24,8 +24,8 @@ const (
 	CodeTooBig     = 552 // permanent: over a limit of size
 )
 
-// Enhanced status codes (RFC 3463 and its registry). The first digit repeats
-// the reply code's class.
+// Enhanced status codes (RFC 3463 and its registry). The first digit is that of the reply
+// code.
 const (
 	EnhancedSystem       = "4.3.0"  // X.3.0: other mail system status; local trouble
 	EnhancedStorage      = "4.3.1"  // X.3.1: mail system full
@@ -39,14 +39,14 @@ const (
 	EnhancedMultiple     = "5.7.26" // RFC 7372 §3.4: multiple authentication checks failed
 )
 
-// MaxLen is the longest reply in octets: RFC 5321 §4.5.3.1.5 allows 512 with
-// the CRLF.
+// MaxLen is the length of the longest reply in octets, without its CRLF. RFC 5321 §4.5.3.1.5
+// allows 512 octets with it.
 const MaxLen = 510
 
-// minText is the shortest bound that New gives a text: that of the mark of a cut.
+// minText is the smallest bound that New gives a text. The "..." of a cut needs three octets.
 const minText = 3
 
-// Reply is one line of SMTP reply, without its CRLF.
+// Reply is an SMTP reply of one line, without its CRLF.
 type Reply struct {
 	// Code is 400 to 559.
 	Code int `json:"code"`
@@ -65,16 +65,15 @@ var (
 	ErrLength   = errors.New("smtp: reply is longer than 510 octets")
 )
 
-// New returns a reply whose text is safe to send whatever it holds: every
-// character that is not printable ASCII becomes '?', and a text too long for
-// one line is cut and ends in "...". Code and enhanced code are the program's
-// own and are left as they are; Validate judges them.
+// New returns a reply with a text that is safe to send: every character that is not printable
+// ASCII becomes '?', and a text that is too long for one line is cut and ends in "...". code
+// and enhanced come from the program. New does not change them; Validate judges them.
 func New(code int, enhanced, text string) Reply {
 	space := MaxLen - len(strconv.Itoa(code)) - len(enhanced) - 2
 	return Reply{Code: code, Enhanced: enhanced, Text: printable.Marked(strings.TrimSpace(text), max(space, minText))}
 }
 
-// Validate reports why an MTA would refuse or rewrite the reply, or nil.
+// Validate returns an error if an MTA would refuse or rewrite the reply.
 func (r Reply) Validate() error {
 	// RFC 5321 §4.2: the second digit is 0 to 5.
 	if r.Code < 400 || r.Code > 559 || r.Code/10%10 > 5 {
@@ -100,8 +99,8 @@ func (r Reply) Validate() error {
 	return nil
 }
 
-// validEnhanced checks RFC 3463 §2: class "." subject "." detail, one to three
-// digits each and no leading zeros.
+// validEnhanced reports whether s is an enhanced status code (RFC 3463 §2): class "." subject
+// "." detail, with one to three digits each and no leading zeros.
 func validEnhanced(s string) bool {
 	parts := strings.Split(s, ".")
 	if len(parts) != 3 || len(parts[0]) != 1 || (parts[0] != "4" && parts[0] != "5") {
@@ -120,7 +119,7 @@ func validEnhanced(s string) bool {
 	return true
 }
 
-// String returns the reply as sent, without the CRLF.
+// String returns the reply as it is sent, without its CRLF.
 func (r Reply) String() string {
 	return strconv.Itoa(r.Code) + " " + r.Enhanced + " " + r.Text
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Kind is what a milter answers.
+// Kind is the kind of an answer of a milter.
 type Kind string
 
 // The answers to an event.
@@ -25,13 +25,13 @@ const (
 // Action is a milter's answer to an event.
 type Action struct {
 	Kind Kind `json:"kind"`
-	// Code and Lines are those of a Custom answer: the text of each line
-	// without the code, with "%%" turned back into "%".
+	// Code is the reply code of a Custom answer. Lines are the texts of its lines without
+	// the code, with "%" in place of "%%".
 	Code  int      `json:"code,omitempty"`
 	Lines []string `json:"lines,omitempty"`
 }
 
-// String returns the answer as a log would show it.
+// String returns the answer as a log shows it.
 func (a Action) String() string {
 	if a.Kind != Custom {
 		return string(a.Kind)
@@ -39,7 +39,7 @@ func (a Action) String() string {
 	return strconv.Itoa(a.Code) + " " + strings.Join(a.Lines, " ")
 }
 
-// Delivers reports whether the message goes on its way.
+// Delivers reports whether the MTA goes on with the message after this answer.
 func (a Action) Delivers() bool { return a.Kind == Continue || a.Kind == Accept || a.Kind == Skip }
 
 func parseAction(cmd byte, data []byte) (Action, error) {
@@ -62,9 +62,8 @@ func parseAction(cmd byte, data []byte) (Action, error) {
 	return Action{}, fmt.Errorf("%w: answer %q", ErrMalformed, cmd)
 }
 
-// parseReply holds a reply to what Postfix asks of it (milter8.c,
-// SMFIR_REPLYCODE): a digit after the code must be of the code's class, and a
-// '%' that is not doubled is lost.
+// parseReply reads a reply as Postfix does (milter8.c, SMFIR_REPLYCODE): a digit after the
+// code must be the first digit of the code, and a '%' that is not doubled is lost.
 func parseReply(data []byte) (Action, error) {
 	text, rest, ok := bytes.Cut(data, []byte{0})
 	if !ok || len(rest) != 0 {
@@ -88,23 +87,25 @@ func parseReply(data []byte) (Action, error) {
 	return a, nil
 }
 
+// unescape returns s with "%" in place of "%%", and without any other "%".
 func unescape(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(s, "%%", "\x00"), "%", ""), "\x00", "%")
 }
 
-// Modification is an edit a milter asks for.
+// Modification is an edit that a milter asks for.
 type Modification struct {
 	Kind  ModificationKind `json:"kind"`
 	Index int              `json:"index,omitempty"`
 	Name  string           `json:"name,omitempty"`
-	// Value is the field's as sent (folds as LF); for a quarantine, the reason.
+	// Value is the value of the field as the milter sent it (folds as LF). For a
+	// quarantine it is the reason.
 	Value string `json:"value,omitempty"`
 }
 
 // ModificationKind is the kind of edit.
 type ModificationKind string
 
-// The edits this client knows.
+// The edits that this client knows.
 const (
 	InsertHeader ModificationKind = "insert"
 	AddHeader    ModificationKind = "add"
@@ -113,7 +114,7 @@ const (
 	Quarantine   ModificationKind = "quarantine"
 )
 
-// parseModification reports ok if the frame is an edit.
+// parseModification reads an edit. ok is false if the frame is not an edit.
 func parseModification(cmd byte, data []byte) (m Modification, ok bool, err error) {
 	bad := fmt.Errorf("%w: edit %q %q", ErrMalformed, cmd, data)
 	switch cmd {
@@ -152,10 +153,10 @@ func parseModification(cmd byte, data []byte) (m Modification, ok bool, err erro
 	return m, true, nil
 }
 
-// Apply returns the header after the edits, made one after another as Postfix
-// makes them: an index counts the fields of that name from 1, without case, a
-// deletion renumbers the rest, a change of a field that is not there adds it,
-// and an insertion at 0 or 1 goes to the top.
+// Apply returns the header after the edits. It makes them one after another, as Postfix does:
+// an index counts the fields with that name from 1, in any case of letters; a deletion
+// renumbers the fields after it; a change of a field that is not there adds the field; and
+// an insertion at 0 or 1 goes to the top.
 func Apply(header []Field, mods []Modification) []Field {
 	out := append([]Field(nil), header...)
 	for _, m := range mods {
@@ -181,6 +182,7 @@ func Apply(header []Field, mods []Modification) []Field {
 	return out
 }
 
+// find returns the position of the field with this name and index, or -1.
 func find(header []Field, name string, index int) int {
 	for i, f := range header {
 		if strings.EqualFold(f.Name, name) {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// bufferSize is twice the segment size of a loopback connection, which is what
-// Postfix takes (vstream_tweak_tcp).
+// bufferSize is twice the segment size of a loopback connection, as in Postfix
+// (vstream_tweak_tcp).
 const bufferSize = 128 << 10
 
-// Buffer makes the client collect what it sends until it waits for an answer,
-// as Postfix's streams do, so that a burst of events is one write. Until then
-// the milter sees nothing of it. It comes before Negotiate.
+// Buffer makes the client collect its frames until it waits for an answer, as the streams of
+// Postfix do, so that several events take one write. The milter does not see the frames
+// before that. Call Buffer before Negotiate.
 func (c *Client) Buffer() { c.bw = bufio.NewWriterSize(deadlineWriter{c}, bufferSize) }
 
-// Flush sends what Buffer has collected.
+// Flush sends the frames that Buffer has the client collect.
 func (c *Client) Flush() error {
 	if c.bw == nil {
 		return nil
@@ -22,7 +22,7 @@ func (c *Client) Flush() error {
 	return c.bw.Flush()
 }
 
-// deadlineWriter writes to the connection, each time with a new deadline.
+// deadlineWriter writes to the connection. Each write has a new deadline.
 type deadlineWriter struct{ c *Client }
 
 func (w deadlineWriter) Write(p []byte) (int, error) {

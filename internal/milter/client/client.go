@@ -1,7 +1,7 @@
-// Package client speaks the MTA's side of the milter protocol the way Postfix
-// does (milter8.c, and what Postfix 3.7 was seen to send): its offer, its
-// macros before every event, its ABORT after every message, its treatment of
-// header fields. It is for tests, demonstrations and load tools.
+// Package client speaks the MTA's side of the milter protocol as Postfix does, after
+// milter8.c and what Postfix 3.7 was seen to send: its offer, its macros before every event,
+// its ABORT after every message, and its treatment of header fields. It is for tests,
+// demonstrations and load tools.
 package client
 
 import (
@@ -22,17 +22,17 @@ import (
 const (
 	// DefaultTimeout is Postfix's milter_command_timeout, for one read or write.
 	DefaultTimeout = 30 * time.Second
-	// maxFrame bounds what a milter may send.
+	// maxFrame bounds a frame that a milter sends.
 	maxFrame = 1 << 20
 	// bodyChunk is the largest part of a body (MILTER_CHUNK_SIZE).
 	bodyChunk = 65535
 )
 
-// ErrMalformed is returned for a frame that Postfix would not take; it would
-// fall back to its milter_default_action.
+// ErrMalformed is the error for a frame that Postfix would refuse. Postfix would then fall back
+// to its milter_default_action.
 var ErrMalformed = errors.New("client: malformed frame from the milter")
 
-// Client is one milter connection. It is not safe for concurrent use.
+// Client is one connection to a milter. It is not safe for concurrent use.
 type Client struct {
 	// Timeout is for one read or write.
 	Timeout time.Duration
@@ -41,12 +41,12 @@ type Client struct {
 	br         *bufio.Reader
 	bw         *bufio.Writer // nil unless Buffer was called
 	negotiated Offer
-	wanted     map[byte][]string // macros by the command they are sent before
+	wanted     map[byte][]string // for each command, the macros to send before it
 	macros     map[string]string
 	progress   int
 }
 
-// Dial connects to a milter. Negotiate comes next.
+// Dial connects to a milter. The caller calls Negotiate next.
 func Dial(network, address string) (*Client, error) {
 	nc, err := net.DialTimeout(network, address, DefaultTimeout)
 	if err != nil {
@@ -60,16 +60,16 @@ func New(nc net.Conn) *Client {
 	return &Client{Timeout: DefaultTimeout, nc: nc, br: bufio.NewReader(nc), wanted: defaultMacros(), macros: map[string]string{}}
 }
 
-// Offer is what one side of the negotiation says: protocol version, SMFIF
-// action flags and SMFIP protocol flags.
+// Offer is what one side of the negotiation sends: the protocol version, the action flags
+// (SMFIF_*) and the protocol flags (SMFIP_*).
 type Offer struct {
 	Version, Actions, Protocol uint32
 }
 
-// PostfixOffer is what Postfix 3.7 offers.
+// PostfixOffer returns the offer of Postfix 3.7.
 func PostfixOffer() Offer { return Offer{Version: 6, Actions: 0x1ff, Protocol: 0x1fffff} }
 
-// Protocol flags this client heeds (SMFIP_*).
+// Protocol flags (SMFIP_*) that this client obeys.
 const (
 	noConnect    = 1 << 0
 	noHelo       = 1 << 1
@@ -90,8 +90,8 @@ const (
 	leadingSpace = 1 << 20
 )
 
-// Negotiate sends the offer and returns the milter's answer. A milter that
-// asks for what was not offered is refused, as Postfix does.
+// Negotiate sends the offer and returns the answer of the milter. Like Postfix, it refuses an
+// answer that asks for something that was not offered.
 func (c *Client) Negotiate(o Offer) (Offer, error) {
 	data := binary.BigEndian.AppendUint32(nil, o.Version)
 	data = binary.BigEndian.AppendUint32(data, o.Actions)
@@ -118,7 +118,7 @@ func (c *Client) Negotiate(o Offer) (Offer, error) {
 	return n, c.readSymList(data[12:])
 }
 
-// readSymList reads the macros the milter asks for, by stage.
+// readSymList reads the macros that the milter asks for at each stage.
 func (c *Client) readSymList(data []byte) error {
 	for len(data) > 0 {
 		end := 4
@@ -150,7 +150,7 @@ func (c *Client) readSymList(data []byte) error {
 	return nil
 }
 
-// defaultMacros are Postfix's milter_*_macros.
+// defaultMacros are the defaults of the parameters milter_*_macros of Postfix.
 func defaultMacros() map[byte][]string {
 	id := []string{"i"}
 	return map[byte][]string{
@@ -162,8 +162,8 @@ func defaultMacros() map[byte][]string {
 	}
 }
 
-// SetMacro gives a macro a value; it is sent at the stages it is asked for.
-// An empty value unsets it.
+// SetMacro gives a macro a value. The client sends the macro at the stages for which the
+// milter asked. An empty value removes the macro.
 func (c *Client) SetMacro(name, value string) {
 	if value == "" {
 		delete(c.macros, name)
@@ -172,7 +172,7 @@ func (c *Client) SetMacro(name, value string) {
 	c.macros[name] = value
 }
 
-// Connect sends CONNECT. The zero addr is an unknown client (family 'U').
+// Connect sends CONNECT. The zero addr stands for an unknown client (family 'U').
 func (c *Client) Connect(hostname string, addr netip.AddrPort) (Action, error) {
 	data := append([]byte(hostname), 0)
 	switch {
@@ -201,14 +201,14 @@ func (c *Client) Helo(name string) (Action, error) {
 	return c.event('H', append([]byte(name), 0), noHelo, nrHelo)
 }
 
-// Mail sends MAIL. from is sent as it is: with brackets, as Postfix passes on
-// what its client typed, or without.
+// Mail sends MAIL. It sends from as it is. Postfix passes on the text that its client typed,
+// with or without angle brackets.
 func (c *Client) Mail(from string, args ...string) (Action, error) {
 	c.SetMacro("{mail_addr}", strings.Trim(from, "<>"))
 	return c.event('M', cStrings(from, args), noMail, nrMail)
 }
 
-// Rcpt sends RCPT, to as from in Mail.
+// Rcpt sends RCPT. It sends to as it is.
 func (c *Client) Rcpt(to string, args ...string) (Action, error) {
 	c.SetMacro("{rcpt_addr}", strings.Trim(to, "<>"))
 	return c.event('R', cStrings(to, args), noRcpt, nrRcpt)
@@ -217,9 +217,9 @@ func (c *Client) Rcpt(to string, args ...string) (Action, error) {
 // Data sends DATA.
 func (c *Client) Data() (Action, error) { return c.event('T', nil, noData, nrData) }
 
-// Header sends a field. value is what follows the colon, with CRLF folds; it
-// is sent as Postfix does: folds as LF, cut at a NUL and after 60,000 octets,
-// and without one leading space unless that was negotiated.
+// Header sends a field. value is the text after the colon, with folds as CRLF. Like Postfix,
+// the client sends folds as LF, cuts the value at a NUL and after 60,000 octets, and removes
+// one leading space unless the milter asked to keep it.
 func (c *Client) Header(name, value string) (Action, error) {
 	value, _, _ = strings.Cut(strings.ReplaceAll(value, "\r\n", "\n"), "\x00")
 	value = value[:min(len(value), maxHeader)]
@@ -240,8 +240,8 @@ func (c *Client) Body(chunk []byte) (Action, error) {
 	return c.event('B', chunk, noBody, nrBody)
 }
 
-// EndOfMessage sends the end of the body and returns the final action and the
-// milter's edits.
+// EndOfMessage sends the end of the body. It returns the last answer and the edits of the
+// milter.
 func (c *Client) EndOfMessage() (Action, []Modification, error) {
 	if err := c.send('E', nil); err != nil {
 		return Action{}, nil, err
@@ -271,14 +271,15 @@ func (c *Client) Quit() error {
 	return errors.Join(c.writeFrame('Q', nil), c.Flush(), c.nc.Close())
 }
 
-// Close closes the connection without a word.
+// Close closes the connection without QUIT.
 func (c *Client) Close() error { return c.nc.Close() }
 
-// Progress returns how many progress notices have come.
+// Progress returns the number of progress notices that the milter has sent.
 func (c *Client) Progress() int { return c.progress }
 
-// event sends an event with its macros, unless the milter does not want it,
-// and reads the answer, unless it gives none.
+// event sends an event with its macros and reads the answer. skip is the protocol flag with
+// which a milter refuses the event, silent that with which it announces no answer. In both
+// cases the answer is Continue.
 func (c *Client) event(cmd byte, data []byte, skip, silent uint32) (Action, error) {
 	if c.negotiated.Protocol&skip != 0 {
 		return Action{Kind: Continue}, nil
@@ -296,7 +297,7 @@ func (c *Client) event(cmd byte, data []byte, skip, silent uint32) (Action, erro
 	return parseAction(cmd, data)
 }
 
-// send writes the macros for cmd and then cmd itself.
+// send writes the macros for cmd, and then cmd.
 func (c *Client) send(cmd byte, data []byte) error {
 	macros := []byte{cmd}
 	for _, name := range c.wanted[cmd] {
@@ -312,6 +313,7 @@ func (c *Client) send(cmd byte, data []byte) error {
 	return c.writeFrame(cmd, data)
 }
 
+// cStrings returns the strings with a NUL after each.
 func cStrings(first string, rest []string) []byte {
 	out := append([]byte(first), 0)
 	for _, s := range rest {
@@ -324,7 +326,7 @@ func (c *Client) writeFrame(cmd byte, data []byte) error {
 	if c.bw != nil {
 		head := [5]byte{4: cmd}
 		binary.BigEndian.PutUint32(head[:], uint32(len(data)+1))
-		_, _ = c.bw.Write(head[:]) // an error stays until the next Write
+		_, _ = c.bw.Write(head[:]) // the next Write returns the error of this one
 		_, err := c.bw.Write(data)
 		return err
 	}
@@ -337,8 +339,7 @@ func (c *Client) writeFrame(cmd byte, data []byte) error {
 	return err
 }
 
-// readFrame reads a frame, passing over progress notices: they only renew the
-// timeout.
+// readFrame reads a frame. It counts progress notices and reads on, with a new timeout.
 func (c *Client) readFrame() (cmd byte, data []byte, err error) {
 	if err := c.Flush(); err != nil {
 		return 0, nil, err

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// maxHeader is where Postfix cuts a field when milters are in use.
+// maxHeader is the length at which Postfix cuts a field for milters.
 const maxHeader = 60000
 
-// Field is a header field: Value is everything after the colon, folds as CRLF.
-// It converts to message.Field.
+// Field is a header field. Value is the text after the colon, with folds as CRLF. A Field can
+// be converted to a message.Field.
 type Field struct {
 	Name  string
 	Value string
 }
 
-// Envelope is what SMTP says of a message beyond its content. From and To are
-// sent as they are written, so with brackets to be like most clients.
+// Envelope is the SMTP envelope of a message. From and To are sent as they are. Most SMTP
+// clients write angle brackets around them.
 type Envelope struct {
 	From     string
 	FromArgs []string
@@ -25,21 +25,21 @@ type Envelope struct {
 	QueueID  string
 }
 
-// Result is what became of a message.
+// Result says what the milter answered to a message.
 type Result struct {
-	// Action is the first answer that ended the message, or the final one.
+	// Action is the answer that ended the message, or the answer to its end.
 	Action Action
-	// Stage is where it was given: "mail", "rcpt" (every recipient refused),
+	// Stage is the event of that answer: "mail", "rcpt" (every recipient was refused),
 	// "data", "header", "end_of_header", "body" or "end_of_message".
 	Stage string
 	// Recipients are the answers to each RCPT.
 	Recipients []Action
-	// Modifications are the edits, in the order they came.
+	// Modifications are the edits, in the order in which the milter sent them.
 	Modifications []Modification
 }
 
-// SendMessage sends one message, MAIL to ABORT. Connect and Helo come before
-// it. raw may have LF or CRLF line ends.
+// SendMessage sends one message, from MAIL to ABORT. The caller has called Connect and Helo.
+// The lines of raw may end in LF or CRLF.
 func (c *Client) SendMessage(env Envelope, raw []byte) (Result, error) {
 	c.SetMacro("i", env.QueueID)
 	defer c.SetMacro("i", "")
@@ -50,7 +50,7 @@ func (c *Client) SendMessage(env Envelope, raw []byte) (Result, error) {
 	return res, c.Abort()
 }
 
-// message sends everything up to the answer that ends the message.
+// message sends the events of a message until an answer ends it.
 func (c *Client) message(env Envelope, raw []byte) (Result, error) {
 	var res Result
 	var err error
@@ -70,7 +70,7 @@ func (c *Client) message(env Envelope, raw []byte) (Result, error) {
 	}
 	header, body := Split(raw)
 	for _, f := range header {
-		if dropped(f.Name) {
+		if hiddenFromMilters(f.Name) {
 			continue
 		}
 		if !step("header", func() (Action, error) { return c.Header(f.Name, f.Value) }) {
@@ -92,7 +92,8 @@ func (c *Client) message(env Envelope, raw []byte) (Result, error) {
 	return res, err
 }
 
-// recipients reports whether at least one was taken.
+// recipients sends the RCPT of each recipient. It reports whether the milter accepted at least
+// one, so that the message goes on.
 func (c *Client) recipients(to []string, res *Result, step func(string, func() (Action, error)) bool) bool {
 	taken := false
 	for _, rcpt := range to {
@@ -109,8 +110,8 @@ func (c *Client) recipients(to []string, res *Result, step func(string, func() (
 	return taken
 }
 
-// dropped reports whether Postfix keeps the field from milters.
-func dropped(name string) bool {
+// hiddenFromMilters reports whether Postfix does not show the field to milters.
+func hiddenFromMilters(name string) bool {
 	switch strings.ToLower(name) {
 	case "bcc", "resent-bcc", "return-path", "content-length":
 		return true
@@ -118,10 +119,9 @@ func dropped(name string) bool {
 	return false
 }
 
-// Split takes a raw message apart as Postfix's cleanup does: line ends become
-// CRLF and a stray CR a space, white space before a field's colon is lost, an
-// unterminated last line is terminated, and a line that cannot be of the
-// header ends it.
+// Split splits a raw message into header and body as Postfix's cleanup does. Line ends become
+// CRLF, and a CR alone becomes a space. White space before the colon of a field is dropped.
+// A last line without an end gets one. A line that is not a field ends the header.
 func Split(raw []byte) (header []Field, body []byte) {
 	raw = bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
 	raw = bytes.ReplaceAll(raw, []byte("\r"), []byte(" "))
@@ -142,8 +142,8 @@ func Split(raw []byte) (header []Field, body []byte) {
 	return header, bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n"))
 }
 
-// fieldEnd returns where the field at the start of raw ends: at the first LF
-// that no white space follows.
+// fieldEnd returns the length of the field at the beginning of raw. It ends at the first LF
+// without white space after it.
 func fieldEnd(raw []byte) int {
 	for i, c := range raw {
 		if c == '\n' && (i+1 == len(raw) || raw[i+1] != ' ' && raw[i+1] != '\t') {
