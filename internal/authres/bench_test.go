@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// hostileFields are shapes that grow without end; MB/s must not fall with the
-// size, which is what linear cost looks like.
+// hostileFields are fields of any size. The cost is linear if MB/s does not fall with the
+// size.
 var hostileFields = []struct{ why, prefix, unit, suffix string }{
 	{"comments", " ", "(x) ", "mx.example.jp; dmarc=pass"},
 	{"nested comments", " ", "(", ""},
@@ -44,8 +44,7 @@ func BenchmarkParse(b *testing.B) {
 	benchmarkSizes(b, func(value string) { _, _ = Parse(value) })
 }
 
-// BenchmarkClaimedFields: a header of many forged fields costs as much as they
-// are many.
+// BenchmarkClaimedFields: the cost of a header grows linearly with its number of forged fields.
 func BenchmarkClaimedFields(b *testing.B) {
 	for _, n := range []int{500, 1000, 2000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -60,8 +59,8 @@ func BenchmarkClaimedFields(b *testing.B) {
 	}
 }
 
-// BenchmarkClaimedNames: names of other scripts cost what their octets do; the
-// A-labels of these would cost the square of it.
+// BenchmarkClaimedNames: the cost of names in other scripts is linear in their octets. Making
+// A-labels of them would cost the square.
 func BenchmarkClaimedNames(b *testing.B) {
 	for _, n := range []int{80, 160, 320} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -77,7 +76,7 @@ func BenchmarkClaimedNames(b *testing.B) {
 	}
 }
 
-// benchField is what a message with one signature gets.
+// benchField is the field of a message with one signature.
 func benchField() Field {
 	return Field{AuthServID: "mx.example.jp", Results: []Result{
 		{Method: "spf", Value: "pass", Properties: []Property{{PTypeSMTP, "mailfrom", "bounce@news.example.com"}}},

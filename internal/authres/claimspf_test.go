@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestClaimedSPF: a trace is another host's only if it says so.
+// TestClaimedSPF: a field counts as another host's trace only if it names that host.
 func TestClaimedSPF(t *testing.T) {
 	ours := NewIDs("mx1.full.example", "mx1", "mx.public.example")
 	for _, tc := range []struct {
@@ -47,8 +47,8 @@ func TestClaimedSPF(t *testing.T) {
 	}
 }
 
-// FuzzClaimedSPF: what the field of our own writing says is seen whatever else
-// stands in it, and nothing takes long.
+// FuzzClaimedSPF: a field that FormatReceivedSPF wrote is claimed by its host, whatever else
+// stands in the field, and no field takes long.
 func FuzzClaimedSPF(f *testing.F) {
 	for _, seed := range []string{"pass", "(", "\"", "receiver=", "\\", "pass (x) receiver=y; \"(\""} {
 		f.Add(seed)
@@ -60,12 +60,13 @@ func FuzzClaimedSPF(f *testing.F) {
 			t.Errorf("our own field does not name us: %q", own)
 		}
 		if !ours.ClaimedSPF("pass receiver=mx1.full.example; " + strings.ReplaceAll(s, "receiver", "")) {
-			t.Errorf("%q behind it hides our name", s)
+			t.Errorf("%q after it hides our name", s)
 		}
 	})
 }
 
-// TestSeveralIDs: an id of several is claimed as it is alone, and none of none.
+// TestSeveralIDs: an id is claimed among several ids as it is alone. Without ids, nothing is
+// claimed.
 func TestSeveralIDs(t *testing.T) {
 	ours := NewIDs("mx1.full.example", "mx1", "")
 	for value, claimed := range map[string]bool{

@@ -10,9 +10,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// The statements of the doctest that say something about a field: one that
-// parses it, one that asks for a part of it (its value is on the next line),
-// and the line that a printed or refused field leaves.
+// The statements of the doctest that concern a field: one that parses the field, one that asks
+// for a part of it (the value is on the next line), and the line that shows a printed or a
+// refused field.
 var (
 	docParse   = regexp.MustCompile(`(\w*arobj) = [\w.]+\.parse\('(.*)'\)$`)
 	docAsk     = regexp.MustCompile(`^>>> str\(\w*arobj\.([\w.\[\]]+)\)$`)
@@ -20,9 +20,9 @@ var (
 	docPrinted = regexp.MustCompile(`^['"](Authentication-Results: .*)['"]$`)
 )
 
-// TestConformanceAuthres runs the doctest of Python's authres: the examples of
-// RFC 5451, 7601 and 8601 and of the methods registered since, each part
-// compared, and fields that are no fields.
+// TestConformanceAuthres runs the doctest of Python's authres. It has the examples of RFC 5451,
+// 7601 and 8601 and of the methods registered since, of which each part is compared, and
+// values that are not valid fields.
 func TestConformanceAuthres(t *testing.T) {
 	raw := suites.Read(t, "authres/authres-doctest.txt")
 	passed, total := 0, 0
@@ -41,14 +41,14 @@ func TestConformanceAuthres(t *testing.T) {
 		if m := docParse.FindStringSubmatch(line); m != nil {
 			_, value, _ := strings.Cut(m[2], ":")
 			field, parseErr = Parse(value)
-			// What the doctest expects of a bad field is on one of the next lines.
+			// One of the next lines says what the doctest expects of a bad field.
 			bad := strings.Contains(strings.Join(lines[i+1:min(i+4, len(lines))], "\n"), "Syntax error:")
 			check(i+1, bad == (parseErr != nil), "%s: %v", value, parseErr)
 		} else if m := docAsk.FindStringSubmatch(line); m != nil && parseErr == nil && i+1 < len(lines) {
 			want := strings.Trim(lines[i+1], "'")
 			got := docValue(field, m[1])
-			// The doctest prints keywords in lower case; they have none (RFC 5321
-			// §2.4), and Parse keeps what was written.
+			// The doctest prints keywords in lower case. Their case has no meaning
+			// (RFC 5321 §2.4), and Parse keeps it.
 			keywords := !strings.HasSuffix(m[1], "value") && !strings.Contains(m[1], "_")
 			check(i+1, got == want || keywords && strings.EqualFold(got, want), "%s = %q, want %q", m[1], got, want)
 		} else if m := docPrinted.FindStringSubmatch(line); m != nil {
@@ -60,11 +60,11 @@ func TestConformanceAuthres(t *testing.T) {
 	}
 	suites.Log(t, "authres/doctest in process", passed, total, "")
 	if total < 180 {
-		t.Errorf("%d statements found: the doctest is not what it was", total)
+		t.Errorf("%d statements found: the doctest has changed", total)
 	}
 }
 
-// docValue is the part of f that the doctest names, as Python prints it.
+// docValue returns the part of f that the doctest names, as Python prints it.
 func docValue(f Field, expr string) string {
 	if expr == "authserv_id" {
 		return f.AuthServID
@@ -112,7 +112,7 @@ func orNone(s string) string {
 	return s
 }
 
-// docResult is a result without its comment.
+// docResult returns a result without its comment, as Python prints it.
 func docResult(r Result) string {
 	r.Comment = ""
 	value := Field{AuthServID: "x", Results: []Result{r}}.Format()

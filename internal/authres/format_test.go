@@ -37,7 +37,7 @@ func TestFormatNone(t *testing.T) {
 	}
 }
 
-// TestFormatPropertyValue: how a value stands in the field, or that it does not.
+// TestFormatPropertyValue: how Format writes a value, or that it does not write it.
 func TestFormatPropertyValue(t *testing.T) {
 	const none = "(not written)"
 	for _, c := range []struct {
@@ -63,7 +63,7 @@ func TestFormatPropertyValue(t *testing.T) {
 		{"EAI: a domain of U-labels", "例子.example", true, `例子.example`},
 		{"EAI: other text", "例/子", true, `"例/子"`},
 		{"EAI: the replacement character is text", "a\ufffd@例子.example", true, "a\ufffd@例子.example"},
-		// None of these is written: an altered one would name somebody else.
+		// Format writes none of these: an altered value would name somebody else.
 		{"empty", "", false, none},
 		{"256 octets", strings.Repeat("a", 256), false, none},
 		{"BATV address: an equals sign", "prvs=1=u@example.com", false, none},
@@ -137,8 +137,8 @@ func TestFormatOtherParts(t *testing.T) {
 	}
 }
 
-// A sender with the longest names and as many signatures as he likes makes
-// neither lines nor the field too long, and cannot push out the DMARC result.
+// TestFormatBounds: a sender with the longest names and any number of signatures can make
+// neither the lines nor the field too long, and cannot push out the DMARC result.
 func TestFormatBounds(t *testing.T) {
 	long := strings.Repeat("x", maxValueLen)
 	f := Field{AuthServID: "mx.example.jp"}
@@ -165,7 +165,7 @@ func TestFormatBounds(t *testing.T) {
 	checkFormat(t, f, f.Format())
 }
 
-// checkFormat asserts what must hold for every field.
+// checkFormat checks what must be true of every field.
 func checkFormat(t *testing.T, f Field, got string) {
 	t.Helper()
 	if len(got) > maxFieldLen {
@@ -195,7 +195,7 @@ func checkFormat(t *testing.T, f Field, got string) {
 		t.Errorf("AppendFormat wrote %q", again)
 	}
 	want := f.clean()
-	parsed.UTF8 = want.UTF8 // Parse cannot tell when nothing was non-ASCII
+	parsed.UTF8 = want.UTF8 // Parse cannot know UTF8 of a field that is all ASCII
 	if !reflect.DeepEqual(parsed, want) {
 		t.Errorf("Parse(Format(x)) != x:\n%#v\n%#v\n%q", parsed, want, got)
 	}
@@ -205,19 +205,19 @@ func checkFormat(t *testing.T, f Field, got string) {
 	if !NewIDs(f.AuthServID).Claimed(got) && want.AuthServID == f.AuthServID {
 		t.Errorf("our own field does not claim our id: %q", got)
 	}
-	// Nor does it take a reader who knows quotes and comments.
+	// The field can also be read without knowledge of quotes and comments.
 	if results := got[strings.IndexByte(got, ';'):]; want.AuthServID == f.AuthServID && !strings.Contains(f.AuthServID, ";") &&
 		(strings.Count(results, ";") != max(len(want.Results), 1) || strings.ContainsAny(results, `\`)) {
 		t.Errorf("%d semicolons for %d results: %q", strings.Count(results, ";"), len(want.Results), got)
 	}
-	// The independent reading: drop comments and quoted-strings; nothing but
-	// the results themselves may begin after a semicolon.
+	// A reader that drops comments and quoted-strings finds only results after
+	// semicolons.
 	if n := strings.Count(outside(got), ";"); n != max(len(want.Results), 1) {
 		t.Errorf("%d semicolons outside quotes for %d results: %q", n, len(want.Results), got)
 	}
 }
 
-// outside returns what of s stands in no quoted-string and no comment.
+// outside returns the text of s that is outside of quoted-strings and comments.
 func outside(s string) string {
 	var b strings.Builder
 	var closing byte

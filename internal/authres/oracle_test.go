@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// This is Format as one would write it first: a clean copy of the field, cut
-// to size, its items as strings. What ships must write the same octets.
+// This file has Format as one would write it first: it makes a clean copy of the field, cuts
+// the copy to size and writes its items as strings. Format must write the same octets.
 
-// reference is what Format has to return.
+// reference returns the value that Format has to return.
 func (f Field) reference() string {
 	f = f.clean()
 	var b strings.Builder
@@ -22,12 +22,12 @@ func (f Field) reference() string {
 	}
 	for _, r := range f.Results {
 		b.WriteByte(';')
-		writeFrom(&b, r.items(), lineLen) // no room: a new line
+		writeFrom(&b, r.items(), lineLen) // the line counts as full, so that the result begins a new one
 	}
 	return b.String()
 }
 
-// items returns the parts of a result between which the line may be folded.
+// items returns the parts of a result. A line may be folded between two of them.
 func (r Result) items() []string {
 	items := make([]string, 0, 3+len(r.Properties))
 	items = append(items, r.Method+"="+r.Value)
@@ -35,7 +35,7 @@ func (r Result) items() []string {
 		items = append(items, comment(r.Comment))
 	}
 	if r.Reason != "" {
-		// A reason is prose: always quoted, as in the RFC's examples.
+		// A reason is prose. It is always quoted, as in the RFC's examples.
 		items = append(items, "reason="+quote(r.Reason))
 	}
 	for _, p := range r.Properties {
@@ -44,8 +44,8 @@ func (r Result) items() []string {
 	return items
 }
 
-// writeFrom writes the items, each after a space, from column col on, and folds
-// before one that would not fit.
+// writeFrom writes the items from column col on, each after a space. It folds the line before
+// an item that would make it too long.
 func writeFrom(b *strings.Builder, items []string, col int) {
 	for _, item := range items {
 		if col+1+len(item)+len(";") > lineLen {
@@ -93,9 +93,9 @@ func (f Field) clean() Field {
 	return out
 }
 
-// shrink takes the details from the longest results until the field fits. What
-// a sender can blow up are the signatures: the results themselves, and the
-// short DMARC result with its domain, survive.
+// shrink removes the details of the longest results until the field fits. A sender can only
+// make the results of signatures long. Every result stays, and the DMARC result, which is
+// short, keeps its domain.
 func (f *Field) shrink() {
 	total := len(formatValue(f.AuthServID)) + len(" ;")
 	sizes := make([]int, len(f.Results))
@@ -122,7 +122,7 @@ func formatPValue(s string) string { return string(appendPValue(nil, s)) }
 
 func comment(s string) string { return "(" + s + ")" }
 
-// replaced has '_' for what would need an escape.
+// replaced returns s with '_' in place of the characters of what.
 func replaced(s, what string) string {
 	for _, c := range what {
 		s = strings.ReplaceAll(s, string(c), "_")
@@ -130,7 +130,7 @@ func replaced(s, what string) string {
 	return s
 }
 
-// harmless is isWritable said otherwise.
+// harmless is isWritable in another form.
 func harmless(s string, utf8OK bool) bool {
 	first, _ := utf8.DecodeRuneInString(s)
 	return s != "" && s == cleanText(s, utf8OK) && !strings.ContainsAny(s, ` ;="\(),<>`) && !unicode.IsMark(first)

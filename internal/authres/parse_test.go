@@ -96,8 +96,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestParseDoctest reads every field that stands in the doctest of the Python
-// module authres, which has all of RFC 8601's examples.
+// TestParseDoctest reads every field in the doctest of the Python module authres, which has all
+// examples of RFC 8601.
 func TestParseDoctest(t *testing.T) {
 	refused := map[string]string{
 		"policy.iprev=2001:": "the doctest expects a syntax error",

@@ -6,13 +6,12 @@ import (
 	"testing"
 )
 
-// TestRFC8601Examples holds the fields of RFC 8601 Appendix B with what they
-// say.
+// TestRFC8601Examples reads the fields of RFC 8601 Appendix B and compares their parts.
 func TestRFC8601Examples(t *testing.T) {
 	prop := func(typ PType, name, value string) []Property { return []Property{{typ, name, value}} }
 	for _, c := range []struct {
 		section string
-		lines   []string // of the field's value
+		lines   []string // the lines of the value
 		want    Field
 	}{
 		{"B.2: nothing was done", []string{" example.org 1; none"}, Field{AuthServID: "example.org"}},
@@ -49,11 +48,11 @@ func TestRFC8601Examples(t *testing.T) {
 	}
 }
 
-// hostile is what there is to break out of quotes, comments, lines and
-// results with.
+// hostile are the pieces with which a sender may try to break out of quotes, comments, lines
+// and results.
 var hostile = []string{`"`, `\`, ";", "(", ")", "=", "@", " ", "\r\n ", "\n", "\x00", "a", ".", "é", "\xff"}
 
-// each calls f with every string of n pieces of hostile.
+// each calls f with every string of n hostile pieces.
 func each(n int, f func(s string)) {
 	if n == 0 {
 		f("")
@@ -66,8 +65,7 @@ func each(n int, f func(s string)) {
 	})
 }
 
-// No combination of three of the hostile pieces breaks a field,
-// wherever it is put.
+// TestNothingBreaksOut: no three hostile pieces in a row break a field, wherever they stand.
 func TestNothingBreaksOut(t *testing.T) {
 	seen := 0
 	each(3, func(s string) {
@@ -87,8 +85,8 @@ func TestNothingBreaksOut(t *testing.T) {
 	}
 }
 
-// A field cut off anywhere, as some MTAs do with long ones, is an error or has
-// the results that were complete: never another.
+// TestTruncatedField: some MTAs cut long fields. Wherever a field is cut, Parse returns an error or
+// the results that were complete, and never another result.
 func TestTruncatedField(t *testing.T) {
 	f := Field{AuthServID: "mx.example.jp", Results: []Result{
 		{Method: "spf", Value: "fail", Comment: "a; dkim=pass", Reason: `"; dkim=pass`, Properties: []Property{{PTypeSMTP, "mailfrom", `"; dkim=pass`}}},
@@ -108,8 +106,8 @@ func TestTruncatedField(t *testing.T) {
 	}
 }
 
-// Nothing that a reader may skip hides our id, before it or after it; and none
-// of it makes a longer name ours.
+// TestClaimedDecorated: text that a reader may skip does not hide our id, neither before nor
+// after it, and it does not turn a longer name into ours.
 func TestClaimedDecorated(t *testing.T) {
 	skipped := []string{"", " ", "\t", "\r\n ", "\n", "(c)", "((c)\\))", "(;)", `(")`, "\x00", "\x01", "\u200b", "\u00a0", ";", "."}
 	for _, a := range skipped {

@@ -53,7 +53,7 @@ func TestHeader(t *testing.T) {
 		t.Errorf("values: %q", got)
 	}
 	if !h.Has("To") || h.Has("Cc") {
-		t.Error("Has does not compare without case")
+		t.Error("Has does not ignore the case of letters")
 	}
 	if got := h[0].String(); got != "From: a" {
 		t.Errorf("String: %q", got)
@@ -76,8 +76,7 @@ func TestUnfold(t *testing.T) {
 	}
 }
 
-// FuzzParse: what was parsed and written again parses the same, and no octet
-// of a CRLF message is lost but white space before colons.
+// FuzzParse: a message that was parsed and written is parsed in the same way again.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("From: a@b\r\nSubject: x\r\n y\r\n\r\nbody\r\n"))
 	f.Add([]byte("From a\nA : b\n\n"))
@@ -86,7 +85,7 @@ func FuzzParse(f *testing.F) {
 		h, body := Parse(raw)
 		again := written(h, body)
 		if IsSeparator(again) || bytes.HasPrefix(again, []byte(ByteOrderMark)) {
-			return // a body that looks like what is dropped
+			return // the body begins with text that Parse drops
 		}
 		if !bytes.Contains(again, []byte("\r\n")) {
 			t.Fatal("no line end was written")
@@ -103,7 +102,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// written returns the message as it stands on the wire.
+// written returns the message as it is on the wire.
 func written(h Header, body []byte) []byte {
 	var out []byte
 	for _, f := range h {

@@ -94,7 +94,7 @@ func FuzzRules(f *testing.F) {
 				}
 			}
 		}
-		const escapes = 6 // octets that one octet can become: \u0000
+		const escapes = 6 // one octet can become this many: \u0000
 		check("Value", Value(s), escapes*len(s)+2, "")
 		check("Escaped", Escaped(s), escapes*len(s), "")
 		check("Quoted", Quoted(s, limit), escapes*limit+2+len(cutMark), "")

@@ -77,7 +77,7 @@ func TestWriterErrors(t *testing.T) {
 	if _, err := w.Write([]byte("a")); err == nil {
 		t.Error("an error of the output is not returned")
 	}
-	if err := w.Flush(); err != nil { // nothing is left
+	if err := w.Flush(); err != nil { // there is nothing left to write
 		t.Error(err)
 	}
 	if _, err := w.Write([]byte("\xe3")); err == nil || w.Flush() == nil {

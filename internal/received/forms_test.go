@@ -9,8 +9,8 @@ import (
 	"sekimori/internal/message"
 )
 
-// TestForms: the client of one message as each MTA writes it. The forms are
-// those of the programs' documents and sources; the hosts are made up.
+// TestForms reads the client of a message in the form of each MTA. The forms are from the
+// documentation and the sources of these programs. The hosts are made up.
 func TestForms(t *testing.T) {
 	for name, tt := range map[string]struct {
 		value               string
@@ -77,9 +77,9 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestUnreadable: a field of a trusted host that names a client in a form that
-// is not known is not a move within the host, and neither is one whose address
-// does not parse: were it, the forged fields below it would be believed.
+// TestUnreadable: a field of a trusted host is an error if it names a client in an unknown form
+// or by an address that cannot be parsed. If it counted as a move within the host, the forged
+// fields below it would be believed.
 func TestUnreadable(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
 	const below = "Received: from good.example (good.example [198.51.100.1]) by mx.test (Postfix) with ESMTP id F\r\n" +
@@ -102,7 +102,7 @@ func TestUnreadable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for what, rest := range map[string]string{"above a forged one": below, "alone": strings.TrimPrefix(below, below[:strings.Index(below, "Return-Path")])} {
 				if what == "above a forged one" && strings.HasPrefix(value, "(qmail") {
-					continue // the field below is the network's
+					continue // the field below it is the one of the message from the network
 				}
 				h, _ := message.Parse([]byte("Received: " + value + "\r\n" + rest))
 				if got, err := hosts.Find(h, "a@a.example", func(netip.Addr) bool { return false }); err == nil {
@@ -113,7 +113,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestWithin: what really is a move within the host, or was handed over there.
+// TestWithin: fields of a move within the host, and of messages that were submitted there.
 func TestWithin(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
 	const rest = "Return-Path: <a@a.example>\r\nFrom: a@a.example\r\n\r\n"
@@ -137,7 +137,7 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// TestQmailNotes: notes of qmail's programs stand between its fields.
+// TestQmailNotes: qmail's programs write notes between its fields.
 func TestQmailNotes(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
 	const mail = "Return-Path: <a@a.example>\r\nReceived: (qmail 13 invoked by uid 89); 22 Nov 2026 08:00:01 -0000\r\n" +
@@ -148,8 +148,8 @@ func TestQmailNotes(t *testing.T) {
 	if err != nil || got.Internal || got.Session.Client != netip.MustParseAddr("192.0.2.66") || len(got.Header) != 1 || got.Time.IsZero() {
 		t.Errorf("%+v, %v", got, err)
 	}
-	// Where the network's field names a host that is not trusted, the note of
-	// the delivery above it makes nothing internal.
+	// If the field of the message from the network names a host that is not trusted, the note
+	// above it does not make the message internal.
 	h, _ = message.Parse([]byte(strings.Replace(mail, "by mx.test", "by other.test", 1)))
 	if got, err := hosts.Find(h, "", func(netip.Addr) bool { return false }); err == nil {
 		t.Errorf("%+v", got)

@@ -58,7 +58,7 @@ func TestParse(t *testing.T) {
 	} {
 		got, err := Parse(tt.value)
 		got.Date = got.Date.UTC()
-		got.loggedIn, got.onHost, got.hasComments = false, false, false // TestForms and TestWithin look at them
+		got.loggedIn, got.onHost, got.hasComments = false, false, false // TestForms and TestWithin check them
 		if got.Date.IsZero() {
 			got.Date = time.Time{}
 		}
@@ -96,7 +96,7 @@ func TestAuthenticated(t *testing.T) {
 	}
 }
 
-// Fields as they come from top to bottom of a delivered message.
+// The Received fields of the messages below.
 const (
 	external = "Received: from mail.bank.example (mail.bank.example [192.0.2.1])\r\n\tby mx.here.example (Postfix) with ESMTPS id Q1\r\n" +
 		"\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0000\r\n"
@@ -125,7 +125,7 @@ func TestOrigin(t *testing.T) {
 		box    string
 		client string // "internal", "error: ..."
 		from   string
-		left   int // fields
+		left   int // number of fields left
 	}{
 		{"one hop", hosts, path + external + rest, "", "192.0.2.1", "<a@bank.example>", 2},
 		{"content filter, mail store, LMTP", hosts, lmtp + stored + filtered + external + theirs + rest, "", "192.0.2.1", "<a@bank.example>", 3},
@@ -202,11 +202,11 @@ func FuzzReceived(f *testing.F) {
 		if r.Address.IsValid() && (r.HELO == "" || r.Address.Zone() != "" || r.Address.Is4In6()) {
 			t.Errorf("%q: %+v", value, r)
 		}
-		// What the client says in HELO cannot become its address: only MTAs
-		// that put HELO elsewhere write the address there themselves.
+		// The text that the client says in HELO cannot become its address. Only MTAs that
+		// write HELO elsewhere put the address in this place.
 		word := strings.Fields(message.Unfold(value))
 		if addr, ok := literal(word[1]); ok && r.Address == addr && strings.Count(value, "[") == 1 && !strings.Contains(value, "(") {
-			t.Errorf("%q: the address is HELO's", value)
+			t.Errorf("%q: the address is that of HELO", value)
 		}
 	})
 }

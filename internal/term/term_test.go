@@ -27,7 +27,7 @@ func TestNoTerminal(t *testing.T) {
 		t.Error("an output that is not a terminal is taken for one")
 	}
 	b := NewBar(&bytes.Buffer{})
-	b.Update(1, 2, "x") // a nil bar does nothing
+	b.Update(1, 2, "x") // the methods of a nil Bar do nothing
 	b.Clear()
 }
 

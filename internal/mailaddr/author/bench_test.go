@@ -2,7 +2,7 @@ package author
 
 import "testing"
 
-// BenchmarkParseOrdinary is the From field of ordinary mail.
+// BenchmarkParseOrdinary reads the From field of ordinary mail.
 func BenchmarkParseOrdinary(b *testing.B) {
 	for _, bc := range []struct{ why, value string }{
 		{"bare", " sender@example.com"},

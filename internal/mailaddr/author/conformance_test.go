@@ -9,13 +9,13 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// espooferFrom are the rows whose From says anything but <admin@legitimate.com>.
+// espooferFrom are the rows whose From is not <admin@legitimate.com>.
 var espooferFrom = map[string]string{
 	"server_a8":              "error multiple_fields",
 	"server_a9":              "ok legitimate.com", // " From:" on top belongs to no field
 	"server_a10":             "error multiple_fields",
 	"server_a11":             "error multiple_fields",
-	"server_a12":             "ok attack.com", // which publishes no policy: never a pass
+	"server_a12":             "ok attack.com", // attack.com has no policy, so the message cannot pass
 	"server_a13":             "ok attack.com",
 	"server_a14":             "error multiple_domains",
 	"server_a15":             "error malformed",
@@ -31,7 +31,7 @@ var espooferFrom = map[string]string{
 	"extra_comment_realaddr": "error ambiguous",
 }
 
-// espooferPath are the rows whose MAIL FROM is no plain <any@domain>.
+// espooferPath are the rows whose MAIL FROM is not a plain <any@domain>.
 var espooferPath = map[string]string{
 	"server_a2":       "refused",
 	"server_a5":       "refused",
@@ -72,8 +72,7 @@ func TestConformanceEspoofer(t *testing.T) {
 	}
 }
 
-// fromValues are the values of the From fields, whatever space is before their
-// colon.
+// fromValues returns the values of the From fields, also of those with space before the colon.
 func fromValues(header string) (values []string) {
 	fields, _ := signer.Split([]byte(header))
 	for _, f := range fields {

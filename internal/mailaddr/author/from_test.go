@@ -59,7 +59,7 @@ func fromCases(tb testing.TB) []fromCase {
 	return cases
 }
 
-// outcome renders a result in the notation of the case files.
+// outcome returns a result in the notation of the case files.
 func outcome(f From, err error) string {
 	var fe *Error
 	if errors.As(err, &fe) {
@@ -171,8 +171,8 @@ func TestErrorJSON(t *testing.T) {
 	}
 }
 
-// TestFromErrorDetail: the detail names the cause, not the slip beside it.
-func TestFromErrorDetail(t *testing.T) {
+// TestErrorDetail: the detail names the cause of the refusal, not a slip in the same field.
+func TestErrorDetail(t *testing.T) {
 	for _, tt := range []struct{ value, want string }{
 		{` "ceo@bank.example <a@a.example>`, "the field shows several domains, and a quoted string has no end"},
 		{` "ceo@mail.a.example <a@a.example>`, "the field shows several domains, and a quoted string has no end"},
@@ -194,7 +194,7 @@ func TestFromErrorDetail(t *testing.T) {
 	}
 }
 
-// TestNoteText: what stands in the label says more than the note's name.
+// TestNoteText: the text of a note, which the label shows, is not the name of the note.
 func TestNoteText(t *testing.T) {
 	seen := map[string]bool{}
 	for _, n := range []Note{NoteOtherAddress, NoteOtherName, NoteSlip} {
@@ -230,8 +230,8 @@ func BenchmarkParseFrom(b *testing.B) {
 	}
 }
 
-// BenchmarkParseFromHostile: ns/op doubles with the size, MB/s stays.
-func BenchmarkParseFromHostile(b *testing.B) {
+// BenchmarkParseHostile: if the cost is linear, ns/op doubles with the size and MB/s stays.
+func BenchmarkParseHostile(b *testing.B) {
 	for _, c := range []struct{ why, prefix, unit, suffix string }{
 		{"mailboxes", "", "a@b.example,", ""},
 		{"encoded words", `"`, "=?a?q? ", `?=" <a@b.example>`},

@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// FuzzParse holds every accepted field to what a verifier relies on.
+// FuzzParse checks for every accepted field what a verifier relies on.
 func FuzzParse(f *testing.F) {
 	for _, c := range fromCases(f) {
 		for _, v := range c.values {
@@ -67,11 +67,11 @@ func FuzzParse(f *testing.F) {
 			canonical.WriteString("<" + local + "@" + string(m.Domain) + ">")
 		}
 		if canonical.Len() > MaxFromLen {
-			return // addresses without brackets or spaces are shorter
+			return // the brackets and spaces make it longer than the field was
 		}
 		again, err := Parse([]string{canonical.String()})
 		if err != nil && slices.Contains(from.Notes, NoteSlip) {
-			return // with brackets a local part of a slip may hold what closes them
+			return // the local part of a slip may hold an octet that ends the brackets
 		}
 		if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
 			t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
@@ -84,13 +84,13 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// dottedDomain is what a reader by patterns takes for an address's domain.
+// dottedDomain is the pattern by which a reader may find the domain of an address.
 var dottedDomain = regexp.MustCompile(`@[ \t\r\n]*([0-9A-Za-z_-]+\.[0-9A-Za-z_.-]*[0-9A-Za-z_-])`)
 
-// otherReaders compares an accepted field with what other readers make of it:
-// Go's parser, which is as strict as RFC 5322 but for dots; and, where commas,
-// colons or double-byte text were let through, one that takes anything for an
-// address that has an "@" before something like a domain.
+// otherReaders compares an accepted field with what other readers see in it. One is Go's
+// parser, which is as strict as RFC 5322 except for dots. If the field has unquoted commas,
+// colons or double-byte text, another one takes any "@" before something like a domain for
+// an address.
 func otherReaders(t *testing.T, value string, from From) {
 	t.Helper()
 	unfolded := strings.NewReplacer("\r\n", "").Replace(value)
@@ -140,7 +140,7 @@ func otherReaders(t *testing.T, value string, from From) {
 	for _, text := range texts {
 		for _, m := range dottedDomain.FindAllStringSubmatch(text, -1) {
 			if p.slip && !isTopLevel(strings.ToLower(m[1][strings.LastIndexByte(m[1], '.')+1:])) {
-				continue // joined to nobody's domain
+				continue // joined to a domain that cannot exist
 			}
 			if name, err := mailaddr.ParseDomain(m[1]); err == nil && name != from.AuthorDomain && !strings.HasPrefix(string(from.AuthorDomain), "xn--") {
 				t.Fatalf("a pattern reads %q, we %q", name, from.AuthorDomain)
@@ -149,8 +149,8 @@ func otherReaders(t *testing.T, value string, from From) {
 	}
 }
 
-// reader knows quotes, perhaps quoted pairs, perhaps comments, and takes what it
-// finds in angle brackets for authors.
+// reader is a reader that takes the addresses in angle brackets for authors. It knows quotes,
+// and perhaps quoted pairs or comments.
 type reader struct{ pairs, comments bool }
 
 // angles returns the domains with a dot in angle brackets outside quotes, as far as the

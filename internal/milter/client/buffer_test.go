@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestBuffer: events wait until an answer is awaited, or Flush.
+// TestBuffer: the client holds events back until it waits for an answer, or until Flush.
 func TestBuffer(t *testing.T) {
 	here, there := net.Pipe() // a write blocks until it is read
 	defer there.Close()

@@ -150,7 +150,7 @@ func TestParseModification(t *testing.T) {
 	}
 }
 
-// script is a milter that answers with fixed octets and keeps what it is sent.
+// script is a milter that answers with fixed octets and keeps the octets that it gets.
 func script(t *testing.T, answers string) (*Client, func() string) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -170,7 +170,8 @@ func script(t *testing.T, answers string) (*Client, func() string) {
 const accepting = "\x00\x00\x00\x0dO\x00\x00\x00\x06\x00\x00\x00\x00"
 
 func TestSendsAsPostfix(t *testing.T) {
-	// No replies but the last, leading space negotiated; "i" at MAIL only.
+	// The milter announces no answer but the last, keeps leading space, and asks for "i" at
+	// MAIL only.
 	c, sent := script(t, "\x00\x00\x00\x13O\x00\x00\x00\x06\x00\x00\x01\x31\x00\x1f\xf1\x80\x00\x00\x00\x02i\x00"+
 		"\x00\x00\x00\x01p\x00\x00\x00\x01a")
 	if _, err := c.Negotiate(PostfixOffer()); err != nil {
@@ -199,10 +200,10 @@ func TestSendsAsPostfix(t *testing.T) {
 
 func TestNegotiationRefusesMoreThanOffered(t *testing.T) {
 	for _, answer := range []string{
-		accepting + "\x00\x00\x00\x01",                              // a protocol flag
-		"\x00\x00\x00\x01c",                                         // no negotiation
+		accepting + "\x00\x00\x00\x01",                              // a protocol flag that was not offered
+		"\x00\x00\x00\x01c",                                         // no answer to the negotiation
 		"\x00\x00\x00\x05O\x00\x00\x00\x06",                         // too short
-		"\x00\x00\x00\x00",                                          // no frame
+		"\x00\x00\x00\x00",                                          // an empty frame
 		accepting[:8] + "\x07" + accepting[9:] + "\x00\x00\x00\x00", // a newer version
 	} {
 		c, sent := script(t, answer)
@@ -233,7 +234,7 @@ func TestStopsWhereTheMilterDecides(t *testing.T) {
 		{strings.Repeat(cont, 5) + reject, "end_of_header", Reject},
 		{strings.Repeat(cont, 6) + reject, "body", Reject},
 		{strings.Repeat(cont, 6) + skip + reject, "end_of_message", Reject},
-		{strings.Repeat(cont, 6) + cont + cont, "body", Continue}, // then the end fails: see below
+		{strings.Repeat(cont, 6) + cont + cont, "body", Continue}, // the answers then end, see below
 	} {
 		answers := accepting + "\x00\x00\x00\x00" + tc.answers
 		if tc.kind == Continue {
@@ -265,6 +266,6 @@ func TestConnectionLost(t *testing.T) {
 	}
 	sent()
 	if _, err := c.Body(make([]byte, 65536)); err == nil {
-		t.Error("too large a chunk was taken")
+		t.Error("a chunk that is too large was accepted")
 	}
 }
