@@ -33,8 +33,7 @@ func (c *counted) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.
 func TestClockJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		behind := &counted{next: nameserver.Zone(t, zoneText)}
-		cfg := resolver.DefaultCacheConfig()
-		cfg.Stale = 0
+		cfg := resolver.CacheConfig{Size: 1 << 20, MaxTTL: 24 * time.Hour, NegativeTTL: 5 * time.Minute}
 		cache, err := resolver.NewCache(behind, cfg)
 		if err != nil {
 			t.Fatal(err)

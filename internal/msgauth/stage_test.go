@@ -36,8 +36,8 @@ func stageOf(r dns.Resolver, limit int) *stage {
 	return s
 }
 
-// TestStageLimit: no stage asks more than its limit, whatever its evaluator wants.
-func TestStageLimit(t *testing.T) {
+// TestStageLookups: no stage asks more than its limit, whatever its evaluator wants.
+func TestStageLookups(t *testing.T) {
 	for i, kind := range stages {
 		z := zone.New()
 		var s stage

@@ -13,7 +13,7 @@ import (
 
 func benchCache(b *testing.B, next dns.Resolver, size int64) *Cache {
 	b.Helper()
-	cfg := DefaultCacheConfig()
+	cfg := cacheDefaults()
 	cfg.Size = size
 	c, err := NewCache(next, cfg)
 	if err != nil {
@@ -98,7 +98,7 @@ func BenchmarkPeekParallel(b *testing.B) {
 
 // A hit allocates nothing, whoever asks.
 func TestHitsDoNotAllocate(t *testing.T) {
-	c := cached(t, DefaultCacheConfig(), nameserver.Zone(t, "a.example 3600 TXT text"))
+	c := cached(t, cacheDefaults(), nameserver.Zone(t, "a.example 3600 TXT text"))
 	ctx := t.Context()
 	if _, err := c.Lookup(ctx, "a.example", dns.TypeTXT); err != nil {
 		t.Fatal(err)

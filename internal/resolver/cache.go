@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// DefaultQueryTimeout bounds a query that no waiter bounds any more.
-	DefaultQueryTimeout = 10 * time.Second
+	// maxQueryTime bounds one query. Those who wait for its answer may leave
+	// earlier.
+	maxQueryTime = 10 * time.Second
 	// staleAfter is how long a lookup waits for news while an answer past its
 	// TTL is at hand (RFC 8767 §5, the client response timer).
 	staleAfter = 1800 * time.Millisecond
@@ -37,21 +38,11 @@ type CacheConfig struct {
 	NegativeTTL time.Duration // upper bound for NXDOMAIN and NODATA (RFC 2308 §5)
 	FailureTTL  time.Duration // how long a failure is not asked about again (RFC 9520 §3.2)
 	Stale       time.Duration // how long past its TTL an answer may stand in for a failure (RFC 8767)
-	// QueryTimeout bounds one query, whoever waits; 0 means DefaultQueryTimeout.
-	QueryTimeout time.Duration
 	// Metrics counts; nil counts nothing.
 	Metrics *Metrics
 	// OnPanic is told of a panic below the cache, on the goroutine it happened
 	// on; the lookup fails as malformed. May be nil.
 	OnPanic func(recovered any)
-}
-
-// DefaultCacheConfig returns the documented defaults.
-func DefaultCacheConfig() CacheConfig {
-	return CacheConfig{
-		Size: 64 << 20, MaxTTL: 24 * time.Hour, MinTTL: 5 * time.Second, NegativeTTL: 5 * time.Minute,
-		FailureTTL: 10 * time.Second, Stale: time.Hour,
-	}
 }
 
 // Cache is a Resolver that remembers what another said: answers, "no"s and
@@ -62,7 +53,7 @@ type Cache struct {
 	store *otter.Cache[key, *entry] // nil: nothing is kept
 	large *otter.Cache[key, *entry] // of large answers
 	start time.Time                 // of the monotonic clock every time is on
-	clock *coarse                   // the store's
+	clock *storeClock               // of store and large
 
 	base context.Context // of the queries: they outlive those who asked
 	stop context.CancelFunc
@@ -92,10 +83,7 @@ type flight struct {
 
 // NewCache returns a Cache in front of next.
 func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
-	c := &Cache{next: next, cfg: cfg, start: time.Now(), clock: new(coarse), flights: map[key]*flight{}}
-	if c.cfg.QueryTimeout <= 0 {
-		c.cfg.QueryTimeout = DefaultQueryTimeout
-	}
+	c := &Cache{next: next, cfg: cfg, start: time.Now(), clock: new(storeClock), flights: map[key]*flight{}}
 	if cfg.Size > 0 {
 		var err error
 		if c.store, err = c.newStore(cfg.Size - cfg.Size/largePart); err != nil {
@@ -131,22 +119,22 @@ func (c *Cache) newStore(size int64) (*otter.Cache[key, *entry], error) {
 	return store, nil
 }
 
-// coarse is the store's clock. It counts time as the cache does: a step of the
-// wall clock must not end every TTL. It goes on only with writes, which clean
-// up what is gone; readers look at the entry's own times, so a hit reads the
-// clock once. It has no ticks, so there is no goroutine.
-type coarse struct{ now atomic.Int64 }
+// storeClock is the clock of the stores. It counts monotonic time, because a step
+// of the wall clock must not end every TTL. It advances only on writes: eviction
+// needs no finer clock, and a reader, who compares the entry's own times, then asks
+// for the time only once. It has no ticks, so that the store starts no goroutine.
+type storeClock struct{ now atomic.Int64 }
 
-func (t *coarse) NowNano() int64 { return t.now.Load() }
+func (t *storeClock) NowNano() int64 { return t.now.Load() }
 
 // advance sets the clock, never back.
-func (t *coarse) advance(now time.Duration) {
+func (t *storeClock) advance(now time.Duration) {
 	for old := t.now.Load(); int64(now) > old && !t.now.CompareAndSwap(old, int64(now)); {
 		old = t.now.Load()
 	}
 }
 
-func (*coarse) Tick(time.Duration) <-chan time.Time { return nil }
+func (*storeClock) Tick(time.Duration) <-chan time.Time { return nil }
 
 func (c *Cache) now() time.Duration { return time.Since(c.start) }
 
@@ -266,7 +254,7 @@ func (c *Cache) join(k key) (*flight, *entry) {
 func (c *Cache) launch(k key, f *flight) {
 	c.flights[k] = f
 	var ctx context.Context
-	ctx, f.giveUp = context.WithTimeout(c.base, c.cfg.QueryTimeout)
+	ctx, f.giveUp = context.WithTimeout(c.base, maxQueryTime)
 	c.work.Go(func() { c.fly(ctx, k, f) })
 }
 

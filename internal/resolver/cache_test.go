@@ -16,6 +16,14 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
+// cacheDefaults are the documented defaults of dns.cache.
+func cacheDefaults() CacheConfig {
+	return CacheConfig{
+		Size: 64 << 20, MaxTTL: 24 * time.Hour, MinTTL: 5 * time.Second, NegativeTTL: 5 * time.Minute,
+		FailureTTL: 10 * time.Second, Stale: time.Hour,
+	}
+}
+
 func cached(t *testing.T, cfg CacheConfig, next dns.Resolver) *Cache {
 	t.Helper()
 	c, err := NewCache(next, cfg)
@@ -70,7 +78,7 @@ func TestCacheTTL(t *testing.T) {
 		t.Run(tc.reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				z := nameserver.Zone(t, cacheZone)
-				c := cached(t, DefaultCacheConfig(), z)
+				c := cached(t, cacheDefaults(), z)
 				if got := marks(c.Lookup(t.Context(), tc.name, tc.typ)); got != tc.first {
 					t.Errorf("first %s, want %s", got, tc.first)
 				}
@@ -109,7 +117,7 @@ func TestCacheFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		z := nameserver.Zone(t, "! a.example A servfail\n! a.example TXT timeout\na.example A 192.0.2.1")
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
 		for range 3 { // RFC 9520: not asked again while it is kept
@@ -138,7 +146,7 @@ func TestCacheFailures(t *testing.T) {
 func TestCachePermanentFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, "l.example CNAME x.example\nx.example A 192.0.2.1")
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		c := cached(t, cfg, z)
 		look := func(want string, asked int) {
 			t.Helper()
@@ -165,7 +173,7 @@ func TestCacheKeepsNoPersonalFailures(t *testing.T) {
 		fmt.Errorf("wrapped: %w", &dns.Error{Kind: dns.KindBudget}),
 	} {
 		asked := 0
-		c := cached(t, DefaultCacheConfig(), nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+		c := cached(t, cacheDefaults(), nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
 			asked++
 			return dns.Answer{}, err
 		}))
@@ -185,7 +193,7 @@ func TestCacheCoalesces(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := testMetrics(t)
 			z := nameserver.Zone(t, cacheZone+"! a.example.com A delay=3s\n")
-			cfg := DefaultCacheConfig()
+			cfg := cacheDefaults()
 			cfg.Size, cfg.Metrics = size, m.Metrics
 			c := cached(t, cfg, z)
 			begin := time.Now()
@@ -223,7 +231,7 @@ func TestCacheCoalesces(t *testing.T) {
 func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone+"! a.example.com A delay=3s\n! t.example.com TXT delay=1h\n")
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if got := marks(c.Lookup(ctx, "a.example.com", dns.TypeA)); got != "timeout" {
@@ -234,7 +242,7 @@ func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		begin := time.Now()
-		if got := marks(c.Lookup(t.Context(), "t.example.com", dns.TypeTXT)); got != "timeout" || time.Since(begin) != DefaultQueryTimeout {
+		if got := marks(c.Lookup(t.Context(), "t.example.com", dns.TypeTXT)); got != "timeout" || time.Since(begin) != maxQueryTime {
 			t.Errorf("got %s after %s", got, time.Since(begin))
 		}
 	})
@@ -245,7 +253,7 @@ func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 func TestCacheForgetsWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		cfg.Stale = 0
 		c := cached(t, cfg, z)
 		for i := range 100 {
@@ -271,7 +279,7 @@ func TestCacheBoundsItsSize(t *testing.T) {
 	for i := range n {
 		z.Add(name(i), dns.TypeTXT, dns.Record{Text: strings.Repeat("x", 4000)})
 	}
-	cfg := DefaultCacheConfig()
+	cfg := cacheDefaults()
 	cfg.Size, cfg.Metrics = size, m.Metrics
 	c := cached(t, cfg, z)
 	for i := range n {
@@ -317,7 +325,7 @@ func TestWeightCountsEverything(t *testing.T) {
 func TestCachePurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		for range 2 {
 			if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com 1m0s 192.0.2.1" {
 				t.Errorf("got %s", got)
@@ -335,7 +343,7 @@ func TestCachePurge(t *testing.T) {
 func TestCacheClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone+"! t.example.com TXT delay=9s\n")
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
 		done := make(chan string)
 		go func() { done <- marks(c.Lookup(t.Context(), "t.example.com", dns.TypeTXT)) }()
@@ -357,7 +365,7 @@ func TestCacheClose(t *testing.T) {
 // A panic below the cache would end the process: it is on a goroutine of ours.
 func TestCacheSurvivesPanic(t *testing.T) {
 	var told any
-	cfg := DefaultCacheConfig()
+	cfg := cacheDefaults()
 	cfg.OnPanic = func(p any) { told = p }
 	c := cached(t, cfg, nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { panic("boom") }))
 	_, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
@@ -374,7 +382,7 @@ func TestCacheConcurrentUse(t *testing.T) {
 		z.Add(dns.Name(fmt.Sprintf("n%d.example", i)), dns.TypeTXT, dns.Record{Text: strings.Repeat("x", 500)})
 	}
 	z.Fail("n7.example", dns.TypeTXT, zone.Fault{Kind: zone.ServFail})
-	cfg := DefaultCacheConfig()
+	cfg := cacheDefaults()
 	cfg.Size = 20 << 10
 	c := cached(t, cfg, z)
 	var wg sync.WaitGroup

@@ -20,7 +20,7 @@ func TestHostileServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // servers may still be at it
 		m := testMetrics(t)
-		cfg := DefaultConfig()
+		cfg := Config{Cache: cacheDefaults()}
 		cfg.Cache.Size = 128 << 10
 		cfg.Client = ClientConfig{Servers: nameserver.HostileServers(), Hedge: 300 * time.Millisecond}
 		cfg.Client.Dial, _ = nameserver.Hostile(t).Dialer()
@@ -54,7 +54,7 @@ func TestNothingLeaks(t *testing.T) {
 `, nameserver.Options{})
 	before := runtime.NumGoroutine()
 	files := descriptors(t)
-	cfg := DefaultConfig()
+	cfg := Config{Cache: cacheDefaults()}
 	cfg.Client = ClientConfig{Servers: []string{s.Addr(), s.Addr()}, Timeout: silenceTimeout, Hedge: silenceTimeout / 3}
 	r, err := NewWithMetrics(cfg, nil)
 	if err != nil {

@@ -18,7 +18,7 @@ func TestLargeAnswers(t *testing.T) {
 	for octets, want := range map[int]time.Duration{maxSmallText: time.Hour, maxSmallText + 1: time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			z := zone.New().AddTTL("x.example", dns.TypeTXT, time.Hour, dns.Record{Text: strings.Repeat("x", octets)})
-			c := cached(t, DefaultCacheConfig(), z)
+			c := cached(t, cacheDefaults(), z)
 			a, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT)
 			if err != nil || a.TTL != want {
 				t.Errorf("%d octets: kept for %v, %v", octets, a.TTL, err)
@@ -39,7 +39,7 @@ func TestLargeAnswersFlushNothing(t *testing.T) {
 	for i := range 500 {
 		z.Add(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT, dns.Record{Text: "v=spf1 -all"})
 	}
-	cfg := DefaultCacheConfig()
+	cfg := cacheDefaults()
 	cfg.Size = 1 << 20
 	c := cached(t, cfg, z)
 	look := func(name dns.Name) {
@@ -71,7 +71,7 @@ func TestLargeAnswersFlushNothing(t *testing.T) {
 func TestLargeAndSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := zone.New()
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		for _, octets := range []int{5000, 10, 5000} {
 			z.Remove("x.example").Add("x.example", dns.TypeTXT, dns.Record{Text: strings.Repeat("x", octets)})
 			a, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT)

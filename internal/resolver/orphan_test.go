@@ -63,7 +63,7 @@ func (c *Cache) underWay() (flights, orphans, prefetches int) {
 func TestQuestionsNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		cfg.Metrics = m.Metrics
 		next := &open{takes: 9 * time.Second}
 		c := cached(t, cfg, next)
@@ -108,7 +108,7 @@ func TestQuestionsNobodyWaitsFor(t *testing.T) {
 func TestOrphanIsAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &open{takes: 5 * time.Second}
-		c := cached(t, DefaultCacheConfig(), next)
+		c := cached(t, cacheDefaults(), next)
 		leave := func(name dns.Name) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
@@ -144,7 +144,7 @@ func TestOrphanIsAdopted(t *testing.T) {
 func TestPrefetchIsNoOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, "hot.example 60 TXT x")
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		for range hotReads + 1 {
 			_, _ = c.Lookup(t.Context(), "hot.example", dns.TypeTXT)
 		}

@@ -42,7 +42,7 @@ func TestPrefetch(t *testing.T) {
 	}
 	for how, read := range read {
 		synctest.Test(t, func(t *testing.T) {
-			c, z, m := prefetching(t, DefaultCacheConfig())
+			c, z, m := prefetching(t, cacheDefaults())
 			z.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: time.Second})
 			look := func(want string, asked int) {
 				t.Helper()
@@ -71,7 +71,7 @@ func TestPrefetch(t *testing.T) {
 // What nobody reads any more, or read once, costs no query.
 func TestPrefetchOnlyWhatIsHot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, z, _ := prefetching(t, DefaultCacheConfig())
+		c, z, _ := prefetching(t, cacheDefaults())
 		time.Sleep(time.Minute)
 		if n := len(z.Queries()); n != 1 {
 			t.Errorf("asked %d times", n)
@@ -93,7 +93,7 @@ func TestPrefetchOnlyWhatIsHot(t *testing.T) {
 func TestPrefetchOfNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		cfg.Metrics = m.Metrics
 		z := nameserver.Zone(t, cacheZone)
 		c := cached(t, cfg, z)
@@ -113,7 +113,7 @@ func TestPrefetchOfNo(t *testing.T) {
 // is stale until the failure may be asked about again.
 func TestPrefetchFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		c, z, m := prefetching(t, cfg)
 		z.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.ServFail})
 		for _, step := range []struct {
@@ -146,7 +146,7 @@ func TestPrefetchFails(t *testing.T) {
 // Who comes after the TTL while the prefetch is under way waits for it.
 func TestPrefetchIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, z, _ := prefetching(t, DefaultCacheConfig())
+		c, z, _ := prefetching(t, cacheDefaults())
 		z.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: 1500 * time.Millisecond})
 		time.Sleep(59 * time.Second)
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
@@ -171,7 +171,7 @@ func TestPrefetchesAreBounded(t *testing.T) {
 		for i := range n {
 			z.AddTTL(name(i), dns.TypeTXT, time.Minute, dns.Record{Text: "x"})
 		}
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		readAll := func(times int) {
 			synctest.Wait()
 			for i := range n * times {
@@ -217,7 +217,7 @@ func TestPrefetchFrom(t *testing.T) {
 func TestCachePeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone+"! bad.example.com TXT servfail\n")
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		if a, ok := c.Peek("t.example.com", dns.TypeTXT); ok {
 			t.Errorf("never asked: %+v", a)
 		}
@@ -264,7 +264,7 @@ func TestPrefetchIsNotStale(t *testing.T) {
 		{"the caller's time is up", zone.Fault{Delay: 4 * time.Second}, time.Second, "timeout", time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			cfg := DefaultCacheConfig()
+			cfg := cacheDefaults()
 			cfg.Stale = 0
 			c, z, _ := prefetching(t, cfg)
 			z.Fail("a.example.com", dns.TypeA, tt.fault)

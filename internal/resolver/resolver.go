@@ -40,9 +40,6 @@ type Config struct {
 	Cache  CacheConfig
 }
 
-// DefaultConfig asks the system's servers through a cache of 64 MiB.
-func DefaultConfig() Config { return Config{Cache: DefaultCacheConfig()} }
-
 // Resolver is a Cache with a client behind it. Close ends it.
 type Resolver struct {
 	client *upstream.Client

@@ -26,7 +26,7 @@ const (
 func TestResolver(t *testing.T) {
 	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", nameserver.Options{})
 	m := nameserver.NewSeries()
-	cfg := DefaultConfig()
+	cfg := Config{Cache: cacheDefaults()}
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
 	r, err := New(cfg, m)
 	if err != nil {
@@ -64,7 +64,7 @@ func TestResolver(t *testing.T) {
 func TestResolverReload(t *testing.T) {
 	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1", nameserver.Options{})
 	m := testMetrics(t)
-	cfg := DefaultConfig()
+	cfg := Config{Cache: cacheDefaults()}
 	cfg.Client = ClientConfig{Servers: []string{s.Addr()}, Timeout: longTimeout}
 	for range 2 {
 		r, err := NewWithMetrics(cfg, m.Metrics)
@@ -80,13 +80,13 @@ func TestResolverReload(t *testing.T) {
 }
 
 func TestResolverErrors(t *testing.T) {
-	cfg := DefaultConfig()
+	cfg := Config{Cache: cacheDefaults()}
 	cfg.Client.Servers = []string{"not an address"}
 	if _, err := New(cfg, prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "not an address") {
 		t.Errorf("error %v", err)
 	}
 	m := testMetrics(t)
-	if _, err := New(DefaultConfig(), m); err == nil {
+	if _, err := New(Config{Cache: cacheDefaults()}, m); err == nil {
 		t.Error("series registered twice")
 	}
 }

@@ -20,7 +20,7 @@ func TestWithSharesCacheAndClock(t *testing.T) {
 		dial, _ := nameserver.Script(func(_, _ string, query []byte, conn net.Conn) {
 			_, _ = conn.Write(nameserver.Respond(t, query, 0, nameserver.QuestionName(query)+" A 192.0.2.1"))
 		}).Dialer()
-		cfg := DefaultConfig()
+		cfg := Config{Cache: cacheDefaults()}
 		cfg.Cache.Stale = 0
 		cfg.Client = ClientConfig{Servers: []string{"192.0.2.1"}, Dial: dial}
 		old, err := NewWithMetrics(cfg, m.Metrics)
@@ -74,7 +74,7 @@ func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			before, after := nameserver.Zone(t, cacheZone), nameserver.Zone(t, cacheZone)
-			old := cached(t, DefaultCacheConfig(), before)
+			old := cached(t, cacheDefaults(), before)
 			if tt.known {
 				_, _ = old.Lookup(t.Context(), "a.example.com", dns.TypeA)
 				time.Sleep(2 * time.Minute)

@@ -16,7 +16,7 @@ func TestCacheServesStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		z := nameserver.Zone(t, cacheZone)
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
 		look := func(want string, asked int) {
@@ -50,7 +50,7 @@ func TestCacheServesStaleNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		z := nameserver.Zone(t, cacheZone)
-		cfg := DefaultCacheConfig()
+		cfg := cacheDefaults()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
 		_, _ = c.Lookup(t.Context(), "no.example.com", dns.TypeA)
@@ -70,7 +70,7 @@ func TestCacheServesStaleNo(t *testing.T) {
 func TestCacheStaleWhileServerIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
-		c := cached(t, DefaultCacheConfig(), z)
+		c := cached(t, cacheDefaults(), z)
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
 		time.Sleep(time.Minute)
 		z.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: 5 * time.Second})

@@ -104,14 +104,14 @@ type Slot struct {
 	have    int           // places held, those in pools[:have]
 	ready   chan struct{} // closed when have is need; nil while nobody waits
 	place   *list.Element // in the queue of pools[have]
-	crowded *atomic.Bool
+	queued  *atomic.Bool
 }
 
 // Take waits until there is a place in every one of the pools, at most three,
 // or ctx ends: then it returns nil. As soon as it has to wait for others, not
-// only for a private pool's, it sets crowded.
-func (l *Lock) Take(ctx context.Context, network netip.Prefix, crowded *atomic.Bool, from ...Source) *Slot {
-	s := &Slot{lock: l, network: network, need: len(from), crowded: crowded}
+// only for a private pool's, it sets queued.
+func (l *Lock) Take(ctx context.Context, network netip.Prefix, queued *atomic.Bool, from ...Source) *Slot {
+	s := &Slot{lock: l, network: network, need: len(from), queued: queued}
 	copy(s.sources[:], from)
 	l.mu.Lock()
 	s.advance()
@@ -208,7 +208,7 @@ func (p *Pool) forget(network netip.Prefix, t *tenant) {
 func (p *Pool) wait(t *tenant, s *Slot) {
 	s.place = t.waiting.PushBack(s)
 	if !p.private {
-		s.crowded.Store(true)
+		s.queued.Store(true)
 	}
 	if t.place == nil {
 		t.place = p.queue.PushBack(t)

@@ -53,8 +53,8 @@ func TestNobodyHoldsMoreThanHeLeaves(t *testing.T) {
 			if free := tt.size - p.used; free != tt.free {
 				t.Errorf("%d networks and %d slots: %d are free", tt.networks, tt.size, free)
 			}
-			var crowded atomic.Bool
-			if s := l.Take(ctx, network(9999), &crowded, p); tt.free > 0 && (s == nil || crowded.Load()) {
+			var queued atomic.Bool
+			if s := l.Take(ctx, network(9999), &queued, p); tt.free > 0 && (s == nil || queued.Load()) {
 				t.Errorf("%d networks and %d slots: who comes next has to wait", tt.networks, tt.size)
 			}
 			<-ctx.Done()
@@ -68,9 +68,9 @@ func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
 		p := NewPool(2)
-		var crowded atomic.Bool
-		first, second := l.Take(t.Context(), network(1), &crowded, p), l.Take(t.Context(), network(2), &crowded, p)
-		if crowded.Load() {
+		var queued atomic.Bool
+		first, second := l.Take(t.Context(), network(1), &queued, p), l.Take(t.Context(), network(2), &queued, p)
+		if queued.Load() {
 			t.Error("the first two had to wait")
 		}
 		var mu sync.Mutex
@@ -115,14 +115,14 @@ func TestTimeEnds(t *testing.T) {
 			"the message's own": {own.Of(1), orgs.Of("b.example"), all},
 			"the organization":  {own.Of(2), orgs.Of("a.example"), all},
 		} {
-			var crowded atomic.Bool
+			var queued atomic.Bool
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			begin := time.Now()
-			if s := l.Take(ctx, network(2), &crowded, from...); s != nil || time.Since(begin) != time.Second {
+			if s := l.Take(ctx, network(2), &queued, from...); s != nil || time.Since(begin) != time.Second {
 				t.Errorf("%s: got a slot, or after %v", what, time.Since(begin))
 			}
-			if crowded.Load() != (what == "the organization") {
-				t.Errorf("%s: crowded by others: %v", what, crowded.Load())
+			if queued.Load() != (what == "the organization") {
+				t.Errorf("%s: queued by others: %v", what, queued.Load())
 			}
 			cancel()
 		}
@@ -154,8 +154,8 @@ func TestPoolsInTurn(t *testing.T) {
 		if all.used > 4 {
 			t.Errorf("an organization holds %d", all.used)
 		}
-		var crowded atomic.Bool
-		if l.Take(ctx, network(100), &crowded, orgs.Of("bank.example"), all); crowded.Load() {
+		var queued atomic.Bool
+		if l.Take(ctx, network(100), &queued, orgs.Of("bank.example"), all); queued.Load() {
 			t.Error("another organization has to wait")
 		}
 	})
@@ -246,8 +246,8 @@ func BenchmarkTake(b *testing.B) {
 	var l Lock
 	all, orgs := NewPool(96), NewFamily(8)
 	b.ReportAllocs()
-	var crowded atomic.Bool
+	var queued atomic.Bool
 	for b.Loop() {
-		l.Take(b.Context(), network(1), &crowded, orgs.Of("a.example"), all).Release()
+		l.Take(b.Context(), network(1), &queued, orgs.Of("a.example"), all).Release()
 	}
 }

@@ -160,13 +160,13 @@
 //	resolver.maxOrphans                 32        queries that nobody waits for any more  -                     the next message may need the answer
 //	resolver.maxPrefetches              32        queries that nobody waits for           -                     the other sockets are for those who do
 //	resolver.maxSmallText               4096      octets of TXT                           -                     more is kept briefly, in a sixteenth of the cache
-//	resolver.DefaultQueryTimeout        10s       time                                    -                     a question that nobody waits for any more
+//	resolver.maxQueryTime               10s       time                                    -                     a question that nobody waits for any more
 //	resolver/upstream.MaxInflight       512       sockets                                 -                     questions outlive a message that left
 //	resolver/upstream.maxFailures       5         answers missing or useless              -                     then a server is asked after the others
 //	resolver/upstream.maxPipelined      64        queries on a TLS connection             -                     servers hang up on clients that ask for more
 //	resolver/upstream.maxProbePause     30s       time                                    -                     between two probes of a server that is down
 //	resolver/upstream.maxRestarts       4         questions                               -                     an alias chain that leaves its answer
-//	resolver/upstream.maxSpare          8         descriptors                             -                     kept for queries when MTAs have taken all others
+//	resolver/upstream.maxReserved       8         descriptors                             -                     kept for queries when MTAs have taken all others
 //	resolver/upstream.maxStrays         256       packets that are no answer              -                     who sends more is guessing; TCP is asked
 //	resolver/upstream.maxSystemServers  3         servers of resolv.conf                  -                     resolv.conf(5)
 //	resolver/upstream.DefaultTimeout    2s        time                                    dns.timeout           one try at one server

@@ -61,12 +61,9 @@ type ClientConfig struct {
 	// servers asked from now on or, with an error, still. May be nil.
 	OnServers func(servers []string, err error)
 	Timeout   time.Duration // one try at one server; 0 means DefaultTimeout
-	Rounds    int           // times the list is gone through; 0 means 2
 	// Hedge is how long the first server may take before the second is asked
 	// as well; 0, or a single server, means that it never is.
 	Hedge time.Duration
-	// Inflight bounds the queries under way, hence the sockets; 0 means 512.
-	Inflight int
 	// Dial opens the socket for one query, net.Dialer if nil.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TrustAD passes on the AD bit of servers on other hosts too: whoever can
@@ -79,23 +76,26 @@ type ClientConfig struct {
 	// OnPanic is told of a panic, on the goroutine it happened on; the try
 	// fails as malformed. May be nil.
 	OnPanic func(recovered any)
+
+	rounds   int // for tests; 0 means defaultRounds
+	inflight int // for tests; 0 means MaxInflight
 }
 
 // Client is a stub resolver that asks recursive servers. It keeps nothing but
 // how each has behaved. Close ends it.
 type Client struct {
 	dns.LookupOnly
-	servers atomic.Pointer[[]*server]
-	timeout time.Duration
-	rounds  int
-	hedge   time.Duration
-	dial    dialer
-	spare   *spare // of descriptors; nil where others open the sockets
-	metrics *Metrics
-	onPanic func(any)
-	slots   chan struct{}
-	start   time.Time // of the monotonic clock of everything remembered
-	buffers sync.Pool
+	servers  atomic.Pointer[[]*server]
+	timeout  time.Duration
+	rounds   int
+	hedge    time.Duration
+	dial     dialer
+	reserved *reserve // of descriptors; nil if cfg.Dial opens the sockets
+	metrics  *Metrics
+	onPanic  func(any)
+	slots    chan struct{}
+	start    time.Time // of the monotonic clock of everything remembered
+	buffers  sync.Pool
 
 	base context.Context // of what goes on in the background
 	stop context.CancelFunc
@@ -116,7 +116,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		timeout: cfg.Timeout, rounds: cfg.Rounds, hedge: cfg.Hedge, dial: cfg.Dial,
+		timeout: cfg.Timeout, rounds: cfg.rounds, hedge: cfg.Hedge, dial: cfg.Dial,
 		metrics: cfg.Metrics, onPanic: cfg.OnPanic, start: time.Now(),
 	}
 	c.use(servers, cfg)
@@ -126,13 +126,13 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if c.rounds <= 0 {
 		c.rounds = defaultRounds
 	}
-	if cfg.Inflight <= 0 {
-		cfg.Inflight = MaxInflight
+	if cfg.inflight <= 0 {
+		cfg.inflight = MaxInflight
 	}
-	c.slots = make(chan struct{}, cfg.Inflight)
+	c.slots = make(chan struct{}, cfg.inflight)
 	if c.dial == nil {
-		c.spare = newSpare(new(net.Dialer).DialContext)
-		c.dial = c.spare.dial
+		c.reserved = newReserve(new(net.Dialer).DialContext)
+		c.dial = c.reserved.dial
 	}
 	c.buffers.New = func() any {
 		b := make([]byte, readSize)
@@ -157,8 +157,8 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	c.stop()
 	c.work.Wait()
-	if c.spare != nil {
-		c.spare.close()
+	if c.reserved != nil {
+		c.reserved.close()
 	}
 }
 
@@ -235,7 +235,7 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 	}
 	select {
 	case c.slots <- struct{}{}:
-		defer c.release()
+		defer c.giveSocketBack()
 	case <-ctx.Done():
 		return dnswire.Reply{}, q.Fail(dns.ContextKind(ctx.Err()), ctx.Err())
 	}
@@ -274,7 +274,7 @@ func (c *Client) next(ctx context.Context, q dnswire.Question, candidates []*ser
 }
 
 // reserve takes room for one more socket if there is any.
-func (c *Client) reserve() bool {
+func (c *Client) tryTakeSocket() bool {
 	select {
 	case c.slots <- struct{}{}:
 		return true
@@ -283,7 +283,7 @@ func (c *Client) reserve() bool {
 	}
 }
 
-func (c *Client) release() { <-c.slots }
+func (c *Client) giveSocketBack() { <-c.slots }
 
 // try asks s once, and remembers and counts how that ended. What the caller
 // ended says nothing about the server.

@@ -129,7 +129,7 @@ func TestClientOverSocketsFaults(t *testing.T) {
 ! question.example A wrongquestion
 `, nameserver.Options{})
 	m := testMetrics(t)
-	c, err := NewClient(ClientConfig{Servers: []string{s.Addr()}, Timeout: silenceTimeout, Rounds: 1, Metrics: m.Metrics})
+	c, err := NewClient(ClientConfig{Servers: []string{s.Addr()}, Timeout: silenceTimeout, rounds: 1, Metrics: m.Metrics})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -160,7 +160,7 @@ func TestExchangeOverTCP(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client, dialed := scripted(t, ClientConfig{Rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
+				client, dialed := scripted(t, ClientConfig{rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
 					if network == "tcp" {
 						c.tcp(t, query, conn)
 						return
@@ -233,7 +233,7 @@ func TestInflightIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bound = 3
 		var open, most atomic.Int64
-		c, _ := scripted(t, ClientConfig{Inflight: bound}, func(_, _ string, query []byte, conn net.Conn) {
+		c, _ := scripted(t, ClientConfig{inflight: bound}, func(_, _ string, query []byte, conn net.Conn) {
 			most.Store(max(most.Load(), open.Add(1)))
 			time.Sleep(time.Second)
 			open.Add(-1)

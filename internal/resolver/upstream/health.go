@@ -211,14 +211,14 @@ func (c *Client) sample(first *server, q dnswire.Question) {
 		return
 	}
 	for _, s := range servers {
-		if s == first || !s.health.beginSample(c.now()) || !c.reserve() {
+		if s == first || !s.health.beginSample(c.now()) || !c.tryTakeSocket() {
 			continue
 		}
 		if !c.background(func(ctx context.Context) {
-			defer c.release()
+			defer c.giveSocketBack()
 			c.try(ctx, s, q)
 		}) {
-			c.release()
+			c.giveSocketBack()
 		}
 	}
 }

@@ -259,7 +259,7 @@ func TestSlowServer(t *testing.T) {
 // When every server is down, questions are probes: the first answer ends it.
 func TestAllServersDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, c := newFleet(t, ClientConfig{Rounds: 1}, 2)
+		f, c := newFleet(t, ClientConfig{rounds: 1}, 2)
 		f.set("1", "dead")
 		f.set("2", "dead")
 		for range 5 {

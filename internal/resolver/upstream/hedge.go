@@ -29,10 +29,10 @@ func (c *Client) hedged(ctx context.Context, q dnswire.Question, first, second *
 		return []outcome{o}
 	case <-delay.C:
 	}
-	if !c.reserve() { // no socket to spare
+	if !c.tryTakeSocket() { // no socket to spare
 		return []outcome{<-results}
 	}
-	defer c.release()
+	defer c.giveSocketBack()
 	ask(second)
 	o := <-results
 	if o.err != nil && !o.err.Permanent() { // the other may still know

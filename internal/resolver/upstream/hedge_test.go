@@ -92,7 +92,7 @@ func TestHedgeNeedsTwo(t *testing.T) {
 // both with him.
 func TestHedgeBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, c := newFleet(t, ClientConfig{Hedge: 100 * time.Millisecond, Inflight: 1}, 2)
+		f, c := newFleet(t, ClientConfig{Hedge: 100 * time.Millisecond, inflight: 1}, 2)
 		f.setTakes("1", time.Second)
 		if s, took := f.ask(c); s != "1" || took != time.Second || f.count("2") != 0 {
 			t.Errorf("from %s after %s", s, took)

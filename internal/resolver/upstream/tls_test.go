@@ -78,7 +78,7 @@ func TestTLSIsStrict(t *testing.T) {
 		{"signed by somebody else", "#dns.example", others, "certificate signed by unknown authority"},
 	} {
 		m := testMetrics(t)
-		client, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr() + c.name}, RootCAs: c.roots, Timeout: longTimeout, Rounds: 1, Metrics: m.Metrics})
+		client, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr() + c.name}, RootCAs: c.roots, Timeout: longTimeout, rounds: 1, Metrics: m.Metrics})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestTLSServerCloses(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var answered bool
-		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+		d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
 			if nameserver.QuestionName(query) == "." {
 				write(truth(t, query))
 				return true
@@ -153,7 +153,7 @@ func TestTLSSilentConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := false
 		var mu sync.Mutex
-		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+		d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			if !silent {
@@ -184,7 +184,7 @@ func TestTLSSilentConnection(t *testing.T) {
 // One slow name does not cost the connection: others were answered on it.
 func TestTLSSlowNameKeepsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+		d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
 			if nameserver.QuestionName(query) != "never.example." {
 				write(truth(t, query))
 			}
@@ -224,7 +224,7 @@ func TestTLSLies(t *testing.T) {
 			}
 		})
 		synctest.Test(t, func(t *testing.T) {
-			d, c := newDoT(t, ClientConfig{Rounds: 1}, func(query []byte, write func([]byte)) bool {
+			d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
 				if nameserver.QuestionName(query) == "." {
 					write(truth(t, query))
 					return true

@@ -156,7 +156,7 @@ func TestFloodOfForgeries(t *testing.T) {
 // The same over TCP is the server's own doing.
 func TestFloodOverTCP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := scripted(t, ClientConfig{Rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
+		c, _ := scripted(t, ClientConfig{rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
 			b := nameserver.Respond(t, query, 0, goodA)
 			if network == "udp" {
 				b[2] |= nameserver.BitTruncated

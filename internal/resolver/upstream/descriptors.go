@@ -8,16 +8,16 @@ import (
 	"syscall"
 )
 
-// maxSpare is how many descriptors are kept for sockets to DNS servers: MTAs may
+// maxReserved is how many descriptors are kept for sockets to DNS servers: MTAs may
 // have taken all others, and their messages are judged by what DNS says. A few
 // queries at a time go on.
-const maxSpare = 8
+const maxReserved = 8
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // spare is a dialer with descriptors in reserve. One is freed only where there
 // is no other: until then it would be taken by the next MTA.
-type spare struct {
+type reserve struct {
 	next dialer
 
 	mu     sync.Mutex
@@ -25,13 +25,13 @@ type spare struct {
 	closed bool
 }
 
-func newSpare(next dialer) *spare {
-	s := &spare{next: next}
+func newReserve(next dialer) *reserve {
+	s := &reserve{next: next}
 	s.refill()
 	return s
 }
 
-func (s *spare) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (s *reserve) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := s.next(ctx, network, addr)
 	for errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		if !s.free() {
@@ -45,7 +45,7 @@ func (s *spare) dial(ctx context.Context, network, addr string) (net.Conn, error
 }
 
 // free gives a descriptor back to the process.
-func (s *spare) free() bool {
+func (s *reserve) free() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.fds) == 0 {
@@ -57,10 +57,10 @@ func (s *spare) free() bool {
 }
 
 // refill takes as many as it can.
-func (s *spare) refill() {
+func (s *reserve) refill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.closed && len(s.fds) < maxSpare {
+	for !s.closed && len(s.fds) < maxReserved {
 		fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			return // there are none, or no such file: then there is no reserve
@@ -69,7 +69,7 @@ func (s *spare) refill() {
 	}
 }
 
-func (s *spare) close() {
+func (s *reserve) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
@@ -82,7 +82,7 @@ func (s *spare) close() {
 // lent is a connection whose descriptor goes back into the reserve.
 type lent struct {
 	net.Conn
-	from *spare
+	from *reserve
 }
 
 // Close implements net.Conn.

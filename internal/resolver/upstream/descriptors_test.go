@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// TestSpare: without a descriptor left a query takes one that was kept for it,
+// TestReserve: without a descriptor left a query takes one that was kept for it,
 // and gives it back.
-func TestSpare(t *testing.T) {
+func TestReserve(t *testing.T) {
 	free, dialed := 0, 0 // as many as others leave
-	var s *spare
-	s = newSpare(func(context.Context, string, string) (net.Conn, error) {
+	var s *reserve
+	s = newReserve(func(context.Context, string, string) (net.Conn, error) {
 		dialed++
-		if free+maxSpare-len(s.fds) <= 0 {
+		if free+maxReserved-len(s.fds) <= 0 {
 			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
 		}
 		free--
@@ -24,11 +24,11 @@ func TestSpare(t *testing.T) {
 		t.Cleanup(func() { server.Close() })
 		return client, nil
 	})
-	if len(s.fds) != maxSpare {
+	if len(s.fds) != maxReserved {
 		t.Fatalf("%d descriptors in reserve", len(s.fds))
 	}
 	var conns []net.Conn
-	for range maxSpare {
+	for range maxReserved {
 		c, err := s.dial(t.Context(), "udp", "192.0.2.1:53")
 		if err != nil {
 			t.Fatal(err)
@@ -41,12 +41,12 @@ func TestSpare(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	if len(s.fds) != maxSpare {
+	if len(s.fds) != maxReserved {
 		t.Errorf("%d came back", len(s.fds))
 	}
 	free, dialed = 1, 0
 	c, err := s.dial(t.Context(), "udp", "192.0.2.1:53")
-	if _, wrapped := c.(*lent); err != nil || wrapped || dialed != 1 || len(s.fds) != maxSpare {
+	if _, wrapped := c.(*lent); err != nil || wrapped || dialed != 1 || len(s.fds) != maxReserved {
 		t.Errorf("an ordinary socket: %v, lent %v, dialed %d times", err, wrapped, dialed)
 	}
 	s.close()
