@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// validate runs a whole message through a Verifier.
+// validate verifies the chain of a whole message.
 func validate(tb testing.TB, eml string, r dns.Resolver, o dkim.Options) Result {
 	tb.Helper()
 	h, body := signer.Split([]byte(eml))

@@ -27,7 +27,7 @@ func zoneFor() *zone.Zone {
 	return z
 }
 
-// seal puts a set on top of a message, folded as most sealers do.
+// seal puts a set on top of a message. It folds the fields as most sealers do.
 func seal(tb testing.TB, s signer.Set, eml string) string {
 	tb.Helper()
 	s.Key, s.Fold = testKey(), "\r\n\t"

@@ -79,13 +79,16 @@ func (v *Verifier) release() {
 // checkFrom refuses messages that do not have exactly one From, as package dkim
 // does: a mail client may show another From than the signed one (RFC 6376 §8.15).
 func checkFrom(m *dkim.Message, newest int) *failure {
+	fail := failure{reason: ReasonMessageSignature, instance: newest}
 	switch n := m.Count("from"); {
 	case n == 0:
-		return &failure{reason: ReasonMessageSignature, instance: newest, signature: dkim.ReasonFromMissing, detail: "the message has no From"}
+		fail.signature, fail.detail = dkim.ReasonFromMissing, "the message has no From"
 	case n > 1:
-		return &failure{reason: ReasonMessageSignature, instance: newest, signature: dkim.ReasonMultipleFrom, detail: "the message has more than one From"}
+		fail.signature, fail.detail = dkim.ReasonMultipleFrom, "the message has more than one From"
+	default:
+		return nil
 	}
-	return nil
+	return &fail
 }
 
 // Start begins all key lookups in the background and returns at once, as

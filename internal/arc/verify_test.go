@@ -52,10 +52,11 @@ func TestChain(t *testing.T) {
 		{"the body changed after the last hop", three + "footer\r\n", Fail, ReasonMessageSignature, 3, dkim.ReasonBodyHash, 0},
 		{"the body changed between hops 1 and 2", seal(t, signer.Set{I: 3}, seal(t, signer.Set{I: 2}, one+"footer\r\n")), Pass, "", 0, "", 2},
 		{"the message changed between hops 2 and 3", seal(t, signer.Set{I: 3}, replace(chain(t, 2, testMail), "a test", "[list] a test")), Pass, "", 0, "", 3},
-		{"an old message signature that is no signature", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, BreakAMS: true}, testMail)), Pass, "", 0, "", 2},
+		{"an old message signature that does not verify", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, BreakAMS: true}, testMail)), Pass, "", 0, "", 2},
 		{"the newest message signature is bad", seal(t, signer.Set{I: 2, BreakAMS: true}, one), Fail, ReasonMessageSignature, 2, dkim.ReasonSignature, 0},
 		{"the newest seal is bad", seal(t, signer.Set{I: 2, BreakAS: true}, one), Fail, ReasonSealSignature, 2, dkim.ReasonSignature, 0},
-		{"an old seal is bad, step 6", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, BreakAS: true}, testMail)), Fail, ReasonSealSignature, 1, dkim.ReasonSignature, 0},
+		{"an old seal is bad, step 6", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, BreakAS: true}, testMail)), Fail, ReasonSealSignature, 1,
+			dkim.ReasonSignature, 0},
 		{"results changed after sealing", replace(one, "smtp.mailfrom=a@", "smtp.mailfrom=b@"), Fail, ReasonSealSignature, 1, dkim.ReasonSignature, 0},
 		{"cv=fail of the newest, step 2", seal(t, signer.Set{I: 2, CV: "fail"}, one), Fail, ReasonChainFailed, 2, "", 0},
 		{"cv=fail of an older one", seal(t, signer.Set{I: 2}, seal(t, signer.Set{I: 1, CV: "fail"}, testMail)), Fail, ReasonChainValue, 1, "", 0},
@@ -71,7 +72,7 @@ func TestChain(t *testing.T) {
 		{"i=51", replace(one, "ARC-Seal: i=1", "ARC-Seal: i=51"), Fail, ReasonInstance, 0, "", 0},
 		{"i=1 in three digits", replace(one, "ARC-Seal: i=1", "ARC-Seal: i=001"), Fail, ReasonInstance, 0, "", 0},
 		{"i= of the results is not a number", replace(one, "Results: i=1", "Results: i=x"), Fail, ReasonInstance, 0, "", 0},
-		{"a seal that is no tag list", replace(one, "cv=none", "cv"), Fail, ReasonInstance, 0, "", 0},
+		{"a seal that is not a tag list", replace(one, "cv=none", "cv"), Fail, ReasonInstance, 0, "", 0},
 		{"a seal with h=, RFC 8617 §4.1.3", seal(t, signer.Set{I: 1, AS: "h=from;"}, testMail), Fail, ReasonSealSyntax, 1, dkim.ReasonSyntax, 0},
 		{"a seal with bh=", seal(t, signer.Set{I: 1, AS: "bh=AAAA;"}, testMail), Fail, ReasonSealSyntax, 1, dkim.ReasonSyntax, 0},
 		{"a seal by rsa-sha1", replace(one, "a=ed25519-sha256; cv", "a=rsa-sha1; cv"), Fail, ReasonSealSyntax, 1, dkim.ReasonAlgorithmSHA1, 0},
@@ -84,7 +85,7 @@ func TestChain(t *testing.T) {
 		{"an expired message signature", seal(t, signer.Set{I: 1, AMS: " x=1000;"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonExpired, 0},
 		{"l= of another part of the body than bh=", seal(t, signer.Set{I: 1, AMS: " l=5;"}, testMail), Fail, ReasonMessageSignature, 1, dkim.ReasonBodyHash, 0},
 		{"a sealer without a key", replace(one, "cv=none; d=hop1", "cv=none; d=nobody"), Fail, ReasonSealSignature, 1, dkim.ReasonKeyNotFound, 0},
-		{"a sealer that is no domain", replace(one, "cv=none; d=hop1.example", "cv=none; d=(x)"), Fail, ReasonSealSyntax, 1, dkim.ReasonDomain, 0},
+		{"a sealer that is not a domain", replace(one, "cv=none; d=hop1.example", "cv=none; d=(x)"), Fail, ReasonSealSyntax, 1, dkim.ReasonDomain, 0},
 	} {
 		r := validate(t, tc.mail, zoneFor(), dkim.Options{Now: time.Unix(1_790_000_000, 0)})
 		got := fmt.Sprint(r.Status, " ", r.Reason, " ", r.Instance, " ", r.Signature, " ", r.OldestPass)
@@ -165,8 +166,8 @@ func TestResultsInstance(t *testing.T) {
 	}
 }
 
-// TestShared: with DKIM's Message there is one lookup for a key that both need
-// and one Write feeds both.
+// TestShared checks that a DKIM and an ARC signature with the same key cause one
+// lookup, and that one Write gives the body to both.
 func TestShared(t *testing.T) {
 	mail := chain(t, 2, testMail)
 	h, body := signer.Split([]byte(mail))
@@ -182,13 +183,13 @@ func TestShared(t *testing.T) {
 	if r := a.Finish(t.Context()); r.Status != Pass {
 		t.Errorf("%+v", r)
 	}
-	if got := z.Queries(); len(got) != 2 { // message signature and seal have the same key
+	if got := z.Queries(); len(got) != 2 { // the message signature and the seal have the same key
 		t.Errorf("asked %v", got)
 	}
 }
 
-// TestDNSFailure: to a chain it is permanent (RFC 8617 §5.2.1), but the reason
-// tells.
+// TestDNSFailure checks that a DNS failure makes a chain fail (RFC 8617 §5.2.1) and
+// that the reason names it.
 func TestDNSFailure(t *testing.T) {
 	mail := chain(t, 2, testMail)
 	for name, want := range map[dns.Name]Reason{
@@ -203,7 +204,7 @@ func TestDNSFailure(t *testing.T) {
 	}
 }
 
-// TestBrokenAsksNothing: a chain that fails by its structure costs no query.
+// TestBrokenAsksNothing checks that a chain of broken structure causes no query.
 func TestBrokenAsksNothing(t *testing.T) {
 	for _, mail := range []string{chain(t, maxSets+1, testMail), seal(t, signer.Set{I: 1, CV: "pass"}, testMail), seal(t, signer.Set{I: 2}, testMail)} {
 		z := zoneFor()
@@ -250,7 +251,7 @@ func FuzzVerifier(f *testing.F) {
 		case r.Status != Pass || r.Reason != "" || len(r.Sets) == 0 || len(r.Sets) > maxSets || r.OldestPass > len(r.Sets):
 			t.Fatalf("%+v", r)
 		}
-		// Nobody but the key's holder can make a chain over another From.
+		// Only the holder of the key can make a chain over another From.
 		h, _ := signer.Split(eml)
 		from := h.Values("from")
 		if len(from) == 0 || signer.Field("from", from[len(from)-1]) != "from:Ann <ann@example.com>" {

@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// benchVerify is a message's whole life with keys at hand, one message after
-// the other as in a daemon.
+// benchVerify verifies one message after another from header to result, as a
+// daemon does. The keys need no waiting.
 func benchVerify(b *testing.B, mail string, r dns.Resolver, want Result) {
 	b.Helper()
 	h, body := signer.Split([]byte(mail))
@@ -56,7 +56,7 @@ func BenchmarkVerify(b *testing.B) {
 	})
 }
 
-// BenchmarkHeaderNames must grow in step with the number of names.
+// BenchmarkHeaderNames must take time in proportion to the number of names.
 func BenchmarkHeaderNames(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 49_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

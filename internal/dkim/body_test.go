@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// canonBody runs a body through the canonicalizer in chunks of the given
-// sizes, over and over, and returns the hash and length of the canonical body.
+// canonBody writes a body to the canonicalizer in chunks of the given sizes, in
+// turn, and returns the hash and length of the canonical body.
 func canonBody(c syntax.Canonicalization, body string, limit int64, sizes ...int) (sum, limited digest, length int64, ok bool) {
 	var b bodyHashes
 	b.want(c, wholeBody)
@@ -97,19 +97,19 @@ func TestBodyLimits(t *testing.T) {
 			}
 		}
 		if _, _, ok := b.sum(c, 77); ok {
-			t.Error("a limit nobody asked for has a hash")
+			t.Error("a limit that was not asked for has a hash")
 		}
 	}
 	var none bodyHashes
 	none.write([]byte("x"))
 	none.close()
 	if _, _, ok := none.sum(syntax.Simple, wholeBody); ok {
-		t.Error("a hash that nobody asked for")
+		t.Error("there is a hash that was not asked for")
 	}
 }
 
-// TestBodyLongRunsOfLines crosses the block in which held back line ends are
-// written.
+// TestBodyLongRunsOfLines has runs of line ends longer than the block in which
+// the canonicalizer writes them.
 func TestBodyLongRunsOfLines(t *testing.T) {
 	for _, lines := range []int{1, 2, 1023, 1024, 1025, 5000} {
 		body := "a" + strings.Repeat("\r\n", lines) + "b"
@@ -122,7 +122,7 @@ func TestBodyLongRunsOfLines(t *testing.T) {
 	}
 }
 
-// randomBody draws from the alphabet of canonicalization.
+// randomBody makes a body of the octets that canonicalization treats specially.
 func randomBody(r *rand.Rand, pieces int) string {
 	alphabet := []string{" ", "\t", "\r", "\n", "\r\n", "\r\n", "a", "word", "  ", " \r\n", strings.Repeat("x", 100), "\x00", "é"}
 	var b strings.Builder
@@ -190,7 +190,7 @@ func BenchmarkBody(b *testing.B) {
 			sha256.Sum256(p)
 		}
 	})
-	for _, mib := range []int{1, 2, 4, 8} { // linear, or an attacker's mail stops the MTA
+	for _, mib := range []int{1, 2, 4, 8} { // the time must be linear, or an attacker's mail stops the MTA
 		b.Run(fmt.Sprintf("empty-lines-%dMiB", mib), func(b *testing.B) {
 			benchBody(b, syntax.Relaxed, []byte(strings.Repeat("\r\n", mib<<19)))
 		})
@@ -203,7 +203,7 @@ func benchBody(b *testing.B, c syntax.Canonicalization, body []byte) {
 	for b.Loop() {
 		var h bodyHashes
 		h.want(c, wholeBody)
-		for p := body; len(p) > 0; p = p[min(len(p), 65535):] { // as milters send it
+		for p := body; len(p) > 0; p = p[min(len(p), 65535):] { // MTAs send chunks of this size
 			h.write(p[:min(len(p), 65535)])
 		}
 		h.close()

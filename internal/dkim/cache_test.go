@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestResultsOutliveTheMessage: nothing in a result is memory that the next
-// message gets.
+// TestResultsOutliveTheMessage checks that later messages, which use the memory
+// of earlier ones, do not change the results of those.
 func TestResultsOutliveTheMessage(t *testing.T) {
 	z := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	o := Options{Cache: NewCache()}
@@ -42,7 +42,7 @@ func TestResultsOutliveTheMessage(t *testing.T) {
 	}
 }
 
-// TestCacheConcurrently: messages at the same time do not meet in it.
+// TestCacheConcurrently checks that messages may use a cache at the same time.
 func TestCacheConcurrently(t *testing.T) {
 	z := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	o := Options{Cache: NewCache()}
@@ -63,7 +63,7 @@ func TestCacheConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// TestIndexKept: the index of a huge header does not stay in memory.
+// TestIndexKept checks that the index of a huge header is not kept in memory.
 func TestIndexKept(t *testing.T) {
 	for n, want := range map[int]bool{20: true, maxIndexKept/2 + 1: false} {
 		x := (*Cache)(nil).index(make(message.Header, n))
@@ -79,13 +79,13 @@ func TestIndexKept(t *testing.T) {
 	}
 }
 
-// keyRecord is one of any number of different keys.
+// keyRecord returns the i-th of any number of different key records.
 func keyRecord(i int) string {
 	return fmt.Sprintf("v=DKIM1; k=ed25519; n=%d; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", i)
 }
 
-// TestKeyCacheBounds: strangers who make up keys do not make it grow, and do
-// not drive out one that is in use.
+// TestKeyCacheBounds checks that strangers who publish many keys cannot make the
+// cache grow or drop a key that is in use.
 func TestKeyCacheBounds(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
@@ -121,8 +121,8 @@ func TestKeyCacheBounds(t *testing.T) {
 	}
 }
 
-// TestKeyCacheKeeps: what is kept is what ParseKey says; errors and records
-// beyond all measure are not kept.
+// TestKeyCacheKeeps checks that the cache returns the result of ParseKey, and that
+// it keeps neither errors nor very long records.
 func TestKeyCacheKeeps(t *testing.T) {
 	for _, tc := range []struct {
 		why, txt string
@@ -149,8 +149,8 @@ func TestKeyCacheKeeps(t *testing.T) {
 	}
 }
 
-// plainHeaderHash picks the fields as RFC 6376 §5.4.2 says, by going through
-// all of them for each name.
+// plainHeaderHash picks the fields as RFC 6376 §5.4.2 says. It looks at all fields
+// for each name.
 func plainHeaderHash(c syntax.Canonicalization, h message.Header, names []string, self int, b syntax.Span) string {
 	taken := map[int]bool{self: true}
 	text := ""
@@ -166,7 +166,8 @@ func plainHeaderHash(c syntax.Canonicalization, h message.Header, names []string
 	return text + refHeader(c, h[self].Name, h[self].Value[:b.Start]+h[self].Value[b.End:])
 }
 
-// TestHeaderHashAgainstReference: any header, any h=, one index for all.
+// TestHeaderHashAgainstReference compares the hash with that of plainHeaderHash,
+// for random headers and h=, with memory that earlier headers used.
 func TestHeaderHashAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	cache := NewCache()

@@ -15,13 +15,13 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// unsigned takes a field away whose line begins so.
+// unsigned removes the fields whose line begins with begin, a regular expression.
 func unsigned(eml, begin string) string {
 	return regexp.MustCompile(`(?mi)^`+begin+`.*\r\n`).ReplaceAllString(eml, "")
 }
 
-// TestDroppedFields: a signature over what MTAs remove says neither that the
-// message was changed nor that it was not, unless something else speaks.
+// TestDroppedFields checks that a signature over a field that MTAs remove is
+// neutral, unless something else shows that the message was changed.
 func TestDroppedFields(t *testing.T) {
 	const bcc, path = "Bcc: carol@example.org\r\n", "Return-Path: <bounce@example.com>\r\n"
 	key, ed := rsaKey(t), edKey()
@@ -41,7 +41,7 @@ func TestDroppedFields(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		why    string
-		fields string // before the others when it is signed
+		fields string // put before the others when the message is signed
 		s      signing
 		change func(string) string
 		path   string
@@ -72,12 +72,14 @@ func TestDroppedFields(t *testing.T) {
 		{"Return-Path under simple", path, signing{h: "from:return-path", c: "simple/simple"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
 		{"Return-Path under Ed25519", path, signing{h: "from:return-path", key: ed}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
 		{"Return-Path twice in h=", path, signing{h: "from:return-path:return-path"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
-		{"Return-Path without brackets", "Return-Path: bounce@example.com\r\n", signing{h: "from:return-path"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
+		{"Return-Path without brackets", "Return-Path: bounce@example.com\r\n", signing{h: "from:return-path"}, drop("Return-Path"), "<bounce@example.com>",
+			Pass, ""},
 		{"Return-Path of the null sender", "Return-Path: <>\r\n", signing{h: "from:return-path"}, drop("Return-Path"), "<>", Pass, ""},
 		{"Return-Path, but the sender is another", path, signing{h: "from:return-path"}, drop("Return-Path"), "<srs0=x@example.net>", Neutral, ReasonDroppedField},
 		{"Return-Path, but the sender is not known", path, signing{h: "from:return-path"}, drop("Return-Path"), "", Neutral, ReasonDroppedField},
 		{"Return-Path is there and another", path, signing{h: "from:return-path"}, replace("<bounce@", "<other@"), "<bounce@example.com>", Fail, ReasonSignature},
-		{"Return-Path, and Subject is another", path, signing{h: "from:subject:return-path"}, then(drop("Return-Path"), replace("a  test", "a nest")), "<bounce@example.com>", Neutral, ReasonDroppedField},
+		{"Return-Path, and Subject is another", path, signing{h: "from:subject:return-path"}, then(drop("Return-Path"), replace("a  test", "a nest")),
+			"<bounce@example.com>", Neutral, ReasonDroppedField},
 	} {
 		mail := sign(t, tc.s, tc.fields+testMail)
 		if tc.change != nil {
@@ -95,14 +97,15 @@ func TestDroppedFields(t *testing.T) {
 	}
 }
 
-// unmade writes what no signer made.
+// unmade writes octets that are not a signature of any key.
 type unmade struct{ crypto.Signer }
 
 func (unmade) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return bytes.Repeat([]byte{1}, 256), nil
 }
 
-// TestDroppedFieldKeys: of several keys the one that was signed with speaks.
+// TestDroppedFieldKeys checks that of several keys the one that made the signature
+// decides the result.
 func TestDroppedFieldKeys(t *testing.T) {
 	mail := unsigned(sign(t, signing{h: "from:bcc"}, "Bcc: carol@example.org\r\n"+testMail), "Bcc:")
 	key, other := signer.Record(&rsaKey(t).PublicKey), signer.Record(signer.NewHeavy(t, 2048, 65537).Public())
@@ -112,14 +115,15 @@ func TestDroppedFieldKeys(t *testing.T) {
 	expect(t, "only others", one(t, mail, zoneWith(other), Options{}), Fail, ReasonSignature)
 }
 
-// respaced is a message as package milter gives it where the MTA keeps the
-// first space of every value to itself: with one in any case, but before a tab.
+// respaced returns a message as package milter gives it if the MTA does not show
+// the first space of a value: every value has one space, but not before a tab.
 func respaced(eml string) string {
 	head, body, _ := strings.Cut(eml, "\r\n\r\n")
 	return regexp.MustCompile(`(?m)^([!-9;-~]+:) ?([^\t])`).ReplaceAllString(head, "$1 $2") + "\r\n\r\n" + body
 }
 
-// numbered are n fields, of which the first bare have no space.
+// numbered returns n fields. The first bare of them have no space before the
+// value.
 func numbered(n, bare int) string {
 	var b strings.Builder
 	for i := range n {
@@ -143,7 +147,7 @@ func numberedNames(n int) string {
 	return strings.Join(names, ":")
 }
 
-// TestNextSet: every set of a size, in order.
+// TestNextSet checks that nextSet finds every set of a size, in order.
 func TestNextSet(t *testing.T) {
 	const n = 10
 	for size := 1; size <= n; size++ {
@@ -165,7 +169,8 @@ func TestNextSet(t *testing.T) {
 	}
 }
 
-// TestLeadingSpace: what an MTA keeps to itself is not held against the sender.
+// TestLeadingSpace checks that a signature does not fail because the MTA does not
+// show the space before a value.
 func TestLeadingSpace(t *testing.T) {
 	key, ed := rsaKey(t), edKey()
 	const bare = "From:Ann <ann@example.com>\r\nTo:Bob <bob@example.org>\r\nSubject:x\r\n\r\nHello.\r\n"
@@ -183,23 +188,33 @@ func TestLeadingSpace(t *testing.T) {
 		{why: "one space, as most signers write", mail: testMail, s: signing{c: "simple/simple"}, want: Pass, unknown: true},
 		{why: "one space under Ed25519", mail: testMail, s: signing{c: "simple/simple", key: ed}, want: Pass, unknown: true},
 		{why: "two spaces", mail: strings.Replace(testMail, "Subject: ", "Subject:  ", 1), s: signing{c: "simple/relaxed"}, want: Pass, unknown: true},
-		{why: "a value that begins on the next line", mail: strings.Replace(testMail, "Subject: ", "Subject: \r\n ", 1), s: signing{c: "simple/simple"}, want: Pass, unknown: true},
-		{why: "a value that begins on the next line, directly", mail: strings.Replace(testMail, "Subject: ", "Subject:\r\n ", 1), s: signing{c: "simple/simple"}, want: Pass, unknown: true},
-		{why: "such a value, changed", mail: strings.Replace(testMail, "Subject: ", "Subject:\r\n ", 1), s: signing{c: "simple/simple"}, change: [2]string{"a  test", "a nest"}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "a value that begins on the next line", mail: strings.Replace(testMail, "Subject: ", "Subject: \r\n ", 1), s: signing{c: "simple/simple"},
+			want: Pass, unknown: true},
+		{why: "a value that begins on the next line, directly", mail: strings.Replace(testMail, "Subject: ", "Subject:\r\n ", 1),
+			s: signing{c: "simple/simple"}, want: Pass, unknown: true},
+		{why: "such a value, changed", mail: strings.Replace(testMail, "Subject: ", "Subject:\r\n ", 1), s: signing{c: "simple/simple"},
+			change: [2]string{"a  test", "a nest"}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
 		{why: "some values without", mail: mixed, s: signing{c: "simple/simple"}, want: Pass, unknown: true},
 		{why: "no spaces but in the signature", mail: bare, s: signing{c: "simple/simple"}, want: Pass, unknown: true},
 		{why: "some values without, under Ed25519", mail: mixed, s: signing{c: "simple/simple", key: ed}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
 		{why: "one of twenty without", mail: numbered(20, 1) + mixed, s: signing{c: "simple/simple", h: "from:" + numberedNames(20)}, want: Pass, unknown: true},
 		{why: "seventy with", mail: numbered(70, 0) + mixed, s: signing{c: "simple/simple", h: "from:" + numberedNames(70)}, want: Pass, unknown: true},
-		{why: "the last of seventy without: no room to look", mail: numbered(69, 0) + numberedFrom(69, 1) + mixed, s: signing{c: "simple/simple", h: "from:" + numberedNames(70)}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
-		{why: "five of twenty without: too many mixtures", mail: numbered(20, 5) + mixed, s: signing{c: "simple/simple", h: "from:" + numberedNames(20)}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
-		{why: "too long for a search", mail: strings.ReplaceAll(numbered(10, 1), "v\r\n", strings.Repeat("v", 40_000)+"\r\n") + mixed, s: signing{c: "simple/simple", h: "from:" + numberedNames(10)}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "the last of seventy without: too many fields to search", mail: numbered(69, 0) + numberedFrom(69, 1) + mixed,
+			s: signing{c: "simple/simple", h: "from:" + numberedNames(70)}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "five of twenty without: too many mixtures", mail: numbered(20, 5) + mixed, s: signing{c: "simple/simple", h: "from:" + numberedNames(20)},
+			want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "too long for a search", mail: strings.ReplaceAll(numbered(10, 1), "v\r\n", strings.Repeat("v", 40_000)+"\r\n") + mixed,
+			s: signing{c: "simple/simple", h: "from:" + numberedNames(10)}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
 		{why: "relaxed does not feel it", mail: mixed, s: signing{c: "relaxed/simple"}, want: Pass, unknown: true},
-		{why: "relaxed, and changed", mail: mixed, s: signing{c: "relaxed/simple"}, change: [2]string{"Ann", "Eve"}, want: Fail, reason: ReasonSignature, unknown: true},
-		{why: "simple, and perhaps changed", mail: mixed, s: signing{c: "simple/simple"}, change: [2]string{"Ann", "Eve"}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
-		{why: "the body was changed", mail: mixed, s: signing{c: "simple/simple"}, change: [2]string{"Hello", "Bye"}, want: Fail, reason: ReasonBodyHash, unknown: true},
+		{why: "relaxed, and changed", mail: mixed, s: signing{c: "relaxed/simple"}, change: [2]string{"Ann", "Eve"}, want: Fail, reason: ReasonSignature,
+			unknown: true},
+		{why: "simple, and perhaps changed", mail: mixed, s: signing{c: "simple/simple"}, change: [2]string{"Ann", "Eve"}, want: Neutral,
+			reason: ReasonLeadingSpace, unknown: true},
+		{why: "the body was changed", mail: mixed, s: signing{c: "simple/simple"}, change: [2]string{"Hello", "Bye"}, want: Fail, reason: ReasonBodyHash,
+			unknown: true},
 		{why: "a signature that nobody made", mail: mixed, s: signing{c: "simple/simple", key: unmade{key}}, want: Fail, reason: ReasonSignature, unknown: true},
-		{why: "Return-Path as well", mail: "Return-Path: <b@example.com>\r\n" + testMail, s: signing{c: "simple/simple", h: "from:return-path"}, o: Options{ReturnPath: "<b@example.com>"}, want: Pass, unknown: true},
+		{why: "Return-Path as well", mail: "Return-Path: <b@example.com>\r\n" + testMail, s: signing{c: "simple/simple", h: "from:return-path"},
+			o: Options{ReturnPath: "<b@example.com>"}, want: Pass, unknown: true},
 		{why: "an MTA that shows them", mail: mixed, s: signing{c: "simple/simple"}, want: Fail, reason: ReasonSignature},
 	} {
 		mail := unsigned(respaced(sign(t, tc.s, tc.mail)), "Return-Path:")
@@ -211,7 +226,7 @@ func TestLeadingSpace(t *testing.T) {
 		tc.o.LeadingSpaceUnknown = tc.unknown
 		expect(t, tc.why, one(t, mail, z, tc.o), tc.want, tc.reason)
 	}
-	// A signer who writes no spaces at all: the fields are as they came.
+	// This signer writes no spaces at all.
 	value := "v=1; a=rsa-sha256; c=simple/relaxed; d=example.com; s=s1; h=from:subject; bh=" + signer.BodyHash("Hello.\r\n") + "; b="
 	b := signer.Sign(t, key, "From:Ann <ann@example.com>\r\nSubject:x\r\nDKIM-Signature:"+value)
 	mail := "DKIM-Signature:" + value + b + "\r\n" + bare
@@ -224,8 +239,8 @@ func TestLeadingSpace(t *testing.T) {
 	}
 }
 
-// TestFormsCost: with RSA all forms of a message cost one operation, with
-// Ed25519 one each; a message in one form costs one in any case.
+// TestFormsCost checks that all forms of a message together count as one operation
+// under RSA, and each form as one under Ed25519.
 func TestFormsCost(t *testing.T) {
 	const path = "Return-Path: <b@example.com>\r\n"
 	for _, tc := range []struct {
@@ -238,7 +253,8 @@ func TestFormsCost(t *testing.T) {
 		{"RSA, simple", signing{h: "from:return-path", c: "simple/simple"}, Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 1},
 		{"Ed25519, three forms", signing{h: "from:return-path", key: edKey()}, Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 3},
 		{"Ed25519, two forms", signing{h: "from:return-path", key: edKey()}, Options{ReturnPath: "<>"}, 2},
-		{"Ed25519, nine forms", signing{h: "from:return-path", c: "simple/simple", key: edKey()}, Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 9},
+		{"Ed25519, nine forms", signing{h: "from:return-path", c: "simple/simple", key: edKey()},
+			Options{ReturnPath: "<c@example.com>", LeadingSpaceUnknown: true}, 9},
 		{"Ed25519, the path is not signed", signing{h: "from:bcc", key: edKey()}, Options{ReturnPath: "<c@example.com>"}, 1},
 		{"Ed25519, the path is not known", signing{h: "from:return-path", key: edKey()}, Options{}, 1},
 	} {

@@ -14,11 +14,11 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// shared is what a daemon's messages share, through all tests here.
+// shared is one cache for all tests, as in a daemon.
 var shared = NewCache()
 
-// verify runs a whole message through a Verifier: one of its own, and one with
-// what earlier messages left, which must say the same.
+// verify verifies a whole message without a cache, and twice with the shared
+// cache. The results must be the same.
 func verify(tb testing.TB, eml []byte, r dns.Resolver, o Options) []Signature {
 	tb.Helper()
 	want := verifyOnce(tb, eml, r, o)
@@ -56,10 +56,10 @@ func results(sigs []Signature) []Result {
 	return out
 }
 
-// suiteTime is when the suites' signatures are looked at.
+// suiteTime is the time at which the suites' signatures are verified.
 var suiteTime = time.Unix(1795000000, 0)
 
-// judged are the results of a suite's message.
+// judged returns the results for a suite's message.
 func judged(t *testing.T, c suites.DKIMCase, o Options) []Result {
 	t.Helper()
 	z, err := suites.Zone(c.Zone)
@@ -70,11 +70,12 @@ func judged(t *testing.T, c suites.DKIMCase, o Options) []Result {
 	return results(verify(t, c.Raw, z, o))
 }
 
-// TestConformance runs the shared suites: a pass must be seen exactly where
-// one is wanted, whatever other words are allowed beside.
+// TestConformance runs the shared suites. A signature must pass if, and only if,
+// the suite wants a pass.
 func TestConformance(t *testing.T) {
 	for _, name := range []string{"opendkim-lib", "go-msgauth", "dkimpy"} {
-		// The suite was made before this; t-test28 to 31 append content past l=.
+		// This policy is younger than the suite: t-test28 to 31 append content
+		// past l=.
 		runSuite(t, "dkim/"+name+" in process", suites.DKIM(t, name), Options{BodyLength: BodyLengthAccept})
 	}
 }
@@ -104,8 +105,8 @@ func words(results []Result) (out []string) {
 	return out
 }
 
-// TestConformanceMilter runs the messages of OpenDKIM's milter scripts. Where
-// the script wants a dkim= word other than pass, anything but pass will do.
+// TestConformanceMilter runs the messages of OpenDKIM's milter scripts. If the
+// script wants a dkim= word other than pass, any result but pass is accepted.
 func TestConformanceMilter(t *testing.T) {
 	cases := suites.DKIM(t, "opendkim-milter")
 	passed, excluded := 0, 0

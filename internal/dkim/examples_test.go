@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestExamples reads testdata/*.txt: why the case is there, then what is
-// wanted of each signature, the zone and the message with LF line ends.
+// TestExamples reads testdata/*.txt: the reason for the case, the result that is
+// wanted for each signature, the zone, and the message with LF line ends.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

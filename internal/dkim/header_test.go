@@ -21,7 +21,7 @@ func TestRelaxedField(t *testing.T) {
 		{"8-bit octets stay", "X-E", " \xffÉ ", "x-e:\xffÉ"},
 		{"a bare CR is content", "A", "x\r y", "a:x\r y"},
 		{"a bare LF is content", "A", "x\n y", "a:x\n y"},
-		{"a line end that is no fold is content", "A", "x\r\ny", "a:x\r\ny"},
+		{"a line end that is not a fold is content", "A", "x\r\ny", "a:x\r\ny"},
 		{"a line end at the end too", "A", "x \r\n", "a:x \r\n"},
 		{"only SP and HTAB are white space", "A", "x\v\f\u00a0y", "a:x\v\f\u00a0y"},
 	} {
@@ -44,7 +44,7 @@ func TestRelaxedFieldAgainstReference(t *testing.T) {
 	}
 }
 
-// TestHeaderSelection is RFC 6376 §5.4.2.
+// TestHeaderSelection checks which fields a signature covers (RFC 6376 §5.4.2).
 func TestHeaderSelection(t *testing.T) {
 	h := message.Header{
 		{Name: "DKIM-Signature", Value: " self; b=xx"},
@@ -63,14 +63,18 @@ func TestHeaderSelection(t *testing.T) {
 		{"names without a field left add nothing", "Received:Received:Received:Received:Nope", "RECEIVED: 1\r\nreceived: 2\r\nReceived: 3\r\n"},
 		{"the signature itself was not there when it was made", "dkim-signature:dkim-signature", "DKIM-Signature: other\r\n"},
 	} {
-		got, _ := (*Cache)(nil).index(h).headerHash(&Pending{Params: syntax.Params{HeaderCanon: syntax.Simple, Headers: strings.Split(tc.names, ":"), BSpan: syntax.Span{Start: 9, End: 11}}, Field: 0}, form{})
+		got,
+			_ := (*Cache)(nil).index(h).headerHash(&Pending{Params: syntax.Params{HeaderCanon: syntax.Simple, Headers: strings.Split(tc.names, ":"),
+			BSpan: syntax.Span{Start: 9, End: 11}}, Field: 0}, form{})
 		if got != sha256.Sum256([]byte(tc.want+self)) {
 			t.Errorf("%s: not the hash of %q", tc.why, tc.want+self)
 		}
 	}
-	// The same with the signature in the middle of others.
+	// Now the signature is below another one.
 	h[0], h[1] = h[1], h[0]
-	got, _ := (*Cache)(nil).index(h).headerHash(&Pending{Params: syntax.Params{HeaderCanon: syntax.Simple, Headers: []string{"dkim-signature"}, BSpan: syntax.Span{Start: 9, End: 11}}, Field: 1}, form{})
+	got,
+		_ := (*Cache)(nil).index(h).headerHash(&Pending{Params: syntax.Params{HeaderCanon: syntax.Simple, Headers: []string{"dkim-signature"},
+		BSpan: syntax.Span{Start: 9, End: 11}}, Field: 1}, form{})
 	if got != sha256.Sum256([]byte("DKIM-Signature: other\r\n"+self)) {
 		t.Error("a field above the signature is not found")
 	}
@@ -88,7 +92,7 @@ func TestAlteredByMTA(t *testing.T) {
 		{"NUL", " a\x00b", true},
 		{"bare CR", " a\rb", true},
 		{"bare LF", " a\nb", true},
-		{"CRLF that is no fold", " a\r\nb", true},
+		{"CRLF that is not a fold", " a\r\nb", true},
 		{"CRLF at the end", " a\r\n", true},
 		{"a bare CR after a fold", " a\r\n b\r", true},
 	} {

@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// rfc8463 is the message of RFC 8463 Appendix A.3, whose second signature is
-// the one of "test".
+// rfc8463 returns the message of RFC 8463 Appendix A.3. Its second signature has
+// the selector "test".
 func rfc8463(t *testing.T) (z *zone.Zone, mail []byte) {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/rfc8463-a3.txt")
@@ -27,7 +27,7 @@ func rfc8463(t *testing.T) (z *zone.Zone, mail []byte) {
 	return nameserver.Zone(t, text), []byte(strings.ReplaceAll(body, "\n", "\r\n"))
 }
 
-// secondLate has the key of "test" two seconds later.
+// secondLate answers for the key of "test" after two seconds.
 type secondLate struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -40,8 +40,8 @@ func (r secondLate) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dn
 	return r.next.Lookup(ctx, name, typ)
 }
 
-// TestJudge: what can be said is said at once, in whatever order keys come, and
-// Finish says the same in the end.
+// TestJudge checks that Judge gives a result as soon as its key has come, in
+// whatever order keys come, and that Finish has the same results in the end.
 func TestJudge(t *testing.T) {
 	z, raw := rfc8463(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestJudge(t *testing.T) {
 		football := func(d dns.Name) bool { return d == "football.example.com" }
 		synctest.Wait()
 		begin := time.Now()
-		<-v.Arrived() // of the key that is there
+		<-v.Arrived() // the first key has come
 		if v.Judge(t.Context()) || !v.Passed(football) || v.Passed(func(d dns.Name) bool { return d == "example.com" }) {
 			t.Error("one key of two is there")
 		}
@@ -71,7 +71,8 @@ func TestJudge(t *testing.T) {
 	})
 }
 
-// TestJudgeWithoutStart: keys that nobody asks for are not waited for.
+// TestJudgeWithoutStart checks that Judge does not wait for keys if Start was not
+// called.
 func TestJudgeWithoutStart(t *testing.T) {
 	_, raw := rfc8463(t)
 	h, _ := message.Parse(raw)

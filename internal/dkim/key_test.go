@@ -46,8 +46,8 @@ func reasonOf(err *Error) Reason {
 	return err.Reason
 }
 
-// TestSmallOrder shows the attack and that it is refused: under the neutral
-// point as a key, R = S*B verifies for every message.
+// TestSmallOrder shows the attack, and that such keys are refused: with the neutral
+// point as the key, any signature with R = S*B verifies for every message.
 func TestSmallOrder(t *testing.T) {
 	neutral := make(ed25519.PublicKey, 32)
 	neutral[0] = 1
@@ -97,7 +97,7 @@ func TestKeyVerifyMismatch(t *testing.T) {
 	if !verifies(&key, sum, good) {
 		t.Error("a good signature does not verify")
 	}
-	for n := range 66 { // every length, crypto/ed25519 would panic on a wrong key only
+	for n := range 66 { // crypto/ed25519 would panic at a key of a wrong length, but not at a signature
 		if n != 64 && verifies(&key, sum, make([]byte, n)) {
 			t.Errorf("a signature of %d octets verifies", n)
 		}

@@ -12,8 +12,9 @@ import (
 	"sekimori/internal/dns"
 )
 
-// TestParallelLookups: many keys are asked for side by side, but only so many
-// at once; each Start takes what was wanted since the last.
+// TestParallelLookups checks that keys are looked up in parallel, but at most
+// maxParallelLookups at once, and that each Start begins the lookups that were
+// registered since the last one.
 func TestParallelLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int64
@@ -32,10 +33,10 @@ func TestParallelLookups(t *testing.T) {
 		}
 		begin := time.Now()
 		m.Start(t.Context(), r)
-		m.Start(t.Context(), r) // nothing new: nothing asked
+		m.Start(t.Context(), r) // nothing is new, so nothing is asked
 		late := m.WantKeyAt("late.example", "s")
 		if _, err := late.wait(t.Context()); reasonOf(err) != "dns_canceled" {
-			t.Errorf("a key nobody asks for: %v", err)
+			t.Errorf("a key before its Start: %v", err)
 		}
 		for _, l := range lookups {
 			if _, err := l.wait(t.Context()); reasonOf(err) != ReasonKeyNotFound {

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// randomMail writes a message with everything canonicalization touches.
+// randomMail makes a message with everything that canonicalization changes.
 func randomMail(r *rand.Rand) string {
 	wsp := []string{" ", "  ", "\t", " \t ", "\r\n ", " \r\n\t ", "\r\n  "}
 	words := []string{"a", "Word", "UPPER", "x=y;", "例え", "\"q\"", "(c)", "1234567890123456789012345678901234567890"}
@@ -39,15 +39,15 @@ func randomMail(r *rand.Rand) string {
 	return b.String()
 }
 
-// TestOracle signs with go-msgauth: what it signs must verify, and must not
-// once an octet that counts is another.
+// TestOracle signs with go-msgauth. The signatures must verify, and must not
+// verify any more after one covered octet was changed.
 func TestOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	ed := edKey()
 	z := map[bool]string{true: signer.Record(ed.Public()), false: signer.Record(&rsaKey(t).PublicKey)}
 	for i := range 300 {
 		mail := randomMail(r)
-		useEd := i%10 != 0 // RSA signing is the slow part
+		useEd := i%10 != 0 // most use Ed25519, because signing with RSA is slow
 		var signer crypto.Signer = ed
 		if !useEd {
 			signer = rsaKey(t)
@@ -74,7 +74,8 @@ func TestOracle(t *testing.T) {
 	}
 }
 
-// mutate changes one visible octet of a covered part at a time.
+// mutate changes one visible octet that the signature covers, and checks that
+// nothing passes.
 func mutate(t *testing.T, r *rand.Rand, what, signed string, z dns.Resolver) {
 	t.Helper()
 	head, body, _ := strings.Cut(signed, "\r\n\r\n")

@@ -17,8 +17,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// This file is a second reading of RFC 6376 §3.4 and §3.7, made for clarity
-// alone, and a signer built on it. The tests hold the streaming code against it.
+// This file has a second implementation of RFC 6376 §3.4 and §3.7, which is plain
+// and slow, and a signer that uses it. The tests compare the streaming code with
+// it.
 
 var (
 	refWSPRun = regexp.MustCompile(`[ \t]+`)
@@ -51,14 +52,15 @@ func refHeader(c syntax.Canonicalization, name, value string) string {
 	return strings.ToLower(strings.TrimRight(name, " \t")) + ":" + value
 }
 
-// signing is one test signature; the zero value of a field is the usual case.
+// signing describes a signature of a test. The zero value of a field means the
+// usual case.
 type signing struct {
 	key    crypto.Signer
 	domain string            // d=, "example.com"
 	c      string            // c=, "relaxed/relaxed"
 	h      string            // h=, "from:to:subject"
 	l      int               // l= if above 0
-	tags   map[string]string // added, or in place of the usual; "-" leaves the tag out
+	tags   map[string]string // tags that are added or replaced; "-" leaves a tag out
 	extra  string            // raw text before b=
 }
 
@@ -124,7 +126,7 @@ func sign(tb testing.TB, s signing, eml string) string {
 	return "DKIM-Signature:" + value + fold(signer.Sign(tb, s.key, input.String())) + "\r\n" + eml
 }
 
-// fold breaks base64 the way signers do.
+// fold folds base64 as signers do.
 func fold(s string) string {
 	var parts []string
 	for len(s) > 70 {
@@ -149,7 +151,7 @@ func edKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("the test's key of thirty-two oct"))
 }
 
-// zoneWith has key records at s1._domainkey.example.com.
+// zoneWith returns a zone with key records at s1._domainkey.example.com.
 func zoneWith(records ...string) *zone.Zone {
 	z := zone.New()
 	for _, r := range records {

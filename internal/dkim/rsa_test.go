@@ -18,8 +18,8 @@ func recovers(pub *rsa.PublicKey, sum digest, signature []byte) bool {
 	return ok && got == sum
 }
 
-// sealed is what the owner of key would sign if he encoded like that: a
-// signature that decrypts to em.
+// sealed returns the signature whose encoded message is em, as the owner of key
+// would make it.
 func sealed(t *testing.T, key *rsa.PrivateKey, em []byte) []byte {
 	t.Helper()
 	m := new(big.Int).SetBytes(em)
@@ -70,8 +70,8 @@ func TestRSAEncoding(t *testing.T) {
 		{"parameters that are not NULL", set(info+15, 0x04), false},
 		{"length of the ASN.1 off by one", set(info+1, 0x32), false},
 		{"last octet of the hash", set(len(em)-1, em[len(em)-1]^1), false},
-		// Bleichenbacher's forgery for small exponents needs a verifier that
-		// does not look behind the hash.
+		// Bleichenbacher's forgery for small exponents works with verifiers that
+		// do not check what comes after the hash.
 		{"short padding, garbage behind the hash", changed(func(em []byte) []byte {
 			const padding = 8
 			short := slices.Concat([]byte{0, 1}, em[2:2+padding], em[info-1:])
@@ -84,7 +84,7 @@ func TestRSAEncoding(t *testing.T) {
 			em[len(em)-len(sum)-1] = 0
 			return em
 		}), false},
-		{"absent parameters", changed(func(em []byte) []byte { // older signers, RFC 8017 §A.2.4: MUST NOT be omitted here
+		{"absent parameters", changed(func(em []byte) []byte { // some old signers do this; RFC 8017 §A.2.4 forbids it
 			tail := slices.Concat([]byte("\x30\x2f\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x04\x20"), sum[:])
 			return slices.Concat(em[:info-1], []byte{0xff, 0xff, 0}, tail)
 		}), false},
@@ -175,7 +175,7 @@ func FuzzRSA(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	small := signer.PublicRSA(1024, 3) // cubes are easy to come by
+	small := signer.PublicRSA(1024, 3) // the fuzzer can find cubes
 	keys := []*rsa.PublicKey{&key.PublicKey, small}
 	em := encodePKCS1(sha256.Sum256([]byte("x")), 128)
 	f.Add([]byte("x"), em, true)

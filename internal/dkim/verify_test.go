@@ -89,7 +89,8 @@ func TestVerifyRules(t *testing.T) {
 		{why: "x= to come", s: signing{tags: map[string]string{"x": "1790000001"}}, want: Pass},
 		{why: "x= passed within the skew", s: signing{tags: map[string]string{"x": "1789999700"}}, want: Pass},
 		{why: "x= passed", s: signing{tags: map[string]string{"x": "1789999699"}}, want: Fail, reason: ReasonExpired},
-		{why: "x= passed by a small skew", s: signing{tags: map[string]string{"x": "1789999998"}}, o: Options{Skew: time.Nanosecond}, want: Fail, reason: ReasonExpired},
+		{why: "x= passed by a small skew", s: signing{tags: map[string]string{"x": "1789999998"}}, o: Options{Skew: time.Nanosecond}, want: Fail,
+			reason: ReasonExpired},
 		{why: "t= to come within the skew", s: signing{tags: map[string]string{"t": "1790000300"}}, want: Pass},
 		{why: "t= to come", s: signing{tags: map[string]string{"t": "1790000301"}}, want: Pass, ahead: true},
 		{why: "t= to come without any skew", s: signing{tags: map[string]string{"t": "1790000001"}}, o: Options{Skew: -1}, want: Pass, ahead: true},
@@ -103,7 +104,7 @@ func TestVerifyRules(t *testing.T) {
 		{why: "l= covers the body", s: signing{l: 29}, want: Pass},
 		{why: "l= leaves a part", s: signing{l: 9}, want: Policy, reason: ReasonBodyLength},
 		{why: "content appended past l=", s: signing{l: 29}, change: func(s string) string { return s + "Buy now!\r\n" }, want: Policy, reason: ReasonBodyLength},
-		{why: "empty lines appended past l= are no content", s: signing{l: 29}, change: func(s string) string { return s + "\r\n\r\n" }, want: Pass},
+		{why: "empty lines appended past l= are not content", s: signing{l: 29}, change: func(s string) string { return s + "\r\n\r\n" }, want: Pass},
 		{why: "content appended, accepted", s: signing{l: 29}, o: Options{BodyLength: BodyLengthAccept},
 			change: func(s string) string { return s + "Buy now!\r\n" }, want: Pass},
 		{why: "any l= refused", s: signing{l: 29}, o: Options{BodyLength: BodyLengthFail}, want: Fail, reason: ReasonBodyLength},
@@ -112,11 +113,13 @@ func TestVerifyRules(t *testing.T) {
 		{why: "l= of one digit more than the grammar has", s: signing{extra: " l=" + strings.Repeat("9", 77) + ";"}, want: PermError, reason: ReasonSyntax},
 		{why: "l= of 76 digits, most of them zeros", s: signing{extra: " l=" + strings.Repeat("0", 74) + "29;"}, want: Pass},
 		{why: "l= of 77 digits, most of them zeros", s: signing{extra: " l=" + strings.Repeat("0", 75) + "29;"}, want: PermError, reason: ReasonSyntax},
-		{why: "l=0 signs no body at all", s: signing{tags: map[string]string{"bh": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "l": "0"}}, want: Policy, reason: ReasonBodyLength},
+		{why: "l=0 signs no body at all", s: signing{tags: map[string]string{"bh": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "l": "0"}}, want: Policy,
+			reason: ReasonBodyLength},
 
 		{why: "no From in the message", s: signing{h: "from:to"}, change: func(s string) string { return strings.Replace(s, "From:", "X-From:", 1) },
 			want: PermError, reason: ReasonFromMissing},
-		{why: "a second From: the reader may see the wrong one", change: func(s string) string { return "From: ceo@example.com\r\n" + s }, want: Policy, reason: ReasonMultipleFrom},
+		{why: "a second From: the reader may see the wrong one", change: func(s string) string { return "From: ceo@example.com\r\n" + s }, want: Policy,
+			reason: ReasonMultipleFrom},
 		{why: "a signed field that Postfix cut off", change: func(s string) string { return strings.Replace(s, "a  test", strings.Repeat("x", 60_000), 1) },
 			want: Neutral, reason: ReasonNotVerifiable},
 		{why: "a signed field with a bare LF", change: func(s string) string { return strings.Replace(s, "a  test", "a \n test", 1) },
@@ -216,8 +219,9 @@ func resolverFunc(f func(ctx context.Context) (dns.Answer, error)) dns.Resolver 
 	return nameserver.Func(func(ctx context.Context, _ dns.Name, _ dns.Type) (dns.Answer, error) { return f(ctx) })
 }
 
-// TestWaiting: Start does not wait, Finish waits no longer than its context,
-// and no goroutine outlives Start's context (synctest would see it).
+// TestWaiting checks that Start does not wait, that Finish waits until its context
+// ends at most, and that no goroutine outlives Start's context. synctest fails
+// for a goroutine that does.
 func TestWaiting(t *testing.T) {
 	mail := sign(t, signing{}, testMail)
 	slow := resolverFunc(func(ctx context.Context) (dns.Answer, error) {
@@ -262,7 +266,7 @@ func TestManySignatures(t *testing.T) {
 	z := zone.New()
 	for i := range 14 {
 		domain := fmt.Sprintf("d%d.example", i)
-		if i == 0 { // the lowest, as the author's is
+		if i == 0 { // the author's signature is usually the lowest
 			domain = "author.example"
 		}
 		mail = sign(t, signing{key: edKey(), domain: domain}, mail)
@@ -288,7 +292,8 @@ func TestManySignatures(t *testing.T) {
 	expect(t, "and takes the only place", sigs[0], Policy, ReasonTooManySignatures)
 }
 
-// TestPreferSkipsBroken: a signature that cannot verify takes nobody's place.
+// TestPreferSkipsBroken checks that a signature that cannot verify does not count
+// towards MaxSignatures.
 func TestPreferSkipsBroken(t *testing.T) {
 	mail := strings.Repeat("DKIM-Signature: v=1; broken\r\n", 20) + sign(t, signing{}, testMail)
 	sigs := verify(t, []byte(mail), zoneWith(signer.Record(&rsaKey(t).PublicKey)), Options{MaxSignatures: 1})
@@ -325,7 +330,7 @@ func TestManyFields(t *testing.T) {
 	}
 }
 
-// TestDistance: who may align with the author is verified first.
+// TestDistance checks the order in which signing domains are verified.
 func TestDistance(t *testing.T) {
 	v := &Verifier{options: Options{Prefer: "mail.shop.example"}}
 	for d, want := range map[dns.Name]int{
@@ -351,7 +356,8 @@ func TestOneLookupForEachKey(t *testing.T) {
 	}
 }
 
-// TestNothingAskedForTheRefused: what cannot pass costs no query.
+// TestNothingAskedForTheRefused checks that a signature that cannot pass causes no
+// query.
 func TestNothingAskedForTheRefused(t *testing.T) {
 	for _, tags := range []map[string]string{
 		{"a": "rsa-sha1"}, {"d": "legitimate.com(.example.com"}, {"s": `s1\000`}, {"s": "*"}, {"x": "5"}, {"d": "com"},
@@ -378,8 +384,8 @@ func FuzzVerifier(f *testing.F) {
 	f.Add([]byte(sign(f, signing{key: edKey(), c: "simple/simple", l: 9}, testMail)), uint16(1))
 	f.Add([]byte("DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; h=from; bh=; b=x\r\nFrom: x\r\n\r\n"), uint16(0))
 	z := zoneWith(signer.Record(edKey().Public()))
-	// The keys' holder signed testMail alone: with another From or Subject, or
-	// another body under no l=, nothing may pass.
+	// The holder of the key signed testMail only. So nothing may pass with another
+	// From or Subject, or with another body if there is no l=.
 	f.Fuzz(func(t *testing.T, eml []byte, chunk uint16) {
 		h, body := signer.Split(eml)
 		v := NewVerifier(h, Options{Now: time.Unix(1_790_000_000, 0)})

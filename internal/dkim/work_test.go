@@ -21,7 +21,7 @@ func TestWorkWeights(t *testing.T) {
 		{2048, 3, 0.53125},
 		{2048, big, 2.34375},
 		{1024, 65537, 0.25},
-		{1025, 65537, 0.5625}, // takes as long as 1,536
+		{1025, 65537, 0.5625}, // it takes as long as 1,536
 		{1537, 65537, 1},
 		{2049, 65537, 2.25},
 		{3072, 65537, 2.25},
@@ -38,15 +38,15 @@ func TestWorkWeights(t *testing.T) {
 	}
 }
 
-// long writes a b= of 1,025 octets.
+// long makes signatures of 1,025 octets.
 type long struct{ crypto.Signer }
 
 func (long) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return make([]byte, 1025), nil
 }
 
-// TestWorkLimit: signatures up to the limit are verified, the ones after it
-// are policy; a signature that takes no work gives its share back.
+// TestWorkLimit checks that signatures are verified up to the limit and those after
+// it are policy, and that a signature gives back work that it did not need.
 func TestWorkLimit(t *testing.T) {
 	sign := func(n int, s signing, eml string) string {
 		for range n {
@@ -81,8 +81,10 @@ func TestWorkLimit(t *testing.T) {
 		{"five large ones", sign(5, signing{key: large}, testMail), []string{signer.Record(large.Public())}, "map[pass:4 policy/work_limit:1]"},
 		{"three keys at the name, the last is right", sign(25, signing{}, testMail), four, "map[pass:25]"},
 		{"and of more signatures not all", sign(28, signing{}, testMail), four, "map[pass:23 policy/work_limit:5]"},
-		{"what stands below four large ones", sign(4, signing{key: large}, sign(2, signing{}, testMail)), []string{key}, "map[fail/signature_mismatch:4 policy/work_limit:2]"},
-		{"a b= longer than any key needs nothing", sign(1, signing{key: long{}}, sign(64, signing{}, testMail)), []string{key}, "map[fail/signature_mismatch:1 pass:64]"},
+		{"what stands below four large ones", sign(4, signing{key: large}, sign(2, signing{}, testMail)), []string{key},
+			"map[fail/signature_mismatch:4 policy/work_limit:2]"},
+		{"a b= longer than any key needs nothing", sign(1, signing{key: long{}}, sign(64, signing{}, testMail)), []string{key},
+			"map[fail/signature_mismatch:1 pass:64]"},
 		{"what large ones do not need is for others", sign(3, signing{key: large}, sign(12, signing{}, testMail)), four, "map[fail/signature_mismatch:3 pass:12]"},
 	} {
 		got := count(verify(t, []byte(tt.mail), zoneWith(tt.keys...), Options{MaxSignatures: 100}))

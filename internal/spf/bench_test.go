@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// BenchmarkTypical is a domain with one include of a large provider.
+// BenchmarkTypical checks a domain that includes the record of a large provider.
 func BenchmarkTypical(b *testing.B) {
 	z := nameserver.Zone(b, `
 example.com TXT "v=spf1 mx include:_spf.provider.example -all"
@@ -26,7 +26,8 @@ _spf.provider.example TXT "v=spf1 ip4:203.0.113.0/26 ip4:203.0.113.64/26 ip4:203
 	}
 }
 
-// BenchmarkHostile is the most expansion that ten terms can cause.
+// BenchmarkHostile checks a record with the most costly macros that ten terms can
+// have.
 func BenchmarkHostile(b *testing.B) {
 	macros := strings.Repeat("%{h1r-}", (MaxRecordLen-100)/len("%{h1r-}"))
 	text := ""
@@ -44,7 +45,8 @@ func BenchmarkHostile(b *testing.B) {
 	}
 }
 
-// chunks splits a text into character-strings of a TXT record, the last open.
+// chunks splits a text into the character-strings of a TXT record. It leaves out
+// the last closing quote.
 func chunks(s string) string {
 	var out strings.Builder
 	for len(s) > 200 {

@@ -13,8 +13,8 @@ import (
 )
 
 // A case is a file in testdata/cases: the reason for it, an empty line,
-// "key: value" lines, and after "--- zone" a zone for zone. Values may hold
-// the escapes of a Go string; a key that is missing is not compared.
+// "key: value" lines, and after "--- zone" the text of a zone. Values may have
+// the escapes of a Go string. A key that is missing is not compared.
 type caseFile struct {
 	name   string
 	values map[string]string

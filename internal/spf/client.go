@@ -6,13 +6,13 @@ import (
 )
 
 // PrivateClient reports whether ip is an address that no client on the Internet
-// can have: it belongs to a host of the own site, to a NAT or to a proxy that
-// stands in front. Whoever sees such a client does not see who sent the
-// message, and nothing can be said about him (RFC 7208 §2.3). IPv4-mapped
-// addresses count as IPv4 (RFC 7208 §5); the zero Addr is not private.
+// can have: it belongs to a host of this site, or to a NAT or a proxy in front of
+// it. A verifier that sees such a client does not see the host that sent the
+// message, so SPF has nothing to check (RFC 7208 §2.3). IPv4-mapped addresses
+// count as IPv4 (RFC 7208 §5). The zero Addr is not private.
 //
-// The networks kept for documentation and for benchmarks count as public, since
-// examples, tests and load generators use them for clients of the Internet.
+// The networks for documentation and benchmarks count as public, because
+// examples, tests and load generators use them for clients on the Internet.
 func PrivateClient(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	networks := privateIPv6
@@ -41,11 +41,11 @@ var (
 		netip.MustParsePrefix("fc00::/7"),  // RFC 4193, unique local
 		netip.MustParsePrefix("fe80::/10"), // RFC 4291, link-local
 		netip.MustParsePrefix("fec0::/10"), // RFC 3879, site-local, deprecated
-		// RFC 4291: unspecified, loopback and IPv4-compatible addresses. Also
-		// what a translator makes of an IPv4 client (RFC 6052, RFC 8215): the
-		// address is the translator's, and no SPF record names it. The IPv4
-		// address in it is not taken for the client's, because a pass must not
-		// come from an address that the connection does not have.
+		// RFC 4291: unspecified, loopback and IPv4-compatible addresses. Also the
+		// addresses that a translator gives to IPv4 clients (RFC 6052, RFC 8215):
+		// they are the translator's, and no SPF record names them. The IPv4 address
+		// inside is not taken for the client's, because a pass must not come from
+		// an address that the connection does not have.
 		netip.MustParsePrefix("::/8"),
 		netip.MustParsePrefix("100::/64"), // RFC 6666, discard
 		netip.MustParsePrefix("ff00::/8"), // RFC 4291, multicast

@@ -17,8 +17,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestConformanceOpenSPF runs the suites as the module of the second opinion
-// carries them, so that they run on a clone without the shared data.
+// TestConformanceOpenSPF runs the suites of openspf.org from the module
+// blitiri.com.ar/go/spf, which every clone has.
 func TestConformanceOpenSPF(t *testing.T) {
 	for _, s := range suites.SPFOfModule {
 		runSuite(t, s, s.Name+" of the module,")
@@ -58,7 +58,7 @@ func runRow(t *testing.T, z *zone.Zone, scenario string, test suites.SPFTest) bo
 	t.Helper()
 	args := Args{IP: netip.MustParseAddr(test.IP), HELO: test.HELO, MailFrom: test.MailFrom, Receiver: "receiver.example", Now: time.Unix(1700000000, 0)}
 	checks := []Check{CheckMailFrom(t.Context(), z, args)}
-	if test.MailFrom == "" { // the same identity by its other name
+	if test.MailFrom == "" { // CheckHELO must give the same result
 		checks = append(checks, CheckHELO(t.Context(), z, args))
 	}
 	ok := true

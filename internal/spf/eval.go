@@ -11,21 +11,21 @@ import (
 	"sekimori/internal/printable"
 )
 
-// evaluation is the state of one check through all its includes and redirects.
+// evaluation is the state of one check. All its includes and redirects share it.
 type evaluation struct {
 	ctx      context.Context
 	resolver dns.Resolver
 	args     Args
-	ip       netip.Addr // IPv4-mapped addresses as IPv4
+	ip       netip.Addr // an IPv4-mapped address is an IPv4 address here
 	local    string     // local part of <sender>
-	origin   dns.Name   // domain of <sender>, %{o}: the same in all includes and redirects
+	origin   dns.Name   // domain of <sender>, %{o}: it does not change in includes and redirects
 	check    *Check
 
-	ptr *ptrNames // nil before the client's PTR was asked for
+	ptr *ptrNames // nil until the client's PTR records were looked up
 }
 
-// verdict is what check_host() gives for one domain. With fail, record is the
-// one whose exp may explain it, and domain the one it belongs to.
+// verdict is the result of check_host() for one domain. record and domain say
+// whose exp explains a fail.
 type verdict struct {
 	result    Result
 	mechanism string
@@ -33,7 +33,7 @@ type verdict struct {
 	record    *Record
 }
 
-// halt ends the whole check: none, temperror or permerror.
+// halt ends the whole check with none, temperror or permerror.
 type halt struct {
 	result  Result
 	reason  Reason
@@ -75,9 +75,9 @@ func check(ctx context.Context, r dns.Resolver, a Args, c *Check, local, domain 
 	}
 }
 
-// parseIdentity refuses what RFC 7208 §4.3 calls malformed: literals, single
-// labels, names that no DNS query can hold. A bare address, a frequent HELO,
-// is a literal without its brackets.
+// parseIdentity refuses domains that RFC 7208 §4.3 calls malformed: address
+// literals, single labels, and names that do not fit a DNS query. It refuses an
+// address without brackets too, which is frequent in HELO.
 func parseIdentity(domain string) (dns.Name, error) {
 	name, err := dns.ParseHostname(domain)
 	if err != nil {
@@ -89,15 +89,14 @@ func parseIdentity(domain string) (dns.Name, error) {
 	return name, nil
 }
 
-// end records that the check is over without a verdict.
+// end records that the check ended without a verdict.
 func (e *evaluation) end(h *halt) {
 	e.check.Result, e.check.Reason, e.check.DNSError = h.result, h.reason, h.dnsErr
 	e.check.Problem = printable.Escaped(h.problem)
 }
 
-// checkHost is check_host() (RFC 7208 §4) for domain. At depth 0 a missing
-// record ends the check with none; include and redirect make of it what they
-// must.
+// checkHost is check_host() (RFC 7208 §4) for domain. If there is no record the
+// halt is none; nested turns it into a permerror for include and redirect.
 func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 	text, h := e.fetchRecord(domain, depth)
 	if h != nil {
@@ -117,7 +116,7 @@ func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 	}
 	for i := range rec.Directives {
 		d := &rec.Directives[i]
-		// Depth is bounded: each include has cost one of MaxLookups.
+		// This recursion is bounded, because each include uses up one of MaxLookups.
 		matched, h := e.match(d, domain, depth)
 		if h != nil {
 			return verdict{}, h
@@ -127,15 +126,15 @@ func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 		}
 	}
 	if rec.Redirect != nil {
-		// A record with "all" never gets here (RFC 7208 §5.1).
+		// In a record with "all" that directive has matched (RFC 7208 §5.1).
 		return e.redirect(rec.Redirect, domain, depth)
 	}
 	e.trace(Step{Domain: domain, Outcome: OutcomeDefault, Detail: "nothing matched", Depth: depth})
 	return verdict{result: Neutral, mechanism: "default", domain: domain, record: rec}, nil // RFC 7208 §4.7
 }
 
-// fetchRecord looks up and selects domain's record (RFC 7208 §4.4, §4.5). The
-// halt is none where there is no record.
+// fetchRecord looks domain's record up (RFC 7208 §4.4, §4.5). If there is no
+// record the halt is none.
 func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 	ans, h := e.lookup(domain, dns.TypeTXT)
 	if h != nil {
@@ -154,7 +153,8 @@ func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 	case len(found) > 1:
 		h = &halt{result: PermError, reason: ReasonMultipleRecords, problem: fmt.Sprintf("%s has %d SPF records", domain, len(found))}
 	case len(found[0]) > MaxRecordLen:
-		h = &halt{result: PermError, reason: ReasonRecordTooLong, problem: fmt.Sprintf("%s has an SPF record over %d octets", domain, MaxRecordLen)}
+		h = &halt{result: PermError, reason: ReasonRecordTooLong,
+			problem: fmt.Sprintf("%s has an SPF record over %d octets", domain, MaxRecordLen)}
 	}
 	if h != nil {
 		e.trace(Step{Domain: domain, Outcome: OutcomeError, Detail: h.problem, Depth: depth})
@@ -174,8 +174,8 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	switch {
 	case h != nil:
 	case matchesNothing(noMatch):
-		// RFC 8616 §4 has terms with a local part that is not ASCII match
-		// nothing; without the redirect the default result is left.
+		// By RFC 8616 §4 a term with a local part that is not ASCII matches
+		// nothing. Without the redirect, the result is the default one.
 		step.Outcome, step.Detail = OutcomeNoMatch, noMatch
 		e.trace(step)
 		return verdict{result: Neutral, mechanism: "default"}, nil
@@ -193,11 +193,12 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	return v, h
 }
 
-// nested is check_host() for the target of include or redirect, where none is
-// a permanent error.
+// nested is check_host() for the target of include or redirect. There, none
+// becomes a permerror.
 func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict, *halt) {
 	if !strings.Contains(string(target), ".") { // RFC 7208 §4.3
-		return verdict{}, &halt{result: PermError, reason: ifNone, problem: fmt.Sprintf("%s is not a multi-label domain name", quoted(string(target)))}
+		return verdict{}, &halt{result: PermError, reason: ifNone,
+			problem: fmt.Sprintf("%s is not a multi-label domain name", quoted(string(target)))}
 	}
 	v, h := e.checkHost(target, depth+1)
 	if h != nil && h.result == None {
@@ -209,7 +210,8 @@ func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict,
 // lookup asks one question within the limits on time and queries.
 func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 	if e.check.Queries >= e.args.MaxQueries {
-		return dns.Answer{}, &halt{result: TempError, reason: ReasonQueryLimit, problem: fmt.Sprintf("more than %d DNS queries", e.args.MaxQueries)}
+		return dns.Answer{}, &halt{result: TempError, reason: ReasonQueryLimit,
+			problem: fmt.Sprintf("more than %d DNS queries", e.args.MaxQueries)}
 	}
 	if e.ctx.Err() != nil {
 		return dns.Answer{}, &halt{result: TempError, reason: ReasonTimeLimit, problem: e.ctx.Err().Error()}
@@ -224,12 +226,12 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 		h.problem = h.dnsErr.Error()
 	}
 	switch {
-	case h.dnsErr != nil && h.dnsErr.Kind == dns.KindBudget: // ours, whatever the time is
+	case h.dnsErr != nil && h.dnsErr.Kind == dns.KindBudget: // our own limit, even if the time is over too
 		h.reason = ReasonDNSBudget
 	case e.ctx.Err() != nil:
 		h.reason = ReasonTimeLimit
 	case h.dnsErr == nil:
-	case h.dnsErr.Kind == dns.KindLoop: // RFC 7208 §2.6.7: it takes an operator to cure it
+	case h.dnsErr.Kind == dns.KindLoop: // RFC 7208 §2.6.7: only the domain's operator can repair it
 		h.result, h.reason = PermError, ReasonDNSLoop
 	case h.dnsErr.Kind == dns.KindTooLarge:
 		h.result, h.reason = PermError, ReasonDNSTooLarge
@@ -237,8 +239,8 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 	return dns.Answer{}, h
 }
 
-// skippable reports whether a failed lookup may be passed over where RFC 7208
-// §5.5 says that DNS errors are: not when the check itself has to end.
+// skippable reports whether a failed lookup is a DNS error that ptr ignores
+// (RFC 7208 §5.5). A limit of the whole check that was reached is not.
 func (h *halt) skippable() bool {
 	switch h.reason {
 	case ReasonDNS, ReasonDNSLoop, ReasonDNSTooLarge:
@@ -247,8 +249,8 @@ func (h *halt) skippable() bool {
 	return false
 }
 
-// countLookup counts a term that causes DNS lookups (RFC 7208 §4.6.4), before
-// it does.
+// countLookup counts a term that causes DNS lookups (RFC 7208 §4.6.4). It is
+// called before the lookups.
 func (e *evaluation) countLookup() *halt {
 	if e.check.Lookups >= MaxLookups {
 		return &halt{result: PermError, reason: ReasonLookupLimit, problem: fmt.Sprintf("more than %d terms need DNS lookups", MaxLookups)}
@@ -258,7 +260,7 @@ func (e *evaluation) countLookup() *halt {
 }
 
 // countVoid counts a term whose own lookup found nothing (RFC 7208 §4.6.4).
-// Addresses of MX hosts and PTR names are not a term's own.
+// The lookups of addresses of MX hosts and PTR names do not count.
 func (e *evaluation) countVoid(ans dns.Answer) *halt {
 	if !ans.Void() {
 		return nil
@@ -272,7 +274,7 @@ func (e *evaluation) countVoid(ans dns.Answer) *halt {
 func (e *evaluation) trace(s Step) {
 	s.Term, s.Detail = printable.Escaped(s.Term), printable.Escaped(s.Detail)
 	switch n := len(e.check.Trace); {
-	case n == 0: // most checks have a handful
+	case n == 0: // eight steps are enough for most checks
 		e.check.Trace = append(make([]Step, 0, 8), s)
 	case n < MaxTraceSteps-1:
 		e.check.Trace = append(e.check.Trace, s)

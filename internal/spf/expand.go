@@ -10,12 +10,12 @@ import (
 	"sekimori/internal/printable"
 )
 
-// unknown stands for %{p} and %{r} without a value (RFC 7208 §7.3).
+// unknown is the value of %{p} and %{r} if there is none (RFC 7208 §7.3).
 const unknown = "unknown"
 
-// expand replaces the macros of m by their values for domain (RFC 7208 §7.2).
-// problem says that the expansion is too long; owned is what
-// [macroString.expand] says.
+// expand replaces the macros of m by their values for domain (RFC 7208 §7.2). It
+// returns a problem if the expansion is too long. For owned see
+// [macroString.expand].
 func (e *evaluation) expand(m *macroString, domain dns.Name) (text string, owned int, problem string, h *halt) {
 	validated := ""
 	if m.usesPTR {
@@ -45,7 +45,7 @@ func (e *evaluation) expand(m *macroString, domain dns.Name) (text string, owned
 	return text, owned, "", nil
 }
 
-// sessionValue is the value of a macro that is the same for any sender.
+// sessionValue returns the value of a macro that does not depend on the sender.
 func (e *evaluation) sessionValue(letter byte) string {
 	switch letter {
 	case 'i':
@@ -64,13 +64,13 @@ func (e *evaluation) sessionValue(letter byte) string {
 			return unknown
 		}
 		return string(e.args.Receiver)
-	default: // 't', the last that parseMacro admits
+	default: // 't', the only other letter that parseMacro accepts
 		return strconv.FormatInt(max(0, e.args.Now.Unix()), 10)
 	}
 }
 
-// heloValue is HELO as the client gave it, with U-labels as A-labels
-// (RFC 8616 §4).
+// heloValue returns HELO as the client gave it, but with A-labels in place of
+// U-labels (RFC 8616 §4).
 func heloValue(helo string) string {
 	if printable.IsASCII(helo) {
 		return helo
@@ -78,12 +78,12 @@ func heloValue(helo string) string {
 	if name, err := dns.ParseName(helo); err == nil {
 		return string(name)
 	}
-	return helo // no DNS name will come of it
+	return helo // this cannot become a DNS name
 }
 
-// dotted is %{i}: IPv6 addresses nibble by nibble (RFC 7208 §7.3), in upper
-// case as the test suite of openspf.org has them in explanations; the DNS does
-// not see the difference.
+// dotted returns the value of %{i}: an IPv6 address nibble by nibble (RFC 7208
+// §7.3). It is in upper case, as the test suite of openspf.org expects it in
+// explanations. The case does not matter in the DNS.
 func dotted(ip netip.Addr) string {
 	if ip.Is4() {
 		return ip.String()
@@ -97,12 +97,12 @@ func dotted(ip netip.Addr) string {
 	return string(out[:len(out)-1])
 }
 
-// truncateName takes labels off the left until a name fits the DNS
-// (RFC 7208 §7.3). The dot at the end does not count.
+// truncateName cuts labels off the left until a name fits the DNS (RFC 7208
+// §7.3). The dot at the end does not count.
 func truncateName(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if excess := len(name) - dns.MaxNameLen; excess > 0 {
-		// The first label boundary past what is too much.
+		// Cut at the first dot after the excess.
 		dot := strings.IndexByte(name[excess-1:], '.')
 		if dot < 0 {
 			return ""
@@ -112,8 +112,9 @@ func truncateName(name string) string {
 	return name
 }
 
-// explain evaluates exp (RFC 7208 §6.2), which counts against no limit of
-// §4.6.4: the result is known. Any problem means no explanation.
+// explain evaluates exp (RFC 7208 §6.2). The result is known already, so exp does
+// not count towards the limits of §4.6.4. After any problem there is no
+// explanation.
 func (e *evaluation) explain(domain dns.Name, exp *Modifier) string {
 	step := Step{Domain: domain, Term: exp.Text}
 	text, problem := e.explanation(domain, exp)
@@ -156,8 +157,8 @@ func (e *evaluation) explanation(domain dns.Name, exp *Modifier) (text, problem 
 	case problem != "":
 		return "", problem
 	case !printable.IsPlain(text):
-		// The client's own text may come in by %{l} or %{h}: it must not
-		// break out of an SMTP reply.
+		// %{l} and %{h} are the client's own text, which must not add a line to
+		// an SMTP reply.
 		return "", "expands to something that is not printable US-ASCII"
 	}
 	return text[:min(len(text), MaxExplanationLen)], ""

@@ -35,8 +35,8 @@ func FuzzParseRecord(f *testing.F) {
 			}
 			return
 		}
-		// A record whose syntax is right is its own terms with single spaces:
-		// nothing is dropped, and parsing it again gives the same.
+		// A valid record is made of its terms: nothing is lost, and parsing them
+		// again with single spaces between gives the same record.
 		terms := strings.Fields(text)[1:]
 		count := len(rec.Directives) + len(rec.Unknown)
 		for _, m := range []*Modifier{rec.Redirect, rec.Exp} {
@@ -104,8 +104,8 @@ func FuzzExpand(f *testing.F) {
 	})
 }
 
-// fuzzZone is a resolver whose answers are a function of the fuzz input and the
-// question: records are lines of text, all else comes from a hash.
+// fuzzZone is a resolver whose answers depend on the fuzz input and the question
+// only: SPF records are lines of the input, and everything else comes from a hash.
 type fuzzZone struct {
 	dns.LookupOnly
 	records []string
@@ -132,7 +132,7 @@ func (z *fuzzZone) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.A
 	for i := range count {
 		switch typ {
 		case dns.TypeTXT:
-			// One record most of the time.
+			// Most names have one record.
 			if i == 0 || dice%16 == 3 {
 				ans.Records = append(ans.Records, dns.Record{Text: z.records[(int(dice>>8)+i)%len(z.records)]})
 			}
@@ -171,7 +171,7 @@ func FuzzCheckMailFrom(f *testing.F) {
 	})
 }
 
-// verifyCheck checks what holds for any check at all.
+// verifyCheck checks the properties that every check must have.
 func verifyCheck(t *testing.T, c Check, z *fuzzZone) {
 	t.Helper()
 	if z.asked != c.Queries || c.Queries > DefaultMaxQueries || c.Lookups > MaxLookups || c.VoidLookups > MaxVoidLookups+1 || len(c.Trace) > MaxTraceSteps {
@@ -211,7 +211,7 @@ func verifyCheck(t *testing.T, c Check, z *fuzzZone) {
 	}
 }
 
-// matched reports whether the trace has the match that decided.
+// matched reports whether the trace has the match that decided the result.
 func matched(c Check) bool {
 	for i := len(c.Trace) - 1; i >= 0; i-- {
 		if s := c.Trace[i]; s.Outcome == OutcomeTruncated || (s.Outcome == OutcomeMatch && s.Term == c.Mechanism) {
@@ -221,8 +221,8 @@ func matched(c Check) bool {
 	return false
 }
 
-// mayPass reports whether any term of the records has the qualifier pass; it
-// knows no more of the syntax than that.
+// mayPass reports whether any term of the records may have the qualifier pass. It
+// does not check the syntax otherwise.
 func mayPass(records []string) bool {
 	for _, text := range records {
 		for i, term := range strings.Split(text, " ") {

@@ -5,12 +5,10 @@ import (
 	"strings"
 )
 
-// macroString is a macro-string (RFC 7208 §7.1) in parts, so that a record is
-// parsed once and expanded as often as it is evaluated.
+// macroString is a parsed macro-string (RFC 7208 §7.1).
 type macroString struct {
 	parts []macroPart
-	// usesLocal and usesPTR say that %{s} or %{l}, and %{p}, are among the
-	// parts.
+	// usesLocal says that %{s} or %{l} is among the parts, usesPTR that %{p} is.
 	usesLocal, usesPTR bool
 }
 
@@ -25,7 +23,8 @@ type macroPart struct {
 	escape  bool   // written in upper case: URL-escape
 }
 
-// macroContext is where a macro-string stands, which decides what it may hold.
+// macroContext is the place of a macro-string. It decides which letters and
+// octets are allowed.
 type macroContext uint8
 
 const (
@@ -40,12 +39,12 @@ const (
 	delimiters         = ".-+,/_="
 )
 
-// maxKeep is where the number in a macro stops growing. RFC 7208 §7.3 asks for
-// 127 at least; no value has more parts than maxMacroValue octets.
+// maxKeep is the value of larger numbers in a macro, which all mean the same: no
+// value has more than maxMacroValue parts. RFC 7208 §7.3 asks for at least 127.
 const maxKeep = 1 << 16
 
-// parseMacros parses a macro-string, or an explain-string, which may hold
-// spaces. reason is what is wrong with it.
+// parseMacros parses a macro-string, or an explain-string, which may have spaces.
+// reason is the mistake, or "".
 func parseMacros(s string, where macroContext) (m *macroString, reason string) {
 	m = &macroString{}
 	for i := 0; i < len(s); {
@@ -73,8 +72,8 @@ func parseMacros(s string, where macroContext) (m *macroString, reason string) {
 	return m, ""
 }
 
-// parseMacro parses the macro-expand at the beginning of s, which is a "%", and
-// returns its length.
+// parseMacro parses the macro-expand at the beginning of s and returns its
+// length n. s begins with "%".
 func parseMacro(s string, where macroContext) (part macroPart, n int, reason string) {
 	if len(s) < 2 {
 		return part, 0, `"%" stands alone`
@@ -141,9 +140,8 @@ func parseDomainSpec(s string) (m *macroString, reason string) {
 		return nil, reason
 	}
 	last := m.parts[len(m.parts)-1]
-	// "%%", "%_" and "%-" are literals here, but end in what no literal can:
-	// the parts of the text itself hold neither "%" nor a space, and "%20"
-	// starts with one.
+	// "%%", "%_" and "%-" have become the literals "%", " " and "%20". They are
+	// valid at the end, and no other literal has a "%" or a space.
 	if last.letter != 0 || strings.ContainsAny(last.literal, "% ") {
 		return m, ""
 	}
@@ -177,28 +175,29 @@ func checkTopLabel(s string) (reason string) {
 	return ""
 }
 
-// Bounds of macro expansion, in octets. Beyond them the term does not match.
+// The bounds of a macro expansion. A term that exceeds one does not match.
 const (
-	// maxMacroValue bounds what one macro expands from: the client chooses
-	// HELO and the local part. RFC 5321 §4.5.3.1 allows paths of 256.
+	// maxMacroValue bounds the octets of a value before its transformation, because
+	// the client chooses HELO and the local part. RFC 5321 §4.5.3.1 allows paths of
+	// 256.
 	maxMacroValue = 1024
-	// maxMacros bounds how many macros are expanded for one term: a record has
-	// room for 2,000, each of which may take a long value apart. A name has
-	// 127 labels at most.
+	// maxMacros bounds how many macros are expanded for one term. A record can
+	// have 2,000, each of which may split a long value. A name has 127 labels at
+	// most.
 	maxMacros = 128
-	// maxExpansion bounds the whole; a domain name has 253.
+	// maxExpansion bounds the octets of the whole. A domain name has 253.
 	maxExpansion = 16384
 )
 
 var errExpansion = errors.New("macro expansion is too long")
 
 // expand replaces macros by their values. value is called with the letter in
-// lower case. owned is the length of the text up to and with the last octet that
-// the owner of the record chose, dots apart: of a literal, or of the name of
-// the record (%{d}) or the sender's domain (%{o}). What comes after it the
-// client chose.
+// lower case. owned is the length of the text up to the last octet that comes from
+// the owner of the record: from a literal, from the record's domain (%{d}) or from
+// the sender's domain (%{o}). Dots do not count. The client chose the text after
+// it.
 func (m *macroString) expand(value func(letter byte) string) (text string, owned int, err error) {
-	if len(m.parts) == 1 && m.parts[0].letter == 0 { // most names; a record is shorter than maxExpansion
+	if len(m.parts) == 1 && m.parts[0].letter == 0 { // most names; no record is longer than maxExpansion
 		return m.parts[0].literal, len(m.parts[0].literal), nil
 	}
 	var out strings.Builder
@@ -240,7 +239,7 @@ func (p *macroPart) transform(v string) string {
 		if p.keep > 0 && p.keep < len(parts) {
 			parts = parts[len(parts)-p.keep:]
 		}
-		v = strings.Join(parts, ".") // whatever they were split at
+		v = strings.Join(parts, ".") // whatever the delimiters were (RFC 7208 §7.3)
 	}
 	if p.escape {
 		v = urlEscape(v)
@@ -248,7 +247,7 @@ func (p *macroPart) transform(v string) string {
 	return v
 }
 
-// splitAny splits at each delimiter. Leading, trailing and consecutive ones
+// splitAny splits at each delimiter. Leading, trailing and consecutive delimiters
 // leave empty parts (RFC 7208 §7.3).
 func splitAny(s, delims string) []string {
 	if delims == "" {
@@ -265,7 +264,7 @@ func splitAny(s, delims string) []string {
 	}
 }
 
-// urlEscape escapes all but the unreserved set of RFC 3986 §2.3.
+// urlEscape escapes all octets but the unreserved set of RFC 3986 §2.3.
 func urlEscape(s string) string {
 	const hex = "0123456789ABCDEF"
 	var out strings.Builder

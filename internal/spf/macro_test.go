@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// newEvaluation is the example of RFC 7208 §7.4.
+// newEvaluation returns an evaluation of the example in RFC 7208 §7.4.
 func newEvaluation(tb testing.TB, ip string) *evaluation {
 	tb.Helper()
 	return &evaluation{
@@ -114,14 +114,15 @@ func TestTruncateName(t *testing.T) {
 }
 
 // TestShortenedToNothingOfTheOwner: a name that is too long loses labels on the
-// left (RFC 7208 §7.3). Where none is left that the owner of the record chose,
-// the client would name the host that has to vouch for it.
+// left (RFC 7208 §7.3). If no label that the owner of the record chose is left,
+// the client would choose the host that decides about it. Such a term must not
+// match.
 func TestShortenedToNothingOfTheOwner(t *testing.T) {
 	const evil = "vouches.for.evil.example"
 	long := strings.Repeat("a.", 120) // 240 octets
 	label := strings.Repeat("a", 63)
 	zoneText := evil + " A 127.0.0.2\n" + evil + " TXT \"v=spf1 +all\"\n" +
-		strings.Repeat("a.", 114) + evil + " A 127.0.0.2\n" + // what is left of 240 octets of HELO
+		strings.Repeat("a.", 114) + evil + " A 127.0.0.2\n" + // the part that is left of 240 octets of HELO
 		"x.bank.example A 127.0.0.2\n"
 	for _, tc := range []struct {
 		why, record, helo, local string
@@ -135,18 +136,19 @@ func TestShortenedToNothingOfTheOwner(t *testing.T) {
 		{"the local part is what is left", "exists:_x.bank.example.%{l}", "h.example", long + evil, Fail},
 		{"a mechanism", "a:_spf.bank.example.%{h}", long + evil, "u", Fail},
 		{"mx mechanism", "mx:_spf.bank.example.%{h}", long + evil, "u", Fail},
-		{"include is no match and no error", "include:_spf.bank.example.%{h}", long + evil, "u", Fail},
+		{"include neither matches nor is an error", "include:_spf.bank.example.%{h}", long + evil, "u", Fail},
 		{"the sender and his domain are his", "exists:_x.bank.example.%{l}.%{h2}", "evil.example", long + "vouches.for", Fail},
 		{"not shortened: the owner wrote so", "exists:%{h}", evil, "u", Pass},
 		{"shortened on the left of a literal", "exists:%{l}.x.bank.example", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 		{"shortened on the left of the name of the record", "exists:%{l}.x.%{d}", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 	} {
 		z := zoneText
-		if tc.want == Pass { // what is left after the labels before
+		if tc.want == Pass { // the part that is left after the labels in front were cut
 			z += strings.Repeat(label+".", 3) + "x.bank.example A 127.0.0.2\n"
 		}
 		r := nameserver.Zone(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")
-		got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: tc.helo, MailFrom: tc.local + "@bank.example", Now: time.Unix(1700000000, 0)})
+		got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: tc.helo, MailFrom: tc.local + "@bank.example",
+			Now: time.Unix(1700000000, 0)})
 		if got.Result != tc.want {
 			t.Errorf("%s: %s (%s), want %s; %q", tc.why, got.Result, got.Problem, tc.want, r.Queries())
 		}

@@ -36,16 +36,16 @@ func (e *evaluation) match(d *Directive, domain dns.Name, depth int) (bool, *hal
 	return matched, h
 }
 
-// matchDNS evaluates a mechanism that causes DNS lookups. detail says what was
-// looked up and found.
+// matchDNS evaluates a mechanism that causes DNS lookups. detail says which name
+// was looked up and what was found.
 func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched bool, detail string, h *halt) {
 	target, noMatch, h := e.countedTarget(d.target, domain)
 	switch {
 	case h != nil:
 		return false, "", h
 	case noMatch != "" && d.Mechanism == MechanismInclude && !matchesNothing(noMatch):
-		// check_host() gives none for a malformed domain (RFC 7208 §4.3), and
-		// an include of none is permerror (§5.2).
+		// The result of check_host() for a malformed domain is none (RFC 7208
+		// §4.3), and an include of none is permerror (§5.2).
 		return false, "", &halt{result: PermError, reason: ReasonIncludeNone, problem: fmt.Sprintf("%s: %s: %s", domain, quoted(d.Text), noMatch)}
 	case noMatch != "":
 		return false, noMatch, nil
@@ -64,22 +64,22 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 	}
 }
 
-// Reasons for which a target name matches nothing; others are errors of expand
-// and of dns.ParseName.
+// Reasons for which a target name matches nothing. Other reasons are errors of
+// expand and of dns.ParseName.
 const (
 	nonASCIILocal = "local part is not ASCII (RFC 8616 section 4)"
 	emptyTarget   = "macros expand to an empty name"
-	nothingOwned  = "what is left of a name that is too long is the client's alone (RFC 7208 section 7.3)"
+	nothingOwned  = "the name is too long, and the client alone chose the part that is left (RFC 7208 section 7.3)"
 )
 
-// matchesNothing tells reasons that are no error where an invalid name is one,
-// in include and redirect.
+// matchesNothing reports whether a term with this reason matches nothing in
+// include and redirect too, where an invalid name is an error.
 func matchesNothing(noMatch string) bool { return noMatch == nonASCIILocal || noMatch == nothingOwned }
 
-// countedTarget counts a term with DNS lookups and expands its domain-spec to
-// the target-name (RFC 7208 §4.8). noMatch is why the term cannot match: what
-// an invalid target-name does is undefined there, and as in §4.3 it is treated
-// as a name that does not exist.
+// countedTarget counts a term with DNS lookups and expands its domain-spec to the
+// target-name (RFC 7208 §4.8). noMatch is why the term cannot match, or "". §4.8
+// does not say what an invalid target-name means; here it counts as a name that
+// does not exist, as in §4.3.
 func (e *evaluation) countedTarget(spec *macroString, domain dns.Name) (target dns.Name, noMatch string, h *halt) {
 	if h := e.countLookup(); h != nil {
 		return "", "", h
@@ -92,7 +92,7 @@ func (e *evaluation) countedTarget(spec *macroString, domain dns.Name) (target d
 	return e.target(spec, domain)
 }
 
-// target expands a domain-spec; nil stands for the current domain.
+// target expands a domain-spec. nil means the current domain.
 func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name, noMatch string, h *halt) {
 	if spec == nil {
 		return domain, "", nil
@@ -105,9 +105,9 @@ func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name
 		return "", noMatch, h
 	}
 	name := truncateName(text)
-	// RFC 7208 §7.3 takes labels off the left. Where all that the owner of the
-	// record chose is among them, the client chose the name that is left, and
-	// nothing there speaks for the owner.
+	// RFC 7208 §7.3 cuts labels off the left. If every label that the owner of
+	// the record chose is cut off, the client alone chose the name that is left,
+	// and an answer there must not count as the owner's word.
 	cut := len(strings.TrimSuffix(text, ".")) - len(name)
 	switch {
 	case cut > 0 && owned <= cut:
@@ -122,8 +122,8 @@ func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name
 	return target, "", nil
 }
 
-// matchInclude evaluates include (RFC 7208 §5.2): anything but a pass of the
-// included record is no match, and errors are errors.
+// matchInclude evaluates include (RFC 7208 §5.2). It matches if the included
+// record gives pass. Errors of the included record are errors of the check.
 func (e *evaluation) matchInclude(d *Directive, target, domain dns.Name, depth int) (bool, string, *halt) {
 	e.trace(Step{Domain: domain, Term: d.Text, Outcome: OutcomeEnter, Detail: string(target), Depth: depth})
 	v, h := e.nested(target, depth, ReasonIncludeNone)
@@ -142,12 +142,12 @@ func (e *evaluation) matchA(d *Directive, target dns.Name) (bool, string, *halt)
 	if h != nil {
 		return false, "", h
 	}
-	return e.holds(ans, d), describe(target, ans), nil
+	return e.inNetwork(ans, d), describe(target, ans), nil
 }
 
-// matchMX evaluates mx (RFC 7208 §5.4). More than ten hosts are a permerror
-// whether or not one of the first ten would match: the order of an answer is
-// chance, and the result must not be.
+// matchMX evaluates mx (RFC 7208 §5.4). More than ten hosts are a permerror even
+// if one of the first ten would match, because the order of hosts in an answer is
+// random and the result must not be.
 func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt) {
 	mx, h := e.lookup(target, dns.TypeMX)
 	if h == nil {
@@ -157,7 +157,8 @@ func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt
 		return false, "", h
 	}
 	if len(mx.Records) > MaxHosts {
-		return false, "", &halt{result: PermError, reason: ReasonMXLimit, problem: fmt.Sprintf("%s has more than %d MX records", target, MaxHosts)}
+		return false, "", &halt{result: PermError, reason: ReasonMXLimit,
+			problem: fmt.Sprintf("%s has more than %d MX records", target, MaxHosts)}
 	}
 	for _, r := range mx.Records {
 		if r.Host == "" {
@@ -167,16 +168,16 @@ func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt
 		if h != nil {
 			return false, "", h
 		}
-		if e.holds(ans, d) {
+		if e.inNetwork(ans, d) {
 			return true, describe(r.Host, ans), nil
 		}
 	}
-	// No implicit MX: the target's own addresses are not asked for.
+	// There is no implicit MX: the target's own addresses are not looked up.
 	return false, describe(target, mx), nil
 }
 
-// matchExists evaluates exists (RFC 7208 §5.7), which asks for A even when the
-// client has an IPv6 address.
+// matchExists evaluates exists (RFC 7208 §5.7). It asks for A even if the client
+// has an IPv6 address.
 func (e *evaluation) matchExists(target dns.Name) (bool, string, *halt) {
 	ans, h := e.lookup(target, dns.TypeA)
 	if h == nil {
@@ -196,9 +197,9 @@ func (e *evaluation) addresses(host dns.Name) (dns.Answer, *halt) {
 	return e.lookup(host, dns.TypeAAAA)
 }
 
-// holds reports whether an address of the answer, cut to the directive's prefix
-// length, has the client in its network.
-func (e *evaluation) holds(ans dns.Answer, d *Directive) bool {
+// inNetwork reports whether the client is in the network of an address of the
+// answer, with the directive's prefix length.
+func (e *evaluation) inNetwork(ans dns.Answer, d *Directive) bool {
 	bits := d.Bits6
 	if e.ip.Is4() {
 		bits = d.Bits4

@@ -7,9 +7,9 @@ import (
 	"sekimori/internal/testkit/opinion"
 )
 
-// TestSecondOpinion asks another implementation about every case, so that a
-// difference is one somebody has looked at: the case's "blitiri" key then has
-// the other result, and its reason says why ours is right.
+// TestSecondOpinion asks another implementation about every case. If its result
+// differs, somebody must have looked at the difference: the case's "blitiri" key
+// has the other result, and its reason says why ours is right.
 func TestSecondOpinion(t *testing.T) {
 	for _, c := range readCases(t) {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,17 +6,17 @@ import (
 	"sekimori/internal/dns"
 )
 
-// ptrNames are the names of the client's address. Each is validated at most
-// once in a check, when a term first needs it.
+// ptrNames are the names of the client's address. Each name is validated when a
+// term first needs it, and once at most.
 type ptrNames struct {
 	answer    dns.Answer
-	problem   string     // why the PTR lookup failed
+	problem   string     // why the PTR lookup failed, or ""
 	names     []dns.Name // the first MaxHosts
 	validated map[dns.Name]bool
 }
 
-// lookupPTR asks for the client's names once (RFC 7208 §5.5). A DNS error is
-// remembered and not one of the check's.
+// lookupPTR asks for the client's names once (RFC 7208 §5.5). A DNS error is kept
+// in problem and does not end the check.
 func (e *evaluation) lookupPTR() (*ptrNames, *halt) {
 	if e.ptr != nil {
 		return e.ptr, nil
@@ -38,8 +38,8 @@ func (e *evaluation) lookupPTR() (*ptrNames, *halt) {
 	return p, nil
 }
 
-// validates reports whether name has the client's address; a DNS error passes
-// the name over (RFC 7208 §5.5).
+// validates reports whether name has the client's address. After a DNS error the
+// name is not valid (RFC 7208 §5.5).
 func (e *evaluation) validates(p *ptrNames, name dns.Name) (bool, *halt) {
 	if valid, known := p.validated[name]; known || name == "" {
 		return valid, nil
@@ -56,8 +56,8 @@ func (e *evaluation) validates(p *ptrNames, name dns.Name) (bool, *halt) {
 	return valid, nil
 }
 
-// firstValid returns the first validated name for which wanted holds. Names
-// that are not wanted are not looked up: the outcome is the same.
+// firstValid returns the first valid name for which wanted returns true, or "".
+// It looks up wanted names only.
 func (e *evaluation) firstValid(p *ptrNames, wanted func(dns.Name) bool) (dns.Name, *halt) {
 	for _, name := range p.names {
 		if !wanted(name) {
@@ -70,8 +70,8 @@ func (e *evaluation) firstValid(p *ptrNames, wanted func(dns.Name) bool) (dns.Na
 	return "", nil
 }
 
-// matchPTR evaluates ptr (RFC 7208 §5.5): a validated name is the target or
-// lies below it (the text has it the other way round: erratum 4751).
+// matchPTR evaluates ptr (RFC 7208 §5.5). It matches if a valid name is the
+// target or below it. (The RFC says it the other way round: see erratum 4751.)
 func (e *evaluation) matchPTR(target dns.Name) (bool, string, *halt) {
 	p, h := e.lookupPTR()
 	if h != nil {
@@ -93,8 +93,9 @@ func (e *evaluation) matchPTR(target dns.Name) (bool, string, *halt) {
 	return true, string(name) + " is valid", nil
 }
 
-// validatedName is %{p} (RFC 7208 §7.3): domain itself if the client validates
-// as it, else a name below it, else any, else "unknown".
+// validatedName returns the value of %{p} (RFC 7208 §7.3): domain itself if it is
+// a valid name of the client, else a valid name below it, else any valid name,
+// else "unknown".
 func (e *evaluation) validatedName(domain dns.Name) (string, *halt) {
 	p, h := e.lookupPTR()
 	if h != nil {

@@ -24,13 +24,13 @@ const (
 	MechanismExists  Mechanism = "exists"
 )
 
-// Record is an SPF record whose syntax is right.
+// Record is an SPF record of valid syntax.
 type Record struct {
 	Text       string      `json:"text"`
 	Directives []Directive `json:"directives,omitempty"`
 	Redirect   *Modifier   `json:"redirect,omitempty"`
 	Exp        *Modifier   `json:"exp,omitempty"`
-	Unknown    []Modifier  `json:"unknown,omitempty"` // to be ignored (RFC 7208 §6)
+	Unknown    []Modifier  `json:"unknown,omitempty"` // ignored (RFC 7208 §6)
 }
 
 // Directive is a mechanism with its qualifier (RFC 7208 §4.6.1).
@@ -57,13 +57,13 @@ type Modifier struct {
 	target *macroString
 }
 
-// Reasons for which ParseRecord refuses a text before it looks at the terms.
+// Errors of ParseRecord that do not depend on the terms.
 var (
 	ErrNotSPF        = errors.New(`spf: record does not begin with "v=spf1" and a space`)
 	ErrRecordTooLong = fmt.Errorf("spf: record over %d octets", MaxRecordLen)
 )
 
-// SyntaxError is where and why a record's syntax is wrong.
+// SyntaxError says where and why a record's syntax is invalid.
 type SyntaxError struct {
 	Offset int    // of Term, in octets from the beginning of the record
 	Term   string // as written
@@ -75,24 +75,25 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("spf: syntax error at octet %d in %s: %s", e.Offset, quoted(e.Term), e.Reason)
 }
 
-// quotedLen is how many octets of a stranger's text our own messages repeat.
+// quotedLen bounds the octets of a stranger's text that our messages repeat.
 const quotedLen = 80
 
-// quoted returns a stranger's text as a message of ours quotes it.
+// quoted returns a stranger's text in a form that is safe inside our messages.
 func quoted(s string) string { return printable.Quoted(s, quotedLen) }
 
 const version = "v=spf1"
 
-// isRecord selects SPF records (RFC 7208 §4.5): the version section is exactly
-// "v=spf1", in any case (§12), and ends with a space or the record.
+// isRecord reports whether a TXT record is an SPF record (RFC 7208 §4.5): it
+// begins with "v=spf1" in upper or lower case (§12), followed by a space or
+// nothing.
 func isRecord(txt string) bool {
 	return len(txt) >= len(version) && strings.EqualFold(txt[:len(version)], version) &&
 		(len(txt) == len(version) || txt[len(version)] == ' ')
 }
 
-// ParseRecord parses the text of one TXT record, its strings joined
-// (RFC 7208 §3.3). The whole record is checked, since an error anywhere makes
-// all of it invalid (§4.6). The error is ErrNotSPF, ErrRecordTooLong or a
+// ParseRecord parses the text of one TXT record, whose strings the caller has
+// joined (RFC 7208 §3.3). It checks the whole record, because an error anywhere
+// makes the record invalid (§4.6). The error is ErrNotSPF, ErrRecordTooLong or a
 // *SyntaxError.
 func ParseRecord(txt string) (*Record, error) {
 	if !isRecord(txt) {
@@ -102,7 +103,7 @@ func ParseRecord(txt string) (*Record, error) {
 		return nil, ErrRecordTooLong
 	}
 	rec := &Record{Text: txt}
-	// Room for what most records have; a hostile one may be all spaces.
+	// Eight are enough for most records. A hostile record may be all spaces.
 	rec.Directives = make([]Directive, 0, min(strings.Count(txt, " "), 8))
 	for pos := len(version); pos < len(txt); {
 		if txt[pos] == ' ' {
@@ -121,7 +122,7 @@ func ParseRecord(txt string) (*Record, error) {
 	return rec, nil
 }
 
-// addTerm parses a directive or a modifier and returns what is wrong with it.
+// addTerm parses a directive or a modifier. It returns the mistake, or "".
 func (rec *Record) addTerm(term string) (reason string) {
 	// A modifier has "=" right after its name, before any ":" or "/"
 	// (RFC 7208 §4.6.1).
@@ -149,7 +150,7 @@ func (rec *Record) addTerm(term string) (reason string) {
 	return ""
 }
 
-// nameLen is the length of the name at the beginning of s:
+// nameLen returns the length of the name at the beginning of s:
 // ALPHA *( ALPHA / DIGIT / "-" / "_" / "." ).
 func nameLen(s string) int {
 	for i := 0; i < len(s); i++ {
@@ -172,7 +173,7 @@ func (rec *Record) addModifier(m Modifier) (reason string) {
 	case "exp":
 		slot = &rec.Exp
 	default:
-		// Ignored, but a macro-string all the same (RFC 7208 §12).
+		// It is ignored, but it must be a valid macro-string (RFC 7208 §12).
 		if _, reason := parseMacros(m.Value, inModifier); reason != "" {
 			return reason
 		}
@@ -189,7 +190,7 @@ func (rec *Record) addModifier(m Modifier) (reason string) {
 	return ""
 }
 
-// parseArgument parses what follows the mechanism's name.
+// parseArgument parses the text after the mechanism's name.
 func (d *Directive) parseArgument(arg string) (reason string) {
 	switch d.Mechanism {
 	case MechanismAll:
@@ -232,8 +233,8 @@ func (d *Directive) parseTarget(arg string) (reason string) {
 	return reason
 }
 
-// cutPrefixLengths takes dual-cidr-length off the end of arg (RFC 7208 §5.3).
-// It must be looked for from the right: a domain-spec may hold slashes.
+// cutPrefixLengths cuts dual-cidr-length off the end of arg (RFC 7208 §5.3). It
+// searches from the right, because a domain-spec may have slashes.
 func (d *Directive) cutPrefixLengths(arg string) (rest, reason string) {
 	d.Bits4, d.Bits6 = 32, 128
 	rest, digits := cutTrailingDigits(arg)
@@ -261,8 +262,8 @@ func cutTrailingDigits(s string) (rest, digits string) {
 	return s[:i], s[i:]
 }
 
-// parseBits parses a prefix length: no leading zeros (RFC 7208 §12) and at most
-// limit.
+// parseBits parses a prefix length. It must have no leading zeros (RFC 7208 §12)
+// and be at most limit.
 func parseBits(digits string, limit int) (bits int, reason string) {
 	const most = 3 // digits
 	if digits == "" || len(digits) > most || (len(digits) > 1 && digits[0] == '0') {
@@ -292,7 +293,7 @@ func parseNetwork(arg string, width int) (network netip.Prefix, reason string) {
 			return netip.Prefix{}, reason
 		}
 	}
-	// ParseAddr takes zones too, which are nothing to publish.
+	// ParseAddr accepts zones too, but a zone has no meaning in a record.
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.BitLen() != width || addr.Zone() != "" {
 		return netip.Prefix{}, "malformed address"

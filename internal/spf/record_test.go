@@ -67,7 +67,7 @@ func TestParseRecordTerms(t *testing.T) {
 		{"a:.museum", true, "the grammar has nothing against it"},
 		{"a:192.0.2.1", false, "an address"},
 		{"a:example.c-m", true, "inner hyphen"},
-		{"a:example.1-2", true, "digits with a hyphen are no number (RFC 7208 §7.1)"},
+		{"a:example.1-2", true, "digits with a hyphen are not a number (RFC 7208 §7.1)"},
 		{"a:example.com-", false, "hyphen at the end"},
 		{"a:example.-com", false, "hyphen at the beginning"},
 		{"a:example.c_m", false, "underscore in the top label"},
@@ -92,7 +92,7 @@ func TestParseRecordTerms(t *testing.T) {
 		{"ip6:2001:db8::/32", true, ""},
 		{"ip6:192.0.2.1", false, "wrong family"},
 		{"ip6:fe80::1%eth0", false, "a zone is nothing to publish"},
-		{"ip6:::ffff:192.0.2.1/96", true, "mapped, matches nobody"},
+		{"ip6:::ffff:192.0.2.1/96", true, "a mapped network matches no client"},
 		{"ip7:1", false, "unknown mechanism"},
 		{"-", false, "a qualifier alone"},
 		{"--all", false, "two qualifiers"},
@@ -103,7 +103,7 @@ func TestParseRecordTerms(t *testing.T) {
 		{"redirect=", false, "empty"},
 		{"exp=", false, "empty"},
 		{"exp=%{c}.example.com", false, "letters for explanations only (RFC 7208 §7.2)"},
-		{"foo=%{c}%{r}%{t}", true, "in a modifier nobody knows they may have a meaning"},
+		{"foo=%{c}%{r}%{t}", true, "an unknown modifier may give them a meaning"},
 		{"foo=%{x}", false, "an unknown letter is an error even there (RFC 7208 §12)"},
 		{"foo=", true, "an empty value"},
 		{"foo.bar", false, "neither"},
@@ -125,7 +125,7 @@ func TestParseRecordTerms(t *testing.T) {
 		{"exists:caf\xc3\xa9.example.com", false, "not ASCII"},
 		{"exists:a\x00.example.com", false, "NUL"},
 		{"exists:a\x7f.example.com", false, "DEL"},
-		{"\ta", false, "a tab is no space"},
+		{"\ta", false, "a tab is not a space"},
 	} {
 		_, err := ParseRecord("v=spf1 " + tc.term + " -all")
 		if (err == nil) != tc.ok {

@@ -1,10 +1,10 @@
 // Package spf evaluates the Sender Policy Framework (RFC 7208, with RFC 8616
 // for internationalized mail): check_host() for the HELO and the MAIL FROM
 // identity. It takes a context, a [dns.Resolver] and values, and returns a
-// [Check]; what to do about the result is somebody else's policy.
+// [Check]. Package policy decides what is done about the result.
 //
-// The context's deadline is the time limit of RFC 7208 §4.6.4, which should
-// allow at least 20 seconds; when it passes, the result is temperror.
+// The context's deadline is the time limit of RFC 7208 §4.6.4. It should allow at
+// least 20 seconds. Once it has passed the result is temperror.
 package spf
 
 import (
@@ -22,16 +22,16 @@ type Result string
 // The results of RFC 7208 §2.6.
 const (
 	None      Result = "none"      // no valid domain, or no record
-	Neutral   Result = "neutral"   // the domain states nothing about this client
+	Neutral   Result = "neutral"   // the domain says nothing about this client
 	Pass      Result = "pass"      // the client is authorized
 	Fail      Result = "fail"      // the client is not authorized
 	SoftFail  Result = "softfail"  // the client is probably not authorized
-	TempError Result = "temperror" // a later try may give a result
+	TempError Result = "temperror" // a later attempt may give a result
 	PermError Result = "permerror" // the published records cannot be interpreted
 )
 
-// Identity is what was checked (RFC 7208 §2.3, §2.4), as Received-SPF spells
-// it (§9.1).
+// Identity says which identity was checked (RFC 7208 §2.3, §2.4), in the words of
+// Received-SPF (§9.1).
 type Identity string
 
 // The two identities.
@@ -44,81 +44,83 @@ const (
 // permerror.
 type Reason string
 
-// The reasons; Check.Problem has the particulars.
+// The reasons. Check.Problem has the details.
 const (
-	// Results of none.
+	// Reasons of none.
 	ReasonInvalidDomain Reason = "invalid-domain" // malformed, a literal or a single label (RFC 7208 §4.3)
 	ReasonNoAddress     Reason = "no-address"     // the client has no IP address
-	ReasonPrivateClient Reason = "private_client" // Args.InternetOnly, and PrivateClient holds
+	ReasonPrivateClient Reason = "private_client" // PrivateClient is true, and Args.InternetOnly was set
 	ReasonNoRecord      Reason = "no-record"      // RFC 7208 §4.5
-	// Results of permerror.
+	// Reasons of permerror.
 	ReasonMultipleRecords Reason = "multiple-records" // RFC 7208 §4.5
 	ReasonRecordTooLong   Reason = "record-too-long"  // over MaxRecordLen
 	ReasonSyntax          Reason = "syntax"           // RFC 7208 §4.6
 	ReasonLookupLimit     Reason = "lookup-limit"     // RFC 7208 §4.6.4
 	ReasonVoidLimit       Reason = "void-limit"       // RFC 7208 §4.6.4
 	ReasonMXLimit         Reason = "mx-limit"         // RFC 7208 §4.6.4
-	ReasonIncludeNone     Reason = "include-none"     // included domain has no record (RFC 7208 §5.2)
-	ReasonRedirectNone    Reason = "redirect-none"    // redirected domain has no record (RFC 7208 §6.1)
-	ReasonDNSLoop         Reason = "dns-loop"         // an alias loop stands where an answer is needed
-	ReasonDNSTooLarge     Reason = "dns-too-large"    // an answer is larger than anybody can use
-	// Results of temperror.
+	ReasonIncludeNone     Reason = "include-none"     // the included domain has no record (RFC 7208 §5.2)
+	ReasonRedirectNone    Reason = "redirect-none"    // the target of redirect has no record (RFC 7208 §6.1)
+	ReasonDNSLoop         Reason = "dns-loop"         // a name has a loop of aliases instead of an answer
+	ReasonDNSTooLarge     Reason = "dns-too-large"    // an answer is too large to use
+	// Reasons of temperror.
 	ReasonDNS        Reason = "dns"         // RFC 7208 §4.4
-	ReasonDNSBudget  Reason = "dns-budget"  // the resolver had no room for the question: see dns.KindBudget
+	ReasonDNSBudget  Reason = "dns-budget"  // the resolver had no slot for the query: see dns.KindBudget
 	ReasonTimeLimit  Reason = "time-limit"  // RFC 7208 §4.6.4
 	ReasonQueryLimit Reason = "query-limit" // over Args.MaxQueries
 )
 
-// Limits on what a domain can make its checkers do.
+// Limits on the work that a domain can cause.
 const (
 	// MaxLookups is how many terms with DNS lookups one check may evaluate
 	// (RFC 7208 §4.6.4): include, a, mx, ptr, exists, redirect, and %{p}.
 	MaxLookups = 10
 	// MaxVoidLookups is how many of these may find nothing (RFC 7208 §4.6.4).
 	MaxVoidLookups = 2
-	// MaxHosts is how many names of one MX or PTR answer have their addresses
-	// looked up (RFC 7208 §4.6.4).
+	// MaxHosts is how many names of one MX or PTR answer are looked up
+	// (RFC 7208 §4.6.4).
 	MaxHosts = 10
-	// DefaultMaxQueries bounds all DNS questions of one check. Nothing that
-	// keeps to RFC 7208 §4.6.4 can reach it: a record, ten mx with ten hosts
-	// each, an explanation, and the client's PTR with ten names make 123.
+	// DefaultMaxQueries bounds all DNS queries of one check. A record that keeps
+	// to RFC 7208 §4.6.4 needs 123 at most: for itself, for ten mx with ten hosts
+	// each, for an explanation, and for the client's PTR with ten names.
 	DefaultMaxQueries = 1 + MaxLookups*(1+MaxHosts) + 1 + 1 + MaxHosts
-	// MaxRecordLen is the longest record evaluated, in octets. RFC 7208 §3.4
-	// asks publishers for 450; nothing in use comes near the bound, which is
-	// here because a TXT record may hold 65,535.
+	// MaxRecordLen is the longest record that is evaluated, in octets. RFC 7208
+	// §3.4 asks publishers to stay below 450, and records in use are far shorter
+	// than this bound. But a TXT record may have 65,535.
 	MaxRecordLen = 8192
-	// MaxExplanationLen is the longest explanation returned, in octets: it has
-	// to share a 512-octet reply line (RFC 5321 §4.5.3.1.5) with the code and
-	// our own words (RFC 7208 §6.2).
+	// MaxExplanationLen is the longest explanation returned, in octets. An SMTP
+	// reply line has 512 octets (RFC 5321 §4.5.3.1.5), and the code and our own
+	// words are in the same line (RFC 7208 §6.2).
 	MaxExplanationLen = 400
-	// MaxTraceSteps bounds Check.Trace; eleven records of MaxRecordLen octets
-	// could hold some 20,000 terms.
+	// MaxTraceSteps bounds Check.Trace. Eleven records of MaxRecordLen octets
+	// could have some 20,000 terms.
 	MaxTraceSteps = 1000
 )
 
-// Args are the arguments of check_host() (RFC 7208 §4.1) and what its macros
-// need. Zero values are usable.
+// Args are the arguments of check_host() (RFC 7208 §4.1) and the values that its
+// macros need. Zero values are usable.
 type Args struct {
 	// IP is the client's address. An IPv4-mapped IPv6 address counts as IPv4
-	// (RFC 7208 §5); the zero Addr (a client on a local socket) gives none.
+	// (RFC 7208 §5). With the zero Addr (a client on a local socket) the result is
+	// none.
 	IP netip.Addr
-	// InternetOnly says that a client for whose address PrivateClient holds
-	// gives none without a lookup: the address is not that of the SMTP client
-	// that RFC 7208 §2.3 speaks of.
+	// InternetOnly says that the result is none, without a lookup, if
+	// PrivateClient is true of the address: such an address is not that of the
+	// SMTP client that sent the message to this site (RFC 7208 §2.3).
 	InternetOnly bool
 	// HELO is the argument of HELO or EHLO as the client gave it.
 	HELO string
-	// MailFrom is the reverse-path as local-part@domain without angle
-	// brackets, "" for the null reverse-path. Without a local part or an "@"
-	// the local part is postmaster (RFC 7208 §4.3).
+	// MailFrom is the reverse-path as local-part@domain without angle brackets,
+	// or "" for the null reverse-path. If it has no local part or no "@", the
+	// local part is postmaster (RFC 7208 §4.3).
 	MailFrom string
-	// Receiver is the name of the host that checks, %{r}; "" is "unknown".
+	// Receiver is the name of the host that checks, for %{r}. With "" the value is
+	// "unknown".
 	Receiver dns.Name
-	// Now is %{t}.
+	// Now is the time, for %{t}.
 	Now time.Time
-	// MaxQueries bounds the DNS questions of the check; 0 is
-	// DefaultMaxQueries. When it is exceeded the result is temperror: the
-	// bound is local, not the publisher's mistake.
+	// MaxQueries bounds the DNS queries of the check; 0 means DefaultMaxQueries. A
+	// check that needs more is a temperror, because the bound is ours and not the
+	// publisher's mistake.
 	MaxQueries int
 }
 
@@ -126,84 +128,83 @@ type Args struct {
 type Check struct {
 	Identity Identity `json:"identity"`
 	Result   Result   `json:"result"`
-	// Domain is the domain checked, on which DMARC aligns; "" if the identity
-	// holds no valid domain.
+	// Domain is the domain that was checked, which DMARC compares with the
+	// author's. It is "" if the identity has no valid domain.
 	Domain dns.Name `json:"domain,omitempty"`
-	// Sender is check_host()'s <sender>, local-part@domain; the local part is
-	// raw octets as the client sent them.
+	// Sender is check_host()'s <sender>, local-part@domain. The local part has
+	// the octets that the client sent.
 	Sender string `json:"sender,omitempty"`
-	// NullSender says that MAIL FROM was null, so that the domain is HELO's
-	// (RFC 7208 §2.4).
+	// NullSender says that the reverse-path was null, so that Domain is that of
+	// HELO (RFC 7208 §2.4).
 	NullSender bool `json:"null_sender,omitempty"`
-	// Mechanism is the directive that matched as its publisher wrote it, such
-	// as "-all"; after a redirect, the redirected record's. "default" when a
-	// record was evaluated and nothing matched (RFC 7208 §9.1); "" for none
-	// and the errors.
+	// Mechanism is the directive that matched, as its publisher wrote it, such as
+	// "-all". After a redirect it is a directive of the record redirected to. It
+	// is "default" if no directive of the record matched (RFC 7208 §9.1), and ""
+	// with none, temperror and permerror.
 	Mechanism string `json:"mechanism,omitempty"`
-	// Record is Domain's SPF record, raw octets; "" if there was none, or
-	// more than one.
+	// Record is Domain's SPF record, with the octets as published. It is "" if
+	// there was none or more than one.
 	Record string `json:"record,omitempty"`
-	// Explanation is what the publisher wants said with a fail: printable
-	// US-ASCII, at most MaxExplanationLen octets; "" if there is none
-	// (RFC 7208 §6.2). It is the words of a stranger.
+	// Explanation is the text that the publisher wants to have in the reply to a
+	// fail (RFC 7208 §6.2), or "" if there is none. A stranger wrote it. It is
+	// printable US-ASCII of at most MaxExplanationLen octets.
 	Explanation string `json:"explanation,omitempty"`
 	// Reason and Problem say why Result is none, temperror or permerror.
 	// Problem is printable ASCII.
 	Reason  Reason `json:"reason,omitempty"`
 	Problem string `json:"problem,omitempty"`
-	// DNSError is the lookup that failed, where Reason is one of DNS.
+	// DNSError is the lookup that failed, if Reason is about DNS.
 	DNSError *dns.Error `json:"-"`
-	// Lookups, VoidLookups and Queries are what the check has used of
+	// Lookups, VoidLookups and Queries are how much the check has used of
 	// MaxLookups, MaxVoidLookups and Args.MaxQueries.
 	Lookups     int `json:"lookups"`
 	VoidLookups int `json:"void_lookups"`
 	Queries     int `json:"queries"`
-	// Trace is what happened to every term evaluated, in order.
+	// Trace has the outcome of every term that was evaluated, in order.
 	Trace []Step `json:"trace,omitempty"`
 }
 
-// Outcome says what became of one step of the evaluation.
+// Outcome is how one step of the evaluation ended.
 type Outcome string
 
 // The outcomes of a Step.
 const (
 	OutcomeRecord    Outcome = "record"    // the domain's record was found
 	OutcomeMatch     Outcome = "match"     // the directive matched
-	OutcomeNoMatch   Outcome = "no match"  // it did not
-	OutcomeEnter     Outcome = "enter"     // include or redirect: the target's steps follow
+	OutcomeNoMatch   Outcome = "no match"  // the directive did not match
+	OutcomeEnter     Outcome = "enter"     // an include or redirect, whose target's steps follow
 	OutcomeError     Outcome = "error"     // the check ends here
 	OutcomeDefault   Outcome = "default"   // no directive matched and there is no redirect
 	OutcomeExplained Outcome = "explained" // exp gave an explanation
 	OutcomeIgnored   Outcome = "ignored"   // exp gave none
-	OutcomeTruncated Outcome = "truncated" // MaxTraceSteps reached
+	OutcomeTruncated Outcome = "truncated" // MaxTraceSteps was reached: later steps are missing
 )
 
-// Step is one thing that happened during a check. Term and Detail are printable
-// ASCII, other octets escaped as in a Go string.
+// Step is one step of a check. Term and Detail are printable ASCII; other octets
+// are escaped as in a Go string.
 type Step struct {
-	Domain  dns.Name `json:"domain"`         // whose record is evaluated
+	Domain  dns.Name `json:"domain"`         // the domain whose record is evaluated
 	Term    string   `json:"term,omitempty"` // as written; "" for the record itself
 	Outcome Outcome  `json:"outcome"`
 	Detail  string   `json:"detail,omitempty"`
-	Depth   int      `json:"depth"` // 0 for the domain checked, one more in each include or redirect
+	Depth   int      `json:"depth"` // 0 for the domain that is checked, and one more in each include or redirect
 }
 
-// CheckHELO checks the HELO identity (RFC 7208 §2.3). An argument that is not
-// a valid domain of two labels or more, such as an address literal, gives none
-// without a lookup.
+// CheckHELO checks the HELO identity (RFC 7208 §2.3). If the argument is not a
+// valid domain of at least two labels, for example an address literal, the result
+// is none without a lookup.
 func CheckHELO(ctx context.Context, r dns.Resolver, a Args) Check {
 	c := Check{Identity: HELO}
 	check(ctx, r, a, &c, postmaster, a.HELO)
 	return c
 }
 
-// CheckMailFrom checks the MAIL FROM identity (RFC 7208 §2.4). A null
-// reverse-path is checked as postmaster at the HELO domain, and Check.NullSender
-// says so.
+// CheckMailFrom checks the MAIL FROM identity (RFC 7208 §2.4). For a null
+// reverse-path it checks postmaster at the HELO domain and sets Check.NullSender.
 func CheckMailFrom(ctx context.Context, r dns.Resolver, a Args) Check {
 	c := Check{Identity: MailFrom}
 	local, domain := "", a.MailFrom
-	// The last "@": a quoted local part may hold others (RFC 5321 §4.1.2).
+	// The last "@" counts: a quoted local part may have others (RFC 5321 §4.1.2).
 	if at := strings.LastIndexByte(a.MailFrom, '@'); at >= 0 {
 		local, domain = a.MailFrom[:at], a.MailFrom[at+1:]
 	}
@@ -217,5 +218,5 @@ func CheckMailFrom(ctx context.Context, r dns.Resolver, a Args) Check {
 	return c
 }
 
-// postmaster stands in for a missing local part (RFC 7208 §4.3).
+// postmaster replaces a missing local part (RFC 7208 §4.3).
 const postmaster = "postmaster"

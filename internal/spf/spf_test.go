@@ -17,7 +17,7 @@ import (
 
 var client = netip.MustParseAddr("192.0.2.1")
 
-// recordOf answers every TXT question with text and all others with nothing.
+// recordOf answers every TXT question with text, and all others without records.
 func recordOf(text string) dns.Resolver {
 	return nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		ans := dns.Answer{Name: name, Type: typ, Canonical: name}
@@ -83,8 +83,8 @@ func TestTimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		// Every answer takes 3 s: the deadline passes within the ptr, whose own
-		// DNS errors would not matter (RFC 7208 §5.5).
+		// Every answer takes 3 s, so the deadline passes during the ptr. DNS
+		// errors of ptr itself do not end the check (RFC 7208 §5.5).
 		slow := nameserver.Func(func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 			select {
 			case <-ctx.Done():
@@ -180,7 +180,7 @@ func TestMaxQueries(t *testing.T) {
 	if c.Result != TempError || c.Reason != ReasonQueryLimit || c.Queries != 5 {
 		t.Errorf("with a bound of 5: %+v", c)
 	}
-	// An explanation that the bound forbids takes nothing from the fail.
+	// The result stays fail if the bound stops the lookup of the explanation.
 	a.MaxQueries = DefaultMaxQueries - 1
 	c = CheckMailFrom(t.Context(), nameserver.Func(largest), a)
 	if c.Result != Fail || c.Explanation != "" {
@@ -232,12 +232,12 @@ func TestExplanationIsBounded(t *testing.T) {
 		text, want, why string
 	}{
 		{strings.Repeat("x", 5000), strings.Repeat("x", MaxExplanationLen), "cut to what a reply line holds"},
-		{strings.Repeat("%{h}", 17), "", "expansion over the bound is no explanation"},
+		{strings.Repeat("%{h}", 17), "", "an expansion over the bound gives no explanation"},
 		{strings.Repeat("%{d0001r}", 129), "", "more macros than the bound"},
 		{strings.Repeat("x", MaxRecordLen+1), "", "a text over the record bound is not parsed"},
 		{"caf\xc3\xa9", "", "US-ASCII only (RFC 7208 §6.2)"},
 		{"a\tb", "", "control characters are not in the grammar"},
-		{"%{l", "", "a syntax error is no explanation"},
+		{"%{l", "", "a syntax error gives no explanation"},
 		{"", "", "an empty text"},
 		{"100%%%_%-", "100% %20", "the three escapes (RFC 7208 §7.1)"},
 	} {

@@ -39,7 +39,7 @@ func TestAppend(t *testing.T) {
 		{"DEL in a value", "a=b\x7fc", nil, ErrValue},
 		{"bare CR in a value", "a=b\rc", nil, ErrValue},
 		{"bare LF in a value", "a=b\n c", nil, ErrValue},
-		{"a line break that is no fold", "a=b\r\nc", nil, ErrValue},
+		{"a line break that is not a fold", "a=b\r\nc", nil, ErrValue},
 		{"a line break before the semicolon", "a=b\r\n;c=d", nil, ErrValue},
 		{"a line break at the end", "a=b\r\n", nil, ErrValue},
 		{"as many tags as allowed", manyTags(MaxTags), nil, nil},

@@ -35,7 +35,7 @@ func TestParseKey(t *testing.T) {
 		{"no padding in p=", "v=DKIM1; " + strings.TrimRight(edP, "=") + "; k=ed25519", &Params{Algorithm: Ed25519SHA256}, "", ""},
 		{"double semicolons, a slip in zone files", "v=DKIM1;; k=rsa; " + rsaP + ";;", sha256RSA, "", ""},
 		{"unknown tags, g= and n= are ignored", "v=DKIM1; g=nobody; n=a note; foo=bar; " + rsaP, sha256RSA, "", ""},
-		{"v= of another version is no key, RFC 6376 §3.6.1", "v=DKIM2; " + rsaP, sha256RSA, FaultNotKey, ""},
+		{"v= of another version is not a key, RFC 6376 §3.6.1", "v=DKIM2; " + rsaP, sha256RSA, FaultNotKey, ""},
 		{"v= compares with case", "v=dkim1; " + rsaP, sha256RSA, FaultNotKey, ""},
 		{"v= must be first", "k=rsa; v=DKIM1; " + rsaP, sha256RSA, FaultKeySyntax, ""},
 		{"an SPF record by a wildcard", "v=spf1 -all", sha256RSA, FaultNotKey, ""},
@@ -45,8 +45,8 @@ func TestParseKey(t *testing.T) {
 		{"no p=", "v=DKIM1; k=rsa", sha256RSA, FaultKeySyntax, ""},
 		{"a duplicate tag", "v=DKIM1; k=rsa; k=rsa; " + rsaP, sha256RSA, FaultKeySyntax, ""},
 		{"an empty p= revokes", "v=DKIM1; p=", sha256RSA, "", FaultKeyRevoked},
-		{"p= that is no base64", "v=DKIM1; p=!!!!", sha256RSA, FaultKeySyntax, ""},
-		{"p= that is no key", "v=DKIM1; p=QUJDREVG", sha256RSA, FaultKeySyntax, ""},
+		{"p= that is not base64", "v=DKIM1; p=!!!!", sha256RSA, FaultKeySyntax, ""},
+		{"p= that is not a key", "v=DKIM1; p=QUJDREVG", sha256RSA, FaultKeySyntax, ""},
 		{"p= cut short", "v=DKIM1; " + rsaP[:len(rsaP)-8], sha256RSA, FaultKeySyntax, ""},
 		{"an Ed25519 key, RFC 8463", "v=DKIM1; k=ed25519; " + edP, &Params{Algorithm: Ed25519SHA256}, "", ""},
 		{"an Ed25519 key of another length", "v=DKIM1; k=ed25519; p=QUJD", &Params{Algorithm: Ed25519SHA256}, FaultKeySyntax, ""},
@@ -100,7 +100,8 @@ func TestEvenModulus(t *testing.T) {
 func FuzzParseKey(f *testing.F) {
 	for _, s := range []string{
 		"v=DKIM1; p=", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "v=spf1 -all", ";;",
-		"v=DKIM1; p=MIGJAoGBALVI635dLK4cJJAH3Lx6upo3X/Lm1tQz3mezcWTA3BUBnyIsdnRf57aD5BtNmhPrYYDlWlzw3UgnKisIxktkk5+iMQMlFtAS10JB8L3YadXNJY+JBcbeSi5TgJe4WFzNgW95FWDAuSTRXSWZfA/8xjflbTLDx0euFZOM7C4T0GwLAgMBAAE=",
+		"v=DKIM1; p=MIGJAoGBALVI635dLK4cJJAH3Lx6upo3X/Lm1tQz3mezcWTA3BUBnyIsdnRf57aD5BtNmhPrYYDlWlzw3Ugn" +
+			"KisIxktkk5+iMQMlFtAS10JB8L3YadXNJY+JBcbeSi5TgJe4WFzNgW95FWDAuSTRXSWZfA/8xjflbTLDx0euFZOM7C4T0GwLAgMBAAE=",
 	} {
 		f.Add(s)
 	}

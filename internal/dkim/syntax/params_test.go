@@ -92,17 +92,17 @@ func TestParseErrors(t *testing.T) {
 		{"too many names in h=", "From : to", "From" + strings.Repeat(":a", maxSignedHeaders), FaultTooManyHeaders},
 		{"no bh=", "bh=", "xh=", FaultMissingTag},
 		{"bh= of another length", "JVOzv8=", "JVOz", FaultSyntax},
-		{"bh= that is no base64", "JVOzv8=", "JVO*v8=", FaultSyntax},
+		{"bh= that is not base64", "JVOzv8=", "JVO*v8=", FaultSyntax},
 		{"no b=", " b=", " xb=", FaultMissingTag},
 		{"an empty b=", "b=QUJD\r\n REVG", "b=", FaultMissingTag},
-		{"b= that is no base64", "b=QUJD", "b=Q!JD", FaultSyntax},
+		{"b= that is not base64", "b=QUJD", "b=Q!JD", FaultSyntax},
 		{"b= of padding alone", "b=QUJD\r\n REVG", "b====", FaultSyntax},
-		{"t= that is no number", "t=100", "t=-1", FaultSyntax},
+		{"t= that is not a number", "t=100", "t=-1", FaultSyntax},
 		{"t= that is empty", "t=100", "t=", FaultSyntax},
 		{"x= before t=, RFC 6376 §3.5", "x=200", "x=99", FaultSyntax},
 		{"x= at t=: must be greater", "x=200", "x=100", FaultSyntax},
 		{"x= of thirty digits is far away", "x=200", "x=" + strings.Repeat("9", 30), ""},
-		{"l= that is no number", "l=7", "l=seven", FaultSyntax},
+		{"l= that is not a number", "l=7", "l=seven", FaultSyntax},
 		{"l= of 76 digits", "l=7", "l=" + strings.Repeat("9", 76), ""},
 		{"q= without a method known here", "q=foo:dns/txt", "q=foo", FaultQueryMethod},
 	} {
@@ -120,8 +120,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestParseUTF8 is RFC 8616 §4: names may be U-labels; the DNS gets
-// A-labels.
+// TestParseUTF8 checks RFC 8616 §4: names may have U-labels, and the DNS is asked
+// for A-labels.
 func TestParseUTF8(t *testing.T) {
 	field := strings.NewReplacer("Example.COM", "例え.example", "s=S1", "s=テスト", "joe=20x@news.example.com", "久@例え.example").Replace(goodParams)
 	p, err := parse(field, FormDKIM)
