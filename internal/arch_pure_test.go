@@ -18,7 +18,7 @@ var foreign = map[string][]string{
 	"github.com/coreos/go-systemd/v22": {"cmd/sekimori", "internal/milter/sockets"},
 	"github.com/emersion/go-milter":    {"internal/milter"},
 	"github.com/emersion/go-msgauth":   {"internal/demo"}, // it signs; it is not the verifier
-	"github.com/goccy/go-yaml":         {"internal/config", "internal/field"},
+	"github.com/goccy/go-yaml":         {"internal/config", "internal/config/strict", "internal/field"},
 	"github.com/maypok86/otter/v2":     {"internal/consent", "internal/resolver"},
 	"github.com/miekg/dns":             {"internal/dns/zone", "internal/resolver/dnswire", "internal/resolver/upstream"},
 	"github.com/prometheus/client_golang": {"cmd/sekimori", "internal/demo", "internal/admin", "internal/app", "internal/resolver",

@@ -42,6 +42,7 @@ var floors = map[string]floor{
 	"internal/term":           words,
 	"internal/trait":          words,
 	"internal/taglist":        words,
+	"internal/config/strict":  words,
 	"internal/dkim/syntax":    words,
 	"internal/distinct":       words,
 	"internal/slots":          words,
@@ -147,6 +148,7 @@ var sameFloor = map[string][]string{
 	"internal/policy":          {"internal/msgauth"},                                       // decides on its Evaluation
 	"internal/received":        {"internal/msgauth"},                                       // reads its Session and Envelope
 	"internal/status":          {"internal/blind", "internal/judge", "internal/telemetry"}, // its tests read the real metrics
+	"internal/config/strict":   {"internal/printable"},                                     // shows lines of a file
 	"internal/config":          {"internal/label"},                                         // its words stand in headers
 	"internal/explanation":     {"internal/judge", "internal/recent"},                      // explains its decisions
 	"internal/recent":          {"internal/judge"},                                         // keeps its decisions

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/config/strict"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/label"
@@ -98,13 +99,10 @@ type Policy struct {
 
 // Report configures DMARC reports. Not in this version: Store must be empty.
 type Report struct {
-	Store     string             `yaml:"store"`
-	Aggregate map[string]Unbuilt `yaml:"aggregate"`
-	Failure   map[string]Unbuilt `yaml:"failure"`
+	Store     string                   `yaml:"store"`
+	Aggregate map[string]strict.Unread `yaml:"aggregate"`
+	Failure   map[string]strict.Unread `yaml:"failure"`
 }
-
-// Unbuilt stands for an item below a key that this version only accepts empty.
-type Unbuilt struct{}
 
 // Admin configures the HTTP listener for metrics and health.
 type Admin struct {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sekimori/configs"
+	"sekimori/internal/config/strict"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
@@ -139,7 +140,7 @@ func TestParseFull(t *testing.T) {
 func checkAllChanged(t *testing.T, got, def reflect.Value, path string) {
 	t.Helper()
 	for i := range got.NumField() {
-		at := join(path, got.Type().Field(i).Tag.Get("yaml"))
+		at := strict.Join(path, got.Type().Field(i).Tag.Get("yaml"))
 		switch at {
 		case "arc", "report", "policy.none":
 			continue // there is one value only

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sekimori/configs"
+	"sekimori/internal/config/strict"
 	"sekimori/internal/policy"
 )
 
@@ -38,7 +39,7 @@ func TestBadInput(t *testing.T) {
 		{"fraction for an integer", "dkim: {max_signatures: 1.5}\n", `1:24: dkim.max_signatures: a number where there should be a whole number`},
 		{"text for an integer", "dkim: {max_signatures: many}\n", `1:24: dkim.max_signatures: text where there should be a whole number`},
 		{"quoted number for an integer", "dkim: {max_signatures: \"5\"}\n", `1:24: dkim.max_signatures: text where`},
-		{"octal for an integer", "dkim: {max_signatures: 0x10}\n", `1:24: dkim.max_signatures: 0x10 is no whole number in decimal`},
+		{"octal for an integer", "dkim: {max_signatures: 0x10}\n", `1:24: dkim.max_signatures: 0x10 is not a whole number in decimal`},
 		{"integer overflow", "limits: {recipients: 99999999999999999999}\n", `1:22: limits.recipients: text where there should be a whole number`},
 		{"integer over 32 bits", "limits: {recipients: 4294967296}\n", `1:22: limits.recipients: 4294967296 is no`},
 		{"mapping for a duration", "drain_timeout: {a: 1}\n", `1:16: drain_timeout: a mapping where there should be one value`},
@@ -123,7 +124,7 @@ func TestBadInput(t *testing.T) {
 		{"NUL", "mode: \x00\n", ` the file is not UTF-8 text`},
 		{"nested brackets", strings.Repeat("[", 1<<19), ` the file is nested too deeply`},
 		{"nested lists", strings.Repeat("- ", 1<<19), ` the file is nested too deeply`},
-		{"huge", strings.Repeat("#", maxFile+1), ` the file is larger than 1MiB`},
+		{"huge", strings.Repeat("#", strict.MaxFile+1), ` the file is larger than 1MiB`},
 	} {
 		_, err := Parse("x.yaml", []byte(c.in))
 		var ce *Error
@@ -182,7 +183,7 @@ func TestManyProblems(t *testing.T) {
 	}
 	_, err := Parse("x", []byte("dns:\n  servers:\n"+strings.ReplaceAll(b.String(), "- ", "    - ")))
 	var ce *Error
-	if !errors.As(err, &ce) || len(ce.Problems) != maxProblems+1 || ce.Problems[maxProblems].Message != "and 950 more problems" {
+	if !errors.As(err, &ce) || len(ce.Problems) != strict.MaxProblems+1 || ce.Problems[strict.MaxProblems].Message != "and 950 more problems" {
 		t.Errorf("%.300v", err)
 	}
 }
@@ -197,22 +198,6 @@ config: mode: "" is not known; write enforce or monitor
 config: log.level: "x" is not known; write debug, info, warn or error`
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got\n%v", err)
-	}
-}
-
-func TestExcerpt(t *testing.T) {
-	lines := []string{"a\tb\x01", strings.Repeat("語", 200)}
-	if got, want := excerpt(lines, 1, 3), "  >   1 | a b?\n        |   ^"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	got := excerpt(lines, 2, 190)
-	if n := strings.Count(got, "語"); n != maxExcerpt {
-		t.Errorf("%d characters of a long line", n)
-	}
-	for _, line := range []int{-1, 0, 3} {
-		if got := excerpt(lines, line, 1); got != "" {
-			t.Errorf("line %d: %q", line, got)
-		}
 	}
 }
 
@@ -242,7 +227,7 @@ func TestLoad(t *testing.T) {
 	if _, err = Load(path); err == nil || !strings.HasPrefix(err.Error(), "config: "+path+":1:7: ") {
 		t.Errorf("bad file: %v", err)
 	}
-	if err := os.WriteFile(path, make([]byte, maxFile+10), 0o600); err != nil {
+	if err := os.WriteFile(path, make([]byte, strict.MaxFile+10), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = Load(path); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
@@ -342,7 +327,7 @@ func TestUnknownKeyHints(t *testing.T) {
 			t.Errorf("%.40s: %.300v, want %s", in, err, want)
 		}
 	}
-	known := paths(reflect.TypeFor[Config](), "")
+	known := strict.Paths(reflect.TypeFor[Config]())
 	for from, to := range moved {
 		if !slices.Contains(known, to) || slices.Contains(known, from) {
 			t.Errorf("%s moved to %s: the one must not be a key, the other must", from, to)

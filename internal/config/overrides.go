@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"sekimori/internal/config/strict"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/policy"
@@ -27,7 +28,7 @@ type Override struct {
 	When    When   `yaml:"when"`
 	Then    Then   `yaml:"then"`
 
-	from *source // where it was read; last, see keys
+	from *strict.Document // where it was read; stands last, see strict.Keys
 	path string
 }
 
@@ -341,23 +342,21 @@ func (o *Override) place() string {
 	if o.from == nil {
 		return ""
 	}
-	p := Problem{Path: o.path}
-	o.from.locate(&p)
-	return fmt.Sprintf(" (%s:%d)", o.from.name, p.Line)
+	return fmt.Sprintf(" (%s:%d)", o.from.Name(), o.from.Line(o.path))
 }
 
 // complaints are problems of several files, in the order in which they came up.
 type complaints struct {
-	order []*source
-	list  map[*source][]Problem
+	order []*strict.Document
+	list  map[*strict.Document][]Problem
 }
 
-func (c *complaints) add(from *source, problems []Problem) {
+func (c *complaints) add(from *strict.Document, problems []Problem) {
 	if len(problems) == 0 {
 		return
 	}
 	if c.list == nil {
-		c.list = map[*source][]Problem{}
+		c.list = map[*strict.Document][]Problem{}
 	}
 	if c.list[from] == nil {
 		c.order = append(c.order, from)
@@ -369,7 +368,7 @@ func (c *complaints) add(from *source, problems []Problem) {
 func (c *complaints) err() error {
 	var all []error
 	for _, from := range c.order {
-		all = append(all, from.err(c.list[from]))
+		all = append(all, from.ErrorOf(c.list[from]))
 	}
 	if len(all) == 1 {
 		return all[0]

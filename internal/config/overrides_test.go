@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/config/strict"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
@@ -154,7 +155,7 @@ func TestLoadRulesRefuses(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if _, err := LoadRules(write(t, "huge", strings.Repeat("#", maxFile+1))); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+	if _, err := LoadRules(write(t, "huge", strings.Repeat("#", strict.MaxFile+1))); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
 		t.Errorf("huge: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"io"
+	"sekimori/internal/config/strict"
 
 	"github.com/goccy/go-yaml"
 )
@@ -20,7 +21,7 @@ func (c *Config) Print(w io.Writer) error {
 // shown is the configuration without its secrets.
 func (c *Config) shown() Config {
 	shown := *c
-	shown.Report.Store = mask(c.Report.Store)
+	shown.Report.Store = strict.Mask(c.Report.Store)
 	return shown
 }
 

@@ -2,7 +2,7 @@ package config
 
 import (
 	"encoding"
-	"maps"
+	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -11,14 +11,15 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/goccy/go-yaml/token"
-
 	"sekimori/configs"
+	"sekimori/internal/config/strict"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/label"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
+
+	"go.yaml.in/yaml/v2"
 )
 
 // The reference has every key there is, no other, each with its default.
@@ -32,24 +33,35 @@ func TestReference(t *testing.T) {
 		t.Errorf("the reference's values are not the defaults:\n%+v\n%+v", got, Default())
 	}
 
-	d := &decoder{at: map[string]*token.Token{}}
-	body, _, err := parse(configs.Reference)
-	if err != nil {
+	var all yaml.MapSlice
+	if err := yaml.Unmarshal(configs.Reference, &all); err != nil {
 		t.Fatal(err)
 	}
-	d.value(body, reflect.ValueOf(&Config{}).Elem(), "")
-	inFile := slices.DeleteFunc(slices.Sorted(maps.Keys(d.at)), func(path string) bool { return path == "" || strings.Contains(path, "[") })
+	inFile := slices.Sorted(slices.Values(keysOf(all, "")))
 	inCode := slices.Sorted(slices.Values(allKeys(reflect.TypeFor[Config](), "")))
 	if !slices.Equal(inFile, inCode) {
 		t.Errorf("keys in the file\n%v\nkeys in the code\n%v", inFile, inCode)
 	}
 }
 
+// keysOf returns the path of every key of a document, sections included.
+func keysOf(section yaml.MapSlice, path string) []string {
+	var out []string
+	for _, item := range section {
+		at := strict.Join(path, fmt.Sprint(item.Key))
+		out = append(out, at)
+		if below, ok := item.Value.(yaml.MapSlice); ok {
+			out = append(out, keysOf(below, at)...)
+		}
+	}
+	return out
+}
+
 // allKeys returns the path of every key, sections included.
 func allKeys(t reflect.Type, path string) []string {
 	var out []string
-	for i, key := range keys(t) {
-		at := join(path, key)
+	for i, key := range strict.Keys(t) {
+		at := strict.Join(path, key)
 		out = append(out, at)
 		field := t.Field(i).Type
 		if field.Kind() == reflect.Struct && !reflect.PointerTo(field).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
@@ -120,31 +132,27 @@ func TestTraitWords(t *testing.T) {
 // TestReferenceWords: the comment above a key that takes words names each of
 // them, as the package has it that obeys the key.
 func TestReferenceWords(t *testing.T) {
-	d := &decoder{at: map[string]*token.Token{}}
-	body, _, err := parse(configs.Reference)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.value(body, reflect.ValueOf(&Config{}).Elem(), "")
+	doc := strict.Parse("reference.yaml", configs.Reference)
+	doc.Decode(&Config{}, nil)
 	lines := strings.Split(string(configs.Reference), "\n")
 	for path, words := range map[string]string{
-		"mode":                        oneOf(policy.Modes),
-		"dkim.body_length":            oneOf(dkim.BodyLengthPolicies),
-		"dmarc.organizational_domain": oneOf(dmarc.Methods),
-		"policy.reject":               oneOf(policy.RejectRules),
-		"policy.quarantine":           oneOf(policy.QuarantineRules),
-		"policy.none":                 oneOf(policy.NoneActions),
-		"policy.no_policy":            oneOf(policy.UnauthenticatedActions),
-		"policy.spf_fail":             oneOf(policy.UnauthenticatedActions),
-		"policy.temperror":            oneOf(policy.TempErrorActions),
-		"policy.temperror_unknown":    oneOf(policy.TempErrorActions),
-		"policy.invalid_from":         oneOf(policy.InvalidFromActions),
-		"policy.recipients.default":   oneOf(policy.Classes),
-		"headers.style":               oneOf(label.Styles),
-		"headers.mailfrom":            oneOf(label.MailFroms),
+		"mode":                        strict.OneOf(policy.Modes),
+		"dkim.body_length":            strict.OneOf(dkim.BodyLengthPolicies),
+		"dmarc.organizational_domain": strict.OneOf(dmarc.Methods),
+		"policy.reject":               strict.OneOf(policy.RejectRules),
+		"policy.quarantine":           strict.OneOf(policy.QuarantineRules),
+		"policy.none":                 strict.OneOf(policy.NoneActions),
+		"policy.no_policy":            strict.OneOf(policy.UnauthenticatedActions),
+		"policy.spf_fail":             strict.OneOf(policy.UnauthenticatedActions),
+		"policy.temperror":            strict.OneOf(policy.TempErrorActions),
+		"policy.temperror_unknown":    strict.OneOf(policy.TempErrorActions),
+		"policy.invalid_from":         strict.OneOf(policy.InvalidFromActions),
+		"policy.recipients.default":   strict.OneOf(policy.Classes),
+		"headers.style":               strict.OneOf(label.Styles),
+		"headers.mailfrom":            strict.OneOf(label.MailFroms),
 	} {
 		comment := ""
-		for i := d.at[path].Position.Line - 2; i >= 0 && strings.HasPrefix(strings.TrimSpace(lines[i]), "#"); i-- {
+		for i := doc.Line(path) - 2; i >= 0 && strings.HasPrefix(strings.TrimSpace(lines[i]), "#"); i-- {
 			comment = lines[i] + comment
 		}
 		named := strings.FieldsFunc(comment, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })

@@ -9,8 +9,7 @@ import (
 	"regexp"
 	"syscall"
 
-	"github.com/goccy/go-yaml/ast"
-
+	"sekimori/internal/config/strict"
 	"sekimori/internal/policy"
 )
 
@@ -26,16 +25,12 @@ func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, _, err := parse(normal(data))
-	if err != nil {
-		return nil, err // cannot happen: Parse has read it
-	}
 	end := "\n"
 	if bytes.Contains(data, []byte("\r\n")) {
 		end = "\r\n"
 	}
 	lines := bytes.SplitAfter(data, []byte("\n"))
-	if at := modeAt(body); at > 0 && at <= len(lines) {
+	if at, _, _ := strict.Parse(name, data).Key("mode"); at > 0 && at <= len(lines) {
 		m := modeLine.FindSubmatch(bytes.TrimRight(lines[at-1], "\r\n"))
 		if m == nil {
 			return nil, &Error{Name: name, Problems: []Problem{{Path: "mode", Line: at, Column: 1, Message: errModeByHand.Error()}}}
@@ -63,22 +58,10 @@ func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 	return data, nil
 }
 
-// modeAt is the line of the key mode, 0 if there is none.
-func modeAt(body ast.Node) int {
-	if m, ok := body.(ast.MapNode); ok {
-		for it := m.MapRange(); it.Next(); {
-			if key, ok := it.Key().(*ast.StringNode); ok && key.Value == "mode" {
-				return key.GetToken().Position.Line
-			}
-		}
-	}
-	return 0
-}
-
 // WriteMode writes what SetMode makes of the file at path: the file is the old
 // one or the new one at any moment, with the owner and the permissions it had.
 func WriteMode(path string, mode policy.Mode) error {
-	data, err := readFile(path, maxFile)
+	data, err := readFile(path, strict.MaxFile)
 	if err != nil {
 		return &Error{Name: path, Err: err}
 	}

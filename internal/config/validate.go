@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/config/strict"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/policy"
@@ -33,7 +34,7 @@ func (k *checker) add(path, format string, args ...any) {
 
 // Validate returns an [*Error] that lists every problem, or nil. Parse has
 // called it; it is for configurations made otherwise.
-func (c *Config) Validate() error { return result("", c.problems()) }
+func (c *Config) Validate() error { return (*strict.Document)(nil).ErrorOf(c.problems()) }
 
 func (c *Config) problems() []Problem {
 	k := &checker{}
@@ -183,7 +184,7 @@ func (k *checker) limits(c *Config) {
 // word refuses what is not one of the words.
 func word[T ~string](k *checker, path string, got T, words []T) {
 	if !slices.Contains(words, got) {
-		k.add(path, "%q is not known; write %s", got, oneOf(words))
+		k.add(path, "%q is not known; write %s", got, strict.OneOf(words))
 	}
 }
 
@@ -192,22 +193,6 @@ func words[T ~string](k *checker, path string, got, known []T) {
 	for i, w := range got {
 		word(k, path+"["+strconv.Itoa(i)+"]", w, known)
 	}
-}
-
-// oneOf lists words as a sentence does.
-func oneOf[T ~string](words []T) string {
-	out := ""
-	for i, w := range words {
-		switch {
-		case i == 0:
-		case i == len(words)-1:
-			out += " or "
-		default:
-			out += ", "
-		}
-		out += string(w)
-	}
-	return out
 }
 
 func (k *checker) between(path string, got, low, high int) {

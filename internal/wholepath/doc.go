@@ -30,19 +30,19 @@
 //	config.maxAuthservID                255       octets                                  -                     a host name
 //	config.maxClockSkew                 24h0m0s   time                                    -                     beyond it x= would mean nothing
 //	config.maxConsentTimeout            5s        time                                    -                     Sendmail waits 10 s for the answer to RCPT
-//	config.maxExcerpt                   120       octets                                  -                     an excerpt in an error fits a terminal
 //	config.maxFailureTTL                5m0s      time                                    -                     RFC 9520 §3.2
-//	config.maxFile                      1048576   octets                                  -                     the configuration is read whole
 //	config.maxHostsFile                 1048576   octets of /etc/hosts                    -                     the host's own line stands at its beginning
 //	config.maxMessageBudget             4m0s      time                                    -                     no MTA waits longer for the end of a message
-//	config.maxNesting                   100       brackets open                           -                     the YAML parser recurses
-//	config.maxProblems                  50        problems                                -                     a list somebody reads
 //	config.maxRecent                    100000    decisions                               -                     remembered; see recent.maxBytes
 //	config.maxRules                     1000      rules                                   -                     every message is compared with each
 //	config.maxSignaturesCeil            50        signatures                              -                     each is a key lookup and a result
 //	config.maxServers                   8         servers                                 -                     each is a label value of the metrics
 //	config.maxSubjectStamp              40        characters                              -                     the subject itself must stay readable
 //	config.maxUnixPath                  107       octets                                  -                     sockaddr_un
+//	config/strict.MaxFile               1048576   octets                                  -                     the configuration is read whole
+//	config/strict.MaxProblems           50        problems                                -                     a list somebody reads
+//	config/strict.maxExcerpt            120       octets                                  -                     an excerpt in an error fits a terminal
+//	config/strict.maxNesting            100       brackets open                           -                     the YAML parser recurses
 //	consent.maxCached                   100000    answers                                 -                     anyone can make up recipients
 //	consent.maxConnections              8         lookups at a time                       -                     each has a connection to the socketmap
 //	consent.maxListFile                 67108864  octets                                  -                     some two million addresses

@@ -1,6 +1,7 @@
-package config
+package strict
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -59,25 +60,26 @@ func (e *Error) Error() string {
 // Unwrap returns why the file could not be read.
 func (e *Error) Unwrap() error { return e.Err }
 
-// maxProblems bounds the list: a file that is no configuration at all has as
-// many as lines.
-const maxProblems = 50
+// MaxProblems bounds the list. A file that is not a configuration at all has a
+// problem in every line.
+const MaxProblems = 50
 
-// result returns the problems as an error, in the file's order, or nil.
+// result returns the problems as an error, or nil.
 func result(name string, problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(problems, func(a, b Problem) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
-	})
-	if n := len(problems); n > maxProblems {
-		problems = append(problems[:maxProblems:maxProblems], Problem{Message: fmt.Sprintf("and %d more problems", n-maxProblems)})
+	if n := len(problems); n > MaxProblems {
+		problems = append(problems[:MaxProblems:MaxProblems], Problem{Message: fmt.Sprintf("and %d more problems", n-MaxProblems)})
 	}
 	return &Error{Name: name, Problems: problems}
+}
+
+// sortByPlace brings problems into the order of the file.
+func sortByPlace(problems []Problem) {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
+	})
 }
 
 // excerpt returns the line, the one before it and a mark below the column.
@@ -110,7 +112,7 @@ func show(line string) string {
 			return '?'
 		}
 		return r
-	}, mask(line))
+	}, Mask(line))
 	if r := []rune(line); len(r) > maxExcerpt {
 		return string(r[:maxExcerpt]) + "..."
 	}
@@ -125,9 +127,25 @@ var (
 	passwordParam = regexp.MustCompile(`(?i)\b((?:ssl)?password|passfile|secret|token)(=|:\s*)[^&\s"',}]+`)
 )
 
-// mask hides the passwords in s, which may be a URL, a key=value connection
+// Mask hides the passwords in s, which may be a URL, a key=value connection
 // string, or a line of a file that holds one.
-func mask(s string) string {
+func Mask(s string) string {
 	s = userInfo.ReplaceAllString(s, "$1:"+masked+"@")
 	return passwordParam.ReplaceAllString(s, "$1$2"+masked)
+}
+
+// OneOf lists words as a sentence does: "a, b or c".
+func OneOf[T ~string](words []T) string {
+	out := ""
+	for i, w := range words {
+		switch {
+		case i == 0:
+		case i == len(words)-1:
+			out += " or "
+		default:
+			out += ", "
+		}
+		out += string(w)
+	}
+	return out
 }

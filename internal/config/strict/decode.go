@@ -1,8 +1,7 @@
-package config
+package strict
 
 import (
 	"encoding"
-	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -12,22 +11,16 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// decoder puts a syntax tree into a Config. The YAML module's own decoder is
-// not strict enough: it takes 1.5 for an integer and true for text, ignores
-// keys that are not text and a second document, and stops at the first
-// mistake.
+// decoder puts a syntax tree into a Go value.
 type decoder struct {
-	problems []Problem
-	at       map[string]*token.Token // where each key's value stands
+	*Document
+	top     reflect.Type // of the whole
+	renamed map[string]string
 }
 
-func (d *decoder) problem(tk *token.Token, path, format string, args ...any) {
-	p := Problem{Path: path, Message: fmt.Sprintf(format, args...)}
-	if tk != nil && tk.Position != nil {
-		p.Line, p.Column = tk.Position.Line, tk.Position.Column
-	}
-	d.problems = append(d.problems, p)
-}
+// Unread is the type of an item that is only counted: whatever stands there is
+// not read.
+type Unread struct{}
 
 // value decodes n into v, which keeps its default when n is null or wrong.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
@@ -47,7 +40,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 			}
 			return
 		}
-		if v.Kind() == reflect.Struct && keys(v.Type())[0] == "" { // no section either
+		if v.Kind() == reflect.Struct && Keys(v.Type())[0] == "" { // no section either
 			d.mistyped(n, path, "one value; perhaps it needs quotes")
 			return
 		}
@@ -120,7 +113,7 @@ func (d *decoder) integer(n ast.Node, v reflect.Value, path string) {
 	// Decimal only: nobody means 8 by 010 here.
 	i, err := strconv.Atoi(n.GetToken().Value)
 	if err != nil || i > 1<<31-1 || i < -1<<31 {
-		d.problem(n.GetToken(), path, "%s is no whole number in decimal, or too large", n.GetToken().Value)
+		d.problem(n.GetToken(), path, "%s is not a whole number in decimal, or is too large", n.GetToken().Value)
 		return
 	}
 	v.SetInt(int64(i))
@@ -139,7 +132,7 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
 			d.problem(item.GetToken(), at, "an empty item")
 			continue
 		}
-		if v.Type().Elem() != reflect.TypeFor[Unbuilt]() {
+		if v.Type().Elem() != reflect.TypeFor[Unread]() {
 			d.value(item, out.Index(i), at)
 		}
 	}
@@ -175,7 +168,7 @@ func (d *decoder) items(n ast.Node, v reflect.Value, path string) {
 				return
 			}
 		}
-		if v.Type().Elem() != reflect.TypeFor[Unbuilt]() {
+		if v.Type().Elem() != reflect.TypeFor[Unread]() {
 			d.value(value, item, path+"["+k.String()+"]")
 		}
 		out.SetMapIndex(k, item)
@@ -186,55 +179,19 @@ func (d *decoder) items(n ast.Node, v reflect.Value, path string) {
 }
 
 func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
-	fields := keys(v.Type())
+	fields := Keys(v.Type())
 	d.entries(n, path, func(key string, tk *token.Token, value ast.Node) {
 		i := slices.Index(fields, key)
 		if i < 0 {
-			hint := unknown(path, key, fields)
+			hint := d.hint(path, key, fields)
 			if hint != "" {
 				hint += "; "
 			}
-			d.problem(tk, path, "unknown key %q; %sknown here: %s", mask(key), hint, strings.Join(fields, ", "))
+			d.problem(tk, path, "unknown key %q; %sknown here: %s", Mask(key), hint, strings.Join(fields, ", "))
 			return
 		}
-		d.value(value, v.Field(i), join(path, key))
+		d.value(value, v.Field(i), Join(path, key))
 	})
-}
-
-// keys returns the YAML names of a struct's fields, in order. Fields that are
-// not exported are none of the file's, and come last.
-func keys(t reflect.Type) []string {
-	var out []string
-	for i := range t.NumField() {
-		if f := t.Field(i); f.IsExported() {
-			out = append(out, f.Tag.Get("yaml"))
-		}
-	}
-	return out
-}
-
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
-
-// add takes over problems with the values, but for those that only follow from
-// one with the syntax.
-func (d *decoder) add(found []Problem) {
-	bad := map[string]bool{}
-	for _, p := range d.problems {
-		for path := p.Path; path != ""; path = parent(path) {
-			bad[path] = true
-		}
-	}
-	for _, p := range found {
-		if !bad[p.Path] {
-			(&source{at: d.at}).locate(&p)
-			d.problems = append(d.problems, p)
-		}
-	}
 }
 
 // parent returns the path of the section or list that a key is in.

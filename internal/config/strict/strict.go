@@ -1,0 +1,252 @@
+// Package strict reads a YAML file into Go values and misses no mistake in it.
+//
+// It says the line and the column of every mistake, with an excerpt of the file,
+// and finds all of them in one go. The YAML module's own decoder is not strict
+// enough: it takes 1.5 for an integer and true for text, ignores keys that are
+// not text and a second document, and stops at the first mistake.
+//
+// What the keys mean is not known here. A caller checks the values and hands
+// in the problems that it found, each with the path of its key.
+package strict
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// MaxFile bounds a file, in octets.
+const MaxFile = 1 << 20
+
+// maxNesting bounds the brackets that are open at a time, and the columns that
+// a line begins with. The YAML parser calls itself for every level of nesting,
+// and a stack overflow cannot be recovered from.
+const maxNesting = 100
+
+// Document is a YAML file that was read. The nil Document stands for values that
+// do not come from a file: its problems have no place.
+type Document struct {
+	name     string
+	lines    []string
+	body     ast.Node                // nil if the file is empty or broken
+	broken   bool                    // the file is not one YAML document
+	at       map[string]*token.Token // where the value of each key stands
+	problems []Problem
+}
+
+// Parse reads the one document in data. name is the file's, for errors. If data
+// is not one YAML document, the result is Broken.
+func Parse(name string, data []byte) *Document {
+	data = normal(data)
+	d := &Document{
+		name: name, lines: strings.Split(string(data[:min(len(data), MaxFile)]), "\n"), at: map[string]*token.Token{},
+	}
+	body, at, err := parse(data)
+	if err != nil {
+		d.problem(at, "", "%v", err)
+	}
+	d.body, d.broken = body, err != nil
+	return d
+}
+
+// Broken reports whether the file is not one YAML document. Then Err says why,
+// and there is nothing to decode.
+func (d *Document) Broken() bool { return d.broken }
+
+// Decode fills in to, a pointer to a struct or a slice. Keys that the document
+// does not have, and those with a wrong value, leave their value in to as it
+// was. renamed says where keys went that other versions have, by their paths;
+// it may be nil.
+func (d *Document) Decode(to any, renamed map[string]string) {
+	if d.body == nil {
+		return
+	}
+	v := reflect.ValueOf(to).Elem()
+	(&decoder{Document: d, top: v.Type(), renamed: renamed}).value(d.body, v, "")
+}
+
+// Name returns the name of the file, "" for the nil Document.
+func (d *Document) Name() string {
+	if d == nil {
+		return ""
+	}
+	return d.name
+}
+
+// Key returns where a key of the top level stands, and whether it has a value.
+// line is 0 if the document does not have the key.
+func (d *Document) Key(name string) (line, column int, set bool) {
+	m, ok := d.body.(ast.MapNode)
+	if !ok {
+		return 0, 0, false
+	}
+	for it := m.MapRange(); it.Next(); {
+		key, text := it.Key().(*ast.StringNode)
+		if !text || key.Value != name {
+			continue
+		}
+		at := key.GetToken().Position
+		_, null := it.Value().(*ast.NullNode)
+		return at.Line, at.Column, !null
+	}
+	return 0, 0, false
+}
+
+// LastLine returns the last line that has text, at least 1.
+func (d *Document) LastLine() int {
+	line := len(d.lines)
+	for line > 1 && d.lines[line-1] == "" {
+		line--
+	}
+	return line
+}
+
+// Add takes over problems with the values, except those that only follow from
+// a mistake which was found before. A problem without a line gets that of its
+// key.
+func (d *Document) Add(found []Problem) {
+	bad := map[string]bool{}
+	for _, p := range d.problems {
+		for path := p.Path; path != ""; path = parent(path) {
+			bad[path] = true
+		}
+	}
+	for _, p := range found {
+		if !bad[p.Path] {
+			d.locate(&p)
+			d.problems = append(d.problems, p)
+		}
+	}
+}
+
+// Err returns every problem found so far as an [*Error], or nil.
+func (d *Document) Err() error { return d.ErrorOf(d.problems) }
+
+// ErrorOf returns problems that were found later as an [*Error], or nil.
+func (d *Document) ErrorOf(problems []Problem) error {
+	if d == nil {
+		return result("", problems)
+	}
+	for i := range problems {
+		d.locate(&problems[i])
+	}
+	sortByPlace(problems)
+	for i := range problems[:min(len(problems), MaxProblems)] {
+		problems[i].Excerpt = excerpt(d.lines, problems[i].Line, problems[i].Column)
+	}
+	return result(d.name, problems)
+}
+
+// Line returns the line of a key, or of the nearest key around it that is in
+// the file; 0 if there is none.
+func (d *Document) Line(path string) int {
+	p := Problem{Path: path}
+	d.locate(&p)
+	return p.Line
+}
+
+// locate gives a problem without a line the place of its key, or of the nearest
+// key around it that is in the file.
+func (d *Document) locate(p *Problem) {
+	if d == nil || p.Line > 0 {
+		return
+	}
+	for path := p.Path; path != ""; path = parent(path) {
+		if tk := d.at[path]; tk != nil && tk.Position != nil {
+			p.Line, p.Column = tk.Position.Line, tk.Position.Column
+			return
+		}
+	}
+}
+
+func (d *Document) problem(tk *token.Token, path, format string, args ...any) {
+	p := Problem{Path: path, Message: fmt.Sprintf(format, args...)}
+	if tk != nil && tk.Position != nil {
+		p.Line, p.Column = tk.Position.Line, tk.Position.Column
+	}
+	d.problems = append(d.problems, p)
+}
+
+// normal brings the octets of a file into the form that is parsed.
+func normal(data []byte) []byte {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	// The YAML parser counts some lines that end in CRLF twice.
+	return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+}
+
+// parse returns the file's one document, nil if it is empty, or what is wrong
+// and where.
+func parse(data []byte) (body ast.Node, at *token.Token, err error) {
+	if err := check(data); err != nil {
+		return nil, nil, err
+	}
+	// The parser is not ours, and a daemon must survive a reload.
+	defer func() {
+		if p := recover(); p != nil {
+			body, at, err = nil, nil, fmt.Errorf("the YAML parser cannot cope with this file: %v", p)
+		}
+	}()
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		var ye yaml.Error
+		if errors.As(err, &ye) {
+			return nil, ye.GetToken(), errors.New(ye.GetMessage())
+		}
+		return nil, nil, err
+	}
+	for _, doc := range file.Docs {
+		switch doc.Body.(type) {
+		case nil, *ast.CommentGroupNode, *ast.NullNode:
+			continue
+		case *ast.DirectiveNode:
+			return nil, doc.Body.GetToken(), errors.New("YAML directives are not understood here")
+		}
+		if body != nil {
+			return nil, doc.Body.GetToken(), errors.New("a second document; there must be one only")
+		}
+		body = doc.Body
+	}
+	return body, nil, nil
+}
+
+// check refuses what should not even be parsed.
+func check(data []byte) error {
+	if len(data) > MaxFile {
+		return fmt.Errorf("the file is larger than %dMiB", MaxFile>>20)
+	}
+	if !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0 {
+		return errors.New("the file is not UTF-8 text")
+	}
+	nesting, indent, begin := 0, 0, true
+	for _, c := range data {
+		switch c {
+		case '\n':
+			indent, begin = 0, true
+			continue
+		case ' ', '-', '?', '\t':
+			if begin { // "- - - x" nests as well
+				indent++
+			}
+		case '[', '{':
+			nesting++
+			begin = false
+		case ']', '}':
+			nesting = max(nesting-1, 0)
+			begin = false
+		default:
+			begin = false
+		}
+		if nesting > maxNesting || indent > maxNesting {
+			return errors.New("the file is nested too deeply")
+		}
+	}
+	return nil
+}
