@@ -109,7 +109,7 @@ func (p *parser) delimited(what string, open, closing byte) (string, error) {
 func (p *parser) quotedPair(b *strings.Builder) error {
 	p.pos++
 	if p.atEnd() || isControl(p.s[p.pos]) {
-		return p.fail("backslash before no character")
+		return p.fail("backslash without a character after it")
 	}
 	b.WriteByte(p.s[p.pos])
 	p.pos++

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -384,7 +383,7 @@ func answerText(l dns.Lookup) string {
 		case dns.TypeA, dns.TypeAAAA:
 			parts = append(parts, rec.Addr.String())
 		case dns.TypeTXT:
-			parts = append(parts, strconv.QuoteToASCII(rec.Text))
+			parts = append(parts, printable.Quoted(rec.Text, len(rec.Text)))
 		case dns.TypeMX:
 			parts = append(parts, fmt.Sprintf("%d %s", rec.Preference, printable.Value(string(rec.Host))))
 		default:

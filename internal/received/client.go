@@ -27,9 +27,7 @@ func (r *Field) readClient(comments []string) error {
 	if len(comments) == 0 {
 		return nil
 	}
-	for _, c := range comments[1:] { // Postfix, Sendmail, Courier
-		r.loggedIn = r.loggedIn || strings.HasPrefix(c, "Authenticated sender: ") || strings.HasPrefix(c, "authenticated") || strings.HasPrefix(c, "AUTH: ")
-	}
+	r.loggedIn = slices.ContainsFunc(comments[1:], saysLogin)
 	first := comments[0]
 	words := strings.Fields(first)
 	switch {
@@ -52,6 +50,13 @@ func (r *Field) readClient(comments []string) error {
 		}
 	}
 	return nil
+}
+
+// saysLogin reports whether a comment of Postfix, Sendmail or Courier says that the client
+// logged in.
+func saysLogin(comment string) bool {
+	return strings.HasPrefix(comment, "Authenticated sender: ") || strings.HasPrefix(comment, "authenticated") ||
+		strings.HasPrefix(comment, "AUTH: ")
 }
 
 // saysHELO reports whether the words are "HELO NAME", "EHLO NAME" or "account USER HELO

@@ -63,7 +63,9 @@ func TimeOf(h message.Header, client netip.Addr) (f Field, ok bool) {
 
 // deliveryFields are the fields that one's own hosts put on top on delivery. Find removes
 // only these if no Received field marks the border.
-var deliveryFields = []string{"Return-Path", "Delivered-To", "X-Original-To", "Envelope-To", "Delivery-date", "X-Envelope-From", "X-Envelope-To"}
+var deliveryFields = []string{
+	"Return-Path", "Delivered-To", "X-Original-To", "Envelope-To", "Delivery-date", "X-Envelope-From", "X-Envelope-To",
+}
 
 // Find returns what is known of the message h: the header as the client sent it, and the
 // client and envelope from the fields that one's own hosts put on top. mboxSender is the
@@ -157,7 +159,7 @@ func (o Origin) numbered(h message.Header) (at int, border Field, err error) {
 		}
 		return i, r, nil
 	}
-	return 0, border, fmt.Errorf("%d received fields, number %d is wanted", seen, o.Received)
+	return 0, border, fmt.Errorf("the message has %d received fields, and number %d was asked for", seen, o.Received)
 }
 
 // ofHost reports whether f is a Received field that a host wrote for a message, and not a

@@ -49,7 +49,7 @@ const maxReceived = 16 << 10
 var (
 	errLong       = errors.New("received field over 16 KiB")
 	errForm       = errors.New("received field is not in a form that is known")
-	errUnreadable = errors.New("the client is unreadable: the received field names one in a form that is not known")
+	errUnreadable = errors.New("the client is unreadable: the received field names it in a form that is not known")
 )
 
 // Authenticated reports whether the client logged in. The protocol says so (RFC 3848, RFC

@@ -141,7 +141,7 @@ func TestOrigin(t *testing.T) {
 			"[unknown]", 1) + forged + rest, "", "error: unreadable", "", 0},
 		{"theirs, not to be read", hosts, path + stored + strings.Replace(strange, "mx.here", "mx.there", 1) + rest, "", "10.0.0.1", "<a@bank.example>", 3},
 		{"by number", Origin{Received: 2}, path + stored + external + rest, "", "192.0.2.1", "<a@bank.example>", 2},
-		{"by a number beyond", Origin{Received: 3}, path + stored + external + rest, "", "error: 2 received fields", "", 0},
+		{"by a number beyond", Origin{Received: 3}, path + stored + external + rest, "", "error: the message has 2 received fields", "", 0},
 		{"by number, not to be read", Origin{Received: 1}, path + strange + rest, "", "error: number 1", "", 0},
 		{"logged in", hosts, path + login + rest, "", "203.0.113.7", "<a@bank.example>", 2},
 		{"sender of the mbox", hosts, external + rest, "b@bank.example", "192.0.2.1", "<b@bank.example>", 2},

@@ -61,8 +61,9 @@ func (b *Bar) Update(done, total int64, note string) {
 		share = min(1, max(0, float64(done)/float64(total)))
 	}
 	filled := int(share * barWidth)
+	bar := strings.Repeat("#", filled) + strings.Repeat(".", barWidth-filled)
 	// There is nothing to do about an error of the terminal.
-	_, _ = fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %% %s", strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled), 100*share, printable.Value(note))
+	_, _ = fmt.Fprintf(b.out, "\r\x1b[K[%s] %3.0f %% %s", bar, 100*share, printable.Value(note))
 }
 
 // Clear removes the bar from the terminal.

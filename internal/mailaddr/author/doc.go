@@ -46,7 +46,7 @@
 //	(c) John (c) <a@b.example> (c)     comments between words, 10 deep
 //	a@b.example (John)                 the old style, also a@b.example(John)
 //	a@b.example (c@b.example)          a comment that holds the author's own domain
-//	a@b.example (x @ y)                a comment with an "@" before no domain
+//	a@b.example (x @ y)                a comment with an "@" that has no domain after it
 //	a@b.example <a@b.example>          unquoted address of the very same domain
 //	Doe, John <a@b.example>            unquoted , : ; and @ in the name of the only address,
 //	Foo: bar <a@b.example>             where no reader finds another domain
@@ -69,7 +69,7 @@
 //	no_address         no domain in any reading: empty field, "<>", "MAILER-DAEMON",
 //	                   "undisclosed:;", ", ,", address literals
 //	too_large          over 32 KiB, 100 mailboxes, or 10 nested comments
-//	malformed          NUL, other control octets, bare CR or LF; names that are not host names;
+//	malformed          NUL, other control octets, CR or LF alone; names that are not host names;
 //	                   8-bit octets in an address that are not UTF-8; and, if slip.go cannot
 //	                   read the field, "<a@b> <c@d>", text after ">", and a missing end
 //	ambiguous          if slip.go cannot read the field: unquoted "@" in a phrase, routes "<@x:a@b>",

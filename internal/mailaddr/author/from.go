@@ -23,7 +23,7 @@ const (
 	MaxCommentDepth = 10
 )
 
-// Kind says why a From field names no single author domain.
+// Kind says why a From field does not name one author domain.
 type Kind string
 
 // The kinds of refusal. The package documentation lists the fields of each kind.

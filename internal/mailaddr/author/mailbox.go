@@ -315,8 +315,9 @@ func (p *parser) finish(e *element, t token) error {
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &Error{KindAmbiguous, addr.start, refusal}
 	}
-	// Without another name, the comment is the name.
-	if (!e.angle.found || e.words == 0) && (e.unsafe >= 0 || comments != e.comments.String()) && !oneDomain(e.comments.String(), string(domain)) {
+	isName := !e.angle.found || e.words == 0 // without another name, the comment is the name
+	mayHoldAddress := e.unsafe >= 0 || comments != e.comments.String()
+	if isName && mayHoldAddress && !oneDomain(e.comments.String(), string(domain)) {
 		return &Error{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
 	}
 	p.seen |= seen

@@ -64,7 +64,7 @@ func shows(text, domain string) (other, below bool) {
 		}
 		name := strings.ToLower(domainShown(after))
 		switch {
-		case before == "" || before[len(before)-1] != '"' && !mailaddr.IsAtom(before[len(before)-1]) || !strings.Contains(name, ".") || name == domain:
+		case before == "" || !endsLocalPart(before[len(before)-1]) || !strings.Contains(name, ".") || name == domain:
 		case strings.HasSuffix(name, "."+domain), strings.HasSuffix(domain, "."+name):
 			below = true
 		default:
@@ -73,6 +73,9 @@ func shows(text, domain string) (other, below bool) {
 		text = after
 	}
 }
+
+// endsLocalPart reports whether c can be the last octet of a local part.
+func endsLocalPart(c byte) bool { return c == '"' || mailaddr.IsAtom(c) }
 
 // domainShown returns the beginning of text that a person would take for a domain.
 func domainShown(text string) string {

@@ -86,7 +86,8 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 			}
 		}
 		end = i + 1
-		if local == "" && !startsDomain(text[end:]) && (atomEnd(text[end:]) == 0 || !strings.HasSuffix(text[:i], `"`)) { // "Sarah @ Acme", "@handle"
+		quoted := strings.HasSuffix(text[:i], `"`)
+		if local == "" && !startsDomain(text[end:]) && (atomEnd(text[end:]) == 0 || !quoted) { // "Sarah @ Acme", "@handle"
 			continue
 		}
 		domain, ok := slipDomain(text[end:])
@@ -209,7 +210,7 @@ func cause(s string, refused *Error) *Error {
 	return refused
 }
 
-// namesNobody reports whether text holds no domain: it has no "@", or only an address
+// namesNobody reports whether text is without a domain: it has no "@", or only an address
 // literal or nothing follows the "@".
 func namesNobody(text string) bool {
 	_, after, _ := strings.Cut(text, "@")

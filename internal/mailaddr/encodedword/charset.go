@@ -100,7 +100,8 @@ func unshifted(octets []byte) (string, bool) {
 			switch {
 			case designated == "(B" || designated == "(J":
 				set = false
-			case strings.HasPrefix(designated, "(") || strings.HasPrefix(designated, "$(") || strings.HasPrefix(designated, "$") && len(designated) == 2:
+			case strings.HasPrefix(designated, "("), strings.HasPrefix(designated, "$("),
+				strings.HasPrefix(designated, "$") && len(designated) == 2:
 				set = true
 			}
 			i = end
@@ -171,7 +172,8 @@ func codePage(charset string) int {
 // that matter. All other code pages, and all charsets known by name, have "<" and "@"
 // where ASCII has them.
 var ebcdicPages = []int{
-	37, 38, 39, 256, 259, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 286, 290, 293, 297, 300, 410, 420, 421, 423, 424, 425, 500, 803, 833, 834,
+	37, 38, 39, 256, 259, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 286, 290, 293, 297, 300, 410, 420, 421, 423, 424, 425,
+	500, 803, 833, 834,
 	835, 836, 837, 838, 839, 870, 871, 875, 880, 905, 918, 924, 930, 931, 933, 935, 937, 939, 1002, 1003, 1005, 1025, 1026, 1027,
 	1028, 1031, 1032, 1033, 1037, 1039, 1047, 1068, 1069, 1071, 1073, 1074, 1075, 1076, 1077, 1078, 1079, 1080, 1081, 1082, 1083,
 	1084, 1085, 1087, 1091, 1093, 1097, 1110, 1112, 1113, 1122, 1123, 1130, 1132, 1136, 1137, 1140, 1141, 1142, 1143, 1144, 1145,
@@ -185,9 +187,10 @@ var ebcdicPages = []int{
 func ebcdic(charset string) bool {
 	n := codePage(charset)
 	name := plainName(charset)
-	return strings.Contains(name, "ebcdic") || strings.HasPrefix(name, "osf1002") || slices.ContainsFunc([]int{n, n - 20000, n % 4096}, func(page int) bool {
-		return slices.Contains(ebcdicPages, page)
-	})
+	if strings.Contains(name, "ebcdic") || strings.HasPrefix(name, "osf1002") {
+		return true
+	}
+	return slices.ContainsFunc([]int{n, n - 20000, n % 4096}, func(page int) bool { return slices.Contains(ebcdicPages, page) })
 }
 
 // ebcdicText decodes text of an EBCDIC charset. Letters, digits, dots and angle
