@@ -16,7 +16,7 @@ import (
 // package for a module, is a decision that somebody has to make here.
 var foreign = map[string][]string{
 	"github.com/coreos/go-systemd/v22": {"cmd/sekimori", "internal/milter/sockets"},
-	"github.com/emersion/go-milter":    {"internal/milter"},
+	"github.com/emersion/go-milter":    {"internal/milter", "internal/milter/dialogue"},
 	"github.com/emersion/go-msgauth":   {"internal/demo"}, // it signs; it is not the verifier
 	"github.com/goccy/go-yaml":         {"internal/config", "internal/config/strict", "internal/field"},
 	"github.com/maypok86/otter/v2":     {"internal/consent", "internal/resolver"},

@@ -54,6 +54,9 @@ var floors = map[string]floor{
 	// The author in From.
 	"internal/mailaddr/author":      words,
 	"internal/mailaddr/encodedword": words,
+	// The rules of the dialogue with an MTA.
+	"internal/milter/dialogue": words,
+
 	// For tests alone.
 	"internal/testkit/suites":   words,
 	"internal/testkit/logs":     words,
@@ -130,7 +133,7 @@ var sameFloor = map[string][]string{
 	"internal/smtp":    {"internal/printable"},
 	"internal/taglist": {"internal/printable"},
 	"internal/term":    {"internal/printable"},
-	"internal/milter":  {"internal/printable", "internal/milter/wire", "internal/smtp"}, // its replies are of package smtp
+	"internal/milter":  {"internal/printable", "internal/milter/dialogue", "internal/milter/wire", "internal/smtp"}, // its replies are of package smtp
 
 	// It reads every address as readers might, and finds domains that could exist.
 	"internal/mailaddr/author": {"internal/dns", "internal/dns/suffix", "internal/mailaddr", "internal/mailaddr/encodedword", "internal/printable"},
@@ -163,6 +166,8 @@ var sameFloor = map[string][]string{
 	"internal/bench/load": {"internal/bench/traffic"},
 	// Shows what these know; its tests make it with the real metrics.
 	"internal/console": {"internal/explanation", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
+	// One protocol.
+	"internal/milter/dialogue": {"internal/milter/wire"},
 	// A cache is put in front of what asks.
 	"internal/resolver":           {"internal/resolver/upstream"},
 	"internal/testkit/nameserver": {"internal/dns", "internal/dns/zone"},

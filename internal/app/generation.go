@@ -7,6 +7,7 @@ import (
 	"sekimori/internal/admin"
 	"sekimori/internal/config"
 	"sekimori/internal/filter"
+	"sekimori/internal/milter"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/resolver"
@@ -204,7 +205,7 @@ func (a *App) commit(c *change) {
 	}
 	l := limits(cfg)
 	a.metrics.LimitsLoaded(l.MaxSessions, l.Memory)
-	a.server.Set(l, a.filter.ReplyAt(), filter.OnPanic(c.generation.rules))
+	a.server.Set(milter.Settings{Limits: l, ReplyAt: a.filter.ReplyAt(), OnPanic: filter.OnPanic(c.generation.rules)})
 	a.current = c.generation
 	a.since = a.o.Now()
 

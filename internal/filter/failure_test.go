@@ -50,7 +50,8 @@ func TestDrainIsNoWayIn(t *testing.T) {
 			Verifier: msgauth.NewVerifier(stuck{}, msgauth.Options{Budget: time.Minute}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 			Policy: policy.Config{Mode: tt.mode},
 		}}
-		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }, ReplyAt: New(o).ReplyAt()})
+		server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return atEnd{New(o).NewSession(c), came} }})
+		server.Set(milter.Settings{ReplyAt: New(o).ReplyAt()})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +133,8 @@ func TestSalvage(t *testing.T) {
 			Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 			Policy: policy.Config{Mode: tt.mode},
 		}}
-		server := milter.New(milter.Options{NewSession: New(o).NewSession, OnPanic: OnPanic(o.Judge.Policy)})
+		server := milter.New(milter.Options{NewSession: New(o).NewSession})
+		server.Set(milter.Settings{OnPanic: OnPanic(o.Judge.Policy)})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

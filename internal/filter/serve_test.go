@@ -57,7 +57,8 @@ func serveBlind(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limit
 		j.Label.AuthServID = id
 	}
 	o := Options{Judge: &j, Blind: watch, Observers: []Observer{seen}}
-	s := milter.New(milter.Options{NewSession: New(o).NewSession, Limits: limits, ReplyAt: New(o).ReplyAt()})
+	s := milter.New(milter.Options{NewSession: New(o).NewSession})
+	s.Set(milter.Settings{Limits: limits, ReplyAt: New(o).ReplyAt()})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -1,108 +1,68 @@
 package milter
 
 import (
-	"encoding/binary"
-	"io"
 	"net"
 
-	gomilter "github.com/emersion/go-milter"
-
+	"sekimori/internal/milter/dialogue"
 	"sekimori/internal/milter/wire"
 )
 
-// serve runs go-milter on the connection. go-milter serves it on a goroutine
-// of its own; serve itself returns at once.
-func (l *link) serve() {
-	server := &gomilter.Server{
-		NewMilter: func() gomilter.Milter { return backend{link: l} },
-		Actions:   gomilter.OptAction(l.conn.neg.actions),
-		Protocol:  l.conn.neg.protocol,
-		SymList:   l.srv.symList,
+// Action is something that the MTA may allow a milter to do to a message.
+type Action uint32
+
+// The actions that this package asks for.
+const (
+	ActionAddHeader    = Action(dialogue.AddHeader)
+	ActionChangeHeader = Action(dialogue.ChangeHeader)
+	ActionQuarantine   = Action(dialogue.Quarantine)
+	ActionAskMacros    = Action(dialogue.AskMacros)
+)
+
+// to reports whether a reply is wanted to cmd.
+func (r ReplyAt) to(cmd byte) bool {
+	switch cmd {
+	case wire.CmdConnect:
+		return r.Connect
+	case wire.CmdHelo:
+		return r.Helo
+	case wire.CmdMail:
+		return r.Mail
+	case wire.CmdRcpt:
+		return r.Rcpt
 	}
-	// It ends with our own io.EOF, after the one connection.
-	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.NetConn(), link: l, event: wire.CmdNegotiate}})
+	return false
 }
 
-// backend is what go-milter calls.
-type backend struct {
-	gomilter.NoOpMilter
-	link *link
+// Conn is what a Session can find out about its connection. It may be used during the
+// callbacks of the Session only.
+type Conn struct {
+	remote net.Addr
+	local  net.Addr
+	terms  dialogue.Terms
+	macros wire.Macros
 }
 
-// Body handles the end of the message. It returns no reply: go-milter would
-// make itself a new buffer for it, and a new backend after most.
-func (b backend) Body(*gomilter.Modifier) (gomilter.Response, error) {
-	b.link.event()
-	return nil, nil
-}
+// Macro returns the value of a macro. The name may have its braces or not: "i",
+// "{auth_authen}". "" means that the MTA did not send it. If it came at several
+// stages, the latest counts. Macros sent for a message are forgotten with it.
+func (c *Conn) Macro(name string) string { return c.macros.Get(name) }
 
-// oneConn is a listener with one connection to give: a server of its own for
-// each lets every connection negotiate for itself, and keeps the accept loop,
-// which go-milter ends at the first error, ours.
-type oneConn struct{ conn *shim }
+// RemoteAddr is the MTA's end of the milter connection. It is not the SMTP client.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-func (o *oneConn) Accept() (net.Conn, error) {
-	if o.conn == nil {
-		return nil, io.EOF
-	}
-	c := o.conn
-	o.conn = nil
-	return c, nil
-}
+// LocalAddr is our end of the milter connection.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-func (o *oneConn) Close() error { return nil }
+// HasAction reports whether the MTA allows us to do a.
+func (c *Conn) HasAction(a Action) bool { return Action(c.terms.Actions)&a == a }
 
-func (o *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
+// RepliesToRcpt reports whether the MTA waits for a reply to RCPT.
+func (c *Conn) RepliesToRcpt() bool { return !c.terms.Silent(wire.CmdRcpt) }
 
-// shim is the connection as go-milter sees it. Of an event it shows the
-// command alone, a frame of one octet, to drive go-milter's loop. It fails in
-// one way only, with io.EOF at a read, because go-milter writes every other
-// error to the global log.
-type shim struct {
-	net.Conn
-	link   *link
-	event  byte // to show at the next read, 0 to wait for one
-	length bool // the length of the next frame was read
-}
+// HasLeadingSpace reports whether the values of header fields come with the leading
+// space that they were received with, and are written so. If not, the space is
+// guessed.
+func (c *Conn) HasLeadingSpace() bool { return c.terms.LeadingSpace() }
 
-// Read tells the length at once and waits with the command: go-milter takes
-// less stack to read that, and a connection waits most of the time.
-func (s *shim) Read(p []byte) (n int, err error) {
-	if s.length = !s.length; s.length {
-		return copy(p, "\x00\x00\x00\x01"), nil
-	}
-	cmd := s.event
-	if s.event = 0; cmd == 0 {
-		cmd = s.link.next()
-	}
-	if cmd == 0 {
-		return 0, io.EOF
-	}
-	p[0] = cmd
-	return 1, nil
-}
-
-// Write collects what go-milter sends; it goes out before the next read.
-func (s *shim) Write(p []byte) (int, error) {
-	l := s.link
-	l.t.Append(p)
-	if l.cmd == wire.CmdNegotiate {
-		setVersion(l.t.Appended(), l.conn.neg.version)
-	}
-	return len(p), nil
-}
-
-// setVersion puts the version agreed on into the frame that answers the
-// negotiation: go-milter always says 2.
-func setVersion(frame []byte, version uint32) {
-	const at = 5 // after the length and the command
-	if len(frame) >= at+4 && frame[at-1] == wire.CmdNegotiate {
-		binary.BigEndian.PutUint32(frame[at:], version)
-	}
-}
-
-// Close is go-milter's last call.
-func (s *shim) Close() error {
-	s.link.finish()
-	return nil
-}
+// Version is the protocol version that was agreed on.
+func (c *Conn) Version() int { return int(c.terms.Version) }

@@ -3,6 +3,7 @@ package milter
 import (
 	"errors"
 
+	"sekimori/internal/milter/dialogue"
 	"sekimori/internal/milter/wire"
 	"sekimori/internal/smtp"
 )
@@ -117,7 +118,7 @@ func (l *link) envelope() (Reply, error) {
 	}
 	growForMessage(false)
 	reply, err := l.call("milter.mail", nil, func() Reply {
-		l.told = true
+		l.inMessage = true
 		return l.session.Mail(args[0], args[1:])
 	})
 	if plain, _ := reply.check(); over != "" && plain == Continue {
@@ -248,7 +249,7 @@ func (l *link) answer(reply Reply) {
 	}
 	switch held := l.held.reply(); {
 	case l.cmd == wire.CmdEndOfBody:
-	case l.conn.neg.silent(l.cmd):
+	case l.conn.terms.Silent(l.cmd):
 		if r != Continue {
 			l.held.hold(l.cmd, r)
 		}
@@ -259,7 +260,7 @@ func (l *link) answer(reply Reply) {
 	l.t.Reply(string(r))
 	switch {
 	case l.cmd == wire.CmdEndOfBody:
-		l.phase = phaseOver
+		l.phase = dialogue.PhaseAnswered
 	case r == Continue, l.cmd == wire.CmdUnknown:
 	case l.cmd == wire.CmdConnect, l.cmd == wire.CmdHelo:
 		// A client may go on after its HELO was refused: what it sends
@@ -268,7 +269,7 @@ func (l *link) answer(reply Reply) {
 	case l.cmd == wire.CmdRcpt && r != Accept && r != Discard:
 		// one recipient is refused, the message goes on
 	default:
-		l.phase = phaseOver
+		l.phase = dialogue.PhaseAnswered
 	}
 }
 

@@ -76,7 +76,7 @@ func TestMalformedFrameClosesOneSession(t *testing.T) {
 			frame('D', "Hi\x00"+strings.Repeat("x", 200)+"\x00"), wire.KindMacrosTooLarge},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			w := newWorld(t, milter.Options{Limits: milter.Limits{MaxMacroBytes: 256}})
+			w := newWorld(t, given{Limits: milter.Limits{MaxMacroBytes: 256}})
 			addr := w.listen()
 			nc, err := net.Dial("tcp", addr)
 			if err != nil {
@@ -103,7 +103,7 @@ func TestMalformedFrameClosesOneSession(t *testing.T) {
 // Whoever reaches the socket can make protocol errors; the log has a few of
 // them, and how many there were besides. Every one is counted.
 func TestProtocolErrorsAreRationed(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	addr := w.listen()
 	const errors = 25
 	for range errors {
@@ -135,7 +135,7 @@ func sendOne(w *world, addr string) (client.Result, error) {
 }
 
 func TestMTAGoneMidFrame(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	nc, err := net.Dial("tcp", w.listen())
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestOversize(t *testing.T) {
 		{milter.OversizeRecipients, "A: b\n", 4, "452 4.5.3"},
 	} {
 		t.Run(tc.what, func(t *testing.T) {
-			w := newWorld(t, milter.Options{Limits: limits})
+			w := newWorld(t, given{Limits: limits})
 			c := w.start()
 			env := envelope()
 			for len(env.To) < tc.to {
@@ -195,7 +195,7 @@ func TestOversize(t *testing.T) {
 }
 
 func TestOversizeEnvelope(t *testing.T) {
-	w := newWorld(t, milter.Options{Limits: milter.Limits{MaxEnvelopeBytes: 100}, ReplyAt: milter.ReplyAt{Rcpt: true}})
+	w := newWorld(t, given{Limits: milter.Limits{MaxEnvelopeBytes: 100}, ReplyAt: milter.ReplyAt{Rcpt: true}})
 	c := w.start()
 	env := envelope()
 	env.To = append(env.To, "<"+strings.Repeat("x", 100)+"@example.jp>")
@@ -228,7 +228,7 @@ func TestOversizeIsAnsweredByTheSession(t *testing.T) {
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			var w *world
-			w = newWorld(t, milter.Options{
+			w = newWorld(t, given{
 				Limits:     milter.Limits{MaxHeaderFields: 1},
 				NewSession: func(c *milter.Conn) milter.Session { return &chooser{session{w: w, conn: c}, tc.reply} },
 			})
@@ -249,7 +249,7 @@ func TestOversizeIsAnsweredByTheSession(t *testing.T) {
 func TestPanicCostsOneMessage(t *testing.T) {
 	for _, at := range []string{"mail", "rcpt", "data", "header", "eoh", "body", "end"} {
 		t.Run(at, func(t *testing.T) {
-			w := newWorld(t, milter.Options{})
+			w := newWorld(t, given{})
 			bad := true
 			w.on[at] = func(*session) milter.Reply {
 				if bad {
@@ -297,7 +297,7 @@ func TestPanicBeforeAMessage(t *testing.T) {
 		{"helo", client.Continue},
 	} {
 		t.Run(tc.at, func(t *testing.T) {
-			w := newWorld(t, milter.Options{})
+			w := newWorld(t, given{})
 			once := true
 			w.on[tc.at] = func(*session) milter.Reply {
 				if once {
@@ -325,7 +325,7 @@ func TestPanicBeforeAMessage(t *testing.T) {
 }
 
 func TestPanicInNewSession(t *testing.T) {
-	w := newWorld(t, milter.Options{NewSession: func(*milter.Conn) milter.Session { panic("boom") }})
+	w := newWorld(t, given{NewSession: func(*milter.Conn) milter.Session { panic("boom") }})
 	c := w.start()
 	for range 2 {
 		res, err := c.SendMessage(envelope(), []byte(mail))
@@ -336,7 +336,7 @@ func TestPanicInNewSession(t *testing.T) {
 }
 
 func TestPanicInAbortClosesTheConnection(t *testing.T) {
-	w := newWorld(t, milter.Options{OnPanic: milter.Reject})
+	w := newWorld(t, given{OnPanic: milter.Reject})
 	w.on["abort"] = func(*session) milter.Reply { panic("boom") }
 	w.on["end"] = func(*session) milter.Reply { panic("boom") }
 	c := w.start()
@@ -351,7 +351,7 @@ func TestPanicInAbortClosesTheConnection(t *testing.T) {
 }
 
 func TestPanicInCloseIsCounted(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.on["close"] = func(*session) milter.Reply { panic("boom") }
 	c := w.start()
 	_ = c.Quit()
@@ -367,7 +367,7 @@ func TestPanicInCloseIsCounted(t *testing.T) {
 }
 
 func TestInvalidReplyIsReplacedAndLogged(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.on["end"] = func(*session) milter.Reply { return milter.Custom(smtp.New(554, "4.0.0", "classes differ")) }
 	c := w.start()
 	res, err := c.SendMessage(envelope(), []byte(mail))

@@ -7,6 +7,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"sekimori/internal/milter/dialogue"
 	"sekimori/internal/milter/wire"
 	"sekimori/internal/smtp"
 )
@@ -78,14 +79,14 @@ func written(f func(t *wire.Transport)) string {
 
 func TestEditsAsGoMilterWritesThem(t *testing.T) {
 	for _, tc := range []struct {
-		why string
-		neg negotiated
+		why   string
+		offer wire.Offer
 	}{
-		{"with the leading space", negotiate(wire.Offer{Version: 6, Actions: 0x1ff, Protocol: 0x1fffff}, ReplyAt{})},
-		{"without", negotiate(wire.Offer{Version: 6, Actions: 0x1ff, Protocol: 0}, ReplyAt{})},
+		{"with the leading space", wire.Offer{Version: 6, Actions: 0x1ff, Protocol: 0x1fffff}},
+		{"without", wire.Offer{Version: 6, Actions: 0x1ff, Protocol: 0}},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			m := &Modifier{conn: &Conn{neg: tc.neg}}
+			m := &Modifier{conn: &Conn{terms: dialogue.Negotiate(tc.offer, ReplyAt{}.to)}}
 			for _, err := range []error{
 				m.ChangeHeader("Subject", 70000, " a fold\r\n\tand another\n in LF\r\n  and one more"),
 				m.DeleteHeader("authentication-results", 3),

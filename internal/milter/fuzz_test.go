@@ -69,12 +69,12 @@ func feeder(f *testing.F) func(t *testing.T, data []byte) {
 	recorder := &recorder{}
 	server := milter.New(milter.Options{
 		NewSession: recorder.session,
-		Limits:     milter.Limits{MaxHeaderFields: 8, MaxHeaderBytes: 256, MaxMacroBytes: 256, MaxRecipients: 4},
 		Observer: milter.Observer{
 			SessionEnded: func(e milter.End) { ended <- e },
 			Panic:        func(component string, stack []byte) { panics = append(panics, component+"\n"+string(stack)) },
 		},
 	})
+	server.Set(milter.Settings{Limits: milter.Limits{MaxHeaderFields: 8, MaxHeaderBytes: 256, MaxMacroBytes: 256, MaxRecipients: 4}})
 	ln := newPipeListener()
 	go func() { _ = server.Serve(ln) }()
 	return func(t *testing.T, data []byte) {

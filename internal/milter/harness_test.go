@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -74,7 +75,17 @@ type session struct {
 	arg  string // of the event
 }
 
-func newWorld(t *testing.T, opts milter.Options) *world {
+// given is what a test makes its server of.
+type given struct {
+	NewSession   func(*milter.Conn) milter.Session
+	Logger       *slog.Logger
+	SessionEnded func(milter.End)
+	Limits       milter.Limits
+	ReplyAt      milter.ReplyAt
+	OnPanic      milter.Reply
+}
+
+func newWorld(t *testing.T, opts given) *world {
 	t.Helper()
 	w := &world{t: t, closed: make(chan milter.End, 64), served: make(chan error, 8), on: map[string]func(*session) milter.Reply{}}
 	if opts.NewSession == nil {
@@ -83,21 +94,20 @@ func newWorld(t *testing.T, opts milter.Options) *world {
 	if opts.Logger == nil {
 		opts.Logger = newLogger(&w.logs)
 	}
-	o := opts.Observer
-	opts.Observer = milter.Observer{
+	w.server = milter.New(milter.Options{NewSession: opts.NewSession, Logger: opts.Logger, Observer: milter.Observer{
 		SessionStarted: func() { w.note("+started") },
 		SessionEnded: func(end milter.End) {
 			w.note("+ended %s", end)
-			if o.SessionEnded != nil {
-				o.SessionEnded(end)
+			if opts.SessionEnded != nil {
+				opts.SessionEnded(end)
 			}
 		},
 		SessionRejected: func(r milter.RejectReason) { w.note("+rejected %s", r) },
 		ProtocolError:   func(k milter.ErrorKind) { w.note("+protocol_error %s", k) },
 		Oversize:        func(what string) { w.note("+oversize %s", what) },
 		Panic:           func(component string, _ []byte) { w.note("+panic %s", component) },
-	}
-	w.server = milter.New(opts)
+	}})
+	w.server.Set(milter.Settings{Limits: opts.Limits, ReplyAt: opts.ReplyAt, OnPanic: opts.OnPanic})
 	return w
 }
 
@@ -257,6 +267,23 @@ func drained(t *testing.T, nc net.Conn) []byte {
 		}
 	}
 	return data
+}
+
+// converse sends frames to the server between CONNECT and QUIT, and waits until the
+// session has ended.
+func (w *world) converse(frames string) {
+	w.t.Helper()
+	nc, err := net.Dial("tcp", w.listen())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := io.WriteString(nc, optneg()+frame('C', "h\x00U")+frames+frame('Q', "")); err != nil {
+		w.t.Fatal(err)
+	}
+	drained(w.t, nc)
+	if end := w.end(); end != milter.EndQuit {
+		w.t.Errorf("ended by %s", end)
+	}
 }
 
 // pipeListener hands out ends of net.Pipe, for tests under synctest.

@@ -54,8 +54,6 @@ const (
 	// the MTA of progress and to notice when it leaves: far below any MTA's
 	// patience, and above what all but the slowest DNS takes.
 	attendAfter = 100 * time.Millisecond
-	// protocolVersion is the newest this package speaks.
-	protocolVersion = 6
 )
 
 // Limits bound one connection and their number. A zero field takes its

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"sekimori/internal/milter/dialogue"
 	"sekimori/internal/milter/wire"
 )
 
@@ -26,13 +27,13 @@ type link struct {
 
 	session Session // nil before CONNECT
 	counted bool    // SessionStarted was called
-	phase   phase
+	phase   dialogue.Phase
 	cmd     byte   // the event that is handled
 	data    []byte // its payload
 
-	told    bool // Mail was called: Abort is due
-	held    heldReplies
-	message usage
+	inMessage bool // Mail was called and Abort was not: it must be
+	held      heldReplies
+	message   usage
 
 	attendant *attendant // nil before the first end of a message
 
@@ -80,8 +81,8 @@ func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link
 	return &link{
 		srv:    srv,
 		t:      wire.NewTransport(nc, &set.frames, &srv.buffers),
-		limits: &set.limits,
-		conn:   newConn(nc, &set.limits),
+		limits: &set.Limits,
+		conn:   newConn(nc, &set.Limits),
 		refuse: refuse,
 	}
 }
@@ -118,11 +119,11 @@ func (l *link) begin() (ok bool) {
 		l.fail(err)
 		return false
 	}
-	at := l.srv.settings.Load().replyAt
+	at := l.srv.settings.Load().ReplyAt
 	if l.refuse != "" {
 		at = ReplyAt{Connect: true}
 	}
-	l.conn.neg = negotiate(o, at)
+	l.conn.terms = dialogue.Negotiate(o, at.to)
 	l.cmd = wire.CmdNegotiate
 	return true
 }
@@ -133,7 +134,7 @@ func (l *link) idle() time.Duration {
 	switch {
 	case l.refuse != "":
 		return limits.FrameTimeout
-	case l.phase == phaseData, l.phase == phaseRcpt && l.conn.neg.version < 4:
+	case l.phase == dialogue.PhaseData, l.phase == dialogue.PhaseRcpt && l.conn.terms.Version < 4:
 		// DATA is shown since version 4.
 		return limits.TransferTimeout
 	}
@@ -146,7 +147,7 @@ func (l *link) idle() time.Duration {
 func (l *link) next() byte {
 	defer l.rescue("milter.read")
 	for l.settle() {
-		cmd, data, err := l.t.ReadFrame(l.idle(), !l.phase.inMessage())
+		cmd, data, err := l.t.ReadFrame(l.idle(), !l.phase.InMessage())
 		if err == nil {
 			err = l.admit(cmd, data)
 		}
@@ -177,7 +178,7 @@ func (l *link) settle() bool {
 	if err := l.t.Flush(); err != nil {
 		l.stop(l.endOf(err))
 	}
-	if l.phase == phaseOver {
+	if l.phase == dialogue.PhaseAnswered {
 		l.endMessage(0)
 	}
 	return !l.closing
@@ -221,7 +222,7 @@ func (l *link) admit(cmd byte, data []byte) error {
 	if cmd == wire.CmdQuit || cmd == wire.CmdQuitNC {
 		return nil
 	}
-	next, ok := l.phase.after(cmd)
+	next, ok := l.phase.After(cmd)
 	switch {
 	case ok:
 	case wire.Known(cmd):
@@ -229,7 +230,7 @@ func (l *link) admit(cmd byte, data []byte) error {
 	default:
 		return wire.Malformed{Kind: wire.KindUnknownCommand}
 	}
-	if beginsAnew(cmd) {
+	if dialogue.BeginsAnew(cmd) {
 		l.endMessage(cmd)
 	}
 	l.phase = next
@@ -240,10 +241,10 @@ func (l *link) admit(cmd byte, data []byte) error {
 // endMessage ends the message, if one is open, and what belonged to it. next is
 // the command that ends it, 0 for none: macros sent for that command stay.
 func (l *link) endMessage(next byte) {
-	if !l.phase.inMessage() {
+	if !l.phase.InMessage() {
 		return
 	}
-	l.phase = phaseIdle
+	l.phase = dialogue.PhaseIdle
 	l.abort()
 	l.conn.macros.EndMessage(next)
 	l.held.message = ""
@@ -255,10 +256,10 @@ func (l *link) endMessage(next byte) {
 // abort tells the Session, once a message. A Session that cannot even forget
 // a message is not asked about the next one.
 func (l *link) abort() {
-	if !l.told {
+	if !l.inMessage {
 		return
 	}
-	l.told = false
+	l.inMessage = false
 	if l.protect("milter.abort", l.session.Abort) {
 		l.stop(EndPanic)
 	}
@@ -276,11 +277,11 @@ func (l *link) endSession(e End) {
 		l.counted = false
 		l.srv.opts.Observer.sessionEnded(e)
 	}
-	l.phase = phaseNew
+	l.phase = dialogue.PhaseNew
 	l.held = heldReplies{}
-	neg := l.conn.neg
+	terms := l.conn.terms
 	l.conn = newConn(l.t.NetConn(), l.limits)
-	l.conn.neg = neg
+	l.conn.terms = terms
 }
 
 // finish ends the connection. Only the first call counts.

@@ -1,18 +1,22 @@
-// Package milter serves the milter protocol: the MTA's events go in order to
-// a [Session], its [Reply] goes back. It is an adapter around
-// github.com/emersion/go-milter and knows nothing of mail authentication.
+// Package milter serves the milter protocol to MTAs. github.com/emersion/go-milter
+// answers the MTA's negotiation, lists the macros that we ask for, runs the loop of
+// each connection, and calls us at the end of each message. We do everything else:
+// read and bound the frames (package wire), check their sequence (package dialogue),
+// hand the events to a [Session], and write replies and edits. The reason is that
+// go-milter would take events in any order, wait for an MTA without a time limit, keep
+// every field of the header, shorten addresses and drop malformed fields without an
+// error, and write its errors to the global log. A program that faces strangers' mail
+// needs limits on all of these, and must see every field.
 //
-// What go-milter leaves open is settled between it and the socket: every frame
-// is read, bounded and taken apart by package wire, checked here for its place in
-// the sequence, and its event goes straight to the Session. go-milter negotiates
-// and calls at the end of each message; of these it is shown a short token, which
-// drives its loop. So nothing malformed reaches go-milter, and nothing it keeps
-// can grow. What is written after the negotiation is octet for octet what
-// go-milter would write, of which a test makes sure, without its buffers.
+// go-milter is shown a token of one octet for the negotiation and for the end of each
+// message, and nothing else. So nothing malformed reaches go-milter, and nothing that
+// it keeps can grow. What we write is octet for octet what go-milter would write, but
+// without its buffer of 4 KB for each frame; a test compares the two.
 //
-// One connection of the MTA is one SMTP session of its client, with any number
-// of messages. A malformed frame, a timeout or a vanished MTA ends that one
-// connection; a panic in a Session costs one message.
+// One connection of the MTA is one SMTP session of its client, with any number of
+// messages. A malformed frame, a timeout or an MTA that disappears ends that one
+// connection. A panic in a Session costs one message. The package knows nothing about
+// mail authentication.
 package milter
 
 import (
@@ -93,7 +97,7 @@ type Outliner interface {
 
 // Salvager is an optional method of a [Session]. Salvage is called after a panic
 // of EndOfMessage, with a Modifier of its own, and answers the message in the
-// place of Options.OnPanic.
+// place of Settings.OnPanic.
 type Salvager interface {
 	Salvage(m *Modifier) Reply
 }
@@ -179,18 +183,22 @@ type ReplyAt struct {
 
 // Options is what a [Server] is made of. Only NewSession is required.
 type Options struct {
-	// NewSession makes the Session of a connection, when the CONNECT event
-	// has come: c has its macros already.
+	// NewSession makes the Session of a connection when the CONNECT event has come. c
+	// has the macros of that event already.
 	NewSession func(c *Conn) Session
-	// Logger takes protocol errors, panics and refusals; default: none.
+	// Logger takes protocol errors, panics and refusals; nil discards them.
 	Logger *slog.Logger
 	// Observer counts.
 	Observer Observer
+}
+
+// Settings are what may change while a [Server] serves. A zero field takes its default.
+type Settings struct {
 	// Limits bound what an MTA can make us hold and wait for.
 	Limits Limits
 	// ReplyAt defaults to no replies before the end of the message.
 	ReplyAt ReplyAt
-	// OnPanic answers the message whose Session panicked; default: 451 4.3.0.
+	// OnPanic answers a message whose Session panicked; default: 451 4.3.0.
 	OnPanic Reply
 }
 

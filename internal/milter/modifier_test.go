@@ -15,7 +15,7 @@ import (
 // and the header after the edits.
 func edited(t *testing.T, offer client.Offer, raw string, f func(m *milter.Modifier) milter.Reply) (client.Result, []client.Field) {
 	t.Helper()
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.eom = func(_ context.Context, _ *session, m *milter.Modifier) milter.Reply { return f(m) }
 	c := w.dial(w.listen(), offer)
 	hello(t, c)

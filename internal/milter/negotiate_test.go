@@ -30,7 +30,7 @@ func TestNegotiatesOnlyWhatWasOffered(t *testing.T) {
 			client.Offer{Version: 6, Actions: 0x131, Protocol: 0x1ff180}, true},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			w := newWorld(t, milter.Options{ReplyAt: tc.replyAt})
+			w := newWorld(t, given{ReplyAt: tc.replyAt})
 			c, err := client.Dial("tcp", w.listen())
 			if err != nil {
 				t.Fatal(err)
@@ -53,7 +53,7 @@ func TestNegotiatesOnlyWhatWasOffered(t *testing.T) {
 }
 
 func TestAnswersNothingWhereNoReplyIsDue(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	nc, err := net.Dial("tcp", w.listen())
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestAnswersNothingWhereNoReplyIsDue(t *testing.T) {
 }
 
 func TestAnswersEveryStepWhereRepliesAreDue(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	nc, err := net.Dial("tcp", w.listen())
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestAnswersEveryStepWhereRepliesAreDue(t *testing.T) {
 }
 
 func TestAsksForMacrosAtEveryStage(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	nc, err := net.Dial("tcp", w.listen())
 	if err != nil {
 		t.Fatal(err)

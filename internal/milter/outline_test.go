@@ -56,7 +56,7 @@ func TestOutline(t *testing.T) {
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			var w *world
-			w = newWorld(t, milter.Options{
+			w = newWorld(t, given{
 				NewSession: func(c *milter.Conn) milter.Session { return &outliner{session{w: w, conn: c}} },
 				Limits:     milter.Limits{MaxHeaderFields: 3, MaxRecipients: 2, Memory: 128 << 10},
 			})
@@ -66,17 +66,7 @@ func TestOutline(t *testing.T) {
 				}
 				return s.event("end", "")
 			}
-			nc, err := net.Dial("tcp", w.listen())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.WriteString(nc, optneg()+frame('C', "h\x00U")+tc.sent+frame('Q', "")); err != nil {
-				t.Fatal(err)
-			}
-			drained(t, nc)
-			if end := w.end(); end != milter.EndQuit {
-				t.Errorf("ended by %s", end)
-			}
+			w.converse(tc.sent)
 			got := w.log()
 			for i, e := range got {
 				if e == "close quit" {
@@ -125,7 +115,7 @@ func TestManyDeletions(t *testing.T) {
 
 // TestDeletionsForNobody: the MTA leaves while a long list of edits goes out.
 func TestDeletionsForNobody(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	asked := 0
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

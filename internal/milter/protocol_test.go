@@ -18,7 +18,7 @@ import (
 func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func TestThreeMessagesKeepTheClient(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.eom = func(_ context.Context, s *session, _ *milter.Modifier) milter.Reply {
 		w.note("macros j=%s addr=%s i=%s rcpt=%s auth=%s", s.conn.Macro("j"), s.conn.Macro("client_addr"),
 			s.conn.Macro("{i}"), s.conn.Macro("{rcpt_addr}"), s.conn.Macro("{auth_authen}"))
@@ -54,7 +54,7 @@ func TestThreeMessagesKeepTheClient(t *testing.T) {
 }
 
 func TestMessageMacrosAreForgotten(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	var at []string
 	w.on["mail"] = func(s *session) milter.Reply {
 		at = append(at, s.conn.Macro("i")+"/"+s.conn.Macro("{rcpt_addr}")+"/"+s.conn.Macro("{tls_version}"))
@@ -79,7 +79,7 @@ func TestMessageMacrosAreForgotten(t *testing.T) {
 }
 
 func TestEnvelopeIsExactlyAsTyped(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	c := w.start()
 	for _, step := range []func() (client.Action, error){
 		func() (client.Action, error) {
@@ -123,7 +123,7 @@ func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
 		{"discard at HELO means nothing", "helo", milter.Discard, "continue", "mail <a@example.com> []"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			w := newWorld(t, milter.Options{})
+			w := newWorld(t, given{})
 			after := ""
 			w.on[tc.at] = func(*session) milter.Reply { return tc.reply }
 			c := w.start()
@@ -150,7 +150,7 @@ func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
 }
 
 func TestHeldReplyOfConnectionStands(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.on["connect"] = func(*session) milter.Reply { return milter.Reject }
 	c := w.start()
 	for range 2 {
@@ -167,7 +167,7 @@ func TestHeldReplyOfConnectionStands(t *testing.T) {
 // What stands since MAIL or HELO is said where the MTA listens again.
 func TestHeldReplyAtRcpt(t *testing.T) {
 	for _, at := range []string{"helo", "mail"} {
-		w := newWorld(t, milter.Options{ReplyAt: milter.ReplyAt{Helo: true, Rcpt: true}})
+		w := newWorld(t, given{ReplyAt: milter.ReplyAt{Helo: true, Rcpt: true}})
 		w.on[at] = func(*session) milter.Reply { return milter.Custom(smtp.New(550, "5.7.1", "no")) }
 		c := w.dial(w.listen(), client.PostfixOffer())
 		if _, err := c.Connect("x", client1); err != nil {
@@ -186,7 +186,7 @@ func TestHeldReplyAtRcpt(t *testing.T) {
 }
 
 func TestRejectedRecipientThenNextMessage(t *testing.T) {
-	w := newWorld(t, milter.Options{ReplyAt: milter.ReplyAt{Rcpt: true}})
+	w := newWorld(t, given{ReplyAt: milter.ReplyAt{Rcpt: true}})
 	w.on["rcpt"] = func(s *session) milter.Reply {
 		if strings.HasPrefix(s.arg, "<bad@") {
 			return milter.Custom(smtp.New(550, "5.1.1", "unknown here"))
@@ -220,7 +220,7 @@ func TestReplyAtEveryStep(t *testing.T) {
 	all := milter.ReplyAt{Connect: true, Helo: true, Mail: true, Rcpt: true}
 	for _, at := range []string{"connect", "helo", "mail", "rcpt"} {
 		t.Run(at, func(t *testing.T) {
-			w := newWorld(t, milter.Options{ReplyAt: all})
+			w := newWorld(t, given{ReplyAt: all})
 			w.on[at] = func(*session) milter.Reply { return milter.Tempfail }
 			c := w.dial(w.listen(), client.PostfixOffer())
 			addr := netip.MustParseAddrPort("[2001:db8::25]:1")
@@ -277,7 +277,7 @@ func (c countingConn) Read(p []byte) (int, error) {
 }
 
 func TestOneWriteForReplyAndEdits(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.eom = func(_ context.Context, _ *session, m *milter.Modifier) milter.Reply {
 		for range 5 {
 			if err := m.InsertHeader(0, "X-Test", "yes"); err != nil {

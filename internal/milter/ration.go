@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// maxToldErrors is how many protocol errors are logged within rationTime: who
+// maxLoggedErrors is how many protocol errors are logged within rationTime: who
 // reaches the socket could else fill the log with connections.
-const maxToldErrors = 10
+const maxLoggedErrors = 10
 
 const rationTime = time.Minute
 
 // ration lets so many be told, and counts what is left out.
 type ration struct {
-	mu    sync.Mutex
-	began time.Time
-	told  int
-	left  int
-	end   *time.Timer // calls over; nil while nothing is left out
+	mu      sync.Mutex
+	began   time.Time
+	logged  int
+	omitted int
+	end     *time.Timer // calls over; nil while nothing is left out
 }
 
 // take reports whether one more may be told. Where it may not, over is called
@@ -27,13 +27,13 @@ func (r *ration) take(over func(left int)) bool {
 	defer r.mu.Unlock()
 	now := time.Now()
 	if now.Sub(r.began) >= rationTime {
-		r.began, r.told = now, 0
+		r.began, r.logged = now, 0
 	}
-	if r.told < maxToldErrors {
-		r.told++
+	if r.logged < maxLoggedErrors {
+		r.logged++
 		return true
 	}
-	if r.left++; r.left == 1 {
+	if r.omitted++; r.omitted == 1 {
 		r.end = time.AfterFunc(r.began.Add(rationTime).Sub(now), func() { r.flush(over) })
 	}
 	return false
@@ -42,8 +42,8 @@ func (r *ration) take(over func(left int)) bool {
 // flush calls over with how many were left out so far, if any.
 func (r *ration) flush(over func(left int)) {
 	r.mu.Lock()
-	left := r.left
-	if r.left = 0; r.end != nil {
+	left := r.omitted
+	if r.omitted = 0; r.end != nil {
 		r.end.Stop()
 		r.end = nil
 	}

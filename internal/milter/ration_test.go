@@ -35,7 +35,7 @@ func TestRation(t *testing.T) {
 		}
 		round(3, 3)
 		time.Sleep(rationTime / 2)
-		round(maxToldErrors, maxToldErrors-3)
+		round(maxLoggedErrors, maxLoggedErrors-3)
 		round(5, 0)
 		time.Sleep(rationTime/2 - 1)
 		if n := left(); n != 0 {
@@ -45,10 +45,10 @@ func TestRation(t *testing.T) {
 		if n := left(); n != 8 {
 			t.Errorf("left out %d, want 8", n)
 		}
-		round(2*maxToldErrors, maxToldErrors)
+		round(2*maxLoggedErrors, maxLoggedErrors)
 		r.flush(over)
-		if n := left(); n != maxToldErrors {
-			t.Errorf("left out %d, want %d at the flush", n, maxToldErrors)
+		if n := left(); n != maxLoggedErrors {
+			t.Errorf("left out %d, want %d at the flush", n, maxLoggedErrors)
 		}
 		r.flush(over)
 		time.Sleep(2 * rationTime)

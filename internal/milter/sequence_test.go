@@ -12,7 +12,7 @@ import (
 )
 
 func TestSendmailSendsNoAbort(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	nc, err := net.Dial("tcp", w.listen())
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestSendmailSendsNoAbort(t *testing.T) {
 }
 
 func TestQuitNCKeepsTheConnection(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	nc, err := net.Dial("tcp", w.listen())
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestMacrosAnywhere(t *testing.T) {
 			[]string{"mail <a>, i=, auth=", "abort", "mail <b>, i=, auth=", "abort"}},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			w := newWorld(t, milter.Options{})
+			w := newWorld(t, given{})
 			var got []string
 			note := func(s *session, what string) milter.Reply {
 				got = append(got, fmt.Sprintf("%s, i=%s, auth=%s", what, s.conn.Macro("i"), s.conn.Macro("{auth_authen}")))
@@ -102,17 +102,7 @@ func TestMacrosAnywhere(t *testing.T) {
 			w.on["mail"] = func(s *session) milter.Reply { return note(s, "mail "+strings.TrimSuffix(s.arg, " []")) }
 			w.eom = func(_ context.Context, s *session, _ *milter.Modifier) milter.Reply { return note(s, "eom") }
 			w.on["abort"] = func(*session) milter.Reply { got = append(got, "abort"); return milter.Continue }
-			nc, err := net.Dial("tcp", w.listen())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.WriteString(nc, optneg()+frame('C', "h\x00U")+tc.sent+frame('Q', "")); err != nil {
-				t.Fatal(err)
-			}
-			drained(t, nc)
-			if end := w.end(); end != milter.EndQuit {
-				t.Errorf("ended by %s", end)
-			}
+			w.converse(tc.sent)
 			expect(t, got, tc.want...)
 		})
 	}
@@ -130,7 +120,7 @@ func TestLeadingSpace(t *testing.T) {
 		{"without LEADSPC one space was eaten", 0xfffff, "Subject\x00 two\x00", `"Subject:  two"`},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			w := newWorld(t, milter.Options{})
+			w := newWorld(t, given{})
 			nc, err := net.Dial("tcp", w.listen())
 			if err != nil {
 				t.Fatal(err)

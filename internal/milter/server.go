@@ -13,6 +13,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"sekimori/internal/milter/dialogue"
 	"sekimori/internal/milter/wire"
 	"sekimori/internal/smtp"
 )
@@ -49,12 +50,10 @@ type Server struct {
 	wg        sync.WaitGroup
 }
 
-// settings are the options that Set changes.
+// settings are the Settings with their defaults.
 type settings struct {
-	limits  Limits      // of connections to come
-	frames  wire.Limits // the part of limits that bounds frames
-	replyAt ReplyAt     // of connections to come
-	onPanic Reply
+	Settings
+	frames wire.Limits // the part of Limits that bounds frames
 }
 
 // New returns a Server. It panics if there is no NewSession.
@@ -67,31 +66,31 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts:      opts,
-		symList:   symList(),
+		symList:   dialogue.Macros(),
 		listeners: make(map[net.Listener]struct{}),
 		links:     make(map[*link]struct{}),
 		draining:  make(chan struct{}),
 		freed:     make(chan struct{}, 1),
 	}
-	s.Set(opts.Limits, opts.ReplyAt, opts.OnPanic)
+	s.Set(Settings{})
 	s.base, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
-// Set changes these of the options while the server serves. Connections that
-// are there keep their limits and what was negotiated; MaxSessions and Memory
-// count them with the new ones.
-func (s *Server) Set(limits Limits, replyAt ReplyAt, onPanic Reply) {
-	if onPanic == "" {
-		onPanic = Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))
+// Set changes the settings. It may be called while the server serves. Connections that
+// exist keep their limits and what was negotiated, but they count for the new
+// MaxSessions and Memory.
+func (s *Server) Set(set Settings) {
+	if set.OnPanic == "" {
+		set.OnPanic = Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))
 	}
-	limits = limits.withDefaults()
-	frames := wire.Limits{MaxFrame: limits.MaxFrame, FrameTimeout: limits.FrameTimeout, WriteTimeout: limits.WriteTimeout}
-	s.settings.Store(&settings{limits, frames, replyAt, onPanic})
+	set.Limits = set.Limits.withDefaults()
+	l := set.Limits
+	s.settings.Store(&settings{set, wire.Limits{MaxFrame: l.MaxFrame, FrameTimeout: l.FrameTimeout, WriteTimeout: l.WriteTimeout}})
 }
 
 // onPanic answers a message whose Session panicked.
-func (s *Server) onPanic() Reply { return s.settings.Load().onPanic }
+func (s *Server) onPanic() Reply { return s.settings.Load().OnPanic }
 
 // Reserved is how much of Limits.Memory is in use, in octets.
 func (s *Server) Reserved() int64 { return s.memory.reserved.Load() }
@@ -119,7 +118,7 @@ func (s *Server) Serve(ln net.Listener) error {
 
 	backoff := time.Duration(0)
 	for {
-		s.awaitRoom()
+		s.awaitSlot()
 		nc, err := ln.Accept()
 		switch {
 		case err == nil:
@@ -171,8 +170,8 @@ func (s *Server) isDraining() bool {
 	return s.drained
 }
 
-// awaitRoom waits while a connection could not even be refused.
-func (s *Server) awaitRoom() {
+// awaitSlot waits while a connection could not even be refused.
+func (s *Server) awaitSlot() {
 	for told := false; s.full(); told = true {
 		if !told {
 			s.opts.Observer.sessionRejected(ReasonHardLimit)
@@ -191,7 +190,7 @@ func (s *Server) awaitRoom() {
 }
 
 func (s *Server) full() bool {
-	limits := &s.settings.Load().limits
+	limits := &s.settings.Load().Limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refusing >= maxRefusing && (s.sessions >= limits.MaxSessions || s.memory.short(limits.Memory))
@@ -203,9 +202,9 @@ func (s *Server) start(nc net.Conn) {
 	reason := RejectReason("")
 	s.mu.Lock()
 	switch {
-	case s.sessions >= set.limits.MaxSessions:
+	case s.sessions >= set.Limits.MaxSessions:
 		reason = ReasonMaxSessions
-	case !s.memory.admit(set.limits.Memory):
+	case !s.memory.admit(set.Limits.Memory):
 		reason = ReasonMemory
 	}
 	l := newLink(s, nc, set, reason)

@@ -16,7 +16,7 @@ import (
 )
 
 func TestSoftLimitIsToldTempfail(t *testing.T) {
-	w := newWorld(t, milter.Options{Limits: milter.Limits{MaxSessions: 1}})
+	w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
 	addr := w.listen()
 	first := w.dial(addr, client.PostfixOffer())
 	hello(t, first)
@@ -43,7 +43,7 @@ func TestSoftLimitIsToldTempfail(t *testing.T) {
 // TestMemoryRefusesNewSessions: what does not fit the budget is told so; a
 // session that is there goes on.
 func TestMemoryRefusesNewSessions(t *testing.T) {
-	w := newWorld(t, milter.Options{Limits: milter.Limits{Memory: 128 << 10}}) // one session, and room to grow
+	w := newWorld(t, given{Limits: milter.Limits{Memory: 128 << 10}}) // one session, and room to grow
 	addr := w.listen()
 	first := w.dial(addr, client.PostfixOffer())
 	hello(t, first)
@@ -70,7 +70,7 @@ func TestMemoryRefusesNewSessions(t *testing.T) {
 // TestMemoryRefusesGrowth: a message that would outgrow the budget is to come
 // again, the next of its session is taken, and what it had is free again.
 func TestMemoryRefusesGrowth(t *testing.T) {
-	w := newWorld(t, milter.Options{Limits: milter.Limits{Memory: 128 << 10}})
+	w := newWorld(t, given{Limits: milter.Limits{Memory: 128 << 10}})
 	c := w.dial(w.listen(), client.PostfixOffer())
 	hello(t, c)
 	res, err := c.SendMessage(envelope(), []byte("Subject: "+strings.Repeat("x", 64<<10)+"\r\n"+mail))
@@ -97,7 +97,7 @@ func TestMemoryRefusesGrowth(t *testing.T) {
 // are left where an MTA waits, and are refused in their turn.
 func TestHardLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, milter.Options{Limits: milter.Limits{MaxSessions: 1}})
+		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
 		ln := newPipeListener()
 		w.serve(ln)
 		conns := make(chan net.Conn, 300)
@@ -127,7 +127,7 @@ func TestHardLimit(t *testing.T) {
 // TestHardLimitEndsWithTheServer: a Serve that waits for room ends too.
 func TestHardLimitEndsWithTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, milter.Options{Limits: milter.Limits{MaxSessions: 1}})
+		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
 		ln := newPipeListener()
 		w.serve(ln)
 		for range 257 {
@@ -147,7 +147,7 @@ func TestHardLimitEndsWithTheServer(t *testing.T) {
 // TestSet: connections that come after a change have the new limits, those
 // that are there keep theirs.
 func TestSet(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.on["mail"] = func(s *session) milter.Reply {
 		if strings.Contains(s.arg, "bug") {
 			panic("a bug")
@@ -157,7 +157,7 @@ func TestSet(t *testing.T) {
 	addr := w.listen()
 	old := w.dial(addr, client.PostfixOffer())
 	hello(t, old)
-	w.server.Set(milter.Limits{MaxRecipients: 1}, milter.ReplyAt{}, milter.Accept)
+	w.server.Set(milter.Settings{Limits: milter.Limits{MaxRecipients: 1}, OnPanic: milter.Accept})
 	fresh := w.dial(addr, client.PostfixOffer())
 	hello(t, fresh)
 	two := client.Envelope{From: "<>", To: []string{"<a@x>", "<b@x>"}}
@@ -174,7 +174,7 @@ func TestSet(t *testing.T) {
 
 func TestAcceptBacksOffAndGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, milter.Options{})
+		w := newWorld(t, given{})
 		ln := newPipeListener()
 		w.serve(ln)
 		start := time.Now()
@@ -204,7 +204,7 @@ func TestAcceptBacksOffAndGoesOn(t *testing.T) {
 }
 
 func TestServeEndsWhenTheListenerIsBroken(t *testing.T) {
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	ln := newPipeListener()
 	_ = ln.Close()
 	if err := w.server.Serve(ln); !errors.Is(err, net.ErrClosed) || !strings.HasPrefix(err.Error(), "milter: accept on pipe") {
@@ -219,7 +219,7 @@ func TestShutdownRemovesTheUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, milter.Options{})
+	w := newWorld(t, given{})
 	w.serve(ln)
 	c, err := client.Dial("unix", path)
 	if err != nil {

@@ -24,7 +24,7 @@ func (w *world) shutdownNow() error {
 }
 
 // piped runs f in a bubble with a client that has said HELO.
-func piped(t *testing.T, opts milter.Options, f func(t *testing.T, w *world, c *client.Client, nc net.Conn)) {
+func piped(t *testing.T, opts given, f func(t *testing.T, w *world, c *client.Client, nc net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, opts)
@@ -45,7 +45,7 @@ func piped(t *testing.T, opts milter.Options, f func(t *testing.T, w *world, c *
 }
 
 func TestProgressWhileWaiting(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		w.eom = func(context.Context, *session, *milter.Modifier) milter.Reply {
 			time.Sleep(12 * time.Second)
 			return milter.Accept
@@ -63,7 +63,7 @@ func TestProgressWhileWaiting(t *testing.T) {
 
 // TestEveryLongMessageIsAttended: slow and fast ones on one connection.
 func TestEveryLongMessageIsAttended(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		var takes time.Duration
 		w.eom = func(context.Context, *session, *milter.Modifier) milter.Reply {
 			time.Sleep(takes)
@@ -86,7 +86,7 @@ func TestEveryLongMessageIsAttended(t *testing.T) {
 
 // An MTA that does not wait for its answer is served after it.
 func TestMTASpeaksWhileWaiting(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			time.Sleep(9 * time.Second)
 			w.note("%v", ctx.Err())
@@ -111,7 +111,7 @@ func TestMTASpeaksWhileWaiting(t *testing.T) {
 }
 
 func TestEndOfMessageHasADeadline(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			<-ctx.Done()
 			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -133,7 +133,7 @@ func TestEndOfMessageHasADeadline(t *testing.T) {
 }
 
 func TestMTAGoneWhileWaiting(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
 		started := make(chan struct{})
 		w.eom = func(ctx context.Context, _ *session, m *milter.Modifier) milter.Reply {
 			close(started)
@@ -161,7 +161,7 @@ func TestMTAGoneWhileWaiting(t *testing.T) {
 // An MTA that stops reading and an EndOfMessage that takes long: the notice
 // cannot be written.
 func TestMTADeafWhileWaiting(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			<-ctx.Done()
 			return milter.Accept
@@ -187,7 +187,7 @@ func TestTimeouts(t *testing.T) {
 		{"a long frame that stops", mailFrame + rcptFrame + frame('N', "") + "\x00\x01\x00\x00B" + strings.Repeat("x", 20000), milter.DefaultFrameTimeout},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
+			piped(t, given{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
 				start := time.Now()
 				if _, err := io.WriteString(nc, tc.sent); err != nil {
 					t.Fatal(err)
@@ -205,7 +205,7 @@ func TestTimeouts(t *testing.T) {
 
 // A frame that trickles in does not get more time with every octet.
 func TestTricklingFrame(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
 		start := time.Now()
 		for _, b := range []byte(frame('H', strings.Repeat("x", 100)+"\x00")) {
 			if _, err := nc.Write([]byte{b}); err != nil {
@@ -223,7 +223,7 @@ func TestTricklingFrame(t *testing.T) {
 }
 
 func TestShutdownWaitsForQuit(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		done := make(chan error, 1)
 		go func() { done <- w.server.Shutdown(context.Background()) }()
 		synctest.Wait()
@@ -324,7 +324,7 @@ func TestShutdownOfIdleSessions(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			piped(t, milter.Options{}, func(t *testing.T, w *world, mta *client.Client, _ net.Conn) {
+			piped(t, given{}, func(t *testing.T, w *world, mta *client.Client, _ net.Conn) {
 				if c.before != nil {
 					c.before(t, mta)
 				}
@@ -349,7 +349,7 @@ func TestShutdownOfIdleSessions(t *testing.T) {
 }
 
 func TestShutdownDeadlineClosesSilentMessage(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		begin(t, c)
 		ctx, cancel := context.WithTimeout(context.Background(), 330*time.Second)
 		defer cancel()
@@ -367,7 +367,7 @@ func TestShutdownDeadlineClosesSilentMessage(t *testing.T) {
 }
 
 func TestShutdownDeadlineEndsTheMessage(t *testing.T) {
-	piped(t, milter.Options{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
+	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			<-ctx.Done()
 			w.note("%v", context.Cause(ctx))

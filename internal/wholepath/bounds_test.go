@@ -138,7 +138,7 @@ var bounds = []bound{
 	{"milter.maxDrainIdle", "20s", "time", "a restart waits for the next message of a silent client", "", "milter.TestShutdownOfIdleSessions"},
 	{"milter.maxEditBytes", "60000", "octets of a value written", "Postfix cuts there", "", "milter.TestInvalidEdits"},
 	{"milter.maxRefusing", "256", "connections", "being told that there are too many", "", "milter.TestHardLimit"},
-	{"milter.maxToldErrors", "10", "protocol errors logged in a minute", "who reaches the socket could fill the log", "", "milter.TestProtocolErrorsAreRationed"},
+	{"milter.maxLoggedErrors", "10", "protocol errors logged in a minute", "who reaches the socket could fill the log", "", "milter.TestProtocolErrorsAreRationed"},
 	{"milter.maxStart", "8192", "octets of a field", "shown of a message over a limit that goes on", "", "milter.TestOutline"},
 	{"milter.maxUnsent", "65536", "octets of edits", "then they are sent before the reply", "", "milter.TestManyDeletions"},
 	{"msgauth.maxFormKeys", "3", "DNS lookups of a message", "keys of signatures refused for their form; an author has one for each algorithm", "", "msgauth.TestFormKeys"},

@@ -60,13 +60,14 @@ func newStation(mode policy.Mode) *station {
 		Observers: []filter.Observer{s},
 	})
 	s.server = milter.New(milter.Options{
-		NewSession: f.NewSession, ReplyAt: f.ReplyAt(),
+		NewSession: f.NewSession,
 		Observer: milter.Observer{Panic: func(component string, stack []byte) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.panic = append(s.panic, component+"\n"+string(stack))
 		}},
 	})
+	s.server.Set(milter.Settings{ReplyAt: f.ReplyAt()})
 	go func() { _ = s.server.Serve(s.listener) }()
 	return s
 }

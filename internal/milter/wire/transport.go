@@ -31,10 +31,10 @@ type Transport struct {
 	cut  bool    // the frame read last is only the beginning of one
 	out  *buffer // written but not sent: one reply with its edits is one write
 
-	mu     sync.Mutex // orders deadlines with Force and Hasten
-	forced bool
-	hurry  time.Duration // how long a spare wait may take, 0 as long as the caller says
-	spare  bool          // what is read, or was last, is the beginning of a spare frame
+	mu              sync.Mutex // orders deadlines with Force and Hasten
+	forced          bool
+	hurry           time.Duration // how long a spare wait may take, 0 as long as the caller says
+	betweenMessages bool          // what is read, or was last, is the beginning of a spare frame
 }
 
 // NewTransport returns the transport of a connection. Limits and buffers may be
@@ -67,7 +67,7 @@ func (t *Transport) Hasten(patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.hurry = patience
-	if t.spare && !t.forced {
+	if t.betweenMessages && !t.forced {
 		_ = t.nc.SetReadDeadline(time.Now().Add(patience))
 	}
 }
@@ -76,7 +76,7 @@ func (t *Transport) Hasten(patience time.Duration) {
 func (t *Transport) Hastened() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.forced || t.spare && t.hurry > 0
+	return t.forced || t.betweenMessages && t.hurry > 0
 }
 
 func (t *Transport) readDeadline(deadline time.Time) {
@@ -88,10 +88,10 @@ func (t *Transport) readDeadline(deadline time.Time) {
 }
 
 // frameDeadline is readDeadline for the beginning of a frame.
-func (t *Transport) frameDeadline(idle time.Duration, spare bool) {
+func (t *Transport) frameDeadline(idle time.Duration, betweenMessages bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.spare = spare; spare && t.hurry > 0 {
+	if t.betweenMessages = betweenMessages; betweenMessages && t.hurry > 0 {
 		idle = min(idle, t.hurry)
 	}
 	if !t.forced {
@@ -103,21 +103,21 @@ func (t *Transport) frameDeadline(idle time.Duration, spare bool) {
 func (t *Transport) begun() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.spare = false
+	t.betweenMessages = false
 }
 
 // ReadFrame waits up to idle for a frame to begin and reads it. Without a spare
 // frame nothing is lost but time. data is valid until the next call.
-func (t *Transport) ReadFrame(idle time.Duration, spare bool) (cmd byte, data []byte, err error) {
+func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byte, data []byte, err error) {
 	if t.r == t.w {
 		t.Rest()
-		t.frameDeadline(idle, spare)
+		t.frameDeadline(idle, betweenMessages)
 		for t.r == t.w {
 			if err := t.fill(1); err != nil {
 				return 0, nil, err
 			}
 		}
-		if spare {
+		if betweenMessages {
 			t.begun()
 		}
 	}
@@ -198,7 +198,7 @@ func (t *Transport) await(n int, timed *bool) error {
 func (t *Transport) fill(n int) error {
 	t.want = n
 	if t.raw == nil {
-		m, err := t.nc.Read(t.room())
+		m, err := t.nc.Read(t.space())
 		if t.w += m; m > 0 {
 			return nil // an error comes again
 		}
@@ -213,10 +213,10 @@ func (t *Transport) fill(n int) error {
 // tryRead reads what is there, and reports false if that is nothing. The
 // buffer is taken only then, so that an idle connection needs none.
 func (t *Transport) tryRead(fd uintptr) bool {
-	room := t.room()
-	n, err := syscall.Read(int(fd), room)
+	space := t.space()
+	n, err := syscall.Read(int(fd), space)
 	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), room)
+		n, err = syscall.Read(int(fd), space)
 	}
 	switch {
 	case err == syscall.EAGAIN:
@@ -230,9 +230,9 @@ func (t *Transport) tryRead(fd uintptr) bool {
 	return true
 }
 
-// room returns where the next octets go. Memory grows with what has come: a
+// space returns where the next octets go. Memory grows with what has come: a
 // length alone costs nothing.
-func (t *Transport) room() []byte {
+func (t *Transport) space() []byte {
 	switch {
 	case t.in == nil:
 		t.in = t.buffers.get(t.size)

@@ -62,24 +62,29 @@ func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 	}
 }
 
-// TestIdleHoldsNoBuffer: neither on a socket, which can be asked whether there
-// is something to read, nor after a message larger than the largest buffer.
-func TestIdleHoldsNoBuffer(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// connected returns the two ends of a connection, which last until the test ends.
+func connected(t *testing.T, network, address string) (theirs, ours net.Conn) {
+	t.Helper()
+	ln, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	theirs, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
+	if theirs, err = net.Dial(network, ln.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	defer theirs.Close()
-	ours, err := ln.Accept()
-	if err != nil {
+	t.Cleanup(func() { theirs.Close() })
+	if ours, err = ln.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer ours.Close()
+	t.Cleanup(func() { ours.Close() })
+	return theirs, ours
+}
+
+// TestIdleHoldsNoBuffer: neither on a socket, which can be asked whether there
+// is something to read, nor after a message larger than the largest buffer.
+func TestIdleHoldsNoBuffer(t *testing.T) {
+	theirs, ours := connected(t, "tcp", "127.0.0.1:0")
 	limits := plenty
 	tr := NewTransport(ours, &limits, &Buffers{})
 	waits := 0
@@ -145,21 +150,7 @@ func TestFramesAcrossBuffers(t *testing.T) {
 // TestFlushWaits: what the socket does not take at once is written when the MTA
 // reads, and an MTA that never does is given up.
 func TestFlushWaits(t *testing.T) {
-	ln, err := net.Listen("unix", t.TempDir()+"/s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	mta, err := net.Dial("unix", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mta.Close()
-	ours, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ours.Close()
+	mta, ours := connected(t, "unix", t.TempDir()+"/s")
 	limits := plenty
 	tr := NewTransport(ours, &limits, &Buffers{})
 	much := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // more than a socket takes

@@ -69,8 +69,8 @@ func TestSend(t *testing.T) {
 				NewSession: func(*milter.Conn) milter.Session {
 					return session{told: &told, connect: tt.connect, helo: tt.helo}
 				},
-				ReplyAt: milter.ReplyAt{Connect: true, Helo: true},
 			})
+			s.Set(milter.Settings{ReplyAt: milter.ReplyAt{Connect: true, Helo: true}})
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
