@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -17,7 +16,6 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/printable"
-	"sekimori/internal/telemetry"
 )
 
 // version is set by the linker, see Makefile.
@@ -54,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var failed failure
 	if !errors.As(err, &failed) || failed.message != "" {
-		telemetry.Say(stderr, slog.LevelError, "sekimori: "+err.Error())
+		complain(stderr, err)
 	}
 	var bad *config.Error
 	switch {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -111,11 +113,30 @@ func TestCommands(t *testing.T) {
 					t.Errorf("stderr lacks %q:\n%s", want, stderr)
 				}
 			}
+			if names := packageNames(t); names.MatchString(stderr) {
+				t.Errorf("stderr has the name of a package: %s", stderr)
+			}
 			if tt.code == 0 && stderr != "" {
 				t.Errorf("stderr is not empty: %s", stderr)
 			}
 		})
 	}
+}
+
+// packageNames matches a message that begins with the name of a package.
+func packageNames(t *testing.T) *regexp.Regexp {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(filepath.Join("..", "..", "internal"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			names = append(names, regexp.QuoteMeta(d.Name()))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`(?m)^(sekimori: )?(` + strings.Join(names, "|") + `): `)
 }
 
 // TestConfigCheckWarns: useless rules are named with file, line and column,

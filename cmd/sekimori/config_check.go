@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sekimori/internal/app"
+	"sekimori/internal/config"
+)
+
+func newConfigCheck() *cobra.Command {
+	var at adminFlags
+	var against bool
+	cmd := &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Load the configuration and say what is wrong with it",
+		Long: `Load the configuration and say what is wrong with it. With --against-running
+also say which keys differ from those of the running daemon, and which of them
+a reload cannot change: then the exit code is 1.`,
+		Args: arguments(0, 1, "one file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := fileArgument(at.config, args)
+			at.config = path
+			cfg, err := config.Load(path)
+			if err != nil {
+				return err
+			}
+			if err := app.Check(cfg); err != nil {
+				return failed(err)
+			}
+			if warning := app.Warnings(cfg, time.Now()); warning != nil {
+				warn(cmd.ErrOrStderr(), warning.Error())
+			}
+			for _, text := range app.Advice(cfg) {
+				warn(cmd.ErrOrStderr(), text)
+			}
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen)); err != nil {
+				return failed(err)
+			}
+			if !against {
+				return nil
+			}
+			return failed(compareWithRunning(cmd, &at, cfg))
+		},
+	}
+	at.add(cmd)
+	cmd.Flags().BoolVar(&against, "against-running", false, "compare with the running daemon's")
+	return cmd
+}
+
+// compareWithRunning asks the running daemon for its configuration and says how cfg
+// differs from it.
+func compareWithRunning(cmd *cobra.Command, at *adminFlags, cfg *config.Config) error {
+	client, err := at.client(cmd)
+	if err != nil {
+		return err
+	}
+	var running app.Running
+	if err := client.Get(cmd.Context(), app.ConfigPath, nil, &running); err != nil {
+		return err
+	}
+	return compare(cmd.OutOrStdout(), running, cfg)
+}
+
+// compare says how cfg differs from the configuration that runs. The error lists
+// the changes that need a restart.
+func compare(out io.Writer, running app.Running, cfg *config.Config) error {
+	now, err := config.Parse("the running configuration", []byte(running.Config))
+	if err != nil {
+		return fmt.Errorf("version %s runs, which has other keys: %s", running.Version, err.Error())
+	}
+	changes := config.Diff(now, cfg)
+	if len(changes) == 0 {
+		_, err := fmt.Fprintf(out, "process %d runs it (version %s, hash %s)\n", running.PID, running.Version, running.Hash)
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "process %d (version %s, hash %s) differs in %d key(s):\n", running.PID, running.Version, running.Hash, len(changes)); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if _, err := fmt.Fprintf(out, "  %s: %s -> %s\n", c.Path, c.Old, c.New); err != nil {
+			return err
+		}
+	}
+	if needs := app.NeedsRestart(now, cfg); len(needs) > 0 {
+		return fmt.Errorf("a restart is needed for:\n  %s", strings.Join(needs, "\n  "))
+	}
+	_, err = fmt.Fprintln(out, "a reload brings all of it into effect")
+	return err
+}
