@@ -9,19 +9,20 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// The widest networks that one organization may be trusted to have, as they are
-// for the rules of policy.overrides.
+// The widest networks that one organization can have. policy.overrides has the same
+// limits.
 const (
 	widestTrusted4 = 8
 	widestTrusted6 = 19
 )
 
-// nobodys are wide networks from which no stranger comes over the Internet.
-var nobodys = []netip.Prefix{
+// notRouted are wide networks that are not routed on the Internet, so that no stranger
+// comes from them.
+var notRouted = []netip.Prefix{
 	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"), // RFC 4193, RFC 4291 §2.5.6
 }
 
-// networkAdvice warns of trusted networks of everybody.
+// networkAdvice warns about trusted networks that are so wide that strangers are in them.
 func networkAdvice(networks []config.Network) []string {
 	var out []string
 	for i, n := range networks {
@@ -30,19 +31,20 @@ func networkAdvice(networks []config.Network) []string {
 			widest = widestTrusted4
 		}
 		inside := func(p netip.Prefix) bool { return p.Bits() <= n.Bits() && p.Contains(n.Addr()) }
-		if n.Bits() >= widest || slices.ContainsFunc(nobodys, inside) {
+		if n.Bits() >= widest || slices.ContainsFunc(notRouted, inside) {
 			continue
 		}
-		out = append(out, fmt.Sprintf("trusted.networks[%d]: %s is wider than /%d: mail of strangers from there is not evaluated at all; "+
+		out = append(out, fmt.Sprintf("trusted.networks[%d]: %s is wider than /%d: mail that strangers send from there is not evaluated at all; "+
 			"name the networks that are yours", i, n.Prefix, widest))
 	}
 	return out
 }
 
-// serverAdvice warns of a resolv.conf that names nobody to ask.
+// serverAdvice warns about a resolv.conf that names no server.
 func serverAdvice(d config.DNS, resolvConf string) []string {
 	if len(d.Servers) > 0 || !resolver.ResolvConfEmpty(resolvConf) {
 		return nil
 	}
-	return []string{fmt.Sprintf("dns.servers: not given, and %s names no server either: 127.0.0.1:53 is asked, as resolv.conf(5) says; name your resolvers", resolvConf)}
+	return []string{fmt.Sprintf("dns.servers: not given, and %s names no server either: "+
+		"127.0.0.1:53 is asked, as resolv.conf(5) says; name your resolvers", resolvConf)}
 }

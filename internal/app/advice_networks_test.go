@@ -43,12 +43,12 @@ func TestServerAdvice(t *testing.T) {
 	}
 }
 
-// TestCheckServers: what the daemon does not start with, "config check" does not
-// call good.
+// TestCheckServers: "config check" refuses a resolv.conf that the daemon would not start
+// with.
 func TestCheckServers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	for _, text := range []string{"", "nameserver bogus\n", "nameserver 192.0.2.1\nnameserver bogus\n"} {
-		if text != "" { // the first: no file
+		if text != "" { // for "" the file does not exist
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +62,7 @@ func TestCheckServers(t *testing.T) {
 	}
 }
 
-// TestNetworkAdviceAtStart: the daemon warns of it as "config check" does.
+// TestNetworkAdviceAtStart: the daemon gives the same warning as "config check".
 func TestNetworkAdviceAtStart(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Trusted.Networks = append([]config.Network{}, cfg.Trusted.Networks...)

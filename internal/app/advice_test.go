@@ -10,7 +10,7 @@ import (
 func TestNameAdvice(t *testing.T) {
 	for _, tc := range []struct {
 		id, host string
-		want     string // "" for nothing to say
+		want     string // "": no advice
 	}{
 		{"mx.example.jp", "mx1", ""},
 		{"", "mx1.full.example", ""},
@@ -28,8 +28,8 @@ func TestNameAdvice(t *testing.T) {
 	}
 }
 
-// TestAdviceAtStart: the daemon says it, once for each time the configuration
-// comes into effect.
+// TestAdviceAtStart: the daemon logs its advice once each time a configuration comes into
+// effect.
 func TestAdviceAtStart(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.AuthservID = "mx1"

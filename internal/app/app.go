@@ -1,7 +1,6 @@
-// Package app wires the daemon: everything that can fail at start fails in
-// New, Start serves, Reload puts another configuration in the place of the one
-// that runs, Stop undoes in reverse order, Run does it all for one process
-// lifetime.
+// Package app puts the daemon together. Everything that can fail at the start fails
+// in New. Start serves. Reload replaces the configuration in effect. Stop undoes
+// everything in reverse order. Run does all of this for the lifetime of a process.
 package app
 
 import (
@@ -27,7 +26,7 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// adminStop bounds how long scrapes in flight may hold up the end.
+// adminStop is how long Stop waits for scrapes of the admin address that are under way.
 const adminStop = 5 * time.Second
 
 // App is one daemon.
@@ -45,29 +44,30 @@ type App struct {
 	server     *milter.Server
 	console    *console.Console
 	ready      atomic.Bool
-	served     chan error // the first listener that failed
-	retiring   sync.WaitGroup
-	steps      []step // what New and Start began
-	// reloading lets one reload at a time in. It is taken before mu, which is
-	// free while a reload reads files.
+	served     chan error // receives the error of the first listener that failed
+	// retiring counts the closing of what earlier configurations opened.
+	retiring sync.WaitGroup
+	steps    []step // what New and Start began
+	// reloading makes reloads wait for each other. It is locked before mu, so that mu
+	// is free while a reload reads files.
 	reloading   sync.Mutex
-	readTimeout time.Duration // for that reading
-	hung        atomic.Int32  // reloads that were given up and still read
+	readTimeout time.Duration // the time that a reload has for reading files
+	hung        atomic.Int32  // how many reloads were given up and still wait for a file
 	stopped     chan struct{} // closed when Stop begins
 
-	// mu orders Start, Reload and Stop; what is below changes under it only.
+	// mu orders Start, Reload and Stop. The fields below it change only while it is held.
 	mu       sync.Mutex
 	current  *generation
 	sockets  []*socket
-	admin    *admin.Server // nil if off
+	admin    *admin.Server // nil if the admin address is off
 	started  bool
 	stopping bool
-	reload   Reloading // the last try
+	reload   Reloading // how the last reload went
 	since    time.Time // when current came into effect
 }
 
-// New builds the daemon and binds its addresses; nothing is served before
-// Start. On error everything that was begun is undone again, the last step first.
+// New makes the daemon and binds its addresses. It serves nothing before Start. On
+// error New undoes everything that it began, the last step first.
 func New(cfg *config.Config, o Options) (*App, error) {
 	a := newApp(o)
 	for _, s := range []struct {
@@ -88,7 +88,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	return a, nil
 }
 
-// newApp returns an App of which nothing has begun.
+// newApp returns an App that has begun nothing.
 func newApp(o Options) *App {
 	logTo := telemetry.NewSwitch(slog.DiscardHandler)
 	return &App{
@@ -97,7 +97,7 @@ func newApp(o Options) *App {
 	}
 }
 
-// openLog opens the log.
+// openLog opens the log, in the configured format.
 func (a *App) openLog(cfg config.Log) (undo func() error, err error) {
 	a.logOut = telemetry.NewLogWriter(a.o.Log)
 	logger, err := telemetry.NewLogger(a.logOut, cfg.Format, cfg.Level)
@@ -108,7 +108,7 @@ func (a *App) openLog(cfg config.Log) (undo func() error, err error) {
 	return a.logOut.Close, nil
 }
 
-// registerMetrics makes the series that outlive every configuration.
+// registerMetrics makes the series that stay when the configuration changes.
 func (a *App) registerMetrics() (err error) {
 	telemetry.RegisterRuntime(a.o.Registry, a.o.Version)
 	a.metrics = telemetry.New(a.o.Registry)
@@ -150,7 +150,7 @@ func (a *App) closeAll() {
 	a.unwind(&a.current.steps)
 }
 
-// adminStep is the step that bound the address of s. Undoing it takes no longer than
+// adminStep returns the step that bound the address of s. Undoing it takes at most
 // adminStop.
 func adminStep(s *admin.Server) step {
 	return step{"admin address", func() error {
@@ -160,13 +160,14 @@ func adminStep(s *admin.Server) step {
 	}}
 }
 
-// resolverPanicked is told of bugs below the DNS cache.
+// resolverPanicked counts and logs a panic of the resolver.
 func (a *App) resolverPanicked(v any) {
 	a.metrics.Panicked(telemetry.PanicResolver)
 	a.log.Error("panic", "component", telemetry.PanicResolver, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
-// Ready returns nil while messages are taken, and MTAs find every socket.
+// Ready returns nil while the daemon takes messages and MTAs can find each of its
+// sockets. Otherwise the error says what is wrong.
 func (a *App) Ready() error {
 	if !a.ready.Load() {
 		return errors.New("not taking messages")
@@ -182,7 +183,8 @@ func (a *App) Ready() error {
 	return nil
 }
 
-// Addrs returns the milter addresses really bound.
+// Addrs returns the milter addresses that are bound. A port 0 of the configuration is
+// a real port here.
 func (a *App) Addrs() []net.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -199,7 +201,7 @@ func (a *App) addrs() []net.Addr {
 	return out
 }
 
-// AdminAddr returns the admin address really bound, "" if it is off.
+// AdminAddr returns the admin address that is bound, or "" if it is off.
 func (a *App) AdminAddr() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -213,7 +215,7 @@ func (a *App) adminAddr() string {
 	return a.admin.Addr()
 }
 
-// Start serves in the background.
+// Start begins to serve, in the background.
 func (a *App) Start() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -240,7 +242,7 @@ func (a *App) Start() {
 	a.log.Info("serving", "listen", strings.Join(listen, ", "), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", servID(cfg))
 }
 
-// servID is the authserv-id for the log.
+// servID describes the authserv-id, for the log.
 func servID(cfg *config.Config) string {
 	if cfg.AuthservID != "" {
 		return cfg.AuthservID
@@ -248,13 +250,13 @@ func servID(cfg *config.Config) string {
 	return "the MTA's name (macro j), else " + cfg.ServID()
 }
 
-// Stop takes no more connections, waits for the sessions in flight until
-// ctx's deadline, then closes everything. Sessions that outlast the deadline
-// are cut off, which is what it is for: the log says so, it is no failure.
+// Stop takes no more connections, waits for the sessions in flight until ctx ends, then
+// closes everything. Sessions that are still there when ctx ends are cut off. The log
+// says so; it is not an error, because ctx is the deadline for them.
 func (a *App) Stop(ctx context.Context) {
 	a.mu.Lock()
 	if !a.stopping {
-		a.stopping = true // no reload from here on
+		a.stopping = true // from here on no reload takes effect
 		close(a.stopped)
 	}
 	a.mu.Unlock()
@@ -267,7 +269,8 @@ func (a *App) Stop(ctx context.Context) {
 	a.unwind(&a.steps)
 }
 
-// Run serves until ctx ends or a listener fails, then drains.
+// Run serves until ctx ends or a listener fails. Then it stops the daemon and gives the
+// sessions in flight the configured time. The error is that of the listener.
 func (a *App) Run(ctx context.Context) error {
 	a.Start()
 	watchdog := a.newWatchdog()
@@ -285,7 +288,7 @@ func (a *App) Run(ctx context.Context) error {
 	return serveErr
 }
 
-// generation returns the one in effect.
+// generation returns the generation in effect.
 func (a *App) generation() *generation {
 	a.mu.Lock()
 	defer a.mu.Unlock()

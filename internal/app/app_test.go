@@ -32,7 +32,8 @@ bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 `
 
-// testConfig asks a DNS server of the test's own and listens on free ports.
+// testConfig returns a configuration that listens on free ports and asks a DNS server of
+// the test.
 func testConfig(t *testing.T) *config.Config {
 	t.Helper()
 	server := nameserver.Serve(t, zoneText, nameserver.Options{})
@@ -45,13 +46,13 @@ func testConfig(t *testing.T) *config.Config {
 	return cfg
 }
 
-// options are the least that a daemon needs.
+// options returns the options that every daemon needs.
 func options(log io.Writer) Options {
 	return Options{Version: "test", Log: log, Now: time.Now, Registry: prometheus.NewRegistry()}
 }
 
-// running starts the daemon, with changes of its options; stop ends it and returns
-// Run's error.
+// running starts a daemon. changes are made to its options first. stop ends the daemon and
+// returns the error of Run.
 func running(t *testing.T, cfg *config.Config, changes ...func(*Options)) (a *App, log *logs.Buffer, stop func() error) {
 	t.Helper()
 	log = &logs.Buffer{}
@@ -156,8 +157,8 @@ func TestDaemon(t *testing.T) {
 	}
 }
 
-// documented checks that the handbook's list names every series of ours that is
-// exposed, and no other.
+// documented checks that the page about metrics names every series that the daemon exposes,
+// and no other.
 func documented(t *testing.T, metrics string) {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "metrics.md"))
@@ -173,15 +174,15 @@ func documented(t *testing.T, metrics string) {
 		}
 	}
 	for _, m := range regexp.MustCompile("`(sekimori_\\w+)").FindAllStringSubmatch(string(page), -1) {
-		// Vectors without a value yet are not exposed; those with a TYPE line
-		// must cover the rest.
+		// A vector is exposed only when it has a value. lateSeries lists those that have
+		// none here.
 		if !exposed[m[1]] && !lateSeries[m[1]] {
 			t.Errorf("deploy/docs/metrics.md documents %s, which is not exposed", m[1])
 		}
 	}
 }
 
-// lateSeries appear only once something has gone wrong, been seen or been
+// lateSeries are the series that appear only when something has gone wrong, was seen or was
 // configured.
 var lateSeries = map[string]bool{
 	"sekimori_override_rule_hits_total": true, "sekimori_shadow_total": true, // see TestSteering
@@ -215,7 +216,7 @@ func TestNewFails(t *testing.T) {
 	}
 }
 
-// TestFailedNewLeavesNothing: what New opened before it failed is free again.
+// TestFailedNewLeavesNothing: when New fails, it leaves no socket behind.
 func TestFailedNewLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	cfg := testConfig(t)
@@ -229,8 +230,8 @@ func TestFailedNewLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestStopWaitsForSessions: a session in flight may finish its message after
-// the daemon was told to stop, and no new one begins.
+// TestStopWaitsForSessions: after the daemon was told to stop, a session in flight may still
+// finish its message, but no new session begins.
 func TestStopWaitsForSessions(t *testing.T) {
 	supervise, next := supervised(t)
 	a, log, stop := running(t, testConfig(t), supervise)
@@ -269,7 +270,8 @@ func TestStopWaitsForSessions(t *testing.T) {
 	}
 }
 
-// TestWords: what the configuration accepts is what the packages below mean.
+// TestWords: the words that the configuration accepts mean what the other packages take them
+// for.
 func TestWords(t *testing.T) {
 	cfg := config.Default()
 	p, err := Policy(cfg)
@@ -304,14 +306,13 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// supervisor plays systemd. It keeps what the daemon tells it.
+// supervisor plays systemd. It keeps the states that the daemon tells.
 type supervisor struct {
 	told     chan State
 	watchdog time.Duration
 }
 
-// supervised lets a supervisor watch over a daemon; next returns the daemon's next
-// word to it.
+// supervised gives a daemon a supervisor. next returns the next state that the daemon tells.
 func supervised(t *testing.T) (change func(*Options), next func() State) {
 	t.Helper()
 	s := &supervisor{told: make(chan State, 100)}

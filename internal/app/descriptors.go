@@ -7,12 +7,13 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// ownDescriptors is for all that is neither a connection of an MTA nor a query:
-// listening sockets, the admin address with its clients, log, files.
+// ownDescriptors is how many descriptors are kept for everything besides connections of
+// MTAs and DNS queries: listening sockets, the admin address with its clients, the log,
+// files.
 const ownDescriptors = 64
 
-// descriptorAdvice says that the process may not open as many files as its
-// configuration can need. It is "" if the process may, or if its limit is not known.
+// descriptorAdvice returns a warning if the configuration can need more open files than
+// the process may have. It returns "" if there are enough, or if the limit is not known.
 func (a *App) descriptorAdvice(cfg *config.Config) string {
 	if a.o.OpenFiles == nil {
 		return ""
@@ -29,5 +30,6 @@ func shortOfDescriptors(limit uint64, sessions int) string {
 	if limit >= need {
 		return ""
 	}
-	return fmt.Sprintf("limits.max_sessions %d needs up to %d file descriptors, and this process may have %d: raise LimitNOFILE (systemd) or ulimit -n, or lower limits.max_sessions", sessions, need, limit)
+	return fmt.Sprintf("limits.max_sessions %d needs up to %d file descriptors, and this process may have %d: "+
+		"raise LimitNOFILE (systemd) or ulimit -n, or lower limits.max_sessions", sessions, need, limit)
 }

@@ -7,8 +7,8 @@ import (
 	"sekimori/internal/config"
 )
 
-// TestDescriptors: what the limits can need and the process may not have is
-// said before it lacks.
+// TestDescriptors: the daemon warns if its limits can need more descriptors than the process
+// may have.
 func TestDescriptors(t *testing.T) {
 	for _, tt := range []struct {
 		limit    uint64
@@ -30,7 +30,7 @@ func TestDescriptors(t *testing.T) {
 		{"enough", func() uint64 { return 65536 }, false},
 		{"too few", func() uint64 { return 1024 }, true},
 		{"the system does not say", func() uint64 { return 0 }, false},
-		{"nobody counts", nil, false},
+		{"they are not counted", nil, false},
 	} {
 		a := &App{o: Options{OpenFiles: tt.count}}
 		if got := a.descriptorAdvice(cfg); (got != "") != tt.short {

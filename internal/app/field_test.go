@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// session is a whole SMTP session with one message, of an MTA that offers o.
+// session plays an SMTP session with one message. o is what the MTA offers.
 func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelope, raw []byte) client.Result {
 	t.Helper()
 	c, err := client.Dial("tcp", a.Addrs()[0].String())
@@ -41,7 +41,7 @@ func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelop
 	return res
 }
 
-// warned returns the kinds that the log has warned of.
+// warned returns the kinds that the records with this msg name. They must be warnings.
 func warned(t *testing.T, log *logs.Buffer, msg string) string {
 	t.Helper()
 	var kinds []string
@@ -54,20 +54,20 @@ func warned(t *testing.T, log *logs.Buffer, msg string) string {
 	return strings.Join(kinds, " ")
 }
 
-// TestFieldNegotiationAndTopology is the case negotiation-and-topology of the
-// field: what hides the clients, the messages or a part of them from the daemon
-// is warned of once, stands in the status and in a series.
+// TestFieldNegotiationAndTopology is the case negotiation-and-topology of the field. If
+// something hides the clients, the messages or a part of them from the daemon, the daemon
+// warns of it once, and the status and a series show it.
 func TestFieldNegotiationAndTopology(t *testing.T) {
 	whole := client.PostfixOffer()
 	bare := client.Offer{Version: 6, Actions: 1, Protocol: 0xfffff}
 	for _, tc := range []struct {
 		why     string
-		trusted string // besides the defaults
+		trusted string // a trusted network besides the defaults
 		ip      func(i int) string
 		offer   client.Offer
-		seen    string // warned of
+		seen    string // what the daemon says it cannot see
 		series  string
-		lacks   string // warned of
+		lacks   string // what the daemon says the MTA does not offer
 	}{
 		{"one private address", "", func(int) string { return "172.17.0.1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
 		{"one private IPv6 address", "", func(int) string { return "fd00::1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
@@ -107,9 +107,9 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 	}
 }
 
-// TestFieldMilterNoLeadingSpace is the case milter-no-leading-space of the
-// field: an MTA of milter protocol 6 that does not offer SMFIP_HDR_LEADSPC eats
-// the space before each value. What that breaks is not held against the sender.
+// TestFieldMilterNoLeadingSpace is the case milter-no-leading-space of the field: an MTA of
+// milter protocol 6 that does not offer SMFIP_HDR_LEADSPC removes the space before each
+// value. A signature that breaks by that is not held against the sender.
 func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	dir := filepath.Join("..", "..", "..", "shared", "field", "milter-no-leading-space")
 	raw, err := os.ReadFile(filepath.Join(dir, "message.eml"))

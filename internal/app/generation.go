@@ -14,28 +14,28 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// generation is everything a configuration decides about messages. It comes
-// into effect as a whole, and lives on after its successor did, until the last
-// message that began with it has ended.
+// generation is everything that one configuration decides about messages. It comes
+// into effect as a whole. When the next generation comes into effect, messages that
+// began under the old one keep it until they end.
 type generation struct {
 	cfg      *config.Config
 	log      slog.Handler
 	resolver *resolver.Resolver
 	rules    policy.Config
-	warnings error // rules that are useless by now; nil if there are none
+	warnings error // names the rules that have no effect any more; nil if there are none
 	advice   []string
-	recent   *recent.Ring // nil if off
+	recent   *recent.Ring // nil if no decisions are remembered
 	options  filter.Options
-	// steps are what build opened. They are undone when no message needs the
-	// generation any more, or when it never comes into effect.
+	// steps are what build opened. They are undone when the last message of the
+	// generation has ended, or at once if the generation does not come into effect.
 	steps []step
 }
 
-// build makes a generation: whatever can fail, fails here, and nothing of it
-// is felt yet. Lists and other files that cfg names are read anew. old is the
-// generation in effect, nil at start; what it has learned, such as the DNS
-// cache, may be shared.
-// reading is told what is read, for who waits for it.
+// build makes a generation of cfg and reads the files that cfg names. Everything that
+// can fail fails here, and nothing changes for messages yet. old is the generation in
+// effect, or nil at the start; the new one may share its DNS cache and its memory of
+// decisions. build calls reading before each file, so that a caller who gives up
+// waiting can say which file it was.
 func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (_ *generation, err error) {
 	g := &generation{cfg: cfg}
 	defer func() {
@@ -99,8 +99,9 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	return g, nil
 }
 
-// shownWait is the grace for results that decide nothing: none do where a rule,
-// the candidate's as well, looks at them.
+// shownWait returns how long a message waits for results that are only shown in its
+// label. If a rule of the policy or of the candidate may look at any result, each of
+// them can decide, and the wait is the whole budget of the message.
 func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) time.Duration {
 	switch {
 	case rules.WantsAll(), shadow != nil && shadow.WantsAll():
@@ -111,7 +112,8 @@ func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) t
 	return time.Duration(cfg.Limits.ShownWait)
 }
 
-// observers are told of every message.
+// observers returns what is told of every decision: the metrics, the log and the memory
+// of decisions.
 func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []filter.Observer {
 	private := g.cfg.Log.Privacy == config.PrivacyLocalParts
 	out := []filter.Observer{metrics, telemetry.Records{Log: log, MaskLocalParts: private}}
@@ -124,8 +126,8 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 	return out
 }
 
-// newResolver shares the old cache, unless the cache's settings changed, or
-// what its AD bits are worth.
+// newResolver makes the resolver of cfg. It shares the old cache unless the settings of
+// the cache changed, or dns.trust_ad, which decides what the cached AD bits mean.
 func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, a.resolverPanicked)
 	o.Client.OnServers = a.serversChanged
@@ -135,18 +137,18 @@ func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolv
 	return resolver.NewWithMetrics(o, a.dnsMetrics)
 }
 
-// change is all that a configuration changes, ready to come into effect.
+// change is everything that a new configuration changes, ready to come into effect.
 type change struct {
 	generation *generation
-	sockets    []*socket // all that are to be served from now on
-	opened     []*socket // those of them that are new
+	sockets    []*socket // all sockets that will be served
+	opened     []*socket // those of them that were not open before
 	admin      *admin.Server
 	newAdmin   bool
 	steps      []step // what prepare opened
 }
 
-// prepare makes a change to g and leaves everything that runs as it is. On
-// error whatever was opened is closed again, g as well.
+// prepare makes the change to g. What runs stays as it is. On error prepare closes
+// everything that it opened, and g.
 func (a *App) prepare(g *generation) (_ *change, err error) {
 	c, cfg := &change{generation: g}, g.cfg
 	defer func() {
@@ -171,8 +173,8 @@ func (a *App) discard(c *change) {
 	}
 }
 
-// openAdmin keeps the admin server where its address stays. Its web
-// configuration file is read for every connection.
+// openAdmin binds the admin address. If the address has not changed, the server stays:
+// it reads its web configuration file for every connection anyway.
 func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	switch {
 	case cfg.Listen == "":
@@ -192,8 +194,8 @@ func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	})
 }
 
-// commit makes c what runs. It cannot fail, and the message path sees it as
-// one step. a.mu is held, or nobody else knows a yet.
+// commit brings c into effect. It cannot fail, and messages see it as one step. The
+// caller holds a.mu, or is New.
 func (a *App) commit(c *change) {
 	cfg := c.generation.cfg
 	a.logTo.Set(c.generation.log)
@@ -244,12 +246,12 @@ func (a *App) commit(c *change) {
 	a.metrics.ConfigLoaded(cfg.Hash(), c.generation.rules.Mode, a.since)
 }
 
-// ownMemory is for all that is neither connections nor the DNS cache: code,
-// metrics, log, console.
+// ownMemory is what the process needs besides connections and the DNS cache: for code,
+// metrics, log and console.
 const ownMemory = 128 << 20
 
-// allotted is the memory that the process may take by its configuration, in
-// octets; 0 means no bound.
+// allotted returns how much memory the configuration allots to the process, in octets;
+// 0 means no bound.
 func allotted(cfg *config.Config) int64 {
 	if cfg.Limits.Memory == 0 {
 		return 0

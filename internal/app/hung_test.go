@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/dmarc"
 )
 
-// TestReloadOfHungFile: a file system that hangs ends one reload, not the next,
-// and holds up neither questions to the daemon nor its end.
+// TestReloadOfHungFile: if a file system hangs, that reload is given up. The next reload, the
+// admin address and Stop do not wait for it.
 func TestReloadOfHungFile(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -33,7 +33,7 @@ func TestReloadOfHungFile(t *testing.T) {
 	if err := a.Reload(hangs); err == nil || !strings.Contains(err.Error(), "16 earlier reloads still wait") {
 		t.Fatalf("reload after many: %v", err)
 	}
-	a.hung.Add(-1) // one of them ended
+	a.hung.Add(-1) // as if one of them had ended
 	if err := a.Reload(with(cfg, monitor)); err != nil {
 		t.Fatalf("the next reload: %v", err)
 	}
@@ -67,8 +67,8 @@ func TestReloadOfHungFile(t *testing.T) {
 	}
 }
 
-// TestReloadOfPipes: whatever file of the configuration is a named pipe, it is
-// refused at once, by its name.
+// TestReloadOfPipes: if a file of the configuration is a named pipe, the reload is refused at
+// once, and the error names the file.
 func TestReloadOfPipes(t *testing.T) {
 	dir := t.TempDir()
 	pipe, list := filepath.Join(dir, "pipe"), filepath.Join(dir, "list")
@@ -91,7 +91,7 @@ func TestReloadOfPipes(t *testing.T) {
 	} {
 		err := a.Reload(load)
 		if key == "admin.web_config" && err != nil && strings.Contains(err.Error(), key) {
-			continue // that needs a restart anyway
+			continue // this change needs a restart anyway
 		}
 		if err == nil || !strings.Contains(err.Error(), "it is not a regular file") || strings.Contains(key, ".") && !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: %v", key, err)
@@ -102,9 +102,9 @@ func TestReloadOfPipes(t *testing.T) {
 	}
 }
 
-// TestLostSocket: the file of a unix socket is removed, or another takes its
-// place: readyz and the log say so, a reload makes it again, and the socket
-// that was there before does not take the new one with it.
+// TestLostSocket: if the file of a unix socket is removed, or another file takes its place,
+// readyz and the log say so. A reload makes the socket again. When the daemon then closes the
+// old socket, the file of the new one stays.
 func TestLostSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "milter.sock")
 	cfg := testConfig(t)
@@ -114,7 +114,7 @@ func TestLostSocket(t *testing.T) {
 	if got := ready(); got != "ready\n" {
 		t.Fatalf("readyz: %q", got)
 	}
-	if lost := a.tellLost(nil); lost != nil {
+	if lost := a.logLost(nil); lost != nil {
 		t.Errorf("lost: %v", lost)
 	}
 	for range 2 {
@@ -147,7 +147,7 @@ func TestLostSocket(t *testing.T) {
 	if got := ready(); !strings.Contains(got, "no longer the socket that this daemon made") {
 		t.Errorf("readyz with another's: %q", got)
 	}
-	told := a.tellLost(a.tellLost(nil))
+	told := a.logLost(a.logLost(nil))
 	if records := waitFor(t, log, "socket lost", 1).Records(t, "socket lost"); len(told) != 1 || len(records) != 1 || records[0]["listen"] != "unix:"+path {
 		t.Errorf("records %v of %v", records, told)
 	}

@@ -23,12 +23,12 @@ import (
 
 const indirect = "../../testdata/indirect"
 
-// everybody is the one key of the corpus.
+// everybody returns the key that signs everything in the corpus.
 func everybody() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("one key for all of them, 32 octs"))
 }
 
-// sections reads a row: "-- NAME --" begins each.
+// sections reads the sections of a row. A line "-- NAME --" begins each of them.
 func sections(text string) map[string]string {
 	out := map[string]string{}
 	name := ""
@@ -45,7 +45,7 @@ func sections(text string) map[string]string {
 	return out
 }
 
-// pairs reads "key: value" lines.
+// pairs reads lines of the form "key: value".
 func pairs(text string) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -55,7 +55,7 @@ func pairs(text string) map[string]string {
 	return out
 }
 
-// TestIndirect: the corpus of mail that does not come straight from its author.
+// TestIndirect: every row of the corpus of indirect mail is decided as it says.
 func TestIndirect(t *testing.T) {
 	files, err := filepath.Glob(indirect + "/*.txt")
 	if err != nil || len(files) < 30 {
@@ -112,7 +112,7 @@ func join(signs []trait.Trait) string {
 	return strings.Join(out, " ")
 }
 
-// judge evaluates a row's message and decides on it.
+// judgeRow evaluates the message of a row and decides on it.
 func judgeRow(t *testing.T, z *zone.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
 	t.Helper()
 	cfg, err := config.Parse("config", []byte(row["config"]))
@@ -143,7 +143,7 @@ func judgeRow(t *testing.T, z *zone.Zone, row map[string]string) (*msgauth.Evalu
 	return e, policy.Decide(e, rules)
 }
 
-// travel does to a message what happened to it on its path.
+// travel applies the steps of path to a message.
 func travel(t *testing.T, eml, path string) []byte {
 	t.Helper()
 	for step := range strings.Lines(path) {
@@ -174,7 +174,7 @@ func travel(t *testing.T, eml, path string) []byte {
 	return []byte(eml)
 }
 
-// without leaves out the fields called name, which are one line each.
+// without removes the fields called name. Each must be one line.
 func without(eml, name string) string {
 	header, body, _ := strings.Cut(eml, "\r\n\r\n")
 	var kept []string

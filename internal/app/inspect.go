@@ -23,8 +23,8 @@ const (
 	ProfilePath   = "/debug/pprof/"  // net/http/pprof, with admin.pprof only
 )
 
-// newRecent makes the configured memory of decisions, nil if it is off. The
-// one there is goes on where its size stays.
+// newRecent makes the memory of decisions, or returns nil if it is off. If its size has
+// not changed, the memory of the old generation is kept.
 func newRecent(cfg *config.Config, old *generation) *recent.Ring {
 	switch {
 	case cfg.Admin.Recent == 0 || cfg.Admin.Listen == "":
@@ -35,7 +35,7 @@ func newRecent(cfg *config.Config, old *generation) *recent.Ring {
 	return recent.New(recent.Options{Entries: cfg.Admin.Recent})
 }
 
-// inspect is what the admin address answers besides metrics and health.
+// inspect returns the pages of the admin address besides metrics and health.
 func (a *App) inspect() map[string]http.Handler {
 	handlers := a.console.Handlers()
 	handlers[StatusPath] = status.Handler(a.statusOptions())
@@ -49,16 +49,18 @@ func (a *App) inspect() map[string]http.Handler {
 	})
 	handlers[ConfigPath] = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(printable.NewWriter(w)).Encode(a.Running()) // a client that is gone needs no answer
+		_ = json.NewEncoder(printable.NewWriter(w)).Encode(a.Running()) // an error means that the client is gone
 	})
-	for path, h := range map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace} {
+	for path, h := range map[string]http.HandlerFunc{
+		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
+	} {
 		handlers[ProfilePath+path] = a.whereProfiled(h)
 	}
 	return handlers
 }
 
-// whereProfiled answers only while the configuration allows profiles: they show
-// what is in memory.
+// whereProfiled lets h answer only while the configuration allows profiles, because they
+// show the contents of memory.
 func (a *App) whereProfiled(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !a.generation().cfg.Admin.Pprof {
@@ -82,7 +84,7 @@ func (a *App) statusOptions() status.Options {
 	}
 }
 
-// decisions is nil while they are not remembered.
+// decisions returns the memory of decisions, or nil if it is off.
 func (a *App) decisions() *recent.Ring { return a.generation().recent }
 
 func (a *App) newConsole() (*console.Console, error) {
@@ -99,7 +101,7 @@ func (a *App) newConsole() (*console.Console, error) {
 	})
 }
 
-// runConsole keeps its history of verdicts until the end.
+// runConsole lets the console record its history of verdicts until Stop.
 func (a *App) runConsole() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/status"
 )
 
-// TestOneID: the ID in the SMTP reply finds the message in the log and in the
-// running daemon.
+// TestOneID: the ID in the SMTP reply leads to the message in the log and in the running
+// daemon.
 func TestOneID(t *testing.T) {
 	a, log, stop := running(t, testConfig(t))
 	res := send(t, a, "<x@evil.example>")
@@ -49,7 +49,7 @@ func TestOneID(t *testing.T) {
 	}
 }
 
-// TestNothingRemembered: 0 turns it off.
+// TestNothingRemembered: admin.recent 0 turns the memory of decisions off.
 func TestNothingRemembered(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Admin.Recent = 0
@@ -63,7 +63,7 @@ func TestNothingRemembered(t *testing.T) {
 	}
 }
 
-// TestProfiles: only where the configuration allows them.
+// TestProfiles: profiles are served only if the configuration allows them.
 func TestProfiles(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		cfg := testConfig(t)

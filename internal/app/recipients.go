@@ -12,8 +12,9 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// NewRecipients makes the configured directory of recipients' consent, nil
-// where nobody is to be asked. Its hooks are metrics' and log's.
+// NewRecipients makes the configured directory of recipients' consent, or returns nil if
+// the configuration asks for no consent. What happens in it is counted in metrics and
+// logged in log.
 func NewRecipients(cfg *config.Config, metrics *telemetry.Metrics, log *slog.Logger) (*consent.Directory, error) {
 	if !cfg.Policy.Recipients.Asked() {
 		return nil, nil
@@ -28,7 +29,8 @@ func NewRecipients(cfg *config.Config, metrics *telemetry.Metrics, log *slog.Log
 	return consent.New(o)
 }
 
-// consentOptions are the configured ones, without hooks.
+// consentOptions returns the configured options of the directory, without logging or
+// counting.
 func consentOptions(r config.Recipients) consent.Options {
 	return consent.Options{
 		Default: r.Default, File: r.File, Socketmap: r.Socketmap,
@@ -36,12 +38,12 @@ func consentOptions(r config.Recipients) consent.Options {
 	}
 }
 
-// askRecipients has j ask d for the recipients' consent.
+// askRecipients makes j ask d for the recipients' consent.
 func askRecipients(j *judge.Judge, d *consent.Directory, r config.Recipients) {
 	j.Recipients, j.ConsentWait, j.Split = d, time.Duration(r.Timeout), r.Mixed == config.MixedSplit
 }
 
-// openRecipients has the filter ask for recipients' consent, where configured.
+// openRecipients makes the filter ask for recipients' consent, if that is configured.
 func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger) (undo func() error, err error) {
 	d, err := NewRecipients(g.cfg, metrics, log)
 	if err != nil || d == nil {
@@ -51,7 +53,8 @@ func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger
 	return always(d.Close), nil
 }
 
-// checkRecipients reads the file; a socketmap's server may not run yet.
+// checkRecipients reads the file of consents. It does not ask the server of a socketmap,
+// which may not run yet.
 func checkRecipients(r config.Recipients) error {
 	d, err := consent.New(consentOptions(r))
 	if err != nil {

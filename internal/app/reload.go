@@ -19,7 +19,7 @@ type Reloading struct {
 	Error      string    `json:"error,omitempty"`
 }
 
-// Running is what the daemon tells about itself at ConfigPath.
+// Running is what the daemon says about itself at ConfigPath.
 type Running struct {
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
@@ -30,12 +30,12 @@ type Running struct {
 	Reload Reloading `json:"reload"`
 }
 
-// Running returns what runs.
+// Running returns which configuration runs, and how the last reload went.
 func (a *App) Running() Running {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var text strings.Builder
-	_ = a.current.cfg.Print(&text) // fails only where the writer does
+	_ = a.current.cfg.Print(&text) // it fails only if the writer fails, and this one cannot
 	return Running{
 		Version: a.o.Version, PID: a.o.PID, Hash: a.current.cfg.Hash(), Since: a.since, Config: text.String(), Reload: a.reload,
 	}
@@ -43,11 +43,10 @@ func (a *App) Running() Running {
 
 var errStopping = errors.New("app: the daemon is stopping")
 
-// Reload puts the configuration that load returns in the place of the one in
-// effect: first everything that can fail, then one step that cannot. Messages
-// under way keep the configuration they began with. On error everything stays
-// as it was, the log says why, and the metric config_last_reload_successful
-// is 0.
+// Reload replaces the configuration in effect by the one that load returns. It first
+// does everything that can fail, then a step that cannot. Messages under way keep the
+// configuration they began with. On error everything stays as it was, the log says why,
+// and the metric config_last_reload_successful is 0.
 func (a *App) Reload(load func() (*config.Config, error)) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
@@ -69,7 +68,8 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return err
 	}
 	if err != nil {
-		a.current.resolver.Show() // a resolver made in vain is shown so far
+		// The metrics may show the servers of the resolver that is not used after all.
+		a.current.resolver.Show()
 	}
 	a.reload = Reloading{Tries: a.reload.Tries + 1, Successful: err == nil, At: a.o.Now()}
 	if err != nil {
@@ -88,16 +88,16 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 }
 
 const (
-	// readTimeout is how long a reload may take to read files. A file system
-	// that hangs must keep neither the next reload nor the end waiting.
+	// readTimeout is how long a reload may take to read files. If a file system hangs,
+	// neither the next reload nor Stop may wait for it.
 	readTimeout = 10 * time.Second
-	// maxHung bounds the reloads that were given up and still wait for a file:
-	// each holds a goroutine.
+	// maxHung bounds the reloads that were given up and still wait for a file, because
+	// each of them holds a goroutine.
 	maxHung = 16
 )
 
-// read makes a generation of the configuration that load returns, unless it
-// takes too long.
+// read makes a generation of the configuration that load returns. It gives up after
+// readTimeout, or when Stop begins.
 func (a *App) read(load func() (*config.Config, error), old *generation) (*generation, error) {
 	if n := a.hung.Load(); n >= maxHung {
 		return nil, fmt.Errorf("app: %d earlier reloads still wait for files that cannot be read; see to their file system", n)
@@ -106,7 +106,7 @@ func (a *App) read(load func() (*config.Config, error), old *generation) (*gener
 		g   *generation
 		err error
 	}
-	var now atomic.Value // what is read
+	var now atomic.Value // the file that is being read
 	now.Store("the configuration")
 	done := make(chan outcome, 1)
 	go func() {
@@ -145,7 +145,7 @@ func (a *App) read(load func() (*config.Config, error), old *generation) (*gener
 	return nil, err
 }
 
-// replace puts g in the place of the generation in effect. a.mu is held.
+// replace replaces the generation in effect by g. The caller holds a.mu.
 func (a *App) replace(g *generation) error {
 	if a.stopping {
 		a.unwind(&g.steps)
@@ -159,7 +159,8 @@ func (a *App) replace(g *generation) error {
 	return nil
 }
 
-// logFailure writes a record for every problem of the file, with its place.
+// logFailure logs why a reload failed. Every mistake in the file gets a record, with its
+// line and column.
 func (a *App) logFailure(err error) {
 	const msg = "configuration not reloaded, the old one stays"
 	var bad *config.Error
@@ -172,8 +173,8 @@ func (a *App) logFailure(err error) {
 	}
 }
 
-// NeedsRestart lists what a reload cannot change from running to next, each
-// as "key: why".
+// NeedsRestart lists the differences between running and next that a reload cannot bring
+// into effect, each as "key: why".
 func NeedsRestart(running, next *config.Config) []string {
 	var out []string
 	bound := map[string]config.Listener{}

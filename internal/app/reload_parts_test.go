@@ -19,8 +19,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestReloadOfListeners: new addresses answer, removed ones no longer do, the
-// others never stop, and sessions go on wherever they came in.
+// TestReloadOfListeners: after a reload new addresses answer and removed ones do not. The
+// others never stop. Sessions go on, whichever address they came in by.
 func TestReloadOfListeners(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -68,7 +68,7 @@ func TestReloadOfListeners(t *testing.T) {
 	}
 }
 
-// TestReloadOfAdmin: the admin address moves, goes and comes back.
+// TestReloadOfAdmin: reloads can move the admin address, turn it off and turn it on again.
 func TestReloadOfAdmin(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -101,8 +101,8 @@ func TestReloadOfAdmin(t *testing.T) {
 	}
 }
 
-// TestReloadOfDNS: another server is asked from then on; what is in the cache
-// stays unless the cache's own settings change, or whose AD bits are trusted.
+// TestReloadOfDNS: after a reload the new server is asked. The contents of the cache stay,
+// unless the settings of the cache or dns.trust_ad change.
 func TestReloadOfDNS(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -127,14 +127,14 @@ func TestReloadOfDNS(t *testing.T) {
 			t.Errorf("%s: %+v", tt.why, res)
 		}
 	}
-	a.retiring.Wait() // the generations nobody uses are closed
+	a.retiring.Wait() // until the generations that are not used any more are closed
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestReloadUnderLoad: every message is handled by one configuration as a
-// whole, whichever, while reloads go on all the time.
+// TestReloadUnderLoad: while reloads go on all the time, each message is handled by one
+// configuration from beginning to end.
 func TestReloadUnderLoad(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -188,7 +188,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 }
 
-// TestFailedListenerEndsTheDaemon: nothing would bring it back but a restart.
+// TestFailedListenerEndsTheDaemon: if a listener fails, Run ends, because only a restart can
+// bring the listener back.
 func TestFailedListenerEndsTheDaemon(t *testing.T) {
 	a, err := New(testConfig(t), options(io.Discard))
 	if err != nil {
@@ -206,7 +207,7 @@ func TestFailedListenerEndsTheDaemon(t *testing.T) {
 	}
 }
 
-// TestMemoryAllotted: the process learns its memory with each configuration.
+// TestMemoryAllotted: each configuration that comes into effect announces its memory.
 func TestMemoryAllotted(t *testing.T) {
 	var got []int64
 	cfg := testConfig(t)

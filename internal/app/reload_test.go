@@ -17,7 +17,7 @@ import (
 	"sekimori/internal/testkit/logs"
 )
 
-// with is a configuration to load: cfg with changes.
+// with returns a function that loads a copy of cfg with changes.
 func with(cfg *config.Config, changes ...func(*config.Config)) func() (*config.Config, error) {
 	next := *cfg
 	for _, change := range changes {
@@ -28,8 +28,8 @@ func with(cfg *config.Config, changes ...func(*config.Config)) func() (*config.C
 
 func monitor(c *config.Config) { c.Mode = policy.Monitor }
 
-// TestReload: what a session begun afterwards meets is the new configuration,
-// and systemd, the log, the metrics and /api/config say so.
+// TestReload: a session that begins after a reload gets the new configuration. The supervisor,
+// the log, the metrics and /api/config say that it is in effect.
 func TestReload(t *testing.T) {
 	supervise, next := supervised(t)
 	cfg := testConfig(t)
@@ -90,7 +90,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadOfLog: level and format change for everyone who logs.
+// TestReloadOfLog: the level and the format of the log change everywhere.
 func TestReloadOfLog(t *testing.T) {
 	cfg := testConfig(t)
 	a, log, stop := running(t, cfg)
@@ -107,8 +107,9 @@ func TestReloadOfLog(t *testing.T) {
 	}
 }
 
-// TestReloadOfBadFile: everything stays as it was, the log names file, line
-// and column, the metric is 0; the corrected file comes into effect.
+// TestReloadOfBadFile: if the file has a mistake, everything stays as it was, the log names
+// file, line and column, and the metric is 0. When the file is corrected, it comes into
+// effect.
 func TestReloadOfBadFile(t *testing.T) {
 	a, log, stop := running(t, testConfig(t))
 	path := filepath.Join(t.TempDir(), "sekimori.yaml")
@@ -164,8 +165,8 @@ func TestReloadOfBadFile(t *testing.T) {
 	}
 }
 
-// waitFor waits until the log, which is written in the background, holds what
-// so often.
+// waitFor waits until the log has the text so many times. The log is written in the
+// background.
 func waitFor(t *testing.T, log *logs.Buffer, what string, times int) *logs.Buffer {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); strings.Count(log.String(), what) < times; {
@@ -177,8 +178,8 @@ func waitFor(t *testing.T, log *logs.Buffer, what string, times int) *logs.Buffe
 	return log
 }
 
-// TestReloadRefused: whatever fails, whether early or late, nothing of the new
-// configuration is left behind and nothing of the old one is touched.
+// TestReloadRefused: whatever step of a reload fails, nothing of the new configuration is left
+// behind, and nothing of the old one has changed.
 func TestReloadRefused(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -209,8 +210,8 @@ func TestReloadRefused(t *testing.T) {
 			c.Listen = slices.Clone(c.Listen)
 			c.Listen[1].Mode = 0o666
 		}, "mode and group"},
-		{"a socket of systemd's", add("systemd:milter"), "at the start only"},
-		{"a log format nobody knows", func(c *config.Config) { c.Log.Format = "xml" }, "xml"},
+		{"a socket that systemd passes", add("systemd:milter"), "at the start only"},
+		{"an unknown log format", func(c *config.Config) { c.Log.Format = "xml" }, "xml"},
 	} {
 		err := a.Reload(with(cfg, monitor, extra, tt.change))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

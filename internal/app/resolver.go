@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// NewResolver makes the configured resolver. reg, for its series, and onPanic,
-// which is told of a bug below the cache, may be nil.
+// NewResolver makes the configured resolver. It registers its series with reg, and calls
+// onPanic with the value of a panic in the background. Both may be nil.
 func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any)) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, onPanic)
 	if reg == nil {
@@ -38,8 +38,8 @@ func resolverConfig(cfg *config.Config, onPanic func(any)) resolver.Config {
 	}
 }
 
-// serversChanged tells of resolv.conf: which servers it made the resolver ask,
-// or why it changed nothing.
+// serversChanged logs that resolv.conf has changed: which servers the resolver asks now,
+// or why they stay.
 func (a *App) serversChanged(servers []string, err error) {
 	if err != nil {
 		a.log.Warn("DNS servers stay as they are", "file", resolver.ResolvConf, "error", err, "servers", servers)
@@ -48,11 +48,11 @@ func (a *App) serversChanged(servers []string, err error) {
 	a.log.Info("DNS servers changed", "file", resolver.ResolvConf, "servers", servers)
 }
 
-// checkDNS says what only the host's resolv.conf can tell: the daemon would not
-// start with it, or ignore dns.hedge.
+// checkDNS returns an error if the daemon would not start with the host's resolv.conf, or
+// could not hedge as dns.hedge asks.
 func checkDNS(d config.DNS, resolvConf string) error {
 	if len(d.Servers) > 0 {
-		return nil // counted when the configuration was read
+		return nil // the servers were counted when the configuration was read
 	}
 	servers, err := resolver.ServersFromResolvConf(resolvConf)
 	if err != nil {

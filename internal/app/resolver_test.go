@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// A hedge without a second server to ask is found out before the daemon would
+// TestCheckHedge: dns.hedge without a second server is an error, because the daemon would
 // ignore it.
 func TestCheckHedge(t *testing.T) {
 	for _, c := range []struct{ conf, hedge, want string }{

@@ -15,23 +15,22 @@ import (
 	"sekimori/internal/milter/sockets"
 )
 
-// socket is one entry of the key listen, bound.
+// socket is one entry of the key listen whose addresses are bound.
 type socket struct {
 	config.Listener
 	listeners []net.Listener
-	file      fs.FileInfo // the unix socket we made, as MTAs find it; nil for others
-	closed    atomic.Bool // by us
+	file      fs.FileInfo // the file of a unix socket that we made; nil for other sockets
+	closed    atomic.Bool // we closed it on purpose
 }
 
-// path is that of a unix socket's file.
+// path returns the path of a unix socket's file.
 func (s *socket) path() string {
 	_, path, _ := strings.Cut(s.Address, ":")
 	return path
 }
 
-// lost says why MTAs do not find the socket any more: its file is gone, or
-// another stands in its place. nil is all well, also for what has no file of
-// ours.
+// lost returns an error if MTAs do not find the socket any more, because its file is gone
+// or another file has taken its place. It returns nil for a socket without a file.
 func (s *socket) lost() error {
 	if s.file == nil {
 		return nil
@@ -42,19 +41,19 @@ func (s *socket) lost() error {
 	case err == nil && !os.SameFile(s.file, now):
 		return fmt.Errorf("%s is no longer the socket that this daemon made; stop what took its place, then reload", s.path())
 	}
-	return nil // what cannot be told is not held against it
+	return nil // also if the file cannot be looked at: that does not prove anything
 }
 
-// step is the step that bound the socket.
+// step returns the step that bound the socket.
 func (s *socket) step() step { return step{"listen " + s.Address, s.close} }
 
-// close stops listening and removes the file of a unix socket, unless the file is
-// another's by now.
+// close stops listening and removes the file of a unix socket, unless another file has
+// taken its place.
 func (s *socket) close() error {
 	s.closed.Store(true)
 	var errs []error
 	for _, l := range s.listeners {
-		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // Serve may have closed it
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // Serve may have closed it before
 			errs = append(errs, err)
 		}
 	}
@@ -66,27 +65,27 @@ func (s *socket) close() error {
 	return errors.Join(errs...)
 }
 
-// watchEvery is how often the files of unix sockets are looked for.
+// watchEvery is how often the daemon checks that the files of its unix sockets exist.
 const watchEvery = 5 * time.Second
 
-// watchSockets looks after the sockets until Stop.
+// watchSockets logs the loss of unix sockets until Stop begins.
 func (a *App) watchSockets() {
-	var told []*socket
+	var logged []*socket
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			told = a.tellLost(told)
+			logged = a.logLost(logged)
 		case <-a.stopped:
 			return
 		}
 	}
 }
 
-// tellLost says in the log which unix sockets' files are lost, but for those of
-// which that was told already, and returns all of them.
-func (a *App) tellLost(told []*socket) (lost []*socket) {
+// logLost logs the unix sockets whose files are lost, except for those in logged. It
+// returns all that are lost.
+func (a *App) logLost(logged []*socket) (lost []*socket) {
 	a.mu.Lock()
 	sockets := a.sockets
 	a.mu.Unlock()
@@ -96,15 +95,15 @@ func (a *App) tellLost(told []*socket) (lost []*socket) {
 			continue
 		}
 		lost = append(lost, s)
-		if !slices.Contains(told, s) {
+		if !slices.Contains(logged, s) {
 			a.log.Error("socket lost", "listen", s.Address, "error", err)
 		}
 	}
 	return lost
 }
 
-// openSockets binds the addresses of listen that are not bound yet, or whose
-// file was lost, and takes over the others.
+// openSockets binds the addresses of listen that are not bound yet or whose file was
+// lost. The other sockets stay as they are.
 func (a *App) openSockets(c *change, listen []config.Listener) error {
 	bound := map[config.Listener]*socket{}
 	for _, s := range a.sockets {
@@ -142,15 +141,15 @@ func (a *App) open(l config.Listener) (*socket, error) {
 		}
 		for _, one := range listeners {
 			if u, ok := one.(*net.UnixListener); ok {
-				u.SetUnlinkOnClose(false) // by its end the file may be another's: see close
+				u.SetUnlinkOnClose(false) // close removes the file, if it is still ours
 			}
 		}
 	}
 	return s, nil
 }
 
-// serve takes connections from s in the background. A listener that fails
-// while it is wanted ends the daemon.
+// serve takes connections from s in the background. If a listener fails before it is
+// closed, Run ends.
 func (a *App) serve(s *socket) {
 	for _, l := range s.listeners {
 		go func() {
@@ -160,7 +159,7 @@ func (a *App) serve(s *socket) {
 			}
 			select {
 			case a.served <- fmt.Errorf("app: %w", err):
-			default: // one is enough
+			default: // Run needs one error only
 			}
 		}()
 	}

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/testkit/logs"
 )
 
-// steered is a configuration with a file of rules, and a candidate beside it.
+// steered returns a configuration with a file of rules and with a candidate.
 func steered(t *testing.T, rules, candidate string) *config.Config {
 	t.Helper()
 	cfg, dir := testConfig(t), t.TempDir()
@@ -28,8 +28,8 @@ func steered(t *testing.T, rules, candidate string) *config.Config {
 	return cfg
 }
 
-// TestSteering: a rule of a file accepts a spoof, the candidate without rules
-// would not have, and both are counted and logged.
+// TestSteering: a rule in a file accepts a spoofed message, and the candidate, which has no
+// rules, would reject it. Both are counted and logged.
 func TestSteering(t *testing.T) {
 	a, log, stop := running(t, steered(t,
 		"- {id: ours, when: {client: [192.0.2.0/24], dmarc: [fail]}, then: accept}\n- {id: old, expires: 2020-01-01, when: {author: [x.example]}, then: reject}\n",
@@ -60,16 +60,16 @@ func TestSteering(t *testing.T) {
 	}
 }
 
-// TestReloadedRules: a reload reads the files of rules again; where one is
-// broken the rules in force stay.
+// TestReloadedRules: a reload reads the files with rules again. If one is broken, the rules in
+// effect stay.
 func TestReloadedRules(t *testing.T) {
 	cfg := steered(t, "- {id: ours, when: {client: [192.0.2.0/24]}, then: accept}\n", "")
 	a, log, stop := running(t, cfg)
 	file := cfg.Policy.Overrides[0].File
 	for _, tt := range []struct {
 		why, rules string
-		good       bool // the reload
-		delivers   bool // a spoof, afterwards
+		good       bool // the reload succeeds
+		delivers   bool // a spoofed message is delivered afterwards
 	}{
 		{"as it was", "- {id: ours, when: {client: [192.0.2.0/24]}, then: accept}\n", true, true},
 		{"broken", "- {id: ours, when: {author: [bank.example]}, then: accept}\n", false, true},
@@ -95,7 +95,8 @@ func TestReloadedRules(t *testing.T) {
 	}
 }
 
-// TestBadSteering: neither the daemon starts nor the check passes.
+// TestBadSteering: if rules or the candidate are broken, the daemon does not start and the
+// check fails.
 func TestBadSteering(t *testing.T) {
 	const good = "- {id: a, when: {author: [x.example]}, then: reject}\n"
 	for _, tt := range []struct{ why, rules, candidate, want string }{

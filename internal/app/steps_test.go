@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/testkit/logs"
 )
 
-// stepLog keeps which steps were begun and undone.
+// stepLog records which steps were begun and undone.
 type stepLog struct {
 	begun, undone []string
 	fail          string // this step fails
@@ -35,8 +35,8 @@ func (s *stepLog) on(name string, undo bool) error {
 // leavesNothing reports whether there is nothing to undo of the step.
 func leavesNothing(name string) bool { return name == "metrics" || name == "console" }
 
-// TestFailedStepUndoesTheOthers: whichever step of the start fails, those before it
-// are undone, the last one first, and nothing else is.
+// TestFailedStepUndoesTheOthers: whichever step of the start fails, exactly the steps before it
+// are undone, the last one first.
 func TestFailedStepUndoesTheOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.sock")
 	cfg := testConfig(t)
@@ -105,8 +105,8 @@ func TestFailedStepUndoesTheOthers(t *testing.T) {
 	}
 }
 
-// TestUndoError: what cannot be undone is logged by its name, and the other steps
-// are undone all the same.
+// TestUndoError: if undoing a step fails, the error is logged with the name of the step, and the
+// other steps are undone all the same.
 func TestUndoError(t *testing.T) {
 	a, log, stop := running(t, testConfig(t))
 	a.Addrs()
@@ -126,8 +126,8 @@ func TestUndoError(t *testing.T) {
 	}
 }
 
-// TestUndoErrorOfFailedStart: a start that fails has its log open already, in the
-// configured format.
+// TestUndoErrorOfFailedStart: the log is open from the first step on, in the configured format,
+// so it also has the errors of a start that fails.
 func TestUndoErrorOfFailedStart(t *testing.T) {
 	var log logs.Buffer
 	a := newApp(options(&log))

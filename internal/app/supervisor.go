@@ -51,8 +51,8 @@ func (w *watchdog) feed(every time.Duration) {
 	}
 }
 
-// close ends the feeding; it comes after the drain, during which the watchdog
-// still expects to hear from us.
+// close ends the watchdog. It is called after the daemon has stopped: while the daemon
+// waits for sessions in flight, the supervisor still expects to hear from it.
 func (w *watchdog) close() {
 	close(w.stop)
 	<-w.done

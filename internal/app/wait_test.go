@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestShownWait: what a rule looks at is not only shown.
+// TestShownWait: a message waits longer for results if a rule can look at them.
 func TestShownWait(t *testing.T) {
 	asks := &policy.Config{Rules: []policy.Rule{{When: policy.Conditions{DKIM: []policy.Pattern{"a.example"}}}}}
 	silent := &policy.Config{}

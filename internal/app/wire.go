@@ -21,7 +21,7 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// NewVerifier makes the configured verifier over r. grace is
+// NewVerifier makes the configured verifier, which asks r. grace is
 // msgauth.Options.Grace.
 func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msgauth.Verifier, error) {
 	o := msgauth.Options{
@@ -33,7 +33,8 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 		},
 		DMARC: dmarc.Options{Method: cfg.DMARC.OrganizationalDomain},
 	}
-	// The authserv-id need not be a host name; %{r} is "unknown" then.
+	// The authserv-id may be something else than a host name. Then the SPF macro %{r} is
+	// "unknown".
 	o.Receiver, _ = dns.ParseHostname(cfg.ServID())
 	if o.DMARC.Method == dmarc.PSL {
 		file, err := os.Open(cfg.DMARC.PSLFile)
@@ -48,7 +49,8 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 	return msgauth.NewVerifier(r, o), nil
 }
 
-// skew is dkim.Options.Skew, for which 0 is the default and not "none".
+// skew returns the value for dkim.Options.Skew, where 0 means the default and a negative
+// value means none. In the configuration 0 means none.
 func skew(configured config.Duration) time.Duration {
 	if configured == 0 {
 		return -1
@@ -56,8 +58,8 @@ func skew(configured config.Duration) time.Duration {
 	return time.Duration(configured)
 }
 
-// Policy is the configured policy, with the rules of the files it names. An
-// error of these is a *config.Error, or several joined.
+// Policy returns the configured policy, with the rules of the files that it names. The
+// error of such a file is a *config.Error, or several of them joined.
 func Policy(cfg *config.Config) (policy.Config, error) {
 	rules, err := cfg.Rules(config.LoadRules)
 	if err != nil {
@@ -66,9 +68,9 @@ func Policy(cfg *config.Config) (policy.Config, error) {
 	return rules.Policy, nil
 }
 
-// NewJudge makes the configured judge of stored messages over r. Nobody waits
-// for a reply there, so that all results may take the whole budget. end must be
-// called when it is not needed any more.
+// NewJudge makes the configured judge of stored messages, which asks r. No client waits
+// for a reply, so every result may take the whole budget of the message. Call end when
+// the judge is not needed any more.
 func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), err error) {
 	verifier, err := NewVerifier(cfg, r, time.Duration(cfg.DNS.MessageBudget))
 	if err != nil {
@@ -83,7 +85,7 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 		return nil, nil, err
 	}
 	j = newJudge(cfg, verifier, rules, shadow)
-	j.Label.AuthServID = cfg.ServID() // no MTA tells its name
+	j.Label.AuthServID = cfg.ServID() // there is no MTA that could give its name
 	if !cfg.Policy.Recipients.Asked() {
 		return j, func() {}, nil
 	}
@@ -92,11 +94,11 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 		return nil, nil, fmt.Errorf("app: policy.recipients: %w", err)
 	}
 	askRecipients(j, d, cfg.Policy.Recipients)
-	j.Split = false // a stored message has the recipients that it has
+	j.Split = false // there is no RCPT whose answer could split the recipients
 	return j, d.Close, nil
 }
 
-// newJudge is the judge of a configuration but for the recipients' consent.
+// newJudge makes the judge of a configuration. The caller adds the recipients' consent.
 func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shadow *policy.Config) *judge.Judge {
 	return &judge.Judge{
 		Verifier: v, Policy: rules, Shadow: shadow, Label: labels(cfg),
@@ -105,7 +107,7 @@ func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shad
 	}
 }
 
-// labels is how the configuration has messages labelled.
+// labels returns how messages are labelled.
 func labels(cfg *config.Config) label.Settings {
 	h := cfg.Headers
 	return label.Settings{
@@ -115,7 +117,7 @@ func labels(cfg *config.Config) label.Settings {
 	}
 }
 
-// Shadow is the policy of the candidate configuration, nil if there is none.
+// Shadow returns the policy of the candidate configuration, or nil if there is no candidate.
 func Shadow(cfg *config.Config) (*policy.Config, error) {
 	if cfg.Shadow == "" {
 		return nil, nil
@@ -128,12 +130,13 @@ func Shadow(cfg *config.Config) (*policy.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Mode = cfg.Mode // what is applied is the live policy's to say
+	p.Mode = cfg.Mode // the candidate is compared as if it ran in the same mode
 	return &p, nil
 }
 
-// Warnings names rules of the configuration that are useless by now, which is
-// no reason not to start; nil if there are none.
+// Warnings returns an error that names the rules which have no effect any more, for
+// example because they expired. It is nil if there are none. The daemon starts all the
+// same.
 func Warnings(cfg *config.Config, now time.Time) error {
 	rules, err := cfg.Rules(config.LoadRules)
 	if err != nil {
@@ -151,8 +154,8 @@ func limits(cfg *config.Config) milter.Limits {
 	}
 }
 
-// checkFiles refuses what must not even be opened; the files with rules, and
-// shadow's, are looked at where they are read.
+// checkFiles refuses files that are not regular, because opening one (a named pipe) could
+// hang. The files with rules and that of the candidate are checked when they are read.
 func checkFiles(cfg *config.Config) error {
 	for _, file := range []struct{ key, path string }{
 		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
@@ -164,8 +167,8 @@ func checkFiles(cfg *config.Config) error {
 	return nil
 }
 
-// Check tries what the configuration refers to, short of opening anything that
-// a running daemon may hold.
+// Check tries everything that the configuration refers to. It binds no address, because
+// a running daemon may hold it.
 func Check(cfg *config.Config) error {
 	if err := checkFiles(cfg); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// TestDefaultsOfTheParts: what config cannot take from a part, because both are
-// on one floor, is what the part says.
+// TestDefaultsOfTheParts: package config may not import parts of its own floor, so it repeats their
+// defaults. They are the same.
 func TestDefaultsOfTheParts(t *testing.T) {
 	got := resolverConfig(config.Default(), nil)
 	if got.Client.Timeout != upstream.DefaultTimeout {
