@@ -6,22 +6,24 @@ import (
 	"time"
 )
 
-// attendant looks after the MTA while an EndOfMessage takes long. It is made
-// with a connection's first, and again when it had to end one.
+// attendant looks after the MTA while an EndOfMessage takes long. It is created at the
+// first end of a message of a connection, and replaced after it has cancelled a call.
 type attendant struct {
 	l      *link
-	ctx    callContext // of every EndOfMessage
+	ctx    callContext // the context of every EndOfMessage
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
-	over   chan struct{} // EndOfMessage has returned
-	left   chan struct{} // the attendant is done
+	over   chan struct{} // receives when EndOfMessage has returned
+	left   chan struct{} // receives when attend has ended
 }
 
-// callContext is the context of every EndOfMessage of a connection, which ends
-// when one has had its time: only the attendant needs a timer.
+// callContext is the context of every EndOfMessage of a connection. It has no deadline of
+// its own: the attendant ends it when a call has had its time, so that a call which does
+// not take long needs no timer.
 type callContext struct{ context.Context }
 
-// Err implements [context.Context].
+// Err implements [context.Context]. It tells a call that had too little time from one
+// that was cancelled.
 func (c *callContext) Err() error {
 	if errors.Is(context.Cause(c.Context), context.DeadlineExceeded) {
 		return context.DeadlineExceeded
@@ -35,10 +37,10 @@ func newAttendant(l *link) *attendant {
 	return a
 }
 
-// endOfMessage runs the callback.
+// endOfMessage calls EndOfMessage of the Session.
 func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 	l.data = nil
-	l.t.Rest() // it may take long
+	l.t.Rest() // the call may take long, and needs no read buffer
 	if l.attendant == nil || l.attendant.ctx.Err() != nil {
 		l.attendant.close()
 		l.attendant = newAttendant(l)
@@ -50,7 +52,7 @@ func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 	return reply, panicked
 }
 
-// begin has somebody attend should EndOfMessage take long.
+// begin starts the timer after which attend runs.
 func (a *attendant) begin() {
 	if a.timer == nil {
 		a.timer = time.AfterFunc(attendAfter, a.attend)
@@ -59,7 +61,8 @@ func (a *attendant) begin() {
 	}
 }
 
-// end is for when EndOfMessage has returned. Nobody attends afterwards.
+// end stops the timer, or waits until attend has ended. It is called when EndOfMessage
+// has returned.
 func (a *attendant) end() {
 	if !a.timer.Stop() {
 		a.over <- struct{}{}
@@ -67,8 +70,8 @@ func (a *attendant) end() {
 	}
 }
 
-// attend tells the MTA of progress, and cancels with ErrPeerGone when it
-// leaves, with DeadlineExceeded when the time is up.
+// attend tells the MTA at intervals that there is progress. It cancels the context with
+// ErrPeerGone when the MTA leaves, and with DeadlineExceeded when the time is up.
 func (a *attendant) attend() {
 	t := a.l.t
 	stop := t.Watch(func() { a.cancel(ErrPeerGone) })
@@ -86,7 +89,8 @@ func (a *attendant) attend() {
 		case <-a.over:
 			return
 		case <-done:
-			// The MTA is gone, or may give up waiting: no more notices.
+			// The MTA has gone, or the time is up. An MTA that hears no more of
+			// progress may give up.
 			done = nil
 			progress.Stop()
 		case <-late.C:
@@ -101,7 +105,7 @@ func (a *attendant) attend() {
 	}
 }
 
-// close ends what EndOfMessage left behind.
+// close cancels the context, for what an EndOfMessage left running.
 func (a *attendant) close() {
 	if a != nil {
 		a.cancel(nil)

@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/milter"
 )
 
-// quiet is a Session that adds one field, so that only the protocol is
+// quiet is a Session that adds one field and does nothing else, so that only the protocol is
 // measured.
 type quiet struct{ conn *milter.Conn }
 
@@ -31,7 +31,7 @@ func (q quiet) EndOfMessage(_ context.Context, m *milter.Modifier) milter.Reply 
 	return milter.Continue
 }
 
-// burst is a message as Postfix sends it, its macros and its ABORT with it.
+// burst returns the frames of a message as Postfix sends them, with its macros.
 func burst(header []string, body string) string {
 	macro := func(cmd string) string { return frame('D', cmd+"i\x004XyzAbc123\x00") }
 	s := frame('D', "M{mail_addr}\x00bounce@news.example.com\x00{mail_host}\x00example.com\x00{mail_mailer}\x00smtp\x00") +
@@ -49,7 +49,7 @@ func burst(header []string, body string) string {
 	return s + macro("B") + frame('B', body) + macro("E") + frame('E', "")
 }
 
-// fields are the header of a message of 2 KB.
+// fields returns the header of a message of 2 KB.
 func fields() []string {
 	return []string{
 		"Received: from mail.example.com (mail.example.com [192.0.2.1])\n\tby mx.example.jp (Postfix) with ESMTPS id 4XyzAbc123\n\tfor <b@example.jp>; Mon, 1 Jun 2026 09:00:00 +0900 (JST)",
@@ -62,8 +62,8 @@ func fields() []string {
 
 const hello1 = connectFrame + "\x00\x00\x00\x07Hhelo1\x00"
 
-// benchmark returns a client of a server on a unix socket, and what an answer
-// to a message is.
+// benchmark starts a server on a unix socket. It returns a function that connects to it, and
+// the number of octets that answer a message.
 func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return quiet{c} }})
 	path := b.TempDir() + "/s"
@@ -76,7 +76,7 @@ func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	b.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = server.Shutdown(ctx) // forced
+		_ = server.Shutdown(ctx) // it returns the error of ctx
 	})
 	return func() net.Conn {
 		nc, err := net.Dial("unix", path)
@@ -87,7 +87,7 @@ func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	}, len(edit)
 }
 
-// exchange writes and waits for an answer of n octets.
+// exchange writes sent and reads as many octets as answer has.
 func exchange(b testing.TB, nc net.Conn, sent []byte, answer []byte) {
 	if _, err := nc.Write(sent); err != nil {
 		b.Fatal(err)
@@ -97,7 +97,7 @@ func exchange(b testing.TB, nc net.Conn, sent []byte, answer []byte) {
 	}
 }
 
-// greeted returns a connection on which a message may come.
+// greeted returns a connection after negotiation, CONNECT and HELO.
 func greeted(b testing.TB, dial func() net.Conn) net.Conn {
 	nc := dial()
 	b.Cleanup(func() { _ = nc.Close() })
@@ -108,8 +108,8 @@ func greeted(b testing.TB, dial func() net.Conn) net.Conn {
 	return nc
 }
 
-// TestAllocationsPerFrame: a part of the body and macros said again cost none,
-// a field costs one.
+// TestAllocationsPerFrame: a part of the body, and macros that are sent again, need no
+// allocation. A header field needs one.
 func TestAllocationsPerFrame(t *testing.T) {
 	const more = 100
 	dial, n := benchmark(t)
@@ -132,7 +132,7 @@ func TestAllocationsPerFrame(t *testing.T) {
 		{"parts of the body", macro("B") + frame('B', "more\r\n"), 'E', 0},
 		{"fields", macro("L") + frame('L', "X-Field\x00 folded\n\tvalue\x00"), 'N', 1},
 	} {
-		// What the pools lose to the garbage collector comes on top.
+		// The garbage collector may empty the pools, so a few more are allowed.
 		if got := count(strings.Repeat(tc.frame, more), tc.before) - base; got > tc.each*more+more/5 {
 			t.Errorf("%d more %s: %.0f allocations", more, tc.why, got)
 		}
@@ -154,7 +154,7 @@ func benchmarkMessages(b *testing.B, body string) {
 	}
 }
 
-// skipFrame reads a frame away.
+// skipFrame reads a frame and throws it away.
 func skipFrame(b testing.TB, r io.Reader) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -165,15 +165,15 @@ func skipFrame(b testing.TB, r io.Reader) {
 	}
 }
 
-// BenchmarkMessage is a message of 2 KB on a connection that is there.
+// BenchmarkMessage sends messages of 2 KB on one connection.
 func BenchmarkMessage(b *testing.B) { benchmarkMessages(b, strings.Repeat("0123456789abcdef\r\n", 50)) }
 
-// BenchmarkBigMessage is one of 5 MB.
+// BenchmarkBigMessage sends messages of 5 MB on one connection.
 func BenchmarkBigMessage(b *testing.B) {
 	benchmarkMessages(b, strings.Repeat("0123456789abcdef\r\n", 5<<20/18))
 }
 
-// BenchmarkConnection is a connection with one message of 2 KB.
+// BenchmarkConnection makes a connection for each message of 2 KB.
 func BenchmarkConnection(b *testing.B) {
 	dial, n := benchmark(b)
 	message := []byte(hello1 + burst(fields(), strings.Repeat("0123456789abcdef\r\n", 50)))

@@ -7,7 +7,7 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// TestGoMilterIsShownWholeFrames: a length, then that many octets.
+// TestGoMilterIsShownWholeFrames: go-milter reads a length and then that many octets.
 func TestGoMilterIsShownWholeFrames(t *testing.T) {
 	s := &shim{event: wire.CmdEndOfBody}
 	var frame [5]byte

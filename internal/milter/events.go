@@ -8,17 +8,18 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// ErrPeerGone is the cause of EndOfMessage's context when the MTA went away.
+// ErrPeerGone is the cause of EndOfMessage's context when the MTA has closed the
+// connection.
 var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 
-// ErrDraining is the cause of EndOfMessage's context when a shutdown's time
-// was up.
+// ErrDraining is the cause of EndOfMessage's context when the time of a shutdown is up.
 var ErrDraining = errors.New("milter: shutting down")
 
-// event handles an event.
+// event handles the event in l.cmd. A panic that the handling itself did not catch ends
+// the connection.
 func (l *link) event() {
 	if l.protect("milter.event", l.handle) {
-		l.stop(EndPanic) // a fault of our own: nothing is certain any more
+		l.stop(EndPanic) // the fault is in this package, so the state of the link is not certain
 	}
 }
 
@@ -37,7 +38,8 @@ func (l *link) handle() {
 	l.answer(reply)
 }
 
-// dispatch shows the event to the Session, unless a reply already stands.
+// dispatch hands the event to the Session, unless the reply is already certain. It
+// returns the reply.
 func (l *link) dispatch() (Reply, error) {
 	switch l.cmd {
 	case wire.CmdConnect:
@@ -59,11 +61,11 @@ func (l *link) dispatch() (Reply, error) {
 	case wire.CmdEndOfBody:
 		return l.endOfBody()
 	}
-	return Continue, nil // an SMTP command unknown to the MTA
+	return Continue, nil // an SMTP command that the MTA does not know
 }
 
-// call runs a callback of the Session if the frame was well formed and no
-// reply stands yet.
+// call runs a callback of the Session. It does not run it if the frame was malformed (err),
+// or if the message has its reply already.
 func (l *link) call(component string, err error, f func() Reply) (Reply, error) {
 	if err != nil {
 		return "", err
@@ -78,8 +80,8 @@ func (l *link) call(component string, err error, f func() Reply) (Reply, error) 
 	return reply, nil
 }
 
-// afterPanic gives up the message (or, before one, what the connection or HELO
-// stands for) and has the Session forget it.
+// afterPanic gives the reply for panics to the message, and makes the Session forget the
+// message. If the panic came with CONNECT or HELO, the reply stands for as long as these do.
 func (l *link) afterPanic() Reply {
 	l.held.hold(l.cmd, l.srv.onPanic())
 	l.abort()
@@ -122,14 +124,15 @@ func (l *link) envelope() (Reply, error) {
 		return l.session.Mail(args[0], args[1:])
 	})
 	if plain, _ := reply.check(); over != "" && plain == Continue {
-		// The Session must know whose message it is to say what becomes of it.
+		// The Session can choose the reply to a message over a limit only if it knows
+		// whose message that is.
 		return l.oversize(over), nil
 	}
 	return reply, err
 }
 
-// overEnvelope charges the message for n octets of MAIL or RCPT. It returns the
-// limit that they cross, or "".
+// overEnvelope counts n octets of MAIL or RCPT. It returns the limit that they exceed, or
+// "".
 func (l *link) overEnvelope(n int) string {
 	if l.message.outliner != nil {
 		return ""
@@ -146,12 +149,12 @@ func (l *link) overEnvelope(n int) string {
 	return ""
 }
 
-// maxStart bounds the part of a value that HeaderStart is shown.
+// maxStart is how much of a value HeaderStart gets, in octets.
 const maxStart = 8 << 10
 
 func (l *link) header() (Reply, error) {
 	if l.t.Cut() {
-		l.data[len(l.data)-1] = 0 // ends the value where it was cut
+		l.data[len(l.data)-1] = 0 // the value ends where it was cut
 	}
 	if l.message.outliner != nil {
 		return l.headerStart()
@@ -183,14 +186,14 @@ func (l *link) header() (Reply, error) {
 	return reply, nil
 }
 
-// headerStart shows an Outliner the field.
+// headerStart hands the beginning of the field to the Outliner.
 func (l *link) headerStart() (Reply, error) {
 	name, start, err := wire.ParseHeaderStart(l.data, l.conn.HasLeadingSpace(), maxStart)
 	if err != nil {
 		return "", err
 	}
 	if l.held.reply() != "" {
-		return Continue, nil // after a panic
+		return Continue, nil // HeaderStart panicked before
 	}
 	if l.protect("milter.header_start", func() { l.message.outliner.HeaderStart(name, start) }) {
 		return l.afterPanic(), nil
@@ -205,8 +208,9 @@ func (l *link) body() (Reply, error) {
 	return l.call("milter.body", nil, func() Reply { return l.session.Body(l.data) })
 }
 
-// oversize refuses the whole message, once, or goes on with an Outliner: what is
-// over the limit is not kept, and half a header is never judged.
+// oversize is called when a message exceeds a limit. It refuses the message, or lets it go
+// on with an Outliner. Nothing over the limit is kept, and a header that is only known in
+// part is never judged. Only the first call for a message has an effect.
 func (l *link) oversize(what string) Reply {
 	if l.held.reply() != "" {
 		return Continue
@@ -241,7 +245,8 @@ func (l *link) oversize(what string) Reply {
 	return reply
 }
 
-// answer sends the Session's reply, or holds it where none is due.
+// answer sends the reply of the Session. If the MTA does not wait for one at this step,
+// the reply is held for the next step where it does.
 func (l *link) answer(reply Reply) {
 	r := l.checked(reply)
 	if (l.cmd == wire.CmdConnect || l.cmd == wire.CmdHelo) && (r == Accept || r == Discard) {
@@ -263,18 +268,18 @@ func (l *link) answer(reply Reply) {
 		l.phase = dialogue.PhaseAnswered
 	case r == Continue, l.cmd == wire.CmdUnknown:
 	case l.cmd == wire.CmdConnect, l.cmd == wire.CmdHelo:
-		// A client may go on after its HELO was refused: what it sends
-		// then is refused as well.
+		// A client may go on after its HELO was refused. Then everything that it
+		// sends is refused as well.
 		l.held.hold(l.cmd, r)
 	case l.cmd == wire.CmdRcpt && r != Accept && r != Discard:
-		// one recipient is refused, the message goes on
+		// One recipient is refused, and the message goes on.
 	default:
 		l.phase = dialogue.PhaseAnswered
 	}
 }
 
-// checked returns what is sent for r and reports a reply that had to be
-// replaced.
+// checked returns the reply that is sent for r. If r is invalid and had to be replaced,
+// checked logs that.
 func (l *link) checked(r Reply) Reply {
 	plain, err := r.check()
 	if err != nil {
@@ -283,9 +288,9 @@ func (l *link) checked(r Reply) Reply {
 	return plain
 }
 
-// endOfBody gives the reply of the whole message and its edits.
+// endOfBody writes the edits of the message and returns its reply.
 func (l *link) endOfBody() (Reply, error) {
-	// The last part of the body may come with the end.
+	// An MTA may send the last part of the body in the frame of the end.
 	reply, err := l.body()
 	if plain, _ := reply.check(); err != nil || plain != Continue {
 		return reply, err

@@ -100,8 +100,8 @@ func TestMalformedFrameClosesOneSession(t *testing.T) {
 	}
 }
 
-// Whoever reaches the socket can make protocol errors; the log has a few of
-// them, and how many there were besides. Every one is counted.
+// TestProtocolErrorsAreRationed: anybody who can connect to the socket can cause protocol
+// errors. The log has a few of them and the number of the others. The metric counts all.
 func TestProtocolErrorsAreRationed(t *testing.T) {
 	w := newWorld(t, given{})
 	addr := w.listen()
@@ -173,7 +173,7 @@ func TestOversize(t *testing.T) {
 			if err != nil || !strings.HasPrefix(res.Action.String(), tc.want) {
 				t.Fatal(res, err)
 			}
-			// The next message starts from nothing.
+			// For the next message the limits begin anew.
 			res, err = c.SendMessage(envelope(), []byte(mail))
 			if err != nil || !res.Action.Delivers() {
 				t.Fatal(res, err)
@@ -205,7 +205,7 @@ func TestOversizeEnvelope(t *testing.T) {
 	}
 }
 
-// chooser says itself what an oversize message is answered with.
+// chooser chooses the reply to a message over a limit.
 type chooser struct {
 	session
 	reply milter.Reply
@@ -291,9 +291,9 @@ func TestPanicCostsOneMessage(t *testing.T) {
 func TestPanicBeforeAMessage(t *testing.T) {
 	for _, tc := range []struct {
 		at     string
-		second client.Kind // after another HELO
+		second client.Kind // the reply to a message after another HELO
 	}{
-		{"connect", client.Custom}, // the session never learned its client
+		{"connect", client.Custom}, // the Session never got its CONNECT, so nothing can be accepted
 		{"helo", client.Continue},
 	} {
 		t.Run(tc.at, func(t *testing.T) {
@@ -341,7 +341,8 @@ func TestPanicInAbortClosesTheConnection(t *testing.T) {
 	w.on["end"] = func(*session) milter.Reply { panic("boom") }
 	c := w.start()
 	res, err := c.SendMessage(envelope(), []byte(mail))
-	// The reply is sent all the same; the ABORT after it may meet a closed socket.
+	// The reply is sent all the same. Then the connection is closed, so the ABORT of the
+	// client may fail.
 	if res.Action.Kind != client.Reject {
 		t.Fatal(res, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// editor is a milter of go-milter's that makes the edits of a Modifier.
+// editor is a milter made with go-milter only. It makes the edits of a Modifier.
 type editor struct {
 	gomilter.NoOpMilter
 	m *Modifier
@@ -40,7 +40,7 @@ func (e editor) Body(w *gomilter.Modifier) (gomilter.Response, error) {
 	return gomilter.NewResponseStr(wire.CodeReply, "550 5.7.1 no"), nil
 }
 
-// pipe is a listener with one connection to give.
+// pipe is a listener that returns one connection.
 type pipe chan net.Conn
 
 func (p pipe) Accept() (net.Conn, error) {
@@ -54,14 +54,14 @@ func (p pipe) Accept() (net.Conn, error) {
 func (p pipe) Close() error   { return nil }
 func (p pipe) Addr() net.Addr { return &net.UnixAddr{} }
 
-// answered returns what a milter of go-milter answers to frames.
+// answered returns what a milter made with go-milter answers to frames.
 func answered(t *testing.T, s *gomilter.Server, frames string) string {
 	t.Helper()
 	client, server := net.Pipe()
 	p := make(pipe, 1)
 	p <- server
 	close(p)
-	_ = s.Serve(p) // ends with io.EOF, and the connection is served on
+	_ = s.Serve(p) // it ends with io.EOF, and a goroutine goes on to serve the connection
 	go func() { _, _ = io.WriteString(client, frames+"\x00\x00\x00\x01Q") }()
 	out, err := io.ReadAll(client)
 	if err != nil {
@@ -70,13 +70,15 @@ func answered(t *testing.T, s *gomilter.Server, frames string) string {
 	return string(out)
 }
 
-// written returns what f writes.
+// written returns the octets that f writes.
 func written(f func(t *wire.Transport)) string {
 	t := wire.NewTransport(nil, nil, &wire.Buffers{})
 	f(t)
 	return string(t.Appended())
 }
 
+// TestEditsAsGoMilterWritesThem: our edits and replies are octet for octet those that go-milter
+// would write.
 func TestEditsAsGoMilterWritesThem(t *testing.T) {
 	for _, tc := range []struct {
 		why   string

@@ -10,9 +10,9 @@ import (
 	"sekimori/internal/milter"
 )
 
-// FuzzServer feeds a server whatever a stranger sends. It must not panic, must
-// end the session when the stranger goes, and must keep its promises to the
-// Session: an Abort for every Mail, one Close, nothing after it.
+// FuzzServer sends random octets to a server. The server must not panic, must end the session
+// when the peer leaves, and must keep its promises to the Session: one Abort for every Mail,
+// one Close, and no call after that.
 func FuzzServer(f *testing.F) {
 	o := optneg()
 	message := mailFrame + rcptFrame + frame('T', "") + frame('D', "Li\x00id\x00") + frame('L', "From\x00 a@b\n c\x00") +
@@ -33,9 +33,8 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { feed(t, data) })
 }
 
-// FuzzFrames spends its octets on whole frames after the negotiation, which
-// random octets hardly ever are: each line is a command and its payload, with
-// '|' for NUL.
+// FuzzFrames sends whole frames after the negotiation, because random octets are hardly ever a
+// frame. Each line of the input is a command and its payload, with '|' for NUL.
 func FuzzFrames(f *testing.F) {
 	for _, seed := range []string{
 		"Ch|U\nHx|\nDMi|id|\nM<>|SIZE=1|\nR<x>|\nT\nDLi|id|\nLFrom| a|\nN\nBbody\nE\nA\nM<bad>|\nR<x>|\nN\nE\nQ",
@@ -61,8 +60,8 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// feeder starts a server and returns a function that gives it the octets of
-// one connection and checks what came of it.
+// feeder starts a server. It returns a function that sends the octets of one connection to the
+// server and checks the result.
 func feeder(f *testing.F) func(t *testing.T, data []byte) {
 	var panics []string
 	ended := make(chan milter.End, 1024)
@@ -87,14 +86,14 @@ func feeder(f *testing.F) func(t *testing.T, data []byte) {
 		}()
 		go func() { _, _ = io.Copy(io.Discard, ours) }()
 		select {
-		case <-server.closed: // the last thing a connection does
+		case <-server.closed: // a connection does that last
 		case <-time.After(20 * time.Second):
 			t.Fatal("the connection does not end")
 		}
 		if len(ended) == 0 {
 			t.Error("no session ended")
 		}
-		for len(ended) > 0 { // QUIT_NC ends more than one
+		for len(ended) > 0 { // with QUIT_NC a connection has several sessions
 			<-ended
 		}
 		for _, p := range panics {
@@ -105,7 +104,7 @@ func feeder(f *testing.F) func(t *testing.T, data []byte) {
 	}
 }
 
-// closeNotifier tells when the server closes its end.
+// closeNotifier closes a channel when the server closes its end of the connection.
 type closeNotifier struct {
 	net.Conn
 	closed chan struct{}
@@ -116,7 +115,7 @@ func (c closeNotifier) Close() error {
 	return c.Conn.Close()
 }
 
-// recorder checks the order of a Session's calls.
+// recorder collects the violations of the contract that its Sessions notice.
 type recorder struct{ flaws []string }
 
 func (r *recorder) session(*milter.Conn) milter.Session { return &strict{r: r} }

@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// serve runs go-milter on the connection. go-milter serves it on a goroutine
-// of its own; serve itself returns at once.
+// serve runs go-milter on the connection. go-milter serves the connection in a goroutine
+// of its own, so serve returns at once.
 func (l *link) serve() {
 	server := &gomilter.Server{
 		NewMilter: func() gomilter.Milter { return backend{link: l} },
@@ -19,26 +19,26 @@ func (l *link) serve() {
 		Protocol:  l.conn.terms.Protocol,
 		SymList:   l.srv.symList,
 	}
-	// It ends with our own io.EOF, after the one connection.
+	// Serve ends with the io.EOF that oneConn returns after the one connection.
 	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.NetConn(), link: l, event: wire.CmdNegotiate}})
 }
 
-// backend is what go-milter calls.
+// backend is the part of a link that go-milter calls.
 type backend struct {
 	gomilter.NoOpMilter
 	link *link
 }
 
-// Body handles the end of the message. It returns no reply: go-milter would
-// make itself a new buffer for it, and a new backend after most.
+// Body is what go-milter calls at the end of a message. It returns no reply, because
+// go-milter would make a new buffer for it, and for most replies a new backend.
 func (b backend) Body(*gomilter.Modifier) (gomilter.Response, error) {
 	b.link.event()
 	return nil, nil
 }
 
-// oneConn is a listener with one connection to give: a server of its own for
-// each lets every connection negotiate for itself, and keeps the accept loop,
-// which go-milter ends at the first error, ours.
+// oneConn is a listener that returns one connection. Each connection has a go-milter
+// server of its own, for two reasons: it negotiates its own terms, and the loop that
+// accepts connections stays ours. go-milter would end that loop at the first error.
 type oneConn struct{ conn *shim }
 
 func (o *oneConn) Accept() (net.Conn, error) {
@@ -54,19 +54,19 @@ func (o *oneConn) Close() error { return nil }
 
 func (o *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
-// shim is the connection as go-milter sees it. Of an event it shows the
-// command alone, a frame of one octet, to drive go-milter's loop. It fails in
-// one way only, with io.EOF at a read, because go-milter writes every other
-// error to the global log.
+// shim is the connection as go-milter sees it. It shows go-milter a frame of one octet,
+// the command, for each event that go-milter handles. A read fails with io.EOF only, and
+// a write never fails, because go-milter writes every other error to the global log.
 type shim struct {
 	net.Conn
 	link   *link
-	event  byte // to show at the next read, 0 to wait for one
+	event  byte // the command that the next read shows; 0: wait for an event
 	length bool // the length of the next frame was read
 }
 
-// Read tells the length at once and waits with the command: go-milter takes
-// less stack to read that, and a connection waits most of the time.
+// Read returns the length of a frame at once and waits before it returns the command. A
+// connection waits most of the time, and go-milter needs less stack for reading the
+// command than for reading the length.
 func (s *shim) Read(p []byte) (n int, err error) {
 	if s.length = !s.length; s.length {
 		return copy(p, "\x00\x00\x00\x01"), nil
@@ -82,7 +82,7 @@ func (s *shim) Read(p []byte) (n int, err error) {
 	return 1, nil
 }
 
-// Write collects what go-milter sends; it goes out before the next read.
+// Write keeps what go-milter writes. It is sent before the next read.
 func (s *shim) Write(p []byte) (int, error) {
 	l := s.link
 	l.t.Append(p)
@@ -92,10 +92,10 @@ func (s *shim) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// setVersion puts the version agreed on into the frame that answers the
-// negotiation: go-milter always says 2.
+// setVersion puts the version that was agreed on into the frame that answers the
+// negotiation, because go-milter always writes 2.
 func setVersion(frame []byte, version uint32) {
-	const at = 5 // after the length and the command
+	const at = 5 // the version follows the length and the command
 	if len(frame) >= at+4 && frame[at-1] == wire.CmdNegotiate {
 		binary.BigEndian.PutUint32(frame[at:], version)
 	}

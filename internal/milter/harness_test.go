@@ -22,7 +22,8 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// TestMain fails if anything reached the global log: go-milter writes to it.
+// TestMain fails if anything was written to the global log, because go-milter writes its errors
+// there.
 func TestMain(m *testing.M) {
 	var buf lockedBuffer
 	log.SetOutput(&buf)
@@ -51,7 +52,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// world is a server with what its sessions and its observer saw.
+// world is a server, with everything that its Sessions and its Observer were told.
 type world struct {
 	t      *testing.T
 	server *milter.Server
@@ -59,12 +60,13 @@ type world struct {
 
 	mu     sync.Mutex
 	events []string
-	closed chan milter.End // one for each Close
-	served chan error      // Serve's result
+	closed chan milter.End // receives the argument of each Close
+	served chan error      // receives the result of Serve
 
-	// on answers an event by its name ("mail", "rcpt", ...); nil: Continue.
+	// on has functions that reply to events, by name ("mail", "rcpt", ...). Other events
+	// get Continue.
 	on map[string]func(s *session) milter.Reply
-	// eom answers the end of a message.
+	// eom replies to the end of a message.
 	eom func(ctx context.Context, s *session, m *milter.Modifier) milter.Reply
 }
 
@@ -72,10 +74,10 @@ type world struct {
 type session struct {
 	w    *world
 	conn *milter.Conn
-	arg  string // of the event
+	arg  string // the arguments of the event, as text
 }
 
-// given is what a test makes its server of.
+// given is what a test chooses for its server. Every field may be zero.
 type given struct {
 	NewSession   func(*milter.Conn) milter.Session
 	Logger       *slog.Logger
@@ -117,7 +119,7 @@ func (w *world) note(format string, args ...any) {
 	w.events = append(w.events, fmt.Sprintf(format, args...))
 }
 
-// log returns the events so far and forgets them.
+// log returns the events so far and clears them.
 func (w *world) log() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -132,7 +134,7 @@ func (w *world) serve(ln net.Listener) {
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = w.server.Shutdown(ctx) // forced
+		_ = w.server.Shutdown(ctx) // it returns the error of ctx
 	})
 }
 
@@ -147,7 +149,7 @@ func (w *world) listen() string {
 	return ln.Addr().String()
 }
 
-// dial returns a negotiated client.
+// dial returns a client that has negotiated.
 func (w *world) dial(addr string, offer client.Offer) *client.Client {
 	w.t.Helper()
 	c, err := client.Dial("tcp", addr)
@@ -161,7 +163,7 @@ func (w *world) dial(addr string, offer client.Offer) *client.Client {
 	return c
 }
 
-// start is listen, dial, CONNECT and HELO.
+// start does listen and dial, and sends CONNECT and HELO.
 func (w *world) start() *client.Client {
 	w.t.Helper()
 	c := w.dial(w.listen(), client.PostfixOffer())
@@ -180,7 +182,7 @@ func hello(t *testing.T, c *client.Client) {
 	}
 }
 
-// end waits for a session's Close.
+// end waits until a session is closed, and returns how it ended.
 func (w *world) end() milter.End {
 	w.t.Helper()
 	select {
@@ -240,22 +242,22 @@ func expect(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// envelope is a plain one.
+// envelope returns an ordinary envelope.
 func envelope() client.Envelope {
 	return client.Envelope{From: "<a@example.com>", To: []string{"<b@example.jp>"}, QueueID: "4Xyz"}
 }
 
 const mail = "From: a@example.com\nSubject: x\n\nbody\n"
 
-// frame returns a raw frame.
+// frame returns the octets of a frame.
 func frame(cmd byte, data string) string {
 	return string(binary.BigEndian.AppendUint32(nil, uint32(len(data)+1))) + string(cmd) + data
 }
 
-// optneg is the offer of a protocol 6 MTA.
+// optneg returns the offer of an MTA of protocol version 6.
 func optneg() string { return frame('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff") }
 
-// drained reads until the other side closes and returns what came.
+// drained reads until the server closes the connection, and returns what came.
 func drained(t *testing.T, nc net.Conn) []byte {
 	t.Helper()
 	_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -286,7 +288,7 @@ func (w *world) converse(frames string) {
 	}
 }
 
-// pipeListener hands out ends of net.Pipe, for tests under synctest.
+// pipeListener accepts ends of net.Pipe. Tests with synctest need it.
 type pipeListener struct {
 	conns chan net.Conn
 	errs  chan error

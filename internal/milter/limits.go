@@ -4,25 +4,25 @@ import "time"
 
 // Defaults of [Limits].
 const (
-	// DefaultIdleTimeout is above the 300 s after which Postfix itself gives
-	// up on a silent client. Sendmail waits an hour (confTO_COMMAND): raise it
-	// there.
+	// DefaultIdleTimeout is above the 300 s after which Postfix itself gives up on a
+	// silent client. Sendmail waits for an hour (confTO_COMMAND), so the limit must be
+	// raised there.
 	DefaultIdleTimeout = 360 * time.Second
-	// DefaultTransferTimeout is for the silence between DATA and the first
-	// header field: Postfix takes in the whole message first, however slow
-	// its client is.
+	// DefaultTransferTimeout bounds the silence between DATA and the first header
+	// field. Postfix receives the whole message first, however slow its client is.
 	DefaultTransferTimeout = 2 * time.Hour
-	// DefaultFrameTimeout is ample: an MTA writes a frame in one go.
+	// DefaultFrameTimeout is more than enough, because an MTA writes a whole frame at
+	// once.
 	DefaultFrameTimeout = 30 * time.Second
-	// DefaultWriteTimeout is for an MTA that no longer reads.
+	// DefaultWriteTimeout is when we give up on an MTA that does not read.
 	DefaultWriteTimeout = 30 * time.Second
-	// DefaultProgressInterval is half of Sendmail's 10 s for a reply.
+	// DefaultProgressInterval is half of the 10 s that Sendmail waits for a reply.
 	DefaultProgressInterval = 5 * time.Second
-	// DefaultEndOfMessageTimeout is half of the 10 minutes an SMTP client
-	// waits after the final dot (RFC 5321 §4.5.3.2.6).
+	// DefaultEndOfMessageTimeout is half of the 10 minutes that an SMTP client waits
+	// after the final dot (RFC 5321 §4.5.3.2.6).
 	DefaultEndOfMessageTimeout = 5 * time.Minute
 
-	// DefaultMaxHeaderFields is ten times what busy real mail has.
+	// DefaultMaxHeaderFields is ten times what real mail with many fields has.
 	DefaultMaxHeaderFields = 2000
 	// DefaultMaxHeaderBytes bounds all names and values of a message.
 	DefaultMaxHeaderBytes = 1 << 20
@@ -42,26 +42,26 @@ const (
 )
 
 const (
-	// maxRefusing is how many connections over MaxSessions or Memory are told
-	// so at a time; while they are, more are left in the listener's queue.
+	// maxRefusing is how many connections over MaxSessions or Memory are being refused
+	// at the same time. Further ones wait in the listener's queue.
 	maxRefusing = 256
-	// maxDrainIdle is how long a shutdown waits for the next message of a
-	// session. There are always sessions whose client is silent, and while they
-	// are waited for nobody takes the new ones: it is below the 30 s after which
-	// Postfix gives up connecting to a milter (milter_connect_timeout).
+	// maxDrainIdle is how long a shutdown waits for the next message of a session.
+	// There are always sessions whose client is silent. While the shutdown waits for
+	// them, new sessions get no milter, and Postfix gives up connecting to a milter
+	// after 30 s (milter_connect_timeout). So the wait is shorter than that.
 	maxDrainIdle = 20 * time.Second
-	// attendAfter is when an EndOfMessage that still runs gets somebody to tell
-	// the MTA of progress and to notice when it leaves: far below any MTA's
-	// patience, and above what all but the slowest DNS takes.
+	// attendAfter is how long an EndOfMessage may run before the attendant starts to
+	// look after the MTA. It is far less than any MTA's patience, and more than all but
+	// the slowest DNS takes.
 	attendAfter = 100 * time.Millisecond
 )
 
-// Limits bound one connection and their number. A zero field takes its
+// Limits bound each connection and the number of connections. A zero field takes its
 // default.
 type Limits struct {
 	IdleTimeout         time.Duration // silence between frames
 	TransferTimeout     time.Duration // silence after DATA, while the MTA receives the message
-	FrameTimeout        time.Duration // for the rest of a frame once it has begun
+	FrameTimeout        time.Duration // for the rest of a frame, from its first octet on
 	WriteTimeout        time.Duration // for one write
 	ProgressInterval    time.Duration // between progress notices while EndOfMessage runs
 	EndOfMessageTimeout time.Duration // when EndOfMessage's context ends, at least 100 ms
@@ -73,13 +73,13 @@ type Limits struct {
 	MaxEnvelopeBytes int // a message, octets
 	MaxMacroBytes    int // a connection, octets
 	MaxFrame         int // octets after the length; at most 1 MiB
-	// MaxSessions is a soft limit: a connection over it is answered tempfail
-	// at CONNECT and closed.
+	// MaxSessions is a soft limit: a connection that exceeds it is accepted, answered
+	// tempfail at CONNECT, and closed.
 	MaxSessions int
-	// Memory is the budget of all connections together in octets, 0 for none:
-	// what they may be expected to hold of messages and buffers. A connection
-	// that does not fit is refused like one over MaxSessions; a message that
-	// outgrows what is left is refused (OversizeMemory).
+	// Memory is what all connections together may be expected to hold of messages and
+	// buffers, in octets; 0 means no bound. A connection that does not fit is refused
+	// like one over MaxSessions. A message that needs more than what is left is refused
+	// (OversizeMemory).
 	Memory int64
 }
 

@@ -13,22 +13,22 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// link is one MTA connection, from its first frame to its end. It sits on both
-// sides of go-milter: as the net.Conn it reads tokens from and writes edits to,
-// and as the backend it calls (conn.go). All of it runs on go-milter's
-// goroutine of the connection: its read handles events until the next one that
-// is for go-milter.
+// link is one MTA connection, from its first frame to its end. It is on both sides of
+// go-milter (gomilter.go): as the net.Conn that go-milter reads tokens from, and as the
+// backend that go-milter calls. Everything runs in the goroutine that go-milter has for
+// the connection. When go-milter reads, the link handles events until one comes that
+// go-milter must handle.
 type link struct {
 	srv    *Server
 	t      *wire.Transport
 	limits *Limits
 	conn   *Conn
-	refuse RejectReason // not "": every session is answered tempfail
+	refuse RejectReason // if it is not "", every session is answered tempfail
 
 	session Session // nil before CONNECT
 	counted bool    // SessionStarted was called
 	phase   dialogue.Phase
-	cmd     byte   // the event that is handled
+	cmd     byte   // the event that is being handled
 	data    []byte // its payload
 
 	inMessage bool // Mail was called and Abort was not: it must be
@@ -37,15 +37,16 @@ type link struct {
 
 	attendant *attendant // nil before the first end of a message
 
-	closing bool // end after what is written has been sent
+	closing bool // end the connection when what is written has been sent
 	ended   bool
 	end     End
 }
 
-// heldReplies are replies that no step could give yet, by what they are about.
+// heldReplies are replies for which there has been no step yet that gets a reply. Each is
+// kept for what it is about.
 type heldReplies struct{ connect, helo, message Reply }
 
-// reply returns the reply that stands, or "".
+// reply returns the reply that the next step gets, or "" if none is held.
 func (h heldReplies) reply() Reply {
 	switch {
 	case h.connect != "":
@@ -56,7 +57,7 @@ func (h heldReplies) reply() Reply {
 	return h.message
 }
 
-// hold keeps r for what cmd is about, unless one is held already.
+// hold keeps r for what cmd is about, unless a reply is already held for that.
 func (h *heldReplies) hold(cmd byte, r Reply) {
 	slot := &h.message
 	switch cmd {
@@ -70,11 +71,11 @@ func (h *heldReplies) hold(cmd byte, r Reply) {
 	}
 }
 
-// usage is what a message has had of its limits.
+// usage counts what a message has used of its limits.
 type usage struct {
 	recipients, envelope, fields, header int
 	memory                               int64    // reserved for it
-	outliner                             Outliner // set once it is over a limit and goes on
+	outliner                             Outliner // set when the message exceeds a limit and goes on
 }
 
 func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link {
@@ -87,7 +88,8 @@ func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link
 	}
 }
 
-// startSession counts one: at accept, and at the first CONNECT after QUIT_NC.
+// startSession counts a session: when the connection was accepted, and at the first
+// CONNECT after QUIT_NC.
 func (l *link) startSession() {
 	if !l.counted {
 		l.counted = true
@@ -99,9 +101,9 @@ func newConn(nc net.Conn, limits *Limits) *Conn {
 	return &Conn{remote: nc.RemoteAddr(), local: nc.LocalAddr(), macros: wire.Macros{Limit: limits.MaxMacroBytes}}
 }
 
-// begin negotiates, or ends the connection and reports false. What the MTA
-// offers must be known before go-milter answers it: an MTA drops a milter that
-// asks for more.
+// begin reads the MTA's offer and decides on the terms. If that fails, it reports false and
+// the connection ends. The offer must be known before go-milter answers it, because an MTA
+// drops a milter that asks for more than was offered.
 func (l *link) begin() (ok bool) {
 	defer l.rescue("milter.negotiate")
 	cmd, data, err := l.t.ReadFrame(l.idle(), true)
@@ -128,22 +130,22 @@ func (l *link) begin() (ok bool) {
 	return true
 }
 
-// idle is how long the MTA may now be silent.
+// idle returns how long the MTA may be silent now.
 func (l *link) idle() time.Duration {
 	limits := l.limits
 	switch {
 	case l.refuse != "":
 		return limits.FrameTimeout
 	case l.phase == dialogue.PhaseData, l.phase == dialogue.PhaseRcpt && l.conn.terms.Version < 4:
-		// DATA is shown since version 4.
+		// MTAs send DATA since version 4. Before, RCPT is the last step before the transfer.
 		return limits.TransferTimeout
 	}
 	return limits.IdleTimeout
 }
 
-// next handles events until one is for go-milter, and sends what is written
-// before it waits. It returns that event's command, or 0 at the end of the
-// connection.
+// next handles events until one comes that go-milter must handle, and returns its command.
+// It returns 0 at the end of the connection. Before it waits for the MTA, it sends what is
+// written.
 func (l *link) next() byte {
 	defer l.rescue("milter.read")
 	for l.settle() {
@@ -157,7 +159,7 @@ func (l *link) next() byte {
 		}
 		l.cmd, l.data = cmd, data
 		switch cmd {
-		case wire.CmdMacro, wire.CmdAbort: // admit saw to them
+		case wire.CmdMacro, wire.CmdAbort: // admit has handled them
 		case wire.CmdQuit:
 			l.stop(EndQuit)
 		case wire.CmdQuitNC:
@@ -171,10 +173,10 @@ func (l *link) next() byte {
 	return 0
 }
 
-// settle sends what was written and ends a message that was answered. It
-// reports false at the end of the connection.
+// settle sends what is written and ends a message that has its final reply. It reports
+// false if the connection is to end.
 func (l *link) settle() bool {
-	l.data = nil // memory of the transport's, which may give it to another
+	l.data = nil // it is in a buffer of the transport, which may give the buffer to another connection
 	if err := l.t.Flush(); err != nil {
 		l.stop(l.endOf(err))
 	}
@@ -184,7 +186,7 @@ func (l *link) settle() bool {
 	return !l.closing
 }
 
-// stop makes e the way the connection ends, unless that is settled.
+// stop makes the connection end with e. Only the first call decides how it ends.
 func (l *link) stop(e End) {
 	l.closing = true
 	if l.end == "" {
@@ -192,7 +194,7 @@ func (l *link) stop(e End) {
 	}
 }
 
-// fail ends the connection for an error of reading.
+// fail ends the connection because reading failed.
 func (l *link) fail(err error) {
 	l.logProtocolError(err)
 	l.stop(l.endOf(err))
@@ -212,11 +214,12 @@ func (l *link) endOf(err error) End {
 	return EndTimeout
 }
 
-// admit takes a frame's place in the sequence.
+// admit checks that the command may come now, and moves to the next phase. Macros and
+// ABORT are dealt with here.
 func (l *link) admit(cmd byte, data []byte) error {
 	if cmd == wire.CmdMacro {
-		// Macros are no event: libmilter takes them anywhere, and some clients
-		// repeat those of MAIL before every command of a message.
+		// Macros have no place in the sequence. libmilter accepts them anywhere, and some
+		// MTAs repeat the macros of MAIL before every command of a message.
 		return l.conn.macros.Add(data)
 	}
 	if cmd == wire.CmdQuit || cmd == wire.CmdQuitNC {
@@ -238,8 +241,8 @@ func (l *link) admit(cmd byte, data []byte) error {
 	return nil
 }
 
-// endMessage ends the message, if one is open, and what belonged to it. next is
-// the command that ends it, 0 for none: macros sent for that command stay.
+// endMessage ends the message, if there is one, and forgets what belonged to it. next is
+// the command that ends the message, or 0. Macros that were sent for that command stay.
 func (l *link) endMessage(next byte) {
 	if !l.phase.InMessage() {
 		return
@@ -253,8 +256,8 @@ func (l *link) endMessage(next byte) {
 	l.t.Shrink()
 }
 
-// abort tells the Session, once a message. A Session that cannot even forget
-// a message is not asked about the next one.
+// abort calls Abort of the Session, once for each message. If Abort panics the connection
+// ends, because the next message cannot be handled safely.
 func (l *link) abort() {
 	if !l.inMessage {
 		return
@@ -265,7 +268,8 @@ func (l *link) abort() {
 	}
 }
 
-// endSession closes the Session with e and forgets the client.
+// endSession closes the Session with e and forgets the SMTP client. The connection may
+// then be used for another session.
 func (l *link) endSession(e End) {
 	l.endMessage(0)
 	if l.session != nil {
@@ -284,13 +288,13 @@ func (l *link) endSession(e End) {
 	l.conn.terms = terms
 }
 
-// finish ends the connection. Only the first call counts.
+// finish ends the connection. Further calls have no effect.
 func (l *link) finish() {
 	if l.ended {
 		return
 	}
 	l.ended = true
-	_ = l.t.Flush() // the MTA may be gone
+	_ = l.t.Flush() // an error means that the MTA has gone
 	if l.end == "" {
 		l.end = EndEOF
 	}
@@ -300,7 +304,7 @@ func (l *link) finish() {
 	l.srv.done(l)
 }
 
-// rescue is deferred where a panic is the end of the connection.
+// rescue must be deferred. If there is a panic, it logs the panic and the connection ends.
 func (l *link) rescue(component string) {
 	if v := recover(); v != nil {
 		l.logPanic(component, v)
@@ -329,7 +333,7 @@ func (l *link) logPanic(component string, v any) {
 func (l *link) logProtocolError(err error) {
 	var m wire.Malformed
 	if !errors.As(err, &m) {
-		return // the MTA left or fell silent: counted by how the session ends
+		return // the MTA left or was silent, which is counted when the session ends
 	}
 	l.srv.opts.Observer.protocolError(m.Kind)
 	if l.srv.errors.take(l.srv.leftOut) {

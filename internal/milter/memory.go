@@ -3,23 +3,24 @@ package milter
 import "sync/atomic"
 
 const (
-	// sessionCost is what a connection is charged against Limits.Memory from
-	// accept to close: its buffers, its goroutine, and a part of a body that
-	// is on its way through.
+	// sessionCost is what a connection is counted as for Limits.Memory, from accept to
+	// close. It stands for the buffers, the goroutine, and a part of a body that is being
+	// handled.
 	sessionCost = 64 << 10
-	// headerFactor is how often the octets of a message's header and envelope
-	// are held: as they came, and taken apart by the Session.
+	// headerFactor is how many copies of a message's header and envelope are held at
+	// most: the octets as they came, and what the Session makes of them.
 	headerFactor = 3
-	// fieldCost is what a field or a recipient costs besides its octets.
+	// fieldCost is the memory that a field or a recipient takes besides its octets.
 	fieldCost = 256
 )
 
-// memory is the byte budget of all connections together. New ones are admitted
-// into three quarters of it; the rest is for the growth of those that are
-// there, so that what has begun is finished.
+// memory is the memory budget of all connections together. New connections may fill three
+// quarters of it. The rest is for messages of the connections that exist, so that a message
+// that has begun can be finished.
 type memory struct{ reserved atomic.Int64 }
 
-// admit reserves a connection's cost, unless limit (0: none) leaves no room.
+// admit reserves the cost of a connection. It reports false if limit leaves no room for it;
+// a limit of 0 means no bound.
 func (m *memory) admit(limit int64) bool {
 	return m.reserve(sessionCost, limit-limit/4)
 }
@@ -34,14 +35,14 @@ func (m *memory) reserve(n, limit int64) bool {
 
 func (m *memory) release(n int64) { m.reserved.Add(-n) }
 
-// short reports whether admit would refuse.
+// short reports whether admit would refuse a connection.
 func (m *memory) short(limit int64) bool {
 	return limit > 0 && m.reserved.Load()+sessionCost > limit-limit/4
 }
 
-// grow charges the message for one more field or argument of n octets. False
-// means that the budget is used up. A message that is answered already grows no
-// more.
+// grow reserves memory for one more field or argument of n octets. It reports false if the
+// budget is used up. If the message has its reply already, nothing more of it is held, and
+// grow reserves nothing.
 func (l *link) grow(n int) bool {
 	if l.held.reply() != "" {
 		return true
@@ -54,8 +55,8 @@ func (l *link) grow(n int) bool {
 	return true
 }
 
-// letGo makes room for the messages of others: the Session forgets this one,
-// which is answered already.
+// letGo frees the memory of a message that has its reply already: the Session forgets the
+// message.
 func (l *link) letGo() {
 	l.abort()
 	l.release()

@@ -27,89 +27,86 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// Session receives the events of one MTA connection, in order and never two at
-// a time.
+// Session receives the events of one MTA connection, in order and one at a time.
 //
-// A Reply other than [Continue] at a step where the MTA waits for none (see
-// [ReplyAt]) is held and given at the next step where it does wait; until the
-// message ends no further events of it are shown. Given or held, one from
-// Connect stands for every message of the connection, one from Helo until the
-// next HELO. Given at Rcpt it refuses one recipient; held from Rcpt it refuses
-// the message.
+// The MTA does not wait for a reply at every step (see [ReplyAt]). A Reply other than
+// [Continue] at a step without a reply is held, and given at the next step that has one.
+// Until the message ends, the Session gets no further events of it. A Reply from Connect
+// is valid for every message of the connection, and one from Helo until the next HELO,
+// whether it was given at once or held. A Reply that is given at Rcpt refuses one
+// recipient; one that is held from Rcpt refuses the message.
 type Session interface {
-	// Connect is the SMTP client. It comes once.
+	// Connect says who the SMTP client is. It is called once.
 	Connect(c Connect) Reply
-	// Helo is the argument of HELO or EHLO. It comes again after STARTTLS.
+	// Helo gets the argument of HELO or EHLO. It is called again after STARTTLS.
 	Helo(name string) Reply
-	// Mail begins a message. from is the reverse-path exactly as the client
-	// typed it, with brackets if any; args are the ESMTP arguments.
+	// Mail begins a message. from is the reverse-path exactly as the client wrote it,
+	// with its brackets if it had any. args are the ESMTP arguments.
 	Mail(from string, args []string) Reply
-	// Rcpt is a recipient, written as from in Mail.
+	// Rcpt adds a recipient, written as from in Mail.
 	Rcpt(to string, args []string) Reply
-	// Data is the DATA command; not every MTA shows it.
+	// Data is called at the DATA command. Not every MTA sends it to milters.
 	Data() Reply
-	// Header is a header field in wire order. value is every octet after the
-	// colon: leading space, folds as CRLF, no final CRLF. Where the MTA could
-	// not be asked to keep the leading space, a single one is assumed. An LF
-	// that no white space follows becomes CRLF too and is for the Session to
-	// judge; Postfix and Sendmail send none.
+	// Header gets a header field, in wire order. value has every octet after the colon:
+	// the leading space, and folds as CRLF, but no CRLF at the end. If the MTA cannot
+	// keep the leading space, a single space is assumed. An LF becomes CRLF even if no
+	// white space follows, and the Session must decide what that means; Postfix and
+	// Sendmail send none.
 	Header(name, value string) Reply
-	// EndOfHeader comes after the last field.
+	// EndOfHeader is called after the last field.
 	EndOfHeader() Reply
-	// Body is a part of the body with CRLF line ends; chunk is only valid
-	// during the call.
+	// Body gets a part of the body, with CRLF as line ends. chunk is valid during the
+	// call only.
 	Body(chunk []byte) Reply
-	// EndOfMessage gives the answer for the whole message. While it runs, the
-	// MTA is told that there is progress. ctx ends when the MTA goes away
-	// ([ErrPeerGone] is then the cause), on a shutdown whose time is up
-	// ([ErrDraining]), or after Limits.EndOfMessageTimeout; the connection
-	// waits for EndOfMessage to return, so it must heed ctx.
+	// EndOfMessage gives the reply to the whole message. While it runs, the MTA is told
+	// that there is progress. ctx ends when the MTA goes away (its cause is then
+	// [ErrPeerGone]), when the time of a shutdown is up ([ErrDraining]), or after
+	// Limits.EndOfMessageTimeout. The connection waits until EndOfMessage returns, so it
+	// must return soon after ctx ends.
 	EndOfMessage(ctx context.Context, m *Modifier) Reply
-	// Abort ends a message: once for every Mail that was called, after the
-	// final reply was sent, when the MTA abandons the message or the
-	// connection ends in the middle of it, or after a panic. What Connect
-	// and Helo told lives on.
+	// Abort ends a message. It is called once for every call of Mail: after the final
+	// reply was sent, when the MTA abandons the message, when the connection ends in the
+	// middle of it, or after a panic. What Connect and Helo said stays valid.
 	Abort()
-	// Close is called exactly once and last.
+	// Close is the last call, and comes exactly once.
 	Close(end End)
 }
 
-// OversizeReplier is an optional method of a [Session]. Oversize is called
-// once for a message that crosses a limit ([OversizeHeaderFields] and so on)
-// and says what the message is answered with; nothing more of that message is
-// shown, since a view cut short could hide a field. Without it, or when it
-// returns [Continue], the message is refused with 552 5.3.4 (452 4.5.3 for
-// recipients, 452 4.3.1 for memory). An [Outliner] may return [Outline] instead.
+// OversizeReplier is an optional interface of a [Session]. Oversize is called once for a
+// message that exceeds a limit ([OversizeHeaderFields] and so on), and returns the reply to
+// it. The Session gets nothing more of the message, because a header that is cut short
+// could lack the field that matters. Without the method, or when it returns [Continue], the
+// message is refused with 552 5.3.4 (452 4.5.3 for recipients, 452 4.3.1 for memory). An
+// [Outliner] may return [Outline] instead.
 type OversizeReplier interface {
 	Oversize(what string) Reply
 }
 
-// Outliner is a [Session] that can go on with a message over a limit: when its
-// Oversize returns [Outline] it must have let go of what it held of the message,
-// which is no longer counted against Limits.Memory. It is then shown every
-// further header field by HeaderStart, the one that crossed the limit included,
-// and EndOfMessage; no recipients, no end of header and no body.
+// Outliner is a [Session] that can go on with a message over a limit. When its Oversize
+// returns [Outline], it must hold nothing of the message any more, because the message no
+// longer counts for Limits.Memory. From then on it gets HeaderStart for every header field,
+// beginning with the one that exceeded the limit, and EndOfMessage. It gets no recipients,
+// no end of the header and no body.
 type Outliner interface {
 	OversizeReplier
-	// HeaderStart is Header with no more than the first 8 KiB of the value.
+	// HeaderStart is like Header, but gets at most the first 8 KiB of the value.
 	HeaderStart(name, start string)
 }
 
-// Salvager is an optional method of a [Session]. Salvage is called after a panic
-// of EndOfMessage, with a Modifier of its own, and answers the message in the
-// place of Settings.OnPanic.
+// Salvager is an optional interface of a [Session]. Salvage is called after a panic of
+// EndOfMessage, with a new Modifier. Its reply is given instead of Settings.OnPanic.
 type Salvager interface {
 	Salvage(m *Modifier) Reply
 }
 
-// What a message can have too much of: the argument of Oversize.
+// The limits that a message can exceed; the argument of Oversize is one of these.
 const (
 	OversizeHeaderFields = "header_fields"
 	OversizeHeaderBytes  = "header_bytes"
 	OversizeFieldBytes   = "field_bytes"
 	OversizeRecipients   = "recipients"
 	OversizeEnvelope     = "envelope_bytes"
-	OversizeMemory       = "memory" // Limits.Memory, of all messages together
+	OversizeMemory       = "memory" // Limits.Memory, which all messages share
 )
 
 // Family is the kind of address the SMTP client has.
@@ -123,15 +120,15 @@ const (
 	FamilyUnknown Family = wire.FamilyUnknown
 )
 
-// Connect is the SMTP client as the CONNECT event tells it.
+// Connect describes the SMTP client, as the CONNECT event does.
 type Connect struct {
-	// Hostname is the verified name, or what the MTA puts in its place:
-	// Postfix sends "[192.0.2.1]" for an unverified one.
+	// Hostname is the verified name of the client, or what the MTA sends if the name is
+	// not verified: Postfix sends "[192.0.2.1]".
 	Hostname string
 	Family   Family
-	// Addr is the client's address and port, from the event's own argument
-	// and never from a macro. An IPv4-mapped IPv6 address is given as IPv4.
-	// The zero AddrPort means the address is not known.
+	// Addr is the address and port of the client. It comes from the event itself and
+	// never from a macro. An IPv4-mapped IPv6 address is given as IPv4. The zero
+	// AddrPort means that the address is not known.
 	Addr netip.AddrPort
 }
 
@@ -140,15 +137,15 @@ type End string
 
 // How a session can end.
 const (
-	EndQuit          End = "quit"           // the MTA said so
-	EndEOF           End = "eof"            // the MTA went away
-	EndTimeout       End = "timeout"        // the MTA fell silent
-	EndProtocolError End = "protocol_error" // the MTA sent what cannot be
-	EndDrain         End = "drain"          // Shutdown's time was up
-	EndPanic         End = "panic"          // the Session could not even Abort
+	EndQuit          End = "quit"           // the MTA sent QUIT
+	EndEOF           End = "eof"            // the MTA closed the connection
+	EndTimeout       End = "timeout"        // the MTA was silent for too long
+	EndProtocolError End = "protocol_error" // the MTA violated the protocol
+	EndDrain         End = "drain"          // the time of Shutdown was up
+	EndPanic         End = "panic"          // a panic that the connection cannot go on after
 )
 
-// Ends returns every End, for metrics that start at 0.
+// Ends returns every End, so that metrics can start at 0.
 func Ends() []End {
 	return []End{EndQuit, EndEOF, EndTimeout, EndProtocolError, EndDrain, EndPanic}
 }
@@ -156,27 +153,27 @@ func Ends() []End {
 // ErrorKind says what was wrong with a frame: wire.KindEmptyFrame and so on.
 type ErrorKind = wire.Kind
 
-// ErrorKinds returns every ErrorKind, for metrics that start at 0.
+// ErrorKinds returns every ErrorKind, so that metrics can start at 0.
 func ErrorKinds() []ErrorKind { return wire.Kinds() }
 
 // RejectReason says why a connection was turned away.
 type RejectReason string
 
-// Reasons for turning a connection away, or for not accepting it yet.
+// The reasons for turning a connection away, or for not accepting it yet.
 const (
-	ReasonMaxSessions  RejectReason = "max_sessions"  // over Limits.MaxSessions: told tempfail
-	ReasonMemory       RejectReason = "memory"        // over Limits.Memory: told tempfail
-	ReasonHardLimit    RejectReason = "hard_limit"    // too many even to be told: left in the queue
-	ReasonAcceptFailed RejectReason = "accept_failed" // no file descriptor or memory: left in the queue
+	ReasonMaxSessions  RejectReason = "max_sessions"  // over Limits.MaxSessions; the MTA is answered tempfail
+	ReasonMemory       RejectReason = "memory"        // over Limits.Memory; the MTA is answered tempfail
+	ReasonHardLimit    RejectReason = "hard_limit"    // too many are being refused already; the connection waits in the listener's queue
+	ReasonAcceptFailed RejectReason = "accept_failed" // there is no file descriptor or memory; the connection waits in the listener's queue
 )
 
-// RejectReasons returns every RejectReason of this package.
+// RejectReasons returns every RejectReason, so that metrics can start at 0.
 func RejectReasons() []RejectReason {
 	return []RejectReason{ReasonMaxSessions, ReasonMemory, ReasonHardLimit, ReasonAcceptFailed}
 }
 
-// ReplyAt says at which early steps the sessions give replies. At the others
-// the MTA is asked not to wait, which saves a round trip each.
+// ReplyAt says at which early steps the sessions give replies. At the other steps the MTA
+// is asked not to wait, which saves a round trip at each of them.
 type ReplyAt struct {
 	Connect, Helo, Mail, Rcpt bool
 }
@@ -202,8 +199,8 @@ type Settings struct {
 	OnPanic Reply
 }
 
-// Observer is told what to count. Nil functions are left out. They are called
-// from many goroutines at once.
+// Observer has functions that are called when there is something to count. Each may be nil.
+// They are called from many goroutines at the same time.
 type Observer struct {
 	SessionStarted  func()
 	SessionEnded    func(end End) // once for each SessionStarted

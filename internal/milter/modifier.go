@@ -12,23 +12,24 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// ErrNotNegotiated is returned for an edit the MTA did not allow.
+// ErrNotNegotiated is returned for an edit that the MTA does not allow.
 var ErrNotNegotiated = errors.New("milter: the MTA does not allow this action")
 
-// ErrInvalidEdit is returned for an edit that could change more of the header
-// than the one field it is for.
+// ErrInvalidEdit is returned for an edit that could change more of the header than the
+// one field.
 var ErrInvalidEdit = errors.New("milter: invalid edit")
 
-// maxEditBytes bounds a value we write; Postfix itself cuts fields at 60,000.
+// maxEditBytes bounds a value that we write, in octets. Postfix itself cuts fields at
+// 60,000.
 const maxEditBytes = 60000
 
-// Modifier collects the edits of a message. They are written when
-// EndOfMessage has returned, and only if its reply lets the message live.
+// Modifier collects the edits of a message. They are written when EndOfMessage has
+// returned, and only if the message is delivered.
 //
-// The order of writing is fixed: changes, then deletions from the highest
-// index down, then insertions. Every index thus counts the fields as they
-// came, although Postfix renumbers at each deletion: a forged field must not
-// live on in the place of another (CVE-2022-48521).
+// The order of writing is fixed: changes, then deletions from the highest index down, then
+// insertions. Postfix counts the fields anew after each deletion. With this order every
+// index still means the field as it came, so that no forged field remains in place of the
+// one that was to be deleted (CVE-2022-48521).
 type Modifier struct {
 	conn       *Conn
 	changes    []edit
@@ -43,16 +44,16 @@ type edit struct {
 	name, value string
 }
 
-// deleteSet stands for many deletions of fields of one name.
+// deleteSet is a deletion of many fields of one name.
 type deleteSet struct {
 	name   string
 	count  int
 	doomed func(index int) bool
 }
 
-// InsertHeader puts a field at index: 0 is above everything, the MTA's own
-// Received field too. Of several at 0 the last one ends at the top. value is
-// what follows the colon, with folds as CRLF or LF and white space.
+// InsertHeader puts a field at index. 0 is above all fields, also above the MTA's own
+// Received field. If there are several insertions at 0, the last one is the topmost. value
+// is everything after the colon. A fold in it is CRLF or LF, followed by white space.
 func (m *Modifier) InsertHeader(index int, name, value string) error {
 	if index < 0 {
 		return fmt.Errorf("%w: insert at index %d", ErrInvalidEdit, index)
@@ -60,8 +61,8 @@ func (m *Modifier) InsertHeader(index int, name, value string) error {
 	return m.add(&m.inserts, ActionAddHeader, edit{index, name, value})
 }
 
-// ChangeHeader gives the index-th field called name, the topmost being 1, a
-// new value. An empty value deletes it.
+// ChangeHeader gives a new value to the index-th field called name, counted from 1 at the
+// top. An empty value deletes the field.
 func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	if value == "" {
 		return m.DeleteHeader(name, index)
@@ -72,8 +73,8 @@ func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	return m.add(&m.changes, ActionChangeHeader, edit{index, name, value})
 }
 
-// DeleteHeader removes the index-th field called name, the topmost being 1.
-// Names are compared without case.
+// DeleteHeader removes the index-th field called name, counted from 1 at the top. Upper and
+// lower case are the same.
 func (m *Modifier) DeleteHeader(name string, index int) error {
 	if index < 1 {
 		return fmt.Errorf("%w: deletion of index %d", ErrInvalidEdit, index)
@@ -81,10 +82,10 @@ func (m *Modifier) DeleteHeader(name string, index int) error {
 	return m.add(&m.deletes, ActionChangeHeader, edit{index: index, name: name})
 }
 
-// DeleteHeaders removes those of the first count fields called name for whose
-// index, from 1, doomed reports true. It is asked when the edits are written, so
-// that any number of deletions takes no memory. DeleteHeader must not be used for
-// the same name.
+// DeleteHeaders removes fields called name. doomed gets the index of each of the first count
+// of them, counted from 1, and reports whether the field is to be removed. It is called
+// when the edits are written, so that any number of deletions takes no memory. Do not use
+// DeleteHeader for the same name.
 func (m *Modifier) DeleteHeaders(name string, count int, doomed func(index int) bool) error {
 	switch {
 	case !m.conn.HasAction(ActionChangeHeader):
@@ -96,8 +97,9 @@ func (m *Modifier) DeleteHeaders(name string, count int, doomed func(index int) 
 	return nil
 }
 
-// Quarantine has the MTA hold the message, for the reason given to its
-// operator. A character of the reason that is not printable ASCII becomes '?'. The reply must still be Continue or Accept.
+// Quarantine makes the MTA hold the message. The operator of the MTA is shown the reason, in
+// which every character that is not printable ASCII becomes '?'. The reply to the message
+// must still be Continue or Accept.
 func (m *Modifier) Quarantine(reason string) error {
 	if !m.conn.HasAction(ActionQuarantine) {
 		return ErrNotNegotiated
@@ -105,7 +107,7 @@ func (m *Modifier) Quarantine(reason string) error {
 	if strings.ContainsAny(reason, "\r\n\x00") {
 		return fmt.Errorf("%w: quarantine reason holds CR, LF or NUL", ErrInvalidEdit)
 	}
-	// An empty reason would be no frame of ours to tell from none.
+	// "" means "no quarantine" in write, so an empty reason is never stored.
 	m.quarantine = cmp.Or(printable.Marked(reason, smtp.MaxLen), "held")
 	return nil
 }
@@ -134,9 +136,9 @@ func validName(s string) bool {
 	return s != ""
 }
 
-// checkValue refuses what could end the field: every line break must be a fold
-// (RFC 5322 §2.2.3), with something after its white space, since a line of
-// white space alone is the end of the header to some.
+// checkValue refuses a value that could end the field. Every line break must be a fold (RFC
+// 5322 §2.2.3), and something must follow its white space, because some programs take a
+// line that has only white space for the end of the header.
 func checkValue(value string) error {
 	if len(value) > maxEditBytes {
 		return fmt.Errorf("%w: value of %d octets", ErrInvalidEdit, len(value))
@@ -150,7 +152,7 @@ func checkValue(value string) error {
 			return fmt.Errorf("%w: value holds CR or NUL", ErrInvalidEdit)
 		}
 		if !first && (line == "" || line[0] != ' ' && line[0] != '\t' || strings.Trim(line, " \t") == "") {
-			return fmt.Errorf("%w: line break that is no fold", ErrInvalidEdit)
+			return fmt.Errorf("%w: a line break that is not a fold", ErrInvalidEdit)
 		}
 		if !more {
 			return nil
@@ -159,8 +161,8 @@ func checkValue(value string) error {
 	}
 }
 
-// lead fits the value's beginning to the MTA: with the leading space
-// negotiated it adds none, else it adds its own.
+// lead makes the value begin as the MTA expects. If the leading space was negotiated, the
+// MTA adds none, so the value must have it. Otherwise the MTA adds a space of its own.
 func (m *Modifier) lead(value string) string {
 	if value == "" {
 		return value
@@ -174,11 +176,11 @@ func (m *Modifier) lead(value string) string {
 	return " " + value
 }
 
-// maxUnsent is how many octets of edits gather before they are sent.
+// maxUnsent is how many octets of edits are gathered before they are sent.
 const maxUnsent = 64 << 10
 
-// write writes the edits. They go out with the reply, but for those that are too
-// many to gather; an error is of sending these.
+// write writes the edits. They are sent together with the reply, but if there are too many
+// to gather, some are sent earlier. An error means that sending these failed.
 func (m *Modifier) write(t *wire.Transport) error {
 	for _, e := range m.changes {
 		t.ChangeHeader(e.index, e.name, m.lead(e.value))
@@ -215,8 +217,8 @@ func (s deleteSet) write(t *wire.Transport) error {
 	return nil
 }
 
-// orderedDeletes returns the deletions, the highest index first and each
-// once: a second one would hit the field that took the place.
+// orderedDeletes returns the deletions, the highest index first and each once. A second
+// deletion of the same index would remove the field that has moved there.
 func (m *Modifier) orderedDeletes() []edit {
 	out := slices.Clone(m.deletes)
 	for i := range out {

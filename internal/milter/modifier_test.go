@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// edited sends a message whose end is answered by f and returns the result
-// and the header after the edits.
+// edited sends a message, lets f make edits and reply at its end, and returns the result and the
+// header after the edits.
 func edited(t *testing.T, offer client.Offer, raw string, f func(m *milter.Modifier) milter.Reply) (client.Result, []client.Field) {
 	t.Helper()
 	w := newWorld(t, given{})
@@ -37,8 +37,8 @@ func lines(header []client.Field) string {
 
 const forged = "A-R: evil1\nSubject: x\na-r: evil2\nA-R: evil3\nX-Other: keep\n\nbody\n"
 
-// The case of CVE-2022-48521: deletions renumber, and an insertion at the top
-// shifts them too.
+// TestDeletionsThenInsertions is the case of CVE-2022-48521: a deletion changes the indexes of
+// the fields below it, and so does an insertion at the top.
 func TestDeletionsThenInsertions(t *testing.T) {
 	for _, tc := range []struct {
 		why  string

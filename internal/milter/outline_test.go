@@ -28,9 +28,9 @@ func (s *outliner) HeaderStart(name, start string) {
 	}
 }
 
-// TestOutline: the field that crosses a limit and all after it are shown by
-// their beginning, nothing else is, and the message still has an end. Nothing of
-// it is reserved any more.
+// TestOutline: the Session gets the beginnings of the field that exceeds a limit and of all fields
+// after it, and the end of the message, but nothing else. No memory is reserved for the message
+// any more.
 func TestOutline(t *testing.T) {
 	big := "Big\x00 " + strings.Repeat("x", 300<<10) + "\x00"
 	open := frame('M', "<a>\x00") + frame('R', "<x>\x00")
@@ -74,13 +74,13 @@ func TestOutline(t *testing.T) {
 					break
 				}
 			}
-			expect(t, got[2:], tc.want...) // after +started and connect
+			expect(t, got[2:], tc.want...) // the first two are +started and connect
 		})
 	}
 }
 
-// TestManyDeletions: more edits than are gathered go out in order, the highest
-// index first, before the reply; an MTA that is gone meanwhile is noticed.
+// TestManyDeletions: edits that are too many to gather are sent before the reply, the highest
+// index first.
 func TestManyDeletions(t *testing.T) {
 	const n = 20_000
 	res, _ := edited(t, client.PostfixOffer(), mail, func(m *milter.Modifier) milter.Reply {
@@ -113,7 +113,7 @@ func TestManyDeletions(t *testing.T) {
 	})
 }
 
-// TestDeletionsForNobody: the MTA leaves while a long list of edits goes out.
+// TestDeletionsForNobody: if the MTA leaves while a long list of edits is sent, the sending stops.
 func TestDeletionsForNobody(t *testing.T) {
 	w := newWorld(t, given{})
 	asked := 0
@@ -126,7 +126,7 @@ func TestDeletionsForNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 50_000_000 // a gigabyte and more
+	const n = 50_000_000 // more than a gigabyte
 	w.eom = func(_ context.Context, _ *session, m *milter.Modifier) milter.Reply {
 		_ = nc.Close()
 		_ = m.DeleteHeaders("X-Y", n, func(int) bool { asked++; return true })

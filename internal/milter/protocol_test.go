@@ -109,10 +109,10 @@ func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
 	refused := milter.Custom(smtp.New(550, "5.7.1", "no"))
 	for _, tc := range []struct {
 		why   string
-		at    string // the event that refuses
+		at    string // the event whose reply refuses
 		reply milter.Reply
 		want  string
-		after string // the next event shown
+		after string // the next event that the Session gets
 	}{
 		{"MAIL gives no reply by default", "mail", refused, "550 5.7.1 no", "abort"},
 		{"so does RCPT, and the whole message is refused", "rcpt", milter.Tempfail, "tempfail", "abort"},
@@ -164,7 +164,7 @@ func TestHeldReplyOfConnectionStands(t *testing.T) {
 	expect(t, w.log()[:3], "+started", "connect client.example.com 4 192.0.2.1:2525", "close quit")
 }
 
-// What stands since MAIL or HELO is said where the MTA listens again.
+// TestHeldReplyAtRcpt: a reply that is held from HELO or MAIL is given at RCPT.
 func TestHeldReplyAtRcpt(t *testing.T) {
 	for _, at := range []string{"helo", "mail"} {
 		w := newWorld(t, given{ReplyAt: milter.ReplyAt{Helo: true, Rcpt: true}})
@@ -173,7 +173,7 @@ func TestHeldReplyAtRcpt(t *testing.T) {
 		if _, err := c.Connect("x", client1); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Helo("x"); err != nil { // refused, but the client goes on
+		if _, err := c.Helo("x"); err != nil { // it is refused, but the client goes on
 			t.Fatal(err)
 		}
 		env := envelope()

@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// maxLoggedErrors is how many protocol errors are logged within rationTime: who
-// reaches the socket could else fill the log with connections.
+// maxLoggedErrors is how many protocol errors are logged within rationTime. Without this
+// limit, anybody who can connect to the socket could fill the log.
 const maxLoggedErrors = 10
 
 const rationTime = time.Minute
 
-// ration lets so many be told, and counts what is left out.
+// ration limits how many records of a kind are logged, and counts those that are left out.
 type ration struct {
 	mu      sync.Mutex
 	began   time.Time
 	logged  int
 	omitted int
-	end     *time.Timer // calls over; nil while nothing is left out
+	end     *time.Timer // logs how many were left out; nil while none is
 }
 
-// take reports whether one more may be told. Where it may not, over is called
-// later with how many were left out.
+// take reports whether one more record may be logged. If it may not, over is called when the
+// time is up, with the number of records that were left out.
 func (r *ration) take(over func(left int)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -39,7 +39,7 @@ func (r *ration) take(over func(left int)) bool {
 	return false
 }
 
-// flush calls over with how many were left out so far, if any.
+// flush calls over with the number of records that were left out so far, if there are any.
 func (r *ration) flush(over func(left int)) {
 	r.mu.Lock()
 	left := r.omitted

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// What is left out is told once, at the end of the time, and then the ration is
-// whole again.
+// TestRation: the number of records that are left out is logged once, at the end of the time.
+// Then as many records as before may be logged.
 func TestRation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r ration
-		told := make(chan int, 10)
-		over := func(n int) { told <- n }
-		// left is what was told since it was last called; 0 is nothing.
+		logged := make(chan int, 10)
+		over := func(n int) { logged <- n }
+		// left returns the number that was logged as left out since the last call.
 		left := func() (n int) {
 			synctest.Wait()
-			for len(told) > 0 {
-				n += <-told
+			for len(logged) > 0 {
+				n += <-logged
 			}
 			return n
 		}
@@ -30,7 +30,7 @@ func TestRation(t *testing.T) {
 				}
 			}
 			if got != want {
-				t.Errorf("%d of %d were told, want %d", got, n, want)
+				t.Errorf("%d of %d may be logged, want %d", got, n, want)
 			}
 		}
 		round(3, 3)
@@ -39,7 +39,7 @@ func TestRation(t *testing.T) {
 		round(5, 0)
 		time.Sleep(rationTime/2 - 1)
 		if n := left(); n != 0 {
-			t.Errorf("told too early: %d", n)
+			t.Errorf("logged too early: %d", n)
 		}
 		time.Sleep(time.Nanosecond)
 		if n := left(); n != 8 {
@@ -53,7 +53,7 @@ func TestRation(t *testing.T) {
 		r.flush(over)
 		time.Sleep(2 * rationTime)
 		if n := left(); n != 0 {
-			t.Errorf("told again: %d", n)
+			t.Errorf("logged again: %d", n)
 		}
 		round(1, 1)
 	})

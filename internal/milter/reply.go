@@ -13,33 +13,35 @@ import (
 // Reply is a Session's answer to an event. The zero Reply is [Continue].
 type Reply string
 
-// The plain replies. Accept and Discard are about a message: at Connect and
-// Helo they count as Continue, because an MTA that is told to accept there
-// shows nothing more of the whole SMTP session.
+// The plain replies. Accept and Discard are about a message. At Connect and Helo they count
+// as Continue, because an MTA that is told to accept there would send the milter nothing
+// more of the whole SMTP session.
 const (
 	Continue Reply = "c" // go on
-	Accept   Reply = "a" // no more of this message is of interest; deliver it
-	Discard  Reply = "d" // take the message and throw it away
-	Reject   Reply = "r" // 5xx in the MTA's words
-	Tempfail Reply = "t" // 4xx in the MTA's words
+	Accept   Reply = "a" // deliver the message; the milter needs nothing more of it
+	Discard  Reply = "d" // accept the message and throw it away
+	Reject   Reply = "r" // 5xx, in the words of the MTA
+	Tempfail Reply = "t" // 4xx, in the words of the MTA
 )
 
-// Outline is a Session's answer to Oversize only: see [Outliner].
+// Outline is what Oversize of an [Outliner] may return. It is not a reply elsewhere.
 const Outline Reply = "outline"
 
-// flawed begins a note on what is wrong with the reply that Custom was given.
-// progressNotice is not a Reply, but is sent as one: SMFIR_PROGRESS.
 const (
-	flawed         = "\x00"
+	// flawed begins a note within a Reply, which says what was wrong with the argument of
+	// Custom.
+	flawed = "\x00"
+	// progressNotice (SMFIR_PROGRESS) is sent like a reply.
 	progressNotice = Reply("p")
 )
 
-// Custom is a reply in our own words. A reply that an MTA would refuse
-// ([smtp.Reply.Validate]) becomes a plain Reject if its code is 5yz, otherwise a
-// plain Tempfail, and is logged when it is sent: an MTA that gets a malformed reply
-// falls back to its default action, which may be to accept the message.
+// Custom makes a reply in our own words. A reply that an MTA would refuse
+// ([smtp.Reply.Validate]) becomes a plain Reject if its code is 5yz, and a plain Tempfail
+// otherwise. What was wrong is logged when the reply is sent. A malformed reply must not be
+// sent, because the MTA would then use its default action, which may be to accept the
+// message.
 //
-// Postfix and Sendmail read a reply as a format, so '%' is sent doubled.
+// Postfix and Sendmail read a reply as a format, so '%' is sent twice.
 func Custom(r smtp.Reply) Reply {
 	if err := r.Validate(); err != nil {
 		plain := Tempfail
@@ -51,7 +53,7 @@ func Custom(r smtp.Reply) Reply {
 	return Reply(wire.CodeReply) + Reply(strings.ReplaceAll(r.String(), "%", "%%"))
 }
 
-// Code returns the SMTP reply code of a Custom reply, else 0.
+// Code returns the SMTP reply code of a Custom reply. For other replies it returns 0.
 func (r Reply) Code() int {
 	if r == "" || r[0] != wire.CodeReply || len(r) < 4 {
 		return 0
@@ -63,7 +65,7 @@ func (r Reply) Code() int {
 	return code
 }
 
-// String returns the reply as a log shows it.
+// String returns the reply as the log shows it.
 func (r Reply) String() string {
 	plain, _ := r.check()
 	switch plain {
@@ -81,7 +83,7 @@ func (r Reply) String() string {
 	return strings.ReplaceAll(string(plain[1:]), "%%", "%")
 }
 
-// check returns what is sent for r, and why that is not what was asked for.
+// check returns the reply that is sent for r. If that is another one, the error says why.
 func (r Reply) check() (Reply, error) {
 	plain, note, bad := strings.Cut(string(r), flawed)
 	switch {
@@ -95,5 +97,5 @@ func (r Reply) check() (Reply, error) {
 	return Tempfail, fmt.Errorf("milter: unknown reply %q", string(r))
 }
 
-// delivers reports whether the message lives on after r.
+// delivers reports whether the message is delivered after r.
 func (r Reply) delivers() bool { return r == Continue || r == Accept }

@@ -36,7 +36,7 @@ func TestCustom(t *testing.T) {
 		{"a code without digits", "y", "y", 0, "tempfail"},
 		{"a code of letters", "yabc x", "yabc x", 0, "tempfail"},
 	} {
-		sent, _, _ := strings.Cut(string(tc.reply), "\x00") // a note for the log may follow
+		sent, _, _ := strings.Cut(string(tc.reply), "\x00") // a note for the log may follow the NUL
 		if sent != tc.sent || tc.reply.Code() != tc.code || tc.reply.String() != tc.log {
 			t.Errorf("%s: %q, code %d, log %q", tc.why, string(tc.reply), tc.reply.Code(), tc.reply.String())
 		}

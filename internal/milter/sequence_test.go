@@ -56,16 +56,15 @@ func TestQuitNCKeepsTheConnection(t *testing.T) {
 		"+started", "connect h2 U invalid AddrPort", "j=", "close quit", "+ended quit")
 }
 
-// TestMacrosAnywhere: macros move nothing, wherever they come; those directly
-// before a MAIL are its own, also where the message before was abandoned without
-// ABORT.
+// TestMacrosAnywhere: macros do not change the phase, wherever they come. Macros directly before a
+// MAIL belong to that MAIL, even if the message before it was abandoned without ABORT.
 func TestMacrosAnywhere(t *testing.T) {
 	const auth = "M{auth_authen}\x00"
 	open := frame('M', "<a>\x00") + frame('R', "<x>\x00")
 	rest := frame('L', "A\x00 b\x00") + frame('N', "") + frame('E', "")
 	for _, tc := range []struct {
 		why, sent string
-		want      []string // mails, ends of messages and aborts
+		want      []string // the calls of Mail, EndOfMessage and Abort
 	}{
 		{"MAIL's, inside its message", open + frame('D', "Mi\x00id\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "eom, i=id, auth=", "abort"}},
@@ -108,7 +107,7 @@ func TestMacrosAnywhere(t *testing.T) {
 	}
 }
 
-// TestLeadingSpace: whether it was negotiated decides how a field is read.
+// TestLeadingSpace: a field is read according to what was negotiated about its leading space.
 func TestLeadingSpace(t *testing.T) {
 	for _, tc := range []struct {
 		why      string

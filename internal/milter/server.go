@@ -21,7 +21,8 @@ import (
 // ErrServerClosed is returned by Serve after Shutdown was called.
 var ErrServerClosed = errors.New("milter: server closed")
 
-// Between tries to accept when there are no file descriptors or memory left.
+// The pause before the next try to accept a connection, if there are no file descriptors or
+// no memory left. It doubles with each failure.
 const (
 	minAcceptBackoff = 5 * time.Millisecond
 	maxAcceptBackoff = time.Second
@@ -30,7 +31,7 @@ const (
 // Server serves milter connections. Make it with [New].
 type Server struct {
 	opts    Options
-	base    context.Context // parent of every EndOfMessage's context
+	base    context.Context // the parent of every EndOfMessage's context
 	cancel  context.CancelCauseFunc
 	symList map[gomilter.Stage][]string
 	buffers wire.Buffers
@@ -38,13 +39,13 @@ type Server struct {
 	settings atomic.Pointer[settings]
 	memory   memory
 	errors   ration
-	freed    chan struct{} // has an element after a connection's end
+	freed    chan struct{} // has an element when a connection has ended
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	links     map[*link]struct{}
-	sessions  int // links that are served
-	refusing  int // links that are being refused
+	sessions  int // how many links are served
+	refusing  int // how many links are being refused
 	draining  chan struct{}
 	drained   bool // draining is closed
 	wg        sync.WaitGroup
@@ -56,7 +57,7 @@ type settings struct {
 	frames wire.Limits // the part of Limits that bounds frames
 }
 
-// New returns a Server. It panics if there is no NewSession.
+// New returns a Server with the default [Settings]. It panics if there is no NewSession.
 func New(opts Options) *Server {
 	if opts.NewSession == nil {
 		panic("milter: Options.NewSession is nil")
@@ -89,16 +90,16 @@ func (s *Server) Set(set Settings) {
 	s.settings.Store(&settings{set, wire.Limits{MaxFrame: l.MaxFrame, FrameTimeout: l.FrameTimeout, WriteTimeout: l.WriteTimeout}})
 }
 
-// onPanic answers a message whose Session panicked.
+// onPanic returns the reply to a message whose Session panicked.
 func (s *Server) onPanic() Reply { return s.settings.Load().OnPanic }
 
-// Reserved is how much of Limits.Memory is in use, in octets.
+// Reserved returns how much of Limits.Memory is in use, in octets.
 func (s *Server) Reserved() int64 { return s.memory.reserved.Load() }
 
-// Serve accepts connections until Shutdown is called, then returns
-// ErrServerClosed. It closes ln. Running out of file descriptors does not end
-// it, nor do more connections than can even be refused: they wait in the
-// listener's queue, which an MTA hardly notices.
+// Serve accepts connections until Shutdown is called, then returns ErrServerClosed. It
+// closes ln. If there are no file descriptors left, or so many connections that not even
+// refusing them is possible, Serve goes on: connections wait in the listener's queue, which
+// an MTA hardly notices.
 func (s *Server) Serve(ln net.Listener) error {
 	defer func() { _ = ln.Close() }()
 	s.mu.Lock()
@@ -127,7 +128,7 @@ func (s *Server) Serve(ln net.Listener) error {
 			continue
 		case s.isDraining():
 			return ErrServerClosed
-		case !passing(err):
+		case !transient(err):
 			return fmt.Errorf("milter: accept on %s: %w", ln.Addr(), err)
 		}
 		s.opts.Observer.sessionRejected(ReasonAcceptFailed)
@@ -145,11 +146,11 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 }
 
-// passing reports whether accept may work again after a while.
-func passing(err error) bool {
+// transient reports whether the error of an accept may be gone after a while.
+func transient(err error) bool {
 	for _, e := range []syscall.Errno{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, // none left
-		syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO, // that one connection
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, // no descriptors or memory are left
+		syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO, // the error is of one connection
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -159,7 +160,7 @@ func passing(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// leftOut tells how many protocol errors the log does not have.
+// leftOut logs how many protocol errors were not logged.
 func (s *Server) leftOut(n int) {
 	s.opts.Logger.Warn("milter protocol errors left out of the log", "count", n)
 }
@@ -170,13 +171,13 @@ func (s *Server) isDraining() bool {
 	return s.drained
 }
 
-// awaitSlot waits while a connection could not even be refused.
+// awaitSlot waits while so many connections are being refused that no other can be.
 func (s *Server) awaitSlot() {
-	for told := false; s.full(); told = true {
-		if !told {
+	for counted := false; s.full(); counted = true {
+		if !counted {
 			s.opts.Observer.sessionRejected(ReasonHardLimit)
 		}
-		// Another Serve may have taken what was freed.
+		// Another Serve may take the slot that was freed, so a timer wakes this one too.
 		timer := time.NewTimer(maxAcceptBackoff)
 		select {
 		case <-s.freed:
@@ -196,7 +197,7 @@ func (s *Server) full() bool {
 	return s.refusing >= maxRefusing && (s.sessions >= limits.MaxSessions || s.memory.short(limits.Memory))
 }
 
-// start serves nc on goroutines of its own, or turns it away.
+// start serves nc in goroutines of its own, or refuses it there.
 func (s *Server) start(nc net.Conn) {
 	set := s.settings.Load()
 	reason := RejectReason("")
@@ -209,7 +210,7 @@ func (s *Server) start(nc net.Conn) {
 	}
 	l := newLink(s, nc, set, reason)
 	s.links[l] = struct{}{}
-	if s.drained { // accepted just before
+	if s.drained { // Shutdown began after this connection was accepted
 		l.t.Hasten(maxDrainIdle)
 	}
 	if reason == "" {
@@ -235,7 +236,7 @@ func (s *Server) run(l *link) {
 	}
 }
 
-// done is a link's last word.
+// done is called by a link when its connection has ended.
 func (s *Server) done(l *link) {
 	s.mu.Lock()
 	delete(s.links, l)
@@ -248,18 +249,18 @@ func (s *Server) done(l *link) {
 	s.mu.Unlock()
 	select {
 	case s.freed <- struct{}{}:
-	default: // one is enough to wake a Serve
+	default: // there is an element already, which wakes a Serve
 	}
 	s.wg.Done()
 }
 
-// Shutdown stops accepting and waits for the MTAs to end their sessions: one
-// that loses its milter in the middle of an SMTP session answers 451 for the
-// rest of it (Postfix under tempfail), or stops filtering (under accept). So a
-// message in progress is waited for, and the next one of its session for 20
-// seconds. When ctx ends, EndOfMessage calls are canceled, their replies are
-// sent, and every connection is closed; Shutdown then returns ctx's error. It
-// returns when no goroutine is left.
+// Shutdown stops accepting connections and waits until the MTAs end their sessions. An MTA
+// that loses its milter in the middle of an SMTP session answers 451 for the rest of the
+// session (Postfix with the default action tempfail), or stops filtering (with accept). So
+// Shutdown waits for a message in progress, and for 20 seconds for the next message of its
+// session. When ctx ends, calls of EndOfMessage are cancelled, their replies are sent, and
+// every connection is closed; Shutdown then returns the error of ctx. When it returns, no
+// goroutine is left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.drained {

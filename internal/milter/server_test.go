@@ -40,10 +40,10 @@ func TestSoftLimitIsToldTempfail(t *testing.T) {
 	}
 }
 
-// TestMemoryRefusesNewSessions: what does not fit the budget is told so; a
-// session that is there goes on.
+// TestMemoryRefusesNewSessions: a connection that does not fit into the memory budget is refused,
+// and the sessions that exist go on.
 func TestMemoryRefusesNewSessions(t *testing.T) {
-	w := newWorld(t, given{Limits: milter.Limits{Memory: 128 << 10}}) // one session, and room to grow
+	w := newWorld(t, given{Limits: milter.Limits{Memory: 128 << 10}}) // enough for one session and its messages
 	addr := w.listen()
 	first := w.dial(addr, client.PostfixOffer())
 	hello(t, first)
@@ -67,8 +67,8 @@ func TestMemoryRefusesNewSessions(t *testing.T) {
 	}
 }
 
-// TestMemoryRefusesGrowth: a message that would outgrow the budget is to come
-// again, the next of its session is taken, and what it had is free again.
+// TestMemoryRefusesGrowth: a message that needs more than the memory budget is put off. Its memory
+// is free again, and the next message of the session is accepted.
 func TestMemoryRefusesGrowth(t *testing.T) {
 	w := newWorld(t, given{Limits: milter.Limits{Memory: 128 << 10}})
 	c := w.dial(w.listen(), client.PostfixOffer())
@@ -93,8 +93,8 @@ func TestMemoryRefusesGrowth(t *testing.T) {
 	}
 }
 
-// TestHardLimit: while there are too many connections even to be refused, more
-// are left where an MTA waits, and are refused in their turn.
+// TestHardLimit: while as many connections are being refused as can be, further ones wait in the
+// queue of the listener. They are refused later.
 func TestHardLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
@@ -111,7 +111,7 @@ func TestHardLimit(t *testing.T) {
 		if got := strings.Join(w.log(), "\n"); strings.Count(got, "hard_limit") != 1 || strings.Count(got, "max_sessions") != 256 {
 			t.Error(got)
 		}
-		for n := 0; n < 300; n++ { // the peers leave, and make room for the others
+		for n := 0; n < 300; n++ { // the peers leave, so that others can be refused
 			_ = (<-conns).Close()
 		}
 		synctest.Wait()
@@ -124,7 +124,7 @@ func TestHardLimit(t *testing.T) {
 	})
 }
 
-// TestHardLimitEndsWithTheServer: a Serve that waits for room ends too.
+// TestHardLimitEndsWithTheServer: Shutdown also ends a Serve that accepts nothing at the moment.
 func TestHardLimitEndsWithTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
@@ -144,8 +144,8 @@ func TestHardLimitEndsWithTheServer(t *testing.T) {
 	})
 }
 
-// TestSet: connections that come after a change have the new limits, those
-// that are there keep theirs.
+// TestSet: connections that come after a change have the new limits, and those that exist keep
+// theirs.
 func TestSet(t *testing.T) {
 	w := newWorld(t, given{})
 	w.on["mail"] = func(s *session) milter.Reply {
@@ -182,7 +182,7 @@ func TestAcceptBacksOffAndGoesOn(t *testing.T) {
 			ln.errs <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
 		}
 		c := client.New(ln.dial())
-		// 5 ms doubled up to 1 s: 5+10+...+640 ms, then four times a second.
+		// The pauses are 5, 10, ... 640 ms, and then four times 1 s.
 		if waited := time.Since(start); waited < 5*time.Second || waited > 6*time.Second {
 			t.Error("waited", waited)
 		}
@@ -212,7 +212,7 @@ func TestServeEndsWhenTheListenerIsBroken(t *testing.T) {
 	}
 }
 
-// TestShutdownRemovesTheUnixSocket: an MTA then knows at once that nobody is there.
+// TestShutdownRemovesTheUnixSocket: without the file an MTA knows at once that no milter is there.
 func TestShutdownRemovesTheUnixSocket(t *testing.T) {
 	path := t.TempDir() + "/milter.sock"
 	ln, err := net.Listen("unix", path)

@@ -1,18 +1,20 @@
 package milter
 
-// What a session and the evaluation of a message need of their goroutine's
-// stack, in octets, about.
+// About how much stack a session and the evaluation of a message need, in octets.
 const (
 	sessionStack = 5 << 10
 	messageStack = 12 << 10
 )
 
-// growForSession makes room on the stack of a connection. The runtime looks for
-// room when a function begins; a stack without it is doubled, and moved with
-// all the frames that are on it: a new connection's three times, deep in the
-// evaluators. Here few frames are on it, and it grows at once. These functions
-// are called with false: the room need not be used. From an idle connection the
-// garbage collector takes it back.
+// growForSession makes the stack of a connection's goroutine grow once, to the size that a
+// session needs. The runtime checks when a function begins whether the stack is large enough.
+// If not, it makes a stack of twice the size and copies all frames. A new connection would
+// go through that three times, deep in the evaluators. Here the stack has few frames, so
+// one growth is cheap. The garbage collector makes the stack of an idle connection smaller
+// again.
+//
+// Calling the function is enough, whatever its argument. The argument only keeps the
+// compiler from removing the array.
 //
 //go:noinline
 func growForSession(use bool) {
@@ -22,7 +24,7 @@ func growForSession(use bool) {
 	}
 }
 
-// growForMessage makes room for a message.
+// growForMessage does the same for the evaluation of a message.
 //
 //go:noinline
 func growForMessage(use bool) {
@@ -32,7 +34,7 @@ func growForMessage(use bool) {
 	}
 }
 
-// touch keeps the compiler from doing away with the room.
+// touch uses the array, so that the compiler does not remove it.
 //
 //go:noinline
 func touch([]byte) {}

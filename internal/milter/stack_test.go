@@ -2,8 +2,7 @@ package milter
 
 import "testing"
 
-// TestStackGrows: what the functions are for happens at their call; their room
-// is on the stack and not on the heap.
+// TestStackGrows: the arrays of the functions are on the stack and not on the heap.
 func TestStackGrows(t *testing.T) {
 	for _, use := range []bool{false, true} {
 		if n := testing.AllocsPerRun(10, func() {

@@ -7,14 +7,14 @@ import (
 	"sekimori/internal/milter"
 )
 
-// strict is a Session that notes every call that breaks the contract.
+// strict is a Session that records every call that violates the contract.
 type strict struct {
 	r        *recorder
 	last     string
-	open     bool // Mail without Abort
+	open     bool // Mail was called, and Abort was not
 	closed   bool
 	ended    bool // EndOfMessage was called for this message
-	rejected bool // a reply stands: nothing more of the message may come
+	rejected bool // the message has its reply, so no more calls for it may come
 }
 
 func (s *strict) call(name string, flaw bool, why string) milter.Reply {

@@ -23,7 +23,7 @@ func (w *world) shutdownNow() error {
 	return w.server.Shutdown(ctx)
 }
 
-// piped runs f in a bubble with a client that has said HELO.
+// piped runs f in a synctest bubble, with a client that has sent HELO.
 func piped(t *testing.T, opts given, f func(t *testing.T, w *world, c *client.Client, nc net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestProgressWhileWaiting(t *testing.T) {
 			time.Sleep(12 * time.Second)
 			return milter.Accept
 		}
-		c.Timeout = 6 * time.Second // the MTA's patience, renewed by each notice
+		c.Timeout = 6 * time.Second // the patience of the MTA, which begins anew with each notice
 		res, err := c.SendMessage(envelope(), []byte(mail))
 		if err != nil || res.Action.Kind != client.Accept {
 			t.Fatal(res, err)
@@ -61,7 +61,8 @@ func TestProgressWhileWaiting(t *testing.T) {
 	})
 }
 
-// TestEveryLongMessageIsAttended: slow and fast ones on one connection.
+// TestEveryLongMessageIsAttended: every slow message of a connection gets its notices, also after
+// fast ones.
 func TestEveryLongMessageIsAttended(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		var takes time.Duration
@@ -84,7 +85,7 @@ func TestEveryLongMessageIsAttended(t *testing.T) {
 	})
 }
 
-// An MTA that does not wait for its answer is served after it.
+// TestMTASpeaksWhileWaiting: what an MTA sends before it has its reply is handled after the reply.
 func TestMTASpeaksWhileWaiting(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
@@ -119,7 +120,7 @@ func TestEndOfMessageHasADeadline(t *testing.T) {
 			}
 			return milter.Tempfail
 		}
-		for range 2 { // the next message has a deadline of its own
+		for range 2 { // the second message has its own deadline
 			start := time.Now()
 			res, err := c.SendMessage(envelope(), []byte(mail))
 			if err != nil || res.Action.Kind != client.Tempfail {
@@ -158,8 +159,8 @@ func TestMTAGoneWhileWaiting(t *testing.T) {
 	})
 }
 
-// An MTA that stops reading and an EndOfMessage that takes long: the notice
-// cannot be written.
+// TestMTADeafWhileWaiting: if the MTA stops reading during a long EndOfMessage, the notice cannot be
+// written, and the connection ends.
 func TestMTADeafWhileWaiting(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
@@ -203,7 +204,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// A frame that trickles in does not get more time with every octet.
+// TestTricklingFrame: a frame that comes octet by octet does not get more time with each of them.
 func TestTricklingFrame(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
 		start := time.Now()
@@ -230,7 +231,7 @@ func TestShutdownWaitsForQuit(t *testing.T) {
 		if err := <-w.served; !errors.Is(err, milter.ErrServerClosed) {
 			t.Error("Serve:", err)
 		}
-		// The session in flight goes on as if nothing were the matter.
+		// The session in flight can go on as before.
 		for range 2 {
 			if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
 				t.Fatal(res, err)
@@ -261,7 +262,7 @@ func deliver(t *testing.T, c *client.Client) {
 	}
 }
 
-// begin leaves a message at DATA, where an MTA receives all of it first.
+// begin sends a message up to DATA. There an MTA receives the whole message first.
 func begin(t *testing.T, c *client.Client) {
 	t.Helper()
 	for _, step := range []func() (client.Action, error){
@@ -275,13 +276,13 @@ func begin(t *testing.T, c *client.Client) {
 	}
 }
 
-// TestShutdownOfIdleSessions: while one waits for the next message of a silent
-// client nobody takes new ones.
+// TestShutdownOfIdleSessions: a shutdown waits only for a short time for the next message of an idle
+// session, because no new sessions are accepted meanwhile.
 func TestShutdownOfIdleSessions(t *testing.T) {
 	const patience = 20 * time.Second
 	for _, c := range []struct {
 		name   string
-		before func(*testing.T, *client.Client) // the shutdown
+		before func(*testing.T, *client.Client) // runs before the shutdown
 		during func(*testing.T, *client.Client)
 		want   time.Duration
 	}{
@@ -371,14 +372,14 @@ func TestShutdownDeadlineEndsTheMessage(t *testing.T) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			<-ctx.Done()
 			w.note("%v", context.Cause(ctx))
-			time.Sleep(3 * time.Second) // it takes its time to give up
+			time.Sleep(3 * time.Second) // it is slow to give up
 			return milter.Tempfail
 		}
 		go func() {
 			time.Sleep(time.Second)
 			_ = w.shutdownNow()
 		}()
-		// The reply still arrives; the ABORT after it need not.
+		// The reply still arrives. The ABORT after it may fail.
 		res, _ := c.SendMessage(envelope(), []byte(mail))
 		if res.Action.Kind != client.Tempfail || res.Stage != "end_of_message" {
 			t.Error(res)

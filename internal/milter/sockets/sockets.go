@@ -1,6 +1,6 @@
-// Package sockets opens what a milter listens on: addresses written as Postfix
-// and Sendmail write them, unix sockets with their file's mode and group, and
-// sockets that systemd passed.
+// Package sockets opens the sockets that a milter listens on. Addresses are written as
+// Postfix and Sendmail write them. The file of a unix socket gets its mode and group, and
+// sockets that systemd passed can be used.
 package sockets
 
 import (
@@ -21,7 +21,7 @@ import (
 const (
 	// DefaultMode lets the owner and the group of a unix socket connect.
 	DefaultMode fs.FileMode = 0o660
-	// probeTimeout is for finding out whether someone serves a unix socket.
+	// probeTimeout is how long to wait when finding out whether a unix socket is served.
 	probeTimeout = 2 * time.Second
 )
 
@@ -51,8 +51,8 @@ func Systemd() (map[string][]net.Listener, error) {
 	return sockets, nil
 }
 
-// Listen returns the listeners of c's address: one, or several where systemd
-// passed several.
+// Listen returns the listeners of c.Address. There is one, unless systemd passed several
+// sockets.
 func (c Config) Listen() ([]net.Listener, error) {
 	scheme, rest, _ := strings.Cut(c.Address, ":")
 	var ln net.Listener
@@ -75,7 +75,7 @@ func (c Config) Listen() ([]net.Listener, error) {
 	return []net.Listener{ln}, nil
 }
 
-// hostPort turns sendmail's PORT@HOST around.
+// hostPort turns PORT@HOST, as Sendmail writes it, into HOST:PORT.
 func hostPort(s string) string {
 	if port, host, ok := strings.Cut(s, "@"); ok {
 		return net.JoinHostPort(strings.Trim(host, "[]"), port)
@@ -91,7 +91,8 @@ func listenNet(network, address string) (net.Listener, error) {
 	return ln, nil
 }
 
-// hint strips what net adds around the cause and says what to do about it.
+// hint removes what package net adds to an error, and asks the question that helps to solve
+// it.
 func hint(err error) error {
 	var oe *net.OpError
 	if errors.As(err, &oe) {
@@ -135,8 +136,8 @@ func (c Config) listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// Until chmod below the umask rules, under which only the owner may
-	// connect (that needs write permission). Close removes the file.
+	// Until permit sets the mode, the umask decides it. It lets only the owner connect,
+	// because connecting needs write permission. Close removes the file.
 	ln, err := listenNet("unix", path)
 	if err != nil {
 		return nil, err
@@ -148,8 +149,8 @@ func (c Config) listenUnix(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-// removeStale removes a socket that a killed process left behind. Anything
-// else at the path, and a socket that answers, is an error.
+// removeStale removes the file of a socket that a killed process left behind. If a process
+// still serves the socket, or the file is something else, that is an error.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -172,7 +173,7 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// permit sets the socket file's group and mode. The group comes first: the
+// permit sets the group and mode of the socket file. The group is set first, because the
 // mode must not open the file to the wrong group.
 func (c Config) permit(path string) error {
 	if c.Group != "" {

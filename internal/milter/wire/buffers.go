@@ -2,22 +2,22 @@ package wire
 
 import "sync"
 
-// bufferSizes are the sizes of buffers, from what a small message or a reply
-// takes to the largest part of a body (65,535 octets) with the beginning of
-// the next frame. Each is three times the one before: a connection holds at
-// most that much more than was sent to it.
+// bufferSizes are the sizes of buffers. The smallest is enough for a small message or a
+// reply. The largest holds the largest part of a body (65,535 octets) and the beginning of
+// the next frame. Each is three times the one before, so a connection holds at most three
+// times what was sent to it.
 var bufferSizes = [...]int{8 << 10, 24 << 10, 72 << 10}
 
-// buffer is memory for what is read or written.
+// buffer is memory for octets that are read or written.
 type buffer struct {
 	b    []byte
-	size int // index in bufferSizes
+	size int // the index of its size in bufferSizes
 }
 
-// Buffers are those that no connection needs now.
+// Buffers are buffers that no connection uses now.
 type Buffers struct{ pools [len(bufferSizes)]sync.Pool }
 
-// get returns one of bufferSizes[size] octets.
+// get returns a buffer of bufferSizes[size] octets.
 func (p *Buffers) get(size int) *buffer {
 	if b, ok := p.pools[size].Get().(*buffer); ok {
 		return b
@@ -25,8 +25,8 @@ func (p *Buffers) get(size int) *buffer {
 	return &buffer{make([]byte, bufferSizes[size]), size}
 }
 
-// grow returns one larger than n, which a frame has filled. Beyond the largest
-// of bufferSizes it is twice n and not kept.
+// grow returns a buffer of more than n octets, for a frame that has filled one of n. If none
+// of bufferSizes is large enough, the buffer has 2*n octets, and put does not keep it.
 func (p *Buffers) grow(n int) *buffer {
 	for i, size := range bufferSizes {
 		if size > n {

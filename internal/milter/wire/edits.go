@@ -5,46 +5,47 @@ import (
 	"strings"
 )
 
-// Replies and edits are written here, octet for octet as go-milter does: it
-// makes a buffer of 4 KB for each, a quarter of all memory that a message takes.
+// The functions of this file write replies and edits octet for octet as go-milter does.
+// go-milter would make a buffer of 4 KB for each of them, which is a quarter of all memory
+// that a message takes.
 
-// open begins a frame that Flush sends; what is appended to t.out.b until shut
-// is its payload. begin is for shut.
+// open begins a frame that Flush will send. Everything that is appended to t.out.b until
+// shut is called is the payload of the frame. begin is the argument for shut.
 func (t *Transport) open(code byte) (begin int) {
 	head := [...]byte{4: code}
 	t.Append(head[:])
 	return len(t.out.b) - len(head)
 }
 
-// shut ends the frame: its length is known.
+// shut ends the frame and writes its length.
 func (t *Transport) shut(begin int) {
 	frame := t.out.b[begin:]
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 }
 
-// Reply writes the frame of a reply, whose first octet is its code.
+// Reply writes the frame of a reply. The first octet of r is its code.
 func (t *Transport) Reply(r string) {
 	begin := t.open(r[0])
 	t.out.b = append(t.out.b, r[1:]...)
 	if r[0] == CodeReply {
-		t.out.b = append(t.out.b, 0) // its text ends with a NUL
+		t.out.b = append(t.out.b, 0) // the text ends with a NUL
 	}
 	t.shut(begin)
 }
 
-// InsertHeader has the MTA put a field at index.
+// InsertHeader writes the frame that makes the MTA insert a field at index.
 func (t *Transport) InsertHeader(index int, name, value string) {
 	t.edit(codeInsertHeader, index, name, value)
 }
 
-// ChangeHeader gives the index-th field of the name a new value. An empty one
-// deletes it.
+// ChangeHeader writes the frame that makes the MTA give the index-th field called name a new
+// value. An empty value deletes the field.
 func (t *Transport) ChangeHeader(index int, name, value string) {
 	t.edit(codeChangeHeader, index, name, value)
 }
 
-// edit writes an edit of the header. Folds become LF: of CRLF Postfix makes
-// two CR.
+// edit writes an edit of the header. Folds become LF, because Postfix writes CR CR LF for a
+// CRLF.
 func (t *Transport) edit(code byte, index int, name, value string) {
 	begin := t.open(code)
 	b := binary.BigEndian.AppendUint32(t.out.b, uint32(index))
@@ -63,7 +64,7 @@ func (t *Transport) edit(code byte, index int, name, value string) {
 	t.shut(begin)
 }
 
-// Quarantine asks the MTA to hold the message.
+// Quarantine writes the frame that makes the MTA hold the message.
 func (t *Transport) Quarantine(reason string) {
 	begin := t.open(codeQuarantine)
 	t.out.b = append(append(t.out.b, reason...), 0)

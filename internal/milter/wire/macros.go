@@ -6,19 +6,20 @@ import (
 )
 
 const (
-	// macroStages are the stages that macros are sent for, in the order of the
-	// protocol. Those from firstMessageStage on belong to one message.
+	// macroStages are the commands that macros are sent for, in the order of the
+	// protocol. The macros from firstMessageStage on belong to one message.
 	macroStages       = "CHMRTLNBE"
 	firstMessageStage = 2
-	// keptMacros is what a stage may keep for the next event, in octets.
+	// keptMacros is how large the memory of a stage may be that is kept for reuse, in
+	// octets.
 	keptMacros = 512
 )
 
-// Macros keeps what the MTA said at each stage. A stage said again replaces
-// what it said before: a {rcpt_addr} of the last recipient must not be taken
-// for this one's.
+// Macros keeps the macros that the MTA sent for each stage. If the MTA sends macros for a
+// stage whose event has come, they replace the earlier ones: the {rcpt_addr} of the last
+// recipient must not be taken for that of the next.
 type Macros struct {
-	Limit  int // octets of names and values
+	Limit  int // the most octets of names and values
 	bytes  int
 	stages [len(macroStages)]macroStage
 	events uint // how many events have come
@@ -26,14 +27,14 @@ type Macros struct {
 
 type macroStage struct {
 	pairs []byte // names and values as they came, each with its NUL
-	last  int    // where the last frame's begin
-	used  bool   // the event these were for has come: the next ones replace them
-	after uint   // the number of events before the last frame
+	last  int    // where the macros of the last frame begin
+	used  bool   // the event has come, so the next macros replace these
+	after uint   // how many events came before the last frame
 }
 
-// Add reads a macro frame: the stage's command, then names and values. The
-// macros of other commands (an unknown SMTP command, ABORT) are passed over.
-// A frame said twice before its event counts once.
+// Add reads a macro frame: the command of the stage, then names and values. Macros for other
+// commands (an unknown SMTP command, ABORT) are ignored. A frame that comes twice before its
+// event counts once.
 func (m *Macros) Add(data []byte) error {
 	if len(data) == 0 {
 		return Malformed{KindMalformedMacro}
@@ -63,7 +64,7 @@ func (m *Macros) Add(data []byte) error {
 	return nil
 }
 
-// Event notes that the stage's event has come.
+// Event notes that the event cmd has come.
 func (m *Macros) Event(cmd byte) {
 	m.events++
 	if i := strings.IndexByte(macroStages, cmd); i >= 0 {
@@ -80,9 +81,9 @@ func (m *Macros) clear(i int) {
 	}
 }
 
-// EndMessage forgets the macros that belong to a message. next is the command
-// that ends it, or 0: macros of that command which came after the last event
-// belong to the message that begins, and stay.
+// EndMessage forgets the macros that belong to a message. next is the command that ends the
+// message, or 0. Macros that came for next after the last event belong to the message that
+// begins, and stay.
 func (m *Macros) EndMessage(next byte) {
 	for i := firstMessageStage; i < len(macroStages); i++ {
 		st := &m.stages[i]
@@ -93,8 +94,8 @@ func (m *Macros) EndMessage(next byte) {
 	}
 }
 
-// Get returns a macro of the latest stage that has it; of one said twice at a
-// stage, what was said last.
+// Get returns the value of a macro from the latest stage that has it. If it came twice at
+// that stage, the later value counts.
 func (m *Macros) Get(name string) string {
 	name = macroName(name)
 	for i := len(macroStages) - 1; i >= 0; i-- {
@@ -118,7 +119,7 @@ func (st *macroStage) get(name string) (value string, ok bool) {
 	return string(found), ok
 }
 
-// macroName takes the braces off: "{i}" and "i" are one macro.
+// macroName removes the braces: "{i}" and "i" are the same macro.
 func macroName[T string | []byte](s T) T {
 	if len(s) > 2 && s[0] == '{' && s[len(s)-1] == '}' {
 		return s[1 : len(s)-1]

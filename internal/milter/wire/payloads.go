@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// Offer is what the MTA proposes in its first frame.
+// Offer is what the MTA offers in its first frame.
 type Offer struct{ Version, Actions, Protocol uint32 }
 
-// ParseOffer reads it. A version older than any this program can speak is an
-// error.
+// ParseOffer reads an Offer. A version that is too old for this program is an error.
 func ParseOffer(data []byte) (Offer, error) {
 	if len(data) < 12 {
 		return Offer{}, Malformed{KindMalformedNegotiation}
@@ -27,7 +26,7 @@ func ParseOffer(data []byte) (Offer, error) {
 	return o, nil
 }
 
-// cString takes a NUL-terminated string off data.
+// cString reads a string that ends with NUL from the beginning of data.
 func cString(data []byte) (s string, rest []byte, ok bool) {
 	i := bytes.IndexByte(data, 0)
 	if i < 0 {
@@ -36,7 +35,8 @@ func cString(data []byte) (s string, rest []byte, ok bool) {
 	return string(data[:i]), data[i+1:], true
 }
 
-// ParseStrings takes data apart into NUL-terminated strings.
+// ParseStrings reads strings, each of which ends with NUL. It reports false if the last one
+// does not.
 func ParseStrings(data []byte) ([]string, bool) {
 	if len(data) == 0 {
 		return nil, true
@@ -47,9 +47,8 @@ func ParseStrings(data []byte) ([]string, bool) {
 	return strings.Split(string(data[:len(data)-1]), "\x00"), true
 }
 
-// ParseConnect reads a CONNECT event: host name, family, and for all but an
-// unknown one a port and an address. The zero AddrPort means that there is no IP
-// address, or none that can be read.
+// ParseConnect reads a CONNECT event: the host name and the family, and for IP the address and
+// port. The zero AddrPort means that there is no IP address, or that it cannot be parsed.
 func ParseConnect(data []byte) (host string, family byte, addr netip.AddrPort, err error) {
 	bad := Malformed{KindMalformedConnect}
 	host, rest, ok := cString(data)
@@ -59,7 +58,7 @@ func ParseConnect(data []byte) (host string, family byte, addr netip.AddrPort, e
 	family, rest = rest[0], rest[1:]
 	switch family {
 	case FamilyUnknown, FamilyUnix:
-		return host, family, addr, nil // what follows is no IP address
+		return host, family, addr, nil // what follows is not an IP address
 	case FamilyIPv4, FamilyIPv6:
 	default:
 		return "", 0, addr, bad
@@ -72,8 +71,8 @@ func ParseConnect(data []byte) (host string, family byte, addr netip.AddrPort, e
 	if !ok {
 		return "", 0, addr, bad
 	}
-	// Sendmail and Postfix's macros write "IPv6:" before an IPv6 address
-	// (RFC 5321 §4.1.3).
+	// Sendmail, and the macros of Postfix, write "IPv6:" before an IPv6 address (RFC 5321
+	// §4.1.3).
 	if len(text) > 5 && strings.EqualFold(text[:5], "IPv6:") {
 		text = text[5:]
 	}
@@ -92,18 +91,17 @@ func ParseHelo(data []byte) (string, error) {
 	return name, nil
 }
 
-// ParseHeader reads a header field; leadingSpace says that the MTA was asked to
-// keep the space before its value. Anything but exactly two strings is an
-// error: a field that is passed over would be missing from the verifier's view
-// but not from the reader's. White space before the colon (RFC 5322 §4.5) is
-// lost, as Postfix loses it: readers take "From : x" for a From, so everybody
-// behind here must.
+// ParseHeader reads a header field. leadingSpace says whether the MTA was asked to keep the
+// space before the value. Anything but exactly two strings is an error: if the field were
+// ignored, the verifier would not see it, but the reader of the message would. White space
+// before the colon (RFC 5322 §4.5) is removed, as Postfix does. Mail clients take "From : x"
+// for a From field, so all code that gets the field must do the same.
 func ParseHeader(data []byte, leadingSpace bool) (name, value string, err error) {
 	return ParseHeaderStart(data, leadingSpace, len(data))
 }
 
-// ParseHeaderStart is ParseHeader for no more than the first limit octets of the
-// value, and of the name.
+// ParseHeaderStart is like ParseHeader, but returns at most the first limit octets of the
+// value and of the name.
 func ParseHeaderStart(data []byte, leadingSpace bool, limit int) (name, start string, err error) {
 	first, rest, _ := bytes.Cut(data, []byte{0})
 	second, rest, ok := bytes.Cut(rest, []byte{0})
@@ -115,9 +113,9 @@ func ParseHeaderStart(data []byte, leadingSpace bool, limit int) (name, start st
 	return name, start, nil
 }
 
-// field undoes what the MTA did to a field's value: folds come as LF, and
-// unless it was asked to keep it one leading space was taken off (a tab is not).
-// Both strings are parts of one.
+// field undoes what the MTA did to the value of a field. The MTA turns folds into LF. Unless
+// it was asked to keep the leading space, it removes one (but not a tab). Both results are
+// parts of one string, which saves an allocation.
 func field(name, value []byte, leadingSpace bool) (string, string) {
 	var b strings.Builder
 	b.Grow(len(name) + 1 + len(value) + bytes.Count(value, []byte{'\n'}))

@@ -11,47 +11,47 @@ import (
 	"time"
 )
 
-// forcedWriteTimeout is what a write has left once a shutdown's time is up.
+// forcedWriteTimeout is how long a write may take when the time of a shutdown is up.
 const forcedWriteTimeout = time.Second
 
-// Transport reads frames from the MTA and writes to it, with deadlines. While
-// it waits between frames it holds no buffer.
+// Transport reads frames from the MTA and writes to it, with deadlines. While it waits
+// between frames, it holds no buffer.
 type Transport struct {
 	nc      net.Conn
-	raw     syscall.RawConn // nil where nc has none: it then waits with a buffer
+	raw     syscall.RawConn // nil if nc has none; then the Transport holds a buffer while it waits
 	limits  *Limits
 	buffers *Buffers
-	try     func(fd uintptr) bool // t.tryRead, bound once
+	try     func(fd uintptr) bool // t.tryRead; making it for each read would allocate
 
-	in   *buffer // what was read, nil between frames
-	r, w int     // the octets of it not yet taken
-	size int     // index in bufferSizes of what the next read begins with
-	want int     // octets of the frame that is read
-	err  error   // of tryRead
-	cut  bool    // the frame read last is only the beginning of one
-	out  *buffer // written but not sent: one reply with its edits is one write
+	in   *buffer // what was read; nil between frames
+	r, w int     // in.b[r:w] is what was read and not yet returned
+	size int     // the index in bufferSizes of the buffer that the next read begins with
+	want int     // how many octets the frame that is being read needs
+	err  error   // the error of tryRead
+	cut  bool    // the last frame was too long, and only its beginning was returned
+	out  *buffer // what was appended and not sent; a reply and its edits are one write
 
-	mu              sync.Mutex // orders deadlines with Force and Hasten
+	mu              sync.Mutex // guards the fields below, and makes Force and Hasten win over other deadlines
 	forced          bool
-	hurry           time.Duration // how long a spare wait may take, 0 as long as the caller says
-	betweenMessages bool          // what is read, or was last, is the beginning of a spare frame
+	hurry           time.Duration // the longest wait for a frame between messages; 0: as long as the caller says
+	betweenMessages bool          // no message is in progress, so closing the connection loses nothing
 }
 
-// NewTransport returns the transport of a connection. Limits and buffers may be
-// those of others too.
+// NewTransport returns the transport of a connection. Several transports may share limits and
+// buffers.
 func NewTransport(nc net.Conn, limits *Limits, b *Buffers) *Transport {
 	t := &Transport{nc: nc, limits: limits, buffers: b}
 	if sc, ok := nc.(syscall.Conn); ok {
-		t.raw, _ = sc.SyscallConn() // fails with nc
+		t.raw, _ = sc.SyscallConn() // fails only if nc is closed, and then every read fails too
 	}
 	t.try = t.tryRead
 	return t
 }
 
-// NetConn is the connection itself.
+// NetConn returns the connection.
 func (t *Transport) NetConn() net.Conn { return t.nc }
 
-// Force makes every read fail from now on and leaves each write a moment only.
+// Force makes every read fail from now on, and gives each write one second.
 func (t *Transport) Force() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,8 +61,8 @@ func (t *Transport) Force() {
 	_ = t.nc.SetWriteDeadline(now.Add(forcedWriteTimeout))
 }
 
-// Hasten gives the MTA no longer than patience for the beginning of a spare
-// frame, the one that is waited for included.
+// Hasten gives the MTA at most patience to begin a frame between messages. That includes the
+// frame that ReadFrame is waiting for now.
 func (t *Transport) Hasten(patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -72,7 +72,7 @@ func (t *Transport) Hasten(patience time.Duration) {
 	}
 }
 
-// Hastened reports whether Force or Hasten is why a read ran out of time.
+// Hastened reports whether a read ran out of time because of Force or Hasten.
 func (t *Transport) Hastened() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,11 +83,11 @@ func (t *Transport) readDeadline(deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.forced {
-		_ = t.nc.SetReadDeadline(deadline) // a dead socket fails at the read
+		_ = t.nc.SetReadDeadline(deadline) // if the connection is closed, the read fails
 	}
 }
 
-// frameDeadline is readDeadline for the beginning of a frame.
+// frameDeadline sets the deadline for the beginning of a frame.
 func (t *Transport) frameDeadline(idle time.Duration, betweenMessages bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,15 +99,16 @@ func (t *Transport) frameDeadline(idle time.Duration, betweenMessages bool) {
 	}
 }
 
-// begun says that the frame has begun.
+// begun notes that a frame has begun.
 func (t *Transport) begun() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.betweenMessages = false
 }
 
-// ReadFrame waits up to idle for a frame to begin and reads it. Without a spare
-// frame nothing is lost but time. data is valid until the next call.
+// ReadFrame waits up to idle for a frame to begin, and reads it. betweenMessages says that no
+// message is in progress, so that closing the connection loses nothing. data is valid until
+// the next call.
 func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byte, data []byte, err error) {
 	if t.r == t.w {
 		t.Rest()
@@ -121,7 +122,7 @@ func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byt
 			t.begun()
 		}
 	}
-	const prefix = 4 // the length
+	const prefix = 4 // the octets of the length
 	timed := false
 	if err := t.await(prefix, &timed); err != nil {
 		return 0, nil, err
@@ -150,12 +151,12 @@ func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byt
 	return cmd, data, nil
 }
 
-// Cut reports whether the frame read last was a header field longer than
-// Limits.MaxFrame, of which only the beginning was returned.
+// Cut reports whether the last frame was a header field longer than Limits.MaxFrame. Only
+// the beginning of such a field is returned.
 func (t *Transport) Cut() bool { return t.cut }
 
-// beginning reads a frame of which size octets follow after the first skip, and
-// keeps the beginning of these.
+// beginning skips the first skip octets of a frame, reads the size octets that follow, and
+// returns the beginning of these.
 func (t *Transport) beginning(skip, size int, timed *bool) ([]byte, error) {
 	t.r += skip
 	kept := make([]byte, 0, min(size, maxBeginning))
@@ -179,8 +180,8 @@ func (t *Transport) maxFrame(cmd byte) int {
 	return min(t.limits.MaxFrame, maxCommandFrame)
 }
 
-// await reads until n octets of the frame are there. The rest of a frame has
-// FrameTimeout from the first time something was missing.
+// await reads until n octets of the frame are there. When octets are missing for the first
+// time, FrameTimeout begins for the rest of the frame; timed notes that it has begun.
 func (t *Transport) await(n int, timed *bool) error {
 	for t.w-t.r < n {
 		if !*timed {
@@ -194,13 +195,13 @@ func (t *Transport) await(n int, timed *bool) error {
 	return nil
 }
 
-// fill reads once, for a frame of n octets.
+// fill reads once, for a frame that needs n octets.
 func (t *Transport) fill(n int) error {
 	t.want = n
 	if t.raw == nil {
 		m, err := t.nc.Read(t.space())
 		if t.w += m; m > 0 {
-			return nil // an error comes again
+			return nil // an error will come again at the next read
 		}
 		return err
 	}
@@ -210,8 +211,8 @@ func (t *Transport) fill(n int) error {
 	return t.err
 }
 
-// tryRead reads what is there, and reports false if that is nothing. The
-// buffer is taken only then, so that an idle connection needs none.
+// tryRead reads without waiting, and reports false if there is nothing to read. It then gives
+// the buffer back, so that an idle connection holds none.
 func (t *Transport) tryRead(fd uintptr) bool {
 	space := t.space()
 	n, err := syscall.Read(int(fd), space)
@@ -230,8 +231,8 @@ func (t *Transport) tryRead(fd uintptr) bool {
 	return true
 }
 
-// space returns where the next octets go. Memory grows with what has come: a
-// length alone costs nothing.
+// space returns the memory for the next octets. It grows with the octets that have come, so
+// a frame that only claims to be long takes no memory.
 func (t *Transport) space() []byte {
 	switch {
 	case t.in == nil:
@@ -251,8 +252,8 @@ func (t *Transport) space() []byte {
 	return t.in.b[t.w:]
 }
 
-// Rest gives the buffer back if nothing is left in it. The frame read last is
-// no longer valid.
+// Rest gives the buffer back if nothing is left in it. The data of the last frame is not
+// valid any more.
 func (t *Transport) Rest() {
 	if t.r == t.w && t.in != nil {
 		t.buffers.put(t.in)
@@ -260,17 +261,18 @@ func (t *Transport) Rest() {
 	}
 }
 
-// Close closes the connection, whatever was not read of it.
+// Close closes the connection. Octets that were not returned yet are lost.
 func (t *Transport) Close() {
 	t.r = t.w
 	t.Rest()
 	_ = t.nc.Close()
 }
 
-// Shrink forgets how big the frames of a message were.
+// Shrink makes the next read begin with the smallest buffer. It is called at the end of a
+// message, whose frames may have been large.
 func (t *Transport) Shrink() { t.size = 0 }
 
-// Append collects what Flush sends.
+// Append adds p to what Flush will send.
 func (t *Transport) Append(p []byte) {
 	if t.out == nil {
 		t.out = t.buffers.get(0)
@@ -279,7 +281,7 @@ func (t *Transport) Append(p []byte) {
 	t.out.b = append(t.out.b, p...)
 }
 
-// Appended is what Flush would send.
+// Appended returns what Flush would send.
 func (t *Transport) Appended() []byte {
 	if t.out == nil {
 		return nil
@@ -287,7 +289,7 @@ func (t *Transport) Appended() []byte {
 	return t.out.b
 }
 
-// Flush sends what was appended, replies and edits among it.
+// Flush sends what was appended, including replies and edits.
 func (t *Transport) Flush() error {
 	if t.out == nil {
 		return nil
@@ -301,11 +303,11 @@ func (t *Transport) Flush() error {
 	return err
 }
 
-// writeNow writes what the socket takes at once, which is nearly always all and
-// needs no deadline, and returns how much that was.
+// writeNow writes as much as the socket takes without waiting, and returns how much that
+// was. It is nearly always everything, and needs no deadline.
 func (t *Transport) writeNow(p []byte) (n int) {
 	if t.raw != nil {
-		// An error comes again in writeAll.
+		// An error will come again in writeAll.
 		_ = t.raw.Write(func(fd uintptr) bool {
 			n, _ = syscall.Write(int(fd), p)
 			return true
@@ -314,7 +316,7 @@ func (t *Transport) writeNow(p []byte) (n int) {
 	return max(n, 0)
 }
 
-// writeAll waits for the MTA to read.
+// writeAll writes p and waits until the MTA has taken all of it.
 func (t *Transport) writeAll(p []byte) error {
 	t.mu.Lock()
 	timeout := t.limits.WriteTimeout
@@ -327,15 +329,15 @@ func (t *Transport) writeAll(p []byte) error {
 	return err
 }
 
-// Watch runs gone when the MTA closes its end, until stop is called. Nothing
-// may be read meanwhile.
+// Watch calls gone if the MTA closes the connection before stop is called. ReadFrame must not
+// be called in between.
 func (t *Transport) Watch(gone func()) (stop func()) {
 	t.readDeadline(time.Time{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// An MTA that says something before it has its answer is served
-		// later; only its leaving matters now.
+		// What an MTA sends before it has its reply is read later. Only whether it has
+		// gone matters now.
 		if t.r < t.w {
 			return
 		}
@@ -344,7 +346,7 @@ func (t *Transport) Watch(gone func()) (stop func()) {
 		}
 	}()
 	return func() {
-		t.readDeadline(time.Unix(1, 0)) // long past: wakes the read
+		t.readDeadline(time.Unix(1, 0)) // a time in the past ends the read
 		<-done
 	}
 }

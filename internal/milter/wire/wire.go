@@ -1,7 +1,6 @@
-// Package wire is the milter protocol in octets: it reads frames off an MTA's
-// connection, bounded in size and time, takes their payloads apart and writes
-// replies and edits. What comes in which order, and what it means for a message,
-// is package milter's.
+// Package wire knows the milter protocol in octets. It reads frames from the connection of an
+// MTA, within limits of size and time, parses their payloads, and writes replies and edits.
+// The order of the frames is for package dialogue, and their meaning for package milter.
 package wire
 
 import (
@@ -18,14 +17,14 @@ const (
 	CmdMail        = 'M'
 	CmdRcpt        = 'R'
 	CmdData        = 'T'
-	CmdUnknown     = 'U' // an SMTP command the MTA does not know
+	CmdUnknown     = 'U' // an SMTP command that the MTA does not know
 	CmdHeader      = 'L'
 	CmdEndOfHeader = 'N'
 	CmdBody        = 'B'
 	CmdEndOfBody   = 'E'
 	CmdAbort       = 'A'
 	CmdQuit        = 'Q'
-	CmdQuitNC      = 'K' // quit, and the connection is used for another session
+	CmdQuitNC      = 'K' // quit; the connection will be used for another session
 )
 
 // Known reports whether cmd is a command of the protocol.
@@ -33,7 +32,7 @@ func Known(cmd byte) bool {
 	return strings.IndexByte("ODCHMRTULNBEAQK", cmd) >= 0
 }
 
-// Families of the address in a CONNECT event.
+// The kinds of address in a CONNECT event.
 const (
 	FamilyIPv4    = '4'
 	FamilyIPv6    = '6'
@@ -41,7 +40,7 @@ const (
 	FamilyUnknown = 'U'
 )
 
-// Codes of the frames that are written (SMFIR_*), but those of the plain replies.
+// The codes of the frames that we write (SMFIR_*), besides those of the plain replies.
 const (
 	CodeReply        = 'y' // SMFIR_REPLYCODE: an SMTP reply in our own words
 	codeInsertHeader = 'i' // SMFIR_INSHEADER
@@ -50,37 +49,38 @@ const (
 )
 
 const (
-	// maxCommandFrame bounds every frame but header and body: an SMTP command
-	// line is 2,048 octets in Postfix, and macros repeat a few of them.
+	// maxCommandFrame bounds every frame except those of header and body. An SMTP command
+	// line is at most 2,048 octets in Postfix, and macros repeat a few of these lines.
 	maxCommandFrame = 64 << 10
-	// maxPassedOver bounds a header field that is too long to be kept: the rest
-	// of it is read and thrown away, because an MTA that loses its milter over it
-	// may be told to deliver the message unseen.
+	// maxPassedOver bounds a header field that is too long to be kept. The rest of such a
+	// field is read and thrown away. If the connection ended instead, the MTA could be
+	// configured to deliver the message unseen.
 	maxPassedOver = 64 << 20
-	// maxBeginning is what is kept of such a field, its name included.
+	// maxBeginning is how much is kept of such a field, including its name.
 	maxBeginning = 16 << 10
-	// oldestVersion of the protocol is Sendmail 8.10's.
+	// oldestVersion is the version of the protocol in Sendmail 8.10.
 	oldestVersion = 2
 )
 
-// Limits bound the frames of a connection.
+// Limits are the limits for the frames of a connection.
 type Limits struct {
 	MaxFrame     int           // octets after the length
-	FrameTimeout time.Duration // for the rest of a frame once it has begun
+	FrameTimeout time.Duration // for the rest of a frame, from its first octet on
 	WriteTimeout time.Duration // for one write
 }
 
-// Malformed is an error a frame itself has; the connection cannot go on.
+// Malformed is the error of a frame that violates the protocol. The connection cannot go on
+// after it.
 type Malformed struct{ Kind Kind }
 
 // Error implements error.
 func (m Malformed) Error() string { return "wire: " + string(m.Kind) }
 
-// Kind says what was wrong with a frame.
+// Kind says what is wrong with a frame.
 type Kind string
 
-// Kinds of malformed frames. Unknown commands, and those out of sequence, are
-// found by who reads the frames.
+// The kinds of malformed frames. KindUnknownCommand and KindOutOfSequence are for the caller
+// of ReadFrame: this package does not check the command.
 const (
 	KindEmptyFrame           Kind = "empty_frame"
 	KindFrameTooLong         Kind = "frame_too_long"
