@@ -12,19 +12,20 @@ import (
 	"sekimori/internal/admin"
 )
 
-// adminEnv holds the admin address for those who do not want its password in
-// the list of processes.
+// adminEnv is the environment variable with the URL of the admin address. A password in it
+// does not appear in the list of processes, as it would in a flag.
 const adminEnv = "SEKIMORI_ADMIN"
 
-// adminFlags say where the running daemon is.
+// adminFlags are the flags that say where the running daemon is.
 type adminFlags struct{ url, config string }
 
 func (a *adminFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.url, "admin", "", "URL of the daemon's admin address, such as http://127.0.0.1:8892; else "+adminEnv+" in the environment, else the configuration's admin.listen")
+	cmd.Flags().StringVar(&a.url, "admin", "", "URL of the daemon's admin address, such as http://127.0.0.1:8892; "+
+		"else "+adminEnv+" in the environment, else the configuration's admin.listen")
 	cmd.Flags().StringVar(&a.config, "config", defaultConfig, "configuration file")
 }
 
-// client returns a client of the admin address.
+// client returns a client for the admin address.
 func (a *adminFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 	url := a.url
 	if url == "" {
@@ -39,14 +40,15 @@ func (a *adminFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 		case cfg.Admin.Listen == "":
 			return nil, errors.New("admin.listen is empty, so that nothing can be asked; set it, or write --admin URL")
 		case cfg.Admin.WebConfig != "":
-			return nil, fmt.Errorf("admin.web_config protects the admin address; write --admin https://NAME:PASSWORD@HOST:PORT, or put that into %s", adminEnv)
+			return nil, fmt.Errorf("admin.web_config protects the admin address; "+
+				"write --admin https://NAME:PASSWORD@HOST:PORT, or put that into %s", adminEnv)
 		}
 		url = "http://" + reachable(cfg.Admin.Listen)
 	}
 	return admin.NewClient(url)
 }
 
-// reachable turns an address to listen at into one to connect to.
+// reachable turns an address to listen on into an address to connect to.
 func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -15,7 +15,7 @@ func newConfig() *cobra.Command {
 	return cmd
 }
 
-// fileArgument lets the file be given as --config or as the argument.
+// fileArgument returns the file: the argument if there is one, otherwise the flag --config.
 func fileArgument(flag string, args []string) string {
 	if len(args) > 0 {
 		return args[0]

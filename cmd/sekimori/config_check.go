@@ -71,14 +71,17 @@ func compareWithRunning(cmd *cobra.Command, at *adminFlags, cfg *config.Config) 
 func compare(out io.Writer, running app.Running, cfg *config.Config) error {
 	now, err := config.Parse("the running configuration", []byte(running.Config))
 	if err != nil {
-		return fmt.Errorf("version %s runs, which has other keys: %s", running.Version, err.Error())
+		return fmt.Errorf("the daemon that runs has version %s, and this program does not understand its configuration: %s",
+			running.Version, err.Error())
 	}
 	changes := config.Diff(now, cfg)
 	if len(changes) == 0 {
 		_, err := fmt.Fprintf(out, "process %d runs it (version %s, hash %s)\n", running.PID, running.Version, running.Hash)
 		return err
 	}
-	if _, err := fmt.Fprintf(out, "process %d (version %s, hash %s) differs in %d key(s):\n", running.PID, running.Version, running.Hash, len(changes)); err != nil {
+	_, err = fmt.Fprintf(out, "process %d (version %s, hash %s) differs in %d key(s):\n",
+		running.PID, running.Version, running.Hash, len(changes))
+	if err != nil {
 		return err
 	}
 	for _, c := range changes {

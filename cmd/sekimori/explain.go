@@ -24,7 +24,7 @@ import (
 // maxMessageFile bounds what explain reads into memory, in octets.
 const maxMessageFile = 256 << 20
 
-// explainFlags are the command's.
+// explainFlags are the flags of the command.
 type explainFlags struct {
 	explain.Options
 	at          adminFlags
@@ -48,9 +48,9 @@ limits and recipients' consent (--rcpt) count, as in the daemon.
 
 The client is given by --ip, or taken from the Received fields of one's own hosts
 with --trusted-host, as sekimori replay does. The message is judged as of the time
-in the topmost Received field that names this client (else the topmost one), so
-that signatures which have expired since are not held against it; --time TIME or
---time now says otherwise.
+in the topmost Received field that names this client (otherwise the topmost one),
+so that signatures that have expired since then still count. --time TIME or --time
+now sets another time.
 
 With --queue-id or --id, say what the running daemon decided on a message that
 it remembers (admin.recent). --id takes the ID in parentheses at the end of the
@@ -73,8 +73,10 @@ SMTP reply, which the log has too, so that a bounced sender can quote it.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.ip, "ip", "", "address of the SMTP client")
-	flags.StringArrayVar(&f.hosts, "trusted-host", nil, "name after \"by\" in the Received fields of one's own hosts, which name the client (repeatable)")
-	flags.StringVar(&f.time, "time", "", "judge as of this time, such as 2026-11-29T08:00:00Z, or \"now\" (default: when the message was received)")
+	flags.StringArrayVar(&f.hosts, "trusted-host", nil,
+		"name after \"by\" in the Received fields of one's own hosts, which name the client (repeatable)")
+	flags.StringVar(&f.time, "time", "",
+		"judge as of this time, such as 2026-11-29T08:00:00Z, or \"now\" (default: when the message was received)")
 	flags.StringVar(&f.Login, "auth", "", "name by which the client logged in")
 	flags.StringVar(&f.HELO, "helo", "", "its HELO name")
 	flags.StringVar(&f.from, "from", "", "envelope sender; empty for the null sender")
@@ -84,7 +86,8 @@ SMTP reply, which the log has too, so that a bounced sender can quote it.`,
 	flags.StringVar(&f.queueID, "queue-id", "", "look up the MTA's queue id in the running daemon")
 	flags.StringVar(&f.id, "id", "", "look up the ID quoted in an SMTP reply in the running daemon")
 	f.at.add(cmd)
-	flags.Lookup("config").Usage = "configuration whose policy decides and whose admin.listen is asked; the defaults if the default file is absent"
+	flags.Lookup("config").Usage = "configuration whose policy decides and whose admin.listen is asked; " +
+		"the defaults if the default file is absent"
 	cmd.MarkFlagsMutuallyExclusive("ip", "trusted-host", "queue-id", "id")
 	cmd.MarkFlagsMutuallyExclusive("helo", "trusted-host")
 	return cmd
@@ -93,18 +96,19 @@ SMTP reply, which the log has too, so that a bounced sender can quote it.`,
 func (f *explainFlags) report(cmd *cobra.Command, args []string) (*explain.Report, error) {
 	switch lookUp := f.queueID != "" || f.id != ""; {
 	case lookUp && len(args) > 0:
-		return nil, errors.New("a file and --queue-id or --id are two questions; ask one")
+		return nil, errors.New("a file cannot be combined with --queue-id or --id; give one of them")
 	case lookUp:
 		return f.remembered(cmd)
 	case len(args) == 0:
-		return nil, errors.New("what is to be explained? Write a file, --queue-id or --id")
+		return nil, errors.New("nothing to explain: give a file, --queue-id or --id")
 	case f.ip == "" && len(f.hosts) == 0:
-		return nil, errors.New(`required flag "ip" not set: the address of the client that sent the message (or --trusted-host, for Received fields that name it)`)
+		return nil, errors.New(`required flag "ip" not set: the address of the client that sent the message ` +
+			`(or --trusted-host, for Received fields that name it)`)
 	}
 	return f.evaluate(cmd, args[0])
 }
 
-// evaluate judges a message file.
+// evaluate judges the message in a file.
 func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Report, err error) {
 	if f.ip != "" {
 		if f.Client, err = netip.ParseAddr(f.ip); err != nil {
@@ -144,7 +148,7 @@ func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Rep
 	return report, failed(err)
 }
 
-// parseTime reads --time; "" is the zero time.
+// parseTime reads --time. "" gives the zero time.
 func parseTime(s string) (time.Time, error) {
 	switch s {
 	case "":
@@ -160,7 +164,7 @@ func parseTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("--time: %q is neither \"now\" nor a time such as 2026-11-29T08:00:00Z", s)
 }
 
-// remembered asks the running daemon.
+// remembered asks the running daemon for a message that it remembers.
 func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Report, error) {
 	client, err := f.at.client(cmd)
 	if err != nil {
@@ -179,22 +183,24 @@ func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Report, error) {
 	}
 	switch n := len(answer.Decisions); {
 	case n == 0:
-		return nil, failed(fmt.Errorf("the daemon remembers no message %s; it may have decided too long ago (admin.recent), look into its log", f.queueID+f.id))
+		return nil, failed(fmt.Errorf("the daemon does not remember the message %s, which may be too long ago (admin.recent); look into its log",
+			f.queueID+f.id))
 	case n > 1:
 		fmt.Fprintf(cmd.ErrOrStderr(), "sekimori: the newest of %d or more decisions; see %s?%s\n", n, app.DecisionsPath, query.Encode())
 	}
 	return explanation.FromDecision(answer.Decisions[0]), nil
 }
 
-// writeJSON writes v as programs and people can read it.
+// writeJSON writes v as indented JSON.
 func writeJSON(out io.Writer, v any) error {
 	enc := json.NewEncoder(out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }
 
-// loadOptional returns the defaults where the file was not asked for by name
-// and does not exist. Nothing runs by it, so that it need not state a mode.
+// loadOptional reads a configuration. It returns the defaults if the file does not exist and
+// the user did not name it. The configuration need not state a mode, because no daemon runs
+// with it.
 func loadOptional(path string, asked bool) (*config.Config, error) {
 	cfg, err := config.LoadCandidate(path)
 	if !asked && errors.Is(err, fs.ErrNotExist) {

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/recent"
 )
 
-// forwardersFlags are the command's.
+// forwardersFlags are the flags of the command.
 type forwardersFlags struct {
 	admin, owner string
 	least        int
@@ -53,8 +53,8 @@ Every rule is commented out: take the comment signs off those of hosts you know.
 
 // foundForwarders is what the command prints as JSON.
 type foundForwarders struct {
-	// Records counts the messages looked at; Dropped those of further sources
-	// than there is room for.
+	// Records is how many messages were looked at. Dropped is how many of them came from
+	// sources for which there was no room.
 	Records   int                   `json:"records"`
 	Dropped   int                   `json:"dropped"`
 	Proposals []forwarders.Proposal `json:"proposals"`
@@ -62,7 +62,7 @@ type foundForwarders struct {
 
 func (f *forwardersFlags) run(cmd *cobra.Command, args []string) error {
 	if f.admin != "" && len(args) > 0 {
-		return errors.New("a log and --admin are two sources; name one")
+		return errors.New("a log cannot be combined with --admin; give one of them")
 	}
 	if f.least < 1 {
 		return errors.New("--min must be at least 1")
@@ -72,7 +72,7 @@ func (f *forwardersFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if finder.Records == 0 {
-		return failed(errors.New(`no record of an evaluated message; is it the daemon's log, with log.format json?`))
+		return failed(errors.New("there is no record of an evaluated message; give the daemon's log in JSON (log.format: json)"))
 	}
 	found := foundForwarders{finder.Records, finder.Dropped, forwarders.Propose(finder.Sources(f.least), f.owner, time.Now())}
 	if f.json {

@@ -26,7 +26,7 @@ func TestForwarders(t *testing.T) {
 		{"no record", []string{empty}, 1, "", "no record of an evaluated message"},
 		{"no log", []string{"/nonexistent/log"}, 1, "", "/nonexistent/log"},
 		{"no failures", []string{path, "--min", "0"}, 2, "", "at least 1"},
-		{"two sources", []string{path, "--admin", "http://127.0.0.1:1"}, 2, "", "name one"},
+		{"two sources", []string{path, "--admin", "http://127.0.0.1:1"}, 2, "", "give one of them"},
 		{"no daemon", []string{"--admin", "http://127.0.0.1:1"}, 1, "", "no daemon answers"},
 		{"no URL", []string{"--admin", "here"}, 2, "", "write a URL"},
 	} {

@@ -24,8 +24,8 @@ var version = "devel"
 // Exit codes.
 const (
 	exitDone   = 0
-	exitFailed = 1 // the thing checked, or the daemon, failed
-	exitUsage  = 2 // wrong use: flags, arguments, configuration
+	exitFailed = 1 // what was checked, or the daemon, failed
+	exitUsage  = 2 // a mistake in flags, arguments or configuration
 )
 
 func main() {
@@ -36,13 +36,14 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the whole program but for the process it runs in.
+// run is the whole program, without the process that it runs in. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
-	// Whatever a command prints of what strangers wrote, it steers no terminal.
+	// These writers make control characters visible, so that what strangers wrote cannot
+	// steer the terminal.
 	out, complaints := printable.NewWriter(stdout), printable.NewWriter(stderr)
-	defer func() { _ = errors.Join(out.Flush(), complaints.Flush()) }() // where should that be said?
+	defer func() { _ = errors.Join(out.Flush(), complaints.Flush()) }() // there is nowhere left to report an error
 	stderr = complaints
 	root.SetOut(out)
 	root.SetErr(complaints)
@@ -61,13 +62,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &failed):
 		return exitFailed
 	}
-	// What is left came from cobra or from a command's own look at its
-	// arguments.
+	// All other errors are about flags or arguments. They come from cobra or from the
+	// command itself.
 	fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 	return exitUsage
 }
 
-// arguments is how many arguments a command takes, and what they are.
+// arguments checks how many arguments a command gets. what names them in the error.
 func arguments(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
@@ -81,16 +82,16 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// failure is an error that is not the caller's: exit code 1.
+// failure is an error of the work itself. Its exit code is 1.
 type failure struct {
-	message string // "" if everything was said already
+	message string // "" if the command has printed it already
 	err     error
 }
 
 func (f failure) Error() string { return f.message }
 func (f failure) Unwrap() error { return f.err }
 
-// failed wraps an error of work that was rightly asked for.
+// failed turns an error into a failure; nil stays nil.
 func failed(err error) error {
 	if err == nil {
 		return nil

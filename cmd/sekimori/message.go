@@ -16,7 +16,8 @@ var (
 		`received|recent|replay|resolver|smtp|spf|status|taglist|telemetry|trait|zone): )+`)
 	// inner names follow the error of another package. Those that are also keys of the
 	// configuration (such as "dmarc") stay: a key may stand here.
-	inner = regexp.MustCompile(`([:;] )(?:(?:app|config|consent|demo|explain|forwarders|mailaddr|milter|received|recent|replay|resolver|smtp|taglist|telemetry|zone): )+`)
+	inner = regexp.MustCompile(`([:;] )(?:(?:app|config|consent|demo|explain|forwarders|mailaddr|milter|` +
+		`received|recent|replay|resolver|smtp|taglist|telemetry|zone): )+`)
 )
 
 // plain returns the text of an error without the names of packages.

@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/config"
 )
 
-// reloadPoll is how often the daemon is asked whether it is done.
+// reloadPoll is how often the daemon is asked whether the reload is done.
 const reloadPoll = 50 * time.Millisecond
 
 func newReload() *cobra.Command {
@@ -28,10 +28,10 @@ func newReload() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have the running daemon read its configuration again",
-		Long: `Check the configuration, send the running daemon a SIGHUP and say what came of
-it. The daemon's admin address tells its process id and the outcome; nothing can
-be changed through that address. With --pid the process is known and only the
-signal is sent: the daemon's log has the outcome.`,
+		Long: `Check the configuration, send the running daemon a SIGHUP and say whether the
+reload succeeded. The process id and the outcome come from the daemon's admin
+address; nothing can be changed through that address. With --pid the admin address
+is not asked: only the signal is sent, and the daemon's log has the outcome.`,
 		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(at.config)
@@ -65,7 +65,8 @@ signal is sent: the daemon's log has the outcome.`,
 
 func reload(ctx context.Context, out io.Writer, client *admin.Client) error {
 	if !client.Local() {
-		return errors.New("the admin address is not this host's loopback, where its process ids mean something; run this command there, or give --pid")
+		return errors.New("the admin address is not on this host, and a process id from another host means nothing here; " +
+			"run this command there, or give --pid")
 	}
 	var before, now app.Running
 	if err := client.Get(ctx, app.ConfigPath, nil, &before); err != nil {
@@ -78,9 +79,9 @@ func reload(ctx context.Context, out io.Writer, client *admin.Client) error {
 		select {
 		case <-time.After(reloadPoll):
 		case <-ctx.Done():
-			return fmt.Errorf("process %d does not say what came of it; see its log", before.PID)
+			return fmt.Errorf("process %d does not say whether the reload succeeded; see its log", before.PID)
 		}
-		// While the admin address moves it may not answer.
+		// The reload may move the admin address, so an error may pass.
 		if err := client.Get(ctx, app.ConfigPath, nil, &now); err != nil || now.Reload.Tries == before.Reload.Tries {
 			continue
 		}
@@ -92,15 +93,15 @@ func reload(ctx context.Context, out io.Writer, client *admin.Client) error {
 	}
 }
 
-// hangUp sends SIGHUP to a daemon of ours and to nothing else: who listens at
-// the admin address of a daemon that is down could name any process.
+// hangUp sends SIGHUP to a process that is called sekimori. It refuses others, because if
+// the daemon is down, another program may listen on its admin address and name any process.
 func hangUp(pid int) error {
 	name, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
 	if err != nil {
 		return fmt.Errorf("no process %d: %w", pid, err)
 	}
 	if comm := strings.TrimSpace(string(name)); comm != "sekimori" {
-		return fmt.Errorf("process %d is %q and no sekimori", pid, comm)
+		return fmt.Errorf("process %d is %q, which is not sekimori", pid, comm)
 	}
 	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
 		return fmt.Errorf("signal to process %d: %w", pid, err)

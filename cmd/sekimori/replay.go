@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/term"
 )
 
-// replayFlags are the command's.
+// replayFlags are the flags of the command.
 type replayFlags struct {
 	config, candidate, snapshot string
 	ip, helo, from              string
@@ -30,11 +30,11 @@ func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay MBOX|MAILDIR|DIR|FILE.eml",
 		Short: "Say what the daemon would have done with stored mail",
-		Long: `Judge every message of an mbox, a Maildir or a directory of .eml files, each of
-which may be compressed by gzip, as the
-daemon would have on receipt, and print a table by author domain and verdict;
-with --candidate also the messages on which a second configuration decides
-otherwise. Nothing is written but the DNS snapshot.
+		Long: `Judge every message of an mbox, a Maildir or a directory of .eml files as the
+daemon would have done on receipt. Files may be compressed by gzip. The output is
+a table by author domain and verdict; with --candidate it also has the messages on
+which a second configuration decides otherwise. Nothing is written but the DNS
+snapshot.
 
 The client's address, its HELO name, the time and the queue id are taken from
 the Received field of the MTA that stands at the border (Postfix, Sendmail, Exim,
@@ -43,21 +43,22 @@ qmail, Exchange, CommuniGate, Courier and others):
                        last before a client outside of trusted.networks
   --received N         the Nth field from the top
   --ip ADDR            none: every message came from there
-The envelope sender comes from Return-Path, an envelope-from comment or the
-mbox, or the "From " line of a message's own file. What one's own hosts put on top of a message is taken off before it is
-judged. Mail of trusted networks and of clients that logged in is skipped, as
-the daemon does; a message whose client cannot be read is never skipped but
-counted as one that cannot be judged. Recipients' consent (policy.recipients) is not asked, because
+The envelope sender comes from Return-Path, from an envelope-from comment, or from
+the "From " line of the mbox or of the message's own file. The fields that one's
+own hosts put on top of a message are taken off before it is judged. Mail of
+trusted networks and of clients that logged in is skipped, as in the daemon. A
+message whose client cannot be read is never skipped; it is counted as one that
+cannot be judged. Recipients' consent (policy.recipients) is not asked, because
 stored mail does not say who all the recipients were.
 
---dns-snapshot keeps every answer in a file. A second run, or one that goes on
-after an interruption, asks only what is not in it; old mail should be replayed
-while the keys that signed it are still published. A message that asked for an
-answer which did not come is judged without it and counted ("no DNS");
---retry-failures asks for what failed in an earlier run again.
+--dns-snapshot keeps every DNS answer in a file. A second run, or one that goes on
+after an interruption, asks only for what is not in the file. Replay old mail
+while the keys that signed it are still published. If a DNS answer does not come,
+the message is judged without it and counted ("no DNS"); --retry-failures asks
+again for what failed in an earlier run.
 
-A message that cannot be judged is named and skipped. The exit code is 1 then,
-and where more than 1 % of the messages lack an answer of the DNS.`,
+A message that cannot be judged is named and skipped. The exit code is 1 if there
+is such a message, or if more than 1 % of the messages lack a DNS answer.`,
 		Example: `  sekimori replay /var/mail/archive.mbox --trusted-host mx.example.jp --dns-snapshot dns.jsonl
   sekimori replay ~/Maildir --received 1 --dns-snapshot dns.jsonl --candidate enforce.yaml
   sekimori replay spam/ --ip 192.0.2.1 --from x@example.com --json | jq .verdicts`,
@@ -80,8 +81,7 @@ and where more than 1 % of the messages lack an answer of the DNS.`,
 	return cmd
 }
 
-// options turns flags into what package replay wants, but for source and
-// resolver.
+// options turns the flags into the options of package replay, without Source and Resolver.
 func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) {
 	o.Origin = received.Origin{Received: f.received, HELO: f.helo}
 	if cmd.Flags().Changed("from") {
@@ -132,7 +132,7 @@ func (f *replayFlags) run(cmd *cobra.Command, path string) error {
 	if o.Source, err = replay.Open(path); err != nil {
 		return failed(err)
 	}
-	defer func() { _ = o.Source.Close() }() // it was only read
+	defer func() { _ = o.Source.Close() }() // nothing was written to it
 	network, err := app.NewResolver(o.Config, nil, nil)
 	if err != nil {
 		return failed(err)
@@ -165,7 +165,7 @@ func (f *replayFlags) run(cmd *cobra.Command, path string) error {
 	return f.print(cmd, summary, err)
 }
 
-// print writes the summary, also one that is not complete.
+// print writes the summary, even if it is not complete.
 func (f *replayFlags) print(cmd *cobra.Command, summary *replay.Summary, err error) error {
 	if summary != nil {
 		write := summary.Text

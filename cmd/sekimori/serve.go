@@ -31,15 +31,15 @@ SMTP sessions in flight and exit. SIGHUP reads the configuration again: all of
 it comes into effect, or nothing does and the log says why. The log goes to
 standard error.
 
-While it finishes, no new session is taken: systemd's socket lets them wait for
-the next process, such as that of an upgrade. A session between messages is
-given 20 seconds for its next one. After drain_timeout what is still there is
-cut off and told to come again.
+While it finishes, it takes no new session. They wait in systemd's socket for the
+next process, such as that of an upgrade. A session between messages has 20
+seconds to begin its next one. After drain_timeout the sessions that are left are
+cut off, and their clients are told to try again later.
 
-/usr/share/doc/sekimori/README.md has Postfix and Sendmail in five minutes, and
-names the pages beside it: operate.md has the way from monitor to enforce,
-upgrade and downgrade, sizing and every alert with what to do, metrics.md every
-series.`,
+/usr/share/doc/sekimori/README.md shows how to set up Postfix and Sendmail in five
+minutes, and names the pages beside it: operate.md has the way from monitor to
+enforce, upgrade and downgrade, sizing, and every alert with what to do;
+metrics.md has every series.`,
 		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), printable.Unwrap(cmd.ErrOrStderr()), func() (*config.Config, error) { return config.Load(path) })
