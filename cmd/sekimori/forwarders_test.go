@@ -10,7 +10,9 @@ import (
 func TestForwarders(t *testing.T) {
 	var log strings.Builder
 	for i := range 12 {
-		fmt.Fprintf(&log, `{"msg":"evaluated","client_ip":"198.51.100.7","header_from":"a%d.example","dkim":[{"result":"fail","d":"a%d.example","reason":"body_hash_mismatch"},{"result":"pass","d":"list.example"}],"dmarc":"fail","verdict":"reject"}`+"\n", i, i)
+		fmt.Fprintf(&log, `{"msg":"evaluated","client_ip":"198.51.100.7","header_from":"a%d.example",`+
+			`"dkim":[{"result":"fail","d":"a%d.example","reason":"body_hash_mismatch"},`+
+			`{"result":"pass","d":"list.example"}],"dmarc":"fail","verdict":"reject"}`+"\n", i, i)
 	}
 	path := file(t, "log.json", log.String())
 	empty := file(t, "empty.json", "mode: enforce\n")
@@ -37,7 +39,9 @@ func TestForwarders(t *testing.T) {
 	}
 	_, stdout, _ := command(t, "forwarders", path, "--json")
 	var found foundForwarders
-	if err := json.Unmarshal([]byte(stdout), &found); err != nil || found.Records != 12 || len(found.Proposals) != 1 || found.Proposals[0].Rule.ID != "forwarder-list.example" || found.Proposals[0].Failures != 12 {
+	err := json.Unmarshal([]byte(stdout), &found)
+	if err != nil || found.Records != 12 || len(found.Proposals) != 1 ||
+		found.Proposals[0].Rule.ID != "forwarder-list.example" || found.Proposals[0].Failures != 12 {
 		t.Errorf("%v: %s", err, stdout)
 	}
 }

@@ -41,6 +41,7 @@ func TestCommands(t *testing.T) {
 	protected := file(t, "protected.yaml", "admin: {web_config: /etc/web.yaml}\n")
 	silent := file(t, "silent.yaml", "admin: {listen: '127.0.0.1:1'}\n")
 	settable := file(t, "settable.yaml", "authserv_id: mx.here.example\n")
+	shadowed := file(t, "live.yaml", "authserv_id: mx.here.example\nshadow: "+silent+"\nmode: monitor\n")
 	mail := file(t, "m.eml", "From: A <a@bank.example>\n\nx\n")
 	zone := file(t, "z.zone", zoneText)
 	brokenZone := file(t, "broken.zone", "bank.example TXT \"open\n")
@@ -56,7 +57,8 @@ func TestCommands(t *testing.T) {
 		{"unknown command", []string{"verify"}, 2, "", []string{"unknown command", "--help"}},
 		{"unknown flag", []string{"serve", "--confg", "x"}, 2, "", []string{"unknown flag: --confg"}},
 		{"no argument where one is needed", []string{"replay"}, 2, "", []string{"sekimori: replay takes one mbox", "Run 'sekimori replay --help'"}},
-		{"an argument too many", []string{"config", "check", good, "more"}, 2, "", []string{`sekimori: config check takes one file; "more" is one too many`, "Run 'sekimori config check --help'"}},
+		{"an argument too many", []string{"config", "check", good, "more"}, 2, "",
+			[]string{`sekimori: config check takes one file; "more" is one too many`, "Run 'sekimori config check --help'"}},
 		{"an argument where there is none", []string{"serve", "more"}, 2, "", []string{`serve takes no arguments, only flags; "more" is one too many`}},
 		{"version", []string{"version"}, 0, "sekimori devel go", nil},
 
@@ -75,7 +77,7 @@ func TestCommands(t *testing.T) {
 		{"reloaded", []string{"reload", "--config", silent, "--pid", "1"}, 2, "", []string{silent + ":1:1: mode: not stated"}},
 		{"explained by", []string{"explain", mail, "--ip", "192.0.2.1", "--zone", zone, "--config", silent}, 2, "", []string{silent + ":1:1: mode: not stated"}},
 		{"asked where the daemon is", []string{"status", "--config", silent}, 1, "", []string{"no daemon answers"}},
-		{"a candidate without a mode", []string{"config", "check", file(t, "live.yaml", "authserv_id: mx.here.example\nshadow: "+silent+"\nmode: monitor\n")}, 0, "is good", nil},
+		{"a candidate without a mode", []string{"config", "check", shadowed}, 0, "is good", nil},
 		{"print", []string{"config", "print", good}, 0, "authserv_id: mx.here.example", nil},
 		{"set-mode", []string{"config", "set-mode", "monitor", settable}, 0, settable + " states mode monitor", nil},
 		{"what set-mode wrote", []string{"config", "check", settable}, 0, "is good: mode monitor", nil},
@@ -87,7 +89,8 @@ func TestCommands(t *testing.T) {
 
 		{"explain", []string{"explain", mail, "--ip", "192.0.2.1", "--from", "a@bank.example", "--zone", zone}, 0, "ACCEPT", nil},
 		{"explain as JSON", []string{"explain", mail, "--ip", "203.0.113.1", "--zone", zone, "--json"}, 0, `"verdict": "reject"`, nil},
-		{"explain by a policy of one's own", []string{"explain", mail, "--ip", "203.0.113.1", "--zone", zone, "--config", good}, 0, "mode monitor acts on nothing", nil},
+		{"explain by a policy of one's own", []string{"explain", mail, "--ip", "203.0.113.1", "--zone", zone, "--config", good}, 0,
+			"mode monitor acts on nothing", nil},
 		{"explain without address", []string{"explain", mail}, 2, "", []string{`"ip" not set`}},
 		{"explain with a bad address", []string{"explain", mail, "--ip", "here"}, 2, "", []string{`"here" is not an IP address`}},
 		{"explain without message", []string{"explain", "--ip", "192.0.2.1"}, 2, "", []string{"nothing to explain"}},
@@ -97,7 +100,8 @@ func TestCommands(t *testing.T) {
 		{"explain where the admin address is off", []string{"explain", "--id", "X", "--config", off}, 2, "", []string{"admin.listen is empty"}},
 		{"status where a password is wanted", []string{"status", "--config", protected}, 2, "", []string{"SEKIMORI_ADMIN"}},
 		{"status of no URL", []string{"status", "--admin", "127.0.0.1:8892"}, 2, "", []string{"write a URL"}},
-		{"status where no daemon is, without its password", []string{"status", "--admin", "http://me:secret@127.0.0.1:1"}, 1, "", []string{"http://me:xxxxx@127.0.0.1:1/api/status"}},
+		{"status where no daemon is, without its password", []string{"status", "--admin", "http://me:secret@127.0.0.1:1"}, 1, "",
+			[]string{"http://me:xxxxx@127.0.0.1:1/api/status"}},
 		{"status where the configuration is not", []string{"status", "--config", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},
 		{"explain what is not there", []string{"explain", "/nonexistent/m.eml", "--ip", "192.0.2.1"}, 1, "", []string{"/nonexistent/m.eml"}},
 		{"explain with a broken zone", []string{"explain", mail, "--ip", "192.0.2.1", "--zone", brokenZone}, 1, "", []string{brokenZone}},
@@ -139,16 +143,20 @@ func packageNames(t *testing.T) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^(sekimori: )?(` + strings.Join(names, "|") + `): `)
 }
 
-// TestConfigCheckWarns: useless rules are named with file, line and column,
-// and the configuration is good all the same.
+// TestConfigCheckWarns: "config check" names rules that have no effect, with file, line and column. The
+// configuration is good all the same.
 func TestConfigCheckWarns(t *testing.T) {
 	rules := file(t, "rules.yaml", "- id: old\n  expires: 2020-01-01\n  when: {author: [a.example]}\n  then: reject\n")
-	path := file(t, "c.yaml", "mode: enforce\npolicy:\n  overrides:\n    - {id: a, when: {author: [b.example]}, then: reject}\n    - {id: b, when: {author: [b.example]}, then: {policy: reject}}\n    - {file: "+rules+"}\n")
+	path := file(t, "c.yaml", "mode: enforce\npolicy:\n  overrides:\n    - {id: a, when: {author: [b.example]}, then: reject}\n"+
+		"    - {id: b, when: {author: [b.example]}, then: {policy: reject}}\n    - {file: "+rules+"}\n")
 	code, stdout, stderr := command(t, "config", "check", path)
 	if code != 0 || !strings.Contains(stdout, "is good") {
 		t.Errorf("code %d: %s%s", code, stdout, stderr)
 	}
-	for _, want := range []string{path + ":5:7: policy.overrides[1]: warning: rule b never matches: rule a", rules + ":2:12: [0].expires: warning: rule old has expired"} {
+	for _, want := range []string{
+		path + ":5:7: policy.overrides[1]: warning: rule b never matches: rule a",
+		rules + ":2:12: [0].expires: warning: rule old has expired",
+	} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, stderr)
 		}
@@ -160,7 +168,7 @@ func TestConfigCheckWarns(t *testing.T) {
 	}
 }
 
-// TestHandbookNamesCommands: the table of commands.md has every command.
+// TestHandbookNamesCommands: the table in commands.md has every command.
 func TestHandbookNamesCommands(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "commands.md"))
 	if err != nil {

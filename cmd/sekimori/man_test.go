@@ -13,17 +13,16 @@ import (
 
 const manDir = "../../deploy/man"
 
-// manDate stands in every page: a page must not change with the day it is
-// made on.
+// manDate is the date in every page. It is fixed, because a page must not depend on the day on which it
+// is made.
 var manDate = time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
 
-// manPages renders a page for every command, the daemon's manual and that of
-// its configuration.
+// manPages renders a page for every command, and the manuals of the daemon and of its configuration.
 func manPages(t *testing.T) map[string][]byte {
 	t.Helper()
 	header := &doc.GenManHeader{Section: "1", Source: "sekimori", Manual: "sekimori", Date: &manDate}
 	root := newRoot()
-	root.DisableAutoGenTag = true // it would hold the day of the build
+	root.DisableAutoGenTag = true // the tag would contain the day of the build
 	dir := t.TempDir()
 	if err := doc.GenManTree(root, header, dir); err != nil {
 		t.Fatal(err)
@@ -34,7 +33,7 @@ func manPages(t *testing.T) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name := filepath.Base(path); name != "sekimori.1" { // sekimori.8 says more
+		if name := filepath.Base(path); name != "sekimori.1" { // sekimori.8 takes its place and says more
 			out[name] = []byte(tidy(string(page)))
 		}
 	}
@@ -50,7 +49,7 @@ func manFiles(t *testing.T, dir string) []string {
 	return files
 }
 
-// TestManPages: the pages in deploy/man are what the commands say of themselves.
+// TestManPages: the pages in deploy/man are those that are made from the commands.
 func TestManPages(t *testing.T) {
 	want := manPages(t)
 	if *update {
@@ -77,12 +76,12 @@ func TestManPages(t *testing.T) {
 	}
 }
 
-// TestCommandsAreDocumented: a page without a description helps nobody.
+// TestCommandsAreDocumented: every command says what it does.
 func TestCommandsAreDocumented(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		if c.Short == "" {
-			t.Errorf("%s says not what it does", c.CommandPath())
+			t.Errorf("%s does not say what it does", c.CommandPath())
 		}
 		if c.Runnable() && !c.HasParent() {
 			return

@@ -15,7 +15,7 @@ import (
 	"sekimori/configs"
 )
 
-// roff escapes text for a page. No line of it may begin a request.
+// roff escapes text for a page, so that it is not taken for a roff request.
 func roff(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "§", `\(sc`).Replace(s)
 	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
@@ -24,14 +24,14 @@ func roff(s string) string {
 	return s
 }
 
-// manHead is the title of a page and its NAME section.
+// manHead returns the title of a page and its section NAME.
 func manHead(name, section, what string) string {
 	return fmt.Sprintf(".TH %q %q %q %q %q\n.SH NAME\n%s \\- %s\n",
 		strings.ToUpper(name), section, manDate.Format("2006-01-02"), "sekimori", "sekimori", roff(name), roff(what))
 }
 
-// daemonText is sekimori(8) but for what the program itself knows: @COMMANDS@,
-// @CONFIG@ and @ADMIN@. In a list an item is "= term", and its text follows.
+// daemonText is the text of sekimori(8). The program fills in @COMMANDS@, @CONFIG@, @ADMIN@ and @PAGES@.
+// In a list, a line "= term" begins an item, and the text of the item follows.
 const daemonText = `
 # SYNOPSIS
 sekimori serve [--config FILE]
@@ -67,24 +67,24 @@ The only directory that the unit lets the daemon write to. It keeps nothing ther
 
 # SIGNALS
 = SIGTERM, SIGINT
-No new session is taken, and those in flight are finished. A session between messages is given 20 seconds for its next one. What is still there
-after drain_timeout is told to come again. A second signal ends the process at once.
+The daemon takes no new session and finishes those in flight. A session between messages has 20 seconds to begin its next one. The clients of
+sessions that are still there after drain_timeout are told to try again later. A second signal ends the process at once.
 
 = SIGHUP
 The configuration and every file that it names are read again. All of it comes into effect, or nothing does and the log says why.
 
 = SIGPIPE
-Is ignored: a log that nobody reads any more ends no daemon.
+Is ignored, so that the daemon goes on when the reader of its log has ended.
 
 # EXIT STATUS
 = 0
-What was asked for was done.
+The command did what it was asked to do.
 
 = 1
-What was checked or run failed.
+The check or the work failed.
 
 = 2
-Wrong use, or an error in the configuration.
+A mistake in the flags, the arguments or the configuration.
 
 # ENVIRONMENT
 = @ADMIN@
@@ -110,7 +110,7 @@ Set by systemd. Where standard error is the journal, each record has its priorit
 @PAGES@, sekimori.yaml(5), postconf(5), systemctl(1)
 `
 
-// daemonManual is sekimori(8).
+// daemonManual returns sekimori(8).
 func daemonManual(root *cobra.Command) []byte {
 	var commands, pages strings.Builder
 	for _, c := range root.Commands() {
@@ -124,10 +124,10 @@ func daemonManual(root *cobra.Command) []byte {
 	return []byte(manHead("sekimori", "8", "milter that verifies SPF, DKIM, ARC and DMARC") + page(text))
 }
 
-// page turns the plain form of daemonText into roff.
+// page turns text in the form of daemonText into roff.
 func page(text string) string {
 	var b strings.Builder
-	gap := false // a paragraph is due before more text
+	gap := false // there was an empty line, so the next text begins a paragraph
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		switch {
@@ -149,7 +149,7 @@ func page(text string) string {
 	return b.String()
 }
 
-// wrapped breaks a line of text at spaces, before column 80.
+// wrapped breaks a line of text at spaces, so that no line has more than 80 characters.
 func wrapped(line string) string {
 	var b strings.Builder
 	width := 0
@@ -177,8 +177,8 @@ var (
 	titleDate  = regexp.MustCompile(`"Nov 2026"`)
 )
 
-// tidy makes of cobra's page what mandoc has nothing to say about: a date it
-// knows, options as a list, and short lines. A page of the root is sekimori(8).
+// tidy changes a page of cobra so that mandoc has no complaints: a date in the usual form, options as a
+// list, and short lines. References to sekimori(1) become sekimori(8).
 func tidy(s string) string {
 	s = titleDate.ReplaceAllString(s, `"`+manDate.Format("2006-01-02")+`"`)
 	s = optionText.ReplaceAllString(s, ".TP\n$1\n$2")
@@ -205,15 +205,15 @@ func tidy(s string) string {
 	return b.String()
 }
 
-// Lines of the configuration reference.
+// The kinds of lines in the configuration reference.
 var (
 	keyLine    = regexp.MustCompile(`^( *)([a-z_]+):(?: (.*))?$`)
 	commentary = regexp.MustCompile(`^ *#(?: (.*))?$`)
 	word       = regexp.MustCompile(`^[a-z_]+: `)
 )
 
-// configurationManual is sekimori.yaml(5): the comments of the reference, which
-// tests hold to the keys and defaults that the program knows.
+// configurationManual returns sekimori.yaml(5). It is made from the comments of the reference, and
+// other tests check that the reference has the keys and defaults of the program.
 func configurationManual(t *testing.T) []byte {
 	t.Helper()
 	var b strings.Builder
@@ -226,7 +226,7 @@ func configurationManual(t *testing.T) []byte {
 		switch key := keyLine.FindStringSubmatch(line); {
 		case m != nil:
 			comment = append(comment, m[1])
-		case line == "" && first: // what the whole file says of itself
+		case line == "" && first: // the comment above is about the whole file
 			first = false
 			comment[0] = strings.Replace(comment[0], "sekimori: every", "Every", 1)
 			b.WriteString(prose(comment, false) + page(descriptionOfFile) + ".SH KEYS\n")
@@ -262,7 +262,7 @@ Every key with its default, as "sekimori config example --full" prints it.
 sekimori(8), sekimori-config(1), sekimori-reload(1)
 `
 
-// heading begins a key, or a section of keys where it has no value.
+// heading begins a key, or a section of keys if the key has no value of its own.
 func heading(b *strings.Builder, path, value string) {
 	switch {
 	case path == "mode":
@@ -278,14 +278,14 @@ func heading(b *strings.Builder, path, value string) {
 	}
 }
 
-// prose is a comment as text, of an item of a list or of a section. A line that
-// begins with a word and a colon, after a sentence, begins a list of words.
-// Lines that are set in elsewhere are an example, and stay as they are.
+// prose turns a comment into roff. item says that the comment is about an item of a list, not about a
+// section. After a sentence, a line that begins with a word and a colon begins a list of words. Other
+// indented lines are an example and stay as they are.
 func prose(lines []string, item bool) string {
 	var b strings.Builder
 	end := ".fi\n.RE\n"
 	if item {
-		end += ".IP\n" // back to where the item's text stands
+		end += ".IP\n" // back to the indentation of the item's text
 	}
 	list, example, before := false, false, "."
 	for _, line := range lines {
@@ -318,8 +318,8 @@ func prose(lines []string, item bool) string {
 	return b.String()
 }
 
-// TestConfigurationManualHasEveryKey: the manual is read out of the reference
-// line by line, so that a key might be lost on the way.
+// TestConfigurationManualHasEveryKey: the manual is made from the reference line by line, and no key is
+// lost on the way.
 func TestConfigurationManualHasEveryKey(t *testing.T) {
 	manual := string(configurationManual(t))
 	var all map[string]any
@@ -346,7 +346,7 @@ func TestConfigurationManualHasEveryKey(t *testing.T) {
 	}
 }
 
-// TestManPagesLint: mandoc has nothing to say about any page.
+// TestManPagesLint: mandoc has no complaints about any page.
 func TestManPagesLint(t *testing.T) {
 	if _, err := exec.LookPath("mandoc"); err != nil {
 		if os.Getenv("CI") == "true" {

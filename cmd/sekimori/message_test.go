@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// TestPlain: the names of packages go, and keys of the configuration stay.
+// TestPlain: the names of packages are removed, and keys of the configuration stay.
 func TestPlain(t *testing.T) {
 	for text, want := range map[string]string{
 		"app: dns.servers is not given: resolver: /etc/resolv.conf: no server":   "dns.servers is not given: /etc/resolv.conf: no server",

@@ -10,12 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// steering is what a stranger writes to steer a terminal, to hide, or to turn
-// text around.
+// steering has characters by which a stranger could steer a terminal, hide text or turn it around.
 const steering = "\x1b[2J\x07\x08\x7f\u0085\u009b31m\u202egnp\u2066\u2069\u200b\ufeff\U000e0041\x9b\xff\x00"
 
-// TestNothingRaw: no command writes such an octet, whatever it prints of a
-// message, a log, a file or its arguments, for people or as JSON.
+// TestNothingRaw: no command writes such a character, whatever it prints of a message, a log, a file or
+// its arguments, as text or as JSON.
 func TestNothingRaw(t *testing.T) {
 	x := steering
 	const forged = "\nforged"
@@ -38,13 +37,17 @@ func TestNothingRaw(t *testing.T) {
 	}
 	for name, text := range map[string]string{"m" + strings.Trim(x, "\x00") + ".eml": message, "n\n" + strings.Trim(x, "\x00") + ".eml": strings.Repeat("x", 10)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Skip(err) // a file system of names in UTF-8
+			t.Skip(err) // the file system wants names in UTF-8
 		}
 	}
-	zone := file(t, "z.zone", "bank.example TXT \"v=spf1 include:x\\127.example exists:\\155%{l}.x.example exp=e.bank.example -all\"\n_dmarc.bank.example TXT \"v=DMARC1; p=reject; rua=mailto:\\027\\127\"\ns._domainkey.bank.example TXT \"v=DKIM1; p=\\027\\127\"\n")
+	zone := file(t, "z.zone", "bank.example TXT \"v=spf1 include:x\\127.example exists:\\155%{l}.x.example exp=e.bank.example -all\"\n"+
+		"_dmarc.bank.example TXT \"v=DMARC1; p=reject; rua=mailto:\\027\\127\"\ns._domainkey.bank.example TXT \"v=DKIM1; p=\\027\\127\"\n")
 	badZone := file(t, "bad.zone", "bank.example TXT \"open"+x+"\n")
-	record, err := json.Marshal(map[string]any{"msg": "evaluated", "time": "2026-11-29T08:00:00Z", "client_ip": "192.0.2.9", "iprev": "pass", "iprev_name": "h" + field + ".example", "arc": "pass",
-		"arc_sealer": "x" + field + ".example", "dmarc": "fail", "header_from": "bank" + field + ".example", "indirect": "broken_author_signature", "verdict": "quarantine", "reason": field})
+	record, err := json.Marshal(map[string]any{
+		"msg": "evaluated", "time": "2026-11-29T08:00:00Z", "client_ip": "192.0.2.9", "iprev": "pass", "iprev_name": "h" + field + ".example",
+		"arc": "pass", "arc_sealer": "x" + field + ".example", "dmarc": "fail", "header_from": "bank" + field + ".example",
+		"indirect": "broken_author_signature", "verdict": "quarantine", "reason": field,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,20 +55,22 @@ func TestNothingRaw(t *testing.T) {
 	list := file(t, "list", "b"+x+"@x.example\n")
 	rules := file(t, "rules.yaml", "- {id: \"a\u202e\x7f\", when: {author: [x]}, then: accept}\n")
 	config := func(text string) string { return file(t, "c.yaml", "mode: monitor\n"+text) }
+	silent := config("dns: {servers: ['127.0.0.1:1'], timeout: 10ms, message_budget: 20ms}\n") // no server answers there
 	for _, tt := range []struct {
 		name string
 		args []string
 		json bool
 	}{
-		{"explain", []string{"explain", mail, "--ip", "192.0.2.9", "--helo", "h" + x + forged, "--from", "a" + x + forged + "@bank.example", "--rcpt", "r" + x + forged + "@here.example", "--zone", zone}, false},
+		{"explain", []string{"explain", mail, "--ip", "192.0.2.9", "--helo", "h" + x + forged, "--from", "a" + x + forged + "@bank.example",
+			"--rcpt", "r" + x + forged + "@here.example", "--zone", zone}, false},
 		{"explain of a bounce", []string{"explain", mail, "--ip", "192.0.2.9", "--helo", "h" + x + ".example", "--from", "", "--zone", zone}, false},
 		{"explain of SMTPUTF8", []string{"explain", mail, "--ip", "192.0.2.9", "--from", "用户\u202e@bank.example", "--zone", zone}, false},
 		{"explain of no author", []string{"explain", broken, "--ip", "192.0.2.9", "--zone", zone}, false},
 		{"explain --json", []string{"explain", mail, "--ip", "192.0.2.9", "--helo", "h" + x, "--from", "a" + x + "@bank.example", "--zone", zone, "--json"}, true},
 		{"explain --json of no author", []string{"explain", broken, "--ip", "192.0.2.9", "--zone", zone, "--json"}, true},
-		{"replay", []string{"replay", mbox, "--ip", "192.0.2.9", "--config", config("dns: {servers: ['127.0.0.1:1'], timeout: 10ms, message_budget: 20ms}\n")}, false},
-		{"replay of a folder", []string{"replay", dir, "--ip", "192.0.2.9", "--json", "--config", config("dns: {servers: ['127.0.0.1:1'], timeout: 10ms, message_budget: 20ms}\n")}, true},
-		{"replay by Received", []string{"replay", mbox, "--trusted-host", "mx.here.example", "--config", config("dns: {servers: ['127.0.0.1:1'], timeout: 10ms, message_budget: 20ms}\n")}, false},
+		{"replay", []string{"replay", mbox, "--ip", "192.0.2.9", "--config", silent}, false},
+		{"replay of a folder", []string{"replay", dir, "--ip", "192.0.2.9", "--json", "--config", silent}, true},
+		{"replay by Received", []string{"replay", mbox, "--trusted-host", "mx.here.example", "--config", silent}, false},
 		{"forwarders", []string{"forwarders", log, "--min", "1", "--owner", "o" + x}, false},
 		{"forwarders --json", []string{"forwarders", log, "--min", "1", "--json"}, true},
 		{"no such command", []string{"a" + x}, false},

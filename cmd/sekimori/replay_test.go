@@ -8,10 +8,10 @@ import (
 	"sekimori/internal/replay"
 )
 
-// TestReplay needs no DNS but what a snapshot answers; its configuration names
-// a server that is not there.
+// TestReplay gets every DNS answer from a snapshot. The server in its configuration does not exist.
 func TestReplay(t *testing.T) {
-	const received = "Return-Path: <a@bank.example>\nReceived: from h.example (unknown [192.0.2.1]) by mx.here.example (Postfix) with SMTP id Q1; Wed, 1 Jan 2020 12:00:00 +0000\n"
+	const received = "Return-Path: <a@bank.example>\n" +
+		"Received: from h.example (unknown [192.0.2.1]) by mx.here.example (Postfix) with SMTP id Q1; Wed, 1 Jan 2020 12:00:00 +0000\n"
 	box := file(t, "box", "From x 1\n"+received+"From: a@bank.example\n\nx\n\n")
 	broken := file(t, "broken", "From x 1\nFrom: a@bank.example\n\nx\n\nFrom x 1\n"+received+"From: a@bank.example\n\nx\n\n")
 	cfg := file(t, "c.yaml", "authserv_id: mx.here.example\ndns: {servers: ['127.0.0.1:1'], timeout: 100ms, message_budget: 500ms}\n")

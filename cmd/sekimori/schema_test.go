@@ -26,8 +26,8 @@ import (
 
 var update = flag.Bool("update", false, "write deploy/docs/json.md anew from the Go types")
 
-// documents are what commands print as JSON. A type that is here is described
-// once and referred to.
+// documents are the types that commands print as JSON. Each of them is described once, and other types
+// refer to it.
 var documents = []struct {
 	title string
 	typ   reflect.Type
@@ -41,8 +41,8 @@ var documents = []struct {
 	{"evaluation", reflect.TypeFor[msgauth.Evaluation]()},
 }
 
-// TestSchema holds the keys and types in deploy/docs/json.md to the Go types; the
-// meaning is the comments of their fields when it was written.
+// TestSchema: the keys and types in deploy/docs/json.md are those of the Go types. What they mean is
+// copied from the comments of the fields when the page is written.
 func TestSchema(t *testing.T) {
 	s := &schema{comments: readComments(t)}
 	s.WriteString("# JSON\n\nWhat the commands print with `--json` and the admin address answers. Made from the Go types and their comments by\n" +
@@ -65,13 +65,13 @@ func TestSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What a field means may be put into other words at any time.
+	// The words for what a field means may change at any time, so they are not compared.
 	if keysAndTypes(string(got)) != keysAndTypes(s.String()) {
 		t.Error("deploy/docs/json.md is not what the types say; run go test ./cmd/sekimori -run Schema -update")
 	}
 }
 
-// keysAndTypes drops the last column of every row.
+// keysAndTypes removes the last column of every row.
 func keysAndTypes(doc string) string {
 	var b strings.Builder
 	for line := range strings.Lines(doc) {
@@ -85,7 +85,7 @@ func keysAndTypes(doc string) string {
 
 type schema struct {
 	strings.Builder
-	comments map[string]string // package path.Type.Field
+	comments map[string]string // the comment of each field, by "package path.Type.Field"
 }
 
 // object writes a row for each key of a struct.
@@ -158,7 +158,7 @@ func (s *schema) value(t reflect.Type, at, optional, comment string, top reflect
 	}
 }
 
-// traits writes a row for each trait that a set holds.
+// traits writes a row for each trait that a set can have.
 func (s *schema) traits(at, optional, comment string) {
 	fmt.Fprintf(s, "| `%s`%s | object | %s |\n", at, optional, comment)
 	for _, t := range trait.Held() {
@@ -166,8 +166,7 @@ func (s *schema) traits(at, optional, comment string) {
 	}
 }
 
-// readComments reads what the source says of every field, and of every trait by
-// its word.
+// readComments reads the comments of all fields in the source, and those of the traits, by their word.
 func readComments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -213,7 +212,7 @@ func readComments(t *testing.T) map[string]string {
 	return out
 }
 
-// comment returns what is written above or beside a field, in one line.
+// comment returns the comment above or beside a field, in one line.
 func comment(f *ast.Field) string {
 	if f.Doc != nil {
 		return text(f.Doc)
@@ -221,7 +220,7 @@ func comment(f *ast.Field) string {
 	return text(f.Comment)
 }
 
-// text writes a comment in one line of a table.
+// text puts a comment into one line, for a table.
 func text(c *ast.CommentGroup) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(c.Text()), " "))
 }

@@ -59,6 +59,7 @@ func warned(t *testing.T, log *logs.Buffer, msg string) string {
 // warns of it once, and the status and a series show it.
 func TestFieldNegotiationAndTopology(t *testing.T) {
 	whole := client.PostfixOffer()
+	public := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
 	bare := client.Offer{Version: 6, Actions: 1, Protocol: 0xfffff}
 	for _, tc := range []struct {
 		why     string
@@ -71,10 +72,10 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 	}{
 		{"one private address", "", func(int) string { return "172.17.0.1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
 		{"one private IPv6 address", "", func(int) string { return "fd00::1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
-		{"everybody is trusted", "0.0.0.0/0", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, whole, "all_trusted", `sekimori_blind{what="all_trusted"} 1`, ""},
+		{"everybody is trusted", "0.0.0.0/0", public, whole, "all_trusted", `sekimori_blind{what="all_trusted"} 1`, ""},
 		{"a proxy on this host", "", func(int) string { return "127.0.0.1" }, whole, "all_trusted", `sekimori_blind{what="all_trusted"} 1`, ""},
-		{"public clients", "", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, whole, "", `sekimori_blind{what="private_clients"} 0`, ""},
-		{"an MTA that can do little", "", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, bare, "", `sekimori_mta_lacks_total{what="leading_space"} 200`,
+		{"public clients", "", public, whole, "", `sekimori_blind{what="private_clients"} 0`, ""},
+		{"an MTA that can do little", "", public, bare, "", `sekimori_mta_lacks_total{what="leading_space"} 200`,
 			"change_header quarantine leading_space macros"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
@@ -128,7 +129,8 @@ func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	without := client.PostfixOffer()
 	without.Protocol &^= 1 << 20
 	for range 2 {
-		if res := session(t, a, "192.0.2.99", without, env, raw); !res.Action.Delivers() || strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=fail") {
+		res := session(t, a, "192.0.2.99", without, env, raw)
+		if !res.Action.Delivers() || strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=fail") {
 			t.Errorf("without leading spaces: %s, %+v", res.Action, res.Modifications)
 		}
 	}

@@ -74,7 +74,8 @@ func TestReload(t *testing.T) {
 			t.Errorf("metrics lack %s", want)
 		}
 	}
-	if shown := get(t, "http://"+a.AdminAddr()+"/api/config"); !strings.Contains(shown, "authserv_id: new.here.example") || !strings.Contains(shown, `"tries":1,"successful":true`) {
+	shown := get(t, "http://"+a.AdminAddr()+"/api/config")
+	if !strings.Contains(shown, "authserv_id: new.here.example") || !strings.Contains(shown, `"tries":1,"successful":true`) {
 		t.Errorf("/api/config: %s", shown)
 	}
 	if err := stop(); err != nil {

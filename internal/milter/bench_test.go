@@ -52,8 +52,10 @@ func burst(header []string, body string) string {
 // fields returns the header of a message of 2 KB.
 func fields() []string {
 	return []string{
-		"Received: from mail.example.com (mail.example.com [192.0.2.1])\n\tby mx.example.jp (Postfix) with ESMTPS id 4XyzAbc123\n\tfor <b@example.jp>; Mon, 1 Jun 2026 09:00:00 +0900 (JST)",
-		"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=s1;\n\th=from:to:subject:date:message-id; bh=" + strings.Repeat("x", 44) + ";\n\tb=" + strings.Repeat("y", 344),
+		"Received: from mail.example.com (mail.example.com [192.0.2.1])\n" +
+			"\tby mx.example.jp (Postfix) with ESMTPS id 4XyzAbc123\n\tfor <b@example.jp>; Mon, 1 Jun 2026 09:00:00 +0900 (JST)",
+		"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=s1;\n" +
+			"\th=from:to:subject:date:message-id; bh=" + strings.Repeat("x", 44) + ";\n\tb=" + strings.Repeat("y", 344),
 		"From: News <news@example.com>", "To: b@example.jp", "Subject: this week's news",
 		"Date: Mon, 01 Jun 2026 09:00:00 +0900", "Message-ID: <20260601090000.1@example.com>", "MIME-Version: 1.0",
 		"Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", "List-Unsubscribe: <https://example.com/u>",

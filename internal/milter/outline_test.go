@@ -40,7 +40,8 @@ func TestOutline(t *testing.T) {
 		want      []string
 	}{
 		{"fields", open + strings.Repeat(frame('L', "A\x00 b\x00"), 4) + rest,
-			[]string{"mail <a> []", "rcpt <x> []", `header "A: b"`, `header "A: b"`, `header "A: b"`, "+oversize header_fields", "oversize header_fields", "start A 2", "eom", "end", "abort"}},
+			[]string{"mail <a> []", "rcpt <x> []", `header "A: b"`, `header "A: b"`, `header "A: b"`,
+				"+oversize header_fields", "oversize header_fields", "start A 2", "eom", "end", "abort"}},
 		{"a field", open + frame('L', big) + frame('L', "A\x00 b\x00") + rest,
 			[]string{"mail <a> []", "rcpt <x> []", "+oversize field_bytes", "oversize field_bytes", "start Big 8192", "start A 2", "eom", "end", "abort"}},
 		{"a field longer than a frame may be", open + frame('L', "Huge\x00 "+strings.Repeat("x", 3<<20)+"\x00") + frame('L', "A\x00 b\x00") + rest,
@@ -50,9 +51,11 @@ func TestOutline(t *testing.T) {
 		{"memory, with MAIL", frame('M', "<"+strings.Repeat("a", 30<<10)+">\x00") + frame('R', "<x>\x00") + frame('L', "A\x00 b\x00") + rest,
 			[]string{"mail <" + strings.Repeat("a", 30<<10) + "> []", "+oversize memory", "oversize memory", "start A 2", "eom", "end", "abort"}},
 		{"abandoned", open + strings.Repeat(frame('L', "A\x00 b\x00"), 4) + open,
-			[]string{"mail <a> []", "rcpt <x> []", `header "A: b"`, `header "A: b"`, `header "A: b"`, "+oversize header_fields", "oversize header_fields", "start A 2", "abort", "mail <a> []", "rcpt <x> []", "abort"}},
+			[]string{"mail <a> []", "rcpt <x> []", `header "A: b"`, `header "A: b"`, `header "A: b"`,
+				"+oversize header_fields", "oversize header_fields", "start A 2", "abort", "mail <a> []", "rcpt <x> []", "abort"}},
 		{"a bug", open + strings.Repeat(frame('L', "Panic\x00 b\x00"), 5) + rest,
-			[]string{"mail <a> []", "rcpt <x> []", `header "Panic: b"`, `header "Panic: b"`, `header "Panic: b"`, "+oversize header_fields", "oversize header_fields", "start Panic 2", "+panic milter.header_start", "abort"}},
+			[]string{"mail <a> []", "rcpt <x> []", `header "Panic: b"`, `header "Panic: b"`, `header "Panic: b"`,
+				"+oversize header_fields", "oversize header_fields", "start Panic 2", "+panic milter.header_start", "abort"}},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			var w *world

@@ -77,7 +77,7 @@ func TestUnixSocket(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info, err)
 	}
-	// A live one is left alone.
+	// A socket that is served is not replaced.
 	if _, err := listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "is another sekimori running?") {
 		t.Error(err)
 	}
@@ -104,7 +104,7 @@ func TestStaleUnixSocketIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old.SetUnlinkOnClose(false) // as kill -9 would leave it
+	old.SetUnlinkOnClose(false) // so the file stays, as after kill -9
 	_ = old.Close()
 	ln, err := listen("local:" + path)
 	if err != nil {
@@ -123,12 +123,11 @@ func TestUnixSocketOfAnUnknownGroup(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
-		t.Error("a socket nobody serves was left behind:", err)
+		t.Error("a socket that is not served was left behind:", err)
 	}
 }
 
-// TestSystemdSockets passes two sockets to a process of this test's own as
-// systemd does.
+// TestSystemdSockets starts this test as another process and passes two sockets to it, as systemd does.
 func TestSystemdSockets(t *testing.T) {
 	if os.Getenv("LISTEN_FDS") != "" {
 		t.Skip("sockets were passed to this very test")
@@ -148,7 +147,7 @@ func TestSystemdSockets(t *testing.T) {
 		files = append(files, file)
 		addrs = append(addrs, ln.Addr().String())
 	}
-	// LISTEN_PID must be the process's own.
+	// LISTEN_PID must be the id of the new process.
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run='^TestSystemdChild$' -test.v`, os.Args[0])
 	cmd.ExtraFiles = files
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=milter:admin")

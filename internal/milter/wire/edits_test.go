@@ -2,8 +2,8 @@ package wire
 
 import "testing"
 
-// TestEdits: every frame, one after another, as the MTA gets them. That they are
-// go-milter's as well is tested in package milter, which has it.
+// TestEdits: the octets of every kind of frame that we write. A test of package milter compares
+// them with those of go-milter.
 func TestEdits(t *testing.T) {
 	for _, tc := range []struct {
 		why  string

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestLongField: of a header field longer than a frame may be the beginning is
-// kept and the rest thrown away; what comes after it is read as ever.
+// TestLongField: if a header field is longer than a frame may be, its beginning is kept and the rest
+// is thrown away. The frames after it are read as usual.
 func TestLongField(t *testing.T) {
 	for _, size := range []int{1<<20 + 1, 5 << 20, 20 << 20} {
 		ours, mta := net.Pipe()
@@ -39,8 +39,8 @@ func TestLongField(t *testing.T) {
 	}
 }
 
-// TestParseHeaderStart: of name and value no more than the limit is taken, and
-// a line that is not a field is none.
+// TestParseHeaderStart: name and value are cut at the limit, and a payload that is not a field is an
+// error.
 func TestParseHeaderStart(t *testing.T) {
 	for _, tc := range []struct {
 		data, name, start string

@@ -15,7 +15,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	}
 	add("C{j}\x00mx\x00v\x00Postfix\x00")
 	add("Ri\x00id\x00{rcpt_addr}\x00a\x00")
-	add("R{rcpt_host}\x00host\x00") // two frames for one event add up
+	add("R{rcpt_host}\x00host\x00") // a second frame for the same event adds to the first
 	if m.Get("i") != "id" || m.Get("{i}") != "id" || m.Get("rcpt_addr") != "a" || m.Get("{rcpt_host}") != "host" {
 		t.Error(m)
 	}
@@ -28,7 +28,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	if m.Get("j") != "later" {
 		t.Error("the later stage does not win:", m.Get("j"))
 	}
-	add("Ux\x00y\x00") // no stage of ours
+	add("Ux\x00y\x00") // macros for this command are ignored
 	if m.Get("x") != "" {
 		t.Error("kept")
 	}
@@ -36,7 +36,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	if m.Get("j") != "mx" || m.Get("i") != "" {
 		t.Error("after the message:", m)
 	}
-	for range 100 { // what was replaced or repeated is not counted
+	for range 100 { // macros that were replaced or repeated do not count for the limit
 		add("Mi\x000123456789\x00")
 		add("Ri\x000\x00")
 		m.Event('R')
@@ -46,14 +46,14 @@ func TestMacrosOfOneStage(t *testing.T) {
 	}
 	m.EndMessage(0)
 	add("Mab\x00x\x00")
-	add("Mb\x00x\x00") // the end of the frame before, but no macro of it
+	add("Mb\x00x\x00") // these octets also end the frame before, but are not a macro of it
 	add("Mab\x00y\x00")
 	if m.Get("b") != "x" || m.Get("ab") != "y" {
 		t.Error("the last word does not count:", m.Get("b"), m.Get("ab"))
 	}
 }
 
-// TestMacrosCostNothing: a message's macros take the memory of the last one's.
+// TestMacrosCostNothing: the macros of a message use the memory of those of the message before.
 func TestMacrosCostNothing(t *testing.T) {
 	m := Macros{Limit: 1000}
 	stage := func(frame string) {

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// kind is what err says was wrong, "" for nothing.
+// kind returns what err says is wrong. It returns "" for nil.
 func kind(t *testing.T, err error) Kind {
 	t.Helper()
 	var m Malformed
 	if err != nil && !errors.As(err, &m) {
-		t.Errorf("%v is no Malformed", err)
+		t.Errorf("%v is not a Malformed", err)
 	}
 	return m.Kind
 }
@@ -23,7 +23,7 @@ func TestParseConnect(t *testing.T) {
 		why, data string
 		host      string
 		family    byte
-		addr      string // "" for none
+		addr      string // "": there is no address
 		kind      Kind
 	}{
 		{"IPv4", "h\x004\x09\xdd192.0.2.1\x00", "h", FamilyIPv4, "192.0.2.1:2525", ""},
@@ -56,7 +56,7 @@ func TestParseHeader(t *testing.T) {
 		why   string
 		space bool // the leading space was negotiated
 		sent  string
-		want  string // "" for a malformed field
+		want  string // "": the field is malformed
 	}{
 		{"leading space kept", true, "Subject\x00  two\x00", "Subject:  two"},
 		{"no space is kept too", true, "Subject\x00none\x00", "Subject:none"},
@@ -148,8 +148,8 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// FuzzPayloads: whatever a frame holds, the strings made of it hold no NUL and
-// are at most twice as long.
+// FuzzPayloads: the strings that are parsed from a payload have no NUL, and together they are at most
+// twice as long as the payload.
 func FuzzPayloads(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x00", "h\x004\x09\xdd192.0.2.1\x00", "h\x006\x00\x19IPv6:2001:db8::25\x00", "Subject\x00 a\n\tb\x00",
@@ -167,7 +167,7 @@ func FuzzPayloads(f *testing.F) {
 					t.Errorf("%s: NUL in %q", what, s)
 				}
 			}
-			if length > 2*len(data)+1 { // of every LF comes CRLF
+			if length > 2*len(data)+1 { // each LF may become CRLF
 				t.Errorf("%s: %d octets of %d", what, length, len(data))
 			}
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// piped runs f in a bubble with a transport and the MTA's end of its connection.
+// piped runs f in a synctest bubble, with a transport and the MTA's end of its connection.
 func piped(t *testing.T, f func(t *testing.T, tr *Transport, mta net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -24,12 +24,12 @@ func piped(t *testing.T, f func(t *testing.T, tr *Transport, mta net.Conn)) {
 	})
 }
 
-// TestFrameBounds: what is refused is refused as soon as it is known, without
-// waiting for the rest.
+// TestFrameBounds: a frame that is too long or empty is refused as soon as its length is known,
+// without waiting for the rest.
 func TestFrameBounds(t *testing.T) {
 	for _, tc := range []struct {
 		why, sent string
-		kind      Kind // "": the frame is taken as far as it came
+		kind      Kind // "": the frame is read as far as it has come
 	}{
 		{"no command", "\x00\x00\x00\x00", KindEmptyFrame},
 		{"the longest part of a header", "\x00\x10\x00\x00L", ""},
@@ -59,30 +59,31 @@ func TestFrameBounds(t *testing.T) {
 	}
 }
 
-// TestReadDeadlines: how long is waited, and who was it that had no patience.
+// TestReadDeadlines: how long ReadFrame waits, and whether Hasten or Force is why it gave up.
 func TestReadDeadlines(t *testing.T) {
 	const frame = "\x00\x00\x00\x02Bx"
 	for _, tc := range []struct {
-		why       string
-		sent      string // after a minute
-		spare     bool
-		before    func(tr *Transport) // the read
-		meanwhile func(tr *Transport) // after a second
-		took      time.Duration
-		hastened  bool
+		why             string
+		sent            string // what the MTA sends after a minute
+		betweenMessages bool
+		before          func(tr *Transport) // runs before ReadFrame
+		meanwhile       func(tr *Transport) // runs a second after ReadFrame has begun
+		took            time.Duration
+		hastened        bool
 	}{
 		{why: "silence", took: time.Hour},
-		{why: "silence before a spare frame", spare: true, took: time.Hour},
+		{why: "silence between messages", betweenMessages: true, took: time.Hour},
 		{why: "half a frame", sent: frame[:5], took: time.Minute + plenty.FrameTimeout},
-		{why: "hastened before", spare: true, before: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: 20 * time.Second, hastened: true},
-		{why: "hastened meanwhile", spare: true, meanwhile: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: 21 * time.Second, hastened: true},
-		{why: "a frame that is no spare one is waited for", meanwhile: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: time.Hour},
-		{why: "a spare one that has begun has its time", spare: true, sent: frame[:5],
+		{why: "hastened before", betweenMessages: true, before: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: 20 * time.Second, hastened: true},
+		{why: "hastened meanwhile", betweenMessages: true, meanwhile: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: 21 * time.Second, hastened: true},
+		{why: "a frame within a message is waited for", meanwhile: func(tr *Transport) { tr.Hasten(20 * time.Second) }, took: time.Hour},
+		{why: "a frame between messages that has begun has its time", betweenMessages: true, sent: frame[:5],
 			before: func(tr *Transport) { tr.Hasten(2 * time.Minute) }, took: time.Minute + plenty.FrameTimeout},
-		{why: "patience is no longer than was meant", spare: true, before: func(tr *Transport) { tr.Hasten(2 * time.Hour) }, took: time.Hour, hastened: true},
+		{why: "hastening does not make the wait longer", betweenMessages: true,
+			before: func(tr *Transport) { tr.Hasten(2 * time.Hour) }, took: time.Hour, hastened: true},
 		{why: "forced before", before: (*Transport).Force, took: 0, hastened: true},
 		{why: "forced meanwhile", meanwhile: (*Transport).Force, took: time.Second, hastened: true},
-		{why: "a hurry after that is none", spare: true, before: (*Transport).Force,
+		{why: "hastening has no effect after Force", betweenMessages: true, before: (*Transport).Force,
 			meanwhile: func(tr *Transport) { tr.Hasten(time.Minute) }, took: 0, hastened: true},
 	} {
 		piped(t, func(t *testing.T, tr *Transport, mta net.Conn) {
@@ -96,7 +97,7 @@ func TestReadDeadlines(t *testing.T) {
 				}
 			})
 			time.AfterFunc(time.Minute, func() { _, _ = io.WriteString(mta, tc.sent) })
-			_, _, err := tr.ReadFrame(time.Hour, tc.spare)
+			_, _, err := tr.ReadFrame(time.Hour, tc.betweenMessages)
 			if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took != tc.took || tr.Hastened() != tc.hastened {
 				t.Errorf("%s: %v after %s, hastened %v", tc.why, err, took, tr.Hastened())
 			}
@@ -104,7 +105,7 @@ func TestReadDeadlines(t *testing.T) {
 	}
 }
 
-// TestForcedWrite: an MTA that does not read has a moment only.
+// TestForcedWrite: after Force an MTA that does not read has one second.
 func TestForcedWrite(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
@@ -130,7 +131,7 @@ func TestForcedWrite(t *testing.T) {
 	}
 }
 
-// TestWatch: only the MTA's leaving counts, and what it says is not lost.
+// TestWatch: Watch reports only that the MTA has left. What the MTA sends meanwhile is not lost.
 func TestWatch(t *testing.T) {
 	const frame = "\x00\x00\x00\x02Bx"
 	for _, tc := range []struct {

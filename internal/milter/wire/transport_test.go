@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// plenty is what package milter allows.
+// plenty are the default limits of package milter.
 var plenty = Limits{MaxFrame: 1 << 20, FrameTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second}
 
-// A length alone must not cost memory: 10,000 connections that each announce
-// 1 MiB would be 10 GiB.
+// The length of a frame alone must not cost memory: 10,000 connections that each announce 1 MiB would
+// need 10 GiB.
 func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 	for _, tc := range []struct {
 		why      string
@@ -81,8 +81,8 @@ func connected(t *testing.T, network, address string) (theirs, ours net.Conn) {
 	return theirs, ours
 }
 
-// TestIdleHoldsNoBuffer: neither on a socket, which can be asked whether there
-// is something to read, nor after a message larger than the largest buffer.
+// TestIdleHoldsNoBuffer: a transport that waits for a frame holds no buffer, even after a frame that
+// was larger than the largest buffer.
 func TestIdleHoldsNoBuffer(t *testing.T) {
 	theirs, ours := connected(t, "tcp", "127.0.0.1:0")
 	limits := plenty
@@ -120,7 +120,7 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	}
 }
 
-// TestFramesAcrossBuffers: frames of every size survive the ends of buffers.
+// TestFramesAcrossBuffers: frames of every size are read correctly, wherever a buffer ends.
 func TestFramesAcrossBuffers(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
@@ -147,8 +147,8 @@ func TestFramesAcrossBuffers(t *testing.T) {
 	}
 }
 
-// TestFlushWaits: what the socket does not take at once is written when the MTA
-// reads, and an MTA that never does is given up.
+// TestFlushWaits: octets that the socket does not take at once are written when the MTA reads. If the
+// MTA never reads, Flush gives up.
 func TestFlushWaits(t *testing.T) {
 	mta, ours := connected(t, "unix", t.TempDir()+"/s")
 	limits := plenty
