@@ -6,8 +6,8 @@ import (
 )
 
 func TestExcerpt(t *testing.T) {
-	lines := []string{"a\tb\x01", strings.Repeat("語", 200)}
-	if got, want := excerpt(lines, 1, 3), "  >   1 | a b?\n        |   ^"; got != want {
+	lines := []string{"a\tb\x01\u202e", strings.Repeat("語", 200)}
+	if got, want := excerpt(lines, 1, 3), "  >   1 | a b??\n        |   ^"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	got := excerpt(lines, 2, 190)
