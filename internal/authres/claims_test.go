@@ -99,7 +99,7 @@ func TestClaimedForeign(t *testing.T) {
 		{"above ours", " example.jp" + tail},
 		{"a digit more", " mx.example.jp2" + tail},
 		{"another letter", " mx1.example.jp" + tail},
-		{"the dots are no wildcards", " mxxexample.jp" + tail},
+		{"the dots are not wildcards", " mxxexample.jp" + tail},
 		{"a longer label in another script", " émx.example.jp" + tail},
 		{"a U-label", " mx.exámple.jp" + tail},
 		{"its A-label", " mx.xn--exmple-qta.jp" + tail},
@@ -142,7 +142,7 @@ func TestClaimedInternational(t *testing.T) {
 		{"U-label for our A-label", " mx.例え.jp; none", "mx.xn--r8jz45g.jp", true},
 		{"A-label for our U-label", " mx.xn--r8jz45g.jp; none", "mx.例え.jp", true},
 		{"U-label in the other case", " mx.BÜCHER.example; none", "mx.bücher.example", true},
-		{"an id that is no host name", ` "the id; of ours"; none`, "the id; of ours", true},
+		{"an id that is not a host name", ` "the id; of ours"; none`, "the id; of ours", true},
 		{"another such", ` "the id"; none`, "the id; of ours", false},
 		{"an empty id claims nothing else", " mx.example.jp; none", "", false},
 	} {

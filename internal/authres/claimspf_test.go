@@ -77,6 +77,6 @@ func TestSeveralIDs(t *testing.T) {
 		}
 	}
 	if (IDs{}).Claimed("mx1; none") {
-		t.Error("claims nobody's id")
+		t.Error("an id is claimed, and there are none")
 	}
 }

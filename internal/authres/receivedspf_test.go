@@ -29,7 +29,7 @@ func TestFormatReceivedSPF(t *testing.T) {
 		{"U-labels", ReceivedSPF{Result: "fail", EnvelopeFrom: "例え.example", UTF8: true}, ` fail envelope-from=例え.example;`},
 		{"U-labels in a message that has none", ReceivedSPF{Result: "fail", EnvelopeFrom: "例え.example", HELO: "h.example"}, ` fail helo=h.example;`},
 		{"hostile comment", ReceivedSPF{Result: "fail", Comment: ") pass ("}, ` fail (_ pass _)`},
-		{"dots are no dot-atom", ReceivedSPF{Result: "fail", HELO: "a..b"}, ` fail helo="a..b";`},
+		{"two dots are not a dot-atom", ReceivedSPF{Result: "fail", HELO: "a..b"}, ` fail helo="a..b";`},
 	} {
 		if got := FormatReceivedSPF(c.spf); got != c.want {
 			t.Errorf("%s: got\n%q, want\n%q", c.reason, got, c.want)
@@ -72,7 +72,7 @@ func TestSignaturePrefixes(t *testing.T) {
 		{"eight characters", []string{"abcdefghijk", "xbcdefghijk"}, []string{"abcdefgh", "xbcdefgh"}},
 		{"as many as it takes, RFC 6008 §4", []string{"abcdefghijk", "abcdefghiXk", "b"}, []string{"abcdefghij", "abcdefghiX", "b"}},
 		{"only where needed", []string{"abcdefghij", "z2345678", "abcdefghiX"}, []string{"abcdefghij", "z2345678", "abcdefghiX"}},
-		{"padding is left out, and what is no base64", []string{"ab=c;d", "abcd\"(\\efghijk"}, []string{"abcd", "abcdefgh"}},
+		{"padding and octets that are not base64 are left out", []string{"ab=c;d", "abcd\"(\\efghijk"}, []string{"abcd", "abcdefgh"}},
 		{"white space is ignored", []string{"ab cd\r\n\tefghij"}, []string{"abcdefgh"}},
 		{"one is the beginning of the other", []string{"abcdefgh", "abcdefghi"}, []string{"abcdefgh", "abcdefghi"}},
 		{"copies cannot be told apart", []string{strings.Repeat("a", 1000), strings.Repeat("a", 1000)}, []string{strings.Repeat("a", 64), strings.Repeat("a", 64)}},

@@ -155,10 +155,10 @@ func TestCleanText(t *testing.T) {
 		{"the mark is part of the bound", strings.Repeat("x", 300), false, strings.Repeat("x", 252) + "..."},
 		{"a character across the bound", strings.Repeat("x", 254) + "é", true, strings.Repeat("x", 252) + "..."},
 		{"a character across the mark's place", strings.Repeat("x", 251) + "é" + strings.Repeat("x", 9), true, strings.Repeat("x", 251) + "..."},
-		{"what is replaced shrinks first", strings.Repeat("語", 255), false, strings.Repeat("?", 255)},
+		{"the text is cut after characters are replaced", strings.Repeat("語", 255), false, strings.Repeat("?", 255)},
 		{"the replacement character itself is text", "\ufffd", true, "\ufffd"},
-		{"an overlong form is none", "\xc0\xaf", true, "??"},
-		{"a surrogate is none", "\xed\xa0\x80", true, "???"},
+		{"an overlong form is not a character", "\xc0\xaf", true, "??"},
+		{"a surrogate is not a character", "\xed\xa0\x80", true, "???"},
 	} {
 		if got := cleanText(c.in, c.utf8); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.reason, got, c.want)

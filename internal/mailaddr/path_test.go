@@ -81,11 +81,11 @@ func TestParsePathRefuses(t *testing.T) {
 		{"literal with a slash", "<a@[1/2]>", ErrPathDomain},
 		{"literal with a brace", "<a@[a{b]>", ErrPathDomain},
 		{"DEL", "<a\x7f@b.example>", ErrPathSyntax},
-		{"domain beyond ASCII that is no UTF-8", "<a@x\xfc>", ErrPathDomain},
+		{"domain beyond ASCII that is not UTF-8", "<a@x\xfc>", ErrPathDomain},
 		{"NUL", "<a\x00@b.example>", ErrPathSyntax},
 		{"CR LF within quotes", "<\"a\r\nb\"@b.example>", ErrPathSyntax},
-		{"local part that is no UTF-8", "<\xfc@b.example>", ErrPathSyntax},
-		{"domain that is no UTF-8", "<a@\xfc.example>", ErrPathDomain},
+		{"local part that is not UTF-8", "<\xfc@b.example>", ErrPathSyntax},
+		{"domain that is not UTF-8", "<a@\xfc.example>", ErrPathDomain},
 		{"too long", "<" + strings.Repeat("a", MaxPathLen) + ">", ErrPathTooLong},
 	}
 	for _, c := range cases {

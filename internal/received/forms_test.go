@@ -94,7 +94,7 @@ func TestUnreadable(t *testing.T) {
 		"Exim's words, no literal":       "from mail.a.example (helo=x) by mx.test with esmtp (Exim 4.96) id X",
 		"Exim's words and others":        "from mail.a.example ([192.0.2.66] shelo=x) by mx.test with esmtp (Exim 4.96) id X",
 		"a literal of the client's own":  "from [127.0.0.1] by mx.test with ESMTP id 1",
-		"a port that is none":            "from mail.a.example ([192.0.2.66]:http) by mx.test with ESMTP id 1",
+		"a port that is not a number":    "from mail.a.example ([192.0.2.66]:http) by mx.test with ESMTP id 1",
 		"a HELO that names another host": "from mx.test.a.example by mx.test with ESMTP id 1",
 		"two addresses":                  "from mail.a.example ([192.0.2.66] [10.0.0.1]) by mx.test with ESMTP id 1",
 		"qmail, from the network, alone": "(qmail 12 invoked from network); 22 Nov 2026 08:00:00 -0000",

@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 			Field{From: true, HELO: "x", Name: "x", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "SMTP", ID: "5A"}},
 		{"a client that writes an address where its HELO stands", " from [203.0.113.9] (real.example [192.0.2.1]) by mx.here.example with SMTP id 5A",
 			Field{From: true, HELO: "[203.0.113.9]", Name: "real.example", Address: netip.MustParseAddr("192.0.2.1"), By: "mx.here.example", With: "SMTP", ID: "5A"}},
-		{"a comment that is no client: no address", " from x (y) by mx.here.example with SMTP id 5A",
+		{"a comment without a client: no address", " from x (y) by mx.here.example with SMTP id 5A",
 			Field{From: true, HELO: "x", By: "mx.here.example", With: "SMTP", ID: "5A"}},
 		{"Cyrus' LMTP", " from x ([unix socket]) by imap.here.example (Cyrus v2.5.11) with LMTPA; Sun, 22 Nov 2026 08:00:00 +0000",
 			Field{From: true, HELO: "x", By: "imap.here.example", With: "LMTPA", Date: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}},
@@ -129,7 +129,7 @@ func TestOrigin(t *testing.T) {
 	}{
 		{"one hop", hosts, path + external + rest, "", "192.0.2.1", "<a@bank.example>", 2},
 		{"content filter, mail store, LMTP", hosts, lmtp + stored + filtered + external + theirs + rest, "", "192.0.2.1", "<a@bank.example>", 3},
-		{"what is below the border may be forged", hosts, path + external + forged + rest, "", "192.0.2.1", "<a@bank.example>", 3},
+		{"fields below the border may be forged", hosts, path + external + forged + rest, "", "192.0.2.1", "<a@bank.example>", 3},
 		{"a forged field in the place of the border's is not asked for", hosts, path + stored + forged + external + rest, "", "198.51.100.1", "<a@bank.example>", 3},
 		{"never from outside", hosts, path + stored + filtered + theirs + rest, "", "127.0.0.1", "<a@bank.example>", 3},
 		{"sent on the host", hosts, path + inside + rest, "", "internal", "", 2},

@@ -22,7 +22,7 @@ func TestDecodings(t *testing.T) {
 		{"white space between words goes", "=?utf-8?Q?a?= \t=?utf-8?Q?b?= c", false, "ab c", []string{"ab c", "ab c", "ab c"}, ""},
 		{"a charset that is not known is judged by its octets", "=?x-any?Q?a=40b?=", false, "=?x-any?Q?a=40b?=", []string{"a@b", "a@b", "a@b"}, ""},
 		{"readers end a word with a question mark in it in different places", "=?utf-8?Q?a?b?=", false, "", []string{"a?b", "a?b"}, ""},
-		{"a word without an end, for those who need none", "=?utf-8?Q?a b", false, "", []string{"a b"}, ""},
+		{"a word without an end, for readers that need none", "=?utf-8?Q?a b", false, "", []string{"a b"}, ""},
 		{"a word within a word", "=?utf-8?Q?=3D=3Futf-8=3FQ=3Fa=3F=3D?=", false, "=?utf-8?Q?a?=", []string{
 			"=?utf-8?Q?a?=", "a", "=?utf-8?Q?a?=", "a", "=?utf-8?Q?a?=", "a"}, ""},
 		{"UTF-7", "=?utf-7?Q?a?=", false, "", nil, hidingCharset},

@@ -23,7 +23,7 @@ func TestSplit(t *testing.T) {
 		{"an open last line of the header", "A: b", []Field{{"A", " b"}}, ""},
 		{"an open last line of the body", "A: b\n\nx", []Field{{"A", " b"}}, "x\r\n"},
 		{"no header", "\nbody\n", nil, "body\r\n"},
-		{"a line that is no field", "A: b\nno field\nC: d\n", []Field{{"A", " b"}}, "no field\r\nC: d\r\n"},
+		{"a line that is not a field", "A: b\nno field\nC: d\n", []Field{{"A", " b"}}, "no field\r\nC: d\r\n"},
 		{"a name with a space", "From me: b\n", nil, "From me: b\r\n"},
 		{"no name", ": b\n", nil, ": b\r\n"},
 		{"a fold at the start", " a: b\n", nil, " a: b\r\n"},
@@ -146,7 +146,7 @@ func TestParseModification(t *testing.T) {
 		}
 	}
 	if _, ok, err := parseModification('c', nil); ok || err != nil {
-		t.Error("a reply is no edit:", ok, err)
+		t.Error("a reply is not an edit:", ok, err)
 	}
 }
 
