@@ -79,43 +79,43 @@ func Escaped(s string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// Quoted returns the first max octets of s in quotes with Go's escapes. If s is
+// Quoted returns the first limit octets of s in quotes with Go's escapes. If s is
 // longer, "..." follows the closing quote.
-func Quoted(s string, max int) string {
-	if len(s) > max {
-		return fmt.Sprintf("%+q"+cutMark, s[:max])
+func Quoted(s string, limit int) string {
+	if len(s) > limit {
+		return fmt.Sprintf("%+q"+cutMark, s[:limit])
 	}
 	return fmt.Sprintf("%+q", s)
 }
 
-// Clip returns s if it has at most max octets. Otherwise it returns at most the
-// first max octets and "..."; no character is cut in two. It changes nothing
+// Clip returns s if it has at most limit octets. Otherwise it returns at most the
+// first limit octets and "..."; no character is cut in two. It changes nothing
 // else, so the text still needs one of the rules.
-func Clip(s string, max int) string {
-	if len(s) <= max {
+func Clip(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	end := max
-	for end > 0 && max-end < utf8.UTFMax && !utf8.RuneStart(s[end]) {
+	end := limit
+	for end > 0 && limit-end < utf8.UTFMax && !utf8.RuneStart(s[end]) {
 		end--
 	}
-	if _, size := utf8.DecodeRuneInString(s[end:]); end+size <= max {
-		end = max // no character of UTF-8 reaches beyond max
+	if _, size := utf8.DecodeRuneInString(s[end:]); end+size <= limit {
+		end = limit // no character of UTF-8 reaches beyond limit
 	}
 	return s[:end] + cutMark
 }
 
 // Marked returns s with '?' for every character that is not printable ASCII, and
-// for every octet that is not UTF-8. The result has at most max octets and ends
-// in "..." if s was longer. max is at least 3. It reads no more of s than it
+// for every octet that is not UTF-8. The result has at most limit octets and ends
+// in "..." if s was longer. limit is at least 3. It reads no more of s than it
 // needs.
-func Marked(s string, max int) string { return marked(s, max, false) }
+func Marked(s string, limit int) string { return marked(s, limit, false) }
 
 // MarkedUTF8 is Marked, but keeps the characters of other scripts that are shown.
-func MarkedUTF8(s string, max int) string { return marked(s, max, true) }
+func MarkedUTF8(s string, limit int) string { return marked(s, limit, true) }
 
-func marked(s string, max int, utf8OK bool) string {
-	if len(s) <= max && IsPlain(s) {
+func marked(s string, limit int, utf8OK bool) string {
+	if len(s) <= limit && IsPlain(s) {
 		return s
 	}
 	var b strings.Builder
@@ -128,11 +128,11 @@ func marked(s string, max int, utf8OK bool) string {
 		if r >= utf8.RuneSelf && (!utf8OK || !IsShown(r) || r == utf8.RuneError && size == 1) || r < ' ' || r == 0x7f {
 			r = '?'
 		}
-		if b.Len()+utf8.RuneLen(r) > max {
+		if b.Len()+utf8.RuneLen(r) > limit {
 			return b.String()[:cut] + cutMark
 		}
 		b.WriteRune(r)
-		if b.Len() <= max-len(cutMark) {
+		if b.Len() <= limit-len(cutMark) {
 			cut = b.Len()
 		}
 		i += size
