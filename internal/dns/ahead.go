@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// Ahead is a Resolver for one message that asks every expected question at once
-// and in the background. Questions of which only the answers decide whether the
-// next is asked then take the time of one. The caller still gets the same answers
-// in the same order, and an answer that the caller does not take costs no time.
+// Ahead is a Resolver for one message that asks every expected question at once, in
+// the background. A walk in which each answer decides whether the next question is
+// asked then takes the time of one question. The caller gets the same answers in
+// the same order, and does not wait for an answer that it does not take.
 //
-// Ahead keeps every answer as long as it lives, and only the number of expected
-// questions bounds how many. Safe for concurrent use.
+// Ahead keeps every answer until it is garbage itself; only the number of expected
+// questions bounds them. Safe for concurrent use.
 type Ahead struct {
 	next Resolver
 

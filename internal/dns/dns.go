@@ -74,8 +74,8 @@ func (s Status) String() string {
 // MarshalText makes a Status appear by its name in JSON.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Record is one resource record's data; which field is set follows from the
-// type asked.
+// Record is the data of one resource record. The type asked for decides which
+// field is set.
 type Record struct {
 	Addr       netip.Addr `json:"addr,omitzero"`        // A, AAAA
 	Host       Name       `json:"host,omitempty"`       // MX, PTR, NS, CNAME
@@ -94,8 +94,8 @@ type Answer struct {
 	// Name when there was none. NXDomain with Canonical != Name is a dangling
 	// alias: Name itself exists.
 	Canonical Name     `json:"canonical,omitempty"`
-	Records   []Record `json:"records,omitempty"` // shared with the cache: do not modify
-	// TTL is how long the answer may still be used, from now.
+	Records   []Record `json:"records,omitempty"` // shared with the cache; do not modify
+	// TTL is how long the answer may be used from now on.
 	TTL           time.Duration `json:"ttl_ns"`
 	Authenticated bool          `json:"ad,omitempty"`     // AD bit of an upstream that is trusted
 	Cached        bool          `json:"cached,omitempty"` // served from the cache
@@ -103,8 +103,8 @@ type Answer struct {
 	Server        string        `json:"server,omitempty"` // address of the upstream that answered
 }
 
-// Exists reports whether the queried name itself exists, having any record or
-// a name below it (RFC 8020, RFC 6604 §3).
+// Exists reports whether the queried name itself exists: it has a record of any
+// type, or a name below it (RFC 8020, RFC 6604 §3).
 func (a Answer) Exists() bool {
 	return a.Status == NoError || (a.Canonical != "" && a.Canonical != a.Name)
 }
@@ -112,17 +112,17 @@ func (a Answer) Exists() bool {
 // Void reports a void lookup: NXDOMAIN or NODATA (RFC 7208 §4.6.4).
 func (a Answer) Void() bool { return len(a.Records) == 0 }
 
-// Bounds of an answer. What is beyond them is published so that nobody can use
-// it: a permanent failure.
+// Bounds of an answer. No verifier can use an answer that exceeds them, so it is
+// a permanent failure.
 const (
-	// MaxRecords bounds the records of each section: no set a verifier can use
-	// has more (RFC 7208 §4.6.4 stops at 10 of most).
+	// MaxRecords bounds the records of each section. No set that a verifier can
+	// use is larger: RFC 7208 §4.6.4 allows 10 records of most types.
 	MaxRecords = 256
 	// MaxTextOctets bounds the TXT data of one answer. The longest DKIM key
-	// worth verifying needs 2 KiB; the rest is room for busy apex names.
+	// worth verifying needs 2 KiB. The rest allows for names with many TXT records.
 	MaxTextOctets = 32 << 10
-	// MaxChain bounds the CNAMEs of one answer. RFC 1034 §3.6.2 wants none in a
-	// row; resolvers follow 8 to 16.
+	// MaxChain bounds the CNAMEs of one answer. RFC 1034 §3.6.2 advises against
+	// chains; resolvers follow 8 to 16 CNAMEs.
 	MaxChain = 8
 )
 
@@ -136,10 +136,10 @@ const (
 	KindRefused                        // RCODE REFUSED
 	KindNetwork                        // the transport failed
 	KindMalformed                      // the answer could not be understood
-	KindBudget                         // there was no room of ours: other lookups took it, or the message asked too much
-	KindCanceled                       // nobody waits for the answer any more
-	KindLoop                           // an alias chain that has no end, or more than MaxChain aliases
-	KindTooLarge                       // a good answer over a bound of ours
+	KindBudget                         // a limit of this daemon: other lookups had taken the slots, or the message asked too much
+	KindCanceled                       // the asker stopped waiting
+	KindLoop                           // a loop of aliases, or more than MaxChain of them
+	KindTooLarge                       // a good answer that exceeds a bound
 )
 
 // String returns the kind as it appears in logs and traces.
@@ -167,7 +167,7 @@ func (k ErrorKind) String() string {
 	return unknownKind
 }
 
-// unknownKind is how a number that is not a kind appears.
+// unknownKind is the text for a number that is not a kind.
 const unknownKind = "unknown"
 
 // Error is why one lookup has no answer.
@@ -191,9 +191,9 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Permanent reports whether asking again would end the same way until somebody
-// changes what is published: the servers answered, and their answer is of no
-// use.
+// Permanent reports whether asking again would fail in the same way until the
+// owner of the name changes its records: the servers did answer, but the answer
+// cannot be used.
 func (e *Error) Permanent() bool { return e.Kind == KindLoop || e.Kind == KindTooLarge }
 
 // Permanent reports whether err is the permanent failure of a lookup.

@@ -14,8 +14,8 @@ import (
 
 // Name is a domain name in the one form used throughout: ASCII letters in
 // lower case, U-labels converted to A-labels, no trailing dot; the root is "".
-// Labels may hold any octet but the dot, because SPF macros can produce any
-// (RFC 7208 §7); lengths always fit the wire (RFC 1035 §3.1).
+// Labels may hold any octet except the dot, because SPF macros can produce any
+// octet (RFC 7208 §7). Lengths always fit the wire format (RFC 1035 §3.1).
 type Name string
 
 // Limits of the wire format (RFC 1035 §3.1, §2.3.4), in octets.
@@ -32,14 +32,15 @@ var (
 	ErrInvalidIDNA = errors.New("dns: name is not a valid internationalized domain name")
 )
 
-// lookupProfile maps as RFC 5895 and UTS #46 do for look-up, without STD3
-// rules: underscores are everywhere in this business.
+// lookupProfile maps names for look-up as RFC 5895 and UTS #46 say, but without
+// the STD3 rules: DKIM and DMARC names contain underscores.
 var lookupProfile = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
 
-// hasLongLabel reports a label of more characters than an A-label has octets. Each
-// takes one of them at least, but for those that mapping drops or joins, of which
-// no name has as many. To encode a long one costs the square of its length, and a
-// message may hold a thousand.
+// hasLongLabel reports whether a label has more characters than an A-label may have
+// octets. Such a label cannot be valid, because each character takes at least one
+// octet of the A-label. (Mapping drops or joins some characters, but no real name
+// has that many of them.) The check comes first because encoding a label costs the
+// square of its length, and a message may hold a thousand long labels.
 func hasLongLabel(s string) bool {
 	n := 0
 	for _, r := range s {
@@ -58,11 +59,11 @@ func hasLongLabel(s string) bool {
 // ParseName validates s and brings it into canonical form. One trailing dot is
 // accepted.
 func ParseName(s string) (Name, error) {
-	if len(s) > 4*MaxNameLen { // U-labels shrink or grow, but not by this much
+	if len(s) > 4*MaxNameLen { // conversion of U-labels changes the length, but not by this much
 		return "", ErrLongName
 	}
 	if !printable.IsASCII(s) {
-		if !utf8.ValidString(s) { // idna would make one name of all that is invalid
+		if !utf8.ValidString(s) { // idna would map all invalid octets to the same name
 			return "", fmt.Errorf("%w: %q", ErrInvalidIDNA, s)
 		}
 		if hasLongLabel(s) {
@@ -104,9 +105,9 @@ func ParseName(s string) (Name, error) {
 	return Name(s), nil
 }
 
-// ParseHostname is ParseName for names a stranger presents as a domain: at
-// least two labels, letters, digits, hyphens and underscores only, so that it
-// is safe to show and to compare. Labels are not otherwise judged.
+// ParseHostname is ParseName for a name that a stranger presents as a domain. The
+// name must have at least two labels of letters, digits, hyphens and underscores,
+// so that it is safe to show and to compare. Labels are not checked otherwise.
 func ParseHostname(s string) (Name, error) {
 	n, err := ParseName(s)
 	if err != nil {
@@ -181,8 +182,8 @@ func ReverseName(addr netip.Addr) Name {
 	return Name(append(out, "ip6.arpa"...))
 }
 
-// asciiLower folds only A-Z (RFC 4343): strings.ToLower would touch invalid
-// UTF-8.
+// asciiLower folds only A-Z (RFC 4343). strings.ToLower would change octets that are
+// not valid UTF-8.
 func asciiLower(s string) string {
 	b := []byte(s)
 	for i, c := range b {

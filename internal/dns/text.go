@@ -34,7 +34,7 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fmt.Errorf("dns: %q is not a status", text)
 }
 
-// UnmarshalText reads what String writes, but for "unknown".
+// UnmarshalText reads what String writes, except "unknown".
 func (k *ErrorKind) UnmarshalText(text []byte) error {
 	for known := KindTimeout; known.String() != unknownKind; known++ {
 		if known.String() == string(text) {

@@ -1,5 +1,5 @@
-// Package iprev does the reverse DNS check of RFC 8601 §3: a client's address
-// has a name, and that name has the address.
+// Package iprev does the reverse DNS check of RFC 8601 §3: it checks whether the
+// client's address has a name, and whether that name has the address.
 package iprev
 
 import (
@@ -21,20 +21,20 @@ const (
 	Pass Status = "pass"
 	// Fail: names were found, and none of them has the address.
 	Fail Status = "fail"
-	// TempError: a lookup failed that could have made a pass.
+	// TempError: a lookup failed whose answer could have made the result a pass.
 	TempError Status = "temperror"
-	// PermError: no PTR record is published for the address, there is no address
-	// to ask about, or what is published cannot be used: an alias loop, an answer
-	// over a bound. RFC 8601 §2.7.3 has fail for lookups that were completed, and
-	// permerror where that "is unlikely" at any later attempt. Fail it must not
-	// be: who owns the address could then make evidence against the domains that
-	// a name of his is an alias into.
+	// PermError: there is no address to ask about, no PTR record is published for
+	// it, or the published records cannot be used (an alias loop, or an answer
+	// that exceeds a bound). RFC 8601 §2.7.3 says fail if the lookups completed,
+	// and permerror if a later attempt is unlikely to do better. An unusable
+	// answer must not be a fail: the owner of the address could alias its name
+	// into a domain, and so make evidence against that domain.
 	PermError Status = "permerror"
 )
 
-// MaxNames is how many PTR records are followed. RFC 8601 §3 leaves the number
-// open; who owns the address chooses them, so that RFC 7208 §4.6.4 lets SPF
-// follow ten.
+// MaxNames is how many PTR records are followed. RFC 8601 §3 leaves the number open.
+// It needs a bound because the owner of the address chooses how many there are; ten
+// is the bound of RFC 7208 §4.6.4 for SPF.
 const MaxNames = 10
 
 // Result is the outcome of a check.
@@ -42,29 +42,29 @@ type Result struct {
 	Status Status     `json:"status"`
 	IP     netip.Addr `json:"ip,omitzero"` // IPv4-mapped addresses as IPv4
 	// Name is the first name, in the order of the answer, that has the
-	// address; "" unless Status is Pass. Whoever owns the address chose it:
-	// it may hold any octet.
+	// address; "" unless Status is Pass. The owner of the address chose it, so it
+	// may hold any octet.
 	Name dns.Name `json:"name,omitempty"`
-	// Names are those whose addresses were looked up, in order.
+	// Names are the names whose addresses were looked up, in order.
 	Names []dns.Name `json:"names,omitempty"`
 	// Problem says why Status is not Pass; printable ASCII.
 	Problem string `json:"problem,omitempty"`
-	// DNSError is the first lookup that failed, where Status is TempError, or
-	// PermError because of it.
+	// DNSError is the failed lookup that Status follows from, if Status is TempError
+	// or PermError.
 	DNSError *dns.Error `json:"-"`
 	// Trace is every lookup made, in order.
 	Trace []Step `json:"trace,omitempty"`
 }
 
-// Step is one lookup and what came of it.
+// Step is one lookup with its outcome.
 type Step struct {
 	Name   dns.Name `json:"name"`
 	Type   dns.Type `json:"type"`
 	Detail string   `json:"detail"` // printable ASCII
 }
 
-// Check looks up the names of ip, and then the addresses of these names, of
-// ip's family, until one of them is ip.
+// Check looks up the names of ip and then their addresses, until it finds a name
+// that has the address ip. It returns the result with every lookup made.
 func Check(ctx context.Context, r dns.Resolver, ip netip.Addr) Result {
 	res := Result{Status: PermError, IP: ip.Unmap().WithZone("")}
 	if !ip.IsValid() {
@@ -87,7 +87,7 @@ func Check(ctx context.Context, r dns.Resolver, ip netip.Addr) Result {
 	return res
 }
 
-// AddressType is the type of record that has ip's addresses.
+// AddressType returns the type of the records that hold addresses of ip's family.
 func AddressType(ip netip.Addr) dns.Type {
 	if ip.Unmap().Is4() {
 		return dns.TypeA
@@ -95,8 +95,8 @@ func AddressType(ip netip.Addr) dns.Type {
 	return dns.TypeAAAA
 }
 
-// verify looks for a name that has the address. A lookup that fails decides
-// only if no other name passes.
+// verify looks for a name that has the address. A failed lookup counts only if no
+// other name passes.
 func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Record) {
 	typ := AddressType(res.IP)
 	for _, ptr := range names[:min(len(names), MaxNames)] {
@@ -119,8 +119,8 @@ func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Recor
 	}
 }
 
-// fail records a failure, the first if there are several: a temporary one
-// before a permanent one, for it may end as a pass.
+// fail records a failed lookup. The first failure counts, but a temporary one
+// replaces a permanent one, because the name might still have passed.
 func (res *Result) fail(err error) {
 	status := TempError
 	if dns.Permanent(err) {

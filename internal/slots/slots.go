@@ -1,13 +1,13 @@
-// Package slots shares out a number of slots among strangers of whom any may
-// want all of them. A [Pool] has so many slots and knows by which client
-// network each is held: no network may hold more than it leaves free, so that
-// one alone gets half of them, many get equal parts, and there is a slot for
-// who comes next. Who finds none waits, and the networks that wait are served
-// in turn, whatever the number of their questions.
+// Package slots shares out a number of slots among strangers, of whom each may want
+// all of them. A [Pool] has a number of slots and knows which client network holds
+// each. No network may hold more slots than it leaves free. One network alone
+// therefore gets half of the slots, many networks get equal parts, and a newcomer
+// still finds a slot. A request that finds no slot waits. The waiting networks are
+// served in turn, however many requests each of them has.
 //
-// A request may need a slot in several pools, such as those of its message, of
-// an organization and of all: it takes them in that order and waits in one
-// queue at a time. Pools that share a [Lock] may be combined.
+// A request may need a slot in several pools, such as the pool of its message, that
+// of an organization and that of all messages. It takes them in that order and waits
+// in one queue at a time. Pools that share a [Lock] may be combined.
 //
 // The package knows neither DNS nor mail; a network and an organization are only
 // keys.
@@ -27,35 +27,35 @@ type Lock struct{ mu sync.Mutex }
 // Pool is a number of slots.
 type Pool struct {
 	size    int
-	private bool // of one message: whose slots they are does not matter
+	private bool // of one message, so the networks that hold the slots do not matter
 	used    int
-	tenants map[netip.Prefix]*tenant // that hold a slot or wait for one
-	queue   list.List                // of *tenant: those that wait, the next one first
-	family  *Family                  // nil: it stands alone
+	tenants map[netip.Prefix]*tenant // the networks that hold a slot or wait for one
+	queue   list.List                // of *tenant: the networks that wait; the first one is served next
+	family  *Family                  // nil if the pool is not in a family
 	key     any                      // in the family
 }
 
-// Family is a pool for each of any number of messages or organizations, which
-// exists as long as somebody has or wants a slot in it.
+// Family has a pool for each message or each organization. A pool exists as long as
+// a request holds or wants a slot in it.
 type Family struct {
 	size    int
 	private bool
 	pools   map[any]*Pool
 }
 
-// NewFamily returns a family of pools of size slots that are shared by networks,
-// as those of organizations are.
+// NewFamily returns a family of pools of size slots each, which client networks
+// share. Organizations need this kind.
 func NewFamily(size int) *Family { return &Family{size: size, pools: map[any]*Pool{}} }
 
-// NewPrivateFamily returns a family of pools of size slots that are not, as those
-// of messages are: in each they are given in the order asked.
+// NewPrivateFamily returns a family of pools of size slots each, which belong to one
+// message. Each pool gives its slots in the order of the requests.
 func NewPrivateFamily(size int) *Family {
 	f := NewFamily(size)
 	f.private = true
 	return f
 }
 
-// Of names the family's pool for a key, which is comparable.
+// Of returns the family's pool for a key. The key must be comparable.
 func (f *Family) Of(key any) Source { return member{f, key} }
 
 type member struct {
@@ -63,7 +63,7 @@ type member struct {
 	key any
 }
 
-// Source is a *Pool or the pool that a [Family] has for a key.
+// Source is a *Pool, or the pool that [Family.Of] returns.
 type Source interface{ pool() *Pool }
 
 func (p *Pool) pool() *Pool { return p }
@@ -77,39 +77,40 @@ func (m member) pool() *Pool {
 	return p
 }
 
-// tenant is a network with what it has and wants of a pool.
+// tenant is a client network in a pool: what it holds and what it waits for.
 type tenant struct {
 	held    int
 	waiting list.List     // of *Slot, in the order they came
 	place   *list.Element // in the pool's queue, nil if nothing waits
 }
 
-// NewPool returns a pool of size slots that is shared by networks.
+// NewPool returns a pool of size slots that client networks share.
 func NewPool(size int) *Pool { return &Pool{size: size} }
 
-// Used returns how many slots are held. It is for tests: nobody else may use
-// the pool meanwhile.
+// Used returns how many slots are held. It is for tests, because it does not lock:
+// the pool must not be in use meanwhile.
 func (p *Pool) Used() int { return p.used }
 
-// mostPools is the most pools that one request may need.
+// mostPools bounds the pools that one request may need.
 const mostPools = 3
 
-// Slot is a place in each pool that one request needs. Release gives them back.
+// Slot is a request's place in each of the pools it needs. Call Release to give the
+// places back.
 type Slot struct {
 	lock    *Lock
 	network netip.Prefix
 	sources [mostPools]Source
-	pools   [mostPools]*Pool // of the sources up to the one it waits for
+	pools   [mostPools]*Pool // the pools of the sources, up to the one it waits for
 	need    int
-	have    int           // places held, those in pools[:have]
-	ready   chan struct{} // closed when have is need; nil while nobody waits
+	have    int           // number of places held: one in each of pools[:have]
+	ready   chan struct{} // closed when have reaches need; nil if Take did not have to wait
 	place   *list.Element // in the queue of pools[have]
 	queued  *atomic.Bool
 }
 
-// Take waits until there is a place in every one of the pools, at most three,
-// or ctx ends: then it returns nil. As soon as it has to wait for others, not
-// only for a private pool's, it sets queued.
+// Take waits for a place in every one of the pools, of which there may be three. It
+// returns nil if ctx ends first. It sets queued if it has to wait in a shared pool;
+// waiting in a private pool does not count.
 func (l *Lock) Take(ctx context.Context, network netip.Prefix, queued *atomic.Bool, from ...Source) *Slot {
 	s := &Slot{lock: l, network: network, need: len(from), queued: queued}
 	copy(s.sources[:], from)
@@ -130,7 +131,7 @@ func (l *Lock) Take(ctx context.Context, network netip.Prefix, queued *atomic.Bo
 	}
 }
 
-// Release gives every place back, and up the one it waits for.
+// Release gives every place back, and stops waiting for further ones.
 func (s *Slot) Release() {
 	s.lock.mu.Lock()
 	defer s.lock.mu.Unlock()
@@ -144,14 +145,15 @@ func (s *Slot) Release() {
 	s.need = 0
 }
 
-// advance takes places as long as there are any. The caller holds the lock.
+// advance takes places in the pools in order, until one has none free. The caller
+// holds the lock.
 func (s *Slot) advance() {
 	for s.have < s.need {
 		p := s.sources[s.have].pool()
 		s.pools[s.have] = p
 		t := p.tenant(s.network)
-		// Who waits stands before who comes, unless they wait for another reason
-		// than that all slots are taken: their network has its share.
+		// A network's earlier requests go first. Requests of other networks may still
+		// wait although slots are free: those networks have their share already.
 		if t.waiting.Len() > 0 || !p.admits(t) {
 			p.wait(t, s)
 			return
@@ -164,8 +166,8 @@ func (s *Slot) advance() {
 	}
 }
 
-// admits reports whether t may have one more slot: nobody holds more than he
-// leaves free.
+// admits reports whether t may take one more slot. A network may not hold more
+// slots than it leaves free.
 func (p *Pool) admits(t *tenant) bool {
 	free := p.size - p.used
 	return free > 0 && (p.private || t.held < free)
@@ -191,7 +193,7 @@ func (p *Pool) tenant(network netip.Prefix) *tenant {
 	return t
 }
 
-// forget drops what is known of a network that neither has nor wants anything.
+// forget removes the tenant of a network that neither holds nor wants a slot.
 func (p *Pool) forget(network netip.Prefix, t *tenant) {
 	if p.private {
 		network = netip.Prefix{}
@@ -227,7 +229,7 @@ func (p *Pool) leave(s *Slot) {
 	p.forget(s.network, t)
 }
 
-// free takes one slot back and gives away what there is.
+// free takes one slot back and serves those that wait.
 func (p *Pool) free(network netip.Prefix) {
 	t := p.tenant(network)
 	p.used--
@@ -237,9 +239,10 @@ func (p *Pool) free(network netip.Prefix) {
 	}
 }
 
-// serve gives a slot to the first network in the queue that may have one, and
-// puts that network at the end. Those it passes over hold slots, so that they
-// are no more than the pool has.
+// serve gives a slot to the first network in the queue that may have one, and moves
+// that network to the end of the queue. It reports whether it gave one. Every
+// network that it passes over holds a slot, so the loop is no longer than the pool
+// is large.
 func (p *Pool) serve() bool {
 	for e := p.queue.Front(); e != nil && p.used < p.size; e = e.Next() {
 		t := e.Value.(*tenant)

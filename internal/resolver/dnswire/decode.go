@@ -13,11 +13,11 @@ import (
 	"sekimori/internal/dns"
 )
 
-// ErrChain is the failure of an alias chain, be it in one answer or in several.
+// ErrChain is the failure of an alias chain, in one answer or across several.
 var ErrChain = errors.New("resolver: CNAME chain too long or in a loop")
 
-// Reasons for which an answer is over a bound. They say "resolver" as those of
-// package upstream do.
+// Reasons for which an answer exceeds a bound. They begin with "resolver", as the
+// errors of package upstream do.
 var (
 	errTooManyRecords = fmt.Errorf("resolver: more than %d records in the answer", dns.MaxRecords)
 	errTooMuchText    = fmt.Errorf("resolver: more than %d octets of text in the answer", dns.MaxTextOctets)
@@ -34,10 +34,10 @@ var (
 // Reply is what one message says.
 type Reply struct {
 	Answer dns.Answer
-	Follow bool // the alias chain leaves the message: ask for Answer.Canonical
+	Follow bool // the alias chain goes on outside the message: ask for Answer.Canonical
 }
 
-// Decode reads a message that, to a query for q, is Whole.
+// Decode reads a message for which [Query.Match] of a query for q said Whole.
 func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	m, fail := q.unpack(wire)
 	if fail != nil {
@@ -72,8 +72,9 @@ func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	return Reply{Answer: a}, nil
 }
 
-// kindOf is the kind of failure behind err: what was published and is over a
-// bound of ours is permanent, what does not make sense may have been damaged.
+// kindOf returns the kind of failure behind err. An answer that exceeds a bound is
+// published like that, so its kind is permanent. An answer that makes no sense may
+// have been damaged on the way, so its kind is temporary.
 func kindOf(err error) dns.ErrorKind {
 	switch {
 	case errors.Is(err, ErrChain):
@@ -88,7 +89,8 @@ func kindOf(err error) dns.ErrorKind {
 // §3.2.1).
 const minRecordLen = 11
 
-// checkCounts looks at the header before memory is spent on what it counts.
+// checkCounts checks the record counts in the header before memory is allocated
+// for so many records.
 func checkCounts(wire []byte) error {
 	most, sum := 0, 0
 	for section := range 3 {
@@ -104,7 +106,8 @@ func checkCounts(wire []byte) error {
 	return errTooManyRecords
 }
 
-// unpack reads a message of reasonable size with a definite answer.
+// unpack parses a message whose record counts are within bounds and whose rcode is
+// a definite answer.
 func (q Question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
 	if err := checkCounts(wire); err != nil {
 		return nil, q.Fail(kindOf(err), err)
@@ -135,8 +138,8 @@ type owned struct {
 	rr    codec.RR
 }
 
-// withOwners reads the owners once. Who owns a name that no Name can hold does
-// not answer anything.
+// withOwners parses each owner name once. It drops records whose owner a Name
+// cannot hold: they cannot answer a question.
 func withOwners(rrs []codec.RR) []owned {
 	out := make([]owned, 0, len(rrs))
 	for _, rr := range rrs {
@@ -178,8 +181,8 @@ func findAlias(answers []owned, owner dns.Name) *codec.CNAME {
 	return nil
 }
 
-// collect puts the records of a.Canonical into a. Records of other owners,
-// which an answer may carry for whatever reason, are not the answer.
+// collect puts the records of a.Canonical into a. An answer may carry records of
+// other owners; they are ignored.
 func (q Question) collect(answers []owned, a *dns.Answer) error {
 	text := 0
 	for _, o := range answers {
@@ -200,8 +203,8 @@ func (q Question) collect(answers []owned, a *dns.Answer) error {
 	return nil
 }
 
-// record reads one record's data. It is false for types no Record can hold and
-// for host names with a dot inside a label, which nobody could ask for.
+// record reads one record's data. ok is false for a type that Record has no field
+// for, and for a host name with a dot inside a label, which a Name cannot hold.
 func record(rr codec.RR) (r dns.Record, ok bool) {
 	switch rr := rr.(type) {
 	case *codec.A:
@@ -225,8 +228,8 @@ func record(rr codec.RR) (r dns.Record, ok bool) {
 	return r, ok
 }
 
-// negativeTTL is how long a "no" about name may be kept (RFC 2308 §5): 0, for
-// not at all, without the SOA of a zone that holds name.
+// negativeTTL returns how long a "no" about name may be cached (RFC 2308 §5). It is
+// 0, not at all, unless there is an SOA of a zone that holds name.
 func negativeTTL(authority []codec.RR, name dns.Name) time.Duration {
 	for _, rr := range authority {
 		soa, ok := rr.(*codec.SOA)
@@ -249,8 +252,8 @@ func hasType(rrs []codec.RR, typ uint16) bool {
 	return false
 }
 
-// seconds turns a TTL into a Duration; with the top bit set it is zero (RFC
-// 2181 §8).
+// seconds turns a TTL into a Duration. A TTL with the top bit set counts as zero
+// (RFC 2181 §8).
 func seconds(ttl uint32) time.Duration {
 	if ttl > math.MaxInt32 {
 		return 0

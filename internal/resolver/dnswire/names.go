@@ -7,13 +7,13 @@ import (
 	"sekimori/internal/dns"
 )
 
-// The codec speaks the presentation form of RFC 1035 §5.1, where octets that
-// mean something, and those one cannot see, are escaped. These functions are
-// the border: inside, names and texts are the octets themselves.
+// The codec uses the presentation form of RFC 1035 §5.1, in which special and
+// unprintable octets are escaped. These functions convert it: in the rest of the
+// daemon, names and texts are the raw octets.
 
-// nameFromPresentation reads a name the codec spelled. It is false for a name that dns.Name
-// cannot hold because a label contains a dot: taken for a separator, that dot
-// would make one name look like another.
+// nameFromPresentation reads a name in the codec's form. It returns false for a name
+// with a dot inside a label. dns.Name cannot hold such a name: the dot would be
+// taken for a separator, and the name for another one.
 func nameFromPresentation(s string) (dns.Name, bool) {
 	if s == "." {
 		return "", true
@@ -51,8 +51,8 @@ func joinText(parts []string) string {
 	return b.String()
 }
 
-// unescapeOne reads what follows a backslash: DDD or one octet. It returns the
-// octet meant and how many were used.
+// unescapeOne reads what follows a backslash: three digits or one octet. It returns
+// the octet that is meant, and how many octets of s it read.
 func unescapeOne(s string) (octet byte, used int) {
 	if len(s) >= 3 {
 		if n, err := strconv.ParseUint(s[:3], 10, 8); err == nil {

@@ -1,8 +1,8 @@
-// Package dnswire writes queries and reads what comes back, octets that anyone
-// may have sent: [Question.Pack] makes a [Query] that is hard to guess,
-// [Query.Match] tells its answer from everything else, and [Question.Decode]
-// makes of that answer what package dns calls one. It knows no server, socket
-// or clock. The codec of the records is that of github.com/miekg/dns.
+// Package dnswire writes DNS queries and reads the messages that come back, which
+// anyone may have sent. [Question.Pack] makes a [Query] that is hard to guess,
+// [Query.Match] tells its answer from other messages, and [Question.Decode] turns
+// the answer into a dns.Answer. The package has no servers, sockets or clocks. The
+// codec of the records is github.com/miekg/dns.
 package dnswire
 
 import (
@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// ednsSize is the UDP payload we offer: it crosses every network unfragmented
-	// (DNS flag day 2020), and fragments can be forged.
+	// ednsSize is the UDP payload size that queries offer. A packet of this size
+	// crosses networks without fragmentation (DNS flag day 2020); fragments could
+	// be forged.
 	ednsSize = 1232
 
 	// HeaderLen is the length of a header (RFC 1035 §4.1.1).
@@ -37,15 +38,16 @@ const (
 	maskRcode    = 0x0f
 )
 
-// Question is what is asked, whichever server it is put to.
+// Question is a name and a type to ask for, independent of the server.
 type Question struct {
 	Name dns.Name
 	Type dns.Type
 	wire []byte // the question section (RFC 1035 §4.1.2)
 }
 
-// NewQuestion returns the question for the records of a name. A name that is no
-// domain name (RFC 1035 §2.3.4) is an error; the Question can still Fail.
+// NewQuestion returns the question for the records of a name. It fails for a name
+// that is not a domain name (RFC 1035 §2.3.4); even then, Fail of the Question may
+// be called.
 func NewQuestion(name dns.Name, typ dns.Type) (Question, error) {
 	q := Question{Name: name, Type: typ}
 	if len(name) > dns.MaxNameLen {
@@ -69,22 +71,22 @@ func NewQuestion(name dns.Name, typ dns.Type) (Question, error) {
 	return q, nil
 }
 
-// Fail returns the failure of q.
+// Fail returns the error for a lookup of q that failed.
 func (q Question) Fail(kind dns.ErrorKind, cause error) *dns.Error {
 	return &dns.Error{Kind: kind, Name: q.Name, Type: q.Type, Err: cause}
 }
 
-// Options are what depends on the server asked.
+// Options are the properties of a query that depend on the server asked.
 type Options struct {
-	EDNS bool // offer EDNS, and room for 1,232 octets
-	AD   bool // AD is wanted (RFC 6840 §5.7)
-	Mix  bool // write the name in random case: one more thing a forger has to guess
+	EDNS bool // offer EDNS with a payload of 1,232 octets
+	AD   bool // ask for the AD bit (RFC 6840 §5.7)
+	Mix  bool // write the name in random letter case, which a forger then has to guess too
 }
 
-// Query is a question on its way to one server.
+// Query is a question as it is sent to one server.
 type Query struct {
 	Question
-	Packet []byte // what to send; the ID is its first two octets
+	Packet []byte // the octets to send; the first two are the ID
 	Exact  bool   // the answer must repeat the case of every letter
 }
 
@@ -100,7 +102,7 @@ func (q Question) Pack(o Options) Query {
 	}
 	p = append(p, q.wire...)
 	if o.Mix {
-		for i, c := range p[HeaderLen : len(p)-4] { // no length looks like a letter
+		for i, c := range p[HeaderLen : len(p)-4] { // the octets of label lengths are never letters
 			if 'a' <= c && c <= 'z' && random[2+i/8]>>(i%8)&1 != 0 {
 				p[HeaderLen+i] = c - 'a' + 'A'
 			}
@@ -113,19 +115,20 @@ func (q Question) Pack(o Options) Query {
 	return Query{Question: q, Packet: p, Exact: o.Mix}
 }
 
-// Match is what a message is to a query.
+// Match says how a message relates to a query.
 type Match uint8
 
-// What a message can be.
+// The ways in which a message relates to a query.
 const (
-	Stray     Match = iota // no answer to it, whoever sent it (RFC 5452 §9.1)
-	Whole                  // the answer
-	Truncated              // an answer that did not fit
-	Recased                // the answer, but its question has other letters
+	Stray     Match = iota // not an answer to the query (RFC 5452 §9.1)
+	Whole                  // the answer, complete
+	Truncated              // the answer, but it did not fit
+	Recased                // the answer, but its question has other letter case
 )
 
-// Match tells the answer to q from everything else, short messages included. Servers that do not know
-// EDNS may refuse a query with nothing but a header: that is an answer too.
+// Match tells the answer to q from other messages; the message may be of any length.
+// A server that does not know EDNS may refuse a query with a header alone; that
+// counts as an answer.
 func (q Query) Match(wire []byte) Match {
 	if len(wire) < HeaderLen || !bytes.Equal(wire[:2], q.Packet[:2]) || wire[2]&bitResponse == 0 || wire[2]&maskOpcode != 0 {
 		return Stray
@@ -151,14 +154,14 @@ func (q Query) Match(wire []byte) Match {
 	return Whole
 }
 
-// Rejected reports whether a failure may mean that EDNS was not understood.
+// Rejected reports whether a failure may mean that the server does not know EDNS.
 func Rejected(err *dns.Error) bool {
 	var code rcodeError
 	return err != nil && errors.As(err.Err, &code) && rejects(int(code))
 }
 
-// rejects reports whether an rcode may mean that EDNS was not understood (RFC
-// 6891 §7).
+// rejects reports whether an rcode may mean that the server does not know EDNS
+// (RFC 6891 §7).
 func rejects(rcode int) bool {
 	return rcode == codec.RcodeFormatError || rcode == codec.RcodeNotImplemented
 }
