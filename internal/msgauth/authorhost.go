@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/message"
 )
 
-// isNotification reports mail that programs write about other mail: it has the
-// null sender (RFC 5321 §4.5.5), or says that it was submitted automatically
+// isNotification reports whether a program wrote the message about other mail: it has
+// the null sender (RFC 5321 §4.5.5), or says that it was submitted automatically
 // (RFC 3834 §5).
 func isNotification(h message.Header, mailFrom mailaddr.Path) bool {
 	if mailFrom.Null {
@@ -53,10 +53,10 @@ func afterComments(value string) string {
 	return ""
 }
 
-// isAuthorHost reports whether the client is a host of the author: the name
-// that iprev verified is at or below the Author Domain, and somebody chose it
-// for a host. Providers name the lines of their customers by address or by the
-// kind of line, and whoever rents one is not the provider.
+// isAuthorHost reports whether the client is a host of the author: the name that iprev
+// verified is at or below the Author Domain, and looks like the name of a host.
+// Providers also name the lines of their customers, by address or by the kind of
+// line. Such a name does not count, because the customer is not the provider.
 func isAuthorHost(r iprev.Result, author dns.Name) bool {
 	if r.Status != iprev.Pass || r.Name == "" || author == "" || !r.Name.Under(author) {
 		return false
@@ -65,8 +65,8 @@ func isAuthorHost(r iprev.Result, author dns.Name) bool {
 	return !carriesAddress(string(r.Name), r.IP) && !saysLine(below)
 }
 
-// lineWords are what providers call the lines of their customers, whole pools
-// of them, and addresses nobody has named.
+// lineWords are words in the names of customers' lines, of pools of such lines, and
+// of addresses without a host.
 var lineWords = []string{
 	"adsl", "broadband", "cable", "catv", "cgn", "cgnat", "client", "clients", "cpe", "cust", "customer", "customers",
 	"dhcp", "dial", "dialin", "dialup", "dsl", "dyn", "dynamic", "dynip", "fiber", "fibre", "ftth", "gprs", "guest",
@@ -74,15 +74,15 @@ var lineWords = []string{
 	"sdsl", "static", "subscriber", "unassigned", "unknown", "unused", "user", "users", "vdsl", "vpn", "wifi", "wimax", "wlan", "xdsl",
 }
 
-// saysLine looks for lineWords among the words of a name.
+// saysLine reports whether one of lineWords is a word of the name.
 func saysLine(name string) bool {
 	return slices.ContainsFunc(runs(name, letters), func(word string) bool { return slices.Contains(lineWords, word) })
 }
 
-// carriesAddress reports whether the name of a host shows octets of its
-// address: in decimal or hexadecimal, padded or not, forwards or backwards,
-// apart or run together, all of them or the last. It says yes rather too often:
-// then nothing is lost but a sign that speaks for the message.
+// carriesAddress reports whether the name of a host shows octets of its address: in
+// decimal or hexadecimal, padded or not, forwards or backwards, separate or run
+// together, all of them or only the last. It may say yes by mistake; the message
+// then only loses a sign in its favour.
 func carriesAddress(name string, ip netip.Addr) bool {
 	ip = ip.Unmap()
 	if ip.Is4() {
@@ -92,7 +92,7 @@ func carriesAddress(name string, ip netip.Addr) bool {
 	return hexGroups(name, ip.As16())
 }
 
-// runs splits a name into its longest pieces of the given octets.
+// runs returns the longest pieces of name that consist of the characters in of.
 func runs(name, of string) []string {
 	return strings.FieldsFunc(name, func(r rune) bool { return !strings.ContainsRune(of, r) })
 }
@@ -103,10 +103,10 @@ const (
 	letters   = "abcdefghijklmnopqrstuvwxyz"
 )
 
-// squeeze leaves out what stands between the octets of an address.
+// squeeze removes the characters that separate the octets of an address.
 func squeeze(name string) string { return strings.NewReplacer("-", "", ".", "", "_", "").Replace(name) }
 
-// decimalOctets looks for the octets of an IPv4 address as decimal numbers.
+// decimalOctets reports whether name holds octets of an IPv4 address in decimal.
 func decimalOctets(name string, o [4]byte) bool {
 	last := strconv.Itoa(int(o[3]))
 	var seen [4]bool
@@ -117,7 +117,7 @@ func decimalOctets(name string, o [4]byte) bool {
 			number = "0"
 		}
 		switch {
-		case number == last && len(run) > 1: // one digit may also count hosts: mx1
+		case number == last && len(run) > 1: // a single digit may also number hosts, as in mx1
 			return true
 		case len(run) > 2 && runTogether(run, o):
 			return true
@@ -133,8 +133,8 @@ func decimalOctets(name string, o [4]byte) bool {
 	return n >= 2
 }
 
-// runTogether looks for two neighbouring octets, or the whole address as one
-// number, in a run of digits.
+// runTogether reports whether a run of digits holds two neighbouring octets, or is the
+// whole address as one number.
 func runTogether(run string, o [4]byte) bool {
 	if run == strconv.FormatUint(uint64(binary.BigEndian.Uint32(o[:])), 10) {
 		return true
@@ -153,12 +153,12 @@ func runTogether(run string, o [4]byte) bool {
 	return false
 }
 
-// hexOctets looks for the octets of an IPv4 address in hexadecimal.
+// hexOctets reports whether name holds octets of an IPv4 address in hexadecimal.
 func hexOctets(name string, o [4]byte) bool {
 	backwards := o
 	slices.Reverse(backwards[:])
 	squeezed := squeeze(name)
-	// The last two octets are enough: with the others they are there too.
+	// The last two octets are enough: a name with all four contains them.
 	for _, pair := range []string{hex.EncodeToString(o[2:]), hex.EncodeToString(backwards[:2])} {
 		if strings.Contains(squeezed, pair) {
 			return true
@@ -167,18 +167,18 @@ func hexOctets(name string, o [4]byte) bool {
 	n := 0
 	words := runs(name, digits+letters)
 	for _, octet := range o {
-		if slices.Contains(words, strconv.FormatUint(uint64(octet), 16)) { // padded, they run together above
+		if slices.Contains(words, strconv.FormatUint(uint64(octet), 16)) { // padded ones were found above
 			n++
 		}
 	}
 	return n >= 3
 }
 
-// hexGroups looks for the groups or nibbles of an IPv6 address.
+// hexGroups reports whether name holds groups or nibbles of an IPv6 address.
 func hexGroups(name string, o [16]byte) bool {
 	const (
-		tail = 6 // nibbles that name a host: the half of a MAC address that counts its maker's devices
-		few  = 4 // nibbles that no word has by chance
+		tail = 6 // nibbles; the last half of a MAC address, which differs for each device of a maker
+		few  = 4 // nibbles; so many hexadecimal digits are not in a word by chance
 	)
 	nibbles := hex.EncodeToString(o[:])
 	backwards := []byte(nibbles)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// budget is a context with a deadline that costs a timer only once somebody
-// waits for its end: most messages find every answer at hand and wait for
-// nothing. Its zero value is of no use before begin. Safe for concurrent use.
+// budget is a context with a deadline. It starts a timer only when Done is called,
+// because most messages have every answer at hand and wait for nothing. Call begin
+// before use. Safe for concurrent use.
 type budget struct {
 	parent   context.Context
 	deadline time.Time
@@ -19,7 +19,7 @@ type budget struct {
 	over  bool // end was called
 }
 
-// begin starts the time. end must be called.
+// begin sets the deadline. end must be called.
 func (b *budget) begin(parent context.Context, d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -29,7 +29,7 @@ func (b *budget) begin(parent context.Context, d time.Duration) {
 	}
 }
 
-// end ends the context and whatever waits for it.
+// end ends the context and wakes those that wait for it.
 func (b *budget) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,7 +48,7 @@ func (b *budget) Done() <-chan struct{} {
 	defer b.mu.Unlock()
 	switch {
 	case b.inner != nil:
-	case b.over: // whatever the time is by now
+	case b.over: // ended early; the deadline does not matter
 		b.inner, b.stop = context.WithCancel(b.parent)
 		b.stop()
 	default:
@@ -74,8 +74,9 @@ func (b *budget) Err() error {
 	return nil
 }
 
-// Value implements [context.Context]. Once there is an inner context, package
-// context finds it here and needs no goroutine to pass its end on.
+// Value implements [context.Context]. It asks the inner context if there is one:
+// package context recognizes that context by this, and then needs no goroutine to
+// pass on its end.
 func (b *budget) Value(key any) any {
 	b.mu.Lock()
 	defer b.mu.Unlock()

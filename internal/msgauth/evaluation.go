@@ -13,14 +13,13 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Evaluation is every fact found about one message: immutable once made, and
-// the single source for the header, the log, the metrics, the reports and
-// explain.
+// Evaluation holds every fact about one message. It does not change once it is made.
+// The label, the log, the metrics and explain all read it.
 type Evaluation struct {
 	Session  Session  `json:"session"`
 	Envelope Envelope `json:"envelope"`
 
-	// From is the author as parsed; FromError says why there is none.
+	// From is the author; FromError says why there is none.
 	From      author.From   `json:"from"`
 	FromError *author.Error `json:"from_error,omitempty"`
 
@@ -34,21 +33,20 @@ type Evaluation struct {
 	// also knows the traits that only restate a result.
 	Traits trait.Set `json:"traits"`
 
-	// Time is when the message was judged, by the wall clock.
+	// Time is the wall-clock time at which the message was judged.
 	Time time.Time `json:"time"`
-	// Digest names the message by its From, Date and Message-ID fields, in
-	// hexadecimal: the same on every host it is offered to.
+	// Digest identifies the message by its From, Date and Message-ID fields, in
+	// hexadecimal. It is the same on every host to which the message is offered.
 	Digest string `json:"digest"`
 
 	Cost   map[Mechanism]Cost `json:"cost"`
 	Panics []Panic            `json:"panics,omitempty"`
-	// Wait is how long end of message waited for all of this.
+	// Wait is how long the end of the message took until all of this was known.
 	Wait time.Duration `json:"wait_ns"`
 }
 
-// AuthorScope is the widest domain known to be the author's: the
-// Organizational Domain where the evaluation needed it, else the Author
-// Domain.
+// AuthorScope returns the widest domain that is known to be the author's: the
+// Organizational Domain if the evaluation needed to find it, else the Author Domain.
 func (e *Evaluation) AuthorScope() dns.Name {
 	if e.DMARC.OrganizationalDomain != "" {
 		return e.DMARC.OrganizationalDomain
@@ -56,19 +54,19 @@ func (e *Evaluation) AuthorScope() dns.Name {
 	return e.From.AuthorDomain
 }
 
-// Cost is what one stage asked of the DNS, computed, and how long it took.
+// Cost says what one mechanism asked of DNS, what it computed, and how long it took.
 type Cost struct {
 	Lookups  int           `json:"lookups"`
-	Exceeded int           `json:"exceeded,omitempty"` // lookups the budget refused
-	NoRoom   int           `json:"no_room,omitempty"`  // of these, those that had to wait for the lookups of others
+	Exceeded int           `json:"exceeded,omitempty"` // lookups without an answer because of the limit or the time of the message
+	NoRoom   int           `json:"no_room,omitempty"`  // those of Exceeded that had to wait for a slot
 	DNS      time.Duration `json:"dns_ns"`             // summed over concurrent lookups
 	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time, mostly overlapping the transfer
-	// Operations is the public-key arithmetic of DKIM and ARC, in verifications
-	// of RSA signatures of 2,048 bits with the exponent 65537.
+	// Operations is the cost of the public-key arithmetic of DKIM and ARC. The unit
+	// is one verification of an RSA signature of 2,048 bits with exponent 65537.
 	Operations float64 `json:"operations,omitempty"`
 }
 
-// Lookups sums the questions of all stages.
+// Lookups returns the number of lookups of all mechanisms.
 func (e *Evaluation) Lookups() (n int) {
 	for _, c := range e.Cost {
 		n += c.Lookups
@@ -76,7 +74,7 @@ func (e *Evaluation) Lookups() (n int) {
 	return n
 }
 
-// DNSTime sums the time of all lookups.
+// DNSTime returns the time of all lookups, summed.
 func (e *Evaluation) DNSTime() (d time.Duration) {
 	for _, c := range e.Cost {
 		d += c.DNS

@@ -12,11 +12,12 @@ import (
 	"sekimori/internal/spf"
 )
 
-// outOfTime is the word for a stage that did not end within the budget.
+// outOfTime is the text for a stage that did not end within the budget.
 const outOfTime = "not finished within the message's time"
 
-// waitMailFrom: a check that did not come still names its domain, so that
-// DMARC knows what might have passed (RFC 9989 §5.3.6).
+// waitMailFrom returns the SPF check of MAIL FROM. If the check does not end in time,
+// the result still names its domain, so that DMARC knows which domain might have
+// passed (RFC 9989 §5.3.6).
 func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Check {
 	check, ok := m.mailFrom.wait(ctx, e)
 	if ok {
@@ -24,7 +25,7 @@ func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Chec
 	}
 	check = spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Reason: m.mailFrom.overtime(), Problem: outOfTime, NullSender: m.path.Null}
 	if m.path.Null {
-		check.Domain, _ = dns.ParseHostname(m.session.HELO) // "": nothing to check, nothing missed
+		check.Domain, _ = dns.ParseHostname(m.session.HELO) // if it is "", there was nothing to check
 		return check
 	}
 	check.Domain, check.Sender = m.path.Domain, m.path.Local+"@"+m.path.DomainRaw
@@ -42,7 +43,7 @@ func (m *Verification) waitHELO(ctx context.Context, e *Evaluation) spf.Check {
 	return m.c.helo.blame(check)
 }
 
-// overtime is the reason of a check whose time ended.
+// overtime returns the reason for a check that ran out of time.
 func (s *stage) overtime() spf.Reason {
 	if s.Queued() {
 		return spf.ReasonDNSBudget
@@ -50,8 +51,8 @@ func (s *stage) overtime() spf.Reason {
 	return spf.ReasonTimeLimit
 }
 
-// blame gives a check that ran into its time limit the reason for that: a check
-// does not know that its questions waited for those of others.
+// blame corrects the reason of a check that ran into its time limit. The check itself
+// does not know whether its lookups had to wait for those of other messages.
 func (s *stage) blame(check spf.Check) spf.Check {
 	if check.Reason == spf.ReasonTimeLimit {
 		check.Reason = s.overtime()
@@ -59,7 +60,7 @@ func (s *stage) blame(check spf.Check) spf.Check {
 	return check
 }
 
-// late is the failure of the stage as a whole that did not end in time.
+// late returns the failure of a whole stage that did not end in time.
 func (s *stage) late() *dns.Error {
 	return dns.OutOfTime(s, context.DeadlineExceeded, "", 0)
 }
@@ -89,13 +90,13 @@ func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Sig
 		}
 		return signatures
 	}
-	// Whatever the signatures would have said is not known: one result stands
-	// for all, so that the message is not taken for an unsigned one.
+	// The results of the signatures are unknown. One temporary error stands for all
+	// of them, so that the message does not count as unsigned.
 	return []dkim.Signature{{Result: dkim.TempError, Reason: dkim.ReasonInternal}}
 }
 
-// finishARC: trouble of our own counts as a failed chain, which counts as none
-// (RFC 8617 §5.2.1).
+// finishARC returns the result of the ARC chain. After a panic it is a failed chain,
+// which counts as if there were none (RFC 8617 §5.2.1).
 func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result {
 	begin := time.Now()
 	defer func() {
@@ -109,12 +110,12 @@ func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result 
 	return chain
 }
 
-// evaluateDMARC joins the policy with the identifiers. A stage of ours that
-// failed counts as a temporary error of the identifier it would have given.
+// evaluateDMARC compares the policy with the identifiers. If a stage panicked, its
+// identifier counts as a temporary error.
 func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.Evaluation {
 	if m.fromErr != nil {
-		// RFC 9989 §4.2: outside its scope; local policy decides, see package
-		// policy.
+		// Such a message is out of DMARC's scope (RFC 9989 §4.2). Package policy decides
+		// on it.
 		return dmarc.Evaluation{Result: dmarc.ResultPermError}
 	}
 	unknown := dmarc.Evaluation{Result: dmarc.ResultTempError, AuthorDomain: m.from.AuthorDomain}
@@ -134,14 +135,14 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 	return result
 }
 
-// noPolicy is why no policy was found in time.
+// noPolicy returns the error for a policy that was not found in time.
 func (m *Verification) noPolicy() *dmarc.DNSError {
 	name, _ := m.from.AuthorDomain.Prepend("_dmarc")
 	return &dmarc.DNSError{Kind: m.discovery.late().Kind.String(), Name: name, Type: dns.TypeTXT, Detail: outOfTime}
 }
 
-// identifiers lists what authenticated, and what might have but for a
-// temporary error (RFC 9989 §4.4, §5.3.6).
+// identifiers returns the identifiers that passed, and those that might have passed
+// but for a temporary error (RFC 9989 §4.4, §5.3.6).
 func identifiers(e *Evaluation) []dmarc.Identifier {
 	var ids []dmarc.Identifier
 	if e.MailFrom.Domain != "" {
@@ -158,7 +159,7 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 		case s.Result == dkim.Pass && domain != "":
 			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: domain, State: dmarc.StatePass, Label: s.Selector})
 		case s.Result == dkim.TempError:
-			if domain == "" { // a stage of ours failed: it could have been the author's
+			if domain == "" { // the stage panicked; a signature could have been the author's
 				domain = e.From.AuthorDomain
 			}
 			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: domain, State: dmarc.StateTempError, Label: s.Selector})
@@ -167,7 +168,7 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 	return ids
 }
 
-// Close ends whatever still runs for this message.
+// Close ends everything that still runs for this message.
 func (m *Verification) Close() {
 	m.mailBudget.end()
 	m.headerBudget.end()

@@ -10,32 +10,31 @@ import (
 	"sekimori/internal/spf"
 )
 
-// A list is known by what list managers write, whatever their names. Fields
-// such as List-Id are enough alone (see listFields). What else a message has is
-// sorted into these kinds:
+// listKinds are the kinds of evidence that a message came through a mailing list. A
+// field such as List-Id is enough alone (see listFields). Other evidence is sorted
+// into these kinds:
 //
-//	program  a field that list software alone writes: X-ML-*, *ListServ*, *Listproc*,
+//	program  a field that only list software writes: X-ML-*, *ListServ*, *Listproc*,
 //	         List-Software, X-Mailman-* and the like; "Delivered-To: mailing list";
 //	         To says "Multiple recipients of"
 //	field    a field that names the list or the ways to use it: List-Owner,
 //	         List-Subscribe, List-Archive, X-List, X-List-Name and the like, but not
 //	         List-Unsubscribe and List-Help, which newsletters have
-//	counter  the number of the post: X-Mail-Count, X-Sequence and the like, or
-//	         "[name:123]" in the Subject, where another field says that name is the
-//	         list's
+//	counter  the number of the post: X-Mail-Count, X-Sequence and the like; or
+//	         "[name:123]" in the Subject, if another field says that the list has
+//	         that name
 //	owner    Sender, Errors-To or MAIL FROM is owner-NAME or NAME-owner
 //	served   one of these is owner-NAME, NAME-request, NAME-bounces, bounce-NAME-1 or
 //	         the like, where NAME is an address in To or Cc of the same domain, and
-//	         SPF does not say that MAIL FROM is forged; or Sender is the address of
-//	         the last kind itself
+//	         SPF does not say that MAIL FROM is forged; or Sender is itself an
+//	         address as the kind "address" describes
 //	address  To or Cc is in the domain of MAIL FROM, for which SPF passed, and is
 //	         neither a recipient nor MAIL FROM
 //
-// Two of the kinds make a list. Precedence: bulk is as good as a second kind
-// beside program and owner, and so is a Reply-To in the domain that SPF passed
-// for. A newsletter may have a bulk precedence, a bounce address, a Sender and a
-// Reply-To of its own too, but it is written to its recipient, and not by the
-// software of lists.
+// Evidence of two kinds makes a list. Beside program or owner, "Precedence: bulk"
+// counts as a second kind, and so does a Reply-To in the domain for which SPF passed.
+// A newsletter may have a bulk precedence, a bounce address, a Sender and a Reply-To
+// too. But its To is the recipient, and list software does not write it.
 type listKinds struct{ program, field, counter, owner, served, address bool }
 
 func (k *listKinds) list(bulk, replyTo bool) bool {
@@ -48,15 +47,15 @@ func (k *listKinds) list(bulk, replyTo bool) bool {
 	return n >= 2 || (k.program || k.owner) && (bulk || replyTo)
 }
 
-// Bounds on what is read: a list's own address stands among the first, and a
-// stranger could write thousands.
+// Bounds on the addresses and names that are read. The list's own address is among
+// the first ones, and a spoofer could write thousands.
 const (
 	maxListAddresses = 32      // of To, Cc and Reply-To together
 	maxAddressText   = 8 << 10 // octets of one field
-	maxListNames     = 8       // that fields and addresses give
+	maxListNames     = 8       // found in fields and addresses
 )
 
-// structure is what isList gathers from the header.
+// structure is the evidence that isList gathers from the header.
 type structure struct {
 	kinds   listKinds
 	names   []string      // of the list, in lower case
@@ -80,7 +79,7 @@ func isList(h message.Header, e *Evaluation) bool {
 	mailFrom := envelopeAddress(&e.MailFrom)
 	s.owner(mailFrom)
 	if s.kinds == (listKinds{}) && len(s.owners) == 0 && s.tag == "" && s.sender.local == "" {
-		return false // an address alone is not enough
+		return false // the kind "address" alone is not enough
 	}
 	s.addresses(h)
 	forged := e.MailFrom.Result == spf.Fail || e.MailFrom.Result == spf.SoftFail
@@ -94,7 +93,7 @@ func isList(h message.Header, e *Evaluation) bool {
 	return s.kinds.list(isBulk(h), slices.ContainsFunc(s.replyTo, theirs))
 }
 
-// envelopeAddress is MAIL FROM; the zero address for the null sender.
+// envelopeAddress returns MAIL FROM, or the zero address for the null sender.
 func envelopeAddress(c *spf.Check) listAddress {
 	at := strings.LastIndexByte(c.Sender, '@')
 	if c.NullSender || c.Domain == "" || at < 1 {
@@ -103,13 +102,13 @@ func envelopeAddress(c *spf.Check) listAddress {
 	return listAddress{strings.ToLower(c.Sender[:at]), c.Domain}
 }
 
-// read looks at every field by its name. Addresses in To and Cc are read later,
-// if they can matter.
+// read gathers evidence from every field. Addresses in To and Cc are read later, if
+// they can matter.
 func (s *structure) read(h message.Header) {
-	var room [32]byte // for the longest name that matters
+	var buffer [32]byte // for the longest name that matters
 	var one [1]listAddress
 	for i := range h {
-		name, ok := lower(room[:0], h[i].Name)
+		name, ok := lower(buffer[:0], h[i].Name)
 		if !ok {
 			continue
 		}
@@ -140,7 +139,7 @@ func (s *structure) read(h message.Header) {
 	}
 }
 
-// What the names of X- fields say, in lower case.
+// The names of X- fields that are evidence, in lower case.
 var (
 	// programs are names of list managers, as the first word.
 	programs = words("autoshare ecartis egroups ezmlm fml letterrip listar listbox liststar mailman majordomo minimalist ml mlmmj quickml smartlist sympa")
@@ -162,8 +161,8 @@ func words(text string) map[string]bool {
 	return table
 }
 
-// extension reads an X- field, whose name comes without its X-, and is changed.
-// One field is of one kind.
+// extension reads an X- field. name is the field's name without "X-"; extension
+// overwrites it. A field is evidence of one kind at most.
 func (s *structure) extension(name []byte, value string) {
 	first, _, _ := bytes.Cut(name, []byte("-"))
 	program := programs[string(first)]
@@ -190,11 +189,10 @@ func (s *structure) name(n string) {
 	}
 }
 
-// ownerWord is the service word that newsletters do not use.
+// ownerWord is the one of serviceWords that newsletters do not use.
 const ownerWord = "owner"
 
-// serviceWords are what lists call their addresses for other things than
-// posts.
+// serviceWords are words in addresses that a list uses for purposes other than posts.
 var serviceWords = words("adm admin approval bounce bounces error errors outgoing owner relay request return returns")
 
 // owner takes the address of a Sender, of Errors-To or of MAIL FROM.
@@ -211,8 +209,8 @@ func (s *structure) owner(a listAddress) {
 	}
 }
 
-// isSeparator reports what stands between a list's name and the rest of an
-// address of its own.
+// isSeparator reports whether r may stand between the name of a list and a service
+// word in an address.
 func isSeparator(r rune) bool { return r == '-' || r == '=' || r == '+' || r == '_' || r == '*' }
 
 // addresses reads To, Cc and Reply-To.
@@ -244,8 +242,8 @@ func (s *structure) serves() bool {
 	return false
 }
 
-// serves reports whether local is an address that the list keeps for other
-// things than posts.
+// serves reports whether local is an address that the list uses for purposes other
+// than posts.
 func serves(local, list string) bool {
 	if rest, ok := strings.CutPrefix(local, list); ok && rest != "" && isSeparator(rune(rest[0])) {
 		word, _ := cutSeparator(rest[1:])
@@ -256,7 +254,7 @@ func serves(local, list string) bool {
 	return ok && serviceWords[word] && (rest == "" || isSeparator(rune(rest[0])))
 }
 
-// cutSeparator returns what stands before the first separator and after it.
+// cutSeparator returns the text before the first separator and the text after it.
 func cutSeparator(s string) (before, after string) {
 	if i := strings.IndexFunc(s, isSeparator); i >= 0 {
 		return s[:i], s[i+1:]
@@ -286,8 +284,8 @@ func countedTag(subject string) string {
 	return strings.ToLower(name)
 }
 
-// counted reports whether the name in the Subject is a list's: another field
-// says so, or To or Cc is that name in the domain of MAIL FROM.
+// counted reports whether the name in the Subject is that of a list: another field has
+// that name, or To or Cc is an address of that name in the domain of MAIL FROM.
 func (s *structure) counted(domain dns.Name) bool {
 	return s.tag != "" && (slices.Contains(s.names, s.tag) ||
 		slices.ContainsFunc(s.written, func(a listAddress) bool { return a.local == s.tag && related(a.domain, domain) }))
@@ -305,12 +303,12 @@ func isRecipient(a listAddress, recipients []string) bool {
 	})
 }
 
-// appendAddresses reads up to room plain addresses out of a field. What is
-// quoted or a comment is left out; no reader's view depends on the result.
-func appendAddresses(to []listAddress, value string, room int) []listAddress {
+// appendAddresses reads at most limit plain addresses from a field and skips quoted
+// strings and comments. That is enough here, because the addresses are only evidence.
+func appendAddresses(to []listAddress, value string, limit int) []listAddress {
 	value = value[:min(len(value), maxAddressText)]
 	start := 0
-	for i := 0; i < len(value) && room > 0; i++ {
+	for i := 0; i < len(value) && limit > 0; i++ {
 		switch c := value[i]; {
 		case c == '"', c == '(':
 			i = skipQuoted(value, i)
@@ -322,7 +320,7 @@ func appendAddresses(to []listAddress, value string, room int) []listAddress {
 			}
 			if domain, err := dns.ParseHostname(value[i+1 : end]); err == nil && start < i {
 				to = append(to, listAddress{strings.ToLower(value[start:i]), domain})
-				room--
+				limit--
 			}
 			i, start = end-1, end
 		case !isAddressOctet(c):
@@ -346,13 +344,13 @@ func skipQuoted(value string, i int) int {
 	return i
 }
 
-// isAddressOctet reports the octets of plain local parts and domains.
+// isAddressOctet reports whether c may be in a plain local part or a domain.
 func isAddressOctet(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(".-_+=!#$%&'*/?^`{|}~", c) >= 0
 }
 
-// lower appends a field's name in lower case; false for one that is too long to
-// matter.
+// lower appends a field's name in lower case. It returns false if the name is too long
+// to matter.
 func lower(to []byte, name string) ([]byte, bool) {
 	if len(name) > cap(to) {
 		return nil, false
@@ -371,7 +369,8 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// isCount reports a number that may count posts, alone or behind a list's name.
+// isCount reports whether value is a number that may count posts, alone or after the
+// name of a list.
 func isCount(value string) bool {
 	words := strings.Fields(value[:min(len(value), maxAddressText)])
 	if len(words) == 0 || len(words) > 2 {

@@ -15,9 +15,9 @@ import (
 // A client network never holds more of these slots than it leaves to others, so
 // that one network alone gets half of them. See package slots.
 const (
-	maxClientLookups = 224 // what the client's address and names lead to: iprev and SPF
+	maxClientLookups = 224 // iprev and SPF, for the client's address and names
 	maxPolicyLookups = 64  // DMARC records
-	maxAuthorLookups = 96  // keys of the author's organization: they decide
+	maxAuthorLookups = 96  // keys of the author's organization, which decide DMARC
 	maxKeyLookups    = 64  // other keys of DKIM
 	maxChainLookups  = 32  // keys of ARC
 )
@@ -82,9 +82,9 @@ func network(client netip.Addr) netip.Prefix {
 	return p
 }
 
-// organization returns the domain on whose account a lookup goes: the one whose
-// owner decides which names there are below it. DMARC's Organizational Domain
-// would take lookups of its own.
+// organization returns the domain whose slots a lookup of name takes: the registered
+// domain, whose owner decides which names exist below it. DMARC's Organizational
+// Domain is not used, because finding it takes lookups.
 func organization(name dns.Name) dns.Name {
 	if owner := suffix.Owner(name); owner != "" {
 		return owner

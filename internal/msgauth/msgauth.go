@@ -1,13 +1,13 @@
 // Package msgauth runs the evaluators over one message's life and gathers what
 // they found in an [Evaluation].
 //
-// A [Verifier] is made once. For each SMTP connection it gives a [Connection],
-// which starts iprev and the HELO identity's SPF check in the background; for
-// each message the connection begins a [Verification]: SPF of MAIL FROM starts
-// at MAIL, every DKIM and ARC key and the DMARC policy discovery at the end of
-// the header, the body is hashed as it streams by. Only Finish waits.
+// The daemon makes one [Verifier]. The Verifier makes a [Connection] for each SMTP
+// connection, which starts iprev and the SPF check of HELO. The Connection makes a
+// [Verification] for each message. At MAIL, the Verification starts the SPF check of
+// MAIL FROM. At the end of the header, it asks for every key of DKIM and ARC and for
+// the DMARC policy. It hashes the body as the body arrives. Only Finish waits.
 //
-// Nothing here decides what becomes of a message; that is package policy.
+// This package does not decide what becomes of a message; package policy does.
 package msgauth
 
 import (
@@ -23,24 +23,23 @@ import (
 
 // Options are what an operator can set. The zero value is usable.
 type Options struct {
-	// Budget bounds the time a background stage may wait for DNS, and again
-	// the wait at end of message. 0 means DefaultBudget.
+	// Budget bounds how long a stage in the background may wait for DNS, and, counted
+	// anew, how long the end of the message may wait. 0 means DefaultBudget.
 	Budget time.Duration
 	DKIM   dkim.Options
 	DMARC  dmarc.Options
 	// Receiver is this host's name, SPF's %{r}.
 	Receiver dns.Name
 	// Grace is how long a message waits, once DMARC's result is certain, for
-	// results that decide nothing any more and are only shown: beside an
-	// aligned pass the other identifiers, their alignment, and iprev; always
-	// the SPF check of HELO. What did not come by then is a temporary error of
-	// its own, as any check is that runs into a time limit, and no other result
-	// changes. An ARC chain is waited for all the same: without its keys it
-	// could only be called failed. 0 means DefaultGrace; less than 0 is no time.
+	// results that are only shown. The SPF check of HELO is always one of them.
+	// If DMARC passes, so are the other identifiers, their alignment, and iprev.
+	// A result that does not come in time is a temporary error, and no other
+	// result changes. An ARC chain is not cut short, because without its keys
+	// it would be called failed. 0 means DefaultGrace; less than 0 is no time.
 	Grace time.Duration
-	// LookAhead asks at once for what may have to be asked in turn: all names
-	// of a DMARC tree walk, and the address of a client's supposed name beside
-	// the name of its address. It changes no result.
+	// LookAhead asks questions at once that otherwise follow each other: all names
+	// of a DMARC tree walk, and the address of the name that the client gives
+	// itself, together with the name of its address. It changes no result.
 	LookAhead bool
 	// Now is the wall clock, used only for x=, t= and %{t}. Default time.Now.
 	Now func() time.Time
@@ -82,22 +81,22 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 
 // Session is what is known of the SMTP client (one connection).
 type Session struct {
-	Client     netip.Addr `json:"client_ip,omitzero"` // invalid if the MTA did not know
+	Client     netip.Addr `json:"client_ip,omitzero"` // invalid if the MTA did not know it
 	ClientName string     `json:"client_name,omitempty"`
 	HELO       string     `json:"helo,omitempty"`
 	TLSVersion string     `json:"tls_version,omitempty"`
 	// Authenticated is the SASL login name, "" if the client did not log in.
 	Authenticated string `json:"authenticated,omitempty"`
-	// NoLeadingSpace: the MTA does not say which white space stood directly
-	// after a header field's colon, so one space was assumed. A signature that
-	// hashes the header as it was sent (simple canonicalization, RFC 6376
-	// §3.4.1) cannot be relied on to match.
+	// NoLeadingSpace is true if the MTA does not say which white space followed
+	// the colon of a header field. One space is assumed then, so a signature with
+	// simple canonicalization of the header (RFC 6376 §3.4.1) may not match
+	// although it is good.
 	NoLeadingSpace bool `json:"no_leading_space,omitempty"`
 }
 
-// Unknown reports whether nobody can say who the client is: the MTA gave no
-// address, or one that no client on the Internet can have. SPF and iprev say
-// nothing about such a client.
+// Unknown reports whether the client cannot be identified: the MTA gave no address,
+// or one that no client on the Internet can have. SPF and iprev say nothing about
+// such a client.
 func (s Session) Unknown() bool { return !s.Client.IsValid() || spf.PrivateClient(s.Client) }
 
 // Envelope is what is known of the transaction (one message).
@@ -109,10 +108,10 @@ type Envelope struct {
 	Size       int64    `json:"size"` // octets of header and body as seen here
 }
 
-// maxReserve bounds what reserve sets aside.
+// maxReserve bounds the time that reserve returns.
 const maxReserve = 2 * time.Second
 
-// reserve is the part of the budget kept for the alignment that follows the
-// identifiers: without it a sender whose keys never come could use the budget
-// up, and a policy that is known would end as a temporary error.
+// reserve returns the part of the budget that is kept for the alignment, which comes
+// after the identifiers. Without it, a sender whose keys never come could use up the
+// budget, and DMARC would end as a temporary error although the policy is known.
 func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve) }

@@ -106,8 +106,9 @@ func purposeOfKey(author, name dns.Name) (purpose, dns.Name) {
 	return forKey, organization(name)
 }
 
-// costOfSPF is the cost of both identities. The check of HELO is counted with the
-// connection's first message, and its time does not count: it overlaps.
+// costOfSPF returns the cost of both identities. The lookups of HELO count with the
+// connection's first message. The time is that of MAIL FROM alone, because the two
+// checks overlap.
 func (m *Verification) costOfSPF() (Cost, bool) {
 	c := m.mailFrom.cost()
 	if m.countsConnection && m.c.helo != nil {
@@ -120,8 +121,7 @@ func (m *Verification) costOfSPF() (Cost, bool) {
 	return c, true
 }
 
-// account sums up what every mechanism cost. What the connection asked is counted
-// with its first message.
+// account fills in e.Cost. The lookups of the connection count with its first message.
 func (m *Verification) account(e *Evaluation) {
 	m.countsConnection = !m.c.counted
 	m.c.counted = true

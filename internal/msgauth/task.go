@@ -9,8 +9,8 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Panic is a bug that showed while a stage ran: it costs the message that
-// stage's result, never the process.
+// Panic is a panic in a stage. It costs the message the result of that stage; the
+// process goes on.
 type Panic struct {
 	Component Mechanism `json:"component"`
 	Value     string    `json:"value"`
@@ -33,7 +33,7 @@ type task[T any] struct {
 // arguments.
 type evaluator[T any] func(context.Context, dns.Resolver) T
 
-// start runs f. If every answer is at hand, which is the rule, f runs in this
+// start runs f. If every answer is at hand, as for most messages, f runs in this
 // goroutine and costs no other goroutine, stack or timer. Otherwise f runs again
 // from its beginning in the background and asks r, which asks through the stage.
 func (t *task[T]) start(ctx context.Context, r dns.Resolver, f evaluator[T]) {
@@ -120,8 +120,8 @@ func (t *task[T]) ending() <-chan struct{} {
 	return t.done
 }
 
-// wait returns the task's value; ok is false when it panicked, which is noted
-// in e, or when ctx ended first.
+// wait waits for the task and returns its value. ok is false if ctx ended first, or
+// if the task panicked; the panic is then noted in e.
 func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {
 	if !t.ended() {
 		select {
@@ -133,14 +133,14 @@ func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {
 	if t.panic == nil {
 		return t.value, true
 	}
-	if !t.noted { // a connection's task is waited for by each of its messages
+	if !t.noted { // each message of a connection waits for the connection's tasks
 		t.noted = true
 		e.Panics = append(e.Panics, *t.panic)
 	}
 	return value, false
 }
 
-// guard runs f here; ok is false when it panicked, which is noted in e.
+// guard runs f in this goroutine. ok is false if f panicked, which is noted in e.
 func guard[T any](component Mechanism, e *Evaluation, f func() T) (value T, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -36,7 +36,8 @@ func (e *Evaluation) Has(t trait.Trait) bool {
 // ctx ends.
 type detector func(ctx context.Context, m *Verification, e *Evaluation) bool
 
-// detectors has one for each trait that a trait.Set holds; Has knows the others.
+// detectors has an entry for each trait that a trait.Set holds. Has computes the
+// others.
 var detectors = map[trait.Trait]detector{
 	trait.List: func(_ context.Context, m *Verification, e *Evaluation) bool {
 		return hasListField(m.header) || hasAuthor(e) && isList(m.header, e)
@@ -90,8 +91,8 @@ func (m *Verification) findTraits(ctx context.Context, e *Evaluation) {
 	}
 }
 
-// hasAuthor reports whether the message names an author. Without one, nothing
-// can be said to be the author's or another's.
+// hasAuthor reports whether the message names an author. Without one, no domain is
+// the author's, and none is a third party's.
 func hasAuthor(e *Evaluation) bool { return e.From.AuthorDomain != "" }
 
 // isThirdParty reports whether s is a passing signature of a domain that is not
@@ -100,14 +101,14 @@ func isThirdParty(s *dkim.Signature, e *Evaluation) bool {
 	return hasAuthor(e) && s.Result == dkim.Pass && s.Domain != "" && !s.Domain.Under(e.AuthorScope())
 }
 
-// listFields are those mailing list software adds and direct mail rarely has.
-// List-Unsubscribe is not among them: every newsletter has it.
+// listFields are the fields that mailing list software adds and that direct mail
+// rarely has. List-Unsubscribe is not among them, because every newsletter has it.
 var listFields = []string{"List-Id", "List-Post", "Mailing-List", "X-Mailing-List", "X-BeenThere"}
 
 var forwardFields = []string{
 	"Resent-From", "Resent-Sender", "Resent-To", // RFC 5322 §3.6.6
 	"X-Forwarded-To", "X-Forwarded-For", // large mailbox providers
-	"X-Original-To", "Delivered-To", // written on delivery, so that it was delivered before
+	"X-Original-To", "Delivered-To", // written on delivery, so the message was delivered before
 }
 
 // hasListField reports whether a field says by its name, or by its precedence,
@@ -116,7 +117,7 @@ func hasListField(h message.Header) bool {
 	return hasPrecedence(h, "list") || slices.ContainsFunc(h, func(f message.Field) bool { return isAny(f, listFields) })
 }
 
-// isBulk reports whether the message says that it went to many.
+// isBulk reports whether the message says that it went to many recipients.
 func isBulk(h message.Header) bool { return hasPrecedence(h, "bulk", "junk") }
 
 // hasPrecedence reports whether a Precedence field has one of these values.
@@ -138,15 +139,16 @@ func isAny(f message.Field, names []string) bool {
 	return false
 }
 
-// rewritten recognises what lists make of an author they may not speak for:
-// "Ann via Gardeners" <gardeners@lists.example>.
+// rewritten reports whether a list put its own address into From, as lists do for
+// authors whose policy forbids the original: "Ann via Gardeners"
+// <gardeners@lists.example>.
 func rewritten(from author.From) bool {
 	return slices.ContainsFunc(from.Mailboxes, func(m author.Mailbox) bool {
 		return strings.Contains(strings.ToLower(m.DisplayName), " via ")
 	})
 }
 
-// maxListDomains bounds the names read out of List-* fields; a list has one.
+// maxListDomains bounds the names that are read from List-* fields. A list has one.
 const maxListDomains = 4
 
 // listDomains returns the domains that List-Id (RFC 2919 §2) and List-Post
@@ -174,10 +176,9 @@ func listDomains(h message.Header) []dns.Name {
 	return out
 }
 
-// IsBroken reports whether r is the reason of a signature whose key is
-// published, but which does not cover the message as it came: the message was
-// changed on the way, something was appended past l=, or the MTA cut off,
-// removed or does not show a signed part.
+// IsBroken reports whether r is the reason of a signature whose key is published, but
+// which does not cover the message as it came. The message was changed on the way, or
+// text was appended after l=, or the MTA removed, cut off or hides a signed part.
 func IsBroken(r dkim.Reason) bool {
 	switch r {
 	case dkim.ReasonBodyHash, dkim.ReasonSignature, dkim.ReasonNotVerifiable, dkim.ReasonBodyLength,
@@ -187,16 +188,17 @@ func IsBroken(r dkim.Reason) bool {
 	return false
 }
 
-// digest names a message by what its author wrote and every host sees alike.
+// digest identifies a message by fields that its author wrote and that are the same
+// on every host.
 func digest(h message.Header) string {
-	var room [512]byte // for most messages
-	octets := room[:0]
+	var buffer [512]byte // for most messages
+	octets := buffer[:0]
 	for _, name := range []string{"From", "Date", "Message-ID"} {
 		for value := range h.All(name) {
 			octets = append(append(octets, value...), 0)
 		}
 	}
-	const size = 16 // octets; the digest decides nothing that a collision would open
+	const size = 16 // octets; a collision does no harm, because no decision depends on the digest
 	sum := sha256.Sum256(octets)
 	return hex.EncodeToString(sum[:size])
 }

@@ -38,7 +38,8 @@ type greeting struct {
 	budget budget
 }
 
-// Connect begins what depends on the client alone. Close must be called.
+// Connect begins a connection and starts iprev, which depends on the client alone.
+// Close must be called.
 func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Connection{v: v, ctx: ctx, cancel: cancel, client: s}
@@ -47,8 +48,8 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	c.iprevBudget.begin(ctx, v.o.Budget)
 	c.iprev.start(&c.iprevBudget, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
 		if spf.PrivateClient(s.Client) {
-			// The reverse zones of such addresses are the site's own or nobody's:
-			// what they say is nothing about the sender.
+			// The reverse zone of such an address belongs to the site, if to anyone,
+			// so it says nothing about the sender.
 			return iprev.Result{Status: iprev.PermError, IP: s.Client.Unmap().WithZone(""), Problem: "the client's address is not one of the Internet"}
 		}
 		return iprev.Check(ctx, r, s.Client)
@@ -57,28 +58,28 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	return c
 }
 
-// expectName looks ahead to the address of the name that the client's address
-// probably has: the one that the MTA found, else the one that the client says.
+// expectName announces the lookup of the client's probable name, which iprev makes if
+// the PTR record has that name. host is the name that the MTA found, else HELO.
 func (c *Connection) expectName(host string) {
 	name, err := dns.ParseHostname(host)
 	if err != nil || c.client.Unknown() || c.iprev.ended() || c.named {
 		return
 	}
-	c.named = true // one guess: a client may greet a thousand times
+	c.named = true // only once, because a client may greet a thousand times
 	c.iprevAsks.Expect(&c.iprevBudget, name, iprev.AddressType(c.client.Client))
 }
 
-// Helo records the client's HELO name and begins its check. A client may greet
-// again (RFC 5321 §4.1.4, after STARTTLS); the last name counts.
+// Helo records the client's HELO name and begins its SPF check. A client may greet
+// again (RFC 5321 §4.1.4, for example after STARTTLS); the last name counts.
 func (c *Connection) Helo(name string) {
 	if c.helo != nil {
 		if name == c.client.HELO {
 			return
 		}
-		c.helo.budget.end() // a client may greet a thousand times: only one check runs
+		c.helo.budget.end() // only one check runs, because a client may greet a thousand times
 	}
 	c.client.HELO = name
-	g := &greeting{} // of its own: the last one's check may still be about to end
+	g := &greeting{} // a new one, because the check of the last name may still run
 	c.helo = g
 	g.setUp(c, spfStage, "")
 	g.budget.begin(c.ctx, c.v.o.Budget)
@@ -89,7 +90,7 @@ func (c *Connection) Helo(name string) {
 	c.expectName(name)
 }
 
-// Close ends whatever still runs for this connection.
+// Close ends everything that still runs for this connection.
 func (c *Connection) Close() { c.cancel() }
 
 func (c *Connection) args(mailFrom string) spf.Args {
@@ -104,9 +105,10 @@ type Verification struct {
 	size    int64
 	path    mailaddr.Path
 
-	// The budgets of what begins at MAIL and at the end of the header; of all
-	// waiting at the end of the message, of that for identifiers, and for what
-	// is only shown.
+	// mailBudget bounds the stage that begins at MAIL, headerBudget those that begin
+	// at the end of the header. endBudget bounds all waiting at the end of the
+	// message, identifiers the waiting for identifiers, and shown the waiting for
+	// results that are only shown.
 	mailBudget, headerBudget, endBudget, identifiers, shown budget
 
 	mailFrom task[spf.Check]
@@ -125,9 +127,9 @@ type Verification struct {
 	countsConnection    bool // the lookups of the connection count with this message
 }
 
-// Begin starts a message at MAIL: the SPF check of its return path runs from
-// here on. s carries the client's facts as known by now; its address and HELO
-// name are the connection's. Close must be called.
+// Begin starts a message at MAIL, and the SPF check of its return path. s holds the
+// facts about the client that are known by now; its address and HELO name are taken
+// from the connection. Close must be called.
 func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	s.Client, s.HELO = c.client.Client, c.client.HELO
 	m := &Verification{c: c, session: s}
@@ -141,7 +143,7 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	m.mailBudget.begin(c.ctx, c.v.o.Budget)
 	m.mailFrom.start(&m.mailBudget, &m.mailFrom.stage, func(ctx context.Context, r dns.Resolver) spf.Check {
 		if err != nil {
-			// RFC 7208 §4.3: a malformed identity has no policy.
+			// A malformed identity has no policy (RFC 7208 §4.3).
 			return spf.Check{Identity: spf.MailFrom, Result: spf.None, Problem: err.Error()}
 		}
 		return spf.CheckMailFrom(ctx, r, args)
@@ -174,8 +176,8 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	o.LeadingSpaceUnknown = m.session.NoLeadingSpace
 	m.dkim = dkim.NewVerifier(h, o)
 	m.dkim.Start(&m.headerBudget, &m.dkimStage)
-	// ARC shares the header's index, the body's hashes and the keys already
-	// asked for.
+	// ARC shares the index of the header, the hashes of the body, and the keys that
+	// DKIM has asked for.
 	m.arc = arc.NewVerifier(m.dkim.Message(), o)
 	m.arc.Start(&m.headerBudget, &m.arcStage)
 	if m.fromErr == nil && from.AuthorDomain != "" {
@@ -184,12 +186,13 @@ func (m *Verification) EndOfHeader(h message.Header) {
 			return dmarc.Discover(ctx, r, from.AuthorDomain, v.o.DMARC)
 		})
 	}
-	// Last: after a panic above, Close must find nothing half made.
+	// Set last: Close checks this flag, and must not see a half-built verifier if
+	// something above panicked.
 	m.headerSeen = true
 }
 
-// returnPath is what MTAs write into Return-Path for a sender, "" if he is not
-// known.
+// returnPath returns the value that MTAs write into Return-Path for a sender, "" if
+// the sender is not known.
 func returnPath(p mailaddr.Path) string {
 	switch {
 	case p.Null:
@@ -200,7 +203,7 @@ func returnPath(p mailaddr.Path) string {
 	return "<" + p.Local + "@" + p.DomainRaw + ">"
 }
 
-// Write takes body octets as received, in any portions.
+// Write takes the next octets of the body, as received and in chunks of any size.
 func (m *Verification) Write(p []byte) (int, error) {
 	m.size += int64(len(p))
 	if !m.headerSeen {
@@ -209,8 +212,8 @@ func (m *Verification) Write(p []byte) (int, error) {
 	return m.dkim.Write(p)
 }
 
-// Finish waits for what is still under way, at most the budget, and returns
-// every fact. It is called once. envelope is the one of Begin with what became
+// Finish waits for the stages still under way, no longer than the budget, and returns
+// every fact. Call it once. envelope is that of Begin with the facts that became
 // known since, such as recipients and queue id.
 func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluation {
 	if !m.headerSeen {
@@ -236,17 +239,17 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 		keys, alignment = &m.shown, &m.shown
 	}
 	e.DKIM = m.finishDKIM(keys, e)
-	// A chain without its keys is a failed one, which must not be said of one
-	// that nobody waited for.
+	// The chain gets the time of the identifiers: without its keys it would be called
+	// failed, and that must not be said of a chain that was not waited for.
 	e.ARC = m.finishARC(&m.identifiers, e)
 	e.MailFrom = m.waitMailFrom(keys, e)
 	e.DMARC = m.evaluateDMARC(alignment, e)
 	if !decided {
 		m.shown.begin(&m.endBudget, v.o.Grace)
 	}
-	// No verdict depends on the rest, but that of a message that does not pass:
-	// its client's name speaks for a known forwarder, a name that does not point
-	// back for a spoof, and rules may ask for either where there is no policy.
+	// If DMARC passes, no verdict depends on the rest. If it does not, iprev matters: a
+	// client's name may be that of a known forwarder, and a name that does not point
+	// back is a sign of a spoof. Rules may ask for both.
 	rest := &m.endBudget
 	if e.DMARC.Result == dmarc.ResultPass {
 		rest = &m.shown

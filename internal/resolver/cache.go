@@ -18,10 +18,10 @@ const (
 	// maxQueryTime bounds one query. Those who wait for its answer may leave
 	// earlier.
 	maxQueryTime = 10 * time.Second
-	// staleAfter is how long a lookup waits for news while an answer past its
-	// TTL is at hand (RFC 8767 §5, the client response timer).
+	// staleAfter is how long a lookup waits for a new answer before it returns a
+	// stale one (RFC 8767 §5, the client response timer).
 	staleAfter = 1800 * time.Millisecond
-	// staleTTL is the TTL of such an answer (RFC 8767 §4).
+	// staleTTL is the TTL of a stale answer (RFC 8767 §4).
 	staleTTL = 30 * time.Second
 )
 
@@ -30,55 +30,54 @@ var (
 	errClosed = errors.New("resolver: closed")
 )
 
-// CacheConfig configures a Cache. Durations mean what they say: 0 is none.
+// CacheConfig configures a Cache. A duration of 0 means 0, not a default.
 type CacheConfig struct {
-	Size        int64         // octets; 0 keeps nothing, but still asks only once at a time
+	Size        int64         // octets; with 0 nothing is kept, but equal questions at one time are still asked once
 	MaxTTL      time.Duration // upper bound of every TTL
-	MinTTL      time.Duration // lower bound of every TTL, up to the upper one
+	MinTTL      time.Duration // lower bound of every TTL; MaxTTL and NegativeTTL go before it
 	NegativeTTL time.Duration // upper bound for NXDOMAIN and NODATA (RFC 2308 §5)
 	FailureTTL  time.Duration // how long a failure is not asked about again (RFC 9520 §3.2)
 	Stale       time.Duration // how long past its TTL an answer may stand in for a failure (RFC 8767)
 	// Metrics counts; nil counts nothing.
 	Metrics *Metrics
-	// OnPanic is told of a panic below the cache, on the goroutine it happened
-	// on; the lookup fails as malformed. May be nil.
+	// OnPanic is called after a panic below the cache, in the goroutine that
+	// panicked; the lookup fails as malformed. May be nil.
 	OnPanic func(recovered any)
 }
 
-// Cache is a Resolver that remembers what another said: answers, "no"s and
-// failures. Equal questions under way at the same time are one. Close ends it.
+// Cache is a Resolver that keeps the answers and failures of another. Equal questions
+// that are under way at the same time are asked once. Close ends it.
 type Cache struct {
 	next  dns.Resolver
 	cfg   CacheConfig
 	store *otter.Cache[key, *entry] // nil: nothing is kept
-	large *otter.Cache[key, *entry] // of large answers
-	start time.Time                 // of the monotonic clock every time is on
+	large *otter.Cache[key, *entry] // for large answers
+	start time.Time                 // all times of the cache count from here, on the monotonic clock
 	clock *storeClock               // of store and large
 
-	base context.Context // of the queries: they outlive those who asked
+	base context.Context // of the queries, which outlive the lookups that began them
 	stop context.CancelFunc
 	work sync.WaitGroup
 
 	mu         sync.Mutex
 	closed     bool
 	flights    map[key]*flight
-	prefetches int // among them
+	prefetches int // how many of the flights are prefetches
 	orphans    orphans
 }
 
-// flight is one query under way. Its answer and err are set before done is
-// closed.
+// flight is one query under way. answer and err are set before done is closed.
 type flight struct {
 	done   chan struct{}
-	stale  *entry // what stands in for a failure, may be nil
+	stale  *entry // returned if the query fails; may be nil
 	answer dns.Answer
 	err    error
 
-	prefetch bool // nobody needed it when it began
-	// The cache's lock is for the rest.
+	prefetch bool // it began to renew an entry, not for a lookup
+	// The lock of the cache guards the fields below.
 	waiters int
 	giveUp  context.CancelFunc
-	orphan  *list.Element // nobody waits for it any more; nil: somebody does
+	orphan  *list.Element // its place among the orphans; nil if a lookup waits for it
 }
 
 // NewCache returns a Cache in front of next.
@@ -98,7 +97,7 @@ func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
 	return c, nil
 }
 
-// newStore returns a store for so many octets.
+// newStore returns a store for entries of size octets in total.
 func (c *Cache) newStore(size int64) (*otter.Cache[key, *entry], error) {
 	store, err := otter.New(&otter.Options[key, *entry]{
 		MaximumWeight: uint64(size),
@@ -138,9 +137,8 @@ func (*storeClock) Tick(time.Duration) <-chan time.Time { return nil }
 
 func (c *Cache) now() time.Duration { return time.Since(c.start) }
 
-// Lookup implements [dns.Resolver]. It returns by the context's deadline; the
-// query it started goes on for the next to ask, as long as it is among the last
-// that were left.
+// Lookup implements [dns.Resolver]. A query that it began goes on after it returned, so
+// that the next lookup finds the answer, unless too many such queries are under way.
 func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	k := key{name, typ}
 	e := c.load(k)
@@ -187,7 +185,7 @@ func (c *Cache) load(k key) *entry {
 	return e
 }
 
-// keep puts e where its size belongs, in the place of what was kept before.
+// keep stores e in the store for its size, in place of the entry before it.
 func (c *Cache) keep(k key, e *entry, now time.Duration) {
 	c.clock.advance(now)
 	to, other := c.store, c.large
@@ -223,14 +221,14 @@ func (c *Cache) serveStale(e *entry) (dns.Answer, error) {
 	return a, nil
 }
 
-// join returns the flight for k, starting it if there is none. It returns an
-// entry instead if one has become usable meanwhile.
+// join returns the flight for k, and starts it if there is none. It returns an entry
+// instead if one has become usable in the meantime.
 func (c *Cache) join(k key) (*flight, *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.flights[k]; f != nil {
 		c.cfg.Metrics.joined()
-		c.adopt(f)
+		c.addWaiter(f)
 		return f, nil
 	}
 	e, now := c.load(k), c.now()
@@ -255,18 +253,18 @@ func (c *Cache) launch(k key, f *flight) {
 	c.flights[k] = f
 	var ctx context.Context
 	ctx, f.giveUp = context.WithTimeout(c.base, maxQueryTime)
-	c.work.Go(func() { c.fly(ctx, k, f) })
+	c.work.Go(func() { c.run(ctx, k, f) })
 }
 
-// wait waits for f as long as the caller may, and no longer than is sensible
-// while there is an answer past its TTL.
+// wait waits for f until ctx ends. If a stale answer is at hand, it waits no longer
+// than staleAfter.
 func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) {
-	defer c.leave(k, f)
-	var patience <-chan time.Time
+	defer c.removeWaiter(k, f)
+	var staleTimer <-chan time.Time
 	if f.stale != nil {
 		t := time.NewTimer(staleAfter)
 		defer t.Stop()
-		patience = t.C
+		staleTimer = t.C
 	}
 	for {
 		select {
@@ -275,11 +273,11 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 				return c.serveStale(f.stale)
 			}
 			return f.answer, f.err
-		case <-patience:
+		case <-staleTimer:
 			if f.stale.standsIn(c.now()) {
 				return c.serveStale(f.stale)
 			}
-			patience = nil
+			staleTimer = nil
 		case <-ctx.Done():
 			failed := dns.OutOfTime(c, ctx.Err(), k.name, k.typ)
 			if failed.Kind == dns.KindTimeout && f.stale.standsIn(c.now()) {
@@ -290,16 +288,16 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 	}
 }
 
-// fly asks, keeps what was said and wakes those who wait.
-func (c *Cache) fly(ctx context.Context, k key, f *flight) {
+// run asks the question, stores the outcome and wakes the lookups that wait for it.
+func (c *Cache) run(ctx context.Context, k key, f *flight) {
 	defer f.giveUp()
 	answer, err := c.ask(ctx, k)
 	now := c.now()
 	e := c.newEntry(answer, err, f.stale, now)
-	givenUp := err != nil && errors.Is(ctx.Err(), context.Canceled) // says nothing
+	givenUp := err != nil && errors.Is(ctx.Err(), context.Canceled) // such a failure says nothing about the name
 	if c.store != nil && !givenUp {
 		if err == nil {
-			answer.TTL = e.expires - now // all see the TTL the cache keeps
+			answer.TTL = e.expires - now // every waiting lookup sees the TTL that the cache keeps
 		}
 		if e.keepable(now) && (err == nil || dns.Permanent(err) || !c.answered(k, f, now)) {
 			c.keep(k, e, now)
@@ -314,20 +312,20 @@ func (c *Cache) fly(ctx context.Context, k key, f *flight) {
 		c.cfg.Metrics.miss(e.kind())
 	}
 	c.mu.Lock()
-	c.land(k, f)
+	c.forget(k, f)
 	c.mu.Unlock()
 	close(f.done)
 }
 
-// answered reports whether another Cache over the same store (see with) had an
-// answer since f began, which a failure of f's must not displace.
+// answered reports whether another Cache over the same store (see with) stored an
+// answer since f began. A failure of f must not replace that answer.
 func (c *Cache) answered(k key, f *flight, now time.Duration) bool {
 	e := c.load(k)
 	return e != nil && e != f.stale && e.err == nil && now < e.expires
 }
 
-// ask is next.Lookup whose panics are failures: nothing else would stand
-// between a goroutine of ours and the end of the process.
+// ask calls next.Lookup and turns a panic into a failure. Queries run in goroutines of
+// the cache, where a panic would end the process.
 func (c *Cache) ask(ctx context.Context, k key) (a dns.Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -340,7 +338,7 @@ func (c *Cache) ask(ctx context.Context, k key) (a dns.Answer, err error) {
 	return c.next.Lookup(ctx, k.name, k.typ)
 }
 
-// Purge forgets everything.
+// Purge empties the cache.
 func (c *Cache) Purge() {
 	if c.store != nil {
 		c.store.InvalidateAll()
@@ -348,8 +346,7 @@ func (c *Cache) Purge() {
 	}
 }
 
-// Close ends the queries under way and waits for them; what is kept is still
-// served.
+// Close ends the queries under way and waits for them. Kept answers are still served.
 func (c *Cache) Close() {
 	c.mu.Lock()
 	c.closed = true

@@ -166,7 +166,7 @@ func TestCachePermanentFailures(t *testing.T) {
 	})
 }
 
-// One's own lack of budget or patience says nothing about a name.
+// A failure because the asker gave up says nothing about the name, and is not kept.
 func TestCacheKeepsNoPersonalFailures(t *testing.T) {
 	for _, err := range []error{
 		&dns.Error{Kind: dns.KindBudget}, &dns.Error{Kind: dns.KindCanceled}, errors.New("not a *dns.Error"),

@@ -15,27 +15,28 @@ type key struct {
 	typ  dns.Type
 }
 
-// entry is what the cache keeps about a question; but for demand it never
-// changes. Times are on the cache's monotonic clock.
+// entry is the cached outcome of a question. It does not change, except for the read
+// counters in demand. Times are on the monotonic clock of the cache.
 type entry struct {
 	demand
 	answer dns.Answer
-	err    error // a failure; answer is empty
-	// expires is the end of the TTL, of a failure's as well.
+	err    error // set for a failure; answer is then empty
+	// expires is the end of the TTL; failures have one too.
 	expires time.Duration
-	// ageing is when a hot answer is asked for again, before expires.
+	// ageing is the time, before expires, from which a hot answer is renewed.
 	ageing time.Duration
-	// retry is when a server may be asked again although answer is past its
-	// TTL: the last time failed (RFC 8767 §5, the failure recheck timer).
+	// retry is set if the last attempt to renew the answer failed. Until then the
+	// stale answer is served without another attempt (RFC 8767 §5, the failure
+	// recheck timer).
 	retry time.Duration
-	// gone is when the entry is of no use any more.
+	// gone is the time from which the entry is useless.
 	gone  time.Duration
-	large bool // it has a part of the cache of its own
+	large bool // it is kept in the store for large answers
 }
 
-// newEntry returns what to keep of a lookup's outcome. A failure does not
-// displace an answer that may still stand in for it, unless it is permanent:
-// then that answer is not what is published any more.
+// newEntry returns the entry to keep for a lookup's outcome. After a failure, the entry
+// keeps the stale answer if there is one that may still be served. After a permanent
+// failure it does not, because the stale answer is no longer what is published.
 func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duration) *entry {
 	if err != nil {
 		until := now
@@ -67,13 +68,13 @@ func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duratio
 	return e
 }
 
-// Nothing that a message needs is larger than a key or a record of 4 KiB: who
-// publishes more, at as many names as he likes, wants the room of others. Such
-// answers are kept briefly and in a part of the cache of their own.
+// No record that a message needs is larger than 4 KiB. An attacker could publish larger
+// ones at many names to push other entries out of the cache. Large answers are
+// therefore kept briefly, and in a store of their own.
 const (
 	maxSmallText = 4 << 10
 	maxLargeTTL  = time.Minute
-	// largePart is that part: a sixteenth.
+	// largePart says that this store is a sixteenth of the cache.
 	largePart = 16
 )
 
@@ -85,19 +86,20 @@ func textOctets(a dns.Answer) (n int) {
 }
 
 // cacheableFailure reports whether a failure says something about the name or its
-// servers. One's own lack of time or patience does not.
+// servers. It does not if the asker gave up.
 func cacheableFailure(err error) bool {
 	var e *dns.Error
 	return errors.As(err, &e) && !e.AskerGaveUp()
 }
 
-// usable reports whether e answers without asking. A nil entry does not.
+// usable reports whether a lookup may answer from e without a query. It is false for a
+// nil entry.
 func (e *entry) usable(now time.Duration) bool {
 	return e != nil && (now < e.expires || (now < e.retry && now < e.gone))
 }
 
-// standsIn reports whether e's answer may be given in place of a failure. That
-// of a nil entry may not.
+// standsIn reports whether e's answer may be served in place of a failure. It is false
+// for a nil entry.
 func (e *entry) standsIn(now time.Duration) bool { return e != nil && now < e.gone }
 
 // keepable reports whether e is worth storing.
@@ -113,12 +115,12 @@ func (e *entry) kind() kind {
 	return kindPositive
 }
 
-// storeOverhead is what the store needs for each entry beyond key and value:
-// node, hash table, queues. With it, weight came within 7 % above or 1 % below
-// the heap that 100,000 entries took.
+// storeOverhead is the memory that the store needs for each entry beyond key and value:
+// node, hash table and queues. It was measured: with it, the weight of 100,000 entries
+// was between 1 % below and 7 % above the heap that they took.
 const storeOverhead = 112
 
-// weight is the entry's size in octets, strings and slices included.
+// weight returns the entry's size in octets, with its strings and slices.
 func (e *entry) weight(k key) uint32 {
 	a := &e.answer
 	n := storeOverhead + int(unsafe.Sizeof(k)) + int(unsafe.Sizeof(*e)) +

@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/resolver/upstream"
 )
 
-// kind is the sort of a cache entry.
+// kind is the kind of a cache entry.
 type kind string
 
 const (
@@ -18,8 +18,8 @@ const (
 	kindFailure  kind = "failure"
 )
 
-// byKind holds one counter for each sort of entry, looked up once: hits are
-// counted on the fast path.
+// byKind holds one counter for each kind of entry. They are looked up once, because hits
+// are counted on the fast path.
 type byKind struct {
 	vec *prometheus.CounterVec
 	of  map[kind]prometheus.Counter
@@ -28,7 +28,7 @@ type byKind struct {
 func newByKind(vec *prometheus.CounterVec, kinds ...kind) byKind {
 	b := byKind{vec: vec, of: map[kind]prometheus.Counter{}}
 	for _, k := range kinds {
-		b.of[k] = vec.WithLabelValues(string(k)) // and it starts at 0
+		b.of[k] = vec.WithLabelValues(string(k)) // the series starts at 0
 	}
 	return b
 }
@@ -42,11 +42,11 @@ type Metrics struct {
 	prefetch  byKind
 	evictions byKind
 	coalesced prometheus.Counter
-	cache     atomic.Pointer[Cache] // the one whose size is shown
+	cache     atomic.Pointer[Cache] // the Cache whose size is shown
 }
 
-// NewMetrics registers the resolver's series with reg. They may outlive a
-// Resolver: one set serves every one a reload makes.
+// NewMetrics registers the resolver's series with reg. One set serves every Resolver that
+// reloads make.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	vec := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sekimori", Subsystem: "dns", Name: name, Help: help}, []string{"kind"})
@@ -85,7 +85,7 @@ func (m *Metrics) gauge(name, help string, value func(*Cache) float64) prometheu
 	})
 }
 
-// ofServers are those of the servers asked.
+// ofServers returns the series about the servers.
 func (m *Metrics) ofServers() *upstream.Metrics {
 	if m == nil {
 		return nil

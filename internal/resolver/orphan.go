@@ -2,37 +2,37 @@ package resolver
 
 import "container/list"
 
-// maxOrphans bounds the queries under way for which nobody waits any more: what
-// came too late for one message is there for the next. The one that was left
-// first is given up for one more, down to its socket, so that who asks and does
-// not wait takes none from those who do.
+// maxOrphans bounds the queries under way for which no lookup waits any more. They go
+// on, because an answer that is too late for one message may serve the next. Beyond
+// the bound, the oldest one is given up and its socket is closed. Otherwise a client
+// that asks and does not wait could take all sockets.
 const maxOrphans = 32
 
-// orphans are such queries in the order they were left.
+// orphans are those queries, the one that was left first at the front.
 type orphans struct{ list.List }
 
-// orphaned is one of them.
+// orphaned is an element of orphans.
 type orphaned struct {
 	key
 	*flight
 }
 
-// adopt is somebody who waits for f from now on. The caller holds mu.
-func (c *Cache) adopt(f *flight) {
+// addWaiter counts one more lookup that waits for f. The caller holds mu.
+func (c *Cache) addWaiter(f *flight) {
 	f.waiters++
-	c.claim(f)
+	c.unorphan(f)
 }
 
-// claim takes f out of the orphans. The caller holds mu.
-func (c *Cache) claim(f *flight) {
+// unorphan takes f out of the orphans. The caller holds mu.
+func (c *Cache) unorphan(f *flight) {
 	if f.orphan != nil {
 		c.orphans.Remove(f.orphan)
 		f.orphan = nil
 	}
 }
 
-// leave is somebody who waits for f no more.
-func (c *Cache) leave(k key, f *flight) {
+// removeWaiter counts one lookup less that waits for f. Without any, f is an orphan.
+func (c *Cache) removeWaiter(k key, f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f.waiters--
@@ -42,15 +42,15 @@ func (c *Cache) leave(k key, f *flight) {
 	f.orphan = c.orphans.PushBack(orphaned{k, f})
 	for c.orphans.Len() > maxOrphans {
 		oldest := c.orphans.Front().Value.(orphaned)
-		c.land(oldest.key, oldest.flight) // who asks now asks anew
+		c.forget(oldest.key, oldest.flight) // a lookup from here on starts a new query
 		oldest.giveUp()
 	}
 }
 
-// land ends what c knows of f, which is over or given up. The caller holds mu.
-func (c *Cache) land(k key, f *flight) {
-	c.claim(f)
-	if c.flights[k] != f { // given up before
+// forget removes f, which is over or given up. The caller holds mu.
+func (c *Cache) forget(k key, f *flight) {
+	c.unorphan(f)
+	if c.flights[k] != f { // it was given up before
 		return
 	}
 	delete(c.flights, k)

@@ -6,18 +6,18 @@ import (
 )
 
 const (
-	// hotReads is how often an answer must have been read for it to be asked
-	// again before its TTL ends.
+	// hotReads is how often an answer must have been read so that it is renewed
+	// before its TTL ends.
 	hotReads = 3
-	// prefetchPart is the last part of a TTL in which that happens: a tenth.
+	// prefetchPart says that this happens in the last tenth of the TTL.
 	prefetchPart = 10
-	// maxPrefetches bounds the prefetches under way: lookups that somebody waits
-	// for must not find every socket taken.
+	// maxPrefetches bounds the prefetches under way, so that they cannot take every
+	// socket from lookups that messages wait for.
 	maxPrefetches = 32
 )
 
-// demand is what readers leave on an entry. Counting stops early, so that
-// readers of a hot entry do not write.
+// demand counts the readers of an entry. Counting stops at hotReads, so that readers of
+// a hot entry do not write to shared memory.
 type demand struct {
 	reads      atomic.Uint32 // up to hotReads
 	prefetched atomic.Bool
@@ -28,14 +28,14 @@ func (d *demand) read() bool {
 	return d.reads.Load() >= hotReads || d.reads.Add(1) >= hotReads
 }
 
-// prefetchFrom returns when to begin asking again for what lives from now
-// until expires.
+// prefetchFrom returns the time from which an entry that lives from now until expires
+// may be renewed.
 func prefetchFrom(now, expires time.Duration) time.Duration {
 	return expires - (expires-now)/prefetchPart
 }
 
-// prefetch asks again for an entry that is hot and about to expire, once, in
-// the background.
+// prefetch renews an entry that is hot and about to expire, in the background and only
+// once.
 func (c *Cache) prefetch(k key, e *entry) {
 	if e.prefetched.Load() {
 		return

@@ -1,8 +1,8 @@
-// Package resolver asks DNS servers and remembers what they said: a [Cache]
-// keeps answers, "no"s and failures, behind it an [upstream.Client] speaks to
-// recursive servers, and [Metrics] count both. A [Resolver] is the two in one;
-// each is a [dns.Resolver]. What others need of package upstream has a name
-// here, too.
+// Package resolver asks DNS servers and caches their answers. A [Cache] keeps
+// answers and failures; the [upstream.Client] behind it asks recursive servers; and
+// [Metrics] count both. A [Resolver] is a Cache with its Client. All three are a
+// [dns.Resolver]. The package also exports the names of package upstream that the
+// rest of the daemon needs.
 package resolver
 
 import (
@@ -15,26 +15,26 @@ import (
 	"sekimori/internal/resolver/upstream"
 )
 
-// ClientConfig says which servers are asked and how.
+// ClientConfig configures which servers are asked, and how.
 type ClientConfig = upstream.ClientConfig
 
-// Sockets is how many the queries under way have at most.
+// Sockets is the highest number of sockets that queries under way may have.
 const Sockets = upstream.MaxInflight
 
 // ResolvConf is the file that names the system's servers.
 const ResolvConf = upstream.ResolvConf
 
-// ServersFromResolvConf returns the name servers of a resolv.conf(5). Without
-// any it is the local machine, as that page says.
+// ServersFromResolvConf returns the name servers of a resolv.conf(5) file. If the file
+// names none, it returns the local machine, as that manual says.
 func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 	return upstream.ServersFromResolvConf(path)
 }
 
-// ResolvConfEmpty reports whether a resolv.conf(5) that can be read names no
+// ResolvConfEmpty reports whether a resolv.conf(5) file can be read and names no
 // server.
 func ResolvConfEmpty(path string) bool { return upstream.ResolvConfEmpty(path) }
 
-// Config configures a Resolver. The Metrics in it are filled in by New.
+// Config configures a Resolver. New fills in the Metrics.
 type Config struct {
 	Client ClientConfig
 	Cache  CacheConfig
@@ -55,8 +55,8 @@ func New(cfg Config, reg prometheus.Registerer) (*Resolver, error) {
 	return NewWithMetrics(cfg, m)
 }
 
-// NewWithMetrics is New with series that are registered already, for the
-// Resolver that a reload puts in the place of another. m may be nil.
+// NewWithMetrics is New with series that are registered already. A reload needs it for
+// the Resolver that replaces another. m may be nil.
 func NewWithMetrics(cfg Config, m *Metrics) (*Resolver, error) {
 	cfg.Client.Metrics, cfg.Cache.Metrics = m.ofServers(), m
 	cfg.Client.OnPanic = cfg.Cache.OnPanic

@@ -7,8 +7,8 @@ import (
 	"sekimori/internal/resolver/upstream"
 )
 
-// With returns a Resolver that asks as cfg says and shares what r's cache
-// keeps: a reload must not begin with an empty one. Each is closed for itself.
+// With returns a Resolver that asks as cfg says and shares the entries of r's cache, so
+// that a reload does not begin with an empty cache. Each of the two must be closed.
 func (r *Resolver) With(cfg ClientConfig) (*Resolver, error) {
 	cfg.Metrics, cfg.OnPanic = r.cache.cfg.Metrics.ofServers(), r.cache.cfg.OnPanic
 	client, err := upstream.NewClient(cfg)
@@ -18,15 +18,15 @@ func (r *Resolver) With(cfg ClientConfig) (*Resolver, error) {
 	return &Resolver{client: client, cache: r.cache.with(client)}, nil
 }
 
-// with returns a Cache over c's store with queries of its own to next.
+// with returns a Cache over c's stores that sends its queries to next.
 func (c *Cache) with(next dns.Resolver) *Cache {
 	n := &Cache{next: next, cfg: c.cfg, store: c.store, large: c.large, start: c.start, clock: c.clock, flights: map[key]*flight{}}
 	n.base, n.stop = context.WithCancel(context.Background())
 	return n
 }
 
-// Show makes the metrics show the size of r's cache and r's servers. They show
-// those of the one made last, which may not have come into use.
+// Show makes the metrics show r's servers and the size of r's cache. Without it they
+// show those of the Resolver that was made last, which may not be in use.
 func (r *Resolver) Show() {
 	r.cache.cfg.Metrics.watch(r.cache)
 	r.client.Show()

@@ -1,13 +1,13 @@
-// Package upstream asks the recursive servers that are configured: a [Client]
-// picks one, puts the question to it over UDP, TCP or TLS, as package dnswire
-// writes it, remembers how each server behaves, and counts it in [Metrics]. It
-// keeps no answer; that is left to the cache of package resolver, which is in
-// front of it and through which the rest of the daemon asks.
+// Package upstream asks the configured recursive DNS servers. A [Client] picks a
+// server, sends it a question over UDP, TCP or TLS in the form that package dnswire
+// writes, remembers how each server behaves, and counts queries in [Metrics]. It
+// keeps no answers. The cache of package resolver does; the rest of the daemon asks
+// through that cache.
 //
-// The client trusts no packet: a new socket, a random ID and, to other hosts,
-// random letter case for every query, and what is not the answer to its
-// question is ignored (RFC 5452). What DNSSEC can add is left to the recursive
-// server, whose AD bit is passed on where nobody can have changed it.
+// The client trusts no packet. Each query has a new socket, a random ID and, unless
+// the server is on this host, random letter case. Packets that do not answer the
+// question are ignored (RFC 5452). DNSSEC is left to the recursive server; its AD bit
+// is passed on if no one on the way can have changed it.
 package upstream
 
 import (
@@ -27,20 +27,20 @@ import (
 )
 
 const (
-	// DefaultTimeout is how long one server may take for one try.
+	// DefaultTimeout is the default of ClientConfig.Timeout.
 	DefaultTimeout = 2 * time.Second
-	// defaultRounds is how often the list of servers is gone through.
+	// defaultRounds is how often each server of the list is tried.
 	defaultRounds = 2
-	// MaxInflight bounds the sockets open at once. Questions outlive a
-	// message that left, so sessions do not bound them.
+	// MaxInflight bounds the sockets that are open at once. The number of milter
+	// sessions does not bound them, because questions outlive their message.
 	MaxInflight = 512
-	// maxRestarts bounds the questions one lookup may become because its alias
-	// chain left the answer.
+	// maxRestarts bounds the questions of one lookup. An alias chain that goes on
+	// outside the answer takes a further question.
 	maxRestarts = 4
 )
 
-// Errors say "resolver", here and in all of the package: to who reads them the
-// cache and what is behind it are one.
+// All errors of this package begin with "resolver": the reader of an error need not
+// know whether the cache or the client behind it failed.
 var (
 	errNoServer = errors.New("resolver: every server failed")
 	errPanic    = errors.New("resolver: panic during a lookup")
@@ -49,31 +49,33 @@ var (
 
 // ClientConfig configures a Client; the zero value asks the system's servers.
 type ClientConfig struct {
-	// Servers are tried the best first: IP addresses, with or without port, or
-	// tls://ADDRESS[:PORT][#NAME] for one that is asked over TLS and has a
-	// certificate for NAME, or else for the address. Empty means those of
-	// ResolvConf, which is read again when it changes.
+	// Servers are IP addresses with or without a port, or
+	// tls://ADDRESS[:PORT][#NAME] for a server that is asked over TLS. Its
+	// certificate must be valid for NAME, or for the address without one. The
+	// best server is tried first. If Servers is empty, those of ResolvConf are
+	// asked; that file is read again when it changes.
 	Servers []string
 	// ResolvConf is the file that names the system's servers; "" means
 	// /etc/resolv.conf.
 	ResolvConf string
-	// OnServers is told of a change of ResolvConf, in the background: the
-	// servers asked from now on or, with an error, still. May be nil.
+	// OnServers is called in the background after a change of ResolvConf, with the
+	// servers that are asked from now on. If err is not nil, the file could not
+	// be used, and the servers have not changed. May be nil.
 	OnServers func(servers []string, err error)
-	Timeout   time.Duration // one try at one server; 0 means DefaultTimeout
-	// Hedge is how long the first server may take before the second is asked
-	// as well; 0, or a single server, means that it never is.
+	Timeout   time.Duration // for one try at one server; 0 means DefaultTimeout
+	// Hedge is how long the first server may take before the second is asked as
+	// well. With 0, or a single server, that never happens.
 	Hedge time.Duration
-	// Dial opens the socket for one query, net.Dialer if nil.
+	// Dial opens the socket for one query; nil means net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// TrustAD passes on the AD bit of servers on other hosts too: whoever can
-	// forge their answers forges it as well.
+	// TrustAD passes on the AD bit of servers on other hosts too. An attacker who
+	// can forge their answers can forge that bit as well.
 	TrustAD bool
-	// RootCAs are who may sign certificates; nil means the system's.
+	// RootCAs are the certificate authorities to trust; nil means those of the system.
 	RootCAs *x509.CertPool
 	// Metrics counts queries; nil counts nothing.
 	Metrics *Metrics
-	// OnPanic is told of a panic, on the goroutine it happened on; the try
+	// OnPanic is called after a panic, in the goroutine that panicked; the try
 	// fails as malformed. May be nil.
 	OnPanic func(recovered any)
 
@@ -81,8 +83,8 @@ type ClientConfig struct {
 	inflight int // for tests; 0 means MaxInflight
 }
 
-// Client is a stub resolver that asks recursive servers. It keeps nothing but
-// how each has behaved. Close ends it.
+// Client is a stub resolver that asks recursive servers. It remembers only how each
+// server has behaved. Close ends it.
 type Client struct {
 	dns.LookupOnly
 	servers  atomic.Pointer[[]*server]
@@ -94,10 +96,10 @@ type Client struct {
 	metrics  *Metrics
 	onPanic  func(any)
 	slots    chan struct{}
-	start    time.Time // of the monotonic clock of everything remembered
+	start    time.Time // the client's monotonic clock counts from here
 	buffers  sync.Pool
 
-	base context.Context // of what goes on in the background
+	base context.Context // of the work in the background
 	stop context.CancelFunc
 	work sync.WaitGroup
 
@@ -105,8 +107,8 @@ type Client struct {
 	closed bool
 }
 
-// NewClient returns a Client. It fails on a server that is no address and on
-// an unreadable resolv.conf.
+// NewClient returns a Client. It fails if a server is not an IP address, or if
+// resolv.conf is needed and cannot be read.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.ResolvConf == "" {
 		cfg.ResolvConf = ResolvConf
@@ -146,11 +148,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// list returns the servers asked now, in the order configured.
+// list returns the servers that are asked now, in the configured order.
 func (c *Client) list() []*server { return *c.servers.Load() }
 
-// Close ends what goes on in the background and waits for it. Lookups under
-// way are ended by their contexts.
+// Close ends the work in the background and waits for it. It does not end lookups;
+// their contexts do.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -162,7 +164,8 @@ func (c *Client) Close() {
 	}
 }
 
-// background runs f until Close, and reports whether it does.
+// background runs f in a goroutine; Close ends its ctx and waits for it. It returns
+// false, and does not run f, after Close.
 func (c *Client) background(f func(ctx context.Context)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,10 +176,10 @@ func (c *Client) background(f func(ctx context.Context)) bool {
 	return true
 }
 
-// now is never 0, which stands for never.
+// now returns the time on the client's clock. It is never 0, which means "never".
 func (c *Client) now() time.Duration { return time.Since(c.start) + 1 }
 
-// Servers returns the addresses asked, in the order configured.
+// Servers returns the addresses of the servers, in the configured order.
 func (c *Client) Servers() []string {
 	list := c.list()
 	out := make([]string, len(list))
@@ -186,12 +189,12 @@ func (c *Client) Servers() []string {
 	return out
 }
 
-// Show makes the metrics show c's servers. They show those of the Client made
-// last, which may not have come into use.
+// Show makes the metrics show c's servers. Without it they show those of the Client that
+// was made last, which may not be in use.
 func (c *Client) Show() { c.metrics.watch(c) }
 
-// Lookup implements [dns.Resolver]. An alias chain that leaves the answer is
-// followed with further questions.
+// Lookup implements [dns.Resolver]. It follows an alias chain that goes on outside the
+// answer with further questions.
 func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	ttl, authenticated, ask := time.Duration(math.MaxInt64), true, name
 	asked := make([]dns.Name, 0, maxRestarts)
@@ -225,9 +228,9 @@ type outcome struct {
 	err    *dns.Error
 }
 
-// resolve asks one server after the other until one answers. A server that
-// said SERVFAIL or REFUSED has answered: it is not asked again (RFC 9520 §3.1).
-// An answer that nobody can use is an answer: other servers know no other.
+// resolve asks one server after the other until one gives a definite answer. A server
+// that said SERVFAIL or REFUSED is not asked again (RFC 9520 §3.1). A permanent
+// failure ends the search as well, because the other servers would say the same.
 func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnswire.Reply, *dns.Error) {
 	q, err := dnswire.NewQuestion(name, typ)
 	if err != nil {
@@ -264,8 +267,8 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 	return dnswire.Reply{}, last
 }
 
-// next asks the first of the candidates, perhaps the second as well, and
-// returns what became of each.
+// next asks the first of the candidates, and perhaps the second. It returns the outcome
+// of each that was asked.
 func (c *Client) next(ctx context.Context, q dnswire.Question, candidates []*server) []outcome {
 	if c.hedge > 0 && len(candidates) > 1 {
 		return c.hedged(ctx, q, candidates[0], candidates[1])
@@ -273,7 +276,7 @@ func (c *Client) next(ctx context.Context, q dnswire.Question, candidates []*ser
 	return []outcome{c.try(ctx, candidates[0], q)}
 }
 
-// reserve takes room for one more socket if there is any.
+// tryTakeSocket counts one more socket. It returns false if the limit is reached.
 func (c *Client) tryTakeSocket() bool {
 	select {
 	case c.slots <- struct{}{}:
@@ -285,14 +288,14 @@ func (c *Client) tryTakeSocket() bool {
 
 func (c *Client) giveSocketBack() { <-c.slots }
 
-// try asks s once, and remembers and counts how that ended. What the caller
-// ended says nothing about the server.
+// try asks s once, and remembers and counts the outcome. If the caller's time ended the
+// try, that says nothing about the server.
 func (c *Client) try(ctx context.Context, s *server, q dnswire.Question) outcome {
 	begin := time.Now()
 	r, err := c.safeAsk(ctx, s, q)
 	took := time.Since(begin)
 	switch {
-	case err == nil || err.Permanent(): // of a name nobody can use; the server is well
+	case err == nil || err.Permanent(): // a permanent error is the name's; the server is healthy
 		r.Answer.Server = s.addr
 		s.health.good(took, c.now())
 	case ended(ctx):
@@ -310,8 +313,8 @@ func (c *Client) try(ctx context.Context, s *server, q dnswire.Question) outcome
 	return outcome{server: s, reply: r, err: err}
 }
 
-// safeAsk is ask whose panics are failures: tries run on goroutines of ours,
-// where nothing else would stand between a panic and the end of the process.
+// safeAsk calls ask and turns a panic into a failure. Some tries run in goroutines of
+// the client, where a panic would end the process.
 func (c *Client) safeAsk(ctx context.Context, s *server, q dnswire.Question) (r dnswire.Reply, err *dns.Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -328,14 +331,14 @@ func (c *Client) observe(typ dns.Type, r Result, took time.Duration) {
 	c.metrics.query(typ, r, took)
 }
 
-// ended reports whether the caller's time is up. Sockets keep his deadline on
-// their own and may notice a moment before his context does.
+// ended reports whether the caller's time is up. It compares the deadline too, because a
+// socket may reach its deadline a moment before the context does.
 func ended(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || (ok && time.Until(deadline) <= 0)
 }
 
-// transportKind is the failure behind an error of the network.
+// transportKind returns the kind of failure for an error of the network.
 func transportKind(ctx context.Context, err error) dns.ErrorKind {
 	if ended(ctx) {
 		return dns.ContextKind(ctx.Err())

@@ -8,15 +8,15 @@ import (
 	"syscall"
 )
 
-// maxReserved is how many descriptors are kept for sockets to DNS servers: MTAs may
-// have taken all others, and their messages are judged by what DNS says. A few
-// queries at a time go on.
+// maxReserved is how many file descriptors are kept for sockets to DNS servers.
+// Connections of MTAs may take all other descriptors, and their messages cannot be
+// judged without DNS. With the reserve, a few queries at a time go on.
 const maxReserved = 8
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// spare is a dialer with descriptors in reserve. One is freed only where there
-// is no other: until then it would be taken by the next MTA.
+// reserve is a dialer that keeps descriptors in reserve. It frees one only when a socket
+// cannot be opened otherwise; freed earlier, the next MTA would take it.
 type reserve struct {
 	next dialer
 
@@ -44,7 +44,7 @@ func (s *reserve) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return conn, err
 }
 
-// free gives a descriptor back to the process.
+// free gives one descriptor back to the process. It returns false if none is left.
 func (s *reserve) free() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,14 +56,14 @@ func (s *reserve) free() bool {
 	return true
 }
 
-// refill takes as many as it can.
+// refill opens descriptors until the reserve is full or no more can be opened.
 func (s *reserve) refill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed && len(s.fds) < maxReserved {
 		fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		if err != nil {
-			return // there are none, or no such file: then there is no reserve
+			return // no descriptor is free, or the file does not exist: the reserve stays smaller
 		}
 		s.fds = append(s.fds, fd)
 	}
@@ -79,7 +79,7 @@ func (s *reserve) close() {
 	s.fds = nil
 }
 
-// lent is a connection whose descriptor goes back into the reserve.
+// lent is a connection that returns its descriptor to the reserve when it is closed.
 type lent struct {
 	net.Conn
 	from *reserve

@@ -14,14 +14,15 @@ import (
 )
 
 const (
-	// readSize is room for servers that send more than we offered.
+	// readSize is larger than the payload size that queries offer, for servers that
+	// send more.
 	readSize = 4096
-	// maxStrays bounds the packets looked at for one answer: a server sends one,
-	// and who sends more is guessing. So many guesses are worth nothing, and what
-	// they cost is less than a lookup.
+	// maxStrays bounds the packets that are read for one answer. A server sends
+	// one packet; further ones are a forger's guesses. So few guesses have no
+	// chance, and reading them costs less than a lookup.
 	maxStrays = 256
-	// memory is how long it is remembered that a server does not know EDNS, or
-	// does not keep the case of letters.
+	// memory is how long the client remembers that a server does not know EDNS, or
+	// does not repeat the case of letters.
 	memory = 10 * time.Minute
 )
 
@@ -30,29 +31,29 @@ var (
 	errTruncatedTCP = errors.New("resolver: answer truncated over TCP")
 )
 
-// Reasons for asking again over TCP, as the metrics say them.
+// Reasons for asking again over TCP. They are label values of the metrics.
 const (
 	reasonTruncated = "truncated"
 	reasonCase      = "case"
 	reasonFlood     = "flood"
 )
 
-// spell is something remembered of a server for a while, on the client's
-// clock.
-type spell struct{ end atomic.Int64 }
+// memo is a fact about a server that the client remembers for a while. Its time is on
+// the client's clock.
+type memo struct{ end atomic.Int64 }
 
-func (s *spell) lasts(now time.Duration) bool { return int64(now) < s.end.Load() }
-func (s *spell) begin(now time.Duration)      { s.end.Store(int64(now + memory)) }
+func (s *memo) lasts(now time.Duration) bool { return int64(now) < s.end.Load() }
+func (s *memo) begin(now time.Duration)      { s.end.Store(int64(now + memory)) }
 
-// ask puts one question to one server, without EDNS if the server does not
-// know it.
+// ask sends one question to one server. It leaves EDNS out if the server does not know
+// it.
 func (c *Client) ask(ctx context.Context, s *server, q dnswire.Question) (dnswire.Reply, *dns.Error) {
-	o := dnswire.Options{EDNS: !s.plain.lasts(c.now()), AD: s.trusted, Mix: s.remote}
+	o := dnswire.Options{EDNS: !s.noEDNS.lasts(c.now()), AD: s.trusted, Mix: s.remote}
 	r, err := c.put(ctx, s, q.Pack(o))
 	if o.EDNS && dnswire.Rejected(err) {
 		o.EDNS = false
 		if r, err = c.put(ctx, s, q.Pack(o)); !dnswire.Rejected(err) && (err == nil || !unanswered(err)) {
-			s.plain.begin(c.now())
+			s.noEDNS.begin(c.now())
 			c.metrics.withoutEDNS()
 		}
 	}
@@ -60,14 +61,14 @@ func (c *Client) ask(ctx context.Context, s *server, q dnswire.Question) (dnswir
 	return r, err
 }
 
-// put gets the answer to a query: over TLS where the server is asked so, else
-// over UDP, and over TCP if it does not fit or may not be genuine. Each
+// put sends a query and returns the answer. It uses TLS if the server is configured so.
+// Otherwise it uses UDP, and then TCP if the answer did not fit or may be forged. Each
 // transport has the client's timeout.
 func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.Reply, *dns.Error) {
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
 	reason := ""
-	if s.secure == nil && !s.recases.lasts(c.now()) {
+	if s.secure == nil && !s.changesCase.lasts(c.now()) {
 		wire, m, err := c.exchange(ctx, "udp", s, q, *buf)
 		switch {
 		case errors.Is(err, errFlood):
@@ -83,7 +84,7 @@ func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.R
 		}
 		c.metrics.overTCP(reason)
 	}
-	q.Exact = false // there is nobody between the ends of a connection
+	q.Exact = false // over a connection, an answer cannot be forged blindly
 	wire, m, err := c.overStream(ctx, s, q, *buf)
 	switch {
 	case err != nil:
@@ -91,7 +92,7 @@ func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.R
 	case m == dnswire.Truncated:
 		return dnswire.Reply{}, q.Fail(dns.KindMalformed, errTruncatedTCP)
 	case reason == reasonCase:
-		s.recases.begin(c.now()) // it is the server, not a forger
+		s.changesCase.begin(c.now()) // the server itself changes the case, so it was not a forger
 	}
 	return q.Decode(wire)
 }
@@ -103,9 +104,8 @@ func (c *Client) overStream(ctx context.Context, s *server, q dnswire.Query, buf
 	return c.exchange(ctx, "tcp", s, q, buf)
 }
 
-// exchange sends a query over a new socket, whose port is therefore new and
-// random too, and waits for the message that answers it. The result may live
-// in buf.
+// exchange sends a query over a new socket, which therefore has a new random port, and
+// waits for the message that answers it. The result may be a part of buf.
 func (c *Client) exchange(ctx context.Context, network string, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -117,7 +117,7 @@ func (c *Client) exchange(ctx context.Context, network string, s *server, q dnsw
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
-	// A read does not notice that the context was canceled; a deadline it does.
+	// A canceled context does not end a read. A deadline in the past does.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
@@ -146,12 +146,12 @@ func readPacket(conn net.Conn, buf []byte) ([]byte, error) {
 	return buf[:n], err
 }
 
-// frame puts the length before a message (RFC 1035 §4.2.2).
+// frame returns a message with its length in front (RFC 1035 §4.2.2).
 func frame(packet []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(make([]byte, 0, len(packet)+2), uint16(len(packet))), packet...)
 }
 
-// readFramed reads one message with its length.
+// readFramed reads one message that has its length in front.
 func readFramed(conn net.Conn, buf []byte) ([]byte, error) {
 	if _, err := io.ReadFull(conn, buf[:2]); err != nil {
 		return nil, err

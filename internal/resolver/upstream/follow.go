@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// rereadEvery is how often resolv.conf is looked at. Others write it: DHCP, a
-// VPN, the runtime of a container.
+// rereadEvery is how often resolv.conf is read. Other programs change it: DHCP, a VPN,
+// or the runtime of a container.
 const rereadEvery = 5 * time.Second
 
 var errNamesNone = errors.New("resolver: the file names no server")
 
-// follow asks the servers that resolv.conf names, whenever it changes. A file
-// that cannot be read, or names none, changes nothing: it may be half written.
+// follow replaces the servers when resolv.conf changes, until ctx ends. A file that
+// cannot be read, or that names no server, changes nothing: it may be half written.
 func (c *Client) follow(ctx context.Context, cfg ClientConfig, now []endpoint) {
 	tick := time.NewTicker(rereadEvery)
 	defer tick.Stop()
-	wrong := "" // what is wrong with the file, and was told
+	wrong := "" // the problem with the file that OnServers was called for
 	if ResolvConfEmpty(cfg.ResolvConf) {
 		wrong = errNamesNone.Error()
 	}
@@ -51,8 +51,8 @@ func (c *Client) follow(ctx context.Context, cfg ClientConfig, now []endpoint) {
 	}
 }
 
-// use makes the servers asked those at endpoints; what is remembered of one
-// that stays, stays.
+// use replaces the servers by those at endpoints. A server that was asked before keeps
+// its health.
 func (c *Client) use(endpoints []endpoint, cfg ClientConfig) {
 	var old []*server
 	if p := c.servers.Load(); p != nil {

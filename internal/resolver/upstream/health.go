@@ -12,51 +12,52 @@ import (
 )
 
 const (
-	// maxFailures is how many answers in a row may be missing or useless before
-	// a server is asked after the others, until it gives a good one again. One
-	// alone says as much about the name.
+	// maxFailures is how many answers in a row may be missing or useless. Then the
+	// server is asked after the others, until it gives a good answer again. A
+	// single failure may be the fault of the name.
 	maxFailures = 5
-	// slack is how much slower than the fastest a server may be, beside twice
-	// as slow, before it loses its place: the configured order is a wish too.
+	// slack is part of the bound on a server's time: twice that of the fastest
+	// server, plus slack. A slower server loses its place in the configured
+	// order. The slack respects that order when the differences are small.
 	slack = 50 * time.Millisecond
-	// sampleEvery is how often a server that is not the first is asked what the
-	// first is, to know how it does. A server that failed is asked more often,
-	// for that is its way back.
+	// sampleEvery is how often each further server is sent a question in addition
+	// to the first server, to measure it. A server that failed is sent one at
+	// retryEvery, so that it can recover its place.
 	sampleEvery = 30 * time.Second
 	retryEvery  = 5 * time.Second
-	// probePause is the least time from one probe of a server to the next; it
-	// doubles up to maxProbePause while there is no answer.
+	// probePause is the least time between two probes of a server. While there is
+	// no answer, it doubles up to maxProbePause.
 	probePause    = time.Second
 	maxProbePause = 30 * time.Second
 )
 
-// server is one server and what is remembered of it.
+// server is one server with the facts that the client remembers about it.
 type server struct {
-	addr    string
-	shown   string // addr with the scheme and the name that it is configured with
-	from    endpoint
-	remote  bool    // others may forge its answers
-	trusted bool    // its AD bit counts
-	secure  *secure // asked over TLS; nil: over UDP and TCP
-	health  health
-	plain   spell // it does not know EDNS
-	recases spell // it does not keep the case of letters
+	addr        string
+	shown       string // addr with the scheme and the name that it is configured with
+	from        endpoint
+	remote      bool    // it is on another host, so its answers may be forged
+	trusted     bool    // its AD bit is passed on
+	secure      *secure // for TLS; nil if the server is asked over UDP and TCP
+	health      health
+	noEDNS      memo // it does not know EDNS
+	changesCase memo // it does not repeat the case of letters
 }
 
-// health is how a server has behaved. Times are on the client's clock.
+// health says how a server has behaved. Times are on the client's clock.
 type health struct {
 	mu       sync.Mutex
-	srtt     time.Duration // smoothed over good answers; 0: none yet
+	srtt     time.Duration // smoothed round-trip time of good answers; 0 before the first
 	failures int           // since the last good answer
 	heard    time.Duration // when it last answered
-	suspect  bool          // it kept silent; a probe is on its way
-	down     bool          // the probe got no answer either
+	suspect  bool          // it did not answer; a probe is under way
+	down     bool          // it did not answer the probe either
 	probing  bool
 	probed   time.Duration // when the last series of probes began
 	sampled  time.Duration
 }
 
-// standing ranks servers: the lower one is asked first.
+// standing is the rank of a server. Servers of a lower standing are asked first.
 type standing int
 
 const (
@@ -66,7 +67,7 @@ const (
 	standingDown
 )
 
-// good is an answer that was of use.
+// good records a useful answer.
 func (h *health) good(took, now time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +75,7 @@ func (h *health) good(took, now time.Duration) {
 	h.failures, h.suspect, h.down, h.heard = 0, false, false, now
 }
 
-// measure smooths as TCP does (RFC 6298 §2). The caller holds mu.
+// measure smooths the time as TCP does (RFC 6298 §2). The caller holds mu.
 func (h *health) measure(took time.Duration) {
 	if h.srtt == 0 {
 		h.srtt = max(took, 1)
@@ -83,8 +84,8 @@ func (h *health) measure(took time.Duration) {
 	h.srtt += (took - h.srtt) / 8
 }
 
-// spoke is an answer that was of no use, such as SERVFAIL, or one to a probe:
-// the server lives. It counts as a failure unless probed.
+// spoke records an answer that shows that the server is alive: a useless one such as
+// SERVFAIL, or the answer to a probe. It counts as a failure unless probed is true.
 func (h *health) spoke(now time.Duration, probed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,7 +95,7 @@ func (h *health) spoke(now time.Duration, probed bool) {
 	}
 }
 
-// silent is a query without an answer.
+// silent records a query without an answer.
 func (h *health) silent() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,7 +103,7 @@ func (h *health) silent() {
 	h.failures = min(h.failures+1, maxFailures)
 }
 
-// overdue is a query that was still waiting after took when another server
+// overdue records a query that still had no answer after took, when another server
 // answered it.
 func (h *health) overdue(took time.Duration) {
 	h.mu.Lock()
@@ -112,8 +113,8 @@ func (h *health) overdue(took time.Duration) {
 	}
 }
 
-// unreachable is a probe that began at begin and got no answer. A query may
-// have had one meanwhile.
+// unreachable records a probe that began at begin and had no answer. The server is down
+// unless a query had an answer in the meantime.
 func (h *health) unreachable(begin time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -143,8 +144,8 @@ func (h *health) beginProbe(now time.Duration) bool {
 	return true
 }
 
-// endProbe ends a series of probes, unless there is again reason to go on: then
-// it is false.
+// endProbe ends a series of probes and returns true. If the server is suspect or down
+// again, the series goes on and endProbe returns false.
 func (h *health) endProbe() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,8 +153,8 @@ func (h *health) endProbe() bool {
 	return !h.probing
 }
 
-// beginSample reports whether the server should be asked now although nobody
-// needs its answer.
+// beginSample reports whether the server should now be sent a question only to measure
+// it.
 func (h *health) beginSample(now time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -168,9 +169,9 @@ func (h *health) beginSample(now time.Duration) bool {
 	return true
 }
 
-// order returns the servers, the best first and otherwise as configured. Those
-// that are down are not among them unless all are: then a question is as good
-// as a probe.
+// order returns the servers in the order to ask them: by standing, then as configured.
+// Servers that are down are left out, unless all are down; then a question serves as
+// well as a probe.
 func (c *Client) order() []*server {
 	type ranked struct {
 		*server
@@ -203,8 +204,8 @@ func (c *Client) order() []*server {
 	return out
 }
 
-// sample asks servers that have not been heard of for a while the question
-// that first is asked, in the background.
+// sample sends the question that first is asked to servers that have not answered for a
+// while, in the background.
 func (c *Client) sample(first *server, q dnswire.Question) {
 	servers := c.list()
 	if len(servers) < 2 {
@@ -223,8 +224,8 @@ func (c *Client) sample(first *server, q dnswire.Question) {
 	}
 }
 
-// probe finds out in the background whether s is there at all, until it is:
-// every recursive server knows the servers of the root.
+// probe asks s for the root's name servers, in the background and again and again until
+// s answers. Every recursive server knows them.
 func (c *Client) probe(s *server) {
 	if s.health.beginProbe(c.now()) {
 		c.background(func(ctx context.Context) { c.probeUntilHeard(ctx, s) })
@@ -232,7 +233,7 @@ func (c *Client) probe(s *server) {
 }
 
 func (c *Client) probeUntilHeard(ctx context.Context, s *server) {
-	root, _ := dnswire.NewQuestion("", dns.TypeNS) // a name that fits
+	root, _ := dnswire.NewQuestion("", dns.TypeNS) // the root is always a valid name
 	for pause := probePause; ; pause = min(2*pause, maxProbePause) {
 		begin := c.now()
 		_, err := c.safeAsk(ctx, s, root)
@@ -256,13 +257,13 @@ func (c *Client) probeUntilHeard(ctx context.Context, s *server) {
 			wait.Stop()
 			return
 		}
-		if s.health.endProbe() { // a query was answered
+		if s.health.endProbe() { // a query was answered in the meantime
 			return
 		}
 	}
 }
 
-// unanswered reports whether a failure is the lack of an answer.
+// unanswered reports whether a failure means that there was no answer.
 func unanswered(err *dns.Error) bool {
 	return err.Kind == dns.KindTimeout || err.Kind == dns.KindNetwork
 }

@@ -8,9 +8,9 @@ import (
 	"sekimori/internal/resolver/dnswire"
 )
 
-// hedged asks first and, if there is no answer after the delay, second as
-// well. It returns how those that ended did, the answer last; what is still
-// under way when there is one is given up.
+// hedged asks first, and asks second as well if there is no answer after the delay. It
+// returns the outcomes of the tries that ended, the answer last. A try that is still
+// under way when the answer comes is given up.
 func (c *Client) hedged(ctx context.Context, q dnswire.Question, first, second *server) []outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	var asked sync.WaitGroup
@@ -29,13 +29,13 @@ func (c *Client) hedged(ctx context.Context, q dnswire.Question, first, second *
 		return []outcome{o}
 	case <-delay.C:
 	}
-	if !c.tryTakeSocket() { // no socket to spare
+	if !c.tryTakeSocket() { // no socket is free
 		return []outcome{<-results}
 	}
 	defer c.giveSocketBack()
 	ask(second)
 	o := <-results
-	if o.err != nil && !o.err.Permanent() { // the other may still know
+	if o.err != nil && !o.err.Permanent() { // the other server may still answer
 		outcomes := []outcome{o, <-results}
 		c.metrics.hedged(outcomes[1].err == nil, outcomes[1].server == second)
 		return outcomes

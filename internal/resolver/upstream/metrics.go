@@ -12,12 +12,12 @@ import (
 	"sekimori/internal/resolver/dnswire"
 )
 
-// Result is how a query to a server ended, as the metrics say it.
+// Result says how a query to a server ended. It is a label value of the metrics.
 type Result string
 
-// The results. ResultTimeout covers every way of getting no answer, an
-// unreachable server included; ResultMalformed also counts answers over a bound,
-// alias loops, and packets that were no answer to anything asked.
+// The results. ResultTimeout counts every query without an answer, also if the server
+// was unreachable. ResultMalformed also counts answers that exceed a bound, alias
+// loops, and packets that do not answer any question.
 const (
 	ResultNoError   Result = "noerror"
 	ResultNoData    Result = "nodata"
@@ -28,8 +28,7 @@ const (
 	ResultMalformed Result = "malformed"
 )
 
-// Metrics are the series about the servers asked. A nil *Metrics counts
-// nothing.
+// Metrics are the series about the servers. A nil *Metrics counts nothing.
 type Metrics struct {
 	queries  *prometheus.CounterVec
 	duration prometheus.Histogram
@@ -48,13 +47,12 @@ const (
 	connOpened, connFailed       = "opened", "failed"
 )
 
-// NewMetrics registers the series with reg. They may outlive a Client: one set
-// serves every one a reload makes.
+// NewMetrics registers the series with reg. One set serves every Client that reloads make.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	vec := func(name, help, label string, values ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sekimori", Subsystem: "dns", Name: name, Help: help}, []string{label})
 		for _, value := range values {
-			v.WithLabelValues(value) // and it starts at 0
+			v.WithLabelValues(value) // the series starts at 0
 		}
 		return v
 	}
@@ -93,8 +91,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		reg.Register(m.tcp), reg.Register(m.edns), reg.Register(m.tls), reg.Register(&m.standing))
 }
 
-// startAtZero makes every series of queries exist, so that its first event is
-// a rise.
+// startAtZero creates every series of queries at 0, so that rates see the first event.
 func (m *Metrics) startAtZero() {
 	for _, t := range []dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME, 0} {
 		for _, r := range []Result{ResultNoError, ResultNoData, ResultNXDomain, ResultServFail, ResultRefused, ResultTimeout, ResultMalformed} {
@@ -103,14 +100,14 @@ func (m *Metrics) startAtZero() {
 	}
 }
 
-// standings are the series about each server of a Client. A server is named by
-// its place in the configuration, from 0, so that a series outlives a change of
-// address; info says which address stands there.
+// standings are the series about each server of a Client. The label of a server is its
+// place in the configuration, from 0, so that its series goes on when its address
+// changes. The series info has the address for each place.
 type standings struct {
 	info   *prometheus.Desc
 	up     *prometheus.Desc
 	rtt    *prometheus.Desc
-	client atomic.Pointer[Client] // the one whose servers are shown
+	client atomic.Pointer[Client] // the Client whose servers are shown
 }
 
 // Describe implements prometheus.Collector.
@@ -120,8 +117,8 @@ func (s *standings) Describe(ch chan<- *prometheus.Desc) {
 	ch <- s.rtt
 }
 
-// Collect implements prometheus.Collector. A reload may have changed the
-// number of servers.
+// Collect implements prometheus.Collector. The number of servers may differ each time,
+// because a reload may change it.
 func (s *standings) Collect(ch chan<- prometheus.Metric) {
 	c := s.client.Load()
 	if c == nil {
@@ -147,8 +144,7 @@ func (m *Metrics) watch(c *Client) {
 	}
 }
 
-// query counts one query. A packet that was ignored took no time of its own:
-// took is 0.
+// query counts one query, or a packet that was ignored; took is 0 for the latter.
 func (m *Metrics) query(t dns.Type, r Result, took time.Duration) {
 	if m == nil {
 		return
@@ -207,7 +203,8 @@ func (m *Metrics) connected(ok bool) {
 	m.tls.WithLabelValues(result).Inc()
 }
 
-// typeLabel keeps the label's values few whatever is asked.
+// typeLabel returns the label value for a type. There are few values, whatever types
+// are asked for.
 func typeLabel(t dns.Type) string {
 	switch t {
 	case dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME:

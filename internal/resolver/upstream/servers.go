@@ -18,8 +18,8 @@ const (
 	maxSystemServers = 3
 )
 
-// ServersFromResolvConf returns the name servers of a resolv.conf(5). Without
-// any it is the local machine, as that page says.
+// ServersFromResolvConf returns the name servers of a resolv.conf(5) file. If the file
+// names none, it returns the local machine, as that manual says.
 func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 	servers, err := systemServers(path)
 	out := make([]netip.AddrPort, len(servers))
@@ -37,7 +37,7 @@ func systemServers(path string) ([]endpoint, error) {
 	return servers, err
 }
 
-// namedServers returns the name servers that a resolv.conf(5) names.
+// namedServers returns the name servers that a resolv.conf(5) file names.
 func namedServers(path string) ([]endpoint, error) {
 	conf, err := codec.ClientConfigFromFile(path)
 	if err != nil {
@@ -50,7 +50,7 @@ func namedServers(path string) ([]endpoint, error) {
 	return servers, nil
 }
 
-// ResolvConfEmpty reports whether a resolv.conf(5) that can be read names no
+// ResolvConfEmpty reports whether a resolv.conf(5) file can be read and names no
 // server, so that the local machine is asked.
 func ResolvConfEmpty(path string) bool {
 	servers, err := namedServers(path)
@@ -64,14 +64,14 @@ func configuredServers(cfg ClientConfig) ([]endpoint, error) {
 	return parseServers(cfg.Servers)
 }
 
-// endpoint is where and how to ask.
+// endpoint says where and how a server is asked.
 type endpoint struct {
 	addr netip.AddrPort
 	tls  bool
-	name string // the certificate must be valid for it; only with tls
+	name string // the certificate must be valid for this name; only with tls
 }
 
-// String writes s as it may be configured.
+// String returns s in the form of the configuration.
 func (s endpoint) String() string {
 	if !s.tls {
 		return s.addr.String()
@@ -85,8 +85,8 @@ func (s endpoint) String() string {
 
 const tlsScheme = "tls://"
 
-// parseServers reads ADDRESS, ADDRESS:PORT and tls://ADDRESS[:PORT][#NAME].
-// Host names are refused: asking for them would need a server.
+// parseServers reads ADDRESS, ADDRESS:PORT and tls://ADDRESS[:PORT][#NAME]. It refuses
+// host names, because looking them up would need a server.
 func parseServers(list []string) ([]endpoint, error) {
 	out := make([]endpoint, 0, len(list))
 	for _, text := range list {
@@ -109,7 +109,7 @@ func parseServers(list []string) ([]endpoint, error) {
 	return out, nil
 }
 
-// newServer returns s as a client asks it.
+// newServer returns the server at s.
 func newServer(s endpoint, cfg ClientConfig) *server {
 	if s.tls {
 		addr := s.addr.String()

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/resolver/dnswire"
 )
 
-// idleTimeout is how long a connection without a query stays open (RFC 7766
-// §6.2.3 asks for seconds).
+// idleTimeout is how long a connection without a query stays open. RFC 7766 §6.2.3
+// asks for a few seconds.
 const idleTimeout = 10 * time.Second
 
 var (
@@ -21,27 +21,27 @@ var (
 	errSilent = errors.New("resolver: connection on which nothing came any more")
 )
 
-// stream is a connection with several queries under way (RFC 7766 §6.2.1.1);
-// answers come in any order and are told apart by their IDs.
+// stream is a connection with several queries under way (RFC 7766 §6.2.1.1). Answers
+// come in any order; their IDs tell to which query they belong.
 type stream struct {
 	conn  net.Conn
 	under io.Closer     // the connection below TLS
-	done  chan struct{} // closed with the connection
+	done  chan struct{} // closed when the connection is closed
 	write sync.Mutex    // one message at a time
 
 	mu      sync.Mutex
 	waiting map[uint16]pending
-	heard   int   // messages read
-	err     error // why it is closed
+	heard   int   // number of messages read
+	err     error // the reason why it is closed, nil while it is open
 }
 
 // pending is a query under way.
 type pending struct {
 	dnswire.Query
-	answer chan answered // holds one
+	answer chan answered // with a buffer for one
 }
 
-// answered is a message and what it is to the query.
+// answered is a message and its relation to the query.
 type answered struct {
 	wire []byte
 	dnswire.Match
@@ -49,7 +49,7 @@ type answered struct {
 
 func newStream(conn net.Conn, under io.Closer) *stream {
 	st := &stream{conn: conn, under: under, done: make(chan struct{}), waiting: map[uint16]pending{}}
-	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout)) // who asked may have left
+	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout)) // no query may follow, because the asker may have left
 	return st
 }
 
@@ -68,14 +68,13 @@ func (st *stream) close(why error) {
 	}
 	st.err = why
 	close(st.done)
-	_ = st.under.Close() // TLS would take its time to say goodbye to who does not read
+	_ = st.under.Close() // closing TLS could block on a peer that does not read
 }
 
-// exchange sends q, whose ID may change for it, and waits for its answer. If
-// again is true the stream had served before and ended now: another may do
-// better.
+// exchange sends q and waits for its answer. The ID of q may change. again is true if
+// the stream ended although it had worked before; a new stream may then succeed.
 func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Duration) (wire []byte, m dnswire.Match, again bool, err error) {
-	answer, heard, err := st.expect(q)
+	answer, heard, err := st.register(q)
 	if err != nil {
 		return nil, dnswire.Stray, true, err // closed before anything was sent
 	}
@@ -89,7 +88,7 @@ func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Du
 		return a.wire, a.Match, false, nil
 	case <-st.done:
 		select {
-		case a := <-answer: // its last words
+		case a := <-answer: // the answer came just before the end
 			return a.wire, a.Match, false, nil
 		default:
 		}
@@ -102,15 +101,15 @@ func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Du
 	}
 }
 
-// expect registers q under an ID that no other query on the stream has.
-func (st *stream) expect(q dnswire.Query) (answer <-chan answered, heard int, err error) {
+// register records q under an ID that no other query on the stream has.
+func (st *stream) register(q dnswire.Query) (answer <-chan answered, heard int, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.err != nil {
 		return nil, 0, st.err
 	}
 	id := binary.BigEndian.Uint16(q.Packet)
-	for st.waiting[id].answer != nil { // there are fewer than IDs by far
+	for st.waiting[id].answer != nil { // a free ID exists, because maxPipelined is far smaller than the number of IDs
 		id++
 	}
 	binary.BigEndian.PutUint16(q.Packet, id)
@@ -135,13 +134,13 @@ func (st *stream) send(packet []byte, timeout time.Duration) error {
 	_ = st.conn.SetWriteDeadline(time.Now().Add(timeout))
 	_, err := st.conn.Write(frame(packet))
 	if err != nil {
-		st.close(err) // half a message may be out
+		st.close(err) // a part of the message may have been sent
 	}
 	return err
 }
 
-// suspect closes a stream that has said nothing since the count was heard, for
-// as long as a query may take: the next one shall not wait for it.
+// suspect closes a stream on which no message came since the count was heard, while a
+// query waited its whole time. The next query then opens a new stream.
 func (st *stream) suspect(heard int) {
 	st.mu.Lock()
 	silent := st.heard == heard
@@ -151,8 +150,9 @@ func (st *stream) suspect(heard int) {
 	}
 }
 
-// read hands out what arrives until the stream ends. Messages nobody waits for
-// are late or made up; too many in a row end it.
+// read delivers messages to the queries that wait for them, until the stream ends. It
+// calls stranger for a message that no query waits for, which is late or forged. Too
+// many of those in a row end the stream.
 func (st *stream) read(stranger func()) {
 	for strays := 0; strays < maxStrays; {
 		wire, err := readFramed(st.conn, make([]byte, 2))
@@ -174,7 +174,8 @@ func (st *stream) read(stranger func()) {
 	st.close(errFlood)
 }
 
-// deliver reports whether somebody waits for wire.
+// deliver hands a message to the query that waits for it, and reports whether there is
+// one.
 func (st *stream) deliver(wire []byte) bool {
 	if len(wire) < dnswire.HeaderLen {
 		return false
@@ -193,7 +194,7 @@ func (st *stream) deliver(wire []byte) bool {
 	select {
 	case p.answer <- a:
 		return true
-	default: // a second one
+	default: // the query has its answer already
 		return false
 	}
 }

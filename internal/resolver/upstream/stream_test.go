@@ -159,7 +159,7 @@ func TestStreamIDsDiffer(t *testing.T) {
 	for range maxPipelined {
 		query := q.Pack(dnswire.Options{})
 		query.Packet[0], query.Packet[1] = 0xff, 0xfe // and round the end
-		if _, _, err := st.expect(query); err != nil {
+		if _, _, err := st.register(query); err != nil {
 			t.Fatal(err)
 		}
 		seen[string(query.Packet[:2])] = true

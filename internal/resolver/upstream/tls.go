@@ -10,49 +10,48 @@ import (
 	"sekimori/internal/resolver/dnswire"
 )
 
-// maxPipelined bounds the queries under way on one TLS connection; further ones
-// wait for room. Servers hold back, or hang up on, clients that ask for more.
+// maxPipelined bounds the queries under way on one TLS connection; further queries wait.
+// Servers delay clients that send more, or close the connection.
 const maxPipelined = 64
 
-// secure is a server that is asked over TLS (RFC 7858), always: there is no
-// way back to plain text. It has one connection, which is opened when needed
-// and used until it has been idle for a while.
+// secure is a server that is asked over TLS (RFC 7858) and never in plain text. It has
+// one connection, which is opened when needed and closed after it was idle for a while.
 type secure struct {
 	addr   string
 	config *tls.Config
-	room   chan struct{}
+	slots  chan struct{}
 
 	mu      sync.Mutex
-	current *stream  // nil: none was opened yet
-	opening *opening // nil: none is being opened
+	current *stream  // nil before the first was opened
+	opening *opening // nil unless one is being opened
 }
 
-// opening is a connection on its way. Its stream and err are set before done
-// is closed.
+// opening is a connection that is being opened. stream and err are set before done is
+// closed.
 type opening struct {
 	done   chan struct{}
 	stream *stream
 	err    error
 }
 
-// newSecure returns the server at addr whose certificate must be valid for
-// name. roots nil means the system's.
+// newSecure returns the server at addr. Its certificate must be valid for name. If
+// roots is nil, the certificate authorities of the system are trusted.
 func newSecure(addr, name string, roots *x509.CertPool) *secure {
 	return &secure{
-		addr: addr, room: make(chan struct{}, maxPipelined),
+		addr: addr, slots: make(chan struct{}, maxPipelined),
 		config: &tls.Config{ServerName: name, RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(1)},
 	}
 }
 
-// exchange puts q to the server, on the connection there is or on a new one. A
-// server may close a connection at any time, so one that has served before is
-// given one more chance.
+// exchange sends q on the current connection, or on a new one if there is none. A server
+// may close its connection at any time, so a query on a connection that worked before
+// is sent once more on a new one.
 func (s *secure) exchange(ctx context.Context, c *Client, q dnswire.Query) ([]byte, dnswire.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	select {
-	case s.room <- struct{}{}:
-		defer func() { <-s.room }()
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
 	case <-ctx.Done():
 		return nil, dnswire.Stray, ctx.Err()
 	}
@@ -68,8 +67,8 @@ func (s *secure) exchange(ctx context.Context, c *Client, q dnswire.Query) ([]by
 	}
 }
 
-// connection returns the connection there is, or opens one. That goes on
-// without who asked for it: others may be waiting too.
+// connection returns the current connection, or opens one. The opening goes on after ctx
+// ended, because other queries may wait for the connection too.
 func (s *secure) connection(ctx context.Context, c *Client) (*stream, error) {
 	s.mu.Lock()
 	if s.current != nil && !s.current.closed() {
