@@ -113,7 +113,8 @@ func newCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.execute(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&s.milters, "milter", []string{"inet:127.0.0.1:8891"}, "milter to send to: inet:HOST:PORT or unix:/PATH; repeat for a chain")
+	f.StringArrayVar(&s.milters, "milter", []string{"inet:127.0.0.1:8891"},
+		"milter to send to: inet:HOST:PORT or unix:/PATH; repeat for a chain")
 	f.BoolVar(&s.remote, "allow-remote", false, "send to, or serve DNS at, an address that is not loopback")
 	f.IntVar(&s.run.Connections, "connections", 16, "connections at a time")
 	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages on one connection")
@@ -123,27 +124,33 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
 	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "time between two commands of an SMTP client; 0 sends a message in one burst")
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
-	f.StringVar(&s.watch, "watch", "", "address of the milter's metrics (http://127.0.0.1:8892/metrics): goroutines, descriptors and memory are sampled, and once more 15 s after the load")
+	f.StringVar(&s.watch, "watch", "", "address of the milter's metrics (http://127.0.0.1:8892/metrics): goroutines, descriptors and "+
+		"memory are sampled, and once more 15 s after the load")
 	f.DurationVar(&s.every, "watch-every", time.Minute, "time between samples of --watch")
-	f.IntVar(&s.idle, "idle", 0, "send no mail, but open this many connections that say HELO and nothing more, and print the memory of --pid for each")
-	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, DMARC), safe (under faults: no false pass, no false reject) or none")
+	f.IntVar(&s.idle, "idle", 0, "send no mail, but open this many connections that say HELO and nothing more, and print the memory of "+
+		"--pid for each")
+	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, "+
+		"DMARC), safe (under faults: no false pass, no false reject) or none")
 	f.BoolVar(&s.json, "json", false, "print the summary as JSON")
 
 	f.Uint64Var(&s.corpus.Seed, "seed", s.corpus.Seed, "seed of the corpus")
 	f.IntVar(&s.corpus.Messages, "corpus", s.corpus.Messages, "distinct messages")
 	f.IntVar(&s.corpus.Domains, "domains", s.corpus.Domains, "domains that send mail")
-	f.Float64Var(&s.corpus.Zipf, "zipf", s.corpus.Zipf, "how much few domains dominate: 0 takes them in turn (nothing cached if there are enough)")
+	f.Float64Var(&s.corpus.Zipf, "zipf", s.corpus.Zipf,
+		"how much few domains dominate: 0 takes them in turn (nothing cached if there are enough)")
 	f.Var(&s.corpus.Sizes, "sizes", "message sizes, as 2KB or 5MB")
 	f.Var(&s.corpus.Signatures, "signatures", "DKIM signatures: none, rsa, ed25519, two (both), five (rsa)")
 	f.Var(&s.corpus.SPF, "spf", "DNS lookups of SPF records, 0 to 10")
 	f.Var(&s.corpus.Policies, "policies", "DMARC policies: none, quarantine, reject, absent")
 	f.Var(&s.corpus.Outcomes, "outcomes", "pass, fail (broken signature, SPF fail), spoof (a stranger's envelope)")
-	f.IntVar(&s.corpus.Subdomains, "subdomains", s.corpus.Subdomains, "percentage of messages whose author is at a subdomain without a policy of its own")
+	f.IntVar(&s.corpus.Subdomains, "subdomains", s.corpus.Subdomains,
+		"percentage of messages whose author is at a subdomain without a policy of its own")
 
 	f.StringVar(&s.dns.Addr, "dns", "127.0.0.1:5354", "where the zone is served, over UDP and TCP")
 	f.DurationVar(&s.dns.Delay, "dns-delay", 0, "delay of every DNS answer")
 	f.Float64Var(&s.dns.Loss, "dns-loss", 0, "share of DNS questions over UDP without an answer, 0 to 1")
-	f.Var(&s.dns.Faults, "dns-faults", "faults of DNS answers: none, servfail, refused, silent, truncate, close, garbage, wrongid, wrongquestion, flood")
+	f.Var(&s.dns.Faults, "dns-faults", "faults of DNS answers: none, servfail, refused, silent, truncate, close, garbage, wrongid, "+
+		"wrongquestion, flood")
 	f.DurationVar(&s.corpus.TTL, "dns-ttl", s.corpus.TTL, "TTL of every DNS record")
 	return cmd
 }

@@ -54,7 +54,8 @@ func TestRun(t *testing.T) {
 		stderr string
 	}{
 		{"a good run", append([]string{"--milter", milter}, small...), exitDone, "unexpected", ""},
-		{"results that are not there", append([]string{"--milter", milter, "--dns-loss", "1", "--seed", "3", "--corpus", "1"}, small[:2]...), exitFailed, "UNEXPECTED", "not every message"},
+		{"results that are not there", append([]string{"--milter", milter, "--dns-loss", "1", "--seed", "3", "--corpus", "1"}, small[:2]...), exitFailed,
+			"UNEXPECTED", "not every message"},
 		{"nobody there", append([]string{"--milter", "inet:127.0.0.1:1"}, small...), exitFailed, "", "refused"},
 		{"another host", []string{"--milter", "inet:192.0.2.1:8891"}, exitUsage, "", "not a loopback address"},
 		{"DNS for everybody", []string{"--dns", "0.0.0.0:5354"}, exitUsage, "", "not a loopback address"},

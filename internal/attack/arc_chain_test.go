@@ -122,11 +122,15 @@ func TestARC(t *testing.T) {
 		{"the chain of another message, sealed by the attacker", sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()}, chain+otherMail), "pass"},
 		{"forged as a trusted sealer over a valid chain", sealWith(t, signer.Set{I: 3, Key: evilKey()}, two), "fail"},
 		{"forged as the first sealer", sealWith(t, signer.Set{I: 1, Key: evilKey()}, bankMail), "fail"},
-		{"results of 1 changed, sealed by the attacker", sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()}, replaced(two, "dkim=pass", "dkim=fail")), "fail"},
-		{"seal 1 broken, sealed by the attacker", sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()}, replaced(two, "cv=none; d=hop1.example; s=s; b=", "cv=none; d=hop1.example; s=s; b=AAAA")), "fail"},
+		{"results of 1 changed, sealed by the attacker",
+			sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()}, replaced(two, "dkim=pass", "dkim=fail")), "fail"},
+		{"seal 1 broken, sealed by the attacker",
+			sealWith(t, signer.Set{I: 3, Domain: "evil.example", Key: evilKey()},
+				replaced(two, "cv=none; d=hop1.example; s=s; b=", "cv=none; d=hop1.example; s=s; b=AAAA")), "fail"},
 		{"no key of set 1", replaced(sealWith(t, signer.Set{I: 2}, sealWith(t, signer.Set{I: 1, Domain: "gone.example"}, bankMail)), "x", "x"), "fail"},
 		{"sealed by the attacker alone", sealWith(t, signer.Set{I: 1, Domain: "evil.example", Key: evilKey()}, bankMail), "pass"},
-		{"NULs and results in the payload", sealWith(t, signer.Set{I: 1, Domain: "evil.example", Key: evilKey(), Results: "mx.here.example; dmarc=pass smtp.remote-ip=\"1.2.3.4\x01\""}, bankMail), "pass"},
+		{"NULs and results in the payload", sealWith(t,
+			signer.Set{I: 1, Domain: "evil.example", Key: evilKey(), Results: "mx.here.example; dmarc=pass smtp.remote-ip=\"1.2.3.4\x01\""}, bankMail), "pass"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			g := r.send(t, shot{zone: hopZone(51), raw: tc.raw})

@@ -27,7 +27,8 @@ func TestTrustedSealer(t *testing.T) {
 		{"the message was changed after the seal", replaced(two, "hello", "pay"), false},
 		{"the trusted seal is moved onto another message", two[:strings.Index(two, "From:")] + replaced(bankMail, "hello", "pay"), false},
 		{"the seal names the trusted domain, but is the attacker's", sealWith(t, signer.Set{I: 2, Key: evilKey()}, chainOf(t, 1, bankMail)), false},
-		{"the trusted forwarder itself saw a fail", sealWith(t, signer.Set{I: 2, Results: "mx.example; dmarc=fail header.from=bank.example"}, chainOf(t, 1, bankMail)), false},
+		{"the trusted forwarder itself saw a fail",
+			sealWith(t, signer.Set{I: 2, Results: "mx.example; dmarc=fail header.from=bank.example"}, chainOf(t, 1, bankMail)), false},
 		{"its results cannot be read", sealWith(t, signer.Set{I: 2, Results: "mx.example; ;;; \"dmarc=pass"}, chainOf(t, 1, bankMail)), true},
 		{"a subdomain of a trusted sealer", sealWith(t, signer.Set{I: 2, Domain: "x.hop2.example"}, chainOf(t, 1, bankMail)), false},
 	} {

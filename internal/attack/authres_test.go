@@ -78,7 +78,8 @@ var claims = []struct{ why, value string }{
 }
 
 // names are spellings of the field's name. For a reader they are the same field.
-var names = []string{"Authentication-Results", "authentication-results", "AUTHENTICATION-RESULTS", "Authentication-results", "Authentication-Results ", "Authentication-Results\t "}
+var names = []string{"Authentication-Results", "authentication-results", "AUTHENTICATION-RESULTS", "Authentication-results", "Authentication-Results ",
+	"Authentication-Results\t "}
 
 const honest = "From: a@attacker.example\r\n"
 
@@ -132,7 +133,8 @@ func TestForeignResultsStay(t *testing.T) {
 		}
 	}
 	// A field with another name must stay.
-	o := d.send(t, attempt{fields: "ARC-Authentication-Results: i=1; mx.here.example; dmarc=pass\r\nX-Authentication-Results: mx.here.example; dmarc=pass\r\n" + honest})
+	o := d.send(t, attempt{fields: "ARC-Authentication-Results: i=1; mx.here.example; dmarc=pass\r\nX-Authentication-Results: mx.here.example; " +
+		"dmarc=pass\r\n" + honest})
 	if len(o.header) != 5 {
 		t.Errorf("header %q", o.header)
 	}

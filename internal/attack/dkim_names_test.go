@@ -101,7 +101,8 @@ func TestDKIMHonestNames(t *testing.T) {
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			set := strings.Replace(tags(""), "d=bank.example; s=s", tc.ds, 1)
-			g := r.send(t, shot{zone: txt(tc.key, edRecord(bankKey())) + txt("_dmarc.xn--r8jz45g.example", "v=DMARC1; p=reject"), raw: signer.DKIM(t, bankKey(), set, tc.mail)})
+			g := r.send(t, shot{zone: txt(tc.key, edRecord(bankKey())) + txt("_dmarc.xn--r8jz45g.example", "v=DMARC1; p=reject"),
+				raw: signer.DKIM(t, bankKey(), set, tc.mail)})
 			if got := g.words("dkim", "dmarc"); got != tc.want {
 				t.Errorf("%s, want %s (asked %q)", got, tc.want, g.queries)
 			}

@@ -192,7 +192,8 @@ func TestDNSLies(t *testing.T) {
 		{"a string longer than its record", wires(func(q *codec.Msg) []byte {
 			return withAnswer(q, "\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3c\x00\x03\xffab")
 		}), "temperror/dns_malformed"},
-		{"a record without data", wires(func(q *codec.Msg) []byte { return withAnswer(q, "\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3c\x00\x00") }), "permerror/key_not_found"},
+		{"a record without data", wires(func(q *codec.Msg) []byte { return withAnswer(q, "\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x3c\x00\x00") }),
+			"permerror/key_not_found"},
 		{"a count of 65,535 records", wires(func(q *codec.Msg) []byte {
 			wire := honest(q)
 			wire[6], wire[7] = 0xff, 0xff

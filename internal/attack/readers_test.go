@@ -157,7 +157,8 @@ func TestOpenDMARC(t *testing.T) {
 		{"beside signatures of his that fail", "x@attacker.example", "bank.example", signatures, "fail"},
 		{"results in a local part", `"; spf=pass smtp.mailfrom=bank.example; dkim=pass header.d=bank.example"@attacker.example`, "bank.example", "", "fail"},
 		{"out of the quotes", `"\"; dkim=pass header.d=bank.example; x=\""@attacker.example`, "bank.example", "", "fail"},
-		{"results in i=", "x@attacker.example", "bank.example", "DKIM-Signature: v=1; a=rsa-sha256; d=attacker.example; s=s; h=from; bh=AAAA; b=AAAA;\r\n i=\"x=3B=20dkim=3Dpass=20header.d=3Dbank.example\"@attacker.example\r\n", "fail"},
+		{"results in i=", "x@attacker.example", "bank.example", "DKIM-Signature: v=1; a=rsa-sha256; d=attacker.example; s=s; h=from; bh=AAAA; b=AAAA;\r\n " +
+			"i=\"x=3B=20dkim=3Dpass=20header.d=3Dbank.example\"@attacker.example\r\n", "fail"},
 	} {
 		t.Run(tt.why, func(t *testing.T) {
 			out := d.send(t, attempt{mailFrom: "<" + tt.mailFrom + ">", fields: tt.fields, from: []string{" a@" + tt.author}, queries: 100})

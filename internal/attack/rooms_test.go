@@ -108,12 +108,14 @@ func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f f
 func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr) {
 	t.Helper()
 	tags := func(n int) string {
-		return fmt.Sprintf("v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=%s-%d; h=from:subject; bh=%%BH; b=", strings.ReplaceAll(strings.ToLower(why), " ", "-"), n)
+		return fmt.Sprintf("v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=%s-%d; h=from:subject; bh=%%BH; b=",
+			strings.ReplaceAll(strings.ToLower(why), " ", "-"), n)
 	}
 	const mail = "From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"
 	send := func(ip netip.Addr, from, raw string) (client.Result, time.Duration) {
 		begin := time.Now()
-		res, err := d.Send(mta.Peer{Addr: netip.AddrPortFrom(ip, 25), HELO: "mail.example"}, client.Envelope{From: from, To: []string{"<r@here.example>"}, QueueID: "4Q"}, []byte(raw))
+		res, err := d.Send(mta.Peer{Addr: netip.AddrPortFrom(ip, 25), HELO: "mail.example"},
+			client.Envelope{From: from, To: []string{"<r@here.example>"}, QueueID: "4Q"}, []byte(raw))
 		if err != nil {
 			t.Fatalf("%s: %v", why, err)
 		}

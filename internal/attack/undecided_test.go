@@ -64,7 +64,8 @@ _dmarc.dead.example        TXT "v=DMARC1; p=none"
 func forgery(d, s string) string { return forgeryOf("body\r\n", d, s) }
 
 func forgeryOf(body, d, s string) string {
-	return "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=" + d + "; s=" + s + "; h=from:subject; bh=" + signer.BodyHash(signer.Body(body)) + "; b=AAAA\r\n"
+	return "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=" + d + "; s=" + s + "; h=from:subject; bh=" + signer.BodyHash(signer.Body(body)) +
+		"; b=AAAA\r\n"
 }
 
 func quickly(cfg *config.Config) {
@@ -241,7 +242,8 @@ func TestOwnReverseZone(t *testing.T) {
 	known := func(cfg *config.Config) {
 		quickly(cfg)
 		cfg.Policy.TempError = policy.Accept
-		cfg.Policy.Overrides = []config.Override{{ID: "relays", When: config.When{ClientName: []config.Pattern{".relay.example"}}, Then: config.Then{Action: "accept"}}}
+		cfg.Policy.Overrides = []config.Override{{ID: "relays", When: config.When{ClientName: []config.Pattern{".relay.example"}},
+			Then: config.Then{Action: "accept"}}}
 	}
 	for why, zoneText := range map[string]string{
 		"its zone fails":                     "! 77.2.0.192.in-addr.arpa * servfail\n",
@@ -249,7 +251,8 @@ func TestOwnReverseZone(t *testing.T) {
 		"its name is a relay's, which fails": "77.2.0.192.in-addr.arpa PTR mx.relay.example\n! mx.relay.example * servfail\n",
 	} {
 		d := start(t, victimZone("p=reject")+zoneText+"attacker2.example TXT \"v=spf1 +all\"\n", known)
-		o := d.send(t, attempt{ip: "192.0.2.77", client: "unknown", helo: "[192.0.2.77]", mailFrom: "<x@attacker2.example>", from: []string{" ceo@v.example"}, queries: 90})
+		o := d.send(t, attempt{ip: "192.0.2.77", client: "unknown", helo: "[192.0.2.77]", mailFrom: "<x@attacker2.example>", from: []string{" ceo@v.example"},
+			queries: 90})
 		if o.verdict != "reject" || !strings.HasPrefix(o.reply, "5.7.1 ") {
 			t.Errorf("%s: %s, reply %q", why, o, o.reply)
 		}

@@ -23,8 +23,10 @@ var rfc8601 = []string{
 	" example.com;\r\n          spf=pass smtp.mailfrom=example.net",
 	" example.com;\r\n          auth=pass (cram-md5) smtp.auth=sender@example.net;\r\n          spf=pass smtp.mailfrom=example.net",
 	" example.com; iprev=pass\r\n          policy.iprev=192.0.2.200",
-	" example.com;\r\n          dkim=pass reason=\"good signature\"\r\n            header.i=@mail-router.example.net;\r\n          dkim=fail reason=\"bad signature\"\r\n            header.i=@newyork.example.com",
-	" mail-router.example.net;\r\n     dkim=pass (good signature) header.d=newyork.example.com\r\n          header.b=oINEO8hg;\r\n     dkim=fail (bad signature) header.d=newyork.example.com\r\n          header.b=EToRSuvU",
+	" example.com;\r\n          dkim=pass reason=\"good signature\"\r\n            header.i=@mail-router.example.net;\r\n          dkim=fail reason=\"bad " +
+		"signature\"\r\n            header.i=@newyork.example.com",
+	" mail-router.example.net;\r\n     dkim=pass (good signature) header.d=newyork.example.com\r\n          header.b=oINEO8hg;\r\n     dkim=fail (bad " +
+		"signature) header.d=newyork.example.com\r\n          header.b=EToRSuvU",
 }
 
 // TestConformanceAuthresRFC8601 checks RFC 8601 §5 with the fields that the RFC

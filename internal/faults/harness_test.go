@@ -107,7 +107,8 @@ func startZone(t *testing.T, z *zone.Zone, keys string, files int) *daemon {
 	server := nameserver.ServeZone(t, z, nameserver.Options{})
 	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t), dns: server.Addr()}
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
-	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\ndrain_timeout: 1s\nlog: {level: warn}\n%s\n",
+	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\n"+
+		"drain_timeout: 1s\nlog: {level: warn}\n%s\n",
 		"inet:"+d.milter, d.admin, server.Addr(), keys)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

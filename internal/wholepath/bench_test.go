@@ -76,7 +76,8 @@ func BenchmarkSession(b *testing.B) {
 		run("h-names", n, "", signature("h=from"+strings.Repeat(":x", n)+"; ")+"From: a@bank.example\r\n\r\n", "signature_mismatch")
 	}
 	for _, n := range []int{480, 960, 1920} {
-		run("header-fields", n, "", signature("h=from"+strings.Repeat(":x", n)+"; ")+"From: a@bank.example\r\n"+strings.Repeat("X: y\r\n", n)+"\r\n", "signature_mismatch")
+		run("header-fields", n, "", signature("h=from"+strings.Repeat(":x", n)+"; ")+"From: a@bank.example\r\n"+strings.Repeat("X: y\r\n", n)+"\r\n",
+			"signature_mismatch")
 	}
 	for _, n := range []int{25, 50, 100} {
 		run("authors", n, "", "From: "+strings.Repeat("a@bank.example, ", n)+"\r\n\r\n", "dmarc=")

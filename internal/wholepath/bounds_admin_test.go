@@ -108,7 +108,8 @@ func TestBoundLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		telemetry.Records{Log: log}.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: strings.Repeat("h", n)}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
+		telemetry.Records{Log: log}.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: strings.Repeat("h", n)},
+			Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 		var record map[string]any
 		if err := json.Unmarshal(out.Bytes(), &record); err != nil {
 			t.Fatal(err)

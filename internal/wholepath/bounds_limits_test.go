@@ -238,7 +238,8 @@ func TestBoundMessage(t *testing.T) {
 		{"10,000 recipients", from, repeated("<r>", milter.DefaultMaxRecipients), ""},
 		{"10,001 recipients", from, repeated("<r>", milter.DefaultMaxRecipients+1), "recipients"},
 		{"2 MiB of envelope", from, append(repeated("<"+strings.Repeat("r", 32_765)+">", 63), "<"+strings.Repeat("r", 32_765-len("<a@b.example>")-1)+">"), ""},
-		{"one octet more of it", from, append(repeated("<"+strings.Repeat("r", 32_765)+">", 63), "<"+strings.Repeat("r", 32_765-len("<a@b.example>"))+">"), "envelope"},
+		{"one octet more of it", from, append(repeated("<"+strings.Repeat("r", 32_765)+">", 63), "<"+strings.Repeat("r", 32_765-len("<a@b.example>"))+">"),
+			"envelope"},
 	} {
 		mta, closed := s.dial()
 		c := client.New(mta)

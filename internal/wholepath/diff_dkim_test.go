@@ -42,14 +42,16 @@ func (p part) pick(r *rand.Rand, features map[string]bool) string {
 var (
 	vPart = part{{"", "v=1; "}, {"v=2", "v=2; "}, {"no v=", ""}}
 	aPart = part{{"", "a=ed25519-sha256; "}, {"a= in capitals", "a=ED25519-SHA256; "}, {"a= unknown", "a=ed25519-sha512; "}, {"a=rsa", "a=rsa-sha256; "}}
-	dPart = part{{"", "d=example.com; "}, {"d= in capitals", "d=EXAMPLE.com; "}, {"d= below", "d=sub.example.com; "}, {"d= with a dot last", "d=example.com.; "}, {"d= empty", "d=; "}}
+	dPart = part{{"", "d=example.com; "}, {"d= in capitals", "d=EXAMPLE.com; "}, {"d= below", "d=sub.example.com; "},
+		{"d= with a dot last", "d=example.com.; "}, {"d= empty", "d=; "}}
 	iPart = part{{"", ""}, {"i= plain", "i=@example.com; "}, {"i= below", "i=x@sub.example.com; "}, {"i= elsewhere", "i=x@evil.example; "},
 		{"i= in capitals", "i=x@EXAMPLE.COM; "}, {"i= encoded", "i=a=40b=40example.com; "}, {"i= ends alike", "i=x@evil-example.com; "},
 		{"i= only ends alike", "i=evil@x.y.example.com; "}, {"i= no address", "i=sub.example.com; "}}
 	tPart = part{{"", ""}, {"t= past", "t=1000; "}, {"t= future", "t=%FUTURE; "}, {"t= no number", "t=now; "}, {"t= negative", "t=-1; "}}
 	xPart = part{{"", ""}, {"x= future", "x=%FUTURE; "}, {"x= past", "x=1000; "}, {"x= just past", "x=%JUST; "}, {"x= no number", "x=never; "}}
 	qPart = part{{"", ""}, {"q= plain", "q=dns/txt; "}, {"q=dns", "q=dns; "}, {"q= two", "q=http:dns/txt; "}, {"q= other", "q=http; "}}
-	cPart = part{{"", "c=relaxed/relaxed; "}, {"c= folded", "c=relaxed\r\n /relaxed; "}, {"c= in capitals", "c=Relaxed/RELAXED; "}, {"c= unknown", "c=relaxed/x; "}}
+	cPart = part{{"", "c=relaxed/relaxed; "}, {"c= folded", "c=relaxed\r\n /relaxed; "}, {"c= in capitals", "c=Relaxed/RELAXED; "},
+		{"c= unknown", "c=relaxed/x; "}}
 	hPart = part{{"", "h=from:subject; "}, {"h= oversigned", "h=from:subject:from:subject; "}, {"h= spaced", "h=From :\r\n\t Subject; "},
 		{"h= of absent", "h=from:x-none:to; "}, {"h= no From", "h=subject:to; "}, {"h= empty name", "h=from::subject; "}, {"h= ends in a colon", "h=from:subject:; "}}
 	lPart = part{{"", ""}, {"l= all", "l=%ALL; "}, {"l= part", "l=1; "}, {"l= too much", "l=100000; "}}
@@ -58,10 +60,12 @@ var (
 
 	keyPart = part{{"", "v=DKIM1; k=ed25519; p=%P"}, {"key without v=", "k=ed25519; p=%P"}, {"key v= not first", "k=ed25519; v=DKIM1; p=%P"},
 		{"key v=DKIM2", "v=DKIM2; k=ed25519; p=%P"}, {"key k= in capitals", "v=DKIM1; k=Ed25519; p=%P"}, {"key h=sha1", "v=DKIM1; h=sha1; k=ed25519; p=%P"},
-		{"key h= in capitals", "v=DKIM1; h=SHA256; k=ed25519; p=%P"}, {"key s=email", "v=DKIM1; s=email; k=ed25519; p=%P"}, {"key s=other", "v=DKIM1; s=tlsrpt; k=ed25519; p=%P"},
+		{"key h= in capitals", "v=DKIM1; h=SHA256; k=ed25519; p=%P"}, {"key s=email", "v=DKIM1; s=email; k=ed25519; p=%P"},
+		{"key s=other", "v=DKIM1; s=tlsrpt; k=ed25519; p=%P"},
 		{"key s=*", "v=DKIM1; s=a:*; k=ed25519; p=%P"}, {"key s= in capitals", "v=DKIM1; s=EMAIL; k=ed25519; p=%P"}, {"key t=s", "v=DKIM1; t=s; k=ed25519; p=%P"},
 		{"key t=y", "v=DKIM1; t=y; k=ed25519; p=%P"}, {"key revoked", "v=DKIM1; k=ed25519; p="}, {"key p= spaced", "v=DKIM1; k=ed25519; p= %SPACED "},
-		{"key p= tabbed", "v=DKIM1; k=ed25519; p=%TABBED"}, {"key p= unpadded", "v=DKIM1; k=ed25519; p=%UNPADDED"}, {"key p= twice", "v=DKIM1; k=ed25519; p=%P; p=%P"},
+		{"key p= tabbed", "v=DKIM1; k=ed25519; p=%TABBED"}, {"key p= unpadded", "v=DKIM1; k=ed25519; p=%UNPADDED"},
+		{"key p= twice", "v=DKIM1; k=ed25519; p=%P; p=%P"},
 		{"key with empty tags", "v=DKIM1;; k=ed25519; p=%P;;"}, {"key ends in ;", "v=DKIM1; k=ed25519; p=%P; "}, {"key of another", "v=DKIM1; k=ed25519; p=%OTHER"},
 		{"key without p=", "v=DKIM1; k=ed25519"}, {"key small order", "v=DKIM1; k=ed25519; p=AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}}
 	besides = part{{"", ""}, {"", ""}, {"TXT beside", "v=spf1 -all"}, {"a second key", "v=DKIM1; k=ed25519; p=%OTHER"}}
@@ -98,16 +102,21 @@ var knownDKIM = []struct {
 	says    string // our reason for not passing, or a part of the error of go-msgauth
 	why     string
 }{
-	{"l= all", true, "insecure body length", `RFC 6376 §3.5: l= "MUST NOT be greater than the actual number of octets in the canonicalized message body": as large it covers all; go-msgauth refuses every l=`},
-	{"From above", false, "multiple_from", `RFC 6376 §3.8: "Verifiers SHOULD take reasonable steps to ensure that the messages they are processing are valid according to [RFC5322]"; go-msgauth takes the lowest From`},
+	{"l= all", true, "insecure body length", `RFC 6376 §3.5: l= "MUST NOT be greater than the actual number of octets in the canonicalized message body": ` +
+		`as large it covers all; go-msgauth refuses every l=`},
+	{"From above", false, "multiple_from", `RFC 6376 §3.8: "Verifiers SHOULD take reasonable steps to ensure that the messages they are processing are ` +
+		`valid according to [RFC5322]"; go-msgauth takes the lowest From`},
 	{"x= future", false, "syntax", `RFC 6376 §3.5: "The value of the "x=" tag MUST be greater than the value of the "t=" tag if both are present"`},
-	{"x= just past", true, "expired", `RFC 6376 §3.5: "Signatures MAY be considered invalid if the verification time at the Verifier is past the expiration date": five minutes are left for clocks that differ`},
-	{"i= in capitals", true, "domain mismatch", `RFC 6376 §3.5: i= is in d= or a subdomain of it, and domain names compare without case (RFC 1034 §3.1); go-msgauth compares octets`},
+	{"x= just past", true, "expired", `RFC 6376 §3.5: "Signatures MAY be considered invalid if the verification time at the Verifier is past the ` +
+		`expiration date": five minutes are left for clocks that differ`},
+	{"i= in capitals", true, "domain mismatch",
+		`RFC 6376 §3.5: i= is in d= or a subdomain of it, and domain names compare without case (RFC 1034 §3.1); go-msgauth compares octets`},
 	{"d= in capitals", true, "domain mismatch", `as i= in capitals`},
 	{"i= no address", false, "syntax", `RFC 6376 §3.5: i= is "[ Local-part ] "@" domain-name"; go-msgauth takes anything that ends in ".d"`},
 	{"d= empty", false, "missing_tag", `RFC 6376 §3.5: d= is REQUIRED and a domain name`},
 	{"d= with a dot last", false, "domain", `RFC 6376 §3.5: domain-name is sub-domain 1*("." sub-domain), without a dot at the end`},
-	{"q=dns", true, "query method", `the spelling of drafts and of RFC 4870; RFC 6376 §3.5: "Unrecognized query mechanisms MUST be ignored", and the default is dns/txt`},
+	{"q=dns", true, "query method", `the spelling of drafts and of RFC 4870; RFC 6376 §3.5: "Unrecognized query mechanisms MUST be ignored", and the ` +
+		`default is dns/txt`},
 	{"c= folded", false, "canonicalization", `RFC 6376 §3.5: sig-c-tag-alg [ "/" sig-c-tag-alg ] has no white space inside; go-msgauth takes it out`},
 	{"c= in capitals", true, "canonicalization algorithm", `RFC 6376 §3.5: literals of the grammar are without case (RFC 5234 §2.3)`},
 	{"a= in capitals", true, "algorithm", `RFC 5234 §2.3: literals are without case`},
@@ -116,9 +125,11 @@ var knownDKIM = []struct {
 	{"an empty tag", false, "syntax", `RFC 6376 §3.2: tag-list = tag-spec *( ";" tag-spec ) [ ";" ]`},
 	{"h= empty name", false, "syntax", `RFC 6376 §3.5: h= is hdr-name *( ":" hdr-name ), and a name has a character`},
 	{"h= ends in a colon", false, "syntax", `as h= empty name`},
-	{"TXT beside", true, "multiple TXT", `RFC 6376 §6.1.2: "the Verifier can choose one of the key records or may cycle through the key records"; go-msgauth takes one TXT record only`},
+	{"TXT beside", true, "multiple TXT", `RFC 6376 §6.1.2: "the Verifier can choose one of the key records or may cycle through the key records"; ` +
+		`go-msgauth takes one TXT record only`},
 	{"a second key", true, "multiple TXT", `as TXT beside; RFC 6376 §3.6.2.2 leaves it undefined`},
-	{"key t=s", false, "strict_identity", `RFC 6376 §3.6.1, s: "Any DKIM-Signature header fields using the "i=" tag MUST have the same domain value on the right-hand side of the "@" in the "i=" tag and the value of the "d=" tag"; go-msgauth does not look`},
+	{"key t=s", false, "strict_identity", `RFC 6376 §3.6.1, s: "Any DKIM-Signature header fields using the "i=" tag MUST have the same domain value on the ` +
+		`right-hand side of the "@" in the "i=" tag and the value of the "d=" tag"; go-msgauth does not look`},
 	{"key k= in capitals", true, "unsupported key algorithm", `RFC 5234 §2.3: literals are without case`},
 	{"key h= in capitals", true, "inappropriate hash", `as key k= in capitals`},
 	{"key s= in capitals", true, "inappropriate service", `as key k= in capitals`},
@@ -137,7 +148,8 @@ func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, featu
 	now := time.Now().Unix()
 	fill := strings.NewReplacer("%FUTURE", fmt.Sprint(now+86_400), "%JUST", fmt.Sprint(now-60))
 	body := strings.Repeat("Hello there.\r\n", r.IntN(3))
-	fields := []message.Field{{Name: "Received", Value: " by x"}, {Name: "From", Value: " Ann <ann@example.com>"}, {Name: "Subject", Value: " hello\r\n  there"}, {Name: "To", Value: " bob@example.net"}}
+	fields := []message.Field{{Name: "Received", Value: " by x"}, {Name: "From", Value: " Ann <ann@example.com>"},
+		{Name: "Subject", Value: " hello\r\n  there"}, {Name: "To", Value: " bob@example.net"}}
 	h := hPart.pick(r, features)
 	value := vPart.pick(r, features) + aPart.pick(r, features) + dPart.pick(r, features) + "s=s; " + iPart.pick(r, features) +
 		tPart.pick(r, features) + xPart.pick(r, features) + qPart.pick(r, features) + cPart.pick(r, features) + h + lPart.pick(r, features) + more.pick(r, features)
@@ -204,7 +216,8 @@ func TestDKIMDifferences(t *testing.T) {
 			}
 		}
 		if !explained {
-			t.Errorf("%d: we say %s (%s %s), go-msgauth %v\nfeatures %v\n%s\n%q", i, ours[0].Result, ours[0].Reason, ours[0].Detail, theirs[0].Err, sortedKeys(features), mail, records)
+			t.Errorf("%d: we say %s (%s %s), go-msgauth %v\nfeatures %v\n%s\n%q", i, ours[0].Result, ours[0].Reason, ours[0].Detail, theirs[0].Err,
+				sortedKeys(features), mail, records)
 		}
 	}
 	for _, k := range knownDKIM {

@@ -20,8 +20,10 @@ var spfTerms = []variant{
 	{"", "a"}, {"", "a:%H"}, {"", "a:%H/24"}, {"", "a:%H//64"}, {"", "mx"}, {"", "mx:%D"}, {"", "mx:%D/25"}, {"", "ip4:192.0.2.0/24"}, {"", "ip4:203.0.113.9"},
 	{"", "ip6:2001:db8::/32"}, {"", "ip6:2001:db9::1"}, {"", "include:%D"}, {"", "include:%D"}, {"", "exists:%H"}, {"", "ptr"}, {"", "ptr:%D"},
 	{"macro", "exists:%{ir}.%D"}, {"macro", "a:%{d}"}, {"macro", "include:%{d2}"}, {"macro", "exists:%{l}.%{o}"}, {"macro", "a:%{h}"}, {"macro", "exists:%{p}.%D"},
-	{"macro", "exists:%{L1r+-}.%D"}, {"macro", "exists:%{v}.%{i}.%D"}, {"macro", "a:%%%_%-.%D"}, {"bad macro", "exists:%{x}.%D"}, {"bad macro", "exists:%{d}%"}, {"exp macro", "exists:%{c}.%D"},
-	{"bad ip", "ip4:192.0.2.256"}, {"bad mask", "ip4:192.0.2.0/33"}, {"bad mask", "a/99"}, {"bad ip", "ip6:2001:db8"}, {"zero mask", "ip4:1.2.3.4/0"}, {"leading zero", "ip4:192.0.2.1/024"},
+	{"macro", "exists:%{L1r+-}.%D"}, {"macro", "exists:%{v}.%{i}.%D"}, {"macro", "a:%%%_%-.%D"}, {"bad macro", "exists:%{x}.%D"},
+	{"bad macro", "exists:%{d}%"}, {"exp macro", "exists:%{c}.%D"},
+	{"bad ip", "ip4:192.0.2.256"}, {"bad mask", "ip4:192.0.2.0/33"}, {"bad mask", "a/99"}, {"bad ip", "ip6:2001:db8"}, {"zero mask", "ip4:1.2.3.4/0"},
+	{"leading zero", "ip4:192.0.2.1/024"},
 	{"bad", "unknown:%D"}, {"bad", "include:"}, {"bad", "exists"}, {"bad name", "a:..%D"}, {"bad", "all:%D"}, {"bad", "ip4"}, {"top label", "a:host.123"},
 	{"modifier", "x-y=%D"}, {"bad modifier macro", "foo=%{bar"}, {"exp", "exp=%D"}, {"redirect", "redirect=%D"}, {"redirect", "redirect=%D"},
 	{"8-bit", "a:\u00e9.%D"}, {"capitals", "A:%H"}, {"capitals", "IP4:192.0.2.0/24"}, {"capitals", "Include:%D"}, {"single label", "a:localhost"},
@@ -115,23 +117,28 @@ var knownSPF = []struct {
 	},
 	{
 		regexp.MustCompile(`^permerror syntax: `), regexp.MustCompile(``), nil, "",
-		`RFC 7208 §4.6: "if there are any syntax errors anywhere in the record, check_host() returns immediately with the result "permerror", without further interpretation or evaluation"; the other evaluates term by term, and what follows a match, an include's too, is not read`,
+		`RFC 7208 §4.6: "if there are any syntax errors anywhere in the record, check_host() returns immediately with the result "permerror", without further ` +
+			`interpretation or evaluation"; the other evaluates term by term, and what follows a match, an include's too, is not read`,
 	},
 	{
 		regexp.MustCompile(`^permerror void-limit: `), regexp.MustCompile(``), func(n int) bool { return n > spf.MaxVoidLookups }, "",
-		`RFC 7208 §5: an "a" or "mx" asks for the addresses of the client's family, §5.7: exists asks for A only; the other counts a lookup as void only if neither family has an address`,
+		`RFC 7208 §5: an "a" or "mx" asks for the addresses of the client's family, §5.7: exists asks for A only; the other counts a lookup as void only if ` +
+			`neither family has an address`,
 	},
 	{
 		regexp.MustCompile(`^permerror void-limit: `), regexp.MustCompile(``), func(n int) bool { return n <= spf.MaxVoidLookups }, "",
-		`RFC 7208 §4.6.4: to limit the number of "terms" for which DNS queries return either a positive answer (RCODE 0) with an answer count of 0, or a "Name Error" (RCODE 3) answer: a question asked once counts for each term that needs it, as two ptr do`,
+		`RFC 7208 §4.6.4: to limit the number of "terms" for which DNS queries return either a positive answer (RCODE 0) with an answer count of 0, or a ` +
+			`"Name Error" (RCODE 3) answer: a question asked once counts for each term that needs it, as two ptr do`,
 	},
 	{
 		regexp.MustCompile(`^(pass|fail|softfail|neutral) `), regexp.MustCompile(`^temperror \(lookup .* servfail`), nil, "",
-		`RFC 7208 §5.4: "The <ip> is compared to each returned IP address": a match at one MX host leaves nothing to ask of a later one, whose failure the other meets first`,
+		`RFC 7208 §5.4: "The <ip> is compared to each returned IP address": a match at one MX host leaves nothing to ask of a later one, whose failure the ` +
+			`other meets first`,
 	},
 	{
 		regexp.MustCompile(`^(pass|fail|softfail|neutral|temperror) `), regexp.MustCompile(`^permerror \(void lookup limit`), nil, "bad name",
-		`RFC 7208 §4.8: "Some implementations choose to treat as a no-match mechanisms, and ignore modifiers, with such names": a name with an empty label is not asked for here, the other counts it as void`,
+		`RFC 7208 §4.8: "Some implementations choose to treat as a no-match mechanisms, and ignore modifiers, with such names": a name with an empty label is ` +
+			`not asked for here, the other counts it as void`,
 	},
 }
 
@@ -172,7 +179,8 @@ func TestSPFDifferences(t *testing.T) {
 			}
 		}
 		if !explained {
-			t.Errorf("%d: we say %s (%s: %s), the other %s (%v) for %s; features %v\n%s", i, ours.Result, ours.Reason, ours.Problem, theirs, why, args.IP, sortedKeys(features), text)
+			t.Errorf("%d: we say %s (%s: %s), the other %s (%v) for %s; features %v\n%s", i, ours.Result, ours.Reason, ours.Problem, theirs, why, args.IP,
+				sortedKeys(features), text)
 		}
 	}
 	for n, k := range knownSPF {

@@ -86,7 +86,8 @@ func seeds(tb testing.TB) []seed {
 		{envelope: "2001:db8::1\n[192.0.2.1]\n<\"a\\\"; dkim=pass\"@evil.example>\nr", mail: bankMail, part: 1},
 		{envelope: "?\nx\n<ann@bank.example>\nr@here.example", mail: bankMail, part: 1, want: "spf=none dkim=none dmarc=fail arc=none"},
 		{envelope: evilEnvelope, mail: forged + strings.ToUpper(forged) + bankMail, part: 1, want: "spf=pass dkim=none dmarc=fail arc=none"},
-		{envelope: evilEnvelope, mail: "Authentication-Results: (mx) \"MX.here.example\" (x) 1; spf=pass\r\n" + forged + "authentication-results:\r\n mx.here.example/1;\r\n dmarc=pass\r\n" + bankMail, part: 5},
+		{envelope: evilEnvelope, mail: "Authentication-Results: (mx) \"MX.here.example\" (x) 1; spf=pass\r\n" + forged +
+			"authentication-results:\r\n mx.here.example/1;\r\n dmarc=pass\r\n" + bankMail, part: 5},
 		{envelope: bankEnvelope, mail: strings.Repeat(forged, 30) + bankMail, want: "spf=pass dkim=none dmarc=pass arc=none"},
 		{envelope: evilEnvelope, mail: bankMail[:len(bankMail)-2] + "\n.\r\nMAIL FROM:<x>\r\n\r\r\n", part: 1},
 		{

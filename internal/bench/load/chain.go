@@ -136,7 +136,9 @@ func (c *chain) send(m *traffic.Message) (got traffic.Outcome, wait time.Duratio
 }
 
 // content sends one message to one milter, from MAIL to the end of the message.
-func (l *link) content(m *traffic.Message, header []client.Field) (a client.Action, mods []client.Modification, took time.Duration, err error) {
+func (l *link) content(m *traffic.Message, header []client.Field) (
+	a client.Action, mods []client.Modification, took time.Duration, err error,
+) {
 	goOn := func(step client.Action, e error) bool {
 		a, err = step, e
 		return e == nil && a.Kind == client.Continue

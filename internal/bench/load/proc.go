@@ -88,7 +88,9 @@ func statFields(path string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load: process: %w", err)
 	}
-	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:])) // the second field is a name, which may hold blanks and parentheses
+	// The second field is a name in parentheses, which may itself have blanks and
+	// parentheses.
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
 	if len(fields) < 13 {
 		return nil, fmt.Errorf("load: process: %s is too short", path)
 	}

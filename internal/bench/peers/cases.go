@@ -39,9 +39,11 @@ func cases() []benchCase {
 	const delay = 20 * time.Millisecond
 	return []benchCase{
 		{name: "2 KB, one RSA-2048, warm, 64 connections", corpus: plain, connections: 64, warmup: 4000},
-		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4, warmup: 100},
+		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4,
+			warmup: 100},
 		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes = one("200KB") }), connections: 16, warmup: 2000},
-		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Signatures = one("200KB"), one("five") }), connections: 16, warmup: 2000},
+		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Signatures = one("200KB"), one("five") }),
+			connections: 16, warmup: 2000},
 		{name: "2 KB, nothing cached, DNS 20 ms away", corpus: with(coldly), connections: 8, messages: cold, delay: delay},
 		{name: "2 KB, SPF without include, nothing cached, DNS 20 ms away", corpus: with(func(o *traffic.Options) {
 			coldly(o)
@@ -51,7 +53,8 @@ func cases() []benchCase {
 			coldly(o)
 			o.Subdomains = 100
 		}), connections: 8, messages: cold, delay: delay},
-		{name: "2 KB, nothing cached, DNS 20 ms away, SMTP client 10 ms", corpus: with(coldly), connections: 8, messages: cold, delay: delay, roundTrip: 10 * time.Millisecond},
+		{name: "2 KB, nothing cached, DNS 20 ms away, SMTP client 10 ms", corpus: with(coldly), connections: 8, messages: cold, delay: delay,
+			roundTrip: 10 * time.Millisecond},
 		{name: "mixed traffic, Zipf, warm, 64 connections", corpus: func() traffic.Options {
 			o := traffic.Default()
 			o.Messages, o.Sizes = 3000, traffic.Mix{{Kind: "2KB", Weight: 65}, {Kind: "20KB", Weight: 30}, {Kind: "200KB", Weight: 5}}

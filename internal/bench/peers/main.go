@@ -42,7 +42,8 @@ type settings struct {
 func main() {
 	var s settings
 	flag.IntVar(&s.rounds, "rounds", 3, "number of rounds")
-	flag.DurationVar(&s.duration, "duration", time.Second, "length of one measurement; the warm-up before it takes at most three times as long")
+	flag.DurationVar(&s.duration, "duration", time.Second,
+		"length of one measurement; the warm-up before it takes at most three times as long")
 	flag.StringVar(&s.dns, "dns", "127.0.0.77:53", "loopback address at which the zone is served; opendmarc needs port 53")
 	flag.BoolVar(&s.tcp, "tcp", false, "milters on TCP instead of unix sockets")
 	flag.StringVar(&s.binary, "sekimori", "", "the daemon; built here if empty")

@@ -56,7 +56,8 @@ type station struct {
 func stations() []station {
 	return []station{
 		{"sekimori", nil, nil, startSekimori},
-		{"opendkim+opendmarc", []string{"opendkim", "opendmarc", "unshare", "mount"}, []string{"dpkg-query", "-W", "opendkim", "opendmarc"}, startOpen},
+		{"opendkim+opendmarc", []string{"opendkim", "opendmarc", "unshare", "mount"},
+			[]string{"dpkg-query", "-W", "opendkim", "opendmarc"}, startOpen},
 		{"rspamd", []string{"rspamd"}, []string{"dpkg-query", "-W", "rspamd"}, startRspamd},
 	}
 }
@@ -121,8 +122,10 @@ func startOpen(ctx context.Context, p place) (*processes, error) {
 	second, dmarcSocket, _ := p.address(1)
 	files := map[string]string{
 		"suffixes": suffixes, "resolv.conf": "nameserver " + host + "\n",
-		"opendkim.conf": fmt.Sprintf("Mode v\nSocket %s\nSyslog no\nUserID root\nAuthservID %s\nAlwaysAddARHeader yes\nNameservers %s\n", dkimSocket, authServID, host),
-		"opendmarc.conf": fmt.Sprintf("Socket %s\nSyslog false\nUserID root\nAuthservID %[2]s\nTrustedAuthservIDs %[2]s\nSPFIgnoreResults true\nSPFSelfValidate true\nRejectFailures false\nPublicSuffixList %s\n",
+		"opendkim.conf": fmt.Sprintf("Mode v\nSocket %s\nSyslog no\nUserID root\nAuthservID %s\nAlwaysAddARHeader yes\nNameservers %s\n",
+			dkimSocket, authServID, host),
+		"opendmarc.conf": fmt.Sprintf("Socket %s\nSyslog false\nUserID root\nAuthservID %[2]s\nTrustedAuthservIDs %[2]s\n"+
+			"SPFIgnoreResults true\nSPFSelfValidate true\nRejectFailures false\nPublicSuffixList %s\n",
 			dmarcSocket, authServID, filepath.Join(p.dir, "suffixes")),
 	}
 	for name, text := range files {
@@ -133,7 +136,8 @@ func startOpen(ctx context.Context, p place) (*processes, error) {
 	in := func(name string) string { return filepath.Join(p.dir, name) }
 	return start(ctx, p, []string{first, second},
 		[]string{"opendkim", "-f", "-x", in("opendkim.conf")},
-		[]string{"unshare", "-m", "sh", "-c", `mount --bind "$1" /etc/resolv.conf && exec opendmarc -f -c "$2"`, "sh", in("resolv.conf"), in("opendmarc.conf")})
+		[]string{"unshare", "-m", "sh", "-c", `mount --bind "$1" /etc/resolv.conf && exec opendmarc -f -c "$2"`, "sh", in("resolv.conf"),
+			in("opendmarc.conf")})
 }
 
 // rspamdConf configures the three modules, the header field, and one process for

@@ -64,7 +64,8 @@ func median(values []float64) float64 {
 func printTable(w io.Writer, machine string, f floors, results []result) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nfloors: one RSA-2048 verification %.4f ms, SHA-256 of 5 MB %.2f ms\n\n", machine, f.RSAVerify, f.SHA5MB)
-	b.WriteString("| case | | CPU ms/message | ratio | end of message p50 ms | message p50 ms | messages/s | peak MB | DNS/message | unexpected |\n")
+	b.WriteString("| case | | CPU ms/message | ratio | end of message p50 ms | message p50 ms | messages/s | peak MB | DNS/message | " +
+		"unexpected |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
 	var first result
 	for _, r := range results {

@@ -77,7 +77,8 @@ func newHeader(rng *rand.Rand, n int, from string, sender domain, contentType st
 	}
 	const date = "Sun, 22 Nov 2026 09:00:00 +0900"
 	return []client.Field{
-		{Name: "Received", Value: fmt.Sprintf(" from app.%s (app.%s [10.0.0.7])\r\n\tby %s (Postfix) with ESMTPS id 4K%08X\r\n\tfor <reader@mx.example>; %s", sender.name, sender.name, sender.host(), n, date)},
+		{Name: "Received", Value: fmt.Sprintf(" from app.%s (app.%s [10.0.0.7])\r\n\tby %s (Postfix) with ESMTPS id 4K%08X\r\n\tfor "+
+			"<reader@mx.example>; %s", sender.name, sender.name, sender.host(), n, date)},
 		{Name: "From", Value: fmt.Sprintf(" \"Load %d\" <info@%s>", n, from)},
 		{Name: "To", Value: " Reader <reader@mx.example>"},
 		{Name: "Subject", Value: " " + strings.Join(subject, " ")},

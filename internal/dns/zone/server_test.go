@@ -94,7 +94,8 @@ func TestServerAnswers(t *testing.T) {
 		{"udp", "gone.example.com.", codec.TypeA, 0, "NXDOMAIN | gone.example.com. 300 IN CNAME nothing.example.net." + rootSOA, "dangling alias"},
 		{"udp", "example.com.", codec.TypePTR, 0, "NOERROR" + soa, "NODATA"},
 		{"udp", "nope.example.com.", codec.TypeA, 0, "NXDOMAIN" + soa, ""},
-		{"tcp", "l1.example.com.", codec.TypeA, 0, "NOERROR" + strings.Repeat(" | l1.example.com. 300 IN CNAME l2.example.com. | l2.example.com. 300 IN CNAME l1.example.com.", 4) + " | l1.example.com. 300 IN CNAME l2.example.com.", "loop: what the servers of such a zone say"},
+		{"tcp", "l1.example.com.", codec.TypeA, 0, "NOERROR" + strings.Repeat(" | l1.example.com. 300 IN CNAME l2.example.com. | l2.example.com. 300 IN CNAME "+
+			"l1.example.com.", 4) + " | l1.example.com. 300 IN CNAME l2.example.com.", "loop: what the servers of such a zone say"},
 		{"udp", "fail.example.com.", codec.TypeA, 0, "SERVFAIL", ""},
 		{"udp", "ref.example.com.", codec.TypeA, 0, "REFUSED", ""},
 		{"udp", "big.example.com.", codec.TypeTXT, 0, "NOERROR tc", "over 512 octets"},

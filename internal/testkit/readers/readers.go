@@ -72,10 +72,14 @@ func Available() ([]Reader, error) {
 		install string
 		files   []string
 	}{
-		{Reader{Name: "SpamAssassin", Read: script(spamAssassin, "/usr/bin/perl")}, "apt-get install spamassassin", []string{"/usr/share/perl5/Mail/SpamAssassin.pm"}},
-		{Reader{Name: "python3-authres", ASCII: true, Read: script(pythonAuthres, "/usr/bin/python3")}, "apt-get install python3-authres", []string{"/usr/lib/python3/dist-packages/authres"}},
-		{Reader{Name: "Mail::AuthenticationResults", Read: script(authenticationResults, "/usr/bin/perl")}, "apt-get install libmail-authenticationresults-perl", []string{"/usr/share/perl5/Mail/AuthenticationResults"}},
-		{Reader{Name: "mailauth", Read: script(mailauth, "node", dir)}, "npm install --prefix " + dir + " mailauth", []string{filepath.Join(dir, "node_modules/mailauth")}},
+		{Reader{Name: "SpamAssassin", Read: script(spamAssassin, "/usr/bin/perl")}, "apt-get install spamassassin",
+			[]string{"/usr/share/perl5/Mail/SpamAssassin.pm"}},
+		{Reader{Name: "python3-authres", ASCII: true, Read: script(pythonAuthres, "/usr/bin/python3")}, "apt-get install python3-authres",
+			[]string{"/usr/lib/python3/dist-packages/authres"}},
+		{Reader{Name: "Mail::AuthenticationResults", Read: script(authenticationResults, "/usr/bin/perl")},
+			"apt-get install libmail-authenticationresults-perl", []string{"/usr/share/perl5/Mail/AuthenticationResults"}},
+		{Reader{Name: "mailauth", Read: script(mailauth, "node", dir)}, "npm install --prefix " + dir + " mailauth",
+			[]string{filepath.Join(dir, "node_modules/mailauth")}},
 	} {
 		ok := true
 		for _, file := range r.files {

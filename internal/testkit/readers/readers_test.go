@@ -22,11 +22,13 @@ func installed(t *testing.T) []Reader {
 }
 
 func field(spf string) string {
-	return " mx.here.example;\r\n spf=" + spf + ";\r\n dkim=none;\r\n dmarc=fail header.from=bank.example policy.dmarc=reject;\r\n arc=none;\r\n iprev=pass policy.iprev=192.0.2.66"
+	return " mx.here.example;\r\n spf=" + spf +
+		";\r\n dkim=none;\r\n dmarc=fail header.from=bank.example policy.dmarc=reject;\r\n arc=none;\r\n iprev=pass policy.iprev=192.0.2.66"
 }
 
 func result(spf string) naive.Field {
-	return naive.Field{Results: []naive.Result{{Method: "spf", Value: spf}, {Method: "dkim", Value: "none"}, {Method: "dmarc", Value: "fail"}, {Method: "arc", Value: "none"}, {Method: "iprev", Value: "pass"}}}
+	return naive.Field{Results: []naive.Result{{Method: "spf", Value: spf}, {Method: "dkim", Value: "none"}, {Method: "dmarc", Value: "fail"},
+		{Method: "arc", Value: "none"}, {Method: "iprev", Value: "pass"}}}
 }
 
 // TestForms: every form of a value that our field can have is read by all.

@@ -127,7 +127,8 @@ func TestSeal(t *testing.T) {
 	}{
 		{"honest", Set{I: 2}, true, true, "cv=pass; d=hop2.example; s=s; b=", "ARC-Seal: i=2; "},
 		{"folded", Set{I: 2, Fold: "\r\n"}, true, true, "s=s;\r\n h=from:subject; ", ""},
-		{"of another form", Set{I: 2, CV: "none", Domain: "x.example", H: "from", Instance: "02", AMS: "x=1; ", AS: "h=a; "}, true, true, "cv=none; d=x.example; s=s; h=a; b=", "ARC-Seal: i=02; "},
+		{"of another form", Set{I: 2, CV: "none", Domain: "x.example", H: "from", Instance: "02", AMS: "x=1; ", AS: "h=a; "}, true, true,
+			"cv=none; d=x.example; s=s; h=a; b=", "ARC-Seal: i=02; "},
 		{"bad message signature", Set{I: 2, BreakAMS: true}, false, true, "", ""},
 		{"bad seal", Set{I: 2, BreakAS: true}, true, false, "", ""},
 	} {

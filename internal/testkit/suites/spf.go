@@ -96,7 +96,8 @@ func (s SPFSuite) Scenarios(tb testing.TB) []SPFScenario {
 
 var (
 	singleTarget = regexp.MustCompile(`\b(include:|exists:|a:|mx:|redirect=|@)([a-z0-9-]+)([" ])`)
-	singleKey    = regexp.MustCompile(`"((?:at10|at10match|over-[a-z]+|nomatch|amatch|mxmatch|domain|atvoid2|overvoid-[a-z]+|onlya|mx1[01]|ptr1[01]|ptrmixed|blah[123]|sender|doesnotexist|d\d\d)[a-z]*)"`)
+	singleKey    = regexp.MustCompile(`"((?:at10|at10match|over-[a-z]+|nomatch|amatch|mxmatch|domain|atvoid2|overvoid-[a-z]+|onlya|` +
+		`mx1[01]|ptr1[01]|ptrmixed|blah[123]|sender|doesnotexist|d\d\d)[a-z]*)"`)
 )
 
 // qualifyLabels puts single labels of the blitiri suite below ".test".
@@ -135,7 +136,8 @@ func spfYAML(tb testing.TB, raw []byte) []byte {
 		}
 		sc := SPFScenario{Zone: marshal(tb, zone)}
 		for id, y := range doc.Tests {
-			sc.Tests = append(sc.Tests, SPFTest{ID: id, HELO: y.HELO, IP: y.Host, MailFrom: y.MailFrom, Expect: stringsOf(y.Result), Explanation: y.Explanation})
+			sc.Tests = append(sc.Tests, SPFTest{ID: id, HELO: y.HELO, IP: y.Host, MailFrom: y.MailFrom, Expect: stringsOf(y.Result),
+				Explanation: y.Explanation})
 		}
 		out.Scenarios = append(out.Scenarios, sc)
 	}

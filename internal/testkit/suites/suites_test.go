@@ -50,7 +50,8 @@ func write(t *testing.T, path, text string) {
 }
 
 func TestModule(t *testing.T) {
-	if got := recorder.Run(t, func(tb testing.TB) { Module(tb, "example.com/not/required") }); !strings.HasPrefix(got, "fatal: go list -m example.com/not/required") {
+	if got := recorder.Run(t, func(tb testing.TB) { Module(tb, "example.com/not/required") }); !strings.HasPrefix(got,
+		"fatal: go list -m example.com/not/required") {
 		t.Errorf("a module that go.mod does not require: %q", got)
 	}
 	dir := Module(t, "github.com/goccy/go-yaml")

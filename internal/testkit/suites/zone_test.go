@@ -46,7 +46,8 @@ func TestZone(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		`[]`, `{"a":[{"type":"LOC","data":""}]}`, `{"a":[{"type":"A","data":"x"}]}`, `{"a":[{"type":"A","data":"2001:db8::1"}]}`, `{"a":[{"type":"A","data":["192.0.2.1"]}]}`,
+		`[]`, `{"a":[{"type":"LOC","data":""}]}`, `{"a":[{"type":"A","data":"x"}]}`, `{"a":[{"type":"A","data":"2001:db8::1"}]}`,
+		`{"a":[{"type":"A","data":["192.0.2.1"]}]}`,
 		`{"a":[{"type":"MX","data":"x"}]}`, `{"a":[{"type":"TXT","data":7}]}`, `{"a":[{"type":"A","rcode":"NOTIMP"}]}`,
 		`{"a":[{"type":"TXT","data":"\uf780"}]}`, `{"a":[{"type":"TXT","data":"` + "\uf7ff" + `"}]}`,
 	} {
