@@ -80,7 +80,6 @@ type daemon struct {
 	log    *logs.Buffer
 	milter string
 	admin  string
-	dns    string // the address of its name server
 }
 
 // freeAddress returns an address at which no program listens.
@@ -94,31 +93,47 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// start runs the daemon with further keys of the configuration. files is the limit
-// of its descriptors; 0 means the hard limit of this process.
-func start(t *testing.T, keys string, files int) *daemon {
-	t.Helper()
-	return startZone(t, nameserver.Zone(t, zoneText), keys, files)
+// settings say how a daemon runs.
+type settings struct {
+	zone   *zone.Zone // nil: zoneText
+	keys   string     // further keys of the configuration
+	level  string     // the least level of the log; "" is warn
+	files  int        // the limit of its descriptors; 0 means the hard limit of this process
+	stderr *os.File   // nil: the log is kept in daemon.log
 }
 
-// startZone is start with another zone.
-func startZone(t *testing.T, z *zone.Zone, keys string, files int) *daemon {
+// start runs the daemon with further keys of the configuration.
+func start(t *testing.T, keys string) *daemon {
 	t.Helper()
-	server := nameserver.ServeZone(t, z, nameserver.Options{})
-	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t), dns: server.Addr()}
+	return startWith(t, settings{keys: keys})
+}
+
+func startWith(t *testing.T, s settings) *daemon {
+	t.Helper()
+	if s.zone == nil {
+		s.zone = nameserver.Zone(t, zoneText)
+	}
+	if s.level == "" {
+		s.level = "warn"
+	}
+	server := nameserver.ServeZone(t, s.zone, nameserver.Options{})
+	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t)}
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
 	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\n"+
-		"drain_timeout: 1s\nlog: {level: warn}\n%s\n",
-		"inet:"+d.milter, d.admin, server.Addr(), keys)
+		"drain_timeout: 1s\nlog: {level: %s}\n%s\n",
+		"inet:"+d.milter, d.admin, server.Addr(), s.level, s.keys)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	limit := `ulimit -n "$(ulimit -Hn)"`
-	if files > 0 {
-		limit = "ulimit -n " + strconv.Itoa(files)
+	if s.files > 0 {
+		limit = "ulimit -n " + strconv.Itoa(s.files)
 	}
 	d.cmd = exec.Command("/bin/sh", "-c", limit+` && exec "$@"`, "sh", build(t), "serve", "--config", config)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	if s.stderr != nil {
+		d.cmd.Stderr = s.stderr
+	}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func (d *daemon) each(n int, f func(i int) error) {
 // are served, and when some have gone, new ones are served again.
 func TestTenThousandIdle(t *testing.T) {
 	const n = 10_000
-	d := start(t, "", 0)
+	d := start(t, "")
 	before := d.memory()
 	began := time.Now()
 	conns := d.open(n)
@@ -110,7 +110,7 @@ func TestTenThousandIdle(t *testing.T) {
 // Every verdict must be right.
 func TestTwoThousandActive(t *testing.T) {
 	const n, rounds = 2000, 2
-	d := start(t, "", 0)
+	d := start(t, "")
 	conns := d.open(n)
 	warm(t, conns[0])
 	var wg sync.WaitGroup
@@ -154,7 +154,7 @@ func TestTwoThousandActive(t *testing.T) {
 // cost memory.
 func TestSlowPeers(t *testing.T) {
 	const n = 500
-	d := start(t, "", 0)
+	d := start(t, "")
 	before := d.memory()
 	conns := make([]net.Conn, n)
 	for i := range conns {
@@ -186,7 +186,7 @@ func TestSlowPeers(t *testing.T) {
 // for limits.idle_timeout.
 func TestIdlePeersAreClosed(t *testing.T) {
 	const n = 100
-	d := start(t, "limits: {idle_timeout: 3s}", 0)
+	d := start(t, "limits: {idle_timeout: 3s}")
 	d.open(n)
 	d.eventually("idle connections closed", func() bool { return d.metric(`sekimori_sessions_total{end="timeout"}`) == n })
 	d.serves()
@@ -196,7 +196,7 @@ func TestIdlePeersAreClosed(t *testing.T) {
 // refuses 256 of them at a time. The others wait in the kernel's queue, and are
 // refused or served in their turn.
 func TestSessionLimits(t *testing.T) {
-	d := start(t, "limits: {max_sessions: 20}", 0)
+	d := start(t, "limits: {max_sessions: 20}")
 	d.open(20)
 	var mute []net.Conn // connections to be refused, which do not even negotiate
 	for range 256 + 50 {

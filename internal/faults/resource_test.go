@@ -21,7 +21,7 @@ import (
 // the connections that waited are served.
 func TestNoDescriptors(t *testing.T) {
 	const files, peers = 64, 150
-	d := start(t, "", files)
+	d := startWith(t, settings{files: files})
 	conns := make([]net.Conn, peers)
 	for i := range conns {
 		nc, err := net.Dial("tcp", d.milter)
@@ -115,7 +115,7 @@ func together(c *client.Client, value string, sent *sync.WaitGroup) error {
 // are deferred.
 func TestMemoryPressure(t *testing.T) {
 	const budget = 16 << 20
-	d := start(t, "limits: {memory: 16MiB}", 0)
+	d := start(t, "limits: {memory: 16MiB}")
 	conns := d.open(budget / 4 * 3 / (64 << 10))
 	if _, err := d.hello(); err == nil || !strings.Contains(err.Error(), "tempfail") {
 		t.Errorf("one too many: %v", err)
@@ -190,7 +190,7 @@ func vanish(t *testing.T, nc net.Conn) {
 // sessions that the probes do not end.
 func TestHalfOpenPeers(t *testing.T) {
 	const n = 50
-	d := start(t, "limits: {idle_timeout: 8s}", 0)
+	d := start(t, "limits: {idle_timeout: 8s}")
 	conns := make([]net.Conn, n)
 	for i := range conns {
 		nc, err := net.Dial("tcp", d.milter)

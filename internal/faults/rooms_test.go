@@ -72,7 +72,7 @@ func (d *daemon) background(all *sync.WaitGroup, done <-chan struct{}, peer mta.
 func TestSilentKeysUnderLoad(t *testing.T) {
 	key := ed25519.NewKeyFromSeed([]byte("the bank's key of thirty-two oct"))
 	thief := ed25519.NewKeyFromSeed([]byte("the evil key of thirty-two octet"))
-	d := startZone(t, silentZone(t, key), "", 0)
+	d := startWith(t, settings{zone: silentZone(t, key)})
 	d.serves()
 	var all sync.WaitGroup
 	done := make(chan struct{})

@@ -28,11 +28,22 @@ func (m *Message) read(tb testing.TB, suite string) {
 	m.Raw = readFile(tb, filepath.Join(filepath.Dir(Path(tb, suite)), filepath.FromSlash(m.EML)))
 }
 
-// withMessages reads the messages of a suite's cases.
-func withMessages[T any, P interface {
+// withMessage is a pointer to a case that has a Message.
+type withMessage[T any] interface {
 	*T
 	read(tb testing.TB, suite string)
-}](tb testing.TB, suite string, cases []T) []T {
+}
+
+// readCases reads a suite whose file has nothing but cases.
+func readCases[T any, P withMessage[T]](tb testing.TB, suite string) []T {
+	tb.Helper()
+	var doc struct{ Cases []T }
+	readJSON(tb, suite, &doc)
+	return withMessages[T, P](tb, suite, doc.Cases)
+}
+
+// withMessages reads the messages of a suite's cases.
+func withMessages[T any, P withMessage[T]](tb testing.TB, suite string, cases []T) []T {
 	tb.Helper()
 	for i := range cases {
 		P(&cases[i]).read(tb, suite)
@@ -187,10 +198,7 @@ type ARCCase struct {
 // ARC reads the chain validation cases of ValiMail's suite.
 func ARC(tb testing.TB) []ARCCase {
 	tb.Helper()
-	const file = "arc/arc-validation.json"
-	var doc struct{ Cases []ARCCase }
-	readJSON(tb, file, &doc)
-	return withMessages(tb, file, doc.Cases)
+	return readCases[ARCCase](tb, "arc/arc-validation.json")
 }
 
 // DMARCCase is a message with a valid signature of each domain in DKIM. The SPF
@@ -222,10 +230,7 @@ type DMARCCase struct {
 // DMARC reads the worked examples of RFC 9989.
 func DMARC(tb testing.TB) []DMARCCase {
 	tb.Helper()
-	const file = "dmarc/dmarcbis.json"
-	var doc struct{ Cases []DMARCCase }
-	readJSON(tb, file, &doc)
-	return withMessages(tb, file, doc.Cases)
+	return readCases[DMARCCase](tb, "dmarc/dmarcbis.json")
 }
 
 // EspooferCase is one composition attack. All of them share one zone.
