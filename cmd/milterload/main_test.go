@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/testkit/daemon"
 )
 
-// start starts sekimori with its DNS at the given address.
+// start starts sekimori, with the name server at the given address.
 func start(t *testing.T, dns string) string {
 	t.Helper()
 	cfg := daemon.Config(dns)
@@ -24,7 +24,7 @@ func start(t *testing.T, dns string) string {
 	return "inet:" + daemon.Start(t, cfg).Addr
 }
 
-// freeAddr returns an address nobody serves DNS at.
+// freeAddr returns an address at which no program serves DNS.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	o := traffic.Default()

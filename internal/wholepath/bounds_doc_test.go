@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-var update = flag.Bool("update", false, "write doc.go anew from the table of bounds")
+var update = flag.Bool("update", false, "write doc.go from the table of bounds")
 
 // TestBoundsAreDocumented checks that the package documentation has the table.
 func TestBoundsAreDocumented(t *testing.T) {
@@ -30,8 +30,8 @@ func TestBoundsAreDocumented(t *testing.T) {
 	want.WriteString("// Package wholepath tests the daemon as a whole: sessions made of a fuzzer's\n" +
 		"// bytes, differences to other implementations, and every limit of the code.\n" +
 		"//\n// # Limits\n//\n" +
-		"// What a stranger can make large, long or many, and where it ends. TestBounds\n" +
-		"// holds the table to the code; go test ./internal/wholepath -update writes it.\n//\n")
+		"// These are the limits on what a stranger can make large, long or many. TestBounds\n" +
+		"// compares the table with the code; go test ./internal/wholepath -update writes it.\n//\n")
 	for line := range strings.Lines(table.String()) {
 		want.WriteString("//\t" + strings.TrimRight(line, " \n") + "\n")
 	}

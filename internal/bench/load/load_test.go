@@ -20,7 +20,7 @@ import (
 	"sekimori/internal/testkit/daemon"
 )
 
-// small is a corpus with some of everything.
+// small returns options for a small corpus with every kind of mail.
 func small() traffic.Options {
 	o := traffic.Default()
 	o.Messages, o.PerSession, o.Domains = 120, 4, 30
@@ -32,7 +32,7 @@ func small() traffic.Options {
 	return o
 }
 
-// mix reads a mix as the flags do; it panics on one that is not right.
+// mix reads a mix as the flags do. It panics if the text is not a mix.
 func mix(text string) (m traffic.Mix) {
 	if err := m.Set(text); err != nil {
 		panic(err)
@@ -40,7 +40,7 @@ func mix(text string) (m traffic.Mix) {
 	return m
 }
 
-// testKeys are those of the first seed; making them takes longest.
+// testKeys are the keys of seed 1. They are made once, because that takes long.
 var testKeys = sync.OnceValues(func() (traffic.Keys, error) { return traffic.NewKeys(1) })
 
 func newCorpus(t *testing.T, o traffic.Options) *traffic.Corpus {
@@ -56,7 +56,8 @@ func newCorpus(t *testing.T, o traffic.Options) *traffic.Corpus {
 	return c
 }
 
-// start starts sekimori as configured by default on the server's zone.
+// start starts sekimori with the default configuration and server as its name
+// server.
 func start(t *testing.T, server *traffic.DNSServer) Target {
 	t.Helper()
 	cfg := daemon.Config(server.Addr())
@@ -142,8 +143,8 @@ func TestWrongVerdictsAreFound(t *testing.T) {
 	}
 }
 
-// TestDelayAndLoss: with a name server that is away and forgets, the verdicts
-// stay, and the client's round trips are kept.
+// TestDelayAndLoss checks that the verdicts stay right with a slow name server, and
+// that the round trips of the client take their time.
 func TestDelayAndLoss(t *testing.T) {
 	o := small()
 	o.Messages, o.Outcomes = 12, mix("pass")
@@ -160,8 +161,8 @@ func TestDelayAndLoss(t *testing.T) {
 	}
 }
 
-// TestChain: the second milter sees what the first added, and a message that
-// the first refused does not reach it.
+// TestChain sends through two milters. The second one sees the fields that the
+// first one added, and does not get a message that the first one refused.
 func TestChain(t *testing.T) {
 	o := small()
 	o.Messages = 40
@@ -246,8 +247,8 @@ func TestOptionsRefused(t *testing.T) {
 	}
 }
 
-// fakeMilter answers a negotiation, then plays script: one answer for each
-// event it waits for.
+// fakeMilter answers a negotiation and then plays script, which has an answer for
+// each event.
 func fakeMilter(t *testing.T, script map[byte]string) Target {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -42,8 +42,8 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// TestBuckets: every value is counted in a bucket whose middle is near it, and
-// the buckets are in order.
+// TestBuckets checks that every value belongs to a bucket whose middle is near it,
+// and that the buckets are in order.
 func TestBuckets(t *testing.T) {
 	last := -1
 	for _, ns := range []uint64{0, 1, 63, 64, 65, 127, 128, 129, 1000, 1_000_000, 123_456_789, 1 << 40, 1<<63 - 1} {
@@ -117,7 +117,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// TestSafe: what a spoof may become under faults.
+// TestSafe checks which outcomes of a spoof CheckSafe accepts.
 func TestSafe(t *testing.T) {
 	spoof := traffic.Outcome{DKIM: "none", SPF: "pass", DMARC: "fail", Action: traffic.Reject}
 	for _, tc := range []struct {

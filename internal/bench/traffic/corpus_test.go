@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// small is a corpus with some of everything.
+// small returns options for a small corpus with every kind of mail.
 func small() Options {
 	o := Default()
 	o.Messages, o.PerSession, o.Domains = 120, 4, 30
@@ -26,7 +26,7 @@ func small() Options {
 	return o
 }
 
-// testKeys are those of the first seed; making them takes longest.
+// testKeys are the keys of seed 1. They are made once, because that takes long.
 var testKeys = sync.OnceValues(func() (Keys, error) { return NewKeys(1) })
 
 func newCorpus(t *testing.T, o Options) *Corpus {
@@ -45,7 +45,7 @@ func newCorpus(t *testing.T, o Options) *Corpus {
 func TestCorpusDependsOnTheSeedOnly(t *testing.T) {
 	o := small()
 	o.Messages = 40
-	a, err := New(o) // with keys of its own
+	a, err := New(o) // this call makes its own keys
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestSizes(t *testing.T) {
 			continue
 		}
 		if n > 5_000_000 {
-			continue // takes its time
+			continue // a body of this size takes long
 		}
 		b := newBody(rand.New(rand.NewPCG(1, 2)), n)
 		if off := len(b.text) + headerRoom - n; off > 700 && n > 2000 {

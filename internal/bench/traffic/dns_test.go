@@ -25,7 +25,7 @@ const (
 	classIN = 1
 )
 
-// query is a question with EDNS of the given size, 0 for none.
+// query returns a question with EDNS of the given size; 0 means without EDNS.
 func query(name string, typ uint16, edns int) []byte {
 	q := []byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}
 	for label := range strings.SplitSeq(name, ".") {
@@ -42,7 +42,7 @@ func query(name string, typ uint16, edns int) []byte {
 	return q
 }
 
-// ask sends a question over UDP and returns the answer, nil if there is none.
+// ask sends a question over UDP and returns the answer, or nil.
 func ask(t *testing.T, addr string, q []byte) []byte {
 	t.Helper()
 	c, err := net.Dial("udp", addr)

@@ -44,7 +44,7 @@ func ask(t *testing.T, s *Server, network, name string, typ uint16, edns uint16)
 	return in
 }
 
-// showMsg renders what matters of an answer on one line.
+// showMsg returns the relevant parts of an answer on one line.
 func showMsg(m *codec.Msg) string {
 	var b strings.Builder
 	b.WriteString(codec.RcodeToString[m.Rcode])
@@ -119,7 +119,8 @@ func TestServerAnswers(t *testing.T) {
 	}
 }
 
-// The faults a resolver must not take for answers are seen at the codec.
+// TestReplyLies checks, with another codec, the octets of faults that a resolver
+// must not take for answers.
 func TestReplyLies(t *testing.T) {
 	z := mustParse(t, `
 ! garbage.example A garbage
@@ -154,7 +155,8 @@ id.example A 192.0.2.1
 	}
 }
 
-// Nonsense gets no answer, and the server goes on.
+// TestServerIgnoresNonsense sends packets that are not queries. They get no answer,
+// and the server goes on.
 func TestServerIgnoresNonsense(t *testing.T) {
 	z, s := startServer(t, "a.example A 192.0.2.1")
 	c, err := net.Dial("udp", s.Addr())
@@ -180,7 +182,7 @@ func TestServerIgnoresNonsense(t *testing.T) {
 	ask(t, s, "udp", "a.example.", codec.TypeA, 0)
 }
 
-// Close must end connections and delayed answers, and wait for them.
+// TestServerCloseEndsDelays checks that Close ends connections and delayed answers.
 func TestServerCloseEndsDelays(t *testing.T) {
 	s, err := NewServer(mustParse(t, "! slow.example A delay=24h"), anyPort)
 	if err != nil {
@@ -222,7 +224,8 @@ func TestServerAddressInUse(t *testing.T) {
 	}
 }
 
-// A record that cannot be packed gets no answer, and does no other harm.
+// TestUnpackableRecord checks that a record that cannot be packed gets no answer
+// and does no other harm.
 func TestUnpackableRecord(t *testing.T) {
 	z := New().Add("a.example", dns.TypeA, dns.Record{}).Add("a.example", dns.TypeAAAA, dns.Record{})
 	for _, typ := range []uint16{codec.TypeA, codec.TypeAAAA} {

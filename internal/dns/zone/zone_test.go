@@ -93,7 +93,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// show renders an answer on one line; the name asked is left out.
+// show returns an answer on one line, without the name that was asked.
 func show(a dns.Answer, err error) string {
 	if err != nil {
 		var e *dns.Error

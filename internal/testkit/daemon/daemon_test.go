@@ -52,7 +52,7 @@ func TestDaemon(t *testing.T) {
 	}
 }
 
-// TestLogIsHeld: what a daemon logs can fail the test that ran it.
+// TestLogIsHeld checks that a test fails if its daemon logs an error or a panic.
 func TestLogIsHeld(t *testing.T) {
 	server := nameserver.ServeZone(t, zone.New(), nameserver.Options{}).Addr()
 	for line, want := range map[string]string{

@@ -34,7 +34,8 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestReadWhileWritten is for the race detector, and counts.
+// TestReadWhileWritten reads a log while it is written. It is for the race detector,
+// and counts the records.
 func TestReadWhileWritten(t *testing.T) {
 	var b Buffer
 	log := slog.New(slog.NewJSONHandler(&b, nil))

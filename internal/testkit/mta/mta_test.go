@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// session writes down what a milter is told, and answers connect and HELO.
+// session records what a milter is told, and answers connect and HELO.
 type session struct {
 	told          *[]string
 	connect, helo milter.Reply

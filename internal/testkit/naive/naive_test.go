@@ -2,8 +2,9 @@ package naive
 
 import "testing"
 
-// TestFooled: each field of the old form, right by RFC 8601, has a reader who
-// sees a result that is not there; the new form has none.
+// TestFooled has fields in the form that sekimori once wrote. They are right by
+// RFC 8601, but in each of them some naive reader sees a result that is not there.
+// In the new form no reader does.
 func TestFooled(t *testing.T) {
 	fail := Field{Results: []Result{{"spf", "fail"}, {"dkim", "none"}, {"dmarc", "fail"}}, From: "bank.example"}
 	const rest = ";\r\n dkim=none;\r\n dmarc=fail header.from=bank.example policy.dmarc=reject"

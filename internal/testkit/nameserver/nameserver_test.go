@@ -28,7 +28,8 @@ func query(t *testing.T, name string, typ uint16) []byte {
 	return wire
 }
 
-// A query goes to the script and its answer comes back, over both transports.
+// TestScript checks that a query gets to the script and that the answer comes back,
+// over both transports.
 func TestScript(t *testing.T) {
 	dial, dialed := Script(func(network, _ string, query []byte, conn net.Conn) {
 		if !AsksRoot(t, query, conn) {
@@ -71,7 +72,7 @@ func TestScriptOfNobody(t *testing.T) {
 	}
 }
 
-// What a test asks for and cannot have ends it, or fails it.
+// TestBadInput checks that wrong input to the helpers fails the test.
 func TestBadInput(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
@@ -154,7 +155,8 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// A resolver that believes or waits is found out.
+// TestAskHostile checks that AskHostile fails for a resolver that believes a lie,
+// and for one that takes too long.
 func TestAskHostile(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
@@ -181,7 +183,8 @@ func TestAskHostile(t *testing.T) {
 	}
 }
 
-// The names that are asked for meet answers, refusals, truncation and silence.
+// TestHostile checks that the names of AskHostile get answers, refusals,
+// truncation and silence.
 func TestHostile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial, _ := Hostile(t).Dialer()

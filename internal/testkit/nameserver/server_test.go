@@ -20,7 +20,7 @@ func exchange(t *testing.T, s *Server, network, name string, edns bool) *codec.M
 	return in
 }
 
-// address is that of the one A record in an answer.
+// address returns the address of the only A record in an answer, or "none".
 func address(m *codec.Msg) string {
 	if len(m.Answer) != 1 {
 		return "none"
@@ -75,7 +75,7 @@ func TestSetZone(t *testing.T) {
 	}
 }
 
-// TestLie: a lie replaces the answer, octet by octet, and ends a connection.
+// TestLie checks that a lie replaces the answer and ends a TCP connection.
 func TestLie(t *testing.T) {
 	s := Serve(t, "a.example A 192.0.2.1\nb.example A 192.0.2.1", Options{Lie: func(query []byte, overTCP bool) ([][]byte, bool) {
 		if QuestionName(query) != "a.example." {
@@ -112,7 +112,7 @@ func TestLie(t *testing.T) {
 	}
 }
 
-// TestSilence: a zone can keep silent about every name.
+// TestSilence checks that a zone can be silent about every name.
 func TestSilence(t *testing.T) {
 	z := Zone(t, "! *. * timeout")
 	s := ServeZone(t, z, Options{})

@@ -8,7 +8,8 @@ import (
 	"sekimori/internal/testkit/naive"
 )
 
-// installed returns the readers; in CI none may be missing.
+// installed returns the readers that are installed. In CI, a missing reader fails
+// the test.
 func installed(t *testing.T) []Reader {
 	t.Helper()
 	found, missing := Available()
@@ -31,7 +32,8 @@ func result(spf string) naive.Field {
 		{Method: "arc", Value: "none"}, {Method: "iprev", Value: "pass"}}}
 }
 
-// TestForms: every form of a value that our field can have is read by all.
+// TestForms checks that all readers understand every form of value that our field
+// can have.
 func TestForms(t *testing.T) {
 	var values []string
 	var want []naive.Field
@@ -60,8 +62,9 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFooled: readers see results in the quoted-strings of the old form; if they
-// no longer do, their test has no teeth.
+// TestFooled checks that readers see false results in fields of the form that
+// sekimori once wrote, with quoted strings. If they no longer do, TestForms can no
+// longer fail for that reason.
 func TestFooled(t *testing.T) {
 	for _, r := range installed(t) {
 		old := ""

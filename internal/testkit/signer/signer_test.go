@@ -52,13 +52,14 @@ func TestRelaxed(t *testing.T) {
 			t.Errorf("%q: %q", empty, got)
 		}
 	}
-	// RFC 6376 errata and RFC 8463 agree on the hash of the empty body.
+	// The hash of the empty body, as in the errata of RFC 6376 and in RFC 8463.
 	if got := BodyHash(""); got != "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" {
 		t.Errorf("hash %s", got)
 	}
 }
 
-// TestSelected: the last field of a name first, none where there are no more.
+// TestSelected checks that the last field of a name comes first, and that a name
+// without a further field adds nothing.
 func TestSelected(t *testing.T) {
 	h, _ := Split([]byte("X: 1\r\nY: 2\r\nx: 3\r\n\r\n"))
 	for names, want := range map[string]string{"x": "x:3\r\n", "x:x": "x:3\r\nx:1\r\n", "X: y :x:x": "x:3\r\ny:2\r\nx:1\r\n", "z": ""} {
@@ -72,7 +73,7 @@ func testKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("the test's key of thirty-two oct"))
 }
 
-// key reads a record back.
+// key returns the public key in a record.
 func key(t *testing.T, record string) any {
 	t.Helper()
 	_, p, _ := strings.Cut(record, "p=")
@@ -116,7 +117,8 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// TestSeal checks each signature of two sets by hand, from RFC 8617 §5.1.
+// TestSeal verifies each signature of two sets, with the input built by hand as in
+// RFC 8617 §5.1.
 func TestSeal(t *testing.T) {
 	const mail = "From: Ann <ann@example.com>\r\nSubject: a  test\r\n\r\nHello  there.\r\n\r\n"
 	for _, tt := range []struct {
@@ -172,7 +174,7 @@ func ExampleField() {
 	// Output: subject:a test
 }
 
-// TestHeavy: crypto/rsa takes what a heavy key signs.
+// TestHeavy checks that crypto/rsa verifies the signature of a heavy key.
 func TestHeavy(t *testing.T) {
 	for _, tt := range []struct{ bits, exponent int }{{1024, 3}, {2048, 65537}, {8192, 1<<31 - 1}} {
 		k := NewHeavy(t, tt.bits, tt.exponent)
@@ -191,8 +193,7 @@ func TestHeavy(t *testing.T) {
 	}
 }
 
-// TestDKIM: the hash, the names of h= and the length of l= are those of the
-// tags.
+// TestDKIM checks that the signature obeys h= and l=, and that %BH becomes the hash.
 func TestDKIM(t *testing.T) {
 	const mail = "From: a@example.com\r\nSubject:  x\r\n\r\nHello  there.\r\nMore.\r\n"
 	for tags, want := range map[string]struct{ input, body string }{

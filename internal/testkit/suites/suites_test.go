@@ -13,7 +13,7 @@ import (
 func TestPath(t *testing.T) {
 	for _, tt := range []struct {
 		name, file string
-		there      []string // files of the tree in which the clone is
+		there      []string // the files that are there
 		want       string
 	}{
 		{"beside the repository", "dkim/a.json", []string{"repo/go.mod", "shared/conformance/dkim/a.json"}, ""},
@@ -60,7 +60,7 @@ func TestModule(t *testing.T) {
 	}
 }
 
-// TestLog: make conformance knows the line by its beginning.
+// TestLog checks the line, which "make conformance" finds by its beginning.
 func TestLog(t *testing.T) {
 	for excluded, want := range map[string]string{
 		"":                "log: suite a/b daemon: passed 3 / total 4",
@@ -139,7 +139,7 @@ func TestQualifyLabels(t *testing.T) {
 	}
 }
 
-// TestCorrected: two rows, and no other.
+// TestCorrected checks that Corrected changes two rows and no others.
 func TestCorrected(t *testing.T) {
 	for id, want := range map[string]string{"default-modifier": "neutral", "default-modifier-harsh": "neutral", "default-result": "pass"} {
 		got, wrong := SPFTest{ID: id, Expect: []string{"pass"}}.Corrected()
@@ -157,7 +157,7 @@ func TestJudge(t *testing.T) {
 		{"pass", "pass", true},
 		{"pass", "fail pass", true},
 		{"pass", "fail", false},
-		{"fail", "permerror", true}, // any other word will do
+		{"fail", "permerror", true}, // any word but pass is right
 		{"fail", "pass", false},
 		{"pass permerror", "permerror", true},
 		{"pass permerror", "pass", true},
@@ -180,8 +180,8 @@ func TestConstants(t *testing.T) {
 	}
 }
 
-// TestWholeSPF and TestWholeMail: each suite has the rows its publisher counts,
-// and each row what a test needs of it: an empty field would let it pass.
+// TestWholeSPF checks that each suite has as many rows as its publisher says, and
+// that no row lacks a field: a row with an empty field could not fail.
 func TestWholeSPF(t *testing.T) {
 	for kind, list := range map[string][]SPFSuite{"of the module": SPFOfModule, "shared": SPFShared} {
 		t.Run(kind, func(t *testing.T) {
