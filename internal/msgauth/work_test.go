@@ -69,9 +69,7 @@ func (l load) build(tb testing.TB) (*zone.Zone, []byte) {
 
 func (l load) sign(tb testing.TB, domain, eml string) string {
 	tb.Helper()
-	h, body := signer.Split([]byte(eml))
-	value := fmt.Sprintf(" v=1; a=rsa-sha256; c=relaxed/relaxed; d=%s; s=s; h=from:subject; bh=%s; b=", domain, signer.BodyHash(signer.Body(string(body))))
-	return "DKIM-Signature:" + value + signer.Sign(tb, l.key, signer.Selected(h, "from:subject")+signer.Field("DKIM-Signature", value)) + "\r\n" + eml
+	return signer.DKIM(tb, l.key, "v=1; a=rsa-sha256; c=relaxed/relaxed; d="+domain+"; s=s; h=from:subject; bh=%BH; b=", eml)
 }
 
 // strangers are records of keys that are not the signer's.

@@ -3,8 +3,6 @@ package replay
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +17,7 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/received"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/signer"
 )
 
 var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
@@ -29,26 +28,21 @@ func zoneFor(t *testing.T) dns.Resolver {
 }
 
 func zoneText() string {
-	public, _ := key.Public().(ed25519.PublicKey)
-	return fmt.Sprintf(`
+	return `
 bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 shop.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.shop.example TXT "v=DMARC1; p=quarantine"
 list.example        TXT "v=spf1 ip4:198.51.100.0/24 -all"
-k._domainkey.bank.example TXT "v=DKIM1; k=ed25519; p=%s"
-`, base64.StdEncoding.EncodeToString(public))
+k._domainkey.bank.example TXT "` + signer.Record(key.Public()) + `"
+`
 }
 
-// signedMail has a signature of bank.example that expired long ago. Its text is
-// already in the canonical form "relaxed".
-func signedMail() string {
-	const from, body = "from:a@bank.example\r\n", "body\r\nFrom me\r\n"
-	bodyHash := sha256.Sum256([]byte(body))
-	field := fmt.Sprintf("dkim-signature:v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=k; h=from; t=1577800000; x=1577923200; bh=%s; b=",
-		base64.StdEncoding.EncodeToString(bodyHash[:]))
-	hash := sha256.Sum256([]byte(from + field))
-	return field + base64.StdEncoding.EncodeToString(ed25519.Sign(key, hash[:])) + "\r\n" + from + "\r\n" + body
+// signedMail has a signature of bank.example that expired long ago.
+func signedMail(t *testing.T) string {
+	t.Helper()
+	const tags = "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=k; h=from; t=1577800000; x=1577923200; bh=%BH; b="
+	return signer.DKIM(t, key, tags, "From: a@bank.example\r\n\r\nbody\r\nFrom me\r\n")
 }
 
 // delivered is a message as it lies in an mbox.
@@ -66,7 +60,7 @@ func corpus(t *testing.T) string {
 	t.Helper()
 	return write(t, "box", strings.Join([]string{
 		delivered("a@bank.example", "192.0.2.1", day, "From: a@bank.example\n\nx\n"),
-		delivered("x@list.example", "198.51.100.7", day, signedMail()),
+		delivered("x@list.example", "198.51.100.7", day, signedMail(t)),
 		delivered("a@bank.example", "203.0.113.1", day, "From: a@bank.example\n\nx\n"),
 		delivered("a@shop.example", "203.0.113.1", day, "From: a@shop.example\n\nx\n"),
 		delivered("a@shop.example", "203.0.113.1", day, "From: a@shop.example, b@bank.example\n\nx\n"),
@@ -143,7 +137,7 @@ func TestRun(t *testing.T) {
 // expired.
 func TestSignatureOfItsTime(t *testing.T) {
 	for date, want := range map[string]policy.Reason{day: policy.ReasonAligned, "no date": policy.ReasonReject} {
-		r := replayed(t, write(t, "box", delivered("x@list.example", "198.51.100.7", date, signedMail())), func(o *Options) {
+		r := replayed(t, write(t, "box", delivered("x@list.example", "198.51.100.7", date, signedMail(t))), func(o *Options) {
 			o.Config.Policy.Reject = "always"
 		})
 		if r.Reasons[want] != 1 {
