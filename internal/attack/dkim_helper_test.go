@@ -229,6 +229,6 @@ func checkAligned(t *testing.T, f authres.Field) {
 		}
 	}
 	if author != "" && !passed[org(author)] {
-		t.Errorf("dmarc=pass for %s with nothing of it authenticated: %+v", author, f.Results)
+		t.Errorf("dmarc=pass for %s, of which nothing is authenticated: %+v", author, f.Results)
 	}
 }

@@ -60,7 +60,7 @@ func TestDKIMNames(t *testing.T) {
 		{"a right-to-left override in d=", ds("bank\u202e.example", "e"), "permerror/domain", false},
 		{"xn-- that decodes to nothing valid", ds("xn--\xff.example", "e"), "permerror/domain", false},
 
-		{"the attacker's own domain below nothing of the bank's", ds("evil.example", "e"), "pass", true},
+		{"the attacker's own domain, which is not below the bank's", ds("evil.example", "e"), "pass", true},
 		{"the bank's name inside the attacker's", ds("bank.example.evil.example", "e"), "permerror/key_not_found", true},
 		{"the bank's domain, the attacker's key elsewhere", ds("bank.example", "e"), "permerror/key_not_found", true},
 		{"s= with the attacker's domain in it", ds("bank.example", "e._domainkey.evil.example"), "permerror/key_not_found", true},

@@ -40,7 +40,7 @@ func TestKeyWork(t *testing.T) {
 		signatures, sets int
 		author           bool // the author signs too, below all other signatures
 		dkim, arc        string
-		least            float64 // operations
+		least            float64 // the least number of operations
 	}{
 		{"ordinary keys, the longest chain", ordinary, nil, 9, 50, true, "pass:10", "arc=pass", 61},
 		{"an exponent of 31 bits", signer.NewHeavy(t, 2048, exponent), nil, 10, 0, false, "pass:10", "arc=none", 20},

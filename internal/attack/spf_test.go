@@ -84,7 +84,7 @@ var bombs = []struct {
 	{"NUL in the record", `e.example TXT "v=spf1 a\000 +all"`, "permerror", "", 5},
 	{"a line break in the record", `e.example TXT "v=spf1\013\010 +all"`, "none", "", 5},
 	{"8-bit octets in the record", `e.example TXT "v=spf1 a:\233\160 +all"`, "permerror", "", 5},
-	{"a word nobody knows after +all", `e.example TXT "v=spf1 +all nonsense"`, "permerror", "syntax", 5},
+	{"an unknown word after +all", `e.example TXT "v=spf1 +all nonsense"`, "permerror", "syntax", 5},
 	{"1,000 unknown modifiers", "e.example TXT " + inStrings("v=spf1 "+terms(1000, "x#=y")+"+all"), "pass", "", 8},
 	{"500 address ranges", "e.example TXT " + inStrings("v=spf1 "+terms(500, "ip4:10.0.#.1")+"-all"), "permerror", "", 8},
 	{"300 address ranges", "e.example TXT " + inStrings("v=spf1 "+terms(250, "ip4:10.0.#.0/24")+"-all"), "fail", "", 8},

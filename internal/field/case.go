@@ -30,7 +30,8 @@ type Case struct {
 	Run   string   `yaml:"run"`
 	Args  []string `yaml:"args"`
 	Steps []string `yaml:"steps"`
-	// Config is the file of the configuration; without it, that is "mode: enforce".
+	// Config is the name of the configuration file. Without it, the configuration
+	// is "mode: enforce".
 	Config string `yaml:"config"`
 
 	Session struct {

@@ -21,9 +21,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// warmMail is a message in which every mechanism asks DNS, and the zone that
-// answers. The author and the return path are below the signer, so that the tree is
-// walked for each of them.
+// warmMail returns a message for which every mechanism asks DNS, and the zone that
+// answers. The author and the return path are below the signer, so DMARC walks the
+// tree for each of them.
 func warmMail(t *testing.T) (*zone.Zone, judge.Message, []byte) {
 	t.Helper()
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
@@ -50,7 +50,7 @@ s._domainkey.hop1.example TXT "%[1]s"
 	}, text
 }
 
-// created is how many goroutines this process has started.
+// created returns the number of goroutines that this process has started.
 func created(t *testing.T) uint64 {
 	t.Helper()
 	sample := []metrics.Sample{{Name: "/sched/goroutines-created:goroutines"}}
@@ -61,9 +61,9 @@ func created(t *testing.T) uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// TestWarmMessageStartsNoGoroutine: where every answer is at hand, a message is
-// judged in the goroutine that brings it. Each resolver that a program puts in
-// front of another has to pass Peek on for that.
+// TestWarmMessageStartsNoGoroutine checks that a message whose DNS answers are all
+// in the cache is judged in the goroutine that brings it. Every resolver that wraps
+// another one has to forward Peek for that.
 func TestWarmMessageStartsNoGoroutine(t *testing.T) {
 	z, m, body := warmMail(t)
 	server := nameserver.ServeZone(t, z, nameserver.Options{})
@@ -101,9 +101,9 @@ func TestWarmMessageStartsNoGoroutine(t *testing.T) {
 			}
 			return created(t) - before
 		}
-		judged() // now every answer is at hand
+		judged() // after this, every answer is in the cache
 		least := judged()
-		for range 20 { // the runtime and the name server start some of their own now and then
+		for range 20 { // several tries, because the runtime and the name server start goroutines too
 			least = min(least, judged())
 		}
 		if least != 0 {

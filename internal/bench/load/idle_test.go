@@ -52,7 +52,7 @@ func TestIdleFails(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"nobody there", 1, Options{Milters: one, PIDs: self}, "refused"},
+		{"no milter there", 1, Options{Milters: one, PIDs: self}, "refused"},
 		{"no process to look at", 1, Options{Milters: one}, "its processes"},
 		{"a chain has no memory of its own", 1, Options{Milters: []Target{nobody, nobody}, PIDs: self}, "one milter"},
 		{"none", 0, Options{Milters: one, PIDs: self}, "0 idle connections"},

@@ -38,7 +38,7 @@ func sign(header []client.Field, bodyHash [32]byte, domain string, k key) (clien
 	h.Write([]byte(relaxed(field)))
 	digest, opts := h.Sum(nil), crypto.SignerOpts(crypto.SHA256)
 	if algorithm == "ed25519-sha256" {
-		opts = crypto.Hash(0) // RFC 8463 §3: the hash is the message
+		opts = crypto.Hash(0) // RFC 8463 §3: the hash itself is signed, as a message
 	}
 	signature, err := k.signer.Sign(nil, digest, opts)
 	if err != nil {

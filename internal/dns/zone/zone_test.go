@@ -139,7 +139,7 @@ func TestDelayObeysContext(t *testing.T) {
 			t.Errorf("canceled: %s", got)
 		}
 		if q := z.Queries(); len(q) != 1 {
-			t.Errorf("a question nobody waits for was asked: %q", q)
+			t.Errorf("a question was asked although its context had ended: %q", q)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func TestSend(t *testing.T) {
 	}{
 		{"all of it", Peer{Name: "mx.b.example", Addr: addr, HELO: "b.example"}, milter.Continue, milter.Continue,
 			append([]string{"connect mx.b.example 192.0.2.1:2525", "helo b.example"}, message...), ""},
-		{"nobody in particular, who says no HELO", Peer{}, milter.Continue, milter.Continue,
+		{"a client without address, name and HELO", Peer{}, milter.Continue, milter.Continue,
 			append([]string{"connect unknown invalid AddrPort"}, message...), ""},
 		{"refused at connect", Peer{Addr: addr, HELO: "b.example"}, milter.Reject, milter.Continue,
 			[]string{"connect unknown 192.0.2.1:2525", "closed"}, "mta: connect: the milter says reject"},

@@ -101,7 +101,7 @@ func (s *Server) respond(ctx context.Context, query []byte, overTCP bool) (out [
 	return out, keep
 }
 
-// change makes an answer what the options ask for.
+// change applies the options to an answer, in place.
 func (s *Server) change(answer []byte) {
 	if s.opts.Authenticated {
 		answer[3] |= BitAuthentic

@@ -96,8 +96,8 @@ func Available() ([]Reader, error) {
 	return found, errors.Join(missing...)
 }
 
-// script returns the Read of a program that reads a JSON array of values and
-// writes a JSON array of what it saw.
+// script returns a function for Reader.Read. It runs a program that reads a JSON
+// array of values and writes a JSON array of what it saw.
 func script(text, program string, args ...string) func(values []string) ([]Seen, error) {
 	return func(values []string) ([]Seen, error) {
 		in, err := json.Marshal(values)

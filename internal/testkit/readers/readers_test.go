@@ -63,8 +63,8 @@ func TestForms(t *testing.T) {
 }
 
 // TestFooled checks that readers see false results in fields of the form that
-// sekimori once wrote, with quoted strings. If they no longer do, TestForms can no
-// longer fail for that reason.
+// sekimori once wrote, with quoted strings. If they no longer do, TestForms
+// proves nothing.
 func TestFooled(t *testing.T) {
 	for _, r := range installed(t) {
 		old := ""

@@ -11,12 +11,12 @@ import (
 // Set is one ARC set. The zero value of a string means what an honest sealer
 // writes.
 type Set struct {
-	I       int // i=; the sets with a lower one are sealed over
+	I       int // i=; the seal also covers the sets with a lower i=
 	Key     crypto.Signer
-	Domain  string // d=, "hop1.example" for set 1; s= is "s"
-	CV      string // cv=, "none" for set 1 and "pass" for all others
+	Domain  string // d=; "" means "hop1.example" for set 1, and so on; s= is always "s"
+	CV      string // cv=; "" means "none" for set 1 and "pass" for the others
 	Results string // the value of ARC-Authentication-Results after i=
-	H       string // h= of the message signature, "from:subject"
+	H       string // h= of the message signature; "" means "from:subject"
 	AMS, AS string // further tags of message signature and seal, such as "x=1; "
 
 	Instance          string // i= as written

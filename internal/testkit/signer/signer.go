@@ -109,7 +109,7 @@ func Sign(tb testing.TB, key crypto.Signer, input string) string {
 	hashed := sha256.Sum256([]byte(input))
 	opts := crypto.SignerOpts(crypto.SHA256)
 	if _, ok := key.(ed25519.PrivateKey); ok {
-		opts = crypto.Hash(0) // RFC 8463 §3: the hash is what is signed
+		opts = crypto.Hash(0) // RFC 8463 §3: the hash itself is signed, as a message
 	}
 	sig, err := key.Sign(rand.Reader, hashed[:], opts)
 	if err != nil {
