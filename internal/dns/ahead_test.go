@@ -32,8 +32,8 @@ func (s scripted) Lookup(ctx context.Context, name Name, typ Type) (Answer, erro
 
 func newScripted() scripted { return scripted{asked: make(chan Name, 100)} }
 
-// TestAhead: what is expected is asked once, at once, and taken when its turn
-// comes.
+// TestAhead: an expected question is asked at once and only once, and Lookup takes its
+// answer later.
 func TestAhead(t *testing.T) {
 	for _, tt := range []struct {
 		reason   string
@@ -84,8 +84,8 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestAheadTime: whose time is over gets no answer; it does not matter to
-// others.
+// TestAheadTime: a lookup whose time is over gets no answer. Other lookups are not
+// affected.
 func TestAheadTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := newScripted()
@@ -110,7 +110,8 @@ func TestAheadTime(t *testing.T) {
 	})
 }
 
-// TestAheadKnown: what is known is not asked, and counts once.
+// TestAheadKnown: an answer at hand is not asked for, and is taken from the resolver
+// behind only once.
 func TestAheadKnown(t *testing.T) {
 	next := &knows{names: map[Name]bool{"known.example": true}}
 	seen := NewTrace(next)

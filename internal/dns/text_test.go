@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestPermanent: only what is published wrongly stays so.
+// TestPermanent: only failures because of what is published are permanent.
 func TestPermanent(t *testing.T) {
 	for k := ErrorKind(1); k.String() != "unknown"; k++ {
 		err := fmt.Errorf("wrapped: %w", &Error{Kind: k})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// answers is a resolver that takes its time and then answers or fails.
+// answers is a resolver that answers or fails after a delay.
 type answers struct {
 	LookupOnly
 	delay time.Duration
@@ -76,8 +76,7 @@ type queues struct{ answers }
 func (*queues) Queued() bool                            { return true }
 func (*queues) Expect(context.Context, Name, Type) bool { return true }
 
-// TestWrappersPassOn: what only the resolver behind knows comes through every
-// wrapper.
+// TestWrappersPassOn: every wrapper passes on what the resolver behind it says.
 func TestWrappersPassOn(t *testing.T) {
 	for _, behind := range []Resolver{&queues{}, &answers{}} {
 		_, want := behind.(*queues)

@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/message"
 )
 
-// TestAuthorHost: a host that its domain named is the author's; a name made of
-// the address, or of the kind of line, is the customer's who rents it.
+// TestAuthorHost: a host with a name of its own in the author's domain is the author's.
+// A name made of the address or of the kind of line belongs to a customer.
 func TestAuthorHost(t *testing.T) {
 	for _, tt := range []struct {
 		ip, author string
@@ -122,8 +122,8 @@ func TestNotification(t *testing.T) {
 	}
 }
 
-// FuzzAuthorHost: whatever the owner of an address calls it, a name with the
-// address in it as an MTA or provider writes it is nobody's host.
+// FuzzAuthorHost: a name that holds the address, in a form that MTAs or providers write,
+// never counts as the author's host.
 func FuzzAuthorHost(f *testing.F) {
 	f.Add("mx1", []byte{192, 0, 2, 70})
 	f.Add("a-b.c_d", []byte{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
@@ -149,8 +149,8 @@ func FuzzAuthorHost(f *testing.F) {
 	})
 }
 
-// distinct leaves out addresses such as 0.0.0.1 and ::1, whose plain form is
-// what counts hosts.
+// distinct leaves out addresses such as 0.0.0.1 and ::1, whose form in a name looks like
+// the number of a host.
 func distinct(ip netip.Addr) bool {
 	n := 0
 	for _, o := range ip.AsSlice() {

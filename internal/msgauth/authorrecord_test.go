@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/trait"
 )
 
-// brokenZone has one author with a key at s1, and one whose SPF record is
+// brokenZone has an author with a key at s1, and another author whose SPF record is
 // broken.
 func brokenZone(t *testing.T) *zone.Zone {
 	t.Helper()
@@ -40,8 +40,8 @@ func sig(d, s string, replaced ...string) string {
 	return strings.NewReplacer(replaced...).Replace(text)
 }
 
-// TestAuthorRecordBroken: mistakes of the author's own, as far as a key or a
-// record of his is really there.
+// TestAuthorRecordBroken: a mistake counts as the author's own only if the author's key
+// or record is published.
 func TestAuthorRecordBroken(t *testing.T) {
 	v := NewVerifier(brokenZone(t), Options{})
 	const bank, broken = "bank.example", "broken.example"
@@ -91,8 +91,8 @@ func TestAuthorRecordBroken(t *testing.T) {
 	}
 }
 
-// TestFormKeys: many signatures of no form make few questions, and those of a
-// message that passes none.
+// TestFormKeys: many malformed signatures cause few lookups, and none at all if the
+// message passes.
 func TestFormKeys(t *testing.T) {
 	z := brokenZone(t)
 	v := NewVerifier(z, Options{DKIM: dkim.Options{MaxSignatures: 100}})
@@ -118,7 +118,7 @@ func TestFormKeys(t *testing.T) {
 	}
 }
 
-// FuzzLooseName: what is read is a name that can be asked for.
+// FuzzLooseName: every name that looseName returns can be looked up.
 func FuzzLooseName(f *testing.F) {
 	f.Add("v=1; d=bank.example; s=s1; d=x")
 	f.Add(" d = a . b ;s=\r\n a.b.c")

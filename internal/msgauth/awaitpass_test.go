@@ -38,17 +38,17 @@ const (
 	deadKey  = "dead._domainkey.example.com"
 	thirdKey = "s1._domainkey.list.example"
 	sealKey  = "s1._domainkey.sealer.example"
-	// hash is of an empty body.
+	// hash is the hash of an empty body.
 	hash = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 	dead = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=dead; h=From; bh=" + hash + "; b=AAAA\r\n"
-	// sealed is one ARC set, by somebody whose key is no key.
+	// sealed is one ARC set of a sealer whose key is not published.
 	sealed = "ARC-Seal: i=1; a=rsa-sha256; d=sealer.example; s=s1; cv=none; b=AAAA\r\n" +
 		"ARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed; d=sealer.example; s=s1; h=From; bh=" + hash + "; b=AAAA\r\n" +
 		"ARC-Authentication-Results: i=1; sealer.example; none\r\n"
 )
 
-// TestDecide: once DMARC is a pass for certain, nothing that is only shown
-// holds the message up for longer than the grace; before, everything does.
+// TestDecide: once DMARC's pass is certain, results that are only shown delay the message
+// by no more than the grace. Before that, the message waits for every result.
 func TestDecide(t *testing.T) {
 	zoneText, raw := signed(t)
 	signedMail := string(raw)
@@ -115,8 +115,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestGraceDecidesNothing: whatever comes when, the grace changes neither
-// DMARC's result nor, where it is no pass, any other.
+// TestGraceDecidesNothing: in whatever order the answers come, the grace does not change
+// DMARC's result. If that is not a pass, the grace changes no other result either.
 func TestGraceDecidesNothing(t *testing.T) {
 	zoneText, raw := signed(t)
 	zoneText += "list.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
@@ -153,7 +153,7 @@ func TestGraceDecidesNothing(t *testing.T) {
 	}
 }
 
-// gate answers one name only once it is open.
+// gate does not answer one name before open is closed.
 type gate struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -185,8 +185,8 @@ func (s suffixes) OrganizationalDomain(n dns.Name) dns.Name {
 	return n
 }
 
-// TestDecideMissesNothing: what ends between the look at the results and the
-// wait for more does not leave the message waiting for nothing.
+// TestDecideMissesNothing: a stage may end after awaitPass looked at the results and
+// before it waits. The message must not wait for that stage then.
 func TestDecideMissesNothing(t *testing.T) {
 	zoneText, raw := signedFor(t, "alice@author.com") // names of two top-level domains would not be compared
 	zoneText += "_dmarc.author.com TXT \"v=DMARC1; p=reject\"\n"

@@ -23,7 +23,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// memory is a resolver that knows what was asked before, as the daemon's does.
+// memory is a resolver that keeps every answer, as the daemon's cache does.
 type memory struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -62,14 +62,14 @@ func (m *memory) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 	return a, err
 }
 
-// signed is a message of about 2 KB with a signature of example.com, and the
-// zone it needs.
+// signed returns a message of about 2 KB with a signature of example.com, and the zone
+// that it needs.
 func signed(tb testing.TB) (zoneText string, raw []byte) {
 	tb.Helper()
 	return signedFor(tb, "alice@example.com")
 }
 
-// signedFor is signed for another author.
+// signedFor is signed with another author.
 func signedFor(tb testing.TB, author string) (zoneText string, raw []byte) {
 	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -103,8 +103,8 @@ mx.example.com            A   192.0.2.1
 	return zoneText, out.Bytes()
 }
 
-// BenchmarkWarm is one message whose every answer is at hand, the tenth part
-// of a connection included.
+// BenchmarkWarm measures one message whose every answer is at hand. Each connection has
+// ten messages, so a tenth of its cost is included.
 func BenchmarkWarm(b *testing.B) {
 	zoneText, raw := signed(b)
 	v := NewVerifier(newMemory(nameserver.Zone(b, zoneText)), Options{})

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestBudgetContext: a budget is a context as any other, whether or not
-// anybody waited for it before.
+// TestBudgetContext: a budget behaves like any other context, whether or not Done was
+// called before.
 func TestBudgetContext(t *testing.T) {
 	for _, tt := range []struct {
 		reason string

@@ -14,7 +14,7 @@ func from(result spf.Result, local string, domain dns.Name) spf.Check {
 	return spf.Check{Identity: spf.MailFrom, Result: result, Domain: domain, Sender: local + "@" + string(domain)}
 }
 
-// TestListKinds: what is a kind alone, and what is none.
+// TestListKinds: each row is evidence of one kind, or of none.
 func TestListKinds(t *testing.T) {
 	const to = "To: ml@b.example\r\n"
 	for _, tt := range []struct {
@@ -81,8 +81,8 @@ func TestListKinds(t *testing.T) {
 	}
 }
 
-// TestListStructureIsBounded: addresses beyond the bounds are not looked at,
-// and the work stays small.
+// TestListStructureIsBounded: addresses beyond the bounds are not read, so the work stays
+// small.
 func TestListStructureIsBounded(t *testing.T) {
 	owner := "List-Owner: <mailto:x@b.example>\r\n"
 	for why, header := range map[string]string{
@@ -101,8 +101,8 @@ func TestListStructureIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzList: any header is looked at without a panic, and the order of its
-// fields does not matter beyond the bounds.
+// FuzzList: isList does not panic for any header. Within the bounds, the order of the
+// fields does not matter.
 func FuzzList(f *testing.F) {
 	f.Add("Sender: owner-ml@b.example\r\nTo: \"x\\\" (ml@b.example\r\nX-ML-Name: ml\r\nSubject: [ml:12]", "bounce-ml-1")
 	f.Add("To: a@@b.example, <@c>(\r\nX--: 1\r\nx-: \r\nCc: @\r\nSubject: [", "-=owner")
@@ -116,7 +116,7 @@ func FuzzList(f *testing.F) {
 	})
 }
 
-// BenchmarkList is the cost for a message that has nothing of a list.
+// BenchmarkList measures a message without any evidence of a list.
 func BenchmarkList(b *testing.B) {
 	h, _ := message.Parse([]byte(strings.Repeat("Received: from a by b\r\n", 5) + strings.Repeat("X-MS-Exchange-Something: x\r\n", 10) +
 		"From: A <a@bank.example>\r\nTo: taro@y.example\r\nSubject: hi\r\nDate: x\r\nMessage-ID: <x@y>\r\nSender: news@shop.example\r\n\r\n"))

@@ -31,11 +31,11 @@ func (a away) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	}
 }
 
-// lookups are the counts in which a message that looks ahead differs.
+// lookups matches the counts of lookups, in which looking ahead makes a difference.
 var lookups = regexp.MustCompile(`"lookups":\d+`)
 
-// TestLookAhead: with nothing known, iprev and a tree walk take one round trip
-// each instead of two and three, and every result stays.
+// TestLookAhead: with nothing at hand, iprev and a tree walk take one round trip each
+// instead of several, and every result is the same.
 func TestLookAhead(t *testing.T) {
 	const trip = time.Second
 	now := stopped()
@@ -79,8 +79,7 @@ func TestLookAhead(t *testing.T) {
 	}
 }
 
-// TestLookAheadOnce: a client that greets again and again causes one guess at
-// its name.
+// TestLookAheadOnce: a client that greets again and again causes only one lookup ahead.
 func TestLookAheadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)
@@ -100,8 +99,8 @@ func TestLookAheadOnce(t *testing.T) {
 	})
 }
 
-// TestLookAheadWarm: what is at hand asks for nothing more, though names above
-// it are not known.
+// TestLookAheadWarm: if the answers that are needed are at hand, nothing is asked ahead,
+// although other names of the walk are not at hand.
 func TestLookAheadWarm(t *testing.T) {
 	zoneText, raw := signed(t)
 	z := newMemory(nameserver.Zone(t, zoneText))
@@ -116,8 +115,8 @@ func TestLookAheadWarm(t *testing.T) {
 	}
 }
 
-// TestPanicsAhead: a bug that shows in a question asked before its turn costs
-// what it costs in its turn.
+// TestPanicsAhead: a panic in a question that is asked ahead costs the same result as a
+// panic in its turn.
 func TestPanicsAhead(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
 	for name, want := range map[dns.Name]dmarc.Result{"_dmarc.bank.example": dmarc.ResultTempError, "_dmarc.example": dmarc.ResultTempError} {

@@ -19,8 +19,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// flood has keys messages' worth of keys under a name that never answers: n
-// signatures of DKIM and a chain of 50 ARC sets.
+// flood is a header with ten DKIM signatures and a chain of 50 ARC sets, whose keys are
+// all below a name that never answers.
 func flood(author, silent string, i int) message.Header {
 	const tags = " a=rsa-sha256; c=relaxed/relaxed; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA"
 	h := message.Header{{Name: "From", Value: " <x@" + author + ">"}}
@@ -40,9 +40,9 @@ func flood(author, silent string, i int) message.Header {
 	return h
 }
 
-// TestSilentKeysOfOthers: strangers whose keys never come keep neither the key
-// nor the policy of another message's author from being found, wherever they
-// come from and in whoever's name they write.
+// TestSilentKeysOfOthers: many messages whose keys never come do not keep the key or the
+// policy of another message's author from being found. It does not matter where they
+// come from, and in whose name they are written.
 func TestSilentKeysOfOthers(t *testing.T) {
 	zoneText, raw := signedFor(t, "alice@example.com")
 	keyOnly := strings.Replace(zoneText, "-all", "~all", 1)
@@ -99,8 +99,8 @@ func noRoom(e *Evaluation) (n int) {
 	return n
 }
 
-// TestWantOfRoom: what was not found because others took the room says so, and
-// what was not because its own servers are silent says that.
+// TestWantOfRoom: if a lookup fails because others hold the slots, the result says so. If
+// it fails because its own servers are silent, the result says that.
 func TestWantOfRoom(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	for _, full := range []bool{false, true} {
@@ -135,8 +135,8 @@ func TestWantOfRoom(t *testing.T) {
 	}
 }
 
-// TestWantOfRoomAfterAll: a stage that waited for room and then ran out of time
-// at servers ran out of room.
+// TestWantOfRoomAfterAll: a lookup that waited for a slot and then ran out of time while
+// a server was asked counts as one that lacked a slot.
 func TestWantOfRoomAfterAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := NewVerifier(silent{}, Options{})
@@ -173,8 +173,8 @@ func kindOf(err error) dns.ErrorKind {
 	return e.Kind
 }
 
-// TestOneMessage: of one message, and in the name of one organization, no more
-// than a few lookups of a sort are under way.
+// TestOneMessage: for one message, and for one organization, only a few lookups of each
+// purpose are under way.
 func TestOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := NewVerifier(silent{}, Options{})
@@ -189,7 +189,7 @@ func TestOneMessage(t *testing.T) {
 		used := func(s purpose) int { return v.slots.all[s].Used() }
 		begin(0, "192.0.2.1", "other.example", "evil.example")
 		synctest.Wait()
-		// The organization's few are shared by networks too: one has half.
+		// Networks share the slots of an organization too, so one network has half of them.
 		if used(forAuthor) != 0 || used(forKey) != maxOrganizationLookups/2 || used(forChain) != maxSealerLookups/2 {
 			t.Errorf("one message: %d of the author, %d keys, %d of the chain", used(forAuthor), used(forKey), used(forChain))
 		}

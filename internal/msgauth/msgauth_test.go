@@ -75,8 +75,8 @@ func TestEvaluation(t *testing.T) {
 	}
 }
 
-// TestConnectionCountedOnce: what the connection asked is not counted again
-// with its second message.
+// TestConnectionCountedOnce: the lookups of the connection do not count again with its
+// second message.
 func TestConnectionCountedOnce(t *testing.T) {
 	v := NewVerifier(nameserver.Zone(t, zoneText), Options{})
 	c := v.Connect(t.Context(), Session{Client: client})
@@ -93,7 +93,7 @@ func TestConnectionCountedOnce(t *testing.T) {
 	}
 }
 
-// silent never answers; it obeys its context.
+// silent never answers, and returns when its context ends.
 type silent struct{ dns.LookupOnly }
 
 func (silent) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -101,7 +101,7 @@ func (silent) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
 }
 
-// deaf does not even obey its context before an hour is over.
+// deaf ignores its context and returns after an hour.
 type deaf struct{ dns.LookupOnly }
 
 func (deaf) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -109,8 +109,8 @@ func (deaf) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, 
 	return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ}
 }
 
-// TestBudget: whatever DNS does, end of message waits no longer than the
-// budget, and what is missing is a temporary error.
+// TestBudget: whatever DNS does, the end of the message waits no longer than the budget,
+// and missing results are temporary errors.
 func TestBudget(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	for name, r := range map[string]dns.Resolver{"silent": silent{}, "deaf": deaf{}} {
@@ -143,8 +143,8 @@ func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return h.next.Lookup(ctx, name, typ)
 }
 
-// TestSilentKeyIsNoWayOut: a spoofer's own key that never comes must not use
-// up the time in which it is found that it could not have aligned.
+// TestSilentKeyIsNoWayOut: a spoofer's signature whose key never comes must not use up the
+// time that is needed to find that its domain does not align.
 func TestSilentKeyIsNoWayOut(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	synctest.Test(t, func(t *testing.T) {
@@ -160,8 +160,8 @@ func TestSilentKeyIsNoWayOut(t *testing.T) {
 	})
 }
 
-// TestShownOnlyResultsDoNotHoldUp: a silent reverse zone and a silent HELO
-// domain cost a message that passes no more than the grace.
+// TestShownOnlyResultsDoNotHoldUp: a silent reverse zone or a silent HELO domain delays a
+// message that passes by no more than the grace.
 func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)
@@ -175,7 +175,7 @@ func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	})
 }
 
-// TestGreetings: only the last greeting's check runs on.
+// TestGreetings: a new greeting ends the check of the last one.
 func TestGreetings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open atomic.Int64
@@ -192,7 +192,7 @@ func TestGreetings(t *testing.T) {
 	})
 }
 
-// counting never answers and counts who waits.
+// counting never answers, and counts the lookups that wait.
 type counting struct {
 	dns.LookupOnly
 	open *atomic.Int64

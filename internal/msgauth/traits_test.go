@@ -134,8 +134,8 @@ func TestRewrittenFrom(t *testing.T) {
 	}
 }
 
-// TestDigest: other hosts, relays and retries see the same message; another
-// author, date or id is another one.
+// TestDigest: the digest is the same on other hosts, after relays and for retries. It
+// differs for another author, date or message ID.
 func TestDigest(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	v := NewVerifier(nameserver.Zone(t, zoneText), Options{Now: func() time.Time { return now }})

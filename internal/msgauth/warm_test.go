@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// durations are what two evaluations of one message may differ in.
+// durations matches the times, in which two evaluations of one message may differ.
 var durations = regexp.MustCompile(`"(dns|elapsed|wait)_ns":\d+`)
 
 func facts(t *testing.T, e *Evaluation) string {
@@ -28,15 +28,15 @@ func facts(t *testing.T, e *Evaluation) string {
 	return durations.ReplaceAllString(string(out), "")
 }
 
-// stopped is a clock that stands; a bubble's would be another than that of
-// signatures made here.
+// stopped returns a clock that stands still. The clock of a synctest bubble would differ
+// from the time at which the test signed its mail.
 func stopped() func() time.Time {
 	now := time.Now()
 	return func() time.Time { return now }
 }
 
-// TestWarmIsTheSame: what is known beforehand changes neither a result nor the
-// count of questions, and then nothing is asked and nothing runs beside.
+// TestWarmIsTheSame: answers at hand change neither a result nor the count of lookups,
+// and then nothing is asked and no goroutine runs.
 func TestWarmIsTheSame(t *testing.T) {
 	zoneText, raw := signed(t)
 	now := stopped()
@@ -65,8 +65,7 @@ func TestWarmIsTheSame(t *testing.T) {
 	}
 }
 
-// TestWarmRunsHere: no stage of a message that is known through and through
-// has a goroutine.
+// TestWarmRunsHere: if every answer is at hand, no stage starts a goroutine.
 func TestWarmRunsHere(t *testing.T) {
 	zoneText, raw := signed(t)
 	r := newMemory(nameserver.Zone(t, zoneText))
@@ -84,7 +83,7 @@ func TestWarmRunsHere(t *testing.T) {
 	})
 }
 
-// peekBomb panics when it is looked whether a name is known.
+// peekBomb panics in Peek of one name.
 type peekBomb struct {
 	*memory
 	name dns.Name
@@ -97,8 +96,8 @@ func (b peekBomb) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return b.memory.Peek(name, typ)
 }
 
-// TestPanicsHere: a bug that shows in a stage's first try costs what it costs
-// in the background.
+// TestPanicsHere: a panic in the first run of a stage costs the same result as a panic in
+// the background.
 func TestPanicsHere(t *testing.T) {
 	for name, component := range map[dns.Name]Mechanism{
 		"bank.example": SPF, "_dmarc.bank.example": DMARC, "1.2.0.192.in-addr.arpa": IPRev, "mx.bank.example": SPF,
@@ -142,7 +141,7 @@ func TestSecondRunCounts(t *testing.T) {
 	}
 }
 
-// hides has every answer of a zone at hand but those for one name.
+// hides has every answer of a zone at hand except those for one name.
 type hides struct {
 	dns.LookupOnly
 	zone *zone.Zone

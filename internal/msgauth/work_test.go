@@ -20,12 +20,12 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// most is the arithmetic that one message may take, in ordinary operations.
+// most is the arithmetic that one message may take, in the unit of Cost.Operations.
 const most = 64
 
 const heavyExponent = 1<<31 - 1
 
-// keys are made once.
+// The keys are made once for all tests.
 var (
 	ordinary = sync.OnceValue(func() *signer.Heavy { return signer.NewHeavy(new(testing.B), 2048, 65537) })
 	heavy    = sync.OnceValue(func() *signer.Heavy { return signer.NewHeavy(new(testing.B), 8192, heavyExponent) })
@@ -33,8 +33,8 @@ var (
 
 const plainMail = "From: Ann <ann@bank.example>\r\nSubject: hello\r\n\r\nHello.\r\n"
 
-// load is a message with signatures and a chain, all of one key and each of a
-// domain of its own, and the zone that has the key at each of their names.
+// load describes a message with signatures and an ARC chain, and the zone for it. All are
+// made with one key, each for a domain of its own.
 type load struct {
 	signatures, sets int
 	key              crypto.Signer
@@ -72,7 +72,7 @@ func (l load) sign(tb testing.TB, domain, eml string) string {
 	return signer.DKIM(tb, l.key, "v=1; a=rsa-sha256; c=relaxed/relaxed; d="+domain+"; s=s; h=from:subject; bh=%BH; b=", eml)
 }
 
-// strangers are records of keys that are not the signer's.
+// strangers returns records of keys that are not the signer's.
 func strangers(tb testing.TB, n, bits, exponent int) (records []string) {
 	for range n {
 		records = append(records, signer.Record(signer.NewHeavy(tb, bits, exponent).Public()))
@@ -90,8 +90,8 @@ func results(e *Evaluation) map[string]int {
 	return n
 }
 
-// TestWork: the arithmetic of a message is bounded, ordinary messages do not
-// feel it, and what does not fit is neither none nor fail.
+// TestWork: the arithmetic of a message is bounded. The bound does not affect ordinary
+// messages, and results beyond it are neither none nor fail.
 func TestWork(t *testing.T) {
 	record := func(k crypto.Signer) string { return signer.Record(k.Public()) }
 	rotated := append(strangers(t, 3, 2048, 65537), record(ordinary()))
@@ -130,8 +130,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestWorkOfTheAuthor: whoever puts heavy signatures around the author's does
-// not take its pass away.
+// TestWorkOfTheAuthor: heavy signatures around the author's signature do not keep it from
+// passing.
 func TestWorkOfTheAuthor(t *testing.T) {
 	for _, above := range []bool{true, false} {
 		z, raw := load{0, 0, heavy(), nil}.build(t)
@@ -156,7 +156,7 @@ func TestWorkOfTheAuthor(t *testing.T) {
 	}
 }
 
-// TestWorkWithoutKeys: a chain that cannot fit asks for no keys.
+// TestWorkWithoutKeys: no keys are looked up for a chain that exceeds the bound anyway.
 func TestWorkWithoutKeys(t *testing.T) {
 	z, raw := load{0, 5, heavy(), nil}.build(t)
 	e := evaluate(t, NewVerifier(z, Options{}), "<a@no.example>", string(raw))
@@ -165,7 +165,7 @@ func TestWorkWithoutKeys(t *testing.T) {
 	}
 }
 
-// cpuTime is what the process used up: other processes do not count.
+// cpuTime returns the CPU time of this process.
 func cpuTime(tb testing.TB) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -174,9 +174,8 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkWorstMessage is what a message costs that asks for as much
-// arithmetic as it can: at most 5 ms each, of which the keys' records take a
-// part that does not depend on their size.
+// BenchmarkWorstMessage measures messages that cause as much arithmetic as possible. Each
+// takes 5 ms at most. The parsing of key records is a part of that, whatever their size.
 func BenchmarkWorstMessage(b *testing.B) {
 	for _, bm := range []struct {
 		name string

@@ -49,7 +49,7 @@ func BenchmarkCacheHitParallel(b *testing.B) {
 	})
 }
 
-// Sixteen ask the same at once, and one query answers them.
+// Sixteen goroutines ask the same question at once, and one query answers them all.
 func BenchmarkCoalesced(b *testing.B) {
 	const waiters = 16
 	c := benchCache(b, nameserver.Func(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
@@ -65,7 +65,7 @@ func BenchmarkCoalesced(b *testing.B) {
 	}
 }
 
-// Names nobody asked for before, into a cache that is full.
+// Each question is new, and the cache is full.
 func BenchmarkCacheMissAndEvict(b *testing.B) {
 	record := []dns.Record{{Text: strings.Repeat("x", 400)}}
 	c := benchCache(b, nameserver.Func(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
@@ -79,7 +79,7 @@ func BenchmarkCacheMissAndEvict(b *testing.B) {
 	}
 }
 
-// What a message that finds everything known pays for each question.
+// The cost of one question whose answer is cached.
 func BenchmarkPeekParallel(b *testing.B) {
 	c := benchCache(b, nameserver.Zone(b, "a.example 3600 TXT text"), 1<<20)
 	if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
@@ -96,7 +96,7 @@ func BenchmarkPeekParallel(b *testing.B) {
 	})
 }
 
-// A hit allocates nothing, whoever asks.
+// A cache hit does not allocate memory.
 func TestHitsDoNotAllocate(t *testing.T) {
 	c := cached(t, cacheDefaults(), nameserver.Zone(t, "a.example 3600 TXT text"))
 	ctx := t.Context()

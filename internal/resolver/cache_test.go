@@ -94,8 +94,8 @@ func TestCacheTTL(t *testing.T) {
 	}
 }
 
-// A "no" without SOA has TTL 0 (RFC 2308 §5); only the floor keeps it. With
-// every duration zero, nothing is kept at all.
+// A "no" without an SOA has TTL 0 (RFC 2308 §5), so it is kept only because of MinTTL.
+// With every duration 0, nothing is kept.
 func TestCacheZeroDurations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
@@ -140,9 +140,8 @@ func TestCacheFailures(t *testing.T) {
 	})
 }
 
-// TestCachePermanentFailures: an answer that nobody can use is kept as a
-// failure is, and takes the place of what was published before: nothing stale
-// stands in for it.
+// TestCachePermanentFailures: a permanent failure is kept like other failures. It replaces
+// the answer that was published before, so no stale answer is served for it.
 func TestCachePermanentFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, "l.example CNAME x.example\nx.example A 192.0.2.1")
@@ -227,7 +226,7 @@ func TestCacheCoalesces(t *testing.T) {
 	}
 }
 
-// The query goes on without the one who asked, but not for ever.
+// The query goes on after the lookup that began it returned, but not for ever.
 func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone+"! a.example.com A delay=3s\n! t.example.com TXT delay=1h\n")
@@ -248,8 +247,8 @@ func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 	})
 }
 
-// The lifetime of what is kept does not follow the wall clock, and what is
-// useless leaves by itself.
+// The lifetime of entries does not depend on the wall clock, and useless entries are
+// removed by themselves.
 func TestCacheForgetsWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
@@ -297,7 +296,7 @@ func TestCacheBoundsItsSize(t *testing.T) {
 	}
 }
 
-// Weight must see all a stranger can make large.
+// The weight must include everything that a stranger can make large.
 func TestWeightCountsEverything(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	k := key{"n.example", dns.TypeTXT}
@@ -362,7 +361,8 @@ func TestCacheClose(t *testing.T) {
 	})
 }
 
-// A panic below the cache would end the process: it is on a goroutine of ours.
+// A panic below the cache becomes a failure. It happens in a goroutine of the cache,
+// where it would end the process.
 func TestCacheSurvivesPanic(t *testing.T) {
 	var told any
 	cfg := cacheDefaults()
@@ -374,8 +374,8 @@ func TestCacheSurvivesPanic(t *testing.T) {
 	}
 }
 
-// Many names and waiters at once, with evictions, purges and failures: for the
-// race detector.
+// Many names and waiters at once, with evictions, purges and failures. This test is for
+// the race detector.
 func TestCacheConcurrentUse(t *testing.T) {
 	z := zone.New()
 	for i := range 50 {

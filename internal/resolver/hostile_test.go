@@ -13,9 +13,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// Servers that lie, delay, truncate, flood and close: every lookup ends in time,
-// and nothing is left of it. That no goroutine is left is what the end of the
-// bubble says.
+// With servers that lie, delay, truncate, flood and close, every lookup ends in time and
+// leaves no goroutine behind; synctest fails at the end of its bubble otherwise.
 func TestHostileServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // servers may still be at it
@@ -40,7 +39,8 @@ func TestHostileServers(t *testing.T) {
 	})
 }
 
-// The same with real sockets: descriptors and goroutines are what they were.
+// The same with real sockets: afterwards there are as many descriptors and goroutines as
+// before.
 func TestNothingLeaks(t *testing.T) {
 	s := nameserver.Serve(t, `
 *.ok.example A 192.0.2.1
@@ -68,8 +68,8 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	wg.Wait()
 	r.Close()
-	// The server's side of a connection ends a moment after the client's, and
-	// what it has not read yet may begin after that.
+	// The server ends its side of a connection a moment after the client, and may
+	// still have to read packets.
 	leaks := func() bool { return runtime.NumGoroutine() > before || descriptors(t) > files }
 	for deadline := time.Now().Add(longTimeout); leaks(); runtime.Gosched() {
 		if time.Now().After(deadline) {
@@ -78,7 +78,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// descriptors counts the open files of this process.
+// descriptors returns the number of open files of this process.
 func descriptors(t *testing.T) int {
 	t.Helper()
 	list, err := os.ReadDir("/proc/self/fd")

@@ -11,9 +11,8 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// TestLargeAnswers: an answer with more text than anybody needs is kept for a
-// minute, whatever its TTL, and nothing stale of it; one octet less for as long
-// as it says.
+// TestLargeAnswers: a large answer is kept for a minute at most and never served stale. An
+// answer that is one octet smaller is kept for its TTL.
 func TestLargeAnswers(t *testing.T) {
 	for octets, want := range map[int]time.Duration{maxSmallText: time.Hour, maxSmallText + 1: time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -32,8 +31,8 @@ func TestLargeAnswers(t *testing.T) {
 	}
 }
 
-// TestLargeAnswersFlushNothing: whoever has large answers at many names takes
-// no room from the answers of others.
+// TestLargeAnswersFlushNothing: large answers at many names do not push other answers out
+// of the cache.
 func TestLargeAnswersFlushNothing(t *testing.T) {
 	z := zone.New().AddTTL("*.evil.example", dns.TypeTXT, 24*time.Hour, dns.Record{Text: strings.Repeat("x", 30<<10)})
 	for i := range 500 {
@@ -67,7 +66,8 @@ func TestLargeAnswersFlushNothing(t *testing.T) {
 	}
 }
 
-// TestLargeAndSmall: an answer that shrinks or grows is in the cache once.
+// TestLargeAndSmall: an answer that becomes larger or smaller is in only one of the
+// stores.
 func TestLargeAndSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := zone.New()

@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// open answers after a time and counts the questions it has open.
+// open is a resolver that answers after a while and counts the questions under way.
 type open struct {
 	dns.LookupOnly
 	mu           sync.Mutex
@@ -44,22 +44,23 @@ func (o *open) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	}
 }
 
-// counts are what open knows, read while its questions may go on.
+// counts returns the counters of open; questions may still be under way.
 func (o *open) counts() (now, most, asked, ended int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.now, o.most, o.asked, o.ended
 }
 
-// underWay counts c's flights, of them the orphans and the prefetches.
+// underWay returns the number of c's flights, and how many of them are orphans and
+// prefetches.
 func (c *Cache) underWay() (flights, orphans, prefetches int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.flights), c.orphans.Len(), c.prefetches
 }
 
-// TestQuestionsNobodyWaitsFor: who asks and goes away, as often as he likes,
-// leaves no more than a few questions open.
+// TestQuestionsNobodyWaitsFor: a client that asks and leaves, however often, leaves only a
+// few questions under way.
 func TestQuestionsNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -90,7 +91,7 @@ func TestQuestionsNobodyWaitsFor(t *testing.T) {
 		if now != 0 || orphans != 0 || flights != 0 {
 			t.Errorf("left: %d questions, %d orphans, %d flights", now, orphans, flights)
 		}
-		// The last that were left went on, and the next to ask has the answer.
+		// The questions that were left last went on, and the next lookup has their answers.
 		for i := 1000 - maxOrphans; i < 1000; i++ {
 			if _, ok := c.Peek(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT); !ok {
 				t.Errorf("question %d was given up", i)
@@ -103,8 +104,8 @@ func TestQuestionsNobodyWaitsFor(t *testing.T) {
 	})
 }
 
-// TestOrphanIsAdopted: a question that somebody waits for again is not given
-// up, and one that was is asked anew.
+// TestOrphanIsAdopted: an orphan that a lookup waits for again is not given up. A question
+// that was given up is asked anew.
 func TestOrphanIsAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &open{takes: 5 * time.Second}
@@ -139,8 +140,8 @@ func TestOrphanIsAdopted(t *testing.T) {
 	})
 }
 
-// TestPrefetchIsNoOrphan: what nobody waited for in the first place goes on,
-// also when somebody came and left.
+// TestPrefetchIsNoOrphan: a prefetch is not an orphan, even after a lookup waited for it
+// and left.
 func TestPrefetchIsNoOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, "hot.example 60 TXT x")

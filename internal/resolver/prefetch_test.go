@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// prefetching returns a cache over cacheZone, with a.example.com (60 s) read
-// as often as makes it hot.
+// prefetching returns a cache over cacheZone in which a.example.com (60 s) was read often
+// enough to be hot.
 func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *zone.Zone, *gathered) {
 	t.Helper()
 	z, m := nameserver.Zone(t, cacheZone), testMetrics(t)
@@ -27,8 +27,8 @@ func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *zone.Zone, *gathered) 
 	return c, z, m
 }
 
-// What is read often is asked again in the last tenth of its TTL, by whoever
-// reads it then, and nobody waits.
+// A hot entry is renewed by the first read in the last tenth of its TTL, and that read
+// does not wait.
 func TestPrefetch(t *testing.T) {
 	read := map[string]func(c *Cache) (dns.Answer, error){
 		"Lookup": func(c *Cache) (dns.Answer, error) { return c.Lookup(context.Background(), "a.example.com", dns.TypeA) },
@@ -68,7 +68,7 @@ func TestPrefetch(t *testing.T) {
 	}
 }
 
-// What nobody reads any more, or read once, costs no query.
+// An entry that is no longer read, or was read only once, is not renewed.
 func TestPrefetchOnlyWhatIsHot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, z, _ := prefetching(t, cacheDefaults())
@@ -109,8 +109,8 @@ func TestPrefetchOfNo(t *testing.T) {
 	})
 }
 
-// A prefetch that fails changes nothing before the TTL ends; then the answer
-// is stale until the failure may be asked about again.
+// A prefetch that fails changes nothing before the TTL ends. Then the answer is stale
+// until the question may be asked again.
 func TestPrefetchFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := cacheDefaults()
@@ -143,7 +143,7 @@ func TestPrefetchFails(t *testing.T) {
 	})
 }
 
-// Who comes after the TTL while the prefetch is under way waits for it.
+// A lookup after the TTL waits for a prefetch that is still under way.
 func TestPrefetchIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, z, _ := prefetching(t, cacheDefaults())
@@ -161,8 +161,7 @@ func TestPrefetchIsJoined(t *testing.T) {
 	})
 }
 
-// Prefetches are bounded; those that found no room come later, and Close ends
-// them all.
+// Prefetches are bounded. Those beyond the bound begin later, and Close ends them all.
 func TestPrefetchesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := zone.New()
@@ -213,7 +212,7 @@ func TestPrefetchFrom(t *testing.T) {
 	}
 }
 
-// TestCachePeek: only a good answer within its TTL is known without asking.
+// TestCachePeek: only a good answer within its TTL is at hand.
 func TestCachePeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone+"! bad.example.com TXT servfail\n")
@@ -249,8 +248,8 @@ func TestCachePeek(t *testing.T) {
 	})
 }
 
-// TestPrefetchIsNotStale: where no stale answers are wanted, a prefetch that
-// is still under way when the TTL ends brings none.
+// TestPrefetchIsNotStale: if stale answers are not wanted, a prefetch that is still under
+// way when the TTL ends does not cause one.
 func TestPrefetchIsNotStale(t *testing.T) {
 	for _, tt := range []struct {
 		reason string

@@ -15,14 +15,14 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// silenceTimeout is how long tests over real sockets wait for what does not
-// come; longTimeout is for what does, however slow the machine.
+// silenceTimeout is how long tests over real sockets wait for an answer that must not
+// come. longTimeout is for an answer that must come, however slow the machine is.
 const (
 	silenceTimeout = 30 * time.Millisecond
 	longTimeout    = 30 * time.Second
 )
 
-// From the question to the socket and the metrics, and back.
+// A lookup through the cache, the client, a real socket and the metrics.
 func TestResolver(t *testing.T) {
 	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", nameserver.Options{})
 	m := nameserver.NewSeries()
@@ -91,7 +91,7 @@ func TestResolverErrors(t *testing.T) {
 	}
 }
 
-// What has a name here too is what package upstream has.
+// The names that this package exports again mean the same as in package upstream.
 func TestServersFromResolvConf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(path, []byte("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"), 0o600); err != nil {

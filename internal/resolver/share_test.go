@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// A reload keeps what is known, and time goes on for it: entries whose time is
-// over leave, whoever wrote last.
+// A reload keeps the entries, and their time goes on. Expired entries are removed,
+// whichever Cache wrote last.
 func TestWithSharesCacheAndClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -60,8 +60,8 @@ func TestWithSharesCacheAndClock(t *testing.T) {
 	})
 }
 
-// A reload often has the reason that servers failed: what still waits for the
-// old ones, and fails, must not displace what the new ones said meanwhile.
+// A reload often happens because servers failed. A query to the old servers that fails
+// late must not replace an answer of the new ones.
 func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
 	for _, tt := range []struct {
 		reason string

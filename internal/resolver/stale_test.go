@@ -65,8 +65,8 @@ func TestCacheServesStaleNo(t *testing.T) {
 	})
 }
 
-// While an answer past its TTL is at hand, nobody waits long for a slow
-// server, and nobody's deadline turns into a failure.
+// If a stale answer is at hand, a lookup does not wait long for a slow server, and does
+// not fail at its deadline.
 func TestCacheStaleWhileServerIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)

@@ -16,8 +16,8 @@ func network(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{192, byte(n >> 8), byte(n), 0}), 24)
 }
 
-// crowd makes n requests of a network at once and returns what they get, as
-// they get it.
+// crowd makes n requests of a network at once. The channel returns each slot when the
+// request gets it.
 func crowd(ctx context.Context, l *Lock, n, net int, from ...Source) chan *Slot {
 	got := make(chan *Slot, n)
 	for range n {
@@ -27,8 +27,8 @@ func crowd(ctx context.Context, l *Lock, n, net int, from ...Source) chan *Slot 
 	return got
 }
 
-// TestNobodyHoldsMoreThanHeLeaves: one network gets half of the slots, several
-// get equal parts, and there is one for who comes next.
+// TestNobodyHoldsMoreThanHeLeaves: one network gets half of the slots, several networks
+// get equal parts, and a newcomer still finds a slot.
 func TestNobodyHoldsMoreThanHeLeaves(t *testing.T) {
 	for _, tt := range []struct{ size, networks, least, most, free int }{
 		{96, 1, 48, 48, 48}, {8, 1, 4, 4, 4}, {7, 1, 4, 4, 3}, {2, 1, 1, 1, 1}, {1, 1, 1, 1, 0},
@@ -105,7 +105,8 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// TestTimeEnds: who waited in vain leaves nothing behind, in whatever pool.
+// TestTimeEnds: a request whose time ends while it waits leaves nothing behind in any
+// pool.
 func TestTimeEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -137,8 +138,8 @@ func TestTimeEnds(t *testing.T) {
 	})
 }
 
-// TestPoolsInTurn: a request holds places in the pools before the one it waits
-// for, so that a message cannot fill a queue, and an organization not all.
+// TestPoolsInTurn: a request waits in one pool at a time, in the order given. A message
+// therefore cannot fill the queue of an organization, nor an organization that of all.
 func TestPoolsInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -161,7 +162,7 @@ func TestPoolsInTurn(t *testing.T) {
 	})
 }
 
-// TestPrivate: a message's own pool knows no networks and keeps the order.
+// TestPrivate: the pool of a message ignores networks and keeps the order of requests.
 func TestPrivate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -180,9 +181,8 @@ func TestPrivate(t *testing.T) {
 	})
 }
 
-// TestAny: whatever is asked for and given back, in whatever order, no pool
-// gives more than it has, nobody waits who could be served, and in the end
-// everything is as it was.
+// TestAny makes random requests and releases. No pool gives more slots than it has, no
+// request waits that could be served, and in the end every pool is empty.
 func TestAny(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
@@ -241,7 +241,7 @@ func check(t *testing.T, pools ...*Pool) {
 	}
 }
 
-// BenchmarkTake is a request that need not wait.
+// BenchmarkTake measures a request that does not have to wait.
 func BenchmarkTake(b *testing.B) {
 	var l Lock
 	all, orgs := NewPool(96), NewFamily(8)
