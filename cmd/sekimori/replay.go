@@ -48,8 +48,8 @@ the "From " line of the mbox or of the message's own file. The fields that one's
 own hosts put on top of a message are taken off before it is judged. Mail of
 trusted networks and of clients that logged in is skipped, as in the daemon. A
 message whose client cannot be read is never skipped; it is counted as one that
-cannot be judged. Recipients' consent (policy.recipients) is not asked, because
-stored mail does not say who all the recipients were.
+cannot be judged. Recipients' consent (policy.recipients) counts if a Received
+field says for whom the message was.
 
 --dns-snapshot keeps every DNS answer in a file. A second run, or one that goes on
 after an interruption, asks only for what is not in the file. Replay old mail
