@@ -66,6 +66,7 @@ var floors = map[string]floor{
 	"internal/testkit/opinion":  words,
 	"internal/testkit/naive":    words,
 	"internal/testkit/readers":  words,
+	"internal/testkit/web":      words,
 
 	"internal/testkit/nameserver": words,
 

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/testkit/web"
 )
 
 func start(t *testing.T, webConfig string, ready func() error) *Server {
@@ -44,24 +45,6 @@ func serve(t *testing.T, o Options) *Server {
 	return s
 }
 
-func get(t *testing.T, method, url string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
-}
-
 func TestRoutes(t *testing.T) {
 	var ready atomic.Bool
 	s := start(t, "", func() error {
@@ -85,7 +68,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/debug/pprof/", true, 404, ""},
 	} {
 		ready.Store(tt.ready)
-		code, body := get(t, tt.method, base+tt.path)
+		code, body := web.Do(t, tt.method, base+tt.path)
 		if code != tt.code || !strings.Contains(body, tt.body) {
 			t.Errorf("%s %s: %d %q", tt.method, tt.path, code, body)
 		}
@@ -100,7 +83,7 @@ func TestBasicAuth(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, path, func() error { return nil })
-	if code, _ := get(t, "GET", "http://"+s.Addr()+"/metrics"); code != http.StatusUnauthorized {
+	if code, _ := web.Do(t, "GET", "http://"+s.Addr()+"/metrics"); code != http.StatusUnauthorized {
 		t.Errorf("without a password: %d", code)
 	}
 }

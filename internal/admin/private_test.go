@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/testkit/web"
 )
 
 func serveHandlers(t *testing.T, handlers map[string]http.Handler) string {
@@ -76,7 +78,7 @@ func TestBoundQueries(t *testing.T) {
 	var wg sync.WaitGroup
 	for range maxQueries {
 		wg.Go(func() {
-			if code, _ := get(t, "GET", "http://"+addr+"/api/slow"); code != 200 {
+			if code, _ := web.Do(t, "GET", "http://"+addr+"/api/slow"); code != 200 {
 				t.Errorf("one of four: %d", code)
 			}
 		})
@@ -84,7 +86,7 @@ func TestBoundQueries(t *testing.T) {
 	for range maxQueries {
 		<-entered
 	}
-	if code, _ := get(t, "GET", "http://"+addr+"/api/slow"); code != 503 {
+	if code, _ := web.Do(t, "GET", "http://"+addr+"/api/slow"); code != 503 {
 		t.Errorf("the fifth: %d", code)
 	}
 	close(leave)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/web"
 )
 
 const zoneText = `
@@ -84,24 +84,6 @@ func send(t *testing.T, a *App, from string) client.Result {
 	return res
 }
 
-func get(t *testing.T, url string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
 func TestDaemon(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Policy.Recipients.File = filepath.Join(t.TempDir(), "opted-out")
@@ -116,10 +98,10 @@ func TestDaemon(t *testing.T) {
 		t.Errorf("spoofed message: %+v", res)
 	}
 	base := "http://" + a.AdminAddr()
-	if got := get(t, base+"/readyz"); got != "ready\n" {
+	if got := web.Get(t, base+"/readyz"); got != "ready\n" {
 		t.Errorf("readyz: %q", got)
 	}
-	metrics := get(t, base+"/metrics")
+	metrics := web.Get(t, base+"/metrics")
 	for _, want := range []string{
 		`sekimori_messages_total{verdict="accept"} 1`, `sekimori_messages_total{verdict="reject"} 1`,
 		`sekimori_messages_total{verdict="quarantine"} 0`,

@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/web"
 )
 
 // session plays an SMTP session with one message. o is what the MTA offers.
@@ -88,11 +89,11 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 			for i := range 200 {
 				session(t, a, tc.ip(i), tc.offer, client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: x@evil.example\r\n\r\nx\r\n"))
 			}
-			if got := get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(got, tc.series+"\n") {
+			if got := web.Get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(got, tc.series+"\n") {
 				t.Errorf("metrics lack %s", tc.series)
 			}
 			shown := strings.ReplaceAll(`"blind":["`+tc.seen+`"]`, `""`, "")
-			if got := get(t, "http://"+a.AdminAddr()+StatusPath); !strings.Contains(got, shown) {
+			if got := web.Get(t, "http://"+a.AdminAddr()+StatusPath); !strings.Contains(got, shown) {
 				t.Errorf("status lacks %s", shown)
 			}
 			if err := stop(); err != nil {

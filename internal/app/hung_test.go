@@ -12,6 +12,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/testkit/web"
 )
 
 // TestReloadOfHungFile: if a file system hangs, that reload is given up. The next reload, the
@@ -47,7 +48,7 @@ func TestReloadOfHungFile(t *testing.T) {
 	if r := a.Running(); !strings.Contains(r.Config, "mode: monitor") || !r.Reload.Successful {
 		t.Errorf("what came late is in effect: %+v", r)
 	}
-	if metrics := get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(metrics, `sekimori_dns_upstream_up{server="0"} 1`) {
+	if metrics := web.Get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(metrics, `sekimori_dns_upstream_up{server="0"} 1`) {
 		t.Error("the metrics do not show the resolver that is in use")
 	}
 
@@ -110,7 +111,7 @@ func TestLostSocket(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Listen = []config.Listener{{Address: "unix:" + path}}
 	a, log, stop := running(t, cfg)
-	ready := func() string { return get(t, "http://"+a.AdminAddr()+"/readyz") }
+	ready := func() string { return web.Get(t, "http://"+a.AdminAddr()+"/readyz") }
 	if got := ready(); got != "ready\n" {
 		t.Fatalf("readyz: %q", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"sekimori/internal/admin"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
+	"sekimori/internal/testkit/web"
 )
 
 // TestOneID: the ID in the SMTP reply leads to the message in the log and in the running
@@ -55,7 +56,7 @@ func TestNothingRemembered(t *testing.T) {
 	cfg.Admin.Recent = 0
 	a, _, stop := running(t, cfg)
 	send(t, a, "<a@bank.example>")
-	if got := get(t, "http://"+a.AdminAddr()+DecisionsPath); !strings.Contains(got, "404") {
+	if got := web.Get(t, "http://"+a.AdminAddr()+DecisionsPath); !strings.Contains(got, "404") {
 		t.Errorf("answer %q", got)
 	}
 	if err := stop(); err != nil {
@@ -70,7 +71,7 @@ func TestProfiles(t *testing.T) {
 		cfg.Admin.Pprof = allowed
 		a, _, stop := running(t, cfg)
 		for _, path := range []string{ProfilePath, ProfilePath + "goroutine?debug=1", ProfilePath + "cmdline"} {
-			if got := get(t, "http://"+a.AdminAddr()+path); strings.HasPrefix(got, "404") == allowed {
+			if got := web.Get(t, "http://"+a.AdminAddr()+path); strings.HasPrefix(got, "404") == allowed {
 				t.Errorf("allowed %t: %s answers %.80q", allowed, path, got)
 			}
 		}

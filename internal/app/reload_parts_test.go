@@ -17,6 +17,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/web"
 )
 
 // TestReloadOfListeners: after a reload new addresses answer and removed ones do not. The
@@ -77,7 +78,7 @@ func TestReloadOfAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := a.AdminAddr()
-	if second == first || get(t, "http://"+second+"/readyz") != "ready\n" {
+	if second == first || web.Get(t, "http://"+second+"/readyz") != "ready\n" {
 		t.Errorf("moved from %s to %s", first, second)
 	}
 	if err := a.Reload(with(cfg, func(c *config.Config) { c.Admin.Listen = "" })); err != nil {
@@ -93,7 +94,7 @@ func TestReloadOfAdmin(t *testing.T) {
 	if err := a.Reload(with(cfg)); err != nil {
 		t.Fatal(err)
 	}
-	if get(t, "http://"+a.AdminAddr()+"/readyz") != "ready\n" {
+	if web.Get(t, "http://"+a.AdminAddr()+"/readyz") != "ready\n" {
 		t.Error("it did not come back")
 	}
 	if err := stop(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/logs"
+	"sekimori/internal/testkit/web"
 )
 
 // with returns a function that loads a copy of cfg with changes.
@@ -41,7 +42,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("spoofed message: %+v", res)
 	}
 	for _, want := range []string{"\nsekimori_sessions_limit 10000\n", "\nsekimori_memory_limit_bytes 1.073741824e+09\n"} {
-		if !strings.Contains(get(t, "http://"+a.AdminAddr()+"/metrics"), want) {
+		if !strings.Contains(web.Get(t, "http://"+a.AdminAddr()+"/metrics"), want) {
 			t.Errorf("metrics at the start lack %s", want)
 		}
 	}
@@ -64,7 +65,7 @@ func TestReload(t *testing.T) {
 	if !res.Action.Delivers() || len(res.Modifications) != 2 || !strings.Contains(fmt.Sprint(res.Modifications), "new.here.example") {
 		t.Errorf("spoofed message after the reload: %+v", res)
 	}
-	metrics := get(t, "http://"+a.AdminAddr()+"/metrics")
+	metrics := web.Get(t, "http://"+a.AdminAddr()+"/metrics")
 	for _, want := range []string{
 		"sekimori_config_last_reload_successful 1", `sekimori_enforcement_mode_info{mode="monitor"} 1`,
 		fmt.Sprintf("sekimori_config_hash_info{hash=%q} 1", a.Running().Hash),
@@ -74,7 +75,7 @@ func TestReload(t *testing.T) {
 			t.Errorf("metrics lack %s", want)
 		}
 	}
-	shown := get(t, "http://"+a.AdminAddr()+"/api/config")
+	shown := web.Get(t, "http://"+a.AdminAddr()+"/api/config")
 	if !strings.Contains(shown, "authserv_id: new.here.example") || !strings.Contains(shown, `"tries":1,"successful":true`) {
 		t.Errorf("/api/config: %s", shown)
 	}
@@ -139,7 +140,7 @@ func TestReloadOfBadFile(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("places %q, want %q", got, want)
 	}
-	if metrics := get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(metrics, "sekimori_config_last_reload_successful 0") {
+	if metrics := web.Get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(metrics, "sekimori_config_last_reload_successful 0") {
 		t.Error("the metric does not say that the reload failed")
 	}
 	after := a.Running()
@@ -155,7 +156,7 @@ func TestReloadOfBadFile(t *testing.T) {
 	if err := a.Reload(load); err != nil {
 		t.Fatal(err)
 	}
-	if metrics := get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(metrics, "sekimori_config_last_reload_successful 1") {
+	if metrics := web.Get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(metrics, "sekimori_config_last_reload_successful 1") {
 		t.Error("the metric does not say that the reload succeeded")
 	}
 	if err := stop(); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/testkit/logs"
+	"sekimori/internal/testkit/web"
 )
 
 // steered returns a configuration with a file of rules and with a candidate.
@@ -37,7 +38,7 @@ func TestSteering(t *testing.T) {
 	if res := send(t, a, "<x@evil.example>"); !res.Action.Delivers() {
 		t.Errorf("spoofed message: %+v", res)
 	}
-	metrics := get(t, "http://"+a.AdminAddr()+"/metrics")
+	metrics := web.Get(t, "http://"+a.AdminAddr()+"/metrics")
 	for _, want := range []string{
 		`sekimori_override_rule_hits_total{rule="ours"} 1`, `sekimori_override_rule_hits_total{rule="old"} 0`,
 		`sekimori_shadow_total{live="accept",shadow="reject"} 1`, `sekimori_dmarc_override_total{reason="local_policy"} 1`,

@@ -5,12 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net/http"
 	"regexp"
 	"strings"
 	"testing"
 
 	"sekimori/internal/authres"
+	"sekimori/internal/testkit/web"
 )
 
 // TestRun: what becomes of the demo's messages is what their titles say.
@@ -80,18 +80,9 @@ func TestKeep(t *testing.T) {
 		text.Write(buf[:n])
 	}
 	url := regexp.MustCompile(`http://\S+/metrics`).FindString(text.String())
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil || !strings.Contains(string(metrics), `sekimori_messages_total{verdict="reject"} 3`) {
-		t.Errorf("metrics: %v\n%s", err, metrics)
+	metrics := web.Get(t, url)
+	if !strings.Contains(metrics, `sekimori_messages_total{verdict="reject"} 3`) {
+		t.Errorf("metrics: %s", metrics)
 	}
 	if !strings.Contains(text.String(), "=> REJECTED: 550 5.7.1 ") {
 		t.Errorf("the text shows no reject:\n%s", text.String())
