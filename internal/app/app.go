@@ -45,7 +45,7 @@ type App struct {
 	console    *console.Console
 	ready      atomic.Bool
 	served     chan error // receives the error of the first listener that failed
-	// retiring counts the closing of what earlier configurations opened.
+	// retiring waits until everything that earlier configurations opened is closed.
 	retiring sync.WaitGroup
 	steps    []step // what New and Start began
 	// reloading makes reloads wait for each other. It is locked before mu, so that mu
@@ -139,7 +139,7 @@ func (a *App) beginWith(cfg *config.Config) (undo func() error, err error) {
 	return always(a.closeAll), nil
 }
 
-// closeAll closes what the configuration in effect opened.
+// closeAll closes everything that the configuration in effect opened.
 func (a *App) closeAll() {
 	if a.admin != nil {
 		a.undo(adminStep(a.admin))

@@ -112,7 +112,7 @@ func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) t
 	return time.Duration(cfg.Limits.ShownWait)
 }
 
-// observers returns what is told of every decision: the metrics, the log and the memory
+// observers returns the observers of every decision: the metrics, the log and the memory
 // of decisions.
 func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []filter.Observer {
 	private := g.cfg.Log.Privacy == config.PrivacyLocalParts

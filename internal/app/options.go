@@ -18,7 +18,7 @@ type Options struct {
 	// Log is where the log goes, usually standard error.
 	Log io.Writer
 	Now func() time.Time
-	// Registry takes the daemon's metrics, and the admin address shows what is in it.
+	// Registry takes the daemon's metrics. The admin address shows all metrics in it.
 	Registry *prometheus.Registry
 	// Sockets are those that the supervisor passed, by name; they serve
 	// "systemd:NAME" of the key listen.

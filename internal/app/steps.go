@@ -1,6 +1,6 @@
 package app
 
-// step is something that was begun, with what undoes it.
+// step is something that was begun, with the function that undoes it.
 type step struct {
 	name string // for the log
 	undo func() error
@@ -34,7 +34,7 @@ func (a *App) unwind(list *[]step) {
 // output takes nothing, and the record is counted as dropped.
 func (a *App) undo(s step) {
 	if a.o.onStep != nil {
-		_ = a.o.onStep(s.name, true) // undoing goes on whatever a test says
+		_ = a.o.onStep(s.name, true) // a test cannot stop the undoing, so its error has no meaning
 	}
 	if err := s.undo(); err != nil {
 		a.log.Warn("clean-up failed", "step", s.name, "error", err)

@@ -42,8 +42,9 @@ type link struct {
 	end     End
 }
 
-// heldReplies are replies for which there has been no step yet that gets a reply. Each is
-// kept for what it is about.
+// heldReplies are replies that wait for a step at which the MTA expects one. A reply to
+// CONNECT is valid for the whole connection, a reply to HELO until the next HELO, and any
+// other reply for the message.
 type heldReplies struct{ connect, helo, message Reply }
 
 // reply returns the reply that the next step gets, or "" if none is held.
@@ -57,7 +58,8 @@ func (h heldReplies) reply() Reply {
 	return h.message
 }
 
-// hold keeps r for what cmd is about, unless a reply is already held for that.
+// hold keeps r as the reply to cmd: for the connection, the HELO or the message. A reply
+// that is held for it already stays.
 func (h *heldReplies) hold(cmd byte, r Reply) {
 	slot := &h.message
 	switch cmd {

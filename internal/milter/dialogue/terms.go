@@ -41,9 +41,8 @@ type Terms struct {
 	Protocol gomilter.OptProtocol
 }
 
-// Negotiate returns the part of what we want that the MTA offers: an MTA drops a
-// milter that asks for more. repliesTo reports whether we want to reply to an event
-// before the end of the message.
+// Negotiate returns the terms: everything that we want, as far as the MTA offers it. An
+// MTA drops a milter that asks for more. repliesTo reports whether we want to reply to cmd.
 func Negotiate(o wire.Offer, repliesTo func(cmd byte) bool) Terms {
 	actions := AddHeader | ChangeHeader | Quarantine | AskMacros
 	protocol := gomilter.OptNoUnknown | gomilter.OptHeaderLeadingSpace
