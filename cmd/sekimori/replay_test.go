@@ -32,7 +32,7 @@ func TestReplay(t *testing.T) {
 		stderr string
 	}{
 		{"table", []string{box, "--trusted-host", "MX.here.example", "--dns-snapshot", snapshot}, 0, "No DNS was needed: the snapshot answered all", ""},
-		{"a bad message", []string{broken, "--received", "1", "--dns-snapshot", snapshot}, 1, "message 1 at octet 0: 0 received fields", ""},
+		{"a bad message", []string{broken, "--received", "1", "--dns-snapshot", snapshot}, 1, "message 1 at octet 0: the message has 0 received fields", ""},
 		{"a candidate", []string{box, "--received", "1", "--dns-snapshot", snapshot, "--candidate", cfg}, 0, "decides otherwise on 0 messages", ""},
 		{"a bad candidate", []string{box, "--received", "1", "--candidate", bad}, 2, "", "bad.yaml:1:7"},
 		{"no origin", []string{box}, 2, "", "at least one of the flags"},
