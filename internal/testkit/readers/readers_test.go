@@ -48,7 +48,8 @@ func TestForms(t *testing.T) {
 	}
 	for _, value := range []string{
 		"a.b+c@x.example", "a!b#c$d%e&f*g-h@x.example", "a{b}|c~d^e`f@x.example", `"a/b?c@x.example"`, `"o'brien@x.example"`, `"[192.0.2.1]"`,
-		`"[IPv6:2001:db8::1]"`, "x_y.example", "localhost", `"root@localhost"`, "xn--r8jz45g.example", "例え.example", "用户@例え.example", "e\u0301@例え.example",
+		`"[IPv6:2001:db8::1]"`, "x_y.example", "localhost", `"root@localhost"`, "xn--r8jz45g.example",
+		"例え.example", "用户@例え.example", "e\u0301@例え.example",
 	} {
 		add("fail smtp.mailfrom=" + value)
 	}
