@@ -174,8 +174,6 @@ type Options struct {
 	// MinRSABits is the smallest RSA key accepted; at least 1024 (RFC 8301
 	// §3.2), which 0 means.
 	MinRSABits int
-	// MaxRSABits is the largest RSA key accepted; 0 means 8192.
-	MaxRSABits int
 	// BodyLength is the policy for l=; "" means covered.
 	BodyLength BodyLengthPolicy
 	// Now is the time for t= and x=; the zero time means time.Now().
@@ -198,10 +196,12 @@ type Options struct {
 	Cache *Cache
 }
 
+// MaxRSABits is the largest RSA key that is accepted.
+const MaxRSABits = 8192
+
 // The defaults, and the smallest RSA key that a configuration can allow.
 const (
 	defaultMaxSignatures = 10
-	defaultMaxRSABits    = 8192
 	defaultSkew          = 5 * time.Minute
 	rfc8301MinRSABits    = 1024
 )
@@ -213,9 +213,6 @@ func (o Options) WithDefaults() Options {
 		o.MaxSignatures = defaultMaxSignatures
 	}
 	o.MinRSABits = max(o.MinRSABits, rfc8301MinRSABits)
-	if o.MaxRSABits <= 0 {
-		o.MaxRSABits = defaultMaxRSABits
-	}
 	if o.BodyLength == "" {
 		o.BodyLength = BodyLengthCovered
 	}

@@ -15,7 +15,7 @@ func checkStrength(k *syntax.Key, o Options) *Error {
 		switch {
 		case k.Bits < o.MinRSABits: // RFC 8301 §3.2
 			return &Error{Policy, ReasonWeakKey, "the RSA key is too short"}
-		case k.Bits > o.MaxRSABits: // the cost grows with the square
+		case k.Bits > MaxRSABits: // the cost grows with the square
 			return &Error{Policy, ReasonLargeKey, "the RSA key is too long"}
 		case pub.E < 3: // with the exponent 1 every text is its own signature
 			return &Error{Policy, ReasonWeakKey, "the RSA exponent signs nothing"}

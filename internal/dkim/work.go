@@ -72,7 +72,7 @@ func (m *Message) Reserve(p *Pending) bool {
 	switch size := 8 * len(p.Signature); {
 	case p.Algorithm == syntax.Ed25519SHA256:
 		need = ed25519Work
-	case size <= defaultMaxRSABits:
+	case size <= MaxRSABits:
 		need = rsaWork(size, ordinaryExponent)
 	}
 	if need > m.budget.free {

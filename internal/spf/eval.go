@@ -20,6 +20,9 @@ type evaluation struct {
 	local    string     // local part of <sender>
 	origin   dns.Name   // domain of <sender>, %{o}: it does not change in includes and redirects
 	check    *Check
+	// maxQueries is MaxQueries. A check that needs more is a temperror, because
+	// the bound is ours and not the publisher's mistake.
+	maxQueries int
 
 	ptr *ptrNames // nil until the client's PTR records were looked up
 }
@@ -43,11 +46,14 @@ type halt struct {
 
 // check evaluates one identity into c.
 func check(ctx context.Context, r dns.Resolver, a Args, c *Check, local, domain string) {
-	if a.MaxQueries <= 0 {
-		a.MaxQueries = DefaultMaxQueries
-	}
-	e := &evaluation{ctx: ctx, resolver: r, args: a, local: local, check: c}
-	e.ip = a.IP.Unmap().WithZone("") // RFC 7208 §5
+	ip := a.IP.Unmap().WithZone("") // RFC 7208 §5
+	e := &evaluation{ctx: ctx, resolver: r, args: a, ip: ip, local: local, check: c, maxQueries: MaxQueries}
+	e.run(domain)
+}
+
+// run evaluates the identity local@domain.
+func (e *evaluation) run(domain string) {
+	c, local := e.check, e.local
 	c.Sender = local + "@" + domain
 	name, err := parseIdentity(domain)
 	if err != nil {
@@ -60,7 +66,7 @@ func check(ctx context.Context, r dns.Resolver, a Args, c *Check, local, domain 
 		e.end(&halt{result: None, reason: ReasonNoAddress, problem: "the client has no IP address"})
 		return
 	}
-	if a.InternetOnly && PrivateClient(e.ip) {
+	if e.args.InternetOnly && PrivateClient(e.ip) {
 		e.end(&halt{result: None, reason: ReasonPrivateClient, problem: e.ip.String() + " is not the address of a client on the Internet"})
 		return
 	}
@@ -209,9 +215,9 @@ func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict,
 
 // lookup asks one question within the limits on time and queries.
 func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
-	if e.check.Queries >= e.args.MaxQueries {
+	if e.check.Queries >= e.maxQueries {
 		return dns.Answer{}, &halt{result: TempError, reason: ReasonQueryLimit,
-			problem: fmt.Sprintf("more than %d DNS queries", e.args.MaxQueries)}
+			problem: fmt.Sprintf("more than %d DNS queries", e.maxQueries)}
 	}
 	if e.ctx.Err() != nil {
 		return dns.Answer{}, &halt{result: TempError, reason: ReasonTimeLimit, problem: e.ctx.Err().Error()}

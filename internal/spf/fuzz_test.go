@@ -174,7 +174,7 @@ func FuzzCheckMailFrom(f *testing.F) {
 // verifyCheck checks the properties that every check must have.
 func verifyCheck(t *testing.T, c Check, z *fuzzZone) {
 	t.Helper()
-	if z.asked != c.Queries || c.Queries > DefaultMaxQueries || c.Lookups > MaxLookups || c.VoidLookups > MaxVoidLookups+1 || len(c.Trace) > MaxTraceSteps {
+	if z.asked != c.Queries || c.Queries > MaxQueries || c.Lookups > MaxLookups || c.VoidLookups > MaxVoidLookups+1 || len(c.Trace) > MaxTraceSteps {
 		t.Fatalf("limits: %d asked, %+v", z.asked, c)
 	}
 	if !printable.IsPlain(c.Explanation) || len(c.Explanation) > MaxExplanationLen || (c.Explanation != "" && c.Result != Fail) {

@@ -15,9 +15,10 @@ func newEvaluation(tb testing.TB, ip string) *evaluation {
 	tb.Helper()
 	return &evaluation{
 		ctx: context.Background(), resolver: nameserver.Zone(tb, ""), check: &Check{},
-		args:  Args{HELO: "mail.example.com", Now: time.Unix(1700000000, 0), MaxQueries: DefaultMaxQueries},
-		ip:    netip.MustParseAddr(ip),
-		local: "strong-bad", origin: "email.example.com",
+		args:       Args{HELO: "mail.example.com", Now: time.Unix(1700000000, 0)},
+		maxQueries: MaxQueries,
+		ip:         netip.MustParseAddr(ip),
+		local:      "strong-bad", origin: "email.example.com",
 	}
 }
 

@@ -66,7 +66,7 @@ const (
 	ReasonDNS        Reason = "dns"         // RFC 7208 §4.4
 	ReasonDNSBudget  Reason = "dns-budget"  // the resolver had no slot for the query: see dns.KindBudget
 	ReasonTimeLimit  Reason = "time-limit"  // RFC 7208 §4.6.4
-	ReasonQueryLimit Reason = "query-limit" // over Args.MaxQueries
+	ReasonQueryLimit Reason = "query-limit" // over MaxQueries
 )
 
 // Limits on the work that a domain can cause.
@@ -79,10 +79,10 @@ const (
 	// MaxHosts is how many names of one MX or PTR answer are looked up
 	// (RFC 7208 §4.6.4).
 	MaxHosts = 10
-	// DefaultMaxQueries bounds all DNS queries of one check. A record that keeps
+	// MaxQueries bounds all DNS queries of one check. A record that keeps
 	// to RFC 7208 §4.6.4 needs 123 at most: for itself, for ten mx with ten hosts
 	// each, for an explanation, and for the client's PTR with ten names.
-	DefaultMaxQueries = 1 + MaxLookups*(1+MaxHosts) + 1 + 1 + MaxHosts
+	MaxQueries = 1 + MaxLookups*(1+MaxHosts) + 1 + 1 + MaxHosts
 	// MaxRecordLen is the longest record that is evaluated, in octets. RFC 7208
 	// §3.4 asks publishers to stay below 450, and records in use are far shorter
 	// than this bound. But a TXT record may have 65,535.
@@ -118,10 +118,6 @@ type Args struct {
 	Receiver dns.Name
 	// Now is the time, for %{t}.
 	Now time.Time
-	// MaxQueries bounds the DNS queries of the check; 0 means DefaultMaxQueries. A
-	// check that needs more is a temperror, because the bound is ours and not the
-	// publisher's mistake.
-	MaxQueries int
 }
 
 // Check is the outcome of checking one identity.
@@ -156,7 +152,7 @@ type Check struct {
 	// DNSError is the lookup that failed, if Reason is about DNS.
 	DNSError *dns.Error `json:"-"`
 	// Lookups, VoidLookups and Queries are how much the check has used of
-	// MaxLookups, MaxVoidLookups and Args.MaxQueries.
+	// MaxLookups, MaxVoidLookups and MaxQueries.
 	Lookups     int `json:"lookups"`
 	VoidLookups int `json:"void_lookups"`
 	Queries     int `json:"queries"`

@@ -172,18 +172,20 @@ func largest(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error)
 func TestMaxQueries(t *testing.T) {
 	a := Args{IP: client, MailFrom: "a@example.com"}
 	c := CheckMailFrom(t.Context(), nameserver.Func(largest), a)
-	if c.Result != Fail || c.Explanation != "unknown" || c.Queries != DefaultMaxQueries {
-		t.Errorf("the default bounds what RFC 7208 allows: %s, %q, %d queries (%s)", c.Result, c.Explanation, c.Queries, c.Problem)
+	if c.Result != Fail || c.Explanation != "unknown" || c.Queries != MaxQueries {
+		t.Errorf("the bound allows what RFC 7208 allows: %s, %q, %d queries (%s)", c.Result, c.Explanation, c.Queries, c.Problem)
 	}
-	a.MaxQueries = 5
-	c = CheckMailFrom(t.Context(), nameserver.Func(largest), a)
-	if c.Result != TempError || c.Reason != ReasonQueryLimit || c.Queries != 5 {
+	bounded := func(most int) Check {
+		var c Check
+		e := evaluation{ctx: t.Context(), resolver: nameserver.Func(largest), args: a, ip: client, local: "a", check: &c, maxQueries: most}
+		e.run("example.com")
+		return c
+	}
+	if c := bounded(5); c.Result != TempError || c.Reason != ReasonQueryLimit || c.Queries != 5 {
 		t.Errorf("with a bound of 5: %+v", c)
 	}
 	// The result stays fail if the bound stops the lookup of the explanation.
-	a.MaxQueries = DefaultMaxQueries - 1
-	c = CheckMailFrom(t.Context(), nameserver.Func(largest), a)
-	if c.Result != Fail || c.Explanation != "" {
+	if c := bounded(MaxQueries - 1); c.Result != Fail || c.Explanation != "" {
 		t.Errorf("with one query too few for the explanation: %+v", c)
 	}
 }

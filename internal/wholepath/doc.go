@@ -53,7 +53,7 @@
 //	console.maxRows                     100       decisions of a page                 -                     for more, a person searches
 //	console.maxSamples                  1441      samples                             -                     one a minute: a day of the chart of verdicts
 //	console.maxSearchBytes              512       octets                              -                     of a search; a domain name has 253
-//	dkim.defaultMaxRSABits              8192      bits                                -                     the cost of a key grows with the square of its length
+//	dkim.MaxRSABits                     8192      bits                                -                     the cost of a key grows with the square of its length
 //	dkim.defaultMaxSignatures           10        signatures verified                 dkim.max_signatures   RFC 6376 §6.1 allows a limit
 //	dkim.defaultSkew                    5m0s      time                                dkim.clock_skew       clocks of hosts differ
 //	dkim.maxCachedKeyBytes              8388608   octets                              -                     parsed keys kept for the next message
@@ -172,7 +172,7 @@
 //	resolver/upstream.DefaultTimeout    2s        time                                dns.timeout           for one try at one server
 //	resolver/upstream.defaultRounds     2         tries at each server                -                     all tries together end with dns.message_budget
 //	smtp.MaxLen                         510       octets                              -                     RFC 5321 §4.5.3.1.5
-//	spf.DefaultMaxQueries               123       queries of a check                  -                     RFC 7208 §4.6.4 allows fewer
+//	spf.MaxQueries                      123       queries of a check                  -                     RFC 7208 §4.6.4 allows fewer
 //	spf.MaxExplanationLen               400       octets                              -                     is a part of a reply line
 //	spf.MaxHosts                        10        names of an MX or PTR answer        -                     RFC 7208 §4.6.4
 //	spf.MaxLookups                      10        terms                               -                     RFC 7208 §4.6.4
