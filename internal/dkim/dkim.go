@@ -104,7 +104,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// malformed turns what package syntax objects to into a PermError.
+// malformed turns an error of package syntax into a PermError.
 func malformed(e *syntax.Error) *Error {
 	if e == nil {
 		return nil

@@ -82,8 +82,8 @@ type Lookup struct {
 // domain share one lookup.
 func (m *Message) WantKey(p *Pending) { p.lookup = m.lookupOf(p.KeyName) }
 
-// WantKeyAt registers the key of a domain and selector that no signature to be
-// verified needs.
+// WantKeyAt registers a key by its domain and selector. Package msgauth finds out
+// this way whether a malformed signature has a key.
 func (m *Message) WantKeyAt(domain, selector dns.Name) *Lookup {
 	name, _ := syntax.KeyName(domain, selector) // "" if it is too long
 	return m.lookupOf(name)

@@ -40,7 +40,7 @@ func signedDigest(pub *rsa.PublicKey, signature []byte) (sum digest, ok bool) {
 	return sum, true
 }
 
-// digestInfo stands before a SHA-256 hash (RFC 8017 §9.2 note 1).
+// digestInfo comes before a SHA-256 hash (RFC 8017 §9.2 note 1).
 const digestInfo = "\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
 
 // minPadding is the smallest number of FF octets in an encoded message.

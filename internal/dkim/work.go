@@ -22,13 +22,13 @@ import (
 // checkRSA does up to two exponentiations more than the one that is counted. The
 // worst message takes about 10 ms of CPU.
 const (
-	// ordinaryWork is what a verification under a key of 2,048 bits with the
-	// exponent 65537 weighs. It takes 29 µs (AMD EPYC, Go 1.26).
+	// ordinaryWork is the weight of a verification under a key of 2,048 bits with
+	// the exponent 65537. It takes 29 µs (AMD EPYC, Go 1.26).
 	ordinaryWork = (2048 / 64) * (2048 / 64) * (17 + 2 + setupSteps)
 	setupSteps   = 13
-	// ed25519Work is what Ed25519 weighs. It takes 1.7 times as long as an
-	// ordinary verification, but counts as one, so that a chain of 50 sets fits
-	// under such keys, too.
+	// ed25519Work is the weight of a verification under Ed25519. It takes 1.7 times
+	// as long as an ordinary one but counts as one, so that a chain of 50 sets fits
+	// under such keys too.
 	ed25519Work = ordinaryWork
 	// maxOperations bounds the work of one message, in ordinary operations: it
 	// is enough for ten signatures and a chain of 50 ARC sets.

@@ -139,8 +139,8 @@ func (k *Key) parsePublic(der []byte) *Error {
 	return nil // k= is unknown: the key fits no a= known here
 }
 
-// parseRSA accepts a SubjectPublicKeyInfo, which is what signers publish, and an
-// RSAPublicKey, which is what RFC 6376 §3.6.1 asks for (see erratum 7001).
+// parseRSA accepts a SubjectPublicKeyInfo, because signers publish that, and an
+// RSAPublicKey, because RFC 6376 §3.6.1 asks for that (see erratum 7001).
 func (k *Key) parseRSA(der []byte) *Error {
 	bad := &Error{FaultKeySyntax, "p= is not an RSA key"}
 	pub, err := x509.ParsePKIXPublicKey(der)
@@ -191,7 +191,7 @@ func smallOrder(pub ed25519.PublicKey) bool {
 	slices.Reverse(le)
 	y := new(big.Int).SetBytes(le)
 	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
-	y.Mod(y, p) // an encoding that is not canonical counts as the number it stands for
+	y.Mod(y, p) // an encoding that is not canonical counts as the number that it encodes
 	order8, _ := new(big.Int).SetString(order8Y, 16)
 	for _, low := range []*big.Int{
 		new(big.Int), big.NewInt(1), new(big.Int).Sub(p, big.NewInt(1)),

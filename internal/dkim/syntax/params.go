@@ -29,7 +29,7 @@ type Params struct {
 	BodyHash       [sha256.Size]byte // bh=, decoded
 	IdentityDomain dns.Name          // of i=
 	KeyName        dns.Name          // the name in the DNS at which the key is
-	BSpan          Span              // where b= stands in the field's value
+	BSpan          Span              // where b= is in the field's value
 }
 
 // Span is a part of a field's value: value[Start:End].
