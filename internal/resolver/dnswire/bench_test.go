@@ -22,8 +22,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// The dearest message: as many records and aliases as are looked at, and
-// every name compressed to a pointer.
+// The most expensive message: as many records and aliases as the bounds allow, with every
+// name compressed to a pointer.
 func BenchmarkDecodeWorst(b *testing.B) {
 	var zone strings.Builder
 	for i := range dns.MaxChain {

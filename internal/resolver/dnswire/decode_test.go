@@ -91,7 +91,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Whatever arrives is an answer that keeps its promises, or an error.
+// For any octets, Decode returns an answer within the bounds, or an error.
 func FuzzDecode(f *testing.F) {
 	for _, zone := range []string{
 		"x.example A 192.0.2.1", "x.example CNAME y.example\ny.example A 192.0.2.1", "x.example CNAME x.example",
@@ -124,8 +124,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkOwners finds out independently that no more records are in a than the
-// message has of a.Canonical and the type.
+// checkOwners checks, without the code under test, that a has no more records than the
+// message has for a.Canonical and the type.
 func checkOwners(t *testing.T, wire []byte, a dns.Answer) {
 	var m codec.Msg
 	if err := m.Unpack(wire); err != nil {

@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// presentation spells a name for the codec: absolute, odd octets as \DDD.
+// presentation returns a name in the codec's form: absolute, with special octets as \DDD.
 func presentation(n dns.Name) string {
 	var b strings.Builder
 	b.Grow(len(n) + 1)
@@ -96,7 +96,7 @@ func TestJoinText(t *testing.T) {
 	}
 }
 
-// Any name must go over the wire and come back as it was.
+// Any name survives the way to the wire and back.
 func FuzzNameOnTheWire(f *testing.F) {
 	f.Add("example.com")
 	f.Add("a\\b\"c.\x00\xff.x")

@@ -22,7 +22,7 @@ func mustQuestion(tb testing.TB, name dns.Name, typ dns.Type) Question {
 	return q
 }
 
-// A query is read back by a codec that is not the one that wrote it.
+// Another codec than the one that wrote the query reads it.
 func TestPack(t *testing.T) {
 	for _, name := range []dns.Name{"", "x.example", "_dmarc.a-b.example", "a\x00\xff\\.example", dns.Name(strings.Repeat("a.", 126) + "b")} {
 		for _, o := range []Options{{}, {EDNS: true}, {AD: true}, {Mix: true}, {true, true, true}} {
@@ -60,7 +60,7 @@ func TestNewQuestionRefuses(t *testing.T) {
 	}
 }
 
-// What a forger has to guess differs from query to query.
+// The random parts, which a forger has to guess, differ from query to query.
 func TestQueriesAreNotPredictable(t *testing.T) {
 	q := mustQuestion(t, "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)
 	ids, names := map[string]bool{}, map[string]bool{}
@@ -130,8 +130,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// With the case of letters as part of the secret, an answer in other letters
-// is not taken, but not ignored either.
+// If the letter case is random, an answer with other letter case is neither taken nor
+// ignored.
 func TestMatchCase(t *testing.T) {
 	q := mustQuestion(t, "x.example", dns.TypeA).Pack(Options{Mix: true})
 	answer := slices.Clone(q.Packet)
@@ -155,7 +155,7 @@ func TestMatchCase(t *testing.T) {
 	}
 }
 
-// Whatever arrives, only what repeats ID and question is taken for the answer.
+// Only a message that repeats ID and question matches, whatever its octets are.
 func FuzzMatch(f *testing.F) {
 	q := mustQuestion(f, "x.example", dns.TypeA).Pack(Options{EDNS: true, Mix: true})
 	copy(q.Packet, "id") // the same in every process

@@ -16,8 +16,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// silenceTimeout is how long tests over real sockets wait for what does not
-// come; longTimeout is for what does, however slow the machine.
+// silenceTimeout is how long tests over real sockets wait for an answer that must not
+// come. longTimeout is for an answer that must come, however slow the machine is.
 const (
 	silenceTimeout = 30 * time.Millisecond
 	longTimeout    = 30 * time.Second
@@ -99,8 +99,8 @@ half.example.com TXT whole
 	}
 }
 
-// The same zone must say the same over the network as in memory: tests with
-// the one are then worth something for the other.
+// A zone must give the same answers over the network as in memory. Tests that use a
+// zone in memory then hold for the network too.
 func TestClientAgreesWithZone(t *testing.T) {
 	text := `
 example.com 900 SOA ns hostmaster 1 2 3 4 120
@@ -144,7 +144,7 @@ func TestClientOverSocketsFaults(t *testing.T) {
 	}
 }
 
-// A port nobody listens on is noticed at once (ICMP), not at the deadline.
+// A closed port is noticed at once (by ICMP), not at the deadline.
 func TestClientServerDown(t *testing.T) {
 	down := nameserver.Serve(t, "", nameserver.Options{})
 	addr := down.Addr()
@@ -227,8 +227,8 @@ func TestClientNextServer(t *testing.T) {
 	}
 }
 
-// An alias chain that leaves the answer is followed by asking again, within
-// bounds; the least TTL counts.
+// An alias chain that goes on outside the answer is followed by further questions, within
+// bounds. The smallest TTL counts.
 func TestClientFollowsChains(t *testing.T) {
 	answers := map[string]string{
 		"x.example.":  "x.example 50 CNAME y.example",

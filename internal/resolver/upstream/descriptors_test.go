@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestReserve: without a descriptor left a query takes one that was kept for it,
-// and gives it back.
+// TestReserve: if no descriptor is free, a query takes one from the reserve and gives it
+// back.
 func TestReserve(t *testing.T) {
 	free, dialed := 0, 0 // as many as others leave
 	var s *reserve

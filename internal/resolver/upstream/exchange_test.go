@@ -36,8 +36,8 @@ func scripted(t *testing.T, cfg ClientConfig, s nameserver.Script) (*Client, fun
 
 const goodA = "x.example A 192.0.2.1"
 
-// What does not answer the question is ignored, whatever it is, and the answer
-// behind it is found.
+// A packet that does not answer the question is ignored, and the answer after it is
+// found.
 func TestExchangeSkipsWhatIsNotTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -94,7 +94,7 @@ func TestExchangeGivesUpAtTheDeadline(t *testing.T) {
 	})
 }
 
-// The context ends a lookup in the middle of a read, and says how.
+// A context that ends during a read ends the lookup, and its error says which end it was.
 func TestExchangeObeysContext(t *testing.T) {
 	silence := func(string, string, []byte, net.Conn) {}
 	synctest.Test(t, func(t *testing.T) {
@@ -181,8 +181,8 @@ func TestExchangeOverTCP(t *testing.T) {
 	}
 }
 
-// A message that is the answer but cannot be read does not cost the timeout:
-// the next server is asked at once.
+// If the answer cannot be parsed, the next server is asked at once and not after the
+// timeout.
 func TestExchangeMalformedAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2"}}, func(_, addr string, query []byte, conn net.Conn) {
@@ -228,7 +228,7 @@ func TestExchangeNetworkErrors(t *testing.T) {
 	}
 }
 
-// The number of sockets is bounded; who waits for one obeys his context.
+// The number of sockets is bounded. A lookup that waits for one ends with its context.
 func TestInflightIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bound = 3

@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestResolvConfChanges: whatever happens to resolv.conf, what it names is asked
-// within seconds; what names nothing changes nothing and is told once.
+// TestResolvConfChanges: within seconds of a change of resolv.conf, the servers that it
+// names are asked. A file that names none changes nothing, and OnServers is told once.
 func TestResolvConfChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "resolv.conf")
@@ -99,7 +99,7 @@ func TestResolvConfChanges(t *testing.T) {
 	})
 }
 
-// What is remembered of a server that stays in the list, stays.
+// A server that stays in the list keeps its health.
 func TestServersThatStay(t *testing.T) {
 	c := &Client{}
 	use := func(servers ...string) []*server {

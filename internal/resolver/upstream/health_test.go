@@ -83,7 +83,7 @@ func (f *fleet) count(server string) int {
 	return n
 }
 
-// ask looks a name up and returns who answered and how long that took.
+// ask looks a name up and returns the server that answered and the time that it took.
 func (f *fleet) ask(c *Client) (server string, took time.Duration) {
 	f.t.Helper()
 	begin := time.Now()
@@ -94,8 +94,8 @@ func (f *fleet) ask(c *Client) (server string, took time.Duration) {
 	return strings.TrimSuffix(strings.TrimPrefix(a.Server, "192.0.2."), ":53"), time.Since(begin)
 }
 
-// A dead server costs one slow query, is then left alone but for probes that
-// grow rare, and takes its place again when it is back.
+// A dead server costs one slow query. After that it only gets probes, ever more rarely,
+// and it takes its place again when it is back.
 func TestDeadServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -138,8 +138,8 @@ func TestDeadServer(t *testing.T) {
 	})
 }
 
-// One lost packet, or one name whose servers are silent, says little: the
-// probe is answered, and the server keeps its place.
+// After one lost packet, or one name whose servers are silent, the server answers the
+// probe and keeps its place.
 func TestOneSilenceIsForgiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{}, 2)
@@ -157,8 +157,8 @@ func TestOneSilenceIsForgiven(t *testing.T) {
 	})
 }
 
-// A server that is there but does not know anything, as a resolver that lost
-// its uplink, is asked after the others, and tried again now and then.
+// A server that is alive but has no answers, such as a resolver that lost its uplink, is
+// asked after the others, and is tried again now and then.
 func TestServerOfNoUse(t *testing.T) {
 	for does, slow := range map[string]time.Duration{"deaf": DefaultTimeout, "servfail": 0, "refused": 0} {
 		synctest.Test(t, func(t *testing.T) {
@@ -191,8 +191,8 @@ func TestServerOfNoUse(t *testing.T) {
 	}
 }
 
-// A server that answers what nobody can use has answered: no other is asked,
-// and names like that cost the server nothing, however many a stranger has.
+// After a permanent failure no other server is asked. Such names do not count against the
+// server, however many of them a stranger has.
 func TestUnusableAnswersAreAnswers(t *testing.T) {
 	for _, hedge := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -213,8 +213,8 @@ func TestUnusableAnswersAreAnswers(t *testing.T) {
 	}
 }
 
-// A server that is much slower than another loses its place, and has it again
-// when it is as fast: what it gets meanwhile is samples, which nobody waits for.
+// A server that is much slower than another loses its place until it is as fast again.
+// Meanwhile it only gets samples, for which no lookup waits.
 func TestSlowServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -256,7 +256,8 @@ func TestSlowServer(t *testing.T) {
 	})
 }
 
-// When every server is down, questions are probes: the first answer ends it.
+// When every server is down, questions serve as probes, and the first answer ends that
+// state.
 func TestAllServersDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{rounds: 1}, 2)
@@ -317,8 +318,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A silence while the last probe is just being answered must not leave the
-// server without one.
+// A query without an answer at the moment when the last probe is answered must start a new
+// series of probes.
 func TestProbesDoNotEndTooEarly(t *testing.T) {
 	h := &health{}
 	h.silent()
@@ -340,7 +341,7 @@ func TestProbesDoNotEndTooEarly(t *testing.T) {
 	}
 }
 
-// Close ends the probes; nothing begins after it.
+// Close ends the probes, and none begins after it.
 func TestClientClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{}, 2)
@@ -363,7 +364,7 @@ func TestClientClose(t *testing.T) {
 	})
 }
 
-// A panic on a goroutine of ours must not end the process.
+// A panic in a goroutine of the client must not end the process.
 func TestTrySurvivesPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan any, 1)

@@ -58,7 +58,8 @@ func TestHedge(t *testing.T) {
 	}
 }
 
-// Hedging hides a dead first server from the lookups, not from the client.
+// Hedging spares lookups the time of a dead first server, and the client still notices
+// that it is dead.
 func TestHedgeNoticesTheDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{Hedge: 100 * time.Millisecond}, 2)
@@ -88,8 +89,8 @@ func TestHedgeNeedsTwo(t *testing.T) {
 	})
 }
 
-// Without a socket to spare there is no second query; and who leaves takes
-// both with him.
+// If no socket is free there is no second query. A lookup that ends gives up both of its
+// queries.
 func TestHedgeBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{Hedge: 100 * time.Millisecond, inflight: 1}, 2)

@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// Servers that lie, delay, truncate, flood and close take no socket for ever.
+// Servers that lie, delay, truncate, flood and close do not hold a socket for ever.
 func TestHostileServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // servers may still be at it

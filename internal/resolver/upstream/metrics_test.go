@@ -41,7 +41,7 @@ func TestSeriesStartAtZero(t *testing.T) {
 	}
 }
 
-// A stranger chooses names, never the number of series.
+// The names and types that a stranger makes the client ask for do not add series.
 func TestLabelsAreFew(t *testing.T) {
 	m := testMetrics(t)
 	before := len(m.Values(t))

@@ -21,7 +21,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// certificate returns one for names and addresses, and who vouches for it.
+// certificate returns a certificate for names and addresses, and the authority for it.
 func certificate(tb testing.TB, names ...string) (tls.Certificate, *x509.CertPool) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -145,7 +145,7 @@ func truth(t *testing.T, query []byte) []byte {
 	return b
 }
 
-// IDs on one connection differ, whatever the queries had.
+// IDs on one connection differ, even if the queries had the same one.
 func TestStreamIDsDiffer(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()

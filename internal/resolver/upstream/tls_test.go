@@ -17,8 +17,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// One connection serves many queries, at once too, and is closed when nobody
-// needs it.
+// One connection serves many queries, also at the same time, and is closed after it was
+// idle.
 func TestTLSReuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -62,7 +62,7 @@ func TestTLSReuse(t *testing.T) {
 	})
 }
 
-// Certificates are verified, and there is no way back to plain text.
+// Certificates are verified, and the client never falls back to plain text.
 func TestTLSIsStrict(t *testing.T) {
 	cert, roots := certificate(t, "dns.example", "127.0.0.1")
 	_, others := certificate(t, "dns.example")
@@ -102,8 +102,8 @@ func TestTLSIsStrict(t *testing.T) {
 	}
 }
 
-// Servers close connections when they like: a query that met one that had
-// served goes to a new one, but not for ever.
+// A server may close its connection at any time. A query on a connection that worked
+// before is then sent on a new one, but only once.
 func TestTLSServerCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
@@ -147,8 +147,8 @@ func TestTLSServerCloses(t *testing.T) {
 	})
 }
 
-// A connection that has gone silent, as one through a firewall that forgot it,
-// costs one query its time and not the next.
+// A connection on which nothing comes any more, for example because a firewall dropped its
+// state, costs one query its time, but not the next one.
 func TestTLSSilentConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := false
@@ -181,7 +181,7 @@ func TestTLSSilentConnection(t *testing.T) {
 	})
 }
 
-// One slow name does not cost the connection: others were answered on it.
+// One slow name does not end the connection if other queries were answered on it.
 func TestTLSSlowNameKeepsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
@@ -204,7 +204,7 @@ func TestTLSSlowNameKeepsConnection(t *testing.T) {
 	})
 }
 
-// What is not asked for is not taken, and too much of it ends the connection.
+// Messages that no query waits for are dropped, and too many of them end the connection.
 func TestTLSLies(t *testing.T) {
 	for reason, lie := range map[string]func(query, good []byte) []byte{
 		"wrong ID":       func(_, good []byte) []byte { good[0] ^= 1; return good },
@@ -246,7 +246,7 @@ func TestTLSLies(t *testing.T) {
 	}
 }
 
-// Queries on the connection are bounded; further ones wait for room.
+// The number of queries on the connection is bounded; further ones wait.
 func TestTLSPipelineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{Timeout: 5 * time.Second}, func(query []byte, write func([]byte)) bool {
@@ -278,8 +278,8 @@ func TestTLSPipelineIsBounded(t *testing.T) {
 	})
 }
 
-// A connection on its way serves whoever waits for it, also when who asked for
-// it has left; and Close leaves nothing behind.
+// A connection that is being opened serves all queries that wait for it, even if the one
+// that began it has ended. Close leaves nothing behind.
 func TestTLSOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
@@ -318,8 +318,8 @@ func TestTLSOpening(t *testing.T) {
 	})
 }
 
-// The same over sockets, with a server that was not written with the resolver
-// in mind, and a long answer.
+// The same over real sockets and with a long answer, from a server that was not written
+// for these tests.
 func TestTLSOverSockets(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	long := strings.Repeat("k", 255)

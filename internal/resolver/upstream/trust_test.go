@@ -17,8 +17,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// elsewhere returns a dialer that takes 192.0.2.N for the Nth of servers: what
-// is on loopback is trusted, so tests about other hosts need another address.
+// elsewhere returns a dialer that connects 192.0.2.N to the Nth of servers. Tests about
+// other hosts need such addresses, because servers on loopback are trusted.
 func elsewhere(servers ...*nameserver.Server) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var n int
@@ -29,8 +29,7 @@ func elsewhere(servers ...*nameserver.Server) func(context.Context, string, stri
 	}
 }
 
-// AD is passed on from whom nobody can come in between with, and asked for
-// only there.
+// AD is asked for and passed on only if the server is trusted.
 func TestAuthenticated(t *testing.T) {
 	cases := []struct {
 		server string
@@ -63,7 +62,7 @@ func TestAuthenticated(t *testing.T) {
 	}
 }
 
-// Names go to other hosts in random case, and to this one as they are.
+// Queries to other hosts have random letter case; queries to this host do not.
 func TestCaseByServer(t *testing.T) {
 	const name = "abcdefghijklmnopqrstuvwxyz.example"
 	for server, mixed := range map[string]bool{"127.0.0.1": false, "192.0.2.1": true, "2001:db8::1": true} {
@@ -82,8 +81,8 @@ func TestCaseByServer(t *testing.T) {
 	}
 }
 
-// A server that does not keep the case of letters is asked over TCP, where
-// nobody can forge an answer; for a while at once.
+// A server that changes the case of letters is asked over TCP, where answers cannot be
+// forged. For a while it is then asked over TCP at once.
 func TestServerThatChangesCase(t *testing.T) {
 	const zoneText = "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1"
 	const name = "abcdefghijklmnopqrstuvwxyz.example"
@@ -105,7 +104,7 @@ func TestServerThatChangesCase(t *testing.T) {
 	m.Expect(t, map[string]float64{"queries A noerror": 3, "tcp_fallbacks case": 1})
 }
 
-// The forger who guessed everything but the case gets nothing: the truth comes
+// A forger that guessed everything except the case has no success: the true answer comes
 // over TCP.
 func TestForgerDoesNotKnowTheCase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -127,8 +126,8 @@ func TestForgerDoesNotKnowTheCase(t *testing.T) {
 	})
 }
 
-// A flood of guesses ends the UDP exchange long before its time: what is asked
-// over TCP cannot be guessed.
+// A flood of guesses ends the exchange over UDP early. The question is asked over TCP,
+// where guessing does not help.
 func TestFloodOfForgeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -153,7 +152,7 @@ func TestFloodOfForgeries(t *testing.T) {
 	})
 }
 
-// The same over TCP is the server's own doing.
+// Over TCP, other letter case cannot be a forgery, so the answer is taken.
 func TestFloodOverTCP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scripted(t, ClientConfig{rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
@@ -177,8 +176,7 @@ func TestFloodOverTCP(t *testing.T) {
 	})
 }
 
-// A server that does not know EDNS is asked without, and again with it when
-// what was remembered is old.
+// A server that does not know EDNS is asked without it, and again with it after a while.
 func TestServerWithoutEDNS(t *testing.T) {
 	for _, c := range []struct {
 		reason string
@@ -214,8 +212,7 @@ func TestServerWithoutEDNS(t *testing.T) {
 	}
 }
 
-// The same over sockets, with a server that was not written with the resolver
-// in mind.
+// The same over real sockets, with a server that was not written for these tests.
 func TestServerWithoutEDNSOverSockets(t *testing.T) {
 	s := nameserver.Serve(t, "x.example A 192.0.2.1", nameserver.Options{NoEDNS: true})
 	c := clientOf(t, longTimeout, s)
@@ -229,7 +226,7 @@ func TestServerWithoutEDNSOverSockets(t *testing.T) {
 	}
 }
 
-// Who refuses the plain query too has not said anything about EDNS.
+// A server that also refuses the query without EDNS says nothing about EDNS.
 func TestRefusalIsNotAboutEDNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {

@@ -131,7 +131,7 @@ func freePort(t *testing.T) int {
 	return n
 }
 
-// Behind the recursive server most of its users will run.
+// The client in front of Unbound, which many hosts run.
 func TestBehindUnbound(t *testing.T) {
 	fill := strings.Repeat("k", 255)
 	s := nameserver.Serve(t, fmt.Sprintf(`
