@@ -42,7 +42,7 @@ func isThere(tool string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// A folder beside the tests is no program, nor is one further away a file.
+// A folder is not taken for a program, here or elsewhere.
 func TestIsThere(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for _, tool := range []string{"prometheus", "postfix", "systemd", "../deploy/prometheus", "/nonexistent/m4"} {
