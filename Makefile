@@ -1,4 +1,4 @@
-# make help lists what can be made.
+# "make help" lists the targets.
 GO             ?= go
 NFPM           ?= github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -19,7 +19,7 @@ build: ## bin/sekimori
 run: build ## the daemon on an embedded zone, with a dozen messages and their verdicts
 	bin/sekimori demo
 
-# The race detector is linked by a C compiler.
+# A C compiler links the race detector.
 NEED_CC = @cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null || { echo "make $@: -race needs a C compiler, and there is no $$cc: apt-get install gcc libc6-dev" >&2; exit 1; }
 
 test: ## every test, with the race detector (gcc)
@@ -30,7 +30,7 @@ e2e: ## only the tests through a real Postfix and Sendmail
 	$(NEED_CC)
 	$(GO) test -race -count=1 -v ./internal/e2e
 
-faults: ## every fault of internal/faults/matrix.txt, injected for real (root and Postfix for some)
+faults: ## injects every fault of internal/faults/matrix.txt (root and Postfix for some)
 	$(NEED_CC)
 	@awk -F': ' '!/^#/ && NF { n = split($$2, t, " "); for (i = 1; i <= n; i++) if (split(t[i], p, ".") == 2) s[p[1]] = s[p[1]] "|" p[2] } \
 	  END { for (k in s) print k, substr(s[k], 2) }' internal/faults/matrix.txt | sort | while read -r pkg tests; do \
@@ -70,13 +70,13 @@ milterload: ## bin/milterload, the load tool
 bench-peers: ## sekimori beside opendkim+opendmarc and rspamd (root; apt-get install opendkim opendmarc rspamd)
 	$(GO) run ./internal/bench/peers
 
-# A version dpkg and rpm can order: the tag's, or before 1.0 the commit's time.
+# A version that dpkg and rpm can compare: the tag, or else 0.9~ and the commit's time.
 PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null)),0.9~$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M%S))
 ARCHES         ?= amd64 arm64
 DIST           ?= dist
 DISTBUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(PACKAGE_VERSION)'
 dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
-dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); two builds give the same bytes
+dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); two builds give the same octets
 	rm -rf $(DIST) && mkdir -p $(DIST)/parts
 	$(DISTBUILD) -o $(DIST)/parts/host ./cmd/sekimori
 	for s in 1 5 8; do mkdir -p $(DIST)/parts/man$$s && for f in deploy/man/*.$$s; do gzip -9nc "$$f" >"$(DIST)/parts/man$$s/$${f##*/}.gz"; done; done
@@ -93,7 +93,7 @@ dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); tw
 	rm -r $(DIST)/parts && cd $(DIST) && sha256sum * >SHA256SUMS
 
 SOAKTIME       ?= 10m
-soak: build milterload ## SOAKTIME (10m) of load with a DNS server that lies, delays, truncates, floods and closes
+soak: build milterload ## SOAKTIME (10m) of load with a DNS server that forges, delays, truncates, floods and closes
 	@dir=$$(mktemp -d); pid=; trap 'kill $$pid; rm -rf "$$dir"' EXIT; \
 	printf 'mode: enforce\nlisten: ["unix:%s/milter.sock"]\nauthserv_id: mx.load.example\ndns: {servers: ["127.0.0.1:15390"], cache: {size: 16MiB}}\nadmin: {listen: "127.0.0.1:18990"}\n' "$$dir" >"$$dir/sekimori.yaml"; \
 	bin/sekimori serve --config "$$dir/sekimori.yaml" >"$$dir/log" 2>&1 & pid=$$!; \

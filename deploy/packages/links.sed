@@ -1,6 +1,7 @@
-# Links of README.md, deploy/README.md and deploy/docs/*.md as they are where the
-# package puts these: the pages into /usr/share/doc/sekimori, what is below
-# deploy into examples beside them. What is not shipped loses its link.
+# Changes the links of README.md, deploy/README.md and deploy/docs/*.md to the
+# layout of the package: the pages are in /usr/share/doc/sekimori, and the other
+# files of deploy in examples beside them. A link to a file that the package does
+# not have becomes plain text.
 s#\]\(\.\./\.\./README\.md#](README.md#g
 s#\]\(\.\./\.\./configs/#](examples/#g
 s#\]\(\.\./console\.png#](console.png#g

@@ -1,6 +1,6 @@
 #!/bin/sh
-# After unpacking. dpkg says "configure OLD-VERSION", rpm the number of
-# versions that are installed now.
+# Runs after unpacking. The arguments are "configure OLD-VERSION" from dpkg, and
+# from rpm the number of versions that are installed now.
 set -e
 
 if command -v systemd-sysusers >/dev/null 2>&1; then
@@ -10,7 +10,7 @@ elif ! getent passwd sekimori >/dev/null; then
 		--shell /usr/sbin/nologin --comment "Mail authentication milter" sekimori
 fi
 
-# A chroot or a container without systemd: whoever built it starts the daemon.
+# In a chroot or a container without systemd, the daemon is started in another way.
 [ -d /run/systemd/system ] || exit 0
 
 systemctl daemon-reload
@@ -19,8 +19,8 @@ configure: | 1:*)
 	systemctl enable --now sekimori.socket sekimori.service
 	;;
 *)
-	# An upgrade. The new program must take the file, or the restart would end
-	# the old process for nothing, and with it all mail. It reads as the daemon.
+	# An upgrade. If the new program refuses the file, a restart would end the old
+	# process and all mail would be put off. The check runs as the daemon's user.
 	as=
 	if command -v setpriv >/dev/null 2>&1; then
 		as="setpriv --reuid=sekimori --regid=sekimori --init-groups"
@@ -36,7 +36,7 @@ Correct /etc/sekimori/sekimori.yaml, then: systemctl restart sekimori
 END
 		exit 0
 	fi
-	# The socket stays: connections wait in its queue for the new version.
+	# The socket stays. Connections wait in its queue for the new version.
 	systemctl try-restart sekimori.service
 	;;
 esac

@@ -1,6 +1,6 @@
 #!/bin/sh
-# After the files went. What the daemon wrote goes at "purge" only; the user
-# stays, so that no later one inherits its number and files.
+# Runs after the files were removed. The daemon's own files are removed only at
+# "purge". The user stays, so that no later user gets its number and files.
 set -e
 
 [ ! -d /run/systemd/system ] || systemctl daemon-reload

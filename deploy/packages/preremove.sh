@@ -1,6 +1,7 @@
 #!/bin/sh
-# Before the files go. dpkg says "remove" or "upgrade", rpm the number of
-# versions that will be left. An upgrade restarts the daemon afterwards.
+# Runs before the files are removed. The argument is "remove" or "upgrade" from
+# dpkg, and from rpm the number of versions that stay. An upgrade restarts the
+# daemon afterwards.
 set -e
 
 case "$1" in
