@@ -143,7 +143,7 @@ func moduleOf(target string) string {
 // TestNoGlobalState: a package has no init, and its variables are errors,
 // tables and other values that no code changes.
 func TestNoGlobalState(t *testing.T) {
-	variables := map[string]map[string]*ast.ValueSpec{} // of each package
+	variables := map[string]map[string]*ast.ValueSpec{} // by package, then by name
 	files := map[string]map[string]*ast.File{}
 	sources(t, func(pkg, path string, file *ast.File) {
 		if files[pkg] == nil {
@@ -236,8 +236,8 @@ func isSelector(e ast.Expr, name string) bool {
 	return ok && pkg.Name+"."+s.Sel.Name == name
 }
 
-// changeable reports a type of package sync or sync/atomic, or a channel, at
-// the top of an expression.
+// changeable reports whether an expression is a channel, or has a type of package
+// sync or sync/atomic.
 func changeable(e ast.Expr) bool {
 	switch x := e.(type) {
 	case *ast.ChanType:
@@ -257,7 +257,7 @@ func changeable(e ast.Expr) bool {
 	return false
 }
 
-// changes are the expressions that a statement writes to.
+// changes returns the expressions that a statement writes to.
 func changes(n ast.Node) []ast.Expr {
 	switch s := n.(type) {
 	case *ast.AssignStmt:
@@ -278,7 +278,7 @@ func changes(n ast.Node) []ast.Expr {
 	return nil
 }
 
-// root is the variable that an expression such as v.a[1] begins with.
+// root returns the variable that an expression such as v.a[1] begins with.
 func root(e ast.Expr) *ast.Ident {
 	for {
 		switch x := e.(type) {

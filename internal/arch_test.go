@@ -175,7 +175,7 @@ var sameFloor = map[string][]string{
 	"internal/testkit/suites":     {"internal/dns", "internal/dns/zone"},
 }
 
-// free are not packages of the house but data others may embed.
+// free are directories with data that every package may embed.
 var free = map[string]bool{"configs": true}
 
 func TestImportsPointDownwards(t *testing.T) {
@@ -234,10 +234,10 @@ func checkFile(t *testing.T, path string) {
 	}
 }
 
-// testkit are packages that no program may be linked with.
+// testkit begins the paths of packages that no program may be linked with.
 const testkit = "internal/testkit/"
 
-// allowedInTests are helpers every floor may use in its tests.
+// allowedInTests reports whether the tests of every floor may import a package.
 func allowedInTests(target string) bool {
 	return target == "internal/dns/zone" || target == "internal/milter/client" || strings.HasPrefix(target, testkit)
 }
