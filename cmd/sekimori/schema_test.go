@@ -45,9 +45,10 @@ var documents = []struct {
 // copied from the comments of the fields when the page is written.
 func TestSchema(t *testing.T) {
 	s := &schema{comments: readComments(t)}
-	s.WriteString("# JSON\n\nWhat the commands print with `--json` and the admin address answers. Made from the Go types and their comments by\n" +
-		"`go test ./cmd/sekimori -run Schema -update`; a test keeps it true. A key may be absent where it is marked with `?`; new keys may\n" +
-		"come, none changes its meaning. `[]` is every element of a list, `*` every key of an object. Durations (`_ns`) are nanoseconds.\n")
+	s.WriteString("# JSON\n\nWhat the commands print with `--json`, and what the admin address answers. The page is made from the Go types and their\n" +
+		"comments by `go test ./cmd/sekimori -run Schema -update`, and a test compares it with them. A key marked with `?` may be absent. New\n" +
+		"keys may be added, but a key never changes its meaning. `[]` stands for every element of a list, `*` for every key of an object.\n" +
+		"Durations (`_ns`) are in nanoseconds.\n")
 	for _, d := range documents {
 		fmt.Fprintf(s, "\n## %s\n\n| key | type | |\n|---|---|---|\n", d.title)
 		s.object(d.typ, "", d.typ)

@@ -68,18 +68,23 @@ const (
 
 // advice is what the log says of each Kind.
 var advice = map[Kind]string{
-	PrivateClients:   "every client has the same private address: the milter sees a proxy, container or NAT instead of the clients; SPF cannot be evaluated",
-	AllTrusted:       "every message comes from trusted.networks, so that none is evaluated: is trusted.networks too wide, or does a proxy stand between the clients and the MTA?",
-	NothingEvaluated: "recipients are accepted, but no message is shown to the milter: with Postfix it has to stand at the smtpd that takes the mail in, which must not use smtpd_proxy_filter",
+	PrivateClients: "every client has the same private address: the milter sees a proxy, container or NAT instead of the clients, " +
+		"and SPF cannot be evaluated",
+	AllTrusted: "every message comes from trusted.networks, so no message is evaluated: is trusted.networks too wide, " +
+		"or is a proxy between the clients and the MTA?",
+	NothingEvaluated: "recipients are accepted, but the milter is shown no message: with Postfix set the milter for the smtpd " +
+		"that takes the mail in, and do not use smtpd_proxy_filter there",
 }
 
 // lackAdvice is what the log says of each Lack.
 var lackAdvice = map[Lack]string{
-	LackAdd:          "the MTA lets no header field be added: no message can be labelled",
-	LackChange:       "the MTA lets no header field be deleted: a message with a result in our name is refused (mode enforce) or delivered with it (monitor)",
-	LackQuarantine:   "the MTA offers no quarantine: what should be held is delivered with the label",
-	LackLeadingSpace: "the MTA does not show the leading space of header fields (Postfix: milter_protocol below 6): DKIM signatures with simple canonicalization may be neutral",
-	LackMacros:       "the MTA lets no macros be asked for: what it sends by itself has to do",
+	LackAdd: "the MTA does not let a milter add header fields: no message can be labelled",
+	LackChange: "the MTA does not let a milter delete header fields: a message with a forged result in our name is refused " +
+		"(mode enforce) or delivered with it (monitor)",
+	LackQuarantine: "the MTA offers no quarantine: a message that should be held is delivered with the label",
+	LackLeadingSpace: "the MTA does not show the leading space of header fields (Postfix: milter_protocol below 6): " +
+		"DKIM signatures with simple canonicalization may be neutral",
+	LackMacros: "the MTA does not let a milter ask for macros: the daemon has only those that the MTA sends by itself",
 }
 
 // Watch counts what the daemon sees, in memory of a bounded size. A nil Watch
@@ -142,7 +147,8 @@ func (w *Watch) Negotiated(local, remote net.Addr, lacks []Lack) {
 		w.full = true
 	}
 	for _, l := range lacks {
-		w.log.Warn("the MTA does not offer all that is needed", "what", string(l), "mta", host(remote), "listen", local.String(), "meaning", lackAdvice[l])
+		w.log.Warn("the MTA does not offer all that is needed", "what", string(l), "mta", host(remote), "listen", local.String(),
+			"meaning", lackAdvice[l])
 	}
 }
 
@@ -247,7 +253,8 @@ func (w *Watch) ForgedLeft(remote net.Addr, queueID string) {
 	w.forged++
 	if now := time.Now(); w.warned.IsZero() || now.Sub(w.warned) >= forgedPause {
 		w.warned = now
-		w.log.Warn("a result in our name is in a message, and the MTA lets no header field be deleted", "queue_id", queueID, "mta", host(remote), "messages", w.forged)
+		w.log.Warn("a result in our name is in a message, and the MTA lets no header field be deleted",
+			"queue_id", queueID, "mta", host(remote), "messages", w.forged)
 	}
 }
 

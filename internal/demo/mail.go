@@ -42,7 +42,8 @@ func sign(raw []byte, domain, selector string, key crypto.Signer) ([]byte, error
 
 // corpus returns the messages of the demo, with valid signatures.
 func corpus(k *keys, authServID string) ([]Mail, error) {
-	signedBank, err := sign(text("Your statement is ready.", "From: Bank <info@bank.example>", "Subject: Statement"), "bank.example", "s1", k.bank)
+	signedBank, err := sign(text("Your statement is ready.", "From: Bank <info@bank.example>", "Subject: Statement"),
+		"bank.example", "s1", k.bank)
 	if err != nil {
 		return nil, err
 	}
@@ -71,14 +72,18 @@ func corpus(k *keys, authServID string) ([]Mail, error) {
 		{"a newsletter signed with RSA and with ed25519", bankHost, "mail.bank.example", "bounce@news.example", to, news},
 		{"a shop that has only SPF", shopHost, "mx.shop.example", "order@shop.example", to, spoof("order@shop.example")},
 		{"somebody else as the bank: p=reject", strangeHost, "mail.bank.example", "x@evil.example", to, spoof("info@bank.example")},
-		{"somebody as a subdomain the bank never had: np=reject", strangeHost, "mail.bank.example", "x@evil.example", to, spoof("ceo@secure-login.bank.example")},
+		{"somebody as a subdomain the bank never had: np=reject", strangeHost, "mail.bank.example", "x@evil.example", to,
+			spoof("ceo@secure-login.bank.example")},
 		{"somebody else as the shop: p=quarantine", strangeHost, "evil.example", "x@evil.example", to, spoof("order@shop.example")},
 		{"a domain that tries p=reject out: t=y", strangeHost, "evil.example", "x@evil.example", to, spoof("a@test.example")},
-		{"the bank's mail through a mailing list that added a footer", listHost, "mail.lists.example", "money-bounces@lists.example", to, viaList},
+		{"the bank's mail through a mailing list that added a footer", listHost, "mail.lists.example", "money-bounces@lists.example", to,
+			viaList},
 		{"somebody as a hobbyist, with results forged in our name: p=none", strangeHost, "evil.example", "x@evil.example", to, forged},
 		{"a domain without DMARC", "192.0.2.40", "mail.old.example", "joe@old.example", to, spoof("joe@old.example")},
-		{"a bounce: null sender, the HELO name is checked", listHost, "mail.lists.example", "", to, text("Could not deliver.", "From: MAILER-DAEMON@mail.lists.example", "Subject: Undelivered")},
-		{"two From fields", strangeHost, "evil.example", "x@evil.example", to, append([]byte("From: Bank <info@bank.example>\r\n"), spoof("x@evil.example")...)},
+		{"a bounce: null sender, the HELO name is checked", listHost, "mail.lists.example", "", to,
+			text("Could not deliver.", "From: MAILER-DAEMON@mail.lists.example", "Subject: Undelivered")},
+		{"two From fields", strangeHost, "evil.example", "x@evil.example", to,
+			append([]byte("From: Bank <info@bank.example>\r\n"), spoof("x@evil.example")...)},
 		{"a domain whose DNS servers are silent", strangeHost, "evil.example", "me@slow.example", to, slow},
 	}, nil
 }

@@ -182,7 +182,8 @@ var columns = []policy.Action{policy.Accept, policy.Tag, policy.Quarantine, poli
 func (s *Summary) Text(out io.Writer) error {
 	var b strings.Builder
 	if s.Unanswered > 0 {
-		fmt.Fprintf(&b, "DNS FAILED for %d of %d messages (%.1f %%): on receipt they may have been judged otherwise", s.Unanswered, s.judged(), s.unansweredPercent())
+		fmt.Fprintf(&b, "DNS FAILED for %d of %d messages (%.1f %%): on receipt they may have been judged otherwise",
+			s.Unanswered, s.judged(), s.unansweredPercent())
 		if s.DNS != nil {
 			b.WriteString("; the same command with --retry-failures asks again")
 		}
@@ -280,7 +281,8 @@ func (c *Candidate) text(b *strings.Builder) {
 		fmt.Fprintf(b, "  %d %s\n", c.Changes[k], k)
 	}
 	for _, d := range c.Differences[:min(len(c.Differences), maxRows)] {
-		fmt.Fprintf(b, "  %s, author %s: %s (%s) -> %s (%s)\n", printable.Value(d.where), printable.Value(d.Author), change(d.Live), d.Live.Reason, change(d.Candidate), d.Candidate.Reason)
+		fmt.Fprintf(b, "  %s, author %s: %s (%s) -> %s (%s)\n", printable.Value(d.where), printable.Value(d.Author),
+			change(d.Live), d.Live.Reason, change(d.Candidate), d.Candidate.Reason)
 	}
 	more(b, c.Different)
 }
