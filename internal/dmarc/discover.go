@@ -46,8 +46,8 @@ const (
 	SourcePSD    Source = "psd"
 )
 
-// Discovery is what DNS says about an Author Domain. It keeps what it learnt,
-// so that Evaluate asks nothing twice; it is not safe for concurrent use.
+// Discovery is what DNS says about an Author Domain. It keeps the answers, so that
+// Evaluate asks no question twice. It is not safe for concurrent use.
 type Discovery struct {
 	AuthorDomain dns.Name `json:"author_domain"`
 	Method       Method   `json:"method"`
@@ -57,8 +57,8 @@ type Discovery struct {
 	PolicyDomain dns.Name `json:"policy_domain,omitempty"`
 	Source       Source   `json:"source,omitempty"`
 	Record       *Record  `json:"record,omitempty"`
-	// Error is the lookup for want of which the policy is not known. Record is
-	// nil then, and [Evaluation.Enforcing] has what is known in spite of it.
+	// Error is the failed lookup because of which the policy is not known. Record
+	// is nil then, and [Evaluation.Enforcing] has what is known all the same.
 	Error *DNSError `json:"error,omitempty"`
 	Trace []Step    `json:"trace"`
 

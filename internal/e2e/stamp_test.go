@@ -46,7 +46,7 @@ func testStamps(t *testing.T, m *mx) {
 	}
 }
 
-// TestForgedWords: forged words are deleted also where the daemon writes none,
+// TestForgedWords: forged words are deleted also if the daemon writes none,
 // and from mail of users who logged in. Mail of a trusted network keeps them.
 func TestForgedWords(t *testing.T) { behindEach(t, login, settings{}, testForgedWords) }
 
