@@ -49,7 +49,7 @@ func TestBadRules(t *testing.T) {
 		{"leniency by a list's fields", "{id: a, when: {traits: [list]}, then: accept}", `3:45: policy.overrides[0].then: rule a: "accept" needs evidence that a stranger cannot write`},
 		{"leniency by the author's name", "{id: a, when: {author: [b.example]}, then: {policy: none}}", `3:50: policy.overrides[0].then: rule a: "{policy: none}" needs evidence`},
 		{"a network that is everywhere", "{id: a, when: {client: [0.0.0.0/0]}, then: accept}", `3:30: policy.overrides[0].when.client: rule a: a network wider than /8`},
-		{"reject by a temporary error", "{id: a, when: {dmarc: [temperror]}, then: reject}", `3:49: policy.overrides[0].then: rule a: rejects by a temporary error`},
+		{"reject by a temporary error", "{id: a, when: {dmarc: [temperror]}, then: reject}", `3:49: policy.overrides[0].then: rule a: rejects because of a temporary error`},
 		{"conditions that exclude each other", "{id: a, when: {published: [absent], dmarc: [fail]}, then: reject}", `3:33: policy.overrides[0].when.published: rule a: can never match`},
 		{"mail that is never evaluated", "{id: a, when: {client: [127.0.0.0/16]}, then: reject}", `3:30: policy.overrides[0].when.client: rule a can never match: mail of trusted.networks`},
 

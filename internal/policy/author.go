@@ -11,9 +11,10 @@ import (
 
 func hasAuthor(e *msgauth.Evaluation) bool { return e.FromError == nil && e.From.AuthorDomain != "" }
 
-// pass: an identifier of the author authenticated. A display name that is nothing
-// but an address of another domain misleads the many who see no more than the
-// name, so that the message is tagged; the author is still who he says.
+// pass decides on a message of which an identifier of the author authenticated.
+// If the display name is nothing but an address of another domain, the message
+// is tagged: many readers see only the name. The author is still the one in the
+// address.
 func (v *Verdict) pass(e *msgauth.Evaluation) {
 	v.Action, v.Reason = Accept, ReasonAligned
 	if slices.Contains(e.From.Notes, author.NoteOtherName) {
@@ -21,8 +22,9 @@ func (v *Verdict) pass(e *msgauth.Evaluation) {
 	}
 }
 
-// invalidFrom: RFC 9989 §4.2 leaves such messages out of its scope and §11.5
-// warns of them, so that local policy must decide.
+// invalidFrom decides on a message without a single author. RFC 9989 §4.2
+// leaves such messages out of its scope and §11.5 warns of them, so local
+// policy must decide.
 func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
 	cause := "it names no author"
 	if e.FromError != nil {
@@ -36,9 +38,10 @@ func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
 	v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused, "From header field refused: "+cause+" ("+v.ID+")")
 }
 
-// isNamelessBounce reports a notification whose From is a word such as
-// MAILER-DAEMON. It borrows nobody's domain, and refusing it loses it for good,
-// for nobody is told of it (RFC 5321 §4.5.5, §6.1).
+// isNamelessBounce reports whether the message is a notification whose From is
+// only a word, such as MAILER-DAEMON. Such a From claims no domain. Refusing
+// the message would lose it for good, because nobody is told of a bounce that
+// is refused (RFC 5321 §4.5.5, §6.1).
 func isNamelessBounce(e *msgauth.Evaluation) bool {
 	return e.MailFrom.NullSender && e.FromError != nil && e.FromError.Kind == author.KindNoAddress
 }

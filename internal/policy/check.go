@@ -11,10 +11,9 @@ import (
 	"sekimori/internal/dns/suffix"
 )
 
-// RuleError is what is wrong with a rule: the key under "when", "then" or ""
-// for the rule as a whole, and why.
+// RuleError says what is wrong with a rule.
 type RuleError struct {
-	Key string // client, dkim, then, ...
+	Key string // a key of the rule, such as dkim, when or then; "" is the whole rule
 	Why string
 }
 
@@ -26,30 +25,30 @@ func (e *RuleError) Error() string {
 	return "policy: " + e.Key + ": " + e.Why
 }
 
-// Networks wider than these are nobody's evidence of anything.
+// A network wider than these is not evidence: too many different people have
+// hosts in it.
 const (
 	widestEvidence4 = 8
-	widestEvidence6 = 19 // the largest a network operator is given
+	widestEvidence6 = 19 // the largest block that one network operator is given
 )
 
-// CheckRule says why a rule must not be used under this policy, or nil. A rule
-// is refused that can never match or never changes anything, that rejects
-// because of a temporary error, and one that is lenient without evidence.
+// CheckRule returns why a rule must not be used under this policy, or nil. It
+// refuses a rule that can never match or never change anything, a rule that
+// rejects because of a temporary error, and a lenient rule without evidence.
 //
-// Leniency is an outcome that can be milder than the one without the rule. Its
-// evidence must be something that a stranger cannot write into a message: the
-// client's network (no wider than /8, or /19 for IPv6), the client's name as
-// verified by iprev, d= of a passing signature, a trusted ARC sealer on a valid
-// chain, or an envelope domain that SPF passes. Names below a public suffix, such
-// as .co.jp, can be had by anybody and are evidence of nothing, as is a network
-// that is too wide. The Author Domain, what it
-// publishes, DMARC's result and traits such as List-Id narrow a rule, and are
-// evidence for nothing.
+// A rule is lenient if its outcome can be milder than the one without it.
+// Evidence is a condition that a stranger cannot meet by what he writes into a
+// message: the client's network (no wider than /8, or /19 for IPv6), the
+// client's name as verified by iprev, d= of a passing signature, a trusted ARC
+// sealer on a valid chain, or an envelope domain that SPF passes. A pattern for
+// all names below a public suffix, such as .co.jp, is not evidence, because
+// anybody can register a name there. The Author Domain, its policy, DMARC's
+// result and traits only narrow a rule.
 func (c Config) CheckRule(r Rule) *RuleError {
 	c = c.withDefaults()
 	w := r.When
 	if w.empty() {
-		return &RuleError{"when", "has no condition, so that it would match every message"}
+		return &RuleError{"when", "has no condition, so it would match every message"}
 	}
 	if err := w.contradiction(); err != nil {
 		return err
@@ -58,18 +57,18 @@ func (c Config) CheckRule(r Rule) *RuleError {
 		return err
 	}
 	if r.Then.Action == Reject && slices.Contains(w.DMARC, dmarc.ResultTempError) {
-		return &RuleError{"then", "rejects by a temporary error, which is never a reason to"}
+		return &RuleError{"then", "rejects because of a temporary error, which is never a reason to reject"}
 	}
 	if r.Then.rank() >= w.harshest(c, r.Then) || w.evidence() {
 		return nil
 	}
 	for _, key := range w.names() {
 		if p := tooWide(key.patterns); p != "" {
-			return &RuleError{key.name, fmt.Sprintf("%s is no evidence for \"%s\": anybody can register a domain there", p, r.Then)}
+			return &RuleError{key.name, fmt.Sprintf("%s is not evidence for \"%s\": anybody can register a domain there", p, r.Then)}
 		}
 	}
 	if len(w.Client) > 0 {
-		return &RuleError{"client", fmt.Sprintf("a network wider than /%d (IPv6: /%d) is no evidence for \"%s\"", widestEvidence4, widestEvidence6, r.Then)}
+		return &RuleError{"client", fmt.Sprintf("a network wider than /%d (IPv6: /%d) is not evidence for \"%s\"", widestEvidence4, widestEvidence6, r.Then)}
 	}
 	return &RuleError{"then", fmt.Sprintf("\"%s\" needs evidence that a stranger cannot write into a message: client, client_name, dkim, arc_sealer or spf; the keys given can all be forged", r.Then)}
 }
@@ -79,7 +78,7 @@ func (w *Conditions) empty() bool {
 		len(w.Author)+len(w.Published)+len(w.DMARC)+len(w.Traits) == 0
 }
 
-// evidence reports whether the conditions include one that cannot be forged.
+// evidence reports whether one of the conditions is evidence, see CheckRule.
 func (w *Conditions) evidence() bool {
 	for _, key := range w.names() {
 		if len(key.patterns) > 0 && tooWide(key.patterns) == "" {
@@ -95,7 +94,7 @@ func (w *Conditions) evidence() bool {
 	})
 }
 
-// namesKey is a key whose names are evidence.
+// namesKey is a condition on a name that can be evidence.
 type namesKey struct {
 	name     string
 	patterns []Pattern
@@ -105,8 +104,8 @@ func (w *Conditions) names() []namesKey {
 	return []namesKey{{"client_name", w.ClientName}, {"dkim", w.DKIM}, {"arc_sealer", w.ARCSealer}, {"spf", w.SPF}}
 }
 
-// tooWide returns a pattern that stands for all names below a public suffix, or
-// "".
+// tooWide returns the first pattern that stands for all names below a public
+// suffix, or "".
 func tooWide(patterns []Pattern) Pattern {
 	for _, p := range patterns {
 		name, below := strings.CutPrefix(string(p), ".")
@@ -117,19 +116,19 @@ func tooWide(patterns []Pattern) Pattern {
 	return ""
 }
 
-// possible reports whether a message can have this result and this published
-// policy at once.
+// possible reports whether a message can have this DMARC result together with
+// this published policy.
 func possible(result dmarc.Result, published dmarc.Policy) bool {
 	switch result {
 	case dmarc.ResultPermError:
-		return false // no author, so that no policy is looked for
+		return false // there is no author, so no policy is looked for
 	case dmarc.ResultNone:
 		return published == Absent
 	}
 	return published != Absent
 }
 
-// results are the DMARC results that a message which matches can have.
+// results lists the DMARC results that a matching message can have.
 func (w *Conditions) results() []dmarc.Result {
 	return slices.DeleteFunc(slices.Clone(DMARCValues), func(r dmarc.Result) bool {
 		switch {
@@ -142,7 +141,7 @@ func (w *Conditions) results() []dmarc.Result {
 	})
 }
 
-// contradiction finds conditions that exclude each other.
+// contradiction returns an error if two conditions exclude each other.
 func (w *Conditions) contradiction() *RuleError {
 	if len(w.results()) > 0 {
 		return nil
@@ -153,7 +152,7 @@ func (w *Conditions) contradiction() *RuleError {
 	return &RuleError{"dmarc", "can never match: permerror is a message without a single author, which has no author domain"}
 }
 
-// effect finds outcomes that can never change anything.
+// effect returns an error if the outcome can never change anything.
 func (w *Conditions) effect(o Outcome) *RuleError {
 	results := w.results()
 	only := func(set ...dmarc.Result) bool {
@@ -163,15 +162,15 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 	case o.Policy != "" && only(dmarc.ResultPass, dmarc.ResultPermError):
 		return &RuleError{"then", fmt.Sprintf("\"%s\" can never match a message that fails, is undecided or has no policy, and it changes no other", o)}
 	case o.Action == Accept && only(dmarc.ResultPass):
-		return &RuleError{"then", "\"accept\" is what becomes of a pass anyway"}
+		return &RuleError{"then", "\"accept\" changes nothing: a pass is accepted anyway"}
 	case o.Action == Accept && only(dmarc.ResultPermError):
 		return &RuleError{"then", "\"accept\" never applies to a message without a single author; policy.invalid_from decides"}
 	}
 	return nil
 }
 
-// harshest is the rank of the harshest verdict that the facts alone can lead
-// to for a message that matches and that the outcome can change.
+// harshest returns the rank of the harshest verdict without the rule, over all
+// messages that match and that the outcome can change.
 func (w *Conditions) harshest(c Config, o Outcome) int {
 	worst := 0
 	putOff := func(a Action, published ...dmarc.Policy) bool {
@@ -189,22 +188,23 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 			worst = max(worst, rank(c.NoPolicy), rank(c.SPFFail))
 		case dmarc.ResultTempError:
 			if putOff(c.TempError, dmarc.PolicyQuarantine, dmarc.PolicyReject) || putOff(c.TempErrorUnknown, dmarc.PolicyNone) {
-				worst = max(worst, rank(Quarantine)) // to deliver is milder than to put off
+				worst = max(worst, rank(Quarantine)) // delivering is milder than putting off
 			}
 		}
-		// A pass is accepted, and a rule is never milder than policy.invalid_from.
+		// A pass is accepted anyway, and without an author no rule is milder
+		// than policy.invalid_from: neither can become milder by a rule.
 	}
 	return worst
 }
 
-// Shadows reports whether every message that the later rule b matches is
-// matched by r before, for as long as b is in force.
+// Shadows reports whether r, which stands before b, matches every message that
+// b would match, for as long as b is in force.
 func (r *Rule) Shadows(b *Rule) bool {
 	if !r.Expires.IsZero() && (b.Expires.IsZero() || r.Expires.Before(b.Expires)) {
 		return false
 	}
 	if slices.Contains(b.When.results(), dmarc.ResultPermError) && r.Then.rank() < b.Then.rank() {
-		return false // r may pass over a message without an author that b matches
+		return false // without an author r may not apply where b does
 	}
 	x, y := &r.When, &b.When
 	covers := func(p, q Pattern) bool { return p.covers(q) }
@@ -214,8 +214,9 @@ func (r *Rule) Shadows(b *Rule) bool {
 		covered(x.Published, y.Published, equal) && covered(x.DMARC, y.DMARC, equal) && covered(x.Traits, y.Traits, equal)
 }
 
-// covered reports whether the values of a key allow all that those of a later
-// rule allow; a key without values allows everything.
+// covered reports whether the values of a key in the first rule allow
+// everything that the values in the later rule allow. A key without values
+// allows everything.
 func covered[T any](first, later []T, covers func(a, b T) bool) bool {
 	if len(first) == 0 {
 		return true

@@ -13,7 +13,7 @@ const (
 	Monitor Mode = "monitor"
 )
 
-// RejectRule says what p=reject and a fail lead to.
+// RejectRule says what becomes of a failing message under p=reject.
 type RejectRule string
 
 // The reject rules; see RFC 9989 §7.4 on why always is not the default.
@@ -50,15 +50,15 @@ type Config struct {
 	Quarantine QuarantineRule
 	NoPolicy   Action // one of UnauthenticatedActions
 	SPFFail    Action // one of UnauthenticatedActions
-	// TempError is for a message that an answer is missing of, where the policy
-	// that applies is known to be quarantine or reject. TempErrorUnknown is for
-	// all other messages that an answer is missing of. Both are one of
-	// TempErrorActions; Accept is to deliver with a label.
+	// TempError is for a message with a missing answer, if the policy that
+	// applies is known to be quarantine or reject. TempErrorUnknown is for all
+	// other messages with a missing answer. Both are one of TempErrorActions.
+	// Accept means that the message is delivered with a label.
 	TempError        Action
 	TempErrorUnknown Action
 	InvalidFrom      Action // one of InvalidFromActions
 	// TrustedSealers are the domains whose seal, as the newest of a valid ARC
-	// chain, is evidence enough to accept a message that fails.
+	// chain, is enough to accept a message that fails.
 	TrustedSealers []dns.Name
 	// Rules are the operator's exceptions in order. They are not checked here:
 	// CheckRule says whether a rule is sound.

@@ -7,43 +7,43 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// Class is what a recipient agreed to. Secrecy of communications forbids in
-// some countries to act on mail by what it says of its author unless its
-// recipient agreed.
+// Class says whether a recipient agreed that verdicts are acted on. In some
+// countries the secrecy of communications forbids that for mail whose recipient
+// did not agree.
 type Class string
 
 // The classes.
 const (
-	In  Class = "in"  // verdicts are acted on
-	Out Class = "out" // opted out: results are stated, nothing is done, no report has a row
+	In  Class = "in"  // the recipient agreed
+	Out Class = "out" // the recipient opted out: results are stated, nothing is done, no DMARC report has a row
 )
 
 // Classes lists every class.
 var Classes = []Class{In, Out}
 
-// Consent counts a message's recipients by class. The zero value is a message
-// whose recipients were not asked for: everybody's mail is acted on.
+// Consent counts the recipients of a message by class. The zero value means
+// that no consent was looked up, and that verdicts are acted on.
 type Consent struct {
 	In  int `json:"in"`
 	Out int `json:"out"`
-	// Elapsed is how long lookups were under way, mostly during the transfer.
+	// Elapsed is how long the lookups took. Most of that overlaps the transfer.
 	Elapsed time.Duration `json:"elapsed_ns"`
 }
 
-// Asked reports whether anybody's consent was looked up.
+// Asked reports whether consent was looked up for any recipient.
 func (c Consent) Asked() bool { return c.In+c.Out > 0 }
 
-// Mixed reports recipients of both classes.
+// Mixed reports whether the message has recipients of both classes.
 func (c Consent) Mixed() bool { return c.In > 0 && c.Out > 0 }
 
-// Reportable reports whether the message may be counted in reports: somebody
-// agreed, or nobody was asked.
+// Reportable reports whether DMARC reports may count the message: a recipient
+// agreed, or no consent was looked up.
 func (c Consent) Reportable() bool { return c.In > 0 || c.Out == 0 }
 
-// Respect returns the verdict for a message to these recipients: where one of
-// them opted out, the milder verdict is everybody's, because an answer at end
-// of message is given for all. Would keeps what those who agreed would have
-// got, a report says none with the override local_policy.
+// Respect returns the verdict for a message to these recipients. If one of them
+// opted out, nothing is refused or held, because the answer at the end of the
+// message is given for all recipients. Would then keeps the action without him,
+// and a DMARC report says disposition none with the override local_policy.
 func (v Verdict) Respect(c Consent) Verdict {
 	v.Consent = c
 	if c.Out == 0 {
@@ -53,7 +53,7 @@ func (v Verdict) Respect(c Consent) Verdict {
 	case Reject, Quarantine:
 		v.Would, v.Action, v.Applied = v.Action, Tag, Tag
 	case TempFail:
-		v.Would, v.Action, v.Applied = v.Action, Tag, Tag // not decided, and not acted on
+		v.Would, v.Action, v.Applied = v.Action, Tag, Tag // the message is not decided; it is delivered all the same
 	default:
 		return v
 	}

@@ -16,13 +16,13 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Skipped is the verdict on a message that is not evaluated.
+// Skipped returns the verdict on a message that is not evaluated.
 func Skipped(reason Reason) Verdict {
 	return Verdict{Action: Skip, Applied: Skip, Enforced: true, Reason: reason, Disposition: dmarc.PolicyNone}
 }
 
-// Oversized is the verdict on a message over one of the limits, of which only
-// a part was seen.
+// Oversized returns the verdict on a message that is over a limit, so that only
+// a part of it was seen. what names the limit.
 func Oversized(what string, c Config) Verdict {
 	c = c.withDefaults()
 	v := Verdict{Action: Reject, Enforced: c.Mode == Enforce, Reason: ReasonOversize, Evidence: []string{"too large: " + what}, Disposition: dmarc.PolicyNone}
@@ -31,11 +31,12 @@ func Oversized(what string, c Config) Verdict {
 	return v
 }
 
-// Forged is the verdict on a message with a result in the name of id, our
-// authserv-id, which the MTA lets nobody delete. To put it off would put it off
-// for ever, and readers may take it for ours.
+// Forged returns the verdict on a message that carries a result in the name of
+// id, our authserv-id, where the MTA does not let us delete fields. Readers
+// would take that result for ours. A temporary refusal would never end, so the
+// message is rejected.
 func Forged(v Verdict, id string) Verdict {
-	v.Evidence = append(v.Evidence, "there is a result in our name, and the MTA lets no field be deleted")
+	v.Evidence = append(v.Evidence, "there is a result in our name, and the MTA does not let fields be deleted")
 	v.Disposition, v.Override = dmarc.PolicyNone, nil
 	v.Action, v.Reason = Reject, ReasonForged
 	if v.Enforced {
@@ -49,10 +50,10 @@ func Forged(v Verdict, id string) Verdict {
 	return v
 }
 
-// Flooded is the verdict on a message with so many results in our name that the
-// MTA could not delete them in reasonable time. It is the one message that
-// monitor mode refuses too: to deliver it would deliver a forged result, and to
-// delete them all would be an attack on the MTA.
+// Flooded returns the verdict on a message with so many results in our name
+// that the MTA could not delete them in reasonable time. Monitor mode refuses
+// such a message too, and no other: delivering it would deliver a forged
+// result, and deleting all results would let a sender keep the MTA busy.
 func Flooded(v Verdict) Verdict {
 	v.Evidence = append(v.Evidence, "too many results in our name to delete them")
 	v.Action, v.Applied, v.Enforced = Reject, Reject, true
@@ -60,9 +61,9 @@ func Flooded(v Verdict) Verdict {
 	return v
 }
 
-// Unlabelled is the verdict on a message that cannot be labelled, since the MTA
-// lets no field be added: it has to come again later, when the operator has let
-// the milter add fields.
+// Unlabelled returns the verdict on a message that cannot be labelled because
+// the MTA does not let us add fields. The client is asked to come again later,
+// when the operator has let the milter add fields.
 func Unlabelled(v Verdict, err error) Verdict {
 	v.Evidence = append(v.Evidence, err.Error())
 	v.Disposition, v.Override = dmarc.PolicyNone, nil
@@ -75,8 +76,8 @@ func Unlabelled(v Verdict, err error) Verdict {
 	return v
 }
 
-// Decide returns what becomes of the message: what the facts lead to, then what
-// the operator's rules make of that, then the ramp.
+// Decide returns what becomes of the message. The facts decide first, then the
+// operator's rules, then the ramp.
 func Decide(e *msgauth.Evaluation, c Config) Verdict {
 	c = c.withDefaults()
 	v := byFacts(e, c)
@@ -86,7 +87,7 @@ func Decide(e *msgauth.Evaluation, c Config) Verdict {
 	return v
 }
 
-// byFacts is the verdict where there are no rules.
+// byFacts returns the verdict without rules and ramp.
 func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	v := Verdict{Disposition: dmarc.PolicyNone, Enforced: c.Mode == Enforce, ID: explanationID(e)}
 	switch {
@@ -104,7 +105,8 @@ func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	return v
 }
 
-// settle says what is really done, and keeps the reply only where one is given.
+// settle fills in what is really done, and drops the reply if the client gets
+// none.
 func (v *Verdict) settle(c Config) {
 	v.Applied = applied(*v, c)
 	if v.Applied != Reject && v.Applied != TempFail {
@@ -112,7 +114,8 @@ func (v *Verdict) settle(c Config) {
 	}
 }
 
-// applied is the action left when mode and quarantine style have had their say.
+// applied returns what is really done, which depends on the mode and on how
+// messages are quarantined.
 func applied(v Verdict, c Config) Action {
 	switch v.Action {
 	case Reject, TempFail, Quarantine:
@@ -123,7 +126,8 @@ func applied(v Verdict, c Config) Action {
 	return v.Action
 }
 
-// fail: a policy is published and no identifier aligned.
+// fail decides on a message with a published policy and without an aligned
+// identifier.
 func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 	v.Spoofing, v.Indirect = evidence(e)
 	if e.DMARC.Testing && e.DMARC.PolicyPublished != e.DMARC.Disposition {
@@ -141,7 +145,8 @@ func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// sealed accepts a failing message that a trusted forwarder vouches for.
+// sealed accepts a failing message if a trusted forwarder vouches for it, and
+// reports whether it did.
 func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 	newest, ok := newestSet(e)
 	if !ok || e.ARC.Status != arc.Pass || !slices.Contains(c.TrustedSealers, newest.Sealer) {
@@ -156,14 +161,16 @@ func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 	return true
 }
 
-// lostSeal reports a failing message whose chain a bug of ours kept from being
-// validated, where under policy p a trusted sealer might have vouched for it.
+// lostSeal reports whether the message fails, and a trusted sealer might have
+// vouched for it under policy p, had a bug of ours not kept the chain from
+// being validated.
 func lostSeal(e *msgauth.Evaluation, c Config, p dmarc.Policy) bool {
 	return e.DMARC.Result == dmarc.ResultFail && p.Enforces() && len(c.TrustedSealers) > 0 && panicked(e, msgauth.ARC)
 }
 
-// reportsFail looks for dmarc=fail in a sealer's results; in results that do
-// not parse, for anything that a reader could take for it.
+// reportsFail reports whether a sealer's results say dmarc=fail. If the results
+// do not parse, anything that a reader could take for dmarc=fail counts, and so
+// does a missing dmarc result.
 func reportsFail(results string) bool {
 	f, err := authres.Parse(results)
 	if err != nil {
@@ -175,8 +182,9 @@ func reportsFail(results string) bool {
 	})
 }
 
-// failReject: RFC 9989 §7.4 forbids to reject solely because of p=reject. The
-// table in testdata/decisions.md, which the handbook shows, has every case.
+// failReject decides on a failing message under p=reject. RFC 9989 §7.4 forbids
+// to reject solely because of p=reject. The table in testdata/decisions.md,
+// which the handbook shows, has every case.
 func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 	switch {
 	case c.Reject == RejectQuarantine:
@@ -195,7 +203,8 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// noPolicy: no DMARC record applies, so that SPF and local policy speak.
+// noPolicy decides on a message to which no DMARC record applies: by SPF and
+// local policy.
 func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 	passes, unsure := e.MailFrom.Result == spf.Pass, e.MailFrom.Result == spf.TempError
 	for _, s := range e.DKIM {
@@ -210,17 +219,17 @@ func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 	case passes:
 		v.Action, v.Reason = Accept, ReasonPassNoPolicy
 	case unsure:
-		v.tempError(e, c, c.NoPolicy != Tag) // what nothing passes for here is known
+		v.tempError(e, c, c.NoPolicy != Tag) // no_policy is what applies if nothing passes
 	default:
 		v.Action, v.Reason = c.NoPolicy, ReasonNoPolicy
 		if v.Action == Reject && e.Session.Unknown() {
-			v.Action = Quarantine // SPF might have passed
+			v.Action = Quarantine // the address that SPF needs is not known
 		}
 		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedMultiple, fmt.Sprintf("Email from %s has no DMARC policy and does not authenticate (%s)", e.From.AuthorDomain, v.ID))
 	}
 }
 
-// rank orders actions from mild to harsh.
+// rank returns a number that is greater for a harsher action.
 func rank(a Action) int {
 	switch a {
 	case Reject:

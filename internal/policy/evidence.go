@@ -8,16 +8,17 @@ import (
 // evidence lists the traits of a failing message: those that speak for a direct
 // spoof, and those that speak for indirect mail or for the author.
 func evidence(e *msgauth.Evaluation) (spoofing, indirect []trait.Trait) {
-	for _, t := range trait.All() {
-		switch side := t.Side(); {
-		case side == trait.Neither || !e.Has(t):
-		case side == trait.Spoofing:
-			spoofing = append(spoofing, t)
-		default:
-			indirect = append(indirect, t)
+	return shown(e, trait.Of(trait.Spoofing)), shown(e, trait.Of(trait.Indirect, trait.Author))
+}
+
+// shown returns those of the traits that the message has, nil if it has none.
+func shown(e *msgauth.Evaluation, traits []trait.Trait) (out []trait.Trait) {
+	for _, t := range traits {
+		if e.Has(t) {
+			out = append(out, t)
 		}
 	}
-	return spoofing, indirect
+	return out
 }
 
 // indirectComment is for the reader of a DMARC report, who learns from it that

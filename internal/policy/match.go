@@ -13,25 +13,25 @@ import (
 	"sekimori/internal/spf"
 )
 
-// answer is whether a condition holds. Unknown is what a temporary failure
-// leaves: it would hold, or not, had the answer come; noRoom is the same for
-// want of our own room.
+// answer says whether a condition holds. unknown and noSlot are for a condition
+// that depends on an answer of DNS which did not come: with noSlot because our
+// own lookup slots were taken, with unknown for any other temporary failure.
 type answer int
 
 const (
 	no answer = iota
-	noRoom
+	noSlot
 	unknown
 	yes
 )
 
-// open reports an answer that a failure leaves open.
-func (a answer) open() bool { return a == unknown || a == noRoom }
+// open reports whether a missing answer leaves the condition open.
+func (a answer) open() bool { return a == unknown || a == noSlot }
 
-// either is the answer where one of two findings is enough.
+// either combines two findings of which one is enough.
 func either(a, b answer) answer {
 	if a.open() && b.open() {
-		return min(a, b) // want of room is told
+		return min(a, b) // noSlot is the one that leads to a temporary refusal
 	}
 	return max(a, b)
 }
@@ -43,14 +43,15 @@ func answered(b bool) answer {
 	return no
 }
 
-// match compares a message with a rule's conditions.
+// match compares a message with the conditions of a rule.
 func (w *Conditions) match(e *msgauth.Evaluation) answer {
 	all := yes
 	for _, key := range []struct {
 		set  bool
 		test func(*Conditions, *msgauth.Evaluation) answer
 	}{
-		// What costs least, and excludes most, comes first.
+		// The cheapest conditions, and those that exclude most messages, come
+		// first.
 		{len(w.Author) > 0, (*Conditions).author},
 		{len(w.Client) > 0, (*Conditions).client},
 		{len(w.DMARC) > 0, (*Conditions).dmarc},
@@ -80,10 +81,9 @@ func (w *Conditions) client(e *msgauth.Evaluation) answer {
 	return answered(slices.ContainsFunc(w.Client, func(n netip.Prefix) bool { return n.Contains(addr) }))
 }
 
-// clientName: the client chooses its reverse name, and by a name server of its
-// own whether there is an answer, so that no answer is not a match; what it cannot
-// choose is that the name has its address. Only what is our own doing leaves it
-// open.
+// clientName compares the client's verified name. The client's own name server
+// decides whether there is an answer, so a missing answer is not a match. The
+// condition is left open only if the answer is missing because of us.
 func (w *Conditions) clientName(e *msgauth.Evaluation) answer {
 	if e.IPRev.Status == iprev.Pass {
 		return answered(matchesAny(w.ClientName, e.IPRev.Name))
@@ -102,7 +102,7 @@ func (w *Conditions) dkim(e *msgauth.Evaluation) answer {
 		case s.Result == dkim.Pass && matchesAny(w.DKIM, s.Domain):
 			return yes
 		case s.Result == dkim.TempError && (s.Domain == "" || matchesAny(w.DKIM, s.Domain)):
-			best = either(best, unsure(keyCause(s.Reason))) // without a domain: a stage of ours failed
+			best = either(best, unsure(keyCause(s.Reason))) // a signature without a domain stands for a stage of ours that failed
 		}
 	}
 	return best
@@ -144,10 +144,10 @@ func (w *Conditions) traits(e *msgauth.Evaluation) answer {
 	return answered(slices.ContainsFunc(w.Traits, e.Has))
 }
 
-// vouched reports whether the newest seal of a valid chain is by a sealer that
-// is trusted (RFC 8617 §7.2.1) and does not itself say that the message failed
-// DMARC there: then it vouches for nothing. A chain that did not validate
-// because a key did not come, or because of a bug of ours, leaves it open.
+// vouched reports whether a trusted sealer (RFC 8617 §7.2.1) made the newest
+// seal of a valid chain. A sealer whose own results say that the message failed
+// DMARC does not vouch for it. The condition is left open if the chain could
+// not be validated because a key did not come or because of a bug of ours.
 func vouched(e *msgauth.Evaluation, trusted func(sealer dns.Name) bool) answer {
 	if panicked(e, msgauth.ARC) {
 		return unknown
@@ -164,6 +164,7 @@ func vouched(e *msgauth.Evaluation, trusted func(sealer dns.Name) bool) answer {
 	return no
 }
 
+// newestSet returns the newest set of the chain; false if there is no chain.
 func newestSet(e *msgauth.Evaluation) (arc.Set, bool) {
 	if len(e.ARC.Sets) == 0 {
 		return arc.Set{}, false

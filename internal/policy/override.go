@@ -13,8 +13,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// override applies the first rule that matches. Where a milder one before it
-// might have matched, had an answer come, nothing is rejected.
+// override applies the first rule that matches. If a milder rule before it is
+// left open by a missing answer, nothing is rejected.
 func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
 	hit, left := v.firstRule(e, c)
 	if hit != nil {
@@ -28,22 +28,22 @@ func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// openRules are rules that would not reject and that a missing answer leaves
-// open.
+// openRules gathers the rules that would not reject and that a missing answer
+// leaves open.
 type openRules struct {
-	rule string // the first
-	room bool   // one is open for want of our own room
+	rule   string // the first
+	noSlot bool   // one is open because our own lookup slots were taken
 }
 
 func (o *openRules) add(rule string, a answer) {
 	if a.open() && o.rule == "" {
 		o.rule = rule
 	}
-	o.room = o.room || a == noRoom
+	o.noSlot = o.noSlot || a == noSlot
 }
 
-// firstRule returns the rule that decides, nil if none does, and those before
-// it that would not reject but could not be decided.
+// firstRule returns the first rule that matches, nil if none does, and the
+// rules before it that are left open and would not reject.
 func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left openRules) {
 	author := hasAuthor(e)
 	for i := range c.Rules {
@@ -52,7 +52,7 @@ func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left op
 		case !r.Expires.IsZero() && !e.Time.Before(r.Expires):
 			continue
 		case !author && (r.Then.Policy != "" || rank(r.Then.Action) < rank(v.Action)):
-			// Nobody knows whom a reader takes for the author: policy.invalid_from
+			// A reader may take anybody for the author: policy.invalid_from
 			// decides, and a rule can only be harsher.
 			continue
 		}
@@ -66,7 +66,7 @@ func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left op
 	return nil, left
 }
 
-// apply makes the verdict the rule's.
+// apply replaces the verdict by that of the rule.
 func (v *Verdict) apply(r *Rule, e *msgauth.Evaluation, c Config) {
 	before := *v
 	if r.Then.Policy != "" {
@@ -87,7 +87,7 @@ func (v *Verdict) apply(r *Rule, e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// note records a deviation, beside one that is there already.
+// note records a deviation from the published policy, beside an earlier one.
 func (v *Verdict) note(t OverrideType, comment string) {
 	if v.Override != nil {
 		t, comment = v.Override.Type, v.Override.Comment+", "+comment
@@ -95,7 +95,7 @@ func (v *Verdict) note(t OverrideType, comment string) {
 	v.Override = &Override{Type: t, Comment: comment}
 }
 
-// overrideType is RFC 9990's word for what the rule is about.
+// overrideType returns the word of RFC 9990 for what the rule is about.
 func (r *Rule) overrideType() OverrideType {
 	about := func(traits ...trait.Trait) bool {
 		return slices.ContainsFunc(traits, func(t trait.Trait) bool { return slices.Contains(r.When.Traits, t) })
@@ -111,6 +111,7 @@ func (r *Rule) overrideType() OverrideType {
 	return OverrideLocalPolicy
 }
 
+// dispositionOf returns the disposition that goes with an action of a rule.
 func dispositionOf(a Action) dmarc.Policy {
 	switch a {
 	case Reject:
@@ -121,8 +122,8 @@ func dispositionOf(a Action) dmarc.Policy {
 	return dmarc.PolicyNone
 }
 
-// asIf returns the verdict that the policy p, were it published, would have led
-// to. It changes nothing for a message that passes.
+// asIf returns the verdict that would follow if p were the published policy. A
+// message that passes keeps its verdict v.
 func asIf(v Verdict, p dmarc.Policy, e *msgauth.Evaluation, c Config) Verdict {
 	out := Verdict{Disposition: dmarc.PolicyNone, Enforced: v.Enforced, ID: v.ID}
 	related := no
@@ -147,9 +148,10 @@ func asIf(v Verdict, p dmarc.Policy, e *msgauth.Evaluation, c Config) Verdict {
 	return out
 }
 
-// alignment says whether something of the author's domain authenticated where
-// no DMARC record says how to compare: a domain above or below the author's
-// counts, one beside it does not, because nothing says that they are one's.
+// alignment says whether something of the author's domain authenticated, if
+// there is no DMARC record that says how to compare. A domain above or below
+// the author's counts. One beside it does not, because the two may have
+// different owners.
 func alignment(e *msgauth.Evaluation) answer {
 	related := func(d dns.Name) bool {
 		return d != "" && (d.Under(e.From.AuthorDomain) || d.Labels() > 1 && e.From.AuthorDomain.Under(d))
@@ -174,8 +176,8 @@ func alignment(e *msgauth.Evaluation) answer {
 	return best
 }
 
-// sealKnown is open where a key did not come which might have made a trusted
-// sealer vouch for the message.
+// sealKnown returns an open answer if, but for a key that did not come, a
+// trusted sealer might have vouched for the message.
 func sealKnown(e *msgauth.Evaluation, c Config) answer {
 	if len(c.TrustedSealers) == 0 {
 		return no
@@ -183,14 +185,14 @@ func sealKnown(e *msgauth.Evaluation, c Config) answer {
 	return vouched(e, func(d dns.Name) bool { return slices.Contains(c.TrustedSealers, d) })
 }
 
-// undecided takes back a reject: the message is asked to come again, or with
-// policy.temperror: accept quarantined. It is never accepted, because a spoofer
-// can keep answers away, and can use up our room.
+// undecided takes back a reject: the client is asked to come again, or with
+// policy.temperror: accept the message is quarantined. It must not be accepted,
+// because a spoofer can suppress DNS answers and can use up our lookup slots.
 func (v *Verdict) undecided(left openRules, e *msgauth.Evaluation, c Config) {
 	v.Evidence = append(v.Evidence, "a temporary failure leaves open whether "+left.rule+" matches")
 	v.Reason, v.Override = ReasonUndecided, &Override{Type: OverrideLocalPolicy, Comment: "undecided: " + left.rule}
 	v.Missing = missingForRules(e)
-	if left.room || c.TempError == TempFail {
+	if left.noSlot || c.TempError == TempFail {
 		v.Action, v.Disposition = TempFail, dmarc.PolicyNone
 		v.Reply = smtp.New(smtp.CodeLocalError, smtp.EnhancedKeyTempError, "Email cannot be judged now, try again later ("+v.ID+")")
 		return

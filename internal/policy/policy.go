@@ -1,12 +1,12 @@
-// Package policy turns an Evaluation into a Verdict. It is the only place that
-// says reject, quarantine, tempfail or override; it does no I/O and reads no
-// clock, so the daemon, explain and the tests decide alike.
+// Package policy turns an Evaluation into a Verdict. No other package says
+// reject, quarantine, tempfail or override. It does no I/O and reads no clock,
+// so the daemon, explain and the tests decide alike.
 //
 // A message is decided on by its facts, then by the first of the operator's
-// rules that matches, then by the ramp. What a failing message's evidence leads
-// to is the table in testdata/decisions.md, which the handbook shows and a test
-// decides row by row; testdata/indirect at the top of the repository has whole
-// messages with the decision wanted and why.
+// rules that matches, then by the ramp. The table in testdata/decisions.md says
+// what follows from the evidence in a failing message; the handbook shows that
+// table, and a test decides it row by row. testdata/indirect at the top of the
+// repository has whole messages, each with the wanted decision and its reason.
 package policy
 
 import (
@@ -22,7 +22,7 @@ import (
 // Action is what becomes of a message.
 type Action string
 
-// The actions, mildest first. Skip is a message that was not evaluated.
+// The actions, the mildest first. Skip is for a message that was not evaluated.
 const (
 	Skip       Action = "skip"
 	Accept     Action = "accept"
@@ -35,7 +35,7 @@ const (
 // Actions lists every action.
 var Actions = []Action{Accept, Tag, Quarantine, Reject, TempFail, Skip}
 
-// Reason is the one rule that decided.
+// Reason names the one rule of this package, or of the operator, that decided.
 type Reason string
 
 // The reasons.
@@ -43,29 +43,29 @@ const (
 	ReasonTrusted        Reason = "trusted_network"   // not evaluated
 	ReasonAuthenticated  Reason = "authenticated"     // not evaluated
 	ReasonAligned        Reason = "dmarc_pass"        // an aligned identifier authenticated
-	ReasonOtherName      Reason = "other_name"        // the same, but the display name is an address of another domain
+	ReasonOtherName      Reason = "other_name"        // as dmarc_pass, but the display name is an address of another domain
 	ReasonReject         Reason = "dmarc_reject"      // p=reject, applied
-	ReasonIndirect       Reason = "dmarc_indirect"    // p=reject, but it looks like indirect mail
+	ReasonIndirect       Reason = "dmarc_indirect"    // p=reject, but the message looks like indirect mail
 	ReasonLocalReject    Reason = "dmarc_softened"    // p=reject, configured to quarantine
 	ReasonQuarantine     Reason = "dmarc_quarantine"  // p=quarantine, applied
-	ReasonForwarder      Reason = "trusted_forwarder" // a fail, but a trusted sealer vouches
+	ReasonForwarder      Reason = "trusted_forwarder" // a fail, but a trusted sealer vouches for the message
 	ReasonRule           Reason = "rule"              // one of policy.overrides names the action
 	ReasonUndecided      Reason = "rule_temperror"    // a milder rule might have matched
-	ReasonRamp           Reason = "ramp"              // not in the share that is enforced
+	ReasonRamp           Reason = "ramp"              // the message is not in the share that is enforced
 	ReasonNone           Reason = "dmarc_policy_none" // p=none and a fail
 	ReasonNoPolicy       Reason = "no_policy"         // no DMARC record and nothing passes
 	ReasonPassNoPolicy   Reason = "no_policy_pass"    // no DMARC record, something passes
 	ReasonSPFFail        Reason = "spf_fail"          // no DMARC record and SPF says fail
-	ReasonTempError      Reason = "temperror"         // a needed answer is missing
-	ReasonInvalidFrom    Reason = "invalid_from"      // no author can be named
+	ReasonTempError      Reason = "temperror"         // an answer that decides is missing
+	ReasonInvalidFrom    Reason = "invalid_from"      // there is no single author
 	ReasonNamelessBounce Reason = "nameless_bounce"   // the null sender, and a From without any address
-	ReasonOversize       Reason = "oversize"          // over a limit of ours
+	ReasonOversize       Reason = "oversize"          // the message is over a limit of ours
 	ReasonForged         Reason = "forged_result"     // a result in our name cannot be deleted
 	ReasonUnlabelled     Reason = "unlabelled"        // the MTA refused our edits
 )
 
-// OverrideType is RFC 9990's word for why the applied disposition is not the
-// published one.
+// OverrideType is the word of RFC 9990 for why the applied disposition differs
+// from the published policy.
 type OverrideType string
 
 // The override types (RFC 9990 §3.1.1.6).
@@ -90,42 +90,45 @@ type Override struct {
 type Verdict struct {
 	Action Action `json:"verdict"`
 	// Applied is what is really done: Action, but Tag or Accept in monitor
-	// mode, and Tag for a quarantine by header.
+	// mode, and Tag if messages are quarantined by header only.
 	Applied  Action `json:"applied"`
 	Enforced bool   `json:"enforced"`
 	Reason   Reason `json:"reason"`
-	// Spoofing and Indirect are the traits of a message that fails: those that
-	// speak for a direct spoof, and those that speak for a list, a forwarder or
-	// the author himself.
+	// Spoofing and Indirect are traits of a message that fails. Those in
+	// Spoofing speak for a direct spoof, those in Indirect for a list, a
+	// forwarder or the author himself.
 	Spoofing []trait.Trait `json:"spoofing,omitempty"`
 	Indirect []trait.Trait `json:"indirect,omitempty"`
-	// Missing are the answers without which the message is not decided, where
-	// Reason is ReasonTempError or ReasonUndecided.
+	// Missing lists the answers without which the message cannot be decided. It
+	// is set if Reason is ReasonTempError or ReasonUndecided.
 	Missing  []Missing `json:"missing,omitempty"`
-	Evidence []string  `json:"evidence,omitempty"` // what else spoke for the decision, in words
-	// Rule is the id of the operator's rule that matched, whether it changed
-	// anything or not.
+	Evidence []string  `json:"evidence,omitempty"` // other reasons for the decision, in words
+	// Rule is the id of the operator's rule that matched, even if it changed
+	// nothing.
 	Rule string `json:"rule,omitempty"`
-	// Relaxed: Action is one step milder than without the ramp.
+	// Relaxed is set if the ramp made Action one step milder.
 	Relaxed bool `json:"relaxed,omitempty"`
-	// Disposition is DMARC's, after overrides: what a report row says.
+	// Disposition is the disposition after overrides, as a DMARC report has it.
 	Disposition dmarc.Policy `json:"disposition"`
 	Override    *Override    `json:"override,omitempty"`
-	// Reply is given to the client where Applied is Reject or TempFail.
+	// Reply is the answer to the client. It is set if Applied is Reject or
+	// TempFail.
 	Reply smtp.Reply `json:"reply,omitzero"`
 	// Consent counts the recipients who agreed to verdicts and those who opted
-	// out: where Consent.Reportable is false no report may have a row. Would is
-	// the Action without those who opted out, "" where they changed nothing.
+	// out. No DMARC report may count the message if Consent.Reportable is
+	// false. Would is the Action without those who opted out, "" if they
+	// changed nothing.
 	Consent Consent `json:"consent,omitzero"`
 	Would   Action  `json:"would,omitempty"`
-	// ID stands in the reply and the log, so that a bounced sender can quote it.
+	// ID stands in the reply and in the log, so that a bounced sender can quote
+	// it.
 	ID string `json:"id"`
 }
 
-// explanationID is made from facts of the message and its queue id alone, so
-// that asking twice gives the same.
+// explanationID is made only from the message's facts and its queue id, so it
+// is the same each time.
 func explanationID(e *msgauth.Evaluation) string {
-	var usual [1024]byte // room for one long signature or two
+	var usual [1024]byte // fits one or two long signatures
 	b := e.Session.Client.AppendTo(usual[:0])
 	for _, s := range [...]string{e.Envelope.QueueID, e.Session.HELO, e.Envelope.MailFrom, string(e.From.AuthorDomain)} {
 		b = append(append(b, 0), s...)
@@ -135,6 +138,6 @@ func explanationID(e *msgauth.Evaluation) string {
 		b = append(b, e.DKIM[i].B...)
 	}
 	sum := sha256.Sum256(b)
-	const octets = 5 // 40 bits find a message in any day's log
+	const octets = 5 // 40 bits tell the messages of a day's log apart
 	return base32.HexEncoding.EncodeToString(sum[:octets])
 }

@@ -12,24 +12,24 @@ import (
 )
 
 // Ramp is the share of failing messages on which the author's policy, or one
-// that a rule puts in its place, is enforced. The rest is treated one step
+// that a rule puts in its place, is enforced. The others are treated one step
 // milder.
 //
-// Which messages those are follows from the author domain and the message's
-// Digest (From, Date and Message-ID): each host of a farm, and each retry,
-// comes to the same answer, and the shares of two domains are drawn apart. All
-// of these facts are the sender's to choose, as is everything that does not
-// change from host to host, so that a spoofer can search for a message outside
-// of the share. What he wins is what every message gets at 0 percent, which is
-// never a pass; at 100 percent there is nothing to search for.
+// The author domain and the message's Digest (From, Date and Message-ID) say
+// whether a message is in the share. So each host of a farm, and each retry,
+// comes to the same answer, and the draws for two domains do not depend on each
+// other. A spoofer can choose all of these facts, and so can search for a
+// message outside of the share. By that he gains no more than what every
+// message gets at 0 percent, and that is never a pass. At 100 percent there is
+// nothing to search for.
 type Ramp struct {
 	Percent int // 0 to 100
-	// Domains have percentages of their own, for author domains and what is
-	// below them; the longest name counts.
+	// Domains has percentages for author domains and the names below them. The
+	// longest name counts.
 	Domains map[dns.Name]int
 }
 
-// percent is the share for an author domain.
+// percent returns the share for an author domain.
 func (r *Ramp) percent(author dns.Name) int {
 	for d := author; d != "" && len(r.Domains) > 0; d = d.Parent() {
 		if p, ok := r.Domains[d]; ok {
@@ -39,8 +39,8 @@ func (r *Ramp) percent(author dns.Name) int {
 	return r.Percent
 }
 
-// relax makes the verdict one step milder if the author's policy, or one put in
-// its place, led to it and the message is not in the enforced share.
+// relax makes the verdict one step milder if it follows from the author's
+// policy, or from one put in its place, and the message is not in the share.
 func (v *Verdict) relax(e *msgauth.Evaluation, r *Ramp) {
 	if r == nil || (v.Action != Reject && v.Action != Quarantine) {
 		return
@@ -64,8 +64,8 @@ func (v *Verdict) relax(e *msgauth.Evaluation, r *Ramp) {
 	v.note(OverrideLocalPolicy, comment)
 }
 
-// draw is a number from 0 to 99 that the message has on every host.
+// draw returns a number from 0 to 99, the same for the message on every host.
 func draw(e *msgauth.Evaluation) uint64 {
 	sum := sha256.Sum256([]byte(string(e.From.AuthorDomain) + "\x00" + e.Digest))
-	return binary.BigEndian.Uint64(sum[:]) % 100 // the bias of 2^64 mod 100 is nothing
+	return binary.BigEndian.Uint64(sum[:]) % 100 // 2^64 is not a multiple of 100, but the bias is too small to matter
 }

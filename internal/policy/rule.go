@@ -12,28 +12,28 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Rule is one of the operator's exceptions. The first that matches a message
-// decides on it.
+// Rule is one of the operator's exceptions. The first rule that matches a
+// message decides on it.
 type Rule struct {
-	ID string // unique; stands in log, label, metrics and reports
-	// Expires is when the rule ceases to match; the zero time is never.
+	ID string // unique; stands in the log, the label, metrics and DMARC reports
+	// Expires is when the rule ceases to match. The zero time means never.
 	Expires time.Time
 	When    Conditions
 	Then    Outcome
-	// Owner and Reason are for people; nothing is decided by them.
+	// Owner and Reason are for people. They do not affect decisions.
 	Owner, Reason string
 }
 
-// Conditions are what a message must meet: every key that is set, each by one
-// of its values.
+// Conditions say which messages a rule matches: every key that is set must
+// hold, each by one of its values.
 type Conditions struct {
 	Client     []netip.Prefix // the SMTP client's address
 	ClientName []Pattern      // its name, verified by iprev
 	DKIM       []Pattern      // d= of a signature that passes
-	// ARCSealer is the newest seal of a valid chain, which does not itself
-	// report dmarc=fail.
+	// ARCSealer is the domain of the newest seal of a valid chain. A seal whose
+	// own results say dmarc=fail does not count.
 	ARCSealer []Pattern
-	SPF       []Pattern // the envelope's domain, where SPF passes; HELO's for a null sender
+	SPF       []Pattern // the envelope's domain, if SPF passes; HELO's for a null sender
 	Author    []Pattern // the Author Domain
 	Published []dmarc.Policy
 	DMARC     []dmarc.Result
@@ -60,7 +60,7 @@ func (c Conditions) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Absent is the condition that no usable DMARC record is published.
+// Absent is the published policy of an author without a usable DMARC record.
 const Absent dmarc.Policy = "absent"
 
 // PublishedValues lists what Conditions.Published may hold.
@@ -70,8 +70,8 @@ var PublishedValues = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, d
 var DMARCValues = []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail, dmarc.ResultNone, dmarc.ResultTempError, dmarc.ResultPermError}
 
 // WantsAll reports whether a rule may decide on a message that passes DMARC by
-// what is only shown of such a message where no rule asks: who else signed,
-// SPF beside DKIM, the client's name. Then all of it has to be waited for.
+// results that otherwise are only shown: who else signed, SPF beside DKIM, the
+// client's name. Then the message must wait for all of them.
 func (c Config) WantsAll() bool {
 	return slices.ContainsFunc(c.Rules, func(r Rule) bool {
 		w := r.When
@@ -80,11 +80,11 @@ func (c Config) WantsAll() bool {
 	})
 }
 
-// Outcome is what a rule leads to: an action, or the treatment that a
-// published policy would have led to. One of both is set.
+// Outcome is what a rule leads to: an action, or the verdict that would follow
+// if another policy were published. Exactly one of the fields is set.
 type Outcome struct {
 	Action Action       // Accept, Tag, Quarantine or Reject
-	Policy dmarc.Policy // as if this were published
+	Policy dmarc.Policy // as if this policy were published
 }
 
 // OutcomeActions and OutcomePolicies list what an Outcome may be.
@@ -93,7 +93,7 @@ var (
 	OutcomePolicies = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject}
 )
 
-// rank is the harshest that comes of an outcome.
+// rank returns the rank of the harshest action that the outcome can lead to.
 func (o Outcome) rank() int {
 	switch o.Policy {
 	case "":
@@ -114,11 +114,11 @@ func (o Outcome) String() string {
 	return string(o.Action)
 }
 
-// Pattern is a domain name, or with a leading dot all names below one, which
-// it does not include.
+// Pattern is a domain name, which stands for itself. With a leading dot it
+// stands for all names below the domain, but not for the domain.
 type Pattern string
 
-// ParsePattern reads "example.com" or ".example.com"; the domain has two
+// ParsePattern reads "example.com" or ".example.com". The domain must have two
 // labels or more.
 func ParsePattern(s string) (Pattern, error) {
 	below := strings.HasPrefix(s, ".")
@@ -145,6 +145,8 @@ func (p Pattern) covers(q Pattern) bool {
 	return p == q || strings.HasPrefix(string(p), ".") && strings.HasSuffix(string(q), string(p))
 }
 
+// matchesAny reports whether one of the patterns stands for name. No pattern
+// stands for "".
 func matchesAny(patterns []Pattern, name dns.Name) bool {
 	return name != "" && slices.ContainsFunc(patterns, func(p Pattern) bool { return p.Matches(name) })
 }

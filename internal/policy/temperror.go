@@ -15,8 +15,9 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Missing is an answer that did not come and without which a message is not
-// decided. Both words come from closed sets: nothing of it is a stranger's.
+// Missing is an answer that did not come and without which a message cannot be
+// decided. Both words come from fixed lists, so no text of a stranger is in
+// them.
 type Missing struct {
 	What  MissingWhat `json:"what"`
 	Cause string      `json:"cause"` // one of MissingCauses
@@ -31,20 +32,20 @@ type MissingWhat string
 // What can be missing.
 const (
 	MissingPolicy    MissingWhat = "policy"    // the author's DMARC record
-	MissingExistence MissingWhat = "existence" // whether the author's domain exists, which np depends on
-	MissingAlignment MissingWhat = "alignment" // the organization of an identifier, or of the author
+	MissingExistence MissingWhat = "existence" // whether the author's domain exists; np= applies if it does not
+	MissingAlignment MissingWhat = "alignment" // the Organizational Domain of an identifier, or of the author
 	MissingSPF       MissingWhat = "spf"       // SPF of the envelope's domain
 	MissingDKIM      MissingWhat = "dkim"      // a signature's key
 	MissingARC       MissingWhat = "arc"       // a key of the chain
 	MissingName      MissingWhat = "name"      // the client's name
 )
 
-// MissingWhats lists what can be missing.
+// MissingWhats lists everything that can be missing.
 var MissingWhats = []MissingWhat{MissingPolicy, MissingExistence, MissingAlignment, MissingSPF, MissingDKIM, MissingARC, MissingName}
 
 // Causes that are not the kind of a failed lookup ([sekimori/internal/dns.ErrorKind]).
 const (
-	CauseRoom     = "budget"   // want of our own room
+	CauseBudget   = "budget"   // our own lookup slots were taken
 	CauseTime     = "time"     // the message's time was over
 	CauseInternal = "internal" // a bug of ours
 	causeUnknown  = "unknown"
@@ -52,22 +53,23 @@ const (
 
 // MissingCauses lists every cause.
 var MissingCauses = []string{
-	"timeout", "servfail", "refused", "network", "malformed", "canceled", "loop", "too_large", CauseRoom,
+	"timeout", "servfail", "refused", "network", "malformed", "canceled", "loop", "too_large", CauseBudget,
 	CauseTime, CauseInternal, "query_limit", "walk_limit", causeUnknown,
 }
 
-// tempError: an answer is missing that could have made a pass, so that nothing
-// harsher than to ask the client to come again is possible. enforced says that
-// the policy which applies if the message fails is known, and asks for more
-// than a label: then the default is 451, because a spoofer can keep answers
-// away (by a selector that is an alias to a dead provider, by a lame subdomain
-// as d= or in From) and must not fare better than by a plain spoof. Where no
-// such policy is known, 451 would only lose the mail of domains whose DNS is
-// broken. Want of our own room is nobody's fault but ours, and whoever uses it
-// up must gain nothing by it: 451 whatever the policy.
+// tempError decides on a message for which an answer is missing that could have
+// made it pass. So nothing harsher is possible than to ask the client to come
+// again. enforced says that the policy which applies if the message fails is
+// known and asks for more than a label. Then the default is 451: a spoofer can
+// suppress DNS answers (by a selector that is an alias to a dead provider, or
+// by a lame subdomain as d= or in From) and must not gain by it over a plain
+// spoof. If no such policy is known, 451 would only lose the mail of domains
+// whose DNS is broken, so the default is to deliver. If our own lookup slots
+// were taken, the answer is 451 whatever the policy: a sender who uses them up
+// must gain nothing by it.
 func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 	if e.DMARC.Result == dmarc.ResultTempError && (e.DMARC.AlignedSPF || e.DMARC.AlignedDKIM) {
-		v.pass(e) // the author's own domain passed: no policy could make it fail
+		v.pass(e) // the author's own domain passed: under no policy could the message fail
 		v.Reason, v.Missing = ReasonTempError, missing(e)
 		return
 	}
@@ -81,7 +83,7 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 		v.Action = c.TempErrorUnknown
 	}
 	if v.Action == Accept {
-		v.Action = Tag // not decided, which must not look like a pass
+		v.Action = Tag // the message is not decided, so it must not look like a pass
 	}
 	for _, p := range e.Panics {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("internal error in %s", p.Component))
@@ -93,10 +95,11 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 	v.Reply = smtp.New(smtp.CodeLocalError, code, fmt.Sprintf("Email from %s cannot be authenticated now, try again later (%s)", e.From.AuthorDomain, v.ID))
 }
 
-func (m Missing) ours() bool { return m.Cause == CauseRoom }
+// ours reports whether the answer is missing because our lookup slots were taken.
+func (m Missing) ours() bool { return m.Cause == CauseBudget }
 
 // enforced reports whether the policy that applies if the message fails is
-// known to ask for more than a label.
+// known, and asks for more than a label.
 func enforced(d *dmarc.Evaluation) bool {
 	if d.Result == dmarc.ResultTempError {
 		return d.Enforcing.Enforces()
@@ -104,7 +107,7 @@ func enforced(d *dmarc.Evaluation) bool {
 	return d.Disposition.Enforces()
 }
 
-// missingAnswers gathers answers, each once.
+// missingAnswers gathers missing answers, each once.
 type missingAnswers []Missing
 
 func (all *missingAnswers) add(what MissingWhat, cause string) {
@@ -116,7 +119,7 @@ func (all *missingAnswers) add(what MissingWhat, cause string) {
 	}
 }
 
-// missing lists the answers without which the message is not decided.
+// missing lists the answers without which the message cannot be decided.
 func missing(e *msgauth.Evaluation) []Missing {
 	var all missingAnswers
 	d := &e.DMARC
@@ -146,7 +149,7 @@ func missing(e *msgauth.Evaluation) []Missing {
 	return all
 }
 
-// missingForRules lists what may have been an answer to a rule's condition.
+// missingForRules lists the missing answers that could make a rule match.
 func missingForRules(e *msgauth.Evaluation) []Missing {
 	var all missingAnswers
 	all.identifiers(e)
@@ -159,7 +162,8 @@ func missingForRules(e *msgauth.Evaluation) []Missing {
 	return all
 }
 
-// identifiers adds what might have passed, aligned or not.
+// identifiers adds the missing answers about SPF and DKIM, whether their
+// domains align or not.
 func (all *missingAnswers) identifiers(e *msgauth.Evaluation) {
 	if e.MailFrom.Result == spf.TempError {
 		all.add(MissingSPF, spfCause(e))
@@ -167,6 +171,7 @@ func (all *missingAnswers) identifiers(e *msgauth.Evaluation) {
 	all.keys(e, func(*dkim.Signature) bool { return true })
 }
 
+// keys adds the missing keys of the signatures that of picks.
 func (all *missingAnswers) keys(e *msgauth.Evaluation, of func(*dkim.Signature) bool) {
 	for i := range e.DKIM {
 		if s := &e.DKIM[i]; s.Result == dkim.TempError && of(s) {
@@ -175,7 +180,7 @@ func (all *missingAnswers) keys(e *msgauth.Evaluation, of func(*dkim.Signature) 
 	}
 }
 
-// keyCause is why a key is missing.
+// keyCause returns why a key is missing.
 func keyCause(r dkim.Reason) string {
 	if r == dkim.ReasonInternal {
 		return CauseInternal
@@ -184,12 +189,13 @@ func keyCause(r dkim.Reason) string {
 	return cause
 }
 
+// spfCause returns why SPF of MAIL FROM has no result.
 func spfCause(e *msgauth.Evaluation) string {
 	switch c := &e.MailFrom; {
 	case panicked(e, msgauth.SPF):
 		return CauseInternal
 	case c.Reason == spf.ReasonDNSBudget:
-		return CauseRoom
+		return CauseBudget
 	case c.Reason == spf.ReasonTimeLimit:
 		return CauseTime
 	case c.Reason == spf.ReasonQueryLimit:
@@ -200,7 +206,7 @@ func spfCause(e *msgauth.Evaluation) string {
 	return causeUnknown
 }
 
-// ourCause is why a stage did not end.
+// ourCause returns why a stage did not end.
 func ourCause(e *msgauth.Evaluation, stage msgauth.Mechanism) string {
 	if panicked(e, stage) {
 		return CauseInternal
@@ -208,34 +214,35 @@ func ourCause(e *msgauth.Evaluation, stage msgauth.Mechanism) string {
 	return CauseTime
 }
 
+// panicked reports whether the stage ended in a panic.
 func panicked(e *msgauth.Evaluation, stage msgauth.Mechanism) bool {
 	return slices.ContainsFunc(e.Panics, func(p msgauth.Panic) bool { return p.Component == stage })
 }
 
-// unsure is the answer to a condition that a missing answer leaves open.
+// unsure returns the answer to a condition that a missing answer leaves open.
 func unsure(cause string) answer {
-	if cause == CauseRoom {
-		return noRoom
+	if cause == CauseBudget {
+		return noSlot
 	}
 	return unknown
 }
 
-// nameCause is why the client's name is not known, "" if that is not our doing:
-// a stranger's own reverse zone says whether there is an answer, and must not
-// choose what becomes of mail by it.
+// nameCause returns why the client's name is not known, if that is because of
+// us, else "". The client's own reverse zone decides whether there is an
+// answer. It must not decide by that what becomes of mail.
 func nameCause(e *msgauth.Evaluation) string {
 	switch {
 	case e.IPRev.Status != iprev.TempError:
 	case panicked(e, msgauth.IPRev):
 		return CauseInternal
 	case e.IPRev.DNSError != nil && e.IPRev.DNSError.Kind == dns.KindBudget:
-		return CauseRoom
+		return CauseBudget
 	}
 	return ""
 }
 
-// chainCause is why a chain that would count could not be validated, "" if
-// that is not it.
+// chainCause returns why a chain that would count could not be validated, "" if
+// nothing was missing.
 func chainCause(e *msgauth.Evaluation) string {
 	switch {
 	case panicked(e, msgauth.ARC), e.ARC.Signature == dkim.ReasonInternal:
@@ -243,8 +250,8 @@ func chainCause(e *msgauth.Evaluation) string {
 	case e.ARC.Status == arc.Pass, !strings.HasPrefix(string(e.ARC.Signature), "dns_"):
 		return ""
 	}
-	// RFC 8617 §5.2.1 calls it permanent; it is no reason to lose mail, unless
-	// what the sealer publishes is of no use to anybody.
+	// RFC 8617 §5.2.1 calls this failure permanent. Mail should not be lost for
+	// it, unless what the sealer publishes is of no use to anybody.
 	switch cause := keyCause(e.ARC.Signature); cause {
 	case dns.KindLoop.String(), dns.KindTooLarge.String():
 		return ""

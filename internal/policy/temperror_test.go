@@ -59,7 +59,7 @@ func spfFailed(cause string) change {
 	return func(e *msgauth.Evaluation) {
 		e.MailFrom = spf.Check{Result: spf.TempError, Domain: "bank.example"}
 		switch cause {
-		case CauseRoom:
+		case CauseBudget:
 			e.MailFrom.Reason = spf.ReasonDNSBudget
 		case CauseTime:
 			e.MailFrom.Reason = spf.ReasonTimeLimit

@@ -133,7 +133,7 @@ func (m *Metrics) startAtZero() {
 		m.dmarcOverride.with(string(t))
 	}
 	for _, what := range policy.MissingWhats {
-		m.undecided.with([3]string{string(what), policy.CauseRoom, string(policy.TempFail)})
+		m.undecided.with([3]string{string(what), policy.CauseBudget, string(policy.TempFail)})
 	}
 	for _, mech := range msgauth.Mechanisms() {
 		m.panics.with(string(mech))
