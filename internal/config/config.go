@@ -1,9 +1,9 @@
-// Package config reads the daemon's configuration: YAML, strict, with the
-// line, the column and an excerpt in every complaint.
+// Package config reads the daemon's configuration and checks it. Package strict
+// reads the YAML, and says line and column of every mistake.
 //
-// Every key has a default; [Default] is the configuration of an empty file.
-// configs/reference.yaml documents each key and is checked against these types
-// by a test.
+// Every key has a default; [Default] is the configuration of an empty file. A
+// test compares configs/reference.yaml, which documents each key, with these
+// types.
 package config
 
 import (
@@ -25,10 +25,11 @@ import (
 // Config is the whole configuration. Treat it as immutable once loaded.
 type Config struct {
 	Listen []Listener `yaml:"listen"`
-	// AuthservID is the authserv-id of our results; "" is the MTA's own name,
-	// and the host's where the MTA tells none.
+	// AuthservID is the authserv-id of our results. "" means the MTA's own
+	// name, or the host's name if the MTA does not tell its own.
 	AuthservID string `yaml:"authserv_id"`
-	// AuthservIDAlso are more names whose results from outside are forged.
+	// AuthservIDAlso lists other names of ours: results from outside in one of
+	// these names are forged.
 	AuthservIDAlso []string    `yaml:"authserv_id_also"`
 	Mode           policy.Mode `yaml:"mode"`
 	Trusted        Trusted     `yaml:"trusted"`
@@ -43,7 +44,7 @@ type Config struct {
 	Headers        Headers     `yaml:"headers"`
 	Log            Log         `yaml:"log"`
 	Limits         Limits      `yaml:"limits"`
-	DrainTimeout   Duration    `yaml:"drain_timeout"` // sessions in flight may finish, at stop
+	DrainTimeout   Duration    `yaml:"drain_timeout"` // how long open sessions may take to finish at a stop
 }
 
 // Trusted says whose mail is not evaluated.
@@ -67,8 +68,8 @@ func (t Trusted) Contains(addr netip.Addr) bool {
 type DKIM struct {
 	MaxSignatures int                   `yaml:"max_signatures"`
 	MinRSABits    int                   `yaml:"min_rsa_bits"`
-	BodyLength    dkim.BodyLengthPolicy `yaml:"body_length"`
-	ClockSkew     Duration              `yaml:"clock_skew"` // for x= and t=
+	BodyLength    dkim.BodyLengthPolicy `yaml:"body_length"` // for signatures with l=
+	ClockSkew     Duration              `yaml:"clock_skew"`  // for x= and t=
 }
 
 // DMARC configures policy discovery.
@@ -77,7 +78,8 @@ type DMARC struct {
 	PSLFile              string       `yaml:"psl_file"`
 }
 
-// ARC names the domains whose seal on a valid chain counts as evidence.
+// ARC names the domains whose seal, as the newest of a valid chain, counts as
+// evidence.
 type ARC struct {
 	TrustedSealers []Domain `yaml:"trusted_sealers"`
 }
@@ -97,7 +99,8 @@ type Policy struct {
 	Recipients       Recipients            `yaml:"recipients"`
 }
 
-// Report configures DMARC reports. Not in this version: Store must be empty.
+// Report configures DMARC reports. This version does not have them, so every
+// key must be empty.
 type Report struct {
 	Store     string                   `yaml:"store"`
 	Aggregate map[string]strict.Unread `yaml:"aggregate"`
@@ -109,7 +112,7 @@ type Admin struct {
 	Listen    string `yaml:"listen"`     // HOST:PORT; "" is off
 	WebConfig string `yaml:"web_config"` // exporter-toolkit's file for TLS and passwords
 	Recent    int    `yaml:"recent"`     // decisions remembered; 0 is off
-	Pprof     bool   `yaml:"pprof"`      // profiles of the process are served
+	Pprof     bool   `yaml:"pprof"`      // serve profiles of the process
 }
 
 // Log configures the log.
@@ -120,21 +123,22 @@ type Log struct {
 	Privacy string `yaml:"privacy"`
 }
 
-// Limits bound what MTAs and their clients can make the daemon hold.
+// Limits bound how much memory and how many connections MTAs and their clients
+// can take.
 type Limits struct {
 	MaxSessions  int      `yaml:"max_sessions"`
 	IdleTimeout  Duration `yaml:"idle_timeout"`
-	HeaderFields int      `yaml:"header_fields"` // a message
-	HeaderBytes  Size     `yaml:"header_bytes"`  // a message
-	Recipients   int      `yaml:"recipients"`    // a message
-	Memory       Size     `yaml:"memory"`        // all connections together; 0: no budget
-	ShownWait    Duration `yaml:"shown_wait"`    // for results that decide nothing; 0: none
+	HeaderFields int      `yaml:"header_fields"` // of one message
+	HeaderBytes  Size     `yaml:"header_bytes"`  // of one message
+	Recipients   int      `yaml:"recipients"`    // of one message
+	Memory       Size     `yaml:"memory"`        // for all connections together; 0 means no limit
+	ShownWait    Duration `yaml:"shown_wait"`    // how long to wait for results that are only shown; 0 means not at all
 }
 
 // Values of Log.Privacy.
 const (
-	PrivacyFull       = "full"        // addresses as they came
-	PrivacyLocalParts = "local-parts" // addresses without what stands before the @
+	PrivacyFull       = "full"        // log addresses as they came
+	PrivacyLocalParts = "local-parts" // log addresses without their local parts
 )
 
 // Default returns the configuration of an empty file.
@@ -181,13 +185,13 @@ func Default() *Config {
 	}
 }
 
-// Hash returns 16 hexadecimal digits that differ when two configurations do,
-// for the config_hash_info metric. Secrets do not enter it: they could be
-// guessed from it.
+// Hash returns 16 hexadecimal digits that differ if two configurations do, for
+// the metric config_hash_info. Secrets are left out, because they could be
+// guessed from the hash.
 func (c *Config) Hash() string {
 	var b strings.Builder
 	if err := c.Print(&b); err != nil {
-		return "" // cannot happen: Print fails only where the writer does
+		return "" // cannot happen: Print fails only if the writer does
 	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:8])

@@ -14,33 +14,34 @@ import (
 const (
 	dnsPort = 53
 	tlsPort = 853 // RFC 7858 §3.1
-	// maxServers bounds the list: each is a label value of the metrics, and
-	// nobody waits for a ninth.
+	// maxServers bounds the list. Each server is a label value of the metrics,
+	// and a message does not wait until a ninth has been asked.
 	maxServers = 8
-	// maxFailureTTL is RFC 9520 §3.2's.
+	// maxFailureTTL is the bound of RFC 9520 §3.2.
 	maxFailureTTL = 5 * time.Minute
-	// maxMessageBudget is below milter's end-of-message timeout.
+	// maxMessageBudget is less than the milter's timeout for the end of a
+	// message.
 	maxMessageBudget = milter.DefaultEndOfMessageTimeout - time.Minute
 )
 
 // DNS configures look-ups.
 type DNS struct {
-	Servers       []Server `yaml:"servers"`        // none: those of resolv.conf
-	Timeout       Duration `yaml:"timeout"`        // one try
-	Hedge         Hedge    `yaml:"hedge"`          // after which a second server is asked too
-	TrustAD       bool     `yaml:"trust_ad"`       // the AD bit of servers on other hosts too
-	MessageBudget Duration `yaml:"message_budget"` // all that one message may wait
+	Servers       []Server `yaml:"servers"`        // none means those of resolv.conf
+	Timeout       Duration `yaml:"timeout"`        // of one try at one server
+	Hedge         Hedge    `yaml:"hedge"`          // how long to wait before a second server is asked too
+	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit of servers on other hosts too
+	MessageBudget Duration `yaml:"message_budget"` // how long one message may wait in all
 	Cache         Cache    `yaml:"cache"`
 }
 
 // Cache configures the DNS cache.
 type Cache struct {
-	Size        Size     `yaml:"size"` // 0: no cache
+	Size        Size     `yaml:"size"` // 0 means no cache
 	MaxTTL      Duration `yaml:"max_ttl"`
 	MinTTL      Duration `yaml:"min_ttl"`
 	NegativeTTL Duration `yaml:"negative_ttl"` // upper bound for NXDOMAIN and NODATA
-	FailureTTL  Duration `yaml:"failure_ttl"`  // RFC 9520
-	Stale       Duration `yaml:"stale"`        // RFC 8767: how long past its TTL
+	FailureTTL  Duration `yaml:"failure_ttl"`  // how long a failure is kept (RFC 9520)
+	Stale       Duration `yaml:"stale"`        // how long past its TTL an answer is used if servers fail (RFC 8767)
 }
 
 func defaultDNS() DNS {
@@ -58,9 +59,9 @@ func defaultDNS() DNS {
 	}
 }
 
-// Server is a DNS server: ADDRESS or ADDRESS:PORT, or tls://ADDRESS[:PORT]#NAME
-// for one that is asked over TLS and has a certificate for NAME; without a
-// NAME, for the address.
+// Server is a DNS server, written ADDRESS or ADDRESS:PORT. A server that is
+// asked over TLS is written tls://ADDRESS[:PORT]#NAME. Its certificate must be
+// for NAME, or without a NAME for the address.
 type Server struct {
 	netip.AddrPort
 	TLS  bool
@@ -91,7 +92,7 @@ func (s *Server) UnmarshalText(text []byte) error {
 	if named {
 		n, err := dns.ParseHostname(name)
 		if err != nil {
-			return fmt.Errorf("%q: %q is no name that a certificate could have; write one, such as dns.example, after the #", t, name)
+			return fmt.Errorf("%q: %q is not a name that a certificate could have; write one, such as dns.example, after the #", t, name)
 		}
 		name = string(n)
 	}
@@ -102,7 +103,7 @@ func (s *Server) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (s Server) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// String prints the server as it may be read.
+// String returns the server in the form that UnmarshalText reads.
 func (s Server) String() string {
 	if !s.TLS {
 		return s.AddrPort.String()
@@ -114,7 +115,7 @@ func (s Server) String() string {
 	return out
 }
 
-// Hedge is a time, or 0, written "off".
+// Hedge is a duration. 0 is written "off".
 type Hedge Duration
 
 const off = "off"

@@ -40,7 +40,7 @@ func TestDNSProblems(t *testing.T) {
 		{"TLS in brackets", "dns: {servers: [tls://192.0.2.1, 'tls://192.0.2.2:8853#dns.example']}\n", ""},
 		{"what YAML takes for a mapping", "dns: {servers: [{192.0.2.1: 53}]}\n", "1:17: dns.servers[0]: a mapping where there should be one value; perhaps it needs quotes"},
 		{"a name without TLS", "dns:\n  servers:\n    - 192.0.2.1#dns.example\n", `3:7: dns.servers[0]: "192.0.2.1#dns.example": only a server that is asked over TLS has a name; write tls://192.0.2.1#dns.example`},
-		{"a name no certificate has", "dns: {servers: ['tls://192.0.2.1#a..b']}\n", `1:17: dns.servers[0]: "tls://192.0.2.1#a..b": "a..b" is no name that a certificate could have`},
+		{"a name no certificate has", "dns: {servers: ['tls://192.0.2.1#a..b']}\n", `1:17: dns.servers[0]: "tls://192.0.2.1#a..b": "a..b" is not a name that a certificate could have`},
 		{"TLS with a name for an address", "dns: {servers: ['tls://dns.example']}\n", `1:17: dns.servers[0]: "tls://dns.example" is not a DNS server`},
 		{"as many servers as are looked at", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers-1) + "192.0.2.9]}\n", ""},
 		{"more", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers) + "192.0.2.9]}\n", "1:16: dns.servers: 9 servers; at most 8"},

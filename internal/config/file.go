@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// errIrregular is what is said of a pipe, a device or a directory.
+// errIrregular is the error for a pipe, a device or a directory.
 var errIrregular = errors.New("it is not a regular file")
 
-// Regular refuses what must not be opened as a file that the configuration
-// names: a named pipe would keep a reload waiting for ever, and a device may
-// never end. What the shell passes below /dev (/dev/stdin, /dev/fd) is fine,
-// and so is a file that is missing: opening it tells that better.
+// Regular returns an error for a file that must not be opened: a named pipe
+// would keep a reload waiting for ever, and a device may never end. Files that
+// the shell passes below /dev (/dev/stdin, /dev/fd) may be opened. A missing
+// file is not an error here, because the attempt to open it gives a better one.
 func Regular(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !strings.HasPrefix(path, "/dev/") {
 		return &fs.PathError{Op: "read", Path: path, Err: errIrregular}
@@ -22,8 +22,8 @@ func Regular(path string) error {
 	return nil
 }
 
-// readFile reads at most one octet more than limit; the caller refuses the one
-// too many.
+// readFile reads at most limit+1 octets. The caller refuses a file that has
+// more than limit.
 func readFile(path string, limit int64) ([]byte, error) {
 	if err := Regular(path); err != nil {
 		return nil, err

@@ -11,13 +11,13 @@ import (
 // Headers says how messages are labelled.
 type Headers struct {
 	ReceivedSPF bool               `yaml:"received_spf"`
-	MailFrom    label.ShowMailFrom `yaml:"mailfrom"` // what of the envelope sender is shown
-	Verdict     bool               `yaml:"verdict"`  // X-Sekimori-Verdict
-	Subject     string             `yaml:"subject"`  // put before the Subject of delivered fails; "" is off
-	Style       label.Style        `yaml:"style"`    // how dmarc= is spelled
+	MailFrom    label.ShowMailFrom `yaml:"mailfrom"` // how much of the envelope sender is shown
+	Verdict     bool               `yaml:"verdict"`  // write the field X-Sekimori-Verdict
+	Subject     string             `yaml:"subject"`  // put before the Subject of messages that fail and are delivered; "" is off
+	Style       label.Style        `yaml:"style"`    // how the dmarc result is written
 }
 
-// maxSubjectStamp leaves room for the subject itself, in characters.
+// maxSubjectStamp is in characters. It leaves space for the subject itself.
 const maxSubjectStamp = 40
 
 func (k *checker) headers(h Headers) {
@@ -29,6 +29,6 @@ func (k *checker) headers(h Headers) {
 	case strings.ContainsFunc(h.Subject, func(r rune) bool { return !printable.IsShown(r) }):
 		k.add("headers.subject", "%q has characters that cannot be printed", h.Subject)
 	case h.Subject != "" && strings.TrimSpace(h.Subject) == "":
-		k.add("headers.subject", "nothing but white space")
+		k.add("headers.subject", "has only white space")
 	}
 }

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// hostsFile is where a host finds its own full name without asking anybody.
+// hostsFile tells a host its own full name without a question to DNS.
 const hostsFile = "/etc/hosts"
 
-// maxHostsFile bounds what is read of it, in octets.
+// maxHostsFile is how much of hostsFile is read, in octets.
 const maxHostsFile = 1 << 20
 
-// HostName returns the full name of this host, or the name it has if no full
-// one is known; "" if it has none. DNS is not asked: it may not answer yet, and
-// its answer may be another tomorrow.
+// HostName returns the full name of this host, or the short name if the full
+// one is not known, or "" if the host has no name. DNS is not asked, because it
+// may not answer yet at this time, and may answer differently later.
 func HostName() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -29,9 +29,9 @@ func HostName() string {
 	return fullName(name, io.LimitReader(f, maxHostsFile))
 }
 
-// fullName finds the full name of the host called name as hosts(5) has it: the
-// first name of the first line that holds name, if it has a dot, else the first
-// such name that begins with it.
+// fullName finds the full name of the host called name as hosts(5) describes
+// it. In the first line that holds name, it takes the first name if that has a
+// dot, else the first name that begins with name and a dot.
 func fullName(name string, hosts io.Reader) string {
 	name = strings.TrimSuffix(name, ".")
 	if name == "" || strings.Contains(name, ".") {
@@ -43,24 +43,24 @@ func fullName(name string, hosts io.Reader) string {
 		if len(names) < 2 {
 			continue
 		}
-		own, full := false, ""
+		listed, full := false, ""
 		for i, n := range names[1:] {
 			n = strings.TrimSuffix(n, ".")
 			first, _, dotted := strings.Cut(n, ".")
-			own = own || strings.EqualFold(n, name)
+			listed = listed || strings.EqualFold(n, name)
 			if dotted && full == "" && (i == 0 || strings.EqualFold(first, name)) {
 				full = n
 			}
 		}
-		if own && full != "" && !strings.EqualFold(full, "localhost.localdomain") && !strings.ContainsFunc(full, notHostname) {
+		if listed && full != "" && !strings.EqualFold(full, "localhost.localdomain") && !strings.ContainsFunc(full, notHostname) {
 			return full
 		}
 	}
 	return name
 }
 
-// ServID is the authserv-id of results that are written away from any MTA, by
-// explain for one.
+// ServID returns the authserv-id of results that are not written for an MTA,
+// such as those of explain.
 func (c *Config) ServID() string {
 	if c.AuthservID != "" {
 		return c.AuthservID

@@ -5,14 +5,14 @@ import (
 	"sekimori/internal/config/strict"
 )
 
-// Load reads the daemon's configuration file at path, which must state its
-// mode: an empty file, or one that was cut off, would else quietly turn
-// protection off or on. The error is an [*Error]; it wraps the cause when the
+// Load reads the daemon's configuration file at path. The file must state its
+// mode: otherwise an empty file, or one that was cut off, would turn protection
+// off or on without a word. The error is an [*Error]. It wraps the cause if the
 // file cannot be read.
 func Load(path string) (*Config, error) { return load(path, true) }
 
-// LoadCandidate is Load for a configuration by which nothing is done, such as
-// that of shadow: it need not state a mode.
+// LoadCandidate reads a configuration that is only compared, such as that of
+// shadow. It need not state a mode.
 func LoadCandidate(path string) (*Config, error) { return load(path, false) }
 
 func load(path string, running bool) (*Config, error) {
@@ -23,9 +23,10 @@ func load(path string, running bool) (*Config, error) {
 	return parseConfig(path, data, running)
 }
 
-// Parse reads a configuration; name is the file's, for errors. What data does
-// not set keeps its default, mode as well. The files it names are left alone.
-// The error is an [*Error] that lists every problem.
+// Parse reads a configuration; name is the file's, for errors. Keys that data
+// does not set keep their defaults, including mode. The files that the
+// configuration names are not read. The error is an [*Error] that lists every
+// problem.
 func Parse(name string, data []byte) (*Config, error) { return parseConfig(name, data, false) }
 
 func parseConfig(name string, data []byte, running bool) (*Config, error) {
@@ -46,7 +47,7 @@ func parseConfig(name string, data []byte, running bool) (*Config, error) {
 	return c, nil
 }
 
-// modeNotStated returns a problem where the document states no mode.
+// modeNotStated returns a problem if the document does not state a mode.
 func modeNotStated(doc *strict.Document) []Problem {
 	line, column, set := doc.Key("mode")
 	switch {
@@ -58,6 +59,7 @@ func modeNotStated(doc *strict.Document) []Problem {
 	return []Problem{{Path: "mode", Message: notStated, Line: line, Column: column}}
 }
 
-// notStated says what to write. Before the key had to be stated it was enforce.
+// notStated says what to write. In versions that did not ask for the key, the
+// default was enforce.
 const notStated = `not stated; add the line "mode: monitor" (evaluate, label and count, refuse nothing) or "mode: enforce" ` +
 	`(act on verdicts, as a file without the line did before this version), or have "sekimori config set-mode" write it`

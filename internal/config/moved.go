@@ -1,7 +1,7 @@
 package config
 
-// moved says where keys went that an older version, or another filter, has
-// under another name. Whoever renames or moves a key adds its old path here.
+// moved maps paths that older versions or other filters have to the paths that
+// the keys have here. A change that renames or moves a key adds the old path.
 var moved = map[string]string{
 	"authservid":        "authserv_id",
 	"dns.nameservers":   "dns.servers",

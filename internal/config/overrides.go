@@ -17,8 +17,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Override is an item of policy.overrides: a rule, or with File alone the list
-// of rules in another file.
+// Override is an item of policy.overrides: a rule, or the name of a file with
+// rules. If File is set, the other fields are not.
 type Override struct {
 	File    string `yaml:"file"`
 	ID      string `yaml:"id"`
@@ -28,11 +28,11 @@ type Override struct {
 	When    When   `yaml:"when"`
 	Then    Then   `yaml:"then"`
 
-	from *strict.Document // where it was read; stands last, see strict.Keys
+	from *strict.Document // where the item was read; a field that is not a key stands last, see strict.Keys
 	path string
 }
 
-// When are the conditions of a rule, as package policy's.
+// When has the conditions of a rule; see policy.Conditions.
 type When struct {
 	Client     []Network      `yaml:"client"`
 	ClientName []Pattern      `yaml:"client_name"`
@@ -57,7 +57,7 @@ func (t *Then) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Pattern is a domain, or with a leading dot what is below one.
+// Pattern is a domain, or with a leading dot all names below a domain.
 type Pattern policy.Pattern
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -70,7 +70,7 @@ func (p *Pattern) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Date is a day, written as RFC 3339 does: 2027-06-30.
+// Date is a day, written 2027-06-30 (RFC 3339).
 type Date struct{ time.Time }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -86,7 +86,7 @@ func (d *Date) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (d Date) MarshalText() ([]byte, error) { return []byte(d.Format(time.DateOnly)), nil }
 
-// end is when the day is over.
+// end returns the first moment after the day, the zero time for no day.
 func (d Date) end() time.Time {
 	if d.IsZero() {
 		return time.Time{}
@@ -133,7 +133,7 @@ func (w When) MarshalYAML() (any, error) {
 	return out, nil
 }
 
-// rule converts what was checked.
+// rule returns the rule of an item that was checked.
 func (o *Override) rule() policy.Rule {
 	r := policy.Rule{ID: o.ID, Expires: o.Expires.end(), Owner: o.Owner, Reason: o.Reason}
 	for _, n := range o.When.Client {
@@ -157,21 +157,23 @@ func patterns(list []Pattern) []policy.Pattern {
 	return out
 }
 
-// maxRules bounds policy.overrides with its files: every message is compared
-// with each rule, and each is a series of the metrics.
+// maxRules bounds policy.overrides together with its files. Every message is
+// compared with each rule, and each rule is a series of the metrics.
 const maxRules = 1000
 
-// ruleID is what may stand in a label, a metric and a comment as it is.
+// ruleID matches ids that can stand unchanged in a label, a metric and a
+// comment.
 var ruleID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// overrides checks the items of policy.overrides, but not what is in files.
+// overrides checks the items of policy.overrides, but not the rules in the
+// files that they name.
 func (k *checker) overrides(c *Config) {
 	seen := map[string]bool{}
 	for i := range c.Policy.Overrides {
 		o, path := &c.Policy.Overrides[i], "policy.overrides["+strconv.Itoa(i)+"]"
 		if o.File != "" {
 			if o.ID != "" || o.Owner != "" || o.Reason != "" || !o.Expires.IsZero() || o.Then != (Then{}) {
-				k.add(path, "file stands alone; the rules are in it")
+				k.add(path, "an item with a file has no other key; the rules stand in the file")
 			}
 			continue
 		}
@@ -192,7 +194,7 @@ func (k *checker) override(c *Config, path string, o *Override) {
 	k.conditions(path+".when", o.When)
 	k.outcome(path+".then", o.Then)
 	if len(k.list) > before {
-		return // the rest would only follow from it
+		return // any other problem would only follow from these
 	}
 	if err := c.verdicts(nil).CheckRule(o.rule()); err != nil {
 		switch err.Key {
@@ -209,7 +211,8 @@ func (k *checker) override(c *Config, path string, o *Override) {
 	}
 }
 
-// covers reports whether all of a network is trusted, and so never evaluated.
+// covers reports whether all of a network is trusted. Mail from there is never
+// evaluated.
 func (t Trusted) covers(n Network) bool {
 	return slices.ContainsFunc(t.Networks, func(trusted Network) bool {
 		return trusted.Bits() <= n.Bits() && trusted.Contains(n.Addr())
@@ -233,7 +236,7 @@ func (k *checker) conditions(path string, w When) {
 	words(k, path+".traits", w.Traits, trait.All())
 }
 
-// empty reports a list that is there and has no item.
+// empty reports whether a list is given and has no item.
 func empty[T any](list []T) bool { return list != nil && len(list) == 0 }
 
 func (k *checker) outcome(path string, t Then) {
@@ -249,7 +252,8 @@ func (k *checker) outcome(path string, t Then) {
 	}
 }
 
-// RuleSet is policy.overrides with the rules of its files, in order.
+// RuleSet has the rules of policy.overrides and of the files named there, in
+// order.
 type RuleSet struct {
 	// Policy is the configured policy, with these rules.
 	Policy policy.Config
@@ -258,8 +262,7 @@ type RuleSet struct {
 
 // Rules returns the rules of policy.overrides and the policy that they are part
 // of. load reads the files among the overrides, as [LoadRules] does. The error
-// lists every problem, with the name of the file that has it: an [*Error], or
-// several joined.
+// is an [*Error], or several joined, one for each file that has problems.
 func (c *Config) Rules(load func(path string) ([]Override, error)) (*RuleSet, error) {
 	set := &RuleSet{}
 	var rules []policy.Rule
@@ -315,9 +318,9 @@ func (c *Config) verdicts(rules []policy.Rule) policy.Config {
 	return out
 }
 
-// Warnings names the rules that are useless, which is no reason not to start:
-// those that have expired by now and those of which an earlier one takes every
-// message. It is nil if there are none.
+// Warnings names useless rules: those that have expired by now, and those of
+// which an earlier rule takes every message. It returns nil if there are none.
+// Useless rules do not keep the daemon from starting.
 func (s *RuleSet) Warnings(now time.Time) error {
 	rules := s.Policy.Rules
 	var found complaints
@@ -337,7 +340,8 @@ func (s *RuleSet) Warnings(now time.Time) error {
 	return found.err()
 }
 
-// place says where a rule stands, " (FILE:LINE)" or "".
+// place returns where a rule stands, " (FILE:LINE)", or "" if it does not come
+// from a file.
 func (o *Override) place() string {
 	if o.from == nil {
 		return ""
@@ -345,7 +349,8 @@ func (o *Override) place() string {
 	return fmt.Sprintf(" (%s:%d)", o.from.Name(), o.from.Line(o.path))
 }
 
-// complaints are problems of several files, in the order in which they came up.
+// complaints gathers problems in several files, in the order in which they are
+// found.
 type complaints struct {
 	order []*strict.Document
 	list  map[*strict.Document][]Problem
@@ -364,7 +369,7 @@ func (c *complaints) add(from *strict.Document, problems []Problem) {
 	c.list[from] = append(c.list[from], problems...)
 }
 
-// err returns them with their places as an [*Error] for each file.
+// err returns the problems with their places, as an [*Error] for each file.
 func (c *complaints) err() error {
 	var all []error
 	for _, from := range c.order {

@@ -53,7 +53,7 @@ func TestBadRules(t *testing.T) {
 		{"conditions that exclude each other", "{id: a, when: {published: [absent], dmarc: [fail]}, then: reject}", `3:33: policy.overrides[0].when.published: rule a: can never match`},
 		{"mail that is never evaluated", "{id: a, when: {client: [127.0.0.0/16]}, then: reject}", `3:30: policy.overrides[0].when.client: rule a can never match: mail of trusted.networks`},
 
-		{"a file and more", "{file: /x, id: a}", `3:7: policy.overrides[0]: file stands alone`},
+		{"a file and more", "{file: /x, id: a}", `3:7: policy.overrides[0]: an item with a file has no other key`},
 		{"ramp", "{id: a, " + when + ", then: accept}\n  ramp: {percent: 101}", `4:19: policy.ramp.percent: 101 is not between 0 and 100`},
 		{"ramp of a domain", "{id: a, " + when + ", then: accept}\n  ramp: {domains: {b.example: -1}}", `4:31: policy.ramp.domains[b.example]: -1 is not between`},
 		{"ramp of no domain", "{id: a, " + when + ", then: accept}\n  ramp: {domains: {b: 1}}", `4:20: policy.ramp.domains: "b" is not a domain`},

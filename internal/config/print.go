@@ -7,8 +7,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Print writes the configuration in effect as YAML that Parse reads back, but
-// for passwords, which are masked.
+// Print writes the configuration in effect as YAML that Parse reads back.
+// Passwords are masked.
 func (c *Config) Print(w io.Writer) error {
 	out, err := yaml.MarshalWithOptions(c.shown(), yaml.IndentSequence(true))
 	if err != nil {
@@ -18,15 +18,14 @@ func (c *Config) Print(w io.Writer) error {
 	return err
 }
 
-// shown is the configuration without its secrets.
+// shown returns the configuration without its secrets.
 func (c *Config) shown() Config {
 	shown := *c
 	shown.Report.Store = strict.Mask(c.Report.Store)
 	return shown
 }
 
-// MarshalYAML writes a listener as it may be read: the address alone if there
-// is no more to say.
+// MarshalYAML writes a listener in the short form if only its address is set.
 func (l Listener) MarshalYAML() (any, error) {
 	if l.Mode == 0 && l.Group == "" {
 		return l.Address, nil

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Ramp is the share of failing messages on which policy is enforced.
+// Ramp is the share of failing messages on which the author's policy is
+// enforced; see policy.Ramp.
 type Ramp struct {
 	Percent int            `yaml:"percent"`
 	Domains map[Domain]int `yaml:"domains"` // by author domain

@@ -7,13 +7,13 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Recipients says who of the recipients agreed that verdicts are acted on.
+// Recipients says which recipients agreed that verdicts are acted on.
 type Recipients struct {
 	Default   policy.Class `yaml:"default"`
-	File      string       `yaml:"file"`      // exceptions from it
+	File      string       `yaml:"file"`      // the exceptions from the default
 	Socketmap string       `yaml:"socketmap"` // unix:/path:NAME or inet:host:port:NAME
 	Timeout   Duration     `yaml:"timeout"`   // of one lookup
-	CacheTTL  Duration     `yaml:"cache_ttl"` // 0s: nothing is kept
+	CacheTTL  Duration     `yaml:"cache_ttl"` // how long answers are kept; 0s keeps none
 	Mixed     string       `yaml:"mixed"`     // MixedLenient or MixedSplit
 }
 
@@ -23,13 +23,13 @@ const (
 	MixedSplit   = "split"
 )
 
-// Asked reports whether recipients can be of another class than in.
+// Asked reports whether a recipient can have another class than in.
 func (r Recipients) Asked() bool {
 	return r.Default != policy.In || r.File != "" || r.Socketmap != ""
 }
 
-// maxConsentTimeout keeps the answer to RCPT within the 10 s that Sendmail
-// waits for it.
+// maxConsentTimeout is less than the 10 s that Sendmail waits for the answer to
+// RCPT.
 const maxConsentTimeout = 5 * time.Second
 
 func defaultRecipients() Recipients {
@@ -52,7 +52,8 @@ func (k *checker) recipients(r Recipients) {
 	}
 }
 
-// socketmap checks the forms that Postfix has after "socketmap:".
+// socketmap checks a map in one of the forms that Postfix has after
+// "socketmap:".
 func (k *checker) socketmap(path, s string) {
 	scheme, rest, _ := strings.Cut(s, ":")
 	i := strings.LastIndexByte(rest, ':')

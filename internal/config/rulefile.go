@@ -5,9 +5,9 @@ import (
 	"sekimori/internal/config/strict"
 )
 
-// LoadRules reads a file of rules: a list of what policy.overrides holds, but
-// no further files. The error is an [*Error]; whether the rules are sound is
-// for [Config.Rules] to say, which knows the rest of the policy.
+// LoadRules reads a file of rules: a list of items as in policy.overrides, but
+// none that names a further file. The error is an [*Error]. Whether the rules
+// are sound depends on the rest of the policy; [Config.Rules] checks that.
 func LoadRules(path string) ([]Override, error) {
 	data, err := readFile(path, strict.MaxFile)
 	if err != nil {

@@ -13,13 +13,14 @@ import (
 	"sekimori/internal/policy"
 )
 
-// modeLine is the key at the top of a document, its value and what follows.
+// modeLine matches the line with the key mode at the top of a document: the
+// key, its value and the rest of the line.
 var modeLine = regexp.MustCompile(`^(mode[ \t]*:)[ \t]*("[^"]*"|'[^']*'|[^#\s]*)(.*)$`)
 
 var errModeByHand = errors.New("the line cannot be written into this file as it stands; write it by hand")
 
-// SetMode returns a configuration with the line for mode changed, or added at
-// its end, and everything else as it was. name is the file's, for errors.
+// SetMode returns a configuration with the mode changed, or added at the end,
+// and every other octet as it was. name is the file's, for errors.
 func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 	before, err := Parse(name, data)
 	if err != nil {
@@ -45,7 +46,7 @@ func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 		}
 		data = append(data, "mode: "+string(mode)+end...)
 	}
-	// Nothing but the mode may differ, whatever the file looks like.
+	// Whatever the file looks like, only the mode may differ.
 	after, err := parseConfig(name, data, true)
 	if err != nil {
 		return nil, fmt.Errorf("config: %s: %w: %w", name, errModeByHand, err)
@@ -58,8 +59,9 @@ func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 	return data, nil
 }
 
-// WriteMode writes what SetMode makes of the file at path: the file is the old
-// one or the new one at any moment, with the owner and the permissions it had.
+// WriteMode changes the mode in the file at path as SetMode does. At any moment
+// the file is either the old or the new one. It keeps its owner and its
+// permissions.
 func WriteMode(path string, mode policy.Mode) error {
 	data, err := readFile(path, strict.MaxFile)
 	if err != nil {

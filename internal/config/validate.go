@@ -16,13 +16,13 @@ import (
 
 // Bounds of single keys.
 const (
-	maxUnixPath       = 107 // octets: what fits sockaddr_un
-	maxSignaturesCeil = 50  // each is a key look-up and a result in the header
+	maxUnixPath       = 107 // octets that fit into sockaddr_un
+	maxSignaturesCeil = 50  // each costs a key lookup and a result in the header
 	maxAuthservID     = 255
-	maxRecent         = 100_000 // decisions; package recent bounds their octets
+	maxRecent         = 100_000 // decisions; package recent also bounds their octets
 )
 
-// leastMemory lets a hundred connections in, with ordinary messages.
+// leastMemory is enough for a hundred connections with ordinary messages.
 const leastMemory = 16 << 20
 
 // checker collects problems.
@@ -32,8 +32,8 @@ func (k *checker) add(path, format string, args ...any) {
 	k.list = append(k.list, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// Validate returns an [*Error] that lists every problem, or nil. Parse has
-// called it; it is for configurations made otherwise.
+// Validate returns an [*Error] that lists every problem, or nil. Parse calls
+// it; others need it only for configurations that they made themselves.
 func (c *Config) Validate() error { return (*strict.Document)(nil).ErrorOf(c.problems()) }
 
 func (c *Config) problems() []Problem {
@@ -74,13 +74,13 @@ func (c *Config) problems() []Problem {
 
 func (k *checker) listeners(listen []Listener) {
 	if len(listen) == 0 {
-		k.add("listen", "there must be at least one address")
+		k.add("listen", "name at least one address")
 	}
 	seen := map[string]bool{}
 	for i, l := range listen {
 		path := "listen[" + strconv.Itoa(i) + "]"
 		if seen[l.Address] {
-			k.add(path, "%q is there twice", l.Address)
+			k.add(path, "%q is listed twice", l.Address)
 		}
 		seen[l.Address] = true
 		k.listener(path, l)
@@ -91,7 +91,7 @@ func (k *checker) listener(path string, l Listener) {
 	scheme, rest, _ := strings.Cut(l.Address, ":")
 	switch scheme {
 	case "inet", "inet6":
-		if port, host, ok := strings.Cut(rest, "@"); ok { // Sendmail's way
+		if port, host, ok := strings.Cut(rest, "@"); ok { // the form of Sendmail, port@host
 			rest = net.JoinHostPort(strings.Trim(host, "[]"), port)
 		}
 		k.hostPort(path, rest)
@@ -112,7 +112,8 @@ func (k *checker) listener(path string, l Listener) {
 	}
 }
 
-// hostPort accepts port 0: the system then chooses one.
+// hostPort refuses what is not HOST:PORT. With port 0 the system chooses a
+// port.
 func (k *checker) hostPort(path, s string) {
 	host, port, err := net.SplitHostPort(s)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 && port != "0" {
@@ -124,8 +125,8 @@ func (k *checker) hostPort(path, s string) {
 	}
 }
 
-// authservID requires what can stand in a header without quotes, so that every
-// reader finds it (RFC 8601 §2.5).
+// authservID accepts only names that can stand in a header without quotes, so
+// that every reader finds them (RFC 8601 §2.5).
 func (k *checker) authservID(path, id string) {
 	switch {
 	case len(id) > maxAuthservID:
@@ -135,6 +136,7 @@ func (k *checker) authservID(path, id string) {
 	}
 }
 
+// notHostname reports whether r cannot stand in a host name.
 func notHostname(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 }
@@ -150,7 +152,7 @@ func (k *checker) policy(p Policy) {
 	word(k, "policy.invalid_from", p.InvalidFrom, policy.InvalidFromActions)
 }
 
-// unbuilt refuses what this version would silently ignore.
+// unbuilt refuses keys that this version would ignore.
 func (k *checker) unbuilt(c *Config) {
 	for _, key := range []struct {
 		path string
@@ -180,14 +182,15 @@ func (k *checker) limits(c *Config) {
 	k.notNegative("drain_timeout", c.DrainTimeout)
 }
 
-// word refuses what is not one of the words.
+// word adds a problem if got is not one of the words.
 func word[T ~string](k *checker, path string, got T, words []T) {
 	if !slices.Contains(words, got) {
 		k.add(path, "%q is not known; write %s", got, strict.OneOf(words))
 	}
 }
 
-// words refuses items of a list that are not one of the words.
+// words adds a problem for each item of a list that is not one of the known
+// words.
 func words[T ~string](k *checker, path string, got, known []T) {
 	for i, w := range got {
 		word(k, path+"["+strconv.Itoa(i)+"]", w, known)
@@ -212,8 +215,8 @@ func (k *checker) positive(path string, got Duration) {
 	}
 }
 
-// maxClockSkew: a clock that is wrong by more than a time zone is not skewed
-// but broken, and x= would mean nothing any more.
+// maxClockSkew is a day. A clock that is wrong by more is broken, and x= would
+// mean nothing.
 const maxClockSkew = 24 * time.Hour
 
 func (k *checker) clockSkew(d Duration) {

@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Duration is a time.Duration written "2s", "5m", "1h30m".
+// Duration is a time.Duration, written "2s", "5m" or "1h30m".
 type Duration time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -29,7 +29,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String drops the zero units that time.Duration prints: 24h, not 24h0m0s.
+// String leaves out the zero units that time.Duration prints: 24h, not 24h0m0s.
 func (d Duration) String() string {
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {
@@ -44,7 +44,7 @@ func (d Duration) String() string {
 // Size is a number of octets, written "64MiB", "1MB" or as a plain number.
 type Size int64
 
-// sizeUnits, the largest first; the first that divides a size prints it.
+// sizeUnits has the largest binary unit first. String uses the first four.
 var sizeUnits = []struct {
 	name   string
 	octets int64
@@ -73,7 +73,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// String prints the size in the largest binary unit that divides it.
+// String writes the size in the largest binary unit that divides it.
 func (s Size) String() string {
 	for _, u := range sizeUnits[:4] {
 		if s != 0 && int64(s)%u.octets == 0 {
@@ -111,7 +111,7 @@ func (n *Network) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (n Network) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
-// String prints a single host without its length.
+// String writes a single host without the length of its prefix.
 func (n Network) String() string {
 	if n.IsSingleIP() {
 		return n.Addr().String()
@@ -119,10 +119,11 @@ func (n Network) String() string {
 	return n.Prefix.String()
 }
 
-// Listener is a place where MTAs connect: an address alone, or for a unix
-// socket a mapping with its file's mode and group.
+// Listener is an address at which MTAs connect. It is written as an address
+// alone, or for a unix socket as a mapping with the mode and the group of its
+// file.
 type Listener struct {
-	Address string   `yaml:"address"` // as sockets.Config's
+	Address string   `yaml:"address"` // see sockets.Config
 	Mode    FileMode `yaml:"mode"`
 	Group   Group    `yaml:"group"`
 }
@@ -136,7 +137,7 @@ func (l *Listener) UnmarshalText(text []byte) error {
 // String returns the address.
 func (l Listener) String() string { return l.Address }
 
-// FileMode is a file's permission bits, written in octal: 0660.
+// FileMode is the permission bits of a file, written in octal: 0660.
 type FileMode fs.FileMode
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -9,15 +9,16 @@ import (
 	"sekimori/internal/policy"
 )
 
-// maxCached bounds the answers kept: anyone can make up recipients.
+// maxCached is how many answers are kept. It is a bound because a stranger can
+// make up recipients.
 const maxCached = 100_000
 
-// cache keeps what the socketmap said, also that it knows nothing. A failure
-// is not kept: the next message asks again.
+// cache keeps the answers of the socketmap, including NOTFOUND. It does not
+// keep failures: the next message asks again.
 type cache struct {
 	ttl   time.Duration
 	start time.Time
-	store *otter.Cache[string, kept] // nil: nothing is kept
+	store *otter.Cache[string, kept] // nil if nothing is kept
 }
 
 type kept struct {

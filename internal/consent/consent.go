@@ -1,11 +1,12 @@
-// Package consent says which recipients agreed that verdicts are acted on: by
-// a file of exceptions, by a socketmap as Postfix speaks it, else by a
-// default.
+// Package consent says which recipients agreed that verdicts are acted on. It
+// looks into a file of exceptions first, then asks a socketmap (the protocol of
+// Postfix), and else takes a default.
 //
-// A lookup that fails counts as opted out: where secrecy of communications
+// A lookup that fails counts as opted out: if the secrecy of communications
 // protects a recipient, doing nothing is the only safe answer. Addresses are
-// compared whole and without case, in the local part too: no MTA in use tells
-// Taro@ from taro@, and an opted out recipient must not be missed for it.
+// compared whole and without case, in the local part too. No MTA in use tells
+// Taro@ from taro@, and a difference in case must not make us miss a recipient
+// who opted out.
 package consent
 
 import (
@@ -20,53 +21,56 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Where an answer came from, for Options.Count.
+// These say where an answer came from, for Options.Count.
 const (
-	SourceAddress   = "address" // no address to look up
+	SourceAddress   = "address" // the recipient is not an address that can be looked up
 	SourceFile      = "file"
 	SourceCache     = "cache"
 	SourceSocketmap = "socketmap"
 	SourceDefault   = "default"
 )
 
-// ResultFailed is counted for a failed lookup, which answers policy.Out; other
-// results are the classes.
+// ResultFailed is the result of a failed lookup, which answers policy.Out. The
+// other results are the classes.
 const ResultFailed = "failed"
 
-// MapName names the file in metrics of maps.
+// MapName names the file in the metrics.
 const MapName = "recipients"
 
-// Options are what the operator set.
+// Options configure a Directory.
 type Options struct {
-	Default policy.Class // of recipients nothing is known of
-	// File is the path of the exceptions, which have the other class; "" is
-	// none.
+	Default policy.Class // the class of recipients that neither the file nor the socketmap knows
+	// File is the path of the exceptions: recipients listed there have the
+	// other class. "" is no file.
 	File string
-	// Socketmap is "unix:/path:NAME" or "inet:host:port:NAME"; "" is none.
+	// Socketmap is "unix:/path:NAME" or "inet:host:port:NAME"; "" is no
+	// socketmap.
 	Socketmap string
 	Timeout   time.Duration // of one lookup
-	CacheTTL  time.Duration // an answer of the socketmap is kept; 0 keeps none
+	CacheTTL  time.Duration // how long an answer of the socketmap is kept; 0 keeps none
 
-	Logger *slog.Logger // of failures; nil: none
-	// Count is told of every answer: the source and the class or ResultFailed.
-	// Loaded is told of every load of the file. Both may be nil.
+	Logger *slog.Logger // logs failures; nil logs nothing
+	// Count is called for every answer, with its source and the class or
+	// ResultFailed. Loaded is called whenever the file was read. Both may be
+	// nil.
 	Count  func(source, result string)
 	Loaded func(at time.Time, err error)
-	// OnPanic is told of a bug during a lookup, which then fails. May be nil.
+	// OnPanic is called if a bug ends a lookup, which then fails. It may be
+	// nil.
 	OnPanic func(recovered any)
 }
 
-// Directory answers for recipients. Its methods may be called from many
-// goroutines at once. Close ends it.
+// Directory says which class a recipient has. Its methods may be called from
+// many goroutines at once. Close ends it.
 type Directory struct {
 	o    Options
 	list atomic.Pointer[list]
-	ask  *socketmap // nil: there is none
+	ask  *socketmap // nil if no socketmap is configured
 	seen *cache
 }
 
-// New reads the file, which must be readable. The socketmap is connected to
-// when it is first asked.
+// New returns a Directory. It fails if the file cannot be read. It connects to
+// the socketmap only when the first recipient is asked for.
 func New(o Options) (*Directory, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -90,8 +94,8 @@ func New(o Options) (*Directory, error) {
 	return d, nil
 }
 
-// Reload reads the file again. On an error, which names file and line, the
-// list of before stays in use.
+// Reload reads the file again. If that fails, the earlier list stays in use;
+// the error names the file and the line.
 func (d *Directory) Reload() error {
 	if d.o.File == "" {
 		return nil
@@ -106,9 +110,9 @@ func (d *Directory) Reload() error {
 	return err
 }
 
-// Known returns the class of a recipient where nobody has to be asked. typed
-// is the argument of RCPT; rewritten is the address the MTA made of it, which
-// is preferred where it has a domain, "" if the MTA does not tell.
+// Known returns the class of a recipient if the socketmap need not be asked.
+// typed is the argument of RCPT. rewritten is the address that the MTA made of
+// it, or "" if the MTA does not tell; it is preferred if it has a domain.
 func (d *Directory) Known(typed, rewritten string) (c policy.Class, ok bool) {
 	r, ok := parse(typed, rewritten)
 	if !ok {
@@ -127,8 +131,8 @@ func (d *Directory) Known(typed, rewritten string) (c policy.Class, ok bool) {
 	return "", false
 }
 
-// Lookup asks the socketmap where Known does not know. It returns when ctx
-// ends or Options.Timeout has passed.
+// Lookup returns the class of a recipient, and asks the socketmap if Known does
+// not know it. It returns when ctx ends or Options.Timeout has passed.
 func (d *Directory) Lookup(ctx context.Context, typed, rewritten string) (c policy.Class) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -156,13 +160,14 @@ func (d *Directory) Lookup(ctx context.Context, typed, rewritten string) (c poli
 	return d.answer(SourceSocketmap, c)
 }
 
-// Close closes the connections to the socketmap. Lookups after it fail.
+// Close closes the connections to the socketmap. Later lookups fail.
 func (d *Directory) Close() {
 	if d.ask != nil {
 		d.ask.close()
 	}
 }
 
+// answer counts an answer and returns it.
 func (d *Directory) answer(source string, c policy.Class) policy.Class {
 	d.count(source, string(c))
 	return c
@@ -174,6 +179,7 @@ func (d *Directory) count(source, result string) {
 	}
 }
 
+// other returns the class that is not c.
 func other(c policy.Class) policy.Class {
 	if c == policy.In {
 		return policy.Out
@@ -183,14 +189,16 @@ func other(c policy.Class) policy.Class {
 
 // recipient is an address in the form in which it is compared.
 type recipient struct {
-	key    string // lower case, domain in A-labels, no quotes: user@example.jp, @example.jp without a local part
+	// key is in lower case, with the domain in A-labels and without quotes:
+	// user@example.jp, or @example.jp without a local part.
+	key    string
 	domain string // "@example.jp", "" for a local part alone
 }
 
-// parse chooses between the two forms of an address. The MTA's own tells where
-// the mail goes when the client typed a route, user%there@here or no domain.
-// Sendmail's is a local part alone for local mail: then what was typed says
-// more.
+// parse returns the recipient by the better of two forms. If the client typed a
+// route, user%there@here or an address without a domain, the MTA's form tells
+// where the mail goes. For local mail Sendmail's form is only a local part, and
+// then the typed form says more.
 func parse(typed, rewritten string) (recipient, bool) {
 	if strings.Contains(rewritten, "@") {
 		if r, ok := parseAddress(rewritten); ok {
@@ -203,7 +211,7 @@ func parse(typed, rewritten string) (recipient, bool) {
 func parseAddress(s string) (recipient, bool) {
 	s = withoutControls(s)
 	if inner := strings.TrimPrefix(s, "<"); strings.HasPrefix(inner, "@") && !strings.Contains(inner, ":") {
-		s = s[:len(s)-len(inner)] + `""` + inner // MTAs take it: nobody in particular at the domain
+		s = s[:len(s)-len(inner)] + `""` + inner // MTAs accept an empty local part, which we read as ""@domain
 	}
 	p, err := mailaddr.ParsePath(s)
 	if err != nil || p.Null || p.Local == "" && p.Domain == "" {
@@ -211,7 +219,7 @@ func parseAddress(s string) (recipient, bool) {
 	}
 	domain := string(p.Domain)
 	if domain == "" {
-		domain = strings.ToLower(p.DomainRaw) // a literal, or none
+		domain = strings.ToLower(p.DomainRaw) // an address literal, or no domain
 	}
 	r := recipient{key: strings.ToLower(p.Local)}
 	if domain != "" {
@@ -221,10 +229,11 @@ func parseAddress(s string) (recipient, bool) {
 	return r, true
 }
 
-// withoutControls replaces what no address may have, but MTAs let pass, by U+FFFD:
-// control characters, and octets that are not UTF-8. Postfix delivers mail for
-// user+\x01@ to the user, and the user must not count as opted out for it. A NUL
-// stays and is an error: what the MTA sends ends there.
+// withoutControls replaces control characters and octets that are not UTF-8 by
+// U+FFFD. No address may have them, but MTAs let them pass: Postfix delivers
+// mail for user+\x01@ to the user, and the user must not count as opted out
+// because of it. A NUL stays and leads to an error, because the MTA's text ends
+// at it.
 func withoutControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != 0 && r != '\t' && unicode.IsControl(r) {

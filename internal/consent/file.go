@@ -13,10 +13,10 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on the file of exceptions, which a script may make of a database.
+// Bounds on the file of exceptions. A script may write it from a database.
 const (
-	maxListFile = 64 << 20 // octets: some two million addresses; more belong into a socketmap
-	maxListLine = 1024     // octets: an address has 320 at most, the rest is for a comment
+	maxListFile = 64 << 20 // octets: some two million addresses; a larger list belongs into a socketmap
+	maxListLine = 1024     // octets: an address has at most 320, the rest is for a comment
 )
 
 // list is a set of addresses and domains. The zero value is empty.
@@ -46,10 +46,10 @@ func loadFile(path string) (*list, error) {
 	return l, nil
 }
 
-// parseList reads one address or @domain a line, with comments from a # at the
-// beginning of a line or after white space on. Any other line is an error that
-// names the file and the line: half a list would enforce against those who
-// stand in its other half.
+// parseList reads one address or @domain in each line. A # at the beginning of
+// a line, or after white space, begins a comment. Any other line is an error
+// that names the file and the line: half a list would act on mail for
+// recipients who stand in the other half.
 func parseList(name string, r io.Reader) (*list, error) {
 	l := &list{entries: map[string]struct{}{}}
 	in := &io.LimitedReader{R: r, N: maxListFile + 1}
@@ -79,8 +79,8 @@ func parseList(name string, r io.Reader) (*list, error) {
 
 var errEntry = errors.New("is neither an address, such as user@example.jp, nor a domain, such as @example.jp")
 
-// parseEntry returns the entry in the form in which recipients are compared,
-// "" for a line without one.
+// parseEntry returns the entry in the form in which recipients are compared, or
+// "" if the line has none.
 func parseEntry(line string, first bool) (string, error) {
 	if !utf8.ValidString(line) {
 		return "", errors.New("the line is not UTF-8 text")
@@ -94,7 +94,7 @@ func parseEntry(line string, first bool) (string, error) {
 	}
 	address, isDomain := text, strings.HasPrefix(text, "@")
 	if isDomain {
-		address = "x" + text // any local part
+		address = "x" + text // the parser wants a local part; it is dropped below
 	}
 	p, err := mailaddr.ParsePath(address)
 	r, ok := parseAddress(address)
@@ -107,7 +107,7 @@ func parseEntry(line string, first bool) (string, error) {
 	return r.key, nil
 }
 
-// withoutComment cuts a comment off. A # within an address is its own.
+// withoutComment cuts off a comment. A # within an address does not begin one.
 func withoutComment(line string) string {
 	for i := range len(line) {
 		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
@@ -117,5 +117,5 @@ func withoutComment(line string) string {
 	return line
 }
 
-// quotedLen is how many octets of somebody else's text an error repeats.
+// quotedLen is how many octets of foreign text an error repeats.
 const quotedLen = 80

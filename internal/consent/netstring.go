@@ -12,16 +12,17 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxReply bounds a socketmap's answer, in octets: ours are one word, or the
-// reason of a failure.
+// maxReply is the longest answer of a socketmap, in octets. A useful answer is
+// one word, or the reason of a failure.
 const maxReply = 4096
 
-// maxReplyDigits is the longest length a netstring may begin with.
+// maxReplyDigits is how many digits the length of a netstring may have.
 const maxReplyDigits = 4
 
-var errNetstring = errors.New("consent: the socketmap's answer is no netstring")
+var errNetstring = errors.New("consent: the socketmap's answer is not a netstring")
 
-// appendNetstring writes D. J. Bernstein's netstring: LENGTH ":" octets ",".
+// appendNetstring appends a netstring as D. J. Bernstein defined it: LENGTH ":"
+// octets ",".
 func appendNetstring(b []byte, s string) []byte {
 	b = strconv.AppendInt(b, int64(len(s)), 10)
 	b = append(b, ':')
@@ -58,8 +59,8 @@ func readNetstring(r *bufio.Reader) (string, error) {
 	return string(text[:n]), nil
 }
 
-// parseReply reads an answer as Postfix's socketmap_table(5) has them. found
-// is false for NOTFOUND; whatever is not "OK in", "OK out" or NOTFOUND is an
+// parseReply reads an answer in the form of Postfix's socketmap_table(5). found
+// is false for NOTFOUND. Any answer but "OK in", "OK out" and NOTFOUND is an
 // error.
 func parseReply(s string) (c policy.Class, found bool, err error) {
 	status, data, _ := strings.Cut(s, " ")
@@ -76,7 +77,7 @@ func parseReply(s string) (c policy.Class, found bool, err error) {
 	return "", false, fmt.Errorf("consent: the socketmap answers %q", printable.Clip(unnamed(s), quotedLen))
 }
 
-// unnamed hides who was asked for, which servers like to repeat: the answer is
+// unnamed hides the recipient, whom servers like to repeat. The answer is
 // logged, and log.privacy holds for it too.
 func unnamed(s string) string {
 	words := strings.Fields(s)

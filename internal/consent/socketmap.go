@@ -16,23 +16,25 @@ import (
 )
 
 const (
-	// maxConnections is how many lookups run at a time, each on a connection
-	// of its own that is kept: a server answers them one after the other.
+	// maxConnections is how many lookups run at a time. Each has a connection
+	// of its own, because a server answers the questions on one connection one
+	// after the other. Connections are kept.
 	maxConnections = 8
-	// maxSilent lookups in a row without any answer stop them for pauseAfter:
-	// messages must not each wait for a server that is not there.
+	// After maxSilent lookups in a row without any answer, lookups fail at once
+	// for pauseAfter: messages must not each wait for a server that is gone.
 	maxSilent  = 3
 	pauseAfter = time.Second
-	// sayAfter is the least time between two warnings: a stranger may know a
-	// recipient that provokes a failure, and write to another in between.
+	// sayAfter is the least time between two warnings. Without it a stranger
+	// could fill the log, by one recipient that provokes a failure and another
+	// that does not.
 	sayAfter = time.Minute
 )
 
-// Target is where a socketmap is and what it is called there.
+// Target is the address of a socketmap's server and the name of the map there.
 type Target struct{ Network, Address, Name string }
 
-// ParseSocketmap reads "unix:/path:NAME" or "inet:host:port:NAME", as Postfix
-// writes them after "socketmap:".
+// ParseSocketmap reads "unix:/path:NAME" or "inet:host:port:NAME", the forms
+// that Postfix has after "socketmap:".
 func ParseSocketmap(s string) (Target, error) {
 	bad := fmt.Errorf("consent: %q is not a socketmap; write unix:/path:NAME or inet:host:port:NAME", s)
 	scheme, rest, _ := strings.Cut(s, ":")
@@ -63,14 +65,15 @@ type socketmap struct {
 	target  Target
 	timeout time.Duration
 	log     *slog.Logger
-	// slots hold maxConnections connections, or nils for those not open.
+	// slots has maxConnections values: a connection, or nil for one that is not
+	// open.
 	slots chan *conn
 
 	mu     sync.Mutex
 	closed bool
-	silent int // lookups in a row that got no answer
+	silent int // lookups in a row without an answer
 	paused time.Time
-	failed bool // the log says so, and nothing else since
+	failed bool // the last record in the log says that lookups fail
 	said   time.Time
 }
 
@@ -93,7 +96,7 @@ var (
 	errBusy   = errors.New("consent: every connection to the socketmap is busy")
 )
 
-// lookup asks for one key. found is false for what the map does not know.
+// lookup asks for one key. found is false if the map does not know it.
 func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
@@ -102,7 +105,7 @@ func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, fou
 	}
 	reply, err := m.exchange(ctx, key)
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return "", false, context.Canceled // the message went away: that says nothing of the server
+		return "", false, context.Canceled // the message is gone, which says nothing about the server
 	}
 	answered := err == nil
 	if answered {
@@ -112,7 +115,7 @@ func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, fou
 	return c, found, err
 }
 
-// admit refuses while the server is left alone.
+// admit returns an error while the server is left alone, and after close.
 func (m *socketmap) admit() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,11 +128,13 @@ func (m *socketmap) admit() error {
 	return nil
 }
 
-// note counts lookups without an answer and logs where failures begin and end,
+// note counts lookups without an answer, and logs where failures begin and end,
 // at a bounded rate.
-// An answer that is a failure stops nothing: a stranger may know the recipient
-// that provokes it. Nor does a lookup whose turn never came: a stranger may have
-// filled the queue, and everybody would count as opted out for it.
+//
+// Two failures do not lead to a pause. An answer that reports a failure does
+// not, because a stranger may know the recipient that provokes it. A lookup
+// whose turn never came does not either: a stranger may have filled the queue,
+// and a pause would make every recipient count as opted out.
 func (m *socketmap) note(answered bool, err error) {
 	m.mu.Lock()
 	switch {
@@ -179,7 +184,7 @@ func (m *socketmap) exchange(ctx context.Context, key string) (string, error) {
 		}
 		_ = c.Close()
 		c = nil
-		// A server may close what was idle: that is found out only now.
+		// A server may have closed an idle connection, which shows only now.
 		if !reused || ctx.Err() != nil || errors.Is(err, errNetstring) {
 			return "", err
 		}
@@ -195,7 +200,7 @@ func (m *socketmap) dial(ctx context.Context) (*conn, error) {
 	return &conn{nc, bufio.NewReader(nc)}, nil
 }
 
-// release puts a connection, or the place for one, back.
+// release puts back a connection, or nil for one that is not open.
 func (m *socketmap) release(c *conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -203,10 +208,10 @@ func (m *socketmap) release(c *conn) {
 		_ = c.Close()
 		c = nil
 	}
-	m.slots <- c // has room: the place was taken from there
+	m.slots <- c // never blocks: the value was taken from this channel
 }
 
-// close closes what is not in use; release does the rest.
+// close closes the idle connections; release closes the others.
 func (m *socketmap) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -222,9 +227,9 @@ func (m *socketmap) close() {
 	}
 }
 
-var errUnasked = errors.New("consent: the socketmap says more than it was asked")
+var errUnasked = errors.New("consent: the socketmap answers more than it was asked")
 
-// roundTrip fails when ctx ends.
+// roundTrip sends a question and reads the answer. It fails when ctx ends.
 func (c *conn) roundTrip(ctx context.Context, question string) (string, error) {
 	deadline, _ := ctx.Deadline()
 	if err := c.SetDeadline(deadline); err != nil {
@@ -233,7 +238,7 @@ func (c *conn) roundTrip(ctx context.Context, question string) (string, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	reply, err := c.ask(question)
 	if !stop() && err == nil {
-		err = ctx.Err() // the deadline may yet be set: of no use to the next lookup
+		err = ctx.Err() // the function above may still set the deadline, so the connection cannot be used again
 	}
 	return reply, err
 }
@@ -244,7 +249,7 @@ func (c *conn) ask(question string) (string, error) {
 	}
 	reply, err := readNetstring(c.in)
 	if err == nil && c.in.Buffered() > 0 {
-		err = errUnasked // whose answer is it?
+		err = errUnasked // the surplus would be taken for the next answer
 	}
 	return reply, err
 }

@@ -1,7 +1,7 @@
-// Package forwarders finds, in what the daemon decided, the hosts through which
-// wanted mail comes that fails DMARC on the way: forwarders and mailing lists.
-// It only proposes; anybody can send mail that looks forwarded, so that somebody
-// who knows the host has to confirm each.
+// Package forwarders finds forwarders and mailing lists: hosts through which
+// wanted mail comes that fails DMARC on the way. It looks at what the daemon
+// decided. It only proposes rules. Anybody can send mail that looks forwarded,
+// so a person who knows the host has to confirm each rule.
 package forwarders
 
 import (
@@ -22,25 +22,25 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Bounds on what is remembered; strangers choose names and addresses.
+// Bounds on what is remembered. Strangers choose the names and the addresses.
 const (
-	maxSources = 20_000 // what is beyond them is counted, not looked at
-	maxAuthors = 200    // author domains of a source
-	maxNames   = 5      // client names of a source that are listed one by one
+	maxSources = 20_000 // messages of further sources are only counted
+	maxAuthors = 200    // author domains that are remembered for each source
+	maxNames   = 5      // client names of a source that a rule lists one by one
 )
 
-// Record is what is known of one message; the log and the daemon's memory both
-// have it.
+// Record has the facts about one message that are needed here. Both the log and
+// the daemon's memory of decisions have them.
 type Record struct {
 	Client      netip.Addr
 	IPRev       iprev.Status
-	IPRevName   string // verified
+	IPRevName   string // verified by iprev
 	MailFrom    string
 	SPF         spf.Result
 	SPFDomain   string
 	Author      string
 	Signatures  []Signature
-	ARCSealer   string // newest seal of a valid chain
+	ARCSealer   string // the domain of the newest seal, if the chain is valid
 	DMARC       dmarc.Result
 	Policy      dmarc.Policy // published
 	AlignedDKIM bool
@@ -55,55 +55,55 @@ type Signature struct {
 	Reason dkim.Reason
 }
 
-// Kind is by what a source is known, the best evidence first. The words are the
-// keys of a rule.
+// Kind says what a source is known by. The words are keys of rules.
 type Kind string
 
-// The kinds.
+// The kinds, the best evidence first.
 const (
 	ARCSealer  Kind = "arc_sealer"
-	DKIM       Kind = "dkim"        // d= of a passing signature that is not the author's
-	SPF        Kind = "spf"         // the envelope domain, where SRS rewrote it and SPF passes
-	ClientName Kind = "client_name" // verified by iprev; value is the domain of the names
-	Client     Kind = "client"      // the /24 or /64
+	DKIM       Kind = "dkim"        // d= of a passing signature of another domain than the author's
+	SPF        Kind = "spf"         // the envelope domain, if it was rewritten by SRS and SPF passes
+	ClientName Kind = "client_name" // a name verified by iprev; the value is its registered domain
+	Client     Kind = "client"      // the address, as a /24 or /64
 )
 
-// Confidence is how much speaks for a forwarder.
+// Confidence says how sure it is that a source is a forwarder.
 type Confidence string
 
 // The confidences.
 const (
 	High   Confidence = "high"
 	Medium Confidence = "medium"
-	Low    Confidence = "low" // it may as well be a spoofer
+	Low    Confidence = "low" // the source may as well be a spoofer
 )
 
-// Source is where failing mail comes from.
+// Source is a host, or a group of hosts, from which failing mail comes.
 type Source struct {
 	Kind       Kind       `json:"kind"`
 	Value      string     `json:"value"`
 	Confidence Confidence `json:"confidence"`
-	// Messages counts all of this source, Failures those that fail DMARC, and
-	// Harmed those of them that were, or without mode monitor would have been,
-	// quarantined or rejected.
+	// Messages counts all messages of this source, Failures those that fail
+	// DMARC. Harmed counts the failures that were quarantined or rejected, or
+	// in monitor mode would have been.
 	Messages int `json:"messages"`
 	Failures int `json:"failures"`
 	Harmed   int `json:"harmed"`
-	// Authors counts the distinct author domains of the failures, up to 200.
+	// Authors counts the different author domains of the failures, up to 200.
 	Authors int `json:"authors"`
-	// Intact counts messages whose author's signature survived, so that DMARC
-	// passes although SPF is not aligned: nobody but their authors can write
-	// these. IntactAuthors counts the distinct author domains, up to 200.
+	// Intact counts messages that pass DMARC only by the author's signature,
+	// which survived the way. Nobody but the authors can write these.
+	// IntactAuthors counts their different author domains, up to 200.
 	Intact        int `json:"intact"`
 	IntactAuthors int `json:"intact_authors"`
 	// Broken counts failures with a signature of the author's domain that no
-	// longer matches the message; Bare those without any signature of it.
+	// longer matches the message. Bare counts failures without any signature of
+	// it.
 	Broken int `json:"broken"`
 	Bare   int `json:"bare"`
 	// SRS counts failures with a return path that a forwarder rewrote.
 	SRS int `json:"srs"`
-	// AuthorSPFFail counts failures of which SPF of the author's own domain says
-	// that the source may not send for it, as of a spoof.
+	// AuthorSPFFail counts failures for which SPF of the author's own domain
+	// says that the source may not send for it, as it does for a spoof.
 	AuthorSPFFail int `json:"author_spf_fail"`
 	// Names are the verified client names, if they are few.
 	Names []string `json:"names,omitempty"`
@@ -111,7 +111,7 @@ type Source struct {
 	authors map[string]bool
 	intact  map[string]bool // authors
 	names   map[string]bool
-	more    bool // there are more names
+	more    bool // the source has more names than are kept
 }
 
 type key struct {
@@ -119,10 +119,11 @@ type key struct {
 	value string
 }
 
-// Finder gathers sources.
+// Finder gathers the sources in a number of messages.
 type Finder struct {
 	sources map[key]*Source
-	// Records counts what was added, Dropped those of sources beyond the bound.
+	// Records counts the messages that were added, Dropped those of them whose
+	// source did not fit within the bound.
 	Records, Dropped int
 }
 
@@ -185,8 +186,8 @@ func (s *Source) add(r Record) {
 	}
 }
 
-// source names the best evidence of who handed the message over, whatever the
-// author's domain has to say.
+// source returns the best evidence of who handed the message over. A seal or a
+// signature by the author's own domain is not such evidence.
 func (r *Record) source() (key, bool) {
 	if r.ARCSealer != "" && !related(r.ARCSealer, r.Author) {
 		return key{ARCSealer, r.ARCSealer}, true
@@ -221,15 +222,15 @@ func registered(name string) string {
 	return string(suffix.Registered(n))
 }
 
-// related reports whether two names belong to one owner.
+// related reports whether two names have the same registered domain.
 func related(a, b string) bool {
 	return a == b || registered(a) != "" && registered(a) == registered(b)
 }
 
 // authorSignature reports whether the author's domain signed the message, and
-// whether a signature by it, or by a domain below, no longer matches. That is
-// the trait broken_author_signature at its narrowest: a rule that asks for the
-// trait matches what is counted here.
+// whether a signature by it, or by a domain below it, no longer matches. broken
+// is never true for a message without the trait broken_author_signature, so a
+// rule that asks for the trait matches every message counted here.
 func (r *Record) authorSignature() (broken, signed bool) {
 	for _, s := range r.Signatures {
 		if !related(s.Domain, r.Author) {
@@ -245,8 +246,8 @@ func (r *Record) authorSignature() (broken, signed bool) {
 // srs reports whether a forwarder rewrote the return path.
 func (r *Record) srs() bool { return mailaddr.IsSRS(strings.TrimPrefix(r.MailFrom, "<")) }
 
-// Sources returns those with at least least failures, the surest and largest
-// first.
+// Sources returns the sources with at least the given number of failures, the
+// surest and largest first.
 func (f *Finder) Sources(least int) []*Source {
 	var out []*Source
 	for _, s := range f.sources {
@@ -267,7 +268,7 @@ func (f *Finder) Sources(least int) []*Source {
 	return out
 }
 
-// What it takes to be taken for a forwarder.
+// Bounds from which a source is taken for a forwarder.
 const (
 	highFailures   = 10
 	highAuthors    = 3
@@ -276,12 +277,13 @@ const (
 	mediumAuthors  = 2
 )
 
-// confidence is by what a spoofer cannot write: mail that passes DMARC by the
-// signatures of several authors came through the source unchanged, so authors'
-// mail does come through it. Broken signatures and rewritten return paths say
-// what became of the rest, but anybody can write those, and then they prove
-// nothing alone. A host that the SPF record of an author excludes is at most
-// likely; an abused provider sends mail without any signature of the author's.
+// confidence depends on what a spoofer cannot write. Mail that passes DMARC by
+// the signatures of several authors came through the source unchanged, so the
+// source does carry authors' mail. Broken signatures and rewritten return paths
+// explain the failures, but anybody can write those, so alone they prove
+// nothing. If the SPF record of an author excludes the host, the confidence is
+// at most medium. An abused provider sends mail without any signature of the
+// author's.
 func (s *Source) confidence() Confidence {
 	handled := 10 * max(s.Broken, s.SRS) // in tenths of the failures
 	switch {

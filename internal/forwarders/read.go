@@ -18,11 +18,11 @@ import (
 	"sekimori/internal/spf"
 )
 
-// maxLine bounds a line of a log that is looked at, in octets; the daemon's
-// records have under 32 KiB. Longer ones are somebody else's.
+// maxLine is the longest line of a log that is looked at, in octets. The
+// daemon's records have less than 32 KiB.
 const maxLine = 64 << 10
 
-// logRecord is the daemon's record of a message, as far as it is needed.
+// logRecord has the fields of the daemon's record of a message that are needed.
 type logRecord struct {
 	Msg         string        `json:"msg"`
 	Client      string        `json:"client_ip"`
@@ -45,8 +45,9 @@ type logRecord struct {
 	} `json:"dkim"`
 }
 
-// parse reads a line of the log; what syslog put before the record does not
-// matter. ok is false for what is no record of an evaluated message.
+// parse reads a line of the log. Text before the record, such as that of
+// syslog, is skipped. ok is false if the line is not the record of an evaluated
+// message.
 func parse(line []byte) (r Record, ok bool) {
 	begin := bytes.IndexByte(line, '{')
 	if begin < 0 {
@@ -60,15 +61,15 @@ func parse(line []byte) (r Record, ok bool) {
 		IPRev: l.IPRev, IPRevName: l.IPRevName, MailFrom: l.MailFrom, SPF: l.SPF, SPFDomain: l.SPFDomain, Author: l.Author,
 		ARCSealer: l.ARCSealer, DMARC: l.DMARC, Policy: l.Policy, AlignedDKIM: l.AlignedDKIM, AlignedSPF: l.AlignedSPF, Verdict: l.Verdict,
 	}
-	r.Client, _ = netip.ParseAddr(l.Client) // "unknown" is none
+	r.Client, _ = netip.ParseAddr(l.Client) // the address is missing if the log says "unknown"
 	for _, s := range l.DKIM {
 		r.Signatures = append(r.Signatures, Signature{s.Result, s.Domain, s.Reason})
 	}
 	return r, true
 }
 
-// ReadLog adds every record of an evaluated message in a log of the daemon in
-// JSON. Other lines are skipped.
+// ReadLog adds the messages in a JSON log of the daemon. It skips lines that
+// are not the record of an evaluated message.
 func (f *Finder) ReadLog(in io.Reader) error {
 	lines := bufio.NewReaderSize(in, maxLine)
 	for {
@@ -89,6 +90,7 @@ func (f *Finder) ReadLog(in io.Reader) error {
 	}
 }
 
+// skipLine reads to the end of a line that is too long.
 func skipLine(in *bufio.Reader) error {
 	for {
 		_, err := in.ReadSlice('\n')

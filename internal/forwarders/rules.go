@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// ruleLife is how long a proposed rule lasts: long enough not to be a nuisance,
-// short enough that nobody forgets it.
+// ruleLife is how long a proposed rule lasts. It is long enough not to be a
+// nuisance, and short enough that the rule is looked at again.
 const ruleLife = 180 * 24 * time.Hour
 
 // Rule is an item of policy.overrides.
@@ -26,13 +26,13 @@ type Rule struct {
 	Then    string              `json:"then"`
 }
 
-// Proposal is a source with the rule that would let its mail pass.
+// Proposal is a source with the rule that would let its mail in.
 type Proposal struct {
 	*Source
 	Rule Rule `json:"rule"`
 }
 
-// Propose makes a rule for each source that one can be made for.
+// Propose makes a rule for each source that a rule can name.
 func Propose(sources []*Source, owner string, now time.Time) []Proposal {
 	out := []Proposal{}
 	seen := map[string]int{}
@@ -57,9 +57,9 @@ func Propose(sources []*Source, owner string, now time.Time) []Proposal {
 	return out
 }
 
-// then is what the rule does with failing mail of the source: where SPF of an
-// author says that the source may not send for him, the mail is not let in but
-// held, because no other sign outweighs that.
+// then returns what the rule does with failing mail of the source. If SPF of an
+// author says that the source may not send for him, the mail is quarantined
+// instead of accepted, because no other trait outweighs that.
 func (s *Source) then() policy.Action {
 	if s.AuthorSPFFail > 0 {
 		return policy.Quarantine
@@ -67,8 +67,8 @@ func (s *Source) then() policy.Action {
 	return policy.Accept
 }
 
-// patterns are what the rule's key lists, nil if the value is none that a rule
-// may have: a name can hold any octet.
+// patterns returns the values of the rule's key, nil if the source has a name
+// that a rule cannot have: a client's name may hold any octet.
 func (s *Source) patterns() []string {
 	if s.Kind == Client {
 		if _, err := netip.ParsePrefix(s.Value); err != nil {
@@ -90,7 +90,7 @@ func (s *Source) patterns() []string {
 	return values
 }
 
-// ruleID makes an id of at most 56 characters that a rule may have.
+// ruleID returns an id for the rule, of at most 56 characters.
 func ruleID(s *Source) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -103,14 +103,15 @@ func ruleID(s *Source) string {
 	return prefix + name[:min(len(name), most-len(prefix))]
 }
 
-// String says what was seen.
+// String says in one sentence what was seen of the source.
 func (s *Source) String() string {
 	return fmt.Sprintf("%d of %d messages fail DMARC, of %d authors; %d with a broken author signature, %d with none, %d with SRS, %d against the author's SPF; %d of %d authors passed intact",
 		s.Failures, s.Messages, s.Authors, s.Broken, s.Bare, s.SRS, s.AuthorSPFFail, s.Intact, s.IntactAuthors)
 }
 
-// WriteYAML writes the proposals as a file of rules, all of them commented out:
-// none comes into effect before somebody who knows the host has said so.
+// WriteYAML writes the proposals as a file of rules. Every rule is commented
+// out, so that none is in effect before a person who knows the host takes the
+// comment signs off.
 func WriteYAML(out io.Writer, proposals []Proposal) error {
 	var b strings.Builder
 	b.WriteString("# Proposed by sekimori forwarders. Anybody can send mail that looks forwarded, so\n" +
@@ -133,7 +134,7 @@ func WriteYAML(out io.Writer, proposals []Proposal) error {
 	return err
 }
 
-// quote writes a YAML text in double quotes.
+// quote returns s as a YAML text in double quotes.
 func quote(s string) string {
 	if safe := printable.Value(s); safe != s {
 		return safe // Go's and YAML's escapes agree where QuoteToASCII uses them
@@ -141,6 +142,7 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
+// when writes the conditions of a rule as the inside of a YAML mapping.
 func when(w map[string][]string) string {
 	var parts []string
 	for _, key := range []string{string(ARCSealer), string(DKIM), string(SPF), string(ClientName), string(Client), "dmarc", "traits"} {

@@ -14,15 +14,14 @@ import (
 // decoder puts a syntax tree into a Go value.
 type decoder struct {
 	*Document
-	top     reflect.Type // of the whole
+	top     reflect.Type // of the value that the whole document fills in
 	renamed map[string]string
 }
 
-// Unread is the type of an item that is only counted: whatever stands there is
-// not read.
+// Unread is the type of items that are only counted. Their values are not read.
 type Unread struct{}
 
-// value decodes n into v, which keeps its default when n is null or wrong.
+// value decodes n into v. If n is null or wrong, v keeps its default.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 	tk := n.GetToken()
 	d.at[path] = tk
@@ -30,7 +29,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 	case *ast.NullNode:
 		return
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		d.problem(tk, path, "anchors, aliases and tags are not understood here; write the value out")
+		d.problem(tk, path, "anchors, aliases and tags are not supported; write the value out")
 		return
 	}
 	if text, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
@@ -40,7 +39,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 			}
 			return
 		}
-		if v.Kind() == reflect.Struct && Keys(v.Type())[0] == "" { // no section either
+		if v.Kind() == reflect.Struct && Keys(v.Type())[0] == "" { // the type has no keys, so it is not a section
 			d.mistyped(n, path, "one value; perhaps it needs quotes")
 			return
 		}
@@ -86,7 +85,7 @@ func (d *decoder) mistyped(n ast.Node, path, want string) {
 	d.problem(n.GetToken(), path, "%s where there should be %s", kind(n), want)
 }
 
-// kind names what a node is, for people.
+// kind names the kind of a node in words for people.
 func kind(n ast.Node) string {
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
@@ -110,7 +109,7 @@ func (d *decoder) integer(n ast.Node, v reflect.Value, path string) {
 		d.mistyped(n, path, "a whole number")
 		return
 	}
-	// Decimal only: nobody means 8 by 010 here.
+	// Only decimal numbers are accepted: a reader of 010 expects 10, not 8.
 	i, err := strconv.Atoi(n.GetToken().Value)
 	if err != nil || i > 1<<31-1 || i < -1<<31 {
 		d.problem(n.GetToken(), path, "%s is not a whole number in decimal, or is too large", n.GetToken().Value)
@@ -156,7 +155,7 @@ func (d *decoder) entries(n ast.Node, path string, f func(key string, tk *token.
 	}
 }
 
-// items decodes a mapping whose keys are free.
+// items decodes a mapping that may have any keys.
 func (d *decoder) items(n ast.Node, v reflect.Value, path string) {
 	out := reflect.MakeMap(v.Type())
 	d.entries(n, path, func(key string, tk *token.Token, value ast.Node) {

@@ -14,9 +14,9 @@ import (
 type Problem struct {
 	Path    string // the key, such as dns.servers[0]; "" for the file as a whole
 	Message string
-	Line    int    // from 1; 0 when it cannot be told
+	Line    int    // from 1; 0 if it is not known
 	Column  int    // from 1, in characters
-	Excerpt string // the lines in question with a mark under the column
+	Excerpt string // the line and the one before it, with a mark under the column
 }
 
 // Error is everything that is wrong with a configuration.
@@ -82,7 +82,7 @@ func sortByPlace(problems []Problem) {
 	})
 }
 
-// excerpt returns the line, the one before it and a mark below the column.
+// excerpt returns the line, the one before it, and a mark below the column.
 func excerpt(lines []string, line, column int) string {
 	if line < 1 || line > len(lines) {
 		return ""
@@ -102,11 +102,12 @@ func excerpt(lines []string, line, column int) string {
 // maxExcerpt is where a line of an excerpt is cut, in characters.
 const maxExcerpt = 120
 
-// show makes a line fit to be printed in an excerpt.
+// show replaces what cannot be printed in a line, masks secrets and cuts a long
+// line.
 func show(line string) string {
 	line = strings.Map(func(r rune) rune {
 		if r == '\t' {
-			return ' ' // keeps the mark in its place
+			return ' ' // one column wide, as the mark expects
 		}
 		if !printable.IsShown(r) {
 			return '?'

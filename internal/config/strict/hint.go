@@ -19,10 +19,10 @@ func (d *decoder) hint(path, key string, here []string) string {
 	if len(others) > 0 {
 		return "its place is " + OneOf(others)
 	}
-	best, least := "", 3 // a key alike differs by two letters at most
+	best, least := "", 3 // a similar key differs by two letters at most
 	for _, k := range here {
 		if len(key) > len(k)+2 {
-			continue // a stranger's text, perhaps a long one: distance is quadratic
+			continue // distance takes quadratic time, and the key may be long
 		}
 		if d := distance(key, k); d < least && d < len(k)/2 {
 			best, least = k, d
@@ -34,8 +34,8 @@ func (d *decoder) hint(path, key string, here []string) string {
 	return ""
 }
 
-// distance is how many letters must be put in, left out, replaced or swapped
-// with their neighbour to make b of a.
+// distance returns how many letters must be added, dropped, replaced or swapped
+// with their neighbour to turn a into b.
 func distance(a, b string) int {
 	d := make([][]int, len(a)+1)
 	for i := range d {

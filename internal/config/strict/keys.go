@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// Keys returns the YAML names of a struct's fields, in order. A field
-// that is not exported does not come from a file; such fields stand last.
+// Keys returns the YAML names of a struct's exported fields, in order. Fields
+// that are not exported must stand last, so that the numbers of fields and keys
+// agree.
 func Keys(t reflect.Type) []string {
 	var out []string
 	for i := range t.NumField() {

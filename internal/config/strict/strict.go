@@ -1,12 +1,12 @@
-// Package strict reads a YAML file into Go values and misses no mistake in it.
+// Package strict reads a YAML file into Go values and reports every mistake in
+// it, with line, column and an excerpt.
 //
-// It says the line and the column of every mistake, with an excerpt of the file,
-// and finds all of them in one go. The YAML module's own decoder is not strict
-// enough: it takes 1.5 for an integer and true for text, ignores keys that are
-// not text and a second document, and stops at the first mistake.
+// The YAML module's own decoder is not strict enough: it takes 1.5 for an
+// integer and true for text, ignores a second document and keys that are not
+// text, and stops at the first mistake.
 //
-// What the keys mean is not known here. A caller checks the values and hands
-// in the problems that it found, each with the path of its key.
+// This package does not know what the keys mean. The caller checks the values
+// and adds the problems that it finds, each with the path of its key.
 package strict
 
 import (
@@ -23,16 +23,16 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// MaxFile bounds a file, in octets.
+// MaxFile is the largest file that is read, in octets.
 const MaxFile = 1 << 20
 
-// maxNesting bounds the brackets that are open at a time, and the columns that
-// a line begins with. The YAML parser calls itself for every level of nesting,
-// and a stack overflow cannot be recovered from.
+// maxNesting bounds the number of open brackets and the indentation of a line.
+// The YAML parser calls itself for every level of nesting, and a program cannot
+// recover from a stack overflow.
 const maxNesting = 100
 
-// Document is a YAML file that was read. The nil Document stands for values that
-// do not come from a file: its problems have no place.
+// Document is a YAML file that was read. A nil Document stands for values that
+// do not come from a file; their problems have no place.
 type Document struct {
 	name     string
 	lines    []string
@@ -61,10 +61,10 @@ func Parse(name string, data []byte) *Document {
 // and there is nothing to decode.
 func (d *Document) Broken() bool { return d.broken }
 
-// Decode fills in to, a pointer to a struct or a slice. Keys that the document
-// does not have, and those with a wrong value, leave their value in to as it
-// was. renamed says where keys went that other versions have, by their paths;
-// it may be nil.
+// Decode fills in to, a pointer to a struct or a slice. A key that is missing
+// in the document, or has a wrong value, leaves its value in to as it was.
+// renamed maps paths of keys that other versions have to the paths they have
+// now; it may be nil.
 func (d *Document) Decode(to any, renamed map[string]string) {
 	if d.body == nil {
 		return
@@ -100,7 +100,7 @@ func (d *Document) Key(name string) (line, column int, set bool) {
 	return 0, 0, false
 }
 
-// LastLine returns the last line that has text, at least 1.
+// LastLine returns the number of the last line that is not empty, at least 1.
 func (d *Document) LastLine() int {
 	line := len(d.lines)
 	for line > 1 && d.lines[line-1] == "" {
@@ -109,8 +109,8 @@ func (d *Document) LastLine() int {
 	return line
 }
 
-// Add takes over problems with the values, except those that only follow from
-// a mistake which was found before. A problem without a line gets that of its
+// Add adds problems with values. It leaves out those that only follow from a
+// mistake which was found before. A problem without a line gets the line of its
 // key.
 func (d *Document) Add(found []Problem) {
 	bad := map[string]bool{}
@@ -130,7 +130,8 @@ func (d *Document) Add(found []Problem) {
 // Err returns every problem found so far as an [*Error], or nil.
 func (d *Document) Err() error { return d.ErrorOf(d.problems) }
 
-// ErrorOf returns problems that were found later as an [*Error], or nil.
+// ErrorOf returns problems that are not added to the document as an [*Error],
+// or nil.
 func (d *Document) ErrorOf(problems []Problem) error {
 	if d == nil {
 		return result("", problems)
@@ -175,20 +176,21 @@ func (d *Document) problem(tk *token.Token, path, format string, args ...any) {
 	d.problems = append(d.problems, p)
 }
 
-// normal brings the octets of a file into the form that is parsed.
+// normal removes a byte order mark and the CR of line ends.
 func normal(data []byte) []byte {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	// The YAML parser counts some lines that end in CRLF twice.
 	return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 }
 
-// parse returns the file's one document, nil if it is empty, or what is wrong
-// and where.
+// parse returns the document in the file, nil if the file is empty. If err is
+// set, at says where.
 func parse(data []byte) (body ast.Node, at *token.Token, err error) {
 	if err := check(data); err != nil {
 		return nil, nil, err
 	}
-	// The parser is not ours, and a daemon must survive a reload.
+	// The parser is foreign code, and a panic in it must not end the daemon at
+	// a reload.
 	defer func() {
 		if p := recover(); p != nil {
 			body, at, err = nil, nil, fmt.Errorf("the YAML parser cannot cope with this file: %v", p)
@@ -207,17 +209,17 @@ func parse(data []byte) (body ast.Node, at *token.Token, err error) {
 		case nil, *ast.CommentGroupNode, *ast.NullNode:
 			continue
 		case *ast.DirectiveNode:
-			return nil, doc.Body.GetToken(), errors.New("YAML directives are not understood here")
+			return nil, doc.Body.GetToken(), errors.New("YAML directives are not supported")
 		}
 		if body != nil {
-			return nil, doc.Body.GetToken(), errors.New("a second document; there must be one only")
+			return nil, doc.Body.GetToken(), errors.New("a second document; there must be only one")
 		}
 		body = doc.Body
 	}
 	return body, nil, nil
 }
 
-// check refuses what should not even be parsed.
+// check refuses files that must not be handed to the parser.
 func check(data []byte) error {
 	if len(data) > MaxFile {
 		return fmt.Errorf("the file is larger than %dMiB", MaxFile>>20)
@@ -232,7 +234,7 @@ func check(data []byte) error {
 			indent, begin = 0, true
 			continue
 		case ' ', '-', '?', '\t':
-			if begin { // "- - - x" nests as well
+			if begin { // each of the marks in "- - - x" is a level, too
 				indent++
 			}
 		case '[', '{':
