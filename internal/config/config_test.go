@@ -115,11 +115,12 @@ func fullConfig() *Config {
 			},
 			Ramp:       Ramp{Percent: 50, Domains: map[Domain]int{"bank.example": 25, "shop.example": 0}},
 			Recipients: Recipients{Default: "out", File: "/etc/optin", Socketmap: "inet:[::1]:9999:consent", Timeout: Duration(time.Second), Mixed: MixedSplit}},
-		Shadow:       "/etc/sekimori/next.yaml",
-		Admin:        Admin{WebConfig: "/etc/web.yaml", Recent: 5, Pprof: true},
-		Headers:      Headers{ReceivedSPF: true, MailFrom: "address", Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
-		Log:          Log{Format: "text", Level: "debug", Privacy: "local-parts"},
-		Limits:       Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3, ShownWait: Duration(time.Second), Memory: 0},
+		Shadow:  "/etc/sekimori/next.yaml",
+		Admin:   Admin{WebConfig: "/etc/web.yaml", Recent: 5, Pprof: true},
+		Headers: Headers{ReceivedSPF: true, MailFrom: "address", Verdict: true, Subject: "[SPOOF?]", Style: "rspamd"},
+		Log:     Log{Format: "text", Level: "debug", Privacy: "local-parts"},
+		Limits: Limits{MaxSessions: 1, IdleTimeout: Duration(90 * time.Minute), HeaderFields: 2, HeaderBytes: 10e6, Recipients: 3,
+			ShownWait: Duration(time.Second), Memory: 0},
 		DrainTimeout: Duration(90 * time.Second),
 	}
 }
@@ -154,7 +155,8 @@ func checkAllChanged(t *testing.T, got, def reflect.Value, path string) {
 }
 
 func TestDefaults(t *testing.T) {
-	for _, in := range []string{"", "\n", "# nothing\n", "---\n", "~\n", "{}\n", "--- # one\n...\n", "dns:\npolicy:\nlisten:\nmode:\n", "\ufeff# with a byte order mark\n"} {
+	for _, in := range []string{"", "\n", "# nothing\n", "---\n", "~\n", "{}\n", "--- # one\n...\n", "dns:\npolicy:\nlisten:\nmode:\n",
+		"\ufeff# with a byte order mark\n"} {
 		got, err := Parse("x", []byte(in))
 		if err != nil {
 			t.Errorf("%q: %v", in, err)
@@ -281,14 +283,21 @@ func TestValues(t *testing.T) {
 		{"1.5MiB", new(Size), ""}, {"9000000TiB", new(Size), ""}, {"-9000000TiB", new(Size), ""}, {"1 apple", new(Size), ""},
 		{"24h", new(Duration), "24h"}, {"90m", new(Duration), "1h30m"}, {"330s", new(Duration), "5m30s"}, {"0", new(Duration), "0s"}, {"10m", new(Duration), "10m"},
 		{"20s", new(Duration), "20s"}, {"1h0m1s", new(Duration), "1h0m1s"}, {"2", new(Duration), ""}, {"2x", new(Duration), ""}, {"", new(Duration), ""},
-		{"::1", new(Network), "::1"}, {"10.0.0.0/8", new(Network), "10.0.0.0/8"}, {"::ffff:192.0.2.1", new(Network), "192.0.2.1"}, {"192.0.2.1/32", new(Network), "192.0.2.1"},
-		{"10.0.0.1/8", new(Network), ""}, {"::ffff:192.0.2.0/120", new(Network), ""}, {"fe80::1%eth0", new(Network), ""}, {"localhost", new(Network), ""}, {"10.0.0.0/33", new(Network), ""},
-		{"127.0.0.1", new(Server), "127.0.0.1:53"}, {"127.0.0.1:5353", new(Server), "127.0.0.1:5353"}, {"::1", new(Server), "[::1]:53"}, {"[::1]", new(Server), "[::1]:53"},
-		{"[::1]:54", new(Server), "[::1]:54"}, {"fe80::1%eth0", new(Server), "[fe80::1%eth0]:53"}, {"localhost", new(Server), ""}, {"127.0.0.1:0", new(Server), ""}, {"127.0.0.1:dns", new(Server), ""},
-		{"tls://9.9.9.9:853#dns.quad9.net", new(Server), "tls://9.9.9.9:853#dns.quad9.net"}, {"tls://::1#a.example", new(Server), "tls://[::1]:853#a.example"}, {"tls://[::1]:54", new(Server), "tls://[::1]:54"},
-		{"tls://", new(Server), ""}, {"tls://dns.example", new(Server), ""}, {"tls://192.0.2.1#", new(Server), ""}, {"tls://192.0.2.1#-", new(Server), ""}, {"tls://192.0.2.1:0#a.example", new(Server), ""},
+		{"::1", new(Network), "::1"}, {"10.0.0.0/8", new(Network), "10.0.0.0/8"}, {"::ffff:192.0.2.1", new(Network), "192.0.2.1"},
+		{"192.0.2.1/32", new(Network), "192.0.2.1"},
+		{"10.0.0.1/8", new(Network), ""}, {"::ffff:192.0.2.0/120", new(Network), ""}, {"fe80::1%eth0", new(Network), ""},
+		{"localhost", new(Network), ""}, {"10.0.0.0/33", new(Network), ""},
+		{"127.0.0.1", new(Server), "127.0.0.1:53"}, {"127.0.0.1:5353", new(Server), "127.0.0.1:5353"}, {"::1", new(Server), "[::1]:53"},
+		{"[::1]", new(Server), "[::1]:53"},
+		{"[::1]:54", new(Server), "[::1]:54"}, {"fe80::1%eth0", new(Server), "[fe80::1%eth0]:53"}, {"localhost", new(Server), ""},
+		{"127.0.0.1:0", new(Server), ""}, {"127.0.0.1:dns", new(Server), ""},
+		{"tls://9.9.9.9:853#dns.quad9.net", new(Server), "tls://9.9.9.9:853#dns.quad9.net"},
+		{"tls://::1#a.example", new(Server), "tls://[::1]:853#a.example"}, {"tls://[::1]:54", new(Server), "tls://[::1]:54"},
+		{"tls://", new(Server), ""}, {"tls://dns.example", new(Server), ""}, {"tls://192.0.2.1#", new(Server), ""},
+		{"tls://192.0.2.1#-", new(Server), ""}, {"tls://192.0.2.1:0#a.example", new(Server), ""},
 		{"192.0.2.1#a.example", new(Server), ""}, {"udp://192.0.2.1", new(Server), ""}, {"tls://192.0.2.1#a.example#b", new(Server), ""},
-		{"0660", new(FileMode), "0660"}, {"0o600", new(FileMode), "0600"}, {"777", new(FileMode), "0777"}, {"0", new(FileMode), ""}, {"1777", new(FileMode), ""}, {"0668", new(FileMode), ""}, {"rw", new(FileMode), ""},
+		{"0660", new(FileMode), "0660"}, {"0o600", new(FileMode), "0600"}, {"777", new(FileMode), "0777"}, {"0", new(FileMode), ""},
+		{"1777", new(FileMode), ""}, {"0668", new(FileMode), ""}, {"rw", new(FileMode), ""},
 	} {
 		err := c.into.UnmarshalText([]byte(c.in))
 		if (err == nil) != (c.want != "") {

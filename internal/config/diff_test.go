@@ -47,7 +47,8 @@ func TestDiffSeesAll(t *testing.T) {
 			section = section || strings.HasPrefix(other, path+".")
 		}
 		switch {
-		case section, got[path], path == "policy.none", strings.HasPrefix(path, "report."), path == "policy.overrides", path == "policy.recipients", path == "arc.trusted_sealers":
+		case section, got[path], path == "policy.none", strings.HasPrefix(path, "report."), path == "policy.overrides",
+			path == "policy.recipients", path == "arc.trusted_sealers":
 			continue // has one value only, or none in that test
 		}
 		t.Errorf("%s is not compared", path)

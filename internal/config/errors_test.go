@@ -65,7 +65,8 @@ func TestBadInput(t *testing.T) {
 		{"bad size", "dns: {cache: {size: lots}}\n", `1:21: dns.cache.size: "lots" is not a size`},
 		{"negative size", "dns: {cache: {size: -1}}\n", `1:21: dns.cache.size: must not be negative`},
 		{"bad network", "trusted:\n  networks:\n    - 127.0.0.0/8\n    - 10.0.0.0/33\n", `4:7: trusted.networks[1]: "10.0.0.0/33" is not a network`},
-		{"host bits in a network", "trusted: {networks: [10.0.0.1/8]}\n", `1:22: trusted.networks[0]: "10.0.0.1/8" has bits set beyond its length; did you mean 10.0.0.0/8 or 10.0.0.1?`},
+		{"host bits in a network", "trusted: {networks: [10.0.0.1/8]}\n",
+			`1:22: trusted.networks[0]: "10.0.0.1/8" has bits set beyond its length; did you mean 10.0.0.0/8 or 10.0.0.1?`},
 		{"bad DNS server", "dns: {servers: [localhost]}\n", `1:17: dns.servers[0]: "localhost" is not a DNS server`},
 		{"TTLs crossed", "dns: {cache: {min_ttl: 2h, max_ttl: 1h}}\n", `1:24: dns.cache.min_ttl: 2h is more than dns.cache.max_ttl, 1h`},
 		{"failures kept too long", "dns: {cache: {failure_ttl: 6m}}\n", `1:28: dns.cache.failure_ttl: failures may be kept for 5m at most (RFC 9520)`},
@@ -109,9 +110,11 @@ func TestBadInput(t *testing.T) {
 		{"socketmap without a name", "policy: {recipients: {socketmap: 'unix:/x'}}\n", `1:34: policy.recipients.socketmap: "unix:/x" is not a socketmap`},
 		{"socketmap with an empty name", "policy: {recipients: {socketmap: 'unix:/x:'}}\n", `1:34: policy.recipients.socketmap: "unix:/x:" is not a socketmap`},
 		{"socketmap of another kind", "policy: {recipients: {socketmap: 'hash:/x:y'}}\n", `1:34: policy.recipients.socketmap: "hash:/x:y" is not a socketmap`},
-		{"relative socket", "policy: {recipients: {socketmap: 'unix:x:y'}}\n", `1:34: policy.recipients.socketmap: "unix:x:y": the path of a unix socket begins with /`},
+		{"relative socket", "policy: {recipients: {socketmap: 'unix:x:y'}}\n",
+			`1:34: policy.recipients.socketmap: "unix:x:y": the path of a unix socket begins with /`},
 		{"socketmap without a port", "policy: {recipients: {socketmap: 'inet:localhost:y'}}\n", `1:34: policy.recipients.socketmap: "localhost" is not HOST:PORT`},
-		{"socket path over 107 octets", "policy: {recipients: {socketmap: 'unix:/" + strings.Repeat("x", 107) + ":y'}}\n", `1:34: policy.recipients.socketmap: the path of a unix socket has at most 107 octets`},
+		{"socket path over 107 octets", "policy: {recipients: {socketmap: 'unix:/" + strings.Repeat("x", 107) + ":y'}}\n",
+			`1:34: policy.recipients.socketmap: the path of a unix socket has at most 107 octets`},
 		{"unknown form of MAIL FROM", "headers: {mailfrom: none}\n", `1:21: headers.mailfrom: "none" is not known; write domain or address`},
 		{"unknown style", "headers: {style: exim}\n", `1:18: headers.style: "exim" is not known`},
 		{"line break in a header", `headers: {subject: "a\nb"}`, `1:20: headers.subject: "a\nb" has characters that cannot be printed`},
@@ -147,7 +150,8 @@ func TestEveryProblemIsListed(t *testing.T) {
 	want := `config: sekimori.yaml:1:7: mode: "off" is not known; write enforce or monitor
   >   1 | mode: off
         |       ^
-config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, policy, shadow, report, admin, headers, log, limits, drain_timeout
+config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, ` +
+		`policy, shadow, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^
@@ -155,11 +159,13 @@ config: sekimori.yaml:4:12: dns.timeout: "2" is not a duration; write a number a
       3 | dns:
   >   4 |   timeout: 2
         |            ^
-config: sekimori.yaml:5:13: dns.servers[0]: "x" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, or tls://192.0.2.1#dns.example
+config: sekimori.yaml:5:13: dns.servers[0]: "x" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, ` +
+		`or tls://192.0.2.1#dns.example
       4 |   timeout: 2
   >   5 |   servers: [x, 127.0.0.1, y]
         |             ^
-config: sekimori.yaml:5:27: dns.servers[2]: "y" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, or tls://192.0.2.1#dns.example
+config: sekimori.yaml:5:27: dns.servers[2]: "y" is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, ` +
+		`or tls://192.0.2.1#dns.example
       4 |   timeout: 2
   >   5 |   servers: [x, 127.0.0.1, y]
         |                           ^
@@ -236,7 +242,8 @@ func TestLoad(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{full, "", "a: [", "- ", "? [a]\n: b", "a: |\n  x\n", "&a a: *a", "!!x y", "%YAML 1.2\n---\n", "---\n---\n", "dns: {cache: {size: 1MiB}}",
+	for _, s := range []string{full, "", "a: [", "- ", "? [a]\n: b", "a: |\n  x\n", "&a a: *a", "!!x y", "%YAML 1.2\n---\n",
+		"---\n---\n", "dns: {cache: {size: 1MiB}}",
 		"listen: [{address: 'unix:/x', mode: 0600}]", "mode: \"\\u0000\"", "<<: {mode: x}", "a:\tb", "\t", "{", "\"", "'", "report: {store: 'postgres://u:p@h'}"} {
 		f.Add([]byte(s))
 	}

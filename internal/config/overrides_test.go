@@ -28,30 +28,41 @@ func TestBadRules(t *testing.T) {
 	const when = "when: {client: [192.0.2.0/24]}"
 	for _, c := range []struct{ reason, item, want string }{
 		{"unknown field", "{id: a, " + when + ", then: accept, who: x}", `3:61: policy.overrides[0]: unknown key "who"; known here: file, id,`},
-		{"unknown condition", "{id: a, when: {list_id: [x]}, then: accept}", `3:22: policy.overrides[0].when: unknown key "list_id"; known here: client, client_name, dkim,`},
+		{"unknown condition", "{id: a, when: {list_id: [x]}, then: accept}",
+			`3:22: policy.overrides[0].when: unknown key "list_id"; known here: client, client_name, dkim,`},
 		{"no id", "{" + when + ", then: accept}", `3:7: policy.overrides[0].id: "" is not an id`},
 		{"an id that does not fit a comment", "{id: 'a b', " + when + ", then: accept}", `3:12: policy.overrides[0].id: "a b" is not an id`},
 		{"no outcome", "{id: a, " + when + "}", `3:7: policy.overrides[0].then: there is no outcome`},
 		{"unknown outcome", "{id: a, " + when + ", then: drop}", `3:53: policy.overrides[0].then: "drop" is not known; write accept, tag, quarantine or reject`},
-		{"unknown policy", "{id: a, " + when + ", then: {policy: accept}}", `3:62: policy.overrides[0].then.policy: "accept" is not known; write none, quarantine or reject`},
+		{"unknown policy", "{id: a, " + when + ", then: {policy: accept}}",
+			`3:62: policy.overrides[0].then.policy: "accept" is not known; write none, quarantine or reject`},
 		{"two outcomes", "{id: a, " + when + ", then: {action: accept, policy: none}}", `3:53: policy.overrides[0].then: either an action or a policy`},
 		{"no condition", "{id: a, then: reject}", `3:7: policy.overrides[0].when: rule a: has no condition`},
 		{"an empty condition", "{id: a, when: {client: []}, then: reject}", `3:30: policy.overrides[0].when.client: an empty list can never match`},
 		{"no network", "{id: a, when: {client: [x]}, then: accept}", `3:31: policy.overrides[0].when.client[0]: "x" is not a network`},
-		{"no domain", "{id: a, when: {dkim: ['*.example.com']}, then: accept}", `3:29: policy.overrides[0].when.dkim[0]: "*.example.com" is not a domain; write example.com, or .example.com`},
+		{"no domain", "{id: a, when: {dkim: ['*.example.com']}, then: accept}",
+			`3:29: policy.overrides[0].when.dkim[0]: "*.example.com" is not a domain; write example.com, or .example.com`},
 		{"unknown trait", "{id: a, when: {traits: [lists]}, then: reject}", `3:31: policy.overrides[0].when.traits[0]: "lists" is not known; write author_spf_fail,`},
 		{"unknown result", "{id: a, when: {dmarc: [neutral]}, then: reject}", `3:30: policy.overrides[0].when.dmarc[0]: "neutral" is not known`},
-		{"unknown policy published", "{id: a, when: {published: ['']}, then: reject}", `3:34: policy.overrides[0].when.published[0]: "" is not known; write none, quarantine, reject or absent`},
+		{"unknown policy published", "{id: a, when: {published: ['']}, then: reject}",
+			`3:34: policy.overrides[0].when.published[0]: "" is not known; write none, quarantine, reject or absent`},
 		{"no date", "{id: a, expires: soon, " + when + ", then: accept}", `3:24: policy.overrides[0].expires: "soon" is not a date`},
 		{"a day that is not", "{id: a, expires: 2027-02-30, " + when + ", then: accept}", `3:24: policy.overrides[0].expires: "2027-02-30" is not a date`},
-		{"an id twice", "{id: a, " + when + ", then: accept}\n    - {id: a, when: {author: [b.example]}, then: reject}", `4:12: policy.overrides[1].id: "a" is the id of an earlier rule`},
+		{"an id twice", "{id: a, " + when + ", then: accept}\n    - {id: a, when: {author: [b.example]}, then: reject}",
+			`4:12: policy.overrides[1].id: "a" is the id of an earlier rule`},
 
-		{"leniency by a list's fields", "{id: a, when: {traits: [list]}, then: accept}", `3:45: policy.overrides[0].then: rule a: "accept" needs evidence that a stranger cannot write`},
-		{"leniency by the author's name", "{id: a, when: {author: [b.example]}, then: {policy: none}}", `3:50: policy.overrides[0].then: rule a: "{policy: none}" needs evidence`},
-		{"a network that is everywhere", "{id: a, when: {client: [0.0.0.0/0]}, then: accept}", `3:30: policy.overrides[0].when.client: rule a: a network wider than /8`},
-		{"reject by a temporary error", "{id: a, when: {dmarc: [temperror]}, then: reject}", `3:49: policy.overrides[0].then: rule a: rejects because of a temporary error`},
-		{"conditions that exclude each other", "{id: a, when: {published: [absent], dmarc: [fail]}, then: reject}", `3:33: policy.overrides[0].when.published: rule a: can never match`},
-		{"mail that is never evaluated", "{id: a, when: {client: [127.0.0.0/16]}, then: reject}", `3:30: policy.overrides[0].when.client: rule a can never match: mail of trusted.networks`},
+		{"leniency by a list's fields", "{id: a, when: {traits: [list]}, then: accept}",
+			`3:45: policy.overrides[0].then: rule a: "accept" needs evidence that a stranger cannot write`},
+		{"leniency by the author's name", "{id: a, when: {author: [b.example]}, then: {policy: none}}",
+			`3:50: policy.overrides[0].then: rule a: "{policy: none}" needs evidence`},
+		{"a network that is everywhere", "{id: a, when: {client: [0.0.0.0/0]}, then: accept}",
+			`3:30: policy.overrides[0].when.client: rule a: a network wider than /8`},
+		{"reject by a temporary error", "{id: a, when: {dmarc: [temperror]}, then: reject}",
+			`3:49: policy.overrides[0].then: rule a: rejects because of a temporary error`},
+		{"conditions that exclude each other", "{id: a, when: {published: [absent], dmarc: [fail]}, then: reject}",
+			`3:33: policy.overrides[0].when.published: rule a: can never match`},
+		{"mail that is never evaluated", "{id: a, when: {client: [127.0.0.0/16]}, then: reject}",
+			`3:30: policy.overrides[0].when.client: rule a can never match: mail of trusted.networks`},
 
 		{"a file and more", "{file: /x, id: a}", `3:7: policy.overrides[0]: an item with a file has no other key`},
 		{"ramp", "{id: a, " + when + ", then: accept}\n  ramp: {percent: 101}", `4:19: policy.ramp.percent: 101 is not between 0 and 100`},
@@ -76,8 +87,11 @@ func write(t *testing.T, name, text string) string {
 
 // TestRules: rules of files stand in the place of their item.
 func TestRules(t *testing.T) {
-	file := write(t, "rules.yaml", "- {id: b, when: {dkim: [.lists.example]}, then: {policy: quarantine}}\n- id: c\n  expires: 2027-06-30\n  when:\n    author: [b.example]\n  then: reject\n")
-	c, err := Parse("x", []byte(overrides("{id: a, when: {client: [192.0.2.1], dmarc: [fail]}, then: accept}", "{file: "+file+"}", "{id: d, when: {traits: [srs]}, then: reject}")))
+	file := write(t, "rules.yaml",
+		"- {id: b, when: {dkim: [.lists.example]}, then: {policy: quarantine}}\n- id: c\n  expires: 2027-06-30\n  when:\n    author: [b.example]\n  then: reject\n")
+	c,
+		err := Parse("x",
+		[]byte(overrides("{id: a, when: {client: [192.0.2.1], dmarc: [fail]}, then: accept}", "{file: "+file+"}", "{id: d, when: {traits: [srs]}, then: reject}")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,9 +100,11 @@ func TestRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []policy.Rule{
-		{ID: "a", When: policy.Conditions{Client: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, DMARC: []dmarc.Result{dmarc.ResultFail}}, Then: policy.Outcome{Action: policy.Accept}},
+		{ID: "a", When: policy.Conditions{Client: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, DMARC: []dmarc.Result{dmarc.ResultFail}},
+			Then: policy.Outcome{Action: policy.Accept}},
 		{ID: "b", When: policy.Conditions{DKIM: []policy.Pattern{".lists.example"}}, Then: policy.Outcome{Policy: dmarc.PolicyQuarantine}},
-		{ID: "c", Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC), When: policy.Conditions{Author: []policy.Pattern{"b.example"}}, Then: policy.Outcome{Action: policy.Reject}},
+		{ID: "c", Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC), When: policy.Conditions{Author: []policy.Pattern{"b.example"}},
+			Then: policy.Outcome{Action: policy.Reject}},
 		{ID: "d", When: policy.Conditions{Traits: []trait.Trait{trait.SRS}}, Then: policy.Outcome{Action: policy.Reject}},
 	}
 	if !reflect.DeepEqual(set.Policy.Rules, want) {
@@ -223,7 +239,8 @@ func TestWarnings(t *testing.T) {
 }
 
 func FuzzParseRules(f *testing.F) {
-	for _, s := range []string{"", "- {id: a, when: {client: [192.0.2.1]}, then: accept}", "- file: x", "- when: [a]", "- then: {policy: none}", "- {expires: 2027-01-01}", "[{id: a}, ~]"} {
+	for _, s := range []string{"", "- {id: a, when: {client: [192.0.2.1]}, then: accept}", "- file: x", "- when: [a]",
+		"- then: {policy: none}", "- {expires: 2027-01-01}", "[{id: a}, ~]"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -37,9 +37,11 @@ func TestGoodInput(t *testing.T) {
 		"trusted: {networks: %s}":                          {"[]", "[192.0.2.1, 10.0.0.0/8, '::/0']"},
 		"trusted: {authenticated: %s}":                     {"true", "false"},
 		"report: {store: '', %s}":                          {"aggregate: {}", "failure: {}", "aggregate: , failure: ~"},
-		"listen: ['%s']":                                   {"inet:127.0.0.1:0", "inet:8891@127.0.0.1", "inet6:[::1]:8891", "inet6:8891@[::1]", "inet::8891", "unix:/run/x", "local:/run/x", "systemd:", "systemd:milter"},
-		"listen: [{address: 'unix:/x', %s}]":               {"mode: 0660", "mode: 0o660", "mode: '0660'", "group: postfix", "group: 113", "mode: 0600, group: g", "mode: ~"},
-		"listen:\n- address: unix:/x\n  mode: %s":          {"0666"},
+		"listen: ['%s']": {"inet:127.0.0.1:0", "inet:8891@127.0.0.1", "inet6:[::1]:8891", "inet6:8891@[::1]",
+			"inet::8891", "unix:/run/x", "local:/run/x", "systemd:", "systemd:milter"},
+		"listen: [{address: 'unix:/x', %s}]": {"mode: 0660", "mode: 0o660", "mode: '0660'", "group: postfix", "group: 113",
+			"mode: 0600, group: g", "mode: ~"},
+		"listen:\n- address: unix:/x\n  mode: %s": {"0666"},
 	}
 	for format, values := range words {
 		for _, v := range values {

@@ -227,7 +227,8 @@ func TestReload(t *testing.T) {
 
 func TestSocketmap(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
-		s := serve(t, network, table(map[string]string{"in@example.jp": "OK in", "out@example.jp": "OK Out ", "file@example.jp": "OK in", "we ird@example.jp": "OK out"}))
+		s := serve(t, network,
+			table(map[string]string{"in@example.jp": "OK in", "out@example.jp": "OK Out ", "file@example.jp": "OK in", "we ird@example.jp": "OK out"}))
 		d, seen := open(t, Options{Socketmap: s.target(), File: write(t, "", "file@example.jp"), CacheTTL: time.Hour})
 		for range 2 { // the second time from the cache
 			for typed, want := range map[string]policy.Class{

@@ -11,7 +11,8 @@ import (
 // FuzzNetstring: no answer of a server makes us read more than the bound, and
 // only the two words are classes.
 func FuzzNetstring(f *testing.F) {
-	for _, s := range []string{"5:OK in,", "9:NOTFOUND ,", "0:,", "00:,", "4096:", "9999:x,", ":", "-1:,", "5:OK in;", "1:\x00,", "6:OK out,6:OK out,", "11:TEMP reason,"} {
+	for _, s := range []string{"5:OK in,", "9:NOTFOUND ,", "0:,", "00:,", "4096:", "9999:x,", ":", "-1:,",
+		"5:OK in;", "1:\x00,", "6:OK out,6:OK out,", "11:TEMP reason,"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

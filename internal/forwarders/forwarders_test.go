@@ -145,24 +145,31 @@ func TestSources(t *testing.T) {
 		value     string
 		want      Confidence
 	}{
-		{"a list that signs and seals", 12, 3, all(broken, by("list.example"), sealed("seal.example", arc.Pass), named("mx.list.example")), ARCSealer, "seal.example", High},
+		{"a list that signs and seals", 12, 3, all(broken, by("list.example"), sealed("seal.example", arc.Pass), named("mx.list.example")),
+			ARCSealer, "seal.example", High},
 		{"a seal that does not verify proves nothing", 12, 3, all(broken, by("list.example"), sealed("seal.example", arc.Fail)), DKIM, "list.example", High},
 		{"a forwarder with SRS", 12, 3, all(srs("alumni.example"), named("mx.alumni.example")), SPF, "alumni.example", Medium},
-		{"SRS that SPF does not confirm", 12, 3, all(broken, srs("alumni.example"), func(e *msgauth.Evaluation) { e.MailFrom.Result = spf.Fail }, named("mx.alumni.example")), ClientName, "alumni.example", High},
+		{"SRS that SPF does not confirm", 12, 3,
+			all(broken, srs("alumni.example"), func(e *msgauth.Evaluation) { e.MailFrom.Result = spf.Fail }, named("mx.alumni.example")), ClientName,
+			"alumni.example", High},
 		{"a host by its name, below a public suffix of two labels", 12, 3, all(broken, named("a.b.forwarder.co.jp")), ClientName, "forwarder.co.jp", High},
-		{"what a spoofer could write: no author's mail ever came through", 500, 0, all(broken, srs("alumni.example"), named("mx.alumni.example")), SPF, "alumni.example", Low},
+		{"what a spoofer could write: no author's mail ever came through", 500, 0, all(broken, srs("alumni.example"), named("mx.alumni.example")),
+			SPF, "alumni.example", Low},
 		{"mail of two authors came through", 12, 2, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
 		{"a host that SPF of the authors excludes", 12, 3, all(broken, excluded, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
 		{"a name that does not point back is no evidence", 12, 3, broken, Client, "198.51.100.0/24", Medium},
-		{"a network of IPv6", 12, 3, all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("2001:db8:1:2:3::4") }), Client, "2001:db8:1:2::/64", Medium},
+		{"a network of IPv6", 12, 3, all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("2001:db8:1:2:3::4") }),
+			Client, "2001:db8:1:2::/64", Medium},
 		{"a name that is a public suffix itself", 12, 3, all(broken, named("co.jp")), Client, "198.51.100.0/24", Medium},
 		{"few messages", 6, 3, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
 		{"fewer", 4, 3, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
-		{"one author", 12, 3, all(func(e *msgauth.Evaluation) { e.From.AuthorDomain = "bank.example" }, broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Low},
+		{"one author", 12, 3, all(func(e *msgauth.Evaluation) { e.From.AuthorDomain = "bank.example" }, broken, named("mx.forwarder.example")),
+			ClientName, "forwarder.example", Low},
 		{"a spoofer: no signature of any author", 500, 0, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
 		{"a spoofer beside whom mail comes through", 500, 3, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
 		{"an abused provider signs as itself", 500, 3, by("provider.example"), DKIM, "provider.example", Low},
-		{"the author's other domain is no third party", 12, 3, all(broken, func(e *msgauth.Evaluation) { by("x." + string(e.From.AuthorDomain))(e) }), Client, "198.51.100.0/24", Medium},
+		{"the author's other domain is no third party", 12, 3,
+			all(broken, func(e *msgauth.Evaluation) { by("x." + string(e.From.AuthorDomain))(e) }), Client, "198.51.100.0/24", Medium},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := found(t, tt.n, tt.intact, tt.change)
@@ -192,12 +199,14 @@ func TestExcluded(t *testing.T) {
 			if err := WriteYAML(&b, p); err != nil {
 				t.Fatal(err)
 			}
-			if len(p) != 1 || p[0].Rule.Then != "quarantine" || s.Confidence == High || strings.Contains(b.String(), "accept") || !strings.Contains(b.String(), "SPF of authors excludes") {
+			if len(p) != 1 || p[0].Rule.Then != "quarantine" || s.Confidence == High || strings.Contains(b.String(), "accept") ||
+				!strings.Contains(b.String(), "SPF of authors excludes") {
 				t.Errorf("%+v\n%s", p, &b)
 			}
 		})
 	}
-	s := found(t, 12, 5, all(broken, named("mx.forwarder.example"), func(e *msgauth.Evaluation) { e.MailFrom = spf.Check{Result: spf.Fail, Domain: "other.example"} }))
+	s := found(t, 12, 5,
+		all(broken, named("mx.forwarder.example"), func(e *msgauth.Evaluation) { e.MailFrom = spf.Check{Result: spf.Fail, Domain: "other.example"} }))
 	if p := Propose([]*Source{s}, "me", time.Now()); s.AuthorSPFFail != 0 || p[0].Rule.Then != "accept" {
 		t.Errorf("SPF of another domain than the author's: %+v", p)
 	}
@@ -214,7 +223,8 @@ func TestIntact(t *testing.T) {
 		f.Add(r)
 	}
 	f.Add(Record{Author: "x.example", DMARC: dmarc.ResultFail}) // from nowhere
-	if s := f.Sources(1); len(s) != 1 || s[0].Messages != 20 || s[0].Intact != 10 || s[0].Failures != 10 || s[0].Bare != 10 || s[0].Harmed != 0 || f.Records != 21 {
+	if s := f.Sources(1); len(s) != 1 || s[0].Messages != 20 || s[0].Intact != 10 || s[0].Failures != 10 ||
+		s[0].Bare != 10 || s[0].Harmed != 0 || f.Records != 21 {
 		t.Errorf("%+v", s[0])
 	}
 	if len(f.Sources(11)) != 0 {
@@ -362,7 +372,8 @@ func TestReadLog(t *testing.T) {
 }
 
 func FuzzLog(f *testing.F) {
-	f.Add([]byte(`{"msg":"evaluated","client_ip":"::1","dkim":[{"result":"pass","d":"a.example"}],"dmarc":"fail","mail_from":"<SRS0=a@b>","spf":"pass","spf_domain":"b"}`))
+	f.Add([]byte(`{"msg":"evaluated","client_ip":"::1","dkim":[{"result":"pass","d":"a.example"}],"dmarc":"fail",` +
+		`"mail_from":"<SRS0=a@b>","spf":"pass","spf_domain":"b"}`))
 	f.Add([]byte(`x {"msg":"evaluated","iprev":"pass","iprev_name":"\u0000.x.example","dmarc":"fail"}`))
 	f.Fuzz(func(t *testing.T, log []byte) {
 		finder := New()

@@ -92,19 +92,24 @@ func TestTraitsOfSignatures(t *testing.T) {
 		s    dkim.Signature
 		want trait.Set
 	}{
-		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"},
+			trait.SetOf(trait.BrokenAuthorSignature)},
 		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
 		{"no key proves nothing", dkim.Signature{Result: dkim.PermError, Reason: dkim.ReasonKeyNotFound, Domain: "bank.example"}, trait.Set{}},
 		{"cut by the MTA", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonNotVerifiable, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
-		{"over a field that MTAs remove", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
-		{"over a space that the MTA does not show", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonLeadingSpace, Domain: "mail.bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"over a field that MTAs remove", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "bank.example"},
+			trait.SetOf(trait.BrokenAuthorSignature)},
+		{"over a space that the MTA does not show",
+			dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonLeadingSpace, Domain: "mail.bank.example"},
+			trait.SetOf(trait.BrokenAuthorSignature)},
 		{"somebody else's over such a field", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "other.example"}, trait.Set{}},
 		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
 		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, trait.Set{}},
 		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "other.example"}, trait.SetOf(trait.ThirdPartySignature)},
 		{"the list's good one", dkim.Signature{Result: dkim.Pass, Domain: "lists.example"}, trait.SetOf(trait.ThirdPartySignature, trait.ListSignature)},
 		{"the list's host's domain", dkim.Signature{Result: dkim.Pass, Domain: "roses.lists.example"}, trait.SetOf(trait.ThirdPartySignature, trait.ListSignature)},
-		{"a domain below the list's speaks for itself only", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"}, trait.SetOf(trait.ThirdPartySignature)},
+		{"a domain below the list's speaks for itself only", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"},
+			trait.SetOf(trait.ThirdPartySignature)},
 		{"the list's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "lists.example"}, trait.Set{}},
 	} {
 		e := &Evaluation{From: author.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}

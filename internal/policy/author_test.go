@@ -22,10 +22,13 @@ func TestInvalidFrom(t *testing.T) {
 		reason    Reason
 		reply     string
 	}{
-		{why: "a comment of another domain", from: " info@a.example (ceo@bank.example)", action: Reject, reason: ReasonInvalidFrom, reply: "a comment holds an address of another domain"},
+		{why: "a comment of another domain", from: " info@a.example (ceo@bank.example)", action: Reject, reason: ReasonInvalidFrom,
+			reply: "a comment holds an address of another domain"},
 		{why: "several authors", from: " a@a.example, b@b.example", action: Reject, reason: ReasonInvalidFrom, reply: "the authors are of 2 domains"},
-		{why: "an encoded address for an author", from: " =?utf-8?Q?=3Cceo=40bank.example=3E?=, <a@a.example>", action: Reject, reason: ReasonInvalidFrom, reply: "text without an address"},
-		{why: "a slip and two domains", from: ` "ceo@bank.example" <a@a.example>;`, action: Reject, reason: ReasonInvalidFrom, reply: "the field shows several domains, and"},
+		{why: "an encoded address for an author", from: " =?utf-8?Q?=3Cceo=40bank.example=3E?=, <a@a.example>", action: Reject,
+			reason: ReasonInvalidFrom, reply: "text without an address"},
+		{why: "a slip and two domains", from: ` "ceo@bank.example" <a@a.example>;`, action: Reject, reason: ReasonInvalidFrom,
+			reply: "the field shows several domains, and"},
 		{why: "no UTF-8", from: " <\xfc@a.example>", action: Reject, reason: ReasonInvalidFrom, reply: "UTF-8"},
 		{why: "a word with a sender", from: " MAILER-DAEMON", action: Reject, reason: ReasonInvalidFrom, reply: "the field names no domain"},
 		{why: "as configured", from: " MAILER-DAEMON", c: Config{InvalidFrom: Quarantine}, action: Quarantine, reason: ReasonInvalidFrom},
@@ -51,7 +54,8 @@ func TestInvalidFrom(t *testing.T) {
 				return
 			}
 			reply := v.Reply.String()
-			if !strings.HasPrefix(reply, "550 5.7.1 From header field refused: ") || !strings.Contains(reply, tt.reply) || strings.Contains(reply, ".example") || v.Reply.Validate() != nil {
+			if !strings.HasPrefix(reply, "550 5.7.1 From header field refused: ") || !strings.Contains(reply, tt.reply) ||
+				strings.Contains(reply, ".example") || v.Reply.Validate() != nil {
 				t.Errorf("reply %q lacks %q", reply, tt.reply)
 			}
 		})

@@ -13,7 +13,8 @@ func TestCheckRule(t *testing.T) {
 	published := func(p ...dmarc.Policy) Conditions { return Conditions{Published: p} }
 	results := func(r ...dmarc.Result) Conditions { return Conditions{DMARC: r} }
 	author := []Pattern{"bank.example"}
-	forged := Conditions{Author: author, Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultFail}, Traits: []trait.Trait{trait.List, trait.ListSignature}}
+	forged := Conditions{Author: author, Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultFail},
+		Traits: []trait.Trait{trait.List, trait.ListSignature}}
 	for _, tt := range []struct {
 		why  string
 		w    Conditions
@@ -37,7 +38,8 @@ func TestCheckRule(t *testing.T) {
 		{why: "everything that can be forged: tag", w: forged, then: tag, want: "then: \"tag\" needs evidence"},
 		{why: "everything that can be forged: quarantine", w: forged, then: quarantine, want: "then: \"quarantine\" needs evidence"},
 		{why: "everything that can be forged: as if none", w: forged, then: asPolicy(dmarc.PolicyNone), want: "then: \"{policy: none}\" needs evidence"},
-		{why: "everything that can be forged: as if quarantine", w: forged, then: asPolicy(dmarc.PolicyQuarantine), want: "then: \"{policy: quarantine}\" needs evidence"},
+		{why: "everything that can be forged: as if quarantine", w: forged, then: asPolicy(dmarc.PolicyQuarantine),
+			want: "then: \"{policy: quarantine}\" needs evidence"},
 		{why: "everything that can be forged: reject", w: forged, then: reject},
 		{why: "everything that can be forged: as if reject", w: forged, then: asPolicy(dmarc.PolicyReject)},
 
@@ -51,23 +53,32 @@ func TestCheckRule(t *testing.T) {
 		{why: "tag what is open", w: results(dmarc.ResultTempError), then: tag, c: Config{TempError: Accept}},
 		{why: "accept what is open", w: results(dmarc.ResultTempError), then: accept, c: Config{TempError: Accept}},
 		{why: "tag what would be put off", w: results(dmarc.ResultTempError), then: tag, want: "then: \"tag\" needs"},
-		{why: "tag what would be put off for want of a policy", w: results(dmarc.ResultTempError), then: tag, c: Config{TempError: Accept, TempErrorUnknown: TempFail}, want: "then: \"tag\" needs"},
+		{why: "tag what would be put off for want of a policy", w: results(dmarc.ResultTempError), then: tag,
+			c: Config{TempError: Accept, TempErrorUnknown: TempFail}, want: "then: \"tag\" needs"},
 		{why: "tag what is open and of p=none", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultTempError}, Published: []dmarc.Policy{dmarc.PolicyNone}}, then: tag},
-		{why: "the same where that is put off too", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultTempError}, Published: []dmarc.Policy{dmarc.PolicyNone}}, then: tag, c: Config{TempErrorUnknown: TempFail}, want: "then: \"tag\" needs"},
-		{why: "tag what is open and of p=quarantine", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultTempError}, Published: []dmarc.Policy{dmarc.PolicyQuarantine}}, then: tag, want: "then: \"tag\" needs"},
+		{why: "the same where that is put off too",
+			w: Conditions{DMARC: []dmarc.Result{dmarc.ResultTempError}, Published: []dmarc.Policy{dmarc.PolicyNone}}, then: tag,
+			c: Config{TempErrorUnknown: TempFail}, want: "then: \"tag\" needs"},
+		{why: "tag what is open and of p=quarantine",
+			w: Conditions{DMARC: []dmarc.Result{dmarc.ResultTempError}, Published: []dmarc.Policy{dmarc.PolicyQuarantine}}, then: tag,
+			want: "then: \"tag\" needs"},
 		{why: "hold what would be put off", w: results(dmarc.ResultTempError), then: quarantine},
 		{why: "p=none for what has it", w: Conditions{Author: []Pattern{"a.example"}, Published: []dmarc.Policy{dmarc.PolicyNone}}, then: asPolicy(dmarc.PolicyNone)},
 		{why: "p=none for what would be put off", w: results(dmarc.ResultTempError), then: asPolicy(dmarc.PolicyNone), want: "then: \"{policy: none}\" needs"},
 		{why: "accept what would be put off", w: results(dmarc.ResultTempError), then: accept, want: "then: \"accept\" needs"},
 
 		{why: "nothing", then: reject, want: "when: has no condition"},
-		{why: "no record and a fail", w: Conditions{Published: []dmarc.Policy{Absent}, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultPass}}, then: reject, want: "published: can never match"},
-		{why: "a record and none", w: Conditions{Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultNone}}, then: reject, want: "published: can never match"},
-		{why: "no author and a policy", w: Conditions{Published: []dmarc.Policy{Absent}, DMARC: []dmarc.Result{dmarc.ResultPermError}}, then: reject, want: "published: can never match"},
+		{why: "no record and a fail", w: Conditions{Published: []dmarc.Policy{Absent}, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultPass}},
+			then: reject, want: "published: can never match"},
+		{why: "a record and none", w: Conditions{Published: []dmarc.Policy{dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultNone}},
+			then: reject, want: "published: can never match"},
+		{why: "no author and a policy", w: Conditions{Published: []dmarc.Policy{Absent}, DMARC: []dmarc.Result{dmarc.ResultPermError}},
+			then: reject, want: "published: can never match"},
 		{why: "no author and an author", w: Conditions{Author: author, DMARC: []dmarc.Result{dmarc.ResultPermError}}, then: reject, want: "dmarc: can never match"},
 		{why: "no author", w: results(dmarc.ResultPermError), then: reject},
 		{why: "whoever has a domain in Japan", w: Conditions{SPF: []Pattern{".co.jp"}}, then: accept, want: "spf: .co.jp is not evidence"},
-		{why: "whoever rents a host", w: Conditions{ClientName: []Pattern{"mx.alumni.example", ".us-west-2.compute.amazonaws.com"}}, then: accept, want: "client_name: .us-west-2.compute.amazonaws.com is not evidence"},
+		{why: "whoever rents a host", w: Conditions{ClientName: []Pattern{"mx.alumni.example", ".us-west-2.compute.amazonaws.com"}}, then: accept,
+			want: "client_name: .us-west-2.compute.amazonaws.com is not evidence"},
 		{why: "whoever signs", w: Conditions{DKIM: []Pattern{".github.io"}}, then: tag, want: "dkim: .github.io is not evidence"},
 		{why: "whoever seals", w: Conditions{ARCSealer: []Pattern{".co.uk"}}, then: quarantine, want: "arc_sealer: .co.uk is not evidence"},
 		{why: "a suffix only narrows", w: Conditions{SPF: []Pattern{".co.jp"}, DKIM: []Pattern{"list.example"}}, then: accept},
@@ -98,7 +109,8 @@ func TestForgedIsNeverMild(t *testing.T) {
 	outcomes := []Outcome{accept, tag, quarantine, reject, asPolicy(dmarc.PolicyNone), asPolicy(dmarc.PolicyQuarantine), asPolicy(dmarc.PolicyReject)}
 	conditions := []Conditions{{Author: []Pattern{"bank.example"}}, {Traits: trait.All()}, {DMARC: []dmarc.Result{dmarc.ResultFail}}}
 	for _, p := range PublishedValues {
-		conditions = append(conditions, Conditions{Published: []dmarc.Policy{p}}, Conditions{Published: []dmarc.Policy{p, dmarc.PolicyNone}, Author: []Pattern{"bank.example"}})
+		conditions = append(conditions, Conditions{Published: []dmarc.Policy{p}},
+			Conditions{Published: []dmarc.Policy{p, dmarc.PolicyNone}, Author: []Pattern{"bank.example"}})
 	}
 	sound, forgeable := 0, 0
 	for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject} {
@@ -150,16 +162,23 @@ func TestShadows(t *testing.T) {
 		{"wider", Rule{When: narrow, Then: reject}, Rule{When: wide, Then: accept}, false},
 		{"one value more", Rule{When: wide, Then: reject}, Rule{When: Conditions{Author: []Pattern{"bank.example", "shop.example"}}, Then: reject}, false},
 		{"a key more in the first", Rule{When: narrow, Then: reject}, Rule{When: Conditions{Author: narrow.Author}, Then: reject}, false},
-		{"networks", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject}, Rule{When: Conditions{Client: networks("192.0.2.128/25", "192.0.2.1/32")}, Then: reject}, true},
-		{"a wider network", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject}, Rule{When: Conditions{Client: networks("192.0.0.0/16")}, Then: reject}, false},
-		{"networks of two families", Rule{When: Conditions{Client: networks("0.0.0.0/0")}, Then: reject}, Rule{When: Conditions{Client: networks("2001:db8::/32")}, Then: reject}, false},
-		{"a dot does not include the domain", Rule{When: Conditions{DKIM: []Pattern{".a.example"}}, Then: reject}, Rule{When: Conditions{DKIM: []Pattern{"a.example"}}, Then: reject}, false},
-		{"enumerations", Rule{When: Conditions{DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultNone}}, Then: reject}, Rule{When: Conditions{DMARC: []dmarc.Result{dmarc.ResultFail}}, Then: reject}, true},
+		{"networks", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject},
+			Rule{When: Conditions{Client: networks("192.0.2.128/25", "192.0.2.1/32")}, Then: reject}, true},
+		{"a wider network", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject},
+			Rule{When: Conditions{Client: networks("192.0.0.0/16")}, Then: reject}, false},
+		{"networks of two families", Rule{When: Conditions{Client: networks("0.0.0.0/0")}, Then: reject},
+			Rule{When: Conditions{Client: networks("2001:db8::/32")}, Then: reject}, false},
+		{"a dot does not include the domain", Rule{When: Conditions{DKIM: []Pattern{".a.example"}}, Then: reject},
+			Rule{When: Conditions{DKIM: []Pattern{"a.example"}}, Then: reject}, false},
+		{"enumerations", Rule{When: Conditions{DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultNone}}, Then: reject},
+			Rule{When: Conditions{DMARC: []dmarc.Result{dmarc.ResultFail}}, Then: reject}, true},
 		{"the first ends before", Rule{When: wide, Then: reject, Expires: june}, Rule{When: wide, Then: reject}, false},
 		{"the first ends before the second", Rule{When: wide, Then: reject, Expires: june}, Rule{When: wide, Then: reject, Expires: july}, false},
 		{"the second ends before", Rule{When: wide, Then: reject, Expires: july}, Rule{When: wide, Then: reject, Expires: june}, true},
-		{"a mild one passes over messages without an author", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept}, Rule{When: Conditions{Client: networks("192.0.2.1/32")}, Then: reject}, false},
-		{"of which there are none here", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept}, Rule{When: Conditions{Client: networks("192.0.2.1/32"), Author: wide.Author}, Then: reject}, true},
+		{"a mild one passes over messages without an author", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept},
+			Rule{When: Conditions{Client: networks("192.0.2.1/32")}, Then: reject}, false},
+		{"of which there are none here", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept},
+			Rule{When: Conditions{Client: networks("192.0.2.1/32"), Author: wide.Author}, Then: reject}, true},
 	} {
 		if got := tt.a.Shadows(&tt.b); got != tt.want {
 			t.Errorf("%s: %t", tt.why, got)

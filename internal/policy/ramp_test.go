@@ -25,8 +25,12 @@ func TestRampRelaxes(t *testing.T) {
 	}{
 		{"reject", failing(dmarc.PolicyReject), Config{}, Quarantine, dmarc.PolicyQuarantine, "local_policy: ramp: 0 percent are enforced"},
 		{"quarantine", failing(dmarc.PolicyQuarantine), Config{}, Tag, dmarc.PolicyNone, "local_policy: ramp: 0 percent are enforced"},
-		{"indirect mail is quarantined without a ramp", with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.List) }), Config{}, Tag, dmarc.PolicyNone, "mailing_list: looks like indirect mail, ramp: 0 percent are enforced"},
-		{"a policy that a rule puts in its place", failing(dmarc.PolicyNone), Config{Rules: []Rule{{ID: "r", When: rule[0].When, Then: asPolicy(dmarc.PolicyReject)}}}, Quarantine, dmarc.PolicyQuarantine, "local_policy: rule r, ramp: 0 percent are enforced"},
+		{"indirect mail is quarantined without a ramp",
+			with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.List) }), Config{}, Tag, dmarc.PolicyNone,
+			"mailing_list: looks like indirect mail, ramp: 0 percent are enforced"},
+		{"a policy that a rule puts in its place", failing(dmarc.PolicyNone),
+			Config{Rules: []Rule{{ID: "r", When: rule[0].When, Then: asPolicy(dmarc.PolicyReject)}}}, Quarantine, dmarc.PolicyQuarantine,
+			"local_policy: rule r, ramp: 0 percent are enforced"},
 		{"an action that a rule names is not the author's", failing(dmarc.PolicyReject), Config{Rules: rule}, Reject, dmarc.PolicyReject, ""},
 		{"none stays", failing(dmarc.PolicyNone), Config{}, Tag, dmarc.PolicyNone, ""},
 		{"a pass stays", with(failing(dmarc.PolicyReject), result(dmarc.ResultPass)), Config{}, Accept, dmarc.PolicyNone, ""},
@@ -38,7 +42,8 @@ func TestRampRelaxes(t *testing.T) {
 		if v.Override != nil {
 			over = string(v.Override.Type) + ": " + v.Override.Comment
 		}
-		if v.Action != tt.action || v.Disposition != tt.disp || over != tt.over || v.Relaxed != (v.Reason == ReasonRamp) || (v.Action != Reject) != (v.Reply.Code == 0) {
+		if v.Action != tt.action || v.Disposition != tt.disp || over != tt.over || v.Relaxed != (v.Reason == ReasonRamp) ||
+			(v.Action != Reject) != (v.Reply.Code == 0) {
 			t.Errorf("%s: %s %s disposition %s override %q reply %q", tt.why, v.Action, v.Reason, v.Disposition, over, v.Reply)
 		}
 		tt.c.Ramp = &Ramp{Percent: 100}

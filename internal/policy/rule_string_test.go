@@ -20,7 +20,9 @@ func TestConditionsString(t *testing.T) {
 			Traits: []trait.Trait{trait.List}, DMARC: []dmarc.Result{dmarc.ResultFail}, Published: []dmarc.Policy{Absent, dmarc.PolicyNone},
 			Author: []Pattern{".b.example"}, SPF: []Pattern{"c.example"}, ARCSealer: []Pattern{"d.example"}, ClientName: []Pattern{"e.example"},
 			Client: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
-		}, "client: 192.0.2.0/24 2001:db8::/32; client_name: e.example; arc_sealer: d.example; spf: c.example; author: .b.example; published: absent none; dmarc: fail; traits: list"},
+		},
+			"client: 192.0.2.0/24 2001:db8::/32; client_name: e.example; arc_sealer: d.example; spf: c.example; " +
+				"author: .b.example; published: absent none; dmarc: fail; traits: list"},
 	} {
 		if got := tt.c.String(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)

@@ -124,7 +124,8 @@ func TestUndecidedTable(t *testing.T) {
 		if v := Decide(&e, c); v.Applied == TempFail || v.Applied == Reject || v.Applied == Quarantine {
 			t.Errorf("%s\nin monitor mode %s", row, v.Applied)
 		}
-		if v := Decide(&e, Config{TempError: c.TempError, TempErrorUnknown: c.TempErrorUnknown, Rules: c.Rules}).Respect(Consent{Out: 1}); v.Applied == TempFail || v.Applied == Reject {
+		v = Decide(&e, Config{TempError: c.TempError, TempErrorUnknown: c.TempErrorUnknown, Rules: c.Rules}).Respect(Consent{Out: 1})
+		if v.Applied == TempFail || v.Applied == Reject {
 			t.Errorf("%s\nopted out %s", row, v.Applied)
 		}
 	}
@@ -183,12 +184,16 @@ func TestMissing(t *testing.T) {
 		e    msgauth.Evaluation
 		want string
 	}{
-		{"two keys of the author's for the same reason", with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "bank.example", "dns_timeout")), "dkim timeout"},
-		{"and for two", with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "bank.example", "dns_servfail")), "dkim timeout, dkim servfail"},
-		{"one of somebody else's does not matter", with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "evil.example", "dns_servfail")), "dkim timeout"},
+		{"two keys of the author's for the same reason",
+			with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "bank.example", "dns_timeout")), "dkim timeout"},
+		{"and for two", with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "bank.example", "dns_servfail")),
+			"dkim timeout, dkim servfail"},
+		{"one of somebody else's does not matter",
+			with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "evil.example", "dns_servfail")), "dkim timeout"},
 		{"a bug in DKIM", with(undecided(dmarc.PolicyReject, ""), func(e *msgauth.Evaluation) {
 			signedFor(dkim.TempError, "", dkim.ReasonInternal)(e)
-			e.DMARC.Alignments = []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: "bank.example", State: dmarc.StateTempError}, Aligned: true}}
+			e.DMARC.Alignments = []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: "bank.example", State: dmarc.StateTempError},
+				Aligned: true}}
 		}), "dkim internal"},
 		{"a bug in SPF", undecided(dmarc.PolicyReject, "spf internal"), "spf internal"},
 		{"discovery did not end", msgauth.Evaluation{DMARC: dmarc.Evaluation{Result: dmarc.ResultTempError}}, "policy time"},
@@ -198,15 +203,20 @@ func TestMissing(t *testing.T) {
 		}), "spf timeout, alignment budget"},
 		{"one that does not align does not matter", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) {
 			signedFor(dkim.TempError, "x.example", "dns_timeout")(e)
-			e.DMARC.Alignments = append(e.DMARC.Alignments, dmarc.Alignment{Identifier: dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: "x.example", State: dmarc.StateTempError}})
+			e.DMARC.Alignments = append(e.DMARC.Alignments,
+				dmarc.Alignment{Identifier: dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: "x.example", State: dmarc.StateTempError}})
 		}), "spf timeout"},
 		{"nor does one that passed", with(undecided(dmarc.PolicyReject, "policy timeout"), func(e *msgauth.Evaluation) {
 			spfIs(spf.Pass, "bank.example")(e)
 			e.DMARC.Alignments = []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.SPF, Domain: "bank.example", State: dmarc.StatePass}, Aligned: true}}
 		}), "policy timeout"},
-		{"nor a signature of the same domain that failed", with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.Fail, "bank.example", "signature_mismatch")), "dkim timeout"},
-		{"SPF asked too much", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.Reason = spf.ReasonQueryLimit }), "spf query_limit"},
-		{"SPF ended in a way nobody knows", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.DNSError = nil }), "spf unknown"},
+		{"nor a signature of the same domain that failed",
+			with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.Fail, "bank.example", "signature_mismatch")), "dkim timeout"},
+		{"SPF asked too much",
+			with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.Reason = spf.ReasonQueryLimit }),
+			"spf query_limit"},
+		{"SPF ended in a way nobody knows",
+			with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.DNSError = nil }), "spf unknown"},
 		{"a chain that a bug kept from being validated, where it would have counted", with(failing(dmarc.PolicyReject), panics(msgauth.ARC)), "arc internal"},
 		{"a kind nobody knows", undecided(dmarc.PolicyReject, "policy dns: \x1b[31m"), "policy unknown"},
 		{"a reason nobody knows", undecided(dmarc.PolicyReject, "dkim x;y"), "dkim unknown"},
