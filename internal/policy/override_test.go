@@ -374,33 +374,3 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
-
-// TestWantsAll: results are waited for beside a pass if a rule can look at them
-// there.
-func TestWantsAll(t *testing.T) {
-	name := []Pattern{"a.example"}
-	for _, tt := range []struct {
-		reason string
-		when   []Conditions
-		want   bool
-	}{
-		{"no rule", nil, false},
-		{"what is known before", []Conditions{{Author: name}, {Client: nil}}, false},
-		{"a chain is waited for anyway", []Conditions{{ARCSealer: name}}, false},
-		{"another signature", []Conditions{{Author: name}, {DKIM: name}}, true},
-		{"the client's name", []Conditions{{ClientName: name}}, true},
-		{"SPF of the envelope", []Conditions{{SPF: name}}, true},
-		{"traits tell of signatures", []Conditions{{Traits: []trait.Trait{trait.ListSignature}}}, true},
-		{"the policy, which np may change", []Conditions{{Published: []dmarc.Policy{dmarc.PolicyReject}}}, true},
-		{"only where DMARC fails", []Conditions{{DKIM: name, DMARC: []dmarc.Result{dmarc.ResultFail}}}, false},
-		{"where it passes as well", []Conditions{{DKIM: name, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultPass}}}, true},
-	} {
-		var c Config
-		for _, w := range tt.when {
-			c.Rules = append(c.Rules, Rule{When: w})
-		}
-		if got := c.WantsAll(); got != tt.want {
-			t.Errorf("%s: %v", tt.reason, got)
-		}
-	}
-}
