@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/trait"
 )
 
-// An operator's file with every key of the design, all of them changed.
+// full is an operator's file that has every key and changes all of them.
 const full = `
 listen:
   - inet:0.0.0.0:9000
@@ -134,7 +134,7 @@ func TestParseFull(t *testing.T) {
 	if want := fullConfig(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
-	// A field whose default is kept above would hide a key that is not read.
+	// If a field above had its default, a key that is not read would go unnoticed.
 	checkAllChanged(t, reflect.ValueOf(*got), reflect.ValueOf(*Default()), "")
 }
 
@@ -144,7 +144,7 @@ func checkAllChanged(t *testing.T, got, def reflect.Value, path string) {
 		at := strict.Join(path, got.Type().Field(i).Tag.Get("yaml"))
 		switch at {
 		case "arc", "report", "policy.none":
-			continue // there is one value only
+			continue // this key has only one value
 		}
 		if got.Field(i).Kind() == reflect.Struct {
 			checkAllChanged(t, got.Field(i), def.Field(i), at)
@@ -185,7 +185,7 @@ func TestPartialSection(t *testing.T) {
 	}
 }
 
-// forgetPlaces leaves of the rules what they say.
+// forgetPlaces removes from the rules where they were read.
 func forgetPlaces(c *Config) {
 	for i := range c.Policy.Overrides {
 		c.Policy.Overrides[i].from, c.Policy.Overrides[i].path = nil, ""
@@ -205,7 +205,7 @@ func TestPrint(t *testing.T) {
 		if hash := got.Hash(); hash != c.Hash() || len(hash) != 16 {
 			t.Errorf("hash of what was printed is %s, want %s", hash, c.Hash())
 		}
-		// Lists that are empty and lists that are not there are alike.
+		// A missing list and an empty one are the same.
 		forgetPlaces(got)
 		if len(c.Policy.Overrides) == 0 {
 			got.Policy.Overrides, got.Policy.Ramp.Domains = nil, nil
@@ -320,7 +320,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Mode = policy.Monitor // a newcomer rejects nothing by accident
+	want.Mode = policy.Monitor // so that a newcomer does not reject mail by accident
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the example differs from the defaults in more than the mode: %+v", c)
 	}

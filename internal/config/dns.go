@@ -85,7 +85,8 @@ func (s *Server) UnmarshalText(text []byte) error {
 	}
 	switch {
 	case err != nil || at.Port() == 0:
-		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, or tls://192.0.2.1#dns.example", t)
+		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, "+
+			"or tls://192.0.2.1#dns.example", t)
 	case named && !overTLS:
 		return fmt.Errorf("%q: only a server that is asked over TLS has a name; write %s%s, or no name", t, tlsScheme, t)
 	}

@@ -194,7 +194,7 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
-// Without a file there is no place, but every problem all the same.
+// Without a file there is no place, but every problem is listed.
 func TestValidate(t *testing.T) {
 	c := Default()
 	c.Mode, c.AuthservID, c.AuthservIDAlso, c.Log.Level = "", "a;b", []string{"mx.example.jp", ""}, "x"
@@ -271,8 +271,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// Whatever has lost its mode is not a configuration, and is told what to write and
-// where; a candidate needs none.
+// A file that does not state its mode is refused, and the error says what to
+// write and where. A candidate need not state it.
 func TestModeMustBeStated(t *testing.T) {
 	for _, tt := range []struct{ why, text, at string }{
 		{"empty", "", "1:1"},
@@ -296,8 +296,8 @@ func TestModeMustBeStated(t *testing.T) {
 	}
 }
 
-// The files we ship end with their mode, so that a copy of them is refused
-// wherever it is cut off.
+// The files that we ship state their mode in the last line, so a copy that was
+// cut off anywhere is refused.
 func TestCutOffExample(t *testing.T) {
 	pkg, err := os.ReadFile(filepath.Join("..", "..", "deploy", "packages", "sekimori.yaml"))
 	if err != nil {
@@ -316,7 +316,8 @@ func TestCutOffExample(t *testing.T) {
 	}
 }
 
-// A key in the wrong place, under an old name or mistyped is told its place.
+// The error for a key that is misplaced, mistyped or under an old name says
+// where the key belongs.
 func TestUnknownKeyHints(t *testing.T) {
 	for in, want := range map[string]string{
 		"psl_file: /x\n":                    `unknown key "psl_file"; its place is dmarc.psl_file; `,

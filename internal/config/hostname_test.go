@@ -28,7 +28,8 @@ func TestFullName(t *testing.T) {
 	}
 }
 
-// TestServID: a name that is given counts, else there is one all the same.
+// TestServID: the configured name is used; without one there is a name all the
+// same.
 func TestServID(t *testing.T) {
 	if got := (&Config{AuthservID: "mx.example.jp"}).ServID(); got != "mx.example.jp" {
 		t.Error(got)

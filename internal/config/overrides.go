@@ -225,7 +225,8 @@ func (k *checker) conditions(path string, w When) {
 		empty bool
 	}{
 		{"client", empty(w.Client)}, {"client_name", empty(w.ClientName)}, {"dkim", empty(w.DKIM)}, {"arc_sealer", empty(w.ARCSealer)},
-		{"spf", empty(w.SPF)}, {"author", empty(w.Author)}, {"published", empty(w.Published)}, {"dmarc", empty(w.DMARC)}, {"traits", empty(w.Traits)},
+		{"spf", empty(w.SPF)}, {"author", empty(w.Author)}, {"published", empty(w.Published)},
+		{"dmarc", empty(w.DMARC)}, {"traits", empty(w.Traits)},
 	} {
 		if key.empty {
 			k.add(path+"."+key.name, "an empty list can never match; leave the key out")
@@ -327,12 +328,14 @@ func (s *RuleSet) Warnings(now time.Time) error {
 	for i := range s.items {
 		o, r := &s.items[i], &rules[i]
 		if !r.Expires.IsZero() && !now.Before(r.Expires) {
-			found.add(o.from, []Problem{{Path: o.path + ".expires", Message: fmt.Sprintf("warning: rule %s has expired: its last day was %s", o.ID, o.Expires.Format(time.DateOnly))}})
+			text := fmt.Sprintf("warning: rule %s has expired: its last day was %s", o.ID, o.Expires.Format(time.DateOnly))
+			found.add(o.from, []Problem{{Path: o.path + ".expires", Message: text}})
 			continue
 		}
 		for j := range i {
 			if rules[j].Shadows(r) && (rules[j].Expires.IsZero() || now.Before(rules[j].Expires)) {
-				found.add(o.from, []Problem{{Path: o.path, Message: fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, rules[j].ID, s.items[j].place())}})
+				text := fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, rules[j].ID, s.items[j].place())
+				found.add(o.from, []Problem{{Path: o.path, Message: text}})
 				break
 			}
 		}

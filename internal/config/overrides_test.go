@@ -18,12 +18,12 @@ import (
 	"sekimori/internal/trait"
 )
 
-// overrides returns a configuration with these items.
+// overrides returns the text of a configuration with these rules.
 func overrides(items ...string) string {
 	return "policy:\n  overrides:\n    - " + strings.Join(items, "\n    - ") + "\n"
 }
 
-// TestBadRules: what is wrong with a rule is said with its place.
+// TestBadRules: mistakes in a rule are reported with their place.
 func TestBadRules(t *testing.T) {
 	const when = "when: {client: [192.0.2.0/24]}"
 	for _, c := range []struct{ reason, item, want string }{
@@ -85,7 +85,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// TestRules: rules of files stand in the place of their item.
+// TestRules: the rules of a file take the place of the item that names it.
 func TestRules(t *testing.T) {
 	file := write(t, "rules.yaml",
 		"- {id: b, when: {dkim: [.lists.example]}, then: {policy: quarantine}}\n- id: c\n  expires: 2027-06-30\n  when:\n    author: [b.example]\n  then: reject\n")
@@ -115,7 +115,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestRuleFiles: problems of a file have its name and place.
+// TestRuleFiles: problems in a file of rules have its name and the place there.
 func TestRuleFiles(t *testing.T) {
 	const good = "{id: a, when: {client: [192.0.2.1]}, then: accept}"
 	for _, tt := range []struct{ why, file, want string }{
@@ -194,7 +194,8 @@ func TestTooManyRules(t *testing.T) {
 	}
 }
 
-// TestWarnings: useless rules are named with their places, and nothing fails.
+// TestWarnings: useless rules are reported with their places, and are not
+// errors.
 func TestWarnings(t *testing.T) {
 	file := write(t, "rules.yaml", "- {id: late, when: {author: [a.b.example]}, then: {policy: reject}}\n")
 	c, err := Parse("x", []byte(overrides(

@@ -22,13 +22,14 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// The reference has every key there is, no other, each with its default.
+// TestReference: the reference has every key that there is and no other, each
+// with its default.
 func TestReference(t *testing.T) {
 	got, err := Parse("reference.yaml", configs.Reference)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso = nil, nil, nil, nil // empty lists there
+	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso = nil, nil, nil, nil // these are empty lists in the file
 	if !reflect.DeepEqual(got, Default()) {
 		t.Errorf("the reference's values are not the defaults:\n%+v\n%+v", got, Default())
 	}
@@ -71,7 +72,7 @@ func allKeys(t reflect.Type, path string) []string {
 	return out
 }
 
-// Every key is explained by a comment right above it.
+// TestReferenceComments: every key has a comment right above it.
 func TestReferenceComments(t *testing.T) {
 	key := regexp.MustCompile(`^\s*[a-z_]+:`)
 	lines := strings.Split(string(configs.Reference), "\n")
@@ -93,7 +94,8 @@ func TestReferenceComments(t *testing.T) {
 	}
 }
 
-// Every field has a yaml tag: without one its key would be the empty text.
+// TestTags: every field has a yaml tag, because without one its key would be
+// "".
 func TestTags(t *testing.T) {
 	for _, path := range allKeys(reflect.TypeFor[Config](), "") {
 		if !regexp.MustCompile(`^[a-z_]+(\.[a-z_]+)*$`).MatchString(path) {
@@ -102,8 +104,8 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// Every trait has its word in the reference and in the handbook, and a rule can
-// ask for it.
+// TestTraitWords: the reference and the handbook name every trait, and a rule
+// can ask for it.
 func TestTraitWords(t *testing.T) {
 	handbook, err := os.ReadFile("../../deploy/docs/policy.md")
 	if err != nil {
@@ -129,8 +131,8 @@ func TestTraitWords(t *testing.T) {
 	}
 }
 
-// TestReferenceWords: the comment above a key that takes words names each of
-// them, as the package has it that obeys the key.
+// TestReferenceWords: for each key that takes words, the comment above it names
+// all words of the package that obeys the key.
 func TestReferenceWords(t *testing.T) {
 	doc := strict.Parse("reference.yaml", configs.Reference)
 	doc.Decode(&Config{}, nil)

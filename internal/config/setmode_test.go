@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Only the line with the mode changes, wherever it stands and however it is
-// written; without one it is added as the last.
+// TestSetMode: only the line with the mode changes, wherever it stands and
+// however it is written. If there is none, it is added at the end.
 func TestSetMode(t *testing.T) {
 	for _, tt := range []struct{ why, in, want string }{
 		{"empty", "", "mode: monitor\n"},
@@ -59,8 +59,8 @@ func TestSetMode(t *testing.T) {
 	}
 }
 
-// The file keeps its permissions, a link stays one, and what goes wrong leaves
-// the file as it was and nothing beside it.
+// TestWriteMode: the file keeps its permissions and a link stays a link. After
+// an error the file is as it was, with nothing left beside it.
 func TestWriteMode(t *testing.T) {
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "real.yaml"), filepath.Join(dir, "link.yaml")

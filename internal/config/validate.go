@@ -105,7 +105,8 @@ func (k *checker) listener(path string, l Listener) {
 		return
 	case "systemd":
 	default:
-		k.add(path, "%q is not a place to listen; write inet:127.0.0.1:8891, inet6:[::1]:8891, unix:/run/sekimori/milter.sock or systemd:NAME", l.Address)
+		k.add(path, "%q is not a place to listen; write inet:127.0.0.1:8891, inet6:[::1]:8891, "+
+			"unix:/run/sekimori/milter.sock or systemd:NAME", l.Address)
 	}
 	if l.Mode != 0 || l.Group != "" {
 		k.add(path, "mode and group are for unix: sockets only")
@@ -131,7 +132,7 @@ func (k *checker) authservID(path, id string) {
 	switch {
 	case len(id) > maxAuthservID:
 		k.add(path, "longer than %d octets", maxAuthservID)
-	case id == "" || strings.ContainsFunc(id, notHostname) || strings.HasPrefix(id, ".") || strings.HasSuffix(id, ".") || strings.Contains(id, ".."):
+	case strings.ContainsFunc(id, notHostname) || slices.Contains(strings.Split(id, "."), ""): // an empty label
 		k.add(path, "%q is not a host name; write one, such as mx.example.jp, in ASCII", id)
 	}
 }

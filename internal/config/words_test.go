@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Every word and form that the reference names is accepted.
+// TestGoodInput: every word and every form that the reference names is
+// accepted.
 func TestGoodInput(t *testing.T) {
 	words := map[string][]string{
 		"mode: %s":                                         {"enforce", "monitor"},
@@ -52,7 +53,7 @@ func TestGoodInput(t *testing.T) {
 	}
 }
 
-// Files come from all kinds of editors.
+// TestEditors: a file is read alike whichever editor wrote it.
 func TestEditors(t *testing.T) {
 	for reason, in := range map[string]string{
 		"CRLF":                      strings.ReplaceAll(full, "\n", "\r\n"),
@@ -73,7 +74,7 @@ func TestEditors(t *testing.T) {
 	}
 }
 
-// Places stay right whatever stands before them.
+// TestPlaces: the place of a mistake is right whatever stands before it.
 func TestPlaces(t *testing.T) {
 	for _, c := range []struct{ reason, in, want string }{
 		{"CRLF", "# a\r\nlog:\r\n  level: x\r\n", "x:3:10: log.level:"},

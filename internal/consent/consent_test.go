@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// tally is Options' hooks.
+// tally counts what the hooks of Options are called with.
 type tally struct {
 	mu     sync.Mutex
 	counts map[string]int
@@ -100,21 +100,21 @@ func TestFile(t *testing.T) {
 		{"<taro>", "taro@example.jp", policy.Out, "the MTA added the domain"},
 		{"<taro%example.jp@mx.example>", "taro@example.jp", policy.Out, "the MTA follows the percent sign"},
 		{"<taro@example.jp>", "taro", policy.Out, "Sendmail's form for local mail: the typed one says more"},
-		{`<"we ird"@example.jp>`, "we ird@example.jp", policy.Out, "an internal form that is no address"},
+		{`<"we ird"@example.jp>`, "we ird@example.jp", policy.Out, "an internal form that is not an address"},
 		{"<postmaster>", "", policy.In, "no domain, not listed"},
 		{"<taro@[192.0.2.1]>", "", policy.In, "a literal is another address"},
-		{"<>", "", policy.Out, "nobody: failed"},
+		{"<>", "", policy.Out, "the null address: failed"},
 		{"", "", policy.Out, "nothing: failed"},
 		{"<ta\x00ro@example.jp>", "", policy.Out, "NUL: failed"},
 		{"<a b@example.jp>", "", policy.Out, "a space without quotes: failed"},
 		{"<hanako+\x01@example.jp>", "hanako+\x01@example.jp", policy.In, "a control octet, which Postfix delivers"},
 		{"<\"hanako+\x7f\"@example.jp>", "hanako+\x7f@example.jp", policy.In, "another, in quotes"},
 		{"<hanako+\x01@example.jp>", "hanako+\x01", policy.In, "Sendmail's form of it"},
-		{"<hanako+\xff@example.jp>", "", policy.In, "8-bit octets that are no UTF-8"},
-		{`<""@example.jp>`, "@example.jp", policy.In, "nobody in particular, whom Postfix may have"},
+		{"<hanako+\xff@example.jp>", "", policy.In, "8-bit octets that are not UTF-8"},
+		{`<""@example.jp>`, "@example.jp", policy.In, "an empty local part, which Postfix may accept"},
 		{"<@example.jp>", "", policy.In, "the same"},
-		{"<@quiet.example>", "@quiet.example", policy.Out, "nobody in particular at a domain that is listed"},
-		{"<@>", "", policy.Out, "nobody nowhere: failed"},
+		{"<@quiet.example>", "@quiet.example", policy.Out, "an empty local part at a domain that is listed"},
+		{"<@>", "", policy.Out, "neither a local part nor a domain: failed"},
 		{"<x\x01@quiet.example>", "", policy.Out, "whose whole domain is listed"},
 		{"<" + strings.Repeat("x", 3000) + "@example.jp>", "", policy.Out, "too long: failed"},
 	} {
@@ -128,7 +128,7 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// The exceptions have the class that is not the default.
+// Recipients in the file have the class that is not the default.
 func TestDefaultOut(t *testing.T) {
 	d, _ := open(t, Options{Default: policy.Out, File: write(t, "", "agreed@example.jp\n")})
 	for typed, want := range map[string]policy.Class{"<agreed@example.jp>": policy.In, "<other@example.jp>": policy.Out, "<a@b@c>": policy.Out} {
@@ -151,7 +151,7 @@ func TestBadFile(t *testing.T) {
 		{"an at sign alone", "@\n", ":1: "},
 		{"no local part, which would be a whole domain", "\"\"@b.example\n", ":1: "},
 		{"a control octet", "a\x01b@c.example\n", ":1: "},
-		{"a domain that is no host name", "a@b..example\n", ":1: "},
+		{"a domain that is not a host name", "a@b..example\n", ":1: "},
 		{"a wildcard", "*@b.example\n@*.b.example\n", ":2: "},
 		{"an address literal", "a@[192.0.2.1]\n", ":1: "},
 		{"NUL", "a\x00b@c.example\n", ":1: "},
@@ -177,7 +177,7 @@ func TestBadFile(t *testing.T) {
 	}
 }
 
-// endless is a list of comments without an end.
+// endless is a list that consists of comments and never ends.
 type endless struct{ n int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -256,8 +256,8 @@ func TestSocketmap(t *testing.T) {
 	}
 }
 
-// Without an answer that can be read a recipient counts as opted out, and the
-// next lookup asks again.
+// If there is no answer that can be read, the recipient counts as opted out,
+// and the next lookup asks again.
 func TestSocketmapFails(t *testing.T) {
 	for _, tt := range []struct{ reason, answer string }{
 		{"TEMP", netstring("TEMP database is away")},
@@ -290,7 +290,7 @@ func TestSocketmapFails(t *testing.T) {
 func TestSocketmapSilent(t *testing.T) {
 	block := make(chan struct{})
 	s := serve(t, "tcp", func(string) string { <-block; return "" })
-	t.Cleanup(func() { close(block) }) // before the server stops
+	t.Cleanup(func() { close(block) }) // must run before the server stops
 	d, seen := open(t, Options{Socketmap: s.target(), Timeout: 20 * time.Millisecond})
 	for range maxSilent + 1 {
 		if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out {
@@ -327,8 +327,8 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// Whoever provokes a failure between two answers, again and again, fills no log;
-// one that goes on is told of when the time is over.
+// A sender who provokes failures between answers cannot fill the log. A failure
+// that lasts is logged when the time is over.
 func TestWarningsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -352,7 +352,7 @@ func TestWarningsAreBounded(t *testing.T) {
 	})
 }
 
-// Lookups that find every connection busy pause nothing.
+// Lookups that find every connection busy do not lead to a pause.
 func TestBusy(t *testing.T) {
 	m := newSocketmap(Target{Network: "unix", Address: "/nowhere"}, time.Millisecond, slog.New(slog.DiscardHandler))
 	for range maxConnections {
@@ -368,7 +368,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// A server that was restarted costs nothing.
+// The restart of a server does not make lookups fail.
 func TestReconnect(t *testing.T) {
 	s := serve(t, "tcp", says("OK in"))
 	d, seen := open(t, Options{Socketmap: s.target(), Default: policy.Out})
@@ -380,7 +380,7 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
-// No answer goes to another question, however many are under way.
+// However many lookups are under way, each gets the answer to its own question.
 func TestConcurrent(t *testing.T) {
 	s := serve(t, "unix", func(q string) string {
 		if strings.Contains(q, "out") {
@@ -409,7 +409,7 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// What a server says of an address is logged without it.
+// An answer of the server is logged without the address in it.
 func TestLogNamesNobody(t *testing.T) {
 	for _, answer := range []string{"PERM no user <Taro@example.jp> here", "OK taro@example.jp"} {
 		var log strings.Builder
@@ -422,7 +422,7 @@ func TestLogNamesNobody(t *testing.T) {
 	}
 }
 
-// A name or an address is one netstring, whatever it holds.
+// A question is one netstring, whatever stands in the name or the address.
 func TestNoInjection(t *testing.T) {
 	s := serve(t, "tcp", says("NOTFOUND "))
 	d, _ := open(t, Options{Socketmap: s.target(), Default: policy.Out})
@@ -469,7 +469,7 @@ func TestClosed(t *testing.T) {
 
 func TestPanic(t *testing.T) {
 	d, seen := open(t, Options{Socketmap: "unix:/nowhere:x"})
-	d.ask = nil // a bug: Known says that there is somebody to ask
+	d.ask = nil // a bug: Known says that there is a socketmap to ask
 	d.o.Default = policy.In
 	d.seen = nil
 	if got := (&Directory{o: d.o, ask: &socketmap{}}).Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out || seen.panics != 1 {

@@ -72,7 +72,8 @@ func parseList(name string, r io.Reader) (*list, error) {
 	case err != nil:
 		return nil, fmt.Errorf("consent: %s: %w", name, err)
 	case in.N == 0:
-		return nil, fmt.Errorf("consent: %s:%d: the file is larger than %d MiB; use policy.recipients.socketmap for so many", name, n, maxListFile>>20)
+		return nil, fmt.Errorf("consent: %s:%d: the file is larger than %d MiB; use policy.recipients.socketmap for so many",
+			name, n, maxListFile>>20)
 	}
 	return l, nil
 }

@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// FuzzNetstring: no answer of a server makes us read more than the bound, and
+// FuzzNetstring: whatever a server answers, we read no more than the bound, and
 // only the two words are classes.
 func FuzzNetstring(f *testing.F) {
 	for _, s := range []string{"5:OK in,", "9:NOTFOUND ,", "0:,", "00:,", "4096:", "9999:x,", ":", "-1:,",
@@ -33,7 +33,7 @@ func FuzzNetstring(f *testing.F) {
 	})
 }
 
-// FuzzList: a file is refused or every line of it is found again.
+// FuzzList: either the file is refused, or every line of it is found again.
 func FuzzList(f *testing.F) {
 	for _, s := range []string{exceptions, "", "\n", "#", "a@b", "@b", "\ufeffa@b.example\r\n", "a@b.example x", "\"#\"@b", "\x00", "a@b\x85c"} {
 		f.Add(s)
@@ -62,7 +62,8 @@ func FuzzList(f *testing.F) {
 	})
 }
 
-// FuzzAddress: whatever is typed at RCPT, the question is one line of text.
+// FuzzAddress: whatever a client types at RCPT, the question is one line of
+// text.
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"<taro@example.jp>", "<>", "<\"a b\"@c>", "<a\x00@b>", "<a@b\r\nRCPT>", "<@x:y@z>", "<\"\\\"\"@b>"} {
 		f.Add(s, "")

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// server speaks a socketmap's side of the protocol. It is not built on the
-// client's code: its netstrings are read with Sscanf.
+// server speaks the server's side of the socketmap protocol. It shares no code
+// with the client: it reads netstrings with Sscanf.
 type server struct {
 	ln     net.Listener
 	answer func(question string) string // raw octets to send; "" closes the connection
@@ -46,7 +46,7 @@ func (s *server) stop() {
 	s.wg.Wait()
 }
 
-// hangUp closes what is open, as a server that was restarted.
+// hangUp closes the open connections, as a server does that restarts.
 func (s *server) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +112,7 @@ func (s *server) connections() int {
 	return s.accepted
 }
 
-// target is the socketmap as the configuration has it.
+// target returns the socketmap as it is written in the configuration.
 func (s *server) target() string {
 	if s.ln.Addr().Network() == "unix" {
 		return "unix:" + s.ln.Addr().String() + ":consent"
@@ -120,13 +120,13 @@ func (s *server) target() string {
 	return "inet:" + s.ln.Addr().String() + ":consent"
 }
 
-// netstring is written apart from the client's, too.
+// netstring writes a netstring without the client's code.
 func netstring(s string) string { return fmt.Sprintf("%d:%s,", len(s), s) }
 
-// says answers every question alike.
+// says returns a server that gives every question the same answer.
 func says(answer string) func(string) string { return func(string) string { return netstring(answer) } }
 
-// table answers from a map of addresses.
+// table returns a server that answers from a map of addresses.
 func table(entries map[string]string) func(string) string {
 	return func(q string) string {
 		_, key, _ := strings.Cut(q, " ")

@@ -263,7 +263,8 @@ func (f *Finder) Sources(least int) []*Source {
 	}
 	rank := map[Confidence]int{High: 0, Medium: 1, Low: 2}
 	slices.SortFunc(out, func(a, b *Source) int {
-		return cmp.Or(rank[a.Confidence]-rank[b.Confidence], b.Failures-a.Failures, strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Value, b.Value))
+		return cmp.Or(rank[a.Confidence]-rank[b.Confidence], b.Failures-a.Failures,
+			strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Value, b.Value))
 	})
 	return out
 }

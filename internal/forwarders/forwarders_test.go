@@ -28,7 +28,7 @@ import (
 	"sekimori/internal/trait"
 )
 
-// message is one that failed, by an author of the given number.
+// message returns a failing message by the author with this number.
 func message(number int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 	domain := dns.Name(fmt.Sprintf("author%d.example", number))
 	e := &msgauth.Evaluation{
@@ -82,23 +82,24 @@ func all(changes ...func(*msgauth.Evaluation)) func(*msgauth.Evaluation) {
 
 var rejected = policy.Verdict{Action: policy.Reject}
 
-// survived makes a message one whose author's signature came through.
+// survived makes the message one whose author's signature came through.
 func survived(e *msgauth.Evaluation) {
 	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultPass, PolicyPublished: dmarc.PolicyReject, AlignedDKIM: true}
 }
 
-// excluded makes a message one from a host that the author's SPF excludes.
+// excluded makes the message one from a host that the author's SPF excludes.
 func excluded(e *msgauth.Evaluation) {
 	e.MailFrom = spf.Check{Result: spf.Fail, Domain: e.From.AuthorDomain}
 }
 
-// found adds n failing messages of as many authors and some that passed intact,
-// by way of the log and of the daemon's memory, which have to agree.
-// decided is the decision on a message that was evaluated.
+// decided returns the decision on a message that was evaluated.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
 
+// found returns the one source of n failing messages by as many authors and of
+// some that passed intact. It finds the source by the log and by the daemon's
+// memory, which must agree.
 func found(t *testing.T, n, intact int, change func(*msgauth.Evaluation)) *Source {
 	t.Helper()
 	var log bytes.Buffer
@@ -157,7 +158,7 @@ func TestSources(t *testing.T) {
 			SPF, "alumni.example", Low},
 		{"mail of two authors came through", 12, 2, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
 		{"a host that SPF of the authors excludes", 12, 3, all(broken, excluded, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
-		{"a name that does not point back is no evidence", 12, 3, broken, Client, "198.51.100.0/24", Medium},
+		{"a name that does not point back is not evidence", 12, 3, broken, Client, "198.51.100.0/24", Medium},
 		{"a network of IPv6", 12, 3, all(broken, func(e *msgauth.Evaluation) { e.Session.Client = netip.MustParseAddr("2001:db8:1:2:3::4") }),
 			Client, "2001:db8:1:2::/64", Medium},
 		{"a name that is a public suffix itself", 12, 3, all(broken, named("co.jp")), Client, "198.51.100.0/24", Medium},
@@ -168,7 +169,7 @@ func TestSources(t *testing.T) {
 		{"a spoofer: no signature of any author", 500, 0, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
 		{"a spoofer beside whom mail comes through", 500, 3, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
 		{"an abused provider signs as itself", 500, 3, by("provider.example"), DKIM, "provider.example", Low},
-		{"the author's other domain is no third party", 12, 3,
+		{"the author's other domain is not a third party", 12, 3,
 			all(broken, func(e *msgauth.Evaluation) { by("x." + string(e.From.AuthorDomain))(e) }), Client, "198.51.100.0/24", Medium},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -180,7 +181,7 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestExcluded: where SPF of an author excludes the host, its mail is never
+// TestExcluded: if SPF of an author excludes the host, its mail is never
 // proposed for acceptance.
 func TestExcluded(t *testing.T) {
 	for name, change := range map[string]func(*msgauth.Evaluation){
@@ -212,7 +213,7 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
-// TestIntact: mail that passes counts for volume, not as a failure.
+// TestIntact: messages that pass are counted, but not as failures.
 func TestIntact(t *testing.T) {
 	f := New()
 	for i := range 20 {
@@ -222,7 +223,7 @@ func TestIntact(t *testing.T) {
 		}
 		f.Add(r)
 	}
-	f.Add(Record{Author: "x.example", DMARC: dmarc.ResultFail}) // from nowhere
+	f.Add(Record{Author: "x.example", DMARC: dmarc.ResultFail}) // without any source
 	if s := f.Sources(1); len(s) != 1 || s[0].Messages != 20 || s[0].Intact != 10 || s[0].Failures != 10 ||
 		s[0].Bare != 10 || s[0].Harmed != 0 || f.Records != 21 {
 		t.Errorf("%+v", s[0])
@@ -232,7 +233,7 @@ func TestIntact(t *testing.T) {
 	}
 }
 
-// TestBounded: what strangers can make many is bounded.
+// TestBounded: the bounds hold for everything that strangers can make many.
 func TestBounded(t *testing.T) {
 	f := New()
 	for i := range maxSources + 7 {
@@ -254,8 +255,8 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestRulesLoad: what is printed is a file of rules that the daemon takes, and
-// the rules match the mail they were made of.
+// TestRulesLoad: the daemon reads the printed file of rules, and the rules
+// match the mail from which they were made.
 func TestRulesLoad(t *testing.T) {
 	f := New()
 	var mail []*msgauth.Evaluation
@@ -300,7 +301,7 @@ func TestRulesLoad(t *testing.T) {
 	}
 }
 
-// uncomment does what the file tells an operator to.
+// uncomment edits the file as it tells an operator to.
 func uncomment(text string) string {
 	var rules []string
 	for line := range strings.SplitSeq(text, "\n") {

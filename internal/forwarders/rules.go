@@ -105,7 +105,8 @@ func ruleID(s *Source) string {
 
 // String says in one sentence what was seen of the source.
 func (s *Source) String() string {
-	return fmt.Sprintf("%d of %d messages fail DMARC, of %d authors; %d with a broken author signature, %d with none, %d with SRS, %d against the author's SPF; %d of %d authors passed intact",
+	return fmt.Sprintf("%d of %d messages fail DMARC, of %d authors; "+
+		"%d with a broken author signature, %d with none, %d with SRS, %d against the author's SPF; %d of %d authors passed intact",
 		s.Failures, s.Messages, s.Authors, s.Broken, s.Bare, s.SRS, s.AuthorSPFFail, s.Intact, s.IntactAuthors)
 }
 

@@ -18,6 +18,12 @@ import (
 	"sekimori/internal/trait"
 )
 
+// setOf returns the set of these traits.
+func setOf(traits ...trait.Trait) (s trait.Set) {
+	s.Add(traits...)
+	return s
+}
+
 func TestTraits(t *testing.T) {
 	field := func(name, value string) message.Header { return message.Header{{Name: name, Value: " " + value}} }
 	for _, tt := range []struct {
@@ -25,24 +31,24 @@ func TestTraits(t *testing.T) {
 		h           message.Header
 		want        trait.Set
 	}{
-		{"a newsletter", "a", message.Header{{Name: "List-Unsubscribe", Value: " <x>"}, {Name: "Precedence", Value: " bulk"}}, trait.SetOf(trait.Bulk)},
-		{"Precedence: junk", "a", field("precedence", "JUNK"), trait.SetOf(trait.Bulk)},
+		{"a newsletter", "a", message.Header{{Name: "List-Unsubscribe", Value: " <x>"}, {Name: "Precedence", Value: " bulk"}}, setOf(trait.Bulk)},
+		{"Precedence: junk", "a", field("precedence", "JUNK"), setOf(trait.Bulk)},
 		{"Precedence of nothing known", "a", field("Precedence", "first-class"), trait.Set{}},
 		{"List-Unsubscribe-Post alone", "a", field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"), trait.Set{}},
-		{"List-Id", "a", field("LIST-ID", "<x>"), trait.SetOf(trait.List)},
-		{"List-Post", "a", field("List-Post", "<mailto:x@y>"), trait.SetOf(trait.List)},
-		{"Mailing-List", "a", field("Mailing-List", "contact x; run by ezmlm"), trait.SetOf(trait.List)},
-		{"X-BeenThere", "a", field("X-BeenThere", "x@y"), trait.SetOf(trait.List)},
-		{"Precedence: list", "a", field("Precedence", "List "), trait.SetOf(trait.List)},
-		{"resent", "a", field("Resent-From", "<x@y>"), trait.SetOf(trait.Forwarded)},
-		{"forwarded by a provider", "a", field("X-Forwarded-To", "x@y"), trait.SetOf(trait.Forwarded)},
-		{"delivered before", "a", field("Delivered-To", "x@y"), trait.SetOf(trait.Forwarded)},
-		{"ARC", "a", field("ARC-Seal", "i=1"), trait.SetOf(trait.ARC)},
+		{"List-Id", "a", field("LIST-ID", "<x>"), setOf(trait.List)},
+		{"List-Post", "a", field("List-Post", "<mailto:x@y>"), setOf(trait.List)},
+		{"Mailing-List", "a", field("Mailing-List", "contact x; run by ezmlm"), setOf(trait.List)},
+		{"X-BeenThere", "a", field("X-BeenThere", "x@y"), setOf(trait.List)},
+		{"Precedence: list", "a", field("Precedence", "List "), setOf(trait.List)},
+		{"resent", "a", field("Resent-From", "<x@y>"), setOf(trait.Forwarded)},
+		{"forwarded by a provider", "a", field("X-Forwarded-To", "x@y"), setOf(trait.Forwarded)},
+		{"delivered before", "a", field("Delivered-To", "x@y"), setOf(trait.Forwarded)},
+		{"ARC", "a", field("ARC-Seal", "i=1"), setOf(trait.ARC)},
 		{"ARC results alone are no chain", "a", field("ARC-Authentication-Results", "i=1"), trait.Set{}},
-		{"SRS0", "srs0=HH=TT=orig.example=a", nil, trait.SetOf(trait.SRS)},
-		{"SRS1", "SRS1+HH=x", nil, trait.SetOf(trait.SRS)},
+		{"SRS0", "srs0=HH=TT=orig.example=a", nil, setOf(trait.SRS)},
+		{"SRS1", "SRS1+HH=x", nil, setOf(trait.SRS)},
 		{"not SRS", "srs0x", nil, trait.Set{}},
-		{"list and forwarded", "a", append(field("List-Id", "<x>"), field("X-Original-To", "x")...), trait.SetOf(trait.List, trait.Forwarded)},
+		{"list and forwarded", "a", append(field("List-Id", "<x>"), field("X-Original-To", "x")...), setOf(trait.List, trait.Forwarded)},
 	} {
 		e := &Evaluation{}
 		(&Verification{header: tt.h, path: mailaddr.Path{Local: tt.local}}).findTraits(t.Context(), e)
@@ -93,23 +99,23 @@ func TestTraitsOfSignatures(t *testing.T) {
 		want trait.Set
 	}{
 		{"broken body under the author's domain", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "mail.bank.example"},
-			trait.SetOf(trait.BrokenAuthorSignature)},
-		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+			setOf(trait.BrokenAuthorSignature)},
+		{"broken header", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonSignature, Domain: "bank.example"}, setOf(trait.BrokenAuthorSignature)},
 		{"no key proves nothing", dkim.Signature{Result: dkim.PermError, Reason: dkim.ReasonKeyNotFound, Domain: "bank.example"}, trait.Set{}},
-		{"cut by the MTA", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonNotVerifiable, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"cut by the MTA", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonNotVerifiable, Domain: "bank.example"}, setOf(trait.BrokenAuthorSignature)},
 		{"over a field that MTAs remove", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "bank.example"},
-			trait.SetOf(trait.BrokenAuthorSignature)},
+			setOf(trait.BrokenAuthorSignature)},
 		{"over a space that the MTA does not show",
 			dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonLeadingSpace, Domain: "mail.bank.example"},
-			trait.SetOf(trait.BrokenAuthorSignature)},
+			setOf(trait.BrokenAuthorSignature)},
 		{"somebody else's over such a field", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "other.example"}, trait.Set{}},
-		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, trait.SetOf(trait.BrokenAuthorSignature)},
+		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, setOf(trait.BrokenAuthorSignature)},
 		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, trait.Set{}},
-		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "other.example"}, trait.SetOf(trait.ThirdPartySignature)},
-		{"the list's good one", dkim.Signature{Result: dkim.Pass, Domain: "lists.example"}, trait.SetOf(trait.ThirdPartySignature, trait.ListSignature)},
-		{"the list's host's domain", dkim.Signature{Result: dkim.Pass, Domain: "roses.lists.example"}, trait.SetOf(trait.ThirdPartySignature, trait.ListSignature)},
+		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "other.example"}, setOf(trait.ThirdPartySignature)},
+		{"the list's good one", dkim.Signature{Result: dkim.Pass, Domain: "lists.example"}, setOf(trait.ThirdPartySignature, trait.ListSignature)},
+		{"the list's host's domain", dkim.Signature{Result: dkim.Pass, Domain: "roses.lists.example"}, setOf(trait.ThirdPartySignature, trait.ListSignature)},
 		{"a domain below the list's speaks for itself only", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"},
-			trait.SetOf(trait.ThirdPartySignature)},
+			setOf(trait.ThirdPartySignature)},
 		{"the list's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "lists.example"}, trait.Set{}},
 	} {
 		e := &Evaluation{From: author.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}

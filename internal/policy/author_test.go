@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// TestInvalidFrom: the reply names the cause in words of ours, and only a
-// notification that names no domain is spared.
+// TestInvalidFrom: the reply names the cause in our own words. Only a
+// notification whose From claims no domain is not refused.
 func TestInvalidFrom(t *testing.T) {
 	for _, tt := range []struct {
 		why, from string
@@ -62,8 +62,8 @@ func TestInvalidFrom(t *testing.T) {
 	}
 }
 
-// TestNamelessBounceKeepsToKinds: a missing field and several are no word, null
-// sender or not.
+// TestNamelessBounceKeepsToKinds: a missing From field and several ones are
+// refused even with the null sender.
 func TestNamelessBounceKeepsToKinds(t *testing.T) {
 	for _, values := range [][]string{nil, {" MAILER-DAEMON", " MAILER-DAEMON"}} {
 		e := judged(t, values...)
@@ -74,8 +74,8 @@ func TestNamelessBounceKeepsToKinds(t *testing.T) {
 	}
 }
 
-// TestOtherName: a pass is tagged where the name is nothing but another's
-// address; a fail is decided as ever.
+// TestOtherName: a pass is tagged if the display name is nothing but an address
+// of another domain. A fail is decided as always.
 func TestOtherName(t *testing.T) {
 	for _, tt := range []struct {
 		from   string
@@ -99,8 +99,8 @@ func TestOtherName(t *testing.T) {
 	}
 }
 
-// judged is the evaluation of a message with these From fields and nothing that
-// passes.
+// judged returns the evaluation of a message with these From fields in which
+// nothing passes.
 func judged(t *testing.T, values ...string) *msgauth.Evaluation {
 	t.Helper()
 	e := &msgauth.Evaluation{MailFrom: spf.Check{Result: spf.None}, DMARC: dmarc.Evaluation{Result: dmarc.ResultPermError}}

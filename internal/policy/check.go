@@ -68,9 +68,11 @@ func (c Config) CheckRule(r Rule) *RuleError {
 		}
 	}
 	if len(w.Client) > 0 {
-		return &RuleError{"client", fmt.Sprintf("a network wider than /%d (IPv6: /%d) is not evidence for \"%s\"", widestEvidence4, widestEvidence6, r.Then)}
+		return &RuleError{"client", fmt.Sprintf("a network wider than /%d (IPv6: /%d) is not evidence for \"%s\"",
+			widestEvidence4, widestEvidence6, r.Then)}
 	}
-	return &RuleError{"then", fmt.Sprintf("\"%s\" needs evidence that a stranger cannot write into a message: client, client_name, dkim, arc_sealer or spf; the keys given can all be forged", r.Then)}
+	return &RuleError{"then", fmt.Sprintf("\"%s\" needs evidence that a stranger cannot write into a message: "+
+		"client, client_name, dkim, arc_sealer or spf; the keys given can all be forged", r.Then)}
 }
 
 func (w *Conditions) empty() bool {
@@ -160,7 +162,8 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 	}
 	switch {
 	case o.Policy != "" && only(dmarc.ResultPass, dmarc.ResultPermError):
-		return &RuleError{"then", fmt.Sprintf("\"%s\" can never match a message that fails, is undecided or has no policy, and it changes no other", o)}
+		return &RuleError{"then", fmt.Sprintf("\"%s\" can never match a message that fails, is undecided or has no policy, "+
+			"and it changes no other", o)}
 	case o.Action == Accept && only(dmarc.ResultPass):
 		return &RuleError{"then", "\"accept\" changes nothing: a pass is accepted anyway"}
 	case o.Action == Accept && only(dmarc.ResultPermError):
@@ -174,7 +177,8 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 func (w *Conditions) harshest(c Config, o Outcome) int {
 	worst := 0
 	putOff := func(a Action, published ...dmarc.Policy) bool {
-		return a == TempFail && (len(w.Published) == 0 || slices.ContainsFunc(published, func(p dmarc.Policy) bool { return slices.Contains(w.Published, p) }))
+		matches := func(p dmarc.Policy) bool { return slices.Contains(w.Published, p) }
+		return a == TempFail && (len(w.Published) == 0 || slices.ContainsFunc(published, matches))
 	}
 	for _, r := range w.results() {
 		switch r {

@@ -20,7 +20,7 @@ func TestCheckRule(t *testing.T) {
 		w    Conditions
 		then Outcome
 		c    Config
-		want string // key: part of the reason; "" is sound
+		want string // the key and a part of the reason; "" if the rule is sound
 	}{
 		{why: "client network", w: Conditions{Client: networks("192.0.2.0/24")}, then: accept},
 		{why: "the widest that count", w: Conditions{Client: networks("10.0.0.0/8", "2001:2000::/19")}, then: accept},
@@ -76,11 +76,11 @@ func TestCheckRule(t *testing.T) {
 			then: reject, want: "published: can never match"},
 		{why: "no author and an author", w: Conditions{Author: author, DMARC: []dmarc.Result{dmarc.ResultPermError}}, then: reject, want: "dmarc: can never match"},
 		{why: "no author", w: results(dmarc.ResultPermError), then: reject},
-		{why: "whoever has a domain in Japan", w: Conditions{SPF: []Pattern{".co.jp"}}, then: accept, want: "spf: .co.jp is not evidence"},
-		{why: "whoever rents a host", w: Conditions{ClientName: []Pattern{"mx.alumni.example", ".us-west-2.compute.amazonaws.com"}}, then: accept,
+		{why: "anybody with a domain in Japan", w: Conditions{SPF: []Pattern{".co.jp"}}, then: accept, want: "spf: .co.jp is not evidence"},
+		{why: "anybody who rents a host", w: Conditions{ClientName: []Pattern{"mx.alumni.example", ".us-west-2.compute.amazonaws.com"}}, then: accept,
 			want: "client_name: .us-west-2.compute.amazonaws.com is not evidence"},
-		{why: "whoever signs", w: Conditions{DKIM: []Pattern{".github.io"}}, then: tag, want: "dkim: .github.io is not evidence"},
-		{why: "whoever seals", w: Conditions{ARCSealer: []Pattern{".co.uk"}}, then: quarantine, want: "arc_sealer: .co.uk is not evidence"},
+		{why: "anybody who signs", w: Conditions{DKIM: []Pattern{".github.io"}}, then: tag, want: "dkim: .github.io is not evidence"},
+		{why: "anybody who seals", w: Conditions{ARCSealer: []Pattern{".co.uk"}}, then: quarantine, want: "arc_sealer: .co.uk is not evidence"},
 		{why: "a suffix only narrows", w: Conditions{SPF: []Pattern{".co.jp"}, DKIM: []Pattern{"list.example"}}, then: accept},
 		{why: "a suffix to be harsh with", w: Conditions{SPF: []Pattern{".co.jp"}}, then: reject},
 		{why: "a domain below a suffix", w: Conditions{SPF: []Pattern{".bank.co.jp"}}, then: accept},
@@ -103,8 +103,8 @@ func TestCheckRule(t *testing.T) {
 	}
 }
 
-// TestForgedIsNeverMild: no rule that CheckRule lets pass makes a spoof without
-// any evidence milder, whatever can be forged.
+// TestForgedIsNeverMild: a rule that CheckRule accepts never makes a spoof
+// without evidence milder, whatever the spoofer writes into it.
 func TestForgedIsNeverMild(t *testing.T) {
 	outcomes := []Outcome{accept, tag, quarantine, reject, asPolicy(dmarc.PolicyNone), asPolicy(dmarc.PolicyQuarantine), asPolicy(dmarc.PolicyReject)}
 	conditions := []Conditions{{Author: []Pattern{"bank.example"}}, {Traits: trait.All()}, {DMARC: []dmarc.Result{dmarc.ResultFail}}}
@@ -115,7 +115,7 @@ func TestForgedIsNeverMild(t *testing.T) {
 	sound, forgeable := 0, 0
 	for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject} {
 		e := failing(p)
-		e.Traits.Add(trait.Bulk) // matches, and is no sign of indirect mail
+		e.Traits.Add(trait.Bulk) // it matches, and does not speak for indirect mail
 		without := Decide(&e, Config{})
 		for _, w := range conditions {
 			for _, then := range outcomes {

@@ -19,7 +19,7 @@ func TestRespect(t *testing.T) {
 		disp    dmarc.Policy
 		over    OverrideType
 	}{
-		{name: "nobody was asked", p: dmarc.PolicyReject, action: Reject, applied: Reject, disp: dmarc.PolicyReject},
+		{name: "no consent was looked up", p: dmarc.PolicyReject, action: Reject, applied: Reject, disp: dmarc.PolicyReject},
 		{name: "all agreed", p: dmarc.PolicyReject, consent: in, action: Reject, applied: Reject, disp: dmarc.PolicyReject},
 		{name: "all opted out", p: dmarc.PolicyReject, consent: out, action: Tag, applied: Tag, would: Reject, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
 		{name: "one opted out: the mildest for all", p: dmarc.PolicyReject, consent: mixed, action: Tag, applied: Tag, would: Reject,
@@ -30,7 +30,7 @@ func TestRespect(t *testing.T) {
 			applied: Tag, would: Quarantine, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
 		{name: "monitor mode would not act either", p: dmarc.PolicyReject, c: Config{Mode: Monitor}, consent: out, action: Tag, applied: Tag,
 			would: Reject, disp: dmarc.PolicyNone, over: OverrideLocalPolicy},
-		{name: "a label is no enforcement", p: dmarc.PolicyNone, consent: out, action: Tag, applied: Tag, disp: dmarc.PolicyNone},
+		{name: "a label does not enforce anything", p: dmarc.PolicyNone, consent: out, action: Tag, applied: Tag, disp: dmarc.PolicyNone},
 	} {
 		e := failing(tt.p)
 		v := Decide(&e, tt.c).Respect(tt.consent)

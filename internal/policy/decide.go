@@ -25,7 +25,10 @@ func Skipped(reason Reason) Verdict {
 // a part of it was seen. what names the limit.
 func Oversized(what string, c Config) Verdict {
 	c = c.withDefaults()
-	v := Verdict{Action: Reject, Enforced: c.Mode == Enforce, Reason: ReasonOversize, Evidence: []string{"too large: " + what}, Disposition: dmarc.PolicyNone}
+	v := Verdict{
+		Action: Reject, Enforced: c.Mode == Enforce, Reason: ReasonOversize,
+		Evidence: []string{"too large: " + what}, Disposition: dmarc.PolicyNone,
+	}
 	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds the limits of this system")
 	v.settle(c)
 	return v
@@ -215,7 +218,8 @@ func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 	switch {
 	case spfFail && (passes || rank(c.SPFFail) >= rank(c.NoPolicy)):
 		v.Action, v.Reason = c.SPFFail, ReasonSPFFail
-		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedSPFFail, fmt.Sprintf("SPF of %s does not permit %s (%s)", e.MailFrom.Domain, e.Session.Client, v.ID))
+		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedSPFFail,
+			fmt.Sprintf("SPF of %s does not permit %s (%s)", e.MailFrom.Domain, e.Session.Client, v.ID))
 	case passes:
 		v.Action, v.Reason = Accept, ReasonPassNoPolicy
 	case unsure:
@@ -225,7 +229,8 @@ func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 		if v.Action == Reject && e.Session.Unknown() {
 			v.Action = Quarantine // the address that SPF needs is not known
 		}
-		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedMultiple, fmt.Sprintf("Email from %s has no DMARC policy and does not authenticate (%s)", e.From.AuthorDomain, v.ID))
+		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedMultiple,
+			fmt.Sprintf("Email from %s has no DMARC policy and does not authenticate (%s)", e.From.AuthorDomain, v.ID))
 	}
 }
 

@@ -91,10 +91,10 @@ func TestDecide(t *testing.T) {
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideMailingList},
 		{name: "list fields, but iprev fails", e: with(with(failing(dmarc.PolicyReject), list), func(e *msgauth.Evaluation) { e.IPRev.Status = iprev.Fail }),
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
-		{name: "list fields, and no reverse name at all is no evidence",
+		{name: "list fields, and a missing reverse name is not evidence",
 			e:      with(with(failing(dmarc.PolicyReject), list), func(e *msgauth.Evaluation) { e.IPRev.Status = iprev.PermError }),
 			action: Quarantine, reason: ReasonIndirect, disp: dmarc.PolicyQuarantine, over: OverrideMailingList},
-		{name: "a third party's signature is no sign of indirect mail",
+		{name: "a third party's signature does not speak for indirect mail",
 			e:      with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.ThirdPartySignature) }),
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{name: "reject: always", e: with(failing(dmarc.PolicyReject), list), c: Config{Reject: RejectAlways},
@@ -184,7 +184,7 @@ func TestDecide(t *testing.T) {
 			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.24 "},
 		{name: "no record, DKIM temperror, and it is refused here", e: unpublished(spf.None, dkim.TempError), c: Config{NoPolicy: Reject},
 			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
-		{name: "no record, SPF fail, and a key that did not come is no way round what is refused here", e: unpublished(spf.Fail, dkim.TempError),
+		{name: "no record, SPF fail, and a missing key does not avoid the refusal", e: unpublished(spf.Fail, dkim.TempError),
 			c:      Config{NoPolicy: Reject},
 			action: TempFail, reason: ReasonTempError, disp: dmarc.PolicyNone, reply: "451 4.7.5 "},
 		{name: "no record, SPF fail and a key that did not come, where both are the same", e: unpublished(spf.Fail, dkim.TempError),
@@ -232,7 +232,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestApplied: the verdict is the same in every mode, what is done is not.
+// TestApplied: the mode does not change the verdict, only what is done.
 func TestApplied(t *testing.T) {
 	for _, tt := range []struct {
 		c       Config
@@ -264,7 +264,7 @@ func TestOversized(t *testing.T) {
 	}
 }
 
-// TestFlooded: it is refused in either mode.
+// TestFlooded: the message is refused in both modes.
 func TestFlooded(t *testing.T) {
 	for _, mode := range []Mode{Enforce, Monitor} {
 		if v := Flooded(Oversized("header_fields", Config{Mode: mode})); v.Applied != Reject || v.Reply.Code != 552 || !v.Enforced || v.Reason != ReasonOversize {
@@ -273,8 +273,8 @@ func TestFlooded(t *testing.T) {
 	}
 }
 
-// TestForged: a result in our name that stays is refused, and says why; monitor
-// mode does not act.
+// TestForged: a message with a result in our name that cannot be deleted is
+// refused with the reason. Monitor mode does not refuse it.
 func TestForged(t *testing.T) {
 	e := failing(dmarc.PolicyNone)
 	for _, v := range []Verdict{Decide(&e, Config{}), Skipped(ReasonAuthenticated)} {
@@ -300,7 +300,8 @@ func TestUnlabelled(t *testing.T) {
 	}
 }
 
-// TestExplanationID: the same message has the same id, another has another.
+// TestExplanationID: the same message has the same id, and another message has
+// another.
 func TestExplanationID(t *testing.T) {
 	a, b := failing(dmarc.PolicyReject), failing(dmarc.PolicyReject)
 	b.Envelope.QueueID = "4ABC"

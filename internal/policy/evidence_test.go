@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// TestIndirectComment: a report does not call a bounce of the author's host
-// indirect mail.
+// TestIndirectComment: a DMARC report does not call a bounce of the author's
+// own host indirect mail.
 func TestIndirectComment(t *testing.T) {
 	const indirect, own = "looks like indirect mail", "may be the author's own mail"
 	for _, tt := range []struct {
@@ -35,8 +35,8 @@ func TestIndirectComment(t *testing.T) {
 	}
 }
 
-// TestUnknownClientWithoutPolicy: SPF of a client that nobody knows might have
-// passed, so that its want is no reason to refuse.
+// TestUnknownClientWithoutPolicy: SPF might have passed for a client whose
+// address is not known, so the missing pass is not a reason to refuse.
 func TestUnknownClientWithoutPolicy(t *testing.T) {
 	for client, want := range map[netip.Addr]map[Action]Action{
 		netip.MustParseAddr("203.0.113.66"): {Tag: Tag, Quarantine: Quarantine, Reject: Reject},

@@ -89,7 +89,8 @@ func (w *Conditions) clientName(e *msgauth.Evaluation) answer {
 		return answered(matchesAny(w.ClientName, e.IPRev.Name))
 	}
 	cause := nameCause(e)
-	if cause != "" && (len(e.IPRev.Names) == 0 || slices.ContainsFunc(e.IPRev.Names, func(n dns.Name) bool { return matchesAny(w.ClientName, n) })) {
+	mayMatch := func(n dns.Name) bool { return matchesAny(w.ClientName, n) }
+	if cause != "" && (len(e.IPRev.Names) == 0 || slices.ContainsFunc(e.IPRev.Names, mayMatch)) {
 		return unsure(cause)
 	}
 	return no

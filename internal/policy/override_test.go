@@ -33,7 +33,7 @@ func networks(list ...string) (out []netip.Prefix) {
 	return out
 }
 
-// change is what a case does to a message.
+// change edits the message of a test case.
 type change = func(e *msgauth.Evaluation)
 
 func client(addr string) change {
@@ -80,7 +80,7 @@ func all(changes ...change) change {
 	}
 }
 
-// TestMatch: what each condition takes, refuses and leaves open.
+// TestMatch: which messages each condition matches, excludes and leaves open.
 func TestMatch(t *testing.T) {
 	const good = " lists.example; dmarc=pass"
 	nothing := func(*msgauth.Evaluation) {}
@@ -104,11 +104,11 @@ func TestMatch(t *testing.T) {
 		{"the MTA's own word is not looked at", Conditions{ClientName: []Pattern{".relay.example"}},
 			all(iprevIs(iprev.PermError), func(e *msgauth.Evaluation) { e.Session.ClientName = "mx1.relay.example" }), no},
 		{"its address did not come", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError, "x.other.example", "mx1.relay.example"), no},
-		{"we had no room to ask for its address", Conditions{ClientName: []Pattern{".relay.example"}},
+		{"no slot to look up its address", Conditions{ClientName: []Pattern{".relay.example"}},
 			all(iprevIs(iprev.TempError, "x.other.example", "mx1.relay.example"), iprevFailed(dns.KindBudget)), noSlot},
-		{"we had no room for the address of another name", Conditions{ClientName: []Pattern{".relay.example"}},
+		{"no slot to look up the address of another name", Conditions{ClientName: []Pattern{".relay.example"}},
 			all(iprevIs(iprev.TempError, "mx1.other.example"), iprevFailed(dns.KindBudget)), no},
-		{"we had no room to ask for its name", Conditions{ClientName: []Pattern{".relay.example"}},
+		{"no slot to look up its name", Conditions{ClientName: []Pattern{".relay.example"}},
 			all(iprevIs(iprev.TempError), iprevFailed(dns.KindBudget)), noSlot},
 		{"a bug of ours", Conditions{ClientName: []Pattern{".relay.example"}}, all(iprevIs(iprev.TempError), panics(msgauth.IPRev)), unknown},
 		{"the address of another name did not come", Conditions{ClientName: []Pattern{".relay.example"}}, iprevIs(iprev.TempError, "mx1.other.example"), no},
@@ -119,8 +119,8 @@ func TestMatch(t *testing.T) {
 		{"failing signature", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.Fail, "lists.example"), no},
 		{"signature of another", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "x.lists.example"), no},
 		{"its key did not come", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "lists.example"), unknown},
-		{"we had no room to ask for its key", Conditions{DKIM: []Pattern{"lists.example"}}, signedFor(dkim.TempError, "lists.example", "dns_budget"), noSlot},
-		{"no room for one key, no answer about the other", Conditions{DKIM: []Pattern{"lists.example"}},
+		{"no slot to look up its key", Conditions{DKIM: []Pattern{"lists.example"}}, signedFor(dkim.TempError, "lists.example", "dns_budget"), noSlot},
+		{"no slot for one key, no answer about the other", Conditions{DKIM: []Pattern{"lists.example"}},
 			all(signed(dkim.TempError, "lists.example"), signedFor(dkim.TempError, "lists.example", "dns_budget")), noSlot},
 		{"another's key did not come", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "evil.example"), no},
 		{"our own failure", Conditions{DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, ""), unknown},
@@ -141,7 +141,7 @@ func TestMatch(t *testing.T) {
 		{"SPF pass", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.Pass, "fwd.example"), yes},
 		{"SPF softfail", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.SoftFail, "fwd.example"), no},
 		{"SPF not known", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.TempError, "fwd.example"), unknown},
-		{"no room for SPF", Conditions{SPF: []Pattern{"fwd.example"}},
+		{"no slot for SPF", Conditions{SPF: []Pattern{"fwd.example"}},
 			all(spfIs(spf.TempError, "fwd.example"), func(e *msgauth.Evaluation) { e.MailFrom.Reason = spf.ReasonDNSBudget }), noSlot},
 		{"SPF of another not known", Conditions{SPF: []Pattern{"fwd.example"}}, spfIs(spf.TempError, "x.example"), no},
 
@@ -155,14 +155,14 @@ func TestMatch(t *testing.T) {
 			func(e *msgauth.Evaluation) { e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone} }, yes},
 		{"not known what is published", Conditions{Published: []dmarc.Policy{Absent}},
 			func(e *msgauth.Evaluation) { e.DMARC = dmarc.Evaluation{Result: dmarc.ResultTempError} }, unknown},
-		{"nobody whose policy it were", Conditions{Published: []dmarc.Policy{Absent}},
+		{"there is no author, so no policy", Conditions{Published: []dmarc.Policy{Absent}},
 			func(e *msgauth.Evaluation) { e.DMARC = dmarc.Evaluation{Result: dmarc.ResultPermError} }, no},
 
 		{"DMARC result", Conditions{DMARC: []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail}}, nothing, yes},
 		{"another result", Conditions{DMARC: []dmarc.Result{dmarc.ResultFail}}, result(dmarc.ResultTempError), no},
 
 		{"no trait", Conditions{Traits: trait.All()}, nothing, no},
-		{"a word that is no trait", Conditions{Traits: []trait.Trait{"x"}}, nothing, no},
+		{"a word that is not a trait", Conditions{Traits: []trait.Trait{"x"}}, nothing, no},
 		{"all keys", Conditions{Author: []Pattern{"bank.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "lists.example"), yes},
 		{"one key does not hold", Conditions{Author: []Pattern{"shop.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.Pass, "lists.example"), no},
 		{"one key is open", Conditions{Author: []Pattern{"bank.example"}, DKIM: []Pattern{"lists.example"}}, signed(dkim.TempError, "lists.example"), unknown},
@@ -192,7 +192,7 @@ func TestTraitConditions(t *testing.T) {
 
 var june = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 
-// TestRules: what rules make of messages.
+// TestRules: what rules do to messages.
 func TestRules(t *testing.T) {
 	lists, relay := Conditions{DKIM: []Pattern{"lists.example"}}, Conditions{ClientName: []Pattern{".relay.example"}}
 	trusting := Config{TrustedSealers: []dns.Name{"lists.example"}}
@@ -216,7 +216,7 @@ func TestRules(t *testing.T) {
 			action: Accept, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
 		{why: "tag", e: with(failing(dmarc.PolicyReject), signedByList), c: Config{Rules: one(lists, tag)},
 			action: Tag, reason: ReasonRule, rule: "r", disp: dmarc.PolicyNone, over: "local_policy: rule r"},
-		{why: "quarantine where the author's policy would too, is no deviation", e: with(failing(dmarc.PolicyQuarantine), signedByList),
+		{why: "quarantine where the author's policy would too is not a deviation", e: with(failing(dmarc.PolicyQuarantine), signedByList),
 			c:      Config{Rules: one(lists, quarantine)},
 			action: Quarantine, reason: ReasonRule, rule: "r", disp: dmarc.PolicyQuarantine},
 		{why: "reject a pass", e: with(failing(dmarc.PolicyNone), all(result(dmarc.ResultPass), signedByList)), c: Config{Rules: one(lists, reject)},
@@ -286,7 +286,7 @@ func TestRules(t *testing.T) {
 		{why: "the same, and accept", e: with(unpublished(spf.None), signed(dkim.TempError, "bank.example")),
 			c:      Config{TempError: Accept, Rules: bankAs(dmarc.PolicyReject).Rules},
 			action: Tag, reason: ReasonTempError, rule: "r", disp: dmarc.PolicyNone},
-		{why: "but a key of a stranger's that did not come is none", e: unpublished(spf.None, dkim.TempError), c: bankAs(dmarc.PolicyReject),
+		{why: "but not a missing key of a stranger's domain", e: unpublished(spf.None, dkim.TempError), c: bankAs(dmarc.PolicyReject),
 			action: Reject, reason: ReasonReject, rule: "r", disp: dmarc.PolicyReject, over: "local_policy: rule r", reply: "550 5.7.1 "},
 
 		{why: "no author: nothing makes it milder", e: with(failing(dmarc.PolicyNone), all(signedByList, result(dmarc.ResultPermError), func(e *msgauth.Evaluation) {
@@ -314,10 +314,10 @@ func TestRules(t *testing.T) {
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
 		{why: "nor policy.spf_fail", e: with(unpublished(spf.Fail), iprevIs(iprev.TempError)), c: Config{SPFFail: Reject, Rules: one(relay, accept)},
 			action: Reject, reason: ReasonSPFFail, disp: dmarc.PolicyNone, reply: "550 5.7.23 "},
-		{why: "nor one whose name could not be asked, where the rule is no milder",
+		{why: "nor one whose name could not be looked up, if the rule is not milder",
 			e: with(failing(dmarc.PolicyReject), all(iprevIs(iprev.TempError), iprevFailed(dns.KindBudget))), c: Config{Rules: one(relay, reject)},
 			action: Reject, reason: ReasonReject, disp: dmarc.PolicyReject, reply: "550 5.7.1 "},
-		{why: "want of our own room is put off", e: with(failing(dmarc.PolicyReject), all(iprevIs(iprev.TempError), iprevFailed(dns.KindBudget))),
+		{why: "without a lookup slot the message is put off", e: with(failing(dmarc.PolicyReject), all(iprevIs(iprev.TempError), iprevFailed(dns.KindBudget))),
 			c:      Config{TempError: Accept, Rules: one(relay, accept)},
 			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: r", reply: "451 4.7.5 "},
 		{why: "also behind a rule that is open for another reason",
@@ -350,7 +350,7 @@ func TestRules(t *testing.T) {
 			e:      with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), chainFailed("dns_servfail"))),
 			c:      Config{TempError: Accept, TrustedSealers: trusting.TrustedSealers},
 			action: Quarantine, reason: ReasonUndecided, disp: dmarc.PolicyQuarantine, over: "local_policy: undecided: arc.trusted_sealers"},
-		{why: "we had no room to ask for it",
+		{why: "no slot to look it up",
 			e:      with(failing(dmarc.PolicyReject), all(sealed(arc.Fail, " x; none", "lists.example"), chainFailed("dns_budget"))),
 			c:      Config{TempError: Accept, TrustedSealers: trusting.TrustedSealers},
 			action: TempFail, reason: ReasonUndecided, disp: dmarc.PolicyNone, over: "local_policy: undecided: arc.trusted_sealers", reply: "451 4.7.5 "},

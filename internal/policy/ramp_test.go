@@ -11,7 +11,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// TestRampRelaxes: what is not in the share is treated one step milder.
+// TestRampRelaxes: a message that is not in the share is treated one step
+// milder.
 func TestRampRelaxes(t *testing.T) {
 	zero := &Ramp{}
 	rule := []Rule{{ID: "r", When: Conditions{Author: []Pattern{"bank.example"}}, Then: reject}}
@@ -53,8 +54,8 @@ func TestRampRelaxes(t *testing.T) {
 	}
 }
 
-// TestRampShares: the share is what it is said to be, it only grows with the
-// percentage, and it is drawn for each domain apart.
+// TestRampShares: the share has the configured size, only grows with the
+// percentage, and is drawn separately for each domain.
 func TestRampShares(t *testing.T) {
 	const n = 4000
 	enforced := func(percent int, domain dns.Name, i int) bool {
@@ -85,8 +86,8 @@ func TestRampShares(t *testing.T) {
 	}
 }
 
-// TestRampIsTheSameEverywhere: what differs from host to host and from try to
-// try does not matter.
+// TestRampIsTheSameEverywhere: facts that differ between hosts or tries do not
+// matter.
 func TestRampIsTheSameEverywhere(t *testing.T) {
 	for i := range 100 {
 		here, there := failing(dmarc.PolicyReject), failing(dmarc.PolicyReject)

@@ -30,8 +30,8 @@ func TestConditionsString(t *testing.T) {
 	}
 }
 
-// TestWantsAll: results are waited for beside a pass if a rule can look at them
-// there.
+// TestWantsAll: a passing message waits for all results if a rule can look at
+// them.
 func TestWantsAll(t *testing.T) {
 	name := []Pattern{"a.example"}
 	for _, tt := range []struct {

@@ -31,7 +31,8 @@ func show(t trait.Trait, e *msgauth.Evaluation) {
 	}
 }
 
-// TestDecisionTable decides row by row as the table says.
+// TestDecisionTable decides each row of the first table and compares the
+// verdict.
 func TestDecisionTable(t *testing.T) {
 	table, _, _ := strings.Cut(readTable(t), "\n\n")
 	seen := map[trait.Trait]bool{}
@@ -42,7 +43,7 @@ func TestDecisionTable(t *testing.T) {
 		}
 		e := failing(dmarc.Policy(cells[0]))
 		for _, cell := range cells[2:4] {
-			for _, sign := range signsOf(cell) {
+			for _, sign := range traitsIn(cell) {
 				show(sign, &e)
 				seen[sign] = true
 			}
@@ -55,7 +56,7 @@ func TestDecisionTable(t *testing.T) {
 		if got := []string{string(v.Action), string(v.Reason), override}; !slices.Equal(got, cells[4:]) {
 			t.Errorf("%s\ngot %v", row, got)
 		}
-		if !sameSigns(v.Spoofing, signsOf(cells[2])) || !sameSigns(v.Indirect, signsOf(cells[3])) {
+		if !sameTraits(v.Spoofing, traitsIn(cells[2])) || !sameTraits(v.Indirect, traitsIn(cells[3])) {
 			t.Errorf("%s\nnames spoofing %v, indirect %v", row, v.Spoofing, v.Indirect)
 		}
 	}
@@ -75,7 +76,7 @@ func readTable(t *testing.T) string {
 	return string(table)
 }
 
-func signsOf(cell string) []trait.Trait {
+func traitsIn(cell string) []trait.Trait {
 	if cell == "-" {
 		return nil
 	}
@@ -86,12 +87,12 @@ func signsOf(cell string) []trait.Trait {
 	return out
 }
 
-// sameSigns compares without order.
-func sameSigns(a, b []trait.Trait) bool {
+// sameTraits reports whether both have the same traits, in any order.
+func sameTraits(a, b []trait.Trait) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// TestHandbookShowsTheTable: the documentation is what is tested.
+// TestHandbookShowsTheTable: the handbook has the table that is tested.
 func TestHandbookShowsTheTable(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "policy.md"))
 	if err != nil {

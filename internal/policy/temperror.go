@@ -92,7 +92,8 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 	if e.MailFrom.Result == spf.TempError {
 		code = smtp.EnhancedSPFTempError
 	}
-	v.Reply = smtp.New(smtp.CodeLocalError, code, fmt.Sprintf("Email from %s cannot be authenticated now, try again later (%s)", e.From.AuthorDomain, v.ID))
+	v.Reply = smtp.New(smtp.CodeLocalError, code,
+		fmt.Sprintf("Email from %s cannot be authenticated now, try again later (%s)", e.From.AuthorDomain, v.ID))
 }
 
 // ours reports whether the answer is missing because our lookup slots were taken.

@@ -14,8 +14,9 @@ import (
 	"sekimori/internal/spf"
 )
 
-// undecided returns a message of bank.example, of whose policy p is known ("" is
-// nothing), and without the answer that what says, such as "dkim timeout".
+// undecided returns a message of bank.example for which an answer is missing. p
+// is the policy that is known, "" if none is; what names the answer, such as
+// "dkim timeout".
 func undecided(p dmarc.Policy, what string) msgauth.Evaluation {
 	e := failing(p)
 	e.DMARC.Result, e.DMARC.Reason, e.DMARC.Enforcing = dmarc.ResultTempError, dmarc.ReasonIdentifierError, p
@@ -94,8 +95,8 @@ func chainFailed(reason dkim.Reason) change {
 	return func(e *msgauth.Evaluation) { e.ARC.Signature = reason }
 }
 
-// TestUndecidedTable decides row by row as the second table of the decisions
-// says.
+// TestUndecidedTable decides each row of the second table and compares the
+// verdict.
 func TestUndecidedTable(t *testing.T) {
 	_, table, _ := strings.Cut(readTable(t), "\n\n")
 	_, table, _ = strings.Cut(table, "\n\n")
@@ -131,7 +132,7 @@ func TestUndecidedTable(t *testing.T) {
 	}
 }
 
-// actionOf reads a value of the configuration; "any" is the milder one.
+// actionOf returns the action of a cell. "any" stands for the milder one.
 func actionOf(cell string) Action {
 	if cell == "any" {
 		return Accept
@@ -177,7 +178,8 @@ func undecidedRow(t *testing.T, policy, missing string, c *Config) msgauth.Evalu
 	return e
 }
 
-// TestMissing: every cause is a word of a closed set, whatever an evaluator says.
+// TestMissing: whatever an evaluator says, the cause is a word of the fixed
+// list.
 func TestMissing(t *testing.T) {
 	for _, tt := range []struct {
 		why  string
@@ -215,11 +217,11 @@ func TestMissing(t *testing.T) {
 		{"SPF asked too much",
 			with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.Reason = spf.ReasonQueryLimit }),
 			"spf query_limit"},
-		{"SPF ended in a way nobody knows",
+		{"SPF ended for an unknown reason",
 			with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.DNSError = nil }), "spf unknown"},
 		{"a chain that a bug kept from being validated, where it would have counted", with(failing(dmarc.PolicyReject), panics(msgauth.ARC)), "arc internal"},
-		{"a kind nobody knows", undecided(dmarc.PolicyReject, "policy dns: \x1b[31m"), "policy unknown"},
-		{"a reason nobody knows", undecided(dmarc.PolicyReject, "dkim x;y"), "dkim unknown"},
+		{"an unknown kind", undecided(dmarc.PolicyReject, "policy dns: \x1b[31m"), "policy unknown"},
+		{"an unknown reason", undecided(dmarc.PolicyReject, "dkim x;y"), "dkim unknown"},
 	} {
 		var got []string
 		for _, m := range missing(&tt.e) {
@@ -234,7 +236,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestMissingForRules: what may have been the answer to a condition.
+// TestMissingForRules lists the missing answers that a condition could have
+// depended on.
 func TestMissingForRules(t *testing.T) {
 	for _, tt := range []struct {
 		why    string
@@ -246,7 +249,7 @@ func TestMissingForRules(t *testing.T) {
 		{"a key of the chain", chainFailed("dns_network"), "arc network"},
 		{"a chain in order", all(sealed(arc.Pass, "", "x.example"), chainFailed("dns_network")), ""},
 		{"a chain that fails for good", chainFailed(dkim.ReasonSignature), ""},
-		{"a key of the chain that nobody can have", chainFailed("dns_too_large"), ""},
+		{"a key of the chain that is too large for any resolver", chainFailed("dns_too_large"), ""},
 		{"a bug in the chain", panics(msgauth.ARC), "arc internal"},
 		{"a bug in one of its signatures", chainFailed(dkim.ReasonInternal), "arc internal"},
 		{"no room for the name", iprevFailed(dns.KindBudget), "name budget"},
@@ -265,8 +268,8 @@ func TestMissingForRules(t *testing.T) {
 	}
 }
 
-// TestPassOfAnotherResult: only where the policy is not known does what aligns
-// for certain decide.
+// TestPassOfAnotherResult: an aligned pass decides alone only if the policy is
+// not known.
 func TestPassOfAnotherResult(t *testing.T) {
 	e := with(failing(dmarc.PolicyReject), panics(msgauth.ARC))
 	e.DMARC.AlignedSPF = true // which no evaluation says of a fail
@@ -281,7 +284,7 @@ func TestPassOfAnotherResult(t *testing.T) {
 	}
 }
 
-// TestEveryKindIsACause: a new kind of failure gets its word here.
+// TestEveryKindIsACause: every kind of DNS failure has a word in MissingCauses.
 func TestEveryKindIsACause(t *testing.T) {
 	for k := dns.KindTimeout; k.String() != "unknown"; k++ {
 		if !slices.Contains(MissingCauses, k.String()) {

@@ -146,19 +146,13 @@ func (t Trait) index() int {
 // Set holds the traits of one message. The zero value has none.
 type Set struct{ bits uint32 }
 
-// SetOf returns the set of these traits.
-func SetOf(traits ...Trait) Set {
-	var s Set
+// Add puts traits into the set. It leaves out words that the table does not have,
+// and traits that restate a result.
+func (s *Set) Add(traits ...Trait) {
 	for _, t := range traits {
-		s.Add(t)
-	}
-	return s
-}
-
-// Add puts t into the set. A word that the table does not have is left out.
-func (s *Set) Add(t Trait) {
-	if i := t.index(); i >= 0 && !table[i].result {
-		s.bits |= 1 << i
+		if i := t.index(); i >= 0 && !table[i].result {
+			s.bits |= 1 << i
+		}
 	}
 }
 

@@ -7,6 +7,12 @@ import (
 	"testing"
 )
 
+// setOf returns the set of these traits.
+func setOf(traits ...Trait) (s Set) {
+	s.Add(traits...)
+	return s
+}
+
 // TestTable: every word is there once, and is written as keys are.
 func TestTable(t *testing.T) {
 	all := All()
@@ -18,7 +24,7 @@ func TestTable(t *testing.T) {
 	if n := len(Of(Spoofing, Indirect, Author, Neither)); n != len(all) {
 		t.Errorf("%d of %d traits have a known side", n, len(all))
 	}
-	if w := Trait("lists"); w.Side() != Neither || SetOf(w) != (Set{}) || SetOf(all...).Has(w) {
+	if w := Trait("lists"); w.Side() != Neither || setOf(w) != (Set{}) || setOf(all...).Has(w) {
 		t.Errorf("the table has %q", w)
 	}
 }
@@ -27,7 +33,7 @@ func TestTable(t *testing.T) {
 func TestSet(t *testing.T) {
 	for _, w := range All() {
 		held := slices.Contains(Held(), w)
-		s := SetOf(w)
+		s := setOf(w)
 		for _, other := range All() {
 			if got := s.Has(other); got != (held && w == other) {
 				t.Errorf("the set of %s has %s: %t", w, other, got)
@@ -41,7 +47,7 @@ func TestSet(t *testing.T) {
 
 // TestSetJSON: JSON says of every trait whether it is there, and is read back.
 func TestSetJSON(t *testing.T) {
-	for _, s := range []Set{{}, SetOf(SRS, List), SetOf(All()...)} {
+	for _, s := range []Set{{}, setOf(SRS, List), setOf(All()...)} {
 		raw, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +62,7 @@ func TestSetJSON(t *testing.T) {
 		}
 	}
 	var s Set
-	if err := json.Unmarshal([]byte(`{"of_a_later_version":true,"srs":true,"list":false}`), &s); err != nil || s != SetOf(SRS) {
+	if err := json.Unmarshal([]byte(`{"of_a_later_version":true,"srs":true,"list":false}`), &s); err != nil || s != setOf(SRS) {
 		t.Errorf("%s: %v", s, err)
 	}
 	if err := json.Unmarshal([]byte(`["srs"]`), &s); err == nil {
