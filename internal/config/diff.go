@@ -2,13 +2,14 @@ package config
 
 import "sekimori/internal/config/strict"
 
-// Problem, Error and Change are those of package strict: one mistake, all
-// mistakes in a file, and a key with different values in two configurations.
-type (
-	Problem = strict.Problem
-	Error   = strict.Error
-	Change  = strict.Change
-)
+// Problem is one mistake in a configuration.
+type Problem = strict.Problem
+
+// Error lists all mistakes in a file.
+type Error = strict.Error
+
+// Change is a key with different values in two configurations.
+type Change = strict.Change
 
 // Diff lists the keys by which b differs from a, with the values as Print
 // writes them, secrets masked.
