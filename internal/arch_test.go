@@ -92,8 +92,8 @@ var floors = map[string]floor{
 	"internal/recent":    parts,
 	"internal/status":    parts,
 
-	"internal/explanation": parts,
-	"internal/console":     parts,
+	"internal/explain": parts,
+	"internal/console": parts,
 
 	"internal/resolver/upstream": parts,
 	"internal/resolver/dnswire":  evaluators,
@@ -105,7 +105,6 @@ var floors = map[string]floor{
 
 	// Programs in one piece, for the commands of the same name.
 	"internal/demo":       programs,
-	"internal/explain":    programs,
 	"internal/replay":     programs,
 	"internal/forwarders": programs,
 	"internal/bench/load": programs,
@@ -154,19 +153,18 @@ var sameFloor = map[string][]string{
 	"internal/status":          {"internal/blind", "internal/judge", "internal/telemetry"}, // its tests read the real metrics
 	"internal/config/strict":   {"internal/printable"},                                     // shows lines of a file
 	"internal/config":          {"internal/label"},                                         // its words stand in headers
-	"internal/explanation":     {"internal/judge", "internal/recent"},                      // explains its decisions
-	"internal/recent":          {"internal/judge"},                                         // keeps its decisions
+	// Explains a Decision with its edits, and what recent kept of it.
+	"internal/explain": {"internal/judge", "internal/label", "internal/recent"},
+	"internal/recent":  {"internal/judge"}, // keeps its decisions
 	// Translates a Case and its edits, and tells blind what it sees.
 	"internal/filter": {"internal/blind", "internal/judge", "internal/label"},
 	// Counts and logs decisions, one with edits in its tests, and what blind noticed.
 	"internal/telemetry": {"internal/blind", "internal/judge", "internal/label"},
 	"internal/judge":     {"internal/label"}, // its decision has edits
-	// Its test compares what the daemon, explain and replay make of a message.
-	"internal/replay": {"internal/explain"},
 	// Sends its mail.
 	"internal/bench/load": {"internal/bench/traffic"},
 	// Shows what these know; its tests make it with the real metrics.
-	"internal/console": {"internal/explanation", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
+	"internal/console": {"internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
 	// One protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
 	// A cache is put in front of what asks.

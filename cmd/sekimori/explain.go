@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,8 +17,9 @@ import (
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/explain"
-	"sekimori/internal/explanation"
 	"sekimori/internal/recent"
 )
 
@@ -26,7 +28,7 @@ const maxMessageFile = 256 << 20
 
 // explainFlags are the flags of the command.
 type explainFlags struct {
-	explain.Options
+	explain.Stored
 	at          adminFlags
 	ip, zone    string
 	from, time  string
@@ -93,7 +95,7 @@ SMTP reply, which the log has too, so that a bounced sender can quote it.`,
 	return cmd
 }
 
-func (f *explainFlags) report(cmd *cobra.Command, args []string) (*explain.Report, error) {
+func (f *explainFlags) report(cmd *cobra.Command, args []string) (*explain.Explanation, error) {
 	switch lookUp := f.queueID != "" || f.id != ""; {
 	case lookUp && len(args) > 0:
 		return nil, errors.New("a file cannot be combined with --queue-id or --id; give one of them")
@@ -109,7 +111,7 @@ func (f *explainFlags) report(cmd *cobra.Command, args []string) (*explain.Repor
 }
 
 // evaluate judges the message in a file.
-func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Report, err error) {
+func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Explanation, err error) {
 	if f.ip != "" {
 		if f.Client, err = netip.ParseAddr(f.ip); err != nil {
 			return nil, fmt.Errorf("--ip: %q is not an IP address", f.ip)
@@ -124,10 +126,11 @@ func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Rep
 	if cmd.Flags().Changed("from") || f.ip != "" {
 		f.MailFrom = &f.from
 	}
+	var cfg *config.Config
 	if cmd.Flags().Changed("config") {
-		f.Config, err = config.Load(f.at.config)
+		cfg, err = config.Load(f.at.config)
 	} else {
-		f.Config, err = loadOptional(f.at.config, false)
+		cfg, err = loadOptional(f.at.config, false)
 	}
 	if err != nil {
 		return nil, err
@@ -135,17 +138,45 @@ func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Rep
 	if f.Message, err = readMessage(path, cmd.InOrStdin()); err != nil {
 		return nil, failed(err)
 	}
-	if f.zone != "" {
-		text, err := os.ReadFile(f.zone)
-		if err != nil {
-			return nil, failed(fmt.Errorf("read zone: %w", err))
-		}
-		if f.Zone, err = explain.ParseZone(f.zone, text); err != nil {
-			return nil, failed(err)
-		}
+	x, err := f.run(cmd.Context(), cfg)
+	return x, failed(err)
+}
+
+// run judges the message by cfg.
+func (f *explainFlags) run(ctx context.Context, cfg *config.Config) (*explain.Explanation, error) {
+	answers, end, err := f.resolver(cfg)
+	if err != nil {
+		return nil, err
 	}
-	report, err := explain.Run(cmd.Context(), f.Options)
-	return report, failed(err)
+	defer end()
+	trace := dns.NewTrace(answers)
+	j, done, err := app.NewJudge(cfg, trace)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return f.Judge(ctx, j, trace)
+}
+
+// resolver returns what answers DNS: the zone file, or the network. end must be
+// called.
+func (f *explainFlags) resolver(cfg *config.Config) (_ dns.Resolver, end func(), err error) {
+	if f.zone == "" {
+		r, err := app.NewResolver(cfg, nil, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return r, r.Close, nil
+	}
+	text, err := os.ReadFile(f.zone)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read zone: %w", err)
+	}
+	z, err := zone.Parse(string(text))
+	if err != nil {
+		return nil, nil, fmt.Errorf("zone %s: %w", f.zone, err)
+	}
+	return z, func() {}, nil
 }
 
 // parseTime reads --time. "" gives the zero time.
@@ -165,7 +196,7 @@ func parseTime(s string) (time.Time, error) {
 }
 
 // remembered asks the running daemon for a message that it remembers.
-func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Report, error) {
+func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Explanation, error) {
 	client, err := f.at.client(cmd)
 	if err != nil {
 		return nil, err
@@ -188,7 +219,7 @@ func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Report, error) {
 	case n > 1:
 		fmt.Fprintf(cmd.ErrOrStderr(), "sekimori: the newest of %d or more decisions; see %s?%s\n", n, app.DecisionsPath, query.Encode())
 	}
-	return explanation.FromDecision(answer.Decisions[0]), nil
+	return explain.Remembered(answer.Decisions[0]), nil
 }
 
 // writeJSON writes v as indented JSON.

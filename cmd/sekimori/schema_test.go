@@ -32,7 +32,7 @@ var documents = []struct {
 	title string
 	typ   reflect.Type
 }{
-	{"sekimori explain --json", reflect.TypeFor[explain.Report]()},
+	{"sekimori explain --json", reflect.TypeFor[explain.Explanation]()},
 	{"GET /api/decisions", reflect.TypeFor[recent.Answer]()},
 	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/explanation"
+	"sekimori/internal/explain"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
@@ -101,7 +101,7 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 type one struct {
 	*recent.Entry
 	Summary  string
-	Sections []explanation.Section
+	Sections []explain.Section
 	HELO     string
 	MailFrom string
 }
@@ -123,8 +123,8 @@ func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 		if err == nil && d.Time.UnixNano() != at {
 			continue
 		}
-		report := explanation.FromDecision(d)
-		o := one{Entry: d, Summary: report.Summary, Sections: report.Sections()}
+		x := explain.Remembered(d)
+		o := one{Entry: d, Summary: x.Summary, Sections: x.Sections()}
 		switch {
 		case d.Evaluation != nil:
 			o.HELO, o.MailFrom = d.Evaluation.Session.HELO, d.Evaluation.Envelope.MailFrom

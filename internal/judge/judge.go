@@ -42,6 +42,9 @@ type Judge struct {
 	MaxFields, MaxHeaderBytes int
 }
 
+// Trusts reports whether the client is in a trusted network.
+func (j *Judge) Trusts(client netip.Addr) bool { return j.Trusted != nil && j.Trusted(client) }
+
 // Decision is what becomes of a message, and why. Whoever gets a pointer to one
 // may keep it, with all that it points to, and must not change it: others have
 // the same.
@@ -83,7 +86,7 @@ func (j *Judge) Connect(ctx context.Context, client msgauth.Session) Connection 
 
 // connect: without a verifier nothing is asked, and no message is evaluated.
 func (j *Judge) connect(ctx context.Context, verifier *msgauth.Verifier, client msgauth.Session, internal bool) Connection {
-	c := Connection{judge: j, trusted: internal || client.Client.IsValid() && j.Trusted != nil && j.Trusted(client.Client)}
+	c := Connection{judge: j, trusted: internal || client.Client.IsValid() && j.Trusts(client.Client)}
 	if !c.trusted && verifier != nil {
 		c.verifier = verifier.Connect(ctx, msgauth.Session{Client: client.Client, ClientName: client.ClientName})
 	}

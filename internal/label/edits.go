@@ -38,14 +38,25 @@ const (
 // Edit is one change to a message. Edits are applied in the order in which they
 // are listed: the indices count the fields of one name from 1, as they came.
 type Edit struct {
-	Kind  Kind
-	Name  string
-	Index int
-	Value string
+	Kind  Kind   `json:"kind"`
+	Name  string `json:"name,omitempty"`
+	Index int    `json:"index,omitempty"` // among the fields of that name, from 1
+	Value string `json:"value,omitempty"`
 	// Forged says of a deletion that what goes holds a result in our name.
-	Forged bool
+	Forged bool `json:"forged,omitempty"`
 	// Kept are the fields that DeleteMany leaves.
-	Kept *Kept
+	Kept *Kept `json:"-"`
+}
+
+// Deleted returns how many fields DeleteMany deletes.
+func (e *Edit) Deleted() int {
+	n := 0
+	for i := range e.Index {
+		if e.Kept.Goes(i + 1) {
+			n++
+		}
+	}
+	return n
 }
 
 // usualEdits is how many edits an ordinary message gets at most.

@@ -1,19 +1,23 @@
-// Package explanation says in words why a message was decided as it was: the
-// one line that decided, each SPF term, each signature, the tree walk. The
-// command sekimori explain and the console show the same.
-package explanation
+// Package explain says in words why a message was decided as it was: first the one
+// line that decided, then each SPF term, each signature, the tree walk and the
+// edits. It explains the decisions that the daemon remembers, for the console and
+// for "sekimori explain --queue-id", and the decision on a stored message, which it
+// has judged by the daemon's own code.
+package explain
 
 import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
+	"sekimori/internal/label"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 )
 
-// Report is a decision and what led to it; sekimori explain prints it as JSON.
-type Report struct {
+// Explanation is a decision and what led to it. "sekimori explain --json" prints it.
+type Explanation struct {
 	// Summary is the one line that decided first, for people.
 	Summary string         `json:"summary"`
 	Verdict policy.Verdict `json:"verdict"`
@@ -23,6 +27,13 @@ type Report struct {
 	Evaluation *msgauth.Evaluation `json:"evaluation,omitempty"`
 	Session    *msgauth.Session    `json:"session,omitempty"`
 	Envelope   *msgauth.Envelope   `json:"envelope,omitempty"`
+	// Shadow is what the policy in effect and the candidate (shadow) make of the
+	// facts, before recipients are asked for their consent; absent without a
+	// candidate.
+	Shadow *judge.Comparison `json:"shadow,omitempty"`
+	// Edits are what is done to the message, in the order in which it is done;
+	// only of a message file.
+	Edits []label.Edit `json:"edits,omitempty"`
 	// AuthenticationResults is the value of the field the message gets; only
 	// of a message file.
 	AuthenticationResults string `json:"authentication_results,omitempty"`
@@ -41,11 +52,11 @@ type Report struct {
 	Truncated bool `json:"truncated,omitempty"`
 }
 
-// FromDecision reports on a message that the running daemon remembers.
-func FromDecision(d *recent.Entry) *Report {
-	return &Report{
-		Summary: Summary(d.Verdict), Verdict: d.Verdict, Mode: d.Mode,
-		Evaluation: d.Evaluation, Session: d.Session, Envelope: d.Envelope,
-		Decided: d.Time, Took: d.Took, Truncated: d.Truncated,
+// Remembered explains a message that the running daemon remembers.
+func Remembered(e *recent.Entry) *Explanation {
+	return &Explanation{
+		Summary: Summary(e.Verdict), Verdict: e.Verdict, Mode: e.Mode, Shadow: e.Shadow,
+		Evaluation: e.Evaluation, Session: e.Session, Envelope: e.Envelope,
+		Decided: e.Time, Took: e.Took, Truncated: e.Truncated,
 	}
 }

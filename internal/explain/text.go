@@ -1,4 +1,4 @@
-package explanation
+package explain
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
+	"sekimori/internal/label"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/printable"
@@ -32,9 +33,9 @@ type Line struct {
 	Text  string
 }
 
-// Text writes the report for people: the one line that decided first, then
+// Text writes the explanation for people: the one line that decided first, then
 // what led to it.
-func (r *Report) Text(out io.Writer) error {
+func (r *Explanation) Text(out io.Writer) error {
 	var b strings.Builder
 	b.WriteString(r.Summary + "\n")
 	for _, s := range r.Sections() {
@@ -50,7 +51,7 @@ func (r *Report) Text(out io.Writer) error {
 }
 
 // Sections returns what led to the Summary.
-func (r *Report) Sections() []Section {
+func (r *Explanation) Sections() []Section {
 	p := &printer{sections: []Section{{}}}
 	r.verdict(p)
 	if r.Evaluation == nil {
@@ -64,6 +65,9 @@ func (r *Report) Sections() []Section {
 	}
 	if len(r.Lookups) > 0 {
 		r.lookups(p)
+	}
+	if len(r.Edits) > 0 {
+		r.edits(p)
 	}
 	if r.AuthenticationResults != "" {
 		p.section("Header field")
@@ -100,7 +104,7 @@ func (p *printer) line(depth int, format string, args ...any) {
 	s.Lines = append(s.Lines, Line{Depth: depth, Text: fmt.Sprintf(format, args...)})
 }
 
-func (r *Report) verdict(p *printer) {
+func (r *Explanation) verdict(p *printer) {
 	v := r.Verdict
 	if !r.Decided.IsZero() {
 		p.line(0, "decided %s, in %s", r.Decided.Format(time.RFC3339), r.Took.Round(time.Millisecond))
@@ -141,12 +145,25 @@ func (r *Report) verdict(p *printer) {
 	if v.ID != "" {
 		p.line(0, "id: %s", printable.Value(v.ID))
 	}
+	r.shadow(p)
 	if r.Truncated {
 		p.line(0, "long values and lists below were cut")
 	}
 }
 
-func (r *Report) notEvaluated(p *printer) {
+// shadow says what the candidate policy makes of the message, and what the policy
+// in effect would have made of it if its recipients had not been asked.
+func (r *Explanation) shadow(p *printer) {
+	if r.Shadow == nil {
+		return
+	}
+	p.line(0, "candidate policy (shadow): %s", Summary(r.Shadow.Candidate))
+	if live := r.Shadow.Live; live.Action != r.Verdict.Action || live.Reason != r.Verdict.Reason {
+		p.line(0, "policy in effect, whatever recipients agreed to: %s", Summary(live))
+	}
+}
+
+func (r *Explanation) notEvaluated(p *printer) {
 	p.section("Message")
 	if r.Session != nil && r.Envelope != nil {
 		p.envelope(*r.Session, *r.Envelope)
@@ -169,79 +186,7 @@ func (p *printer) envelope(s msgauth.Session, e msgauth.Envelope) {
 	}
 }
 
-// reasonText says a reason in a sentence's words.
-func reasonText(r policy.Reason) string {
-	switch r {
-	case policy.ReasonAligned:
-		return "an identifier of the author's domain authenticated"
-	case policy.ReasonOtherName:
-		return "an identifier of the author's domain authenticated, but the display name is an address of another domain"
-	case policy.ReasonReject:
-		return "nothing of the author's domain authenticated and its policy is reject"
-	case policy.ReasonIndirect:
-		return "the policy is reject, but the message looks like indirect mail"
-	case policy.ReasonLocalReject:
-		return "the policy is reject, which is quarantined here"
-	case policy.ReasonQuarantine:
-		return "nothing of the author's domain authenticated and its policy is quarantine"
-	case policy.ReasonForwarder:
-		return "nothing of the author's domain authenticated, but a trusted forwarder vouches for the message"
-	case policy.ReasonNone:
-		return "nothing of the author's domain authenticated, but its policy asks for nothing"
-	case policy.ReasonNoPolicy:
-		return "the author's domain has no DMARC policy and nothing authenticated"
-	case policy.ReasonPassNoPolicy:
-		return "the author's domain has no DMARC policy and something authenticated"
-	case policy.ReasonSPFFail:
-		return "the author's domain has no DMARC policy and SPF says fail"
-	case policy.ReasonTempError:
-		return "it is not decided: an answer that was needed did not come"
-	case policy.ReasonRule:
-		return "a rule of policy.overrides says so"
-	case policy.ReasonUndecided:
-		return "an answer did not come that a milder rule depends on"
-	case policy.ReasonRamp:
-		return "policy.ramp enforces only a share of the messages that fail"
-	case policy.ReasonInvalidFrom:
-		return "the From header field names no author that every reader sees"
-	case policy.ReasonNamelessBounce:
-		return "the From header field holds no address, as in many notifications, and the sender is null"
-	case policy.ReasonTrusted:
-		return "the client is in a trusted network"
-	case policy.ReasonAuthenticated:
-		return "the client logged in"
-	case policy.ReasonOversize:
-		return "the message is over a limit, so that an author could hide in what was not looked at"
-	case policy.ReasonForged:
-		return "the message carries a result in our name, which the MTA lets nobody delete"
-	case policy.ReasonUnlabelled:
-		return "the MTA lets no header field be added"
-	}
-	return string(r)
-}
-
-// missingText says which answer did not come.
-func missingText(what policy.MissingWhat) string {
-	switch what {
-	case policy.MissingPolicy:
-		return "the author's DMARC record"
-	case policy.MissingExistence:
-		return "whether the author's domain exists"
-	case policy.MissingAlignment:
-		return "whether an identifier aligns"
-	case policy.MissingSPF:
-		return "SPF of the envelope's domain"
-	case policy.MissingDKIM:
-		return "the key of a signature"
-	case policy.MissingARC:
-		return "a key of the ARC chain"
-	case policy.MissingName:
-		return "the client's name"
-	}
-	return string(what)
-}
-
-func (r *Report) author(p *printer) {
+func (r *Explanation) author(p *printer) {
 	e := r.Evaluation
 	p.section("Message")
 	p.envelope(e.Session, e.Envelope)
@@ -260,7 +205,7 @@ func (r *Report) author(p *printer) {
 	p.line(0, "traits: %s", e.Traits)
 }
 
-func (r *Report) spf(p *printer) {
+func (r *Explanation) spf(p *printer) {
 	for _, c := range []spf.Check{r.Evaluation.MailFrom, r.Evaluation.HELO} {
 		p.section("SPF of " + string(c.Identity))
 		p.line(0, "%s for %s", c.Result, printable.Value(string(c.Domain)))
@@ -283,7 +228,7 @@ func (r *Report) spf(p *printer) {
 	}
 }
 
-func (r *Report) dkim(p *printer) {
+func (r *Explanation) dkim(p *printer) {
 	p.section("DKIM")
 	if len(r.Evaluation.DKIM) == 0 {
 		p.line(0, "none: the message has no signature")
@@ -311,7 +256,7 @@ func withReason(s dkim.Signature) string {
 	return ", " + string(s.Reason) + " " + printable.Value(s.Detail)
 }
 
-func (r *Report) arc(p *printer) {
+func (r *Explanation) arc(p *printer) {
 	a := r.Evaluation.ARC
 	p.section("ARC")
 	if a.Status == arc.NotEvaluated {
@@ -328,7 +273,7 @@ func (r *Report) arc(p *printer) {
 	}
 }
 
-func (r *Report) dmarc(p *printer) {
+func (r *Explanation) dmarc(p *printer) {
 	d := r.Evaluation.DMARC
 	p.section("DMARC")
 	p.line(0, "%s (%s)", d.Result, d.Reason)
@@ -359,7 +304,39 @@ func (r *Report) dmarc(p *printer) {
 	}
 }
 
-func (r *Report) lookups(p *printer) {
+// edits lists what is done to the message. Our own result field stands in a
+// section of its own.
+func (r *Explanation) edits(p *printer) {
+	p.section("Edits, in the order in which they are made")
+	for i := range r.Edits {
+		p.line(0, "%s", editText(&r.Edits[i]))
+	}
+}
+
+func editText(e *label.Edit) string {
+	why := ""
+	if e.Forged {
+		why = ", which holds a result in our name"
+	}
+	switch e.Kind {
+	case label.Quarantine:
+		return "quarantine: " + printable.Value(e.Value)
+	case label.Change:
+		return fmt.Sprintf("change %s %d to %s", e.Name, e.Index, printable.Value(strings.TrimSpace(e.Value)))
+	case label.Delete:
+		return fmt.Sprintf("delete %s %d%s", e.Name, e.Index, why)
+	case label.DeleteMany:
+		return fmt.Sprintf("delete %d of %d %s fields", e.Deleted(), e.Index, e.Name)
+	case label.Insert:
+		if e.Name == authres.FieldName {
+			return "insert " + e.Name
+		}
+		return "insert " + e.Name + ": " + printable.Value(strings.Join(strings.Fields(e.Value), " "))
+	}
+	return string(e.Kind)
+}
+
+func (r *Explanation) lookups(p *printer) {
 	p.section("DNS lookups, in order of completion")
 	for _, l := range r.Lookups {
 		p.line(0, "%s %s: %s", printable.Value(string(l.Name)), l.Type, answerText(l))

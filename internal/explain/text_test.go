@@ -1,4 +1,4 @@
-package explanation
+package explain
 
 import (
 	"net/netip"
@@ -42,7 +42,7 @@ func TestNotEvaluated(t *testing.T) {
 		ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"}, Envelope: msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(reason)}, 0)
 		found, _ := ring.Search(recent.Query{})
 		var b strings.Builder
-		if err := FromDecision(found[0]).Text(&b); err != nil {
+		if err := Remembered(found[0]).Text(&b); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{"SKIP, because", want, "client 10.0.0.1", "mail from <ann@here.example>", "queue id 4Q", `logged in as "ann\x1b"`, "was not evaluated"} {
@@ -60,7 +60,7 @@ func TestNoClient(t *testing.T) {
 	ring.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	found, _ := ring.Search(recent.Query{})
 	var b strings.Builder
-	if err := FromDecision(found[0]).Text(&b); err != nil {
+	if err := Remembered(found[0]).Text(&b); err != nil {
 		t.Fatal(err)
 	}
 	if text := b.String(); strings.Contains(text, "invalid IP") || !strings.Contains(text, "no client address, mail from <ann@here.example>") {
@@ -91,7 +91,7 @@ func reject() *recent.Entry {
 // TestSections: the parts are those of the text, in order, and each line is
 // one that a page or a terminal can show as it is.
 func TestSections(t *testing.T) {
-	r := FromDecision(reject())
+	r := Remembered(reject())
 	sections := r.Sections()
 	var titles []string
 	for _, s := range sections {
@@ -138,7 +138,7 @@ func TestMissing(t *testing.T) {
 		d.Verdict.Missing = append(d.Verdict.Missing, policy.Missing{What: what, Cause: "timeout"})
 	}
 	var b strings.Builder
-	if err := FromDecision(d).Text(&b); err != nil {
+	if err := Remembered(d).Text(&b); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

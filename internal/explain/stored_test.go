@@ -8,11 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/config"
-	"sekimori/internal/explanation"
+	"sekimori/internal/dns"
 	"sekimori/internal/judge"
+	"sekimori/internal/label"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
+	"sekimori/internal/testkit/nameserver"
 )
 
 const zoneText = `
@@ -25,22 +27,30 @@ k._domainkey.bank.example TXT "v=DKIM1; p="
 mx.bank.example       A 192.0.2.10
 `
 
-func run(t *testing.T, o Options) *Report {
+// judged explains the message as a judge of this host does. change, if any,
+// changes its settings.
+func judged(t *testing.T, o Stored, change func(*judge.Judge)) (*Explanation, error) {
 	t.Helper()
-	z, err := ParseZone("test", []byte(zoneText))
+	trace := dns.NewTrace(nameserver.Zone(t, zoneText))
+	local := netip.MustParsePrefix("127.0.0.0/8")
+	j := &judge.Judge{
+		Verifier: msgauth.NewVerifier(trace, msgauth.Options{LookAhead: true}), Policy: policy.Config{Mode: policy.Enforce},
+		Trusted: local.Contains, TrustAuthenticated: true, Label: label.Settings{Names: label.Names{AuthServID: "mx.here.example"}},
+		MaxFields: 1000, MaxHeaderBytes: 1 << 20,
+	}
+	if change != nil {
+		change(j)
+	}
+	return o.Judge(t.Context(), j, trace)
+}
+
+func run(t *testing.T, o Stored) *Explanation {
+	t.Helper()
+	x, err := judged(t, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Zone = z
-	if o.Config == nil {
-		o.Config = config.Default()
-	}
-	o.Config.AuthservID = "mx.here.example"
-	r, err := Run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return x
 }
 
 const signed = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=k; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\n" +
@@ -49,10 +59,10 @@ const signed = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=k; h=From; 
 func TestText(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		o    Options
+		o    Stored
 		want []string
 	}{
-		{"pass", Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), HELO: "mx.bank.example", MailFrom: new("a@bank.example")},
+		{"pass", Stored{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), HELO: "mx.bank.example", MailFrom: new("a@bank.example")},
 			[]string{
 				"ACCEPT, because an identifier of the author's domain authenticated (dmarc_pass)",
 				"pass for bank.example", "matched: include:_spf.bank.example", "_spf.bank.example ip4:192.0.2.0/24: match",
@@ -61,16 +71,16 @@ func TestText(t *testing.T) {
 				`_spf.bank.example TXT: "v=spf1 ip4:192.0.2.0/24 ~all"`, "10.2.0.192.in-addr.arpa PTR: mx.bank.example",
 				"Authentication-Results: mx.here.example;\n spf=pass",
 			}},
-		{"spoofed subdomain", Options{Message: []byte("From: a@no.bank.example\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")},
+		{"spoofed subdomain", Stored{Message: []byte("From: a@no.bank.example\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")},
 			[]string{
 				"REJECT, because", "reply: 550 5.7.1 Email rejected per DMARC policy for no.bank.example",
 				"matched: -all", "explanation: 203.0.113.1 is not ours", "policy of bank.example: reject by tag np",
 				"no.bank.example A (existence): nxdomain", "_dmarc.no.bank.example TXT: NXDOMAIN",
 				"evidence for a direct spoof: author_spf_fail",
 			}},
-		{"signature with a revoked key", Options{Message: []byte(strings.Replace(signed, "\x1b[31m", "", 1)), Client: netip.MustParseAddr("203.0.113.1")},
+		{"signature with a revoked key", Stored{Message: []byte(strings.Replace(signed, "\x1b[31m", "", 1)), Client: netip.MustParseAddr("203.0.113.1")},
 			[]string{"signature 1: permerror, key_revoked", "d=bank.example s=k", "null sender: the HELO name is checked"}},
-		{"no author", Options{Message: []byte("Subject: s\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")},
+		{"no author", Stored{Message: []byte("Subject: s\n\nx\n"), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")},
 			[]string{"REJECT, because the From header field names no author that every reader sees", "author: none: From field missing"}},
 	} {
 		var b strings.Builder
@@ -95,7 +105,7 @@ func TestTextIsSafe(t *testing.T) {
 		"DKIM-Signature: v=1; d=" + hostile + "; s=" + hostile + "; i=" + hostile + "; a=" + hostile + "; h=" + hostile + "; b=" + hostile + "\nFrom: a@bank.example\n\nx\n",
 	} {
 		var b strings.Builder
-		r := run(t, Options{Message: []byte(raw), Client: netip.MustParseAddr("203.0.113.1"), HELO: hostile, MailFrom: new(hostile + "@bank.example")})
+		r := run(t, Stored{Message: []byte(raw), Client: netip.MustParseAddr("203.0.113.1"), HELO: hostile, MailFrom: new(hostile + "@bank.example")})
 		if err := r.Text(&b); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +118,7 @@ func TestTextIsSafe(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	r := run(t, Options{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), MailFrom: new("a@bank.example"), Recipients: []string{"r@here.example"}})
+	r := run(t, Stored{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), MailFrom: new("a@bank.example"), Recipients: []string{"r@here.example"}})
 	out, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -146,22 +156,16 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestParseZoneError(t *testing.T) {
-	if _, err := ParseZone("my.zone", []byte("a.example TXT \"unclosed\nb.example NONSENSE x\n")); err == nil || !strings.Contains(err.Error(), "my.zone") {
-		t.Errorf("error %v does not name the file", err)
-	}
-}
-
-// TestFromDecision: what the daemon remembered reads, after its way through
+// TestRemembered: what the daemon remembered reads, after its way through
 // JSON, as the message file would, but for what is not remembered.
-func TestFromDecision(t *testing.T) {
+func TestRemembered(t *testing.T) {
 	for _, tt := range []struct{ name, raw, client, from string }{
 		{"pass", "From: A <a@bank.example>\n\nx\n", "192.0.2.10", "a@bank.example"},
 		{"spoofed", "From: a@no.bank.example\n\nx\n", "203.0.113.1", "a@bank.example"},
 		{"revoked key", strings.Replace(signed, "\x1b[31m", "", 1), "203.0.113.1", ""},
 		{"no author", "Subject: s\n\nx\n", "2001:db8::1", "a@bank.example"},
 	} {
-		file := run(t, Options{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: &tt.from})
+		file := run(t, Stored{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: &tt.from})
 		file.TimeSource = "" // the daemon judges when the message comes
 		ring := recent.New(recent.Options{Entries: 1})
 		ring.Decided(&judge.Decision{Session: file.Evaluation.Session, Envelope: file.Evaluation.Envelope, Evaluation: file.Evaluation, Verdict: file.Verdict}, 3*time.Millisecond)
@@ -174,12 +178,12 @@ func TestFromDecision(t *testing.T) {
 		if err := json.Unmarshal(raw, &back); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
-		got := explanation.FromDecision(&back)
+		got := Remembered(&back)
 		if got.Decided.IsZero() || got.Took != 3*time.Millisecond || got.Truncated {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 		got.Decided, got.Took = time.Time{}, 0
-		file.Lookups, file.AuthenticationResults = nil, ""
+		file.Lookups, file.Edits, file.AuthenticationResults = nil, nil, ""
 		var a, b strings.Builder
 		if err := errors.Join(got.Text(&a), file.Text(&b)); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,105 @@
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"sekimori/internal/authres"
+	"sekimori/internal/dns"
+	"sekimori/internal/judge"
+	"sekimori/internal/label"
+	"sekimori/internal/message"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/received"
+)
+
+// Stored is a stored message and what is known of its receipt. The client is
+// Client, or the client that the Received fields of TrustedHosts name.
+type Stored struct {
+	Message []byte // as stored, line ends CRLF or LF
+	Client  netip.Addr
+	HELO    string
+	// MailFrom is the envelope sender, "" for the null reverse-path. If it is nil,
+	// the Return-Path or the Received field names the sender, and without either
+	// the sender is null.
+	MailFrom     *string
+	Recipients   []string
+	Login        string // of a client that logged in
+	TrustedHosts []dns.Name
+	// Time is when the message is judged; zero is when it was received.
+	Time time.Time
+}
+
+// Judge has j decide on the message and explains the decision. trace must be the
+// resolver that j asks: it knows the lookups.
+func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*Explanation, error) {
+	header, body := message.Parse(o.Message)
+	m, source, err := o.find(header, j.Trusts)
+	if err != nil {
+		return nil, fmt.Errorf("explain: %w", err)
+	}
+	c := j.Open(ctx, m)
+	c.Write(body)
+	d := c.Finish(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("explain: %w", err)
+	}
+	x := &Explanation{
+		Summary: Summary(d.Verdict), Evaluation: d.Evaluation, Verdict: d.Verdict, Mode: j.Policy.Mode,
+		Shadow: d.Shadow, Edits: d.Edits, TimeSource: source, Lookups: trace.Lookups(),
+	}
+	if d.Evaluation != nil {
+		// Also of a message that is refused, and so gets no field.
+		x.AuthenticationResults = label.Text(&j.Label, j.Label.AuthServID, d.Evaluation, d.Verdict)
+		return x, nil
+	}
+	x.Session, x.Envelope = &m.Session, &m.Envelope
+	for _, e := range d.Edits {
+		if e.Kind == label.Insert && e.Name == authres.FieldName {
+			x.AuthenticationResults = e.Value
+		}
+	}
+	return x, nil
+}
+
+// find returns what the MTA knew of the message, and in words where its time is
+// from.
+func (o *Stored) find(h message.Header, trusted func(netip.Addr) bool) (m judge.Message, source string, err error) {
+	m = judge.Message{
+		Session:  msgauth.Session{Client: o.Client.Unmap(), HELO: o.HELO},
+		Envelope: msgauth.Envelope{Recipients: o.Recipients}, Header: h, Whole: true,
+	}
+	if o.MailFrom != nil {
+		m.Envelope.MailFrom = *o.MailFrom
+	}
+	by, dated := received.TimeOf(h, m.Session.Client)
+	if len(o.TrustedHosts) > 0 {
+		t, err := received.Origin{TrustedHosts: o.TrustedHosts, MailFrom: o.MailFrom}.Find(h, "", trusted)
+		if err != nil {
+			return m, "", err
+		}
+		if !t.Session.Client.IsValid() && !t.Internal {
+			return m, "", errors.New("the trusted hosts name no client")
+		}
+		m = judge.Message{Session: t.Session, Envelope: t.Envelope, Header: t.Header, Whole: true, Internal: t.Internal}
+		if len(o.Recipients) > 0 {
+			m.Envelope.Recipients = o.Recipients
+		}
+		by.By, by.Date, dated = t.By, t.Time, !t.Time.IsZero()
+	}
+	if o.Login != "" {
+		m.Session.Authenticated = o.Login
+	}
+	switch {
+	case !o.Time.IsZero():
+		m.Time, source = o.Time, "as was asked for"
+	case dated:
+		m.Time, source = by.Date, "when "+string(by.By)+" received it"
+	default:
+		source = "now, because no Received field has a date"
+	}
+	return m, source, nil
+}
