@@ -45,6 +45,7 @@ var floors = map[string]floor{
 	"internal/config/strict":  words,
 	"internal/dkim/syntax":    words,
 	"internal/distinct":       words,
+	"internal/readout":        words,
 	"internal/slots":          words,
 	"internal/blind":          parts,
 	"internal/milter":         words,
@@ -147,12 +148,13 @@ var sameFloor = map[string][]string{
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
 	"internal/testkit/readers": {"internal/testkit/naive"},
-	"internal/arc":             {"internal/dkim"},                                          // one canonicalization, one set of hashes
-	"internal/policy":          {"internal/msgauth"},                                       // decides on its Evaluation
-	"internal/received":        {"internal/msgauth"},                                       // reads its Session and Envelope
-	"internal/status":          {"internal/blind", "internal/judge", "internal/telemetry"}, // its tests read the real metrics
-	"internal/config/strict":   {"internal/printable"},                                     // shows lines of a file
-	"internal/config":          {"internal/label"},                                         // its words stand in headers
+	"internal/arc":             {"internal/dkim"},      // one canonicalization, one set of hashes
+	"internal/policy":          {"internal/msgauth"},   // decides on its Evaluation
+	"internal/received":        {"internal/msgauth"},   // reads its Session and Envelope
+	"internal/config":          {"internal/label"},     // its words stand in headers
+	"internal/config/strict":   {"internal/printable"}, // shows lines of a file
+	// Shows what these count.
+	"internal/status": {"internal/blind", "internal/judge", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
 	// Explains a Decision with its edits, and what recent kept of it.
 	"internal/explain": {"internal/judge", "internal/label", "internal/recent"},
 	"internal/recent":  {"internal/judge"}, // keeps its decisions

@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/printable"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
+	"sekimori/internal/telemetry"
 )
 
 // Paths of the admin address at which programs look into the daemon.
@@ -38,7 +39,7 @@ func newRecent(cfg *config.Config, old *generation) *recent.Ring {
 // inspect returns the pages of the admin address besides metrics and health.
 func (a *App) inspect() map[string]http.Handler {
 	handlers := a.console.Handlers()
-	handlers[StatusPath] = status.Handler(a.statusOptions())
+	handlers[StatusPath] = status.Handler(a.status)
 	handlers[DecisionsPath] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ring := a.decisions()
 		if ring == nil {
@@ -71,9 +72,11 @@ func (a *App) whereProfiled(h http.Handler) http.Handler {
 	})
 }
 
-func (a *App) statusOptions() status.Options {
-	return status.Options{
-		Gatherer: a.o.Registry, Started: a.began, Ready: a.Ready,
+// status asks every part for what the status page shows.
+func (a *App) status() *status.Status {
+	return status.Collect(status.Options{
+		Version: a.o.Version, Revision: telemetry.Revision(), Started: a.began, Running: a.inEffect, Ready: a.Ready,
+		Messages: a.metrics.Counts, DNS: a.dnsMetrics.Counts, LogDropped: a.logOut.Dropped, Blind: a.blind, Now: a.o.Now,
 		Limits: func() status.Limits {
 			c := a.generation().cfg
 			return status.Limits{
@@ -81,6 +84,16 @@ func (a *App) statusOptions() status.Options {
 				Recipients: c.Limits.Recipients, MessageBudget: time.Duration(c.DNS.MessageBudget),
 			}
 		},
+	})
+}
+
+// inEffect says which configuration runs, and whether the newest file was refused.
+func (a *App) inEffect() (policy.Mode, status.Config) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current.rules.Mode, status.Config{
+		Hash: a.current.cfg.Hash(), Loaded: a.since.UTC().Truncate(time.Second),
+		LastReloadOK: a.reload.Tries == 0 || a.reload.Successful,
 	}
 }
 
@@ -89,7 +102,7 @@ func (a *App) decisions() *recent.Ring { return a.generation().recent }
 
 func (a *App) newConsole() (*console.Console, error) {
 	return console.New(console.Options{
-		Status:    func() (*status.Status, error) { return status.Collect(a.statusOptions()) },
+		Status:    a.status,
 		Decisions: a.decisions,
 		Rules:     func() []policy.Rule { return a.generation().rules.Rules },
 		Config: func() console.Running {

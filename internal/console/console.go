@@ -44,7 +44,7 @@ type Running struct {
 
 // Options are where the facts come from. All may be asked at any time.
 type Options struct {
-	Status func() (*status.Status, error)
+	Status func() *status.Status
 	// Decisions returns the memory of decisions, nil while it is off.
 	Decisions func() *recent.Ring
 	Rules     func() []policy.Rule
@@ -139,12 +139,7 @@ func (c *Console) page(name, title string, body func(*http.Request, *status.Stat
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := view{Page: name, Title: title, Now: c.o.Now()}
 		code, tmpl := http.StatusOK, c.pages[name]
-		s, err := c.o.Status()
-		if err != nil {
-			c.o.Logger.Error("console", "error", err)
-			http.Error(w, "console: the metrics cannot be read; the log says why", http.StatusInternalServerError)
-			return
-		}
+		s := c.o.Status()
 		v.Status = s
 		var p *problem
 		if v.Body, p = body(r, s); p != nil {

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -38,7 +37,7 @@ type bench struct {
 	ring    *recent.Ring
 	metrics *telemetry.Metrics
 	now     time.Time
-	status  error // what reading the metrics fails with
+	refused bool // the newest configuration
 	rules   []policy.Rule
 	config  Running
 }
@@ -48,19 +47,16 @@ func newBench(t *testing.T) *bench {
 	b := &bench{now: start, config: Running{Text: "mode: monitor\n", Hash: "abc", Since: start}}
 	// Every look at the clock is a second later, so that decisions differ.
 	tick := func() time.Time { b.now = b.now.Add(time.Second); return b.now }
-	reg := prometheus.NewRegistry()
-	telemetry.RegisterRuntime(reg, "v1")
-	b.metrics = telemetry.New(reg)
-	b.metrics.ConfigLoaded("abc", policy.Monitor, start)
+	b.metrics = telemetry.New(prometheus.NewRegistry())
 	b.ring = recent.New(recent.Options{Entries: 1000, Now: tick})
 	var err error
 	b.console, err = New(Options{
-		Status: func() (*status.Status, error) {
-			if b.status != nil {
-				return nil, b.status
-			}
+		Status: func() *status.Status {
 			return status.Collect(status.Options{
-				Gatherer: reg, Started: start, Now: func() time.Time { return b.now },
+				Version: "v1", Started: start, Messages: b.metrics.Counts, Now: func() time.Time { return b.now },
+				Running: func() (policy.Mode, status.Config) {
+					return policy.Monitor, status.Config{Hash: "abc", Loaded: start, LastReloadOK: !b.refused}
+				},
 				Limits: func() status.Limits { return status.Limits{MaxSessions: 10, Recipients: 7} },
 			})
 		},
@@ -168,13 +164,11 @@ func TestOverview(t *testing.T) {
 	}
 	b.decide("Q", "bank.example", "192.0.2.1", policy.Accept)
 	b.metrics.Panicked(telemetry.PanicMilter)
-	b.metrics.ReloadFailed()
+	b.refused = true
 	b.shows(t, "/", 200, `aria-label="Messages by verdict, last hour: 3 reject, 1 accept"`, "3 reject, 1 accept</title>", "the highest has 4",
 		"softfail <b>4</b> <small>100 %", "panics component=milter: 1", "newest configuration was refused", `<rect class="v-reject"`)
 	b.shows(t, "/?span=24h", 200, "last 24 hours: 3 reject", "quarter of an hour")
 	b.shows(t, "/?span=nonsense", 200, "last hour")
-	b.status = errors.New("boom")
-	b.shows(t, "/", 500, "the log says why", "!boom")
 }
 
 func TestDecisions(t *testing.T) {

@@ -107,9 +107,7 @@ func (c *Console) Run(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
-		if s, err := c.o.Status(); err == nil { // else the pages say so
-			c.history.add(sample{c.o.Now(), countsOf(s.Messages)})
-		}
+		c.history.add(sample{c.o.Now(), countsOf(c.o.Status().Messages)})
 		select {
 		case <-ctx.Done():
 			return

@@ -15,7 +15,7 @@ func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rejected atomic.Int64
 		messages := func() map[string]int64 { return map[string]int64{"reject": rejected.Load()} }
-		c, err := New(Options{Status: func() (*status.Status, error) { return &status.Status{Messages: messages()}, nil }, Logger: slog.New(slog.DiscardHandler)})
+		c, err := New(Options{Status: func() *status.Status { return &status.Status{Messages: messages()} }, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,3 +52,19 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	nothing.joined()
 	nothing.watch(nil)
 }
+
+// TestCounts: the values for the status page are those of the series.
+func TestCounts(t *testing.T) {
+	m := testMetrics(t)
+	for _, k := range []kind{kindPositive, kindNegative} {
+		m.hit(k)
+		m.hit(k)
+		m.servedStale(k)
+	}
+	m.miss(kindFailure)
+	m.evicted(kindFailure)
+	c := m.Counts()
+	if c.Hits != 4 || c.Misses != 1 || c.Stale != 2 || c.Evictions != 1 || c.Entries != 0 || c.Bytes != 0 || len(c.Queries) != 7 {
+		t.Errorf("%+v", c)
+	}
+}

@@ -81,12 +81,13 @@ func (b builder) histograms(name, help, label string) *series[string, prometheus
 // RegisterRuntime adds build_info and the Go and process collectors.
 func RegisterRuntime(reg prometheus.Registerer, version string) {
 	info := builder{reg}.gaugeVec("build_info", "Version of the running program.", "version", "goversion", "revision")
-	info.WithLabelValues(version, runtime.Version(), revision()).Set(1)
+	info.WithLabelValues(version, runtime.Version(), Revision()).Set(1)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
-// revision is the commit the binary was built from, where the build knew it.
-func revision() string {
+// Revision returns the commit that the program was built from, "" where the build
+// did not know it.
+func Revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""

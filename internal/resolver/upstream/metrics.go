@@ -28,6 +28,12 @@ const (
 	ResultMalformed Result = "malformed"
 )
 
+// results lists every Result.
+var results = [...]Result{ResultNoError, ResultNoData, ResultNXDomain, ResultServFail, ResultRefused, ResultTimeout, ResultMalformed}
+
+// countedTypes are the types that have series of their own, and 0 for all others.
+var countedTypes = [...]dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME, 0}
+
 // Metrics are the series about the servers. A nil *Metrics counts nothing.
 type Metrics struct {
 	queries  *prometheus.CounterVec
@@ -93,8 +99,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 
 // startAtZero creates every series of queries at 0, so that rates see the first event.
 func (m *Metrics) startAtZero() {
-	for _, t := range []dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME, 0} {
-		for _, r := range []Result{ResultNoError, ResultNoData, ResultNXDomain, ResultServFail, ResultRefused, ResultTimeout, ResultMalformed} {
+	for _, t := range countedTypes {
+		for _, r := range results {
 			m.queries.WithLabelValues(typeLabel(t), string(r))
 		}
 	}

@@ -119,3 +119,16 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	nothing.withoutEDNS()
 	nothing.connected(true)
 }
+
+// TestCounts: queries of every type count, also of a type that has no series of
+// its own.
+func TestCounts(t *testing.T) {
+	m := testMetrics(t)
+	m.query(dns.TypeA, ResultNoError, time.Second)
+	m.query(dns.TypeTXT, ResultNoError, 2*time.Second)
+	m.query(dns.TypeNS, ResultTimeout, 0)
+	c := m.Counts()
+	if c.Queries[ResultNoError] != 2 || c.Queries[ResultTimeout] != 1 || len(c.Queries) != len(results) || c.Time.Count != 2 || c.Time.Seconds != 3 || len(c.Servers) != 0 {
+		t.Errorf("%+v", c)
+	}
+}
