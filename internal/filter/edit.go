@@ -9,8 +9,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// edit hands a message's edits to the MTA and makes the verdict what could be
-// applied: without the hold queue a quarantine is by header.
+// edit hands the edits to the MTA and corrects the verdict where the MTA could not
+// apply it. Where the MTA has no hold queue, a quarantine is by header only.
 func (s *session) edit(d *judge.Decision, m *milter.Modifier) {
 	held, left, err := s.apply(d.Edits, m)
 	if !held {
@@ -26,10 +26,10 @@ func (s *session) edit(d *judge.Decision, m *milter.Modifier) {
 	}
 }
 
-// apply translates edits into the milter's. held is false where a quarantine was
-// wanted and the MTA has none; left is true where it lets no field be deleted and
-// a result in our name stays. Without leave to change a Subject the rest still
-// stands; an error says that the message cannot be labelled.
+// apply translates edits into milter commands. held is false where a quarantine was
+// wanted and the MTA has no quarantine. left is true where the MTA allows no deletion
+// and a result in our name stays. An MTA that lets no Subject be changed still gets
+// the other edits. An error means that the message cannot be labelled.
 func (s *session) apply(edits []label.Edit, m *milter.Modifier) (held, left bool, err error) {
 	held = true
 	deletes := s.conn.HasAction(milter.ActionChangeHeader)

@@ -1,5 +1,6 @@
-// Package filter is a message's life on one page: the milter's events drive a
-// judge.Case, and its Decision becomes header edits, a quarantine or a reply.
+// Package filter connects the milter with the judge. The events of a milter session
+// drive a judge.Case, and its Decision becomes header edits, a quarantine or a
+// reply.
 package filter
 
 import (
@@ -15,16 +16,16 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// Options are the settings of one generation and whoever is told of its messages.
+// Options are the settings of one generation and the observers of its messages.
 // Judge is required.
 type Options struct {
 	Judge *judge.Judge
-	// Blind is told what cannot be seen or done; nil: nobody.
+	// Blind is told what the filter cannot see or do; nil is allowed.
 	Blind *blind.Watch
 	// Observers are told of every message. They must not block.
 	Observers []Observer
-	// Retired, if set, is called once, when other options have taken the place
-	// of these (see Swap) and no session uses them any more. It must not block.
+	// Retired, if set, is called once: when Swap has replaced these options and no
+	// session uses them any more. It must not block.
 	Retired func()
 }
 
@@ -36,17 +37,17 @@ type Observer interface {
 	Decided(d *judge.Decision, took time.Duration)
 }
 
-// Filter makes the sessions of a milter.Server. Safe for concurrent use.
+// Filter makes the sessions of a milter.Server. It is safe for concurrent use.
 type Filter struct {
 	current atomic.Pointer[edition]
-	mu      sync.Mutex // orders every edition's users with current
+	mu      sync.Mutex // guards the users of all editions, and the swap of current
 }
 
-// edition is one set of options and how many sessions use it.
+// edition is one set of options, and how many sessions use them.
 type edition struct {
 	Options
 	users int
-	last  atomic.Pointer[label.Identity] // the one asked for last
+	last  atomic.Pointer[label.Identity] // the identity that was asked for last
 }
 
 // New returns a Filter.
@@ -56,15 +57,15 @@ func New(o Options) *Filter {
 	return f
 }
 
-// NewSession is for milter.Options.
+// NewSession makes the session of a connection, for milter.Options.
 func (f *Filter) NewSession(c *milter.Conn) milter.Session {
 	s := &session{filter: f, conn: c}
 	s.use(f.acquire())
 	return s
 }
 
-// Swap puts o in the place of the options so far. A message under way keeps
-// those it began with; the next of its session has o.
+// Swap replaces the options by o. A message under way keeps the options it began
+// with; the next message of the same session gets o.
 func (f *Filter) Swap(o Options) {
 	f.mu.Lock()
 	old := f.current.Swap(&edition{Options: o})
@@ -93,8 +94,8 @@ func (f *Filter) release(e *edition) {
 	}
 }
 
-// identity returns the identity on a connection of an MTA that calls itself
-// mta. One MTA is the rule, so that the last one is remembered.
+// identity returns how we name ourselves to an MTA that calls itself mta. Most
+// daemons serve one MTA, so the last identity is remembered.
 func (e *edition) identity(mta string) *label.Identity {
 	if i := e.last.Load(); i != nil && i.MTA == mta {
 		return i
@@ -110,8 +111,9 @@ func (e *edition) retire() {
 	}
 }
 
-// OnPanic answers a message whose session panicked: nothing of it is known, so
-// it has to come again, but in monitor mode nothing is ever acted on.
+// OnPanic returns the answer to a message whose session panicked. Nothing is known
+// about the message, so the sender must try again. Monitor mode acts on nothing, so
+// there the message is accepted.
 func OnPanic(c policy.Config) milter.Reply {
 	if c.Mode == policy.Monitor {
 		return milter.Accept
@@ -119,8 +121,9 @@ func OnPanic(c policy.Config) milter.Reply {
 	return milter.Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))
 }
 
-// ReplyAt is where the sessions give replies: only at end of message, so that
-// the MTA waits for nothing before, and at RCPT where classes are split.
+// ReplyAt says at which steps the sessions reply: at the end of the message, and at
+// RCPT where recipients are split by class. At the other steps the MTA need not
+// wait.
 func (f *Filter) ReplyAt() milter.ReplyAt {
 	return milter.ReplyAt{Rcpt: f.current.Load().Judge.Splits()}
 }

@@ -7,14 +7,14 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Oversize implements milter.OversizeReplier: what is over a limit is refused, and
-// in monitor mode goes on as an outline.
+// Oversize implements milter.OversizeReplier. A message over a limit is refused. In
+// monitor mode it goes on, and only the outline of its header is kept.
 func (s *session) Oversize(what string) milter.Reply {
 	t := s.current
 	if t == nil {
 		return milter.Continue
 	}
-	t.shown = true
+	t.ended = true
 	s.nameMessage(t)
 	s.identify()
 	ofEnvelope := what == milter.OversizeRecipients || what == milter.OversizeEnvelope || what == milter.OversizeMemory
@@ -24,7 +24,7 @@ func (s *session) Oversize(what string) milter.Reply {
 		s.tell(&d, 0)
 		return milter.Accept
 	case ofEnvelope && s.o.Judge.Policy.Mode != policy.Monitor:
-		return milter.Continue // the milter's own answer: RFC 5321 §4.5.3.1.10
+		return milter.Continue // package milter answers: RFC 5321 §4.5.3.1.10
 	case t.Oversize(what):
 		return milter.Outline
 	}
@@ -40,8 +40,8 @@ func (s *session) HeaderStart(name, start string) {
 	}
 }
 
-// Salvage implements milter.Salvager: after a bug a message has to come again,
-// but in monitor mode it passes, and nothing forged in our name with it.
+// Salvage implements milter.Salvager. After a bug the sender must try again. In
+// monitor mode the message passes, without the fields that were forged in our name.
 func (s *session) Salvage(m *milter.Modifier) milter.Reply {
 	t := s.current
 	if t == nil || s.o.Judge.Policy.Mode != policy.Monitor || t.Trusted() {

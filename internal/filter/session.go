@@ -16,8 +16,8 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// session is one MTA connection. Client, HELO and TLS facts live as long as
-// it; everything of a message is in current and dies with Abort.
+// session is one MTA connection. The facts of client, HELO and TLS live as long as
+// the session. Everything about one message is in current and goes with Abort.
 type session struct {
 	filter  *Filter
 	edition *edition
@@ -25,17 +25,17 @@ type session struct {
 	conn    *milter.Conn
 	client  msgauth.Session
 	judged  judge.Connection
-	self    *label.Identity // nil until it is asked for
+	self    *label.Identity // nil until identify is called
 
-	current *transaction
+	current *transaction // nil between two messages
 }
 
 // transaction is one message.
 type transaction struct {
 	judge.Case
-	rcpts int  // accepted
+	rcpts int  // accepted recipients
 	data  bool // DATA has come
-	shown bool // its end has come, or a limit
+	ended bool // the end of the message has come, or a limit was crossed
 }
 
 // Connect implements milter.Session.
@@ -43,11 +43,11 @@ func (s *session) Connect(c milter.Connect) milter.Reply {
 	s.o.Blind.Connected(c.Addr.Addr())
 	s.o.Blind.Negotiated(s.conn.LocalAddr(), s.conn.RemoteAddr(), lacks(s.conn))
 	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname, NoLeadingSpace: !s.conn.HasLeadingSpace()}
-	s.meet()
+	s.begin()
 	return milter.Continue
 }
 
-// lacks is what the MTA of a connection does not offer.
+// lacks lists what the MTA of a connection does not offer.
 func lacks(c *milter.Conn) (list []blind.Lack) {
 	for _, one := range [...]struct {
 		offered bool
@@ -68,8 +68,8 @@ func lacks(c *milter.Conn) (list []blind.Lack) {
 
 func (s *session) use(e *edition) { s.edition, s.o, s.self = e, &e.Options, nil }
 
-// identify says who we are towards this MTA. Its name comes with CONNECT, of some
-// MTAs with a later step.
+// identify decides by which name we label messages for this MTA. Most MTAs tell
+// their own name at CONNECT, some at a later step.
 func (s *session) identify() {
 	if s.self == nil || s.self.MTA == "" {
 		s.self = s.edition.identity(s.conn.Macro("j"))
@@ -77,13 +77,14 @@ func (s *session) identify() {
 	s.judged.Identify(s.self)
 }
 
-// meet begins what depends on the client alone, by the present options. A milter
-// "accept" here would hide every later message of the connection from us, also one
-// of a client that has not logged in: go on instead.
-func (s *session) meet() { s.judged = s.o.Judge.Connect(context.Background(), s.client) }
+// begin starts the checks that depend on the client alone, by the options of the
+// session. It does not accept a trusted client's connection as a whole: the milter
+// reply "accept" would hide every later message of the connection from us, also
+// messages sent without a login.
+func (s *session) begin() { s.judged = s.o.Judge.Connect(context.Background(), s.client) }
 
-// renew takes up options that came into effect since the session's last
-// message.
+// renew changes to the current options if they were swapped since the session's
+// last message.
 func (s *session) renew() {
 	if s.filter.current.Load() == s.edition {
 		return
@@ -92,7 +93,7 @@ func (s *session) renew() {
 	s.judged.Close()
 	s.use(s.filter.acquire())
 	s.filter.release(old)
-	s.meet()
+	s.begin()
 	if s.client.HELO != "" {
 		s.judged.Helo(s.client.HELO)
 	}
@@ -111,12 +112,13 @@ func (s *session) Mail(from string, args []string) milter.Reply {
 	client := s.client
 	client.TLSVersion = s.conn.Macro("{tls_version}")
 	client.Authenticated = s.conn.Macro("{auth_authen}")
-	s.current = &transaction{Case: s.judged.Begin(client, msgauth.Envelope{MailFrom: from, SMTPUTF8: hasSMTPUTF8(args), QueueID: s.conn.Macro("i")})}
+	envelope := msgauth.Envelope{MailFrom: from, SMTPUTF8: hasSMTPUTF8(args), QueueID: s.conn.Macro("i")}
+	s.current = &transaction{Case: s.judged.Begin(client, envelope)}
 	return milter.Continue
 }
 
-// hasSMTPUTF8 looks for the parameter of MAIL that declares internationalized
-// mail (RFC 6531 §3.4).
+// hasSMTPUTF8 reports whether the parameters of MAIL declare internationalized mail
+// (RFC 6531 §3.4).
 func hasSMTPUTF8(args []string) bool {
 	return slices.ContainsFunc(args, func(arg string) bool { return strings.EqualFold(arg, "SMTPUTF8") })
 }
@@ -127,7 +129,7 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 	if t == nil {
 		return milter.Continue
 	}
-	// A connection from before a reload may have agreed to wait for no reply.
+	// On a connection from before a reload the MTA may not wait for replies to RCPT.
 	split, rewritten := s.o.Judge.Splits() && s.conn.RepliesToRcpt(), ""
 	if t.AsksRecipients() {
 		rewritten = s.conn.Macro("{rcpt_addr}")
@@ -171,14 +173,15 @@ func (s *session) Body(chunk []byte) milter.Reply {
 	return milter.Continue
 }
 
-// EndOfMessage implements milter.Session: join, decide, act.
+// EndOfMessage implements milter.Session. It waits for the results, decides, and
+// acts on the decision.
 func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
 	t := s.current
 	if t == nil {
 		return milter.Continue
 	}
 	begin := time.Now()
-	t.shown = true
+	t.ended = true
 	s.nameMessage(t)
 	s.identify()
 	d := t.Finish(ctx)
@@ -186,15 +189,17 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	switch cause := context.Cause(ctx); {
 	case d.Evaluation == nil:
 	case errors.Is(cause, milter.ErrPeerGone):
-		// Nobody will see an answer, and nothing became of the message.
+		// The MTA is gone: it sees no answer and delivers no message.
 		return milter.Tempfail
 	case cause != nil && !monitor:
-		// The daemon ends and did not find out enough: the message must come
-		// again, or a restart would be the moment for a forger.
+		// The daemon stops before the results are known. The sender must try again,
+		// because a forger could otherwise wait for a restart.
 		return milter.Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later"))
 	}
 	if d.Skipped != "" {
-		d.Verdict.Enforced = !monitor // what cannot be edited is acted on
+		// If an edit fails, policy.Unlabelled and policy.Forged act only on an
+		// enforced verdict.
+		d.Verdict.Enforced = !monitor
 	}
 	s.edit(&d, m)
 	d.Verdict.Enforced = d.Verdict.Enforced || d.Verdict.Action == policy.Skip
@@ -211,7 +216,7 @@ func (s *session) tell(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// nameMessage takes the queue id, which Postfix knows only after the first
+// nameMessage stores the queue id. Postfix knows the queue id only after the first
 // recipient.
 func (s *session) nameMessage(t *transaction) {
 	if id := s.conn.Macro("i"); id != "" {
@@ -219,7 +224,7 @@ func (s *session) nameMessage(t *transaction) {
 	}
 }
 
-// reply is the milter's word for the verdict.
+// reply returns the verdict as a milter reply.
 func reply(v *policy.Verdict) milter.Reply {
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:
@@ -233,7 +238,7 @@ func reply(v *policy.Verdict) milter.Reply {
 func (s *session) Abort() {
 	if t := s.current; t != nil {
 		t.Close()
-		if t.rcpts > 0 && !t.shown {
+		if t.rcpts > 0 && !t.ended {
 			s.o.Blind.Empty(t.data)
 		}
 	}

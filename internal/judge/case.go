@@ -9,22 +9,23 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Case is a message under way. Close must be called.
+// Case is a message that is not decided on yet. Close must be called.
 type Case struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
 
 	connection *Connection
-	skip       policy.Reason // why it is not evaluated, "" if it is
+	skip       policy.Reason // why the message is not evaluated, "" if it is
 	check      *msgauth.Verification
 	header     message.Header
-	over       string         // the limit that it crossed, "" if none
-	outline    *label.Outline // of its header, once it is over a limit and goes on
-	consents   *consents      // nil: nobody is asked
-	class      policy.Class   // of all recipients, where classes are split
+	over       string         // the limit that the message crossed, "" if none
+	outline    *label.Outline // replaces header once the message is over a limit and goes on
+	consents   *consents      // nil: no recipient is asked
+	class      policy.Class   // of all recipients, where recipients are split by class
 }
 
-// Begin starts a message. The connection must stay where it is.
+// Begin starts a message. The Case keeps a pointer to the connection, so the
+// connection must not be copied afterwards.
 func (c *Connection) Begin(s msgauth.Session, e msgauth.Envelope) Case {
 	k := Case{Session: s, Envelope: e, connection: c}
 	switch {
@@ -41,23 +42,24 @@ func (c *Connection) Begin(s msgauth.Session, e msgauth.Envelope) Case {
 	return k
 }
 
-// Trusted reports a message of a trusted network: it has no limits and is left as
-// it is.
+// Trusted reports whether the message comes from a trusted network. Such a message
+// has no limits and is not edited.
 func (c *Case) Trusted() bool { return c.skip == policy.ReasonTrusted }
 
-// Splits reports whether recipients are ever asked to come apart: monitor mode
-// turns nothing away.
+// Splits reports whether a message may be refused recipients whose class is not the
+// class of its first recipient. Monitor mode refuses nothing.
 func (j *Judge) Splits() bool {
 	return j.Split && j.Recipients != nil && j.Policy.Mode != policy.Monitor
 }
 
-// AsksRecipients reports whether their consent matters.
+// AsksRecipients reports whether the consent of the recipients matters.
 func (c *Case) AsksRecipients() bool { return c.consents != nil }
 
-// Recipient adds a recipient, as typed in RCPT and as the MTA rewrote it or "".
-// Where split is true it waits for the recipient's class, and reports whether the
-// message may have the recipient: all of a message are of the class of the first,
-// and a client sends the others apart (RFC 5321 §4.5.3.1.10).
+// Recipient adds a recipient: as typed in RCPT, and as the MTA rewrote the address,
+// or "". Where split is true, Recipient waits for the recipient's class and reports
+// whether the message may have the recipient. All recipients of a message must have
+// the class of the first; the client sends another message to the others
+// (RFC 5321 §4.5.3.1.10).
 func (c *Case) Recipient(typed, rewritten string, split bool) (taken bool) {
 	if c.consents != nil && split {
 		class := c.consents.now(recipient{typed, rewritten})
@@ -81,10 +83,10 @@ func (c *Case) ask(r recipient) {
 	}
 }
 
-// usualFields is how many header fields most messages have at most.
+// usualFields is enough for the header fields of most messages.
 const usualFields = 24
 
-// Header adds a field.
+// Header adds a header field.
 func (c *Case) Header(name, value string) {
 	if c.header == nil {
 		c.header = make(message.Header, 0, usualFields)
@@ -92,32 +94,32 @@ func (c *Case) Header(name, value string) {
 	c.header = append(c.header, message.Field{Name: name, Value: value})
 }
 
-// HeaderStart notes a field of a message that is over a limit, by the beginning
-// of its value.
+// HeaderStart adds a field to the outline of a message that is over a limit. start
+// is the beginning of the field's value.
 func (c *Case) HeaderStart(name, start string) {
 	if c.outline != nil {
 		c.outline.Add(c.connection.self(), name, start)
 	}
 }
 
-// EndOfHeader says that the header is complete.
+// EndOfHeader must be called when the header is complete.
 func (c *Case) EndOfHeader() {
 	if c.check != nil {
 		c.check.EndOfHeader(c.header)
 	}
 }
 
-// Write takes body octets in any portions.
+// Write takes the octets of the body, in pieces of any size.
 func (c *Case) Write(body []byte) {
 	if c.check != nil {
 		_, _ = c.check.Write(body) // hashing does not fail
 	}
 }
 
-// Oversize says that the message is over a limit. It is refused, because an
-// author could hide in what cannot be seen. In monitor mode nothing is refused,
-// but nothing forged in our name passes either: then goesOn is true, and only the
-// outline of the header is wanted from here on.
+// Oversize must be called when the message crosses a limit. Such a message is
+// refused, because the part that was not seen could hide another author. Monitor mode
+// refuses nothing. There goesOn is true: the caller goes on with HeaderStart alone, so
+// that Finish can delete the fields that were forged in our name.
 func (c *Case) Oversize(what string) (goesOn bool) {
 	if c.Trusted() {
 		return true
@@ -132,7 +134,7 @@ func (c *Case) Oversize(what string) (goesOn bool) {
 	return false
 }
 
-// reduce lets go of all of the message but the outline of its header.
+// reduce keeps only the outline of the header and drops the rest of the message.
 func (c *Case) reduce() {
 	c.outline = &label.Outline{}
 	for i := range c.header {
@@ -142,7 +144,7 @@ func (c *Case) reduce() {
 	c.check, c.consents, c.header, c.Envelope.Recipients = nil, nil, nil, nil
 }
 
-// Finish waits for the facts and decides.
+// Finish waits for the facts and decides on the message.
 func (c *Case) Finish(ctx context.Context) Decision {
 	d := Decision{Session: c.Session, Envelope: c.Envelope}
 	j, w := c.connection.judge, &c.connection.writer
@@ -159,8 +161,9 @@ func (c *Case) Finish(ctx context.Context) Decision {
 		}
 	case c.skip != "":
 		d.Skipped, d.Verdict = c.skip, policy.Skipped(c.skip)
-		// A user who logged in has no business adding results in our name; a
-		// trusted network may hold a gateway of ours that does, so its fields stay.
+		// Results in our name that come from a user who logged in are forged. In a
+		// trusted network there may be a gateway of ours that writes such results, so
+		// they stay.
 		if c.skip == policy.ReasonAuthenticated {
 			d.Edits = w.Clean(c.connection.self(), c.header)
 		}
@@ -181,8 +184,8 @@ func (c *Case) Finish(ctx context.Context) Decision {
 	return d
 }
 
-// Salvage returns the edits with which a message passes that a bug kept from
-// being evaluated: nothing forged in our name passes with it.
+// Salvage returns the edits for a message that could not be evaluated because of a
+// bug. They delete the fields that were forged in our name.
 func (c *Case) Salvage() []label.Edit {
 	if c.outline == nil {
 		c.reduce()
@@ -190,7 +193,7 @@ func (c *Case) Salvage() []label.Edit {
 	return c.connection.writer.NotEvaluated(c.connection.self(), c.outline, "internal error")
 }
 
-// Close ends what runs in the background for the message.
+// Close ends the background work for the message.
 func (c *Case) Close() {
 	if c.check != nil {
 		c.check.Close()

@@ -8,22 +8,24 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Recipients tells who agreed that verdicts are acted on. typed is RCPT's
-// argument, rewritten the MTA's {rcpt_addr} or "".
+// Recipients says which recipients agreed that verdicts are acted on. typed is the
+// argument of RCPT. rewritten is the MTA's macro {rcpt_addr}, or "".
 type Recipients interface {
-	// Known answers where nobody has to be asked, and does not block.
+	// Known returns the class where no lookup is needed, else false. It does not
+	// block.
 	Known(typed, rewritten string) (c policy.Class, ok bool)
-	// Lookup asks; it is bounded in time, heeds ctx and answers Out where it
-	// fails.
+	// Lookup asks for the class. It takes a bounded time, ends with ctx, and returns
+	// Out where it fails.
 	Lookup(ctx context.Context, typed, rewritten string) policy.Class
 }
 
-// MaxConsentLookups is how many recipients of one message are asked about at a
-// time; the others queue.
+// MaxConsentLookups is how many lookups of one message run at a time. The others
+// queue.
 const MaxConsentLookups = 4
 
-// consents collects the classes of one message's recipients. Lookups run in
-// the background from RCPT on, so that end of message finds the answers.
+// consents collects the classes of one message's recipients. Lookups start at RCPT
+// and run in the background, so that the answers are usually there at the end of the
+// message.
 type consents struct {
 	ask    Recipients
 	ctx    context.Context
@@ -33,8 +35,8 @@ type consents struct {
 	found   policy.Consent
 	queue   []recipient
 	working int
-	began   time.Time     // of the lookups now under way
-	idle    chan struct{} // closed when there are none; nil: nobody waits
+	began   time.Time     // when the first of the running lookups began
+	idle    chan struct{} // closed when no lookup runs; nil until wait is called
 }
 
 type recipient struct{ typed, rewritten string }
@@ -45,7 +47,7 @@ func newConsents(ask Recipients) *consents {
 	return c
 }
 
-// add notes a recipient and starts the lookup where one is needed.
+// add counts a recipient whose class is known, and starts a lookup for any other.
 func (c *consents) add(r recipient) {
 	class, ok := c.ask.Known(r.typed, r.rewritten)
 	c.mu.Lock()
@@ -64,8 +66,8 @@ func (c *consents) add(r recipient) {
 	}
 }
 
-// now returns the class of a recipient for an answer at RCPT, and waits for
-// it. It counts nothing: the recipient may yet be refused.
+// now waits for the class of a recipient, for an answer at RCPT. The recipient may
+// still be refused, so now does not count it; the caller calls accept.
 func (c *consents) now(r recipient) policy.Class {
 	class, ok := c.ask.Known(r.typed, r.rewritten)
 	if ok {
@@ -93,7 +95,7 @@ func (c *consents) count(class policy.Class) {
 	}
 }
 
-// work asks until the queue is empty.
+// work runs lookups until the queue is empty.
 func (c *consents) work() {
 	for {
 		r, ok := c.next()
@@ -122,8 +124,8 @@ func (c *consents) next() (recipient, bool) {
 	return recipient{}, false
 }
 
-// wait returns the counts. What is not known after the limit, or when ctx
-// ends, counts as opted out.
+// wait returns the counts. A recipient whose class is not known after the limit, or
+// when ctx ends, counts as opted out.
 func (c *consents) wait(ctx context.Context, limit time.Duration) policy.Consent {
 	defer c.cancel()
 	c.mu.Lock()
@@ -140,7 +142,7 @@ func (c *consents) wait(ctx context.Context, limit time.Duration) policy.Consent
 	case <-late.C:
 	case <-ctx.Done():
 	}
-	c.cancel() // the lookups left fail at once, as opted out
+	c.cancel() // the remaining lookups return Out at once
 	<-c.idle
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,7 +1,7 @@
 // Package judge is the one place where it is decided what becomes of a message:
-// whether it is evaluated at all, what the policy makes of the facts, whether a
-// recipient opted out, and what is written into it. The daemon drives it with the
-// events of a milter session, explain and replay with the octets of a file.
+// whether the message is evaluated at all, what the policy makes of the facts, whether
+// a recipient opted out, and which edits are made. The daemon calls it with the events
+// of a milter session; explain and replay call it with a stored message.
 package judge
 
 import (
@@ -16,75 +16,74 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Judge is the settings of one generation. Verifier and Label are required.
+// Judge holds the settings of one generation. Verifier and Label are required.
 type Judge struct {
 	Verifier *msgauth.Verifier
 	Policy   policy.Config
 	// Shadow is a candidate policy to compare with, nil if there is none.
 	Shadow *policy.Config
-	// Trusted reports whether a client's mail is not evaluated, one's own hosts
-	// for instance; nil trusts nobody.
+	// Trusted reports whether a client is in a trusted network, whose mail is not
+	// evaluated. nil trusts no client.
 	Trusted func(client netip.Addr) bool
 	// TrustAuthenticated exempts clients that logged in.
 	TrustAuthenticated bool
-	// Label is how messages are labelled; one of its AuthServID and HostName is
-	// required.
+	// Label says how messages are labelled. AuthServID or HostName must be set.
 	Label label.Settings
-	// Recipients tells who agreed that verdicts are acted on; nil: everybody.
-	// ConsentWait is how long the end of a message waits for what it does not
-	// know yet. Split keeps recipients of the two classes in messages of their
-	// own.
+	// Recipients says which recipients agreed that verdicts are acted on; nil is all.
+	// ConsentWait is how long the end of a message waits for lookups that still run.
+	// Split has clients send separate messages to recipients of the two classes.
 	Recipients  Recipients
 	ConsentWait time.Duration
 	Split       bool
-	// MaxFields and MaxHeaderBytes bound the header of a stored message. What
-	// comes by milter was held to them before it comes here.
+	// MaxFields and MaxHeaderBytes bound the header of a stored message. For a message
+	// that comes by milter, package milter has applied these limits before.
 	MaxFields, MaxHeaderBytes int
 }
 
 // Trusts reports whether the client is in a trusted network.
 func (j *Judge) Trusts(client netip.Addr) bool { return j.Trusted != nil && j.Trusted(client) }
 
-// Decision is what becomes of a message, and why. Whoever gets a pointer to one
-// may keep it, with all that it points to, and must not change it: others have
-// the same.
+// Decision is what becomes of a message, and why. The receiver of a pointer to a
+// Decision may keep the pointer and everything behind it. The receiver must not change
+// a Decision, because other receivers have the same pointer.
 type Decision struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
-	// One of these three says what the verdict is made of: why the message is
-	// exempt, the limit that it is over, or the facts.
+	// One of these three is set, and is the base of the verdict: the reason why the
+	// message is exempt, the limit that it crossed, or the facts.
 	Skipped    policy.Reason
 	Oversize   string
 	Evaluation *msgauth.Evaluation
 
 	Verdict policy.Verdict
-	Shadow  *Comparison // nil where there is no candidate, or nothing to compare
-	// Edits are what is done to the message, in the order in which it is done.
+	Shadow  *Comparison // nil without a candidate, and without an Evaluation
+	// Edits are the changes to the message, in the order in which they are made.
 	Edits []label.Edit
 }
 
-// Comparison is what the policy in effect and a candidate make of the same facts,
-// before anybody's consent is asked for, which is not the policy's doing.
+// Comparison has the verdicts of the policy in effect and of a candidate on the same
+// facts. Both ignore the consent of the recipients, which is the same for both.
 type Comparison struct {
 	Live      policy.Verdict `json:"live"`
 	Candidate policy.Verdict `json:"candidate"`
 }
 
-// Connection is what is known of a client, for all its messages.
+// Connection is what is known about a client, for all its messages.
 type Connection struct {
 	judge    *Judge
-	trusted  bool // the client's network is
+	trusted  bool // the client is in a trusted network, or the message is internal
 	verifier *msgauth.Connection
-	identity *label.Identity // nil: that of an MTA that tells no name
+	identity *label.Identity // nil until Identify or self is called
 	writer   label.Writer
 }
 
-// Connect begins what depends on the client alone.
+// Connect starts the checks that depend on the client alone.
 func (j *Judge) Connect(ctx context.Context, client msgauth.Session) Connection {
 	return j.connect(ctx, j.Verifier, client, false)
 }
 
-// connect: without a verifier nothing is asked, and no message is evaluated.
+// connect is Connect with a verifier to be used, which may be nil: then DNS is asked
+// nothing and no message is evaluated. internal makes the connection a trusted one.
 func (j *Judge) connect(ctx context.Context, verifier *msgauth.Verifier, client msgauth.Session, internal bool) Connection {
 	c := Connection{judge: j, trusted: internal || client.Client.IsValid() && j.Trusts(client.Client)}
 	if !c.trusted && verifier != nil {
@@ -93,14 +92,14 @@ func (j *Judge) connect(ctx context.Context, verifier *msgauth.Verifier, client 
 	return c
 }
 
-// Helo begins what depends on the HELO name.
+// Helo starts the checks that depend on the HELO name.
 func (c *Connection) Helo(name string) {
 	if c.verifier != nil {
 		c.verifier.Helo(name)
 	}
 }
 
-// Identify says who this host is towards the MTA of the connection.
+// Identify sets the identity in which messages of the connection are labelled.
 func (c *Connection) Identify(i *label.Identity) { c.identity = i }
 
 func (c *Connection) self() *label.Identity {
@@ -110,7 +109,7 @@ func (c *Connection) self() *label.Identity {
 	return c.identity
 }
 
-// Close ends what runs in the background for the connection.
+// Close ends the background work for the connection.
 func (c *Connection) Close() {
 	if c.verifier != nil {
 		c.verifier.Close()
@@ -118,26 +117,27 @@ func (c *Connection) Close() {
 	}
 }
 
-// Message is a stored message but for its body.
+// Message is a stored message without its body.
 type Message struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
 	Header   message.Header
-	// Whole is false where the header is larger than what was read of it.
+	// Whole is false where Header is only the beginning of a header that is too large.
 	Whole bool
-	// Time is when it is judged, as of receipt; zero is now.
+	// Time is the time of receipt, as of which the message is judged; zero is now.
 	Time time.Time
-	// Internal: it never came from outside.
+	// Internal says that the message never came from outside.
 	Internal bool
 }
 
-// Stored is a stored message under way. Finish or Close must be called.
+// Stored is a stored message that is not decided on yet. Finish or Close must be
+// called.
 type Stored struct {
 	Case
 	connection Connection
 }
 
-// Open begins a stored message, as far as the end of its header.
+// Open starts a stored message and evaluates it as far as the end of its header.
 func (j *Judge) Open(ctx context.Context, m Message) *Stored {
 	verifier, over := j.Verifier, j.oversized(m)
 	switch {
@@ -166,19 +166,20 @@ func (j *Judge) Open(ctx context.Context, m Message) *Stored {
 	return s
 }
 
-// Close ends whatever still runs.
+// Close ends the background work for the message.
 func (s *Stored) Close() {
 	s.Case.Close()
 	s.connection.Close()
 }
 
-// Finish is the Case's, and closes the message.
+// Finish decides on the message as Case.Finish does, and closes the message.
 func (s *Stored) Finish(ctx context.Context) Decision {
 	defer s.Close()
 	return s.Case.Finish(ctx)
 }
 
-// oversized names the limit that the milter would have stopped the message at.
+// oversized returns the limit at which package milter would have stopped the message,
+// "" if there is none.
 func (j *Judge) oversized(m Message) string {
 	size := 0
 	for _, f := range m.Header {
@@ -197,7 +198,7 @@ func (j *Judge) oversized(m Message) string {
 	return ""
 }
 
-// Again returns the verdict that j has on the facts of another judge's decision.
+// Again returns j's own verdict on a message that another judge has decided on.
 func (j *Judge) Again(d *Decision) policy.Verdict {
 	switch {
 	case d.Skipped != "":
