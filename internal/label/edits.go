@@ -1,7 +1,7 @@
-// Package label says what is written into a message, and what is taken out of it,
-// once it is decided on: our own fields go in, and fields that strangers wrote in
-// our name go out. It is pure: an Evaluation, a Verdict and a Header become a
-// list of edits, and whoever has the message applies them.
+// Package label makes the edits of a message that has been decided on: our own fields
+// are inserted, and fields that strangers wrote in our name are deleted. The package
+// is pure: it makes a list of edits from an Evaluation, a Verdict and a Header, and the
+// caller applies the list.
 package label
 
 import (
@@ -11,15 +11,16 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Settings are how the operator wants messages labelled. The zero values of Style
-// and MailFrom are StyleOwn and MailFromDomain.
+// Settings say how messages are labelled. The zero values of Style and MailFrom mean
+// StyleOwn and MailFromDomain.
 type Settings struct {
 	Names
-	Style       Style        // spells the dmarc result
-	MailFrom    ShowMailFrom // is how much of the envelope sender is shown
-	ReceivedSPF bool         // adds that field
-	Verdict     bool         // adds VerdictField
-	// Subject, if not "", is put before the Subject of fails that are delivered.
+	Style       Style        // how the dmarc result is spelled
+	MailFrom    ShowMailFrom // how much of the envelope sender is shown
+	ReceivedSPF bool         // whether Received-SPF is inserted
+	Verdict     bool         // whether VerdictField is inserted
+	// Subject, if not "", is put before the Subject of a message that fails and is
+	// delivered.
 	Subject string
 }
 
@@ -35,16 +36,16 @@ const (
 	Insert     Kind = "insert"      // put the field on top of all others
 )
 
-// Edit is one change to a message. Edits are applied in the order in which they
-// are listed: the indices count the fields of one name from 1, as they came.
+// Edit is one change to a message. Edits are applied in the order of their list. An
+// index counts the fields of one name from 1, in the message as it came.
 type Edit struct {
 	Kind  Kind   `json:"kind"`
 	Name  string `json:"name,omitempty"`
 	Index int    `json:"index,omitempty"` // among the fields of that name, from 1
 	Value string `json:"value,omitempty"`
-	// Forged says of a deletion that what goes holds a result in our name.
+	// Forged says of a deletion that a deleted field holds a result in our name.
 	Forged bool `json:"forged,omitempty"`
-	// Kept are the fields that DeleteMany leaves.
+	// Kept are the fields that DeleteMany does not delete.
 	Kept *Kept `json:"-"`
 }
 
@@ -59,23 +60,22 @@ func (e *Edit) Deleted() int {
 	return n
 }
 
-// usualEdits is how many edits an ordinary message gets at most.
+// usualEdits is enough for the edits of an ordinary message.
 const usualEdits = 4
 
-// Writer makes the edits of one message after the other. The edits it returns
-// belong to the caller; what it needs to write them is used again for the next
-// message. A connection has one for all its messages.
+// Writer makes the edits of the messages of one connection, one message at a time.
+// The edits belong to the caller. The other memory is used again for the next message.
 type Writer struct {
-	edits []Edit // of the message at hand, nil between two
-	// The properties of all results share one slice, which saves an allocation
-	// for each.
+	edits []Edit // of the current message, nil between two calls
+	// The properties of all results share one slice, which saves one allocation for
+	// each result.
 	results    []authres.Result
 	properties []authres.Property
-	text       []byte // a field's
+	text       []byte // the field being written
 }
 
-// Edits returns what is done to a message that was evaluated: none to one that is
-// refused or put off.
+// Edits returns the edits of a message that was evaluated. A message that is refused
+// or put off gets none.
 func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.Evaluation, v *policy.Verdict) []Edit {
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:
@@ -103,16 +103,14 @@ func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.E
 	return l.take()
 }
 
-// Clean returns the edits that take out what was forged in our name, and nothing
-// else.
+// Clean returns only the edits that delete fields which were forged in our name.
 func (l *Writer) Clean(id *Identity, h message.Header) []Edit {
 	l.removeForged(id.Ours, h)
 	return l.take()
 }
 
-// NotEvaluated returns what is done to a message of which only the outline of its
-// header is known: what was forged goes, and the label says why there are no
-// results.
+// NotEvaluated returns the edits of a message of which only the outline of the header
+// is known: they delete forged fields, and the label says why there are no results.
 func (l *Writer) NotEvaluated(id *Identity, o *Outline, why string) []Edit {
 	o.remove(l)
 	none := authres.Field{AuthServID: id.ID}
@@ -120,12 +118,13 @@ func (l *Writer) NotEvaluated(id *Identity, o *Outline, why string) []Edit {
 	return l.take()
 }
 
-// Text returns the Authentication-Results field of a message in the name of id.
+// Text returns the value of the Authentication-Results field of a message, with id as
+// the authserv-id.
 func Text(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) string {
 	return new(Writer).format(s, id, e, v)
 }
 
-// take hands the edits over to the caller.
+// take returns the edits, which the Writer forgets.
 func (l *Writer) take() []Edit {
 	edits := l.edits
 	l.edits = nil
@@ -136,15 +135,15 @@ func (l *Writer) insert(name, value string) {
 	l.edits = append(l.edits, Edit{Kind: Insert, Name: name, Value: value})
 }
 
-// format writes the field.
+// format returns the value of the Authentication-Results field.
 func (l *Writer) format(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) string {
 	defer l.shrink()
 	l.field(s, id, e, v)
 	return string(l.text)
 }
 
-// shrink lets go of what a sender wrote into the results, and of room for many
-// signatures.
+// shrink drops references to the sender's text, and frees the memory that a message
+// with many signatures took.
 func (l *Writer) shrink() {
 	const kept, keptText = 4, 2 << 10 // signatures, octets
 	if cap(l.properties) > otherProperties+kept*signatureProperties || cap(l.text) > keptText {

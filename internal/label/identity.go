@@ -11,11 +11,11 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// ShowMailFrom is how much of the envelope sender stands in the fields.
+// ShowMailFrom says how much of the envelope sender our fields show.
 type ShowMailFrom string
 
-// What of MAIL FROM is shown. With MailFromAddress it is still the domain alone
-// where the local part is not a plain one.
+// The parts of MAIL FROM that can be shown. MailFromAddress still shows the domain
+// alone where the local part is not plain (see isPlainLocal).
 const (
 	MailFromDomain  ShowMailFrom = "domain"
 	MailFromAddress ShowMailFrom = "address"
@@ -24,13 +24,14 @@ const (
 // MailFroms lists both, the default first.
 var MailFroms = []ShowMailFrom{MailFromDomain, MailFromAddress}
 
-// Nothing a stranger chose stands in a field of ours but domain names, address
-// literals and plain local parts: readers that cut at semicolons, or search for
-// "dmarc=pass", must find our results alone. What is neither is left out, never
-// altered, because an altered name is somebody else's.
+// Some readers cut our fields at semicolons or search them for "dmarc=pass". They must
+// find our results and nothing else. Of the text that a stranger chose, our fields
+// therefore hold only domain names, address literals and plain local parts. Any other
+// text is left out. It is never altered, because an altered name can be the name of
+// another domain.
 
-// internationalized reports a message whose fields may hold UTF-8 (RFC 6531,
-// RFC 6532): it came so, or an address of it has no other form.
+// internationalized reports whether the fields of a message may hold UTF-8 (RFC 6531,
+// RFC 6532): the client declared SMTPUTF8, or an address cannot be written in ASCII.
 func internationalized(e *msgauth.Evaluation) bool {
 	if e.Envelope.SMTPUTF8 || beyondASCII(e.Envelope.MailFrom) {
 		return true
@@ -57,8 +58,8 @@ func beyondASCII(s string) bool {
 	return false
 }
 
-// domainText is a name as it is shown: in U-labels where UTF-8 may stand, ""
-// unless it is a domain name.
+// domainText returns a domain name as our fields show it, in U-labels where UTF-8 is
+// allowed. It returns "" for a name with other characters than a-z, 0-9, "-" and "_".
 func domainText(n dns.Name, utf8OK bool) string {
 	for i := 0; i < len(n); i++ {
 		c := n[i]
@@ -72,7 +73,7 @@ func domainText(n dns.Name, utf8OK bool) string {
 	return string(n)
 }
 
-// senderText is the envelope sender as it is shown: its domain or address
+// senderText returns the envelope sender as our fields show it: its domain or address
 // literal, or with MailFromAddress the address.
 func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
 	if show != MailFromAddress && e.MailFrom.Domain != "" && !e.MailFrom.NullSender {
@@ -92,15 +93,15 @@ func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
 	return path.Local + "@" + domain
 }
 
-// heloText is the HELO name as it is shown, "" if it is neither a domain name
-// nor an address literal (RFC 5321 §4.1.3).
+// heloText returns the HELO name as our fields show it, "" if it is neither a domain
+// name nor an address literal (RFC 5321 §4.1.3).
 func heloText(helo string, utf8OK bool) string {
 	if strings.HasPrefix(helo, "[") {
 		return literalText(helo)
 	}
 	n, err := dns.ParseName(helo)
 	if err != nil || allDigits(string(n[strings.LastIndexByte(string(n), '.')+1:])) {
-		return "" // an address without its brackets is none of the two
+		return "" // also for an address without brackets
 	}
 	return domainText(n, utf8OK)
 }
@@ -109,7 +110,7 @@ func allDigits(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 }
 
-// literalText returns an address literal in the address's usual spelling, "" if
+// literalText returns an address literal in the usual spelling of the address, "" if
 // it holds no address.
 func literalText(s string) string {
 	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
@@ -127,8 +128,8 @@ func literalText(s string) string {
 	return "[" + prefix + addr.String() + "]"
 }
 
-// identityText is the AUID of a signature (RFC 6376 §3.5, i=) as it is shown:
-// "@" and the domain, after the local part if that is a plain one.
+// identityText returns the AUID of a signature (RFC 6376 §3.5, i=) as our fields show
+// it: the local part if it is plain, "@", and the domain.
 func identityText(auid string, utf8OK bool) string {
 	at := strings.LastIndexByte(auid, '@')
 	if at < 0 {
@@ -144,11 +145,12 @@ func identityText(auid string, utf8OK bool) string {
 	return local + "@" + domain.Unicode()
 }
 
-// maxLocal is RFC 5321 §4.5.3.1.1's bound on a local part, in octets.
+// maxLocal is the length of the longest local part in octets (RFC 5321 §4.5.3.1.1).
 const maxLocal = 64
 
-// isPlainLocal reports a local part that can stand in a field: a dot-atom
-// (RFC 5322 §3.2.3) without "=", in UTF-8 with letters, marks and digits.
+// isPlainLocal reports whether our fields may hold the local part: it must be a
+// dot-atom (RFC 5322 §3.2.3) without "=". Beyond ASCII it may have letters, marks and
+// digits.
 func isPlainLocal(s string, utf8OK bool) bool {
 	if s == "" || len(s) > maxLocal || !utf8.ValidString(s) {
 		return false
@@ -170,7 +172,7 @@ func isPlainLocal(s string, utf8OK bool) bool {
 	return last != '.'
 }
 
-// isAtomChar reports RFC 5322's atext without "=".
+// isAtomChar reports whether c is in atext (RFC 5322 §3.2.3) and is not "=".
 func isAtomChar(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-/?^_`{|}~", c) >= 0
 }

@@ -14,9 +14,9 @@ import (
 	"sekimori/internal/trait"
 )
 
-// field makes the Authentication-Results field of a message in the name of id,
-// and leaves it formatted in l.text. Its results are good until the next call.
-// The package authres bounds it.
+// field makes the Authentication-Results field of a message, with id as the
+// authserv-id, and leaves its text in l.text. The next call overwrites the results.
+// Package authres bounds the field.
 func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
 	n := max(len(e.DKIM), 1)
 	l.results = slices.Grow(l.results[:0], otherResults+n)
@@ -38,7 +38,8 @@ func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.V
 	return f
 }
 
-// The room for what is written of each signature, and of all the rest.
+// The most properties of one signature, and the most properties and results of
+// everything else together.
 const (
 	signatureProperties = 5
 	otherProperties     = 6
@@ -47,7 +48,7 @@ const (
 
 func (l *Writer) result(r authres.Result) { l.results = append(l.results, r) }
 
-// property adds to the last result, unless there is nothing to say.
+// property adds a property to the last result, unless the value is "".
 func (l *Writer) property(ptype authres.PType, name, value string) {
 	if value == "" {
 		return
@@ -57,8 +58,8 @@ func (l *Writer) property(ptype authres.PType, name, value string) {
 	r.Properties = l.properties[end-len(r.Properties)-1 : end : end]
 }
 
-// spf shows the identity checked: MAIL FROM, or HELO where the return path is
-// null (RFC 7208 §2.4, RFC 8601 §2.7.2).
+// spf writes the result for MAIL FROM, or for HELO where the return path is null
+// (RFC 7208 §2.4, RFC 8601 §2.7.2).
 func (l *Writer) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 	r := authres.Result{Method: "spf", Value: string(e.MailFrom.Result)}
 	switch e.MailFrom.Result {
@@ -66,7 +67,7 @@ func (l *Writer) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 		r.Reason = string(e.MailFrom.Reason)
 	case spf.None:
 		switch e.MailFrom.Reason {
-		case spf.ReasonPrivateClient, spf.ReasonNoAddress: // ours, not what the sender's domain says
+		case spf.ReasonPrivateClient, spf.ReasonNoAddress: // reasons on our side, not in the sender's record
 			r.Reason = string(e.MailFrom.Reason)
 		}
 	}
@@ -123,8 +124,8 @@ func join(a, b string) string {
 	return a + ", " + b
 }
 
-// dmarc: policy.dmarc is the policy that applies after its options, such as
-// t=y (RFC 9989 §9.1); the comment is our verdict where it does something.
+// dmarc writes the result of DMARC. policy.dmarc is the policy after options such as
+// t=y (RFC 9989 §9.1). The comment holds our verdict where it is more than to accept.
 func (l *Writer) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" || len(v.Missing) > 0 {
@@ -161,8 +162,8 @@ func verdictComment(v policy.Verdict) string {
 	return s + missingComment(v.Missing) + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect)
 }
 
-// consentComment states each class's verdict where they differ, or that all
-// opted out.
+// consentComment says which verdict each class of recipients would get, or that all
+// recipients opted out.
 func consentComment(v policy.Verdict) string {
 	if v.Consent.Mixed() {
 		return fmt.Sprintf("mixed recipients: %s where consented, %s where opted out, %[2]s for all: %[3]s", v.Would, v.Action, v.Reason)
@@ -170,7 +171,7 @@ func consentComment(v policy.Verdict) string {
 	return fmt.Sprintf("opted out, would %s: %s", v.Would, v.Reason)
 }
 
-// missingComment says that a message is not decided, and for want of what.
+// missingComment lists the answers without which a message is not decided.
 func missingComment(missing []policy.Missing) string {
 	if len(missing) == 0 {
 		return ""
@@ -182,7 +183,7 @@ func missingComment(missing []policy.Missing) string {
 	return s
 }
 
-// signsComment names the evidence for one side.
+// signsComment lists the evidence for one side.
 func signsComment(side string, signs []trait.Trait) string {
 	if len(signs) == 0 {
 		return ""
@@ -196,7 +197,7 @@ func signsComment(side string, signs []trait.Trait) string {
 
 func (l *Writer) arc(e *msgauth.Evaluation) {
 	if e.ARC.Status == arc.NotEvaluated {
-		return // neither none nor fail would be true
+		return // neither "none" nor "fail" would be true
 	}
 	l.result(authres.Result{Method: "arc", Value: string(e.ARC.Status)})
 	if e.ARC.Status != arc.Pass {
@@ -215,7 +216,8 @@ func (l *Writer) iprev(e *msgauth.Evaluation) {
 	}
 }
 
-// receivedSPF is RFC 7208 §9.1's field for the identity checked.
+// receivedSPF returns the Received-SPF field (RFC 7208 §9.1) for the identity that
+// was checked.
 func receivedSPF(show ShowMailFrom, id string, e *msgauth.Evaluation) string {
 	c := e.MailFrom
 	utf8OK := internationalized(e)

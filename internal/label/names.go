@@ -6,27 +6,26 @@ import (
 	"sekimori/internal/authres"
 )
 
-// Names are those of this host.
+// Names are the names of this host.
 type Names struct {
-	// AuthServID is the authserv-id of our results. "" is the MTA's own name
-	// (its macro j), or HostName where the MTA tells none with a dot.
+	// AuthServID is the authserv-id of our results. If it is "", the MTA's own name
+	// (its macro j) is used, or HostName where the MTA tells no name with a dot.
 	AuthServID string
 	HostName   string
-	// Aliases are further names of this host: results in their name that come
-	// from outside are forged, as those in the MTA's name and in the first label
-	// of any of these are.
+	// Aliases are further names of this host. A result from outside is forged if it is
+	// in one of these names, in the MTA's name, or in the first label of any of them.
 	Aliases []string
 }
 
-// Identity is who this host is in the results it writes, and whom it keeps
-// others from speaking for, on the connections of one MTA.
+// Identity holds the names of this host for the connections of one MTA: the name in
+// which results are written, and the names in which results from outside are forged.
 type Identity struct {
-	MTA  string      // the macro j that it was made for
-	ID   string      // the authserv-id
-	Ours authres.IDs // whose results from outside are forged
+	MTA  string      // the MTA's macro j
+	ID   string      // the authserv-id of our results
+	Ours authres.IDs // a result from outside with such an authserv-id is forged
 }
 
-// Identity returns the identity on a connection of an MTA that calls itself mta.
+// Identity returns the identity for the connections of an MTA that calls itself mta.
 func (o *Names) Identity(mta string) *Identity {
 	i := &Identity{MTA: mta, ID: o.AuthServID}
 	if !hostname(mta) {
@@ -56,8 +55,8 @@ func (o *Names) Identity(mta string) *Identity {
 	return i
 }
 
-// hostname reports whether an MTA's word for its name is one: it goes into
-// headers, and a macro that was never set may hold anything.
+// hostname reports whether s, the MTA's macro j, is a host name. The name is written
+// into headers, and a macro that was never set may hold any text.
 func hostname(s string) bool {
 	const most = 255
 	if s == "" || len(s) > most || s[0] == '.' || strings.Contains(s, "..") {

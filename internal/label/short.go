@@ -11,9 +11,9 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// maxLabel is how long the field is where its results allow it, in octets with
-// its name: opendmarc does not read one of more than about 990, so a sender
-// could hide our results from it behind signatures that fail.
+// maxLabel is the length to which a long field is shortened, in octets with its name.
+// opendmarc does not read a field of more than about 990 octets, so a sender could
+// hide our results from opendmarc behind many signatures that fail.
 const maxLabel = 900
 
 // long formats the field into l.text and reports whether it is over maxLabel.
@@ -22,18 +22,19 @@ func (l *Writer) long(f *authres.Field) bool {
 	return len(authres.FieldName)+len(":")+len(l.text) > maxLabel
 }
 
-// fit shortens the results of signatures that DMARC did not use until the field
-// is within maxLabel, or nothing more can go. Those that passed are only
-// shortened, the others are then left out from the last one on and counted.
+// fit shortens the results of signatures that DMARC did not use, until the field is
+// within maxLabel or nothing is left to shorten. Results of signatures that passed
+// stay, in a shorter form. The others are then left out, from the last one on, and
+// only counted.
 func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
-	const first = 1 // of the signatures: the result of SPF stands before them
-	spare := make([]bool, len(e.DKIM))
-	for i := range spare {
-		spare[i] = !decisive(&e.DKIM[i], &e.DMARC)
+	const first = 1 // index of the first signature's result; the result of SPF has 0
+	unused := make([]bool, len(e.DKIM))
+	for i := range unused {
+		unused[i] = !decisive(&e.DKIM[i], &e.DMARC)
 	}
 	each := func(passed bool, do func(r *authres.Result)) {
 		for i := range e.DKIM {
-			if spare[i] && (e.DKIM[i].Result == dkim.Pass) == passed {
+			if unused[i] && (e.DKIM[i].Result == dkim.Pass) == passed {
 				do(&f.Results[first+i])
 			}
 		}
@@ -49,8 +50,9 @@ func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 			return
 		}
 	}
-	// What goes is guessed from the text, so that it need not be written once for
-	// each signature: only a result of ours has a semicolon before it.
+	// How much shorter the field gets is estimated from its text, so that it need not
+	// be formatted for each signature that is left out. Only our results have a
+	// semicolon before them.
 	parts := bytes.Split(l.text, []byte(";"))
 	over := len(authres.FieldName) + len(":") + len(l.text) - maxLabel
 	left := len(e.DKIM)
@@ -58,7 +60,7 @@ func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 		if over <= 0 && !l.long(f) {
 			return
 		}
-		if spare[i] && e.DKIM[i].Result != dkim.Pass {
+		if unused[i] && e.DKIM[i].Result != dkim.Pass {
 			over -= len(parts[min(1+first+i, len(parts)-1)]) + len(";")
 			f.Results = slices.Delete(f.Results, first+i, first+i+1)
 			left--
@@ -68,8 +70,8 @@ func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 	l.text = f.AppendFormat(l.text[:0])
 }
 
-// decisive reports a signature that DMARC used: it is aligned, and passed or
-// might have.
+// decisive reports whether DMARC used the signature: it is aligned, and it passed or
+// could have passed.
 func decisive(s *dkim.Signature, d *dmarc.Evaluation) bool {
 	for i := range d.Alignments {
 		a := &d.Alignments[i]
@@ -80,7 +82,7 @@ func decisive(s *dkim.Signature, d *dmarc.Evaluation) bool {
 	return false
 }
 
-// keep drops the properties of other names.
+// keep drops all properties but those with these names.
 func keep(r *authres.Result, names ...string) {
 	r.Properties = slices.DeleteFunc(r.Properties, func(p authres.Property) bool { return !slices.Contains(names, p.Name) })
 }

@@ -11,14 +11,14 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Style is how the dmarc result of Authentication-Results is spelled. Filters
-// that were made for another program look for its comment; the rest of the
-// field is RFC 8601's and the same everywhere.
+// Style says how the dmarc result of Authentication-Results is spelled. Filters that
+// were made for another program search for that program's comment. The rest of the
+// field follows RFC 8601 and is the same in every style.
 type Style string
 
-// The styles. Those of opendmarc (1.4.2) and rspamd (3.4) were seen to be
-// written by the programs in Debian 12; authentication_milter's is that of
-// published messages, its program was not run.
+// The styles. The styles of opendmarc (1.4.2) and rspamd (3.4) are those that the
+// programs in Debian 12 write. The style of authentication_milter is taken from
+// published messages; that program was not run.
 const (
 	StyleOwn       Style = "sekimori"
 	StyleAuthMilt  Style = "authentication_milter" // dmarc=fail (p=reject,d=none) header.from=example.com
@@ -29,8 +29,7 @@ const (
 // Styles lists every style, the default first.
 var Styles = []Style{StyleOwn, StyleAuthMilt, StyleOpenDMARC, StyleRspamd}
 
-// dmarc is the result in the style; our own comment on the verdict is not part
-// of it.
+// dmarc returns the result in the style, without our own comment on the verdict.
 func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authres.Result {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	published := string(e.DMARC.PolicyPublished)
@@ -50,7 +49,7 @@ func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authr
 	case s == StyleRspamd && e.DMARC.Result == dmarc.ResultFail:
 		r.Reason, r.EndComment = why(e), "policy="+published
 	case s == StyleRspamd && e.DMARC.Result == dmarc.ResultNone:
-		return r // rspamd names no author here
+		return r // here rspamd writes no header.from
 	case s == StyleRspamd:
 		r.EndComment = "policy=" + string(e.DMARC.Result)
 	}
@@ -60,7 +59,7 @@ func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authr
 	return r
 }
 
-// done is what is done with a message that lives on, in DMARC's words.
+// done returns what is done with a message that is delivered, as a DMARC disposition.
 func done(v policy.Verdict) string {
 	if v.Enforced && (v.Action == policy.Quarantine || v.Action == policy.Reject) {
 		return string(dmarc.PolicyQuarantine)
@@ -68,7 +67,7 @@ func done(v policy.Verdict) string {
 	return string(dmarc.PolicyNone)
 }
 
-// why says what rspamd does of a fail.
+// why returns the reason that rspamd writes for a fail.
 func why(e *msgauth.Evaluation) string {
 	say := func(name string, passes bool, by dmarc.Mechanism) string {
 		switch {

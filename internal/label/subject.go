@@ -7,13 +7,12 @@ import (
 	"sekimori/internal/message"
 )
 
-// maxSubject bounds a stamped subject, in octets: Postfix cuts fields at
-// 60,000.
+// maxSubject bounds a stamped subject, in octets. Postfix cuts fields at 60,000.
 const maxSubject = 50_000
 
-// stampSubject puts the stamp before every Subject there is, since readers
-// differ in which of several they show, and before none twice. It reports whether
-// there is one.
+// stampSubject puts the stamp before every Subject of the message that does not have
+// it yet: of several, mail clients differ in which they show. It reports whether there
+// is a Subject.
 func (l *Writer) stampSubject(h message.Header, stamp string) (found bool) {
 	index := 0
 	for i := range h {
@@ -28,24 +27,24 @@ func (l *Writer) stampSubject(h message.Header, stamp string) (found bool) {
 	return index > 0
 }
 
-// encodeStamp writes the stamp as a Subject may hold it (RFC 2047).
+// encodeStamp returns the stamp as a Subject may hold it (RFC 2047).
 func encodeStamp(stamp string) string {
 	return mime.BEncoding.Encode("utf-8", strings.TrimSpace(stamp))
 }
 
-// withStamp leaves the value's words and folds as they are. What no field may
-// hold (NUL, a lone CR, blank lines within) goes: otherwise a sender could keep
-// the stamp off by writing it.
+// withStamp returns the value with the stamp before it, and leaves the words and folds
+// as they are. Octets that no field may hold (NUL, a lone CR, blank lines) are removed,
+// because a sender could otherwise make the change fail and so avoid the stamp.
 func withStamp(value, stamp string) string {
 	value = strings.TrimLeft(foldable(value), " \t")
-	const room = 900 // octets of a line (RFC 5322 §2.1.1)
+	const maxLine = 900 // octets; a line has at most 998 (RFC 5322 §2.1.1)
 	first, _, _ := strings.Cut(value, "\r\n")
 	separator := " "
 	switch mark := encodeStamp(stamp); {
-	case len(first) > room && value != "":
+	case len(first) > maxLine && value != "":
 		separator = "\r\n "
 	case mark != strings.TrimSpace(stamp) && strings.HasPrefix(value, "=?"):
-		// White space between two encoded words is not shown.
+		// White space between two encoded words is not shown, so the space is encoded too.
 		stamp += " "
 		return " " + mime.BEncoding.Encode("utf-8", stamp) + separator + value
 	}
@@ -68,9 +67,10 @@ func foldable(value string) string {
 	return strings.NewReplacer("\r", " ", "\x00", " ", "\n", "\r\n").Replace(strings.Join(kept, "\n"))
 }
 
-// hasStamp looks at the beginning, as written and as shown.
+// hasStamp reports whether the value begins with the stamp, as it is written or as it
+// is shown.
 func hasStamp(value, stamp string) bool {
-	const enough = 1000 // octets: a stamp has 40 characters
+	const enough = 1000 // octets: a stamp has at most 40 characters
 	stamp = strings.TrimSpace(stamp)
 	value = strings.TrimSpace(strings.ReplaceAll(value[:min(len(value), enough)], "\r\n", ""))
 	if strings.HasPrefix(value, stamp) || strings.HasPrefix(value, encodeStamp(stamp)) {

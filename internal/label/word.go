@@ -8,24 +8,24 @@ import (
 	"sekimori/internal/policy"
 )
 
-// VerdictField holds one of the Words, for mail clients and Sieve. One that
-// comes from outside is deleted, whether we write it or not.
+// VerdictField is the name of the field that holds one of the Words, for mail clients
+// and Sieve. Such a field from outside is always deleted, also where we write none.
 const VerdictField = "X-Sekimori-Verdict"
 
-// The words of VerdictField. They are stable: filters of users compare them.
+// The words of VerdictField. They do not change, because users' filters compare them.
 const (
 	WordPass            = "pass"               // DMARC pass
-	WordForwarder       = "pass-forwarder"     // fails, but a trusted forwarder vouches for it
+	WordForwarder       = "pass-forwarder"     // fails, but a trusted forwarder vouches for the message
 	WordFailAccepted    = "fail-accepted"      // fails, but a rule of the operator is milder than its domain asks
-	WordFailRamp        = "fail-ramp"          // fails, and would be quarantined but for the ramp
+	WordFailRamp        = "fail-ramp"          // fails, and would be quarantined without the ramp
 	WordFailNone        = "fail-none"          // fails, and its domain asks for nothing (p=none, t=y)
 	WordFailQuarantine  = "fail-quarantine"    // fails, and is quarantined: held, or by this field
-	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused but for monitor mode
-	WordFailOptedOut    = "fail-opted-out"     // fails, and would be but for a recipient who opted out
+	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused outside monitor mode
+	WordFailOptedOut    = "fail-opted-out"     // fails, and would be if no recipient had opted out
 	WordNoPolicy        = "no-policy"          // no DMARC record, and nothing passes
 	WordNoPolicyPass    = "no-policy-pass"     // no DMARC record; SPF or DKIM passes
 	WordNoPolicySPFFail = "no-policy-spf-fail" // no DMARC record, and SPF says fail
-	WordTempError       = "temperror"          // a needed answer is missing: it is not decided, which is no pass
+	WordTempError       = "temperror"          // a needed answer is missing: the message is not decided, and has not passed
 	WordInvalidFrom     = "invalid-from"       // no single author can be named
 	WordQuarantine      = "local-quarantine"   // quarantined by the operator's policy, without a DMARC fail
 )
@@ -36,11 +36,12 @@ var Words = []string{
 	WordNoPolicy, WordNoPolicyPass, WordNoPolicySPFFail, WordTempError, WordInvalidFrom, WordQuarantine,
 }
 
-// Word returns the word for a message that lives on.
+// Word returns the word for a message that is delivered.
 func Word(e *msgauth.Evaluation, v policy.Verdict) string {
 	fails := e.DMARC.Result == dmarc.ResultFail && e.FromError == nil
 	severe := func(a policy.Action) bool {
-		// A fail is one also where only a rule is open, and the message is put off.
+		// A message that fails, and is put off only because a rule is undecided, counts
+		// as a fail too.
 		return a == policy.Quarantine || a == policy.Reject || a == policy.TempFail && v.Reason == policy.ReasonUndecided
 	}
 	harsh := severe(v.Action)
@@ -65,7 +66,8 @@ func Word(e *msgauth.Evaluation, v policy.Verdict) string {
 	return noPolicy(v)
 }
 
-// mildFail: it fails, and nothing is done nor would be.
+// mildFail returns the word for a message that fails and on which no verdict would act
+// in any mode.
 func mildFail(e *msgauth.Evaluation, v policy.Verdict) string {
 	switch {
 	case v.Reason == policy.ReasonForwarder:
@@ -88,13 +90,14 @@ func noPolicy(v policy.Verdict) string {
 	return WordNoPolicy
 }
 
-// stamped are the words that get the Subject stamp. A stamp is something done
-// to the message: not in monitor mode, nor where somebody opted out.
+// stamped are the words with which a message gets the Subject stamp. A stamp acts on
+// the message, so there is none in monitor mode and where a recipient opted out.
 var stamped = []string{WordFailNone, WordFailRamp, WordFailQuarantine, WordQuarantine, WordInvalidFrom}
 
-// getsStamp: a message that is not decided gets the stamp that it would get if
-// it failed, where a policy of the author is known. Where none is, it would get
-// none, and the stamp would stand on all mail while DNS is down.
+// getsStamp reports whether the Subject is stamped. A message that is not decided is
+// treated like a fail if a policy of its author is known. If none is known, it gets no
+// stamp: otherwise all mail would be stamped while DNS is down.
 func getsStamp(word string, e *msgauth.Evaluation, v policy.Verdict) bool {
-	return slices.Contains(stamped, word) || word == WordTempError && v.Action == policy.Tag && (e.DMARC.Enforcing != "" || e.DMARC.Disposition != "")
+	policyKnown := e.DMARC.Enforcing != "" || e.DMARC.Disposition != ""
+	return slices.Contains(stamped, word) || word == WordTempError && v.Action == policy.Tag && policyKnown
 }
