@@ -16,23 +16,23 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// publishedPolicies are the policies a domain may publish; "" is none.
+// publishedPolicies are the policies that a domain may publish; "" is no policy.
 var publishedPolicies = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject, ""}
 
-// maxKnownAuthors bounds the author domains whose registered domain is
-// remembered.
+// maxKnownAuthors is how many author domains are remembered with their registered
+// domains.
 const maxKnownAuthors = 4096
 
-// authorDomains counts author domains by published policy without keeping one.
-// A stranger writes any name into From, and can give any number of names below
-// his own domain records of their own. What counts is therefore what somebody
-// registered, by the public suffix list the program was built with, and only
-// when the DNS published something about its mail.
+// authorDomains counts author domains by published policy without storing the names.
+// A stranger can write any name into From, and can publish records for any number of
+// names below its own domain. Therefore only registered domains are counted, by the
+// public suffix list that the program was built with, and only domains about whose
+// mail DNS publishes something.
 type authorDomains struct {
 	windows []*distinct.Window // one for each of publishedPolicies
-	// known are fingerprints of author domains, each with the length of its
-	// registered domain in the last octet: most mail is from few authors, and
-	// the suffix list takes ten times as long.
+	// known are fingerprints of author domains, each with the length of the registered
+	// domain in its last octet. Most mail comes from few author domains, and a search
+	// in the suffix list takes ten times as long.
 	known [maxKnownAuthors]atomic.Uint64
 	seed  maphash.Seed
 }
@@ -51,13 +51,13 @@ func newAuthorDomains(b builder) *authorDomains {
 	return a
 }
 
-// count takes an evaluated message into account. It never waits.
+// count counts the author domain of an evaluated message. It never waits.
 func (a *authorDomains) count(e *msgauth.Evaluation) {
 	d := &e.DMARC
 	policy := slices.Index(publishedPolicies, d.PolicyPublished)
 	switch {
 	case policy < 0, e.From.AuthorDomain == "",
-		d.PolicyPublished == "" && d.Result != dmarc.ResultNone, // there may be a policy, but it is not known
+		d.PolicyPublished == "" && d.Result != dmarc.ResultNone, // it is not known whether there is a policy
 		d.AuthorExists != nil && !*d.AuthorExists:
 		return
 	}
@@ -79,8 +79,8 @@ func (a *authorDomains) owner(n dns.Name) dns.Name {
 	return domain
 }
 
-// publishes reports whether the message showed that domain, or a name below it,
-// has a DMARC record, an SPF record or a DKIM key.
+// publishes reports whether the evaluation found a DMARC record, an SPF record or a
+// DKIM key at the domain or below it.
 func publishes(e *msgauth.Evaluation, domain dns.Name) bool {
 	switch {
 	case e.DMARC.Record != nil && e.DMARC.PolicyDomain.Under(domain),

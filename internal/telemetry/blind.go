@@ -6,7 +6,7 @@ import (
 	"sekimori/internal/blind"
 )
 
-// RegisterBlind exposes what the daemon cannot see.
+// RegisterBlind registers the series about what the daemon cannot see.
 func RegisterBlind(reg prometheus.Registerer, w *blind.Watch) {
 	add := func(c prometheus.Collector) { reg.MustRegister(c) }
 	for _, k := range blind.Kinds {

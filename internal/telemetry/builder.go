@@ -8,14 +8,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// nativeFactor is the growth between buckets of the native histograms kept
-// beside the classic ones.
+// nativeFactor is the growth from bucket to bucket of the native histograms, which are
+// kept beside the classic ones.
 const nativeFactor = 1.1
 
 // maxNativeBuckets bounds the memory of one native histogram.
 const maxNativeBuckets = 160
 
-// builder makes series and registers them.
+// builder makes and registers series.
 type builder struct{ reg prometheus.Registerer }
 
 // counters makes counters of one label.

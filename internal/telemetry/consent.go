@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// consentMetrics are the series of recipients' consent.
+// consentMetrics are the series about the consent of recipients.
 type consentMetrics struct {
 	lookups *counters[[2]string]
 	mixed   prometheus.Counter
@@ -16,12 +16,13 @@ type consentMetrics struct {
 
 func newConsentMetrics(b builder) consentMetrics {
 	return consentMetrics{
-		lookups: b.counters2("consent_lookups_total", "Recipients by where their consent was found and what it is; failed counts as opted out.", "source", "result"),
-		mixed:   b.counter("consent_mixed_total", "Messages to recipients of both classes, which all got the milder verdict."),
+		lookups: b.counters2("consent_lookups_total",
+			"Recipients by where their consent was found and what it is; failed counts as opted out.", "source", "result"),
+		mixed: b.counter("consent_mixed_total", "Messages to recipients of both classes, which all got the milder verdict."),
 	}
 }
 
-// ConsentLookup counts one recipient.
+// ConsentLookup counts one recipient whose consent was looked up.
 func (m *Metrics) ConsentLookup(source, result string) {
 	m.consent.lookups.with([2]string{source, result}).Inc()
 }
@@ -36,8 +37,8 @@ func (m *Metrics) countConsent(c policy.Consent) {
 	}
 }
 
-// mapMetrics are the series of list files that are read again while the
-// daemon runs.
+// mapMetrics are the series about list files, which are read again while the daemon
+// runs.
 type mapMetrics struct {
 	updated    *prometheus.GaugeVec
 	successful *prometheus.GaugeVec
@@ -45,12 +46,14 @@ type mapMetrics struct {
 
 func newMapMetrics(b builder) mapMetrics {
 	return mapMetrics{
-		updated:    b.gaugeVec("map_last_update_timestamp_seconds", "Time a list file was last read with success.", "map"),
-		successful: b.gaugeVec("map_last_reload_successful", "Whether the last reading of a list file succeeded; if not, the one before stays in use.", "map"),
+		updated: b.gaugeVec("map_last_update_timestamp_seconds", "Time a list file was last read with success.", "map"),
+		successful: b.gaugeVec("map_last_reload_successful",
+			"Whether the last reading of a list file succeeded; if not, the one before stays in use.", "map"),
 	}
 }
 
-// MapLoaded records a reading of a list file; name is one of a closed set.
+// MapLoaded records that a list file was read, or that reading it failed. name must be
+// from a closed set, because it becomes a label.
 func (m *Metrics) MapLoaded(name string, at time.Time, err error) {
 	if err != nil {
 		m.maps.successful.WithLabelValues(name).Set(0)

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/printable"
 )
 
-// priorities are what the journal reads at the beginning of a line as its
-// priority (sd-daemon(3)), so that journalctl -p err finds what failed.
+// priorities are the prefixes of a line from which the journal reads its priority
+// (sd-daemon(3)). With them, "journalctl -p err" finds the errors.
 var priorities = [...]struct {
 	least  slog.Level
 	prefix string
@@ -34,19 +34,19 @@ func isJournal(out io.Writer) bool {
 	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// Say writes lines of text, with their priority where out is the journal.
+// Say writes lines of text. If out is the journal, each line gets its priority.
 func Say(out io.Writer, level slog.Level, text string) {
 	text = strings.TrimSuffix(text, "\n") + "\n"
 	if isJournal(out) {
 		p := prefix(level)
 		text = p + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+p) + "\n"
 	}
-	_, _ = io.WriteString(out, text) // where should that be said?
+	_, _ = io.WriteString(out, text) // there is no other place to report an error
 }
 
 func prefix(level slog.Level) string { return priorities[rank(level)].prefix }
 
-// rank returns the priority of a level as its place in priorities.
+// rank returns the index in priorities for a level.
 func rank(level slog.Level) int {
 	for i, p := range priorities {
 		if level >= p.least {
@@ -64,8 +64,8 @@ type prefixed struct {
 
 func (p prefixed) Write(record []byte) (int, error) { return p.to.write(p.prefix, record) }
 
-// leveled is a handler for each priority, because the one behind it does not
-// see the level of what it writes.
+// leveled has one handler for each priority, because the writer behind a handler does
+// not see the level of a record.
 type leveled [len(priorities)]slog.Handler
 
 func newLeveled(to *LogWriter, handler func(io.Writer) slog.Handler) *leveled {

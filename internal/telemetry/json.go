@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// jsonHandler is slog's, beside which Records writes a message's record
-// itself: octet for octet the same line, without an Attr for each value.
+// jsonHandler is slog's handler, with a faster way for Records. It writes the record of
+// a message octet for octet as slog would, without an Attr for each value.
 type jsonHandler struct {
 	*slog.JSONHandler
 	out   io.Writer
@@ -27,11 +27,11 @@ func newJSONHandler(out io.Writer, o *slog.HandlerOptions) *jsonHandler {
 	}
 }
 
-// lineSize is what an ordinary record needs.
+// lineSize is enough for an ordinary record, in octets.
 const lineSize = 1024
 
-// write writes a record and reports whether it could: values that need more
-// than quotes around them are slog's affair.
+// write writes a record and reports whether it could. It cannot write a record with a
+// string that needs escapes; the caller leaves such a record to slog.
 func (h *jsonHandler) write(at time.Time, msg string, fill func(record)) bool {
 	l := h.lines.Get().(*jsonLine)
 	l.odd = false
@@ -51,8 +51,8 @@ func (h *jsonHandler) write(at time.Time, msg string, fill func(record)) bool {
 	return written
 }
 
-// maxLineKept bounds the memory of a line kept for reuse: signatures of a
-// stranger's making can blow one up.
+// maxLineKept bounds the memory that is kept for reuse, in octets. A stranger can make
+// a line long by many signatures.
 const maxLineKept = 8 << 10
 
 func (l *jsonLine) reusable() bool { return cap(l.b) <= maxLineKept }
@@ -60,7 +60,7 @@ func (l *jsonLine) reusable() bool { return cap(l.b) <= maxLineKept }
 // jsonLine is a record as JSON.
 type jsonLine struct {
 	b   []byte
-	odd bool // some value was not written as slog would
+	odd bool // a value needs escapes, so the line must not be written
 }
 
 func (l *jsonLine) key(key string) {
@@ -74,7 +74,8 @@ func (l *jsonLine) str(key, value string) {
 	l.quoted(value)
 }
 
-// quoted writes a string of printable ASCII but for the two that are escaped.
+// quoted writes a string of printable ASCII without characters that JSON escapes.
+// Any other string makes the line odd.
 func (l *jsonLine) quoted(s string) {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -106,7 +107,7 @@ func (l *jsonLine) flag(key string, value bool) {
 	l.b = strconv.AppendBool(l.b, value)
 }
 
-// seconds writes a number as package encoding/json does (as ECMAScript does).
+// seconds writes a number in the format of package encoding/json.
 func (l *jsonLine) seconds(key string, value time.Duration) {
 	l.key(key)
 	if value == 0 || value.Abs() >= time.Microsecond {

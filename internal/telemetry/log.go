@@ -15,19 +15,19 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxQueuedLog bounds what may wait to be written, in octets: some thousands
-// of records. What comes on top is dropped and counted, because a message
-// never waits for its log.
+// maxQueuedLog bounds the records that wait to be written, in octets. Some thousands of
+// records fit. Further records are dropped and counted, because a message never waits
+// for the log.
 const maxQueuedLog = 4 << 20
 
-// pause is how long the writer lets records gather after it has written some:
-// under load many share one write, and few wake it.
+// pause is how long the writer waits after it has written. Under load many records then
+// share one write, and the writer is seldom woken.
 const pause = 10 * time.Millisecond
 
-// LogWriter writes in the background. Safe for concurrent use.
+// LogWriter writes the log in the background. It is safe for concurrent use.
 type LogWriter struct {
 	out     io.Writer
-	journal bool // records begin with their priority
+	journal bool // out is the journal: records begin with their priority
 
 	mu      sync.Mutex
 	wake    *sync.Cond
@@ -35,8 +35,8 @@ type LogWriter struct {
 	idle    bool // the writer waits for wake
 	dropped int
 	closed  bool
-	hurry   chan struct{} // ends a pause
-	done    chan struct{}
+	hurry   chan struct{} // a value ends the pause
+	done    chan struct{} // closed when the writer has ended
 }
 
 // NewLogWriter returns a LogWriter to out. Close must be called.
@@ -76,7 +76,7 @@ func (w *LogWriter) endPause() {
 	}
 }
 
-// Dropped returns how many records found the queue full, or an output that
+// Dropped returns how many records were lost because the queue was full or the output
 // failed.
 func (w *LogWriter) Dropped() int {
 	w.mu.Lock()
@@ -84,7 +84,7 @@ func (w *LogWriter) Dropped() int {
 	return w.dropped
 }
 
-// CountDropped exposes the number of dropped records.
+// CountDropped registers the series that counts dropped records.
 func (w *LogWriter) CountDropped(reg prometheus.Registerer) {
 	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: namespace, Name: "log_records_dropped_total",
@@ -92,12 +92,11 @@ func (w *LogWriter) CountDropped(reg prometheus.Registerer) {
 	}, func() float64 { return float64(w.Dropped()) }))
 }
 
-// closeTimeout is how long the end of the daemon waits for an output that
-// takes nothing.
+// closeTimeout is how long Close waits for an output that blocks.
 const closeTimeout = 3 * time.Second
 
-// Close writes what is queued and ends the background work; an output that
-// takes nothing is given up.
+// Close writes the queued records and ends the background work. It gives up after
+// closeTimeout if the output blocks.
 func (w *LogWriter) Close() error {
 	w.mu.Lock()
 	w.closed = true
@@ -131,7 +130,7 @@ func (w *LogWriter) run() {
 		batch := w.queue
 		w.queue = spare[:0]
 		w.mu.Unlock()
-		// All that can be said about a log that cannot be written is how much of it.
+		// The log itself cannot report that it fails, so the lost records are counted.
 		if n, err := w.out.Write(batch); err != nil {
 			w.mu.Lock()
 			w.dropped += bytes.Count(batch[min(max(n, 0), len(batch)):], []byte{'\n'})
@@ -146,9 +145,8 @@ func (w *LogWriter) run() {
 	}
 }
 
-// NewLogger returns a logger for the configured format (json or text) and
-// level (debug, info, warn, error). Like a LogWriter, out must take records of
-// several goroutines.
+// NewLogger returns a logger for the configured format (json or text) and level (debug,
+// info, warn, error). out must be safe for concurrent use, as a LogWriter is.
 func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
@@ -171,8 +169,8 @@ func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 	return slog.New(handler(out)), nil
 }
 
-// visible writes records of slog, which leaves characters in that steer a
-// terminal: DEL, the C1 controls, marks of direction.
+// visible makes the records of slog safe for a terminal. slog leaves characters in that
+// steer a terminal: DEL, the C1 controls and marks of direction.
 type visible struct{ out io.Writer }
 
 // Write writes one whole record.

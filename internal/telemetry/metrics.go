@@ -1,6 +1,6 @@
-// Package telemetry turns what happened to a message into metrics and one log
-// record. Label values come from closed sets, so that no stranger can grow the
-// number of series; a domain, address or IP is never a label.
+// Package telemetry turns a Decision into metrics and one log record. Label values come
+// from closed sets, so that no stranger can make the number of series grow. A domain
+// or an address is never a label value.
 package telemetry
 
 import (
@@ -22,15 +22,14 @@ import (
 
 const namespace = "sekimori"
 
-// durationBuckets cover a cached answer up to the message's whole DNS budget.
+// durationBuckets reach from a cached answer to the whole DNS budget of a message.
 var durationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-// spfResults are RFC 7208 §2.6's seven, shown from the start so that a table
-// of them can be read off.
+// spfResults are the seven results of RFC 7208 §2.6. Their series exist from the start,
+// so that a table of results has no gaps.
 var spfResults = []spf.Result{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.SoftFail, spf.TempError, spf.PermError}
 
-// Metrics are the daemon's own series; those of the DNS belong to package
-// resolver.
+// Metrics are the series of the daemon. Package resolver has the series about DNS.
 type Metrics struct {
 	messages        *counters[string]
 	messageDuration prometheus.Histogram
@@ -74,8 +73,8 @@ type Metrics struct {
 	panics           *counters[string]
 }
 
-// New registers every series with reg and starts those at zero whose absence
-// an alert could not tell from health.
+// New registers every series with reg. Series that alerts watch exist from the start
+// with the value 0, because an alert cannot tell an absent series from a healthy one.
 func New(reg prometheus.Registerer) *Metrics {
 	b := builder{reg}
 	m := &Metrics{
@@ -84,8 +83,11 @@ func New(reg prometheus.Registerer) *Metrics {
 		stageDuration:   b.histograms("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
 		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
 
-		dmarc:         b.counters3("dmarc_total", "Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
-		undecided:     b.counters3("temperror_total", "Messages that are not decided because an answer is missing, by the first that is, why, and what was decided instead.", "missing", "cause", "verdict"),
+		dmarc: b.counters3("dmarc_total",
+			"Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
+		undecided: b.counters3("temperror_total",
+			"Messages that are not decided because an answer is missing, by the first that is, why, and what was decided instead.",
+			"missing", "cause", "verdict"),
 		dmarcOverride: b.counters("dmarc_override_total", "Deviations from the published policy by RFC 9990 reason.", "reason"),
 		dmarcAligned:  b.counters("dmarc_aligned_total", "Messages with a DMARC policy by the mechanism that aligned.", "by"),
 		ruleHits:      b.counters("override_rule_hits_total", "Messages that a rule of policy.overrides matched first.", "rule"),
@@ -150,7 +152,10 @@ func (m *Metrics) startAtZero() {
 	for _, reason := range milter.RejectReasons() {
 		m.sessionsRejected.with(string(reason))
 	}
-	for _, what := range []string{milter.OversizeHeaderFields, milter.OversizeHeaderBytes, milter.OversizeFieldBytes, milter.OversizeRecipients, milter.OversizeEnvelope, milter.OversizeMemory} {
+	for _, what := range []string{
+		milter.OversizeHeaderFields, milter.OversizeHeaderBytes, milter.OversizeFieldBytes,
+		milter.OversizeRecipients, milter.OversizeEnvelope, milter.OversizeMemory,
+	} {
 		m.oversize.with(what)
 	}
 	for _, id := range []spf.Identity{spf.MailFrom, spf.HELO} {
@@ -233,7 +238,7 @@ func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
 	}
 }
 
-// chainWord is what the log and the metrics call the status of a chain.
+// chainWord returns the word for the status of an ARC chain in the log and the metrics.
 func chainWord(s arc.Status) string {
 	if s == arc.NotEvaluated {
 		return "not_evaluated"
@@ -241,8 +246,8 @@ func chainWord(s arc.Status) string {
 	return string(s)
 }
 
-// publishedLabel is the policy metric's word: absent where nothing is
-// published.
+// publishedLabel returns the label value for a published policy, "absent" if there is
+// none.
 func publishedLabel(p dmarc.Policy) string {
 	if p == "" {
 		return "absent"
@@ -262,7 +267,8 @@ func alignedBy(d dmarc.Evaluation) string {
 	return "neither"
 }
 
-// algorithmLabel keeps a stranger's a= out of the label set.
+// algorithmLabel returns a label value from a closed set, because a stranger may write
+// any text into a=.
 func algorithmLabel(a string) string {
 	switch a {
 	case "rsa-sha256", "ed25519-sha256", "rsa-sha1":
@@ -271,7 +277,7 @@ func algorithmLabel(a string) string {
 	return "other"
 }
 
-// bitsLabel names the usual key sizes and lumps the rest together.
+// bitsLabel returns the label value for a key size. The unusual sizes share two values.
 func bitsLabel(bits int) string {
 	switch {
 	case bits == 0:
@@ -286,11 +292,11 @@ func bitsLabel(bits int) string {
 	return "other"
 }
 
-// ReloadFailed records that a load of the configuration failed, and the one
-// before it stays.
+// ReloadFailed records that loading a configuration failed. The earlier configuration
+// stays in effect.
 func (m *Metrics) ReloadFailed() { m.reloadSuccessful.Set(0) }
 
-// ConfigLoaded records a successful load of the configuration.
+// ConfigLoaded records that a configuration came into effect.
 func (m *Metrics) ConfigLoaded(hash string, mode policy.Mode, at time.Time) {
 	m.configHash.Reset()
 	m.configHash.WithLabelValues(hash).Set(1)

@@ -11,16 +11,16 @@ import (
 	"sekimori/internal/policy"
 )
 
-// RulesLoaded shows the operator's rules from the start, so that one that never
-// matches, or no more, can be seen. Their ids are the only labels that do not
-// come from a closed set; the operator's configuration bounds them.
+// RulesLoaded makes the series of each rule exist from the start, so that a rule that
+// never matches can be seen. The ids of rules are the only label values that do not
+// come from a closed set. The operator's configuration bounds their number.
 func (m *Metrics) RulesLoaded(rules []policy.Rule) {
 	for i := range rules {
 		m.ruleHits.with(rules[i].ID)
 	}
 }
 
-// countUndecided counts a message that an answer is missing of.
+// countUndecided counts a message that is not decided because an answer is missing.
 func (m *Metrics) countUndecided(v *policy.Verdict) {
 	if len(v.Missing) > 0 {
 		first := v.Missing[0]
@@ -28,7 +28,7 @@ func (m *Metrics) countUndecided(v *policy.Verdict) {
 	}
 }
 
-// countSteering counts what the operator's own settings made of a message.
+// countSteering counts how the operator's own settings changed the verdict.
 func (m *Metrics) countSteering(v *policy.Verdict) {
 	if v.Override != nil {
 		m.dmarcOverride.with(string(v.Override.Type)).Inc()
@@ -61,7 +61,7 @@ func (r Records) compared(e *msgauth.Evaluation, c *judge.Comparison) {
 		slog.String("id", live.ID))
 }
 
-// words joins what a verdict names for the log.
+// words joins a list of a verdict for the log.
 func words[T any](all []T, separator string) string {
 	out := make([]string, len(all))
 	for i, s := range all {

@@ -11,18 +11,18 @@ import (
 	"sekimori/internal/spf"
 )
 
-// masked stands for what identifies a person.
-const masked = "***"
+// stars replaces a part of a text that identifies a person.
+const stars = "***"
 
-// MaskLocalPart replaces the local part of an address as a client typed it,
-// with brackets, source route or neither, by three asterisks; the null
-// return path and an empty name stay as they are.
-func MaskLocalPart(address string) string {
+// maskLocalPart replaces the local part of an address by three asterisks. The address
+// may have brackets and a source route. The null return path and an empty name stay as
+// they are.
+func maskLocalPart(address string) string {
 	inner := strings.TrimSuffix(strings.TrimPrefix(address, "<"), ">")
 	if inner == "" {
 		return address
 	}
-	hidden := masked
+	hidden := stars
 	if at := strings.LastIndexByte(inner, '@'); at >= 0 {
 		hidden += inner[at:]
 	}
@@ -35,9 +35,9 @@ func MaskLocalPart(address string) string {
 	return hidden
 }
 
-// maskText hides local parts within a sentence, such as an error that quotes
-// what a sender wrote: every run of characters before an @ up to a blank, a
-// bracket or a quote.
+// maskText replaces local parts within a sentence, such as an error that quotes a
+// sender's text. A local part is everything before an "@", back to a blank, a bracket,
+// a quote or a separator.
 func maskText(s string) string {
 	if !strings.Contains(s, "@") {
 		return s
@@ -50,7 +50,7 @@ func maskText(s string) string {
 			return b.String()
 		}
 		begin := strings.LastIndexAny(s[:at], " \t<>()\"'`,;:") + 1
-		b.WriteString(s[:begin] + masked + "@")
+		b.WriteString(s[:begin] + stars + "@")
 		s = s[at+1:]
 	}
 }
@@ -67,8 +67,8 @@ type Masker struct {
 func (m Masker) Decided(d *judge.Decision, took time.Duration) { m.To.Decided(Masked(d), took) }
 
 // Masked returns a copy of d without login names and without the local parts of
-// addresses. The copy has no edits, because these can hold the Subject. d stays
-// as it is.
+// addresses. The copy has no edits, because an edit can hold the Subject. d is not
+// changed.
 func Masked(d *judge.Decision) *judge.Decision {
 	out := *d
 	out.Session, out.Envelope = maskedSession(d.Session), maskedEnvelope(d.Envelope)
@@ -92,34 +92,34 @@ func maskedEvaluation(e *msgauth.Evaluation) *msgauth.Evaluation {
 	}
 	shown.From.Mailboxes = slices.Clone(e.From.Mailboxes)
 	for i := range shown.From.Mailboxes {
-		shown.From.Mailboxes[i].Local, shown.From.Mailboxes[i].DisplayName = masked, ""
+		shown.From.Mailboxes[i].Local, shown.From.Mailboxes[i].DisplayName = stars, ""
 	}
 	shown.HELO, shown.MailFrom = maskedCheck(e.HELO), maskedCheck(e.MailFrom)
 	shown.DKIM = slices.Clone(e.DKIM)
 	for i := range shown.DKIM {
-		shown.DKIM[i].Identity = MaskLocalPart(shown.DKIM[i].Identity)
+		shown.DKIM[i].Identity = maskLocalPart(shown.DKIM[i].Identity)
 	}
 	return &shown
 }
 
-// maskedCheck leaves out what a macro such as %{l} may have put the local part
-// into (RFC 7208 §7.2).
+// maskedCheck leaves out the texts into which a macro such as %{l} may have written the
+// local part (RFC 7208 §7.2).
 func maskedCheck(c spf.Check) spf.Check {
-	c.Sender, c.Problem = MaskLocalPart(c.Sender), maskText(c.Problem)
+	c.Sender, c.Problem = maskLocalPart(c.Sender), maskText(c.Problem)
 	c.Explanation, c.Trace = "", nil
 	return c
 }
 
 func maskedSession(s msgauth.Session) msgauth.Session {
-	s.Authenticated = MaskLocalPart(s.Authenticated)
+	s.Authenticated = maskLocalPart(s.Authenticated)
 	return s
 }
 
 func maskedEnvelope(e msgauth.Envelope) msgauth.Envelope {
-	e.MailFrom = MaskLocalPart(e.MailFrom)
+	e.MailFrom = maskLocalPart(e.MailFrom)
 	recipients := make([]string, len(e.Recipients))
 	for i, r := range e.Recipients {
-		recipients[i] = MaskLocalPart(r)
+		recipients[i] = maskLocalPart(r)
 	}
 	e.Recipients = recipients
 	return e

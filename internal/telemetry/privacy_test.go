@@ -30,7 +30,7 @@ func TestMaskLocalPart(t *testing.T) {
 		{"a login name", "taro", "***"},
 		{"an open bracket", "<taro@example.jp", "<***@example.jp"},
 	} {
-		if got := MaskLocalPart(tt.in); got != tt.want {
+		if got := maskLocalPart(tt.in); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.why, got, tt.want)
 		}
 	}

@@ -14,10 +14,10 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxLogged bounds each stranger's value in the log, in octets.
+// maxLogged bounds each value in the log that a stranger wrote, in octets.
 const maxLogged = 256
 
-// record takes the attributes of a log record in order.
+// record takes the attributes of a log record, in the order in which they are written.
 type record interface {
 	str(key, value string)
 	client(msgauth.Session)
@@ -27,8 +27,8 @@ type record interface {
 	signatures(key string, value []dkim.Signature)
 }
 
-// evaluated writes the one record of a message: its queue id first, then
-// identities, results, policy, verdict and times, in the RFCs' words.
+// evaluated writes the record of a message that was evaluated: the queue id, then
+// identities, results, policy, verdict and times, in the words of the RFCs.
 func evaluated(r record, d *judge.Decision, took time.Duration) {
 	e, v := d.Evaluation, &d.Verdict
 	r.str("queue_id", clip(e.Envelope.QueueID))
@@ -97,8 +97,7 @@ func evaluated(r record, d *judge.Decision, took time.Duration) {
 	r.seconds("duration_seconds", took)
 }
 
-// notEvaluated writes the record of a message that was skipped, or refused for
-// its size.
+// notEvaluated writes the record of a message that was skipped or over a limit.
 func notEvaluated(r record, d *judge.Decision) {
 	v := &d.Verdict
 	r.str("queue_id", clip(d.Envelope.QueueID))
@@ -111,10 +110,10 @@ func notEvaluated(r record, d *judge.Decision) {
 	r.str("evidence", clip(strings.Join(v.Evidence, "; ")))
 }
 
-// Records is an observer that writes one log record a message.
+// Records is an observer that writes one log record for each message.
 type Records struct {
 	Log *slog.Logger
-	// MaskLocalParts hides who wrote: see Masked.
+	// MaskLocalParts has every record written as Masked leaves the decision.
 	MaskLocalParts bool
 }
 
@@ -136,7 +135,8 @@ func (r Records) Decided(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// write makes a record of what fill says, unless the level is off.
+// write writes a record with the attributes that fill adds, unless the log's level is
+// above info.
 func (r Records) write(msg string, fill func(record)) {
 	ctx := context.Background()
 	h := r.Log.Handler()
@@ -154,10 +154,10 @@ func (r Records) write(msg string, fill func(record)) {
 	r.Log.LogAttrs(ctx, slog.LevelInfo, msg, a...)
 }
 
-// usualAttrs is how many attributes a record has at most.
+// usualAttrs is enough for the attributes of any record.
 const usualAttrs = 39
 
-// attrs is a record for any handler of log/slog.
+// attrs collects a record for any handler of log/slog.
 type attrs []slog.Attr
 
 func (a *attrs) str(key, value string)       { *a = append(*a, slog.String(key, value)) }
@@ -195,8 +195,8 @@ func signatures(all []dkim.Signature) []signature {
 	return out
 }
 
-// newestSealer is who sealed the newest set of a valid chain; of any other
-// chain the name proves nothing.
+// newestSealer returns the domain that sealed the newest set of a valid ARC chain. In a
+// chain that is not valid the name proves nothing, so the result is "".
 func newestSealer(e *msgauth.Evaluation) dns.Name {
 	if n := len(e.ARC.Sets); n > 0 && e.ARC.Status == arc.Pass {
 		return e.ARC.Sets[n-1].Sealer

@@ -8,10 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// series finds the metric for label values K. The library hashes and checks
-// the values at every call, which would be most of what counting a message
-// costs: here it is asked once for each. Label values come from closed sets,
-// so that the map stays small.
+// series finds the metric for the label values K. The client library hashes and checks
+// label values at every call, which would be the largest part of the cost of counting a
+// message. series asks the library once for each K. Label values come from closed
+// sets, so the map stays small.
 type series[K comparable, M any] struct {
 	resolve func(K) M
 	mu      sync.Mutex // held to replace known
@@ -27,7 +27,7 @@ func newSeries[K comparable, M any](resolve func(K) M) *series[K, M] {
 	return s
 }
 
-// with returns the metric, which is shown from then on.
+// with returns the metric for these values. The metric is exposed from then on.
 func (s *series[K, M]) with(values K) M {
 	if m, ok := (*s.known.Load())[values]; ok {
 		return m

@@ -6,14 +6,14 @@ import (
 	"sekimori/internal/milter"
 )
 
-// Components of panics outside of the evaluators.
+// The components of panics that happen outside of the evaluators.
 const (
 	PanicMilter   = "milter"   // in a session's callback
 	PanicResolver = "resolver" // below the DNS cache
 	PanicConsent  = "consent"  // in a lookup of a recipient's consent
 )
 
-// RegisterReserved exposes what is reserved of the memory of all connections.
+// RegisterReserved registers the gauge of the memory that is reserved for connections.
 func RegisterReserved(reg prometheus.Registerer, reserved func() int64) {
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "memory_reserved_bytes",
@@ -21,9 +21,9 @@ func RegisterReserved(reg prometheus.Registerer, reserved func() int64) {
 	}, func() float64 { return float64(reserved()) }))
 }
 
-// LimitsLoaded shows limits that came into effect, so that alerts compare with
-// them: milter connections, and the memory of all of them in octets, 0 for no
-// budget.
+// LimitsLoaded sets the gauges of the limits in effect, so that alerts can compare with
+// them: the number of milter connections, and the memory of all connections in octets,
+// 0 if it is not limited.
 func (m *Metrics) LimitsLoaded(sessions int, memory int64) {
 	m.sessionsLimit.Set(float64(sessions))
 	m.memoryLimit.Set(float64(memory))
@@ -32,7 +32,7 @@ func (m *Metrics) LimitsLoaded(sessions int, memory int64) {
 // Panicked counts a panic that was caught.
 func (m *Metrics) Panicked(component string) { m.panics.with(component).Inc() }
 
-// Sessions returns the functions by which a milter server counts.
+// Sessions returns the observer by which a milter server is counted.
 func (m *Metrics) Sessions() milter.Observer {
 	return milter.Observer{
 		SessionStarted: m.sessionsInflight.Inc,

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// Switch is a slog.Handler that hands on to another, which a reload may
-// replace. Loggers made by With or WithGroup keep the one they were made with.
+// Switch is a slog.Handler that hands records to another handler, which a reload may
+// replace. Loggers made by With or WithGroup keep the handler of that moment.
 type Switch struct{ to atomic.Pointer[slog.Handler] }
 
 // NewSwitch returns a Switch to h.

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// readable is the text log's slog.HandlerOptions.ReplaceAttr: lists and
-// records become words, where slog would print them as Go values.
+// readable is slog.HandlerOptions.ReplaceAttr for the text log. It turns lists and
+// records into words, which slog would print as Go values.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if v := a.Value.Resolve(); v.Kind() == slog.KindAny {
 		if text, ok := ownText(reflect.ValueOf(v.Any())); ok {
@@ -23,7 +23,7 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// ownText is how a value writes itself, if it does.
+// ownText returns the text that a value's own method makes, if it has such a method.
 func ownText(v reflect.Value) (text string, ok bool) {
 	if !v.IsValid() || !v.CanInterface() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return "", false
@@ -40,9 +40,9 @@ func ownText(v reflect.Value) (text string, ok bool) {
 	return "", false
 }
 
-// inWords writes records as key=value, lists with commas between their items and
-// lists of records with semicolons. top is false within another value: then
-// what could be mistaken for more than one value is quoted.
+// inWords writes a record as key=value, a list with commas between its items, and a
+// list of records with semicolons. top is false within another value. There a text
+// that could be read as more than one value is quoted.
 func inWords(v reflect.Value, top bool) string {
 	if text, ok := ownText(v); ok {
 		return word(text, top)
@@ -89,7 +89,7 @@ func inWords(v reflect.Value, top bool) string {
 	return strings.Join(items, separator)
 }
 
-// word quotes what is more than a word within another value.
+// word returns s, quoted if it stands within another value and is not a single word.
 func word(s string, top bool) string {
 	if top || s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`=,;"\`, r) }) {
 		return s

@@ -11,13 +11,14 @@ import (
 // unknownEvery is how often UnknownClients warns.
 const unknownEvery = 24 * time.Hour
 
-// UnknownClients is an observer that warns, once a day, of messages whose
-// client cannot be known: the MTA stands behind a NAT or a proxy that hides its
-// clients, or a network of the site is not in trusted.networks. One serves all
-// generations of the configuration, so that a reload does not warn anew.
+// UnknownClients is an observer that warns, once a day, about messages whose client
+// cannot be known. Either the MTA stands behind a NAT or a proxy that hides its
+// clients, or a network of the site is missing in trusted.networks. One UnknownClients
+// serves all generations of the configuration, so that a reload does not repeat the
+// warning.
 type UnknownClients struct {
 	Log  *slog.Logger
-	next atomic.Int64 // when to warn again, in seconds since 1970
+	next atomic.Int64 // the earliest time of the next warning, in seconds since 1970
 }
 
 // Decided implements filter.Observer: it warns if the client of an evaluated
