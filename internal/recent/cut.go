@@ -8,15 +8,15 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Bounds on what is copied of one value. A value over them says so by its end.
+// The bounds on one value. A text that was cut ends with "...".
 const (
-	maxTextBytes = 4 << 10 // octets of a text: a DMARC or SPF record is shorter
-	maxElements  = 200     // of a list: SPF traces of honest domains are shorter
+	maxTextBytes = 4 << 10 // octets of a text; a DMARC or SPF record is shorter
+	maxElements  = 200     // elements of a list; SPF traces of honest domains are shorter
 )
 
-// cutter makes bounded copies of values of the types a decision is made of. The
-// copy has what encoding/json would show and shares no memory with the
-// original, so that keeping it keeps nothing else alive.
+// cutter makes bounded copies of the types that a decision consists of. A copy has
+// everything that encoding/json would show. It shares no memory with the original, so
+// that a kept copy keeps nothing else in memory.
 type cutter struct {
 	fields map[reflect.Type][]int // the fields to copy of each struct, by index
 }
@@ -32,8 +32,8 @@ func newCutter() *cutter {
 	return c
 }
 
-// learn finds the structs below t. A struct without exported fields, such as
-// netip.Addr, is taken as one value.
+// learn stores the fields of t and of all structs below t. A struct without exported
+// fields, such as netip.Addr, is copied as one value.
 func (c *cutter) learn(t reflect.Type) {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -58,13 +58,13 @@ func (c *cutter) begin() *cut { return &cut{cutter: c, limit: maxDecisionBytes} 
 // cut is the copy of one decision under way.
 type cut struct {
 	*cutter
-	limit     int // octets it may take
-	used      int // octets it has taken so far, about
+	limit     int // octets that the copy may take
+	used      int // octets that it has taken so far, approximately
 	truncated bool
 }
 
-// verdict copies a verdict. It takes a quarter of the room at most, so that room
-// is left for the facts.
+// verdict copies a verdict. The copy takes at most a quarter of maxDecisionBytes, so
+// that the rest is left for the facts.
 func (c *cut) verdict(v policy.Verdict) policy.Verdict {
 	id := c.text(v.ID)
 	c.limit = min(maxDecisionBytes, c.used+maxDecisionBytes/4)
@@ -82,8 +82,8 @@ func cutCopy[T any](c *cut, v T) T {
 	return out
 }
 
-// room takes n octets of what the decision may have, if they are left.
-func (c *cut) room(n int) bool {
+// reserve takes n octets of the limit, and reports false if they are not left.
+func (c *cut) reserve(n int) bool {
 	if c.used+n > c.limit {
 		c.truncated = true
 		return false
@@ -92,13 +92,13 @@ func (c *cut) room(n int) bool {
 	return true
 }
 
-// value copies src to dst, whose own memory is paid for.
+// value copies src to dst. The memory of dst itself is already counted.
 func (c *cut) value(dst, src reflect.Value) {
 	switch src.Kind() {
 	case reflect.String:
 		dst.SetString(c.text(src.String()))
 	case reflect.Pointer:
-		if src.IsNil() || !c.room(int(src.Type().Elem().Size())) {
+		if src.IsNil() || !c.reserve(int(src.Type().Elem().Size())) {
 			return
 		}
 		dst.Set(reflect.New(src.Type().Elem()))
@@ -116,7 +116,7 @@ func (c *cut) value(dst, src reflect.Value) {
 			c.value(dst.Field(i), src.Field(i))
 		}
 	case reflect.Interface, reflect.Func, reflect.Chan:
-		// Nothing that JSON could show.
+		// JSON shows none of these.
 	default:
 		dst.Set(src)
 	}
@@ -129,7 +129,7 @@ func (c *cut) text(s string) string {
 		s = s[:maxTextBytes]
 		c.truncated = true
 	}
-	if !c.room(len(s) + len(mark)) {
+	if !c.reserve(len(s) + len(mark)) {
 		return ""
 	}
 	if whole {
@@ -152,7 +152,7 @@ func (c *cut) list(dst, src reflect.Value) {
 	}
 }
 
-// table copies a map, whose keys are always words of ours.
+// table copies a map. The keys of all maps are words of ours, so they are not cut.
 func (c *cut) table(dst, src reflect.Value) {
 	if src.IsNil() {
 		return
@@ -160,7 +160,7 @@ func (c *cut) table(dst, src reflect.Value) {
 	dst.Set(reflect.MakeMapWithSize(src.Type(), src.Len()))
 	size := int(src.Type().Key().Size() + src.Type().Elem().Size())
 	for it := src.MapRange(); it.Next(); {
-		if !c.room(2 * size) { // about what the map itself needs for it
+		if !c.reserve(2 * size) { // about the memory of one element of a map
 			return
 		}
 		element := reflect.New(src.Type().Elem()).Elem()

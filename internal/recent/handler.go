@@ -17,31 +17,29 @@ const (
 	maxValueBytes = 512 // octets of a parameter; a domain name has 253
 	maxLimit      = 500 // decisions of one answer
 	defaultLimit  = 20
-	// maxAnswerBytes bounds what one answer is made of, in octets of memory:
-	// it is encoded in one piece.
+	// maxAnswerBytes bounds the entries of one answer, in octets of memory, because an
+	// answer is encoded in one piece.
 	maxAnswerBytes = 4 << 20
 )
 
 // Answer is what Handler writes.
 type Answer struct {
-	// Decisions, the newest first.
+	// Decisions are the decisions that match, the newest first.
 	Decisions []*Entry `json:"decisions"`
-	// More says that there are more matches than the limit, or than fit into
-	// one answer.
+	// More says that more decisions match than the limit allows or one answer holds.
 	More bool `json:"more"`
 }
 
-// Handler answers GET with the decisions that match the parameters queue_id,
-// id, author, client and limit as an Answer in JSON. A parameter that is
-// unknown, there twice or malformed is refused (400), because an answer to
-// another question would mislead.
+// Handler answers GET with the decisions that match the parameters queue_id, id,
+// author, client and limit, as an Answer in JSON. A parameter that is unknown, given
+// twice or malformed is refused (400): an answer to a different question would mislead.
 func (r *Ring) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		q, err := parseQuery(req.URL.RawQuery)
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
-			// A client that is gone needs no answer.
+			// If the client is gone, the error does not matter.
 			_ = json.NewEncoder(printable.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
 			return
 		}

@@ -1,10 +1,9 @@
-// Package recent remembers the last decisions, so that a postmaster can ask the
-// running daemon about a message by its queue id, or by the ID a bounced sender
-// quotes.
+// Package recent remembers the last decisions. A postmaster can ask the running daemon
+// about a message by its queue id, or by the ID that a bounced sender quotes.
 //
-// A decision is kept as a bounded copy: a message's header could be held by any
-// substring of it, and the sender chooses how large that is. Nothing is encoded
-// before somebody asks.
+// A decision is kept as a bounded copy. Without the copy, any text of a decision could
+// keep the whole header of the message in memory, and the sender chooses the size of
+// the header. A decision is encoded as JSON only when a client asks for it.
 package recent
 
 import (
@@ -22,16 +21,16 @@ import (
 const (
 	// MaxEntries is the most a ring can be asked to hold.
 	MaxEntries = 100_000
-	// maxBytes bounds a ring's memory in octets, however many entries it may
-	// have: five thousand ordinary messages.
+	// maxBytes bounds the memory of a ring in octets, whatever its number of entries.
+	// Five thousand ordinary messages fit.
 	maxBytes = 64 << 20
-	// maxDecisionBytes bounds one decision in octets. Ordinary ones have under
-	// 8 KiB; a sender can make a hundred times that of signatures and traces.
+	// maxDecisionBytes bounds one decision in octets. An ordinary decision has less than
+	// 8 KiB. A sender can make one a hundred times larger by signatures and traces.
 	maxDecisionBytes = 64 << 10
 )
 
-// Entry is what a Ring keeps of a judge.Decision: a bounded copy, without the
-// edits, because these can hold the Subject, which is the content of the message.
+// Entry is what a Ring keeps of a judge.Decision. It has no edits, because an edit can
+// hold the Subject, which is content of the message.
 type Entry struct {
 	Time time.Time `json:"time"` // when it was decided
 	// QueueID is the MTA's name for the message.
@@ -41,46 +40,43 @@ type Entry struct {
 	ID string `json:"id,omitempty"`
 	// Client is the SMTP client's address.
 	Client netip.Addr `json:"client_ip,omitzero"`
-	// AuthorDomain is the one of the From field, "" if it names none.
+	// AuthorDomain is the domain in the From field, "" if there is none.
 	AuthorDomain dns.Name `json:"author_domain,omitempty"`
-	// Mode is that of the daemon when it decided.
+	// Mode is the mode of the daemon when it decided.
 	Mode policy.Mode `json:"mode"`
-	// Took is how long end of message took here.
+	// Took is how long the end of the message took here.
 	Took    time.Duration  `json:"took_ns"`
 	Verdict policy.Verdict `json:"verdict"`
 	// Shadow is what the policy in effect and the candidate made of the facts,
 	// before recipients were asked for their consent; absent without a candidate.
 	Shadow *judge.Comparison `json:"shadow,omitempty"`
-	// Evaluation is every fact found; absent for a message that was skipped,
-	// or refused for its size.
+	// Evaluation has every fact; absent for a message that was skipped or over a limit.
 	Evaluation *msgauth.Evaluation `json:"evaluation,omitempty"`
-	// Session and Envelope are there only where there is no Evaluation, which
-	// has its own.
+	// Session and Envelope are absent where there is an Evaluation, which has them too.
 	Session  *msgauth.Session  `json:"session,omitempty"`
 	Envelope *msgauth.Envelope `json:"envelope,omitempty"`
-	// Truncated says that long values or lists were cut to keep the record
-	// small.
+	// Truncated says that long values or lists were cut, to keep the entry small.
 	Truncated bool `json:"truncated,omitempty"`
 
-	weight int // octets of memory, about
+	weight int // octets of memory, approximately
 }
 
-// Options of a Ring.
+// Options are the options of a Ring.
 type Options struct {
 	Entries int              // how many decisions are kept, at most MaxEntries
 	Now     func() time.Time // default time.Now
 }
 
-// Ring holds the last decisions; the oldest make room. It is a filter.Observer,
-// safe for concurrent use, and its lock is never held for longer than it takes
-// to put a pointer in place or to copy pointers out.
+// Ring holds the last decisions; new ones replace the oldest. It is a filter.Observer
+// and safe for concurrent use. The lock is held only to store a pointer or to copy
+// pointers, never while a decision is copied or encoded.
 type Ring struct {
 	now func() time.Time
 	cut *cutter
 
 	mu    sync.Mutex
-	slots []*Entry // a circle
-	next  int      // where the next one goes
+	slots []*Entry // used as a circle
+	next  int      // the slot of the next entry
 	count int
 	bytes int
 }
@@ -130,7 +126,8 @@ func (r *Ring) add(e *Entry, c *cut) {
 	}
 }
 
-// forgetOldest is called with the lock held and at least one entry.
+// forgetOldest removes the oldest entry. The caller holds the lock, and there must be
+// an entry.
 func (r *Ring) forgetOldest() {
 	i := (r.next - r.count + len(r.slots)) % len(r.slots)
 	r.bytes -= r.slots[i].weight
@@ -138,7 +135,7 @@ func (r *Ring) forgetOldest() {
 	r.count--
 }
 
-// newestFirst copies the pointers out.
+// newestFirst returns all entries, the newest first.
 func (r *Ring) newestFirst() []*Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,10 +146,10 @@ func (r *Ring) newestFirst() []*Entry {
 	return out
 }
 
-// Query says which decisions are wanted; what is not set does not matter.
+// Query says which decisions are wanted. A field that is not set matches all.
 type Query struct {
 	QueueID string
-	ID      string // in either case of its letters
+	ID      string // in upper or lower case
 	Author  dns.Name
 	Client  netip.Addr
 	Limit   int // how many at most; 0 is all
@@ -165,8 +162,8 @@ func (q Query) matches(d *Entry) bool {
 		(!q.Client.IsValid() || q.Client.Unmap() == d.Client.Unmap())
 }
 
-// Search returns the decisions that match, the newest first, and whether there
-// are more than the limit. They are shared: do not modify.
+// Search returns the entries that match, the newest first, and whether there are more
+// than the limit. The entries are shared and must not be changed.
 func (r *Ring) Search(q Query) (found []*Entry, more bool) {
 	for _, d := range r.newestFirst() {
 		if !q.matches(d) {

@@ -16,8 +16,8 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// Options are where the facts come from: each part tells its own. A function may be
-// called at any time; those that are nil tell nothing.
+// Options say where the numbers come from. Each function may be called at any time. If
+// a function is nil, its numbers are zero.
 type Options struct {
 	Version  string
 	Revision string // the commit that the program was built from
@@ -30,12 +30,12 @@ type Options struct {
 	Ready      func() error
 	Messages   func() telemetry.Counts
 	DNS        func() resolver.Counts
-	LogDropped func() int       // records that the log lost
-	Blind      *blind.Watch     // nil sees everything
+	LogDropped func() int       // how many records the log has lost
+	Blind      *blind.Watch     // nil is allowed
 	Now        func() time.Time // default time.Now
 }
 
-// Collect asks every part for what it knows.
+// Collect asks every part for its numbers.
 func Collect(o Options) *Status {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -68,10 +68,10 @@ func Collect(o Options) *Status {
 	return s
 }
 
-// call returns what f returns, and nothing where a part is not there.
-func call[T any](f func() T) (nothing T) {
+// call returns what f returns, or the zero value if f is nil.
+func call[T any](f func() T) (zero T) {
 	if f == nil {
-		return nothing
+		return zero
 	}
 	return f()
 }
@@ -97,8 +97,8 @@ func dnsHealth(c resolver.Counts) DNS {
 	return d
 }
 
-// cannotSee lists the kinds of blindness that hold now, and counts the connections
-// of MTAs by what they do not offer.
+// cannotSee lists what the daemon cannot see now, and counts the connections of MTAs by
+// the feature that the MTA does not offer.
 func cannotSee(w *blind.Watch) (kinds []string, lacks map[string]int64) {
 	kinds, lacks = []string{}, map[string]int64{}
 	if w == nil {
@@ -138,7 +138,7 @@ func troubles(m *telemetry.Counts, dropped int, w *blind.Watch) []Series {
 	return out
 }
 
-// rules lists every rule, also a rule that never decided.
+// rules lists every rule, also rules that never decided.
 func rules(hits map[string]int64) []Series {
 	out := []Series{}
 	for _, id := range slices.Sorted(maps.Keys(hits)) {

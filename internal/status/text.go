@@ -22,7 +22,8 @@ func (s *Status) Text(out io.Writer) error {
 	if s.NotReady != "" {
 		ready = s.NotReady
 	}
-	line("sekimori", "%s, mode %s, %s, up %s", printable.Value(s.Version), printable.Value(s.Mode), printable.Value(ready), s.Uptime.Round(time.Second))
+	line("sekimori", "%s, mode %s, %s, up %s",
+		printable.Value(s.Version), printable.Value(s.Mode), printable.Value(ready), s.Uptime.Round(time.Second))
 	reload := ""
 	if !s.Config.LastReloadOK {
 		reload = "; THE NEWEST FILE WAS REFUSED, this one stays"
@@ -66,7 +67,7 @@ func (s *Status) Text(out io.Writer) error {
 	return err
 }
 
-// differing lists where the candidate policy decided otherwise.
+// differing lists the pairs of verdicts in which the candidate decided otherwise.
 func (s *Status) differing() []Series {
 	return slices.DeleteFunc(slices.Clone(s.Shadow), func(one Series) bool {
 		return one.Value == 0 || one.Labels["live"] == one.Labels["shadow"]
@@ -82,7 +83,7 @@ func (s Series) String() string {
 	return text + ": " + strconv.FormatInt(s.Value, 10)
 }
 
-// words lists them.
+// words joins the list of what the daemon cannot see.
 func words(list []string) string {
 	if len(list) == 0 {
 		return "nothing missing"
@@ -90,7 +91,7 @@ func words(list []string) string {
 	return printable.Value(strings.Join(list, ", "))
 }
 
-// counts lists what is not zero, the largest first.
+// counts lists the counters that are not zero, the largest first.
 func counts(m map[string]int64) string {
 	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(k string) bool { return m[k] == 0 })
 	slices.SortStableFunc(keys, func(a, b string) int { return int(max(-1, min(1, m[b]-m[a]))) })
