@@ -1,6 +1,6 @@
-// Package admin serves the daemon's own address: metrics for Prometheus,
-// liveness and readiness for whoever supervises it. It is never on a message's
-// path.
+// Package admin serves the admin address of the daemon: metrics for Prometheus,
+// liveness and readiness for a supervisor, and the pages and answers about decisions.
+// No message waits for it.
 package admin
 
 import (
@@ -17,28 +17,28 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// Limits on HTTP clients of the admin address.
+// The limits on HTTP clients of the admin address.
 const (
 	readTimeout    = 10 * time.Second
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
-	maxScrapes     = 4 // at the same time
-	maxQueries     = 4 // of Options.Handlers, at the same time
+	maxScrapes     = 4 // scrapes at the same time
+	maxQueries     = 4 // requests to Options.Handlers at the same time
 )
 
-// Options are what the server shows and how it is protected.
+// Options say what the server shows and how it is protected.
 type Options struct {
 	Listen string // host:port
 	// WebConfig is the path of an exporter-toolkit web configuration file
 	// (TLS, client certificates, basic authentication); "" serves plain HTTP.
 	WebConfig string
 	Gatherer  prometheus.Gatherer
-	// Ready returns nil once messages are taken, else why not.
+	// Ready returns nil while messages are accepted, otherwise the reason why not.
 	Ready  func() error
 	Logger *slog.Logger
-	// Handlers answer GET and HEAD at these paths, such as "/api/status". What
-	// they show is the operator's alone: see private.
+	// Handlers answer GET and HEAD at these paths, such as "/api/status". Only the
+	// operator may see their answers: see private.
 	Handlers map[string]http.Handler
 }
 
@@ -51,7 +51,7 @@ type Server struct {
 	done     chan error
 }
 
-// New binds the address; nothing is served before Start.
+// New binds the address. Requests are served after Start.
 func New(o Options) (*Server, error) {
 	if err := Check(o.WebConfig); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Check says what is wrong with a web configuration file; "" is none.
+// Check reports what is wrong with a web configuration file; "" is no file.
 func Check(webConfig string) error {
 	if err := web.Validate(webConfig); err != nil {
 		return fmt.Errorf("admin: web configuration %s: %w", webConfig, err)
@@ -84,7 +84,7 @@ func Check(webConfig string) error {
 	return nil
 }
 
-// Addr is the address really bound.
+// Addr returns the address that was bound.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 func (s *Server) routes() http.Handler {
@@ -112,12 +112,12 @@ func text(w http.ResponseWriter, code int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	// A client that is gone needs no answer.
+	// If the client is gone, the error does not matter.
 	_, _ = fmt.Fprintln(w, line)
 }
 
-// Start serves in the background. Start and Stop are called from one goroutine
-// at a time.
+// Start serves requests in the background. Start and Stop must not run at the same
+// time.
 func (s *Server) Start() {
 	s.started = true
 	addresses, systemd := []string{s.Addr()}, false
@@ -133,8 +133,8 @@ func (s *Server) Start() {
 	}()
 }
 
-// Stop ends requests in flight by ctx's deadline and closes the address; it may
-// come without a Start.
+// Stop waits for running requests until ctx ends, and closes the address. Stop may be
+// called without Start.
 func (s *Server) Stop(ctx context.Context) error {
 	if !s.started {
 		return s.listener.Close()

@@ -13,38 +13,38 @@ import (
 	"time"
 )
 
-// Bounds on what a Client takes from the daemon.
+// The bounds on an answer of the daemon.
 const (
 	clientTimeout  = 30 * time.Second
 	maxAnswerBytes = 64 << 20 // octets of an answer
-	maxErrorBytes  = 1 << 10  // octets of an answer that is a refusal
+	maxErrorBytes  = 1 << 10  // octets of an error message
 )
 
-// ErrNoServer says that nothing answers at the address.
+// ErrNoServer says that no program answers at the address.
 var ErrNoServer = errors.New("admin: no daemon answers")
 
-// Client asks a running daemon's admin address.
+// Client sends requests to the admin address of a running daemon.
 type Client struct{ base *url.URL }
 
-// NewClient returns a Client of the admin address with this URL, such as
+// NewClient returns a Client for the admin address with this URL, such as
 // http://127.0.0.1:8892 or, with a password, https://name:password@mx.example.
 func NewClient(base string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		// The error of Parse would show the password.
+		// The error of url.Parse would show the password.
 		return nil, errors.New("admin: not an address; write a URL such as http://127.0.0.1:8892")
 	}
 	return &Client{base: u}, nil
 }
 
-// Local reports whether the address is this host's loopback.
+// Local reports whether the address is a loopback address.
 func (c *Client) Local() bool {
 	host := c.base.Hostname()
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// Get reads the JSON at path with these parameters into to.
+// Get asks for path with these parameters and decodes the JSON answer into to.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, to any) error {
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
@@ -59,7 +59,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, to any)
 	if err != nil {
 		var failed *url.Error
 		if errors.As(err, &failed) {
-			err = failed.Err // its own text repeats the URL
+			err = failed.Err // the text of url.Error would repeat the URL
 		}
 		return fmt.Errorf("%w at %s: %w", ErrNoServer, u.Redacted(), err)
 	}
@@ -80,7 +80,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, to any)
 	return nil
 }
 
-// refusal says what an answer other than 200 means.
+// refusal returns the error for an answer other than 200.
 func refusal(u *url.URL, resp *http.Response) error {
 	hint := ""
 	switch resp.StatusCode {
@@ -89,6 +89,6 @@ func refusal(u *url.URL, resp *http.Response) error {
 	case http.StatusNotFound:
 		hint = "; it is not there: is admin.recent 0, or the daemon older than this program?"
 	}
-	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // what came is enough
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // a part of the text is enough
 	return fmt.Errorf("admin: %s: %s %q%s", u.Redacted(), resp.Status, strings.TrimSpace(string(said)), hint)
 }

@@ -7,15 +7,18 @@ import (
 	"strings"
 )
 
-// private protects what names senders and recipients: a bounded number of
-// requests at a time, nothing kept by caches, and no way in for a web page that
-// the operator's browser shows. Without CORS fields such a page cannot read an
-// answer of another origin, but its owner can have its own name resolve to
-// 127.0.0.1 (DNS rebinding); at a loopback address the request must therefore
-// name a loopback host. Over TLS the certificate says as much.
+// private protects a handler whose answers name senders and recipients. It bounds the
+// number of requests at a time, and forbids caches to keep an answer.
+//
+// It also keeps out web pages that the operator's browser shows. The answers have no
+// CORS fields, so a page of another origin cannot read them. But the owner of a page
+// can let the page's own name resolve to 127.0.0.1 (DNS rebinding). At a loopback
+// address the request must therefore name a loopback host. Over TLS the certificate
+// has the same effect.
 func private(h http.Handler, busy chan struct{}) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && r.TLS == nil && isLoopback(local.String()) && !isLoopback(r.Host) {
+		local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if ok && r.TLS == nil && isLoopback(local.String()) && !isLoopback(r.Host) {
 			text(w, http.StatusMisdirectedRequest, "this address answers to localhost only")
 			return
 		}
@@ -32,7 +35,7 @@ func private(h http.Handler, busy chan struct{}) http.Handler {
 	})
 }
 
-// isLoopback judges a host with or without a port.
+// isLoopback reports whether a host, with or without a port, is a loopback host.
 func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

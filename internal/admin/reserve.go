@@ -7,20 +7,20 @@ import (
 	"syscall"
 )
 
-// maxReserved is how many descriptors are kept for clients of the admin
-// address: MTAs may have taken all others, and that is when somebody looks.
+// maxReserved is how many file descriptors are kept for clients of the admin address.
+// When MTAs have taken all others, an operator will want to look at the daemon.
 const maxReserved = 4
 
-// reserveWait is how long, in milliseconds, Accept waits for a client before
-// it tries the ordinary way again.
+// reserveWait is how long, in milliseconds, Accept waits for a client before it tries
+// the ordinary accept again.
 const reserveWait = 500
 
-// reserve is a listener with descriptors in reserve. Accept of Linux fails
-// without a free one even if nobody connects, so one is freed only when
-// somebody does: until then it would be taken by the next MTA.
+// reserve is a listener that holds some file descriptors in reserve. On Linux accept
+// fails without a free descriptor even if no client connects. A descriptor is therefore
+// freed only when a client waits; otherwise the next MTA would take it.
 type reserve struct {
 	*net.TCPListener
-	epoll int // tells that a client waits
+	epoll int // reports that a client waits
 
 	mu     sync.Mutex
 	spare  []int
@@ -70,8 +70,8 @@ func (r *reserve) Accept() (net.Conn, error) {
 	}
 }
 
-// awaited waits for a client and reports whether there is one, or whether the
-// listener is closed.
+// awaited waits up to reserveWait. It reports true if a client waits or the listener is
+// closed.
 func (r *reserve) awaited() bool {
 	var events [1]syscall.EpollEvent
 	r.mu.Lock()
@@ -84,7 +84,8 @@ func (r *reserve) awaited() bool {
 	return n > 0 || err != nil && !errors.Is(err, syscall.EINTR)
 }
 
-// free gives a descriptor back to the process.
+// free closes one reserved descriptor, so that accept can use it. It reports false if
+// none is left.
 func (r *reserve) free() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +97,7 @@ func (r *reserve) free() bool {
 	return true
 }
 
-// refill takes as many as it can.
+// refill reserves descriptors until maxReserved is reached or none is free.
 func (r *reserve) refill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,7 +126,7 @@ func (r *reserve) Close() error {
 	return err
 }
 
-// lent is a connection whose descriptor goes back into the reserve.
+// lent is a connection that refills the reserve when it is closed.
 type lent struct {
 	net.Conn
 	r *reserve

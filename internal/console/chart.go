@@ -10,22 +10,22 @@ import (
 	"sekimori/internal/policy"
 )
 
-// stack is the order of a bar from the bottom: what is worth watching stands
-// on the base line, where it can be compared.
+// stack is the order of the verdicts in a bar, from the bottom. Parts that stand on the
+// base line are easiest to compare, so the verdicts that matter most come first.
 var stack = []policy.Action{policy.Reject, policy.Quarantine, policy.TempFail, policy.Tag, policy.Accept, policy.Skip}
 
-// Sizes in the SVG's own units; the page stretches it to its width.
+// The sizes in units of the SVG, which the page stretches to its width.
 const (
 	chartHeight = 120
 	barPitch    = 10 // from one bar to the next
 	barWidth    = 8
 )
 
-// chart is verdicts over time.
+// chart shows verdicts over time.
 type chart struct {
 	Width, Height int
 	Columns       []column
-	Peak          int64 // of one bar
+	Peak          int64 // the messages of the highest bar
 	Summary       string
 	From, To      time.Time
 	Totals        []share
@@ -41,7 +41,8 @@ type rect struct {
 	X, W, Y, H float64
 }
 
-// span is what a chart shows: slots bars of width samples.
+// span is the time that a chart shows: a number of bars (slots), each of a number of
+// samples (width).
 type span struct {
 	Word, Label, Bar string
 	slots, width     int
@@ -97,16 +98,16 @@ func (c *chart) column(b bar, x int) column {
 	return col
 }
 
-// share is one result of several.
+// share is one of several results, with its part of all.
 type share struct {
 	Word    string
 	Class   string
 	Count   int64
 	Percent float64
-	Start   float64 // where its part of a bar begins, in percent
+	Start   float64 // where its part of the bar begins, in percent
 }
 
-// shares lists what is not zero, the largest first.
+// shares lists the results that are not zero, the largest first.
 func shares(m map[string]int64, class func(string) string) []share {
 	var total int64
 	var out []share
@@ -126,7 +127,8 @@ func shares(m map[string]int64, class func(string) string) []share {
 	return out
 }
 
-// verdictClass names a verdict's colour; only known words become class names.
+// verdictClass returns the style class of a verdict. Only known words become class
+// names.
 func verdictClass(word string) string {
 	if slices.Contains(policy.Actions, policy.Action(word)) {
 		return "v-" + word
@@ -134,7 +136,7 @@ func verdictClass(word string) string {
 	return "v-skip"
 }
 
-// resultClass names the colour of a mechanism's or the DNS' result.
+// resultClass returns the style class of a result of a mechanism or of DNS.
 func resultClass(word string) string {
 	switch word {
 	case "pass", "noerror":
@@ -151,7 +153,7 @@ func resultClass(word string) string {
 	return "v-skip"
 }
 
-// publishedClass names the colour of a published policy.
+// publishedClass returns the style class of a published policy.
 func publishedClass(word string) string {
 	switch word {
 	case "reject", "quarantine":

@@ -1,11 +1,11 @@
-// Package console is the read-only web page on the admin address: what the
-// daemon is doing, what it decided lately and why, and by which configuration.
+// Package console is the web page on the admin address. It shows what the daemon is
+// doing, what the daemon decided lately and why, and by which configuration. The page
+// is read-only.
 //
-// Every page is made here, charts included, and works without JavaScript; with
-// it the numbers stay fresh and a search answers while it is typed. Nothing can
-// be changed through it. What strangers wrote is shown as text: html/template
-// escapes it, the content security policy lets no script but ours run, and
-// control characters are quoted before.
+// Every page, with its charts, is made here and works without JavaScript. With
+// JavaScript the numbers stay fresh and a search answers while it is typed. Text that
+// strangers wrote cannot become markup: control characters are quoted, html/template
+// escapes the text, and the content security policy lets only our own script run.
 package console
 
 import (
@@ -22,8 +22,8 @@ import (
 	"sekimori/internal/status"
 )
 
-// csp lets a page load our own style, script, icon and data, and nothing else;
-// nobody may frame it.
+// csp is the content security policy. A page may load our own style, script, icon and
+// data, and nothing else. No other page may show it in a frame.
 const csp = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -38,14 +38,14 @@ type Running struct {
 	Text  string // as YAML, secrets masked
 	Hash  string
 	Since time.Time
-	// Refused says why the newest file is not in effect, "" if it is.
+	// Refused says why the last reload was refused, "" if it was not.
 	Refused string
 }
 
-// Options are where the facts come from. All may be asked at any time.
+// Options say where the facts come from. Each function may be called at any time.
 type Options struct {
 	Status func() *status.Status
-	// Decisions returns the memory of decisions, nil while it is off.
+	// Decisions returns the remembered decisions, nil while none are remembered.
 	Decisions func() *recent.Ring
 	Rules     func() []policy.Rule
 	Config    func() Running
@@ -53,14 +53,14 @@ type Options struct {
 	Now       func() time.Time // default time.Now
 }
 
-// Console makes the pages.
+// Console makes the pages of the admin address.
 type Console struct {
 	o       Options
 	history *history
 	pages   map[string]*template.Template
 }
 
-// New returns a Console; it has a history of verdicts while Run does.
+// New returns a Console. Its charts need a history of verdicts, which Run collects.
 func New(o Options) (*Console, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -83,7 +83,7 @@ func New(o Options) (*Console, error) {
 	return c, nil
 }
 
-// Handlers returns what answers GET at each path.
+// Handlers returns the handler of GET for each path.
 func (c *Console) Handlers() map[string]http.Handler {
 	h := map[string]http.Handler{
 		"/{$}":       c.page("overview", "Overview", c.overview),
@@ -118,7 +118,7 @@ func secure(h http.Header) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// view is what every page has.
+// view is the data of every page.
 type view struct {
 	Page   string
 	Title  string
@@ -127,14 +127,15 @@ type view struct {
 	Body   any
 }
 
-// problem is why a page cannot show what was asked for.
+// problem says why a page cannot show what was asked for.
 type problem struct {
 	code int
 	Text string
 	Hint string
 }
 
-// page answers with what body returns; a *problem is shown in its place.
+// page returns a handler that shows what body returns. If body returns a problem, the
+// page shows the problem instead.
 func (c *Console) page(name, title string, body func(*http.Request, *status.Status) (any, *problem)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := view{Page: name, Title: title, Now: c.o.Now()}

@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// maxSearchBytes bounds what may be searched for; a domain name has 253.
+	// maxSearchBytes bounds the text of a search in octets. A domain name has 253.
 	maxSearchBytes = 512
-	// maxRows bounds the decisions of one page: more is not read but searched.
+	// maxRows bounds the decisions of one page. A longer list is searched, not read.
 	maxRows = 100
 )
 
 // search says which decisions are wanted.
 type search struct {
-	Text    string // "" is all
-	Verdict policy.Action
-	before  time.Time // only older ones, where set
+	Text    string        // "" matches all
+	Verdict policy.Action // "" matches all
+	before  time.Time     // if set, only older decisions match
 
 	client netip.Addr
 	author dns.Name
@@ -37,7 +37,9 @@ func parseSearch(q url.Values) (search, *problem) {
 	s := search{Text: strings.TrimSpace(q.Get("q")), Verdict: policy.Action(q.Get("verdict"))}
 	if len(s.Text) > maxSearchBytes {
 		s.Text = ""
-		return s, &problem{http.StatusBadRequest, "That is too long to be a queue ID, a domain or an address.", "Write at most " + strconv.Itoa(maxSearchBytes) + " octets."}
+		return s, &problem{
+			http.StatusBadRequest, "That is too long to be a queue ID, a domain or an address.", "Write at most " + strconv.Itoa(maxSearchBytes) + " octets.",
+		}
 	}
 	if s.Verdict != "" && !slices.Contains(policy.Actions, s.Verdict) {
 		return s, &problem{http.StatusBadRequest, "There is no such verdict.", "Choose one from the list."}
@@ -45,13 +47,14 @@ func parseSearch(q url.Values) (search, *problem) {
 	if nano, err := strconv.ParseInt(q.Get("before"), 10, 64); err == nil {
 		s.before = time.Unix(0, nano)
 	}
-	// Whatever cannot be an address or a domain may still be an ID.
+	// A text that is neither an address nor a domain may still be an ID.
 	s.client, _ = netip.ParseAddr(s.Text)
 	s.author, _ = dns.ParseName(s.Text)
 	return s, nil
 }
 
-// matches by the whole of an ID or an address, by a domain or one above it.
+// matches reports whether the decision is wanted. The text matches a whole ID, a whole
+// address, or an author domain that is the domain or below it.
 func (s *search) matches(d *recent.Entry) bool {
 	if s.Verdict != "" && s.Verdict != d.Verdict.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
 		return false
@@ -66,8 +69,8 @@ type found struct {
 	Search   search
 	Verdicts []policy.Action
 	Rows     []*recent.Entry
-	Older    string // where the next page is, "" if this is the last
-	All      bool   // nothing narrows the search
+	Older    string // the address of the next page, "" if this is the last
+	All      bool   // the search matches every decision
 }
 
 var off = &problem{http.StatusNotFound, "Decisions are not remembered here.", "Set admin.recent to the number of messages to remember."}
@@ -97,7 +100,7 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 	return f, nil
 }
 
-// one is the page of one decision.
+// one is the data of the page of one decision.
 type one struct {
 	*recent.Entry
 	Summary  string
@@ -106,7 +109,8 @@ type one struct {
 	MailFrom string
 }
 
-// decision finds the newest with this queue ID or ID, at the time given if any.
+// decision shows the newest decision with the queue ID or ID that is asked for. If a
+// time is given, it shows the decision of that time.
 func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 	ring := c.o.Decisions()
 	if ring == nil {
@@ -133,5 +137,7 @@ func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 		}
 		return o, nil
 	}
-	return nil, &problem{http.StatusNotFound, "This decision is no longer remembered.", "The last ones are kept, as many as admin.recent says; the log has all."}
+	return nil, &problem{
+		http.StatusNotFound, "This decision is no longer remembered.", "The daemon remembers as many decisions as admin.recent says. The log has all of them.",
+	}
 }

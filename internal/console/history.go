@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// sampleEvery is how often the verdicts are looked at; a bar of the chart
-	// is one interval or several.
+	// sampleEvery is how often the counts of verdicts are sampled. A bar of the chart
+	// covers one interval or several.
 	sampleEvery = time.Minute
-	// maxSamples bounds the history: a day and the minute it starts from.
+	// maxSamples bounds the history: the samples of a day, and the one it starts from.
 	maxSamples = 24*60 + 1
 )
 
@@ -47,17 +47,17 @@ func (c counts) sum() (n int64) {
 	return n
 }
 
-// sample is how many messages there had been at a time.
+// sample is how many messages there were up to a time.
 type sample struct {
 	at     time.Time
 	counts counts
 }
 
-// history is a ring of samples.
+// history holds the samples of the last day.
 type history struct {
 	mu      sync.Mutex
 	samples []sample // the oldest first, at most maxSamples
-	taken   int      // ever
+	taken   int      // the number of samples ever added
 }
 
 func newHistory() *history { return &history{samples: make([]sample, 0, maxSamples)} }
@@ -73,15 +73,14 @@ func (h *history) add(s sample) {
 	h.samples = append(h.samples, s)
 }
 
-// bar is the messages of an interval.
+// bar has the messages of an interval.
 type bar struct {
 	from, to time.Time
 	counts   counts
 }
 
-// bars returns n intervals of width samples each, the newest last; now is the
-// end of the last one, which may be under way. Where the history is shorter
-// there are fewer.
+// bars returns n intervals of width samples each, the newest last, and fewer if the
+// history is shorter. now is the end of the newest interval, which may not be full yet.
 func (h *history) bars(now sample, n, width int) []bar {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,8 +88,8 @@ func (h *history) bars(now sample, n, width int) []bar {
 	from, until := now, now
 	for i := len(h.samples) - 1; i >= 0 && len(out) < n; i-- {
 		from = h.samples[i]
-		// Bars begin at every width-th sample ever taken, so that they stay as
-		// they are while time goes on.
+		// A bar begins at every width-th sample ever taken, so that older bars do not
+		// change while time goes on.
 		if (h.taken-len(h.samples)+i)%width == 0 || i == 0 {
 			out = append(out, bar{from.at, until.at, until.counts.minus(from.counts)})
 			until = from
@@ -102,7 +101,7 @@ func (h *history) bars(now sample, n, width int) []bar {
 	return out
 }
 
-// Run samples the verdicts until ctx ends.
+// Run samples the counts of verdicts until ctx ends.
 func (c *Console) Run(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()

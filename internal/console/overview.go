@@ -7,22 +7,22 @@ import (
 	"sekimori/internal/status"
 )
 
-// overview is the first page.
+// overview is the data of the first page.
 type overview struct {
 	Chart      chart
 	Span       span
 	Spans      []span
 	Mechanisms []mechanism
 	DNS        mechanism
-	HitRate    float64 // of the cache, in percent
-	Lookups    int64   // the cache was asked for
-	Over       []share // lookups refused, by mechanism
+	HitRate    float64 // of the DNS cache, in percent
+	Lookups    int64   // in the DNS cache
+	Over       []share // lookups over the budget of a message, by mechanism
 	Rejected   []share
 	Deviations []share
-	Sessions   float64 // of the limit, in percent
+	Sessions   float64 // open sessions in percent of the limit
 }
 
-// mechanism is the results of one.
+// mechanism has the results of one mechanism.
 type mechanism struct {
 	Name   string
 	Unit   string

@@ -8,15 +8,15 @@ import (
 	"sekimori/internal/status"
 )
 
-// soon is when the end of a rule is worth a look.
+// soon is how long before its end a rule is marked.
 const soon = 14 * 24 * time.Hour
 
-// ruleRow is one of policy.overrides.
+// ruleRow is the row of one rule of policy.overrides.
 type ruleRow struct {
 	policy.Rule
 	Number  int
 	Hits    int64
-	Last    time.Time // its last day
+	Last    time.Time // the last day of the rule
 	Left    time.Duration
 	Expired bool
 	Soon    bool
@@ -24,7 +24,7 @@ type ruleRow struct {
 
 type overrides struct {
 	Rules  []ruleRow
-	Shadow []status.Series // where the candidate policy decided otherwise
+	Shadow []status.Series // pairs of verdicts in which the candidate decided otherwise
 }
 
 func (c *Console) overrides(_ *http.Request, s *status.Status) (any, *problem) {

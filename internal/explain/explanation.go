@@ -18,12 +18,12 @@ import (
 
 // Explanation is a decision and what led to it. "sekimori explain --json" prints it.
 type Explanation struct {
-	// Summary is the one line that decided first, for people.
+	// Summary is one line for people: the verdict and the rule that decided.
 	Summary string         `json:"summary"`
 	Verdict policy.Verdict `json:"verdict"`
 	Mode    policy.Mode    `json:"mode"`
-	// Evaluation is every fact found; absent for a message that was not
-	// evaluated, of which Session and Envelope tell.
+	// Evaluation has every fact. It is absent for a message that was not evaluated;
+	// Session and Envelope then say what is known of the message.
 	Evaluation *msgauth.Evaluation `json:"evaluation,omitempty"`
 	Session    *msgauth.Session    `json:"session,omitempty"`
 	Envelope   *msgauth.Envelope   `json:"envelope,omitempty"`
@@ -31,24 +31,24 @@ type Explanation struct {
 	// facts, before recipients are asked for their consent; absent without a
 	// candidate.
 	Shadow *judge.Comparison `json:"shadow,omitempty"`
-	// Edits are what is done to the message, in the order in which it is done;
-	// only of a message file.
+	// Edits are the changes to the message, in the order in which they are made; only
+	// for a message file.
 	Edits []label.Edit `json:"edits,omitempty"`
-	// AuthenticationResults is the value of the field the message gets; only
-	// of a message file.
-	AuthenticationResults string `json:"authentication_results,omitempty"`
-	// TimeSource says in words which time the message was judged as of, which
-	// is evaluation.time; only of a message file.
-	TimeSource string `json:"time_source,omitempty"`
-	// Lookups are in order of completion, different stages overlap; only of a
+	// AuthenticationResults is the value of the field that the message gets; only for a
 	// message file.
+	AuthenticationResults string `json:"authentication_results,omitempty"`
+	// TimeSource says in words where evaluation.time is from, the time as of which the
+	// message was judged; only for a message file.
+	TimeSource string `json:"time_source,omitempty"`
+	// Lookups are the DNS lookups, in the order in which they ended; lookups of different
+	// stages overlap. Only for a message file.
 	Lookups []dns.Lookup `json:"lookups,omitempty"`
-	// Decided is when the running daemon decided; only of a message looked up
-	// there, as are the two below.
+	// Decided is when the running daemon decided. Decided, Took and Truncated are only
+	// for a message that the daemon remembers.
 	Decided time.Time `json:"decided,omitzero"`
-	// Took is how long end of message took there.
+	// Took is how long the end of the message took there.
 	Took time.Duration `json:"took_ns,omitempty"`
-	// Truncated says that the daemon did not remember all of it.
+	// Truncated says that the daemon did not remember all of the message.
 	Truncated bool `json:"truncated,omitempty"`
 }
 

@@ -52,7 +52,7 @@ func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*
 		Shadow: d.Shadow, Edits: d.Edits, TimeSource: source, Lookups: trace.Lookups(),
 	}
 	if d.Evaluation != nil {
-		// Also of a message that is refused, and so gets no field.
+		// The field is shown also for a refused message, which gets no edits.
 		x.AuthenticationResults = label.Text(&j.Label, j.Label.AuthServID, d.Evaluation, d.Verdict)
 		return x, nil
 	}

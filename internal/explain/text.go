@@ -21,13 +21,13 @@ import (
 
 // Section is a part of an explanation.
 type Section struct {
-	Title string // "" for the first, which is about the verdict itself
+	Title string // "" for the first section, which explains the verdict
 	Lines []Line
 }
 
-// Line is one statement. It is printable ASCII: what a stranger wrote otherwise
-// is quoted. Only our header field has line ends, and letters in UTF-8 where the
-// message came with some.
+// Line is one statement. Its text is printable ASCII, because other characters that a
+// stranger wrote are quoted. Only the text of our header field may have line ends, and
+// letters in UTF-8 if the message has some.
 type Line struct {
 	Depth int // how far it is indented, from 0
 	Text  string
@@ -50,7 +50,7 @@ func (r *Explanation) Text(out io.Writer) error {
 	return err
 }
 
-// Sections returns what led to the Summary.
+// Sections returns all parts of the explanation after the Summary.
 func (r *Explanation) Sections() []Section {
 	p := &printer{sections: []Section{{}}}
 	r.verdict(p)
@@ -95,7 +95,7 @@ func (p *printer) line(depth int, format string, args ...any) {
 		switch a := a.(type) {
 		case string:
 			args[i] = printable.Value(a)
-		case dns.Name: // of any octets, where a macro of SPF made it
+		case dns.Name: // a macro of SPF can make a name of any octets
 			args[i] = printable.Value(string(a))
 		case netip.Addr:
 			args[i] = printable.Value(a.String())
@@ -289,7 +289,7 @@ func (r *Explanation) dmarc(p *printer) {
 	}
 	if d.PolicyDomain != "" {
 		p.line(0, "policy of %s: %s by tag %s, asks for %s after t=", d.PolicyDomain, d.PolicyPublished, d.Tag, d.Disposition)
-		if d.Record != nil { // package recent cuts what is too large
+		if d.Record != nil { // package recent may have cut the record
 			p.line(0, "record: %s", printable.Value(d.Record.Raw))
 		}
 	}

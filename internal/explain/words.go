@@ -2,7 +2,7 @@ package explain
 
 import "sekimori/internal/policy"
 
-// reasonText says a reason in a sentence's words.
+// reasonText returns a reason in words, as the end of a sentence.
 func reasonText(r policy.Reason) string {
 	switch r {
 	case policy.ReasonAligned:
@@ -53,7 +53,7 @@ func reasonText(r policy.Reason) string {
 	return string(r)
 }
 
-// missingText says which answer did not come.
+// missingText returns the missing answer in words.
 func missingText(what policy.MissingWhat) string {
 	switch what {
 	case policy.MissingPolicy:
