@@ -227,7 +227,8 @@ func TestPages(t *testing.T) {
 	}
 	_, rest, _ := strings.Cut(body, `<a href="/decisions?before=`)
 	older, _, _ := strings.Cut(rest, `"`)
-	b.shows(t, "/decisions?before="+strings.ReplaceAll(older, "&amp;", "&"), 200, "5 decisions", "<code>Q004</code>", "<code>Q000</code>", "!<code>Q005</code>", "!rel=\"next\"")
+	b.shows(t, "/decisions?before="+strings.ReplaceAll(older, "&amp;", "&"), 200, "5 decisions", "<code>Q004</code>", "<code>Q000</code>",
+		"!<code>Q005</code>", "!rel=\"next\"")
 }
 
 func TestDecision(t *testing.T) {
@@ -240,7 +241,8 @@ func TestDecision(t *testing.T) {
 	b.shows(t, "/decision?queue_id=QA&at=1", 404, "no longer remembered")
 	b.shows(t, "/decision?id=other", 404, "no longer remembered")
 	b.shows(t, "/decision", 400, "Which decision?")
-	b.ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), HELO: "in.example"}, Envelope: msgauth.Envelope{QueueID: "QS", MailFrom: "<b@c.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
+	b.ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), HELO: "in.example"},
+		Envelope: msgauth.Envelope{QueueID: "QS", MailFrom: "<b@c.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	b.shows(t, "/decision?queue_id=QS", 200, "SKIP, because", "it was not evaluated", "helo in.example", "&lt;b@c.example&gt;")
 }
 
@@ -280,7 +282,8 @@ func TestOverrides(t *testing.T) {
 	b := newBench(t)
 	b.shows(t, "/overrides", 200, "There are no rules")
 	b.rules = []policy.Rule{
-		{ID: "forwarder", Owner: "ann@isp.example", Reason: "ticket 123", When: policy.Conditions{DKIM: []policy.Pattern{"list.example"}}, Then: policy.Outcome{Action: policy.Accept}},
+		{ID: "forwarder", Owner: "ann@isp.example", Reason: "ticket 123", When: policy.Conditions{DKIM: []policy.Pattern{"list.example"}},
+			Then: policy.Outcome{Action: policy.Accept}},
 		{ID: "old", Expires: start.Add(-time.Hour), Then: policy.Outcome{Policy: dmarc.PolicyReject}},
 		{ID: "ending", Expires: start.Add(50 * time.Hour)},
 		{ID: "later", Expires: start.Add(soon + 48*time.Hour)},
@@ -293,7 +296,8 @@ func TestOverrides(t *testing.T) {
 	} {
 		b.metrics.Decided(&judge.Decision{Verdict: c.Live, Shadow: &c}, 0)
 	}
-	b.shows(t, "/overrides", 200, `class="n">1</td><td data-label="Last day"><span class="quiet">never ends`, "dkim: list.example", "ann@isp.example", "ticket 123",
+	b.shows(t, "/overrides", 200, `class="n">1</td><td data-label="Last day"><span class="quiet">never ends`, "dkim: list.example", "ann@isp.example",
+		"ticket 123",
 		">expired<", "{policy: reject}", ">in 2 d 2 h<", `data-label="Candidate"><b class="pill v-reject">reject`, "!v-skip")
 	if n := strings.Count(b.get(t, "/overrides").Body.String(), ">in "); n != 1 {
 		t.Errorf("%d rules end soon, want 1", n)

@@ -38,7 +38,8 @@ func parseSearch(q url.Values) (search, *problem) {
 	if len(s.Text) > maxSearchBytes {
 		s.Text = ""
 		return s, &problem{
-			http.StatusBadRequest, "That is too long to be a queue ID, a domain or an address.", "Write at most " + strconv.Itoa(maxSearchBytes) + " octets.",
+			http.StatusBadRequest, "That is too long to be a queue ID, a domain or an address.",
+			"Write at most " + strconv.Itoa(maxSearchBytes) + " octets.",
 		}
 	}
 	if s.Verdict != "" && !slices.Contains(policy.Actions, s.Verdict) {
@@ -138,6 +139,7 @@ func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 		return o, nil
 	}
 	return nil, &problem{
-		http.StatusNotFound, "This decision is no longer remembered.", "The daemon remembers as many decisions as admin.recent says. The log has all of them.",
+		http.StatusNotFound, "This decision is no longer remembered.",
+		"The daemon remembers as many decisions as admin.recent says. The log has all of them.",
 	}
 }

@@ -56,7 +56,8 @@ func TestLikeTheDaemon(t *testing.T) {
 		"a recipient who opted out": {consent, Stored{Recipients: []string{"<ann@here.example>"}}, policy.Tag, policy.ReasonReject, false, true},
 		"one who did not":           {consent, Stored{Recipients: []string{"<bob@here.example>"}}, policy.Reject, policy.ReasonReject, true, true},
 		"both":                      {consent, Stored{Recipients: []string{"bob@here.example", "ann@here.example"}}, policy.Tag, policy.ReasonReject, false, true},
-		"more than the limit in monitor mode": {func(j *judge.Judge) { j.Policy.Mode, j.MaxFields = policy.Monitor, 2 }, Stored{Message: []byte("A: 1\r\nB: 2\r\n" + spoof)},
+		"more than the limit in monitor mode": {func(j *judge.Judge) { j.Policy.Mode, j.MaxFields = policy.Monitor, 2 },
+			Stored{Message: []byte("A: 1\r\nB: 2\r\n" + spoof)},
 			policy.Reject, policy.ReasonOversize, false, true},
 		"monitor mode gives no reply": {func(j *judge.Judge) { j.Policy.Mode = policy.Monitor }, Stored{}, policy.Reject, policy.ReasonReject, false, true},
 	} {
@@ -112,7 +113,8 @@ func TestTime(t *testing.T) {
 		"a date that cannot be read": {field("203.0.113.1", "mx.test", "yesterday") + field("192.0.2.8", "their.test", first),
 			Stored{}, at(1), "when their.test received it"},
 		"asked for": {field("203.0.113.1", "mx.test", first), Stored{Time: time.Date(2026, 1, 3, 0, 10, 0, 0, time.UTC)}, at(3), "as was asked for"},
-		"by trusted hosts": {"Return-Path: <a@bank.example>\r\n" + field("127.0.0.1", "mx.test", third) + field("203.0.113.1", "mx.test", second) + field("203.0.113.1", "their.test", first),
+		"by trusted hosts": {"Return-Path: <a@bank.example>\r\n" + field("127.0.0.1", "mx.test", third) + field("203.0.113.1", "mx.test", second) +
+			field("203.0.113.1", "their.test", first),
 			Stored{TrustedHosts: hosts}, at(2), "when mx.test received it"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,7 +62,8 @@ func TestText(t *testing.T) {
 		o    Stored
 		want []string
 	}{
-		{"pass", Stored{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), HELO: "mx.bank.example", MailFrom: new("a@bank.example")},
+		{"pass", Stored{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), HELO: "mx.bank.example",
+			MailFrom: new("a@bank.example")},
 			[]string{
 				"ACCEPT, because an identifier of the author's domain authenticated (dmarc_pass)",
 				"pass for bank.example", "matched: include:_spf.bank.example", "_spf.bank.example ip4:192.0.2.0/24: match",
@@ -102,7 +103,8 @@ func TestTextIsSafe(t *testing.T) {
 	for _, raw := range []string{
 		signed,
 		"From: " + hostile + " <a@bank.example>\n\nx\n",
-		"DKIM-Signature: v=1; d=" + hostile + "; s=" + hostile + "; i=" + hostile + "; a=" + hostile + "; h=" + hostile + "; b=" + hostile + "\nFrom: a@bank.example\n\nx\n",
+		"DKIM-Signature: v=1; d=" + hostile + "; s=" + hostile + "; i=" + hostile + "; a=" + hostile + "; h=" + hostile + "; b=" + hostile +
+			"\nFrom: a@bank.example\n\nx\n",
 	} {
 		var b strings.Builder
 		r := run(t, Stored{Message: []byte(raw), Client: netip.MustParseAddr("203.0.113.1"), HELO: hostile, MailFrom: new(hostile + "@bank.example")})
@@ -118,7 +120,8 @@ func TestTextIsSafe(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	r := run(t, Stored{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), MailFrom: new("a@bank.example"), Recipients: []string{"r@here.example"}})
+	r := run(t, Stored{Message: []byte("From: A <a@bank.example>\n\nx\n"), Client: netip.MustParseAddr("192.0.2.10"), MailFrom: new("a@bank.example"),
+		Recipients: []string{"r@here.example"}})
 	out, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +171,8 @@ func TestRemembered(t *testing.T) {
 		file := run(t, Stored{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: &tt.from})
 		file.TimeSource = "" // the daemon judges when the message comes
 		ring := recent.New(recent.Options{Entries: 1})
-		ring.Decided(&judge.Decision{Session: file.Evaluation.Session, Envelope: file.Evaluation.Envelope, Evaluation: file.Evaluation, Verdict: file.Verdict}, 3*time.Millisecond)
+		ring.Decided(&judge.Decision{Session: file.Evaluation.Session, Envelope: file.Evaluation.Envelope, Evaluation: file.Evaluation, Verdict: file.Verdict},
+			3*time.Millisecond)
 		found, _ := ring.Search(recent.Query{ID: file.Verdict.ID})
 		raw, err := json.Marshal(found[0])
 		if err != nil {

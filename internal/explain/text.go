@@ -235,7 +235,7 @@ func (r *Explanation) dkim(p *printer) {
 	}
 	for i, s := range r.Evaluation.DKIM {
 		p.line(0, "signature %d: %s%s", i+1, s.Result, withReason(s))
-		p.line(1, "d=%s s=%s i=%s a=%s c=%s", printable.Value(string(s.Domain)), printable.Value(s.Selector), printable.Value(s.Identity), printable.Value(s.Algorithm), printable.Value(s.Canonicalization))
+		p.line(1, "d=%s s=%s i=%s a=%s c=%s", s.Domain, s.Selector, s.Identity, s.Algorithm, s.Canonicalization)
 		p.line(1, "signed fields: %s", printable.Value(strings.Join(s.SignedHeaders, ":")))
 		if s.Ahead {
 			p.line(1, "t=%d is ahead of our clock", *s.Timestamp)
@@ -268,7 +268,8 @@ func (r *Explanation) arc(p *printer) {
 		p.line(0, "%s %s %s", a.Reason, a.Signature, printable.Value(a.Detail))
 	}
 	for _, s := range a.Sets {
-		p.line(1, "i=%d sealed by %s (s=%s, cv=%s), message signature by %s passes=%t", s.Instance, s.Sealer, printable.Value(s.Selector), printable.Value(s.CV), s.MessageDomain, s.MessagePass)
+		p.line(1, "i=%d sealed by %s (s=%s, cv=%s), message signature by %s passes=%t",
+			s.Instance, s.Sealer, s.Selector, s.CV, s.MessageDomain, s.MessagePass)
 		p.line(2, "%s", printable.Value(s.AuthResults))
 	}
 }

@@ -19,13 +19,14 @@ import (
 
 func TestAnswerText(t *testing.T) {
 	for want, l := range map[string]dns.Lookup{
-		"NODATA":               {Answer: &dns.Answer{}},
-		"NXDOMAIN":             {Answer: &dns.Answer{Status: dns.NXDomain}},
-		"10 mx.example":        {Answer: &dns.Answer{Type: dns.TypeMX, Records: []dns.Record{{Host: "mx.example", Preference: 10}}}},
-		"192.0.2.1, 192.0.2.2": {Answer: &dns.Answer{Type: dns.TypeA, Records: []dns.Record{{Addr: netip.MustParseAddr("192.0.2.1")}, {Addr: netip.MustParseAddr("192.0.2.2")}}}},
-		`"a\x1bb"`:             {Answer: &dns.Answer{Type: dns.TypeTXT, Records: []dns.Record{{Text: "a\x1bb"}}}},
-		"dns: x A: timeout":    {Error: "dns: x A: timeout"},
-		"p.example":            {Answer: &dns.Answer{Type: dns.TypePTR, Records: []dns.Record{{Host: "p.example"}}}},
+		"NODATA":        {Answer: &dns.Answer{}},
+		"NXDOMAIN":      {Answer: &dns.Answer{Status: dns.NXDomain}},
+		"10 mx.example": {Answer: &dns.Answer{Type: dns.TypeMX, Records: []dns.Record{{Host: "mx.example", Preference: 10}}}},
+		"192.0.2.1, 192.0.2.2": {Answer: &dns.Answer{Type: dns.TypeA,
+			Records: []dns.Record{{Addr: netip.MustParseAddr("192.0.2.1")}, {Addr: netip.MustParseAddr("192.0.2.2")}}}},
+		`"a\x1bb"`:          {Answer: &dns.Answer{Type: dns.TypeTXT, Records: []dns.Record{{Text: "a\x1bb"}}}},
+		"dns: x A: timeout": {Error: "dns: x A: timeout"},
+		"p.example":         {Answer: &dns.Answer{Type: dns.TypePTR, Records: []dns.Record{{Host: "p.example"}}}},
 	} {
 		if got := answerText(l); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -39,13 +40,15 @@ func TestNotEvaluated(t *testing.T) {
 		policy.ReasonTrusted: "in a trusted network", policy.ReasonAuthenticated: "the client logged in",
 	} {
 		ring := recent.New(recent.Options{Entries: 1})
-		ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"}, Envelope: msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(reason)}, 0)
+		ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), Authenticated: "ann\x1b"},
+			Envelope: msgauth.Envelope{QueueID: "4Q", MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(reason)}, 0)
 		found, _ := ring.Search(recent.Query{})
 		var b strings.Builder
 		if err := Remembered(found[0]).Text(&b); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"SKIP, because", want, "client 10.0.0.1", "mail from <ann@here.example>", "queue id 4Q", `logged in as "ann\x1b"`, "was not evaluated"} {
+		for _, want := range []string{"SKIP, because", want, "client 10.0.0.1", "mail from <ann@here.example>", "queue id 4Q", `logged in as "ann\x1b"`,
+			"was not evaluated"} {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("%s lacks %q:\n%s", reason, want, &b)
 			}
@@ -162,7 +165,8 @@ func TestEveryReasonHasWords(t *testing.T) {
 		policy.ReasonTrusted, policy.ReasonAuthenticated, policy.ReasonAligned, policy.ReasonReject, policy.ReasonIndirect,
 		policy.ReasonLocalReject, policy.ReasonQuarantine, policy.ReasonForwarder, policy.ReasonRule, policy.ReasonUndecided,
 		policy.ReasonRamp, policy.ReasonNone, policy.ReasonNoPolicy, policy.ReasonPassNoPolicy, policy.ReasonSPFFail,
-		policy.ReasonTempError, policy.ReasonInvalidFrom, policy.ReasonNamelessBounce, policy.ReasonOtherName, policy.ReasonOversize, policy.ReasonForged, policy.ReasonUnlabelled,
+		policy.ReasonTempError, policy.ReasonInvalidFrom, policy.ReasonNamelessBounce, policy.ReasonOtherName, policy.ReasonOversize, policy.ReasonForged,
+		policy.ReasonUnlabelled,
 	} {
 		if got := Summary(policy.Verdict{Action: policy.Tag, Reason: r}); strings.Contains(got, "because "+string(r)) {
 			t.Errorf("%s has no words: %s", r, got)

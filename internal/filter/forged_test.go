@@ -233,7 +233,9 @@ func TestNames(t *testing.T) {
 		id                  string // of our field
 		gone                []string
 	}{
-		{"configured", "mx.public.example", "mx1.full.example", "mx.public.example", []string{"mx.public.example", "mx1.full.example", "mx1", "host.full.example", "host", "old.full.example", "MX1.Full.Example.", "mx1.full.example 1", "(a) \"mx1.full.example\""}},
+		{"configured", "mx.public.example", "mx1.full.example", "mx.public.example",
+			[]string{"mx.public.example", "mx1.full.example", "mx1", "host.full.example", "host", "old.full.example", "MX1.Full.Example.", "mx1.full.example 1",
+				"(a) \"mx1.full.example\""}},
 		{"the MTA's", "", "mx1.full.example", "mx1.full.example", []string{"mx1.full.example", "mx1", "host.full.example", "host", "old.full.example"}},
 		{"with a dot at its end", "", "mx1.full.example.", "mx1.full.example", []string{"mx1.full.example"}},
 		{"without a dot", "", "mx1", "host.full.example", []string{"mx1", "host.full.example", "host"}},
@@ -241,7 +243,9 @@ func TestNames(t *testing.T) {
 		{"that is not a host name", "", "a; dmarc=pass", "host.full.example", []string{"host.full.example"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Label: label.Settings{Names: label.Names{AuthServID: tt.configured, HostName: "host.full.example", Aliases: []string{"old.full.example"}}}}, milter.Limits{})
+			addr, _ := serve(t, nameserver.Zone(t, zoneText),
+				judge.Judge{Label: label.Settings{Names: label.Names{AuthServID: tt.configured, HostName: "host.full.example",
+					Aliases: []string{"old.full.example"}}}}, milter.Limits{})
 			c, err := client.Dial("tcp", addr)
 			if err != nil {
 				t.Fatal(err)

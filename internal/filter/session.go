@@ -135,7 +135,8 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 		rewritten = s.conn.Macro("{rcpt_addr}")
 	}
 	if !t.Recipient(to, rewritten, split) {
-		return milter.Custom(smtp.New(smtp.CodeNoRoom, smtp.EnhancedRecipients, "Recipient wants other filtering than those before, send this one apart"))
+		const text = "Recipient wants other filtering than those before, send this one apart"
+		return milter.Custom(smtp.New(smtp.CodeNoRoom, smtp.EnhancedRecipients, text))
 	}
 	t.rcpts++
 	return milter.Continue

@@ -23,7 +23,8 @@ func TestSMTPUTF8Parameter(t *testing.T) {
 
 // TestSMTPUTF8Delivered: through the milter, with the parameter and without.
 func TestSMTPUTF8Delivered(t *testing.T) {
-	addr, _ := serve(t, nameserver.Zone(t, "xn--r8jz45g.example TXT \"v=spf1 ip4:192.0.2.1 -all\""), judge.Judge{Label: label.Settings{MailFrom: label.MailFromAddress}}, milter.Limits{})
+	addr, _ := serve(t, nameserver.Zone(t, "xn--r8jz45g.example TXT \"v=spf1 ip4:192.0.2.1 -all\""),
+		judge.Judge{Label: label.Settings{MailFrom: label.MailFromAddress}}, milter.Limits{})
 	s := open(t, addr, "192.0.2.1", "h.example", client.PostfixOffer())
 	for _, tt := range []struct {
 		from, arg, want string

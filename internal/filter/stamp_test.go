@@ -81,7 +81,8 @@ func TestForgedWordOfUser(t *testing.T) {
 	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
 	s.c.SetMacro("{auth_authen}", "alice")
-	if _, h := s.send("<a@bank.example>", "X-Sekimori-Verdict: pass\nX-SEKIMORI-verdict: pass\n"+fmt.Sprintf(mail, "bank.example")); len(h.Values(label.VerdictField)) != 0 {
+	if _, h := s.send("<a@bank.example>", "X-Sekimori-Verdict: pass\nX-SEKIMORI-verdict: pass\n"+fmt.Sprintf(mail,
+		"bank.example")); len(h.Values(label.VerdictField)) != 0 {
 		t.Errorf("forged words are left: %q", h)
 	}
 }

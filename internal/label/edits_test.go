@@ -65,7 +65,8 @@ func TestEdits(t *testing.T) {
 		{"nothing forged", Settings{}, nil, tag, ours},
 		{"forged", Settings{}, forgeries, tag, deletions + ours},
 		{"all that can be written", all, forgeries, tag,
-			"change Subject 1 [S] a\nchange Subject 2 [S] b\n" + deletions + "insert Received-SPF 0 unknown receiver=" + id + ";\ninsert X-Sekimori-Verdict 0 fail-none\n" + ours},
+			"change Subject 1 [S] a\nchange Subject 2 [S] b\n" + deletions + "insert Received-SPF 0 unknown receiver=" + id +
+				";\ninsert X-Sekimori-Verdict 0 fail-none\n" + ours},
 		{"no Subject", all, nil, tag, "insert Received-SPF 0 unknown receiver=" + id + ";\ninsert Subject 0 [S]\ninsert X-Sekimori-Verdict 0 fail-none\n" + ours},
 		{"held", Settings{}, forgeries[:2], hold, "quarantine 0 dmarc_quarantine ID\ndelete Authentication-Results 2 (forged)\n" + ours},
 		{"refused", all, forgeries, policy.Verdict{Action: policy.Reject, Applied: policy.Reject, Enforced: true}, ""},

@@ -65,7 +65,8 @@ func TestSender(t *testing.T) {
 		{"A-label in ASCII", "<a@xn--r8jz45g.example>", "h.example", "smtp.mailfrom=xn--r8jz45g.example", "smtp.mailfrom=a@xn--r8jz45g.example"},
 		{"UTF-8 local part", "<用户@例え.example>", "h.example", "smtp.mailfrom=例え.example", "smtp.mailfrom=用户@例え.example"},
 		{"UTF-8 local part, A-label", "<用户@xn--r8jz45g.example>", "h.example", "smtp.mailfrom=例え.example", "smtp.mailfrom=用户@例え.example"},
-		{"decomposed accents", "<e\u0301.\u0915\u094d@例え.example>", "h.example", "smtp.mailfrom=例え.example", "smtp.mailfrom=e\u0301.\u0915\u094d@例え.example"},
+		{"decomposed accents", "<e\u0301.\u0915\u094d@例え.example>", "h.example", "smtp.mailfrom=例え.example",
+			"smtp.mailfrom=e\u0301.\u0915\u094d@例え.example"},
 		{"a full-width semicolon and equals sign", "<；spf＝pass@x.example>", "h.example", "smtp.mailfrom=x.example", "smtp.mailfrom=x.example"},
 		{"a mark that would join our equals sign", "<\u0338x@x.example>", "h.example", "smtp.mailfrom=x.example", "smtp.mailfrom=x.example"},
 		{"an override of direction", "<x\u202e@x.example>", "h.example", "smtp.mailfrom=x.example", "smtp.mailfrom=x.example"},
@@ -100,7 +101,8 @@ func TestSender(t *testing.T) {
 				received := strings.ReplaceAll(receivedSPF(show, id, e), "\r\n", "")
 				name, value, _ := strings.Cut(want, "=")
 				switch {
-				case name == "smtp.mailfrom" && !strings.Contains(received, " envelope-from="+value+";") && !strings.Contains(received, ` envelope-from="`+value+`";`),
+				case name == "smtp.mailfrom" && !strings.Contains(received, " envelope-from="+value+";") &&
+					!strings.Contains(received, ` envelope-from="`+value+`";`),
 					name == "smtp.helo" && !strings.Contains(received, " helo="+value+";"),
 					want == "" && e.MailFrom.NullSender && strings.Contains(received, " helo="),
 					want == "" && !e.MailFrom.NullSender && strings.Contains(received, " envelope-from="):

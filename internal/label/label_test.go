@@ -21,7 +21,8 @@ func TestLabelIsUsedAgain(t *testing.T) {
 	signed := func(n int, domain string) *msgauth.Evaluation {
 		e := &msgauth.Evaluation{}
 		for range n {
-			e.DKIM = append(e.DKIM, dkim.Signature{Result: dkim.Pass, Domain: "example.com", Identity: "@" + domain, Selector: "s", Algorithm: "rsa-sha256", B: "abcdefgh"})
+			e.DKIM = append(e.DKIM, dkim.Signature{Result: dkim.Pass, Domain: "example.com", Identity: "@" + domain, Selector: "s", Algorithm: "rsa-sha256",
+				B: "abcdefgh"})
 		}
 		return e
 	}

@@ -126,10 +126,12 @@ func TestLongLabel(t *testing.T) {
 // what SPF aligned says nothing of a signature.
 func TestLongLabelOfUsed(t *testing.T) {
 	e := signedBy("PASS fail " + strings.Repeat("PASS ", 9))
-	if got, want := Text(&Settings{}, id, e, policy.Verdict{}), new(Writer).field(&Settings{}, id, e, policy.Verdict{}).Format(); got != want || strings.Contains(got, "dkim=fail") {
+	if got, want := Text(&Settings{}, id, e, policy.Verdict{}), new(Writer).field(&Settings{}, id, e, policy.Verdict{}).Format(); got != want ||
+		strings.Contains(got, "dkim=fail") {
 		t.Errorf("written as %q, want %q", got, want)
 	}
-	d := dmarc.Evaluation{Alignments: []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.SPF, Domain: "bank.example", State: dmarc.StatePass}, Aligned: true}}}
+	d := dmarc.Evaluation{Alignments: []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.SPF, Domain: "bank.example", State: dmarc.StatePass},
+		Aligned: true}}}
 	if decisive(&dkim.Signature{Result: dkim.Pass, Domain: "bank.example"}, &d) {
 		t.Error("SPF's alignment counts")
 	}

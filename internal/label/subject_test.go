@@ -50,7 +50,8 @@ func FuzzSubject(f *testing.F) {
 		f.Add(s, "【偽】")
 	}
 	f.Fuzz(func(t *testing.T, value, stamp string) {
-		if stamp = strings.TrimSpace(stamp); stamp == "" || len(stamp) > 40 || strings.ContainsFunc(stamp, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }) {
+		if stamp = strings.TrimSpace(stamp); stamp == "" || len(stamp) > 40 ||
+			strings.ContainsFunc(stamp, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }) {
 			return
 		}
 		got := withStamp(value, stamp)

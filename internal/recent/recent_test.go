@@ -59,7 +59,8 @@ func TestSearch(t *testing.T) {
 	r.Decided(decided(evaluation("Q0", "bank.example", "192.0.2.1"), policy.Verdict{ID: "GONE"}), 0)
 	r.Decided(decided(evaluation("Q1", "bank.example", "192.0.2.1"), policy.Verdict{ID: "AB12", Enforced: true}), time.Second)
 	r.Decided(decided(evaluation("Q2", "shop.example", "2001:db8::1"), policy.Verdict{ID: "CD34"}), 0)
-	r.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1")}, Envelope: msgauth.Envelope{QueueID: "Q3"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
+	r.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1")}, Envelope: msgauth.Envelope{QueueID: "Q3"},
+		Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	r.Decided(decided(evaluation("Q4", "bank.example", "192.0.2.2"), policy.Verdict{ID: "EF56"}), 0)
 	for _, tt := range []struct {
 		name string
@@ -85,13 +86,15 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	got, _ := r.Search(Query{QueueID: "Q1"})
-	if d := got[0]; d.Mode != policy.Enforce || d.Took != time.Second || !d.Time.Equal(epoch.Add(2*time.Second)) || d.Truncated || d.Evaluation.Cost[msgauth.SPF].Lookups != 3 {
+	if d := got[0]; d.Mode != policy.Enforce || d.Took != time.Second || !d.Time.Equal(epoch.Add(2*time.Second)) || d.Truncated ||
+		d.Evaluation.Cost[msgauth.SPF].Lookups != 3 {
 		t.Errorf("decision: %+v", d)
 	}
 	if got, _ = r.Search(Query{QueueID: "Q2"}); got[0].Mode != policy.Monitor {
 		t.Errorf("mode of a verdict that was not enforced: %s", got[0].Mode)
 	}
-	if got, _ = r.Search(Query{QueueID: "Q3"}); got[0].Evaluation != nil || got[0].Session.Client != netip.MustParseAddr("10.0.0.1") || got[0].Verdict.Reason != policy.ReasonTrusted {
+	if got, _ = r.Search(Query{QueueID: "Q3"}); got[0].Evaluation != nil || got[0].Session.Client != netip.MustParseAddr("10.0.0.1") ||
+		got[0].Verdict.Reason != policy.ReasonTrusted {
 		t.Errorf("skipped message: %+v", got[0])
 	}
 }

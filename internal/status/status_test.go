@@ -118,7 +118,9 @@ func TestCollect(t *testing.T) {
 			BudgetExceeded: s.DNS.BudgetExceeded, Cache: Cache{Hits: 7, Misses: 1, Stale: 2, Evictions: 3, Entries: 5, Bytes: 600},
 		}},
 		{"lookups over budget", s.DNS.BudgetExceeded["spf"], int64(6)},
-		{"what should be zero and is not", fmt.Sprint(s.Trouble), fmt.Sprintf("[panics component=milter: 1 protocol_errors kind=%s: 1 oversize what=header_bytes: 1 log_records_dropped: 4 forged_results_left: 1]", milter.ErrorKinds()[0])},
+		{"what should be zero and is not", fmt.Sprint(s.Trouble),
+			fmt.Sprintf("[panics component=milter: 1 protocol_errors kind=%s: 1 oversize what=header_bytes: 1 log_records_dropped: 4 forged_results_left: 1]",
+				milter.ErrorKinds()[0])},
 		{"rules, also those that never hit", fmt.Sprint(s.Rules), "[override_rule_hits rule=forwarder-1: 0]"},
 		{"shadow", fmt.Sprint(s.Shadow), "[shadow live=accept shadow=accept: 1 shadow live=accept shadow=reject: 2]"},
 	} {
@@ -140,7 +142,8 @@ func TestText(t *testing.T) {
 		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
 		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror; 500ms on average; over budget: 6 spf", "3 softfail",
 		"192.0.2.53:53 up, 4ms; 192.0.2.54:53 silent", "87 % (7 of 8) hits",
-		"panics component=milter: 1", "cannot see     nothing_evaluated\n", "MTAs lack      1 leading_space\n", "override_rule_hits rule=forwarder-1: 0", "shadow live=accept shadow=reject: 2",
+		"panics component=milter: 1", "cannot see     nothing_evaluated\n", "MTAs lack      1 leading_space\n", "override_rule_hits rule=forwarder-1: 0",
+		"shadow live=accept shadow=reject: 2",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &b)

@@ -29,7 +29,8 @@ func (s *Status) Text(out io.Writer) error {
 		reload = "; THE NEWEST FILE WAS REFUSED, this one stays"
 	}
 	line("configuration", "%s, loaded %s%s", printable.Value(s.Config.Hash), s.Config.Loaded.Format(time.RFC3339), reload)
-	line("sessions", "%d of %d; ended %s; turned away %s", s.Sessions.InFlight, s.Limits.MaxSessions, counts(s.Sessions.Ended), counts(s.Sessions.Rejected))
+	line("sessions", "%d of %d; ended %s; turned away %s",
+		s.Sessions.InFlight, s.Limits.MaxSessions, counts(s.Sessions.Ended), counts(s.Sessions.Rejected))
 	line("messages", "%s", counts(s.Messages))
 	line("MTAs waited", "%s on average at end of message, %d messages", seconds(s.Wait.Mean), s.Wait.Count)
 	line("deviations", "%s", counts(s.Deviations))
@@ -47,7 +48,8 @@ func (s *Status) Text(out io.Writer) error {
 	line("DNS servers", "%s", servers(s.DNS.Servers))
 	line("DNS queries", "%s; %s on average; over budget: %s", counts(s.DNS.Queries), seconds(s.DNS.Time.Mean), counts(s.DNS.BudgetExceeded))
 	c := s.DNS.Cache
-	line("DNS cache", "%s hits, %d stale, %d evicted; %d entries in %d octets", percent(c.Hits, c.Hits+c.Misses), c.Stale, c.Evictions, c.Entries, c.Bytes)
+	line("DNS cache", "%s hits, %d stale, %d evicted; %d entries in %d octets",
+		percent(c.Hits, c.Hits+c.Misses), c.Stale, c.Evictions, c.Entries, c.Bytes)
 	for _, list := range []struct {
 		label  string
 		series []Series

@@ -60,7 +60,8 @@ func TestAuthorDomains(t *testing.T) {
 		{"t=y changes what is asked for, not what is published", but(from("t.example", "t.example", dmarc.PolicyReject), func(e *msgauth.Evaluation) {
 			e.DMARC.Testing, e.DMARC.Disposition = true, dmarc.PolicyQuarantine
 		}), "reject"},
-		{"a message that passes", but(from("p.example", "p.example", dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPass }), "reject"},
+		{"a message that passes", but(from("p.example", "p.example", dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPass }),
+			"reject"},
 
 		{"nothing published, anybody could have made the name up", from("nothing.example", "", ""), ""},
 		{"an SPF record of the domain", but(from("d.example", "", ""), spfAt("d.example")), "absent"},
@@ -73,15 +74,19 @@ func TestAuthorDomains(t *testing.T) {
 		{"a key, whether its signature passes or not", but(from("f.example", "", ""), keyAt("f.example", 2048)), "absent"},
 		{"a signature without a key", but(from("nothing.example", "", ""), keyAt("nothing.example", 0)), ""},
 		{"a key of another domain whose name ends the same", but(from("nothing.example", "", ""), keyAt("xnothing.example", 2048)), ""},
-		{"a record that is not usable counts as none", but(from("g.example", "g.example", ""), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultNone }), "absent"},
+		{"a record that is not usable counts as none", but(from("g.example", "g.example", ""),
+			func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultNone }), "absent"},
 
 		{"the policy is not known for a DNS failure", but(from("a.example", "", ""), func(e *msgauth.Evaluation) {
 			spfAt("a.example")(e)
 			e.DMARC.Result = dmarc.ResultTempError
 		}), ""},
-		{"it passes, but which policy it would be is not known", but(from("a.example", "a.example", ""), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPass }), ""},
-		{"an alignment is not known, the policy is", but(from("i.example", "i.example", dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultTempError }), "reject"},
-		{"np: the author's domain does not exist", but(from("made.up.a.example", "a.example", dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.AuthorExists = &no }), ""},
+		{"it passes, but which policy it would be is not known",
+			but(from("a.example", "a.example", ""), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPass }), ""},
+		{"an alignment is not known, the policy is", but(from("i.example", "i.example", dmarc.PolicyReject),
+			func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultTempError }), "reject"},
+		{"np: the author's domain does not exist", but(from("made.up.a.example", "a.example", dmarc.PolicyReject),
+			func(e *msgauth.Evaluation) { e.DMARC.AuthorExists = &no }), ""},
 		{"a record of the public suffix is nobody's", from("made-up.co.uk", "co.uk", dmarc.PolicyReject), ""},
 		{"a domain below a suffix with a record", but(from("real.co.uk", "co.uk", dmarc.PolicyReject), spfAt("real.co.uk")), "reject"},
 		{"a public suffix itself", from("co.uk", "co.uk", dmarc.PolicyReject), ""},

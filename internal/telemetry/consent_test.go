@@ -49,7 +49,8 @@ func TestConsent(t *testing.T) {
 		}
 	}
 	if len(lines) != 3 || strings.Contains(lines[0], "consent") || strings.Contains(lines[1], "would") ||
-		!strings.Contains(lines[2], `"would":"reject","consent_in":1,"consent_out":3`) && !strings.Contains(lines[2], `"consent_in":1,"consent_out":3,"would":"reject"`) {
+		!strings.Contains(lines[2], `"would":"reject","consent_in":1,"consent_out":3`) &&
+			!strings.Contains(lines[2], `"consent_in":1,"consent_out":3,"would":"reject"`) {
 		t.Errorf("records %q", lines)
 	}
 }

@@ -44,7 +44,8 @@ func (m *Metrics) Counts() Counts {
 		Published: sums(m.dmarc, func(k [3]string) string { return k[1] }),
 		ARC:       values(m.arc), IPRev: values(m.iprev),
 		BudgetExceeded:   values(m.budget),
-		SessionsInFlight: int64(readout.Value(m.sessionsInflight)), SessionsEnded: values(m.sessions), SessionsRejected: values(m.sessionsRejected),
+		SessionsInFlight: int64(readout.Value(m.sessionsInflight)),
+		SessionsEnded:    values(m.sessions), SessionsRejected: values(m.sessionsRejected),
 		Panics: values(m.panics), ProtocolErrors: values(m.protocolErrors), Oversize: values(m.oversize),
 	}
 	for k, n := range values(m.spf) {

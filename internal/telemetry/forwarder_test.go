@@ -20,9 +20,11 @@ func TestForwarderEvidence(t *testing.T) {
 		client iprev.Result
 		want   string
 	}{
-		{"proven", arc.Result{Status: arc.Pass, Sets: sets}, iprev.Result{Status: iprev.Pass, Name: "mx.lists.example"}, `"arc_sealer":"newest.example","iprev":"pass","iprev_name":"mx.lists.example"`},
+		{"proven", arc.Result{Status: arc.Pass, Sets: sets}, iprev.Result{Status: iprev.Pass, Name: "mx.lists.example"},
+			`"arc_sealer":"newest.example","iprev":"pass","iprev_name":"mx.lists.example"`},
 		{"a seal that does not verify", arc.Result{Status: arc.Fail, Sets: sets}, iprev.Result{Status: iprev.Fail}, `"arc":"fail","iprev":"fail","dmarc"`},
-		{"a chain that takes too much work", arc.Result{Status: arc.NotEvaluated, Sets: sets}, iprev.Result{Status: iprev.Fail}, `"arc":"not_evaluated","iprev":"fail","dmarc"`},
+		{"a chain that takes too much work", arc.Result{Status: arc.NotEvaluated, Sets: sets}, iprev.Result{Status: iprev.Fail},
+			`"arc":"not_evaluated","iprev":"fail","dmarc"`},
 		{"no chain, no name", arc.Result{Status: arc.None}, iprev.Result{Status: iprev.PermError}, `"arc":"none","iprev":"permerror","dmarc"`},
 	} {
 		var out bytes.Buffer

@@ -84,7 +84,8 @@ func New(reg prometheus.Registerer) *Metrics {
 		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
 
 		dmarc: b.counters3("dmarc_total",
-			"Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.", "result", "policy", "disposition"),
+			"Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.",
+			"result", "policy", "disposition"),
 		undecided: b.counters3("temperror_total",
 			"Messages that are not decided because an answer is missing, by the first that is, why, and what was decided instead.",
 			"missing", "cause", "verdict"),
@@ -97,14 +98,15 @@ func New(reg prometheus.Registerer) *Metrics {
 
 		authors: newAuthorDomains(b),
 
-		spf:            b.counters2("spf_total", "SPF checks by identity and result.", "identity", "result"),
-		dkimSignatures: b.counters3("dkim_signatures_total", "DKIM signatures by result, algorithm and key size.", "result", "algorithm", "key_bits"),
-		dkimReason:     b.counters("dkim_reason_total", "DKIM signatures that did not pass, by reason.", "reason"),
-		arc:            b.counters("arc_total", "Messages by ARC chain validation status.", "result"),
-		iprev:          b.counters("iprev_total", "Messages by result of the reverse name check.", "result"),
-		clientUnknown:  b.counter("client_unknown_total", "Messages whose client cannot be known: its address is private, or the MTA has none."),
-		budget:         b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
-		noRoom:         b.counters("dns_no_room_total", "Lookups without an answer because those of others took the room there is.", "mechanism"),
+		spf: b.counters2("spf_total", "SPF checks by identity and result.", "identity", "result"),
+		dkimSignatures: b.counters3("dkim_signatures_total",
+			"DKIM signatures by result, algorithm and key size.", "result", "algorithm", "key_bits"),
+		dkimReason:    b.counters("dkim_reason_total", "DKIM signatures that did not pass, by reason.", "reason"),
+		arc:           b.counters("arc_total", "Messages by ARC chain validation status.", "result"),
+		iprev:         b.counters("iprev_total", "Messages by result of the reverse name check.", "result"),
+		clientUnknown: b.counter("client_unknown_total", "Messages whose client cannot be known: its address is private, or the MTA has none."),
+		budget:        b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
+		noRoom:        b.counters("dns_no_room_total", "Lookups without an answer because those of others took the room there is.", "mechanism"),
 
 		consent: newConsentMetrics(b),
 		maps:    newMapMetrics(b),

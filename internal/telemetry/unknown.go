@@ -34,5 +34,6 @@ func (u *UnknownClients) Decided(d *judge.Decision, _ time.Duration) {
 	}
 	u.Log.Warn("the client's address is not one of the Internet, so nothing can be said about the sender: SPF and iprev are not evaluated",
 		"queue_id", clip(e.Envelope.QueueID), "client_ip", addr(e.Session), "series", namespace+"_client_unknown_total",
-		"cure", "if the client is one of your hosts, put its network into trusted.networks; if a NAT or a proxy hides the clients from the MTA, have it hand on their addresses")
+		"cure", "if the client is one of your hosts, put its network into trusted.networks; "+
+			"if a NAT or a proxy hides the clients from the MTA, have it hand on their addresses")
 }
