@@ -77,7 +77,7 @@ func TestRoutes(t *testing.T) {
 
 func TestBasicAuth(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.yaml")
-	// "secret", bcrypt cost 4
+	// The hash of "secret" by bcrypt with cost 4.
 	const hash = "$2a$04$YPYIqoSCp/uaJFs2jK2r/uBA3FOaKDdJXOZPUZ7Q2k91LeRTzWqMq"
 	if err := os.WriteFile(path, []byte("basic_auth_users: {prometheus: "+hash+"}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -111,8 +111,7 @@ func TestBadUse(t *testing.T) {
 	}
 }
 
-// TestStopWithoutStart: an address that was bound and never served is free
-// again.
+// TestStopWithoutStart checks that Stop frees an address that was never served.
 func TestStopWithoutStart(t *testing.T) {
 	s, err := New(Options{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

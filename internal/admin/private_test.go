@@ -68,7 +68,7 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-// TestBoundQueries: the fifth at a time is told to come again.
+// TestBoundQueries checks that the fifth request at a time is refused.
 func TestBoundQueries(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	addr := serveHandlers(t, map[string]http.Handler{"/api/slow": http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

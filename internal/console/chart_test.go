@@ -7,7 +7,7 @@ import (
 )
 
 func TestVerdictChart(t *testing.T) {
-	// accept, tag, quarantine, reject, tempfail, skip
+	// The counts are in the order accept, tag, quarantine, reject, tempfail, skip.
 	bars := []bar{
 		{start, start.Add(time.Minute), counts{4, 0, 0, 4, 0, 0}},
 		{start.Add(time.Minute), start.Add(2 * time.Minute), counts{}},
@@ -43,7 +43,7 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// TestClasses: a class is always one that the style sheet has.
+// TestClasses checks that every class is one that the style sheet has.
 func TestClasses(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{verdictClass("reject"), "v-reject"}, {verdictClass(`"x`), "v-skip"},

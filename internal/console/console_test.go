@@ -28,16 +28,16 @@ import (
 
 var start = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 
-// hostile is what a stranger could write to break out of a page.
+// hostile is a text by which a stranger could try to add markup to a page.
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'&lt;` + "\u202e\x00\x1b[2J\x7f\u009b\u2066"
 
-// bench is a console with a memory and metrics of its own.
+// bench is a console with its own remembered decisions and metrics.
 type bench struct {
 	console *Console
 	ring    *recent.Ring
 	metrics *telemetry.Metrics
 	now     time.Time
-	refused bool // the newest configuration
+	refused bool // the last reload was refused
 	rules   []policy.Rule
 	config  Running
 }
@@ -45,7 +45,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{now: start, config: Running{Text: "mode: monitor\n", Hash: "abc", Since: start}}
-	// Every look at the clock is a second later, so that decisions differ.
+	// The clock goes on by a second each time it is read, so that decisions differ.
 	tick := func() time.Time { b.now = b.now.Add(time.Second); return b.now }
 	b.metrics = telemetry.New(prometheus.NewRegistry())
 	b.ring = recent.New(recent.Options{Entries: 1000, Now: tick})
@@ -71,12 +71,12 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// decided is the decision on a message that was evaluated.
+// decided returns the decision on a message that was evaluated.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
 
-// decide feeds a message, as a filter.Observer is.
+// decide hands the decision on a message to the metrics and the remembered decisions.
 func (b *bench) decide(queueID, domain, client string, action policy.Action) {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr(client), HELO: "mx.example"},
@@ -101,8 +101,8 @@ func (b *bench) get(t *testing.T, target string) *httptest.ResponseRecorder {
 	return w
 }
 
-// shows checks the code and that the answer has, or with a leading "!" has not,
-// each text.
+// shows checks the code, and that the answer has each text. A text with a leading "!"
+// must be absent.
 func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 	t.Helper()
 	w := b.get(t, target)
@@ -117,8 +117,8 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 	}
 }
 
-// TestSecure: every answer, also of a page that cannot be shown, says what a
-// browser may do with it.
+// TestSecure checks that every answer has the fields that restrict the browser, also the
+// answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
 	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/config", "/console.css", "/console.js", "/console.svg"} {
@@ -137,7 +137,7 @@ func TestSecure(t *testing.T) {
 	if strings.Contains(csp, "unsafe") || strings.Contains(csp, "*") || !strings.HasPrefix(csp, "default-src 'none';") {
 		t.Errorf("the policy is lax: %s", csp)
 	}
-	// What the policy forbids would not work, and nobody would see it.
+	// Markup that the policy forbids would silently not work in a browser.
 	err := fs.WalkDir(pages, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -215,7 +215,7 @@ func TestDecisions(t *testing.T) {
 	b.shows(t, "/decision?id=x", 404, "admin.recent")
 }
 
-// TestPages: a page is bounded, and the next one goes on where it ended.
+// TestPages checks that a page is bounded, and that the next page begins where it ends.
 func TestPages(t *testing.T) {
 	b := newBench(t)
 	for i := range maxRows + 5 {
@@ -246,7 +246,7 @@ func TestDecision(t *testing.T) {
 	b.shows(t, "/decision?queue_id=QS", 200, "SKIP, because", "it was not evaluated", "helo in.example", "&lt;b@c.example&gt;")
 }
 
-// TestHostile: what strangers wrote is text wherever it stands.
+// TestHostile checks that text of strangers never becomes markup.
 func TestHostile(t *testing.T) {
 	b := newBench(t)
 	b.ring.Decided(decided(&msgauth.Evaluation{

@@ -29,8 +29,9 @@ func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
 
 func (annOptedOut) Lookup(context.Context, string, string) policy.Class { return policy.Out }
 
-// TestLikeTheDaemon: what the daemon does not evaluate, or whose verdict it
-// makes milder, explain treats alike; a reply is shown only where one is given.
+// TestLikeTheDaemon checks that explain skips the messages that the daemon skips, and
+// makes the verdicts milder that the daemon makes milder. A reply is shown only where the
+// daemon gives one.
 func TestLikeTheDaemon(t *testing.T) {
 	consent := func(j *judge.Judge) { j.Recipients = annOptedOut{} }
 	for name, tt := range map[string]struct {
@@ -91,8 +92,8 @@ func TestLikeTheDaemon(t *testing.T) {
 	}
 }
 
-// TestTime: a message is judged as of its receipt by the client's MTA, whatever
-// its sender wrote below that.
+// TestTime checks that a message is judged as of its receipt from the client. Older
+// Received fields, which the sender can write, do not matter.
 func TestTime(t *testing.T) {
 	field := func(client, by, date string) string {
 		return fmt.Sprintf("Received: from x (x [%s])\r\n\tby %s (Postfix) with ESMTP id A; %s\r\n", client, by, date)
@@ -142,7 +143,7 @@ func TestTime(t *testing.T) {
 	}
 }
 
-// TestTrustedHosts: the client is the one that the own hosts name, or none.
+// TestTrustedHosts checks that the client is taken from the fields of trusted hosts only.
 func TestTrustedHosts(t *testing.T) {
 	hosts := []dns.Name{"mx.test"}
 	const path = "Return-Path: <a@bank.example>\r\n"
@@ -169,8 +170,8 @@ func TestTrustedHosts(t *testing.T) {
 	}
 }
 
-// TestEditsAndShadow: the explanation of a stored message lists what would be done
-// to it and what a candidate policy makes of it, in the text and as JSON.
+// TestEditsAndShadow checks that the explanation of a stored message has the edits and the
+// verdict of a candidate policy, in the text and as JSON.
 func TestEditsAndShadow(t *testing.T) {
 	const forged = "Authentication-Results: mx.here.example; dmarc=pass\r\nSubject: s\r\n" + spoof
 	stranger := netip.MustParseAddr("203.0.113.1")

@@ -27,8 +27,8 @@ k._domainkey.bank.example TXT "v=DKIM1; p="
 mx.bank.example       A 192.0.2.10
 `
 
-// judged explains the message as a judge of this host does. change, if any,
-// changes its settings.
+// judged explains the message by a judge with usual settings. change, if not nil, changes
+// the settings.
 func judged(t *testing.T, o Stored, change func(*judge.Judge)) (*Explanation, error) {
 	t.Helper()
 	trace := dns.NewTrace(nameserver.Zone(t, zoneText))
@@ -96,8 +96,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestTextIsSafe: nothing a stranger wrote reaches the terminal as a control
-// octet.
+// TestTextIsSafe checks that text of strangers puts no control characters into the text.
 func TestTextIsSafe(t *testing.T) {
 	hostile := "\x1b[2J\x07\x00\u202e\xff"
 	for _, raw := range []string{
@@ -159,8 +158,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestRemembered: what the daemon remembered reads, after its way through
-// JSON, as the message file would, but for what is not remembered.
+// TestRemembered checks that a remembered message, after its way through JSON, is explained
+// like the message file, except for the parts that are not remembered.
 func TestRemembered(t *testing.T) {
 	for _, tt := range []struct{ name, raw, client, from string }{
 		{"pass", "From: A <a@bank.example>\n\nx\n", "192.0.2.10", "a@bank.example"},

@@ -34,7 +34,8 @@ func TestAnswerText(t *testing.T) {
 	}
 }
 
-// TestNotEvaluated: such a message has an envelope, a reason and nothing else.
+// TestNotEvaluated checks that the explanation of such a message has its envelope and the
+// reason.
 func TestNotEvaluated(t *testing.T) {
 	for reason, want := range map[policy.Reason]string{
 		policy.ReasonTrusted: "in a trusted network", policy.ReasonAuthenticated: "the client logged in",
@@ -56,8 +57,8 @@ func TestNotEvaluated(t *testing.T) {
 	}
 }
 
-// TestNoClient: mail that was handed over on the host itself has no address, and
-// no word of the program's insides stands for it.
+// TestNoClient checks the text for a message without a client address, such as mail from
+// the host itself. It must not show the Go text for an invalid address.
 func TestNoClient(t *testing.T) {
 	ring := recent.New(recent.Options{Entries: 1})
 	ring.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
@@ -71,7 +72,7 @@ func TestNoClient(t *testing.T) {
 	}
 }
 
-// reject is a spoof with something hostile in every value of a stranger's.
+// reject returns a spoof with hostile text in every value that a stranger can write.
 func reject() *recent.Entry {
 	hostile := "<b>\x1b[2J\u202e"
 	return &recent.Entry{
@@ -91,8 +92,8 @@ func reject() *recent.Entry {
 	}
 }
 
-// TestSections: the parts are those of the text, in order, and each line is
-// one that a page or a terminal can show as it is.
+// TestSections checks that the sections come in the order of the text, and that each line
+// is safe on a page and on a terminal.
 func TestSections(t *testing.T) {
 	r := Remembered(reject())
 	sections := r.Sections()
@@ -132,8 +133,8 @@ func TestSections(t *testing.T) {
 	}
 }
 
-// TestMissing: what did not come is said in words, and so is what is known in
-// spite of it.
+// TestMissing checks that missing answers are named in words, and that the text says what
+// is known without them.
 func TestMissing(t *testing.T) {
 	d := reject()
 	d.Verdict.Reason, d.Evaluation.DMARC.Result, d.Evaluation.DMARC.Enforcing = policy.ReasonTempError, dmarc.ResultTempError, dmarc.PolicyReject
@@ -159,7 +160,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestEveryReasonHasWords: none is explained by its own name.
+// TestEveryReasonHasWords checks that no reason is explained by its own name.
 func TestEveryReasonHasWords(t *testing.T) {
 	for _, r := range []policy.Reason{
 		policy.ReasonTrusted, policy.ReasonAuthenticated, policy.ReasonAligned, policy.ReasonReject, policy.ReasonIndirect,

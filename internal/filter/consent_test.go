@@ -19,13 +19,13 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// directory answers by the local part: in…, out…, slow…, which is known only
-// by asking, and never…, which the asker gives up on.
+// directory answers by the local part: in… and out… at once, slow… after a lookup, and
+// never… only when the caller gives up.
 type directory struct {
 	asked   atomic.Int64
 	flying  atomic.Int64
 	most    atomic.Int64
-	release chan struct{} // holds slow… until closed, if not nil
+	release chan struct{} // if not nil, lookups of slow… end when it is closed
 }
 
 func (d *directory) Known(typed, rewritten string) (policy.Class, bool) {
@@ -65,7 +65,7 @@ func (d *directory) Lookup(ctx context.Context, typed, _ string) policy.Class {
 	return policy.In
 }
 
-// offerTo sends a message to recipients.
+// offerTo sends a message to the recipients.
 func (s mtaSession) offerTo(raw string, to ...string) client.Result {
 	s.t.Helper()
 	res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: to, QueueID: "4Q"}, []byte(strings.ReplaceAll(raw, "\n", "\r\n")))
@@ -75,7 +75,7 @@ func (s mtaSession) offerTo(raw string, to ...string) client.Result {
 	return res
 }
 
-// labelOf returns the field inserted on top.
+// labelOf returns the value of the field that is inserted on top.
 func labelOf(t *testing.T, res client.Result) string {
 	t.Helper()
 	for _, m := range res.Modifications {
@@ -94,8 +94,8 @@ func TestConsentLenient(t *testing.T) {
 		raw     string
 		to      []string
 		o       judge.Judge
-		code    int    // of a refusal
-		label   string // of a delivery
+		code    int    // the reply code of a refusal
+		label   string // a part of the label of a delivery
 		consent policy.Consent
 	}{
 		{name: "all agreed", raw: spoof, to: []string{"<in@x>", "<slow@x>"}, code: 550, consent: policy.Consent{In: 2}},
@@ -126,7 +126,7 @@ func TestConsentLenient(t *testing.T) {
 			}
 			addr, seen := serve(t, nameserver.Zone(t, zoneText), tt.o, milter.Limits{})
 			s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
-			for range 2 { // nothing is left for the next message
+			for range 2 { // the second message must not see anything of the first
 				res := s.offerTo(tt.raw, tt.to...)
 				if res.Action.Code != tt.code || quarantined(res) {
 					t.Fatalf("answer %s, quarantined %t", res.Action, quarantined(res))
@@ -158,7 +158,7 @@ func TestConsentSplit(t *testing.T) {
 	if got := labelOf(t, res); !strings.Contains(got, "(opted out, would reject: dmarc_reject)") {
 		t.Errorf("label %s", got)
 	}
-	// The client comes again with those who were turned away.
+	// The client sends another message to the recipients that were refused.
 	if res := s.offerTo(spoof, "<in@x>", "<slow@x>"); res.Action.Code != 550 {
 		t.Errorf("those who agreed: %s", res.Action)
 	}
@@ -166,7 +166,7 @@ func TestConsentSplit(t *testing.T) {
 		t.Errorf("observers were told %+v", seen.verdicts)
 	}
 
-	// RSET and an abandoned message leave no class behind.
+	// After RSET, or an abandoned message, the class is chosen anew.
 	for _, step := range []func() (client.Action, error){
 		func() (client.Action, error) { return s.c.Mail("<x@evil.example>") },
 		func() (client.Action, error) { return s.c.Rcpt("<out@x>") },
@@ -183,7 +183,8 @@ func TestConsentSplit(t *testing.T) {
 	}
 }
 
-// The MTA's form of the address is preferred, and is the one of this RCPT.
+// TestConsentRewritten checks that the MTA's form of the address is used, and that it is
+// the form of the same RCPT.
 func TestConsentRewritten(t *testing.T) {
 	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -205,7 +206,8 @@ func TestConsentRewritten(t *testing.T) {
 	}
 }
 
-// Mail that is not evaluated is not split either, and nobody is asked.
+// TestConsentTrusted checks that mail that is not evaluated is not split either, and
+// that no recipient is looked up.
 func TestConsentTrusted(t *testing.T) {
 	d := &directory{}
 	for _, o := range []judge.Judge{{Trusted: func(netip.Addr) bool { return true }}, {TrustAuthenticated: true}} {
@@ -225,15 +227,15 @@ func TestConsentTrusted(t *testing.T) {
 	}
 }
 
-// TestConsentSplitTooLate: on a connection that agreed on no reply at RCPT a 452
-// would be the message's, so the class is everybody's there.
+// TestConsentSplitTooLate checks a connection that did not negotiate replies at RCPT.
+// There a 452 would refuse the whole message, so recipients of both classes are taken.
 func TestConsentSplitTooLate(t *testing.T) {
 	seen := &recorder{}
 	o := Options{Observers: []Observer{seen}, Judge: &judge.Judge{
 		Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 		Recipients: &directory{}, ConsentWait: time.Second, Split: true,
 	}}
-	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // ReplyAt is nowhere
+	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // without ReplyAt
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -14,9 +14,9 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestObserversKeepDecisions sends messages of each kind over one connection.
-// Observers are told of each message once, and what they keep of the first ones is
-// the same after the last one.
+// TestObserversKeepDecisions sends messages of each kind over one connection. Observers
+// must be called once for each message, and the decisions they keep must not change
+// with the later messages.
 func TestObserversKeepDecisions(t *testing.T) {
 	j := judge.Judge{
 		Shadow: &policy.Config{Mode: policy.Enforce, Reject: policy.RejectAlways}, TrustAuthenticated: true,
@@ -27,7 +27,7 @@ func TestObserversKeepDecisions(t *testing.T) {
 	var kept [][]label.Edit
 	for i, tt := range []struct {
 		author, login      string
-		verdict, candidate policy.Action // no candidate decides on a client that logged in
+		verdict, candidate policy.Action // candidate is "" for a client that logged in
 		edits              int
 	}{
 		{"hobby.example", "", policy.Tag, policy.Tag, 4},

@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// atEnd is a session that says when end of message has come.
+// atEnd is a session that closes came at the end of the message.
 type atEnd struct {
 	milter.Session
 	came chan struct{}
@@ -29,7 +29,7 @@ func (s atEnd) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Repl
 	return s.Session.EndOfMessage(ctx, m)
 }
 
-// stuck answers nothing until its context ends.
+// stuck is a resolver whose lookups end only with their context.
 type stuck struct{ dns.LookupOnly }
 
 func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -37,8 +37,8 @@ func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answe
 	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
 }
 
-// TestDrainIsNoWayIn: a message whose evaluation the daemon's end cuts off has
-// to come again; in monitor mode it passes.
+// TestDrainIsNoWayIn checks a message whose evaluation is cut off because the daemon
+// stops: it is put off, and in monitor mode it passes.
 func TestDrainIsNoWayIn(t *testing.T) {
 	for _, tt := range []struct {
 		mode policy.Mode
@@ -67,8 +67,8 @@ func TestDrainIsNoWayIn(t *testing.T) {
 			_ = server.Shutdown(ctx)
 		}()
 		res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
-		// The reply is sent before the connection is closed; ABORT may find it
-		// closed.
+		// The reply is sent before the connection is closed. The client's ABORT may
+		// fail because the connection is already closed.
 		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) {
 			t.Errorf("%s: answer %s, %v", tt.mode, res.Action, err)
 		}
@@ -76,7 +76,7 @@ func TestDrainIsNoWayIn(t *testing.T) {
 	}
 }
 
-// bomb panics at one name.
+// bomb is a resolver that panics at one name.
 type bomb struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -98,8 +98,8 @@ func TestOnPanic(t *testing.T) {
 	}
 }
 
-// TestPanicCostsOneMessage: a bug in an evaluator is a temporary error of that
-// message, never a reject, and the next one is judged.
+// TestPanicCostsOneMessage checks that a bug in an evaluator makes a temporary error for
+// one message and never a reject, and that the next message is judged.
 func TestPanicCostsOneMessage(t *testing.T) {
 	addr, _ := serve(t, bomb{next: nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -117,8 +117,8 @@ type bug struct{ recorder }
 
 func (*bug) Decided(*judge.Decision, time.Duration) { panic("here") }
 
-// TestSalvage: a bug at the end of a message puts it off; in monitor mode it
-// passes without what was forged in our name.
+// TestSalvage checks a bug at the end of a message: the message is put off. In monitor
+// mode it passes without the fields that were forged in our name.
 func TestSalvage(t *testing.T) {
 	for _, tt := range []struct {
 		mode  policy.Mode

@@ -40,7 +40,7 @@ func TestVerdicts(t *testing.T) {
 		raw      string
 		o        judge.Judge
 		offer    client.Offer
-		answer   string // prefix, "" for delivery
+		answer   string // the beginning of the reply, "" for a delivery
 		hold     bool
 		label    []string
 		verdict  policy.Action
@@ -145,8 +145,9 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestSessionKeepsFacts: the second and third message of a connection are
-// judged with the client and HELO of the first, and nothing else of it.
+// TestSessionKeepsFacts checks that the second and third message of a connection are
+// judged with the client and HELO of the connection, and with nothing of the first
+// message.
 func TestSessionKeepsFacts(t *testing.T) {
 	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{}, milter.Limits{})
 	s := open(t, addr, "192.0.2.1", "helo.bank.example", client.PostfixOffer())
@@ -176,7 +177,7 @@ func TestTrust(t *testing.T) {
 		name, ip, login string
 		o               judge.Judge
 		evaluated       bool
-		fields          int // Authentication-Results left
+		fields          int // how many Authentication-Results fields are left
 	}{
 		{"trusted network: untouched", "10.1.2.3", "", judge.Judge{Trusted: network}, false, 1},
 		{"authenticated: not evaluated, but nobody writes results in our name", "203.0.113.1", "ann", judge.Judge{TrustAuthenticated: true}, false, 0},

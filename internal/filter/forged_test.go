@@ -21,9 +21,9 @@ import (
 // forgedResult is a result in our name.
 const forgedResult = "Authentication-Results: " + id + "; dmarc=pass header.from=bank.example\n"
 
-// TestOversize: a header over the limit is refused whole, because an author
-// could hide in what was not seen; monitor mode refuses nothing, but deletes
-// what speaks in our name and says that nothing was evaluated. The next message
+// TestOversize checks a message whose header is over a limit. It is refused, because the
+// part that was not seen could hide another author. Monitor mode delivers it, deletes
+// results in our name, and writes that the message was not evaluated. The next message
 // of the session is judged.
 func TestOversize(t *testing.T) {
 	plain := fmt.Sprintf(mail, "bank.example")
@@ -34,8 +34,8 @@ func TestOversize(t *testing.T) {
 	for _, tt := range []struct {
 		name, raw string
 		rcpts     int
-		code      int // in enforce mode
-		kept      int // foreign results
+		code      int // the reply code in enforce mode
+		kept      int // how many results of other hosts stay
 	}{
 		{"too many fields, the forged one is the first", forgedResult + many + trace + plain, 1, 552, 1},
 		{"is the one that crosses the limit", strings.Repeat("X: y\n", 20) + forgedResult + plain, 1, 552, 0},
@@ -104,8 +104,8 @@ func TestOversize(t *testing.T) {
 	}
 }
 
-// TestOversizeMemory: the same where the memory of all connections is used up,
-// at whatever step that shows.
+// TestOversizeMemory checks the same where the memory of all connections is used up. That
+// can show at any step.
 func TestOversizeMemory(t *testing.T) {
 	plain := fmt.Sprintf(mail, "bank.example")
 	for _, tt := range []struct {
@@ -140,8 +140,8 @@ func TestOversizeMemory(t *testing.T) {
 	}
 }
 
-// TestOversizeTrusted: one's own hosts are not held to our limits, and what they
-// say stays.
+// TestOversizeTrusted checks that hosts of trusted networks have no limits, and that
+// their results stay.
 func TestOversizeTrusted(t *testing.T) {
 	for _, tt := range []struct {
 		name, raw string
@@ -168,8 +168,9 @@ func TestOversizeTrusted(t *testing.T) {
 	}
 }
 
-// TestOutline: beyond label.MaxOutlined fields of one name all of that name go; before
-// them those of other hosts stay. The highest index goes first.
+// TestOutline checks which fields of a message over a limit are deleted. Among the first
+// label.MaxOutlined fields of a name, those of other hosts stay; all later ones are
+// deleted. The highest index is deleted first.
 func TestOutline(t *testing.T) {
 	const more = 100
 	var raw strings.Builder
@@ -201,8 +202,9 @@ func TestOutline(t *testing.T) {
 	}
 }
 
-// TestFlood: so many results in our name that the MTA could not delete them are
-// refused in monitor mode too; other fields of any number are not.
+// TestFlood checks that a message with too many results in our name is refused in
+// monitor mode too, because the MTA could not delete them all. Other fields may be as
+// many.
 func TestFlood(t *testing.T) {
 	for _, tt := range []struct {
 		name, field string
@@ -225,12 +227,13 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestNames: what speaks in one of our names goes, what other hosts said stays,
-// and our own field has the configured name, else the MTA's, else the host's.
+// TestNames checks that results in any of our names are deleted, and that results of
+// other hosts stay. Our own field has the configured name, else the MTA's name, else the
+// name of this host.
 func TestNames(t *testing.T) {
 	for _, tt := range []struct {
 		name, configured, j string
-		id                  string // of our field
+		id                  string // the authserv-id of our field
 		gone                []string
 	}{
 		{"configured", "mx.public.example", "mx1.full.example", "mx.public.example",
@@ -273,7 +276,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestReserved: which fields of other names go.
+// TestReserved checks which fields of the other reserved names are deleted.
 func TestReserved(t *testing.T) {
 	for _, tt := range []struct {
 		field string
@@ -306,9 +309,9 @@ func TestReserved(t *testing.T) {
 	}
 }
 
-// TestNoDeletions: an MTA that lets fields be added but not changed, such as
-// maddy. Our own field is always on top. A result in our name that stays is
-// refused for good; anything else is no reason to refuse or to put off.
+// TestNoDeletions checks an MTA that lets fields be added but not changed, as maddy does.
+// Our own field is always on top. A message in which a result in our name stays is
+// refused. Any other field that stays has no consequence.
 func TestNoDeletions(t *testing.T) {
 	for _, tt := range []struct {
 		name, fields, user string
@@ -327,7 +330,7 @@ func TestNoDeletions(t *testing.T) {
 	} {
 		for _, mode := range []policy.Mode{policy.Enforce, policy.Monitor} {
 			if tt.name == "over a limit" && mode == policy.Enforce {
-				continue // refused for its size
+				continue // the message is refused for its size
 			}
 			var log strings.Builder
 			watch := blind.New(slog.New(slog.NewTextHandler(&log, nil)))

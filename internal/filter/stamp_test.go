@@ -15,7 +15,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// verdictField returns the one field of the delivered header.
+// verdictField returns the one VerdictField of the delivered header, "" if there is
+// none.
 func verdictField(t *testing.T, h message.Header) string {
 	t.Helper()
 	v := h.Values(label.VerdictField)
@@ -25,8 +26,8 @@ func verdictField(t *testing.T, h message.Header) string {
 	return strings.TrimSpace(v[0])
 }
 
-// TestStamps: the word and the Subject as they are delivered, and no forged
-// word survives, whether ours is written or not.
+// TestStamps checks the word and the Subject of delivered messages. A forged word never
+// stays, whether our own word is written or not.
 func TestStamps(t *testing.T) {
 	const forged = "X-Sekimori-Verdict: pass\nx-sekimori-VERDICT:pass\nX-Sekimori-Verdict : pass\nX-Sekimori-Verdict-Not: mine\n"
 	stamps := judge.Judge{Label: label.Settings{Verdict: true, Subject: "[SPOOF?]"}}
@@ -38,7 +39,7 @@ func TestStamps(t *testing.T) {
 		o       judge.Judge
 		ip      string
 		author  string
-		word    string // "": none
+		word    string // "" is no field
 		subject string
 	}{
 		{"pass", stamps, "192.0.2.1", "bank.example", "pass", "s"},
@@ -76,7 +77,8 @@ func TestStamps(t *testing.T) {
 	}
 }
 
-// A user who logged in has no business writing our words either.
+// TestForgedWordOfUser checks that our words are deleted also from the mail of a user who
+// logged in.
 func TestForgedWordOfUser(t *testing.T) {
 	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -87,7 +89,8 @@ func TestForgedWordOfUser(t *testing.T) {
 	}
 }
 
-// An MTA that lets no field be changed, only added: the verdict stands.
+// TestSubjectNotNegotiated checks an MTA that lets fields be added, but not changed: the
+// verdict stays as it is.
 func TestSubjectNotNegotiated(t *testing.T) {
 	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 0x1ff &^ 0x10, Protocol: 0x1fffff})
@@ -97,8 +100,8 @@ func TestSubjectNotNegotiated(t *testing.T) {
 	}
 }
 
-// TestSubjects: every Subject is stamped once, and one is made where there is
-// none.
+// TestSubjects checks that every Subject is stamped once, and that a message without a
+// Subject gets one.
 func TestSubjects(t *testing.T) {
 	for _, tt := range []struct{ reason, subjects, want string }{
 		{"none", "", "[SPOOF?]"},

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// directory answers by the local part: out…, and in… at once, slow… when it is
-// released, and never…, which the asker gives up on.
+// directory answers by the local part: out… and in… at once, slow… when release is
+// closed, and never… only when the caller gives up.
 type directory struct {
 	flying  atomic.Int64
 	most    atomic.Int64
@@ -43,8 +43,8 @@ func (d *directory) Lookup(ctx context.Context, typed, _ string) policy.Class {
 	return policy.In
 }
 
-// TestConsentQueue: a few lookups of one message are under way at a time, and
-// with ten thousand recipients too none is forgotten.
+// TestConsentQueue checks that only a few lookups of one message run at a time, and
+// that none of ten thousand recipients is lost.
 func TestConsentQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &directory{release: make(chan struct{})}
@@ -70,8 +70,8 @@ func TestConsentQueue(t *testing.T) {
 	})
 }
 
-// What is not known when time is up, or when the MTA goes away, counts as
-// opted out; no goroutine stays.
+// TestConsentWait checks that a recipient whose class is not known in time, or when the
+// MTA goes away, counts as opted out, and that no goroutine is left.
 func TestConsentWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, gone := range []bool{false, true} {
@@ -95,6 +95,6 @@ func TestConsentWait(t *testing.T) {
 		}
 		abandoned := newConsents(&directory{})
 		abandoned.add(recipient{typed: "<never@x>"})
-		abandoned.cancel() // the bubble ends only if the lookup does
+		abandoned.cancel() // synctest fails if the lookup does not end
 	})
 }

@@ -34,7 +34,8 @@ func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
 
 func (annOptedOut) Lookup(context.Context, string, string) policy.Class { return policy.Out }
 
-// forged are fields in our name: two that go and one of another host, which stays.
+// forged has two fields in our name, which are deleted, and one of another host, which
+// stays.
 const forged = "Authentication-Results: mx.here.example; dmarc=pass\n" +
 	"Authentication-Results: other.example; dmarc=pass\nX-Sekimori-Verdict: pass\n"
 
@@ -42,13 +43,13 @@ const forged = "Authentication-Results: mx.here.example; dmarc=pass\n" +
 type row struct {
 	name   string
 	change func(*Judge)
-	client string // "" is a stranger's
+	client string // its address; "" is the address of a stranger
 	login  string
 	to     []string
 	header string // before From and Subject
 	from   string // "" is a@bank.example
 	want   string // verdict, what is applied, reason
-	edits  string // kinds and names; a result field with a part of its text
+	edits  string // the kind and name of each edit; of our result field a part of its text
 	shadow string // the live and the candidate verdict
 }
 
@@ -124,8 +125,8 @@ func (r *row) message() Message {
 	}
 }
 
-// TestDecision: each way in which a message's fate is decided, with the edits of
-// each.
+// TestDecision checks the decision and the edits for each way in which a message can be
+// decided on.
 func TestDecision(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
@@ -172,7 +173,7 @@ func (r *row) check(t *testing.T, d *Decision) {
 	if r.edits == "" {
 		wanted = nil
 	}
-	// A part of the result field may hold a comma.
+	// The part of our result field is the last, and may hold commas.
 	if n := len(d.Edits); len(wanted) > n && n > 0 {
 		wanted[n-1] = strings.Join(wanted[n-1:], ", ")
 		wanted = wanted[:n]
@@ -199,8 +200,8 @@ func (r *row) check(t *testing.T, d *Decision) {
 	}
 }
 
-// TestSplit: where recipients are asked at RCPT, all of a message are of the class
-// of the first.
+// TestSplit checks that a message whose recipients are split takes only recipients with
+// the class of the first.
 func TestSplit(t *testing.T) {
 	r := row{change: func(j *Judge) { consent(j); j.Split = true }, want: "reject reject dmarc_reject"}
 	j := r.judge(t)
@@ -234,8 +235,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestSalvage: a message that a bug kept from being evaluated passes without what
-// was forged in our name.
+// TestSalvage checks that forged fields are deleted from a message that could not be
+// evaluated because of a bug.
 func TestSalvage(t *testing.T) {
 	r := row{header: forged}
 	m := r.message()

@@ -15,8 +15,7 @@ import (
 	"sekimori/internal/spf"
 )
 
-// BenchmarkLabel is the field of a message with one signature, made and
-// formatted.
+// BenchmarkLabel makes and formats the field of a message with one signature.
 func BenchmarkLabel(b *testing.B) {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: "mail.example.com"},
@@ -39,8 +38,8 @@ func BenchmarkLabel(b *testing.B) {
 	}
 }
 
-// BenchmarkLongLabel is the field of a message with as many signatures as are
-// reported, all of which fail.
+// BenchmarkLongLabel makes the field of a message with as many signatures as are
+// evaluated, all of which fail.
 func BenchmarkLongLabel(b *testing.B) {
 	e := signedBy(strings.Repeat("fail ", 64))
 	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept}

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// written is one line for each edit; of the label only its first word.
+// written returns one line for each edit, with only the first word of the label.
 func written(edits []Edit) string {
 	var lines []string
 	for _, e := range edits {
@@ -29,7 +29,7 @@ func written(edits []Edit) string {
 	return strings.Join(lines, "\n")
 }
 
-// forgeries are fields of strangers, of which every other one is in our name.
+// forgeries are fields of strangers. Every second one is in our name.
 var forgeries = message.Header{
 	{Name: "Authentication-Results", Value: " other.example; spf=pass"},
 	{Name: "authentication-results", Value: " " + id + "; spf=pass"},
@@ -43,8 +43,8 @@ var forgeries = message.Header{
 	{Name: "Authentication-Results", Value: " " + id + "; dmarc=pass"},
 }
 
-// TestEdits: what is done to a message, in its order: deletions from the highest
-// index down, then the insertions, our results last and so on top.
+// TestEdits checks the edits and their order: deletions from the highest index down, then
+// insertions. Our results are inserted last, so that they are on top.
 func TestEdits(t *testing.T) {
 	const (
 		deletions = "delete Authentication-Results 4 (forged)\n" + "delete X-Sekimori-Verdict 1\n" + "delete Received-SPF 3 (forged)\n" +
@@ -77,7 +77,7 @@ func TestEdits(t *testing.T) {
 	} {
 		tt.s.AuthServID = id
 		var w Writer
-		for range 2 { // its memory is used again
+		for range 2 { // the Writer uses its memory again
 			if got := written(w.Edits(&tt.s, tt.s.Identity(""), tt.h, e, &tt.v)); got != tt.want {
 				t.Errorf("%s:\n%s\nwant\n%s", tt.name, got, tt.want)
 			}
@@ -93,8 +93,8 @@ func TestEdits(t *testing.T) {
 	}
 }
 
-// TestNotEvaluated: of an outline, one deletion for each name of which a field
-// goes, and the label that says why there are no results.
+// TestNotEvaluated checks the edits of an outline: one deletion for each name with fields
+// to delete, and the label that says why there are no results.
 func TestNotEvaluated(t *testing.T) {
 	who := (&Names{AuthServID: id}).Identity("")
 	var o Outline
@@ -115,7 +115,7 @@ func TestNotEvaluated(t *testing.T) {
 	}
 }
 
-// BenchmarkEdits is what is done to an ordinary message: nothing is forged.
+// BenchmarkEdits makes the edits of an ordinary message, in which nothing is forged.
 func BenchmarkEdits(b *testing.B) {
 	who := (&Names{AuthServID: id}).Identity("")
 	h := message.Header{{Name: "Received", Value: " x"}, {Name: "From", Value: " a@b.example"}, {Name: "Subject", Value: " s"}}

@@ -25,9 +25,9 @@ bank.example              TXT "v=spf1 -all"
 _dmarc.bank.example       TXT "v=DMARC1; p=reject"
 `
 
-// FuzzLabel: whatever the session, the envelope and the header are, no reader
-// who knows neither quotes nor comments sees in our fields a result that is not
-// there, whatever the options; and each of them is one field.
+// FuzzLabel checks our fields for any session, envelope, header and options. A reader
+// that knows neither quotes nor comments must not see a result that is not there. Each
+// field must be one field.
 func FuzzLabel(f *testing.F) {
 	signature := func(tags string) string {
 		return "DKIM-Signature: v=1; a=rsa-sha256; d=attacker.example; s=s; h=from; bh=AAAA; b=AAAA=; " + tags + "\r\nFrom: a@bank.example\r\n\r\n"
@@ -70,7 +70,7 @@ func FuzzLabel(f *testing.F) {
 	})
 }
 
-// judge evaluates a message of the attacker's client.
+// judge evaluates a message from the attacker's client.
 func judge(t *testing.T, verifier *msgauth.Verifier, helo, from, raw string, smtputf8 bool) *msgauth.Evaluation {
 	session := msgauth.Session{Client: netip.MustParseAddr("192.0.2.66"), HELO: helo, ClientName: helo}
 	envelope := msgauth.Envelope{MailFrom: from, SMTPUTF8: smtputf8, QueueID: helo, Recipients: []string{"<to@here.example>"}}
@@ -87,8 +87,8 @@ func judge(t *testing.T, verifier *msgauth.Verifier, helo, from, raw string, smt
 	return check.Finish(context.Background(), envelope)
 }
 
-// said is what the field has to say: the evaluation's results, less signatures
-// that were left out.
+// said returns what the field must say: the results of the evaluation, without the
+// signatures that were left out.
 func said(t *testing.T, e *msgauth.Evaluation, style Style, text string) naive.Field {
 	want := naive.Field{Results: []naive.Result{{Method: "spf", Value: string(e.MailFrom.Result)}}}
 	utf8OK := internationalized(e)
@@ -114,8 +114,8 @@ func said(t *testing.T, e *msgauth.Evaluation, style Style, text string) naive.F
 	return want
 }
 
-// checkReceived: each pair of Received-SPF is one, also for who cuts at
-// semicolons.
+// checkReceived checks that each pair of Received-SPF is one pair, also for a reader that
+// cuts at semicolons.
 func checkReceived(t *testing.T, text string) {
 	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")
 	for i, pair := range strings.Split(strings.ReplaceAll(strings.TrimSpace(text), "\r\n", ""), ";") {

@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/spf"
 )
 
-// checked is what SPF makes of a MAIL FROM and a HELO name.
+// checked returns the evaluation of a message with this MAIL FROM and HELO name.
 func checked(mailFrom, helo string) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{HELO: helo},
@@ -38,7 +38,7 @@ func resultOf(o Settings, e *msgauth.Evaluation, method string) string {
 	return ""
 }
 
-// TestSender: what of MAIL FROM and HELO stands in the fields.
+// TestSender checks how our fields show MAIL FROM and HELO.
 func TestSender(t *testing.T) {
 	long := strings.Repeat("x", maxLocal)
 	for _, tt := range []struct{ why, mailFrom, helo, domain, address string }{
@@ -97,7 +97,7 @@ func TestSender(t *testing.T) {
 				if got := resultOf(Settings{MailFrom: show}, e, "spf"); got != strings.TrimSpace("spf=fail "+want) {
 					t.Errorf("%q: %q, want %q", show, got, want)
 				}
-				// Received-SPF says the same.
+				// Received-SPF shows the same.
 				received := strings.ReplaceAll(receivedSPF(show, id, e), "\r\n", "")
 				name, value, _ := strings.Cut(want, "=")
 				switch {
@@ -113,7 +113,8 @@ func TestSender(t *testing.T) {
 	}
 }
 
-// TestPlainLocal: a dot-atom of every letter there is, and nothing else.
+// TestPlainLocal checks that a plain local part is a dot-atom of any letters, marks and
+// digits.
 func TestPlainLocal(t *testing.T) {
 	const atext = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/?^_`{|}~"
 	for c := range 256 {
@@ -147,7 +148,7 @@ func TestLiteralText(t *testing.T) {
 	}
 }
 
-// TestReceivedSPF: the whole field, and that only our own words say why.
+// TestReceivedSPF checks the whole field, and that its reason has only our own words.
 func TestReceivedSPF(t *testing.T) {
 	e := checked("<a@x.example>", "h.example")
 	e.MailFrom.Result, e.MailFrom.Reason, e.MailFrom.Problem = spf.PermError, spf.ReasonSyntax, `unknown mechanism "; x=pass"`
@@ -158,7 +159,7 @@ func TestReceivedSPF(t *testing.T) {
 	}
 }
 
-// TestIdentity: header.i, in messages that came with SMTPUTF8 and without.
+// TestIdentity checks header.i, in messages with SMTPUTF8 and without.
 func TestIdentity(t *testing.T) {
 	for _, tt := range []struct{ auid, ascii, utf8 string }{
 		{"@x.example", "@x.example", "@x.example"},
@@ -190,7 +191,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestInternationalized: which messages have UTF-8 in their fields.
+// TestInternationalized checks which messages may have UTF-8 in their fields.
 func TestInternationalized(t *testing.T) {
 	for _, tt := range []struct {
 		why  string
@@ -220,7 +221,7 @@ func TestInternationalized(t *testing.T) {
 	}
 }
 
-// TestDomainText: only names are shown, whatever an evaluator lets through.
+// TestDomainText checks that only domain names are shown, whatever an evaluator accepts.
 func TestDomainText(t *testing.T) {
 	for _, n := range []dns.Name{"x;y.example", "x=y", `x"`, "x y", "x(", "x\\", "例え.example", "x\x00"} {
 		for _, utf8OK := range []bool{false, true} {

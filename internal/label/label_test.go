@@ -15,8 +15,8 @@ import (
 // id is our authserv-id.
 const id = "mx.example.jp"
 
-// TestLabelIsUsedAgain: a connection's label holds nothing of the message
-// before, and no more room than ordinary ones need.
+// TestLabelIsUsedAgain checks that the Writer of a connection keeps nothing of an earlier
+// message, and no more memory than ordinary messages need.
 func TestLabelIsUsedAgain(t *testing.T) {
 	signed := func(n int, domain string) *msgauth.Evaluation {
 		e := &msgauth.Evaluation{}
@@ -45,8 +45,8 @@ func TestLabelIsUsedAgain(t *testing.T) {
 	}
 }
 
-// TestLabelNotes: what a reader should know of From stands in the comment of
-// dmarc, beside the verdict if there is one.
+// TestLabelNotes checks that notes about From stand in the comment of dmarc, after the
+// verdict if there is one.
 func TestLabelNotes(t *testing.T) {
 	for _, tt := range []struct {
 		notes []author.Note
@@ -68,7 +68,7 @@ func TestLabelNotes(t *testing.T) {
 	}
 }
 
-// TestVerdictComment: what the label says of rules and evidence.
+// TestVerdictComment checks what the label says about rules and evidence.
 func TestVerdictComment(t *testing.T) {
 	for _, tt := range []struct {
 		v    policy.Verdict

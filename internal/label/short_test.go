@@ -16,8 +16,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// signedBy is a message with a signature for each word of results: "pass",
-// "fail", ...; upper case is one of the author's domain.
+// signedBy returns a message with a signature for each word of results, such as "pass" or
+// "fail". A word in upper case is a signature of the author's domain.
 func signedBy(results string) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("2001:db8::1234:5678")},
@@ -48,7 +48,7 @@ func signedBy(results string) *msgauth.Evaluation {
 	return e
 }
 
-// TestLongLabel: what is shortened, in which order, and what stays whole.
+// TestLongLabel checks which results are shortened, in which order, and which stay whole.
 func TestLongLabel(t *testing.T) {
 	const (
 		whole   = "dkim=%s (2048-bit rsa) header.d=%s header.i=@%s header.s=selector header.a=rsa-sha256 header.b=%s"
@@ -59,9 +59,9 @@ func TestLongLabel(t *testing.T) {
 	)
 	for _, tt := range []struct {
 		why, results string
-		// forms are those of the results that are left, in the order of results.
+		// forms are the forms of the results that are left, in the order of results.
 		forms []string
-		more  int // left out
+		more  int // how many results are left out
 		over  bool
 	}{
 		{"room for all", "fail fail fail", []string{failed, failed, failed}, 0, false},
@@ -122,8 +122,8 @@ func TestLongLabel(t *testing.T) {
 	}
 }
 
-// TestLongLabelOfUsed: the field is written as it is after the last change, and
-// what SPF aligned says nothing of a signature.
+// TestLongLabelOfUsed checks that the field is formatted again after the last change, and
+// that a signature is not decisive because SPF of the same domain aligns.
 func TestLongLabelOfUsed(t *testing.T) {
 	e := signedBy("PASS fail " + strings.Repeat("PASS ", 9))
 	if got, want := Text(&Settings{}, id, e, policy.Verdict{}), new(Writer).field(&Settings{}, id, e, policy.Verdict{}).Format(); got != want ||

@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestStyles: the spellings, each as its program writes it.
+// TestStyles checks that each style is spelled as its program spells it.
 func TestStyles(t *testing.T) {
 	reject := policy.Verdict{Action: policy.Quarantine, Applied: policy.Quarantine, Enforced: true, Reason: policy.ReasonIndirect}
 	tagged := policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true}
@@ -39,7 +39,8 @@ func TestStyles(t *testing.T) {
 		{StyleAuthMilt, judged(dmarc.ResultFail, dmarc.PolicyReject), reject, "dmarc=fail (p=reject,d=quarantine) header.from=bank.example"},
 		{StyleOwn, judged(dmarc.ResultFail, dmarc.PolicyReject), reject, "dmarc=fail (quarantine: dmarc_indirect) header.from=bank.example policy.dmarc=reject"},
 		{"", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept}, "dmarc=pass header.from=bank.example policy.dmarc=reject"},
-		{StyleOpenDMARC, &msgauth.Evaluation{FromError: &author.Error{Kind: author.KindMissing}, DMARC: dmarc.Evaluation{Result: dmarc.ResultNone}}, tagged, `dmarc=none reason="missing"`},
+		{StyleOpenDMARC, &msgauth.Evaluation{FromError: &author.Error{Kind: author.KindMissing}, DMARC: dmarc.Evaluation{Result: dmarc.ResultNone}},
+			tagged, `dmarc=none reason="missing"`},
 	} {
 		parts := strings.Split(strings.ReplaceAll(Text(&Settings{Style: tt.style}, id, tt.e, tt.v), "\r\n", ""), ";")
 		i := slices.IndexFunc(parts, func(p string) bool { return strings.HasPrefix(p, " dmarc=") })

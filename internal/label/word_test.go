@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// judged is an evaluation with a DMARC result and the policy it asks for.
+// judged returns an evaluation with this DMARC result and disposition.
 func judged(result dmarc.Result, p dmarc.Policy) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
 		From:  author.From{AuthorDomain: "bank.example"},
@@ -17,7 +17,8 @@ func judged(result dmarc.Result, p dmarc.Policy) *msgauth.Evaluation {
 	}
 }
 
-// TestUndecidedStamp: what is not decided is stamped as what fails, not less.
+// TestUndecidedStamp checks that a message that is not decided is stamped like one that
+// fails.
 func TestUndecidedStamp(t *testing.T) {
 	undecided := func(enforcing dmarc.Policy) *msgauth.Evaluation {
 		e := judged(dmarc.ResultTempError, "")

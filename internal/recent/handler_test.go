@@ -27,7 +27,7 @@ func TestHandler(t *testing.T) {
 	for _, tt := range []struct {
 		query string
 		code  int
-		want  string // queue ids, or a part of the error
+		want  string // the queue ids that are found, or a part of the error
 	}{
 		{"", 200, "Q2 Q1"},
 		{"limit=1", 200, "Q2 more"},
@@ -72,7 +72,7 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// TestAnswerIsBounded: many large decisions come in several answers.
+// TestAnswerIsBounded checks that many large decisions do not come in one answer.
 func TestAnswerIsBounded(t *testing.T) {
 	r := New(Options{Entries: 500})
 	e := evaluation("Q", "bank.example", "192.0.2.1")

@@ -20,7 +20,7 @@ import (
 
 var epoch = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 
-// clock ticks a second each time it is read.
+// clock returns a clock that goes on by a second each time it is read.
 func clock() func() time.Time {
 	var mu sync.Mutex
 	now := epoch
@@ -41,7 +41,7 @@ func evaluation(queueID, domain, client string) *msgauth.Evaluation {
 	}
 }
 
-// decided is the decision on a message that was evaluated.
+// decided returns the decision on a message that was evaluated.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
@@ -139,8 +139,7 @@ func fill(v reflect.Value, depth int) {
 	}
 }
 
-// octets walks everything below v as the garbage collector would, and calls
-// text with each string.
+// octets returns the memory of everything below v, and calls text with each string.
 func octets(v reflect.Value, text func(string)) (n int) {
 	switch v.Kind() {
 	case reflect.String:
@@ -168,8 +167,8 @@ func octets(v reflect.Value, text func(string)) (n int) {
 	return n
 }
 
-// TestDecisionIsBounded: whatever a sender makes large, in fields of today or
-// tomorrow, one decision stays under its bound.
+// TestDecisionIsBounded checks that one decision stays under its bound, whatever a sender
+// makes large. It fills every field by reflection, so that new fields are tested too.
 func TestDecisionIsBounded(t *testing.T) {
 	var e msgauth.Evaluation
 	var v policy.Verdict
@@ -183,7 +182,7 @@ func TestDecisionIsBounded(t *testing.T) {
 			t.Errorf("a text of %d octets", len(s))
 		}
 	})
-	// The ID is one text that is there twice.
+	// The entry and its verdict share the text of the ID, which is counted twice here.
 	if size -= len(got[0].ID); size > maxDecisionBytes+1024 || !got[0].Truncated {
 		t.Errorf("%d octets, truncated %t", size, got[0].Truncated)
 	}
@@ -199,8 +198,8 @@ func TestDecisionIsBounded(t *testing.T) {
 	}
 }
 
-// TestDecisionKeepsNothingAlive: no text of a decision is a part of the
-// message's memory.
+// TestDecisionKeepsNothingAlive checks that no text of an entry shares memory with the
+// message.
 func TestDecisionKeepsNothingAlive(t *testing.T) {
 	header := strings.Repeat("x", 1000)
 	e := evaluation("Q", "bank.example", "192.0.2.1")
@@ -224,7 +223,7 @@ func TestDecisionKeepsNothingAlive(t *testing.T) {
 	}
 }
 
-// TestRingIsBounded: large decisions push out more than one ordinary one.
+// TestRingIsBounded checks that a large decision replaces several ordinary ones.
 func TestRingIsBounded(t *testing.T) {
 	r := New(Options{Entries: MaxEntries + 1})
 	if len(r.slots) != MaxEntries {

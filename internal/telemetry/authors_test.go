@@ -21,8 +21,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// from is a message whose author's domain has a record with this policy at
-// record; "" is a domain without.
+// from returns a message whose author's domain has a DMARC record with this policy at the
+// name record. If record is "", the domain has no DMARC record.
 func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{From: author.From{AuthorDomain: domain}, Time: time.Now()}
 	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone, AuthorDomain: domain}
@@ -34,7 +34,7 @@ func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
 	return e
 }
 
-// but is e with a change.
+// but returns e after the change.
 func but(e *msgauth.Evaluation, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 	change(e)
 	return e
@@ -51,7 +51,7 @@ func TestAuthorDomains(t *testing.T) {
 	for _, tt := range []struct {
 		reason  string
 		message *msgauth.Evaluation
-		counted string // policy; "" is not at all
+		counted string // the policy under which it counts, "" if it does not count
 	}{
 		{"a record of the domain's own", from("a.example", "a.example", dmarc.PolicyReject), "reject"},
 		{"a name below it", from("mail.a.example", "a.example", dmarc.PolicyReject), "reject"},
@@ -106,8 +106,8 @@ func TestAuthorDomains(t *testing.T) {
 	}
 }
 
-// However many names somebody makes up below his own, with records by a
-// wildcard, they are one domain.
+// TestAuthorDomainsAreRegistered checks that many invented names below one registered domain, with
+// records by a wildcard, count as one domain.
 func TestAuthorDomainsAreRegistered(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -122,7 +122,7 @@ func TestAuthorDomainsAreRegistered(t *testing.T) {
 	}
 }
 
-// A domain that changes its policy counts for both.
+// A domain that changes its policy counts for both policies.
 func TestAuthorDomainsChange(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -136,7 +136,7 @@ func TestAuthorDomainsChange(t *testing.T) {
 	}
 }
 
-// Many messages at a time, more authors than are remembered: with -race.
+// Many messages at a time, of more authors than are remembered. Run it with -race.
 func TestAuthorDomainsConcurrently(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -156,8 +156,8 @@ func TestAuthorDomainsConcurrently(t *testing.T) {
 	}
 }
 
-// A message of an author who wrote before allocates nothing, whether it counts
-// or not.
+// A message of an author domain that was seen before allocates nothing, whether the
+// domain counts or not.
 func TestAuthorDomainsAllocateNothing(t *testing.T) {
 	m := New(prometheus.NewRegistry())
 	for _, e := range []*msgauth.Evaluation{from("news.example.co.jp", "example.co.jp", dmarc.PolicyReject), from("nothing.example", "", "")} {
@@ -168,7 +168,7 @@ func TestAuthorDomainsAllocateNothing(t *testing.T) {
 	}
 }
 
-// A domain is forgotten when it was not seen for 30 days.
+// A domain that was not seen for 30 days no longer counts.
 func TestAuthorDomainsOfThirtyDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
@@ -193,7 +193,7 @@ func TestAuthorDomainsOfThirtyDays(t *testing.T) {
 	})
 }
 
-// TestOwnerIsRemembered: the second answer is that of the first.
+// TestOwnerIsRemembered checks that the second answer for a name equals the first.
 func TestOwnerIsRemembered(t *testing.T) {
 	a := newAuthorDomains(builder{prometheus.NewRegistry()})
 	for _, name := range []dns.Name{"example.com", "a.b.example.com", "com", "", "x.example.co.jp", "me.github.io", "github.io", "unheard-of"} {

@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// benchMessage is what one ordinary message leaves behind.
+// benchMessage returns the evaluation and the verdict of an ordinary message.
 func benchMessage() (*msgauth.Evaluation, policy.Verdict) {
 	e := message("mail.example.com", 2048)
 	e.Panics, e.DKIM = nil, e.DKIM[1:]

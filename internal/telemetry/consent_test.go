@@ -55,7 +55,7 @@ func TestConsent(t *testing.T) {
 	}
 }
 
-// A list that could not be read keeps its age.
+// The time of the last update stays if a list cannot be read.
 func TestMapLoaded(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)

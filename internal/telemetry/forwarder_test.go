@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/iprev"
 )
 
-// TestForwarderEvidence: the log names who may have forwarded a message, where
-// that is proven; sekimori forwarders reads it there.
+// TestForwarderEvidence checks that the log names the host or domain that may have
+// forwarded a message, if the name is proven. "sekimori forwarders" reads the log.
 func TestForwarderEvidence(t *testing.T) {
 	sets := []arc.Set{{Sealer: "first.example"}, {Sealer: "newest.example"}}
 	for _, tt := range []struct {

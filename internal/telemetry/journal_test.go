@@ -17,7 +17,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// journalFile is a file that passes for the journal's stream.
+// journalFile returns a file that isJournal takes for the stream of the journal.
 func journalFile(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "journal"))
@@ -33,7 +33,8 @@ func journalFile(t *testing.T) *os.File {
 	return f
 }
 
-// In the journal every record has the priority of its level, and nowhere else.
+// In the journal every record begins with the priority of its level. In any other output
+// no record does.
 func TestJournalPriorities(t *testing.T) {
 	journal := journalFile(t)
 	elsewhere, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -84,7 +85,7 @@ func TestJournalPriorities(t *testing.T) {
 	}
 }
 
-// What a command says has its priority on every line.
+// Every line of a command's output begins with its priority.
 func TestSay(t *testing.T) {
 	journal := journalFile(t)
 	Say(journal, slog.LevelError, "one\ntwo\n")
@@ -99,12 +100,12 @@ func TestSay(t *testing.T) {
 	}
 }
 
-// failing takes the first octets of what it is given.
+// failing is an output that takes some octets and then fails.
 type failing struct{ n int }
 
 func (f failing) Write([]byte) (int, error) { return f.n, errors.New("broken pipe") }
 
-// Records that an output did not take are counted, those it took are not.
+// Records that an output did not take count as dropped. Records that it took do not.
 func TestLogWriterCountsFailures(t *testing.T) {
 	w := NewLogWriter(failing{len("one\n")})
 	_, _ = w.Write([]byte("one\ntwo\nthree\n"))
@@ -120,8 +121,8 @@ type named struct{ A, B string }
 
 func (n named) String() string { return n.A + "/" + n.B }
 
-// The text log is for people: no Go value stands in it, and nothing a stranger
-// chose becomes a value of its own.
+// The text log is for people. It shows no Go values, and text that a stranger chose cannot
+// look like a separate value.
 func TestTextIsReadable(t *testing.T) {
 	for _, tt := range []struct {
 		value any

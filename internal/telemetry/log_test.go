@@ -28,8 +28,8 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
 	w := NewLogWriter(out)
 	record := []byte(strings.Repeat("x", 1<<20) + "\n")
-	// The output takes nothing: after what may be queued, records are dropped
-	// and every Write still returns. One batch may be in the writer's hands.
+	// The output blocks. When the queue is full, records are dropped, and every Write
+	// still returns. The writer may hold one batch besides the queue.
 	const records = 2*maxQueuedLog>>20 + 4
 	for range records {
 		if n, err := w.Write(record); n != len(record) || err != nil {
@@ -52,8 +52,7 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 	}
 }
 
-// TestLogWriterCloseEnds: an output that never takes anything does not hold up
-// the daemon's end.
+// TestLogWriterCloseEnds checks that Close ends even if the output blocks for ever.
 func TestLogWriterCloseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &gate{open: make(chan struct{})}
@@ -69,7 +68,7 @@ func TestLogWriterCloseEnds(t *testing.T) {
 	})
 }
 
-// batches is an output that notes what comes in one write, and when.
+// batches is an output that stores the text and the time of each write.
 type batches struct {
 	begin time.Time
 	got   []string
@@ -80,8 +79,8 @@ func (b *batches) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestLogWriterGathers: a record that comes alone is written at once, those
-// that follow closely share a write.
+// TestLogWriterGathers checks that a single record is written at once, and that records
+// which follow it closely share a write.
 func TestLogWriterGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &batches{begin: time.Now()}

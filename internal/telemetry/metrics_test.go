@@ -24,7 +24,7 @@ import (
 	"sekimori/internal/spf"
 )
 
-// message is an evaluation with a mark in everything a stranger can write.
+// message returns an evaluation with mark in every text that a stranger can write.
 func message(mark string, bits int) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: mark, ClientName: mark},
@@ -48,7 +48,7 @@ func message(mark string, bits int) *msgauth.Evaluation {
 	}
 }
 
-// decided is the decision on a message that was evaluated.
+// decided returns the decision on a message that was evaluated.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
@@ -59,7 +59,7 @@ var rejected = policy.Verdict{
 	Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "for the test"},
 }
 
-// value returns a counter's or gauge's value, and fails if it is not there.
+// value returns the value of a counter or gauge. The test fails if there is none.
 func value(t *testing.T, reg *prometheus.Registry, name string, labels map[string]string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -138,8 +138,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestStrangersCannotGrowSeries: whatever messages hold, the number of series
-// stays what it is, and nothing of theirs is a label.
+// TestStrangersCannotGrowSeries checks that messages of any content add no series, and
+// that no text of a message becomes a label value.
 func TestStrangersCannotGrowSeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -173,8 +173,8 @@ func TestStrangersCannotGrowSeries(t *testing.T) {
 	}
 }
 
-// TestRecord: one line a message, valid JSON, with nothing a stranger could
-// break it by, and bounded.
+// TestRecord checks that each message is one line of valid JSON of bounded length, whatever
+// a stranger wrote.
 func TestRecord(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "json", "info")
@@ -208,7 +208,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestUnknownClient: an address the MTA did not know is said so.
+// TestUnknownClient checks that the log says so if the MTA did not know the address.
 func TestUnknownClient(t *testing.T) {
 	var out bytes.Buffer
 	e := message("x", 0)

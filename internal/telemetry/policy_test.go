@@ -14,14 +14,14 @@ import (
 	"sekimori/internal/trait"
 )
 
-// compared is the decision on a message of which a candidate had its verdict.
+// compared returns a decision with a candidate's verdict.
 func compared(live, candidate policy.Verdict) *judge.Decision {
 	d := decided(message("x", 0), live)
 	d.Shadow = &judge.Comparison{Live: live, Candidate: candidate}
 	return d
 }
 
-// TestSteeringIsCounted: rules, ramp and shadow.
+// TestSteeringIsCounted checks the series of rules, ramp and shadow.
 func TestSteeringIsCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -50,8 +50,8 @@ func TestSteeringIsCounted(t *testing.T) {
 	}
 }
 
-// TestUndecidedIsCounted: by the first answer that is missing, and in the log
-// with all of them.
+// TestUndecidedIsCounted checks that a message that is not decided is counted by its first
+// missing answer, and that the log names all missing answers.
 func TestUndecidedIsCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -65,7 +65,7 @@ func TestUndecidedIsCounted(t *testing.T) {
 		want                    float64
 	}{
 		{"dkim", "timeout", "tempfail", 1},
-		{"dkim", "budget", "tempfail", 0}, // shown from the start
+		{"dkim", "budget", "tempfail", 0}, // exists from the start
 		{"policy", "budget", "tempfail", 0},
 	} {
 		labels := map[string]string{"missing": tt.missing, "cause": tt.cause, "verdict": tt.verdict}
@@ -87,7 +87,7 @@ func TestUndecidedIsCounted(t *testing.T) {
 	}
 }
 
-// TestSteeringIsLogged in either kind of record.
+// TestSteeringIsLogged checks rules and signs in both formats of the log.
 func TestSteeringIsLogged(t *testing.T) {
 	v := rejected
 	v.Rule, v.Spoofing, v.Indirect = "forwarder-7", trait.Of(trait.Spoofing), trait.Of(trait.Indirect)[:2]
@@ -107,7 +107,7 @@ func TestSteeringIsLogged(t *testing.T) {
 	}
 }
 
-// TestShadowRecord: only where the candidate differs.
+// TestShadowRecord checks that there is a record only where the candidate differs.
 func TestShadowRecord(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "json", "info")

@@ -36,7 +36,7 @@ func TestMaskLocalPart(t *testing.T) {
 	}
 }
 
-// keeper keeps the decisions it is told of.
+// keeper is an observer that keeps the decisions.
 type keeper struct{ got []*judge.Decision }
 
 func (k *keeper) Decided(d *judge.Decision, _ time.Duration) { k.got = append(k.got, d) }
@@ -55,8 +55,8 @@ func TestMaskText(t *testing.T) {
 	}
 }
 
-// TestRecordsMask: with MaskLocalParts no record names a person, and what it
-// is made of stays as it was.
+// TestRecordsMask checks that no record names a person with MaskLocalParts, and that the
+// decision itself is not changed.
 func TestRecordsMask(t *testing.T) {
 	const person = "hanako"
 	e := message("x", 0)

@@ -19,8 +19,8 @@ import (
 	"sekimori/internal/printable"
 )
 
-// sameAsSlog writes a message's records by the logger that ships and by slog's
-// own handler; not an octet may differ but those that could steer a terminal.
+// sameAsSlog writes the records of a message by our handler and by slog's own handler.
+// Only characters that could steer a terminal may differ.
 func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
 	t.Helper()
 	var got, want bytes.Buffer
@@ -28,7 +28,7 @@ func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdic
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := time.Now() // in a synctest bubble: time stands still
+	at := time.Now() // in a synctest bubble the time does not go on
 	for _, r := range []Records{{Log: log}, {Log: slog.New(slog.NewJSONHandler(&want, nil))}} {
 		r.Decided(decided(e, v), took)
 		r.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}, 0)
@@ -72,7 +72,7 @@ func TestRecordIsSlogs(t *testing.T) {
 	})
 }
 
-// TestRecordText: the text format has the same keys and values.
+// TestRecordText checks that the text format has the same keys and values as JSON.
 func TestRecordText(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "text", "info")
@@ -98,7 +98,7 @@ func TestRecordText(t *testing.T) {
 	}
 }
 
-// TestRecordLevel: records are of level info.
+// TestRecordLevel checks that the records of messages have the level info.
 func TestRecordLevel(t *testing.T) {
 	for _, format := range []string{"json", "text"} {
 		for level, want := range map[string]int{"debug": 2, "info": 2, "warn": 0, "error": 0} {
@@ -118,7 +118,7 @@ func TestRecordLevel(t *testing.T) {
 	}
 }
 
-// TestRecordWith: a logger with attributes of its own loses none of them.
+// TestRecordWith checks that the records have the attributes of the logger.
 func TestRecordWith(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "json", "info")
@@ -131,8 +131,8 @@ func TestRecordWith(t *testing.T) {
 	}
 }
 
-// TestLineKept: the record of a message with many long signatures does not stay
-// in memory.
+// TestLineKept checks that the memory of a long record, of a message with many signatures,
+// is not kept.
 func TestLineKept(t *testing.T) {
 	l := &jsonLine{b: make([]byte, 0, lineSize)}
 	if evaluated(l, decided(message("x", 2048), rejected), time.Second); !l.reusable() {
@@ -147,8 +147,8 @@ func TestLineKept(t *testing.T) {
 	}
 }
 
-// TestNothingRaw: whatever strangers write, neither format of the log has an
-// octet that steers a terminal, or a line that is not the log's.
+// TestNothingRaw checks that text of strangers cannot put characters into the log that
+// steer a terminal, and cannot add a line to the log, in both formats.
 func TestNothingRaw(t *testing.T) {
 	hostile := "x\x1b[2J\x07\x7f\r\nforged=\"1\"\u0085\u009b31m\u202e\u2066\u2028\ufeff\U000e0041\xff\x9b"
 	for _, format := range []string{"json", "text"} {

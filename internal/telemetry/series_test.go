@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestSeries: each combination is resolved to the one metric of the registry,
-// whoever asks first.
+// TestSeries checks that each combination of label values gets the one metric of the
+// registry, also when several goroutines ask at once.
 func TestSeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c := builder{reg}.counters2("test_total", "Of the test.", "a", "b")
@@ -30,8 +30,8 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// TestSeriesAreKept: after the first message of a kind, counting another looks
-// nothing up in the library.
+// TestSeriesAreKept checks that only the first message of a kind asks the client library
+// for metrics.
 func TestSeriesAreKept(t *testing.T) {
 	asked := 0
 	s := newSeries(func(string) int { asked++; return asked })

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSwitch: a logger made once follows the handler of the day, level and
-// format included.
+// TestSwitch checks that an existing logger uses the new handler after Set, with its level
+// and format.
 func TestSwitch(t *testing.T) {
 	var out bytes.Buffer
 	text := slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})

@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestUnknownClients: one warning a day, a count for each message.
+// TestUnknownClients checks that there is one warning a day, and a count for each message.
 func TestUnknownClients(t *testing.T) {
 	var out bytes.Buffer
 	u := &UnknownClients{Log: slog.New(slog.NewJSONHandler(&out, nil))}
@@ -27,7 +27,7 @@ func TestUnknownClients(t *testing.T) {
 	warnings, counted := 0, 0
 	for _, tt := range []struct {
 		after   time.Duration
-		client  string // "" is one whose address the MTA does not know
+		client  string // "" is a client whose address the MTA does not know
 		unknown bool
 		warns   bool
 	}{
