@@ -113,7 +113,7 @@ func TestPanicCostsOneMessage(t *testing.T) {
 }
 
 // bug is an observer that panics.
-type bug struct{ recorder }
+type bug struct{}
 
 func (*bug) Decided(*judge.Decision, time.Duration) { panic("here") }
 
