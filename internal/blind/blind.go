@@ -19,23 +19,23 @@ type Kind string
 
 // The kinds.
 const (
-	// PrivateClients: all clients have the same private address, so it must be
-	// the address of a host between the clients and the MTA.
+	// PrivateClients: for a long time, all clients have had one and the same private address. It
+	// must be the address of a host between the clients and the MTA.
 	PrivateClients Kind = "private_clients"
-	// AllTrusted: every message came from trusted.networks.
+	// AllTrusted: a long run of messages, up to the last one, all came from trusted.networks.
 	AllTrusted Kind = "all_trusted"
-	// NothingEvaluated: the daemon sees recipients accepted, but no message for
-	// them.
+	// NothingEvaluated: the MTA told the daemon of accepted recipients in several transactions in a
+	// row, but then showed it no message.
 	NothingEvaluated Kind = "nothing_evaluated"
 )
 
 // Kinds lists every Kind.
 var Kinds = []Kind{PrivateClients, AllTrusted, NothingEvaluated}
 
-// Lack is a feature that an MTA did not offer when a connection began.
+// Lack is a feature that the daemon needs and that an MTA did not offer when a connection began.
 type Lack string
 
-// The lacks.
+// The values of Lack.
 const (
 	LackAdd          Lack = "add_header"
 	LackChange       Lack = "change_header"
@@ -47,26 +47,26 @@ const (
 // Lacks lists every Lack.
 var Lacks = []Lack{LackAdd, LackChange, LackQuarantine, LackLeadingSpace, LackMacros}
 
-// A Kind holds after so many events in a row.
+// How many events in a row there must be before a Kind holds.
 const (
-	// manyClients is how many sessions or messages must all be from one private
-	// address, or all trusted. A burst of mail from a host of the site is
-	// smaller.
+	// manyClients is how many sessions or messages in a row must come from one private address
+	// (PrivateClients), or how many messages in a row from trusted.networks (AllTrusted). A burst
+	// of mail from one host of the site is usually smaller.
 	manyClients = 100
-	// manyEmpty is how many transactions in a row must end without a message.
-	// One that got as far as DATA counts double, because a client may well leave
-	// after RCPT, for example if it only checks an address.
+	// manyEmpty is how many transactions in a row must end without a message. A transaction in
+	// which the client sent DATA counts double. One that ended before DATA is weaker evidence,
+	// because a client that only checks an address also leaves after RCPT.
 	manyEmpty = 10
 )
 
 const (
-	// pause is the time between two warnings of one kind.
+	// pause is the shortest time between two warnings of one kind.
 	pause = time.Hour
-	// maxMTAs bounds how many MTAs are remembered so that each is warned of once.
+	// maxMTAs limits how many MTAs are remembered. The log warns of a remembered MTA only once.
 	maxMTAs = 256
 )
 
-// advice is what the log says of each Kind.
+// advice is what the log says when a Kind holds.
 var advice = map[Kind]string{
 	PrivateClients: "every client has the same private address: the milter sees a proxy, container or NAT instead of the clients, " +
 		"and SPF cannot be evaluated",
@@ -76,7 +76,7 @@ var advice = map[Kind]string{
 		"that takes the mail in, and do not use smtpd_proxy_filter there",
 }
 
-// lackAdvice is what the log says of each Lack.
+// lackAdvice is what the log says when an MTA lacks a feature.
 var lackAdvice = map[Lack]string{
 	LackAdd: "the MTA does not let a milter add header fields: no message can be labelled",
 	LackChange: "the MTA does not let a milter delete header fields: a message with a forged result in our name is refused " +
@@ -87,8 +87,8 @@ var lackAdvice = map[Lack]string{
 	LackMacros: "the MTA does not let a milter ask for macros: the daemon has only those that the MTA sends by itself",
 }
 
-// Watch counts what the daemon sees, in memory of a bounded size. A nil Watch
-// does nothing. It is safe for concurrent use.
+// Watch counts events of the daemon's connections in a limited amount of memory. A nil Watch does
+// nothing. It is safe for concurrent use.
 type Watch struct {
 	log *slog.Logger
 
@@ -96,23 +96,23 @@ type Watch struct {
 	kinds map[Kind]*state
 	lacks map[Lack]int64
 	mtas  map[string]struct{}
-	full  bool // mtas became full, and a last warning was written
+	full  bool // mtas is full, and the last warning of a new MTA was written
 
-	client   netip.Addr // the private address that all clients had; invalid if there were several or a public one
-	sessions int        // of that client
-	messages int        // of that client
-	trusted  int        // trusted messages in a row
+	client   netip.Addr // the private address of all recent clients; invalid if the last client had a public address or none
+	sessions int        // sessions in a row from client
+	messages int        // messages in a row from client
+	trusted  int        // messages in a row from trusted.networks
 	empty    int        // transactions without a message, since the last evaluated message
-	weight   int        // the same, those that reached DATA counted double
+	weight   int        // the same transactions, but those that reached DATA count double
 
 	emptyAll int64 // all transactions without a message
 	forged   int64
-	warned   time.Time // the last warning of forged results
+	warned   time.Time // when the last warning of a forged result was written
 }
 
 type state struct {
 	holds  bool
-	warned time.Time // the last warning
+	warned time.Time // when the last warning of this kind was written
 }
 
 // New returns a Watch that writes its warnings to log.
@@ -124,8 +124,8 @@ func New(log *slog.Logger) *Watch {
 	return w
 }
 
-// Negotiated takes note of what the MTA at the other end of a connection did
-// not offer. It warns of each MTA once.
+// Negotiated counts the features that the MTA at the other end of a connection did not offer. It
+// warns of each MTA once.
 func (w *Watch) Negotiated(local, remote net.Addr, lacks []Lack) {
 	if w == nil || len(lacks) == 0 {
 		return
@@ -152,8 +152,7 @@ func (w *Watch) Negotiated(local, remote net.Addr, lacks []Lack) {
 	}
 }
 
-// host returns an MTA's address without the port, which differs for every
-// connection.
+// host returns the address of an MTA without the port, which differs from connection to connection.
 func host(a net.Addr) string {
 	if h, _, err := net.SplitHostPort(a.String()); err == nil {
 		return h
@@ -161,7 +160,7 @@ func host(a net.Addr) string {
 	return a.String()
 }
 
-// Connected takes note of an SMTP client. The daemon calls it for every client.
+// Connected counts the session of an SMTP client. The daemon calls it for every client.
 func (w *Watch) Connected(client netip.Addr) {
 	if w == nil {
 		return
@@ -189,9 +188,9 @@ func (w *Watch) judgeClient() {
 	w.set(PrivateClients, w.client.IsValid() && max(w.sessions, w.messages) >= manyClients, "client_ip", w.client)
 }
 
-// Message takes note of a message that ended. trusted says that it was accepted
-// because of the client's network; evaluated says that it was evaluated, or
-// would have been if it were not over a limit.
+// Message counts a message that ended. trusted says that the message was accepted because the
+// client is in a trusted network. evaluated says that the message was evaluated, or that only a
+// limit prevented it.
 func (w *Watch) Message(client netip.Addr, trusted, evaluated bool) {
 	if w == nil {
 		return
@@ -212,8 +211,8 @@ func (w *Watch) Message(client netip.Addr, trusted, evaluated bool) {
 	}
 }
 
-// Empty takes note of a transaction that ended without a message although a
-// recipient was accepted. data says that the client sent DATA.
+// Empty counts a transaction that ended without a message although a recipient was accepted. data
+// says that the client sent DATA.
 func (w *Watch) Empty(data bool) {
 	if w == nil {
 		return
@@ -228,8 +227,8 @@ func (w *Watch) Empty(data bool) {
 	w.set(NothingEvaluated, w.weight >= manyEmpty, "transactions", w.empty)
 }
 
-// set notes whether k holds, and warns of it at most once in pause. args are
-// added to the log record. The caller holds w.mu.
+// set records whether k holds now. If it does, set writes a warning, at most one per kind in each
+// pause. args are added to the log record. The caller holds w.mu.
 func (w *Watch) set(k Kind, holds bool, args ...any) {
 	s := w.kinds[k]
 	s.holds = holds
@@ -239,11 +238,11 @@ func (w *Watch) set(k Kind, holds bool, args ...any) {
 	}
 }
 
-// forgedPause is the time between two warnings of forged results.
+// forgedPause is the shortest time between two warnings of forged results.
 const forgedPause = time.Minute
 
-// ForgedLeft takes note of a message that keeps a forged result in our name,
-// because the MTA at remote does not let a milter delete fields.
+// ForgedLeft counts a message that is delivered with a forged result in our name. This happens if
+// the MTA at remote does not let a milter delete header fields.
 func (w *Watch) ForgedLeft(remote net.Addr, queueID string) {
 	if w == nil {
 		return
@@ -258,7 +257,7 @@ func (w *Watch) ForgedLeft(remote net.Addr, queueID string) {
 	}
 }
 
-// Holds reports whether k is the case now.
+// Holds reports whether k holds now.
 func (w *Watch) Holds(k Kind) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -43,8 +43,8 @@ func times(n int, f func()) {
 	}
 }
 
-// TestKinds: each Kind holds after its events, and ends with an event to the
-// contrary.
+// TestKinds checks that each Kind holds after the events that it stands for, and no longer holds
+// after an event that contradicts it.
 func TestKinds(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
@@ -53,13 +53,13 @@ func TestKinds(t *testing.T) {
 	}{
 		{"nothing", func(*Watch) {}, nil},
 		{"sessions of one private address", func(w *Watch) { times(200, func() { w.Connected(proxy) }) }, []Kind{PrivateClients}},
-		{"not many", func(w *Watch) { times(manyClients-1, func() { w.Connected(proxy) }) }, nil},
+		{"one session too few", func(w *Watch) { times(manyClients-1, func() { w.Connected(proxy) }) }, nil},
 		{"one session with many messages", func(w *Watch) {
 			w.Connected(proxy)
 			times(manyClients, func() { w.Message(proxy, false, true) })
 		}, []Kind{PrivateClients}},
 		{"two private addresses", func(w *Watch) { times(200, func() { w.Connected(proxy); w.Connected(another) }) }, nil},
-		{"a public one among them", func(w *Watch) {
+		{"a public address between the private ones", func(w *Watch) {
 			times(99, func() { w.Connected(proxy) })
 			w.Connected(public)
 			times(99, func() { w.Connected(proxy) })
@@ -73,26 +73,26 @@ func TestKinds(t *testing.T) {
 		{"unique local", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("fd00::1")) }) }, []Kind{PrivateClients}},
 		{"shared", func(w *Watch) { times(200, func() { w.Connected(netip.MustParseAddr("100.64.3.4")) }) }, []Kind{PrivateClients}},
 		{"all trusted", func(w *Watch) { times(manyClients, func() { w.Message(public, true, false) }) }, []Kind{AllTrusted}},
-		{"one is not", func(w *Watch) {
+		{"one message in between is not trusted", func(w *Watch) {
 			times(99, func() { w.Message(public, true, false) })
 			w.Message(public, false, true)
 			times(99, func() { w.Message(public, true, false) })
 		}, nil},
-		{"one logged in", func(w *Watch) {
+		{"then one message of a client that logged in", func(w *Watch) {
 			times(manyClients, func() { w.Message(public, true, false) })
 			w.Message(public, false, false)
 		}, nil},
-		{"no message", func(w *Watch) { times(5, func() { w.Empty(true) }) }, []Kind{NothingEvaluated}},
-		{"few without", func(w *Watch) { times(4, func() { w.Empty(true) }) }, nil},
-		{"questions for addresses", func(w *Watch) { times(9, func() { w.Empty(false) }) }, nil},
-		{"many of them", func(w *Watch) { times(10, func() { w.Empty(false) }) }, []Kind{NothingEvaluated}},
-		{"a message after them", func(w *Watch) { times(9, func() { w.Empty(true) }); w.Message(public, false, true) }, nil},
-		{"a message among them", func(w *Watch) {
+		{"transactions that end without a message after DATA", func(w *Watch) { times(5, func() { w.Empty(true) }) }, []Kind{NothingEvaluated}},
+		{"one too few without a message after DATA", func(w *Watch) { times(4, func() { w.Empty(true) }) }, nil},
+		{"one too few that end after RCPT", func(w *Watch) { times(9, func() { w.Empty(false) }) }, nil},
+		{"transactions that end after RCPT", func(w *Watch) { times(10, func() { w.Empty(false) }) }, []Kind{NothingEvaluated}},
+		{"an evaluated message after them", func(w *Watch) { times(9, func() { w.Empty(true) }); w.Message(public, false, true) }, nil},
+		{"an evaluated message among them", func(w *Watch) {
 			times(4, func() { w.Empty(true) })
 			w.Message(public, false, true)
 			times(4, func() { w.Empty(true) })
 		}, nil},
-		{"only trusted ones among them", func(w *Watch) { times(5, func() { w.Empty(true); w.Message(public, true, false) }) }, []Kind{NothingEvaluated}},
+		{"only trusted messages among them", func(w *Watch) { times(5, func() { w.Empty(true); w.Message(public, true, false) }) }, []Kind{NothingEvaluated}},
 	} {
 		w, log := watched(t)
 		tc.events(w)
@@ -111,8 +111,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestOnceAnHour: a Kind is warned of once an hour while it holds, also if it
-// did not hold for a while in between.
+// TestOnceAnHour checks that a Kind is logged once an hour while it holds. A short time in which it
+// does not hold makes no difference.
 func TestOnceAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := watched(t)
@@ -132,8 +132,8 @@ func TestOnceAnHour(t *testing.T) {
 	})
 }
 
-// TestMTAs: an MTA is warned of once, with one record for each feature that it
-// lacks and whatever its port. At most maxMTAs are remembered.
+// TestMTAs checks that the log warns of an MTA once, with one record for each feature that the MTA
+// lacks. The port does not matter. At most maxMTAs are remembered.
 func TestMTAs(t *testing.T) {
 	w, log := watched(t)
 	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8891}
@@ -160,7 +160,8 @@ func TestMTAs(t *testing.T) {
 	}
 }
 
-// TestCounts: transactions without a message are counted, in all and in a row.
+// TestCounts checks that Transactions counts all transactions without a message, and that the log
+// gives the number of those since the last message.
 func TestCounts(t *testing.T) {
 	var log bytes.Buffer
 	w := New(slog.New(slog.NewTextHandler(&log, nil)))
@@ -181,7 +182,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// TestForgedLeft: every message counts, and one a minute is logged.
+// TestForgedLeft checks that every message counts, but that at most one a minute is logged.
 func TestForgedLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := watched(t)
@@ -195,7 +196,7 @@ func TestForgedLeft(t *testing.T) {
 	})
 }
 
-// TestNobodyWatches: every method may be called on a nil Watch.
+// TestNobodyWatches checks that every method that counts may be called on a nil Watch.
 func TestNobodyWatches(t *testing.T) {
 	var w *Watch
 	w.Connected(proxy)
@@ -205,7 +206,7 @@ func TestNobodyWatches(t *testing.T) {
 	w.Negotiated(nil, nil, []Lack{LackAdd})
 }
 
-// TestWords: the log has a meaning for every kind and every lack.
+// TestWords checks that the log has a text for every Kind and every Lack.
 func TestWords(t *testing.T) {
 	for _, k := range Kinds {
 		if advice[k] == "" {

@@ -1,9 +1,8 @@
-// Package distinct estimates how many different values were seen in the last
-// 30 days, in memory that does not grow with their number. It keeps one
-// HyperLogLog sketch for each day and merges the sketches for an estimate. The
-// estimator is the improved raw one of Otmar Ertl, "New cardinality estimation
-// algorithms for HyperLogLog sketches" (arXiv:1702.01284). It needs no
-// correction for small or large numbers.
+// Package distinct estimates how many different values were seen in the last 30 days. The memory
+// does not grow with the number of values. The package keeps one HyperLogLog sketch for each day
+// and merges the sketches for an estimate. The formula is the "improved raw estimator" of Otmar
+// Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (arXiv:1702.01284). It
+// needs no special treatment of small or large numbers.
 package distinct
 
 import (
@@ -15,27 +14,27 @@ import (
 )
 
 const (
-	// Days is how many days of UTC a Window covers, today included.
+	// Days is how many UTC days a Window covers, today included.
 	Days = 30
 	// StandardError is the relative error of an estimate: 1.04 / √registers.
 	StandardError = 0.01625
 
-	precision = 12             // bits of a hash that choose a register
-	registers = 1 << precision // in a sketch; each is an octet
+	precision = 12             // number of bits of a hash that choose a register
+	registers = 1 << precision // number of registers of a sketch, one octet each
 	topRank   = 64 - precision + 1
-	perWord   = 4 // registers in a word; an atomic operation sets a whole word
+	perWord   = 4 // number of registers in a uint32, which atomic operations change as a whole
 )
 
-// Window counts the different values of the last Days days. It takes 4 KiB for
-// each day on which a value was seen, at most 120 KiB. Values are hashed with a
-// random seed, so that a stranger cannot choose values that count as many or as
-// none. It is safe for concurrent use and has no lock.
+// Window counts the different values of the last Days days. It takes 4 KiB for each day on which a
+// value was seen, at most 120 KiB. Values are hashed with a random seed, so nobody can choose
+// values that distort the estimate. It is safe for concurrent use and has no lock.
 type Window struct {
 	seed maphash.Seed
 	days [Days]atomic.Pointer[sketch]
 }
 
-// sketch is what was seen on one day, numbered from 1970.
+// sketch holds the registers for the values of one day. day is the number of days since the
+// beginning of 1970.
 type sketch struct {
 	day   int64
 	words [registers / perWord]atomic.Uint32
@@ -52,8 +51,8 @@ func (w *Window) add(hash uint64, at time.Time) {
 	w.sketch(day(at)).raise(hash>>(64-precision), uint32(rank))
 }
 
-// Estimate returns about how many different values were seen on the day of now
-// and the Days-1 before it.
+// Estimate returns about how many different values were seen on the UTC day of now and on the
+// Days-1 days before that day.
 func (w *Window) Estimate(now time.Time) float64 {
 	var merged [registers]uint8
 	today := day(now)
@@ -70,8 +69,9 @@ func day(t time.Time) int64 {
 	return t.Unix() / seconds
 }
 
-// sketch returns the sketch of a day. If there is none yet, a new sketch
-// replaces the one of Days before, or one that a wrong clock left there.
+// sketch returns the sketch of a day. If there is none yet, it makes one. The new sketch replaces
+// the sketch of another day that has the same place: usually the day Days before, or any day if the
+// clock was wrong.
 func (w *Window) sketch(day int64) *sketch {
 	place := &w.days[uint64(day)%Days]
 	for {
@@ -86,7 +86,7 @@ func (w *Window) sketch(day int64) *sketch {
 	}
 }
 
-// raise sets a register to rank if it is lower.
+// raise sets a register to rank if the register is lower.
 func (s *sketch) raise(register uint64, rank uint32) {
 	word, shift := &s.words[register/perWord], register%perWord*8
 	for {
@@ -113,7 +113,7 @@ func (s *sketch) mergeInto(merged *[registers]uint8) {
 // estimate returns the estimate for the merged registers.
 func estimate(merged *[registers]uint8) float64 {
 	const m = float64(registers)
-	var count [topRank + 1]float64 // the number of registers of each rank; rank 0 is a register never set
+	var count [topRank + 1]float64 // how many registers have each rank; rank 0 means that the register was never set
 	for _, rank := range merged {
 		count[rank]++
 	}

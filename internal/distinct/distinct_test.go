@@ -14,9 +14,9 @@ var start = time.Date(2026, 11, 22, 23, 59, 0, 0, time.UTC)
 
 const oneDay = 24 * time.Hour
 
-// The hashes are a fixed sequence, so that the estimates are the same in every
-// run. Over ten windows of each size, the root of the mean square error is at
-// most twice the stated error, and so is the error of the mean.
+// TestAccuracy checks the error of the estimates over ten windows of each size. The root mean
+// square error is at most twice StandardError, and the mean error is at most StandardError. The
+// hashes are a fixed sequence, so the estimates are the same in every run.
 func TestAccuracy(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 10, 100, 1000, 4096, 10_000, 12_000, 20_000, 200_000} {
@@ -50,8 +50,8 @@ func fill(w *Window, name string, n int, at time.Time) {
 	}
 }
 
-// near reports whether an estimate is so close that a worse one has a chance of
-// less than one in a million.
+// near reports an error if got is more than five standard errors away from want. By chance, that
+// happens less than once in a million times.
 func near(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > 5*StandardError*want {
@@ -75,22 +75,22 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
-// A value that was seen on several days counts once, and a day leaves the window
-// after Days days.
+// TestDays checks that a value that was seen on several days counts once, and that a day is no
+// longer counted Days days later.
 func TestDays(t *testing.T) {
 	w := NewWindow()
 	fill(w, "first", 3000, start)
 	fill(w, "both", 3000, start)
-	fill(w, "both", 3000, start.Add(time.Minute)) // the next day
+	fill(w, "both", 3000, start.Add(time.Minute)) // start is 23:59, so this is the next day
 	fill(w, "second", 3000, start.Add(2*time.Minute))
 	for _, tt := range []struct {
 		when time.Duration
 		want float64
 	}{
-		{0, 6000}, // a day later than now is left out, as after a clock was set back
+		{0, 6000}, // the next day is left out: after now, as if the clock had been set back
 		{time.Minute, 9000},
 		{29 * oneDay, 9000},
-		{29*oneDay + time.Minute, 6000}, // the first day has left
+		{29*oneDay + time.Minute, 6000}, // the first day is no longer counted
 		{30*oneDay + time.Minute, 0},
 		{4000 * oneDay, 0},
 	} {
@@ -98,8 +98,9 @@ func TestDays(t *testing.T) {
 	}
 }
 
-// A month later, the place of a day's sketch is used for another day, also if
-// the clock was wrong for a while.
+// TestPlacesAreReused: two days that are a multiple of Days apart have the same place in the
+// window. The test checks that the day that is added last replaces the other one, also after the
+// clock was set back.
 func TestPlacesAreReused(t *testing.T) {
 	for _, jump := range []time.Duration{Days * oneDay, 7 * Days * oneDay, -Days * oneDay} {
 		w := NewWindow()
@@ -111,7 +112,7 @@ func TestPlacesAreReused(t *testing.T) {
 	}
 }
 
-// Every time is in range.
+// TestAnyTime checks that values can be added and estimated at any time, also far from 1970.
 func TestAnyTime(t *testing.T) {
 	for _, at := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 0), time.Unix(math.MaxInt64, 0), time.Unix(math.MinInt64, 0)} {
 		w := NewWindow()
@@ -122,7 +123,8 @@ func TestAnyTime(t *testing.T) {
 	}
 }
 
-// Every hash is in range. A hash without a set bit has the highest rank.
+// TestExtremeHashes checks the ranks of extreme hashes. A hash without a set bit has the highest
+// rank.
 func TestExtremeHashes(t *testing.T) {
 	w := NewWindow()
 	for _, hash := range []uint64{0, math.MaxUint64, 1, 1 << 63, 1 << (64 - precision - 1)} {
@@ -140,7 +142,7 @@ func TestExtremeHashes(t *testing.T) {
 	}
 }
 
-// If all registers have the highest rank, the estimate is huge, but finite.
+// TestFull checks that the estimate is huge, but finite, if all registers have the highest rank.
 func TestFull(t *testing.T) {
 	var merged [registers]uint8
 	for i := range merged {
@@ -151,8 +153,9 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// Two windows have different seeds, so that values chosen to fill the registers
-// of one do not fill those of the other.
+// TestSeeds checks that two windows have different seeds: the same values set different registers.
+// Therefore values that were chosen to fill the registers of one window do not fill those of
+// another.
 func TestSeeds(t *testing.T) {
 	a, b := NewWindow(), NewWindow()
 	fill(a, "", 100, start)
@@ -169,8 +172,8 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// Goroutines write to the same day and to different days while another one
-// reads. No value is lost, and -race finds nothing.
+// TestConcurrent adds values to two days from eight goroutines, while another goroutine reads. It
+// checks that no value is lost. With -race it also checks that there is no data race.
 func TestConcurrent(t *testing.T) {
 	w := NewWindow()
 	var all sync.WaitGroup
@@ -194,8 +197,8 @@ func TestConcurrent(t *testing.T) {
 	near(t, "of eight writers", w.Estimate(start.Add(time.Minute)), 18_000)
 }
 
-// The same hashes leave the same registers, whether one goroutine adds them or
-// many.
+// TestRaiseIsAtomic checks that the same hashes give the same registers, no matter whether one
+// goroutine adds them or eight do.
 func TestRaiseIsAtomic(t *testing.T) {
 	one, many := NewWindow(), NewWindow()
 	var all sync.WaitGroup
@@ -221,7 +224,7 @@ func TestRaiseIsAtomic(t *testing.T) {
 
 func TestAddAllocatesNothing(t *testing.T) {
 	w := NewWindow()
-	w.Add("example.com", start) // the day's sketch
+	w.Add("example.com", start) // the first Add of a day allocates the sketch of that day
 	if n := testing.AllocsPerRun(1000, func() { w.Add("example.org", start) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -1,25 +1,24 @@
-// Package printable makes text that a stranger wrote safe to print. It is the
-// only place with rules for that; what a grammar asks beyond them (the quoting
-// of RFC 5322 and RFC 8601, local parts as RFC 6533 §3 writes them) stands in
-// the package of that grammar.
+// Package printable makes text that a stranger wrote safe to print. All rules for that are here. A
+// grammar may have further rules, for example for the quoting of RFC 5322 and RFC 8601, or for the
+// local parts of RFC 6533 §3. Those rules are in the package of that grammar.
 //
-// Every rule returns valid UTF-8 without control characters, marks that turn the
-// direction of text, and the other characters that [IsShown] excludes. Which rule
-// applies depends on where the text goes:
+// Every function below except Clip returns valid UTF-8 without control characters, marks that turn
+// the direction of text, and the other characters that [IsShown] excludes. Which function to use
+// depends on where the text goes:
 //
-//   - [Value]: one value in a line for a person. Printable ASCII stays as it is;
-//     any other text is written in quotes with escapes, so that look-alikes show.
-//   - [Escaped]: a message of ours that may repeat a stranger's octets. It is
-//     Value without the quotes.
-//   - [Quoted]: a short quotation within a message of ours, always in quotes.
-//   - [Marked] and [MarkedUTF8]: one line of a protocol that has no escapes, such
-//     as an SMTP reply or the comment of a header field. Each character that may
-//     not stand there becomes '?'.
-//   - [Text] and [Writer]: text of several lines, and JSON. Line ends, tabs and
-//     printable characters of every script stay; others become escapes of JSON.
+//   - [Value]: one value in a line for a person. Printable ASCII stays as it is. Any other text is
+//     written in quotes with escapes, so that a person notices characters that only look like
+//     ASCII.
+//   - [Escaped]: a message of the program that may repeat octets of a stranger. It is like Value,
+//     but without the quotes.
+//   - [Quoted]: a short quotation within a message of the program, always in quotes.
+//   - [Marked] and [MarkedUTF8]: one line of a protocol that has no escapes, such as an SMTP reply
+//     or the comment of a header field. Each character that is not allowed there becomes '?'.
+//   - [Text] and [Writer]: text of several lines, and JSON. Line ends, tabs and printable
+//     characters of every script stay. All other characters become escapes of JSON.
 //
-// Only Marked and Quoted have a bound of their own. Where other text must be
-// short, [Clip] comes first.
+// Only Marked, MarkedUTF8 and Quoted limit the length of the text. If another text must be short,
+// call [Clip] first.
 package printable
 
 import (
@@ -30,8 +29,7 @@ import (
 	"unicode/utf8"
 )
 
-// cutMark ends a text that was too long, so that nobody takes the rest for the
-// whole text.
+// cutMark is the end of a text that was cut. It tells the reader that the text was longer.
 const cutMark = "..."
 
 // IsPlain reports whether s consists of printable ASCII characters and spaces.
@@ -55,9 +53,9 @@ func IsASCII(s string) bool {
 	return true
 }
 
-// IsShown reports whether r is U+0020 or a letter, mark, digit, punctuation or symbol.
-// Control and format characters (marks of direction, spaces without width), other
-// spaces, and code points without a character are not shown.
+// IsShown reports whether r is U+0020 or a letter, mark, digit, punctuation or symbol. It reports
+// false for control characters, format characters (marks of direction, spaces without width), all
+// other spaces, and code points without a character.
 func IsShown(r rune) bool { return unicode.IsPrint(r) }
 
 // Value returns s as it is if it is printable ASCII. Otherwise it returns s in
@@ -88,9 +86,9 @@ func Quoted(s string, limit int) string {
 	return fmt.Sprintf("%+q", s)
 }
 
-// Clip returns s if it has at most limit octets. Otherwise it returns at most the
-// first limit octets and "..."; no character is cut in two. It changes nothing
-// else, so the text still needs one of the rules.
+// Clip returns s if it has at most limit octets. Otherwise it returns at most the first limit
+// octets, without cutting a character in two, and "...". Clip changes nothing else: the result is
+// as unsafe to print as s.
 func Clip(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -100,18 +98,17 @@ func Clip(s string, limit int) string {
 		end--
 	}
 	if _, size := utf8.DecodeRuneInString(s[end:]); end+size <= limit {
-		end = limit // no character of UTF-8 reaches beyond limit
+		end = limit // limit does not cut a valid character in two
 	}
 	return s[:end] + cutMark
 }
 
-// Marked returns s with '?' for every character that is not printable ASCII, and
-// for every octet that is not UTF-8. The result has at most limit octets and ends
-// in "..." if s was longer. limit is at least 3. It reads no more of s than it
-// needs.
+// Marked returns s with '?' for every character that is not printable ASCII, and for every octet
+// that is not UTF-8. If s is longer than limit octets, the result is cut to limit octets and ends
+// in "...". limit must be at least 3. Marked reads only as much of s as it needs.
 func Marked(s string, limit int) string { return marked(s, limit, false) }
 
-// MarkedUTF8 is Marked, but keeps the characters of other scripts that are shown.
+// MarkedUTF8 is Marked, but keeps the characters beyond ASCII that IsShown accepts.
 func MarkedUTF8(s string, limit int) string { return marked(s, limit, true) }
 
 func marked(s string, limit int, utf8OK bool) string {
@@ -119,7 +116,7 @@ func marked(s string, limit int, utf8OK bool) string {
 		return s
 	}
 	var b strings.Builder
-	cut := 0 // the last end of a character that leaves space for cutMark
+	cut := 0 // length of the whole characters that leave space for cutMark
 	for i := 0; i < len(s); {
 		r, size := rune(s[i]), 1
 		if r >= utf8.RuneSelf {

@@ -65,13 +65,13 @@ func TestMarked(t *testing.T) {
 	}
 	huge := strings.Repeat("\x00", 1<<20)
 	if n := testing.AllocsPerRun(10, func() { Marked(huge, 255) }); n > 10 {
-		t.Errorf("%g allocations: all of a text is read, not only the beginning", n)
+		t.Errorf("%g allocations: Marked reads more than the beginning of the text", n)
 	}
 }
 
-// FuzzRules: whatever the text, the result of each rule is valid UTF-8, has neither
-// control characters nor marks of direction, keeps its bound, and stays as it is when
-// the rule sees it again.
+// FuzzRules checks the result of each function, whatever the text: it is valid UTF-8, has neither
+// control characters (except line ends and tabs of Text) nor marks of direction, and has at most
+// the length that is allowed. A second call does not change it.
 func FuzzRules(f *testing.F) {
 	for _, s := range []string{"plain", `a"\b`, "\x1b[31m", "a\r\n250 ok", "関守", "a\u202eb\u2069\u200f", "\xe3\x81", "\x7f\u0085\U000e0041",
 		"\xff\xff\xff\xff", "é"} {
@@ -94,7 +94,7 @@ func FuzzRules(f *testing.F) {
 				}
 			}
 		}
-		const escapes = 6 // one octet can become this many: \u0000
+		const escapes = 6 // one octet can become six: \u0000
 		check("Value", Value(s), escapes*len(s)+2, "")
 		check("Escaped", Escaped(s), escapes*len(s), "")
 		check("Quoted", Quoted(s, limit), escapes*limit+2+len(cutMark), "")

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with an escape, such as \u202e, for every character that is not
-// shown. Line ends and tabs stay. A value within one line takes [Value].
+// Text returns s with an escape, such as \u202e, for every character that IsShown excludes. Line
+// ends and tabs stay. For a value within one line, use [Value] instead.
 func Text(s string) string { return string(TextBytes([]byte(s))) }
 
 // TextBytes is Text for octets. It returns text itself if nothing has to be
@@ -24,12 +24,12 @@ func TextBytes(text []byte) []byte {
 // staysInText reports whether a text of several lines keeps r as it is.
 func staysInText(r rune) bool { return r == '\n' || r == '\t' || IsShown(r) }
 
-// Writer writes text as [Text] returns it. JSON that passes through it keeps its
-// meaning: the characters in question stand only in strings there, and the escapes
-// are those of JSON. A Writer is not safe for concurrent use.
+// Writer writes text as [Text] returns it. JSON as encoding/json writes it keeps its meaning:
+// there, the characters that Text escapes are only in strings, and the escapes are valid in JSON. A
+// Writer is not safe for concurrent use.
 type Writer struct {
 	out  io.Writer
-	rest []byte // the beginning of a character whose end is not written yet
+	rest []byte // the beginning of a character whose other octets have not come yet
 }
 
 // NewWriter returns a Writer to out.
@@ -52,8 +52,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes the beginning of a character that Write held back, in escapes. It is
-// for the end of the text, when the rest of the character cannot follow.
+// Flush writes the octets of an incomplete character that Write held back, as escapes. Call it at
+// the end of the text.
 func (w *Writer) Flush() error {
 	if len(w.rest) == 0 {
 		return nil
@@ -63,7 +63,7 @@ func (w *Writer) Flush() error {
 	return err
 }
 
-// Unwrap returns the output of out if out is a Writer, otherwise out.
+// Unwrap returns the output behind out if out is a Writer, and out itself otherwise.
 func Unwrap(out io.Writer) io.Writer {
 	if w, ok := out.(*Writer); ok {
 		return w.out
@@ -71,7 +71,7 @@ func Unwrap(out io.Writer) io.Writer {
 	return out
 }
 
-// lastBegun returns where the last character of text begins if its end is missing.
+// lastBegun returns the offset of the last character of text if that character is incomplete.
 // Otherwise it returns the length of text.
 func lastBegun(text []byte) int {
 	for i := len(text) - 1; i >= max(0, len(text)-utf8.UTFMax+1); i-- {
@@ -85,7 +85,7 @@ func lastBegun(text []byte) int {
 	return len(text)
 }
 
-// shownPrefix returns how many octets at the beginning of text stay as they are.
+// shownPrefix returns how many octets at the beginning of text need no escape.
 func shownPrefix(text []byte) int {
 	for i := 0; i < len(text); {
 		if c := text[i]; ' ' <= c && c <= '~' || c == '\n' || c == '\t' {
@@ -101,7 +101,7 @@ func shownPrefix(text []byte) int {
 	return len(text)
 }
 
-// escape returns text with escapes. The first n octets of text need none.
+// escape returns text with the escapes of Text. The first n octets of text need no escape.
 func escape(text []byte, n int) []byte {
 	out := append(make([]byte, 0, len(text)+64), text[:n]...)
 	for text = text[n:]; len(text) > 0; text = text[n:] {

@@ -24,8 +24,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// FuzzWriter: however the text is cut into writes, every character in the output is
-// one that a reader sees, and JSON keeps its meaning.
+// FuzzWriter checks that the division of a text into writes makes no difference, that a reader can
+// see every character in the output, and that JSON keeps its meaning.
 func FuzzWriter(f *testing.F) {
 	for _, s := range []string{"plain\n", "\x1b[31m", "関守", "a\u202eb\u2069", "\xe3\x81", "\x7f\u009b\U000e0041", `\u202e"`} {
 		f.Add(s, uint8(1))
@@ -77,7 +77,7 @@ func TestWriterErrors(t *testing.T) {
 	if _, err := w.Write([]byte("a")); err == nil {
 		t.Error("an error of the output is not returned")
 	}
-	if err := w.Flush(); err != nil { // there is nothing left to write
+	if err := w.Flush(); err != nil { // nothing is held back, so Flush writes nothing
 		t.Error(err)
 	}
 	if _, err := w.Write([]byte("\xe3")); err == nil || w.Flush() == nil {

@@ -1,10 +1,9 @@
-// Package smtp builds the SMTP replies with which a message is turned away
-// (RFC 5321 §4.2, RFC 3463).
+// Package smtp builds the SMTP replies that refuse a message (RFC 5321 §4.2, RFC 3463).
 //
-// The text of a reply may repeat what a stranger wrote, such as a domain. [New] makes it safe
-// to send, and no other place does. An MTA refuses or rewrites a malformed reply of a milter,
-// and some then accept the message. Therefore [Reply.Validate] is strict. Package milter
-// doubles each '%', as the protocol asks.
+// The text of a reply may repeat octets of a stranger, such as a domain. Only [New] makes such text
+// safe to send. If the reply of a milter is malformed, an MTA refuses or rewrites it, and some MTAs
+// then accept the message. Therefore [Reply.Validate] is strict. Package milter doubles each '%' in
+// the text, because the milter protocol requires it.
 package smtp
 
 import (
@@ -21,42 +20,43 @@ const (
 	CodeLocalError = 451 // temporary: try again later
 	CodeNoRoom     = 452 // temporary: no space for this recipient or message now (RFC 5321 §4.5.3.1.10)
 	CodeRefused    = 550 // permanent: refused for policy reasons
-	CodeTooBig     = 552 // permanent: over a limit of size
+	CodeTooBig     = 552 // permanent: the message is over a size limit
 )
 
-// Enhanced status codes (RFC 3463 and its registry). The first digit is that of the reply
-// code.
+// Enhanced status codes (RFC 3463 and its registry). The first digit is always the first digit of
+// the reply code.
 const (
-	EnhancedSystem       = "4.3.0"  // X.3.0: other mail system status; local trouble
+	EnhancedSystem       = "4.3.0"  // X.3.0: other mail system status, here an error on this host
 	EnhancedStorage      = "4.3.1"  // X.3.1: mail system full
 	EnhancedUnavailable  = "4.3.2"  // X.3.2: system not accepting network messages
 	EnhancedRecipients   = "4.5.3"  // X.5.3: too many recipients
 	EnhancedTooBig       = "5.3.4"  // X.3.4: message too big for system
 	EnhancedRefused      = "5.7.1"  // X.7.1: delivery not authorized, message refused
-	EnhancedKeyTempError = "4.7.5"  // X.7.5: cryptographic failure; a key could not be fetched now (RFC 6376 §6.1.2)
+	EnhancedKeyTempError = "4.7.5"  // X.7.5: cryptographic failure, here a key that could not be fetched now (RFC 6376 §6.1.2)
 	EnhancedSPFFail      = "5.7.23" // RFC 7372 §3.2: SPF validation failed
 	EnhancedSPFTempError = "4.7.24" // RFC 7372 §3.2, temporary: the policy could not be fetched now
 	EnhancedMultiple     = "5.7.26" // RFC 7372 §3.4: multiple authentication checks failed
 )
 
-// MaxLen is the length of the longest reply in octets, without its CRLF. RFC 5321 §4.5.3.1.5
-// allows 512 octets with it.
+// MaxLen is the length of the longest reply in octets, without its CRLF. RFC 5321 §4.5.3.1.5 allows
+// 512 octets with the CRLF.
 const MaxLen = 510
 
-// minText is the smallest bound that New gives a text. The "..." of a cut needs three octets.
+// minText is the shortest limit that New passes to printable.Marked, which needs three octets for
+// the "..." of a text that it cuts.
 const minText = 3
 
 // Reply is an SMTP reply of one line, without its CRLF.
 type Reply struct {
-	// Code is 400 to 559.
+	// Code is 400 to 559, and its second digit is at most 5.
 	Code int `json:"code"`
-	// Enhanced is the RFC 3463 status code, of the same class as Code.
+	// Enhanced is the enhanced status code (RFC 3463). Its first digit is that of Code.
 	Enhanced string `json:"enhanced"`
 	// Text is printable ASCII.
 	Text string `json:"text"`
 }
 
-// Reasons for which Validate refuses a reply.
+// The errors of Validate.
 var (
 	ErrCode     = errors.New("smtp: reply code is not 4yz or 5yz")
 	ErrEnhanced = errors.New("smtp: malformed enhanced status code")
@@ -65,9 +65,9 @@ var (
 	ErrLength   = errors.New("smtp: reply is longer than 510 octets")
 )
 
-// New returns a reply with a text that is safe to send: every character that is not printable
-// ASCII becomes '?', and a text that is too long for one line is cut and ends in "...". code
-// and enhanced come from the program. New does not change them; Validate judges them.
+// New returns a reply with a text that is safe to send. Every character that is not printable ASCII
+// becomes '?'. A text that is too long for one line is cut and ends in "...". The daemon itself
+// chooses code and enhanced, so New does not check or change them. Validate checks them.
 func New(code int, enhanced, text string) Reply {
 	space := MaxLen - len(strconv.Itoa(code)) - len(enhanced) - 2
 	return Reply{Code: code, Enhanced: enhanced, Text: printable.Marked(strings.TrimSpace(text), max(space, minText))}

@@ -58,8 +58,8 @@ func TestNew(t *testing.T) {
 		{"one mark for each character", "日本.example", "??.example"},
 		{"invalid UTF-8, one mark an octet", "\xff\xfe.example", "??.example"},
 		{"surrounding space is dropped", "  a b \t", "a b"},
-		{"exactly full", strings.Repeat("a", 500), strings.Repeat("a", 500)},
-		{"cut, visibly", strings.Repeat("a", 501), strings.Repeat("a", 497) + "..."},
+		{"the longest text", strings.Repeat("a", 500), strings.Repeat("a", 500)},
+		{"one octet too long, so it is cut", strings.Repeat("a", 501), strings.Repeat("a", 497) + "..."},
 		{"huge", strings.Repeat("é", 1<<20), strings.Repeat("?", 497) + "..."},
 	} {
 		got := New(CodeRefused, EnhancedRefused, c.text)

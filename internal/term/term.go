@@ -1,5 +1,4 @@
-// Package term knows whether an output is a terminal, and draws a progress bar on
-// one.
+// Package term finds out whether an output is a terminal, and draws a progress bar on a terminal.
 package term
 
 import (
@@ -34,23 +33,25 @@ type Bar struct {
 	drawn time.Time
 }
 
-// How often a bar is drawn, and its width in characters.
+// How often a bar is drawn at most, and its width in characters.
 const (
 	barInterval = 200 * time.Millisecond
 	barWidth    = 30
 )
 
-// NewBar returns a bar on out, or nil if out is not a terminal. The methods of a nil
+// NewBar returns a bar that writes to out, or nil if out is not a terminal. The methods of a nil
 // Bar do nothing.
 func NewBar(out io.Writer) *Bar {
 	if !IsTerminal(out) {
 		return nil
 	}
-	return &Bar{out: printable.Unwrap(out), now: time.Now} // a bar needs the escape sequences that a Writer replaces
+	// A printable.Writer would replace the escape sequences of the bar, so Unwrap takes the output
+	// behind it.
+	return &Bar{out: printable.Unwrap(out), now: time.Now}
 }
 
-// Update draws that done of total is finished, with a note behind the bar. It draws at
-// most five times a second.
+// Update draws a bar for done of total units, with a note behind it. If the bar was drawn less than
+// barInterval ago, Update does nothing.
 func (b *Bar) Update(done, total int64, note string) {
 	if b == nil || b.now().Sub(b.drawn) < barInterval {
 		return
@@ -62,7 +63,7 @@ func (b *Bar) Update(done, total int64, note string) {
 	}
 	filled := int(share * barWidth)
 	bar := strings.Repeat("#", filled) + strings.Repeat(".", barWidth-filled)
-	// There is nothing to do about an error of the terminal.
+	// An error of the terminal is ignored: nothing could be done about it.
 	_, _ = fmt.Fprintf(b.out, "\r\x1b[K[%s] %3.0f %% %s", bar, 100*share, printable.Value(note))
 }
 

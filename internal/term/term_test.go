@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestNoTerminal: files, buffers and /dev/null get no bar.
+// TestNoTerminal checks that files, buffers and /dev/null are not terminals.
 func TestNoTerminal(t *testing.T) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
@@ -45,7 +45,7 @@ func TestBar(t *testing.T) {
 		want        string
 	}{
 		{0, 1, 4, "[#######.......................]  25 % n"},
-		{100 * time.Millisecond, 2, 4, ""}, // too soon
+		{100 * time.Millisecond, 2, 4, ""}, // less than barInterval after the one before
 		{100 * time.Millisecond, 9, 4, "[##############################] 100 % n"},
 		{time.Second, 0, 0, "[..............................]   0 % n"},
 		{time.Second, -1, 4, "[..............................]   0 % n"},
