@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// serveAuth serves the part of Dovecot's authentication protocol that Postfix
-// needs of a SASL server. It accepts every PLAIN login as user "alice".
+// serveAuth listens at path and plays Dovecot's authentication server for Postfix. It implements
+// only the commands that Postfix sends, and accepts every PLAIN login as user "alice".
 func serveAuth(path string) (net.Listener, error) {
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -48,8 +48,9 @@ func authenticate(conn net.Conn) {
 	}
 }
 
-// serveSASL plays saslauthd for Sendmail: it reads four counted strings and
-// answers a counted "OK". It accepts every login.
+// serveSASL listens at path and plays saslauthd for Sendmail. A query is four strings (login,
+// password, service, realm), each preceded by its length. serveSASL accepts every login: the answer
+// is "OK", also preceded by its length.
 func serveSASL(path string) (net.Listener, error) {
 	ln, err := net.Listen("unix", path)
 	if err != nil {

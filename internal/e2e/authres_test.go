@@ -17,8 +17,9 @@ type result struct {
 	props         map[string]string // "header.d" → value, and "reason"
 }
 
-// parseResults reads an Authentication-Results value. It does not use the
-// daemon's parser, so that a mistake there cannot hide a mistake in the field.
+// parseResults splits an Authentication-Results value into the authserv-id and the results. It is
+// written separately from the daemon's parser, because a mistake in a shared parser could hide a
+// mistake in the field.
 func parseResults(value string) (id string, results []result) {
 	parts := [][]token{nil}
 	for _, tok := range tokens(value) {
@@ -54,7 +55,8 @@ func parseResults(value string) (id string, results []result) {
 	return id, results
 }
 
-// token is a word or quoted string ('w'), a comment ('('), ';' or '='.
+// token is one token of an Authentication-Results value. kind is 'w' for a word or a quoted string,
+// '(' for a comment, or the character itself for ';' and '='.
 type token struct {
 	kind byte
 	text string
@@ -88,8 +90,8 @@ func tokens(s string) (out []token) {
 	return out
 }
 
-// bracketed reads a quoted string or a comment with comments within, and
-// returns its content and length.
+// bracketed reads the quoted string or the comment (which may contain comments) at the start of s.
+// It returns the content and the number of octets read.
 func bracketed(s string) (text string, n int) {
 	depth, open := 0, s[0]
 	var b strings.Builder
@@ -118,11 +120,11 @@ func bracketed(s string) (text string, n int) {
 	return b.String(), n
 }
 
-// label is our own Authentication-Results field of a delivered message.
+// label holds the results in our own Authentication-Results field of a delivered message.
 type label []result
 
-// label returns our field's results, after checking that there is exactly one
-// such field and that it is the first of all.
+// label returns the results in our field. It first checks that the message has exactly one field of
+// ours and that this is the first header field (apart from those that the MTA adds at delivery).
 func (d delivery) label(t *testing.T) label {
 	t.Helper()
 	ours := d.ours()
@@ -136,7 +138,7 @@ func (d delivery) label(t *testing.T) label {
 	return results
 }
 
-// ours returns the Authentication-Results fields that claim to be ours.
+// ours returns the Authentication-Results fields whose authserv-id is ours, forged fields included.
 func (d delivery) ours() (fields []string) {
 	for _, value := range d.all("Authentication-Results") {
 		if id, _ := parseResults(value); strings.EqualFold(id, authServID) {
@@ -164,9 +166,9 @@ func (l label) of(method string) (out []result) {
 	return out
 }
 
-// want checks lines such as "dmarc=pass header.from=news.example": the method
-// must have exactly as many results as there are lines for it, and each line
-// must match one of them with all its properties.
+// want checks the label against lines such as "dmarc=pass header.from=news.example". The label must
+// have exactly as many results of a method as there are lines for that method. For each line there
+// must be a result with the same value and with all properties in the line.
 func (l label) want(t *testing.T, lines ...string) {
 	t.Helper()
 	perMethod := map[string]int{}

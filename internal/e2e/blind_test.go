@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestFieldPostfixProxyFilter: an smtpd with smtpd_proxy_filter shows its milters
-// no message, and the daemon warns that nothing is evaluated. It also warns if
-// the smtpd behind the proxy has the milter, where every client is 127.0.0.1.
+// TestFieldPostfixProxyFilter: the milters of an smtpd with smtpd_proxy_filter do not see the
+// message, so the daemon warns that it evaluates nothing. It also warns if the smtpd behind the
+// proxy has the milter, because every client then has the address 127.0.0.1.
 func TestFieldPostfixProxyFilter(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
@@ -35,9 +35,9 @@ func TestFieldPostfixProxyFilter(t *testing.T) {
 	}
 }
 
-// TestMonitorDeletesWhatIsForged: in monitor mode a message over the limit on
-// fields is delivered with our label and without the results in our name, and
-// Postfix deletes each of them and no other.
+// TestMonitorDeletesWhatIsForged: in monitor mode, a message with more header fields than the limit
+// is delivered with our label. Postfix deletes every Authentication-Results field that uses our
+// name and keeps all others.
 func TestMonitorDeletesWhatIsForged(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -58,8 +58,9 @@ func TestMonitorDeletesWhatIsForged(t *testing.T) {
 	}
 }
 
-// TestNameOfTheMTA: without authserv_id the results are in Postfix's own name,
-// and forged results in that name are deleted.
+// TestNameOfTheMTA: without authserv_id in the configuration, the daemon uses Postfix's own name
+// (myhostname) in its results, and deletes forged results that use this name or a name in
+// authserv_id_also.
 func TestNameOfTheMTA(t *testing.T) {
 	shared(t)
 	t.Parallel()

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// sekimori runs the binary to its end.
+// sekimori runs the binary with args, waits until it has ended, and returns its exit code and
+// output.
 func sekimori(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	shared(t)
@@ -36,7 +37,8 @@ func sekimori(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// TestBadConfiguration: the daemon does not start and says where the mistake is.
+// TestBadConfiguration: with a mistake in the configuration the daemon does not start, and its
+// error message says where the mistake is.
 func TestBadConfiguration(t *testing.T) {
 	cases := []struct{ name, text, want string }{
 		{"unknown key", "mode: enforce\npolicy:\n  rejct: always\n", `:3:3\b`},

@@ -13,13 +13,14 @@ import (
 	"testing"
 )
 
-// spoof is unauthenticated mail of a domain with p=reject.
+// spoof returns an unauthenticated message whose From is a domain with p=reject.
 func spoof() []byte { return mail{from: "Your bank <info@bank.example>"}.bytes() }
 
-// optedOut is the label's comment on spoof if the recipient opted out.
+// optedOut is the comment on the dmarc result in our label when a message made by spoof goes to a
+// recipient who opted out.
 const optedOut = "opted out, would reject: dmarc_reject, spoofing: author_spf_fail"
 
-// list writes a file of exceptions.
+// list writes a file for policy.recipients with the given addresses, and returns its path.
 func list(t *testing.T, entries ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "opted-out")
@@ -29,7 +30,7 @@ func list(t *testing.T, entries ...string) string {
 	return path
 }
 
-// hand sends one message to several recipients.
+// hand sends one message to several recipients. It fails the test if there is no reply.
 func (c *session) hand(t *testing.T, from string, to []string, message []byte) reply {
 	t.Helper()
 	r, err := c.send(from, to, message)
@@ -49,8 +50,8 @@ func (l label) comment(t *testing.T) string {
 	return strings.Join(r[0].comments, "|")
 }
 
-// TestConsentLenient: all recipients get the milder verdict, and the label says
-// what each class of recipients would have got.
+// TestConsentLenient: if some recipients of a message agreed and some opted out, all get the milder
+// verdict, and the label says what each of the two groups would have got on its own.
 func TestConsentLenient(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -74,12 +75,13 @@ func TestConsentLenient(t *testing.T) {
 	if r := c.hand(t, unique("@bank.example"), []string{in}, spoof()); r.code != 550 {
 		t.Errorf("those who agreed: %s", r)
 	}
-	// The next message of the connection is not affected by the one before.
+	// The next message of the connection is not affected by the message before it.
 	c.hand(t, unique("@bank.example"), []string{out2}, spoof()).accepted(t)
 	if got := run.inbox.wait(t, out2).label(t).comment(t); got != optedOut {
 		t.Errorf("opted out: %q", got)
 	}
-	// Postfix delivers domain!user to user@domain, and shows that address too.
+	// Postfix rewrites the address domain!user to user@domain, and tells the milter the rewritten
+	// address too.
 	user, domain, _ := strings.Cut(bang, "@")
 	c.hand(t, unique("@bank.example"), []string{domain + "!" + user}, spoof()).accepted(t)
 	eventually(t, "a delivery to "+bang, func() bool { return len(run.inbox.to(t, domain+"!"+user))+len(run.inbox.to(t, bang)) > 0 })
@@ -94,8 +96,9 @@ func TestConsentLenient(t *testing.T) {
 	}
 }
 
-// TestConsentSplit: a reply of 452 at RCPT separates the two classes of
-// recipients. Each recipient gets the message, and each class its own verdict.
+// TestConsentSplit: the daemon separates recipients who agreed from recipients who opted out by
+// replying 452 to RCPT. The client sends the message again to the recipients that got 452. Each
+// group gets its own verdict.
 func TestConsentSplit(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -110,8 +113,8 @@ func TestConsentSplit(t *testing.T) {
 		}
 		return r
 	}
-	// deliver sends a message that passes, as an MTA does: it sends the message
-	// again to the recipients that were put off.
+	// deliver sends one message to all addresses in to. It returns the recipients that got 452, to
+	// which an MTA would send the message again later, and the reply after the message.
 	deliver := func(message []byte, to ...string) (refused []string, last reply) {
 		t.Helper()
 		if r, err := c.cmd("MAIL FROM:<%s>", unique("@bank.example")); err != nil || r.code != 250 {
@@ -146,7 +149,7 @@ func TestConsentSplit(t *testing.T) {
 		run.inbox.wait(t, to).label(t).want(t, "dmarc=pass")
 	}
 
-	// Each class has its own verdict.
+	// The recipients who agreed and those who opted out get different verdicts.
 	again, r = deliver(mail{from: "letter@news.example"}.bytes(), in, out)
 	if r.code != 550 || len(again) != 1 || again[0] != out {
 		t.Errorf("those who agreed: %s, to be sent again %v", r, again)
@@ -154,13 +157,13 @@ func TestConsentSplit(t *testing.T) {
 	_, r = deliver(mail{from: "letter@news.example"}.bytes(), again...)
 	r.accepted(t)
 
-	// After RSET the next message may begin with the other class.
+	// After RSET the first recipient of the next message may belong to the other group.
 	for _, cmd := range []string{"MAIL FROM:<a@bank.example>", "RCPT TO:<" + out + ">", "RSET", "MAIL FROM:<a@bank.example>", "RCPT TO:<" + in + ">", "RSET"} {
 		if r, err := c.cmd("%s", cmd); err != nil || r.code != 250 {
 			t.Fatalf("%s: %s, %v", cmd, r, err)
 		}
 	}
-	// Clients of a trusted network are never asked to split.
+	// The daemon never replies 452 to clients of a trusted network.
 	inner := m.open(t, inside)
 	inner.hand(t, unique("@bank.example"), []string{out2, in}, spoof()).accepted(t)
 	if got := m.metric(t, `sekimori_consent_mixed_total`); got != 0 {
@@ -168,7 +171,8 @@ func TestConsentSplit(t *testing.T) {
 	}
 }
 
-// socketmap is a server that answers as a lookup table of Postfix does.
+// socketmap is a server for Postfix's socketmap protocol (socketmap_table(5)). It takes its answers
+// from a Go map and notes every question.
 type socketmap struct {
 	ln net.Listener
 	wg sync.WaitGroup
@@ -237,9 +241,9 @@ func (s *socketmap) talk(c net.Conn) {
 	}
 }
 
-// TestConsentSocketmap: the map decides, and it is asked for the address as
-// Postfix writes it. While the map does not answer, every recipient counts as
-// opted out.
+// TestConsentSocketmap: the answer of the socketmap decides whether a recipient agreed. The
+// question contains the address as Postfix writes it, in lower case. If the map answers TEMP or
+// does not answer, the recipient counts as opted out (default: out).
 func TestConsentSocketmap(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -247,7 +251,7 @@ func TestConsentSocketmap(t *testing.T) {
 	sm := serveSocketmap(t, map[string]string{in: "OK in", out: "OK out", odd: "TEMP the database is away", late: "OK in"})
 	m := newMX(t, plain, settings{"policy": fmt.Sprintf("{recipients: {default: out, socketmap: %q}}", "unix:"+sm.ln.Addr().String()+":consent")})
 
-	typed := strings.ToUpper(in) // Postfix shows its own form; the daemon compares without case
+	typed := strings.ToUpper(in) // in capitals; the daemon asks the socketmap in lower case
 	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{typed}, spoof()); r.code != 550 {
 		t.Errorf("who agreed: %s", r)
 	}
@@ -268,7 +272,7 @@ func TestConsentSocketmap(t *testing.T) {
 	if got := run.inbox.wait(t, late).label(t).comment(t); got != optedOut {
 		t.Errorf("without the map: %q", got)
 	}
-	// The map's answers are still in the cache.
+	// The answer of the map for this recipient is still in the daemon's cache.
 	if r := m.open(t, spoofer).hand(t, unique("@bank.example"), []string{in}, spoof()); r.code != 550 {
 		t.Errorf("who agreed a moment ago: %s", r)
 	}
@@ -283,8 +287,8 @@ func TestConsentSocketmap(t *testing.T) {
 	}
 }
 
-// TestConsentReload: SIGHUP reads the list again. If the new list is broken, its
-// line is logged and the old list stays in effect.
+// TestConsentReload: after SIGHUP the daemon reads the list again. If the new list has a mistake,
+// the daemon logs the line of the mistake and keeps using the old list.
 func TestConsentReload(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -314,8 +318,8 @@ func TestConsentReload(t *testing.T) {
 	m.open(t, spoofer).hand(t, unique("@bank.example"), []string{late}, spoof()).accepted(t)
 }
 
-// TestConsentSpelling: a recipient who agreed is recognised however the client
-// spells the address, as long as Postfix accepts it.
+// TestConsentSpelling: a recipient who agreed is recognised in every spelling of the address that
+// Postfix accepts.
 func TestConsentSpelling(t *testing.T) {
 	shared(t)
 	t.Parallel()

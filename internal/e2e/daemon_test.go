@@ -20,23 +20,23 @@ import (
 	"time"
 )
 
-// mx is a listener of an MTA, with a daemon of its own as its milter.
+// mx is one listener of an MTA together with the daemon that is its milter.
 type mx struct {
-	env []string // besides the test's own
+	env []string // added to the environment of the test process
 	slot
 	config string // path of the configuration file
 	log    *daemonLog
-	held   *os.File // the milter socket, if it is passed to the daemon as systemd does
+	held   *os.File // the listening milter socket, if the daemon gets it from its parent process as from systemd
 
 	mu     sync.Mutex
-	daemon *daemon // the one that was started last
+	daemon *daemon // the daemon process that was started last
 }
 
 // settings are top-level keys of the configuration with their YAML values.
 type settings map[string]string
 
-// write makes the configuration file from the settings that every test needs and
-// those that this test asks for.
+// write writes a configuration file with the settings that every test needs and the settings in c,
+// which take precedence. It returns the path of the file.
 func (c settings) write(s *suite, sl slot) (string, error) {
 	all := settings{
 		"listen":      fmt.Sprintf("[%q]", sl.milter),
@@ -46,7 +46,7 @@ func (c settings) write(s *suite, sl slot) (string, error) {
 		"mode":        "enforce",
 		"log":         "{format: json, level: info}",
 	}
-	if sl.kind == socket { // Postfix's processes must be able to write to it
+	if sl.kind == socket { // Postfix's processes must be able to connect to the milter socket
 		all["listen"] = fmt.Sprintf("[{address: %q, mode: 0660, group: postfix}]", sl.milter)
 	}
 	maps.Copy(all, c)
@@ -58,8 +58,8 @@ func (c settings) write(s *suite, sl slot) (string, error) {
 	return path, os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
-// newMX starts a daemon with its own configuration behind its own listener. When
-// the test ends, the daemon is stopped, and the test fails if it misbehaved (see
+// newMX starts a daemon with its own configuration behind a Postfix listener that no other test
+// uses. When the test ends, the daemon is stopped, and the test fails if the daemon misbehaved (see
 // finish).
 func newMX(t *testing.T, k kind, c settings) *mx {
 	t.Helper()
@@ -67,7 +67,7 @@ func newMX(t *testing.T, k kind, c settings) *mx {
 	return newMXAt(t, s.postfix.take(t, k), c)
 }
 
-// newMXAt is newMX behind a given listener, with further environment variables.
+// newMXAt is like newMX, but for the given listener, and adds env to the daemon's environment.
 func newMXAt(t *testing.T, sl slot, c settings, env ...string) *mx {
 	t.Helper()
 	s := shared(t)
@@ -86,8 +86,8 @@ func newMXAt(t *testing.T, sl slot, c settings, env ...string) *mx {
 	return m
 }
 
-// defaultMX returns the mx whose daemon has the default policy. The tests share
-// one for each MTA. TestMain checks its end.
+// defaultMX returns the mx of Postfix whose daemon has the default policy. It is shared by all
+// tests that ask for it. TestMain stops this daemon at the end and checks how it ended.
 func defaultMX(t *testing.T) *mx {
 	t.Helper()
 	return sharedMX(t, shared(t).postfix.slots)
@@ -142,7 +142,8 @@ func (m *mx) launch() (*daemon, error) {
 	d := &daemon{cmd: exec.Command(run.binary, "serve", "--config", m.config), exited: make(chan struct{})}
 	d.cmd.Env = append(os.Environ(), m.env...)
 	if m.held != nil {
-		// systemd sets LISTEN_PID between fork and exec; a shell can too.
+		// LISTEN_PID must be the daemon's own process id, which is known only after fork. systemd
+		// sets the variable between fork and exec; here a shell does.
 		d.cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, d.cmd.Args...)...)
 		d.cmd.Env = append(os.Environ(), append(m.env, "LISTEN_FDS=1", "LISTEN_FDNAMES=milter")...)
 		d.cmd.ExtraFiles = []*os.File{m.held}
@@ -189,8 +190,8 @@ func (m *mx) terminate() error {
 	}
 }
 
-// finish stops the daemon if it runs, and returns an error if it raced, panicked
-// or exited with a failure.
+// finish stops the daemon if it is running. It returns an error if the daemon reported a data race,
+// panicked or exited with a failure.
 func (m *mx) finish() error {
 	d := m.current()
 	if d == nil {
@@ -213,7 +214,7 @@ func (m *mx) finish() error {
 // daemon is one running process.
 type daemon struct {
 	cmd    *exec.Cmd
-	killed bool // by the test
+	killed bool // the test itself killed the process, or has already checked its end
 	err    error
 	exited chan struct{} // closed once err is set
 }
@@ -229,7 +230,7 @@ func (d *daemon) gone() bool {
 
 func (d *daemon) signal(sig syscall.Signal) { _ = d.cmd.Process.Signal(sig) }
 
-// memory returns a value of the process's status, such as VmRSS, in bytes.
+// memory returns the value of one line of /proc/PID/status, such as VmRSS, in octets.
 func (m *mx) memory(t *testing.T, line string) int64 {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.current().cmd.Process.Pid))
@@ -249,7 +250,7 @@ func (m *mx) memory(t *testing.T, line string) int64 {
 	return 0
 }
 
-// forgetPeak makes VmHWM start again from the present size (proc(5),
+// forgetPeak resets VmHWM, the peak memory use of the daemon, to its present memory use (proc(5),
 // clear_refs).
 func (m *mx) forgetPeak(t *testing.T) {
 	t.Helper()
@@ -260,8 +261,8 @@ func (m *mx) forgetPeak(t *testing.T) {
 
 var web = http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// status returns the HTTP status of a page of the admin address, 0 without an
-// answer.
+// status returns the HTTP status of the page at path on the daemon's admin address, or 0 if nobody
+// answers.
 func (m *mx) status(path string) int {
 	resp, err := web.Get("http://" + m.admin + path)
 	if err != nil {
@@ -271,7 +272,8 @@ func (m *mx) status(path string) int {
 	return resp.StatusCode
 }
 
-// metric returns the value of a series, written as in the exposition format.
+// metric returns the value of a series from /metrics. The series is written as in the exposition
+// format: name{label="value"}.
 func (m *mx) metric(t *testing.T, series string) float64 {
 	t.Helper()
 	resp, err := web.Get("http://" + m.admin + "/metrics")
@@ -296,8 +298,8 @@ func (m *mx) metric(t *testing.T, series string) float64 {
 	return 0
 }
 
-// daemonLog collects what the daemon writes, messages of the race detector
-// included.
+// daemonLog collects everything that the daemon writes to standard output and standard error,
+// including the reports of the race detector.
 type daemonLog struct{ logs.Buffer }
 
 func (l *daemonLog) contains(s string) bool { return strings.Contains(l.String(), s) }
@@ -311,7 +313,7 @@ func (l *daemonLog) tail() string {
 // record is one JSON log line.
 type record map[string]any
 
-// records returns the lines with that msg.
+// records returns the log lines whose msg has the given value.
 func (l *daemonLog) records(msg string) (out []record) {
 	for line := range strings.Lines(l.String()) {
 		var r record
@@ -322,7 +324,7 @@ func (l *daemonLog) records(msg string) (out []record) {
 	return out
 }
 
-// logged returns the records with that msg in which key has that value.
+// logged returns the records with the given msg in which key has the given value.
 func (m *mx) logged(msg, key, value string) (found []record) {
 	for _, r := range m.log.records(msg) {
 		if r[key] == value {
@@ -332,7 +334,8 @@ func (m *mx) logged(msg, key, value string) (found []record) {
 	return found
 }
 
-// record waits for the only such record and returns it.
+// record waits for a log record with the given msg, key and value, and returns it. It fails the
+// test if there is more than one such record.
 func (m *mx) record(t *testing.T, msg, key, value string) record {
 	t.Helper()
 	var found []record
@@ -346,13 +349,15 @@ func (m *mx) record(t *testing.T, msg, key, value string) record {
 	return found[0]
 }
 
-// evaluated waits for the record of one evaluated message.
+// evaluated waits for the record "evaluated" in which key has the given value. The daemon writes
+// one such record for each message that it evaluates.
 func (m *mx) evaluated(t *testing.T, key, value string) record {
 	t.Helper()
 	return m.record(t, "evaluated", key, value)
 }
 
-// want checks keys of a record against their values as JSON would print them.
+// want takes pairs of a key and a value. Each key of the record must have the value that follows
+// it, compared as text.
 func (r record) want(t *testing.T, pairs ...string) {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {

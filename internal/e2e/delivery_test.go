@@ -15,9 +15,9 @@ import (
 // field is one header field as delivered, its value unfolded and trimmed.
 type field struct{ name, value string }
 
-// delivery is one message as Postfix delivered or held it.
+// delivery is one message as the MTA delivered or held it.
 type delivery struct {
-	fields []field // in wire order
+	fields []field // in the order of the message
 	body   []byte
 }
 
@@ -35,7 +35,7 @@ func parseDelivery(raw []byte) delivery {
 	return d
 }
 
-// all returns the values of the fields called name, in wire order.
+// all returns the values of the fields with the given name, in the order of the message.
 func (d delivery) all(name string) (values []string) {
 	for _, f := range d.fields {
 		if strings.EqualFold(f.name, name) {
@@ -45,7 +45,7 @@ func (d delivery) all(name string) (values []string) {
 	return values
 }
 
-// first returns the first field that was not written at delivery.
+// first returns the first header field, without counting the fields that the MTA adds at delivery.
 func (d delivery) first() field {
 	for _, f := range d.fields {
 		switch f.name {
@@ -63,14 +63,14 @@ type inbox struct {
 
 	mu   sync.Mutex
 	seen map[string]bool
-	mail map[string][]delivery // by recipient, as addressed
+	mail map[string][]delivery // by recipient address, as the client wrote it
 }
 
 func newInbox(dir string) *inbox {
 	return &inbox{dir: dir, seen: map[string]bool{}, mail: map[string][]delivery{}}
 }
 
-// to returns what was delivered to rcpt so far.
+// to returns the messages that have been delivered to rcpt so far.
 func (i *inbox) to(t *testing.T, rcpt string) []delivery {
 	t.Helper()
 	i.mu.Lock()
@@ -96,7 +96,7 @@ func (i *inbox) to(t *testing.T, rcpt string) []delivery {
 	return i.mail[rcpt]
 }
 
-// wait returns the one message delivered to rcpt.
+// wait waits for a message to rcpt and returns it. It fails the test if there is more than one.
 func (i *inbox) wait(t *testing.T, rcpt string) delivery {
 	t.Helper()
 	eventually(t, "a delivery to "+rcpt, func() bool { return len(i.to(t, rcpt)) > 0 })

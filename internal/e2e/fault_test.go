@@ -13,8 +13,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// silentDNS starts a DNS server that never answers. It returns the server's
-// address, and a function that returns the questions so far as "name TYPE".
+// silentDNS starts a DNS server that never answers. It returns the server's address, and a function
+// that lists the questions received so far, each as "name TYPE".
 func silentDNS(t *testing.T) (addr string, asked func() []string) {
 	t.Helper()
 	z := nameserver.Zone(t, "! *. * timeout")
@@ -22,8 +22,8 @@ func silentDNS(t *testing.T) (addr string, asked func() []string) {
 	return s.Addr(), z.Queries
 }
 
-// TestSilentDNS: if DNS answers nothing, the result is a temporary error within
-// the budget, and never a reject.
+// TestSilentDNS: if no DNS query is answered, the daemon decides within the budget (with a margin),
+// the results are temperror, and the message is accepted.
 func TestSilentDNS(t *testing.T) { eachMTA(t, testSilentDNS) }
 
 func testSilentDNS(t *testing.T, from slots) {
@@ -41,7 +41,7 @@ func testSilentDNS(t *testing.T, from slots) {
 
 	r := m.evaluated(t, "queue_id", id)
 	r.want(t, "verdict", "tag", "reason", "temperror", "not_decided", "policy timeout")
-	// The daemon keeps the budget; the rest is a margin for a busy machine.
+	// A busy machine may need longer than the budget that the daemon keeps.
 	const margin = 4 * time.Second
 	if seconds, ok := r["duration_seconds"].(float64); !ok || seconds > (budget+margin).Seconds() {
 		t.Errorf("end of message took %v s, the budget is %v", r["duration_seconds"], budget)
@@ -51,9 +51,8 @@ func testSilentDNS(t *testing.T, from slots) {
 	}
 }
 
-// TestKilledInSession: the daemon is killed between RCPT and DATA. Postfix defers
-// the message and delivers nothing unlabelled. When the daemon is back, the
-// sender's next try succeeds.
+// TestKilledInSession: the daemon is killed between RCPT and DATA. The MTA defers the message and
+// delivers nothing without a label. When the daemon runs again, the sender's next attempt succeeds.
 func TestKilledInSession(t *testing.T) { behindEach(t, plain, settings{}, testKilledInSession) }
 
 func testKilledInSession(t *testing.T, m *mx) {
@@ -67,8 +66,8 @@ func testKilledInSession(t *testing.T, m *mx) {
 		}
 	}
 	m.kill()
-	// Postfix notices at DATA or at the end of the message, depending on the events
-	// that the milter asked for.
+	// The MTA notices that the daemon is gone either at DATA or at the end of the message. This
+	// depends on which events the milter asked for.
 	r, err := c.cmd("DATA")
 	if err == nil && r.code == 354 {
 		r, err = c.content(message)
@@ -90,7 +89,8 @@ func testKilledInSession(t *testing.T, m *mx) {
 func TestKilledInMessage(t *testing.T) { eachMTA(t, testKilledInMessage) }
 
 func testKilledInMessage(t *testing.T, listeners slots) {
-	// With the silent server the message waits at its end until the daemon dies.
+	// The DNS server does not answer, so the daemon is still waiting at the end of the message when
+	// it is killed.
 	dns, asked := silentDNS(t)
 	m := newMXAt(t, listeners.take(t, plain), settings{
 		"dns": fmt.Sprintf("{servers: [%q], timeout: 20s, message_budget: 30s}", dns),
@@ -113,7 +113,7 @@ func testKilledInMessage(t *testing.T, listeners slots) {
 	if mail := run.inbox.to(t, to); len(mail) != 0 {
 		t.Fatalf("it was delivered all the same:\n%s", mail[0].header())
 	}
-	// The daemon is back, with a DNS server that answers, and the sender tries
+	// The daemon starts again, this time with a DNS server that answers, and the sender tries
 	// again.
 	if m.config, err = (settings{}).write(&run, m.slot); err != nil {
 		t.Fatal(err)
@@ -124,9 +124,8 @@ func testKilledInMessage(t *testing.T, listeners slots) {
 	m.evaluated(t, "queue_id", id)
 }
 
-// TestSigtermUnderLoad: the daemon is stopped by SIGTERM while eight connections
-// deliver, and started again. Every message is delivered exactly once, with its
-// label.
+// TestSigtermUnderLoad: the daemon is stopped by SIGTERM while eight connections deliver mail, and
+// then started again. Every message is delivered exactly once, with its label.
 func TestSigtermUnderLoad(t *testing.T) { behindEach(t, plain, settings{}, testSigtermUnderLoad) }
 
 func testSigtermUnderLoad(t *testing.T, m *mx) {
@@ -173,14 +172,14 @@ func testSigtermUnderLoad(t *testing.T, m *mx) {
 	}
 }
 
-// load sends messages as MTAs do: a message that is put off is tried again.
+// load sends messages like MTAs: it sends a message again after a temporary refusal.
 type load struct {
 	m     *mx
 	rcpts chan string
 
 	mu       sync.Mutex
 	done     int
-	deferred int // replies of 4xx so far
+	deferred int // number of 4xx replies so far
 	troubles []string
 }
 
@@ -206,8 +205,8 @@ func (l *load) note(r reply) {
 	}
 }
 
-// work sends until no recipient is left, at most perSession messages in a
-// connection.
+// work sends one message to each recipient from l.rcpts until that channel is closed. It sends at
+// most perSession messages in one connection.
 func (l *load) work(perSession int) {
 	var c *session
 	left := 0
@@ -240,7 +239,7 @@ func (l *load) work(perSession int) {
 			}
 			if r.code/100 == 4 {
 				l.putOff()
-				left = 0 // an MTA tries again on a new connection
+				left = 0 // try again on a new connection, as an MTA does
 			}
 			return r.code/100 != 4
 		})
@@ -248,11 +247,12 @@ func (l *load) work(perSession int) {
 	}
 }
 
-// TestLargeMessage: a body of 25 MB goes through the daemon without being held
-// in memory.
+// TestLargeMessage: while a message of 25 MB goes through the daemon, its memory grows by at most
+// 15 MB. So the daemon does not hold the whole body in memory.
 func TestLargeMessage(t *testing.T) {
 	eachMTA(t, func(t *testing.T, from slots) {
-		// Only memory that is still in use counts, so collect the garbage first.
+		// A low GOGC makes the garbage collector run often, so that the measurement counts little
+		// memory that is no longer in use.
 		testLargeMessage(t, newMXAt(t, from.take(t, plain), settings{}, "GOGC=20"))
 	})
 }
@@ -265,7 +265,7 @@ func testLargeMessage(t *testing.T, m *mx) {
 		t.Fatalf("the message has only %d octets", len(big))
 	}
 
-	// The first message fills caches that later messages use.
+	// Send a small message first, so that memory that is allocated once does not count.
 	to := recipient()
 	m.post(t, newsMX, unique("@news.example"), to, signed(t, mail{from: "letter@news.example"}.bytes(), "news.example", "s1")).accepted(t)
 	run.inbox.wait(t, to)
@@ -306,8 +306,8 @@ func TestSigtermIdle(t *testing.T) {
 	}
 }
 
-// TestDrainDeadline: a client that keeps its session open delays the stop only
-// until drain_timeout, and is put off then.
+// TestDrainDeadline: a client keeps its session open, but the daemon still stops after
+// drain_timeout. The next message in this session gets a temporary refusal from the MTA.
 func TestDrainDeadline(t *testing.T) {
 	behindEach(t, plain, settings{"drain_timeout": "500ms"}, testDrainDeadline)
 }
@@ -328,11 +328,11 @@ func testDrainDeadline(t *testing.T, m *mx) {
 	if r := c.offer(t, unique("@bank.example"), recipient(), mail{from: "info@bank.example"}.bytes()); r.code/100 != 4 {
 		t.Errorf("a message without the daemon got %s", r)
 	}
-	d.killed = true // finish need not check the end again
+	d.killed = true // finish must not stop the daemon again or check its exit code
 }
 
-// TestDeadNameServer: the daemon starts, and loses no mail, even if no DNS server
-// listens at the address in dns.servers.
+// TestDeadNameServer: no DNS server listens at the first address in dns.servers. The daemon starts
+// and uses the second server.
 func TestDeadNameServer(t *testing.T) {
 	shared(t)
 	t.Parallel()
@@ -344,9 +344,8 @@ func TestDeadNameServer(t *testing.T) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestHugeHeader: a header over the limit is refused, because a second From
-// could hide in the part that is not read. The next message of the session is
-// judged as usual.
+// TestHugeHeader: a header longer than the limit is refused, because a second From could hide in
+// the part that the daemon does not read. The next message of the session is evaluated normally.
 func TestHugeHeader(t *testing.T) {
 	m := defaultMX(t)
 	t.Parallel()

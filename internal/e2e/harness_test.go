@@ -10,9 +10,8 @@ import (
 	"github.com/emersion/go-milter"
 )
 
-// witness is a milter made with go-milter. It accepts every message and adds a
-// header field that says what the milter saw. It tests the harness without our
-// daemon.
+// witness is a milter made with go-milter, used to test this test harness without our daemon. It
+// accepts every message and adds a header field with the client and HELO that the MTA told it.
 type witness struct {
 	milter.NoOpMilter
 	client, helo string
@@ -64,13 +63,13 @@ func serveWitness(t *testing.T, s slot) {
 		}
 	})
 	t.Cleanup(func() {
-		_ = ln.Close() // not server.Close: it races with Serve
+		_ = ln.Close() // server.Close would race with Serve
 		wg.Wait()
 	})
 }
 
-// witnessed sends a message as p, and checks what the witness says of p and the
-// body of the delivered message.
+// witnessed sends a message as p. In the delivered message it checks the field that the witness
+// added, and the body.
 func (s slot) witnessed(t *testing.T, p peer, want string) {
 	t.Helper()
 	rcpt := recipient()
@@ -84,9 +83,9 @@ func (s slot) witnessed(t *testing.T, p peer, want string) {
 	}
 }
 
-// TestHarness tests the harness with a milter that is not ours. What XCLIENT says
-// arrives, mail is delivered once, the hold queue can be read, and Postfix defers
-// without a milter.
+// TestHarness tests the harness for Postfix with the milter witness in place of our daemon. The
+// milter sees the client that XCLIENT names, mail is delivered once, and the hold queue can be
+// read.
 func TestHarness(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
@@ -115,7 +114,7 @@ func TestHarness(t *testing.T) {
 	}
 }
 
-// TestHarnessWithoutMilter: a listener defers mail if its milter does not run.
+// TestHarnessWithoutMilter: a listener defers mail if its milter is not running.
 func TestHarnessWithoutMilter(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
@@ -125,7 +124,7 @@ func TestHarnessWithoutMilter(t *testing.T) {
 	}
 }
 
-// TestHarnessLogin: the listener with AUTH accepts any password.
+// TestHarnessLogin: the listener with AUTH accepts a login.
 func TestHarnessLogin(t *testing.T) {
 	s := shared(t)
 	t.Parallel()

@@ -1,20 +1,19 @@
-// Package e2e drives the real sekimori binary behind a real Postfix and a real
-// Sendmail: mail goes in by SMTP, and what counts is what the client was told,
-// what the MTA delivered or held, and what the daemon logged and counted.
+// Package e2e runs the real sekimori binary as the milter of a real Postfix and a real Sendmail.
+// The tests send mail by SMTP. They check the replies to the client, what the MTA delivered or
+// held, and what the daemon logged and counted.
 //
-// One Postfix instance with its own configuration, queue and data directories
-// serves the whole run. It has many smtpd listeners ("slots"), each with its
-// own milter address. So a test can put a daemon with its own configuration
-// behind its own listener and run in parallel to the others. XCLIENT sets the
-// client's address, name and HELO. Sendmail is set up in the same way;
-// sendmail_test.go says what differs.
+// One Postfix instance with its own configuration, queue and data directories serves the whole run.
+// It has many smtpd listeners ("slots"), each with its own milter address. A test can therefore put
+// a daemon with its own configuration behind its own listener, and tests can run in parallel.
+// XCLIENT sets the client's address, name and HELO. Sendmail is set up in a similar way; the
+// comments in sendmail_test.go describe the differences.
 //
-// All sockets are on one address of 127.0.0.0/8 that is drawn at random, so that
-// two runs on one machine do not disturb each other.
+// All sockets are on one address of 127.0.0.0/8 that is chosen at random. So two runs on one
+// machine do not disturb each other.
 //
-// The daemon is built once, with the race detector if the test itself has it. A
-// data race, a panic or an exit with a failure fails the test that started the
-// daemon.
+// The daemon is built once, with the race detector if the test itself was built with it. If a
+// daemon reports a data race, panics or exits with a failure, the test that started the daemon
+// fails. If this happens to a daemon that several tests share, the whole run fails.
 package e2e
 
 import (
@@ -41,8 +40,8 @@ type suite struct {
 	dir    string // the directory of all files that the run writes
 	host   string // the loopback address of all sockets
 	binary string
-	// buildErr is why the daemon could not be built. Tests of the harness do not
-	// need the daemon.
+	// buildErr is the error of building the daemon. The tests of the harness itself run even if the
+	// build failed.
 	buildErr error
 	race     bool // the daemon was built with the race detector
 
@@ -54,7 +53,7 @@ type suite struct {
 	spawn    chan func()
 
 	mu     sync.Mutex
-	common map[chan slot]*mx // see defaultMX; the key holds the listeners of an MTA
+	common map[chan slot]*mx // the shared daemons; the key is the channel of plain listeners of Postfix or of Sendmail (see sharedMX)
 }
 
 var (
@@ -72,9 +71,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// shared returns the suite. The first test that asks makes the suite, and not
-// TestMain, because the go command's cache of test results notices only the files
-// that are opened within a test.
+// shared returns the suite, and sets it up on the first call. TestMain does not set it up, because
+// the go command's cache of test results notices only the files that are opened while a test runs.
 func shared(t *testing.T) *suite {
 	t.Helper()
 	if missing := environment(); missing != "" {
@@ -90,7 +88,8 @@ func shared(t *testing.T) *suite {
 	return &run
 }
 
-// environment returns what these tests need and do not have, in words, or "".
+// environment returns a sentence about the first thing that these tests need and that is missing,
+// or "" if nothing is missing.
 func environment() string {
 	if runtime.GOOS != "linux" {
 		return "they need Linux"
@@ -107,8 +106,8 @@ func environment() string {
 }
 
 func (s *suite) open() error {
-	// The path of a unix socket has less than 108 octets, and that of t.TempDir may
-	// have more. Postfix's users must also be able to enter the directory.
+	// The path of a unix socket must be shorter than 108 octets, and a path below t.TempDir may be
+	// longer. Postfix's users must also be able to enter the directory.
 	dir, err := os.MkdirTemp("/tmp", "seki")
 	if err != nil {
 		return err
@@ -143,7 +142,8 @@ func (s *suite) open() error {
 	return postfixErr
 }
 
-// close ends everything. An error says what a shared daemon did wrong.
+// close stops all programs and removes all files of the run. It returns an error if a shared daemon
+// misbehaved.
 func (s *suite) close() (err error) {
 	for _, m := range s.common {
 		err = errors.Join(err, m.finish())
@@ -163,9 +163,8 @@ func (s *suite) close() (err error) {
 	return err
 }
 
-// build compiles the daemon. It opens every source file first, so that the go
-// command knows that this test's result depends on them, and does not take the
-// result from its cache after the daemon has changed.
+// build compiles the daemon. It opens the source files first. The go command then knows that the
+// test result depends on these files, and runs the test again after one of them has changed.
 func (s *suite) build() error {
 	root, err := repoRoot()
 	if err != nil {
@@ -229,9 +228,9 @@ func selfHasRace() bool {
 	return false
 }
 
-// spawner runs functions on one OS thread that lives as long as the process,
-// because a child gets its parent-death signal when the thread that started it
-// ends.
+// spawner returns a channel of functions and runs these functions on one OS thread. This thread
+// must live as long as the process: a child process gets its parent-death signal when the thread
+// that started it ends.
 func spawner() chan func() {
 	work := make(chan func())
 	go func() {
@@ -243,18 +242,20 @@ func spawner() chan func() {
 	return work
 }
 
-// start starts cmd such that it dies with this process, however the process ends.
+// start starts cmd on the thread of spawner. A parent-death signal set in cmd is therefore sent
+// when this process ends, for whatever reason.
 func (s *suite) start(cmd *exec.Cmd) error {
 	done := make(chan error)
 	s.spawn <- func() { done <- cmd.Start() }
 	return <-done
 }
 
-// patience bounds the wait for anything that must happen. Only a failing test
-// waits that long.
+// patience is the longest time that a test waits for something that must happen. Only a failing
+// test waits that long.
 const patience = 20 * time.Second
 
-// eventually polls until ok returns true. It fails the test after patience.
+// eventually calls ok again and again until it returns true. It fails the test if that takes longer
+// than patience.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	if !within(patience, ok) {

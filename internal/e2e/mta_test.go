@@ -5,25 +5,26 @@ import (
 	"time"
 )
 
-// mta is what the tests need to know of the program a slot belongs to.
+// mta is Postfix or Sendmail, with the operations that the tests need.
 type mta interface {
-	// dial connects to the slot such that the MTA sees p, and greets. An error
-	// means that no session came about; the server's refusal is a *refusal.
+	// dial connects to the slot so that the MTA sees the client p, and sends the greeting. If the
+	// server refuses the session, the error is a *refusal.
 	dial(s slot, p peer) (*session, error)
-	// clientName is what the MTA tells the daemon of p's name.
+	// clientName returns the name of client p that the MTA tells the daemon.
 	clientName(p peer) string
-	// said is what the MTA logged about the slot.
+	// said returns the end of the MTA's log, for the slot alone if the MTA can tell slots apart.
 	said(s slot) string
-	// holds tells whether message id is kept from delivery; it is cheap.
+	// holds reports whether the MTA has put message id in quarantine. It is cheap enough to be
+	// called often.
 	holds(id string) bool
-	// held waits until message id is kept from delivery and returns it.
+	// held waits until the MTA has put message id in quarantine, and returns the message.
 	held(t *testing.T, id string) delivery
 }
 
-// slots are the listeners no test uses at the moment.
+// slots holds, for each kind, the listeners that no test is using at the moment.
 type slots map[kind]chan slot
 
-// take gives the test a listener to itself.
+// take reserves a listener for the test until the test ends.
 func (s slots) take(t *testing.T, k kind) slot {
 	t.Helper()
 	select {
@@ -36,8 +37,8 @@ func (s slots) take(t *testing.T, k kind) slot {
 	}
 }
 
-// behindEach runs test behind each MTA with a daemon of these settings, or
-// with the one that tests share if there are none.
+// behindEach runs test once behind Postfix and once behind Sendmail. Each run gets a daemon with
+// the settings c, or the shared daemon if c is nil.
 func behindEach(t *testing.T, k kind, c settings, test func(t *testing.T, m *mx)) {
 	eachMTA(t, func(t *testing.T, from slots) {
 		if c == nil {
@@ -48,7 +49,7 @@ func behindEach(t *testing.T, k kind, c settings, test func(t *testing.T, m *mx)
 	})
 }
 
-// eachMTA runs test with Postfix's listeners and with Sendmail's.
+// eachMTA runs test twice: with the listeners of Postfix, and with those of Sendmail.
 func eachMTA(t *testing.T, test func(t *testing.T, from slots)) {
 	t.Parallel()
 	t.Run("Postfix", func(t *testing.T) {

@@ -7,19 +7,20 @@ import (
 	"testing"
 )
 
-// policyCases change the default policy by rules, a ramp or a candidate.
+// policyCases are messages judged with policy rules, a ramp or a candidate policy in the
+// configuration.
 var policyCases = []struct {
 	name, why string
 	settings  settings
-	files     map[string]string // the content of files; a key such as RULES in settings stands for the file's path
+	files     map[string]string // content of files, by key; the key in the settings is replaced by the path of the file
 	client    peer
-	from      string // the address in From and, with another local part, in MAIL FROM
+	from      string // the From address; MAIL FROM has the same domain and another local part
 	message   mail   // its From is set from the line above
 	fate      fate
 	reply     string
-	comment   string // within the dmarc result's comment
+	comment   string // text that the comment of the dmarc result must contain
 	log       []string
-	counted   []string // series whose value must be 1
+	counted   []string // metric series that must have the value 1
 }{
 	{
 		name: "a rule accepts", why: "the client's network is evidence enough for the one that relays for us",
@@ -30,7 +31,7 @@ var policyCases = []struct {
 		counted: []string{`messages_total{verdict="accept"}`, `override_rule_hits_total{rule="our-relay"}`, `dmarc_override_total{reason="local_policy"}`},
 	},
 	{
-		name: "a rule accepts by the client's name", why: "which Postfix is not asked for: iprev verifies it",
+		name: "a rule accepts by the client's name", why: "the daemon verifies the name by iprev and does not ask Postfix for it",
 		settings: settings{"policy": "{overrides: [{id: by-name, when: {client_name: [.news.example]}, then: accept}]}"},
 		client:   newsMX, from: "@bank.example",
 		fate: delivered, comment: "override trusted_forwarder: rule by-name",

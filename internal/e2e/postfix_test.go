@@ -19,30 +19,30 @@ import (
 const (
 	postfixDaemons = "/usr/lib/postfix/sbin"
 	postfixMaster  = postfixDaemons + "/master"
-	// localDomain is the domain that our Postfix delivers mail for.
+	// localDomain is the domain for which the MTA of the tests accepts and delivers mail.
 	localDomain = "rcpt.test"
 	// refusedRecipient is a recipient that Postfix itself refuses.
 	refusedRecipient = "refused@" + localDomain
 )
 
-// kind is what is special about a listener.
+// kind names the property in which a listener differs from the others.
 type kind string
 
 const (
-	plain  kind = "plain"  // milter over TCP
+	plain  kind = "plain"  // milter over TCP, nothing else special
 	socket kind = "socket" // milter over a unix socket
 	login  kind = "login"  // offers AUTH
-	filed  kind = "filed"  // acts on what the milter adds to headers
-	before kind = "before" // has smtpd_proxy_filter, and a second smtpd behind it (which has no milter in the first slot)
+	filed  kind = "filed"  // acts on the fields that the milter adds, by milter_header_checks
+	before kind = "before" // has smtpd_proxy_filter; a second smtpd behind it also has the milter, except in the first slot
 )
 
-// slot is one smtpd listener and the address at which it looks for a milter.
+// slot is one listener of an MTA, with the address at which the MTA looks for a milter.
 type slot struct {
 	kind   kind
 	name   string
-	smtp   string // host:port
-	milter string // as sekimori and Postfix both write it: inet:… or unix:…
-	admin  string // host:port free for the daemon
+	smtp   string // address of the SMTP listener, host:port
+	milter string // in the notation of sekimori and Postfix: inet:… or unix:…
+	admin  string // host:port for the daemon's admin address
 	mta    mta
 }
 
@@ -96,8 +96,8 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	return p, p.start()
 }
 
-// basePorts has the first port of each kind of slot. All ports are below the
-// range that the kernel uses for outgoing connections.
+// basePorts has the first port of each kind of slot. The SMTP, milter and admin ports are all below
+// the range that the kernel uses for outgoing connections.
 var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800, before: 3100}
 
 func newSlot(p *postfix, k kind, i int, host, dir string) slot {
@@ -116,7 +116,8 @@ func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 	return s
 }
 
-// masterEntry returns the lines of master.cf for the slot's smtpd and its milter.
+// masterEntry returns the lines of master.cf for the slot's smtpd. They contain the address of the
+// milter.
 func (s slot) masterEntry() string {
 	entry := s.smtp + " inet n - n - - smtpd -o smtpd_milters=" + s.milter + " -o syslog_name=postfix/" + s.name
 	if s.kind == login {
@@ -137,17 +138,19 @@ func (s slot) masterEntry() string {
 	return entry + "\n"
 }
 
-// proxied is added to a listener's port for the smtpd behind its proxy filter.
+// proxied is the difference between the port of a before listener and the port of the smtpd behind
+// its smtpd_proxy_filter.
 const proxied = 50
 
-// filingCleanup is the cleanup service of filed listeners. It exists because
-// milter_header_checks is a parameter of cleanup, not of smtpd.
+// filingCleanup is the line of master.cf for a cleanup service that only the filed listeners use.
+// They need their own service because milter_header_checks is a parameter of cleanup, not of smtpd.
 const filingCleanup = "filing unix n - n - 0 cleanup -o milter_header_checks=regexp:%s/milter_header_checks\n"
 
-// quarantineBox is the address of the example's REDIRECT in the tests.
+// quarantineBox replaces the REDIRECT address of the example deploy/postfix/milter_header_checks.
 const quarantineBox = "quarantine@" + localDomain
 
-// headerChecks returns the example in deploy with the address quarantineBox.
+// headerChecks returns the text of deploy/postfix/milter_header_checks with the address
+// quarantineBox.
 func headerChecks() (string, error) {
 	root, err := repoRoot()
 	if err != nil {
@@ -172,8 +175,8 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// The milter_ lines are those of deploy/postfix/main.cf for Postfix 3.7.
-// 65534 is Debian's nobody and nogroup.
+// milter_protocol and milter_default_action have the values of deploy/postfix/main.cf. Two of the
+// milter timeouts are shorter than there. User and group 65534 are Debian's nobody and nogroup.
 const mainCF = `
 compatibility_level = 3.6
 queue_directory = %[1]s/queue
@@ -222,8 +225,8 @@ milter_command_timeout = 30s
 milter_content_timeout = 60s
 `
 
-// layOut makes the directories with the owners and modes that "postfix check"
-// gives them. That command would take seconds.
+// layOut makes the directories of the instance with the owners and modes that "postfix check" would
+// set. It does not run "postfix check", because that takes seconds.
 func layOut(dir, mail string) error {
 	own := func(name string) (uid, gid int, err error) {
 		u, err := user.Lookup(name)
@@ -277,9 +280,9 @@ func layOut(dir, mail string) error {
 	return nil
 }
 
-// leashScript runs a command in a session of its own until standard input ends.
-// A parent-death signal would not do, because Postfix's master changes its
-// credentials, which clears that signal.
+// leashScript runs a command in a new session, and ends it with SIGTERM when the script's standard
+// input ends. A parent-death signal would not work: the kernel clears it when Postfix's master
+// changes its credentials.
 const leashScript = `setsid "$@" </dev/null & pid=$!; read -r _; kill -TERM $pid; wait $pid`
 
 func (p *postfix) start() error {
@@ -308,8 +311,8 @@ func (p *postfix) start() error {
 	return nil
 }
 
-// diagnose starts master on a terminal and returns its complaint. A mistake that
-// master finds before it has read its configuration is shown nowhere else.
+// diagnose starts Postfix's master on a terminal and returns its output. If master finds a mistake
+// before it has read its configuration, it writes the error only to a terminal.
 func (p *postfix) diagnose() []byte {
 	out, _ := exec.Command("script", "-qec", "timeout 3 "+postfixMaster+" -c "+p.etc+" -t", "/dev/null").CombinedOutput()
 	return out
@@ -326,7 +329,7 @@ func (p *postfix) stop() {
 
 func (p *postfix) said(s slot) string { return p.tail("/" + s.name + "/") }
 
-// tail returns the last lines of Postfix's log that contain what.
+// tail returns the last lines of Postfix's log that contain the given text.
 func (p *postfix) tail(what string) string {
 	data, err := os.ReadFile(p.log)
 	if err != nil {
@@ -348,7 +351,8 @@ type queued struct {
 	ID    string `json:"queue_id"`
 }
 
-// queue lists the messages that Postfix has not delivered yet.
+// queue returns the name of the queue of each message that Postfix has not delivered yet, by queue
+// id.
 func (p *postfix) queue(t *testing.T) map[string]string {
 	t.Helper()
 	out, err := exec.Command("postqueue", "-c", p.etc, "-j").Output()
@@ -367,8 +371,8 @@ func (p *postfix) queue(t *testing.T) map[string]string {
 	}
 }
 
-// holds reports whether message id is in the directory of the HOLD queue. This is
-// cheaper than postqueue, so that it can be asked often.
+// holds reports whether message id is in the directory of the HOLD queue. This is cheaper than
+// postqueue, so tests can call it often.
 func (p *postfix) holds(id string) bool {
 	_, err := os.Stat(filepath.Join(p.spool, "hold", id))
 	return err == nil

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TestTenRestarts: the daemon is restarted ten times while mail comes in. The
-// test holds the daemon's socket, as systemd does. No client is put off, and
-// every message is delivered exactly once, with its label.
+// TestTenRestarts: the daemon is restarted ten times while mail comes in. The test keeps the
+// daemon's listening socket open during the restarts, as systemd does. No client gets a temporary
+// refusal, and every message is delivered exactly once, with its label.
 func TestTenRestarts(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
@@ -24,7 +24,7 @@ func TestTenRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.held.Close() })
-	_ = ln.Close() // the duplicate keeps the socket
+	_ = ln.Close() // the file in m.held is a duplicate and keeps the socket open
 	if m.config, err = (settings{"listen": `["systemd:milter"]`}).write(s, m.slot); err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// TestSendmailHarness tests the harness with a milter that is not ours, as
-// TestHarness does for Postfix.
+// TestSendmailHarness tests the harness for Sendmail with the milter witness in place of our
+// daemon, as TestHarness does for Postfix.
 func TestSendmailHarness(t *testing.T) {
 	m := sharedSendmail(t)
 	t.Parallel()
@@ -36,8 +36,8 @@ func TestSendmailHarness(t *testing.T) {
 		want string
 	}{
 		{bankMX, "[192.0.2.10]/tcp4/192.0.2.10 mail.bank.example"},
-		// go-milter cannot read Sendmail's notation, which has all eight groups
-		// after "IPv6:". TestVerdicts shows that our daemon can.
+		// Sendmail writes "IPv6:" and then all eight groups. go-milter cannot parse such an
+		// address, so it shows <nil>. TestVerdicts shows that our daemon can parse it.
 		{sixMX, "[IPv6:2001:db8:0:0:0:0:0:25]/tcp6/<nil> mail.six.example"},
 	} {
 		sl.witnessed(t, p.peer, p.want)
@@ -48,9 +48,8 @@ func TestSendmailHarness(t *testing.T) {
 	}
 }
 
-// TestSendmailWithoutAnswer: Sendmail does what F= says while no daemon runs, and
-// when the daemon dies within a session. Without F= mail is delivered without a
-// label.
+// TestSendmailWithoutAnswer: if no daemon runs, or if the daemon dies within a session, Sendmail
+// does what F= in the filter line says. Without F= it delivers mail without a label.
 func TestSendmailWithoutAnswer(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -71,7 +70,7 @@ func TestSendmailWithoutAnswer(t *testing.T) {
 				t.Fatalf("without a daemon: %s, want %d because %s", r, c.code, c.why)
 			}
 			if c.code == 250 {
-				// The message keeps its forged field. This is why F=T matters.
+				// The message still has its forged field. This is why the deployed line has F=T.
 				if d := run.inbox.wait(t, to); len(d.ours()) != 1 {
 					t.Errorf("somebody has changed the message:\n%s", d.header())
 				}
@@ -95,10 +94,10 @@ func TestSendmailWithoutAnswer(t *testing.T) {
 	}
 }
 
-// TestSendmailSilentDNS: Sendmail waits at most R:10s for each answer, and at the
-// end of the message for each sign of progress. Here DNS is silent for longer
-// than that, and the message is still accepted: no step before the end of the
-// message waits for DNS, and at the end the daemon shows progress.
+// TestSendmailSilentDNS: Sendmail waits at most 10 seconds (R:10s) for each answer of the milter.
+// At the end of the message the wait begins again with each sign of progress. In this test DNS does
+// not answer for 13 seconds, and the message is still accepted. The daemon waits for DNS only at
+// the end of the message, and there it shows progress.
 func TestSendmailSilentDNS(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -116,9 +115,8 @@ func TestSendmailSilentDNS(t *testing.T) {
 	}
 }
 
-// TestSendmailHeaderSize: Sendmail's own MaxHeadersLength, 32768 octets, is lower
-// than our limit. A smaller header is judged whole, and after a refusal the
-// session goes on.
+// TestSendmailHeaderSize: Sendmail's MaxHeadersLength (32768 octets) is lower than our own limit.
+// Sendmail refuses a longer header, and the session goes on. All of a shorter header is evaluated.
 func TestSendmailHeaderSize(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -141,8 +139,9 @@ func TestSendmailHeaderSize(t *testing.T) {
 	}
 }
 
-// TestSendmailQuarantine: mailq -qQ shows the reason to the postmaster, and a
-// message that is released arrives with its label.
+// TestSendmailQuarantine: the queue file of a quarantined message has the reason that mailq -qQ
+// shows to the postmaster. When the postmaster releases the message, it is delivered with its
+// label.
 func TestSendmailQuarantine(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -162,7 +161,7 @@ func TestSendmailQuarantine(t *testing.T) {
 	if want := []byte("dmarc_quarantine "); !bytes.HasPrefix(reason, want) {
 		t.Errorf("the reason is %q, want %s and the id of the log", reason, want)
 	}
-	for _, step := range [][]string{{"-qQ", "-qI" + id, "-Q"}, {"-qI" + id}} { // out of quarantine, and delivered
+	for _, step := range [][]string{{"-qQ", "-qI" + id, "-Q"}, {"-qI" + id}} { // take the message out of quarantine, then deliver it
 		if out, err := s.tool(step...); err != nil {
 			t.Fatalf("sendmail %s: %v\n%s", step, err, out)
 		}
@@ -170,8 +169,9 @@ func TestSendmailQuarantine(t *testing.T) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=fail", "dmarc=fail header.from=shop.example")
 }
 
-// TestHeaderAsWritten: simple header canonicalization signs every octet, so the
-// MTA must show, and the daemon must hash, the space between colon and value.
+// TestHeaderAsWritten: a signature with simple header canonicalization covers every octet of a
+// field. It is valid only if the MTA passes the space between colon and value to the daemon, and
+// the daemon includes this space in the hash.
 func TestHeaderAsWritten(t *testing.T) {
 	behindEach(t, plain, nil, testHeaderAsWritten)
 }
@@ -195,13 +195,13 @@ func testHeaderAsWritten(t *testing.T, m *mx) {
 	}
 }
 
-// probe is a milter on our own milter server. It keeps what the MTA told it and
-// refuses each message with a text that has "%" in it.
+// probe is a milter made with our own package milter. It records what the MTA tells it, and refuses
+// each message with a text that contains "%".
 type probe struct {
 	conn *milter.Conn
 	addr string
-	// seen gets the macros at the end of the message, and under "client" the
-	// client's address.
+	// seen receives the values of some macros at the end of the message, and the client's address
+	// under the key "client".
 	seen chan map[string]string
 }
 
@@ -229,7 +229,8 @@ func (p *probe) EndOfMessage(context.Context, *milter.Modifier) milter.Reply {
 	return milter.Custom(smtp.New(550, "5.7.1", percentText))
 }
 
-// serveProbe serves one message on ln. The channel gets what the probe saw.
+// serveProbe starts a milter server with a probe on ln. The returned channel receives what the
+// probe saw for the message that the test sends.
 func serveProbe(t *testing.T, ln net.Listener) <-chan map[string]string {
 	t.Helper()
 	seen := make(chan map[string]string, 1)
@@ -253,8 +254,9 @@ func serveProbe(t *testing.T, ln net.Listener) <-chan map[string]string {
 	return seen
 }
 
-// TestPercentInReply: a "%" in a reply reaches the client. To an MTA it is the
-// beginning of a format, and Sendmail drops the whole text of a bad format.
+// TestPercentInReply: a "%" in a milter's reply text reaches the client. MTAs use the text as a
+// format string, so our package milter must escape "%". Sendmail drops the whole text if the format
+// is invalid.
 func TestPercentInReply(t *testing.T) {
 	eachMTA(t, func(t *testing.T, from slots) {
 		sl := from.take(t, plain)
@@ -270,9 +272,10 @@ func TestPercentInReply(t *testing.T) {
 	})
 }
 
-// TestSendmailMacros: Sendmail sends the queue id, the TLS version and the login
-// because the daemon asks for them, without the macro lines of
-// deploy/sendmail/sekimori.mc. The milter is reached by TCP, as in the README.
+// TestSendmailMacros: Sendmail sends the queue id, the TLS version and the login, because the
+// daemon asks for these macros. The macro lines in deploy/sendmail/sekimori.mc are not needed for
+// that, and this test does not use them. The MTA reaches the milter by TCP, as the README
+// describes.
 func TestSendmailMacros(t *testing.T) {
 	s := sharedSendmail(t)
 	t.Parallel()
@@ -306,7 +309,7 @@ func TestSendmailMacros(t *testing.T) {
 	}
 }
 
-// startTLS encrypts the session and greets again.
+// startTLS starts TLS and sends EHLO again.
 func (c *session) startTLS(helo string) error {
 	if r, err := c.cmd("STARTTLS"); err != nil || r.code != 220 {
 		return errors.Join(err, &refusal{r})

@@ -11,10 +11,10 @@ import (
 	"sekimori/internal/milter/sockets"
 )
 
-// namespace makes a network namespace that has the clients' addresses, and a host
-// name with a dot, without which Sendmail waits a minute. It runs the functions
-// that come on the channel in one thread of the namespace. The namespace lives as
-// long as that thread and the processes started in it.
+// namespace makes a network namespace whose loopback interface has the addresses of all clients. It
+// sets a host name with a dot, because without one Sendmail waits a minute when it starts. It
+// returns a channel of functions; one thread in the namespace runs these functions. The namespace
+// lives as long as this thread and the processes that it started.
 func namespace() (chan func(), error) {
 	work, ready := make(chan func()), make(chan error)
 	go func() {
@@ -41,7 +41,7 @@ func namespace() (chan func(), error) {
 		}
 		ready <- err
 		if err != nil {
-			return // the thread ends with its namespaces
+			return // the locked thread ends, and its namespaces with it
 		}
 		for f := range work {
 			f()
@@ -50,8 +50,8 @@ func namespace() (chan func(), error) {
 	return work, <-ready
 }
 
-// within runs f on the namespace's thread. A socket made there, or a process
-// started there, belongs to the namespace.
+// within runs f on the thread of the namespace and waits until f returns. A socket or a process
+// that f creates belongs to the namespace.
 func (m *sendmail) within(f func()) {
 	done := make(chan struct{})
 	m.inside <- func() {
@@ -61,7 +61,7 @@ func (m *sendmail) within(f func()) {
 	<-done
 }
 
-// listen opens the milter's socket of a tcp listener.
+// listen opens the milter socket of a listener of kind tcp, within the namespace.
 func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
 	m.within(func() {
 		var listeners []net.Listener
@@ -72,7 +72,8 @@ func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
 	return ln, err
 }
 
-// connect dials within the namespace.
+// connect connects to an address within the namespace, from the given source address unless it is
+// "".
 func (m *sendmail) connect(from, to string) (conn net.Conn, err error) {
 	dialer := net.Dialer{Timeout: patience}
 	if from != "" {

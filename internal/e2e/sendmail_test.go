@@ -15,32 +15,31 @@ import (
 	"testing"
 )
 
-// sendmail is a private instance of Debian's Sendmail. It is unpacked beside
-// Postfix, because the two packages conflict. Sendmail does not have XCLIENT, so
-// it runs in a network namespace whose loopback interface has the clients'
-// addresses, and gets real connections from there. The daemon runs outside of the
-// namespace and is reached by a unix socket, as deploy/sendmail recommends.
+// sendmail is a private instance of Debian's Sendmail. Its packages are unpacked into a separate
+// directory, because they conflict with those of Postfix. Sendmail does not have XCLIENT. It
+// therefore runs in a network namespace whose loopback interface has the addresses of the clients,
+// and the tests connect from these addresses. The daemon runs outside of the namespace and is
+// reached by a unix socket, as deploy/sendmail recommends.
 type sendmail struct {
 	dir    string
 	cf     string
-	inside chan func() // functions that run in the namespace
+	inside chan func() // receives functions to be run in the namespace
 	slots
-	leash io.WriteCloser // as in postfix
+	leash io.WriteCloser // the instance stops when this is closed or when the test's process ends
 	cmd   *exec.Cmd
 	auth  net.Listener
 }
 
 const (
-	// sendmailRoot is where .ci/run unpacks the packages, unless the variable
-	// says otherwise.
+	// sendmailRoot is the directory into which .ci/run unpacks the packages. The environment
+	// variable in sendmailRootVar can name another directory.
 	sendmailRoot    = "/opt/sekimori-test/sendmail"
 	sendmailRootVar = "SEKIMORI_TEST_SENDMAIL"
 	sendmailMacros  = "/usr/share/sendmail/cf/"
-	// unfailing is the kind of listener whose filter has no F=, so that Sendmail
-	// goes on if the filter does not answer.
+	// unfailing is the kind of listener whose filter line has no F=. If the filter does not answer,
+	// Sendmail then accepts the mail without it.
 	unfailing kind = "unfailing"
-	// tcp is the kind of listener whose filter is reached by TCP, within the
-	// namespace.
+	// tcp is the kind of listener that reaches its filter by TCP within the namespace.
 	tcp kind = "tcp"
 )
 
@@ -55,7 +54,7 @@ func sendmailProgram() string {
 	return filepath.Join(root, "usr/libexec/sendmail/sendmail")
 }
 
-// sendmailMissing returns what is missing to run Sendmail, in words, or "".
+// sendmailMissing returns a sentence about the first thing that is missing to run Sendmail, or "".
 func sendmailMissing() string {
 	for _, program := range []string{"m4", "ip", "unshare"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -76,7 +75,7 @@ var (
 	sendmailFailure error
 )
 
-// sharedSendmail returns the instance. The first test that asks starts it.
+// sharedSendmail returns the Sendmail instance, and starts it on the first call.
 func sharedSendmail(t *testing.T) *sendmail {
 	t.Helper()
 	s := shared(t)
@@ -98,9 +97,8 @@ func sharedSendmail(t *testing.T) *sendmail {
 	return s.sendmail
 }
 
-// startSendmail starts the instance with its files in /run, because Sendmail
-// refuses a milter's socket below a directory that others can write to, such as
-// /tmp.
+// startSendmail starts the instance. Its files are in /run, because Sendmail refuses a milter
+// socket below a directory such as /tmp that others can write to.
 func startSendmail(host, mail string) (*sendmail, error) {
 	dir, err := os.MkdirTemp("/run", "seki")
 	if err != nil {
@@ -150,14 +148,16 @@ func startSendmail(host, mail string) (*sendmail, error) {
 	return m, m.start()
 }
 
-// sendmailListener is an IPv4 and an IPv6 listener with one filter.
+// sendmailListener is the configuration of an IPv4 listener and an IPv6 listener with the same
+// filter.
 const sendmailListener = "DAEMON_OPTIONS(`Name=%[1]s, Family=inet, Addr=127.0.0.1, Port=%[2]s, InputMailFilters=%[1]s')dnl\n" +
 	"DAEMON_OPTIONS(`Name=%[1]s-6, Family=inet6, Addr=::1, Port=%[2]s, InputMailFilters=%[1]s')dnl\n"
 
 const deployedSocket = "unix:/run/sekimori/milter.sock"
 
-// deployedFilter returns the line that deploy proposes. The lines about macros
-// are left out, because the daemon must get these macros by asking for them.
+// deployedFilter returns the INPUT_MAIL_FILTER line of deploy/sendmail/sekimori.mc. The file's
+// lines about macros are not used: the tests must show that the daemon gets these macros by asking
+// for them.
 func deployedFilter() (string, error) {
 	root, err := repoRoot()
 	if err != nil {
@@ -198,10 +198,11 @@ func (m *sendmail) newSlot(k kind, host string) slot {
 	return s
 }
 
-// configure makes sendmail.cf from Sendmail's m4 macros and what deploy proposes.
+// configure makes sendmail.cf from testdata/sendmail.mc, the lines of the listeners and Sendmail's
+// m4 macros.
 func (m *sendmail) configure(listeners, mail string) error {
 	inbox := filepath.Join(mail, "inbox")
-	for _, d := range []string{"new", "tmp", "cur"} { // Postfix makes them with its first delivery
+	for _, d := range []string{"new", "tmp", "cur"} { // Postfix makes these directories only with its first delivery
 		path := filepath.Join(inbox, d)
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			return err
@@ -239,8 +240,9 @@ func (m *sendmail) configure(listeners, mail string) error {
 	return os.WriteFile(m.cf, cf, 0o644)
 }
 
-// withSASL runs a command with Cyrus SASL's configuration directory replaced,
-// for the command alone.
+// withSASL runs a command with another directory in place of Cyrus SASL's configuration directory
+// /usr/lib/sasl2. It must run in a mount namespace of its own, so that no other process is
+// affected.
 const withSASL = `mount --bind "$0" /usr/lib/sasl2 && exec "$@"`
 
 func (m *sendmail) start() error {
@@ -295,12 +297,12 @@ func (m *sendmail) dial(s slot, p peer) (*session, error) {
 	return greet(conn, "EHLO "+p.helo)
 }
 
-// clientName returns the address, because no name server answers in the
-// namespace.
+// clientName returns the client's address in brackets. Sendmail knows no names, because no name
+// server answers in the namespace.
 func (*sendmail) clientName(p peer) string { return "[" + p.addr + "]" }
 
-// said returns the end of Sendmail's milter trace. Sendmail's log goes to syslog,
-// which the test does not read.
+// said returns the end of Sendmail's milter trace for all slots. Sendmail's log goes to syslog,
+// which the tests do not read.
 func (m *sendmail) said(slot) string {
 	data, err := os.ReadFile(filepath.Join(m.dir, "log"))
 	if err != nil {
@@ -310,14 +312,15 @@ func (m *sendmail) said(slot) string {
 	return string(data[max(0, len(data)-enough):])
 }
 
-// holds reports whether the queue has the file of a quarantined message, which
-// is called hf instead of qf.
+// holds reports whether message id is quarantined. Its queue file is then called hf… instead of
+// qf….
 func (m *sendmail) holds(id string) bool {
 	_, err := os.Stat(filepath.Join(m.dir, "queue", "hf"+id))
 	return err == nil
 }
 
-// held reads the message from the queue, after mailq -qQ has shown it.
+// held waits until message id is quarantined, checks that mailq -qQ shows it, and reads it from the
+// queue.
 func (m *sendmail) held(t *testing.T, id string) delivery {
 	t.Helper()
 	eventually(t, "message "+id+" in quarantine", func() bool { return m.holds(id) })
@@ -333,14 +336,14 @@ func (m *sendmail) held(t *testing.T, id string) delivery {
 	return parseDelivery(append(append(queueHeader(control), '\n'), body...))
 }
 
-// tool runs Sendmail's program as the postmaster would.
+// tool runs the sendmail program within the namespace, as the postmaster would.
 func (m *sendmail) tool(args ...string) (out []byte, err error) {
 	m.within(func() { out, err = exec.Command(sendmailProgram(), append(args, "-C"+m.cf)...).CombinedOutput() })
 	return out, err
 }
 
-// queueHeader extracts the header fields of a queue file: lines H?flags?field
-// with their folds.
+// queueHeader extracts the message's header fields from a queue file. There a field is a line
+// "H?flags?name: value", followed by its continuation lines.
 func queueHeader(control []byte) []byte {
 	var header []byte
 	within := false

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// TestOneSession: the facts of the connection hold for every message of a
-// session. Those of a message do not reach the next one, whatever became of it.
+// TestOneSession: the client's address and HELO name hold for every message of a session. The
+// sender and author of one message do not affect the next message, whether the first message was
+// accepted or refused.
 func TestOneSession(t *testing.T) { behindEach(t, plain, nil, testOneSession) }
 
 func testOneSession(t *testing.T, m *mx) {
@@ -24,7 +25,7 @@ func testOneSession(t *testing.T, m *mx) {
 		{"someone else's author", "@bank.example", "letter@news.example", 550, nil},
 		{"someone else's envelope", "@club.example", "chair@club.example", 250,
 			[]string{"spf=fail", "dmarc=fail header.from=club.example", "iprev=pass policy.iprev=192.0.2.10"}},
-		{"nobody's envelope", "", "letter@news.example", 550, nil}, // HELO has no SPF record, and the host is not the author's
+		{"nobody's envelope", "", "letter@news.example", 550, nil}, // HELO has no SPF record, and the author's domain does not permit this host
 		{"the bank's own mail again", "@bank.example", "info@bank.example", 250,
 			[]string{"spf=pass", "dmarc=pass header.from=bank.example", "iprev=pass policy.iprev=192.0.2.10"}},
 	}
@@ -42,8 +43,8 @@ func testOneSession(t *testing.T, m *mx) {
 	}
 }
 
-// TestRefusedRecipient: if Postfix refuses one recipient, the message and the
-// session go on.
+// TestRefusedRecipient: if the MTA refuses one recipient, the other recipients and later messages
+// of the session are handled normally.
 func TestRefusedRecipient(t *testing.T) { behindEach(t, plain, nil, testRefusedRecipient) }
 
 func testRefusedRecipient(t *testing.T, m *mx) {
@@ -67,8 +68,7 @@ func testRefusedRecipient(t *testing.T, m *mx) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestAbandonedTransaction: a transaction that RSET ends does not affect the
-// next one.
+// TestAbandonedTransaction: a transaction ended by RSET does not affect the next transaction.
 func TestAbandonedTransaction(t *testing.T) { behindEach(t, plain, nil, testAbandonedTransaction) }
 
 func testAbandonedTransaction(t *testing.T, m *mx) {
@@ -83,7 +83,8 @@ func testAbandonedTransaction(t *testing.T, m *mx) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestSeveralRecipients: one message, one verdict, one label for all.
+// TestSeveralRecipients: a message to three recipients is evaluated once, and each recipient gets
+// it with the label.
 func TestSeveralRecipients(t *testing.T) { behindEach(t, plain, nil, testSeveralRecipients) }
 
 func testSeveralRecipients(t *testing.T, m *mx) {
@@ -98,7 +99,7 @@ func testSeveralRecipients(t *testing.T, m *mx) {
 	}
 }
 
-// forgedResults claim to be ours, however they are written.
+// forgedResults are Authentication-Results fields that use our authserv-id, in several spellings.
 var forgedResults = []string{
 	"Authentication-Results: " + authServID + "; dkim=pass header.d=forged1.example",
 	"authentication-results:" + authServID + " 1; dkim=pass header.d=forged2.example",
@@ -107,7 +108,7 @@ var forgedResults = []string{
 	"Authentication-Results:\r\n " + authServID + ";\r\n spf=pass smtp.mailfrom=forged5.example",
 }
 
-// foreignResults are not ours, although some names are close to ours.
+// foreignResults are values with another authserv-id, sometimes similar to ours.
 var foreignResults = []string{
 	"mx.other.example; dkim=pass header.d=foreign1.example",
 	"not-" + authServID + "; spf=pass smtp.mailfrom=foreign2.example",
@@ -115,13 +116,14 @@ var foreignResults = []string{
 	authServID + ".other.example; dmarc=pass header.from=foreign4.example",
 }
 
-// TestForgedResults: every field that claims our name is deleted, wherever it is
-// in the header (CVE-2022-48521). Those of others stay, unchanged and in order.
-// Our own field is the first, and there is only one.
+// TestForgedResults: every Authentication-Results field with our authserv-id is deleted, at any
+// place in the header (CVE-2022-48521). The fields with another authserv-id stay, unchanged and in
+// order. Our own field is the first one, and there is only one of ours.
 func TestForgedResults(t *testing.T) { behindEach(t, plain, nil, testForgedResults) }
 
 func testForgedResults(t *testing.T, m *mx) {
-	// forged, foreign, forged, forged, foreign ... the last at the end.
+	// The order is: forged, foreign, forged, forged, foreign and so on. A foreign field and all
+	// forged fields once more are at the end.
 	var fields []string
 	for i, f := range forgedResults {
 		fields = append(fields, f)
@@ -132,7 +134,7 @@ func testForgedResults(t *testing.T, m *mx) {
 	fields = append(fields, "X-Between: yes", "Authentication-Results: "+foreignResults[1])
 	message := mail{from: "letter@news.example", extra: append(fields, forgedResults...)}.bytes()
 
-	// The forger signs the fields too. The signature must make no difference.
+	// The forger also signs the message. The valid signature must not keep forged fields in place.
 	message = signed(t, message, "news.example", "s1")
 	to := recipient()
 	m.post(t, newsMX, unique("@news.example"), to, message).accepted(t)
@@ -148,8 +150,8 @@ func testForgedResults(t *testing.T, m *mx) {
 	}
 }
 
-// TestForgedInHeld: forged results are deleted from a held message too, because
-// it may be released by hand.
+// TestForgedInHeld: forged results are also deleted from a message that is held, because the
+// postmaster may release it later.
 func TestForgedInHeld(t *testing.T) { behindEach(t, plain, nil, testForgedInHeld) }
 
 func testForgedInHeld(t *testing.T, m *mx) {
@@ -159,8 +161,8 @@ func testForgedInHeld(t *testing.T, m *mx) {
 	d.label(t).want(t, "spf=fail", "dmarc=fail")
 }
 
-// TestNothingOfTheSendersIsAResult: of an address that the sender chose, only the
-// domain is in the field, so that no reader finds a result in it.
+// TestNothingOfTheSendersIsAResult: our field contains only the domain of the address in MAIL FROM.
+// So text in the local part, which the sender chose, cannot look like a result.
 func TestNothingOfTheSendersIsAResult(t *testing.T) {
 	behindEach(t, plain, nil, testNothingOfTheSendersIsAResult)
 }
@@ -185,8 +187,8 @@ func testNothingOfTheSendersIsAResult(t *testing.T, m *mx) {
 	}
 }
 
-// TestSMTPUTF8: if MAIL has the parameter SMTPUTF8, our field is delivered in
-// UTF-8. Without the parameter the same domain is written in A-labels.
+// TestSMTPUTF8: if MAIL has the parameter SMTPUTF8, the domain in our field is written in UTF-8.
+// Without the parameter the same domain is written in A-labels.
 func TestSMTPUTF8(t *testing.T) {
 	shared(t)
 	m := newMX(t, plain, settings{"headers": "{mailfrom: address}"})
@@ -213,8 +215,8 @@ func TestSMTPUTF8(t *testing.T) {
 	}
 }
 
-// TestUnixSocket: a daemon behind a unix socket serves Postfix, also if an older
-// daemon left its socket file behind.
+// TestUnixSocket: a daemon on a unix socket serves Postfix, even if a killed daemon left its socket
+// file behind.
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	m := newMX(t, socket, nil)
@@ -229,8 +231,7 @@ func TestUnixSocket(t *testing.T) {
 	run.inbox.wait(t, to).label(t).want(t, "spf=pass", "dmarc=pass")
 }
 
-// TestTrusted: mail of trusted networks and of users who logged in is not
-// evaluated.
+// TestTrusted: mail from trusted networks and from users who logged in is not evaluated.
 func TestTrusted(t *testing.T) {
 	behindEach(t, login, settings{"trusted": `{networks: [127.0.0.0/8, "2001:db8:beef::/48"], authenticated: true}`}, testTrusted)
 }
@@ -241,10 +242,11 @@ func testTrusted(t *testing.T, m *mx) {
 		name   string
 		client peer
 		login  bool
-		forged int // fields in our name that stay
+		forged int // number of fields with our authserv-id that stay in the message
 		reason string
 	}{
-		// A gateway of ours in a trusted network may have written them.
+		// Fields with our authserv-id stay, because a gateway of ours in the trusted network may
+		// have written them.
 		{"network", inside, false, 2, "trusted_network"},
 		{"IPv6 network", peer{"", "2001:db8:beef::5", "desk.rcpt.test"}, false, 2, "trusted_network"},
 		{"user", spoofer, true, 0, "authenticated"},

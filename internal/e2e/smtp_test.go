@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// peer is the SMTP client that the MTA sees.
+// peer is an SMTP client as the MTA sees it.
 type peer struct {
 	name string // its verified host name, "" if it has none
 	addr string // "192.0.2.10" or "2001:db8::25"
 	helo string
 }
 
-// The clients of the zone.
+// The clients of the tests. All of them except inside are in the DNS zone of the tests.
 var (
 	newsMX   = peer{"mail.news.example", "192.0.2.1", "mail.news.example"}
 	bankMX   = peer{"mail.bank.example", "192.0.2.10", "mail.bank.example"}
@@ -29,7 +29,7 @@ var (
 	inside   = peer{"", "127.0.0.9", "desk.rcpt.test"}
 )
 
-// reply is the server's reply: a code and its text, the lines joined by \n.
+// reply is an SMTP reply: the code, and the text with its lines joined by \n.
 type reply struct {
 	code int
 	text string
@@ -55,13 +55,13 @@ type session struct {
 	text *textproto.Conn
 }
 
-// sessionLimit bounds every session, so that no test can hang.
+// sessionLimit is the deadline of every session. It ends a test that would otherwise hang.
 const sessionLimit = 90 * time.Second
 
-// dial connects to the slot as p.
+// dial connects to the slot as client p.
 func (s slot) dial(p peer) (*session, error) { return s.mta.dial(s, p) }
 
-// dial connects and says by XCLIENT who the client is.
+// dial connects to Postfix and uses XCLIENT to set the client's address, name and HELO.
 func (*postfix) dial(s slot, p peer) (*session, error) {
 	conn, err := net.DialTimeout("tcp", s.smtp, patience)
 	if err != nil {
@@ -79,7 +79,7 @@ func (*postfix) dial(s slot, p peer) (*session, error) {
 
 func (*postfix) clientName(p peer) string { return p.name }
 
-// greet begins a session with commands that must succeed.
+// greet reads the greeting and sends commands that must succeed.
 func greet(conn net.Conn, commands ...string) (*session, error) {
 	_ = conn.SetDeadline(time.Now().Add(sessionLimit))
 	c := &session{conn: conn, text: textproto.NewConn(conn)}
@@ -90,7 +90,7 @@ func greet(conn net.Conn, commands ...string) (*session, error) {
 	return c, nil
 }
 
-// refusal is the error of a reply that was not the expected one.
+// refusal is the error for an SMTP reply with another code than expected.
 type refusal struct{ reply }
 
 func (r *refusal) Error() string { return r.String() }
@@ -115,7 +115,7 @@ func (c *session) read() (reply, error) {
 	return reply{code, text}, err
 }
 
-// expect reads a reply whose code must begin with the digit class.
+// expect reads a reply. Its code must begin with the digit class.
 func (c *session) expect(class int) error {
 	r, err := c.read()
 	if err == nil && r.code/100 != class {
@@ -141,9 +141,9 @@ func (c *session) login() error {
 	return err
 }
 
-// send sends one message. from and to are what is between the angle brackets. It
-// returns the reply after the message, or the first refusal. A refused recipient
-// ends the transaction only if no other is left, as with an MTA.
+// send sends one message. from and to are addresses without angle brackets. It returns the reply
+// after the message, or the first refusal. If the server refuses a recipient, send goes on with the
+// others, as an MTA does, and stops only if none is left.
 func (c *session) send(from string, to []string, message []byte) (reply, error) {
 	r, err := c.cmd("MAIL FROM:<%s>", from)
 	if err != nil || r.code/100 != 2 {
@@ -170,7 +170,8 @@ func (c *session) send(from string, to []string, message []byte) (reply, error) 
 	return c.content(message)
 }
 
-// content sends the message, whose lines end in CRLF, after a 354.
+// content sends DATA's content after a 354 reply and returns the final reply. The lines of message
+// must end in CRLF.
 func (c *session) content(message []byte) (reply, error) {
 	stuffed := bytes.ReplaceAll(append([]byte("\r\n"), message...), []byte("\r\n."), []byte("\r\n.."))[2:]
 	if !bytes.HasSuffix(stuffed, []byte("\r\n")) {
@@ -199,7 +200,7 @@ func (s slot) open(t *testing.T, p peer) *session {
 	return c
 }
 
-// offer is send, but fails the test without a reply.
+// offer is like send with one recipient, but fails the test if there is no reply.
 func (c *session) offer(t *testing.T, from, to string, message []byte) reply {
 	t.Helper()
 	r, err := c.send(from, []string{to}, message)
@@ -228,8 +229,8 @@ func (r reply) accepted(t *testing.T) string {
 	return id
 }
 
-// attempt is one try of an MTA to send a message. Every failure is a reply; a
-// lost connection counts as 421 (RFC 5321 §3.8).
+// attempt tries to send one message, as an MTA does. It returns failures as replies too: a lost
+// connection counts as 421 (RFC 5321 §3.8).
 func (s slot) attempt(p peer, from, to string, message []byte) reply {
 	c, err := s.dial(p)
 	if err == nil {

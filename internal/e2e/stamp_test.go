@@ -6,11 +6,12 @@ import (
 	"testing"
 )
 
-// forgedWords are fields with which a sender claims our verdict.
+// forgedWords are X-Sekimori-Verdict fields written by a sender. The daemon writes its verdict word
+// in a field with this name.
 const forgedWords = "X-Sekimori-Verdict: pass\r\nx-sekimori-verdict:\r\n pass\r\nX-Sekimori-Verdict : pass\r\nX-SEKIMORI-VERDICT: fail-quarantine\r\n"
 
-// TestStamps: messages are delivered with the word and the Subject that belong to
-// their verdict.
+// TestStamps: a message is delivered with the X-Sekimori-Verdict word and the Subject that belong
+// to its verdict.
 func TestStamps(t *testing.T) {
 	behindEach(t, plain, settings{"headers": `{verdict: true, subject: "[SPOOF?]", style: opendmarc}`, "policy": "{quarantine: tag}"}, testStamps)
 }
@@ -46,8 +47,8 @@ func testStamps(t *testing.T, m *mx) {
 	}
 }
 
-// TestForgedWords: forged words are deleted also if the daemon writes none,
-// and from mail of users who logged in. Mail of a trusted network keeps them.
+// TestForgedWords: forged verdict fields are deleted even if the daemon is configured to write
+// none, and from mail of users who logged in too. Mail of a trusted network keeps them.
 func TestForgedWords(t *testing.T) { behindEach(t, login, settings{}, testForgedWords) }
 
 func testForgedWords(t *testing.T, m *mx) {
@@ -69,8 +70,8 @@ func testForgedWords(t *testing.T, m *mx) {
 	}
 }
 
-// TestHeaderChecks: Postfix acts on the word as deploy/postfix's example says,
-// and never on a forged one.
+// TestHeaderChecks: with the example deploy/postfix/milter_header_checks, Postfix acts on the
+// verdict word that the daemon wrote, and not on a forged word.
 func TestHeaderChecks(t *testing.T) {
 	s := shared(t)
 	t.Parallel()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// fate is what became of a message.
+// fate says what the MTA did with a message.
 type fate string
 
 const (
@@ -15,7 +15,7 @@ const (
 	refused   fate = "refused"
 )
 
-// spoofText is the reply to a spoof of a domain with p=reject.
+// spoofText returns a pattern for the reply to a spoofed message from a domain with p=reject.
 func spoofText(domain string) string {
 	return `^5\.7\.1 Email rejected per DMARC policy for ` + regexp.QuoteMeta(domain) + ` \(\w+\)$`
 }
@@ -27,9 +27,9 @@ var verdictCases = []struct {
 	envelope  string // the address in MAIL FROM; a local part is added if this begins with @
 	message   func(t *testing.T) []byte
 	fate      fate
-	reply     string   // a pattern of the reply to a refused message
-	label     []string // the label of a message that was not refused
-	log       []string // keys and values of the log record
+	reply     string   // pattern for the text of the reply, if the message is refused
+	label     []string // lines for label.want, if the message is not refused
+	log       []string // keys and values for record.want, checked against the log record of the message
 }{
 	{
 		name: "DKIM aligned", why: "a valid signature of the author's domain is enough, whoever carries the message",
@@ -225,8 +225,8 @@ func testVerdicts(t *testing.T, m *mx) {
 	}
 }
 
-// unique adds a local part to an envelope address, so that the log can be
-// searched for the address. It leaves the null sender as it is.
+// unique adds a random local part to an envelope address that begins with @. The test can then find
+// the message in the log. Other addresses, such as the null sender, are returned unchanged.
 func unique(envelope string) string {
 	if !strings.HasPrefix(envelope, "@") {
 		return envelope
@@ -235,7 +235,8 @@ func unique(envelope string) string {
 	return local + envelope
 }
 
-// trace finds what became of a message after the reply.
+// trace waits until the message is delivered or held, and returns it. If the reply is a refusal, it
+// returns at once.
 func (m *mx) trace(t *testing.T, r reply, to string) (delivery, fate) {
 	t.Helper()
 	if r.code/100 != 2 {
@@ -258,8 +259,8 @@ func (m *mx) trace(t *testing.T, r reply, to string) (delivery, fate) {
 	return run.inbox.wait(t, to), delivered
 }
 
-// expect checks that a message went where it must. reply is a pattern of the
-// reply to a refused message; why is the case's reason.
+// expect checks that the fate of a message is want. reply is a pattern for the text of the reply to
+// a refused message. why is the reason given in the test case, for the failure message.
 func (m *mx) expect(t *testing.T, r reply, to string, want fate, reply, why string) delivery {
 	t.Helper()
 	d, where := m.trace(t, r, to)
@@ -277,14 +278,14 @@ var optionCases = []struct {
 	name, why string
 	settings  settings
 	client    peer
-	from      string // the address in From and, with another local part, in MAIL FROM
+	from      string // the From address; MAIL FROM has the same domain and another local part
 	twoFroms  bool
 	fate      fate
 	reply     string
 	label     []string
-	comment   string // within the dmarc result's comment
+	comment   string // text that the comment of the dmarc result must contain
 	log       []string
-	counted   string // the verdict that messages_total must count
+	counted   string // verdict whose messages_total must be 1
 }{
 	{
 		name: "quarantine by tag", why: "policy.quarantine: tag delivers and says so in the header",

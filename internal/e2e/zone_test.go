@@ -20,7 +20,8 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// keys sign the test messages. All domains of the zone share one pair.
+// keys holds the private keys that sign the test messages. All domains of the zone use the same RSA
+// and Ed25519 keys.
 type keys struct {
 	rsa     *rsa.PrivateKey
 	ed25519 ed25519.PrivateKey
@@ -34,12 +35,12 @@ func newKeys() (k keys, err error) {
 	return k, err
 }
 
-// records returns the key records in master-file form, that of RSA in several
-// strings.
+// records returns the DKIM key records in the format of a zone file. The RSA record is split into
+// several strings.
 func (k keys) records() (rsaTXT, edTXT string) {
 	der, err := x509.MarshalPKIXPublicKey(&k.rsa.PublicKey)
 	if err != nil {
-		panic(err) // no RSA key can cause this
+		panic(err) // cannot happen with an RSA key
 	}
 	p := base64.StdEncoding.EncodeToString(der)
 	rsaTXT = fmt.Sprintf(`"v=DKIM1; k=rsa; p=%s" "%s"`, p[:200], p[200:])
@@ -47,8 +48,8 @@ func (k keys) records() (rsaTXT, edTXT string) {
 	return rsaTXT, edTXT
 }
 
-// zoneText is the DNS of the tests. 192.0.2.66 is the spoofer: its reverse name
-// points back to it, and no domain allows it to send.
+// zoneText returns the DNS zone of the tests. 192.0.2.66 is the spoofer. Its reverse name resolves
+// to this address again, and the SPF records of the domains do not permit it.
 func zoneText(k keys) string {
 	rsaTXT, edTXT := k.records()
 	reverse := string(dns.ReverseName(netip.MustParseAddr(sixMX.addr)))
@@ -94,14 +95,14 @@ _dmarc.six.example            TXT  "v=DMARC1; p=reject"
 mail.six.example              AAAA 2001:db8::25
 SIXREVERSE                    PTR  mail.six.example.
 
-; its bounces have no sender, so HELO's SPF speaks for it
+; its bounces have the null sender, so SPF checks the HELO name
 bounce.example                A    192.0.2.60
 _dmarc.bounce.example         TXT  "v=DMARC1; p=reject"
 mail.bounce.example           A    192.0.2.60
 mail.bounce.example           TXT  "v=spf1 a -all"
 60.2.0.192.in-addr.arpa       PTR  mail.bounce.example.
 
-; the policy cannot be had, nor the SPF record, nor the key
+; lookups of its SPF record, DMARC policy and DKIM key fail with SERVFAIL
 lost.example                  A    192.0.2.70
 ! lost.example                TXT  servfail
 ! _dmarc.lost.example         TXT  servfail
@@ -117,10 +118,10 @@ func startDNS(z *zone.Zone, addr string) (*zone.Server, error) {
 	return zone.NewServer(z, addr)
 }
 
-// mail is a message to be sent.
+// mail describes a test message; the method bytes builds it.
 type mail struct {
 	from    string   // the value of From; "" leaves the field out
-	extra   []string // further fields, each with its name, before all others
+	extra   []string // header fields with name and value, placed before all others
 	body    string   // lines end in CRLF or LF
 	subject string
 }
@@ -145,7 +146,7 @@ func (m mail) bytes() []byte {
 	return b.Bytes()
 }
 
-// signed returns message with one more signature on top.
+// signed returns the message with one more DKIM signature at the top.
 func signed(t *testing.T, message []byte, domain, selector string) []byte {
 	t.Helper()
 	out, err := run.keys.sign(message, domain, selector)
@@ -155,11 +156,11 @@ func signed(t *testing.T, message []byte, domain, selector string) []byte {
 	return out
 }
 
-// sign uses the key that the selector is published with.
+// sign signs with the private key whose public key is published under the selector.
 func (k keys) sign(message []byte, domain, selector string) ([]byte, error) {
 	var canonicalization dkim.Canonicalization = dkim.CanonicalizationRelaxed
 	if len(message) > 1<<20 {
-		canonicalization = dkim.CanonicalizationSimple // the signer is slow at the other
+		canonicalization = dkim.CanonicalizationSimple // the signing library is slow with relaxed canonicalization
 	}
 	var key crypto.Signer = k.rsa
 	if selector == "e1" {
