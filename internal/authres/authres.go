@@ -1,21 +1,21 @@
-// Package authres writes and reads Authentication-Results fields (RFC 8601),
-// finds forged ones, and writes Received-SPF (RFC 7208 §9.1).
+// Package authres writes and reads Authentication-Results fields (RFC 8601), finds forged ones, and
+// writes Received-SPF (RFC 7208 §9.1).
 //
-// Nothing a sender wrote can break out of the place it is put in: every value
-// is a token, a plain address or a quoted-string, control characters never
-// appear, and lengths are bounded. [Field.Format] says how.
+// In a field that this package writes, no text of a sender can end the value that it is written in,
+// or look like another result. Every value is a token, a plain address or a quoted-string. Control
+// characters never appear, and lengths are limited. [Field.Format] has the details.
 package authres
 
 import "fmt"
 
-// FieldName is the name of the header field.
+// FieldName is the name of the header field that this package writes and reads.
 const FieldName = "Authentication-Results"
 
 // PType is a property type (RFC 8601 §2.7).
 type PType string
 
-// The property types of RFC 8601 §2.3. Others exist, and the parser accepts every
-// keyword.
+// The property types of RFC 8601 §2.3. There are others, and Parse accepts every keyword as a
+// property type.
 const (
 	PTypeSMTP   PType = "smtp"
 	PTypeHeader PType = "header"
@@ -25,10 +25,10 @@ const (
 
 // Field is one Authentication-Results field.
 type Field struct {
-	// AuthServID names the ADMD that evaluated the message, usually by a host
-	// name (RFC 8601 §2.5).
+	// AuthServID names the administrative domain whose host evaluated the message, usually by the
+	// name of that host (RFC 8601 §2.5).
 	AuthServID string `json:"authserv_id"`
-	// Results is empty when nothing was evaluated: the field then says "none".
+	// Results is empty if nothing was evaluated. The field then says "none".
 	Results []Result `json:"results,omitempty"`
 	// UTF8 allows characters beyond ASCII in values. Set it only for a message that
 	// is itself internationalized (RFC 8601 §5, RFC 6532). Parse sets it if the field
@@ -40,29 +40,29 @@ type Field struct {
 type Result struct {
 	Method string `json:"method"` // keyword: spf, dkim, dmarc, arc, iprev
 	Value  string `json:"result"` // keyword: pass, fail, temperror, ...
-	// Comment is our own text, such as "2048-bit rsa". It must not repeat what a
-	// sender wrote: Format makes it safe, but some readers look for results in
-	// comments, too.
+	// Comment is text of the program, such as "2048-bit rsa". It must not repeat text of a sender.
+	// Format would make such text safe for a parser, but some readers search comments for results,
+	// too.
 	Comment    string     `json:"comment,omitempty"`
 	Reason     string     `json:"reason,omitempty"` // free text
 	Properties []Property `json:"properties,omitempty"`
-	// EndComment is a comment after the properties, where some programs put theirs.
-	// Parse does not set it.
+	// EndComment is a comment after the properties, where some programs write their comments. Parse
+	// does not set it.
 	EndComment string `json:"end_comment,omitempty"`
 }
 
-// Property is one fact about what was evaluated (RFC 8601 §2.2, propspec),
-// written type.name=value.
+// Property is one fact about the evaluated identity (RFC 8601 §2.2, propspec). It is written as
+// type.name=value.
 type Property struct {
 	Type  PType  `json:"ptype"`
 	Name  string `json:"property"`
 	Value string `json:"value"`
 }
 
-// SyntaxError says where a field departs from RFC 8601.
+// SyntaxError says where and how a field breaks the grammar of RFC 8601.
 type SyntaxError struct {
 	Offset int    // octets from the beginning of the value
-	Msg    string // what is wrong there
+	Msg    string // what is wrong at Offset
 }
 
 // Error implements error.

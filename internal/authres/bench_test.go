@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// hostileFields are fields of any size. The cost is linear if MB/s does not fall with the
-// size.
+// hostileFields are fields that can be made as long as needed. The cost is linear if a longer field
+// does not lower the MB/s.
 var hostileFields = []struct{ why, prefix, unit, suffix string }{
 	{"comments", " ", "(x) ", "mx.example.jp; dmarc=pass"},
 	{"nested comments", " ", "(", ""},
@@ -44,7 +44,8 @@ func BenchmarkParse(b *testing.B) {
 	benchmarkSizes(b, func(value string) { _, _ = Parse(value) })
 }
 
-// BenchmarkClaimedFields: the cost of a header grows linearly with its number of forged fields.
+// BenchmarkClaimedFields shows that the cost of a header grows linearly with the number of forged
+// fields.
 func BenchmarkClaimedFields(b *testing.B) {
 	for _, n := range []int{500, 1000, 2000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -59,8 +60,8 @@ func BenchmarkClaimedFields(b *testing.B) {
 	}
 }
 
-// BenchmarkClaimedNames: the cost of names in other scripts is linear in their octets. Making
-// A-labels of them would cost the square.
+// BenchmarkClaimedNames shows that the cost of names in other scripts is linear in their octets. To
+// convert these names to A-labels would take quadratic time.
 func BenchmarkClaimedNames(b *testing.B) {
 	for _, n := range []int{80, 160, 320} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -76,7 +77,7 @@ func BenchmarkClaimedNames(b *testing.B) {
 	}
 }
 
-// benchField is the field of a message with one signature.
+// benchField returns the field of a message with one signature.
 func benchField() Field {
 	return Field{AuthServID: "mx.example.jp", Results: []Result{
 		{Method: "spf", Value: "pass", Properties: []Property{{PTypeSMTP, "mailfrom", "bounce@news.example.com"}}},

@@ -17,8 +17,8 @@ func newCharSet(in func(c byte) bool) (set charSet) {
 	return set
 }
 
-// tokenChars are the characters of a token (RFC 2045 §5.1), atomChars those of an
-// atom (RFC 5322).
+// tokenChars are the characters that a token may have (RFC 2045 §5.1), and atomChars those that an
+// atom may have (RFC 5322).
 var (
 	tokenChars = newCharSet(func(c byte) bool {
 		return c > ' ' && c < 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
@@ -28,7 +28,7 @@ var (
 	})
 )
 
-// isTokenChar reports whether c may stand in a token (RFC 2045 §5.1).
+// isTokenChar reports whether a token may have c (RFC 2045 §5.1).
 func isTokenChar(c byte) bool { return c < 0x80 && tokenChars[c] }
 
 // isToken reports whether s is a token (RFC 2045 §5.1).
@@ -41,8 +41,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// isAtext reports whether c may stand in an atom (RFC 5322). RFC 6532 adds all octets
-// beyond ASCII.
+// isAtext reports whether an atom may have c (RFC 5322). RFC 6532 adds all octets beyond ASCII.
 func isAtext(c byte) bool { return c >= 0x80 || atomChars[c] }
 
 // isDotAtom reports whether s is a dot-atom-text (RFC 5322).
@@ -61,8 +60,8 @@ func isDotAtom(s string) bool {
 	return atom > 0
 }
 
-// isDomainName reports whether s is a domain-name (RFC 6376 §3.5). Octets beyond
-// ASCII count as letters, for U-labels. A single label is accepted, too.
+// isDomainName reports whether s is a domain-name (RFC 6376 §3.5). Octets beyond ASCII count as
+// letters, because U-labels have them. A single label is accepted, too.
 func isDomainName(s string) bool {
 	last := byte('.')
 	for i := 0; i < len(s); i++ {
@@ -79,9 +78,9 @@ func isDomainName(s string) bool {
 	return last != '.' && last != '-'
 }
 
-// isPlainAddress reports whether s is [local-part] "@" domain-name and needs no
-// quotes. A local part must be a token: others, such as prvs=x=user with its equals
-// signs, would be legal, but are easier to misread.
+// isPlainAddress reports whether s is [local-part] "@" domain-name and needs no quotes. The local
+// part must be a token. RFC 8601 allows other local parts without quotes, such as prvs=x=user, but
+// readers would misread their equals signs more easily.
 func isPlainAddress(s string) bool {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || !isDomainName(domain) || !strings.Contains(domain, ".") || !isDotAtom(local) && local != "" {

@@ -11,18 +11,18 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxHeadLen bounds the text before the results, in octets. A longer text does not
-// count as another host's authserv-id: no genuine one is nearly as long.
+// maxHeadLen limits the text before the results, in octets. A genuine authserv-id is much shorter.
+// A longer text is therefore treated as forged.
 const maxHeadLen = 2 << 10
 
-// IDs are the authserv-ids of one host, or of several hosts that count as one. The
-// zero value holds no id. An IDs is safe for concurrent use.
+// IDs are the authserv-ids of one host, or of several hosts whose results are all ours. The zero
+// value has no id. An IDs is safe for concurrent use.
 type IDs struct {
-	ids   []string // canonical
-	words []string // the texts to look for: the ids that are short enough, and their U-labels
+	ids   []string // all ids, in the form of canonicalID
+	words []string // the texts that named looks for: the ids that are not too long, and their U-labels
 }
 
-// NewIDs returns the IDs with these authserv-ids.
+// NewIDs returns IDs with the given authserv-ids.
 func NewIDs(ids ...string) IDs {
 	var n IDs
 	for _, id := range ids {
@@ -39,19 +39,20 @@ func NewIDs(ids ...string) IDs {
 	return n
 }
 
-// Claimed reports whether any plausible reader could take the value of an
-// Authentication-Results field for one that a host with one of the ids wrote. Such a
-// field from outside is forged and must be removed (RFC 8601 §5).
+// Claimed reports whether a reader could think that a host with one of the ids wrote this value of
+// an Authentication-Results field. If such a field comes from outside, it is forged and must be
+// removed (RFC 8601 §5).
 //
-// The value need not be well-formed. Claimed reads the text before the first ';' in
-// every way in which a careful or a careless reader might: with or without knowledge
-// of comments, quotes and escapes, without white space, control characters and 8-bit
-// octets, and with internationalized names decoded. If one of the ids is a whole word
-// in any of these readings, the field is claimed, whatever else stands there. A longer
-// name that contains an id, such as mx.example.jp.attacker.net, is another word. A
-// text with an encoded word (RFC 2047) in it is always claimed: no authserv-id needs
-// one, and some readers decode it by charsets that are not known here. The cost is
-// linear in the length of the value.
+// The value need not be well-formed. Claimed reads the text before the first ';' in every way in
+// which a careful or a careless reader might: with or without knowledge of comments, quotes and
+// escapes, without white space, control characters and 8-bit octets, and with internationalized
+// names decoded. If one of the ids is a whole word in any of these readings, the field is claimed,
+// whatever other text it has. A longer name that contains an id, such as
+// mx.example.jp.attacker.net, is a different word.
+//
+// If the text has an encoded word (RFC 2047), the field is claimed, too. No authserv-id needs an
+// encoded word, and a reader may decode it with a charset that this package does not know. The cost
+// is linear in the length of the value.
 func (n IDs) Claimed(value string) bool {
 	p := &parser{s: value}
 	if got, err := p.authServID(); err == nil && slices.Contains(n.ids, canonicalID(got)) {
@@ -63,15 +64,15 @@ func (n IDs) Claimed(value string) bool {
 	value = strings.TrimLeft(value, " \t\r\n;,")
 	head := value[:headLen(value[:min(len(value), maxHeadLen+1)])]
 	if len(head) > maxHeadLen {
-		return true // quotes or parentheses without an end, or an attempt to hide something
+		return true // a quote or a parenthesis is not closed, or the length is meant to hide an id
 	}
 	if i := strings.Index(head, wordBegin); i >= 0 && encoded(value[i:]) {
-		return true // the encoded word may reach beyond the head
+		return true // a reader may look for the end of the encoded word beyond the head
 	}
 	return n.named(head)
 }
 
-// How an encoded word begins and ends.
+// wordBegin and wordEnd are the beginning and the end of an encoded word.
 const wordBegin, wordEnd = "=?", "?="
 
 // encoded reports whether text may hold an encoded word.
@@ -92,15 +93,15 @@ func (n IDs) named(text string) bool {
 	return false
 }
 
-// canonicalID returns the form of an id in which two ids are compared. Readers ignore
-// case and often a dot at the end.
+// canonicalID returns an id in lower case and without dots at its end. Readers ignore case, and
+// often a dot at the end. Two ids are equal if canonicalID returns the same for both.
 func canonicalID(id string) string { return strings.TrimRight(lower(id), ".") }
 
 // syntax says which parts of the grammar a reader knows.
 type syntax struct{ quotes, comments, escapes bool }
 
-// headLen returns the length of the longest text that some reader could take
-// for the part before the results.
+// headLen returns the length of the longest text that a reader of any syntax could see before the
+// results.
 func headLen(value string) int {
 	n := 0
 	for _, syn := range []syntax{
@@ -112,8 +113,9 @@ func headLen(value string) int {
 	return n
 }
 
-// head returns the offset of the first ';' that has a letter or digit before it, for
-// a reader with this syntax. Without such a ';' it returns the length of value.
+// head returns where the text before the results ends for a reader with this syntax. That is the
+// offset of the first ';' that has a letter or digit before it, or the length of value if there is
+// none.
 func (syn syntax) head(value string) int {
 	depth, quoted, seen := 0, false, false
 	for i := 0; i < len(value); i++ {
@@ -141,7 +143,7 @@ func (syn syntax) head(value string) int {
 	return len(value)
 }
 
-// readings returns the texts that different readers make of head, in lower case.
+// readings returns the texts, in lower case, that different readers could see in head.
 func readings(head string) []string {
 	plain := lower(head)
 	bare, pattern := uncomment(plain, true), uncomment(plain, false)
@@ -163,9 +165,9 @@ func readings(head string) []string {
 	return out
 }
 
-// uncomment removes comments. If nested is set, it counts nested comments and leaves
-// parentheses within quotes alone. Otherwise it removes what a simple pattern does:
-// from '(' to the next ')'.
+// uncomment removes comments. If nested is set, it knows nested comments, and a parenthesis within
+// quotes does not begin a comment. Otherwise it removes the text from each '(' to the next ')', as
+// a simple search pattern does.
 func uncomment(s string, nested bool) string {
 	var b strings.Builder
 	depth, quoted := 0, false
@@ -191,8 +193,8 @@ func uncomment(s string, nested bool) string {
 	return b.String()
 }
 
-// dropMarks is for strings.Map. It removes quotes, backslashes, angle brackets,
-// control and format characters except white space, and octets that are not UTF-8.
+// dropMarks is a function for strings.Map. It removes quotes, backslashes, angle brackets, control
+// and format characters except white space, and octets that are not UTF-8.
 func dropMarks(r rune) rune {
 	switch {
 	case r == '"' || r == '\'' || r == '\\' || r == '<' || r == '>' || r == utf8.RuneError,
@@ -202,7 +204,7 @@ func dropMarks(r rune) rune {
 	return r
 }
 
-// dropSpace is for strings.Map. It removes white space.
+// dropSpace is a function for strings.Map. It removes white space.
 func dropSpace(r rune) rune {
 	if unicode.IsSpace(r) {
 		return -1
@@ -210,25 +212,26 @@ func dropSpace(r rune) rune {
 	return r
 }
 
-// mapping maps the different spellings that IDNA-aware software takes for one name:
-// full-width letters, ideographic full stops, A-labels.
+// mapping maps different spellings of a name to one. It maps the spellings that IDNA-aware software
+// treats as the same name: full-width letters, ideographic full stops, A-labels.
 var mapping = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
 
-// mapDomain returns a domain name in U-labels, even if the name is not valid. It does
-// not make A-labels, because that costs the square of the length of a stranger's
-// text.
+// mapDomain returns a domain name in U-labels, even if the name is not valid. It does not convert
+// to A-labels, because that takes quadratic time in the length of the name, and a stranger chooses
+// the length.
 func mapDomain(s string) string {
 	u, _ := mapping.ToUnicode(s)
 	return canonicalID(u)
 }
 
-// Bounds on what is mapped. Reading an A-label costs the square of its length, too.
+// Limits for the words that mapDomains maps. To decode an A-label also takes quadratic time in its
+// length.
 const (
-	maxWord  = 4 * 253 // octets of a name
-	maxLabel = 63      // octets of a label in ASCII
+	maxWord  = 4 * 253 // octets of a word
+	maxLabel = 63      // octets of each label of a word in ASCII
 )
 
-// mapDomains returns s with every word that may be a domain name in U-labels.
+// mapDomains returns s with U-labels in every word that may be a domain name.
 func mapDomains(s string) string {
 	words := strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || strings.ContainsRune("\"();/,", r)
@@ -250,7 +253,7 @@ func longestLabel(name string) int {
 	return longest
 }
 
-// hasWord reports whether want stands in s and is not a part of a longer name. Dots
+// hasWord reports whether s has the word want, which must not be a part of a longer name. Dots
 // around want do not make the name longer.
 func hasWord(s, want string) bool {
 	for from := 0; ; {
@@ -275,7 +278,8 @@ func nameRune(r rune) bool {
 	return r == '-' || r == '_' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r))
 }
 
-// lower returns s with A to Z in lower case. mapDomains folds other letters.
+// lower returns s with the letters A to Z in lower case. mapDomains does the same for other
+// letters.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {

@@ -114,8 +114,8 @@ func TestClaimedForeign(t *testing.T) {
 	}
 }
 
-// TestClaimedNamesOfOtherScripts: a header of 1 MiB with such names took ten seconds of a
-// processor when they were encoded as A-labels. Now it takes a tenth of a second.
+// TestClaimedNamesOfOtherScripts: a header of 1 MiB with such names once took ten seconds of a
+// processor, because the names were converted to A-labels. It now takes about a tenth of a second.
 func TestClaimedNamesOfOtherScripts(t *testing.T) {
 	const characters, fields, most = 330, 1000, 3 * time.Second
 	ids := NewIDs("mx.example.jp")
@@ -159,19 +159,19 @@ func FuzzClaimed(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		NewIDs(b).Claimed(a)
-		// Comments and white space around the id do not hide it.
+		// A comment or white space beside the id does not hide the id.
 		c := Field{AuthServID: "x", Results: []Result{{Method: "m", Value: "r", Comment: a}}}.clean().Results[0].Comment
 		if v := " " + comment(c) + " MX.example.jp " + comment(c) + " 1; none"; !NewIDs(ourID).Claimed(v) {
 			t.Errorf("hidden by a comment: %q", v)
 		}
-		// The id is found as a word of its own, whatever stands before it.
+		// The id is found as a word of its own, whatever text is before it.
 		if v := strings.ReplaceAll(a, ";", "") + " mx.example.jp ;" + b; !NewIDs(ourID).Claimed(v) {
 			t.Errorf("hidden by words: %q", v)
 		}
 	})
 }
 
-// TestHostileSizes would take hours if the work grew faster than the input.
+// TestHostileSizes would take much too long if the work grew faster than the input.
 func TestHostileSizes(t *testing.T) {
 	const size = 256 << 10
 	for _, s := range []string{"(", ")", `"`, `\`, "(\\", ";", " ", "\r\n ", ".", "mx.example.jp", ".mx.example.jp", "=?a?q?",

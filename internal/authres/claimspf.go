@@ -2,14 +2,14 @@ package authres
 
 import "strings"
 
-// maxTraceLen bounds a Received-SPF value, in octets. A longer value does not count as
-// another host's trace: no genuine one is nearly as long.
+// maxTraceLen limits a Received-SPF value, in octets. A genuine value is much shorter. A longer
+// value is therefore treated as forged.
 const maxTraceLen = 4 << 10
 
-// ClaimedSPF reports whether the value of a Received-SPF field could be taken for one
-// that a host with one of the ids wrote. That is so if its receiver= or its comment
-// names an id, and also if it has neither of them (RFC 7208 §9.1 asks for both),
-// because then any host might have written it. Otherwise it is another host's trace.
+// ClaimedSPF reports whether a reader could think that a host with one of the ids wrote this value
+// of a Received-SPF field. It reports true if the receiver= or a comment names an id. It also
+// reports true if the value has neither a receiver= nor a comment (RFC 7208 §9.1 asks for both),
+// because then any host might have written it. Otherwise another host wrote the field.
 func (n IDs) ClaimedSPF(value string) bool {
 	named, signed := n.readSPF(value)
 	return named || !signed
@@ -22,11 +22,11 @@ func (n IDs) NamedInSPF(value string) bool {
 	return named
 }
 
-// readSPF reports whether a Received-SPF value names one of the ids, and whether it
-// has a comment or a receiver= at all.
+// readSPF reports whether a Received-SPF value names one of the ids (named), and whether it has a
+// comment or a receiver= (signed).
 func (n IDs) readSPF(value string) (named, signed bool) {
 	if len(value) > maxTraceLen || encoded(value) {
-		return true, true // an attempt to hide something
+		return true, true // the length or an encoded word is meant to hide an id
 	}
 	for _, quotes := range []bool{true, false} {
 		comments, rest := splitComments(value, quotes)
@@ -42,9 +42,9 @@ func (n IDs) readSPF(value string) (named, signed bool) {
 	return false, signed
 }
 
-// splitComments returns the text within parentheses, and the text outside of them.
-// Nested parentheses, and one without an end, count as parentheses. If quotes is set,
-// parentheses within quotes are text.
+// splitComments returns the text within parentheses, and the text outside of them. Nested
+// parentheses count, and so does one that is not closed. If quotes is set, a parenthesis within
+// quotes is ordinary text.
 func splitComments(value string, quotes bool) (comments, rest string) {
 	var in, out strings.Builder
 	depth, quoted := 0, false
@@ -74,8 +74,8 @@ func splitComments(value string, quotes bool) (comments, rest string) {
 	return in.String(), out.String()
 }
 
-// parameters returns all values of a key in one text, each up to the next semicolon.
-// The key is in lower case.
+// parameters returns the values of a key, one after the other. Each value ends at the next
+// semicolon. The key is in lower case.
 func parameters(text, key string) string {
 	var b strings.Builder
 	for folded := lower(text); ; {

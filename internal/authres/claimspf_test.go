@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestClaimedSPF: a field counts as another host's trace only if it names that host.
+// TestClaimedSPF checks that a field counts as another host's field only if it names that host.
 func TestClaimedSPF(t *testing.T) {
 	ours := NewIDs("mx1.full.example", "mx1", "mx.public.example")
 	for _, tc := range []struct {
@@ -47,8 +47,9 @@ func TestClaimedSPF(t *testing.T) {
 	}
 }
 
-// FuzzClaimedSPF: a field that FormatReceivedSPF wrote is claimed by its host, whatever else
-// stands in the field, and no field takes long.
+// FuzzClaimedSPF checks that a host recognizes the field that FormatReceivedSPF wrote for it,
+// whatever the other values of the field are. It also checks that text after a receiver= does not
+// hide it.
 func FuzzClaimedSPF(f *testing.F) {
 	for _, seed := range []string{"pass", "(", "\"", "receiver=", "\\", "pass (x) receiver=y; \"(\""} {
 		f.Add(seed)
@@ -65,8 +66,8 @@ func FuzzClaimedSPF(f *testing.F) {
 	})
 }
 
-// TestSeveralIDs: an id is claimed among several ids as it is alone. Without ids, nothing is
-// claimed.
+// TestSeveralIDs checks that a field is claimed if it names any one of several ids. Without ids, no
+// field is claimed.
 func TestSeveralIDs(t *testing.T) {
 	ours := NewIDs("mx1.full.example", "mx1", "")
 	for value, claimed := range map[string]bool{

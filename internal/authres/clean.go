@@ -8,19 +8,19 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on a field. A sender chooses domains, selectors, local parts and the number
-// of signatures. The field must still be small enough for every MTA and filter on the
-// way: Sendmail refuses 32 KiB of header, and RFC 5322 §2.1.1 lines over 998 octets.
+// Limits for a field. A sender chooses domains, selectors, local parts and the number of
+// signatures. The field must still be small enough for every MTA and filter on the way. Sendmail
+// refuses a header of 32 KiB, and RFC 5322 §2.1.1 forbids lines over 998 octets.
 const (
-	maxValueLen   = 255 // octets of a value, comment or reason before quoting
+	maxValueLen   = 255 // octets of a value, a comment or a reason, before it is quoted
 	maxKeywordLen = 40  // octets of a method, result, ptype or property; the longest registered has 16
-	maxResults    = 100 // results of a field
-	maxProperties = 32  // properties of a result
+	maxResults    = 100 // results in a field
+	maxProperties = 32  // properties in a result
 	maxFieldLen   = 16 << 10
 )
 
-// cleanText returns s as a field may hold it: bounded, and with '?' for characters that
-// may not stand in it. utf8OK says that the field may hold UTF-8 (RFC 6532).
+// cleanText returns s with '?' for each character that a field may not have, cut to maxValueLen
+// octets. utf8OK says that the field may hold UTF-8 (RFC 6532).
 func cleanText(s string, utf8OK bool) string {
 	if utf8OK {
 		return printable.MarkedUTF8(s, maxValueLen)
@@ -28,21 +28,20 @@ func cleanText(s string, utf8OK bool) string {
 	return printable.Marked(s, maxValueLen)
 }
 
-// omitted is the comment of a result whose details were left out, because the field
-// would have been longer than maxFieldLen.
+// omitted is the comment of a result whose details were left out, because the field would have been
+// longer than maxFieldLen with them.
 const omitted = "details omitted: too long"
 
-// The printable ASCII characters that stay as they are in comments, in reasons, and
-// in the values of properties.
+// The printable ASCII characters that comments, reasons, and values of properties may have.
 var (
 	commentChars = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\()`, c) < 0 })
 	reasonChars  = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\`, c) < 0 })
 	valueChars   = newCharSet(func(c byte) bool { return c > ' ' && c < 0x7f && strings.IndexByte(`;"\(),<>=`, c) < 0 })
 )
 
-// cleanProse is cleanText, and replaces the ASCII characters that are not in set by
-// '_'. The result needs no escapes, and holds nothing that a reader could take for the
-// end of a result.
+// cleanProse does what cleanText does. It also replaces each ASCII character that is not in set by
+// '_'. The result needs no escapes, and no reader can find the end of the authentication result in
+// it.
 func cleanProse(s string, set *charSet, utf8OK bool) string {
 	s = cleanText(s, utf8OK)
 	for i := 0; i < len(s); i++ {
@@ -58,9 +57,9 @@ func cleanProse(s string, set *charSet, utf8OK bool) string {
 	return s
 }
 
-// isWritable reports whether no reader can take the value s, or a part of it, for
-// anything else in a field. Other values are not written at all: a value that was cut
-// or altered would name somebody else.
+// isWritable reports whether s can be written as the value of a property. No reader may be able to
+// find anything other than one value in it. Format leaves out all other values, because a value
+// that was cut or altered would name another domain or address.
 func isWritable(s string, utf8OK bool) bool {
 	ascii := true
 	for i := 0; i < len(s); i++ {
@@ -73,15 +72,15 @@ func isWritable(s string, utf8OK bool) bool {
 	return s != "" && len(s) <= maxValueLen && (ascii || utf8OK && cleanText(s, true) == s && !startsWithMark(s))
 }
 
-// startsWithMark reports whether s begins with a combining mark. A reader would see
-// it joined to the character before it, which is ours.
+// startsWithMark reports whether s begins with a combining mark. A reader would see the mark joined
+// to the character before it, which is part of the syntax.
 func startsWithMark(s string) bool {
 	first, _ := utf8.DecodeRuneInString(s)
 	return unicode.IsMark(first)
 }
 
-// cleanKeyword returns s as a Keyword (RFC 5321 Ldh-str). Keywords are the program's
-// own; this only keeps a mistake in it from damaging the field.
+// cleanKeyword returns s as a Keyword (RFC 5321 Ldh-str). The program chooses the keywords, so this
+// only prevents that a mistake of the program damages the field.
 func cleanKeyword(s string) string {
 	if isKeyword(s) {
 		return s
@@ -98,7 +97,7 @@ func cleanKeyword(s string) string {
 	return s
 }
 
-// isKeyword reports whether s is a keyword, which cleanKeyword leaves as it is.
+// isKeyword reports whether s is a keyword that cleanKeyword would not change.
 func isKeyword(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if !isAlnum(s[i]) && (s[i] != '-' || i == 0 || i == len(s)-1) {

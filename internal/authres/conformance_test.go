@@ -10,9 +10,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// The statements of the doctest that concern a field: one that parses the field, one that asks
-// for a part of it (the value is on the next line), and the line that shows a printed or a
-// refused field.
+// The lines of the doctest that concern a field. docParse is a statement that parses a field. docAsk
+// is a statement that asks for a part of the field, and docPart is the name of that part; the next
+// line has the expected value. docPrinted is a line that shows a field as Python prints it.
 var (
 	docParse   = regexp.MustCompile(`(\w*arobj) = [\w.]+\.parse\('(.*)'\)$`)
 	docAsk     = regexp.MustCompile(`^>>> str\(\w*arobj\.([\w.\[\]]+)\)$`)
@@ -20,9 +20,9 @@ var (
 	docPrinted = regexp.MustCompile(`^['"](Authentication-Results: .*)['"]$`)
 )
 
-// TestConformanceAuthres runs the doctest of Python's authres. It has the examples of RFC 5451,
-// 7601 and 8601 and of the methods registered since, of which each part is compared, and
-// values that are not valid fields.
+// TestConformanceAuthres runs the doctest of Python's authres. The doctest has the examples of RFC
+// 5451, RFC 7601 and RFC 8601, and of methods that were registered later. The doctest states each
+// part of these fields. It also has values that are not valid fields.
 func TestConformanceAuthres(t *testing.T) {
 	raw := suites.Read(t, "authres/authres-doctest.txt")
 	passed, total := 0, 0
@@ -41,14 +41,14 @@ func TestConformanceAuthres(t *testing.T) {
 		if m := docParse.FindStringSubmatch(line); m != nil {
 			_, value, _ := strings.Cut(m[2], ":")
 			field, parseErr = Parse(value)
-			// One of the next lines says what the doctest expects of a bad field.
+			// If the doctest expects an error for this field, one of the next lines says so.
 			bad := strings.Contains(strings.Join(lines[i+1:min(i+4, len(lines))], "\n"), "Syntax error:")
 			check(i+1, bad == (parseErr != nil), "%s: %v", value, parseErr)
 		} else if m := docAsk.FindStringSubmatch(line); m != nil && parseErr == nil && i+1 < len(lines) {
 			want := strings.Trim(lines[i+1], "'")
 			got := docValue(field, m[1])
-			// The doctest prints keywords in lower case. Their case has no meaning
-			// (RFC 5321 §2.4), and Parse keeps it.
+			// The doctest prints keywords in lower case, and Parse keeps their case. Case has no
+			// meaning in a keyword (RFC 5321 §2.4).
 			keywords := !strings.HasSuffix(m[1], "value") && !strings.Contains(m[1], "_")
 			check(i+1, got == want || keywords && strings.EqualFold(got, want), "%s = %q, want %q", m[1], got, want)
 		} else if m := docPrinted.FindStringSubmatch(line); m != nil {
@@ -64,7 +64,7 @@ func TestConformanceAuthres(t *testing.T) {
 	}
 }
 
-// docValue returns the part of f that the doctest names, as Python prints it.
+// docValue returns the part of f for which the doctest asks, as Python prints it.
 func docValue(f Field, expr string) string {
 	if expr == "authserv_id" {
 		return f.AuthServID

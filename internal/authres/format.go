@@ -5,34 +5,33 @@ import (
 	"strings"
 )
 
-// lineLen is the preferred length of a line (RFC 5322 §2.1.1). A line with one long
-// value may be longer. The bounds in clean.go keep every line under 998 octets.
+// lineLen is the preferred length of a line (RFC 5322 §2.1.1). A line with one long value may be
+// longer. The limits in clean.go keep every line under 998 octets.
 const lineLen = 78
 
-// Format returns the value of the field as it goes on the wire. It begins with a
-// space, each result begins a new line, folds are CRLF SP, and there is no CRLF at the
-// end.
+// Format returns the value of the field as it is sent. It begins with a space. Each result begins a
+// new line, each fold is CRLF SP, and there is no CRLF at the end.
 //
-// Many readers do not parse the field: they cut it at every ';', or search for
-// "dmarc=pass". Therefore, whatever the values hold:
-//   - A property is written only if its value has no octet that could begin or end
-//     anything: none of ;="\(),<> and no space, nothing that is not printable, only
-//     ASCII unless UTF8 is set, and at most 255 octets.
-//   - A value that is an RFC 2045 token, a domain name, or a plain local-part@domain
-//     or @domain is written as it is. Any other value is written in quotes, and so is
-//     a value with an apostrophe, which mailauth takes for a quote.
-//   - Comments and reasons, which are our own text, have '_' in place of ;"\ (comments
-//     also in place of parentheses) and '?' in place of characters that are not
-//     printable. If they are over 255 octets, they are cut and end in "...".
-//   - A field over 16 KiB loses the details of its longest results. A comment in each
-//     of these says so. At most 100 results of 32 properties are written.
-//   - Methods, results and property names are forced into keywords.
+// Many readers do not parse the field: they cut it at every ';', or search for "dmarc=pass".
+// Therefore Format follows these rules:
+//   - A property is left out if its value has an octet that could begin or end another part of the
+//     field: one of ;="\(),<> or a space, or one that is not printable. It is also left out if its
+//     value is empty or over 255 octets, or if it has characters beyond ASCII and UTF8 is not set.
+//   - A value is written as it is if it is an RFC 2045 token, a domain name, or a plain
+//     local-part@domain or @domain. Any other value is written in quotes, and so is a token with an
+//     apostrophe, because mailauth treats an apostrophe as a quote.
+//   - Comments and reasons are text of the program. They have '_' in place of ;"\ (comments also in
+//     place of parentheses) and '?' in place of characters that are not printable. If they are over
+//     255 octets, they are cut and end in "...".
+//   - A field over 16 KiB loses the details of its longest results. A comment in each of these
+//     results says so. At most 100 results with 32 properties each are written.
+//   - Methods, results and property names are changed to valid keywords if they are not keywords.
 func (f Field) Format() string {
-	const usual = 512 // octets of most fields
+	const usual = 512 // enough octets for most fields
 	return string(f.AppendFormat(make([]byte, 0, usual)))
 }
 
-// AppendFormat appends what Format returns to dst.
+// AppendFormat appends the result of Format to dst.
 func (f Field) AppendFormat(dst []byte) []byte {
 	l := lines{b: append(dst, ' ')}
 	l.b = appendValue(l.b, cleanText(f.AuthServID, f.UTF8))
@@ -54,9 +53,9 @@ func (f Field) AppendFormat(dst []byte) []byte {
 	return l.b
 }
 
-// shrunk writes the results once more, without the details of as many of the longest
-// as it takes to make the field fit. A sender can only make the results of signatures
-// long. Every result stays, and the DMARC result, which is short, keeps its domain.
+// shrunk writes all results again, but without the details of the longest ones. It leaves out the
+// details of as many results as it takes to make the field fit. A sender can only make the results
+// of signatures long. The DMARC result is short and keeps its domain.
 func (l *lines) shrunk(f Field, sizes []int, total int) {
 	order := make([]int, len(sizes))
 	for i := range order {
@@ -79,13 +78,13 @@ func (l *lines) shrunk(f Field, sizes []int, total int) {
 	}
 }
 
-// lines writes items, each after a space. Where an item would make a line too long,
-// it begins a new line.
+// lines writes items, each after a space. If a line would be too long with an item, the item begins
+// a new line.
 type lines struct {
 	b     []byte
 	col   int // octets in the current line
-	start int // where the current item begins in b
-	size  int // octets written, as if each item began a new line
+	start int // offset in b of the current item
+	size  int // octets written so far if each item had begun a new line
 }
 
 func (l *lines) begin() {
@@ -103,12 +102,12 @@ func (l *lines) end() {
 	l.size += len("\r\n") + item
 }
 
-// result writes one result and returns how many octets it may add to the field.
+// result writes one result. It returns how many octets the result adds to the field at most.
 func (l *lines) result(r *Result, utf8OK bool) int {
 	before := l.size
 	l.b = append(l.b, ';')
 	l.size += len(";")
-	l.col = lineLen // the line counts as full, so that the result begins a new one
+	l.col = lineLen // pretend that the line is full, so that the result begins a new one
 	l.begin()
 	l.b = append(l.b, cleanKeyword(r.Method)...)
 	l.b = append(l.b, '=')
@@ -117,7 +116,7 @@ func (l *lines) result(r *Result, utf8OK bool) int {
 	l.comment(r.Comment, utf8OK)
 	if r.Reason != "" {
 		l.begin()
-		// A reason is prose. It is always quoted, as in the RFC's examples.
+		// A reason is always quoted, as in the examples of RFC 8601.
 		l.b = appendQuoted(append(l.b, "reason="...), cleanProse(r.Reason, &reasonChars, utf8OK))
 		l.end()
 	}
@@ -147,7 +146,7 @@ func (l *lines) comment(text string, utf8OK bool) {
 	l.end()
 }
 
-// appendValue writes RFC 8601's value: token / quoted-string.
+// appendValue writes s as the "value" of RFC 8601: a token or a quoted-string.
 func appendValue(dst []byte, s string) []byte {
 	if isToken(s) {
 		return append(dst, s...)
@@ -155,8 +154,8 @@ func appendValue(dst []byte, s string) []byte {
 	return appendQuoted(dst, s)
 }
 
-// appendPValue writes RFC 8601's pvalue, which may also be an address or, with
-// U-labels in it, a domain name (RFC 8616 §3).
+// appendPValue writes s as the "pvalue" of RFC 8601: a value, an address, or a domain name, which
+// may have U-labels (RFC 8616 §3).
 func appendPValue(dst []byte, s string) []byte {
 	if isToken(s) && strings.IndexByte(s, '\'') < 0 || isPlainAddress(s) || isDomainName(s) {
 		return append(dst, s...)
@@ -164,8 +163,8 @@ func appendPValue(dst []byte, s string) []byte {
 	return appendQuoted(dst, s)
 }
 
-// appendQuoted writes a quoted-string (RFC 5322 §3.2.4) of clean text. Only an
-// authserv-id, which the operator chooses, can need the escapes.
+// appendQuoted writes s as a quoted-string (RFC 5322 §3.2.4). Only an authserv-id, which the
+// operator chooses, can have a character that needs a backslash. All other text was cleaned before.
 func appendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); i++ {
@@ -177,7 +176,7 @@ func appendQuoted(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// appendComment writes a comment (RFC 5322 §3.2.2). s is from cleanProse.
+// appendComment writes a comment (RFC 5322 §3.2.2). s must come from cleanProse.
 func appendComment(dst []byte, s string) []byte {
 	dst = append(dst, '(')
 	dst = append(dst, s...)

@@ -37,7 +37,8 @@ func TestFormatNone(t *testing.T) {
 	}
 }
 
-// TestFormatPropertyValue: how Format writes a value, or that it does not write it.
+// TestFormatPropertyValue checks how Format writes the value of a property, and which values it
+// leaves out.
 func TestFormatPropertyValue(t *testing.T) {
 	const none = "(not written)"
 	for _, c := range []struct {
@@ -63,7 +64,8 @@ func TestFormatPropertyValue(t *testing.T) {
 		{"EAI: a domain of U-labels", "例子.example", true, `例子.example`},
 		{"EAI: other text", "例/子", true, `"例/子"`},
 		{"EAI: the replacement character is text", "a\ufffd@例子.example", true, "a\ufffd@例子.example"},
-		// Format writes none of these: an altered value would name somebody else.
+		// Format leaves out the following values. If it altered them, they would name another
+		// domain or address.
 		{"empty", "", false, none},
 		{"256 octets", strings.Repeat("a", 256), false, none},
 		{"BATV address: an equals sign", "prvs=1=u@example.com", false, none},
@@ -137,8 +139,8 @@ func TestFormatOtherParts(t *testing.T) {
 	}
 }
 
-// TestFormatBounds: a sender with the longest names and any number of signatures can make
-// neither the lines nor the field too long, and cannot push out the DMARC result.
+// TestFormatBounds: a sender with the longest names and any number of signatures cannot make a line
+// or the field too long, and cannot remove the DMARC result from the field.
 func TestFormatBounds(t *testing.T) {
 	long := strings.Repeat("x", maxValueLen)
 	f := Field{AuthServID: "mx.example.jp"}
@@ -165,7 +167,7 @@ func TestFormatBounds(t *testing.T) {
 	checkFormat(t, f, f.Format())
 }
 
-// checkFormat checks what must be true of every field.
+// checkFormat checks got, which Format returned for f. It checks what must be true of every field.
 func checkFormat(t *testing.T, f Field, got string) {
 	t.Helper()
 	if len(got) > maxFieldLen {
@@ -195,7 +197,7 @@ func checkFormat(t *testing.T, f Field, got string) {
 		t.Errorf("AppendFormat wrote %q", again)
 	}
 	want := f.clean()
-	parsed.UTF8 = want.UTF8 // Parse cannot know UTF8 of a field that is all ASCII
+	parsed.UTF8 = want.UTF8 // Parse does not see that UTF8 was set if the field is all ASCII
 	if !reflect.DeepEqual(parsed, want) {
 		t.Errorf("Parse(Format(x)) != x:\n%#v\n%#v\n%q", parsed, want, got)
 	}
@@ -205,13 +207,14 @@ func checkFormat(t *testing.T, f Field, got string) {
 	if !NewIDs(f.AuthServID).Claimed(got) && want.AuthServID == f.AuthServID {
 		t.Errorf("our own field does not claim our id: %q", got)
 	}
-	// The field can also be read without knowledge of quotes and comments.
+	// A reader that knows neither quotes nor comments finds the same results. It sees no backslash
+	// and as many semicolons as there are results.
 	if results := got[strings.IndexByte(got, ';'):]; want.AuthServID == f.AuthServID && !strings.Contains(f.AuthServID, ";") &&
 		(strings.Count(results, ";") != max(len(want.Results), 1) || strings.ContainsAny(results, `\`)) {
 		t.Errorf("%d semicolons for %d results: %q", strings.Count(results, ";"), len(want.Results), got)
 	}
-	// A reader that drops comments and quoted-strings finds only results after
-	// semicolons.
+	// A reader that removes comments and quoted-strings finds the same results. For it, too, there
+	// are as many semicolons as results.
 	if n := strings.Count(outside(got), ";"); n != max(len(want.Results), 1) {
 		t.Errorf("%d semicolons outside quotes for %d results: %q", n, len(want.Results), got)
 	}

@@ -7,10 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// This file has Format as one would write it first: it makes a clean copy of the field, cuts
-// the copy to size and writes its items as strings. Format must write the same octets.
+// This file has a second implementation of Format that is simpler and slower. It makes a clean copy
+// of the field, shortens the copy and writes its items as strings. Format must write the same
+// octets.
 
-// reference returns the value that Format has to return.
+// reference returns the value that Format must return.
 func (f Field) reference() string {
 	f = f.clean()
 	var b strings.Builder
@@ -22,7 +23,7 @@ func (f Field) reference() string {
 	}
 	for _, r := range f.Results {
 		b.WriteByte(';')
-		writeFrom(&b, r.items(), lineLen) // the line counts as full, so that the result begins a new one
+		writeFrom(&b, r.items(), lineLen) // pretend that the line is full, so that the result begins a new one
 	}
 	return b.String()
 }
@@ -35,7 +36,7 @@ func (r Result) items() []string {
 		items = append(items, comment(r.Comment))
 	}
 	if r.Reason != "" {
-		// A reason is prose. It is always quoted, as in the RFC's examples.
+		// A reason is always quoted, as in the examples of RFC 8601.
 		items = append(items, "reason="+quote(r.Reason))
 	}
 	for _, p := range r.Properties {
@@ -44,8 +45,8 @@ func (r Result) items() []string {
 	return items
 }
 
-// writeFrom writes the items from column col on, each after a space. It folds the line before
-// an item that would make it too long.
+// writeFrom writes the items, each after a space. The current line already has col octets. If an
+// item would make the line too long, writeFrom begins a new line before it.
 func writeFrom(b *strings.Builder, items []string, col int) {
 	for _, item := range items {
 		if col+1+len(item)+len(";") > lineLen {
@@ -67,7 +68,7 @@ func resultLen(r Result) int {
 	return n
 }
 
-// clean returns the field as Format writes it and Parse reads it back.
+// clean returns the field that Parse must return for the output of Format.
 func (f Field) clean() Field {
 	out := Field{AuthServID: cleanText(f.AuthServID, f.UTF8), UTF8: f.UTF8}
 	for _, r := range f.Results[:min(len(f.Results), maxResults)] {
@@ -93,9 +94,8 @@ func (f Field) clean() Field {
 	return out
 }
 
-// shrink removes the details of the longest results until the field fits. A sender can only
-// make the results of signatures long. Every result stays, and the DMARC result, which is
-// short, keeps its domain.
+// shrink removes the details of the longest results until the field fits. A sender can only make
+// the results of signatures long. The DMARC result is short and keeps its domain.
 func (f *Field) shrink() {
 	total := len(formatValue(f.AuthServID)) + len(" ;")
 	sizes := make([]int, len(f.Results))
@@ -122,7 +122,7 @@ func formatPValue(s string) string { return string(appendPValue(nil, s)) }
 
 func comment(s string) string { return "(" + s + ")" }
 
-// replaced returns s with '_' in place of the characters of what.
+// replaced returns s with '_' in place of each character that is in what.
 func replaced(s, what string) string {
 	for _, c := range what {
 		s = strings.ReplaceAll(s, string(c), "_")
@@ -130,7 +130,7 @@ func replaced(s, what string) string {
 	return s
 }
 
-// harmless is isWritable in another form.
+// harmless does the same as isWritable, in a simpler way.
 func harmless(s string, utf8OK bool) bool {
 	first, _ := utf8.DecodeRuneInString(s)
 	return s != "" && s == cleanText(s, utf8OK) && !strings.ContainsAny(s, ` ;="\(),<>`) && !unicode.IsMark(first)

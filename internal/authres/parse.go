@@ -7,17 +7,18 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxParseLen is the longest field that Parse reads. No MTA accepts a field as long.
+// maxParseLen is the length of the longest field that Parse reads. MTAs do not accept such long
+// fields.
 const maxParseLen = 64 << 10
 
-// Parse reads the value of an Authentication-Results field by the grammar of RFC 8601
-// §2.2. Folds must be CRLF and white space. A version other than 1 is an error, because
-// §2.2 forbids to interpret it. Parse keeps the comment after a result and drops other
+// Parse reads the value of an Authentication-Results field by the grammar of RFC 8601 §2.2. Each
+// fold must be CRLF and white space. A version other than 1 is an error, because §2.2 says not to
+// interpret such a field. Parse keeps the comment after the value of a result, and drops all other
 // comments.
 //
-// Parse accepts two things beyond the grammar, because they are common in real mail:
-// an unquoted property value may hold '/' and '=' (header.b), and a property without a
-// ptype (action=none) is skipped.
+// Parse accepts two things that the grammar does not allow, because they are common in real mail.
+// An unquoted property value may hold '/' and '=' (in header.b). A property without a ptype
+// (action=none) is skipped.
 //
 // The error is a [*SyntaxError].
 func Parse(value string) (Field, error) {
@@ -161,7 +162,7 @@ func (p *parser) detail(r *Result) error {
 		r.Reason, err = p.assigned((*parser).value)
 		return err
 	}
-	_, err = p.assigned((*parser).pvalue) // without a ptype: skipped
+	_, err = p.assigned((*parser).pvalue) // a property without a ptype is skipped
 	return err
 }
 

@@ -96,7 +96,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestParseDoctest reads every field in the doctest of the Python module authres, which has all
+// TestParseDoctest parses every field in the doctest of the Python module authres, which has all
 // examples of RFC 8601.
 func TestParseDoctest(t *testing.T) {
 	refused := map[string]string{

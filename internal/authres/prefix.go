@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// Lengths of a header.b value. RFC 6008 §4 asks for at least eight characters.
-// Signatures that agree in the first 64 are copies of each other.
+// Shortest and longest header.b value. RFC 6008 §4 asks for at least eight characters. Two
+// signatures with the same first 64 characters are copies of each other.
 const (
 	minPrefix = 8
 	maxPrefix = 64
 )
 
-// SignaturePrefixes takes the b= values of a message's signatures. For each it returns
-// the header.b value that tells its result from those of the others: the first eight
-// characters, or as many as that takes, at most 64 (RFC 6008 §4). Octets that are not
-// base64 digits, such as white space and padding, are left out.
+// SignaturePrefixes takes the b= values of the signatures of a message. For each value it returns
+// the prefix to write in header.b, so that a reader knows which signature a result belongs to (RFC
+// 6008 §4). The prefix has eight characters, or as many more, up to 64, as make it different from
+// the others. Octets that are not base64 digits, such as white space and padding, are left out.
 func SignaturePrefixes(signatures []string) []string {
 	out := make([]string, len(signatures))
-	if len(signatures) == 1 { // there is no other signature to tell it from
+	if len(signatures) == 1 { // a single signature needs only the shortest prefix
 		out[0] = squeeze(signatures[0], minPrefix)
 		return out
 	}
@@ -27,8 +27,7 @@ func SignaturePrefixes(signatures []string) []string {
 		out[i] = squeeze(s, maxPrefix)
 		order[i] = i
 	}
-	// In sorted order, a value has its longest common prefix with one of its two
-	// neighbours.
+	// In sorted order, the value with which a value has the longest common prefix is next to it.
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(out[a], out[b]) })
 	need := make([]int, len(signatures))
 	for i, at := range order {

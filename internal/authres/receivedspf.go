@@ -6,25 +6,25 @@ import "net/netip"
 // returns.
 const ReceivedSPFName = "Received-SPF"
 
-// ReceivedSPF is what a Received-SPF field records (RFC 7208 §9.1). Empty values are
-// left out. If NullSender is set, EnvelopeFrom is "" and is written.
+// ReceivedSPF has the contents of a Received-SPF field (RFC 7208 §9.1). Empty values are left out
+// of the field. But if NullSender is set, an empty EnvelopeFrom is written.
 type ReceivedSPF struct {
 	Result       string     // the RFC's word: pass, fail, softfail, neutral, none, temperror, permerror
-	Comment      string     // our own text, for people
+	Comment      string     // text of the program, for people
 	Receiver     string     // host name of the verifier
 	ClientIP     netip.Addr // address of the SMTP client
 	EnvelopeFrom string     // envelope sender, or its domain alone
-	NullSender   bool       // the envelope sender is null
+	NullSender   bool       // the envelope sender is null, and EnvelopeFrom is ""
 	HELO         string     // HELO or EHLO argument
 	Identity     string     // the identity checked: mailfrom or helo
-	Mechanism    string     // the mechanism that matched
-	Problem      string     // a word that says why the result is temperror or permerror
-	UTF8         bool       // as in Field
+	Mechanism    string     // the SPF mechanism that matched
+	Problem      string     // one word for the reason of temperror or permerror
+	UTF8         bool       // allows characters beyond ASCII, as Field.UTF8 does
 }
 
-// FormatReceivedSPF returns the value of a Received-SPF field as it goes on the wire.
-// It begins with a space and is folded by CRLF SP. Values are dot-atoms or
-// quoted-strings. A value that [Field.Format] would not write is left out here, too.
+// FormatReceivedSPF returns the value of a Received-SPF field as it is sent. It begins with a
+// space, and each fold is CRLF SP. Values are dot-atoms or quoted-strings. A value that
+// [Field.Format] would leave out is left out here, too.
 func FormatReceivedSPF(r ReceivedSPF) string {
 	l := lines{col: len(ReceivedSPFName) + len(":")}
 	l.begin()
@@ -54,8 +54,8 @@ func FormatReceivedSPF(r ReceivedSPF) string {
 		}
 		l.begin()
 		l.b = append(append(l.b, kv.key...), '=')
-		// The grammar asks for a dot-atom. A dot-atom that is not a token is quoted,
-		// because some readers would misread it.
+		// The grammar asks for a dot-atom or a quoted-string. A dot-atom that is neither a domain
+		// name nor a token is quoted, because some readers would misread it.
 		if isDomainName(kv.value) || isDotAtom(kv.value) && isToken(kv.value) {
 			l.b = append(l.b, kv.value...)
 		} else {

@@ -53,7 +53,7 @@ func FuzzFormatReceivedSPF(f *testing.F) {
 			}
 		}
 		want := 0
-		for _, s := range []string{a, b, b, c} { // helo, envelope-from, mechanism, problem
+		for _, s := range []string{a, b, b, c} { // the values of helo, envelope-from, mechanism and problem
 			if harmless(s, false) {
 				want++
 			}

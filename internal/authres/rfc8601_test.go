@@ -11,7 +11,7 @@ func TestRFC8601Examples(t *testing.T) {
 	prop := func(typ PType, name, value string) []Property { return []Property{{typ, name, value}} }
 	for _, c := range []struct {
 		section string
-		lines   []string // the lines of the value
+		lines   []string // the lines of the field's value
 		want    Field
 	}{
 		{"B.2: nothing was done", []string{" example.org 1; none"}, Field{AuthServID: "example.org"}},
@@ -48,11 +48,11 @@ func TestRFC8601Examples(t *testing.T) {
 	}
 }
 
-// hostile are the pieces with which a sender may try to break out of quotes, comments, lines
-// and results.
+// hostile are pieces of text that a sender may use to end a quoted string, a comment, a line or a
+// result.
 var hostile = []string{`"`, `\`, ";", "(", ")", "=", "@", " ", "\r\n ", "\n", "\x00", "a", ".", "é", "\xff"}
 
-// each calls f with every string of n hostile pieces.
+// each calls f with every string that consists of n hostile pieces.
 func each(n int, f func(s string)) {
 	if n == 0 {
 		f("")
@@ -65,7 +65,8 @@ func each(n int, f func(s string)) {
 	})
 }
 
-// TestNothingBreaksOut: no three hostile pieces in a row break a field, wherever they stand.
+// TestNothingBreaksOut checks that no text of three hostile pieces can break a field, whichever
+// value of the field has the text.
 func TestNothingBreaksOut(t *testing.T) {
 	seen := 0
 	each(3, func(s string) {
@@ -85,8 +86,8 @@ func TestNothingBreaksOut(t *testing.T) {
 	}
 }
 
-// TestTruncatedField: some MTAs cut long fields. Wherever a field is cut, Parse returns an error or
-// the results that were complete, and never another result.
+// TestTruncatedField: some MTAs cut long fields. Wherever the field is cut, Parse must return an
+// error, or only results that f has.
 func TestTruncatedField(t *testing.T) {
 	f := Field{AuthServID: "mx.example.jp", Results: []Result{
 		{Method: "spf", Value: "fail", Comment: "a; dkim=pass", Reason: `"; dkim=pass`, Properties: []Property{{PTypeSMTP, "mailfrom", `"; dkim=pass`}}},
@@ -106,8 +107,8 @@ func TestTruncatedField(t *testing.T) {
 	}
 }
 
-// TestClaimedDecorated: text that a reader may skip does not hide our id, neither before nor
-// after it, and it does not turn a longer name into ours.
+// TestClaimedDecorated checks text before and after our id that a reader may skip. Such text does
+// not hide the id, and it does not turn a longer name into our id.
 func TestClaimedDecorated(t *testing.T) {
 	skipped := []string{"", " ", "\t", "\r\n ", "\n", "(c)", "((c)\\))", "(;)", `(")`, "\x00", "\x01", "\u200b", "\u00a0", ";", "."}
 	for _, a := range skipped {

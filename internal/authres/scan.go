@@ -6,7 +6,7 @@ import "strings"
 type parser struct {
 	s   string
 	pos int
-	// comment is the first comment that cfws has read since comment was set to nil.
+	// comment is the first comment that cfws has read since the caller last set comment to nil.
 	comment *string
 }
 
@@ -14,7 +14,7 @@ func (p *parser) fail(msg string) error { return &SyntaxError{p.pos, msg} }
 
 func (p *parser) atEnd() bool { return p.pos >= len(p.s) }
 
-// next returns the octet at the cursor, 0 at the end.
+// next returns the octet at the cursor, or 0 at the end.
 func (p *parser) next() byte {
 	if p.atEnd() {
 		return 0
@@ -30,8 +30,8 @@ func (p *parser) expect(c byte) error {
 	return nil
 }
 
-// fold moves over CRLF if white space follows, and reports whether it did (RFC 5322
-// §3.2.2, FWS).
+// fold skips a CRLF with white space after it, and reports whether there was one (RFC 5322 §3.2.2,
+// FWS).
 func (p *parser) fold() bool {
 	rest := p.s[p.pos:]
 	if len(rest) < 3 || rest[:2] != "\r\n" || rest[2] != ' ' && rest[2] != '\t' {
@@ -72,9 +72,9 @@ func (p *parser) readComment() (string, error) { return p.delimited("comment", '
 // quotedString returns the text of a quoted-string without the quotes.
 func (p *parser) quotedString() (string, error) { return p.delimited("quoted-string", '"', '"') }
 
-// delimited reads a text from its opening octet to the closing one that belongs to it,
-// and returns what is between them, without folds and without the backslashes of
-// quoted-pairs. Nesting is counted, so that it costs no recursion.
+// delimited reads a comment or a quoted-string. The cursor is at the opening octet. It returns the
+// text up to the matching closing octet, without folds and without the backslashes of quoted-pairs.
+// It counts the depth of nested comments instead of calling itself.
 func (p *parser) delimited(what string, open, closing byte) (string, error) {
 	var b strings.Builder
 	depth := 1
@@ -89,7 +89,7 @@ func (p *parser) delimited(what string, open, closing byte) (string, error) {
 				return "", err
 			}
 			continue
-		case c == closing: // asked first: one octet opens and closes a quoted-string
+		case c == closing: // before the opening octet, because a quote is both
 			depth--
 		case c == open:
 			depth++
@@ -105,7 +105,7 @@ func (p *parser) delimited(what string, open, closing byte) (string, error) {
 	return "", p.fail(what + " without an end")
 }
 
-// quotedPair reads a backslash and the character after it, and writes the character.
+// quotedPair reads a backslash and the character after it, and writes that character to b.
 func (p *parser) quotedPair(b *strings.Builder) error {
 	p.pos++
 	if p.atEnd() || isControl(p.s[p.pos]) {
@@ -120,8 +120,8 @@ func (p *parser) quotedPair(b *strings.Builder) error {
 // quoted-string may hold. A tab is allowed.
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
-// keyword reads a Keyword (RFC 5321): letters, digits and hyphens, of which the last
-// is not a hyphen.
+// keyword reads a Keyword (RFC 5321): letters, digits and hyphens. The last character is not a
+// hyphen.
 func (p *parser) keyword() (string, error) {
 	start := p.pos
 	for !p.atEnd() && (isAlnum(p.s[p.pos]) || p.s[p.pos] == '-') {
@@ -188,7 +188,7 @@ func (p *parser) pvalue() (string, error) {
 	return "", p.fail("expected a property value")
 }
 
-// run reads the octets that can stand in an unquoted property value.
+// run reads the octets that an unquoted property value may have.
 func (p *parser) run() string {
 	start := p.pos
 	for !p.atEnd() && (isAtext(p.s[p.pos]) || p.s[p.pos] == '.' || p.s[p.pos] == '@') {
@@ -197,8 +197,8 @@ func (p *parser) run() string {
 	return p.s[start:p.pos]
 }
 
-// isLooseToken reports whether s is a token, perhaps with '/' and '=' in it, which
-// unquoted base64 has.
+// isLooseToken reports whether s is a token. '/' and '=' are allowed, too, because base64 is often
+// written without quotes.
 func isLooseToken(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; !isTokenChar(c) && c != '/' && c != '=' {
