@@ -11,10 +11,9 @@ import (
 
 func hasAuthor(e *msgauth.Evaluation) bool { return e.FromError == nil && e.From.AuthorDomain != "" }
 
-// pass decides on a message of which an identifier of the author authenticated.
-// If the display name is nothing but an address of another domain, the message
-// is tagged: many readers see only the name. The author is still the one in the
-// address.
+// pass decides on a message in which the author's domain authenticated. It is
+// accepted, unless the display name is only an address of another domain. Then
+// it is tagged, because many mail clients show only the display name.
 func (v *Verdict) pass(e *msgauth.Evaluation) {
 	v.Action, v.Reason = Accept, ReasonAligned
 	if slices.Contains(e.From.Notes, author.NoteOtherName) {
@@ -23,8 +22,8 @@ func (v *Verdict) pass(e *msgauth.Evaluation) {
 }
 
 // invalidFrom decides on a message without a single author. RFC 9989 §4.2
-// leaves such messages out of its scope and §11.5 warns of them, so local
-// policy must decide.
+// leaves such messages out of its scope and §11.5 warns of them, so
+// policy.invalid_from decides.
 func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
 	cause := "it names no author"
 	if e.FromError != nil {
@@ -39,9 +38,9 @@ func (v *Verdict) invalidFrom(e *msgauth.Evaluation, c Config) {
 }
 
 // isNamelessBounce reports whether the message is a notification whose From is
-// only a word, such as MAILER-DAEMON. Such a From claims no domain. Refusing
-// the message would lose it for good, because nobody is told of a bounce that
-// is refused (RFC 5321 §4.5.5, §6.1).
+// only a word, such as MAILER-DAEMON. Such a From claims no domain. A refused
+// notification would be lost without notice, because a server must not send
+// another notification about it (RFC 5321 §4.5.5, §6.1).
 func isNamelessBounce(e *msgauth.Evaluation) bool {
 	return e.MailFrom.NullSender && e.FromError != nil && e.FromError.Kind == author.KindNoAddress
 }

@@ -11,8 +11,9 @@ import (
 	"sekimori/internal/spf"
 )
 
-// TestInvalidFrom: the reply names the cause in our own words. Only a
-// notification whose From claims no domain is not refused.
+// TestInvalidFrom checks that messages without a single author are refused,
+// that the reply names the cause without quoting the From field, and that only
+// a notification whose From contains no domain is delivered with a tag.
 func TestInvalidFrom(t *testing.T) {
 	for _, tt := range []struct {
 		why, from string
@@ -62,8 +63,8 @@ func TestInvalidFrom(t *testing.T) {
 	}
 }
 
-// TestNamelessBounceKeepsToKinds: a missing From field and several ones are
-// refused even with the null sender.
+// TestNamelessBounceKeepsToKinds checks that a notification without a From
+// field, or with two of them, is refused.
 func TestNamelessBounceKeepsToKinds(t *testing.T) {
 	for _, values := range [][]string{nil, {" MAILER-DAEMON", " MAILER-DAEMON"}} {
 		e := judged(t, values...)
@@ -74,8 +75,9 @@ func TestNamelessBounceKeepsToKinds(t *testing.T) {
 	}
 }
 
-// TestOtherName: a pass is tagged if the display name is nothing but an address
-// of another domain. A fail is decided as always.
+// TestOtherName checks that a message that passes DMARC is tagged if its
+// display name is only an address of another domain, and that such a display
+// name changes nothing for a message that fails.
 func TestOtherName(t *testing.T) {
 	for _, tt := range []struct {
 		from   string
@@ -99,8 +101,8 @@ func TestOtherName(t *testing.T) {
 	}
 }
 
-// judged returns the evaluation of a message with these From fields in which
-// nothing passes.
+// judged returns the evaluation of a message that has the given values of From
+// fields, and no passing SPF or DKIM.
 func judged(t *testing.T, values ...string) *msgauth.Evaluation {
 	t.Helper()
 	e := &msgauth.Evaluation{MailFrom: spf.Check{Result: spf.None}, DMARC: dmarc.Evaluation{Result: dmarc.ResultPermError}}

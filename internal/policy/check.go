@@ -13,7 +13,7 @@ import (
 
 // RuleError says what is wrong with a rule.
 type RuleError struct {
-	Key string // a key of the rule, such as dkim, when or then; "" is the whole rule
+	Key string // a key of the rule, such as dkim, when or then; "" if the rule as a whole is wrong
 	Why string
 }
 
@@ -25,25 +25,26 @@ func (e *RuleError) Error() string {
 	return "policy: " + e.Key + ": " + e.Why
 }
 
-// A network wider than these is not evidence: too many different people have
-// hosts in it.
+// The lengths of the shortest prefixes that count as evidence. In a larger
+// network, too many unrelated people have hosts.
 const (
 	widestEvidence4 = 8
-	widestEvidence6 = 19 // the largest block that one network operator is given
+	widestEvidence6 = 19 // the largest block that a registry gives to one network operator
 )
 
 // CheckRule returns why a rule must not be used under this policy, or nil. It
 // refuses a rule that can never match or never change anything, a rule that
 // rejects because of a temporary error, and a lenient rule without evidence.
 //
-// A rule is lenient if its outcome can be milder than the one without it.
-// Evidence is a condition that a stranger cannot meet by what he writes into a
-// message: the client's network (no wider than /8, or /19 for IPv6), the
-// client's name as verified by iprev, d= of a passing signature, a trusted ARC
-// sealer on a valid chain, or an envelope domain that SPF passes. A pattern for
-// all names below a public suffix, such as .co.jp, is not evidence, because
-// anybody can register a name there. The Author Domain, its policy, DMARC's
-// result and traits only narrow a rule.
+// A rule is lenient if a message can get a milder action with the rule than
+// without it. Evidence is a condition that a stranger cannot fulfil by writing
+// something into a message: the client's network (/8 or smaller, for IPv6 /19
+// or smaller), the client's name verified by iprev, d= of a passing signature,
+// the newest sealer of a valid ARC chain, or an envelope domain with an SPF
+// pass. A pattern for all names below a public suffix, such as .co.jp, is not
+// evidence, because anybody can register a name there. The other conditions
+// (the Author Domain, its policy, the DMARC result and traits) are not evidence
+// either.
 func (c Config) CheckRule(r Rule) *RuleError {
 	c = c.withDefaults()
 	w := r.When
@@ -80,7 +81,8 @@ func (w *Conditions) empty() bool {
 		len(w.Author)+len(w.Published)+len(w.DMARC)+len(w.Traits) == 0
 }
 
-// evidence reports whether one of the conditions is evidence, see CheckRule.
+// evidence reports whether at least one of the conditions is evidence; see
+// CheckRule.
 func (w *Conditions) evidence() bool {
 	for _, key := range w.names() {
 		if len(key.patterns) > 0 && tooWide(key.patterns) == "" {
@@ -96,7 +98,7 @@ func (w *Conditions) evidence() bool {
 	})
 }
 
-// namesKey is a condition on a name that can be evidence.
+// namesKey is one of the conditions that compare a name and can be evidence.
 type namesKey struct {
 	name     string
 	patterns []Pattern
@@ -118,12 +120,12 @@ func tooWide(patterns []Pattern) Pattern {
 	return ""
 }
 
-// possible reports whether a message can have this DMARC result together with
-// this published policy.
+// possible reports whether a message can have the DMARC result and the
+// published policy at the same time.
 func possible(result dmarc.Result, published dmarc.Policy) bool {
 	switch result {
 	case dmarc.ResultPermError:
-		return false // there is no author, so no policy is looked for
+		return false // there is no single author, so no policy was looked up
 	case dmarc.ResultNone:
 		return published == Absent
 	}
@@ -154,7 +156,8 @@ func (w *Conditions) contradiction() *RuleError {
 	return &RuleError{"dmarc", "can never match: permerror is a message without a single author, which has no author domain"}
 }
 
-// effect returns an error if the outcome can never change anything.
+// effect returns an error if the outcome cannot change the verdict on any
+// matching message.
 func (w *Conditions) effect(o Outcome) *RuleError {
 	results := w.results()
 	only := func(set ...dmarc.Result) bool {
@@ -172,8 +175,8 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 	return nil
 }
 
-// harshest returns the rank of the harshest verdict without the rule, over all
-// messages that match and that the outcome can change.
+// harshest returns the rank of the harshest action that a message can get
+// without the rule, if the rule matches it and can make its action milder.
 func (w *Conditions) harshest(c Config, o Outcome) int {
 	worst := 0
 	putOff := func(a Action, published ...dmarc.Policy) bool {
@@ -192,23 +195,25 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 			worst = max(worst, rank(c.NoPolicy), rank(c.SPFFail))
 		case dmarc.ResultTempError:
 			if putOff(c.TempError, dmarc.PolicyQuarantine, dmarc.PolicyReject) || putOff(c.TempErrorUnknown, dmarc.PolicyNone) {
-				worst = max(worst, rank(Quarantine)) // delivering is milder than putting off
+				worst = max(worst, rank(Quarantine)) // any delivery is milder than a temporary refusal
 			}
 		}
-		// A pass is accepted anyway, and without an author no rule is milder
-		// than policy.invalid_from: neither can become milder by a rule.
+		// The other two results do not count. A pass is accepted without the
+		// rule, except that a misleading display name gets it a tag. A rule
+		// that is milder than policy.invalid_from does not apply to a message
+		// without a single author.
 	}
 	return worst
 }
 
-// Shadows reports whether r, which stands before b, matches every message that
-// b would match, for as long as b is in force.
+// Shadows reports whether b can never decide, because r stands before b,
+// matches every message that b matches, and does not expire before b.
 func (r *Rule) Shadows(b *Rule) bool {
 	if !r.Expires.IsZero() && (b.Expires.IsZero() || r.Expires.Before(b.Expires)) {
 		return false
 	}
 	if slices.Contains(b.When.results(), dmarc.ResultPermError) && r.Then.rank() < b.Then.rank() {
-		return false // without an author r may not apply where b does
+		return false // on a message without a single author, r may be too mild to apply where b applies
 	}
 	x, y := &r.When, &b.When
 	covers := func(p, q Pattern) bool { return p.covers(q) }
@@ -218,9 +223,9 @@ func (r *Rule) Shadows(b *Rule) bool {
 		covered(x.Published, y.Published, equal) && covered(x.DMARC, y.DMARC, equal) && covered(x.Traits, y.Traits, equal)
 }
 
-// covered reports whether the values of a key in the first rule allow
-// everything that the values in the later rule allow. A key without values
-// allows everything.
+// covered reports whether a key of the first rule matches every message that
+// the same key of the later rule matches. first and later are the values of the
+// key in the two rules. A key without values matches every message.
 func covered[T any](first, later []T, covers func(a, b T) bool) bool {
 	if len(first) == 0 {
 		return true

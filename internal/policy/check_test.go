@@ -103,8 +103,8 @@ func TestCheckRule(t *testing.T) {
 	}
 }
 
-// TestForgedIsNeverMild: a rule that CheckRule accepts never makes a spoof
-// without evidence milder, whatever the spoofer writes into it.
+// TestForgedIsNeverMild checks that a rule whose conditions a spoofer can all
+// fulfil never gives a spoof a milder action, if CheckRule accepts the rule.
 func TestForgedIsNeverMild(t *testing.T) {
 	outcomes := []Outcome{accept, tag, quarantine, reject, asPolicy(dmarc.PolicyNone), asPolicy(dmarc.PolicyQuarantine), asPolicy(dmarc.PolicyReject)}
 	conditions := []Conditions{{Author: []Pattern{"bank.example"}}, {Traits: trait.All()}, {DMARC: []dmarc.Result{dmarc.ResultFail}}}
@@ -115,7 +115,7 @@ func TestForgedIsNeverMild(t *testing.T) {
 	sound, forgeable := 0, 0
 	for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject} {
 		e := failing(p)
-		e.Traits.Add(trait.Bulk) // it matches, and does not speak for indirect mail
+		e.Traits.Add(trait.Bulk) // a trait that the rules match, and that is not a sign of indirect mail
 		without := Decide(&e, Config{})
 		for _, w := range conditions {
 			for _, then := range outcomes {

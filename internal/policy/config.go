@@ -4,7 +4,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Mode says whether verdicts are acted on.
+// Mode says whether verdicts are enforced or only shown in the label.
 type Mode string
 
 // The modes.
@@ -13,7 +13,7 @@ const (
 	Monitor Mode = "monitor"
 )
 
-// RejectRule says what becomes of a failing message under p=reject.
+// RejectRule says what happens to a message that fails DMARC under p=reject.
 type RejectRule string
 
 // The reject rules; see RFC 9989 §7.4 on why always is not the default.
@@ -28,11 +28,11 @@ type QuarantineRule string
 
 // The quarantine rules.
 const (
-	QuarantineHold QuarantineRule = "hold" // the MTA's hold queue
-	QuarantineTag  QuarantineRule = "tag"  // delivered, and the header says so
+	QuarantineHold QuarantineRule = "hold" // the MTA puts the message into its hold queue
+	QuarantineTag  QuarantineRule = "tag"  // the message is delivered, and its label says quarantine
 )
 
-// The words that each field of Config may have.
+// The allowed values of the fields of Config.
 var (
 	Modes                  = []Mode{Enforce, Monitor}
 	RejectRules            = []RejectRule{RejectAlways, RejectCorroborated, RejectQuarantine}
@@ -43,27 +43,29 @@ var (
 	InvalidFromActions     = []Action{Reject, Quarantine, Tag}
 )
 
-// Config is the operator's policy. The zero value decides as Default does.
+// Config is the operator's policy. Decide treats the zero value like Default().
 type Config struct {
 	Mode       Mode
 	Reject     RejectRule
 	Quarantine QuarantineRule
 	NoPolicy   Action // one of UnauthenticatedActions
 	SPFFail    Action // one of UnauthenticatedActions
-	// TempError is for a message with a missing answer, if the policy that
-	// applies is known to be quarantine or reject. TempErrorUnknown is for all
-	// other messages with a missing answer. Both are one of TempErrorActions.
-	// Accept means that the message is delivered with a label.
+	// TempError is the action for a message that cannot be decided because an
+	// answer is missing, if the policy that applies is known to be quarantine
+	// or reject. TempErrorUnknown is the action for all other messages that
+	// lack an answer. Each is one of TempErrorActions. Accept here means that
+	// the message is delivered with a label.
 	TempError        Action
 	TempErrorUnknown Action
 	InvalidFrom      Action // one of InvalidFromActions
-	// TrustedSealers are the domains whose seal, as the newest of a valid ARC
-	// chain, is enough to accept a message that fails.
+	// TrustedSealers are domains of ARC sealers. A message that fails DMARC is
+	// accepted if one of them made the newest seal of a valid chain.
 	TrustedSealers []dns.Name
-	// Rules are the operator's exceptions in order. They are not checked here:
-	// CheckRule says whether a rule is sound.
+	// Rules are the operator's exceptions in order. Decide does not check them;
+	// the caller must do so with CheckRule.
 	Rules []Rule
-	// Ramp limits how many failing messages are enforced; nil enforces all.
+	// Ramp is the share of failing messages on which the author's policy is
+	// enforced. nil means all of them.
 	Ramp *Ramp
 }
 

@@ -7,26 +7,27 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// Class says whether a recipient agreed that verdicts are acted on. In some
-// countries the secrecy of communications forbids that for mail whose recipient
-// did not agree.
+// Class says whether a recipient agreed that his mail is refused or held
+// because of a verdict. In some countries the secrecy of communications forbids
+// to refuse or hold mail whose recipient did not agree.
 type Class string
 
 // The classes.
 const (
 	In  Class = "in"  // the recipient agreed
-	Out Class = "out" // the recipient opted out: results are stated, nothing is done, no DMARC report has a row
+	Out Class = "out" // the recipient opted out: his mail is labelled, but not refused or held
 )
 
 // Classes lists every class.
 var Classes = []Class{In, Out}
 
 // Consent counts the recipients of a message by class. The zero value means
-// that no consent was looked up, and that verdicts are acted on.
+// that no consent was looked up; the verdict then applies unchanged.
 type Consent struct {
 	In  int `json:"in"`
 	Out int `json:"out"`
-	// Elapsed is how long the lookups took. Most of that overlaps the transfer.
+	// Elapsed is the time during which at least one lookup was running. Most of
+	// it overlaps with the transfer of the message.
 	Elapsed time.Duration `json:"elapsed_ns"`
 }
 
@@ -36,14 +37,15 @@ func (c Consent) Asked() bool { return c.In+c.Out > 0 }
 // Mixed reports whether the message has recipients of both classes.
 func (c Consent) Mixed() bool { return c.In > 0 && c.Out > 0 }
 
-// Reportable reports whether DMARC reports may count the message: a recipient
-// agreed, or no consent was looked up.
+// Reportable reports whether DMARC reports may count the message. They may if
+// at least one recipient agreed, or if no consent was looked up.
 func (c Consent) Reportable() bool { return c.In > 0 || c.Out == 0 }
 
 // Respect returns the verdict for a message to these recipients. If one of them
-// opted out, nothing is refused or held, because the answer at the end of the
-// message is given for all recipients. Would then keeps the action without him,
-// and a DMARC report says disposition none with the override local_policy.
+// opted out, the message is neither refused nor held, because the reply at the
+// end of the message is given for all recipients together. Then Would is the
+// action without the opt-out, and the disposition becomes none with the
+// override local_policy.
 func (v Verdict) Respect(c Consent) Verdict {
 	v.Consent = c
 	if c.Out == 0 {
@@ -53,7 +55,7 @@ func (v Verdict) Respect(c Consent) Verdict {
 	case Reject, Quarantine:
 		v.Would, v.Action, v.Applied = v.Action, Tag, Tag
 	case TempFail:
-		v.Would, v.Action, v.Applied = v.Action, Tag, Tag // the message is not decided; it is delivered all the same
+		v.Would, v.Action, v.Applied = v.Action, Tag, Tag // delivered with a label, although an answer is missing
 	default:
 		return v
 	}

@@ -21,8 +21,8 @@ func Skipped(reason Reason) Verdict {
 	return Verdict{Action: Skip, Applied: Skip, Enforced: true, Reason: reason, Disposition: dmarc.PolicyNone}
 }
 
-// Oversized returns the verdict on a message that is over a limit, so that only
-// a part of it was seen. what names the limit.
+// Oversized returns the verdict on a message that exceeds a limit, so only a
+// part of it was evaluated. what names the limit.
 func Oversized(what string, c Config) Verdict {
 	c = c.withDefaults()
 	v := Verdict{
@@ -34,10 +34,11 @@ func Oversized(what string, c Config) Verdict {
 	return v
 }
 
-// Forged returns the verdict on a message that carries a result in the name of
-// id, our authserv-id, where the MTA does not let us delete fields. Readers
-// would take that result for ours. A temporary refusal would never end, so the
-// message is rejected.
+// Forged returns the verdict on a message from outside that has an
+// Authentication-Results field with our authserv-id, if the MTA does not let us
+// delete fields. id is our authserv-id. Readers would believe that the field is
+// from us. A temporary refusal would not help, because the same would happen on
+// every retry, so the message is rejected.
 func Forged(v Verdict, id string) Verdict {
 	v.Evidence = append(v.Evidence, "there is a result in our name, and the MTA does not let fields be deleted")
 	v.Disposition, v.Override = dmarc.PolicyNone, nil
@@ -53,10 +54,11 @@ func Forged(v Verdict, id string) Verdict {
 	return v
 }
 
-// Flooded returns the verdict on a message with so many results in our name
-// that the MTA could not delete them in reasonable time. Monitor mode refuses
-// such a message too, and no other: delivering it would deliver a forged
-// result, and deleting all results would let a sender keep the MTA busy.
+// Flooded returns the verdict on a message with so many results that use our
+// authserv-id that the MTA could not delete them in reasonable time. It is the
+// only verdict that refuses a message in monitor mode too. Delivery would show
+// a forged result to the recipient, and the deletion of all the results would
+// let a sender keep the MTA busy.
 func Flooded(v Verdict) Verdict {
 	v.Evidence = append(v.Evidence, "too many results in our name to delete them")
 	v.Action, v.Applied, v.Enforced = Reject, Reject, true
@@ -65,8 +67,8 @@ func Flooded(v Verdict) Verdict {
 }
 
 // Unlabelled returns the verdict on a message that cannot be labelled because
-// the MTA does not let us add fields. The client is asked to come again later,
-// when the operator has let the milter add fields.
+// the MTA does not let us add fields. The refusal is temporary, because the
+// operator can correct the setup of the MTA before the client tries again.
 func Unlabelled(v Verdict, err error) Verdict {
 	v.Evidence = append(v.Evidence, err.Error())
 	v.Disposition, v.Override = dmarc.PolicyNone, nil
@@ -79,8 +81,8 @@ func Unlabelled(v Verdict, err error) Verdict {
 	return v
 }
 
-// Decide returns what becomes of the message. The facts decide first, then the
-// operator's rules, then the ramp.
+// Decide returns the verdict on the message. It first decides by the facts.
+// Then the operator's rules can change the verdict, and last the ramp.
 func Decide(e *msgauth.Evaluation, c Config) Verdict {
 	c = c.withDefaults()
 	v := byFacts(e, c)
@@ -90,7 +92,7 @@ func Decide(e *msgauth.Evaluation, c Config) Verdict {
 	return v
 }
 
-// byFacts returns the verdict without rules and ramp.
+// byFacts returns the verdict before the operator's rules and the ramp.
 func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	v := Verdict{Disposition: dmarc.PolicyNone, Enforced: c.Mode == Enforce, ID: explanationID(e)}
 	switch {
@@ -108,8 +110,7 @@ func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	return v
 }
 
-// settle fills in what is really done, and drops the reply if the client gets
-// none.
+// settle sets Applied, and removes the reply if the message is not refused.
 func (v *Verdict) settle(c Config) {
 	v.Applied = applied(*v, c)
 	if v.Applied != Reject && v.Applied != TempFail {
@@ -117,8 +118,8 @@ func (v *Verdict) settle(c Config) {
 	}
 }
 
-// applied returns what is really done, which depends on the mode and on how
-// messages are quarantined.
+// applied returns the action that is taken. It differs from v.Action in monitor
+// mode, and if messages are quarantined by label only.
 func applied(v Verdict, c Config) Action {
 	switch v.Action {
 	case Reject, TempFail, Quarantine:
@@ -129,8 +130,7 @@ func applied(v Verdict, c Config) Action {
 	return v.Action
 }
 
-// fail decides on a message with a published policy and without an aligned
-// identifier.
+// fail decides on a message that fails DMARC.
 func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 	v.Spoofing, v.Indirect = evidence(e)
 	if e.DMARC.Testing && e.DMARC.PolicyPublished != e.DMARC.Disposition {
@@ -148,8 +148,8 @@ func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// sealed accepts a failing message if a trusted forwarder vouches for it, and
-// reports whether it did.
+// sealed accepts a failing message if a trusted sealer vouches for it (see
+// vouched), and reports whether it did so.
 func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 	newest, ok := newestSet(e)
 	if !ok || e.ARC.Status != arc.Pass || !slices.Contains(c.TrustedSealers, newest.Sealer) {
@@ -164,16 +164,16 @@ func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 	return true
 }
 
-// lostSeal reports whether the message fails, and a trusted sealer might have
-// vouched for it under policy p, had a bug of ours not kept the chain from
-// being validated.
+// lostSeal reports whether a bug of ours may have turned an accepted message
+// into a failing one. That is so if a panic in ARC left the chain unvalidated,
+// there are trusted sealers, and policy p is quarantine or reject.
 func lostSeal(e *msgauth.Evaluation, c Config, p dmarc.Policy) bool {
 	return e.DMARC.Result == dmarc.ResultFail && p.Enforces() && len(c.TrustedSealers) > 0 && panicked(e, msgauth.ARC)
 }
 
 // reportsFail reports whether a sealer's results say dmarc=fail. If the results
-// do not parse, anything that a reader could take for dmarc=fail counts, and so
-// does a missing dmarc result.
+// do not parse, it also returns true if they have text that a reader could
+// understand as dmarc=fail, or no dmarc result at all.
 func reportsFail(results string) bool {
 	f, err := authres.Parse(results)
 	if err != nil {
@@ -186,8 +186,9 @@ func reportsFail(results string) bool {
 }
 
 // failReject decides on a failing message under p=reject. RFC 9989 §7.4 forbids
-// to reject solely because of p=reject. The table in testdata/decisions.md,
-// which the handbook shows, has every case.
+// rejecting a message solely because of p=reject. The table in
+// testdata/decisions.md lists every case; deploy/docs/policy.md has the same
+// table.
 func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 	switch {
 	case c.Reject == RejectQuarantine:
@@ -206,8 +207,8 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// noPolicy decides on a message to which no DMARC record applies: by SPF and
-// local policy.
+// noPolicy decides on a message to which no DMARC record applies. It decides by
+// the SPF and DKIM results, policy.spf_fail and policy.no_policy.
 func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 	passes, unsure := e.MailFrom.Result == spf.Pass, e.MailFrom.Result == spf.TempError
 	for _, s := range e.DKIM {
@@ -223,18 +224,19 @@ func (v *Verdict) noPolicy(e *msgauth.Evaluation, c Config) {
 	case passes:
 		v.Action, v.Reason = Accept, ReasonPassNoPolicy
 	case unsure:
-		v.tempError(e, c, c.NoPolicy != Tag) // no_policy is what applies if nothing passes
+		v.tempError(e, c, c.NoPolicy != Tag) // if the missing answer were a fail, policy.no_policy would apply
 	default:
 		v.Action, v.Reason = c.NoPolicy, ReasonNoPolicy
 		if v.Action == Reject && e.Session.Unknown() {
-			v.Action = Quarantine // the address that SPF needs is not known
+			v.Action = Quarantine // SPF could not pass, because the client's address is not known
 		}
 		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedMultiple,
 			fmt.Sprintf("Email from %s has no DMARC policy and does not authenticate (%s)", e.From.AuthorDomain, v.ID))
 	}
 }
 
-// rank returns a number that is greater for a harsher action.
+// rank returns a greater number for a harsher action of Accept, Tag, Quarantine
+// and Reject. TempFail and Skip have the rank of Accept.
 func rank(a Action) int {
 	switch a {
 	case Reject:

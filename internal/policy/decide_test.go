@@ -17,7 +17,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// published returns a failing message whose author asks for p.
+// failing returns a message that fails DMARC and whose author publishes the
+// policy p.
 func failing(p dmarc.Policy) msgauth.Evaluation {
 	return msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("203.0.113.66")},
@@ -66,7 +67,7 @@ func TestDecide(t *testing.T) {
 		reason Reason
 		disp   dmarc.Policy
 		over   OverrideType
-		reply  string // prefix
+		reply  string // the expected beginning of the reply
 	}{
 		{name: "aligned", e: with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPass }),
 			action: Accept, reason: ReasonAligned, disp: dmarc.PolicyNone},
@@ -232,7 +233,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestApplied: the mode does not change the verdict, only what is done.
+// TestApplied checks that monitor mode and quarantine by label change Applied,
+// but not Action.
 func TestApplied(t *testing.T) {
 	for _, tt := range []struct {
 		c       Config
@@ -264,7 +266,8 @@ func TestOversized(t *testing.T) {
 	}
 }
 
-// TestFlooded: the message is refused in both modes.
+// TestFlooded checks that the message is refused in enforce mode and in monitor
+// mode.
 func TestFlooded(t *testing.T) {
 	for _, mode := range []Mode{Enforce, Monitor} {
 		if v := Flooded(Oversized("header_fields", Config{Mode: mode})); v.Applied != Reject || v.Reply.Code != 552 || !v.Enforced || v.Reason != ReasonOversize {
@@ -273,8 +276,9 @@ func TestFlooded(t *testing.T) {
 	}
 }
 
-// TestForged: a message with a result in our name that cannot be deleted is
-// refused with the reason. Monitor mode does not refuse it.
+// TestForged checks that a message is refused if it has a result with our
+// authserv-id that cannot be deleted, and that monitor mode delivers such a
+// message.
 func TestForged(t *testing.T) {
 	e := failing(dmarc.PolicyNone)
 	for _, v := range []Verdict{Decide(&e, Config{}), Skipped(ReasonAuthenticated)} {
@@ -300,8 +304,8 @@ func TestUnlabelled(t *testing.T) {
 	}
 }
 
-// TestExplanationID: the same message has the same id, and another message has
-// another.
+// TestExplanationID checks that a message gets the same id each time, and that
+// a message with another queue id gets another id.
 func TestExplanationID(t *testing.T) {
 	a, b := failing(dmarc.PolicyReject), failing(dmarc.PolicyReject)
 	b.Envelope.QueueID = "4ABC"

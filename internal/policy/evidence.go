@@ -5,13 +5,14 @@ import (
 	"sekimori/internal/trait"
 )
 
-// evidence lists the traits of a failing message: those that speak for a direct
-// spoof, and those that speak for indirect mail or for the author.
+// evidence lists traits of a failing message. spoofing has the signs of a
+// direct spoof. indirect has the signs of indirect mail and of the author's own
+// mail.
 func evidence(e *msgauth.Evaluation) (spoofing, indirect []trait.Trait) {
 	return shown(e, trait.Of(trait.Spoofing)), shown(e, trait.Of(trait.Indirect, trait.Author))
 }
 
-// shown returns those of the traits that the message has, nil if it has none.
+// shown returns the traits of the list that the message has, or nil.
 func shown(e *msgauth.Evaluation, traits []trait.Trait) (out []trait.Trait) {
 	for _, t := range traits {
 		if e.Has(t) {
@@ -21,8 +22,8 @@ func shown(e *msgauth.Evaluation, traits []trait.Trait) (out []trait.Trait) {
 	return out
 }
 
-// indirectComment is for the reader of a DMARC report, who learns from it that
-// local policy was milder than the published one.
+// indirectComment returns the comment of an override. It tells the reader of a
+// DMARC report why we were milder than the published policy.
 func indirectComment(indirect []trait.Trait) string {
 	for _, t := range indirect {
 		if t.Side() == trait.Indirect {

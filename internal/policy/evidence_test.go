@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// TestIndirectComment: a DMARC report does not call a bounce of the author's
-// own host indirect mail.
+// TestIndirectComment checks the comment of the override: mail with only the
+// signs of the author's own mail is not called indirect mail.
 func TestIndirectComment(t *testing.T) {
 	const indirect, own = "looks like indirect mail", "may be the author's own mail"
 	for _, tt := range []struct {
@@ -35,8 +35,9 @@ func TestIndirectComment(t *testing.T) {
 	}
 }
 
-// TestUnknownClientWithoutPolicy: SPF might have passed for a client whose
-// address is not known, so the missing pass is not a reason to refuse.
+// TestUnknownClientWithoutPolicy checks that a message without a DMARC policy
+// is quarantined instead of rejected if the client's address is not known: SPF
+// might have passed for the real address.
 func TestUnknownClientWithoutPolicy(t *testing.T) {
 	for client, want := range map[netip.Addr]map[Action]Action{
 		netip.MustParseAddr("203.0.113.66"): {Tag: Tag, Quarantine: Quarantine, Reject: Reject},

@@ -13,9 +13,10 @@ import (
 	"sekimori/internal/spf"
 )
 
-// answer says whether a condition holds. unknown and noSlot are for a condition
-// that depends on an answer of DNS which did not come: with noSlot because our
-// own lookup slots were taken, with unknown for any other temporary failure.
+// answer says whether a condition holds. The answers unknown and noSlot leave
+// the condition open: it may hold or not, because a DNS answer is missing or an
+// evaluator panicked. noSlot means that the DNS answer is missing because all
+// our lookup slots were in use; unknown means any other cause.
 type answer int
 
 const (
@@ -25,13 +26,13 @@ const (
 	yes
 )
 
-// open reports whether a missing answer leaves the condition open.
+// open reports whether it is not known whether the condition holds.
 func (a answer) open() bool { return a == unknown || a == noSlot }
 
-// either combines two findings of which one is enough.
+// either returns the answer to "a or b".
 func either(a, b answer) answer {
 	if a.open() && b.open() {
-		return min(a, b) // noSlot is the one that leads to a temporary refusal
+		return min(a, b) // noSlot wins, because it always leads to a temporary refusal
 	}
 	return max(a, b)
 }
@@ -43,15 +44,15 @@ func answered(b bool) answer {
 	return no
 }
 
-// match compares a message with the conditions of a rule.
+// match says whether all conditions that are set hold for the message.
 func (w *Conditions) match(e *msgauth.Evaluation) answer {
 	all := yes
 	for _, key := range []struct {
 		set  bool
 		test func(*Conditions, *msgauth.Evaluation) answer
 	}{
-		// The cheapest conditions, and those that exclude most messages, come
-		// first.
+		// The order is for speed: conditions that are cheap or exclude most
+		// messages come first.
 		{len(w.Author) > 0, (*Conditions).author},
 		{len(w.Client) > 0, (*Conditions).client},
 		{len(w.DMARC) > 0, (*Conditions).dmarc},
@@ -81,9 +82,10 @@ func (w *Conditions) client(e *msgauth.Evaluation) answer {
 	return answered(slices.ContainsFunc(w.Client, func(n netip.Prefix) bool { return n.Contains(addr) }))
 }
 
-// clientName compares the client's verified name. The client's own name server
-// decides whether there is an answer, so a missing answer is not a match. The
-// condition is left open only if the answer is missing because of us.
+// clientName compares the client's verified name. If the name could not be
+// verified, the condition normally does not hold, because the client's own name
+// server could suppress the answer. The condition is left open only if we are
+// the cause: no lookup slot was free, or iprev panicked.
 func (w *Conditions) clientName(e *msgauth.Evaluation) answer {
 	if e.IPRev.Status == iprev.Pass {
 		return answered(matchesAny(w.ClientName, e.IPRev.Name))
@@ -103,7 +105,7 @@ func (w *Conditions) dkim(e *msgauth.Evaluation) answer {
 		case s.Result == dkim.Pass && matchesAny(w.DKIM, s.Domain):
 			return yes
 		case s.Result == dkim.TempError && (s.Domain == "" || matchesAny(w.DKIM, s.Domain)):
-			best = either(best, unsure(keyCause(s.Reason))) // a signature without a domain stands for a stage of ours that failed
+			best = either(best, unsure(keyCause(s.Reason))) // a signature without a domain means that the whole DKIM evaluation failed
 		}
 	}
 	return best
@@ -145,10 +147,10 @@ func (w *Conditions) traits(e *msgauth.Evaluation) answer {
 	return answered(slices.ContainsFunc(w.Traits, e.Has))
 }
 
-// vouched reports whether a trusted sealer (RFC 8617 §7.2.1) made the newest
-// seal of a valid chain. A sealer whose own results say that the message failed
-// DMARC does not vouch for it. The condition is left open if the chain could
-// not be validated because a key did not come or because of a bug of ours.
+// vouched says whether a sealer for which trusted returns true vouches for the
+// message (RFC 8617 §7.2.1): the sealer made the newest seal of a valid chain,
+// and its own results do not say that the message failed DMARC. The answer is
+// open if a missing key or a bug of ours kept the chain from being validated.
 func vouched(e *msgauth.Evaluation, trusted func(sealer dns.Name) bool) answer {
 	if panicked(e, msgauth.ARC) {
 		return unknown
@@ -165,7 +167,8 @@ func vouched(e *msgauth.Evaluation, trusted func(sealer dns.Name) bool) answer {
 	return no
 }
 
-// newestSet returns the newest set of the chain; false if there is no chain.
+// newestSet returns the newest set of the ARC chain, or false if there is no
+// chain.
 func newestSet(e *msgauth.Evaluation) (arc.Set, bool) {
 	if len(e.ARC.Sets) == 0 {
 		return arc.Set{}, false

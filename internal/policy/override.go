@@ -13,8 +13,10 @@ import (
 	"sekimori/internal/trait"
 )
 
-// override applies the first rule that matches. If a milder rule before it is
-// left open by a missing answer, nothing is rejected.
+// override applies the first rule that matches. If the message would then be
+// rejected, but an open rule before it might have been milder, the message is
+// not rejected (see undecided). A trusted sealer that might have vouched for
+// the message counts as such an open rule.
 func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
 	hit, left := v.firstRule(e, c)
 	if hit != nil {
@@ -28,11 +30,11 @@ func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// openRules gathers the rules that would not reject and that a missing answer
-// leaves open.
+// openRules collects rules that are open (it is not known whether they match)
+// and that would not reject the message.
 type openRules struct {
-	rule   string // the first
-	noSlot bool   // one is open because our own lookup slots were taken
+	rule   string // the id of the first open rule, or arc.trusted_sealers; "" if there is none
+	noSlot bool   // at least one rule is open because all our lookup slots were in use
 }
 
 func (o *openRules) add(rule string, a answer) {
@@ -42,8 +44,8 @@ func (o *openRules) add(rule string, a answer) {
 	o.noSlot = o.noSlot || a == noSlot
 }
 
-// firstRule returns the first rule that matches, nil if none does, and the
-// rules before it that are left open and would not reject.
+// firstRule returns the first rule that matches, or nil. left has the rules
+// before it that are open and would not reject.
 func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left openRules) {
 	author := hasAuthor(e)
 	for i := range c.Rules {
@@ -52,8 +54,9 @@ func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left op
 		case !r.Expires.IsZero() && !e.Time.Before(r.Expires):
 			continue
 		case !author && (r.Then.Policy != "" || rank(r.Then.Action) < rank(v.Action)):
-			// A reader may take anybody for the author: policy.invalid_from
-			// decides, and a rule can only be harsher.
+			// Without a single author, mail clients may show different people
+			// as the author. Only a rule with an action at least as harsh as
+			// policy.invalid_from applies.
 			continue
 		}
 		switch a := r.When.match(e); {
@@ -66,7 +69,7 @@ func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left op
 	return nil, left
 }
 
-// apply replaces the verdict by that of the rule.
+// apply replaces the verdict by the verdict that the rule leads to.
 func (v *Verdict) apply(r *Rule, e *msgauth.Evaluation, c Config) {
 	before := *v
 	if r.Then.Policy != "" {
@@ -87,7 +90,8 @@ func (v *Verdict) apply(r *Rule, e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// note records a deviation from the published policy, beside an earlier one.
+// note records a deviation from the published policy. If there already is an
+// override, note keeps its type and appends the comment.
 func (v *Verdict) note(t OverrideType, comment string) {
 	if v.Override != nil {
 		t, comment = v.Override.Type, v.Override.Comment+", "+comment
@@ -95,7 +99,8 @@ func (v *Verdict) note(t OverrideType, comment string) {
 	v.Override = &Override{Type: t, Comment: comment}
 }
 
-// overrideType returns the word of RFC 9990 for what the rule is about.
+// overrideType returns the override type of RFC 9990 that fits the rule's
+// outcome and conditions best.
 func (r *Rule) overrideType() OverrideType {
 	about := func(traits ...trait.Trait) bool {
 		return slices.ContainsFunc(traits, func(t trait.Trait) bool { return slices.Contains(r.When.Traits, t) })
@@ -111,7 +116,8 @@ func (r *Rule) overrideType() OverrideType {
 	return OverrideLocalPolicy
 }
 
-// dispositionOf returns the disposition that goes with an action of a rule.
+// dispositionOf returns the disposition for a DMARC report if a rule leads to
+// this action.
 func dispositionOf(a Action) dmarc.Policy {
 	switch a {
 	case Reject:
@@ -122,8 +128,10 @@ func dispositionOf(a Action) dmarc.Policy {
 	return dmarc.PolicyNone
 }
 
-// asIf returns the verdict that would follow if p were the published policy. A
-// message that passes keeps its verdict v.
+// asIf returns the verdict that would follow if p were the published policy. v
+// is the verdict before the rule. asIf returns v unchanged if the message
+// passes DMARC, or if its author has no record and alignment says that it
+// authenticated.
 func asIf(v Verdict, p dmarc.Policy, e *msgauth.Evaluation, c Config) Verdict {
 	out := Verdict{Disposition: dmarc.PolicyNone, Enforced: v.Enforced, ID: v.ID}
 	related := no
@@ -148,10 +156,10 @@ func asIf(v Verdict, p dmarc.Policy, e *msgauth.Evaluation, c Config) Verdict {
 	return out
 }
 
-// alignment says whether something of the author's domain authenticated, if
-// there is no DMARC record that says how to compare. A domain above or below
-// the author's counts. One beside it does not, because the two may have
-// different owners.
+// alignment says whether SPF or DKIM authenticated the author's domain, for a
+// message whose author has no DMARC record. The author's domain itself counts,
+// and so do domains above and below it. A sibling domain (with the same parent)
+// does not count, because it may have another owner.
 func alignment(e *msgauth.Evaluation) answer {
 	related := func(d dns.Name) bool {
 		return d != "" && (d.Under(e.From.AuthorDomain) || d.Labels() > 1 && e.From.AuthorDomain.Under(d))
@@ -176,8 +184,9 @@ func alignment(e *msgauth.Evaluation) answer {
 	return best
 }
 
-// sealKnown returns an open answer if, but for a key that did not come, a
-// trusted sealer might have vouched for the message.
+// sealKnown says whether one of the trusted sealers vouches for the message.
+// The answer is open if a missing key, a panic in ARC or another internal error
+// kept the chain from being validated.
 func sealKnown(e *msgauth.Evaluation, c Config) answer {
 	if len(c.TrustedSealers) == 0 {
 		return no
@@ -185,9 +194,10 @@ func sealKnown(e *msgauth.Evaluation, c Config) answer {
 	return vouched(e, func(d dns.Name) bool { return slices.Contains(c.TrustedSealers, d) })
 }
 
-// undecided takes back a reject: the client is asked to come again, or with
-// policy.temperror: accept the message is quarantined. It must not be accepted,
-// because a spoofer can suppress DNS answers and can use up our lookup slots.
+// undecided replaces a reject by a temporary refusal. With "policy.temperror:
+// accept" it quarantines the message instead, unless our lookup slots were in
+// use. The message must not be accepted, because a spoofer can suppress DNS
+// answers and can use up our lookup slots.
 func (v *Verdict) undecided(left openRules, e *msgauth.Evaluation, c Config) {
 	v.Evidence = append(v.Evidence, "a temporary failure leaves open whether "+left.rule+" matches")
 	v.Reason, v.Override = ReasonUndecided, &Override{Type: OverrideLocalPolicy, Comment: "undecided: " + left.rule}

@@ -80,7 +80,8 @@ func all(changes ...change) change {
 	}
 }
 
-// TestMatch: which messages each condition matches, excludes and leaves open.
+// TestMatch checks for each condition which messages match, which do not, and
+// for which the answer is open.
 func TestMatch(t *testing.T) {
 	const good = " lists.example; dmarc=pass"
 	nothing := func(*msgauth.Evaluation) {}
@@ -176,7 +177,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// TestTraitConditions: a rule can ask for every trait.
+// TestTraitConditions checks that a rule for a trait matches a message with
+// this trait, and no message that only has another trait.
 func TestTraitConditions(t *testing.T) {
 	for _, shown := range trait.All() {
 		e := failing(dmarc.PolicyReject)
@@ -192,7 +194,8 @@ func TestTraitConditions(t *testing.T) {
 
 var june = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 
-// TestRules: what rules do to messages.
+// TestRules checks the verdict, the override and the reply for messages under
+// different rules.
 func TestRules(t *testing.T) {
 	lists, relay := Conditions{DKIM: []Pattern{"lists.example"}}, Conditions{ClientName: []Pattern{".relay.example"}}
 	trusting := Config{TrustedSealers: []dns.Name{"lists.example"}}
@@ -209,7 +212,7 @@ func TestRules(t *testing.T) {
 		reason Reason
 		rule   string
 		disp   dmarc.Policy
-		over   string // type: comment
+		over   string // the expected override, written "type: comment"
 		reply  string
 	}{
 		{why: "accept", e: with(failing(dmarc.PolicyReject), signedByList), c: Config{Rules: one(lists, accept)},

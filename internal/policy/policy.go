@@ -1,12 +1,14 @@
-// Package policy turns an Evaluation into a Verdict. No other package says
-// reject, quarantine, tempfail or override. It does no I/O and reads no clock,
-// so the daemon, explain and the tests decide alike.
+// Package policy turns an Evaluation into a Verdict. No other package decides
+// to reject, quarantine, tempfail or override. It does no I/O and reads no
+// clock, so the daemon, explain and the tests come to the same verdict.
 //
-// A message is decided on by its facts, then by the first of the operator's
-// rules that matches, then by the ramp. The table in testdata/decisions.md says
-// what follows from the evidence in a failing message; the handbook shows that
-// table, and a test decides it row by row. testdata/indirect at the top of the
-// repository has whole messages, each with the wanted decision and its reason.
+// Decide works in three steps: the facts of the message give a verdict; the
+// first of the operator's rules that matches can replace it; the ramp can make
+// it one step milder. The table in testdata/decisions.md says what follows from
+// the evidence in a failing message. deploy/docs/policy.md shows the same
+// table, and a test checks each of its rows. The directory testdata/indirect at
+// the top of the repository has whole messages, each with the wanted decision
+// and its reason.
 package policy
 
 import (
@@ -19,7 +21,7 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Action is what becomes of a message.
+// Action is what is done with a message.
 type Action string
 
 // The actions, the mildest first. Skip is for a message that was not evaluated.
@@ -35,7 +37,8 @@ const (
 // Actions lists every action.
 var Actions = []Action{Accept, Tag, Quarantine, Reject, TempFail, Skip}
 
-// Reason names the one rule of this package, or of the operator, that decided.
+// Reason names the case of this package, or the kind of operator's rule, that
+// decided the message.
 type Reason string
 
 // The reasons.
@@ -48,24 +51,24 @@ const (
 	ReasonIndirect       Reason = "dmarc_indirect"    // p=reject, but the message looks like indirect mail
 	ReasonLocalReject    Reason = "dmarc_softened"    // p=reject, configured to quarantine
 	ReasonQuarantine     Reason = "dmarc_quarantine"  // p=quarantine, applied
-	ReasonForwarder      Reason = "trusted_forwarder" // a fail, but a trusted sealer vouches for the message
-	ReasonRule           Reason = "rule"              // one of policy.overrides names the action
-	ReasonUndecided      Reason = "rule_temperror"    // a milder rule might have matched
+	ReasonForwarder      Reason = "trusted_forwarder" // a DMARC fail, but a trusted sealer vouches for the message
+	ReasonRule           Reason = "rule"              // a rule of policy.overrides names the action
+	ReasonUndecided      Reason = "rule_temperror"    // an answer is missing, and a milder rule might have matched
 	ReasonRamp           Reason = "ramp"              // the message is not in the share that is enforced
-	ReasonNone           Reason = "dmarc_policy_none" // p=none and a fail
+	ReasonNone           Reason = "dmarc_policy_none" // a DMARC fail under p=none
 	ReasonNoPolicy       Reason = "no_policy"         // no DMARC record and nothing passes
 	ReasonPassNoPolicy   Reason = "no_policy_pass"    // no DMARC record, something passes
 	ReasonSPFFail        Reason = "spf_fail"          // no DMARC record and SPF says fail
-	ReasonTempError      Reason = "temperror"         // an answer that decides is missing
+	ReasonTempError      Reason = "temperror"         // an answer is missing without which the message cannot be decided
 	ReasonInvalidFrom    Reason = "invalid_from"      // there is no single author
-	ReasonNamelessBounce Reason = "nameless_bounce"   // the null sender, and a From without any address
-	ReasonOversize       Reason = "oversize"          // the message is over a limit of ours
-	ReasonForged         Reason = "forged_result"     // a result in our name cannot be deleted
-	ReasonUnlabelled     Reason = "unlabelled"        // the MTA refused our edits
+	ReasonNamelessBounce Reason = "nameless_bounce"   // the sender is null and From has no address
+	ReasonOversize       Reason = "oversize"          // the message exceeds a limit, or has too many forged results to delete
+	ReasonForged         Reason = "forged_result"     // a result with our authserv-id from outside cannot be deleted
+	ReasonUnlabelled     Reason = "unlabelled"        // the MTA does not let us add fields
 )
 
-// OverrideType is the word of RFC 9990 for why the applied disposition differs
-// from the published policy.
+// OverrideType is a word of RFC 9990. It says why the disposition differs from
+// the published policy.
 type OverrideType string
 
 // The override types (RFC 9990 §3.1.1.6).
@@ -77,10 +80,10 @@ const (
 	OverrideOther            OverrideType = "other"
 )
 
-// OverrideTypes lists every type.
+// OverrideTypes lists every override type.
 var OverrideTypes = []OverrideType{OverrideLocalPolicy, OverrideMailingList, OverrideTestMode, OverrideTrustedForwarder, OverrideOther}
 
-// Override is a deviation from the published policy.
+// Override says why the disposition differs from the published policy.
 type Override struct {
 	Type    OverrideType `json:"type"`
 	Comment string       `json:"comment"`
@@ -89,46 +92,49 @@ type Override struct {
 // Verdict is the decision on one message.
 type Verdict struct {
 	Action Action `json:"verdict"`
-	// Applied is what is really done: Action, but Tag or Accept in monitor
-	// mode, and Tag if messages are quarantined by header only.
+	// Applied is the action that is taken. It is Action, with these exceptions:
+	// in monitor mode it is Tag or Accept instead of a refusal or quarantine,
+	// and it is Tag if messages are quarantined by label only.
 	Applied  Action `json:"applied"`
 	Enforced bool   `json:"enforced"`
 	Reason   Reason `json:"reason"`
-	// Spoofing and Indirect are traits of a message that fails. Those in
-	// Spoofing speak for a direct spoof, those in Indirect for a list, a
-	// forwarder or the author himself.
+	// Spoofing and Indirect list traits of a message that fails. Spoofing has
+	// the signs of a direct spoof. Indirect has the signs of a list, a
+	// forwarder or the author's own mail.
 	Spoofing []trait.Trait `json:"spoofing,omitempty"`
 	Indirect []trait.Trait `json:"indirect,omitempty"`
-	// Missing lists the answers without which the message cannot be decided. It
-	// is set if Reason is ReasonTempError or ReasonUndecided.
+	// Missing lists the answers that are missing and without which the message
+	// cannot be decided. It is set if Reason is ReasonTempError or
+	// ReasonUndecided.
 	Missing  []Missing `json:"missing,omitempty"`
-	Evidence []string  `json:"evidence,omitempty"` // other reasons for the decision, in words
+	Evidence []string  `json:"evidence,omitempty"` // further reasons for the decision, as sentences
 	// Rule is the id of the operator's rule that matched, even if it changed
 	// nothing.
 	Rule string `json:"rule,omitempty"`
-	// Relaxed is set if the ramp made Action one step milder.
+	// Relaxed is true if the ramp made Action one step milder.
 	Relaxed bool `json:"relaxed,omitempty"`
-	// Disposition is the disposition after overrides, as a DMARC report has it.
+	// Disposition is the disposition for a DMARC report (none, quarantine or
+	// reject), after rules and other overrides. It does not depend on the mode.
 	Disposition dmarc.Policy `json:"disposition"`
 	Override    *Override    `json:"override,omitempty"`
 	// Reply is the answer to the client. It is set if Applied is Reject or
 	// TempFail.
 	Reply smtp.Reply `json:"reply,omitzero"`
-	// Consent counts the recipients who agreed to verdicts and those who opted
-	// out. No DMARC report may count the message if Consent.Reportable is
-	// false. Would is the Action without those who opted out, "" if they
-	// changed nothing.
+	// Consent counts the recipients by whether they agreed that verdicts are
+	// enforced. Would is the Action that the message would have had if no
+	// recipient had opted out, or "" if that is the same Action. No DMARC
+	// report may count the message if Consent.Reportable is false.
 	Consent Consent `json:"consent,omitzero"`
 	Would   Action  `json:"would,omitempty"`
-	// ID stands in the reply and in the log, so that a bounced sender can quote
-	// it.
+	// ID is part of the reply and of the log record. A sender who gets a bounce
+	// can quote it to the operator.
 	ID string `json:"id"`
 }
 
-// explanationID is made only from the message's facts and its queue id, so it
-// is the same each time.
+// explanationID returns the ID of a verdict. It depends only on the message and
+// its queue id, so a message that is decided again gets the same ID.
 func explanationID(e *msgauth.Evaluation) string {
-	var usual [1024]byte // fits one or two long signatures
+	var usual [1024]byte // large enough for one or two long signatures, so usually nothing is allocated
 	b := e.Session.Client.AppendTo(usual[:0])
 	for _, s := range [...]string{e.Envelope.QueueID, e.Session.HELO, e.Envelope.MailFrom, string(e.From.AuthorDomain)} {
 		b = append(append(b, 0), s...)
@@ -138,6 +144,6 @@ func explanationID(e *msgauth.Evaluation) string {
 		b = append(b, e.DKIM[i].B...)
 	}
 	sum := sha256.Sum256(b)
-	const octets = 5 // 40 bits tell the messages of a day's log apart
+	const octets = 5 // 40 bits are enough to tell apart the messages in the log of one day
 	return base32.HexEncoding.EncodeToString(sum[:octets])
 }

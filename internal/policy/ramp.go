@@ -11,25 +11,27 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// Ramp is the share of failing messages on which the author's policy, or one
-// that a rule puts in its place, is enforced. The others are treated one step
-// milder.
+// Ramp is the share of failing messages on which a policy is enforced: the
+// author's policy, or the policy that a rule uses instead. The other messages
+// are treated one step milder.
 //
-// The author domain and the message's Digest (From, Date and Message-ID) say
-// whether a message is in the share. So each host of a farm, and each retry,
-// comes to the same answer, and the draws for two domains do not depend on each
-// other. A spoofer can choose all of these facts, and so can search for a
-// message outside of the share. By that he gains no more than what every
-// message gets at 0 percent, and that is never a pass. At 100 percent there is
-// nothing to search for.
+// The author domain and the message's Digest (made from From, Date and
+// Message-ID) determine whether a message is in the share. For this reason all
+// hosts of a site come to the same answer, and each retry of a message does
+// too. The answers for two domains are independent of each other.
+//
+// A spoofer chooses all of these values, so he can search for a message that is
+// outside of the share. He then gets the treatment that every message gets at 0
+// percent, which is never better than a tag. At 100 percent no message is
+// outside of the share.
 type Ramp struct {
 	Percent int // 0 to 100
-	// Domains has percentages for author domains and the names below them. The
-	// longest name counts.
+	// Domains maps a domain to the percentage for authors at or below it. If
+	// several domains match, the longest one is used.
 	Domains map[dns.Name]int
 }
 
-// percent returns the share for an author domain.
+// percent returns the percentage for an author domain.
 func (r *Ramp) percent(author dns.Name) int {
 	for d := author; d != "" && len(r.Domains) > 0; d = d.Parent() {
 		if p, ok := r.Domains[d]; ok {
@@ -39,8 +41,9 @@ func (r *Ramp) percent(author dns.Name) int {
 	return r.Percent
 }
 
-// relax makes the verdict one step milder if it follows from the author's
-// policy, or from one put in its place, and the message is not in the share.
+// relax makes the verdict one step milder if the message is not in the share,
+// and the verdict follows from the author's policy or from the policy that a
+// rule uses instead.
 func (v *Verdict) relax(e *msgauth.Evaluation, r *Ramp) {
 	if r == nil || (v.Action != Reject && v.Action != Quarantine) {
 		return
@@ -64,7 +67,8 @@ func (v *Verdict) relax(e *msgauth.Evaluation, r *Ramp) {
 	v.note(OverrideLocalPolicy, comment)
 }
 
-// draw returns a number from 0 to 99, the same for the message on every host.
+// draw returns a number from 0 to 99 for the message. It is the same on every
+// host.
 func draw(e *msgauth.Evaluation) uint64 {
 	sum := sha256.Sum256([]byte(string(e.From.AuthorDomain) + "\x00" + e.Digest))
 	return binary.BigEndian.Uint64(sum[:]) % 100 // 2^64 is not a multiple of 100, but the bias is too small to matter

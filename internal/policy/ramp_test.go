@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// TestRampRelaxes: a message that is not in the share is treated one step
-// milder.
+// TestRampRelaxes checks that a message outside of the share is treated one
+// step milder if a policy decided, and not if something else decided.
 func TestRampRelaxes(t *testing.T) {
 	zero := &Ramp{}
 	rule := []Rule{{ID: "r", When: Conditions{Author: []Pattern{"bank.example"}}, Then: reject}}
@@ -54,8 +54,9 @@ func TestRampRelaxes(t *testing.T) {
 	}
 }
 
-// TestRampShares: the share has the configured size, only grows with the
-// percentage, and is drawn separately for each domain.
+// TestRampShares checks that the share has about the configured size, that a
+// message stays in the share when the percentage is raised, and that the shares
+// of two domains are independent.
 func TestRampShares(t *testing.T) {
 	const n = 4000
 	enforced := func(percent int, domain dns.Name, i int) bool {
@@ -86,8 +87,9 @@ func TestRampShares(t *testing.T) {
 	}
 }
 
-// TestRampIsTheSameEverywhere: facts that differ between hosts or tries do not
-// matter.
+// TestRampIsTheSameEverywhere checks that the share does not depend on facts
+// that can differ between two hosts or two tries, such as the queue id and the
+// client.
 func TestRampIsTheSameEverywhere(t *testing.T) {
 	for i := range 100 {
 		here, there := failing(dmarc.PolicyReject), failing(dmarc.PolicyReject)

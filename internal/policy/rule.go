@@ -15,25 +15,27 @@ import (
 // Rule is one of the operator's exceptions. The first rule that matches a
 // message decides on it.
 type Rule struct {
-	ID string // unique; stands in the log, the label, metrics and DMARC reports
-	// Expires is when the rule ceases to match. The zero time means never.
+	ID string // unique; shown in the log, the label, metrics and DMARC reports
+	// Expires is the time from which the rule no longer matches. The zero time
+	// means that it does not expire.
 	Expires time.Time
 	When    Conditions
 	Then    Outcome
-	// Owner and Reason are for people. They do not affect decisions.
+	// Owner and Reason are notes for the operator. They do not affect
+	// decisions.
 	Owner, Reason string
 }
 
-// Conditions say which messages a rule matches: every key that is set must
-// hold, each by one of its values.
+// Conditions say which messages a rule matches. Every key that is set must
+// hold. A key holds if at least one of its values matches the message.
 type Conditions struct {
 	Client     []netip.Prefix // the SMTP client's address
-	ClientName []Pattern      // its name, verified by iprev
+	ClientName []Pattern      // the client's name, verified by iprev
 	DKIM       []Pattern      // d= of a signature that passes
 	// ARCSealer is the domain of the newest seal of a valid chain. A seal whose
 	// own results say dmarc=fail does not count.
 	ARCSealer []Pattern
-	SPF       []Pattern // the envelope's domain, if SPF passes; HELO's for a null sender
+	SPF       []Pattern // the domain of MAIL FROM (of HELO if the sender is null), if its SPF result is pass
 	Author    []Pattern // the Author Domain
 	Published []dmarc.Policy
 	DMARC     []dmarc.Result
@@ -60,7 +62,8 @@ func (c Conditions) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Absent is the published policy of an author without a usable DMARC record.
+// Absent is a value of Conditions.Published. It stands for an author without a
+// usable DMARC record.
 const Absent dmarc.Policy = "absent"
 
 // PublishedValues lists what Conditions.Published may hold.
@@ -69,9 +72,11 @@ var PublishedValues = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, d
 // DMARCValues lists what Conditions.DMARC may hold.
 var DMARCValues = []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail, dmarc.ResultNone, dmarc.ResultTempError, dmarc.ResultPermError}
 
-// WantsAll reports whether a rule may decide on a message that passes DMARC by
-// results that otherwise are only shown: who else signed, SPF beside DKIM, the
-// client's name. Then the message must wait for all of them.
+// WantsAll reports whether a rule can decide on a message that passes DMARC by
+// results that do not matter for DMARC, such as signatures of other domains or
+// the client's name. If so, the caller must wait for these results before it
+// calls Decide. Without such a rule they are only shown in the label, and a
+// passing message need not wait for them.
 func (c Config) WantsAll() bool {
 	return slices.ContainsFunc(c.Rules, func(r Rule) bool {
 		w := r.When
@@ -80,14 +85,16 @@ func (c Config) WantsAll() bool {
 	})
 }
 
-// Outcome is what a rule leads to: an action, or the verdict that would follow
-// if another policy were published. Exactly one of the fields is set.
+// Outcome is what a rule leads to. It is either an action, or the verdict that
+// would follow if Policy were the published policy. Exactly one of the fields
+// is set.
 type Outcome struct {
 	Action Action       // Accept, Tag, Quarantine or Reject
-	Policy dmarc.Policy // as if this policy were published
+	Policy dmarc.Policy // decide as if this were the published policy
 }
 
-// OutcomeActions and OutcomePolicies list what an Outcome may be.
+// OutcomeActions and OutcomePolicies list the allowed values of the fields of
+// Outcome.
 var (
 	OutcomeActions  = []Action{Accept, Tag, Quarantine, Reject}
 	OutcomePolicies = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject}
@@ -114,8 +121,9 @@ func (o Outcome) String() string {
 	return string(o.Action)
 }
 
-// Pattern is a domain name, which stands for itself. With a leading dot it
-// stands for all names below the domain, but not for the domain.
+// Pattern matches domain names. "example.com" matches only this name.
+// ".example.com" matches all names below example.com, but not example.com
+// itself.
 type Pattern string
 
 // ParsePattern reads "example.com" or ".example.com". The domain must have two
@@ -132,7 +140,7 @@ func ParsePattern(s string) (Pattern, error) {
 	return Pattern(n), nil
 }
 
-// Matches reports whether the pattern stands for name.
+// Matches reports whether the pattern matches name.
 func (p Pattern) Matches(name dns.Name) bool {
 	if strings.HasPrefix(string(p), ".") {
 		return strings.HasSuffix(string(name), string(p))
@@ -140,13 +148,13 @@ func (p Pattern) Matches(name dns.Name) bool {
 	return dns.Name(p) == name
 }
 
-// covers reports whether p stands for everything q stands for.
+// covers reports whether p matches every name that q matches.
 func (p Pattern) covers(q Pattern) bool {
 	return p == q || strings.HasPrefix(string(p), ".") && strings.HasSuffix(string(q), string(p))
 }
 
-// matchesAny reports whether one of the patterns stands for name. No pattern
-// stands for "".
+// matchesAny reports whether one of the patterns matches name. No pattern
+// matches "".
 func matchesAny(patterns []Pattern, name dns.Name) bool {
 	return name != "" && slices.ContainsFunc(patterns, func(p Pattern) bool { return p.Matches(name) })
 }

@@ -30,8 +30,9 @@ func TestConditionsString(t *testing.T) {
 	}
 }
 
-// TestWantsAll: a passing message waits for all results if a rule can look at
-// them.
+// TestWantsAll checks that WantsAll is true only if a rule can apply to a
+// message that passes DMARC and compares a result that such a message does not
+// wait for.
 func TestWantsAll(t *testing.T) {
 	name := []Pattern{"a.example"}
 	for _, tt := range []struct {

@@ -17,7 +17,7 @@ import (
 
 const decisions = "testdata/decisions.md"
 
-// show puts a trait into a message.
+// show gives the message a trait.
 func show(t trait.Trait, e *msgauth.Evaluation) {
 	switch t {
 	case trait.AuthorSPFFail:
@@ -31,8 +31,8 @@ func show(t trait.Trait, e *msgauth.Evaluation) {
 	}
 }
 
-// TestDecisionTable decides each row of the first table and compares the
-// verdict.
+// TestDecisionTable checks the verdict of each row of the first table in
+// decisions.md, and that every trait with a side is in a row.
 func TestDecisionTable(t *testing.T) {
 	table, _, _ := strings.Cut(readTable(t), "\n\n")
 	seen := map[trait.Trait]bool{}
@@ -87,12 +87,13 @@ func traitsIn(cell string) []trait.Trait {
 	return out
 }
 
-// sameTraits reports whether both have the same traits, in any order.
+// sameTraits reports whether a and b have the same traits in any order.
 func sameTraits(a, b []trait.Trait) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// TestHandbookShowsTheTable: the handbook has the table that is tested.
+// TestHandbookShowsTheTable checks that deploy/docs/policy.md contains the
+// tested table unchanged.
 func TestHandbookShowsTheTable(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "policy.md"))
 	if err != nil {

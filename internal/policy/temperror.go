@@ -16,37 +16,38 @@ import (
 )
 
 // Missing is an answer that did not come and without which a message cannot be
-// decided. Both words come from fixed lists, so no text of a stranger is in
-// them.
+// decided. What and Cause are words from fixed lists. They never contain text
+// from the message or from DNS.
 type Missing struct {
 	What  MissingWhat `json:"what"`
 	Cause string      `json:"cause"` // one of MissingCauses
 }
 
-// String returns the words as they stand in the label and the log.
+// String returns the two words as the label and the log show them.
 func (m Missing) String() string { return string(m.What) + " " + m.Cause }
 
-// MissingWhat says which answer is missing.
+// MissingWhat is a word that says which answer is missing.
 type MissingWhat string
 
-// What can be missing.
+// The answers that can be missing.
 const (
-	MissingPolicy    MissingWhat = "policy"    // the author's DMARC record
-	MissingExistence MissingWhat = "existence" // whether the author's domain exists; np= applies if it does not
-	MissingAlignment MissingWhat = "alignment" // the Organizational Domain of an identifier, or of the author
-	MissingSPF       MissingWhat = "spf"       // SPF of the envelope's domain
-	MissingDKIM      MissingWhat = "dkim"      // a signature's key
-	MissingARC       MissingWhat = "arc"       // a key of the chain
-	MissingName      MissingWhat = "name"      // the client's name
+	MissingPolicy    MissingWhat = "policy"    // the DMARC record of the author's domain
+	MissingExistence MissingWhat = "existence" // whether the author's domain exists (if not, np= applies)
+	MissingAlignment MissingWhat = "alignment" // the Organizational Domain of the author's domain, or of the domain in an identifier
+	MissingSPF       MissingWhat = "spf"       // SPF of the domain of MAIL FROM
+	MissingDKIM      MissingWhat = "dkim"      // the key of a signature
+	MissingARC       MissingWhat = "arc"       // a key of the ARC chain
+	MissingName      MissingWhat = "name"      // the verified name of the client (iprev)
 )
 
-// MissingWhats lists everything that can be missing.
+// MissingWhats lists every MissingWhat.
 var MissingWhats = []MissingWhat{MissingPolicy, MissingExistence, MissingAlignment, MissingSPF, MissingDKIM, MissingARC, MissingName}
 
-// Causes that are not the kind of a failed lookup ([sekimori/internal/dns.ErrorKind]).
+// Causes that are not one of the kinds of a failed lookup, which
+// [sekimori/internal/dns.ErrorKind] lists.
 const (
-	CauseBudget   = "budget"   // our own lookup slots were taken
-	CauseTime     = "time"     // the message's time was over
+	CauseBudget   = "budget"   // all our lookup slots were in use
+	CauseTime     = "time"     // the time limit of the message had passed
 	CauseInternal = "internal" // a bug of ours
 	causeUnknown  = "unknown"
 )
@@ -57,19 +58,23 @@ var MissingCauses = []string{
 	CauseTime, CauseInternal, "query_limit", "walk_limit", causeUnknown,
 }
 
-// tempError decides on a message for which an answer is missing that could have
-// made it pass. So nothing harsher is possible than to ask the client to come
-// again. enforced says that the policy which applies if the message fails is
-// known and asks for more than a label. Then the default is 451: a spoofer can
-// suppress DNS answers (by a selector that is an alias to a dead provider, or
-// by a lame subdomain as d= or in From) and must not gain by it over a plain
-// spoof. If no such policy is known, 451 would only lose the mail of domains
-// whose DNS is broken, so the default is to deliver. If our own lookup slots
-// were taken, the answer is 451 whatever the policy: a sender who uses them up
-// must gain nothing by it.
+// tempError decides on a message if a missing answer could have made it pass.
+// Because it might have passed, the harshest possible action is a temporary
+// refusal (451).
+//
+// enforced says that the policy for the case that the message fails is known to
+// be quarantine or reject. Then 451 is the default. A spoofer can suppress DNS
+// answers, for example by a selector that is an alias to a dead provider, or by
+// a subdomain without a working name server in d= or From. Such a spoof must
+// not be treated better than a plain one. If no such policy is known, the
+// default is delivery, because 451 would only delay and lose the mail of
+// domains whose DNS is broken.
+//
+// If all our lookup slots were in use, the action is always 451. A sender who
+// uses up the slots must not gain by it.
 func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 	if e.DMARC.Result == dmarc.ResultTempError && (e.DMARC.AlignedSPF || e.DMARC.AlignedDKIM) {
-		v.pass(e) // the author's own domain passed: under no policy could the message fail
+		v.pass(e) // the author's own domain passed, so the message cannot fail under any policy
 		v.Reason, v.Missing = ReasonTempError, missing(e)
 		return
 	}
@@ -83,7 +88,7 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 		v.Action = c.TempErrorUnknown
 	}
 	if v.Action == Accept {
-		v.Action = Tag // the message is not decided, so it must not look like a pass
+		v.Action = Tag // the label must not look like that of a pass, because the message might fail
 	}
 	for _, p := range e.Panics {
 		v.Evidence = append(v.Evidence, fmt.Sprintf("internal error in %s", p.Component))
@@ -96,11 +101,12 @@ func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 		fmt.Sprintf("Email from %s cannot be authenticated now, try again later (%s)", e.From.AuthorDomain, v.ID))
 }
 
-// ours reports whether the answer is missing because our lookup slots were taken.
+// ours reports whether the answer is missing because all our lookup slots were
+// in use.
 func (m Missing) ours() bool { return m.Cause == CauseBudget }
 
-// enforced reports whether the policy that applies if the message fails is
-// known, and asks for more than a label.
+// enforced reports whether the policy that would apply if the message failed is
+// known to be quarantine or reject.
 func enforced(d *dmarc.Evaluation) bool {
 	if d.Result == dmarc.ResultTempError {
 		return d.Enforcing.Enforces()
@@ -108,7 +114,7 @@ func enforced(d *dmarc.Evaluation) bool {
 	return d.Disposition.Enforces()
 }
 
-// missingAnswers gathers missing answers, each once.
+// missingAnswers collects missing answers without duplicates.
 type missingAnswers []Missing
 
 func (all *missingAnswers) add(what MissingWhat, cause string) {
@@ -150,7 +156,8 @@ func missing(e *msgauth.Evaluation) []Missing {
 	return all
 }
 
-// missingForRules lists the missing answers that could make a rule match.
+// missingForRules lists the missing answers that might decide whether a rule
+// matches.
 func missingForRules(e *msgauth.Evaluation) []Missing {
 	var all missingAnswers
 	all.identifiers(e)
@@ -163,8 +170,8 @@ func missingForRules(e *msgauth.Evaluation) []Missing {
 	return all
 }
 
-// identifiers adds the missing answers about SPF and DKIM, whether their
-// domains align or not.
+// identifiers adds the missing answers of SPF and DKIM, including those for
+// domains that do not align.
 func (all *missingAnswers) identifiers(e *msgauth.Evaluation) {
 	if e.MailFrom.Result == spf.TempError {
 		all.add(MissingSPF, spfCause(e))
@@ -172,7 +179,7 @@ func (all *missingAnswers) identifiers(e *msgauth.Evaluation) {
 	all.keys(e, func(*dkim.Signature) bool { return true })
 }
 
-// keys adds the missing keys of the signatures that of picks.
+// keys adds the missing keys of the signatures for which of returns true.
 func (all *missingAnswers) keys(e *msgauth.Evaluation, of func(*dkim.Signature) bool) {
 	for i := range e.DKIM {
 		if s := &e.DKIM[i]; s.Result == dkim.TempError && of(s) {
@@ -207,7 +214,8 @@ func spfCause(e *msgauth.Evaluation) string {
 	return causeUnknown
 }
 
-// ourCause returns why a stage did not end.
+// ourCause returns why a stage has no result: it panicked, or the time limit of
+// the message had passed.
 func ourCause(e *msgauth.Evaluation, stage msgauth.Mechanism) string {
 	if panicked(e, stage) {
 		return CauseInternal
@@ -215,12 +223,13 @@ func ourCause(e *msgauth.Evaluation, stage msgauth.Mechanism) string {
 	return CauseTime
 }
 
-// panicked reports whether the stage ended in a panic.
+// panicked reports whether the stage panicked.
 func panicked(e *msgauth.Evaluation, stage msgauth.Mechanism) bool {
 	return slices.ContainsFunc(e.Panics, func(p msgauth.Panic) bool { return p.Component == stage })
 }
 
-// unsure returns the answer to a condition that a missing answer leaves open.
+// unsure returns the open answer to a condition: noSlot or unknown, depending
+// on why the DNS answer is missing.
 func unsure(cause string) answer {
 	if cause == CauseBudget {
 		return noSlot
@@ -228,9 +237,10 @@ func unsure(cause string) answer {
 	return unknown
 }
 
-// nameCause returns why the client's name is not known, if that is because of
-// us, else "". The client's own reverse zone decides whether there is an
-// answer. It must not decide by that what becomes of mail.
+// nameCause returns why the client's name is not known, if the cause is on our
+// side (a panic, or no free lookup slot), otherwise "". A failure of the
+// client's own reverse zone does not count: a client must not be able to
+// influence the decision by breaking its zone.
 func nameCause(e *msgauth.Evaluation) string {
 	switch {
 	case e.IPRev.Status != iprev.TempError:
@@ -242,8 +252,8 @@ func nameCause(e *msgauth.Evaluation) string {
 	return ""
 }
 
-// chainCause returns why a chain that would count could not be validated, "" if
-// nothing was missing.
+// chainCause returns why the ARC chain could not be validated, if a key is
+// missing or a bug of ours is the cause, otherwise "".
 func chainCause(e *msgauth.Evaluation) string {
 	switch {
 	case panicked(e, msgauth.ARC), e.ARC.Signature == dkim.ReasonInternal:
@@ -251,8 +261,10 @@ func chainCause(e *msgauth.Evaluation) string {
 	case e.ARC.Status == arc.Pass, !strings.HasPrefix(string(e.ARC.Signature), "dns_"):
 		return ""
 	}
-	// RFC 8617 §5.2.1 calls this failure permanent. Mail should not be lost for
-	// it, unless what the sealer publishes is of no use to anybody.
+	// RFC 8617 §5.2.1 calls a missing key a permanent failure. We treat it as
+	// temporary, so that no mail is lost because of it. An alias loop and a
+	// record that is too large stay permanent, because they would fail with
+	// every resolver.
 	switch cause := keyCause(e.ARC.Signature); cause {
 	case dns.KindLoop.String(), dns.KindTooLarge.String():
 		return ""

@@ -15,8 +15,8 @@ import (
 )
 
 // undecided returns a message of bank.example for which an answer is missing. p
-// is the policy that is known, "" if none is; what names the answer, such as
-// "dkim timeout".
+// is the known policy, or "". what names the missing answer and the cause, such
+// as "dkim timeout".
 func undecided(p dmarc.Policy, what string) msgauth.Evaluation {
 	e := failing(p)
 	e.DMARC.Result, e.DMARC.Reason, e.DMARC.Enforcing = dmarc.ResultTempError, dmarc.ReasonIdentifierError, p
@@ -95,8 +95,8 @@ func chainFailed(reason dkim.Reason) change {
 	return func(e *msgauth.Evaluation) { e.ARC.Signature = reason }
 }
 
-// TestUndecidedTable decides each row of the second table and compares the
-// verdict.
+// TestUndecidedTable checks the verdict of each row of the second table in
+// decisions.md.
 func TestUndecidedTable(t *testing.T) {
 	_, table, _ := strings.Cut(readTable(t), "\n\n")
 	_, table, _ = strings.Cut(table, "\n\n")
@@ -132,7 +132,8 @@ func TestUndecidedTable(t *testing.T) {
 	}
 }
 
-// actionOf returns the action of a cell. "any" stands for the milder one.
+// actionOf returns the action that a cell of the table names. For "any" it
+// returns Accept.
 func actionOf(cell string) Action {
 	if cell == "any" {
 		return Accept
@@ -178,8 +179,8 @@ func undecidedRow(t *testing.T, policy, missing string, c *Config) msgauth.Evalu
 	return e
 }
 
-// TestMissing: whatever an evaluator says, the cause is a word of the fixed
-// list.
+// TestMissing checks which missing answers are listed, and that What and Cause
+// are words of the fixed lists even if an evaluator gives an unknown cause.
 func TestMissing(t *testing.T) {
 	for _, tt := range []struct {
 		why  string
@@ -236,8 +237,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestMissingForRules lists the missing answers that a condition could have
-// depended on.
+// TestMissingForRules checks which missing answers are listed as relevant for
+// rules.
 func TestMissingForRules(t *testing.T) {
 	for _, tt := range []struct {
 		why    string
@@ -268,11 +269,11 @@ func TestMissingForRules(t *testing.T) {
 	}
 }
 
-// TestPassOfAnotherResult: an aligned pass decides alone only if the policy is
-// not known.
+// TestPassOfAnotherResult checks that an aligned pass makes tempError accept a
+// message only if the DMARC result is temperror.
 func TestPassOfAnotherResult(t *testing.T) {
 	e := with(failing(dmarc.PolicyReject), panics(msgauth.ARC))
-	e.DMARC.AlignedSPF = true // which no evaluation says of a fail
+	e.DMARC.AlignedSPF = true // no real evaluation has this together with the result fail
 	v := Decide(&e, Config{TrustedSealers: []dns.Name{"lists.example"}})
 	if v.Action != TempFail || !slices.Contains(v.Evidence, "internal error in arc") {
 		t.Errorf("%s, evidence %q", v.Action, v.Evidence)
@@ -284,7 +285,8 @@ func TestPassOfAnotherResult(t *testing.T) {
 	}
 }
 
-// TestEveryKindIsACause: every kind of DNS failure has a word in MissingCauses.
+// TestEveryKindIsACause checks that MissingCauses has the word of every kind of
+// DNS failure.
 func TestEveryKindIsACause(t *testing.T) {
 	for k := dns.KindTimeout; k.String() != "unknown"; k++ {
 		if !slices.Contains(MissingCauses, k.String()) {
