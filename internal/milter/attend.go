@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// attendant looks after the MTA while an EndOfMessage takes long. It is created at the
-// first end of a message of a connection, and replaced after it has cancelled a call.
+// attendant watches the MTA while an EndOfMessage takes long: it sends progress notices, notices
+// when the MTA leaves, and ends the context when the time is up. A connection gets its attendant
+// at its first end of a message, and a new one after the context of the old one has ended.
 type attendant struct {
 	l      *link
 	ctx    callContext // the context of every EndOfMessage
@@ -17,13 +18,13 @@ type attendant struct {
 	left   chan struct{} // receives when attend has ended
 }
 
-// callContext is the context of every EndOfMessage of a connection. It has no deadline of
-// its own: the attendant ends it when a call has had its time, so that a call which does
-// not take long needs no timer.
+// callContext is the context of every EndOfMessage of a connection. It has no deadline of its
+// own, because a deadline would need a timer for every call. Instead the attendant, which runs
+// only for long calls, cancels the context when the time is up.
 type callContext struct{ context.Context }
 
-// Err implements [context.Context]. It tells a call that had too little time from one
-// that was cancelled.
+// Err implements [context.Context]. It returns DeadlineExceeded if the time for EndOfMessage was
+// up, and Canceled if the context was cancelled for another reason.
 func (c *callContext) Err() error {
 	if errors.Is(context.Cause(c.Context), context.DeadlineExceeded) {
 		return context.DeadlineExceeded
@@ -37,10 +38,10 @@ func newAttendant(l *link) *attendant {
 	return a
 }
 
-// endOfMessage calls EndOfMessage of the Session.
+// endOfMessage calls EndOfMessage of the Session. Meanwhile the attendant watches the MTA.
 func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 	l.data = nil
-	l.t.Rest() // the call may take long, and needs no read buffer
+	l.t.Rest() // the call may take long, and meanwhile no read buffer is needed
 	if l.attendant == nil || l.attendant.ctx.Err() != nil {
 		l.attendant.close()
 		l.attendant = newAttendant(l)
@@ -52,7 +53,7 @@ func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 	return reply, panicked
 }
 
-// begin starts the timer after which attend runs.
+// begin makes attend run after attendAfter, unless end is called before.
 func (a *attendant) begin() {
 	if a.timer == nil {
 		a.timer = time.AfterFunc(attendAfter, a.attend)
@@ -61,8 +62,8 @@ func (a *attendant) begin() {
 	}
 }
 
-// end stops the timer, or waits until attend has ended. It is called when EndOfMessage
-// has returned.
+// end is called when EndOfMessage has returned. It stops the timer of begin. If attend is
+// already running, end makes it stop and waits until it has returned.
 func (a *attendant) end() {
 	if !a.timer.Stop() {
 		a.over <- struct{}{}
@@ -70,7 +71,7 @@ func (a *attendant) end() {
 	}
 }
 
-// attend tells the MTA at intervals that there is progress. It cancels the context with
+// attend sends progress notices to the MTA until end is called. It cancels the context with
 // ErrPeerGone when the MTA leaves, and with DeadlineExceeded when the time is up.
 func (a *attendant) attend() {
 	t := a.l.t
@@ -89,8 +90,8 @@ func (a *attendant) attend() {
 		case <-a.over:
 			return
 		case <-done:
-			// The MTA has gone, or the time is up. An MTA that hears no more of
-			// progress may give up.
+			// The context has ended: the MTA has gone, or the time is up. From now on no progress
+			// notices are sent, so an MTA that still waits gives up after its own timeout.
 			done = nil
 			progress.Stop()
 		case <-late.C:
@@ -105,7 +106,8 @@ func (a *attendant) attend() {
 	}
 }
 
-// close cancels the context, for what an EndOfMessage left running.
+// close cancels the context, so that goroutines which EndOfMessage started and left running end
+// too. a may be nil.
 func (a *attendant) close() {
 	if a != nil {
 		a.cancel(nil)

@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/milter"
 )
 
-// quiet is a Session that adds one field and does nothing else, so that only the protocol is
-// measured.
+// quiet is a Session that adds one field and does nothing else, so that the benchmarks measure
+// the protocol only.
 type quiet struct{ conn *milter.Conn }
 
 func (quiet) Connect(milter.Connect) milter.Reply { return milter.Continue }
@@ -31,7 +31,7 @@ func (q quiet) EndOfMessage(_ context.Context, m *milter.Modifier) milter.Reply 
 	return milter.Continue
 }
 
-// burst returns the frames of a message as Postfix sends them, with its macros.
+// burst returns all frames of one message, with the macros that Postfix sends.
 func burst(header []string, body string) string {
 	macro := func(cmd string) string { return frame('D', cmd+"i\x004XyzAbc123\x00") }
 	s := frame('D', "M{mail_addr}\x00bounce@news.example.com\x00{mail_host}\x00example.com\x00{mail_mailer}\x00smtp\x00") +
@@ -49,7 +49,8 @@ func burst(header []string, body string) string {
 	return s + macro("B") + frame('B', body) + macro("E") + frame('E', "")
 }
 
-// fields returns the header of a message of 2 KB.
+// fields returns header fields like those of a real message. With the body in BenchmarkMessage
+// they are 2 KB.
 func fields() []string {
 	return []string{
 		"Received: from mail.example.com (mail.example.com [192.0.2.1])\n" +
@@ -64,8 +65,8 @@ func fields() []string {
 
 const hello1 = connectFrame + "\x00\x00\x00\x07Hhelo1\x00"
 
-// benchmark starts a server on a unix socket. It returns a function that connects to it, and
-// the number of octets that answer a message.
+// benchmark starts a server on a unix socket. dial connects to the server, and answer is how
+// many octets the server sends in answer to one message.
 func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	server := milter.New(milter.Options{NewSession: func(c *milter.Conn) milter.Session { return quiet{c} }})
 	path := b.TempDir() + "/s"
@@ -78,7 +79,7 @@ func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	b.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = server.Shutdown(ctx) // it returns the error of ctx
+		_ = server.Shutdown(ctx) // the error is that of ctx, and does not matter here
 	})
 	return func() net.Conn {
 		nc, err := net.Dial("unix", path)
@@ -89,7 +90,7 @@ func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	}, len(edit)
 }
 
-// exchange writes sent and reads as many octets as answer has.
+// exchange writes sent, and then reads len(answer) octets into answer.
 func exchange(b testing.TB, nc net.Conn, sent []byte, answer []byte) {
 	if _, err := nc.Write(sent); err != nil {
 		b.Fatal(err)
@@ -99,7 +100,7 @@ func exchange(b testing.TB, nc net.Conn, sent []byte, answer []byte) {
 	}
 }
 
-// greeted returns a connection after negotiation, CONNECT and HELO.
+// greeted returns a connection on which negotiation, CONNECT and HELO are done.
 func greeted(b testing.TB, dial func() net.Conn) net.Conn {
 	nc := dial()
 	b.Cleanup(func() { _ = nc.Close() })
@@ -110,8 +111,8 @@ func greeted(b testing.TB, dial func() net.Conn) net.Conn {
 	return nc
 }
 
-// TestAllocationsPerFrame: a part of the body, and macros that are sent again, need no
-// allocation. A header field needs one.
+// TestAllocationsPerFrame checks that the server allocates nothing for one more part of the
+// body, or for macros that are sent again, and once for one more header field.
 func TestAllocationsPerFrame(t *testing.T) {
 	const more = 100
 	dial, n := benchmark(t)
@@ -134,7 +135,8 @@ func TestAllocationsPerFrame(t *testing.T) {
 		{"parts of the body", macro("B") + frame('B', "more\r\n"), 'E', 0},
 		{"fields", macro("L") + frame('L', "X-Field\x00 folded\n\tvalue\x00"), 'N', 1},
 	} {
-		// The garbage collector may empty the pools, so a few more are allowed.
+		// The garbage collector may empty the pools during the measurement, so the test allows a
+		// few more allocations.
 		if got := count(strings.Repeat(tc.frame, more), tc.before) - base; got > tc.each*more+more/5 {
 			t.Errorf("%d more %s: %.0f allocations", more, tc.why, got)
 		}
@@ -156,7 +158,7 @@ func benchmarkMessages(b *testing.B, body string) {
 	}
 }
 
-// skipFrame reads a frame and throws it away.
+// skipFrame reads a frame and discards it.
 func skipFrame(b testing.TB, r io.Reader) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -175,7 +177,7 @@ func BenchmarkBigMessage(b *testing.B) {
 	benchmarkMessages(b, strings.Repeat("0123456789abcdef\r\n", 5<<20/18))
 }
 
-// BenchmarkConnection makes a connection for each message of 2 KB.
+// BenchmarkConnection opens a new connection for each message of 2 KB.
 func BenchmarkConnection(b *testing.B) {
 	dial, n := benchmark(b)
 	message := []byte(hello1 + burst(fields(), strings.Repeat("0123456789abcdef\r\n", 50)))

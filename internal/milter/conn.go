@@ -18,7 +18,7 @@ const (
 	ActionAskMacros    = Action(dialogue.AskMacros)
 )
 
-// to reports whether a reply is wanted to cmd.
+// to reports whether the Sessions give a reply to cmd.
 func (r ReplyAt) to(cmd byte) bool {
 	switch cmd {
 	case wire.CmdConnect:
@@ -42,9 +42,10 @@ type Conn struct {
 	macros wire.Macros
 }
 
-// Macro returns the value of a macro. The name may have its braces or not: "i",
-// "{auth_authen}". "" means that the MTA did not send it. If it came at several
-// stages, the latest counts. Macros sent for a message are forgotten with it.
+// Macro returns the value of a macro. The name may be written with or without braces: "i",
+// "{auth_authen}". "" means that the MTA did not send the macro. If the MTA sent it at several
+// stages, Macro returns the value of the latest stage. Macros of a message are forgotten at its
+// end.
 func (c *Conn) Macro(name string) string { return c.macros.Get(name) }
 
 // RemoteAddr is the MTA's end of the milter connection. It is not the SMTP client.
@@ -53,15 +54,15 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 // LocalAddr is our end of the milter connection.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// HasAction reports whether the MTA allows us to do a.
+// HasAction reports whether the MTA allows the milter to do a.
 func (c *Conn) HasAction(a Action) bool { return Action(c.terms.Actions)&a == a }
 
 // RepliesToRcpt reports whether the MTA waits for a reply to RCPT.
 func (c *Conn) RepliesToRcpt() bool { return !c.terms.Silent(wire.CmdRcpt) }
 
-// HasLeadingSpace reports whether the values of header fields come with the leading
-// space that they were received with, and are written so. If not, the space is
-// guessed.
+// HasLeadingSpace reports whether the values of header fields come with the white space that
+// followed the colon, and must be written with it. If not, the milter protocol loses that white
+// space, and a single space is assumed.
 func (c *Conn) HasLeadingSpace() bool { return c.terms.LeadingSpace() }
 
 // Version is the protocol version that was agreed on.

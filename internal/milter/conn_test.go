@@ -7,7 +7,8 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// TestGoMilterIsShownWholeFrames: go-milter reads a length and then that many octets.
+// TestGoMilterIsShownWholeFrames checks what go-milter reads from the shim: the length of a
+// frame, and then exactly that many octets.
 func TestGoMilterIsShownWholeFrames(t *testing.T) {
 	s := &shim{event: wire.CmdEndOfBody}
 	var frame [5]byte

@@ -8,18 +8,19 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// ErrPeerGone is the cause of EndOfMessage's context when the MTA has closed the
+// ErrPeerGone is the cause of the end of EndOfMessage's context when the MTA has closed the
 // connection.
 var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 
-// ErrDraining is the cause of EndOfMessage's context when the time of a shutdown is up.
+// ErrDraining is the cause of the end of EndOfMessage's context when the time that Shutdown
+// waits is up.
 var ErrDraining = errors.New("milter: shutting down")
 
-// event handles the event in l.cmd. A panic that the handling itself did not catch ends
-// the connection.
+// event handles the event in l.cmd. A panic of the Session is handled further down. Any other
+// panic comes from this package, and event then ends the connection.
 func (l *link) event() {
 	if l.protect("milter.event", l.handle) {
-		l.stop(EndPanic) // the fault is in this package, so the state of the link is not certain
+		l.stop(EndPanic) // the panic came from this package, so the state of the link may be wrong
 	}
 }
 
@@ -38,8 +39,8 @@ func (l *link) handle() {
 	l.answer(reply)
 }
 
-// dispatch hands the event to the Session, unless the reply is already certain. It
-// returns the reply.
+// dispatch hands the event in l.cmd to the Session, unless an earlier event has decided the
+// reply. It returns the reply to the event.
 func (l *link) dispatch() (Reply, error) {
 	switch l.cmd {
 	case wire.CmdConnect:
@@ -64,8 +65,9 @@ func (l *link) dispatch() (Reply, error) {
 	return Continue, nil // an SMTP command that the MTA does not know
 }
 
-// call runs a callback of the Session. It does not run it if the frame was malformed (err),
-// or if the message has its reply already.
+// call runs the callback f of the Session and returns its reply. It does not run f if the frame
+// was malformed (err is not nil), if the message has its reply already, or if an Outliner
+// handles the message.
 func (l *link) call(component string, err error, f func() Reply) (Reply, error) {
 	if err != nil {
 		return "", err
@@ -80,8 +82,9 @@ func (l *link) call(component string, err error, f func() Reply) (Reply, error) 
 	return reply, nil
 }
 
-// afterPanic gives the reply for panics to the message, and makes the Session forget the
-// message. If the panic came with CONNECT or HELO, the reply stands for as long as these do.
+// afterPanic is called after a panic of the Session. It makes Settings.OnPanic the reply to the
+// message, and calls Abort. After a panic in Connect the reply is valid for the whole session,
+// after one in Helo until the next HELO.
 func (l *link) afterPanic() Reply {
 	l.held.hold(l.cmd, l.srv.onPanic())
 	l.abort()
@@ -124,15 +127,15 @@ func (l *link) envelope() (Reply, error) {
 		return l.session.Mail(args[0], args[1:])
 	})
 	if plain, _ := reply.check(); over != "" && plain == Continue {
-		// The Session can choose the reply to a message over a limit only if it knows
-		// whose message that is.
+		// oversize lets the Session choose the reply. The Session must know the sender for that,
+		// so Mail was called first.
 		return l.oversize(over), nil
 	}
 	return reply, err
 }
 
-// overEnvelope counts n octets of MAIL or RCPT. It returns the limit that they exceed, or
-// "".
+// overEnvelope counts n octets of MAIL or RCPT arguments for the limits of the message. It
+// returns the limit that the message now exceeds, or "".
 func (l *link) overEnvelope(n int) string {
 	if l.message.outliner != nil {
 		return ""
@@ -149,12 +152,12 @@ func (l *link) overEnvelope(n int) string {
 	return ""
 }
 
-// maxStart is how much of a value HeaderStart gets, in octets.
+// maxStart is the most octets of a value that HeaderStart gets.
 const maxStart = 8 << 10
 
 func (l *link) header() (Reply, error) {
 	if l.t.Cut() {
-		l.data[len(l.data)-1] = 0 // the value ends where it was cut
+		l.data[len(l.data)-1] = 0 // replace the last octet by the NUL that was cut off
 	}
 	if l.message.outliner != nil {
 		return l.headerStart()
@@ -186,14 +189,14 @@ func (l *link) header() (Reply, error) {
 	return reply, nil
 }
 
-// headerStart hands the beginning of the field to the Outliner.
+// headerStart hands the name and the beginning of the value of a field to the Outliner.
 func (l *link) headerStart() (Reply, error) {
 	name, start, err := wire.ParseHeaderStart(l.data, l.conn.HasLeadingSpace(), maxStart)
 	if err != nil {
 		return "", err
 	}
 	if l.held.reply() != "" {
-		return Continue, nil // HeaderStart panicked before
+		return Continue, nil // HeaderStart panicked for an earlier field
 	}
 	if l.protect("milter.header_start", func() { l.message.outliner.HeaderStart(name, start) }) {
 		return l.afterPanic(), nil
@@ -208,9 +211,10 @@ func (l *link) body() (Reply, error) {
 	return l.call("milter.body", nil, func() Reply { return l.session.Body(l.data) })
 }
 
-// oversize is called when a message exceeds a limit. It refuses the message, or lets it go
-// on with an Outliner. Nothing over the limit is kept, and a header that is only known in
-// part is never judged. Only the first call for a message has an effect.
+// oversize is called when a message exceeds a limit. It refuses the message, or goes on with it
+// if the Session is an Outliner and wants that. Header and Rcpt are not called for what exceeded
+// the limit or comes later, so the Session never judges a header of which it has only a part.
+// Only the first call for a message has an effect.
 func (l *link) oversize(what string) Reply {
 	if l.held.reply() != "" {
 		return Continue
@@ -245,8 +249,9 @@ func (l *link) oversize(what string) Reply {
 	return reply
 }
 
-// answer sends the reply of the Session. If the MTA does not wait for one at this step,
-// the reply is held for the next step where it does.
+// answer sends the reply of the Session to the event in l.cmd. If the MTA does not wait for a
+// reply to this event, answer holds the reply until the next event to which the MTA wants a
+// reply.
 func (l *link) answer(reply Reply) {
 	r := l.checked(reply)
 	if (l.cmd == wire.CmdConnect || l.cmd == wire.CmdHelo) && (r == Accept || r == Discard) {
@@ -268,18 +273,18 @@ func (l *link) answer(reply Reply) {
 		l.phase = dialogue.PhaseAnswered
 	case r == Continue, l.cmd == wire.CmdUnknown:
 	case l.cmd == wire.CmdConnect, l.cmd == wire.CmdHelo:
-		// A client may go on after its HELO was refused. Then everything that it
-		// sends is refused as well.
+		// A client may go on after its CONNECT or HELO was refused. Then everything else that it
+		// sends is refused too.
 		l.held.hold(l.cmd, r)
 	case l.cmd == wire.CmdRcpt && r != Accept && r != Discard:
-		// One recipient is refused, and the message goes on.
+		// Only this recipient is refused, and the message goes on.
 	default:
 		l.phase = dialogue.PhaseAnswered
 	}
 }
 
-// checked returns the reply that is sent for r. If r is invalid and had to be replaced,
-// checked logs that.
+// checked returns the reply that is sent for r. If r is invalid, that is another reply, and
+// checked logs why.
 func (l *link) checked(r Reply) Reply {
 	plain, err := r.check()
 	if err != nil {
@@ -288,9 +293,9 @@ func (l *link) checked(r Reply) Reply {
 	return plain
 }
 
-// endOfBody writes the edits of the message and returns its reply.
+// endOfBody calls EndOfMessage, writes the edits of the message, and returns its reply.
 func (l *link) endOfBody() (Reply, error) {
-	// An MTA may send the last part of the body in the frame of the end.
+	// An MTA may send the last part of the body in the end-of-body frame.
 	reply, err := l.body()
 	if plain, _ := reply.check(); err != nil || plain != Continue {
 		return reply, err
@@ -309,7 +314,7 @@ func (l *link) endOfBody() (Reply, error) {
 	}
 	if checked, _ := reply.check(); checked.delivers() {
 		if err := m.write(l.t); err != nil {
-			l.stop(l.endOf(err)) // the MTA is gone
+			l.stop(l.endOf(err)) // the MTA has gone or does not read
 		}
 	}
 	return reply, nil

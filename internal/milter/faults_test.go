@@ -100,8 +100,9 @@ func TestMalformedFrameClosesOneSession(t *testing.T) {
 	}
 }
 
-// TestProtocolErrorsAreRationed: anybody who can connect to the socket can cause protocol
-// errors. The log has a few of them and the number of the others. The metric counts all.
+// TestProtocolErrorsAreRationed checks that of many protocol errors the log shows only ten and
+// the number of the others, while the metric counts all of them. Anybody who can connect to the
+// socket can cause protocol errors.
 func TestProtocolErrorsAreRationed(t *testing.T) {
 	w := newWorld(t, given{})
 	addr := w.listen()
@@ -173,7 +174,7 @@ func TestOversize(t *testing.T) {
 			if err != nil || !strings.HasPrefix(res.Action.String(), tc.want) {
 				t.Fatal(res, err)
 			}
-			// For the next message the limits begin anew.
+			// The limits are per message, so the next message is accepted.
 			res, err = c.SendMessage(envelope(), []byte(mail))
 			if err != nil || !res.Action.Delivers() {
 				t.Fatal(res, err)
@@ -205,7 +206,7 @@ func TestOversizeEnvelope(t *testing.T) {
 	}
 }
 
-// chooser chooses the reply to a message over a limit.
+// chooser is a session that chooses the reply to a message over a limit.
 type chooser struct {
 	session
 	reply milter.Reply
@@ -291,9 +292,9 @@ func TestPanicCostsOneMessage(t *testing.T) {
 func TestPanicBeforeAMessage(t *testing.T) {
 	for _, tc := range []struct {
 		at     string
-		second client.Kind // the reply to a message after another HELO
+		second client.Kind // the answer to a message that follows a second HELO
 	}{
-		{"connect", client.Custom}, // the Session never got its CONNECT, so nothing can be accepted
+		{"connect", client.Custom}, // the Session did not handle CONNECT, so every message of the session is refused
 		{"helo", client.Continue},
 	} {
 		t.Run(tc.at, func(t *testing.T) {
@@ -341,8 +342,8 @@ func TestPanicInAbortClosesTheConnection(t *testing.T) {
 	w.on["end"] = func(*session) milter.Reply { panic("boom") }
 	c := w.start()
 	res, err := c.SendMessage(envelope(), []byte(mail))
-	// The reply is sent all the same. Then the connection is closed, so the ABORT of the
-	// client may fail.
+	// The reply is sent although Abort panics. Then the server closes the connection, so the
+	// ABORT of the client may fail.
 	if res.Action.Kind != client.Reject {
 		t.Fatal(res, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// editor is a milter made with go-milter only. It makes the edits of a Modifier.
+// editor is a milter that uses go-milter alone. It makes the edits of a go-milter Modifier.
 type editor struct {
 	gomilter.NoOpMilter
 	m *Modifier
@@ -40,7 +40,7 @@ func (e editor) Body(w *gomilter.Modifier) (gomilter.Response, error) {
 	return gomilter.NewResponseStr(wire.CodeReply, "550 5.7.1 no"), nil
 }
 
-// pipe is a listener that returns one connection.
+// pipe is a listener that returns the one connection that the channel holds.
 type pipe chan net.Conn
 
 func (p pipe) Accept() (net.Conn, error) {
@@ -54,14 +54,15 @@ func (p pipe) Accept() (net.Conn, error) {
 func (p pipe) Close() error   { return nil }
 func (p pipe) Addr() net.Addr { return &net.UnixAddr{} }
 
-// answered returns what a milter made with go-milter answers to frames.
+// answered returns the octets that a milter which uses go-milter alone sends in answer to
+// frames.
 func answered(t *testing.T, s *gomilter.Server, frames string) string {
 	t.Helper()
 	client, server := net.Pipe()
 	p := make(pipe, 1)
 	p <- server
 	close(p)
-	_ = s.Serve(p) // it ends with io.EOF, and a goroutine goes on to serve the connection
+	_ = s.Serve(p) // Serve returns io.EOF at once; a goroutine of go-milter serves the connection
 	go func() { _, _ = io.WriteString(client, frames+"\x00\x00\x00\x01Q") }()
 	out, err := io.ReadAll(client)
 	if err != nil {
@@ -70,15 +71,15 @@ func answered(t *testing.T, s *gomilter.Server, frames string) string {
 	return string(out)
 }
 
-// written returns the octets that f writes.
+// written returns the octets that f writes to the transport.
 func written(f func(t *wire.Transport)) string {
 	t := wire.NewTransport(nil, nil, &wire.Buffers{})
 	f(t)
 	return string(t.Appended())
 }
 
-// TestEditsAsGoMilterWritesThem: our edits and replies are octet for octet those that go-milter
-// would write.
+// TestEditsAsGoMilterWritesThem checks that our edits and replies are, octet for octet, those of
+// go-milter.
 func TestEditsAsGoMilterWritesThem(t *testing.T) {
 	for _, tc := range []struct {
 		why   string

@@ -11,8 +11,8 @@ import (
 )
 
 // FuzzServer sends random octets to a server. The server must not panic, must end the session
-// when the peer leaves, and must keep its promises to the Session: one Abort for every Mail,
-// one Close, and no call after that.
+// when the peer leaves, and must call the Session as its contract says: one Abort for every
+// Mail, one Close, and no call after Close.
 func FuzzServer(f *testing.F) {
 	o := optneg()
 	message := mailFrame + rcptFrame + frame('T', "") + frame('D', "Li\x00id\x00") + frame('L', "From\x00 a@b\n c\x00") +
@@ -33,8 +33,8 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { feed(t, data) })
 }
 
-// FuzzFrames sends whole frames after the negotiation, because random octets are hardly ever a
-// frame. Each line of the input is a command and its payload, with '|' for NUL.
+// FuzzFrames sends well-formed frames after the negotiation, because random octets are hardly
+// ever a frame. Each line of the input is a command and its payload, with '|' for NUL.
 func FuzzFrames(f *testing.F) {
 	for _, seed := range []string{
 		"Ch|U\nHx|\nDMi|id|\nM<>|SIZE=1|\nR<x>|\nT\nDLi|id|\nLFrom| a|\nN\nBbody\nE\nA\nM<bad>|\nR<x>|\nN\nE\nQ",
@@ -60,8 +60,8 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// feeder starts a server. It returns a function that sends the octets of one connection to the
-// server and checks the result.
+// feeder starts a server. It returns a function that makes a connection, sends data on it, and
+// checks that the connection ended as it must.
 func feeder(f *testing.F) func(t *testing.T, data []byte) {
 	var panics []string
 	ended := make(chan milter.End, 1024)
@@ -86,14 +86,14 @@ func feeder(f *testing.F) func(t *testing.T, data []byte) {
 		}()
 		go func() { _, _ = io.Copy(io.Discard, ours) }()
 		select {
-		case <-server.closed: // a connection does that last
+		case <-server.closed: // closing the connection is the last thing that a link does
 		case <-time.After(20 * time.Second):
 			t.Fatal("the connection does not end")
 		}
 		if len(ended) == 0 {
 			t.Error("no session ended")
 		}
-		for len(ended) > 0 { // with QUIT_NC a connection has several sessions
+		for len(ended) > 0 { // after a QUIT_NC a connection has several sessions
 			<-ended
 		}
 		for _, p := range panics {
@@ -104,7 +104,7 @@ func feeder(f *testing.F) func(t *testing.T, data []byte) {
 	}
 }
 
-// closeNotifier closes a channel when the server closes its end of the connection.
+// closeNotifier is a connection that closes a channel when the server closes it.
 type closeNotifier struct {
 	net.Conn
 	closed chan struct{}
@@ -115,7 +115,7 @@ func (c closeNotifier) Close() error {
 	return c.Conn.Close()
 }
 
-// recorder collects the violations of the contract that its Sessions notice.
+// recorder collects the violations of the Session contract that its Sessions notice.
 type recorder struct{ flaws []string }
 
 func (r *recorder) session(*milter.Conn) milter.Session { return &strict{r: r} }

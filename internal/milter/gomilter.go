@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// serve runs go-milter on the connection. go-milter serves the connection in a goroutine
-// of its own, so serve returns at once.
+// serve runs go-milter on the connection. go-milter starts a goroutine for the connection, so
+// serve returns at once.
 func (l *link) serve() {
 	server := &gomilter.Server{
 		NewMilter: func() gomilter.Milter { return backend{link: l} },
@@ -19,26 +19,27 @@ func (l *link) serve() {
 		Protocol:  l.conn.terms.Protocol,
 		SymList:   l.srv.symList,
 	}
-	// Serve ends with the io.EOF that oneConn returns after the one connection.
+	// The listener oneConn returns io.EOF after its connection, and Serve returns that error.
 	_ = server.Serve(&oneConn{conn: &shim{Conn: l.t.NetConn(), link: l, event: wire.CmdNegotiate}})
 }
 
-// backend is the part of a link that go-milter calls.
+// backend is the Milter that go-milter calls for a link.
 type backend struct {
 	gomilter.NoOpMilter
 	link *link
 }
 
-// Body is what go-milter calls at the end of a message. It returns no reply, because
-// go-milter would make a new buffer for it, and for most replies a new backend.
+// Body is called by go-milter at the end of a message. It has already appended the reply to the
+// transport and returns nil to go-milter, because go-milter would allocate a buffer for a reply,
+// and for most replies also a new backend.
 func (b backend) Body(*gomilter.Modifier) (gomilter.Response, error) {
 	b.link.event()
 	return nil, nil
 }
 
-// oneConn is a listener that returns one connection. Each connection has a go-milter
-// server of its own, for two reasons: it negotiates its own terms, and the loop that
-// accepts connections stays ours. go-milter would end that loop at the first error.
+// oneConn is a listener that returns one connection and then io.EOF. Each connection has its own
+// go-milter server, for two reasons. Each connection negotiates its own terms. And our own loop
+// accepts the connections, because that of go-milter ends at the first error.
 type oneConn struct{ conn *shim }
 
 func (o *oneConn) Accept() (net.Conn, error) {
@@ -54,19 +55,19 @@ func (o *oneConn) Close() error { return nil }
 
 func (o *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
-// shim is the connection as go-milter sees it. It shows go-milter a frame of one octet,
-// the command, for each event that go-milter handles. A read fails with io.EOF only, and
-// a write never fails, because go-milter writes every other error to the global log.
+// shim is the connection that go-milter reads from and writes to. go-milter reads only frames of
+// one octet, the command: one for each event that go-milter must handle. The only error of Read
+// is io.EOF, and Write never fails, because go-milter writes any other error to the global log.
 type shim struct {
 	net.Conn
 	link   *link
 	event  byte // the command that the next read shows; 0: wait for an event
-	length bool // the length of the next frame was read
+	length bool // the length of the next frame was read, and its command was not
 }
 
-// Read returns the length of a frame at once and waits before it returns the command. A
-// connection waits most of the time, and go-milter needs less stack for reading the
-// command than for reading the length.
+// Read returns the length of a frame at once, and then waits for the event before it returns the
+// command. An idle connection therefore waits in the read of the command, where go-milter uses
+// less stack than in the read of the length.
 func (s *shim) Read(p []byte) (n int, err error) {
 	if s.length = !s.length; s.length {
 		return copy(p, "\x00\x00\x00\x01"), nil
@@ -82,7 +83,7 @@ func (s *shim) Read(p []byte) (n int, err error) {
 	return 1, nil
 }
 
-// Write keeps what go-milter writes. It is sent before the next read.
+// Write appends what go-milter writes to the transport, which sends it before the next read.
 func (s *shim) Write(p []byte) (int, error) {
 	l := s.link
 	l.t.Append(p)
@@ -92,8 +93,8 @@ func (s *shim) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// setVersion puts the version that was agreed on into the frame that answers the
-// negotiation, because go-milter always writes 2.
+// setVersion puts the agreed version into the frame that answers the negotiation, because
+// go-milter always writes version 2.
 func setVersion(frame []byte, version uint32) {
 	const at = 5 // the version follows the length and the command
 	if len(frame) >= at+4 && frame[at-1] == wire.CmdNegotiate {
@@ -101,7 +102,7 @@ func setVersion(frame []byte, version uint32) {
 	}
 }
 
-// Close is go-milter's last call.
+// Close ends the connection. It is go-milter's last call.
 func (s *shim) Close() error {
 	s.link.finish()
 	return nil

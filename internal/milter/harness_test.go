@@ -22,8 +22,8 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// TestMain fails if anything was written to the global log, because go-milter writes its errors
-// there.
+// TestMain fails if the tests wrote anything to the global log. go-milter writes errors there,
+// and our shim must prevent that.
 func TestMain(m *testing.M) {
 	var buf lockedBuffer
 	log.SetOutput(&buf)
@@ -52,7 +52,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// world is a server, with everything that its Sessions and its Observer were told.
+// world is a server under test, with a record of all calls of its Sessions and its Observer.
 type world struct {
 	t      *testing.T
 	server *milter.Server
@@ -63,10 +63,10 @@ type world struct {
 	closed chan milter.End // receives the argument of each Close
 	served chan error      // receives the result of Serve
 
-	// on has functions that reply to events, by name ("mail", "rcpt", ...). Other events
-	// get Continue.
+	// on has, by the name of the event ("mail", "rcpt", ...), functions that reply to it. The
+	// reply to all other events is Continue.
 	on map[string]func(s *session) milter.Reply
-	// eom replies to the end of a message.
+	// eom is called for EndOfMessage. If it is nil, on["end"] is used.
 	eom func(ctx context.Context, s *session, m *milter.Modifier) milter.Reply
 }
 
@@ -74,10 +74,10 @@ type world struct {
 type session struct {
 	w    *world
 	conn *milter.Conn
-	arg  string // the arguments of the event, as text
+	arg  string // the arguments of the latest event, as text
 }
 
-// given is what a test chooses for its server. Every field may be zero.
+// given has the settings that a test chooses for its server. Every field may be zero.
 type given struct {
 	NewSession   func(*milter.Conn) milter.Session
 	Logger       *slog.Logger
@@ -119,7 +119,7 @@ func (w *world) note(format string, args ...any) {
 	w.events = append(w.events, fmt.Sprintf(format, args...))
 }
 
-// log returns the events so far and clears them.
+// log returns the events since the last call of log.
 func (w *world) log() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,11 +134,11 @@ func (w *world) serve(ln net.Listener) {
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = w.server.Shutdown(ctx) // it returns the error of ctx
+		_ = w.server.Shutdown(ctx) // the error is that of ctx, and does not matter here
 	})
 }
 
-// listen serves a TCP address and returns it.
+// listen serves on a local TCP port and returns its address.
 func (w *world) listen() string {
 	w.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -149,7 +149,7 @@ func (w *world) listen() string {
 	return ln.Addr().String()
 }
 
-// dial returns a client that has negotiated.
+// dial connects to addr, negotiates, and returns the client.
 func (w *world) dial(addr string, offer client.Offer) *client.Client {
 	w.t.Helper()
 	c, err := client.Dial("tcp", addr)
@@ -163,7 +163,7 @@ func (w *world) dial(addr string, offer client.Offer) *client.Client {
 	return c
 }
 
-// start does listen and dial, and sends CONNECT and HELO.
+// start calls listen and dial, and sends CONNECT and HELO.
 func (w *world) start() *client.Client {
 	w.t.Helper()
 	c := w.dial(w.listen(), client.PostfixOffer())
@@ -234,7 +234,7 @@ func (s *session) Close(end milter.End) {
 	s.event("close", "%s", end)
 }
 
-// expect compares the events with want.
+// expect fails the test if the events in got differ from want.
 func expect(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
@@ -242,7 +242,7 @@ func expect(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// envelope returns an ordinary envelope.
+// envelope returns an envelope with one sender and one recipient.
 func envelope() client.Envelope {
 	return client.Envelope{From: "<a@example.com>", To: []string{"<b@example.jp>"}, QueueID: "4Xyz"}
 }
@@ -257,7 +257,7 @@ func frame(cmd byte, data string) string {
 // optneg returns the offer of an MTA of protocol version 6.
 func optneg() string { return frame('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff") }
 
-// drained reads until the server closes the connection, and returns what came.
+// drained reads until the server closes the connection, and returns the octets that came.
 func drained(t *testing.T, nc net.Conn) []byte {
 	t.Helper()
 	_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -271,7 +271,7 @@ func drained(t *testing.T, nc net.Conn) []byte {
 	return data
 }
 
-// converse sends frames to the server between CONNECT and QUIT, and waits until the
+// converse sends the negotiation, CONNECT, the given frames and QUIT, and waits until the
 // session has ended.
 func (w *world) converse(frames string) {
 	w.t.Helper()
@@ -288,7 +288,7 @@ func (w *world) converse(frames string) {
 	}
 }
 
-// pipeListener accepts ends of net.Pipe. Tests with synctest need it.
+// pipeListener is a listener for connections made with net.Pipe, which tests with synctest need.
 type pipeListener struct {
 	conns chan net.Conn
 	errs  chan error

@@ -13,11 +13,11 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// link is one MTA connection, from its first frame to its end. It is on both sides of
-// go-milter (gomilter.go): as the net.Conn that go-milter reads tokens from, and as the
-// backend that go-milter calls. Everything runs in the goroutine that go-milter has for
-// the connection. When go-milter reads, the link handles events until one comes that
-// go-milter must handle.
+// link is one MTA connection, from its first frame to its end. go-milter uses it in two ways
+// (see gomilter.go): it reads commands from the link as from a net.Conn, and it calls the link
+// as its backend. Everything runs in the goroutine that go-milter starts for the connection.
+// When go-milter reads a command, the link first handles all events that go-milter does not need
+// to see.
 type link struct {
 	srv    *Server
 	t      *wire.Transport
@@ -26,28 +26,28 @@ type link struct {
 	refuse RejectReason // if it is not "", every session is answered tempfail
 
 	session Session // nil before CONNECT
-	counted bool    // SessionStarted was called
+	counted bool    // SessionStarted was called, and SessionEnded was not
 	phase   dialogue.Phase
 	cmd     byte   // the event that is being handled
-	data    []byte // its payload
+	data    []byte // the payload of that event
 
-	inMessage bool // Mail was called and Abort was not: it must be
+	inMessage bool // Mail was called and Abort was not, so Abort must be called
 	held      heldReplies
 	message   usage
 
 	attendant *attendant // nil before the first end of a message
 
-	closing bool // end the connection when what is written has been sent
+	closing bool // end the connection after sending what is in the write buffer
 	ended   bool
 	end     End
 }
 
-// heldReplies are replies that wait for a step at which the MTA expects one. A reply to
-// CONNECT is valid for the whole connection, a reply to HELO until the next HELO, and any
-// other reply for the message.
+// heldReplies are replies of the Session that wait for an event to which the MTA expects a
+// reply. A reply to CONNECT is valid for the whole session, a reply to HELO until the next HELO,
+// and any other reply for the message.
 type heldReplies struct{ connect, helo, message Reply }
 
-// reply returns the reply that the next step gets, or "" if none is held.
+// reply returns the reply to the next event, or "" if no reply is held.
 func (h heldReplies) reply() Reply {
 	switch {
 	case h.connect != "":
@@ -58,8 +58,8 @@ func (h heldReplies) reply() Reply {
 	return h.message
 }
 
-// hold keeps r as the reply to cmd: for the connection, the HELO or the message. A reply
-// that is held for it already stays.
+// hold keeps r: as the reply for the session if cmd is CONNECT, until the next HELO if cmd is
+// HELO, and otherwise for the message. If such a reply is held already, hold has no effect.
 func (h *heldReplies) hold(cmd byte, r Reply) {
 	slot := &h.message
 	switch cmd {
@@ -73,11 +73,11 @@ func (h *heldReplies) hold(cmd byte, r Reply) {
 	}
 }
 
-// usage counts what a message has used of its limits.
+// usage counts how much of its limits a message has used.
 type usage struct {
 	recipients, envelope, fields, header int
-	memory                               int64    // reserved for it
-	outliner                             Outliner // set when the message exceeds a limit and goes on
+	memory                               int64    // octets of Limits.Memory that are reserved for the message
+	outliner                             Outliner // set when the message exceeded a limit and the Outliner goes on with it
 }
 
 func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link {
@@ -90,8 +90,9 @@ func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link
 	}
 }
 
-// startSession counts a session: when the connection was accepted, and at the first
-// CONNECT after QUIT_NC.
+// startSession reports a session to the Observer. It is called when a connection is accepted,
+// and again at CONNECT, because after QUIT_NC a CONNECT begins another session. It has an effect
+// once per session.
 func (l *link) startSession() {
 	if !l.counted {
 		l.counted = true
@@ -103,9 +104,10 @@ func newConn(nc net.Conn, limits *Limits) *Conn {
 	return &Conn{remote: nc.RemoteAddr(), local: nc.LocalAddr(), macros: wire.Macros{Limit: limits.MaxMacroBytes}}
 }
 
-// begin reads the MTA's offer and decides on the terms. If that fails, it reports false and
-// the connection ends. The offer must be known before go-milter answers it, because an MTA
-// drops a milter that asks for more than was offered.
+// begin reads the MTA's offer and sets the terms. If that fails, it returns false and the
+// connection ends. begin reads the offer before go-milter does, because go-milter asks for what
+// it was configured to ask for, and an MTA closes the connection if a milter asks for more than
+// was offered.
 func (l *link) begin() (ok bool) {
 	defer l.rescue("milter.negotiate")
 	cmd, data, err := l.t.ReadFrame(l.idle(), true)
@@ -132,22 +134,23 @@ func (l *link) begin() (ok bool) {
 	return true
 }
 
-// idle returns how long the MTA may be silent now.
+// idle returns how long the MTA may be silent in the current phase.
 func (l *link) idle() time.Duration {
 	limits := l.limits
 	switch {
 	case l.refuse != "":
 		return limits.FrameTimeout
 	case l.phase == dialogue.PhaseData, l.phase == dialogue.PhaseRcpt && l.conn.terms.Version < 4:
-		// MTAs send DATA since version 4. Before, RCPT is the last step before the transfer.
+		// MTAs before protocol version 4 do not send DATA to milters. There the message is
+		// received after RCPT.
 		return limits.TransferTimeout
 	}
 	return limits.IdleTimeout
 }
 
-// next handles events until one comes that go-milter must handle, and returns its command.
-// It returns 0 at the end of the connection. Before it waits for the MTA, it sends what is
-// written.
+// next handles events until one comes that go-milter must handle, and returns the command of
+// that event. It returns 0 at the end of the connection. Before it waits for the MTA, it sends
+// the contents of the write buffer.
 func (l *link) next() byte {
 	defer l.rescue("milter.read")
 	for l.settle() {
@@ -161,7 +164,7 @@ func (l *link) next() byte {
 		}
 		l.cmd, l.data = cmd, data
 		switch cmd {
-		case wire.CmdMacro, wire.CmdAbort: // admit has handled them
+		case wire.CmdMacro, wire.CmdAbort: // admit has handled these
 		case wire.CmdQuit:
 			l.stop(EndQuit)
 		case wire.CmdQuitNC:
@@ -175,10 +178,10 @@ func (l *link) next() byte {
 	return 0
 }
 
-// settle sends what is written and ends a message that has its final reply. It reports
-// false if the connection is to end.
+// settle sends the contents of the write buffer, and ends a message whose final reply was sent.
+// It returns false if the connection is to end.
 func (l *link) settle() bool {
-	l.data = nil // it is in a buffer of the transport, which may give the buffer to another connection
+	l.data = nil // the transport may now give the buffer that l.data points into to another connection
 	if err := l.t.Flush(); err != nil {
 		l.stop(l.endOf(err))
 	}
@@ -188,7 +191,7 @@ func (l *link) settle() bool {
 	return !l.closing
 }
 
-// stop makes the connection end with e. Only the first call decides how it ends.
+// stop makes the connection end with e. If stop was called before, e has no effect.
 func (l *link) stop(e End) {
 	l.closing = true
 	if l.end == "" {
@@ -196,13 +199,13 @@ func (l *link) stop(e End) {
 	}
 }
 
-// fail ends the connection because reading failed.
+// fail ends the connection after an error of reading.
 func (l *link) fail(err error) {
 	l.logProtocolError(err)
 	l.stop(l.endOf(err))
 }
 
-// endOf says what a read or write error means for the session.
+// endOf returns the End that the session has after a read or write error.
 func (l *link) endOf(err error) End {
 	var m wire.Malformed
 	switch {
@@ -216,12 +219,12 @@ func (l *link) endOf(err error) End {
 	return EndTimeout
 }
 
-// admit checks that the command may come now, and moves to the next phase. Macros and
-// ABORT are dealt with here.
+// admit checks that the command is allowed in the current phase, and moves to the next phase. It
+// handles macros and ABORT completely.
 func (l *link) admit(cmd byte, data []byte) error {
 	if cmd == wire.CmdMacro {
-		// Macros have no place in the sequence. libmilter accepts them anywhere, and some
-		// MTAs repeat the macros of MAIL before every command of a message.
+		// Macros are allowed in every phase, as in libmilter. Some MTAs repeat the macros of MAIL
+		// before every command of a message.
 		return l.conn.macros.Add(data)
 	}
 	if cmd == wire.CmdQuit || cmd == wire.CmdQuitNC {
@@ -243,8 +246,8 @@ func (l *link) admit(cmd byte, data []byte) error {
 	return nil
 }
 
-// endMessage ends the message, if there is one, and forgets what belonged to it. next is
-// the command that ends the message, or 0. Macros that were sent for that command stay.
+// endMessage ends the message, if there is one, and forgets everything about it. next is the
+// command that ends the message, or 0. Macros that the MTA sent for next are kept.
 func (l *link) endMessage(next byte) {
 	if !l.phase.InMessage() {
 		return
@@ -258,8 +261,8 @@ func (l *link) endMessage(next byte) {
 	l.t.Shrink()
 }
 
-// abort calls Abort of the Session, once for each message. If Abort panics the connection
-// ends, because the next message cannot be handled safely.
+// abort calls Abort of the Session, once for each message. If Abort panics, the connection ends,
+// because the Session might mix the next message with this one.
 func (l *link) abort() {
 	if !l.inMessage {
 		return
@@ -270,8 +273,8 @@ func (l *link) abort() {
 	}
 }
 
-// endSession closes the Session with e and forgets the SMTP client. The connection may
-// then be used for another session.
+// endSession calls Close of the Session and forgets the SMTP client. After QUIT_NC the
+// connection is then used for another session.
 func (l *link) endSession(e End) {
 	l.endMessage(0)
 	if l.session != nil {
@@ -290,7 +293,7 @@ func (l *link) endSession(e End) {
 	l.conn.terms = terms
 }
 
-// finish ends the connection. Further calls have no effect.
+// finish ends the connection. Only the first call has an effect.
 func (l *link) finish() {
 	if l.ended {
 		return
@@ -306,7 +309,7 @@ func (l *link) finish() {
 	l.srv.done(l)
 }
 
-// rescue must be deferred. If there is a panic, it logs the panic and the connection ends.
+// rescue must be deferred. After a panic it logs the panic and makes the connection end.
 func (l *link) rescue(component string) {
 	if v := recover(); v != nil {
 		l.logPanic(component, v)
@@ -314,7 +317,7 @@ func (l *link) rescue(component string) {
 	}
 }
 
-// protect runs f and reports whether it panicked.
+// protect runs f. If f panics, protect logs the panic and returns true.
 func (l *link) protect(component string, f func()) (panicked bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -335,7 +338,7 @@ func (l *link) logPanic(component string, v any) {
 func (l *link) logProtocolError(err error) {
 	var m wire.Malformed
 	if !errors.As(err, &m) {
-		return // the MTA left or was silent, which is counted when the session ends
+		return // the MTA left or was silent; SessionEnded counts that
 	}
 	l.srv.opts.Observer.protocolError(m.Kind)
 	if l.srv.errors.take(l.srv.leftOut) {

@@ -3,24 +3,23 @@ package milter
 import "sync/atomic"
 
 const (
-	// sessionCost is what a connection is counted as for Limits.Memory, from accept to
-	// close. It stands for the buffers, the goroutine, and a part of a body that is being
-	// handled.
+	// sessionCost is how many octets of Limits.Memory a connection reserves from accept to close.
+	// It covers the buffers, the goroutine, and the part of a body that is being handled.
 	sessionCost = 64 << 10
-	// headerFactor is how many copies of a message's header and envelope are held at
-	// most: the octets as they came, and what the Session makes of them.
+	// headerFactor is how many copies of a message's header and envelope are held at most: the
+	// octets from the MTA, and the copies that the Session makes.
 	headerFactor = 3
-	// fieldCost is the memory that a field or a recipient takes besides its octets.
+	// fieldCost is the memory that a field or a recipient takes in addition to its octets.
 	fieldCost = 256
 )
 
-// memory is the memory budget of all connections together. New connections may fill three
-// quarters of it. The rest is for messages of the connections that exist, so that a message
-// that has begun can be finished.
+// memory counts what all connections together have reserved of Limits.Memory. New connections
+// may reserve up to three quarters of the limit. The last quarter is for messages of existing
+// connections, so that a message that has begun can be finished.
 type memory struct{ reserved atomic.Int64 }
 
-// admit reserves the cost of a connection. It reports false if limit leaves no room for it;
-// a limit of 0 means no bound.
+// admit reserves sessionCost for a connection. It returns false, and reserves nothing, if limit
+// does not allow it. A limit of 0 means no limit.
 func (m *memory) admit(limit int64) bool {
 	return m.reserve(sessionCost, limit-limit/4)
 }
@@ -35,14 +34,14 @@ func (m *memory) reserve(n, limit int64) bool {
 
 func (m *memory) release(n int64) { m.reserved.Add(-n) }
 
-// short reports whether admit would refuse a connection.
+// short reports whether admit would now refuse a connection.
 func (m *memory) short(limit int64) bool {
 	return limit > 0 && m.reserved.Load()+sessionCost > limit-limit/4
 }
 
-// grow reserves memory for one more field or argument of n octets. It reports false if the
-// budget is used up. If the message has its reply already, nothing more of it is held, and
-// grow reserves nothing.
+// grow reserves memory for one more field or argument of n octets. It returns false if
+// Limits.Memory does not allow it. If the reply to the message is decided, grow reserves nothing
+// and returns true, because the Session gets nothing more of the message.
 func (l *link) grow(n int) bool {
 	if l.held.reply() != "" {
 		return true
@@ -55,14 +54,14 @@ func (l *link) grow(n int) bool {
 	return true
 }
 
-// letGo frees the memory of a message that has its reply already: the Session forgets the
+// letGo makes the Session forget a message whose reply is decided, and frees the memory of the
 // message.
 func (l *link) letGo() {
 	l.abort()
 	l.release()
 }
 
-// release gives back what was reserved for the message.
+// release frees the memory that was reserved for the message.
 func (l *link) release() {
 	l.srv.memory.release(l.message.memory)
 	l.message.memory = 0

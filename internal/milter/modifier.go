@@ -15,21 +15,21 @@ import (
 // ErrNotNegotiated is returned for an edit that the MTA does not allow.
 var ErrNotNegotiated = errors.New("milter: the MTA does not allow this action")
 
-// ErrInvalidEdit is returned for an edit that could change more of the header than the
-// one field.
+// ErrInvalidEdit is returned for an edit with an invalid name, value or index, for example a
+// value that would end its field and begin another.
 var ErrInvalidEdit = errors.New("milter: invalid edit")
 
-// maxEditBytes bounds a value that we write, in octets. Postfix itself cuts fields at
-// 60,000.
+// maxEditBytes is the longest value that we write, in octets. Postfix itself cuts fields at
+// 60,000 octets.
 const maxEditBytes = 60000
 
-// Modifier collects the edits of a message. They are written when EndOfMessage has
-// returned, and only if the message is delivered.
+// Modifier collects the edits of a message. They are written when EndOfMessage has returned, and
+// only if the message is delivered.
 //
 // The order of writing is fixed: changes, then deletions from the highest index down, then
-// insertions. Postfix counts the fields anew after each deletion. With this order every
-// index still means the field as it came, so that no forged field remains in place of the
-// one that was to be deleted (CVE-2022-48521).
+// insertions. Postfix counts the fields anew after each deletion. In this order every index
+// still means the same field as when the message arrived. In another order a deletion could miss
+// a forged field and remove a different one (CVE-2022-48521).
 type Modifier struct {
 	conn       *Conn
 	changes    []edit
@@ -44,16 +44,16 @@ type edit struct {
 	name, value string
 }
 
-// deleteSet is a deletion of many fields of one name.
+// deleteSet is one call of DeleteHeaders.
 type deleteSet struct {
 	name   string
 	count  int
 	doomed func(index int) bool
 }
 
-// InsertHeader puts a field at index. 0 is above all fields, also above the MTA's own
-// Received field. If there are several insertions at 0, the last one is the topmost. value
-// is everything after the colon. A fold in it is CRLF or LF, followed by white space.
+// InsertHeader inserts a field at index. Index 0 is above all fields, also above the MTA's own
+// Received field. After several insertions at 0 the last one is the topmost. value is everything
+// after the colon. A fold in it is CRLF or LF, followed by white space.
 func (m *Modifier) InsertHeader(index int, name, value string) error {
 	if index < 0 {
 		return fmt.Errorf("%w: insert at index %d", ErrInvalidEdit, index)
@@ -61,8 +61,8 @@ func (m *Modifier) InsertHeader(index int, name, value string) error {
 	return m.add(&m.inserts, ActionAddHeader, edit{index, name, value})
 }
 
-// ChangeHeader gives a new value to the index-th field called name, counted from 1 at the
-// top. An empty value deletes the field.
+// ChangeHeader gives a new value to the index-th field called name, counted from 1 at the top.
+// An empty value deletes the field.
 func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	if value == "" {
 		return m.DeleteHeader(name, index)
@@ -73,8 +73,8 @@ func (m *Modifier) ChangeHeader(name string, index int, value string) error {
 	return m.add(&m.changes, ActionChangeHeader, edit{index, name, value})
 }
 
-// DeleteHeader removes the index-th field called name, counted from 1 at the top. Upper and
-// lower case are the same.
+// DeleteHeader removes the index-th field called name, counted from 1 at the top. Names are
+// compared without regard to case.
 func (m *Modifier) DeleteHeader(name string, index int) error {
 	if index < 1 {
 		return fmt.Errorf("%w: deletion of index %d", ErrInvalidEdit, index)
@@ -82,9 +82,9 @@ func (m *Modifier) DeleteHeader(name string, index int) error {
 	return m.add(&m.deletes, ActionChangeHeader, edit{index: index, name: name})
 }
 
-// DeleteHeaders removes fields called name. doomed gets the index of each of the first count
-// of them, counted from 1, and reports whether the field is to be removed. It is called
-// when the edits are written, so that any number of deletions takes no memory. Do not use
+// DeleteHeaders removes some of the first count fields called name. doomed gets the index of
+// each of these fields, counted from 1, and reports whether the field is to be removed. doomed
+// is called when the edits are written, so even very many deletions take no memory. Do not call
 // DeleteHeader for the same name.
 func (m *Modifier) DeleteHeaders(name string, count int, doomed func(index int) bool) error {
 	switch {
@@ -98,8 +98,8 @@ func (m *Modifier) DeleteHeaders(name string, count int, doomed func(index int) 
 }
 
 // Quarantine makes the MTA hold the message. The operator of the MTA is shown the reason, in
-// which every character that is not printable ASCII becomes '?'. The reply to the message
-// must still be Continue or Accept.
+// which every character that is not printable ASCII becomes '?'. EndOfMessage must return
+// Continue or Accept; otherwise the edit is not written.
 func (m *Modifier) Quarantine(reason string) error {
 	if !m.conn.HasAction(ActionQuarantine) {
 		return ErrNotNegotiated
@@ -107,7 +107,7 @@ func (m *Modifier) Quarantine(reason string) error {
 	if strings.ContainsAny(reason, "\r\n\x00") {
 		return fmt.Errorf("%w: quarantine reason holds CR, LF or NUL", ErrInvalidEdit)
 	}
-	// "" means "no quarantine" in write, so an empty reason is never stored.
+	// write takes "" for "no quarantine", so an empty reason is never stored.
 	m.quarantine = cmp.Or(printable.Marked(reason, smtp.MaxLen), "held")
 	return nil
 }
@@ -126,7 +126,7 @@ func (m *Modifier) add(list *[]edit, need Action, e edit) error {
 	return nil
 }
 
-// validName reports whether s is a field name (RFC 5322 §2.2).
+// validName reports whether s is a valid field name (RFC 5322 §2.2).
 func validName(s string) bool {
 	for i := range len(s) {
 		if s[i] < '!' || s[i] > '~' || s[i] == ':' {
@@ -136,9 +136,9 @@ func validName(s string) bool {
 	return s != ""
 }
 
-// checkValue refuses a value that could end the field. Every line break must be a fold (RFC
-// 5322 §2.2.3), and something must follow its white space, because some programs take a
-// line that has only white space for the end of the header.
+// checkValue refuses a value that could end the field. Every line break must be a fold (RFC 5322
+// §2.2.3). The line after it must have more than white space, because some programs treat a line
+// of white space as the end of the header.
 func checkValue(value string) error {
 	if len(value) > maxEditBytes {
 		return fmt.Errorf("%w: value of %d octets", ErrInvalidEdit, len(value))
@@ -161,8 +161,9 @@ func checkValue(value string) error {
 	}
 }
 
-// lead makes the value begin as the MTA expects. If the leading space was negotiated, the
-// MTA adds none, so the value must have it. Otherwise the MTA adds a space of its own.
+// lead returns value with the leading space that the MTA expects. If the MTA agreed to keep
+// leading space, it adds no space, so the value must begin with one. Otherwise the MTA adds a
+// space, so a leading space is removed.
 func (m *Modifier) lead(value string) string {
 	if value == "" {
 		return value
@@ -176,11 +177,12 @@ func (m *Modifier) lead(value string) string {
 	return " " + value
 }
 
-// maxUnsent is how many octets of edits are gathered before they are sent.
+// maxUnsent is how many octets of edits are collected before they are sent.
 const maxUnsent = 64 << 10
 
-// write writes the edits. They are sent together with the reply, but if there are too many
-// to gather, some are sent earlier. An error means that sending these failed.
+// write writes the edits to the write buffer of t, which is sent together with the reply. If
+// DeleteHeaders makes too many edits for the buffer, write sends some of them earlier. An error
+// means that this sending failed.
 func (m *Modifier) write(t *wire.Transport) error {
 	for _, e := range m.changes {
 		t.ChangeHeader(e.index, e.name, m.lead(e.value))
@@ -217,8 +219,8 @@ func (s deleteSet) write(t *wire.Transport) error {
 	return nil
 }
 
-// orderedDeletes returns the deletions, the highest index first and each once. A second
-// deletion of the same index would remove the field that has moved there.
+// orderedDeletes returns the deletions without duplicates, the highest index first. A duplicate
+// must not be sent, because it would remove the field that has moved to this index.
 func (m *Modifier) orderedDeletes() []edit {
 	out := slices.Clone(m.deletes)
 	for i := range out {

@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// edited sends a message, lets f make edits and reply at its end, and returns the result and the
-// header after the edits.
+// edited sends a message. At its end f makes edits and returns the reply. edited returns the
+// result and the header after the edits.
 func edited(t *testing.T, offer client.Offer, raw string, f func(m *milter.Modifier) milter.Reply) (client.Result, []client.Field) {
 	t.Helper()
 	w := newWorld(t, given{})
@@ -37,8 +37,9 @@ func lines(header []client.Field) string {
 
 const forged = "A-R: evil1\nSubject: x\na-r: evil2\nA-R: evil3\nX-Other: keep\n\nbody\n"
 
-// TestDeletionsThenInsertions is the case of CVE-2022-48521: a deletion changes the indexes of
-// the fields below it, and so does an insertion at the top.
+// TestDeletionsThenInsertions checks that edits refer to the fields as they arrived, in whatever
+// order they are made. MTAs renumber the fields after each deletion or insertion, which caused
+// CVE-2022-48521.
 func TestDeletionsThenInsertions(t *testing.T) {
 	for _, tc := range []struct {
 		why  string
@@ -115,7 +116,7 @@ func TestLeadingSpaceAndFolds(t *testing.T) {
 		why      string
 		protocol uint32
 		value    string
-		want     string // on the wire
+		want     string // the value that the MTA gets
 	}{
 		{"negotiated: the space is ours to write", 0x1fffff, "v", " v"},
 		{"it is not doubled", 0x1fffff, " v", " v"},

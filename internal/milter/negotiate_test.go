@@ -17,7 +17,7 @@ func TestNegotiatesOnlyWhatWasOffered(t *testing.T) {
 		offer    client.Offer
 		replyAt  milter.ReplyAt
 		want     client.Offer
-		messages bool // a message goes through
+		messages bool // the MTA can send messages after the negotiation
 	}{
 		{"Postfix", client.PostfixOffer(), milter.ReplyAt{}, client.Offer{Version: 6, Actions: 0x131, Protocol: 0x1ff180}, true},
 		{"replies at RCPT", client.PostfixOffer(), milter.ReplyAt{Rcpt: true}, client.Offer{Version: 6, Actions: 0x131, Protocol: 0x1f7180}, true},

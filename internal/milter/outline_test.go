@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// outliner goes on with a message over a limit.
+// outliner is a session that goes on with a message over a limit.
 type outliner struct{ session }
 
 func (s *outliner) Oversize(what string) milter.Reply {
@@ -28,9 +28,9 @@ func (s *outliner) HeaderStart(name, start string) {
 	}
 }
 
-// TestOutline: the Session gets the beginnings of the field that exceeds a limit and of all fields
-// after it, and the end of the message, but nothing else. No memory is reserved for the message
-// any more.
+// TestOutline checks what an Outliner gets after a message exceeds a limit: the beginning of the
+// field that exceeds it and of all later fields, and the end of the message. No memory is
+// reserved for the message any more.
 func TestOutline(t *testing.T) {
 	big := "Big\x00 " + strings.Repeat("x", 300<<10) + "\x00"
 	open := frame('M', "<a>\x00") + frame('R', "<x>\x00")
@@ -77,13 +77,13 @@ func TestOutline(t *testing.T) {
 					break
 				}
 			}
-			expect(t, got[2:], tc.want...) // the first two are +started and connect
+			expect(t, got[2:], tc.want...) // the first two events are +started and connect
 		})
 	}
 }
 
-// TestManyDeletions: edits that are too many to gather are sent before the reply, the highest
-// index first.
+// TestManyDeletions checks that edits which do not fit into the write buffer are all sent before
+// the reply, the highest index first.
 func TestManyDeletions(t *testing.T) {
 	const n = 20_000
 	res, _ := edited(t, client.PostfixOffer(), mail, func(m *milter.Modifier) milter.Reply {
@@ -116,7 +116,8 @@ func TestManyDeletions(t *testing.T) {
 	})
 }
 
-// TestDeletionsForNobody: if the MTA leaves while a long list of edits is sent, the sending stops.
+// TestDeletionsForNobody checks that the server stops sending a long list of edits when the MTA
+// has gone.
 func TestDeletionsForNobody(t *testing.T) {
 	w := newWorld(t, given{})
 	asked := 0
@@ -129,7 +130,7 @@ func TestDeletionsForNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 50_000_000 // more than a gigabyte
+	const n = 50_000_000 // these edits are more than a gigabyte
 	w.eom = func(_ context.Context, _ *session, m *milter.Modifier) milter.Reply {
 		_ = nc.Close()
 		_ = m.DeleteHeaders("X-Y", n, func(int) bool { asked++; return true })

@@ -109,10 +109,10 @@ func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
 	refused := milter.Custom(smtp.New(550, "5.7.1", "no"))
 	for _, tc := range []struct {
 		why   string
-		at    string // the event whose reply refuses
+		at    string // the event for which the Session returns reply
 		reply milter.Reply
 		want  string
-		after string // the next event that the Session gets
+		after string // the next event that the Session gets after it
 	}{
 		{"MAIL gives no reply by default", "mail", refused, "550 5.7.1 no", "abort"},
 		{"so does RCPT, and the whole message is refused", "rcpt", milter.Tempfail, "tempfail", "abort"},
@@ -164,7 +164,8 @@ func TestHeldReplyOfConnectionStands(t *testing.T) {
 	expect(t, w.log()[:3], "+started", "connect client.example.com 4 192.0.2.1:2525", "close quit")
 }
 
-// TestHeldReplyAtRcpt: a reply that is held from HELO or MAIL is given at RCPT.
+// TestHeldReplyAtRcpt checks that a reply to HELO or MAIL that is held is given at RCPT, if the
+// MTA waits for a reply there.
 func TestHeldReplyAtRcpt(t *testing.T) {
 	for _, at := range []string{"helo", "mail"} {
 		w := newWorld(t, given{ReplyAt: milter.ReplyAt{Helo: true, Rcpt: true}})
@@ -173,7 +174,7 @@ func TestHeldReplyAtRcpt(t *testing.T) {
 		if _, err := c.Connect("x", client1); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Helo("x"); err != nil { // it is refused, but the client goes on
+		if _, err := c.Helo("x"); err != nil { // the client goes on although its HELO is refused
 			t.Fatal(err)
 		}
 		env := envelope()
@@ -250,7 +251,7 @@ func TestReplyAtEveryStep(t *testing.T) {
 	}
 }
 
-// countingListener counts the writes of its connections.
+// countingListener counts the reads and writes of its connections.
 type countingListener struct {
 	net.Listener
 	writes, reads *atomic.Int64
@@ -296,7 +297,7 @@ func TestOneWriteForReplyAndEdits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A whole session in one packet.
+	// The client sends a whole session at once.
 	session := optneg() + frame('C', "h\x00U") + frame('M', "<>\x00") + frame('R', "<x>\x00")
 	for range 50 {
 		session += frame('D', "Li\x00id\x00") + frame('L', "X-H\x00 v\x00")

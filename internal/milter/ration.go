@@ -5,23 +5,24 @@ import (
 	"time"
 )
 
-// maxLoggedErrors is how many protocol errors are logged within rationTime. Without this
-// limit, anybody who can connect to the socket could fill the log.
+// maxLoggedErrors is how many protocol errors are logged within rationTime. Without this limit,
+// anybody who can connect to the socket could fill the log.
 const maxLoggedErrors = 10
 
 const rationTime = time.Minute
 
-// ration limits how many records of a kind are logged, and counts those that are left out.
+// ration limits how many log records of one kind are written within rationTime, and counts the
+// others.
 type ration struct {
 	mu      sync.Mutex
 	began   time.Time
 	logged  int
 	omitted int
-	end     *time.Timer // logs how many were left out; nil while none is
+	end     *time.Timer // calls flush at the end of rationTime; nil while no record was left out
 }
 
-// take reports whether one more record may be logged. If it may not, over is called when the
-// time is up, with the number of records that were left out.
+// take reports whether one more record may be logged. If not, over will be called at the end of
+// rationTime with the number of records that were left out.
 func (r *ration) take(over func(left int)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -39,7 +40,8 @@ func (r *ration) take(over func(left int)) bool {
 	return false
 }
 
-// flush calls over with the number of records that were left out so far, if there are any.
+// flush calls over with the number of records that were left out since the last flush, unless
+// that is 0.
 func (r *ration) flush(over func(left int)) {
 	r.mu.Lock()
 	left := r.omitted

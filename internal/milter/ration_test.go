@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// TestRation: the number of records that are left out is logged once, at the end of the time.
-// Then as many records as before may be logged.
+// TestRation checks that over gets the number of records left out, once, at the end of
+// rationTime, and that then records may be logged again.
 func TestRation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r ration
 		logged := make(chan int, 10)
 		over := func(n int) { logged <- n }
-		// left returns the number that was logged as left out since the last call.
+		// left returns the number of records that were reported as left out since the last call of
+		// left.
 		left := func() (n int) {
 			synctest.Wait()
 			for len(logged) > 0 {

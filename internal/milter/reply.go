@@ -13,35 +13,34 @@ import (
 // Reply is a Session's answer to an event. The zero Reply is [Continue].
 type Reply string
 
-// The plain replies. Accept and Discard are about a message. At Connect and Helo they count
-// as Continue, because an MTA that is told to accept there would send the milter nothing
-// more of the whole SMTP session.
+// The plain replies. Accept and Discard are valid for a message. From Connect and Helo they
+// count as Continue, because an MTA that gets them there sends the milter nothing more of the
+// whole SMTP session.
 const (
 	Continue Reply = "c" // go on
-	Accept   Reply = "a" // deliver the message; the milter needs nothing more of it
-	Discard  Reply = "d" // accept the message and throw it away
-	Reject   Reply = "r" // 5xx, in the words of the MTA
-	Tempfail Reply = "t" // 4xx, in the words of the MTA
+	Accept   Reply = "a" // deliver the message; the milter gets no more of it
+	Discard  Reply = "d" // the client is told that the message was accepted, and the message is thrown away
+	Reject   Reply = "r" // refuse with 5xx, in the words of the MTA
+	Tempfail Reply = "t" // refuse with 4xx, in the words of the MTA
 )
 
-// Outline is what Oversize of an [Outliner] may return. It is not a reply elsewhere.
+// Outline may be returned by Oversize of an [Outliner]. It is not valid anywhere else.
 const Outline Reply = "outline"
 
 const (
-	// flawed begins a note within a Reply, which says what was wrong with the argument of
-	// Custom.
+	// flawed separates the reply from a note that says why the argument of Custom was invalid.
 	flawed = "\x00"
-	// progressNotice (SMFIR_PROGRESS) is sent like a reply.
+	// progressNotice (SMFIR_PROGRESS) is written like a reply, but the reply is still to come.
 	progressNotice = Reply("p")
 )
 
-// Custom makes a reply in our own words. A reply that an MTA would refuse
+// Custom makes a reply with code and text of our own. A reply that an MTA would refuse
 // ([smtp.Reply.Validate]) becomes a plain Reject if its code is 5yz, and a plain Tempfail
-// otherwise. What was wrong is logged when the reply is sent. A malformed reply must not be
-// sent, because the MTA would then use its default action, which may be to accept the
+// otherwise; when the reply is sent, the log says what was wrong with it. A malformed reply must
+// not be sent, because the MTA would then use its default action, which may be to accept the
 // message.
 //
-// Postfix and Sendmail read a reply as a format, so '%' is sent twice.
+// Postfix and Sendmail use the reply as a format string, so Custom doubles each '%'.
 func Custom(r smtp.Reply) Reply {
 	if err := r.Validate(); err != nil {
 		plain := Tempfail
@@ -65,7 +64,7 @@ func (r Reply) Code() int {
 	return code
 }
 
-// String returns the reply as the log shows it.
+// String returns the reply in the form that the log shows.
 func (r Reply) String() string {
 	plain, _ := r.check()
 	switch plain {
@@ -83,7 +82,7 @@ func (r Reply) String() string {
 	return strings.ReplaceAll(string(plain[1:]), "%%", "%")
 }
 
-// check returns the reply that is sent for r. If that is another one, the error says why.
+// check returns the reply that is sent for r. If that is not r, the error says why.
 func (r Reply) check() (Reply, error) {
 	plain, note, bad := strings.Cut(string(r), flawed)
 	switch {

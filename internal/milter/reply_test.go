@@ -36,15 +36,15 @@ func TestCustom(t *testing.T) {
 		{"a code without digits", "y", "y", 0, "tempfail"},
 		{"a code of letters", "yabc x", "yabc x", 0, "tempfail"},
 	} {
-		sent, _, _ := strings.Cut(string(tc.reply), "\x00") // a note for the log may follow the NUL
+		sent, _, _ := strings.Cut(string(tc.reply), "\x00") // after a NUL there may be a note for the log
 		if sent != tc.sent || tc.reply.Code() != tc.code || tc.reply.String() != tc.log {
 			t.Errorf("%s: %q, code %d, log %q", tc.why, string(tc.reply), tc.reply.Code(), tc.reply.String())
 		}
 	}
 }
 
-// FuzzCustom: whatever the reply, the MTA gets one well-formed line, or one of the
-// plain refusals.
+// FuzzCustom checks that a Custom reply is always one well-formed line, or a plain Reject or
+// Tempfail.
 func FuzzCustom(f *testing.F) {
 	f.Add(550, "5.7.1", "100% \r\n250 ok")
 	f.Add(451, "", "5.7.1 mixed")

@@ -56,15 +56,16 @@ func TestQuitNCKeepsTheConnection(t *testing.T) {
 		"+started", "connect h2 U invalid AddrPort", "j=", "close quit", "+ended quit")
 }
 
-// TestMacrosAnywhere: macros do not change the phase, wherever they come. Macros directly before a
-// MAIL belong to that MAIL, even if the message before it was abandoned without ABORT.
+// TestMacrosAnywhere checks that macros are accepted in every phase and do not change it. Macros
+// directly before a MAIL belong to that MAIL, even if the message before it was abandoned
+// without ABORT.
 func TestMacrosAnywhere(t *testing.T) {
 	const auth = "M{auth_authen}\x00"
 	open := frame('M', "<a>\x00") + frame('R', "<x>\x00")
 	rest := frame('L', "A\x00 b\x00") + frame('N', "") + frame('E', "")
 	for _, tc := range []struct {
 		why, sent string
-		want      []string // the calls of Mail, EndOfMessage and Abort
+		want      []string // Mail, EndOfMessage and Abort as they are called, with the macros that the Session sees
 	}{
 		{"MAIL's, inside its message", open + frame('D', "Mi\x00id\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "eom, i=id, auth=", "abort"}},
@@ -108,7 +109,8 @@ func TestMacrosAnywhere(t *testing.T) {
 	}
 }
 
-// TestLeadingSpace: a field is read according to what was negotiated about its leading space.
+// TestLeadingSpace checks that the value of a field has all of its leading white space, whether
+// or not the MTA agreed to keep it.
 func TestLeadingSpace(t *testing.T) {
 	for _, tc := range []struct {
 		why      string

@@ -21,8 +21,8 @@ import (
 // ErrServerClosed is returned by Serve after Shutdown was called.
 var ErrServerClosed = errors.New("milter: server closed")
 
-// The pause before the next try to accept a connection, if there are no file descriptors or
-// no memory left. It doubles with each failure.
+// The pause before the next attempt to accept a connection, when there are no file descriptors
+// or no memory left. It doubles with each failure.
 const (
 	minAcceptBackoff = 5 * time.Millisecond
 	maxAcceptBackoff = time.Second
@@ -39,7 +39,7 @@ type Server struct {
 	settings atomic.Pointer[settings]
 	memory   memory
 	errors   ration
-	freed    chan struct{} // has an element when a connection has ended
+	freed    chan struct{} // gets an element when a connection has ended; awaitSlot waits for it
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -47,17 +47,17 @@ type Server struct {
 	sessions  int // how many links are served
 	refusing  int // how many links are being refused
 	draining  chan struct{}
-	drained   bool // draining is closed
+	drained   bool // Shutdown was called, and has closed draining
 	wg        sync.WaitGroup
 }
 
-// settings are the Settings with their defaults.
+// settings are Settings in which zero fields are replaced by their defaults.
 type settings struct {
 	Settings
 	frames wire.Limits // the part of Limits that bounds frames
 }
 
-// New returns a Server with the default [Settings]. It panics if there is no NewSession.
+// New returns a Server with the default [Settings]. It panics if opts.NewSession is nil.
 func New(opts Options) *Server {
 	if opts.NewSession == nil {
 		panic("milter: Options.NewSession is nil")
@@ -78,9 +78,9 @@ func New(opts Options) *Server {
 	return s
 }
 
-// Set changes the settings. It may be called while the server serves. Connections that
-// exist keep their limits and what was negotiated, but they count for the new
-// MaxSessions and Memory.
+// Set changes the settings. It may be called while the server serves. Existing connections keep
+// their limits and the terms of their negotiation, but they are counted when the new MaxSessions
+// and Memory are compared.
 func (s *Server) Set(set Settings) {
 	if set.OnPanic == "" {
 		set.OnPanic = Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))
@@ -93,13 +93,13 @@ func (s *Server) Set(set Settings) {
 // onPanic returns the reply to a message whose Session panicked.
 func (s *Server) onPanic() Reply { return s.settings.Load().OnPanic }
 
-// Reserved returns how much of Limits.Memory is in use, in octets.
+// Reserved returns how many octets of Limits.Memory are reserved.
 func (s *Server) Reserved() int64 { return s.memory.reserved.Load() }
 
-// Serve accepts connections until Shutdown is called, then returns ErrServerClosed. It
-// closes ln. If there are no file descriptors left, or so many connections that not even
-// refusing them is possible, Serve goes on: connections wait in the listener's queue, which
-// an MTA hardly notices.
+// Serve accepts connections until Shutdown is called, then returns ErrServerClosed. It closes
+// ln. If no file descriptors are left, or if no further connection can even be refused
+// (ReasonHardLimit), Serve waits and then goes on. Meanwhile new connections wait in the
+// listener's queue. Any other error of the listener ends Serve.
 func (s *Server) Serve(ln net.Listener) error {
 	defer func() { _ = ln.Close() }()
 	s.mu.Lock()
@@ -146,11 +146,11 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 }
 
-// transient reports whether the error of an accept may be gone after a while.
+// transient reports whether accepting may succeed again after this error.
 func transient(err error) bool {
 	for _, e := range []syscall.Errno{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, // no descriptors or memory are left
-		syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO, // the error is of one connection
+		syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO, // the error concerns one connection
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -160,7 +160,7 @@ func transient(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// leftOut logs how many protocol errors were not logged.
+// leftOut logs how many protocol errors were left out of the log.
 func (s *Server) leftOut(n int) {
 	s.opts.Logger.Warn("milter protocol errors left out of the log", "count", n)
 }
@@ -171,13 +171,15 @@ func (s *Server) isDraining() bool {
 	return s.drained
 }
 
-// awaitSlot waits while so many connections are being refused that no other can be.
+// awaitSlot waits while no further connection can be served, and maxRefusing connections are
+// being refused.
 func (s *Server) awaitSlot() {
 	for counted := false; s.full(); counted = true {
 		if !counted {
 			s.opts.Observer.sessionRejected(ReasonHardLimit)
 		}
-		// Another Serve may take the slot that was freed, so a timer wakes this one too.
+		// If several goroutines run Serve, one of the others may take the free slot and the
+		// element of freed. So a timer wakes this one too.
 		timer := time.NewTimer(maxAcceptBackoff)
 		select {
 		case <-s.freed:
@@ -197,7 +199,8 @@ func (s *Server) full() bool {
 	return s.refusing >= maxRefusing && (s.sessions >= limits.MaxSessions || s.memory.short(limits.Memory))
 }
 
-// start serves nc in goroutines of its own, or refuses it there.
+// start starts a goroutine that serves nc, or that refuses it if it is over MaxSessions or
+// Memory.
 func (s *Server) start(nc net.Conn) {
 	set := s.settings.Load()
 	reason := RejectReason("")
@@ -210,7 +213,7 @@ func (s *Server) start(nc net.Conn) {
 	}
 	l := newLink(s, nc, set, reason)
 	s.links[l] = struct{}{}
-	if s.drained { // Shutdown began after this connection was accepted
+	if s.drained { // Shutdown was called after nc was accepted
 		l.t.Hasten(maxDrainIdle)
 	}
 	if reason == "" {
@@ -249,18 +252,18 @@ func (s *Server) done(l *link) {
 	s.mu.Unlock()
 	select {
 	case s.freed <- struct{}{}:
-	default: // there is an element already, which wakes a Serve
+	default: // freed has an element already, which is enough to wake awaitSlot
 	}
 	s.wg.Done()
 }
 
-// Shutdown stops accepting connections and waits until the MTAs end their sessions. An MTA
-// that loses its milter in the middle of an SMTP session answers 451 for the rest of the
-// session (Postfix with the default action tempfail), or stops filtering (with accept). So
-// Shutdown waits for a message in progress, and for 20 seconds for the next message of its
-// session. When ctx ends, calls of EndOfMessage are cancelled, their replies are sent, and
-// every connection is closed; Shutdown then returns the error of ctx. When it returns, no
-// goroutine is left.
+// Shutdown stops accepting connections and waits until the MTAs end their sessions. If an MTA
+// loses its milter in the middle of an SMTP session, it answers 451 for the rest of the session
+// (Postfix with the default action tempfail), or stops filtering (with accept). So Shutdown
+// waits until a message in progress has ended, and then up to 20 seconds for the next message of
+// the session. When ctx ends, Shutdown cancels running calls of EndOfMessage, sends their
+// replies, closes every connection and returns the error of ctx. When Shutdown returns, no
+// goroutine of the server is left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.drained {

@@ -40,8 +40,8 @@ func TestSoftLimitIsToldTempfail(t *testing.T) {
 	}
 }
 
-// TestMemoryRefusesNewSessions: a connection that does not fit into the memory budget is refused,
-// and the sessions that exist go on.
+// TestMemoryRefusesNewSessions checks that a connection which does not fit into Limits.Memory is
+// refused, and that the existing sessions go on.
 func TestMemoryRefusesNewSessions(t *testing.T) {
 	w := newWorld(t, given{Limits: milter.Limits{Memory: 128 << 10}}) // enough for one session and its messages
 	addr := w.listen()
@@ -67,8 +67,8 @@ func TestMemoryRefusesNewSessions(t *testing.T) {
 	}
 }
 
-// TestMemoryRefusesGrowth: a message that needs more than the memory budget is put off. Its memory
-// is free again, and the next message of the session is accepted.
+// TestMemoryRefusesGrowth checks that a message which needs more than Limits.Memory is refused
+// with 452. Its memory is freed, and the next message of the session is accepted.
 func TestMemoryRefusesGrowth(t *testing.T) {
 	w := newWorld(t, given{Limits: milter.Limits{Memory: 128 << 10}})
 	c := w.dial(w.listen(), client.PostfixOffer())
@@ -93,8 +93,8 @@ func TestMemoryRefusesGrowth(t *testing.T) {
 	}
 }
 
-// TestHardLimit: while as many connections are being refused as can be, further ones wait in the
-// queue of the listener. They are refused later.
+// TestHardLimit checks that, while the greatest possible number of connections is being refused,
+// further connections wait in the queue of the listener, and are refused later.
 func TestHardLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
@@ -111,7 +111,7 @@ func TestHardLimit(t *testing.T) {
 		if got := strings.Join(w.log(), "\n"); strings.Count(got, "hard_limit") != 1 || strings.Count(got, "max_sessions") != 256 {
 			t.Error(got)
 		}
-		for n := 0; n < 300; n++ { // the peers leave, so that others can be refused
+		for n := 0; n < 300; n++ { // the MTAs close their connections, so that others can be refused
 			_ = (<-conns).Close()
 		}
 		synctest.Wait()
@@ -124,7 +124,8 @@ func TestHardLimit(t *testing.T) {
 	})
 }
 
-// TestHardLimitEndsWithTheServer: Shutdown also ends a Serve that accepts nothing at the moment.
+// TestHardLimitEndsWithTheServer checks that Shutdown also ends a Serve that waits because too
+// many connections are being refused.
 func TestHardLimitEndsWithTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
@@ -144,8 +145,8 @@ func TestHardLimitEndsWithTheServer(t *testing.T) {
 	})
 }
 
-// TestSet: connections that come after a change have the new limits, and those that exist keep
-// theirs.
+// TestSet checks that connections which come after a change of the limits have the new limits,
+// and that existing connections keep theirs.
 func TestSet(t *testing.T) {
 	w := newWorld(t, given{})
 	w.on["mail"] = func(s *session) milter.Reply {
@@ -212,7 +213,8 @@ func TestServeEndsWhenTheListenerIsBroken(t *testing.T) {
 	}
 }
 
-// TestShutdownRemovesTheUnixSocket: without the file an MTA knows at once that no milter is there.
+// TestShutdownRemovesTheUnixSocket checks that Shutdown removes the file of the socket, because
+// an MTA that finds no file knows at once that no milter is there.
 func TestShutdownRemovesTheUnixSocket(t *testing.T) {
 	path := t.TempDir() + "/milter.sock"
 	ln, err := net.Listen("unix", path)

@@ -1,20 +1,20 @@
 package milter
 
-// About how much stack a session and the evaluation of a message need, in octets.
+// The stack that a session and the evaluation of a message need, in octets, approximately.
 const (
 	sessionStack = 5 << 10
 	messageStack = 12 << 10
 )
 
 // growForSession makes the stack of a connection's goroutine grow once, to the size that a
-// session needs. The runtime checks when a function begins whether the stack is large enough.
-// If not, it makes a stack of twice the size and copies all frames. A new connection would
-// go through that three times, deep in the evaluators. Here the stack has few frames, so
-// one growth is cheap. The garbage collector makes the stack of an idle connection smaller
-// again.
+// session needs. Otherwise the stack of a new connection would grow three times, deep in the
+// evaluators: whenever a function needs more stack than there is, the runtime makes a stack of
+// twice the size and copies all frames to it. growForSession is called while there are few
+// frames, so its one growth is cheap. The garbage collector later shrinks the stack of an idle
+// connection.
 //
-// Calling the function is enough, whatever its argument. The argument only keeps the
-// compiler from removing the array.
+// Calling the function is enough, whatever its argument is. The argument only keeps the compiler
+// from removing the array.
 //
 //go:noinline
 func growForSession(use bool) {
@@ -24,7 +24,8 @@ func growForSession(use bool) {
 	}
 }
 
-// growForMessage does the same for the evaluation of a message.
+// growForMessage does the same as growForSession, to the size that the evaluation of a message
+// needs.
 //
 //go:noinline
 func growForMessage(use bool) {

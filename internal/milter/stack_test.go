@@ -2,7 +2,8 @@ package milter
 
 import "testing"
 
-// TestStackGrows: the arrays of the functions are on the stack and not on the heap.
+// TestStackGrows checks that the arrays of growForSession and growForMessage are on the stack
+// and not on the heap.
 func TestStackGrows(t *testing.T) {
 	for _, use := range []bool{false, true} {
 		if n := testing.AllocsPerRun(10, func() {

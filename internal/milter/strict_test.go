@@ -7,14 +7,14 @@ import (
 	"sekimori/internal/milter"
 )
 
-// strict is a Session that records every call that violates the contract.
+// strict is a Session that tells its recorder every call that violates the contract of Session.
 type strict struct {
 	r        *recorder
 	last     string
 	open     bool // Mail was called, and Abort was not
 	closed   bool
 	ended    bool // EndOfMessage was called for this message
-	rejected bool // the message has its reply, so no more calls for it may come
+	rejected bool // the reply to the message is decided, so only Abort may be called for it
 }
 
 func (s *strict) call(name string, flaw bool, why string) milter.Reply {

@@ -23,7 +23,7 @@ func (w *world) shutdownNow() error {
 	return w.server.Shutdown(ctx)
 }
 
-// piped runs f in a synctest bubble, with a client that has sent HELO.
+// piped runs f in a synctest bubble, with a server and a client that has sent HELO.
 func piped(t *testing.T, opts given, f func(t *testing.T, w *world, c *client.Client, nc net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestProgressWhileWaiting(t *testing.T) {
 			time.Sleep(12 * time.Second)
 			return milter.Accept
 		}
-		c.Timeout = 6 * time.Second // the patience of the MTA, which begins anew with each notice
+		c.Timeout = 6 * time.Second // an MTA waits 6 s for a reply, and 6 s again after each notice
 		res, err := c.SendMessage(envelope(), []byte(mail))
 		if err != nil || res.Action.Kind != client.Accept {
 			t.Fatal(res, err)
@@ -61,8 +61,8 @@ func TestProgressWhileWaiting(t *testing.T) {
 	})
 }
 
-// TestEveryLongMessageIsAttended: every slow message of a connection gets its notices, also after
-// fast ones.
+// TestEveryLongMessageIsAttended checks that every slow message of a connection gets its
+// progress notices, also after fast messages.
 func TestEveryLongMessageIsAttended(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, _ net.Conn) {
 		var takes time.Duration
@@ -85,7 +85,8 @@ func TestEveryLongMessageIsAttended(t *testing.T) {
 	})
 }
 
-// TestMTASpeaksWhileWaiting: what an MTA sends before it has its reply is handled after the reply.
+// TestMTASpeaksWhileWaiting checks that frames which an MTA sends before it has the reply to the
+// message are handled after that reply.
 func TestMTASpeaksWhileWaiting(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
@@ -120,7 +121,7 @@ func TestEndOfMessageHasADeadline(t *testing.T) {
 			}
 			return milter.Tempfail
 		}
-		for range 2 { // the second message has its own deadline
+		for range 2 { // the second message has the full time again
 			start := time.Now()
 			res, err := c.SendMessage(envelope(), []byte(mail))
 			if err != nil || res.Action.Kind != client.Tempfail {
@@ -159,8 +160,8 @@ func TestMTAGoneWhileWaiting(t *testing.T) {
 	})
 }
 
-// TestMTADeafWhileWaiting: if the MTA stops reading during a long EndOfMessage, the notice cannot be
-// written, and the connection ends.
+// TestMTADeafWhileWaiting checks that the connection ends if the MTA stops reading during a long
+// EndOfMessage, so that the progress notice cannot be written.
 func TestMTADeafWhileWaiting(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, c *client.Client, nc net.Conn) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
@@ -204,7 +205,8 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// TestTricklingFrame: a frame that comes octet by octet does not get more time with each of them.
+// TestTricklingFrame checks that a frame which comes octet by octet does not get more time with
+// each octet.
 func TestTricklingFrame(t *testing.T) {
 	piped(t, given{}, func(t *testing.T, w *world, _ *client.Client, nc net.Conn) {
 		start := time.Now()
@@ -231,7 +233,7 @@ func TestShutdownWaitsForQuit(t *testing.T) {
 		if err := <-w.served; !errors.Is(err, milter.ErrServerClosed) {
 			t.Error("Serve:", err)
 		}
-		// The session in flight can go on as before.
+		// A session that is in progress can go on.
 		for range 2 {
 			if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || !res.Action.Delivers() {
 				t.Fatal(res, err)
@@ -262,7 +264,8 @@ func deliver(t *testing.T, c *client.Client) {
 	}
 }
 
-// begin sends a message up to DATA. There an MTA receives the whole message first.
+// begin sends a message up to DATA. After DATA an MTA is silent until it has received the whole
+// message.
 func begin(t *testing.T, c *client.Client) {
 	t.Helper()
 	for _, step := range []func() (client.Action, error){
@@ -276,13 +279,13 @@ func begin(t *testing.T, c *client.Client) {
 	}
 }
 
-// TestShutdownOfIdleSessions: a shutdown waits only for a short time for the next message of an idle
-// session, because no new sessions are accepted meanwhile.
+// TestShutdownOfIdleSessions checks that a shutdown waits only for a short time for the next
+// message of an idle session, because no new sessions are accepted meanwhile.
 func TestShutdownOfIdleSessions(t *testing.T) {
 	const patience = 20 * time.Second
 	for _, c := range []struct {
 		name   string
-		before func(*testing.T, *client.Client) // runs before the shutdown
+		before func(*testing.T, *client.Client) // runs before Shutdown is called
 		during func(*testing.T, *client.Client)
 		want   time.Duration
 	}{
@@ -372,14 +375,14 @@ func TestShutdownDeadlineEndsTheMessage(t *testing.T) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			<-ctx.Done()
 			w.note("%v", context.Cause(ctx))
-			time.Sleep(3 * time.Second) // it is slow to give up
+			time.Sleep(3 * time.Second) // this Session returns late after its context has ended
 			return milter.Tempfail
 		}
 		go func() {
 			time.Sleep(time.Second)
 			_ = w.shutdownNow()
 		}()
-		// The reply still arrives. The ABORT after it may fail.
+		// The reply still arrives. The ABORT after the reply may fail.
 		res, _ := c.SendMessage(envelope(), []byte(mail))
 		if res.Action.Kind != client.Tempfail || res.Stage != "end_of_message" {
 			t.Error(res)

@@ -18,8 +18,8 @@ const (
 	Reject   Kind = "reject"
 	Tempfail Kind = "tempfail"
 	Discard  Kind = "discard"
-	Skip     Kind = "skip"  // no more parts of the body
-	Custom   Kind = "reply" // with a reply code and text
+	Skip     Kind = "skip"  // send no more parts of the body
+	Custom   Kind = "reply" // answer with the given reply code and text
 )
 
 // Action is a milter's answer to an event.
@@ -31,7 +31,7 @@ type Action struct {
 	Lines []string `json:"lines,omitempty"`
 }
 
-// String returns the answer as a log shows it.
+// String returns the answer in the form that logs and test failures show.
 func (a Action) String() string {
 	if a.Kind != Custom {
 		return string(a.Kind)
@@ -39,7 +39,8 @@ func (a Action) String() string {
 	return strconv.Itoa(a.Code) + " " + strings.Join(a.Lines, " ")
 }
 
-// Delivers reports whether the MTA goes on with the message after this answer.
+// Delivers reports whether the MTA still processes the message after this answer, so that it can
+// be delivered.
 func (a Action) Delivers() bool { return a.Kind == Continue || a.Kind == Accept || a.Kind == Skip }
 
 func parseAction(cmd byte, data []byte) (Action, error) {
@@ -62,8 +63,9 @@ func parseAction(cmd byte, data []byte) (Action, error) {
 	return Action{}, fmt.Errorf("%w: answer %q", ErrMalformed, cmd)
 }
 
-// parseReply reads a reply as Postfix does (milter8.c, SMFIR_REPLYCODE): a digit after the
-// code must be the first digit of the code, and a '%' that is not doubled is lost.
+// parseReply reads a reply as Postfix does (milter8.c, SMFIR_REPLYCODE). If the text after the
+// code begins with a digit (an enhanced status code), that digit must be the first digit of the
+// code. "%%" is read as "%", and a single "%" is dropped.
 func parseReply(data []byte) (Action, error) {
 	text, rest, ok := bytes.Cut(data, []byte{0})
 	if !ok || len(rest) != 0 {
@@ -87,12 +89,12 @@ func parseReply(data []byte) (Action, error) {
 	return a, nil
 }
 
-// unescape returns s with "%" in place of "%%", and without any other "%".
+// unescape returns s with "%%" replaced by "%", and without any single "%".
 func unescape(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(s, "%%", "\x00"), "%", ""), "\x00", "%")
 }
 
-// Modification is an edit that a milter asks for.
+// Modification is a change of the message that a milter asks the MTA for.
 type Modification struct {
 	Kind  ModificationKind `json:"kind"`
 	Index int              `json:"index,omitempty"`
@@ -114,7 +116,7 @@ const (
 	Quarantine   ModificationKind = "quarantine"
 )
 
-// parseModification reads an edit. ok is false if the frame is not an edit.
+// parseModification reads the frame of an edit. ok is false if the frame is of another kind.
 func parseModification(cmd byte, data []byte) (m Modification, ok bool, err error) {
 	bad := fmt.Errorf("%w: edit %q %q", ErrMalformed, cmd, data)
 	switch cmd {
@@ -153,10 +155,10 @@ func parseModification(cmd byte, data []byte) (m Modification, ok bool, err erro
 	return m, true, nil
 }
 
-// Apply returns the header after the edits. It makes them one after another, as Postfix does:
-// an index counts the fields with that name from 1, in any case of letters; a deletion
-// renumbers the fields after it; a change of a field that is not there adds the field; and
-// an insertion at 0 or 1 goes to the top.
+// Apply returns the header after the edits. It applies them one after another, as Postfix does.
+// An index counts the fields with the same name from 1; names are compared without regard to
+// case. A deletion renumbers the fields after it. A change of a field that does not exist adds
+// the field. An insertion at 0 or 1 goes to the top.
 func Apply(header []Field, mods []Modification) []Field {
 	out := append([]Field(nil), header...)
 	for _, m := range mods {
@@ -182,7 +184,7 @@ func Apply(header []Field, mods []Modification) []Field {
 	return out
 }
 
-// find returns the position of the field with this name and index, or -1.
+// find returns the position in header of the index-th field with this name, or -1.
 func find(header []Field, name string, index int) int {
 	for i, f := range header {
 		if strings.EqualFold(f.Name, name) {

@@ -9,12 +9,13 @@ import (
 // (vstream_tweak_tcp).
 const bufferSize = 128 << 10
 
-// Buffer makes the client collect its frames until it waits for an answer, as the streams of
-// Postfix do, so that several events take one write. The milter does not see the frames
-// before that. Call Buffer before Negotiate.
+// Buffer makes the client collect its frames and send them in one write when it waits for an
+// answer, as Postfix does. Until then the milter does not see them. Call Buffer before
+// Negotiate.
 func (c *Client) Buffer() { c.bw = bufio.NewWriterSize(deadlineWriter{c}, bufferSize) }
 
-// Flush sends the frames that Buffer has the client collect.
+// Flush sends the frames that the client has collected since the last write. It is only needed
+// after Buffer.
 func (c *Client) Flush() error {
 	if c.bw == nil {
 		return nil
@@ -22,7 +23,7 @@ func (c *Client) Flush() error {
 	return c.bw.Flush()
 }
 
-// deadlineWriter writes to the connection. Each write has a new deadline.
+// deadlineWriter writes to the connection of c. Each write gets the full Timeout.
 type deadlineWriter struct{ c *Client }
 
 func (w deadlineWriter) Write(p []byte) (int, error) {

@@ -6,9 +6,10 @@ import (
 	"testing"
 )
 
-// TestBuffer: the client holds events back until it waits for an answer, or until Flush.
+// TestBuffer checks that a client with Buffer sends nothing until it waits for an answer, or
+// until Flush is called.
 func TestBuffer(t *testing.T) {
-	here, there := net.Pipe() // a write blocks until it is read
+	here, there := net.Pipe() // a write blocks until the other end reads
 	defer there.Close()
 	c := New(here)
 	if err := c.Flush(); err != nil {

@@ -1,6 +1,6 @@
-// Package client speaks the MTA's side of the milter protocol as Postfix does, after
-// milter8.c and what Postfix 3.7 was seen to send: its offer, its macros before every event,
-// its ABORT after every message, and its treatment of header fields. It is for tests,
+// Package client speaks the MTA's side of the milter protocol as Postfix does. It follows
+// Postfix's milter8.c and recorded sessions of Postfix 3.7: the offer, the macros before every
+// event, the ABORT after every message, and the treatment of header fields. It is for tests,
 // demonstrations and load tools.
 package client
 
@@ -22,19 +22,19 @@ import (
 const (
 	// DefaultTimeout is Postfix's milter_command_timeout, for one read or write.
 	DefaultTimeout = 30 * time.Second
-	// maxFrame bounds a frame that a milter sends.
+	// maxFrame is the length of the longest frame that the client accepts from a milter.
 	maxFrame = 1 << 20
 	// bodyChunk is the largest part of a body (MILTER_CHUNK_SIZE).
 	bodyChunk = 65535
 )
 
-// ErrMalformed is the error for a frame that Postfix would refuse. Postfix would then fall back
-// to its milter_default_action.
+// ErrMalformed is the error for a frame that Postfix would refuse. Postfix would then apply its
+// milter_default_action to the message.
 var ErrMalformed = errors.New("client: malformed frame from the milter")
 
 // Client is one connection to a milter. It is not safe for concurrent use.
 type Client struct {
-	// Timeout is for one read or write.
+	// Timeout is the longest time that one read or write may take.
 	Timeout time.Duration
 
 	nc         net.Conn
@@ -60,8 +60,8 @@ func New(nc net.Conn) *Client {
 	return &Client{Timeout: DefaultTimeout, nc: nc, br: bufio.NewReader(nc), wanted: defaultMacros(), macros: map[string]string{}}
 }
 
-// Offer is what one side of the negotiation sends: the protocol version, the action flags
-// (SMFIF_*) and the protocol flags (SMFIP_*).
+// Offer is what the MTA offers in the negotiation, or what the milter asks for in its answer:
+// the protocol version, the action flags (SMFIF_*) and the protocol flags (SMFIP_*).
 type Offer struct {
 	Version, Actions, Protocol uint32
 }
@@ -150,7 +150,8 @@ func (c *Client) readSymList(data []byte) error {
 	return nil
 }
 
-// defaultMacros are the defaults of the parameters milter_*_macros of Postfix.
+// defaultMacros returns the macros that Postfix sends at each stage if the milter asks for none:
+// the defaults of the parameters milter_*_macros.
 func defaultMacros() map[byte][]string {
 	id := []string{"i"}
 	return map[byte][]string{
@@ -162,8 +163,8 @@ func defaultMacros() map[byte][]string {
 	}
 }
 
-// SetMacro gives a macro a value. The client sends the macro at the stages for which the
-// milter asked. An empty value removes the macro.
+// SetMacro gives a macro a value. The client sends the macro at those stages for which the
+// milter asked for it. An empty value removes the macro.
 func (c *Client) SetMacro(name, value string) {
 	if value == "" {
 		delete(c.macros, name)
@@ -201,14 +202,14 @@ func (c *Client) Helo(name string) (Action, error) {
 	return c.event('H', append([]byte(name), 0), noHelo, nrHelo)
 }
 
-// Mail sends MAIL. It sends from as it is. Postfix passes on the text that its client typed,
-// with or without angle brackets.
+// Mail sends MAIL with from unchanged. A real Postfix also sends the address as its SMTP client
+// wrote it, with or without angle brackets.
 func (c *Client) Mail(from string, args ...string) (Action, error) {
 	c.SetMacro("{mail_addr}", strings.Trim(from, "<>"))
 	return c.event('M', cStrings(from, args), noMail, nrMail)
 }
 
-// Rcpt sends RCPT. It sends to as it is.
+// Rcpt sends RCPT with to unchanged.
 func (c *Client) Rcpt(to string, args ...string) (Action, error) {
 	c.SetMacro("{rcpt_addr}", strings.Trim(to, "<>"))
 	return c.event('R', cStrings(to, args), noRcpt, nrRcpt)
@@ -240,8 +241,7 @@ func (c *Client) Body(chunk []byte) (Action, error) {
 	return c.event('B', chunk, noBody, nrBody)
 }
 
-// EndOfMessage sends the end of the body. It returns the last answer and the edits of the
-// milter.
+// EndOfMessage sends the end of the body. It returns the milter's final answer and its edits.
 func (c *Client) EndOfMessage() (Action, []Modification, error) {
 	if err := c.send('E', nil); err != nil {
 		return Action{}, nil, err
@@ -277,9 +277,9 @@ func (c *Client) Close() error { return c.nc.Close() }
 // Progress returns the number of progress notices that the milter has sent.
 func (c *Client) Progress() int { return c.progress }
 
-// event sends an event with its macros and reads the answer. skip is the protocol flag with
-// which a milter refuses the event, silent that with which it announces no answer. In both
-// cases the answer is Continue.
+// event sends an event with its macros and reads the answer. skip is the protocol flag by which
+// a milter says that it does not want the event. silent is the flag by which it says that it
+// will not answer the event. If the milter set one of them, event returns Continue.
 func (c *Client) event(cmd byte, data []byte, skip, silent uint32) (Action, error) {
 	if c.negotiated.Protocol&skip != 0 {
 		return Action{Kind: Continue}, nil
@@ -326,7 +326,7 @@ func (c *Client) writeFrame(cmd byte, data []byte) error {
 	if c.bw != nil {
 		head := [5]byte{4: cmd}
 		binary.BigEndian.PutUint32(head[:], uint32(len(data)+1))
-		_, _ = c.bw.Write(head[:]) // the next Write returns the error of this one
+		_, _ = c.bw.Write(head[:]) // if this write fails, the next Write returns its error
 		_, err := c.bw.Write(data)
 		return err
 	}
@@ -339,7 +339,8 @@ func (c *Client) writeFrame(cmd byte, data []byte) error {
 	return err
 }
 
-// readFrame reads a frame. It counts progress notices and reads on, with a new timeout.
+// readFrame returns the next frame that is not a progress notice. Each progress notice is
+// counted, and restarts the timeout.
 func (c *Client) readFrame() (cmd byte, data []byte, err error) {
 	if err := c.Flush(); err != nil {
 		return 0, nil, err

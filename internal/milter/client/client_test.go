@@ -110,7 +110,7 @@ func TestParseReply(t *testing.T) {
 	} {
 		a, err := parseReply([]byte(tc.data))
 		switch {
-		case tc.why == "doubled per cent signs": // a digit of another class
+		case tc.why == "doubled per cent signs": // the enhanced code begins with another digit than the code
 			if !errors.Is(err, ErrMalformed) {
 				t.Error(tc.why, a, err)
 			}
@@ -150,7 +150,8 @@ func TestParseModification(t *testing.T) {
 	}
 }
 
-// script is a milter that answers with fixed octets and keeps the octets that it gets.
+// script starts a milter that answers with fixed octets. The returned function tells which
+// octets the milter got.
 func script(t *testing.T, answers string) (*Client, func() string) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -170,8 +171,8 @@ func script(t *testing.T, answers string) (*Client, func() string) {
 const accepting = "\x00\x00\x00\x0dO\x00\x00\x00\x06\x00\x00\x00\x00"
 
 func TestSendsAsPostfix(t *testing.T) {
-	// The milter announces no answer but the last, keeps leading space, and asks for "i" at
-	// MAIL only.
+	// The milter says that it answers only the last event, keeps the leading space, and asks for
+	// the macro "i" at MAIL only.
 	c, sent := script(t, "\x00\x00\x00\x13O\x00\x00\x00\x06\x00\x00\x01\x31\x00\x1f\xf1\x80\x00\x00\x00\x02i\x00"+
 		"\x00\x00\x00\x01p\x00\x00\x00\x01a")
 	if _, err := c.Negotiate(PostfixOffer()); err != nil {
@@ -234,7 +235,7 @@ func TestStopsWhereTheMilterDecides(t *testing.T) {
 		{strings.Repeat(cont, 5) + reject, "end_of_header", Reject},
 		{strings.Repeat(cont, 6) + reject, "body", Reject},
 		{strings.Repeat(cont, 6) + skip + reject, "end_of_message", Reject},
-		{strings.Repeat(cont, 6) + cont + cont, "body", Continue}, // the answers then end, see below
+		{strings.Repeat(cont, 6) + cont + cont, "body", Continue}, // the answers end here, so the next read fails (see below)
 	} {
 		answers := accepting + "\x00\x00\x00\x00" + tc.answers
 		if tc.kind == Continue {

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// maxHeader is the length at which Postfix cuts a field for milters.
+// maxHeader is the length at which Postfix cuts the value of a field that it sends to milters.
 const maxHeader = 60000
 
-// Field is a header field. Value is the text after the colon, with folds as CRLF. A Field can
-// be converted to a message.Field.
+// Field is a header field. Value is the text after the colon, with folds as CRLF. A Field can be
+// converted to a message.Field of the same text.
 type Field struct {
 	Name  string
 	Value string
 }
 
-// Envelope is the SMTP envelope of a message. From and To are sent as they are. Most SMTP
-// clients write angle brackets around them.
+// Envelope is the SMTP envelope of a message. From and To are sent unchanged, so a caller
+// normally puts them in angle brackets, as most SMTP clients do.
 type Envelope struct {
 	From     string
 	FromArgs []string
@@ -25,21 +25,22 @@ type Envelope struct {
 	QueueID  string
 }
 
-// Result says what the milter answered to a message.
+// Result says how the milter answered a message.
 type Result struct {
-	// Action is the answer that ended the message, or the answer to its end.
+	// Action is the last answer: that which ended the message early, or that to the end of the
+	// message.
 	Action Action
-	// Stage is the event of that answer: "mail", "rcpt" (every recipient was refused),
-	// "data", "header", "end_of_header", "body" or "end_of_message".
+	// Stage is the event that Action answers: "mail", "rcpt" (no recipient was accepted), "data",
+	// "header", "end_of_header", "body" or "end_of_message".
 	Stage string
-	// Recipients are the answers to each RCPT.
+	// Recipients has the answer to each RCPT, in order.
 	Recipients []Action
 	// Modifications are the edits, in the order in which the milter sent them.
 	Modifications []Modification
 }
 
-// SendMessage sends one message, from MAIL to ABORT. The caller has called Connect and Helo.
-// The lines of raw may end in LF or CRLF.
+// SendMessage sends one message, from MAIL to ABORT. Call Connect and Helo before. The lines of
+// raw may end in LF or CRLF.
 func (c *Client) SendMessage(env Envelope, raw []byte) (Result, error) {
 	c.SetMacro("i", env.QueueID)
 	defer c.SetMacro("i", "")
@@ -50,7 +51,7 @@ func (c *Client) SendMessage(env Envelope, raw []byte) (Result, error) {
 	return res, c.Abort()
 }
 
-// message sends the events of a message until an answer ends it.
+// message sends the events of a message until the milter's answer ends the message.
 func (c *Client) message(env Envelope, raw []byte) (Result, error) {
 	var res Result
 	var err error
@@ -93,13 +94,13 @@ func (c *Client) message(env Envelope, raw []byte) (Result, error) {
 }
 
 // recipients sends the RCPT of each recipient. It reports whether the milter accepted at least
-// one, so that the message goes on.
+// one recipient, so that the message goes on.
 func (c *Client) recipients(to []string, res *Result, step func(string, func() (Action, error)) bool) bool {
 	taken := false
 	for _, rcpt := range to {
 		ok := step("rcpt", func() (Action, error) { return c.Rcpt(rcpt) })
 		if res.Action.Kind == "" {
-			return false // an error
+			return false // step failed; message returns the error
 		}
 		res.Recipients = append(res.Recipients, res.Action)
 		if res.Action.Kind == Accept || res.Action.Kind == Discard {
@@ -120,8 +121,9 @@ func hiddenFromMilters(name string) bool {
 }
 
 // Split splits a raw message into header and body as Postfix's cleanup does. Line ends become
-// CRLF, and a CR alone becomes a space. White space before the colon of a field is dropped.
-// A last line without an end gets one. A line that is not a field ends the header.
+// CRLF, and a CR alone becomes a space. White space before the colon of a field is dropped. A
+// last line that has no line end gets one. The header ends at the first line that is not a
+// field.
 func Split(raw []byte) (header []Field, body []byte) {
 	raw = bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
 	raw = bytes.ReplaceAll(raw, []byte("\r"), []byte(" "))
@@ -142,8 +144,8 @@ func Split(raw []byte) (header []Field, body []byte) {
 	return header, bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n"))
 }
 
-// fieldEnd returns the length of the field at the beginning of raw. It ends at the first LF
-// without white space after it.
+// fieldEnd returns the length of the field at the beginning of raw. The field ends at the first
+// LF that has no white space after it.
 func fieldEnd(raw []byte) int {
 	for i, c := range raw {
 		if c == '\n' && (i+1 == len(raw) || raw[i+1] != ' ' && raw[i+1] != '\t') {

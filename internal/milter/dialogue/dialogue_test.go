@@ -6,7 +6,8 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// TestSequences: each line of commands is accepted up to the end, or up to the command in refused.
+// TestSequences checks that each line of commands is accepted: all of its commands, or those
+// before the command in refused.
 func TestSequences(t *testing.T) {
 	for _, tc := range []struct {
 		why, commands string
@@ -44,7 +45,8 @@ func TestSequences(t *testing.T) {
 	}
 }
 
-// TestSilent: a command gets no reply if we asked for none and the MTA offered that.
+// TestSilent checks that a command gets no reply if the milter asked for none and the MTA
+// offered to do without.
 func TestSilent(t *testing.T) {
 	toRcpt := func(cmd byte) bool { return cmd == wire.CmdRcpt }
 	for _, tc := range []struct {

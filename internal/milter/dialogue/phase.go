@@ -6,7 +6,7 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// Phase is how far the conversation has come.
+// Phase says how far the dialogue with the MTA has come.
 type Phase byte
 
 // The phases, in their order.
@@ -17,9 +17,9 @@ const (
 	PhaseRcpt                     // at least one RCPT has come
 	PhaseData                     // DATA has come
 	PhaseHeader                   // at least one header field has come
-	PhaseEndOfHeader              // the end of the header has come
-	PhaseBody                     // at least one part of the body has come
-	PhaseAnswered                 // the final reply is given, but the message has not ended
+	PhaseEndOfHeader              // the end-of-header command has come
+	PhaseBody                     // at least one part of the body, or the end of the body, has come
+	PhaseAnswered                 // the final reply was sent, but endMessage was not called yet
 )
 
 func (p Phase) in(list ...Phase) bool { return slices.Contains(list, p) }
@@ -27,9 +27,9 @@ func (p Phase) in(list ...Phase) bool { return slices.Contains(list, p) }
 // InMessage reports whether MAIL has come and the message has not ended.
 func (p Phase) InMessage() bool { return p >= PhaseMail }
 
-// After returns the phase that cmd leads to. ok is false if cmd must not come now. The
-// rules are those of libmilter's table (engine.c). We leave out the steps that
-// libmilter skips for MTAs which were asked to skip them.
+// After returns the phase that cmd leads to. ok is false if cmd is not allowed in phase p. The
+// rules are those of the table in libmilter's engine.c. That table also lets an MTA skip the steps that the milter asked
+// it not to send. This milter wants all of these steps, so After does not allow skipping them.
 func (p Phase) After(cmd byte) (next Phase, ok bool) {
 	switch cmd {
 	case wire.CmdConnect:
@@ -56,8 +56,8 @@ func (p Phase) After(cmd byte) (next Phase, ok bool) {
 	return p, false
 }
 
-// BeginsAnew reports whether cmd ends a message that is still open, although the MTA
-// sent no ABORT. libmilter allows that.
+// BeginsAnew reports whether cmd ends a message that is still in progress, even if the MTA sent
+// no ABORT. libmilter allows that.
 func BeginsAnew(cmd byte) bool {
 	switch cmd {
 	case wire.CmdConnect, wire.CmdHelo, wire.CmdMail, wire.CmdAbort, wire.CmdQuitNC:

@@ -1,6 +1,6 @@
-// Package dialogue knows the rules of the conversation between an MTA and a
-// milter: what both agree on at the beginning, in which order the commands may
-// come, and which of them get a reply. It holds values and does no I/O.
+// Package dialogue has the rules of the dialogue between an MTA and a milter: what the two agree
+// on at the beginning, in which order the commands may come, and which commands get a reply. It
+// holds values and does no I/O.
 package dialogue
 
 import (
@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// newestVersion is the newest version of the protocol that we speak.
+// newestVersion is the newest protocol version that this milter speaks.
 const newestVersion = 6
 
 // Actions that this milter asks the MTA to allow.
@@ -20,8 +20,8 @@ const (
 	AskMacros    = gomilter.OptSetSymList
 )
 
-// noReply has the flag by which a milter says that it gives no reply to a command.
-// The MTA then does not wait for one.
+// noReply has, for each command, the flag by which a milter says that it gives no reply to this
+// command. The MTA then does not wait for a reply.
 var noReply = [256]gomilter.OptProtocol{
 	wire.CmdConnect:     gomilter.OptNoConnReply,
 	wire.CmdHelo:        gomilter.OptNoHeloReply,
@@ -34,15 +34,17 @@ var noReply = [256]gomilter.OptProtocol{
 	wire.CmdBody:        gomilter.OptNoBodyReply,
 }
 
-// Terms are what the MTA and this milter agreed on.
+// Terms are the result of the negotiation: the version, actions and protocol flags that the MTA
+// and this milter agreed on.
 type Terms struct {
 	Version  uint32
 	Actions  gomilter.OptAction
 	Protocol gomilter.OptProtocol
 }
 
-// Negotiate returns the terms: everything that we want, as far as the MTA offers it. An
-// MTA drops a milter that asks for more. repliesTo reports whether we want to reply to cmd.
+// Negotiate returns the terms: of everything that this milter wants, the part that the MTA
+// offers. An MTA closes the connection if a milter asks for more than it offered. repliesTo
+// reports whether the milter wants to reply to cmd.
 func Negotiate(o wire.Offer, repliesTo func(cmd byte) bool) Terms {
 	actions := AddHeader | ChangeHeader | Quarantine | AskMacros
 	protocol := gomilter.OptNoUnknown | gomilter.OptHeaderLeadingSpace
@@ -61,14 +63,14 @@ func Negotiate(o wire.Offer, repliesTo func(cmd byte) bool) Terms {
 // Silent reports whether the MTA expects no reply to cmd.
 func (t Terms) Silent(cmd byte) bool { return t.Protocol&noReply[cmd] != 0 }
 
-// LeadingSpace reports whether the values of header fields come with their leading
-// space, and are to be written with it.
+// LeadingSpace reports whether the values of header fields come with the white space after the
+// colon, and must be written with it.
 func (t Terms) LeadingSpace() bool { return t.Protocol&gomilter.OptHeaderLeadingSpace != 0 }
 
-// Macros returns the macros that we ask for at each stage. The list replaces the
-// MTA's own, and Postfix does not send {client_addr} and the like by itself. From the
-// end of the header on we ask for the queue id only, because Postfix sends the macros
-// again before every header field and every part of the body.
+// Macros returns the macros that this milter asks for at each stage. The list replaces the list
+// in the MTA's configuration, and must name {client_addr} and similar macros, because Postfix
+// does not send them by default. From the end of the header on it names only the queue id,
+// because Postfix repeats the macros before every header field and every part of the body.
 func Macros() map[gomilter.Stage][]string {
 	return map[gomilter.Stage][]string{
 		gomilter.StageConnect: {

@@ -1,6 +1,6 @@
-// Package sockets opens the sockets that a milter listens on. Addresses are written as
-// Postfix and Sendmail write them. The file of a unix socket gets its mode and group, and
-// sockets that systemd passed can be used.
+// Package sockets opens the sockets that a milter listens on. The syntax of an address is that
+// of Postfix and Sendmail. The file of a unix socket gets the mode and group of the
+// configuration. Sockets that systemd passed can be used too.
 package sockets
 
 import (
@@ -21,7 +21,8 @@ import (
 const (
 	// DefaultMode lets the owner and the group of a unix socket connect.
 	DefaultMode fs.FileMode = 0o660
-	// probeTimeout is how long to wait when finding out whether a unix socket is served.
+	// probeTimeout is how long to wait for an answer to the question whether a process serves a
+	// unix socket.
 	probeTimeout = 2 * time.Second
 )
 
@@ -33,16 +34,16 @@ const (
 //	systemd:         every socket systemd passed
 type Config struct {
 	Address string
-	// Mode and Group are those of a unix socket's file. Their defaults are
-	// DefaultMode and the process's group. Group is a name or a number.
+	// Mode and Group are the mode and group of the file of a unix socket. The defaults are
+	// DefaultMode and the group of the process. Group is a name or a number.
 	Mode  fs.FileMode
 	Group string
-	// Sockets are those that systemd passed, from Systemd.
+	// Sockets are the sockets that systemd passed, as returned by Systemd.
 	Sockets map[string][]net.Listener
 }
 
-// Systemd returns the sockets that systemd passed to this process, by name. It must
-// be called at most once in a process.
+// Systemd returns the sockets that systemd passed to this process, by name. It must be called at
+// most once in a process.
 func Systemd() (map[string][]net.Listener, error) {
 	sockets, err := activation.ListenersWithNames()
 	if err != nil {
@@ -51,8 +52,8 @@ func Systemd() (map[string][]net.Listener, error) {
 	return sockets, nil
 }
 
-// Listen returns the listeners of c.Address. There is one, unless systemd passed several
-// sockets.
+// Listen returns the listeners of c.Address. There is one listener, unless systemd passed
+// several sockets.
 func (c Config) Listen() ([]net.Listener, error) {
 	scheme, rest, _ := strings.Cut(c.Address, ":")
 	var ln net.Listener
@@ -91,8 +92,8 @@ func listenNet(network, address string) (net.Listener, error) {
 	return ln, nil
 }
 
-// hint removes what package net adds to an error, and asks the question that helps to solve
-// it.
+// hint removes the text that package net adds to an error, and appends a question that points to
+// the usual cause.
 func hint(err error) error {
 	var oe *net.OpError
 	if errors.As(err, &oe) {
@@ -136,8 +137,9 @@ func (c Config) listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// Until permit sets the mode, the umask decides it. It lets only the owner connect,
-	// because connecting needs write permission. Close removes the file.
+	// Until permit sets the mode, the umask decides it. With a umask of 022 or stricter only the
+	// owner can connect meanwhile, because connecting needs write permission. Close removes the
+	// file.
 	ln, err := listenNet("unix", path)
 	if err != nil {
 		return nil, err
@@ -149,8 +151,8 @@ func (c Config) listenUnix(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-// removeStale removes the file of a socket that a killed process left behind. If a process
-// still serves the socket, or the file is something else, that is an error.
+// removeStale removes the file of a socket that a killed process left behind. It returns an
+// error if a process still serves the socket, or if the file is not a socket.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -173,8 +175,8 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// permit sets the group and mode of the socket file. The group is set first, because the
-// mode must not open the file to the wrong group.
+// permit sets the group and mode of the socket file. It sets the group first, because otherwise
+// the mode would for a moment let a wrong group connect.
 func (c Config) permit(path string) error {
 	if c.Group != "" {
 		gid, err := groupID(c.Group)

@@ -77,7 +77,7 @@ func TestUnixSocket(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info, err)
 	}
-	// A socket that is served is not replaced.
+	// A socket that a process serves is not replaced.
 	if _, err := listen("unix:" + path); err == nil || !strings.Contains(err.Error(), "is another sekimori running?") {
 		t.Error(err)
 	}
@@ -104,7 +104,7 @@ func TestStaleUnixSocketIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old.SetUnlinkOnClose(false) // so the file stays, as after kill -9
+	old.SetUnlinkOnClose(false) // the file stays, as after kill -9
 	_ = old.Close()
 	ln, err := listen("local:" + path)
 	if err != nil {
@@ -127,7 +127,8 @@ func TestUnixSocketOfAnUnknownGroup(t *testing.T) {
 	}
 }
 
-// TestSystemdSockets starts this test as another process and passes two sockets to it, as systemd does.
+// TestSystemdSockets starts this test binary as another process and passes two sockets to it, as
+// systemd does.
 func TestSystemdSockets(t *testing.T) {
 	if os.Getenv("LISTEN_FDS") != "" {
 		t.Skip("sockets were passed to this very test")

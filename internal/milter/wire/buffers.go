@@ -2,19 +2,19 @@ package wire
 
 import "sync"
 
-// bufferSizes are the sizes of buffers. The smallest is enough for a small message or a
-// reply. The largest holds the largest part of a body (65,535 octets) and the beginning of
-// the next frame. Each is three times the one before, so a connection holds at most three
-// times what was sent to it.
+// bufferSizes are the sizes of buffers. The smallest is large enough for a small message or a
+// reply. The largest holds the largest part of a body (65,535 octets) and the beginning of the
+// next frame. Each size is three times the one before, so a connection never needs a buffer of
+// more than three times the octets that it received, unless these fit into the smallest.
 var bufferSizes = [...]int{8 << 10, 24 << 10, 72 << 10}
 
 // buffer is memory for octets that are read or written.
 type buffer struct {
 	b    []byte
-	size int // the index of its size in bufferSizes
+	size int // bufferSizes[size] is the length of the buffer
 }
 
-// Buffers are buffers that no connection uses now.
+// Buffers has the buffers that no connection uses at the moment.
 type Buffers struct{ pools [len(bufferSizes)]sync.Pool }
 
 // get returns a buffer of bufferSizes[size] octets.
@@ -25,8 +25,9 @@ func (p *Buffers) get(size int) *buffer {
 	return &buffer{make([]byte, bufferSizes[size]), size}
 }
 
-// grow returns a buffer of more than n octets, for a frame that has filled one of n. If none
-// of bufferSizes is large enough, the buffer has 2*n octets, and put does not keep it.
+// grow returns a buffer that is larger than n octets, for a frame that does not fit into a
+// buffer of n octets. If no size in bufferSizes is larger, the buffer has 2*n octets, and put
+// will not keep it.
 func (p *Buffers) grow(n int) *buffer {
 	for i, size := range bufferSizes {
 		if size > n {

@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// The functions of this file write replies and edits octet for octet as go-milter does.
-// go-milter would make a buffer of 4 KB for each of them, which is a quarter of all memory
-// that a message takes.
+// The functions of this file write replies and edits, octet for octet, as go-milter does.
+// go-milter would allocate a buffer of 4 KB for each of them, which would be a quarter of all
+// memory that a message takes.
 
-// open begins a frame that Flush will send. Everything that is appended to t.out.b until
-// shut is called is the payload of the frame. begin is the argument for shut.
+// open begins a frame in the write buffer. Everything that is appended to t.out.b before the
+// call of shut is the payload of the frame. begin is the argument for shut.
 func (t *Transport) open(code byte) (begin int) {
 	head := [...]byte{4: code}
 	t.Append(head[:])
 	return len(t.out.b) - len(head)
 }
 
-// shut ends the frame and writes its length.
+// shut ends the frame that began at begin: it sets the frame's length.
 func (t *Transport) shut(begin int) {
 	frame := t.out.b[begin:]
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 }
 
-// Reply writes the frame of a reply. The first octet of r is its code.
+// Reply writes the frame of a reply. The first octet of r is the code of the frame.
 func (t *Transport) Reply(r string) {
 	begin := t.open(r[0])
 	t.out.b = append(t.out.b, r[1:]...)
@@ -44,8 +44,8 @@ func (t *Transport) ChangeHeader(index int, name, value string) {
 	t.edit(codeChangeHeader, index, name, value)
 }
 
-// edit writes an edit of the header. Folds become LF, because Postfix writes CR CR LF for a
-// CRLF.
+// edit writes an edit of the header. A CRLF in a fold becomes LF, because Postfix would make CR
+// CR LF of a CRLF.
 func (t *Transport) edit(code byte, index int, name, value string) {
 	begin := t.open(code)
 	b := binary.BigEndian.AppendUint32(t.out.b, uint32(index))

@@ -2,8 +2,8 @@ package wire
 
 import "testing"
 
-// TestEdits: the octets of every kind of frame that we write. A test of package milter compares
-// them with those of go-milter.
+// TestEdits checks the octets of every kind of frame that we write. A test of package milter
+// compares them with those of go-milter.
 func TestEdits(t *testing.T) {
 	for _, tc := range []struct {
 		why  string

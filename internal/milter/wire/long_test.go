@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestLongField: if a header field is longer than a frame may be, its beginning is kept and the rest
-// is thrown away. The frames after it are read as usual.
+// TestLongField checks that of a header field which is longer than a frame may be, the beginning
+// is returned and the rest is discarded, and that the frames after it are read as usual.
 func TestLongField(t *testing.T) {
 	for _, size := range []int{1<<20 + 1, 5 << 20, 20 << 20} {
 		ours, mta := net.Pipe()
@@ -39,8 +39,8 @@ func TestLongField(t *testing.T) {
 	}
 }
 
-// TestParseHeaderStart: name and value are cut at the limit, and a payload that is not a field is an
-// error.
+// TestParseHeaderStart checks that name and value are cut at the limit, and that a payload which
+// is not a field is an error.
 func TestParseHeaderStart(t *testing.T) {
 	for _, tc := range []struct {
 		data, name, start string

@@ -6,35 +6,34 @@ import (
 )
 
 const (
-	// macroStages are the commands that macros are sent for, in the order of the
-	// protocol. The macros from firstMessageStage on belong to one message.
+	// macroStages are the commands for which an MTA sends macros, in the order in which the
+	// commands come. The macros of the stages from firstMessageStage on belong to one message.
 	macroStages       = "CHMRTLNBE"
 	firstMessageStage = 2
-	// keptMacros is how large the memory of a stage may be that is kept for reuse, in
-	// octets.
+	// keptMacros is the largest buffer, in octets, that a stage keeps for reuse.
 	keptMacros = 512
 )
 
-// Macros keeps the macros that the MTA sent for each stage. If the MTA sends macros for a
-// stage whose event has come, they replace the earlier ones: the {rcpt_addr} of the last
+// Macros keeps the macros that the MTA sent for each stage. Macros that come after the event of
+// their stage replace the earlier macros of that stage. For example, {rcpt_addr} of one
 // recipient must not be taken for that of the next.
 type Macros struct {
-	Limit  int // the most octets of names and values
+	Limit  int // the most octets of names and values that are kept
 	bytes  int
 	stages [len(macroStages)]macroStage
-	events uint // how many events have come
+	events uint // how many events have come, of all stages
 }
 
 type macroStage struct {
-	pairs []byte // names and values as they came, each with its NUL
-	last  int    // where the macros of the last frame begin
+	pairs []byte // names and values as the MTA sent them, each with its NUL
+	last  int    // where the macros of the latest macro frame begin in pairs
 	used  bool   // the event has come, so the next macros replace these
-	after uint   // how many events came before the last frame
+	after uint   // the value of events when the latest macro frame came
 }
 
-// Add reads a macro frame: the command of the stage, then names and values. Macros for other
-// commands (an unknown SMTP command, ABORT) are ignored. A frame that comes twice before its
-// event counts once.
+// Add reads a macro frame: the command of the stage, then names and values. It ignores macros
+// for commands that are not in macroStages (an unknown SMTP command, ABORT). If the MTA sends
+// the same frame twice before its event, the second is ignored.
 func (m *Macros) Add(data []byte) error {
 	if len(data) == 0 {
 		return Malformed{KindMalformedMacro}
@@ -64,7 +63,8 @@ func (m *Macros) Add(data []byte) error {
 	return nil
 }
 
-// Event notes that the event cmd has come.
+// Event notes that the event cmd has come. Macros for cmd that come later replace those that
+// came before.
 func (m *Macros) Event(cmd byte) {
 	m.events++
 	if i := strings.IndexByte(macroStages, cmd); i >= 0 {
@@ -81,9 +81,9 @@ func (m *Macros) clear(i int) {
 	}
 }
 
-// EndMessage forgets the macros that belong to a message. next is the command that ends the
-// message, or 0. Macros that came for next after the last event belong to the message that
-// begins, and stay.
+// EndMessage forgets the macros of the message that ends. next is the command that ends it, or
+// 0. Macros for next that came after the last event belong to the message that now begins, so
+// they are kept.
 func (m *Macros) EndMessage(next byte) {
 	for i := firstMessageStage; i < len(macroStages); i++ {
 		st := &m.stages[i]
@@ -94,8 +94,8 @@ func (m *Macros) EndMessage(next byte) {
 	}
 }
 
-// Get returns the value of a macro from the latest stage that has it. If it came twice at
-// that stage, the later value counts.
+// Get returns the value of a macro from the latest stage that has the macro. If that stage has
+// it twice, Get returns the later value.
 func (m *Macros) Get(name string) string {
 	name = macroName(name)
 	for i := len(macroStages) - 1; i >= 0; i-- {
@@ -119,7 +119,7 @@ func (st *macroStage) get(name string) (value string, ok bool) {
 	return string(found), ok
 }
 
-// macroName removes the braces: "{i}" and "i" are the same macro.
+// macroName removes the braces of a name, because "{i}" and "i" are the same macro.
 func macroName[T string | []byte](s T) T {
 	if len(s) > 2 && s[0] == '{' && s[len(s)-1] == '}' {
 		return s[1 : len(s)-1]

@@ -15,12 +15,12 @@ func TestMacrosOfOneStage(t *testing.T) {
 	}
 	add("C{j}\x00mx\x00v\x00Postfix\x00")
 	add("Ri\x00id\x00{rcpt_addr}\x00a\x00")
-	add("R{rcpt_host}\x00host\x00") // a second frame for the same event adds to the first
+	add("R{rcpt_host}\x00host\x00") // a second frame before the event adds to the first
 	if m.Get("i") != "id" || m.Get("{i}") != "id" || m.Get("rcpt_addr") != "a" || m.Get("{rcpt_host}") != "host" {
 		t.Error(m)
 	}
 	m.Event('R')
-	add("Ri\x00id\x00") // the next recipient has no {rcpt_addr} of its own
+	add("Ri\x00id\x00") // the MTA sends no {rcpt_addr} for the next recipient
 	if m.Get("{rcpt_addr}") != "" {
 		t.Error("a macro of another recipient:", m.Get("{rcpt_addr}"))
 	}
@@ -36,7 +36,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	if m.Get("j") != "mx" || m.Get("i") != "" {
 		t.Error("after the message:", m)
 	}
-	for range 100 { // macros that were replaced or repeated do not count for the limit
+	for range 100 { // macros that were replaced or repeated do not count towards Limit
 		add("Mi\x000123456789\x00")
 		add("Ri\x000\x00")
 		m.Event('R')
@@ -46,14 +46,15 @@ func TestMacrosOfOneStage(t *testing.T) {
 	}
 	m.EndMessage(0)
 	add("Mab\x00x\x00")
-	add("Mb\x00x\x00") // these octets also end the frame before, but are not a macro of it
+	add("Mb\x00x\x00") // these octets are also the end of the frame before, but that frame has no macro b
 	add("Mab\x00y\x00")
 	if m.Get("b") != "x" || m.Get("ab") != "y" {
 		t.Error("the last word does not count:", m.Get("b"), m.Get("ab"))
 	}
 }
 
-// TestMacrosCostNothing: the macros of a message use the memory of those of the message before.
+// TestMacrosCostNothing checks that the macros of a message need no allocation, because they
+// reuse the memory of the message before.
 func TestMacrosCostNothing(t *testing.T) {
 	m := Macros{Limit: 1000}
 	stage := func(frame string) {

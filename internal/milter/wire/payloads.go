@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// Offer is what the MTA offers in its first frame.
+// Offer is the MTA's first frame: the protocol version, the actions (SMFIF_*) and the protocol
+// flags (SMFIP_*) that it offers.
 type Offer struct{ Version, Actions, Protocol uint32 }
 
-// ParseOffer reads an Offer. A version that is too old for this program is an error.
+// ParseOffer reads an Offer. A version below oldestVersion is an error.
 func ParseOffer(data []byte) (Offer, error) {
 	if len(data) < 12 {
 		return Offer{}, Malformed{KindMalformedNegotiation}
@@ -26,7 +27,8 @@ func ParseOffer(data []byte) (Offer, error) {
 	return o, nil
 }
 
-// cString reads a string that ends with NUL from the beginning of data.
+// cString returns the string at the beginning of data, which ends with NUL, and the octets after
+// it.
 func cString(data []byte) (s string, rest []byte, ok bool) {
 	i := bytes.IndexByte(data, 0)
 	if i < 0 {
@@ -35,8 +37,8 @@ func cString(data []byte) (s string, rest []byte, ok bool) {
 	return string(data[:i]), data[i+1:], true
 }
 
-// ParseStrings reads strings, each of which ends with NUL. It reports false if the last one
-// does not.
+// ParseStrings reads strings, each of which ends with NUL. It returns false if the last string
+// has no NUL.
 func ParseStrings(data []byte) ([]string, bool) {
 	if len(data) == 0 {
 		return nil, true
@@ -47,8 +49,9 @@ func ParseStrings(data []byte) ([]string, bool) {
 	return strings.Split(string(data[:len(data)-1]), "\x00"), true
 }
 
-// ParseConnect reads a CONNECT event: the host name and the family, and for IP the address and
-// port. The zero AddrPort means that there is no IP address, or that it cannot be parsed.
+// ParseConnect reads a CONNECT event: the host name, the family, and for IPv4 and IPv6 the
+// address and port. The zero AddrPort means that the client has no IP address, or that the
+// address cannot be parsed.
 func ParseConnect(data []byte) (host string, family byte, addr netip.AddrPort, err error) {
 	bad := Malformed{KindMalformedConnect}
 	host, rest, ok := cString(data)
@@ -58,7 +61,7 @@ func ParseConnect(data []byte) (host string, family byte, addr netip.AddrPort, e
 	family, rest = rest[0], rest[1:]
 	switch family {
 	case FamilyUnknown, FamilyUnix:
-		return host, family, addr, nil // what follows is not an IP address
+		return host, family, addr, nil // for these families the octets after the family are not an IP address
 	case FamilyIPv4, FamilyIPv6:
 	default:
 		return "", 0, addr, bad
@@ -71,8 +74,8 @@ func ParseConnect(data []byte) (host string, family byte, addr netip.AddrPort, e
 	if !ok {
 		return "", 0, addr, bad
 	}
-	// Sendmail, and the macros of Postfix, write "IPv6:" before an IPv6 address (RFC 5321
-	// §4.1.3).
+	// Sendmail writes "IPv6:" before an IPv6 address (RFC 5321 §4.1.3). Postfix does so in its
+	// macros.
 	if len(text) > 5 && strings.EqualFold(text[:5], "IPv6:") {
 		text = text[5:]
 	}
@@ -91,11 +94,11 @@ func ParseHelo(data []byte) (string, error) {
 	return name, nil
 }
 
-// ParseHeader reads a header field. leadingSpace says whether the MTA was asked to keep the
-// space before the value. Anything but exactly two strings is an error: if the field were
-// ignored, the verifier would not see it, but the reader of the message would. White space
-// before the colon (RFC 5322 §4.5) is removed, as Postfix does. Mail clients take "From : x"
-// for a From field, so all code that gets the field must do the same.
+// ParseHeader reads a header field. leadingSpace says whether the MTA agreed to keep the space
+// before the value. Anything but exactly two strings is an error: if such a field were ignored,
+// the verifier would not see it, but the reader of the message would. White space before the
+// colon (RFC 5322 §4.5) is removed, as Postfix does. Mail clients treat "From : x" as a From
+// field, so every program that reads the field must do the same.
 func ParseHeader(data []byte, leadingSpace bool) (name, value string, err error) {
 	return ParseHeaderStart(data, leadingSpace, len(data))
 }
@@ -113,9 +116,9 @@ func ParseHeaderStart(data []byte, leadingSpace bool, limit int) (name, start st
 	return name, start, nil
 }
 
-// field undoes what the MTA did to the value of a field. The MTA turns folds into LF. Unless
-// it was asked to keep the leading space, it removes one (but not a tab). Both results are
-// parts of one string, which saves an allocation.
+// field restores the value of a field as it was before the MTA sent it: the MTA turns CRLF in
+// folds into LF, and removes one leading space (but not a tab) if it did not agree to keep it.
+// Both results are parts of one string, which saves an allocation.
 func field(name, value []byte, leadingSpace bool) (string, string) {
 	var b strings.Builder
 	b.Grow(len(name) + 1 + len(value) + bytes.Count(value, []byte{'\n'}))

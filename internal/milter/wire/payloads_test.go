@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// kind returns what err says is wrong. It returns "" for nil.
+// kind returns the Kind of a Malformed error, or "" if err is nil.
 func kind(t *testing.T, err error) Kind {
 	t.Helper()
 	var m Malformed
@@ -54,7 +54,7 @@ func TestParseConnect(t *testing.T) {
 func TestParseHeader(t *testing.T) {
 	for _, tc := range []struct {
 		why   string
-		space bool // the leading space was negotiated
+		space bool // the MTA agreed to keep the leading space
 		sent  string
 		want  string // "": the field is malformed
 	}{
@@ -148,8 +148,8 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// FuzzPayloads: the strings that are parsed from a payload have no NUL, and together they are at most
-// twice as long as the payload.
+// FuzzPayloads checks that the strings which are parsed from a payload contain no NUL, and that
+// together they are at most twice as long as the payload.
 func FuzzPayloads(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x00", "h\x004\x09\xdd192.0.2.1\x00", "h\x006\x00\x19IPv6:2001:db8::25\x00", "Subject\x00 a\n\tb\x00",
@@ -167,7 +167,7 @@ func FuzzPayloads(f *testing.F) {
 					t.Errorf("%s: NUL in %q", what, s)
 				}
 			}
-			if length > 2*len(data)+1 { // each LF may become CRLF
+			if length > 2*len(data)+1 { // each LF may have become CRLF
 				t.Errorf("%s: %d octets of %d", what, length, len(data))
 			}
 			if err != nil {

@@ -24,8 +24,8 @@ func piped(t *testing.T, f func(t *testing.T, tr *Transport, mta net.Conn)) {
 	})
 }
 
-// TestFrameBounds: a frame that is too long or empty is refused as soon as its length is known,
-// without waiting for the rest.
+// TestFrameBounds checks that a frame which is too long or empty is refused as soon as its
+// length (and command) have come, without waiting for the rest.
 func TestFrameBounds(t *testing.T) {
 	for _, tc := range []struct {
 		why, sent string
@@ -59,15 +59,16 @@ func TestFrameBounds(t *testing.T) {
 	}
 }
 
-// TestReadDeadlines: how long ReadFrame waits, and whether Hasten or Force is why it gave up.
+// TestReadDeadlines checks how long ReadFrame waits, and whether Hastened then reports that
+// Hasten or Force ended the wait.
 func TestReadDeadlines(t *testing.T) {
 	const frame = "\x00\x00\x00\x02Bx"
 	for _, tc := range []struct {
 		why             string
 		sent            string // what the MTA sends after a minute
 		betweenMessages bool
-		before          func(tr *Transport) // runs before ReadFrame
-		meanwhile       func(tr *Transport) // runs a second after ReadFrame has begun
+		before          func(tr *Transport) // called before ReadFrame
+		meanwhile       func(tr *Transport) // called a second after ReadFrame has begun
 		took            time.Duration
 		hastened        bool
 	}{
@@ -105,7 +106,8 @@ func TestReadDeadlines(t *testing.T) {
 	}
 }
 
-// TestForcedWrite: after Force an MTA that does not read has one second.
+// TestForcedWrite checks that after Force an MTA that does not read gets one second instead of
+// WriteTimeout.
 func TestForcedWrite(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
@@ -131,7 +133,8 @@ func TestForcedWrite(t *testing.T) {
 	}
 }
 
-// TestWatch: Watch reports only that the MTA has left. What the MTA sends meanwhile is not lost.
+// TestWatch checks that Watch reports only that the MTA has left, and that frames which the MTA
+// sends meanwhile are not lost.
 func TestWatch(t *testing.T) {
 	const frame = "\x00\x00\x00\x02Bx"
 	for _, tc := range []struct {

@@ -11,38 +11,38 @@ import (
 	"time"
 )
 
-// forcedWriteTimeout is how long a write may take when the time of a shutdown is up.
+// forcedWriteTimeout is how long a write may take after Force.
 const forcedWriteTimeout = time.Second
 
-// Transport reads frames from the MTA and writes to it, with deadlines. While it waits
-// between frames, it holds no buffer.
+// Transport reads frames from the MTA and writes to the MTA, with deadlines. While it waits for
+// the beginning of a frame, it holds no read buffer.
 type Transport struct {
 	nc      net.Conn
-	raw     syscall.RawConn // nil if nc has none; then the Transport holds a buffer while it waits
+	raw     syscall.RawConn // nil if nc does not give access to its file descriptor; then the Transport holds a buffer while it waits
 	limits  *Limits
 	buffers *Buffers
-	try     func(fd uintptr) bool // t.tryRead; making it for each read would allocate
+	try     func(fd uintptr) bool // t.tryRead, stored because making this function value for each read would allocate
 
-	in   *buffer // what was read; nil between frames
-	r, w int     // in.b[r:w] is what was read and not yet returned
-	size int     // the index in bufferSizes of the buffer that the next read begins with
+	in   *buffer // the read buffer; nil while waiting for a frame
+	r, w int     // in.b[r:w] has the octets that were read and not yet returned
+	size int     // the next read begins with a buffer of bufferSizes[size] octets
 	want int     // how many octets the frame that is being read needs
-	err  error   // the error of tryRead
+	err  error   // the error of the last tryRead
 	cut  bool    // the last frame was too long, and only its beginning was returned
-	out  *buffer // what was appended and not sent; a reply and its edits are one write
+	out  *buffer // the write buffer, until Flush; so a reply and its edits are one write
 
-	mu              sync.Mutex // guards the fields below, and makes Force and Hasten win over other deadlines
+	mu              sync.Mutex // guards the fields below, so that other deadlines do not undo those of Force and Hasten
 	forced          bool
-	hurry           time.Duration // the longest wait for a frame between messages; 0: as long as the caller says
+	hurry           time.Duration // the longest wait for a frame between messages; 0 means no such limit
 	betweenMessages bool          // no message is in progress, so closing the connection loses nothing
 }
 
-// NewTransport returns the transport of a connection. Several transports may share limits and
-// buffers.
+// NewTransport returns the transport of a connection. Several transports may use the same limits
+// and buffers.
 func NewTransport(nc net.Conn, limits *Limits, b *Buffers) *Transport {
 	t := &Transport{nc: nc, limits: limits, buffers: b}
 	if sc, ok := nc.(syscall.Conn); ok {
-		t.raw, _ = sc.SyscallConn() // fails only if nc is closed, and then every read fails too
+		t.raw, _ = sc.SyscallConn() // the error means that nc is closed, and then every read fails too
 	}
 	t.try = t.tryRead
 	return t
@@ -51,7 +51,7 @@ func NewTransport(nc net.Conn, limits *Limits, b *Buffers) *Transport {
 // NetConn returns the connection.
 func (t *Transport) NetConn() net.Conn { return t.nc }
 
-// Force makes every read fail from now on, and gives each write one second.
+// Force makes every read fail from now on, and limits each write to one second.
 func (t *Transport) Force() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,8 +61,8 @@ func (t *Transport) Force() {
 	_ = t.nc.SetWriteDeadline(now.Add(forcedWriteTimeout))
 }
 
-// Hasten gives the MTA at most patience to begin a frame between messages. That includes the
-// frame that ReadFrame is waiting for now.
+// Hasten limits the wait for a frame between messages to patience. That includes a wait of
+// ReadFrame that has begun already.
 func (t *Transport) Hasten(patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -72,7 +72,7 @@ func (t *Transport) Hasten(patience time.Duration) {
 	}
 }
 
-// Hastened reports whether a read ran out of time because of Force or Hasten.
+// Hastened reports whether a read that ran out of time did so because of Force or Hasten.
 func (t *Transport) Hastened() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,11 +83,11 @@ func (t *Transport) readDeadline(deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.forced {
-		_ = t.nc.SetReadDeadline(deadline) // if the connection is closed, the read fails
+		_ = t.nc.SetReadDeadline(deadline) // if the connection is closed, the next read fails
 	}
 }
 
-// frameDeadline sets the deadline for the beginning of a frame.
+// frameDeadline sets the deadline for the first octet of a frame.
 func (t *Transport) frameDeadline(idle time.Duration, betweenMessages bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,16 +99,16 @@ func (t *Transport) frameDeadline(idle time.Duration, betweenMessages bool) {
 	}
 }
 
-// begun notes that a frame has begun.
+// begun notes that a frame has begun, so that Hasten no longer changes the deadline.
 func (t *Transport) begun() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.betweenMessages = false
 }
 
-// ReadFrame waits up to idle for a frame to begin, and reads it. betweenMessages says that no
-// message is in progress, so that closing the connection loses nothing. data is valid until
-// the next call.
+// ReadFrame waits up to idle for the first octet of a frame, and reads the frame.
+// betweenMessages says that no message is in progress, so that closing the connection loses
+// nothing. data is valid until the next call.
 func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byte, data []byte, err error) {
 	if t.r == t.w {
 		t.Rest()
@@ -122,7 +122,7 @@ func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byt
 			t.begun()
 		}
 	}
-	const prefix = 4 // the octets of the length
+	const prefix = 4 // the length of the frame takes this many octets
 	timed := false
 	if err := t.await(prefix, &timed); err != nil {
 		return 0, nil, err
@@ -155,8 +155,8 @@ func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byt
 // the beginning of such a field is returned.
 func (t *Transport) Cut() bool { return t.cut }
 
-// beginning skips the first skip octets of a frame, reads the size octets that follow, and
-// returns the beginning of these.
+// beginning skips skip octets, reads the size octets after them, and returns the first
+// maxBeginning of these.
 func (t *Transport) beginning(skip, size int, timed *bool) ([]byte, error) {
 	t.r += skip
 	kept := make([]byte, 0, min(size, maxBeginning))
@@ -180,8 +180,8 @@ func (t *Transport) maxFrame(cmd byte) int {
 	return min(t.limits.MaxFrame, maxCommandFrame)
 }
 
-// await reads until n octets of the frame are there. When octets are missing for the first
-// time, FrameTimeout begins for the rest of the frame; timed notes that it has begun.
+// await reads until n octets of the frame have come. It sets the deadline FrameTimeout when it
+// must read for the frame for the first time; timed remembers that.
 func (t *Transport) await(n int, timed *bool) error {
 	for t.w-t.r < n {
 		if !*timed {
@@ -195,13 +195,13 @@ func (t *Transport) await(n int, timed *bool) error {
 	return nil
 }
 
-// fill reads once, for a frame that needs n octets.
+// fill reads once. The frame needs n octets in all.
 func (t *Transport) fill(n int) error {
 	t.want = n
 	if t.raw == nil {
 		m, err := t.nc.Read(t.space())
 		if t.w += m; m > 0 {
-			return nil // an error will come again at the next read
+			return nil // if there is also an error, the next read returns it
 		}
 		return err
 	}
@@ -211,8 +211,8 @@ func (t *Transport) fill(n int) error {
 	return t.err
 }
 
-// tryRead reads without waiting, and reports false if there is nothing to read. It then gives
-// the buffer back, so that an idle connection holds none.
+// tryRead reads from fd and returns true. If there is nothing to read, it gives the buffer back
+// and returns false, so that an idle connection holds no buffer.
 func (t *Transport) tryRead(fd uintptr) bool {
 	space := t.space()
 	n, err := syscall.Read(int(fd), space)
@@ -231,8 +231,8 @@ func (t *Transport) tryRead(fd uintptr) bool {
 	return true
 }
 
-// space returns the memory for the next octets. It grows with the octets that have come, so
-// a frame that only claims to be long takes no memory.
+// space returns the part of the read buffer for the next octets. The buffer grows only when it
+// is full, so a frame that claims to be long but has not come takes no memory.
 func (t *Transport) space() []byte {
 	switch {
 	case t.in == nil:
@@ -252,8 +252,8 @@ func (t *Transport) space() []byte {
 	return t.in.b[t.w:]
 }
 
-// Rest gives the buffer back if nothing is left in it. The data of the last frame is not
-// valid any more.
+// Rest gives the read buffer back if all of its octets were returned. The data of the last frame
+// is then not valid any more.
 func (t *Transport) Rest() {
 	if t.r == t.w && t.in != nil {
 		t.buffers.put(t.in)
@@ -261,7 +261,7 @@ func (t *Transport) Rest() {
 	}
 }
 
-// Close closes the connection. Octets that were not returned yet are lost.
+// Close closes the connection. Octets that were read but not returned are lost.
 func (t *Transport) Close() {
 	t.r = t.w
 	t.Rest()
@@ -269,10 +269,10 @@ func (t *Transport) Close() {
 }
 
 // Shrink makes the next read begin with the smallest buffer. It is called at the end of a
-// message, whose frames may have been large.
+// message, because the frames of the next message may be small.
 func (t *Transport) Shrink() { t.size = 0 }
 
-// Append adds p to what Flush will send.
+// Append adds p to the write buffer.
 func (t *Transport) Append(p []byte) {
 	if t.out == nil {
 		t.out = t.buffers.get(0)
@@ -281,7 +281,7 @@ func (t *Transport) Append(p []byte) {
 	t.out.b = append(t.out.b, p...)
 }
 
-// Appended returns what Flush would send.
+// Appended returns the contents of the write buffer.
 func (t *Transport) Appended() []byte {
 	if t.out == nil {
 		return nil
@@ -289,7 +289,7 @@ func (t *Transport) Appended() []byte {
 	return t.out.b
 }
 
-// Flush sends what was appended, including replies and edits.
+// Flush sends the contents of the write buffer, including replies and edits.
 func (t *Transport) Flush() error {
 	if t.out == nil {
 		return nil
@@ -303,11 +303,11 @@ func (t *Transport) Flush() error {
 	return err
 }
 
-// writeNow writes as much as the socket takes without waiting, and returns how much that
-// was. It is nearly always everything, and needs no deadline.
+// writeNow writes as much as the socket accepts without waiting, and returns how many octets
+// that was. The socket nearly always accepts everything, so most writes need no deadline.
 func (t *Transport) writeNow(p []byte) (n int) {
 	if t.raw != nil {
-		// An error will come again in writeAll.
+		// If there is an error, writeAll gets it again.
 		_ = t.raw.Write(func(fd uintptr) bool {
 			n, _ = syscall.Write(int(fd), p)
 			return true
@@ -329,15 +329,14 @@ func (t *Transport) writeAll(p []byte) error {
 	return err
 }
 
-// Watch calls gone if the MTA closes the connection before stop is called. ReadFrame must not
-// be called in between.
+// Watch calls gone if the MTA closes the connection before stop is called. Do not call ReadFrame
+// before stop has returned.
 func (t *Transport) Watch(gone func()) (stop func()) {
 	t.readDeadline(time.Time{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// What an MTA sends before it has its reply is read later. Only whether it has
-		// gone matters now.
+		// If octets of the MTA have come, the MTA has not gone. They are handled after the reply.
 		if t.r < t.w {
 			return
 		}
@@ -346,7 +345,7 @@ func (t *Transport) Watch(gone func()) (stop func()) {
 		}
 	}()
 	return func() {
-		t.readDeadline(time.Unix(1, 0)) // a time in the past ends the read
+		t.readDeadline(time.Unix(1, 0)) // a time in the past ends the read at once
 		<-done
 	}
 }

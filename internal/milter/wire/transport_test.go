@@ -15,8 +15,8 @@ import (
 // plenty are the default limits of package milter.
 var plenty = Limits{MaxFrame: 1 << 20, FrameTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second}
 
-// The length of a frame alone must not cost memory: 10,000 connections that each announce 1 MiB would
-// need 10 GiB.
+// TestMemoryGrowsWithWhatArrives checks that the length of a frame alone takes no memory.
+// Otherwise 10,000 connections that each announce 1 MiB would need 10 GiB.
 func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 	for _, tc := range []struct {
 		why      string
@@ -62,7 +62,7 @@ func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 	}
 }
 
-// connected returns the two ends of a connection, which last until the test ends.
+// connected returns the two ends of a connection that lasts until the test ends.
 func connected(t *testing.T, network, address string) (theirs, ours net.Conn) {
 	t.Helper()
 	ln, err := net.Listen(network, address)
@@ -81,8 +81,8 @@ func connected(t *testing.T, network, address string) (theirs, ours net.Conn) {
 	return theirs, ours
 }
 
-// TestIdleHoldsNoBuffer: a transport that waits for a frame holds no buffer, even after a frame that
-// was larger than the largest buffer.
+// TestIdleHoldsNoBuffer checks that a transport which waits for a frame holds no buffer, even
+// after a frame that was larger than the largest buffer.
 func TestIdleHoldsNoBuffer(t *testing.T) {
 	theirs, ours := connected(t, "tcp", "127.0.0.1:0")
 	limits := plenty
@@ -120,7 +120,8 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 	}
 }
 
-// TestFramesAcrossBuffers: frames of every size are read correctly, wherever a buffer ends.
+// TestFramesAcrossBuffers checks that frames of every size are read correctly, wherever in the
+// frame a buffer ends.
 func TestFramesAcrossBuffers(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
@@ -147,13 +148,13 @@ func TestFramesAcrossBuffers(t *testing.T) {
 	}
 }
 
-// TestFlushWaits: octets that the socket does not take at once are written when the MTA reads. If the
-// MTA never reads, Flush gives up.
+// TestFlushWaits checks that octets which the socket does not accept at once are written when
+// the MTA reads, and that Flush returns an error if the MTA never reads.
 func TestFlushWaits(t *testing.T) {
 	mta, ours := connected(t, "unix", t.TempDir()+"/s")
 	limits := plenty
 	tr := NewTransport(ours, &limits, &Buffers{})
-	much := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // more than a socket takes
+	much := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // more octets than a socket accepts at once
 	result := make(chan error, 1)
 	for _, sent := range [][]byte{[]byte("little"), much, []byte("little again")} {
 		tr.Append(sent)

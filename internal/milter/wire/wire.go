@@ -1,6 +1,7 @@
-// Package wire knows the milter protocol in octets. It reads frames from the connection of an
-// MTA, within limits of size and time, parses their payloads, and writes replies and edits.
-// The order of the frames is for package dialogue, and their meaning for package milter.
+// Package wire reads and writes the frames of the milter protocol. It reads frames from the
+// connection of an MTA, within limits of size and time, parses their payloads, and writes
+// replies and edits. Package dialogue checks the order of the frames, and package milter acts on
+// them.
 package wire
 
 import (
@@ -24,7 +25,7 @@ const (
 	CmdEndOfBody   = 'E'
 	CmdAbort       = 'A'
 	CmdQuit        = 'Q'
-	CmdQuitNC      = 'K' // quit; the connection will be used for another session
+	CmdQuitNC      = 'K' // like QUIT, but the connection will be used for another session
 )
 
 // Known reports whether cmd is a command of the protocol.
@@ -40,37 +41,39 @@ const (
 	FamilyUnknown = 'U'
 )
 
-// The codes of the frames that we write (SMFIR_*), besides those of the plain replies.
+// The codes of the frames that we write (SMFIR_*), without the plain replies, whose codes are in
+// package milter.
 const (
-	CodeReply        = 'y' // SMFIR_REPLYCODE: an SMTP reply in our own words
+	CodeReply        = 'y' // an SMTP reply with code and text of our own
 	codeInsertHeader = 'i' // SMFIR_INSHEADER
 	codeChangeHeader = 'm' // SMFIR_CHGHEADER
 	codeQuarantine   = 'q' // SMFIR_QUARANTINE
 )
 
 const (
-	// maxCommandFrame bounds every frame except those of header and body. An SMTP command
-	// line is at most 2,048 octets in Postfix, and macros repeat a few of these lines.
+	// maxCommandFrame is the longest frame of any command except header, body and end of body. An
+	// SMTP command line is at most 2,048 octets in Postfix, and a macro frame repeats a few of
+	// these lines.
 	maxCommandFrame = 64 << 10
-	// maxPassedOver bounds a header field that is too long to be kept. The rest of such a
-	// field is read and thrown away. If the connection ended instead, the MTA could be
-	// configured to deliver the message unseen.
+	// maxPassedOver is the longest header field that is read although it is too long to be kept.
+	// Only the beginning of such a field is returned. If the connection ended instead, an MTA
+	// could be configured to deliver the message without its milter.
 	maxPassedOver = 64 << 20
-	// maxBeginning is how much is kept of such a field, including its name.
+	// maxBeginning is how many octets of such a field are kept, including its name.
 	maxBeginning = 16 << 10
-	// oldestVersion is the version of the protocol in Sendmail 8.10.
+	// oldestVersion is the oldest protocol version that we accept: that of Sendmail 8.10.
 	oldestVersion = 2
 )
 
-// Limits are the limits for the frames of a connection.
+// Limits limit the length of frames and the time for them.
 type Limits struct {
-	MaxFrame     int           // octets after the length
-	FrameTimeout time.Duration // for the rest of a frame, from its first octet on
-	WriteTimeout time.Duration // for one write
+	MaxFrame     int           // octets of a frame after its length field
+	FrameTimeout time.Duration // the longest time for the rest of a frame, from its first octet on
+	WriteTimeout time.Duration // the longest time for one write
 }
 
-// Malformed is the error of a frame that violates the protocol. The connection cannot go on
-// after it.
+// Malformed is the error for a frame that violates the protocol. After it the connection cannot
+// go on.
 type Malformed struct{ Kind Kind }
 
 // Error implements error.
@@ -79,8 +82,8 @@ func (m Malformed) Error() string { return "wire: " + string(m.Kind) }
 // Kind says what is wrong with a frame.
 type Kind string
 
-// The kinds of malformed frames. KindUnknownCommand and KindOutOfSequence are for the caller
-// of ReadFrame: this package does not check the command.
+// The kinds of malformed frames. ReadFrame never returns KindUnknownCommand and
+// KindOutOfSequence, because it does not check commands; its caller uses them.
 const (
 	KindEmptyFrame           Kind = "empty_frame"
 	KindFrameTooLong         Kind = "frame_too_long"
