@@ -15,9 +15,9 @@ import (
 	"sekimori/internal/message"
 )
 
-// isNotification reports whether a program wrote the message about other mail: it has
-// the null sender (RFC 5321 §4.5.5), or says that it was submitted automatically
-// (RFC 3834 §5).
+// isNotification reports whether a program wrote the message about other mail. That is so if the
+// message has the null sender (RFC 5321 §4.5.5), or if Auto-Submitted says that it was submitted
+// automatically (RFC 3834 §5).
 func isNotification(h message.Header, mailFrom mailaddr.Path) bool {
 	if mailFrom.Null {
 		return true
@@ -53,10 +53,10 @@ func afterComments(value string) string {
 	return ""
 }
 
-// isAuthorHost reports whether the client is a host of the author: the name that iprev
-// verified is at or below the Author Domain, and looks like the name of a host.
-// Providers also name the lines of their customers, by address or by the kind of
-// line. Such a name does not count, because the customer is not the provider.
+// isAuthorHost reports whether the client is a host of the author: the name that iprev verified is
+// at or below the Author Domain, and looks like the name of a host. Providers also give names to
+// the access lines of their customers, made from the address or from the kind of line (such as
+// "dsl"). Such a name does not count, because the customer is not the provider.
 func isAuthorHost(r iprev.Result, author dns.Name) bool {
 	if r.Status != iprev.Pass || r.Name == "" || author == "" || !r.Name.Under(author) {
 		return false
@@ -65,8 +65,8 @@ func isAuthorHost(r iprev.Result, author dns.Name) bool {
 	return !carriesAddress(string(r.Name), r.IP) && !saysLine(below)
 }
 
-// lineWords are words in the names of customers' lines, of pools of such lines, and
-// of addresses without a host.
+// lineWords are words that occur in the names of customers' access lines, of address pools for such
+// lines, and of addresses without a host.
 var lineWords = []string{
 	"adsl", "broadband", "cable", "catv", "cgn", "cgnat", "client", "clients", "cpe", "cust", "customer", "customers",
 	"dhcp", "dial", "dialin", "dialup", "dsl", "dyn", "dynamic", "dynip", "fiber", "fibre", "ftth", "gprs", "guest",
@@ -74,15 +74,14 @@ var lineWords = []string{
 	"sdsl", "static", "subscriber", "unassigned", "unknown", "unused", "user", "users", "vdsl", "vpn", "wifi", "wimax", "wlan", "xdsl",
 }
 
-// saysLine reports whether one of lineWords is a word of the name.
+// saysLine reports whether name contains one of lineWords as a whole word.
 func saysLine(name string) bool {
 	return slices.ContainsFunc(runs(name, letters), func(word string) bool { return slices.Contains(lineWords, word) })
 }
 
-// carriesAddress reports whether the name of a host shows octets of its address: in
-// decimal or hexadecimal, padded or not, forwards or backwards, separate or run
-// together, all of them or only the last. It may say yes by mistake; the message
-// then only loses a sign in its favour.
+// carriesAddress reports whether the name of a host shows octets of its address: in decimal or
+// hexadecimal, with or without leading zeros, in either order, separate or joined, all of them or
+// only the last. A wrong true is harmless: the message then only lacks the trait AuthorHost.
 func carriesAddress(name string, ip netip.Addr) bool {
 	ip = ip.Unmap()
 	if ip.Is4() {
@@ -92,7 +91,7 @@ func carriesAddress(name string, ip netip.Addr) bool {
 	return hexGroups(name, ip.As16())
 }
 
-// runs returns the longest pieces of name that consist of the characters in of.
+// runs splits name at every character that is not in of, and returns the pieces between.
 func runs(name, of string) []string {
 	return strings.FieldsFunc(name, func(r rune) bool { return !strings.ContainsRune(of, r) })
 }
@@ -117,7 +116,7 @@ func decimalOctets(name string, o [4]byte) bool {
 			number = "0"
 		}
 		switch {
-		case number == last && len(run) > 1: // a single digit may also number hosts, as in mx1
+		case number == last && len(run) > 1: // a single digit may also be the number of a host, as in mx1
 			return true
 		case len(run) > 2 && runTogether(run, o):
 			return true
@@ -133,8 +132,8 @@ func decimalOctets(name string, o [4]byte) bool {
 	return n >= 2
 }
 
-// runTogether reports whether a run of digits holds two neighbouring octets, or is the
-// whole address as one number.
+// runTogether reports whether a run of digits contains two neighbouring octets of o without a
+// separator, or is the whole address as one number.
 func runTogether(run string, o [4]byte) bool {
 	if run == strconv.FormatUint(uint64(binary.BigEndian.Uint32(o[:])), 10) {
 		return true
@@ -167,7 +166,7 @@ func hexOctets(name string, o [4]byte) bool {
 	n := 0
 	words := runs(name, digits+letters)
 	for _, octet := range o {
-		if slices.Contains(words, strconv.FormatUint(uint64(octet), 16)) { // padded ones were found above
+		if slices.Contains(words, strconv.FormatUint(uint64(octet), 16)) { // without leading zeros
 			n++
 		}
 	}
@@ -177,8 +176,8 @@ func hexOctets(name string, o [4]byte) bool {
 // hexGroups reports whether name holds groups or nibbles of an IPv6 address.
 func hexGroups(name string, o [16]byte) bool {
 	const (
-		tail = 6 // nibbles; the last half of a MAC address, which differs for each device of a maker
-		few  = 4 // nibbles; so many hexadecimal digits are not in a word by chance
+		tail = 6 // nibbles: the last half of a MAC address, which differs between the devices of one manufacturer
+		few  = 4 // nibbles: a word is unlikely to contain so many hexadecimal digits of the address by chance
 	)
 	nibbles := hex.EncodeToString(o[:])
 	backwards := []byte(nibbles)

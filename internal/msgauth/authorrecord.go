@@ -11,29 +11,29 @@ import (
 	"sekimori/internal/spf"
 )
 
-// refusedForKey are the reasons of a signature whose key is published but must not
-// verify it, or whose l= is larger than any body.
+// refusedForKey lists the reasons of signatures whose key is published but must not be used to
+// verify them, and of signatures whose l= is larger than the body.
 var refusedForKey = map[dkim.Reason]bool{
 	dkim.ReasonKeySyntax: true, dkim.ReasonKeyType: true, dkim.ReasonKeyHash: true, dkim.ReasonKeyService: true,
 	dkim.ReasonStrictIdentity: true, dkim.ReasonWeakKey: true, dkim.ReasonLargeKey: true, dkim.ReasonBeyondBody: true,
 }
 
-// refusedForForm are the reasons of a signature that was refused because of its field
-// alone, before its key was looked up.
+// refusedForForm lists the reasons of signatures that were refused because of the field itself,
+// before the key was looked up.
 var refusedForForm = map[dkim.Reason]bool{
 	dkim.ReasonSyntax: true, dkim.ReasonMissingTag: true, dkim.ReasonVersion: true, dkim.ReasonAlgorithm: true,
 	dkim.ReasonAlgorithmSHA1: true, dkim.ReasonCanonicalization: true, dkim.ReasonQueryMethod: true,
 	dkim.ReasonDomainMismatch: true, dkim.ReasonFromNotSigned: true, dkim.ReasonTooManyHeaders: true,
 }
 
-// maxFormKeys bounds the key lookups for signatures that were refused for their form.
-// An author has one signature, or one for each algorithm.
+// maxFormKeys bounds the key lookups for signatures that were refused for their form. An author's
+// message has one signature, or one for each algorithm.
 const maxFormKeys = 3
 
-// authorRecordBroken reports whether the author's own mistake keeps the message from
-// passing (RFC 9989 §7.4): the author's SPF record cannot be evaluated, or the
-// author's signature was refused for its form while its key is published. A spoofer
-// can write such a signature too, just as it can write a broken one.
+// authorRecordBroken reports whether a mistake of the author keeps the message from passing (RFC
+// 9989 §7.4): the author's SPF record cannot be evaluated, or the author's signature was refused
+// for its form or its key while the key is published. This is only a hint: a spoofer can write such
+// a signature too, in the same way as a signature that does not verify.
 func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bool {
 	scope := e.AuthorScope()
 	if e.MailFrom.Result == spf.PermError && e.MailFrom.Domain != "" && e.MailFrom.Domain.Under(scope) {
@@ -61,8 +61,8 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 	return slices.ContainsFunc(lookups, func(l *dkim.Lookup) bool { return l.Published(ctx) })
 }
 
-// looseName reads d= and s= out of a signature that may not be a valid tag list. The
-// result only serves to find out whether such a key is published.
+// looseName reads d= and s= from a signature that may not be a valid tag list. The caller uses the
+// result only to find out whether such a key is published.
 func looseName(value string) (domain, selector dns.Name) {
 	for tag := range strings.SplitSeq(message.Unfold(value), ";") {
 		name, text, _ := strings.Cut(tag, "=")

@@ -8,14 +8,14 @@ import (
 	"sekimori/internal/spf"
 )
 
-// awaitPass waits for an identifier that passed and aligns. DMARC's result is then
-// pass whatever the other identifiers are, and the verdict follows from it alone,
-// so awaitPass returns true and results that are still missing are only shown. It
-// returns false once every identifier is known without that, or ctx ends.
+// awaitPass returns true as soon as one identifier has passed and aligns. DMARC's result is then
+// pass, whatever the other identifiers give, and results that are still missing only matter for
+// display. awaitPass returns false once every identifier is known, because there is nothing left to
+// cut short, or when ctx ends.
 func (m *Verification) awaitPass(ctx context.Context) bool {
 	for {
-		// The channels come before the look at the results: a task that ends in
-		// between still wakes the select below.
+		// The channels are taken before the results are checked. A task that ends in between then
+		// still wakes the select below.
 		mailFrom, discovery := m.mailFrom.ending(), m.discovery.ending()
 		all := m.verifyArrived(ctx) && m.mailFrom.ended()
 		switch {
@@ -36,16 +36,15 @@ func (m *Verification) awaitPass(ctx context.Context) bool {
 	}
 }
 
-// verifyArrived verifies the signatures whose keys have arrived, and reports
-// whether no key is missing. A panic shows again when DKIM is finished, and is
-// noted there.
+// verifyArrived verifies the signatures whose keys have arrived, and reports whether no key is
+// missing. If the verification panics, it panics again in finishDKIM, which records the panic.
 func (m *Verification) verifyArrived(ctx context.Context) bool {
 	var unseen Evaluation
 	all, ok := guard(DKIM, &unseen, func() bool { return m.dkim.Judge(ctx) })
 	return all || !ok
 }
 
-// passesDMARC reports whether an identifier known by now makes DMARC a pass.
+// passesDMARC reports whether the identifiers known so far are enough for a DMARC pass.
 func (m *Verification) passesDMARC() bool {
 	if !m.discovery.ended() || m.discovery.panic != nil || m.discovery.value == nil {
 		return false

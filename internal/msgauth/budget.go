@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// budget is a context with a deadline. It starts a timer only when Done is called,
-// because most messages have every answer at hand and wait for nothing. Call begin
-// before use. Safe for concurrent use.
+// budget is a context with a deadline. It starts a timer only when Done is called, because most
+// messages find every answer in the cache and never wait. Call begin before use. Safe for
+// concurrent use.
 type budget struct {
 	parent   context.Context
 	deadline time.Time
@@ -29,7 +29,7 @@ func (b *budget) begin(parent context.Context, d time.Duration) {
 	}
 }
 
-// end ends the context and wakes those that wait for it.
+// end cancels the context. Goroutines that wait for Done wake up.
 func (b *budget) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,9 +74,9 @@ func (b *budget) Err() error {
 	return nil
 }
 
-// Value implements [context.Context]. It asks the inner context if there is one:
-// package context recognizes that context by this, and then needs no goroutine to
-// pass on its end.
+// Value implements [context.Context]. If Done was called, it asks the inner context. Package
+// context finds the inner context in this way, and then can cancel child contexts without starting
+// a goroutine.
 func (b *budget) Value(key any) any {
 	b.mu.Lock()
 	defer b.mu.Unlock()

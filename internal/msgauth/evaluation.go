@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Evaluation holds every fact about one message. It does not change once it is made.
+// Evaluation holds every fact about one message. It does not change after Finish has returned it.
 // The label, the log, the metrics and explain all read it.
 type Evaluation struct {
 	Session  Session  `json:"session"`
@@ -29,8 +29,9 @@ type Evaluation struct {
 	DKIM     []dkim.Signature `json:"dkim"`
 	ARC      arc.Result       `json:"arc"`
 	DMARC    dmarc.Evaluation `json:"dmarc"`
-	// Traits are what else the message shows of its way here. Evaluation.Has
-	// also knows the traits that only restate a result.
+	// Traits are further facts about the way of the message to this host, such as signs of a
+	// mailing list. Evaluation.Has also knows the traits that only restate one of the results
+	// above.
 	Traits trait.Set `json:"traits"`
 
 	// Time is the wall-clock time at which the message was judged.
@@ -41,7 +42,7 @@ type Evaluation struct {
 
 	Cost   map[Mechanism]Cost `json:"cost"`
 	Panics []Panic            `json:"panics,omitempty"`
-	// Wait is how long the end of the message took until all of this was known.
+	// Wait is how long Finish took.
 	Wait time.Duration `json:"wait_ns"`
 }
 
@@ -54,13 +55,13 @@ func (e *Evaluation) AuthorScope() dns.Name {
 	return e.From.AuthorDomain
 }
 
-// Cost says what one mechanism asked of DNS, what it computed, and how long it took.
+// Cost says how many lookups one mechanism made, how much it computed, and how long it took.
 type Cost struct {
 	Lookups  int           `json:"lookups"`
-	Exceeded int           `json:"exceeded,omitempty"` // lookups without an answer because of the limit or the time of the message
-	NoRoom   int           `json:"no_room,omitempty"`  // those of Exceeded that had to wait for a slot
-	DNS      time.Duration `json:"dns_ns"`             // summed over concurrent lookups
-	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time, mostly overlapping the transfer
+	Exceeded int           `json:"exceeded,omitempty"` // failed because the lookup limit or the message's time was used up
+	NoRoom   int           `json:"no_room,omitempty"`  // lookups of Exceeded that ran out of time in a stage that had to wait for a slot
+	DNS      time.Duration `json:"dns_ns"`             // summed over all lookups, also those that ran at the same time
+	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time; much of it passes while the message is still arriving
 	// Operations is the cost of the public-key arithmetic of DKIM and ARC. The unit
 	// is one verification of an RSA signature of 2,048 bits with exponent 65537.
 	Operations float64 `json:"operations,omitempty"`
@@ -74,7 +75,7 @@ func (e *Evaluation) Lookups() (n int) {
 	return n
 }
 
-// DNSTime returns the time of all lookups, summed.
+// DNSTime returns the sum of the times of all lookups.
 func (e *Evaluation) DNSTime() (d time.Duration) {
 	for _, c := range e.Cost {
 		d += c.DNS

@@ -15,9 +15,9 @@ import (
 // outOfTime is the text for a stage that did not end within the budget.
 const outOfTime = "not finished within the message's time"
 
-// waitMailFrom returns the SPF check of MAIL FROM. If the check does not end in time,
-// the result still names its domain, so that DMARC knows which domain might have
-// passed (RFC 9989 §5.3.6).
+// waitMailFrom returns the SPF check of MAIL FROM. If the check does not end in time, the result
+// still has the domain, because DMARC needs to know which domain could have passed (RFC 9989
+// §5.3.6).
 func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Check {
 	check, ok := m.mailFrom.wait(ctx, e)
 	if ok {
@@ -25,7 +25,7 @@ func (m *Verification) waitMailFrom(ctx context.Context, e *Evaluation) spf.Chec
 	}
 	check = spf.Check{Identity: spf.MailFrom, Result: spf.TempError, Reason: m.mailFrom.overtime(), Problem: outOfTime, NullSender: m.path.Null}
 	if m.path.Null {
-		check.Domain, _ = dns.ParseHostname(m.session.HELO) // if it is "", there was nothing to check
+		check.Domain, _ = dns.ParseHostname(m.session.HELO) // "" if HELO is not a name, so there was nothing to check
 		return check
 	}
 	check.Domain, check.Sender = m.path.Domain, m.path.Local+"@"+m.path.DomainRaw
@@ -51,8 +51,8 @@ func (s *stage) overtime() spf.Reason {
 	return spf.ReasonTimeLimit
 }
 
-// blame corrects the reason of a check that ran into its time limit. The check itself
-// does not know whether its lookups had to wait for those of other messages.
+// blame corrects the reason of a check that ran into its time limit. The check itself does not know
+// whether its lookups had to wait for a slot.
 func (s *stage) blame(check spf.Check) spf.Check {
 	if check.Reason == spf.ReasonTimeLimit {
 		check.Reason = s.overtime()
@@ -60,7 +60,7 @@ func (s *stage) blame(check spf.Check) spf.Check {
 	return check
 }
 
-// late returns the failure of a whole stage that did not end in time.
+// late returns the error for a stage that did not end in time.
 func (s *stage) late() *dns.Error {
 	return dns.OutOfTime(s, context.DeadlineExceeded, "", 0)
 }
@@ -90,13 +90,13 @@ func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Sig
 		}
 		return signatures
 	}
-	// The results of the signatures are unknown. One temporary error stands for all
-	// of them, so that the message does not count as unsigned.
+	// The results of the signatures are unknown. One temporary error stands for all signatures,
+	// because without any the message would count as unsigned.
 	return []dkim.Signature{{Result: dkim.TempError, Reason: dkim.ReasonInternal}}
 }
 
-// finishARC returns the result of the ARC chain. After a panic it is a failed chain,
-// which counts as if there were none (RFC 8617 §5.2.1).
+// finishARC returns the result of the ARC chain. If the evaluation panics, the result is a failed
+// chain, which counts as no chain (RFC 8617 §5.2.1).
 func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result {
 	begin := time.Now()
 	defer func() {
@@ -110,7 +110,7 @@ func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result 
 	return chain
 }
 
-// evaluateDMARC compares the policy with the identifiers. If a stage panicked, its
+// evaluateDMARC compares the identifiers with the author's policy. If a stage panicked, its
 // identifier counts as a temporary error.
 func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.Evaluation {
 	if m.fromErr != nil {
@@ -135,14 +135,14 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 	return result
 }
 
-// noPolicy returns the error for a policy that was not found in time.
+// noPolicy returns the error for a policy that did not arrive in time.
 func (m *Verification) noPolicy() *dmarc.DNSError {
 	name, _ := m.from.AuthorDomain.Prepend("_dmarc")
 	return &dmarc.DNSError{Kind: m.discovery.late().Kind.String(), Name: name, Type: dns.TypeTXT, Detail: outOfTime}
 }
 
-// identifiers returns the identifiers that passed, and those that might have passed
-// but for a temporary error (RFC 9989 §4.4, §5.3.6).
+// identifiers returns the identifiers that passed, and those that a temporary error may have kept
+// from passing (RFC 9989 §4.4, §5.3.6).
 func identifiers(e *Evaluation) []dmarc.Identifier {
 	var ids []dmarc.Identifier
 	if e.MailFrom.Domain != "" {
@@ -159,7 +159,7 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 		case s.Result == dkim.Pass && domain != "":
 			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: domain, State: dmarc.StatePass, Label: s.Selector})
 		case s.Result == dkim.TempError:
-			if domain == "" { // the stage panicked; a signature could have been the author's
+			if domain == "" { // DKIM panicked; one of the signatures may have been the author's
 				domain = e.From.AuthorDomain
 			}
 			ids = append(ids, dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: domain, State: dmarc.StateTempError, Label: s.Selector})

@@ -10,9 +10,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// listKinds are the kinds of evidence that a message came through a mailing list. A
-// field such as List-Id is enough alone (see listFields). Other evidence is sorted
-// into these kinds:
+// listKinds are the kinds of evidence that a message came through a mailing list. A field such as
+// List-Id is enough alone (see listFields). Any other evidence belongs to one of these kinds:
 //
 //	program  a field that only list software writes: X-ML-*, *ListServ*, *Listproc*,
 //	         List-Software, X-Mailman-* and the like; "Delivered-To: mailing list";
@@ -24,17 +23,18 @@ import (
 //	         "[name:123]" in the Subject, if another field says that the list has
 //	         that name
 //	owner    Sender, Errors-To or MAIL FROM is owner-NAME or NAME-owner
-//	served   one of these is owner-NAME, NAME-request, NAME-bounces, bounce-NAME-1 or
-//	         the like, where NAME is an address in To or Cc of the same domain, and
-//	         SPF does not say that MAIL FROM is forged; or Sender is itself an
-//	         address as the kind "address" describes
+//	served   Sender, Errors-To or MAIL FROM is owner-NAME, NAME-request,
+//	         NAME-bounces, bounce-NAME-1 or the like, where NAME is the local part
+//	         of an address in To or Cc of the same domain, and SPF does not say
+//	         that MAIL FROM is forged; or To or Cc contains the Sender itself, and
+//	         that address is also evidence of the kind "address"
 //	address  To or Cc is in the domain of MAIL FROM, for which SPF passed, and is
 //	         neither a recipient nor MAIL FROM
 //
-// Evidence of two kinds makes a list. Beside program or owner, "Precedence: bulk"
-// counts as a second kind, and so does a Reply-To in the domain for which SPF passed.
-// A newsletter may have a bulk precedence, a bounce address, a Sender and a Reply-To
-// too. But its To is the recipient, and list software does not write it.
+// Evidence of two kinds makes a list. Beside program or owner, "Precedence: bulk" counts as a
+// second kind, and so does a Reply-To in the domain for which SPF passed. A newsletter may also
+// have a bulk precedence, a bounce address, a Sender and a Reply-To. But its To is the recipient,
+// and it has no field of list software.
 type listKinds struct{ program, field, counter, owner, served, address bool }
 
 func (k *listKinds) list(bulk, replyTo bool) bool {
@@ -47,23 +47,23 @@ func (k *listKinds) list(bulk, replyTo bool) bool {
 	return n >= 2 || (k.program || k.owner) && (bulk || replyTo)
 }
 
-// Bounds on the addresses and names that are read. The list's own address is among
-// the first ones, and a spoofer could write thousands.
+// Bounds on the addresses and names that are read. A list writes its own address among the first,
+// but a spoofer could write thousands.
 const (
-	maxListAddresses = 32      // of To, Cc and Reply-To together
-	maxAddressText   = 8 << 10 // octets of one field
-	maxListNames     = 8       // found in fields and addresses
+	maxListAddresses = 32      // read from To, Cc and Reply-To together
+	maxAddressText   = 8 << 10 // octets read of one field
+	maxListNames     = 8       // names kept from fields and addresses; also the bound for owners
 )
 
 // structure is the evidence that isList gathers from the header.
 type structure struct {
 	kinds   listKinds
-	names   []string      // of the list, in lower case
-	owners  []listAddress // Sender, Errors-To and MAIL FROM that may serve a list
+	names   []string      // names of the list, in lower case
+	owners  []listAddress // addresses in Sender, Errors-To and MAIL FROM that contain one of serviceWords
 	sender  listAddress
-	written []listAddress // To and Cc
+	written []listAddress // addresses in To and Cc
 	replyTo []listAddress
-	tag     string // the name before a number in the Subject
+	tag     string // the name before a number in the Subject, such as "ml" in "[ml:12]"
 }
 
 // listAddress is an address in lower case.
@@ -72,14 +72,15 @@ type listAddress struct {
 	domain dns.Name
 }
 
-// isList reports whether the structure of a message is that of a list's mail.
+// isList reports whether header and envelope are those of a message from a mailing list (see
+// listKinds).
 func isList(h message.Header, e *Evaluation) bool {
 	var s structure
 	s.read(h)
 	mailFrom := envelopeAddress(&e.MailFrom)
 	s.owner(mailFrom)
 	if s.kinds == (listKinds{}) && len(s.owners) == 0 && s.tag == "" && s.sender.local == "" {
-		return false // the kind "address" alone is not enough
+		return false // only the kind "address" could still be found, and it is not enough alone
 	}
 	s.addresses(h)
 	forged := e.MailFrom.Result == spf.Fail || e.MailFrom.Result == spf.SoftFail
@@ -102,10 +103,10 @@ func envelopeAddress(c *spf.Check) listAddress {
 	return listAddress{strings.ToLower(c.Sender[:at]), c.Domain}
 }
 
-// read gathers evidence from every field. Addresses in To and Cc are read later, if
+// read gathers evidence from every field. The addresses in To and Cc are read later, and only if
 // they can matter.
 func (s *structure) read(h message.Header) {
-	var buffer [32]byte // for the longest name that matters
+	var buffer [32]byte // room for the longest name that is evidence
 	var one [1]listAddress
 	for i := range h {
 		name, ok := lower(buffer[:0], h[i].Name)
@@ -139,20 +140,21 @@ func (s *structure) read(h message.Header) {
 	}
 }
 
-// The names of X- fields that are evidence, in lower case.
+// These tables hold the names of X- fields that are evidence, in lower case and without "X-".
 var (
-	// programs are names of list managers, as the first word.
+	// programs are names of list software. The first word of the field's name is compared with
+	// them.
 	programs = words("autoshare ecartis egroups ezmlm fml letterrip listar listbox liststar mailman majordomo minimalist ml mlmmj quickml smartlist sympa")
-	// listNames and counters are whole names without their hyphens.
+	// listNames and counters are compared with the whole name without its hyphens.
 	listNames = words("list listaddress listadmin listarchive listhost listname listowner listpost listsubscribe listversion" +
 		" maillist mailinglist mdmailinglist")
 	counters = words("articlecount listcount listsequence mailcount mailcounter mailnumber mailsequence messagecount" +
 		" mlcount mlcounter mlnumber mlsequence postcount postnumber seqno sequence sequencenumber serialno")
-	// serverWords stand anywhere in a name without its hyphens.
+	// serverWords may stand anywhere in the name without its hyphens.
 	serverWords = []string{"listserv", "listproc", "listmanager", "listsoftware", "mlserver"}
 )
 
-// words makes a table of words.
+// words makes a set of the words in text.
 func words(text string) map[string]bool {
 	table := map[string]bool{}
 	for word := range strings.FieldsSeq(text) {
@@ -161,8 +163,8 @@ func words(text string) map[string]bool {
 	return table
 }
 
-// extension reads an X- field. name is the field's name without "X-"; extension
-// overwrites it. A field is evidence of one kind at most.
+// extension reads an X- field. name is the field's name without "X-"; extension overwrites it. One
+// field is evidence of at most one kind.
 func (s *structure) extension(name []byte, value string) {
 	first, _, _ := bytes.Cut(name, []byte("-"))
 	program := programs[string(first)]
@@ -189,13 +191,15 @@ func (s *structure) name(n string) {
 	}
 }
 
-// ownerWord is the one of serviceWords that newsletters do not use.
+// ownerWord is the only one of serviceWords that newsletters do not use.
 const ownerWord = "owner"
 
-// serviceWords are words in addresses that a list uses for purposes other than posts.
+// serviceWords are words in the addresses that a list uses for purposes other than posts, such as
+// "request" in NAME-request.
 var serviceWords = words("adm admin approval bounce bounces error errors outgoing owner relay request return returns")
 
-// owner takes the address of a Sender, of Errors-To or of MAIL FROM.
+// owner records a, an address of Sender, Errors-To or MAIL FROM, if one of its words is in
+// serviceWords.
 func (s *structure) owner(a listAddress) {
 	n, service, owner := 0, false, false
 	for word := range strings.FieldsFuncSeq(a.local, isSeparator) {
@@ -229,7 +233,8 @@ func (s *structure) addresses(h message.Header) {
 	}
 }
 
-// serves reports whether an owner serves an address in To or Cc.
+// serves reports whether one of s.owners is a service address of an address in To or Cc, as
+// owner-ml@b.example is of ml@b.example.
 func (s *structure) serves() bool {
 	for _, owner := range s.owners {
 		for _, a := range s.written {
@@ -242,8 +247,8 @@ func (s *structure) serves() bool {
 	return false
 }
 
-// serves reports whether local is an address that the list uses for purposes other
-// than posts.
+// serves reports whether local is the local part of a service address of list, such as owner-ml or
+// ml-bounces for ml.
 func serves(local, list string) bool {
 	if rest, ok := strings.CutPrefix(local, list); ok && rest != "" && isSeparator(rune(rest[0])) {
 		word, _ := cutSeparator(rest[1:])
@@ -262,8 +267,8 @@ func cutSeparator(s string) (before, after string) {
 	return s, ""
 }
 
-// countedTag returns the name in the first brackets of a Subject that hold a
-// name and a number, such as "[name:123]" or "(name 123)"; "" if they do not.
+// countedTag returns the name in the first brackets of a Subject if they hold a name and a number,
+// such as "[name:123]" or "(name 123)". Otherwise it returns "".
 func countedTag(subject string) string {
 	open := strings.IndexAny(subject, "[(")
 	if open < 0 {
@@ -284,17 +289,18 @@ func countedTag(subject string) string {
 	return strings.ToLower(name)
 }
 
-// counted reports whether the name in the Subject is that of a list: another field has
-// that name, or To or Cc is an address of that name in the domain of MAIL FROM.
+// counted reports whether the name in the Subject is the name of a list: another field has the same
+// name, or To or Cc has an address with that local part in the domain of MAIL FROM.
 func (s *structure) counted(domain dns.Name) bool {
 	return s.tag != "" && (slices.Contains(s.names, s.tag) ||
 		slices.ContainsFunc(s.written, func(a listAddress) bool { return a.local == s.tag && related(a.domain, domain) }))
 }
 
-// related reports whether one domain is the other, or lies below it.
+// related reports whether the domains are equal, or one is below the other.
 func related(a, b dns.Name) bool { return a != "" && b != "" && (a.Under(b) || b.Under(a)) }
 
-// isRecipient compares without case, as lists and their subscribers do.
+// isRecipient reports whether a is a recipient. It ignores case, because lists and their
+// subscribers do.
 func isRecipient(a listAddress, recipients []string) bool {
 	return slices.ContainsFunc(recipients, func(r string) bool {
 		r = strings.TrimSuffix(strings.TrimPrefix(r, "<"), ">")
@@ -330,7 +336,7 @@ func appendAddresses(to []listAddress, value string, limit int) []listAddress {
 	return to
 }
 
-// skipQuoted returns where a quoted string or a comment ends.
+// skipQuoted returns the end of the quoted string or comment that begins at i.
 func skipQuoted(value string, i int) int {
 	closing := value[i]
 	if closing == '(' {
@@ -349,8 +355,8 @@ func isAddressOctet(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(".-_+=!#$%&'*/?^`{|}~", c) >= 0
 }
 
-// lower appends a field's name in lower case. It returns false if the name is too long
-// to matter.
+// lower appends a field's name in lower case. It returns false if the name is longer than the
+// capacity of to, so that it cannot be evidence.
 func lower(to []byte, name string) ([]byte, bool) {
 	if len(name) > cap(to) {
 		return nil, false
@@ -369,7 +375,7 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// isCount reports whether value is a number that may count posts, alone or after the
+// isCount reports whether value can be the number of a post: a number alone, or a number after the
 // name of a list.
 func isCount(value string) bool {
 	words := strings.Fields(value[:min(len(value), maxAddressText)])

@@ -8,27 +8,26 @@ import (
 	"sekimori/internal/slots"
 )
 
-// How many lookups of each purpose may be under way, by all messages together.
-// The sum is less than the sockets of the resolver (512): lookups that no message
-// waits for need sockets as well. An answer at hand takes no slot.
+// These constants say how many lookups of each purpose may run at the same time, for all messages
+// together. Their sum is less than the 512 sockets of the resolver, because lookups that no message
+// waits for need sockets as well. An answer at hand (see [dns.Resolver].Peek) takes no slot.
 //
-// A client network never holds more of these slots than it leaves to others, so
-// that one network alone gets half of them. See package slots.
+// A client network may take one of these slots only while it holds fewer slots than are free. One
+// network alone therefore gets half of them. See package slots.
 const (
-	maxClientLookups = 224 // iprev and SPF, for the client's address and names
+	maxClientLookups = 224 // iprev and SPF: lookups of the client's address and names
 	maxPolicyLookups = 64  // DMARC records
-	maxAuthorLookups = 96  // keys of the author's organization, which decide DMARC
-	maxKeyLookups    = 64  // other keys of DKIM
-	maxChainLookups  = 32  // keys of ARC
+	maxAuthorLookups = 96  // DKIM keys of the author's organization, which decide DMARC
+	maxKeyLookups    = 64  // other DKIM keys
+	maxChainLookups  = 32  // ARC keys
 )
 
-// How many lookups of one purpose one message or connection may have under way,
-// and how many may be under way for one organization. An organization's limit is
-// shared by all who write in its name: the sender chooses the author's domain, and
-// chooses the names of keys too.
+// These constants say how many lookups of one purpose may run at the same time for one message or
+// connection, and for one organization. All messages that name an organization share its limit. A
+// sender can name any organization, in the author's domain and in the names of keys.
 const (
 	maxMessageLookups      = 8
-	maxChainKeys           = 4 // of a message
+	maxChainKeys           = 4 // ARC keys of one message
 	maxOrganizationLookups = 8
 	maxSealerLookups       = 4
 )
@@ -39,18 +38,18 @@ type purpose uint8
 const (
 	forClient purpose = iota // iprev, SPF
 	forPolicy                // DMARC
-	forAuthor                // a key of the author's organization
-	forKey                   // another key of a signature
+	forAuthor                // DKIM: a key of the author's organization
+	forKey                   // DKIM: another key
 	forChain                 // a key of ARC
 	purposes
 )
 
-// lookupSlots are the slots that the lookups of all messages take, by purpose.
+// lookupSlots holds the slots that the lookups of all messages take, by purpose.
 type lookupSlots struct {
 	lock          slots.Lock
 	all           [purposes]*slots.Pool
-	messages      [purposes]*slots.Family // a pool for each stage of a message
-	organizations [purposes]*slots.Family // nil: whose names are asked for does not matter
+	messages      [purposes]*slots.Family // each has one pool for each stage of a message
+	organizations [purposes]*slots.Family // nil for a purpose without limits on organizations
 }
 
 func newLookupSlots() *lookupSlots {
@@ -70,8 +69,8 @@ func newLookupSlots() *lookupSlots {
 	return l
 }
 
-// network returns the addresses that count as one client. A customer of a provider
-// usually has at most a /24 of IPv4, and a /48 of IPv6 (RFC 6177).
+// network returns the network of a client, whose addresses count as one client. A customer of a
+// provider usually has at most a /24 of IPv4 and a /48 of IPv6 (RFC 6177).
 func network(client netip.Addr) netip.Prefix {
 	client = client.Unmap()
 	bits := 48
@@ -82,9 +81,9 @@ func network(client netip.Addr) netip.Prefix {
 	return p
 }
 
-// organization returns the domain whose slots a lookup of name takes: the registered
-// domain, whose owner decides which names exist below it. DMARC's Organizational
-// Domain is not used, because finding it takes lookups.
+// organization returns the domain whose slots a lookup of name takes. It is the registered domain,
+// because its owner decides which names exist below it. DMARC's Organizational Domain is not used,
+// because finding it takes lookups.
 func organization(name dns.Name) dns.Name {
 	if owner := suffix.Owner(name); owner != "" {
 		return owner

@@ -1,5 +1,5 @@
-// Package msgauth runs the evaluators over one message's life and gathers what
-// they found in an [Evaluation].
+// Package msgauth runs the evaluators while a message arrives, and collects their results in an
+// [Evaluation].
 //
 // The daemon makes one [Verifier]. The Verifier makes a [Connection] for each SMTP
 // connection, which starts iprev and the SPF check of HELO. The Connection makes a
@@ -21,27 +21,29 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Options are what an operator can set. The zero value is usable.
+// Options are the settings of a Verifier. The zero value is usable.
 type Options struct {
-	// Budget bounds how long a stage in the background may wait for DNS, and, counted
-	// anew, how long the end of the message may wait. 0 means DefaultBudget.
+	// Budget bounds the waiting for DNS, once for each stage that runs in the background, and once
+	// more for the end of the message: Finish may wait this long, counted from its call. 0 means
+	// DefaultBudget.
 	Budget time.Duration
 	DKIM   dkim.Options
 	DMARC  dmarc.Options
-	// Receiver is this host's name, SPF's %{r}.
+	// Receiver is this host's name, the value of SPF's macro %{r}.
 	Receiver dns.Name
-	// Grace is how long a message waits, once DMARC's result is certain, for
-	// results that are only shown. The SPF check of HELO is always one of them.
-	// If DMARC passes, so are the other identifiers, their alignment, and iprev.
-	// A result that does not come in time is a temporary error, and no other
-	// result changes. An ARC chain is not cut short, because without its keys
-	// it would be called failed. 0 means DefaultGrace; less than 0 is no time.
+	// Grace is how long a message waits for results that are only shown, once DMARC's result is
+	// certain. The SPF check of HELO is always only shown. If DMARC passes, so are the other
+	// identifiers, their alignment, and iprev. A result that does not come in time is a temporary
+	// error, and no other result changes. The grace does not apply to ARC, because a chain whose
+	// keys are missing would be reported as failed. 0 means DefaultGrace; a negative value means no
+	// time.
 	Grace time.Duration
-	// LookAhead asks questions at once that otherwise follow each other: all names
-	// of a DMARC tree walk, and the address of the name that the client gives
-	// itself, together with the name of its address. It changes no result.
+	// LookAhead starts lookups early that would otherwise run one after the other: all names of a
+	// DMARC tree walk at the same time, and the address of the client's probable name together with
+	// the PTR record of its address. It changes no result.
 	LookAhead bool
-	// Now is the wall clock, used only for x=, t= and %{t}. Default time.Now.
+	// Now is the wall clock. It is used only for x=, t=, %{t} and Evaluation.Time. Default
+	// time.Now.
 	Now func() time.Time
 }
 
@@ -59,8 +61,8 @@ type Verifier struct {
 	o        Options
 }
 
-// NewVerifier returns a Verifier that asks r. A stage whose answers r has at hand
-// runs at once instead of in the background.
+// NewVerifier returns a Verifier that asks r. If Peek of r finds all answers of a stage, the stage
+// runs in the caller's goroutine, else in the background.
 func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	if o.Budget <= 0 {
 		o.Budget = DefaultBudget
@@ -79,18 +81,17 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 	return &Verifier{resolver: r, slots: newLookupSlots(), answers: answers, o: o}
 }
 
-// Session is what is known of the SMTP client (one connection).
+// Session holds what is known about the SMTP client of one connection.
 type Session struct {
-	Client     netip.Addr `json:"client_ip,omitzero"` // invalid if the MTA did not know it
+	Client     netip.Addr `json:"client_ip,omitzero"` // not valid if the MTA did not know it
 	ClientName string     `json:"client_name,omitempty"`
 	HELO       string     `json:"helo,omitempty"`
 	TLSVersion string     `json:"tls_version,omitempty"`
 	// Authenticated is the SASL login name, "" if the client did not log in.
 	Authenticated string `json:"authenticated,omitempty"`
-	// NoLeadingSpace is true if the MTA does not say which white space followed
-	// the colon of a header field. One space is assumed then, so a signature with
-	// simple canonicalization of the header (RFC 6376 §3.4.1) may not match
-	// although it is good.
+	// NoLeadingSpace is true if the MTA does not say which white space followed the colon of a
+	// header field. One space is then assumed. A good signature with simple canonicalization of the
+	// header (RFC 6376 §3.4.1) may then not match.
 	NoLeadingSpace bool `json:"no_leading_space,omitempty"`
 }
 
@@ -99,19 +100,19 @@ type Session struct {
 // such a client.
 func (s Session) Unknown() bool { return !s.Client.IsValid() || spf.PrivateClient(s.Client) }
 
-// Envelope is what is known of the transaction (one message).
+// Envelope holds what is known about the transaction of one message.
 type Envelope struct {
 	QueueID    string   `json:"queue_id,omitempty"`
 	MailFrom   string   `json:"mail_from"`          // as typed by the client
 	SMTPUTF8   bool     `json:"smtputf8,omitempty"` // the client declared it internationalized (RFC 6531)
 	Recipients []string `json:"recipients,omitempty"`
-	Size       int64    `json:"size"` // octets of header and body as seen here
+	Size       int64    `json:"size"` // octets of header and body as received from the MTA
 }
 
 // maxReserve bounds the time that reserve returns.
 const maxReserve = 2 * time.Second
 
-// reserve returns the part of the budget that is kept for the alignment, which comes
-// after the identifiers. Without it, a sender whose keys never come could use up the
-// budget, and DMARC would end as a temporary error although the policy is known.
+// reserve returns the part of the budget that is kept for DMARC's alignment, which comes after the
+// identifiers. Without it, a sender whose keys never come could use up the budget, and DMARC would
+// end as a temporary error although the policy is known.
 func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve) }

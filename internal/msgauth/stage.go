@@ -11,37 +11,37 @@ import (
 	"sekimori/internal/slots"
 )
 
-// stage is one mechanism at work for a message or a connection, and the Resolver
-// of its evaluator. It counts the lookups and bounds their number, and each lookup
-// waits for a slot among the lookups of others. Call setUp before use.
+// stage is the evaluation of one mechanism for one message or one connection. It is also the
+// Resolver of the evaluator: it counts the lookups, bounds their number, and makes each lookup wait
+// for a slot (see lookupSlots). Call setUp before use.
 type stage struct {
 	kind   *stageKind
 	c      *Connection
-	author dns.Name // the Author Domain; "" for the stages of a client
+	author dns.Name // the Author Domain; "" for SPF, iprev and ARC
 
-	used    atomic.Int64 // questions, those that were refused included
-	refused atomic.Int64 // questions that the limit or the message's time left without an answer
-	noRoom  atomic.Int32 // those among them that had to wait for a slot
-	busy    atomic.Int64 // nanoseconds in lookups, summed over concurrent ones
-	queued  atomic.Bool  // a lookup had to wait for a slot that others held
+	used    atomic.Int64 // lookups, including those in refused
+	refused atomic.Int64 // lookups that failed because of the limit, or because the message's time ran out
+	noRoom  atomic.Int32 // lookups in refused that failed with KindBudget because time ran out after queued was set
+	busy    atomic.Int64 // nanoseconds in lookups, summed over all lookups
+	queued  atomic.Bool  // a lookup of this stage had to wait for a slot that other messages held
 
 	mu sync.Mutex
-	// kept are the answers that the first run found before it missed one. They
-	// are counted already, and are given out before anything is asked.
+	// kept holds the answers that the first run found before one was missing. They are already
+	// counted in used. Lookup and Peek return them before they ask the resolver.
 	kept []dns.Answer
 
-	elapsed    time.Duration // set when the evaluator has ended
+	elapsed    time.Duration // time from begin to end of the evaluator; set when it has ended
 	operations float64       // see [Cost]
 }
 
-// setUp makes s ready. author is the domain of a message's author, "" for the
-// stages of a client.
+// setUp makes s ready for use. author is the Author Domain of the message, "" for the stages that
+// do not need it.
 func (s *stage) setUp(c *Connection, i stageIndex, author dns.Name) {
 	s.kind, s.c, s.author = &stages[i], c, author
 }
 
-// Lookup implements [dns.Resolver]. Past the number of lookups it fails with
-// KindBudget and asks nothing.
+// Lookup implements [dns.Resolver]. Above the maximum number of lookups, it fails with KindBudget
+// and does not ask the resolver.
 func (s *stage) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	if a, ok := s.takeKept(name, typ); ok {
 		return a, nil
@@ -63,8 +63,8 @@ func (s *stage) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 			return answer, err
 		}
 	}
-	// The message's time ran out, not the server's: an answer that came too late
-	// for this message says nothing about the server.
+	// The message's time ran out. The error must not blame the server, whose answer may only have
+	// come too late for this message.
 	failed := s.outOfTime(ctx.Err(), name, typ)
 	if failed.Kind == dns.KindBudget {
 		s.noRoom.Add(1)
@@ -80,9 +80,9 @@ func (s *stage) outOfTime(err error, name dns.Name, typ dns.Type) *dns.Error {
 	return failed
 }
 
-// Peek implements [dns.Resolver]. An answer at hand takes no slot and counts as a
-// lookup that took no time. Past the number of lookups nothing is at hand; Lookup
-// then counts the refusal.
+// Peek implements [dns.Resolver]. An answer at hand takes no slot and counts as a lookup that took
+// no time. Above the maximum number of lookups Peek returns false, and the Lookup that follows
+// counts the refusal.
 func (s *stage) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	if a, ok := s.takeKept(name, typ); ok {
 		return a, true
@@ -105,14 +105,14 @@ func (s *stage) Expect(ctx context.Context, name dns.Name, typ dns.Type) bool {
 // Queued implements [dns.Resolver].
 func (s *stage) Queued() bool { return s.queued.Load() }
 
-// keep stores answers that are given out before anything is asked.
+// keep stores answers that Lookup and Peek return before they ask the resolver.
 func (s *stage) keep(answers []dns.Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept = answers
 }
 
-// takeKept gives out one of the answers that keep stored.
+// takeKept removes and returns one of the answers that keep stored.
 func (s *stage) takeKept(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,9 +125,10 @@ func (s *stage) takeKept(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return dns.Answer{}, false
 }
 
-// takeSlot waits for a slot, and returns nil if ctx ends first. A message waits
-// for one of its own first, so that it holds no place in a queue that it could not
-// use, and for one of the organization before one of all.
+// takeSlot waits for a slot in each pool: first in the pool of the message, then in the pool of the
+// organization, last in the pool of all messages. In this order, a lookup that still lacks a slot
+// of its message does not stand in the queue of a shared pool. takeSlot returns nil if ctx ends
+// first.
 func (s *stage) takeSlot(ctx context.Context, name dns.Name) *slots.Slot {
 	what, owner := s.kind.purpose(s.author, name)
 	shared, network := s.c.v.slots, network(s.c.client.Client)
@@ -138,7 +139,8 @@ func (s *stage) takeSlot(ctx context.Context, name dns.Name) *slots.Slot {
 	return shared.lock.Take(ctx, network, &s.queued, message, all)
 }
 
-// ahead returns the Resolver for an evaluator that asks through s.
+// ahead returns the Resolver for the evaluator: s itself, or with Options.LookAhead a [dns.Ahead]
+// in front of s.
 func (s *stage) ahead() dns.Resolver {
 	if s.c.v.o.LookAhead {
 		return dns.NewAhead(s)

@@ -6,7 +6,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Mechanism names what a stage evaluates. The words are those of the metrics.
+// Mechanism is the name of a mechanism that a stage evaluates. The metrics use the same words.
 type Mechanism string
 
 // The mechanisms. Each has an entry in stages.
@@ -26,21 +26,21 @@ func Mechanisms() (all []Mechanism) {
 	return all
 }
 
-// stageKind is what all stages of one mechanism have in common.
+// stageKind holds what all stages of one mechanism have in common.
 type stageKind struct {
 	mechanism Mechanism
-	// maxLookups is how many questions one stage may ask, whatever the limits of
-	// the evaluator add up to.
+	// maxLookups is how many lookups one stage may make. It applies beside the limits that the
+	// evaluator has of its own.
 	maxLookups int
-	// purpose says what the lookup of a name is for, and which organization's
-	// slots it takes: that of the author or that of the name.
+	// purpose returns what the lookup of a name is for, and whose slots it takes: those of the
+	// author's organization, those of the name's organization, or with "" those of no organization.
 	purpose func(author, name dns.Name) (what purpose, organization dns.Name)
-	// cost returns what the mechanism cost a message. ok is false if it was
-	// counted with an earlier message of the connection.
+	// cost returns the cost of the mechanism for a message. ok is false if an earlier message of
+	// the connection has already counted it.
 	cost func(m *Verification) (c Cost, ok bool)
 }
 
-// stageIndex is a place in stages.
+// stageIndex is an index in stages.
 type stageIndex int
 
 const (
@@ -91,14 +91,14 @@ const _ = uint(len(stages) - int(stageCount))
 
 // The limits on the lookups of one stage.
 const (
-	maxSPFLookups   = 150 // 10 terms of up to 10 names each (RFC 7208 §4.6.4), for HELO and MAIL FROM apart
+	maxSPFLookups   = 150 // 10 terms of up to 10 names each (RFC 7208 §4.6.4); HELO and MAIL FROM have a stage each
 	maxDKIMLookups  = 64
-	maxDMARCLookups = 96 // a walk is at most 8 queries (RFC 9989 §4.10), for the author and 10 identifiers
+	maxDMARCLookups = 96 // a tree walk takes at most 8 queries (RFC 9989 §4.10); one for the author, 10 for identifiers
 	maxARCLookups   = 102
 	maxIPRevLookups = 24
 )
 
-// purposeOfKey tells a key of the author's organization from other keys.
+// purposeOfKey distinguishes the keys of the author's organization from other keys.
 func purposeOfKey(author, name dns.Name) (purpose, dns.Name) {
 	if owner := organization(author); owner != "" && name.Under(owner) {
 		return forAuthor, owner
@@ -106,9 +106,9 @@ func purposeOfKey(author, name dns.Name) (purpose, dns.Name) {
 	return forKey, organization(name)
 }
 
-// costOfSPF returns the cost of both identities. The lookups of HELO count with the
-// connection's first message. The time is that of MAIL FROM alone, because the two
-// checks overlap.
+// costOfSPF returns the cost of the SPF checks of HELO and MAIL FROM. The lookups of HELO count
+// with the first message of the connection. Elapsed is the time of the MAIL FROM check alone,
+// because the two checks overlap.
 func (m *Verification) costOfSPF() (Cost, bool) {
 	c := m.mailFrom.cost()
 	if m.countsConnection && m.c.helo != nil {
@@ -133,7 +133,7 @@ func (m *Verification) account(e *Evaluation) {
 	}
 }
 
-// cost returns what the stage cost so far, elapsed being its time.
+// cost returns the cost of the stage so far. elapsed is the time that it took.
 func (s *stage) cost(elapsed time.Duration) Cost {
 	return Cost{
 		Lookups: int(s.used.Load()), Exceeded: int(s.refused.Load()), NoRoom: int(s.noRoom.Load()),
@@ -141,7 +141,7 @@ func (s *stage) cost(elapsed time.Duration) Cost {
 	}
 }
 
-// cost returns what the task cost so far.
+// cost returns the cost of the task so far.
 func (t *task[T]) cost() Cost {
 	if t.ended() {
 		return t.stage.cost(t.elapsed)

@@ -9,33 +9,31 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Panic is a panic in a stage. It costs the message the result of that stage; the
-// process goes on.
+// Panic is a panic in a stage. The message loses the result of that stage; the process continues.
 type Panic struct {
 	Component Mechanism `json:"component"`
 	Value     string    `json:"value"`
 	Stack     string    `json:"-"`
 }
 
-// task is a stage whose evaluator runs as a whole, here or in the background. Its
-// zero value is a task that ended without a result.
+// task is a stage whose evaluator is one function call. The call runs in the caller's goroutine or
+// in the background. The zero value is a task that has ended without a result.
 type task[T any] struct {
 	stage
 	begin    time.Time
 	firstRun firstRun
-	done     chan struct{} // nil: it ended where it began
+	done     chan struct{} // closed at the end; nil if the evaluator did not run in the background
 	value    T
 	panic    *Panic
-	noted    bool // the panic is in an Evaluation
+	noted    bool // the panic was added to an Evaluation
 }
 
-// evaluator is what a task does: a function of an evaluator package with its
-// arguments.
+// evaluator is the function that a task runs: a call of an evaluator package with its arguments.
 type evaluator[T any] func(context.Context, dns.Resolver) T
 
-// start runs f. If every answer is at hand, as for most messages, f runs in this
-// goroutine and costs no other goroutine, stack or timer. Otherwise f runs again
-// from its beginning in the background and asks r, which asks through the stage.
+// start runs f. If every answer is at hand, as for most messages, f runs in this goroutine, and no
+// other goroutine, stack or timer is needed. Otherwise start discards that run and runs f again
+// from its beginning in the background, with the resolver r. r must ask through the stage.
 func (t *task[T]) start(ctx context.Context, r dns.Resolver, f evaluator[T]) {
 	t.begin = time.Now()
 	buffers := t.c.v.answers
@@ -71,17 +69,17 @@ func (t *task[T]) run(ctx context.Context, r dns.Resolver, f evaluator[T]) {
 	t.value = f(ctx, r)
 }
 
-// firstRun is the Resolver of a task's first run, which asks nothing. The first
-// question whose answer is not at hand makes the run void.
+// firstRun is the Resolver of a task's first run. It only returns answers that are at hand. When
+// the first answer is missing, it sets missed, and the result of the run is discarded.
 type firstRun struct {
-	dns.LookupOnly // its Lookup gives what Peek of the stage has
+	dns.LookupOnly // only Lookup is implemented; it calls Peek of the stage
 	stage          *stage
 	found          []dns.Answer
 	missed         bool
 }
 
-// errMissed ends a run that is void. The result of that run is dropped, so nothing
-// shows this error.
+// errMissed is what Lookup returns from the first missing answer on. The result of that run is
+// discarded, so this error is never shown.
 var errMissed = &dns.Error{Kind: dns.KindCanceled}
 
 // Lookup implements [dns.Resolver].
@@ -96,7 +94,7 @@ func (r *firstRun) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.A
 	return dns.Answer{}, errMissed
 }
 
-// ended reports whether the task is over.
+// ended reports whether the task has ended.
 func (t *task[T]) ended() bool {
 	if t.done == nil {
 		return true
@@ -112,7 +110,7 @@ func (t *task[T]) ended() bool {
 // panicked reports whether the task ended by a panic.
 func (t *task[T]) panicked() bool { return t.ended() && t.panic != nil }
 
-// ending returns a channel that is closed when the task ends; nil if it has ended.
+// ending returns a channel that is closed when the task ends, or nil if it has already ended.
 func (t *task[T]) ending() <-chan struct{} {
 	if t.ended() {
 		return nil
@@ -133,14 +131,14 @@ func (t *task[T]) wait(ctx context.Context, e *Evaluation) (value T, ok bool) {
 	if t.panic == nil {
 		return t.value, true
 	}
-	if !t.noted { // each message of a connection waits for the connection's tasks
+	if !t.noted { // every message of a connection waits for the connection's tasks; only the first one records the panic
 		t.noted = true
 		e.Panics = append(e.Panics, *t.panic)
 	}
 	return value, false
 }
 
-// guard runs f in this goroutine. ok is false if f panicked, which is noted in e.
+// guard runs f in this goroutine. If f panics, ok is false and the panic is noted in e.
 func guard[T any](component Mechanism, e *Evaluation, f func() T) (value T, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {

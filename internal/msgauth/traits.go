@@ -31,13 +31,12 @@ func (e *Evaluation) Has(t trait.Trait) bool {
 	return e.Traits.Has(t)
 }
 
-// detector reports whether a message has one trait. It is called at the end of
-// the message, when every other part of e is known. It may look for a key until
-// ctx ends.
+// detector reports whether a message has one trait. It is called at the end of the message, when
+// every other part of e is known. It may look up DKIM keys until ctx ends.
 type detector func(ctx context.Context, m *Verification, e *Evaluation) bool
 
-// detectors has an entry for each trait that a trait.Set holds. Has computes the
-// others.
+// detectors has an entry for each trait that a trait.Set holds. Evaluation.Has computes the other
+// traits from the results.
 var detectors = map[trait.Trait]detector{
 	trait.List: func(_ context.Context, m *Verification, e *Evaluation) bool {
 		return hasListField(m.header) || hasAuthor(e) && isList(m.header, e)
@@ -91,8 +90,8 @@ func (m *Verification) findTraits(ctx context.Context, e *Evaluation) {
 	}
 }
 
-// hasAuthor reports whether the message names an author. Without one, no domain is
-// the author's, and none is a third party's.
+// hasAuthor reports whether the message names an author. Without an author, no domain counts as the
+// author's or as a third party's.
 func hasAuthor(e *Evaluation) bool { return e.From.AuthorDomain != "" }
 
 // isThirdParty reports whether s is a passing signature of a domain that is not
@@ -101,18 +100,17 @@ func isThirdParty(s *dkim.Signature, e *Evaluation) bool {
 	return hasAuthor(e) && s.Result == dkim.Pass && s.Domain != "" && !s.Domain.Under(e.AuthorScope())
 }
 
-// listFields are the fields that mailing list software adds and that direct mail
-// rarely has. List-Unsubscribe is not among them, because every newsletter has it.
+// listFields are the fields that mailing list software adds and that direct mail rarely has.
+// List-Unsubscribe is not among them, because newsletters have it too.
 var listFields = []string{"List-Id", "List-Post", "Mailing-List", "X-Mailing-List", "X-BeenThere"}
 
 var forwardFields = []string{
 	"Resent-From", "Resent-Sender", "Resent-To", // RFC 5322 §3.6.6
-	"X-Forwarded-To", "X-Forwarded-For", // large mailbox providers
+	"X-Forwarded-To", "X-Forwarded-For", // written by large mailbox providers
 	"X-Original-To", "Delivered-To", // written on delivery, so the message was delivered before
 }
 
-// hasListField reports whether a field says by its name, or by its precedence,
-// that the message came through a list.
+// hasListField reports whether the message has one of listFields, or "Precedence: list".
 func hasListField(h message.Header) bool {
 	return hasPrecedence(h, "list") || slices.ContainsFunc(h, func(f message.Field) bool { return isAny(f, listFields) })
 }
@@ -139,20 +137,19 @@ func isAny(f message.Field, names []string) bool {
 	return false
 }
 
-// rewritten reports whether a list put its own address into From, as lists do for
-// authors whose policy forbids the original: "Ann via Gardeners"
-// <gardeners@lists.example>.
+// rewritten reports whether a display name in From contains " via ", as in "Ann via Gardeners"
+// <gardeners@lists.example>. Lists write such a name when they replace the author's address by
+// their own, because the author's policy forbids the original.
 func rewritten(from author.From) bool {
 	return slices.ContainsFunc(from.Mailboxes, func(m author.Mailbox) bool {
 		return strings.Contains(strings.ToLower(m.DisplayName), " via ")
 	})
 }
 
-// maxListDomains bounds the names that are read from List-* fields. A list has one.
+// maxListDomains bounds the names that are read from List-Id and List-Post. A real list has one.
 const maxListDomains = 4
 
-// listDomains returns the domains that List-Id (RFC 2919 §2) and List-Post
-// (RFC 2369 §3.4) name.
+// listDomains returns the domains that List-Id (RFC 2919 §2) and List-Post (RFC 2369 §3.4) contain.
 func listDomains(h message.Header) []dns.Name {
 	var out []dns.Name
 	for _, f := range h {
@@ -176,9 +173,9 @@ func listDomains(h message.Header) []dns.Name {
 	return out
 }
 
-// IsBroken reports whether r is the reason of a signature whose key is published, but
-// which does not cover the message as it came. The message was changed on the way, or
-// text was appended after l=, or the MTA removed, cut off or hides a signed part.
+// IsBroken reports whether r is the reason of a signature whose key is published, but which does
+// not match the message as received: the message was changed on the way, text was appended after
+// the part that l= covers, or the MTA removed, cut off or hides a signed part.
 func IsBroken(r dkim.Reason) bool {
 	switch r {
 	case dkim.ReasonBodyHash, dkim.ReasonSignature, dkim.ReasonNotVerifiable, dkim.ReasonBodyLength,
@@ -188,17 +185,17 @@ func IsBroken(r dkim.Reason) bool {
 	return false
 }
 
-// digest identifies a message by fields that its author wrote and that are the same
-// on every host.
+// digest identifies a message by fields that its author wrote. Relays do not change these fields,
+// so the digest is the same on every host.
 func digest(h message.Header) string {
-	var buffer [512]byte // for most messages
+	var buffer [512]byte // large enough for most messages
 	octets := buffer[:0]
 	for _, name := range []string{"From", "Date", "Message-ID"} {
 		for value := range h.All(name) {
 			octets = append(append(octets, value...), 0)
 		}
 	}
-	const size = 16 // octets; a collision does no harm, because no decision depends on the digest
+	const size = 16 // octets; a collision is harmless, because no decision depends on the digest
 	sum := sha256.Sum256(octets)
 	return hex.EncodeToString(sum[:size])
 }

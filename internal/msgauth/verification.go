@@ -27,9 +27,9 @@ type Connection struct {
 	iprev       task[iprev.Result]
 	iprevBudget budget
 	iprevAsks   dns.Resolver
-	named       bool      // a name of the client was announced to iprevAsks
+	named       bool      // expectName has announced a name to iprevAsks
 	helo        *greeting // nil before HELO
-	counted     bool      // the lookups of the connection were counted with a message
+	counted     bool      // the lookups of the connection are already counted with a message
 }
 
 // greeting is the check of one HELO name.
@@ -38,8 +38,8 @@ type greeting struct {
 	budget budget
 }
 
-// Connect begins a connection and starts iprev, which depends on the client alone.
-// Close must be called.
+// Connect begins a connection and starts iprev, which needs only the client's address. Close must
+// be called.
 func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Connection{v: v, ctx: ctx, cancel: cancel, client: s}
@@ -48,8 +48,8 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	c.iprevBudget.begin(ctx, v.o.Budget)
 	c.iprev.start(&c.iprevBudget, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
 		if spf.PrivateClient(s.Client) {
-			// The reverse zone of such an address belongs to the site, if to anyone,
-			// so it says nothing about the sender.
+			// The reverse zone of a private address belongs to the site, if it exists at all, and
+			// says nothing about the sender.
 			return iprev.Result{Status: iprev.PermError, IP: s.Client.Unmap().WithZone(""), Problem: "the client's address is not one of the Internet"}
 		}
 		return iprev.Check(ctx, r, s.Client)
@@ -58,28 +58,29 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	return c
 }
 
-// expectName announces the lookup of the client's probable name, which iprev makes if
-// the PTR record has that name. host is the name that the MTA found, else HELO.
+// expectName announces the address lookup of the client's probable name to the resolver of iprev.
+// iprev needs this lookup if the PTR record has that name. host is the name that the MTA found, or
+// the HELO name.
 func (c *Connection) expectName(host string) {
 	name, err := dns.ParseHostname(host)
 	if err != nil || c.client.Unknown() || c.iprev.ended() || c.named {
 		return
 	}
-	c.named = true // only once, because a client may greet a thousand times
+	c.named = true // only once, because a client may send HELO a thousand times
 	c.iprevAsks.Expect(&c.iprevBudget, name, iprev.AddressType(c.client.Client))
 }
 
-// Helo records the client's HELO name and begins its SPF check. A client may greet
-// again (RFC 5321 §4.1.4, for example after STARTTLS); the last name counts.
+// Helo records the client's HELO name and begins its SPF check. A client may send HELO again, for
+// example after STARTTLS (RFC 5321 §4.1.4); the last name counts.
 func (c *Connection) Helo(name string) {
 	if c.helo != nil {
 		if name == c.client.HELO {
 			return
 		}
-		c.helo.budget.end() // only one check runs, because a client may greet a thousand times
+		c.helo.budget.end() // only one check may run, because a client may send HELO a thousand times
 	}
 	c.client.HELO = name
-	g := &greeting{} // a new one, because the check of the last name may still run
+	g := &greeting{} // a new value, because the check of the previous name may still run
 	c.helo = g
 	g.setUp(c, spfStage, "")
 	g.budget.begin(c.ctx, c.v.o.Budget)
@@ -97,18 +98,17 @@ func (c *Connection) args(mailFrom string) spf.Args {
 	return spf.Args{IP: c.client.Client, InternetOnly: true, HELO: c.client.HELO, MailFrom: mailFrom, Receiver: c.v.o.Receiver, Now: c.v.o.Now()}
 }
 
-// Verification is one message under way. Its methods are called from one
-// goroutine, in the order of the message.
+// Verification is the evaluation of one message. Its methods are called from one goroutine, in the
+// order in which the message arrives.
 type Verification struct {
 	c       *Connection
 	session Session
 	size    int64
 	path    mailaddr.Path
 
-	// mailBudget bounds the stage that begins at MAIL, headerBudget those that begin
-	// at the end of the header. endBudget bounds all waiting at the end of the
-	// message, identifiers the waiting for identifiers, and shown the waiting for
-	// results that are only shown.
+	// mailBudget bounds the stage that begins at MAIL. headerBudget bounds the stages that begin at
+	// the end of the header. endBudget bounds all waiting in Finish. Within endBudget, identifiers
+	// bounds the waiting for identifiers, and shown the waiting for results that are only shown.
 	mailBudget, headerBudget, endBudget, identifiers, shown budget
 
 	mailFrom task[spf.Check]
@@ -127,9 +127,9 @@ type Verification struct {
 	countsConnection    bool // the lookups of the connection count with this message
 }
 
-// Begin starts a message at MAIL, and the SPF check of its return path. s holds the
-// facts about the client that are known by now; its address and HELO name are taken
-// from the connection. Close must be called.
+// Begin starts the evaluation of a message at MAIL, with the SPF check of the return path. s holds
+// what is known about the client by now, except its address and HELO name, which Begin takes from
+// the connection. Close must be called.
 func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	s.Client, s.HELO = c.client.Client, c.client.HELO
 	m := &Verification{c: c, session: s}
@@ -151,7 +151,7 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	return m
 }
 
-// EndOfHeader parses the header and starts every lookup that follows from it.
+// EndOfHeader parses the header and starts the lookups that it makes necessary.
 func (m *Verification) EndOfHeader(h message.Header) {
 	for _, f := range h {
 		m.size += int64(len(f.Name) + len(":") + len(f.Value) + len("\r\n"))
@@ -176,8 +176,8 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	o.LeadingSpaceUnknown = m.session.NoLeadingSpace
 	m.dkim = dkim.NewVerifier(h, o)
 	m.dkim.Start(&m.headerBudget, &m.dkimStage)
-	// ARC shares the index of the header, the hashes of the body, and the keys that
-	// DKIM has asked for.
+	// ARC shares with DKIM the index of the header, the hashes of the body, and the keys that DKIM
+	// has already asked for.
 	m.arc = arc.NewVerifier(m.dkim.Message(), o)
 	m.arc.Start(&m.headerBudget, &m.arcStage)
 	if m.fromErr == nil && from.AuthorDomain != "" {
@@ -191,8 +191,8 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	m.headerSeen = true
 }
 
-// returnPath returns the value that MTAs write into Return-Path for a sender, "" if
-// the sender is not known.
+// returnPath returns the value that MTAs write into Return-Path for a sender. It returns "" if the
+// sender is not known.
 func returnPath(p mailaddr.Path) string {
 	switch {
 	case p.Null:
@@ -203,7 +203,7 @@ func returnPath(p mailaddr.Path) string {
 	return "<" + p.Local + "@" + p.DomainRaw + ">"
 }
 
-// Write takes the next octets of the body, as received and in chunks of any size.
+// Write takes the next octets of the body as received. The chunks may have any size.
 func (m *Verification) Write(p []byte) (int, error) {
 	m.size += int64(len(p))
 	if !m.headerSeen {
@@ -212,9 +212,9 @@ func (m *Verification) Write(p []byte) (int, error) {
 	return m.dkim.Write(p)
 }
 
-// Finish waits for the stages still under way, no longer than the budget, and returns
-// every fact. Call it once. envelope is that of Begin with the facts that became
-// known since, such as recipients and queue id.
+// Finish waits for the stages that still run, but no longer than the budget, and returns every
+// fact. Call it once. envelope is the Envelope of Begin with everything that became known since,
+// such as recipients and queue id.
 func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluation {
 	if !m.headerSeen {
 		m.EndOfHeader(nil)
@@ -239,17 +239,17 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 		keys, alignment = &m.shown, &m.shown
 	}
 	e.DKIM = m.finishDKIM(keys, e)
-	// The chain gets the time of the identifiers: without its keys it would be called
-	// failed, and that must not be said of a chain that was not waited for.
+	// ARC may wait as long as the identifiers, even if DMARC's result is certain: a chain whose
+	// keys are missing would be reported as failed.
 	e.ARC = m.finishARC(&m.identifiers, e)
 	e.MailFrom = m.waitMailFrom(keys, e)
 	e.DMARC = m.evaluateDMARC(alignment, e)
 	if !decided {
 		m.shown.begin(&m.endBudget, v.o.Grace)
 	}
-	// If DMARC passes, no verdict depends on the rest. If it does not, iprev matters: a
-	// client's name may be that of a known forwarder, and a name that does not point
-	// back is a sign of a spoof. Rules may ask for both.
+	// If DMARC passes, no verdict depends on iprev and the traits. If it does not pass, iprev
+	// matters: the client's name may be that of a known forwarder, and a name that does not point
+	// back to the client is a sign of a spoof. Rules may ask for both.
 	rest := &m.endBudget
 	if e.DMARC.Result == dmarc.ResultPass {
 		rest = &m.shown
