@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/message"
 )
 
-// TestAuthorHost: a host with a name of its own in the author's domain is the author's.
-// A name made of the address or of the kind of line belongs to a customer.
+// TestAuthorHost: a host below the author's domain is the author's if it has a name of its own. A
+// name made of the address or of the kind of access line belongs to a customer of the author.
 func TestAuthorHost(t *testing.T) {
 	for _, tt := range []struct {
 		ip, author string
@@ -21,7 +21,8 @@ func TestAuthorHost(t *testing.T) {
 	}{
 		{"192.0.2.70", "host.example", []string{
 			"host.example", "mx1.host.example", "mail.host.example", "a.b.host.example", "mx-out-2.fra.host.example", "smtp7.host.example",
-			"mail.de.host.example", "srv2026.host.example", "mx1.dc5.host.example", "srv1270.host.example", "mx2.dc2.host.example", "xn--mller-kva.host.example", "cafe.host.example", "host7.host.example", "server.host.example",
+			"mail.de.host.example", "srv2026.host.example", "mx1.dc5.host.example", "srv1270.host.example", "mx2.dc2.host.example",
+			"xn--mller-kva.host.example", "cafe.host.example", "host7.host.example", "server.host.example",
 		}, []string{
 			"192-0-2-70.host.example", "192.0.2.70.host.example", "192_0_2_70.host.example", "70.2.0.192.host.example", "host-2-70.host.example",
 			"70-2.dsl.host.example", "h70.host.example", "mx70.host.example", "192000002070.host.example", "002070.host.example", "070.host.example",
@@ -36,15 +37,17 @@ func TestAuthorHost(t *testing.T) {
 			"9.113.0.203.isp.example", "113-9.isp.example", "p1139.isp.example", "9113.isp.example", "a009.isp.example", "cb-00-71-09.isp.example",
 			"203000113009.isp.example", "3405803785.isp.example", "r113.s9.isp.example", "09.isp.example",
 		}},
-		{"203.186.113.10", "isp.example", []string{"mx1.dc2.isp.example", "cb.ba.isp.example", "mail.isp.example"}, []string{"cb-ba-71-a.isp.example", "a.71.ba.cb.isp.example", "cb-ba-71-0a.isp.example"}},
+		{"203.186.113.10", "isp.example", []string{"mx1.dc2.isp.example", "cb.ba.isp.example", "mail.isp.example"},
+			[]string{"cb-ba-71-a.isp.example", "a.71.ba.cb.isp.example", "cb-ba-71-0a.isp.example"}},
 		{"203.10.11.12", "isp.example", []string{"a.b.isp.example"}, []string{"cb-a-b-c.isp.example", "a-b-c.isp.example", "cb-0a-0b-0c.isp.example"}},
 		{"203.9.113.9", "isp.example", []string{"mx9.isp.example"}, []string{"mx9.dc9.isp.example"}},
-		// The Author Domain may be such a name itself.
+		// The Author Domain may itself be the name of a customer's line.
 		{"203.0.113.9", "203-0-113-9.dsl.isp.example", nil, []string{"203-0-113-9.dsl.isp.example", "mail.203-0-113-9.dsl.isp.example"}},
 		{"203.0.113.66", "dyn.example", []string{"mx.dyn.example", "dyn.example"}, []string{"mx.dyn.dyn.example"}},
 		{"192.0.2.1", "host.example", []string{"mx1.host.example", "mail.host.example"}, []string{"mx1.dc2.host.example", "001.host.example"}},
 		{"::ffff:192.0.2.70", "host.example", []string{"mx1.host.example"}, []string{"192-0-2-70.host.example"}},
-		{"2001:db8:0:12::9:3f", "host.example", []string{"mx1.host.example", "mail.host.example", "beef.host.example", "mx12.host.example", "mx1.dc5.host.example", "mx0000.host.example"}, []string{
+		{"2001:db8:0:12::9:3f", "host.example", []string{"mx1.host.example", "mail.host.example", "beef.host.example", "mx12.host.example",
+			"mx1.dc5.host.example", "mx0000.host.example"}, []string{
 			"2001-db8-0-12--9-3f.host.example", "2001-0db8-0000-0012-0000-0000-0009-003f.host.example", "20010db80000001200000000" + "0009003f.host.example",
 			"f.3.0.0.9.0.0.0.0.0.0.0.0.0.0.0.2.1.0.0.0.0.0.0.8.b.d.0.1.0.0.2.host.example", "9-3f.host.example", "h3f.host.example",
 			"0009003f.host.example", "x0db8.host.example", "v6-12-9.host.example", "09003f.host.example", "f30090.host.example", "3f-db8.host.example",
@@ -122,8 +125,8 @@ func TestNotification(t *testing.T) {
 	}
 }
 
-// FuzzAuthorHost: a name that holds the address, in a form that MTAs or providers write,
-// never counts as the author's host.
+// FuzzAuthorHost: isAuthorHost never panics, and carriesAddress recognizes an address that is part
+// of a name, written in one of the forms that MTAs and providers use.
 func FuzzAuthorHost(f *testing.F) {
 	f.Add("mx1", []byte{192, 0, 2, 70})
 	f.Add("a-b.c_d", []byte{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
@@ -140,7 +143,7 @@ func FuzzAuthorHost(f *testing.F) {
 		for _, shown := range []string{plain, reverse, ip.StringExpanded()} {
 			shown = strings.ReplaceAll(shown, ":", "-")
 			if ip.Is6() && strings.Trim(shown, "0-.") == "" {
-				continue // :: shows nothing
+				continue // the address :: is shown only by zeros, which do not count
 			}
 			if r.Name = dns.Name("x." + shown + ".host.example"); carriesAddress(string(r.Name), ip) == false && distinct(ip) {
 				t.Errorf("%s does not show %s", r.Name, ip)
@@ -149,8 +152,8 @@ func FuzzAuthorHost(f *testing.F) {
 	})
 }
 
-// distinct leaves out addresses such as 0.0.0.1 and ::1, whose form in a name looks like
-// the number of a host.
+// distinct reports whether more than two octets of ip are above 9. Other addresses, such as 0.0.0.1
+// and ::1, look like the number of a host when they are part of a name.
 func distinct(ip netip.Addr) bool {
 	n := 0
 	for _, o := range ip.AsSlice() {

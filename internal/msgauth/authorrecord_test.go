@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// brokenZone has an author with a key at s1, and another author whose SPF record is
-// broken.
+// brokenZone returns a zone with the author bank.example, who has keys, and the author
+// broken.example, whose SPF record is broken.
 func brokenZone(t *testing.T) *zone.Zone {
 	t.Helper()
 	key := signer.Record(ed25519.NewKeyFromSeed([]byte("another key of thirty-two octets")).Public())
@@ -34,14 +34,16 @@ evil.example                    TXT "v=spf1 ipv4:192.0.2.1 -all"
 `)
 }
 
-// sig is a well-formed signature of d= by s=, in which tags are replaced.
+// sig returns a well-formed signature of the domain d with the selector s. replaced are pairs of an
+// old and a new text.
 func sig(d, s string, replaced ...string) string {
-	text := fmt.Sprintf("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=%s; h=from:subject; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n", d, s)
+	text := fmt.Sprintf("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=%s; h=from:subject; "+
+		"bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n", d, s)
 	return strings.NewReplacer(replaced...).Replace(text)
 }
 
-// TestAuthorRecordBroken: a mistake counts as the author's own only if the author's key
-// or record is published.
+// TestAuthorRecordBroken: a mistake in a signature or an SPF record counts as the author's own only
+// if the author's key or record is published.
 func TestAuthorRecordBroken(t *testing.T) {
 	v := NewVerifier(brokenZone(t), Options{})
 	const bank, broken = "bank.example", "broken.example"
@@ -49,37 +51,37 @@ func TestAuthorRecordBroken(t *testing.T) {
 		why, author, from, header string
 		want                      bool
 	}{
-		{"nothing of the author's", bank, "<x@other.example>", "", false},
+		{"no signature, and the SPF record of another domain", bank, "<x@other.example>", "", false},
 		{"an unknown algorithm", bank, "<x@other.example>", sig(bank, "s1", "ed25519-sha256", "rsa-sha512"), true},
 		{"SHA-1", bank, "<x@other.example>", sig(bank, "s1", "ed25519-sha256", "rsa-sha1"), true},
 		{"another version", bank, "<x@other.example>", sig(bank, "s1", "v=1", "v=2"), true},
 		{"no bh=", bank, "<x@other.example>", sig(bank, "s1", " bh=", " zz="), true},
 		{"From is not signed", bank, "<x@other.example>", sig(bank, "s1", "from:subject", "subject"), true},
 		{"another canonicalization", bank, "<x@other.example>", sig(bank, "s1", "relaxed/relaxed", "nowsp"), true},
-		{"a query nobody knows", bank, "<x@other.example>", sig(bank, "s1", " h=", " q=http; h="), true},
-		{"b= is no base64", bank, "<x@other.example>", sig(bank, "s1", "b=AAAA", "b=*"), true},
+		{"an unknown q=", bank, "<x@other.example>", sig(bank, "s1", " h=", " q=http; h="), true},
+		{"b= is not valid base64", bank, "<x@other.example>", sig(bank, "s1", "b=AAAA", "b=*"), true},
 		{"i= outside of d=", bank, "<x@other.example>", sig(bank, "s1", " h=", " i=@evil.example; h="), true},
-		{"a tag twice: no tag list at all", bank, "<x@other.example>", sig(bank, "s1", " h=", " h=to; h="), true},
+		{"a tag twice, so the field is not a tag list", bank, "<x@other.example>", sig(bank, "s1", " h=", " h=to; h="), true},
 		{"junk in the field", bank, "<x@other.example>", sig(bank, "s1", " h=", " junk; h="), true},
 		{"a subdomain of the author's", bank, "<x@other.example>", sig("mail.bank.example", "s1", "v=1", "v=2"), true},
 		{"d= in capitals, folded", bank, "<x@other.example>", sig("Bank.\r\n Example", "s1", "v=1; a", "v=1; junk; a"), true},
-		{"the key is no key", bank, "<x@other.example>", sig(bank, "text"), true},
+		{"the key record is malformed", bank, "<x@other.example>", sig(bank, "text"), true},
 		{"the key is of another type", bank, "<x@other.example>", sig(bank, "s1", "ed25519-sha256", "rsa-sha256"), true},
-		{"the author's SPF record names a domain without one", broken, "<ann@broken.example>", "", true},
-		{"that of his subdomain is no record", broken, "<ann@x.broken.example>", "", true},
-		{"that of HELO, for a notification of his", broken, "<>", "", false},
+		{"the author's SPF record includes a domain without a record", broken, "<ann@broken.example>", "", true},
+		{"the SPF record of the author's subdomain is malformed", broken, "<ann@x.broken.example>", "", true},
+		{"the null sender, for which SPF checks the HELO name", broken, "<>", "", false},
 
 		{"no such key", bank, "<x@other.example>", sig(bank, "s2", "v=1", "v=2"), false},
 		{"the key is revoked", bank, "<x@other.example>", sig(bank, "gone", "v=1", "v=2"), false},
 		{"no s=", bank, "<x@other.example>", sig(bank, "s1", " s=", " zz="), false},
-		{"s= is no name", bank, "<x@other.example>", sig(bank, "s1 x(", "v=1", "v=2"), false},
+		{"s= is not a name", bank, "<x@other.example>", sig(bank, "s1 x(", "v=1", "v=2"), false},
 		{"d= with a dot at its end", bank, "<x@other.example>", sig(bank+".", "s1", " h=", " junk; h="), false},
 		{"no d=", bank, "<x@other.example>", sig(bank, "s1", " d=", " zz="), false},
-		{"a key that is there, and of somebody else", bank, "<x@other.example>", sig("evil.example", "s1", "v=1", "v=2"), false},
+		{"a published key of another domain", bank, "<x@other.example>", sig("evil.example", "s1", "v=1", "v=2"), false},
 		{"a domain that ends alike", bank, "<x@other.example>", sig("xbank.example", "s1", "v=1", "v=2"), false},
 		{"somebody else's SPF record", bank, "<x@evil.example>", "", false},
-		{"an expired one is well formed", bank, "<x@other.example>", sig(bank, "s1", " h=", " t=1; x=2; h="), false},
-		{"a changed one is no matter of form", bank, "<x@other.example>", sig(bank, "s1"), false},
+		{"an expired signature is well-formed", bank, "<x@other.example>", sig(bank, "s1", " h=", " t=1; x=2; h="), false},
+		{"a signature that does not match is well-formed", bank, "<x@other.example>", sig(bank, "s1"), false},
 	} {
 		e := evaluate(t, v, tt.from, tt.header+"From: A <a@"+tt.author+">\r\nSubject: s\r\n\r\nbody\r\n")
 		if e.DMARC.Result != dmarc.ResultFail {
@@ -91,8 +93,8 @@ func TestAuthorRecordBroken(t *testing.T) {
 	}
 }
 
-// TestFormKeys: many malformed signatures cause few lookups, and none at all if the
-// message passes.
+// TestFormKeys: many malformed signatures cause at most maxFormKeys key lookups, and no lookups if
+// the author has no policy.
 func TestFormKeys(t *testing.T) {
 	z := brokenZone(t)
 	v := NewVerifier(z, Options{DKIM: dkim.Options{MaxSignatures: 100}})

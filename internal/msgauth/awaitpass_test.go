@@ -22,7 +22,7 @@ import (
 // never is longer than any budget.
 const never = time.Hour
 
-// late answers for some names only after a while.
+// late is a resolver that answers the names in delays only after the given time.
 type late struct {
 	dns.LookupOnly
 	next   dns.Resolver
@@ -41,14 +41,14 @@ const (
 	// hash is the hash of an empty body.
 	hash = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 	dead = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.com; s=dead; h=From; bh=" + hash + "; b=AAAA\r\n"
-	// sealed is one ARC set of a sealer whose key is not published.
+	// sealed is an ARC set whose key is not published.
 	sealed = "ARC-Seal: i=1; a=rsa-sha256; d=sealer.example; s=s1; cv=none; b=AAAA\r\n" +
 		"ARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed; d=sealer.example; s=s1; h=From; bh=" + hash + "; b=AAAA\r\n" +
 		"ARC-Authentication-Results: i=1; sealer.example; none\r\n"
 )
 
-// TestDecide: once DMARC's pass is certain, results that are only shown delay the message
-// by no more than the grace. Before that, the message waits for every result.
+// TestDecide: once DMARC's pass is certain, results that are only shown delay the message by at
+// most the grace. As long as it is not certain, the message waits for every result.
 func TestDecide(t *testing.T) {
 	zoneText, raw := signed(t)
 	signedMail := string(raw)
@@ -74,13 +74,14 @@ func TestDecide(t *testing.T) {
 			map[dns.Name]time.Duration{keyName: never}, grace, grace, spf.Pass, "temperror", dmarc.ResultPass},
 		{"one signature decides, another's key never comes", "<a@other.example>", dead + signedMail,
 			map[dns.Name]time.Duration{deadKey: never}, grace, grace, spf.None, "fail pass", dmarc.ResultPass},
-		{"what decides comes late", "<a@other.example>", dead + signedMail,
+		{"the deciding key comes late", "<a@other.example>", dead + signedMail,
 			map[dns.Name]time.Duration{deadKey: never, keyName: 2 * time.Second}, grace, 2*time.Second + grace, spf.None, "fail pass", dmarc.ResultPass},
 		{"the policy comes late", "<a@example.com>", signedMail,
-			map[dns.Name]time.Duration{"_dmarc.example.com": 3 * time.Second, "example.com": never}, grace, 3*time.Second + grace, spf.TempError, "pass", dmarc.ResultPass},
+			map[dns.Name]time.Duration{"_dmarc.example.com": 3 * time.Second, "example.com": never},
+			grace, 3*time.Second + grace, spf.TempError, "pass", dmarc.ResultPass},
 		{"the policy never comes", "<a@example.com>", signedMail,
 			map[dns.Name]time.Duration{"_dmarc.example.com": never}, grace, 10 * time.Second, spf.Pass, "pass", dmarc.ResultTempError},
-		{"nothing aligned so far: the key is waited for", "<a@other.example>", signedMail,
+		{"no identifier has passed and aligns, so the key is waited for", "<a@other.example>", signedMail,
 			map[dns.Name]time.Duration{keyName: 5 * time.Second}, grace, 5 * time.Second, spf.None, "pass", dmarc.ResultPass},
 		{"a stranger's SPF pass decides nothing", "<a@stranger.example>", signedMail,
 			map[dns.Name]time.Duration{keyName: 5 * time.Second}, grace, 5 * time.Second, spf.Pass, "pass", dmarc.ResultPass},
@@ -92,7 +93,7 @@ func TestDecide(t *testing.T) {
 			map[dns.Name]time.Duration{"1.2.0.192.in-addr.arpa": 5 * time.Second}, -1, 5 * time.Second, spf.Pass, "", dmarc.ResultNone},
 		{"the reverse name where there is no author", "<a@stranger.example>", "Subject: none\r\n\r\n",
 			map[dns.Name]time.Duration{"1.2.0.192.in-addr.arpa": 5 * time.Second}, -1, 5 * time.Second, spf.Pass, "", dmarc.ResultPermError},
-		{"a chain is waited for: without its keys it would be called failed", "<a@example.com>", sealed + signedMail,
+		{"a chain is waited for, because without its keys it would be called failed", "<a@example.com>", sealed + signedMail,
 			map[dns.Name]time.Duration{sealKey: 5 * time.Second}, grace, 5 * time.Second, spf.Pass, "pass", dmarc.ResultPass},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -115,8 +116,9 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestGraceDecidesNothing: in whatever order the answers come, the grace does not change
-// DMARC's result. If that is not a pass, the grace changes no other result either.
+// TestGraceDecidesNothing: whatever the order of the answers, the grace does not change DMARC's
+// result. If the result is not a pass, the grace changes no other result either, except that of
+// HELO.
 func TestGraceDecidesNothing(t *testing.T) {
 	zoneText, raw := signed(t)
 	zoneText += "list.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
@@ -153,7 +155,7 @@ func TestGraceDecidesNothing(t *testing.T) {
 	}
 }
 
-// gate does not answer one name before open is closed.
+// gate does not answer the lookups of name before open is closed.
 type gate struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -172,7 +174,7 @@ func (g gate) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return g.next.Lookup(ctx, name, typ)
 }
 
-// suffixes runs a function when it is asked about a name.
+// suffixes is a public suffix list that calls then when it is asked about name.
 type suffixes struct {
 	name dns.Name
 	then func()
@@ -185,15 +187,15 @@ func (s suffixes) OrganizationalDomain(n dns.Name) dns.Name {
 	return n
 }
 
-// TestDecideMissesNothing: a stage may end after awaitPass looked at the results and
-// before it waits. The message must not wait for that stage then.
+// TestDecideMissesNothing: a stage may end after awaitPass has checked the results and before it
+// waits for them. The message must not wait for that stage.
 func TestDecideMissesNothing(t *testing.T) {
-	zoneText, raw := signedFor(t, "alice@author.com") // names of two top-level domains would not be compared
+	zoneText, raw := signedFor(t, "alice@author.com") // DMARC does not compare names of different top-level domains
 	zoneText += "_dmarc.author.com TXT \"v=DMARC1; p=reject\"\n"
 	now := stopped()
 	synctest.Test(t, func(t *testing.T) {
 		z := gate{next: nameserver.Zone(t, zoneText), name: "example.com", open: make(chan struct{})}
-		// The signature passed and is compared; meanwhile the SPF check ends.
+		// The signature has passed. While DMARC compares its domain, the SPF check ends.
 		psl := suffixes{"example.com", sync.OnceFunc(func() {
 			close(z.open)
 			synctest.Wait()

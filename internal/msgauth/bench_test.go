@@ -29,7 +29,7 @@ type memory struct {
 	next  dns.Resolver
 	mu    sync.Mutex
 	known map[question]dns.Answer
-	asked []question // of next
+	asked []question // questions asked of next
 }
 
 type question struct {
@@ -62,14 +62,14 @@ func (m *memory) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 	return a, err
 }
 
-// signed returns a message of about 2 KB with a signature of example.com, and the zone
-// that it needs.
+// signed returns a message of about 2 KB with a signature of example.com, and the zone with its key
+// and the other records that its evaluation needs.
 func signed(tb testing.TB) (zoneText string, raw []byte) {
 	tb.Helper()
 	return signedFor(tb, "alice@example.com")
 }
 
-// signedFor is signed with another author.
+// signedFor is like signed, with another address in From.
 func signedFor(tb testing.TB, author string) (zoneText string, raw []byte) {
 	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -103,8 +103,8 @@ mx.example.com            A   192.0.2.1
 	return zoneText, out.Bytes()
 }
 
-// BenchmarkWarm measures one message whose every answer is at hand. Each connection has
-// ten messages, so a tenth of its cost is included.
+// BenchmarkWarm measures one message for which every answer is at hand. A connection carries ten
+// messages, so each message includes a tenth of the cost of a connection.
 func BenchmarkWarm(b *testing.B) {
 	zoneText, raw := signed(b)
 	v := NewVerifier(newMemory(nameserver.Zone(b, zoneText)), Options{})
@@ -125,7 +125,8 @@ func BenchmarkWarm(b *testing.B) {
 		_, _ = m.Write(body)
 		e := m.Finish(b.Context(), env)
 		m.Close()
-		if e.DMARC.Result != dmarc.ResultPass || !e.DMARC.AlignedDKIM || e.MailFrom.Result != spf.Pass || e.HELO.Result != spf.Pass || e.IPRev.Status != iprev.Pass {
+		if e.DMARC.Result != dmarc.ResultPass || !e.DMARC.AlignedDKIM || e.MailFrom.Result != spf.Pass ||
+			e.HELO.Result != spf.Pass || e.IPRev.Status != iprev.Pass {
 			b.Fatalf("%+v", e)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestBudgetContext: a budget behaves like any other context, whether or not Done was
+// TestBudgetContext: a budget has the same errors as any other context, whether or not Done was
 // called before.
 func TestBudgetContext(t *testing.T) {
 	for _, tt := range []struct {
@@ -17,10 +17,10 @@ func TestBudgetContext(t *testing.T) {
 		want   error
 	}{
 		{"there is time", func(*budget, context.CancelFunc) {}, nil},
-		{"there still is", func(*budget, context.CancelFunc) { time.Sleep(2 * time.Second) }, nil},
+		{"some time is left", func(*budget, context.CancelFunc) { time.Sleep(2 * time.Second) }, nil},
 		{"the time is over", func(*budget, context.CancelFunc) { time.Sleep(3 * time.Second) }, context.DeadlineExceeded},
 		{"ended before", func(b *budget, _ context.CancelFunc) { b.end() }, context.Canceled},
-		{"ended, and then the time as well", func(b *budget, _ context.CancelFunc) { b.end(); time.Sleep(time.Minute) }, context.Canceled},
+		{"ended, and then the deadline passes", func(b *budget, _ context.CancelFunc) { b.end(); time.Sleep(time.Minute) }, context.Canceled},
 		{"the connection ended", func(_ *budget, stop context.CancelFunc) { stop() }, context.Canceled},
 	} {
 		for _, waited := range []bool{false, true} {
@@ -53,7 +53,8 @@ func TestBudgetContext(t *testing.T) {
 	}
 }
 
-// TestBudgetOfBudget: the earlier deadline counts, and values come through.
+// TestBudgetOfBudget: if a budget is the parent of another, the earlier deadline counts, and the
+// inner one has the values of the outer one.
 func TestBudgetOfBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
@@ -62,7 +63,7 @@ func TestBudgetOfBudget(t *testing.T) {
 		inner.begin(&outer, time.Minute)
 		defer inner.end()
 		begin := time.Now()
-		for range 2 { // before and after somebody waited
+		for range 2 { // the first time Done was not called yet, the second time it was
 			if v := inner.Value(key{}); v != "v" {
 				t.Errorf("value %v", v)
 			}

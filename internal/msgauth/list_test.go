@@ -9,12 +9,12 @@ import (
 	"sekimori/internal/spf"
 )
 
-// from is an SPF check of MAIL FROM.
+// from returns an SPF check of MAIL FROM.
 func from(result spf.Result, local string, domain dns.Name) spf.Check {
 	return spf.Check{Identity: spf.MailFrom, Result: result, Domain: domain, Sender: local + "@" + string(domain)}
 }
 
-// TestListKinds: each row is evidence of one kind, or of none.
+// TestListKinds: each row tests whether its header and MAIL FROM are enough evidence of a list.
 func TestListKinds(t *testing.T) {
 	const to = "To: ml@b.example\r\n"
 	for _, tt := range []struct {
@@ -46,8 +46,8 @@ func TestListKinds(t *testing.T) {
 		{"a counter that counts nothing", "X-ML-Name: ml\r\nX-Mail-Count: many\r\n", from(spf.None, "x", "b.example"), false},
 		{"a counter with the name", "List-Subscribe: <mailto:x@b.example>\r\nX-Sequence: ml 12\r\n", from(spf.None, "x", "b.example"), true},
 		{"a number in the Subject", "X-ML-Name: Ml\r\nSubject: Re: [ml:12] hi\r\n", from(spf.None, "x", "b.example"), true},
-		{"of another name", "X-ML-Name: ml\r\nSubject: [shop:12] hi\r\n", from(spf.None, "x", "b.example"), false},
-		{"without a name", "X-ML-Name: ml\r\nSubject: [12] hi\r\n", from(spf.None, "x", "b.example"), false},
+		{"a number in the Subject with another name", "X-ML-Name: ml\r\nSubject: [shop:12] hi\r\n", from(spf.None, "x", "b.example"), false},
+		{"a number in the Subject without a name", "X-ML-Name: ml\r\nSubject: [12] hi\r\n", from(spf.None, "x", "b.example"), false},
 		{"a name without a number", "X-ML-Name: ml\r\nSubject: [ml] hi\r\n", from(spf.None, "x", "b.example"), false},
 		{"a number in the Subject, beside an address", to + "Subject: (ML 12) hi\r\n", from(spf.Pass, "x", "b.example"), true},
 		{"the same without SPF", to + "Subject: (ML 12) hi\r\n", from(spf.None, "x", "b.example"), false},
@@ -58,7 +58,7 @@ func TestListKinds(t *testing.T) {
 		{"the same, but MAIL FROM is forged", to, from(spf.Fail, "owner-ml", "b.example"), false},
 		{"the same, but MAIL FROM is probably forged", to, from(spf.SoftFail, "owner-ml", "b.example"), false},
 		{"the same, but MAIL FROM has no domain", to + "Precedence: bulk\r\n", spf.Check{Result: spf.None, Sender: "owner-ml@b_"}, false},
-		{"the same, but somebody else's", "To: other@b.example\r\n", from(spf.None, "owner-ml", "b.example"), false},
+		{"the same, but To is another address", "To: other@b.example\r\n", from(spf.None, "owner-ml", "b.example"), false},
 		{"the same, but in another domain", "To: ml@c.example\r\n", from(spf.None, "owner-ml", "b.example"), false},
 		{"a bounce address that serves To", to, from(spf.Pass, "bounce-ml-846", "b.example"), true},
 		{"the same without SPF", to, from(spf.None, "bounce-ml-846", "b.example"), false},
@@ -69,8 +69,8 @@ func TestListKinds(t *testing.T) {
 		{"the same, and MAIL FROM too", to + "Sender: Ml <ML@b.example>\r\n", from(spf.Pass, "ml", "b.example"), false},
 		{"the Sender is the recipient", "To: taro@y.example\r\nSender: taro@y.example\r\n", from(spf.Pass, "x", "y.example"), false},
 		{"the Sender is another address", to + "Sender: Ml <m@b.example>\r\n", from(spf.Pass, "x", "b.example"), false},
-		{"no word", to, from(spf.Pass, "ownerml", "b.example"), false},
-		{"the owner of nothing", to + "Precedence: bulk\r\n", from(spf.Pass, "owner", "b.example"), false},
+		{"owner is not a separate word of MAIL FROM", to, from(spf.Pass, "ownerml", "b.example"), false},
+		{"MAIL FROM is only the word owner", to + "Precedence: bulk\r\n", from(spf.Pass, "owner", "b.example"), false},
 		{"the null sender", to, spf.Check{Result: spf.Pass, Domain: "b.example", Sender: "postmaster@b.example", NullSender: true}, false},
 		{"the null sender of a host in To's domain", to + "List-Owner: <mailto:x@b.example>\r\n",
 			spf.Check{Result: spf.Pass, Domain: "b.example", Sender: "postmaster@b.example", NullSender: true}, false},
@@ -86,8 +86,8 @@ func TestListKinds(t *testing.T) {
 	}
 }
 
-// TestListStructureIsBounded: addresses beyond the bounds are not read, so the work stays
-// small.
+// TestListStructureIsBounded: addresses and names beyond the bounds are not read, which keeps the
+// work small.
 func TestListStructureIsBounded(t *testing.T) {
 	owner := "List-Owner: <mailto:x@b.example>\r\n"
 	for why, header := range map[string]string{
@@ -101,13 +101,13 @@ func TestListStructureIsBounded(t *testing.T) {
 			h, _ = message.Parse([]byte(owner + header + "\r\n"))
 		}
 		if e := (&Evaluation{MailFrom: from(spf.Pass, "x", "b.example")}); isList(h, e) {
-			t.Errorf("%s: all of it was looked at", why)
+			t.Errorf("%s: more than the bound was read", why)
 		}
 	}
 }
 
-// FuzzList: isList does not panic for any header. Within the bounds, the order of the
-// fields does not matter.
+// FuzzList: isList does not panic for any header, and a bulk precedence never takes away that a
+// message is a list's.
 func FuzzList(f *testing.F) {
 	f.Add("Sender: owner-ml@b.example\r\nTo: \"x\\\" (ml@b.example\r\nX-ML-Name: ml\r\nSubject: [ml:12]", "bounce-ml-1")
 	f.Add("To: a@@b.example, <@c>(\r\nX--: 1\r\nx-: \r\nCc: @\r\nSubject: [", "-=owner")
@@ -116,7 +116,7 @@ func FuzzList(f *testing.F) {
 		e := &Evaluation{MailFrom: from(spf.Pass, local, "b.example"), Envelope: Envelope{Recipients: []string{"", "<>", "<taro@y.example>"}}}
 		bulk := append(h, message.Field{Name: "Precedence", Value: " bulk"})
 		if isList(h, e) && !isList(bulk, e) {
-			t.Errorf("a bulk precedence makes no list of a list: %q", header)
+			t.Errorf("with a bulk precedence, it no longer counts as a list: %q", header)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// away is a resolver whose every answer takes a while.
+// away is a resolver that gives every answer after the time trip.
 type away struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -31,11 +31,11 @@ func (a away) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	}
 }
 
-// lookups matches the counts of lookups, in which looking ahead makes a difference.
+// lookups matches the number of lookups in JSON. With LookAhead it may be larger.
 var lookups = regexp.MustCompile(`"lookups":\d+`)
 
-// TestLookAhead: with nothing at hand, iprev and a tree walk take one round trip each
-// instead of several, and every result is the same.
+// TestLookAhead: if no answer is at hand, LookAhead makes iprev and a tree walk take one round trip
+// each instead of several. Every result is the same.
 func TestLookAhead(t *testing.T) {
 	const trip = time.Second
 	now := stopped()
@@ -44,9 +44,9 @@ func TestLookAhead(t *testing.T) {
 		iprev, ahead, dmarc time.Duration
 	}{
 		{"the MTA knows the client's name", "mx.bank.example", "other.example", 2 * trip, trip, trip},
-		{"only the client says it", "unknown", "mx.bank.example", 2 * trip, trip, trip},
-		{"the name is not that of the address", "", "other.example", 2 * trip, 2 * trip, trip},
-		{"nor anything to ask for", "[192.0.2.1]", "localhost", 2 * trip, 2 * trip, trip},
+		{"only HELO is the client's name", "unknown", "mx.bank.example", 2 * trip, trip, trip},
+		{"HELO is another name, so nothing useful is looked up ahead", "", "other.example", 2 * trip, 2 * trip, trip},
+		{"neither the MTA's name nor HELO can be looked up", "[192.0.2.1]", "localhost", 2 * trip, 2 * trip, trip},
 	} {
 		found := map[bool]string{}
 		for _, ahead := range []bool{false, true} {
@@ -79,7 +79,7 @@ func TestLookAhead(t *testing.T) {
 	}
 }
 
-// TestLookAheadOnce: a client that greets again and again causes only one lookup ahead.
+// TestLookAheadOnce: a client that sends HELO many times causes only one lookup ahead.
 func TestLookAheadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)
@@ -93,14 +93,14 @@ func TestLookAheadOnce(t *testing.T) {
 		asked := z.Queries()
 		slices.Sort(asked)
 		want := []string{"1.2.0.192.in-addr.arpa PTR", "a.example A", "mx.bank.example A", "mx.bank.example A", "mx.bank.example TXT"}
-		if !slices.Equal(asked, want) { // twice: SPF's and iprev's, which a cache makes one
+		if !slices.Equal(asked, want) { // SPF and iprev both ask for mx.bank.example A; a cache would ask once
 			t.Errorf("asked %q, want %q", asked, want)
 		}
 	})
 }
 
-// TestLookAheadWarm: if the answers that are needed are at hand, nothing is asked ahead,
-// although other names of the walk are not at hand.
+// TestLookAheadWarm: if all answers that a message needs are at hand, nothing is looked up ahead,
+// although another name of the tree walk is not at hand.
 func TestLookAheadWarm(t *testing.T) {
 	zoneText, raw := signed(t)
 	z := newMemory(nameserver.Zone(t, zoneText))
@@ -115,8 +115,8 @@ func TestLookAheadWarm(t *testing.T) {
 	}
 }
 
-// TestPanicsAhead: a panic in a question that is asked ahead costs the same result as a
-// panic in its turn.
+// TestPanicsAhead: a panic in a lookup ahead costs the same result as a panic in an ordinary
+// lookup.
 func TestPanicsAhead(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
 	for name, want := range map[dns.Name]dmarc.Result{"_dmarc.bank.example": dmarc.ResultTempError, "_dmarc.example": dmarc.ResultTempError} {

@@ -19,8 +19,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// flood is a header with ten DKIM signatures and a chain of 50 ARC sets, whose keys are
-// all below a name that never answers.
+// flood returns a header with ten DKIM signatures and a chain of 50 ARC sets. All their keys are
+// below the domain silent.
 func flood(author, silent string, i int) message.Header {
 	const tags = " a=rsa-sha256; c=relaxed/relaxed; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA"
 	h := message.Header{{Name: "From", Value: " <x@" + author + ">"}}
@@ -40,9 +40,8 @@ func flood(author, silent string, i int) message.Header {
 	return h
 }
 
-// TestSilentKeysOfOthers: many messages whose keys never come do not keep the key or the
-// policy of another message's author from being found. It does not matter where they
-// come from, and in whose name they are written.
+// TestSilentKeysOfOthers: many messages whose keys never come do not keep the key or the policy of
+// another message's author from being found, whatever their clients and authors are.
 func TestSilentKeysOfOthers(t *testing.T) {
 	zoneText, raw := signedFor(t, "alice@example.com")
 	keyOnly := strings.Replace(zoneText, "-all", "~all", 1)
@@ -52,9 +51,10 @@ func TestSilentKeysOfOthers(t *testing.T) {
 		author func(i int) string
 		silent func(i int) string
 	}{
-		"one address":                  {func(int) string { return "203.0.113.1" }, always("other.example"), always("evil.example")},
-		"many addresses of a network":  {func(i int) string { return fmt.Sprint("203.0.113.", i) }, always("other.example"), always("evil.example")},
-		"many networks":                {func(i int) string { return fmt.Sprintf("198.%d.%d.1", 18+i/200, i%200) }, always("other.example"), always("evil.example")},
+		"one address":                 {func(int) string { return "203.0.113.1" }, always("other.example"), always("evil.example")},
+		"many addresses of a network": {func(i int) string { return fmt.Sprint("203.0.113.", i) }, always("other.example"), always("evil.example")},
+		"many networks": {func(i int) string { return fmt.Sprintf("198.%d.%d.1", 18+i/200, i%200) },
+			always("other.example"), always("evil.example")},
 		"From in the silent domain":    {func(i int) string { return fmt.Sprint("203.0.113.", i) }, always("evil.example"), always("evil.example")},
 		"many networks, silent author": {func(i int) string { return fmt.Sprintf("198.18.%d.1", i) }, always("evil.example"), always("evil.example")},
 		"a silent author for each": {func(i int) string { return fmt.Sprintf("198.18.%d.1", i) },
@@ -99,8 +99,8 @@ func noRoom(e *Evaluation) (n int) {
 	return n
 }
 
-// TestWantOfRoom: if a lookup fails because others hold the slots, the result says so. If
-// it fails because its own servers are silent, the result says that.
+// TestWantOfRoom: if lookups fail because others hold the slots, the results have reasons that say
+// so. If they fail because servers are silent, the reasons say that.
 func TestWantOfRoom(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	for _, full := range []bool{false, true} {
@@ -135,8 +135,8 @@ func TestWantOfRoom(t *testing.T) {
 	}
 }
 
-// TestWantOfRoomAfterAll: a lookup that waited for a slot and then ran out of time while
-// a server was asked counts as one that lacked a slot.
+// TestWantOfRoomAfterAll: a lookup that waited for a slot, got one, and then ran out of time while
+// it asked a server counts as one that lacked a slot.
 func TestWantOfRoomAfterAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := NewVerifier(silent{}, Options{})
@@ -155,7 +155,7 @@ func TestWantOfRoomAfterAll(t *testing.T) {
 			t.Errorf("waited and timed out: %v", err)
 		}
 		if first.noRoom.Load() != 0 {
-			t.Error("who had a slot at once was denied none")
+			t.Error("a lookup that got its slot at once counts as one without room")
 		}
 		gone, leave := context.WithCancel(t.Context())
 		leave()
@@ -173,8 +173,8 @@ func kindOf(err error) dns.ErrorKind {
 	return e.Kind
 }
 
-// TestOneMessage: for one message, and for one organization, only a few lookups of each
-// purpose are under way.
+// TestOneMessage: one message, and one organization, can have only a few lookups of each purpose
+// under way.
 func TestOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := NewVerifier(silent{}, Options{})
@@ -189,7 +189,8 @@ func TestOneMessage(t *testing.T) {
 		used := func(s purpose) int { return v.slots.all[s].Used() }
 		begin(0, "192.0.2.1", "other.example", "evil.example")
 		synctest.Wait()
-		// Networks share the slots of an organization too, so one network has half of them.
+		// The slots of an organization are shared by networks too, so one network gets half of
+		// them.
 		if used(forAuthor) != 0 || used(forKey) != maxOrganizationLookups/2 || used(forChain) != maxSealerLookups/2 {
 			t.Errorf("one message: %d of the author, %d keys, %d of the chain", used(forAuthor), used(forKey), used(forChain))
 		}
@@ -197,14 +198,14 @@ func TestOneMessage(t *testing.T) {
 			begin(i+1, fmt.Sprintf("198.18.%d.1", i), "evil.example", "a.evil.example")
 			synctest.Wait()
 		}
-		if used(forAuthor) != maxOrganizationLookups || used(forChain) != maxSealerLookups || used(forPolicy) != maxOrganizationLookups+1 { // and the first message's
+		if used(forAuthor) != maxOrganizationLookups || used(forChain) != maxSealerLookups ||
+			used(forPolicy) != maxOrganizationLookups+1 { // one more for the policy of the first message
 			t.Errorf("one organization: %d of the author, %d of the chain, %d policies", used(forAuthor), used(forChain), used(forPolicy))
 		}
 	})
 }
 
-// TestPurpose: a lookup takes the slots of its purpose, on the account of the
-// organization that chose the name.
+// TestPurpose: purpose returns what a lookup is for, and the organization whose slots it takes.
 func TestPurpose(t *testing.T) {
 	for _, tt := range []struct {
 		stage        stageIndex

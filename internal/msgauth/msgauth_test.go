@@ -30,7 +30,7 @@ mx.bank.example       TXT "v=spf1 a -all"
 
 var client = netip.MustParseAddr("192.0.2.1")
 
-// evaluate runs one message through a verifier.
+// evaluate runs one message through v and returns its Evaluation.
 func evaluate(t *testing.T, v *Verifier, from, raw string) *Evaluation {
 	t.Helper()
 	c := v.Connect(t.Context(), Session{Client: client})
@@ -75,8 +75,8 @@ func TestEvaluation(t *testing.T) {
 	}
 }
 
-// TestConnectionCountedOnce: the lookups of the connection do not count again with its
-// second message.
+// TestConnectionCountedOnce: the lookups of the connection count with its first message, not with
+// its second.
 func TestConnectionCountedOnce(t *testing.T) {
 	v := NewVerifier(nameserver.Zone(t, zoneText), Options{})
 	c := v.Connect(t.Context(), Session{Client: client})
@@ -93,7 +93,7 @@ func TestConnectionCountedOnce(t *testing.T) {
 	}
 }
 
-// silent never answers, and returns when its context ends.
+// silent is a resolver that never answers. Its Lookup returns when the context ends.
 type silent struct{ dns.LookupOnly }
 
 func (silent) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -101,7 +101,7 @@ func (silent) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ, Err: ctx.Err()}
 }
 
-// deaf ignores its context and returns after an hour.
+// deaf is a resolver that ignores its context and fails after an hour.
 type deaf struct{ dns.LookupOnly }
 
 func (deaf) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -109,8 +109,8 @@ func (deaf) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, 
 	return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ}
 }
 
-// TestBudget: whatever DNS does, the end of the message waits no longer than the budget,
-// and missing results are temporary errors.
+// TestBudget: whatever the resolver does, the end of the message waits no longer than the budget,
+// and the missing results are temporary errors.
 func TestBudget(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	for name, r := range map[string]dns.Resolver{"silent": silent{}, "deaf": deaf{}} {
@@ -124,12 +124,12 @@ func TestBudget(t *testing.T) {
 			if e.DMARC.Result != dmarc.ResultTempError || e.MailFrom.Result != spf.TempError || e.IPRev.Status != iprev.TempError {
 				t.Errorf("%s: dmarc %s, spf %s, iprev %s", name, e.DMARC.Result, e.MailFrom.Result, e.IPRev.Status)
 			}
-			time.Sleep(2 * time.Hour) // the deaf ones end too
+			time.Sleep(2 * time.Hour) // also the lookups of deaf end now
 		})
 	}
 }
 
-// hole never answers for some names.
+// hole is a resolver that never answers for names at or below under.
 type hole struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -143,8 +143,8 @@ func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return h.next.Lookup(ctx, name, typ)
 }
 
-// TestSilentKeyIsNoWayOut: a spoofer's signature whose key never comes must not use up the
-// time that is needed to find that its domain does not align.
+// TestSilentKeyIsNoWayOut: a spoofer's signature whose key never comes does not use up the time
+// that DMARC needs to find that the signature's domain does not align.
 func TestSilentKeyIsNoWayOut(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	synctest.Test(t, func(t *testing.T) {
@@ -160,8 +160,8 @@ func TestSilentKeyIsNoWayOut(t *testing.T) {
 	})
 }
 
-// TestShownOnlyResultsDoNotHoldUp: a silent reverse zone or a silent HELO domain delays a
-// message that passes by no more than the grace.
+// TestShownOnlyResultsDoNotHoldUp: if the reverse zone or the HELO domain is silent, a message that
+// passes DMARC is delayed at most by the grace.
 func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)
@@ -175,7 +175,7 @@ func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	})
 }
 
-// TestGreetings: a new greeting ends the check of the last one.
+// TestGreetings: a new HELO ends the check of the previous one.
 func TestGreetings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open atomic.Int64
@@ -186,13 +186,13 @@ func TestGreetings(t *testing.T) {
 			c.Helo(fmt.Sprintf("h%d.example", i))
 			synctest.Wait()
 		}
-		if n := open.Load(); n > 2 { // iprev's and the last greeting's
+		if n := open.Load(); n > 2 { // one of iprev, one of the last HELO
 			t.Errorf("%d lookups are open", n)
 		}
 	})
 }
 
-// counting never answers, and counts the lookups that wait.
+// counting is a resolver that never answers and counts the lookups that wait.
 type counting struct {
 	dns.LookupOnly
 	open *atomic.Int64
@@ -204,7 +204,7 @@ func (c counting) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.
 	return silent{}.Lookup(ctx, name, typ)
 }
 
-// TestBodySlowerThanBudget: the budget is for DNS. A message whose body takes
+// TestBodySlowerThanBudget: the budget bounds only the waiting for DNS. A message whose body takes
 // longer to arrive still gets its answers.
 func TestBodySlowerThanBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestBodySlowerThanBudget(t *testing.T) {
 	})
 }
 
-// bomb panics when asked for a type, at one name or (with "") at any.
+// bomb is a resolver that panics when it is asked for typ at name, or at any name if name is "".
 type bomb struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -246,7 +246,7 @@ func TestPanics(t *testing.T) {
 		dmarc     dmarc.Result
 		null      bool
 	}{
-		{"iprev alone: the rest stands", bomb{next: r, typ: dns.TypePTR, name: ""}, IPRev, dmarc.ResultPass, false},
+		{"iprev: no other result changes", bomb{next: r, typ: dns.TypePTR, name: ""}, IPRev, dmarc.ResultPass, false},
 		{"SPF: the identifier might have passed", bomb{next: r, typ: dns.TypeTXT, name: "bank.example"}, SPF, dmarc.ResultTempError, false},
 		{"SPF of the null sender: HELO's domain might have passed", bomb{next: r, typ: dns.TypeTXT, name: "mx.bank.example"}, SPF, dmarc.ResultTempError, true},
 		{"DMARC: the policy is not known", bomb{next: r, typ: dns.TypeTXT, name: "_dmarc.bank.example"}, DMARC, dmarc.ResultTempError, false},
@@ -269,7 +269,7 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// TestNoAuthor: without an author nothing is asked for DMARC.
+// TestNoAuthor: for a message without an author, DMARC looks nothing up.
 func TestNoAuthor(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
 	e := evaluate(t, NewVerifier(z, Options{}), "<a@bank.example>", "Subject: s\r\n\r\n")
@@ -283,7 +283,7 @@ func TestNoAuthor(t *testing.T) {
 	}
 }
 
-// TestMalformedReturnPath: RFC 7208 §4.3.
+// TestMalformedReturnPath: SPF's result for a malformed return path is none (RFC 7208 §4.3).
 func TestMalformedReturnPath(t *testing.T) {
 	e := evaluate(t, NewVerifier(nameserver.Zone(t, zoneText), Options{}), "<a b@@bank.example>", hello)
 	if e.MailFrom.Result != spf.None || e.DMARC.Result != dmarc.ResultFail {
@@ -291,8 +291,8 @@ func TestMalformedReturnPath(t *testing.T) {
 	}
 }
 
-// TestCloseAfterPanic: a panic while the header is read costs the message, and
-// Close, which follows, must not panic as well: that would cost the connection.
+// TestCloseAfterPanic: after a panic in EndOfHeader, only this message is lost. Write and Close
+// must not panic as well, because that would end the connection.
 func TestCloseAfterPanic(t *testing.T) {
 	broken := false
 	v := NewVerifier(nameserver.Zone(t, zoneText), Options{Now: func() time.Time {

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestStages: every mechanism has an entry of its own in the table, without gaps.
+// TestStages: each entry of stages is complete and has a mechanism of its own.
 func TestStages(t *testing.T) {
 	seen := map[Mechanism]bool{}
 	for i, s := range stages {
@@ -26,7 +26,7 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// stageOf returns a stage of SPF that asks r at most limit questions.
+// stageOf returns an SPF stage that makes at most limit lookups of r.
 func stageOf(r dns.Resolver, limit int) *stage {
 	s := new(stage)
 	s.setUp(&Connection{v: NewVerifier(r, Options{})}, spfStage, "")
@@ -36,7 +36,7 @@ func stageOf(r dns.Resolver, limit int) *stage {
 	return s
 }
 
-// TestStageLookups: no stage asks more than its limit, whatever its evaluator wants.
+// TestStageLookups: no stage makes more lookups than its limit, whatever its evaluator does.
 func TestStageLookups(t *testing.T) {
 	for i, kind := range stages {
 		z := zone.New()
@@ -52,8 +52,8 @@ func TestStageLookups(t *testing.T) {
 	}
 }
 
-// TestStageTime: a lookup that the end of the message's time cuts off is one that
-// the budget cost its answer, and the server is not to blame.
+// TestStageTime: a lookup that fails because the message's time ends counts as Exceeded, and its
+// error does not name a failure of the server. A canceled lookup does not count.
 func TestStageTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -66,7 +66,7 @@ func TestStageTime(t *testing.T) {
 		if _, err := s.Lookup(ctx, "a.example", dns.TypeA); err != nil {
 			t.Fatal(err)
 		}
-		// Two seconds are left. No lookup had to wait for a slot, so it is a timeout.
+		// Two seconds are left. No lookup had to wait for a slot, so the error is a timeout.
 		if _, err := s.Lookup(ctx, "b.example", dns.TypeA); kindOf(err) != dns.KindTimeout {
 			t.Errorf("lookup past the time: %v", err)
 		}
@@ -92,8 +92,8 @@ func TestStagePassesErrors(t *testing.T) {
 	}
 }
 
-// TestStagePeek: an answer at hand counts as a lookup. Past the limit nothing is at
-// hand, and Lookup counts the refusal.
+// TestStagePeek: an answer at hand counts as a lookup. Above the limit Peek finds nothing, and the
+// following Lookup counts the refusal.
 func TestStagePeek(t *testing.T) {
 	r := hides{zone: nameserver.Zone(t, zoneText), name: "other.example"}
 	s := stageOf(r, 3)
@@ -106,7 +106,7 @@ func TestStagePeek(t *testing.T) {
 		{"other.example", false, 1},
 		{"bank.example", true, 2},
 		{"bank.example", true, 3},
-		{"bank.example", false, 3}, // past the limit
+		{"bank.example", false, 3}, // above the limit
 	} {
 		answer, ok := s.Peek(tt.name, dns.TypeTXT)
 		if ok != tt.ok || ok && answer.Name != tt.name || s.cost(0).Lookups != tt.lookups {
@@ -118,7 +118,8 @@ func TestStagePeek(t *testing.T) {
 	}
 }
 
-// TestStagePassesOn: a stage passes on what is asked of the resolver behind it.
+// TestStagePassesOn: Expect of a stage calls Expect of the resolver behind it. Queued does not,
+// because only the stage knows the slots.
 func TestStagePassesOn(t *testing.T) {
 	s := stageOf(dns.NewAhead(zone.New()), 3)
 	if !s.Expect(t.Context(), "bank.example", dns.TypeTXT) || s.Queued() {

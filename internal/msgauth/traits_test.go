@@ -70,7 +70,7 @@ func TestListDomains(t *testing.T) {
 		{"no brackets", message.Header{{Name: "List-Id", Value: " lists.example"}}, nil},
 		{"not closed", message.Header{{Name: "List-Id", Value: " <lists.example"}}, nil},
 		{"one label", message.Header{{Name: "List-Id", Value: " <localhost>"}}, nil},
-		{"octets no name has", message.Header{{Name: "List-Id", Value: " <a b.example>"}}, nil},
+		{"octets that no name has", message.Header{{Name: "List-Id", Value: " <a b.example>"}}, nil},
 		{"many", slices.Repeat(message.Header{{Name: "List-Id", Value: " <l.example>"}}, 2000), slices.Repeat([]dns.Name{"l.example"}, maxListDomains)},
 	} {
 		if got := listDomains(tt.h); !slices.Equal(got, tt.want) {
@@ -108,20 +108,21 @@ func TestTraitsOfSignatures(t *testing.T) {
 		{"over a space that the MTA does not show",
 			dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonLeadingSpace, Domain: "mail.bank.example"},
 			setOf(trait.BrokenAuthorSignature)},
-		{"somebody else's over such a field", dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "other.example"}, trait.Set{}},
+		{"another domain's, over a field that MTAs remove",
+			dkim.Signature{Result: dkim.Neutral, Reason: dkim.ReasonDroppedField, Domain: "other.example"}, trait.Set{}},
 		{"a footer past l=", dkim.Signature{Result: dkim.Policy, Reason: dkim.ReasonBodyLength, Domain: "bank.example"}, setOf(trait.BrokenAuthorSignature)},
 		{"somebody else's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "xbank.example"}, trait.Set{}},
 		{"somebody else's good one", dkim.Signature{Result: dkim.Pass, Domain: "other.example"}, setOf(trait.ThirdPartySignature)},
 		{"the list's good one", dkim.Signature{Result: dkim.Pass, Domain: "lists.example"}, setOf(trait.ThirdPartySignature, trait.ListSignature)},
 		{"the list's host's domain", dkim.Signature{Result: dkim.Pass, Domain: "roses.lists.example"}, setOf(trait.ThirdPartySignature, trait.ListSignature)},
-		{"a domain below the list's speaks for itself only", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"},
+		{"a domain below the list's is not the list's", dkim.Signature{Result: dkim.Pass, Domain: "x.roses.lists.example"},
 			setOf(trait.ThirdPartySignature)},
 		{"the list's broken one", dkim.Signature{Result: dkim.Fail, Reason: dkim.ReasonBodyHash, Domain: "lists.example"}, trait.Set{}},
 	} {
 		e := &Evaluation{From: author.From{AuthorDomain: "bank.example"}, DKIM: []dkim.Signature{tt.s}}
 		m := &Verification{header: message.Header{{Name: "List-Id", Value: " <roses.lists.example>"}}}
 		m.findTraits(t.Context(), e)
-		tt.want.Add(trait.List) // by List-Id
+		tt.want.Add(trait.List) // the trait that List-Id gives
 		if e.Traits != tt.want {
 			t.Errorf("%s: %s", tt.name, e.Traits)
 		}
@@ -145,8 +146,8 @@ func TestRewrittenFrom(t *testing.T) {
 	}
 }
 
-// TestDigest: the digest is the same on other hosts, after relays and for retries. It
-// differs for another author, date or message ID.
+// TestDigest: the digest does not depend on trace fields, the body or the return path. It differs
+// for another author, date or message ID.
 func TestDigest(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	v := NewVerifier(nameserver.Zone(t, zoneText), Options{Now: func() time.Time { return now }})
@@ -169,7 +170,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// TestDetectors: every trait that a set holds has a detector.
+// TestDetectors: exactly the traits that a set can hold have a detector.
 func TestDetectors(t *testing.T) {
 	for _, w := range trait.Held() {
 		if detectors[w] == nil {
@@ -183,7 +184,7 @@ func TestDetectors(t *testing.T) {
 	}
 }
 
-// TestTraitsOfResults: the traits that restate results.
+// TestTraitsOfResults: Evaluation.Has computes the traits that restate results.
 func TestTraitsOfResults(t *testing.T) {
 	clear := Evaluation{
 		Session: Session{Client: netip.MustParseAddr("203.0.113.9")}, From: author.From{AuthorDomain: "bank.example"},

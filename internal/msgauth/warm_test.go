@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// durations matches the times, in which two evaluations of one message may differ.
+// durations matches the times in JSON, which may differ between two evaluations of one message.
 var durations = regexp.MustCompile(`"(dns|elapsed|wait)_ns":\d+`)
 
 func facts(t *testing.T, e *Evaluation) string {
@@ -28,15 +28,15 @@ func facts(t *testing.T, e *Evaluation) string {
 	return durations.ReplaceAllString(string(out), "")
 }
 
-// stopped returns a clock that stands still. The clock of a synctest bubble would differ
-// from the time at which the test signed its mail.
+// stopped returns a clock that always shows the time of the call. The clock of a synctest bubble
+// would differ from the time at which the test signed its mail.
 func stopped() func() time.Time {
 	now := time.Now()
 	return func() time.Time { return now }
 }
 
-// TestWarmIsTheSame: answers at hand change neither a result nor the count of lookups,
-// and then nothing is asked and no goroutine runs.
+// TestWarmIsTheSame: if all answers are at hand, the results and the number of lookups are the same
+// as without a cache, and nothing is asked.
 func TestWarmIsTheSame(t *testing.T) {
 	zoneText, raw := signed(t)
 	now := stopped()
@@ -52,7 +52,7 @@ func TestWarmIsTheSame(t *testing.T) {
 		if len(cold.asked) == 0 {
 			t.Errorf("%s: nothing was asked", tt.reason)
 		}
-		warm := &memory{known: cold.known} // with nobody to ask: Lookup would panic
+		warm := &memory{known: cold.known} // next is nil, so a Lookup of an unknown name would panic
 		v := NewVerifier(warm, Options{Now: now})
 		second := evaluate(t, v, tt.from, tt.raw)
 		if one, two := facts(t, first), facts(t, second); one != two {
@@ -72,7 +72,7 @@ func TestWarmRunsHere(t *testing.T) {
 	v := NewVerifier(r, Options{})
 	evaluate(t, v, "<a@example.com>", string(raw))
 	r.next = nil
-	synctest.Test(t, func(t *testing.T) { // it fails if a goroutine is left
+	synctest.Test(t, func(t *testing.T) { // synctest.Test fails if a goroutine is left
 		c := v.Connect(t.Context(), Session{Client: client})
 		c.Helo("mx.bank.example")
 		m := c.Begin(Session{}, Envelope{MailFrom: "<a@example.com>"})
@@ -83,7 +83,7 @@ func TestWarmRunsHere(t *testing.T) {
 	})
 }
 
-// peekBomb panics in Peek of one name.
+// peekBomb is a memory that panics in Peek of one name.
 type peekBomb struct {
 	*memory
 	name dns.Name
@@ -96,8 +96,8 @@ func (b peekBomb) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return b.memory.Peek(name, typ)
 }
 
-// TestPanicsHere: a panic in the first run of a stage costs the same result as a panic in
-// the background.
+// TestPanicsHere: a panic in the first run of a stage costs the same result as a panic in the
+// background.
 func TestPanicsHere(t *testing.T) {
 	for name, component := range map[dns.Name]Mechanism{
 		"bank.example": SPF, "_dmarc.bank.example": DMARC, "1.2.0.192.in-addr.arpa": IPRev, "mx.bank.example": SPF,
@@ -116,8 +116,8 @@ func TestPanicsHere(t *testing.T) {
 	}
 }
 
-// TestSecondRunCounts: a stage that had to run again counts its questions once,
-// and its limit is that of one run.
+// TestSecondRunCounts: a stage that runs twice counts each of its lookups once, and its limit
+// applies to the sum without repetition.
 func TestSecondRunCounts(t *testing.T) {
 	r := newMemory(nameserver.Zone(t, zoneText))
 	if _, err := r.Lookup(t.Context(), "mx.bank.example", dns.TypeTXT); err != nil {
@@ -141,7 +141,7 @@ func TestSecondRunCounts(t *testing.T) {
 	}
 }
 
-// hides has every answer of a zone at hand except those for one name.
+// hides is a resolver that has all answers of a zone at hand except those for one name.
 type hides struct {
 	dns.LookupOnly
 	zone *zone.Zone
@@ -159,9 +159,9 @@ func (h hides) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return h.zone.Peek(name, typ)
 }
 
-// TestTracedOnce: a stage that has to run again, because an answer was not at
-// hand, neither asks again for the answers that were nor looks at them again: a
-// trace and the count of lookups are those of a stage that asks for everything.
+// TestTracedOnce: a stage runs again if an answer is not at hand. The second run does not ask or
+// peek again for the answers that the first run found. The trace and the number of lookups are the
+// same as for a stage that has no answer at hand.
 func TestTracedOnce(t *testing.T) {
 	zoneText, raw := signed(t)
 	z := nameserver.Zone(t, zoneText)

@@ -20,12 +20,13 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// most is the arithmetic that one message may take, in the unit of Cost.Operations.
+// most is the largest amount of arithmetic that one message may cause, in the unit of
+// Cost.Operations.
 const most = 64
 
 const heavyExponent = 1<<31 - 1
 
-// The keys are made once for all tests.
+// The keys are made only once for all tests, because making them takes long.
 var (
 	ordinary = sync.OnceValue(func() *signer.Heavy { return signer.NewHeavy(new(testing.B), 2048, 65537) })
 	heavy    = sync.OnceValue(func() *signer.Heavy { return signer.NewHeavy(new(testing.B), 8192, heavyExponent) })
@@ -33,12 +34,12 @@ var (
 
 const plainMail = "From: Ann <ann@bank.example>\r\nSubject: hello\r\n\r\nHello.\r\n"
 
-// load describes a message with signatures and an ARC chain, and the zone for it. All are
-// made with one key, each for a domain of its own.
+// load describes a message with DKIM signatures and an ARC chain. All are made with the same key,
+// but each has a domain of its own.
 type load struct {
 	signatures, sets int
 	key              crypto.Signer
-	published        []string // instead of the key's record
+	published        []string // the records at each key's name; nil means the record of key
 }
 
 func (l load) domain(kind string, i int) string { return fmt.Sprintf("%s%d.example", kind, i) }
@@ -72,7 +73,7 @@ func (l load) sign(tb testing.TB, domain, eml string) string {
 	return signer.DKIM(tb, l.key, "v=1; a=rsa-sha256; c=relaxed/relaxed; d="+domain+"; s=s; h=from:subject; bh=%BH; b=", eml)
 }
 
-// strangers returns records of keys that are not the signer's.
+// strangers returns key records that do not belong to the key of the signatures.
 func strangers(tb testing.TB, n, bits, exponent int) (records []string) {
 	for range n {
 		records = append(records, signer.Record(signer.NewHeavy(tb, bits, exponent).Public()))
@@ -90,28 +91,31 @@ func results(e *Evaluation) map[string]int {
 	return n
 }
 
-// TestWork: the arithmetic of a message is bounded. The bound does not affect ordinary
-// messages, and results beyond it are neither none nor fail.
+// TestWork: the arithmetic of one message is bounded. Ordinary messages stay below the bound, and a
+// result beyond it is neither none nor fail.
 func TestWork(t *testing.T) {
 	record := func(k crypto.Signer) string { return signer.Record(k.Public()) }
 	rotated := append(strangers(t, 3, 2048, 65537), record(ordinary()))
 	for _, tt := range []struct {
 		reason     string
 		load       load
-		want       string // of the signatures
+		want       string // results of the signatures
 		chain      arc.Status
 		oldest     int
-		operations [2]float64 // from, to
+		operations [2]float64 // least and most
 	}{
 		{"ten signatures and the longest chain there may be", load{10, 50, ordinary(), nil}, "map[pass:10]", arc.Pass, 47, [2]float64{64, 64}},
 		{"a chain of five, and all of its message signatures", load{2, 5, ordinary(), nil}, "map[pass:2]", arc.Pass, 0, [2]float64{12, 12}},
 		{"the fourth of four keys at each name", load{3, 3, ordinary(), rotated}, "map[pass:3]", arc.Pass, 0, [2]float64{36, 36}},
-		{"the fourth of four keys, more signatures than that leaves room for", load{10, 0, ordinary(), rotated}, "map[pass:10]", arc.None, 0, [2]float64{40, 40}},
-		{"four keys at each name of the longest chain", load{10, 50, ordinary(), rotated}, "map[pass:1 policy/work_limit:9]", arc.NotEvaluated, 0, [2]float64{4, 64}},
+		{"the fourth of four keys at each name, ten signatures", load{10, 0, ordinary(), rotated}, "map[pass:10]", arc.None, 0, [2]float64{40, 40}},
+		{"four keys at each name of the longest chain", load{10, 50, ordinary(), rotated},
+			"map[pass:1 policy/work_limit:9]", arc.NotEvaluated, 0, [2]float64{4, 64}},
 		{"heavy keys", load{3, 0, heavy(), nil}, "map[pass:1 policy/work_limit:2]", arc.None, 0, [2]float64{30, 64}},
 		{"heavy keys of the longest chain", load{1, 4, heavy(), nil}, "map[pass:1]", arc.NotEvaluated, 0, [2]float64{30, 64}},
-		{"a heavy key behind others", load{2, 2, heavy(), append(strangers(t, 3, 8192, heavyExponent), record(heavy()))}, "map[policy/work_limit:2]", arc.NotEvaluated, 0, [2]float64{30, 64}},
-		{"keys of another size than the signatures", load{10, 50, ordinary(), strangers(t, 4, 8192, heavyExponent)}, "map[fail/signature_mismatch:10]", arc.Fail, 0, [2]float64{0, 0}},
+		{"a heavy key behind others", load{2, 2, heavy(), append(strangers(t, 3, 8192, heavyExponent), record(heavy()))},
+			"map[policy/work_limit:2]", arc.NotEvaluated, 0, [2]float64{30, 64}},
+		{"keys of another size than the signatures", load{10, 50, ordinary(), strangers(t, 4, 8192, heavyExponent)},
+			"map[fail/signature_mismatch:10]", arc.Fail, 0, [2]float64{0, 0}},
 	} {
 		z, raw := tt.load.build(t)
 		e := evaluate(t, NewVerifier(z, Options{}), "<a@no.example>", string(raw))
@@ -130,8 +134,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestWorkOfTheAuthor: heavy signatures around the author's signature do not keep it from
-// passing.
+// TestWorkOfTheAuthor: signatures with heavy keys, above or below the author's signature, do not
+// keep the author's signature from passing.
 func TestWorkOfTheAuthor(t *testing.T) {
 	for _, above := range []bool{true, false} {
 		z, raw := load{0, 0, heavy(), nil}.build(t)
@@ -156,7 +160,8 @@ func TestWorkOfTheAuthor(t *testing.T) {
 	}
 }
 
-// TestWorkWithoutKeys: no keys are looked up for a chain that exceeds the bound anyway.
+// TestWorkWithoutKeys: if the signatures of a chain exceed the bound whatever their keys are, no
+// keys are looked up.
 func TestWorkWithoutKeys(t *testing.T) {
 	z, raw := load{0, 5, heavy(), nil}.build(t)
 	e := evaluate(t, NewVerifier(z, Options{}), "<a@no.example>", string(raw))
@@ -174,8 +179,8 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkWorstMessage measures messages that cause as much arithmetic as possible. Each
-// takes 5 ms at most. The parsing of key records is a part of that, whatever their size.
+// BenchmarkWorstMessage measures messages that cause as much arithmetic as possible. Each takes 5
+// ms of CPU time at most. This includes parsing the key records, which may be of any size.
 func BenchmarkWorstMessage(b *testing.B) {
 	for _, bm := range []struct {
 		name string
@@ -195,7 +200,7 @@ func BenchmarkWorstMessage(b *testing.B) {
 			env := Envelope{MailFrom: "<a@no.example>"}
 			var n float64
 			one := func() {
-				v := NewVerifier(r, Options{DKIM: dkim.Options{Cache: dkim.NewCache()}}) // no key was met before
+				v := NewVerifier(r, Options{DKIM: dkim.Options{Cache: dkim.NewCache()}}) // none of the keys is known yet
 				c := v.Connect(b.Context(), Session{Client: netip.MustParseAddr("192.0.2.1")})
 				m := c.Begin(Session{}, env)
 				m.EndOfHeader(h)
@@ -204,7 +209,7 @@ func BenchmarkWorstMessage(b *testing.B) {
 				m.Close()
 				c.Close()
 			}
-			one() // from here on every answer is known
+			one() // fills the memory, so that the benchmark measures no lookups
 			b.ReportAllocs()
 			begin := cpuTime(b)
 			for b.Loop() {
