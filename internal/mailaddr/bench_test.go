@@ -2,7 +2,7 @@ package mailaddr
 
 import "testing"
 
-// BenchmarkParsePath reads an ordinary argument of MAIL.
+// BenchmarkParsePath parses an ordinary argument of MAIL.
 func BenchmarkParsePath(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

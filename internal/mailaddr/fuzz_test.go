@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzParsePath: String writes printable ASCII, which ParsePath reads as the same path.
+// FuzzParsePath checks that String writes printable ASCII, and that ParsePath reads that text as
+// the same path.
 func FuzzParsePath(f *testing.F) {
 	for _, s := range []string{"", "<>", "<a@b.example>", `<"a\"b"@b.example>`, "<@x,@y:a@b.example>", "<a@[192.0.2.1]>", "<用@例え.jp>",
 		"<postmaster>", `"\`, "<(a@b>", "<a@b'@c>"} {

@@ -1,5 +1,5 @@
-// Package mailaddr reads the addresses of the SMTP envelope: the argument of MAIL
-// and RCPT (RFC 5321 §4.1.2). Package author reads those of the From field.
+// Package mailaddr parses the addresses of the SMTP envelope, that is, the arguments of MAIL and
+// RCPT (RFC 5321 §4.1.2). Package author parses the addresses of the From field.
 package mailaddr
 
 import (
@@ -11,11 +11,11 @@ import (
 	"sekimori/internal/dns"
 )
 
-// MaxPathLen bounds the argument of MAIL and RCPT. RFC 5321 §4.5.3.1.3 asks for 256
-// octets. MTAs read lines of 2,048.
+// MaxPathLen limits the length of the argument of MAIL and RCPT. RFC 5321 §4.5.3.1.3 asks for 256
+// octets, but MTAs read lines of 2,048 octets.
 const MaxPathLen = 2048
 
-// Reasons for which ParsePath refuses a path.
+// The errors of ParsePath.
 var (
 	ErrPathTooLong = errors.New("mailaddr: path longer than 2048 octets")
 	ErrPathSyntax  = errors.New("mailaddr: path is not an address")
@@ -26,19 +26,18 @@ var (
 type Path struct {
 	// Local is the local part without quotes and quoted pairs.
 	Local string `json:"local,omitempty"`
-	// Domain is "" for a null path, a local part without a domain, and an address
-	// literal.
+	// Domain is "" for a null path, for a local part without a domain, and for an address literal.
 	Domain dns.Name `json:"domain,omitempty"`
-	// DomainRaw is the text after the "@": a name as the client typed it, or a literal
-	// such as "[192.0.2.1]".
+	// DomainRaw is the text after the "@": a name as the client sent it, or an address literal such
+	// as "[192.0.2.1]".
 	DomainRaw string `json:"domain_raw,omitempty"`
 	Null      bool   `json:"null,omitempty"` // the path is "<>" or empty
 }
 
-// ParsePath reads the argument of MAIL or RCPT as the client typed it, without ESMTP
-// parameters. Like MTAs, it accepts a path without angle brackets and dots anywhere in
-// the local part, and drops source routes (RFC 5321 §4.1.1.3, Appendix C). A special
-// character outside quotes is an error.
+// ParsePath parses the argument of MAIL or RCPT as the client sent it, without ESMTP parameters.
+// Like MTAs, it accepts a path without angle brackets, accepts dots anywhere in the local part, and
+// removes source routes (RFC 5321 §4.1.1.3, Appendix C). A special character outside quotes is an
+// error.
 func ParsePath(s string) (Path, error) {
 	if len(s) > MaxPathLen {
 		return Path{}, ErrPathTooLong
@@ -61,7 +60,7 @@ func ParsePath(s string) (Path, error) {
 	if err != nil {
 		return Path{}, err
 	}
-	if rest == "" { // <postmaster>, and the paths of local programs
+	if rest == "" { // <postmaster>, or the path of a local program
 		return Path{Local: local}, nil
 	}
 	if rest[0] != '@' {
@@ -80,7 +79,7 @@ func ParsePath(s string) (Path, error) {
 	return p, nil
 }
 
-// dropRoute removes a route such as "@a,@b:" from the beginning of s. The route does
+// dropRoute removes a source route such as "@a,@b:" from the beginning of s. A source route does
 // not say who sent the message (RFC 5321 §4.1.1.3: "SHOULD be ignored").
 func dropRoute(s string) (string, error) {
 	if s[0] != '@' {
@@ -102,7 +101,7 @@ func dropRoute(s string) (string, error) {
 	return "", fmt.Errorf("%w: no local part", ErrPathSyntax)
 }
 
-// pathLocal returns the local part that s begins with, and the rest of s.
+// pathLocal returns the local part at the beginning of s, and the text after it.
 func pathLocal(s string) (local, rest string, err error) {
 	i := 0
 	if s[0] != '"' {
@@ -134,8 +133,8 @@ func pathLocal(s string) (local, rest string, err error) {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// isLiteral reports whether s has the form of an address-literal (RFC 5321 §4.1.3). It
-// does not judge the address.
+// isLiteral reports whether s has the form of an address-literal (RFC 5321 §4.1.3). It does not
+// check that the address is valid.
 func isLiteral(s string) bool {
 	if len(s) < 3 || s[0] != '[' || s[len(s)-1] != ']' {
 		return false
@@ -165,7 +164,7 @@ func (p Path) String() string {
 	return s
 }
 
-// safeLocal returns a local part as String writes it.
+// safeLocal returns a local part in the form that String writes.
 func safeLocal(local string) string {
 	quote := local == ""
 	var b strings.Builder

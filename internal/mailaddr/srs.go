@@ -2,9 +2,9 @@ package mailaddr
 
 import "strings"
 
-// IsSRS reports whether a local part is one of the Sender Rewriting Scheme, with which
-// forwarders rewrite the return path. Such a local part begins with "SRS0" or "SRS1"
-// and one of "=", "+" and "-". IsSRS does not look at the rest.
+// IsSRS reports whether a local part was written by the Sender Rewriting Scheme, with which
+// forwarders rewrite the return path. Such a local part begins with "SRS0" or "SRS1", followed by
+// "=", "+" or "-". IsSRS does not check the text after that.
 func IsSRS(local string) bool {
 	if len(local) < len("SRS0=") {
 		return false

@@ -2,7 +2,7 @@ package author
 
 import "testing"
 
-// BenchmarkParseOrdinary reads the From field of ordinary mail.
+// BenchmarkParseOrdinary parses the From field of an ordinary message.
 func BenchmarkParseOrdinary(b *testing.B) {
 	for _, bc := range []struct{ why, value string }{
 		{"bare", " sender@example.com"},

@@ -9,13 +9,14 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// espooferFrom are the rows whose From is not <admin@legitimate.com>.
+// espooferFrom has the cases of espoofer whose From field is not <admin@legitimate.com>, and what
+// Parse must return for it.
 var espooferFrom = map[string]string{
 	"server_a8":              "error multiple_fields",
-	"server_a9":              "ok legitimate.com", // " From:" on top belongs to no field
+	"server_a9":              "ok legitimate.com", // the line " From:" at the top is not a header field
 	"server_a10":             "error multiple_fields",
 	"server_a11":             "error multiple_fields",
-	"server_a12":             "ok attack.com", // attack.com has no policy, so the message cannot pass
+	"server_a12":             "ok attack.com", // attack.com has no DMARC policy, so DMARC cannot pass
 	"server_a13":             "ok attack.com",
 	"server_a14":             "error multiple_domains",
 	"server_a15":             "error malformed",
@@ -24,14 +25,15 @@ var espooferFrom = map[string]string{
 	"server_a18":             "error multiple_domains",
 	"server_a19":             "error malformed",
 	"client_a1":              "error multiple_fields",
-	"client_a2":              "ok example.com", // two mailboxes, one domain
+	"client_a2":              "ok example.com", // two mailboxes of one domain
 	"client_a3":              "ok example.com",
 	"extra_6e":               "error multiple_domains",
 	"extra_6f":               "error missing",
 	"extra_comment_realaddr": "error ambiguous",
 }
 
-// espooferPath are the rows whose MAIL FROM is not a plain <any@domain>.
+// espooferPath has the cases of espoofer whose MAIL FROM is not a plain <any@domain>, and what
+// ParsePath must return for it.
 var espooferPath = map[string]string{
 	"server_a2":       "refused",
 	"server_a5":       "refused",
@@ -72,7 +74,8 @@ func TestConformanceEspoofer(t *testing.T) {
 	}
 }
 
-// fromValues returns the values of the From fields, also of those with space before the colon.
+// fromValues returns the values of all From fields. It also finds a field that has white space
+// before the colon.
 func fromValues(header string) (values []string) {
 	fields, _ := signer.Split([]byte(header))
 	for _, f := range fields {

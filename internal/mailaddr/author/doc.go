@@ -1,38 +1,36 @@
-// Package author reads the author of a message from its From field ([Parse], RFC 5322
-// §3.6.2).
+// Package author finds the author of a message in its From field ([Parse], RFC 5322 §3.6.2).
 //
-// A verifier is only useful if it agrees with the reader's mail client on the author.
-// Parse therefore follows one principle: it refuses a field only if two readers could
-// see different domains in it. A field that clients write and show is accepted, even if
-// RFC 5322 calls it obsolete or wrong. A field that two readers could take for the work
-// of authors of two domains is refused, even if RFC 5322 allows it. A refusal is a
-// [*Error] that says what is wrong, and where.
+// Programs differ in how they read a From field. Such a program is called a reader here. A
+// verifier is only useful if it finds the same author as the mail client of the recipient. Parse
+// therefore follows one principle: it refuses a field only if two readers could see different
+// domains in it, or none. A field that clients write and show is accepted, even if RFC 5322 calls it
+// obsolete or wrong. A field in which two readers could see authors of different domains is refused,
+// even if RFC 5322 allows it. The error is an [*Error] that says what is wrong, and where.
 //
 // Which addresses count:
 //
-//   - An address in a comment counts if the comment stands beside an address without
-//     angle brackets or without any other name, because a reader may take it for the
-//     author's. Such a comment may hold addresses of the author's own domain only. Beside
-//     a name and angle brackets, an address in a comment does not count.
-//   - An address in a display name, quoted or in encoded words, does not count
-//     (RFC 2047 §5). A person may still be misled by it, so the field is accepted with a
-//     [Note].
-//   - The same is true of an encoded word in the display name of the only mailbox that
-//     decodes to one address in angle brackets. Its note has the message tagged, because
-//     a person takes the address for the author. Such a word does count in a comment,
-//     among several mailboxes, and where readers decode it differently. Encoded quotes
-//     and parentheses count, too, if they move an address of another domain out of the
-//     quotes or the comment in which it stands.
-//   - A domain counts only if it could exist. Some readers leave out white space. They
-//     read "foo@a.example Foo" as foo@a.examplefoo, a domain that cannot exist, but
-//     "ceo@bank.c om" as ceo@bank.com.
+//   - An address in a comment counts if the address of the mailbox has no angle brackets or no
+//     other name, because a reader may then use the comment as the author. Such a comment may hold
+//     only addresses of the author's own domain. If the mailbox has a name and angle brackets, an
+//     address in a comment does not count.
+//   - An address in a display name does not count if it is quoted or in encoded words (RFC 2047
+//     §5). It may still mislead a person, so the field is accepted with a [Note].
+//   - An encoded word may decode to one address in angle brackets. In the display name of the only
+//     mailbox, that address does not count either. It leads to [NoteOtherName], because a person
+//     would see the address as the author. The address does count in a comment, among
+//     several mailboxes, and where readers decode the word differently. Encoded quotes and
+//     parentheses count, too, if they move an address of another domain out of its quotes or
+//     comment.
+//   - A domain counts only if it could exist. Some readers remove white space. They see
+//     foo@a.examplefoo in "foo@a.example Foo", which cannot exist, but they also see ceo@bank.com
+//     in "ceo@bank.c om".
 //
 // # How a field is read
 //
-// Parse first reads a field as a mailbox-list, with tolerance (mailbox.go). That includes
-// text in the name of the only address that should have been quoted (loose.go), and
-// unencoded double-byte text (legacy.go). If that fails, it reads the field as a slip, in
-// every way in which a reader might (slip.go, domains.go).
+// Parse first reads a field as a mailbox-list, with some tolerance (mailbox.go). The name of the
+// only address may have text that should have been quoted (loose.go), or unencoded double-byte text
+// (legacy.go). If Parse cannot read the field as a mailbox-list, it reads it as a slip: a field that
+// breaks the grammar, but in which all readers see one domain (slip.go, domains.go).
 //
 // # What is accepted
 //
@@ -51,27 +49,28 @@
 //	Doe, John <a@b.example>            unquoted , : ; and @ in the name of the only address,
 //	Foo: bar <a@b.example>             where no reader finds another domain
 //	ESC $ B ... ESC ( B <a@b.example>  raw ISO-2022-JP, Shift_JIS and the like in the name of
-//	                                   the only address, on the same terms
+//	                                   the only address, if no reader finds another domain
 //	a@b.example, , c@b.example,        lists, empty elements (obs-mbox-list)
-//	a..b.@b.example  "a..b"@b.example  dots anywhere in a local part, as Japanese carriers issue
+//	a..b.@b.example  "a..b"@b.example  dots anywhere in a local part, as in addresses of Japanese carriers
 //	a@b.example.  root@localhost       final dot, single label
 //	用户@例え.jp                         RFC 6532; the domain becomes A-labels
-//	folds anywhere white space may be, also lines of white space only (obs-FWS)
+//	folds wherever white space is allowed, also lines with only white space (obs-FWS)
 //	"Doe, John, <a@b.example>          slips that show one domain: quotes, comments and brackets
 //	Foo a@b.example  <<a@b.example>>   that are not closed, doubled or missing; text after the
 //	Foo <a@b.example>;  "a b"@b.example  address; groups; quoted local parts of anything
 //
 // # What is refused
 //
-//	missing            no From field
-//	multiple_fields    several From fields, equal or not
+//	missing            there is no From field
+//	multiple_fields    several From fields, even if they are equal
 //	multiple_domains   mailboxes of several distinct domains
 //	no_address         no domain in any reading: empty field, "<>", "MAILER-DAEMON",
 //	                   "undisclosed:;", ", ,", address literals
 //	too_large          over 32 KiB, 100 mailboxes, or 10 nested comments
 //	malformed          NUL, other control octets, CR or LF alone; names that are not host names;
 //	                   8-bit octets in an address that are not UTF-8; and, if slip.go cannot
-//	                   read the field, "<a@b> <c@d>", text after ">", and a missing end
+//	                   read the field, "<a@b> <c@d>", text after ">", and a bracket or
+//	                   quote that is not closed
 //	ambiguous          if slip.go cannot read the field: unquoted "@" in a phrase, routes "<@x:a@b>",
 //	                   comments or white space around "@" or within an address;
 //	                   an address of another domain in the comment of a bare address;
@@ -80,5 +79,5 @@
 //	                   and bidi characters in an address; U-labels that are not in their one
 //	                   valid form
 //
-// All of this takes time linear in the length of the field, and no recursion.
+// Parse takes linear time in the length of the field, and its functions do not call themselves.
 package author

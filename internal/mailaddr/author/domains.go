@@ -11,12 +11,12 @@ import (
 	"sekimori/internal/printable"
 )
 
-// This file asks what other readers see in a text: which domain follows an "@", and
-// whether there is only one domain, however they split, decode and clean the text.
+// This file finds the domains that other readers may see in a text, and checks that there is only
+// one. Readers differ in how they split, decode and clean the text.
 
-// oneDomain reports whether every reader of text sees only the given domain: in the text as
-// it is, without comments, without quotes and parentheses, and in each of these with the
-// encoded words decoded.
+// oneDomain reports whether every reader sees only the given domain in text. It looks at the text
+// as it is, without comments, and without quotes and parentheses. It looks at each of these forms
+// with and without the encoded words decoded.
 func oneDomain(text, domain string) bool {
 	for _, form := range forms(text) {
 		if !showsOnly(form, domain) {
@@ -24,7 +24,7 @@ func oneDomain(text, domain string) bool {
 		}
 		refusal := encodedword.Decodings(form, true, func(scan encodedword.Decoded) string {
 			texts := []string{scan.Judged}
-			if shown := withoutControls(scan.Judged); shown != scan.Judged { // many clients show text without control characters
+			if shown := withoutControls(scan.Judged); shown != scan.Judged { // many clients leave out control characters
 				texts = append(texts, shown)
 			}
 			for _, text := range texts {
@@ -43,20 +43,22 @@ func oneDomain(text, domain string) bool {
 	return true
 }
 
-// forms returns the text as it is, and as readers see it that remove comments or quotes.
+// forms returns the text as it is, and as it looks to readers that remove comments or quotes.
 func forms(text string) []string {
 	if !strings.ContainsAny(text, "\"()") {
 		return []string{text}
 	}
 	outside, _ := splitComments(text)
 	forms := []string{text, outside, withoutComments(text), strings.NewReplacer(`"`, "", "(", " ", ")", " ").Replace(text), stripMarks(text)}
-	if strings.Contains(text, "=?") { // a quote within an encoded word hides the word from readers that keep quotes
+	// A reader that keeps quotes does not find an encoded word that has a quote in it. A reader that
+	// removes quotes first does find it.
+	if strings.Contains(text, "=?") {
 		forms = append(forms, strings.NewReplacer(`"`, "", "(", "", ")", "").Replace(text))
 	}
 	return forms
 }
 
-// withoutComments returns text with a space in place of each comment, as a reader sees it
+// withoutComments returns text with a space in place of each comment. It does what a reader does
 // that knows quotes: a parenthesis within quotes does not begin a comment.
 func withoutComments(text string) string {
 	var b strings.Builder
@@ -90,16 +92,18 @@ func withoutControls(text string) string {
 	}, text)
 }
 
-// showsOnly reports whether the given domain follows every "@" in text after which
-// something like a domain stands. It reports false if a sign that looks like "@" has a
-// domain after it, and if angle brackets hold a domain without an "@".
+// showsOnly reports whether no reader can see a domain other than the given one in text. Wherever a
+// domain seems to follow an "@", it must be the given domain. showsOnly also reports false if a
+// domain follows a character that only looks like "@", or if angle brackets hold a domain without
+// an "@".
 func showsOnly(text, domain string) bool {
 	for rest := text; ; {
 		_, after, found := strings.Cut(rest, "@")
 		if !found {
 			break
 		}
-		if strings.HasPrefix(strings.TrimLeft(after, " \t"), "[") { // an address literal would be an author without a domain
+		// After "@[", a reader would see an author with an address literal and without a domain.
+		if strings.HasPrefix(strings.TrimLeft(after, " \t"), "[") {
 			return false
 		}
 		if startsDomain(after) {
@@ -112,8 +116,8 @@ func showsOnly(text, domain string) bool {
 	return !looksLikeAddress(text) && !bracketsDomain(text)
 }
 
-// bracketsDomain reports whether a pair of angle brackets holds a domain and no "@". A
-// reader that looks for brackets first would take that domain for the author.
+// bracketsDomain reports whether a pair of angle brackets holds a domain, but no "@". A reader that
+// looks for brackets first would use that domain as the author's.
 func bracketsDomain(text string) bool {
 	for {
 		_, after, found := strings.Cut(text, "<")
@@ -128,8 +132,8 @@ func bracketsDomain(text string) bool {
 	}
 }
 
-// looksLikeAddress reports whether a sign that looks like "@", but is another character,
-// stands before a domain. A person would see an address.
+// looksLikeAddress reports whether a domain follows a character that looks like "@", but is not
+// "@". A person would see an address.
 func looksLikeAddress(text string) bool {
 	for member := range strings.FieldsFuncSeq(text, func(r rune) bool { return strings.ContainsRune(",:;<>", r) }) {
 		if i := strings.IndexAny(member, "\uff20\ufe6b"); i >= 0 && startsDomain(member[i+len("\uff20"):]) {
@@ -139,20 +143,21 @@ func looksLikeAddress(text string) bool {
 	return false
 }
 
-// startsDomain reports whether a reader might take the beginning of text for a domain with
-// a dot in it, even with white space between. It reads no further than the next "@".
+// startsDomain reports whether a reader could find a domain with a dot at the beginning of text.
+// The domain may have white space in it, because some readers remove that. startsDomain reads no
+// further than the next "@".
 func startsDomain(text string) bool {
 	end := 0
 	for end < len(text) && (mailaddr.IsAtom(text[end]) || isWSP(text[end])) {
 		end++
 	}
-	return dotted([]byte(text[:end])) || strings.ContainsAny(text[:end], "\u3002\uff0e\uff61\ufe52") // dots of other scripts
+	return dotted([]byte(text[:end])) || strings.ContainsAny(text[:end], "\u3002\uff0e\uff61\ufe52") // full stops other than the ASCII dot
 }
 
-// slipDomain returns the domain at the beginning of after, the text behind an "@". It
-// reports false if a reader might see another domain: one that goes on after white space,
-// quotes or brackets, or one that ends earlier, at an octet that only some readers allow
-// in a domain.
+// slipDomain returns the domain at the beginning of after, the text behind an "@". It reports false
+// if a reader might see a different domain. For some readers, the domain may go on after white
+// space, quotes or brackets. For others, it may end earlier, at an octet that not every reader
+// allows in a domain.
 func slipDomain(after string) (dns.Name, bool) {
 	after = strings.TrimLeft(after, " \t") // CFWS around "@" (RFC 5322 §4.4)
 	end := atomEnd(after)
@@ -172,7 +177,7 @@ func slipDomain(after string) (dns.Name, bool) {
 	return name, err == nil
 }
 
-// atomEnd returns the length of the run of atext and dots at the beginning of text.
+// atomEnd returns how many octets of atext and dots text begins with.
 func atomEnd(text string) int {
 	end := 0
 	for end < len(text) && mailaddr.IsAtom(text[end]) {
@@ -181,16 +186,17 @@ func atomEnd(text string) int {
 	return end
 }
 
-// joins reports whether a reader that leaves white space out of a domain, as RFC 5322 §4.4
-// and Python's email.utils do, sees another domain that could exist. In "foo@a.example
-// Foo" it sees the top-level domain "exampleFoo", which does not exist.
+// joins reports whether a reader that removes white space from a domain could see a different
+// domain that may exist. RFC 5322 §4.4 allows such white space, and Python's email.utils removes
+// it. In "foo@a.example Foo", such a reader sees the top-level domain "exampleFoo", which does not
+// exist.
 func joins(domain, rest string) bool {
 	end := 0
 	for end < len(rest) && (mailaddr.IsAtom(rest[end]) || isWSP(rest[end])) {
 		end++
 	}
 	for word := range strings.FieldsSeq(rest[:end]) {
-		name := word[:hostEnd(word)] // A reader that searches for patterns stops at any other octet.
+		name := word[:hostEnd(word)] // A reader that searches for a pattern stops at an octet that cannot be in a host name.
 		if domain += name; name == "" || len(domain) > dns.MaxNameLen {
 			return false
 		}
@@ -205,8 +211,7 @@ func joins(domain, rest string) bool {
 	return false
 }
 
-// hostEnd returns the length of the run of letters, digits, hyphens and dots at the
-// beginning of text.
+// hostEnd returns how many letters, digits, hyphens and dots text begins with.
 func hostEnd(text string) int {
 	end := strings.IndexFunc(text, func(r rune) bool {
 		return r != '-' && r != '.' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')
@@ -223,6 +228,7 @@ func isTopLevel(label string) bool {
 	return suffix.IsTopLevel(label) || slices.Contains(localTops, label)
 }
 
-// localTops are top-level domains that the DNS of the Internet does not have (RFC 6761, RFC
-// 6762, RFC 9476), and those that private networks use.
+// localTops are top-level domains that are reserved for examples and other special uses (RFC 6761,
+// RFC 6762, RFC 7686, RFC 9476), and top-level domains that private networks use. "arpa" is here
+// because of home.arpa (RFC 8375).
 var localTops = []string{"example", "test", "invalid", "localhost", "local", "internal", "home", "lan", "corp", "onion", "alt", "arpa"}

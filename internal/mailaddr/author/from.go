@@ -11,22 +11,23 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// Bounds on a From field, which a stranger writes.
+// Limits for a From field, because anybody can write one.
 const (
-	// MaxFromLen is in octets. MTAs cut a longer field for their milters (Postfix at
-	// 60,000 octets), and the author might be in the part that is missing.
+	// MaxFromLen is the longest field that Parse accepts, in octets. MTAs cut a very long field
+	// before they give it to a milter (Postfix at 60,000 octets), and the cut part might name the
+	// author.
 	MaxFromLen = 32 << 10
-	// MaxMailboxes bounds the authors of one message. Genuine messages have dozens at
-	// most, attacks on verifiers have thousands.
+	// MaxMailboxes limits the authors of one message. Genuine messages have a few dozen at most.
+	// Attacks on verifiers have thousands.
 	MaxMailboxes = 100
-	// MaxCommentDepth bounds nested comments. Mail clients never nest them.
+	// MaxCommentDepth limits how deep comments may be nested. Mail clients do not nest comments.
 	MaxCommentDepth = 10
 )
 
-// Kind says why a From field does not name one author domain.
+// Kind says why Parse refused a From field.
 type Kind string
 
-// The kinds of refusal. The package documentation lists the fields of each kind.
+// The kinds of refusal. The package documentation says which fields each kind stands for.
 const (
 	KindMissing         Kind = "missing"
 	KindMultipleFields  Kind = "multiple_fields"
@@ -37,8 +38,8 @@ const (
 	KindTooLarge        Kind = "too_large"
 )
 
-// Error is a refusal of Parse. Its text holds nothing that the sender wrote, so an SMTP
-// reply may show it.
+// Error is the error with which Parse refuses a field. Its text has no text of the sender, so an
+// SMTP reply may show it.
 type Error struct {
 	Kind   Kind   `json:"kind"`
 	Offset int    `json:"offset"` // octets from the start of the field's value
@@ -48,16 +49,17 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return "author: " + e.Text() }
 
-// Text returns the error for a person to read, without the name of the package.
+// Text returns the error for a person, without the name of the package.
 func (e *Error) Text() string {
 	return fmt.Sprintf("From field %s at octet %d: %s", strings.ReplaceAll(string(e.Kind), "_", " "), e.Offset, e.Detail)
 }
 
 // Mailbox is one author (RFC 5322 §3.4).
 type Mailbox struct {
-	// DisplayName is the phrase, or the comment of an old-style address. Encoded words
-	// are decoded if their charset is known. It is valid UTF-8, but otherwise as the
-	// sender wrote it: it may hold control characters and marks of direction.
+	// DisplayName is the phrase before the address, or the comment after an address without angle
+	// brackets. Encoded words are decoded if their charset is known. DisplayName is valid UTF-8,
+	// but otherwise as the sender wrote it: it may hold control characters and marks that turn the
+	// direction of text.
 	DisplayName string `json:"display_name,omitempty"`
 	// Local is the local part without quotes.
 	Local string `json:"local"`
@@ -65,38 +67,37 @@ type Mailbox struct {
 	Domain dns.Name `json:"domain"`
 }
 
-// String returns the address in the form of [mailaddr.Path.String], without the display
-// name.
+// String returns the address without the display name, in the form of [mailaddr.Path.String].
 func (m Mailbox) String() string { return mailaddr.Path{Local: m.Local, Domain: m.Domain}.String() }
 
-// From is what a message says of its authors.
+// From is what the From field of a message says about its authors.
 type From struct {
 	Mailboxes []Mailbox `json:"mailboxes,omitempty"`
-	// AuthorDomain is the one domain that all mailboxes share (RFC 9989 §3.2.2). It is
-	// "" if Parse returned an error.
+	// AuthorDomain is the one domain that all mailboxes have (RFC 9989 §3.2.2). It is "" if Parse
+	// returned an error.
 	AuthorDomain dns.Name `json:"author_domain,omitempty"`
-	// Domains are the distinct domains of the mailboxes, in the order of the field.
+	// Domains are the different domains of the mailboxes, in the order of the field.
 	Domains []dns.Name `json:"domains,omitempty"`
-	// Notes are remarks on a field that names an author.
+	// Notes are remarks on a field that Parse accepts.
 	Notes []Note `json:"notes,omitempty"`
 }
 
-// Note is a remark on a field that names an author.
+// Note is a remark on a field that Parse accepts although it might mislead a person.
 type Note string
 
-// The notes.
+// The values of Note.
 const (
-	// NoteOtherAddress: a display name, or a comment beside an address in angle
-	// brackets, shows an address of another domain among other words.
+	// NoteOtherAddress: a display name has other words and an address of another domain, or a
+	// comment beside an address in angle brackets shows an address of another domain.
 	NoteOtherAddress Note = "other_address"
-	// NoteOtherName: a display name is nothing but an address of another domain,
-	// or holds one in encoded angle brackets.
+	// NoteOtherName: a display name consists only of an address of another domain, or it holds such
+	// an address in encoded angle brackets.
 	NoteOtherName Note = "other_name"
-	// NoteSlip: readers split the field in different ways, but all see one domain.
+	// NoteSlip: readers split the field in different ways, but all of them see the same domain.
 	NoteSlip Note = "slip"
 )
 
-// Text returns the note for a person to read.
+// Text returns the note as a text for a person.
 func (n Note) Text() string {
 	switch n {
 	case NoteOtherAddress:
@@ -109,15 +110,15 @@ func (n Note) Text() string {
 	return string(n)
 }
 
-// Parse reads the values of all From fields of a message, each as in message.Field: raw
-// octets after the colon, folds as CRLF. An error is always a [*Error]. With an error
-// of KindMultipleDomains, From lists every mailbox, for a receiver that goes on with
-// each of them (RFC 9989 §11.5). With any other error it is empty.
+// Parse parses the From field of a message. values has the values of all From fields, each as in
+// message.Field: the raw octets after the colon, with folds as CRLF. Every error is a [*Error]. If
+// it is of KindMultipleDomains, From lists every mailbox, because a receiver may go on with each of
+// them (RFC 9989 §11.5). With any other error, From is empty.
 func Parse(values []string) (From, error) {
 	switch {
 	case len(values) == 0:
 		return From{}, &Error{KindMissing, 0, "there is no From field"}
-	case len(values) > 1: // RFC 5322 §3.6: exactly one
+	case len(values) > 1: // RFC 5322 §3.6 requires exactly one From field
 		return From{}, &Error{KindMultipleFields, 0, fmt.Sprintf("there are %d From fields", len(values))}
 	case len(values[0]) > MaxFromLen:
 		return From{}, &Error{KindTooLarge, MaxFromLen, "the field is longer than 32768 octets"}
@@ -128,7 +129,7 @@ func Parse(values []string) (From, error) {
 	}
 	from := From{Mailboxes: p.boxes}
 	for _, m := range p.boxes {
-		if !slices.Contains(from.Domains, m.Domain) { // at most MaxMailboxes
+		if !slices.Contains(from.Domains, m.Domain) { // a linear search, because there are at most MaxMailboxes
 			from.Domains = append(from.Domains, m.Domain)
 		}
 	}
@@ -140,8 +141,9 @@ func Parse(values []string) (From, error) {
 	return from, nil
 }
 
-// parse reads the value of one field, in this order: as RFC 5322 defines it, with
-// tolerance; as unencoded double-byte text; and as a slip.
+// parse reads the value of one field. It first tries to read the field as a mailbox-list, with some
+// tolerance. If that fails, it reads any unencoded double-byte text, and finally it reads the field
+// as a slip.
 func parse(s string) (*parser, error) {
 	p, err := parseList(s)
 	if err == nil {
@@ -150,7 +152,7 @@ func parse(s string) (*parser, error) {
 	return reread(s, err)
 }
 
-// reread reads a field as a slip, because parseList refused it with err.
+// reread reads a field as a slip after parseList has refused it with err.
 func reread(s string, err error) (*parser, error) {
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Kind == KindTooLarge {
@@ -162,7 +164,7 @@ func reread(s string, err error) (*parser, error) {
 	return nil, cause(s, refused)
 }
 
-// parseList reads a mailbox-list.
+// parseList reads a field as a mailbox-list, which may have unencoded double-byte text.
 func parseList(s string) (*parser, error) {
 	if strings.IndexByte(s, escape) >= 0 {
 		t, err := maskISO2022(s)
@@ -181,9 +183,9 @@ func parseList(s string) (*parser, error) {
 	return p, err
 }
 
-// checkOctets refuses octets that no header field may hold (RFC 5322 §2.2). A client
-// that stops at a NUL, or takes a CR alone for the end of the line, would see another
-// author than Parse does. The ESC of unencoded ISO-2022-JP is masked before.
+// checkOctets refuses octets that no header field may hold (RFC 5322 §2.2). A client that stops at
+// a NUL, or ends a line at a bare CR, would see an author that Parse does not see. If the field has
+// unencoded ISO-2022-JP, the caller has already masked its ESC octets.
 func checkOctets(s string) error {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

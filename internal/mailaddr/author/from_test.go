@@ -59,7 +59,7 @@ func fromCases(tb testing.TB) []fromCase {
 	return cases
 }
 
-// outcome returns a result in the notation of the case files.
+// outcome returns the result of Parse in the notation of the case files.
 func outcome(f From, err error) string {
 	var fe *Error
 	if errors.As(err, &fe) {
@@ -171,7 +171,8 @@ func TestErrorJSON(t *testing.T) {
 	}
 }
 
-// TestErrorDetail: the detail names the cause of the refusal, not a slip in the same field.
+// TestErrorDetail checks that the detail of an error names what makes the field unacceptable, and
+// not a slip in the same field.
 func TestErrorDetail(t *testing.T) {
 	for _, tt := range []struct{ value, want string }{
 		{` "ceo@bank.example <a@a.example>`, "the field shows several domains, and a quoted string has no end"},
@@ -194,7 +195,7 @@ func TestErrorDetail(t *testing.T) {
 	}
 }
 
-// TestNoteText: the text of a note, which the label shows, is not the name of the note.
+// TestNoteText checks that every note has a text of its own, which the label can show.
 func TestNoteText(t *testing.T) {
 	seen := map[string]bool{}
 	for _, n := range []Note{NoteOtherAddress, NoteOtherName, NoteSlip} {
@@ -230,7 +231,8 @@ func BenchmarkParseFrom(b *testing.B) {
 	}
 }
 
-// BenchmarkParseHostile: if the cost is linear, ns/op doubles with the size and MB/s stays.
+// BenchmarkParseHostile shows that the cost is linear: if the size doubles, ns/op doubles and MB/s
+// does not change.
 func BenchmarkParseHostile(b *testing.B) {
 	for _, c := range []struct{ why, prefix, unit, suffix string }{
 		{"mailboxes", "", "a@b.example,", ""},
@@ -258,7 +260,7 @@ func BenchmarkParseHostile(b *testing.B) {
 				b.SetBytes(int64(len(value)))
 				b.ReportAllocs()
 				for b.Loop() {
-					// The 101st mailbox is refused; the rest is accepted.
+					// Parse refuses the fields of more than 100 mailboxes and accepts all others.
 					if f, err := Parse([]string{value}); err == nil && f.AuthorDomain != "b.example" {
 						b.Fatal(f, err)
 					}

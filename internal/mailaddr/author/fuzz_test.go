@@ -16,7 +16,8 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// FuzzParse checks for every accepted field what a verifier relies on.
+// FuzzParse checks every result of Parse. For an accepted field, it checks that other readers see
+// the same domain, and that the mailboxes in their shortest form give the same result.
 func FuzzParse(f *testing.F) {
 	for _, c := range fromCases(f) {
 		for _, v := range c.values {
@@ -67,11 +68,11 @@ func FuzzParse(f *testing.F) {
 			canonical.WriteString("<" + local + "@" + string(m.Domain) + ">")
 		}
 		if canonical.Len() > MaxFromLen {
-			return // the brackets and spaces make it longer than the field was
+			return // the brackets and spaces can make it longer than Parse allows
 		}
 		again, err := Parse([]string{canonical.String()})
 		if err != nil && slices.Contains(from.Notes, NoteSlip) {
-			return // the local part of a slip may hold an octet that ends the brackets
+			return // the local part of a slip may have an octet that makes it end earlier in brackets
 		}
 		if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
 			t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
@@ -84,19 +85,19 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// dottedDomain is the pattern by which a reader may find the domain of an address.
+// dottedDomain is a pattern that a reader may use to find the domain of an address.
 var dottedDomain = regexp.MustCompile(`@[ \t\r\n]*([0-9A-Za-z_-]+\.[0-9A-Za-z_.-]*[0-9A-Za-z_-])`)
 
-// otherReaders compares an accepted field with what other readers see in it. One is Go's
-// parser, which is as strict as RFC 5322 except for dots. If the field has unquoted commas,
-// colons or double-byte text, another one takes any "@" before something like a domain for
-// an address.
+// otherReaders compares an accepted field with what other readers see in it. The first reader is
+// Go's parser, which is as strict as RFC 5322, but allows dots in phrases. The next readers look
+// for angle brackets. If the field is a slip, or has unquoted commas, colons or double-byte text, a
+// third kind of reader looks for an "@" with something like a domain after it.
 func otherReaders(t *testing.T, value string, from From) {
 	t.Helper()
 	unfolded := strings.NewReplacer("\r\n", "").Replace(value)
 	if list, err := mail.ParseAddressList(unfolded); err == nil {
 		for _, a := range list {
-			domain := strings.TrimRight(a.Address[strings.LastIndexByte(a.Address, '@')+1:], "'") // 'a@b.example'
+			domain := strings.TrimRight(a.Address[strings.LastIndexByte(a.Address, '@')+1:], "'") // of 'a@b.example'
 			if name, err := mailaddr.ParseDomain(domain); err != nil || name != from.AuthorDomain {
 				t.Fatalf("net/mail reads %q at %q, we at %q", a.Address, domain, from.AuthorDomain)
 			}
@@ -140,7 +141,7 @@ func otherReaders(t *testing.T, value string, from From) {
 	for _, text := range texts {
 		for _, m := range dottedDomain.FindAllStringSubmatch(text, -1) {
 			if p.slip && !isTopLevel(strings.ToLower(m[1][strings.LastIndexByte(m[1], '.')+1:])) {
-				continue // joined to a domain that cannot exist
+				continue // a reader that removes white space made a domain that cannot exist
 			}
 			if name, err := mailaddr.ParseDomain(m[1]); err == nil && name != from.AuthorDomain && !strings.HasPrefix(string(from.AuthorDomain), "xn--") {
 				t.Fatalf("a pattern reads %q, we %q", name, from.AuthorDomain)
@@ -149,12 +150,12 @@ func otherReaders(t *testing.T, value string, from From) {
 	}
 }
 
-// reader is a reader that takes the addresses in angle brackets for authors. It knows quotes,
-// and perhaps quoted pairs or comments.
+// reader is a reader that uses the addresses in angle brackets as authors. It knows quotes. pairs
+// says that it also knows quoted pairs, and comments that it knows comments.
 type reader struct{ pairs, comments bool }
 
-// angles returns the domains with a dot in angle brackets outside quotes, as far as the
-// quotes and comments are balanced.
+// angles returns the domains that this reader finds in angle brackets. It leaves out domains
+// without a dot, and angle brackets in quotes or comments.
 func (r reader) angles(s string) []dns.Name {
 	var out []dns.Name
 	open, depth, quoted := -1, 0, false

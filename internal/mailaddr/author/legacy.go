@@ -6,42 +6,45 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// Old mail magazines still have display names in the double-byte charsets of East Asia
-// that are not encoded as RFC 2047 asks. Any octet of such text may be half of a
-// character. Therefore a reader that knows the charset sees other quotes, commas,
-// brackets and at signs than a reader that goes by octets.
+// Old mail magazines still have display names in the double-byte charsets of East Asia that are not
+// encoded as RFC 2047 asks. Any octet of such text may be half of a character. A reader that knows
+// the charset therefore finds other quotes, commas, brackets and at signs in it than a reader that
+// looks at single octets.
 //
-// Such a field is read with every octet of these characters masked. It is accepted only
-// if no reader can see an author of another domain in its octets: exactly one "@" is not
-// part of a character, and it belongs to the author's address. After an "@" that is part
-// of a character, nothing may follow that looks like a domain with a dot. Then the field
-// has only one domain to show, whatever a reader makes of the rest.
+// The field is parsed with every octet of such a character masked, that is, replaced by 0xff. It is
+// accepted only if a reader that looks at single octets cannot see an author of another domain:
+//
+//   - Exactly one "@" is not part of a character, and it belongs to the author's address.
+//   - After an "@" that is part of a character, nothing follows that looks like a domain with a
+//     dot.
+//
+// Then every reader can find only one domain in the field, even if it cannot read the rest.
 
 const (
 	escape = 0x1b
-	masked = 0xff // not an octet of UTF-8, so it cannot be part of an address
+	masked = 0xff // never occurs in UTF-8, so it cannot be part of an address
 )
 
-// designations are the escape sequences of RFC 1468, and those of JIS X 0212 (RFC 1554)
-// and of half-width katakana, which some clients send.
+// designations are the escape sequences that change the character set: those of RFC 1468, and those
+// of JIS X 0212 (RFC 1554) and half-width katakana, which some clients send.
 var designations = []struct {
 	sequence string
-	width    int // octets of a character; 0 stands for text like ASCII
+	width    int // octets per character; 0 means that text like ASCII follows
 }{
 	{"\x1b$B", 2}, {"\x1b$@", 2}, {"\x1b$(D", 2}, {"\x1b(I", 1}, {"\x1b(B", 0}, {"\x1b(J", 0},
 }
 
-// legacyText is a field in two forms.
+// legacyText has two forms of a field with unencoded double-byte text.
 type legacyText struct {
-	masked string // of the same length as the field
-	plain  []byte // without escape sequences, and with hiddenAt for an "@" in a character
+	masked string // the field with its double-byte text masked; the length is the same
+	plain  []byte // the octets without escape sequences, and with hiddenAt in place of an "@" that is part of a character
 }
 
-// hiddenAt replaces an "@" that is half of a character in legacyText.plain.
+// hiddenAt replaces an "@" that is part of a character in legacyText.plain.
 const hiddenAt = 0
 
-// maskISO2022 masks unencoded ISO-2022-JP. Every line begins and ends in ASCII (RFC
-// 1468).
+// maskISO2022 masks unencoded ISO-2022-JP. RFC 1468 requires that every line begins and ends in
+// ASCII.
 func maskISO2022(s string) (legacyText, error) {
 	t := legacyText{plain: make([]byte, 0, len(s))}
 	out := []byte(s)
@@ -52,7 +55,7 @@ func maskISO2022(s string) (legacyText, error) {
 			if n == 0 {
 				return t, &Error{KindMalformed, i, "control octet"}
 			}
-			// A reader that goes by octets sees an "@" in ESC $ @, too.
+			// A reader that looks at single octets also sees the "@" of ESC $ @.
 			if s[i+n-1] == '@' && dotted([]byte(s[i+n:])) {
 				return t, &Error{KindAmbiguous, i, "unencoded text whose octets spell an address"}
 			}
@@ -82,8 +85,9 @@ func maskISO2022(s string) (legacyText, error) {
 	return t, nil
 }
 
-// designation returns the length of the escape sequence that s begins with, and the width
-// of the characters after it. The length is 0 if s does not begin with one.
+// designation looks for an escape sequence at the beginning of s. It returns the length of the
+// sequence, and the number of octets per character after it. The length is 0 if s does not begin
+// with one.
 func designation(s string) (n, width int) {
 	for _, d := range designations {
 		if strings.HasPrefix(s, d.sequence) {
@@ -93,8 +97,8 @@ func designation(s string) (n, width int) {
 	return 0, 0
 }
 
-// mask8Bit masks the octets that may be a character of two octets in Shift_JIS, Big5, GBK
-// and similar charsets. The second octet may be any from "@" on, also a bracket or a
+// mask8Bit masks each pair of octets that may be one character in Shift_JIS, Big5, GBK and similar
+// charsets. The second octet of the pair may be any octet from "@" on, also a bracket or a
 // backslash.
 func mask8Bit(s string) legacyText {
 	t := legacyText{plain: make([]byte, 0, len(s))}
@@ -112,7 +116,7 @@ func mask8Bit(s string) legacyText {
 	return t
 }
 
-// half adds the second octet of a character to plain.
+// half appends an octet that is part of a character to plain. It replaces an "@" by hiddenAt.
 func (t *legacyText) half(c byte) {
 	if c == '@' {
 		c = hiddenAt
@@ -127,9 +131,9 @@ func fill(b []byte) {
 	}
 }
 
-// check returns an error if a reader that goes by octets could see another author. It also
-// refuses encoded words beside unencoded text: they would have to be judged in both
-// readings, and clients do not write them.
+// check returns an error if a reader that looks at single octets could see another author. It also
+// refuses encoded words beside unencoded text. They would have to be judged for every kind of
+// reader, and clients do not write such fields.
 func (t *legacyText) check() error {
 	if !asciiDomain(t.masked) {
 		return &Error{KindAmbiguous, strings.LastIndexByte(t.masked, '@'), "internationalized domain beside unencoded text"}
@@ -148,9 +152,9 @@ func (t *legacyText) check() error {
 	return nil
 }
 
-// dotted reports whether a reader might take the beginning of s for a domain with a dot in
-// it, even with white space between. It stops at the next hiddenAt, so that a call for
-// each of them costs linear time in all.
+// dotted reports whether a reader could find a domain with a dot at the beginning of s. The domain
+// may have white space in it. dotted stops at the next hiddenAt, so calls for every hiddenAt of a
+// text together take linear time.
 func dotted(s []byte) bool {
 	dot := false
 	for _, c := range s {
@@ -169,7 +173,7 @@ func dotted(s []byte) bool {
 	return false
 }
 
-// parse reads the masked field and checks the octets behind the mask.
+// parse parses the masked field and then checks the octets that were masked.
 func (t *legacyText) parse() (*parser, error) {
 	p, err := parseOctets(t.masked)
 	if err != nil {
@@ -178,7 +182,8 @@ func (t *legacyText) parse() (*parser, error) {
 	return p, t.check()
 }
 
-// parseOctets reads a field as a mailbox-list, octet by octet.
+// parseOctets parses a field as a mailbox-list. Every octet below 0x80 counts as the ASCII
+// character.
 func parseOctets(s string) (*parser, error) {
 	if err := checkOctets(s); err != nil {
 		return nil, err

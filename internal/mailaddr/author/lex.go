@@ -18,15 +18,15 @@ const (
 	tokSpecial           // any other octet
 )
 
-// token is a span of the input. Its text has no quotes or parentheses around it, and
-// its quoted pairs and folds are undone.
+// token is a span of the input. Its text is without the quotes or parentheses around it. Quoted
+// pairs in the text are replaced by their characters, and folds are removed.
 type token struct {
 	kind       tokenKind
 	start, end int
 	text       string
 	octet      byte // the octet of a tokSpecial
-	// spaced says that white space or a fold is right before the token, glued that a
-	// comment is.
+	// spaced says that white space or a fold is right before the token. glued says that a comment
+	// is right before it.
 	spaced, glued bool
 }
 
@@ -40,7 +40,8 @@ type lexer struct {
 
 func newLexer(s string) lexer { return lexer{s: s, utf8: utf8.ValidString(s)} }
 
-// next returns the next token. At the end of the field it returns a tokEnd each time.
+// next returns the next token. At the end of the field, and at every call after that, it returns a
+// tokEnd.
 func (l *lexer) next() (token, error) {
 	before := l.pos
 	for l.pos < len(l.s) && isFWS(l.s[l.pos]) {
@@ -73,8 +74,8 @@ func (l *lexer) next() (token, error) {
 	return t, err
 }
 
-// delimited reads a quoted-string or a comment from its opening octet at l.pos (RFC
-// 5322 §3.2.2, §3.2.4). Comments may be nested.
+// delimited reads a quoted-string or a comment, which begins at l.pos (RFC 5322 §3.2.2, §3.2.4).
+// Comments may be nested.
 func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	start := l.pos
 	if text, ok := l.plain(open, closing); ok {
@@ -85,8 +86,8 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	for l.pos++; l.pos < len(l.s); l.pos++ {
 		switch c := l.s[l.pos]; c {
 		case '\\':
-			// In Shift_JIS and similar charsets, a backslash may be half of a character.
-			// A client that knows the charset does not see an escape here.
+			// In Shift_JIS and similar charsets, a backslash may be half of a character. A client
+			// that knows the charset sees no quoted pair here.
 			if !l.utf8 {
 				return "", &Error{KindAmbiguous, l.pos, "backslash among 8-bit octets that are not UTF-8"}
 			}
@@ -94,7 +95,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 				l.pos++
 			}
 			b.WriteByte(l.s[l.pos])
-		case closing: // asked first: one octet opens and closes a quoted-string
+		case closing: // before the opening octet, because a quote is both
 			if depth--; depth == 0 {
 				l.pos++
 				return b.String(), nil
@@ -105,7 +106,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 				return "", &Error{KindTooLarge, l.pos, "comments nested more than 10 deep"}
 			}
 			b.WriteByte(c)
-		case '\r', '\n': // they belong to folds: checkOctets refused all others
+		case '\r', '\n': // part of a fold, because checkOctets has refused all others
 		default:
 			b.WriteByte(c)
 		}
@@ -113,8 +114,8 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	return "", &Error{KindMalformed, start, "a " + what + " has no end"}
 }
 
-// plain does the work of delimited if every octet up to the end stands for itself.
-// Otherwise it reports false and reads nothing.
+// plain does the same as delimited if the text is not nested and has neither quoted pairs nor
+// folds. Otherwise it reports false and does not move l.pos.
 func (l *lexer) plain(open, closing byte) (string, bool) {
 	for i := l.pos + 1; i < len(l.s); i++ {
 		switch c := l.s[i]; c {
@@ -129,9 +130,9 @@ func (l *lexer) plain(open, closing byte) (string, bool) {
 	return "", false
 }
 
-// bracketed reads plain text in square brackets, as in "[JIRA] Foo". l.pos is after the
-// opening bracket. A reader that takes the text for a domain-literal skips the same
-// octets, as long as there are no quotes, comments or addresses in it.
+// bracketed reads plain text in square brackets, as in "[JIRA] Foo". l.pos is after the opening
+// bracket. Some readers treat the text as a domain-literal. They skip the same octets, as long as
+// there are no quotes, comments or addresses in the text.
 func (l *lexer) bracketed() (string, bool) {
 	start := l.pos
 	for ; l.pos < len(l.s); l.pos++ {

@@ -14,55 +14,56 @@ import (
 //	News: today <a@x.example>           Re: Foo [x] <a@x.example>
 //	Sarah @ Acme <sarah@acme.example>   @handle <a@x.example>
 //
-// By RFC 5322, the first is a list whose first member has no address, and the third is a
-// group without an end. Clients differ: Outlook and Apple Mail show all of the text as
-// the name, others only the part beside the address, a first author "Doe" without an
-// address, or the raw field. None of them can show another domain if there is none in
-// the field. That is the condition. The field must have one "@", also when its encoded
-// words are decoded, and the "@" must belong to an address in angle brackets at the end
-// of the field. There may be no backslashes and no group with an end, and the domain
-// must be written in ASCII.
-// The name may hold more at signs, if white space or nothing is before them, and no dot,
-// encoded word or special character is between them and the angle bracket. "Acme" is
-// not a domain that somebody could own.
+// By RFC 5322, "Doe" is the first member of a list and has no address, and "News:" begins a group
+// without an end. Clients differ: Outlook and Apple Mail show all of the text as the name. Others
+// show only the part beside the address, or a first author "Doe" without an address, or the raw
+// field. But none of them can show another domain if the field has only one.
+//
+// Such a field is therefore accepted on these conditions. It has one "@", also when its encoded words
+// are decoded, and the "@" belongs to an address in angle brackets at the end of the field. There
+// are no backslashes and no group with an end, and the domain is written in ASCII.
+//
+// The name may have more at signs, as in "Sarah @ Acme". White space or nothing must be before each
+// of them, and no dot, encoded word or special character may be between it and the angle bracket.
+// Without a dot, "Acme" is not a domain that somebody could own.
 
-// loose is what the parser knows of such text in a field.
+// loose has what the parser has found out about the text of a field that should have been quoted.
 type loose struct {
-	at    int      // offset of the first such text, or -1
+	at    int      // offset of the first octet that should have been quoted, or -1
 	colon bool     // there is a colon, which may begin a group
 	bare  bool     // there is an address without angle brackets
-	names []string // the parts of the name that stand before a comma
+	names []string // the parts of the name that are before a comma
 	ats   int      // number of at signs that do not belong to an address
 }
 
-// note records such text at an offset.
+// note records that the octet at an offset should have been quoted. It keeps the first such offset.
 func (l *loose) note(at int) {
 	if l.at < 0 {
 		l.at = at
 	}
 }
 
-// textOnly takes an element without an address. It is part of a display name if the
-// only address of the field follows.
+// textOnly handles an element without an address. The element is part of a display name if the only
+// address of the field follows.
 func (p *parser) textOnly(e *element) error {
 	if len(p.boxes) > 0 {
 		return &Error{KindMalformed, e.last.start, "text without an address"}
 	}
 	p.text.note(e.last.start)
-	name, _, _ := decodeWords(e.phrase.String(), "") // checkLoose judges the words
+	name, _, _ := decodeWords(e.phrase.String(), "") // checkLoose checks the encoded words
 	p.text.names = append(p.text.names, name)
 	return nil
 }
 
-// colon takes a colon as part of a display name. The colon may begin a group. RFC 6854
-// allows groups in From, but clients do not write them, and many show no author then.
+// colon handles a colon as part of a display name. The colon could also begin a group. RFC 6854
+// allows groups in From, but clients do not write them, and many show no author for them.
 func (p *parser) colon(e *element, t token) error {
 	p.text.colon = true
 	p.text.note(t.start)
 	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ":"})
 }
 
-// semicolon takes a semicolon as part of a display name. After a colon it would end a
+// semicolon handles a semicolon as part of a display name. After a colon, a semicolon would end a
 // group.
 func (p *parser) semicolon(e *element, t token) error {
 	if p.text.colon {
@@ -72,8 +73,8 @@ func (p *parser) semicolon(e *element, t token) error {
 	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ";"})
 }
 
-// handle reports whether the "@" t is text in a display name, as in "@handle", and cannot
-// be part of an address. It reads no further than the next "@".
+// handle reports whether the "@" t is text in a display name, as in "@handle", and cannot be part
+// of an address. It reads no further than the next "@".
 func (p *parser) handle(e *element, t token) bool {
 	if e.words > 0 && !t.spaced {
 		return false
@@ -84,7 +85,7 @@ func (p *parser) handle(e *element, t token) bool {
 			return false
 		}
 	}
-	if i == len(p.s) || i == p.pos || strings.ContainsAny(p.s[p.pos:i], "\u3002\uff0e\uff61\ufe52") { // dots of other scripts
+	if i == len(p.s) || i == p.pos || strings.ContainsAny(p.s[p.pos:i], "\u3002\uff0e\uff61\ufe52") { // full stops other than the ASCII dot
 		return false
 	}
 	p.text.note(t.start)
@@ -92,7 +93,7 @@ func (p *parser) handle(e *element, t token) bool {
 	return true
 }
 
-// checkLoose refuses a field with such text that does not meet the condition above.
+// checkLoose refuses a field that does not meet the condition at the top of this file.
 func (p *parser) checkLoose() error {
 	refused := &Error{KindMalformed, p.text.at, "text without an address"}
 	if p.text.colon {
@@ -102,7 +103,7 @@ func (p *parser) checkLoose() error {
 		return refused
 	}
 	raw := strings.NewReplacer("\r\n", "", "\t", " ").Replace(p.s)
-	// Some clients drop comments and quotes before they decode.
+	// Some clients remove comments and quotes before they decode.
 	for _, s := range []string{raw, stripMarks(raw)} {
 		if !oneAddress(s, 1+p.text.ats) {
 			return refused
@@ -111,9 +112,9 @@ func (p *parser) checkLoose() error {
 	return nil
 }
 
-// asciiDomain reports whether the domain after the last "@" is written in ASCII. Readers
-// that accept such fields search for patterns. They would stop at the first octet
-// beyond ASCII and see another domain.
+// asciiDomain reports whether the domain after the last "@" is written in ASCII. Readers that
+// accept fields with text that should have been quoted search for patterns. They would stop at the
+// first octet beyond ASCII and see another domain.
 func asciiDomain(s string) bool {
 	for _, c := range []byte(s[strings.LastIndexByte(s, '@')+1:]) {
 		switch {
@@ -126,8 +127,8 @@ func asciiDomain(s string) bool {
 	return true
 }
 
-// oneAddress reports whether s has at most the given number of "@" and one pair of angle
-// brackets, both as it is and with its encoded words decoded.
+// oneAddress reports whether s has at most the given number of "@" and at most one pair of angle
+// brackets. It checks s as it is, and with its encoded words decoded.
 func oneAddress(s string, ats int) bool {
 	refuse := func(text string) (refusal string) {
 		if looksLikeAddress(text) || strings.Count(text, "@") > ats || strings.Count(text, "<") > 1 || strings.Count(text, ">") > 1 {

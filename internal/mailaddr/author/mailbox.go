@@ -12,18 +12,18 @@ import (
 type parser struct {
 	lexer
 	boxes   []Mailbox
-	offsets []int // of each mailbox's address
+	offsets []int // offset of the address of each mailbox
 	text    loose
 	quotes  quotes
-	seen    sight // what readers see in the display names and comments
-	slip    bool  // slip.go has read the field
+	seen    sight // what readers see in display names and comments
+	slip    bool  // the field was read by slip.go
 }
 
 func newParser(s string) *parser {
 	return &parser{lexer: newLexer(s), text: loose{at: -1}, quotes: quotes{oddAt: -1}}
 }
 
-// list reads the whole field.
+// list parses the whole field.
 func (p *parser) list() error {
 	for {
 		more, err := p.mailbox()
@@ -49,8 +49,8 @@ func (p *parser) list() error {
 	return p.checkWords()
 }
 
-// secondDomain returns the offset of the first mailbox whose domain is not that of the
-// first.
+// secondDomain returns the offset of the first mailbox whose domain differs from the domain of the
+// first mailbox.
 func (p *parser) secondDomain() int {
 	for i, m := range p.boxes {
 		if m.Domain != p.boxes[0].Domain {
@@ -60,7 +60,7 @@ func (p *parser) secondDomain() int {
 	return 0
 }
 
-// addrSpec is an address as it stands in the field.
+// addrSpec is an address as it is written in the field.
 type addrSpec struct {
 	found  bool
 	local  token
@@ -69,9 +69,10 @@ type addrSpec struct {
 	at     int // offset of the domain
 }
 
-// text is a sequence of words with spaces between them. A single word is not copied.
+// text is a sequence of words with spaces between them. It needs no copy of the word if there is
+// only one.
 type text struct {
-	one  string // the first that is not empty
+	one  string // the first word that is not empty
 	more strings.Builder
 }
 
@@ -82,15 +83,14 @@ func (t *text) String() string {
 	return t.one
 }
 
-// add adds a word. If space is set, it puts a space between the word and the text
-// before it.
+// add adds a word. If space is set, there is a space before the word.
 func (t *text) add(word string, space bool) {
 	if t.one == "" {
 		t.one = word
 		return
 	}
 	if t.more.Len() == 0 {
-		const others = 32 // octets for the words that may follow
+		const others = 32 // space for further words, in octets
 		t.more.Grow(len(t.one) + len(word) + others)
 		t.more.WriteString(t.one)
 	}
@@ -102,7 +102,7 @@ func (t *text) add(word string, space bool) {
 
 // element is the part of the field between two commas.
 type element struct {
-	words    int   // number of words in the phrase before an address
+	words    int   // number of words in the phrase so far
 	last     token // the last word
 	phrase   text
 	comments text
@@ -111,7 +111,7 @@ type element struct {
 	unsafe   int      // offset of a comment with an "@", or -1
 }
 
-// mailbox reads up to the next comma and reports whether there was one.
+// mailbox parses the field up to the next comma and reports whether there was a comma.
 func (p *parser) mailbox() (more bool, err error) {
 	e := element{unsafe: -1}
 	for {
@@ -139,7 +139,7 @@ func (p *parser) mailbox() (more bool, err error) {
 	}
 }
 
-// word adds a word to the phrase. After an address, a word is an error.
+// word adds a word to the phrase. A word after an address is an error.
 func (e *element) word(t token) error {
 	switch {
 	case e.angle.found:
@@ -153,9 +153,9 @@ func (e *element) word(t token) error {
 	return nil
 }
 
-// comment takes a comment. Many readers do not know comments (CVE-2020-12272).
-// Therefore nothing in a comment may look like an address in angle brackets or in a
-// list, and a comment may not touch an address without brackets.
+// comment adds a comment. Many readers do not know comments (CVE-2020-12272). Therefore a comment
+// may not hold an address together with angle brackets, quotes or list separators, and it may not
+// touch an address without angle brackets.
 func (e *element) comment(t token) error {
 	if i := strings.IndexByte(t.text, '@'); i >= 0 {
 		if strings.ContainsAny(t.text, "<>,;:\"") {
@@ -172,7 +172,7 @@ func (e *element) comment(t token) error {
 	return nil
 }
 
-// special takes an octet that does not belong to a word.
+// special handles an octet that is not part of a word.
 func (p *parser) special(e *element, t token) error {
 	switch t.octet {
 	case '@':
@@ -195,9 +195,9 @@ func (p *parser) special(e *element, t token) error {
 	return &Error{KindMalformed, t.start, "stray special character"}
 }
 
-// bare reads the domain of an address without angle brackets. t is the "@" of the
-// address. RFC 5322 §4.4 allows white space and comments around the "@". Readers that
-// do not follow that rule would see a different address, so it is refused.
+// bare reads the domain of an address without angle brackets. t is the "@" of the address. RFC 5322
+// §4.4 allows white space and comments around the "@". Some readers do not know that rule and would
+// see another address. Therefore such an address is refused.
 func (p *parser) bare(e *element, t token) error {
 	switch {
 	case p.handle(e, t):
@@ -258,7 +258,7 @@ func (p *parser) angle(e *element, t token) error {
 	return &Error{KindAmbiguous, end.start, "something besides one address within angle brackets"}
 }
 
-// domainText returns the run of domain octets at the current position.
+// domainText returns the octets of a domain at the current position.
 func (p *parser) domainText() (string, error) {
 	start := p.pos
 	for p.pos < len(p.s) && mailaddr.IsAtom(p.s[p.pos]) {
@@ -277,11 +277,11 @@ func (p *parser) domainText() (string, error) {
 	return "", &Error{KindAmbiguous, start, `something besides a domain after "@"`}
 }
 
-// otherInComment: a reader takes the comment of an old-style address for the author's
-// name, and an address in it for the author's address.
+// otherInComment is the refusal of a comment beside an address without angle brackets. A reader
+// uses such a comment as the author's name, and might use an address in it as the author's address.
 const otherInComment = "a comment holds an address of another domain"
 
-// finish turns an element into a mailbox. t is the comma after it, or the end.
+// finish makes a mailbox of an element. t is the comma after the element, or the end of the field.
 func (p *parser) finish(e *element, t token) error {
 	addr := &e.angle
 	if !addr.found {
@@ -290,11 +290,11 @@ func (p *parser) finish(e *element, t token) error {
 	switch {
 	case !addr.found && e.words == 0 && e.unsafe >= 0:
 		return &Error{KindAmbiguous, e.unsafe, "address in a comment that stands alone"}
-	case !addr.found && e.words == 0: // obs-mbox-list has empty elements
+	case !addr.found && e.words == 0: // an empty element of a list (obs-mbox-list)
 		return nil
 	case !addr.found:
 		return p.textOnly(e)
-	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // 'a@b' <a@b>
+	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // also 'a@b' <a@b>
 		return &Error{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
 	case len(p.boxes) == MaxMailboxes:
 		return &Error{KindTooLarge, addr.start, "more than 100 mailboxes"}
@@ -315,24 +315,24 @@ func (p *parser) finish(e *element, t token) error {
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &Error{KindAmbiguous, addr.start, refusal}
 	}
-	isName := !e.angle.found || e.words == 0 // without another name, the comment is the name
+	isName := !e.angle.found || e.words == 0 // without another name, readers show the comment as the name
 	mayHoldAddress := e.unsafe >= 0 || comments != e.comments.String()
 	if isName && mayHoldAddress && !oneDomain(e.comments.String(), string(domain)) {
 		return &Error{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
 	}
 	p.seen |= seen
-	if inComments&(seesName|seesAlike|seesOther) != 0 { // beside a name, the comment is not taken for the name
+	if inComments&(seesName|seesAlike|seesOther) != 0 { // if there is another name, readers do not show the comment as the name
 		p.seen |= seesOther
 	}
 	switch {
-	case !e.angle.found: // the phrase is the local part
+	case !e.angle.found: // the phrase is the local part, so the name is in the comment
 		display = comments
 	case e.bare.found:
 		display = e.bare.local.text + "@" + e.bare.domain
 	case len(p.text.names) > 0:
 		display = strings.Join(append(p.text.names, display), ", ")
 	}
-	p.text.bare = !e.angle.found // checkLoose asks for it only if there is one mailbox
+	p.text.bare = !e.angle.found // checkLoose uses it only if there is one mailbox
 	if e.angle.found {
 		p.quotes.foreign = p.quotes.foreign || foreignAddress(e.phrase.String(), e.angle.domain)
 		p.quotes.commented = p.quotes.commented || foreignAddress(e.comments.String(), e.angle.domain)
@@ -350,14 +350,15 @@ func localPart(t token) (string, error) {
 	case !utf8.ValidString(t.text):
 		return "", &Error{KindMalformed, t.start, "8-bit octets in an address that are not UTF-8"}
 	case strings.Contains(t.text, "=?"):
-		return refuse("encoded word in an address") // RFC 2047 §5 forbids it
+		return refuse("encoded word in an address") // RFC 2047 §5 forbids encoded words in an address
 	case hasHidden(t.text):
 		return refuse("invisible character in an address")
 	case t.text == "":
 		return "", &Error{KindMalformed, t.start, "address without a local part"}
 	}
 	if t.kind == tokQuoted {
-		// A reader that does not know quotes would end the local part at such an octet.
+		// A reader that does not know quotes or quoted pairs would end the local part at such an
+		// octet.
 		if t.end-t.start != len(t.text)+2 {
 			return refuse("quoted pair in a local part")
 		}

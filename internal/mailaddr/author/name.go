@@ -12,10 +12,10 @@ import (
 	"sekimori/internal/printable"
 )
 
-// isULabelForm reports whether text, which was parsed as name, is written as the U-labels
-// of name are (RFC 5890 §2.3.2.1). The mapping for look-up accepts more: full-width
-// letters, ideographic stops and decomposed accents. A client might show or look up
-// another name for these.
+// isULabelForm reports whether text is the same as the U-labels of name (RFC 5890 §2.3.2.1). text
+// was parsed as name. The parser also accepts and maps full-width letters, ideographic stops and
+// decomposed accents. A client that does not map them in the same way might show or look up another
+// name.
 func isULabelForm(text string, name dns.Name) bool {
 	if printable.IsASCII(text) {
 		return true
@@ -37,7 +37,7 @@ func isULabelForm(text string, name dns.Name) bool {
 	for i := range in {
 		want := out[i]
 		if printable.IsASCII(in[i]) {
-			want = asLabels[i] // ASCII labels stay what they are, xn-- or not
+			want = asLabels[i] // an ASCII label has no other form, whether it begins with xn-- or not
 		}
 		if strings.ToLower(in[i]) != want {
 			return false
@@ -46,19 +46,19 @@ func isULabelForm(text string, name dns.Name) bool {
 	return true
 }
 
-// isLabelRune reports whether RFC 5892 can allow r, which is beyond ASCII, in a label:
-// letters, digits, marks, and the few others of its contextual rules. The package idna
-// also accepts symbols, such as characters that look like a slash. Some clients show
-// them, others show the A-label.
+// isLabelRune reports whether RFC 5892 can allow r, which is beyond ASCII, in a label. It allows
+// letters, digits, marks, and a few other characters in some contexts. The package idna also
+// accepts symbols, such as characters that look like a slash. Some clients show these symbols,
+// others show the A-label.
 func isLabelRune(r rune) bool {
-	if 0x334 <= r && r <= 0x338 { // overlays: strokes and slashes through the letter before them
+	if 0x334 <= r && r <= 0x338 { // marks that draw a stroke or a slash through the letter before them
 		return false
 	}
 	return unicode.In(r, unicode.L, unicode.M, unicode.Nd) || r == 0xb7 || r == 0x375 || r == 0x5f3 || r == 0x5f4 || r == 0x30fb
 }
 
-// hasHidden reports whether s has characters beyond ASCII that a person does not see, that
-// move other characters, or that look like a delimiter of an address.
+// hasHidden reports whether s has a character beyond ASCII that a person does not see, that moves
+// other characters, or that looks like a delimiter of an address.
 func hasHidden(s string) bool {
 	if printable.IsASCII(s) {
 		return false
@@ -82,8 +82,8 @@ func hasHidden(s string) bool {
 	return false
 }
 
-// authorDomain checks a domain and returns it in A-labels (RFC 9989 §5.3.1). at is the
-// offset of the domain, for the error.
+// authorDomain checks a domain and returns it in A-labels (RFC 9989 §5.3.1). at is the offset of
+// the domain, for the error.
 func authorDomain(text string, at int) (dns.Name, error) {
 	switch {
 	case !utf8.ValidString(text):

@@ -7,18 +7,17 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// quotes keeps track of text about which readers disagree whether it is quoted. Some
-// do not know quoted pairs. Some do not know comments, and see the quotes in them. Some
-// take an octet beyond ASCII right before a quote or parenthesis for the first half of
-// a character. To such a reader, an address within quotes may stand outside of them.
+// quotes records text for which readers disagree where its quotes or comments end. Some readers do
+// not know quoted pairs. Some do not know comments, and see the quotes within them. Some read an
+// octet beyond ASCII before a quote or parenthesis as the first half of a character, and do not see
+// the quote or parenthesis. For such a reader, an address within quotes may be outside of them.
 type quotes struct {
-	oddAt     int  // offset of the first such text, or -1
-	foreign   bool // there is an address of another domain in quotes
-	commented bool // there is one in a comment beside angle brackets
+	oddAt     int  // offset of the first text of that kind, or -1
+	foreign   bool // a display name has an address of another domain
+	commented bool // a comment beside an address in angle brackets has an address of another domain
 }
 
-// noteQuotes looks for such text in a token.
-
+// noteQuotes records the offset of a token that is text of that kind.
 func (p *parser) noteQuotes(t token) {
 	if p.quotes.oddAt >= 0 || t.kind != tokQuoted && t.kind != tokComment {
 		return
@@ -34,15 +33,15 @@ func (p *parser) noteQuotes(t token) {
 	}
 }
 
-// checkWords refuses two kinds of encoded words, because a client that decodes first
-// and parses then would see another author: words that begin in one part of the field
-// and end in another, and words that hold quotes, parentheses or brackets while an
-// address of another domain stands in quotes.
+// checkWords refuses two kinds of encoded words, because a client that decodes the field before it
+// parses it would see another author. The first kind is a word that begins in one part of the field
+// and ends in another. The second kind is a word that holds quotes, parentheses or brackets, if an
+// address of another domain is in quotes or in a comment.
 func (p *parser) checkWords() error {
 	foreign := p.quotes.foreign || p.quotes.commented
 	first := strings.IndexAny(p.s, "<\"(,@")
 	if !foreign && strings.LastIndex(p.s, "=?") < first && strings.LastIndex(p.s, "?=") < first {
-		return nil // All words are in one phrase, which finish has judged.
+		return nil // All words are in one phrase, which finish has already checked.
 	}
 	flat := unfold(p.s)
 	domain := string(p.boxes[0].Domain)
@@ -61,16 +60,15 @@ func (p *parser) checkWords() error {
 	return nil
 }
 
-// quotedName reports whether decoded and flat only differ within the quotes at their
-// beginning. Then no encoded word reaches beyond the quotes, and no decoded quote ends
-// them.
+// quotedName reports whether decoded differs from flat only within the quotes at the beginning.
+// Then no encoded word reaches beyond the quotes, and no decoded quote ends them.
 func quotedName(decoded, flat string) bool {
 	after := flat[strings.LastIndexByte(flat, '"')+1:]
 	return strings.Count(flat, `"`) == 2 && strings.Count(decoded, `"`) == 2 && strings.HasPrefix(strings.TrimLeft(decoded, " \t"), `"`) &&
 		strings.HasSuffix(decoded, `"`+after)
 }
 
-// marks counts the octets of text that divide a field into parts.
+// marks counts the octets of text that can divide a field into parts.
 func marks(text string) (n int) {
 	for i := 0; i < len(text); i++ {
 		if strings.IndexByte(`"()<>\`, text[i]) >= 0 {
@@ -80,8 +78,8 @@ func marks(text string) (n int) {
 	return n
 }
 
-// foreignAddress reports whether text has an "@" after which the given domain does not
-// follow.
+// foreignAddress reports whether text has an "@" with something other than the given domain after
+// it.
 func foreignAddress(text, domain string) bool {
 	for {
 		_, after, ok := strings.Cut(text, "@")

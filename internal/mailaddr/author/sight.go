@@ -6,22 +6,22 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// sight is a set of ways in which a reader sees an address of another domain in a display
+// sight is a set of the ways in which a reader could see an address of another domain in a display
 // name or comment.
 type sight uint8
 
 const (
-	seesOther sight = 1 << iota // there is such an address among other words
-	seesName                    // the text is nothing but such an address
-	seesAlike                   // the text is nothing but something that looks like such an address
-	seesAngle                   // such an address stands in encoded angle brackets
+	seesOther sight = 1 << iota // the text has such an address and other words
+	seesName                    // the text consists only of such an address
+	seesAlike                   // the text consists only of something that looks like such an address
+	seesAngle                   // such an address is in encoded angle brackets
 )
 
-// alike replaces the characters that look like those of an address.
+// alike replaces characters that look like the at sign or the dot.
 var alike = strings.NewReplacer("\uff20", "@", "\ufe6b", "@", "\uff0e", ".", "\ufe52", ".", "\u2024", ".")
 
-// sightOf returns what a reader sees in text beside an author at domain. People, not
-// programs, take text for an address because it looks like one.
+// sightOf returns what a reader sees in text beside an author at domain. Characters that only look
+// like an at sign or a dot mislead people, but not programs.
 func sightOf(text, domain string) sight {
 	seen := sightOfASCII(text, domain)
 	if !strings.ContainsAny(text, "\uff20\ufe6b\uff0e\ufe52\u2024") {
@@ -34,7 +34,7 @@ func sightOf(text, domain string) sight {
 	return seen | looks&seesOther
 }
 
-// sightOfASCII is sightOf for the at sign and the dot of ASCII only.
+// sightOfASCII does the same as sightOf, but knows only the at sign and the dot of ASCII.
 func sightOfASCII(text, domain string) (seen sight) {
 	if strings.IndexByte(text, '@') < 0 {
 		return 0
@@ -52,9 +52,9 @@ func sightOfASCII(text, domain string) (seen sight) {
 	return seen
 }
 
-// shows reports whether text holds an address of another domain, and whether it holds one
-// of a domain above or below the given one. A domain above or below does not count as
-// another: whoever can send for mail.a.example is hardly a stranger at a.example.
+// shows looks for addresses in text. other reports that there is one of another domain, and below
+// that there is one of a domain above or below the given domain. These do not count as other
+// domains: a sender with an address at mail.a.example most likely belongs to a.example.
 func shows(text, domain string) (other, below bool) {
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	for {
@@ -74,10 +74,10 @@ func shows(text, domain string) (other, below bool) {
 	}
 }
 
-// endsLocalPart reports whether c can be the last octet of a local part.
+// endsLocalPart reports whether a local part can end in c.
 func endsLocalPart(c byte) bool { return c == '"' || mailaddr.IsAtom(c) }
 
-// domainShown returns the beginning of text that a person would take for a domain.
+// domainShown returns the beginning of text that a person would read as a domain.
 func domainShown(text string) string {
 	end := 0
 	for end < len(text) && mailaddr.IsAtom(text[end]) {
@@ -86,7 +86,7 @@ func domainShown(text string) string {
 	return strings.TrimRight(text[:end], ".'!?")
 }
 
-// notes returns the notes on the field, nil for an ordinary one.
+// notes returns the notes on the field. It returns nil for an ordinary field.
 func (p *parser) notes() (notes []Note) {
 	switch {
 	case p.seen&(seesName|seesAlike|seesAngle) != 0:

@@ -10,18 +10,19 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// A slip is a field that is not a mailbox-list (RFC 5322 §3.4), or that readers split in
-// different ways, although all of them see one domain:
+// A slip is a field that is not a mailbox-list (RFC 5322 §3.4), or that readers split in different
+// ways. It is accepted if all readers see the same domain:
 //
 //	"Tanaka, Taro,<taro@a.example>     Foo foo@a.example     Foo <foo@a.example>;
 //	foo@a.example (foo@a.example)      <<foo@a.example>>     <"foo bar"@a.example>
 //
-// Readers of such a field differ in the name that they show, and some find no author.
-// None can show another domain if the field does not hold one. Therefore the field is
-// read in every way in which a reader might (domains.go). In each of these readings, the
-// one domain must follow every "@", and no reader may be able to continue it.
+// Readers of such a field show different names, and some find no author. But they cannot show
+// another domain if the field does not hold one. Therefore the field is read in every way in which
+// a reader might (domains.go). In each of these readings, the one domain must follow every "@", and
+// no reader may see a longer domain.
 
-// readSlip returns a parser with the authors of a slip, or nil if s is not one.
+// readSlip returns a parser with the authors of a slip. It returns nil if s is not a slip that can
+// be accepted.
 func readSlip(s string) *parser {
 	text, ok := slipText(s)
 	if !ok || checkOctets(text) != nil {
@@ -30,7 +31,7 @@ func readSlip(s string) *parser {
 	flat := unfold(text)
 	outside, comments := splitComments(flat)
 	if comments != "" && strings.IndexByte(flat, '\\') >= 0 {
-		return nil // A reader that does not know quoted pairs ends the comment elsewhere.
+		return nil // A reader that does not know quoted pairs may end the comment at another octet.
 	}
 	p := newParser(text)
 	name, ok := p.slipAddresses(outside)
@@ -50,8 +51,9 @@ func readSlip(s string) *parser {
 	return p
 }
 
-// slipText returns a field with its unencoded double-byte text masked. It reports false
-// if that text could hold an address, because there is more than one "@".
+// slipText returns a field with its unencoded double-byte text masked. It reports false if that
+// text could hold an address. If its charset is not known, that is the case if there is more than
+// one "@".
 func slipText(s string) (string, bool) {
 	if strings.IndexByte(s, escape) >= 0 {
 		t, err := maskISO2022(s)
@@ -69,9 +71,9 @@ func slipText(s string) (string, bool) {
 // unreadable replaces octets that are not UTF-8.
 const unreadable = "\ufffd"
 
-// slipAddresses adds the addresses of a text without comments, and returns the name before
-// the first of them. It reports false if the text has no address, or an "@" that is part
-// of neither an address nor a name.
+// slipAddresses adds the addresses in a text without comments to p.boxes. It returns the name
+// before the first address. It reports false if the text has no address, or if it has an "@" that
+// is part of neither an address nor a name.
 func (p *parser) slipAddresses(text string) (name string, ok bool) {
 	end := 0 // the offset after the previous "@"
 	for i := 0; i < len(text); i++ {
@@ -109,8 +111,8 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 	return name, len(p.boxes) > 0
 }
 
-// localBefore returns the local part at the end of text, without quotes and quoted pairs,
-// and the offset of its beginning.
+// localBefore returns the local part at the end of text, and the offset of its beginning. Quotes
+// are removed, and quoted pairs are replaced by their characters.
 func localBefore(text string) (local string, start int) {
 	start = len(text)
 	if inner, ok := strings.CutSuffix(text, `"`); ok {
@@ -127,7 +129,7 @@ func localBefore(text string) (local string, start int) {
 	return strings.TrimLeft(text[start:], "'"), start
 }
 
-// unquotePairs undoes quoted pairs (RFC 5322 §3.2.1).
+// unquotePairs replaces quoted pairs by their characters (RFC 5322 §3.2.1).
 func unquotePairs(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -144,7 +146,7 @@ func unfold(s string) string {
 	return strings.ReplaceAll(s, "\r\n", "")
 }
 
-// splitComments returns text with a space in place of each closed comment, and the text
+// splitComments returns text with a space in place of each comment that is closed, and the text
 // within these comments.
 func splitComments(text string) (outside, comments string) {
 	if strings.IndexByte(text, '(') < 0 {
@@ -175,10 +177,10 @@ func splitComments(text string) (outside, comments string) {
 	return out.String(), in.String()
 }
 
-// cause returns the refusal of a field in which no reading has found an author. It replaces
-// the refusal of parseList if it knows a better cause: fields such as "MAILER-DAEMON" and
-// "<>" have no domain in any reading, and a field that shows several domains is refused
-// because of these, not because of a slip.
+// cause returns the error for a field in which no author was found. Usually that is refused, the
+// error of parseList. There are two better errors. A field such as "MAILER-DAEMON" or "<>" names no
+// domain to any reader. A field that shows several domains is refused because of these domains, and
+// not because of a slip.
 func cause(s string, refused *Error) *Error {
 	octets := s
 	if strings.IndexByte(s, escape) >= 0 {
@@ -210,8 +212,8 @@ func cause(s string, refused *Error) *Error {
 	return refused
 }
 
-// namesNobody reports whether text is without a domain: it has no "@", or only an address
-// literal or nothing follows the "@".
+// namesNobody reports whether text names no domain: it has no "@", or only an address literal or
+// nothing follows the "@".
 func namesNobody(text string) bool {
 	_, after, _ := strings.Cut(text, "@")
 	if literal, found := strings.CutPrefix(after, "["); found {
@@ -222,7 +224,7 @@ func namesNobody(text string) bool {
 	return strings.Trim(after, " \t>\"") == "" && !looksLikeAddress(text)
 }
 
-// isAddress reports whether text is an IP address as an address literal has it (RFC 5321
+// isAddress reports whether text is an IP address in the form of an address literal (RFC 5321
 // §4.1.3).
 func isAddress(text string) bool {
 	_, err := netip.ParseAddr(strings.TrimPrefix(strings.ToUpper(text), "IPV6:"))

@@ -6,24 +6,23 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// hiddenAddress is the refusal of an encoded word that holds another author for the
-// clients that decode first and parse then.
+// hiddenAddress is the refusal of an encoded word in which some clients would find another author.
+// These clients decode the field before they parse it.
 const hiddenAddress = "an encoded word holds an address of another domain in angle brackets"
 
-// decodeWords decodes the encoded words (RFC 2047) of a display name or comment as
-// tolerant clients do: everywhere, also within quotes or beside other text, and with
-// spaces inside. It returns the text to show, which addresses of other domains a
-// reader sees in it, and why the text must be refused ("" if it is accepted). It
-// accepts a text with seesAngle; the caller knows whether the place of the text allows
-// that.
+// decodeWords decodes the encoded words (RFC 2047) of a display name or comment as tolerant clients
+// do: at every place, also within quotes or beside other text, and with spaces inside. It returns
+// the text to show, the ways in which a reader sees an address of another domain, and why the text
+// must be refused ("" if it is accepted). It does not refuse a text only because of seesAngle. The
+// caller must refuse that text if it is not in the right place of the field.
 func decodeWords(text, domain string) (display string, seen sight, refusal string) {
 	seen = sightOf(text, domain)
 	if !strings.Contains(text, "=?") {
 		return text, seen, ""
 	}
 	display = text
-	var plain *encodedword.Decoded // what most readers decode
-	mixed := false                 // others decode another address
+	var plain *encodedword.Decoded // what most readers decode; nil before the first call
+	mixed := false                 // readers disagree on the address in angle brackets
 	refusal = encodedword.Decodings(text, false, func(scan encodedword.Decoded) string {
 		if plain == nil {
 			plain = &scan
@@ -57,17 +56,16 @@ func fromAngle(text string) string {
 	return after
 }
 
-// isNameWithAngle reports whether a decoded text is a name with one address in angle
-// brackets, and has nothing that ends the mailbox for clients that decode first and
-// parse then.
+// isNameWithAngle reports whether a decoded text is a name with one address in angle brackets. For
+// a client that decodes the field before it parses it, nothing in the text may end the mailbox.
 func isNameWithAngle(text string) bool {
 	address, rest, closed := strings.Cut(fromAngle(text), ">")
 	return closed && strings.Count(address, "@") == 1 && !strings.ContainsAny(address, "< \t") && !strings.ContainsAny(rest, "<>") &&
 		!strings.ContainsAny(text, `,;:\`) && !strings.Contains(text, "=?")
 }
 
-// holdsAngle reports whether a decoded text holds an address of another domain in angle
-// brackets, closed or not.
+// holdsAngle reports whether a decoded text has an address of another domain in angle brackets. The
+// closing bracket may be missing.
 func holdsAngle(text, domain string) bool {
 	for {
 		_, after, ok := strings.Cut(text, "<")
@@ -82,7 +80,7 @@ func holdsAngle(text, domain string) bool {
 	}
 }
 
-// sameDomain reports whether text is the given domain, perhaps in another spelling.
+// sameDomain reports whether text is the given domain, perhaps spelled differently.
 func sameDomain(text, domain string) bool {
 	if strings.EqualFold(text, domain) {
 		return true

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/text/encoding/japanese"
 )
 
-// japaneseCharsets are the names and code pages that Japanese clients send. In a
-// double-byte charset, the octet of an angle bracket is also a part of common
-// characters. Therefore only the decoded text can be judged.
+// japaneseCharsets are the names and code pages that Japanese clients send. In a double-byte
+// charset, the octet of an angle bracket is also a part of common characters. Therefore the decoded
+// text must be judged, not the octets.
 var japaneseCharsets = map[string]encoding.Encoding{
 	"csiso2022jp": japanese.ISO2022JP, "50220": japanese.ISO2022JP, "50221": japanese.ISO2022JP, "50222": japanese.ISO2022JP,
 	"shiftjis": japanese.ShiftJIS, "sjis": japanese.ShiftJIS, "xsjis": japanese.ShiftJIS,
@@ -22,8 +22,8 @@ var japaneseCharsets = map[string]encoding.Encoding{
 	"ujis": japanese.EUCJP, "51932": japanese.EUCJP, "20932": japanese.EUCJP,
 }
 
-// japaneseCharset returns the decoder of a charset, or nil if it is not Japanese. All
-// variants of ISO-2022-JP have one decoder, because they escape to the same sets.
+// japaneseCharset returns the decoder of a charset, or nil if the charset is not Japanese. All
+// variants of ISO-2022-JP have the same decoder, because they use the same escape sequences.
 func japaneseCharset(charset string) encoding.Encoding {
 	name := plainName(charset)
 	if strings.HasPrefix(name, "iso2022jp") {
@@ -38,8 +38,8 @@ func japaneseCharset(charset string) encoding.Encoding {
 	return nil
 }
 
-// plainName returns the letters and digits of the name of a charset. Programs look
-// charsets up by these: Python takes "utf_7" and "UTF~7" for UTF-7.
+// plainName returns only the letters and digits of the name of a charset. Some programs ignore all
+// other characters: Python reads "utf_7" and "UTF~7" as UTF-7.
 func plainName(charset string) string {
 	return strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
@@ -49,15 +49,15 @@ func plainName(charset string) string {
 	}, charset)
 }
 
-// esc begins the sequences by which ISO-2022 changes the set of characters.
+// esc is the first octet of the sequences by which ISO-2022 changes the set of characters.
 const esc = 0x1b
 
-// unreadable stands for octets that have no character of their own.
+// unreadable stands for octets that are not a character of their own.
 const unreadable = "\ufffd"
 
-// opaque reports whether text in this charset, read as octets, could hide anything.
-// That is so for UTF-7 (also in the form of IMAP), for BOCU-1, and for codecs of Python
-// that decode escapes.
+// opaque reports whether the octets of a text in this charset say nothing about the characters in
+// it. That is the case for UTF-7 (also in the form of IMAP), for BOCU-1, and for Python codecs that
+// decode escapes.
 func opaque(charset string) bool {
 	name := plainName(charset)
 	for _, s := range []string{"utf7", "imap", "bocu", "escape"} {
@@ -65,23 +65,23 @@ func opaque(charset string) bool {
 			return true
 		}
 	}
-	return name == "u7" || codePage(charset) == 65000 // Python's and Windows' names for UTF-7
+	return name == "u7" || codePage(charset) == 65000 // the names of UTF-7 in Python and Windows
 }
 
-// shifting reports whether this is a charset of seven bits in which "<" and "@" are
-// parts of characters after the text has shifted to another set.
+// shifting reports whether this is a 7-bit charset that can switch to another set of characters.
+// After such a shift, the octets of "<" and "@" are parts of other characters.
 func shifting(charset string) bool {
 	name := plainName(charset)
 	page := codePage(charset)
 	return strings.Contains(name, "2022") || strings.HasPrefix(name, "hz") || 50220 <= page && page <= 50229 || page == 52936
 }
 
-// unshifted returns text of a charset that shifts, with U+FFFD for each shifted octet.
-// It reports false if the text has a shift for a single character, because it does not
-// know how many octets that character takes.
+// unshifted returns the text of a charset that shifts. It has U+FFFD in place of each octet after a
+// shift. It reports false if the text has a shift for a single character, because the number of
+// octets of that character is not known.
 func unshifted(octets []byte) (string, bool) {
 	var b strings.Builder
-	set, out := false, false // whether another set is designated, and whether the text has shifted out
+	set, out := false, false // set: an escape sequence has chosen another set; out: the text has shifted to it
 	for i := 0; i < len(octets); i++ {
 		c := octets[i]
 		next := byte(0)
@@ -119,14 +119,13 @@ func unshifted(octets []byte) (string, bool) {
 	return b.String(), true
 }
 
-// johab reports whether this is a Korean charset in which the octet of "<", ">" or "@"
-// can end a character.
+// johab reports whether this is the Korean charset Johab, in which a character can end with the
+// octet of "<", ">" or "@".
 func johab(charset string) bool {
 	return strings.Contains(charset, "johab") || codePage(charset) == 1361
 }
 
-// withoutPairs returns text with U+FFFD for each octet beyond ASCII together with the
-// octet after it.
+// withoutPairs returns text with U+FFFD in place of each octet beyond ASCII and the octet after it.
 func withoutPairs(octets []byte) string {
 	var b strings.Builder
 	for i := 0; i < len(octets); i++ {
@@ -142,12 +141,12 @@ func withoutPairs(octets []byte) string {
 	return b.String()
 }
 
-// codePages are the prefixes of charsets that have a number. "" is for the number
-// alone, which some programs send.
+// codePages are the prefixes of charset names that have the number of a code page. "" stands for a
+// name that is only a number, which some programs send.
 var codePages = []string{"ibm", "csibm", "xibm", "cp", "xcp", "ccsid", "ms", "windows", "xwindows", ""}
 
-// codePage returns the number of a code page of IBM or Microsoft, or 0 if the charset
-// is not one. The text after the number names a variant, as in ibm-943_P15A.
+// codePage returns the number of a code page of IBM or Microsoft. It returns 0 if the charset has
+// no such number. Text after the number names a variant, as in ibm-943_P15A.
 func codePage(charset string) int {
 	start := strings.IndexAny(charset, "0123456789")
 	if start < 0 {
@@ -168,9 +167,8 @@ func codePage(charset string) int {
 	return n
 }
 
-// ebcdicPages are the code pages that have other octets than ASCII for the characters
-// that matter. All other code pages, and all charsets known by name, have "<" and "@"
-// where ASCII has them.
+// ebcdicPages are the code pages of EBCDIC, in which the octets of "<", "@" and other characters
+// differ from ASCII. All other code pages have "<" and "@" where ASCII has them.
 var ebcdicPages = []int{
 	37, 38, 39, 256, 259, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 286, 290, 293, 297, 300, 410, 420, 421, 423, 424, 425,
 	500, 803, 833, 834,
@@ -181,9 +179,9 @@ var ebcdicPages = []int{
 	1377, 1378, 1379, 1388, 1390, 1399, 8612, 12708, 21025, 21027, 28709,
 }
 
-// ebcdic reports whether this is a charset of the EBCDIC family. Microsoft adds 20000
-// to the numbers of IBM, and IBM adds multiples of 4096 for variants. The GNU C library
-// knows some of these charsets by names of the OSF.
+// ebcdic reports whether this is an EBCDIC charset. Microsoft adds 20000 to the numbers of IBM, and
+// IBM adds multiples of 4096 for variants. The GNU C library also knows some EBCDIC charsets by
+// names of the OSF.
 func ebcdic(charset string) bool {
 	n := codePage(charset)
 	name := plainName(charset)
@@ -193,9 +191,9 @@ func ebcdic(charset string) bool {
 	return slices.ContainsFunc([]int{n, n - 20000, n % 4096}, func(page int) bool { return slices.Contains(ebcdicPages, page) })
 }
 
-// ebcdicText decodes text of an EBCDIC charset. Letters, digits, dots and angle
-// brackets are the same in all of them, but "@" is not. Therefore it reports false for
-// text with an angle bracket, which might hold an address.
+// ebcdicText decodes text of an EBCDIC charset as code page 37. Letters, digits, dots and angle
+// brackets are the same in all EBCDIC charsets, but "@" is not. Therefore ebcdicText reports false
+// for text with an opening angle bracket, which might begin an address.
 func ebcdicText(octets []byte) (string, bool) {
 	var b strings.Builder
 	for _, c := range octets {

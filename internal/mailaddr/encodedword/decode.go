@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// encodedWord returns the encoded word that s begins with, or "" if s does not begin
-// with one. It looks for the end of a word only after a valid beginning, so that a
-// field full of "=?" costs linear time.
+// encodedWord returns the encoded word at the beginning of s, or "" if there is none. It looks for
+// the end of a word only after a valid beginning. Therefore a field full of "=?" takes only linear
+// time.
 func encodedWord(s, until string) (word string, octets []byte, charset string) {
 	charset, rest, _ := strings.Cut(s[len("=?"):], "?")
 	enc, rest, ok := strings.Cut(rest, "?")
@@ -19,15 +19,15 @@ func encodedWord(s, until string) (word string, octets []byte, charset string) {
 		return "", nil, ""
 	}
 	word = s[:len(s)-len(rest)+next]
-	charset, _, _ = strings.Cut(strings.ToLower(charset), "*") // RFC 2231 §5: a language may follow
+	charset, _, _ = strings.Cut(strings.ToLower(charset), "*") // RFC 2231 §5: a language may follow the charset
 	if strings.EqualFold(enc, "q") {
 		return word, decodeQ(rest[:end]), charset
 	}
 	return word, decodeB(rest[:end]), charset
 }
 
-// wordEnd returns where the text of an encoded word ends in s, and where the text after
-// the word begins. It reads no further than that.
+// wordEnd returns where in s the text of an encoded word ends, and where the text after the word
+// begins. It reads s only that far.
 func wordEnd(s, until string) (end, next int, ok bool) {
 	if until == " " {
 		for end < len(s) && s[end] != ' ' {
@@ -42,7 +42,7 @@ func wordEnd(s, until string) (end, next int, ok bool) {
 	return end, end + len("?="), end >= 0 && strings.HasPrefix(s[end:], "?=")
 }
 
-// decodeQ decodes the encoding "Q" (RFC 2047 §4.2). Wrong escapes stay as they are.
+// decodeQ decodes the encoding "Q" (RFC 2047 §4.2). Invalid escapes stay as they are.
 func decodeQ(s string) []byte {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -72,8 +72,8 @@ func unhex(c byte) byte {
 	return 16
 }
 
-// decodeB decodes the encoding "B" (RFC 2047 §4.1) as the most tolerant clients do. It
-// skips other characters, and accepts padding in the middle and a lack of it.
+// decodeB decodes the encoding "B" (RFC 2047 §4.1) as the most tolerant clients do. It skips
+// characters that are not base64. Padding may be missing or in the middle.
 func decodeB(s string) []byte {
 	out := make([]byte, 0, len(s))
 	for part := range strings.SplitSeq(s, "=") {
@@ -87,7 +87,7 @@ func decodeB(s string) []byte {
 		if len(clean)%4 == 1 {
 			clean = clean[:len(clean)-1]
 		}
-		// This cannot fail: clean has only digits of base64 and a possible length.
+		// This cannot fail: clean has only base64 digits, and its length is possible.
 		out, _ = base64.RawStdEncoding.AppendDecode(out, clean)
 	}
 	return out

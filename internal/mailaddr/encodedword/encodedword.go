@@ -1,6 +1,6 @@
-// Package encodedword decodes the encoded words of RFC 2047 in every way in which a
-// mail client might. Clients disagree on where a word ends, on charsets, and on words
-// within words; whoever judges a field has to see what each of them sees.
+// Package encodedword decodes the encoded words of RFC 2047 in every way in which a mail client
+// might. Clients disagree on where a word ends, on charsets, and on words within words. A caller
+// that judges a field must therefore see the text of each client.
 package encodedword
 
 import (
@@ -8,33 +8,33 @@ import (
 	"unicode/utf8"
 )
 
-// Why Decodings refuses a text by itself. Some clients decode first and parse then;
-// they would see another text than the one that is judged.
+// The reasons for which Decodings itself refuses a text. Some clients decode a field before they
+// parse it. In these cases they would see a text that the caller cannot judge.
 const (
 	hidingCharset  = "an encoded word is in a charset that could hide an address"
 	hiddenControl  = "an encoded word holds a line break or a NUL octet"
 	wordsTooNested = "encoded words stand within encoded words"
 )
 
-// reader says how a reader understands encoded words.
+// reader is one way in which mail clients read encoded words.
 type reader struct {
-	// until is the mark at which this reader ends the text of a word. With "?", the
-	// word ends at the first question mark, which must be the beginning of "?=". With
-	// "?=", a question mark alone is part of the word. With " ", the word ends at a
-	// space, at "?=" or at the end of the text.
+	// until is the mark at which this reader ends the text of a word. With "?", the word ends at
+	// the first question mark, which must be the beginning of "?=". With "?=", the text of the word
+	// may have other question marks. With " ", the word ends at a space, at "?=", or at the end of
+	// the whole text.
 	until string
-	// masks is set for a reader that knows the charsets in which "<" or "@" can be a
-	// part of a character.
+	// masks is set for a reader that knows the charsets in which "<" or "@" can be part of another
+	// character (a charset that masks). It sees U+FFFD in place of such characters.
 	masks bool
-	// strict refuses EBCDIC charsets.
+	// strict is set to refuse EBCDIC charsets.
 	strict bool
 }
 
-// Decodings calls judge with every text that a reader might make of the encoded
-// words in text, first with the one that most readers see. Some readers decode what
-// they decoded once more. Decodings returns the first refusal, its own or that of
-// judge, and "" if there is none. strict asks it to refuse EBCDIC charsets, in which
-// an address cannot be told from other text.
+// Decodings calls judge with every text that a reader might make of text by decoding its encoded
+// words. Some readers decode the result again, so judge is also called with the result of that. The
+// first call is for most readers. Decodings returns the first refusal, which is its own or that of
+// judge, and "" if there is none. If strict is set, Decodings refuses EBCDIC charsets, because it
+// cannot know where they have the "@".
 func Decodings(text string, strict bool, judge func(Decoded) (refusal string)) (refusal string) {
 	r := reader{strict: strict}
 	for _, r.until = range []string{"?", "?=", " "} {
@@ -51,8 +51,8 @@ func Decodings(text string, strict bool, judge func(Decoded) (refusal string)) (
 	return ""
 }
 
-// decodings is Decodings for one reader. It also reports whether a word is in a charset
-// that masks.
+// decodings does the work of Decodings for one reader. It also reports whether the charset of a
+// word masks.
 func (r reader) decodings(text string, judge func(Decoded) (refusal string)) (masks bool, refusal string) {
 	for depth := 0; strings.Contains(text, "=?"); depth++ {
 		scan := scanWords(text, r)
@@ -75,24 +75,24 @@ func (r reader) decodings(text string, judge func(Decoded) (refusal string)) (ma
 	return masks, ""
 }
 
-// maxWordDepth bounds how deep encoded words may stand within encoded words.
+// maxWordDepth limits how often encoded words may be within other encoded words.
 const maxWordDepth = 3
 
-// Decoded is a text with its encoded words decoded. Display and Judged differ in words
-// of an unknown charset. Such a word is shown as it is, but judged by its octets,
-// because nearly all charsets agree with ASCII in the characters that matter.
+// Decoded is a text with its encoded words decoded. Display and Judged differ in words of an
+// unknown charset. Display has such a word undecoded. Judged has its octets, because in nearly all
+// charsets the characters of an address have the same octets as in ASCII.
 type Decoded struct {
-	Display string // what to show
-	Judged  string // what to judge
-	// Usual says that most readers find the ends of the words in this way.
+	Display string // the text to show
+	Judged  string // the text to judge
+	// Usual says that most readers end the words where this reader does.
 	Usual bool
 
-	found    bool // there is a word
-	opaque   bool // a word is in a charset that could hide anything
-	maskable bool // a word is in a charset that masks
+	found    bool // text has an encoded word
+	opaque   bool // a word has a charset for which convert returns false
+	maskable bool // a word has a charset that masks (reader.masks)
 }
 
-// scanWords decodes the encoded words of text as reader r does.
+// scanWords decodes the encoded words of text in the way of reader r.
 func scanWords(text string, r reader) Decoded {
 	var show, check strings.Builder
 	scan := Decoded{Usual: r.until == "?"}
@@ -100,10 +100,10 @@ func scanWords(text string, r reader) Decoded {
 	if r.until == " " {
 		last = len(text)
 	}
-	pos, gap := 0, 0 // gap is where the text after the last word begins
+	pos, gap := 0, 0 // gap is the end of the last word
 	for {
 		i := strings.Index(text[pos:], "=?")
-		if i < 0 || pos+i > last { // no end of a word follows
+		if i < 0 || pos+i > last { // no word can end after this
 			break
 		}
 		i += pos
@@ -112,7 +112,8 @@ func scanWords(text string, r reader) Decoded {
 			pos = i + len("=?")
 			continue
 		}
-		if between := text[gap:i]; !scan.found || strings.Trim(between, " \t") != "" { // RFC 2047 §6.2
+		// White space between two encoded words is not shown (RFC 2047 §6.2).
+		if between := text[gap:i]; !scan.found || strings.Trim(between, " \t") != "" {
 			show.WriteString(between)
 			check.WriteString(between)
 		}
@@ -134,9 +135,9 @@ func scanWords(text string, r reader) Decoded {
 	return scan
 }
 
-// convert returns the text of a word to show and the text to judge. It also reports
-// whether the charset masks. ok is false for a charset in which the octets could mean
-// anything.
+// convert returns the text to show and the text to judge for one word. masks reports that its
+// charset masks. ok is false if the octets of a word in this charset could stand for any
+// characters.
 func (r reader) convert(word string, octets []byte, charset string) (shown, judged string, masks, ok bool) {
 	switch charset {
 	case "utf-8", "utf8", "us-ascii":

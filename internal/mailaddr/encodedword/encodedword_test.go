@@ -6,13 +6,14 @@ import (
 	"testing"
 )
 
-// TestDecodings: what most readers see comes first, and then what others see.
+// TestDecodings checks the texts that Decodings passes to judge: first the text that most readers
+// see, and then the texts of other readers.
 func TestDecodings(t *testing.T) {
 	for _, tt := range []struct {
 		why, text string
 		strict    bool
-		usual     string   // what most readers show
-		judged    []string // of all readers
+		usual     string   // the text that most readers show
+		judged    []string // the texts that all readers see
 		refusal   string
 	}{
 		{"no word", "plain ? text", false, "", nil, ""},
@@ -47,7 +48,7 @@ func TestDecodings(t *testing.T) {
 	}
 }
 
-// TestWordDepth: encoded words within encoded words, up to the bound and beyond.
+// TestWordDepth checks encoded words within encoded words, up to the limit and beyond it.
 func TestWordDepth(t *testing.T) {
 	text := "News"
 	for depth := range maxWordDepth + 3 {
