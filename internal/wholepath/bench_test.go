@@ -17,8 +17,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// benchSession sends one message repeatedly, as Postfix would. The label must
-// contain want.
+// benchSession sends the same message again and again on one connection, as Postfix would. The
+// label of each message must contain want.
 func benchSession(b *testing.B, zoneText, mail, want string) {
 	b.Helper()
 	s := newStation(policy.Monitor)
@@ -58,10 +58,10 @@ func benchSession(b *testing.B, zoneText, mail, want string) {
 	<-closed
 }
 
-// BenchmarkSession measures the whole path of messages that have more and more of
-// one thing. Each step doubles the thing and must about double the time at most.
-// RSA is the exception: its arithmetic grows with the square of the key's length,
-// up to the bound of 8,192 bits. Of a longer key, only the record is read.
+// BenchmarkSession measures the time that a whole session takes for messages with more and more of
+// one thing, such as signatures. From one size to the next the number doubles, and the time should
+// at most double too. RSA is an exception: its arithmetic grows with the square of the key length,
+// up to the limit of 8,192 bits. Longer keys are not used for verification.
 func BenchmarkSession(b *testing.B) {
 	run := func(what string, n int, zoneText, mail, want string) {
 		b.Run(fmt.Sprintf("%s-%d", what, n), func(b *testing.B) { benchSession(b, zoneText, mail, want) })
@@ -101,8 +101,8 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
-// rsaCase returns a key of this many bits, and a signature of the same length. The
-// signature is wrong, but a verifier has to compute it to see that.
+// rsaCase returns zone text with an RSA key of the given length, and a signature of the same
+// length. The signature is wrong, but a verifier finds that out only by computing it.
 func rsaCase(b *testing.B, bits int) (zoneText, field string) {
 	b.Helper()
 	n := make([]byte, bits/8)

@@ -21,7 +21,8 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// gatherer is a source of metrics that blocks until the test lets it go on.
+// gatherer is a source of metrics. If its channels are not nil, Gather blocks until the test lets
+// it continue.
 type gatherer struct {
 	entered chan struct{}
 	leave   chan struct{}
@@ -68,8 +69,8 @@ func getStatus(t *testing.T, url, header string) int {
 	return resp.StatusCode
 }
 
-// TestBoundAdminHeader sends long request headers. net/http refuses a header only
-// when it is 4 KiB over the configured limit.
+// TestBoundAdminHeader sends long request headers. net/http accepts up to 4 KiB more than the
+// configured limit of 16 KiB.
 func TestBoundAdminHeader(t *testing.T) {
 	base := adminServer(t, gatherer{})
 	if got := getStatus(t, base+"/readyz", strings.Repeat("x", 15<<10)); got != http.StatusOK {

@@ -11,7 +11,7 @@ import (
 
 var update = flag.Bool("update", false, "write doc.go from the table of bounds")
 
-// TestBoundsAreDocumented checks that the package documentation has the table.
+// TestBoundsAreDocumented checks that the package comment in doc.go contains the table bounds.
 func TestBoundsAreDocumented(t *testing.T) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -27,11 +27,12 @@ func TestBoundsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want strings.Builder
-	want.WriteString("// Package wholepath tests the daemon as a whole: sessions made of a fuzzer's\n" +
-		"// bytes, differences to other implementations, and every limit of the code.\n" +
+	want.WriteString("// Package wholepath tests the daemon as a whole. It runs sessions made by a fuzzer,\n" +
+		"// compares results with other implementations, and checks the limits of the code.\n" +
 		"//\n// # Limits\n//\n" +
-		"// These are the limits on what a stranger can make large, long or many. TestBounds\n" +
-		"// compares the table with the code; go test ./internal/wholepath -update writes it.\n//\n")
+		"// The table has the limits on everything that a stranger can make large, long or\n" +
+		"// numerous. TestBounds compares the table with the code. The command\n" +
+		"// go test ./internal/wholepath -update writes it.\n//\n")
 	for line := range strings.Lines(table.String()) {
 		want.WriteString("//\t" + strings.TrimRight(line, " \n") + "\n")
 	}

@@ -79,7 +79,8 @@ func TestBoundConfig(t *testing.T) {
 			t.Errorf("%s beyond the limit is taken", tc.why)
 		}
 	}
-	// Both are refused, but only the second one before it is parsed.
+	// Both configurations are refused, but only the one with 101 brackets is refused for its
+	// nesting, before it is parsed.
 	for n, nested := range map[int]bool{100: false, 101: true} {
 		_, err := config.Parse("x.yaml", []byte("listen: "+strings.Repeat("[", n)+strings.Repeat("]", n)+"\n"))
 		if err == nil || strings.Contains(err.Error(), "nest") != nested {
@@ -88,8 +89,9 @@ func TestBoundConfig(t *testing.T) {
 	}
 }
 
-// TestBoundWalks sends mail with eleven identifiers below the author's
-// organization, each of which needs a tree walk.
+// TestBoundWalks evaluates eleven identifiers (one more than DefaultMaxWalks). All are subdomains
+// of the author's organization, and each needs a tree walk of its own. Only the last one gets an
+// error.
 func TestBoundWalks(t *testing.T) {
 	z := nameserver.Zone(t, `_dmarc.shop.example TXT "v=DMARC1; p=reject"`)
 	d := dmarc.Discover(t.Context(), z, "mail.shop.example", dmarc.Options{})
@@ -189,11 +191,11 @@ func TestBoundSPF(t *testing.T) {
 	}
 }
 
-// TestBoundMacros expands macros at a bound and over it. At the bound, the last
-// labels of the expansion are asked for. Over it, the expansion is not a name, so
-// nothing is asked.
+// TestBoundMacros expands macros at a limit and beyond it. At the limit, the daemon looks up a name
+// made of the last labels of the expansion. Beyond the limit, the expansion is not a valid name, so
+// the daemon asks no question for it.
 func TestBoundMacros(t *testing.T) {
-	long := strings.Repeat("ab.", 341) + "c" // 1,024 octets
+	long := strings.Repeat("ab.", 341) + "c" // 1,024 octets, the value of maxMacroValue
 	for _, tc := range []struct {
 		why, spec, local string
 		asks             bool
@@ -218,11 +220,12 @@ func TestBoundMacros(t *testing.T) {
 	}
 }
 
-// TestBoundMessage sends messages at the limits of one message, and over them.
+// TestBoundMessage sends messages exactly at the limits of one message, and one unit beyond each
+// limit.
 func TestBoundMessage(t *testing.T) {
 	s := newStation(policy.Monitor)
 	field := func(n int) string { return "X: " + strings.Repeat("x", n-len("X ")) + "\r\n" }
-	const from = "From: a@b.example\r\n" // name and value have 4 and 12 octets, with the space
+	const from = "From: a@b.example\r\n" // counts as 4 octets of name and 12 octets of value (including the space)
 	for _, tc := range []struct {
 		why    string
 		fields string
@@ -274,7 +277,8 @@ func TestBoundMessage(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", tc.why, err)
 		}
-		// Monitor mode delivers the message. The label says if it was not judged.
+		// The station in monitor mode delivers the message in any case. The label says whether the
+		// message was evaluated.
 		if !action.Delivers() || strings.HasSuffix(mods[len(mods)-1].Value, "; none (not evaluated: too large)") != (tc.over != "") {
 			t.Errorf("%s: %s, edits %.500v", tc.why, action, mods)
 		}
@@ -291,7 +295,7 @@ func repeated(s string, n int) []string {
 	return out
 }
 
-// TestBoundCommand sends a command of 64 KiB, and one that has an octet more.
+// TestBoundCommand sends a milter command of 64 KiB, and one that is one octet longer.
 func TestBoundCommand(t *testing.T) {
 	s := newStation(policy.Enforce)
 	for n, ok := range map[int]bool{1 << 16: true, 1<<16 + 1: false} {

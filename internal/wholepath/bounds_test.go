@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// bound is one limit of the code.
+// bound is one row of the table of limits.
 type bound struct {
-	name  string // package.constant, with the path of the package below internal
+	name  string // package.constant; the package is its path below internal
 	value string
 	unit  string
 	why   string
 	key   string // the key of the configuration that changes it, "" if it is fixed
-	tests string // package.Test of tests at the limit and over it
+	tests string // names of the tests at the limit and beyond it, each as package.Test
 }
 
-// bounds has every limit on what a stranger can make large, long or many. TestBounds
-// fails if a constant of the code is not here, if a value differs, or if a test
-// does not exist.
+// bounds is the table of the limits on everything that a stranger can make large, long or numerous.
+// A limit is a constant whose name matches limitName. TestBounds fails if such a constant is not in
+// the table, if its value differs, or if a test in the table does not exist.
 var bounds = []bound{
 	{"admin.maxAnswerBytes", "67108864", "octets", "a command reads an answer of the daemon into memory", "", "admin.TestClient"},
 	{"admin.maxErrorBytes", "1024", "octets", "an error is shown to a person", "", "admin.TestClient"},
@@ -41,13 +41,14 @@ var bounds = []bound{
 	{"authres.maxLabel", "63", "octets of an A-label", "a label has at most 63 (RFC 1035 §2.3.4); a longer one is not decoded", "",
 		"authres.TestClaimedNamesOfOtherScripts"},
 	{"authres.maxParseLen", "65536", "octets", "MTAs cut fields at 60,000", "", "authres.TestParseErrors"},
-	{"authres.maxPrefix", "64", "characters of b=", "signatures that agree in so many characters are copies", "", "authres.TestSignaturePrefixes"},
-	{"authres.maxProperties", "32", "properties of a result", "ours have five", "", "wholepath.TestBoundResults"},
+	{"authres.maxPrefix", "64", "characters of b=", "signatures whose b= begins with the same 64 characters are copies of each other", "",
+		"authres.TestSignaturePrefixes"},
+	{"authres.maxProperties", "32", "properties of a result", "the results that sekimori writes have five", "", "wholepath.TestBoundResults"},
 	{"authres.maxResults", "100", "results of a field", "a sender chooses how many signatures there are", "", "wholepath.TestBoundResults"},
 	{"authres.maxTraceLen", "4096", "octets of Received-SPF", "other programs write under 1,000; a longer field counts as forged", "", "authres.TestClaimedSPF"},
 	{"authres.maxValueLen", "255", "octets of a value", "lines stay under 998 (RFC 5322 §2.1.1)", "", "wholepath.TestBoundResults"},
 	{"authres.maxWord", "1012", "octets of a word", "four times a domain name, because every octet may be escaped", "", "authres.TestClaimed"},
-	{"blind.maxMTAs", "256", "addresses of MTAs", "the log warns once for each about what it does not offer", "", "blind.TestMTAs"},
+	{"blind.maxMTAs", "256", "addresses of MTAs", "for each MTA, the log warns once about milter features that it does not offer", "", "blind.TestMTAs"},
 	{"config.maxAuthservID", "255", "octets", "a host name", "", "wholepath.TestBoundConfig"},
 	{"config.maxClockSkew", "24h0m0s", "time", "with a larger one, x= would mean nothing", "", "config.TestBadInput"},
 	{"config.maxConsentTimeout", "5s", "time", "Sendmail waits 10 s for the answer to RCPT", "", "config.TestBadInput"},
@@ -70,7 +71,8 @@ var bounds = []bound{
 	{"consent.maxListLine", "1024", "octets", "an address has 320", "", "consent.TestBadFile"},
 	{"consent.maxReply", "4096", "octets", "a socketmap answers with one word", "", "consent.TestSocketmapFails"},
 	{"consent.maxReplyDigits", "4", "digits", "in the length of an answer", "", "consent.TestSocketmapFails"},
-	{"consent.maxSilent", "3", "lookups without an answer", "after these, the socketmap is not asked for a second", "", "consent.TestSocketmapSilent"},
+	{"consent.maxSilent", "3", "lookups without an answer", "after these, the socketmap is not asked until a second has passed", "",
+		"consent.TestSocketmapSilent"},
 	{"console.maxRows", "100", "decisions of a page", "for more, a person searches", "", "console.TestPages"},
 	{"console.maxSamples", "1441", "samples", "one a minute: a day of the chart of verdicts", "", "console.TestHistoryIsBounded"},
 	{"console.maxSearchBytes", "512", "octets", "of a search; a domain name has 253", "", "console.TestDecisions"},
@@ -82,7 +84,8 @@ var bounds = []bound{
 	{"dkim.maxCachedKeys", "8192", "keys", "parsed keys kept for the next message", "", "dkim.TestKeyCacheBounds"},
 	{"dkim.maxCachedRecord", "2048", "octets", "a longer key record is read each time", "", "dkim.TestKeyCacheKeeps"},
 	{"dkim.maxFields", "4096", "fields read", "more than the milter lets through", "", "dkim.TestManyFields"},
-	{"dkim.maxForms", "9", "forms of a header", "tried because MTAs do not show all of it: spaces, Return-Path", "", "dkim.TestLeadingSpace"},
+	{"dkim.maxForms", "9", "forms of a header", "tried because MTAs do not show spaces and Return-Path to milters as they were signed", "",
+		"dkim.TestLeadingSpace"},
 	{"dkim.maxIndexKept", "16384", "octets or entries", "memory of a header's index kept for the next message", "", "dkim.TestIndexKept"},
 	{"dkim.maxKeys", "4", "keys at a name", "RFC 6376 §3.6.2.2 does not define several keys", "", "attack.TestDKIMKeys"},
 	{"dkim.maxOperations", "64", "verifications of a message", "its unit is RSA of 2,048 bits; ten signatures and 50 ARC sets need fewer", "",
@@ -98,7 +101,7 @@ var bounds = []bound{
 	{"dmarc.MaxRecordLen", "16384", "octets", "real records are under 1 KiB", "", "wholepath.TestBoundPolicyRecord"},
 	{"dmarc.MaxURIs", "100", "destinations", "each may get reports", "", "dmarc.TestParseRecordBounds"},
 	{"dmarc.maxPSLLineLen", "4096", "octets", "a rule is a domain name", "", "dmarc.TestLoadPSLRefuses"},
-	{"dmarc.maxSupposed", "3", "failed names", "each may decide four things; usually one name fails", "", "dmarc.TestManyFailed"},
+	{"dmarc.maxSupposed", "3", "failed names", "all combinations of their possible answers are tried; usually one name fails", "", "dmarc.TestManyFailed"},
 	{"dmarc.maxWalkLabels", "8", "labels", "RFC 9989 §4.10", "", "dmarc.TestWalkNames"},
 	{"dns.MaxChain", "8", "CNAMEs of an answer", "RFC 1034 §3.6.2 discourages chains", "", "resolver/dnswire.TestDecode"},
 	{"dns.MaxLabelLen", "63", "octets", "RFC 1035 §2.3.4", "", "dns.TestParseName wholepath.TestBoundNames"},
@@ -107,19 +110,22 @@ var bounds = []bound{
 	{"dns.MaxTextOctets", "32768", "octets of TXT", "the longest key worth verifying has 2 KiB", "", "attack.TestDNSLies"},
 	{"forwarders.maxAuthors", "200", "author domains", "of one source of failing mail; three are enough to propose it", "", "forwarders.TestBounded"},
 	{"forwarders.maxLine", "65536", "octets of a log's line", "the daemon writes lines under 32 KiB", "", "forwarders.TestReadLog"},
-	{"forwarders.maxNames", "5", "client names", "of one source; of a source with more, the domain is shown", "", "forwarders.TestBounded"},
+	{"forwarders.maxNames", "5", "client names", "of one source; for a source with more, the domain is shown", "", "forwarders.TestBounded"},
 	{"forwarders.maxSources", "20000", "sources of failing mail", "strangers choose names and addresses", "", "forwarders.TestBounded"},
-	{"iprev.MaxNames", "10", "names", "RFC 8601 §3 leaves the number open; this is that of SPF", "", "iprev.TestCheck"},
-	{"judge.MaxConsentLookups", "4", "lookups of a message", "its other recipients wait for these", "", "judge.TestConsentQueue"},
-	{"label.MaxForged", "10000", "fields deleted", "of a message over a limit; Postfix takes half a minute for them, and two minutes for twice as many", "",
-		"filter.TestFlood"},
+	{"iprev.MaxNames", "10", "names", "RFC 8601 §3 leaves the number open; SPF allows the same number", "", "iprev.TestCheck"},
+	{"judge.MaxConsentLookups", "4", "lookups of a message", "the lookups for its other recipients wait until one of these has ended", "",
+		"judge.TestConsentQueue"},
+	{"label.MaxForged", "10000", "fields deleted", "of a message over a limit; Postfix takes half a minute for this number, and two minutes for twice as many",
+		"", "filter.TestFlood"},
 	{"label.MaxOutlined", "4096", "fields of one name", "of a message over a limit; all fields after them are deleted", "", "filter.TestOutline"},
-	{"label.maxLabel", "900", "octets of our field", "opendmarc does not read a field over 990; results that passed or that DMARC used stay", "",
+	{"label.maxLabel", "900", "octets of our field", "opendmarc does not read a field over 990; results that passed or that DMARC used are not left out", "",
 		"label.TestLongLabel"},
-	{"label.maxLocal", "64", "octets of a local part", "RFC 5321 §4.5.3.1.1; of an address with a longer one, the domain is shown", "", "label.TestSender"},
+	{"label.maxLocal", "64", "octets of a local part", "RFC 5321 §4.5.3.1.1; for an address with a longer local part, only the domain is shown", "",
+		"label.TestSender"},
 	{"label.maxSubject", "50000", "octets of a stamped subject", "Postfix cuts fields at 60,000", "", "label.TestSubject"},
 	{"mailaddr/author.MaxCommentDepth", "10", "comments nested", "mail clients do not nest comments", "", "wholepath.TestBoundFrom"},
-	{"mailaddr/author.MaxFromLen", "32768", "octets", "the part that an MTA cut off might name the author", "", "mailaddr/author.TestParseBounds"},
+	{"mailaddr/author.MaxFromLen", "32768", "octets", "an MTA may have cut a longer field, and the missing part might name the author", "",
+		"mailaddr/author.TestParseBounds"},
 	{"mailaddr/author.MaxMailboxes", "100", "authors", "mail signed by dozens of people is in use", "", "mailaddr/author.TestParseBounds"},
 	{"mailaddr.MaxPathLen", "2048", "octets", "RFC 5321 §4.5.3.1.3 asks for 256", "", "wholepath.TestBoundFrom mailaddr.TestParsePathRefuses"},
 	{"mailaddr/encodedword.maxWordDepth", "3", "encoded words nested", "nesting is not allowed, but some clients decode twice", "",
@@ -128,7 +134,8 @@ var bounds = []bound{
 		"wholepath.TestBoundMessage milter.TestOversizeEnvelope"},
 	{"milter.DefaultMaxFieldBytes", "262144", "octets of a field", "Postfix cuts at 60,000, Sendmail sends more", "", "wholepath.TestBoundMessage"},
 	{"milter.DefaultMaxFrame", "1048576", "octets", "the limit of libmilter", "", "attack.TestMilterPeerLies milter.TestMalformedFrameClosesOneSession"},
-	{"milter.DefaultMaxHeaderBytes", "1048576", "octets of a header", "ten times what Postfix lets through", "limits.header_bytes", "wholepath.TestBoundMessage"},
+	{"milter.DefaultMaxHeaderBytes", "1048576", "octets of a header", "ten times what Postfix lets through", "limits.header_bytes",
+		"wholepath.TestBoundMessage"},
 	{"milter.DefaultMaxHeaderFields", "2000", "fields", "ordinary mail has a hundred", "limits.header_fields", "wholepath.TestBoundMessage"},
 	{"milter.DefaultMaxMacroBytes", "65536", "octets a connection", "macros have the content of a few SMTP lines", "",
 		"milter.TestMalformedFrameClosesOneSession"},
@@ -143,13 +150,15 @@ var bounds = []bound{
 	{"milter/wire.maxCommandFrame", "65536", "octets", "an SMTP line has 2,048 in Postfix", "",
 		"milter/wire.TestFrameBounds milter.TestMalformedFrameClosesOneSession wholepath.TestBoundCommand"},
 	{"milter/wire.maxBeginning", "16384", "octets", "kept of a header field that is longer than a frame may be", "", "milter/wire.TestLongField"},
-	{"milter/wire.maxPassedOver", "67108864", "octets", "of such a field; the rest is read and dropped", "", "milter/wire.TestFrameBounds"},
-	{"milter.maxDrainIdle", "20s", "time", "for the next message of a silent client before a restart closes its session", "", "milter.TestShutdownOfIdleSessions"},
+	{"milter/wire.maxPassedOver", "67108864", "octets", "of a header field that is longer than a frame may be; they are read and dropped", "",
+		"milter/wire.TestFrameBounds"},
+	{"milter.maxDrainIdle", "20s", "time", "for the next message of a silent client before a restart closes its session", "",
+		"milter.TestShutdownOfIdleSessions"},
 	{"milter.maxEditBytes", "60000", "octets of a value written", "Postfix cuts longer values", "", "milter.TestInvalidEdits"},
 	{"milter.maxRefusing", "256", "connections", "that are being refused because there are too many", "", "milter.TestHardLimit"},
 	{"milter.maxLoggedErrors", "10", "protocol errors logged in a minute", "anyone who reaches the socket could fill the log", "",
 		"milter.TestProtocolErrorsAreRationed"},
-	{"milter.maxStart", "8192", "octets of a field", "shown of a message over a limit that is delivered", "", "milter.TestOutline"},
+	{"milter.maxStart", "8192", "octets of a field", "passed on of each field after a message has exceeded a limit", "", "milter.TestOutline"},
 	{"milter.maxUnsent", "65536", "octets of edits", "with more, edits are sent before the reply is complete", "", "milter.TestManyDeletions"},
 	{"msgauth.maxFormKeys", "3", "DNS lookups of a message", "keys of signatures that are refused for their form; an author has one for each algorithm", "",
 		"msgauth.TestFormKeys"},
@@ -177,30 +186,32 @@ var bounds = []bound{
 	{"recent.maxAnswerBytes", "4194304", "octets of memory", "an answer is encoded in one piece", "", "recent.TestAnswerIsBounded"},
 	{"recent.maxBytes", "67108864", "octets", "of all decisions that are remembered", "", "recent.TestRingIsBounded"},
 	{"recent.maxDecisionBytes", "65536", "octets", "signatures and traces of one message could take 100 times as much", "", "recent.TestDecisionIsBounded"},
-	{"recent.maxElements", "200", "of a list", "SPF traces of honest domains are shorter", "", "recent.TestDecisionIsBounded"},
+	{"recent.maxElements", "200", "elements of a list", "SPF traces of honest domains are shorter", "", "recent.TestDecisionIsBounded"},
 	{"recent.maxLimit", "500", "decisions of an answer", "a person reads them", "", "recent.TestHandler"},
 	{"recent.maxTextBytes", "4096", "octets of a text", "policy records are shorter", "", "recent.TestDecisionIsBounded"},
 	{"recent.maxValueBytes", "512", "octets of a parameter", "a domain name has 253", "", "recent.TestHandler"},
 	{"received.maxReceived", "16384", "octets of a field", "MTAs write under 1,000", "", "received.TestParse"},
 	{"replay.maxAnswers", "1000000", "DNS answers", "of a snapshot, which is in memory", "", "replay.TestSnapshotIsBounded"},
 	{"replay.maxDomains", "100000", "author domains", "each has a row; the rest share one", "", "replay.TestSummaryIsBounded"},
-	{"replay.maxHeader", "16777216", "octets of a header", "with what the own hosts put on top", "", "replay.TestHeaderIsBounded"},
+	{"replay.maxHeader", "16777216", "octets of a header", "including the fields that our own hosts added on top", "", "replay.TestHeaderIsBounded"},
 	{"replay.maxListed", "10000", "messages", "in a list; the rest are only counted", "", "replay.TestSummaryIsBounded"},
 	{"replay.maxRows", "100", "rows of a table", "a person reads them", "", "replay.TestSummaryIsBounded"},
 	{"replay.maxSnapshotLine", "1048576", "octets of a line", "an answer has at most 64 KiB on the wire", "", "replay.TestSnapshotFile"},
 	{"resolver.maxLargeTTL", "1m0s", "time", "how long an answer with unusually much text is kept", "", "resolver.TestLargeAnswers"},
 	{"resolver.maxOrphans", "32", "queries without a waiting message", "the next message may need the answers", "", "resolver.TestQuestionsNobodyWaitsFor"},
-	{"resolver.maxPrefetches", "32", "queries in advance", "the other sockets are for queries that a message waits for", "", "resolver.TestPrefetchesAreBounded"},
+	{"resolver.maxPrefetches", "32", "queries in advance", "the other sockets are for queries that a message waits for", "",
+		"resolver.TestPrefetchesAreBounded"},
 	{"resolver.maxSmallText", "4096", "octets of TXT", "an answer with more is kept for a minute, in a sixteenth of the cache", "",
 		"resolver.TestLargeAnswers resolver.TestLargeAnswersFlushNothing"},
-	{"resolver.maxQueryTime", "10s", "time", "of a question for which no message waits any more", "", "resolver.TestCacheQueryOutlivesItsWaiter"},
-	{"resolver/upstream.MaxInflight", "512", "sockets", "a question goes on when its message has ended", "", "resolver/upstream.TestInflightIsBounded"},
-	{"resolver/upstream.maxFailures", "5", "answers missing or useless", "after these, a server is asked after the others", "",
+	{"resolver.maxQueryTime", "10s", "time", "for a query that no message waits for any more", "", "resolver.TestCacheQueryOutlivesItsWaiter"},
+	{"resolver/upstream.MaxInflight", "512", "sockets", "a query continues after its message has ended", "", "resolver/upstream.TestInflightIsBounded"},
+	{"resolver/upstream.maxFailures", "5", "answers missing or useless", "after these, the server is asked only after the other servers", "",
 		"resolver/upstream.TestServerOfNoUse"},
 	{"resolver/upstream.maxPipelined", "64", "queries on a TLS connection", "servers close connections with more", "",
 		"resolver/upstream.TestTLSPipelineIsBounded"},
 	{"resolver/upstream.maxProbePause", "30s", "time", "between two probes of a server that is down", "", "resolver/upstream.TestDeadServer"},
-	{"resolver/upstream.maxRestarts", "4", "questions", "for an alias chain that is not complete in one answer", "", "resolver/upstream.TestClientFollowsChains"},
+	{"resolver/upstream.maxRestarts", "4", "questions", "for an alias chain that is not complete in one answer", "",
+		"resolver/upstream.TestClientFollowsChains"},
 	{"resolver/upstream.maxReserved", "8", "descriptors", "kept for queries when MTAs have taken all others", "", "resolver/upstream.TestReserve"},
 	{"resolver/upstream.maxStrays", "256", "packets that are not the answer",
 		"more of them are an attempt to guess the ID, so the question is repeated over TCP", "", "resolver/upstream.TestFloodOfForgeries attack.TestDNSLies"},
@@ -222,17 +233,17 @@ var bounds = []bound{
 	{"spf.maxMacros", "128", "macros of a term", "the client chooses the text that each copies", "", "wholepath.TestBoundMacros"},
 	{"taglist.MaxLen", "1048576", "octets", "a header field is shorter", "", "taglist.TestAppend"},
 	{"taglist.MaxTags", "128", "tags", "the registries have about fifteen", "", "taglist.TestAppend attack.TestDKIMTags"},
-	{"telemetry.maxKnownAuthors", "4096", "names", "anyone can invent authors; each takes the memory of a number", "", "telemetry.TestAuthorDomainsConcurrently"},
+	{"telemetry.maxKnownAuthors", "4096", "names", "anyone can invent author domains, and each takes memory", "", "telemetry.TestAuthorDomainsConcurrently"},
 	{"telemetry.maxLineKept", "8192", "octets", "the part of a record's buffer that is kept for the next record", "", "telemetry.TestLineKept"},
 	{"telemetry.maxLogged", "256", "octets of a value", "a person reads the record, which is one line", "", "telemetry.TestRecord wholepath.TestBoundLog"},
-	{"telemetry.maxNativeBuckets", "160", "buckets", "they bound the memory of a histogram", "", "telemetry.TestMetrics"},
+	{"telemetry.maxNativeBuckets", "160", "buckets", "more buckets would take more memory for each histogram", "", "telemetry.TestMetrics"},
 	{"telemetry.maxQueuedLog", "4194304", "octets", "a log reader that does not read must not stop mail", "", "telemetry.TestLogWriterNeverBlocks"},
 }
 
-// limitName matches the names of constants that are limits.
+// limitName matches the names of constants that must be in the table bounds.
 var limitName = regexp.MustCompile(`^(default|Default)?(max|Max)[A-Z]|^Default\w*Timeout$|^default(Rounds|Skew)$`)
 
-// TestBounds compares the table with the code.
+// TestBounds compares the table bounds with the constants in the code.
 func TestBounds(t *testing.T) {
 	listed := map[string]bound{}
 	for _, b := range bounds {
@@ -263,8 +274,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// readPackages returns the limits of every package below internal, with their
-// values, and the names of all tests.
+// readPackages parses the packages below internal (up to two levels deep). It returns the values of
+// the limits as shown in the table, and the names of all tests.
 func readPackages(t *testing.T) (constants map[string]string, tests map[string]bool) {
 	t.Helper()
 	var files []string
@@ -276,7 +287,7 @@ func readPackages(t *testing.T) (constants map[string]string, tests map[string]b
 		files = append(files, found...)
 	}
 	constants, tests = map[string]string{}, map[string]bool{}
-	known := map[string]ast.Expr{} // package.constant
+	known := map[string]ast.Expr{} // the values of all constants, by package.constant
 	for _, path := range files {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 		if err != nil {
@@ -311,13 +322,14 @@ func readPackages(t *testing.T) (constants map[string]string, tests map[string]b
 	return constants, tests
 }
 
-// forTests are packages that never read the octets of a stranger.
+// forTests lists packages that read no input from strangers. Their limits are not in the table.
 var forTests = map[string]bool{
 	"conformance": true, "attack": true, "e2e": true, "wholepath": true, "demo": true, "bench/load": true, "bench/traffic": true,
 	"dns/zone": true, "milter/client": true,
 }
 
-// eval computes a constant of literals, other constants and units of time.
+// eval computes the value of a constant expression made of literals, other constants and units of
+// time.
 func eval(pkg string, expr ast.Expr, known map[string]ast.Expr) constant.Value {
 	switch x := expr.(type) {
 	case *ast.BasicLit:
@@ -354,7 +366,8 @@ func eval(pkg string, expr ast.Expr, known map[string]ast.Expr) constant.Value {
 	return constant.MakeUnknown()
 }
 
-// show returns a value as the table has it.
+// show formats a value as it is written in the table: as a duration if the expression uses package
+// time, else as a number.
 func show(v constant.Value, expr ast.Expr) string {
 	timed := false
 	ast.Inspect(expr, func(n ast.Node) bool {

@@ -20,12 +20,12 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// variant is one way in which a generated signature, message or key differs from
-// the plainest one.
+// variant is one possible text for a part of a generated signature, message, key or SPF record. The
+// name of the plain variant is "".
 type variant struct{ name, text string }
 
-// part is a place that has variants. The first one is the plain one and the
-// likeliest.
+// part lists the variants of one part. pick chooses the first one, which is the plain one, most
+// often.
 type part []variant
 
 func (p part) pick(r *rand.Rand, features map[string]bool) string {
@@ -37,8 +37,8 @@ func (p part) pick(r *rand.Rand, features map[string]bool) string {
 	return v.text
 }
 
-// The parts of a signature field. %FUTURE and %JUST become times, %ALL the length
-// of the body.
+// The parts of a DKIM-Signature field and of a key record. %FUTURE and %JUST are replaced by a time
+// in the future and a time that has just passed, %ALL by the length of the body.
 var (
 	vPart = part{{"", "v=1; "}, {"v=2", "v=2; "}, {"no v=", ""}}
 	aPart = part{{"", "a=ed25519-sha256; "}, {"a= in capitals", "a=ED25519-SHA256; "}, {"a= unknown", "a=ed25519-sha512; "}, {"a=rsa", "a=rsa-sha256; "}}
@@ -71,7 +71,8 @@ var (
 	besides = part{{"", ""}, {"", ""}, {"TXT beside", "v=spf1 -all"}, {"a second key", "v=DKIM1; k=ed25519; p=%OTHER"}}
 )
 
-// changes are made to a message after it has been signed.
+// changes are the changes that can be made to a message after it has been signed. Three of them
+// change nothing.
 var changes = []struct {
 	name string
 	f    func(string) string
@@ -94,12 +95,13 @@ var changes = []struct {
 	{"DKIM-Signature in lower case", func(s string) string { return strings.Replace(s, "DKIM-Signature:", "dkim-signature:", 1) }},
 }
 
-// knownDKIM are the differences to go-msgauth that have been examined. A message
-// with the feature may get different results, in that direction only.
+// knownDKIM lists the known differences between our results and those of go-msgauth. If a message
+// was generated with the variant feature, the two may disagree, but only in the direction that ours
+// gives.
 var knownDKIM = []struct {
 	feature string
-	ours    bool   // true: we say pass and go-msgauth does not; false: the opposite
-	says    string // our reason for not passing, or a part of the error of go-msgauth
+	ours    bool   // true: we say pass and go-msgauth does not; false: go-msgauth says pass and we do not
+	says    string // if ours is true, a part of go-msgauth's error; else the reason of our result
 	why     string
 }{
 	{"l= all", true, "insecure body length", `RFC 6376 §3.5: l= "MUST NOT be greater than the actual number of octets in the canonicalized message body": ` +
@@ -140,8 +142,8 @@ var knownDKIM = []struct {
 	{"t= negative", false, "syntax", `RFC 6376 §3.5: t= is 1*12DIGIT`},
 }
 
-// dkimCase generates one message, which is signed and then changed, and the TXT
-// records of its key. It also returns the names of the variants that it used.
+// dkimCase generates one message, which is signed and then changed, and the TXT records at the name
+// of its key. It also returns the names of the variants that it used.
 func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, features map[string]bool) {
 	tb.Helper()
 	features = map[string]bool{}
@@ -172,9 +174,8 @@ func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, featu
 	return mail, records, features
 }
 
-// TestDKIMDifferences compares our results with those of go-msgauth on generated
-// messages. Every difference must be a known one, and every known difference must
-// occur.
+// TestDKIMDifferences compares our results with those of go-msgauth on generated messages. Every
+// difference must be one of knownDKIM, and each of knownDKIM must occur at least once.
 func TestDKIMDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(6376, 8463))
 	shown := map[string]int{}

@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/testkit/opinion"
 )
 
-// spfTerms are the terms of generated records. %D becomes a domain, %H a host. The
-// table of differences uses the names of the variants.
+// spfTerms are the terms from which records are generated. %D is replaced by a domain, %H by a
+// host. The names say what is special about a term; knownSPF and faulty refer to them.
 var spfTerms = []variant{
 	{"", "a"}, {"", "a:%H"}, {"", "a:%H/24"}, {"", "a:%H//64"}, {"", "mx"}, {"", "mx:%D"}, {"", "mx:%D/25"}, {"", "ip4:192.0.2.0/24"}, {"", "ip4:203.0.113.9"},
 	{"", "ip6:2001:db8::/32"}, {"", "ip6:2001:db9::1"}, {"", "include:%D"}, {"", "include:%D"}, {"", "exists:%H"}, {"", "ptr"}, {"", "ptr:%D"},
@@ -29,13 +29,14 @@ var spfTerms = []variant{
 	{"8-bit", "a:\u00e9.%D"}, {"capitals", "A:%H"}, {"capitals", "IP4:192.0.2.0/24"}, {"capitals", "Include:%D"}, {"single label", "a:localhost"},
 }
 
-// spfCase generates a zone of a few domains with records, hosts and faults.
+// spfCase generates a zone with a few domains that have SPF records, and hosts. Some records are
+// faulty and some hosts do not answer.
 func spfCase(r *rand.Rand) (zoneText string, features map[string]bool) {
 	features = map[string]bool{}
 	var b strings.Builder
 	domain := func() string { return fmt.Sprintf("d%d.example", r.IntN(6)) }
 	host := func() string { return fmt.Sprintf("h%d.example", r.IntN(5)) }
-	for i := range 5 { // d5 does not exist
+	for i := range 5 { // d5.example is also referred to, but does not exist
 		if r.IntN(12) == 0 {
 			fmt.Fprintf(&b, "d%d.example A 192.0.2.1\n", i)
 			continue
@@ -65,7 +66,7 @@ func spfCase(r *rand.Rand) (zoneText string, features map[string]bool) {
 			fmt.Fprintf(&b, "d%d.example A 192.0.2.%d\n", i, r.IntN(3))
 		}
 	}
-	for i := range 4 { // h4 does not exist
+	for i := range 4 { // h4.example is also referred to, but does not exist
 		switch r.IntN(4) {
 		case 0:
 			fmt.Fprintf(&b, "h%d.example A 192.0.2.%d\n", i, r.IntN(3))
@@ -86,13 +87,13 @@ func spfCase(r *rand.Rand) (zoneText string, features map[string]bool) {
 	return b.String(), features
 }
 
-// knownSPF are the differences to blitiri.com.ar/go/spf that have been examined:
-// what we say, as "result reason: problem", what the other implementation says, as
-// "result (error)", and what else must hold.
+// knownSPF lists the known differences between our results and those of blitiri.com.ar/go/spf. ours
+// matches our result, written as "result reason: problem". theirs matches the result of the other
+// implementation, written as "result (error)". If voids or needs is set, it must be fulfilled too.
 var knownSPF = []struct {
 	ours, theirs *regexp.Regexp
-	voids        func(n int) bool // the number of questions that found nothing
-	needs        string           // a feature that the zone must have
+	voids        func(n int) bool // accepts n, the number of questions that found no record
+	needs        string           // name of a term or fault that the zone must have
 	why          string
 }{
 	{
@@ -142,9 +143,8 @@ var knownSPF = []struct {
 	},
 }
 
-// TestSPFDifferences compares our results with those of blitiri.com.ar/go/spf on
-// generated zones. Every difference must be a known one, and every known
-// difference must occur.
+// TestSPFDifferences compares our results with those of blitiri.com.ar/go/spf on generated zones.
+// Every difference must be one of knownSPF, and each of knownSPF must occur at least once.
 func TestSPFDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(7208, 4408))
 	shown := make([]int, len(knownSPF))
@@ -166,7 +166,7 @@ func TestSPFDifferences(t *testing.T) {
 		}
 		differences++
 		vain := inVain(t, z, asked)
-		// A syntax error is right only if a faulty term was put in.
+		// A syntax error is reported rightly only if the zone has a term that may be faulty.
 		explained := false
 		if ours.Reason == spf.ReasonSyntax && !faulty(features) {
 			t.Errorf("%d: %s\n%s", i, ours.Problem, text)
@@ -196,8 +196,7 @@ func TestSPFDifferences(t *testing.T) {
 	t.Logf("%v; %d differ, all explained", results, differences)
 }
 
-// inVain returns the number of questions for addresses, MX and PTR that found
-// nothing.
+// inVain returns how many of the questions for A, AAAA, MX and PTR records found no record.
 func inVain(t *testing.T, z *zone.Zone, asked []string) (n int) {
 	t.Helper()
 	for _, q := range asked {
@@ -214,8 +213,8 @@ func inVain(t *testing.T, z *zone.Zone, asked []string) (n int) {
 	return n
 }
 
-// faulty reports whether a record has a term that may be against the grammar. exp=
-// and redirect= are among them, because a record may have them twice.
+// faulty reports whether the zone has a term that may break the SPF grammar. exp= and redirect=
+// count too, because a record may have one of them twice.
 func faulty(features map[string]bool) bool {
 	for name := range features {
 		switch name {

@@ -1,10 +1,11 @@
-// Package wholepath tests the daemon as a whole: sessions made of a fuzzer's
-// bytes, differences to other implementations, and every limit of the code.
+// Package wholepath tests the daemon as a whole. It runs sessions made by a fuzzer,
+// compares results with other implementations, and checks the limits of the code.
 //
 // # Limits
 //
-// These are the limits on what a stranger can make large, long or many. TestBounds
-// compares the table with the code; go test ./internal/wholepath -update writes it.
+// The table has the limits on everything that a stranger can make large, long or
+// numerous. TestBounds compares the table with the code. The command
+// go test ./internal/wholepath -update writes it.
 //
 //	limit                               value     unit                                configuration         why
 //	admin.maxAnswerBytes                67108864  octets                              -                     a command reads an answer of the daemon into memory
@@ -20,13 +21,13 @@
 //	authres.maxKeywordLen               40        octets                              -                     the longest registered keyword has 16
 //	authres.maxLabel                    63        octets of an A-label                -                     a label has at most 63 (RFC 1035 §2.3.4); a longer one is not decoded
 //	authres.maxParseLen                 65536     octets                              -                     MTAs cut fields at 60,000
-//	authres.maxPrefix                   64        characters of b=                    -                     signatures that agree in so many characters are copies
-//	authres.maxProperties               32        properties of a result              -                     ours have five
+//	authres.maxPrefix                   64        characters of b=                    -                     signatures whose b= begins with the same 64 characters are copies of each other
+//	authres.maxProperties               32        properties of a result              -                     the results that sekimori writes have five
 //	authres.maxResults                  100       results of a field                  -                     a sender chooses how many signatures there are
 //	authres.maxTraceLen                 4096      octets of Received-SPF              -                     other programs write under 1,000; a longer field counts as forged
 //	authres.maxValueLen                 255       octets of a value                   -                     lines stay under 998 (RFC 5322 §2.1.1)
 //	authres.maxWord                     1012      octets of a word                    -                     four times a domain name, because every octet may be escaped
-//	blind.maxMTAs                       256       addresses of MTAs                   -                     the log warns once for each about what it does not offer
+//	blind.maxMTAs                       256       addresses of MTAs                   -                     for each MTA, the log warns once about milter features that it does not offer
 //	config.maxAuthservID                255       octets                              -                     a host name
 //	config.maxClockSkew                 24h0m0s   time                                -                     with a larger one, x= would mean nothing
 //	config.maxConsentTimeout            5s        time                                -                     Sendmail waits 10 s for the answer to RCPT
@@ -49,7 +50,7 @@
 //	consent.maxListLine                 1024      octets                              -                     an address has 320
 //	consent.maxReply                    4096      octets                              -                     a socketmap answers with one word
 //	consent.maxReplyDigits              4         digits                              -                     in the length of an answer
-//	consent.maxSilent                   3         lookups without an answer           -                     after these, the socketmap is not asked for a second
+//	consent.maxSilent                   3         lookups without an answer           -                     after these, the socketmap is not asked until a second has passed
 //	console.maxRows                     100       decisions of a page                 -                     for more, a person searches
 //	console.maxSamples                  1441      samples                             -                     one a minute: a day of the chart of verdicts
 //	console.maxSearchBytes              512       octets                              -                     of a search; a domain name has 253
@@ -60,7 +61,7 @@
 //	dkim.maxCachedKeys                  8192      keys                                -                     parsed keys kept for the next message
 //	dkim.maxCachedRecord                2048      octets                              -                     a longer key record is read each time
 //	dkim.maxFields                      4096      fields read                         -                     more than the milter lets through
-//	dkim.maxForms                       9         forms of a header                   -                     tried because MTAs do not show all of it: spaces, Return-Path
+//	dkim.maxForms                       9         forms of a header                   -                     tried because MTAs do not show spaces and Return-Path to milters as they were signed
 //	dkim.maxIndexKept                   16384     octets or entries                   -                     memory of a header's index kept for the next message
 //	dkim.maxKeys                        4         keys at a name                      -                     RFC 6376 §3.6.2.2 does not define several keys
 //	dkim.maxOperations                  64        verifications of a message          -                     its unit is RSA of 2,048 bits; ten signatures and 50 ARC sets need fewer
@@ -75,7 +76,7 @@
 //	dmarc.MaxRecordLen                  16384     octets                              -                     real records are under 1 KiB
 //	dmarc.MaxURIs                       100       destinations                        -                     each may get reports
 //	dmarc.maxPSLLineLen                 4096      octets                              -                     a rule is a domain name
-//	dmarc.maxSupposed                   3         failed names                        -                     each may decide four things; usually one name fails
+//	dmarc.maxSupposed                   3         failed names                        -                     all combinations of their possible answers are tried; usually one name fails
 //	dmarc.maxWalkLabels                 8         labels                              -                     RFC 9989 §4.10
 //	dns.MaxChain                        8         CNAMEs of an answer                 -                     RFC 1034 §3.6.2 discourages chains
 //	dns.MaxLabelLen                     63        octets                              -                     RFC 1035 §2.3.4
@@ -84,17 +85,17 @@
 //	dns.MaxTextOctets                   32768     octets of TXT                       -                     the longest key worth verifying has 2 KiB
 //	forwarders.maxAuthors               200       author domains                      -                     of one source of failing mail; three are enough to propose it
 //	forwarders.maxLine                  65536     octets of a log's line              -                     the daemon writes lines under 32 KiB
-//	forwarders.maxNames                 5         client names                        -                     of one source; of a source with more, the domain is shown
+//	forwarders.maxNames                 5         client names                        -                     of one source; for a source with more, the domain is shown
 //	forwarders.maxSources               20000     sources of failing mail             -                     strangers choose names and addresses
-//	iprev.MaxNames                      10        names                               -                     RFC 8601 §3 leaves the number open; this is that of SPF
-//	judge.MaxConsentLookups             4         lookups of a message                -                     its other recipients wait for these
-//	label.MaxForged                     10000     fields deleted                      -                     of a message over a limit; Postfix takes half a minute for them, and two minutes for twice as many
+//	iprev.MaxNames                      10        names                               -                     RFC 8601 §3 leaves the number open; SPF allows the same number
+//	judge.MaxConsentLookups             4         lookups of a message                -                     the lookups for its other recipients wait until one of these has ended
+//	label.MaxForged                     10000     fields deleted                      -                     of a message over a limit; Postfix takes half a minute for this number, and two minutes for twice as many
 //	label.MaxOutlined                   4096      fields of one name                  -                     of a message over a limit; all fields after them are deleted
-//	label.maxLabel                      900       octets of our field                 -                     opendmarc does not read a field over 990; results that passed or that DMARC used stay
-//	label.maxLocal                      64        octets of a local part              -                     RFC 5321 §4.5.3.1.1; of an address with a longer one, the domain is shown
+//	label.maxLabel                      900       octets of our field                 -                     opendmarc does not read a field over 990; results that passed or that DMARC used are not left out
+//	label.maxLocal                      64        octets of a local part              -                     RFC 5321 §4.5.3.1.1; for an address with a longer local part, only the domain is shown
 //	label.maxSubject                    50000     octets of a stamped subject         -                     Postfix cuts fields at 60,000
 //	mailaddr/author.MaxCommentDepth     10        comments nested                     -                     mail clients do not nest comments
-//	mailaddr/author.MaxFromLen          32768     octets                              -                     the part that an MTA cut off might name the author
+//	mailaddr/author.MaxFromLen          32768     octets                              -                     an MTA may have cut a longer field, and the missing part might name the author
 //	mailaddr/author.MaxMailboxes        100       authors                             -                     mail signed by dozens of people is in use
 //	mailaddr.MaxPathLen                 2048      octets                              -                     RFC 5321 §4.5.3.1.3 asks for 256
 //	mailaddr/encodedword.maxWordDepth   3         encoded words nested                -                     nesting is not allowed, but some clients decode twice
@@ -114,12 +115,12 @@
 //	milter.maxAcceptBackoff             1s        time                                -                     between attempts to accept when there are no descriptors
 //	milter/wire.maxCommandFrame         65536     octets                              -                     an SMTP line has 2,048 in Postfix
 //	milter/wire.maxBeginning            16384     octets                              -                     kept of a header field that is longer than a frame may be
-//	milter/wire.maxPassedOver           67108864  octets                              -                     of such a field; the rest is read and dropped
+//	milter/wire.maxPassedOver           67108864  octets                              -                     of a header field that is longer than a frame may be; they are read and dropped
 //	milter.maxDrainIdle                 20s       time                                -                     for the next message of a silent client before a restart closes its session
 //	milter.maxEditBytes                 60000     octets of a value written           -                     Postfix cuts longer values
 //	milter.maxRefusing                  256       connections                         -                     that are being refused because there are too many
 //	milter.maxLoggedErrors              10        protocol errors logged in a minute  -                     anyone who reaches the socket could fill the log
-//	milter.maxStart                     8192      octets of a field                   -                     shown of a message over a limit that is delivered
+//	milter.maxStart                     8192      octets of a field                   -                     passed on of each field after a message has exceeded a limit
 //	milter.maxUnsent                    65536     octets of edits                     -                     with more, edits are sent before the reply is complete
 //	msgauth.maxFormKeys                 3         DNS lookups of a message            -                     keys of signatures that are refused for their form; an author has one for each algorithm
 //	msgauth.maxAuthorLookups            96        lookups at a time                   -                     keys of the authors' organizations, on which DMARC depends
@@ -145,14 +146,14 @@
 //	recent.maxAnswerBytes               4194304   octets of memory                    -                     an answer is encoded in one piece
 //	recent.maxBytes                     67108864  octets                              -                     of all decisions that are remembered
 //	recent.maxDecisionBytes             65536     octets                              -                     signatures and traces of one message could take 100 times as much
-//	recent.maxElements                  200       of a list                           -                     SPF traces of honest domains are shorter
+//	recent.maxElements                  200       elements of a list                  -                     SPF traces of honest domains are shorter
 //	recent.maxLimit                     500       decisions of an answer              -                     a person reads them
 //	recent.maxTextBytes                 4096      octets of a text                    -                     policy records are shorter
 //	recent.maxValueBytes                512       octets of a parameter               -                     a domain name has 253
 //	received.maxReceived                16384     octets of a field                   -                     MTAs write under 1,000
 //	replay.maxAnswers                   1000000   DNS answers                         -                     of a snapshot, which is in memory
 //	replay.maxDomains                   100000    author domains                      -                     each has a row; the rest share one
-//	replay.maxHeader                    16777216  octets of a header                  -                     with what the own hosts put on top
+//	replay.maxHeader                    16777216  octets of a header                  -                     including the fields that our own hosts added on top
 //	replay.maxListed                    10000     messages                            -                     in a list; the rest are only counted
 //	replay.maxRows                      100       rows of a table                     -                     a person reads them
 //	replay.maxSnapshotLine              1048576   octets of a line                    -                     an answer has at most 64 KiB on the wire
@@ -160,9 +161,9 @@
 //	resolver.maxOrphans                 32        queries without a waiting message   -                     the next message may need the answers
 //	resolver.maxPrefetches              32        queries in advance                  -                     the other sockets are for queries that a message waits for
 //	resolver.maxSmallText               4096      octets of TXT                       -                     an answer with more is kept for a minute, in a sixteenth of the cache
-//	resolver.maxQueryTime               10s       time                                -                     of a question for which no message waits any more
-//	resolver/upstream.MaxInflight       512       sockets                             -                     a question goes on when its message has ended
-//	resolver/upstream.maxFailures       5         answers missing or useless          -                     after these, a server is asked after the others
+//	resolver.maxQueryTime               10s       time                                -                     for a query that no message waits for any more
+//	resolver/upstream.MaxInflight       512       sockets                             -                     a query continues after its message has ended
+//	resolver/upstream.maxFailures       5         answers missing or useless          -                     after these, the server is asked only after the other servers
 //	resolver/upstream.maxPipelined      64        queries on a TLS connection         -                     servers close connections with more
 //	resolver/upstream.maxProbePause     30s       time                                -                     between two probes of a server that is down
 //	resolver/upstream.maxRestarts       4         questions                           -                     for an alias chain that is not complete in one answer
@@ -185,9 +186,9 @@
 //	spf.maxMacros                       128       macros of a term                    -                     the client chooses the text that each copies
 //	taglist.MaxLen                      1048576   octets                              -                     a header field is shorter
 //	taglist.MaxTags                     128       tags                                -                     the registries have about fifteen
-//	telemetry.maxKnownAuthors           4096      names                               -                     anyone can invent authors; each takes the memory of a number
+//	telemetry.maxKnownAuthors           4096      names                               -                     anyone can invent author domains, and each takes memory
 //	telemetry.maxLineKept               8192      octets                              -                     the part of a record's buffer that is kept for the next record
 //	telemetry.maxLogged                 256       octets of a value                   -                     a person reads the record, which is one line
-//	telemetry.maxNativeBuckets          160       buckets                             -                     they bound the memory of a histogram
+//	telemetry.maxNativeBuckets          160       buckets                             -                     more buckets would take more memory for each histogram
 //	telemetry.maxQueuedLog              4194304   octets                              -                     a log reader that does not read must not stop mail
 package wholepath

@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// seed is one session with which fuzzing begins.
+// seed is one session from which the fuzzer starts.
 type seed struct {
 	zone, envelope, mail string
 	part                 uint8
@@ -21,8 +21,9 @@ func bankKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("the bank's key of thirty-two oct"))
 }
 
-// saneZone returns the zone that every session has: a bank that signs and lists its
-// address, and a stranger.
+// saneZone returns the zone text that is part of every session. It has bank.example with an SPF
+// record and a DKIM key, the forwarder hop.example with the same key, and evil.example, whose SPF
+// record permits every address.
 func saneZone() string {
 	key := signer.Record(bankKey().Public())
 	return `
@@ -43,13 +44,13 @@ const (
 	bankMail     = "From: Ann <ann@bank.example>\r\nTo: r@here.example\r\nSubject: hello\r\n\r\nHello  there.\r\n"
 )
 
-// signed returns mail with a signature of domain, by the bank's key.
+// signed returns mail with a DKIM signature by domain. All domains sign with the bank's key.
 func signed(tb testing.TB, mail, domain string) string {
 	tb.Helper()
 	return signer.DKIM(tb, bankKey(), "v=1; a=ed25519-sha256; c=relaxed/relaxed; d="+domain+"; s=s; h=from; bh=%BH; b=", mail)
 }
 
-// sealed returns mail with one ARC set of hop.example.
+// sealed returns mail with one ARC set by hop.example.
 func sealed(tb testing.TB, mail string) string {
 	tb.Helper()
 	return signer.Seal(tb, signer.Set{
@@ -57,7 +58,7 @@ func sealed(tb testing.TB, mail string) string {
 	}, mail)
 }
 
-// frame returns one milter frame; "|" in data stands for NUL.
+// frame returns one milter frame. Each "|" in data is replaced by NUL.
 func frame(cmd byte, data string) string {
 	head := binary.BigEndian.AppendUint32(nil, uint32(len(data)+1))
 	return string(head) + string(cmd) + strings.ReplaceAll(data, "|", "\x00")

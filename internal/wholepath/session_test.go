@@ -22,18 +22,18 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// maxQuestions is the largest number of DNS questions of one message and its
-// connection: the sum of msgauth's bounds for its stages, with that of SPF twice.
+// maxQuestions is the largest number of DNS questions for one message and its connection. It is the
+// sum of the limits of msgauth's stages; the limit of SPF counts twice, for HELO and MAIL FROM.
 const maxQuestions = 2*150 + 64 + 96 + 102 + 24
 
-// maxZoneLines bounds the number of records that the fuzzer can add.
+// maxZoneLines is the largest number of zone lines that are taken from the fuzzer.
 const maxZoneLines = 64
 
-// FuzzSession plays sessions that a fuzzer makes: lines of a zone in addition to
-// saneZone, an envelope, a message, the size of the parts of its body, and frames
-// that follow. Whatever they are, the session must end without a panic. A message
-// must get at most one field of ours, and that must parse. DMARC must not pass
-// without an aligned pass, and the number of DNS questions is bounded.
+// FuzzSession runs sessions made of the fuzzer's input: zone lines in addition to saneZone, an
+// envelope, a message, the size of the parts in which the body is sent, and raw frames that follow
+// the message. The session must end without a panic. A message must get at most one
+// Authentication-Results field of ours, which must be parsable. DMARC must not pass without an
+// aligned pass of SPF or DKIM. The number of DNS questions must stay within a limit.
 func FuzzSession(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s.zone, s.envelope, []byte(s.mail), s.part, []byte(s.frames))
@@ -66,7 +66,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// TestSeeds checks the results of the sessions with which fuzzing begins.
+// TestSeeds checks the results of those seeds that have a known result.
 func TestSeeds(t *testing.T) {
 	stations := [2]*station{newStation(policy.Enforce), newStation(policy.Monitor)}
 	known := 0
@@ -105,8 +105,8 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// fuzzZone adds the lines that are zone text to saneZone. It leaves out delays,
-// which would only cost time.
+// fuzzZone returns saneZone with those of the given lines that are valid zone text. Lines with a
+// delay are left out, because they would only make the test slow.
 func fuzzZone(t *testing.T, lines string) *zone.Zone {
 	t.Helper()
 	text := saneZone()
@@ -125,9 +125,9 @@ func fuzzZone(t *testing.T, lines string) *zone.Zone {
 	return nameserver.Zone(t, text)
 }
 
-// converse plays the MTA. It sends one message as Postfix would, then raw frames,
-// and closes the connection. It returns the header as the daemon saw it and the
-// edits of the message, or nil if the message was not delivered.
+// converse plays the MTA. It sends one message as Postfix would, then the raw frames, and closes
+// the connection. It returns the header that the daemon saw and the daemon's edits of the message.
+// Both are nil if the message was not delivered.
 func converse(t *testing.T, nc net.Conn, envelope string, mail []byte, part int, frames []byte) (header []client.Field, mods []client.Modification) {
 	t.Helper()
 	defer nc.Close()
@@ -142,8 +142,8 @@ func converse(t *testing.T, nc net.Conn, envelope string, mail []byte, part int,
 	if ip, err := netip.ParseAddr(args[0]); err == nil && ip.Zone() == "" {
 		peer = netip.AddrPortFrom(ip, 25)
 	}
-	// An envelope with a NUL makes a malformed frame, on which the daemon may close
-	// the connection.
+	// If the envelope contains a NUL, a frame is malformed, and the daemon may close the
+	// connection.
 	header, mods = oneMessage(c, peer, args, mail, part)
 	done := make(chan struct{})
 	go func() {
@@ -167,7 +167,7 @@ func oneMessage(c *client.Client, peer netip.AddrPort, args [4]string, mail []by
 		if failed(c.Header(f.Name, f.Value)) {
 			return nil, nil
 		}
-		// Postfix cuts a value at a NUL.
+		// The daemon sees the value only up to the first NUL, because Postfix cuts it there.
 		f.Value, _, _ = strings.Cut(f.Value, "\x00")
 		header = append(header, f)
 	}
@@ -189,8 +189,8 @@ func oneMessage(c *client.Client, peer netip.AddrPort, args [4]string, mail []by
 	return header, mods
 }
 
-// countInserts reads what the daemon answers to raw frames. Between two final
-// replies it may insert one field of ours, and that must parse.
+// countInserts reads the daemon's answers to the raw frames. Between two final replies the daemon
+// may insert at most one Authentication-Results field of ours, which must be parsable.
 func countInserts(t *testing.T, r io.Reader) {
 	inserts := 0
 	for {
@@ -211,7 +211,7 @@ func countInserts(t *testing.T, r io.Reader) {
 			}
 			value := strings.ReplaceAll(parts[1], "\n", "\r\n")
 			if !isOurs(parts[0], value) {
-				continue // Received-SPF
+				continue // the field is Received-SPF
 			}
 			if inserts++; inserts > 1 {
 				t.Error("two fields of ours in one message")
@@ -225,9 +225,9 @@ func countInserts(t *testing.T, r io.Reader) {
 	}
 }
 
-// checkHeader checks the header that the reader gets. It has at most one field of
-// ours, and exactly one if there were edits. Beside a dmarc=pass is an aligned
-// pass.
+// checkHeader checks the header after the daemon's edits. It must have at most one
+// Authentication-Results field of ours, and exactly one if the message was labelled. If the field
+// says dmarc=pass, it must also have an aligned pass.
 func checkHeader(t *testing.T, z *zone.Zone, header []client.Field, labelled bool) {
 	t.Helper()
 	var ours []string
@@ -248,7 +248,8 @@ func checkHeader(t *testing.T, z *zone.Zone, header []client.Field, labelled boo
 	}
 }
 
-// checkLabel checks that a dmarc=pass has an aligned pass of SPF or DKIM beside it.
+// checkLabel checks the results in our field: if it says dmarc=pass, it must also have an aligned
+// pass of SPF or DKIM.
 func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 	t.Helper()
 	var author string
@@ -269,7 +270,7 @@ func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 			}
 		}
 		if len(r.Properties) == 0 || strings.Contains(fmt.Sprint(r.Properties), "...") {
-			return // the field leaves out details; checkEvaluation has checked the result
+			return // a long field leaves out properties, and then nothing can be compared; checkEvaluation checks the result itself
 		}
 	}
 	for _, m := range []string{"spf", "dmarc", "arc", "iprev"} {
@@ -288,9 +289,9 @@ func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 	t.Errorf("dmarc=pass for %s, authenticated are %q", author, passed)
 }
 
-// mayAlign reports whether two names may belong to one organization. Such names
-// share their last two labels, or only the last one if that label has a DMARC
-// policy.
+// mayAlign reports whether two names may belong to the same organization. They may if they have the
+// last two labels in common. If they have only the last label in common, they may if that label has
+// a DMARC policy.
 func mayAlign(z *zone.Zone, a, b string) bool {
 	if a == b {
 		return true
@@ -307,7 +308,8 @@ func mayAlign(z *zone.Zone, a, b string) bool {
 	return err == nil && len(answer.Records) > 0
 }
 
-// checkEvaluation checks the same of the evaluation.
+// checkEvaluation checks one evaluation. It must have no panics and not too many lookups. If DMARC
+// passed, an aligned identifier must have passed SPF or DKIM.
 func checkEvaluation(t *testing.T, z *zone.Zone, e *msgauth.Evaluation) {
 	t.Helper()
 	for _, p := range e.Panics {

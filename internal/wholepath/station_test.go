@@ -22,11 +22,11 @@ import (
 
 const stationID = "mx.here.example"
 
-// today is the time at which the station judges messages.
+// today is the time at which all messages in these tests are evaluated.
 var today = time.Unix(1_790_000_000, 0)
 
-// station is a milter server, filter and verifier in this process. Its connections
-// are pipes, and its zone can be exchanged.
+// station is a milter server with filter and verifier that runs in the test process. Its
+// connections are pipes, and a test can replace its DNS zone at any time.
 type station struct {
 	zone     swap
 	server   *milter.Server
@@ -37,7 +37,7 @@ type station struct {
 	panic []string
 }
 
-// swap is a resolver that can be replaced.
+// swap is a resolver whose zone can be replaced while it is in use.
 type swap struct {
 	dns.LookupOnly
 	p atomic.Pointer[zone.Zone]
@@ -47,7 +47,7 @@ func (s *swap) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	return s.p.Load().Lookup(ctx, name, typ)
 }
 
-// newStation starts a station, which serves until the process ends.
+// newStation starts a station. It runs until the process ends.
 func newStation(mode policy.Mode) *station {
 	s := &station{listener: pipeListener{make(chan net.Conn)}}
 	s.zone.p.Store(zone.New())
@@ -72,7 +72,7 @@ func newStation(mode policy.Mode) *station {
 	return s
 }
 
-// Decided implements filter.Observer.
+// Decided implements filter.Observer. It keeps the evaluation for take.
 func (s *station) Decided(d *judge.Decision, _ time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *station) Decided(d *judge.Decision, _ time.Duration) {
 	}
 }
 
-// take returns the evaluations and panics since the last call.
+// take returns the evaluations and panics since the last call of take.
 func (s *station) take() (seen []*msgauth.Evaluation, panics []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,8 +89,8 @@ func (s *station) take() (seen []*msgauth.Evaluation, panics []string) {
 	return seen, panics
 }
 
-// dial returns the MTA's end of a new connection, and a channel that is closed when
-// the server closes its end, which is the last act of a session.
+// dial opens a connection and returns the MTA's end of it. The channel is closed when the server
+// has closed its own end, which it does last in a session.
 func (s *station) dial() (mta net.Conn, closed <-chan struct{}) {
 	mta, theirs := net.Pipe()
 	c := &closeNotifier{Conn: theirs, closed: make(chan struct{})}
@@ -122,7 +122,7 @@ func (l pipeListener) Accept() (net.Conn, error) {
 func (l pipeListener) Close() error   { return nil }
 func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// isOurs reports whether a field holds results in our name.
+// isOurs reports whether a field is an Authentication-Results field with our authserv-id.
 func isOurs(name, value string) bool {
 	return mta.IsLabel(client.Field{Name: name, Value: value}, stationID)
 }

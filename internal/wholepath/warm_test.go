@@ -21,9 +21,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// warmMail returns a message for which every mechanism asks DNS, and the zone that
-// answers. The author and the return path are below the signer, so DMARC walks the
-// tree for each of them.
+// warmMail returns a message for which SPF, DKIM, ARC, DMARC and iprev all ask DNS, and the zone
+// that answers. The author and the return path are in subdomains of the signer's domain. So DMARC
+// needs a tree walk for each of them.
 func warmMail(t *testing.T) (*zone.Zone, judge.Message, []byte) {
 	t.Helper()
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
@@ -50,7 +50,7 @@ s._domainkey.hop1.example TXT "%[1]s"
 	}, text
 }
 
-// created returns the number of goroutines that this process has started.
+// created returns how many goroutines this process has started so far.
 func created(t *testing.T) uint64 {
 	t.Helper()
 	sample := []metrics.Sample{{Name: "/sched/goroutines-created:goroutines"}}
@@ -61,9 +61,9 @@ func created(t *testing.T) uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// TestWarmMessageStartsNoGoroutine checks that a message whose DNS answers are all
-// in the cache is judged in the goroutine that brings it. Every resolver that wraps
-// another one has to forward Peek for that.
+// TestWarmMessageStartsNoGoroutine: if all DNS answers for a message are in the cache, the message
+// is evaluated in the goroutine of the caller, and no other goroutine is started. This works only
+// if every resolver that wraps another one forwards Peek.
 func TestWarmMessageStartsNoGoroutine(t *testing.T) {
 	z, m, body := warmMail(t)
 	server := nameserver.ServeZone(t, z, nameserver.Options{})
@@ -101,9 +101,9 @@ func TestWarmMessageStartsNoGoroutine(t *testing.T) {
 			}
 			return created(t) - before
 		}
-		judged() // after this, every answer is in the cache
+		judged() // fills the cache with all answers
 		least := judged()
-		for range 20 { // several tries, because the runtime and the name server start goroutines too
+		for range 20 { // several attempts, because the runtime and the name server sometimes start goroutines too
 			least = min(least, judged())
 		}
 		if least != 0 {
