@@ -120,6 +120,7 @@ var bounds = []bound{
 	{"label.MaxOutlined", "4096", "fields of one name", "of a message over a limit; all fields after them are deleted", "", "filter.TestOutline"},
 	{"label.maxLabel", "900", "octets of our field", "opendmarc does not read a field over 990; results that passed or that DMARC used are not left out", "",
 		"label.TestLongLabel"},
+	{"label.maxLine", "900", "octets of a line", "in a stamped subject; a line has at most 998 (RFC 5322 §2.1.1)", "", "label.TestSubject"},
 	{"label.maxLocal", "64", "octets of a local part", "RFC 5321 §4.5.3.1.1; for an address with a longer local part, only the domain is shown", "",
 		"label.TestSender"},
 	{"label.maxSubject", "50000", "octets of a stamped subject", "Postfix cuts fields at 60,000", "", "label.TestSubject"},

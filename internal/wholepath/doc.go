@@ -92,6 +92,7 @@
 //	label.MaxForged                     10000     fields deleted                      -                     of a message over a limit; Postfix takes half a minute for this number, and two minutes for twice as many
 //	label.MaxOutlined                   4096      fields of one name                  -                     of a message over a limit; all fields after them are deleted
 //	label.maxLabel                      900       octets of our field                 -                     opendmarc does not read a field over 990; results that passed or that DMARC used are not left out
+//	label.maxLine                       900       octets of a line                    -                     in a stamped subject; a line has at most 998 (RFC 5322 §2.1.1)
 //	label.maxLocal                      64        octets of a local part              -                     RFC 5321 §4.5.3.1.1; for an address with a longer local part, only the domain is shown
 //	label.maxSubject                    50000     octets of a stamped subject         -                     Postfix cuts fields at 60,000
 //	mailaddr/author.MaxCommentDepth     10        comments nested                     -                     mail clients do not nest comments
