@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// sealWith puts an ARC set on top of a message. It signs with the bank's key
-// unless the set names another key.
+// sealWith adds an ARC set at the top of a message. If s has no key, the bank's key is used. If s
+// has no results, the set claims that DKIM and DMARC passed for bank.example.
 func sealWith(t testing.TB, s signer.Set, eml string) string {
 	t.Helper()
 	if s.Key == nil {
@@ -28,7 +28,8 @@ func chainOf(t testing.TB, n int, eml string) string {
 	return eml
 }
 
-// hopZone publishes the keys of honest sealers and of the attacker.
+// hopZone returns zone text with the keys of n honest sealers, hop1.example and so on, and the
+// attacker's key at evil.example.
 func hopZone(n int) string {
 	var b strings.Builder
 	for i := 1; i <= n; i++ {
@@ -37,7 +38,7 @@ func hopZone(n int) string {
 	return b.String() + txt("s._domainkey.evil.example", edRecord(evilKey()))
 }
 
-// without removes the fields whose first line matches pattern.
+// without removes the header fields whose first line begins with the regular expression pattern.
 func without(eml, pattern string) string {
 	out := regexp.MustCompile(`(?mi)^`+pattern+`.*\r\n`).ReplaceAllString(eml, "")
 	if out == eml {
@@ -53,8 +54,8 @@ func replaced(eml, old, with string) string {
 	return strings.Replace(eml, old, with, 1)
 }
 
-// TestARC sends mail of the bank with chains that an attacker could make.
-// Whatever a chain says, DMARC must not use it as an identifier.
+// TestARC sends mail of the bank with ARC chains that an attacker could make. DMARC must not pass
+// because of a chain.
 func TestARC(t *testing.T) {
 	r := newRig(t, "", nil)
 	two := chainOf(t, 2, bankMail)
@@ -147,8 +148,8 @@ func TestARC(t *testing.T) {
 	}
 }
 
-// reorder changes the order of the fields in a chain of two sets. Verifiers must
-// go by i= alone.
+// reorder swaps fields of a chain of two sets, so that they are no longer in the order in which
+// they were added. Verifiers must identify a set by i= alone.
 func reorder(eml string) string {
 	lines := strings.SplitAfter(eml, "\r\n")
 	for i, j := range map[int]int{0: 5, 1: 3} {

@@ -9,9 +9,10 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestTrustedSealer checks that only the newest sealer of a valid chain, if it is
-// trusted, can vouch for a message that fails DMARC, and only by the results that
-// it wrote itself. The DMARC result stays fail.
+// TestTrustedSealer checks when a message that fails DMARC gets the override for trusted
+// forwarders. Its ARC chain must be valid, and the newest sealer must be in arc.trusted_sealers.
+// There is no override if this sealer's own results say that DMARC failed. The DMARC result stays
+// fail in any case.
 func TestTrustedSealer(t *testing.T) {
 	r := newRig(t, "", func(c *config.Config) { c.ARC.TrustedSealers = []config.Domain{"hop2.example", "hop3.example"} })
 	two := chainOf(t, 2, bankMail)

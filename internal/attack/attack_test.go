@@ -1,8 +1,8 @@
-// Package attack tries the tricks of senders of forged mail against the whole
-// daemon. On one side of the daemon is a milter client that plays Postfix, on the
-// other a name server that the attacker controls. Most tests send every message
-// to two daemons, one that enforces and one that only labels. In every case,
-// whatever it is about, check_test.go checks the invariants of the answers.
+// Package attack tries the tricks of senders of forged mail on the whole daemon. A milter client
+// plays Postfix on one side of the daemon; a name server with the attacker's answers is on the
+// other side. Most tests send every message to two daemons: one in enforce mode and one in monitor
+// mode, which only labels. The functions in check_test.go check the same invariants for every
+// message.
 package attack
 
 import (
@@ -22,16 +22,15 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// authServID is the authserv-id of the daemons.
+// authServID is the authserv-id of both daemons.
 const authServID = "mx.here.example"
 
-// attackerIP is the address of the attacker's client. SPF permits it for
-// attacker.example alone.
+// attackerIP is the address of the attacker's client. SPF permits it only for attacker.example and
+// its mail host.
 const attackerIP = "192.0.2.66"
 
-// baseZone has the two parties of most cases: attacker.example, whose mail
-// authenticates and aligns, and bank.example, which the attacker wants to
-// impersonate.
+// baseZone has the two parties of most cases. Mail of attacker.example authenticates and aligns.
+// bank.example is the domain that the attacker wants to impersonate.
 const baseZone = `
 attacker.example          TXT "v=spf1 ip4:192.0.2.66 -all"
 mail.attacker.example     A   192.0.2.66
@@ -43,21 +42,21 @@ _dmarc.bank.example       TXT "v=DMARC1; p=reject"
 here.example              A   203.0.113.1
 `
 
-// daemons is one enforcing and one labelling daemon over one zone.
+// daemons is a pair of daemons, one in enforce mode and one in monitor mode, that use the same
+// zone.
 type daemons struct {
 	*daemon.Pair
 	zone *zone.Zone
 }
 
-// start runs the daemons over baseZone and more zone text. The cache is off,
-// so every message pays for all its questions. change edits the configuration
-// of both.
+// start starts both daemons with a zone made of baseZone and zoneText. The DNS cache is off, so
+// each message asks all its questions. change edits the configuration of both daemons.
 func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daemons {
 	tb.Helper()
 	z := nameserver.Zone(tb, baseZone+zoneText)
 	return &daemons{zone: z, Pair: daemon.StartPair(tb, z, authServID, func(cfg *config.Config) {
 		if cfg.Mode == policy.Monitor {
-			cfg.Headers.MailFrom = "address" // the label shows as much of the envelope as it can
+			cfg.Headers.MailFrom = "address" // the label then shows the whole address in MAIL FROM
 		}
 		for _, f := range change {
 			f(cfg)
@@ -65,22 +64,22 @@ func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daem
 	})}
 }
 
-// attempt is one message of an attacker. An empty string is replaced by a value
-// with which the message passes as mail of attacker.example.
+// attempt is one message of an attacker. An empty string stands for a default value, with which the
+// message passes as mail of attacker.example.
 type attempt struct {
 	ip, client, helo string
-	mailFrom         string // with brackets
-	fields           string // header fields with CRLF; it may have From if from is nil
+	mailFrom         string // in angle brackets
+	fields           string // header fields, each with CRLF; may include From if from is nil
 	from             []string
 	body             string
-	raw              string // the whole message, instead of the three above
-	queries          int    // the largest number of questions that it may cost, 0 for maxQueries
+	raw              string // the whole message; if set, fields, from and body are not used
+	queries          int    // number of DNS questions that the message may cause, if more than maxQueries
 	quietHELO        bool   // the client sends no HELO
 }
 
-// maxQueries is the number of questions that one message without signatures may
-// cost, for two SPF checks of 10 mechanisms each and the DMARC tree walk. Cases
-// that cause more questions set their own limit.
+// maxQueries is the number of DNS questions that one message without signatures may cause: two SPF
+// checks of 10 mechanisms each, and the DMARC tree walk. Cases that cause more questions set their
+// own limit.
 const maxQueries = 60
 
 func or(s, other string) string {
@@ -105,18 +104,18 @@ func (a attempt) message() []byte {
 
 // outcome is what the two daemons did with a message.
 type outcome struct {
-	// verdict is what the enforcing daemon did: accept, quarantine, reject or
-	// tempfail. reply is the text of its SMTP reply.
+	// verdict is what the daemon in enforce mode did: accept, quarantine, reject or tempfail. reply
+	// is the text of its SMTP reply.
 	verdict, reply string
-	// label is the field of the labelling daemon, header the whole header after
+	// label is our field as written by the daemon in monitor mode. header is the whole header after
 	// the edits of that daemon.
 	label   authres.Field
 	header  []client.Field
 	queries int
-	asked   []string // sorted
+	asked   []string // the questions to the last daemon, sorted
 }
 
-// results returns the label's results of a method: "pass" or "pass,fail".
+// results returns the label's results of a method, separated by commas: "pass" or "pass,fail".
 func (o outcome) results(method string) string {
 	var out []string
 	for _, r := range o.label.Results {
@@ -127,8 +126,8 @@ func (o outcome) results(method string) string {
 	return strings.Join(out, ",")
 }
 
-// property returns the first value of a property, such as "header.from" of
-// "dmarc".
+// property returns the first value of a property in the label, for example of "header.from" for the
+// method "dmarc".
 func (o outcome) property(method, name string) string {
 	for _, r := range o.label.Results {
 		for _, p := range r.Properties {
@@ -140,7 +139,7 @@ func (o outcome) property(method, name string) string {
 	return ""
 }
 
-// reason returns the reason of a method's first result.
+// reason returns the reason given with the first result of a method.
 func (o outcome) reason(method string) string {
 	for _, r := range o.label.Results {
 		if r.Method == method {
@@ -150,8 +149,8 @@ func (o outcome) reason(method string) string {
 	return ""
 }
 
-// String returns the outcome as the cases write it:
-// "reject spf=pass dkim=none dmarc=fail from=bank.example".
+// String returns the outcome in the form that the test cases use: "reject spf=pass dkim=none
+// dmarc=fail from=bank.example".
 func (o outcome) String() string {
 	s := fmt.Sprintf("%s spf=%s dkim=%s dmarc=%s", o.verdict, o.results("spf"), o.results("dkim"), o.results("dmarc"))
 	if from := o.property("dmarc", "header.from"); from != "" {
@@ -163,8 +162,7 @@ func (o outcome) String() string {
 	return s
 }
 
-// send sends the message to both daemons and checks the invariants of every
-// answer.
+// send sends the message to both daemons and checks the invariants of both outcomes.
 func (d *daemons) send(t *testing.T, a attempt) outcome {
 	t.Helper()
 	var o outcome
@@ -192,7 +190,7 @@ func (d *daemons) send(t *testing.T, a attempt) outcome {
 	return o
 }
 
-// one sends the message to one daemon.
+// one sends the message to one daemon. It returns the daemon's answer and the header that was sent.
 func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (client.Result, []client.Field) {
 	t.Helper()
 	d.zone.ResetQueries()
@@ -215,7 +213,7 @@ func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (c
 	o.asked = d.zone.Queries()
 	asked := u + v - udp - tcp
 	for _, q := range o.asked {
-		if q == " NS" { // a probe of a slow server, which no message asked
+		if q == " NS" { // a probe of a slow server, not caused by the message
 			asked--
 		}
 	}
@@ -225,8 +223,8 @@ func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (c
 	return res, header
 }
 
-// expect sends the message and checks that the outcome begins with the words of
-// want.
+// expect sends the message and checks the outcome as text: it must be want, or begin with want and
+// a space.
 func (d *daemons) expect(t *testing.T, a attempt, want string) outcome {
 	t.Helper()
 	o := d.send(t, a)

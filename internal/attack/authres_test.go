@@ -9,8 +9,9 @@ import (
 	"sekimori/internal/authres"
 )
 
-// claims are values of Authentication-Results fields that some reader takes for
-// ours. All of them must be deleted; send checks that with a reader of its own.
+// claims are values of Authentication-Results fields that some programs would read as written by
+// our host. All of them must be deleted. readsAsOurs, which send uses to check this, does not use
+// our own parser.
 var claims = []struct{ why, value string }{
 	{"plain", " mx.here.example; dmarc=pass header.from=bank.example"},
 	{"upper case", " MX.HERE.EXAMPLE; dmarc=pass"},
@@ -77,7 +78,7 @@ var claims = []struct{ why, value string }{
 	{"NUL after: Postfix cuts there", " mx.here.example\x00; dmarc=pass"},
 }
 
-// names are spellings of the field's name. For a reader they are the same field.
+// names are spellings of the field name that programs treat as the same name.
 var names = []string{"Authentication-Results", "authentication-results", "AUTHENTICATION-RESULTS", "Authentication-results", "Authentication-Results ",
 	"Authentication-Results\t "}
 
@@ -98,7 +99,7 @@ func TestForgedResults(t *testing.T) {
 	}
 }
 
-// kept returns the values of the Authentication-Results fields below ours.
+// kept returns the values of the Authentication-Results fields that are left below our own field.
 func kept(o outcome) []string {
 	var out []string
 	for _, f := range o.header[1:] {
@@ -109,8 +110,8 @@ func kept(o outcome) []string {
 	return out
 }
 
-// foreign are fields in the name of other hosts. They stay, because they are
-// evidence for a reader who trusts those hosts.
+// foreign are values with the name of another host. These fields stay, because they are evidence
+// for a reader that trusts that host.
 var foreign = []string{
 	" mx.other.example; dmarc=pass header.from=bank.example",
 	" mx.here.example.attacker.example; dmarc=pass",
@@ -132,7 +133,7 @@ func TestForeignResultsStay(t *testing.T) {
 			t.Errorf("%q: kept %q", value, got)
 		}
 	}
-	// A field with another name must stay.
+	// Fields with a similar name must stay too.
 	o := d.send(t, attempt{fields: "ARC-Authentication-Results: i=1; mx.here.example; dmarc=pass\r\nX-Authentication-Results: mx.here.example; " +
 		"dmarc=pass\r\n" + honest})
 	if len(o.header) != 5 {
@@ -140,12 +141,12 @@ func TestForeignResultsStay(t *testing.T) {
 	}
 }
 
-// TestManyForgedResults sends hundreds of fields in our name, in every spelling,
-// between fields in other names and on both sides of the rest of the header. The
-// fields in other names must stay, in their order.
+// TestManyForgedResults sends up to 1,150 fields in our name, in many spellings. Between them are
+// fields in other names, and the rest of the header is in the middle. The fields in other names
+// must stay, in their order.
 func TestManyForgedResults(t *testing.T) {
 	d := start(t, "")
-	for _, n := range []int{1, 300, 1150} { // the limit is 2,000 fields
+	for _, n := range []int{1, 300, 1150} { // the limit of the daemon is 2,000 header fields in total
 		var fields strings.Builder
 		var want []string
 		for i := range n {
@@ -165,8 +166,9 @@ func TestManyForgedResults(t *testing.T) {
 	}
 }
 
-// TestSignatureInjection checks that values of a DKIM-Signature field, which our
-// field repeats, cannot begin a result there.
+// TestSignatureInjection puts hostile values into the tags of a DKIM-Signature field. Our
+// Authentication-Results field repeats some of these values. They must not begin another result
+// there.
 func TestSignatureInjection(t *testing.T) {
 	const result = "; dmarc=pass header.from=bank.example"
 	tags := map[string]string{"v": "1", "a": "rsa-sha256", "d": "bank.example", "s": "s", "h": "from", "bh": "AAAA", "b": "AAAA", "i": ""}

@@ -13,8 +13,8 @@ import (
 	"sekimori/internal/testkit/naive"
 )
 
-// verdict returns the name of what a daemon did, and its reply. It checks that
-// the reply is one line of printable ASCII that begins with an enhanced status
+// verdict returns what the daemon did as one word, and the text of its SMTP reply. It checks that
+// the reply is one line of printable ASCII without "%", and that it begins with an enhanced status
 // code of the same class as the reply code.
 func verdict(t *testing.T, res client.Result) (action, reply string) {
 	t.Helper()
@@ -44,10 +44,9 @@ func verdict(t *testing.T, res client.Result) (action, reply string) {
 	return "accept", ""
 }
 
-// checkEdits checks the edits of a daemon: they put one Authentication-Results
-// field of ours on top, and may delete forged fields, add Received-SPF and
-// quarantine the message, but nothing else. checkEdits returns our field as this
-// project's strict parser reads it.
+// checkEdits checks the daemon's edits. It must put exactly one Authentication-Results field on
+// top. It may also delete Authentication-Results fields, add one Received-SPF field and quarantine
+// the message, but nothing else. checkEdits returns our field as parsed by package authres.
 func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 	t.Helper()
 	inserted, received := 0, 0
@@ -79,9 +78,9 @@ func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 	return checkLabel(t, header[0].Value)
 }
 
-// checkOthers checks the header below our field. Only Authentication-Results
-// fields may be missing of what was sent, and none that remains may claim to be
-// ours.
+// checkOthers checks the header below our fields. Every field that was sent must still be there,
+// except that Authentication-Results fields may be missing. None of the remaining fields may look
+// like ours to a simple reader.
 func checkOthers(t *testing.T, sent, rest []client.Field) {
 	t.Helper()
 	kept := 0
@@ -102,9 +101,9 @@ func checkOthers(t *testing.T, sent, rest []client.Field) {
 	}
 }
 
-// readsAsOurs reports whether a simple reader takes a field for ours. It does not
-// use this project's parser: it drops white space, quotes and comments and looks
-// at the first word.
+// readsAsOurs reports whether a simple reader would believe that our host wrote the field. It does
+// not use our own parser: it drops white space, quotes and comments, and compares the first word
+// with our authserv-id.
 func readsAsOurs(value string) bool {
 	head, _, _ := strings.Cut(stripComments(value), ";")
 	head = strings.Map(func(r rune) rune {
@@ -138,9 +137,9 @@ func stripComments(s string) string {
 	return b.String()
 }
 
-// checkLabel parses our field and checks its form: it has our authserv-id, and
-// each result begins a line, where a reader that goes line by line finds it. No
-// other line looks like a result.
+// checkLabel parses our field and checks its form. It must have our authserv-id, and each result
+// must begin a new line, because some readers go line by line. No other line may look like a
+// result.
 func checkLabel(t *testing.T, value string) authres.Field {
 	t.Helper()
 	field, err := authres.Parse(value)
@@ -173,8 +172,8 @@ func checkLabel(t *testing.T, value string) authres.Field {
 	return field
 }
 
-// checkNaive checks that readers without quotes and comments see the same results
-// as this project's parser.
+// checkNaive checks that the simple readers of package naive, which know neither quotes nor
+// comments, find the same results as our own parser.
 func checkNaive(t *testing.T, value string, field authres.Field) {
 	t.Helper()
 	var want naive.Field
@@ -192,15 +191,16 @@ func checkNaive(t *testing.T, value string, field authres.Field) {
 	}
 }
 
-// checkLines checks that a field of ours has only printable ASCII and letters, and
-// that every line after the first is a continuation line.
+// checkLines checks the lines of a field that the daemon wrote: only printable ASCII and letters,
+// and every line after the first is a continuation line.
 func checkLines(t *testing.T, lines []string) {
 	t.Helper()
 	for i, line := range lines {
 		if i > 0 && (strings.Trim(line, " ") == "" || line[0] != ' ') {
 			t.Errorf("line %q of our field is not a continuation", line)
 		}
-		// A message with letters in UTF-8 gets a field with such letters.
+		// Letters outside ASCII are allowed, because the field of a message with UTF-8 header
+		// fields may have such letters.
 		if strings.ContainsFunc(line, func(r rune) bool {
 			return r < ' ' || r > '~' && (r == utf8.RuneError || !unicode.In(r, unicode.L, unicode.M, unicode.Nd))
 		}) {

@@ -19,16 +19,16 @@ import (
 
 const (
 	rigID = "mx.here.example"
-	// rigClient is the address of the attacker. The bank's SPF record does not
-	// permit it.
+	// rigClient is the address of the attacker. The bank's SPF record does not permit this address
+	// (or any other).
 	rigClient = "198.51.100.66"
-	// maxQuestions is the largest number of DNS questions of one message: the sum
-	// of msgauth's bounds for its stages.
+	// maxQuestions is the largest number of DNS questions of one message. It is the sum of the
+	// limits of msgauth's stages; the limit of SPF counts twice, for HELO and MAIL FROM.
 	maxQuestions = 2*150 + 64 + 96 + 102 + 24
 )
 
-// bankZone is the DNS of every case: a bank whose mail only DKIM can authenticate,
-// and an attacker whose own DNS is complete.
+// bankZone is part of the DNS in every case. The bank's mail can be authenticated only by DKIM. The
+// SPF record of evil.example, the attacker's domain, permits every address.
 const bankZone = `
 bank.example              TXT "v=spf1 -all"
 _dmarc.bank.example       TXT "v=DMARC1; p=reject"
@@ -36,19 +36,19 @@ evil.example              TXT "v=spf1 +all"
 _dmarc.evil.example       TXT "v=DMARC1; p=none"
 `
 
-// rig is a whole daemon in this process. It is in monitor mode, so every message
-// gets a label. It asks a name server over real sockets and has no cache, so
-// every case asks all its questions.
+// rig is a whole daemon in the test process. It is in monitor mode, so every message gets a label.
+// It asks a name server over real sockets and has no cache, so each message asks all its questions.
 type rig struct {
 	*daemon.Daemon
-	dns *nameserver.Server // nil if the test brings its own
-	// sent counts the messages of send. raw is true if a test sends others too.
+	dns *nameserver.Server // nil if the test runs its own name server
+	// sent counts the messages that send has sent. raw is true if the test also sends messages in
+	// another way; the total is then not checked.
 	sent int
 	raw  bool
 }
 
-// newRig starts a daemon that asks server. If server is "", newRig starts a name
-// server, and the zone of each message becomes the zone of that server.
+// newRig starts a daemon that uses the name server at address server. If server is "", newRig
+// starts a name server, and send gives it the zone of each message.
 func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 	t.Helper()
 	r := &rig{}
@@ -71,23 +71,23 @@ func newRig(t *testing.T, server string, change func(*config.Config)) *rig {
 	return r
 }
 
-// shot is one message of an attacker.
+// shot is one message of an attacker, for rig.send.
 type shot struct {
-	zone   string   // in addition to bankZone
-	from   string   // MAIL FROM, <bounce@evil.example> by default
-	raw    string   // the message with CRLF; the daemon gets every octet of it
-	chunks []string // the body in these parts, instead of the body in raw
+	zone   string   // zone text in addition to bankZone
+	from   string   // MAIL FROM; "" stands for <bounce@evil.example>
+	raw    string   // the message with CRLF; the daemon gets its octets unchanged
+	chunks []string // if set, the body is sent in these parts, and the body in raw is not used
 }
 
-// got is what became of a shot.
+// got is what the daemon did with a shot.
 type got struct {
 	res     client.Result
 	label   authres.Field
 	queries []string
 }
 
-// words returns the label's results of the methods, each as "method=result" or
-// "method=result/reason".
+// words returns the label's results of the given methods as one text. Each result is
+// "method=result" or "method=result/reason".
 func (g got) words(methods ...string) string {
 	var out []string
 	for _, r := range g.label.Results {
@@ -105,9 +105,9 @@ func (g got) words(methods ...string) string {
 	return strings.Join(out, " ")
 }
 
-// send sends a message and checks the invariants. The MTA gets an answer. The
-// header then has one field of ours, and it can be parsed. A dmarc=pass has an
-// aligned pass beside it. The number of DNS questions is bounded.
+// send sends a message and checks the invariants. The daemon must answer, and the header must then
+// have exactly one field of ours, which can be parsed. If it says dmarc=pass, it must also have an
+// aligned pass. The number of DNS questions must be within maxQuestions.
 func (r *rig) send(t *testing.T, s shot) (g got) {
 	t.Helper()
 	var z *zone.Zone
@@ -131,7 +131,8 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	must(c.Data())
 	header, body := splitRaw(s.raw)
 	for _, f := range header {
-		// client.Header would cut the field short, as Postfix does.
+		// The frame is written by hand, because client.Header would cut the value at a NUL, as
+		// Postfix does.
 		writeFrame(t, nc, 'L', f.Name+"\x00"+strings.ReplaceAll(f.Value, "\r\n", "\n")+"\x00")
 	}
 	must(c.EndOfHeader())
@@ -163,7 +164,7 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	return g
 }
 
-// dial opens a session of the attacker.
+// dial opens a milter session in which the SMTP client is the attacker.
 func (r *rig) dial(t *testing.T) (*client.Client, net.Conn) {
 	t.Helper()
 	nc, err := net.Dial("tcp", r.Addr)
@@ -186,7 +187,7 @@ func writeFrame(t *testing.T, nc net.Conn, cmd byte, data string) {
 	}
 }
 
-// splitRaw splits a message into fields and body without repairing anything.
+// splitRaw splits a message into fields and body without correcting malformed lines.
 func splitRaw(raw string) (h []client.Field, body string) {
 	head, body, _ := strings.Cut(raw, "\r\n\r\n")
 	for line := range strings.SplitSeq(strings.TrimSuffix(head, "\r\n"), "\r\n") {
@@ -200,8 +201,8 @@ func splitRaw(raw string) (h []client.Field, body string) {
 	return h, body
 }
 
-// checkAligned checks that beside a dmarc=pass there is a pass of SPF or DKIM for
-// the same organizational domain, which in these tests has two labels.
+// checkAligned checks a field that says dmarc=pass: it must also have a pass of SPF or DKIM for the
+// same organizational domain. In these tests an organizational domain has two labels.
 func checkAligned(t *testing.T, f authres.Field) {
 	t.Helper()
 	property := func(r authres.Result, name string) string {

@@ -20,8 +20,8 @@ import (
 
 const keyName = "s._domainkey.bank.example"
 
-// modulus returns a random odd number of this many bits, whose factors are not
-// known.
+// modulus returns a random odd number of the given length. Nobody knows its factors, so it has no
+// private key.
 func modulus(bits int) *big.Int {
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), uint(bits)))
 	if err != nil {
@@ -32,7 +32,7 @@ func modulus(bits int) *big.Int {
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
-// pkcs1 returns an RSAPublicKey of any two numbers.
+// pkcs1 returns a key record with an RSAPublicKey made of the given numbers.
 func pkcs1(n, e *big.Int) string {
 	der, err := asn1.Marshal(struct{ N, E *big.Int }{n, e})
 	if err != nil {
@@ -50,7 +50,7 @@ func spki(t *testing.T, pub any) []byte {
 	return der
 }
 
-// forger signs without a private key, which weak public keys allow.
+// forger signs without a private key. This is possible for some weak public keys.
 type forger struct {
 	pub crypto.PublicKey
 	sig func(digest []byte) []byte
@@ -62,15 +62,15 @@ func (f forger) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, e
 	return f.sig(digest), nil
 }
 
-// padded returns the message representative of PKCS #1 v1.5. For the exponent 1,
-// it is its own signature.
+// padded returns the padded hash that an RSA signature (PKCS #1 v1.5) is computed from. With the
+// public exponent 1, this value itself is a valid signature.
 func padded(digest []byte) []byte {
 	info, _ := hex.DecodeString("3031300d060960864801650304020105000420")
 	tail := append(append([]byte{0}, info...), digest...)
 	return append(append([]byte{0, 1}, []byte(strings.Repeat("\xff", 256-2-len(tail)))...), tail...)
 }
 
-// TestDKIMKeys publishes all kinds of records under the name of the bank's key.
+// TestDKIMKeys publishes key records of many kinds under the name of the bank's key.
 func TestDKIMKeys(t *testing.T) {
 	r := newRig(t, "", nil)
 	ed, rsaKey := edRecord(bankKey()), signer.Record(&bankRSA().PublicKey)
@@ -88,7 +88,7 @@ func TestDKIMKeys(t *testing.T) {
 	edOf := func(b []byte) string { return txt(keyName, "v=DKIM1; k=ed25519; p="+b64(b)) }
 	for _, tc := range []struct {
 		why, zone string
-		rsa       bool // signed with the bank's RSA key
+		rsa       bool // the message is signed with the bank's RSA key instead of its Ed25519 key
 		want      string
 	}{
 		{"Ed25519", txt(keyName, ed), false, "pass"},
@@ -185,8 +185,8 @@ func TestDKIMKeys(t *testing.T) {
 	}
 }
 
-// other2 returns n keys that are not the bank's. All are different, because equal
-// records count as one.
+// other2 returns n key records that do not hold the bank's key. They are all different, because
+// equal records count as one.
 func other2(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -197,7 +197,8 @@ func other2(n int) string {
 	return b.String()
 }
 
-// TestDKIMKeyless signs under public keys for which anybody can make signatures.
+// TestDKIMKeyless uses weak public keys, for which anybody can make signatures without a private
+// key. The result must be policy/weak_key.
 func TestDKIMKeyless(t *testing.T) {
 	r := newRig(t, "", nil)
 	one := &rsa.PublicKey{N: modulus(2048), E: 1}
@@ -222,8 +223,8 @@ func TestDKIMKeyless(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// R is the neutral point and S is 0. This signature verifies if the
-			// order of the key divides the hash.
+			// R is the neutral point and S is 0. Such a signature is valid if the hash is a
+			// multiple of the order of the key.
 			sig := make([]byte, 64)
 			sig[0] = 1
 			f := forger{ed25519.PublicKey(pub), func([]byte) []byte { return sig }}

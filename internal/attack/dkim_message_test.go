@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestDKIMAddedFields adds fields to a message that the bank did sign.
+// TestDKIMAddedFields adds, removes and changes fields of a message that the bank signed.
 func TestDKIMAddedFields(t *testing.T) {
 	const evilFrom = "From: Eve <eve@evil.example>"
 	r := newRig(t, "", nil)
@@ -57,8 +57,8 @@ func TestDKIMAddedFields(t *testing.T) {
 	}
 }
 
-// TestDKIMSpacedFrom adds a second From with white space before its colon
-// (RFC 5322 §4.5), which some MTAs leave in place.
+// TestDKIMSpacedFrom adds a From field with white space before its colon (RFC 5322 §4.5). Some MTAs
+// do not remove this space.
 func TestDKIMSpacedFrom(t *testing.T) {
 	r := newRig(t, "", nil)
 	plain := signer.DKIM(t, bankKey(), tags(""), bankMail)
@@ -79,8 +79,8 @@ func TestDKIMSpacedFrom(t *testing.T) {
 	}
 }
 
-// TestDKIMBodyLength tries l= under each setting of dkim.body_length. The signed
-// body has 14 octets.
+// TestDKIMBodyLength tries values of l= with each setting of dkim.body_length. The signed body has
+// 14 octets after canonicalization.
 func TestDKIMBodyLength(t *testing.T) {
 	nines := strings.Repeat("9", 76)
 	const appended = "Pay here.\r\n"
@@ -157,8 +157,9 @@ func TestDKIMSignedHeaders(t *testing.T) {
 	}
 }
 
-// expectDKIM checks that there is one signature with this result, and that the
-// DMARC result follows from it.
+// expectDKIM checks that there is exactly one signature and that it has the result want. DMARC must
+// pass if the signature passes, have a temporary error if the signature has one, and fail
+// otherwise.
 func expectDKIM(t *testing.T, g got, want string) {
 	t.Helper()
 	dmarc := "fail"
@@ -173,7 +174,7 @@ func expectDKIM(t *testing.T, g got, want string) {
 	}
 }
 
-// TestDKIMTags tries variants of the tags in the field.
+// TestDKIMTags tries variants of the tags in the DKIM-Signature field.
 func TestDKIMTags(t *testing.T) {
 	r := newRig(t, "", nil)
 	std := tags("")
@@ -237,8 +238,8 @@ func unknownTags(n int) string {
 	return b.String()
 }
 
-// TestDKIMTimes tries signatures that have expired or come from the future, and
-// times out of range.
+// TestDKIMTimes tries signatures that have expired or have a time in the future, and numbers that
+// are no valid times.
 func TestDKIMTimes(t *testing.T) {
 	r := newRig(t, "", nil)
 	now := time.Now().Unix()

@@ -9,9 +9,10 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestDKIMNames tries values of d= and s= with which the name that is asked, the
-// name that is shown and the name that is aligned could differ. The attacker
-// signs with a key of his own and publishes it wherever the trick would lead.
+// TestDKIMNames tries values of d= and s= that programs could read in different ways. Then the name
+// that is looked up, the name that is shown and the name that is compared with the author's domain
+// could differ. The attacker signs with a key of his own. It is published at every name where a
+// trick could lead.
 func TestDKIMNames(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
 	long := strings.Join([]string{label63, label63, label63, strings.Repeat("b", 61)}, ".") // 253 octets
@@ -82,13 +83,13 @@ func TestDKIMNames(t *testing.T) {
 	}
 }
 
-// TestDKIMHonestNames tries unusual spellings of names that are the bank's. They
-// must pass.
+// TestDKIMHonestNames tries unusual spellings of names that belong to the signing author's domain.
+// Mail with them must pass.
 func TestDKIMHonestNames(t *testing.T) {
 	r := newRig(t, "", nil)
 	const idn = "From: a@例え.example\r\nSubject: hello\r\n\r\nHello.\r\n"
-	// "bank.example" and "._domainkey." take 12 octets each, which leaves 229 of
-	// 253 for s=.
+	// "bank.example" and "._domainkey." have 12 octets each. A name has at most 253 octets, so 229
+	// are left for s=.
 	long := strings.Repeat(strings.Repeat("s", 56)+".", 4) + "s"
 	for _, tc := range []struct{ why, mail, ds, key, want string }{
 		{"capitals", bankMail, "d=BANK.Example; s=S", "s._domainkey.bank.example", "dkim=pass dmarc=pass"},
@@ -110,8 +111,8 @@ func TestDKIMHonestNames(t *testing.T) {
 	}
 }
 
-// TestDKIMIdentity tries values of i=. It must be at or below d=, and must not
-// break the label.
+// TestDKIMIdentity tries values of i=. The domain in i= must be the domain in d= or a subdomain of
+// it. No value may add a result to the label.
 func TestDKIMIdentity(t *testing.T) {
 	r := newRig(t, "", nil)
 	strict := txt("s._domainkey.bank.example", strings.Replace(edRecord(bankKey()), "k=", "t=s; k=", 1))
@@ -153,9 +154,9 @@ func TestDKIMIdentity(t *testing.T) {
 	}
 }
 
-// TestDKIMManySignatures sends 500 signatures, of which the last is the author's.
-// That one must be verified, our field must stay readable, and the number of DNS
-// questions must stay small.
+// TestDKIMManySignatures sends 500 signatures. The lowest one is valid and by the author's domain.
+// It must be verified, our field must have the results of all methods, and at most 10 keys may be
+// looked up.
 func TestDKIMManySignatures(t *testing.T) {
 	own := signer.DKIM(t, bankKey(), tags(""), bankMail)
 	sum := signer.DKIM(t, evilKey(), strings.Replace(tags(""), "d=bank.example", "d=evil.example", 1), bankMail)

@@ -10,8 +10,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// tags are the tags of an honest signature by the bank, with more in front of
-// bh=.
+// tags returns the tags of an honest signature by the bank. The text more is inserted before bh=.
 func tags(more string) string {
 	return "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; h=from:subject; " + more + "bh=%BH; b="
 }
@@ -33,7 +32,7 @@ var bankRSA = sync.OnceValue(func() *rsa.PrivateKey {
 	return k
 })
 
-// edRecord returns the key record for an Ed25519 key.
+// edRecord returns the key record for the public half of an Ed25519 key.
 func edRecord(key ed25519.PrivateKey) string { return signer.Record(key.Public()) }
 
 // txt returns a TXT record as a line of zone text.
@@ -53,7 +52,8 @@ func bankKeyZone() string { return txt("s._domainkey.bank.example", edRecord(ban
 
 const bankMail = "From: Ann <ann@bank.example>\r\nTo: r@here.example\r\nSubject: hello\r\n\r\nHello  there.\r\n"
 
-// insert puts a field in front of the field that begins with before.
+// insert puts a field above the first field that begins with before. That field must not be the
+// first of the header.
 func insert(eml, field, before string) string {
 	return strings.Replace(eml, "\r\n"+before, "\r\n"+field+"\r\n"+before, 1)
 }

@@ -12,20 +12,20 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// mostOperations bounds the public-key arithmetic of one message. Its unit is one
-// verification of RSA with 2,048 bits and the exponent 65537.
+// mostOperations is the most public-key arithmetic that one message may cause. The unit is the
+// verification of one RSA signature with a key of 2,048 bits and the exponent 65537.
 const mostOperations = 64
 
-// TestKeyWork sends messages whose keys cost a hundred times an ordinary key, with
-// several keys at each name. The arithmetic of a message is bounded. The longest
-// chain with ordinary keys is within the bound. A signature that is not verified
-// is called neither good nor broken nor absent.
+// TestKeyWork sends messages whose keys are up to a hundred times as expensive as an ordinary key,
+// and publishes several keys at each name. The arithmetic for a message must stay within
+// mostOperations. With ordinary keys, the longest ARC chain and ten signatures stay within it. A
+// signature that is not verified because of the limit gets the result policy.
 func TestKeyWork(t *testing.T) {
 	r := newRig(t, "", nil)
 	const exponent = 1<<31 - 1
 	ordinary, heavy := signer.NewHeavy(t, 2048, 65537), signer.NewHeavy(t, 8192, exponent)
-	// Their exponent is smaller, so their records sort before the record of the
-	// signer's key and are tried first.
+	// The records of these keys sort before the record of the signer's key, because their exponent
+	// is smaller. So they are tried first.
 	strangers := func(bits, exponent int) (records []string) {
 		for range 3 {
 			records = append(records, signer.Record(signer.NewHeavy(t, bits, exponent).Public()))
@@ -36,11 +36,11 @@ func TestKeyWork(t *testing.T) {
 	for _, tc := range []struct {
 		why              string
 		key              *signer.Heavy
-		before           []string // records at each name, tried before the right one
+		before           []string // other key records at each name, tried before the signer's record
 		signatures, sets int
-		author           bool // the author signs too, below all other signatures
+		author           bool // the author's domain signs too; its signature is the lowest one
 		dkim, arc        string
-		least            float64 // the least number of operations
+		least            float64 // least number of operations that the message must need
 	}{
 		{"ordinary keys, the longest chain", ordinary, nil, 9, 50, true, "pass:10", "arc=pass", 61},
 		{"an exponent of 31 bits", signer.NewHeavy(t, 2048, exponent), nil, 10, 0, false, "pass:10", "arc=none", 20},
@@ -75,7 +75,7 @@ func TestKeyWork(t *testing.T) {
 			n := map[string]int{}
 			for _, result := range g.label.Results {
 				if result.Method == "dkim" {
-					n[result.Value]++ // a long field leaves out the reasons
+					n[result.Value]++ // without the reason, because a long field leaves out the reasons
 				}
 			}
 			if got := strings.Trim(strings.TrimPrefix(fmt.Sprint(n), "map"), "[]"); got != tc.dkim {
@@ -98,7 +98,8 @@ func TestKeyWork(t *testing.T) {
 	}
 }
 
-// operations returns the number of operations that a message takes.
+// operations returns the number of public-key operations, in the unit of mostOperations, that a
+// message needs.
 func operations(t *testing.T, zoneText, raw string) float64 {
 	t.Helper()
 	h, body := message.Parse([]byte(raw))

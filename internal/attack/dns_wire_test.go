@@ -14,13 +14,13 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// liar is a name server that tells the truth about bankZone but lies about
-// keys and about names below chain.example.
+// liar is a name server. It answers correctly from bankZone, except for questions about keys and
+// about names below chain.example: these are answered by the function lie.
 type liar struct {
 	*nameserver.Server
 	mu sync.Mutex
-	// lie returns the octets to send for a question. Over TCP they are sent as
-	// they are, so the length is in front of an honest message.
+	// lie returns the messages to send in answer to a question. Over TCP they are sent without
+	// change, so lie itself must put the length before each message.
 	lie   func(q *codec.Msg, tcp bool) [][]byte
 	asked int
 }
@@ -77,23 +77,23 @@ func framed(wire []byte, tcp bool) [][]byte {
 	return [][]byte{wire}
 }
 
-// reply returns a message that answers q with records.
+// reply returns a message that answers q with the given records.
 func reply(q *codec.Msg, rrs ...codec.RR) *codec.Msg {
 	m := new(codec.Msg).SetReply(q)
 	m.Answer = rrs
 	return m
 }
 
-// TestDNSLies tries answers to the question for the bank's key. Each answer is
-// tried with mail that the bank signed, which must get the result want, and with
-// mail that the attacker signed, which must not pass.
+// TestDNSLies tries many answers to the question for the bank's key. Each answer is tried twice:
+// with mail that the bank signed, which must have the DKIM result want, and with mail that the
+// attacker signed, which must not pass.
 func TestDNSLies(t *testing.T) {
 	l := newLiar(t)
 	r := newRig(t, l.Addr(), func(c *config.Config) { c.DNS.Timeout = config.Duration(150 * time.Millisecond) })
 	bank, evil := edRecord(bankKey()), edRecord(evilKey())
 	const key = keyName + "."
 	honest := func(q *codec.Msg) []byte { return pack(reply(q, txtRR(q.Question[0].Name, bank))) }
-	// wires returns a lie that sends several messages in order.
+	// wires returns a lie that sends one message for each of the given functions, in their order.
 	wires := func(lies ...func(q *codec.Msg) []byte) func(*codec.Msg, bool) [][]byte {
 		return func(q *codec.Msg, tcp bool) (out [][]byte) {
 			for _, lie := range lies {
@@ -119,7 +119,8 @@ func TestDNSLies(t *testing.T) {
 	update := msg(func(_, m *codec.Msg) { m.Opcode = codec.OpcodeUpdate })
 	short := func(q *codec.Msg) []byte { return honest(q)[:7] }
 	noise := func(*codec.Msg) []byte { return []byte(strings.Repeat("\xc0\x0c", 300)) }
-	// truncated returns a lie that truncates over UDP and sends overTCP over TCP.
+	// truncated returns a lie that sends a truncated answer over UDP, and the messages of overTCP
+	// over TCP.
 	truncated := func(overTCP func(q *codec.Msg) [][]byte) func(*codec.Msg, bool) [][]byte {
 		return func(q *codec.Msg, tcp bool) [][]byte {
 			if tcp {
@@ -276,8 +277,8 @@ func repeat[T any](n int, v T) (out []T) {
 	return out
 }
 
-// withAnswer returns a reply that announces one record and has the octets of raw
-// in its answer section. "LL" in raw becomes the low octet of a pointer to that
+// withAnswer returns a reply whose header announces one record and whose answer section has the
+// octets of raw. "LL" in raw is replaced by the low octet of a pointer to the beginning of that
 // section.
 func withAnswer(q *codec.Msg, raw string) []byte {
 	wire := pack(reply(q))

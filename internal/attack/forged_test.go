@@ -9,9 +9,9 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// TestForgedBehindALimit sends messages over a limit, with a forged result in our
-// name. Such messages are not evaluated, but the enforcing daemon must refuse
-// them and the labelling daemon must delete the forged result.
+// TestForgedBehindALimit sends messages that exceed a limit and contain a forged result in our
+// name. Such messages are not evaluated. The daemon in enforce mode must refuse them. The daemon in
+// monitor mode must delete the forged results.
 func TestForgedBehindALimit(t *testing.T) {
 	d := start(t, "")
 	forged := "Authentication-Results: " + authServID + "; dmarc=pass header.from=bank.example\r\n"

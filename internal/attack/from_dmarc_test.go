@@ -5,11 +5,12 @@ import (
 	"testing"
 )
 
-// dmarcGames are DMARC records of v.example, which the attacker impersonates, and
-// of the attacker, who wants to be aligned with another domain.
+// dmarcGames are DNS zones with unusual DMARC records. Most are records of v.example, which the
+// attacker impersonates. Others are records of the attacker, who wants his domain to align with
+// another one.
 var dmarcGames = []struct {
 	why, zone, from, mailFrom, want string
-	queries                         int // for DMARC records
+	queries                         int // number of questions for DMARC records that are allowed, if more than 8
 }{
 	{"plain", `_dmarc.v.example TXT "v=DMARC1; p=reject"`, "v.example", "", "reject", 0},
 	{"no record", "", "v.example", "", "accept none", 0},

@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// wildFrom are From fields as ordinary senders write them, with authors at
-// attacker.example. In the test, attacker.example is authenticated, so all of
-// them must pass.
+// wildFrom are values of From as ordinary senders write them. The author is at attacker.example,
+// which is authenticated in the test. So all of them must pass.
 var wildFrom = []struct{ why, value string }{
 	{"the common form", " Taro Yamada <taro@attacker.example>"},
 	{"address alone", " taro@attacker.example"},
@@ -102,7 +101,8 @@ var wildFrom = []struct{ why, value string }{
 	{"internationalized local part", " 太郎 <太郎@attacker.example>"},
 }
 
-// TestWildFrom checks that each of wildFrom is accepted, with the right author.
+// TestWildFrom checks that mail with each value of wildFrom is accepted with attacker.example as
+// the author's domain.
 func TestWildFrom(t *testing.T) {
 	d := start(t, "")
 	for _, c := range wildFrom {
@@ -112,8 +112,9 @@ func TestWildFrom(t *testing.T) {
 	}
 }
 
-// fromCases reads testdata/from_*.txt. A case has the line "why", any number of
-// lines "from" and "field" with a value in Go string syntax, and the line "want".
+// fromCases reads the files testdata/from_*.txt. A case consists of the line "why", any number of
+// lines "from" and "field", whose value may be a quoted Go string, and the line "want". The key of
+// the result is "file/why=>want".
 func fromCases(tb testing.TB) map[string]attempt {
 	tb.Helper()
 	files, err := filepath.Glob("testdata/from_*.txt")
@@ -160,9 +161,9 @@ func fromCases(tb testing.TB) map[string]attempt {
 	return out
 }
 
-// TestFrom sends every case from attacker.example's client, with and without the
-// return path of attacker.example. It must not pass as bank.example, nor as
-// attacker.example if a reader could see bank.example.
+// TestFrom sends every case from attacker.example's client with a return path of attacker.example.
+// The outcome must be the one that the file gives. A message that is rejected must not have
+// dmarc=pass.
 func TestFrom(t *testing.T) {
 	d := start(t, fromZone)
 	for name, a := range fromCases(t) {
@@ -176,14 +177,15 @@ func TestFrom(t *testing.T) {
 	}
 }
 
-// fromZone has the domains that look like bank.example or are near it.
+// fromZone has the DMARC record of a domain that looks like bank.example because one letter is
+// Cyrillic.
 const fromZone = `
 _dmarc.xn--bnk-6cd.example  TXT "v=DMARC1; p=reject"
 `
 
-// TestFromCut sends a From field of 60,000 octets. Postfix cuts a field at that
-// length for its milters, so the rest of it may name another author. The field
-// must count as naming no author, wherever the second author stands.
+// TestFromCut sends From fields of 34,000 to 101,000 octets whose last author is at bank.example.
+// MTAs cut long fields (Postfix at 60,000 octets), so the daemon may not see that author. So a long
+// From must count as an invalid From, even if its first author is authenticated.
 func TestFromCut(t *testing.T) {
 	d := start(t, "")
 	for _, n := range []int{34000, 59900, 60000, 70000, 101000} {

@@ -2,7 +2,8 @@ package attack
 
 import "testing"
 
-// TestNothingWrong checks that the harness itself tells a pass from a forgery.
+// TestNothingWrong checks the tests' own tools with a message that passes and a message that is
+// forged.
 func TestNothingWrong(t *testing.T) {
 	d := start(t, "")
 	d.expect(t, attempt{from: []string{" A <a@attacker.example>"}}, "accept spf=pass dkim=none dmarc=pass from=attacker.example")

@@ -12,9 +12,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestMilterBody sends bodies as SMTP smuggling leaves them, cut into parts in
-// every way. The DKIM result shows whether the daemon saw the octets that were
-// signed.
+// TestMilterBody sends bodies as they look after SMTP smuggling, cut into parts at many places. The
+// DKIM result shows whether the daemon saw exactly the octets that were signed.
 func TestMilterBody(t *testing.T) {
 	r := newRig(t, "", nil)
 	header, body := "From: Ann <ann@bank.example>\r\nSubject: hello\r\n\r\n", ""
@@ -78,11 +77,12 @@ func parts(s string, n int) (out []string) {
 	return append(out, s)
 }
 
-// frame is a frame that a peer writes after CONNECT and HELO; "|" stands for NUL.
+// frame is a milter frame that the MTA sends after CONNECT and HELO. Each "|" in data is replaced
+// by NUL.
 type frame struct{ cmd, data string }
 
-// TestMilterPeerLies plays an MTA that breaks the protocol. The daemon either
-// understands it or ends the session, and serves the next session.
+// TestMilterPeerLies plays an MTA that breaks the milter protocol. The daemon must either answer or
+// end the session, as the case says. It must then serve the next session.
 func TestMilterPeerLies(t *testing.T) {
 	r := newRig(t, "", nil)
 	r.raw = true
@@ -95,7 +95,7 @@ func TestMilterPeerLies(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
 		frames []frame
-		ends   bool // the session is closed without an answer to the message
+		ends   bool // the daemon closes the session without an answer to the end of message
 	}{
 		{"a message", with(from, eoh, frame{"B", "Hi."}, eom), false},
 		{"a header field after the end of header", with(from, eoh, from, eom), true},
@@ -139,7 +139,7 @@ func TestMilterPeerLies(t *testing.T) {
 					}
 					continue
 				}
-				if f.cmd == "E" { // the client waits for the answer
+				if f.cmd == "E" { // c.EndOfMessage sends this frame below and waits for the answer
 					break
 				}
 				lieFrame(t, nc, f.cmd[0], data)
@@ -166,12 +166,12 @@ func TestMilterPeerLies(t *testing.T) {
 	}
 }
 
-// gone reports whether the daemon closed the connection.
+// gone reports whether err means that the daemon has closed the connection.
 func gone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// lieFrame writes a frame to a daemon that may have closed the connection.
+// lieFrame writes a frame. It is not an error if the daemon has already closed the connection.
 func lieFrame(t *testing.T, nc net.Conn, cmd byte, data string) {
 	t.Helper()
 	n := len(data) + 1

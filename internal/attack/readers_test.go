@@ -18,7 +18,8 @@ import (
 	"sekimori/internal/testkit/readers"
 )
 
-// labels collects the fields of ours that the attacks caused, each once.
+// labels collects all different Authentication-Results fields that the daemons wrote during the
+// tests.
 var labels collection
 
 type collection struct {
@@ -40,8 +41,8 @@ func (c *collection) add(value string, want naive.Field) {
 	}
 }
 
-// TestMain shows the fields of all attacks to the programs that read such fields
-// on real hosts. None of the programs may see a result that is not ours.
+// TestMain runs the tests. Then it gives the collected fields to real programs that read such
+// fields. None of the programs may see a result that the daemon did not mean.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if len(labels.values) > 0 {
@@ -61,14 +62,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// openDMARC is a running opendmarc that trusts fields in our name.
+// openDMARC is a running opendmarc that trusts Authentication-Results fields with our authserv-id.
 type openDMARC struct {
 	t    *testing.T
 	addr string
 }
 
-// startOpenDMARC runs opendmarc with DNS answers that say p=reject for each
-// author, so that its result is pass only if our field has an aligned pass.
+// startOpenDMARC starts opendmarc with DNS data that has p=reject for each author. So its result is
+// pass only if our field has an aligned pass.
 func startOpenDMARC(t *testing.T, authors []string) openDMARC {
 	t.Helper()
 	program, err := exec.LookPath("opendmarc")
@@ -110,7 +111,7 @@ func startOpenDMARC(t *testing.T, authors []string) openDMARC {
 	}
 }
 
-// read returns the DMARC result of opendmarc for a message with our field on top.
+// read sends opendmarc a message with our field on top, and returns the DMARC result of opendmarc.
 func (o openDMARC) read(label, mailFrom, author string) string {
 	o.t.Helper()
 	c, err := client.Dial("unix", o.addr)
@@ -141,11 +142,11 @@ func (o openDMARC) read(label, mailFrom, author string) string {
 	return ""
 }
 
-// TestOpenDMARC checks that opendmarc, which trusts our field, says pass exactly
-// for messages that passed here, whatever an attacker wrote into them. It must
-// also understand our field if a sender adds signatures that fail.
+// TestOpenDMARC checks that opendmarc, which trusts our field, says pass exactly for those messages
+// that passed in our daemon. The attacker must not be able to change that by what he writes into a
+// message. opendmarc must also understand our field if the message has many signatures that fail.
 func TestOpenDMARC(t *testing.T) {
-	d := start(t, "", func(c *config.Config) { c.Headers.MailFrom = "domain" }) // opendmarc ignores a smtp.mailfrom that is an address
+	d := start(t, "", func(c *config.Config) { c.Headers.MailFrom = "domain" }) // opendmarc ignores smtp.mailfrom if its value is an address
 	o := startOpenDMARC(t, []string{"attacker.example", "bank.example"})
 	signatures := strings.Repeat("DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s; i=a.long.local.part@bank.example; h=from; bh=AAAA; b=AAAA\r\n", 20)
 	for _, tt := range []struct {

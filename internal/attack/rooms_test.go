@@ -18,9 +18,9 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// crowdZone has a bank whose mail only DKIM authenticates, a shop whose mail only
-// SPF authenticates, and names that never answer. The bank's key is under every
-// selector, so a test can use a selector that is not yet in the cache.
+// crowdZone has a bank whose mail only DKIM authenticates, a shop whose mail only SPF
+// authenticates, and names for which the server never answers. The bank's key is published under
+// every selector. So a test can choose a selector that is not yet in the daemon's cache.
 func crowdZone(tb testing.TB) *zone.Zone {
 	tb.Helper()
 	return nameserver.Zone(tb, bankZone+txt("*._domainkey.bank.example", edRecord(bankKey()))+`
@@ -31,8 +31,8 @@ _dmarc.shop.example   TXT "v=DMARC1; p=reject"
 `)
 }
 
-// crowded starts an enforcing daemon with a cache. It returns the daemon and the
-// zone of its name server.
+// crowded starts a daemon in enforce mode with a cache. It returns the daemon and the zone of its
+// name server.
 func crowded(t *testing.T) (*daemon.Daemon, *zone.Zone) {
 	t.Helper()
 	z := crowdZone(t)
@@ -43,7 +43,7 @@ func crowded(t *testing.T) (*daemon.Daemon, *zone.Zone) {
 	return daemon.Start(t, cfg), z
 }
 
-// fullSwing waits until n questions for silent names have been asked.
+// fullSwing waits until the daemon has asked n questions for the names that are never answered.
 func fullSwing(t *testing.T, z *zone.Zone, n int) {
 	t.Helper()
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
@@ -62,8 +62,8 @@ func fullSwing(t *testing.T, z *zone.Zone, n int) {
 	}
 }
 
-// flood runs f for 0 to n-1, each repeatedly on a connection of its own, until
-// stop is called. It returns when every connection has begun.
+// flood opens n connections, numbered from 0. On each of them it calls f again and again until stop
+// is called. It returns when every connection has begun.
 func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f func(c *client.Client, i, round int) error) (stop func()) {
 	t.Helper()
 	var all, begun sync.WaitGroup
@@ -87,7 +87,7 @@ func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f f
 					begun.Done()
 				}
 				if f(c, i, round) != nil {
-					return // stop or the daemon has closed the connection
+					return // the connection was closed by stop or by the daemon
 				}
 			}
 		})
@@ -102,9 +102,9 @@ func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f f
 	})
 }
 
-// bystanders sends mail while an attack goes on: honest mail of the bank and the
-// shop, which must pass, and mail in the bank's name from the attacker's address
-// and from another one, which must not.
+// bystanders sends mail while an attack goes on. Honest mail of the bank and the shop must be
+// delivered within two seconds. Unsigned or wrongly signed mail in the bank's name, from the
+// attacker's address and from another address, must not be accepted.
 func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr) {
 	t.Helper()
 	tags := func(n int) string {
@@ -148,9 +148,9 @@ func bystanders(t *testing.T, d *daemon.Daemon, why string, attacker netip.Addr)
 	}
 }
 
-// TestSilentKeysOfOthers keeps 45 connections busy with messages that name 110
-// keys each on a server that never answers. Meanwhile every spoof must be refused
-// or deferred, and honest mail whose key is not in the cache must pass.
+// TestSilentKeysOfOthers keeps 45 connections busy with messages that each name 110 keys on a name
+// server that never answers. Meanwhile no spoof may be accepted, and honest mail must be delivered
+// within two seconds even if its key is not in the cache (see bystanders).
 func TestSilentKeysOfOthers(t *testing.T) {
 	d, z := crowded(t)
 	for why, tc := range map[string]struct {
@@ -177,9 +177,9 @@ func TestSilentKeysOfOthers(t *testing.T) {
 	}
 }
 
-// TestClientsThatLeave plays a client that sends HELO and MAIL with names that
-// never answer and aborts, as fast as it can. The lookups of other clients must
-// not suffer.
+// TestClientsThatLeave plays a client that sends HELO and MAIL with names for which the server
+// never answers, and then aborts the message, as fast as it can. The lookups for other clients must
+// still be answered in time.
 func TestClientsThatLeave(t *testing.T) {
 	d, z := crowded(t)
 	attacker := netip.MustParseAddr("203.0.113.1")
@@ -191,7 +191,7 @@ func TestClientsThatLeave(t *testing.T) {
 		if _, err := c.Mail(fmt.Sprintf("<x@m%d.silent.example>", round)); err != nil {
 			return err
 		}
-		time.Sleep(time.Millisecond) // so that the questions are sent
+		time.Sleep(time.Millisecond) // gives the daemon time to send the questions
 		return c.Abort()
 	})
 	defer stop()

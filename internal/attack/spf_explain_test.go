@@ -7,7 +7,8 @@ import (
 	"sekimori/internal/config"
 )
 
-// explanations are texts to which exp= of a hostile domain leads.
+// explanations are texts that a hostile domain publishes as the explanation of its SPF record
+// (exp=).
 var explanations = []struct{ why, zone string }{
 	{"honest", `x.e.example TXT "See http://e.example/why?s=%{S};i=%{I}"`},
 	{"a reply of its own", `x.e.example TXT "no\013\010250 2.0.0 OK"`},
@@ -29,8 +30,8 @@ var explanations = []struct{ why, zone string }{
 	{"CNAME to itself", `x.e.example CNAME x.e.example`},
 }
 
-// TestExplanations checks that an explanation does not change the label. send
-// checks that the reply stays one line of ours.
+// TestExplanations checks that the explanation of a hostile domain changes neither the results nor
+// the reply code. send checks that the reply is still a single line of printable ASCII.
 func TestExplanations(t *testing.T) {
 	for _, c := range explanations {
 		t.Run(c.why, func(t *testing.T) {
@@ -49,8 +50,8 @@ func TestExplanations(t *testing.T) {
 	}
 }
 
-// TestExplanationBomb checks that exp= of an included record is ignored, and that
-// two exp= are an error (RFC 7208 §6).
+// TestExplanationBomb checks that exp= in an included record is ignored, and that a record with two
+// exp= has a permanent error (RFC 7208 §6).
 func TestExplanationBomb(t *testing.T) {
 	d := start(t, `
 e.example     TXT "v=spf1 include:i.e.example -all exp=x.e.example exp=y.e.example"

@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/config"
 )
 
-// identityZone gives SPF records to the unusual names of these tests.
+// identityZone gives SPF records to the unusual domain names that these tests use.
 const identityZone = `
 _mail.attacker.example    TXT "v=spf1 +all"
 *.wild.attacker.example   TXT "v=spf1 +all"
@@ -20,9 +20,9 @@ admin\064bank.example.attacker.example TXT "v=spf1 +all"
 bank.example\000.attacker.example      TXT "v=spf1 +all"
 `
 
-// heloGames are the HELO names of a client with a null return path and the address
-// of attacker.example. From has the bank's domain, and with none of the names may
-// the message pass.
+// heloGames are HELO names of a client that has the attacker's address and sends mail with a null
+// return path. The From address is in the bank's domain. The message must be rejected with each of
+// these names.
 var heloGames = []struct{ why, helo, spf string }{
 	{"its own", "mail.attacker.example", "pass"},
 	{"upper case", "MAIL.ATTACKER.EXAMPLE", "pass"},
@@ -79,7 +79,7 @@ func TestHELO(t *testing.T) {
 			if o.results("dmarc") != "fail" || o.results("dkim") != "none" || o.verdict != "reject" {
 				t.Errorf("%s %q", o, o.reply)
 			}
-			// With a return path, DMARC does not use the HELO name.
+			// If MAIL FROM is not empty, DMARC does not use the HELO name.
 			a.mailFrom, a.from = "<x@bank.example>", []string{" a@attacker.example"}
 			if o := d.send(t, a); o.results("spf") != "fail" || o.results("dmarc") != "fail" {
 				t.Errorf("HELO counted beside a return path: %s", o)
@@ -88,15 +88,16 @@ func TestHELO(t *testing.T) {
 	}
 }
 
-// TestHELOAligns sends a bounce whose HELO name is aligned with its author, which
-// is the honest use of such a name.
+// TestHELOAligns sends an honest bounce: the return path is null, and the HELO name aligns with the
+// author's domain. It must pass.
 func TestHELOAligns(t *testing.T) {
 	d := start(t, "")
 	d.expect(t, attempt{mailFrom: "<>", from: []string{" MAILER-DAEMON@attacker.example"}}, "accept spf=pass dkim=none dmarc=pass from=attacker.example")
 }
 
-// returnPaths are arguments of MAIL FROM from a client that SPF permits for
-// attacker.example. From has the bank's domain.
+// returnPaths are arguments of MAIL FROM. The client has an address that SPF permits for
+// attacker.example. The From address is in the bank's domain, so no message may be accepted. In
+// spf, "*" stands for none, permerror or fail.
 var returnPaths = []struct{ why, path, spf string }{
 	{"its own", "<x@attacker.example>", "pass"},
 	{"no brackets", "x@attacker.example", "pass"},
@@ -156,8 +157,8 @@ func TestReturnPath(t *testing.T) {
 	}
 }
 
-// TestPTRFlood sends from a client with hundreds of reverse names. iprev and SPF
-// may look up ten of them each.
+// TestPTRFlood sends from a client with 10, 11 and 100 reverse names. iprev and SPF may each look
+// up the addresses of ten of these names.
 func TestPTRFlood(t *testing.T) {
 	for _, n := range []int{10, 11, 100} {
 		d := start(t, numbered(n, "77.2.0.192.in-addr.arpa PTR host#.bank.example")+numbered(n, "host#.bank.example A 198.51.100.1")+

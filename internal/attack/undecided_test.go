@@ -10,13 +10,15 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// In these tests the attacker keeps a DNS answer away, for example by a selector
-// that leads to a dead provider, or by a lame subdomain in d= or From. The message
-// must not fare better than a plain spoof, and honest mail whose DNS is broken
-// must not be lost.
+// In these tests the attacker prevents a DNS answer from arriving. For example, he uses a selector
+// whose key is at a provider that does not answer, or a subdomain with broken name servers in d= or
+// From. The comments and names call such an answer "kept away". A forged message must not get a
+// better verdict this way than without the trick, and honest mail whose DNS is broken must not be
+// lost.
 
-// victims are policies that v.example publishes, an author to whom each applies,
-// and what becomes of a plain spoof of that author.
+// victims are DMARC policies of v.example. Each has an author to whom the policy applies. plain is
+// the verdict on a simple spoof of that author. enforces says whether the policy asks for reject or
+// quarantine, so that an undecided message must be deferred.
 var victims = []struct {
 	policy, author, plain string
 	enforces              bool
@@ -32,7 +34,8 @@ var victims = []struct {
 	{"p=quarantine; t=y", "v.example", "accept", false},
 }
 
-// victimZone returns the DNS of the victim, parts of which do not answer.
+// victimZone returns the DNS of the victim v.example with the given DMARC policy. Some of its names
+// fail or do not answer.
 func victimZone(policy string) string {
 	return `
 v.example                  TXT "v=spf1 ip4:198.51.100.1 -all"
@@ -59,8 +62,8 @@ _dmarc.dead.example        TXT "v=DMARC1; p=none"
 `
 }
 
-// forgery returns a forged signature over the body of an attempt. Its body hash
-// is right, so only the key can show that it is forged.
+// forgery returns a forged signature over the default body of an attempt. Its body hash is right,
+// so only the key can show that the signature is forged.
 func forgery(d, s string) string { return forgeryOf("body\r\n", d, s) }
 
 func forgeryOf(body, d, s string) string {
@@ -72,8 +75,8 @@ func quickly(cfg *config.Config) {
 	cfg.DNS.Timeout, cfg.DNS.MessageBudget = config.Duration(200*time.Millisecond), config.Duration(3*time.Second)
 }
 
-// keptAway are signatures whose verification needs an answer that does not come,
-// and the words with which the label says so.
+// keptAway are signatures that cannot be verified because a DNS answer is missing. missing is how
+// the label names the missing answer.
 var keptAway = []struct{ why, d, s, missing string }{
 	{"the selector is an alias to a dead provider", "v.example", "dead", "dkim servfail"},
 	{"the selector is an alias to a silent provider", "v.example", "slow", "dkim timeout"},
@@ -85,7 +88,7 @@ var keptAway = []struct{ why, d, s, missing string }{
 func TestAnswersKeptAway(t *testing.T) {
 	for _, v := range victims {
 		t.Run(v.policy, func(t *testing.T) {
-			t.Parallel() // the test mostly waits
+			t.Parallel() // the test spends most of its time waiting
 			d := start(t, victimZone(v.policy), quickly)
 			spoof := attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + v.author + ">"}, queries: 90}
 			want := v.plain + " spf=pass dkim=none dmarc=fail"
@@ -96,20 +99,21 @@ func TestAnswersKeptAway(t *testing.T) {
 				o := d.send(t, a)
 				undecided(t, k.why, o, v.enforces, k.missing)
 			}
-			// A lame subdomain in MAIL FROM, or one whose SPF record cannot be had,
-			// must not fare better either.
+			// A subdomain with broken name servers in MAIL FROM, or a subdomain whose SPF record
+			// cannot be looked up, must not get a better verdict either.
 			a := spoof
 			a.mailFrom = "<x@lame.v.example>"
 			undecided(t, "MAIL FROM is a lame subdomain", d.send(t, a), v.enforces, "alignment servfail")
 			a.mailFrom = "<x@spf.v.example>"
 			undecided(t, "SPF of a subdomain fails", d.send(t, a), v.enforces, "spf servfail")
-			// A permanent error decides: trying again later would not help.
+			// Errors that will not go away (an alias loop, too many records) do not defer the
+			// message, because trying again later would not help.
 			for _, s := range []string{"loop", "many"} {
 				a := spoof
 				a.fields = forgery("v.example", s)
 				d.expect(t, a, v.plain+" spf=pass dkim=permerror dmarc=fail")
 			}
-			// A failing name of another domain does not matter.
+			// A signature by another domain whose key cannot be looked up does not matter.
 			a = spoof
 			a.fields = forgery("dead.example", "x")
 			if o := d.send(t, a); o.verdict != v.plain || o.results("dmarc") != "fail" {
@@ -119,8 +123,8 @@ func TestAnswersKeptAway(t *testing.T) {
 	}
 }
 
-// undecided checks the outcome of a message that could not be decided: its
-// verdict, and the words in its label.
+// undecided checks the outcome of a message for which DMARC could not be decided. It must be
+// deferred if enforces is true, and accepted otherwise. The label must name the missing answer.
 func undecided(t *testing.T, why string, o outcome, enforces bool, missing string) {
 	t.Helper()
 	comment := ""
@@ -141,8 +145,8 @@ func undecided(t *testing.T, why string, o outcome, enforces bool, missing strin
 	}
 }
 
-// TestAuthorKeptAway sends mail whose author's own name does not answer, below a
-// domain whose policy applies to it.
+// TestAuthorKeptAway sends mail whose author has a domain for which the DMARC lookup fails. The
+// policy of the parent domain v.example would apply to this author.
 func TestAuthorKeptAway(t *testing.T) {
 	const lame = `
 ! x.lame.v.example * servfail
@@ -163,7 +167,7 @@ _dmarc.loop.v.example CNAME _dmarc.loop.v.example
 		{"p=none", false}, {"p=reject; sp=none", false}, {"p=none; np=reject", false}, {"p=quarantine; t=y", false},
 	} {
 		t.Run(v.policy, func(t *testing.T) {
-			t.Parallel() // the test mostly waits
+			t.Parallel() // the test spends most of its time waiting
 			d := start(t, victimZone(v.policy)+lame+large, quickly)
 			for _, a := range authors {
 				o := d.send(t, attempt{helo: "[192.0.2.66]", from: []string{" CEO <ceo@" + a.author + ">"}, queries: 90})
@@ -183,8 +187,8 @@ _dmarc.loop.v.example CNAME _dmarc.loop.v.example
 	})
 }
 
-// TestHonestDespiteMissing checks that a missing answer does not matter for honest
-// mail with another identifier that passes.
+// TestHonestDespiteMissing checks that a missing DNS answer does no harm to honest mail that passes
+// by another identifier.
 func TestHonestDespiteMissing(t *testing.T) {
 	const lame = "! _dmarc.x.lame.v.example * servfail\n_dmarc.loop.v.example CNAME _dmarc.loop.v.example\nloop.v.example TXT \"v=spf1 ip4:198.51.100.1 -all\"\n"
 	d := start(t, victimZone("p=reject")+lame, quickly)
@@ -212,8 +216,8 @@ func TestHonestDespiteMissing(t *testing.T) {
 	}
 }
 
-// TestUndecidedByChoice tries the settings of operator and recipients that change
-// what becomes of an undecided message.
+// TestUndecidedByChoice tries settings of the operator that decide what happens to an undecided
+// message, among them the consent of recipients.
 func TestUndecidedByChoice(t *testing.T) {
 	spoof := attempt{helo: "[192.0.2.66]", from: []string{" ceo@v.example"}, fields: forgery("v.example", "dead"), queries: 90}
 	for _, c := range []struct {
@@ -235,9 +239,8 @@ func TestUndecidedByChoice(t *testing.T) {
 	}
 }
 
-// TestOwnReverseZone checks that a client that breaks its own reverse zone does
-// not match a rule with client_name, and so cannot turn a reject into a
-// quarantine.
+// TestOwnReverseZone: a client whose own reverse zone does not answer must not match an override
+// rule with client_name that accepts mail. The spoof is rejected as without the rule.
 func TestOwnReverseZone(t *testing.T) {
 	known := func(cfg *config.Config) {
 		quickly(cfg)
@@ -259,10 +262,10 @@ func TestOwnReverseZone(t *testing.T) {
 	}
 }
 
-// TestNoDNSAtAll stops the only name server. Messages whose answers are in the
-// cache are decided as before. Of the others, a message is deferred if its policy
-// is in the cache. If nothing is known about its author, it is delivered
-// undecided, so that not all mail stops.
+// TestNoDNSAtAll stops the only name server. A message for which all answers are in the cache is
+// decided as before. If an answer is missing but the author's policy is in the cache, the message
+// is deferred. If nothing is known about the author, the message is delivered undecided. So mail
+// does not stop altogether.
 func TestNoDNSAtAll(t *testing.T) {
 	d := start(t, victimZone("p=reject"), quickly, func(cfg *config.Config) { cfg.DNS.Cache.Size = config.Default().DNS.Cache.Size })
 	spoof := attempt{helo: "[192.0.2.66]", from: []string{" ceo@v.example"}, queries: 90}
