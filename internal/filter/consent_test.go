@@ -19,13 +19,14 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// directory answers by the local part: in… and out… at once, slow… after a lookup, and
-// never… only when the caller gives up.
+// directory is a directory of recipients whose answer depends on the beginning of the local
+// part. It knows "in" and "out" without a lookup. For "slow" it needs a lookup. A lookup of
+// "never" ends only when its context ends.
 type directory struct {
 	asked   atomic.Int64
 	flying  atomic.Int64
 	most    atomic.Int64
-	release chan struct{} // if not nil, lookups of slow… end when it is closed
+	release chan struct{} // if not nil, lookups of "slow" end when it is closed
 }
 
 func (d *directory) Known(typed, rewritten string) (policy.Class, bool) {
@@ -65,7 +66,7 @@ func (d *directory) Lookup(ctx context.Context, typed, _ string) policy.Class {
 	return policy.In
 }
 
-// offerTo sends a message to the recipients.
+// offerTo sends a message to the recipients, and returns the replies and edits.
 func (s mtaSession) offerTo(raw string, to ...string) client.Result {
 	s.t.Helper()
 	res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: to, QueueID: "4Q"}, []byte(strings.ReplaceAll(raw, "\n", "\r\n")))
@@ -75,7 +76,7 @@ func (s mtaSession) offerTo(raw string, to ...string) client.Result {
 	return res
 }
 
-// labelOf returns the value of the field that is inserted on top.
+// labelOf returns the value of the field that is inserted as the first of the header.
 func labelOf(t *testing.T, res client.Result) string {
 	t.Helper()
 	for _, m := range res.Modifications {
@@ -94,8 +95,8 @@ func TestConsentLenient(t *testing.T) {
 		raw     string
 		to      []string
 		o       judge.Judge
-		code    int    // the reply code of a refusal
-		label   string // a part of the label of a delivery
+		code    int    // expected reply code of a refusal; 0 if the message is delivered
+		label   string // expected part of the label of a delivered message
 		consent policy.Consent
 	}{
 		{name: "all agreed", raw: spoof, to: []string{"<in@x>", "<slow@x>"}, code: 550, consent: policy.Consent{In: 2}},
@@ -126,7 +127,7 @@ func TestConsentLenient(t *testing.T) {
 			}
 			addr, seen := serve(t, nameserver.Zone(t, zoneText), tt.o, milter.Limits{})
 			s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
-			for range 2 { // the second message must not see anything of the first
+			for range 2 { // the first message must not change the result of the second
 				res := s.offerTo(tt.raw, tt.to...)
 				if res.Action.Code != tt.code || quarantined(res) {
 					t.Fatalf("answer %s, quarantined %t", res.Action, quarantined(res))
@@ -158,7 +159,7 @@ func TestConsentSplit(t *testing.T) {
 	if got := labelOf(t, res); !strings.Contains(got, "(opted out, would reject: dmarc_reject)") {
 		t.Errorf("label %s", got)
 	}
-	// The client sends another message to the recipients that were refused.
+	// The client sends the message again, to the recipients that were refused.
 	if res := s.offerTo(spoof, "<in@x>", "<slow@x>"); res.Action.Code != 550 {
 		t.Errorf("those who agreed: %s", res.Action)
 	}
@@ -166,7 +167,8 @@ func TestConsentSplit(t *testing.T) {
 		t.Errorf("observers were told %+v", seen.verdicts)
 	}
 
-	// After RSET, or an abandoned message, the class is chosen anew.
+	// After RSET or an aborted message, the first recipient of the next message decides the
+	// class again.
 	for _, step := range []func() (client.Action, error){
 		func() (client.Action, error) { return s.c.Mail("<x@evil.example>") },
 		func() (client.Action, error) { return s.c.Rcpt("<out@x>") },
@@ -183,8 +185,8 @@ func TestConsentSplit(t *testing.T) {
 	}
 }
 
-// TestConsentRewritten checks that the MTA's form of the address is used, and that it is
-// the form of the same RCPT.
+// TestConsentRewritten checks that the class is that of the address after the MTA's
+// rewriting, and that a rewritten address is not used for the next recipient.
 func TestConsentRewritten(t *testing.T) {
 	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Recipients: &directory{}, ConsentWait: time.Second, Split: true}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -206,8 +208,8 @@ func TestConsentRewritten(t *testing.T) {
 	}
 }
 
-// TestConsentTrusted checks that mail that is not evaluated is not split either, and
-// that no recipient is looked up.
+// TestConsentTrusted checks that a message that is not evaluated takes recipients of both
+// classes, and that no recipient is looked up.
 func TestConsentTrusted(t *testing.T) {
 	d := &directory{}
 	for _, o := range []judge.Judge{{Trusted: func(netip.Addr) bool { return true }}, {TrustAuthenticated: true}} {
@@ -227,15 +229,16 @@ func TestConsentTrusted(t *testing.T) {
 	}
 }
 
-// TestConsentSplitTooLate checks a connection that did not negotiate replies at RCPT.
-// There a 452 would refuse the whole message, so recipients of both classes are taken.
+// TestConsentSplitTooLate checks a connection on which the MTA does not wait for replies at
+// RCPT. There the reply 452 would refuse the whole message, so the message takes recipients
+// of both classes.
 func TestConsentSplitTooLate(t *testing.T) {
 	seen := &recorder{}
 	o := Options{Observers: []Observer{seen}, Judge: &judge.Judge{
 		Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: label.Settings{Names: label.Names{AuthServID: id}},
 		Recipients: &directory{}, ConsentWait: time.Second, Split: true,
 	}}
-	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // without ReplyAt
+	s := milter.New(milter.Options{NewSession: New(o).NewSession}) // ReplyAt is not set, so the MTA does not wait at RCPT
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -14,9 +14,9 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestObserversKeepDecisions sends messages of each kind over one connection. Observers
-// must be called once for each message, and the decisions they keep must not change
-// with the later messages.
+// TestObserversKeepDecisions sends messages with different verdicts over one connection.
+// Observers must be called once for each message, and later messages must not change the
+// decisions that an observer has kept.
 func TestObserversKeepDecisions(t *testing.T) {
 	j := judge.Judge{
 		Shadow: &policy.Config{Mode: policy.Enforce, Reject: policy.RejectAlways}, TrustAuthenticated: true,

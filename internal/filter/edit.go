@@ -9,8 +9,9 @@ import (
 	"sekimori/internal/policy"
 )
 
-// edit hands the edits to the MTA and corrects the verdict where the MTA could not
-// apply it. Where the MTA has no hold queue, a quarantine is by header only.
+// edit sends the edits of the decision to the MTA, and corrects the verdict if the MTA
+// cannot apply them. If the MTA has no quarantine, a quarantined message is delivered with
+// a label only.
 func (s *session) edit(d *judge.Decision, m *milter.Modifier) {
 	held, left, err := s.apply(d.Edits, m)
 	if !held {
@@ -26,9 +27,9 @@ func (s *session) edit(d *judge.Decision, m *milter.Modifier) {
 	}
 }
 
-// apply translates edits into milter commands. held is false where a quarantine was
-// wanted and the MTA has no quarantine. left is true where the MTA allows no deletion
-// and a result in our name stays. An MTA that lets no Subject be changed still gets
+// apply translates edits into milter commands. held is false if an edit asks for a
+// quarantine and the MTA has none. left is true if the MTA does not allow deletions and a
+// result in our name stays in the message. An MTA that does not allow changes still gets
 // the other edits. An error means that the message cannot be labelled.
 func (s *session) apply(edits []label.Edit, m *milter.Modifier) (held, left bool, err error) {
 	held = true

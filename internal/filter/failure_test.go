@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// atEnd is a session that closes came at the end of the message.
+// atEnd is a session that closes the channel came when the end of the message arrives.
 type atEnd struct {
 	milter.Session
 	came chan struct{}
@@ -29,7 +29,7 @@ func (s atEnd) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Repl
 	return s.Session.EndOfMessage(ctx, m)
 }
 
-// stuck is a resolver whose lookups end only with their context.
+// stuck is a resolver that never answers. A lookup ends when its context ends.
 type stuck struct{ dns.LookupOnly }
 
 func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -37,8 +37,8 @@ func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answe
 	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
 }
 
-// TestDrainIsNoWayIn checks a message whose evaluation is cut off because the daemon
-// stops: it is put off, and in monitor mode it passes.
+// TestDrainIsNoWayIn checks a message whose evaluation is interrupted because the daemon
+// stops. It must be deferred, and in monitor mode it must be delivered.
 func TestDrainIsNoWayIn(t *testing.T) {
 	for _, tt := range []struct {
 		mode policy.Mode
@@ -63,12 +63,12 @@ func TestDrainIsNoWayIn(t *testing.T) {
 			defer close(down)
 			<-came
 			ctx, cancel := context.WithCancel(context.Background())
-			cancel() // the deadline has passed already
+			cancel() // Shutdown gets a context that has already ended
 			_ = server.Shutdown(ctx)
 		}()
 		res, err := s.c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
-		// The reply is sent before the connection is closed. The client's ABORT may
-		// fail because the connection is already closed.
+		// The daemon sends the reply and then closes the connection. The client's ABORT may
+		// fail after that, so err is not checked.
 		if res.Action.Code != tt.code || res.Action.Delivers() != (tt.code == 0) {
 			t.Errorf("%s: answer %s, %v", tt.mode, res.Action, err)
 		}
@@ -76,7 +76,7 @@ func TestDrainIsNoWayIn(t *testing.T) {
 	}
 }
 
-// bomb is a resolver that panics at one name.
+// bomb is a resolver that panics when a name under bank.example is looked up.
 type bomb struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -98,8 +98,8 @@ func TestOnPanic(t *testing.T) {
 	}
 }
 
-// TestPanicCostsOneMessage checks that a bug in an evaluator makes a temporary error for
-// one message and never a reject, and that the next message is judged.
+// TestPanicCostsOneMessage checks a panic in the check of one message. Its dmarc result
+// must be temperror, the message must not be refused, and the next message must be judged.
 func TestPanicCostsOneMessage(t *testing.T) {
 	addr, _ := serve(t, bomb{next: nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -117,8 +117,9 @@ type bug struct{}
 
 func (*bug) Decided(*judge.Decision, time.Duration) { panic("here") }
 
-// TestSalvage checks a bug at the end of a message: the message is put off. In monitor
-// mode it passes without the fields that were forged in our name.
+// TestSalvage checks a message for which the session panics at its end. It must be
+// deferred. In monitor mode it must be delivered, without the fields that were forged in
+// our name.
 func TestSalvage(t *testing.T) {
 	for _, tt := range []struct {
 		mode  policy.Mode

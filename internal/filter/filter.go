@@ -1,6 +1,6 @@
-// Package filter connects the milter with the judge. The events of a milter session
-// drive a judge.Case, and its Decision becomes header edits, a quarantine or a
-// reply.
+// Package filter connects package milter with package judge. The events of a milter session
+// are passed to a judge.Case. The Decision is passed to the MTA as header edits, a
+// quarantine or a reply.
 package filter
 
 import (
@@ -16,38 +16,45 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// Options are the settings of one generation and the observers of its messages.
-// Judge is required.
+// Options are the settings of one generation (one load of the configuration), and the
+// observers of its messages. Judge is required.
 type Options struct {
 	Judge *judge.Judge
-	// Blind is told what the filter cannot see or do; nil is allowed.
+	// Blind is told what the filter cannot see or do, for example that the MTA offers no
+	// quarantine. It may be nil.
 	Blind *blind.Watch
-	// Observers are told of every message. They must not block.
+	// Observers are told of every decision. They must not block.
 	Observers []Observer
-	// Retired, if set, is called once: when Swap has replaced these options and no
-	// session uses them any more. It must not block.
+	// Retired is called once, when Swap has replaced these options and no session uses them
+	// any more. It must not block. It may be nil.
 	Retired func()
 }
 
-// Observer learns what became of each message.
+// Observer is told of each decision.
 type Observer interface {
-	// Decided is called once for each message, after it was decided on and the
-	// MTA was given the edits. took is how long the end of the message took here,
-	// 0 where it never came. The observer may keep d and must not change it.
+	// Decided is called once for each decision, after the edits were sent to the MTA. took
+	// is the time from the arrival of the end of the message to this call. It is 0 if the
+	// decision was made before the end of the message. The observer may keep d and must not
+	// change it.
+	//
+	// A message has no decision if the MTA closed the connection, if the daemon stopped
+	// before the results were known, or if package milter refused it because of a limit on
+	// the envelope.
 	Decided(d *judge.Decision, took time.Duration)
 }
 
-// Filter makes the sessions of a milter.Server. It is safe for concurrent use.
+// Filter creates the sessions of a milter.Server. It is safe for concurrent use.
 type Filter struct {
 	current atomic.Pointer[edition]
-	mu      sync.Mutex // guards the users of all editions, and the swap of current
+	mu      sync.Mutex // guards the field users of all editions, and the swap of current
 }
 
-// edition is one set of options, and how many sessions use them.
+// edition is one set of options, with the number of sessions that use it. Swap creates a
+// new edition. An edition is retired when Swap has replaced it and users is 0.
 type edition struct {
 	Options
 	users int
-	last  atomic.Pointer[label.Identity] // the identity that was asked for last
+	last  atomic.Pointer[label.Identity] // the result of the last call of identity
 }
 
 // New returns a Filter.
@@ -57,15 +64,15 @@ func New(o Options) *Filter {
 	return f
 }
 
-// NewSession makes the session of a connection, for milter.Options.
+// NewSession creates the session of a connection, for milter.Options.
 func (f *Filter) NewSession(c *milter.Conn) milter.Session {
 	s := &session{filter: f, conn: c}
 	s.use(f.acquire())
 	return s
 }
 
-// Swap replaces the options by o. A message under way keeps the options it began
-// with; the next message of the same session gets o.
+// Swap replaces the options by o. A message that has begun keeps its options. The next
+// message of the same session uses o.
 func (f *Filter) Swap(o Options) {
 	f.mu.Lock()
 	old := f.current.Swap(&edition{Options: o})
@@ -94,8 +101,8 @@ func (f *Filter) release(e *edition) {
 	}
 }
 
-// identity returns how we name ourselves to an MTA that calls itself mta. Most
-// daemons serve one MTA, so the last identity is remembered.
+// identity returns the names of this host for an MTA that calls itself mta. Most daemons
+// serve one MTA, so the last result is kept.
 func (e *edition) identity(mta string) *label.Identity {
 	if i := e.last.Load(); i != nil && i.MTA == mta {
 		return i
@@ -111,9 +118,9 @@ func (e *edition) retire() {
 	}
 }
 
-// OnPanic returns the answer to a message whose session panicked. Nothing is known
-// about the message, so the sender must try again. Monitor mode acts on nothing, so
-// there the message is accepted.
+// OnPanic returns the reply to a message whose session panicked. The message was not
+// checked, so the sender must try again later. In monitor mode the message is accepted,
+// because that mode acts on no message.
 func OnPanic(c policy.Config) milter.Reply {
 	if c.Mode == policy.Monitor {
 		return milter.Accept
@@ -121,9 +128,8 @@ func OnPanic(c policy.Config) milter.Reply {
 	return milter.Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))
 }
 
-// ReplyAt says at which steps the sessions reply: at the end of the message, and at
-// RCPT where recipients are split by class. At the other steps the MTA need not
-// wait.
+// ReplyAt says at which SMTP steps the MTA waits for a reply of the sessions. They reply at
+// the end of the message, and also at RCPT if recipients are split by class.
 func (f *Filter) ReplyAt() milter.ReplyAt {
 	return milter.ReplyAt{Rcpt: f.current.Load().Judge.Splits()}
 }

@@ -40,7 +40,7 @@ func TestVerdicts(t *testing.T) {
 		raw      string
 		o        judge.Judge
 		offer    client.Offer
-		answer   string // the beginning of the reply, "" for a delivery
+		answer   string // expected beginning of the reply; "" if the message is delivered
 		hold     bool
 		label    []string
 		verdict  policy.Action
@@ -145,9 +145,9 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestSessionKeepsFacts checks that the second and third message of a connection are
-// judged with the client and HELO of the connection, and with nothing of the first
-// message.
+// TestSessionKeepsFacts checks the second and third message of a connection. They must be
+// judged with the client and HELO of the connection, and without anything of the earlier
+// messages.
 func TestSessionKeepsFacts(t *testing.T) {
 	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{}, milter.Limits{})
 	s := open(t, addr, "192.0.2.1", "helo.bank.example", client.PostfixOffer())
@@ -177,10 +177,10 @@ func TestTrust(t *testing.T) {
 		name, ip, login string
 		o               judge.Judge
 		evaluated       bool
-		fields          int // how many Authentication-Results fields are left
+		fields          int // number of Authentication-Results fields in the delivered message
 	}{
 		{"trusted network: untouched", "10.1.2.3", "", judge.Judge{Trusted: network}, false, 1},
-		{"authenticated: not evaluated, but nobody writes results in our name", "203.0.113.1", "ann", judge.Judge{TrustAuthenticated: true}, false, 0},
+		{"authenticated: not evaluated, but results in our name are deleted", "203.0.113.1", "ann", judge.Judge{TrustAuthenticated: true}, false, 0},
 		{"authenticated, but not trusted for it", "203.0.113.1", "ann", judge.Judge{}, true, 1},
 		{"stranger", "203.0.113.1", "", judge.Judge{Trusted: network, TrustAuthenticated: true}, true, 1},
 	} {

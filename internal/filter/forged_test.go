@@ -18,13 +18,13 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// forgedResult is a result in our name.
+// forgedResult is a field with a result in our name, written by the sender.
 const forgedResult = "Authentication-Results: " + id + "; dmarc=pass header.from=bank.example\n"
 
-// TestOversize checks a message whose header is over a limit. It is refused, because the
-// part that was not seen could hide another author. Monitor mode delivers it, deletes
-// results in our name, and writes that the message was not evaluated. The next message
-// of the session is judged.
+// TestOversize checks a message whose header crosses a limit. It must be refused, because
+// the part that was not read could hide another author. In monitor mode it must be
+// delivered, without results in our name, and with a label that says that it was not
+// evaluated. The next message of the session must be judged.
 func TestOversize(t *testing.T) {
 	plain := fmt.Sprintf(mail, "bank.example")
 	many := strings.Repeat("X: y\n", 30)
@@ -34,8 +34,8 @@ func TestOversize(t *testing.T) {
 	for _, tt := range []struct {
 		name, raw string
 		rcpts     int
-		code      int // the reply code in enforce mode
-		kept      int // how many results of other hosts stay
+		code      int // expected reply code in enforce mode
+		kept      int // number of results of other hosts that must stay
 	}{
 		{"too many fields, the forged one is the first", forgedResult + many + trace + plain, 1, 552, 1},
 		{"is the one that crosses the limit", strings.Repeat("X: y\n", 20) + forgedResult + plain, 1, 552, 0},
@@ -104,8 +104,8 @@ func TestOversize(t *testing.T) {
 	}
 }
 
-// TestOversizeMemory checks the same where the memory of all connections is used up. That
-// can show at any step.
+// TestOversizeMemory checks a message that arrives when the memory for all connections is
+// used up. The limit can be crossed at MAIL, at RCPT or in the header.
 func TestOversizeMemory(t *testing.T) {
 	plain := fmt.Sprintf(mail, "bank.example")
 	for _, tt := range []struct {
@@ -140,8 +140,8 @@ func TestOversizeMemory(t *testing.T) {
 	}
 }
 
-// TestOversizeTrusted checks that hosts of trusted networks have no limits, and that
-// their results stay.
+// TestOversizeTrusted checks that a message from a trusted network has no limits and is not
+// edited.
 func TestOversizeTrusted(t *testing.T) {
 	for _, tt := range []struct {
 		name, raw string
@@ -168,9 +168,9 @@ func TestOversizeTrusted(t *testing.T) {
 	}
 }
 
-// TestOutline checks which fields of a message over a limit are deleted. Among the first
-// label.MaxOutlined fields of a name, those of other hosts stay; all later ones are
-// deleted. The highest index is deleted first.
+// TestOutline checks which fields of a message that crossed a limit are deleted. Among the
+// first label.MaxOutlined fields of a name, the results of other hosts must stay. All later
+// fields of that name are deleted. The field with the highest index must be deleted first.
 func TestOutline(t *testing.T) {
 	const more = 100
 	var raw strings.Builder
@@ -202,9 +202,9 @@ func TestOutline(t *testing.T) {
 	}
 }
 
-// TestFlood checks that a message with too many results in our name is refused in
-// monitor mode too, because the MTA could not delete them all. Other fields may be as
-// many.
+// TestFlood checks that a message with more than label.MaxForged results in our name is
+// refused in monitor mode too, because deleting them would take the MTA too long. The
+// number of other fields does not matter.
 func TestFlood(t *testing.T) {
 	for _, tt := range []struct {
 		name, field string
@@ -227,13 +227,13 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestNames checks that results in any of our names are deleted, and that results of
-// other hosts stay. Our own field has the configured name, else the MTA's name, else the
-// name of this host.
+// TestNames checks that results in any name of this host are deleted, and that results of
+// other hosts stay. The field that we write must carry the configured name. If there is
+// none, it must carry the MTA's name, or else the host's name.
 func TestNames(t *testing.T) {
 	for _, tt := range []struct {
 		name, configured, j string
-		id                  string // the authserv-id of our field
+		id                  string // expected authserv-id of the field that we write
 		gone                []string
 	}{
 		{"configured", "mx.public.example", "mx1.full.example", "mx.public.example",
@@ -276,7 +276,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestReserved checks which fields of the other reserved names are deleted.
+// TestReserved checks which fields are deleted, for the reserved names other than
+// Authentication-Results.
 func TestReserved(t *testing.T) {
 	for _, tt := range []struct {
 		field string
@@ -309,9 +310,10 @@ func TestReserved(t *testing.T) {
 	}
 }
 
-// TestNoDeletions checks an MTA that lets fields be added but not changed, as maddy does.
-// Our own field is always on top. A message in which a result in our name stays is
-// refused. Any other field that stays has no consequence.
+// TestNoDeletions checks an MTA that allows filters to add fields but not to change or
+// delete them, as maddy does. The field that we write must be the first of the header. A
+// message in which a result in our name stays must be refused. Other fields that stay must
+// not change the verdict.
 func TestNoDeletions(t *testing.T) {
 	for _, tt := range []struct {
 		name, fields, user string
@@ -330,7 +332,7 @@ func TestNoDeletions(t *testing.T) {
 	} {
 		for _, mode := range []policy.Mode{policy.Enforce, policy.Monitor} {
 			if tt.name == "over a limit" && mode == policy.Enforce {
-				continue // the message is refused for its size
+				continue // the message is refused because of its size
 			}
 			var log strings.Builder
 			watch := blind.New(slog.New(slog.NewTextHandler(&log, nil)))

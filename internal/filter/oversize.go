@@ -7,8 +7,9 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Oversize implements milter.OversizeReplier. A message over a limit is refused. In
-// monitor mode it goes on, and only the outline of its header is kept.
+// Oversize implements milter.OversizeReplier. It refuses a message that crosses a limit. In
+// monitor mode the message goes on, but only the outline of its header is kept. A message
+// from a trusted network is accepted.
 func (s *session) Oversize(what string) milter.Reply {
 	t := s.current
 	if t == nil {
@@ -24,7 +25,7 @@ func (s *session) Oversize(what string) milter.Reply {
 		s.tell(&d, 0)
 		return milter.Accept
 	case ofEnvelope && s.o.Judge.Policy.Mode != policy.Monitor:
-		return milter.Continue // package milter answers: RFC 5321 §4.5.3.1.10
+		return milter.Continue // package milter refuses this recipient or message (RFC 5321 §4.5.3.1.10)
 	case t.Oversize(what):
 		return milter.Outline
 	}
@@ -40,8 +41,9 @@ func (s *session) HeaderStart(name, start string) {
 	}
 }
 
-// Salvage implements milter.Salvager. After a bug the sender must try again. In
-// monitor mode the message passes, without the fields that were forged in our name.
+// Salvage implements milter.Salvager. It is called after a panic. In enforce mode the
+// sender must try again later. In monitor mode the message is delivered, and the fields
+// that were forged in our name are deleted.
 func (s *session) Salvage(m *milter.Modifier) milter.Reply {
 	t := s.current
 	if t == nil || s.o.Judge.Policy.Mode != policy.Monitor || t.Trusted() {

@@ -21,13 +21,13 @@ import (
 	"sekimori/internal/policy"
 )
 
-// recorder keeps the decisions that observers are told of.
+// recorder is an observer that keeps the decisions.
 type recorder struct {
 	mu        sync.Mutex
 	decisions []*judge.Decision
-	verdicts  []policy.Verdict // of messages that were evaluated
-	skipped   []policy.Verdict // of other messages
-	queueIDs  []string         // of all messages
+	verdicts  []policy.Verdict // verdicts on messages that were evaluated
+	skipped   []policy.Verdict // verdicts on messages that were not evaluated
+	queueIDs  []string         // queue ids of all messages
 }
 
 func (r *recorder) Decided(d *judge.Decision, _ time.Duration) {
@@ -48,7 +48,7 @@ func serve(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits) (a
 	return serveBlind(t, r, j, limits, nil)
 }
 
-// serveBlind is serve with a watch for what the filter cannot see.
+// serveBlind is serve with a blind.Watch, which is told what the filter cannot see.
 func serveBlind(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits, watch *blind.Watch) (addr string, seen *recorder) {
 	t.Helper()
 	seen = &recorder{}
@@ -78,7 +78,7 @@ func serveBlind(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limit
 	return ln.Addr().String(), seen
 }
 
-// mtaSession is one SMTP session, from the MTA's side.
+// mtaSession is one SMTP session, played by a test client that takes the part of the MTA.
 type mtaSession struct {
 	t *testing.T
 	c *client.Client
@@ -107,7 +107,8 @@ func open(t *testing.T, addr, ip, helo string, offer client.Offer) mtaSession {
 	return mtaSession{t, c}
 }
 
-// send sends a message. It returns the answer, and the header as the recipient gets it.
+// send sends a message. It returns the result, and the header that is delivered to the
+// recipient.
 func (s mtaSession) send(from, raw string, args ...string) (client.Result, message.Header) {
 	s.t.Helper()
 	return s.sendTo(client.Envelope{From: from, FromArgs: args, To: []string{"<to@here.example>"}, QueueID: "4Q"}, raw)
@@ -137,8 +138,8 @@ func quarantined(res client.Result) bool {
 	return false
 }
 
-// ours returns the field on top, without folds. The field must be ours and must parse,
-// and no other field may have our authserv-id.
+// ours returns the first field of the header on one line. It checks that this is the field
+// that we wrote, that it parses, and that no other field has our authserv-id.
 func ours(t *testing.T, h message.Header) string {
 	t.Helper()
 	if len(h) == 0 || !h[0].Is(authres.FieldName) {

@@ -16,26 +16,27 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// session is one MTA connection. The facts of client, HELO and TLS live as long as
-// the session. Everything about one message is in current and goes with Abort.
+// session is one connection of the MTA, which is one SMTP session of a client. The client's
+// address, HELO and TLS are kept for the whole session. The field current holds everything
+// about one message, and Abort drops it.
 type session struct {
 	filter  *Filter
 	edition *edition
-	o       *Options // of the edition
+	o       *Options // the options of edition
 	conn    *milter.Conn
 	client  msgauth.Session
 	judged  judge.Connection
-	self    *label.Identity // nil until identify is called
+	self    *label.Identity // names of this host for this MTA; nil until identify is called
 
-	current *transaction // nil between two messages
+	current *transaction // the message; nil between two messages
 }
 
 // transaction is one message.
 type transaction struct {
 	judge.Case
-	rcpts int  // accepted recipients
-	data  bool // DATA has come
-	ended bool // the end of the message has come, or a limit was crossed
+	rcpts int  // number of accepted recipients
+	data  bool // the DATA command has arrived
+	ended bool // the end of the message has arrived, or a limit was crossed
 }
 
 // Connect implements milter.Session.
@@ -47,7 +48,7 @@ func (s *session) Connect(c milter.Connect) milter.Reply {
 	return milter.Continue
 }
 
-// lacks lists what the MTA of a connection does not offer.
+// lacks lists the abilities that the MTA does not offer on the connection c.
 func lacks(c *milter.Conn) (list []blind.Lack) {
 	for _, one := range [...]struct {
 		offered bool
@@ -68,8 +69,8 @@ func lacks(c *milter.Conn) (list []blind.Lack) {
 
 func (s *session) use(e *edition) { s.edition, s.o, s.self = e, &e.Options, nil }
 
-// identify decides by which name we label messages for this MTA. Most MTAs tell
-// their own name at CONNECT, some at a later step.
+// identify chooses the name of this host that labels for this MTA carry. Most MTAs send
+// their own name (the macro j) at CONNECT, and some send it at a later step.
 func (s *session) identify() {
 	if s.self == nil || s.self.MTA == "" {
 		s.self = s.edition.identity(s.conn.Macro("j"))
@@ -77,14 +78,13 @@ func (s *session) identify() {
 	s.judged.Identify(s.self)
 }
 
-// begin starts the checks that depend on the client alone, by the options of the
-// session. It does not accept a trusted client's connection as a whole: the milter
-// reply "accept" would hide every later message of the connection from us, also
-// messages sent without a login.
+// begin starts the checks that depend only on the client's address and name. It does that
+// for a trusted client too and does not use the milter reply "accept". After such a reply
+// the MTA would not show us any later message of the connection, even one that was sent
+// without a login.
 func (s *session) begin() { s.judged = s.o.Judge.Connect(context.Background(), s.client) }
 
-// renew changes to the current options if they were swapped since the session's
-// last message.
+// renew takes over the current options if Swap has replaced the session's options.
 func (s *session) renew() {
 	if s.filter.current.Load() == s.edition {
 		return
@@ -117,8 +117,7 @@ func (s *session) Mail(from string, args []string) milter.Reply {
 	return milter.Continue
 }
 
-// hasSMTPUTF8 reports whether the parameters of MAIL declare internationalized mail
-// (RFC 6531 §3.4).
+// hasSMTPUTF8 reports whether the parameters of MAIL contain SMTPUTF8 (RFC 6531 §3.4).
 func hasSMTPUTF8(args []string) bool {
 	return slices.ContainsFunc(args, func(arg string) bool { return strings.EqualFold(arg, "SMTPUTF8") })
 }
@@ -129,7 +128,9 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 	if t == nil {
 		return milter.Continue
 	}
-	// On a connection from before a reload the MTA may not wait for replies to RCPT.
+	// The MTA decides at the start of a connection whether it waits for replies to RCPT. If
+	// splitting was switched on by a reload after that, it does not wait on this
+	// connection.
 	split, rewritten := s.o.Judge.Splits() && s.conn.RepliesToRcpt(), ""
 	if t.AsksRecipients() {
 		rewritten = s.conn.Macro("{rcpt_addr}")
@@ -174,8 +175,8 @@ func (s *session) Body(chunk []byte) milter.Reply {
 	return milter.Continue
 }
 
-// EndOfMessage implements milter.Session. It waits for the results, decides, and
-// acts on the decision.
+// EndOfMessage implements milter.Session. It waits for the results of the checks, decides
+// on the message, and sends the edits to the MTA.
 func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
 	t := s.current
 	if t == nil {
@@ -190,16 +191,17 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	switch cause := context.Cause(ctx); {
 	case d.Evaluation == nil:
 	case errors.Is(cause, milter.ErrPeerGone):
-		// The MTA is gone: it sees no answer and delivers no message.
+		// The MTA has closed the connection. It does not get this reply, and does not
+		// deliver the message.
 		return milter.Tempfail
 	case cause != nil && !monitor:
-		// The daemon stops before the results are known. The sender must try again,
-		// because a forger could otherwise wait for a restart.
+		// The daemon stops before the results are known. The sender must try again, because
+		// otherwise a message could pass unchecked during a restart.
 		return milter.Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later"))
 	}
 	if d.Skipped != "" {
-		// If an edit fails, policy.Unlabelled and policy.Forged act only on an
-		// enforced verdict.
+		// If an edit fails, policy.Unlabelled and policy.Forged change the verdict only if
+		// Enforced is true.
 		d.Verdict.Enforced = !monitor
 	}
 	s.edit(&d, m)
@@ -208,8 +210,8 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	return reply(&d.Verdict)
 }
 
-// tell hands the decision to the observers. took is how long the end of the
-// message took here.
+// tell passes the decision to the observers. took is the time since the end of the message
+// arrived, or 0 (see Observer).
 func (s *session) tell(d *judge.Decision, took time.Duration) {
 	s.o.Blind.Message(d.Session.Client, d.Skipped == policy.ReasonTrusted, d.Skipped == "")
 	for _, o := range s.o.Observers {
@@ -217,15 +219,15 @@ func (s *session) tell(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// nameMessage stores the queue id. Postfix knows the queue id only after the first
-// recipient.
+// nameMessage stores the queue id of the message. Postfix does not know the queue id before
+// the first recipient.
 func (s *session) nameMessage(t *transaction) {
 	if id := s.conn.Macro("i"); id != "" {
 		t.Envelope.QueueID = id
 	}
 }
 
-// reply returns the verdict as a milter reply.
+// reply returns the milter reply for the verdict.
 func reply(v *policy.Verdict) milter.Reply {
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:

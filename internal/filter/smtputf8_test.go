@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestSMTPUTF8Parameter checks that the parameter of MAIL is found.
+// TestSMTPUTF8Parameter checks that SMTPUTF8 is found among the parameters of MAIL.
 func TestSMTPUTF8Parameter(t *testing.T) {
 	for args, want := range map[string]bool{"": false, "SIZE=5 BODY=8BITMIME": false, "SIZE=5 SMTPUTF8": true, "smtputf8": true, "XSMTPUTF8": false} {
 		if got := hasSMTPUTF8(strings.Fields(args)); got != want {
@@ -21,8 +21,8 @@ func TestSMTPUTF8Parameter(t *testing.T) {
 	}
 }
 
-// TestSMTPUTF8Delivered sends messages with and without the parameter through the
-// milter.
+// TestSMTPUTF8Delivered sends messages with and without SMTPUTF8 through the milter, and
+// checks how the label shows their names.
 func TestSMTPUTF8Delivered(t *testing.T) {
 	addr, _ := serve(t, nameserver.Zone(t, "xn--r8jz45g.example TXT \"v=spf1 ip4:192.0.2.1 -all\""),
 		judge.Judge{Label: label.Settings{MailFrom: label.MailFromAddress}}, milter.Limits{})

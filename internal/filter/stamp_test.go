@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// verdictField returns the one VerdictField of the delivered header, "" if there is
-// none.
+// verdictField returns the word in the VerdictField of the delivered header. There must be
+// exactly one such field.
 func verdictField(t *testing.T, h message.Header) string {
 	t.Helper()
 	v := h.Values(label.VerdictField)
@@ -26,8 +26,8 @@ func verdictField(t *testing.T, h message.Header) string {
 	return strings.TrimSpace(v[0])
 }
 
-// TestStamps checks the word and the Subject of delivered messages. A forged word never
-// stays, whether our own word is written or not.
+// TestStamps checks the VerdictField and the Subject of delivered messages. A VerdictField
+// from the sender must be deleted, whether or not we write one.
 func TestStamps(t *testing.T) {
 	const forged = "X-Sekimori-Verdict: pass\nx-sekimori-VERDICT:pass\nX-Sekimori-Verdict : pass\nX-Sekimori-Verdict-Not: mine\n"
 	stamps := judge.Judge{Label: label.Settings{Verdict: true, Subject: "[SPOOF?]"}}
@@ -39,7 +39,7 @@ func TestStamps(t *testing.T) {
 		o       judge.Judge
 		ip      string
 		author  string
-		word    string // "" is no field
+		word    string // expected word; "" if there must be no VerdictField
 		subject string
 	}{
 		{"pass", stamps, "192.0.2.1", "bank.example", "pass", "s"},
@@ -48,8 +48,8 @@ func TestStamps(t *testing.T) {
 		{"no record", stamps, "203.0.113.1", "nobody.example", "no-policy", "s"},
 		{"monitor mode does nothing to the message", monitored, "203.0.113.1", "bank.example", "fail-monitor", "s"},
 		{"p=none in monitor mode", monitored, "203.0.113.1", "hobby.example", "fail-none", "s"},
-		{"nor is anything done for who opted out", split, "203.0.113.1", "bank.example", "fail-opted-out", "s"},
-		{"p=none for who opted out", split, "203.0.113.1", "hobby.example", "fail-none", "s"},
+		{"no stamp for a recipient who opted out", split, "203.0.113.1", "bank.example", "fail-opted-out", "s"},
+		{"p=none for a recipient who opted out", split, "203.0.113.1", "hobby.example", "fail-none", "s"},
 		{"no word of ours", judge.Judge{}, "203.0.113.1", "hobby.example", "", "s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,8 +77,8 @@ func TestStamps(t *testing.T) {
 	}
 }
 
-// TestForgedWordOfUser checks that our words are deleted also from the mail of a user who
-// logged in.
+// TestForgedWordOfUser checks that a VerdictField is also deleted from a message of a user
+// who logged in.
 func TestForgedWordOfUser(t *testing.T) {
 	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -89,8 +89,8 @@ func TestForgedWordOfUser(t *testing.T) {
 	}
 }
 
-// TestSubjectNotNegotiated checks an MTA that lets fields be added, but not changed: the
-// verdict stays as it is.
+// TestSubjectNotNegotiated checks an MTA that allows filters to add fields but not to
+// change them. The message must be delivered with its original Subject.
 func TestSubjectNotNegotiated(t *testing.T) {
 	addr, _ := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Label: label.Settings{Subject: "[SPOOF?]"}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 0x1ff &^ 0x10, Protocol: 0x1fffff})
@@ -100,8 +100,8 @@ func TestSubjectNotNegotiated(t *testing.T) {
 	}
 }
 
-// TestSubjects checks that every Subject is stamped once, and that a message without a
-// Subject gets one.
+// TestSubjects checks that every Subject field is stamped once, and that a message without
+// a Subject gets one with the stamp.
 func TestSubjects(t *testing.T) {
 	for _, tt := range []struct{ reason, subjects, want string }{
 		{"none", "", "[SPOOF?]"},

@@ -19,9 +19,9 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestSwap checks that a message keeps the options it began with, that the next message
-// of the same session has the new options, and that the old options are retired when no
-// session uses them any more.
+// TestSwap checks that a message keeps the options it began with, and that the next message
+// of the same session uses the new options. The old options must be retired when no session
+// uses them any more.
 func TestSwap(t *testing.T) {
 	resolver := nameserver.Zone(t, zoneText)
 	retired := map[string]chan struct{}{"a.example": make(chan struct{}, 2), "b.example": make(chan struct{}, 2)}
@@ -39,8 +39,8 @@ func TestSwap(t *testing.T) {
 	}
 	go func() { _ = server.Serve(ln) }()
 
-	// The first message begins before the swap and ends after it. The session waits for
-	// a reply at every step, so after MAIL the daemon has seen MAIL.
+	// The first message begins before the swap and ends after it. The session replies at
+	// every step, so when the reply to MAIL has arrived, the daemon has begun the message.
 	offer := client.Offer{Version: 6, Actions: client.PostfixOffer().Actions}
 	under := open(t, ln.Addr().String(), "192.0.2.1", "h.example", offer)
 	idle := open(t, ln.Addr().String(), "192.0.2.1", "h.example", offer)
@@ -81,14 +81,14 @@ func TestSwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Swap(options("a.example"))
-	<-retired["b.example"] // no session used it any more
+	<-retired["b.example"] // no session uses these options any more
 	if len(retired["a.example"]) != 0 {
 		t.Error("options retired twice")
 	}
 }
 
-// TestSwapOfTrust checks that a swap can make a connected client trusted, and can end
-// that trust.
+// TestSwapOfTrust checks that a swap can make a connected client trusted, and can also make
+// it untrusted again.
 func TestSwapOfTrust(t *testing.T) {
 	options := func(trusted bool) Options {
 		return Options{Judge: &judge.Judge{

@@ -9,23 +9,24 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Case is a message that is not decided on yet. Close must be called.
+// Case is a message that is still being received and has no decision yet. The caller must
+// call Close.
 type Case struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
 
 	connection *Connection
-	skip       policy.Reason // why the message is not evaluated, "" if it is
+	skip       policy.Reason // why the message is not evaluated; "" if it is evaluated
 	check      *msgauth.Verification
 	header     message.Header
-	over       string         // the limit that the message crossed, "" if none
-	outline    *label.Outline // replaces header once the message is over a limit and goes on
-	consents   *consents      // nil: no recipient is asked
-	class      policy.Class   // of all recipients, where recipients are split by class
+	over       string         // the limit that the message crossed; "" if it crossed none
+	outline    *label.Outline // used instead of header after a limit was crossed in monitor mode
+	consents   *consents      // nil if the consent of the recipients is not looked up
+	class      policy.Class   // class of every accepted recipient, if recipients are split by class
 }
 
-// Begin starts a message. The Case keeps a pointer to the connection, so the
-// connection must not be copied afterwards.
+// Begin starts a message. The Case keeps a pointer to the Connection, so the Connection
+// must not be copied afterwards.
 func (c *Connection) Begin(s msgauth.Session, e msgauth.Envelope) Case {
 	k := Case{Session: s, Envelope: e, connection: c}
 	switch {
@@ -42,23 +43,23 @@ func (c *Connection) Begin(s msgauth.Session, e msgauth.Envelope) Case {
 	return k
 }
 
-// Trusted reports whether the message comes from a trusted network. Such a message
-// has no limits and is not edited.
+// Trusted reports whether the message comes from a trusted network, or is internal (see
+// Message.Internal). Such a message has no size limits and is not edited.
 func (c *Case) Trusted() bool { return c.skip == policy.ReasonTrusted }
 
-// Splits reports whether a message may be refused recipients whose class is not the
-// class of its first recipient. Monitor mode refuses nothing.
+// Splits reports whether RCPT may refuse a recipient because its class differs from the
+// class of the message's first recipient. In monitor mode no recipient is refused.
 func (j *Judge) Splits() bool {
 	return j.Split && j.Recipients != nil && j.Policy.Mode != policy.Monitor
 }
 
-// AsksRecipients reports whether the consent of the recipients matters.
+// AsksRecipients reports whether the consent of this message's recipients is looked up.
 func (c *Case) AsksRecipients() bool { return c.consents != nil }
 
-// Recipient adds a recipient: as typed in RCPT, and as the MTA rewrote the address,
-// or "". Where split is true, Recipient waits for the recipient's class and reports
-// whether the message may have the recipient. All recipients of a message must have
-// the class of the first; the client sends another message to the others
+// Recipient adds a recipient. typed is the argument of RCPT; rewritten is the address after
+// the MTA's rewriting, or "". If split is true, Recipient waits for the recipient's class
+// and returns false if it differs from the class of the first recipient. The MTA then
+// refuses this recipient, and the client sends it the message in a separate transaction
 // (RFC 5321 §4.5.3.1.10).
 func (c *Case) Recipient(typed, rewritten string, split bool) (taken bool) {
 	if c.consents != nil && split {
@@ -83,7 +84,7 @@ func (c *Case) ask(r recipient) {
 	}
 }
 
-// usualFields is enough for the header fields of most messages.
+// usualFields is the first capacity of the header. Most messages have fewer fields.
 const usualFields = 24
 
 // Header adds a header field.
@@ -94,32 +95,34 @@ func (c *Case) Header(name, value string) {
 	c.header = append(c.header, message.Field{Name: name, Value: value})
 }
 
-// HeaderStart adds a field to the outline of a message that is over a limit. start
-// is the beginning of the field's value.
+// HeaderStart adds a field to the outline of a message that crossed a limit. start is the
+// beginning of the field's value.
 func (c *Case) HeaderStart(name, start string) {
 	if c.outline != nil {
 		c.outline.Add(c.connection.self(), name, start)
 	}
 }
 
-// EndOfHeader must be called when the header is complete.
+// EndOfHeader must be called when the header is complete. It starts the checks that need
+// the header.
 func (c *Case) EndOfHeader() {
 	if c.check != nil {
 		c.check.EndOfHeader(c.header)
 	}
 }
 
-// Write takes the octets of the body, in pieces of any size.
+// Write adds a part of the body. The parts may have any size.
 func (c *Case) Write(body []byte) {
 	if c.check != nil {
-		_, _ = c.check.Write(body) // hashing does not fail
+		_, _ = c.check.Write(body) // Write of a Verification never fails
 	}
 }
 
-// Oversize must be called when the message crosses a limit. Such a message is
-// refused, because the part that was not seen could hide another author. Monitor mode
-// refuses nothing. There goesOn is true: the caller goes on with HeaderStart alone, so
-// that Finish can delete the fields that were forged in our name.
+// Oversize must be called when the message crosses a limit. what names the limit. Such a
+// message is refused, because the part that was not read could hide another author. Monitor
+// mode refuses nothing, so goesOn is true there: the caller then calls HeaderStart for the
+// other fields, and Finish can delete the fields that were forged in our name. goesOn is
+// also true for a trusted message, which has no limits.
 func (c *Case) Oversize(what string) (goesOn bool) {
 	if c.Trusted() {
 		return true
@@ -134,7 +137,8 @@ func (c *Case) Oversize(what string) (goesOn bool) {
 	return false
 }
 
-// reduce keeps only the outline of the header and drops the rest of the message.
+// reduce replaces the header by its outline, and drops everything else that was kept of the
+// message.
 func (c *Case) reduce() {
 	c.outline = &label.Outline{}
 	for i := range c.header {
@@ -144,7 +148,7 @@ func (c *Case) reduce() {
 	c.check, c.consents, c.header, c.Envelope.Recipients = nil, nil, nil, nil
 }
 
-// Finish waits for the facts and decides on the message.
+// Finish waits for the results of the checks and decides on the message.
 func (c *Case) Finish(ctx context.Context) Decision {
 	d := Decision{Session: c.Session, Envelope: c.Envelope}
 	j, w := c.connection.judge, &c.connection.writer
@@ -161,9 +165,9 @@ func (c *Case) Finish(ctx context.Context) Decision {
 		}
 	case c.skip != "":
 		d.Skipped, d.Verdict = c.skip, policy.Skipped(c.skip)
-		// Results in our name that come from a user who logged in are forged. In a
-		// trusted network there may be a gateway of ours that writes such results, so
-		// they stay.
+		// A client that logged in is a user's program, so a result in our name that it
+		// sends is forged. A trusted network may contain another filter of this host that
+		// writes such results, so they are kept there.
 		if c.skip == policy.ReasonAuthenticated {
 			d.Edits = w.Clean(c.connection.self(), c.header)
 		}
@@ -184,8 +188,8 @@ func (c *Case) Finish(ctx context.Context) Decision {
 	return d
 }
 
-// Salvage returns the edits for a message that could not be evaluated because of a
-// bug. They delete the fields that were forged in our name.
+// Salvage returns the edits for a message whose evaluation panicked. The edits delete the
+// fields that were forged in our name, and insert a label that says "internal error".
 func (c *Case) Salvage() []label.Edit {
 	if c.outline == nil {
 		c.reduce()
@@ -193,7 +197,7 @@ func (c *Case) Salvage() []label.Edit {
 	return c.connection.writer.NotEvaluated(c.connection.self(), c.outline, "internal error")
 }
 
-// Close ends the background work for the message.
+// Close stops the lookups that still run for the message.
 func (c *Case) Close() {
 	if c.check != nil {
 		c.check.Close()

@@ -8,24 +8,24 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Recipients says which recipients agreed that verdicts are acted on. typed is the
-// argument of RCPT. rewritten is the MTA's macro {rcpt_addr}, or "".
+// Recipients looks up whether a recipient has agreed that the MTA acts on verdicts, for
+// example that it refuses a message (see policy.Class). typed is the argument of RCPT.
+// rewritten is the MTA's macro {rcpt_addr}, or "".
 type Recipients interface {
-	// Known returns the class where no lookup is needed, else false. It does not
-	// block.
+	// Known returns the class if it is known without a lookup, else ok is false. Known does
+	// not block.
 	Known(typed, rewritten string) (c policy.Class, ok bool)
-	// Lookup asks for the class. It takes a bounded time, ends with ctx, and returns
-	// Out where it fails.
+	// Lookup asks the directory for the class. It returns after a bounded time, or earlier
+	// if ctx ends. If the lookup fails, the class is Out.
 	Lookup(ctx context.Context, typed, rewritten string) policy.Class
 }
 
-// MaxConsentLookups is how many lookups of one message run at a time. The others
-// queue.
+// MaxConsentLookups is how many lookups of one message run at the same time. Further
+// lookups wait in a queue.
 const MaxConsentLookups = 4
 
-// consents collects the classes of one message's recipients. Lookups start at RCPT
-// and run in the background, so that the answers are usually there at the end of the
-// message.
+// consents collects the classes of one message's recipients. The lookups start at RCPT and
+// run in the background. When the message ends, the answers have usually arrived.
 type consents struct {
 	ask    Recipients
 	ctx    context.Context
@@ -35,8 +35,8 @@ type consents struct {
 	found   policy.Consent
 	queue   []recipient
 	working int
-	began   time.Time     // when the first of the running lookups began
-	idle    chan struct{} // closed when no lookup runs; nil until wait is called
+	began   time.Time     // when the number of running lookups last rose from zero
+	idle    chan struct{} // closed by the last lookup when it ends; nil until wait is called
 }
 
 type recipient struct{ typed, rewritten string }
@@ -47,7 +47,8 @@ func newConsents(ask Recipients) *consents {
 	return c
 }
 
-// add counts a recipient whose class is known, and starts a lookup for any other.
+// add counts a recipient whose class is known, and starts or queues a lookup for any other
+// recipient.
 func (c *consents) add(r recipient) {
 	class, ok := c.ask.Known(r.typed, r.rewritten)
 	c.mu.Lock()
@@ -66,8 +67,9 @@ func (c *consents) add(r recipient) {
 	}
 }
 
-// now waits for the class of a recipient, for an answer at RCPT. The recipient may
-// still be refused, so now does not count it; the caller calls accept.
+// now returns the class of a recipient, and waits for the lookup if there is one. It is for
+// the reply to RCPT. The caller may still refuse the recipient, so now does not count it.
+// For a recipient that is not refused, the caller calls accept.
 func (c *consents) now(r recipient) policy.Class {
 	class, ok := c.ask.Known(r.typed, r.rewritten)
 	if ok {
@@ -95,7 +97,7 @@ func (c *consents) count(class policy.Class) {
 	}
 }
 
-// work runs lookups until the queue is empty.
+// work runs queued lookups until the queue is empty.
 func (c *consents) work() {
 	for {
 		r, ok := c.next()
@@ -124,8 +126,9 @@ func (c *consents) next() (recipient, bool) {
 	return recipient{}, false
 }
 
-// wait returns the counts. A recipient whose class is not known after the limit, or
-// when ctx ends, counts as opted out.
+// wait waits until all lookups have ended, the limit has passed or ctx ends, and returns
+// how many recipients are In and Out. A recipient whose class is not known by then counts
+// as Out.
 func (c *consents) wait(ctx context.Context, limit time.Duration) policy.Consent {
 	defer c.cancel()
 	c.mu.Lock()
@@ -142,7 +145,7 @@ func (c *consents) wait(ctx context.Context, limit time.Duration) policy.Consent
 	case <-late.C:
 	case <-ctx.Done():
 	}
-	c.cancel() // the remaining lookups return Out at once
+	c.cancel() // lookups that still run or are queued now return Out at once
 	<-c.idle
 	c.mu.Lock()
 	defer c.mu.Unlock()

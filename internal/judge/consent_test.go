@@ -12,8 +12,9 @@ import (
 	"sekimori/internal/policy"
 )
 
-// directory answers by the local part: out… and in… at once, slow… when release is
-// closed, and never… only when the caller gives up.
+// directory is a directory of recipients whose answer depends on the beginning of the local
+// part. It answers at once for "out" and "in". For "slow" it answers when release is
+// closed. For "never" it answers only when the context ends.
 type directory struct {
 	flying  atomic.Int64
 	most    atomic.Int64
@@ -43,8 +44,8 @@ func (d *directory) Lookup(ctx context.Context, typed, _ string) policy.Class {
 	return policy.In
 }
 
-// TestConsentQueue checks that only a few lookups of one message run at a time, and
-// that none of ten thousand recipients is lost.
+// TestConsentQueue checks that at most MaxConsentLookups lookups of one message run at the
+// same time, and that each of ten thousand recipients is counted.
 func TestConsentQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &directory{release: make(chan struct{})}
@@ -70,8 +71,9 @@ func TestConsentQueue(t *testing.T) {
 	})
 }
 
-// TestConsentWait checks that a recipient whose class is not known in time, or when the
-// MTA goes away, counts as opted out, and that no goroutine is left.
+// TestConsentWait checks that a recipient counts as opted out if its class is not known
+// after the limit, or when the MTA closes the connection. It also checks that no goroutine
+// is left.
 func TestConsentWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, gone := range []bool{false, true} {
@@ -95,6 +97,6 @@ func TestConsentWait(t *testing.T) {
 		}
 		abandoned := newConsents(&directory{})
 		abandoned.add(recipient{typed: "<never@x>"})
-		abandoned.cancel() // synctest fails if the lookup does not end
+		abandoned.cancel() // if the lookup goes on, synctest.Test fails
 	})
 }

@@ -1,7 +1,7 @@
-// Package judge is the one place where it is decided what becomes of a message:
-// whether the message is evaluated at all, what the policy makes of the facts, whether
-// a recipient opted out, and which edits are made. The daemon calls it with the events
-// of a milter session; explain and replay call it with a stored message.
+// Package judge makes the decision on each message: whether the message is evaluated at
+// all, which verdict the policy gives for the results of the checks, whether a recipient
+// opted out, and which edits are made. The daemon calls it with the events of a milter
+// session. The commands explain and replay call it with a stored message.
 package judge
 
 import (
@@ -16,59 +16,63 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Judge holds the settings of one generation. Verifier and Label are required.
+// Judge holds the settings of one generation, that is, of one load of the configuration.
+// Verifier and Label are required.
 type Judge struct {
 	Verifier *msgauth.Verifier
 	Policy   policy.Config
-	// Shadow is a candidate policy to compare with, nil if there is none.
+	// Shadow is a candidate policy whose verdict is compared with the verdict of Policy. It
+	// is nil if there is no candidate.
 	Shadow *policy.Config
-	// Trusted reports whether a client is in a trusted network, whose mail is not
-	// evaluated. nil trusts no client.
+	// Trusted reports whether a client is in a trusted network. Mail from such a client is
+	// not evaluated. If Trusted is nil, no client is trusted.
 	Trusted func(client netip.Addr) bool
-	// TrustAuthenticated exempts clients that logged in.
+	// TrustAuthenticated says that mail from a client that logged in is not evaluated.
 	TrustAuthenticated bool
-	// Label says how messages are labelled. AuthServID or HostName must be set.
+	// Label says how messages are labelled. Label.AuthServID or Label.HostName must be set.
 	Label label.Settings
-	// Recipients says which recipients agreed that verdicts are acted on; nil is all.
-	// ConsentWait is how long the end of a message waits for lookups that still run.
-	// Split has clients send separate messages to recipients of the two classes.
+	// Recipients looks up which recipients agreed that the MTA acts on verdicts. If
+	// Recipients is nil, all of them agreed. ConsentWait is how long the end of a message
+	// waits for lookups that still run. Split says that one message takes only recipients
+	// of the same class; the client sends a second message to the others.
 	Recipients  Recipients
 	ConsentWait time.Duration
 	Split       bool
-	// MaxFields and MaxHeaderBytes bound the header of a stored message. For a message
-	// that comes by milter, package milter has applied these limits before.
+	// MaxFields and MaxHeaderBytes limit the header of a stored message. For a message that
+	// comes by milter, package milter has already checked these limits.
 	MaxFields, MaxHeaderBytes int
 }
 
 // Trusts reports whether the client is in a trusted network.
 func (j *Judge) Trusts(client netip.Addr) bool { return j.Trusted != nil && j.Trusted(client) }
 
-// Decision is what becomes of a message, and why. The receiver of a pointer to a
-// Decision may keep the pointer and everything behind it. The receiver must not change
-// a Decision, because other receivers have the same pointer.
+// Decision says what is done with a message, and why. Several receivers get a pointer to
+// the same Decision. They may keep the pointer, but must not change the Decision or
+// anything that it points to.
 type Decision struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
-	// One of these three is set, and is the base of the verdict: the reason why the
-	// message is exempt, the limit that it crossed, or the facts.
+	// Exactly one of these three is set, and the verdict follows from it: the reason why
+	// the message was not evaluated, the limit that it crossed, or the results of the
+	// checks.
 	Skipped    policy.Reason
 	Oversize   string
 	Evaluation *msgauth.Evaluation
 
 	Verdict policy.Verdict
-	Shadow  *Comparison // nil without a candidate, and without an Evaluation
+	Shadow  *Comparison // nil if Judge.Shadow or Evaluation is nil
 	// Edits are the changes to the message, in the order in which they are made.
 	Edits []label.Edit
 }
 
-// Comparison has the verdicts of the policy in effect and of a candidate on the same
-// facts. Both ignore the consent of the recipients, which is the same for both.
+// Comparison has the verdict of the policy in effect and the verdict of a candidate policy,
+// both for the same Evaluation. Neither verdict considers whether the recipients consented.
 type Comparison struct {
 	Live      policy.Verdict `json:"live"`
 	Candidate policy.Verdict `json:"candidate"`
 }
 
-// Connection is what is known about a client, for all its messages.
+// Connection is one client, with the checks that all its messages share.
 type Connection struct {
 	judge    *Judge
 	trusted  bool // the client is in a trusted network, or the message is internal
@@ -77,13 +81,13 @@ type Connection struct {
 	writer   label.Writer
 }
 
-// Connect starts the checks that depend on the client alone.
+// Connect starts the checks that depend only on the client's address and name.
 func (j *Judge) Connect(ctx context.Context, client msgauth.Session) Connection {
 	return j.connect(ctx, j.Verifier, client, false)
 }
 
-// connect is Connect with a verifier to be used, which may be nil: then DNS is asked
-// nothing and no message is evaluated. internal makes the connection a trusted one.
+// connect is Connect with a given verifier. If verifier is nil, no DNS query is made and no
+// message is evaluated. If internal is true, the connection is treated as trusted.
 func (j *Judge) connect(ctx context.Context, verifier *msgauth.Verifier, client msgauth.Session, internal bool) Connection {
 	c := Connection{judge: j, trusted: internal || client.Client.IsValid() && j.Trusts(client.Client)}
 	if !c.trusted && verifier != nil {
@@ -99,7 +103,8 @@ func (c *Connection) Helo(name string) {
 	}
 }
 
-// Identify sets the identity in which messages of the connection are labelled.
+// Identify sets the names of this host that are used to label the messages of the
+// connection.
 func (c *Connection) Identify(i *label.Identity) { c.identity = i }
 
 func (c *Connection) self() *label.Identity {
@@ -109,7 +114,7 @@ func (c *Connection) self() *label.Identity {
 	return c.identity
 }
 
-// Close ends the background work for the connection.
+// Close stops the lookups that still run for the connection.
 func (c *Connection) Close() {
 	if c.verifier != nil {
 		c.verifier.Close()
@@ -122,22 +127,24 @@ type Message struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
 	Header   message.Header
-	// Whole is false where Header is only the beginning of a header that is too large.
+	// Whole is false if the header was too large, and Header holds only its beginning.
 	Whole bool
-	// Time is the time of receipt, as of which the message is judged; zero is now.
+	// Time is when the message was received. Signatures and dates are judged as of that
+	// time. If Time is zero, the current time is used.
 	Time time.Time
-	// Internal says that the message never came from outside.
+	// Internal says that the message did not come from outside: the host did not receive it
+	// from another host.
 	Internal bool
 }
 
-// Stored is a stored message that is not decided on yet. Finish or Close must be
-// called.
+// Stored is a stored message that has no decision yet. The caller must call Finish or
+// Close.
 type Stored struct {
 	Case
 	connection Connection
 }
 
-// Open starts a stored message and evaluates it as far as the end of its header.
+// Open starts the evaluation of a stored message, up to the end of its header.
 func (j *Judge) Open(ctx context.Context, m Message) *Stored {
 	verifier, over := j.Verifier, j.oversized(m)
 	switch {
@@ -166,7 +173,7 @@ func (j *Judge) Open(ctx context.Context, m Message) *Stored {
 	return s
 }
 
-// Close ends the background work for the message.
+// Close stops the lookups that still run for the message.
 func (s *Stored) Close() {
 	s.Case.Close()
 	s.connection.Close()
@@ -178,8 +185,8 @@ func (s *Stored) Finish(ctx context.Context) Decision {
 	return s.Case.Finish(ctx)
 }
 
-// oversized returns the limit at which package milter would have stopped the message,
-// "" if there is none.
+// oversized returns the limit at which package milter would have stopped reading the
+// message, or "" if the message is within all limits.
 func (j *Judge) oversized(m Message) string {
 	size := 0
 	for _, f := range m.Header {
@@ -198,7 +205,8 @@ func (j *Judge) oversized(m Message) string {
 	return ""
 }
 
-// Again returns j's own verdict on a message that another judge has decided on.
+// Again returns the verdict of j's own policy on a message that another judge has decided
+// on.
 func (j *Judge) Again(d *Decision) policy.Verdict {
 	switch {
 	case d.Skipped != "":

@@ -21,8 +21,7 @@ _dmarc.shop.example  TXT "v=DMARC1; p=quarantine"
 ! _dmarc.silent.bank.example * servfail
 `
 
-// annOptedOut says that of all recipients only ann does not agree that verdicts are
-// acted on.
+// annOptedOut is a directory of recipients in which only ann has opted out.
 type annOptedOut struct{}
 
 func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
@@ -34,23 +33,23 @@ func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
 
 func (annOptedOut) Lookup(context.Context, string, string) policy.Class { return policy.Out }
 
-// forged has two fields in our name, which are deleted, and one of another host, which
-// stays.
+// forged has two fields in our name, which must be deleted, and one field of another host,
+// which must stay.
 const forged = "Authentication-Results: mx.here.example; dmarc=pass\n" +
 	"Authentication-Results: other.example; dmarc=pass\nX-Sekimori-Verdict: pass\n"
 
-// row is a message with the settings that decide on it.
+// row is a message, the settings of the judge, and the decision that is expected.
 type row struct {
 	name   string
 	change func(*Judge)
-	client string // its address; "" is the address of a stranger
+	client string // IP address of the client; "" means 203.0.113.1, which no setting trusts
 	login  string
 	to     []string
-	header string // before From and Subject
-	from   string // "" is a@bank.example
-	want   string // verdict, what is applied, reason
-	edits  string // the kind and name of each edit; of our result field a part of its text
-	shadow string // the live and the candidate verdict
+	header string // fields that stand before From and Subject
+	from   string // value of From; "" means a@bank.example
+	want   string // Verdict.Action, Verdict.Applied and Verdict.Reason
+	edits  string // kind, name and index of each edit; for an inserted Authentication-Results field, a part of its value
+	shadow string // actions of the policy in effect and of the candidate
 }
 
 var (
@@ -125,8 +124,8 @@ func (r *row) message() Message {
 	}
 }
 
-// TestDecision checks the decision and the edits for each way in which a message can be
-// decided on.
+// TestDecision checks the decision and the edits for each reason that can lead to a
+// decision.
 func TestDecision(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
@@ -173,7 +172,8 @@ func (r *row) check(t *testing.T, d *Decision) {
 	if r.edits == "" {
 		wanted = nil
 	}
-	// The part of our result field is the last, and may hold commas.
+	// The part of our Authentication-Results field stands last in r.edits. It may contain
+	// ", ", so its pieces are joined again.
 	if n := len(d.Edits); len(wanted) > n && n > 0 {
 		wanted[n-1] = strings.Join(wanted[n-1:], ", ")
 		wanted = wanted[:n]
@@ -200,8 +200,8 @@ func (r *row) check(t *testing.T, d *Decision) {
 	}
 }
 
-// TestSplit checks that a message whose recipients are split takes only recipients with
-// the class of the first.
+// TestSplit checks that a message whose recipients are split by class takes only recipients
+// that have the class of the first recipient.
 func TestSplit(t *testing.T) {
 	r := row{change: func(j *Judge) { consent(j); j.Split = true }, want: "reject reject dmarc_reject"}
 	j := r.judge(t)
@@ -235,8 +235,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestSalvage checks that forged fields are deleted from a message that could not be
-// evaluated because of a bug.
+// TestSalvage checks the edits for a message that could not be evaluated because of a bug:
+// they delete the forged fields.
 func TestSalvage(t *testing.T) {
 	r := row{header: forged}
 	m := r.message()
