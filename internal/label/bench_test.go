@@ -15,7 +15,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// BenchmarkLabel makes and formats the field of a message with one signature.
+// BenchmarkLabel builds and formats the Authentication-Results field of a message with one
+// signature.
 func BenchmarkLabel(b *testing.B) {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: "mail.example.com"},
@@ -38,8 +39,8 @@ func BenchmarkLabel(b *testing.B) {
 	}
 }
 
-// BenchmarkLongLabel makes the field of a message with as many signatures as are
-// evaluated, all of which fail.
+// BenchmarkLongLabel builds the Authentication-Results field of a message with the largest
+// number of signatures that is evaluated. All of them fail.
 func BenchmarkLongLabel(b *testing.B) {
 	e := signedBy(strings.Repeat("fail ", 64))
 	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept}

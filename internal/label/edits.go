@@ -1,7 +1,7 @@
-// Package label makes the edits of a message that has been decided on: our own fields
-// are inserted, and fields that strangers wrote in our name are deleted. The package
-// is pure: it makes a list of edits from an Evaluation, a Verdict and a Header, and the
-// caller applies the list.
+// Package label makes the list of edits for a message on which a decision was made. The
+// edits insert our own header fields, and delete fields that others wrote in our name. The
+// package only makes the list, from an Evaluation, a Verdict and a Header. The caller
+// applies it.
 package label
 
 import (
@@ -11,16 +11,16 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Settings say how messages are labelled. The zero values of Style and MailFrom mean
-// StyleOwn and MailFromDomain.
+// Settings say which fields are written into a message, and how. The zero value of Style
+// means StyleOwn, and the zero value of MailFrom means MailFromDomain.
 type Settings struct {
 	Names
-	Style       Style        // how the dmarc result is spelled
-	MailFrom    ShowMailFrom // how much of the envelope sender is shown
-	ReceivedSPF bool         // whether Received-SPF is inserted
-	Verdict     bool         // whether VerdictField is inserted
-	// Subject, if not "", is put before the Subject of a message that fails and is
-	// delivered.
+	Style       Style        // how the dmarc result is written
+	MailFrom    ShowMailFrom // how much of the envelope sender our fields show
+	ReceivedSPF bool         // whether a Received-SPF field is inserted
+	Verdict     bool         // whether a field named VerdictField is inserted
+	// Subject is a text such as "[SPOOF?]". If it is not "", it is put before the Subject
+	// of a delivered message that getsStamp selects.
 	Subject string
 }
 
@@ -29,27 +29,26 @@ type Kind string
 
 // The kinds of edits.
 const (
-	Quarantine Kind = "quarantine"  // hold the message; Value is the reason
-	Change     Kind = "change"      // give the Index-th field called Name the value Value
+	Quarantine Kind = "quarantine"  // hold the message in the MTA's quarantine; Value is the reason
+	Change     Kind = "change"      // replace the value of the Index-th field called Name by Value
 	Delete     Kind = "delete"      // delete the Index-th field called Name
-	DeleteMany Kind = "delete_many" // delete those of the first Index fields called Name that are not Kept
-	Insert     Kind = "insert"      // put the field on top of all others
+	DeleteMany Kind = "delete_many" // of the first Index fields called Name, delete those that Kept does not list
+	Insert     Kind = "insert"      // insert the field above all other fields
 )
 
-// Edit is one change to a message. Edits are applied in the order of their list. An
-// index counts the fields of one name from 1, in the message as it came.
+// Edit is one change to a message. A list of edits is applied in its order.
 type Edit struct {
 	Kind  Kind   `json:"kind"`
 	Name  string `json:"name,omitempty"`
-	Index int    `json:"index,omitempty"` // among the fields of that name, from 1
+	Index int    `json:"index,omitempty"` // 1 is the first field called Name in the message as it came; see Kind
 	Value string `json:"value,omitempty"`
-	// Forged says of a deletion that a deleted field holds a result in our name.
+	// Forged says that this edit deletes a field that holds a result in our name.
 	Forged bool `json:"forged,omitempty"`
-	// Kept are the fields that DeleteMany does not delete.
+	// Kept lists the fields that DeleteMany does not delete.
 	Kept *Kept `json:"-"`
 }
 
-// Deleted returns how many fields DeleteMany deletes.
+// Deleted returns how many fields an edit of kind DeleteMany deletes.
 func (e *Edit) Deleted() int {
 	n := 0
 	for i := range e.Index {
@@ -60,22 +59,23 @@ func (e *Edit) Deleted() int {
 	return n
 }
 
-// usualEdits is enough for the edits of an ordinary message.
+// usualEdits is the first capacity of a list of edits. Most messages have fewer edits.
 const usualEdits = 4
 
-// Writer makes the edits of the messages of one connection, one message at a time.
-// The edits belong to the caller. The other memory is used again for the next message.
+// Writer makes the edits for the messages of one connection, one message after the other.
+// The returned list of edits belongs to the caller. The other memory of the Writer is used
+// again for the next message.
 type Writer struct {
-	edits []Edit // of the current message, nil between two calls
-	// The properties of all results share one slice, which saves one allocation for
-	// each result.
+	edits []Edit // edits for the current message; nil between two messages
+	// The results and properties of the field. All results take their properties from the
+	// one slice properties, which saves one allocation for each result.
 	results    []authres.Result
 	properties []authres.Property
-	text       []byte // the field being written
+	text       []byte // the value of the Authentication-Results field
 }
 
-// Edits returns the edits of a message that was evaluated. A message that is refused
-// or put off gets none.
+// Edits returns the edits of a message that was evaluated. There are none for a message
+// that is refused for good or for the moment (policy.Reject, policy.TempFail).
 func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.Evaluation, v *policy.Verdict) []Edit {
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:
@@ -103,14 +103,15 @@ func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.E
 	return l.take()
 }
 
-// Clean returns only the edits that delete fields which were forged in our name.
+// Clean returns only the edits that delete reserved fields (see reservedFields).
 func (l *Writer) Clean(id *Identity, h message.Header) []Edit {
 	l.removeForged(id.Ours, h)
 	return l.take()
 }
 
-// NotEvaluated returns the edits of a message of which only the outline of the header
-// is known: they delete forged fields, and the label says why there are no results.
+// NotEvaluated returns the edits of a message of which only the outline of the header was
+// kept. The edits delete reserved fields (see reservedFields) and insert an
+// Authentication-Results field that says why there are no results.
 func (l *Writer) NotEvaluated(id *Identity, o *Outline, why string) []Edit {
 	o.remove(l)
 	none := authres.Field{AuthServID: id.ID}
@@ -118,13 +119,13 @@ func (l *Writer) NotEvaluated(id *Identity, o *Outline, why string) []Edit {
 	return l.take()
 }
 
-// Text returns the value of the Authentication-Results field of a message, with id as
-// the authserv-id.
+// Text returns the value of the Authentication-Results field of a message. id is the
+// authserv-id.
 func Text(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) string {
 	return new(Writer).format(s, id, e, v)
 }
 
-// take returns the edits, which the Writer forgets.
+// take returns the edits and removes them from the Writer.
 func (l *Writer) take() []Edit {
 	edits := l.edits
 	l.edits = nil
@@ -135,17 +136,17 @@ func (l *Writer) insert(name, value string) {
 	l.edits = append(l.edits, Edit{Kind: Insert, Name: name, Value: value})
 }
 
-// format returns the value of the Authentication-Results field.
+// format returns the value of the Authentication-Results field. id is the authserv-id.
 func (l *Writer) format(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) string {
 	defer l.shrink()
 	l.field(s, id, e, v)
 	return string(l.text)
 }
 
-// shrink drops references to the sender's text, and frees the memory that a message
-// with many signatures took.
+// shrink removes the sender's text from the slices that are used again. It frees slices
+// that have grown for a message with many signatures.
 func (l *Writer) shrink() {
-	const kept, keptText = 4, 2 << 10 // signatures, octets
+	const kept, keptText = 4, 2 << 10 // number of signatures, octets of text
 	if cap(l.properties) > otherProperties+kept*signatureProperties || cap(l.text) > keptText {
 		l.results, l.properties, l.text = nil, nil, nil
 	}

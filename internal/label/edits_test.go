@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// written returns one line for each edit, with only the first word of the label.
+// written returns one line for each edit. Of a value it shows only the first word.
 func written(edits []Edit) string {
 	var lines []string
 	for _, e := range edits {
@@ -29,7 +29,7 @@ func written(edits []Edit) string {
 	return strings.Join(lines, "\n")
 }
 
-// forgeries are fields of strangers. Every second one is in our name.
+// forgeries are header fields of a message from outside, some in our name and some not.
 var forgeries = message.Header{
 	{Name: "Authentication-Results", Value: " other.example; spf=pass"},
 	{Name: "authentication-results", Value: " " + id + "; spf=pass"},
@@ -44,7 +44,8 @@ var forgeries = message.Header{
 }
 
 // TestEdits checks the edits and their order: deletions from the highest index down, then
-// insertions. Our results are inserted last, so that they are on top.
+// insertions. Our Authentication-Results field is inserted last, so that it is the first
+// field of the message.
 func TestEdits(t *testing.T) {
 	const (
 		deletions = "delete Authentication-Results 4 (forged)\n" + "delete X-Sekimori-Verdict 1\n" + "delete Received-SPF 3 (forged)\n" +
@@ -64,20 +65,20 @@ func TestEdits(t *testing.T) {
 	}{
 		{"nothing forged", Settings{}, nil, tag, ours},
 		{"forged", Settings{}, forgeries, tag, deletions + ours},
-		{"all that can be written", all, forgeries, tag,
+		{"every field that can be written", all, forgeries, tag,
 			"change Subject 1 [S] a\nchange Subject 2 [S] b\n" + deletions + "insert Received-SPF 0 unknown receiver=" + id +
 				";\ninsert X-Sekimori-Verdict 0 fail-none\n" + ours},
 		{"no Subject", all, nil, tag, "insert Received-SPF 0 unknown receiver=" + id + ";\ninsert Subject 0 [S]\ninsert X-Sekimori-Verdict 0 fail-none\n" + ours},
 		{"held", Settings{}, forgeries[:2], hold, "quarantine 0 dmarc_quarantine ID\ndelete Authentication-Results 2 (forged)\n" + ours},
 		{"refused", all, forgeries, policy.Verdict{Action: policy.Reject, Applied: policy.Reject, Enforced: true}, ""},
-		{"put off", all, forgeries, policy.Verdict{Action: policy.TempFail, Applied: policy.TempFail, Enforced: true}, ""},
+		{"refused for the moment", all, forgeries, policy.Verdict{Action: policy.TempFail, Applied: policy.TempFail, Enforced: true}, ""},
 		{"monitor mode stamps nothing", Settings{Subject: "[S]"}, nil, policy.Verdict{Action: policy.Tag, Applied: policy.Tag}, ours},
-		{"nor where somebody opted out", Settings{Subject: "[S]"}, nil,
+		{"no stamp where a recipient opted out", Settings{Subject: "[S]"}, nil,
 			policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true, Consent: policy.Consent{Out: 1}}, ours},
 	} {
 		tt.s.AuthServID = id
 		var w Writer
-		for range 2 { // the Writer uses its memory again
+		for range 2 { // the second call uses the Writer's memory again
 			if got := written(w.Edits(&tt.s, tt.s.Identity(""), tt.h, e, &tt.v)); got != tt.want {
 				t.Errorf("%s:\n%s\nwant\n%s", tt.name, got, tt.want)
 			}
@@ -93,8 +94,8 @@ func TestEdits(t *testing.T) {
 	}
 }
 
-// TestNotEvaluated checks the edits of an outline: one deletion for each name with fields
-// to delete, and the label that says why there are no results.
+// TestNotEvaluated checks the edits made from an outline. There is one deletion for each
+// field name with fields to delete, and a label that says why there are no results.
 func TestNotEvaluated(t *testing.T) {
 	who := (&Names{AuthServID: id}).Identity("")
 	var o Outline
@@ -115,7 +116,7 @@ func TestNotEvaluated(t *testing.T) {
 	}
 }
 
-// BenchmarkEdits makes the edits of an ordinary message, in which nothing is forged.
+// BenchmarkEdits makes the edits of an ordinary message without forged fields.
 func BenchmarkEdits(b *testing.B) {
 	who := (&Names{AuthServID: id}).Identity("")
 	h := message.Header{{Name: "Received", Value: " x"}, {Name: "From", Value: " a@b.example"}, {Name: "Subject", Value: " s"}}

@@ -9,19 +9,20 @@ import (
 	"sekimori/internal/message"
 )
 
-// reserved is a field name under which readers expect the results of this host. Fields
-// of that name that come from outside are deleted: all of them, or those in our name.
+// reserved is a field name under which mail clients and later filters expect results of
+// this host. If a message from outside has fields of that name, some or all of them are
+// deleted.
 type reserved struct {
 	name string
-	// read reports whether a field with that value is deleted, and whether it holds a
-	// result in our name. If read is nil, every field of that name is deleted, and none
-	// counts as forged.
+	// read says what happens to a field of that name with the given value: whether it is
+	// deleted (goes), and whether it holds a result in our name (forged). If read is nil,
+	// every field of that name is deleted, and forged is false.
 	read func(ours authres.IDs, value string) (goes, forged bool)
 }
 
-// reservedFields are the results of authentication (RFC 8601 §5, RFC 7208 §9.1), our
-// own verdict, and the fields that tell mail clients which logo a host has verified
-// (BIMI).
+// reservedFields lists the fields with authentication results (RFC 8601 §5, RFC 7208 §9.1),
+// our field with the verdict, and the fields that tell mail clients which logo a host has
+// verified (BIMI).
 var reservedFields = [...]reserved{
 	{authres.FieldName, readResults},
 	{authres.ReceivedSPFName, readReceivedSPF},
@@ -36,7 +37,8 @@ func readResults(ours authres.IDs, value string) (goes, forged bool) {
 	return claimed, claimed
 }
 
-// readReceivedSPF also deletes a field that names no receiver.
+// readReceivedSPF deletes a field whose receiver has one of our names, and a field that
+// names no receiver.
 func readReceivedSPF(ours authres.IDs, value string) (goes, forged bool) {
 	goes = ours.ClaimedSPF(value)
 	return goes, goes && ours.NamedInSPF(value)
@@ -49,7 +51,8 @@ func (r *reserved) judge(ours authres.IDs, value string) (goes, forged bool) {
 	return r.read(ours, value)
 }
 
-// reservedName returns the index of the name in reservedFields, or -1.
+// reservedName returns the index of the name in reservedFields, or -1 if the name is not
+// reserved.
 func reservedName(name string) int {
 	for i := range reservedFields {
 		if n := reservedFields[i].name; len(n) == len(name) && strings.EqualFold(n, name) {
@@ -59,7 +62,8 @@ func reservedName(name string) int {
 	return -1
 }
 
-// removeForged adds the deletions of reserved fields, the highest index first.
+// removeForged adds an edit for each reserved field that is deleted. The edit with the
+// highest index is the first, so that no deletion changes the index of a later one.
 func (l *Writer) removeForged(ours authres.IDs, h message.Header) {
 	var seen [len(reservedFields)]int
 	first := len(l.edits)
@@ -76,30 +80,31 @@ func (l *Writer) removeForged(ours authres.IDs, h message.Header) {
 	slices.Reverse(l.edits[first:])
 }
 
-// Outline is what is kept of the header of a message over a limit: how many fields of
-// each reserved name there are, and which of them are not deleted. The size of an
-// Outline does not depend on the message.
+// Outline is the part that is kept of a header that crossed a limit: how many fields of
+// each reserved name it has, and which of them stay. An Outline has a fixed size, however
+// large the message is.
 type Outline struct {
 	count  [len(reservedFields)]int
 	stays  [len(reservedFields)]Kept
-	forged [len(reservedFields)]bool // a field of that name holds a result in our name
+	forged [len(reservedFields)]bool // whether any field of that name holds a result in our name
 }
 
-// MaxOutlined is the number of fields of one name that are looked at one by one. All
-// fields after them are deleted. No genuine message has as many.
+// MaxOutlined is how many fields of one name an Outline distinguishes. Later fields of that
+// name are all deleted. A genuine message has far fewer.
 const MaxOutlined = 4096
 
-// Kept has a bit for each of the first MaxOutlined fields of a name. The bit is set if
-// the field stays.
+// Kept has one bit for each of the first MaxOutlined fields of a name. The bit is set if
+// the field is not deleted.
 type Kept [MaxOutlined / 64]uint64
 
-// Goes reports whether the field with that index, from 1, is deleted.
+// Goes reports whether the field with the given index is deleted. The first field has the
+// index 1.
 func (k *Kept) Goes(index int) bool {
 	i := index - 1
 	return i >= MaxOutlined || k[i/64]&(1<<(i%64)) == 0
 }
 
-// Add adds a field. start is the beginning of the field's value.
+// Add adds a header field to the outline. start is the beginning of the field's value.
 func (o *Outline) Add(id *Identity, name, start string) {
 	k := reservedName(name)
 	if k < 0 {
@@ -114,9 +119,10 @@ func (o *Outline) Add(id *Identity, name, start string) {
 	o.forged[k] = o.forged[k] || forged
 }
 
-// MaxForged is how many fields of a message over a limit are deleted at most. An MTA
-// searches the header from the beginning for each deletion. Postfix needs half a minute
-// of processor time for this number, and four times as long for twice the number.
+// MaxForged is the largest number of fields that are deleted from a message that crossed a
+// limit. For each deletion an MTA searches the header from its beginning, so the work grows
+// with the square of the number: Postfix needs half a minute of processor time for 10,000
+// deletions.
 const MaxForged = 10_000
 
 // TooMany reports whether more than MaxForged fields would have to be deleted.
@@ -128,7 +134,7 @@ func (o *Outline) TooMany() bool {
 	return n > MaxForged
 }
 
-// deletions returns how many fields of a name are deleted.
+// deletions returns how many fields with the name reservedFields[k].name are deleted.
 func (o *Outline) deletions(k int) int {
 	n := o.count[k]
 	for _, word := range o.stays[k] {
@@ -137,8 +143,8 @@ func (o *Outline) deletions(k int) int {
 	return n
 }
 
-// remove does for an Outline what removeForged does for a header. It makes one edit
-// for each name, because a stranger may have written many fields.
+// remove adds the edits that delete the reserved fields of an Outline. There may be very
+// many of these fields, so it adds one edit for each name and not one for each field.
 func (o *Outline) remove(l *Writer) {
 	for k, count := range o.count {
 		if o.deletions(k) > 0 {

@@ -25,9 +25,9 @@ bank.example              TXT "v=spf1 -all"
 _dmarc.bank.example       TXT "v=DMARC1; p=reject"
 `
 
-// FuzzLabel checks our fields for any session, envelope, header and options. A reader
-// that knows neither quotes nor comments must not see a result that is not there. Each
-// field must be one field.
+// FuzzLabel checks the fields that we write for any session, envelope, header and settings.
+// A naive reader, which knows neither quoted strings nor comments, must see exactly our
+// results. Each value must parse as one field.
 func FuzzLabel(f *testing.F) {
 	signature := func(tags string) string {
 		return "DKIM-Signature: v=1; a=rsa-sha256; d=attacker.example; s=s; h=from; bh=AAAA; b=AAAA=; " + tags + "\r\nFrom: a@bank.example\r\n\r\n"
@@ -70,7 +70,7 @@ func FuzzLabel(f *testing.F) {
 	})
 }
 
-// judge evaluates a message from the attacker's client.
+// judge evaluates a message that comes from the attacker's IP address.
 func judge(t *testing.T, verifier *msgauth.Verifier, helo, from, raw string, smtputf8 bool) *msgauth.Evaluation {
 	session := msgauth.Session{Client: netip.MustParseAddr("192.0.2.66"), HELO: helo, ClientName: helo}
 	envelope := msgauth.Envelope{MailFrom: from, SMTPUTF8: smtputf8, QueueID: helo, Recipients: []string{"<to@here.example>"}}
@@ -87,8 +87,8 @@ func judge(t *testing.T, verifier *msgauth.Verifier, helo, from, raw string, smt
 	return check.Finish(context.Background(), envelope)
 }
 
-// said returns what the field must say: the results of the evaluation, without the
-// signatures that were left out.
+// said returns the results that a reader must find in the field text. Those are the results
+// of the evaluation, without the signatures that are left out because the field is long.
 func said(t *testing.T, e *msgauth.Evaluation, style Style, text string) naive.Field {
 	want := naive.Field{Results: []naive.Result{{Method: "spf", Value: string(e.MailFrom.Result)}}}
 	utf8OK := internationalized(e)
@@ -99,7 +99,7 @@ func said(t *testing.T, e *msgauth.Evaluation, style Style, text string) naive.F
 		want.Results = append(want.Results, naive.Result{Method: "dkim", Value: "none"})
 	}
 	if shown := strings.Count(text, "\r\n dkim="); shown < len(e.DKIM) {
-		want.Results = want.Results[:1+shown] // none of these passes: the attacker has no key
+		want.Results = want.Results[:1+shown] // results that are left out must not be "pass"; the attacker has no key
 		for i := range e.DKIM {
 			if e.DKIM[i].Result == "pass" {
 				t.Error("a forged signature passes")
@@ -114,8 +114,8 @@ func said(t *testing.T, e *msgauth.Evaluation, style Style, text string) naive.F
 	return want
 }
 
-// checkReceived checks that each pair of Received-SPF is one pair, also for a reader that
-// cuts at semicolons.
+// checkReceived checks the name=value pairs of a Received-SPF field. A reader that splits
+// the field at every semicolon must see the same pairs.
 func checkReceived(t *testing.T, text string) {
 	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")
 	for i, pair := range strings.Split(strings.ReplaceAll(strings.TrimSpace(text), "\r\n", ""), ";") {

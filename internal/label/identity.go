@@ -14,24 +14,26 @@ import (
 // ShowMailFrom says how much of the envelope sender our fields show.
 type ShowMailFrom string
 
-// The parts of MAIL FROM that can be shown. MailFromAddress still shows the domain
-// alone where the local part is not plain (see isPlainLocal).
+// The values of ShowMailFrom. With MailFromAddress, our fields show only the domain if the
+// local part is not plain (see isPlainLocal).
 const (
 	MailFromDomain  ShowMailFrom = "domain"
 	MailFromAddress ShowMailFrom = "address"
 )
 
-// MailFroms lists both, the default first.
+// MailFroms lists every value of ShowMailFrom, the default first.
 var MailFroms = []ShowMailFrom{MailFromDomain, MailFromAddress}
 
-// Some readers cut our fields at semicolons or search them for "dmarc=pass". They must
-// find our results and nothing else. Of the text that a stranger chose, our fields
-// therefore hold only domain names, address literals and plain local parts. Any other
-// text is left out. It is never altered, because an altered name can be the name of
-// another domain.
+// Some programs split our fields at semicolons or search them for "dmarc=pass". They must
+// find our results and nothing else. Therefore only three kinds of text that come from the
+// sender are written into our fields: domain names, address literals and plain local parts.
+// Any other text of the sender is left out. A name that is not allowed is left out too and
+// not altered, because an altered name could be the name of another domain.
 
-// internationalized reports whether the fields of a message may hold UTF-8 (RFC 6531,
-// RFC 6532): the client declared SMTPUTF8, or an address cannot be written in ASCII.
+// internationalized reports whether our fields in the message may hold UTF-8 (RFC 6531, RFC
+// 6532). They may if the client declared SMTPUTF8, or if MAIL FROM, a recipient or a local
+// part in From holds UTF-8. MAIL FROM and recipients are tested as a whole, so a domain in
+// UTF-8 counts too, although such a domain could be written in ASCII.
 func internationalized(e *msgauth.Evaluation) bool {
 	if e.Envelope.SMTPUTF8 || beyondASCII(e.Envelope.MailFrom) {
 		return true
@@ -58,8 +60,9 @@ func beyondASCII(s string) bool {
 	return false
 }
 
-// domainText returns a domain name as our fields show it, in U-labels where UTF-8 is
-// allowed. It returns "" for a name with other characters than a-z, 0-9, "-" and "_".
+// domainText returns the text by which our fields show the domain name n. If utf8OK is
+// true, internationalized labels are shown as U-labels. The text is "" if n holds other
+// characters than a-z, 0-9, ".", "-" and "_".
 func domainText(n dns.Name, utf8OK bool) string {
 	for i := 0; i < len(n); i++ {
 		c := n[i]
@@ -73,8 +76,8 @@ func domainText(n dns.Name, utf8OK bool) string {
 	return string(n)
 }
 
-// senderText returns the envelope sender as our fields show it: its domain or address
-// literal, or with MailFromAddress the address.
+// senderText returns the text by which our fields show the envelope sender. That is its
+// domain or address literal, or with MailFromAddress the whole address.
 func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
 	if show != MailFromAddress && e.MailFrom.Domain != "" && !e.MailFrom.NullSender {
 		return domainText(e.MailFrom.Domain, utf8OK)
@@ -93,15 +96,15 @@ func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
 	return path.Local + "@" + domain
 }
 
-// heloText returns the HELO name as our fields show it, "" if it is neither a domain
-// name nor an address literal (RFC 5321 §4.1.3).
+// heloText returns the text by which our fields show the HELO name. It is "" if helo is
+// neither a domain name nor an address literal (RFC 5321 §4.1.3).
 func heloText(helo string, utf8OK bool) string {
 	if strings.HasPrefix(helo, "[") {
 		return literalText(helo)
 	}
 	n, err := dns.ParseName(helo)
 	if err != nil || allDigits(string(n[strings.LastIndexByte(string(n), '.')+1:])) {
-		return "" // also for an address without brackets
+		return "" // the last label is a number, as in an IPv4 address without brackets
 	}
 	return domainText(n, utf8OK)
 }
@@ -110,8 +113,8 @@ func allDigits(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 }
 
-// literalText returns an address literal in the usual spelling of the address, "" if
-// it holds no address.
+// literalText returns the address literal s with its address in the usual spelling. It
+// returns "" if s is not a valid literal.
 func literalText(s string) string {
 	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
 		return ""
@@ -128,8 +131,8 @@ func literalText(s string) string {
 	return "[" + prefix + addr.String() + "]"
 }
 
-// identityText returns the AUID of a signature (RFC 6376 §3.5, i=) as our fields show
-// it: the local part if it is plain, "@", and the domain.
+// identityText returns the text by which our fields show the AUID of a signature (RFC 6376
+// §3.5, i=). That is the local part if it is plain, "@", and the domain.
 func identityText(auid string, utf8OK bool) string {
 	at := strings.LastIndexByte(auid, '@')
 	if at < 0 {
@@ -140,17 +143,17 @@ func identityText(auid string, utf8OK bool) string {
 		local, auid = "", auid[at:]
 	}
 	if !utf8OK {
-		return auid // package dkim has checked the domain
+		return auid // package dkim has checked that the domain is ASCII
 	}
 	return local + "@" + domain.Unicode()
 }
 
-// maxLocal is the length of the longest local part in octets (RFC 5321 §4.5.3.1.1).
+// maxLocal is the length limit for a local part, in octets (RFC 5321 §4.5.3.1.1).
 const maxLocal = 64
 
-// isPlainLocal reports whether our fields may hold the local part: it must be a
-// dot-atom (RFC 5322 §3.2.3) without "=". Beyond ASCII it may have letters, marks and
-// digits.
+// isPlainLocal reports whether our fields may hold the local part s. It must be a dot-atom
+// (RFC 5322 §3.2.3) without "=". If utf8OK is true, it may also hold letters, marks and
+// digits beyond ASCII.
 func isPlainLocal(s string, utf8OK bool) bool {
 	if s == "" || len(s) > maxLocal || !utf8.ValidString(s) {
 		return false
@@ -172,7 +175,8 @@ func isPlainLocal(s string, utf8OK bool) bool {
 	return last != '.'
 }
 
-// isAtomChar reports whether c is in atext (RFC 5322 §3.2.3) and is not "=".
+// isAtomChar reports whether c is one of the characters that RFC 5322 §3.2.3 allows in an
+// atom, and is not "=".
 func isAtomChar(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-/?^_`{|}~", c) >= 0
 }

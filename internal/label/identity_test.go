@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/spf"
 )
 
-// checked returns the evaluation of a message with this MAIL FROM and HELO name.
+// checked returns the evaluation of a message with the given MAIL FROM and HELO name.
 func checked(mailFrom, helo string) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{HELO: helo},
@@ -28,7 +28,8 @@ func checked(mailFrom, helo string) *msgauth.Evaluation {
 	return e
 }
 
-// result returns the label's result of a method, unfolded.
+// resultOf returns the result of one method in the Authentication-Results field, on one
+// line.
 func resultOf(o Settings, e *msgauth.Evaluation, method string) string {
 	for _, part := range strings.Split(strings.ReplaceAll(Text(&o, id, e, policy.Verdict{}), "\r\n", ""), ";")[1:] {
 		if part = strings.TrimSpace(part); strings.HasPrefix(part, method+"=") {
@@ -38,7 +39,7 @@ func resultOf(o Settings, e *msgauth.Evaluation, method string) string {
 	return ""
 }
 
-// TestSender checks how our fields show MAIL FROM and HELO.
+// TestSender checks how our fields show MAIL FROM and the HELO name.
 func TestSender(t *testing.T) {
 	long := strings.Repeat("x", maxLocal)
 	for _, tt := range []struct{ why, mailFrom, helo, domain, address string }{
@@ -97,7 +98,7 @@ func TestSender(t *testing.T) {
 				if got := resultOf(Settings{MailFrom: show}, e, "spf"); got != strings.TrimSpace("spf=fail "+want) {
 					t.Errorf("%q: %q, want %q", show, got, want)
 				}
-				// Received-SPF shows the same.
+				// Received-SPF must show the sender and the HELO name in the same way.
 				received := strings.ReplaceAll(receivedSPF(show, id, e), "\r\n", "")
 				name, value, _ := strings.Cut(want, "=")
 				switch {
@@ -113,8 +114,8 @@ func TestSender(t *testing.T) {
 	}
 }
 
-// TestPlainLocal checks that a plain local part is a dot-atom of any letters, marks and
-// digits.
+// TestPlainLocal checks which local parts are plain: dot-atoms of ASCII characters and of
+// letters, marks and digits of any script.
 func TestPlainLocal(t *testing.T) {
 	const atext = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/?^_`{|}~"
 	for c := range 256 {
@@ -148,7 +149,7 @@ func TestLiteralText(t *testing.T) {
 	}
 }
 
-// TestReceivedSPF checks the whole field, and that its reason has only our own words.
+// TestReceivedSPF checks the whole field. Its reason must not hold any text of the sender.
 func TestReceivedSPF(t *testing.T) {
 	e := checked("<a@x.example>", "h.example")
 	e.MailFrom.Result, e.MailFrom.Reason, e.MailFrom.Problem = spf.PermError, spf.ReasonSyntax, `unknown mechanism "; x=pass"`
@@ -159,7 +160,7 @@ func TestReceivedSPF(t *testing.T) {
 	}
 }
 
-// TestIdentity checks header.i, in messages with SMTPUTF8 and without.
+// TestIdentity checks how header.i shows the AUID, in messages with and without SMTPUTF8.
 func TestIdentity(t *testing.T) {
 	for _, tt := range []struct{ auid, ascii, utf8 string }{
 		{"@x.example", "@x.example", "@x.example"},
@@ -191,7 +192,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestInternationalized checks which messages may have UTF-8 in their fields.
+// TestInternationalized checks in which messages our fields may hold UTF-8.
 func TestInternationalized(t *testing.T) {
 	for _, tt := range []struct {
 		why  string
@@ -221,7 +222,8 @@ func TestInternationalized(t *testing.T) {
 	}
 }
 
-// TestDomainText checks that only domain names are shown, whatever an evaluator accepts.
+// TestDomainText checks that a name with unusual characters is not shown, even if an
+// evaluator accepted the name.
 func TestDomainText(t *testing.T) {
 	for _, n := range []dns.Name{"x;y.example", "x=y", `x"`, "x y", "x(", "x\\", "例え.example", "x\x00"} {
 		for _, utf8OK := range []bool{false, true} {

@@ -14,9 +14,9 @@ import (
 	"sekimori/internal/trait"
 )
 
-// field makes the Authentication-Results field of a message, with id as the
-// authserv-id, and leaves its text in l.text. The next call overwrites the results.
-// Package authres bounds the field.
+// field builds the Authentication-Results field of a message and formats it into l.text. id
+// is the authserv-id. The next call overwrites the returned results. Package authres limits
+// the length of the field.
 func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.Verdict) authres.Field {
 	n := max(len(e.DKIM), 1)
 	l.results = slices.Grow(l.results[:0], otherResults+n)
@@ -38,8 +38,9 @@ func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.V
 	return f
 }
 
-// The most properties of one signature, and the most properties and results of
-// everything else together.
+// signatureProperties is the largest number of properties of one signature. otherProperties
+// and otherResults are the largest numbers of properties and of results for spf, dmarc, arc
+// and iprev together.
 const (
 	signatureProperties = 5
 	otherProperties     = 6
@@ -48,7 +49,7 @@ const (
 
 func (l *Writer) result(r authres.Result) { l.results = append(l.results, r) }
 
-// property adds a property to the last result, unless the value is "".
+// property adds a property to the last result. If value is "", it does nothing.
 func (l *Writer) property(ptype authres.PType, name, value string) {
 	if value == "" {
 		return
@@ -58,8 +59,8 @@ func (l *Writer) property(ptype authres.PType, name, value string) {
 	r.Properties = l.properties[end-len(r.Properties)-1 : end : end]
 }
 
-// spf writes the result for MAIL FROM, or for HELO where the return path is null
-// (RFC 7208 §2.4, RFC 8601 §2.7.2).
+// spf adds the result of SPF, with MAIL FROM as its property. If MAIL FROM is "<>", the
+// property is the HELO name (RFC 7208 §2.4, RFC 8601 §2.7.2).
 func (l *Writer) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 	r := authres.Result{Method: "spf", Value: string(e.MailFrom.Result)}
 	switch e.MailFrom.Result {
@@ -67,7 +68,7 @@ func (l *Writer) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 		r.Reason = string(e.MailFrom.Reason)
 	case spf.None:
 		switch e.MailFrom.Reason {
-		case spf.ReasonPrivateClient, spf.ReasonNoAddress: // reasons on our side, not in the sender's record
+		case spf.ReasonPrivateClient, spf.ReasonNoAddress: // the client's address was not usable for SPF; the record has no fault
 			r.Reason = string(e.MailFrom.Reason)
 		}
 	}
@@ -88,7 +89,7 @@ func (l *Writer) dkim(signatures []dkim.Signature, utf8OK bool) {
 	for i := range signatures {
 		all[i] = signatures[i].B
 	}
-	prefixes := authres.SignaturePrefixes(all) // RFC 6008 §4
+	prefixes := authres.SignaturePrefixes(all) // short beginnings of b= that differ (RFC 6008 §4)
 	for i := range signatures {
 		s := &signatures[i]
 		l.result(authres.Result{Method: "dkim", Value: string(s.Result), Reason: string(s.Reason), Comment: signatureComment(s)})
@@ -124,8 +125,9 @@ func join(a, b string) string {
 	return a + ", " + b
 }
 
-// dmarc writes the result of DMARC. policy.dmarc is the policy after options such as
-// t=y (RFC 9989 §9.1). The comment holds our verdict where it is more than to accept.
+// dmarc adds the result of DMARC. The property policy.dmarc is the policy that applies
+// after options such as t=y (RFC 9989 §9.1). The comment holds our verdict, unless the
+// message is simply accepted.
 func (l *Writer) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	if v.Action != policy.Accept || v.Override != nil || v.Would != "" || v.Rule != "" || len(v.Missing) > 0 {
@@ -162,7 +164,7 @@ func verdictComment(v policy.Verdict) string {
 	return s + missingComment(v.Missing) + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect)
 }
 
-// consentComment says which verdict each class of recipients would get, or that all
+// consentComment says which verdict the recipients of each class would get, or that all
 // recipients opted out.
 func consentComment(v policy.Verdict) string {
 	if v.Consent.Mixed() {
@@ -171,7 +173,7 @@ func consentComment(v policy.Verdict) string {
 	return fmt.Sprintf("opted out, would %s: %s", v.Would, v.Reason)
 }
 
-// missingComment lists the answers without which a message is not decided.
+// missingComment lists the answers that were missing when the message was decided on.
 func missingComment(missing []policy.Missing) string {
 	if len(missing) == 0 {
 		return ""
@@ -183,7 +185,7 @@ func missingComment(missing []policy.Missing) string {
 	return s
 }
 
-// signsComment lists the evidence for one side.
+// signsComment lists the signs of one kind. side names the kind, "spoofing" or "indirect".
 func signsComment(side string, signs []trait.Trait) string {
 	if len(signs) == 0 {
 		return ""
@@ -197,7 +199,7 @@ func signsComment(side string, signs []trait.Trait) string {
 
 func (l *Writer) arc(e *msgauth.Evaluation) {
 	if e.ARC.Status == arc.NotEvaluated {
-		return // neither "none" nor "fail" would be true
+		return // no result is written, because "none" and "fail" would both be untrue
 	}
 	l.result(authres.Result{Method: "arc", Value: string(e.ARC.Status)})
 	if e.ARC.Status != arc.Pass {
@@ -216,8 +218,7 @@ func (l *Writer) iprev(e *msgauth.Evaluation) {
 	}
 }
 
-// receivedSPF returns the Received-SPF field (RFC 7208 §9.1) for the identity that
-// was checked.
+// receivedSPF returns the value of the Received-SPF field (RFC 7208 §9.1).
 func receivedSPF(show ShowMailFrom, id string, e *msgauth.Evaluation) string {
 	c := e.MailFrom
 	utf8OK := internationalized(e)

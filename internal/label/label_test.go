@@ -12,11 +12,12 @@ import (
 	"sekimori/internal/trait"
 )
 
-// id is our authserv-id.
+// id is the authserv-id of our fields.
 const id = "mx.example.jp"
 
-// TestLabelIsUsedAgain checks that the Writer of a connection keeps nothing of an earlier
-// message, and no more memory than ordinary messages need.
+// TestLabelIsUsedAgain checks that one Writer gives each message the same text as a new
+// Writer. After each message it must hold no text of that message, and no more memory than
+// ordinary messages need.
 func TestLabelIsUsedAgain(t *testing.T) {
 	signed := func(n int, domain string) *msgauth.Evaluation {
 		e := &msgauth.Evaluation{}
@@ -45,8 +46,8 @@ func TestLabelIsUsedAgain(t *testing.T) {
 	}
 }
 
-// TestLabelNotes checks that notes about From stand in the comment of dmarc, after the
-// verdict if there is one.
+// TestLabelNotes checks that notes about the From field are written into the comment of the
+// dmarc result, after the verdict if there is one.
 func TestLabelNotes(t *testing.T) {
 	for _, tt := range []struct {
 		notes []author.Note
@@ -68,7 +69,8 @@ func TestLabelNotes(t *testing.T) {
 	}
 }
 
-// TestVerdictComment checks what the label says about rules and evidence.
+// TestVerdictComment checks what the comment of the dmarc result says about rules and about
+// signs of spoofing.
 func TestVerdictComment(t *testing.T) {
 	for _, tt := range []struct {
 		v    policy.Verdict

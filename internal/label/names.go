@@ -6,26 +6,27 @@ import (
 	"sekimori/internal/authres"
 )
 
-// Names are the names of this host.
+// Names holds the names of this host that the operator configured or the system tells.
 type Names struct {
-	// AuthServID is the authserv-id of our results. If it is "", the MTA's own name
-	// (its macro j) is used, or HostName where the MTA tells no name with a dot.
+	// AuthServID is the authserv-id that we write. If it is "", the MTA's own name (its
+	// macro j) is used. If that name has no dot, HostName is used instead.
 	AuthServID string
 	HostName   string
-	// Aliases are further names of this host. A result from outside is forged if it is
-	// in one of these names, in the MTA's name, or in the first label of any of them.
+	// Aliases are further names of this host. A result from outside is treated as forged if
+	// its authserv-id is AuthServID, HostName, an alias, the MTA's name, or the first label
+	// of any of these.
 	Aliases []string
 }
 
-// Identity holds the names of this host for the connections of one MTA: the name in
-// which results are written, and the names in which results from outside are forged.
+// Identity holds the names of this host for the connections of one MTA.
 type Identity struct {
-	MTA  string      // the MTA's macro j
-	ID   string      // the authserv-id of our results
-	Ours authres.IDs // a result from outside with such an authserv-id is forged
+	MTA  string      // the name that the MTA calls itself (its macro j)
+	ID   string      // the authserv-id that we write
+	Ours authres.IDs // a result from outside with one of these authserv-ids is treated as forged
 }
 
-// Identity returns the identity for the connections of an MTA that calls itself mta.
+// Identity returns the names of this host for the connections of the MTA that calls itself
+// mta.
 func (o *Names) Identity(mta string) *Identity {
 	i := &Identity{MTA: mta, ID: o.AuthServID}
 	if !hostname(mta) {
@@ -55,8 +56,8 @@ func (o *Names) Identity(mta string) *Identity {
 	return i
 }
 
-// hostname reports whether s, the MTA's macro j, is a host name. The name is written
-// into headers, and a macro that was never set may hold any text.
+// hostname reports whether s, the MTA's macro j, is a host name. The test is needed because
+// we write the name into header fields, and a macro that is not set may hold any text.
 func hostname(s string) bool {
 	const most = 255
 	if s == "" || len(s) > most || s[0] == '.' || strings.Contains(s, "..") {

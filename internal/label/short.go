@@ -11,9 +11,9 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// maxLabel is the length to which a long field is shortened, in octets with its name.
-// opendmarc does not read a field of more than about 990 octets, so a sender could
-// hide our results from opendmarc behind many signatures that fail.
+// maxLabel is the length to which fit tries to shorten a long field, in octets, including
+// the field name. opendmarc does not read a field that is longer than about 990 octets. A
+// sender could add many signatures that fail, and so hide our results from opendmarc.
 const maxLabel = 900
 
 // long formats the field into l.text and reports whether it is over maxLabel.
@@ -22,12 +22,13 @@ func (l *Writer) long(f *authres.Field) bool {
 	return len(authres.FieldName)+len(":")+len(l.text) > maxLabel
 }
 
-// fit shortens the results of signatures that DMARC did not use, until the field is
-// within maxLabel or nothing is left to shorten. Results of signatures that passed
-// stay, in a shorter form. The others are then left out, from the last one on, and
-// only counted.
+// fit shortens the field f, and stops as soon as the field is within maxLabel. The results
+// of signatures that DMARC used stay as they are. Of the other signatures, first the
+// results that did not pass get a shorter form, and then the results that passed. At last
+// results that did not pass are left out, beginning with the last signature, and the field
+// says how many they are.
 func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
-	const first = 1 // index of the first signature's result; the result of SPF has 0
+	const first = 1 // index of the first signature's result in f.Results; index 0 is SPF
 	unused := make([]bool, len(e.DKIM))
 	for i := range unused {
 		unused[i] = !decisive(&e.DKIM[i], &e.DMARC)
@@ -50,9 +51,9 @@ func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 			return
 		}
 	}
-	// How much shorter the field gets is estimated from its text, so that it need not
-	// be formatted for each signature that is left out. Only our results have a
-	// semicolon before them.
+	// The new length is first estimated from the text of each result, because formatting
+	// the field after each result that is left out would be slow. The split finds the
+	// results, because semicolons stand only before results.
 	parts := bytes.Split(l.text, []byte(";"))
 	over := len(authres.FieldName) + len(":") + len(l.text) - maxLabel
 	left := len(e.DKIM)
@@ -70,8 +71,8 @@ func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 	l.text = f.AppendFormat(l.text[:0])
 }
 
-// decisive reports whether DMARC used the signature: it is aligned, and it passed or
-// could have passed.
+// decisive reports whether DMARC used the signature s: its domain is aligned, and it passed
+// or would be needed after a temporary error.
 func decisive(s *dkim.Signature, d *dmarc.Evaluation) bool {
 	for i := range d.Alignments {
 		a := &d.Alignments[i]
@@ -82,7 +83,7 @@ func decisive(s *dkim.Signature, d *dmarc.Evaluation) bool {
 	return false
 }
 
-// keep drops all properties but those with these names.
+// keep removes all properties except those with the given names.
 func keep(r *authres.Result, names ...string) {
 	r.Properties = slices.DeleteFunc(r.Properties, func(p authres.Property) bool { return !slices.Contains(names, p.Name) })
 }

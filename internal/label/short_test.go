@@ -16,8 +16,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// signedBy returns a message with a signature for each word of results, such as "pass" or
-// "fail". A word in upper case is a signature of the author's domain.
+// signedBy returns an evaluation with one signature for each word of results, such as
+// "pass" or "fail". A word in upper case makes a signature of the author's domain.
 func signedBy(results string) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("2001:db8::1234:5678")},
@@ -48,7 +48,8 @@ func signedBy(results string) *msgauth.Evaluation {
 	return e
 }
 
-// TestLongLabel checks which results are shortened, in which order, and which stay whole.
+// TestLongLabel checks which results of a long field are shortened or left out, in which
+// order, and which results stay whole.
 func TestLongLabel(t *testing.T) {
 	const (
 		whole   = "dkim=%s (2048-bit rsa) header.d=%s header.i=@%s header.s=selector header.a=rsa-sha256 header.b=%s"
@@ -59,22 +60,22 @@ func TestLongLabel(t *testing.T) {
 	)
 	for _, tt := range []struct {
 		why, results string
-		// forms are the forms of the results that are left, in the order of results.
+		// forms has the expected form of each result that is left, in the order of results.
 		forms []string
-		more  int // how many results are left out
+		more  int // how many results must be left out
 		over  bool
 	}{
 		{"room for all", "fail fail fail", []string{failed, failed, failed}, 0, false},
 		{"what DMARC used stays whole", "fail fail fail fail fail PASS", []string{brief, brief, brief, brief, brief, whole}, 0, false},
-		{"also where it might have", "fail fail fail fail fail TEMPERROR", []string{brief, brief, brief, brief, brief, failed}, 0, false},
-		{"but not the author's that fail", "FAIL fail fail fail fail fail", []string{brief, brief, brief, brief, brief, brief}, 0, false},
-		{"nor those beside one of his that passed", "PASS FAIL FAIL FAIL FAIL FAIL", []string{whole, brief, brief, brief, brief, brief}, 0, false},
-		{"without reasons", strings.Repeat("fail ", 8) + "PASS", append(repeat(briefer, 8), whole), 0, false},
-		{"others that passed", strings.Repeat("pass ", 6) + "PASS", append(repeat(shorter, 6), whole), 0, false},
-		{"left out from the last one on", "fail " + strings.Repeat("fail ", 60) + "PASS", append(repeat(briefer, 9), whole), 52, false},
-		{"all of them fail", strings.Repeat("fail ", 64), repeat(briefer, 11), 53, false},
-		{"none that passed is left out", strings.Repeat("pass ", 20), repeat(shorter, 20), 0, true},
-		{"nor one that DMARC used", strings.Repeat("PASS ", 10) + "fail", repeat(whole, 10), 1, true},
+		{"undecided: stays whole", "fail fail fail fail fail TEMPERROR", []string{brief, brief, brief, brief, brief, failed}, 0, false},
+		{"a failed signature of the author is shortened", "FAIL fail fail fail fail fail", []string{brief, brief, brief, brief, brief, brief}, 0, false},
+		{"signatures of the author that fail beside one that passed", "PASS FAIL FAIL FAIL FAIL FAIL", []string{whole, brief, brief, brief, brief, brief}, 0, false},
+		{"the reasons are removed", strings.Repeat("fail ", 8) + "PASS", append(repeat(briefer, 8), whole), 0, false},
+		{"other signatures that passed are shortened too", strings.Repeat("pass ", 6) + "PASS", append(repeat(shorter, 6), whole), 0, false},
+		{"results are left out from the last one on", "fail " + strings.Repeat("fail ", 60) + "PASS", append(repeat(briefer, 9), whole), 52, false},
+		{"all signatures fail", strings.Repeat("fail ", 64), repeat(briefer, 11), 53, false},
+		{"a signature that passed is not left out", strings.Repeat("pass ", 20), repeat(shorter, 20), 0, true},
+		{"a signature that DMARC used is not left out", strings.Repeat("PASS ", 10) + "fail", repeat(whole, 10), 1, true},
 	} {
 		t.Run(tt.why, func(t *testing.T) {
 			e := signedBy(tt.results)
@@ -122,8 +123,9 @@ func TestLongLabel(t *testing.T) {
 	}
 }
 
-// TestLongLabelOfUsed checks that the field is formatted again after the last change, and
-// that a signature is not decisive because SPF of the same domain aligns.
+// TestLongLabelOfUsed checks two things. The field is formatted again after the last result
+// was left out. A signature does not count as used by DMARC because SPF of the same domain
+// is aligned.
 func TestLongLabelOfUsed(t *testing.T) {
 	e := signedBy("PASS fail " + strings.Repeat("PASS ", 9))
 	if got, want := Text(&Settings{}, id, e, policy.Verdict{}), new(Writer).field(&Settings{}, id, e, policy.Verdict{}).Format(); got != want ||

@@ -11,14 +11,14 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Style says how the dmarc result of Authentication-Results is spelled. Filters that
-// were made for another program search for that program's comment. The rest of the
-// field follows RFC 8601 and is the same in every style.
+// Style says how the dmarc result in Authentication-Results is written. Users' filters that
+// were made for another program search for the comment which that program writes. All other
+// parts of the field follow RFC 8601 and are the same in every style.
 type Style string
 
-// The styles. The styles of opendmarc (1.4.2) and rspamd (3.4) are those that the
-// programs in Debian 12 write. The style of authentication_milter is taken from
-// published messages; that program was not run.
+// The styles. StyleOpenDMARC and StyleRspamd write what opendmarc 1.4.2 and rspamd 3.4 of
+// Debian 12 write. StyleAuthMilt is taken from published messages; authentication_milter
+// itself was not run.
 const (
 	StyleOwn       Style = "sekimori"
 	StyleAuthMilt  Style = "authentication_milter" // dmarc=fail (p=reject,d=none) header.from=example.com
@@ -29,7 +29,8 @@ const (
 // Styles lists every style, the default first.
 var Styles = []Style{StyleOwn, StyleAuthMilt, StyleOpenDMARC, StyleRspamd}
 
-// dmarc returns the result in the style, without our own comment on the verdict.
+// dmarc returns the dmarc result in the style s. It does not contain our own comment on the
+// verdict.
 func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authres.Result {
 	r := authres.Result{Method: "dmarc", Value: string(e.DMARC.Result)}
 	published := string(e.DMARC.PolicyPublished)
@@ -49,7 +50,7 @@ func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authr
 	case s == StyleRspamd && e.DMARC.Result == dmarc.ResultFail:
 		r.Reason, r.EndComment = why(e), "policy="+published
 	case s == StyleRspamd && e.DMARC.Result == dmarc.ResultNone:
-		return r // here rspamd writes no header.from
+		return r // rspamd writes no header.from for the result none
 	case s == StyleRspamd:
 		r.EndComment = "policy=" + string(e.DMARC.Result)
 	}
@@ -59,7 +60,8 @@ func (s Style) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) authr
 	return r
 }
 
-// done returns what is done with a message that is delivered, as a DMARC disposition.
+// done returns our action on a message that is delivered, as a DMARC disposition:
+// "quarantine" or "none".
 func done(v policy.Verdict) string {
 	if v.Enforced && (v.Action == policy.Quarantine || v.Action == policy.Reject) {
 		return string(dmarc.PolicyQuarantine)
@@ -67,7 +69,7 @@ func done(v policy.Verdict) string {
 	return string(dmarc.PolicyNone)
 }
 
-// why returns the reason that rspamd writes for a fail.
+// why returns the reason that rspamd writes for the dmarc result fail.
 func why(e *msgauth.Evaluation) string {
 	say := func(name string, passes bool, by dmarc.Mechanism) string {
 		switch {

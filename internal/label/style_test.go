@@ -11,7 +11,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestStyles checks that each style is spelled as its program spells it.
+// TestStyles checks that each style writes the dmarc result as the program of that name
+// does.
 func TestStyles(t *testing.T) {
 	reject := policy.Verdict{Action: policy.Quarantine, Applied: policy.Quarantine, Enforced: true, Reason: policy.ReasonIndirect}
 	tagged := policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true}

@@ -7,12 +7,13 @@ import (
 	"sekimori/internal/message"
 )
 
-// maxSubject bounds a stamped subject, in octets. Postfix cuts fields at 60,000.
+// maxSubject is the length to which a Subject is cut before it is stamped, in octets.
+// Postfix cuts fields at 60,000 octets.
 const maxSubject = 50_000
 
-// stampSubject puts the stamp before every Subject of the message that does not have
-// it yet: of several, mail clients differ in which they show. It reports whether there
-// is a Subject.
+// stampSubject adds an edit for every Subject field that does not begin with the stamp. All
+// Subject fields are stamped, because mail clients differ in which one they show. found is
+// false if the message has no Subject.
 func (l *Writer) stampSubject(h message.Header, stamp string) (found bool) {
 	index := 0
 	for i := range h {
@@ -27,24 +28,26 @@ func (l *Writer) stampSubject(h message.Header, stamp string) (found bool) {
 	return index > 0
 }
 
-// encodeStamp returns the stamp as a Subject may hold it (RFC 2047).
+// encodeStamp returns the stamp in the form in which a Subject may hold it (RFC 2047).
 func encodeStamp(stamp string) string {
 	return mime.BEncoding.Encode("utf-8", strings.TrimSpace(stamp))
 }
 
-// withStamp returns the value with the stamp before it, and leaves the words and folds
-// as they are. Octets that no field may hold (NUL, a lone CR, blank lines) are removed,
-// because a sender could otherwise make the change fail and so avoid the stamp.
+// withStamp returns value with the stamp before it. The words and the line folding of value
+// stay as they are. Octets that a field cannot hold (NUL, a lone CR, blank lines) are
+// removed: with them a sender could otherwise make the MTA refuse the change, and so avoid
+// the stamp.
 func withStamp(value, stamp string) string {
 	value = strings.TrimLeft(foldable(value), " \t")
-	const maxLine = 900 // octets; a line has at most 998 (RFC 5322 §2.1.1)
+	const maxLine = 900 // octets; RFC 5322 §2.1.1 allows a line of 998
 	first, _, _ := strings.Cut(value, "\r\n")
 	separator := " "
 	switch mark := encodeStamp(stamp); {
 	case len(first) > maxLine && value != "":
 		separator = "\r\n "
 	case mark != strings.TrimSpace(stamp) && strings.HasPrefix(value, "=?"):
-		// White space between two encoded words is not shown, so the space is encoded too.
+		// Mail clients do not show white space between two encoded words, so the space
+		// after the stamp is encoded too.
 		stamp += " "
 		return " " + mime.BEncoding.Encode("utf-8", stamp) + separator + value
 	}
@@ -67,10 +70,10 @@ func foldable(value string) string {
 	return strings.NewReplacer("\r", " ", "\x00", " ", "\n", "\r\n").Replace(strings.Join(kept, "\n"))
 }
 
-// hasStamp reports whether the value begins with the stamp, as it is written or as it
-// is shown.
+// hasStamp reports whether the value begins with the stamp, either in the raw text or in
+// the decoded text that a mail client shows.
 func hasStamp(value, stamp string) bool {
-	const enough = 1000 // octets: a stamp has at most 40 characters
+	const enough = 1000 // octets, more than an encoded stamp of 40 characters needs
 	stamp = strings.TrimSpace(stamp)
 	value = strings.TrimSpace(strings.ReplaceAll(value[:min(len(value), enough)], "\r\n", ""))
 	if strings.HasPrefix(value, stamp) || strings.HasPrefix(value, encodeStamp(stamp)) {

@@ -42,8 +42,8 @@ func TestSubject(t *testing.T) {
 	}
 }
 
-// FuzzSubject checks that any subject, once stamped, is one field, begins with the stamp,
-// and is not stamped again.
+// FuzzSubject checks a stamped Subject for any original value: it is one field, it begins
+// with the stamp, and it is not stamped a second time.
 func FuzzSubject(f *testing.F) {
 	for _, s := range []string{" hello", "", "\r\n \r\n", " a\nb", "\x00\r\r", " =?utf-8?B?4?=", strings.Repeat("\r\n x", 100), " [SPOOF?]"} {
 		f.Add(s, "[SPOOF?]")

@@ -8,40 +8,41 @@ import (
 	"sekimori/internal/policy"
 )
 
-// VerdictField is the name of the field that holds one of the Words, for mail clients
-// and Sieve. Such a field from outside is always deleted, also where we write none.
+// VerdictField is the name of the field that holds one of Words, for mail clients and Sieve
+// scripts. Fields of that name from outside are deleted, even if we write no such field.
 const VerdictField = "X-Sekimori-Verdict"
 
-// The words of VerdictField. They do not change, because users' filters compare them.
+// The words that VerdictField can hold. "Fails" means the DMARC result fail; "its domain"
+// is the author's domain. The words must not change, because users' filters compare them.
 const (
-	WordPass            = "pass"               // DMARC pass
-	WordForwarder       = "pass-forwarder"     // fails, but a trusted forwarder vouches for the message
-	WordFailAccepted    = "fail-accepted"      // fails, but a rule of the operator is milder than its domain asks
-	WordFailRamp        = "fail-ramp"          // fails, and would be quarantined without the ramp
-	WordFailNone        = "fail-none"          // fails, and its domain asks for nothing (p=none, t=y)
-	WordFailQuarantine  = "fail-quarantine"    // fails, and is quarantined: held, or by this field
-	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused outside monitor mode
-	WordFailOptedOut    = "fail-opted-out"     // fails, and would be if no recipient had opted out
-	WordNoPolicy        = "no-policy"          // no DMARC record, and nothing passes
-	WordNoPolicyPass    = "no-policy-pass"     // no DMARC record; SPF or DKIM passes
-	WordNoPolicySPFFail = "no-policy-spf-fail" // no DMARC record, and SPF says fail
-	WordTempError       = "temperror"          // a needed answer is missing: the message is not decided, and has not passed
-	WordInvalidFrom     = "invalid-from"       // no single author can be named
-	WordQuarantine      = "local-quarantine"   // quarantined by the operator's policy, without a DMARC fail
+	WordPass            = "pass"               // the DMARC result is pass
+	WordForwarder       = "pass-forwarder"     // fails, but is accepted because a trusted forwarder's ARC seal says that it passed before
+	WordFailAccepted    = "fail-accepted"      // fails, but the operator's policy is milder than the policy of its domain
+	WordFailRamp        = "fail-ramp"          // fails, and would be quarantined if the ramp did not spare it
+	WordFailNone        = "fail-none"          // fails, but its domain asks for no action (p=none, t=y)
+	WordFailQuarantine  = "fail-quarantine"    // fails, and is quarantined: held by the MTA, or only marked by this field
+	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused if the mode were not monitor
+	WordFailOptedOut    = "fail-opted-out"     // fails, and would be quarantined or refused if no recipient had opted out
+	WordNoPolicy        = "no-policy"          // no DMARC record; neither SPF nor DKIM passes
+	WordNoPolicyPass    = "no-policy-pass"     // no DMARC record; SPF or a DKIM signature passes, for whatever domain
+	WordNoPolicySPFFail = "no-policy-spf-fail" // no DMARC record; the result of SPF is fail
+	WordTempError       = "temperror"          // a needed DNS answer is missing, so DMARC is neither pass nor fail
+	WordInvalidFrom     = "invalid-from"       // From is missing or invalid, or has authors of several domains
+	WordQuarantine      = "local-quarantine"   // does not fail DMARC, but the operator's policy quarantines it
 )
 
-// Words lists every word.
+// Words lists every word of VerdictField.
 var Words = []string{
 	WordPass, WordForwarder, WordFailAccepted, WordFailRamp, WordFailNone, WordFailQuarantine, WordFailMonitor, WordFailOptedOut,
 	WordNoPolicy, WordNoPolicyPass, WordNoPolicySPFFail, WordTempError, WordInvalidFrom, WordQuarantine,
 }
 
-// Word returns the word for a message that is delivered.
+// Word returns the word of VerdictField for a message that is delivered.
 func Word(e *msgauth.Evaluation, v policy.Verdict) string {
 	fails := e.DMARC.Result == dmarc.ResultFail && e.FromError == nil
 	severe := func(a policy.Action) bool {
-		// A message that fails, and is put off only because a rule is undecided, counts
-		// as a fail too.
+		// A message that fails and is deferred only because a rule could not be decided
+		// counts as severe too.
 		return a == policy.Quarantine || a == policy.Reject || a == policy.TempFail && v.Reason == policy.ReasonUndecided
 	}
 	harsh := severe(v.Action)
@@ -66,8 +67,8 @@ func Word(e *msgauth.Evaluation, v policy.Verdict) string {
 	return noPolicy(v)
 }
 
-// mildFail returns the word for a message that fails and on which no verdict would act
-// in any mode.
+// mildFail returns the word for a message that fails, and that is neither quarantined nor
+// refused in any mode.
 func mildFail(e *msgauth.Evaluation, v policy.Verdict) string {
 	switch {
 	case v.Reason == policy.ReasonForwarder:
@@ -90,13 +91,13 @@ func noPolicy(v policy.Verdict) string {
 	return WordNoPolicy
 }
 
-// stamped are the words with which a message gets the Subject stamp. A stamp acts on
-// the message, so there is none in monitor mode and where a recipient opted out.
+// stamped lists the words that get a message the Subject stamp. In monitor mode, or if a
+// recipient opted out, there is no stamp, because a stamp changes the message.
 var stamped = []string{WordFailNone, WordFailRamp, WordFailQuarantine, WordQuarantine, WordInvalidFrom}
 
-// getsStamp reports whether the Subject is stamped. A message that is not decided is
-// treated like a fail if a policy of its author is known. If none is known, it gets no
-// stamp: otherwise all mail would be stamped while DNS is down.
+// getsStamp reports whether the Subject is stamped. A message that is not decided because
+// an answer is missing is stamped if a policy of its author's domain is known. Without that
+// condition all mail would be stamped while DNS does not answer.
 func getsStamp(word string, e *msgauth.Evaluation, v policy.Verdict) bool {
 	policyKnown := e.DMARC.Enforcing != "" || e.DMARC.Disposition != ""
 	return slices.Contains(stamped, word) || word == WordTempError && v.Action == policy.Tag && policyKnown

@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// judged returns an evaluation with this DMARC result and disposition.
+// judged returns an evaluation with the given DMARC result and policy.
 func judged(result dmarc.Result, p dmarc.Policy) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
 		From:  author.From{AuthorDomain: "bank.example"},
@@ -17,8 +17,7 @@ func judged(result dmarc.Result, p dmarc.Policy) *msgauth.Evaluation {
 	}
 }
 
-// TestUndecidedStamp checks that a message that is not decided is stamped like one that
-// fails.
+// TestUndecidedStamp checks which messages that are not decided get the Subject stamp.
 func TestUndecidedStamp(t *testing.T) {
 	undecided := func(enforcing dmarc.Policy) *msgauth.Evaluation {
 		e := judged(dmarc.ResultTempError, "")
@@ -59,11 +58,11 @@ func TestWord(t *testing.T) {
 		want   string
 	}{
 		{"pass", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonAligned}, "pass"},
-		{"a trusted forwarder vouches", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonForwarder},
+		{"a trusted forwarder's seal is accepted", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonForwarder},
 			"pass-forwarder"},
 		{"a rule accepts", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: "override"}, "fail-accepted"},
 		{"a rule tags what should be refused", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: "override"}, "fail-accepted"},
-		{"left out by the ramp", fail(dmarc.PolicyQuarantine), policy.Verdict{Action: policy.Tag, Relaxed: true, Enforced: true, Reason: policy.ReasonRamp},
+		{"spared by the ramp", fail(dmarc.PolicyQuarantine), policy.Verdict{Action: policy.Tag, Relaxed: true, Enforced: true, Reason: policy.ReasonRamp},
 			"fail-ramp"},
 		{"a reject made a quarantine by the ramp", fail(dmarc.PolicyReject),
 			policy.Verdict{Action: policy.Quarantine, Relaxed: true, Enforced: true, Reason: policy.ReasonRamp}, "fail-quarantine"},
@@ -87,7 +86,7 @@ func TestWord(t *testing.T) {
 		{"no record, SPF passes", none, policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonPassNoPolicy}, "no-policy-pass"},
 		{"no record, SPF fail", none, policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonSPFFail}, "no-policy-spf-fail"},
 		{"no record, quarantined", none, policy.Verdict{Action: policy.Quarantine, Enforced: true, Reason: policy.ReasonNoPolicy}, "local-quarantine"},
-		{"no record, would be", none, policy.Verdict{Action: policy.Quarantine, Reason: policy.ReasonNoPolicy}, "no-policy"},
+		{"no record, quarantined outside monitor mode", none, policy.Verdict{Action: policy.Quarantine, Reason: policy.ReasonNoPolicy}, "no-policy"},
 		{"a pass that a rule quarantines", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Quarantine, Enforced: true},
 			"local-quarantine"},
 		{"no author", noAuthor, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
