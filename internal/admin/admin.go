@@ -1,6 +1,6 @@
-// Package admin serves the admin address of the daemon: metrics for Prometheus,
-// liveness and readiness for a supervisor, and the pages and answers about decisions.
-// No message waits for it.
+// Package admin is the HTTP server at the admin address of the daemon. It serves metrics
+// for Prometheus, /healthz and /readyz for a supervisor, and the pages and JSON answers
+// about decisions. The handling of messages does not depend on it.
 package admin
 
 import (
@@ -17,28 +17,29 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// The limits on HTTP clients of the admin address.
+// Limits for HTTP clients of the admin address.
 const (
 	readTimeout    = 10 * time.Second
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
-	maxScrapes     = 4 // scrapes at the same time
+	maxScrapes     = 4 // requests to /metrics at the same time
 	maxQueries     = 4 // requests to Options.Handlers at the same time
 )
 
-// Options say what the server shows and how it is protected.
+// Options are the options of a Server.
 type Options struct {
-	Listen string // host:port
-	// WebConfig is the path of an exporter-toolkit web configuration file
-	// (TLS, client certificates, basic authentication); "" serves plain HTTP.
+	Listen string // address to listen on, as host:port
+	// WebConfig is the path of an exporter-toolkit web configuration file (TLS, client
+	// certificates, basic authentication). If it is "", the server speaks plain HTTP.
 	WebConfig string
 	Gatherer  prometheus.Gatherer
-	// Ready returns nil while messages are accepted, otherwise the reason why not.
+	// Ready returns nil while the daemon accepts messages, otherwise the reason why it does
+	// not.
 	Ready  func() error
 	Logger *slog.Logger
-	// Handlers answer GET and HEAD at these paths, such as "/api/status". Only the
-	// operator may see their answers: see private.
+	// Handlers answer GET and HEAD requests at paths such as "/api/status". The answers
+	// contain private data; see the function private for how they are protected.
 	Handlers map[string]http.Handler
 }
 
@@ -51,7 +52,7 @@ type Server struct {
 	done     chan error
 }
 
-// New binds the address. Requests are served after Start.
+// New starts to listen at the address. Requests are answered after Start is called.
 func New(o Options) (*Server, error) {
 	if err := Check(o.WebConfig); err != nil {
 		return nil, err
@@ -76,7 +77,8 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Check reports what is wrong with a web configuration file; "" is no file.
+// Check returns an error if the web configuration file is invalid. "" stands for no file
+// and is valid.
 func Check(webConfig string) error {
 	if err := web.Validate(webConfig); err != nil {
 		return fmt.Errorf("admin: web configuration %s: %w", webConfig, err)
@@ -84,7 +86,7 @@ func Check(webConfig string) error {
 	return nil
 }
 
-// Addr returns the address that was bound.
+// Addr returns the address at which the server listens.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 func (s *Server) routes() http.Handler {
@@ -112,11 +114,11 @@ func text(w http.ResponseWriter, code int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	// If the client is gone, the error does not matter.
+	// An error means that the client has closed the connection, so it is ignored.
 	_, _ = fmt.Fprintln(w, line)
 }
 
-// Start serves requests in the background. Start and Stop must not run at the same
+// Start answers requests in the background. Start and Stop must not be called at the same
 // time.
 func (s *Server) Start() {
 	s.started = true
@@ -133,8 +135,8 @@ func (s *Server) Start() {
 	}()
 }
 
-// Stop waits for running requests until ctx ends, and closes the address. Stop may be
-// called without Start.
+// Stop waits until running requests have ended, at most until ctx ends, and closes the
+// address. Stop may be called without Start.
 func (s *Server) Stop(ctx context.Context) error {
 	if !s.started {
 		return s.listener.Close()

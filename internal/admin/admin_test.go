@@ -26,7 +26,7 @@ func start(t *testing.T, webConfig string, ready func() error) *Server {
 	return serve(t, Options{WebConfig: webConfig, Gatherer: reg, Ready: ready})
 }
 
-// serve runs a server on a free port until the test ends.
+// serve starts a server on a free port. The server stops when the test ends.
 func serve(t *testing.T, o Options) *Server {
 	t.Helper()
 	o.Listen, o.Logger = "127.0.0.1:0", slog.New(slog.DiscardHandler)
@@ -77,7 +77,7 @@ func TestRoutes(t *testing.T) {
 
 func TestBasicAuth(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.yaml")
-	// The hash of "secret" by bcrypt with cost 4.
+	// The bcrypt hash of the password "secret", with cost 4.
 	const hash = "$2a$04$YPYIqoSCp/uaJFs2jK2r/uBA3FOaKDdJXOZPUZ7Q2k91LeRTzWqMq"
 	if err := os.WriteFile(path, []byte("basic_auth_users: {prometheus: "+hash+"}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestBadUse(t *testing.T) {
 	}
 }
 
-// TestStopWithoutStart checks that Stop frees an address that was never served.
+// TestStopWithoutStart checks that Stop closes the address if Start was not called.
 func TestStopWithoutStart(t *testing.T) {
 	s, err := New(Options{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -13,38 +13,38 @@ import (
 	"time"
 )
 
-// The bounds on an answer of the daemon.
+// Limits for an answer of the daemon.
 const (
 	clientTimeout  = 30 * time.Second
 	maxAnswerBytes = 64 << 20 // octets of an answer
-	maxErrorBytes  = 1 << 10  // octets of an error message
+	maxErrorBytes  = 1 << 10  // octets that are shown of an error message
 )
 
-// ErrNoServer says that no program answers at the address.
+// ErrNoServer means that the request got no answer from the address.
 var ErrNoServer = errors.New("admin: no daemon answers")
 
 // Client sends requests to the admin address of a running daemon.
 type Client struct{ base *url.URL }
 
-// NewClient returns a Client for the admin address with this URL, such as
+// NewClient returns a Client for an admin address. base is a URL such as
 // http://127.0.0.1:8892 or, with a password, https://name:password@mx.example.
 func NewClient(base string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		// The error of url.Parse would show the password.
+		// The error of url.Parse is not shown, because it contains the password.
 		return nil, errors.New("admin: not an address; write a URL such as http://127.0.0.1:8892")
 	}
 	return &Client{base: u}, nil
 }
 
-// Local reports whether the address is a loopback address.
+// Local reports whether the host in the URL is a loopback address or "localhost".
 func (c *Client) Local() bool {
 	host := c.base.Hostname()
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// Get asks for path with these parameters and decodes the JSON answer into to.
+// Get requests path with the parameters query, and decodes the JSON answer into to.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, to any) error {
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
@@ -59,7 +59,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, to any)
 	if err != nil {
 		var failed *url.Error
 		if errors.As(err, &failed) {
-			err = failed.Err // the text of url.Error would repeat the URL
+			err = failed.Err // url.Error contains the URL, with the password
 		}
 		return fmt.Errorf("%w at %s: %w", ErrNoServer, u.Redacted(), err)
 	}
@@ -80,7 +80,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, to any)
 	return nil
 }
 
-// refusal returns the error for an answer other than 200.
+// refusal returns the error for an answer whose status is not 200.
 func refusal(u *url.URL, resp *http.Response) error {
 	hint := ""
 	switch resp.StatusCode {
@@ -89,6 +89,6 @@ func refusal(u *url.URL, resp *http.Response) error {
 	case http.StatusNotFound:
 		hint = "; it is not there: is admin.recent 0, or the daemon older than this program?"
 	}
-	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // a part of the text is enough
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // if reading fails, the text read so far is shown
 	return fmt.Errorf("admin: %s: %s %q%s", u.Redacted(), resp.Status, strings.TrimSpace(string(said)), hint)
 }

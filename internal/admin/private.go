@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// private protects a handler whose answers name senders and recipients. It bounds the
-// number of requests at a time, and forbids caches to keep an answer.
+// private protects a handler whose answers name senders and recipients. It limits the
+// number of requests at the same time, and forbids caches to keep an answer.
 //
-// It also keeps out web pages that the operator's browser shows. The answers have no
-// CORS fields, so a page of another origin cannot read them. But the owner of a page
-// can let the page's own name resolve to 127.0.0.1 (DNS rebinding). At a loopback
-// address the request must therefore name a loopback host. Over TLS the certificate
-// has the same effect.
+// It also protects the answers from web pages that are open in the operator's browser. A
+// page of another origin cannot read them, because the answers have no CORS fields. But the
+// owner of a page can change the DNS so that the page's own name resolves to 127.0.0.1 (DNS
+// rebinding). The page then has the same origin as the admin address. Therefore a request
+// to a loopback address must have a loopback host in its Host field. Over TLS this is not
+// needed, because the certificate does not match the page's name.
 func private(h http.Handler, busy chan struct{}) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
@@ -35,7 +36,7 @@ func private(h http.Handler, busy chan struct{}) http.Handler {
 	})
 }
 
-// isLoopback reports whether a host, with or without a port, is a loopback host.
+// isLoopback reports whether hostport, which may lack the port, names a loopback host.
 func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

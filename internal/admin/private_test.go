@@ -68,7 +68,8 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-// TestBoundQueries checks that the fifth request at a time is refused.
+// TestBoundQueries checks that a further request is refused while maxQueries requests are
+// running.
 func TestBoundQueries(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	addr := serveHandlers(t, map[string]http.Handler{"/api/slow": http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -79,7 +80,7 @@ func TestBoundQueries(t *testing.T) {
 	for range maxQueries {
 		wg.Go(func() {
 			if code, _ := web.Do(t, "GET", "http://"+addr+"/api/slow"); code != 200 {
-				t.Errorf("one of four: %d", code)
+				t.Errorf("one of the first requests: %d", code)
 			}
 		})
 	}
@@ -87,7 +88,7 @@ func TestBoundQueries(t *testing.T) {
 		<-entered
 	}
 	if code, _ := web.Do(t, "GET", "http://"+addr+"/api/slow"); code != 503 {
-		t.Errorf("the fifth: %d", code)
+		t.Errorf("the request over the limit: %d", code)
 	}
 	close(leave)
 	wg.Wait()

@@ -7,20 +7,21 @@ import (
 	"syscall"
 )
 
-// maxReserved is how many file descriptors are kept for clients of the admin address.
-// When MTAs have taken all others, an operator will want to look at the daemon.
+// maxReserved is how many file descriptors are reserved for clients of the admin address.
+// With them an operator can look at the daemon even if the connections of MTAs have taken
+// all other descriptors.
 const maxReserved = 4
 
-// reserveWait is how long, in milliseconds, Accept waits for a client before it tries
-// the ordinary accept again.
+// reserveWait is the longest time, in milliseconds, that awaited waits for a client.
 const reserveWait = 500
 
-// reserve is a listener that holds some file descriptors in reserve. On Linux accept
-// fails without a free descriptor even if no client connects. A descriptor is therefore
-// freed only when a client waits; otherwise the next MTA would take it.
+// reserve is a listener that holds some file descriptors in reserve and uses them to accept
+// clients if no other descriptor is free. On Linux, accept fails at once if no descriptor
+// is free, even if no client connects. Therefore reserve gives up a descriptor only when a
+// client is waiting. Otherwise a connection of an MTA would take it.
 type reserve struct {
 	*net.TCPListener
-	epoll int // reports that a client waits
+	epoll int // becomes readable when a client waits to be accepted
 
 	mu     sync.Mutex
 	spare  []int
@@ -59,7 +60,7 @@ func (r *reserve) Accept() (net.Conn, error) {
 				continue
 			}
 			if !r.free() {
-				return nil, err // http.Server waits a while
+				return nil, err // http.Server calls Accept again after a while
 			}
 			c, err = r.TCPListener.Accept()
 		}
@@ -70,8 +71,8 @@ func (r *reserve) Accept() (net.Conn, error) {
 	}
 }
 
-// awaited waits up to reserveWait. It reports true if a client waits or the listener is
-// closed.
+// awaited waits for a client, at most reserveWait. It returns true if a client is waiting
+// or the listener is closed.
 func (r *reserve) awaited() bool {
 	var events [1]syscall.EpollEvent
 	r.mu.Lock()
@@ -84,8 +85,8 @@ func (r *reserve) awaited() bool {
 	return n > 0 || err != nil && !errors.Is(err, syscall.EINTR)
 }
 
-// free closes one reserved descriptor, so that accept can use it. It reports false if
-// none is left.
+// free closes one reserved descriptor, so that accept can use its number. It returns false
+// if no reserved descriptor is left.
 func (r *reserve) free() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +98,8 @@ func (r *reserve) free() bool {
 	return true
 }
 
-// refill reserves descriptors until maxReserved is reached or none is free.
+// refill reserves descriptors until there are maxReserved of them, or no descriptor is
+// free.
 func (r *reserve) refill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +128,7 @@ func (r *reserve) Close() error {
 	return err
 }
 
-// lent is a connection that refills the reserve when it is closed.
+// lent is an accepted connection. When it is closed, the reserve takes back its descriptor.
 type lent struct {
 	net.Conn
 	r *reserve

@@ -1,5 +1,5 @@
-// Package readout reads metrics of this process back as values, so that a page
-// shows what the part that counts knows, whatever its series are called.
+// Package readout reads the values of Prometheus metrics of this process. With it a page
+// can show numbers that a package only exposes as metrics.
 package readout
 
 import (
@@ -7,7 +7,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Timing is a number of events and how long they took together.
+// Timing is a number of events, and the sum of their durations.
 type Timing struct {
 	Count   int64
 	Seconds float64
@@ -17,16 +17,16 @@ type Timing struct {
 func Value(m prometheus.Metric) float64 {
 	var d dto.Metric
 	if err := m.Write(&d); err != nil {
-		return 0 // counters and gauges never fail
+		return 0 // Write of a counter or gauge never fails
 	}
 	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
 }
 
-// Times returns what a histogram of durations in seconds has counted.
+// Times returns the number and the sum of the durations that a histogram has observed.
 func Times(h prometheus.Histogram) Timing {
 	var d dto.Metric
 	if err := h.Write(&d); err != nil {
-		return Timing{} // histograms never fail
+		return Timing{} // Write of a histogram never fails
 	}
 	return Timing{
 		Count:   int64(d.GetHistogram().GetSampleCount()), //nolint:gosec // a count of events

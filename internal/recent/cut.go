@@ -8,17 +8,17 @@ import (
 	"sekimori/internal/policy"
 )
 
-// The bounds on one value. A text that was cut ends with "...".
+// The limits for one value in a copy. A text that was cut ends with "...".
 const (
-	maxTextBytes = 4 << 10 // octets of a text; a DMARC or SPF record is shorter
-	maxElements  = 200     // elements of a list; SPF traces of honest domains are shorter
+	maxTextBytes = 4 << 10 // octets of a text; usual DMARC and SPF records are shorter
+	maxElements  = 200     // elements of a list; usual SPF traces are shorter
 )
 
-// cutter makes bounded copies of the types that a decision consists of. A copy has
-// everything that encoding/json would show. It shares no memory with the original, so
-// that a kept copy keeps nothing else in memory.
+// cutter copies the types that a decision consists of, and limits the size of each copy. A
+// copy has every field that encoding/json would show. It shares no memory with the
+// original, so the original can be freed while the copy is kept.
 type cutter struct {
-	fields map[reflect.Type][]int // the fields to copy of each struct, by index
+	fields map[reflect.Type][]int // for each struct type, the indexes of the fields to copy
 }
 
 func newCutter() *cutter {
@@ -32,8 +32,8 @@ func newCutter() *cutter {
 	return c
 }
 
-// learn stores the fields of t and of all structs below t. A struct without exported
-// fields, such as netip.Addr, is copied as one value.
+// learn fills c.fields for the type t and for all struct types that values of t can
+// contain. A struct without exported fields, such as netip.Addr, is copied as one value.
 func (c *cutter) learn(t reflect.Type) {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -52,19 +52,19 @@ func (c *cutter) learn(t reflect.Type) {
 	}
 }
 
-// begin starts the copy of one decision.
+// begin returns a new cut, which is used for one decision.
 func (c *cutter) begin() *cut { return &cut{cutter: c, limit: maxDecisionBytes} }
 
-// cut is the copy of one decision under way.
+// cut copies one decision and counts the memory that the copy takes.
 type cut struct {
 	*cutter
-	limit     int // octets that the copy may take
-	used      int // octets that it has taken so far, approximately
+	limit     int // octets that the copy may take in total
+	used      int // octets that the copy has taken so far, approximately
 	truncated bool
 }
 
-// verdict copies a verdict. The copy takes at most a quarter of maxDecisionBytes, so
-// that the rest is left for the facts.
+// verdict copies a verdict. The copy takes at most a quarter of maxDecisionBytes, which
+// leaves enough memory for the copy of the Evaluation.
 func (c *cut) verdict(v policy.Verdict) policy.Verdict {
 	id := c.text(v.ID)
 	c.limit = min(maxDecisionBytes, c.used+maxDecisionBytes/4)
@@ -74,7 +74,7 @@ func (c *cut) verdict(v policy.Verdict) policy.Verdict {
 	return out
 }
 
-// cutCopy returns the bounded copy of v.
+// cutCopy returns a copy of v that stays within the limits.
 func cutCopy[T any](c *cut, v T) T {
 	var out T
 	c.used += int(reflect.TypeFor[T]().Size())
@@ -82,7 +82,8 @@ func cutCopy[T any](c *cut, v T) T {
 	return out
 }
 
-// reserve takes n octets of the limit, and reports false if they are not left.
+// reserve adds n octets to used. If that would exceed the limit, reserve adds nothing and
+// returns false.
 func (c *cut) reserve(n int) bool {
 	if c.used+n > c.limit {
 		c.truncated = true
@@ -92,7 +93,7 @@ func (c *cut) reserve(n int) bool {
 	return true
 }
 
-// value copies src to dst. The memory of dst itself is already counted.
+// value copies src to dst. The caller has already counted the memory of dst itself.
 func (c *cut) value(dst, src reflect.Value) {
 	switch src.Kind() {
 	case reflect.String:
@@ -116,7 +117,7 @@ func (c *cut) value(dst, src reflect.Value) {
 			c.value(dst.Field(i), src.Field(i))
 		}
 	case reflect.Interface, reflect.Func, reflect.Chan:
-		// JSON shows none of these.
+		// No decision shows such a value as JSON, so it is not copied.
 	default:
 		dst.Set(src)
 	}
@@ -152,7 +153,8 @@ func (c *cut) list(dst, src reflect.Value) {
 	}
 }
 
-// table copies a map. The keys of all maps are words of ours, so they are not cut.
+// table copies a map. The keys are not cut, because they are words that this program
+// defines.
 func (c *cut) table(dst, src reflect.Value) {
 	if src.IsNil() {
 		return
@@ -160,7 +162,7 @@ func (c *cut) table(dst, src reflect.Value) {
 	dst.Set(reflect.MakeMapWithSize(src.Type(), src.Len()))
 	size := int(src.Type().Key().Size() + src.Type().Elem().Size())
 	for it := src.MapRange(); it.Next(); {
-		if !c.reserve(2 * size) { // about the memory of one element of a map
+		if !c.reserve(2 * size) { // approximately the memory of one map element
 			return
 		}
 		element := reflect.New(src.Type().Elem()).Elem()

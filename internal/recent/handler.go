@@ -12,34 +12,36 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on a request.
+// Limits for one request and its answer.
 const (
-	maxValueBytes = 512 // octets of a parameter; a domain name has 253
-	maxLimit      = 500 // decisions of one answer
+	maxValueBytes = 512 // octets of a parameter; a domain name has at most 253
+	maxLimit      = 500 // largest value of the parameter limit
 	defaultLimit  = 20
-	// maxAnswerBytes bounds the entries of one answer, in octets of memory, because an
-	// answer is encoded in one piece.
+	// maxAnswerBytes limits the entries of one answer, in octets of memory. The limit is
+	// needed because an answer is encoded as a whole before it is sent.
 	maxAnswerBytes = 4 << 20
 )
 
-// Answer is what Handler writes.
+// Answer is the JSON object that Handler writes.
 type Answer struct {
-	// Decisions are the decisions that match, the newest first.
+	// Decisions are the decisions that match the query, the newest first.
 	Decisions []*Entry `json:"decisions"`
-	// More says that more decisions match than the limit allows or one answer holds.
+	// More says that further decisions match but were left out, because of the parameter
+	// limit or because the answer was too large.
 	More bool `json:"more"`
 }
 
-// Handler answers GET with the decisions that match the parameters queue_id, id,
-// author, client and limit, as an Answer in JSON. A parameter that is unknown, given
-// twice or malformed is refused (400): an answer to a different question would mislead.
+// Handler answers a GET request with an Answer in JSON. The parameters queue_id, id,
+// author, client and limit select the decisions. A parameter that is unknown, given twice
+// or malformed is refused with status 400, because ignoring it would give the answer to a
+// different question.
 func (r *Ring) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		q, err := parseQuery(req.URL.RawQuery)
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
-			// If the client is gone, the error does not matter.
+			// An error means that the client has closed the connection, so it is ignored.
 			_ = json.NewEncoder(printable.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
 			return
 		}

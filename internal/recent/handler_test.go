@@ -27,7 +27,7 @@ func TestHandler(t *testing.T) {
 	for _, tt := range []struct {
 		query string
 		code  int
-		want  string // the queue ids that are found, or a part of the error
+		want  string // expected queue ids, or a part of the error text
 	}{
 		{"", 200, "Q2 Q1"},
 		{"limit=1", 200, "Q2 more"},
@@ -72,7 +72,8 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// TestAnswerIsBounded checks that many large decisions do not come in one answer.
+// TestAnswerIsBounded checks that an answer leaves out decisions when the answer would
+// become too large.
 func TestAnswerIsBounded(t *testing.T) {
 	r := New(Options{Entries: 500})
 	e := evaluation("Q", "bank.example", "192.0.2.1")

@@ -1,9 +1,11 @@
-// Package recent remembers the last decisions. A postmaster can ask the running daemon
-// about a message by its queue id, or by the ID that a bounced sender quotes.
+// Package recent keeps the last decisions in memory. A postmaster can ask the running
+// daemon for the decision on a message, by the queue id or by the explanation ID that a
+// sender quotes from a bounce.
 //
-// A decision is kept as a bounded copy. Without the copy, any text of a decision could
-// keep the whole header of the message in memory, and the sender chooses the size of
-// the header. A decision is encoded as JSON only when a client asks for it.
+// The package keeps a copy of each decision, and limits the size of the copy. The original
+// could not be kept, because its texts may be parts of the message's header, which would
+// then stay in memory as a whole. The sender chooses the size of the header. A copy is
+// encoded as JSON only when a client asks for it.
 package recent
 
 import (
@@ -19,64 +21,68 @@ import (
 )
 
 const (
-	// MaxEntries is the most a ring can be asked to hold.
+	// MaxEntries is the largest number of entries that a Ring can hold.
 	MaxEntries = 100_000
-	// maxBytes bounds the memory of a ring in octets, whatever its number of entries.
-	// Five thousand ordinary messages fit.
+	// maxBytes limits the memory of all entries of a Ring, in octets. About five thousand
+	// ordinary decisions fit.
 	maxBytes = 64 << 20
-	// maxDecisionBytes bounds one decision in octets. An ordinary decision has less than
-	// 8 KiB. A sender can make one a hundred times larger by signatures and traces.
+	// maxDecisionBytes limits the copy of one decision, in octets. An ordinary decision
+	// takes less than 8 KiB. By many signatures and long SPF records a sender could make a
+	// decision a hundred times larger.
 	maxDecisionBytes = 64 << 10
 )
 
-// Entry is what a Ring keeps of a judge.Decision. It has no edits, because an edit can
-// hold the Subject, which is content of the message.
+// Entry is the copy of a judge.Decision that a Ring keeps. It does not contain the edits,
+// because an edit can hold the Subject, which is content of the message.
 type Entry struct {
-	Time time.Time `json:"time"` // when it was decided
-	// QueueID is the MTA's name for the message.
+	Time time.Time `json:"time"` // when the decision was made
+	// QueueID is the MTA's queue id of the message.
 	QueueID string `json:"queue_id,omitempty"`
-	// ID is the explanation ID that the SMTP reply and the log quote; "" for
-	// a message that was not evaluated.
+	// ID is the explanation ID that the SMTP reply and the log quote. It is "" for a
+	// message that was not evaluated.
 	ID string `json:"id,omitempty"`
-	// Client is the SMTP client's address.
+	// Client is the IP address of the SMTP client.
 	Client netip.Addr `json:"client_ip,omitzero"`
-	// AuthorDomain is the domain in the From field, "" if there is none.
+	// AuthorDomain is the domain in the From field, or "" if there is none.
 	AuthorDomain dns.Name `json:"author_domain,omitempty"`
-	// Mode is the mode of the daemon when it decided.
+	// Mode is the mode of the daemon when the decision was made.
 	Mode policy.Mode `json:"mode"`
-	// Took is how long the end of the message took here.
+	// Took is the time from the end of the message to the decision. It is 0 for a message
+	// that was not evaluated.
 	Took    time.Duration  `json:"took_ns"`
 	Verdict policy.Verdict `json:"verdict"`
-	// Shadow is what the policy in effect and the candidate made of the facts,
-	// before recipients were asked for their consent; absent without a candidate.
+	// Shadow has the verdict of the policy in effect and the verdict of the candidate
+	// policy, before the consent of the recipients was considered. It is absent if there is
+	// no candidate.
 	Shadow *judge.Comparison `json:"shadow,omitempty"`
-	// Evaluation has every fact; absent for a message that was skipped or over a limit.
+	// Evaluation has the results of all checks. It is absent for a message that was skipped
+	// or over a limit.
 	Evaluation *msgauth.Evaluation `json:"evaluation,omitempty"`
-	// Session and Envelope are absent where there is an Evaluation, which has them too.
+	// Session and Envelope are absent if there is an Evaluation, which contains them.
 	Session  *msgauth.Session  `json:"session,omitempty"`
 	Envelope *msgauth.Envelope `json:"envelope,omitempty"`
-	// Truncated says that long values or lists were cut, to keep the entry small.
+	// Truncated says that long texts or lists were cut, to keep the entry small.
 	Truncated bool `json:"truncated,omitempty"`
 
-	weight int // octets of memory, approximately
+	weight int // approximate size in memory, in octets
 }
 
 // Options are the options of a Ring.
 type Options struct {
-	Entries int              // how many decisions are kept, at most MaxEntries
-	Now     func() time.Time // default time.Now
+	Entries int              // how many decisions are kept; at least 1, at most MaxEntries
+	Now     func() time.Time // nil means time.Now
 }
 
-// Ring holds the last decisions; new ones replace the oldest. It is a filter.Observer
-// and safe for concurrent use. The lock is held only to store a pointer or to copy
-// pointers, never while a decision is copied or encoded.
+// Ring keeps the last decisions. A new decision replaces the oldest. Ring is a
+// filter.Observer, and is safe for concurrent use. Decisions are copied and encoded without
+// the lock. The lock is held only while pointers to entries are stored or read.
 type Ring struct {
 	now func() time.Time
 	cut *cutter
 
 	mu    sync.Mutex
-	slots []*Entry // used as a circle
-	next  int      // the slot of the next entry
+	slots []*Entry // used as a circle: after the last slot comes the first
+	next  int      // index of the slot for the next entry
 	count int
 	bytes int
 }
@@ -126,8 +132,8 @@ func (r *Ring) add(e *Entry, c *cut) {
 	}
 }
 
-// forgetOldest removes the oldest entry. The caller holds the lock, and there must be
-// an entry.
+// forgetOldest removes the oldest entry. The caller must hold the lock, and the Ring must
+// not be empty.
 func (r *Ring) forgetOldest() {
 	i := (r.next - r.count + len(r.slots)) % len(r.slots)
 	r.bytes -= r.slots[i].weight
@@ -146,13 +152,13 @@ func (r *Ring) newestFirst() []*Entry {
 	return out
 }
 
-// Query says which decisions are wanted. A field that is not set matches all.
+// Query selects decisions. A field with its zero value selects all decisions.
 type Query struct {
 	QueueID string
-	ID      string // in upper or lower case
+	ID      string // the explanation ID, in upper or lower case
 	Author  dns.Name
 	Client  netip.Addr
-	Limit   int // how many at most; 0 is all
+	Limit   int // largest number of entries to return; 0 means all
 }
 
 func (q Query) matches(d *Entry) bool {
@@ -162,8 +168,8 @@ func (q Query) matches(d *Entry) bool {
 		(!q.Client.IsValid() || q.Client.Unmap() == d.Client.Unmap())
 }
 
-// Search returns the entries that match, the newest first, and whether there are more
-// than the limit. The entries are shared and must not be changed.
+// Search returns the entries that match q, the newest first. more is true if q.Limit left
+// out further entries. The caller must not change the entries, because they are shared.
 func (r *Ring) Search(q Query) (found []*Entry, more bool) {
 	for _, d := range r.newestFirst() {
 		if !q.matches(d) {

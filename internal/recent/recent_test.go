@@ -20,7 +20,8 @@ import (
 
 var epoch = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 
-// clock returns a clock that goes on by a second each time it is read.
+// clock returns a function for Options.Now. Each call of the function returns a time one
+// second later.
 func clock() func() time.Time {
 	var mu sync.Mutex
 	now := epoch
@@ -41,7 +42,7 @@ func evaluation(queueID, domain, client string) *msgauth.Evaluation {
 	}
 }
 
-// decided returns the decision on a message that was evaluated.
+// decided returns the decision with this evaluation and this verdict.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
@@ -74,11 +75,11 @@ func TestSearch(t *testing.T) {
 		{"by queue id", Query{QueueID: "Q2"}, "Q2", false},
 		{"a queue id is not a pattern", Query{QueueID: "q2"}, "", false},
 		{"by the quoted ID, as typed from a bounce", Query{ID: "ab12"}, "Q1", false},
-		{"what made room", Query{ID: "GONE"}, "", false},
+		{"an entry that was replaced", Query{ID: "GONE"}, "", false},
 		{"by author", Query{Author: "bank.example"}, "Q4 Q1", false},
 		{"by client", Query{Client: netip.MustParseAddr("::ffff:192.0.2.1")}, "Q1", false},
 		{"by client of another family", Query{Client: netip.MustParseAddr("2001:db8::1")}, "Q2", false},
-		{"by both", Query{Author: "bank.example", Client: netip.MustParseAddr("192.0.2.2")}, "Q4", false},
+		{"by author and client", Query{Author: "bank.example", Client: netip.MustParseAddr("192.0.2.2")}, "Q4", false},
 		{"a match beyond the limit", Query{Author: "bank.example", Limit: 1}, "Q4", true},
 	} {
 		if got, more := r.Search(tt.q); queueIDs(got) != tt.want || more != tt.more {
@@ -101,7 +102,7 @@ func TestSearch(t *testing.T) {
 
 var large = strings.Repeat("s", 1<<16)
 
-// fill sets everything below v to something large.
+// fill sets every string, list and map that can be reached from v to a large value.
 func fill(v reflect.Value, depth int) {
 	switch v.Kind() {
 	case reflect.String:
@@ -139,7 +140,8 @@ func fill(v reflect.Value, depth int) {
 	}
 }
 
-// octets returns the memory of everything below v, and calls text with each string.
+// octets returns the memory taken by everything that can be reached from v, in octets. It
+// calls text with each string.
 func octets(v reflect.Value, text func(string)) (n int) {
 	switch v.Kind() {
 	case reflect.String:
@@ -167,8 +169,9 @@ func octets(v reflect.Value, text func(string)) (n int) {
 	return n
 }
 
-// TestDecisionIsBounded checks that one decision stays under its bound, whatever a sender
-// makes large. It fills every field by reflection, so that new fields are tested too.
+// TestDecisionIsBounded checks that the copy of a decision stays within maxDecisionBytes if
+// every text and list of the decision is large. It fills the fields by reflection, so new
+// fields are tested too.
 func TestDecisionIsBounded(t *testing.T) {
 	var e msgauth.Evaluation
 	var v policy.Verdict
@@ -182,12 +185,12 @@ func TestDecisionIsBounded(t *testing.T) {
 			t.Errorf("a text of %d octets", len(s))
 		}
 	})
-	// The entry and its verdict share the text of the ID, which is counted twice here.
+	// The entry and its verdict share the text of the ID, but octets has counted it twice.
 	if size -= len(got[0].ID); size > maxDecisionBytes+1024 || !got[0].Truncated {
 		t.Errorf("%d octets, truncated %t", size, got[0].Truncated)
 	}
 	if got[0].Evaluation.Session.HELO == "" || got[0].Verdict.ID == "" {
-		t.Error("what comes first is gone")
+		t.Error("HELO or ID is missing, although the first texts must fit")
 	}
 	if _, err := json.Marshal(got[0]); err != nil {
 		t.Error(err)
@@ -223,7 +226,8 @@ func TestDecisionKeepsNothingAlive(t *testing.T) {
 	}
 }
 
-// TestRingIsBounded checks that a large decision replaces several ordinary ones.
+// TestRingIsBounded checks that a Ring stays within maxBytes: large decisions replace older
+// ones although slots are free.
 func TestRingIsBounded(t *testing.T) {
 	r := New(Options{Entries: MaxEntries + 1})
 	if len(r.slots) != MaxEntries {

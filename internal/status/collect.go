@@ -16,26 +16,27 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// Options say where the numbers come from. Each function may be called at any time. If
-// a function is nil, its numbers are zero.
+// Options say where Collect gets the numbers. Each function may be called at any time. If a
+// function is nil, its numbers are zero.
 type Options struct {
 	Version  string
-	Revision string // the commit that the program was built from
+	Revision string // the commit from which the program was built
 	Started  time.Time
 	// Running returns the mode and the configuration in effect.
 	Running func() (policy.Mode, Config)
 	// Limits returns the limits in effect.
 	Limits func() Limits
-	// Ready returns nil while messages are taken.
+	// Ready returns nil while the daemon accepts messages, otherwise the reason why it does
+	// not.
 	Ready      func() error
 	Messages   func() telemetry.Counts
 	DNS        func() resolver.Counts
-	LogDropped func() int       // how many records the log has lost
-	Blind      *blind.Watch     // nil is allowed
-	Now        func() time.Time // default time.Now
+	LogDropped func() int       // returns the number of records that the log has lost
+	Blind      *blind.Watch     // may be nil
+	Now        func() time.Time // nil means time.Now
 }
 
-// Collect asks every part for its numbers.
+// Collect reads the numbers of all parts of the daemon.
 func Collect(o Options) *Status {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -68,7 +69,7 @@ func Collect(o Options) *Status {
 	return s
 }
 
-// call returns what f returns, or the zero value if f is nil.
+// call returns f(), or the zero value of T if f is nil.
 func call[T any](f func() T) (zero T) {
 	if f == nil {
 		return zero
@@ -97,8 +98,8 @@ func dnsHealth(c resolver.Counts) DNS {
 	return d
 }
 
-// cannotSee lists what the daemon cannot see now, and counts the connections of MTAs by
-// the feature that the MTA does not offer.
+// cannotSee lists the kinds of blindness that hold now (see blind.Kind). It also returns,
+// for each feature, the number of MTA connections that did not offer the feature.
 func cannotSee(w *blind.Watch) (kinds []string, lacks map[string]int64) {
 	kinds, lacks = []string{}, map[string]int64{}
 	if w == nil {
@@ -116,7 +117,7 @@ func cannotSee(w *blind.Watch) (kinds []string, lacks map[string]int64) {
 	return kinds, lacks
 }
 
-// troubles lists the counts that should be zero and are not.
+// troubles lists the counters that are zero in a healthy daemon, and are not zero now.
 func troubles(m *telemetry.Counts, dropped int, w *blind.Watch) []Series {
 	out := []Series{}
 	for _, family := range []struct {
@@ -138,7 +139,7 @@ func troubles(m *telemetry.Counts, dropped int, w *blind.Watch) []Series {
 	return out
 }
 
-// rules lists every rule, also rules that never decided.
+// rules lists the hits of every rule, also of rules without a hit.
 func rules(hits map[string]int64) []Series {
 	out := []Series{}
 	for _, id := range slices.Sorted(maps.Keys(hits)) {

@@ -1,5 +1,5 @@
-// Package status shows on one page what the running daemon is doing. Each number comes
-// as a value from the part that counts it. The same part exposes it as a metric.
+// Package status collects numbers about the running daemon and shows them on one page. The
+// package that counts something also provides the number, and exposes it as a metric.
 package status
 
 import (
@@ -10,39 +10,41 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Status is the answer of /api/status and of "sekimori status --json". The counters
-// start with the daemon.
+// Status is the answer of /api/status and of "sekimori status --json". The counters begin
+// at zero when the daemon starts.
 type Status struct {
 	Version   string        `json:"version"`
-	Revision  string        `json:"revision,omitempty"` // the commit it was built from
+	Revision  string        `json:"revision,omitempty"` // the commit from which the daemon was built
 	GoVersion string        `json:"go_version"`
 	Started   time.Time     `json:"started"`
 	Uptime    time.Duration `json:"uptime_ns"`
-	// NotReady says why no messages are accepted, "" if they are.
+	// NotReady says why the daemon accepts no messages. It is "" if it accepts them.
 	NotReady string   `json:"not_ready,omitempty"`
 	Mode     string   `json:"mode"` // enforce or monitor
 	Config   Config   `json:"config"`
 	Sessions Sessions `json:"sessions"`
 	Limits   Limits   `json:"limits"`
-	// Messages counts messages by verdict; in monitor mode by the verdict that enforce
-	// mode would have applied.
+	// Messages counts messages by verdict. In monitor mode a message counts under the
+	// verdict that enforce mode would have applied.
 	Messages map[string]int64 `json:"messages"`
-	// Wait is how long MTAs waited at the end of a message.
+	// Wait is how long MTAs waited for the reply at the end of a message.
 	Wait Timing `json:"end_of_message"`
-	// Deviations counts deviations from published policies by RFC 9990 reason.
+	// Deviations counts messages that were treated differently than the author's DMARC
+	// policy asks, by the reason that an RFC 9990 report gives.
 	Deviations map[string]int64 `json:"dmarc_overrides"`
 	Results    Results          `json:"results"`
 	DNS        DNS              `json:"dns"`
-	// Trouble lists the counters that should be zero and are not.
+	// Trouble lists the counters that are zero in a healthy daemon, and are not zero now.
 	Trouble []Series `json:"trouble"`
-	// Blind lists what the daemon cannot see now (sekimori_blind).
+	// Blind lists what the daemon cannot see now, by the kinds of the metric
+	// sekimori_blind.
 	Blind []string `json:"blind"`
-	// MTALacks counts connections of MTAs by the feature that the MTA does not offer.
+	// MTALacks counts connections of MTAs that did not offer a feature, by the feature.
 	MTALacks map[string]int64 `json:"mta_lacks"`
-	// Rules says how often each rule of policy.overrides decided.
+	// Rules says for each rule of policy.overrides how many messages it decided.
 	Rules []Series `json:"rules"`
-	// Shadow counts messages by the verdicts of the policy in effect and of the
-	// candidate (shadow:).
+	// Shadow counts messages by pairs of verdicts: that of the policy in effect, and that
+	// of the candidate policy (the settings below shadow:).
 	Shadow []Series `json:"shadow"`
 }
 
@@ -50,19 +52,19 @@ type Status struct {
 type Config struct {
 	Hash   string    `json:"hash"`
 	Loaded time.Time `json:"loaded"` // when the configuration came into effect
-	// LastReloadOK is false if the last reload was refused, so that an older
-	// configuration stays in effect.
+	// LastReloadOK is false if the last reload was refused. The older configuration is then
+	// still in effect.
 	LastReloadOK bool `json:"last_reload_ok"`
 }
 
-// Sessions are the milter connections.
+// Sessions counts milter connections.
 type Sessions struct {
-	InFlight int64            `json:"in_flight"` // open now
-	Ended    map[string]int64 `json:"ended"`     // by how they ended
-	Rejected map[string]int64 `json:"rejected"`  // refused connections by reason
+	InFlight int64            `json:"in_flight"` // connections that are open now
+	Ended    map[string]int64 `json:"ended"`     // ended connections, by how they ended
+	Rejected map[string]int64 `json:"rejected"`  // refused connections, by reason
 }
 
-// Limits are the configured limits, so that a reader can compare the numbers with them.
+// Limits are the configured limits, which a reader can compare with the numbers.
 type Limits struct {
 	MaxSessions   int           `json:"max_sessions"`
 	HeaderFields  int           `json:"header_fields"` // of one message
@@ -74,23 +76,23 @@ type Limits struct {
 // Timing is a number of events and their mean duration.
 type Timing struct {
 	Count int64   `json:"count"`
-	Mean  float64 `json:"mean_seconds"` // 0 without events
+	Mean  float64 `json:"mean_seconds"` // 0 if there were no events
 }
 
-// Results counts the results of each mechanism by the RFC's word for a result. Messages
-// that were not evaluated do not count.
+// Results counts the results of each mechanism, by the word that its RFC uses for a result.
+// Only messages that were evaluated are counted.
 type Results struct {
 	SPFMailFrom map[string]int64 `json:"spf_mailfrom"`
 	SPFHELO     map[string]int64 `json:"spf_helo"`
-	DKIM        map[string]int64 `json:"dkim"` // signatures; "none" counts messages without one
+	DKIM        map[string]int64 `json:"dkim"` // signatures; "none" counts messages without a signature
 	DMARC       map[string]int64 `json:"dmarc"`
-	Published   map[string]int64 `json:"published"` // messages by their authors' DMARC policy
+	Published   map[string]int64 `json:"published"` // messages by the DMARC policy that the author's domain publishes
 	ARC         map[string]int64 `json:"arc"`
 	IPRev       map[string]int64 `json:"iprev"`
 }
 
-// Name returns the server's address. It returns the place where the address is missing,
-// because the daemon that was asked may be older than this program.
+// Name returns the server's address. If the address is empty, it returns the place. A
+// daemon that is older than this program does not tell addresses.
 func (s Server) Name() string {
 	if s.Address == "" {
 		return s.Place
@@ -98,43 +100,43 @@ func (s Server) Name() string {
 	return s.Address
 }
 
-// Server is one of the DNS servers.
+// Server is one of the DNS servers that the daemon asks.
 type Server struct {
-	Place   string  `json:"place"`   // its index in dns.servers, from 0
-	Address string  `json:"address"` // as in dns.servers
-	Up      bool    `json:"up"`      // false while the server is not asked
+	Place   string  `json:"place"`   // index in dns.servers, from 0
+	Address string  `json:"address"` // as it is configured in dns.servers
+	Up      bool    `json:"up"`      // false while no queries go to the server because it failed
 	RTT     float64 `json:"rtt_seconds"`
 }
 
-// DNS says how well the resolver works.
+// DNS has the numbers of the DNS resolver.
 type DNS struct {
 	Servers []Server         `json:"servers"`
-	Queries map[string]int64 `json:"queries"` // queries to servers by result
+	Queries map[string]int64 `json:"queries"` // queries to servers, by result
 	Time    Timing           `json:"query_time"`
-	// BudgetExceeded counts lookups by mechanism that were refused because the message
-	// had used its share.
+	// BudgetExceeded counts lookups that were refused because the message had used up its
+	// share of lookups, by mechanism.
 	BudgetExceeded map[string]int64 `json:"budget_exceeded"`
 	Cache          Cache            `json:"cache"`
 }
 
-// Cache has the numbers of the DNS cache.
+// Cache has the numbers of the resolver's cache.
 type Cache struct {
 	Hits      int64 `json:"hits"`
 	Misses    int64 `json:"misses"`
-	Stale     int64 `json:"stale"` // lookups answered with an expired entry
+	Stale     int64 `json:"stale"` // lookups that were answered with an expired entry
 	Evictions int64 `json:"evictions"`
 	Entries   int64 `json:"entries"`
 	Bytes     int64 `json:"bytes"`
 }
 
-// Series is the present value of one time series.
+// Series is the current value of one time series.
 type Series struct {
-	Name   string            `json:"name"` // without "sekimori_" and "_total"
+	Name   string            `json:"name"` // name of the metric without "sekimori_" and "_total"
 	Labels map[string]string `json:"labels,omitempty"`
 	Value  int64             `json:"value"`
 }
 
-// Handler answers with the Status in JSON.
+// Handler answers every request with the Status in JSON.
 func Handler(collect func() *Status) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -33,7 +33,7 @@ import (
 
 var started = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 
-// options returns the options of a daemon in which each number is set.
+// options returns options in which each number has a value of its own.
 func options() Options {
 	m := telemetry.New(prometheus.NewRegistry())
 	m.RulesLoaded([]policy.Rule{{ID: "forwarder-1"}})
@@ -83,7 +83,7 @@ func options() Options {
 	}
 }
 
-// TestCollect checks that the numbers of each part stand in their place.
+// TestCollect checks that each number appears in the right field of Status.
 func TestCollect(t *testing.T) {
 	s := Collect(options())
 	for _, tt := range []struct {

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Text writes the status for people.
+// Text writes the status as lines for a person to read.
 func (s *Status) Text(out io.Writer) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
@@ -69,14 +69,15 @@ func (s *Status) Text(out io.Writer) error {
 	return err
 }
 
-// differing lists the pairs of verdicts in which the candidate decided otherwise.
+// differing lists the pairs of different verdicts that occurred: the policy in effect
+// decided one way, and the candidate policy another way.
 func (s *Status) differing() []Series {
 	return slices.DeleteFunc(slices.Clone(s.Shadow), func(one Series) bool {
 		return one.Value == 0 || one.Labels["live"] == one.Labels["shadow"]
 	})
 }
 
-// String shows a series as "name label=value ...: count".
+// String returns the series in the form "name label=value ...: count".
 func (s Series) String() string {
 	text := printable.Value(s.Name)
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
@@ -85,7 +86,7 @@ func (s Series) String() string {
 	return text + ": " + strconv.FormatInt(s.Value, 10)
 }
 
-// words joins the list of what the daemon cannot see.
+// words returns what the daemon cannot see as one text.
 func words(list []string) string {
 	if len(list) == 0 {
 		return "nothing missing"
@@ -93,7 +94,7 @@ func words(list []string) string {
 	return printable.Value(strings.Join(list, ", "))
 }
 
-// counts lists the counters that are not zero, the largest first.
+// counts returns the counters that are not zero as one text, the largest first.
 func counts(m map[string]int64) string {
 	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(k string) bool { return m[k] == 0 })
 	slices.SortStableFunc(keys, func(a, b string) int { return int(max(-1, min(1, m[b]-m[a]))) })
