@@ -1,9 +1,10 @@
-// Package config reads the daemon's configuration and checks it. Package strict
-// reads the YAML, and says line and column of every mistake.
+// Package config reads the daemon's configuration and checks it. It uses
+// package strict to read the YAML and to report each mistake with its line and
+// column.
 //
-// Every key has a default; [Default] is the configuration of an empty file. A
-// test compares configs/reference.yaml, which documents each key, with these
-// types.
+// Every key has a default. [Default] returns the configuration that an empty
+// file gives. configs/reference.yaml documents each key, and a test compares it
+// with the types of this package.
 package config
 
 import (
@@ -22,14 +23,16 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Config is the whole configuration. Treat it as immutable once loaded.
+// Config is the whole configuration. It must not be changed after it was
+// loaded.
 type Config struct {
 	Listen []Listener `yaml:"listen"`
-	// AuthservID is the authserv-id of our results. "" means the MTA's own
-	// name, or the host's name if the MTA does not tell its own.
+	// AuthservID is the authserv-id in the results that we write. If it is "",
+	// the name that the MTA gives for itself is used, or the host's name if the
+	// MTA gives none.
 	AuthservID string `yaml:"authserv_id"`
-	// AuthservIDAlso lists other names of ours: results from outside in one of
-	// these names are forged.
+	// AuthservIDAlso lists further authserv-ids. Results from outside that use
+	// one of them are treated as forged.
 	AuthservIDAlso []string    `yaml:"authserv_id_also"`
 	Mode           policy.Mode `yaml:"mode"`
 	Trusted        Trusted     `yaml:"trusted"`
@@ -38,19 +41,19 @@ type Config struct {
 	DMARC          DMARC       `yaml:"dmarc"`
 	ARC            ARC         `yaml:"arc"`
 	Policy         Policy      `yaml:"policy"`
-	Shadow         string      `yaml:"shadow"` // a candidate configuration to compare with; "" is off
+	Shadow         string      `yaml:"shadow"` // path of a candidate configuration to compare with; "" for none
 	Report         Report      `yaml:"report"`
 	Admin          Admin       `yaml:"admin"`
 	Headers        Headers     `yaml:"headers"`
 	Log            Log         `yaml:"log"`
 	Limits         Limits      `yaml:"limits"`
-	DrainTimeout   Duration    `yaml:"drain_timeout"` // how long open sessions may take to finish at a stop
+	DrainTimeout   Duration    `yaml:"drain_timeout"` // how long open sessions may go on after SIGTERM
 }
 
-// Trusted says whose mail is not evaluated.
+// Trusted says which clients' mail is not evaluated.
 type Trusted struct {
 	Networks      []Network `yaml:"networks"`
-	Authenticated bool      `yaml:"authenticated"` // clients that used SMTP AUTH
+	Authenticated bool      `yaml:"authenticated"` // whether clients that used SMTP AUTH are trusted
 }
 
 // Contains reports whether addr lies in a trusted network.
@@ -68,8 +71,8 @@ func (t Trusted) Contains(addr netip.Addr) bool {
 type DKIM struct {
 	MaxSignatures int                   `yaml:"max_signatures"`
 	MinRSABits    int                   `yaml:"min_rsa_bits"`
-	BodyLength    dkim.BodyLengthPolicy `yaml:"body_length"` // for signatures with l=
-	ClockSkew     Duration              `yaml:"clock_skew"`  // for x= and t=
+	BodyLength    dkim.BodyLengthPolicy `yaml:"body_length"` // how signatures with l= are treated
+	ClockSkew     Duration              `yaml:"clock_skew"`  // tolerance when x= and t= are compared with our clock
 }
 
 // DMARC configures policy discovery.
@@ -78,17 +81,17 @@ type DMARC struct {
 	PSLFile              string       `yaml:"psl_file"`
 }
 
-// ARC names the domains whose seal, as the newest of a valid chain, counts as
-// evidence.
+// ARC lists the domains of trusted ARC sealers; see
+// policy.Config.TrustedSealers.
 type ARC struct {
 	TrustedSealers []Domain `yaml:"trusted_sealers"`
 }
 
-// Policy says what follows from the facts.
+// Policy configures the verdicts; see policy.Config.
 type Policy struct {
 	Reject           policy.RejectRule     `yaml:"reject"`
 	Quarantine       policy.QuarantineRule `yaml:"quarantine"`
-	None             policy.Action         `yaml:"none"` // p=none must not change the handling: tag only
+	None             policy.Action         `yaml:"none"` // only tag is allowed, because p=none must not change the handling
 	NoPolicy         policy.Action         `yaml:"no_policy"`
 	SPFFail          policy.Action         `yaml:"spf_fail"`
 	TempError        policy.Action         `yaml:"temperror"`
@@ -99,8 +102,8 @@ type Policy struct {
 	Recipients       Recipients            `yaml:"recipients"`
 }
 
-// Report configures DMARC reports. This version does not have them, so every
-// key must be empty.
+// Report is the section for DMARC reports. This version does not send reports,
+// so every key must be empty.
 type Report struct {
 	Store     string                   `yaml:"store"`
 	Aggregate map[string]strict.Unread `yaml:"aggregate"`
@@ -109,39 +112,41 @@ type Report struct {
 
 // Admin configures the HTTP listener for metrics and health.
 type Admin struct {
-	Listen    string `yaml:"listen"`     // HOST:PORT; "" is off
-	WebConfig string `yaml:"web_config"` // exporter-toolkit's file for TLS and passwords
-	Recent    int    `yaml:"recent"`     // decisions remembered; 0 is off
-	Pprof     bool   `yaml:"pprof"`      // serve profiles of the process
+	Listen    string `yaml:"listen"`     // HOST:PORT; "" for no listener
+	WebConfig string `yaml:"web_config"` // path of a file of exporter-toolkit with TLS and passwords
+	Recent    int    `yaml:"recent"`     // how many decisions are remembered
+	Pprof     bool   `yaml:"pprof"`      // whether profiles of the process are served
 }
 
 // Log configures the log.
 type Log struct {
 	Format string `yaml:"format"` // json or text
 	Level  string `yaml:"level"`  // debug, info, warn or error
-	// Privacy is PrivacyFull or PrivacyLocalParts.
+	// Privacy is PrivacyFull or PrivacyLocalParts. It also applies to the
+	// remembered decisions.
 	Privacy string `yaml:"privacy"`
 }
 
-// Limits bound how much memory and how many connections MTAs and their clients
-// can take.
+// Limits are the limits on the memory and the connections that MTAs and their
+// clients can use.
 type Limits struct {
 	MaxSessions  int      `yaml:"max_sessions"`
 	IdleTimeout  Duration `yaml:"idle_timeout"`
 	HeaderFields int      `yaml:"header_fields"` // of one message
 	HeaderBytes  Size     `yaml:"header_bytes"`  // of one message
 	Recipients   int      `yaml:"recipients"`    // of one message
-	Memory       Size     `yaml:"memory"`        // for all connections together; 0 means no limit
-	ShownWait    Duration `yaml:"shown_wait"`    // how long to wait for results that are only shown; 0 means not at all
+	Memory       Size     `yaml:"memory"`        // of all connections together; 0 for no limit
+	ShownWait    Duration `yaml:"shown_wait"`    // how long a message waits for results that are only shown in the label
 }
 
-// Values of Log.Privacy.
+// The values of Log.Privacy.
 const (
 	PrivacyFull       = "full"        // log addresses as they came
 	PrivacyLocalParts = "local-parts" // log addresses without their local parts
 )
 
-// Default returns the configuration of an empty file.
+// Default returns the configuration that an empty file gives: the default of
+// every key.
 func Default() *Config {
 	verdicts, signatures := policy.Default(), dkim.Options{}.WithDefaults()
 	return &Config{
@@ -185,13 +190,13 @@ func Default() *Config {
 	}
 }
 
-// Hash returns 16 hexadecimal digits that differ if two configurations do, for
-// the metric config_hash_info. Secrets are left out, because they could be
-// guessed from the hash.
+// Hash returns 16 hexadecimal digits for the metric config_hash_info. Two
+// configurations with different values have different hashes. Secrets do not
+// affect the hash, because they could be guessed from it.
 func (c *Config) Hash() string {
 	var b strings.Builder
 	if err := c.Print(&b); err != nil {
-		return "" // cannot happen: Print fails only if the writer does
+		return "" // cannot happen: Print only fails if the writer fails
 	}
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:8])

@@ -15,7 +15,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// full is an operator's file that has every key and changes all of them.
+// full is a configuration that sets every key to a value that is not the
+// default.
 const full = `
 listen:
   - inet:0.0.0.0:9000
@@ -134,7 +135,8 @@ func TestParseFull(t *testing.T) {
 	if want := fullConfig(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
 	}
-	// If a field above had its default, a key that is not read would go unnoticed.
+	// Every value must differ from its default. Otherwise the test would not
+	// notice a key that is not read.
 	checkAllChanged(t, reflect.ValueOf(*got), reflect.ValueOf(*Default()), "")
 }
 
@@ -171,7 +173,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Setting one key of a section leaves the others at their defaults.
+// TestPartialSection checks that the other keys of a section keep their
+// defaults if only one key is set.
 func TestPartialSection(t *testing.T) {
 	got, err := Parse("x", []byte("dns: {cache: {stale: 2h}}\ntrusted: {authenticated: false}\n"))
 	if err != nil {
@@ -185,7 +188,7 @@ func TestPartialSection(t *testing.T) {
 	}
 }
 
-// forgetPlaces removes from the rules where they were read.
+// forgetPlaces removes from the rules the information where they were read.
 func forgetPlaces(c *Config) {
 	for i := range c.Policy.Overrides {
 		c.Policy.Overrides[i].from, c.Policy.Overrides[i].path = nil, ""
@@ -205,7 +208,8 @@ func TestPrint(t *testing.T) {
 		if hash := got.Hash(); hash != c.Hash() || len(hash) != 16 {
 			t.Errorf("hash of what was printed is %s, want %s", hash, c.Hash())
 		}
-		// A missing list and an empty one are the same.
+		// Print writes a missing list as an empty one, so this difference is
+		// removed.
 		forgetPlaces(got)
 		if len(c.Policy.Overrides) == 0 {
 			got.Policy.Overrides, got.Policy.Ramp.Domains = nil, nil
@@ -320,7 +324,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Mode = policy.Monitor // so that a newcomer does not reject mail by accident
+	want.Mode = policy.Monitor // the example must not reject mail by accident
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the example differs from the defaults in more than the mode: %+v", c)
 	}

@@ -11,6 +11,6 @@ type Error = strict.Error
 // Change is a key with different values in two configurations.
 type Change = strict.Change
 
-// Diff lists the keys by which b differs from a, with the values as Print
-// writes them, secrets masked.
+// Diff lists the keys whose values differ between a and b. It gives the values
+// as Print writes them, with secrets masked.
 func Diff(a, b *Config) []Change { return strict.Diff(a.shown(), b.shown()) }

@@ -14,29 +14,31 @@ import (
 const (
 	dnsPort = 53
 	tlsPort = 853 // RFC 7858 §3.1
-	// maxServers bounds the list. Each server is a label value of the metrics,
-	// and a message does not wait until a ninth has been asked.
+	// maxServers is the largest number of servers. Each server adds time series
+	// to the metrics, and a message does not wait long enough to ask a ninth
+	// server.
 	maxServers = 8
-	// maxFailureTTL is the bound of RFC 9520 §3.2.
+	// maxFailureTTL is the longest time for which RFC 9520 §3.2 allows a cached
+	// failure.
 	maxFailureTTL = 5 * time.Minute
-	// maxMessageBudget is less than the milter's timeout for the end of a
-	// message.
+	// maxMessageBudget is a minute less than the milter's timeout for the end
+	// of a message.
 	maxMessageBudget = milter.DefaultEndOfMessageTimeout - time.Minute
 )
 
-// DNS configures look-ups.
+// DNS configures DNS lookups.
 type DNS struct {
-	Servers       []Server `yaml:"servers"`        // none means those of resolv.conf
+	Servers       []Server `yaml:"servers"`        // if empty, the servers in resolv.conf are used
 	Timeout       Duration `yaml:"timeout"`        // of one try at one server
-	Hedge         Hedge    `yaml:"hedge"`          // how long to wait before a second server is asked too
-	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit of servers on other hosts too
-	MessageBudget Duration `yaml:"message_budget"` // how long one message may wait in all
+	Hedge         Hedge    `yaml:"hedge"`          // after how long a second server is asked too
+	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit also of servers on other hosts that are asked without TLS
+	MessageBudget Duration `yaml:"message_budget"` // how long one message may wait for DNS in total
 	Cache         Cache    `yaml:"cache"`
 }
 
 // Cache configures the DNS cache.
 type Cache struct {
-	Size        Size     `yaml:"size"` // 0 means no cache
+	Size        Size     `yaml:"size"` // in memory; 0 for no cache
 	MaxTTL      Duration `yaml:"max_ttl"`
 	MinTTL      Duration `yaml:"min_ttl"`
 	NegativeTTL Duration `yaml:"negative_ttl"` // upper bound for NXDOMAIN and NODATA
@@ -60,12 +62,13 @@ func defaultDNS() DNS {
 }
 
 // Server is a DNS server, written ADDRESS or ADDRESS:PORT. A server that is
-// asked over TLS is written tls://ADDRESS[:PORT]#NAME. Its certificate must be
-// for NAME, or without a NAME for the address.
+// asked over TLS is written tls://ADDRESS[:PORT]#NAME, and its certificate must
+// be valid for NAME. In tls://ADDRESS[:PORT] without a name, the certificate
+// must be valid for the address.
 type Server struct {
 	netip.AddrPort
 	TLS  bool
-	Name string // only with TLS
+	Name string // the name in the certificate; "" without TLS, or if the certificate is for the address
 }
 
 const tlsScheme = "tls://"
@@ -116,7 +119,7 @@ func (s Server) String() string {
 	return out
 }
 
-// Hedge is a duration. 0 is written "off".
+// Hedge is a duration of more than 0, or 0, which is written "off".
 type Hedge Duration
 
 const off = "off"

@@ -26,7 +26,8 @@ func TestHedge(t *testing.T) {
 	}
 }
 
-// Mistakes in the dns section are reported with their place.
+// TestDNSProblems checks that mistakes in the dns section are reported with
+// line and column.
 func TestDNSProblems(t *testing.T) {
 	for _, c := range []struct{ reason, in, want string }{
 		{"one server is not enough to hedge", "dns:\n  servers: [192.0.2.1]\n  hedge: 50ms\n", "3:10: dns.hedge: needs a second server"},

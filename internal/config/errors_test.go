@@ -194,7 +194,8 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
-// Without a file there is no place, but every problem is listed.
+// TestValidate checks that Validate lists every problem, without line and
+// column, because the configuration does not come from a file.
 func TestValidate(t *testing.T) {
 	c := Default()
 	c.Mode, c.AuthservID, c.AuthservIDAlso, c.Log.Level = "", "a;b", []string{"mx.example.jp", ""}, "x"
@@ -271,8 +272,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A file that does not state its mode is refused, and the error says what to
-// write and where. A candidate need not state it.
+// TestModeMustBeStated checks that a file without a mode is refused, and that
+// the error says which line to add. A candidate configuration may leave the
+// mode out.
 func TestModeMustBeStated(t *testing.T) {
 	for _, tt := range []struct{ why, text, at string }{
 		{"empty", "", "1:1"},
@@ -296,8 +298,8 @@ func TestModeMustBeStated(t *testing.T) {
 	}
 }
 
-// The files that we ship state their mode in the last line, so a copy that was
-// cut off anywhere is refused.
+// TestCutOffExample checks that the configurations that we ship are refused if
+// they were cut off at any point. They have the mode in their last line.
 func TestCutOffExample(t *testing.T) {
 	pkg, err := os.ReadFile(filepath.Join("..", "..", "deploy", "packages", "sekimori.yaml"))
 	if err != nil {
@@ -316,8 +318,8 @@ func TestCutOffExample(t *testing.T) {
 	}
 }
 
-// The error for a key that is misplaced, mistyped or under an old name says
-// where the key belongs.
+// TestUnknownKeyHints checks the hint in the error for a key that is misplaced,
+// mistyped or has an old name.
 func TestUnknownKeyHints(t *testing.T) {
 	for in, want := range map[string]string{
 		"psl_file: /x\n":                    `unknown key "psl_file"; its place is dmarc.psl_file; `,

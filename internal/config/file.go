@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// errIrregular is the error for a pipe, a device or a directory.
+// errIrregular is the error for a pipe, device or directory.
 var errIrregular = errors.New("it is not a regular file")
 
-// Regular returns an error for a file that must not be opened: a named pipe
-// would keep a reload waiting for ever, and a device may never end. Files that
-// the shell passes below /dev (/dev/stdin, /dev/fd) may be opened. A missing
-// file is not an error here, because the attempt to open it gives a better one.
+// Regular returns an error if path is not a regular file. To open a named pipe
+// could block a reload forever, and a device may have no end. Paths below /dev
+// are allowed, because shells pass files as /dev/stdin and /dev/fd. A missing
+// file is not an error here, because the attempt to open it gives a better
+// error.
 func Regular(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !strings.HasPrefix(path, "/dev/") {
 		return &fs.PathError{Op: "read", Path: path, Err: errIrregular}
@@ -22,8 +23,8 @@ func Regular(path string) error {
 	return nil
 }
 
-// readFile reads at most limit+1 octets. The caller refuses a file that has
-// more than limit.
+// readFile reads at most limit+1 octets of the file. The caller must refuse a
+// result of more than limit octets.
 func readFile(path string, limit int64) ([]byte, error) {
 	if err := Regular(path); err != nil {
 		return nil, err

@@ -11,13 +11,14 @@ import (
 // Headers says how messages are labelled.
 type Headers struct {
 	ReceivedSPF bool               `yaml:"received_spf"`
-	MailFrom    label.ShowMailFrom `yaml:"mailfrom"` // how much of the envelope sender is shown
-	Verdict     bool               `yaml:"verdict"`  // write the field X-Sekimori-Verdict
-	Subject     string             `yaml:"subject"`  // put before the Subject of messages that fail and are delivered; "" is off
-	Style       label.Style        `yaml:"style"`    // how the dmarc result is written
+	MailFrom    label.ShowMailFrom `yaml:"mailfrom"` // how much of the envelope sender the label shows
+	Verdict     bool               `yaml:"verdict"`  // whether the field X-Sekimori-Verdict is added
+	Subject     string             `yaml:"subject"`  // text put before the Subject of messages that fail and are delivered
+	Style       label.Style        `yaml:"style"`    // in which program's form the dmarc result is written
 }
 
-// maxSubjectStamp is in characters. It leaves space for the subject itself.
+// maxSubjectStamp is the largest length of headers.subject, in characters. It
+// leaves space for the message's own subject in a mail client's list.
 const maxSubjectStamp = 40
 
 func (k *checker) headers(h Headers) {

@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// hostsFile tells a host its own full name without a question to DNS.
+// hostsFile is the file in which the full name of this host is looked up.
 const hostsFile = "/etc/hosts"
 
-// maxHostsFile is how much of hostsFile is read, in octets.
+// maxHostsFile is how many octets of hostsFile are read.
 const maxHostsFile = 1 << 20
 
-// HostName returns the full name of this host, or the short name if the full
-// one is not known, or "" if the host has no name. DNS is not asked, because it
-// may not answer yet at this time, and may answer differently later.
+// HostName returns the full name of this host. If the full name is not known,
+// it returns the short name, or "" if the host has no name. It does not ask
+// DNS, because DNS may not answer yet when the host starts, and may give
+// another name later.
 func HostName() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -29,9 +30,11 @@ func HostName() string {
 	return fullName(name, io.LimitReader(f, maxHostsFile))
 }
 
-// fullName finds the full name of the host called name as hosts(5) describes
-// it. In the first line that holds name, it takes the first name if that has a
-// dot, else the first name that begins with name and a dot.
+// fullName returns the full name of the host with the short name name. hosts is
+// a file as described in hosts(5). In the first line that lists name and a full
+// name, fullName takes the canonical name (the first of the line) if it has a
+// dot. Otherwise it takes the first alias that consists of name, a dot and
+// more.
 func fullName(name string, hosts io.Reader) string {
 	name = strings.TrimSuffix(name, ".")
 	if name == "" || strings.Contains(name, ".") {
@@ -59,8 +62,8 @@ func fullName(name string, hosts io.Reader) string {
 	return name
 }
 
-// ServID returns the authserv-id of results that are not written for an MTA,
-// such as those of explain.
+// ServID returns the authserv-id for results when there is no MTA that gives
+// its name, as in explain.
 func (c *Config) ServID() string {
 	if c.AuthservID != "" {
 		return c.AuthservID

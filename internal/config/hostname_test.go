@@ -28,8 +28,8 @@ func TestFullName(t *testing.T) {
 	}
 }
 
-// TestServID: the configured name is used; without one there is a name all the
-// same.
+// TestServID checks that ServID returns the configured name, or some valid name
+// if none is configured.
 func TestServID(t *testing.T) {
 	if got := (&Config{AuthservID: "mx.example.jp"}).ServID(); got != "mx.example.jp" {
 		t.Error(got)

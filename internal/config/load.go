@@ -6,13 +6,14 @@ import (
 )
 
 // Load reads the daemon's configuration file at path. The file must state its
-// mode: otherwise an empty file, or one that was cut off, would turn protection
-// off or on without a word. The error is an [*Error]. It wraps the cause if the
-// file cannot be read.
+// mode. Otherwise a file that is empty or was cut off would silently run with
+// the default mode. The error is an [*Error]. If the file cannot be read, it
+// wraps the cause.
 func Load(path string) (*Config, error) { return load(path, true) }
 
-// LoadCandidate reads a configuration that is only compared, such as that of
-// shadow. It need not state a mode.
+// LoadCandidate reads a candidate configuration, such as the file of the key
+// shadow. It need not state a mode, because its verdicts are only compared and
+// never enforced.
 func LoadCandidate(path string) (*Config, error) { return load(path, false) }
 
 func load(path string, running bool) (*Config, error) {
@@ -23,10 +24,10 @@ func load(path string, running bool) (*Config, error) {
 	return parseConfig(path, data, running)
 }
 
-// Parse reads a configuration; name is the file's, for errors. Keys that data
-// does not set keep their defaults, including mode. The files that the
-// configuration names are not read. The error is an [*Error] that lists every
-// problem.
+// Parse reads a configuration from data. name is the file name for errors. Keys
+// that data does not set have their defaults, including mode. Parse does not
+// read the files that the configuration names. The error is an [*Error] that
+// lists every problem.
 func Parse(name string, data []byte) (*Config, error) { return parseConfig(name, data, false) }
 
 func parseConfig(name string, data []byte, running bool) (*Config, error) {
@@ -48,6 +49,7 @@ func parseConfig(name string, data []byte, running bool) (*Config, error) {
 }
 
 // modeNotStated returns a problem if the document does not state a mode.
+// Otherwise it returns nil.
 func modeNotStated(doc *strict.Document) []Problem {
 	line, column, set := doc.Key("mode")
 	switch {
@@ -59,7 +61,7 @@ func modeNotStated(doc *strict.Document) []Problem {
 	return []Problem{{Path: "mode", Message: notStated, Line: line, Column: column}}
 }
 
-// notStated says what to write. In versions that did not ask for the key, the
-// default was enforce.
+// notStated is the error for a file without a mode. Older versions accepted
+// such a file and used the default, enforce.
 const notStated = `not stated; add the line "mode: monitor" (evaluate, label and count, refuse nothing) or "mode: enforce" ` +
 	`(act on verdicts, as a file without the line did before this version), or have "sekimori config set-mode" write it`

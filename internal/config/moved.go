@@ -1,7 +1,8 @@
 package config
 
-// moved maps paths that older versions or other filters have to the paths that
-// the keys have here. A change that renames or moves a key adds the old path.
+// moved maps key paths of older versions and of other filters to the present
+// paths. It is used for hints in errors. When a key is renamed or moved, its
+// old path must be added here.
 var moved = map[string]string{
 	"authservid":        "authserv_id",
 	"dns.nameservers":   "dns.servers",

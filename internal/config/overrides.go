@@ -17,18 +17,18 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Override is an item of policy.overrides: a rule, or the name of a file with
-// rules. If File is set, the other fields are not.
+// Override is an item of policy.overrides: a rule, or the path of a file with
+// rules. If File is set, the other fields are empty.
 type Override struct {
 	File    string `yaml:"file"`
 	ID      string `yaml:"id"`
 	Owner   string `yaml:"owner"`
 	Reason  string `yaml:"reason"`
-	Expires Date   `yaml:"expires"` // the last day, in UTC
+	Expires Date   `yaml:"expires"` // the last day on which the rule matches, in UTC
 	When    When   `yaml:"when"`
 	Then    Then   `yaml:"then"`
 
-	from *strict.Document // where the item was read; a field that is not a key stands last, see strict.Keys
+	from *strict.Document // the file in which the item stands (unexported fields must come last, see strict.Keys)
 	path string
 }
 
@@ -57,7 +57,8 @@ func (t *Then) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Pattern is a domain, or with a leading dot all names below a domain.
+// Pattern is a policy.Pattern: example.com, or .example.com for all names below
+// it.
 type Pattern policy.Pattern
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -86,7 +87,8 @@ func (d *Date) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (d Date) MarshalText() ([]byte, error) { return []byte(d.Format(time.DateOnly)), nil }
 
-// end returns the first moment after the day, the zero time for no day.
+// end returns the first moment after the day, or the zero time if no day is
+// set.
 func (d Date) end() time.Time {
 	if d.IsZero() {
 		return time.Time{}
@@ -133,7 +135,8 @@ func (w When) MarshalYAML() (any, error) {
 	return out, nil
 }
 
-// rule returns the rule of an item that was checked.
+// rule converts an item that was checked, and that is not a file, to a
+// policy.Rule.
 func (o *Override) rule() policy.Rule {
 	r := policy.Rule{ID: o.ID, Expires: o.Expires.end(), Owner: o.Owner, Reason: o.Reason}
 	for _, n := range o.When.Client {
@@ -157,16 +160,17 @@ func patterns(list []Pattern) []policy.Pattern {
 	return out
 }
 
-// maxRules bounds policy.overrides together with its files. Every message is
-// compared with each rule, and each rule is a series of the metrics.
+// maxRules is the largest number of rules in policy.overrides and its files
+// together. Every message is compared with each rule, and each rule adds a time
+// series to the metrics.
 const maxRules = 1000
 
-// ruleID matches ids that can stand unchanged in a label, a metric and a
-// comment.
+// ruleID matches the allowed ids of rules. They can be written without quoting
+// or escaping into a label, a metric and a comment.
 var ruleID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// overrides checks the items of policy.overrides, but not the rules in the
-// files that they name.
+// overrides checks the rules in policy.overrides. The rules in the files named
+// there are checked by Config.Rules.
 func (k *checker) overrides(c *Config) {
 	seen := map[string]bool{}
 	for i := range c.Policy.Overrides {
@@ -194,7 +198,7 @@ func (k *checker) override(c *Config, path string, o *Override) {
 	k.conditions(path+".when", o.When)
 	k.outcome(path+".then", o.Then)
 	if len(k.list) > before {
-		return // any other problem would only follow from these
+		return // CheckRule needs valid words, and further problems would only be consequences of these
 	}
 	if err := c.verdicts(nil).CheckRule(o.rule()); err != nil {
 		switch err.Key {
@@ -211,8 +215,8 @@ func (k *checker) override(c *Config, path string, o *Override) {
 	}
 }
 
-// covers reports whether all of a network is trusted. Mail from there is never
-// evaluated.
+// covers reports whether the whole network n is trusted, so that no mail from
+// it is evaluated.
 func (t Trusted) covers(n Network) bool {
 	return slices.ContainsFunc(t.Networks, func(trusted Network) bool {
 		return trusted.Bits() <= n.Bits() && trusted.Contains(n.Addr())
@@ -237,7 +241,7 @@ func (k *checker) conditions(path string, w When) {
 	words(k, path+".traits", w.Traits, trait.All())
 }
 
-// empty reports whether a list is given and has no item.
+// empty reports whether a list was given (is not nil) but has no items.
 func empty[T any](list []T) bool { return list != nil && len(list) == 0 }
 
 func (k *checker) outcome(path string, t Then) {
@@ -253,17 +257,18 @@ func (k *checker) outcome(path string, t Then) {
 	}
 }
 
-// RuleSet has the rules of policy.overrides and of the files named there, in
-// order.
+// RuleSet has all rules, in order: the rules of policy.overrides and of the
+// files named there.
 type RuleSet struct {
-	// Policy is the configured policy, with these rules.
+	// Policy is the configured policy including the rules.
 	Policy policy.Config
 	items  []Override
 }
 
-// Rules returns the rules of policy.overrides and the policy that they are part
-// of. load reads the files among the overrides, as [LoadRules] does. The error
-// is an [*Error], or several joined, one for each file that has problems.
+// Rules reads the files named in policy.overrides with load (normally
+// [LoadRules]), checks all rules, and returns them with the configured policy.
+// The error is an [*Error], or several joined [*Error] values, one for each
+// file that has problems.
 func (c *Config) Rules(load func(path string) ([]Override, error)) (*RuleSet, error) {
 	set := &RuleSet{}
 	var rules []policy.Rule
@@ -319,9 +324,10 @@ func (c *Config) verdicts(rules []policy.Rule) policy.Config {
 	return out
 }
 
-// Warnings names useless rules: those that have expired by now, and those of
-// which an earlier rule takes every message. It returns nil if there are none.
-// Useless rules do not keep the daemon from starting.
+// Warnings lists rules that have no effect: rules that have expired at the time
+// now, and rules that never decide because an earlier rule matches the same
+// messages. It returns nil if there are no such rules. The daemon starts in
+// spite of them.
 func (s *RuleSet) Warnings(now time.Time) error {
 	rules := s.Policy.Rules
 	var found complaints
@@ -343,7 +349,7 @@ func (s *RuleSet) Warnings(now time.Time) error {
 	return found.err()
 }
 
-// place returns where a rule stands, " (FILE:LINE)", or "" if it does not come
+// place returns " (FILE:LINE)" for the rule, or "" if the rule does not come
 // from a file.
 func (o *Override) place() string {
 	if o.from == nil {
@@ -352,8 +358,8 @@ func (o *Override) place() string {
 	return fmt.Sprintf(" (%s:%d)", o.from.Name(), o.from.Line(o.path))
 }
 
-// complaints gathers problems in several files, in the order in which they are
-// found.
+// complaints collects problems in several files. It keeps the files in the
+// order in which their first problems were found.
 type complaints struct {
 	order []*strict.Document
 	list  map[*strict.Document][]Problem
@@ -372,7 +378,8 @@ func (c *complaints) add(from *strict.Document, problems []Problem) {
 	c.list[from] = append(c.list[from], problems...)
 }
 
-// err returns the problems with their places, as an [*Error] for each file.
+// err returns the problems, with line and column, as one [*Error] for each
+// file.
 func (c *complaints) err() error {
 	var all []error
 	for _, from := range c.order {

@@ -18,12 +18,14 @@ import (
 	"sekimori/internal/trait"
 )
 
-// overrides returns the text of a configuration with these rules.
+// overrides returns the text of a configuration with the given items of
+// policy.overrides.
 func overrides(items ...string) string {
 	return "policy:\n  overrides:\n    - " + strings.Join(items, "\n    - ") + "\n"
 }
 
-// TestBadRules: mistakes in a rule are reported with their place.
+// TestBadRules checks that mistakes in a rule are reported with line and
+// column.
 func TestBadRules(t *testing.T) {
 	const when = "when: {client: [192.0.2.0/24]}"
 	for _, c := range []struct{ reason, item, want string }{
@@ -85,7 +87,8 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// TestRules: the rules of a file take the place of the item that names it.
+// TestRules checks that the rules of a file are inserted in the place of the
+// item that names the file.
 func TestRules(t *testing.T) {
 	file := write(t, "rules.yaml",
 		"- {id: b, when: {dkim: [.lists.example]}, then: {policy: quarantine}}\n- id: c\n  expires: 2027-06-30\n  when:\n    author: [b.example]\n  then: reject\n")
@@ -115,7 +118,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestRuleFiles: problems in a file of rules have its name and the place there.
+// TestRuleFiles checks that problems in a file of rules are reported with the
+// name of this file, and the line and column in it.
 func TestRuleFiles(t *testing.T) {
 	const good = "{id: a, when: {client: [192.0.2.1]}, then: accept}"
 	for _, tt := range []struct{ why, file, want string }{
@@ -145,7 +149,8 @@ func TestRuleFiles(t *testing.T) {
 	}
 }
 
-// TestProblemsOfSeveralFiles are all named.
+// TestProblemsOfSeveralFiles checks that the error has the problems of all
+// files of rules.
 func TestProblemsOfSeveralFiles(t *testing.T) {
 	const bad = "- {id: %, when: {author: [b.example]}, then: accept}\n"
 	one, two := write(t, "one.yaml", strings.Replace(bad, "%", "a", 1)), write(t, "two.yaml", strings.Replace(bad, "%", "b", 1))
@@ -194,8 +199,8 @@ func TestTooManyRules(t *testing.T) {
 	}
 }
 
-// TestWarnings: useless rules are reported with their places, and are not
-// errors.
+// TestWarnings checks that rules without effect are reported as warnings with
+// line and column, and that they are not errors.
 func TestWarnings(t *testing.T) {
 	file := write(t, "rules.yaml", "- {id: late, when: {author: [a.b.example]}, then: {policy: reject}}\n")
 	c, err := Parse("x", []byte(overrides(
@@ -212,7 +217,7 @@ func TestWarnings(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		why, now string
-		want     []string // in the text; none of the others
+		want     []string // parts of the text; there must be one warning for each
 	}{
 		{"the last day", "2026-01-31T23:59:59Z", []string{"rule late"}},
 		{"the day after", "2026-02-01T00:00:00Z", []string{

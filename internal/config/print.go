@@ -7,8 +7,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Print writes the configuration in effect as YAML that Parse reads back.
-// Passwords are masked.
+// Print writes the configuration as YAML with all keys. Parse can read it back,
+// but passwords are masked.
 func (c *Config) Print(w io.Writer) error {
 	out, err := yaml.MarshalWithOptions(c.shown(), yaml.IndentSequence(true))
 	if err != nil {
@@ -18,14 +18,15 @@ func (c *Config) Print(w io.Writer) error {
 	return err
 }
 
-// shown returns the configuration without its secrets.
+// shown returns a copy of the configuration with secrets masked.
 func (c *Config) shown() Config {
 	shown := *c
 	shown.Report.Store = strict.Mask(c.Report.Store)
 	return shown
 }
 
-// MarshalYAML writes a listener in the short form if only its address is set.
+// MarshalYAML writes a listener as plain text if only its address is set,
+// otherwise as a mapping.
 func (l Listener) MarshalYAML() (any, error) {
 	if l.Mode == 0 && l.Group == "" {
 		return l.Address, nil

@@ -7,23 +7,25 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Recipients says which recipients agreed that verdicts are acted on.
+// Recipients says how to find out whether a recipient agreed that verdicts are
+// enforced; see policy.Class.
 type Recipients struct {
 	Default   policy.Class `yaml:"default"`
-	File      string       `yaml:"file"`      // the exceptions from the default
+	File      string       `yaml:"file"`      // path of the list of recipients who are exceptions from Default
 	Socketmap string       `yaml:"socketmap"` // unix:/path:NAME or inet:host:port:NAME
 	Timeout   Duration     `yaml:"timeout"`   // of one lookup
-	CacheTTL  Duration     `yaml:"cache_ttl"` // how long answers are kept; 0s keeps none
+	CacheTTL  Duration     `yaml:"cache_ttl"` // how long answers of the socketmap are kept; 0 for not at all
 	Mixed     string       `yaml:"mixed"`     // MixedLenient or MixedSplit
 }
 
-// Values of Recipients.Mixed.
+// The values of Recipients.Mixed.
 const (
 	MixedLenient = "lenient"
 	MixedSplit   = "split"
 )
 
-// Asked reports whether a recipient can have another class than in.
+// Asked reports whether consent must be looked up. It need not if every
+// recipient has the class in.
 func (r Recipients) Asked() bool {
 	return r.Default != policy.In || r.File != "" || r.Socketmap != ""
 }
@@ -52,8 +54,8 @@ func (k *checker) recipients(r Recipients) {
 	}
 }
 
-// socketmap checks a map in one of the forms that Postfix has after
-// "socketmap:".
+// socketmap checks the address of a socketmap. Postfix uses the same forms
+// after "socketmap:".
 func (k *checker) socketmap(path, s string) {
 	scheme, rest, _ := strings.Cut(s, ":")
 	i := strings.LastIndexByte(rest, ':')

@@ -22,14 +22,14 @@ import (
 	"go.yaml.in/yaml/v2"
 )
 
-// TestReference: the reference has every key that there is and no other, each
+// TestReference checks that reference.yaml has exactly the keys of Config, each
 // with its default.
 func TestReference(t *testing.T) {
 	got, err := Parse("reference.yaml", configs.Reference)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso = nil, nil, nil, nil // these are empty lists in the file
+	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso = nil, nil, nil, nil // the file has empty lists, the defaults have nil
 	if !reflect.DeepEqual(got, Default()) {
 		t.Errorf("the reference's values are not the defaults:\n%+v\n%+v", got, Default())
 	}
@@ -45,7 +45,8 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// keysOf returns the path of every key of a document, sections included.
+// keysOf returns the paths of all keys in a YAML document, including the
+// sections.
 func keysOf(section yaml.MapSlice, path string) []string {
 	var out []string
 	for _, item := range section {
@@ -58,7 +59,8 @@ func keysOf(section yaml.MapSlice, path string) []string {
 	return out
 }
 
-// allKeys returns the path of every key, sections included.
+// allKeys returns the paths of all keys of the struct type t, including the
+// sections.
 func allKeys(t reflect.Type, path string) []string {
 	var out []string
 	for i, key := range strict.Keys(t) {
@@ -72,7 +74,8 @@ func allKeys(t reflect.Type, path string) []string {
 	return out
 }
 
-// TestReferenceComments: every key has a comment right above it.
+// TestReferenceComments checks that every key in reference.yaml has a comment
+// on the line above it, and that no line is too long.
 func TestReferenceComments(t *testing.T) {
 	key := regexp.MustCompile(`^\s*[a-z_]+:`)
 	lines := strings.Split(string(configs.Reference), "\n")
@@ -94,8 +97,8 @@ func TestReferenceComments(t *testing.T) {
 	}
 }
 
-// TestTags: every field has a yaml tag, because without one its key would be
-// "".
+// TestTags checks that every field of Config has a yaml tag. Without a tag its
+// key would be "".
 func TestTags(t *testing.T) {
 	for _, path := range allKeys(reflect.TypeFor[Config](), "") {
 		if !regexp.MustCompile(`^[a-z_]+(\.[a-z_]+)*$`).MatchString(path) {
@@ -104,8 +107,8 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// TestTraitWords: the reference and the handbook name every trait, and a rule
-// can ask for it.
+// TestTraitWords checks for every trait that reference.yaml and
+// deploy/docs/policy.md name it, and that a rule can use it.
 func TestTraitWords(t *testing.T) {
 	handbook, err := os.ReadFile("../../deploy/docs/policy.md")
 	if err != nil {
@@ -131,8 +134,8 @@ func TestTraitWords(t *testing.T) {
 	}
 }
 
-// TestReferenceWords: for each key that takes words, the comment above it names
-// all words of the package that obeys the key.
+// TestReferenceWords checks for each key with a fixed set of words that the
+// comment above it in reference.yaml names all these words.
 func TestReferenceWords(t *testing.T) {
 	doc := strict.Parse("reference.yaml", configs.Reference)
 	doc.Decode(&Config{}, nil)

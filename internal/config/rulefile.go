@@ -5,9 +5,10 @@ import (
 	"sekimori/internal/config/strict"
 )
 
-// LoadRules reads a file of rules: a list of items as in policy.overrides, but
-// none that names a further file. The error is an [*Error]. Whether the rules
-// are sound depends on the rest of the policy; [Config.Rules] checks that.
+// LoadRules reads a file of rules. The file is a list of items as in
+// policy.overrides, but an item must not name another file. The error is an
+// [*Error]. LoadRules does not check the values of the rules, because they
+// depend on the rest of the policy; [Config.Rules] does so.
 func LoadRules(path string) ([]Override, error) {
 	data, err := readFile(path, strict.MaxFile)
 	if err != nil {

@@ -13,14 +13,15 @@ import (
 	"sekimori/internal/policy"
 )
 
-// modeLine matches the line with the key mode at the top of a document: the
-// key, its value and the rest of the line.
+// modeLine matches a line with the key mode at the top level of a document. Its
+// groups are the key with the colon, the value, and the rest of the line.
 var modeLine = regexp.MustCompile(`^(mode[ \t]*:)[ \t]*("[^"]*"|'[^']*'|[^#\s]*)(.*)$`)
 
 var errModeByHand = errors.New("the line cannot be written into this file as it stands; write it by hand")
 
-// SetMode returns a configuration with the mode changed, or added at the end,
-// and every other octet as it was. name is the file's, for errors.
+// SetMode returns data with the mode changed, or with a mode line added at the
+// end if there is none. All other octets stay the same. name is the file name
+// for errors.
 func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 	before, err := Parse(name, data)
 	if err != nil {
@@ -46,7 +47,8 @@ func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 		}
 		data = append(data, "mode: "+string(mode)+end...)
 	}
-	// Whatever the file looks like, only the mode may differ.
+	// Safeguard for unusual files: the result must be a valid configuration
+	// that differs from the old one only in the mode.
 	after, err := parseConfig(name, data, true)
 	if err != nil {
 		return nil, fmt.Errorf("config: %s: %w: %w", name, errModeByHand, err)
@@ -59,9 +61,9 @@ func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 	return data, nil
 }
 
-// WriteMode changes the mode in the file at path as SetMode does. At any moment
-// the file is either the old or the new one. It keeps its owner and its
-// permissions.
+// WriteMode changes the mode in the file at path as SetMode does. It replaces
+// the file in one step, so no reader sees a partly written file. Owner and
+// permissions stay the same.
 func WriteMode(path string, mode policy.Mode) error {
 	data, err := readFile(path, strict.MaxFile)
 	if err != nil {

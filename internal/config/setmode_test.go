@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestSetMode: only the line with the mode changes, wherever it stands and
-// however it is written. If there is none, it is added at the end.
+// TestSetMode checks that only the line with the mode changes, and that this
+// line is added at the end if there is none. A file in which this is not
+// possible is refused.
 func TestSetMode(t *testing.T) {
 	for _, tt := range []struct{ why, in, want string }{
 		{"empty", "", "mode: monitor\n"},
@@ -59,8 +60,9 @@ func TestSetMode(t *testing.T) {
 	}
 }
 
-// TestWriteMode: the file keeps its permissions and a link stays a link. After
-// an error the file is as it was, with nothing left beside it.
+// TestWriteMode checks that the file keeps its permissions and that a link
+// stays a link. After an error the file must be unchanged, and no temporary
+// file may remain.
 func TestWriteMode(t *testing.T) {
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "real.yaml"), filepath.Join(dir, "link.yaml")

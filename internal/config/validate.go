@@ -14,26 +14,29 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Bounds of single keys.
+// The limits of the values of some keys.
 const (
 	maxUnixPath       = 107 // octets that fit into sockaddr_un
-	maxSignaturesCeil = 50  // each costs a key lookup and a result in the header
+	maxSignaturesCeil = 50  // each signature costs a key lookup and a result in the label
 	maxAuthservID     = 255
-	maxRecent         = 100_000 // decisions; package recent also bounds their octets
+	maxRecent         = 100_000 // number of decisions; package recent also limits their memory
 )
 
-// leastMemory is enough for a hundred connections with ordinary messages.
+// leastMemory is the smallest value of limits.memory other than 0. It is enough
+// for a hundred connections with ordinary messages.
 const leastMemory = 16 << 20
 
-// checker collects problems.
+// checker collects the problems of a configuration. Each of its methods checks
+// a part and adds the problems that it finds.
 type checker struct{ list []Problem }
 
 func (k *checker) add(path, format string, args ...any) {
 	k.list = append(k.list, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// Validate returns an [*Error] that lists every problem, or nil. Parse calls
-// it; others need it only for configurations that they made themselves.
+// Validate returns an [*Error] that lists every problem, or nil. It is for
+// configurations that were made by a program: Load and Parse do the same
+// checks.
 func (c *Config) Validate() error { return (*strict.Document)(nil).ErrorOf(c.problems()) }
 
 func (c *Config) problems() []Problem {
@@ -113,8 +116,8 @@ func (k *checker) listener(path string, l Listener) {
 	}
 }
 
-// hostPort refuses what is not HOST:PORT. With port 0 the system chooses a
-// port.
+// hostPort adds a problem if s is not HOST:PORT. Port 0 is allowed; the
+// operating system then chooses a port.
 func (k *checker) hostPort(path, s string) {
 	host, port, err := net.SplitHostPort(s)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 && port != "0" {
@@ -126,18 +129,18 @@ func (k *checker) hostPort(path, s string) {
 	}
 }
 
-// authservID accepts only names that can stand in a header without quotes, so
-// that every reader finds them (RFC 8601 §2.5).
+// authservID adds a problem if id cannot be written into a header without
+// quotes. Some readers do not find an authserv-id in quotes (RFC 8601 §2.5).
 func (k *checker) authservID(path, id string) {
 	switch {
 	case len(id) > maxAuthservID:
 		k.add(path, "longer than %d octets", maxAuthservID)
-	case strings.ContainsFunc(id, notHostname) || slices.Contains(strings.Split(id, "."), ""): // an empty label
+	case strings.ContainsFunc(id, notHostname) || slices.Contains(strings.Split(id, "."), ""): // the second condition finds an empty label
 		k.add(path, "%q is not a host name; write one, such as mx.example.jp, in ASCII", id)
 	}
 }
 
-// notHostname reports whether r cannot stand in a host name.
+// notHostname reports whether a host name cannot contain r.
 func notHostname(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 }
@@ -153,7 +156,8 @@ func (k *checker) policy(p Policy) {
 	word(k, "policy.invalid_from", p.InvalidFrom, policy.InvalidFromActions)
 }
 
-// unbuilt refuses keys that this version would ignore.
+// unbuilt adds a problem for each key that is set but has no effect in this
+// version.
 func (k *checker) unbuilt(c *Config) {
 	for _, key := range []struct {
 		path string
@@ -216,8 +220,9 @@ func (k *checker) positive(path string, got Duration) {
 	}
 }
 
-// maxClockSkew is a day. A clock that is wrong by more is broken, and x= would
-// mean nothing.
+// maxClockSkew is the largest value of dkim.clock_skew. A clock that is wrong
+// by more than a day is broken, and with a larger value x= would have no
+// effect.
 const maxClockSkew = 24 * time.Hour
 
 func (k *checker) clockSkew(d Duration) {

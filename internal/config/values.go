@@ -44,7 +44,8 @@ func (d Duration) String() string {
 // Size is a number of octets, written "64MiB", "1MB" or as a plain number.
 type Size int64
 
-// sizeUnits has the largest binary unit first. String uses the first four.
+// sizeUnits lists the units of a Size. The binary units come first, the largest
+// of them at the top; String uses only these.
 var sizeUnits = []struct {
 	name   string
 	octets int64
@@ -84,8 +85,8 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
-// Network is an address range, written as CIDR or, for one host, as an
-// address.
+// Network is a range of addresses, written in CIDR form. A single address is
+// also allowed.
 type Network struct{ netip.Prefix }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -112,7 +113,8 @@ func (n *Network) UnmarshalText(text []byte) error {
 // MarshalText implements encoding.TextMarshaler.
 func (n Network) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
 
-// String writes a single host without the length of its prefix.
+// String returns the network in CIDR form, or a single host as an address
+// alone.
 func (n Network) String() string {
 	if n.IsSingleIP() {
 		return n.Addr().String()
@@ -120,11 +122,10 @@ func (n Network) String() string {
 	return n.Prefix.String()
 }
 
-// Listener is an address at which MTAs connect. It is written as an address
-// alone, or for a unix socket as a mapping with the mode and the group of its
-// file.
+// Listener is an address at which MTAs connect. It is written as plain text, or
+// as a mapping if the mode or the group of a unix socket's file is set too.
 type Listener struct {
-	Address string   `yaml:"address"` // see sockets.Config
+	Address string   `yaml:"address"` // in the forms that sockets.Config describes
 	Mode    FileMode `yaml:"mode"`
 	Group   Group    `yaml:"group"`
 }
@@ -138,7 +139,8 @@ func (l *Listener) UnmarshalText(text []byte) error {
 // String returns the address.
 func (l Listener) String() string { return l.Address }
 
-// FileMode is the permission bits of a file, written in octal: 0660.
+// FileMode has the permission bits of a file. It is written in octal, such as
+// 0660.
 type FileMode fs.FileMode
 
 // UnmarshalText implements encoding.TextUnmarshaler.

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestGoodInput: every word and every form that the reference names is
-// accepted.
+// TestGoodInput checks that the words and forms that reference.yaml describes
+// are accepted.
 func TestGoodInput(t *testing.T) {
 	words := map[string][]string{
 		"mode: %s":                                         {"enforce", "monitor"},
@@ -53,7 +53,8 @@ func TestGoodInput(t *testing.T) {
 	}
 }
 
-// TestEditors: a file is read alike whichever editor wrote it.
+// TestEditors checks that line ends, a byte order mark, comments and white
+// space make no difference.
 func TestEditors(t *testing.T) {
 	for reason, in := range map[string]string{
 		"CRLF":                      strings.ReplaceAll(full, "\n", "\r\n"),
@@ -74,7 +75,7 @@ func TestEditors(t *testing.T) {
 	}
 }
 
-// TestPlaces: the place of a mistake is right whatever stands before it.
+// TestPlaces checks line and column of a mistake in different contexts.
 func TestPlaces(t *testing.T) {
 	for _, c := range []struct{ reason, in, want string }{
 		{"CRLF", "# a\r\nlog:\r\n  level: x\r\n", "x:3:10: log.level:"},

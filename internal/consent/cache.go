@@ -9,21 +9,21 @@ import (
 	"sekimori/internal/policy"
 )
 
-// maxCached is how many answers are kept. It is a bound because a stranger can
-// make up recipients.
+// maxCached is the largest number of answers that are kept. There must be a
+// limit, because a stranger can make up any number of recipients.
 const maxCached = 100_000
 
 // cache keeps the answers of the socketmap, including NOTFOUND. It does not
-// keep failures: the next message asks again.
+// keep failures, so the next lookup of the recipient asks again.
 type cache struct {
 	ttl   time.Duration
 	start time.Time
-	store *otter.Cache[string, kept] // nil if nothing is kept
+	store *otter.Cache[string, kept] // nil if Options.CacheTTL is 0
 }
 
 type kept struct {
 	class policy.Class
-	until time.Duration // on the cache's monotonic clock
+	until time.Duration // when the answer expires, as time since cache.start
 }
 
 func newCache(ttl time.Duration) (*cache, error) {

@@ -1,12 +1,14 @@
-// Package consent says which recipients agreed that verdicts are acted on. It
-// looks into a file of exceptions first, then asks a socketmap (the protocol of
-// Postfix), and else takes a default.
+// Package consent says which recipients agreed that verdicts are enforced. It
+// first looks into a file of exceptions. If the file does not list the
+// recipient, it asks a server in the socketmap protocol of Postfix. If the
+// server does not know the recipient, the default applies.
 //
-// A lookup that fails counts as opted out: if the secrecy of communications
-// protects a recipient, doing nothing is the only safe answer. Addresses are
-// compared whole and without case, in the local part too. No MTA in use tells
-// Taro@ from taro@, and a difference in case must not make us miss a recipient
-// who opted out.
+// If a lookup fails, the recipient counts as opted out. The secrecy of
+// communications may protect the recipient, and then the only safe answer is
+// not to enforce the verdict. Addresses are compared as a whole, and without
+// regard to case, even in the local part. No MTA in use distinguishes Taro@
+// from taro@, and a difference in case must not make us miss a recipient who
+// opted out.
 package consent
 
 import (
@@ -21,7 +23,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// These say where an answer came from, for Options.Count.
+// The sources of an answer, for Options.Count.
 const (
 	SourceAddress   = "address" // the recipient is not an address that can be looked up
 	SourceFile      = "file"
@@ -30,38 +32,39 @@ const (
 	SourceDefault   = "default"
 )
 
-// ResultFailed is the result of a failed lookup, which answers policy.Out. The
-// other results are the classes.
+// ResultFailed is the result that Options.Count gets for a failed lookup, for
+// which the answer is policy.Out. The other results are the classes.
 const ResultFailed = "failed"
 
-// MapName names the file in the metrics.
+// MapName is the name of the file of exceptions in the metrics.
 const MapName = "recipients"
 
 // Options configure a Directory.
 type Options struct {
-	Default policy.Class // the class of recipients that neither the file nor the socketmap knows
-	// File is the path of the exceptions: recipients listed there have the
-	// other class. "" is no file.
+	Default policy.Class // the class of recipients who are not listed in the file and not known to the socketmap
+	// File is the path of the file of exceptions, or "". The recipients that it
+	// lists have the class that is not the default.
 	File string
-	// Socketmap is "unix:/path:NAME" or "inet:host:port:NAME"; "" is no
-	// socketmap.
+	// Socketmap is the address of the socketmap, "unix:/path:NAME" or
+	// "inet:host:port:NAME", or "".
 	Socketmap string
 	Timeout   time.Duration // of one lookup
-	CacheTTL  time.Duration // how long an answer of the socketmap is kept; 0 keeps none
+	CacheTTL  time.Duration // how long an answer of the socketmap is kept; 0 for not at all
 
-	Logger *slog.Logger // logs failures; nil logs nothing
-	// Count is called for every answer, with its source and the class or
-	// ResultFailed. Loaded is called whenever the file was read. Both may be
-	// nil.
+	Logger *slog.Logger // for failures of the socketmap; may be nil
+	// Count is called for every answer. source is one of the Source constants,
+	// and result is the class or ResultFailed. Loaded is called each time the
+	// file was read; err is nil if that succeeded. Each of the two functions
+	// may be nil.
 	Count  func(source, result string)
 	Loaded func(at time.Time, err error)
-	// OnPanic is called if a bug ends a lookup, which then fails. It may be
-	// nil.
+	// OnPanic is called if a lookup panics. The lookup then counts as failed.
+	// OnPanic may be nil.
 	OnPanic func(recovered any)
 }
 
 // Directory says which class a recipient has. Its methods may be called from
-// many goroutines at once. Close ends it.
+// many goroutines at once. Close must be called when it is no longer used.
 type Directory struct {
 	o    Options
 	list atomic.Pointer[list]
@@ -69,8 +72,9 @@ type Directory struct {
 	seen *cache
 }
 
-// New returns a Directory. It fails if the file cannot be read. It connects to
-// the socketmap only when the first recipient is asked for.
+// New returns a Directory. It returns an error if the file cannot be read. It
+// does not connect to the socketmap yet; the first lookup that needs the
+// socketmap does so.
 func New(o Options) (*Directory, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -94,8 +98,8 @@ func New(o Options) (*Directory, error) {
 	return d, nil
 }
 
-// Reload reads the file again. If that fails, the earlier list stays in use;
-// the error names the file and the line.
+// Reload reads the file again. If that fails, the list that was read before
+// stays in use. The error names the file, and the line if one is wrong.
 func (d *Directory) Reload() error {
 	if d.o.File == "" {
 		return nil
@@ -110,9 +114,10 @@ func (d *Directory) Reload() error {
 	return err
 }
 
-// Known returns the class of a recipient if the socketmap need not be asked.
-// typed is the argument of RCPT. rewritten is the address that the MTA made of
-// it, or "" if the MTA does not tell; it is preferred if it has a domain.
+// Known returns the class of a recipient without asking the socketmap. ok is
+// false if that is not possible. typed is the argument of RCPT. rewritten is
+// the address into which the MTA rewrote typed, or "" if the MTA does not give
+// it. If rewritten has a domain, it is used instead of typed.
 func (d *Directory) Known(typed, rewritten string) (c policy.Class, ok bool) {
 	r, ok := parse(typed, rewritten)
 	if !ok {
@@ -131,8 +136,9 @@ func (d *Directory) Known(typed, rewritten string) (c policy.Class, ok bool) {
 	return "", false
 }
 
-// Lookup returns the class of a recipient, and asks the socketmap if Known does
-// not know it. It returns when ctx ends or Options.Timeout has passed.
+// Lookup returns the class of a recipient like Known, and asks the socketmap if
+// necessary. At the latest it returns when ctx ends or Options.Timeout has
+// passed.
 func (d *Directory) Lookup(ctx context.Context, typed, rewritten string) (c policy.Class) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -160,14 +166,15 @@ func (d *Directory) Lookup(ctx context.Context, typed, rewritten string) (c poli
 	return d.answer(SourceSocketmap, c)
 }
 
-// Close closes the connections to the socketmap. Later lookups fail.
+// Close closes the connections to the socketmap. Later lookups that need the
+// socketmap fail.
 func (d *Directory) Close() {
 	if d.ask != nil {
 		d.ask.close()
 	}
 }
 
-// answer counts an answer and returns it.
+// answer calls Options.Count and returns c.
 func (d *Directory) answer(source string, c policy.Class) policy.Class {
 	d.count(source, string(c))
 	return c
@@ -179,7 +186,7 @@ func (d *Directory) count(source, result string) {
 	}
 }
 
-// other returns the class that is not c.
+// other returns the opposite class of c.
 func other(c policy.Class) policy.Class {
 	if c == policy.In {
 		return policy.Out
@@ -187,18 +194,20 @@ func other(c policy.Class) policy.Class {
 	return policy.In
 }
 
-// recipient is an address in the form in which it is compared.
+// recipient is an address in the normal form in which addresses are compared.
 type recipient struct {
-	// key is in lower case, with the domain in A-labels and without quotes:
-	// user@example.jp, or @example.jp without a local part.
+	// key is the address without quotes, in lower case, with the domain in
+	// A-labels: user@example.jp. If the local part is empty, it is @example.jp;
+	// if there is no domain, it is user.
 	key    string
-	domain string // "@example.jp", "" for a local part alone
+	domain string // "@example.jp", or "" if the address has no domain
 }
 
-// parse returns the recipient by the better of two forms. If the client typed a
-// route, user%there@here or an address without a domain, the MTA's form tells
-// where the mail goes. For local mail Sendmail's form is only a local part, and
-// then the typed form says more.
+// parse returns the recipient, or false if the address is not valid. It prefers
+// rewritten if it has a domain. If the client typed a route, user%there@here or
+// an address without a domain, only rewritten says where the mail goes. For
+// local mail, Sendmail rewrites the address to a local part alone; then parse
+// uses typed.
 func parse(typed, rewritten string) (recipient, bool) {
 	if strings.Contains(rewritten, "@") {
 		if r, ok := parseAddress(rewritten); ok {
@@ -211,7 +220,7 @@ func parse(typed, rewritten string) (recipient, bool) {
 func parseAddress(s string) (recipient, bool) {
 	s = withoutControls(s)
 	if inner := strings.TrimPrefix(s, "<"); strings.HasPrefix(inner, "@") && !strings.Contains(inner, ":") {
-		s = s[:len(s)-len(inner)] + `""` + inner // MTAs accept an empty local part, which we read as ""@domain
+		s = s[:len(s)-len(inner)] + `""` + inner // MTAs accept an address with an empty local part; mailaddr needs quotes for it
 	}
 	p, err := mailaddr.ParsePath(s)
 	if err != nil || p.Null || p.Local == "" && p.Domain == "" {
@@ -219,7 +228,7 @@ func parseAddress(s string) (recipient, bool) {
 	}
 	domain := string(p.Domain)
 	if domain == "" {
-		domain = strings.ToLower(p.DomainRaw) // an address literal, or no domain
+		domain = strings.ToLower(p.DomainRaw) // the domain is an address literal, or there is none
 	}
 	r := recipient{key: strings.ToLower(p.Local)}
 	if domain != "" {
@@ -230,10 +239,10 @@ func parseAddress(s string) (recipient, bool) {
 }
 
 // withoutControls replaces control characters and octets that are not UTF-8 by
-// U+FFFD. No address may have them, but MTAs let them pass: Postfix delivers
-// mail for user+\x01@ to the user, and the user must not count as opted out
-// because of it. A NUL stays and leads to an error, because the MTA's text ends
-// at it.
+// U+FFFD. An address must not contain them, but MTAs accept them. For example,
+// Postfix delivers mail for user+\x01@ to the user, and such an address must
+// not fail and count as opted out. NUL and tab are kept and lead to an error.
+// (At a NUL, the text that the MTA sends us ends.)
 func withoutControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != 0 && r != '\t' && unicode.IsControl(r) {

@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// tally counts what the hooks of Options are called with.
+// tally records the calls of the functions in Options.
 type tally struct {
 	mu     sync.Mutex
 	counts map[string]int
@@ -128,7 +128,8 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// Recipients in the file have the class that is not the default.
+// TestDefaultOut checks that with the default out, the recipients in the file
+// have the class in.
 func TestDefaultOut(t *testing.T) {
 	d, _ := open(t, Options{Default: policy.Out, File: write(t, "", "agreed@example.jp\n")})
 	for typed, want := range map[string]policy.Class{"<agreed@example.jp>": policy.In, "<other@example.jp>": policy.Out, "<a@b@c>": policy.Out} {
@@ -177,7 +178,7 @@ func TestBadFile(t *testing.T) {
 	}
 }
 
-// endless is a list that consists of comments and never ends.
+// endless is a reader that returns lines of comments without end.
 type endless struct{ n int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -230,7 +231,7 @@ func TestSocketmap(t *testing.T) {
 		s := serve(t, network,
 			table(map[string]string{"in@example.jp": "OK in", "out@example.jp": "OK Out ", "file@example.jp": "OK in", "we ird@example.jp": "OK out"}))
 		d, seen := open(t, Options{Socketmap: s.target(), File: write(t, "", "file@example.jp"), CacheTTL: time.Hour})
-		for range 2 { // the second time from the cache
+		for range 2 { // the second round is answered from the cache
 			for typed, want := range map[string]policy.Class{
 				"<IN@Example.jp>": policy.In, "<out@example.jp>": policy.Out, "<nobody@example.jp>": policy.In,
 				"<file@example.jp>": policy.Out, `<"we ird"@example.jp>`: policy.Out,
@@ -256,8 +257,9 @@ func TestSocketmap(t *testing.T) {
 	}
 }
 
-// If there is no answer that can be read, the recipient counts as opted out,
-// and the next lookup asks again.
+// TestSocketmapFails checks that a recipient counts as opted out if the
+// server's answer is a failure or cannot be parsed, and that the next lookup
+// asks the server again.
 func TestSocketmapFails(t *testing.T) {
 	for _, tt := range []struct{ reason, answer string }{
 		{"TEMP", netstring("TEMP database is away")},
@@ -290,7 +292,7 @@ func TestSocketmapFails(t *testing.T) {
 func TestSocketmapSilent(t *testing.T) {
 	block := make(chan struct{})
 	s := serve(t, "tcp", func(string) string { <-block; return "" })
-	t.Cleanup(func() { close(block) }) // must run before the server stops
+	t.Cleanup(func() { close(block) }) // cleanups run in reverse order, so this runs before the server's stop waits
 	d, seen := open(t, Options{Socketmap: s.target(), Timeout: 20 * time.Millisecond})
 	for range maxSilent + 1 {
 		if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out {
@@ -307,7 +309,8 @@ func TestSocketmapSilent(t *testing.T) {
 	}
 }
 
-// A pause ends by itself.
+// TestPause checks that a pause ends after its time, and that one further
+// lookup without an answer then does not begin another.
 func TestPause(t *testing.T) {
 	m := newSocketmap(Target{}, time.Second, slog.New(slog.DiscardHandler))
 	for range maxSilent {
@@ -327,8 +330,9 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// A sender who provokes failures between answers cannot fill the log. A failure
-// that lasts is logged when the time is over.
+// TestWarningsAreBounded checks that lookups that fail and succeed in turn do
+// not fill the log, and that a lasting failure is logged again when sayAfter
+// has passed.
 func TestWarningsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -352,7 +356,8 @@ func TestWarningsAreBounded(t *testing.T) {
 	})
 }
 
-// Lookups that find every connection busy do not lead to a pause.
+// TestBusy checks that lookups that fail because all connections are busy do
+// not lead to a pause.
 func TestBusy(t *testing.T) {
 	m := newSocketmap(Target{Network: "unix", Address: "/nowhere"}, time.Millisecond, slog.New(slog.DiscardHandler))
 	for range maxConnections {
@@ -368,7 +373,8 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// The restart of a server does not make lookups fail.
+// TestReconnect checks that no lookup fails because the server closed the idle
+// connections.
 func TestReconnect(t *testing.T) {
 	s := serve(t, "tcp", says("OK in"))
 	d, seen := open(t, Options{Socketmap: s.target(), Default: policy.Out})
@@ -380,7 +386,8 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
-// However many lookups are under way, each gets the answer to its own question.
+// TestConcurrent checks that each of many concurrent lookups gets the answer to
+// its own question, and that there are at most maxConnections connections.
 func TestConcurrent(t *testing.T) {
 	s := serve(t, "unix", func(q string) string {
 		if strings.Contains(q, "out") {
@@ -409,7 +416,8 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// An answer of the server is logged without the address in it.
+// TestLogNamesNobody checks that the log does not show the address that a
+// server repeats in its answer.
 func TestLogNamesNobody(t *testing.T) {
 	for _, answer := range []string{"PERM no user <Taro@example.jp> here", "OK taro@example.jp"} {
 		var log strings.Builder
@@ -422,7 +430,8 @@ func TestLogNamesNobody(t *testing.T) {
 	}
 }
 
-// A question is one netstring, whatever stands in the name or the address.
+// TestNoInjection checks that an address with the characters of a netstring is
+// sent as part of one question.
 func TestNoInjection(t *testing.T) {
 	s := serve(t, "tcp", says("NOTFOUND "))
 	d, _ := open(t, Options{Socketmap: s.target(), Default: policy.Out})
@@ -469,9 +478,10 @@ func TestClosed(t *testing.T) {
 
 func TestPanic(t *testing.T) {
 	d, seen := open(t, Options{Socketmap: "unix:/nowhere:x"})
-	d.ask = nil // a bug: Known says that there is a socketmap to ask
+	d.ask = nil
 	d.o.Default = policy.In
 	d.seen = nil
+	// This Directory has no cache, so Lookup panics.
 	if got := (&Directory{o: d.o, ask: &socketmap{}}).Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out || seen.panics != 1 {
 		t.Errorf("got %s, %d panics", got, seen.panics)
 	}

@@ -13,13 +13,14 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on the file of exceptions. A script may write it from a database.
+// Limits on the file of exceptions. Such a file may be large, because a script
+// may write it from a database.
 const (
-	maxListFile = 64 << 20 // octets: some two million addresses; a larger list belongs into a socketmap
-	maxListLine = 1024     // octets: an address has at most 320, the rest is for a comment
+	maxListFile = 64 << 20 // octets; about two million addresses. For more of them a socketmap should be used
+	maxListLine = 1024     // octets; an address has at most 320, so the line has space for a comment
 )
 
-// list is a set of addresses and domains. The zero value is empty.
+// list is a set of addresses and domains. The zero value is an empty list.
 type list struct{ entries map[string]struct{} }
 
 func (l *list) has(r recipient) bool {
@@ -46,10 +47,11 @@ func loadFile(path string) (*list, error) {
 	return l, nil
 }
 
-// parseList reads one address or @domain in each line. A # at the beginning of
-// a line, or after white space, begins a comment. Any other line is an error
-// that names the file and the line: half a list would act on mail for
-// recipients who stand in the other half.
+// parseList reads a list with one address or @domain in each line. A # at the
+// beginning of a line or after white space begins a comment. If a line is not
+// valid, parseList returns no list but an error that names the file and the
+// line. A partial list would treat the recipients in the missing part as if
+// they were not listed.
 func parseList(name string, r io.Reader) (*list, error) {
 	l := &list{entries: map[string]struct{}{}}
 	in := &io.LimitedReader{R: r, N: maxListFile + 1}
@@ -80,8 +82,9 @@ func parseList(name string, r io.Reader) (*list, error) {
 
 var errEntry = errors.New("is neither an address, such as user@example.jp, nor a domain, such as @example.jp")
 
-// parseEntry returns the entry in the form in which recipients are compared, or
-// "" if the line has none.
+// parseEntry returns the address or domain in the line, in the normal form in
+// which recipients are compared. It returns "" for an empty line or a comment.
+// first says that it is the first line, which may begin with a byte order mark.
 func parseEntry(line string, first bool) (string, error) {
 	if !utf8.ValidString(line) {
 		return "", errors.New("the line is not UTF-8 text")
@@ -95,7 +98,7 @@ func parseEntry(line string, first bool) (string, error) {
 	}
 	address, isDomain := text, strings.HasPrefix(text, "@")
 	if isDomain {
-		address = "x" + text // the parser wants a local part; it is dropped below
+		address = "x" + text // the parser needs a local part; the result leaves it out
 	}
 	p, err := mailaddr.ParsePath(address)
 	r, ok := parseAddress(address)
@@ -108,7 +111,8 @@ func parseEntry(line string, first bool) (string, error) {
 	return r.key, nil
 }
 
-// withoutComment cuts off a comment. A # within an address does not begin one.
+// withoutComment removes a comment from the line. A # within an address does
+// not begin a comment.
 func withoutComment(line string) string {
 	for i := range len(line) {
 		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
@@ -118,5 +122,6 @@ func withoutComment(line string) string {
 	return line
 }
 
-// quotedLen is how many octets of foreign text an error repeats.
+// quotedLen is how many octets of a line or of a server's answer an error
+// quotes.
 const quotedLen = 80

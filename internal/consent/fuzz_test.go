@@ -8,8 +8,9 @@ import (
 	"sekimori/internal/policy"
 )
 
-// FuzzNetstring: whatever a server answers, we read no more than the bound, and
-// only the two words are classes.
+// FuzzNetstring checks with arbitrary answers of a server that at most maxReply
+// octets are read, and that only "OK" with one of the two classes gives a
+// class.
 func FuzzNetstring(f *testing.F) {
 	for _, s := range []string{"5:OK in,", "9:NOTFOUND ,", "0:,", "00:,", "4096:", "9999:x,", ":", "-1:,",
 		"5:OK in;", "1:\x00,", "6:OK out,6:OK out,", "11:TEMP reason,"} {
@@ -33,7 +34,8 @@ func FuzzNetstring(f *testing.F) {
 	})
 }
 
-// FuzzList: either the file is refused, or every line of it is found again.
+// FuzzList checks that a file is either refused as a whole, or that every
+// address and domain in it is found.
 func FuzzList(f *testing.F) {
 	for _, s := range []string{exceptions, "", "\n", "#", "a@b", "@b", "\ufeffa@b.example\r\n", "a@b.example x", "\"#\"@b", "\x00", "a@b\x85c"} {
 		f.Add(s)
@@ -62,8 +64,8 @@ func FuzzList(f *testing.F) {
 	})
 }
 
-// FuzzAddress: whatever a client types at RCPT, the question is one line of
-// text.
+// FuzzAddress checks with arbitrary arguments of RCPT that the key of a
+// recipient is not empty and has no control characters.
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"<taro@example.jp>", "<>", "<\"a b\"@c>", "<a\x00@b>", "<a@b\r\nRCPT>", "<@x:y@z>", "<\"\\\"\"@b>"} {
 		f.Add(s, "")

@@ -12,17 +12,17 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxReply is the longest answer of a socketmap, in octets. A useful answer is
-// one word, or the reason of a failure.
+// maxReply is the length of the longest answer of a socketmap that is read, in
+// octets. A real answer is much shorter: a word, or the reason of a failure.
 const maxReply = 4096
 
-// maxReplyDigits is how many digits the length of a netstring may have.
+// maxReplyDigits is the largest number of digits in the length of a netstring.
 const maxReplyDigits = 4
 
 var errNetstring = errors.New("consent: the socketmap's answer is not a netstring")
 
-// appendNetstring appends a netstring as D. J. Bernstein defined it: LENGTH ":"
-// octets ",".
+// appendNetstring appends s to b as a netstring: the length in decimal, a
+// colon, s and a comma. (D. J. Bernstein defined this format.)
 func appendNetstring(b []byte, s string) []byte {
 	b = strconv.AppendInt(b, int64(len(s)), 10)
 	b = append(b, ':')
@@ -30,7 +30,8 @@ func appendNetstring(b []byte, s string) []byte {
 	return append(b, ',')
 }
 
-// readNetstring reads one netstring of at most maxReply octets.
+// readNetstring reads one netstring and returns its text, which has at most
+// maxReply octets.
 func readNetstring(r *bufio.Reader) (string, error) {
 	n := 0
 	for digits := 0; ; digits++ {
@@ -59,9 +60,9 @@ func readNetstring(r *bufio.Reader) (string, error) {
 	return string(text[:n]), nil
 }
 
-// parseReply reads an answer in the form of Postfix's socketmap_table(5). found
-// is false for NOTFOUND. Any answer but "OK in", "OK out" and NOTFOUND is an
-// error.
+// parseReply parses an answer of a server, in the form that Postfix's
+// socketmap_table(5) describes. found is false for the answer NOTFOUND. Every
+// answer other than "OK in", "OK out" and NOTFOUND is an error.
 func parseReply(s string) (c policy.Class, found bool, err error) {
 	status, data, _ := strings.Cut(s, " ")
 	switch status {
@@ -77,8 +78,9 @@ func parseReply(s string) (c policy.Class, found bool, err error) {
 	return "", false, fmt.Errorf("consent: the socketmap answers %q", printable.Clip(unnamed(s), quotedLen))
 }
 
-// unnamed hides the recipient, whom servers like to repeat. The answer is
-// logged, and log.privacy holds for it too.
+// unnamed replaces words with an @ by "***", because servers often repeat the
+// recipient in an answer. The answer is logged, and must not show the recipient
+// there if log.privacy forbids it.
 func unnamed(s string) string {
 	words := strings.Fields(s)
 	for i, w := range words {

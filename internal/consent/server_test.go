@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// server speaks the server's side of the socketmap protocol. It shares no code
-// with the client: it reads netstrings with Sscanf.
+// server is a socketmap server for the tests. It uses none of the client's code
+// for netstrings, so the client's mistakes do not go unnoticed.
 type server struct {
 	ln     net.Listener
-	answer func(question string) string // raw octets to send; "" closes the connection
+	answer func(question string) string // returns the octets to send; if it returns "", the connection is closed
 
 	mu        sync.Mutex
 	conns     map[net.Conn]bool
@@ -46,7 +46,7 @@ func (s *server) stop() {
 	s.wg.Wait()
 }
 
-// hangUp closes the open connections, as a server does that restarts.
+// hangUp closes all open connections, as a restart of the server does.
 func (s *server) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +112,7 @@ func (s *server) connections() int {
 	return s.accepted
 }
 
-// target returns the socketmap as it is written in the configuration.
+// target returns the address of the server in the form of Options.Socketmap.
 func (s *server) target() string {
 	if s.ln.Addr().Network() == "unix" {
 		return "unix:" + s.ln.Addr().String() + ":consent"
@@ -120,13 +120,13 @@ func (s *server) target() string {
 	return "inet:" + s.ln.Addr().String() + ":consent"
 }
 
-// netstring writes a netstring without the client's code.
+// netstring returns s as a netstring, without using the client's code.
 func netstring(s string) string { return fmt.Sprintf("%d:%s,", len(s), s) }
 
-// says returns a server that gives every question the same answer.
+// says returns an answer function that gives the same answer to every question.
 func says(answer string) func(string) string { return func(string) string { return netstring(answer) } }
 
-// table returns a server that answers from a map of addresses.
+// table returns an answer function that looks up the address in entries.
 func table(entries map[string]string) func(string) string {
 	return func(q string) string {
 		_, key, _ := strings.Cut(q, " ")

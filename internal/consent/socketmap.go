@@ -16,25 +16,27 @@ import (
 )
 
 const (
-	// maxConnections is how many lookups run at a time. Each has a connection
-	// of its own, because a server answers the questions on one connection one
-	// after the other. Connections are kept.
+	// maxConnections is how many lookups can run at the same time. Each uses a
+	// connection of its own, because a server answers the questions on one
+	// connection one after the other. Connections stay open for later lookups.
 	maxConnections = 8
-	// After maxSilent lookups in a row without any answer, lookups fail at once
-	// for pauseAfter: messages must not each wait for a server that is gone.
+	// After maxSilent lookups in a row without any answer, all lookups fail
+	// immediately for the time pauseAfter. Otherwise each message would wait
+	// for a server that is down.
 	maxSilent  = 3
 	pauseAfter = time.Second
-	// sayAfter is the least time between two warnings. Without it a stranger
-	// could fill the log, by one recipient that provokes a failure and another
-	// that does not.
+	// sayAfter is the shortest time between two warnings in the log. Without it
+	// a stranger could fill the log by sending in turn to a recipient whose
+	// lookup fails and to one whose lookup succeeds.
 	sayAfter = time.Minute
 )
 
-// Target is the address of a socketmap's server and the name of the map there.
+// Target is the address of a socketmap server and the name of the map. Network
+// and Address are arguments for net.Dial.
 type Target struct{ Network, Address, Name string }
 
-// ParseSocketmap reads "unix:/path:NAME" or "inet:host:port:NAME", the forms
-// that Postfix has after "socketmap:".
+// ParseSocketmap parses "unix:/path:NAME" or "inet:host:port:NAME". Postfix
+// uses the same forms after "socketmap:".
 func ParseSocketmap(s string) (Target, error) {
 	bad := fmt.Errorf("consent: %q is not a socketmap; write unix:/path:NAME or inet:host:port:NAME", s)
 	scheme, rest, _ := strings.Cut(s, ":")
@@ -60,20 +62,21 @@ func ParseSocketmap(s string) (Target, error) {
 	return t, nil
 }
 
-// socketmap is the client of one map.
+// socketmap is a client that asks a server for keys of one map.
 type socketmap struct {
 	target  Target
 	timeout time.Duration
 	log     *slog.Logger
-	// slots has maxConnections values: a connection, or nil for one that is not
-	// open.
+	// slots holds the connections that are not in use. It begins with
+	// maxConnections values. A lookup takes one of them and puts one back. nil
+	// stands for a connection that still has to be opened.
 	slots chan *conn
 
 	mu     sync.Mutex
 	closed bool
-	silent int // lookups in a row without an answer
+	silent int // number of lookups in a row without an answer
 	paused time.Time
-	failed bool // the last record in the log says that lookups fail
+	failed bool // the last log record said that lookups fail
 	said   time.Time
 }
 
@@ -96,7 +99,8 @@ var (
 	errBusy   = errors.New("consent: every connection to the socketmap is busy")
 )
 
-// lookup asks for one key. found is false if the map does not know it.
+// lookup asks the server for one key. found is false if the map does not have
+// the key.
 func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
@@ -105,7 +109,7 @@ func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, fou
 	}
 	reply, err := m.exchange(ctx, key)
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return "", false, context.Canceled // the message is gone, which says nothing about the server
+		return "", false, context.Canceled // the message has ended; this is not a failure of the server, so note is not called
 	}
 	answered := err == nil
 	if answered {
@@ -115,7 +119,7 @@ func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, fou
 	return c, found, err
 }
 
-// admit returns an error while the server is left alone, and after close.
+// admit returns an error during a pause (see maxSilent), and after close.
 func (m *socketmap) admit() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -128,13 +132,17 @@ func (m *socketmap) admit() error {
 	return nil
 }
 
-// note counts lookups without an answer, and logs where failures begin and end,
-// at a bounded rate.
+// note records the outcome of a lookup. It counts lookups without an answer,
+// and begins a pause when there were too many in a row. It also logs when
+// lookups begin to fail and when they succeed again, with at most one warning
+// in the time sayAfter.
 //
-// Two failures do not lead to a pause. An answer that reports a failure does
-// not, because a stranger may know the recipient that provokes it. A lookup
-// whose turn never came does not either: a stranger may have filled the queue,
-// and a pause would make every recipient count as opted out.
+// Two kinds of failure do not lead to a pause, because a stranger could provoke
+// them, and during a pause every recipient counts as opted out. One is an
+// answer that reports a failure: the stranger may know a recipient that leads
+// to such an answer. The other is a lookup that ended before a connection was
+// free: the stranger may have started enough lookups to keep all connections
+// busy.
 func (m *socketmap) note(answered bool, err error) {
 	m.mu.Lock()
 	switch {
@@ -161,7 +169,9 @@ func (m *socketmap) note(answered bool, err error) {
 	}
 }
 
-// exchange sends the question and reads the answer.
+// exchange takes a connection from slots, or opens one, sends the question and
+// reads the answer. If an open connection turns out to be broken, it tries once
+// more with a new one.
 func (m *socketmap) exchange(ctx context.Context, key string) (string, error) {
 	var c *conn
 	select {
@@ -184,7 +194,8 @@ func (m *socketmap) exchange(ctx context.Context, key string) (string, error) {
 		}
 		_ = c.Close()
 		c = nil
-		// A server may have closed an idle connection, which shows only now.
+		// The server may have closed the idle connection. That is only noticed
+		// when the connection is used again, so try a new one.
 		if !reused || ctx.Err() != nil || errors.Is(err, errNetstring) {
 			return "", err
 		}
@@ -200,7 +211,8 @@ func (m *socketmap) dial(ctx context.Context) (*conn, error) {
 	return &conn{nc, bufio.NewReader(nc)}, nil
 }
 
-// release puts back a connection, or nil for one that is not open.
+// release puts a connection back into slots. c is nil if the connection was
+// closed.
 func (m *socketmap) release(c *conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -208,10 +220,11 @@ func (m *socketmap) release(c *conn) {
 		_ = c.Close()
 		c = nil
 	}
-	m.slots <- c // never blocks: the value was taken from this channel
+	m.slots <- c // does not block, because exchange took a value from this channel before
 }
 
-// close closes the idle connections; release closes the others.
+// close closes the connections that are not in use. The others are closed by
+// release.
 func (m *socketmap) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -229,7 +242,8 @@ func (m *socketmap) close() {
 
 var errUnasked = errors.New("consent: the socketmap answers more than it was asked")
 
-// roundTrip sends a question and reads the answer. It fails when ctx ends.
+// roundTrip sends a question and reads the answer. It returns an error if ctx
+// ends before the answer is there.
 func (c *conn) roundTrip(ctx context.Context, question string) (string, error) {
 	deadline, _ := ctx.Deadline()
 	if err := c.SetDeadline(deadline); err != nil {
@@ -238,7 +252,7 @@ func (c *conn) roundTrip(ctx context.Context, question string) (string, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	reply, err := c.ask(question)
 	if !stop() && err == nil {
-		err = ctx.Err() // the function above may still set the deadline, so the connection cannot be used again
+		err = ctx.Err() // ctx ended just now, and the function above may set the deadline at any moment, so the connection cannot be used again
 	}
 	return reply, err
 }
@@ -249,7 +263,7 @@ func (c *conn) ask(question string) (string, error) {
 	}
 	reply, err := readNetstring(c.in)
 	if err == nil && c.in.Buffered() > 0 {
-		err = errUnasked // the surplus would be taken for the next answer
+		err = errUnasked // the extra octets would be read as the answer to the next question
 	}
 	return reply, err
 }

@@ -11,17 +11,20 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// decoder puts a syntax tree into a Go value.
+// decoder decodes a YAML syntax tree into a Go value, and adds the mistakes
+// that it finds to the Document.
 type decoder struct {
 	*Document
-	top     reflect.Type // of the value that the whole document fills in
+	top     reflect.Type // the type into which the whole document is decoded; used for hints
 	renamed map[string]string
 }
 
-// Unread is the type of items that are only counted. Their values are not read.
+// Unread is the element type of a list or map whose elements are counted but
+// not decoded.
 type Unread struct{}
 
-// value decodes n into v. If n is null or wrong, v keeps its default.
+// value decodes the node n, which has the given path, into v. If n is null or
+// not valid for v, v is left unchanged.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 	tk := n.GetToken()
 	d.at[path] = tk
@@ -70,7 +73,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 	}
 }
 
-// scalar returns the text of a scalar as it was written.
+// scalar returns the text of a scalar as it was written in the file.
 func scalar(n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case *ast.StringNode:
@@ -85,7 +88,7 @@ func (d *decoder) mistyped(n ast.Node, path, want string) {
 	d.problem(n.GetToken(), path, "%s where there should be %s", kind(n), want)
 }
 
-// kind names the kind of a node in words for people.
+// kind returns the kind of a node in words for an error message.
 func kind(n ast.Node) string {
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
@@ -109,7 +112,8 @@ func (d *decoder) integer(n ast.Node, v reflect.Value, path string) {
 		d.mistyped(n, path, "a whole number")
 		return
 	}
-	// Only decimal numbers are accepted: a reader of 010 expects 10, not 8.
+	// Only decimal numbers are accepted. YAML would read 010 as 8, which most
+	// people do not expect.
 	i, err := strconv.Atoi(n.GetToken().Value)
 	if err != nil || i > 1<<31-1 || i < -1<<31 {
 		d.problem(n.GetToken(), path, "%s is not a whole number in decimal, or is too large", n.GetToken().Value)
@@ -138,7 +142,7 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
 	v.Set(out)
 }
 
-// entries calls f for every key of a mapping.
+// entries calls f for every key of the mapping n.
 func (d *decoder) entries(n ast.Node, path string, f func(key string, tk *token.Token, value ast.Node)) {
 	m, ok := n.(ast.MapNode)
 	if !ok {
@@ -155,7 +159,7 @@ func (d *decoder) entries(n ast.Node, path string, f func(key string, tk *token.
 	}
 }
 
-// items decodes a mapping that may have any keys.
+// items decodes a mapping with arbitrary keys into the map v.
 func (d *decoder) items(n ast.Node, v reflect.Value, path string) {
 	out := reflect.MakeMap(v.Type())
 	d.entries(n, path, func(key string, tk *token.Token, value ast.Node) {
@@ -193,5 +197,5 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, path string) {
 	})
 }
 
-// parent returns the path of the section or list that a key is in.
+// parent returns the path of the section or list that contains the key.
 func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }

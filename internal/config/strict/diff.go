@@ -8,11 +8,12 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Change is a key with different values in two configurations.
+// Change is a key whose values differ between two configurations. Path is its
+// path, Old and New are the values as YAML.
 type Change struct{ Path, Old, New string }
 
-// Diff lists the keys by which the struct b differs from a, in the order of the
-// fields. Both have the same type.
+// Diff lists the keys whose values differ between the structs a and b, in the
+// order of the fields. a and b must have the same type.
 func Diff(a, b any) []Change { return diff(reflect.ValueOf(a), reflect.ValueOf(b), "") }
 
 func diff(a, b reflect.Value, path string) []Change {
@@ -30,14 +31,14 @@ func diff(a, b reflect.Value, path string) []Change {
 	return out
 }
 
-// inline writes a value on one line.
+// inline returns a value as YAML on one line.
 func inline(v reflect.Value) string {
 	if (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 {
-		return "[]" // no list and an empty one are alike
+		return "[]" // nil and an empty list (or map) count as equal
 	}
 	out, err := yaml.MarshalWithOptions(v.Interface(), yaml.Flow(true))
 	if err != nil {
-		return "?" // there is no YAML for such a value
+		return "?" // the value cannot be written as YAML
 	}
 	return strings.TrimSpace(string(out))
 }

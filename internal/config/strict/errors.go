@@ -10,23 +10,25 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Problem is one thing that is wrong with a configuration.
+// Problem is one mistake in a configuration.
 type Problem struct {
 	Path    string // the key, such as dns.servers[0]; "" for the file as a whole
 	Message string
-	Line    int    // from 1; 0 if it is not known
+	Line    int    // from 1; 0 if the place is not known
 	Column  int    // from 1, in characters
-	Excerpt string // the line and the one before it, with a mark under the column
+	Excerpt string // the line, the line before it, and a mark under the column
 }
 
-// Error is everything that is wrong with a configuration.
+// Error lists all mistakes in a configuration, or says that the file could not
+// be read.
 type Error struct {
-	Name     string // of the file
+	Name     string // the name of the file
 	Problems []Problem
-	Err      error // why the file could not be read, or nil
+	Err      error // the cause if the file could not be read, otherwise nil
 }
 
-// Error lists every problem with its place and an excerpt.
+// Error returns the text of all problems, each with its place and an excerpt of
+// the file.
 func (e *Error) Error() string {
 	if e.Err != nil {
 		return "config: " + e.Err.Error()
@@ -57,14 +59,14 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns why the file could not be read.
+// Unwrap returns the cause if the file could not be read, otherwise nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-// MaxProblems bounds the list. A file that is not a configuration at all has a
-// problem in every line.
+// MaxProblems is the largest number of problems that an Error lists. A file
+// that is not a configuration at all has a problem in almost every line.
 const MaxProblems = 50
 
-// result returns the problems as an error, or nil.
+// result returns the problems as an [*Error], or nil if there are none.
 func result(name string, problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
@@ -75,14 +77,15 @@ func result(name string, problems []Problem) error {
 	return &Error{Name: name, Problems: problems}
 }
 
-// sortByPlace brings problems into the order of the file.
+// sortByPlace sorts problems by line and column.
 func sortByPlace(problems []Problem) {
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(a.Line-b.Line, a.Column-b.Column)
 	})
 }
 
-// excerpt returns the line, the one before it, and a mark below the column.
+// excerpt returns the line before the given line, the line itself, and a mark
+// under the column.
 func excerpt(lines []string, line, column int) string {
 	if line < 1 || line > len(lines) {
 		return ""
@@ -99,15 +102,16 @@ func excerpt(lines []string, line, column int) string {
 	return b.String()
 }
 
-// maxExcerpt is where a line of an excerpt is cut, in characters.
+// maxExcerpt is the number of characters after which a line of an excerpt is
+// cut off.
 const maxExcerpt = 120
 
-// show replaces what cannot be printed in a line, masks secrets and cuts a long
-// line.
+// show makes a line of the file fit for an excerpt: it masks secrets, replaces
+// characters that cannot be printed, and cuts off a long line.
 func show(line string) string {
 	line = strings.Map(func(r rune) rune {
 		if r == '\t' {
-			return ' ' // one column wide, as the mark expects
+			return ' ' // keeps a tab one column wide, so that the mark stands under the right character
 		}
 		if !printable.IsShown(r) {
 			return '?'
@@ -120,7 +124,7 @@ func show(line string) string {
 	return line
 }
 
-// masked stands for a secret.
+// masked is written in the place of a secret.
 const masked = "***"
 
 var (
@@ -128,14 +132,14 @@ var (
 	passwordParam = regexp.MustCompile(`(?i)\b((?:ssl)?password|passfile|secret|token)(=|:\s*)[^&\s"',}]+`)
 )
 
-// Mask hides the passwords in s, which may be a URL, a key=value connection
-// string, or a line of a file that holds one.
+// Mask replaces the passwords in s by "***". s may be a URL, a connection
+// string of key=value pairs, or a line of a file that contains one of these.
 func Mask(s string) string {
 	s = userInfo.ReplaceAllString(s, "$1:"+masked+"@")
 	return passwordParam.ReplaceAllString(s, "$1$2"+masked)
 }
 
-// OneOf lists words as a sentence does: "a, b or c".
+// OneOf returns the words as an enumeration, such as "a, b or c".
 func OneOf[T ~string](words []T) string {
 	out := ""
 	for i, w := range words {

@@ -2,9 +2,11 @@ package strict
 
 import "strings"
 
-// hint says what an unknown key may have been meant for: where the key went,
-// where it belongs, or the known key here that is written alike. It is "" if
-// nothing comes to mind.
+// hint returns a suggestion for an unknown key. If the key was renamed, hint
+// suggests its present path. If other sections have a key of this name, it
+// suggests their paths. Otherwise it suggests a key of the same section with a
+// similar spelling. It returns "" if there is no suggestion. here lists the
+// keys of the section.
 func (d *decoder) hint(path, key string, here []string) string {
 	at := Join(path, key)
 	if to := d.renamed[at]; to != "" {
@@ -19,10 +21,10 @@ func (d *decoder) hint(path, key string, here []string) string {
 	if len(others) > 0 {
 		return "its place is " + OneOf(others)
 	}
-	best, least := "", 3 // a similar key differs by two letters at most
+	best, least := "", 3 // only keys that differ by at most two letters are similar
 	for _, k := range here {
 		if len(key) > len(k)+2 {
-			continue // distance takes quadratic time, and the key may be long
+			continue // cannot be similar; distance would be slow for a very long key
 		}
 		if d := distance(key, k); d < least && d < len(k)/2 {
 			best, least = k, d
@@ -34,8 +36,8 @@ func (d *decoder) hint(path, key string, here []string) string {
 	return ""
 }
 
-// distance returns how many letters must be added, dropped, replaced or swapped
-// with their neighbour to turn a into b.
+// distance returns how many edits turn a into b. An edit adds, removes or
+// replaces a letter, or swaps two neighbouring letters.
 func distance(a, b string) int {
 	d := make([][]int, len(a)+1)
 	for i := range d {

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Keys returns the YAML names of a struct's exported fields, in order. Fields
-// that are not exported must stand last, so that the numbers of fields and keys
-// agree.
+// Keys returns the YAML keys of a struct's exported fields, in order.
+// Unexported fields must come after all exported ones, so that the index of a
+// key is also the index of its field.
 func Keys(t reflect.Type) []string {
 	var out []string
 	for i := range t.NumField() {
@@ -18,7 +18,8 @@ func Keys(t reflect.Type) []string {
 	return out
 }
 
-// Join returns the path of a key in a section.
+// Join returns the path of a key. path is the path of its section, or "" for
+// the top level.
 func Join(path, key string) string {
 	if path == "" {
 		return key
@@ -26,8 +27,8 @@ func Join(path, key string) string {
 	return path + "." + key
 }
 
-// Paths lists the keys of a struct and of the sections in it, such as
-// dns.cache.size. It lists nothing for a type that is not a struct.
+// Paths lists the paths of all keys of a struct type, including those in its
+// sections, such as dns.cache.size. For any other type it returns nil.
 func Paths(t reflect.Type) []string {
 	if t.Kind() != reflect.Struct {
 		return nil

@@ -1,12 +1,12 @@
 // Package strict reads a YAML file into Go values and reports every mistake in
 // it, with line, column and an excerpt.
 //
-// The YAML module's own decoder is not strict enough: it takes 1.5 for an
-// integer and true for text, ignores a second document and keys that are not
+// The decoder of the YAML module is not strict enough. It accepts 1.5 as an
+// integer and true as text, ignores a second document and keys that are not
 // text, and stops at the first mistake.
 //
-// This package does not know what the keys mean. The caller checks the values
-// and adds the problems that it finds, each with the path of its key.
+// This package does not know the meaning of the keys. The caller checks the
+// values and adds the problems that it finds, each with the path of its key.
 package strict
 
 import (
@@ -23,27 +23,29 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// MaxFile is the largest file that is read, in octets.
+// MaxFile is the size of the largest file that Parse accepts, in octets.
 const MaxFile = 1 << 20
 
-// maxNesting bounds the number of open brackets and the indentation of a line.
-// The YAML parser calls itself for every level of nesting, and a program cannot
-// recover from a stack overflow.
+// maxNesting is the largest number of open brackets, and the largest
+// indentation of a line. The YAML parser is recursive: deep nesting would
+// overflow the stack, and a Go program cannot recover from that.
 const maxNesting = 100
 
-// Document is a YAML file that was read. A nil Document stands for values that
-// do not come from a file; their problems have no place.
+// Document is a YAML file that was read, with the problems that were found in
+// it. A nil Document is for values that do not come from a file: problems then
+// have no line and column.
 type Document struct {
 	name     string
 	lines    []string
 	body     ast.Node                // nil if the file is empty or broken
 	broken   bool                    // the file is not one YAML document
-	at       map[string]*token.Token // where the value of each key stands
+	at       map[string]*token.Token // the token of each key's value, by path
 	problems []Problem
 }
 
-// Parse reads the one document in data. name is the file's, for errors. If data
-// is not one YAML document, the result is Broken.
+// Parse reads the YAML document in data. name is the file name for errors. If
+// data has a syntax error or more than one document, Broken returns true for
+// the result.
 func Parse(name string, data []byte) *Document {
 	data = normal(data)
 	d := &Document{
@@ -57,14 +59,14 @@ func Parse(name string, data []byte) *Document {
 	return d
 }
 
-// Broken reports whether the file is not one YAML document. Then Err says why,
-// and there is nothing to decode.
+// Broken reports whether the file could not be parsed as one YAML document.
+// Then Err returns the reason, and Decode does nothing.
 func (d *Document) Broken() bool { return d.broken }
 
-// Decode fills in to, a pointer to a struct or a slice. A key that is missing
-// in the document, or has a wrong value, leaves its value in to as it was.
-// renamed maps paths of keys that other versions have to the paths they have
-// now; it may be nil.
+// Decode decodes the document into to, a pointer to a struct or a slice. Where
+// a key is missing in the document or has a wrong value, to is left unchanged.
+// renamed maps old paths of keys to their present paths, for hints in errors;
+// it may be nil.
 func (d *Document) Decode(to any, renamed map[string]string) {
 	if d.body == nil {
 		return
@@ -73,7 +75,7 @@ func (d *Document) Decode(to any, renamed map[string]string) {
 	(&decoder{Document: d, top: v.Type(), renamed: renamed}).value(d.body, v, "")
 }
 
-// Name returns the name of the file, "" for the nil Document.
+// Name returns the name of the file, or "" for a nil Document.
 func (d *Document) Name() string {
 	if d == nil {
 		return ""
@@ -81,8 +83,9 @@ func (d *Document) Name() string {
 	return d.name
 }
 
-// Key returns where a key of the top level stands, and whether it has a value.
-// line is 0 if the document does not have the key.
+// Key returns line and column of a key at the top level. set says whether the
+// key has a value other than null. If the document does not have the key, line
+// is 0.
 func (d *Document) Key(name string) (line, column int, set bool) {
 	m, ok := d.body.(ast.MapNode)
 	if !ok {
@@ -100,7 +103,8 @@ func (d *Document) Key(name string) (line, column int, set bool) {
 	return 0, 0, false
 }
 
-// LastLine returns the number of the last line that is not empty, at least 1.
+// LastLine returns the number of the last line that is not empty, or 1 if all
+// lines are empty.
 func (d *Document) LastLine() int {
 	line := len(d.lines)
 	for line > 1 && d.lines[line-1] == "" {
@@ -109,9 +113,9 @@ func (d *Document) LastLine() int {
 	return line
 }
 
-// Add adds problems with values. It leaves out those that only follow from a
-// mistake which was found before. A problem without a line gets the line of its
-// key.
+// Add adds problems that the caller found in the values. It leaves out a
+// problem with a key if the document already has a problem with this key or
+// with a key inside of it. A problem without a line gets the place of its key.
 func (d *Document) Add(found []Problem) {
 	bad := map[string]bool{}
 	for _, p := range d.problems {
@@ -127,11 +131,11 @@ func (d *Document) Add(found []Problem) {
 	}
 }
 
-// Err returns every problem found so far as an [*Error], or nil.
+// Err returns all problems found so far as an [*Error], or nil.
 func (d *Document) Err() error { return d.ErrorOf(d.problems) }
 
-// ErrorOf returns problems that are not added to the document as an [*Error],
-// or nil.
+// ErrorOf returns the given problems as an [*Error] with line, column and
+// excerpt, or nil if there are none. It does not add them to the document.
 func (d *Document) ErrorOf(problems []Problem) error {
 	if d == nil {
 		return result("", problems)
@@ -146,16 +150,17 @@ func (d *Document) ErrorOf(problems []Problem) error {
 	return result(d.name, problems)
 }
 
-// Line returns the line of a key, or of the nearest key around it that is in
-// the file; 0 if there is none.
+// Line returns the line of a key. If the file does not have the key, it is the
+// line of the innermost section or list around it, or 0 if there is none.
 func (d *Document) Line(path string) int {
 	p := Problem{Path: path}
 	d.locate(&p)
 	return p.Line
 }
 
-// locate gives a problem without a line the place of its key, or of the nearest
-// key around it that is in the file.
+// locate sets line and column of a problem that has none. If the file does not
+// have the problem's key, the place is that of the innermost section or list
+// around it.
 func (d *Document) locate(p *Problem) {
 	if d == nil || p.Line > 0 {
 		return
@@ -176,21 +181,21 @@ func (d *Document) problem(tk *token.Token, path, format string, args ...any) {
 	d.problems = append(d.problems, p)
 }
 
-// normal removes a byte order mark and the CR of line ends.
+// normal removes a byte order mark, and turns CRLF into LF.
 func normal(data []byte) []byte {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	// The YAML parser counts some lines that end in CRLF twice.
 	return bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 }
 
-// parse returns the document in the file, nil if the file is empty. If err is
-// set, at says where.
+// parse returns the document in the file, or nil if the file is empty. If err
+// is not nil, at is its place in the file, or nil if the place is not known.
 func parse(data []byte) (body ast.Node, at *token.Token, err error) {
 	if err := check(data); err != nil {
 		return nil, nil, err
 	}
-	// The parser is foreign code, and a panic in it must not end the daemon at
-	// a reload.
+	// The parser is third-party code. A panic in it must not end the daemon
+	// during a reload.
 	defer func() {
 		if p := recover(); p != nil {
 			body, at, err = nil, nil, fmt.Errorf("the YAML parser cannot cope with this file: %v", p)
@@ -219,7 +224,7 @@ func parse(data []byte) (body ast.Node, at *token.Token, err error) {
 	return body, nil, nil
 }
 
-// check refuses files that must not be handed to the parser.
+// check returns an error for a file that must not be given to the parser.
 func check(data []byte) error {
 	if len(data) > MaxFile {
 		return fmt.Errorf("the file is larger than %dMiB", MaxFile>>20)
@@ -234,7 +239,7 @@ func check(data []byte) error {
 			indent, begin = 0, true
 			continue
 		case ' ', '-', '?', '\t':
-			if begin { // each of the marks in "- - - x" is a level, too
+			if begin { // each "-" in "- - - x" is a level of nesting too
 				indent++
 			}
 		case '[', '{':

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// engine is a configuration that has nothing to do with mail.
+// engine is the configuration that the tests decode.
 type engine struct {
 	Name    string  `yaml:"name"`
 	Running bool    `yaml:"running"`
@@ -19,8 +19,8 @@ type wheel struct {
 	Inches int `yaml:"inches"`
 }
 
-// TestDecode: every mistake is named with its place; what is right or not given
-// is there.
+// TestDecode checks that every mistake is reported with its place, that valid
+// values are decoded, and that all other values stay unchanged.
 func TestDecode(t *testing.T) {
 	for _, tt := range []struct {
 		why, in string
@@ -58,7 +58,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestAdd: a problem with a value is not named beside one with its syntax.
+// TestAdd checks that Add leaves out a problem with a key that already has a
+// problem, and keeps the others.
 func TestAdd(t *testing.T) {
 	doc := Parse("f", []byte("name: [a]\nspare: {inches: 15}\n"))
 	doc.Decode(&engine{}, nil)
@@ -69,7 +70,8 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// TestErrorOfNoFile: what does not come from a file has no place.
+// TestErrorOfNoFile checks that problems of a nil Document are reported without
+// line and column.
 func TestErrorOfNoFile(t *testing.T) {
 	var none *Document
 	if err := none.ErrorOf([]Problem{{Path: "name", Message: "is empty"}}); err == nil || err.Error() != "config: name: is empty" {
