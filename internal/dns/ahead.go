@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// Ahead is a Resolver for one message that asks every expected question at once, in
-// the background. A walk in which each answer decides whether the next question is
-// asked then takes the time of one question. The caller gets the same answers in
-// the same order, and does not wait for an answer that it does not take.
+// Ahead is a Resolver for one message. It looks up every expected question at once, in the
+// background. A caller that asks several questions in turn, such as a tree walk, then waits only as
+// long as one question takes. It gets the same answers in the same order, and does not wait for
+// expected questions that it does not ask.
 //
-// Ahead keeps every answer until it is garbage itself; only the number of expected
-// questions bounds them. Safe for concurrent use.
+// Ahead keeps every answer as long as it exists. Only the number of expected questions bounds the
+// number of answers. Safe for concurrent use.
 type Ahead struct {
 	next Resolver
 
@@ -23,19 +23,18 @@ type Ahead struct {
 // NewAhead returns an Ahead in front of next.
 func NewAhead(next Resolver) *Ahead { return &Ahead{next: next} }
 
-// early is a question asked before its turn. Its outcome is set before done is
-// closed.
+// early is an expected question. Its outcome is set before done is closed.
 type early struct {
 	name     Name
 	typ      Type
-	done     chan struct{} // nil: the answer was at hand
+	done     chan struct{} // nil if the answer was at hand
 	answer   Answer
 	err      error
 	panicked any
 }
 
-// Expect implements [Resolver]: it begins to ask. An answer that is at hand takes
-// no goroutine.
+// Expect implements [Resolver]: it starts the lookup. If the answer is at hand, no goroutine is
+// needed.
 func (a *Ahead) Expect(ctx context.Context, name Name, typ Type) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -52,8 +51,8 @@ func (a *Ahead) Expect(ctx context.Context, name Name, typ Type) bool {
 	return true
 }
 
-// ask asks. It keeps a panic for the caller that takes the answer; in this
-// goroutine the panic would end the process.
+// ask looks e up. It keeps a panic for the Lookup that needs the answer, because a panic in this
+// goroutine would end the process.
 func (e *early) ask(ctx context.Context, r Resolver) {
 	defer close(e.done)
 	defer func() { e.panicked = recover() }()
@@ -69,7 +68,7 @@ func (a *Ahead) find(name Name, typ Type) *early {
 	return nil
 }
 
-// expected returns the question if it was asked before its turn, else nil.
+// expected returns the early question for name and typ, or nil if the question was not expected.
 func (a *Ahead) expected(name Name, typ Type) *early {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -94,13 +93,13 @@ func (a *Ahead) Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 	}
 	var failed *Error
 	if errors.Is(e.err, context.DeadlineExceeded) || errors.As(e.err, &failed) && failed.AskerGaveUp() {
-		return a.next.Lookup(ctx, name, typ) // the time of Expect's ctx was over; this ctx still has time
+		return a.next.Lookup(ctx, name, typ) // only the ctx of Expect has ended; this ctx has not
 	}
 	return e.answer, e.err
 }
 
-// Peek implements [Resolver]. A question that was asked before its turn is left
-// to Lookup.
+// Peek implements [Resolver]. It does not find the answer to an expected question; Lookup returns
+// that answer.
 func (a *Ahead) Peek(name Name, typ Type) (Answer, bool) {
 	if a.expected(name, typ) != nil {
 		return Answer{}, false

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// scripted answers after a second; some names fail or panic.
+// scripted is a resolver that answers after a second. Some names fail or panic.
 type scripted struct {
 	LookupOnly
 	asked chan Name
@@ -32,8 +32,8 @@ func (s scripted) Lookup(ctx context.Context, name Name, typ Type) (Answer, erro
 
 func newScripted() scripted { return scripted{asked: make(chan Name, 100)} }
 
-// TestAhead: an expected question is asked at once and only once, and Lookup takes its
-// answer later.
+// TestAhead: an expected question is looked up at once and only once, and a later Lookup returns
+// its outcome.
 func TestAhead(t *testing.T) {
 	for _, tt := range []struct {
 		reason   string
@@ -41,15 +41,15 @@ func TestAhead(t *testing.T) {
 		lookup   Name
 		asked    int
 		took     time.Duration
-		kind     ErrorKind // 0: an answer
+		kind     ErrorKind // 0 if there is an answer
 		panicked bool
 	}{
 		{reason: "not expected", lookup: "a.example", asked: 1, took: time.Second},
-		{reason: "expected and there", expect: []Name{"a.example", "b.example"}, lookup: "b.example", asked: 2},
+		{reason: "expected, and the answer has arrived", expect: []Name{"a.example", "b.example"}, lookup: "b.example", asked: 2},
 		{reason: "expected twice", expect: []Name{"a.example", "a.example"}, lookup: "a.example", asked: 1},
-		{reason: "a failure is an answer", expect: []Name{"refused.example"}, lookup: "refused.example", asked: 1, kind: KindRefused},
-		{reason: "a bug shows where its answer is needed", expect: []Name{"bomb.example"}, lookup: "bomb.example", asked: 1, panicked: true},
-		{reason: "and nowhere else", expect: []Name{"bomb.example"}, lookup: "a.example", asked: 2, took: time.Second},
+		{reason: "the lookup failed, so Lookup fails too", expect: []Name{"refused.example"}, lookup: "refused.example", asked: 1, kind: KindRefused},
+		{reason: "a panic shows in the Lookup of the same name", expect: []Name{"bomb.example"}, lookup: "bomb.example", asked: 1, panicked: true},
+		{reason: "a panic does not show in the Lookup of another name", expect: []Name{"bomb.example"}, lookup: "a.example", asked: 2, took: time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			next := newScripted()
@@ -84,8 +84,8 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestAheadTime: a lookup whose time is over gets no answer. Other lookups are not
-// affected.
+// TestAheadTime: a Lookup whose context ends gets no answer. If the context of Expect ends, a later
+// Lookup asks again.
 func TestAheadTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := newScripted()
@@ -100,9 +100,9 @@ func TestAheadTime(t *testing.T) {
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		if _, err := a.Lookup(gone, "a.example", TypeTXT); kindOf(t, err) != KindCanceled {
-			t.Errorf("nobody waits: %v", err)
+			t.Errorf("canceled lookup: %v", err)
 		}
-		cancel() // of the one who expected it
+		cancel() // the context of Expect
 		synctest.Wait()
 		if answer, err := a.Lookup(t.Context(), "a.example", TypeTXT); err != nil || answer.Name != "a.example" || len(next.asked) != 2 {
 			t.Errorf("asked again: %+v, %v, %d questions", answer, err, len(next.asked))
@@ -110,8 +110,8 @@ func TestAheadTime(t *testing.T) {
 	})
 }
 
-// TestAheadKnown: an answer at hand is not asked for, and is taken from the resolver
-// behind only once.
+// TestAheadKnown: for an expected question whose answer is at hand, no lookup is made, and the
+// resolver behind is peeked only once.
 func TestAheadKnown(t *testing.T) {
 	next := &knows{names: map[Name]bool{"known.example": true}}
 	seen := NewTrace(next)

@@ -16,7 +16,7 @@ import (
 // Type is a resource record type (RFC 1035 §3.2.2).
 type Type uint16
 
-// The types a verifier asks for.
+// The types that a verifier asks for.
 const (
 	TypeA     Type = 1
 	TypeNS    Type = 2
@@ -51,12 +51,12 @@ func (t Type) String() string {
 // MarshalText makes a Type appear by its mnemonic in JSON.
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// Status is what a definite answer says about the name.
+// Status says whether the name of an answer exists.
 type Status uint8
 
 const (
-	// NoError means the name exists; without records of the type asked this
-	// is NODATA (RFC 2308 §2.2).
+	// NoError means that the name exists. If it has no records of the type asked for, the answer is
+	// called NODATA (RFC 2308 §2.2).
 	NoError Status = iota
 	// NXDomain means that neither the name nor anything below it exists
 	// (RFC 8020).
@@ -74,8 +74,7 @@ func (s Status) String() string {
 // MarshalText makes a Status appear by its name in JSON.
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Record is the data of one resource record. The type asked for decides which
-// field is set.
+// Record is the data of one resource record. Its type decides which fields are set.
 type Record struct {
 	Addr       netip.Addr `json:"addr,omitzero"`        // A, AAAA
 	Host       Name       `json:"host,omitempty"`       // MX, PTR, NS, CNAME
@@ -85,26 +84,27 @@ type Record struct {
 	Text string `json:"text,omitempty"`
 }
 
-// Answer is a definite answer: the records of the type asked, or none.
+// Answer is a definite answer to one question: the records of the type asked for, or the statement
+// that there are none.
 type Answer struct {
-	Name   Name   `json:"name"` // the question
+	Name   Name   `json:"name"` // the name and type asked for
 	Type   Type   `json:"type"`
 	Status Status `json:"status"`
-	// Canonical is the owner name after every CNAME was followed; it equals
-	// Name when there was none. NXDomain with Canonical != Name is a dangling
-	// alias: Name itself exists.
+	// Canonical is the owner name after all CNAMEs were followed. It equals Name if there was no
+	// CNAME. If Status is NXDomain and Canonical differs from Name, Name is a dangling alias: Name
+	// itself exists.
 	Canonical Name     `json:"canonical,omitempty"`
 	Records   []Record `json:"records,omitempty"` // shared with the cache; do not modify
 	// TTL is how long the answer may be used from now on.
 	TTL           time.Duration `json:"ttl_ns"`
-	Authenticated bool          `json:"ad,omitempty"`     // AD bit of an upstream that is trusted
+	Authenticated bool          `json:"ad,omitempty"`     // AD bit, if it came from a trusted upstream
 	Cached        bool          `json:"cached,omitempty"` // served from the cache
 	Stale         bool          `json:"stale,omitempty"`  // served past its TTL (RFC 8767)
-	Server        string        `json:"server,omitempty"` // address of the upstream that answered
+	Server        string        `json:"server,omitempty"` // address of the server that answered
 }
 
-// Exists reports whether the queried name itself exists: it has a record of any
-// type, or a name below it (RFC 8020, RFC 6604 §3).
+// Exists reports whether the name asked for exists: it has a record of any type, or there is a name
+// below it (RFC 8020, RFC 6604 §3).
 func (a Answer) Exists() bool {
 	return a.Status == NoError || (a.Canonical != "" && a.Canonical != a.Name)
 }
@@ -112,14 +112,13 @@ func (a Answer) Exists() bool {
 // Void reports a void lookup: NXDOMAIN or NODATA (RFC 7208 §4.6.4).
 func (a Answer) Void() bool { return len(a.Records) == 0 }
 
-// Bounds of an answer. No verifier can use an answer that exceeds them, so it is
-// a permanent failure.
+// Bounds on an answer. No verifier can use a larger answer, so it is a permanent failure.
 const (
-	// MaxRecords bounds the records of each section. No set that a verifier can
-	// use is larger: RFC 7208 §4.6.4 allows 10 records of most types.
+	// MaxRecords bounds the records of each section. No record set that a verifier can use is
+	// larger: RFC 7208 §4.6.4 allows 10 records of most types.
 	MaxRecords = 256
-	// MaxTextOctets bounds the TXT data of one answer. The longest DKIM key
-	// worth verifying needs 2 KiB. The rest allows for names with many TXT records.
+	// MaxTextOctets bounds the TXT data of one answer. The longest DKIM key worth verifying needs 2
+	// KiB. The larger bound allows for names with many TXT records.
 	MaxTextOctets = 32 << 10
 	// MaxChain bounds the CNAMEs of one answer. RFC 1034 §3.6.2 advises against
 	// chains; resolvers follow 8 to 16 CNAMEs.
@@ -129,15 +128,15 @@ const (
 // ErrorKind says what went wrong with a lookup.
 type ErrorKind uint8
 
-// The kinds of failure: temporary ones, and two that are permanent.
+// The kinds of failure. KindLoop and KindTooLarge are permanent, the others are temporary.
 const (
 	KindTimeout   ErrorKind = iota + 1 // no valid answer in time
 	KindServFail                       // RCODE SERVFAIL, or any RCODE not named here
 	KindRefused                        // RCODE REFUSED
 	KindNetwork                        // the transport failed
 	KindMalformed                      // the answer could not be understood
-	KindBudget                         // a limit of this daemon: other lookups had taken the slots, or the message asked too much
-	KindCanceled                       // the asker stopped waiting
+	KindBudget                         // a limit of this daemon: no slot became free in time, or the message asked too many questions
+	KindCanceled                       // the caller stopped waiting
 	KindLoop                           // a loop of aliases, or more than MaxChain of them
 	KindTooLarge                       // a good answer that exceeds a bound
 )
@@ -170,12 +169,12 @@ func (k ErrorKind) String() string {
 // unknownKind is the text for a number that is not a kind.
 const unknownKind = "unknown"
 
-// Error is why one lookup has no answer.
+// Error says why a lookup has no answer.
 type Error struct {
 	Kind   ErrorKind
 	Name   Name
 	Type   Type
-	Server string // upstream last asked, "" if none
+	Server string // the server asked last, "" if there was none
 	Err    error  // cause, may be nil
 }
 
@@ -191,9 +190,8 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Permanent reports whether asking again would fail in the same way until the
-// owner of the name changes its records: the servers did answer, but the answer
-// cannot be used.
+// Permanent reports whether the lookup will fail in the same way until the owner of the name
+// changes its records: the servers did answer, but the answer cannot be used.
 func (e *Error) Permanent() bool { return e.Kind == KindLoop || e.Kind == KindTooLarge }
 
 // Permanent reports whether err is the permanent failure of a lookup.
@@ -202,8 +200,8 @@ func Permanent(err error) bool {
 	return errors.As(err, &e) && e.Permanent()
 }
 
-// AskerGaveUp reports whether the asker's own time, patience or limits ended the
-// lookup. Such an error says nothing about the name or its servers.
+// AskerGaveUp reports whether the caller or a limit of this daemon ended the lookup. Such an error
+// says nothing about the name or its servers.
 func (e *Error) AskerGaveUp() bool { return e.Kind == KindBudget || e.Kind == KindCanceled }
 
 // Unwrap returns the cause.

@@ -12,10 +12,10 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Name is a domain name in the one form used throughout: ASCII letters in
-// lower case, U-labels converted to A-labels, no trailing dot; the root is "".
-// Labels may hold any octet except the dot, because SPF macros can produce any
-// octet (RFC 7208 §7). Lengths always fit the wire format (RFC 1035 §3.1).
+// Name is a domain name in canonical form: ASCII letters in lower case, U-labels converted to
+// A-labels, no trailing dot; the root is "". Labels may hold any octet except the dot, because SPF
+// macros can produce any octet (RFC 7208 §7). A name from ParseName fits the wire format (RFC 1035
+// §3.1).
 type Name string
 
 // Limits of the wire format (RFC 1035 §3.1, §2.3.4), in octets.
@@ -24,7 +24,7 @@ const (
 	MaxNameLen  = 253 // text form without the trailing dot
 )
 
-// Reasons for which ParseName refuses a name.
+// The reasons why ParseName refuses a name.
 var (
 	ErrEmptyLabel  = errors.New("dns: name has an empty label")
 	ErrLongLabel   = errors.New("dns: name has a label over 63 octets")
@@ -36,11 +36,11 @@ var (
 // the STD3 rules: DKIM and DMARC names contain underscores.
 var lookupProfile = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.BidiRule())
 
-// hasLongLabel reports whether a label has more characters than an A-label may have
-// octets. Such a label cannot be valid, because each character takes at least one
-// octet of the A-label. (Mapping drops or joins some characters, but no real name
-// has that many of them.) The check comes first because encoding a label costs the
-// square of its length, and a message may hold a thousand long labels.
+// hasLongLabel reports whether a label has more characters than an A-label may have octets. Such a
+// label cannot be valid, because each character takes at least one octet of the A-label. (Mapping
+// drops or joins some characters, but no real name has that many of them.) ParseName checks this
+// before it encodes a label, because encoding takes quadratic time and a message may hold a
+// thousand long labels.
 func hasLongLabel(s string) bool {
 	n := 0
 	for _, r := range s {
@@ -63,7 +63,7 @@ func ParseName(s string) (Name, error) {
 		return "", ErrLongName
 	}
 	if !printable.IsASCII(s) {
-		if !utf8.ValidString(s) { // idna would map all invalid octets to the same name
+		if !utf8.ValidString(s) { // idna would map all names with invalid octets to one name
 			return "", fmt.Errorf("%w: %q", ErrInvalidIDNA, s)
 		}
 		if hasLongLabel(s) {
@@ -105,9 +105,9 @@ func ParseName(s string) (Name, error) {
 	return Name(s), nil
 }
 
-// ParseHostname is ParseName for a name that a stranger presents as a domain. The
-// name must have at least two labels of letters, digits, hyphens and underscores,
-// so that it is safe to show and to compare. Labels are not checked otherwise.
+// ParseHostname is ParseName for a domain from an untrusted source. The name must have at least two
+// labels and may only consist of letters, digits, hyphens and underscores, so it is safe to show
+// and to compare. Labels are not checked otherwise.
 func ParseHostname(s string) (Name, error) {
 	n, err := ParseName(s)
 	if err != nil {
@@ -164,9 +164,8 @@ func (n Name) Prepend(labels string) (Name, error) {
 	return ParseName(labels + "." + string(n))
 }
 
-// ReverseName returns the name under in-addr.arpa or ip6.arpa at which addr's
-// PTR records live (RFC 1035 §3.5, RFC 3596 §2.5). IPv4-mapped addresses count
-// as IPv4.
+// ReverseName returns the name under in-addr.arpa or ip6.arpa that has the PTR records of addr (RFC
+// 1035 §3.5, RFC 3596 §2.5). IPv4-mapped addresses count as IPv4.
 func ReverseName(addr netip.Addr) Name {
 	addr = addr.Unmap()
 	if addr.Is4() {

@@ -22,7 +22,7 @@ func TestParseName(t *testing.T) {
 		{".", "", nil, "the root, absolute"},
 		{"example.com", "example.com", nil, ""},
 		{"Example.COM.", "example.com", nil, "lower case, one trailing dot"},
-		{"example.com..", "", ErrEmptyLabel, "one dot only"},
+		{"example.com..", "", ErrEmptyLabel, "only one trailing dot is accepted"},
 		{"..", "", ErrEmptyLabel, ""},
 		{".example.com", "", ErrEmptyLabel, ""},
 		{"a..b", "", ErrEmptyLabel, ""},
@@ -32,17 +32,17 @@ func TestParseName(t *testing.T) {
 		{longest, Name(longest), nil, "longest name"},
 		{longest + ".", Name(longest), nil, "the trailing dot does not count"},
 		{longest + "a", "", ErrLongName, ""},
-		{strings.Repeat("é", 64) + ".example", "", ErrLongLabel, "before it is encoded, which costs the square of its length"},
-		{"a\u3002" + strings.Repeat("ａ", 64), "", ErrLongLabel, "the same after another full stop"},
+		{strings.Repeat("é", 64) + ".example", "", ErrLongLabel, "refused before it is encoded, which takes quadratic time"},
+		{"a\u3002" + strings.Repeat("ａ", 64), "", ErrLongLabel, "a long label after the ideographic full stop"},
 		{strings.Repeat("ａ", 63) + "．example", Name(strings.Repeat("a", 63) + ".example"), nil, "characters count, not octets"},
-		{strings.Repeat("é", 5000), "", ErrLongName, "before any work is done on it"},
+		{strings.Repeat("é", 5000), "", ErrLongName, "refused before any work is done on it"},
 		{"_dmarc.Example", "_dmarc.example", nil, "underscores are ordinary"},
 		{"a b\x00\\\".example", "a b\x00\\\".example", nil, "any ASCII octet: SPF macros (RFC 7208 §7)"},
 		{"bücher.example", "xn--bcher-kva.example", nil, "U-label"},
 		{"BÜCHER.example", "xn--bcher-kva.example", nil, "U-label in capitals"},
 		{"faß.example", "xn--fa-hia.example", nil, "not transitional: ß stays"},
 		{"例え。example", "xn--r8jz45g.example", nil, "the ideographic full stop separates"},
-		{"a。。b", "", ErrEmptyLabel, "so it can make an empty label"},
+		{"a。。b", "", ErrEmptyLabel, "an empty label between ideographic full stops"},
 		{"xn--bcher-kva.example", "xn--bcher-kva.example", nil, "A-labels stay"},
 		{"\xff.example", "", ErrInvalidIDNA, "not UTF-8"},
 		{"a\u202eb.example", "", ErrInvalidIDNA, "direction override"},
@@ -58,19 +58,19 @@ func TestParseName(t *testing.T) {
 func TestParseHostname(t *testing.T) {
 	cases := []struct {
 		in     string
-		want   Name // "" is an error
+		want   Name // "" if an error is expected
 		reason string
 	}{
 		{"Mail-1.Example.com.", "mail-1.example.com", ""},
 		{"_spf.example.com", "_spf.example.com", "underscores occur"},
 		{"bücher.example", "xn--bcher-kva.example", ""},
 		{"localhost", "", "one label"},
-		{"", "", "none"},
+		{"", "", "no label"},
 		{"example.net(.example.com", "", "CVE-2020-12272"},
 		{"a b.example", "", "space"},
-		{"a\n.example", "", "control"},
+		{"a\n.example", "", "control character"},
 		{"a;b.example", "", "would end a result in Authentication-Results"},
-		{"a..example", "", "not a name at all"},
+		{"a..example", "", "empty label"},
 	}
 	for _, c := range cases {
 		got, err := ParseHostname(c.in)
@@ -164,7 +164,7 @@ func TestReverseName(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", c.addr, got, c.want)
 		}
 	}
-	if got := ReverseName(netip.Addr{}); got.Labels() != 34 { // nonsense in, no panic
+	if got := ReverseName(netip.Addr{}); got.Labels() != 34 { // an address that is not valid must not panic
 		t.Errorf("no address: %s", got)
 	}
 }

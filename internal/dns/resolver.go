@@ -7,47 +7,46 @@ import (
 
 // Resolver answers questions. It follows CNAMEs and is safe for concurrent use.
 //
-// All that an evaluator may ask of a resolver is in this one interface, so that a
-// wrapper cannot forget a part of it. A resolver without a cache, a plan or other
-// users embeds [LookupOnly]; a wrapper writes all four methods.
+// This one interface has everything that an evaluator may ask of a resolver, so a wrapper cannot
+// forget to pass on a part of it. A resolver that can only look up embeds [LookupOnly]. A wrapper
+// implements all four methods.
 type Resolver interface {
-	// Lookup answers one question by the context's deadline. A definite "no" is
-	// an Answer without records. A non-nil error is an [*Error], possibly
-	// wrapped, and temporary unless it is [Error.Permanent].
+	// Lookup answers one question by the context's deadline. A definite "no" is an Answer without
+	// records. A non-nil error is an [*Error], possibly wrapped. It is temporary unless
+	// [Error.Permanent] returns true.
 	Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 
-	// Peek returns the answer if it is at hand. It asks no server and does not
-	// block. It reports false unless Lookup would return a good answer at once
-	// and do nothing else: the answer is known, within its TTL and not due for
-	// renewal, and it is not a failure.
+	// Peek returns the answer if it is at hand: the resolver already has it, it is within its TTL,
+	// and it is not a failure. Lookup would return such an answer at once. Peek does not wait for a
+	// server. A cache may renew a popular answer in the background after a Peek.
 	Peek(name Name, typ Type) (Answer, bool)
 
-	// Expect announces a question that may follow, and returns at once. It
-	// reports whether the resolver asks ahead; if it does not, announcing more
-	// questions is of no use. What it asks ends with ctx.
+	// Expect announces a question that the caller may ask later, and returns at once. A resolver
+	// that looks ahead starts the lookup now; the lookup ends with ctx. Expect returns false if the
+	// resolver does not look ahead. Further calls are then useless.
 	Expect(ctx context.Context, name Name, typ Type) bool
 
-	// Queued reports whether any lookup had to wait until lookups of others made
-	// room for it. A lookup that then ran out of time says nothing about servers.
+	// Queued reports whether a lookup had to wait for a slot because other lookups held all of
+	// them. If a lookup of such a resolver runs out of time, the servers may not be the reason.
 	Queued() bool
 }
 
-// LookupOnly is embedded by a Resolver that only looks up: it has nothing at
-// hand, does not ask ahead and makes no lookup wait. It is not for a Resolver in
-// front of another, which would then hide what the other one can do.
+// LookupOnly is embedded by a Resolver that can only look up: it has no answer at hand, does not
+// look ahead and has no slots to wait for. A wrapper must not embed it, because that would hide
+// what the resolver behind can do.
 type LookupOnly struct{}
 
-// Peek implements [Resolver]: nothing is at hand.
+// Peek implements [Resolver]: no answer is at hand.
 func (LookupOnly) Peek(Name, Type) (Answer, bool) { return Answer{}, false }
 
-// Expect implements [Resolver]: it asks nothing ahead.
+// Expect implements [Resolver]: it does not look ahead.
 func (LookupOnly) Expect(context.Context, Name, Type) bool { return false }
 
-// Queued implements [Resolver]: no lookup had to wait for others.
+// Queued implements [Resolver]: no lookup had to wait for a slot.
 func (LookupOnly) Queued() bool { return false }
 
-// ContextKind is the kind of failure of a lookup whose context ended, err being
-// that context's error: the asker left, or no answer came in time.
+// ContextKind returns the kind of failure for a lookup whose context ended with err: the caller
+// left, or no answer came in time.
 func ContextKind(err error) ErrorKind {
 	if errors.Is(err, context.Canceled) {
 		return KindCanceled
@@ -55,9 +54,9 @@ func ContextKind(err error) ErrorKind {
 	return KindTimeout
 }
 
-// OutOfTime returns the failure of a question that was put to r and whose context
-// ended, err being that context's error. It is a timeout if servers were slow, and
-// KindBudget if lookups had to queue in r.
+// OutOfTime returns the failure of a lookup in r whose context ended with err. If the caller left,
+// the kind is KindCanceled. If the time ran out, it is KindBudget if lookups had to wait for a slot
+// in r, else KindTimeout.
 func OutOfTime(r Resolver, err error, name Name, typ Type) *Error {
 	kind := ContextKind(err)
 	if kind == KindTimeout && r.Queued() {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads the output of MarshalText.
 func (t *Type) UnmarshalText(text []byte) error {
 	for _, known := range []Type{TypeA, TypeNS, TypeCNAME, TypePTR, TypeMX, TypeTXT, TypeAAAA} {
 		if known.String() == string(text) {
@@ -23,7 +23,7 @@ func (t *Type) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads the output of MarshalText.
 func (s *Status) UnmarshalText(text []byte) error {
 	for _, known := range []Status{NoError, NXDomain} {
 		if known.String() == string(text) {
@@ -34,7 +34,7 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fmt.Errorf("dns: %q is not a status", text)
 }
 
-// UnmarshalText reads what String writes, except "unknown".
+// UnmarshalText reads the output of String, except "unknown".
 func (k *ErrorKind) UnmarshalText(text []byte) error {
 	for known := KindTimeout; known.String() != unknownKind; known++ {
 		if known.String() == string(text) {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestPermanent: only failures because of what is published are permanent.
+// TestPermanent: KindLoop and KindTooLarge are permanent, because they follow from what is
+// published. All other errors are temporary.
 func TestPermanent(t *testing.T) {
 	for k := ErrorKind(1); k.String() != "unknown"; k++ {
 		err := fmt.Errorf("wrapped: %w", &Error{Kind: k})
@@ -16,7 +17,7 @@ func TestPermanent(t *testing.T) {
 		}
 	}
 	if Permanent(nil) || Permanent(errors.New("strange")) {
-		t.Error("what is no failure of a lookup is permanent")
+		t.Error("an error that is not an *Error counts as permanent")
 	}
 }
 
@@ -51,7 +52,7 @@ func TestUnmarshalText(t *testing.T) {
 	}{
 		{"a type in lower case", new(Type), "txt"}, {"a number alone", new(Type), "16"}, {"over 16 bits", new(Type), "TYPE65536"},
 		{"an empty type", new(Type), ""}, {"an empty status", new(Status), ""}, {"another status", new(Status), "SERVFAIL"},
-		{"no kind", new(ErrorKind), "unknown"},
+		{"the text for a number that is not a kind", new(ErrorKind), "unknown"},
 	} {
 		if err := bad.to.UnmarshalText([]byte(bad.text)); err == nil {
 			t.Errorf("%s: %q was read", bad.name, bad.text)

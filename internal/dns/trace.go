@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Lookup is one question asked through a [Trace], with its outcome.
+// Lookup is one question that was asked through a [Trace], with its outcome.
 type Lookup struct {
 	Name     Name          `json:"name"`
 	Type     Type          `json:"type"`
@@ -15,8 +15,8 @@ type Lookup struct {
 	Duration time.Duration `json:"duration_ns"`
 }
 
-// Trace is a Resolver that remembers every answer and failure that came through
-// it. Safe for concurrent use.
+// Trace is a Resolver that records the outcome of every question that is asked through it. Safe for
+// concurrent use.
 type Trace struct {
 	next    Resolver
 	mu      sync.Mutex
@@ -40,8 +40,7 @@ func (t *Trace) Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 	return answer, err
 }
 
-// Peek implements [Resolver]. An answer that is at hand is remembered as Lookup's
-// would be.
+// Peek implements [Resolver]. It records an answer in the same way as Lookup.
 func (t *Trace) Peek(name Name, typ Type) (Answer, bool) {
 	begin := time.Now()
 	answer, ok := t.next.Peek(name, typ)
@@ -65,7 +64,7 @@ func (t *Trace) remember(l Lookup) {
 	t.lookups = append(t.lookups, l)
 }
 
-// Lookups returns what was asked so far, in order of completion.
+// Lookups returns the recorded lookups, in the order in which they ended.
 func (t *Trace) Lookups() []Lookup {
 	t.mu.Lock()
 	defer t.mu.Unlock()

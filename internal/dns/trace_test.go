@@ -51,8 +51,8 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// TestTraceKnown: an answer at hand is remembered as one that was asked for, and
-// a question that is not at hand is remembered when it is asked.
+// TestTraceKnown: Peek records an answer that it finds. A question that Peek does not answer is
+// recorded when Lookup asks it.
 func TestTraceKnown(t *testing.T) {
 	tr := NewTrace(&knows{names: map[Name]bool{"known.example": true}})
 	if answer, ok := tr.Peek("known.example", TypeA); !ok || answer.Name != "known.example" {
@@ -70,13 +70,14 @@ func TestTraceKnown(t *testing.T) {
 	}
 }
 
-// queues is a resolver whose lookups had to wait for others, and that asks ahead.
+// queues is a resolver in which lookups had to wait for a slot, and which looks ahead.
 type queues struct{ answers }
 
 func (*queues) Queued() bool                            { return true }
 func (*queues) Expect(context.Context, Name, Type) bool { return true }
 
-// TestWrappersPassOn: every wrapper passes on what the resolver behind it says.
+// TestWrappersPassOn: Trace and Ahead return what Queued and Peek of the resolver behind return,
+// and Trace also what Expect returns.
 func TestWrappersPassOn(t *testing.T) {
 	for _, behind := range []Resolver{&queues{}, &answers{}} {
 		_, want := behind.(*queues)
@@ -117,7 +118,7 @@ func TestOutOfTime(t *testing.T) {
 	}
 }
 
-// knows is a resolver that has the answers of some names at hand.
+// knows is a resolver that has the answers for some names at hand.
 type knows struct {
 	answers
 	names map[Name]bool

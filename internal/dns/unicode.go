@@ -7,10 +7,9 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Unicode returns the name with its A-labels as U-labels (RFC 5890 §2.3.2.1), for
-// text that may hold UTF-8. It returns the name unchanged if the U-labels would not
-// convert back to the same name, or would show a character beyond ASCII that is not
-// a letter, a mark or a digit.
+// Unicode returns the name with its A-labels converted to U-labels (RFC 5890 §2.3.2.1), for text
+// that may contain UTF-8. It returns the name unchanged if the result would not convert back to the
+// same name, or would show a character beyond ASCII that is not a letter, a mark or a digit.
 func (n Name) Unicode() string {
 	if !strings.Contains(string(n), "xn--") {
 		return string(n)

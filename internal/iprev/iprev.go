@@ -23,34 +23,32 @@ const (
 	Fail Status = "fail"
 	// TempError: a lookup failed whose answer could have made the result a pass.
 	TempError Status = "temperror"
-	// PermError: there is no address to ask about, no PTR record is published for
-	// it, or the published records cannot be used (an alias loop, or an answer
-	// that exceeds a bound). RFC 8601 §2.7.3 says fail if the lookups completed,
-	// and permerror if a later attempt is unlikely to do better. An unusable
-	// answer must not be a fail: the owner of the address could alias its name
-	// into a domain, and so make evidence against that domain.
+	// PermError: there is no address to ask about, no PTR record is published for it, or the
+	// published records cannot be used (an alias loop, or an answer that exceeds a bound). RFC 8601
+	// §2.7.3 says fail if the lookups completed, and permerror if a later attempt is unlikely to
+	// succeed. An unusable answer must not be a fail: otherwise the owner of an address could alias
+	// its name into a domain, and so produce evidence against mail of that domain.
 	PermError Status = "permerror"
 )
 
-// MaxNames is how many PTR records are followed. RFC 8601 §3 leaves the number open.
-// It needs a bound because the owner of the address chooses how many there are; ten
-// is the bound of RFC 7208 §4.6.4 for SPF.
+// MaxNames is how many PTR records are followed. RFC 8601 §3 leaves the number open. A bound is
+// needed because the owner of the address chooses the number of records. Ten is the bound of RFC
+// 7208 §4.6.4 for SPF.
 const MaxNames = 10
 
 // Result is the outcome of a check.
 type Result struct {
 	Status Status     `json:"status"`
 	IP     netip.Addr `json:"ip,omitzero"` // IPv4-mapped addresses as IPv4
-	// Name is the first name, in the order of the answer, that has the
-	// address; "" unless Status is Pass. The owner of the address chose it, so it
-	// may hold any octet.
+	// Name is the first name in the answer that has the address; "" unless Status is Pass. The
+	// owner of the address chose this name, so it may hold any octet.
 	Name dns.Name `json:"name,omitempty"`
 	// Names are the names whose addresses were looked up, in order.
 	Names []dns.Name `json:"names,omitempty"`
 	// Problem says why Status is not Pass; printable ASCII.
 	Problem string `json:"problem,omitempty"`
-	// DNSError is the failed lookup that Status follows from, if Status is TempError
-	// or PermError.
+	// DNSError is the failed lookup from which Status follows, if there is one. It is set only if
+	// Status is TempError or PermError.
 	DNSError *dns.Error `json:"-"`
 	// Trace is every lookup made, in order.
 	Trace []Step `json:"trace,omitempty"`
@@ -78,7 +76,7 @@ func Check(ctx context.Context, r dns.Resolver, ip netip.Addr) Result {
 		res.fail(err)
 		return res
 	case ptr.Void():
-		// RFC 8601 §2.7.3 names NXDOMAIN and NODATA of the reverse lookup.
+		// RFC 8601 §2.7.3 says permerror if the reverse lookup gives NXDOMAIN or NODATA.
 		res.Problem = "no PTR record: " + ptr.Status.String()
 		return res
 	}
@@ -95,8 +93,8 @@ func AddressType(ip netip.Addr) dns.Type {
 	return dns.TypeAAAA
 }
 
-// verify looks for a name that has the address. A failed lookup counts only if no
-// other name passes.
+// verify looks for a name that has the address. A failed lookup changes the result only if no other
+// name passes.
 func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Record) {
 	typ := AddressType(res.IP)
 	for _, ptr := range names[:min(len(names), MaxNames)] {
@@ -119,8 +117,8 @@ func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Recor
 	}
 }
 
-// fail records a failed lookup. The first failure counts, but a temporary one
-// replaces a permanent one, because the name might still have passed.
+// fail records a failed lookup. The first failure is kept, but a temporary failure replaces a
+// permanent one, because that name might still have passed.
 func (res *Result) fail(err error) {
 	status := TempError
 	if dns.Permanent(err) {

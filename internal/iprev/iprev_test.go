@@ -24,7 +24,7 @@ func TestCheck(t *testing.T) {
 		status        Status
 		name          dns.Name
 		asked         string
-		failed        bool // a permerror with a lookup that failed
+		failed        bool // the permerror follows from a lookup that failed
 	}{
 		{
 			why: "reverse and forward agree", ip: "192.0.2.1", status: Pass, name: "mail.example.com",
@@ -43,7 +43,8 @@ func TestCheck(t *testing.T) {
 		},
 		{
 			why: "the first name that agrees ends the search", ip: "192.0.2.1", status: Pass, name: "b.example.com",
-			zone:  "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n1.2.0.192.in-addr.arpa PTR c.example.com\na.example.com A 198.51.100.1\nb.example.com A 192.0.2.1\nc.example.com A 192.0.2.1",
+			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n" +
+				"1.2.0.192.in-addr.arpa PTR c.example.com\na.example.com A 198.51.100.1\nb.example.com A 192.0.2.1\nc.example.com A 192.0.2.1",
 			asked: "1.2.0.192.in-addr.arpa PTR, a.example.com A, b.example.com A",
 		},
 		{
@@ -79,7 +80,7 @@ func TestCheck(t *testing.T) {
 			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n! a.example.com A timeout\nb.example.com A 198.51.100.1",
 		},
 		{
-			why: "a failed lookup before one that passes is no matter", ip: "192.0.2.1", status: Pass, name: "b.example.com",
+			why: "a failed lookup before a name that passes does not matter", ip: "192.0.2.1", status: Pass, name: "b.example.com",
 			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n! a.example.com A timeout\nb.example.com A 192.0.2.1",
 		},
 		{
@@ -87,19 +88,20 @@ func TestCheck(t *testing.T) {
 			zone: "1.2.0.192.in-addr.arpa CNAME x.example\nx.example CNAME 1.2.0.192.in-addr.arpa", failed: true,
 		},
 		{
-			why: "the forward lookup ends in a loop: not completed, and never will be", ip: "192.0.2.1", status: PermError,
-			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\na.example.com CNAME a.example.com\nb.example.com A 198.51.100.1", failed: true,
+			why: "the forward lookup ends in a loop, which a later attempt would not change", ip: "192.0.2.1", status: PermError,
+			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n" +
+				"a.example.com CNAME a.example.com\nb.example.com A 198.51.100.1", failed: true,
 		},
 		{
 			why: "a loop and a timeout: it could have passed", ip: "192.0.2.1", status: TempError,
 			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\na.example.com CNAME a.example.com\n! b.example.com A timeout",
 		},
 		{
-			why: "a timeout and a loop, the same", ip: "192.0.2.1", status: TempError,
+			why: "a timeout and a loop, in the other order", ip: "192.0.2.1", status: TempError,
 			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n! a.example.com A timeout\nb.example.com CNAME b.example.com",
 		},
 		{
-			why: "a loop before a name that passes is no matter", ip: "192.0.2.1", status: Pass, name: "b.example.com",
+			why: "a loop before a name that passes does not matter", ip: "192.0.2.1", status: Pass, name: "b.example.com",
 			zone: "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\na.example.com CNAME a.example.com\nb.example.com A 192.0.2.1",
 		},
 		{

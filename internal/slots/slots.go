@@ -1,16 +1,18 @@
-// Package slots shares out a number of slots among strangers, of whom each may want
-// all of them. A [Pool] has a number of slots and knows which client network holds
-// each. No network may hold more slots than it leaves free. One network alone
-// therefore gets half of the slots, many networks get equal parts, and a newcomer
-// still finds a slot. A request that finds no slot waits. The waiting networks are
-// served in turn, however many requests each of them has.
+// Package slots shares a limited number of slots between client networks, each of which may want
+// all of them. A [Pool] has a number of slots and knows which network holds each. A network may
+// take a slot only while it holds fewer slots than are free. One network alone therefore gets half
+// of the slots (rounded up), several networks get nearly equal parts, and a new network usually
+// finds a free slot. A request that may not take a slot waits. The waiting networks are served in
+// turn, whatever number of requests each of them has.
 //
-// A request may need a slot in several pools, such as the pool of its message, that
-// of an organization and that of all messages. It takes them in that order and waits
-// in one queue at a time. Pools that share a [Lock] may be combined.
+// A request may need a slot in several pools: in that of its message, in that of an organization
+// and in that of all messages. It takes the slots in this order, and so waits in one queue at a
+// time. Pools that share a [Lock] may be combined in one request.
 //
-// The package knows neither DNS nor mail; a network and an organization are only
-// keys.
+// A private pool belongs to one message. It does not distinguish networks, so only the order of the
+// requests counts.
+//
+// The package knows neither DNS nor mail. Networks and organizations are only keys.
 package slots
 
 import (
@@ -24,31 +26,31 @@ import (
 // Lock guards the pools that may be combined in one [Lock.Take].
 type Lock struct{ mu sync.Mutex }
 
-// Pool is a number of slots.
+// Pool is a number of slots that are given to requests.
 type Pool struct {
 	size    int
-	private bool // of one message, so the networks that hold the slots do not matter
+	private bool // the pool of one message: the networks of its requests do not matter
 	used    int
 	tenants map[netip.Prefix]*tenant // the networks that hold a slot or wait for one
 	queue   list.List                // of *tenant: the networks that wait; the first one is served next
 	family  *Family                  // nil if the pool is not in a family
-	key     any                      // in the family
+	key     any                      // the key of the pool in its family
 }
 
-// Family has a pool for each message or each organization. A pool exists as long as
-// a request holds or wants a slot in it.
+// Family has one pool for each key, which stands for a message or an organization. A pool exists
+// only while a request holds a slot in it or waits for one.
 type Family struct {
 	size    int
 	private bool
 	pools   map[any]*Pool
 }
 
-// NewFamily returns a family of pools of size slots each, which client networks
-// share. Organizations need this kind.
+// NewFamily returns a family of pools of size slots each. Client networks share the slots of each
+// pool. It is meant for organizations.
 func NewFamily(size int) *Family { return &Family{size: size, pools: map[any]*Pool{}} }
 
-// NewPrivateFamily returns a family of pools of size slots each, which belong to one
-// message. Each pool gives its slots in the order of the requests.
+// NewPrivateFamily returns a family of private pools of size slots each. It is meant for messages:
+// each pool gives its slots in the order of the requests.
 func NewPrivateFamily(size int) *Family {
 	f := NewFamily(size)
 	f.private = true
@@ -77,39 +79,40 @@ func (m member) pool() *Pool {
 	return p
 }
 
-// tenant is a client network in a pool: what it holds and what it waits for.
+// tenant is a client network in a pool, with the slots it holds and the requests that wait. A
+// private pool has one tenant for all networks.
 type tenant struct {
 	held    int
-	waiting list.List     // of *Slot, in the order they came
-	place   *list.Element // in the pool's queue, nil if nothing waits
+	waiting list.List     // of *Slot: the requests that wait, in the order of their arrival
+	place   *list.Element // the tenant's element in the pool's queue; nil if no request waits
 }
 
 // NewPool returns a pool of size slots that client networks share.
 func NewPool(size int) *Pool { return &Pool{size: size} }
 
-// Used returns how many slots are held. It is for tests, because it does not lock:
-// the pool must not be in use meanwhile.
+// Used returns how many slots are held. It is for tests only: it does not lock, so the pool must
+// not be in use at the same time.
 func (p *Pool) Used() int { return p.used }
 
-// mostPools bounds the pools that one request may need.
+// mostPools is the highest number of pools that one request may need.
 const mostPools = 3
 
-// Slot is a request's place in each of the pools it needs. Call Release to give the
-// places back.
+// Slot is one request and the slots that it holds, one in each pool it needs. Call Release to give
+// the slots back.
 type Slot struct {
 	lock    *Lock
 	network netip.Prefix
 	sources [mostPools]Source
-	pools   [mostPools]*Pool // the pools of the sources, up to the one it waits for
+	pools   [mostPools]*Pool // the pools of sources, as far as they are known: up to the one in which the request waits
 	need    int
-	have    int           // number of places held: one in each of pools[:have]
+	have    int           // number of slots held: one in each of pools[:have]
 	ready   chan struct{} // closed when have reaches need; nil if Take did not have to wait
-	place   *list.Element // in the queue of pools[have]
+	place   *list.Element // the request's element in a queue of pools[have]; nil if it does not wait
 	queued  *atomic.Bool
 }
 
-// Take waits for a place in every one of the pools, of which there may be three. It
-// returns nil if ctx ends first. It sets queued if it has to wait in a shared pool;
+// Take takes a slot in each of the pools, of which there may be up to three, and waits if
+// necessary. It returns nil if ctx ends first. It sets queued if it has to wait in a shared pool;
 // waiting in a private pool does not count.
 func (l *Lock) Take(ctx context.Context, network netip.Prefix, queued *atomic.Bool, from ...Source) *Slot {
 	s := &Slot{lock: l, network: network, need: len(from), queued: queued}
@@ -131,7 +134,7 @@ func (l *Lock) Take(ctx context.Context, network netip.Prefix, queued *atomic.Bo
 	}
 }
 
-// Release gives every place back, and stops waiting for further ones.
+// Release gives all slots back. If the request still waits, it stops waiting.
 func (s *Slot) Release() {
 	s.lock.mu.Lock()
 	defer s.lock.mu.Unlock()
@@ -145,15 +148,15 @@ func (s *Slot) Release() {
 	s.need = 0
 }
 
-// advance takes places in the pools in order, until one has none free. The caller
-// holds the lock.
+// advance takes slots in the pools in order, until it has all or has to wait. The caller holds the
+// lock.
 func (s *Slot) advance() {
 	for s.have < s.need {
 		p := s.sources[s.have].pool()
 		s.pools[s.have] = p
 		t := p.tenant(s.network)
-		// A network's earlier requests go first. Requests of other networks may still
-		// wait although slots are free: those networks have their share already.
+		// Earlier requests of the same network go first. If slots are free although requests of
+		// other networks wait, those networks hold so many slots that they may not take one now.
 		if t.waiting.Len() > 0 || !p.admits(t) {
 			p.wait(t, s)
 			return
@@ -166,8 +169,8 @@ func (s *Slot) advance() {
 	}
 }
 
-// admits reports whether t may take one more slot. A network may not hold more
-// slots than it leaves free.
+// admits reports whether t may take one more slot. In a shared pool, t must hold fewer slots than
+// are free.
 func (p *Pool) admits(t *tenant) bool {
 	free := p.size - p.used
 	return free > 0 && (p.private || t.held < free)
@@ -193,7 +196,7 @@ func (p *Pool) tenant(network netip.Prefix) *tenant {
 	return t
 }
 
-// forget removes the tenant of a network that neither holds nor wants a slot.
+// forget removes t if it holds no slot and no request of it waits.
 func (p *Pool) forget(network netip.Prefix, t *tenant) {
 	if p.private {
 		network = netip.Prefix{}
@@ -206,7 +209,7 @@ func (p *Pool) forget(network netip.Prefix, t *tenant) {
 	}
 }
 
-// wait puts s at the end of its network's queue.
+// wait puts s at the end of the queue of t.
 func (p *Pool) wait(t *tenant, s *Slot) {
 	s.place = t.waiting.PushBack(s)
 	if !p.private {
@@ -217,7 +220,7 @@ func (p *Pool) wait(t *tenant, s *Slot) {
 	}
 }
 
-// leave takes s out of its network's queue.
+// leave removes s from the queue of its network.
 func (p *Pool) leave(s *Slot) {
 	t := p.tenant(s.network)
 	t.waiting.Remove(s.place)
@@ -229,7 +232,7 @@ func (p *Pool) leave(s *Slot) {
 	p.forget(s.network, t)
 }
 
-// free takes one slot back and serves those that wait.
+// free takes back one slot of network and gives free slots to requests that wait.
 func (p *Pool) free(network netip.Prefix) {
 	t := p.tenant(network)
 	p.used--
@@ -239,10 +242,9 @@ func (p *Pool) free(network netip.Prefix) {
 	}
 }
 
-// serve gives a slot to the first network in the queue that may have one, and moves
-// that network to the end of the queue. It reports whether it gave one. Every
-// network that it passes over holds a slot, so the loop is no longer than the pool
-// is large.
+// serve gives a slot to the first network in the queue that may take one, and moves that network to
+// the end of the queue. It reports whether it gave a slot. Every network that it passes over holds
+// at least one slot, so it passes over no more networks than the pool has slots.
 func (p *Pool) serve() bool {
 	for e := p.queue.Front(); e != nil && p.used < p.size; e = e.Next() {
 		t := e.Value.(*tenant)

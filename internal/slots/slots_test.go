@@ -16,8 +16,8 @@ func network(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{192, byte(n >> 8), byte(n), 0}), 24)
 }
 
-// crowd makes n requests of a network at once. The channel returns each slot when the
-// request gets it.
+// crowd makes n requests of one network at once. The channel returns each Slot as soon as its
+// request has it.
 func crowd(ctx context.Context, l *Lock, n, net int, from ...Source) chan *Slot {
 	got := make(chan *Slot, n)
 	for range n {
@@ -27,8 +27,8 @@ func crowd(ctx context.Context, l *Lock, n, net int, from ...Source) chan *Slot 
 	return got
 }
 
-// TestNobodyHoldsMoreThanHeLeaves: one network gets half of the slots, several networks
-// get equal parts, and a newcomer still finds a slot.
+// TestNobodyHoldsMoreThanHeLeaves: one network gets half of the slots (rounded up), and several
+// networks get nearly equal parts. If slots are left, a new network gets one at once.
 func TestNobodyHoldsMoreThanHeLeaves(t *testing.T) {
 	for _, tt := range []struct{ size, networks, least, most, free int }{
 		{96, 1, 48, 48, 48}, {8, 1, 4, 4, 4}, {7, 1, 4, 4, 3}, {2, 1, 1, 1, 1}, {1, 1, 1, 1, 0},
@@ -39,7 +39,7 @@ func TestNobodyHoldsMoreThanHeLeaves(t *testing.T) {
 			p := NewPool(tt.size)
 			ctx, stop := context.WithTimeout(t.Context(), time.Second)
 			defer stop()
-			for range tt.size { // in turn, as strangers come
+			for range tt.size { // the networks take turns, each with one request at a time
 				for i := range tt.networks {
 					go l.Take(ctx, network(i), new(atomic.Bool), p)
 					synctest.Wait()
@@ -55,15 +55,15 @@ func TestNobodyHoldsMoreThanHeLeaves(t *testing.T) {
 			}
 			var queued atomic.Bool
 			if s := l.Take(ctx, network(9999), &queued, p); tt.free > 0 && (s == nil || queued.Load()) {
-				t.Errorf("%d networks and %d slots: who comes next has to wait", tt.networks, tt.size)
+				t.Errorf("%d networks and %d slots: a new network has to wait", tt.networks, tt.size)
 			}
 			<-ctx.Done()
 		})
 	}
 }
 
-// TestTurns: networks that wait are served in turn, whatever the number of
-// their requests, and those of one network in the order they came.
+// TestTurns: waiting networks are served in turn, whatever number of requests each has. The
+// requests of one network are served in the order of their arrival.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -105,8 +105,7 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// TestTimeEnds: a request whose time ends while it waits leaves nothing behind in any
-// pool.
+// TestTimeEnds: a request whose context ends while it waits leaves nothing behind in any pool.
 func TestTimeEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -131,22 +130,23 @@ func TestTimeEnds(t *testing.T) {
 			t.Errorf("%d used, %d organizations", all.used, len(orgs.pools))
 		}
 		full.Release()
-		full.Release() // does no harm
+		full.Release() // a second Release does nothing
 		if all.used != 0 || len(own.pools) != 0 || len(orgs.pools) != 0 || len(all.tenants) != 0 {
 			t.Errorf("%d used, %d organizations", all.used, len(orgs.pools))
 		}
 	})
 }
 
-// TestPoolsInTurn: a request waits in one pool at a time, in the order given. A message
-// therefore cannot fill the queue of an organization, nor an organization that of all.
+// TestPoolsInTurn: a request waits in one pool at a time, in the order of the pools. Many requests
+// of one message therefore do not fill the queue of an organization, and many of one organization
+// do not fill the queue of the pool of all messages.
 func TestPoolsInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
 		all, orgs, own := NewPool(32), NewFamily(4), NewPrivateFamily(2)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		for i := range 45 { // messages from as many networks, all in the name of one organization
+		for i := range 45 { // each message comes from another network, and all name one organization
 			crowd(ctx, &l, 5, i, own.Of(i), orgs.Of("silent.example"), all)
 			if own.pools[i].used > 2 {
 				t.Errorf("a message holds %d", own.pools[i].used)
@@ -162,7 +162,7 @@ func TestPoolsInTurn(t *testing.T) {
 	})
 }
 
-// TestPrivate: the pool of a message ignores networks and keeps the order of requests.
+// TestPrivate: the pool of a message ignores networks, so one network can have all slots.
 func TestPrivate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -181,8 +181,8 @@ func TestPrivate(t *testing.T) {
 	})
 }
 
-// TestAny makes random requests and releases. No pool gives more slots than it has, no
-// request waits that could be served, and in the end every pool is empty.
+// TestAny makes random requests and releases. No pool gives more slots than it has, no request
+// waits that may take a slot, and at the end every pool is empty.
 func TestAny(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
@@ -213,7 +213,7 @@ func TestAny(t *testing.T) {
 			}
 			all.Wait()
 			if pools[0].used+pools[1].used+len(pools[0].tenants)+len(pools[1].tenants)+len(orgs.pools) != 0 {
-				t.Errorf("seed %d: not all was given back", seed)
+				t.Errorf("seed %d: some slots were not given back", seed)
 			}
 		})
 	}

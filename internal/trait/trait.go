@@ -1,9 +1,9 @@
-// Package trait has the words for what a message shows of its way here, and
-// what each of them speaks for.
+// Package trait lists the traits. A trait is a fact about the way of a message to this host, such
+// as a sign of a mailing list. If the message fails DMARC, most traits are evidence for one of the
+// sides: a spoof, indirect mail, or mail of the author.
 //
-// A trait is one row of the table below and a detector in package msgauth. Its
-// word is the same in the configuration (policy.overrides), the log, the label,
-// JSON and the output of explain.
+// A trait needs one row of the table below and a detector in package msgauth. Its word is the same
+// in the configuration (policy.overrides), the log, the label, JSON and the output of explain.
 package trait
 
 import (
@@ -15,8 +15,8 @@ import (
 // Trait is the word for one trait.
 type Trait string
 
-// The traits. Anyone can write most of them into a message: a trait may make a
-// decision milder by one step, but it never turns a fail into a pass.
+// The traits. Anyone can write most of them into a message. A trait may therefore make a decision
+// milder by one step, but never turns a fail into a pass.
 const (
 	// AuthorSPFFail: SPF says fail for the author's own domain.
 	AuthorSPFFail Trait = "author_spf_fail"
@@ -26,14 +26,14 @@ const (
 	// List: the message says that it came through a mailing list, by a field
 	// made for that (RFC 2919, 2369) or by its structure.
 	List Trait = "list"
-	// ListSignature: a signature passes whose domain the list's own fields name,
-	// and which is not the author's. So there is such a list, and it sent this.
+	// ListSignature: a signature passes whose domain is at or above a domain in List-Id or
+	// List-Post, and is not the author's. This proves that the list exists and sent the message.
 	ListSignature Trait = "list_signature"
 	// ARC: at least one ARC field is there, valid or not.
 	ARC Trait = "arc"
-	// BrokenAuthorSignature: the author's domain signed the message and its key
-	// is published, but the header or the body no longer matches, or cannot be
-	// known to match because the MTA does not show what was signed.
+	// BrokenAuthorSignature: the author's domain signed the message and the key is published, but
+	// the header or the body does not match. It may only seem not to match, because the MTA hides a
+	// part of what was signed.
 	BrokenAuthorSignature Trait = "broken_author_signature"
 	// SRS: a forwarder rewrote the return path.
 	SRS Trait = "srs"
@@ -41,52 +41,50 @@ const (
 	// before.
 	Forwarded Trait = "forwarded"
 
-	// AuthorHost: the message is a notification, and its client is a host of the
-	// author: its name, which iprev verified, is at or below the Author Domain
-	// and has no octets of its address in it. Such mail is often unsigned, and
-	// the HELO name of its host often has no SPF record.
+	// AuthorHost: the message is a notification, and its client is a host of the author: the name
+	// that iprev verified is at or below the Author Domain and is not the name of a customer's
+	// access line (one that shows the address or a word such as "dsl"). Such mail is often
+	// unsigned, and the HELO name of such a host often has no SPF record.
 	AuthorHost Trait = "author_host"
-	// AuthorRecordBroken: the SPF record of the author's own domain cannot be
-	// evaluated (permerror), or a signature by that domain was refused for its
-	// form while its key is published. It is looked for where DMARC fails.
+	// AuthorRecordBroken: the SPF record of the author's own domain cannot be evaluated
+	// (permerror), or a signature of that domain was refused for its form or its key while the key
+	// is published. The trait is only looked for if DMARC fails.
 	AuthorRecordBroken Trait = "author_record_broken"
-	// ClientUnknown: the client's address is private or not known, so that SPF
-	// and iprev could not pass.
+	// ClientUnknown: the client's address is private or not known, so SPF and iprev cannot pass.
 	ClientUnknown Trait = "client_unknown"
 
-	// Bulk: the message says that it went to many (Precedence: bulk or junk), as
-	// newsletters do. They come directly, so it does not speak for indirect mail.
+	// Bulk: the message says that it went to many recipients (Precedence: bulk or junk), as
+	// newsletters do. Newsletters come directly, so the trait is no evidence for indirect mail.
 	Bulk Trait = "bulk"
-	// RewrittenFrom: the author is shown as "somebody via something". Lists do
-	// that when they put an address of their own into From. The author domain is
-	// the list's then and has to authenticate, so it does not speak for indirect
-	// mail.
+	// RewrittenFrom: a display name in From contains " via ", as in "Ann via Gardeners". Lists
+	// write such a name when they replace the author's address in From by their own. DMARC then
+	// checks the list's domain, which does not need the milder treatment of indirect mail. The
+	// trait is therefore evidence for no side.
 	RewrittenFrom Trait = "rewritten_from"
 	// ThirdPartySignature: a signature of another domain passes.
 	ThirdPartySignature Trait = "third_party_signature"
-	// Notification: the message has the null sender, or says that a program sent
-	// it of its own accord (Auto-Submitted, RFC 3834). Bounces and replies of
-	// absence do so.
+	// Notification: the message has the null sender, or says that a program sent it without a
+	// person (Auto-Submitted, RFC 3834). Bounces and vacation replies do so.
 	Notification Trait = "notification"
 )
 
-// Side is what a trait speaks for in a message that fails DMARC.
+// Side is an explanation of why a message fails DMARC, for which a trait is evidence.
 type Side string
 
 // The sides.
 const (
-	Spoofing Side = "spoofing" // a direct spoof
-	Indirect Side = "indirect" // a list or a forwarder between the author and us
-	Author   Side = "author"   // the author's own mail, which a mistake or our own view keeps from passing
+	Spoofing Side = "spoofing" // a spoofer sent the message directly
+	Indirect Side = "indirect" // the message came from the author through a list or a forwarder
+	Author   Side = "author"   // the author sent the message; a mistake of the author, or what this host does not know, keeps it from passing
 	Neither  Side = ""
 )
 
-// row is what the table says of one trait.
+// row is the entry of one trait in the table.
 type row struct {
 	trait Trait
 	side  Side
-	// result: the trait restates a result that the Evaluation has anyway, so
-	// that a Set does not hold it.
+	// result means that the trait only restates a result of the Evaluation. A Set does not hold
+	// such a trait.
 	result bool
 }
 
@@ -112,7 +110,7 @@ var table = [...]row{
 // All lists every trait.
 func All() []Trait { return where(func(row) bool { return true }) }
 
-// Of lists the traits that speak for one of the sides.
+// Of lists the traits that are evidence for one of the sides.
 func Of(sides ...Side) []Trait {
 	return where(func(r row) bool { return slices.Contains(sides, r.side) })
 }
@@ -130,7 +128,7 @@ func where(wanted func(row) bool) []Trait {
 	return out
 }
 
-// Side returns what t speaks for.
+// Side returns the side for which t is evidence.
 func (t Trait) Side() Side {
 	if i := t.index(); i >= 0 {
 		return table[i].side
@@ -162,8 +160,7 @@ func (s Set) Has(t Trait) bool {
 	return i >= 0 && s.bits&(1<<i) != 0
 }
 
-// String returns every trait that a set can hold with true or false, such as
-// "list=true srs=false".
+// String returns each trait that a set can hold with true or false, such as "list=true srs=false".
 func (s Set) String() string {
 	var out []byte
 	for i, t := range Held() {
@@ -175,8 +172,7 @@ func (s Set) String() string {
 	return string(out)
 }
 
-// MarshalJSON writes an object with true or false for every trait that a set
-// can hold.
+// MarshalJSON writes an object that has true or false for each trait that a set can hold.
 func (s Set) MarshalJSON() ([]byte, error) {
 	out := []byte("{")
 	for i, t := range Held() {
@@ -188,8 +184,7 @@ func (s Set) MarshalJSON() ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON writes, and leaves out traits that the
-// table does not have.
+// UnmarshalJSON reads the output of MarshalJSON. It ignores traits that the table does not have.
 func (s *Set) UnmarshalJSON(raw []byte) error {
 	var traits map[Trait]bool
 	if err := json.Unmarshal(raw, &traits); err != nil {

@@ -13,7 +13,8 @@ func setOf(traits ...Trait) (s Set) {
 	return s
 }
 
-// TestTable: every word is there once, and is written as keys are.
+// TestTable: the words are unique, consist of lower-case letters and underscores as configuration
+// keys do, and have a known side.
 func TestTable(t *testing.T) {
 	all := All()
 	for i, w := range all {
@@ -29,7 +30,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestSet: a set holds each trait that it can hold, and only what was added.
+// TestSet: the set of one trait has that trait and no other. It is empty for a trait that a set
+// cannot hold.
 func TestSet(t *testing.T) {
 	for _, w := range All() {
 		held := slices.Contains(Held(), w)
@@ -45,7 +47,8 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// TestSetJSON: JSON says of every trait whether it is there, and is read back.
+// TestSetJSON: the JSON of a set has a value for every trait that a set can hold, and gives the
+// same set when it is read. Unknown traits are ignored.
 func TestSetJSON(t *testing.T) {
 	for _, s := range []Set{{}, setOf(SRS, List), setOf(All()...)} {
 		raw, err := json.Marshal(s)
@@ -66,6 +69,6 @@ func TestSetJSON(t *testing.T) {
 		t.Errorf("%s: %v", s, err)
 	}
 	if err := json.Unmarshal([]byte(`["srs"]`), &s); err == nil {
-		t.Error("a list is taken for a set")
+		t.Error("a JSON array was read as a set")
 	}
 }

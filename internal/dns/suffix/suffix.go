@@ -1,9 +1,9 @@
-// Package suffix finds the registered domain of a name by the public suffix
-// list (publicsuffix.org) that is built into the program.
+// Package suffix finds the registered domain of a name. It uses the public suffix list
+// (publicsuffix.org) that is built into the program.
 //
-// It serves counting, the sharing of slots, and the guess whether two names
-// have one owner. It is not DMARC's Organizational Domain, which comes from DNS
-// or from a list that the operator keeps up to date (package dmarc).
+// The result decides which names share slots and counters and which count as one forwarder, and
+// which names configuration and header parsing accept. It is not DMARC's Organizational Domain,
+// which comes from DNS or from a list that the operator keeps up to date (package dmarc).
 package suffix
 
 import (
@@ -14,14 +14,14 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Section is the part of the list that a public suffix stands in.
+// Section is the part of the list that contains a public suffix.
 type Section string
 
 // The sections.
 const (
-	ICANN    Section = "icann"    // registries sell names below it
-	Private  Section = "private"  // its owner gives names below it to customers or to anybody
-	Unlisted Section = "unlisted" // a top-level domain that the list does not have
+	ICANN    Section = "icann"    // a registry sells names below the suffix
+	Private  Section = "private"  // the owner of the suffix gives names below it to customers or to anybody
+	Unlisted Section = "unlisted" // a top-level domain that is not in the list
 )
 
 // Of returns the public suffix of n, which may be n itself, and its section.
@@ -36,16 +36,16 @@ func Of(n dns.Name) (dns.Name, Section) {
 	return dns.Name(suffix), Unlisted
 }
 
-// Registered returns the public suffix of n and one label more. It returns ""
-// if n is a public suffix itself.
+// Registered returns the public suffix of n with one more label. It returns "" if n is a public
+// suffix itself.
 func Registered(n dns.Name) dns.Name {
 	suffix, _ := Of(n)
 	return below(n, suffix)
 }
 
-// Owner returns the domain whose owner decides which names like n there are:
-// the registered domain, or the public suffix itself if it is in the private
-// section. It returns "" if n is a public suffix of another section.
+// Owner returns the domain whose owner decides whether a name such as n exists. This is the
+// registered domain, or the public suffix itself if it is in the private section. Owner returns ""
+// if n is a public suffix of another section.
 func Owner(n dns.Name) dns.Name {
 	suffix, section := Of(n)
 	if section == Private {
@@ -54,7 +54,7 @@ func Owner(n dns.Name) dns.Name {
 	return below(n, suffix)
 }
 
-// below returns suffix and one label more of n, or "" if n has no more labels.
+// below returns suffix with one more label of n, or "" if n has no more labels.
 func below(n, suffix dns.Name) dns.Name {
 	if len(n) <= len(suffix) {
 		return ""
@@ -69,7 +69,7 @@ func IsPublic(n dns.Name) bool {
 	return suffix == n
 }
 
-// IsTopLevel reports whether the list has label as a top-level domain.
+// IsTopLevel reports whether label is a top-level domain in the list.
 func IsTopLevel(label string) bool {
 	_, section := Of(dns.Name("a." + label))
 	return section == ICANN

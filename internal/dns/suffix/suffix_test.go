@@ -53,8 +53,8 @@ func TestIsTopLevel(t *testing.T) {
 	}
 }
 
-// FuzzRegistered: both domains are the name or above it, and a domain found
-// once is found again from itself.
+// FuzzRegistered: Registered and Owner return the name itself, a domain above it, or "". For their
+// own result they return the same domain again.
 func FuzzRegistered(f *testing.F) {
 	for _, seed := range []string{"a.example.com", "co.jp", "x.kobe.jp", "me.github.io", "", "\x00.\xff", "-.--.-"} {
 		f.Add(seed)

@@ -13,15 +13,14 @@ import (
 	"sekimori/internal/dns"
 )
 
-// faultTypes are the types that a fault line can name.
+// faultTypes are the types that a fault line may contain.
 var faultTypes = map[string]dns.Type{
 	"*": typeAny, "A": dns.TypeA, "AAAA": dns.TypeAAAA, "TXT": dns.TypeTXT, "MX": dns.TypeMX, "PTR": dns.TypePTR,
 	"NS": dns.TypeNS, "CNAME": dns.TypeCNAME, "SOA": typeSOA, "SPF": typeSPF,
 }
 
-// Parse reads zone text. A record of a type that verifiers do not ask for makes
-// its owner exist and is otherwise ignored. $INCLUDE is an error. Errors carry
-// the line number.
+// Parse reads zone text. If a record has a type that verifiers do not ask for, its owner exists,
+// but the record is otherwise ignored. $INCLUDE is an error. Syntax errors contain the line number.
 func Parse(zoneText string) (*Zone, error) {
 	z := New()
 	lines := strings.Split(zoneText, "\n")
@@ -33,12 +32,12 @@ func Parse(zoneText string) (*Zone, error) {
 		if err := z.parseFault(rest); err != nil {
 			return nil, fmt.Errorf("zone: line %d: %w", i+1, err)
 		}
-		lines[i] = "" // an empty line, so that the line numbers in errors stay right
+		lines[i] = "" // the line stays as an empty one, so that the line numbers in errors are right
 	}
 	zp := codec.NewZoneParser(strings.NewReader(strings.Join(lines, "\n")), ".", "")
-	// RFC 1035 §5.1 gives a record without a TTL "the last explicitly stated
-	// value", which would make the TTL depend on the line above. Here only $TTL
-	// changes the default.
+	// RFC 1035 §5.1 gives a record without a TTL the last explicit TTL, so it would depend on the
+	// lines above. This parser gives such a record DefaultTTL instead. Only text that contains $TTL
+	// is parsed as the RFC says.
 	keepDefault := !strings.Contains(zoneText, "$TTL")
 	for {
 		if keepDefault {
@@ -58,7 +57,7 @@ func Parse(zoneText string) (*Zone, error) {
 	return z, nil
 }
 
-// parseFault reads "OWNER TYPE|* FAULT...".
+// parseFault reads a fault line without its "!": "OWNER TYPE|* FAULT...".
 func (z *Zone) parseFault(line string) error {
 	line, _, _ = strings.Cut(line, ";")
 	words := strings.Fields(line)
@@ -144,7 +143,7 @@ func unescapeAll(in []string) []string {
 	return out
 }
 
-// unescape turns \DDD and \X into octets (RFC 1035 §5.1).
+// unescape replaces \DDD and \X by the octets they stand for (RFC 1035 §5.1).
 func unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
@@ -168,8 +167,8 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// fromPresentation reads a name as master files spell it, absolute or not, with
-// escapes. Octets above 127 that are not escaped may be a U-label.
+// fromPresentation reads a name as it is written in a master file: absolute or relative, with
+// escapes. Octets above 127 that are not escaped may be part of a U-label.
 func fromPresentation(s string) (dns.Name, error) {
 	for i := 0; i+1 < len(s); i++ {
 		if s[i] != '\\' {
@@ -185,8 +184,8 @@ func fromPresentation(s string) (dns.Name, error) {
 	return octetName(unescape(s))
 }
 
-// octetName makes a Name of octets as they are. dns.ParseName would take octets
-// above 127 for UTF-8.
+// octetName makes a Name of octets and keeps octets above 127 as they are. dns.ParseName would read
+// those octets as UTF-8.
 func octetName(s string) (dns.Name, error) {
 	hidden := []byte(s)
 	for i, c := range hidden {

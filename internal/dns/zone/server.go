@@ -14,24 +14,23 @@ import (
 const (
 	// portTries bounds the search for a port that is free for UDP and TCP.
 	portTries = 20
-	// maxPending bounds the queries over UDP that a server works on at once,
-	// because the answers to all of them may be delayed.
+	// maxPending bounds the UDP queries that a server works on at the same time. Without it,
+	// delayed answers could pile up.
 	maxPending = 1 << 14
 	// tcpIdle ends a TCP connection on which no query arrives.
 	tcpIdle = 10 * time.Second
-	// maxQuery is the size of the longest query over UDP. A question with an
-	// OPT record has less than a tenth of it.
+	// maxQuery is the size of the longest UDP query. A question with an OPT record takes less than
+	// a tenth of it.
 	maxQuery = 4096
 )
 
-// Responder answers one query. Over UDP, each element of out is sent as one
-// datagram. Over TCP, the elements are written as they are, so each needs its
-// length in front (see [Framed]); the connection then stays open if keep is
-// true. A Responder may wait, but has to return when ctx ends.
+// Responder answers one query. Over UDP, each element of out is sent as one datagram. Over TCP, the
+// elements are written without changes, so each must begin with its length (see [Framed]). The
+// connection stays open if keep is true. A Responder may wait, but must return when ctx ends.
 type Responder func(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool)
 
-// Respond is the Responder of an authoritative server. It follows CNAMEs
-// inside the zone, so a stub resolver may ask it directly.
+// Respond is a Responder that acts as an authoritative server. It follows CNAMEs inside the zone,
+// so a stub resolver may ask it directly.
 func (z *Zone) Respond(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool) {
 	reply := z.reply(ctx, query, overTCP)
 	switch {
@@ -43,8 +42,7 @@ func (z *Zone) Respond(ctx context.Context, query []byte, overTCP bool) (out [][
 	return [][]byte{reply}, true
 }
 
-// Framed puts the length in front of a message, as TCP needs it (RFC 1035
-// §4.2.2).
+// Framed returns message with its length in front, as TCP needs it (RFC 1035 §4.2.2).
 func Framed(message []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(make([]byte, 0, len(message)+2), uint16(len(message))), message...)
 }
@@ -63,8 +61,8 @@ type Server struct {
 	conns   map[net.Conn]bool
 }
 
-// NewServer starts an authoritative server for z at addr, a host and a port;
-// port 0 picks a free one. Close ends the server.
+// NewServer starts an authoritative server for z at addr, a host and a port. Port 0 means any free
+// port. Close ends the server.
 func NewServer(z *Zone, addr string) (*Server, error) {
 	udp, tcp, err := Listen(addr)
 	if err != nil {
@@ -73,7 +71,7 @@ func NewServer(z *Zone, addr string) (*Server, error) {
 	return Serve(udp, tcp, z.Respond), nil
 }
 
-// Listen opens addr for UDP and TCP; port 0 picks one that is free for both.
+// Listen opens addr for UDP and TCP. Port 0 means any port that is free for both.
 func Listen(addr string) (*net.UDPConn, net.Listener, error) {
 	var err error
 	for range portTries {
@@ -94,8 +92,8 @@ func Listen(addr string) (*net.UDPConn, net.Listener, error) {
 	return nil, nil, fmt.Errorf("zone: %w", err)
 }
 
-// Serve answers what arrives at the two sockets. Close ends the server and
-// closes them.
+// Serve answers the queries that arrive at the two sockets. Close ends the server and closes the
+// sockets.
 func Serve(udp net.PacketConn, tcp net.Listener, respond Responder) *Server {
 	s := &Server{respond: respond, udp: udp, tcp: tcp, conns: map[net.Conn]bool{}, pending: make(chan struct{}, maxPending)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -107,8 +105,7 @@ func Serve(udp net.PacketConn, tcp net.Listener, respond Responder) *Server {
 // Addr returns the address as host:port.
 func (s *Server) Addr() string { return s.udp.LocalAddr().String() }
 
-// Close ends the server and waits until everything it started has ended. A
-// second Close does nothing.
+// Close ends the server and waits for its goroutines. A second Close does nothing.
 func (s *Server) Close() error {
 	if s.ctx.Err() != nil {
 		return nil
@@ -132,7 +129,7 @@ func (s *Server) serveUDP() {
 			if s.ctx.Err() != nil {
 				return
 			}
-			continue // an ICMP error about a client that left
+			continue // an ICMP error, because an earlier client has closed its socket
 		}
 		query := append([]byte(nil), buf[:n]...)
 		s.pending <- struct{}{}
@@ -153,7 +150,7 @@ func (s *Server) serveTCP() {
 			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			continue // a client that left at once
+			continue // the client closed the connection at once
 		}
 		s.connsMu.Lock()
 		if s.ctx.Err() != nil { // Close has already closed the connections in the map

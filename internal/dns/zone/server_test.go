@@ -95,7 +95,7 @@ func TestServerAnswers(t *testing.T) {
 		{"udp", "example.com.", codec.TypePTR, 0, "NOERROR" + soa, "NODATA"},
 		{"udp", "nope.example.com.", codec.TypeA, 0, "NXDOMAIN" + soa, ""},
 		{"tcp", "l1.example.com.", codec.TypeA, 0, "NOERROR" + strings.Repeat(" | l1.example.com. 300 IN CNAME l2.example.com. | l2.example.com. 300 IN CNAME "+
-			"l1.example.com.", 4) + " | l1.example.com. 300 IN CNAME l2.example.com.", "loop: what the servers of such a zone say"},
+			"l1.example.com.", 4) + " | l1.example.com. 300 IN CNAME l2.example.com.", "loop: the answer contains more CNAMEs than a resolver follows"},
 		{"udp", "fail.example.com.", codec.TypeA, 0, "SERVFAIL", ""},
 		{"udp", "ref.example.com.", codec.TypeA, 0, "REFUSED", ""},
 		{"udp", "big.example.com.", codec.TypeTXT, 0, "NOERROR tc", "over 512 octets"},
@@ -119,8 +119,8 @@ func TestServerAnswers(t *testing.T) {
 	}
 }
 
-// TestReplyLies checks, with another codec, the octets of faults that a resolver
-// must not take for answers.
+// TestReplyLies decodes, with another codec, the replies with the faults garbage, wrongid and
+// wrongquestion, which a resolver must ignore. The fault timeout gives no reply.
 func TestReplyLies(t *testing.T) {
 	z := mustParse(t, `
 ! garbage.example A garbage
@@ -155,8 +155,8 @@ id.example A 192.0.2.1
 	}
 }
 
-// TestServerIgnoresNonsense sends packets that are not queries. They get no answer,
-// and the server goes on.
+// TestServerIgnoresNonsense sends packets that are not queries. They get no answer, and the server
+// answers the next query.
 func TestServerIgnoresNonsense(t *testing.T) {
 	z, s := startServer(t, "a.example A 192.0.2.1")
 	c, err := net.Dial("udp", s.Addr())
@@ -182,7 +182,8 @@ func TestServerIgnoresNonsense(t *testing.T) {
 	ask(t, s, "udp", "a.example.", codec.TypeA, 0)
 }
 
-// TestServerCloseEndsDelays checks that Close ends connections and delayed answers.
+// TestServerCloseEndsDelays checks that Close does not wait for a delayed answer and closes the
+// connections.
 func TestServerCloseEndsDelays(t *testing.T) {
 	s, err := NewServer(mustParse(t, "! slow.example A delay=24h"), anyPort)
 	if err != nil {
@@ -224,8 +225,8 @@ func TestServerAddressInUse(t *testing.T) {
 	}
 }
 
-// TestUnpackableRecord checks that a record that cannot be packed gets no answer
-// and does no other harm.
+// TestUnpackableRecord checks that the zone gives no answer, and does not panic, if a record cannot
+// be packed.
 func TestUnpackableRecord(t *testing.T) {
 	z := New().Add("a.example", dns.TypeA, dns.Record{}).Add("a.example", dns.TypeAAAA, dns.Record{})
 	for _, typ := range []uint16{codec.TypeA, codec.TypeAAAA} {

@@ -20,19 +20,19 @@ const (
 
 var errWrongAddress = errors.New("zone: the address is missing or of the other family")
 
-// question is the part of a query that a server needs.
+// question holds what the server needs from a query.
 type question struct {
 	header dnsmessage.Header
-	asked  dnsmessage.Question // its name has upper and lower case as in the query
+	asked  dnsmessage.Question // its name keeps the letter case of the query
 	name   dns.Name
 	typ    dns.Type
 	edns   bool
-	limit  int // longest answer in octets
+	limit  int // the longest answer that may be sent, in octets
 }
 
-// reply returns the answer to query, or nil for no answer. It does not use the
-// codec that the resolver uses: a mistake in one codec, made when writing and
-// again when reading, would stay unseen.
+// reply returns the answer to query, or nil for no answer. It does not use the codec of the
+// resolver. With one codec for both, a bug that occurs in encoding and in decoding would not show
+// in tests.
 func (z *Zone) reply(ctx context.Context, query []byte, overTCP bool) []byte {
 	q, ok := parseQuestion(query, overTCP)
 	if !ok {
@@ -107,7 +107,7 @@ func parseQuestion(query []byte, overTCP bool) (question, bool) {
 		if rh.Type == dnsmessage.TypeOPT { // RFC 6891 §6.1.2: the class is the size
 			q.edns, q.limit = true, max(minUDPSize, int(rh.Class))
 		}
-		if p.SkipAdditional() != nil { // on an error the parser does not advance
+		if p.SkipAdditional() != nil { // the parser does not advance after an error
 			break
 		}
 	}
@@ -212,8 +212,8 @@ func addRecord(b *dnsmessage.Builder, owner dnsmessage.Name, typ dns.Type, r rec
 	return b.UnknownResource(h, dnsmessage.UnknownResource{Type: h.Type, Data: data})
 }
 
-// characterStrings returns the strings of a TXT record: at least one, and none
-// over 255 octets.
+// characterStrings returns the strings of a TXT record. There is at least one, and none is longer
+// than 255 octets.
 func characterStrings(r record) []string {
 	parts := r.strings
 	if len(parts) == 0 {

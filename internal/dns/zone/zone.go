@@ -1,11 +1,9 @@
-// Package zone answers DNS questions from zone text instead of the network. A
-// [Zone] is a [dns.Resolver] in memory and, behind a [Server], an
-// authoritative name server. Both can be told to fail in the ways in which
-// real servers fail.
+// Package zone answers DNS questions from zone text instead of the network. A [Zone] is a
+// [dns.Resolver] in memory. Behind a [Server], it is an authoritative name server. Both can be told
+// to fail in the ways in which real servers fail.
 //
-// Zone text consists of lines of a master file (RFC 1035 §5). Names are
-// relative to the root, so "example.com" and "example.com." are the same. A
-// line that begins with "!" is a fault:
+// Zone text consists of the lines of a master file (RFC 1035 §5). Names are relative to the root,
+// so "example.com" and "example.com." are the same. A line that begins with "!" is a fault:
 //
 //	! OWNER TYPE|* [delay=DURATION] [servfail|refused|timeout|garbage|wrongid|wrongquestion|truncate|truncate-tcp]
 //
@@ -23,19 +21,19 @@ import (
 )
 
 const (
-	// DefaultTTL is the TTL of records for which none is given.
+	// DefaultTTL is the TTL of a record that has none in the text.
 	DefaultTTL = 300 * time.Second
-	// DefaultNegativeTTL is the TTL of a negative answer about a name that no
-	// SOA record encloses.
+	// DefaultNegativeTTL is the TTL of a negative answer for a name that has no SOA record at or
+	// above it.
 	DefaultNegativeTTL = 60 * time.Second
-	// maxQueries bounds the memory of a zone that is asked without end, as in a
+	// maxQueries bounds the recorded questions of a zone that is asked endlessly, as in a
 	// benchmark. Later questions are answered but not recorded.
 	maxQueries = 1 << 16
 )
 
-// Types that a zone knows beyond those of package dns.
+// Types beyond those of package dns that a zone knows.
 const (
-	typeAny dns.Type = 0 // key of a fault that covers every type
+	typeAny dns.Type = 0 // in a fault: every type
 	typeSOA dns.Type = 6
 	typeSPF dns.Type = 99 // obsolete (RFC 7208 §3.1), but old test data has it
 )
@@ -43,8 +41,9 @@ const (
 // FaultKind is a way in which a server fails.
 type FaultKind string
 
-// The faults. A resolver must ignore the answers Garbage, WrongID and
-// WrongQuestion, so for Lookup, which uses no network, they are timeouts.
+// The faults. A resolver must ignore the answers of Garbage, WrongID and WrongQuestion and wait
+// until its time is over. Zone.Lookup, which uses no network, therefore returns a timeout for
+// these.
 const (
 	ServFail      FaultKind = "servfail"
 	Refused       FaultKind = "refused"
@@ -56,9 +55,9 @@ const (
 	TruncateTCP   FaultKind = "truncate-tcp" // truncated over UDP and over TCP
 )
 
-// Fault is what happens to a question instead of, or before, its answer.
+// Fault says how a question is answered wrongly or late.
 type Fault struct {
-	Kind  FaultKind // "": the answer is right, and only late
+	Kind  FaultKind // "" means a correct answer after Delay
 	Delay time.Duration
 }
 
@@ -84,18 +83,18 @@ type record struct {
 	minimum time.Duration // of an SOA record: the TTL of negative answers
 }
 
-// New returns a zone that answers NXDOMAIN for every name but the root.
+// New returns a zone that contains only the root. It answers NXDOMAIN for any other name.
 func New() *Zone {
 	return &Zone{nodes: map[dns.Name]*node{"": {}}, inner: map[dns.Name]bool{}}
 }
 
-// Add adds records of type typ to name, with DefaultTTL. Without records it
-// makes name exist. It returns z.
+// Add adds records of type typ to name, with DefaultTTL. If records is empty, it only makes name
+// exist. It returns z.
 func (z *Zone) Add(name dns.Name, typ dns.Type, records ...dns.Record) *Zone {
 	return z.AddTTL(name, typ, DefaultTTL, records...)
 }
 
-// AddTTL is Add with a TTL.
+// AddTTL is like Add, with another TTL.
 func (z *Zone) AddTTL(name dns.Name, typ dns.Type, ttl time.Duration, records ...dns.Record) *Zone {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -106,8 +105,8 @@ func (z *Zone) AddTTL(name dns.Name, typ dns.Type, ttl time.Duration, records ..
 	return z
 }
 
-// Fail applies f to every question for name and typ; type 0 stands for every
-// type. The zero Fault ends an earlier one. Fail returns z.
+// Fail applies f to every question for name and typ. Type 0 means every type. The zero Fault ends
+// an earlier fault. Fail returns z.
 func (z *Zone) Fail(name dns.Name, typ dns.Type, f Fault) *Zone {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -119,8 +118,7 @@ func (z *Zone) Fail(name dns.Name, typ dns.Type, f Fault) *Zone {
 	return z
 }
 
-// Remove removes name with its records and faults from the zone. The names
-// below it stay.
+// Remove removes name with its records and faults. The names below it stay.
 func (z *Zone) Remove(name dns.Name) *Zone {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -132,14 +130,14 @@ func (z *Zone) Remove(name dns.Name) *Zone {
 	return z
 }
 
-// Queries returns every question so far as "name TYPE", in order.
+// Queries returns the questions so far, each as "name TYPE", in order.
 func (z *Zone) Queries() []string {
 	z.queriesMu.Lock()
 	defer z.queriesMu.Unlock()
 	return append([]string(nil), z.queries...)
 }
 
-// ResetQueries forgets the questions so far.
+// ResetQueries empties the list that Queries returns.
 func (z *Zone) ResetQueries() {
 	z.queriesMu.Lock()
 	defer z.queriesMu.Unlock()
@@ -183,8 +181,8 @@ func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	return out.answer(name, typ), nil
 }
 
-// Peek implements [dns.Resolver]. A zone has every answer at hand that no fault
-// hides or delays.
+// Peek implements [dns.Resolver]. A zone has every answer at hand, except those with a fault and
+// those that exceed a bound.
 func (z *Zone) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	out := z.resolve(name, typ)
 	if out.fault != (Fault{}) {
@@ -197,10 +195,10 @@ func (z *Zone) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return out.answer(name, typ), true
 }
 
-// Expect implements [dns.Resolver]. A zone need not ask ahead.
+// Expect implements [dns.Resolver]. A zone does not look ahead, because it answers at once.
 func (z *Zone) Expect(context.Context, dns.Name, dns.Type) bool { return false }
 
-// Queued implements [dns.Resolver]. Lookups in a zone do not wait for each other.
+// Queued implements [dns.Resolver]. Lookups in a zone need no slot.
 func (z *Zone) Queued() bool { return false }
 
 func (o outcome) answer(name dns.Name, typ dns.Type) dns.Answer {
@@ -211,8 +209,8 @@ func (o outcome) answer(name dns.Name, typ dns.Type) dns.Answer {
 	return a
 }
 
-// overBound returns the permanent failure that a resolver reports for an answer
-// over its bounds, or nil for any other answer.
+// overBound returns the permanent failure that a resolver reports for an answer that exceeds its
+// bounds. For other answers it returns a nil error.
 func (o outcome) overBound() (dns.ErrorKind, error) {
 	text := 0
 	for _, r := range o.records {
@@ -243,15 +241,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// outcome is the zone's answer to one question, before it becomes an Answer or
-// octets.
+// outcome is the zone's answer to one question, before it is converted to a dns.Answer or to a DNS
+// message.
 type outcome struct {
 	fault     Fault
-	chain     []record // CNAMEs in order; each Host is the next owner
+	chain     []record // CNAMEs in order; the Host of each is the owner of the next
 	canonical dns.Name
 	status    dns.Status
 	records   []record
-	negative  bool // there are no records; soa says how long that is true
+	negative  bool // there are no records; soa says how long this may be cached
 	soa       record
 	apex      dns.Name // owner of soa
 }
@@ -298,11 +296,11 @@ func (z *Zone) resolve(name dns.Name, typ dns.Type) outcome {
 			return z.negative(out)
 		}
 	}
-	return out // it has more aliases than a resolver follows
+	return out // the chain is longer than a resolver follows
 }
 
-// find returns the node of name, or of the wildcard that covers name (RFC 4592
-// §3.3.1), or nil.
+// find returns the node of name, or the node of the wildcard that covers name (RFC 4592 §3.3.1), or
+// nil.
 func (z *Zone) find(name dns.Name) *node {
 	if n := z.nodes[name]; n != nil {
 		return n
@@ -378,7 +376,6 @@ func (z *Zone) add(name dns.Name, typ dns.Type, r record) {
 	if n.sets == nil {
 		n.sets = map[dns.Type][]record{}
 	}
-	// The slice is copied, because outcomes of earlier questions may still be
-	// read.
+	// append must copy the slice, because outcomes of earlier questions may still be in use.
 	n.sets[typ] = append(n.sets[typ][:len(n.sets[typ]):len(n.sets[typ])], r)
 }

@@ -61,20 +61,20 @@ func TestLookup(t *testing.T) {
 		{"www.example.com", dns.TypeCNAME, "NOERROR www.example.com 5m0s a.b.example.com", "CNAME itself"},
 		{"gone.example.com", dns.TypeA, "NXDOMAIN nothing.example.net 1m0s", "dangling alias"},
 		{"l1.example.com", dns.TypeA, "loop", "loop"},
-		{"many.example.com", dns.TypeTXT, "too_large", "more records than anybody takes"},
-		{"long.example.com", dns.TypeTXT, "too_large", "more text than anybody takes"},
+		{"many.example.com", dns.TypeTXT, "too_large", "more than dns.MaxRecords"},
+		{"long.example.com", dns.TypeTXT, "too_large", "more than dns.MaxTextOctets"},
 		{"y.wild.example", dns.TypeTXT, `NOERROR y.wild.example 5m0s "star"`, "wildcard"},
 		{"z.y.wild.example", dns.TypeTXT, `NOERROR z.y.wild.example 5m0s "star"`, "wildcard covers several labels"},
 		{"x.wild.example", dns.TypeTXT, "NOERROR x.wild.example 1m0s", "an existing name hides the wildcard"},
 		{"y.x.wild.example", dns.TypeTXT, "NXDOMAIN y.x.wild.example 1m0s", "nothing below an existing name"},
 		{"odd\xc8\"x.example.com", dns.TypeTXT, `NOERROR odd` + "\xc8" + `"x.example.com 5m0s "odd"`, "octets in names"},
-		{"caa.example.com", dns.TypeA, "NOERROR caa.example.com 2m0s", "types unknown here still make a name"},
+		{"caa.example.com", dns.TypeA, "NOERROR caa.example.com 2m0s", "a record of an unknown type makes its name exist"},
 		{"multi.example.com", dns.TypeTXT, `NOERROR multi.example.com 5m0s "onetwo"`, "parentheses"},
 		{"1.2.0.192.in-addr.arpa", dns.TypePTR, "NOERROR 1.2.0.192.in-addr.arpa 5m0s example.com", "PTR"},
 		{"fail.example.com", dns.TypeMX, "servfail", "fault for all types"},
 		{"mute.example.com", dns.TypeTXT, "timeout", "silence"},
 		{"mute.example.com", dns.TypeA, "NOERROR mute.example.com 2m0s", "a fault makes the name exist"},
-		{"tc.example.com", dns.TypeA, "malformed", "never complete"},
+		{"tc.example.com", dns.TypeA, "malformed", "truncated even over TCP"},
 		{"ref.example.com", dns.TypeA, "refused", ""},
 		{"", dns.TypeA, "NOERROR  1m0s", "the root exists"},
 	}
@@ -93,7 +93,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// show returns an answer on one line, without the name that was asked.
+// show returns an answer as one line, without the name asked for, or the kind of an error.
 func show(a dns.Answer, err error) string {
 	if err != nil {
 		var e *dns.Error
