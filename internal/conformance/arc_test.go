@@ -8,8 +8,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// oldestPass is header.oldest-pass (RFC 8617 §5.2, step 5) of the rows whose chain
-// passes while some of its message signatures do not. In all other rows it is 0.
+// oldestPass is the expected header.oldest-pass (RFC 8617 §5.2, step 5) of those rows whose chain
+// passes although some of its ARC-Message-Signatures do not. In all other rows the expected value
+// is 0.
 var oldestPass = map[string]string{"cv_pass_i2_1_ams1_invalid": "2"}
 
 func TestConformanceARC(t *testing.T) {

@@ -13,11 +13,10 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// docField finds the fields that the doctest prints or parses.
+// docField finds the Authentication-Results fields that authres-doctest.txt prints or parses.
 var docField = regexp.MustCompile(`['"]([Aa]uthentication-[Rr]esults): *([\w.-]+)(.*)['"]\)?$`)
 
-// rfc8601 are the examples of RFC 8601 Appendix B and RFC 6008 §5, folded as
-// printed there.
+// rfc8601 has the examples of RFC 8601 Appendix B and RFC 6008 §5, folded as in the RFCs.
 var rfc8601 = []string{
 	" example.org 1; none",
 	" example.com;\r\n          spf=pass smtp.mailfrom=example.net",
@@ -29,8 +28,8 @@ var rfc8601 = []string{
 		"signature) header.d=newyork.example.com\r\n          header.b=EToRSuvU",
 }
 
-// TestConformanceAuthresRFC8601 checks RFC 8601 §5 with the fields that the RFC
-// itself has as examples.
+// TestConformanceAuthresRFC8601 checks the rules of RFC 8601 §5 (deletion of forged fields) with
+// the examples in rfc8601. See boundaryRow.
 func TestConformanceAuthresRFC8601(t *testing.T) {
 	rows := make([]row, 0, len(rfc8601))
 	for i, value := range rfc8601 {
@@ -41,7 +40,7 @@ func TestConformanceAuthresRFC8601(t *testing.T) {
 	suite{name: "authres/rfc8601 daemon", total: 6, rows: rows}.run(t)
 }
 
-// TestConformanceAuthresDoctest does the same with every field of the doctest.
+// TestConformanceAuthresDoctest does the same with every field of authres-doctest.txt.
 func TestConformanceAuthresDoctest(t *testing.T) {
 	seen := map[string]bool{}
 	var rows []row
@@ -54,9 +53,9 @@ func TestConformanceAuthresDoctest(t *testing.T) {
 	suite{name: "authres/doctest daemon", total: 35, rows: rows}.run(t)
 }
 
-// boundaryRow returns a row with a field that comes with a message from outside.
-// Under its own authserv-id the field must stay as it is and must not change a
-// result of ours. Under our authserv-id it is forged and must be deleted.
+// boundaryRow returns a row that sends a message with an Authentication-Results field from outside.
+// With the authserv-id of another host, the field must stay as it is and must not change our
+// results. With our authserv-id it is forged and must be deleted.
 func boundaryRow(name, id, rest string) row {
 	return row{id: name, check: func(st *station) error {
 		var err error

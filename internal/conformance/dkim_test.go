@@ -12,9 +12,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// acceptBodyLength lets a signature with l= pass if content follows, as RFC 6376
-// §3.4.5 does. The rows t-test28 to 31 of opendkim-lib expect that; the daemon's
-// default is stricter.
+// acceptBodyLength configures the daemon to let a signature with l= pass even if text follows after
+// the signed length, as in RFC 6376 §3.4.5. The rows t-test28 to t-test31 of opendkim-lib expect
+// this. The daemon's default does not allow it.
 func acceptBodyLength(cfg *config.Config) { cfg.DKIM.BodyLength = dkim.BodyLengthAccept }
 
 func TestConformanceDKIM(t *testing.T) {
@@ -72,7 +72,7 @@ func words(results []authres.Result) []string {
 	return out
 }
 
-// TestConformanceDKIMMilter plays OpenDKIM's verifying milter scripts.
+// TestConformanceDKIMMilter runs the cases of OpenDKIM's test scripts for a verifying milter.
 func TestConformanceDKIMMilter(t *testing.T) {
 	var rows []row
 	for _, c := range suites.DKIM(t, "opendkim-milter") {
@@ -89,9 +89,9 @@ func TestConformanceDKIMMilter(t *testing.T) {
 	suite{name: "dkim/opendkim-milter daemon", total: 19, rows: rows}.run(t)
 }
 
-// checkScript checks the word that a script expects, and for a pass also its
-// domain. If the script expects another word than pass, every word but pass is
-// right.
+// checkScript compares the DKIM results with those that a script expects. If the script expects
+// pass, the result and the properties must match. If it expects another result than pass, any
+// result but pass is right.
 func checkScript(st *station, c suites.DKIMCase) error {
 	results, err := sendDKIM(st, c)
 	if err != nil {
@@ -113,7 +113,8 @@ func checkScript(st *station, c suites.DKIMCase) error {
 	return nil
 }
 
-// TestConformanceDKIMModule runs the messages of the RFCs, which are in a module.
+// TestConformanceDKIMModule runs the messages of RFC 6376 and RFC 8463 that are in the test files
+// of the module go-msgauth.
 func TestConformanceDKIMModule(t *testing.T) {
 	suite{name: "dkim/go-msgauth of the module, daemon", total: 5, rows: dkimRows(suites.DKIMOfModule(t))}.run(t)
 }

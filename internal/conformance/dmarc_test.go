@@ -11,11 +11,11 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// TestConformanceDMARC compares the suite with the daemon: result and policy with
-// the label, the disposition with what becomes of the message, the queries for the
-// author with those at the DNS server, and policy domain and alignment with the
-// log. No output shows the organizational domain and the applied tag; the tests
-// of package dmarc check them.
+// TestConformanceDMARC compares the values that the suite expects with what the daemon shows. The
+// label shows the result and the policy. The verdict on the message shows the disposition. The DNS
+// server shows the queries for the author. The log shows the policy domain and the alignment. The
+// organizational domain and the applied tag are not shown anywhere; the tests of package dmarc
+// check these two.
 func TestConformanceDMARC(t *testing.T) {
 	cases := suites.DMARC(t)
 	var rows []row
@@ -61,8 +61,8 @@ func checkDMARC(st *station, c suites.DMARCCase) error {
 	return errors.Join(err, enforced(st, m, r.Value, disposition))
 }
 
-// enforced sends the message again, to the daemon that acts on the verdict, and
-// checks what becomes of it.
+// enforced sends the message to the daemon in enforce mode and checks whether it is delivered, held
+// or refused.
 func enforced(st *station, m mail, result, disposition string) error {
 	o, err := send(st.Enforce, m)
 	if err != nil {
@@ -78,7 +78,7 @@ func enforced(st *station, m mail, result, disposition string) error {
 	return oneOf("the message was", o.fate(), []string{want})
 }
 
-// fate returns a word for what becomes of a message.
+// fate returns delivered, held or refused, or the daemon's answer if it is another one.
 func (o *outcome) fate() string {
 	switch {
 	case o.Action.Code/100 == 5:
@@ -91,10 +91,10 @@ func (o *outcome) fate() string {
 	return "delivered"
 }
 
-// checkQueries checks that the daemon asked for every name of the author's tree
-// walk. If SPF and DKIM have no identifier to align, it must not have asked for
-// another policy record. The order does not matter, because the daemon asks for
-// the names of a walk at the same time.
+// checkQueries checks that the daemon asked for every name of the author's tree walk. If the case
+// states no identifiers of SPF and DKIM, the daemon must not have asked for any other policy
+// record. The order of the queries does not matter, because the daemon sends the queries of a walk
+// at the same time.
 func checkQueries(c suites.DMARCCase, asked []string) error {
 	if c.Queries == nil {
 		return nil
@@ -118,7 +118,7 @@ func checkQueries(c suites.DMARCCase, asked []string) error {
 	return nil
 }
 
-// checkLog compares the log record of the message with the case.
+// checkLog compares the log record of the message with the values that the case expects.
 func checkLog(c suites.DMARCCase, record map[string]any) error {
 	if record == nil {
 		return errors.New("not in the log")

@@ -15,15 +15,15 @@ import (
 // victim is the domain that every attack of the suite impersonates.
 const victim = "legitimate.com"
 
-// TestConformanceEspoofer sends each attack to both daemons. The label of the one
-// must have the right results, and what the other delivers must not look
-// authentic.
+// TestConformanceEspoofer sends each attack to a daemon in monitor mode and to one in enforce mode.
+// The first one's label must have the right results. If the second one delivers the message, its
+// label must have the right results too.
 func TestConformanceEspoofer(t *testing.T) {
 	var rows []row
 	for _, c := range suites.Espoofer(t) {
 		rows = append(rows, row{id: c.ID, zone: c.Zone, check: func(st *station) error { return checkAttack(st, c) }})
 	}
-	// The policy is the default one.
+	// Use the default policy instead of the policy that newStation sets.
 	change := func(cfg *config.Config) { cfg.Policy = config.Default().Policy }
 	suite{name: "espoofer daemon", total: 28, rows: rows, change: change}.run(t)
 }
@@ -44,16 +44,15 @@ func checkAttack(st *station, a suites.EspooferCase) error {
 	} else if slices.Equal(a.Expect.DMARC, []string{"pass"}) {
 		err = errors.Join(err, fmt.Errorf("refused with %s", acted.Action))
 	}
-	// The policy of the victim is p=reject, so a message that fails it must not
-	// reach a mailbox.
+	// The victim has p=reject. So a message that fails as mail of the victim must not be delivered.
 	if r, wordErr := o.word("dmarc"); wordErr == nil && r.Value == "fail" && property(r, authres.PTypeHeader, "from") == victim && acted.fate() == "delivered" {
 		err = errors.Join(err, fmt.Errorf("the forgery was %s", acted.fate()))
 	}
 	return err
 }
 
-// judgeAttack compares a label with the row, and checks what must hold in every
-// row.
+// judgeAttack compares a label with the expected results of the row, and checks that nothing passes
+// for the victim.
 func judgeAttack(a suites.EspooferCase, o outcome) error {
 	spf, err := o.word("spf")
 	if err != nil {
@@ -83,9 +82,8 @@ func judgeAttack(a suites.EspooferCase, o outcome) error {
 	return errors.Join(err, neverTheVictim(spf, dmarc, signatures, a.Expect.NoDKIMFor))
 }
 
-// neverTheVictim checks the invariant of the suite: nothing passes for the victim.
-// It searches the raw values, so that the victim is not there for a less careful
-// reader either.
+// neverTheVictim checks that no result passes for the victim. It compares the property values as
+// they are written, because a reader may be less careful than our parser.
 func neverTheVictim(spf, dmarc authres.Result, signatures []authres.Result, noDKIMFor []string) error {
 	var err error
 	if spf.Value == "pass" && strings.HasSuffix(property(spf, authres.PTypeSMTP, "mailfrom"), "@"+victim) {

@@ -13,8 +13,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// TestConformanceSPF runs the shared suites. It does not check explanations, which
-// are not in Authentication-Results; the tests of package spf check them.
+// TestConformanceSPF runs the SPF suites of the shared data. It does not check explanations,
+// because Authentication-Results does not contain them. The tests of package spf check
+// explanations.
 func TestConformanceSPF(t *testing.T) {
 	for _, s := range suites.SPFShared {
 		t.Run(s.Name, func(t *testing.T) {
@@ -23,7 +24,8 @@ func TestConformanceSPF(t *testing.T) {
 	}
 }
 
-// TestConformanceSPFModule runs the suites in the module of the second opinion.
+// TestConformanceSPFModule runs the suites that are in the module blitiri.com.ar/go/spf, the other
+// SPF implementation that the tests use.
 func TestConformanceSPFModule(t *testing.T) {
 	for _, s := range suites.SPFOfModule {
 		t.Run(s.Name, func(t *testing.T) {
@@ -53,8 +55,8 @@ func spfRows(scenarios []suites.SPFScenario) []row {
 	return rows
 }
 
-// checkSPF sends a message whose author has no policy, so that only SPF asks for
-// the names of the row.
+// checkSPF sends a message and compares the SPF result with the row. The author's domain has no DNS
+// records, so DMARC does not ask for the names of the row.
 func checkSPF(st *station, s suites.SPFTest) error {
 	o, err := st.label(mail{ip: s.IP, helo: s.HELO, from: "<" + smtpPath(s.MailFrom) + ">",
 		raw: []byte("From: author@author.invalid\r\nSubject: " + s.ID + "\r\n\r\nbody\r\n")})
@@ -68,8 +70,8 @@ func checkSPF(st *station, s suites.SPFTest) error {
 	if err := oneOf("spf", r.Value, s.Expect); err != nil {
 		return err
 	}
-	// The field names the identity that was checked (RFC 8601 §2.7.2), but not if
-	// it is not an address with a domain.
+	// The field names the identity that SPF checked (RFC 8601 §2.7.2). It may have no property if
+	// that identity has no valid domain.
 	identity, domain := "mailfrom", s.MailFrom[strings.LastIndexByte(s.MailFrom, '@')+1:]
 	if s.MailFrom == "" {
 		identity, domain = "helo", s.HELO
@@ -86,8 +88,7 @@ func checkSPF(st *station, s suites.SPFTest) error {
 
 var dotString = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]*$")
 
-// smtpPath returns an address in the syntax of SMTP, with the local part quoted if
-// it has to be.
+// smtpPath writes an address as in an SMTP command. It quotes the local part if necessary.
 func smtpPath(address string) string {
 	local, domain, found := strings.Cut(address, "@")
 	if !found || dotString.MatchString(local) {

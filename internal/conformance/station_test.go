@@ -1,6 +1,6 @@
-// Package conformance runs the published suites through the whole daemon. A test
-// plays the MTA and the DNS servers, and reads Authentication-Results. The
-// packages of the evaluators run the same suites on the evaluators alone.
+// Package conformance runs published test suites on the whole daemon. The tests play the MTA and
+// the DNS server, and read the daemon's Authentication-Results field. The packages that implement
+// SPF, DKIM, ARC and DMARC run the same suites without the daemon around them.
 package conformance
 
 import (
@@ -18,24 +18,26 @@ import (
 )
 
 const (
-	// authServID is the authserv-id of the daemons.
+	// authServID is the authserv-id of both daemons.
 	authServID = "mx.sekimori.example"
-	// dnsTimeout is for one try. A row with a silent server takes two tries.
+	// dnsTimeout is the time for one attempt. In a row with a silent DNS server the daemon makes
+	// two attempts.
 	dnsTimeout = time.Second
 )
 
-// station is a name server and two daemons that ask it.
+// station is a name server with two daemons that use it: one in enforce mode and one in monitor
+// mode.
 type station struct {
 	*daemon.Pair
-	zone *zone.Zone // of the row
+	zone *zone.Zone // the DNS zone of the row that is running
 }
 
-// newStation starts a station. The end of the test stops it and looks for panics
-// in the logs.
+// newStation starts a station. When the test ends, the station is stopped, and the logs are
+// searched for panics.
 func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
 	return &station{Pair: daemon.StartPair(t, zone.New(), authServID, func(cfg *config.Config) {
-		cfg.Trusted = config.Trusted{} // the suites have clients on 127.0.0.1
+		cfg.Trusted = config.Trusted{} // trust no network, because some rows have clients on 127.0.0.1
 		cfg.DNS.Timeout = config.Duration(dnsTimeout)
 		cfg.Policy.Reject = "always"
 		if change != nil {
@@ -48,22 +50,22 @@ func newStation(t *testing.T, change func(*config.Config)) *station {
 type mail struct {
 	ip      string // "" means that the MTA does not know the client's address
 	helo    string // "" sends no HELO
-	from    string // as in MAIL, with brackets
+	from    string // the argument of MAIL, with angle brackets
 	queueID string
 	raw     []byte
 }
 
-// outcome is what became of a message.
+// outcome is what a daemon did with a message.
 type outcome struct {
 	client.Result
-	header []client.Field // after the edits; empty if the message was not delivered
+	header []client.Field // the header after the daemon's edits; empty if the message was not delivered
 	label  authres.Field  // our field
 	held   bool           // quarantined
 }
 
-// send plays the MTA. A delivered message must have our label on top, the label
-// must parse, and no other field may claim to be ours. If not, send returns an
-// error, for every row of every suite.
+// send plays the MTA and sends one message. If the daemon delivers it, our label must be the first
+// field and must be parsable, and no other field may have our authserv-id. Otherwise send returns
+// an error.
 func send(d *daemon.Daemon, m mail) (outcome, error) {
 	peer := mta.Peer{HELO: m.helo}
 	if m.ip != "" {
@@ -90,7 +92,7 @@ func send(d *daemon.Daemon, m mail) (outcome, error) {
 	return o, o.read(m.raw)
 }
 
-// read reads the header of the delivered message.
+// read parses our label and checks the header of the delivered message, as described at send.
 func (o *outcome) read(raw []byte) error {
 	fields, _ := client.Split(raw)
 	o.header = client.Apply(fields, o.Modifications)
@@ -112,8 +114,7 @@ func (o *outcome) read(raw []byte) error {
 	return nil
 }
 
-// results returns the label's results of one method. It is an error if there are
-// none.
+// results returns the label's results of one method. It returns an error if there are none.
 func (o *outcome) results(method string) ([]authres.Result, error) {
 	var out []authres.Result
 	for _, r := range o.label.Results {
@@ -127,7 +128,7 @@ func (o *outcome) results(method string) ([]authres.Result, error) {
 	return out, nil
 }
 
-// word returns the only result of a method. It is an error if there are several.
+// word returns the result of a method that must have exactly one result in the label.
 func (o *outcome) word(method string) (authres.Result, error) {
 	results, err := o.results(method)
 	if err != nil {
@@ -149,7 +150,8 @@ func property(r authres.Result, ptype authres.PType, name string) string {
 	return ""
 }
 
-// label sends m to the daemon in monitor mode, which must deliver it.
+// label sends m to the daemon in monitor mode. It returns an error if that daemon does not deliver
+// the message.
 func (s *station) label(m mail) (outcome, error) {
 	o, err := send(s.Monitor, m)
 	if err == nil && !o.Action.Delivers() {

@@ -15,33 +15,33 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// workers is the number of stations that share the rows of a suite. Most of the
-// time is spent waiting for silent DNS servers.
+// workers is the number of stations on which the rows of a suite run in parallel. Some rows mostly
+// wait for silent DNS servers.
 const workers = 6
 
 // row is one case of a suite.
 type row struct {
 	id   string
-	zone json.RawMessage // in the form of the shared data
-	// excluded says why the daemon cannot do what the suite expects. check then
-	// checks what the daemon should do instead.
+	zone json.RawMessage // in the format of the shared data (see suites.Zone)
+	// excluded is the reason why the daemon cannot give the result that the suite expects, or "".
+	// In such a row, check checks what the daemon should do instead.
 	excluded string
 	check    func(*station) error
 }
 
 // suite is one published set of cases.
 type suite struct {
-	name  string // as in the summary line
-	total int    // the number of rows that the publisher gives
+	name  string // name in the summary line
+	total int    // number of rows that the publisher states
 	rows  []row
 	// change edits the configuration of the daemons; it may be nil.
 	change func(*config.Config)
-	// after checks the logs of the stations when all rows have run, and returns
-	// errors by the id of the row; it may be nil.
+	// after checks the logs of the stations when all rows have run. It returns errors by row id. It
+	// may be nil.
 	after func(*testing.T, []*station) map[string]error
 }
 
-// run runs the rows on several stations and logs the suite's line.
+// run runs the rows on several stations and logs the summary line of the suite.
 func (s suite) run(t *testing.T) {
 	t.Helper()
 	if len(s.rows) != s.total {
@@ -86,8 +86,7 @@ func (r row) run(st *station) error {
 	return r.check(st)
 }
 
-// logResult fails the test for every failure, and logs the summary line of the
-// suite.
+// logResult reports each failure to the test, and logs the summary line of the suite.
 func (s suite) logResult(t *testing.T, failures []error) {
 	t.Helper()
 	passed := 0
@@ -106,7 +105,7 @@ func (s suite) logResult(t *testing.T, failures []error) {
 	suites.Log(t, s.name, passed, len(s.rows), reasons(excluded))
 }
 
-// reasons returns the ids of the rows that are excluded, grouped by reason.
+// reasons returns a text with the ids of the excluded rows, grouped by the reason.
 func reasons(excluded map[string][]string) string {
 	count := 0
 	var out []string

@@ -12,26 +12,26 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Case is a folder with case.yaml and the files that it names. If Run is empty, the
-// case is message.eml, with zone.txt as its DNS, for "sekimori explain".
+// Case is a folder with the file case.yaml and the files that it names. If Run is empty, "sekimori
+// explain" is run on message.eml with zone.txt as the DNS.
 type Case struct {
 	Name string `yaml:"-"`
 	Dir  string `yaml:"-"`
 
 	Kind   string `yaml:"kind"`
-	TwinOf string `yaml:"twin_of"` // the kind of case whose cure must not let this message through
+	TwinOf string `yaml:"twin_of"` // kind of the cases of which this is a twin: what makes them pass must not let this message pass
 	Source string `yaml:"source"`
 	Why    string `yaml:"why"`
-	Also   string `yaml:"also"` // a further demand that no test here can check
+	Also   string `yaml:"also"` // a further requirement, in words, that no test in this package can check
 
-	// Run is "" (explain), "replay" or "config" (config check), and Args are its
-	// further arguments. "milter", "postfix" and "tool" mean that a test elsewhere
-	// plays the case as Steps says.
+	// Run is the command: "" (explain), "replay" or "config" (config check). Args are its further
+	// arguments. With "milter", "postfix" or "tool", this command is not run; another test does
+	// what Steps describes.
 	Run   string   `yaml:"run"`
 	Args  []string `yaml:"args"`
 	Steps []string `yaml:"steps"`
-	// Config is the name of the configuration file. Without it, the configuration
-	// is "mode: enforce".
+	// Config is the name of the configuration file. If it is empty, the configuration is "mode:
+	// enforce".
 	Config string `yaml:"config"`
 
 	Session struct {
@@ -41,24 +41,24 @@ type Case struct {
 		Rcpt     string `yaml:"rcpt"`
 	} `yaml:"session"`
 
-	Verdict        []string `yaml:"verdict"` // the verdicts that are right
+	Verdict        []string `yaml:"verdict"` // any of these verdicts is right
 	LabelContains  []string `yaml:"label_contains"`
 	LabelLacks     []string `yaml:"label_lacks"`
 	OutputContains []string `yaml:"output_contains"`
 	OutputLacks    []string `yaml:"output_lacks"`
 	ReplyContains  []string `yaml:"reply_contains"`
 	ReplyLacks     []string `yaml:"reply_lacks"`
-	// JSON has, by path, the words with which a value of the --json output may
-	// begin; "absent" means that the value may be missing or empty.
+	// JSON maps a path in the --json output to the allowed beginnings of the value. "absent" means
+	// that the value may be missing or empty.
 	JSON map[string][]string `yaml:"json"`
 }
 
-// ByHand reports whether a test elsewhere plays the case.
+// ByHand reports whether the case is played by a test other than TestField.
 func (c *Case) ByHand() bool { return slices.Contains([]string{"milter", "postfix", "tool"}, c.Run) }
 
 // Load reads every case in the folder dir.
 func Load(dir string) ([]Case, error) {
-	dir, err := filepath.Abs(dir) // a path that stays right, because commands run in the folder of their case
+	dir, err := filepath.Abs(dir) // an absolute path, because each command runs in the folder of its case
 	if err != nil {
 		return nil, fmt.Errorf("field: %w", err)
 	}
@@ -86,7 +86,8 @@ func Load(dir string) ([]Case, error) {
 	return cases, nil
 }
 
-// complete returns an error for a case that cannot fail.
+// complete returns an error if required keys are missing, or if the case requires nothing and
+// therefore could not fail.
 func (c *Case) complete() error {
 	switch {
 	case c.Kind == "" || c.Why == "":
@@ -101,9 +102,8 @@ func (c *Case) complete() error {
 	return nil
 }
 
-// Judge compares the output of the command with the case and returns one line for
-// each difference. text is the output for a person, raw the --json output, or nil
-// if the command has none.
+// Judge compares the output of the command with the case, and returns one line for each difference.
+// text is the normal output. raw is the --json output, or nil if the command does not have it.
 func (c *Case) Judge(text string, raw []byte) []string {
 	var j judgement
 	var doc any
@@ -129,7 +129,7 @@ func (c *Case) Judge(text string, raw []byte) []string {
 	return j.wrong
 }
 
-// judgement collects the differences.
+// judgement collects the lines that Judge returns.
 type judgement struct{ wrong []string }
 
 func (j *judgement) contains(what, text string, wanted, unwanted []string) {
@@ -151,8 +151,8 @@ func (j *judgement) oneOf(path, got string, wanted []string, ok func([]string, s
 	}
 }
 
-// lookup returns the value at a path such as verdict.reply.text or dkim.0.result. A
-// string is returned as it is, any other value as JSON, and "" if there is none.
+// lookup returns the value at a path such as verdict.reply.text or dkim.0.result. It returns a
+// string as it is, any other value as JSON, and "" if there is no such value.
 func lookup(doc any, path string) string {
 	for key := range strings.SplitSeq(path, ".") {
 		switch v := doc.(type) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestJudge checks that every kind of demand can fail.
+// TestJudge checks that every kind of requirement in a case can fail.
 func TestJudge(t *testing.T) {
 	const raw = `{"verdict":{"verdict":"tag","reply":{}},"authentication_results":"mx;\r\n spf=pass","evaluation":{"n":3,"list":[],"dkim":[{"result":"fail"}]}}`
 	for name, tt := range map[string]struct {
@@ -39,8 +39,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestLoadRefuses checks that Load refuses a case that demands nothing or has a
-// misspelt key, because such a case would pass whatever the program does.
+// TestLoadRefuses checks that Load refuses a case that requires nothing or has a misspelt key. Such
+// a case could never fail.
 func TestLoadRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"a key that is not known": "kind: a\nwhy: b\nverdikt: [reject]\n",

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	// The tests build and run the program. These imports make their cached results
-	// stale when the program changes.
+	// The tests build and run the program. Because of these imports, the go command does not use
+	// cached test results after the program has changed.
 	_ "sekimori/internal/explain"
 	_ "sekimori/internal/forwarders"
 	_ "sekimori/internal/replay"
@@ -23,7 +23,7 @@ const (
 	shared = "../../../shared/field"
 )
 
-// program is the path of the built program.
+// program is the path of the program that the tests have built.
 var program string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -41,7 +41,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// TestField runs every case by the command that an operator uses.
+// TestField runs the command of every case and compares the output with the case.
 func TestField(t *testing.T) {
 	for _, c := range append(load(t, own), loadShared(t)...) {
 		t.Run(c.Name, func(t *testing.T) {
@@ -78,8 +78,7 @@ func loadShared(t *testing.T) []Case {
 	return cases
 }
 
-// play runs the command of the case twice, without and with --json, and returns
-// both outputs.
+// play runs the command of the case without --json and with it, and returns both outputs.
 func (c *Case) play(t *testing.T) (text string, raw []byte) {
 	t.Helper()
 	configuration := filepath.Join(c.Dir, c.Config)
@@ -113,8 +112,8 @@ func (c *Case) play(t *testing.T) (text string, raw []byte) {
 	return text, raw
 }
 
-// command runs the program in the folder of the case. It ignores the exit code,
-// because a command that finds a fault, as many cases want, does not exit with 0.
+// command runs the program in the folder of the case. It ignores the exit code: in many cases the
+// command must find a fault, and then its exit code is not 0.
 func (c *Case) command(t *testing.T, args []string) (text string, stdout []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -15,11 +15,12 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// leadingSpace is the kind of the cases that this test plays.
+// leadingSpace is the kind of the cases that TestLeadingSpaceCases plays.
 const leadingSpace = "leading-space"
 
-// TestLeadingSpaceCases plays an MTA that does not offer SMFIP_HDR_LEADSPC, such as
-// Postfix with milter_protocol = 2. It removes the first space of every value.
+// TestLeadingSpaceCases plays an MTA that does not offer SMFIP_HDR_LEADSPC, such as Postfix with
+// milter_protocol = 2. Such an MTA removes the first space of every header value before it passes
+// the value to the milter.
 func TestLeadingSpaceCases(t *testing.T) {
 	played := 0
 	for _, c := range append(load(t, own), loadShared(t)...) {
@@ -53,8 +54,8 @@ func TestLeadingSpaceCases(t *testing.T) {
 	}
 }
 
-// playWithoutLeadingSpace sends the message. It returns what the daemon does, and
-// the text of its field.
+// playWithoutLeadingSpace sends the message as such an MTA. It returns the verdict, and the text of
+// all Authentication-Results fields.
 func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 	t.Helper()
 	read := func(name string) string {
@@ -99,7 +100,7 @@ func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 	case slices.ContainsFunc(res.Modifications, func(m client.Modification) bool { return m.Kind == client.Quarantine }):
 		verdict = "quarantine"
 	default:
-		verdict = "accept" // or tag
+		verdict = "accept" // the verdict could also be tag, which the client cannot tell from accept
 	}
 	header, _ := client.Split([]byte(read("message.eml")))
 	for _, f := range client.Apply(header, res.Modifications) {
