@@ -1,4 +1,4 @@
-// Package dist tests what `make dist` makes. Two builds give the same octets.
-// The package starts, is upgraded and is removed in a fresh Debian as an
-// operator expects. Package sbom below it is a tool of that target.
+// Package dist tests the packages that `make dist` builds. Two builds must give identical files.
+// Each package must install, upgrade and uninstall in a fresh Debian, and the installed daemon must
+// work. The command in sbom is used by `make dist`.
 package dist

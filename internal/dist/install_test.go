@@ -39,7 +39,7 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-// run runs a program in the repository's top directory.
+// run runs a program in the top directory of the repository and returns its output.
 func run(t *testing.T, argv ...string) string {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -52,7 +52,7 @@ func run(t *testing.T, argv ...string) string {
 	return string(out)
 }
 
-// build makes the packages of this machine's kind and returns their directory.
+// build builds the amd64 packages and returns the directory with the files.
 func build(t *testing.T, version string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "dist")
@@ -71,7 +71,7 @@ func TestPackages(t *testing.T) {
 	t.Run("rpm", func(t *testing.T) { testRPM(t, root, first, next) })
 }
 
-// debian makes a small Debian to install in.
+// debian installs a small Debian into a new directory and returns that directory.
 func debian(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -87,7 +87,7 @@ func testDeb(t *testing.T, root, first, next string) {
 	}
 	labelled(t, root, "1.0")
 
-	// An upgrade keeps what the operator wrote.
+	// The upgrade must keep the operator's changes to the configuration.
 	config := filepath.Join(root, "etc/sekimori/sekimori.yaml")
 	const mine = "listen: [\"systemd:milter\"]\nauthserv_id: mine.example\nmode: monitor\n"
 	if err := os.WriteFile(config, []byte(mine), 0o644); err != nil {
@@ -99,7 +99,8 @@ func testDeb(t *testing.T, root, first, next string) {
 	}
 	labelled(t, root, "1.1")
 
-	// If the next version refuses the file, the old process goes on.
+	// If the next version does not accept the configuration file, the upgrade must not restart the
+	// daemon.
 	install := func() string {
 		return run(t, "chroot", root, "dpkg", "-i", put(t, root, filepath.Join(next, "sekimori_1.1-1_amd64.deb")))
 	}
@@ -108,7 +109,7 @@ func testDeb(t *testing.T, root, first, next string) {
 		t.Fatal(err)
 	}
 
-	// The downgrade.
+	// Go back to the older version.
 	dpkg("-i", put(t, root, filepath.Join(first, "sekimori_1.0-1_amd64.deb")))
 	if got, _ := os.ReadFile(config); string(got) != mine {
 		t.Errorf("the downgrade left the configuration as\n%s", got)
@@ -129,8 +130,8 @@ func testDeb(t *testing.T, root, first, next string) {
 }
 
 func testRPM(t *testing.T, root, first, next string) {
-	// rpm does not read Debian's package database, so it would not find what the
-	// package depends on. The package's scripts run all the same.
+	// The Debian in root has no rpm database, so rpm would not find the dependencies of the
+	// package. With --nodeps it still runs the package's scripts.
 	rpm := func(args ...string) { run(t, append([]string{"rpm", "--root", root, "--nodeps"}, args...)...) }
 	rpm("-i", filepath.Join(first, "sekimori-1.0-1.x86_64.rpm"))
 	labelled(t, root, "1.0")
@@ -147,8 +148,9 @@ func testRPM(t *testing.T, root, first, next string) {
 	}
 }
 
-// upgrades installs over a running daemon whose configuration states no mode, as
-// an old version allowed, and then again after the file was corrected.
+// upgrades installs the package three times. With a configuration that states no mode (which an old
+// version allowed) or is empty, the daemon must not be restarted, and the output must say what to
+// do. With a valid configuration the daemon must be restarted.
 func upgrades(t *testing.T, root string, install func() string) {
 	t.Helper()
 	config := filepath.Join(root, "etc/sekimori/sekimori.yaml")
@@ -156,8 +158,7 @@ func upgrades(t *testing.T, root string, install func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The scripts take systemd for running if this directory exists, and then call
-	// systemctl.
+	// If this directory exists, the scripts assume that systemd is running, and call systemctl.
 	for _, dir := range []string{"run/systemd/system", "usr/local/bin"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -195,7 +196,7 @@ func upgrades(t *testing.T, root string, install func() string) {
 	}
 }
 
-// leftovers lists the files of the package that exist.
+// leftovers lists those files of the package that still exist.
 func leftovers(t *testing.T, root string) string {
 	t.Helper()
 	var out []string
@@ -224,8 +225,8 @@ func put(t *testing.T, root, path string) string {
 	return inside
 }
 
-// labelled starts the installed daemon as its own user, with the installed
-// configuration and a socket that is passed to it, and sends it a message.
+// labelled starts the installed daemon as user sekimori, with the installed configuration and a
+// socket that is passed to it. It sends a message and checks the label.
 func labelled(t *testing.T, root, version string) {
 	t.Helper()
 	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
@@ -239,7 +240,7 @@ _dmarc.author.example TXT "v=DMARC1; p=reject"
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The packaged file, changed to the test's name server and to a free port.
+	// The installed configuration, with the test's name server and without the admin address.
 	text := string(config) + fmt.Sprintf("\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\n", server.Addr())
 	if err := os.WriteFile(filepath.Join(root, "tmp/test.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -263,8 +264,8 @@ _dmarc.author.example TXT "v=DMARC1; p=reject"
 	}
 }
 
-// serve starts the installed daemon as the unit does, and returns a function
-// that stops it.
+// serve starts the installed daemon in the same way as the systemd unit. It returns a function that
+// stops the daemon.
 func serve(t *testing.T, root string, socket *net.UnixListener) func() {
 	t.Helper()
 	fd, err := socket.File()
@@ -292,7 +293,7 @@ func serve(t *testing.T, root string, socket *net.UnixListener) func() {
 	}
 }
 
-// converse sends one message and returns the fields that the daemon added.
+// converse sends one message and returns the header fields that the daemon added.
 func converse(t *testing.T, c *client.Client) string {
 	t.Helper()
 	ok := func(_ client.Action, err error) {

@@ -16,7 +16,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// counted counts the lookups that the cache does not answer.
+// counted is a resolver that passes lookups on and counts them. It is behind the cache, so it
+// counts the lookups that the cache could not answer.
 type counted struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -28,8 +29,9 @@ func (c *counted) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.
 	return c.next.Lookup(ctx, name, typ)
 }
 
-// TestClockJump moves the wall clock by years. Cached answers must neither expire
-// by that nor live for ever, and the results of messages must not change.
+// TestClockJump changes the wall clock by ten years, forward and back. Cached answers must not
+// expire because of that, but must still expire when their TTL has passed. The results of messages
+// must not change.
 func TestClockJump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		behind := &counted{next: nameserver.Zone(t, zoneText)}

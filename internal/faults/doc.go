@@ -1,7 +1,7 @@
-// Package faults tests the daemon under overload, with peers that are slow or
-// gone, and without descriptors or memory.
+// Package faults tests the daemon under overload, with slow or vanished peers, and without file
+// descriptors or memory.
 //
-// matrix.txt names, for every fault of the operations manual, the tests that
-// inject it, here and in other packages. TestMatrix checks that the tests exist,
-// and "make faults" runs them.
+// matrix.txt lists the faults of the operations manual. For each fault it names the tests that
+// cause it, in this package or in others. TestMatrix checks that these tests exist. "make faults"
+// runs them.
 package faults

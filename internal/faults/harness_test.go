@@ -22,8 +22,8 @@ import (
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 
-	// The tests build and run the program. This import makes their cached results
-	// stale when the program changes.
+	// The tests build and run the program. Because of this import, the go command does not use
+	// cached test results after the program has changed.
 	_ "sekimori/internal/app"
 )
 
@@ -34,7 +34,8 @@ mail.bank.example         A   192.0.2.1
 1.2.0.192.in-addr.arpa    PTR mail.bank.example.
 `
 
-// patience bounds every wait, so that a daemon that hangs fails the test.
+// patience is the longest time that a test waits for something. It makes a test fail if the daemon
+// hangs.
 const patience = 60 * time.Second
 
 var (
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build builds the program, once for all tests, and returns its path.
+// build builds the program on the first call, and returns its path.
 func build(t *testing.T) string {
 	t.Helper()
 	once.Do(func() {
@@ -73,7 +74,7 @@ func build(t *testing.T) string {
 	return binary
 }
 
-// daemon is a running sekimori.
+// daemon is a running sekimori process.
 type daemon struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -82,7 +83,7 @@ type daemon struct {
 	admin  string
 }
 
-// freeAddress returns an address at which no program listens.
+// freeAddress returns a TCP address at which no program was listening a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,16 +94,16 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// settings say how a daemon runs.
+// settings are the parameters of a test daemon.
 type settings struct {
-	zone   *zone.Zone // nil: zoneText
-	keys   string     // further keys of the configuration
+	zone   *zone.Zone // zone of the name server; nil stands for zoneText
+	keys   string     // further lines of the configuration
 	level  string     // the least level of the log; "" is warn
-	files  int        // the limit of its descriptors; 0 means the hard limit of this process
-	stderr *os.File   // nil: the log is kept in daemon.log
+	files  int        // limit of open file descriptors; 0 stands for the hard limit of the test process
+	stderr *os.File   // receives the log; nil: the log is kept in daemon.log
 }
 
-// start runs the daemon with further keys of the configuration.
+// start runs the daemon with keys as further lines of the configuration.
 func start(t *testing.T, keys string) *daemon {
 	t.Helper()
 	return startWith(t, settings{keys: keys})
@@ -143,7 +144,7 @@ func startWith(t *testing.T, s settings) *daemon {
 	return d
 }
 
-// stop ends the daemon and checks that it has not panicked.
+// stop stops the daemon and checks that it exited with 0 and did not panic.
 func (d *daemon) stop() {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
@@ -165,7 +166,7 @@ func (d *daemon) eventually(what string, ok func() bool) {
 
 var web = http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// get returns what the admin address answers, or "" if it does not answer.
+// get returns the body of a page at the admin address, or "" if there is no answer.
 func (d *daemon) get(path string) string {
 	resp, err := web.Get("http://" + d.admin + path)
 	if err != nil {
@@ -179,7 +180,7 @@ func (d *daemon) get(path string) string {
 	return string(body)
 }
 
-// metric returns the value of a series, which has its labels as in /metrics.
+// metric returns the value of a series, which is written with its labels as in /metrics.
 func (d *daemon) metric(series string) float64 {
 	d.t.Helper()
 	for line := range strings.Lines(d.get("/metrics")) {
@@ -209,13 +210,13 @@ func (d *daemon) memory() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// bank is the client of every session.
+// bank is the SMTP client of most sessions.
 var bank = mta.Peer{Name: "mail.bank.example", Addr: netip.MustParseAddrPort("192.0.2.1:25"), HELO: "mail.bank.example"}
 
-// hello opens a connection and takes it as far as HELO.
+// hello opens a milter connection and sends the events up to HELO.
 func (d *daemon) hello() (*client.Client, error) { return mta.Dial("tcp", d.milter, bank) }
 
-// good sends a message that must pass. It returns an error if it does not.
+// good sends a message that must be delivered with dmarc=pass, and returns an error if it is not.
 func good(c *client.Client, filler string) error {
 	res, err := c.SendMessage(client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}},
 		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n"+filler+"\r\nbody\r\n"))
@@ -228,9 +229,9 @@ func good(c *client.Client, filler string) error {
 	return nil
 }
 
-// warm sends a good message and a spoof, so that the daemon has every DNS answer
-// in its cache. Otherwise the result of a test that keeps the processors busy
-// would depend on the speed of the DNS server beside it.
+// warm sends a good message and a spoof, so that all DNS answers are in the daemon's cache. Some
+// tests keep all processors busy. Without the cache, their results would depend on the speed of the
+// DNS server, which runs on the same machine.
 func warm(t *testing.T, c *client.Client) {
 	t.Helper()
 	for _, send := range []func() error{func() error { return good(c, "") }, func() error { return spoof(c) }} {
@@ -240,8 +241,8 @@ func warm(t *testing.T, c *client.Client) {
 	}
 }
 
-// spoof sends a message that must be refused, or labelled as a fail. It returns an
-// error if it is neither.
+// spoof sends a forged message. It returns an error if the daemon accepts the message without
+// labelling it as a fail.
 func spoof(c *client.Client) error {
 	res, err := c.SendMessage(client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}},
 		[]byte("From: A <a@bank.example>\r\nSubject: s\r\n\r\nbody\r\n"))
@@ -254,7 +255,7 @@ func spoof(c *client.Client) error {
 	return nil
 }
 
-// serves checks that the daemon serves a new connection and judges its messages.
+// serves checks that the daemon accepts a new connection and evaluates its messages correctly.
 func (d *daemon) serves() {
 	d.t.Helper()
 	c, err := d.hello()

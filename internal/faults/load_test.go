@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// open opens n connections, several at a time, and sends HELO on each.
+// open opens n milter connections, several at a time, and sends the events up to HELO on each.
 func (d *daemon) open(n int) []*client.Client {
 	d.t.Helper()
 	conns := make([]*client.Client, n)
@@ -34,7 +34,8 @@ func (d *daemon) open(n int) []*client.Client {
 	return conns
 }
 
-// each runs f for 0 to n-1, a few at a time. The first error fails the test.
+// each calls f with 0 to n-1, with up to 16 calls at a time. If a call returns an error, the test
+// fails with the first error.
 func (d *daemon) each(n int, f func(i int) error) {
 	d.t.Helper()
 	const workers = 16
@@ -65,9 +66,10 @@ func (d *daemon) each(n int, f func(i int) error) {
 	}
 }
 
-// TestTenThousandIdle opens as many idle connections as limits.max_sessions allows,
-// and measures what each costs. One more connection gets a tempfail. The open ones
-// are served, and when some have gone, new ones are served again.
+// TestTenThousandIdle opens as many idle connections as limits.max_sessions allows, and measures
+// the memory of each. One more connection must get a tempfail. Messages on the open connections
+// must be evaluated. After some connections have been closed, new connections must be accepted
+// again.
 func TestTenThousandIdle(t *testing.T) {
 	const n = 10_000
 	d := start(t, "")
@@ -79,7 +81,7 @@ func TestTenThousandIdle(t *testing.T) {
 	if got := d.metric("sekimori_sessions_inflight"); got != n {
 		t.Errorf("%v sessions", got)
 	}
-	const charged = 64 << 10 // what limits.memory reserves for a connection
+	const charged = 64 << 10 // octets that limits.memory reserves for each connection
 	reserved := d.metric("sekimori_memory_reserved_bytes")
 	if reserved != n*charged {
 		t.Errorf("%v octets reserved, want %d", reserved, n*charged)
@@ -106,8 +108,8 @@ func TestTenThousandIdle(t *testing.T) {
 	t.Logf("%d idle connections opened in %v, %.1f KiB resident each", n, opened.Round(time.Millisecond), float64(each)/1024)
 }
 
-// TestTwoThousandActive sends over two thousand connections at the same time.
-// Every verdict must be right.
+// TestTwoThousandActive sends messages on two thousand connections at the same time. Every message
+// must get the right verdict.
 func TestTwoThousandActive(t *testing.T) {
 	const n, rounds = 2000, 2
 	d := start(t, "")
@@ -149,9 +151,9 @@ func TestTwoThousandActive(t *testing.T) {
 	t.Logf("%d messages over %d connections at a time in %v, %d wrong; %d MiB resident", n*rounds, n, took.Round(time.Millisecond), bad, d.memory()>>20)
 }
 
-// TestSlowPeers opens connections that begin a frame and do not go on. They must
-// not delay other connections, and the length that a frame announces must not
-// cost memory.
+// TestSlowPeers opens connections that begin a frame and then send nothing more. They must not
+// delay other connections. A frame that announces a large length must not cost memory before its
+// octets arrive.
 func TestSlowPeers(t *testing.T) {
 	const n = 500
 	d := start(t, "")
@@ -167,7 +169,8 @@ func TestSlowPeers(t *testing.T) {
 		if err := mta.Greet(c, bank); err != nil {
 			t.Fatal(err)
 		}
-		// The frame announces a header field of 1 MiB, and three octets of it come.
+		// The frame announces 1 MiB of header field, but only the first three octets of the name
+		// follow.
 		if _, err := nc.Write([]byte("\x00\x00\x00\x04M<>\x00" + "\x00\x00\x00\x05R<x>\x00" + "\x00\x10\x00\x00LSub")); err != nil {
 			t.Fatal(err)
 		}
@@ -182,8 +185,8 @@ func TestSlowPeers(t *testing.T) {
 	}
 }
 
-// TestIdlePeersAreClosed checks that the daemon closes a connection that is silent
-// for limits.idle_timeout.
+// TestIdlePeersAreClosed checks that the daemon closes a connection on which nothing arrives for
+// limits.idle_timeout.
 func TestIdlePeersAreClosed(t *testing.T) {
 	const n = 100
 	d := start(t, "limits: {idle_timeout: 3s}")
@@ -192,13 +195,13 @@ func TestIdlePeersAreClosed(t *testing.T) {
 	d.serves()
 }
 
-// TestSessionLimits opens more connections than limits.max_sessions. The daemon
-// refuses 256 of them at a time. The others wait in the kernel's queue, and are
-// refused or served in their turn.
+// TestSessionLimits opens more connections than limits.max_sessions allows. The daemon refuses up
+// to 256 of them at a time, and does not accept the others from the kernel's queue yet. When the
+// refused connections are closed, a connection from the queue must get its answer.
 func TestSessionLimits(t *testing.T) {
 	d := start(t, "limits: {max_sessions: 20}")
 	d.open(20)
-	var mute []net.Conn // connections to be refused, which do not even negotiate
+	var mute []net.Conn // connections over max_sessions; their client sends nothing
 	for range 256 + 50 {
 		nc, err := net.Dial("tcp", d.milter)
 		if err != nil {
@@ -214,7 +217,7 @@ func TestSessionLimits(t *testing.T) {
 	if got := d.metric("sekimori_sessions_inflight"); got != 20 {
 		t.Errorf("%v sessions", got)
 	}
-	// When the others have gone, the last one of the queue gets its answer.
+	// When the other connections are closed, the last connection in the queue must get its answer.
 	for _, nc := range mute[:len(mute)-1] {
 		nc.Close()
 	}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLogReaderGone closes the reader's end of the log, as "| head" and a restarted
-// journald do. The daemon goes on judging mail, and counts the records that it
+// TestLogReaderGone closes the reading end of the log pipe, as happens with "| head" or when
+// journald restarts. The daemon must go on evaluating mail, and must count the log records that it
 // could not write.
 func TestLogReaderGone(t *testing.T) {
 	reader, writer, err := os.Pipe()
@@ -14,7 +14,7 @@ func TestLogReaderGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := startWith(t, settings{level: "info", stderr: writer})
-	_ = writer.Close() // the daemon has its own copy
+	_ = writer.Close() // the daemon has its own copy of the descriptor
 	_ = reader.Close()
 	for range 3 {
 		c, err := d.hello()

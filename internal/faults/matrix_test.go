@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestMatrix checks that every test that the matrix names exists. If the
-// operations manual is beside the repository, every fault of it must have a line.
+// TestMatrix checks that every test named in matrix.txt exists. If the operations manual is beside
+// the repository, each fault in the manual must have a line in matrix.txt.
 func TestMatrix(t *testing.T) {
 	text, err := os.ReadFile("matrix.txt")
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// TestNoDescriptors opens connections until the daemon has no descriptor left.
-// Accepting pauses and then goes on, the admin address answers all the time, and
-// the connections that waited are served.
+// TestNoDescriptors opens connections until the daemon has no file descriptor left. The admin
+// address must still answer. When connections are closed, the daemon must accept the waiting
+// connections and serve them.
 func TestNoDescriptors(t *testing.T) {
 	const files, peers = 64, 150
 	d := startWith(t, settings{files: files})
@@ -33,7 +33,7 @@ func TestNoDescriptors(t *testing.T) {
 	}
 	const rejected = `sekimori_sessions_rejected_total{reason="accept_failed"}`
 	d.eventually("out of descriptors", func() bool { return d.metric(rejected) > 0 })
-	for i := range 20 { // several times, because the descriptor must be given back each time
+	for i := range 20 { // several requests, because the daemon must give back the reserved descriptor after each of them
 		if got := d.get("/readyz"); got != "ready\n" {
 			t.Fatalf("request %d: the admin address says %q", i, got)
 		}
@@ -41,7 +41,7 @@ func TestNoDescriptors(t *testing.T) {
 	if open := d.descriptors(); open < files-8 {
 		t.Errorf("only %d of %d descriptors are open", open, files)
 	}
-	// When the first connections leave, the last one is served.
+	// When the other connections are closed, the last one must be served.
 	for _, nc := range conns[:peers-1] {
 		nc.Close()
 	}
@@ -58,7 +58,7 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
-// descriptors counts the daemon's open files.
+// descriptors returns the number of the daemon's open file descriptors.
 func (d *daemon) descriptors() int {
 	d.t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid))
@@ -68,12 +68,13 @@ func (d *daemon) descriptors() int {
 	return len(entries)
 }
 
-// bigFields times 60,000 octets are more than the buffers of a socket hold, so the
-// daemon has read most of such a header when the client has sent it.
+// bigFields is the number of header fields of 60,000 octets in a big header. Together they are
+// larger than the socket buffers. So when the client has sent them, the daemon has read most of
+// them.
 const bigFields = 5
 
-// together sends a message with a big header. It sends the end of the message only
-// when all connections have sent their header.
+// together sends a message with a big header. It waits until all other connections have sent their
+// headers too, and then sends the rest of the message.
 func together(c *client.Client, value string, sent *sync.WaitGroup) error {
 	steps := []func() (client.Action, error){
 		func() (client.Action, error) { return c.Mail("<a@bank.example>") },
@@ -110,9 +111,8 @@ func together(c *client.Client, value string, sent *sync.WaitGroup) error {
 	return errors.Join(err, c.Abort())
 }
 
-// TestMemoryPressure checks that new connections are refused when three quarters of
-// the memory budget are reserved, and that messages that need more than the rest
-// are deferred.
+// TestMemoryPressure checks limits.memory. When three quarters of it are reserved for connections,
+// new connections must be refused. Messages that need more than what is left must be deferred.
 func TestMemoryPressure(t *testing.T) {
 	const budget = 16 << 20
 	d := start(t, "limits: {memory: 16MiB}")
@@ -124,8 +124,8 @@ func TestMemoryPressure(t *testing.T) {
 		t.Errorf("%v connections refused for memory", got)
 	}
 	warm(t, conns[0])
-	// All connections send a header of 300 KiB before one of them ends its message.
-	// Together that is far more than the budget.
+	// All connections send a header of 300 KiB before any of them ends its message. Together the
+	// headers need far more memory than limits.memory allows.
 	value := strings.Repeat("x", 60_000)
 	var sent sync.WaitGroup
 	sent.Add(len(conns))
@@ -144,26 +144,27 @@ func TestMemoryPressure(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// A message that is refused frees its memory, so some messages are taken.
+	// Each message that is deferred frees its memory, so some messages can be accepted.
 	if taken == 0 || off == 0 || float64(off) != d.metric(`sekimori_oversize_total{what="memory"}`) {
 		t.Errorf("%d messages taken, %d put off, the metric says %v", taken, off, d.metric(`sekimori_oversize_total{what="memory"}`))
 	}
-	// Their memory is free again, so messages that come one by one are all taken.
+	// The memory of all messages is free again. So messages that are sent one after the other must
+	// all be accepted.
 	for _, c := range conns[:3] {
 		if err := good(c, strings.Repeat("X-Filler: "+value+"\r\n", bigFields)); err != nil {
 			t.Error(err)
 		}
 	}
-	// The last ABORT may not have been read yet, because it has no answer to wait
-	// for.
+	// The daemon may not have read the last ABORT yet: the client cannot wait for that, because
+	// ABORT has no answer.
 	d.eventually("only what idle connections take is reserved", func() bool {
 		return d.metric("sekimori_memory_reserved_bytes") == float64(len(conns)*64<<10)
 	})
 	t.Logf("%d connections, %d messages taken, %d put off, %d MiB resident", len(conns), taken, off, d.memory()>>20)
 }
 
-// vanish makes the peer of a connection disappear without sending anything, as a
-// host that loses power does. A socket that is closed in repair mode sends nothing
+// vanish closes a connection in such a way that the peer gets no packet, as if the host had lost
+// power. It uses the repair mode of TCP: a socket that is closed in this mode sends nothing
 // (tcp(7)).
 func vanish(t *testing.T, nc net.Conn) {
 	t.Helper()
@@ -185,9 +186,8 @@ func vanish(t *testing.T, nc net.Conn) {
 	nc.Close()
 }
 
-// TestHalfOpenPeers checks that the sessions of hosts that have vanished end.
-// Keepalive probes run on every connection, and the idle timeout ends the
-// sessions that the probes do not end.
+// TestHalfOpenPeers checks that the sessions of vanished hosts end. Keepalive probes must run on
+// every connection. Some sessions end by a probe, the others by limits.idle_timeout.
 func TestHalfOpenPeers(t *testing.T) {
 	const n = 50
 	d := start(t, "limits: {idle_timeout: 8s}")
@@ -202,7 +202,7 @@ func TestHalfOpenPeers(t *testing.T) {
 		}
 		conns[i] = nc
 	}
-	// The keepalive timer runs only after the last reply has been acknowledged.
+	// The kernel starts the keepalive timer only after the last reply has been acknowledged.
 	d.eventually("keepalive probes on every connection", func() bool { return d.keptAlive() == n })
 	for _, nc := range conns {
 		vanish(t, nc)
@@ -211,8 +211,8 @@ func TestHalfOpenPeers(t *testing.T) {
 		t.Errorf("%v sessions: the peers did not vanish silently", got)
 	}
 	d.eventually("the sessions ended", func() bool { return d.metric("sekimori_sessions_inflight") == 0 })
-	// The kernel ends a session when a probe or a retransmission is answered by a
-	// RST. The idle timeout ends the others.
+	// A session ends early if the test host answers a probe or a retransmission with RST. The other
+	// sessions end by the idle timeout.
 	timeouts, resets := d.metric(`sekimori_sessions_total{end="timeout"}`), d.metric(`sekimori_sessions_total{end="eof"}`)
 	if timeouts == 0 || timeouts+resets != n {
 		t.Errorf("%v sessions ended by a timeout, %v by the kernel, of %d", timeouts, resets, n)
@@ -220,8 +220,9 @@ func TestHalfOpenPeers(t *testing.T) {
 	d.serves()
 }
 
-// keptAlive counts the milter connections of the daemon on which the kernel's
-// keepalive timer runs: timer 2 in /proc/net/tcp (proc(5)).
+// keptAlive counts the daemon's milter connections on which the kernel's keepalive timer is
+// running. In /proc/net/tcp such a connection has the timer 02 (see
+// Documentation/networking/proc_net_tcp of the kernel).
 func (d *daemon) keptAlive() int {
 	d.t.Helper()
 	text, err := os.ReadFile("/proc/net/tcp")
@@ -233,7 +234,7 @@ func (d *daemon) keptAlive() int {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	ours := map[string]bool{} // inodes of the daemon's sockets; other processes may use the same port
+	ours := map[string]bool{} // inodes of the daemon's sockets, because other processes may use the same port
 	for _, e := range entries {
 		if link, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
 			ours[strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")] = true

@@ -1,6 +1,6 @@
-// Command sbom writes the bill of materials of a Go program as CycloneDX JSON.
-// It lists the modules in the program's build information, with their
-// checksums. Its output is the same for the same program.
+// Command sbom writes a bill of materials for a Go program as CycloneDX JSON. It lists the modules
+// in the program's build information with their checksums. For the same program it always writes
+// the same output.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// bom is the part of CycloneDX 1.5 that is filled in.
+// bom has those parts of a CycloneDX 1.5 document that this command writes.
 type bom struct {
 	Format     string      `json:"bomFormat"`
 	Spec       string      `json:"specVersion"`
@@ -78,7 +78,8 @@ func describe(info *debug.BuildInfo, version string) (bom, error) {
 		}
 		c := component{Type: "library", Name: m.Path, Version: m.Version, PURL: "pkg:golang/" + m.Path + "@" + m.Version}
 		if m.Sum != "" {
-			// A checksum "h1:..." is the SHA-256 of a list of the module's files.
+			// A checksum "h1:..." is a SHA-256 hash over a list of the module's files and their
+			// hashes.
 			sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(m.Sum, "h1:"))
 			if err != nil {
 				return b, fmt.Errorf("checksum of %s: %w", m.Path, err)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestOwn: the bill of materials of the test's own program lists its modules,
-// and is the same each time.
+// TestOwn makes the bill of materials of the test program twice. Both must be identical, and the
+// first component must be the standard library.
 func TestOwn(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
