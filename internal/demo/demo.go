@@ -1,7 +1,6 @@
-// Package demo shows the daemon at work without a mail server or a network. It
-// runs three things on loopback: an authoritative DNS server for a small set of
-// domains, the daemon, and a client that speaks the milter protocol as Postfix
-// does.
+// Package demo shows the daemon at work without a mail server or a network. It runs an
+// authoritative DNS server for a few domains, the daemon, and a milter client that sends the same
+// commands as Postfix. All three use loopback addresses.
 package demo
 
 import (
@@ -23,39 +22,39 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// Names and times of the demo.
+// Names and times that the demo uses.
 const (
 	authServID  = "mx.sekimori.example"
-	dnsTimeout  = 150 * time.Millisecond // the author of one message has silent servers
+	dnsTimeout  = 150 * time.Millisecond // short, because the DNS servers of one author never answer
 	dnsBudget   = 500 * time.Millisecond
 	drainTime   = 5 * time.Second
 	clientPort  = 40025
 	loopbackAny = "127.0.0.1:0"
 )
 
-// Options are the command's flags.
+// Options are the flags of the command sekimori demo.
 type Options struct {
 	Version string
-	Keep    bool // stay up after the last message
-	JSON    bool // write a JSON object for each message
+	Keep    bool // continue to run after the last message
+	JSON    bool // write a JSON object per message
 }
 
-// Outcome is what became of one message.
+// Outcome says how one message was handled.
 type Outcome struct {
 	Title    string   `json:"title"`
 	Client   string   `json:"client_ip"`
 	HELO     string   `json:"helo"`
 	MailFrom string   `json:"mail_from"`
 	From     []string `json:"header_from"`
-	// Verdict is delivered, held, rejected or deferred.
+	// Verdict is "delivered", "held", "rejected" or "deferred".
 	Verdict string `json:"verdict"`
 	Reply   string `json:"reply,omitempty"`
 	// Results are the Authentication-Results fields of the delivered message.
 	Results []string `json:"authentication_results,omitempty"`
 }
 
-// Run sends the sample messages and writes what became of each to out. If
-// o.Keep is set, it then waits until ctx ends.
+// Run sends the sample messages and writes an Outcome to out for each. If o.Keep is set, it then
+// waits until ctx ends.
 func Run(ctx context.Context, out io.Writer, o Options) error {
 	k, err := generateKeys()
 	if err != nil {
@@ -133,7 +132,7 @@ func start(k *keys, version string) (*app.App, *zone.Server, error) {
 	return daemon, server, nil
 }
 
-// send plays one SMTP session with one message.
+// send sends one message in an SMTP session of its own.
 func send(addr, queueID string, m Mail) (Outcome, error) {
 	o := Outcome{Title: m.Title, Client: m.Client, HELO: m.HELO, MailFrom: m.From}
 	c, err := client.Dial("tcp", addr)
@@ -162,7 +161,7 @@ func send(addr, queueID string, m Mail) (Outcome, error) {
 	return o, nil
 }
 
-// judge sets what Postfix would do with the message after the milter's answer.
+// judge sets the verdict: what Postfix would do with the message after the answer of the milter.
 func (o *Outcome) judge(raw []byte, res client.Result) {
 	header, _ := message.Parse(raw)
 	for _, v := range header.Values("From") {

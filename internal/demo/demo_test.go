@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/testkit/web"
 )
 
-// TestRun: what becomes of the demo's messages is what their titles say.
+// TestRun checks that each message of the demo is handled as its title says.
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	if err := Run(t.Context(), &out, Options{JSON: true}); err != nil {
@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestKeep: with Keep the demo goes on, with its metrics, until ctx ends.
+// TestKeep checks that with Keep the daemon and its metrics stay up until ctx ends.
 func TestKeep(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()

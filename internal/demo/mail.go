@@ -9,24 +9,24 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 )
 
-// Mail is one message of the demo, as its client sends it.
+// Mail is one message of the demo, and how its client sends it.
 type Mail struct {
-	Title  string // what the message shows
-	Client string // IP address
+	Title  string // what the message is meant to show
+	Client string // IP address of the client
 	HELO   string
 	From   string // the address in MAIL FROM, "" for the null sender
 	To     string
 	Raw    []byte
 }
 
-// text returns a message with these header lines, three more, and one line of
+// text returns a message with the given header fields, To, Date and Message-ID, and one line of
 // body.
 func text(body string, header ...string) []byte {
 	header = append(header, "To: reader@mx.example", "Date: Sun, 22 Nov 2026 09:00:00 +0900", "Message-ID: <demo@sekimori.example>")
 	return []byte(strings.Join(header, "\r\n") + "\r\n\r\n" + body + "\r\n")
 }
 
-// sign returns the message with a DKIM signature as its first field.
+// sign returns the message with a new first field, a DKIM signature.
 func sign(raw []byte, domain, selector string, key crypto.Signer) ([]byte, error) {
 	var out bytes.Buffer
 	err := dkim.Sign(&out, bytes.NewReader(raw), &dkim.SignOptions{
@@ -40,7 +40,7 @@ func sign(raw []byte, domain, selector string, key crypto.Signer) ([]byte, error
 	return out.Bytes(), nil
 }
 
-// corpus returns the messages of the demo, with valid signatures.
+// corpus returns all messages of the demo, with valid DKIM signatures.
 func corpus(k *keys, authServID string) ([]Mail, error) {
 	signedBank, err := sign(text("Your statement is ready.", "From: Bank <info@bank.example>", "Subject: Statement"),
 		"bank.example", "s1", k.bank)

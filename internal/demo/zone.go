@@ -13,14 +13,14 @@ import (
 
 // Addresses of the demo's clients, from the documentation ranges (RFC 5737).
 const (
-	bankHost    = "192.0.2.10"   // sends for bank.example and news.example
-	shopHost    = "192.0.2.20"   // sends for shop.example
+	bankHost    = "192.0.2.10"   // is allowed to send for bank.example and news.example
+	shopHost    = "192.0.2.20"   // is allowed to send for shop.example
 	listHost    = "198.51.100.7" // a mailing list server
-	strangeHost = "203.0.113.66" // may send for none of the domains
+	strangeHost = "203.0.113.66" // is not allowed to send for any of the domains
 )
 
-// zoneText has the records of the demo's domains. The three %s stand for their
-// DKIM keys.
+// zoneText has the records of the demo's domains. The DKIM keys of the domains are put in place of
+// the three %s.
 const zoneText = `
 ; bank.example: everything published, p=reject
 bank.example               TXT "v=spf1 ip4:192.0.2.10 -all"
@@ -80,7 +80,7 @@ func generateKeys() (*keys, error) {
 	return &k, nil
 }
 
-// zone returns zoneText with the public keys in it.
+// zone returns zoneText with the public keys in place of the %s.
 func (k *keys) zone() (string, error) {
 	bank, err := rsaRecord(&k.bank.PublicKey)
 	if err != nil {
@@ -102,8 +102,7 @@ func rsaRecord(key crypto.PublicKey) (string, error) {
 	return txt("v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)), nil
 }
 
-// txt splits a value into character-strings of at most 255 octets (RFC 1035
-// §3.3.14).
+// txt splits a TXT value into character-strings of at most 255 octets (RFC 1035 §3.3.14).
 func txt(value string) string {
 	var parts []string
 	for len(value) > 255 {

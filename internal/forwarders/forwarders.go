@@ -1,7 +1,6 @@
-// Package forwarders finds forwarders and mailing lists: hosts through which
-// wanted mail comes that fails DMARC on the way. It looks at what the daemon
-// decided. It only proposes rules. Anybody can send mail that looks forwarded,
-// so a person who knows the host has to confirm each rule.
+// Package forwarders finds forwarders and mailing lists: hosts that pass on wanted mail that then
+// fails DMARC. It looks at the decisions of the daemon and only proposes rules. Anybody can send
+// mail that looks forwarded, so a person who knows the host must confirm each rule.
 package forwarders
 
 import (
@@ -22,96 +21,96 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Bounds on what is remembered. Strangers choose the names and the addresses.
+// Limits of what a Finder remembers. Strangers choose the names and the addresses, so there could
+// be any number of them.
 const (
-	maxSources = 20_000 // messages of further sources are only counted
-	maxAuthors = 200    // author domains that are remembered for each source
-	maxNames   = 5      // client names of a source that a rule lists one by one
+	maxSources = 20_000 // messages of further sources are counted in Dropped only
+	maxAuthors = 200    // remembered author domains for each source
+	maxNames   = 5      // remembered client names for each source; a rule lists them one by one
 )
 
-// Record has the facts about one message that are needed here. Both the log and
-// the daemon's memory of decisions have them.
+// Record has the facts about one message that a Finder needs. They are in the log, and in the
+// decisions that the daemon keeps in memory.
 type Record struct {
 	Client      netip.Addr
 	IPRev       iprev.Status
-	IPRevName   string // verified by iprev
+	IPRevName   string // client name that iprev verified
 	MailFrom    string
 	SPF         spf.Result
 	SPFDomain   string
 	Author      string
 	Signatures  []Signature
-	ARCSealer   string // the domain of the newest seal, if the chain is valid
+	ARCSealer   string // domain of the newest ARC seal, if the chain is valid
 	DMARC       dmarc.Result
-	Policy      dmarc.Policy // published
+	Policy      dmarc.Policy // the policy that the author's domain publishes
 	AlignedDKIM bool
 	AlignedSPF  bool
 	Verdict     policy.Action
 }
 
-// Signature is a DKIM signature.
+// Signature is one DKIM signature of the message.
 type Signature struct {
 	Result dkim.Result
 	Domain string
 	Reason dkim.Reason
 }
 
-// Kind says what a source is known by. The words are keys of rules.
+// Kind says which property identifies a source. The values are also conditions in rules.
 type Kind string
 
-// The kinds, the best evidence first.
+// The kinds. A source is identified by the first kind in this list that applies to its messages.
 const (
 	ARCSealer  Kind = "arc_sealer"
-	DKIM       Kind = "dkim"        // d= of a passing signature of another domain than the author's
-	SPF        Kind = "spf"         // the envelope domain, if it was rewritten by SRS and SPF passes
-	ClientName Kind = "client_name" // a name verified by iprev; the value is its registered domain
-	Client     Kind = "client"      // the address, as a /24 or /64
+	DKIM       Kind = "dkim"        // d= of a valid signature by another domain than the author's
+	SPF        Kind = "spf"         // domain of the envelope sender, if a forwarder rewrote it (SRS) and SPF passes
+	ClientName Kind = "client_name" // registered domain of the client name that iprev verified
+	Client     Kind = "client"      // network of the client address, a /24 or /64
 )
 
-// Confidence says how sure it is that a source is a forwarder.
+// Confidence says how likely a source is a forwarder.
 type Confidence string
 
-// The confidences.
+// The values of Confidence.
 const (
 	High   Confidence = "high"
 	Medium Confidence = "medium"
-	Low    Confidence = "low" // the source may as well be a spoofer
+	Low    Confidence = "low" // the source may just as well be a spoofer
 )
 
-// Source is a host, or a group of hosts, from which failing mail comes.
+// Source is a host or a group of hosts that sends mail that fails DMARC.
 type Source struct {
 	Kind       Kind       `json:"kind"`
 	Value      string     `json:"value"`
 	Confidence Confidence `json:"confidence"`
-	// Messages counts all messages of this source, Failures those that fail
-	// DMARC. Harmed counts the failures that were quarantined or rejected, or
-	// in monitor mode would have been.
+	// Messages counts all messages of this source. Failures counts the messages that fail DMARC.
+	// Harmed counts the failures for which the verdict was quarantine or reject, also in monitor
+	// mode.
 	Messages int `json:"messages"`
 	Failures int `json:"failures"`
 	Harmed   int `json:"harmed"`
-	// Authors counts the different author domains of the failures, up to 200.
+	// Authors counts the different author domains of the failures. It counts at most 200.
 	Authors int `json:"authors"`
-	// Intact counts messages that pass DMARC only by the author's signature,
-	// which survived the way. Nobody but the authors can write these.
-	// IntactAuthors counts their different author domains, up to 200.
+	// Intact counts messages that pass DMARC only because of a DKIM signature of the author's
+	// domain, which the source did not break. Only the author's domain can make such a signature.
+	// IntactAuthors counts the different author domains of these messages. It counts at most 200.
 	Intact        int `json:"intact"`
 	IntactAuthors int `json:"intact_authors"`
-	// Broken counts failures with a signature of the author's domain that no
-	// longer matches the message. Bare counts failures without any signature of
-	// it.
+	// Broken counts failures with a signature of the author's domain that no longer matches the
+	// message. Bare counts failures without any signature of the author's domain.
 	Broken int `json:"broken"`
 	Bare   int `json:"bare"`
-	// SRS counts failures with a return path that a forwarder rewrote.
+	// SRS counts failures whose return path was rewritten by a forwarder.
 	SRS int `json:"srs"`
-	// AuthorSPFFail counts failures for which SPF of the author's own domain
-	// says that the source may not send for it, as it does for a spoof.
+	// AuthorSPFFail counts failures in which SPF of the author's domain says that the source is not
+	// allowed to send for the domain. The same is true of a spoofed message.
 	AuthorSPFFail int `json:"author_spf_fail"`
-	// Names are the verified client names, if they are few.
+	// Names are the verified client names. If there are more than maxNames, Names is empty.
 	Names []string `json:"names,omitempty"`
 
 	authors map[string]bool
-	intact  map[string]bool // authors
+	intact  map[string]bool // author domains of the messages that Intact counts
 	names   map[string]bool
-	more    bool // the source has more names than are kept
+	more    bool // the source has more client names than names holds
 }
 
 type key struct {
@@ -119,18 +118,18 @@ type key struct {
 	value string
 }
 
-// Finder gathers the sources in a number of messages.
+// Finder groups messages by source.
 type Finder struct {
 	sources map[key]*Source
-	// Records counts the messages that were added, Dropped those of them whose
-	// source did not fit within the bound.
+	// Records counts the messages that were added. Dropped counts those of them that were ignored
+	// because there were maxSources other sources.
 	Records, Dropped int
 }
 
 // New returns a Finder.
 func New() *Finder { return &Finder{sources: map[key]*Source{}} }
 
-// Add takes one message into account.
+// Add adds one message.
 func (f *Finder) Add(r Record) {
 	f.Records++
 	k, ok := r.source()
@@ -186,8 +185,9 @@ func (s *Source) add(r Record) {
 	}
 }
 
-// source returns the best evidence of who handed the message over. A seal or a
-// signature by the author's own domain is not such evidence.
+// source returns the best evidence of the host that handed the message over. A seal or a signature
+// of the author's own domain is no evidence, because another host may have forwarded the message
+// after it.
 func (r *Record) source() (key, bool) {
 	if r.ARCSealer != "" && !related(r.ARCSealer, r.Author) {
 		return key{ARCSealer, r.ARCSealer}, true
@@ -213,7 +213,8 @@ func (r *Record) source() (key, bool) {
 	return key{}, false
 }
 
-// registered returns the registered domain of a name in a log, "" if it has none.
+// registered returns the registered domain of a name. It returns "" if the name has none or is not
+// a domain name.
 func registered(name string) string {
 	n, err := dns.ParseName(name)
 	if err != nil {
@@ -227,10 +228,10 @@ func related(a, b string) bool {
 	return a == b || registered(a) != "" && registered(a) == registered(b)
 }
 
-// authorSignature reports whether the author's domain signed the message, and
-// whether a signature by it, or by a domain below it, no longer matches. broken
-// is never true for a message without the trait broken_author_signature, so a
-// rule that asks for the trait matches every message counted here.
+// authorSignature reports two things. signed says that the author's domain signed the message, or a
+// domain with the same registered domain. broken says that a signature of the author's domain, or
+// of a domain below it, no longer matches the message. If broken is true, the message has the trait
+// broken_author_signature, so a rule with this trait matches the message.
 func (r *Record) authorSignature() (broken, signed bool) {
 	for _, s := range r.Signatures {
 		if !related(s.Domain, r.Author) {
@@ -246,8 +247,8 @@ func (r *Record) authorSignature() (broken, signed bool) {
 // srs reports whether a forwarder rewrote the return path.
 func (r *Record) srs() bool { return mailaddr.IsSRS(strings.TrimPrefix(r.MailFrom, "<")) }
 
-// Sources returns the sources with at least the given number of failures, the
-// surest and largest first.
+// Sources returns the sources with at least the given number of failures, sorted by confidence and
+// then by the number of failures.
 func (f *Finder) Sources(least int) []*Source {
 	var out []*Source
 	for _, s := range f.sources {
@@ -269,24 +270,25 @@ func (f *Finder) Sources(least int) []*Source {
 	return out
 }
 
-// Bounds from which a source is taken for a forwarder.
+// What a source needs at least to be treated as a forwarder with high or medium confidence.
 const (
 	highFailures   = 10
 	highAuthors    = 3
-	highIntact     = 3 // authors
+	highIntact     = 3 // author domains of intact messages
 	mediumFailures = 5
 	mediumAuthors  = 2
 )
 
-// confidence depends on what a spoofer cannot write. Mail that passes DMARC by
-// the signatures of several authors came through the source unchanged, so the
-// source does carry authors' mail. Broken signatures and rewritten return paths
-// explain the failures, but anybody can write those, so alone they prove
-// nothing. If the SPF record of an author excludes the host, the confidence is
-// at most medium. An abused provider sends mail without any signature of the
-// author's.
+// confidence depends on what a spoofer cannot write. A spoofer cannot make messages that pass DMARC
+// by the signatures of several authors. If the source sends such messages, it passes on mail of
+// these authors unchanged. Broken signatures and rewritten return paths explain why mail fails, but
+// anybody can write those, so they prove nothing alone.
+//
+// The confidence is at most medium if the SPF record of an author does not allow the source. It is
+// not high if many failures have no signature of the author at all, because an abused provider
+// sends such mail.
 func (s *Source) confidence() Confidence {
-	handled := 10 * max(s.Broken, s.SRS) // in tenths of the failures
+	handled := 10 * max(s.Broken, s.SRS) // failures that a broken signature or SRS explains, times 10
 	switch {
 	case s.Failures >= highFailures && s.Authors >= highAuthors && s.IntactAuthors >= highIntact && s.AuthorSPFFail == 0 &&
 		handled >= 8*s.Failures && 10*s.Bare <= 2*s.Failures && s.Kind != Client:

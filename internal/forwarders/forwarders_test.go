@@ -28,7 +28,7 @@ import (
 	"sekimori/internal/trait"
 )
 
-// message returns a failing message by the author with this number.
+// message returns a message that fails DMARC. Its author domain has the given number.
 func message(number int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 	domain := dns.Name(fmt.Sprintf("author%d.example", number))
 	e := &msgauth.Evaluation{
@@ -82,24 +82,24 @@ func all(changes ...func(*msgauth.Evaluation)) func(*msgauth.Evaluation) {
 
 var rejected = policy.Verdict{Action: policy.Reject}
 
-// survived makes the message one whose author's signature came through.
+// survived makes e a message that passes DMARC by the author's signature.
 func survived(e *msgauth.Evaluation) {
 	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultPass, PolicyPublished: dmarc.PolicyReject, AlignedDKIM: true}
 }
 
-// excluded makes the message one from a host that the author's SPF excludes.
+// excluded makes e a message from a host that the author's SPF record does not allow.
 func excluded(e *msgauth.Evaluation) {
 	e.MailFrom = spf.Check{Result: spf.Fail, Domain: e.From.AuthorDomain}
 }
 
-// decided returns the decision on a message that was evaluated.
+// decided returns the decision v on the message e.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
 
-// found returns the one source of n failing messages by as many authors and of
-// some that passed intact. It finds the source by the log and by the daemon's
-// memory, which must agree.
+// found returns the only source of n messages that fail DMARC and of some messages that pass
+// intact. Each message has another author. found reads the messages from the log and from the
+// memory of the daemon, and checks that both give the same source.
 func found(t *testing.T, n, intact int, change func(*msgauth.Evaluation)) *Source {
 	t.Helper()
 	var log bytes.Buffer
@@ -154,7 +154,7 @@ func TestSources(t *testing.T) {
 			all(broken, srs("alumni.example"), func(e *msgauth.Evaluation) { e.MailFrom.Result = spf.Fail }, named("mx.alumni.example")), ClientName,
 			"alumni.example", High},
 		{"a host by its name, below a public suffix of two labels", 12, 3, all(broken, named("a.b.forwarder.co.jp")), ClientName, "forwarder.co.jp", High},
-		{"what a spoofer could write: no author's mail ever came through", 500, 0, all(broken, srs("alumni.example"), named("mx.alumni.example")),
+		{"only mail that a spoofer could write, no intact mail", 500, 0, all(broken, srs("alumni.example"), named("mx.alumni.example")),
 			SPF, "alumni.example", Low},
 		{"mail of two authors came through", 12, 2, all(broken, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
 		{"a host that SPF of the authors excludes", 12, 3, all(broken, excluded, named("mx.forwarder.example")), ClientName, "forwarder.example", Medium},
@@ -167,7 +167,7 @@ func TestSources(t *testing.T) {
 		{"one author", 12, 3, all(func(e *msgauth.Evaluation) { e.From.AuthorDomain = "bank.example" }, broken, named("mx.forwarder.example")),
 			ClientName, "forwarder.example", Low},
 		{"a spoofer: no signature of any author", 500, 0, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
-		{"a spoofer beside whom mail comes through", 500, 3, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
+		{"a spoofer on a host that passes on intact mail", 500, 3, named("mx.spoofer.example"), ClientName, "spoofer.example", Low},
 		{"an abused provider signs as itself", 500, 3, by("provider.example"), DKIM, "provider.example", Low},
 		{"the author's other domain is not a third party", 12, 3,
 			all(broken, func(e *msgauth.Evaluation) { by("x." + string(e.From.AuthorDomain))(e) }), Client, "198.51.100.0/24", Medium},
@@ -181,8 +181,8 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestExcluded: if SPF of an author excludes the host, its mail is never
-// proposed for acceptance.
+// TestExcluded checks that the mail of a host is never proposed for acceptance if SPF of an author
+// does not allow the host.
 func TestExcluded(t *testing.T) {
 	for name, change := range map[string]func(*msgauth.Evaluation){
 		"every message": excluded,
@@ -213,7 +213,7 @@ func TestExcluded(t *testing.T) {
 	}
 }
 
-// TestIntact: messages that pass are counted, but not as failures.
+// TestIntact checks that messages that pass DMARC are counted, but not as failures.
 func TestIntact(t *testing.T) {
 	f := New()
 	for i := range 20 {
@@ -223,7 +223,7 @@ func TestIntact(t *testing.T) {
 		}
 		f.Add(r)
 	}
-	f.Add(Record{Author: "x.example", DMARC: dmarc.ResultFail}) // without any source
+	f.Add(Record{Author: "x.example", DMARC: dmarc.ResultFail}) // this message has no source
 	if s := f.Sources(1); len(s) != 1 || s[0].Messages != 20 || s[0].Intact != 10 || s[0].Failures != 10 ||
 		s[0].Bare != 10 || s[0].Harmed != 0 || f.Records != 21 {
 		t.Errorf("%+v", s[0])
@@ -233,7 +233,8 @@ func TestIntact(t *testing.T) {
 	}
 }
 
-// TestBounded: the bounds hold for everything that strangers can make many.
+// TestBounded checks the limits for sources, authors and names, of which strangers can make any
+// number.
 func TestBounded(t *testing.T) {
 	f := New()
 	for i := range maxSources + 7 {
@@ -255,8 +256,8 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestRulesLoad: the daemon reads the printed file of rules, and the rules
-// match the mail from which they were made.
+// TestRulesLoad checks that the daemon can read the printed file of rules, and that each rule
+// matches the messages from which it was made.
 func TestRulesLoad(t *testing.T) {
 	f := New()
 	var mail []*msgauth.Evaluation
@@ -301,7 +302,7 @@ func TestRulesLoad(t *testing.T) {
 	}
 }
 
-// uncomment edits the file as it tells an operator to.
+// uncomment edits the file in the way that it tells an operator to.
 func uncomment(text string) string {
 	var rules []string
 	for line := range strings.SplitSeq(text, "\n") {
@@ -312,7 +313,7 @@ func uncomment(text string) string {
 	return strings.Join(rules, "\n") + "\n"
 }
 
-// load reads a file of rules as the daemon does.
+// load reads a file of rules in the same way as the daemon.
 func load(t *testing.T, text string) []policy.Rule {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "forwarders.yaml")

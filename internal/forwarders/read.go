@@ -18,11 +18,11 @@ import (
 	"sekimori/internal/spf"
 )
 
-// maxLine is the longest line of a log that is looked at, in octets. The
-// daemon's records have less than 32 KiB.
+// maxLine is the length of the longest log line that is read, in octets. The records of the daemon
+// are shorter than 32 KiB.
 const maxLine = 64 << 10
 
-// logRecord has the fields of the daemon's record of a message that are needed.
+// logRecord has the fields that are needed of the daemon's log record of a message.
 type logRecord struct {
 	Msg         string        `json:"msg"`
 	Client      string        `json:"client_ip"`
@@ -45,9 +45,8 @@ type logRecord struct {
 	} `json:"dkim"`
 }
 
-// parse reads a line of the log. Text before the record, such as that of
-// syslog, is skipped. ok is false if the line is not the record of an evaluated
-// message.
+// parse parses a line of the log. It skips text before the record, such as the prefix of syslog. ok
+// is false if the line is not the record of an evaluated message.
 func parse(line []byte) (r Record, ok bool) {
 	begin := bytes.IndexByte(line, '{')
 	if begin < 0 {
@@ -68,8 +67,7 @@ func parse(line []byte) (r Record, ok bool) {
 	return r, true
 }
 
-// ReadLog adds the messages in a JSON log of the daemon. It skips lines that
-// are not the record of an evaluated message.
+// ReadLog adds the messages in a JSON log of the daemon. It skips all other lines.
 func (f *Finder) ReadLog(in io.Reader) error {
 	lines := bufio.NewReaderSize(in, maxLine)
 	for {
@@ -90,7 +88,7 @@ func (f *Finder) ReadLog(in io.Reader) error {
 	}
 }
 
-// skipLine reads to the end of a line that is too long.
+// skipLine reads up to the end of a line that is too long.
 func skipLine(in *bufio.Reader) error {
 	for {
 		_, err := in.ReadSlice('\n')
@@ -100,7 +98,7 @@ func skipLine(in *bufio.Reader) error {
 	}
 }
 
-// AddDecision adds a message that the running daemon remembers.
+// AddDecision adds a message whose decision the running daemon remembers.
 func (f *Finder) AddDecision(d *recent.Entry) {
 	e := d.Evaluation
 	if e == nil {

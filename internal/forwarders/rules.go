@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// ruleLife is how long a proposed rule lasts. It is long enough not to be a
-// nuisance, and short enough that the rule is looked at again.
+// ruleLife is how long a proposed rule is valid. An operator must then look at the rule again. More
+// often would be too much work.
 const ruleLife = 180 * 24 * time.Hour
 
 // Rule is an item of policy.overrides.
@@ -21,18 +21,18 @@ type Rule struct {
 	ID      string              `json:"id"`
 	Owner   string              `json:"owner"`
 	Reason  string              `json:"reason"`
-	Expires string              `json:"expires"` // a date
+	Expires string              `json:"expires"` // a date, as 2006-01-02
 	When    map[string][]string `json:"when"`
 	Then    string              `json:"then"`
 }
 
-// Proposal is a source with the rule that would let its mail in.
+// Proposal is a source together with a rule for its mail.
 type Proposal struct {
 	*Source
 	Rule Rule `json:"rule"`
 }
 
-// Propose makes a rule for each source that a rule can name.
+// Propose makes a rule for each source that can be the condition of a rule.
 func Propose(sources []*Source, owner string, now time.Time) []Proposal {
 	out := []Proposal{}
 	seen := map[string]int{}
@@ -57,9 +57,9 @@ func Propose(sources []*Source, owner string, now time.Time) []Proposal {
 	return out
 }
 
-// then returns what the rule does with failing mail of the source. If SPF of an
-// author says that the source may not send for him, the mail is quarantined
-// instead of accepted, because no other trait outweighs that.
+// then returns the action of the rule for messages of the source that fail DMARC. If SPF of an
+// author says that the source is not allowed to send for the author, the action is quarantine. No
+// other evidence is strong enough to accept such mail.
 func (s *Source) then() policy.Action {
 	if s.AuthorSPFFail > 0 {
 		return policy.Quarantine
@@ -67,8 +67,8 @@ func (s *Source) then() policy.Action {
 	return policy.Accept
 }
 
-// patterns returns the values of the rule's key, nil if the source has a name
-// that a rule cannot have: a client's name may hold any octet.
+// patterns returns the values for the condition of the rule. It returns nil if a rule cannot have
+// such a value, because the name of a client may have any octets.
 func (s *Source) patterns() []string {
 	if s.Kind == Client {
 		if _, err := netip.ParsePrefix(s.Value); err != nil {
@@ -90,7 +90,7 @@ func (s *Source) patterns() []string {
 	return values
 }
 
-// ruleID returns an id for the rule, of at most 56 characters.
+// ruleID returns an id of at most 56 octets for the rule.
 func ruleID(s *Source) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -103,16 +103,15 @@ func ruleID(s *Source) string {
 	return prefix + name[:min(len(name), most-len(prefix))]
 }
 
-// String says in one sentence what was seen of the source.
+// String describes in one sentence which messages of the source were seen.
 func (s *Source) String() string {
 	return fmt.Sprintf("%d of %d messages fail DMARC, of %d authors; "+
 		"%d with a broken author signature, %d with none, %d with SRS, %d against the author's SPF; %d of %d authors passed intact",
 		s.Failures, s.Messages, s.Authors, s.Broken, s.Bare, s.SRS, s.AuthorSPFFail, s.Intact, s.IntactAuthors)
 }
 
-// WriteYAML writes the proposals as a file of rules. Every rule is commented
-// out, so that none is in effect before a person who knows the host takes the
-// comment signs off.
+// WriteYAML writes the proposals as a file of rules. Every rule is commented out. It has no effect
+// until a person who knows the host removes the comment signs.
 func WriteYAML(out io.Writer, proposals []Proposal) error {
 	var b strings.Builder
 	b.WriteString("# Proposed by sekimori forwarders. Anybody can send mail that looks forwarded, so\n" +
@@ -135,15 +134,15 @@ func WriteYAML(out io.Writer, proposals []Proposal) error {
 	return err
 }
 
-// quote returns s as a YAML text in double quotes.
+// quote returns s as a YAML string in double quotes.
 func quote(s string) string {
 	if safe := printable.Value(s); safe != s {
-		return safe // Go's and YAML's escapes agree where QuoteToASCII uses them
+		return safe // YAML has all escapes that QuoteToASCII writes
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// when writes the conditions of a rule as the inside of a YAML mapping.
+// when returns the conditions of a rule as the text between the braces of a YAML mapping.
 func when(w map[string][]string) string {
 	var parts []string
 	for _, key := range []string{string(ARCSealer), string(DKIM), string(SPF), string(ClientName), string(Client), "dmarc", "traits"} {

@@ -1,5 +1,5 @@
-// Package message holds header fields as they came over the wire. It keeps their order, case
-// and folding, because signatures cover exactly these octets.
+// Package message holds header fields as they were received. It keeps their order, case and
+// folding, because DKIM and ARC signatures cover exactly these octets.
 package message
 
 import (
@@ -10,25 +10,25 @@ import (
 
 // Field is one header field (RFC 5322 §2.2).
 type Field struct {
-	// Name is the name as received, without the colon and without white space before it.
+	// Name is the name as received, without the colon and without white space before the colon.
 	Name string
-	// Value is every octet after the colon, with the leading space, folds as CRLF and
-	// trailing white space, but without the CRLF that ends the field.
+	// Value has all octets after the colon: the leading space, folds as CRLF, and trailing white
+	// space. It does not have the CRLF that ends the field.
 	Value string
 }
 
-// Is reports whether the field's name is name, compared without case.
+// Is reports whether the name of the field is name. Case does not matter.
 func (f Field) Is(name string) bool {
 	return len(f.Name) == len(name) && strings.EqualFold(f.Name, name)
 }
 
-// String returns the field as it is on the wire, without the CRLF at its end.
+// String returns the field as it was received, without the CRLF at its end.
 func (f Field) String() string { return f.Name + ":" + f.Value }
 
 // Header holds the header fields of a message, the topmost first.
 type Header []Field
 
-// All iterates over the values of the fields called name, the topmost first.
+// All iterates over the values of the fields with this name, the topmost first.
 func (h Header) All(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range h {
@@ -39,10 +39,10 @@ func (h Header) All(name string) iter.Seq[string] {
 	}
 }
 
-// Values returns the values of the fields called name, the topmost first.
+// Values returns the values of the fields with this name, the topmost first.
 func (h Header) Values(name string) []string { return slices.Collect(h.All(name)) }
 
-// Has reports whether there is a field called name.
+// Has reports whether there is a field with this name.
 func (h Header) Has(name string) bool {
 	for _, f := range h {
 		if f.Is(name) {
@@ -52,8 +52,8 @@ func (h Header) Has(name string) bool {
 	return false
 }
 
-// Unfold returns value without the CRLF of its folds. The white space after each fold stays
-// (RFC 5322 §2.2.3), and so does a CR or LF alone.
+// Unfold returns value without the CRLF of its folds. The white space after each fold stays (RFC
+// 5322 §2.2.3). A CR or LF that is not part of a CRLF stays, too.
 func Unfold(value string) string {
 	if !strings.Contains(value, "\r\n") {
 		return value

@@ -76,7 +76,8 @@ func TestUnfold(t *testing.T) {
 	}
 }
 
-// FuzzParse: a message that was parsed and written is parsed in the same way again.
+// FuzzParse parses a message, writes it and parses it again. It checks that the second result is
+// the same.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("From: a@b\r\nSubject: x\r\n y\r\n\r\nbody\r\n"))
 	f.Add([]byte("From a\nA : b\n\n"))
@@ -85,7 +86,7 @@ func FuzzParse(f *testing.F) {
 		h, body := Parse(raw)
 		again := written(h, body)
 		if IsSeparator(again) || bytes.HasPrefix(again, []byte(ByteOrderMark)) {
-			return // the body begins with text that Parse drops
+			return // the body begins with text that Parse would drop at the beginning of a message
 		}
 		if !bytes.Contains(again, []byte("\r\n")) {
 			t.Fatal("no line end was written")
@@ -102,7 +103,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// written returns the message as it is on the wire.
+// written returns the message as octets.
 func written(h Header, body []byte) []byte {
 	var out []byte
 	for _, f := range h {

@@ -2,16 +2,17 @@ package message
 
 import "bytes"
 
-// ByteOrderMark stands in front of a text in UTF-8 that some editors wrote.
+// ByteOrderMark is the first character that some editors write into a file of UTF-8 text.
 const ByteOrderMark = "\xef\xbb\xbf"
 
-// IsSeparator reports whether raw begins with the line that separates the messages of an
-// mbox. Files of procmail, mutt and formail begin with it. Some programs put ">" before it.
+// IsSeparator reports whether raw begins with the line that separates the messages of an mbox.
+// Files that procmail, mutt and formail write begin with such a line. Some programs put ">" before
+// it.
 func IsSeparator(raw []byte) bool {
 	return bytes.HasPrefix(raw, []byte("From ")) || bytes.HasPrefix(raw, []byte(">From "))
 }
 
-// withCRLF returns raw with CRLF in place of every LF alone.
+// withCRLF returns raw with CRLF in place of every bare LF.
 func withCRLF(raw []byte) []byte {
 	bare := bytes.Count(raw, []byte("\n")) - bytes.Count(raw, []byte("\r\n"))
 	if bare == 0 {
@@ -32,12 +33,13 @@ func withCRLF(raw []byte) []byte {
 	}
 }
 
-// Parse splits a stored message into header and body as an MTA does when it receives a
-// message: a line that is not a field ends the header and belongs to the body, and white
-// space before a colon is dropped. It also undoes what editors and mail readers did to the
-// file: a byte order mark and the "From " line of an mbox at the beginning are dropped, and
-// every LF alone becomes CRLF, because SMTP does not let one through. The body shares the
-// memory of raw unless line ends had to change.
+// Parse splits a stored message into header and body as an MTA does when it receives a message. A
+// line that is not a field ends the header and belongs to the body. White space before a colon is
+// dropped.
+//
+// Parse also undoes what editors and mail readers do to the file. It drops a byte order mark and
+// the "From " line of an mbox at the beginning. It replaces every bare LF by CRLF, because SMTP
+// does not allow a bare LF. The body shares the memory of raw unless line ends had to change.
 func Parse(raw []byte) (Header, []byte) {
 	raw = withCRLF(bytes.TrimPrefix(raw, []byte(ByteOrderMark)))
 	if IsSeparator(raw) {

@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// readClient finds the client in the comments after "from WORD". MTAs write the client in
-// the forms below. WORD is the HELO name of the client, unless a comment has that name.
+// readClient finds the client in the comments after "from WORD". MTAs write the client in the forms
+// below. WORD is the HELO name of the client, unless the form has another place for HELO.
 //
 //	from HELO (NAME [ADDRESS]) ...           Postfix, OpenSMTPD, Haraka
 //	from HELO (user@NAME [ADDRESS] (may be forged))   Sendmail
 //	from HELO ([ADDRESS]:PORT helo=HELO ident=USER)   Exim; with helo=, WORD is the name of the client
-//	from [ADDRESS] (helo=HELO)               Exim, of a client without a name
+//	from [ADDRESS] (helo=HELO)               Exim, if the client has no name
 //	from NAME (HELO HELO) (USER@ADDRESS)     qmail, qpsmtpd
 //	from [ADDRESS] (HELO HELO)               CommuniGate, with "account USER " if the client logged in
-//	from HELO (ADDRESS)                      Exchange, and qmail if HELO is the name
+//	from HELO (ADDRESS)                      Exchange; also qmail, if HELO is the name of the client
 //	from HELO (ADDRESS:PORT)                 XMail
 //
-// If no comment names a client, the address stays invalid; [Field.movedWithinHost] says what
-// that means. A comment in another form that looks like a client is an error. Otherwise the
-// field would be taken for one that the host wrote to itself, and the fields below it, which
-// the client wrote, would be believed.
+// If no comment names a client, r.Address stays invalid; [Field.movedWithinHost] says what that
+// means. If a comment looks like a client, but in another form, readClient returns an error.
+// Without the error, the field would count as a move of the message within the host. Then the
+// fields below it, which the client wrote, would be believed.
 func (r *Field) readClient(comments []string) error {
 	if len(comments) == 0 {
 		return nil
@@ -31,7 +31,7 @@ func (r *Field) readClient(comments []string) error {
 	first := comments[0]
 	words := strings.Fields(first)
 	switch {
-	case first == "[unix socket]", strings.HasSuffix(first, "[local]"): // Cyrus' LMTP, OpenSMTPD
+	case first == "[unix socket]", strings.HasSuffix(first, "[local]"): // the LMTP server of Cyrus, and OpenSMTPD
 		r.onHost = true
 		return nil
 	case saysHELO(words):
@@ -52,22 +52,21 @@ func (r *Field) readClient(comments []string) error {
 	return nil
 }
 
-// saysLogin reports whether a comment of Postfix, Sendmail or Courier says that the client
-// logged in.
+// saysLogin reports whether a comment says that the client logged in. It knows the comments of
+// Postfix, Sendmail and Courier.
 func saysLogin(comment string) bool {
 	return strings.HasPrefix(comment, "Authenticated sender: ") || strings.HasPrefix(comment, "authenticated") ||
 		strings.HasPrefix(comment, "AUTH: ")
 }
 
-// saysHELO reports whether the words are "HELO NAME", "EHLO NAME" or "account USER HELO
-// NAME".
+// saysHELO reports whether the words are "HELO NAME", "EHLO NAME" or "account USER HELO NAME".
 func saysHELO(words []string) bool {
 	i := len(words) - 2
 	return (i == 0 || i == 2 && words[0] == "account") && (strings.EqualFold(words[i], "HELO") || strings.EqualFold(words[i], "EHLO"))
 }
 
-// afterHELO reads the forms of qmail and CommuniGate, in which the host chose WORD: it is the
-// client's name, "unknown", or the client's address.
+// afterHELO reads the forms of qmail and CommuniGate. In these forms, WORD is chosen by the host:
+// it is the name of the client, "unknown", or the address of the client.
 func (r *Field) afterHELO(words, rest []string) error {
 	word := r.HELO
 	r.HELO, r.loggedIn = words[len(words)-1], r.loggedIn || words[0] == "account"
@@ -79,7 +78,7 @@ func (r *Field) afterHELO(words, rest []string) error {
 		return errUnreadable
 	}
 	text := strings.TrimSpace(rest[0])
-	if i := strings.LastIndexByte(text, '@'); i >= 0 { // RFC 1413's answer
+	if i := strings.LastIndexByte(text, '@'); i >= 0 { // USER is the answer of an ident server (RFC 1413)
 		text = text[i+1:]
 	}
 	addr, ok := address(text)
@@ -93,7 +92,7 @@ func (r *Field) afterHELO(words, rest []string) error {
 	return nil
 }
 
-// isParameter reports whether word is a parameter of Exim, such as helo=NAME or port=25.
+// isParameter reports whether word is a parameter that Exim writes, such as helo=NAME or port=25.
 func isParameter(word string) bool {
 	name, _, ok := strings.Cut(word, "=")
 	return ok && slices.Contains([]string{"helo", "port", "ident"}, name)
@@ -110,8 +109,7 @@ func (r *Field) exim(words []string) error {
 	return nil
 }
 
-// parameters takes the HELO name from the parameters of Exim. It reports whether there is
-// one.
+// parameters sets the HELO name if the parameters of Exim have one. It reports whether they do.
 func (r *Field) parameters(words []string) bool {
 	for _, w := range words {
 		if helo, ok := strings.CutPrefix(w, "helo="); ok {
@@ -136,7 +134,7 @@ func (r *Field) bracketed(comment string) error {
 		return errUnreadable
 	}
 	words := strings.Fields(after)
-	if len(words) > 0 && strings.HasPrefix(words[0], ":") { // a port
+	if len(words) > 0 && strings.HasPrefix(words[0], ":") { // ":PORT" after the bracket
 		if _, err := strconv.ParseUint(words[0][1:], 10, 16); err != nil {
 			return errUnreadable
 		}
@@ -153,17 +151,17 @@ func (r *Field) bracketed(comment string) error {
 	default:
 		return errUnreadable
 	}
-	if i := strings.LastIndexByte(name, '@'); i >= 0 { // RFC 1413's answer
+	if i := strings.LastIndexByte(name, '@'); i >= 0 { // user is the answer of an ident server (RFC 1413)
 		name = name[i+1:]
 	}
 	if name != "unknown" && !strings.Contains(after, "may be forged") {
-		r.Name = strings.TrimSuffix(name, ".") // Google writes the dot of the root
+		r.Name = strings.TrimSuffix(name, ".") // Google writes a dot at the end of the name
 	}
 	r.Address = addr
 	return nil
 }
 
-// literal returns ADDRESS of "[ADDRESS]" or "[ADDRESS]:PORT".
+// literal returns the address in "[ADDRESS]" or "[ADDRESS]:PORT".
 func literal(word string) (netip.Addr, bool) {
 	inner, ok := strings.CutPrefix(word, "[")
 	if !ok {
@@ -176,8 +174,8 @@ func literal(word string) (netip.Addr, bool) {
 	return address(inner)
 }
 
-// address reads an IP address as MTAs write it. An IPv4 address may have a port. The zone of
-// a link-local address is dropped, because it has no meaning on another host.
+// address parses an IP address as MTAs write it. An IPv4 address may have a port. The zone of a
+// link-local address is dropped, because it has no meaning on another host.
 func address(s string) (netip.Addr, bool) {
 	const tag = "IPv6:"
 	if len(s) > len(tag) && strings.EqualFold(s[:len(tag)], tag) {
@@ -193,8 +191,8 @@ func address(s string) (netip.Addr, bool) {
 	return addr.WithZone("").Unmap(), true
 }
 
-// looksLikeAddress reports whether a host may have written word as an address: it consists of
-// digits and dots, or of hexadecimal digits and colons.
+// looksLikeAddress reports whether a host could have meant word as an address, because word
+// consists of digits and dots, or of hexadecimal digits and colons.
 func looksLikeAddress(word string) bool {
 	return strings.Trim(word, "0123456789.:/") == "" || strings.Count(word, ":") > 1 && strings.Trim(word, "0123456789abcdefABCDEF:.%[]") == ""
 }

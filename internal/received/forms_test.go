@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/message"
 )
 
-// TestForms reads the client of a message in the form of each MTA. The forms are from the
+// TestForms checks that the client is found in a Received field of each MTA. The forms are from the
 // documentation and the sources of these programs. The hosts are made up.
 func TestForms(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -77,9 +77,9 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestUnreadable: a field of a trusted host is an error if it names a client in an unknown form
-// or by an address that cannot be parsed. If it counted as a move within the host, the forged
-// fields below it would be believed.
+// TestUnreadable: a field of a trusted host is an error if the form of its client is unknown, or if
+// the address of the client cannot be parsed. If such a field counted as a move within the host,
+// the forged fields below it would be believed.
 func TestUnreadable(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
 	const below = "Received: from good.example (good.example [198.51.100.1]) by mx.test (Postfix) with ESMTP id F\r\n" +
@@ -87,13 +87,13 @@ func TestUnreadable(t *testing.T) {
 	for name, value := range map[string]string{
 		"no address at all":              "from mail.a.example by mx.test with ESMTP id 1",
 		"a comment without an address":   "from mail.a.example (some words) by mx.test with ESMTP id 1",
-		"a half of one":                  "from mail.a.example (192.0.2) by mx.test with SMTP",
-		"a half of one, IPv6":            "from mail.a.example (2001:db8:66) by mx.test with SMTP",
+		"half an address":                "from mail.a.example (192.0.2) by mx.test with SMTP",
+		"half an IPv6 address":           "from mail.a.example (2001:db8:66) by mx.test with SMTP",
 		"qmail, a name for the address":  "from unknown (HELO mail.a.example) (elsewhere) by mx.test with SMTP",
 		"qmail, cut off":                 "from unknown (HELO mail.a.example) by mx.test with SMTP",
-		"Exim's words, no literal":       "from mail.a.example (helo=x) by mx.test with esmtp (Exim 4.96) id X",
-		"Exim's words and others":        "from mail.a.example ([192.0.2.66] shelo=x) by mx.test with esmtp (Exim 4.96) id X",
-		"a literal of the client's own":  "from [127.0.0.1] by mx.test with ESMTP id 1",
+		"Exim's form, no literal":        "from mail.a.example (helo=x) by mx.test with esmtp (Exim 4.96) id X",
+		"Exim's form, other words":       "from mail.a.example ([192.0.2.66] shelo=x) by mx.test with esmtp (Exim 4.96) id X",
+		"a literal chosen by the client": "from [127.0.0.1] by mx.test with ESMTP id 1",
 		"a port that is not a number":    "from mail.a.example ([192.0.2.66]:http) by mx.test with ESMTP id 1",
 		"a HELO that names another host": "from mx.test.a.example by mx.test with ESMTP id 1",
 		"two addresses":                  "from mail.a.example ([192.0.2.66] [10.0.0.1]) by mx.test with ESMTP id 1",
@@ -102,7 +102,7 @@ func TestUnreadable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for what, rest := range map[string]string{"above a forged one": below, "alone": strings.TrimPrefix(below, below[:strings.Index(below, "Return-Path")])} {
 				if what == "above a forged one" && strings.HasPrefix(value, "(qmail") {
-					continue // the field below it is the one of the message from the network
+					continue // this note of qmail names no client, but the field below it does
 				}
 				h, _ := message.Parse([]byte("Received: " + value + "\r\n" + rest))
 				if got, err := hosts.Find(h, "a@a.example", func(netip.Addr) bool { return false }); err == nil {
@@ -113,7 +113,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestWithin: fields of a move within the host, and of messages that were submitted there.
+// TestWithin checks fields that a host writes when it moves a message from one of its programs to
+// another, or when a message is submitted on the host itself. The message is then internal.
 func TestWithin(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
 	const rest = "Return-Path: <a@a.example>\r\nFrom: a@a.example\r\n\r\n"
@@ -137,7 +138,7 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// TestQmailNotes: qmail's programs write notes between its fields.
+// TestQmailNotes checks that the notes of qmail's programs are skipped.
 func TestQmailNotes(t *testing.T) {
 	hosts := Origin{TrustedHosts: []dns.Name{"mx.test"}}
 	const mail = "Return-Path: <a@a.example>\r\nReceived: (qmail 13 invoked by uid 89); 22 Nov 2026 08:00:01 -0000\r\n" +
@@ -148,8 +149,8 @@ func TestQmailNotes(t *testing.T) {
 	if err != nil || got.Internal || got.Session.Client != netip.MustParseAddr("192.0.2.66") || len(got.Header) != 1 || got.Time.IsZero() {
 		t.Errorf("%+v, %v", got, err)
 	}
-	// If the field of the message from the network names a host that is not trusted, the note
-	// above it does not make the message internal.
+	// The field below the notes now names a host that is not trusted. The note "invoked by" does
+	// not make the message internal.
 	h, _ = message.Parse([]byte(strings.Replace(mail, "by mx.test", "by other.test", 1)))
 	if got, err := hosts.Find(h, "", func(netip.Addr) bool { return false }); err == nil {
 		t.Errorf("%+v", got)

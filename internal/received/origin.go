@@ -13,38 +13,42 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// Origin says how to find the client from which a stored message came. Exactly one of
-// Client, Received and TrustedHosts is set.
+// Origin says how to find the client from which a stored message came. Exactly one of Client,
+// Received and TrustedHosts is set.
 type Origin struct {
-	Client netip.Addr // the client of every message
-	// Received counts the Received fields from the top. That one is of the MTA that the
-	// daemon serves.
+	Client netip.Addr // every message came from this client
+	// Received is the number of the Received field that the MTA of the daemon wrote, counted from
+	// the top.
 	Received int
-	// TrustedHosts are one's own hosts. The fields at the top of a message are theirs. The
-	// first of these fields whose client is not in a trusted network is the one at the
-	// border, or the last of them if there is no such client. Anybody may have written the
-	// fields below it.
+	// TrustedHosts are one's own hosts. Find reads the Received fields from the top, as long as
+	// these hosts wrote them. Anybody may have written the fields below. The host at the border is
+	// the host that wrote the first field whose client is not in a trusted network. If there is no
+	// such field, it is the host that wrote the last field with a client address, or else the last
+	// field.
 	TrustedHosts []dns.Name
-	// HELO and MailFrom are those of every message, if Client is set. Without MailFrom,
-	// the sender in Return-Path or in the mbox counts.
+	// HELO is the HELO name of every message. It is used only if Client is set. MailFrom is the
+	// envelope sender of every message. If it is nil, the sender is taken from Return-Path, from a
+	// Received field, or from the mbox separator.
 	HELO     string
 	MailFrom *string
 }
 
-// Transaction is what the MTA knew of a message.
+// Transaction is what the MTA at the border knew about a message.
 type Transaction struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
-	Header   message.Header // as the client sent it
-	Time     time.Time      // when the host received the message; zero if it is not known
+	Header   message.Header // the header as the client sent it
+	Time     time.Time      // when the MTA received the message; zero if it is not known
 	By       dns.Name       // the host that received it; "" if it is not known
-	// Internal says that the message did not come from outside.
+	// Internal says that the message did not come from outside: the field of the border names no
+	// client address.
 	Internal bool
 }
 
-// TimeOf returns the field that says when a message was received from client: the topmost
-// field that names the client, or else the topmost field with a date. ok is false if there
-// is no such field, as in a message that was stored before its MTA wrote one.
+// TimeOf returns the field that says when a message was received from client. It is the topmost
+// field with a date that names the client. If there is none, it is the topmost field with a date.
+// ok is false if no field has a date, for example because the message was stored before its MTA
+// wrote a field.
 func TimeOf(h message.Header, client netip.Addr) (f Field, ok bool) {
 	for value := range h.All("Received") {
 		r, err := Parse(value)
@@ -61,16 +65,16 @@ func TimeOf(h message.Header, client netip.Addr) (f Field, ok bool) {
 	return f, ok
 }
 
-// deliveryFields are the fields that one's own hosts put on top on delivery. Find removes
-// only these if no Received field marks the border.
+// deliveryFields are fields that one's own hosts put on top of a message when they deliver it. If
+// Origin.Client is set, Find removes only these fields.
 var deliveryFields = []string{
 	"Return-Path", "Delivered-To", "X-Original-To", "Envelope-To", "Delivery-date", "X-Envelope-From", "X-Envelope-To",
 }
 
-// Find returns what is known of the message h: the header as the client sent it, and the
-// client and envelope from the fields that one's own hosts put on top. mboxSender is the
-// sender in the separator of an mbox, "" if there is none. trusted reports whether an
-// address is in a trusted network.
+// Find returns what is known about the message h. The header is as the client sent it. The client
+// and the envelope are from the fields that one's own hosts put on top. mboxSender is the sender in
+// the separator of an mbox, or "" if there is none. trusted reports whether an address is in a
+// trusted network.
 func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Addr) bool) (Transaction, error) {
 	if o.Client.IsValid() {
 		n := 0
@@ -90,7 +94,7 @@ func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Add
 		Header:   h[at+1:], Time: r.Date, By: r.By, Internal: !r.Address.IsValid(),
 	}
 	if r.Authenticated() {
-		t.Session.Authenticated = "unknown" // a Received field does not name the user
+		t.Session.Authenticated = "unknown" // a Received field does not have the name of the user
 	}
 	if r.For != "" {
 		t.Envelope.Recipients = []string{"<" + r.For + ">"}
@@ -101,7 +105,7 @@ func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Add
 	return t, t.mailFrom(o, h[:at+1], mboxSender)
 }
 
-// border returns the field of the MTA at the border, and its index.
+// border returns the Received field of the host at the border (see TrustedHosts), and its index.
 func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int, border Field, err error) {
 	if o.Received > 0 {
 		return o.numbered(h)
@@ -114,7 +118,7 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 		seen++
 		if invoked(f.Value) {
 			if at < 0 && strings.Contains(f.Value, " invoked by ") && !slices.ContainsFunc(h[i+1:], ofHost) {
-				return i, Field{}, nil // submitted on the host: qmail writes no other field then
+				return i, Field{}, nil // submitted on the host, because qmail then writes only this note
 			}
 			continue
 		}
@@ -125,11 +129,11 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 		case err == nil && slices.Contains(o.TrustedHosts, r.By) && !r.Address.IsValid() && !r.movedWithinHost():
 			return 0, r, fmt.Errorf("%w (number %d)", errUnreadable, seen)
 		case err != nil || !slices.Contains(o.TrustedHosts, r.By):
-			// Anybody may have written this field and those below it.
+			// No trusted host wrote this field, so the fields of the trusted hosts end here.
 			return lastTrusted(at, border)
 		}
-		// A field without an address, such as that of a move by LMTP, replaces only one
-		// that has no address either.
+		// A field without an address, for example of a move by LMTP, does not replace a field with
+		// an address.
 		if r.Address.IsValid() || at < 0 || !border.Address.IsValid() {
 			at, border = i, r
 		}
@@ -140,7 +144,7 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 	return lastTrusted(at, border)
 }
 
-// numbered returns the field that o.Received counts.
+// numbered returns the Received field with the number o.Received, and its index.
 func (o Origin) numbered(h message.Header) (at int, border Field, err error) {
 	seen := 0
 	for i, f := range h {
@@ -162,26 +166,26 @@ func (o Origin) numbered(h message.Header) (at int, border Field, err error) {
 	return 0, border, fmt.Errorf("the message has %d received fields, and number %d was asked for", seen, o.Received)
 }
 
-// ofHost reports whether f is a Received field that a host wrote for a message, and not a
-// note of qmail.
+// ofHost reports whether f is a Received field of a host, and not a note of qmail.
 func ofHost(f message.Field) bool { return f.Is("Received") && !invoked(f.Value) }
 
-// invoked reports whether value is a note of qmail that one of its programs was started, such
-// as "(qmail 1234 invoked from network)". The note names neither host nor client. For a
-// message from the network, another field below it names them.
+// invoked reports whether value is a note that one of qmail's programs was started, such as "(qmail
+// 1234 invoked from network)". The note names neither host nor client. If the message came from the
+// network, another field below the note names them.
 func invoked(value string) bool {
 	text := strings.TrimSpace(message.Unfold(value))
 	return strings.HasPrefix(text, "(qmail ") && strings.Contains(text, " invoked ")
 }
 
-// namesTrusted reports whether a trusted host may have written a field that cannot be read.
+// namesTrusted reports whether the name of a trusted host is in the text of a field that cannot be
+// parsed. If so, a trusted host may have written the field.
 func (o Origin) namesTrusted(value string) bool {
 	value = strings.ToLower(value)
 	return slices.ContainsFunc(o.TrustedHosts, func(n dns.Name) bool { return strings.Contains(value, string(n)) })
 }
 
-// lastTrusted returns the last field of a trusted host that border has seen. at is -1 if
-// there is none.
+// lastTrusted returns at and border, the last field of a trusted host. It returns an error if there
+// was no such field (at is -1).
 func lastTrusted(at int, border Field) (int, Field, error) {
 	if at < 0 {
 		return 0, border, errors.New("the topmost received field is not by a trusted host")
@@ -189,8 +193,8 @@ func lastTrusted(at int, border Field) (int, Field, error) {
 	return at, border, nil
 }
 
-// mailFrom finds the envelope sender in top, the fields that one's own hosts put on top, or
-// takes that of the mbox.
+// mailFrom sets the envelope sender. Unless o has one, it is in top, the fields that one's own
+// hosts put on top, or else it is mboxSender.
 func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) error {
 	switch {
 	case o.MailFrom != nil:
@@ -208,7 +212,7 @@ func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) 
 	return errors.New("the envelope sender is not known: no Return-Path, envelope-from or mbox separator; give --from")
 }
 
-// fromTop takes the envelope sender from Return-Path or a Received field. It reports whether
+// fromTop sets the envelope sender from a Return-Path or Received field in top. It reports whether
 // there is one.
 func (t *Transaction) fromTop(top message.Header) bool {
 	for _, f := range top {
@@ -217,7 +221,7 @@ func (t *Transaction) fromTop(top message.Header) bool {
 			return true
 		}
 	}
-	for _, f := range slices.Backward(top) { // the field of the border comes last, and counts first
+	for _, f := range slices.Backward(top) { // from the last field, which is that of the border, to the top
 		if !f.Is("Received") {
 			continue
 		}

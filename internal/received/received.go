@@ -1,7 +1,7 @@
-// Package received reads the trace fields that hosts put on top of a message on its way
-// (RFC 5321 §4.4). They say from which client a stored message came, when, and for whom.
-// Anybody may have written the fields below those of one's own hosts. [Origin] finds the
-// border between the two.
+// Package received parses the trace fields that hosts put on top of a message on its way (RFC 5321
+// §4.4). They say from which client a stored message came, when, and for whom. One's own hosts
+// write the topmost fields. Anybody may have written the fields below those. [Origin] finds the
+// border, which is the last field that can be believed.
 package received
 
 import (
@@ -15,35 +15,35 @@ import (
 	"sekimori/internal/message"
 )
 
-// Field is what a Received field says:
+// Field is the content of a Received field:
 //
 //	from HELO (CLIENT) (...) by HOST (...) with PROTOCOL id ID for <RCPT>; DATE
 //
-// Only HOST is always there. MTAs write CLIENT in different forms; [Field.readClient] lists
-// them.
+// Only HOST is always present. MTAs write CLIENT in different forms; [Field.readClient] lists them.
 type Field struct {
-	// From says that the field has a "from" and so names a client. Without it, the
-	// message was submitted on the host itself.
+	// From says that the field has a "from" and therefore names a client. A field without "from" is
+	// of a message that was submitted on the host itself.
 	From bool
 	HELO string
-	// Name is the reverse name of the client as the host found it, "" if it found none.
+	// Name is the reverse name of the client that the host found, or "" if it found none.
 	Name    string
-	Address netip.Addr // of the client; invalid without From, and if the field has no address
+	Address netip.Addr // address of the client; invalid without From, or if the field has no address
 	By      dns.Name   // the host that wrote the field
-	With    string     // protocol, in upper case
+	With    string     // the protocol in upper case
 	ID      string     // queue id
-	For     string     // the only recipient, without angle brackets
-	// EnvelopeFrom is ADDRESS of a comment "(envelope-from <ADDRESS>)".
+	For     string     // the recipient without angle brackets, if there is only one
+	// EnvelopeFrom is the ADDRESS in a comment "(envelope-from <ADDRESS>)".
 	EnvelopeFrom    string
 	HasEnvelopeFrom bool
-	Date            time.Time // zero if it cannot be read
+	Date            time.Time // when the host received the message; zero if the date cannot be parsed
 
 	loggedIn    bool // a comment says that the client logged in
-	onHost      bool // a comment says that the client is on the host itself
-	hasComments bool // there are comments about the client
+	onHost      bool // a comment says that the client is a program on the host itself
+	hasComments bool // the field has comments about the client
 }
 
-// maxReceived is the longest field that Parse reads, in octets. MTAs write under 1,000.
+// maxReceived is the length of the longest field that Parse reads, in octets. MTAs write less than
+// 1,000.
 const maxReceived = 16 << 10
 
 var (
@@ -52,9 +52,9 @@ var (
 	errUnreadable = errors.New("the client is unreadable: the received field names it in a form that is not known")
 )
 
-// Authenticated reports whether the client logged in. The protocol says so (RFC 3848, RFC
-// 6531 §4.3; Exchange writes MAPI for what its users submit), or a comment does, such as
-// that of CommuniGate.
+// Authenticated reports whether the client logged in. Either the protocol says so (RFC 3848, RFC
+// 6531 §4.3), or a comment does, for example that of CommuniGate. The protocol MAPI of Exchange
+// means that one of its users submitted the message.
 func (r Field) Authenticated() bool {
 	switch r.With {
 	case "ESMTPA", "ESMTPSA", "LMTPA", "LMTPSA", "UTF8SMTPA", "UTF8SMTPSA", "MAPI":
@@ -63,10 +63,10 @@ func (r Field) Authenticated() bool {
 	return r.loggedIn
 }
 
-// movedWithinHost reports whether the host wrote the field when it handed the message from
-// one of its programs to another. Such a field has no address of a client. If a field
-// without an address names a client, and nothing says that the client is on the host
-// itself, then the address is in a form that is not known.
+// movedWithinHost reports whether the host wrote the field when it moved the message from one of
+// its programs to another. Such a field has no client address. A field may also have no address
+// because the form of its client is unknown. Therefore movedWithinHost reports true only if the
+// field names no client, or says that the client is on the host itself.
 func (r Field) movedWithinHost() bool {
 	switch {
 	case r.Address.IsValid():
@@ -80,8 +80,9 @@ func (r Field) movedWithinHost() bool {
 	return err == nil && name != "" && (name == r.By || name == "localhost")
 }
 
-// Parse reads the value of a Received field. It never takes a word of the client for one
-// of the host: a word that is not in its place is an error.
+// Parse parses the value of a Received field. "from", "by" and the name of the host must be in
+// their places. Otherwise Parse returns an error, because the client may have chosen the word that
+// is in the place of the host.
 func Parse(value string) (Field, error) {
 	var r Field
 	if len(value) > maxReceived {
@@ -105,7 +106,7 @@ func Parse(value string) (Field, error) {
 		}
 	} else if !strings.EqualFold(word, "by") && word != "(" {
 		return r, errForm
-	} else if word == "(" { // Sendmail: (from user@localhost) by HOST
+	} else if word == "(" { // Sendmail writes "(from user@localhost) by HOST"
 		if _, ok := s.comment(); !ok || !strings.EqualFold(s.word(), "by") {
 			return r, errForm
 		}
@@ -139,7 +140,7 @@ func (r *Field) from(s *scanner) error {
 	return r.readClient(comments)
 }
 
-// clauses reads the rest of the field, after the name of the host.
+// clauses reads the part of the field after the name of the host.
 func (r *Field) clauses(s *scanner) error {
 	for {
 		switch word := s.word(); strings.ToLower(word) {
@@ -154,9 +155,9 @@ func (r *Field) clauses(s *scanner) error {
 				r.envelopeFrom(from)
 			}
 			if addr, ok := literal(r.HELO); ok && strings.HasPrefix(text, "Exim ") && !r.hasComments {
-				r.Address = addr // the client has no name, and said no HELO or its address
+				r.Address = addr // Exim: the client has no name, and gave no HELO or its address as HELO
 			}
-		case "envelope-from": // Haraka writes no comment
+		case "envelope-from": // Haraka writes it without a comment
 			r.envelopeFrom(s.value())
 		case "with":
 			r.With = strings.ToUpper(s.value())
@@ -168,14 +169,14 @@ func (r *Field) clauses(s *scanner) error {
 	}
 }
 
-// envelopeFrom takes an envelope sender. If the field has several, the first counts.
+// envelopeFrom sets the envelope sender, unless the field had an envelope-from before.
 func (r *Field) envelopeFrom(s string) {
 	if !r.HasEnvelopeFrom {
 		r.EnvelopeFrom, r.HasEnvelopeFrom = unbracket(s), true
 	}
 }
 
-// unbracket returns s without the angle brackets around it.
+// unbracket returns s without white space and angle brackets around it.
 func unbracket(s string) string {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") && len(s) > 1 {

@@ -58,7 +58,7 @@ func TestParse(t *testing.T) {
 	} {
 		got, err := Parse(tt.value)
 		got.Date = got.Date.UTC()
-		got.loggedIn, got.onHost, got.hasComments = false, false, false // TestForms and TestWithin check them
+		got.loggedIn, got.onHost, got.hasComments = false, false, false // TestForms and TestWithin check these
 		if got.Date.IsZero() {
 			got.Date = time.Time{}
 		}
@@ -96,7 +96,8 @@ func TestAuthenticated(t *testing.T) {
 	}
 }
 
-// The Received fields of the messages below.
+// The Received fields of the test messages. One's own hosts are mx.here.example and
+// imap.here.example.
 const (
 	external = "Received: from mail.bank.example (mail.bank.example [192.0.2.1])\r\n\tby mx.here.example (Postfix) with ESMTPS id Q1\r\n" +
 		"\tfor <r@here.example>; Sun, 22 Nov 2026 08:00:00 +0000\r\n"
@@ -123,35 +124,35 @@ func TestOrigin(t *testing.T) {
 		o      Origin
 		header string
 		box    string
-		client string // "internal", "error: ..."
+		client string // an address, "internal", or "error: " and a part of the error
 		from   string
-		left   int // number of fields left
+		left   int // number of header fields that the client sent
 	}{
 		{"one hop", hosts, path + external + rest, "", "192.0.2.1", "<a@bank.example>", 2},
 		{"content filter, mail store, LMTP", hosts, lmtp + stored + filtered + external + theirs + rest, "", "192.0.2.1", "<a@bank.example>", 3},
 		{"fields below the border may be forged", hosts, path + external + forged + rest, "", "192.0.2.1", "<a@bank.example>", 3},
-		{"a forged field in the place of the border's is not asked for", hosts, path + stored + forged + external + rest, "", "198.51.100.1", "<a@bank.example>", 3},
-		{"never from outside", hosts, path + stored + filtered + theirs + rest, "", "127.0.0.1", "<a@bank.example>", 3},
+		{"a forged field right below those of trusted hosts counts", hosts, path + stored + forged + external + rest, "", "198.51.100.1", "<a@bank.example>", 3},
+		{"no client is outside", hosts, path + stored + filtered + theirs + rest, "", "127.0.0.1", "<a@bank.example>", 3},
 		{"sent on the host", hosts, path + inside + rest, "", "internal", "", 2},
 		{"sent on the host, by way of the filter", hosts, path + filtered + inside + rest, "", "127.0.0.1", "<a@bank.example>", 3},
-		{"no field of ours", hosts, path + theirs + external + rest, "", "error: not by a trusted host", "", 0},
+		{"the topmost field is not by a trusted host", hosts, path + theirs + external + rest, "", "error: not by a trusted host", "", 0},
 		{"no field at all", hosts, path + rest, "", "error: not by a trusted host", "", 0},
-		{"ours, but not to be read: no guess", hosts, path + stored + strange + rest, "", "error: not in a form", "", 0},
-		{"ours, but the client is not to be read: the forged one below is not believed", hosts, path + strings.Replace(external, "[192.0.2.1]",
+		{"a field that names a trusted host cannot be parsed", hosts, path + stored + strange + rest, "", "error: not in a form", "", 0},
+		{"the client in the field of a trusted host is unreadable, and the field below is forged", hosts, path + strings.Replace(external, "[192.0.2.1]",
 			"[unknown]", 1) + forged + rest, "", "error: unreadable", "", 0},
-		{"theirs, not to be read", hosts, path + stored + strings.Replace(strange, "mx.here", "mx.there", 1) + rest, "", "10.0.0.1", "<a@bank.example>", 3},
+		{"another host, unreadable", hosts, path + stored + strings.Replace(strange, "mx.here", "mx.there", 1) + rest, "", "10.0.0.1", "<a@bank.example>", 3},
 		{"by number", Origin{Received: 2}, path + stored + external + rest, "", "192.0.2.1", "<a@bank.example>", 2},
-		{"by a number beyond", Origin{Received: 3}, path + stored + external + rest, "", "error: the message has 2 received fields", "", 0},
-		{"by number, not to be read", Origin{Received: 1}, path + strange + rest, "", "error: number 1", "", 0},
+		{"by a number that is too large", Origin{Received: 3}, path + stored + external + rest, "", "error: the message has 2 received fields", "", 0},
+		{"by the number of a field that cannot be parsed", Origin{Received: 1}, path + strange + rest, "", "error: number 1", "", 0},
 		{"logged in", hosts, path + login + rest, "", "203.0.113.7", "<a@bank.example>", 2},
 		{"sender of the mbox", hosts, external + rest, "b@bank.example", "192.0.2.1", "<b@bank.example>", 2},
-		{"Return-Path before the mbox", hosts, path + external + rest, "b@bank.example", "192.0.2.1", "<a@bank.example>", 2},
+		{"Return-Path and a sender of the mbox", hosts, path + external + rest, "b@bank.example", "192.0.2.1", "<a@bank.example>", 2},
 		{"null sender", hosts, "Return-Path: <>\r\n" + external + rest, "x", "192.0.2.1", "<>", 2},
 		{"null sender of an mbox", hosts, external + rest, "MAILER-DAEMON", "192.0.2.1", "<>", 2},
 		{"a mail reader's mbox", hosts, external + rest, "-", "error: sender is not known", "", 0},
-		{"their Return-Path", hosts, external + "Return-Path: <x@evil.example>\r\n" + rest, "", "error: sender is not known", "", 0},
-		{"given", Origin{Received: 1, MailFrom: &empty}, path + external + rest, "", "192.0.2.1", "<>", 2},
-		{"one address for all: delivery fields go, theirs stay", Origin{Client: netip.MustParseAddr("::ffff:203.0.113.1"), HELO: "h"}, path +
+		{"a Return-Path below the border", hosts, external + "Return-Path: <x@evil.example>\r\n" + rest, "", "error: sender is not known", "", 0},
+		{"the sender is given", Origin{Received: 1, MailFrom: &empty}, path + external + rest, "", "192.0.2.1", "<>", 2},
+		{"the client is given: only delivery fields are removed", Origin{Client: netip.MustParseAddr("::ffff:203.0.113.1"), HELO: "h"}, path +
 			external + rest, "", "203.0.113.1", "<a@bank.example>", 3},
 	} {
 		h, _ := message.Parse([]byte(tt.header))

@@ -2,7 +2,7 @@ package received
 
 import "strings"
 
-// scanner takes words off the text of a field.
+// scanner takes words from the beginning of a field's text.
 type scanner struct{ rest string }
 
 func (s *scanner) skipSpace() { s.rest = strings.TrimLeft(s.rest, " \t\r\n") }
@@ -16,8 +16,8 @@ func (s *scanner) peek() byte {
 	return s.rest[0]
 }
 
-// word returns the text before the next white space or comment. It returns "(" if a comment
-// begins, and "" at the end.
+// word takes the text up to the next white space or comment. It returns "(" if a comment begins,
+// and "" at the end of the text.
 func (s *scanner) word() string {
 	if s.peek() == '(' {
 		s.rest = s.rest[1:]
@@ -32,11 +32,12 @@ func (s *scanner) word() string {
 	return word
 }
 
-// value returns a word without a semicolon at its end, which comes before a date.
+// value takes a word and returns it without a semicolon at its end. The semicolon separates the
+// date from the text before it.
 func (s *scanner) value() string { return strings.TrimSuffix(s.word(), ";") }
 
-// comment returns the text of the comment that has begun, with the comments in it. It
-// reports false if the comment has no end.
+// comment takes the rest of a comment after its "(". It returns the text of the comment, with
+// nested comments. It reports false if the comment is not closed.
 func (s *scanner) comment() (string, bool) {
 	depth := 1
 	for i := 0; i < len(s.rest); i++ {
