@@ -1,0 +1,31 @@
+package consent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/policy"
+)
+
+func TestCacheIsBounded(t *testing.T) {
+	c, err := newCache(time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxCached + 1000 {
+		c.put(string(rune('a'+i%26))+strings.Repeat("x", i%3)+time.Duration(i).String(), policy.In)
+	}
+	c.store.CleanUp()
+	if n := c.store.EstimatedSize(); n > maxCached {
+		t.Errorf("%d answers are kept", n)
+	}
+	old := &cache{ttl: time.Hour, start: time.Now().Add(-2 * time.Hour), store: c.store}
+	c.put("a", policy.In)
+	if _, ok := old.get("a"); ok {
+		t.Error("an answer past its time is used")
+	}
+	if _, ok := c.get("a"); !ok {
+		t.Error("an answer in its time is not")
+	}
+}
