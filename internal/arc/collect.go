@@ -9,10 +9,10 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// maxSets is the most sets of a chain (RFC 8617 §5.2 step 1).
+// maxSets is the largest number of sets in a chain (RFC 8617 §5.2 step 1).
 const maxSets = 50
 
-// The fields of a set, in lower case.
+// The names of the three fields of a set, in lower case.
 const (
 	resultsField = "arc-authentication-results"
 	messageField = "arc-message-signature"
@@ -22,15 +22,15 @@ const (
 // signature is one of a set's two signature fields.
 type signature struct {
 	dkim.Pending
-	err *dkim.Error // why it cannot verify, as far as its text tells
+	err *dkim.Error // why a look at the field alone rules out a pass; nil if the signature must be verified
 }
 
 // set is one ARC set and where its fields are in the header.
 type set struct {
-	results       int    // index in the header of ARC-Authentication-Results
+	results       int    // index of ARC-Authentication-Results in the header
 	payload       string // ARC-Authentication-Results after "i=N;"
 	message, seal signature
-	fields        [3]bool // whether results, message and seal were found
+	fields        [3]bool // which of the three fields were found: results, message, seal
 }
 
 // failure is why the chain fails or is not evaluated.
@@ -69,7 +69,9 @@ func collect(m *dkim.Message) ([]set, *failure) {
 	return sets, nil
 }
 
-// place reads one field and puts it into its set.
+// place reads the field at index at of the header and puts it into the set that
+// its i= names. kind is 0 for results, 1 for a message signature and 2 for a
+// seal.
 func place(m *dkim.Message, sets []set, kind, at int) *failure {
 	var s signature
 	var instance int
@@ -87,8 +89,9 @@ func place(m *dkim.Message, sets []set, kind, at int) *failure {
 	if instance == 0 {
 		return &failure{reason: ReasonInstance, detail: "an ARC field has no valid i="}
 	}
-	// A complete chain has one field of each kind in every set, so the highest
-	// instance is the number of fields of a kind.
+	// In a complete chain every set has one field of each kind, so no instance is
+	// higher than the number of fields of a kind. A higher instance means that
+	// lower ones are missing.
 	if instance > len(sets) {
 		return &failure{reason: ReasonIncomplete, instance: instance, detail: "instances are missing"}
 	}
@@ -127,8 +130,9 @@ func parseInstance(s string) int {
 	return n
 }
 
-// resultsInstance reads "i=N;" at the beginning of ARC-Authentication-Results.
-// It returns the instance, or 0 if there is none, and the rest (RFC 8617 §4.1.1).
+// resultsInstance reads "i=N;" at the beginning of ARC-Authentication-Results
+// (RFC 8617 §4.1.1). It returns N, or 0 if there is no valid instance, and the
+// text after the semicolon.
 func resultsInstance(value string) (int, string) {
 	s := skipCFWS(value)
 	s, ok := strings.CutPrefix(s, "i")
@@ -174,9 +178,9 @@ func parseMessage(m *dkim.Message, at int) signature {
 		for _, name := range p.Headers {
 			switch strings.ToLower(name) {
 			case messageField, sealField:
-				// RFC 8617 §4.1.2 forbids to cover these, and the results too. But
-				// older sealers and the ValiMail suite do cover the results, and a
-				// signature that covers more than it should does no harm.
+				// RFC 8617 §4.1.2 forbids h= to name any ARC field. But older sealers and
+				// the ValiMail suite do sign ARC-Authentication-Results. That is accepted,
+				// because a signature that covers more than it should does no harm.
 				err = &dkim.Error{Result: dkim.PermError, Reason: dkim.ReasonSyntax, Detail: "h= covers a field it must not"}
 			}
 		}
@@ -187,15 +191,15 @@ func parseMessage(m *dkim.Message, at int) signature {
 func parseSeal(m *dkim.Message, at int) signature {
 	p, err := m.Read(at, syntax.FormSeal)
 	for _, name := range []string{"h", "bh"} {
-		if _, ok := p.Tags.Get(name); ok && err == nil { // RFC 8617 §4.1.3: must fail
+		if _, ok := p.Tags.Get(name); ok && err == nil { // RFC 8617 §4.1.3: such a seal must fail
 			err = &dkim.Error{Result: dkim.PermError, Reason: dkim.ReasonSyntax, Detail: "a seal must not have " + name + "="}
 		}
 	}
 	return signature{p, err}
 }
 
-// checkChain checks the text of the seals: their syntax, and that each cv= fits
-// its place (RFC 8617 §5.2 steps 2 and 3).
+// checkChain checks the syntax of the seals, and that cv= is none in the first
+// set and pass in the others (RFC 8617 §5.2 steps 2 and 3).
 func checkChain(sets []set) *failure {
 	newest := len(sets)
 	if cv, _ := sets[newest-1].seal.Tags.Get("cv"); cv == "fail" {

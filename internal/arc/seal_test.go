@@ -18,7 +18,7 @@ func keyRecord() dns.Record {
 	return dns.Record{Text: signer.Record(testKey().Public())}
 }
 
-// zone has the key of every sealer.
+// zoneFor returns a zone with the keys of all sealers.
 func zoneFor() *zone.Zone {
 	z := zone.New()
 	for i := range maxSets + 2 {
@@ -27,7 +27,8 @@ func zoneFor() *zone.Zone {
 	return z
 }
 
-// seal puts a set on top of a message. It folds the fields as most sealers do.
+// seal adds a set at the top of a message. It folds the fields as most sealers
+// do.
 func seal(tb testing.TB, s signer.Set, eml string) string {
 	tb.Helper()
 	s.Key, s.Fold = testKey(), "\r\n\t"

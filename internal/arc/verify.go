@@ -16,7 +16,7 @@ type Verifier struct {
 	message *dkim.Message
 	options dkim.Options
 	sets    []set
-	failed  *failure // found without the body and the keys
+	failed  *failure // failure that the header alone shows, without the body and the keys; nil if none
 }
 
 // NewVerifier collects the ARC sets and checks the chain's structure. It does no
@@ -37,7 +37,8 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	if v.failed != nil {
 		return v
 	}
-	// The newest set comes first: if it fails, so does the chain.
+	// The lookups for the newest set come first: if this set fails, so does the
+	// chain.
 	for i := len(v.sets) - 1; i >= 0; i-- {
 		s := &v.sets[i]
 		if s.message.err == nil {
@@ -52,9 +53,11 @@ func NewVerifier(m *dkim.Message, o dkim.Options) *Verifier {
 	return v
 }
 
-// reserve sets aside the work that the result depends on: the newest
-// ARC-Message-Signature and every seal. The older message signatures do not
-// change the status; they get the work that is left in the end.
+// reserve sets aside the work of verifying the newest ARC-Message-Signature and
+// every seal, because the status of the chain depends on them. The older message
+// signatures do not change the status. They are verified at the end, as far as
+// work is left. If the message has too little work left, reserve returns a
+// failure.
 func (v *Verifier) reserve() *failure {
 	newest := &v.sets[len(v.sets)-1].message
 	enough := newest.err != nil || v.message.Reserve(&newest.Pending)
@@ -120,8 +123,8 @@ func (v *Verifier) Finish(ctx context.Context) Result {
 	return r
 }
 
-// status returns NotEvaluated for a chain that ran out of work: it was not
-// verified, so it did not fail.
+// status returns NotEvaluated if there was too little work left to verify the
+// chain: such a chain did not fail. Otherwise it returns Fail.
 func (f *failure) status() Status {
 	if f.reason == ReasonWorkLimit {
 		return NotEvaluated
@@ -137,7 +140,7 @@ func (v *Verifier) describe() []Set {
 		switch cv {
 		case "none", "pass", "fail":
 		default:
-			cv = "" // the stranger's word is not repeated
+			cv = "" // do not repeat text that the sender chose
 		}
 		out = append(out, Set{
 			Instance: i + 1, Sealer: s.seal.Domain, Selector: string(s.seal.Selector), CV: cv,
@@ -148,7 +151,8 @@ func (v *Verifier) describe() []Set {
 	return out
 }
 
-// verifyMessage checks one ARC-Message-Signature.
+// verifyMessage verifies the ARC-Message-Signature of v.sets[i] and sets
+// MessagePass.
 func (v *Verifier) verifyMessage(ctx context.Context, i int, r *Result) *dkim.Error {
 	s := &v.sets[i].message
 	err := s.err
@@ -169,9 +173,9 @@ func (v *Verifier) verifyNewest(ctx context.Context, r *Result) *failure {
 	return nil
 }
 
-// verifyOlder checks the other ARC-Message-Signatures, the newest first. It stops
-// at the first that does not verify or for which no work is left (RFC 8617 §5.2
-// step 5).
+// verifyOlder verifies the other ARC-Message-Signatures, the newest first. It
+// stops at the first that does not verify, or when the message has too little
+// work left (RFC 8617 §5.2 step 5).
 func (v *Verifier) verifyOlder(ctx context.Context, r *Result) {
 	for i := len(v.sets) - 2; i >= 0; i-- {
 		if v.verifyMessage(ctx, i, r) != nil {
@@ -206,11 +210,12 @@ func (v *Verifier) verifySeals(ctx context.Context) *failure {
 	return nil
 }
 
-// sealSums hashes what each seal covers: the sets up to its own in the order of
-// their instances, each as results, message signature and seal in relaxed form.
-// The seal itself comes last, with b= emptied and without CRLF (RFC 8617 §5.1.1).
-// One hash runs through the chain and is cloned at each seal, so that the cost
-// grows with the number of sets, not with its square.
+// sealSums returns the hash that each seal signs. A seal covers all sets from
+// the first to its own. Of each set it covers the results, the message signature
+// and the seal, in relaxed form. The seal itself comes last, with b= emptied and
+// without CRLF (RFC 8617 §5.1.1). One running hash goes through the chain and is
+// cloned at each seal. So the cost grows with the number of sets, not with its
+// square.
 func (v *Verifier) sealSums() ([][32]byte, error) {
 	running := sha256.New().(hash.Cloner)
 	sums := make([][32]byte, len(v.sets))

@@ -45,7 +45,9 @@ func TestChain(t *testing.T) {
 		{"no chain", testMail, None, "", 0, "", 0},
 		{"one set", one, Pass, "", 0, "", 0},
 		{"three sets", three, Pass, "", 0, "", 0},
-		{"as many sets as allowed, RFC 8617 §5.2 step 1", chain(t, maxSets, testMail), Pass, "", 0, "", 37}, // 64 operations: 50 seals, 14 message signatures
+		// The work limit of 64 operations is enough for 50 seals and 14 message
+		// signatures.
+		{"as many sets as allowed, RFC 8617 §5.2 step 1", chain(t, maxSets, testMail), Pass, "", 0, "", 37},
 		{"as many sets as are verified whole", chain(t, 32, testMail), Pass, "", 0, "", 0},
 		{"one set too many", chain(t, maxSets+1, testMail), Fail, ReasonTooManySets, 0, "", 0},
 		{"the message changed after the last hop", replace(three, "a test", "a nest"), Fail, ReasonMessageSignature, 3, dkim.ReasonSignature, 0},
@@ -166,8 +168,9 @@ func TestResultsInstance(t *testing.T) {
 	}
 }
 
-// TestShared checks that a DKIM and an ARC signature with the same key cause one
-// lookup, and that one Write gives the body to both.
+// TestShared checks that a message signature and a seal with the same key cause
+// one lookup, and that the body that is written to the DKIM verifier reaches the
+// ARC verifier.
 func TestShared(t *testing.T) {
 	mail := chain(t, 2, testMail)
 	h, body := signer.Split([]byte(mail))
@@ -183,13 +186,13 @@ func TestShared(t *testing.T) {
 	if r := a.Finish(t.Context()); r.Status != Pass {
 		t.Errorf("%+v", r)
 	}
-	if got := z.Queries(); len(got) != 2 { // the message signature and the seal have the same key
+	if got := z.Queries(); len(got) != 2 { // one for each hop, whose message signature and seal have the same key
 		t.Errorf("asked %v", got)
 	}
 }
 
-// TestDNSFailure checks that a DNS failure makes a chain fail (RFC 8617 §5.2.1) and
-// that the reason names it.
+// TestDNSFailure checks that a DNS failure makes a chain fail (RFC 8617 §5.2.1),
+// and that Signature in the result names the DNS failure.
 func TestDNSFailure(t *testing.T) {
 	mail := chain(t, 2, testMail)
 	for name, want := range map[dns.Name]Reason{
@@ -204,7 +207,8 @@ func TestDNSFailure(t *testing.T) {
 	}
 }
 
-// TestBrokenAsksNothing checks that a chain of broken structure causes no query.
+// TestBrokenAsksNothing checks that no key is looked up for a chain whose
+// structure is broken.
 func TestBrokenAsksNothing(t *testing.T) {
 	for _, mail := range []string{chain(t, maxSets+1, testMail), seal(t, signer.Set{I: 1, CV: "pass"}, testMail), seal(t, signer.Set{I: 2}, testMail)} {
 		z := zoneFor()
@@ -251,7 +255,8 @@ func FuzzVerifier(f *testing.F) {
 		case r.Status != Pass || r.Reason != "" || len(r.Sets) == 0 || len(r.Sets) > maxSets || r.OldestPass > len(r.Sets):
 			t.Fatalf("%+v", r)
 		}
-		// Only the holder of the key can make a chain over another From.
+		// The fuzzer has no key, so it cannot make a valid chain for a message with
+		// another From.
 		h, _ := signer.Split(eml)
 		from := h.Values("from")
 		if len(from) == 0 || signer.Field("from", from[len(from)-1]) != "from:Ann <ann@example.com>" {

@@ -1,9 +1,9 @@
 // Package taglist reads the tag=value lists of RFC 6376 §3.2, the syntax that
 // DKIM and ARC signatures, DKIM keys, DMARC and BIMI records share.
 //
-// [Append] reads strictly, as RFC 6376 asks for: any error spoils the list.
-// [All] yields piece by piece, for DMARC, which ignores the pieces after the
-// version that it cannot read (RFC 9989 §4.8).
+// [Append] reads strictly, as RFC 6376 asks for: one error makes the whole list
+// invalid. [All] yields one tag at a time, so that DMARC can skip those that it
+// cannot read (RFC 9989 §4.8).
 package taglist
 
 import (
@@ -15,17 +15,19 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on a stranger's list.
+// Bounds on a list, which may come from anybody.
 const (
-	// MaxLen is the longest list that is read, in octets. A DNS answer has at most
-	// 64 KiB, and the longest header field that MTAs accept is below a megabyte.
+	// MaxLen is the length of the longest list that is read, in octets. A DNS
+	// answer has at most 64 KiB, and the longest header field that MTAs accept is
+	// below a megabyte.
 	MaxLen = 1 << 20
-	// MaxTags is the largest number of tags of one list. The registries know about
-	// fifteen for each user of the syntax; the others may be unknown tags.
+	// MaxTags is the largest number of tags in one list. The IANA registries name
+	// about fifteen tags for each kind of list. The rest of the limit is room for
+	// unknown tags.
 	MaxTags = 128
 )
 
-// The mistakes of a list. Every error from this package wraps one of them.
+// The errors in a list. Every error from this package wraps one of them.
 var (
 	ErrTooLong     = errors.New("taglist: list too long")
 	ErrTooManyTags = errors.New("taglist: too many tags")
@@ -40,21 +42,23 @@ var (
 type Tag struct {
 	// Name is as written: names that differ in case are different (RFC 6376 §3.2).
 	Name string
-	// Value has no folding white space around it. White space inside stays as it
-	// came, folds included.
+	// Value has no folding white space around it. White space inside the value is
+	// as received, folds included.
 	Value string
-	// Start and End bound the value in the list together with the white space
+	// Start and End are the offsets in the list of the value with the white space
 	// around it: list[:Start] ends in "=", and list[End:] is empty or begins with
-	// ";". The value of a signature's b= is removed by them (RFC 6376 §3.7).
+	// ";". Package dkim uses them to cut the value of b= out of a signature (RFC
+	// 6376 §3.7).
 	Start, End int
 }
 
 // List is a parsed list in the order written.
 type List []Tag
 
-// Append reads a whole list and appends its tags to list. A syntax error, a
-// duplicate name or an exceeded bound spoils it (RFC 6376 §3.2); one ";" at the
-// end is allowed. Tags that were in list before do not count as duplicates.
+// Append reads a whole list and appends its tags to list. After a syntax error,
+// a duplicate name or an exceeded bound it returns only the error (RFC 6376
+// §3.2). One ";" at the end is allowed. Tags that were in list before the call
+// do not count as duplicates.
 func Append(list List, s string) (List, error) {
 	if list == nil {
 		const usual = 12
@@ -65,7 +69,7 @@ func Append(list List, s string) (List, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := list[before:].Tag(tag.Name); ok { // for at most MaxTags this is faster than a map
+		if _, ok := list[before:].Tag(tag.Name); ok { // for at most MaxTags tags this is faster than a map
 			return nil, fmt.Errorf("%w: %q", ErrDuplicate, tag.Name)
 		}
 		list = append(list, tag)
@@ -90,10 +94,11 @@ func (l List) Tag(name string) (Tag, bool) {
 	return Tag{}, false
 }
 
-// All yields each piece of the list between semicolons. If a piece is not a tag
-// it yields an error and as much of the tag as could be read. It does not yield
-// the empty piece after a final ";", and it does not look for duplicates. If a
-// bound is exceeded, the last pair has the error.
+// All yields the tags of the list one after the other. For a piece between two
+// semicolons that is not a tag, it yields an error and as much of the tag as
+// could be read. It does not yield the empty piece after a final ";", and it
+// does not look for duplicates. If the list exceeds MaxLen or MaxTags, the last
+// pair has the error.
 func All(s string) iter.Seq2[Tag, error] {
 	return func(yield func(Tag, error) bool) {
 		if len(s) > MaxLen {
@@ -151,9 +156,9 @@ func validName(s string) bool {
 	return s != ""
 }
 
-// validValue accepts VALCHAR and folding white space. It also accepts octets from
-// 128 up: RFC 8616 §4 allows UTF-8 in signatures, and the notes of keys have
-// always had it.
+// validValue accepts VALCHAR and folding white space. It also accepts octets
+// from 128 up: RFC 8616 §4 allows UTF-8 in signatures, and the n= notes of key
+// records have always contained it.
 func validValue(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -200,8 +205,8 @@ func trim(s string) string {
 	}
 }
 
-// StripFWS removes all folding white space from a value, as b=, bh= and p= ask
-// (RFC 6376 §3.5, §3.6.1).
+// StripFWS removes all folding white space from a value, as RFC 6376 §3.5 and
+// §3.6.1 require for b=, bh= and p=.
 func StripFWS(value string) string {
 	n := solid(value)
 	if n == len(value) {
@@ -221,7 +226,7 @@ func StripFWS(value string) string {
 	}
 }
 
-// solid returns how many octets come before the first white space.
+// solid returns the number of octets before the first white space.
 func solid(s string) int {
 	for i := 0; i < len(s); i++ {
 		if isFWS(s[i]) {
@@ -249,5 +254,5 @@ func Split(value string, sep byte) []string {
 	}
 }
 
-// quotedLen bounds the octets of a stranger's text that an error repeats.
+// quotedLen is how many octets of a list an error message repeats at most.
 const quotedLen = 32

@@ -10,7 +10,7 @@ import (
 func TestAppend(t *testing.T) {
 	for _, tc := range []struct {
 		why, in string
-		want    []string // name=value
+		want    []string // the tags, as name=value
 		err     error
 	}{
 		{"one tag", "v=1", []string{"v=1"}, nil},
