@@ -26,8 +26,8 @@ _spf.provider.example TXT "v=spf1 ip4:203.0.113.0/26 ip4:203.0.113.64/26 ip4:203
 	}
 }
 
-// BenchmarkHostile checks a record with the most costly macros that ten terms can
-// have.
+// BenchmarkHostile checks a record whose redirect has as many costly macros as a
+// record can hold.
 func BenchmarkHostile(b *testing.B) {
 	macros := strings.Repeat("%{h1r-}", (MaxRecordLen-100)/len("%{h1r-}"))
 	text := ""
@@ -45,7 +45,7 @@ func BenchmarkHostile(b *testing.B) {
 	}
 }
 
-// chunks splits a text into the character-strings of a TXT record. It leaves out
+// chunks splits a text into the quoted strings of a TXT record. It leaves out
 // the last closing quote.
 func chunks(s string) string {
 	var out strings.Builder

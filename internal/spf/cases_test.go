@@ -12,9 +12,10 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// A case is a file in testdata/cases: the reason for it, an empty line,
-// "key: value" lines, and after "--- zone" the text of a zone. Values may have
-// the escapes of a Go string. A key that is missing is not compared.
+// caseFile is a file in testdata/cases. The file has the reason for the case, an
+// empty line, lines with "key: value", and after "--- zone" the text of a zone.
+// Values may have the escapes of a Go string. What a file has no key for is not
+// compared.
 type caseFile struct {
 	name   string
 	values map[string]string

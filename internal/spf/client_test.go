@@ -20,7 +20,7 @@ func TestPrivateClient(t *testing.T) {
 		{[]string{"::ffff:10.0.0.1", "::ffff:192.168.1.1", "::ffff:127.0.0.1"}, true},
 		{[]string{"::", "::1", "::10.0.0.1", "::192.0.2.1", "64:ff9b::192.0.2.10", "64:ff9b:1::1", "100::1"}, true},
 		{[]string{"fc00::1", "fd12:3456:789a::1", "fdff:ffff::1", "fe80::1", "fe80::1%eth0", "febf::1", "fec0::1", "feff::1", "ff02::1"}, true},
-		// Addresses beside each network, and addresses that examples use.
+		// Addresses just outside of each network, and addresses that examples use.
 		{[]string{"9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255", "192.169.0.0", "100.63.255.255", "100.128.0.0"}, false},
 		{[]string{"169.253.255.255", "169.255.0.0", "126.255.255.255", "128.0.0.0", "1.0.0.0", "191.255.255.255", "192.0.1.0", "223.255.255.255"}, false},
 		{[]string{"192.0.2.1", "198.51.100.1", "203.0.113.1", "198.18.0.1", "::ffff:192.0.2.1"}, false},
@@ -38,7 +38,7 @@ func TestPrivateClient(t *testing.T) {
 }
 
 // TestInternetOnly checks that a private client causes no lookup, and that the
-// result names the identity all the same.
+// result still has the domain and the sender.
 func TestInternetOnly(t *testing.T) {
 	silent := nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		t.Errorf("%s %s was asked", name, typ)

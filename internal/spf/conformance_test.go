@@ -17,8 +17,9 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestConformanceOpenSPF runs the suites of openspf.org from the module
-// blitiri.com.ar/go/spf, which every clone has.
+// TestConformanceOpenSPF runs the suites of openspf.org that are part of the Go
+// module blitiri.com.ar/go/spf. The go command downloads this module for the
+// tests, so this test can run in every clone.
 func TestConformanceOpenSPF(t *testing.T) {
 	for _, s := range suites.SPFOfModule {
 		runSuite(t, s, s.Name+" of the module,")

@@ -11,24 +11,27 @@ import (
 	"sekimori/internal/printable"
 )
 
-// evaluation is the state of one check. All its includes and redirects share it.
+// evaluation is the state of one check. All includes and redirects of the check
+// share it.
 type evaluation struct {
 	ctx      context.Context
 	resolver dns.Resolver
 	args     Args
-	ip       netip.Addr // an IPv4-mapped address is an IPv4 address here
+	ip       netip.Addr // the client's address; an IPv4-mapped address was converted to IPv4
 	local    string     // local part of <sender>
-	origin   dns.Name   // domain of <sender>, %{o}: it does not change in includes and redirects
+	origin   dns.Name   // domain of <sender>, the value of %{o}: it stays the same in includes and redirects
 	check    *Check
-	// maxQueries is MaxQueries. A check that needs more is a temperror, because
-	// the bound is ours and not the publisher's mistake.
+	// maxQueries is MaxQueries, except in tests. A check that needs more queries
+	// ends with temperror and not with permerror, because the limit is one of this
+	// package and the publisher made no mistake.
 	maxQueries int
 
 	ptr *ptrNames // nil until the client's PTR records were looked up
 }
 
-// verdict is the result of check_host() for one domain. record and domain say
-// whose exp explains a fail.
+// verdict is the result of check_host() for one domain. record and domain are
+// the record that gave the result and the name that it is published at. If the
+// result is fail, the record's exp explains it.
 type verdict struct {
 	result    Result
 	mechanism string
@@ -36,7 +39,7 @@ type verdict struct {
 	record    *Record
 }
 
-// halt ends the whole check with none, temperror or permerror.
+// halt is a result that ends the whole check: none, temperror or permerror.
 type halt struct {
 	result  Result
 	reason  Reason
@@ -44,7 +47,7 @@ type halt struct {
 	dnsErr  *dns.Error
 }
 
-// check evaluates one identity into c.
+// check evaluates the identity local@domain and writes the outcome to c.
 func check(ctx context.Context, r dns.Resolver, a Args, c *Check, local, domain string) {
 	ip := a.IP.Unmap().WithZone("") // RFC 7208 §5
 	e := &evaluation{ctx: ctx, resolver: r, args: a, ip: ip, local: local, check: c, maxQueries: MaxQueries}
@@ -82,8 +85,8 @@ func (e *evaluation) run(domain string) {
 }
 
 // parseIdentity refuses domains that RFC 7208 §4.3 calls malformed: address
-// literals, single labels, and names that do not fit a DNS query. It refuses an
-// address without brackets too, which is frequent in HELO.
+// literals, single labels, and names that do not fit a DNS query. It also
+// refuses an IP address without brackets, which many clients send in HELO.
 func parseIdentity(domain string) (dns.Name, error) {
 	name, err := dns.ParseHostname(domain)
 	if err != nil {
@@ -101,8 +104,9 @@ func (e *evaluation) end(h *halt) {
 	e.check.Problem = printable.Escaped(h.problem)
 }
 
-// checkHost is check_host() (RFC 7208 §4) for domain. If there is no record the
-// halt is none; nested turns it into a permerror for include and redirect.
+// checkHost is check_host() (RFC 7208 §4) for domain. If domain has no record,
+// the halt has the result none. For include and redirect, nested turns it into a
+// permerror.
 func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 	text, h := e.fetchRecord(domain, depth)
 	if h != nil {
@@ -132,15 +136,16 @@ func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 		}
 	}
 	if rec.Redirect != nil {
-		// In a record with "all" that directive has matched (RFC 7208 §5.1).
+		// If the record has "all", this line is not reached, because "all" matches
+		// every client. So redirect is ignored beside "all", as RFC 7208 §5.1 asks.
 		return e.redirect(rec.Redirect, domain, depth)
 	}
 	e.trace(Step{Domain: domain, Outcome: OutcomeDefault, Detail: "nothing matched", Depth: depth})
 	return verdict{result: Neutral, mechanism: "default", domain: domain, record: rec}, nil // RFC 7208 §4.7
 }
 
-// fetchRecord looks domain's record up (RFC 7208 §4.4, §4.5). If there is no
-// record the halt is none.
+// fetchRecord looks up the SPF record of domain (RFC 7208 §4.4, §4.5). If there
+// is no record, the halt has the result none.
 func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 	ans, h := e.lookup(domain, dns.TypeTXT)
 	if h != nil {
@@ -180,8 +185,9 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	switch {
 	case h != nil:
 	case matchesNothing(noMatch):
-		// By RFC 8616 §4 a term with a local part that is not ASCII matches
-		// nothing. Without the redirect, the result is the default one.
+		// There is no usable name, so the record counts as one without redirect, and
+		// the result is neutral. For a local part that is not ASCII, RFC 8616 §4 says
+		// that the term matches nothing.
 		step.Outcome, step.Detail = OutcomeNoMatch, noMatch
 		e.trace(step)
 		return verdict{result: Neutral, mechanism: "default"}, nil
@@ -199,8 +205,8 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	return v, h
 }
 
-// nested is check_host() for the target of include or redirect. There, none
-// becomes a permerror.
+// nested is check_host() for the target of include or redirect. If the target
+// has no record, the result is permerror with the reason ifNone.
 func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict, *halt) {
 	if !strings.Contains(string(target), ".") { // RFC 7208 §4.3
 		return verdict{}, &halt{result: PermError, reason: ifNone,
@@ -213,7 +219,8 @@ func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict,
 	return v, h
 }
 
-// lookup asks one question within the limits on time and queries.
+// lookup sends one DNS query if the limits on time and number of queries allow
+// it.
 func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 	if e.check.Queries >= e.maxQueries {
 		return dns.Answer{}, &halt{result: TempError, reason: ReasonQueryLimit,
@@ -232,7 +239,7 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 		h.problem = h.dnsErr.Error()
 	}
 	switch {
-	case h.dnsErr != nil && h.dnsErr.Kind == dns.KindBudget: // our own limit, even if the time is over too
+	case h.dnsErr != nil && h.dnsErr.Kind == dns.KindBudget: // the resolver's limit is the reason, even if the time is over too
 		h.reason = ReasonDNSBudget
 	case e.ctx.Err() != nil:
 		h.reason = ReasonTimeLimit
@@ -245,8 +252,8 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 	return dns.Answer{}, h
 }
 
-// skippable reports whether a failed lookup is a DNS error that ptr ignores
-// (RFC 7208 §5.5). A limit of the whole check that was reached is not.
+// skippable reports whether the lookup failed with a DNS error that ptr ignores
+// (RFC 7208 §5.5). It is false if a limit of the whole check was reached.
 func (h *halt) skippable() bool {
 	switch h.reason {
 	case ReasonDNS, ReasonDNSLoop, ReasonDNSTooLarge:

@@ -10,11 +10,12 @@ import (
 	"sekimori/internal/printable"
 )
 
-// unknown is the value of %{p} and %{r} if there is none (RFC 7208 §7.3).
+// unknown is the value of %{p} if the client has no valid name, and of %{r} if
+// the caller gave no name of the receiver (RFC 7208 §7.3).
 const unknown = "unknown"
 
-// expand replaces the macros of m by their values for domain (RFC 7208 §7.2). It
-// returns a problem if the expansion is too long. For owned see
+// expand replaces the macros of m by their values for domain (RFC 7208 §7.2). If
+// the expansion is too long, problem says so. For owned see
 // [macroString.expand].
 func (e *evaluation) expand(m *macroString, domain dns.Name) (text string, owned int, problem string, h *halt) {
 	validated := ""
@@ -45,7 +46,8 @@ func (e *evaluation) expand(m *macroString, domain dns.Name) (text string, owned
 	return text, owned, "", nil
 }
 
-// sessionValue returns the value of a macro that does not depend on the sender.
+// sessionValue returns the value of a macro about the client, the receiver or
+// the time.
 func (e *evaluation) sessionValue(letter byte) string {
 	switch letter {
 	case 'i':
@@ -69,7 +71,7 @@ func (e *evaluation) sessionValue(letter byte) string {
 	}
 }
 
-// heloValue returns HELO as the client gave it, but with A-labels in place of
+// heloValue returns HELO as the client gave it, but with A-labels instead of
 // U-labels (RFC 8616 §4).
 func heloValue(helo string) string {
 	if printable.IsASCII(helo) {
@@ -78,12 +80,13 @@ func heloValue(helo string) string {
 	if name, err := dns.ParseName(helo); err == nil {
 		return string(name)
 	}
-	return helo // this cannot become a DNS name
+	return helo // helo is not a domain name, so it has no A-labels
 }
 
-// dotted returns the value of %{i}: an IPv6 address nibble by nibble (RFC 7208
-// §7.3). It is in upper case, as the test suite of openspf.org expects it in
-// explanations. The case does not matter in the DNS.
+// dotted returns the value of %{i}: an IPv4 address as usual, an IPv6 address as
+// hexadecimal digits with dots between them (RFC 7208 §7.3). The digits are in
+// upper case, because the test suite of openspf.org expects that in
+// explanations. The DNS does not distinguish case.
 func dotted(ip netip.Addr) string {
 	if ip.Is4() {
 		return ip.String()
@@ -97,12 +100,12 @@ func dotted(ip netip.Addr) string {
 	return string(out[:len(out)-1])
 }
 
-// truncateName cuts labels off the left until a name fits the DNS (RFC 7208
-// §7.3). The dot at the end does not count.
+// truncateName cuts labels off the left until the name is short enough for the
+// DNS (RFC 7208 §7.3). It drops a dot at the end, which does not count.
 func truncateName(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if excess := len(name) - dns.MaxNameLen; excess > 0 {
-		// Cut at the first dot after the excess.
+		// Cut at the first dot that leaves a name that is short enough.
 		dot := strings.IndexByte(name[excess-1:], '.')
 		if dot < 0 {
 			return ""
@@ -112,9 +115,9 @@ func truncateName(name string) string {
 	return name
 }
 
-// explain evaluates exp (RFC 7208 §6.2). The result is known already, so exp does
-// not count towards the limits of §4.6.4. After any problem there is no
-// explanation.
+// explain evaluates exp (RFC 7208 §6.2). The result is known already, so exp
+// does not count towards the limits of §4.6.4. If anything goes wrong, the
+// explanation is empty.
 func (e *evaluation) explain(domain dns.Name, exp *Modifier) string {
 	step := Step{Domain: domain, Term: exp.Text}
 	text, problem := e.explanation(domain, exp)
@@ -157,8 +160,8 @@ func (e *evaluation) explanation(domain dns.Name, exp *Modifier) (text, problem 
 	case problem != "":
 		return "", problem
 	case !printable.IsPlain(text):
-		// %{l} and %{h} are the client's own text, which must not add a line to
-		// an SMTP reply.
+		// %{l} and %{h} are text that the client chose, which could otherwise add a
+		// line to the SMTP reply.
 		return "", "expands to something that is not printable US-ASCII"
 	}
 	return text[:min(len(text), MaxExplanationLen)], ""

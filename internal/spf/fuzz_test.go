@@ -35,8 +35,8 @@ func FuzzParseRecord(f *testing.F) {
 			}
 			return
 		}
-		// A valid record is made of its terms: nothing is lost, and parsing them
-		// again with single spaces between gives the same record.
+		// No term of a valid record may be lost. The terms with single spaces between
+		// them must parse too, with as many directives.
 		terms := strings.Fields(text)[1:]
 		count := len(rec.Directives) + len(rec.Unknown)
 		for _, m := range []*Modifier{rec.Redirect, rec.Exp} {
@@ -90,7 +90,7 @@ func FuzzExpand(f *testing.F) {
 			return
 		}
 		if owned > len(text) {
-			t.Fatalf("%d of %d octets are the owner's", owned, len(text))
+			t.Fatalf("%d of %d octets come from the owner of the record", owned, len(text))
 		}
 		if len(text) > maxExpansion {
 			t.Fatalf("%d octets", len(text))
@@ -104,8 +104,9 @@ func FuzzExpand(f *testing.F) {
 	})
 }
 
-// fuzzZone is a resolver whose answers depend on the fuzz input and the question
-// only: SPF records are lines of the input, and everything else comes from a hash.
+// fuzzZone is a resolver whose answers depend only on the fuzz input and the
+// question. SPF records are lines of the input, and all other data comes from a
+// hash.
 type fuzzZone struct {
 	dns.LookupOnly
 	records []string
@@ -132,7 +133,7 @@ func (z *fuzzZone) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.A
 	for i := range count {
 		switch typ {
 		case dns.TypeTXT:
-			// Most names have one record.
+			// Most answers have one TXT record, some have several.
 			if i == 0 || dice%16 == 3 {
 				ans.Records = append(ans.Records, dns.Record{Text: z.records[(int(dice>>8)+i)%len(z.records)]})
 			}
@@ -211,7 +212,9 @@ func verifyCheck(t *testing.T, c Check, z *fuzzZone) {
 	}
 }
 
-// matched reports whether the trace has the match that decided the result.
+// matched reports whether the trace has the match that decided the result. It
+// also returns true if the trace was truncated, because the match may be missing
+// then.
 func matched(c Check) bool {
 	for i := len(c.Trace) - 1; i >= 0; i-- {
 		if s := c.Trace[i]; s.Outcome == OutcomeTruncated || (s.Outcome == OutcomeMatch && s.Term == c.Mechanism) {
@@ -221,8 +224,8 @@ func matched(c Check) bool {
 	return false
 }
 
-// mayPass reports whether any term of the records may have the qualifier pass. It
-// does not check the syntax otherwise.
+// mayPass reports whether any term of the records may have the qualifier pass.
+// It looks only at the first octet of each term.
 func mayPass(records []string) bool {
 	for _, text := range records {
 		for i, term := range strings.Split(text, " ") {

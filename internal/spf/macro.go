@@ -8,23 +8,24 @@ import (
 // macroString is a parsed macro-string (RFC 7208 §7.1).
 type macroString struct {
 	parts []macroPart
-	// usesLocal says that %{s} or %{l} is among the parts, usesPTR that %{p} is.
+	// usesLocal says that one of the parts is %{s} or %{l}. usesPTR says that one
+	// of the parts is %{p}.
 	usesLocal, usesPTR bool
 }
 
-// macroPart is a literal, or a macro if letter is not 0.
+// macroPart is a macro or, if letter is 0, a literal.
 type macroPart struct {
 	literal string
 
-	letter  byte   // lower case
-	keep    int    // how many right-hand parts; 0 means all
+	letter  byte   // the macro's letter in lower case
+	keep    int    // number of parts to keep, counted from the right; 0 means all
 	reverse bool   // the "r" transformer
 	delims  string // where to split; "" means "."
-	escape  bool   // written in upper case: URL-escape
+	escape  bool   // the letter was in upper case: the value must be URL-escaped
 }
 
-// macroContext is the place of a macro-string. It decides which letters and
-// octets are allowed.
+// macroContext says where a macro-string was found. The letters and octets that
+// it may have depend on this.
 type macroContext uint8
 
 const (
@@ -39,12 +40,13 @@ const (
 	delimiters         = ".-+,/_="
 )
 
-// maxKeep is the value of larger numbers in a macro, which all mean the same: no
-// value has more than maxMacroValue parts. RFC 7208 §7.3 asks for at least 127.
+// maxKeep replaces all larger numbers of parts in a macro. Each of them means
+// all parts, because a value of maxMacroValue octets has fewer parts than
+// maxKeep. RFC 7208 §7.3 asks for at least 127.
 const maxKeep = 1 << 16
 
-// parseMacros parses a macro-string, or an explain-string, which may have spaces.
-// reason is the mistake, or "".
+// parseMacros parses a macro-string, or an explain-string, which may have
+// spaces. reason says what is wrong with s, or is "".
 func parseMacros(s string, where macroContext) (m *macroString, reason string) {
 	m = &macroString{}
 	for i := 0; i < len(s); {
@@ -140,8 +142,8 @@ func parseDomainSpec(s string) (m *macroString, reason string) {
 		return nil, reason
 	}
 	last := m.parts[len(m.parts)-1]
-	// "%%", "%_" and "%-" have become the literals "%", " " and "%20". They are
-	// valid at the end, and no other literal has a "%" or a space.
+	// "%%", "%_" and "%-" have become the literals "%", " " and "%20". A
+	// domain-spec may end in them, and no other literal has a "%" or a space.
 	if last.letter != 0 || strings.ContainsAny(last.literal, "% ") {
 		return m, ""
 	}
@@ -175,29 +177,33 @@ func checkTopLabel(s string) (reason string) {
 	return ""
 }
 
-// The bounds of a macro expansion. A term that exceeds one does not match.
+// The bounds of a macro expansion. A mechanism whose expansion exceeds one of
+// them does not match. For include and redirect the result is permerror.
 const (
-	// maxMacroValue bounds the octets of a value before its transformation, because
-	// the client chooses HELO and the local part. RFC 5321 §4.5.3.1 allows paths of
-	// 256.
+	// maxMacroValue is how many octets a value may have before its transformation.
+	// A bound is needed because the client chooses HELO and the local part. RFC
+	// 5321 §4.5.3.1 allows paths of 256 octets.
 	maxMacroValue = 1024
-	// maxMacros bounds how many macros are expanded for one term. A record can
-	// have 2,000, each of which may split a long value. A name has 127 labels at
-	// most.
+	// maxMacros is how many macros are expanded for one term. A record can have
+	// 2,000 macros, each of which may split a long value. A domain name has at most
+	// 127 labels, so it needs fewer.
 	maxMacros = 128
-	// maxExpansion bounds the octets of the whole. A domain name has 253.
+	// maxExpansion is how many octets the expansion of a whole term may have. A
+	// domain name has at most 253.
 	maxExpansion = 16384
 )
 
 var errExpansion = errors.New("macro expansion is too long")
 
-// expand replaces macros by their values. value is called with the letter in
-// lower case. owned is the length of the text up to the last octet that comes from
-// the owner of the record: from a literal, from the record's domain (%{d}) or from
-// the sender's domain (%{o}). Dots do not count. The client chose the text after
-// it.
+// expand replaces macros by their values. It calls value with the letter in
+// lower case. owned is the length of the text up to the last octet that the
+// owner of the record chose: an octet of a literal, of the record's domain
+// (%{d}) or of the sender's domain (%{o}), but not a dot. The client chose the
+// text after owned.
 func (m *macroString) expand(value func(letter byte) string) (text string, owned int, err error) {
-	if len(m.parts) == 1 && m.parts[0].letter == 0 { // most names; no record is longer than maxExpansion
+	// Most names have no macro. A literal cannot exceed maxExpansion, because a
+	// record has at most MaxRecordLen octets.
+	if len(m.parts) == 1 && m.parts[0].letter == 0 {
 		return m.parts[0].literal, len(m.parts[0].literal), nil
 	}
 	var out strings.Builder
@@ -239,7 +245,7 @@ func (p *macroPart) transform(v string) string {
 		if p.keep > 0 && p.keep < len(parts) {
 			parts = parts[len(parts)-p.keep:]
 		}
-		v = strings.Join(parts, ".") // whatever the delimiters were (RFC 7208 §7.3)
+		v = strings.Join(parts, ".") // with dots, whatever the delimiters were (RFC 7208 §7.3)
 	}
 	if p.escape {
 		v = urlEscape(v)
@@ -264,7 +270,8 @@ func splitAny(s, delims string) []string {
 	}
 }
 
-// urlEscape escapes all octets but the unreserved set of RFC 3986 §2.3.
+// urlEscape escapes all octets except the unreserved characters of RFC 3986
+// §2.3.
 func urlEscape(s string) string {
 	const hex = "0123456789ABCDEF"
 	var out strings.Builder

@@ -10,7 +10,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// newEvaluation returns an evaluation of the example in RFC 7208 §7.4.
+// newEvaluation returns an evaluation with the sender, the domain and the HELO
+// of the examples in RFC 7208 §7.4.
 func newEvaluation(tb testing.TB, ip string) *evaluation {
 	tb.Helper()
 	return &evaluation{
@@ -25,7 +26,7 @@ func newEvaluation(tb testing.TB, ip string) *evaluation {
 func TestExpand(t *testing.T) {
 	const ip4, ip6 = "192.0.2.3", "2001:db8::cb01"
 	for _, tc := range []struct{ ip, macros, want string }{
-		// RFC 7208 §7.4
+		// The examples of RFC 7208 §7.4.
 		{ip4, "%{s}", "strong-bad@email.example.com"},
 		{ip4, "%{o}", "email.example.com"},
 		{ip4, "%{d}", "email.example.com"},
@@ -46,7 +47,7 @@ func TestExpand(t *testing.T) {
 		{ip4, "%{ir}.%{v}.%{l1r-}.lp._spf.%{d2}", "3.2.0.192.in-addr.strong.lp._spf.example.com"},
 		{ip4, "%{d2}.trusted-domains.example.net", "example.com.trusted-domains.example.net"},
 		{ip6, "%{ir}.%{v}._spf.%{d2}", "1.0.B.C.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6._spf.example.com"},
-		// The rest of §7
+		// Other rules of RFC 7208 §7.
 		{ip4, "%%%_%-", "% %20"},
 		{ip4, "%{S}", "strong-bad%40email.example.com"},
 		{ip4, "%{h}/%{H}", "mail.example.com/mail.example.com"},
@@ -97,12 +98,12 @@ func TestTransformKeepsEmptyParts(t *testing.T) {
 
 func TestTruncateName(t *testing.T) {
 	label := strings.Repeat("a", 62)
-	whole := strings.Join([]string{label, label, label, label}, ".") // 251
+	whole := strings.Join([]string{label, label, label, label}, ".") // 251 octets
 	for _, tc := range []struct{ name, want, why string }{
-		{"b." + whole, "b." + whole, "253 fit"},
+		{"b." + whole, "b." + whole, "253 octets fit"},
 		{"b." + whole + ".", "b." + whole, "the dot at the end does not count"},
-		{"bb." + whole, whole, "254 do not"},
-		{"c.bb." + whole, whole, "nor does any more"},
+		{"bb." + whole, whole, "254 octets do not fit"},
+		{"c.bb." + whole, whole, "more octets do not fit either"},
 		{"b" + strings.Repeat("."+whole, 9), whole, "far too long"},
 		{strings.Repeat("b", 300), "", "no label is left"},
 		{strings.Repeat(".", 300), strings.Repeat(".", 253), "empty labels are still there to be refused"},
@@ -114,16 +115,16 @@ func TestTruncateName(t *testing.T) {
 	}
 }
 
-// TestShortenedToNothingOfTheOwner: a name that is too long loses labels on the
-// left (RFC 7208 §7.3). If no label that the owner of the record chose is left,
-// the client would choose the host that decides about it. Such a term must not
-// match.
+// TestShortenedToNothingOfTheOwner checks terms whose name is too long and loses
+// labels on the left (RFC 7208 §7.3). If all labels that the owner of the record
+// chose are lost, only the client has chosen the name that is looked up. Such a
+// term must not match.
 func TestShortenedToNothingOfTheOwner(t *testing.T) {
 	const evil = "vouches.for.evil.example"
 	long := strings.Repeat("a.", 120) // 240 octets
 	label := strings.Repeat("a", 63)
 	zoneText := evil + " A 127.0.0.2\n" + evil + " TXT \"v=spf1 +all\"\n" +
-		strings.Repeat("a.", 114) + evil + " A 127.0.0.2\n" + // the part that is left of 240 octets of HELO
+		strings.Repeat("a.", 114) + evil + " A 127.0.0.2\n" + // the name that is left of long+evil after shortening
 		"x.bank.example A 127.0.0.2\n"
 	for _, tc := range []struct {
 		why, record, helo, local string
@@ -132,19 +133,19 @@ func TestShortenedToNothingOfTheOwner(t *testing.T) {
 		{"the literal stands on the left", "exists:_spf.bank.example.%{h}", long + evil, "u", Fail},
 		{"the name of the record stands on the left", "exists:%{d}.%{h}", long + evil, "u", Fail},
 		{"the sender's domain stands on the left", "exists:%{o}.%{h}", long + evil, "u", Fail},
-		{"there is nothing but the client's", "exists:%{h}", long + long + evil, "u", Fail},
+		{"the whole name comes from the client", "exists:%{h}", long + long + evil, "u", Fail},
 		{"only a dot of a literal is left", "exists:_spf.%{l}.%{h}", long + evil, "u", Fail},
-		{"the local part is what is left", "exists:_x.bank.example.%{l}", "h.example", long + evil, Fail},
-		{"a mechanism", "a:_spf.bank.example.%{h}", long + evil, "u", Fail},
-		{"mx mechanism", "mx:_spf.bank.example.%{h}", long + evil, "u", Fail},
+		{"only the local part is left", "exists:_x.bank.example.%{l}", "h.example", long + evil, Fail},
+		{"a mechanism of the type a", "a:_spf.bank.example.%{h}", long + evil, "u", Fail},
+		{"a mechanism of the type mx", "mx:_spf.bank.example.%{h}", long + evil, "u", Fail},
 		{"include neither matches nor is an error", "include:_spf.bank.example.%{h}", long + evil, "u", Fail},
-		{"the sender and his domain are his", "exists:_x.bank.example.%{l}.%{h2}", "evil.example", long + "vouches.for", Fail},
-		{"not shortened: the owner wrote so", "exists:%{h}", evil, "u", Pass},
+		{"only the local part and HELO are left", "exists:_x.bank.example.%{l}.%{h2}", "evil.example", long + "vouches.for", Fail},
+		{"not shortened: the owner asked for the client's name", "exists:%{h}", evil, "u", Pass},
 		{"shortened on the left of a literal", "exists:%{l}.x.bank.example", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 		{"shortened on the left of the name of the record", "exists:%{l}.x.%{d}", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 	} {
 		z := zoneText
-		if tc.want == Pass { // the part that is left after the labels in front were cut
+		if tc.want == Pass { // the name that is left after the labels in front were cut
 			z += strings.Repeat(label+".", 3) + "x.bank.example A 127.0.0.2\n"
 		}
 		r := nameserver.Zone(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")

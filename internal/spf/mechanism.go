@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/printable"
 )
 
-// match evaluates a directive and traces it.
+// match evaluates a directive and adds it to the trace.
 func (e *evaluation) match(d *Directive, domain dns.Name, depth int) (bool, *halt) {
 	var (
 		matched bool
@@ -44,8 +44,8 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 	case h != nil:
 		return false, "", h
 	case noMatch != "" && d.Mechanism == MechanismInclude && !matchesNothing(noMatch):
-		// The result of check_host() for a malformed domain is none (RFC 7208
-		// §4.3), and an include of none is permerror (§5.2).
+		// The target is malformed, for which check_host() gives none (RFC 7208 §4.3).
+		// An include whose target gives none is a permerror (§5.2).
 		return false, "", &halt{result: PermError, reason: ReasonIncludeNone, problem: fmt.Sprintf("%s: %s: %s", domain, quoted(d.Text), noMatch)}
 	case noMatch != "":
 		return false, noMatch, nil
@@ -64,16 +64,16 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 	}
 }
 
-// Reasons for which a target name matches nothing. Other reasons are errors of
-// expand and of dns.ParseName.
+// Reasons why a term cannot match with its target name. The other reasons are
+// the errors of expand and of dns.ParseName.
 const (
 	nonASCIILocal = "local part is not ASCII (RFC 8616 section 4)"
 	emptyTarget   = "macros expand to an empty name"
 	nothingOwned  = "the name is too long, and the client alone chose the part that is left (RFC 7208 section 7.3)"
 )
 
-// matchesNothing reports whether a term with this reason matches nothing in
-// include and redirect too, where an invalid name is an error.
+// matchesNothing reports whether include and redirect match nothing if noMatch
+// is the reason. For all other reasons they end with permerror.
 func matchesNothing(noMatch string) bool { return noMatch == nonASCIILocal || noMatch == nothingOwned }
 
 // countedTarget counts a term with DNS lookups and expands its domain-spec to the
@@ -105,9 +105,9 @@ func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name
 		return "", noMatch, h
 	}
 	name := truncateName(text)
-	// RFC 7208 §7.3 cuts labels off the left. If every label that the owner of
-	// the record chose is cut off, the client alone chose the name that is left,
-	// and an answer there must not count as the owner's word.
+	// RFC 7208 §7.3 cuts labels off the left. If all labels that the owner of the
+	// record chose are cut off, only the client has chosen the name that is left.
+	// An answer for that name must not decide about the client.
 	cut := len(strings.TrimSuffix(text, ".")) - len(name)
 	switch {
 	case cut > 0 && owned <= cut:
@@ -133,7 +133,7 @@ func (e *evaluation) matchInclude(d *Directive, target, domain dns.Name, depth i
 	return v.result == Pass, string(target) + ": " + string(v.result) + " by " + v.mechanism, nil
 }
 
-// matchA evaluates a (RFC 7208 §5.3).
+// matchA evaluates the mechanism "a" (RFC 7208 §5.3).
 func (e *evaluation) matchA(d *Directive, target dns.Name) (bool, string, *halt) {
 	ans, h := e.addresses(target)
 	if h == nil {
@@ -172,12 +172,12 @@ func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt
 			return true, describe(r.Host, ans), nil
 		}
 	}
-	// There is no implicit MX: the target's own addresses are not looked up.
+	// The target's own addresses are not looked up: SPF knows no implicit MX.
 	return false, describe(target, mx), nil
 }
 
-// matchExists evaluates exists (RFC 7208 §5.7). It asks for A even if the client
-// has an IPv6 address.
+// matchExists evaluates exists (RFC 7208 §5.7). It asks for A records even if
+// the client has an IPv6 address.
 func (e *evaluation) matchExists(target dns.Name) (bool, string, *halt) {
 	ans, h := e.lookup(target, dns.TypeA)
 	if h == nil {
@@ -197,8 +197,8 @@ func (e *evaluation) addresses(host dns.Name) (dns.Answer, *halt) {
 	return e.lookup(host, dns.TypeAAAA)
 }
 
-// inNetwork reports whether the client is in the network of an address of the
-// answer, with the directive's prefix length.
+// inNetwork reports whether the client is in the same network as one of the
+// addresses of the answer. The directive gives the prefix length of the network.
 func (e *evaluation) inNetwork(ans dns.Answer, d *Directive) bool {
 	bits := d.Bits6
 	if e.ip.Is4() {

@@ -7,9 +7,10 @@ import (
 	"sekimori/internal/testkit/opinion"
 )
 
-// TestSecondOpinion asks another implementation about every case. If its result
-// differs, somebody must have looked at the difference: the case's "blitiri" key
-// has the other result, and its reason says why ours is right.
+// TestSecondOpinion checks every case with another implementation, too. If that
+// one gives another result, the case must have this result under the key
+// "blitiri", and the reason for the case must say why the result of this package
+// is right.
 func TestSecondOpinion(t *testing.T) {
 	for _, c := range readCases(t) {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,17 +6,17 @@ import (
 	"sekimori/internal/dns"
 )
 
-// ptrNames are the names of the client's address. Each name is validated when a
-// term first needs it, and once at most.
+// ptrNames are the names of the client's address. A name is validated only when
+// a term needs it, and only once.
 type ptrNames struct {
 	answer    dns.Answer
 	problem   string     // why the PTR lookup failed, or ""
-	names     []dns.Name // the first MaxHosts
+	names     []dns.Name // the first MaxHosts names of the answer
 	validated map[dns.Name]bool
 }
 
-// lookupPTR asks for the client's names once (RFC 7208 §5.5). A DNS error is kept
-// in problem and does not end the check.
+// lookupPTR asks for the names of the client's address, once in a check (RFC
+// 7208 §5.5). A DNS error is kept in problem and does not end the check.
 func (e *evaluation) lookupPTR() (*ptrNames, *halt) {
 	if e.ptr != nil {
 		return e.ptr, nil
@@ -38,8 +38,8 @@ func (e *evaluation) lookupPTR() (*ptrNames, *halt) {
 	return p, nil
 }
 
-// validates reports whether name has the client's address. After a DNS error the
-// name is not valid (RFC 7208 §5.5).
+// validates reports whether one of the addresses of name is the client's. After
+// a DNS error the name does not count as valid (RFC 7208 §5.5).
 func (e *evaluation) validates(p *ptrNames, name dns.Name) (bool, *halt) {
 	if valid, known := p.validated[name]; known || name == "" {
 		return valid, nil
@@ -57,7 +57,7 @@ func (e *evaluation) validates(p *ptrNames, name dns.Name) (bool, *halt) {
 }
 
 // firstValid returns the first valid name for which wanted returns true, or "".
-// It looks up wanted names only.
+// It does not look up other names.
 func (e *evaluation) firstValid(p *ptrNames, wanted func(dns.Name) bool) (dns.Name, *halt) {
 	for _, name := range p.names {
 		if !wanted(name) {
@@ -70,8 +70,9 @@ func (e *evaluation) firstValid(p *ptrNames, wanted func(dns.Name) bool) (dns.Na
 	return "", nil
 }
 
-// matchPTR evaluates ptr (RFC 7208 §5.5). It matches if a valid name is the
-// target or below it. (The RFC says it the other way round: see erratum 4751.)
+// matchPTR evaluates ptr (RFC 7208 §5.5). It matches if a valid name of the
+// client is the target or below it. (The text of the RFC says the reverse by
+// mistake: see erratum 4751.)
 func (e *evaluation) matchPTR(target dns.Name) (bool, string, *halt) {
 	p, h := e.lookupPTR()
 	if h != nil {

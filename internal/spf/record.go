@@ -30,12 +30,12 @@ type Record struct {
 	Directives []Directive `json:"directives,omitempty"`
 	Redirect   *Modifier   `json:"redirect,omitempty"`
 	Exp        *Modifier   `json:"exp,omitempty"`
-	Unknown    []Modifier  `json:"unknown,omitempty"` // ignored (RFC 7208 §6)
+	Unknown    []Modifier  `json:"unknown,omitempty"` // modifiers that are not known; they are ignored (RFC 7208 §6)
 }
 
 // Directive is a mechanism with its qualifier (RFC 7208 §4.6.1).
 type Directive struct {
-	Text       string    `json:"text"`      // as written
+	Text       string    `json:"text"`      // the directive as written
 	Qualifier  Result    `json:"qualifier"` // the result if the mechanism matches
 	Mechanism  Mechanism `json:"mechanism"`
 	DomainSpec string    `json:"domain_spec,omitempty"` // before macro expansion; "" for the current domain
@@ -50,14 +50,14 @@ type Directive struct {
 
 // Modifier is a name=value term (RFC 7208 §6).
 type Modifier struct {
-	Text  string `json:"text"` // as written
+	Text  string `json:"text"` // the modifier as written
 	Name  string `json:"name"`
 	Value string `json:"value"` // before macro expansion
 
 	target *macroString
 }
 
-// Errors of ParseRecord that do not depend on the terms.
+// The errors of ParseRecord that are not a SyntaxError.
 var (
 	ErrNotSPF        = errors.New(`spf: record does not begin with "v=spf1" and a space`)
 	ErrRecordTooLong = fmt.Errorf("spf: record over %d octets", MaxRecordLen)
@@ -65,8 +65,8 @@ var (
 
 // SyntaxError says where and why a record's syntax is invalid.
 type SyntaxError struct {
-	Offset int    // of Term, in octets from the beginning of the record
-	Term   string // as written
+	Offset int    // where Term begins in the record, in octets
+	Term   string // the term with the error, as written
 	Reason string
 }
 
@@ -75,10 +75,11 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("spf: syntax error at octet %d in %s: %s", e.Offset, quoted(e.Term), e.Reason)
 }
 
-// quotedLen bounds the octets of a stranger's text that our messages repeat.
+// quotedLen is how many octets of a text from the network an error message
+// repeats at most.
 const quotedLen = 80
 
-// quoted returns a stranger's text in a form that is safe inside our messages.
+// quoted returns a text from the network in a form that is safe in error messages.
 func quoted(s string) string { return printable.Quoted(s, quotedLen) }
 
 const version = "v=spf1"
@@ -103,7 +104,8 @@ func ParseRecord(txt string) (*Record, error) {
 		return nil, ErrRecordTooLong
 	}
 	rec := &Record{Text: txt}
-	// Eight are enough for most records. A hostile record may be all spaces.
+	// Room for eight directives is enough for most records. The number of spaces
+	// is not enough as a bound, because a hostile record may have only spaces.
 	rec.Directives = make([]Directive, 0, min(strings.Count(txt, " "), 8))
 	for pos := len(version); pos < len(txt); {
 		if txt[pos] == ' ' {
@@ -122,7 +124,8 @@ func ParseRecord(txt string) (*Record, error) {
 	return rec, nil
 }
 
-// addTerm parses a directive or a modifier. It returns the mistake, or "".
+// addTerm parses a directive or a modifier. reason says what is wrong with the
+// term, or is "".
 func (rec *Record) addTerm(term string) (reason string) {
 	// A modifier has "=" right after its name, before any ":" or "/"
 	// (RFC 7208 §4.6.1).
@@ -173,7 +176,8 @@ func (rec *Record) addModifier(m Modifier) (reason string) {
 	case "exp":
 		slot = &rec.Exp
 	default:
-		// It is ignored, but it must be a valid macro-string (RFC 7208 §12).
+		// An unknown modifier is ignored, but its value must be a valid macro-string
+		// (RFC 7208 §12).
 		if _, reason := parseMacros(m.Value, inModifier); reason != "" {
 			return reason
 		}
@@ -265,7 +269,7 @@ func cutTrailingDigits(s string) (rest, digits string) {
 // parseBits parses a prefix length. It must have no leading zeros (RFC 7208 §12)
 // and be at most limit.
 func parseBits(digits string, limit int) (bits int, reason string) {
-	const most = 3 // digits
+	const most = 3 // no valid prefix length has more digits
 	if digits == "" || len(digits) > most || (len(digits) > 1 && digits[0] == '0') {
 		return 0, "malformed prefix length"
 	}
@@ -293,7 +297,8 @@ func parseNetwork(arg string, width int) (network netip.Prefix, reason string) {
 			return netip.Prefix{}, reason
 		}
 	}
-	// ParseAddr accepts zones too, but a zone has no meaning in a record.
+	// ParseAddr also accepts an address with a zone, but a zone has no meaning in a
+	// record.
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.BitLen() != width || addr.Zone() != "" {
 		return netip.Prefix{}, "malformed address"

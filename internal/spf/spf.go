@@ -46,27 +46,27 @@ type Reason string
 
 // The reasons. Check.Problem has the details.
 const (
-	// Reasons of none.
-	ReasonInvalidDomain Reason = "invalid-domain" // malformed, a literal or a single label (RFC 7208 §4.3)
+	// Reasons for the result none.
+	ReasonInvalidDomain Reason = "invalid-domain" // the domain is malformed, an address literal or a single label (RFC 7208 §4.3)
 	ReasonNoAddress     Reason = "no-address"     // the client has no IP address
 	ReasonPrivateClient Reason = "private_client" // PrivateClient is true, and Args.InternetOnly was set
-	ReasonNoRecord      Reason = "no-record"      // RFC 7208 §4.5
-	// Reasons of permerror.
-	ReasonMultipleRecords Reason = "multiple-records" // RFC 7208 §4.5
-	ReasonRecordTooLong   Reason = "record-too-long"  // over MaxRecordLen
-	ReasonSyntax          Reason = "syntax"           // RFC 7208 §4.6
-	ReasonLookupLimit     Reason = "lookup-limit"     // RFC 7208 §4.6.4
-	ReasonVoidLimit       Reason = "void-limit"       // RFC 7208 §4.6.4
-	ReasonMXLimit         Reason = "mx-limit"         // RFC 7208 §4.6.4
+	ReasonNoRecord      Reason = "no-record"      // the domain has no SPF record (RFC 7208 §4.5)
+	// Reasons for the result permerror.
+	ReasonMultipleRecords Reason = "multiple-records" // the domain has several SPF records (RFC 7208 §4.5)
+	ReasonRecordTooLong   Reason = "record-too-long"  // the record is longer than MaxRecordLen
+	ReasonSyntax          Reason = "syntax"           // the record has a syntax error (RFC 7208 §4.6)
+	ReasonLookupLimit     Reason = "lookup-limit"     // more than MaxLookups terms need DNS lookups (RFC 7208 §4.6.4)
+	ReasonVoidLimit       Reason = "void-limit"       // more than MaxVoidLookups lookups found nothing (RFC 7208 §4.6.4)
+	ReasonMXLimit         Reason = "mx-limit"         // the target of mx has more than MaxHosts hosts (RFC 7208 §4.6.4)
 	ReasonIncludeNone     Reason = "include-none"     // the included domain has no record (RFC 7208 §5.2)
 	ReasonRedirectNone    Reason = "redirect-none"    // the target of redirect has no record (RFC 7208 §6.1)
-	ReasonDNSLoop         Reason = "dns-loop"         // a name has a loop of aliases instead of an answer
+	ReasonDNSLoop         Reason = "dns-loop"         // the aliases of a name lead in a circle
 	ReasonDNSTooLarge     Reason = "dns-too-large"    // an answer is too large to use
-	// Reasons of temperror.
-	ReasonDNS        Reason = "dns"         // RFC 7208 §4.4
+	// Reasons for the result temperror.
+	ReasonDNS        Reason = "dns"         // a DNS query failed (RFC 7208 §4.4)
 	ReasonDNSBudget  Reason = "dns-budget"  // the resolver had no slot for the query: see dns.KindBudget
-	ReasonTimeLimit  Reason = "time-limit"  // RFC 7208 §4.6.4
-	ReasonQueryLimit Reason = "query-limit" // over MaxQueries
+	ReasonTimeLimit  Reason = "time-limit"  // the context has ended (RFC 7208 §4.6.4)
+	ReasonQueryLimit Reason = "query-limit" // the check needs more than MaxQueries queries
 )
 
 // Limits on the work that a domain can cause.
@@ -74,25 +74,28 @@ const (
 	// MaxLookups is how many terms with DNS lookups one check may evaluate
 	// (RFC 7208 §4.6.4): include, a, mx, ptr, exists, redirect, and %{p}.
 	MaxLookups = 10
-	// MaxVoidLookups is how many of these may find nothing (RFC 7208 §4.6.4).
+	// MaxVoidLookups is how many lookups that count for MaxLookups may find nothing
+	// (RFC 7208 §4.6.4).
 	MaxVoidLookups = 2
 	// MaxHosts is how many names of one MX or PTR answer are looked up
 	// (RFC 7208 §4.6.4).
 	MaxHosts = 10
-	// MaxQueries bounds all DNS queries of one check. A record that keeps
-	// to RFC 7208 §4.6.4 needs 123 at most: for itself, for ten mx with ten hosts
-	// each, for an explanation, and for the client's PTR with ten names.
+	// MaxQueries is how many DNS queries one check may send. A record that keeps to
+	// RFC 7208 §4.6.4 needs at most 123 queries: for itself, for ten mx with ten
+	// hosts each, for an explanation, and for the client's PTR with ten names.
 	MaxQueries = 1 + MaxLookups*(1+MaxHosts) + 1 + 1 + MaxHosts
-	// MaxRecordLen is the longest record that is evaluated, in octets. RFC 7208
-	// §3.4 asks publishers to stay below 450, and records in use are far shorter
-	// than this bound. But a TXT record may have 65,535.
+	// MaxRecordLen is the length of the longest record that is evaluated, in
+	// octets. RFC 7208 §3.4 asks publishers to stay below 450, and records in use
+	// are far shorter than MaxRecordLen. A bound is needed because a TXT record may
+	// have 65,535 octets.
 	MaxRecordLen = 8192
-	// MaxExplanationLen is the longest explanation returned, in octets. An SMTP
-	// reply line has 512 octets (RFC 5321 §4.5.3.1.5), and the code and our own
-	// words are in the same line (RFC 7208 §6.2).
+	// MaxExplanationLen is the length of the longest explanation that is returned,
+	// in octets. An SMTP reply line has at most 512 octets (RFC 5321 §4.5.3.1.5),
+	// and the reply code and the words of this program are in the same line (RFC
+	// 7208 §6.2).
 	MaxExplanationLen = 400
-	// MaxTraceSteps bounds Check.Trace. Eleven records of MaxRecordLen octets
-	// could have some 20,000 terms.
+	// MaxTraceSteps is how many steps Check.Trace may have. Eleven records of
+	// MaxRecordLen octets could have some 20,000 terms.
 	MaxTraceSteps = 1000
 )
 
@@ -103,9 +106,9 @@ type Args struct {
 	// (RFC 7208 §5). With the zero Addr (a client on a local socket) the result is
 	// none.
 	IP netip.Addr
-	// InternetOnly says that the result is none, without a lookup, if
-	// PrivateClient is true of the address: such an address is not that of the
-	// SMTP client that sent the message to this site (RFC 7208 §2.3).
+	// InternetOnly says that a client for which PrivateClient is true gets the
+	// result none without a lookup. Such a client is not the one that sent the
+	// message to this site (RFC 7208 §2.3).
 	InternetOnly bool
 	// HELO is the argument of HELO or EHLO as the client gave it.
 	HELO string
@@ -113,10 +116,10 @@ type Args struct {
 	// or "" for the null reverse-path. If it has no local part or no "@", the
 	// local part is postmaster (RFC 7208 §4.3).
 	MailFrom string
-	// Receiver is the name of the host that checks, for %{r}. With "" the value is
-	// "unknown".
+	// Receiver is the name of the host that checks, the value of %{r}. If Receiver
+	// is "", the value is "unknown".
 	Receiver dns.Name
-	// Now is the time, for %{t}.
+	// Now is the time, the value of %{t}.
 	Now time.Time
 }
 
@@ -124,26 +127,26 @@ type Args struct {
 type Check struct {
 	Identity Identity `json:"identity"`
 	Result   Result   `json:"result"`
-	// Domain is the domain that was checked, which DMARC compares with the
-	// author's. It is "" if the identity has no valid domain.
+	// Domain is the domain that was checked. DMARC compares it with the author's
+	// domain. It is "" if the identity has no valid domain.
 	Domain dns.Name `json:"domain,omitempty"`
 	// Sender is check_host()'s <sender>, local-part@domain. The local part has
 	// the octets that the client sent.
 	Sender string `json:"sender,omitempty"`
-	// NullSender says that the reverse-path was null, so that Domain is that of
-	// HELO (RFC 7208 §2.4).
+	// NullSender says that the reverse-path was null, so Domain is the HELO domain
+	// (RFC 7208 §2.4).
 	NullSender bool `json:"null_sender,omitempty"`
 	// Mechanism is the directive that matched, as its publisher wrote it, such as
 	// "-all". After a redirect it is a directive of the record redirected to. It
 	// is "default" if no directive of the record matched (RFC 7208 §9.1), and ""
 	// with none, temperror and permerror.
 	Mechanism string `json:"mechanism,omitempty"`
-	// Record is Domain's SPF record, with the octets as published. It is "" if
-	// there was none or more than one.
+	// Record is the SPF record of Domain, with the octets as published. It is "" if
+	// there was none or more than one, or if the record is too long.
 	Record string `json:"record,omitempty"`
-	// Explanation is the text that the publisher wants to have in the reply to a
-	// fail (RFC 7208 §6.2), or "" if there is none. A stranger wrote it. It is
-	// printable US-ASCII of at most MaxExplanationLen octets.
+	// Explanation is the text that the publisher wants in the SMTP reply after a
+	// fail (RFC 7208 §6.2), or "" if there is none. The publisher may be an
+	// attacker. The text is printable US-ASCII of at most MaxExplanationLen octets.
 	Explanation string `json:"explanation,omitempty"`
 	// Reason and Problem say why Result is none, temperror or permerror.
 	// Problem is printable ASCII.
@@ -151,8 +154,8 @@ type Check struct {
 	Problem string `json:"problem,omitempty"`
 	// DNSError is the lookup that failed, if Reason is about DNS.
 	DNSError *dns.Error `json:"-"`
-	// Lookups, VoidLookups and Queries are how much the check has used of
-	// MaxLookups, MaxVoidLookups and MaxQueries.
+	// Lookups, VoidLookups and Queries say how much of MaxLookups, MaxVoidLookups
+	// and MaxQueries the check has used.
 	Lookups     int `json:"lookups"`
 	VoidLookups int `json:"void_lookups"`
 	Queries     int `json:"queries"`
@@ -168,11 +171,11 @@ const (
 	OutcomeRecord    Outcome = "record"    // the domain's record was found
 	OutcomeMatch     Outcome = "match"     // the directive matched
 	OutcomeNoMatch   Outcome = "no match"  // the directive did not match
-	OutcomeEnter     Outcome = "enter"     // an include or redirect, whose target's steps follow
+	OutcomeEnter     Outcome = "enter"     // an include or redirect begins: the steps of its target follow
 	OutcomeError     Outcome = "error"     // the check ends here
 	OutcomeDefault   Outcome = "default"   // no directive matched and there is no redirect
 	OutcomeExplained Outcome = "explained" // exp gave an explanation
-	OutcomeIgnored   Outcome = "ignored"   // exp gave none
+	OutcomeIgnored   Outcome = "ignored"   // exp gave no explanation
 	OutcomeTruncated Outcome = "truncated" // MaxTraceSteps was reached: later steps are missing
 )
 
@@ -183,7 +186,7 @@ type Step struct {
 	Term    string   `json:"term,omitempty"` // as written; "" for the record itself
 	Outcome Outcome  `json:"outcome"`
 	Detail  string   `json:"detail,omitempty"`
-	Depth   int      `json:"depth"` // 0 for the domain that is checked, and one more in each include or redirect
+	Depth   int      `json:"depth"` // 0 for the domain that is checked, and one more inside each include or redirect
 }
 
 // CheckHELO checks the HELO identity (RFC 7208 §2.3). If the argument is not a

@@ -83,8 +83,9 @@ func TestTimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		// Every answer takes 3 s, so the deadline passes during the ptr. DNS
-		// errors of ptr itself do not end the check (RFC 7208 §5.5).
+		// Every answer takes 3 s, so the deadline passes while ptr is evaluated.
+		// Unlike the deadline, a DNS error in ptr does not end the check (RFC 7208
+		// §5.5).
 		slow := nameserver.Func(func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 			select {
 			case <-ctx.Done():
@@ -184,7 +185,7 @@ func TestMaxQueries(t *testing.T) {
 	if c := bounded(5); c.Result != TempError || c.Reason != ReasonQueryLimit || c.Queries != 5 {
 		t.Errorf("with a bound of 5: %+v", c)
 	}
-	// The result stays fail if the bound stops the lookup of the explanation.
+	// If the bound stops the lookup of the explanation, the result is still fail.
 	if c := bounded(MaxQueries - 1); c.Result != Fail || c.Explanation != "" {
 		t.Errorf("with one query too few for the explanation: %+v", c)
 	}
