@@ -13,7 +13,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// asked keeps the questions that go to another resolver.
+// asked is a resolver that sends each question to next and keeps a list of the
+// questions.
 type asked struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -34,10 +35,11 @@ func (a *asked) count() []string {
 	return slices.Clone(a.names)
 }
 
-// checkAhead evaluates once more with a resolver that asks for all names of a
-// walk at once. The outcome must be want, which is that of the walk that asked
-// for the names inTurn, one after the other. No question may be asked twice, and
-// none that no walk could ask.
+// checkAhead evaluates again, with a resolver that asks for all names of a tree
+// walk at once. The outcome must be want, the outcome of the walk that asked one
+// question after the other. inTurn are the questions of that walk. Each of them
+// must be asked again, no question may be asked twice, and every question must
+// belong to a walk or be the one for the author's existence.
 func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
 	tb.Helper()
 	next := &asked{next: z}
@@ -93,21 +95,21 @@ func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return s.next.Lookup(ctx, name, typ)
 }
 
-// TestWalkAtOnce: a walk takes the time of one question. An answer that is not
-// needed takes no time.
+// TestWalkAtOnce checks that a walk takes as long as one question, and that it
+// does not wait for answers that it does not need.
 func TestWalkAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		why, zone string
 		author    dns.Name
 		id        dns.Name
-		questions int // that the author's walk asks
+		questions int // number of questions in the author's walk
 		discover  time.Duration
 		evaluate  time.Duration
 	}{
 		{"the parent's record", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "a.b.example.com", "example.com", 4, time.Second, 0},
 		{"nothing anywhere", ``, "1.2.3.4.5.6.7.8.9", "", 8, time.Second, 0},
-		{"the author's own, whose parents come anyway", `_dmarc.a.example.com TXT "v=DMARC1; p=none"`, "a.example.com", "example.com", 3, time.Second, 0},
-		{"the walk of an identifier comes on top", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "example.com", "x.y.example.com", 2, time.Second, time.Second},
+		{"the author's own record: its parents are asked for at the same time", `_dmarc.a.example.com TXT "v=DMARC1; p=none"`, "a.example.com", "example.com", 3, time.Second, 0},
+		{"the walk of an identifier takes a second more", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "example.com", "x.y.example.com", 2, time.Second, time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			next := &asked{next: slow{next: nameserver.Zone(t, tt.zone)}}
@@ -127,13 +129,13 @@ func TestWalkAtOnce(t *testing.T) {
 	}
 }
 
-// TestWalkAtOnceEndsEarly: names above the record at which a walk ends are not
-// asked for once that record is known.
+// TestWalkAtOnceEndsEarly checks that, once the record that ends a walk is
+// known, names above this record are not asked for.
 func TestWalkAtOnceEndsEarly(t *testing.T) {
 	z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
 	next := &asked{next: z}
 	r := dns.NewAhead(next)
-	d := Discover(t.Context(), z, "example.com", Options{}) // knows the record of example.com
+	d := Discover(t.Context(), z, "example.com", Options{}) // from here on d knows the record of example.com
 	if e := d.Evaluate(t.Context(), r, []Identifier{{SPF, "mail.example.com", StatePass, ""}}); e.Result != ResultPass {
 		t.Errorf("result %s", e.Result)
 	}
@@ -142,7 +144,8 @@ func TestWalkAtOnceEndsEarly(t *testing.T) {
 	}
 }
 
-// TestSuffixAtOnce: with a suffix list, both names are asked at once.
+// TestSuffixAtOnce checks that with a suffix list, the author's name and its
+// Organizational Domain are asked for at once.
 func TestSuffixAtOnce(t *testing.T) {
 	o := Options{Method: PSL, PSL: testList(t)}
 	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {

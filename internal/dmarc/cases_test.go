@@ -18,7 +18,7 @@ type evalCase struct {
 	author  dns.Name
 	ids     []Identifier
 	options Options
-	want    []string // key=value
+	want    []string // the expected properties, as key=value
 	zone    string
 }
 
@@ -89,7 +89,8 @@ func mustName(tb testing.TB, s string) dns.Name {
 	return n
 }
 
-// show returns the lines that a case file is compared with.
+// show returns the properties of an evaluation, under the keys that case files
+// use.
 func show(e Evaluation, queries []string) map[string]string {
 	m := map[string]string{
 		"result": string(e.Result), "reason": string(e.Reason), "method": string(e.Method),
@@ -148,7 +149,7 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// checkTrace compares the trace with the questions that were really asked.
+// checkTrace checks that the trace has exactly the questions that were asked.
 func checkTrace(tb testing.TB, e Evaluation, queries []string) {
 	tb.Helper()
 	var traced []string

@@ -7,22 +7,25 @@ import (
 	"sekimori/internal/dns"
 )
 
-// If a lookup of a walk failed, the Organizational Domain is not known. It may
-// still be certain that two domains have the same one. The walks of both go
-// over the same last names, such as the top-level domain, and a record there
-// changes both Organizational Domains alike. A message must not be put off for
-// such a lookup: if the servers of a top-level domain failed for good, no mail
-// of its domains would ever be accepted.
+// If a lookup of a tree walk failed, the Organizational Domain is not known. It
+// may still be certain whether two domains have the same one. The reason is that
+// both walks end with the same names, such as the top-level domain, and a record
+// at such a name changes both Organizational Domains alike. In this case the
+// failed lookup must not lead to a temporary error: if the servers of a
+// top-level domain failed for good, no mail of its domains would ever be
+// accepted.
 
-// maxSupposed bounds the failed names for which all of supposed are tried.
+// maxSupposed is how many names may have failed if sameOrganization is to try
+// all of supposed for each of them. With more failed names it does not try.
 const maxSupposed = 3
 
-// supposed has one record for each way in which a name can change a walk.
+// supposed has one record for each way in which a name can change a walk. nil
+// means that the name has no record.
 var supposed = [...]*Record{nil, {PSD: PSDUnknown}, {PSD: PSDNo}, {PSD: PSDYes}}
 
 // sameOrganization reports whether a and b, whose walks are p and q, have the
-// same Organizational Domain. The answer is certain if it is the same for all
-// that the names whose lookup failed may hold.
+// same Organizational Domain. The answer is certain if it is the same whatever
+// records there are at the names whose lookup failed.
 func sameOrganization(a, b dns.Name, p, q path) (same, certain bool) {
 	failed := slices.Clone(p.failed)
 	for _, name := range q.failed {
@@ -52,8 +55,9 @@ func sameOrganization(a, b dns.Name, p, q path) (same, certain bool) {
 	return same && certain, certain
 }
 
-// suppose returns what the walk would have found if the names whose lookup
-// failed held these records. A nil record stands for none.
+// suppose returns the records that the walk would have found if the names whose
+// lookup failed had the records of held. A nil record means that the name has
+// none.
 func (p path) suppose(held map[dns.Name]*Record) []published {
 	found := slices.Clone(p.found)
 	for _, name := range p.failed {

@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestSameOrganization: an answer is certain exactly if it is the same for every
-// record that the names whose lookup failed may hold.
+// TestSameOrganization checks that the alignment of two domains is certain if,
+// and only if, it is the same for all records that there may be at the names
+// whose lookup failed.
 func TestSameOrganization(t *testing.T) {
 	names := []dns.Name{"a.x.example", "b.x.example", "x.example", "example"}
 	var certain, open int
@@ -48,7 +49,8 @@ func TestSameOrganization(t *testing.T) {
 	}
 }
 
-// outcomes returns the answers for every record that the failed names may hold.
+// outcomes returns the different results of aligns for all records that there
+// may be at the names whose lookup failed.
 func outcomes(t *testing.T, text string, failed []dns.Name, author, signer dns.Name) (all []string) {
 	t.Helper()
 	if len(failed) == 0 {
@@ -64,7 +66,8 @@ func outcomes(t *testing.T, text string, failed []dns.Name, author, signer dns.N
 	return all
 }
 
-// aligns evaluates a message with one signature.
+// aligns evaluates a message with one signature. It returns "true", "false" or,
+// if it is not certain whether signer aligns with author, "open".
 func aligns(t *testing.T, text string, author, signer dns.Name) string {
 	t.Helper()
 	z := nameserver.Zone(t, text)
@@ -99,7 +102,8 @@ func failing(names []dns.Name) string {
 	return b.String()
 }
 
-// TestManyFailed: if more names fail than the bound allows, no answer is certain.
+// TestManyFailed checks that nothing is certain if more names fail than
+// maxSupposed.
 func TestManyFailed(t *testing.T) {
 	const author, signer = "f.e.d.c.b.example", "e.d.c.b.example"
 	text := record(author, "") + record(signer, "")

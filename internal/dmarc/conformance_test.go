@@ -12,8 +12,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// identifiers takes the place of SPF and DKIM. It can be simple, because the
-// suite's SPF records use ip4 only, and all its signatures are valid.
+// identifiers returns the identifiers that SPF and DKIM would find for a case.
+// It can be simple, because the suite's SPF records use ip4 only, and all its
+// signatures are valid.
 func identifiers(t *testing.T, c suites.DMARCCase, z *zone.Zone) []Identifier {
 	var ids []Identifier
 	_, domain, _ := strings.Cut(c.MailFrom, "@")
@@ -130,8 +131,8 @@ func TestConformancePSL(t *testing.T) {
 		passed++
 	}
 	suites.Log(t, "dmarc/psl in process", passed, total, "")
-	// The file has 82 lines of checks. Its authors commented out the four for
-	// "local", because the algorithm's default rule contradicts them.
+	// The file has 82 lines of checks. Its authors commented out the four lines for
+	// "local", because they contradict the default rule of the algorithm.
 	if total != 78 {
 		t.Errorf("%d checks, want 78", total)
 	}

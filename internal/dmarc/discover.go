@@ -6,34 +6,35 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Method is how Organizational Domains are found; the words are those of
-// RFC 9990's discovery_method.
+// Method is how Organizational Domains are found. Its values are those of
+// discovery_method in RFC 9990.
 type Method string
 
 // The methods.
 const (
-	TreeWalk Method = "treewalk" // §4.10
-	PSL      Method = "psl"      // public suffix list, as RFC 7489 §3.2
+	TreeWalk Method = "treewalk" // DNS tree walk (§4.10)
+	PSL      Method = "psl"      // public suffix list, as in RFC 7489 §3.2
 )
 
 // Methods lists every method.
 var Methods = []Method{TreeWalk, PSL}
 
-// Suffixes finds Organizational Domains without DNS; [SuffixList] is one.
+// Suffixes finds Organizational Domains without DNS. [SuffixList] implements it.
 type Suffixes interface {
 	// OrganizationalDomain returns "" for a name that is itself a public suffix.
 	OrganizationalDomain(dns.Name) dns.Name
 }
 
-// DefaultMaxWalks bounds the tree walks for identifiers of one message. Each
-// needs a passing identifier below the author's Organizational Domain.
+// DefaultMaxWalks is how many tree walks for identifiers one message may cause.
+// The walk for the Author Domain does not count.
 const DefaultMaxWalks = 10
 
-// Options are the operator's choices; the zero value is RFC 9989.
+// Options are the operator's choices. The zero value does what RFC 9989 asks
+// for.
 type Options struct {
-	Method   Method   // "" is TreeWalk
-	PSL      Suffixes // needed for PSL; without it the tree is walked
-	MaxWalks int      // 0 is DefaultMaxWalks
+	Method   Method   // "" means TreeWalk
+	PSL      Suffixes // the list for Method PSL; if it is nil, the tree is walked
+	MaxWalks int      // 0 means DefaultMaxWalks
 }
 
 // Source says whose record the policy is taken from (§4.10.1).
@@ -51,29 +52,30 @@ const (
 type Discovery struct {
 	AuthorDomain dns.Name `json:"author_domain"`
 	Method       Method   `json:"method"`
-	// OrganizationalDomain is "" where it was not needed yet.
+	// OrganizationalDomain is the author's. It is "" until a step needs it.
 	OrganizationalDomain dns.Name `json:"organizational_domain,omitempty"`
-	// PolicyDomain is where Record was found; both are absent without a record.
+	// PolicyDomain is the name at which Record was found. Without a record,
+	// PolicyDomain, Source and Record are absent.
 	PolicyDomain dns.Name `json:"policy_domain,omitempty"`
 	Source       Source   `json:"source,omitempty"`
 	Record       *Record  `json:"record,omitempty"`
-	// Error is the failed lookup because of which the policy is not known. Record
-	// is nil then, and [Evaluation.Enforcing] has what is known all the same.
+	// Error is a failed lookup because of which the policy is not known. Record is
+	// nil then. [Evaluation.Enforcing] has what is still known of the policy.
 	Error *DNSError `json:"error,omitempty"`
 	Trace []Step    `json:"trace"`
 
 	options   Options
 	nodes     map[dns.Name]*node
 	orgErr    *DNSError
-	walked    path        // the walk from the author, once it was made
+	walked    path        // the author's walk; empty until it is made
 	existence *Step       // the query that shows whether the author exists
 	possible  []published // if Error is set: the records that were found and may apply
 }
 
 // Discover finds the DMARC Policy Record for author (§4.10.1). It asks for the
-// author's own record first and climbs the tree only if there is none. The rest
-// of the walk is left to Evaluate, which seldom needs it. Discover always
-// returns a Discovery; a failure is in its Error.
+// author's own record first and climbs the tree only if there is none. If the
+// author has a record, Evaluate walks the tree later, if at all. Discover always
+// returns a Discovery. If it failed, Error of the Discovery says why.
 func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *Discovery {
 	if o.Method != PSL || o.PSL == nil {
 		o.Method = TreeWalk
@@ -108,8 +110,9 @@ func (d *Discovery) use(p published, s Source) {
 	d.PolicyDomain, d.Record, d.Source = p.domain, p.record, s
 }
 
-// discoverByWalk takes the Organizational Domain's record, else that of the
-// public suffix above it. Records in between are ignored (§4.10.1).
+// discoverByWalk takes the record of the Organizational Domain or, if it has
+// none, the record of the public suffix above it. Records in between are ignored
+// (§4.10.1).
 func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
 	p := d.walk(ctx, r, d.AuthorDomain, PurposePolicy)
 	d.walked = p
@@ -123,8 +126,9 @@ func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
 	}
 }
 
-// choose returns the record that applies below the Organizational Domain org,
-// out of those that the walk found. The source is "" if none applies (§4.10.1).
+// choose picks the record that applies to names below the Organizational Domain
+// org from the records that a walk has found. If none applies, the source is ""
+// (§4.10.1).
 func choose(org dns.Name, found []published) (published, Source) {
 	for _, p := range found {
 		if p.domain == org {
@@ -139,7 +143,8 @@ func choose(org dns.Name, found []published) (published, Source) {
 	return published{}, ""
 }
 
-// discoverBySuffix asks at the Organizational Domain only (RFC 7489 §6.6.3).
+// discoverBySuffix takes the record of the Organizational Domain that the list
+// gives, without a walk (RFC 7489 §6.6.3).
 func (d *Discovery) discoverBySuffix(ctx context.Context, r dns.Resolver) {
 	d.OrganizationalDomain = d.bySuffix(d.AuthorDomain)
 	own := d.lookup(ctx, r, d.AuthorDomain, PurposeAuthor)
@@ -159,8 +164,9 @@ func (d *Discovery) discoverBySuffix(ctx context.Context, r dns.Resolver) {
 	}
 }
 
-// bySuffix returns the Organizational Domain of n by the list. A public suffix
-// is its own Organizational Domain, so that no other name aligns with it.
+// bySuffix returns the Organizational Domain of n according to the list. A
+// public suffix counts as its own Organizational Domain, so no other name aligns
+// with it.
 func (d *Discovery) bySuffix(n dns.Name) dns.Name {
 	if org := d.options.PSL.OrganizationalDomain(n); org != "" {
 		return org
@@ -169,7 +175,7 @@ func (d *Discovery) bySuffix(n dns.Name) dns.Name {
 }
 
 // Organization returns the author's Organizational Domain. It walks the tree if
-// no step before did (§4.10.2). A non-nil error is a [*DNSError].
+// that was not done yet (§4.10.2). A non-nil error is a [*DNSError].
 func (d *Discovery) Organization(ctx context.Context, r dns.Resolver) (dns.Name, error) {
 	if err := d.needOrganization(ctx, r); err != nil {
 		return "", err

@@ -74,9 +74,9 @@ func TestOrganizationError(t *testing.T) {
 	}
 }
 
-// TestUnusableIsNoAbsence: a name of the walk may have a policy although its
-// lookup ends in a loop or in an answer over a bound. Neither counts as "no
-// record".
+// TestUnusableIsNoAbsence checks that a loop of aliases or an answer over a
+// bound is a failure and does not count as "no record": the name may have a
+// policy.
 func TestUnusableIsNoAbsence(t *testing.T) {
 	for kind, broken := range map[string]string{
 		"loop":      "_dmarc.a.example.com CNAME _dmarc.a.example.com",
@@ -91,7 +91,8 @@ func TestUnusableIsNoAbsence(t *testing.T) {
 	}
 }
 
-// brokenResolver fails with an error that dns.Resolver does not allow.
+// brokenResolver fails with an error that is not a *dns.Error, which resolvers
+// should not do.
 type brokenResolver struct{ dns.LookupOnly }
 
 func (brokenResolver) Lookup(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
@@ -105,15 +106,15 @@ func TestForeignError(t *testing.T) {
 	}
 }
 
-// TestRecordOverOurBound: a record that is too long to be read is a failure, not
-// a missing record, and the walk goes on above it.
+// TestRecordOverOurBound checks that a record that is too long to be read counts
+// as a failure and not as a missing record, and that the walk goes on above it.
 func TestRecordOverOurBound(t *testing.T) {
 	long := `"v=DMARC1; p=reject; x=` + strings.Repeat("x", 200) + `"` + strings.Repeat(` "`+strings.Repeat("x", 250)+`"`, MaxRecordLen/250)
 	for _, c := range []struct {
 		why, zone, want string
 	}{
-		{"the author's", "_dmarc.a.bank.example TXT " + long + "\n_dmarc.bank.example TXT \"v=DMARC1; p=reject\"", "temperror too_large reject"},
-		{"the one above", "_dmarc.bank.example TXT " + long, "temperror too_large "},
+		{"the author's record", "_dmarc.a.bank.example TXT " + long + "\n_dmarc.bank.example TXT \"v=DMARC1; p=reject\"", "temperror too_large reject"},
+		{"the record above the author", "_dmarc.bank.example TXT " + long, "temperror too_large "},
 		{"one of two: all are discarded (§4.10)", "_dmarc.a.bank.example TXT " + long + "\n_dmarc.a.bank.example TXT \"v=DMARC1; p=none\"", "none  "},
 	} {
 		e := evaluate(t, evalCase{author: "a.bank.example", zone: c.zone})

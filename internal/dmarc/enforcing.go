@@ -8,15 +8,15 @@ import (
 )
 
 // An attacker who can suppress a DNS answer must gain nothing by it. So a
-// message whose result is open is not treated better than a message that fails
-// under the known policy. This file finds what is known of the policy if a
-// lookup of the walk failed.
+// message whose result is uncertain must not be treated better than a message
+// that fails under the policy that is known. The functions below find out what
+// is known of the policy after a lookup of the walk has failed.
 
-// possible returns the records of an incomplete walk that may apply to start.
-// Three things can be at a name whose lookup failed. If it has no record, as
-// most names, the record that [choose] takes applies. If it is a public suffix
+// possible returns the records of an incomplete walk that may apply to start. A
+// name whose lookup failed can have three things. If it has no record, as is
+// usual, the record that [choose] takes applies. If it is a public suffix
 // (psd=y), the name below it is the Organizational Domain. If it has another
-// record, that record may apply, but nothing is known of it.
+// record, that record may apply, but its policy is not known.
 func (p path) possible(start dns.Name) []published {
 	var out []published
 	if usual, source := choose(organizationalDomain(start, p.found), p.found); source != "" {
@@ -38,7 +38,7 @@ func (d *Discovery) enforcing(ctx context.Context, r dns.Resolver) Policy {
 	var strictest Policy
 	for _, p := range d.possible {
 		if !p.record.Applies() {
-			continue // by this record the result would be none
+			continue // with this record the result would be none
 		}
 		if policy := d.atLeast(ctx, r, p.record, SourceOrg); policy.strictness() > strictest.strictness() {
 			strictest = policy
@@ -48,8 +48,8 @@ func (d *Discovery) enforcing(ctx context.Context, r dns.Resolver) Policy {
 }
 
 // atLeast returns the policy that a record asks for. If the policy depends on
-// whether the author exists, and that is not known, it returns the milder of
-// the two: an attacker can always pick the name that gets it.
+// whether the author exists, and that is not known, it returns the milder one:
+// an attacker can always choose an author for whom the milder policy is right.
 func (d *Discovery) atLeast(ctx context.Context, r dns.Resolver, rec *Record, s Source) Policy {
 	a := d.applied(ctx, r, rec, s)
 	if a.err != nil && rec.NP.strictness() < a.policy.strictness() {
@@ -62,8 +62,9 @@ func (d *Discovery) atLeast(ctx context.Context, r dns.Resolver, rec *Record, s 
 }
 
 // alignAuthor sets the alignments that are certain although the policy is not
-// known. The Author Domain itself aligns in either mode (§4.4). Another domain
-// may not, because the missing record may ask for strict alignment.
+// known. The Author Domain itself aligns in either mode (§4.4). For another
+// domain this is not certain, because the missing record might ask for strict
+// alignment.
 func (d *Discovery) alignAuthor(e *Evaluation, ids []Identifier) {
 	for _, id := range ordered(ids, StatePass) {
 		if id.Domain == d.AuthorDomain {

@@ -11,7 +11,7 @@ import (
 // Result is the outcome of a DMARC evaluation (§9.2).
 type Result string
 
-// The results. PermError is registered, but this package never gives it.
+// The results. RFC 9989 registers permerror, but this package never gives it.
 const (
 	ResultNone      Result = "none"
 	ResultPass      Result = "pass"
@@ -25,12 +25,12 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonAligned         Reason = "aligned"              // pass
-	ReasonNotAligned      Reason = "not_aligned"          // fail
-	ReasonNoRecord        Reason = "no_record"            // none: §4.10.1
-	ReasonInvalidPolicy   Reason = "invalid_policy"       // none: no valid policy and no rua, §4.10.1
+	ReasonAligned         Reason = "aligned"              // pass: an identifier aligns
+	ReasonNotAligned      Reason = "not_aligned"          // fail: no identifier aligns
+	ReasonNoRecord        Reason = "no_record"            // none: there is no record (§4.10.1)
+	ReasonInvalidPolicy   Reason = "invalid_policy"       // none: the record has no valid policy and no rua (§4.10.1)
 	ReasonPolicyError     Reason = "policy_dns_error"     // temperror: the policy is not known
-	ReasonIdentifierError Reason = "identifier_dns_error" // temperror: SPF or DKIM might have passed
+	ReasonIdentifierError Reason = "identifier_dns_error" // temperror: SPF or DKIM might have passed for a domain that aligns
 	ReasonAlignmentError  Reason = "alignment_dns_error"  // temperror: an identifier might align
 	ReasonExistenceError  Reason = "existence_dns_error"  // temperror: np might apply
 )
@@ -44,22 +44,24 @@ const (
 	DKIM Mechanism = "dkim"
 )
 
-// State is the result of the mechanism itself, as far as DMARC asks.
+// State is the result of SPF or DKIM for an identifier, as far as DMARC needs
+// it.
 type State string
 
-// The states. A domain that failed for good is not an identifier.
+// The states. If SPF or DKIM failed for a domain for good, the domain is not an
+// identifier.
 const (
 	StatePass      State = "pass"
 	StateTempError State = "temperror"
 )
 
 // Identifier is an Authenticated Identifier (§3.2.1), or a domain that might be
-// one if a temporary error had not kept its mechanism from a result.
+// one, but for which SPF or DKIM ended in a temporary error.
 type Identifier struct {
 	Mechanism Mechanism `json:"mechanism"`
-	Domain    dns.Name  `json:"domain"` // MAIL FROM (or HELO of a null path), or d=
+	Domain    dns.Name  `json:"domain"` // for SPF the domain of MAIL FROM (or HELO of a null path), for DKIM d=
 	State     State     `json:"state"`
-	Label     string    `json:"label,omitempty"` // such as the selector; not interpreted
+	Label     string    `json:"label,omitempty"` // the caller's name for it, such as the selector; not interpreted
 }
 
 // Alignment is an identifier and how it compares with the Author Domain.
@@ -67,9 +69,9 @@ type Alignment struct {
 	Identifier
 	Mode    Mode `json:"mode"`
 	Aligned bool `json:"aligned"`
-	// OrganizationalDomain is the identifier's, "" where it was not needed.
+	// OrganizationalDomain is that of the identifier, or "" if it was not needed.
 	OrganizationalDomain dns.Name  `json:"organizational_domain,omitempty"`
-	Error                *DNSError `json:"error,omitempty"` // the failure because of which Aligned is not known
+	Error                *DNSError `json:"error,omitempty"` // the failed lookup because of which Aligned is not known
 }
 
 // Evaluation is the outcome for one message and one Author Domain.
@@ -78,42 +80,44 @@ type Evaluation struct {
 	Reason       Reason   `json:"reason"`
 	AuthorDomain dns.Name `json:"author_domain"`
 	Method       Method   `json:"method"`
-	// OrganizationalDomain is the author's, "" where it was not needed.
+	// OrganizationalDomain is that of the author, or "" if it was not needed.
 	OrganizationalDomain dns.Name `json:"organizational_domain,omitempty"`
 	PolicyDomain         dns.Name `json:"policy_domain,omitempty"`
 	Source               Source   `json:"source,omitempty"`
 	Record               *Record  `json:"record,omitempty"`
-	// PolicyPublished is the record's policy for this Author Domain, and Tag is
-	// the tag that it is from. Both are "" without a usable record, and where np
-	// might apply but it is not known whether the author exists.
+	// PolicyPublished is the record's policy for this Author Domain. Tag is the tag
+	// that has it. Both are "" if there is no usable record, or if np might apply
+	// and it is not known whether the author exists.
 	PolicyPublished Policy `json:"policy_published,omitempty"`
 	Tag             string `json:"tag,omitempty"` // p, sp or np
 	// Disposition is what the Domain Owner asks for if the message fails:
-	// PolicyPublished, or one step lower when Testing. A message that passes has
-	// it too.
+	// PolicyPublished, or a policy one step milder if Testing is set. It is also
+	// set for a message that passes.
 	Disposition  Policy `json:"disposition,omitempty"`
 	Testing      bool   `json:"testing,omitempty"`       // t=y
-	AuthorExists *bool  `json:"author_exists,omitempty"` // nil where np did not ask
-	// Enforcing is set if Result is temperror. It is the policy that is known to
-	// apply if the message fails, in spite of the missing answer and after
-	// Testing. If several records may apply, it is the policy of the strictest.
-	// If it is not known whether the author exists, it is the milder of sp and
-	// np. "" means that no policy is known.
+	AuthorExists *bool  `json:"author_exists,omitempty"` // nil if that was not asked or is not known
+	// Enforcing is set if Result is temperror. It is the policy that is certain to
+	// apply if the message fails, although a DNS answer is missing. Testing has
+	// made it one step milder. If several records may apply, it is the policy of
+	// the strictest record. If it is not known whether the author exists, it is the
+	// milder one of sp and np. "" means that no policy is known.
 	Enforcing Policy `json:"enforcing,omitempty"`
-	// Alignments lists every distinct identifier, SPF first.
+	// Alignments lists the identifiers that were compared, without duplicates:
+	// those that passed before those with a temporary error, and SPF before DKIM.
 	Alignments []Alignment `json:"alignments,omitempty"`
-	// AlignedSPF and AlignedDKIM say which mechanism passed for a domain that is
-	// certain to align. Where the policy is not known (a temperror), only the
-	// Author Domain itself is.
+	// AlignedSPF and AlignedDKIM say that the mechanism passed for a domain that is
+	// certain to align. If the policy is not known (a temperror), only the Author
+	// Domain itself is certain to align.
 	AlignedSPF  bool `json:"aligned_spf"`
 	AlignedDKIM bool `json:"aligned_dkim"`
-	// DNSError is the cause of a temperror, if a lookup made here is the cause.
+	// DNSError is the failed lookup that caused a temperror, if this package made
+	// the lookup.
 	DNSError *DNSError `json:"dns_error,omitempty"`
 	Trace    []Step    `json:"trace"`
 }
 
-// Evaluate concludes with the identifiers of a message (§5.3.4, §5.3.5). It
-// asks DNS only for what the result depends on.
+// Evaluate finds the result for a message with these identifiers (§5.3.4,
+// §5.3.5). It does not ask for names that were asked for before.
 func (d *Discovery) Evaluate(ctx context.Context, r dns.Resolver, ids []Identifier) Evaluation {
 	e := Evaluation{
 		AuthorDomain: d.AuthorDomain, Method: d.Method,
@@ -139,10 +143,10 @@ func (d *Discovery) Evaluate(ctx context.Context, r dns.Resolver, ids []Identifi
 	return e
 }
 
-// align compares the identifiers and sets the result. It compares all that
-// passed, even after one aligned, because reports tell SPF and DKIM apart
-// (RFC 9990 §3.1). Those with a temporary error are compared only if no
-// identifier that passed aligns.
+// align compares the identifiers and sets the result. It compares all
+// identifiers that passed, even after one of them aligned, because reports tell
+// SPF and DKIM apart (RFC 9990 §3.1). It compares identifiers with a temporary
+// error only if no identifier that passed aligns.
 func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, ids []Identifier) {
 	e.Result, e.Reason = ResultFail, ReasonNotAligned
 	walks := d.options.MaxWalks
@@ -171,9 +175,9 @@ func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, id
 	}
 }
 
-// ordered returns the distinct identifiers of one state. SPF comes first,
-// because it has one identifier at most, while a sender can add any number of
-// signatures.
+// ordered returns the distinct identifiers of one state, SPF first. SPF has at
+// most one identifier, but a sender can add so many signatures that they use up
+// all tree walks.
 func ordered(ids []Identifier, state State) []Identifier {
 	type key struct {
 		mechanism Mechanism
@@ -207,7 +211,7 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 		return a
 	case d.Method == PSL:
 		a.OrganizationalDomain = d.bySuffix(id.Domain)
-	case id.Domain == org: // the author's walk went over all names that its own would go over
+	case id.Domain == org: // the author's walk has asked for all names that a walk from here would ask for
 		a.OrganizationalDomain = org
 	case *walks == 0:
 		a.Error = &DNSError{Kind: "walk_limit", Name: id.Domain, Type: dns.TypeTXT}
@@ -228,9 +232,9 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 	return a
 }
 
-// compare compares a domain with the Author Domain as far as that needs no
-// Organizational Domain. If settled is false, the two align if they have the
-// same one.
+// compare compares a domain with the Author Domain, if that is possible without
+// the Organizational Domain. If settled is false, the two align if their
+// Organizational Domains are the same.
 func (d *Discovery) compare(mode Mode, domain dns.Name) (aligned, settled bool) {
 	switch {
 	case domain == d.AuthorDomain: // aligned in either mode, without a walk (§4.10.2)
@@ -238,14 +242,14 @@ func (d *Discovery) compare(mode Mode, domain dns.Name) (aligned, settled bool) 
 	case mode == Strict:
 		return false, true
 	}
-	// An Organizational Domain is the name itself or above it, so two names with
-	// different top-level domains cannot have one in common.
+	// An Organizational Domain is the domain itself or a name above it. So domains
+	// with different top-level domains cannot have the same one.
 	return false, domain.Keep(1) != d.AuthorDomain.Keep(1)
 }
 
 // Aligns reports whether Evaluate is certain to give a pass if an identifier of
-// this domain passed. It asks DNS nothing, so it may be false where Evaluate
-// finds an alignment.
+// this domain passed. It asks for no name, so it may return false although
+// Evaluate would find an alignment.
 func (d *Discovery) Aligns(by Mechanism, domain dns.Name) bool {
 	if d.Error != nil || d.Record == nil || !d.Record.Applies() || domain == "" {
 		return false
@@ -282,14 +286,14 @@ func (d *Discovery) policy(ctx context.Context, r dns.Resolver, e *Evaluation) {
 type applied struct {
 	tag    string // p, sp or np
 	policy Policy
-	exists *bool     // whether the author exists; nil if there is no np to ask for
-	err    *DNSError // why that is not known; tag and policy are then those of an author that exists
+	exists *bool     // whether the author exists; nil if that was not asked or is not known
+	err    *DNSError // why exists is not known; tag and policy are then those for an author that exists
 }
 
 func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s Source) applied {
 	var a applied
 	switch {
-	case !rec.PolicyValid(): // stands for p=none
+	case !rec.PolicyValid(): // such a record stands for p=none
 		a.tag, a.policy = "p", PolicyNone
 	case s == SourceAuthor || rec.SP == "":
 		a.tag, a.policy = "p", rec.P
@@ -306,16 +310,17 @@ func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s 
 		if !exists {
 			a.tag, a.policy = "np", rec.NP
 		}
-	case rec.NP != a.policy: // otherwise the policy is the same, whether the author exists or not
+	case rec.NP != a.policy: // if both policies are the same, it does not matter whether the author exists
 		a.err = err
 	}
 	return a
 }
 
-// authorExists reports whether the Author Domain exists in DNS, with whatever
-// record (§3.2.13). If the name _dmarc below it exists, so does the domain
-// (RFC 8020); if that name does not exist, the domain itself is asked for. An
-// alias to a name that does not exist is a domain that exists (RFC 6604 §3).
+// authorExists reports whether the Author Domain exists in DNS (§3.2.13),
+// whatever records it has. If the name _dmarc below it exists, so does the
+// domain (RFC 8020). If _dmarc does not exist, DNS is asked for the domain
+// itself. An alias to a name that does not exist is a domain that exists (RFC
+// 6604 §3).
 func (d *Discovery) authorExists(ctx context.Context, r dns.Resolver) (bool, *DNSError) {
 	if d.lookup(ctx, r, d.AuthorDomain, PurposeAuthor).exists {
 		return true, nil

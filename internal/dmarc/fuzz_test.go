@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// FuzzParseRecord: every record that is parsed keeps the bounds and has the
-// version.
+// FuzzParseRecord checks records that ParseRecord accepts: the text begins with
+// v and contains DMARC1, there are at most MaxURIs report addresses of a kind,
+// and all values are valid.
 func FuzzParseRecord(f *testing.F) {
 	for _, s := range []string{
 		"v=DMARC1; p=reject; sp=none; np=quarantine; adkim=s; aspf=r; fo=1:d:s; psd=y; t=y",
@@ -46,7 +47,7 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// FuzzEvaluate runs the whole evaluation over any zone.
+// FuzzEvaluate evaluates messages with any zone, author and identifiers.
 func FuzzEvaluate(f *testing.F) {
 	files, _ := filepath.Glob("testdata/cases/*.txt")
 	for _, file := range files {
@@ -84,7 +85,8 @@ func FuzzEvaluate(f *testing.F) {
 			t.Fatalf("%d queries for the author", n)
 		}
 		e := d.Evaluate(t.Context(), z, ids)
-		// The author's walk, a walk for each identifier, and the author's existence.
+		// At most the queries of the author's walk, of a walk for each identifier, and
+		// one for the author's existence.
 		if n := len(z.Queries()); n > maxWalkLabels*(1+len(ids))+1 {
 			t.Fatalf("%d queries", n)
 		}
@@ -102,7 +104,8 @@ func stateOf(flag uint8) State {
 }
 
 // heldTogether reports whether the author and a domain are both below the
-// Organizational Domain or, if that is not known, below one record.
+// Organizational Domain or, if that is not known, below the same name with a
+// record.
 func heldTogether(e *Evaluation, domain dns.Name) bool {
 	if org := e.OrganizationalDomain; org != "" {
 		return domain.Under(org) && e.AuthorDomain.Under(org)
@@ -113,7 +116,8 @@ func heldTogether(e *Evaluation, domain dns.Name) bool {
 	})
 }
 
-// checkInvariants checks what package policy relies on.
+// checkInvariants checks properties of an Evaluation that package policy relies
+// on.
 func checkInvariants(t *testing.T, e Evaluation) {
 	t.Helper()
 	proof := false
@@ -152,8 +156,8 @@ func checkInvariants(t *testing.T, e Evaluation) {
 	}
 }
 
-// FuzzLoadPSL: a list that loads answers with the name that was asked for, or
-// with a name above it.
+// FuzzLoadPSL checks that the Organizational Domain that a list gives for a name
+// is the name itself or a name above it.
 func FuzzLoadPSL(f *testing.F) {
 	f.Add("com\n*.kobe.jp\n!city.kobe.jp\n公司.cn", "a.city.kobe.jp")
 	f.Add("jp\nco.jp", "x.y.co.jp")

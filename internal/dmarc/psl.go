@@ -10,7 +10,8 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Bounds on a public suffix list; the real one has 330 KB and 10,000 rules.
+// Bounds on a public suffix list. The list of publicsuffix.org has 330 KB and
+// 10,000 rules.
 const (
 	MaxPSLLen     = 16 << 20
 	maxPSLLineLen = 4 << 10
@@ -23,8 +24,8 @@ var (
 	ErrPSLRule    = errors.New("dmarc: malformed rule in public suffix list")
 )
 
-// SuffixList is a public suffix list that was read from a file, its private
-// section included. It is safe for concurrent use.
+// SuffixList is a public suffix list that was read from a file, with its private
+// section. It is safe for concurrent use.
 type SuffixList struct {
 	rules map[dns.Name]rules
 	size  int
@@ -34,13 +35,13 @@ type SuffixList struct {
 type rules uint8
 
 const (
-	isSuffix     rules = 1 << iota // "name"
-	belowSuffix                    // "*.name": each name right below is a suffix
-	exceptSuffix                   // "!name": not a suffix, though a wildcard says so
+	isSuffix     rules = 1 << iota // the rule "name": the name is a suffix
+	belowSuffix                    // the rule "*.name": each name right below is a suffix
+	exceptSuffix                   // the rule "!name": not a suffix, though a wildcard says so
 )
 
-// LoadPSL reads a list in the format of publicsuffix.org. An error in a rule
-// names its line.
+// LoadPSL reads a list in the format of publicsuffix.org. If a rule is
+// malformed, the error has the number of its line.
 func LoadPSL(in io.Reader) (*SuffixList, error) {
 	l := &SuffixList{rules: map[dns.Name]rules{}}
 	limited := &io.LimitedReader{R: in, N: MaxPSLLen + 1}
@@ -49,7 +50,7 @@ func LoadPSL(in io.Reader) (*SuffixList, error) {
 	line := 0
 	for sc.Scan() {
 		line++
-		// "Each line is only read up to the first whitespace."
+		// The format says: "Each line is only read up to the first whitespace."
 		fields := strings.Fields(sc.Text())
 		if len(fields) == 0 || strings.HasPrefix(fields[0], "//") {
 			continue
@@ -69,10 +70,10 @@ func LoadPSL(in io.Reader) (*SuffixList, error) {
 	return l, nil
 }
 
-// add takes one rule into the list.
+// add adds one rule to the list.
 func (l *SuffixList) add(rule string) error {
 	if rule == "*" {
-		return nil // the default rule, which applies without being in the list
+		return nil // the default rule, which OrganizationalDomain always applies
 	}
 	kind := isSuffix
 	if after, ok := strings.CutPrefix(rule, "*."); ok {
@@ -95,14 +96,14 @@ func (l *SuffixList) add(rule string) error {
 // Size returns the number of rules read.
 func (l *SuffixList) Size() int { return l.size }
 
-// OrganizationalDomain returns the public suffix of n and one label more. It
-// returns "" if n is a public suffix itself.
+// OrganizationalDomain returns the public suffix of n with one more label in
+// front. It returns "" if n is a public suffix itself.
 func (l *SuffixList) OrganizationalDomain(n dns.Name) dns.Name {
 	labels := n.Labels()
 	suffix := 1 // the default rule: the top-level domain
 	for i := 1; i <= labels; i++ {
 		switch r := l.rules[n.Keep(i)]; {
-		case r&exceptSuffix != 0: // prevails over every other rule
+		case r&exceptSuffix != 0: // an exception prevails over every other rule
 			return n.Keep(i)
 		case r&belowSuffix != 0 && i < labels:
 			suffix = i + 1

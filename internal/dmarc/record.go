@@ -19,7 +19,7 @@ const (
 	PolicyReject     Policy = "reject"
 )
 
-// lower is one step down, which t=y asks for (§4.7).
+// lower returns the policy one step milder than p, which t=y asks for (§4.7).
 func (p Policy) lower() Policy {
 	switch p {
 	case PolicyReject:
@@ -30,10 +30,10 @@ func (p Policy) lower() Policy {
 	return p
 }
 
-// Enforces reports whether p asks for more than reports about mail that fails.
+// Enforces reports whether p is quarantine or reject.
 func (p Policy) Enforces() bool { return p.strictness() > 1 }
 
-// strictness orders policies from "" (not known) to reject.
+// strictness returns a number that grows from "" (not known) to reject.
 func (p Policy) strictness() int {
 	return slices.Index([]Policy{"", PolicyNone, PolicyQuarantine, PolicyReject}, p)
 }
@@ -41,7 +41,8 @@ func (p Policy) strictness() int {
 // Mode is how exactly an identifier must match the Author Domain (§4.4).
 type Mode string
 
-// The alignment modes; adkim and aspf abbreviate them to r and s.
+// The alignment modes. In a record, adkim and aspf have r for relaxed and s for
+// strict.
 const (
 	Relaxed Mode = "relaxed"
 	Strict  Mode = "strict"
@@ -54,22 +55,25 @@ const (
 	PSDUnknown = "u"
 )
 
-// Bounds on what a record may hold.
+// Bounds on a record.
 const (
-	// MaxRecordLen is in octets. Real records have under 1 KiB.
+	// MaxRecordLen is the length of the longest record that is read, in octets.
+	// Records in use have less than 1 KiB.
 	MaxRecordLen = 16 << 10
-	// MaxURIs bounds the destinations of one kind of report.
+	// MaxURIs is how many URIs a record may have for one kind of report.
 	MaxURIs = 100
 )
 
 // The errors of ParseRecord.
 var (
-	// ErrNotDMARC: the text is not a DMARC record of this version and must be
-	// ignored (§4.7, §4.10 step 2).
+	// ErrNotDMARC means that the text is not a DMARC record of this version and
+	// must be ignored (§4.7, §4.10 step 2).
 	ErrNotDMARC = errors.New("dmarc: not a DMARC record")
-	// ErrDuplicateTag: the DMARC record is invalid as a whole.
+	// ErrDuplicateTag means that a tag is given twice, so the whole record is
+	// invalid.
 	ErrDuplicateTag = errors.New("dmarc: record gives a tag twice")
-	// ErrRecordTooLong: the DMARC record was not read.
+	// ErrRecordTooLong means that the record is longer than MaxRecordLen and was
+	// not read.
 	ErrRecordTooLong = errors.New("dmarc: record longer than 16384 octets")
 )
 
@@ -85,7 +89,7 @@ type Record struct {
 	Test  bool     `json:"t,omitempty"`
 	RUA   []string `json:"rua,omitempty"` // valid URIs, without obsolete "!size"
 	RUF   []string `json:"ruf,omitempty"`
-	FO    []string `json:"fo"` // has no effect without RUF
+	FO    []string `json:"fo"` // when to send failure reports; has no effect without RUF
 	// Invalid names the tags that are present but wrong in whole or in part.
 	Invalid []string `json:"invalid,omitempty"`
 	// Raw is the record as published. It may hold any octets.
@@ -98,13 +102,13 @@ func (r *Record) PolicyValid() bool {
 	return r.P != "" && !r.invalid("p") && !r.invalid("sp") && !r.invalid("np")
 }
 
-// Applies reports whether DMARC must be applied by this record. A record with a
-// missing or invalid policy stands for p=none if it asks for reports, and does
-// not apply otherwise (§4.10.1).
+// Applies reports whether DMARC must be applied with this record. If the policy
+// of a record is missing or invalid, the record stands for p=none if it asks for
+// aggregate reports, and does not apply otherwise (§4.10.1).
 func (r *Record) Applies() bool { return r.PolicyValid() || len(r.RUA) > 0 }
 
-// Mode returns the alignment mode for identifiers of a mechanism: relaxed, the
-// default, if there is no record (r is nil).
+// Mode returns the alignment mode for the identifiers of a mechanism. It returns
+// the default, relaxed, if there is no record (r is nil).
 func (r *Record) Mode(by Mechanism) Mode {
 	switch {
 	case r == nil:
@@ -117,8 +121,8 @@ func (r *Record) Mode(by Mechanism) Mode {
 
 func (r *Record) invalid(tag string) bool { return slices.Contains(r.Invalid, tag) }
 
-// ParseRecord parses the text of one TXT record, its strings joined (§4.5). The
-// error is ErrNotDMARC if the text is not a DMARC record.
+// ParseRecord parses the text of one TXT record, whose strings the caller has
+// joined (§4.5). The error is ErrNotDMARC if the text is not a DMARC record.
 func ParseRecord(txt string) (*Record, error) {
 	if !isDMARC(txt) {
 		return nil, ErrNotDMARC
@@ -128,7 +132,7 @@ func ParseRecord(txt string) (*Record, error) {
 	}
 	r := &Record{ADKIM: Relaxed, ASPF: Relaxed, PSD: PSDUnknown, FO: []string{"0"}, Raw: txt}
 	seen := map[string]bool{"v": true}
-	_, rest, _ := strings.Cut(txt, ";") // v is checked already
+	_, rest, _ := strings.Cut(txt, ";") // isDMARC has checked v
 	for tag, err := range taglist.All(rest) {
 		if errors.Is(err, taglist.ErrNoValue) {
 			continue // not a tag: ignored (§4.8)
@@ -136,7 +140,7 @@ func ParseRecord(txt string) (*Record, error) {
 		name := strings.ToLower(tag.Name)
 		parse := tagParsers[name]
 		if parse == nil && name != "v" {
-			continue // an unknown tag, or a historic one: pct, rf, ri (§9.3)
+			continue // an unknown tag, or one of the abolished tags pct, rf and ri (§9.3)
 		}
 		if seen[name] {
 			return nil, ErrDuplicateTag
@@ -149,16 +153,16 @@ func ParseRecord(txt string) (*Record, error) {
 	return r, nil
 }
 
-// isDMARC reports whether txt begins with the version. The version must match
-// exactly, except for the case of the tag's name (§4.7).
+// isDMARC reports whether txt begins with the version, v=DMARC1. Upper and lower
+// case matter, except in the name of the tag (§4.7).
 func isDMARC(txt string) bool {
 	first, _, _ := strings.Cut(txt, ";")
 	name, value, ok := strings.Cut(first, "=")
 	return ok && strings.EqualFold(strings.TrimRight(name, " \t"), "v") && trimWSP(value) == "DMARC1"
 }
 
-// tagParsers reads the values of the tags that have a meaning (§9.3). A parser
-// returns false and leaves the default if the value is invalid.
+// tagParsers has the parser of each tag that is used here (§9.3). A parser
+// returns false if the value is invalid.
 var tagParsers = map[string]func(*Record, string) bool{
 	"p":     func(r *Record, s string) bool { return parsePolicy(&r.P, s) },
 	"sp":    func(r *Record, s string) bool { return parsePolicy(&r.SP, s) },
@@ -209,7 +213,8 @@ func parseTest(r *Record, s string) bool {
 }
 
 // parseFO reads "0", "1", or "d" and "s" joined by a colon. Domain owners also
-// write "1:d:s", which the ABNF does not allow; then the default stays.
+// write "1:d:s", which the ABNF does not allow. For such a value FO keeps its
+// default.
 func parseFO(r *Record, s string) bool {
 	s = strings.ToLower(s)
 	if s == "0" || s == "1" {
@@ -230,7 +235,7 @@ func parseFO(r *Record, s string) bool {
 }
 
 // parseURIs appends the valid URIs of a comma-separated list to uris. It returns
-// false if one is invalid or over the bound.
+// false if a URI is invalid, or if uris would have more than MaxURIs entries.
 func parseURIs(uris *[]string, s string) bool {
 	valid := true
 	for uri := range strings.SplitSeq(s, ",") {
@@ -244,7 +249,7 @@ func parseURIs(uris *[]string, s string) bool {
 	return valid
 }
 
-// dropSize cuts off a size such as RFC 7489's "!10m", which receivers ignore
+// dropSize cuts off a size such as "!10m" of RFC 7489, which receivers ignore
 // (§4.8).
 func dropSize(uri string) string {
 	i := strings.LastIndexByte(uri, '!')
@@ -261,8 +266,9 @@ func dropSize(uri string) string {
 	return uri[:i]
 }
 
-// isURI reports whether s is a scheme, a colon and at least one more of the
-// characters of RFC 3986. "!" must be encoded in a record (§4.7).
+// isURI reports whether s is a scheme, a colon and at least one more character,
+// with only the characters of RFC 3986. "!" is not allowed, because a record
+// must have it encoded (§4.7).
 func isURI(s string) bool {
 	scheme, rest, ok := strings.Cut(s, ":")
 	if !ok || scheme == "" || rest == "" || !isAlpha(scheme[0]) {

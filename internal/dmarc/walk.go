@@ -8,13 +8,14 @@ import (
 	"sekimori/internal/dns"
 )
 
-// maxWalkLabels bounds the queries of a tree walk. A name with more labels is
-// cut to its last seven after the first query (§4.10).
+// maxWalkLabels is how many queries a tree walk may cause. After the first
+// query, a name with more labels is cut to its last seven labels (§4.10).
 const maxWalkLabels = 8
 
-// DNSError is a lookup without which the evaluation cannot conclude (§5.3.6).
+// DNSError is a failed lookup because of which the evaluation has no final
+// result (§5.3.6).
 type DNSError struct {
-	Kind   string   `json:"kind"` // as in [dns.ErrorKind] ("too_large" also of a record over MaxRecordLen), or "walk_limit"
+	Kind   string   `json:"kind"` // a word of [dns.ErrorKind] ("too_large" also if a record is over MaxRecordLen), or "walk_limit"
 	Name   dns.Name `json:"name"`
 	Type   dns.Type `json:"type"`
 	Detail string   `json:"detail,omitempty"`
@@ -34,19 +35,19 @@ func newDNSError(name dns.Name, typ dns.Type, err error) *DNSError {
 	return e
 }
 
-// Purpose is what a question was asked for.
+// Purpose is why a question was asked.
 type Purpose string
 
 // The purposes.
 const (
 	PurposeAuthor     Purpose = "author"         // the Author Domain's own record
-	PurposePolicy     Purpose = "policy"         // further names of its walk (§4.10.1)
-	PurposeOrg        Purpose = "organizational" // the same walk, for alignment only (§4.10.2)
-	PurposeIdentifier Purpose = "identifier"     // the walk of an authenticated identifier
+	PurposePolicy     Purpose = "policy"         // further names of the author's walk (§4.10.1)
+	PurposeOrg        Purpose = "organizational" // names of the author's walk that are needed for alignment only (§4.10.2)
+	PurposeIdentifier Purpose = "identifier"     // names of the walk for an identifier
 	PurposeExistence  Purpose = "existence"      // whether np applies (§4.7)
 )
 
-// Finding is what a question brought.
+// Finding is what the answer to a question showed.
 type Finding string
 
 // The findings.
@@ -54,14 +55,14 @@ const (
 	FoundRecord    Finding = "record"
 	FoundMultiple  Finding = "multiple"  // several records, all discarded (§4.10)
 	FoundMalformed Finding = "malformed" // a record that is invalid as a whole
-	FoundNothing   Finding = "nothing"   // the name exists, no record does
+	FoundNothing   Finding = "nothing"   // the name exists, but has no record
 	FoundNXDomain  Finding = "nxdomain"
-	FoundExists    Finding = "exists" // the author exists, with whatever records
+	FoundExists    Finding = "exists" // the author exists, whatever records it has
 	FoundError     Finding = "error"
 )
 
-// Step is one question of a discovery or evaluation, in the order asked. No
-// name is asked twice.
+// Step is one question to the DNS in a discovery or evaluation. Steps are in the
+// order of asking. No name is asked for twice.
 type Step struct {
 	Name    dns.Name  `json:"name"`
 	Type    dns.Type  `json:"type"`
@@ -78,7 +79,7 @@ type node struct {
 	err    *DNSError
 }
 
-// lookup returns what is known of domain. It asks for a domain at most once.
+// lookup returns what is known of domain. It asks DNS the first time only.
 func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name, why Purpose) *node {
 	if n := d.nodes[domain]; n != nil {
 		return n
@@ -87,7 +88,7 @@ func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name,
 	d.nodes[domain] = n
 	name, err := domain.Prepend("_dmarc")
 	if err != nil {
-		return n // too long to exist
+		return n // the name would be too long, so it does not exist
 	}
 	step := Step{Name: name, Type: dns.TypeTXT, Purpose: why}
 	answer, err := r.Lookup(ctx, name, dns.TypeTXT)
@@ -110,8 +111,8 @@ func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name,
 }
 
 // selectRecord applies §4.10 step 2: a text that is not a DMARC record is
-// ignored, and if several records remain, none of them counts. A record over
-// our bound is a failure, because it must not count as no policy.
+// ignored, and if several records remain, none of them counts. A record longer
+// than MaxRecordLen gives FoundError, because it must not count as "no policy".
 func selectRecord(answer dns.Answer) (*Record, Finding) {
 	found := FoundNothing
 	if answer.Status == dns.NXDomain {
@@ -137,22 +138,22 @@ func selectRecord(answer dns.Answer) (*Record, Finding) {
 	return record, found
 }
 
-// published is a record and where it was found.
+// published is a record and the name at which it was found.
 type published struct {
 	domain dns.Name
 	record *Record
 }
 
-// path is what a tree walk brought.
+// path is the outcome of a tree walk.
 type path struct {
 	found  []published // the longest name first
 	failed []dns.Name  // names whose lookup failed, the longest first
 	err    *DNSError   // the first of these failures
 }
 
-// walk climbs the tree from start until a record says psd=y or psd=n (§4.10).
-// A failed lookup does not end the walk, because the records above show what
-// is known of the policy.
+// walk climbs the tree from start until a record says psd=y or psd=n (§4.10). A
+// failed lookup does not end the walk, because records further up may still show
+// what is known of the policy.
 func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) path {
 	var p path
 	names := walkNames(start)
@@ -177,15 +178,16 @@ func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, wh
 	return p
 }
 
-// expect announces to r the names of a walk that are not known yet, except the
-// first one, which is asked now.
+// expect tells r which names a walk is going to ask for, so that r can look them
+// up at the same time. It leaves out names that are known, and the first unknown
+// name, because the caller asks for that one right away.
 func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Name) {
 	for _, domain := range domains {
 		if n := d.nodes[domain]; n != nil && n.record != nil && n.record.PSD != PSDUnknown {
-			return // the walk ends here
+			return // the walk ends at this record
 		}
 	}
-	now := true // the first of them is asked now
+	now := true // the first unknown name is looked up right away, so it is not announced
 	for _, domain := range domains {
 		if d.nodes[domain] != nil {
 			continue
@@ -195,14 +197,14 @@ func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Na
 			continue
 		}
 		if name, err := domain.Prepend("_dmarc"); err == nil && !r.Expect(ctx, name, dns.TypeTXT) {
-			return // r does not ask ahead
+			return // r does not look up names ahead
 		}
 	}
 }
 
-// walkNames returns the targets of a tree walk: start, then its parents up to
-// the top-level domain. The walk of a long name skips some of them (§4.10
-// steps 4-7).
+// walkNames returns the names that a tree walk asks for: start, then its parents
+// up to the top-level domain. The walk of a long name leaves out some of the
+// parents (§4.10 steps 4-7).
 func walkNames(start dns.Name) []dns.Name {
 	if start == "" {
 		return nil
@@ -224,13 +226,13 @@ func walkNames(start dns.Name) []dns.Name {
 func organizationalDomain(start dns.Name, found []published) dns.Name {
 	for _, p := range found {
 		switch {
-		case p.record.PSD == PSDNo: // step 1
+		case p.record.PSD == PSDNo: // step 1 of §4.10.2
 			return p.domain
 		case p.record.PSD == PSDYes && p.domain != start: // step 2
 			return start.Keep(p.domain.Labels() + 1)
 		}
 	}
-	if len(found) > 0 { // step 3: the fewest labels
+	if len(found) > 0 { // step 3: the record with the fewest labels
 		return found[len(found)-1].domain
 	}
 	return start
