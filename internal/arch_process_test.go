@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// process lists, for each package, the names by which a program takes something from the
-// process that it runs in, or changes it; no name means all of them.
+// process lists, by package, the functions and variables through which a program reads or
+// changes the process that it runs in. nil stands for everything in the package.
 var process = map[string][]string{
 	"os":            {"Getenv", "LookupEnv", "Environ", "Setenv", "Exit", "Getpid", "Args", "Stdin", "Stdout", "Stderr"},
 	"os/signal":     nil,
@@ -22,8 +22,9 @@ var process = map[string][]string{
 	"github.com/coreos/go-systemd/v22/daemon":        nil,
 }
 
-// TestAppTakesNothingFromTheProcess: the daemon gets its clock, registry, environment and
-// the like from whoever runs it, so that several daemons can run in one process.
+// TestAppTakesNothingFromTheProcess checks that package app uses nothing that process lists. It
+// gets its clock, registry and so on from its caller, so that several daemons can run in one
+// process.
 func TestAppTakesNothingFromTheProcess(t *testing.T) {
 	seen := false
 	sources(t, func(pkg, file string, parsed *ast.File) {
@@ -31,7 +32,7 @@ func TestAppTakesNothingFromTheProcess(t *testing.T) {
 			return
 		}
 		seen = true
-		imported := map[string]string{} // by the name that the file uses
+		imported := map[string]string{} // the import path, by the name that the file uses
 		for _, spec := range parsed.Imports {
 			target, _ := strconv.Unquote(spec.Path.Value)
 			name := path.Base(target)
@@ -46,7 +47,7 @@ func TestAppTakesNothingFromTheProcess(t *testing.T) {
 				return true
 			}
 			name, ok := selector.X.(*ast.Ident)
-			if !ok || name.Obj != nil { // a variable
+			if !ok || name.Obj != nil { // name is a variable of this file and not a package
 				return true
 			}
 			names, listed := process[imported[name.Name]]

@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// foreign names the packages that may import a module. A new module, or a new
-// package for a module, is a decision that somebody has to make here.
+// foreign lists, by module, the packages that may import it. A developer who wants to import a
+// new module, or a module in another package, has to add it here.
 var foreign = map[string][]string{
 	"github.com/coreos/go-systemd/v22": {"cmd/sekimori", "internal/milter/sockets"},
 	"github.com/emersion/go-milter":    {"internal/milter", "internal/milter/dialogue"},
-	"github.com/emersion/go-msgauth":   {"internal/demo"}, // it signs; it is not the verifier
+	"github.com/emersion/go-msgauth":   {"internal/demo"}, // for signing only; our own code verifies
 	"github.com/goccy/go-yaml":         {"internal/config", "internal/config/strict", "internal/field"},
 	"github.com/maypok86/otter/v2":     {"internal/consent", "internal/resolver"},
 	"github.com/miekg/dns":             {"internal/dns/zone", "internal/resolver/dnswire", "internal/resolver/upstream"},
@@ -31,9 +31,9 @@ var foreign = map[string][]string{
 	"golang.org/x/text":                      {"internal/mailaddr/encodedword"},
 }
 
-// worldly are the packages on the lower floors that may use what [impure]
-// lists, each for its reason. All others there are pure: from the same message,
-// the same answers and the same time they make the same result.
+// worldly lists packages on the lower floors that may import what [impure] lists, with the
+// reason. All other packages on these floors are pure: they give the same result for the same
+// message, the same DNS answers and the same time.
 var worldly = map[string]string{
 	"internal/milter":           "serves connections",
 	"internal/milter/client":    "makes connections",
@@ -44,7 +44,7 @@ var worldly = map[string]string{
 	"internal/resolver/dnswire": "draws the ID of a query at random",
 }
 
-// pureParts are the packages of a higher floor that are pure too.
+// pureParts are packages on a higher floor that must be pure too.
 var pureParts = []string{"internal/label", "internal/judge"}
 
 // pure reports whether a package must be pure.
@@ -53,10 +53,10 @@ func pure(pkg string) bool {
 	return floors[pkg] <= facts && !excused || slices.Contains(pureParts, pkg)
 }
 
-// impure reports whether a package of the standard library lets a program see
-// or change what is around it.
+// impure reports whether a package of the standard library lets a program read or change
+// something outside of itself, such as files, the network or randomness.
 func impure(target string) bool {
-	if slices.Contains([]string{"net/mail", "net/netip", "net/textproto", "net/url"}, target) { // only parse
+	if slices.Contains([]string{"net/mail", "net/netip", "net/textproto", "net/url"}, target) { // these packages only parse
 		return false
 	}
 	top, _, _ := strings.Cut(target, "/")
@@ -64,7 +64,8 @@ func impure(target string) bool {
 		slices.Contains([]string{"crypto/rand", "io/ioutil", "math/rand", "math/rand/v2"}, target)
 }
 
-// sources calls f with every Go file of the product, parsed.
+// sources parses every Go file of internal and cmd, except tests and package testkit, and calls
+// f with it.
 func sources(t *testing.T, f func(pkg, path string, file *ast.File)) {
 	t.Helper()
 	for _, top := range []string{"internal", "cmd"} {
@@ -88,8 +89,8 @@ func sources(t *testing.T, f func(pkg, path string, file *ast.File)) {
 	}
 }
 
-// TestForeignImports: a module is imported only by the packages that the list
-// has for it, and a pure package imports nothing that reaches outside.
+// TestForeignImports checks that each module is imported only by the packages that foreign lists
+// for it, and that no pure package imports an impure one.
 func TestForeignImports(t *testing.T) {
 	used, worldliness := map[string]bool{}, map[string]bool{}
 	sources(t, func(pkg, path string, file *ast.File) {
@@ -140,10 +141,10 @@ func moduleOf(target string) string {
 	return ""
 }
 
-// TestNoGlobalState: a package has no init, and its variables are errors,
-// tables and other values that no code changes.
+// TestNoGlobalState checks that no package has a function init, and that package variables are
+// errors, tables and similar values that no code changes.
 func TestNoGlobalState(t *testing.T) {
-	variables := map[string]map[string]*ast.ValueSpec{} // by package, then by name
+	variables := map[string]map[string]*ast.ValueSpec{} // by package path, then by variable name
 	files := map[string]map[string]*ast.File{}
 	sources(t, func(pkg, path string, file *ast.File) {
 		if files[pkg] == nil {
@@ -169,8 +170,8 @@ func TestNoGlobalState(t *testing.T) {
 					if name == nil {
 						continue
 					}
-					// The parser resolves the names of one file. A name that it leaves
-					// open is declared elsewhere in the package.
+					// The parser resolves a name only within its file. If name.Obj is nil, the name
+					// is declared in another file of the package.
 					spec := variables[pkg][name.Name]
 					if spec != nil && (name.Obj == nil || name.Obj.Decl == spec) {
 						t.Errorf("%s changes the package's variable %s", path, name.Name)
@@ -182,15 +183,16 @@ func TestNoGlobalState(t *testing.T) {
 	}
 }
 
-// makers are the functions that may make a package's variable. What they return
-// is a value that no call changes.
+// makers are the functions that may be called to make the value of a package variable. They
+// return values that do not change when they are used.
 var makers = []string{
 	"errors.New", "fmt.Errorf", "bytes.Repeat", "netip.MustParsePrefix", "regexp.MustCompile", "strings.NewReplacer",
 	"idna.New", "newCharSet", "words",
 }
 
-// declared collects the variables of a declaration, and reports those that are
-// neither a table, nor an error, nor made by one of the makers.
+// declared adds the variables of a declaration to into. It reports a variable as an error if its
+// type is made to be changed, if it has no value, or if a function that is not one of the makers
+// makes its value.
 func declared(t *testing.T, path string, d *ast.GenDecl, into map[string]*ast.ValueSpec) {
 	if d.Tok != token.VAR {
 		return
@@ -214,8 +216,8 @@ func declared(t *testing.T, path string, d *ast.GenDecl, into map[string]*ast.Va
 	}
 }
 
-// isMaker reports whether a call makes a value that may be a package's variable:
-// one of the makers, a conversion to a slice, or a function written in place.
+// isMaker reports whether fun may be called to make the value of a package variable: it is one
+// of the makers, a conversion to a slice, or a function literal.
 func isMaker(fun ast.Expr) bool {
 	switch f := fun.(type) {
 	case *ast.ArrayType, *ast.FuncLit:
@@ -226,7 +228,7 @@ func isMaker(fun ast.Expr) bool {
 	return slices.ContainsFunc(makers, func(name string) bool { return isSelector(fun, name) })
 }
 
-// isSelector reports whether e is the name of another package's identifier.
+// isSelector reports whether e has the form of name, which is "package.Identifier".
 func isSelector(e ast.Expr, name string) bool {
 	s, ok := e.(*ast.SelectorExpr)
 	if !ok {
@@ -236,8 +238,8 @@ func isSelector(e ast.Expr, name string) bool {
 	return ok && pkg.Name+"."+s.Sel.Name == name
 }
 
-// changeable reports whether an expression is a channel, or has a type of package
-// sync or sync/atomic.
+// changeable reports whether an expression is a channel, or has a type of package sync or
+// sync/atomic.
 func changeable(e ast.Expr) bool {
 	switch x := e.(type) {
 	case *ast.ChanType:
@@ -278,7 +280,7 @@ func changes(n ast.Node) []ast.Expr {
 	return nil
 }
 
-// root returns the variable that an expression such as v.a[1] begins with.
+// root returns the variable with which an expression such as v.a[1] begins, here v.
 func root(e ast.Expr) *ast.Ident {
 	for {
 		switch x := e.(type) {

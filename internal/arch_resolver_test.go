@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// TestResolverHasNoSideDoors: everything that a resolver can do is in the one
-// interface dns.Resolver, and no resolver in front of another hides or skips a
-// part of it. The compiler asks a wrapper for every method unless it embeds
-// something that has them all; this test looks for that.
+// TestResolverHasNoSideDoors checks that everything a resolver can do is a method of
+// dns.Resolver, and that a resolver which wraps another one passes on every method. The compiler
+// requires every method of a wrapper, unless it embeds dns.Resolver or dns.LookupOnly. So the
+// test looks for wrappers that embed one of these, and for assertions to types of package dns.
 func TestResolverHasNoSideDoors(t *testing.T) {
 	sources(t, func(pkg, path string, file *ast.File) {
 		isOf := func(e ast.Expr, name string) bool {

@@ -10,26 +10,27 @@ import (
 	"testing"
 )
 
-// floor is a storey of the house. An import points to a lower floor.
+// floor is a layer of packages. A package may import packages on lower floors; imports within a
+// floor must be listed in sameFloor.
 type floor int
 
-// The floors, from the ground up. ARCHITECTURE.md has a heading for each.
+// The floors, from the lowest to the highest. ARCHITECTURE.md has a heading for each.
 const (
-	words      floor = iota // what everything else is made of, and the wires to the outside
-	evaluators              // one mechanism each, from values to a result
-	facts                   // what is known about a message, and its verdict
-	parts                   // what the daemon is put together from
-	daemon                  // the daemon
-	programs                // what a command does, in one piece
-	commands                // the commands, and the tests of the whole
+	words      floor = iota // the types that all other packages use, and the code that talks to sockets
+	evaluators              // each evaluates one mechanism: values in, a result out
+	facts                   // the facts about a message, and its verdict
+	parts                   // the parts from which the daemon is assembled
+	daemon                  // the daemon itself
+	programs                // the work of a command, without its flags and output
+	commands                // the commands, and the tests that run the whole program
 )
 
 func (f floor) String() string {
 	return [...]string{"words", "evaluators", "facts and verdict", "parts", "daemon", "programs", "commands"}[f]
 }
 
-// floors maps every package to its floor. A package that is not listed fails
-// the test, so that whoever adds a package decides where it belongs.
+// floors has the floor of every package. The test fails for a package that is not listed, so
+// that the developer who adds a package has to choose its floor.
 var floors = map[string]floor{
 	"internal/dns":            words,
 	"internal/dns/suffix":     words,
@@ -52,13 +53,13 @@ var floors = map[string]floor{
 	"internal/milter/client":  words,
 	"internal/milter/sockets": words,
 	"internal/milter/wire":    words,
-	// The author in From.
+	// Finds the author in the field From.
 	"internal/mailaddr/author":      words,
 	"internal/mailaddr/encodedword": words,
-	// The rules of the dialogue with an MTA.
+	// Has the rules of the dialogue with an MTA.
 	"internal/milter/dialogue": words,
 
-	// For tests alone.
+	// These packages are for tests only.
 	"internal/testkit/suites":   words,
 	"internal/testkit/logs":     words,
 	"internal/testkit/mta":      words,
@@ -101,10 +102,11 @@ var floors = map[string]floor{
 
 	"internal/app": daemon,
 
-	// For tests alone.
+	// This package is for tests only.
 	"internal/testkit/daemon": programs,
 
-	// Programs in one piece, for the commands of the same name.
+	// The work of the commands: demo, replay and forwarders of sekimori, and bench/load and
+	// bench/traffic of milterload.
 	"internal/demo":       programs,
 	"internal/replay":     programs,
 	"internal/forwarders": programs,
@@ -115,7 +117,7 @@ var floors = map[string]floor{
 	"cmd/sekimori":         commands,
 	"cmd/milterload":       commands,
 	"internal/bench/peers": commands,
-	// Tests of the whole, from the MTA's side.
+	// These packages test the whole program from outside.
 	"internal/e2e":         commands,
 	"internal/conformance": commands,
 	"internal/attack":      commands,
@@ -126,56 +128,60 @@ var floors = map[string]floor{
 	"internal/field":       commands,
 }
 
-// sameFloor names the imports allowed within one floor, each for a reason.
+// sameFloor lists the imports that are allowed within one floor, with the reason where it is not
+// obvious.
 var sameFloor = map[string][]string{
-	// Each of these repeats what a stranger wrote, or asks whether it is ASCII.
+	// Each of these packages makes text from strangers safe to print, or asks whether text is
+	// ASCII.
 	"internal/dns":     {"internal/printable"},
 	"internal/authres": {"internal/printable"},
 	"internal/smtp":    {"internal/printable"},
 	"internal/taglist": {"internal/printable"},
 	"internal/term":    {"internal/printable"},
-	"internal/milter":  {"internal/printable", "internal/milter/dialogue", "internal/milter/wire", "internal/smtp"}, // its replies are of package smtp
+	"internal/milter":  {"internal/printable", "internal/milter/dialogue", "internal/milter/wire", "internal/smtp"}, // its replies have the type of package smtp
 
-	// It reads every address as readers might, and finds domains that could exist.
+	// It reads an address in every way in which mail clients might read it, and finds the domains
+	// in it.
 	"internal/mailaddr/author": {"internal/dns", "internal/dns/suffix", "internal/mailaddr", "internal/mailaddr/encodedword", "internal/printable"},
 
-	"internal/dns/suffix":      {"internal/dns"}, // cuts its names
+	"internal/dns/suffix":      {"internal/dns"}, // it cuts names of package dns
 	"internal/dns/zone":        {"internal/dns"},
-	"internal/dkim/syntax":     {"internal/dns", "internal/taglist"}, // a signature is a tag list with domain names in it
+	"internal/dkim/syntax":     {"internal/dns", "internal/taglist"}, // a signature is a list of tags, and some tags are domain names
 	"internal/mailaddr":        {"internal/dns"},                     // an address has a domain name
-	"internal/milter/client":   {"internal/milter/wire"},             // one protocol
+	"internal/milter/client":   {"internal/milter/wire"},             // both speak the same protocol
 	"internal/testkit/mta":     {"internal/authres", "internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
 	"internal/testkit/readers": {"internal/testkit/naive"},
-	"internal/arc":             {"internal/dkim"},      // one canonicalization, one set of hashes
-	"internal/policy":          {"internal/msgauth"},   // decides on its Evaluation
-	"internal/received":        {"internal/msgauth"},   // reads its Session and Envelope
-	"internal/config":          {"internal/label"},     // its words stand in headers
-	"internal/config/strict":   {"internal/printable"}, // shows lines of a file
-	// Shows what these count.
+	"internal/arc":             {"internal/dkim"},      // ARC uses DKIM's canonicalization and hashes
+	"internal/policy":          {"internal/msgauth"},   // it decides on an Evaluation of msgauth
+	"internal/received":        {"internal/msgauth"},   // it reads a Session and an Envelope of msgauth
+	"internal/config":          {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
+	"internal/config/strict":   {"internal/printable"}, // it quotes lines of a file in errors
+	// It shows the counts of these packages.
 	"internal/status": {"internal/blind", "internal/judge", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
-	// Explains a Decision with its edits, and what recent kept of it.
+	// It explains a Decision with its edits, and reads the Decisions that recent kept.
 	"internal/explain": {"internal/judge", "internal/label", "internal/recent"},
-	"internal/recent":  {"internal/judge"}, // keeps its decisions
-	// Translates a Case and its edits, and tells blind what it sees.
+	"internal/recent":  {"internal/judge"}, // it keeps Decisions of package judge
+	// It translates milter events into a Case and edits into milter replies, and tells blind what
+	// it sees.
 	"internal/filter": {"internal/blind", "internal/judge", "internal/label"},
-	// Counts and logs decisions, one with edits in its tests, and what blind noticed.
+	// It counts and logs Decisions and what blind noticed; its tests make a Decision with edits.
 	"internal/telemetry": {"internal/blind", "internal/judge", "internal/label"},
-	"internal/judge":     {"internal/label"}, // its decision has edits
-	// Sends its mail.
+	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
+	// It sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},
-	// Shows what these know; its tests make it with the real metrics.
+	// It shows what these packages know; its tests use the metrics of telemetry.
 	"internal/console": {"internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
-	// One protocol.
+	// Both speak the same protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
-	// A cache is put in front of what asks.
+	// It puts a cache in front of upstream.
 	"internal/resolver":           {"internal/resolver/upstream"},
 	"internal/testkit/nameserver": {"internal/dns", "internal/dns/zone"},
 	"internal/testkit/suites":     {"internal/dns", "internal/dns/zone"},
 }
 
-// free are directories with data that every package may embed.
+// free are directories with data, which every package may embed.
 var free = map[string]bool{"configs": true}
 
 func TestImportsPointDownwards(t *testing.T) {
@@ -207,7 +213,7 @@ func checkFile(t *testing.T, path string) {
 	}
 	pkg := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), ".."+string(filepath.Separator)))
 	if pkg == "internal" {
-		return // this test
+		return // the tests of this directory
 	}
 	isTest := strings.HasSuffix(path, "_test.go")
 	from, ok := floors[pkg]
@@ -234,10 +240,10 @@ func checkFile(t *testing.T, path string) {
 	}
 }
 
-// testkit begins the paths of packages that no program may be linked with.
+// testkit is the beginning of the paths of packages that only tests may import.
 const testkit = "internal/testkit/"
 
-// allowedInTests reports whether the tests of every floor may import a package.
+// allowedInTests reports whether tests may import a package, whatever floor they are on.
 func allowedInTests(target string) bool {
 	return target == "internal/dns/zone" || target == "internal/milter/client" || strings.HasPrefix(target, testkit)
 }

@@ -18,7 +18,7 @@ var (
 	pathInText   = regexp.MustCompile("`((?:internal|cmd|configs|deploy|testdata)/[A-Za-z0-9_./-]*)`")
 )
 
-// packages returns the directories of internal and cmd that have a Go file.
+// packages returns the directories below internal and cmd that contain Go files.
 func packages(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -33,13 +33,12 @@ func packages(t *testing.T) map[string]bool {
 			t.Fatal(err)
 		}
 	}
-	delete(found, "internal") // these tests
+	delete(found, "internal") // it has only these tests
 	return found
 }
 
-// TestArchitectureNamesEveryPackage compares the page's list of packages with
-// the directories and with their floors: each package is there once, with a
-// sentence.
+// TestArchitectureNamesEveryPackage checks that ARCHITECTURE.md has every package exactly once,
+// under the heading of its floor, and that the text about it ends with a full stop.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	text, err := os.ReadFile(architecture)
 	if err != nil {
@@ -85,7 +84,7 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	}
 }
 
-// spelledOut returns the packages that "a/{b,c}" stands for.
+// spelledOut returns the package paths that a pattern such as "a/{b,c}" stands for.
 func spelledOut(name string) []string {
 	before, rest, grouped := strings.Cut(name, "{")
 	if !grouped {
@@ -98,7 +97,7 @@ func spelledOut(name string) []string {
 	return all
 }
 
-// TestArchitectureNamesExistingFiles: every path of the page exists.
+// TestArchitectureNamesExistingFiles checks that every path which ARCHITECTURE.md names exists.
 func TestArchitectureNamesExistingFiles(t *testing.T) {
 	text, err := os.ReadFile(architecture)
 	if err != nil {

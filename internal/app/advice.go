@@ -8,8 +8,8 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// Advice lists what is allowed in a configuration but is probably a mistake. "config
-// check" prints it, and the daemon logs it when the configuration comes into effect.
+// Advice lists the settings of a configuration that are allowed but probably mistakes. "config
+// check" prints them, and the daemon logs them when the configuration comes into effect.
 func Advice(cfg *config.Config) []string {
 	var out []string
 	if text := nameAdvice(cfg.AuthservID, config.HostName()); text != "" {
@@ -19,7 +19,8 @@ func Advice(cfg *config.Config) []string {
 	return append(out, serverAdvice(cfg.DNS, resolver.ResolvConf)...)
 }
 
-// nameAdvice warns about an authserv-id without a dot. host is the name of this host.
+// nameAdvice returns a warning if the authserv-id, or the host's name that replaces an empty
+// one, has no dot. host is the name of this host. "" means that there is nothing to warn about.
 func nameAdvice(id, host string) string {
 	const why = "if the MTA does not send its name, results in the MTA's full name could be forged; " +
 		"write the name that the MTA calls itself, such as mx.example.jp"

@@ -9,20 +9,20 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// The widest networks that one organization can have. policy.overrides has the same
-// limits.
+// The prefix lengths of the widest networks that one organization can have. The rules of
+// policy.overrides have the same limits.
 const (
 	widestTrusted4 = 8
 	widestTrusted6 = 19
 )
 
-// notRouted are wide networks that are not routed on the Internet, so that no stranger
-// comes from them.
+// notRouted are wide networks that are not routed on the Internet. A stranger cannot send from
+// them, so they may be trusted.
 var notRouted = []netip.Prefix{
 	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"), // RFC 4193, RFC 4291 §2.5.6
 }
 
-// networkAdvice warns about trusted networks that are so wide that strangers are in them.
+// networkAdvice warns about trusted networks that are so wide that they include strangers.
 func networkAdvice(networks []config.Network) []string {
 	var out []string
 	for i, n := range networks {
@@ -40,7 +40,8 @@ func networkAdvice(networks []config.Network) []string {
 	return out
 }
 
-// serverAdvice warns about a resolv.conf that names no server.
+// serverAdvice warns if the configuration leaves the DNS servers to a resolv.conf that names no
+// server.
 func serverAdvice(d config.DNS, resolvConf string) []string {
 	if len(d.Servers) > 0 || !resolver.ResolvConfEmpty(resolvConf) {
 		return nil

@@ -43,8 +43,8 @@ func TestServerAdvice(t *testing.T) {
 	}
 }
 
-// TestCheckServers: "config check" refuses a resolv.conf that the daemon would not start
-// with.
+// TestCheckServers checks that "config check" refuses a resolv.conf with which the daemon would
+// not start.
 func TestCheckServers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	for _, text := range []string{"", "nameserver bogus\n", "nameserver 192.0.2.1\nnameserver bogus\n"} {
@@ -62,7 +62,8 @@ func TestCheckServers(t *testing.T) {
 	}
 }
 
-// TestNetworkAdviceAtStart: the daemon gives the same warning as "config check".
+// TestNetworkAdviceAtStart checks that the daemon logs the warning of networkAdvice when it
+// starts.
 func TestNetworkAdviceAtStart(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Trusted.Networks = append([]config.Network{}, cfg.Trusted.Networks...)

@@ -28,8 +28,7 @@ func TestNameAdvice(t *testing.T) {
 	}
 }
 
-// TestAdviceAtStart: the daemon logs its advice once each time a configuration comes into
-// effect.
+// TestAdviceAtStart checks that the daemon logs its advice once when it starts.
 func TestAdviceAtStart(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.AuthservID = "mx1"

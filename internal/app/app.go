@@ -1,6 +1,7 @@
-// Package app puts the daemon together. Everything that can fail at the start fails
-// in New. Start serves. Reload replaces the configuration in effect. Stop undoes
-// everything in reverse order. Run does all of this for the lifetime of a process.
+// Package app assembles the daemon from its parts. New opens and checks everything, so that an
+// error of the start comes from New. Start serves. Reload replaces the configuration in effect.
+// Stop closes everything in reverse order. Run calls Start and later Stop, for a process that
+// runs one daemon.
 package app
 
 import (
@@ -26,7 +27,8 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// adminStop is how long Stop waits for scrapes of the admin address that are under way.
+// adminStop is how long Stop waits for HTTP requests to the admin address that are being
+// answered.
 const adminStop = 5 * time.Second
 
 // App is one daemon.
@@ -44,30 +46,33 @@ type App struct {
 	server     *milter.Server
 	console    *console.Console
 	ready      atomic.Bool
-	served     chan error // receives the error of the first listener that failed
-	// retiring waits until everything that earlier configurations opened is closed.
+	served     chan error // receives the error of the first listener that fails
+	// retiring counts the goroutines that close the parts of replaced configurations.
 	retiring sync.WaitGroup
-	steps    []step // what New and Start began
-	// reloading makes reloads wait for each other. It is locked before mu, so that mu
-	// is free while a reload reads files.
+	steps    []step // what New and Start did and Stop must undo
+	// reloading is held during a reload, so that there is one reload at a time. It is locked
+	// before mu. A reload that reads files holds only reloading, so a slow file system does not
+	// block mu.
 	reloading   sync.Mutex
-	readTimeout time.Duration // the time that a reload has for reading files
+	readTimeout time.Duration // how long a reload may take to read files
 	hung        atomic.Int32  // how many reloads were given up and still wait for a file
 	stopped     chan struct{} // closed when Stop begins
 
-	// mu orders Start, Reload and Stop. The fields below it change only while it is held.
+	// mu makes Start, the commit of a Reload and Stop exclude each other. The fields below it
+	// change only while it is held.
 	mu       sync.Mutex
 	current  *generation
 	sockets  []*socket
 	admin    *admin.Server // nil if the admin address is off
 	started  bool
 	stopping bool
-	reload   Reloading // how the last reload went
+	reload   Reloading // the outcome of the last reload
 	since    time.Time // when current came into effect
 }
 
-// New makes the daemon and binds its addresses. It serves nothing before Start. On
-// error New undoes everything that it began, the last step first.
+// New makes the daemon and binds its addresses. It serves nothing before Start. If a step fails,
+// New undoes the steps before it, the last one first. The metrics stay registered with
+// Options.Registry.
 func New(cfg *config.Config, o Options) (*App, error) {
 	a := newApp(o)
 	for _, s := range []struct {
@@ -88,7 +93,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	return a, nil
 }
 
-// newApp returns an App that has begun nothing.
+// newApp returns an App on which no step was done.
 func newApp(o Options) *App {
 	logTo := telemetry.NewSwitch(slog.DiscardHandler)
 	return &App{
@@ -97,7 +102,7 @@ func newApp(o Options) *App {
 	}
 }
 
-// openLog opens the log, in the configured format.
+// openLog opens the log in the configured format.
 func (a *App) openLog(cfg config.Log) (undo func() error, err error) {
 	a.logOut = telemetry.NewLogWriter(a.o.Log)
 	logger, err := telemetry.NewLogger(a.logOut, cfg.Format, cfg.Level)
@@ -108,7 +113,8 @@ func (a *App) openLog(cfg config.Log) (undo func() error, err error) {
 	return a.logOut.Close, nil
 }
 
-// registerMetrics makes the series that stay when the configuration changes.
+// registerMetrics registers the metrics that exist for the whole life of the daemon, whatever
+// configuration is in effect.
 func (a *App) registerMetrics() (err error) {
 	telemetry.RegisterRuntime(a.o.Registry, a.o.Version)
 	a.metrics = telemetry.New(a.o.Registry)
@@ -139,7 +145,7 @@ func (a *App) beginWith(cfg *config.Config) (undo func() error, err error) {
 	return always(a.closeAll), nil
 }
 
-// closeAll closes everything that the configuration in effect opened.
+// closeAll closes everything that was opened for the configuration in effect.
 func (a *App) closeAll() {
 	if a.admin != nil {
 		a.undo(adminStep(a.admin))
@@ -150,7 +156,7 @@ func (a *App) closeAll() {
 	a.unwind(&a.current.steps)
 }
 
-// adminStep returns the step that bound the address of s. Undoing it takes at most
+// adminStep returns the step whose undo function stops the server of the admin address, within
 // adminStop.
 func adminStep(s *admin.Server) step {
 	return step{"admin address", func() error {
@@ -160,14 +166,14 @@ func adminStep(s *admin.Server) step {
 	}}
 }
 
-// resolverPanicked counts and logs a panic of the resolver.
+// resolverPanicked counts and logs a panic in the resolver.
 func (a *App) resolverPanicked(v any) {
 	a.metrics.Panicked(telemetry.PanicResolver)
 	a.log.Error("panic", "component", telemetry.PanicResolver, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
-// Ready returns nil while the daemon takes messages and MTAs can find each of its
-// sockets. Otherwise the error says what is wrong.
+// Ready returns nil if the daemon takes messages and MTAs can find all of its sockets. Otherwise
+// the error says what is wrong.
 func (a *App) Ready() error {
 	if !a.ready.Load() {
 		return errors.New("not taking messages")
@@ -183,8 +189,8 @@ func (a *App) Ready() error {
 	return nil
 }
 
-// Addrs returns the milter addresses that are bound. A port 0 of the configuration is
-// a real port here.
+// Addrs returns the bound milter addresses. Where the configuration has port 0, the address has
+// the port that the system chose.
 func (a *App) Addrs() []net.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -201,7 +207,7 @@ func (a *App) addrs() []net.Addr {
 	return out
 }
 
-// AdminAddr returns the admin address that is bound, or "" if it is off.
+// AdminAddr returns the bound admin address, or "" if admin.listen is empty.
 func (a *App) AdminAddr() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -215,7 +221,7 @@ func (a *App) adminAddr() string {
 	return a.admin.Addr()
 }
 
-// Start begins to serve, in the background.
+// Start begins to serve in the background.
 func (a *App) Start() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -242,7 +248,7 @@ func (a *App) Start() {
 	a.log.Info("serving", "listen", strings.Join(listen, ", "), "admin", a.adminAddr(), "mode", cfg.Mode, "authserv_id", servID(cfg))
 }
 
-// servID describes the authserv-id, for the log.
+// servID returns the log's description of the authserv-id.
 func servID(cfg *config.Config) string {
 	if cfg.AuthservID != "" {
 		return cfg.AuthservID
@@ -250,13 +256,13 @@ func servID(cfg *config.Config) string {
 	return "the MTA's name (macro j), else " + cfg.ServID()
 }
 
-// Stop takes no more connections, waits for the sessions in flight until ctx ends, then
-// closes everything. Sessions that are still there when ctx ends are cut off. The log
-// says so; it is not an error, because ctx is the deadline for them.
+// Stop accepts no more connections, waits for the sessions in flight until ctx ends, and then
+// closes everything. Sessions that are still open when ctx ends are cut off. Stop logs that, but
+// returns no error, because ctx is the time that the sessions were given.
 func (a *App) Stop(ctx context.Context) {
 	a.mu.Lock()
 	if !a.stopping {
-		a.stopping = true // from here on no reload takes effect
+		a.stopping = true // from now on no reload takes effect
 		close(a.stopped)
 	}
 	a.mu.Unlock()
@@ -269,8 +275,8 @@ func (a *App) Stop(ctx context.Context) {
 	a.unwind(&a.steps)
 }
 
-// Run serves until ctx ends or a listener fails. Then it stops the daemon and gives the
-// sessions in flight the configured time. The error is that of the listener.
+// Run serves until ctx ends or a listener fails. Then it stops the daemon, with drain_timeout
+// for the sessions in flight. If a listener failed, Run returns its error.
 func (a *App) Run(ctx context.Context) error {
 	a.Start()
 	watchdog := a.newWatchdog()

@@ -32,8 +32,8 @@ bank.example        TXT "v=spf1 ip4:192.0.2.1 -all"
 _dmarc.bank.example TXT "v=DMARC1; p=reject"
 `
 
-// testConfig returns a configuration that listens on free ports and asks a DNS server of
-// the test.
+// testConfig returns a configuration that listens on free ports and asks a DNS server that runs
+// until the test ends.
 func testConfig(t *testing.T) *config.Config {
 	t.Helper()
 	server := nameserver.Serve(t, zoneText, nameserver.Options{})
@@ -46,13 +46,13 @@ func testConfig(t *testing.T) *config.Config {
 	return cfg
 }
 
-// options returns the options that every daemon needs.
+// options returns the options that New requires.
 func options(log io.Writer) Options {
 	return Options{Version: "test", Log: log, Now: time.Now, Registry: prometheus.NewRegistry()}
 }
 
-// running starts a daemon. changes are made to its options first. stop ends the daemon and
-// returns the error of Run.
+// running starts a daemon whose options are changed by changes. stop ends the daemon and returns
+// the error of Run.
 func running(t *testing.T, cfg *config.Config, changes ...func(*Options)) (a *App, log *logs.Buffer, stop func() error) {
 	t.Helper()
 	log = &logs.Buffer{}
@@ -139,8 +139,8 @@ func TestDaemon(t *testing.T) {
 	}
 }
 
-// documented checks that the page about metrics names every series that the daemon exposes,
-// and no other.
+// documented checks that deploy/docs/metrics.md names every series in metrics, and that every
+// series named there is in metrics or in lateSeries.
 func documented(t *testing.T, metrics string) {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "metrics.md"))
@@ -156,16 +156,16 @@ func documented(t *testing.T, metrics string) {
 		}
 	}
 	for _, m := range regexp.MustCompile("`(sekimori_\\w+)").FindAllStringSubmatch(string(page), -1) {
-		// A vector is exposed only when it has a value. lateSeries lists those that have
-		// none here.
+		// A vector has no series until one of its values is set. lateSeries lists the vectors that
+		// have none in this test.
 		if !exposed[m[1]] && !lateSeries[m[1]] {
 			t.Errorf("deploy/docs/metrics.md documents %s, which is not exposed", m[1])
 		}
 	}
 }
 
-// lateSeries are the series that appear only when something has gone wrong, was seen or was
-// configured.
+// lateSeries are the series that appear only after something has gone wrong or was counted, or
+// if they are configured.
 var lateSeries = map[string]bool{
 	"sekimori_override_rule_hits_total": true, "sekimori_shadow_total": true, // see TestSteering
 	"sekimori_dkim_reason_total": true, "sekimori_sessions_rejected_total": true,
@@ -198,7 +198,8 @@ func TestNewFails(t *testing.T) {
 	}
 }
 
-// TestFailedNewLeavesNothing: when New fails, it leaves no socket behind.
+// TestFailedNewLeavesNothing checks that New leaves no socket file behind if it fails after
+// making one.
 func TestFailedNewLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	cfg := testConfig(t)
@@ -212,8 +213,8 @@ func TestFailedNewLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestStopWaitsForSessions: after the daemon was told to stop, a session in flight may still
-// finish its message, but no new session begins.
+// TestStopWaitsForSessions checks that after the daemon was told to stop, a session in flight
+// may still finish its message, and that nothing listens at the address after the stop.
 func TestStopWaitsForSessions(t *testing.T) {
 	supervise, next := supervised(t)
 	a, log, stop := running(t, testConfig(t), supervise)
@@ -252,8 +253,8 @@ func TestStopWaitsForSessions(t *testing.T) {
 	}
 }
 
-// TestWords: the words that the configuration accepts mean what the other packages take them
-// for.
+// TestWords checks that the default configuration gives the default policy, and that the
+// configuration accepts the words of packages policy, dkim and dmarc.
 func TestWords(t *testing.T) {
 	cfg := config.Default()
 	p, err := Policy(cfg)
@@ -288,13 +289,14 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// supervisor plays systemd. It keeps the states that the daemon tells.
+// supervisor is a stand-in for systemd. It collects the states that the daemon tells it.
 type supervisor struct {
 	told     chan State
 	watchdog time.Duration
 }
 
-// supervised gives a daemon a supervisor. next returns the next state that the daemon tells.
+// supervised returns a supervisor for a daemon: change puts it into the Options, and next
+// returns the next state that the daemon tells it.
 func supervised(t *testing.T) (change func(*Options), next func() State) {
 	t.Helper()
 	s := &supervisor{told: make(chan State, 100)}

@@ -7,13 +7,13 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// ownDescriptors is how many descriptors are kept for everything besides connections of
-// MTAs and DNS queries: listening sockets, the admin address with its clients, the log,
+// ownDescriptors is how many file descriptors the daemon needs for everything except connections
+// of MTAs and DNS queries: listening sockets, the admin address with its clients, the log,
 // files.
 const ownDescriptors = 64
 
-// descriptorAdvice returns a warning if the configuration can need more open files than
-// the process may have. It returns "" if there are enough, or if the limit is not known.
+// descriptorAdvice returns a warning if the configuration can need more open files than the
+// process may have. It returns "" if the limit is high enough or not known.
 func (a *App) descriptorAdvice(cfg *config.Config) string {
 	if a.o.OpenFiles == nil {
 		return ""

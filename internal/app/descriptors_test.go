@@ -7,8 +7,8 @@ import (
 	"sekimori/internal/config"
 )
 
-// TestDescriptors: the daemon warns if its limits can need more descriptors than the process
-// may have.
+// TestDescriptors checks that the daemon warns if limits.max_sessions can need more descriptors
+// than the process may have.
 func TestDescriptors(t *testing.T) {
 	for _, tt := range []struct {
 		limit    uint64

@@ -15,7 +15,8 @@ import (
 	"sekimori/internal/testkit/web"
 )
 
-// session plays an SMTP session with one message. o is what the MTA offers.
+// session sends one message in an SMTP session from ip. o is what the MTA offers in the milter
+// negotiation.
 func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelope, raw []byte) client.Result {
 	t.Helper()
 	c, err := client.Dial("tcp", a.Addrs()[0].String())
@@ -42,7 +43,8 @@ func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelop
 	return res
 }
 
-// warned returns the kinds that the records with this msg name. They must be warnings.
+// warned returns the values of "what" in the records with this msg, separated by spaces. Each
+// record must be a warning.
 func warned(t *testing.T, log *logs.Buffer, msg string) string {
 	t.Helper()
 	var kinds []string
@@ -55,21 +57,21 @@ func warned(t *testing.T, log *logs.Buffer, msg string) string {
 	return strings.Join(kinds, " ")
 }
 
-// TestFieldNegotiationAndTopology is the case negotiation-and-topology of the field. If
-// something hides the clients, the messages or a part of them from the daemon, the daemon
-// warns of it once, and the status and a series show it.
+// TestFieldNegotiationAndTopology plays the case negotiation-and-topology (see package field).
+// If the configuration or the MTA hides the clients or a part of the messages from the daemon,
+// the daemon warns once for each cause, and the status page and a metric show it.
 func TestFieldNegotiationAndTopology(t *testing.T) {
 	whole := client.PostfixOffer()
 	public := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
 	bare := client.Offer{Version: 6, Actions: 1, Protocol: 0xfffff}
 	for _, tc := range []struct {
 		why     string
-		trusted string // a trusted network besides the defaults
+		trusted string // a trusted network in addition to the defaults
 		ip      func(i int) string
 		offer   client.Offer
-		seen    string // what the daemon says it cannot see
+		seen    string // what the daemon warns that it cannot see
 		series  string
-		lacks   string // what the daemon says the MTA does not offer
+		lacks   string // what the daemon warns that the MTA does not offer
 	}{
 		{"one private address", "", func(int) string { return "172.17.0.1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
 		{"one private IPv6 address", "", func(int) string { return "fd00::1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
@@ -109,9 +111,10 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 	}
 }
 
-// TestFieldMilterNoLeadingSpace is the case milter-no-leading-space of the field: an MTA of
-// milter protocol 6 that does not offer SMFIP_HDR_LEADSPC removes the space before each
-// value. A signature that breaks by that is not held against the sender.
+// TestFieldMilterNoLeadingSpace plays the case milter-no-leading-space (see package field): an
+// MTA of milter protocol 6 that does not offer SMFIP_HDR_LEADSPC removes the space before each
+// value, which breaks signatures. A message whose signature is broken in this way must be
+// delivered and not labelled dkim=fail.
 func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	dir := filepath.Join("..", "..", "..", "shared", "field", "milter-no-leading-space")
 	raw, err := os.ReadFile(filepath.Join(dir, "message.eml"))
@@ -139,7 +142,8 @@ func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	if !res.Action.Delivers() || !strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=pass") {
 		t.Errorf("with them: %s, %+v", res.Action, res.Modifications)
 	}
-	// Twins: a spoof without a signature, and one with the body changed.
+	// Counterparts that must be refused: a spoof without a signature, and one with a changed
+	// body.
 	_, unsigned, _ := strings.Cut(string(raw), "A==\r\n")
 	for why, twin := range map[string]string{"unsigned": unsigned, "changed": strings.Replace(string(raw), "hello", "hullo", 1)} {
 		if res := session(t, a, "192.0.2.99", without, env, []byte(twin)); res.Action.Code != 550 || twin == string(raw) || twin == "" {

@@ -14,28 +14,28 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// generation is everything that one configuration decides about messages. It comes
-// into effect as a whole. When the next generation comes into effect, messages that
-// began under the old one keep it until they end.
+// generation is one configuration with everything that was made from it to handle messages. A
+// generation replaces the one before it as a whole. Messages that began under the old generation
+// are handled by it until they end.
 type generation struct {
 	cfg      *config.Config
 	log      slog.Handler
 	resolver *resolver.Resolver
 	rules    policy.Config
-	warnings error // names the rules that have no effect any more; nil if there are none
+	warnings error // names the rules that have no effect, for example expired ones; nil if there are none
 	advice   []string
-	recent   *recent.Ring // nil if no decisions are remembered
+	recent   *recent.Ring // the recent decisions; nil if none are remembered
 	options  filter.Options
-	// steps are what build opened. They are undone when the last message of the
-	// generation has ended, or at once if the generation does not come into effect.
+	// steps are what build opened. They are undone when the last message of the generation has
+	// ended, or at once if the generation never comes into effect.
 	steps []step
 }
 
-// build makes a generation of cfg and reads the files that cfg names. Everything that
-// can fail fails here, and nothing changes for messages yet. old is the generation in
-// effect, or nil at the start; the new one may share its DNS cache and its memory of
-// decisions. build calls reading before each file, so that a caller who gives up
-// waiting can say which file it was.
+// build makes a generation of cfg and reads the files that cfg names. It returns all errors of
+// cfg except those of binding addresses (see prepare). It changes nothing for messages yet. old
+// is the generation in effect, or nil at the start; the new one may use its DNS cache and its
+// recent decisions. build calls reading before each file, so that a caller who stops waiting can
+// say which file is not read.
 func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (_ *generation, err error) {
 	g := &generation{cfg: cfg}
 	defer func() {
@@ -99,9 +99,9 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	return g, nil
 }
 
-// shownWait returns how long a message waits for results that are only shown in its
-// label. If a rule of the policy or of the candidate may look at any result, each of
-// them can decide, and the wait is the whole budget of the message.
+// shownWait returns how long a message waits for results that do not decide its verdict and only
+// appear in its label. If the policy or the candidate has a rule that can look at any result,
+// all results may decide, so the wait is the whole dns.message_budget.
 func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) time.Duration {
 	switch {
 	case rules.WantsAll(), shadow != nil && shadow.WantsAll():
@@ -112,8 +112,8 @@ func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) t
 	return time.Duration(cfg.Limits.ShownWait)
 }
 
-// observers returns the observers of every decision: the metrics, the log and the memory
-// of decisions.
+// observers returns the observers that get every decision: the metrics, the log, and the recent
+// decisions if they are remembered.
 func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []filter.Observer {
 	private := g.cfg.Log.Privacy == config.PrivacyLocalParts
 	out := []filter.Observer{metrics, telemetry.Records{Log: log, MaskLocalParts: private}}
@@ -126,8 +126,9 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 	return out
 }
 
-// newResolver makes the resolver of cfg. It shares the old cache unless the settings of
-// the cache changed, or dns.trust_ad, which decides what the cached AD bits mean.
+// newResolver makes the resolver of cfg. The new resolver uses the cache of old, unless the
+// settings of the cache or dns.trust_ad changed. dns.trust_ad decides what AD bits in the cache
+// mean.
 func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, a.resolverPanicked)
 	o.Client.OnServers = a.serversChanged
@@ -137,17 +138,18 @@ func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolv
 	return resolver.NewWithMetrics(o, a.dnsMetrics)
 }
 
-// change is everything that a new configuration changes, ready to come into effect.
+// change is a generation that is ready to come into effect, with its sockets and its admin
+// server.
 type change struct {
 	generation *generation
-	sockets    []*socket // all sockets that will be served
-	opened     []*socket // those of them that were not open before
+	sockets    []*socket // all sockets of the new configuration
+	opened     []*socket // the sockets of these that are newly opened
 	admin      *admin.Server
 	newAdmin   bool
 	steps      []step // what prepare opened
 }
 
-// prepare makes the change to g. What runs stays as it is. On error prepare closes
+// prepare binds the addresses of g. It changes nothing about what runs. On error prepare closes
 // everything that it opened, and g.
 func (a *App) prepare(g *generation) (_ *change, err error) {
 	c, cfg := &change{generation: g}, g.cfg
@@ -173,8 +175,9 @@ func (a *App) discard(c *change) {
 	}
 }
 
-// openAdmin binds the admin address. If the address has not changed, the server stays:
-// it reads its web configuration file for every connection anyway.
+// openAdmin binds the admin address. If admin.listen has not changed, the running server is
+// kept; it reads its web configuration file for every connection, so it needs no restart for
+// that.
 func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	switch {
 	case cfg.Listen == "":
@@ -194,8 +197,8 @@ func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	})
 }
 
-// commit brings c into effect. It cannot fail, and messages see it as one step. The
-// caller holds a.mu, or is New.
+// commit makes c the change in effect. It cannot fail. A message is handled either by the old
+// generation or by the new one. The caller must hold a.mu, except in New.
 func (a *App) commit(c *change) {
 	cfg := c.generation.cfg
 	a.logTo.Set(c.generation.log)
@@ -246,12 +249,12 @@ func (a *App) commit(c *change) {
 	a.metrics.ConfigLoaded(cfg.Hash(), c.generation.rules.Mode, a.since)
 }
 
-// ownMemory is what the process needs besides connections and the DNS cache: for code,
+// ownMemory is the memory of the process except that for connections and the DNS cache: code,
 // metrics, log and console.
 const ownMemory = 128 << 20
 
-// allotted returns how much memory the configuration allots to the process, in octets;
-// 0 means no bound.
+// allotted returns how much memory the configuration allows the process, in octets; 0 means no
+// limit.
 func allotted(cfg *config.Config) int64 {
 	if cfg.Limits.Memory == 0 {
 		return 0

@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/testkit/web"
 )
 
-// TestReloadOfHungFile: if a file system hangs, that reload is given up. The next reload, the
-// admin address and Stop do not wait for it.
+// TestReloadOfHungFile checks that a reload is given up if a file cannot be read in time, and
+// that the next reload, the admin address and Stop do not wait for it.
 func TestReloadOfHungFile(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -34,7 +34,7 @@ func TestReloadOfHungFile(t *testing.T) {
 	if err := a.Reload(hangs); err == nil || !strings.Contains(err.Error(), "16 earlier reloads still wait") {
 		t.Fatalf("reload after many: %v", err)
 	}
-	a.hung.Add(-1) // as if one of them had ended
+	a.hung.Add(-1) // as if one of the reloads had ended
 	if err := a.Reload(with(cfg, monitor)); err != nil {
 		t.Fatalf("the next reload: %v", err)
 	}
@@ -68,8 +68,8 @@ func TestReloadOfHungFile(t *testing.T) {
 	}
 }
 
-// TestReloadOfPipes: if a file of the configuration is a named pipe, the reload is refused at
-// once, and the error names the file.
+// TestReloadOfPipes checks that a reload is refused at once if a file of the configuration is a
+// named pipe, and that the error names the file.
 func TestReloadOfPipes(t *testing.T) {
 	dir := t.TempDir()
 	pipe, list := filepath.Join(dir, "pipe"), filepath.Join(dir, "list")
@@ -92,7 +92,7 @@ func TestReloadOfPipes(t *testing.T) {
 	} {
 		err := a.Reload(load)
 		if key == "admin.web_config" && err != nil && strings.Contains(err.Error(), key) {
-			continue // this change needs a restart anyway
+			continue // the running address does not allow this change anyway
 		}
 		if err == nil || !strings.Contains(err.Error(), "it is not a regular file") || strings.Contains(key, ".") && !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: %v", key, err)
@@ -103,9 +103,9 @@ func TestReloadOfPipes(t *testing.T) {
 	}
 }
 
-// TestLostSocket: if the file of a unix socket is removed, or another file takes its place,
-// readyz and the log say so. A reload makes the socket again. When the daemon then closes the
-// old socket, the file of the new one stays.
+// TestLostSocket checks that readyz and the log say so if the file of a unix socket is removed,
+// or if another file takes its place. A reload makes the socket again. When the daemon then
+// closes the old socket, it does not remove the file of the new one.
 func TestLostSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "milter.sock")
 	cfg := testConfig(t)

@@ -23,12 +23,13 @@ import (
 
 const indirect = "../../testdata/indirect"
 
-// everybody returns the key that signs everything in the corpus.
+// everybody returns the one key that signs every message of the corpus.
 func everybody() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("one key for all of them, 32 octs"))
 }
 
-// sections reads the sections of a row. A line "-- NAME --" begins each of them.
+// sections splits a row (a file of the corpus) into its sections, by name. A section begins with
+// a line "-- NAME --".
 func sections(text string) map[string]string {
 	out := map[string]string{}
 	name := ""
@@ -45,7 +46,7 @@ func sections(text string) map[string]string {
 	return out
 }
 
-// pairs reads lines of the form "key: value".
+// pairs parses lines of the form "key: value".
 func pairs(text string) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -55,7 +56,8 @@ func pairs(text string) map[string]string {
 	return out
 }
 
-// TestIndirect: every row of the corpus of indirect mail is decided as it says.
+// TestIndirect checks the decision on every row of the corpus of indirect mail in
+// testdata/indirect against the row's section "want".
 func TestIndirect(t *testing.T) {
 	files, err := filepath.Glob(indirect + "/*.txt")
 	if err != nil || len(files) < 30 {
@@ -112,7 +114,7 @@ func join(signs []trait.Trait) string {
 	return strings.Join(out, " ")
 }
 
-// judgeRow evaluates the message of a row and decides on it.
+// judgeRow evaluates the message of a row and returns the Evaluation and the Verdict.
 func judgeRow(t *testing.T, z *zone.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
 	t.Helper()
 	cfg, err := config.Parse("config", []byte(row["config"]))
@@ -143,7 +145,8 @@ func judgeRow(t *testing.T, z *zone.Zone, row map[string]string) (*msgauth.Evalu
 	return e, policy.Decide(e, rules)
 }
 
-// travel applies the steps of path to a message.
+// travel applies the steps in path to a message, as if forwarders or mailing lists had handled
+// it: it signs, adds and sets fields, appends a footer, and seals.
 func travel(t *testing.T, eml, path string) []byte {
 	t.Helper()
 	for step := range strings.Lines(path) {
@@ -174,7 +177,7 @@ func travel(t *testing.T, eml, path string) []byte {
 	return []byte(eml)
 }
 
-// without removes the fields called name. Each must be one line.
+// without removes the fields called name. It works only for fields of one line.
 func without(eml, name string) string {
 	header, body, _ := strings.Cut(eml, "\r\n\r\n")
 	var kept []string

@@ -16,16 +16,17 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// Paths of the admin address at which programs look into the daemon.
+// The paths at the admin address under which programs ask the daemon.
 const (
-	DecisionsPath = "/api/decisions" // recent.Answer
-	StatusPath    = "/api/status"    // status.Status
-	ConfigPath    = "/api/config"    // Running
-	ProfilePath   = "/debug/pprof/"  // net/http/pprof, with admin.pprof only
+	DecisionsPath = "/api/decisions" // answers with a recent.Answer
+	StatusPath    = "/api/status"    // answers with a status.Status
+	ConfigPath    = "/api/config"    // answers with a Running
+	ProfilePath   = "/debug/pprof/"  // the pages of net/http/pprof, only with admin.pprof
 )
 
-// newRecent makes the memory of decisions, or returns nil if it is off. If its size has
-// not changed, the memory of the old generation is kept.
+// newRecent makes the store of recent decisions, or returns nil if admin.recent or admin.listen
+// turns it off. If admin.recent has not changed, the new generation keeps the store of the old
+// one.
 func newRecent(cfg *config.Config, old *generation) *recent.Ring {
 	switch {
 	case cfg.Admin.Recent == 0 || cfg.Admin.Listen == "":
@@ -36,7 +37,7 @@ func newRecent(cfg *config.Config, old *generation) *recent.Ring {
 	return recent.New(recent.Options{Entries: cfg.Admin.Recent})
 }
 
-// inspect returns the pages of the admin address besides metrics and health.
+// inspect returns the handlers of the admin address, except those of metrics and health.
 func (a *App) inspect() map[string]http.Handler {
 	handlers := a.console.Handlers()
 	handlers[StatusPath] = status.Handler(a.status)
@@ -60,7 +61,7 @@ func (a *App) inspect() map[string]http.Handler {
 	return handlers
 }
 
-// whereProfiled lets h answer only while the configuration allows profiles, because they
+// whereProfiled returns a handler that calls h only while admin.pprof is on, because profiles
 // show the contents of memory.
 func (a *App) whereProfiled(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +73,7 @@ func (a *App) whereProfiled(h http.Handler) http.Handler {
 	})
 }
 
-// status asks every part for what the status page shows.
+// status collects the contents of the status page from the parts of the daemon.
 func (a *App) status() *status.Status {
 	return status.Collect(status.Options{
 		Version: a.o.Version, Revision: telemetry.Revision(), Started: a.began, Running: a.inEffect, Ready: a.Ready,
@@ -87,7 +88,8 @@ func (a *App) status() *status.Status {
 	})
 }
 
-// inEffect says which configuration runs, and whether the newest file was refused.
+// inEffect returns the mode and the configuration in effect, and whether the last reload
+// succeeded.
 func (a *App) inEffect() (policy.Mode, status.Config) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -97,7 +99,7 @@ func (a *App) inEffect() (policy.Mode, status.Config) {
 	}
 }
 
-// decisions returns the memory of decisions, or nil if it is off.
+// decisions returns the store of recent decisions, or nil if it is off.
 func (a *App) decisions() *recent.Ring { return a.generation().recent }
 
 func (a *App) newConsole() (*console.Console, error) {
@@ -114,7 +116,8 @@ func (a *App) newConsole() (*console.Console, error) {
 	})
 }
 
-// runConsole lets the console record its history of verdicts until Stop.
+// runConsole runs the console in the background, where it records the history of verdicts, until
+// Stop.
 func (a *App) runConsole() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/testkit/web"
 )
 
-// TestOneID: the ID in the SMTP reply leads to the message in the log and in the running
+// TestOneID checks that the ID in the SMTP reply finds the message in the log and in the running
 // daemon.
 func TestOneID(t *testing.T) {
 	a, log, stop := running(t, testConfig(t))
@@ -50,7 +50,7 @@ func TestOneID(t *testing.T) {
 	}
 }
 
-// TestNothingRemembered: admin.recent 0 turns the memory of decisions off.
+// TestNothingRemembered checks that with admin.recent 0 no decisions are remembered.
 func TestNothingRemembered(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Admin.Recent = 0
@@ -64,7 +64,7 @@ func TestNothingRemembered(t *testing.T) {
 	}
 }
 
-// TestProfiles: profiles are served only if the configuration allows them.
+// TestProfiles checks that profiles are served only if the configuration allows them.
 func TestProfiles(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		cfg := testConfig(t)

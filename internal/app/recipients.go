@@ -12,9 +12,8 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// NewRecipients makes the configured directory of recipients' consent, or returns nil if
-// the configuration asks for no consent. What happens in it is counted in metrics and
-// logged in log.
+// NewRecipients makes the configured directory of recipients' consent, with metrics and log. It
+// returns nil if the configuration does not ask for consent.
 func NewRecipients(cfg *config.Config, metrics *telemetry.Metrics, log *slog.Logger) (*consent.Directory, error) {
 	if !cfg.Policy.Recipients.Asked() {
 		return nil, nil
@@ -29,8 +28,7 @@ func NewRecipients(cfg *config.Config, metrics *telemetry.Metrics, log *slog.Log
 	return consent.New(o)
 }
 
-// consentOptions returns the configured options of the directory, without logging or
-// counting.
+// consentOptions returns the options of the directory as configured, without log and metrics.
 func consentOptions(r config.Recipients) consent.Options {
 	return consent.Options{
 		Default: r.Default, File: r.File, Socketmap: r.Socketmap,
@@ -38,12 +36,12 @@ func consentOptions(r config.Recipients) consent.Options {
 	}
 }
 
-// askRecipients makes j ask d for the recipients' consent.
+// askRecipients makes j ask d for the consent of the recipients.
 func askRecipients(j *judge.Judge, d *consent.Directory, r config.Recipients) {
 	j.Recipients, j.ConsentWait, j.Split = d, time.Duration(r.Timeout), r.Mixed == config.MixedSplit
 }
 
-// openRecipients makes the filter ask for recipients' consent, if that is configured.
+// openRecipients makes the filter ask for the consent of the recipients, if that is configured.
 func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger) (undo func() error, err error) {
 	d, err := NewRecipients(g.cfg, metrics, log)
 	if err != nil || d == nil {
@@ -53,8 +51,8 @@ func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger
 	return always(d.Close), nil
 }
 
-// checkRecipients reads the file of consents. It does not ask the server of a socketmap,
-// which may not run yet.
+// checkRecipients reads the file of consents. It does not connect to the socketmap server,
+// because that may not run yet.
 func checkRecipients(r config.Recipients) error {
 	d, err := consent.New(consentOptions(r))
 	if err != nil {

@@ -10,32 +10,32 @@ import (
 	"sekimori/internal/config"
 )
 
-// Reloading is how the last reload went.
+// Reloading is the outcome of the last reload.
 type Reloading struct {
-	// Tries counts from the start of the process.
+	// Tries is the number of reloads since the start of the process.
 	Tries      int       `json:"tries"`
 	Successful bool      `json:"successful"`
 	At         time.Time `json:"at,omitzero"`
 	Error      string    `json:"error,omitempty"`
 }
 
-// Running is what the daemon says about itself at ConfigPath.
+// Running is the daemon's answer at ConfigPath.
 type Running struct {
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
 	Hash    string    `json:"hash"`
 	Since   time.Time `json:"since"` // when the configuration came into effect
-	// Config is the configuration in effect as YAML, secrets masked.
+	// Config is the configuration in effect as YAML, with secrets masked.
 	Config string    `json:"config"`
 	Reload Reloading `json:"reload"`
 }
 
-// Running returns which configuration runs, and how the last reload went.
+// Running returns the configuration in effect and the outcome of the last reload.
 func (a *App) Running() Running {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var text strings.Builder
-	_ = a.current.cfg.Print(&text) // it fails only if the writer fails, and this one cannot
+	_ = a.current.cfg.Print(&text) // Print fails only if the writer fails, and a strings.Builder does not
 	return Running{
 		Version: a.o.Version, PID: a.o.PID, Hash: a.current.cfg.Hash(), Since: a.since, Config: text.String(), Reload: a.reload,
 	}
@@ -43,14 +43,14 @@ func (a *App) Running() Running {
 
 var errStopping = errors.New("app: the daemon is stopping")
 
-// Reload replaces the configuration in effect by the one that load returns. It first
-// does everything that can fail, then a step that cannot. Messages under way keep the
-// configuration they began with. On error everything stays as it was, the log says why,
-// and the metric config_last_reload_successful is 0.
+// Reload replaces the configuration in effect by the one that load returns. It does everything
+// that can fail before it changes anything. Messages in progress keep the configuration with
+// which they began. On error everything stays as it was, the log says why, and the metric
+// config_last_reload_successful is 0.
 func (a *App) Reload(load func() (*config.Config, error)) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	before := a.generation() // only a reload changes it
+	before := a.generation() // the generation cannot change meanwhile, because reloading is held
 	select {
 	case <-a.stopped:
 		return errStopping
@@ -68,7 +68,8 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return err
 	}
 	if err != nil {
-		// The metrics may show the servers of the resolver that is not used after all.
+		// Building the failed generation may have made the metrics show its DNS servers. Show puts
+		// back those in use.
 		a.current.resolver.Show()
 	}
 	a.reload = Reloading{Tries: a.reload.Tries + 1, Successful: err == nil, At: a.o.Now()}
@@ -88,16 +89,16 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 }
 
 const (
-	// readTimeout is how long a reload may take to read files. If a file system hangs,
-	// neither the next reload nor Stop may wait for it.
+	// readTimeout is how long a reload may take to read files. If a file system hangs, the reload
+	// is given up, so that the next reload and Stop do not wait for it.
 	readTimeout = 10 * time.Second
-	// maxHung bounds the reloads that were given up and still wait for a file, because
-	// each of them holds a goroutine.
+	// maxHung is the largest number of reloads that were given up and still wait for a file. Each
+	// of them holds a goroutine.
 	maxHung = 16
 )
 
-// read makes a generation of the configuration that load returns. It gives up after
-// readTimeout, or when Stop begins.
+// read makes a generation of the configuration that load returns. It gives up after readTimeout,
+// or when Stop begins.
 func (a *App) read(load func() (*config.Config, error), old *generation) (*generation, error) {
 	if n := a.hung.Load(); n >= maxHung {
 		return nil, fmt.Errorf("app: %d earlier reloads still wait for files that cannot be read; see to their file system", n)
@@ -145,7 +146,7 @@ func (a *App) read(load func() (*config.Config, error), old *generation) (*gener
 	return nil, err
 }
 
-// replace replaces the generation in effect by g. The caller holds a.mu.
+// replace makes g the generation in effect. The caller must hold a.mu.
 func (a *App) replace(g *generation) error {
 	if a.stopping {
 		a.unwind(&g.steps)
@@ -159,8 +160,8 @@ func (a *App) replace(g *generation) error {
 	return nil
 }
 
-// logFailure logs why a reload failed. Every mistake in the file gets a record, with its
-// line and column.
+// logFailure logs why a reload failed. Each mistake in the configuration file gets its own
+// record, with line and column.
 func (a *App) logFailure(err error) {
 	const msg = "configuration not reloaded, the old one stays"
 	var bad *config.Error
@@ -173,8 +174,8 @@ func (a *App) logFailure(err error) {
 	}
 }
 
-// NeedsRestart lists the differences between running and next that a reload cannot bring
-// into effect, each as "key: why".
+// NeedsRestart lists the differences between running and next that a reload cannot bring into
+// effect. Each has the form "key: why".
 func NeedsRestart(running, next *config.Config) []string {
 	var out []string
 	bound := map[string]config.Listener{}

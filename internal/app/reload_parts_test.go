@@ -20,8 +20,8 @@ import (
 	"sekimori/internal/testkit/web"
 )
 
-// TestReloadOfListeners: after a reload new addresses answer and removed ones do not. The
-// others never stop. Sessions go on, whichever address they came in by.
+// TestReloadOfListeners checks that after a reload new addresses answer, removed addresses do
+// not, and unchanged addresses still do. Open sessions go on, even at a removed address.
 func TestReloadOfListeners(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -69,7 +69,8 @@ func TestReloadOfListeners(t *testing.T) {
 	}
 }
 
-// TestReloadOfAdmin: reloads can move the admin address, turn it off and turn it on again.
+// TestReloadOfAdmin checks that reloads can move the admin address, turn it off and turn it on
+// again.
 func TestReloadOfAdmin(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -102,8 +103,9 @@ func TestReloadOfAdmin(t *testing.T) {
 	}
 }
 
-// TestReloadOfDNS: after a reload the new server is asked. The contents of the cache stay,
-// unless the settings of the cache or dns.trust_ad change.
+// TestReloadOfDNS checks that a reload keeps the contents of the cache if only the server
+// changes, and that the new server is asked with an empty cache if the settings of the cache or
+// dns.trust_ad change.
 func TestReloadOfDNS(t *testing.T) {
 	cfg := testConfig(t)
 	a, _, stop := running(t, cfg)
@@ -128,13 +130,13 @@ func TestReloadOfDNS(t *testing.T) {
 			t.Errorf("%s: %+v", tt.why, res)
 		}
 	}
-	a.retiring.Wait() // until the generations that are not used any more are closed
+	a.retiring.Wait() // wait until the replaced generations are closed
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestReloadUnderLoad: while reloads go on all the time, each message is handled by one
+// TestReloadUnderLoad checks that while reload follows reload, each message is handled by one
 // configuration from beginning to end.
 func TestReloadUnderLoad(t *testing.T) {
 	cfg := testConfig(t)
@@ -189,8 +191,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 }
 
-// TestFailedListenerEndsTheDaemon: if a listener fails, Run ends, because only a restart can
-// bring the listener back.
+// TestFailedListenerEndsTheDaemon checks that Run returns the error of a listener that fails.
+// Only a restart can open the listener again.
 func TestFailedListenerEndsTheDaemon(t *testing.T) {
 	a, err := New(testConfig(t), options(io.Discard))
 	if err != nil {
@@ -208,7 +210,8 @@ func TestFailedListenerEndsTheDaemon(t *testing.T) {
 	}
 }
 
-// TestMemoryAllotted: each configuration that comes into effect announces its memory.
+// TestMemoryAllotted checks that MemoryAllotted is called for each configuration that comes into
+// effect.
 func TestMemoryAllotted(t *testing.T) {
 	var got []int64
 	cfg := testConfig(t)

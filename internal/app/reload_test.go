@@ -29,8 +29,8 @@ func with(cfg *config.Config, changes ...func(*config.Config)) func() (*config.C
 
 func monitor(c *config.Config) { c.Mode = policy.Monitor }
 
-// TestReload: a session that begins after a reload gets the new configuration. The supervisor,
-// the log, the metrics and /api/config say that it is in effect.
+// TestReload checks that a session which begins after a reload gets the new configuration, and
+// that the supervisor, the log, the metrics and /api/config report the reload.
 func TestReload(t *testing.T) {
 	supervise, next := supervised(t)
 	cfg := testConfig(t)
@@ -92,7 +92,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadOfLog: the level and the format of the log change everywhere.
+// TestReloadOfLog checks that a reload changes the log level both for records of messages and
+// for records of the daemon itself.
 func TestReloadOfLog(t *testing.T) {
 	cfg := testConfig(t)
 	a, log, stop := running(t, cfg)
@@ -109,9 +110,9 @@ func TestReloadOfLog(t *testing.T) {
 	}
 }
 
-// TestReloadOfBadFile: if the file has a mistake, everything stays as it was, the log names
-// file, line and column, and the metric is 0. When the file is corrected, it comes into
-// effect.
+// TestReloadOfBadFile checks that if the file has mistakes, everything stays as it was, the log
+// names file, line and column of each mistake, and the metric is 0. When the file is corrected,
+// the next reload succeeds.
 func TestReloadOfBadFile(t *testing.T) {
 	a, log, stop := running(t, testConfig(t))
 	path := filepath.Join(t.TempDir(), "sekimori.yaml")
@@ -167,8 +168,8 @@ func TestReloadOfBadFile(t *testing.T) {
 	}
 }
 
-// waitFor waits until the log has the text so many times. The log is written in the
-// background.
+// waitFor waits until the log contains the text what at least times times. The log is written in
+// the background.
 func waitFor(t *testing.T, log *logs.Buffer, what string, times int) *logs.Buffer {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); strings.Count(log.String(), what) < times; {
@@ -180,8 +181,8 @@ func waitFor(t *testing.T, log *logs.Buffer, what string, times int) *logs.Buffe
 	return log
 }
 
-// TestReloadRefused: whatever step of a reload fails, nothing of the new configuration is left
-// behind, and nothing of the old one has changed.
+// TestReloadRefused checks that, whichever step of a reload fails, no part of the new
+// configuration is left behind and the old configuration stays in effect.
 func TestReloadRefused(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

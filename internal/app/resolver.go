@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// NewResolver makes the configured resolver. It registers its series with reg, and calls
-// onPanic with the value of a panic in the background. Both may be nil.
+// NewResolver makes the configured resolver. It registers the resolver's metrics with reg. If a
+// goroutine of the resolver panics, it calls onPanic with the value of the panic. reg and
+// onPanic may be nil.
 func NewResolver(cfg *config.Config, reg prometheus.Registerer, onPanic func(any)) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, onPanic)
 	if reg == nil {
@@ -38,8 +39,8 @@ func resolverConfig(cfg *config.Config, onPanic func(any)) resolver.Config {
 	}
 }
 
-// serversChanged logs that resolv.conf has changed: which servers the resolver asks now,
-// or why they stay.
+// serversChanged is called after a change of resolv.conf. It logs the servers that the resolver
+// now asks, or why it still asks the old ones.
 func (a *App) serversChanged(servers []string, err error) {
 	if err != nil {
 		a.log.Warn("DNS servers stay as they are", "file", resolver.ResolvConf, "error", err, "servers", servers)
@@ -48,11 +49,11 @@ func (a *App) serversChanged(servers []string, err error) {
 	a.log.Info("DNS servers changed", "file", resolver.ResolvConf, "servers", servers)
 }
 
-// checkDNS returns an error if the daemon would not start with the host's resolv.conf, or
-// could not hedge as dns.hedge asks.
+// checkDNS returns an error if the daemon would not start with the host's resolv.conf, or if
+// dns.hedge is on and there is no second server.
 func checkDNS(d config.DNS, resolvConf string) error {
 	if len(d.Servers) > 0 {
-		return nil // the servers were counted when the configuration was read
+		return nil // for these servers, reading the configuration has checked dns.hedge
 	}
 	servers, err := resolver.ServersFromResolvConf(resolvConf)
 	if err != nil {

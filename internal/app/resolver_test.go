@@ -10,8 +10,8 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// TestCheckHedge: dns.hedge without a second server is an error, because the daemon would
-// ignore it.
+// TestCheckHedge checks that dns.hedge without a second server is an error, because it would
+// have no effect.
 func TestCheckHedge(t *testing.T) {
 	for _, c := range []struct{ conf, hedge, want string }{
 		{"nameserver 192.0.2.1\n", "50ms", "app: dns.hedge needs two servers; "},

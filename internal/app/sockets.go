@@ -15,12 +15,12 @@ import (
 	"sekimori/internal/milter/sockets"
 )
 
-// socket is one entry of the key listen whose addresses are bound.
+// socket is one entry of the key listen, with its bound listeners.
 type socket struct {
 	config.Listener
 	listeners []net.Listener
-	file      fs.FileInfo // the file of a unix socket that we made; nil for other sockets
-	closed    atomic.Bool // we closed it on purpose
+	file      fs.FileInfo // the file of a unix socket that this daemon made; nil for other sockets
+	closed    atomic.Bool // the daemon itself closes the socket, so an error of its listeners is not a failure
 }
 
 // path returns the path of a unix socket's file.
@@ -29,8 +29,8 @@ func (s *socket) path() string {
 	return path
 }
 
-// lost returns an error if MTAs do not find the socket any more, because its file is gone
-// or another file has taken its place. It returns nil for a socket without a file.
+// lost returns an error if MTAs can no longer find the socket, because its file is gone or
+// another file has taken its place. It returns nil for a socket that has no file.
 func (s *socket) lost() error {
 	if s.file == nil {
 		return nil
@@ -41,19 +41,19 @@ func (s *socket) lost() error {
 	case err == nil && !os.SameFile(s.file, now):
 		return fmt.Errorf("%s is no longer the socket that this daemon made; stop what took its place, then reload", s.path())
 	}
-	return nil // also if the file cannot be looked at: that does not prove anything
+	return nil // also after any other error of Lstat, which does not show that the file is gone
 }
 
-// step returns the step that bound the socket.
+// step returns the step that Stop undoes to close the socket.
 func (s *socket) step() step { return step{"listen " + s.Address, s.close} }
 
-// close stops listening and removes the file of a unix socket, unless another file has
+// close closes the listeners and removes the file of a unix socket, unless another file has
 // taken its place.
 func (s *socket) close() error {
 	s.closed.Store(true)
 	var errs []error
 	for _, l := range s.listeners {
-		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // Serve may have closed it before
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // if a Serve has returned, the listener is closed already
 			errs = append(errs, err)
 		}
 	}
@@ -65,10 +65,10 @@ func (s *socket) close() error {
 	return errors.Join(errs...)
 }
 
-// watchEvery is how often the daemon checks that the files of its unix sockets exist.
+// watchEvery is how often the daemon checks the files of its unix sockets.
 const watchEvery = 5 * time.Second
 
-// watchSockets logs the loss of unix sockets until Stop begins.
+// watchSockets logs unix sockets whose files are lost, until Stop begins.
 func (a *App) watchSockets() {
 	var logged []*socket
 	tick := time.NewTicker(watchEvery)
@@ -83,8 +83,7 @@ func (a *App) watchSockets() {
 	}
 }
 
-// logLost logs the unix sockets whose files are lost, except for those in logged. It
-// returns all that are lost.
+// logLost returns the unix sockets whose files are lost. It logs those that are not in logged.
 func (a *App) logLost(logged []*socket) (lost []*socket) {
 	a.mu.Lock()
 	sockets := a.sockets
@@ -102,8 +101,8 @@ func (a *App) logLost(logged []*socket) (lost []*socket) {
 	return lost
 }
 
-// openSockets binds the addresses of listen that are not bound yet or whose file was
-// lost. The other sockets stay as they are.
+// openSockets binds those addresses of listen that are not bound yet or whose socket file is
+// lost. It keeps the other sockets as they are.
 func (a *App) openSockets(c *change, listen []config.Listener) error {
 	bound := map[config.Listener]*socket{}
 	for _, s := range a.sockets {
@@ -141,15 +140,15 @@ func (a *App) open(l config.Listener) (*socket, error) {
 		}
 		for _, one := range listeners {
 			if u, ok := one.(*net.UnixListener); ok {
-				u.SetUnlinkOnClose(false) // close removes the file, if it is still ours
+				u.SetUnlinkOnClose(false) // close removes the file, but only if it is still the file of this socket
 			}
 		}
 	}
 	return s, nil
 }
 
-// serve takes connections from s in the background. If a listener fails before it is
-// closed, Run ends.
+// serve accepts connections from s in the background. If a listener fails although the daemon
+// did not close it, Run ends.
 func (a *App) serve(s *socket) {
 	for _, l := range s.listeners {
 		go func() {
@@ -159,7 +158,7 @@ func (a *App) serve(s *socket) {
 			}
 			select {
 			case a.served <- fmt.Errorf("app: %w", err):
-			default: // Run needs one error only
+			default: // Run needs only the first error
 			}
 		}()
 	}

@@ -13,7 +13,8 @@ import (
 	"sekimori/internal/testkit/web"
 )
 
-// steered returns a configuration with a file of rules and with a candidate.
+// steered returns a configuration with a file of rules, and with a candidate configuration (key
+// shadow).
 func steered(t *testing.T, rules, candidate string) *config.Config {
 	t.Helper()
 	cfg, dir := testConfig(t), t.TempDir()
@@ -29,8 +30,9 @@ func steered(t *testing.T, rules, candidate string) *config.Config {
 	return cfg
 }
 
-// TestSteering: a rule in a file accepts a spoofed message, and the candidate, which has no
-// rules, would reject it. Both are counted and logged.
+// TestSteering checks a rule in a file that accepts a spoofed message, and a candidate without
+// this rule that would reject it. The metrics and the log show the rule and the candidate's
+// different verdict.
 func TestSteering(t *testing.T) {
 	a, log, stop := running(t, steered(t,
 		"- {id: ours, when: {client: [192.0.2.0/24], dmarc: [fail]}, then: accept}\n- {id: old, expires: 2020-01-01, when: {author: [x.example]}, then: reject}\n",
@@ -61,8 +63,8 @@ func TestSteering(t *testing.T) {
 	}
 }
 
-// TestReloadedRules: a reload reads the files with rules again. If one is broken, the rules in
-// effect stay.
+// TestReloadedRules checks that a reload reads the files of rules again. If a file has a
+// mistake, the rules in effect stay.
 func TestReloadedRules(t *testing.T) {
 	cfg := steered(t, "- {id: ours, when: {client: [192.0.2.0/24]}, then: accept}\n", "")
 	a, log, stop := running(t, cfg)
@@ -96,8 +98,8 @@ func TestReloadedRules(t *testing.T) {
 	}
 }
 
-// TestBadSteering: if rules or the candidate are broken, the daemon does not start and the
-// check fails.
+// TestBadSteering checks that if a rule or the candidate has a mistake, the daemon does not
+// start and Check fails.
 func TestBadSteering(t *testing.T) {
 	const good = "- {id: a, when: {author: [x.example]}, then: reject}\n"
 	for _, tt := range []struct{ why, rules, candidate, want string }{

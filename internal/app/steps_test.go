@@ -15,7 +15,7 @@ import (
 // stepLog records which steps were begun and undone.
 type stepLog struct {
 	begun, undone []string
-	fail          string // this step fails
+	fail          string // the name of the step that fails
 }
 
 var errStep = errors.New("the test says no")
@@ -32,11 +32,11 @@ func (s *stepLog) on(name string, undo bool) error {
 	return nil
 }
 
-// leavesNothing reports whether there is nothing to undo of the step.
+// leavesNothing reports whether the step has no undo function.
 func leavesNothing(name string) bool { return name == "metrics" || name == "console" }
 
-// TestFailedStepUndoesTheOthers: whichever step of the start fails, exactly the steps before it
-// are undone, the last one first.
+// TestFailedStepUndoesTheOthers checks, for every step of the start, that if it fails, exactly
+// the steps before it are undone, the last one first.
 func TestFailedStepUndoesTheOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.sock")
 	cfg := testConfig(t)
@@ -105,8 +105,8 @@ func TestFailedStepUndoesTheOthers(t *testing.T) {
 	}
 }
 
-// TestUndoError: if undoing a step fails, the error is logged with the name of the step, and the
-// other steps are undone all the same.
+// TestUndoError checks that if undoing a step fails, the error is logged with the name of the
+// step, and the other steps are still undone.
 func TestUndoError(t *testing.T) {
 	a, log, stop := running(t, testConfig(t))
 	a.Addrs()
@@ -126,8 +126,8 @@ func TestUndoError(t *testing.T) {
 	}
 }
 
-// TestUndoErrorOfFailedStart: the log is open from the first step on, in the configured format,
-// so it also has the errors of a start that fails.
+// TestUndoErrorOfFailedStart checks that the log is open after the first step, so that errors of
+// undoing a failed start are logged too.
 func TestUndoErrorOfFailedStart(t *testing.T) {
 	var log logs.Buffer
 	a := newApp(options(&log))

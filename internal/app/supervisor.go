@@ -2,7 +2,7 @@ package app
 
 import "time"
 
-// tell tells the supervisor, if there is one, how the daemon is.
+// tell tells the supervisor the state of the daemon, if there is a supervisor.
 func (a *App) tell(s State) {
 	if a.o.Supervisor == nil {
 		return
@@ -12,8 +12,8 @@ func (a *App) tell(s State) {
 	}
 }
 
-// watchdog tells the supervisor again and again that the daemon is alive, if the
-// supervisor asks for it.
+// watchdog tells the supervisor at intervals that the daemon is alive, if the supervisor wants
+// that.
 type watchdog struct {
 	tell func(State)
 	stop chan struct{}
@@ -29,7 +29,7 @@ func (a *App) newWatchdog() *watchdog {
 			a.log.Warn("systemd watchdog", "error", err)
 		}
 	}
-	go w.feed(interval / 2) // systemd advises to tell it twice in each interval
+	go w.feed(interval / 2) // systemd advises to send it twice in each interval
 	return w
 }
 
@@ -51,8 +51,8 @@ func (w *watchdog) feed(every time.Duration) {
 	}
 }
 
-// close ends the watchdog. It is called after the daemon has stopped: while the daemon
-// waits for sessions in flight, the supervisor still expects to hear from it.
+// close ends the watchdog. Run calls it only after Stop, because the supervisor expects
+// StateAlive also while the daemon waits for sessions in flight.
 func (w *watchdog) close() {
 	close(w.stop)
 	<-w.done

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestWatchdog: the daemon tells the supervisor twice in each interval that it is alive. It
-// tells nothing if the supervisor has no watchdog.
+// TestWatchdog checks that the daemon tells the supervisor twice in each interval that it is
+// alive, and never if the supervisor has no watchdog.
 func TestWatchdog(t *testing.T) {
 	for interval, want := range map[time.Duration]int{20 * time.Second: 6, 0: 0} {
 		synctest.Test(t, func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"sekimori/internal/config"
 )
 
-// TestTextLog: in the text format, no record of a start, a message or a reload shows a Go value
-// such as a map or a pointer.
+// TestTextLog checks that in the text format no record of a start, a message, a reload or a
+// change of DNS servers shows a Go value such as a map or a pointer.
 func TestTextLog(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Log.Format = "text"

@@ -8,7 +8,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestShownWait: a message waits longer for results if a rule can look at them.
+// TestShownWait checks that messages wait as configured, or for the whole message budget if a
+// rule can look at any result.
 func TestShownWait(t *testing.T) {
 	asks := &policy.Config{Rules: []policy.Rule{{When: policy.Conditions{DKIM: []policy.Pattern{"a.example"}}}}}
 	silent := &policy.Config{}

@@ -21,7 +21,7 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// NewVerifier makes the configured verifier, which asks r. grace is
+// NewVerifier makes the configured verifier. It uses r for DNS. grace becomes
 // msgauth.Options.Grace.
 func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msgauth.Verifier, error) {
 	o := msgauth.Options{
@@ -33,7 +33,7 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 		},
 		DMARC: dmarc.Options{Method: cfg.DMARC.OrganizationalDomain},
 	}
-	// The authserv-id may be something else than a host name. Then the SPF macro %{r} is
+	// If the authserv-id is not a host name, o.Receiver stays empty, and the SPF macro %{r} is
 	// "unknown".
 	o.Receiver, _ = dns.ParseHostname(cfg.ServID())
 	if o.DMARC.Method == dmarc.PSL {
@@ -49,8 +49,8 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 	return msgauth.NewVerifier(r, o), nil
 }
 
-// skew returns the value for dkim.Options.Skew, where 0 means the default and a negative
-// value means none. In the configuration 0 means none.
+// skew converts the configured dkim.clock_skew to dkim.Options.Skew. In the configuration 0
+// means no tolerance. In dkim.Options a negative value means that, and 0 means the default.
 func skew(configured config.Duration) time.Duration {
 	if configured == 0 {
 		return -1
@@ -58,8 +58,8 @@ func skew(configured config.Duration) time.Duration {
 	return time.Duration(configured)
 }
 
-// Policy returns the configured policy, with the rules of the files that it names. The
-// error of such a file is a *config.Error, or several of them joined.
+// Policy returns the configured policy, including the rules in the files that it names. The
+// error of a file with mistakes is a *config.Error, or several of them joined.
 func Policy(cfg *config.Config) (policy.Config, error) {
 	rules, err := cfg.Rules(config.LoadRules)
 	if err != nil {
@@ -68,9 +68,9 @@ func Policy(cfg *config.Config) (policy.Config, error) {
 	return rules.Policy, nil
 }
 
-// NewJudge makes the configured judge of stored messages, which asks r. No client waits
-// for a reply, so every result may take the whole budget of the message. Call end when
-// the judge is not needed any more.
+// NewJudge makes the configured judge for stored messages. It uses r for DNS. No client waits
+// for a reply, so the judge may wait for every result as long as dns.message_budget allows. Call
+// end when the judge is not needed any more.
 func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), err error) {
 	verifier, err := NewVerifier(cfg, r, time.Duration(cfg.DNS.MessageBudget))
 	if err != nil {
@@ -85,7 +85,7 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 		return nil, nil, err
 	}
 	j = newJudge(cfg, verifier, rules, shadow)
-	j.Label.AuthServID = cfg.ServID() // there is no MTA that could give its name
+	j.Label.AuthServID = cfg.ServID() // no MTA sends its name, so the configured name or the host's is used
 	if !cfg.Policy.Recipients.Asked() {
 		return j, func() {}, nil
 	}
@@ -94,11 +94,12 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 		return nil, nil, fmt.Errorf("app: policy.recipients: %w", err)
 	}
 	askRecipients(j, d, cfg.Policy.Recipients)
-	j.Split = false // there is no RCPT whose answer could split the recipients
+	j.Split = false // a stored message has no RCPT at which recipients could be refused
 	return j, d.Close, nil
 }
 
-// newJudge makes the judge of a configuration. The caller adds the recipients' consent.
+// newJudge makes the judge of a configuration. It does not make it ask for the recipients'
+// consent (see askRecipients).
 func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shadow *policy.Config) *judge.Judge {
 	return &judge.Judge{
 		Verifier: v, Policy: rules, Shadow: shadow, Label: labels(cfg),
@@ -107,7 +108,7 @@ func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shad
 	}
 }
 
-// labels returns how messages are labelled.
+// labels returns the settings of the fields that the daemon writes into messages.
 func labels(cfg *config.Config) label.Settings {
 	h := cfg.Headers
 	return label.Settings{
@@ -117,7 +118,8 @@ func labels(cfg *config.Config) label.Settings {
 	}
 }
 
-// Shadow returns the policy of the candidate configuration, or nil if there is no candidate.
+// Shadow returns the policy of the candidate configuration (key shadow), or nil if there is no
+// candidate.
 func Shadow(cfg *config.Config) (*policy.Config, error) {
 	if cfg.Shadow == "" {
 		return nil, nil
@@ -130,13 +132,12 @@ func Shadow(cfg *config.Config) (*policy.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Mode = cfg.Mode // the candidate is compared as if it ran in the same mode
+	p.Mode = cfg.Mode // so that the verdicts differ only where the rules do
 	return &p, nil
 }
 
-// Warnings returns an error that names the rules which have no effect any more, for
-// example because they expired. It is nil if there are none. The daemon starts all the
-// same.
+// Warnings returns an error that names the rules which have no effect, for example because they
+// expired. It returns nil if there are none. Such rules do not keep the daemon from starting.
 func Warnings(cfg *config.Config, now time.Time) error {
 	rules, err := cfg.Rules(config.LoadRules)
 	if err != nil {
@@ -154,8 +155,9 @@ func limits(cfg *config.Config) milter.Limits {
 	}
 }
 
-// checkFiles refuses files that are not regular, because opening one (a named pipe) could
-// hang. The files with rules and that of the candidate are checked when they are read.
+// checkFiles refuses files that are not regular, because opening a named pipe, for example,
+// could hang. The files of rules and the candidate's file are not checked here; they are checked
+// when they are read.
 func checkFiles(cfg *config.Config) error {
 	for _, file := range []struct{ key, path string }{
 		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
@@ -167,8 +169,9 @@ func checkFiles(cfg *config.Config) error {
 	return nil
 }
 
-// Check tries everything that the configuration refers to. It binds no address, because
-// a running daemon may hold it.
+// Check reads all files that the configuration names, and checks resolv.conf and the groups of
+// sockets. It binds no address, because the running daemon may have bound it, and asks neither
+// DNS servers nor a socketmap server.
 func Check(cfg *config.Config) error {
 	if err := checkFiles(cfg); err != nil {
 		return err

@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// TestDefaultsOfTheParts: package config may not import parts of its own floor, so it repeats their
-// defaults. They are the same.
+// TestDefaultsOfTheParts checks that config.Default has the default timeout of package upstream,
+// and that config has the limit of recent.MaxEntries. Package config repeats both values,
+// because it may not import these packages.
 func TestDefaultsOfTheParts(t *testing.T) {
 	got := resolverConfig(config.Default(), nil)
 	if got.Client.Timeout != upstream.DefaultTimeout {
@@ -29,7 +30,7 @@ func TestDefaultsOfTheParts(t *testing.T) {
 	}
 }
 
-// TestLogWords: the logger takes every word that config takes, and no other.
+// TestLogWords checks that the logger and package config accept the same log formats and levels.
 func TestLogWords(t *testing.T) {
 	for _, format := range []string{"json", "text", "xml", ""} {
 		for _, level := range []string{"debug", "info", "warn", "error", "fatal", ""} {
