@@ -1,5 +1,5 @@
-// Command milterload puts milters that verify mail under load as Postfix would,
-// and measures what that costs them.
+// Command milterload loads milters that verify mail with messages, in the way Postfix does, and
+// measures what the work costs the milters.
 package main
 
 import (
@@ -27,7 +27,7 @@ const (
 	exitUsage  = 2
 )
 
-// errUnexpected is the error of a run whose summary shows wrong outcomes.
+// errUnexpected is the error of a run in which messages were not answered as expected.
 var errUnexpected = errors.New("not every message was answered as expected")
 
 func main() {
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// failure is an error of the run, not of its flags.
+// failure is an error of the run. Other errors are those of flags.
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
@@ -91,13 +91,13 @@ as with several smtpd_milters.
 Exit codes: 0 if every message was answered as expected, 1 if not, 2 for wrong
 use.`
 
-// settings are the flags.
+// settings are the values of the flags.
 type settings struct {
 	milters []string
 	remote  bool
 	json    bool
-	watch   string        // address of the server's metrics
-	every   time.Duration // between two samples of the metrics
+	watch   string        // address of the metrics of the milter under test
+	every   time.Duration // time between two samples of the metrics
 	idle    int
 	check   string
 	corpus  traffic.Options
@@ -214,11 +214,11 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// settle is the time between the end of the load and the last sample. It is
-// longer than any lookup, because lookups may still run when the load ends.
+// settle is the time between the end of the load and the last sample. It is longer than any DNS
+// lookup takes, because lookups may still run when the load ends.
 const settle = 15 * time.Second
 
-// measure runs the load and, with --watch, samples the server's metrics.
+// measure runs the load. With --watch it also samples the metrics of the milter.
 func (s *settings) measure(ctx context.Context, corpus *traffic.Corpus) (*load.Summary, error) {
 	if s.watch == "" {
 		return load.Run(ctx, corpus, s.run)
@@ -239,7 +239,7 @@ func (s *settings) measure(ctx context.Context, corpus *traffic.Corpus) (*load.S
 	return summary, nil
 }
 
-// summary is the result of a run.
+// summary is the result of a run, which can print itself.
 type summary interface{ Print(w io.Writer) error }
 
 func show(out io.Writer, r summary, asJSON bool) error {

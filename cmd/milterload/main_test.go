@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/testkit/daemon"
 )
 
-// start starts sekimori, with the name server at the given address.
+// start starts sekimori with the DNS server at the address dns, and returns its milter address.
 func start(t *testing.T, dns string) string {
 	t.Helper()
 	cfg := daemon.Config(dns)
@@ -24,7 +24,7 @@ func start(t *testing.T, dns string) string {
 	return "inet:" + daemon.Start(t, cfg).Addr
 }
 
-// freeAddr returns an address at which no program serves DNS.
+// freeAddr returns a local address that is free for a DNS server.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	o := traffic.Default()

@@ -12,11 +12,11 @@ import (
 	"sekimori/internal/admin"
 )
 
-// adminEnv is the environment variable with the URL of the admin address. A password in it
-// does not appear in the list of processes, as it would in a flag.
+// adminEnv is the environment variable for the URL of the admin address. The list of processes
+// shows a password in a flag, but not one in the environment.
 const adminEnv = "SEKIMORI_ADMIN"
 
-// adminFlags are the flags that say where the running daemon is.
+// adminFlags are the flags that tell a command how to reach the running daemon.
 type adminFlags struct{ url, config string }
 
 func (a *adminFlags) add(cmd *cobra.Command) {
@@ -48,7 +48,8 @@ func (a *adminFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 	return admin.NewClient(url)
 }
 
-// reachable turns an address to listen on into an address to connect to.
+// reachable turns an address to listen on into an address to connect to: a wildcard address
+// becomes the loopback address.
 func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

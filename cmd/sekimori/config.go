@@ -15,7 +15,8 @@ func newConfig() *cobra.Command {
 	return cmd
 }
 
-// fileArgument returns the file: the argument if there is one, otherwise the flag --config.
+// fileArgument returns the file that a command works on: its argument if there is one, otherwise
+// the value of --config.
 func fileArgument(flag string, args []string) string {
 	if len(args) > 0 {
 		return args[0]

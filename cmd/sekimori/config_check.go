@@ -52,8 +52,8 @@ a reload cannot change: then the exit code is 1.`,
 	return cmd
 }
 
-// compareWithRunning asks the running daemon for its configuration and says how cfg
-// differs from it.
+// compareWithRunning asks the running daemon for its configuration and prints how cfg differs
+// from it.
 func compareWithRunning(cmd *cobra.Command, at *adminFlags, cfg *config.Config) error {
 	client, err := at.client(cmd)
 	if err != nil {
@@ -66,8 +66,8 @@ func compareWithRunning(cmd *cobra.Command, at *adminFlags, cfg *config.Config) 
 	return compare(cmd.OutOrStdout(), running, cfg)
 }
 
-// compare says how cfg differs from the configuration that runs. The error lists
-// the changes that need a restart.
+// compare prints how cfg differs from the configuration that runs. If changes need a restart, it
+// returns an error that lists them.
 func compare(out io.Writer, running app.Running, cfg *config.Config) error {
 	now, err := config.Parse("the running configuration", []byte(running.Config))
 	if err != nil {

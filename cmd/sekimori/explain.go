@@ -23,10 +23,10 @@ import (
 	"sekimori/internal/recent"
 )
 
-// maxMessageFile bounds what explain reads into memory, in octets.
+// maxMessageFile is the size of the largest message that explain reads, in octets.
 const maxMessageFile = 256 << 20
 
-// explainFlags are the flags of the command.
+// explainFlags are the values of the flags of the command explain.
 type explainFlags struct {
 	explain.Stored
 	at          adminFlags
@@ -110,7 +110,7 @@ func (f *explainFlags) report(cmd *cobra.Command, args []string) (*explain.Expla
 	return f.evaluate(cmd, args[0])
 }
 
-// evaluate judges the message in a file.
+// evaluate judges the message in the file at path.
 func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Explanation, err error) {
 	if f.ip != "" {
 		if f.Client, err = netip.ParseAddr(f.ip); err != nil {
@@ -142,7 +142,7 @@ func (f *explainFlags) evaluate(cmd *cobra.Command, path string) (_ *explain.Exp
 	return x, failed(err)
 }
 
-// run judges the message by cfg.
+// run judges the message with the configuration cfg.
 func (f *explainFlags) run(ctx context.Context, cfg *config.Config) (*explain.Explanation, error) {
 	answers, end, err := f.resolver(cfg)
 	if err != nil {
@@ -158,8 +158,8 @@ func (f *explainFlags) run(ctx context.Context, cfg *config.Config) (*explain.Ex
 	return f.Judge(ctx, j, trace)
 }
 
-// resolver returns what answers DNS: the zone file, or the network. end must be
-// called.
+// resolver returns the resolver that answers DNS queries: the zone file if there is one,
+// otherwise the network. The caller must call end.
 func (f *explainFlags) resolver(cfg *config.Config) (_ dns.Resolver, end func(), err error) {
 	if f.zone == "" {
 		r, err := app.NewResolver(cfg, nil, nil)
@@ -179,7 +179,7 @@ func (f *explainFlags) resolver(cfg *config.Config) (_ dns.Resolver, end func(),
 	return z, func() {}, nil
 }
 
-// parseTime reads --time. "" gives the zero time.
+// parseTime parses the value of --time. For "" it returns the zero time.
 func parseTime(s string) (time.Time, error) {
 	switch s {
 	case "":
@@ -195,7 +195,7 @@ func parseTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("--time: %q is neither \"now\" nor a time such as 2026-11-29T08:00:00Z", s)
 }
 
-// remembered asks the running daemon for a message that it remembers.
+// remembered asks the running daemon for one of its recent decisions.
 func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Explanation, error) {
 	client, err := f.at.client(cmd)
 	if err != nil {
@@ -229,9 +229,9 @@ func writeJSON(out io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// loadOptional reads a configuration. It returns the defaults if the file does not exist and
-// the user did not name it. The configuration need not state a mode, because no daemon runs
-// with it.
+// loadOptional reads a configuration. If the file does not exist and the user did not name it
+// (asked is false), it returns the defaults. The configuration need not have the key mode,
+// because no daemon runs with it.
 func loadOptional(path string, asked bool) (*config.Config, error) {
 	cfg, err := config.LoadCandidate(path)
 	if !asked && errors.Is(err, fs.ErrNotExist) {

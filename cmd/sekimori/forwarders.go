@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/recent"
 )
 
-// forwardersFlags are the flags of the command.
+// forwardersFlags are the values of the flags of the command forwarders.
 type forwardersFlags struct {
 	admin, owner string
 	least        int
@@ -51,10 +51,10 @@ Every rule is commented out: take the comment signs off those of hosts you know.
 	return cmd
 }
 
-// foundForwarders is what the command prints as JSON.
+// foundForwarders is the JSON output of the command.
 type foundForwarders struct {
-	// Records is how many messages were looked at. Dropped is how many of them came from
-	// sources for which there was no room.
+	// Records is the number of messages that were counted. Dropped is how many of them were left
+	// out because there were too many sources to remember.
 	Records   int                   `json:"records"`
 	Dropped   int                   `json:"dropped"`
 	Proposals []forwarders.Proposal `json:"proposals"`

@@ -24,26 +24,27 @@ var version = "devel"
 // Exit codes.
 const (
 	exitDone   = 0
-	exitFailed = 1 // what was checked, or the daemon, failed
-	exitUsage  = 2 // a mistake in flags, arguments or configuration
+	exitFailed = 1 // what the command checked is not good, or the work of the command failed
+	exitUsage  = 2 // wrong flags or arguments, or a configuration or file of rules with a mistake
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop) // after the first signal, a second one ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// run is the whole program, without the process that it runs in. It returns the exit code.
+// run is the whole program, except for what main takes from the process. It returns the exit
+// code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
-	// These writers make control characters visible, so that what strangers wrote cannot
-	// steer the terminal.
+	// These writers make control characters visible, so that text from strangers cannot control
+	// the terminal.
 	out, complaints := printable.NewWriter(stdout), printable.NewWriter(stderr)
-	defer func() { _ = errors.Join(out.Flush(), complaints.Flush()) }() // there is nowhere left to report an error
+	defer func() { _ = errors.Join(out.Flush(), complaints.Flush()) }() // this output is the last; there is nowhere to report its error
 	stderr = complaints
 	root.SetOut(out)
 	root.SetErr(complaints)
@@ -62,13 +63,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &failed):
 		return exitFailed
 	}
-	// All other errors are about flags or arguments. They come from cobra or from the
-	// command itself.
+	// All other errors come from cobra, or from a command that cannot begin its work. They are
+	// about flags, arguments, or a configuration file that cannot be opened.
 	fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
 	return exitUsage
 }
 
-// arguments checks how many arguments a command gets. what names them in the error.
+// arguments returns a check of the number of arguments of a command. what is the phrase for the
+// arguments in the error.
 func arguments(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
@@ -82,7 +84,7 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// failure is an error of the work itself. Its exit code is 1.
+// failure is an error of a command's work. Its exit code is 1, unless it wraps a *config.Error.
 type failure struct {
 	message string // "" if the command has printed it already
 	err     error
@@ -91,7 +93,7 @@ type failure struct {
 func (f failure) Error() string { return f.message }
 func (f failure) Unwrap() error { return f.err }
 
-// failed turns an error into a failure; nil stays nil.
+// failed wraps an error in a failure. It returns nil for nil.
 func failed(err error) error {
 	if err == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// command runs the program in this process.
+// command runs the program within the test process, and returns its exit code and output.
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -127,7 +127,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// packageNames matches a message that begins with the name of a package.
+// packageNames returns an expression that matches lines which begin with the name of a package.
 func packageNames(t *testing.T) *regexp.Regexp {
 	t.Helper()
 	var names []string
@@ -143,8 +143,9 @@ func packageNames(t *testing.T) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^(sekimori: )?(` + strings.Join(names, "|") + `): `)
 }
 
-// TestConfigCheckWarns: "config check" names rules that have no effect, with file, line and column. The
-// configuration is good all the same.
+// TestConfigCheckWarns checks that "config check" warns about rules that have no effect, with
+// file, line and column, and accepts the configuration nevertheless. A rule with a mistake is
+// refused.
 func TestConfigCheckWarns(t *testing.T) {
 	rules := file(t, "rules.yaml", "- id: old\n  expires: 2020-01-01\n  when: {author: [a.example]}\n  then: reject\n")
 	path := file(t, "c.yaml", "mode: enforce\npolicy:\n  overrides:\n    - {id: a, when: {author: [b.example]}, then: reject}\n"+
@@ -168,7 +169,7 @@ func TestConfigCheckWarns(t *testing.T) {
 	}
 }
 
-// TestHandbookNamesCommands: the table in commands.md has every command.
+// TestHandbookNamesCommands checks that deploy/docs/commands.md names every command.
 func TestHandbookNamesCommands(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "commands.md"))
 	if err != nil {

@@ -13,16 +13,17 @@ import (
 
 const manDir = "../../deploy/man"
 
-// manDate is the date in every page. It is fixed, because a page must not depend on the day on which it
-// is made.
+// manDate is the date of every page. It is fixed, so that a page does not change with the day on
+// which it is made.
 var manDate = time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
 
-// manPages renders a page for every command, and the manuals of the daemon and of its configuration.
+// manPages makes a page for every command below sekimori, the manual sekimori(8) of the daemon,
+// and the manual sekimori.yaml(5) of the configuration.
 func manPages(t *testing.T) map[string][]byte {
 	t.Helper()
 	header := &doc.GenManHeader{Section: "1", Source: "sekimori", Manual: "sekimori", Date: &manDate}
 	root := newRoot()
-	root.DisableAutoGenTag = true // the tag would contain the day of the build
+	root.DisableAutoGenTag = true // the tag would contain the day on which the page is made
 	dir := t.TempDir()
 	if err := doc.GenManTree(root, header, dir); err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func manPages(t *testing.T) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name := filepath.Base(path); name != "sekimori.1" { // sekimori.8 takes its place and says more
+		if name := filepath.Base(path); name != "sekimori.1" { // sekimori(8) replaces this page and says more
 			out[name] = []byte(tidy(string(page)))
 		}
 	}
@@ -49,7 +50,7 @@ func manFiles(t *testing.T, dir string) []string {
 	return files
 }
 
-// TestManPages: the pages in deploy/man are those that are made from the commands.
+// TestManPages checks that the pages in deploy/man are those that manPages makes.
 func TestManPages(t *testing.T) {
 	want := manPages(t)
 	if *update {
@@ -76,7 +77,7 @@ func TestManPages(t *testing.T) {
 	}
 }
 
-// TestCommandsAreDocumented: every command says what it does.
+// TestCommandsAreDocumented checks that every command has a short description.
 func TestCommandsAreDocumented(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {

@@ -15,7 +15,7 @@ import (
 	"sekimori/configs"
 )
 
-// roff escapes text for a page, so that it is not taken for a roff request.
+// roff escapes text, so that no part of it is read as a roff request.
 func roff(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "§", `\(sc`).Replace(s)
 	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
@@ -24,14 +24,14 @@ func roff(s string) string {
 	return s
 }
 
-// manHead returns the title of a page and its section NAME.
+// manHead returns the title line of a page and its section NAME.
 func manHead(name, section, what string) string {
 	return fmt.Sprintf(".TH %q %q %q %q %q\n.SH NAME\n%s \\- %s\n",
 		strings.ToUpper(name), section, manDate.Format("2006-01-02"), "sekimori", "sekimori", roff(name), roff(what))
 }
 
-// daemonText is the text of sekimori(8). The program fills in @COMMANDS@, @CONFIG@, @ADMIN@ and @PAGES@.
-// In a list, a line "= term" begins an item, and the text of the item follows.
+// daemonText is the text of sekimori(8). daemonManual replaces @COMMANDS@, @CONFIG@, @ADMIN@ and
+// @PAGES@. In a list, a line "= term" begins an item, and the text of the item follows.
 const daemonText = `
 # SYNOPSIS
 sekimori serve [--config FILE]
@@ -110,7 +110,7 @@ Set by systemd. Where standard error is the journal, each record has its priorit
 @PAGES@, sekimori.yaml(5), postconf(5), systemctl(1)
 `
 
-// daemonManual returns sekimori(8).
+// daemonManual returns the page sekimori(8).
 func daemonManual(root *cobra.Command) []byte {
 	var commands, pages strings.Builder
 	for _, c := range root.Commands() {
@@ -124,10 +124,10 @@ func daemonManual(root *cobra.Command) []byte {
 	return []byte(manHead("sekimori", "8", "milter that verifies SPF, DKIM, ARC and DMARC") + page(text))
 }
 
-// page turns text in the form of daemonText into roff.
+// page converts text in the form of daemonText to roff.
 func page(text string) string {
 	var b strings.Builder
-	gap := false // there was an empty line, so the next text begins a paragraph
+	gap := false // the line before was empty, so this text begins a paragraph
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		switch {
@@ -149,7 +149,7 @@ func page(text string) string {
 	return b.String()
 }
 
-// wrapped breaks a line of text at spaces, so that no line has more than 80 characters.
+// wrapped breaks a line of text at spaces into lines of at most 80 characters.
 func wrapped(line string) string {
 	var b strings.Builder
 	width := 0
@@ -177,8 +177,9 @@ var (
 	titleDate  = regexp.MustCompile(`"Nov 2026"`)
 )
 
-// tidy changes a page of cobra so that mandoc has no complaints: a date in the usual form, options as a
-// list, and short lines. References to sekimori(1) become sekimori(8).
+// tidy changes a page made by cobra so that mandoc accepts it without complaint: it writes the
+// date in the usual form, makes a list of the options, and breaks long lines. References to
+// sekimori(1) become sekimori(8).
 func tidy(s string) string {
 	s = titleDate.ReplaceAllString(s, `"`+manDate.Format("2006-01-02")+`"`)
 	s = optionText.ReplaceAllString(s, ".TP\n$1\n$2")
@@ -205,15 +206,16 @@ func tidy(s string) string {
 	return b.String()
 }
 
-// The kinds of lines in the configuration reference.
+// The kinds of lines in configs/reference.yaml.
 var (
 	keyLine    = regexp.MustCompile(`^( *)([a-z_]+):(?: (.*))?$`)
 	commentary = regexp.MustCompile(`^ *#(?: (.*))?$`)
 	word       = regexp.MustCompile(`^[a-z_]+: `)
 )
 
-// configurationManual returns sekimori.yaml(5). It is made from the comments of the reference, and
-// other tests check that the reference has the keys and defaults of the program.
+// configurationManual returns the page sekimori.yaml(5), made from the keys and comments of
+// configs/reference.yaml. Other tests check that this file has the keys and defaults of the
+// program.
 func configurationManual(t *testing.T) []byte {
 	t.Helper()
 	var b strings.Builder
@@ -226,7 +228,7 @@ func configurationManual(t *testing.T) []byte {
 		switch key := keyLine.FindStringSubmatch(line); {
 		case m != nil:
 			comment = append(comment, m[1])
-		case line == "" && first: // the comment above is about the whole file
+		case line == "" && first: // the first comment is about the whole file
 			first = false
 			comment[0] = strings.Replace(comment[0], "sekimori: every", "Every", 1)
 			b.WriteString(prose(comment, false) + page(descriptionOfFile) + ".SH KEYS\n")
@@ -262,7 +264,8 @@ Every key with its default, as "sekimori config example --full" prints it.
 sekimori(8), sekimori-config(1), sekimori-reload(1)
 `
 
-// heading begins a key, or a section of keys if the key has no value of its own.
+// heading writes the heading of a key, or of a section of keys if the key has no value of its
+// own.
 func heading(b *strings.Builder, path, value string) {
 	switch {
 	case path == "mode":
@@ -278,14 +281,14 @@ func heading(b *strings.Builder, path, value string) {
 	}
 }
 
-// prose turns a comment into roff. item says that the comment is about an item of a list, not about a
-// section. After a sentence, a line that begins with a word and a colon begins a list of words. Other
-// indented lines are an example and stay as they are.
+// prose converts a comment to roff. item says that the text belongs to an item of a list and not
+// to a section. A line that begins with a word and a colon begins a list of words if it follows
+// the end of a sentence. Other indented lines are an example and keep their line breaks.
 func prose(lines []string, item bool) string {
 	var b strings.Builder
 	end := ".fi\n.RE\n"
 	if item {
-		end += ".IP\n" // back to the indentation of the item's text
+		end += ".IP\n" // return to the indentation of the item's text
 	}
 	list, example, before := false, false, "."
 	for _, line := range lines {
@@ -318,8 +321,8 @@ func prose(lines []string, item bool) string {
 	return b.String()
 }
 
-// TestConfigurationManualHasEveryKey: the manual is made from the reference line by line, and no key is
-// lost on the way.
+// TestConfigurationManualHasEveryKey checks that the manual, which is made line by line from the
+// reference, has every key of the reference.
 func TestConfigurationManualHasEveryKey(t *testing.T) {
 	manual := string(configurationManual(t))
 	var all map[string]any
@@ -346,7 +349,7 @@ func TestConfigurationManualHasEveryKey(t *testing.T) {
 	}
 }
 
-// TestManPagesLint: mandoc has no complaints about any page.
+// TestManPagesLint checks that mandoc has no complaint about any page.
 func TestManPagesLint(t *testing.T) {
 	if _, err := exec.LookPath("mandoc"); err != nil {
 		if os.Getenv("CI") == "true" {

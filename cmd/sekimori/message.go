@@ -8,29 +8,30 @@ import (
 	"sekimori/internal/telemetry"
 )
 
-// Errors begin with the name of the package that made them, which helps whoever reads
-// the log beside the code. A person at a terminal is not shown the names.
+// An error begins with the name of the package that made it, which helps a developer who reads
+// the log. Commands remove these names from what they print for a person.
 var (
-	// outermost names begin a message or a line of it.
+	// outermost matches names at the beginning of a line of a message.
 	outermost = regexp.MustCompile(`(?m)^(?:(?:admin|app|config|consent|demo|dmarc|dns|explain|forwarders|mailaddr|milter|policy|` +
 		`received|recent|replay|resolver|smtp|spf|status|taglist|telemetry|trait|zone): )+`)
-	// inner names follow the error of another package. Those that are also keys of the
-	// configuration (such as "dmarc") stay: a key may stand here.
+	// inner matches names within a message, after a colon or a semicolon. It leaves out names
+	// that are also keys of the configuration (such as "dmarc"), because a key may stand in this
+	// place.
 	inner = regexp.MustCompile(`([:;] )(?:(?:app|config|consent|demo|explain|forwarders|mailaddr|milter|` +
 		`received|recent|replay|resolver|smtp|taglist|telemetry|zone): )+`)
 )
 
-// plain returns the text of an error without the names of packages.
+// plain removes the names of packages from the text of an error.
 func plain(text string) string {
 	return inner.ReplaceAllString(outermost.ReplaceAllString(text, ""), "$1")
 }
 
-// complain writes an error to the error output.
+// complain prints an error, normally to standard error.
 func complain(out io.Writer, err error) {
 	telemetry.Say(out, slog.LevelError, "sekimori: "+plain(err.Error()))
 }
 
-// warn writes a warning to the error output.
+// warn prints a warning, normally to standard error.
 func warn(out io.Writer, text string) {
 	telemetry.Say(out, slog.LevelWarn, plain(text))
 }

@@ -2,7 +2,8 @@ package main
 
 import "testing"
 
-// TestPlain: the names of packages are removed, and keys of the configuration stay.
+// TestPlain checks that plain removes the names of packages and keeps the keys of the
+// configuration.
 func TestPlain(t *testing.T) {
 	for text, want := range map[string]string{
 		"app: dns.servers is not given: resolver: /etc/resolv.conf: no server":   "dns.servers is not given: /etc/resolv.conf: no server",

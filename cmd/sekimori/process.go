@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// This file has the settings of the process that "serve" changes or reads. They
-// belong to the command: the daemon may also run within another program.
+// This file has the settings of the process that "serve" changes or reads. Package app must not
+// do that, because a daemon may also run within another program.
 
-// limitMemory makes the garbage collector work harder before the process outgrows
-// what the configuration allots to it, in octets; 0 means no bound. If GOMEMLIMIT is
-// in the environment, the operator has set the limit and it stays.
+// limitMemory sets the memory limit of the Go runtime to what the configuration allows, in
+// octets; 0 means no limit. Near the limit the garbage collector runs more often. If GOMEMLIMIT
+// is in the environment, the operator has set the limit, and limitMemory changes nothing.
 func limitMemory(allotted int64) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -25,8 +25,7 @@ func limitMemory(allotted int64) {
 	debug.SetMemoryLimit(allotted)
 }
 
-// openFiles returns how many files the process may have open, 0 if the system does
-// not say.
+// openFiles returns how many files the process may have open, or 0 if the system does not tell.
 func openFiles() uint64 {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -36,23 +35,23 @@ func openFiles() uint64 {
 }
 
 const (
-	// garbage is how much the heap may grow between two collections, in octets. The
-	// runtime's own rule is a share of the live heap. That would mean a collection
-	// every few milliseconds under load while the DNS cache is small, and twice the
-	// memory of the cache when it is full.
+	// garbage is how much the heap should grow between two collections, in octets. By default the
+	// Go runtime lets the heap grow by a share of its live octets. Then a small heap (an empty
+	// DNS cache) would be collected every few milliseconds under load, and a full cache would
+	// take twice its memory.
 	garbage = 24 << 20
-	// The percentage stays between these two. With a lower one a full cache would be
-	// scanned too often; with a higher one a small heap would gain nothing.
+	// The percentage is kept between these two values. Below the first, a full cache would be
+	// scanned too often. Above the second, a small heap gains nothing more.
 	minGCPercent, maxGCPercent = 40, 400
-	// collectorInterval is how often the percentage is adapted to the live heap. The
-	// cache takes minutes to fill.
+	// collectorInterval is how often the percentage is adapted to the live heap. That is often
+	// enough, because the cache takes minutes to fill.
 	collectorInterval = 10 * time.Second
 )
 
-// tuneCollector sets the garbage collector's percentage so that the heap grows by
-// about garbage octets between two collections. It goes on until stop is called,
-// which puts the former percentage back. If GOGC is in the environment, the operator
-// has chosen, and tuneCollector changes nothing.
+// tuneCollector sets the garbage collector's percentage again and again, so that the heap grows
+// by about garbage octets between two collections. stop ends that and restores the former
+// percentage. If GOGC is in the environment, the operator has chosen the percentage, and
+// tuneCollector changes nothing.
 func tuneCollector() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -82,8 +81,9 @@ func tuneCollector() (stop func()) {
 	}
 }
 
-// gcPercent returns the percentage of live octets that is nearest to garbage. It
-// changes in steps, because each change stops the process for a moment.
+// gcPercent returns the percentage with which a heap of live octets grows by about garbage
+// octets, but at least minGCPercent and at most maxGCPercent. It is rounded down to steps of 20,
+// because each change stops the process for a moment.
 func gcPercent(live uint64) int {
 	if live < garbage*100/maxGCPercent {
 		return maxGCPercent
@@ -92,7 +92,7 @@ func gcPercent(live uint64) int {
 	return max(int(garbage*100/live)/step*step, minGCPercent)
 }
 
-// liveHeap returns how many octets the last collection left.
+// liveHeap returns how many octets were in use after the last collection.
 func liveHeap() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)

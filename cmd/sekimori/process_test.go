@@ -34,7 +34,8 @@ func TestGCPercent(t *testing.T) {
 	}
 }
 
-// TestTuneCollector: the percentage is set, follows the live heap, and is put back.
+// TestTuneCollector checks that the percentage is set, follows the size of the live heap, and is
+// restored by stop.
 func TestTuneCollector(t *testing.T) {
 	t.Setenv("GOGC", "")
 	old := debug.SetGCPercent(100)
@@ -69,7 +70,7 @@ func TestTuneCollector(t *testing.T) {
 	}
 }
 
-// TestLimitMemory: the runtime gets the limit, unless the operator has set one.
+// TestLimitMemory checks that the runtime gets the limit, unless GOMEMLIMIT is set.
 func TestLimitMemory(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "")
 	old := debug.SetMemoryLimit(-1)
@@ -90,7 +91,7 @@ func TestLimitMemory(t *testing.T) {
 	}
 }
 
-// TestOpenFiles: the limit of the process is found out.
+// TestOpenFiles checks that openFiles returns the limit of the process.
 func TestOpenFiles(t *testing.T) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || openFiles() != limit.Cur || limit.Cur == 0 {

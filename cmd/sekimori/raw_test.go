@@ -10,11 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// steering has characters by which a stranger could steer a terminal, hide text or turn it around.
+// steering has characters with which a stranger could control a terminal, hide text, or reverse
+// its direction.
 const steering = "\x1b[2J\x07\x08\x7f\u0085\u009b31m\u202egnp\u2066\u2069\u200b\ufeff\U000e0041\x9b\xff\x00"
 
-// TestNothingRaw: no command writes such a character, whatever it prints of a message, a log, a file or
-// its arguments, as text or as JSON.
+// TestNothingRaw checks that commands never print such a character, whether it comes from a
+// message, a log, another file or an argument, in text and in JSON.
 func TestNothingRaw(t *testing.T) {
 	x := steering
 	const forged = "\nforged"
@@ -37,7 +38,7 @@ func TestNothingRaw(t *testing.T) {
 	}
 	for name, text := range map[string]string{"m" + strings.Trim(x, "\x00") + ".eml": message, "n\n" + strings.Trim(x, "\x00") + ".eml": strings.Repeat("x", 10)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Skip(err) // the file system wants names in UTF-8
+			t.Skip(err) // the file system accepts only names in UTF-8
 		}
 	}
 	zone := file(t, "z.zone", "bank.example TXT \"v=spf1 include:x\\127.example exists:\\155%{l}.x.example exp=e.bank.example -all\"\n"+
@@ -55,7 +56,7 @@ func TestNothingRaw(t *testing.T) {
 	list := file(t, "list", "b"+x+"@x.example\n")
 	rules := file(t, "rules.yaml", "- {id: \"a\u202e\x7f\", when: {author: [x]}, then: accept}\n")
 	config := func(text string) string { return file(t, "c.yaml", "mode: monitor\n"+text) }
-	silent := config("dns: {servers: ['127.0.0.1:1'], timeout: 10ms, message_budget: 20ms}\n") // no server answers there
+	silent := config("dns: {servers: ['127.0.0.1:1'], timeout: 10ms, message_budget: 20ms}\n") // no DNS server answers at this address
 	for _, tt := range []struct {
 		name string
 		args []string

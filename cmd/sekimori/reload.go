@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/config"
 )
 
-// reloadPoll is how often the daemon is asked whether the reload is done.
+// reloadPoll is the time between two questions to the daemon whether the reload has ended.
 const reloadPoll = 50 * time.Millisecond
 
 func newReload() *cobra.Command {
@@ -81,7 +81,7 @@ func reload(ctx context.Context, out io.Writer, client *admin.Client) error {
 		case <-ctx.Done():
 			return fmt.Errorf("process %d does not say whether the reload succeeded; see its log", before.PID)
 		}
-		// The reload may move the admin address, so an error may pass.
+		// An error may be temporary, because the reload may move the admin address.
 		if err := client.Get(ctx, app.ConfigPath, nil, &now); err != nil || now.Reload.Tries == before.Reload.Tries {
 			continue
 		}
@@ -93,8 +93,9 @@ func reload(ctx context.Context, out io.Writer, client *admin.Client) error {
 	}
 }
 
-// hangUp sends SIGHUP to a process that is called sekimori. It refuses others, because if
-// the daemon is down, another program may listen on its admin address and name any process.
+// hangUp sends SIGHUP to the process pid if its name is sekimori. It checks the name because
+// another program may answer at the admin address while the daemon is down, and may return any
+// process id.
 func hangUp(pid int) error {
 	name, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/term"
 )
 
-// replayFlags are the flags of the command.
+// replayFlags are the values of the flags of the command replay.
 type replayFlags struct {
 	config, candidate, snapshot string
 	ip, helo, from              string
@@ -81,7 +81,8 @@ is such a message, or if more than 1 % of the messages lack a DNS answer.`,
 	return cmd
 }
 
-// options turns the flags into the options of package replay, without Source and Resolver.
+// options returns the options for package replay that the flags say, without Source and
+// Resolver.
 func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) {
 	o.Origin = received.Origin{Received: f.received, HELO: f.helo}
 	if cmd.Flags().Changed("from") {
@@ -112,7 +113,7 @@ func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) 
 	return o, err
 }
 
-// hostNames reads --trusted-host.
+// hostNames parses the values of --trusted-host.
 func hostNames(hosts []string) (names []dns.Name, err error) {
 	for _, h := range hosts {
 		name, err := dns.ParseName(h)
@@ -132,7 +133,7 @@ func (f *replayFlags) run(cmd *cobra.Command, path string) error {
 	if o.Source, err = replay.Open(path); err != nil {
 		return failed(err)
 	}
-	defer func() { _ = o.Source.Close() }() // nothing was written to it
+	defer func() { _ = o.Source.Close() }() // the source was only read, so the error does not matter
 	network, err := app.NewResolver(o.Config, nil, nil)
 	if err != nil {
 		return failed(err)
@@ -165,7 +166,8 @@ func (f *replayFlags) run(cmd *cobra.Command, path string) error {
 	return f.print(cmd, summary, err)
 }
 
-// print writes the summary, even if it is not complete.
+// print prints the summary, even if err has ended the replay early. The error that it returns
+// decides the exit code.
 func (f *replayFlags) print(cmd *cobra.Command, summary *replay.Summary, err error) error {
 	if summary != nil {
 		write := summary.Text
@@ -180,7 +182,7 @@ func (f *replayFlags) print(cmd *cobra.Command, summary *replay.Summary, err err
 	case err != nil:
 		return failed(err)
 	case summary.Bad > 0, !summary.Reliable():
-		return failure{} // the summary has said it
+		return failure{} // the summary says what is wrong
 	}
 	return nil
 }

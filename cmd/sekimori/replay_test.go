@@ -8,7 +8,8 @@ import (
 	"sekimori/internal/replay"
 )
 
-// TestReplay gets every DNS answer from a snapshot. The server in its configuration does not exist.
+// TestReplay takes every DNS answer from a snapshot. The DNS server in its configuration does
+// not exist.
 func TestReplay(t *testing.T) {
 	const received = "Return-Path: <a@bank.example>\n" +
 		"Received: from h.example (unknown [192.0.2.1]) by mx.here.example (Postfix) with SMTP id Q1; Wed, 1 Jan 2020 12:00:00 +0000\n"

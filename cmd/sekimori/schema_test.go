@@ -26,8 +26,8 @@ import (
 
 var update = flag.Bool("update", false, "write deploy/docs/json.md anew from the Go types")
 
-// documents are the types that commands print as JSON. Each of them is described once, and other types
-// refer to it.
+// documents are the types of the JSON documents that commands print and the admin address
+// returns. Each type is described once in the page, and other types refer to that description.
 var documents = []struct {
 	title string
 	typ   reflect.Type
@@ -41,8 +41,8 @@ var documents = []struct {
 	{"evaluation", reflect.TypeFor[msgauth.Evaluation]()},
 }
 
-// TestSchema: the keys and types in deploy/docs/json.md are those of the Go types. What they mean is
-// copied from the comments of the fields when the page is written.
+// TestSchema checks that the keys and types in deploy/docs/json.md are those of the Go types.
+// With -update it writes the page, and takes the descriptions from the comments of the fields.
 func TestSchema(t *testing.T) {
 	s := &schema{comments: readComments(t)}
 	s.WriteString("# JSON\n\nWhat the commands print with `--json`, and what the admin address answers. The page is made from the Go types and their\n" +
@@ -66,13 +66,13 @@ func TestSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The words for what a field means may change at any time, so they are not compared.
+	// The descriptions of the fields may change at any time, so they are not compared.
 	if keysAndTypes(string(got)) != keysAndTypes(s.String()) {
 		t.Error("deploy/docs/json.md is not what the types say; run go test ./cmd/sekimori -run Schema -update")
 	}
 }
 
-// keysAndTypes removes the last column of every row.
+// keysAndTypes returns doc without the last column of its tables.
 func keysAndTypes(doc string) string {
 	var b strings.Builder
 	for line := range strings.Lines(doc) {
@@ -89,7 +89,7 @@ type schema struct {
 	comments map[string]string // the comment of each field, by "package path.Type.Field"
 }
 
-// object writes a row for each key of a struct.
+// object writes a row for each JSON key of a struct type.
 func (s *schema) object(t reflect.Type, path string, top reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -159,7 +159,7 @@ func (s *schema) value(t reflect.Type, at, optional, comment string, top reflect
 	}
 }
 
-// traits writes a row for each trait that a set can have.
+// traits writes a row for each trait that a trait.Set can contain.
 func (s *schema) traits(at, optional, comment string) {
 	fmt.Fprintf(s, "| `%s`%s | object | %s |\n", at, optional, comment)
 	for _, t := range trait.Held() {
@@ -167,7 +167,8 @@ func (s *schema) traits(at, optional, comment string) {
 	}
 }
 
-// readComments reads the comments of all fields in the source, and those of the traits, by their word.
+// readComments returns the comments of all struct fields in the source, by "package
+// path.Type.Field", and those of the traits, by their word.
 func readComments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -213,7 +214,7 @@ func readComments(t *testing.T) map[string]string {
 	return out
 }
 
-// comment returns the comment above or beside a field, in one line.
+// comment returns the comment above or beside a field, as one line.
 func comment(f *ast.Field) string {
 	if f.Doc != nil {
 		return text(f.Doc)
@@ -221,7 +222,7 @@ func comment(f *ast.Field) string {
 	return text(f.Comment)
 }
 
-// text puts a comment into one line, for a table.
+// text returns a comment as one line that is safe in a Markdown table.
 func text(c *ast.CommentGroup) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace(strings.Join(strings.Fields(c.Text()), " "))
 }

@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/printable"
 )
 
-// defaultConfig is where packages put the configuration.
+// defaultConfig is where the packages for Debian and others install the configuration.
 const defaultConfig = "/etc/sekimori/sekimori.yaml"
 
 func newServe() *cobra.Command {
@@ -49,15 +49,15 @@ metrics.md has every series.`,
 	return cmd
 }
 
-// serve runs the daemon until ctx ends or the daemon fails. load reads its
-// configuration, at the start and for every SIGHUP.
+// serve runs the daemon until ctx ends or the daemon fails. It calls load to read the
+// configuration, at the start and at every SIGHUP.
 func serve(ctx context.Context, log io.Writer, load func() (*config.Config, error)) error {
-	// This comes before anything else: without it a SIGHUP would end the process.
+	// This comes first, because until then a SIGHUP ends the process.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	// Without this the daemon would end when the reader of its log does, for example
-	// when journald is restarted, or in "serve 2>&1 | head".
+	// Otherwise the daemon would end when the program that reads its log ends, for example when
+	// journald restarts, or in "serve 2>&1 | head".
 	signal.Ignore(syscall.SIGPIPE)
 	defer tuneCollector()()
 	a, err := begin(ctx, func() (*app.App, error) {
@@ -77,7 +77,7 @@ func serve(ctx context.Context, log io.Writer, load func() (*config.Config, erro
 		for {
 			select {
 			case <-hangup:
-				_ = a.Reload(load) // the log says how it went
+				_ = a.Reload(load) // Reload logs its outcome
 			case <-ctx.Done():
 				return
 			}
@@ -86,7 +86,7 @@ func serve(ctx context.Context, log io.Writer, load func() (*config.Config, erro
 	return failed(a.Run(ctx))
 }
 
-// newDaemon makes the daemon of this process.
+// newDaemon makes the daemon with the clock, sockets and limits of this process.
 func newDaemon(cfg *config.Config, log io.Writer) (*app.App, error) {
 	passed, err := sockets.Systemd()
 	if err != nil {
@@ -98,8 +98,9 @@ func newDaemon(cfg *config.Config, log io.Writer) (*app.App, error) {
 	})
 }
 
-// begin returns what start returns. If ctx ends first it returns an error, because a
-// file system that hangs must not keep SIGTERM waiting.
+// begin returns what start returns. If ctx ends first, begin returns an error and does not wait
+// for start any longer, because start may read from a file system that hangs, and SIGTERM must
+// still work.
 func begin(ctx context.Context, start func() (*app.App, error)) (*app.App, error) {
 	type outcome struct {
 		a   *app.App

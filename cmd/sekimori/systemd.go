@@ -8,15 +8,15 @@ import (
 	"sekimori/internal/app"
 )
 
-// systemd is the supervisor of a daemon that systemd started. For one that
-// systemd did not start nothing happens.
+// systemd is the app.Supervisor that reports to systemd. If systemd did not start the process,
+// its methods do nothing.
 type systemd struct{}
 
 // Tell implements app.Supervisor.
 func (systemd) Tell(s app.State) error {
 	text := string(s)
 	if s == app.StateReloading {
-		text += "\n" + daemon.SdNotifyMonotonicUsec() // sd_notify(3) asks for it
+		text += "\n" + daemon.SdNotifyMonotonicUsec() // sd_notify(3) requires this with RELOADING=1
 	}
 	_, err := daemon.SdNotify(false, text)
 	return err

@@ -10,7 +10,8 @@ import (
 	"sekimori/internal/app"
 )
 
-// TestSystemd: what the daemon says reaches systemd's socket, in systemd's words.
+// TestSystemd checks that the states of the daemon reach systemd's socket in the form of
+// sd_notify(3), and that systemd's watchdog interval is read.
 func TestSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	if err := (systemd{}).Tell(app.StateReady); err != nil {
