@@ -10,22 +10,23 @@ import (
 	"sekimori/internal/policy"
 )
 
-// stack is the order of the verdicts in a bar, from the bottom. Parts that stand on the
-// base line are easiest to compare, so the verdicts that matter most come first.
+// stack is the order of the verdicts in a bar, from the bottom to the top. The verdicts
+// that matter most stand at the bottom, because parts that begin on the base line are
+// easiest to compare.
 var stack = []policy.Action{policy.Reject, policy.Quarantine, policy.TempFail, policy.Tag, policy.Accept, policy.Skip}
 
-// The sizes in units of the SVG, which the page stretches to its width.
+// Sizes in the units of the SVG. The page stretches the SVG to its own width.
 const (
 	chartHeight = 120
-	barPitch    = 10 // from one bar to the next
+	barPitch    = 10 // from the left side of one bar to the left side of the next
 	barWidth    = 8
 )
 
-// chart shows verdicts over time.
+// chart is the data of a bar chart of messages by verdict over time.
 type chart struct {
 	Width, Height int
 	Columns       []column
-	Peak          int64 // the messages of the highest bar
+	Peak          int64 // number of messages in the highest bar
 	Summary       string
 	From, To      time.Time
 	Totals        []share
@@ -41,8 +42,8 @@ type rect struct {
 	X, W, Y, H float64
 }
 
-// span is the time that a chart shows: a number of bars (slots), each of a number of
-// samples (width).
+// span is a period that a chart can show, with slots bars. Each bar covers width samples of
+// the history.
 type span struct {
 	Word, Label, Bar string
 	slots, width     int
@@ -98,16 +99,16 @@ func (c *chart) column(b bar, x int) column {
 	return col
 }
 
-// share is one of several results, with its part of all.
+// share is the count of one result, with its percentage of the counts of all results.
 type share struct {
 	Word    string
 	Class   string
 	Count   int64
 	Percent float64
-	Start   float64 // where its part of the bar begins, in percent
+	Start   float64 // sum of the percentages before this share; there its part of the bar begins
 }
 
-// shares lists the results that are not zero, the largest first.
+// shares returns the results whose count is not zero, the largest count first.
 func shares(m map[string]int64, class func(string) string) []share {
 	var total int64
 	var out []share
@@ -127,8 +128,8 @@ func shares(m map[string]int64, class func(string) string) []share {
 	return out
 }
 
-// verdictClass returns the style class of a verdict. Only known words become class
-// names.
+// verdictClass returns the CSS class of a verdict. An unknown word gets the class v-skip,
+// so that no other text is written as a class name.
 func verdictClass(word string) string {
 	if slices.Contains(policy.Actions, policy.Action(word)) {
 		return "v-" + word
@@ -136,7 +137,7 @@ func verdictClass(word string) string {
 	return "v-skip"
 }
 
-// resultClass returns the style class of a result of a mechanism or of DNS.
+// resultClass returns the CSS class of a result of a mechanism or of a DNS query.
 func resultClass(word string) string {
 	switch word {
 	case "pass", "noerror":
@@ -153,7 +154,7 @@ func resultClass(word string) string {
 	return "v-skip"
 }
 
-// publishedClass returns the style class of a published policy.
+// publishedClass returns the CSS class of a published DMARC policy.
 func publishedClass(word string) string {
 	switch word {
 	case "reject", "quarantine":

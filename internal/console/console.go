@@ -1,11 +1,12 @@
-// Package console is the web page on the admin address. It shows what the daemon is
-// doing, what the daemon decided lately and why, and by which configuration. The page
-// is read-only.
+// Package console makes the web pages on the admin address. They show what the daemon is
+// doing, its last decisions with the reasons, and the configuration in effect. The pages
+// change nothing in the daemon.
 //
-// Every page, with its charts, is made here and works without JavaScript. With
-// JavaScript the numbers stay fresh and a search answers while it is typed. Text that
-// strangers wrote cannot become markup: control characters are quoted, html/template
-// escapes the text, and the content security policy lets only our own script run.
+// Every page, with its charts, is made on the server and works without JavaScript.
+// JavaScript only renews the numbers, and shows results while a search is typed. Text that
+// a sender wrote cannot become markup: control characters are quoted, html/template escapes
+// the text, and the content security policy lets the browser run only the script of this
+// package.
 package console
 
 import (
@@ -22,8 +23,8 @@ import (
 	"sekimori/internal/status"
 )
 
-// csp is the content security policy. A page may load our own style, script, icon and
-// data, and nothing else. No other page may show it in a frame.
+// csp is the content security policy. A page may load the style, script, icon and data of
+// this server, and nothing else. No other page may show it in a frame.
 const csp = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -35,32 +36,34 @@ var static embed.FS
 
 // Running is the configuration in effect.
 type Running struct {
-	Text  string // as YAML, secrets masked
+	Text  string // the configuration as YAML, with secrets masked
 	Hash  string
 	Since time.Time
-	// Refused says why the last reload was refused, "" if it was not.
+	// Refused says why the last reload was refused. It is "" if the reload was accepted.
 	Refused string
 }
 
-// Options say where the facts come from. Each function may be called at any time.
+// Options say where the pages get their data. Each function may be called at any time.
 type Options struct {
 	Status func() *status.Status
-	// Decisions returns the remembered decisions, nil while none are remembered.
+	// Decisions returns the Ring of decisions, or nil if the daemon does not remember
+	// decisions.
 	Decisions func() *recent.Ring
 	Rules     func() []policy.Rule
 	Config    func() Running
 	Logger    *slog.Logger
-	Now       func() time.Time // default time.Now
+	Now       func() time.Time // nil means time.Now
 }
 
-// Console makes the pages of the admin address.
+// Console makes the web pages of the admin address.
 type Console struct {
 	o       Options
 	history *history
 	pages   map[string]*template.Template
 }
 
-// New returns a Console. Its charts need a history of verdicts, which Run collects.
+// New returns a Console. The caller must also call Run, which collects the history that the
+// charts show.
 func New(o Options) (*Console, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -83,7 +86,7 @@ func New(o Options) (*Console, error) {
 	return c, nil
 }
 
-// Handlers returns the handler of GET for each path.
+// Handlers returns a handler of GET requests for each path.
 func (c *Console) Handlers() map[string]http.Handler {
 	h := map[string]http.Handler{
 		"/{$}":       c.page("overview", "Overview", c.overview),
@@ -103,7 +106,7 @@ func (c *Console) Handlers() map[string]http.Handler {
 			}
 			secure(w.Header())
 			w.Header().Set("Content-Type", contentType)
-			_, _ = w.Write(data) // a client that is gone needs no answer
+			_, _ = w.Write(data) // an error means that the client has closed the connection
 		})
 	}
 	return h
@@ -118,7 +121,7 @@ func secure(h http.Header) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// view is the data of every page.
+// view is the data from which the layout of every page is made.
 type view struct {
 	Page   string
 	Title  string
@@ -127,15 +130,15 @@ type view struct {
 	Body   any
 }
 
-// problem says why a page cannot show what was asked for.
+// problem is shown instead of a page that cannot be made for the request.
 type problem struct {
 	code int
 	Text string
 	Hint string
 }
 
-// page returns a handler that shows what body returns. If body returns a problem, the
-// page shows the problem instead.
+// page returns a handler that makes the page called name. body returns the data of the
+// page. If body returns a problem, the problem is shown instead.
 func (c *Console) page(name, title string, body func(*http.Request, *status.Status) (any, *problem)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := view{Page: name, Title: title, Now: c.o.Now()}
@@ -155,6 +158,6 @@ func (c *Console) page(name, title string, body func(*http.Request, *status.Stat
 		secure(w.Header())
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(code)
-		_, _ = w.Write(out.Bytes()) // a client that is gone needs no answer
+		_, _ = w.Write(out.Bytes()) // an error means that the client has closed the connection
 	})
 }

@@ -28,16 +28,16 @@ import (
 
 var start = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 
-// hostile is a text by which a stranger could try to add markup to a page.
+// hostile is a text that tries to add markup and control characters to a page.
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'&lt;` + "\u202e\x00\x1b[2J\x7f\u009b\u2066"
 
-// bench is a console with its own remembered decisions and metrics.
+// bench is a Console under test, with its own metrics and its own Ring of decisions.
 type bench struct {
 	console *Console
 	ring    *recent.Ring
 	metrics *telemetry.Metrics
 	now     time.Time
-	refused bool // the last reload was refused
+	refused bool // whether the daemon refused the last reload
 	rules   []policy.Rule
 	config  Running
 }
@@ -45,7 +45,8 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{now: start, config: Running{Text: "mode: monitor\n", Hash: "abc", Since: start}}
-	// The clock goes on by a second each time it is read, so that decisions differ.
+	// Each call of tick returns a time one second later, so no two decisions have the same
+	// time.
 	tick := func() time.Time { b.now = b.now.Add(time.Second); return b.now }
 	b.metrics = telemetry.New(prometheus.NewRegistry())
 	b.ring = recent.New(recent.Options{Entries: 1000, Now: tick})
@@ -71,12 +72,12 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// decided returns the decision on a message that was evaluated.
+// decided returns the decision with this evaluation and this verdict.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
 
-// decide hands the decision on a message to the metrics and the remembered decisions.
+// decide adds the decision on a message to the metrics and to the Ring.
 func (b *bench) decide(queueID, domain, client string, action policy.Action) {
 	e := &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr(client), HELO: "mx.example"},
@@ -94,15 +95,15 @@ func (b *bench) get(t *testing.T, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	mux := http.NewServeMux()
 	for path, h := range b.console.Handlers() {
-		mux.Handle("GET "+path, h) // as package admin does
+		mux.Handle("GET "+path, h) // the same pattern as in package admin
 	}
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody))
 	return w
 }
 
-// shows checks the code, and that the answer has each text. A text with a leading "!"
-// must be absent.
+// shows checks the status code of the answer, and that the answer contains each text. A
+// text that begins with "!" must not occur.
 func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 	t.Helper()
 	w := b.get(t, target)
@@ -117,8 +118,8 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 	}
 }
 
-// TestSecure checks that every answer has the fields that restrict the browser, also the
-// answer for a page that cannot be shown.
+// TestSecure checks that every answer has the header fields that restrict the browser, even
+// the answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
 	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/config", "/console.css", "/console.js", "/console.svg"} {
@@ -137,7 +138,8 @@ func TestSecure(t *testing.T) {
 	if strings.Contains(csp, "unsafe") || strings.Contains(csp, "*") || !strings.HasPrefix(csp, "default-src 'none';") {
 		t.Errorf("the policy is lax: %s", csp)
 	}
-	// Markup that the policy forbids would silently not work in a browser.
+	// The browser would ignore inline styles and scripts, because the content security
+	// policy forbids them. The pages must not contain any.
 	err := fs.WalkDir(pages, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -215,7 +217,8 @@ func TestDecisions(t *testing.T) {
 	b.shows(t, "/decision?id=x", 404, "admin.recent")
 }
 
-// TestPages checks that a page is bounded, and that the next page begins where it ends.
+// TestPages checks that a page shows at most maxRows decisions, and that the next page goes
+// on with the decision after the last.
 func TestPages(t *testing.T) {
 	b := newBench(t)
 	for i := range maxRows + 5 {
@@ -246,7 +249,8 @@ func TestDecision(t *testing.T) {
 	b.shows(t, "/decision?queue_id=QS", 200, "SKIP, because", "it was not evaluated", "helo in.example", "&lt;b@c.example&gt;")
 }
 
-// TestHostile checks that text of strangers never becomes markup.
+// TestHostile checks that text of a sender is shown on the pages but does not become
+// markup.
 func TestHostile(t *testing.T) {
 	b := newBench(t)
 	b.ring.Decided(decided(&msgauth.Evaluation{
@@ -265,7 +269,7 @@ func TestHostile(t *testing.T) {
 	} {
 		body := b.get(t, target).Body.String()
 		if !strings.Contains(body, "alert(1)") {
-			t.Errorf("%s does not show it", target)
+			t.Errorf("%s does not show the hostile text", target)
 		}
 		for _, tag := range []string{"<script>", "<img"} {
 			if strings.Contains(body, tag) {

@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// maxSearchBytes bounds the text of a search in octets. A domain name has 253.
+	// maxSearchBytes limits the text of a search, in octets. A domain name has at most 253.
 	maxSearchBytes = 512
-	// maxRows bounds the decisions of one page. A longer list is searched, not read.
+	// maxRows is the largest number of decisions on one page.
 	maxRows = 100
 )
 
-// search says which decisions are wanted.
+// search selects decisions.
 type search struct {
-	Text    string        // "" matches all
-	Verdict policy.Action // "" matches all
-	before  time.Time     // if set, only older decisions match
+	Text    string        // see matches; "" selects all decisions
+	Verdict policy.Action // "" selects decisions of every verdict
+	before  time.Time     // if set, only decisions before this time are selected
 
 	client netip.Addr
 	author dns.Name
@@ -48,14 +48,16 @@ func parseSearch(q url.Values) (search, *problem) {
 	if nano, err := strconv.ParseInt(q.Get("before"), 10, 64); err == nil {
 		s.before = time.Unix(0, nano)
 	}
-	// A text that is neither an address nor a domain may still be an ID.
+	// An error is ignored, because a text that is neither an address nor a domain may still
+	// be an ID.
 	s.client, _ = netip.ParseAddr(s.Text)
 	s.author, _ = dns.ParseName(s.Text)
 	return s, nil
 }
 
-// matches reports whether the decision is wanted. The text matches a whole ID, a whole
-// address, or an author domain that is the domain or below it.
+// matches reports whether the search selects the decision d. Text selects a decision with
+// this queue ID, explanation ID or client address. It also selects a decision whose author
+// domain is this domain or a subdomain of it.
 func (s *search) matches(d *recent.Entry) bool {
 	if s.Verdict != "" && s.Verdict != d.Verdict.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
 		return false
@@ -65,13 +67,13 @@ func (s *search) matches(d *recent.Entry) bool {
 		s.author != "" && (d.AuthorDomain == s.author || strings.HasSuffix(string(d.AuthorDomain), "."+string(s.author)))
 }
 
-// found is the page of decisions.
+// found is the data of the page that lists decisions.
 type found struct {
 	Search   search
 	Verdicts []policy.Action
 	Rows     []*recent.Entry
-	Older    string // the address of the next page, "" if this is the last
-	All      bool   // the search matches every decision
+	Older    string // path of the page with older decisions; "" if there are none
+	All      bool   // no search was made, so every decision is selected
 }
 
 var off = &problem{http.StatusNotFound, "Decisions are not remembered here.", "Set admin.recent to the number of messages to remember."}
@@ -101,7 +103,7 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 	return f, nil
 }
 
-// one is the data of the page of one decision.
+// one is the data of the page that shows one decision.
 type one struct {
 	*recent.Entry
 	Summary  string
@@ -110,8 +112,8 @@ type one struct {
 	MailFrom string
 }
 
-// decision shows the newest decision with the queue ID or ID that is asked for. If a
-// time is given, it shows the decision of that time.
+// decision shows the newest decision with the given queue ID or explanation ID. If the
+// parameter at is given, it shows the decision that was made at that time.
 func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 	ring := c.o.Decisions()
 	if ring == nil {

@@ -10,23 +10,23 @@ import (
 	"sekimori/internal/printable"
 )
 
-// funcs are the functions by which the pages format values.
+// funcs returns the functions that the templates use to format values.
 func funcs() template.FuncMap {
 	return template.FuncMap{
 		"safe":    func(v any) string { return printable.Value(fmt.Sprint(v)) },
-		"visible": printable.Text, // for text with several lines
+		"visible": printable.Text, // keeps line breaks; safe does not
 		"num":     number, "percent": percent, "dur": duration, "seconds": seconds, "bytes": octets,
 		"clock": clock, "stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 		"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "nano": time.Time.UnixNano,
 		"verdict": verdictClass,
-		// The style sheet has a class for each of these depths.
+		// The style sheet has a class for each depth from 0 to 8.
 		"depth": func(n int) int { return max(0, min(n, 8)) },
 	}
 }
 
 func clock(t time.Time) string { return t.Format("15:04") }
 
-// number formats n with its digits in groups, such as 12 345.
+// number formats n in groups of three digits, such as 12 345.
 func number(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -35,7 +35,8 @@ func number(n int64) string {
 	return s
 }
 
-// percent formats a percentage. It rounds only 0 to "0 %" and only 100 to "100 %".
+// percent formats a percentage: as "<0.1 %" below 0.1, as ">99.9 %" between 99.9 and 100,
+// with one decimal below 10, and else without decimals.
 func percent(p float64) string {
 	switch {
 	case p > 0 && p < 0.1:
@@ -48,7 +49,7 @@ func percent(p float64) string {
 	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
 }
 
-// duration formats d in its one or two largest units.
+// duration formats d in its largest unit, or from a minute on in its two largest units.
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:

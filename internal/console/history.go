@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	// sampleEvery is how often the counts of verdicts are sampled. A bar of the chart
-	// covers one interval or several.
+	// sampleEvery is how often the numbers of messages are sampled. A bar of a chart covers
+	// one or more of these intervals.
 	sampleEvery = time.Minute
-	// maxSamples bounds the history: the samples of a day, and the one it starts from.
+	// maxSamples is the largest number of samples that are kept: one for each minute of a
+	// day, and one for the beginning of the first minute.
 	maxSamples = 24*60 + 1
 )
 
-// counts are messages by verdict, in the order of policy.Actions.
+// counts are numbers of messages by verdict, in the order of policy.Actions.
 type counts [6]int64
 
 func countsOf(messages map[string]int64) (c counts) {
@@ -47,17 +48,17 @@ func (c counts) sum() (n int64) {
 	return n
 }
 
-// sample is how many messages there were up to a time.
+// sample is the number of messages since the daemon started, counted until the time at.
 type sample struct {
 	at     time.Time
 	counts counts
 }
 
-// history holds the samples of the last day.
+// history keeps the samples of the last 24 hours.
 type history struct {
 	mu      sync.Mutex
-	samples []sample // the oldest first, at most maxSamples
-	taken   int      // the number of samples ever added
+	samples []sample // oldest first, at most maxSamples
+	taken   int      // how many samples were added, including those that were removed again
 }
 
 func newHistory() *history { return &history{samples: make([]sample, 0, maxSamples)} }
@@ -73,14 +74,15 @@ func (h *history) add(s sample) {
 	h.samples = append(h.samples, s)
 }
 
-// bar has the messages of an interval.
+// bar has the number of messages between two times.
 type bar struct {
 	from, to time.Time
 	counts   counts
 }
 
-// bars returns n intervals of width samples each, the newest last, and fewer if the
-// history is shorter. now is the end of the newest interval, which may not be full yet.
+// bars returns the last n bars of width samples each, the oldest bar first. If the history
+// is short, there are fewer bars. now is the end of the newest bar, which may cover less
+// time than the others.
 func (h *history) bars(now sample, n, width int) []bar {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,8 +90,9 @@ func (h *history) bars(now sample, n, width int) []bar {
 	from, until := now, now
 	for i := len(h.samples) - 1; i >= 0 && len(out) < n; i-- {
 		from = h.samples[i]
-		// A bar begins at every width-th sample ever taken, so that older bars do not
-		// change while time goes on.
+		// A bar begins at each sample whose number, counted from the first sample ever
+		// added, is a multiple of width. Therefore an older bar keeps its limits when
+		// samples are added.
 		if (h.taken-len(h.samples)+i)%width == 0 || i == 0 {
 			out = append(out, bar{from.at, until.at, until.counts.minus(from.counts)})
 			until = from
@@ -101,7 +104,7 @@ func (h *history) bars(now sample, n, width int) []bar {
 	return out
 }
 
-// Run samples the counts of verdicts until ctx ends.
+// Run adds a sample to the history every minute (sampleEvery), until ctx ends.
 func (c *Console) Run(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()

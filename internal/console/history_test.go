@@ -27,7 +27,7 @@ func TestRun(t *testing.T) {
 			time.Sleep(sampleEvery)
 			synctest.Wait()
 		}
-		rejected.Add(9) // in the present minute
+		rejected.Add(9) // messages since the last sample
 		got := c.history.bars(sample{time.Now(), countsOf(messages())}, 3, 1)
 		if len(got) != 3 || got[0].counts.sum() != 2 || got[1].counts.sum() != 3 || got[2].counts != countsOf(map[string]int64{"reject": 9}) {
 			t.Errorf("bars %v", got)
@@ -60,7 +60,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestBarsStay checks that a bar of the past does not change while time goes on.
+// TestBarsStay checks that a complete bar keeps its counts when later samples are added.
 func TestBarsStay(t *testing.T) {
 	h := newHistory()
 	first := map[time.Time]counts{}
@@ -83,7 +83,8 @@ func TestBarsStay(t *testing.T) {
 	}
 }
 
-// TestCountersNeverFall checks that a bar is never negative, even if a counter falls.
+// TestCountersNeverFall checks that a bar has no negative count, even if a counter of
+// messages falls.
 func TestCountersNeverFall(t *testing.T) {
 	h := newHistory()
 	h.add(sample{start, counts{5, 5}})

@@ -14,15 +14,15 @@ type overview struct {
 	Spans      []span
 	Mechanisms []mechanism
 	DNS        mechanism
-	HitRate    float64 // of the DNS cache, in percent
-	Lookups    int64   // in the DNS cache
-	Over       []share // lookups over the budget of a message, by mechanism
+	HitRate    float64 // percentage of the lookups that the DNS cache answered
+	Lookups    int64   // number of lookups in the DNS cache
+	Over       []share // lookups that were refused because the message had used up its budget, by mechanism
 	Rejected   []share
 	Deviations []share
-	Sessions   float64 // open sessions in percent of the limit
+	Sessions   float64 // open sessions, in percent of the largest allowed number
 }
 
-// mechanism has the results of one mechanism.
+// mechanism has the results of one mechanism, such as SPF.
 type mechanism struct {
 	Name   string
 	Unit   string

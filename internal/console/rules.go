@@ -8,15 +8,15 @@ import (
 	"sekimori/internal/status"
 )
 
-// soon is how long before its end a rule is marked.
+// soon is how long before its end a rule is marked as ending soon.
 const soon = 14 * 24 * time.Hour
 
-// ruleRow is the row of one rule of policy.overrides.
+// ruleRow is the row for one rule of policy.overrides.
 type ruleRow struct {
 	policy.Rule
 	Number  int
 	Hits    int64
-	Last    time.Time // the last day of the rule
+	Last    time.Time // a time on the last day on which the rule applies
 	Left    time.Duration
 	Expired bool
 	Soon    bool
@@ -24,7 +24,7 @@ type ruleRow struct {
 
 type overrides struct {
 	Rules  []ruleRow
-	Shadow []status.Series // pairs of verdicts in which the candidate decided otherwise
+	Shadow []status.Series // counts for the pairs of verdicts in which the candidate policy decided differently
 }
 
 func (c *Console) overrides(_ *http.Request, s *status.Status) (any, *problem) {

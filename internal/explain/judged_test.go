@@ -16,8 +16,7 @@ import (
 
 const spoof = "From: A <a@bank.example>\r\n\r\nx\r\n"
 
-// annOptedOut says that of all recipients only ann does not agree that verdicts
-// are acted on.
+// annOptedOut is a directory of recipients in which only ann has opted out.
 type annOptedOut struct{}
 
 func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
@@ -29,9 +28,9 @@ func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
 
 func (annOptedOut) Lookup(context.Context, string, string) policy.Class { return policy.Out }
 
-// TestLikeTheDaemon checks that explain skips the messages that the daemon skips, and
-// makes the verdicts milder that the daemon makes milder. A reply is shown only where the
-// daemon gives one.
+// TestLikeTheDaemon checks that explain decides as the daemon does on a message that is not
+// evaluated and on a message to a recipient who opted out. A reply must be shown only if
+// the daemon would send one.
 func TestLikeTheDaemon(t *testing.T) {
 	consent := func(j *judge.Judge) { j.Recipients = annOptedOut{} }
 	for name, tt := range map[string]struct {
@@ -45,18 +44,18 @@ func TestLikeTheDaemon(t *testing.T) {
 		"a spoof":                 {nil, Stored{}, policy.Reject, policy.ReasonReject, true, true},
 		"a trusted network":       {nil, Stored{Client: netip.MustParseAddr("127.0.0.1")}, policy.Skip, policy.ReasonTrusted, false, false},
 		"a client that logged in": {nil, Stored{Login: "ann"}, policy.Skip, policy.ReasonAuthenticated, false, false},
-		"one whose login is not trusted": {func(j *judge.Judge) { j.TrustAuthenticated = false }, Stored{Login: "ann"},
+		"a login that is not trusted": {func(j *judge.Judge) { j.TrustAuthenticated = false }, Stored{Login: "ann"},
 			policy.Reject, policy.ReasonReject, true, true},
 		"more fields than the limit": {func(j *judge.Judge) { j.MaxFields = 2 }, Stored{Message: []byte("A: 1\r\nB: 2\r\n" + spoof)},
 			policy.Reject, policy.ReasonOversize, true, false},
-		"as many": {func(j *judge.Judge) { j.MaxFields = 3 }, Stored{Message: []byte("A: 1\r\nB: 2\r\n" + spoof)},
+		"as many fields as the limit": {func(j *judge.Judge) { j.MaxFields = 3 }, Stored{Message: []byte("A: 1\r\nB: 2\r\n" + spoof)},
 			policy.Reject, policy.ReasonReject, true, true},
 		"a header over its octets": {func(j *judge.Judge) { j.MaxHeaderBytes = 20 }, Stored{}, policy.Reject, policy.ReasonOversize, true, false},
 		"a field over its octets": {nil, Stored{Message: []byte("A: " + strings.Repeat("x", 257<<10) + "\r\n" + spoof)},
 			policy.Reject, policy.ReasonOversize, true, false},
-		"a recipient who opted out": {consent, Stored{Recipients: []string{"<ann@here.example>"}}, policy.Tag, policy.ReasonReject, false, true},
-		"one who did not":           {consent, Stored{Recipients: []string{"<bob@here.example>"}}, policy.Reject, policy.ReasonReject, true, true},
-		"both":                      {consent, Stored{Recipients: []string{"bob@here.example", "ann@here.example"}}, policy.Tag, policy.ReasonReject, false, true},
+		"a recipient who opted out":  {consent, Stored{Recipients: []string{"<ann@here.example>"}}, policy.Tag, policy.ReasonReject, false, true},
+		"a recipient who agreed":     {consent, Stored{Recipients: []string{"<bob@here.example>"}}, policy.Reject, policy.ReasonReject, true, true},
+		"recipients of both classes": {consent, Stored{Recipients: []string{"bob@here.example", "ann@here.example"}}, policy.Tag, policy.ReasonReject, false, true},
 		"more than the limit in monitor mode": {func(j *judge.Judge) { j.Policy.Mode, j.MaxFields = policy.Monitor, 2 },
 			Stored{Message: []byte("A: 1\r\nB: 2\r\n" + spoof)},
 			policy.Reject, policy.ReasonOversize, false, true},
@@ -92,8 +91,8 @@ func TestLikeTheDaemon(t *testing.T) {
 	}
 }
 
-// TestTime checks that a message is judged as of its receipt from the client. Older
-// Received fields, which the sender can write, do not matter.
+// TestTime checks that a message is judged as of the time when it was received from the
+// client. Older Received fields must not matter, because the sender can write them.
 func TestTime(t *testing.T) {
 	field := func(client, by, date string) string {
 		return fmt.Sprintf("Received: from x (x [%s])\r\n\tby %s (Postfix) with ESMTP id A; %s\r\n", client, by, date)
@@ -108,7 +107,7 @@ func TestTime(t *testing.T) {
 		source   string
 	}{
 		"the topmost": {field("203.0.113.1", "mx.test", first), Stored{}, at(1), "when mx.test received it"},
-		"the one that names the client, below the mail store's": {field("10.0.0.1", "store.test", second) + field("203.0.113.1", "mx.test", first),
+		"the field that names the client, below the mail store's": {field("10.0.0.1", "store.test", second) + field("203.0.113.1", "mx.test", first),
 			Stored{}, at(1), "when mx.test received it"},
 		"no field names the client": {field("192.0.2.7", "mx.test", second) + field("192.0.2.8", "their.test", first), Stored{}, at(2), "when mx.test received it"},
 		"a date that cannot be read": {field("203.0.113.1", "mx.test", "yesterday") + field("192.0.2.8", "their.test", first),
@@ -143,7 +142,8 @@ func TestTime(t *testing.T) {
 	}
 }
 
-// TestTrustedHosts checks that the client is taken from the fields of trusted hosts only.
+// TestTrustedHosts checks that the client is taken only from Received fields that a trusted
+// host wrote.
 func TestTrustedHosts(t *testing.T) {
 	hosts := []dns.Name{"mx.test"}
 	const path = "Return-Path: <a@bank.example>\r\n"
@@ -151,7 +151,7 @@ func TestTrustedHosts(t *testing.T) {
 		"handed over on the host": {"Received: by mx.test (Postfix, from userid 0) id A; Thu, 1 Jan 2026 00:10:00 +0000\r\n", "skip"},
 		"logged in":               {"Received: from x (x [203.0.113.1]) by mx.test (Postfix) with ESMTPSA id A\r\n", "skip"},
 		"a client":                {"Received: from x (x [203.0.113.1]) by mx.test (Postfix) with ESMTP id A\r\n", "reject"},
-		"not to be read":          {"Received: from x (over there) by mx.test with ESMTP id A\r\n", "error: unreadable"},
+		"unreadable":              {"Received: from x (over there) by mx.test with ESMTP id A\r\n", "error: unreadable"},
 		"not by a trusted host":   {"Received: from x (x [203.0.113.1]) by their.test (Postfix) with ESMTP id A\r\n", "error: not by a trusted host"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,8 +170,8 @@ func TestTrustedHosts(t *testing.T) {
 	}
 }
 
-// TestEditsAndShadow checks that the explanation of a stored message has the edits and the
-// verdict of a candidate policy, in the text and as JSON.
+// TestEditsAndShadow checks that the explanation of a stored message contains the edits and
+// the verdict of the candidate policy, both in the text and in JSON.
 func TestEditsAndShadow(t *testing.T) {
 	const forged = "Authentication-Results: mx.here.example; dmarc=pass\r\nSubject: s\r\n" + spoof
 	stranger := netip.MustParseAddr("203.0.113.1")
@@ -190,11 +190,11 @@ func TestEditsAndShadow(t *testing.T) {
 			"\nEdits, in the order in which they are made\n  quarantine: dmarc_softened ", "\n  change Subject 1 to [SPOOF?] s\n",
 			"\n  delete Authentication-Results 1, which holds a result in our name\n  insert Received-SPF: fail receiver=mx.here.example;",
 			"\n  insert Authentication-Results\n", "\n  candidate policy (shadow): REJECT, because nothing of the author's domain",
-		}, []string{"whatever recipients"}, []string{
+		}, []string{"had consented"}, []string{
 			`{"kind":"delete","name":"Authentication-Results","index":1,"forged":true}`, `"shadow":{"live":{"verdict":"quarantine"`, `"candidate":{"verdict":"reject"`,
 		}},
 		"opted out": {func(j *judge.Judge) { j.Recipients = annOptedOut{}; candidate(j) },
-			[]string{"TAG, because", "policy in effect, whatever recipients agreed to: REJECT"}, []string{"quarantine: "}, nil},
+			[]string{"TAG, because", "policy in effect, if all recipients had consented: REJECT"}, []string{"quarantine: "}, nil},
 		"over a limit, monitor": {func(j *judge.Judge) { j.Policy.Mode, j.MaxFields = policy.Monitor, 2 },
 			[]string{"\n  delete 1 of 1 Authentication-Results fields\n  insert Authentication-Results\n"}, []string{"candidate"},
 			[]string{`{"kind":"delete_many","name":"Authentication-Results","index":1,"forged":true}`}},

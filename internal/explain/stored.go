@@ -16,25 +16,27 @@ import (
 	"sekimori/internal/received"
 )
 
-// Stored is a stored message and what is known of its receipt. The client is
-// Client, or the client that the Received fields of TrustedHosts name.
+// Stored is a stored message, with what is known about how it was received. If TrustedHosts
+// is not empty, client and sender are taken from the Received fields that these hosts
+// wrote. Otherwise the client is Client.
 type Stored struct {
-	Message []byte // as stored, line ends CRLF or LF
+	Message []byte // header and body, with line ends CRLF or LF
 	Client  netip.Addr
 	HELO    string
-	// MailFrom is the envelope sender, "" for the null reverse-path. If it is nil,
-	// the Return-Path or the Received field names the sender, and without either
-	// the sender is null.
+	// MailFrom is the envelope sender; "" is the null sender. If MailFrom is nil and there
+	// are TrustedHosts, the sender is taken from the Return-Path or Received field. If
+	// neither names a sender, the null sender is used.
 	MailFrom     *string
 	Recipients   []string
-	Login        string // of a client that logged in
+	Login        string // user name, if the client logged in
 	TrustedHosts []dns.Name
-	// Time is when the message is judged; zero is when it was received.
+	// Time is the time as of which the message is judged. If it is zero, the time of
+	// receipt is used.
 	Time time.Time
 }
 
-// Judge has j decide on the message and explains the decision. trace must be the
-// resolver that j asks: it knows the lookups.
+// Judge lets j decide on the message, and explains the decision. trace must be the resolver
+// of j's verifier, because Judge takes the lookups from it.
 func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*Explanation, error) {
 	header, body := message.Parse(o.Message)
 	m, source, err := o.find(header, j.Trusts)
@@ -52,7 +54,7 @@ func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*
 		Shadow: d.Shadow, Edits: d.Edits, TimeSource: source, Lookups: trace.Lookups(),
 	}
 	if d.Evaluation != nil {
-		// The field is shown also for a refused message, which gets no edits.
+		// A message that is refused has no edits, so the field is not taken from d.Edits.
 		x.AuthenticationResults = label.Text(&j.Label, j.Label.AuthServID, d.Evaluation, d.Verdict)
 		return x, nil
 	}
@@ -65,7 +67,7 @@ func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*
 	return x, nil
 }
 
-// find returns what the MTA knew of the message, and in words where its time is
+// find returns the message as the MTA received it. source says in words where m.Time comes
 // from.
 func (o *Stored) find(h message.Header, trusted func(netip.Addr) bool) (m judge.Message, source string, err error) {
 	m = judge.Message{

@@ -27,8 +27,8 @@ k._domainkey.bank.example TXT "v=DKIM1; p="
 mx.bank.example       A 192.0.2.10
 `
 
-// judged explains the message by a judge with usual settings. change, if not nil, changes
-// the settings.
+// judged explains the decision of a judge with ordinary settings. If change is not nil, it
+// changes the settings first.
 func judged(t *testing.T, o Stored, change func(*judge.Judge)) (*Explanation, error) {
 	t.Helper()
 	trace := dns.NewTrace(nameserver.Zone(t, zoneText))
@@ -96,7 +96,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestTextIsSafe checks that text of strangers puts no control characters into the text.
+// TestTextIsSafe checks that the explanation contains no control characters, even if the
+// sender wrote some into the message, HELO or MAIL FROM.
 func TestTextIsSafe(t *testing.T) {
 	hostile := "\x1b[2J\x07\x00\u202e\xff"
 	for _, raw := range []string{
@@ -158,8 +159,9 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestRemembered checks that a remembered message, after its way through JSON, is explained
-// like the message file, except for the parts that are not remembered.
+// TestRemembered checks that a remembered decision, encoded as JSON and decoded again,
+// gives the same text as the message file. Lookups, edits and the Authentication-Results
+// field are not remembered and are left out.
 func TestRemembered(t *testing.T) {
 	for _, tt := range []struct{ name, raw, client, from string }{
 		{"pass", "From: A <a@bank.example>\n\nx\n", "192.0.2.10", "a@bank.example"},
@@ -168,7 +170,7 @@ func TestRemembered(t *testing.T) {
 		{"no author", "Subject: s\n\nx\n", "2001:db8::1", "a@bank.example"},
 	} {
 		file := run(t, Stored{Message: []byte(tt.raw), Client: netip.MustParseAddr(tt.client), HELO: "mx.bank.example", MailFrom: &tt.from})
-		file.TimeSource = "" // the daemon judges when the message comes
+		file.TimeSource = "" // a remembered decision has no TimeSource
 		ring := recent.New(recent.Options{Entries: 1})
 		ring.Decided(&judge.Decision{Session: file.Evaluation.Session, Envelope: file.Evaluation.Envelope, Evaluation: file.Evaluation, Verdict: file.Verdict},
 			3*time.Millisecond)

@@ -19,22 +19,22 @@ import (
 	"sekimori/internal/trait"
 )
 
-// Section is a part of an explanation.
+// Section is one part of an explanation, with a title.
 type Section struct {
-	Title string // "" for the first section, which explains the verdict
+	Title string // "" in the first section, which explains the verdict
 	Lines []Line
 }
 
-// Line is one statement. Its text is printable ASCII, because other characters that a
-// stranger wrote are quoted. Only the text of our header field may have line ends, and
-// letters in UTF-8 if the message has some.
+// Line is one statement of an explanation. Its text is printable ASCII; other characters
+// are quoted. Only the line that shows our Authentication-Results field may hold line ends,
+// and letters in UTF-8.
 type Line struct {
-	Depth int // how far it is indented, from 0
+	Depth int // depth of indentation, from 0
 	Text  string
 }
 
-// Text writes the explanation for people: the one line that decided first, then
-// what led to it.
+// Text writes the explanation as lines for a person to read: first the Summary, then the
+// Sections.
 func (r *Explanation) Text(out io.Writer) error {
 	var b strings.Builder
 	b.WriteString(r.Summary + "\n")
@@ -50,7 +50,7 @@ func (r *Explanation) Text(out io.Writer) error {
 	return err
 }
 
-// Sections returns all parts of the explanation after the Summary.
+// Sections returns all parts of the explanation except the Summary.
 func (r *Explanation) Sections() []Section {
 	p := &printer{sections: []Section{{}}}
 	r.verdict(p)
@@ -78,13 +78,13 @@ func (r *Explanation) Sections() []Section {
 	return p.sections
 }
 
-// Summary says in one line what was decided and by which rule.
+// Summary returns one line with the verdict and the reason.
 func Summary(v policy.Verdict) string {
 	return fmt.Sprintf("%s, because %s (%s)", strings.ToUpper(string(v.Action)), reasonText(v.Reason), v.Reason)
 }
 
-// printer collects lines. Everything a stranger wrote goes through printable.Value, so
-// that no control octet reaches the terminal.
+// printer collects the lines of all sections. Text that a sender wrote passes through
+// printable.Value, so no control character reaches a terminal.
 type printer struct{ sections []Section }
 
 func (p *printer) section(title string) { p.sections = append(p.sections, Section{Title: title}) }
@@ -95,7 +95,7 @@ func (p *printer) line(depth int, format string, args ...any) {
 		switch a := a.(type) {
 		case string:
 			args[i] = printable.Value(a)
-		case dns.Name: // a macro of SPF can make a name of any octets
+		case dns.Name: // an SPF macro can produce a name with any octets
 			args[i] = printable.Value(string(a))
 		case netip.Addr:
 			args[i] = printable.Value(a.String())
@@ -151,15 +151,15 @@ func (r *Explanation) verdict(p *printer) {
 	}
 }
 
-// shadow says what the candidate policy makes of the message, and what the policy
-// in effect would have made of it if its recipients had not been asked.
+// shadow prints the verdict of the candidate policy. If the consent of the recipients
+// changed the verdict of the policy in effect, it also prints the verdict before that.
 func (r *Explanation) shadow(p *printer) {
 	if r.Shadow == nil {
 		return
 	}
 	p.line(0, "candidate policy (shadow): %s", Summary(r.Shadow.Candidate))
 	if live := r.Shadow.Live; live.Action != r.Verdict.Action || live.Reason != r.Verdict.Reason {
-		p.line(0, "policy in effect, whatever recipients agreed to: %s", Summary(live))
+		p.line(0, "policy in effect, if all recipients had consented: %s", Summary(live))
 	}
 }
 
@@ -290,12 +290,12 @@ func (r *Explanation) dmarc(p *printer) {
 	}
 	if d.PolicyDomain != "" {
 		p.line(0, "policy of %s: %s by tag %s, asks for %s after t=", d.PolicyDomain, d.PolicyPublished, d.Tag, d.Disposition)
-		if d.Record != nil { // package recent may have cut the record
+		if d.Record != nil { // the record is nil if package recent cut the decision
 			p.line(0, "record: %s", printable.Value(d.Record.Raw))
 		}
 	}
 	if d.Enforcing != "" {
-		p.line(0, "known in spite of what is missing: if it fails, the policy is %s", d.Enforcing)
+		p.line(0, "an answer is missing, but if the message fails, the policy is %s", d.Enforcing)
 	}
 	if d.OrganizationalDomain != "" {
 		p.line(0, "organizational domain %s", d.OrganizationalDomain)
@@ -305,7 +305,7 @@ func (r *Explanation) dmarc(p *printer) {
 	}
 }
 
-// edits lists what is done to the message. Our own result field stands in a
+// edits prints the edits. The value of our Authentication-Results field is printed in a
 // section of its own.
 func (r *Explanation) edits(p *printer) {
 	p.section("Edits, in the order in which they are made")

@@ -34,8 +34,8 @@ func TestAnswerText(t *testing.T) {
 	}
 }
 
-// TestNotEvaluated checks that the explanation of such a message has its envelope and the
-// reason.
+// TestNotEvaluated checks that the explanation of a message that was not evaluated shows
+// its envelope and the reason.
 func TestNotEvaluated(t *testing.T) {
 	for reason, want := range map[policy.Reason]string{
 		policy.ReasonTrusted: "in a trusted network", policy.ReasonAuthenticated: "the client logged in",
@@ -57,8 +57,9 @@ func TestNotEvaluated(t *testing.T) {
 	}
 }
 
-// TestNoClient checks the text for a message without a client address, such as mail from
-// the host itself. It must not show the Go text for an invalid address.
+// TestNoClient checks the text for a message without a client address, such as mail that
+// was created on the host itself. It must not show the text "invalid IP", which Go prints
+// for such an address.
 func TestNoClient(t *testing.T) {
 	ring := recent.New(recent.Options{Entries: 1})
 	ring.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
@@ -72,7 +73,8 @@ func TestNoClient(t *testing.T) {
 	}
 }
 
-// reject returns a spoof with hostile text in every value that a stranger can write.
+// reject returns the decision on a spoof. Every text that the sender chooses holds control
+// characters and markup.
 func reject() *recent.Entry {
 	hostile := "<b>\x1b[2J\u202e"
 	return &recent.Entry{
@@ -92,8 +94,8 @@ func reject() *recent.Entry {
 	}
 }
 
-// TestSections checks that the sections come in the order of the text, and that each line
-// is safe on a page and on a terminal.
+// TestSections checks the order of the sections, and that the text of each line is
+// printable ASCII.
 func TestSections(t *testing.T) {
 	r := Remembered(reject())
 	sections := r.Sections()
@@ -133,8 +135,8 @@ func TestSections(t *testing.T) {
 	}
 }
 
-// TestMissing checks that missing answers are named in words, and that the text says what
-// is known without them.
+// TestMissing checks that missing answers are explained in words, and that the text says
+// which policy is known without them.
 func TestMissing(t *testing.T) {
 	d := reject()
 	d.Verdict.Reason, d.Evaluation.DMARC.Result, d.Evaluation.DMARC.Enforcing = policy.ReasonTempError, dmarc.ResultTempError, dmarc.PolicyReject
@@ -147,7 +149,7 @@ func TestMissing(t *testing.T) {
 	}
 	for _, want := range []string{
 		"it is not decided", "  missing: the author's DMARC record (timeout)\n", "  missing: the key of a signature (timeout)\n",
-		"known in spite of what is missing: if it fails, the policy is reject\n",
+		"an answer is missing, but if the message fails, the policy is reject\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &b)
@@ -160,7 +162,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestEveryReasonHasWords checks that no reason is explained by its own name.
+// TestEveryReasonHasWords checks that each reason is explained in words, and not by its own
+// name.
 func TestEveryReasonHasWords(t *testing.T) {
 	for _, r := range []policy.Reason{
 		policy.ReasonTrusted, policy.ReasonAuthenticated, policy.ReasonAligned, policy.ReasonReject, policy.ReasonIndirect,

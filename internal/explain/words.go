@@ -2,7 +2,7 @@ package explain
 
 import "sekimori/internal/policy"
 
-// reasonText returns a reason in words, as the end of a sentence.
+// reasonText returns the reason in words. The words follow "because" in a sentence.
 func reasonText(r policy.Reason) string {
 	switch r {
 	case policy.ReasonAligned:
@@ -32,7 +32,7 @@ func reasonText(r policy.Reason) string {
 	case policy.ReasonRule:
 		return "a rule of policy.overrides says so"
 	case policy.ReasonUndecided:
-		return "an answer did not come that a milder rule depends on"
+		return "a milder rule depends on an answer that did not come"
 	case policy.ReasonRamp:
 		return "policy.ramp enforces only a share of the messages that fail"
 	case policy.ReasonInvalidFrom:
@@ -44,16 +44,16 @@ func reasonText(r policy.Reason) string {
 	case policy.ReasonAuthenticated:
 		return "the client logged in"
 	case policy.ReasonOversize:
-		return "the message is over a limit, so that an author could hide in what was not looked at"
+		return "the message is over a limit, and the part that was not read could hide another author"
 	case policy.ReasonForged:
-		return "the message carries a result in our name, which the MTA lets nobody delete"
+		return "the message carries a result in our name, and the MTA does not allow deleting it"
 	case policy.ReasonUnlabelled:
-		return "the MTA lets no header field be added"
+		return "the MTA does not allow adding header fields"
 	}
 	return string(r)
 }
 
-// missingText returns the missing answer in words.
+// missingText returns in words which answer is missing.
 func missingText(what policy.MissingWhat) string {
 	switch what {
 	case policy.MissingPolicy:

@@ -131,7 +131,10 @@ func TestPlainLocal(t *testing.T) {
 			}
 		}
 	}
-	for s, want := range map[string]bool{"": false, "a.b": true, ".a": false, "a.": false, "a..b": false, "é": true, "é.\u0301": false, "e\u0301": true, "１": true, "²": false, "⑴": false, "€": false} {
+	for s, want := range map[string]bool{
+		"": false, "a.b": true, ".a": false, "a.": false, "a..b": false, "é": true, "é.\u0301": false, "e\u0301": true, "１": true, "²": false, "⑴": false,
+		"€": false,
+	} {
 		if got := isPlainLocal(s, true); got != want {
 			t.Errorf("%q: %t", s, got)
 		}
@@ -204,7 +207,8 @@ func TestInternationalized(t *testing.T) {
 		{"sender", msgauth.Evaluation{Envelope: msgauth.Envelope{MailFrom: "<用@x.example>"}}, true},
 		{"a recipient", msgauth.Evaluation{Envelope: msgauth.Envelope{Recipients: []string{"<b@y.example>", "<用@y.example>"}}}, true},
 		{"author", msgauth.Evaluation{From: author.From{Mailboxes: []author.Mailbox{{Local: "用", Domain: "x.example"}}}}, true},
-		{"only a display name, as many write it without asking", msgauth.Evaluation{From: author.From{Mailboxes: []author.Mailbox{{DisplayName: "用", Local: "a", Domain: "x.example"}}}}, false},
+		{"only a display name; many clients write it without SMTPUTF8",
+			msgauth.Evaluation{From: author.From{Mailboxes: []author.Mailbox{{DisplayName: "用", Local: "a", Domain: "x.example"}}}}, false},
 	} {
 		if got := internationalized(&tt.e); got != tt.want {
 			t.Errorf("%s: %t", tt.why, got)

@@ -140,6 +140,6 @@ type Series struct {
 func Handler(collect func() *Status) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(printable.NewWriter(w)).Encode(collect()) // a client that is gone needs no answer
+		_ = json.NewEncoder(printable.NewWriter(w)).Encode(collect()) // an error means that the client has closed the connection
 	})
 }
