@@ -8,14 +8,13 @@ import (
 	"sekimori/internal/dns"
 )
 
-// answer returns the answer or the error of a snapshot's line, as a resolver
-// would.
+// answer returns the result of the lookup that a line of the snapshot has: an answer or an error.
 func (l *snapshotLine) answer() (dns.Answer, error) {
 	name := dns.Name(l.Name)
 	if l.Error != "" {
 		e := &dns.Error{Name: name, Type: l.Type}
 		if err := e.Kind.UnmarshalText([]byte(l.Error)); err != nil {
-			e.Kind = dns.KindServFail // a newer version wrote a kind that this one does not know
+			e.Kind = dns.KindServFail // a newer version of the program wrote a kind that this version does not know
 		}
 		return dns.Answer{}, e
 	}

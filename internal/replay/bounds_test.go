@@ -10,9 +10,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestHeaderIsBounded: only the beginning of an endless header is held in
-// memory, and the message is judged as one over the limit. The next message is
-// judged as usual.
+// TestHeaderIsBounded: of a very long header, only the beginning is kept in memory, and the message
+// is judged as one that is over the limit. The next message is judged as usual.
 func TestHeaderIsBounded(t *testing.T) {
 	huge := "From: a@bank.example\n" + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\n", maxHeader/1000)
 	r := replayed(t, write(t, "box",
@@ -37,7 +36,7 @@ func TestHeaderIsBounded(t *testing.T) {
 	}
 }
 
-// TestSnapshotIsBounded: an answer beyond the bound is used but not kept.
+// TestSnapshotIsBounded checks that an answer beyond maxAnswers is used, but not kept.
 func TestSnapshotIsBounded(t *testing.T) {
 	path := t.TempDir() + "/dns.jsonl"
 	s := open(t, path, zoneFor(t))

@@ -9,14 +9,13 @@ import (
 	"sekimori/internal/message"
 )
 
-// maxHeader bounds the header that is read of a message, in octets. It is more
-// than any sensible limits.header_bytes and the fields that the site's own hosts
-// add.
+// maxHeader limits how much of a header is read, in octets. It is more than any sensible
+// limits.header_bytes together with the fields that the site's own hosts add.
 const maxHeader = 16 << 20
 
-// readHeader reads a message up to the end of its header. rest is the part of
-// the body that was read with it. whole is false if the header is larger than
-// maxHeader; then h is only its beginning.
+// readHeader reads the header of a message. rest is the beginning of the body, if it was read as
+// well. whole is false if the header is larger than maxHeader. In that case h is only the beginning
+// of the header.
 func readHeader(in lines) (h message.Header, rest []byte, whole bool, err error) {
 	var raw []byte
 	for {
@@ -43,7 +42,7 @@ func readHeader(in lines) (h message.Header, rest []byte, whole bool, err error)
 	return h, rest, true, nil
 }
 
-// where returns a message's file or position for people.
+// where tells a person where the message is: its file, or its place in the mbox.
 func (m *Message) where() string {
 	if m.Name != "" {
 		return m.Name

@@ -6,16 +6,16 @@ import (
 	"io"
 )
 
-// lineBuffer is the size of the largest chunk, in octets.
+// lineBuffer is the length of the longest chunk, in octets.
 const lineBuffer = 64 << 10
 
-// chunk is a line with its line end, or a part of a line longer than lineBuffer.
+// chunk is a line with its line end. A line longer than lineBuffer is divided into several chunks.
 type chunk struct {
-	data  []byte // valid until the next chunk is read
-	first bool   // the line begins with this chunk
+	data  []byte // valid only until the next chunk is read
+	first bool   // the chunk is the beginning of a line
 }
 
-// last reports whether the line ends with this chunk.
+// last reports whether the chunk is the end of a line.
 func (c chunk) last() bool { return len(c.data) > 0 && c.data[len(c.data)-1] == '\n' }
 
 // blank reports whether the chunk is an empty line.
@@ -23,19 +23,18 @@ func (c chunk) blank() bool {
 	return c.first && (string(c.data) == "\n" || string(c.data) == "\r\n")
 }
 
-// lineReader reads a file line by line, in memory that does not depend on the
-// length of the lines.
+// lineReader reads a file line by line. However long the lines are, it needs the same memory.
 type lineReader struct {
 	r      *bufio.Reader
-	offset int64 // octets read
-	within bool  // the line of the last chunk goes on
+	offset int64 // octets read so far
+	within bool  // the last chunk was not the end of its line
 }
 
 func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, lineBuffer)}
 }
 
-// next returns the next chunk. The error is io.EOF at the end of the file.
+// next returns the next chunk. At the end of the file, the error is io.EOF.
 func (l *lineReader) next() (chunk, error) {
 	data, err := l.r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) || len(data) > 0 && errors.Is(err, io.EOF) {
@@ -50,7 +49,7 @@ func (l *lineReader) next() (chunk, error) {
 	return c, nil
 }
 
-// skipRest reads to the end of the line that c is a part of.
+// skipRest skips the rest of the line to which c belongs.
 func (l *lineReader) skipRest(c chunk) error {
 	for !c.last() {
 		var err error
@@ -63,18 +62,17 @@ func (l *lineReader) skipRest(c chunk) error {
 	return nil
 }
 
-// lines gives the lines of one message.
+// lines returns the lines of one message as chunks.
 type lines interface {
 	// next returns io.EOF at the end of the message.
 	next() (chunk, error)
 }
 
-// wire turns the line ends of a stored message into those of SMTP. Every bare LF
-// becomes CRLF, because SMTP never lets a bare LF through. [message.Parse] does
-// the same.
+// wire changes the line ends of a stored message to those of SMTP: every bare LF becomes CRLF,
+// because SMTP does not allow a bare LF. [message.Parse] does the same.
 type wire struct {
 	lines
-	cr  bool // the last octet of the chunk before was CR
+	cr  bool // the last octet of the previous chunk was CR
 	buf []byte
 }
 

@@ -9,21 +9,23 @@ import (
 
 var separator = []byte("From ")
 
-// mbox reads a file of messages, one after the other (RFC 4155). Each message
-// begins with a separator, a line "From SENDER DATE" at the start of the file or
-// after an empty line. The empty line belongs to neither message. A body line
-// that looks like a separator was quoted with ">", which is taken off again, as
-// the form mboxrd asks. The older form mboxo does not quote a line that already
-// begins with ">From ", so such a line loses a ">" that was its own.
+// mbox reads a file of messages, one after the other (RFC 4155). Each message begins with a
+// separator, a line "From SENDER DATE" at the start of the file or after an empty line. That empty
+// line belongs to neither message.
+//
+// The program that wrote the mbox put a ">" before a line of a message that looks like a separator.
+// mbox removes this ">", also from a line such as ">>From ", as the mboxrd format defines it. In
+// the older mboxo format, a line that begins with ">From " got no additional ">". Such a line loses
+// its own ">".
 type mbox struct {
 	in     *lineReader
 	file   *stored
 	size   int64
 	number int
 
-	sender  string // from the separator of the next message
-	begin   int64  // the offset of that separator
-	more    bool   // there is a next message
+	sender  string // the sender that the separator of the next message names
+	begin   int64  // offset of the separator of the next message
+	more    bool   // there is another message
 	current *mboxMessage
 }
 
@@ -32,7 +34,7 @@ func openMbox(file *stored, size int64) (*mbox, error) {
 	for {
 		c, err := m.in.next()
 		if errors.Is(err, io.EOF) {
-			return m, nil // empty, or empty lines only: no message
+			return m, nil // the file is empty or has only empty lines, so there is no message
 		}
 		if err != nil {
 			return nil, fmt.Errorf("replay: %w", err)
@@ -47,7 +49,7 @@ func openMbox(file *stored, size int64) (*mbox, error) {
 	}
 }
 
-// separator reads the separator that c is or begins.
+// separator reads the separator of which c is the first chunk.
 func (m *mbox) separator(c chunk) error {
 	m.begin = m.in.offset - int64(len(c.data))
 	m.more = true
@@ -58,7 +60,7 @@ func (m *mbox) separator(c chunk) error {
 	return nil
 }
 
-// Next implements Source. It skips what was not read of the message before.
+// Next implements Source. It first skips the part of the previous message that was not read.
 func (m *mbox) Next() (*Message, error) {
 	if m.current != nil {
 		if err := drain(m.current); err != nil {
@@ -74,7 +76,7 @@ func (m *mbox) Next() (*Message, error) {
 	return &Message{Number: m.number, Offset: m.begin, Sender: m.sender, lines: m.current}, nil
 }
 
-// drain reads to the end of a message.
+// drain skips to the end of a message.
 func drain(l lines) error {
 	for {
 		_, err := l.next()
@@ -96,10 +98,10 @@ func (m *mbox) Close() error { return m.file.Close() }
 // mboxMessage is one message of an mbox.
 type mboxMessage struct {
 	box *mbox
-	// blank is an empty line that is held back, because a separator may follow.
-	// Then the line is not a part of the message.
+	// blank is an empty line that next has read but not returned yet. If a separator follows, the
+	// empty line is not part of the message.
 	blank []byte
-	// held is the line after blank, which turned out not to be a separator.
+	// held is the chunk after blank. It is not a separator, so next returns it after blank.
 	held   chunk
 	buffer []byte
 	ended  bool
@@ -116,7 +118,7 @@ func (m *mboxMessage) next() (chunk, error) {
 	}
 	c, err := m.box.in.next()
 	if errors.Is(err, io.EOF) {
-		m.ended = true // an empty line held back belongs to the mbox
+		m.ended = true // an empty line in blank belongs to the mbox, not to the message
 		return chunk{}, io.EOF
 	}
 	if err != nil {
@@ -133,8 +135,8 @@ func (m *mboxMessage) next() (chunk, error) {
 	return m.release(c)
 }
 
-// release returns the next chunk of the message after c was read: the empty line
-// that was held back, if there is one, and then c.
+// release returns the next chunk of the message. c was just read. If there is an empty line in
+// blank, release returns that line, and keeps c for the next call.
 func (m *mboxMessage) release(c chunk) (chunk, error) {
 	before := m.blank
 	m.blank = nil
@@ -156,7 +158,7 @@ func (m *mboxMessage) release(c chunk) (chunk, error) {
 	return chunk{data: before, first: true}, nil
 }
 
-// unquote takes one ">" off a line such as ">From " or ">>From ".
+// unquote removes one ">" from a line such as ">From " or ">>From ".
 func unquote(line []byte) []byte {
 	rest := bytes.TrimLeft(line, ">")
 	if len(rest) < len(line) && bytes.HasPrefix(rest, separator) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// slurp reads the rest of a message.
+// slurp reads the rest of a message and returns it.
 func slurp(t testing.TB, l lines) string {
 	t.Helper()
 	var b strings.Builder
@@ -36,7 +36,7 @@ func write(t testing.TB, name, text string) string {
 	return path
 }
 
-// all reads a whole source and returns sender, offset and text of each message.
+// all reads all messages of a source. It returns the sender, the offset and the text of each.
 func all(t testing.TB, path string) (senders []string, offsets []int64, texts []string) {
 	t.Helper()
 	s, err := Open(path)
@@ -100,8 +100,8 @@ func TestMbox(t *testing.T) {
 	}
 }
 
-// TestMboxSkips: the next message is found also if the one before was not read
-// to its end.
+// TestMboxSkips checks that the next message is found even if the message before it was not read to
+// its end.
 func TestMboxSkips(t *testing.T) {
 	s, err := Open(write(t, "box", "From a 1\nA: 1\n\nb\n\nb\n\nFrom b 2\nB: 2\n\n"))
 	if err != nil {
@@ -173,8 +173,8 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
-// TestSendersOfFiles: the separator of a message's own file names its envelope
-// sender, as in an mbox.
+// TestSendersOfFiles: a file with a single message may begin with a separator, as an mbox does. Its
+// sender is the envelope sender.
 func TestSendersOfFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"1.eml": "From a@b.example Thu Apr 29\nA: 1\n", "2.eml": "A: 1\n",
@@ -202,8 +202,8 @@ func gzipped(t *testing.T, text string) string {
 	return b.String()
 }
 
-// TestNotRegular: a pipe among the files is named as a bad message, and the other
-// files are read.
+// TestNotRegular checks that a file that is not a regular file is listed as a bad message, and that
+// the other files are read.
 func TestNotRegular(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Symlink("/dev/zero", filepath.Join(dir, "a.eml")); err != nil {
@@ -244,9 +244,9 @@ func TestWire(t *testing.T) {
 	}
 }
 
-// FuzzMbox: no octet is lost or invented. If the messages that were read are
-// quoted again, the result is the file, except for the empty lines between the
-// messages.
+// FuzzMbox checks that no octet is lost or invented. The text of each message must be equal to its
+// part of the file, with these changes: the separator line is missing, one ">" is removed from each
+// line that unquote changes, and an empty line at the end may be missing.
 func FuzzMbox(f *testing.F) {
 	f.Add([]byte("From a 1\nA: 1\n\n>From b\n\nFrom b 2\n\n\n\nFrom c\n"))
 	f.Add([]byte("From a 1\r\nA: 1\r\n\r\n\r\nFrom "))

@@ -1,8 +1,7 @@
-// Package replay judges stored mail (an mbox, a Maildir or a directory of
-// messages) as the daemon would have judged it on receipt, by the configuration
-// in effect and, for comparison, by a candidate. Only the header of a message is
-// held in memory; a body is hashed as it is read. Several messages wait for DNS
-// at a time.
+// Package replay judges stored mail (an mbox, a Maildir or a directory of messages) as the daemon
+// would have judged it on receipt. It does so by the configuration in effect and, for comparison,
+// by a candidate configuration. Only the header of a message is kept in memory, because the body is
+// hashed as it is read. Several messages wait for DNS at the same time.
 package replay
 
 import (
@@ -27,48 +26,48 @@ import (
 	"sekimori/internal/spf"
 )
 
-// parallel is how many messages may wait for DNS at a time. Each of them holds
-// its header and its results in memory.
+// parallel is how many messages may wait for DNS at the same time. The header and the results of
+// each of them are kept in memory.
 const parallel = 32
 
-// Options say what to replay.
+// Options are the options of a run.
 type Options struct {
 	Source Source
 	Origin received.Origin
 	Config *config.Config
-	// Candidate is compared with Config, if it is not nil.
+	// Candidate is a second configuration that is compared with Config. It may be nil.
 	Candidate *config.Config
 	Resolver  dns.Resolver
-	// Progress is called after each message, if it is not nil.
+	// Progress is called after each message that was read. It may be nil.
 	Progress func(done, total int64, messages int)
 }
 
-// outcome is what became of one message.
+// outcome is the result for one message.
 type outcome struct {
 	message  *Message
 	queueID  string
 	author   dns.Name
 	live     judge.Decision
-	compared policy.Verdict // by the candidate
-	// unanswered says that a DNS lookup failed.
+	compared policy.Verdict // the verdict by the candidate
+	// unanswered says that a DNS lookup for the message failed.
 	unanswered bool
 	err        error // why the message could not be judged
 }
 
-// errInterrupted is the error of a message that was under way when the run was
-// interrupted. Such a message is not counted.
+// errInterrupted is the error of a message whose DNS lookups were not finished when the run was
+// interrupted. The summary does not count such a message.
 var errInterrupted = errors.New("interrupted")
 
-// runner judges messages.
+// runner judges the messages of a run.
 type runner struct {
 	o       Options
-	judges  []*judge.Judge // by the live configuration, then by the candidate
-	same    bool           // both find the same facts
+	judges  []*judge.Judge // one by Config, and then one by Candidate, if there is a candidate
+	same    bool           // sameFacts of both configurations
 	trusted func(netip.Addr) bool
 }
 
-// Run replays the source. If the source fails or ctx ends, Run returns the
-// summary of the messages before that, and the error.
+// Run replays all messages of the source. If the source fails or ctx ends, Run returns the error
+// and a summary of the messages that were judged before.
 func Run(ctx context.Context, o Options) (*Summary, error) {
 	r := &runner{o: o, trusted: o.Config.Trusted.Contains}
 	live, end, err := app.NewJudge(o.Config, o.Resolver)
@@ -93,7 +92,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 		defer close(pending)
 		ended <- r.read(ctx, pending)
 	}()
-	for p := range pending { // keeps the order of the source
+	for p := range pending { // in the order of the source
 		out := <-p
 		if errors.Is(out.err, errInterrupted) {
 			continue
@@ -110,16 +109,16 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	return summary, nil
 }
 
-// sameFacts reports whether two configurations find the same facts, so that
-// only the decision has to be made twice.
+// sameFacts reports whether two configurations lead to the same facts about every message. Then a
+// message is evaluated only once, and only the decision is made twice.
 func sameFacts(a, b *config.Config) bool {
 	return a.AuthservID == b.AuthservID && a.DNS.MessageBudget == b.DNS.MessageBudget && reflect.DeepEqual(a.DKIM, b.DKIM) &&
 		reflect.DeepEqual(a.DMARC, b.DMARC) && reflect.DeepEqual(a.Limits, b.Limits) && reflect.DeepEqual(a.Trusted, b.Trusted) &&
 		reflect.DeepEqual(a.Policy.Recipients, b.Policy.Recipients)
 }
 
-// read reads every message and sends a channel for its outcome to pending. A
-// goroutine for each message waits for its results.
+// read reads all messages of the source. For each message it sends a channel to pending, on which
+// the outcome of the message will be sent.
 func (r *runner) read(ctx context.Context, pending chan<- chan outcome) error {
 	for number := 1; ctx.Err() == nil; number++ {
 		m, err := r.o.Source.Next()
@@ -149,8 +148,8 @@ func (r *runner) progress(messages int) {
 	}
 }
 
-// message reads one message. A goroutine sends its outcome later, or message
-// sends it at once if the message cannot be read.
+// message reads one message. If the message cannot be read, message sends the outcome at once.
+// Otherwise a goroutine waits for the DNS lookups and sends the outcome.
 func (r *runner) message(ctx context.Context, src *Message, result chan<- outcome) {
 	out := outcome{message: src}
 	if src.err != nil {
@@ -201,14 +200,14 @@ func (r *runner) message(ctx context.Context, src *Message, result chan<- outcom
 	go func() { result <- r.finish(ctx, out, cases) }()
 }
 
-// finish waits for the facts and returns the outcome.
+// finish waits for the DNS lookups, makes the decisions and returns the outcome.
 func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Stored) outcome {
 	decisions := make([]judge.Decision, len(cases))
 	for i, c := range cases {
 		decisions[i] = c.Finish(ctx)
 	}
 	if ctx.Err() != nil {
-		out.err = errInterrupted // the facts are not complete
+		out.err = errInterrupted // some DNS lookups were given up
 		return out
 	}
 	out.live = decisions[0]
@@ -224,8 +223,8 @@ func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Stored)
 	return out
 }
 
-// unanswered reports whether a DNS lookup for the message failed. On receipt the
-// lookup may have succeeded, and the decision may have been another.
+// unanswered reports whether a DNS lookup for the message failed. On receipt the lookup may have
+// succeeded, and the decision may have been different.
 func unanswered(e *msgauth.Evaluation) bool {
 	return e.HELO.Result == spf.TempError || e.MailFrom.Result == spf.TempError || e.IPRev.Status == iprev.TempError ||
 		e.DMARC.Result == dmarc.ResultTempError ||

@@ -38,14 +38,14 @@ k._domainkey.bank.example TXT "` + signer.Record(key.Public()) + `"
 `
 }
 
-// signedMail has a signature of bank.example that expired long ago.
+// signedMail returns a message with a signature of bank.example that expired long ago.
 func signedMail(t *testing.T) string {
 	t.Helper()
 	const tags = "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=k; h=from; t=1577800000; x=1577923200; bh=%BH; b="
 	return signer.DKIM(t, key, tags, "From: a@bank.example\r\n\r\nbody\r\nFrom me\r\n")
 }
 
-// delivered is a message as it lies in an mbox.
+// delivered returns a message as it is stored in an mbox.
 func delivered(sender, client, date, mail string) string {
 	received := fmt.Sprintf("Received: from h.example (unknown [%s])\n\tby mx.here.example (Postfix) with ESMTPS id Q1\n\tfor <r@here.example>; %s\n",
 		client, date)
@@ -104,7 +104,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("%d messages, %d bad, %d steps", r.Messages, r.Bad, progress)
 	}
 	want := map[policy.Reason]int{
-		policy.ReasonAligned:     3, // one of them has a signature that expired after the message came
+		policy.ReasonAligned:     3, // one of them has a signature that expired after the message was received
 		policy.ReasonReject:      1,
 		policy.ReasonQuarantine:  1,
 		policy.ReasonInvalidFrom: 1,
@@ -133,8 +133,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestSignatureOfItsTime: without the time of receipt the signature counts as
-// expired.
+// TestSignatureOfItsTime: a signature that has expired still counts if the message was received
+// before. If the time of receipt is not known, the signature counts as expired.
 func TestSignatureOfItsTime(t *testing.T) {
 	for date, want := range map[string]policy.Reason{day: policy.ReasonAligned, "no date": policy.ReasonReject} {
 		r := replayed(t, write(t, "box", delivered("x@list.example", "198.51.100.7", date, signedMail(t))), func(o *Options) {
@@ -189,8 +189,8 @@ func TestCandidate(t *testing.T) {
 	}
 }
 
-// TestSecondRun: a second run with the snapshot of the first needs no DNS and
-// has the same summary.
+// TestSecondRun checks that a second run with the snapshot of the first run sends no DNS questions
+// and has the same summary.
 func TestSecondRun(t *testing.T) {
 	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
 	var texts []string
@@ -221,7 +221,8 @@ func TestSecondRun(t *testing.T) {
 	}
 }
 
-// breaks is a resolver that interrupts the run at its third question.
+// breaks is a resolver that interrupts the run when it is asked for the DMARC record of
+// shop.example.
 type breaks struct {
 	dns.LookupOnly
 	next   dns.Resolver
@@ -235,8 +236,8 @@ func (b *breaks) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 	return b.next.Lookup(ctx, name, typ)
 }
 
-// TestInterrupted: the summary of an interrupted run is true, and the next run
-// can use its snapshot.
+// TestInterrupted checks that the summary of an interrupted run counts only messages whose lookups
+// were finished, and that the next run can use the snapshot.
 func TestInterrupted(t *testing.T) {
 	path, box := filepath.Join(t.TempDir(), "dns.jsonl"), corpus(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -263,9 +264,9 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestUnanswered: a run with failed lookups says so in its first line, in every
-// row, and by Reliable, from which the command's exit code follows. After
-// RetryFailures a second run is complete.
+// TestUnanswered: if DNS lookups failed, a run says so in the first line of its text and in the row
+// of the domain, and Reliable is false, which changes the exit code of the command. After
+// RetryFailures, a second run has all answers.
 func TestUnanswered(t *testing.T) {
 	box := write(t, "box", delivered("a@bank.example", "192.0.2.1", day, "From: a@bank.example\n\nx\n")+
 		delivered("a@lame.example", "192.0.2.1", day, "From: a@lame.example\n\nx\n"))
@@ -290,7 +291,7 @@ func TestUnanswered(t *testing.T) {
 		}
 	}
 
-	// Without RetryFailures a second run repeats the first.
+	// Without RetryFailures, a second run gives the same result, although DNS works now.
 	whole := nameserver.Zone(t, zoneText()+"lame.example. TXT \"v=spf1 -all\"\n")
 	s = open(t, path, whole)
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 1 {
@@ -310,7 +311,8 @@ func TestUnanswered(t *testing.T) {
 	closed(t, s)
 }
 
-// TestReliable: lookups may fail for one message in a hundred.
+// TestReliable checks that a run counts as reliable if lookups failed for at most one message in a
+// hundred.
 func TestReliable(t *testing.T) {
 	for _, tt := range []struct {
 		messages, bad, unanswered int
@@ -322,7 +324,8 @@ func TestReliable(t *testing.T) {
 	}
 }
 
-// TestSummaryIsBounded: what does not fit into a list is counted.
+// TestSummaryIsBounded checks that messages and domains that do not fit into a list are still
+// counted.
 func TestSummaryIsBounded(t *testing.T) {
 	r := newSummary(true)
 	for i := range maxDomains + 2 {
@@ -344,7 +347,7 @@ func TestSummaryIsBounded(t *testing.T) {
 	}
 }
 
-// TestHostileText: no text of a message can steer the terminal.
+// TestHostileText checks that no text of a message can send control characters to the terminal.
 func TestHostileText(t *testing.T) {
 	const hostile = "\x1b[2J\u202e\xff"
 	r := replayed(t, write(t, "box", "From "+hostile+" 1\nReceived: "+hostile+"\nFrom: "+hostile+"\n\nx\n\n"+

@@ -34,19 +34,19 @@ _dmarc.hobby.example TXT "v=DMARC1; p=none"
 ! _dmarc.silent.bank.example * servfail
 `
 
-// sameRow is a message and the configuration that decides on it.
+// sameRow is one message and the configuration for the decision on it.
 type sameRow struct {
 	name   string
 	change func(*config.Config)
-	client string   // the client's address; "" is that of a stranger
-	login  string   // the user name, if the client logged in
-	to     []string // the recipients; nil is one recipient
+	client string   // the client's address; "" means 203.0.113.1
+	login  string   // the user name if the client logged in, otherwise ""
+	to     []string // the recipients; if nil, there is one recipient
 	raw    string
-	want   string // the verdict, what is applied, and the reason
-	edits  string // a text that one of the edits has
+	want   string // the expected verdict, the action that is applied, and the reason
+	edits  string // a text that must be in one of the edits; if "", there must be no edits
 }
 
-// sameRows has a row for each way in which a message's fate is decided.
+// sameRows has a row for each way in which the daemon can decide on a message.
 func sameRows(t *testing.T) []sameRow {
 	file := func(name, text string) string {
 		t.Helper()
@@ -113,8 +113,8 @@ func network(t *testing.T, s string) (n config.Network) {
 	return n
 }
 
-// TestSameDecision: the daemon, explain and replay come to the same decision on a
-// message and make the same edits. The daemon's decision is read from its log.
+// TestSameDecision checks that the daemon, explain and replay make the same decision on a message
+// and the same edits. The decision of the daemon is read from its log.
 func TestSameDecision(t *testing.T) {
 	z := nameserver.Zone(t, sameZone)
 	for _, row := range sameRows(t) {
@@ -136,7 +136,7 @@ func TestSameDecision(t *testing.T) {
 			}
 			explained := row.explained(t, cfg, z)
 			decisions := map[string]judge.Decision{"explain": explained}
-			if len(row.to) == 1 { // a Received field does not name several recipients
+			if len(row.to) == 1 { // a Received field cannot name several recipients
 				decisions["replay"] = row.replayed(t, cfg, z)
 			}
 			for name, d := range decisions {
@@ -146,7 +146,8 @@ func TestSameDecision(t *testing.T) {
 				if got := listed(d.Edits); got != edits {
 					t.Errorf("%s writes\n%s\nthe daemon writes\n%s", name, got, edits)
 				}
-				// explain hands out no more of a Decision than it explains.
+				// The Decision of explain has only the facts that explain shows, so only replay is
+				// checked.
 				if kinds := b(d.Skipped != "") + b(d.Oversize != "") + b(d.Evaluation != nil); name == "replay" && kinds != 1 {
 					t.Errorf("%s: %d kinds of facts", name, kinds)
 				}
@@ -169,8 +170,8 @@ func said(v *policy.Verdict) string {
 	return fmt.Sprintf("%s %s %s", v.Action, v.Applied, v.Reason)
 }
 
-// daemon sends the message to the daemon and returns the log's record and the
-// milter's edits.
+// daemon sends the message to a running daemon. It returns the decision in the log, and the edits
+// that the milter asked for.
 func (r sameRow) daemon(t *testing.T, cfg *config.Config) (verdict, edits string) {
 	t.Helper()
 	d := daemon.Start(t, cfg)
@@ -200,7 +201,7 @@ func (r sameRow) daemon(t *testing.T, cfg *config.Config) (verdict, edits string
 	return fmt.Sprintf("%v %v %v", records[0]["verdict"], records[0]["applied"], records[0]["reason"]), listed(list)
 }
 
-// edit returns a modification of the milter as a label.Edit.
+// edit converts a modification of the milter to a label.Edit.
 func edit(m client.Modification) label.Edit {
 	kinds := map[client.ModificationKind]label.Kind{
 		client.InsertHeader: label.Insert, client.DeleteHeader: label.Delete, client.ChangeHeader: label.Change, client.Quarantine: label.Quarantine,
@@ -210,9 +211,9 @@ func edit(m client.Modification) label.Edit {
 
 var explanationID = regexp.MustCompile(`(quarantine .*) \S+$`)
 
-// listed returns a line for each edit, without what depends on the driver: the
-// identifier in the label, white space, and the order of the deletions. The
-// milter also puts the quarantine last.
+// listed returns a line for each edit. It leaves out what may differ between the daemon, explain
+// and replay: the identifier in the label, white space, and the order of the deletions. The
+// quarantine comes last, as in the answer of the milter.
 func listed(edits []label.Edit) string {
 	var changes, deletes, inserts, last []string
 	line := func(e label.Edit) string {

@@ -19,54 +19,53 @@ import (
 )
 
 const (
-	// snapshotVersion is the version of the file's format.
+	// snapshotVersion is the version of the file format.
 	snapshotVersion = 1
-	// maxAnswers bounds the answers of a snapshot that are held in memory: ten
-	// for each of 100,000 messages, some 300 MB. Further answers are used but not
-	// kept.
+	// maxAnswers limits how many answers of a snapshot are kept in memory. It is enough for ten
+	// answers for each of 100,000 messages, which take about 300 MB. Further answers are used, but
+	// not kept.
 	maxAnswers = 1_000_000
-	// maxSnapshotLine bounds a line of the file, in octets. An answer has at most
-	// 64 KiB on the wire.
+	// maxSnapshotLine limits the length of a line of the file, in octets. An answer has at most 64
+	// KiB as a DNS message.
 	maxSnapshotLine = 1 << 20
-	// askTimeout bounds a question, also when the message that asked it no longer
-	// waits. It is enough for three servers that are each asked twice, for
-	// dns.timeout each time.
+	// askTimeout limits the time of a question, because a question continues after the message that
+	// asked it has given up. The time is enough to ask three servers twice each, with dns.timeout
+	// for each try.
 	askTimeout = 15 * time.Second
-	// syncInterval is the time between two syncs of the file to the disk. A crash
-	// loses the answers since the last one.
+	// syncInterval is the time between two syncs of the file to disk. A crash of the system loses
+	// the answers after the last sync.
 	syncInterval = time.Second
 )
 
-// Snapshot is a file of DNS answers, and a resolver that answers from the file.
-// What the file does not have, it asks for and appends. The file has a header
-// and then an answer in each line, all of them JSON. Temporary failures are kept
-// as answers, so that a second run gives the same result; RetryFailures asks for
-// them again. An incomplete last line, which an interrupted run leaves, is
-// dropped.
+// Snapshot is a file of DNS answers, and a resolver that answers from the file. If the file does
+// not have an answer, the Snapshot asks for it and appends it to the file. All lines of the file
+// are JSON: the first is a header, and each of the others is an answer. Temporary failures are kept
+// as answers, so a second run gives the same result. After RetryFailures, they are asked for again.
+// An interrupted run may leave an incomplete line at the end. The next run removes it.
 type Snapshot struct {
 	next   dns.Resolver
-	base   context.Context // the context of every question
+	base   context.Context // the context with which every question is asked
 	end    context.CancelFunc
 	asking sync.WaitGroup
 
 	mu      sync.Mutex
 	known   map[question]*snapshotLine
-	calls   map[question]*call // questions under way
+	calls   map[question]*call // the questions that are not answered yet
 	file    *os.File
 	synced  time.Time
 	use     Use
-	failure error // why a write failed; further answers are not kept
+	failure error // why the file could not be written; after that, no answer is kept
 }
 
-// Use is how much DNS a run needed.
+// Use says how many DNS questions a run had.
 type Use struct {
 	// FromSnapshot counts the questions that the snapshot answered.
 	FromSnapshot int64 `json:"from_snapshot"`
-	// Asked counts the questions that went to the network.
+	// Asked counts the questions that were sent to the network.
 	Asked int64 `json:"asked"`
 	// Kept counts the answers appended to the snapshot.
 	Kept int64 `json:"kept"`
-	// Failures counts the failures, those from the snapshot included.
+	// Failures counts the questions that failed, also if the failure was in the snapshot.
 	Failures int64 `json:"failures"`
 }
 
@@ -81,16 +80,16 @@ type snapshotHeader struct {
 	Created time.Time `json:"created"`
 }
 
-// snapshotLine is an answer or a failure.
+// snapshotLine is an answer or a failure in the file.
 type snapshotLine struct {
 	Name      octets           `json:"name"`
 	Type      dns.Type         `json:"type"`
 	Status    dns.Status       `json:"status,omitzero"`
 	Canonical octets           `json:"canonical,omitzero"`
 	Records   []snapshotRecord `json:"records,omitempty"`
-	TTL       int64            `json:"ttl,omitempty"` // in seconds, when the answer came
+	TTL       int64            `json:"ttl,omitempty"` // TTL in seconds when the answer was received
 	AD        bool             `json:"ad,omitempty"`
-	Error     string           `json:"error,omitempty"` // a dns.ErrorKind
+	Error     string           `json:"error,omitempty"` // the text of a dns.ErrorKind
 }
 
 type snapshotRecord struct {
@@ -100,7 +99,7 @@ type snapshotRecord struct {
 	Text       octets `json:"text,omitzero"`
 }
 
-// octets is any text in JSON: a string, or {"base64": "..."} if the text is not
+// octets is a text with any octets. In JSON it is a string, or {"base64": "..."} if the text is not
 // UTF-8.
 type octets string
 
@@ -125,8 +124,8 @@ func (o *octets) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*string)(o))
 }
 
-// OpenSnapshot opens or creates the file at path. The Snapshot asks next for what
-// the file does not have. Only one process at a time can have the file open.
+// OpenSnapshot opens the file at path, or creates it. The Snapshot asks next for answers that are
+// not in the file. Only one process at a time can have the file open.
 func OpenSnapshot(path string, next dns.Resolver) (*Snapshot, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -142,7 +141,7 @@ func OpenSnapshot(path string, next dns.Resolver) (*Snapshot, error) {
 	return s, nil
 }
 
-// load reads the file and leaves it at the end of its last whole line.
+// load reads the file. New lines will be written after its last complete line.
 func (s *Snapshot) load() error {
 	if err := syscall.Flock(int(s.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
 		return fmt.Errorf("another run has it open: %w", err)
@@ -152,7 +151,7 @@ func (s *Snapshot) load() error {
 	for number := 1; ; number++ {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
-			break // the rest is a line that an interrupted run left incomplete
+			break // the text after the last line end was left incomplete by an interrupted run
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
@@ -179,8 +178,8 @@ func (s *Snapshot) load() error {
 	return err
 }
 
-// startNew writes the header. It refuses a file that holds anything but the
-// beginning of a header.
+// startNew writes the header. It refuses a file that already has other text than the beginning of a
+// header.
 func (s *Snapshot) startNew(header []byte) error {
 	had := make([]byte, 256)
 	n, err := s.file.ReadAt(had, 0)
@@ -221,29 +220,28 @@ func (s *Snapshot) read(line []byte, number int) error {
 		return err
 	}
 	if len(s.known) < maxAnswers {
-		s.known[question{dns.Name(l.Name), l.Type}] = &l // the last one counts
+		s.known[question{dns.Name(l.Name), l.Type}] = &l // if the file has several answers to a question, the last one counts
 	}
 	return nil
 }
 
-// RetryFailures forgets the failures that the snapshot holds, so that this run
-// asks those questions again. The new answers are appended and count from then
-// on.
+// RetryFailures forgets the failures in the snapshot, so this run asks those questions again. The
+// new answers are appended to the file and replace the failures.
 func (s *Snapshot) RetryFailures() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.known, func(_ question, l *snapshotLine) bool { return l.Error != "" })
 }
 
-// call is a question under way.
+// call is a question that is not answered yet.
 type call struct {
 	done   chan struct{}
 	answer dns.Answer
 	err    error
 }
 
-// Lookup implements dns.Resolver. If the message that asked a question gives up,
-// the question goes on, so that the next run has its answer.
+// Lookup implements dns.Resolver. If the message that asked a question gives up, the question
+// continues. So the next run will have its answer.
 func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	q := question{name, typ}
 	s.mu.Lock()
@@ -270,8 +268,8 @@ func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 	}
 }
 
-// Peek implements [dns.Resolver]. It returns an answer that the snapshot holds; a
-// failure that the snapshot holds is left to Lookup.
+// Peek implements [dns.Resolver]. It returns an answer that the snapshot has. If the snapshot has a
+// failure, Peek reports false, and Lookup returns the failure.
 func (s *Snapshot) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,8 +285,8 @@ func (s *Snapshot) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return answer, true
 }
 
-// Expect implements [dns.Resolver]. It asks nothing ahead, because the answer
-// would not be kept.
+// Expect implements [dns.Resolver]. It does not ask the question, because the answer would not be
+// kept.
 func (s *Snapshot) Expect(context.Context, dns.Name, dns.Type) bool { return false }
 
 // Queued implements [dns.Resolver].
@@ -314,8 +312,8 @@ func (s *Snapshot) ask(q question, c *call) {
 	}
 }
 
-// keep keeps an answer in memory and in the file. The caller holds the lock, so
-// that lines are not mixed.
+// keep keeps an answer in memory and in the file. The caller holds s.mu, so two lines are never
+// mixed.
 func (s *Snapshot) keep(q question, l *snapshotLine) {
 	if s.failure != nil || len(s.known) >= maxAnswers {
 		return
@@ -356,9 +354,9 @@ func newSnapshotLine(q question, answer dns.Answer, err error) *snapshotLine {
 	return l
 }
 
-// Close waits for the questions under way, syncs the file and returns how much
-// DNS the run needed. If the run was interrupted, Close gives up the questions
-// instead. An error says why the snapshot is not complete.
+// Close waits until all questions are answered, syncs the file and returns how many DNS questions
+// the run had. If the run was interrupted, Close ends the questions instead of waiting. An error
+// says why the snapshot is not complete.
 func (s *Snapshot) Close(interrupted bool) (Use, error) {
 	if interrupted {
 		s.end()

@@ -27,7 +27,7 @@ www.a.example   CNAME a.example.
 ! slow.example A servfail
 `
 
-// asked counts the questions that go to the network.
+// asked counts the questions that are sent to the network.
 type asked struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -39,7 +39,7 @@ func (a *asked) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	return a.next.Lookup(ctx, name, typ)
 }
 
-// nobody is a network on which every question fails the test.
+// nobody is a network that must not be asked: every question is an error of the test.
 type nobody struct {
 	dns.LookupOnly
 	t *testing.T
@@ -68,8 +68,8 @@ func closed(t *testing.T, s *Snapshot) Use {
 	return use
 }
 
-// TestSnapshot: a second run gets the same answers, octet for octet, and asks
-// the network nothing.
+// TestSnapshot checks that a second run gets the same answers, octet for octet, and sends no
+// question to the network.
 func TestSnapshot(t *testing.T) {
 	questions := []question{
 		{"a.example", dns.TypeA}, {"a.example", dns.TypeTXT}, {"a.example", dns.TypeMX}, {"www.a.example", dns.TypeA},
@@ -159,7 +159,7 @@ func TestSnapshotFile(t *testing.T) {
 			t.Errorf("%s: the file is %q", tt.name, raw)
 		}
 	}
-	// A run after one that was interrupted in its first write works too.
+	// A snapshot can also be used after a run that was interrupted while it wrote the header.
 	path := write(t, "dns.jsonl", header[:30])
 	s := open(t, path, nameserver.Zone(t, "a.example A 192.0.2.9\n"))
 	if _, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
@@ -169,8 +169,8 @@ func TestSnapshotFile(t *testing.T) {
 	closed(t, open(t, path, nobody{t: t}))
 }
 
-// TestSnapshotIsOneRuns: a second run cannot open the file, because two runs
-// would mix their lines.
+// TestSnapshotIsOneRuns checks that a second run cannot open the file at the same time. Otherwise
+// the lines of both runs could be mixed.
 func TestSnapshotIsOneRuns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
 	s := open(t, path, nobody{t: t})
@@ -181,7 +181,7 @@ func TestSnapshotIsOneRuns(t *testing.T) {
 	closed(t, open(t, path, nobody{t: t}))
 }
 
-// late is a resolver that answers after a while.
+// late is a resolver that answers after some time.
 type late struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -199,9 +199,9 @@ func (l *late) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	}
 }
 
-// TestSnapshotOutlivesTheMessage: a message gives up when its time is over. Its
-// question goes on, another message that asks the same shares it, and the answer
-// is kept. Only an interruption ends the question.
+// TestSnapshotOutlivesTheMessage: a message gives up waiting when its time is over, but its
+// question continues and the answer is kept. Another message that asks the same question shares it.
+// Only an interruption of the run ends the question.
 func TestSnapshotOutlivesTheMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
 	z := nameserver.Zone(t, snapshotZone)

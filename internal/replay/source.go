@@ -12,16 +12,15 @@ import (
 	"strings"
 )
 
-// Message is one stored message. Its lines must be read before Source.Next is
-// called again.
+// Message is one stored message. Its lines must be read before the next call of Source.Next.
 type Message struct {
-	Number int    // from 1, in the order of the source
+	Number int    // the first message of the source has number 1
 	Name   string // the name of its file; "" in an mbox
-	Offset int64  // where its separator begins in an mbox, in octets
-	// Sender is the envelope sender that the separator names, "" without one.
+	Offset int64  // offset of the separator of the message in an mbox, in octets
+	// Sender is the envelope sender in the separator, or "" if there is no separator.
 	Sender string
 	lines  lines
-	// err says why the message cannot be read.
+	// err says why the message cannot be read. It is nil if it can.
 	err error
 }
 
@@ -29,15 +28,15 @@ type Message struct {
 type Source interface {
 	// Next returns io.EOF after the last message.
 	Next() (*Message, error)
-	// Progress returns how much was read, and how much there is. The unit depends
-	// on the source.
+	// Progress returns how much of the source was read, and how much there is in all. The unit
+	// depends on the source.
 	Progress() (done, total int64)
 	Close() error
 }
 
-// Open opens an mbox, a single message, a Maildir (a directory with cur or new)
-// or a directory of .eml files, subdirectories included. Any file may be
-// compressed with gzip.
+// Open opens an mbox, a file with one message, a Maildir (a directory with cur or new), or a
+// directory of .eml files, including those in subdirectories. Every file may be compressed with
+// gzip.
 func Open(path string) (Source, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -54,16 +53,16 @@ func Open(path string) (Source, error) {
 	}
 	start, err := file.peek(len(separator))
 	if err != nil {
-		_ = file.Close() // it was only read
+		_ = file.Close() // an error of Close does not matter after reading
 		return nil, fmt.Errorf("replay: %s: %w", path, err)
 	}
 	if len(start) > 0 && strings.TrimLeft(string(start), "\r\n") != "" && !bytes.Equal(start, separator) {
-		_ = file.Close() // it was only read
+		_ = file.Close() // an error of Close does not matter after reading
 		return &files{paths: []string{path}}, nil
 	}
 	box, err := openMbox(file, info.Size())
 	if err != nil {
-		_ = file.Close() // it was only read
+		_ = file.Close() // an error of Close does not matter after reading
 		return nil, err
 	}
 	return box, nil
@@ -89,7 +88,8 @@ func openDir(path string) (Source, error) {
 		}
 	}
 	if maildir {
-		// A name begins with the time of delivery, so this is the order of delivery.
+		// The name of a file begins with the time of delivery, so the messages are sorted by that
+		// time.
 		slices.SortFunc(paths, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
 		return &files{paths: paths}, nil
 	}
@@ -108,13 +108,13 @@ func openDir(path string) (Source, error) {
 	return &files{paths: paths}, nil
 }
 
-// isMessageName reports whether a file in a directory is taken for a message.
+// isMessageName reports whether a file in a directory is read as a message, according to its name.
 func isMessageName(path string) bool {
 	name := strings.ToLower(filepath.Base(path))
 	return strings.HasSuffix(name, ".eml") || strings.HasSuffix(name, ".eml.gz")
 }
 
-// files is a source that has each message in a file of its own.
+// files is a source with one message in each file.
 type files struct {
 	paths []string
 	next  int
@@ -123,7 +123,7 @@ type files struct {
 
 // Next implements Source.
 func (f *files) Next() (*Message, error) {
-	_ = f.Close() // it was only read
+	_ = f.Close() // an error of Close does not matter after reading
 	if f.next == len(f.paths) {
 		return nil, io.EOF
 	}
@@ -135,7 +135,7 @@ func (f *files) Next() (*Message, error) {
 	case err != nil:
 		m.err = err
 		return m, nil
-	case !info.Mode().IsRegular(): // opening a pipe could block
+	case !info.Mode().IsRegular(): // to open a pipe could block
 		m.err = errors.New("not a regular file")
 		return m, nil
 	}

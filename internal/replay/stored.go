@@ -13,19 +13,19 @@ import (
 	"sekimori/internal/message"
 )
 
-// stored reads a file of mail, decompressed and without a byte order mark.
+// stored reads a mail file. It decompresses the file and skips a byte order mark.
 type stored struct {
 	*bufio.Reader
 	name string
 	file *os.File
-	read int64 // octets read of the file, before decompression
+	read int64 // octets of the file that were read, before decompression
 }
 
-// gzipMagic begins every file that gzip wrote (RFC 1952 §2.3.1). No message
-// begins with it.
+// gzipMagic is the beginning of every gzip file (RFC 1952 §2.3.1). A message cannot begin with
+// these octets.
 var gzipMagic = []byte{0x1f, 0x8b}
 
-// openStored opens a regular file.
+// openStored opens a mail file, which must be a regular file.
 func openStored(path string) (*stored, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -40,7 +40,7 @@ func openStored(path string) (*stored, error) {
 	return s, nil
 }
 
-// unwrap decompresses the file if it is compressed, and skips a byte order mark.
+// unwrap prepares for decompression if the file is compressed, and skips a byte order mark.
 func (s *stored) unwrap() error {
 	start, err := s.peek(len(gzipMagic))
 	if err != nil {
@@ -62,8 +62,8 @@ func (s *stored) unwrap() error {
 	return err
 }
 
-// peek returns the next n octets, or fewer at the end of the file. It does not
-// consume them.
+// peek returns the next n octets, or fewer at the end of the file. The next read returns the same
+// octets again.
 func (s *stored) peek(n int) ([]byte, error) {
 	start, err := s.Peek(n)
 	if errors.Is(err, io.EOF) {
@@ -75,7 +75,7 @@ func (s *stored) peek(n int) ([]byte, error) {
 // Close closes the file.
 func (s *stored) Close() error { return s.file.Close() }
 
-// counted adds the octets that are read to n.
+// counted is a reader that adds the number of octets it has read to n.
 type counted struct {
 	io.Reader
 	n *int64
@@ -87,8 +87,8 @@ func (c counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// takeSeparator skips a separator of an mbox at the beginning of a message's own
-// file and returns the sender that it names. Without a separator it returns "".
+// takeSeparator skips an mbox separator at the beginning of a file with a single message. It
+// returns the sender in the separator, or "" if there is no separator.
 func takeSeparator(s *stored, in *lineReader) (sender string, err error) {
 	start, err := s.peek(len(">From "))
 	if err != nil || !message.IsSeparator(start) {
@@ -105,7 +105,7 @@ func takeSeparator(s *stored, in *lineReader) (sender string, err error) {
 	return sender, nil
 }
 
-// separatorSender returns the envelope sender that a separator names.
+// separatorSender returns the envelope sender in a separator.
 func separatorSender(line []byte) string {
 	sender, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(string(line)), ">"), "From "), " ")
 	return sender

@@ -14,34 +14,34 @@ import (
 	"sekimori/internal/printable"
 )
 
-// Bounds on what a summary lists. What is beyond them is counted only.
+// Limits for the lists of a summary. Entries beyond a limit are only counted.
 const (
-	maxDomains = 100_000 // author domains that have a row; the rest share one
-	maxListed  = 10_000  // bad messages, and differences
-	maxRows    = 100     // rows of a table, or lines of a list, in the text
+	maxDomains = 100_000 // author domains that have a row of their own; all others share one row
+	maxListed  = 10_000  // listed bad messages, and listed differences
+	maxRows    = 100     // rows of a table and lines of a list in the text for people
 )
 
-// Summary is what replay prints as JSON.
+// Summary is the result of a run. replay prints it as JSON.
 type Summary struct {
-	// Messages counts the messages that were read, the bad ones included.
+	// Messages counts all messages that were read, including the bad messages.
 	Messages int `json:"messages"`
-	// Bad counts the messages that could not be judged. BadMessages has the first
-	// 10,000 of them.
+	// Bad counts the messages that could not be judged. BadMessages lists the first 10,000 of them.
 	Bad         int          `json:"bad"`
 	BadMessages []BadMessage `json:"bad_messages"`
-	// Unanswered counts the messages for which a DNS lookup failed. On receipt
-	// they may have been judged otherwise.
+	// Unanswered counts the messages for which a DNS lookup failed. On receipt, the daemon may have
+	// decided differently on these.
 	Unanswered int `json:"unanswered"`
-	// Verdicts counts messages by verdict, before mode monitor softens it.
+	// Verdicts counts the messages by the action of the verdict. Mode monitor may apply a milder
+	// action.
 	Verdicts map[policy.Action]int `json:"verdicts"`
 	// Reasons counts messages by the reason of the verdict.
 	Reasons map[policy.Reason]int `json:"reasons"`
-	// Domains has the domains with the harshest verdicts first.
+	// Domains has a row for each author domain. The first rows are the domains with the most
+	// rejected messages.
 	Domains []Domain `json:"domains"`
-	// Candidate compares with the second configuration, if there is one.
+	// Candidate is the comparison with the candidate configuration. It is nil if there is none.
 	Candidate *Candidate `json:"candidate,omitempty"`
-	// DNS says how many DNS questions were needed. It is absent without a
-	// snapshot.
+	// DNS says how many DNS questions the run had. It is nil if the run had no snapshot.
 	DNS *Use `json:"dns,omitempty"`
 
 	rows map[string]*Domain
@@ -49,17 +49,17 @@ type Summary struct {
 
 // BadMessage is a message that could not be judged.
 type BadMessage struct {
-	Message int    `json:"message"`          // its number, from 1
-	File    string `json:"file,omitempty"`   // absent in an mbox
-	Offset  int64  `json:"offset,omitempty"` // in an mbox, in octets
+	Message int    `json:"message"`          // number of the message; the first has number 1
+	File    string `json:"file,omitempty"`   // "" for a message in an mbox
+	Offset  int64  `json:"offset,omitempty"` // offset of the message in an mbox, in octets
 	Reason  string `json:"reason"`
 	where   string
 }
 
-// Domain is a row of the table.
+// Domain is a row of the table: an author domain and the verdicts on its messages.
 type Domain struct {
-	// Author is the Author Domain, "" for messages that name none, "*" for the
-	// domains beyond 100,000.
+	// Author is the Author Domain. It is "" for messages that name none, and "*" for all domains
+	// beyond the first 100,000.
 	Author   string                `json:"author_domain"`
 	Messages int                   `json:"messages"`
 	Verdicts map[policy.Action]int `json:"verdicts"`
@@ -67,18 +67,18 @@ type Domain struct {
 	Unanswered int `json:"unanswered"`
 }
 
-// Candidate compares two configurations.
+// Candidate compares the verdicts of two configurations.
 type Candidate struct {
-	Verdicts map[policy.Action]int `json:"verdicts"` // of the candidate
-	// Different counts the messages on which the verdicts differ.
+	Verdicts map[policy.Action]int `json:"verdicts"` // by the action of the candidate's verdict
+	// Different counts the messages with different verdicts.
 	Different int `json:"different"`
-	// Changes counts these messages by "live -> candidate".
+	// Changes counts these messages by the two actions, as in "accept -> reject".
 	Changes map[string]int `json:"changes"`
-	// Differences has the first 10,000 of these messages.
+	// Differences lists the first 10,000 of these messages.
 	Differences []Difference `json:"differences"`
 }
 
-// Difference is a message on which the configurations differ.
+// Difference is a message with different verdicts.
 type Difference struct {
 	Message   int            `json:"message"`
 	File      string         `json:"file,omitempty"`
@@ -142,8 +142,8 @@ func (s *Summary) row(author string) *Domain {
 func (c *Candidate) add(o outcome) {
 	live, candidate := o.live.Verdict, o.compared
 	c.Verdicts[candidate.Action]++
-	// Two equal actions still differ if the configurations apply them in
-	// different ways, for example in mode monitor.
+	// Verdicts with the same action are still different if the configurations apply the action in
+	// different ways, for example because one of them is in mode monitor.
 	if live.Action == candidate.Action && live.Applied == candidate.Applied {
 		return
 	}
@@ -154,8 +154,7 @@ func (c *Candidate) add(o outcome) {
 	}
 }
 
-// change returns a verdict's action, and the action that is applied if that is
-// another one.
+// change returns the action of a verdict. If another action is applied, it returns that, too.
 func change(v policy.Verdict) string {
 	if v.Action == v.Applied {
 		return string(v.Action)
@@ -163,7 +162,7 @@ func change(v policy.Verdict) string {
 	return string(v.Action) + " (applied as " + string(v.Applied) + ")"
 }
 
-// finish sorts the rows into Domains.
+// finish copies the rows into Domains and sorts them.
 func (s *Summary) finish() {
 	for _, row := range s.rows {
 		s.Domains = append(s.Domains, *row)
@@ -175,10 +174,10 @@ func (s *Summary) finish() {
 	})
 }
 
-// columns are the verdicts in the order of the table.
+// columns are the actions that have a column in the table, from left to right.
 var columns = []policy.Action{policy.Accept, policy.Tag, policy.Quarantine, policy.Reject, policy.TempFail, policy.Skip}
 
-// Text writes the summary for people.
+// Text writes the summary as a text for people.
 func (s *Summary) Text(out io.Writer) error {
 	var b strings.Builder
 	if s.Unanswered > 0 {
@@ -215,18 +214,19 @@ func (s *Summary) Text(out io.Writer) error {
 	return err
 }
 
-// judged counts the messages that could be judged.
+// judged returns the number of messages that could be judged.
 func (s *Summary) judged() int { return s.Messages - s.Bad }
 
 func (s *Summary) unansweredPercent() float64 {
 	return 100 * float64(s.Unanswered) / float64(max(s.judged(), 1))
 }
 
-// tolerableUnansweredPercent is the largest share of messages with a failed DNS
-// lookup with which the summary still shows what the daemon would have done.
+// tolerableUnansweredPercent says for how many messages a DNS lookup may fail, in percent. With
+// more of them, the summary no longer shows what the daemon would have done.
 const tolerableUnansweredPercent = 1
 
-// Reliable reports whether the DNS lookups of nearly every message succeeded.
+// Reliable reports whether DNS lookups failed for at most tolerableUnansweredPercent of the
+// messages.
 func (s *Summary) Reliable() bool { return s.unansweredPercent() <= tolerableUnansweredPercent }
 
 func (s *Summary) table(b *strings.Builder) {
@@ -262,7 +262,7 @@ func (s *Summary) table(b *strings.Builder) {
 		row(name, strconv.Itoa(d.Messages), number(d.Unanswered), count(d.Verdicts))
 	}
 	row("all "+strconv.Itoa(len(s.Domains)), strconv.Itoa(s.judged()), number(s.Unanswered), count(s.Verdicts))
-	_ = w.Flush() // into memory
+	_ = w.Flush() // the writer is in memory, so there is no error
 	more(b, len(s.Domains))
 }
 
