@@ -12,7 +12,8 @@ import (
 // wholeBody is the limit of a signature without l=.
 const wholeBody = int64(-1)
 
-// limitOf returns how much of the canonical body a signature covers.
+// limitOf returns how many octets of the canonical body a signature covers, or
+// wholeBody.
 func limitOf(p *syntax.Params) int64 {
 	if p.BodyLength == nil {
 		return wholeBody
@@ -23,8 +24,9 @@ func limitOf(p *syntax.Params) int64 {
 // digest is a SHA-256 value. RFC 8301 allows no other hash.
 type digest = [sha256.Size]byte
 
-// bodyHashes hashes one body for every signature on it. Each canonicalization
-// that a signature asks for runs once; the hash at each l= is taken on the way.
+// bodyHashes computes the body hashes for all signatures of one message. It runs
+// each canonicalization that a signature asks for once. For a signature with l=
+// it takes the hash of the first l= octets while the body goes by.
 type bodyHashes struct {
 	cache           *Cache
 	simple, relaxed *canonicalizer
@@ -72,8 +74,9 @@ func (b *bodyHashes) close() {
 	}
 }
 
-// sum returns the hash that want asked for and the length of the canonical body.
-// ok is false if limit is beyond the body. close must be called first.
+// sum returns the hash that was asked for with want, and the length of the
+// canonical body. ok is false if the body is shorter than limit. close must be
+// called first.
 func (b *bodyHashes) sum(c syntax.Canonicalization, limit int64) (sum digest, length int64, ok bool) {
 	from := b.simple
 	if c == syntax.Relaxed {
@@ -93,13 +96,14 @@ func (b *bodyHashes) sum(c syntax.Canonicalization, limit int64) (sum digest, le
 	return s.sums[i], s.length, true
 }
 
-// bodySink hashes the canonical octets and keeps the hash at each limit.
+// bodySink hashes the canonical octets. For each limit it keeps the hash of the
+// octets up to the limit.
 type bodySink struct {
 	hash   hash.Hash
-	limits []int64  // ascending, distinct
-	sums   []digest // at limits[:len(sums)], the limits reached so far
-	length int64    // octets hashed
-	buf    []byte   // collects small pieces, because SHA-256 is faster on long ones
+	limits []int64  // the lengths for which a hash is wanted; ascending, distinct
+	sums   []digest // sums[i] is the hash of the first limits[i] octets, for the limits reached so far
+	length int64    // number of octets hashed so far
+	buf    []byte   // collects small pieces, because SHA-256 is faster on long pieces
 	whole  digest
 }
 
@@ -131,8 +135,8 @@ func (s *bodySink) flush() {
 	s.buf = s.buf[:0]
 }
 
-// digest hashes p and keeps the hash at each limit inside p. hash.Sum does not
-// change the running state, so one hash serves every l=.
+// digest hashes p and keeps the hash at each limit that lies inside p. hash.Sum
+// does not change the running state, so one hash serves every l=.
 func (s *bodySink) digest(p []byte) {
 	for len(s.sums) < len(s.limits) {
 		left := s.limits[len(s.sums)] - s.length
@@ -155,14 +159,15 @@ func (s *bodySink) close() {
 }
 
 // canonicalizer brings a body that arrives in chunks into canonical form. It
-// needs no memory for octets that it holds back: they are a count and two flags.
+// does not store octets that it holds back: a count and two flags say what they
+// are.
 type canonicalizer struct {
 	relaxed bool
 	sink    bodySink
-	lines   int64 // CRLFs held back: they are dropped at the end of the body
-	wsp     bool  // relaxed only: white space held back, which is dropped at the end of a line
-	cr      bool  // a CR held back: the next octet decides whether it begins a CRLF or is content
-	content bool  // something was written
+	lines   int64 // number of CRLFs held back, which are dropped if the body ends here
+	wsp     bool  // relaxed only: white space is held back, which is dropped if the line ends here
+	cr      bool  // a CR is held back: the next octet decides whether it begins a CRLF or is content
+	content bool  // octets other than line ends were written
 }
 
 func newCanonicalizer() *canonicalizer {
@@ -224,7 +229,7 @@ func (c *canonicalizer) writeSimple(p []byte) {
 // writeRelaxed works line by line (RFC 6376 §3.4.4).
 func (c *canonicalizer) writeRelaxed(p []byte) {
 	if !c.wsp && bytes.IndexByte(p, ' ') < 0 && bytes.IndexByte(p, '\t') < 0 {
-		c.writeSimple(p) // there is no white space to reduce, as in base64, which most large mail is
+		c.writeSimple(p) // nothing to reduce without white space; most large mail is base64, which has none
 		return
 	}
 	for len(p) > 0 {
@@ -237,7 +242,7 @@ func (c *canonicalizer) writeRelaxed(p []byte) {
 			c.text(p[:i])
 			p = p[i:]
 		}
-		n := 1 // in a run of CRs, all but the last are content
+		n := 1 // all CRs of a run are content, except the last
 		for n < len(p) && p[n] == '\r' {
 			n++
 		}
@@ -262,7 +267,8 @@ func (c *canonicalizer) writeRelaxed(p []byte) {
 // text writes a part of a line with its white space reduced.
 func (c *canonicalizer) text(p []byte) {
 	if bytes.IndexByte(p, '\t') < 0 && !bytes.Contains(p, twoSpaces) {
-		// Most lines are like this: only a space at either end needs care.
+		// Most lines have no tab and no double space. In them, only a space at the
+		// beginning or the end needs care.
 		if len(p) > 0 && p[0] == ' ' {
 			c.wsp = true
 			p = p[1:]
@@ -300,7 +306,8 @@ func (c *canonicalizer) endLine() {
 	c.lines++
 }
 
-// emit writes what was held back, and then p. It is called once content follows.
+// emit writes the octets that were held back, and then p. The caller must know
+// that p is content.
 func (c *canonicalizer) emit(p []byte) {
 	c.flushLines()
 	if c.wsp {

@@ -108,8 +108,8 @@ func TestBodyLimits(t *testing.T) {
 	}
 }
 
-// TestBodyLongRunsOfLines has runs of line ends longer than the block in which
-// the canonicalizer writes them.
+// TestBodyLongRunsOfLines checks runs of line ends that are longer than the
+// block in which the canonicalizer writes line ends.
 func TestBodyLongRunsOfLines(t *testing.T) {
 	for _, lines := range []int{1, 2, 1023, 1024, 1025, 5000} {
 		body := "a" + strings.Repeat("\r\n", lines) + "b"
@@ -190,7 +190,7 @@ func BenchmarkBody(b *testing.B) {
 			sha256.Sum256(p)
 		}
 	})
-	for _, mib := range []int{1, 2, 4, 8} { // the time must be linear, or an attacker's mail stops the MTA
+	for _, mib := range []int{1, 2, 4, 8} { // the time must be linear: an attacker's mail must not be able to block the MTA
 		b.Run(fmt.Sprintf("empty-lines-%dMiB", mib), func(b *testing.B) {
 			benchBody(b, syntax.Relaxed, []byte(strings.Repeat("\r\n", mib<<19)))
 		})

@@ -8,19 +8,21 @@ import (
 	"sekimori/internal/message"
 )
 
-// Cache is shared by the messages of a daemon. It has the keys that were read
-// before, and memory that earlier messages used. No result points into it. A nil
-// Cache shares nothing. It is safe for concurrent use.
+// Cache is shared by the messages of a daemon. It keeps the keys of records that
+// were parsed before, and memory of earlier messages that new messages use
+// again. Results do not point into this memory. A nil Cache keeps nothing. A
+// Cache is safe for concurrent use.
 type Cache struct {
 	keys    keyCache
-	indexes sync.Pool // of *fieldIndex
-	bodies  sync.Pool // of *canonicalizer
+	indexes sync.Pool // holds *fieldIndex
+	bodies  sync.Pool // holds *canonicalizer
 }
 
 // NewCache returns an empty Cache.
 func NewCache() *Cache { return new(Cache) }
 
-// parseKey is syntax.ParseKey, but reads a record once.
+// parseKey returns the result of syntax.ParseKey. It parses a record only if the
+// cache does not have the record's key.
 func (c *Cache) parseKey(txt string) (syntax.Key, *syntax.Error) {
 	if c == nil || len(txt) > maxCachedRecord {
 		return syntax.ParseKey(txt)
@@ -29,7 +31,7 @@ func (c *Cache) parseKey(txt string) (syntax.Key, *syntax.Error) {
 		return k, nil
 	}
 	k, err := syntax.ParseKey(txt)
-	if err == nil { // a record that is not a key costs little to read again
+	if err == nil { // records with errors are not kept, because it costs little to parse them again
 		c.keys.add(strings.Clone(txt), k)
 	}
 	return k, err
@@ -74,12 +76,12 @@ func (c *Cache) reuseBody(b *canonicalizer) {
 }
 
 const (
-	// maxCachedRecord is the longest key record kept, in octets. The record of
-	// an RSA key of 8,192 bits has 1,500.
+	// maxCachedRecord is the length of the longest key record that is kept, in
+	// octets. The record of an RSA key of 8,192 bits has 1,500 octets.
 	maxCachedRecord = 2 << 10
 	// maxCachedKeys and maxCachedKeyBytes bound the memory of all keys, because
-	// strangers choose how many there are. A large receiver sees some thousands
-	// a day.
+	// senders choose how many keys there are. A large receiver sees some thousands
+	// of keys a day.
 	maxCachedKeys     = 8192
 	maxCachedKeyBytes = 8 << 20
 	// keyOverhead is the memory that a key takes beside its record and its
@@ -87,14 +89,15 @@ const (
 	keyOverhead = 500
 )
 
-// keyCache keeps keys by the text of their record, because reading base64 and
-// ASN.1 costs as much as a third of a verification. When recent is full it
-// becomes past, and past is dropped. A key that is asked for moves to recent, so
-// that only keys which are not in use are dropped.
+// keyCache keeps keys by the text of their record, because parsing base64 and
+// ASN.1 costs as much as a third of a verification. New keys go to recent. When
+// recent is full, the keys of past are dropped and recent becomes past. A key of
+// past that is asked for is copied to recent, so keys that are in use are not
+// dropped.
 type keyCache struct {
 	mu           sync.RWMutex
 	recent, past map[string]syntax.Key
-	bytes        int // of recent
+	bytes        int // memory of the keys in recent
 }
 
 func (c *keyCache) get(txt string) (syntax.Key, bool) {

@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// TestResultsOutliveTheMessage checks that later messages, which use the memory
-// of earlier ones, do not change the results of those.
+// TestResultsOutliveTheMessage checks that the results of a message do not
+// change when later messages use its memory again.
 func TestResultsOutliveTheMessage(t *testing.T) {
 	z := zoneWith(signer.Record(&rsaKey(t).PublicKey))
 	o := Options{Cache: NewCache()}
@@ -79,7 +79,7 @@ func TestIndexKept(t *testing.T) {
 	}
 }
 
-// keyRecord returns the i-th of any number of different key records.
+// keyRecord returns a valid key record that is different for each i.
 func keyRecord(i int) string {
 	return fmt.Sprintf("v=DKIM1; k=ed25519; n=%d; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", i)
 }
@@ -121,8 +121,8 @@ func TestKeyCacheBounds(t *testing.T) {
 	}
 }
 
-// TestKeyCacheKeeps checks that the cache returns the result of ParseKey, and that
-// it keeps neither errors nor very long records.
+// TestKeyCacheKeeps checks that the cache returns the result of ParseKey, and
+// that it keeps neither errors nor the keys of very long records.
 func TestKeyCacheKeeps(t *testing.T) {
 	for _, tc := range []struct {
 		why, txt string
@@ -149,8 +149,8 @@ func TestKeyCacheKeeps(t *testing.T) {
 	}
 }
 
-// plainHeaderHash picks the fields as RFC 6376 §5.4.2 says. It looks at all fields
-// for each name.
+// plainHeaderHash returns the text that a signature hashes. It is a second, slow
+// implementation of RFC 6376 §5.4.2: it looks at all fields for each name.
 func plainHeaderHash(c syntax.Canonicalization, h message.Header, names []string, self int, b syntax.Span) string {
 	taken := map[int]bool{self: true}
 	text := ""
@@ -166,8 +166,9 @@ func plainHeaderHash(c syntax.Canonicalization, h message.Header, names []string
 	return text + refHeader(c, h[self].Name, h[self].Value[:b.Start]+h[self].Value[b.End:])
 }
 
-// TestHeaderHashAgainstReference compares the hash with that of plainHeaderHash,
-// for random headers and h=, with memory that earlier headers used.
+// TestHeaderHashAgainstReference compares headerHash with the hash of
+// plainHeaderHash's text, for random headers and random h=. The index of a
+// header uses the memory of earlier indexes.
 func TestHeaderHashAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	cache := NewCache()

@@ -8,16 +8,17 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// An MTA does not hand a message to a milter as it came: it removes some fields
-// and cuts off others, and some MTAs do not show the space behind the colon. So a
-// signature is verified over every form that the message may have had. If no
-// form matches, but the MTA may have changed a signed field, the result is
-// neutral: the difference may be the MTA's.
+// A milter does not see a message as the client sent it: the MTA removes some
+// fields and truncates others, and some MTAs do not show the space after the
+// colon. So a signature is verified over several forms that the message may have
+// had. If no form matches, but the MTA may have changed a signed field, the
+// result is neutral, because the difference may come from the MTA.
 
-// form is one guess at what the MTA does not show.
+// form is one guess at the parts of the message that the MTA does not show.
 type form struct {
-	// bare has a bit for each of the first 64 fields that are hashed. If it is
-	// set, the value of that field began without the space that it has here.
+	// bare has a bit for each of the first 64 fields that are hashed. If the bit is
+	// set, the guess is that the value of this field began without a space,
+	// although it has one here.
 	bare       uint64
 	returnPath string // the value of the Return-Path that the MTA removed; "" if there was none
 }
@@ -26,8 +27,9 @@ type form struct {
 // spaces for each of three guesses at Return-Path.
 const maxForms = 9
 
-// spaceForms is the number of guesses at the spaces: before all values, before
-// all values that do not begin on the next line, before none.
+// spaceForms is the number of guesses at the spaces. The guesses are: all values
+// began with a space; all values did, except those that begin on the next line;
+// no value did.
 const spaceForms = 3
 
 // droppedFields are those that Postfix removes before a milter sees the message
@@ -43,7 +45,7 @@ type candidates struct {
 	pending *Pending
 
 	spacesUnknown bool   // the MTA does not show whether a space came before the values
-	folded        uint64 // the bits of form.bare whose values begin on the next line
+	folded        uint64 // has the bits of form.bare for the values that begin on the next line
 	path          string // the value of a Return-Path that the signature covers and the MTA removed; "" if there is none
 	sums          [maxForms]digest
 	hashed        int  // sums[:hashed] are known
@@ -55,7 +57,7 @@ func (m *Message) candidates(p *Pending, o Options) candidates {
 	if c.spacesUnknown = o.LeadingSpaceUnknown && p.HeaderCanon == syntax.Simple; c.spacesUnknown {
 		for slot, value := range m.index.signedValues(p) {
 			if strings.HasPrefix(value, " \r\n") {
-				c.folded |= 1 << slot // no bit is set from the 65th field on
+				c.folded |= 1 << slot // no bit is set for the 65th field and later ones
 			}
 		}
 	}
@@ -70,7 +72,7 @@ func (c *candidates) forms() int {
 	n := 1
 	switch c.path {
 	case "":
-	case "<>": // without its brackets it would be empty, as where there is no Return-Path
+	case "<>": // without brackets the path would be empty, which is the form without Return-Path
 		n = 2
 	default:
 		n = 3
@@ -141,7 +143,7 @@ func (c *candidates) checkRSA(k *syntax.Key, pub *rsa.PublicKey) *Error {
 	}
 	signed, genuine := signedDigest(pub, c.pending.Signature)
 	switch {
-	case !genuine: // the holder of the key signed no form of this message
+	case !genuine: // the key did not make this signature
 		return errMismatch()
 	case c.find(signed) && verifyRSA(pub, signed, c.pending.Signature):
 		return nil
@@ -160,9 +162,10 @@ func (c *candidates) find(signed digest) bool {
 }
 
 const (
-	// maxSpaceForms bounds the mixtures of spaces that are searched.
+	// maxSpaceForms is how many mixtures of values with and without a space are
+	// tried.
 	maxSpaceForms = 128
-	// maxSpaceOctets bounds the octets that are hashed for this search.
+	// maxSpaceOctets is how many octets may be hashed for all mixtures.
 	maxSpaceOctets = 256 << 10
 )
 
@@ -174,7 +177,8 @@ func (c *candidates) search(signed digest) bool {
 	size := 0
 	for slot, value := range c.message.index.signedValues(c.pending) {
 		size += len(value)
-		// If a second space is left, the MTA did remove the first one.
+		// A value that has two spaces here began with a space: the MTA removes only
+		// one, and package milter puts one back.
 		if slot < 64 && strings.HasPrefix(value, " ") && !strings.HasPrefix(value, "  ") {
 			slots = append(slots, slot)
 		}
@@ -219,8 +223,8 @@ func (c *candidates) dropped(name string) bool {
 	return false
 }
 
-// mismatch is the result of a signature that the holder of the key made and that
-// matches no form.
+// mismatch is the result if no form matches: neutral if the MTA may have changed
+// a signed field, otherwise fail.
 func (c *candidates) mismatch() *Error {
 	for _, name := range droppedFields {
 		if c.dropped(name) {

@@ -15,7 +15,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// unsigned removes the fields whose line begins with begin, a regular expression.
+// unsigned removes the fields whose line matches begin, a regular expression for
+// the beginning of a line.
 func unsigned(eml, begin string) string {
 	return regexp.MustCompile(`(?mi)^`+begin+`.*\r\n`).ReplaceAllString(eml, "")
 }
@@ -41,7 +42,7 @@ func TestDroppedFields(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		why    string
-		fields string // put before the others when the message is signed
+		fields string // fields that stand above the others when the message is signed
 		s      signing
 		change func(string) string
 		path   string
@@ -97,15 +98,15 @@ func TestDroppedFields(t *testing.T) {
 	}
 }
 
-// unmade writes octets that are not a signature of any key.
+// unmade is a signer whose signatures no key has made.
 type unmade struct{ crypto.Signer }
 
 func (unmade) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return bytes.Repeat([]byte{1}, 256), nil
 }
 
-// TestDroppedFieldKeys checks that of several keys the one that made the signature
-// decides the result.
+// TestDroppedFieldKeys checks that, if a name has several keys, the key that
+// made the signature decides the result.
 func TestDroppedFieldKeys(t *testing.T) {
 	mail := unsigned(sign(t, signing{h: "from:bcc"}, "Bcc: carol@example.org\r\n"+testMail), "Bcc:")
 	key, other := signer.Record(&rsaKey(t).PublicKey), signer.Record(signer.NewHeavy(t, 2048, 65537).Public())
@@ -116,7 +117,8 @@ func TestDroppedFieldKeys(t *testing.T) {
 }
 
 // respaced returns a message as package milter gives it if the MTA does not show
-// the first space of a value: every value has one space, but not before a tab.
+// the first space of a value. Every value then begins with a space, unless it
+// begins with a tab.
 func respaced(eml string) string {
 	head, body, _ := strings.Cut(eml, "\r\n\r\n")
 	return regexp.MustCompile(`(?m)^([!-9;-~]+:) ?([^\t])`).ReplaceAllString(head, "$1 $2") + "\r\n\r\n" + body

@@ -9,10 +9,10 @@ import (
 // Pending is a signature that was read and is not verified yet.
 type Pending struct {
 	syntax.Params
-	Field int // the index of its field in the header
+	Field int // the index of the signature field in the header
 
-	lookup   *Lookup // set by WantKey
-	reserved int64   // of the message's work, see Reserve
+	lookup   *Lookup // the lookup of the key; set by WantKey
+	reserved int64   // work that Reserve has set aside for this signature and that was not spent yet
 }
 
 // Read reads the signature field at an index of the header. After an error the
@@ -26,15 +26,15 @@ func (m *Message) Read(field int, form syntax.Form) (Pending, *Error) {
 // Verdict is the outcome for one signature.
 type Verdict struct {
 	Err       *Error // nil if the signature verifies and local policy accepts it
-	Uncovered int64  // octets of the canonical body past l=
+	Uncovered int64  // octets of the canonical body after those that l= covers
 
-	key *syntax.Key // the key that verified it, or the first one found; may be nil
+	key *syntax.Key // the key that verified the signature, or a key that did not; may be nil
 }
 
-// CheckExpiration applies x= (RFC 6376 §3.5). Expired is "fail", because
-// RFC 6376 §6.1.1 calls expiration a permanent failure of a well-formed
-// signature. A late t= is accepted: see [Signature.Ahead]. The options must
-// have their defaults.
+// CheckExpiration applies x= (RFC 6376 §3.5). An expired signature gets "fail",
+// because RFC 6376 §6.1.1 calls expiration a permanent failure of a well-formed
+// signature. A late t= is accepted: see [Signature.Ahead]. o must have its
+// defaults (see [Options.WithDefaults]).
 func (p *Pending) CheckExpiration(o Options) *Error {
 	if p.Expires != nil && *p.Expires < o.Now.Add(-max(o.Skew, 0)).Unix() {
 		return &Error{Fail, ReasonExpired, "the signature has expired"}
@@ -42,14 +42,15 @@ func (p *Pending) CheckExpiration(o Options) *Error {
 	return nil
 }
 
-// ahead reports whether t= is later than our clock and the skew allow.
+// ahead reports whether t= is later than now by more than the skew.
 func (p *Pending) ahead(o Options) bool {
 	return p.Timestamp != nil && *p.Timestamp > o.Now.Add(max(o.Skew, 0)).Unix()
 }
 
-// Verify checks a signature over header and body (RFC 6376 §6.1.3). WantBody and
-// WantKey come first. Verify ends the body and waits for the key until ctx is
-// done. If the body was changed the signature fails even if no key came.
+// Verify checks a signature over header and body (RFC 6376 §6.1.3). The caller
+// must have called WantBody and WantKey. Verify ends the body and waits for the
+// key until ctx is done. If the body was changed, the signature fails even if no
+// key came.
 func (m *Message) Verify(ctx context.Context, p *Pending, o Options) Verdict {
 	defer m.Release(p)
 	uncovered, bodyErr := m.checkBody(&p.Params)
@@ -71,7 +72,7 @@ func (m *Message) Verify(ctx context.Context, p *Pending, o Options) Verdict {
 }
 
 // VerifySum checks a signature over a hash that the caller made, as package arc
-// does for ARC-Seal. WantKey comes first.
+// does for ARC-Seal. The caller must have called WantKey.
 func (m *Message) VerifySum(ctx context.Context, p *Pending, sum [32]byte, o Options) Verdict {
 	defer m.Release(p)
 	return tryKeys(ctx, p, o, func(k *syntax.Key) *Error {
@@ -92,9 +93,9 @@ func errMismatch() *Error {
 	return &Error{Fail, ReasonSignature, "the signed header was changed or the key is another"}
 }
 
-// tryKeys tries the keys of a selector in turn. If none verifies, the error is
-// that of the first key, or of a later key whose error says less about the
-// signature (see leavesOpen).
+// tryKeys tries the keys of a selector one after the other. If none of them
+// verifies the signature, the error is that of the first key, unless leavesOpen
+// ranks the error of a later key higher.
 func tryKeys(ctx context.Context, p *Pending, o Options, verify func(*syntax.Key) *Error) Verdict {
 	keys, err := p.lookup.wait(ctx)
 	if err != nil {
@@ -119,7 +120,8 @@ func tryKeys(ctx context.Context, p *Pending, o Options, verify func(*syntax.Key
 	return v // there was at least one key, so v.Err is set
 }
 
-// leavesOpen ranks errors by how little they say about the signature.
+// leavesOpen ranks errors. The less an error proves against the signature, the
+// higher is its rank.
 func leavesOpen(err *Error) int {
 	switch {
 	case err.Reason == ReasonWorkLimit:
@@ -146,9 +148,9 @@ func (m *Message) checkBody(p *syntax.Params) (uncovered int64, err *Error) {
 	return 0, nil
 }
 
-// checkLength applies the policy for l= to a signature that verifies. l= lets
-// anybody append text to the body that readers take for the signer's
-// (RFC 6376 §8.2).
+// checkLength applies the policy for l= to a signature that verifies. If l= does
+// not cover the whole body, anybody can append text, and readers believe that
+// the signer wrote it (RFC 6376 §8.2).
 func checkLength(p *syntax.Params, uncovered int64, o Options) *Error {
 	switch {
 	case p.BodyLength == nil:

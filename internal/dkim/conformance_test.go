@@ -74,13 +74,15 @@ func judged(t *testing.T, c suites.DKIMCase, o Options) []Result {
 // the suite wants a pass.
 func TestConformance(t *testing.T) {
 	for _, name := range []string{"opendkim-lib", "go-msgauth", "dkimpy"} {
-		// This policy is younger than the suite: t-test28 to 31 append content
-		// past l=.
+		// The suite wants a pass even if content follows the part that l= covers
+		// (t-test28 to 31), so the policy for l= must be to accept.
 		runSuite(t, "dkim/"+name+" in process", suites.DKIM(t, name), Options{BodyLength: BodyLengthAccept})
 	}
 }
 
-// TestConformanceModule runs the RFCs' messages, which every clone has.
+// TestConformanceModule runs the messages of the RFCs that are part of the Go
+// module go-msgauth. The go command downloads this module for the tests, so this
+// test can run in every clone.
 func TestConformanceModule(t *testing.T) {
 	runSuite(t, "dkim/go-msgauth of the module, in process", suites.DKIMOfModule(t), Options{})
 }

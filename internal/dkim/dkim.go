@@ -1,6 +1,6 @@
 // Package dkim verifies DKIM signatures (RFC 6376, RFC 8301, RFC 8463,
-// RFC 8616) on a message that streams by. Package dkim/syntax reads the
-// signatures and keys; this package looks keys up, hashes and verifies.
+// RFC 8616) while the message arrives. Package dkim/syntax parses the signatures
+// and keys; this package looks keys up, hashes and verifies.
 //
 // A [Verifier] is made at the end of the header, starts its key lookups at
 // once, takes the body in any chunks and is asked for its results at the end:
@@ -10,10 +10,10 @@
 //	v.Write(chunk) // as often as chunks come
 //	signatures := v.Finish(ctx)
 //
-// The body is never kept. Each body canonicalization that a signature asks for
+// The body is not kept. Each body canonicalization that a signature asks for
 // is hashed once, whatever the number of signatures. All signatures of a
-// message share a [Message]: the index of its header, the body hashes and the
-// key lookups. Package arc uses the same Message for the same mail.
+// message share a [Message], which has the index of the header, the body hashes
+// and the key lookups. Package arc uses it too.
 package dkim
 
 import (
@@ -26,16 +26,16 @@ import (
 // Result is the outcome for one signature, in the words of RFC 8601 §2.7.1.
 type Result string
 
-// The results. No Signature has None: it is for callers that say something of a
-// message without signatures.
+// The results. A Signature never has the result None. Callers use it for
+// messages without signatures.
 const (
 	None      Result = "none"
 	Pass      Result = "pass"
 	Fail      Result = "fail"      // the signature does not match, or it has expired
-	Policy    Result = "policy"    // not acceptable here: a weak key, an uncovered body, too many signatures
-	Neutral   Result = "neutral"   // it cannot be judged fairly, see ReasonNotVerifiable
-	TempError Result = "temperror" // a DNS failure: it may verify later
-	PermError Result = "permerror" // malformed, or without a usable key
+	Policy    Result = "policy"    // local policy does not accept it: a weak key, an uncovered body, too many signatures
+	Neutral   Result = "neutral"   // no judgment, because the MTA may have changed the message; see ReasonNotVerifiable
+	TempError Result = "temperror" // a temporary failure: a later attempt may verify the signature
+	PermError Result = "permerror" // the signature is malformed or has no usable key
 )
 
 // Reason says why a result is not pass. Its text is stable and fit for a metric
@@ -72,23 +72,23 @@ const (
 	ReasonBodyHash          Reason = "body_hash_mismatch"
 	ReasonSignature         Reason = "signature_mismatch"
 	ReasonNotVerifiable     Reason = "not_verifiable_as_received" // the MTA cut or changed a signed field
-	ReasonDroppedField      Reason = "dropped_field"              // MTAs remove a signed field before we see it
-	ReasonLeadingSpace      Reason = "leading_space"              // the MTA does not show how the values began
+	ReasonDroppedField      Reason = "dropped_field"              // a signed field is missing that MTAs remove before a milter sees it
+	ReasonLeadingSpace      Reason = "leading_space"              // the MTA does not show whether the signed values began with a space
 	ReasonFromMissing       Reason = "from_missing"
 	ReasonMultipleFrom      Reason = "multiple_from"
 	ReasonTooManySignatures Reason = "too_many_signatures"
 	ReasonExpired           Reason = "expired"
 	ReasonBodyLength        Reason = "body_length"        // l= leaves body octets uncovered
 	ReasonBeyondBody        Reason = "length_beyond_body" // l= is larger than the body
-	ReasonWeakKey           Reason = "weak_key"           // too few bits, or anybody can sign
-	ReasonLargeKey          Reason = "large_key"          // too many bits
-	ReasonWorkLimit         Reason = "work_limit"         // more arithmetic than a message may take
-	ReasonInternal          Reason = "internal_error"     // a panic, caught
-	reasonDNS               Reason = "dns_"               // the kind follows
+	ReasonWeakKey           Reason = "weak_key"           // the key has too few bits, or anybody can sign with it
+	ReasonLargeKey          Reason = "large_key"          // the key has too many bits
+	ReasonWorkLimit         Reason = "work_limit"         // verifying the signature would take more arithmetic than one message may cause
+	ReasonInternal          Reason = "internal_error"     // a panic was caught
+	reasonDNS               Reason = "dns_"               // prefix, followed by the kind of the DNS failure
 )
 
-// Error is why one step of a verification went wrong: the result it leads to,
-// the stable reason and a sentence for people.
+// Error says why one step of a verification failed. It has the result, the
+// stable reason and a sentence for people.
 type Error struct {
 	Result Result
 	Reason Reason
@@ -116,12 +116,13 @@ func malformed(e *syntax.Error) *Error {
 type Signature struct {
 	Result Result `json:"result"`
 	Reason Reason `json:"reason,omitempty"` // "" for pass
-	Detail string `json:"detail,omitempty"` // for people; never the sender's raw text
+	Detail string `json:"detail,omitempty"` // explanation for people; never contains text that the sender chose
 
 	// Field is the index of the signature in the header given to NewVerifier.
 	Field int `json:"field"`
 
-	// What the signature says. If it is malformed: as much as could be read.
+	// The following fields are what the signature says. If it is malformed, they
+	// have what could be read.
 	Domain    dns.Name `json:"domain,omitempty"`    // d=, the SDID, A-labels
 	Identity  string   `json:"identity,omitempty"`  // i=, the AUID, decoded; "@"+d= by default
 	Selector  string   `json:"selector,omitempty"`  // s=, A-labels in lower case
@@ -134,17 +135,17 @@ type Signature struct {
 	BodyLength       *int64   `json:"body_length,omitempty"`    // l=, octets
 	B                string   `json:"b,omitempty"`              // b=, base64 without white space
 
-	// What the verification found.
-	Uncovered int64  `json:"uncovered,omitempty"` // octets of the canonical body past l=
+	// The following fields are what the verification found.
+	Uncovered int64  `json:"uncovered,omitempty"` // octets of the canonical body after those that l= covers
 	KeyType   string `json:"key_type,omitempty"`  // "rsa" or "ed25519"
 	KeyBits   int    `json:"key_bits,omitempty"`
-	// Ahead says that t= is later than our clock by more than the skew. Result
-	// does not depend on it: RFC 6376 §3.5 lets a verifier ignore such a
-	// signature, but a forger gains nothing by a late t=, and the usual cause is
-	// that the signer's clock or time zone is wrong.
+	// Ahead says that t= is later than the clock of this host by more than the
+	// skew. Result does not depend on it. RFC 6376 §3.5 lets a verifier ignore such
+	// a signature. But a forger gains nothing by a late t=, and the usual cause is
+	// that the clock or the time zone of the signer is wrong.
 	Ahead bool `json:"ahead,omitempty"`
-	// Testing is the key's t=y. Result does not depend on it: RFC 6376 §3.6.1
-	// asks to treat such mail as unsigned mail, neither better nor worse.
+	// Testing says that the key has t=y. Result does not depend on it: RFC 6376
+	// §3.6.1 asks to treat such mail as unsigned mail, neither better nor worse.
 	Testing bool `json:"testing,omitempty"`
 	// KeyAuthenticated says that the resolver validated the key by DNSSEC.
 	KeyAuthenticated bool `json:"key_authenticated,omitempty"`
@@ -155,44 +156,48 @@ type BodyLengthPolicy string
 
 // The policies for l= (RFC 6376 §8.2).
 const (
-	// BodyLengthCovered passes if l= covers the whole body, else "policy".
+	// BodyLengthCovered gives pass if l= covers the whole body, and policy
+	// otherwise.
 	BodyLengthCovered BodyLengthPolicy = "covered"
-	// BodyLengthAccept passes whatever follows the signed part.
+	// BodyLengthAccept gives pass even if octets follow those that l= covers.
 	BodyLengthAccept BodyLengthPolicy = "accept"
-	// BodyLengthFail fails every signature with l=.
+	// BodyLengthFail gives fail to every signature with l=.
 	BodyLengthFail BodyLengthPolicy = "fail"
 )
 
 // BodyLengthPolicies lists every policy for l=.
 var BodyLengthPolicies = []BodyLengthPolicy{BodyLengthCovered, BodyLengthAccept, BodyLengthFail}
 
-// Options are the local policy for signatures. The zero value is usable.
+// Options are the local policy for signatures and what the caller knows about
+// the message. The zero value is usable.
 type Options struct {
-	// MaxSignatures is how many signatures are verified; 0 means 10. RFC 6376
-	// §6.1 allows a limit. The others get "policy", too_many_signatures.
+	// MaxSignatures is how many signatures are verified; 0 means 10. RFC 6376 §6.1
+	// allows a limit. Other signatures get the result policy with the reason
+	// too_many_signatures.
 	MaxSignatures int
-	// MinRSABits is the smallest RSA key accepted; at least 1024 (RFC 8301
-	// §3.2), which 0 means.
+	// MinRSABits is the size of the smallest RSA key that is accepted. Values below
+	// 1024 count as 1024, the least that RFC 8301 §3.2 allows.
 	MinRSABits int
 	// BodyLength is the policy for l=; "" means covered.
 	BodyLength BodyLengthPolicy
 	// Now is the time for t= and x=; the zero time means time.Now().
 	Now time.Time
-	// Skew is how far clocks may differ; 0 means five minutes, less than 0
-	// means not at all.
+	// Skew is how far clocks may differ. 0 means five minutes. With a negative
+	// value clocks may not differ at all.
 	Skew time.Duration
-	// ReturnPath is the envelope's sender in angle brackets, "" if it is not
-	// known. MTAs remove the Return-Path field, so a signature that covers the
-	// field is verified with this value.
+	// ReturnPath is the envelope's sender in angle brackets, or "" if it is not
+	// known. MTAs remove the Return-Path field. A signature that covers this field
+	// is verified with the value of ReturnPath.
 	ReturnPath string
 	// LeadingSpaceUnknown says that the MTA does not show whether there was a
 	// space between the colon of a field and its value. All values of the header
 	// then begin with a space, whether they had one or not.
 	LeadingSpaceUnknown bool
-	// Prefer is the author's domain. If there are more than MaxSignatures, its
-	// signatures are verified first, then those of domains above or below it.
+	// Prefer is the author's domain. If a message has more than MaxSignatures
+	// signatures, those of this domain are verified first, then those of domains
+	// above or below it.
 	Prefer dns.Name
-	// Cache is shared with other messages; with nil nothing is shared.
+	// Cache is shared with other messages. If it is nil, nothing is shared.
 	Cache *Cache
 }
 

@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestExamples reads testdata/*.txt: the reason for the case, the result that is
-// wanted for each signature, the zone, and the message with LF line ends.
+// TestExamples verifies the messages in testdata/*.txt. Each file has the reason
+// for the case, the results that are wanted for the signatures, the zone, and
+// the message with LF line ends.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

@@ -12,31 +12,32 @@ import (
 	"sekimori/internal/taglist"
 )
 
-// fieldIndex finds header fields by name, the lowest first. It keeps the relaxed
-// form of each field that was used, so that a field is canonicalized once for
-// any number of signatures. Its memory is used again for the next message.
+// fieldIndex finds header fields by name, from the lowest upwards. It keeps the
+// relaxed form of each field that was used, so that a field is canonicalized
+// once for any number of signatures. The memory of an index is used again for
+// later messages.
 type fieldIndex struct {
 	header message.Header
 	seed   maphash.Seed // random, so that nobody can craft header names that collide in the table
 	table  []int32      // by hash: 1 + index into names, or 0 if free; its length is a power of two, and at least half of it is free
 	names  []indexedName
 	above  []int32 // by index into header: the next field of the same name further up, or none
-	next   []int32 // by name: the field that choose takes next, or none
-	chosen []int32 // the memory of choose's result
+	next   []int32 // by index into names: the field of this name that choose takes next, or none
+	chosen []int32 // memory for the result of choose
 
-	text    []byte // relaxed forms
+	text    []byte // relaxed forms of the fields used so far, one after the other
 	relaxed []span // by index into header: the field's part of text; empty until the field is used
 
 	hash hash.Hash
 	sum  digest
 	buf  []byte
-	tags taglist.List // memory for the tags of the field that is read
+	tags taglist.List // memory for the tags of the signature that is parsed
 }
 
-// indexedName is one name in a header.
+// indexedName is a field name that occurs in the header.
 type indexedName struct {
 	hash   uint64
-	lowest int32 // index into the header
+	lowest int32 // index into the header of the lowest field with this name
 	top    int32
 	count  int
 }
@@ -86,8 +87,8 @@ func zeroed[T any](s []T, n int) []T {
 	return s
 }
 
-// find returns the place of a name in the table: where it is, or where it has to
-// be put. Names compare without regard to case.
+// find returns the slot of a name in the table. If the name is not in the table,
+// this is the slot where it has to be put. Names compare without regard to case.
 func (x *fieldIndex) find(name string) (slot int, hash uint64) {
 	x.buf = appendName(x.buf[:0], name)
 	hash = maphash.Bytes(x.seed, x.buf)
@@ -145,12 +146,13 @@ func (x *fieldIndex) relaxedField(i int) []byte {
 	return x.text[s.start:s.end]
 }
 
-// absentPath is an entry of chosen: the signature covers a Return-Path that the
-// message lacks.
+// absentPath is an entry of chosen for a Return-Path field that the signature
+// covers and the message lacks.
 const absentPath = int32(-2)
 
-// choose lists the fields that a signature names: for each name the lowest field
-// that it has not taken yet, and nothing if there is none left (RFC 6376 §5.4.2).
+// choose lists the fields that a signature covers. For each name in h= it takes
+// the lowest field with this name that it has not taken yet, and nothing if no
+// field is left (RFC 6376 §5.4.2).
 func (x *fieldIndex) choose(p *Pending) []int32 {
 	self := int32(p.Field)
 	x.chosen, x.next = x.chosen[:0], x.next[:0]
@@ -181,8 +183,9 @@ func (x *fieldIndex) choose(p *Pending) []int32 {
 	return x.chosen
 }
 
-// signedValues yields the values that a signature covers, each with the number
-// of its bit in form.bare. The value of the signature's own field is the last.
+// signedValues yields the values of the fields that a signature covers, each
+// with the number of its bit in form.bare. The value of the signature's own
+// field comes last.
 func (x *fieldIndex) signedValues(p *Pending) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
 		slot := 0
@@ -198,9 +201,9 @@ func (x *fieldIndex) signedValues(p *Pending) iter.Seq2[int, string] {
 	}
 }
 
-// headerHash hashes the fields that a signature names, and then the signature's
-// own field with its b= emptied (RFC 6376 §3.7). altered is true if the MTA may
-// have changed one of the fields.
+// headerHash hashes the fields that a signature covers, as they were in the form
+// as. Then it hashes the signature's own field with b= emptied (RFC 6376 §3.7).
+// altered is true if the MTA may have changed one of the fields.
 func (x *fieldIndex) headerHash(p *Pending, as form) (sum digest, altered bool) {
 	x.hash.Reset()
 	for _, i := range x.choose(p) {
@@ -230,8 +233,9 @@ func (x *fieldIndex) headerHash(p *Pending, as form) (sum digest, altered bool) 
 	return x.sum, altered
 }
 
-// take returns the value of the next field in this form. It is called once for
-// each field, in the order in which they are hashed.
+// take returns the value of the next field as it was in this form. It must be
+// called once for each field that is hashed, in order, because each call uses up
+// one bit of bare.
 func (f *form) take(value string) string {
 	bare := f.bare&1 != 0
 	f.bare >>= 1
@@ -251,12 +255,12 @@ func (x *fieldIndex) hashField(c syntax.Canonicalization, name, value string) {
 	x.hash.Write(append(x.buf, crlf...))
 }
 
-// maxIndexKept bounds the memory of an index kept for the next message, in
-// octets or entries of each of its parts.
+// An index is kept for the next message only if none of its parts has more than
+// maxIndexKept octets or entries.
 const maxIndexKept = 16 << 10
 
-// clear drops the message. It returns false if the index has grown too large to
-// be kept for another one.
+// clear drops the pointers to the message. It returns false if the index has
+// grown too large to be kept.
 func (x *fieldIndex) clear() bool {
 	x.header = nil
 	clear(x.tags[:cap(x.tags)])
@@ -266,8 +270,9 @@ func (x *fieldIndex) clear() bool {
 // span is a part of fieldIndex.text.
 type span struct{ start, end int }
 
-// truncatedLen is the length from which on Postfix may have cut a field off.
-// Postfix's limit is 60,000 octets; of a longer field, 59,539 arrived.
+// truncatedLen is the length of the shortest field that Postfix may have
+// truncated. Postfix's limit is 60,000 octets, and 59,539 octets of a longer
+// field arrived.
 const truncatedLen = 59_000
 
 // alteredByMTA reports whether the MTA may have changed a field before the milter
@@ -303,8 +308,8 @@ func appendRelaxed(dst []byte, name, value string) []byte {
 	return appendRelaxedCut(dst, name, value, syntax.Span{})
 }
 
-// appendRelaxedCut is appendRelaxed without the part cut of the value. The part
-// begins after "=" and ends before ";" or at the end.
+// appendRelaxedCut is like appendRelaxed, but leaves out the part cut of the
+// value. This part begins after "=" and ends before ";" or at the end.
 func appendRelaxedCut(dst []byte, name, value string, cut syntax.Span) []byte {
 	dst = append(appendName(dst, name), ':')
 	empty := len(dst)
@@ -314,8 +319,9 @@ func appendRelaxedCut(dst []byte, name, value string, cut syntax.Span) []byte {
 }
 
 // appendReduced appends a part of a value with its white space reduced to single
-// spaces. The value begins at dst[empty:]; white space before it is dropped. wsp
-// says that white space came before this part, the result that it ends this part.
+// spaces. The whole value begins at dst[empty:]. White space at the beginning of
+// the value is dropped. wsp says whether white space came right before this
+// part. The second result says whether this part ends with white space.
 func appendReduced(dst []byte, value string, empty int, wsp bool) ([]byte, bool) {
 	for i := 0; i < len(value); {
 		c := value[i]
@@ -324,7 +330,7 @@ func appendReduced(dst []byte, value string, empty int, wsp bool) ([]byte, bool)
 			wsp = true
 			i++
 		case c == '\r' && i+2 < len(value) && value[i+1] == '\n' && isWSP(value[i+2]):
-			i += 2 // the line end of a fold: its white space is next
+			i += 2 // skip the line end of a fold; the white space after it comes next
 		default:
 			if wsp && len(dst) > empty {
 				dst = append(dst, ' ')

@@ -7,8 +7,8 @@ import (
 )
 
 // Judge ends the body and verifies the signatures whose keys have arrived. It
-// does not wait for the others. It returns true if every signature has its
-// result now; otherwise Finish verifies the rest.
+// does not wait for other keys. It returns true if every signature has its result
+// now. Otherwise Finish verifies the remaining signatures.
 func (v *Verifier) Judge(ctx context.Context) (all bool) {
 	all = true
 	for i := range v.checks {
@@ -24,8 +24,8 @@ func (v *Verifier) Judge(ctx context.Context) (all bool) {
 	return all
 }
 
-// Passed reports whether a signature that has its result is a pass of a domain
-// for which of returns true.
+// Passed reports whether a signature has passed whose domain of accepts. It looks
+// only at signatures that have their result already.
 func (v *Verifier) Passed(of func(dns.Name) bool) bool {
 	for i := range v.checks {
 		if c := &v.checks[i]; c.Result == Pass && of(c.Domain) {
@@ -35,8 +35,9 @@ func (v *Verifier) Passed(of func(dns.Name) bool) bool {
 	return false
 }
 
-// Arrived returns a channel that has a value once a lookup has ended, so that
-// Judge may get further. Several lookups may leave only one value.
+// Arrived returns a channel that receives a value when a key lookup has ended.
+// Judge may then be able to verify more signatures. Several lookups may leave
+// only one value. The channel is nil until a lookup runs in the background.
 func (v *Verifier) Arrived() <-chan struct{} { return v.message.arrived }
 
 // ended reports whether wait would return at once.

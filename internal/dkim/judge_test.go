@@ -27,7 +27,8 @@ func rfc8463(t *testing.T) (z *zone.Zone, mail []byte) {
 	return nameserver.Zone(t, text), []byte(strings.ReplaceAll(body, "\n", "\r\n"))
 }
 
-// secondLate answers for the key of "test" after two seconds.
+// secondLate is a resolver that gives the key of the selector "test" two seconds
+// late.
 type secondLate struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -40,8 +41,9 @@ func (r secondLate) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dn
 	return r.next.Lookup(ctx, name, typ)
 }
 
-// TestJudge checks that Judge gives a result as soon as its key has come, in
-// whatever order keys come, and that Finish has the same results in the end.
+// TestJudge checks that Judge verifies a signature as soon as its key has come,
+// although another key is still missing, and that Finish has the same results in
+// the end.
 func TestJudge(t *testing.T) {
 	z, raw := rfc8463(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -55,7 +57,7 @@ func TestJudge(t *testing.T) {
 		football := func(d dns.Name) bool { return d == "football.example.com" }
 		synctest.Wait()
 		begin := time.Now()
-		<-v.Arrived() // the first key has come
+		<-v.Arrived() // a value says that the first key has come
 		if v.Judge(t.Context()) || !v.Passed(football) || v.Passed(func(d dns.Name) bool { return d == "example.com" }) {
 			t.Error("one key of two is there")
 		}

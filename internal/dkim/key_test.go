@@ -46,17 +46,18 @@ func reasonOf(err *Error) Reason {
 	return err.Reason
 }
 
-// TestSmallOrder shows the attack, and that such keys are refused: with the neutral
-// point as the key, any signature with R = S*B verifies for every message.
+// TestSmallOrder first shows an attack: with the neutral point as the key, any
+// signature with R = S*B verifies for every message. Then it checks that such
+// keys are refused.
 func TestSmallOrder(t *testing.T) {
 	neutral := make(ed25519.PublicKey, 32)
 	neutral[0] = 1
 	forged := make([]byte, 64)
-	forged[0] = 1 // R neutral, S = 0
+	forged[0] = 1 // R is the neutral point, S is 0
 	if !ed25519.Verify(neutral, []byte("anything"), forged) {
 		t.Fatal("the standard library now refuses small order itself: the check may go")
 	}
-	for _, point := range []string{ // the eight points and their other encodings
+	for _, point := range []string{ // the eight points of small order, and other encodings of them
 		"0100000000000000000000000000000000000000000000000000000000000000",
 		"0100000000000000000000000000000000000000000000000000000000000080",
 		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
@@ -97,7 +98,7 @@ func TestKeyVerifyMismatch(t *testing.T) {
 	if !verifies(&key, sum, good) {
 		t.Error("a good signature does not verify")
 	}
-	for n := range 66 { // crypto/ed25519 would panic at a key of a wrong length, but not at a signature
+	for n := range 66 { // crypto/ed25519 panics if a key has a wrong length, but not if a signature has
 		if n != 64 && verifies(&key, sum, make([]byte, n)) {
 			t.Errorf("a signature of %d octets verifies", n)
 		}

@@ -13,8 +13,8 @@ import (
 )
 
 // TestParallelLookups checks that keys are looked up in parallel, but at most
-// maxParallelLookups at once, and that each Start begins the lookups that were
-// registered since the last one.
+// maxParallelLookups at the same time, and that each Start begins the lookups
+// that were registered after the previous Start.
 func TestParallelLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int64
@@ -33,7 +33,7 @@ func TestParallelLookups(t *testing.T) {
 		}
 		begin := time.Now()
 		m.Start(t.Context(), r)
-		m.Start(t.Context(), r) // nothing is new, so nothing is asked
+		m.Start(t.Context(), r) // no new lookup was registered, so this Start asks nothing
 		late := m.WantKeyAt("late.example", "s")
 		if _, err := late.wait(t.Context()); reasonOf(err) != "dns_canceled" {
 			t.Errorf("a key before its Start: %v", err)
@@ -86,7 +86,8 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// peeker knows the names of its map and must not be asked for them.
+// peeker is a resolver that knows the answers in its map without asking. Lookup
+// panics if it is called for one of them.
 type peeker struct {
 	dns.LookupOnly
 	known map[dns.Name]string
@@ -104,8 +105,8 @@ func (p peeker) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return dns.Answer{Name: name, Type: typ}, nil
 }
 
-// TestKnownKeys: keys that are known are there when Start returns; the others
-// come.
+// TestKnownKeys checks that keys that the resolver knows without asking are
+// there when Start returns, and that the other keys are looked up.
 func TestKnownKeys(t *testing.T) {
 	r := peeker{known: map[dns.Name]string{
 		"known._domainkey.example.com":  "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",

@@ -12,9 +12,9 @@ import (
 	"sekimori/internal/message"
 )
 
-// Message has what all signatures of one message share: the index of its header,
-// the hashes of its body and the lookups of its keys. It is not safe for
-// concurrent use.
+// Message has the data that all signatures of one message share: the index of
+// its header, the hashes of its body and the lookups of its keys. It is not safe
+// for concurrent use.
 type Message struct {
 	cache   *Cache
 	index   *fieldIndex // nil after Close
@@ -22,7 +22,7 @@ type Message struct {
 	lookups []*Lookup
 	started int // lookups[:started] were started
 	stops   []context.CancelFunc
-	arrived chan struct{} // see Arrived; nil until a lookup runs in the background
+	arrived chan struct{} // the channel of Verifier.Arrived; nil until a lookup runs in the background
 	budget  budget
 }
 
@@ -64,7 +64,7 @@ func (m *Message) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Lookup is the search for the keys of one selector and domain.
+// Lookup looks up the keys of one selector and domain.
 type Lookup struct {
 	Name    dns.Name // the name of the key record; "" if it would be too long
 	asks    dns.Resolver
@@ -73,24 +73,24 @@ type Lookup struct {
 	done    chan struct{} // closed once keys and err are set; nil if Start has set them
 	keys    []syntax.Key
 	err     *Error
-	memory  [1]syntax.Key // of keys, for the usual case of one key
+	memory  [1]syntax.Key // backing array of keys for the usual case of one key
 
-	authenticated bool // the resolver validated the answer by DNSSEC
+	authenticated bool // says that the resolver validated the answer by DNSSEC
 }
 
-// WantKey registers the key that p needs. Signatures with the same selector and
-// domain share one lookup.
+// WantKey registers the key that p needs, so that the next Start looks it up.
+// Signatures with the same selector and domain share one lookup.
 func (m *Message) WantKey(p *Pending) { p.lookup = m.lookupOf(p.KeyName) }
 
-// WantKeyAt registers a key by its domain and selector. Package msgauth finds out
-// this way whether a malformed signature has a key.
+// WantKeyAt registers a key by its domain and selector. Package msgauth uses it
+// to find out whether a malformed signature has a key.
 func (m *Message) WantKeyAt(domain, selector dns.Name) *Lookup {
 	name, _ := syntax.KeyName(domain, selector) // "" if it is too long
 	return m.lookupOf(name)
 }
 
 func (m *Message) lookupOf(name dns.Name) *Lookup {
-	for _, l := range m.lookups { // few: cheaper than a map
+	for _, l := range m.lookups { // there are few lookups, so a loop is cheaper than a map
 		if l.Name == name && name != "" {
 			return l
 		}
@@ -100,7 +100,7 @@ func (m *Message) lookupOf(name dns.Name) *Lookup {
 	return l
 }
 
-// QueryNames returns the names that Start asks for, or has asked for.
+// QueryNames returns the names that Start asks for or has asked for.
 func (m *Message) QueryNames() []dns.Name {
 	names := make([]dns.Name, len(m.lookups))
 	for i, l := range m.lookups {
@@ -109,13 +109,13 @@ func (m *Message) QueryNames() []dns.Name {
 	return names
 }
 
-// maxParallelLookups bounds the queries that one message has in flight, because
-// an ARC chain can name a hundred keys.
+// maxParallelLookups is how many queries of one message may run at the same
+// time, because an ARC chain can name a hundred keys.
 const maxParallelLookups = 16
 
-// Start begins the lookups registered since the last Start and returns at
-// once. They end with ctx or Close. A key that r has at hand costs no
-// goroutine.
+// Start begins the lookups that were registered since the last Start and returns
+// at once. The lookups end when ctx is done or Close is called. A key that r
+// knows without asking needs no goroutine.
 func (m *Message) Start(ctx context.Context, r dns.Resolver) {
 	fresh := m.lookups[m.started:]
 	m.started = len(m.lookups)
@@ -162,7 +162,7 @@ func (m *Message) ask(ctx context.Context, r dns.Resolver, todo []*Lookup) {
 				todo[i].run(ctx, r)
 				select {
 				case arrived <- struct{}{}:
-				default: // the channel has a value already
+				default: // the channel already has a value
 				}
 			}
 		}()
@@ -183,8 +183,8 @@ func (m *Message) Close() {
 	m.index = nil
 }
 
-// run looks the key up. It closes done even after a panic, so that wait returns
-// and the daemon goes on.
+// run looks the key up. Even after a panic it closes done, so that wait returns
+// and the daemon does not stop.
 func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	defer close(l.done)
 	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // stays if the resolver calls runtime.Goexit
@@ -192,7 +192,8 @@ func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	l.keys, l.err = l.lookup(ctx, r)
 }
 
-// peek takes the keys if r has them at hand, and reports whether it has.
+// peek takes the keys from r if r knows them without asking. known says whether
+// it does.
 func (l *Lookup) peek(r dns.Resolver) (known bool) {
 	if l.Name == "" {
 		return false
@@ -220,14 +221,14 @@ func (l *Lookup) Published(ctx context.Context) bool {
 
 // wait waits for the lookup until ctx is done and returns its keys.
 func (l *Lookup) wait(ctx context.Context) ([]syntax.Key, *Error) {
-	if !l.started { // it would never end
+	if !l.started { // a lookup that was not started would never end
 		return nil, dnsError(&dns.Error{Kind: dns.KindCanceled, Name: l.Name, Type: dns.TypeTXT})
 	}
 	if l.done == nil {
 		return l.keys, l.err
 	}
 	select {
-	case <-l.done: // an answer counts even if ctx is done as well
+	case <-l.done: // an answer counts even if ctx is done at the same time
 		return l.keys, l.err
 	default:
 	}
@@ -239,8 +240,8 @@ func (l *Lookup) wait(ctx context.Context) ([]syntax.Key, *Error) {
 	}
 }
 
-// maxKeys bounds the keys that are tried at one name. RFC 6376 §3.6.2.2 does not
-// say what several records mean; §6.1.2 lets a verifier try one after another.
+// maxKeys is how many keys of one name are tried. RFC 6376 §3.6.2.2 does not say
+// what several records mean, and §6.1.2 lets a verifier try one after another.
 const maxKeys = 4
 
 // lookup asks for the keys. It returns at least one key, or an error
@@ -256,7 +257,7 @@ func (l *Lookup) lookup(ctx context.Context, r dns.Resolver) ([]syntax.Key, *Err
 	return l.keysOf(answer)
 }
 
-// errNoKey is the error if the answer has no record.
+// errNoKey is the error if the answer has no records.
 var errNoKey = &Error{PermError, ReasonKeyNotFound, "no key"}
 
 // keysOf reads the keys of an answer. It returns at least one key, or an error.
@@ -282,8 +283,8 @@ func (l *Lookup) keysOf(answer dns.Answer) ([]syntax.Key, *Error) {
 	return keys, nil
 }
 
-// dnsError turns a failed lookup into a result and a reason. A failure that no
-// later attempt could cure is a PermError (RFC 6376 §6.1.2).
+// dnsError turns a failed lookup into a result and a reason. If a later attempt
+// would fail in the same way, the result is PermError (RFC 6376 §6.1.2).
 func dnsError(err error) *Error {
 	result, kind := TempError, dns.KindNetwork
 	var de *dns.Error

@@ -28,7 +28,8 @@ func randomMail(r *rand.Rand) string {
 		b.WriteString([]string{"", "", " ", "\t"}[r.IntN(4)] + "\r\n")
 	}
 	b.WriteString("\r\n")
-	// The oracle turns bare CR and LF into CRLF, so the body has whole lines.
+	// The oracle, go-msgauth, turns bare CR and LF into CRLF. So the body has only
+	// lines that end in CRLF.
 	for range r.IntN(20) {
 		for range r.IntN(4) {
 			b.WriteString(wsp[r.IntN(4)] + words[r.IntN(len(words))])
@@ -40,7 +41,7 @@ func randomMail(r *rand.Rand) string {
 }
 
 // TestOracle signs with go-msgauth. The signatures must verify, and must not
-// verify any more after one covered octet was changed.
+// verify after a covered octet was changed.
 func TestOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	ed := edKey()

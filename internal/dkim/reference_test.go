@@ -56,12 +56,12 @@ func refHeader(c syntax.Canonicalization, name, value string) string {
 // usual case.
 type signing struct {
 	key    crypto.Signer
-	domain string            // d=, "example.com"
-	c      string            // c=, "relaxed/relaxed"
-	h      string            // h=, "from:to:subject"
-	l      int               // l= if above 0
+	domain string            // d=; "example.com" if it is empty
+	c      string            // c=; "relaxed/relaxed" if it is empty
+	h      string            // h=; "from:to:subject" if it is empty
+	l      int               // l=; no l= if 0
 	tags   map[string]string // tags that are added or replaced; "-" leaves a tag out
-	extra  string            // raw text before b=
+	extra  string            // text that is written before b=
 }
 
 // sign puts a signature on top of a CRLF message.

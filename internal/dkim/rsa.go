@@ -10,26 +10,30 @@ import (
 )
 
 // verifyRSA reports whether signature is RSASSA-PKCS1-v1_5 with SHA-256 over
-// sum. Only crypto/rsa says that a signature verifies.
+// sum. No signature is accepted unless crypto/rsa says here that it verifies.
 func verifyRSA(pub *rsa.PublicKey, sum digest, signature []byte) bool {
 	return rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], signature) == nil
 }
 
-// signedDigest returns the hash that the holder of the key signed, for this
-// message or for another one; ok is false if he never made this signature.
-// crypto/rsa does not tell the hash. It is needed only after a mismatch: to
-// find out in which form the message was signed, and whether the MTA may have
-// changed the signed fields. The hash alone never makes a signature pass.
+// signedDigest returns the hash that is inside a signature. The holder of the
+// key has signed this hash, for this message or for another one. ok is false if
+// the key did not make this signature.
 //
-// ok asks for the one encoding of that hash, octet for octet: implementations
-// that read the hash and did not compare the rest accepted forged signatures.
+// crypto/rsa does not return the hash. It is needed only if a signature does not
+// match: to find out in which form the message was signed, and whether the MTA
+// may have changed the signed fields. A signature never passes because of this
+// hash alone.
+//
+// ok is true only if the encoded message is, octet for octet, the only valid
+// encoding of the hash. Implementations that read the hash and did not compare
+// the other octets have accepted forged signatures.
 func signedDigest(pub *rsa.PublicKey, signature []byte) (sum digest, ok bool) {
 	size := pub.Size()
 	if len(signature) != size || size < len(sum) || pub.E < 2 || pub.E > math.MaxInt32 {
 		return digest{}, false
 	}
 	s := new(big.Int).SetBytes(signature)
-	if s.Cmp(pub.N) >= 0 { // RFC 8017 §5.2.2
+	if s.Cmp(pub.N) >= 0 { // no signature is that large (RFC 8017 §5.2.2)
 		return digest{}, false
 	}
 	em := s.Exp(s, big.NewInt(int64(pub.E)), pub.N).FillBytes(make([]byte, size))
@@ -40,7 +44,8 @@ func signedDigest(pub *rsa.PublicKey, signature []byte) (sum digest, ok bool) {
 	return sum, true
 }
 
-// digestInfo comes before a SHA-256 hash (RFC 8017 §9.2 note 1).
+// digestInfo stands before the SHA-256 hash in an encoded message (RFC 8017 §9.2
+// note 1).
 const digestInfo = "\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
 
 // minPadding is the smallest number of FF octets in an encoded message.

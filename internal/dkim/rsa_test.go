@@ -18,8 +18,8 @@ func recovers(pub *rsa.PublicKey, sum digest, signature []byte) bool {
 	return ok && got == sum
 }
 
-// sealed returns the signature whose encoded message is em, as the owner of key
-// would make it.
+// sealed returns the signature that the owner of key would make for the encoded
+// message em.
 func sealed(t *testing.T, key *rsa.PrivateKey, em []byte) []byte {
 	t.Helper()
 	m := new(big.Int).SetBytes(em)
@@ -29,8 +29,8 @@ func sealed(t *testing.T, key *rsa.PrivateKey, em []byte) []byte {
 	return m.Exp(m, key.D, key.N).FillBytes(make([]byte, key.Size()))
 }
 
-// TestRSAEncoding: signedDigest finds a hash in the one encoding that crypto/rsa
-// verifies, and in none that only looks like it.
+// TestRSAEncoding checks that signedDigest finds a hash in the one encoding that
+// crypto/rsa verifies, and not in encodings that only look like it.
 func TestRSAEncoding(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -70,8 +70,8 @@ func TestRSAEncoding(t *testing.T) {
 		{"parameters that are not NULL", set(info+15, 0x04), false},
 		{"length of the ASN.1 off by one", set(info+1, 0x32), false},
 		{"last octet of the hash", set(len(em)-1, em[len(em)-1]^1), false},
-		// Bleichenbacher's forgery for small exponents works with verifiers that
-		// do not check what comes after the hash.
+		// Bleichenbacher's forgery for small exponents deceives verifiers that do not
+		// check that the hash comes at the very end.
 		{"short padding, garbage behind the hash", changed(func(em []byte) []byte {
 			const padding = 8
 			short := slices.Concat([]byte{0, 1}, em[2:2+padding], em[info-1:])
@@ -84,7 +84,7 @@ func TestRSAEncoding(t *testing.T) {
 			em[len(em)-len(sum)-1] = 0
 			return em
 		}), false},
-		{"absent parameters", changed(func(em []byte) []byte { // some old signers do this; RFC 8017 §A.2.4 forbids it
+		{"absent parameters", changed(func(em []byte) []byte { // some old signers leave the parameters out, but RFC 8017 §A.2.4 forbids it
 			tail := slices.Concat([]byte("\x30\x2f\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x04\x20"), sum[:])
 			return slices.Concat(em[:info-1], []byte{0xff, 0xff, 0}, tail)
 		}), false},
@@ -123,7 +123,7 @@ func signed(t *testing.T, key *rsa.PrivateKey, sum digest) []byte {
 	return s
 }
 
-// TestRSASizes: moduli need not be a whole number of octets or words.
+// TestRSASizes checks moduli that are not a whole number of octets or words.
 func TestRSASizes(t *testing.T) {
 	sum := sha256.Sum256([]byte("header"))
 	for _, bits := range []int{1024, 1025, 1031, 1032, 1087, 1536} {
@@ -142,8 +142,8 @@ func TestRSASizes(t *testing.T) {
 	}
 }
 
-// TestRSAOddKeys: keys that no careful program makes verify nothing and cause
-// no panic, even if a caller forgets Check.
+// TestRSAOddKeys checks that keys that no careful program makes verify nothing
+// and cause no panic, even if the caller did not check them before.
 func TestRSAOddKeys(t *testing.T) {
 	sum := sha256.Sum256([]byte("header"))
 	for _, c := range []struct {
@@ -168,14 +168,14 @@ func TestRSAOddKeys(t *testing.T) {
 	}
 }
 
-// FuzzRSA: signedDigest and crypto/rsa agree about any signature and hash,
-// under a good key and under one with the exponent 3.
+// FuzzRSA checks that signedDigest and crypto/rsa agree about any signature and
+// hash, under a good key and under a key with the exponent 3.
 func FuzzRSA(f *testing.F) {
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		f.Fatal(err)
 	}
-	small := signer.PublicRSA(1024, 3) // the fuzzer can find cubes
+	small := signer.PublicRSA(1024, 3) // with the exponent 3 a forgery is a cube root, which the fuzzer may find
 	keys := []*rsa.PublicKey{&key.PublicKey, small}
 	em := encodePKCS1(sha256.Sum256([]byte("x")), 128)
 	f.Add([]byte("x"), em, true)

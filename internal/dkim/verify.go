@@ -10,18 +10,18 @@ import (
 	"sekimori/internal/message"
 )
 
-// fieldName is the signature's field, in lower case.
+// fieldName is the name of a signature field, in lower case.
 const fieldName = "dkim-signature"
 
 const (
-	// maxFields bounds the DKIM-Signature fields that are read, from the top. It
-	// is more than package milter lets through, because others may have put any
-	// number of fields above the author's own.
+	// maxFields is how many DKIM-Signature fields are read, from the top. It is
+	// more than package milter lets through, because the author's field may be
+	// below any number of fields that other signers have added.
 	maxFields = 4096
-	// maxReported bounds the signatures that Finish returns, so that the results
-	// fit into a header field. They are those that are verified and the topmost of
-	// the rest. Ordinary mail has one to three signatures, mail that went through
-	// lists up to ten.
+	// maxReported is how many signatures Finish returns at most, so that the
+	// results fit into a header field. The signatures that are verified are among
+	// them, and the topmost of the others. Ordinary mail has one to three
+	// signatures, mail that went through mailing lists up to ten.
 	maxReported = 64
 )
 
@@ -31,18 +31,18 @@ type Verifier struct {
 	message    Message
 	options    Options
 	signatures []Signature // the result of Finish
-	checks     []check     // of signatures, in the same order
+	checks     []check     // checks[i] belongs to signatures[i]
 	omitted    int
-	memory     [usualSignatures]check // of checks, for most messages
+	memory     [usualSignatures]check // backing array of checks for most messages
 }
 
 // usualSignatures is the number of signatures that most messages do not exceed.
 const usualSignatures = 2
 
-// check is one signature on its way to a result.
+// check is a signature that gets its result step by step.
 type check struct {
 	*Signature
-	pending Pending // its lookup is nil if the result is settled
+	pending Pending // its lookup is nil if NewVerifier has found the result
 }
 
 // NewVerifier reads all DKIM-Signature fields and decides which are verified.
@@ -72,7 +72,8 @@ func NewVerifier(h message.Header, o Options) *Verifier {
 	return v
 }
 
-// dropExcess keeps maxReported signatures. It drops settled ones from the bottom.
+// dropExcess drops signatures until maxReported are left. It drops only
+// signatures that already have a result, the lowest first.
 func (v *Verifier) dropExcess() {
 	if len(v.checks) <= maxReported {
 		return
@@ -110,7 +111,7 @@ func (c *check) read(m *Message, at int) {
 	if cap(p.Tags) > cap(m.index.tags) {
 		m.index.tags = p.Tags
 	}
-	p.Tags = nil // the next field uses their memory
+	p.Tags = nil // its memory is used for the tags of the next field
 	*c.Signature = Signature{
 		Field: at, Domain: p.Domain, Identity: p.Identity, Selector: string(p.Selector), Algorithm: p.Algorithm,
 		SignedHeaders: p.Headers, Timestamp: p.Timestamp, Expiration: p.Expires, BodyLength: p.BodyLength, B: p.B,
@@ -138,7 +139,7 @@ func (c *check) settle(err *Error) {
 
 func (c *check) settled() bool { return c.Result != "" }
 
-// settleAll gives every signature without a result this one.
+// settleAll gives the result err to all signatures that have no result yet.
 func (v *Verifier) settleAll(err *Error) {
 	for i := range v.checks {
 		if !v.checks[i].settled() {
@@ -169,8 +170,8 @@ func (v *Verifier) judgeExpiration() {
 	}
 }
 
-// pick chooses the signatures that are verified, the author's first, and asks for
-// the keys and body hashes that they need.
+// pick chooses the signatures that are verified, the author's first. It
+// registers the keys and body hashes that they need.
 func (v *Verifier) pick() {
 	var few [16]int
 	open := few[:0]
@@ -197,8 +198,8 @@ func (v *Verifier) pick() {
 	}
 }
 
-// distance ranks a signing domain by how likely it aligns with the author's
-// domain. 0 is the best.
+// distance ranks a signing domain by how likely it is to align with the author's
+// domain. 0 is the most likely.
 func (v *Verifier) distance(d dns.Name) int {
 	prefer := v.options.Prefer
 	switch {
@@ -212,7 +213,8 @@ func (v *Verifier) distance(d dns.Name) int {
 	return 3
 }
 
-// parent returns the name above d, or "" if that has fewer than two labels.
+// parent returns the name above d, or d itself if the name above has fewer than
+// two labels.
 func parent(d dns.Name) dns.Name {
 	_, up, _ := strings.Cut(string(d), ".")
 	if !strings.Contains(up, ".") {
@@ -221,19 +223,19 @@ func parent(d dns.Name) dns.Name {
 	return dns.Name(up)
 }
 
-// Message returns what the signatures share. Package arc uses it to verify the
-// chain of the same mail without a second index or body hash.
+// Message returns the data that the signatures share. Package arc uses it to
+// verify the ARC chain of the same message without a second index or body hash.
 func (v *Verifier) Message() *Message { return &v.message }
 
 // QueryNames returns the names at which Start looks for keys.
 func (v *Verifier) QueryNames() []dns.Name { return v.message.QueryNames() }
 
-// Omitted returns how many DKIM-Signature fields Finish has no result for,
-// because there are more than maxFields or maxReported.
+// Omitted returns for how many DKIM-Signature fields Finish gives no result,
+// because there are more than maxFields or maxReported of them.
 func (v *Verifier) Omitted() int { return v.omitted }
 
-// Start begins all key lookups in the background and returns at once. The lookups
-// end with ctx or Close.
+// Start begins all key lookups in the background and returns at once. The
+// lookups end when ctx is done or Close is called.
 func (v *Verifier) Start(ctx context.Context, r dns.Resolver) { v.message.Start(ctx, r) }
 
 // Write takes the next octets of the body, CRLF as received, in any chunks. It
@@ -246,7 +248,7 @@ func (v *Verifier) Close() { v.message.Close() }
 
 // Finish ends the body, waits for the keys until ctx is done and returns the
 // signatures in the order of their fields, the topmost first. If a key did not
-// come, the signature is a temperror, unless it cannot verify with any key.
+// come, the signature gets a temperror, unless it could not verify with any key.
 func (v *Verifier) Finish(ctx context.Context) []Signature {
 	for i := range v.checks {
 		if c := &v.checks[i]; !c.settled() {

@@ -19,7 +19,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// one verifies a message with one signature.
+// one verifies a message with one signature and returns its result.
 func one(t *testing.T, eml string, r dns.Resolver, o Options) Signature {
 	t.Helper()
 	sigs := verify(t, []byte(eml), r, o)
@@ -43,8 +43,8 @@ func TestVerifyRules(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
 		s      signing
-		change func(string) string // after signing
-		keys   []string            // the RSA key by default
+		change func(string) string // applied after signing
+		keys   []string            // the key records; nil means the RSA key
 		o      Options
 		want   Result
 		reason Reason
@@ -218,9 +218,9 @@ func resolverFunc(f func(ctx context.Context) (dns.Answer, error)) dns.Resolver 
 	return nameserver.Func(func(ctx context.Context, _ dns.Name, _ dns.Type) (dns.Answer, error) { return f(ctx) })
 }
 
-// TestWaiting checks that Start does not wait, that Finish waits until its context
-// ends at most, and that no goroutine outlives Start's context. synctest fails
-// for a goroutine that does.
+// TestWaiting checks that Start does not wait, that Finish does not wait longer
+// than its context lasts, and that no goroutine goes on after Close or after the
+// end of Start's context. synctest fails if one does.
 func TestWaiting(t *testing.T) {
 	mail := sign(t, signing{}, testMail)
 	slow := resolverFunc(func(ctx context.Context) (dns.Answer, error) {
@@ -287,7 +287,7 @@ func TestManySignatures(t *testing.T) {
 		}
 	}
 	sigs = verify(t, []byte(mail), z, Options{Prefer: "news.author.example", MaxSignatures: 1})
-	expect(t, "a domain above the author's is preferred too", sigs[13], Pass, "")
+	expect(t, "a domain above the author's is preferred", sigs[13], Pass, "")
 	expect(t, "and takes the only place", sigs[0], Policy, ReasonTooManySignatures)
 }
 
@@ -355,8 +355,8 @@ func TestOneLookupForEachKey(t *testing.T) {
 	}
 }
 
-// TestNothingAskedForTheRefused checks that a signature that cannot pass causes no
-// query.
+// TestNothingAskedForTheRefused checks that no key is looked up for a signature
+// that cannot pass.
 func TestNothingAskedForTheRefused(t *testing.T) {
 	for _, tags := range []map[string]string{
 		{"a": "rsa-sha1"}, {"d": "legitimate.com(.example.com"}, {"s": `s1\000`}, {"s": "*"}, {"x": "5"}, {"d": "com"},
@@ -369,7 +369,8 @@ func TestNothingAskedForTheRefused(t *testing.T) {
 	}
 }
 
-// TestReplayInto: text of one message's signature must not verify in another.
+// TestReplay checks that a signature that was copied to another message does not
+// verify.
 func TestReplay(t *testing.T) {
 	signed := sign(t, signing{}, testMail)
 	field, _, _ := strings.Cut(signed, "\r\nReceived:")
@@ -383,8 +384,9 @@ func FuzzVerifier(f *testing.F) {
 	f.Add([]byte(sign(f, signing{key: edKey(), c: "simple/simple", l: 9}, testMail)), uint16(1))
 	f.Add([]byte("DKIM-Signature: v=1; a=rsa-sha256; d=a.b; s=c; h=from; bh=; b=x\r\nFrom: x\r\n\r\n"), uint16(0))
 	z := zoneWith(signer.Record(edKey().Public()))
-	// The holder of the key signed testMail only. So nothing may pass with another
-	// From or Subject, or with another body if there is no l=.
+	// The holder of the key has signed testMail only. So a message with another
+	// From or Subject must not pass, and one with another body must not pass
+	// without l=.
 	f.Fuzz(func(t *testing.T, eml []byte, chunk uint16) {
 		h, body := signer.Split(eml)
 		v := NewVerifier(h, Options{Now: time.Unix(1_790_000_000, 0)})

@@ -7,10 +7,11 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// Strangers choose the keys, and with them the cost of a verification: a key of
-// 8,192 bits with a large exponent costs a hundred times as much as an ordinary
-// one, and a message may ask for hundreds of verifications. So every
-// verification has a weight, and the sum of a message's weights is bounded.
+// Senders choose the keys, and with them the cost of a verification: a key of
+// 8,192 bits with a large exponent costs about a hundred times as much as an
+// ordinary one, and a message may ask for hundreds of verifications. So every
+// verification has a weight, and the sum of the weights is limited for each
+// message.
 //
 // The unit is one step of an exponentiation with a modulus of 64 bits. A step
 // with a longer modulus weighs (bits/64)² units. A verification has one step for
@@ -19,25 +20,26 @@ import (
 //
 // The weights are not exact. Above 2,048 bits crypto/rsa has no assembly and
 // takes 2.4 times as long as its weight says. If the MTA removed a signed field,
-// checkRSA does up to two exponentiations more than the one that is counted. The
-// worst message takes about 10 ms of CPU.
+// checkRSA does up to two exponentiations that are not counted. The worst
+// message takes about 10 ms of CPU time.
 const (
 	// ordinaryWork is the weight of a verification under a key of 2,048 bits with
 	// the exponent 65537. It takes 29 µs (AMD EPYC, Go 1.26).
 	ordinaryWork = (2048 / 64) * (2048 / 64) * (17 + 2 + setupSteps)
 	setupSteps   = 13
-	// ed25519Work is the weight of a verification under Ed25519. It takes 1.7 times
-	// as long as an ordinary one but counts as one, so that a chain of 50 sets fits
-	// under such keys too.
+	// ed25519Work is the weight of a verification under Ed25519. Such a
+	// verification takes 1.7 times as long as an ordinary one but counts as one, so
+	// that a chain of 50 sets with Ed25519 keys stays below the limit.
 	ed25519Work = ordinaryWork
-	// maxOperations bounds the work of one message, in ordinary operations: it
-	// is enough for ten signatures and a chain of 50 ARC sets.
+	// maxOperations is the limit for the work of one message, in ordinary
+	// operations. It is enough for ten signatures and a chain of 50 ARC sets.
 	maxOperations = 64
 )
 
 // rsaWork is the weight of one verification under an RSA key.
 func rsaWork(size, exponent int) int64 {
-	// Other sizes take as long as the next larger usual one.
+	// crypto/rsa takes as long for other sizes as for the next larger multiple of
+	// 512 bits (above 2,048 bits, of 1,024 bits).
 	const small, usual = 512, 1024
 	step := usual
 	if size <= 2*usual {
@@ -62,10 +64,11 @@ type budget struct {
 	spent int64
 }
 
-// Reserve sets aside the work of verifying p under an ordinary exponent. The key
-// has not arrived yet, but the length of b= tells its size; a length that no
-// accepted key has needs no work. Reserve returns false if the message has too
-// little work left. Release gives back what was not needed.
+// Reserve sets aside the work of verifying p under a key with the exponent
+// 65537. The key has not arrived yet, but the length of b= tells the size of the
+// key. If no accepted key has this size, no work is needed. Reserve returns
+// false if the message has too little work left. Release gives back the work
+// that was not spent.
 func (m *Message) Reserve(p *Pending) bool {
 	const ordinaryExponent = 1<<16 + 1
 	need := int64(0)
@@ -83,14 +86,15 @@ func (m *Message) Reserve(p *Pending) bool {
 	return true
 }
 
-// Release gives back what is left of a signature's reserve.
+// Release gives back the work that was reserved for a signature and not spent.
 func (m *Message) Release(p *Pending) {
 	m.budget.free += p.reserved
 	p.reserved = 0
 }
 
-// spend takes work from a signature's reserve, and what is missing from the
-// free work. If both together are too little it takes nothing and returns false.
+// spend takes work from the reserve of a signature first, then from the work
+// that nobody has reserved. If both together are too little, it takes nothing
+// and returns false.
 func (b *budget) spend(p *Pending, work int64) bool {
 	if work > p.reserved+b.free {
 		return false
@@ -102,13 +106,14 @@ func (b *budget) spend(p *Pending, work int64) bool {
 	return true
 }
 
-// Operations returns how much public-key arithmetic the message's signatures
-// took. The unit is one verification of RSA of 2,048 bits, exponent 65537.
+// Operations returns how much public-key arithmetic the signatures of the
+// message took. The unit is one verification with an RSA key of 2,048 bits and
+// the exponent 65537.
 func (m *Message) Operations() float64 { return float64(m.budget.spent) / ordinaryWork }
 
-// errNoWork is the result of a signature for which too little work is left. It is
-// not a fail, because the signature may be good. It is not a temporary error,
-// because the message would need as much work the next time.
+// errNoWork is the result of a signature if too little work is left to verify
+// it. It is not a fail, because the signature may be good. It is not a temporary
+// error, because the message would need as much work the next time.
 func errNoWork() *Error {
 	return &Error{Policy, ReasonWorkLimit, "verifying it would take more arithmetic than a message may"}
 }

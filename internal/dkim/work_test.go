@@ -14,14 +14,14 @@ func TestWorkWeights(t *testing.T) {
 	const big = 1<<31 - 1
 	for _, tt := range []struct {
 		bits, exponent int
-		want           float64 // in ordinary operations
+		want           float64 // weight in ordinary operations
 	}{
 		{2048, 65537, 1},
 		{2041, 65537, 1},
 		{2048, 3, 0.53125},
 		{2048, big, 2.34375},
 		{1024, 65537, 0.25},
-		{1025, 65537, 0.5625}, // it takes as long as 1,536
+		{1025, 65537, 0.5625}, // as much as 1,536 bits
 		{1537, 65537, 1},
 		{2049, 65537, 2.25},
 		{3072, 65537, 2.25},
@@ -45,8 +45,9 @@ func (long) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return make([]byte, 1025), nil
 }
 
-// TestWorkLimit checks that signatures are verified up to the limit and those after
-// it are policy, and that a signature gives back work that it did not need.
+// TestWorkLimit checks that signatures are verified up to the limit and later
+// ones get the result policy, and that a signature gives back work that it does
+// not need.
 func TestWorkLimit(t *testing.T) {
 	sign := func(n int, s signing, eml string) string {
 		for range n {
@@ -75,17 +76,17 @@ func TestWorkLimit(t *testing.T) {
 		keys []string
 		want string
 	}{
-		{"64 ordinary ones", sign(64, signing{}, testMail), []string{key}, "map[pass:64]"},
-		{"64 of Ed25519", sign(64, signing{key: edKey()}, testMail), []string{ed}, "map[pass:64]"},
-		{"four large ones", sign(4, signing{key: large}, testMail), []string{signer.Record(large.Public())}, "map[pass:4]"},
-		{"five large ones", sign(5, signing{key: large}, testMail), []string{signer.Record(large.Public())}, "map[pass:4 policy/work_limit:1]"},
+		{"64 signatures with an ordinary key", sign(64, signing{}, testMail), []string{key}, "map[pass:64]"},
+		{"64 signatures with an Ed25519 key", sign(64, signing{key: edKey()}, testMail), []string{ed}, "map[pass:64]"},
+		{"four signatures with a large key", sign(4, signing{key: large}, testMail), []string{signer.Record(large.Public())}, "map[pass:4]"},
+		{"five signatures with a large key", sign(5, signing{key: large}, testMail), []string{signer.Record(large.Public())}, "map[pass:4 policy/work_limit:1]"},
 		{"three keys at the name, the last is right", sign(25, signing{}, testMail), four, "map[pass:25]"},
-		{"and of more signatures not all", sign(28, signing{}, testMail), four, "map[pass:23 policy/work_limit:5]"},
-		{"what stands below four large ones", sign(4, signing{key: large}, sign(2, signing{}, testMail)), []string{key},
+		{"three keys at the name, and too many signatures", sign(28, signing{}, testMail), four, "map[pass:23 policy/work_limit:5]"},
+		{"two ordinary signatures below four large ones", sign(4, signing{key: large}, sign(2, signing{}, testMail)), []string{key},
 			"map[fail/signature_mismatch:4 policy/work_limit:2]"},
 		{"a b= longer than any key needs nothing", sign(1, signing{key: long{}}, sign(64, signing{}, testMail)), []string{key},
 			"map[fail/signature_mismatch:1 pass:64]"},
-		{"what large ones do not need is for others", sign(3, signing{key: large}, sign(12, signing{}, testMail)), four, "map[fail/signature_mismatch:3 pass:12]"},
+		{"three large ones leave their work to others", sign(3, signing{key: large}, sign(12, signing{}, testMail)), four, "map[fail/signature_mismatch:3 pass:12]"},
 	} {
 		got := count(verify(t, []byte(tt.mail), zoneWith(tt.keys...), Options{MaxSignatures: 100}))
 		if got != tt.want {

@@ -39,9 +39,9 @@ const upperHex = "0123456789ABCDEF"
 // generators leave it out.
 func decodeBase64(s string) ([]byte, bool) { return appendBase64(nil, s) }
 
-// appendBase64 is decodeBase64 that appends to dst.
+// appendBase64 is like decodeBase64, but appends to dst.
 func appendBase64(dst []byte, s string) ([]byte, bool) {
-	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 { // encoding/base64 would skip them
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 { // encoding/base64 would skip CR and LF
 		return nil, false
 	}
 	s = strings.TrimRight(s, "=")
@@ -49,9 +49,9 @@ func appendBase64(dst []byte, s string) ([]byte, bool) {
 	return b, err == nil && len(b) > len(dst)
 }
 
-// parseUint reads a number of any length. A number beyond the range becomes the
-// largest int64: RFC 6376 §3.5 limits the digits of l= only, and calls a long
-// t= or x= infinite.
+// parseUint reads a number of any length. A number that is too large becomes the
+// largest int64: RFC 6376 §3.5 limits only the digits of l=, and calls a long t=
+// or x= infinite.
 func parseUint(s string) (int64, bool) {
 	if s == "" {
 		return 0, false

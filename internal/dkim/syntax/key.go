@@ -19,7 +19,7 @@ type Key struct {
 	Type    string // k=: "rsa" or "ed25519"
 	Bits    int    // 0 if the key is revoked
 	Testing bool   // t=y
-	Strict  bool   // t=s: i= must be d= itself
+	Strict  bool   // t=s: the domain of i= must be d= itself
 	// Public is an *rsa.PublicKey or an ed25519.PublicKey. It is nil if the key
 	// is revoked or of an unknown type.
 	Public crypto.PublicKey
@@ -28,8 +28,8 @@ type Key struct {
 	SmallOrder bool
 
 	revoked bool // p= is empty
-	sha256  bool // h= allows it
-	email   bool // s= allows it
+	sha256  bool // h= allows SHA-256
+	email   bool // s= allows email
 }
 
 // The key types (RFC 6376 §3.6.1, RFC 8463 §4).
@@ -38,13 +38,14 @@ const (
 	keyEd25519 = "ed25519"
 )
 
-// errNotKey marks a TXT record that is not a DKIM key at all: where a domain
-// has wildcards, any text may be found at a key's name (RFC 6376 §6.1.2 step 5).
+// errNotKey marks a TXT record that is not a DKIM key at all. If a domain has
+// wildcards, there may be any text at the name of a key (RFC 6376 §6.1.2 step
+// 5).
 var errNotKey = &Error{FaultNotKey, "no key among the TXT records"}
 
-// ParseKey reads a key record. It also reads keys of any size, for another
-// service or for another hash: [Key.Check] and package dkim decide which
-// signatures a key may verify.
+// ParseKey reads a key record. It also reads keys of any size, and keys that are
+// for another service or for another hash. [Key.Check] and package dkim decide
+// which signatures a key may verify.
 func ParseKey(txt string) (Key, *Error) {
 	tags, version, err := keyTags(txt)
 	if err != nil {
@@ -96,8 +97,8 @@ func ParseKey(txt string) (Key, *Error) {
 }
 
 // keyTags reads the tags of a key record as [taglist.Append] does, but skips
-// empty tags: ";;" is a common slip in zone files and does no harm. version is
-// true once v=DKIM1 was read, even if an error follows.
+// empty tags: ";;" is a common mistake in zone files and does no harm. version
+// is true if v=DKIM1 was read, even if an error follows.
 func keyTags(txt string) (list taglist.List, version bool, err error) {
 	for tag, e := range taglist.All(txt) {
 		_, duplicate := list.Tag(tag.Name)
@@ -136,7 +137,7 @@ func (k *Key) parsePublic(der []byte) *Error {
 		k.Public, k.Bits, k.SmallOrder = ed25519.PublicKey(der), 256, smallOrder(der)
 		return nil
 	}
-	return nil // k= is unknown: the key fits no a= known here
+	return nil // k= is unknown: the key does not fit any a= that is known here
 }
 
 // parseRSA accepts a SubjectPublicKeyInfo, because signers publish that, and an
@@ -150,7 +151,7 @@ func (k *Key) parseRSA(der []byte) *Error {
 		}
 	}
 	key, ok := pub.(*rsa.PublicKey)
-	// An RSA modulus is odd, and so is its exponent.
+	// The modulus and the exponent of an RSA key are odd.
 	if !ok || key.N.Sign() <= 0 || key.N.Bit(0) == 0 || key.E < 1 || key.E&1 == 0 {
 		return bad
 	}
@@ -158,8 +159,9 @@ func (k *Key) parseRSA(der []byte) *Error {
 	return nil
 }
 
-// Check says why k must not verify the signature p whatever its strength, or
-// nil if it may (RFC 6376 §6.1.2 steps 5 to 8).
+// Check returns the reason why k must not verify the signature p, or nil if it
+// may (RFC 6376 §6.1.2 steps 5 to 8). It does not look at the strength of the
+// key.
 func (k *Key) Check(p *Params) *Error {
 	want := keyRSA
 	if p.Algorithm == Ed25519SHA256 {
@@ -183,15 +185,15 @@ func (k *Key) Check(p *Params) *Error {
 // smallOrder reports whether pub is a point of order 1, 2, 4 or 8, in any
 // encoding. Under such a key one signature verifies for a large part of all
 // messages, so that everybody can sign without a private key. The y coordinates
-// of these points are 0, 1, -1 and the two of order 8; the sign bit of x does
-// not matter.
+// of these points are 0, 1, -1, order8Y and -order8Y. The sign bit of x does not
+// matter.
 func smallOrder(pub ed25519.PublicKey) bool {
 	le := bytes.Clone(pub)
 	le[31] &= 0x7f
 	slices.Reverse(le)
 	y := new(big.Int).SetBytes(le)
 	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
-	y.Mod(y, p) // an encoding that is not canonical counts as the number that it encodes
+	y.Mod(y, p) // an encoding that is not canonical counts as the number modulo p
 	order8, _ := new(big.Int).SetString(order8Y, 16)
 	for _, low := range []*big.Int{
 		new(big.Int), big.NewInt(1), new(big.Int).Sub(p, big.NewInt(1)),
@@ -204,6 +206,6 @@ func smallOrder(pub ed25519.PublicKey) bool {
 	return false
 }
 
-// order8Y is the y coordinate of four points of order 8 of edwards25519; that
-// of the other four is its negative.
+// order8Y is the y coordinate of two of the four points of order 8 of
+// edwards25519. The other two have the negative of it.
 const order8Y = "05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826"

@@ -25,8 +25,8 @@ func TestParseKey(t *testing.T) {
 	for _, tc := range []struct {
 		why, txt string
 		use      *Params
-		parse    Fault // of ParseKey, "" if it parses
-		check    Fault // of Key.Check, "" if usable
+		parse    Fault // the error of ParseKey, or "" if it succeeds
+		check    Fault // the error of Key.Check, or "" if it succeeds
 	}{
 		{"p= alone is a record: all else has defaults", rsaP, sha256RSA, "", ""},
 		{"the usual record", "v=DKIM1; k=rsa; " + rsaP, sha256RSA, "", ""},

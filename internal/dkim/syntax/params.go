@@ -27,9 +27,9 @@ type Params struct {
 
 	Signature      []byte            // b=, decoded
 	BodyHash       [sha256.Size]byte // bh=, decoded
-	IdentityDomain dns.Name          // of i=
-	KeyName        dns.Name          // the name in the DNS at which the key is
-	BSpan          Span              // where b= is in the field's value
+	IdentityDomain dns.Name          // the domain of i=
+	KeyName        dns.Name          // the name in the DNS at which the key is published
+	BSpan          Span              // where the value of b= is in the field's value
 }
 
 // Span is a part of a field's value: value[Start:End].
@@ -41,25 +41,26 @@ type Form int
 // The three fields.
 const (
 	FormDKIM    Form = iota // DKIM-Signature
-	FormMessage             // ARC-Message-Signature: it has no v=, and i= is the instance
-	FormSeal                // ARC-Seal: it has no h= and bh= either
+	FormMessage             // ARC-Message-Signature: it has no v=, and its i= is the instance
+	FormSeal                // ARC-Seal: like ARC-Message-Signature, but without h= and bh=
 )
 
-// maxSignedHeaders bounds the names in h=. The work grows with their number. A
-// signature that names every registered field twice has about 400.
+// maxSignedHeaders is how many names h= may have. The work grows with their
+// number. A signature that names every registered field twice has about 400
+// names.
 const maxSignedHeaders = 50_000
 
-// Parse reads a signature field's value into p, which must be empty. After an
-// error p holds what could be read. The tags are appended to tags, whose memory
-// p then uses; nil allocates.
+// Parse reads the value of a signature field into p, which must be empty. After
+// an error p holds what could be read. The tags of p use the memory of tags. If
+// tags is nil, Parse allocates memory.
 func (p *Params) Parse(value string, form Form, tags taglist.List) *Error {
 	tags, err := taglist.Append(tags, value)
 	if err != nil {
 		return &Error{FaultSyntax, cause(err)}
 	}
 	p.Tags = tags
-	// Every step runs even after an error, so that the result can name the
-	// domain, the selector and the algorithm of a malformed signature too.
+	// Every step runs even after an error. So the result can name the domain, the
+	// selector and the algorithm of a malformed signature.
 	first := p.parseVersion(form)
 	first = earlier(first, p.parseDomain())
 	first = earlier(first, p.parseIdentity(form))
@@ -145,7 +146,7 @@ func (p *Params) parseDomain() *Error {
 // parseSelector reads one or more labels of letters, digits, hyphens and
 // underscores (RFC 6376 §3.1).
 func parseSelector(s string) (dns.Name, bool) {
-	const below = ".x.x" // ParseHostname asks for more than one label
+	const below = ".x.x" // added because ParseHostname refuses a single label
 	if strings.HasSuffix(s, ".") {
 		return "", false
 	}
@@ -159,8 +160,8 @@ func parseSelector(s string) (dns.Name, bool) {
 	return n[:len(n)-len(below)], true
 }
 
-// isPlainLabel reports whether s is one label that can be looked up as it is.
-// Most selectors are.
+// isPlainLabel reports whether s is one label that needs no conversion before it
+// is looked up. Most selectors are such labels.
 func isPlainLabel(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -202,7 +203,7 @@ func (p *Params) parseIdentity(form Form) *Error {
 	if auid[at+1:] != string(domain) {
 		p.Identity = auid[:at+1] + string(domain)
 	}
-	if !domain.Under(p.Domain) { // RFC 6376 §6.1.1
+	if !domain.Under(p.Domain) { // forbidden by RFC 6376 §6.1.1
 		return &Error{FaultDomainMismatch, "i= is not within d="}
 	}
 	return nil
@@ -327,7 +328,7 @@ func (p *Params) parseHeaders() *Error {
 		}
 		from = from || strings.EqualFold(name, "from")
 	}
-	if !from { // RFC 6376 §5.4, §6.1.1
+	if !from { // From must be signed (RFC 6376 §5.4, §6.1.1)
 		return &Error{FaultFromNotSigned, "h= lacks From"}
 	}
 	return nil
@@ -350,7 +351,7 @@ func (p *Params) parseBody() *Error {
 	if err != nil {
 		return err
 	}
-	var buf [64]byte // enough for a hash: decoding it needs no allocation
+	var buf [64]byte // enough for a SHA-256 hash, so decoding needs no allocation
 	bh, ok := appendBase64(buf[:0], taglist.StripFWS(v))
 	if p.Algorithm != rsaSHA1 && (!ok || len(bh) != len(p.BodyHash)) {
 		return &Error{FaultSyntax, "bh= is not a SHA-256 hash"}

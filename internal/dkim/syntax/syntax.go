@@ -20,7 +20,7 @@ const (
 	FaultCanonicalization Fault = "canonicalization"
 	FaultQueryMethod      Fault = "query_method"
 	FaultDomain           Fault = "domain"          // d= or s= is not a domain name
-	FaultDomainMismatch   Fault = "domain_mismatch" // i= is outside of d=
+	FaultDomainMismatch   Fault = "domain_mismatch" // the domain of i= is not d= or below it
 	FaultFromNotSigned    Fault = "from_not_signed"
 	FaultTooManyHeaders   Fault = "too_many_headers"
 )
@@ -33,11 +33,11 @@ const (
 	FaultKeyType        Fault = "key_type"          // k= does not fit a=
 	FaultKeyHash        Fault = "key_hash_mismatch" // h= of the key lacks sha256
 	FaultKeyService     Fault = "key_service"       // s= of the key lacks email
-	FaultStrictIdentity Fault = "strict_identity"   // t=s, but i= is in a subdomain
+	FaultStrictIdentity Fault = "strict_identity"   // the key has t=s, but i= is in a subdomain of d=
 )
 
-// Error is a broken rule and a sentence about it for people. The sentence never
-// has the sender's text in it.
+// Error is a broken rule and a sentence for people about it. The sentence does
+// not contain text of the sender.
 type Error struct {
 	Fault  Fault
 	Detail string
@@ -56,8 +56,8 @@ const (
 	Relaxed Canonicalization = "relaxed"
 )
 
-// The algorithms that may be verified (RFC 8301 §3.1, RFC 8463 §3), and the one
-// that must not.
+// The algorithms that may be verified (RFC 8301 §3.1, RFC 8463 §3), and
+// rsa-sha1, which must not be verified.
 const (
 	RSASHA256     = "rsa-sha256"
 	Ed25519SHA256 = "ed25519-sha256"
