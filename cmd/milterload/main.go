@@ -1,4 +1,4 @@
-// Command milterload loads milters that verify mail with messages, in the way Postfix does, and
+// Command milterload sends mail to milters that verify mail, in the way Postfix does, and
 // measures what the work costs the milters.
 package main
 

@@ -26,12 +26,12 @@ func plain(text string) string {
 	return inner.ReplaceAllString(outermost.ReplaceAllString(text, ""), "$1")
 }
 
-// complain prints an error, normally to standard error.
+// complain prints an error to out.
 func complain(out io.Writer, err error) {
 	telemetry.Say(out, slog.LevelError, "sekimori: "+plain(err.Error()))
 }
 
-// warn prints a warning, normally to standard error.
+// warn prints a warning to out.
 func warn(out io.Writer, text string) {
 	telemetry.Say(out, slog.LevelWarn, plain(text))
 }

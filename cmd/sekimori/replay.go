@@ -81,7 +81,7 @@ is such a message, or if more than 1 % of the messages lack a DNS answer.`,
 	return cmd
 }
 
-// options returns the options for package replay that the flags say, without Source and
+// options makes the options for package replay from the flags. It does not set Source and
 // Resolver.
 func (f *replayFlags) options(cmd *cobra.Command) (o replay.Options, err error) {
 	o.Origin = received.Origin{Received: f.received, HELO: f.helo}

@@ -85,7 +85,7 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 		return nil, nil, err
 	}
 	j = newJudge(cfg, verifier, rules, shadow)
-	j.Label.AuthServID = cfg.ServID() // no MTA sends its name, so the configured name or the host's is used
+	j.Label.AuthServID = cfg.ServID() // there is no MTA that sends its name, so the configured name or that of this host is used
 	if !cfg.Policy.Recipients.Asked() {
 		return j, func() {}, nil
 	}

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// attendant watches the MTA while an EndOfMessage takes long: it sends progress notices, notices
-// when the MTA leaves, and ends the context when the time is up. A connection gets its attendant
-// at its first end of a message, and a new one after the context of the old one has ended.
+// attendant watches the MTA while an EndOfMessage takes long: it sends progress notices, detects
+// that the MTA has left, and ends the context when the time is up. A connection gets its
+// attendant at its first end of a message, and a new one after the context of the old one has
+// ended.
 type attendant struct {
 	l      *link
 	ctx    callContext // the context of every EndOfMessage

@@ -33,8 +33,7 @@ func (r ReplyAt) to(cmd byte) bool {
 	return false
 }
 
-// Conn is what a Session can find out about its connection. It may be used during the
-// callbacks of the Session only.
+// Conn tells a Session about its connection. The Session may use it only during its callbacks.
 type Conn struct {
 	remote net.Addr
 	local  net.Addr
@@ -48,10 +47,11 @@ type Conn struct {
 // end.
 func (c *Conn) Macro(name string) string { return c.macros.Get(name) }
 
-// RemoteAddr is the MTA's end of the milter connection. It is not the SMTP client.
+// RemoteAddr is the address of the MTA's end of the milter connection. It is not that of the
+// SMTP client.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-// LocalAddr is our end of the milter connection.
+// LocalAddr is the address of this end of the milter connection.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
 // HasAction reports whether the MTA allows the milter to do a.

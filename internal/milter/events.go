@@ -8,12 +8,12 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// ErrPeerGone is the cause of the end of EndOfMessage's context when the MTA has closed the
+// ErrPeerGone is the cause with which EndOfMessage's context ends when the MTA has closed the
 // connection.
 var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 
-// ErrDraining is the cause of the end of EndOfMessage's context when the time that Shutdown
-// waits is up.
+// ErrDraining is the cause with which EndOfMessage's context ends when the context of Shutdown
+// has ended.
 var ErrDraining = errors.New("milter: shutting down")
 
 // event handles the event in l.cmd. A panic of the Session is handled further down. Any other
@@ -157,7 +157,7 @@ const maxStart = 8 << 10
 
 func (l *link) header() (Reply, error) {
 	if l.t.Cut() {
-		l.data[len(l.data)-1] = 0 // replace the last octet by the NUL that was cut off
+		l.data[len(l.data)-1] = 0 // the value was cut; it must end with a NUL
 	}
 	if l.message.outliner != nil {
 		return l.headerStart()

@@ -29,9 +29,9 @@ type backend struct {
 	link *link
 }
 
-// Body is called by go-milter at the end of a message. It has already appended the reply to the
-// transport and returns nil to go-milter, because go-milter would allocate a buffer for a reply,
-// and for most replies also a new backend.
+// Body is called by go-milter at the end of a message. The event appends the reply to the write
+// buffer itself. Body returns nil to go-milter, because go-milter would allocate a buffer for a
+// reply, and for most replies also a new backend.
 func (b backend) Body(*gomilter.Modifier) (gomilter.Response, error) {
 	b.link.event()
 	return nil, nil

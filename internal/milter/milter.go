@@ -147,7 +147,7 @@ const (
 	EndPanic         End = "panic"          // a panic after which the connection cannot go on
 )
 
-// Ends returns every End, so that metrics can start at 0.
+// Ends returns every End, so that the metric for each can start at 0.
 func Ends() []End {
 	return []End{EndQuit, EndEOF, EndTimeout, EndProtocolError, EndDrain, EndPanic}
 }
@@ -155,7 +155,7 @@ func Ends() []End {
 // ErrorKind says what was wrong with a frame: wire.KindEmptyFrame and so on.
 type ErrorKind = wire.Kind
 
-// ErrorKinds returns every ErrorKind, so that metrics can start at 0.
+// ErrorKinds returns every ErrorKind, so that the metric for each can start at 0.
 func ErrorKinds() []ErrorKind { return wire.Kinds() }
 
 // RejectReason says why a connection was refused, or not accepted yet.
@@ -169,7 +169,7 @@ const (
 	ReasonAcceptFailed RejectReason = "accept_failed" // no file descriptor or memory is left; the connection waits in the listener's queue
 )
 
-// RejectReasons returns every RejectReason, so that metrics can start at 0.
+// RejectReasons returns every RejectReason, so that the metric for each can start at 0.
 func RejectReasons() []RejectReason {
 	return []RejectReason{ReasonMaxSessions, ReasonMemory, ReasonHardLimit, ReasonAcceptFailed}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Kind is the kind of an answer of a milter.
+// Kind is a kind of answer that a milter can give.
 type Kind string
 
 // The answers to an event.
@@ -25,8 +25,8 @@ const (
 // Action is a milter's answer to an event.
 type Action struct {
 	Kind Kind `json:"kind"`
-	// Code is the reply code of a Custom answer. Lines are the texts of its lines without
-	// the code, with "%" in place of "%%".
+	// Code is the reply code of a Custom answer. Lines has the text of each line, without the
+	// code, and with "%" in place of "%%".
 	Code  int      `json:"code,omitempty"`
 	Lines []string `json:"lines,omitempty"`
 }

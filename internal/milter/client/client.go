@@ -202,14 +202,14 @@ func (c *Client) Helo(name string) (Action, error) {
 	return c.event('H', append([]byte(name), 0), noHelo, nrHelo)
 }
 
-// Mail sends MAIL with from unchanged. A real Postfix also sends the address as its SMTP client
-// wrote it, with or without angle brackets.
+// Mail sends MAIL with the argument from, unchanged. A real Postfix also sends the address as
+// its SMTP client wrote it, with or without angle brackets.
 func (c *Client) Mail(from string, args ...string) (Action, error) {
 	c.SetMacro("{mail_addr}", strings.Trim(from, "<>"))
 	return c.event('M', cStrings(from, args), noMail, nrMail)
 }
 
-// Rcpt sends RCPT with to unchanged.
+// Rcpt sends RCPT with the argument to, unchanged.
 func (c *Client) Rcpt(to string, args ...string) (Action, error) {
 	c.SetMacro("{rcpt_addr}", strings.Trim(to, "<>"))
 	return c.event('R', cStrings(to, args), noRcpt, nrRcpt)

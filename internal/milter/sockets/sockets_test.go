@@ -148,7 +148,8 @@ func TestSystemdSockets(t *testing.T) {
 		files = append(files, file)
 		addrs = append(addrs, ln.Addr().String())
 	}
-	// LISTEN_PID must be the id of the new process.
+	// LISTEN_PID must be the id of the new process, so a shell sets it to its own id and then
+	// becomes the test binary.
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run='^TestSystemdChild$' -test.v`, os.Args[0])
 	cmd.ExtraFiles = files
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=milter:admin")

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestLongField checks that of a header field which is longer than a frame may be, the beginning
-// is returned and the rest is discarded, and that the frames after it are read as usual.
+// TestLongField checks a header field that is longer than a frame may be: its beginning is
+// returned, and the rest of it is discarded. The frames after it are read as usual.
 func TestLongField(t *testing.T) {
 	for _, size := range []int{1<<20 + 1, 5 << 20, 20 << 20} {
 		ours, mta := net.Pipe()

@@ -26,7 +26,7 @@ type Macros struct {
 
 type macroStage struct {
 	pairs []byte // names and values as the MTA sent them, each with its NUL
-	last  int    // where the macros of the latest macro frame begin in pairs
+	last  int    // the index in pairs at which the latest macro frame begins
 	used  bool   // the event has come, so the next macros replace these
 	after uint   // the value of events when the latest macro frame came
 }

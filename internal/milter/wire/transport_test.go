@@ -15,8 +15,9 @@ import (
 // plenty are the default limits of package milter.
 var plenty = Limits{MaxFrame: 1 << 20, FrameTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second}
 
-// TestMemoryGrowsWithWhatArrives checks that the length of a frame alone takes no memory.
-// Otherwise 10,000 connections that each announce 1 MiB would need 10 GiB.
+// TestMemoryGrowsWithWhatArrives checks that the transport allocates memory for a frame only as
+// the octets of the frame come. Otherwise 10,000 connections that each announce a frame of 1 MiB
+// would need 10 GiB.
 func TestMemoryGrowsWithWhatArrives(t *testing.T) {
 	for _, tc := range []struct {
 		why      string
