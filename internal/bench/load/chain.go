@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// chain is the connections of one SMTP session to all milters.
+// chain holds the connections of one SMTP session, one connection to each milter.
 type chain struct {
 	targets []Target
 	links   []link
@@ -22,7 +22,7 @@ type chain struct {
 type link struct {
 	*client.Client
 	roundTrip time.Duration
-	done      bool // the milter accepted the whole connection
+	done      bool // the milter answered CONNECT or HELO with accept, so it gets no messages of this session
 }
 
 func dial(targets []Target, timeout, roundTrip time.Duration) (*chain, error) {
@@ -60,7 +60,7 @@ func (c *chain) quit() error {
 	return errors.Join(errs...)
 }
 
-// begin tells every milter about the client: CONNECT and HELO.
+// begin sends CONNECT and HELO to every milter.
 func (c *chain) begin(s traffic.Session) error {
 	for i := range c.links {
 		l := &c.links[i]
@@ -93,7 +93,7 @@ func (c *chain) begin(s traffic.Session) error {
 	return nil
 }
 
-// pause waits until the client's next command would arrive.
+// pause waits for the time between two commands of the SMTP client.
 func (l *link) pause() error {
 	if l.roundTrip == 0 {
 		return nil
@@ -103,8 +103,9 @@ func (l *link) pause() error {
 	return err
 }
 
-// send sends one message to all milters. wait is the time that their ends of
-// message took together, because Postfix asks one milter after the other.
+// send sends one message to the milters, one after the other, as Postfix does. It stops at the
+// first milter that does not deliver the message. wait is the sum of the times that the milters
+// took to answer the end of the message.
 func (c *chain) send(m *traffic.Message) (got traffic.Outcome, wait time.Duration, err error) {
 	header := m.Header
 	var all []client.Modification
@@ -135,7 +136,8 @@ func (c *chain) send(m *traffic.Message) (got traffic.Outcome, wait time.Duratio
 	return got, wait, nil
 }
 
-// content sends one message to one milter, from MAIL to the end of the message.
+// content sends one message to one milter, from MAIL to the end of the message. took is how long
+// the milter took to answer the end of the message.
 func (l *link) content(m *traffic.Message, header []client.Field) (
 	a client.Action, mods []client.Modification, took time.Duration, err error,
 ) {
@@ -183,10 +185,10 @@ func (l *link) content(m *traffic.Message, header []client.Field) (
 	return a, mods, time.Since(start), err
 }
 
-// bodyChunk is the largest part of a body (MILTER_CHUNK_SIZE).
+// bodyChunk is the largest part of a body that is sent in one frame (MILTER_CHUNK_SIZE).
 const bodyChunk = 65535
 
-// outcome returns the Outcome that the final answer and the edits show.
+// outcome derives the Outcome of a message from the milters' final answer and edits.
 func outcome(a client.Action, mods []client.Modification) traffic.Outcome {
 	out := traffic.Outcome{Action: traffic.Deliver}
 	switch {
@@ -208,8 +210,8 @@ func outcome(a client.Action, mods []client.Modification) traffic.Outcome {
 	return out
 }
 
-// readResults sets the results that one field states. Of several DKIM results,
-// a pass counts, or else the first.
+// readResults sets the results in o from one Authentication-Results field. If the field has several
+// DKIM results, the result is pass if one of them is pass, and otherwise the first one.
 func readResults(o *traffic.Outcome, value string) {
 	f, err := authres.Parse(strings.ReplaceAll(value, "\n", "\r\n"))
 	if err != nil {
@@ -230,8 +232,8 @@ func readResults(o *traffic.Outcome, value string) {
 	}
 }
 
-// meets reports whether o is what was wanted. A refused message may not show its
-// results, and then they count as right.
+// meets reports whether o is right, given the expected outcome and the check. A missing result
+// counts as right if the message was not delivered.
 func meets(o, want traffic.Outcome, check Check) bool {
 	same := func(got, want string) bool { return got == want || got == "" && o.Action != traffic.Deliver }
 	switch {
@@ -245,8 +247,8 @@ func meets(o, want traffic.Outcome, check Check) bool {
 	return same(o.DKIM, want.DKIM) && same(o.SPF, want.SPF) && same(o.DMARC, want.DMARC)
 }
 
-// safe reports whether o has neither a pass that want does not have, nor a reject
-// of a message that want delivers.
+// safe reports whether o is safe. It must not have a pass that is not expected. If the message
+// should be delivered, it may only be delivered or deferred.
 func safe(o, want traffic.Outcome) bool {
 	if want.DMARC == "fail" && o.DMARC == "pass" || want.DKIM != "pass" && o.DKIM == "pass" || want.SPF != "pass" && o.SPF == "pass" {
 		return false

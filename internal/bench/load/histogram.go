@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// subBits sets the precision of a histogram: each doubling of the value has
-// 2^subBits buckets, so a value is off by less than 1/128.
+// subBits sets the precision of a histogram. From each power of two to the next there are 2^subBits
+// buckets. So the value shown differs from the real one by less than 1/128.
 const subBits = 6
 
-// histogram counts durations in memory that does not grow with the run.
+// histogram counts durations. Its memory does not grow with the length of the run.
 type histogram struct {
 	counts [64 << subBits]uint32
 	total  uint64
 	max    time.Duration
 }
 
-// bucket returns the index of the bucket for ns. Below 2^subBits, each value has
-// a bucket of its own.
+// bucket returns the index of the bucket for a duration of ns nanoseconds. Each value below
+// 2^subBits has a bucket of its own.
 func bucket(ns uint64) int {
 	if ns < 1<<subBits {
 		return int(ns)
@@ -27,7 +27,7 @@ func bucket(ns uint64) int {
 	return shift<<subBits + int(ns>>shift)
 }
 
-// middle returns the middle of a bucket.
+// middle returns the duration in the middle of bucket i.
 func middle(i int) time.Duration {
 	if i < 2<<subBits {
 		return time.Duration(i)
@@ -51,7 +51,7 @@ func (h *histogram) merge(o *histogram) {
 	h.max = max(h.max, o.max)
 }
 
-// quantile returns the value that the share q of all values do not exceed, or 0
+// quantile returns a duration that the share q (0 to 1) of all values do not exceed. It returns 0
 // if there are no values.
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := uint64(math.Ceil(q * float64(h.total)))

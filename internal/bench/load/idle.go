@@ -12,32 +12,32 @@ import (
 )
 
 const (
-	// idleWarmup is the number of connections that are open when the memory is
-	// read for the first time.
+	// idleWarmup is the number of connections that are open when the memory is first measured.
 	idleWarmup = 200
-	// idleSettle is how long the servers get for the work of the last connection
-	// before the memory is read.
+	// idleSettle is the time between the last connection and the measurement. The servers need it
+	// to finish their work for that connection.
 	idleSettle = 2 * time.Second
-	// maxIdle is below the number of ports of one address.
+	// maxIdle is the largest number of idle connections. Each connection over TCP needs a port of
+	// its own at the client's address.
 	maxIdle = 20_000
 )
 
-// IdleSummary is the memory that idle connections cost.
+// IdleSummary is the memory that idle connections cost the server.
 type IdleSummary struct {
 	Connections   int     `json:"connections"`
-	Before        int64   `json:"rss_before"` // octets, with a few connections open
+	Before        int64   `json:"rss_before"` // octets, while only idleWarmup connections are open
 	After         int64   `json:"rss_after"`
 	PerConnection float64 `json:"rss_per_connection"`
 }
 
-// Print writes the summary for people.
+// Print writes the summary as text.
 func (r *IdleSummary) Print(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "idle connections  %d\nmemory before     %.1f MB\nmemory after      %.1f MB\nper connection    %.1f KB\n",
 		r.Connections, float64(r.Before)/1e6, float64(r.After)/1e6, r.PerConnection/1e3)
 	return err
 }
 
-// CheckIdle returns an error that says why Idle cannot run with n and o, or nil.
+// CheckIdle returns an error if Idle cannot run with n and o.
 func CheckIdle(n int, o Options) error {
 	switch {
 	case len(o.Milters) != 1 || len(o.PIDs) == 0:
@@ -48,9 +48,9 @@ func CheckIdle(n int, o Options) error {
 	return nil
 }
 
-// Idle opens idleWarmup connections and then n more, each of which sends CONNECT
-// and HELO and then stays silent. It compares the memory of o.PIDs before and
-// after the n connections.
+// Idle opens idleWarmup connections and then n more. Each connection sends CONNECT and HELO and
+// then nothing more. Idle compares the memory of the processes o.PIDs before and after the n
+// connections.
 func Idle(ctx context.Context, c *traffic.Corpus, n int, o Options) (*IdleSummary, error) {
 	if err := CheckIdle(n, o); err != nil {
 		return nil, err
@@ -63,7 +63,8 @@ func Idle(ctx context.Context, c *traffic.Corpus, n int, o Options) (*IdleSummar
 	}()
 	upTo := func(n int) (rss int64, err error) {
 		for len(open) < n && ctx.Err() == nil {
-			// Later connections repeat the first ones, so they cause no DNS lookups.
+			// Later connections have the same clients as the first ones, so they cause no new DNS
+			// lookups.
 			s := c.Sessions[len(open)%min(idleWarmup, len(c.Sessions))]
 			c, err := dialIdle(o.Milters[0], o.Timeout)
 			if err != nil {
@@ -94,8 +95,8 @@ func Idle(ctx context.Context, c *traffic.Corpus, n int, o Options) (*IdleSummar
 	return r, nil
 }
 
-// dialIdle is dial without buffers, which would cost this process memory for each
-// connection.
+// dialIdle is like dial, but without buffers. With thousands of connections, buffers would take
+// much memory of this process.
 func dialIdle(t Target, timeout time.Duration) (*chain, error) {
 	m, err := client.Dial(t.network, t.address)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package load plays an MTA under load: it sends a corpus of mail through
-// milters as Postfix does, and measures what that costs them. Command
-// milterload makes it a program.
+// Package load plays an MTA under load. It sends a corpus of mail through milters, as Postfix does,
+// and measures the time and the resources that the milters use. The command milterload is built on
+// it.
 package load
 
 import (
@@ -16,54 +16,57 @@ import (
 	"sekimori/internal/bench/traffic"
 )
 
-// Check says which part of an outcome must be as expected.
+// Check says which parts of an outcome must be as expected.
 type Check string
 
-// The checks.
+// The possible checks.
 const (
-	// CheckAll compares results and actions; the expected actions are those of
-	// sekimori's default configuration.
+	// CheckAll compares the results and the action. The expected actions are those of sekimori's
+	// default configuration.
 	CheckAll Check = "all"
-	// CheckResults compares the results of DKIM, SPF and DMARC, which are the
-	// same for any verifier.
+	// CheckResults compares only the results of DKIM, SPF and DMARC. These are the same for every
+	// correct verifier.
 	CheckResults Check = "results"
-	// CheckSafe is for a run with faults, when a result may be missing. A message
-	// that should fail must not pass, and a message that should be delivered must
-	// not be rejected.
+	// CheckSafe is for a run with DNS faults, in which some results may be missing. A message that
+	// should fail must not pass, and a message that should be delivered must not be rejected.
 	CheckSafe Check = "safe"
 	// CheckNone accepts every outcome.
 	CheckNone Check = "none"
 )
 
-// Options describe one run.
+// Options are the parameters of one run.
 type Options struct {
-	// Milters are asked one after another, as in Postfix's smtpd_milters; each
-	// sees the header as the one before left it.
+	// Milters are asked one after another, as with Postfix's smtpd_milters. Each milter gets the
+	// header with the edits of the milters before it.
 	Milters     []Target
 	Connections int
-	// Messages is the number of messages to send; the corpus is repeated as often
-	// as needed. 0 sends the corpus once, or repeats it until Duration is over.
+	// Messages is the number of messages to send. If the corpus has fewer messages, it is repeated.
+	// If Messages is 0, the corpus is sent once, or repeatedly until Duration is over if Duration
+	// is not 0.
 	Messages int
-	// Duration ends the run early; 0 means no limit.
+	// Duration is the time after which the run ends even if not all messages have been sent. 0
+	// means no limit.
 	Duration time.Duration
-	// Warmup is the number of messages that are sent before measuring begins. It
-	// takes no longer than three times Duration.
+	// Warmup is the number of messages that are sent before the measurement begins. If Duration is
+	// not 0, the warm-up ends after three times Duration at the latest.
 	Warmup  int
-	Timeout time.Duration // of one read or write
-	// RoundTrip is the time between two commands of the SMTP client. The run
-	// waits this long after CONNECT, HELO, MAIL, RCPT and DATA. At 0 a message
-	// comes in one burst, so the milter has no time for lookups in advance.
+	Timeout time.Duration // for one read or write
+	// RoundTrip is the time between two commands of the SMTP client. The run waits this long after
+	// CONNECT, HELO, MAIL, RCPT and DATA. If it is 0, the commands follow each other at once, and
+	// the milter has no time to look up DNS names in advance.
 	RoundTrip time.Duration
 	Check     Check
-	// PIDs are the processes of the servers. Their descendants count too.
+	// PIDs are the server processes whose resources are measured, together with all their
+	// descendants.
 	PIDs []int
-	// Queries returns the number of DNS questions so far; it may be nil.
+	// Queries returns the number of questions that the name server has received so far. It may be
+	// nil.
 	Queries func() int64
 }
 
 const maxConnections = 10_000
 
-// Validate returns an error that says what is wrong with the options, or nil.
+// Validate returns an error if the options are invalid.
 func (o Options) Validate() error {
 	switch {
 	case len(o.Milters) == 0:
@@ -79,8 +82,8 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Run sends the corpus and returns what it measured. An error means that the run
-// itself failed; the Summary has the mistakes of the milters.
+// Run sends the corpus and returns the measurements. An error means that the run itself failed.
+// Wrong answers of the milters are not errors; the Summary counts them.
 func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -117,11 +120,12 @@ func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 	return newSummary(t, took, before, after, r.queries()-queries, o), nil
 }
 
-// runner sends the corpus. Each phase continues where the last one ended.
+// runner sends the corpus. The warm-up and the measurement are two phases; each phase continues
+// with the session after the last one of the phase before.
 type runner struct {
 	corpus *traffic.Corpus
 	o      Options
-	next   atomic.Int64 // index of the next session
+	next   atomic.Int64 // number of sessions that have been started
 }
 
 func (r *runner) queries() int64 {
@@ -131,7 +135,8 @@ func (r *runner) queries() int64 {
 	return r.o.Queries()
 }
 
-// phase sends messages until limit messages have begun or the time is over.
+// phase sends messages until limit messages have been started or duration is over. It returns what
+// its connections counted and measured together.
 func (r *runner) phase(ctx context.Context, limit int64, duration time.Duration) *tally {
 	if duration > 0 {
 		var cancel context.CancelFunc
@@ -154,12 +159,12 @@ func (r *runner) phase(ctx context.Context, limit int64, duration time.Duration)
 	return sum
 }
 
-// maxFailures is the number of failed sessions after which a worker ends, so that
-// a server that is gone is not dialed without end.
+// maxFailures is the number of failed sessions after which a worker ends. Without it, a worker
+// would connect without end to a server that is gone.
 const maxFailures = 20
 
-// worker plays one session after another. take reserves a message and reports
-// whether there is one left.
+// worker runs one session after another. take reserves one message of the phase. It returns false
+// if the phase is over.
 func (r *runner) worker(take func() bool, t *tally) {
 	for t.errors < maxFailures && take() {
 		sessions := r.corpus.Sessions
@@ -174,7 +179,8 @@ func (r *runner) worker(take func() bool, t *tally) {
 	}
 }
 
-// session sends the messages of a session. The first one is already reserved.
+// session runs one session and sends its messages. The caller has already called take for the first
+// message.
 func (r *runner) session(s traffic.Session, take func() bool, t *tally) (err error) {
 	c, err := dial(r.o.Milters, r.o.Timeout, r.o.RoundTrip)
 	if err != nil {

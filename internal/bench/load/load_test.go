@@ -19,7 +19,7 @@ import (
 	"sekimori/internal/testkit/daemon"
 )
 
-// small returns options for a small corpus with every kind of mail.
+// small returns options for a small corpus with all kinds of mail.
 func small() traffic.Options {
 	o := traffic.Default()
 	o.Messages, o.PerSession, o.Domains = 120, 4, 30
@@ -31,7 +31,7 @@ func small() traffic.Options {
 	return o
 }
 
-// mix reads a mix as the flags do. It panics if the text is not a mix.
+// mix parses a mix as in the command-line flags. It panics if the text is invalid.
 func mix(text string) (m traffic.Mix) {
 	if err := m.Set(text); err != nil {
 		panic(err)
@@ -39,7 +39,7 @@ func mix(text string) (m traffic.Mix) {
 	return m
 }
 
-// testKeys are the keys of seed 1. They are made once, because that takes long.
+// testKeys makes the keys of seed 1, once for all tests because that takes long.
 var testKeys = sync.OnceValues(func() (traffic.Keys, error) { return traffic.NewKeys(1) })
 
 func newCorpus(t *testing.T, o traffic.Options) *traffic.Corpus {
@@ -55,8 +55,7 @@ func newCorpus(t *testing.T, o traffic.Options) *traffic.Corpus {
 	return c
 }
 
-// start starts sekimori with the default configuration and server as its name
-// server.
+// start starts sekimori with the default configuration. server is its name server.
 func start(t *testing.T, server *traffic.DNSServer) Target {
 	t.Helper()
 	cfg := daemon.Config(server.Addr())
@@ -142,8 +141,8 @@ func TestWrongVerdictsAreFound(t *testing.T) {
 	}
 }
 
-// TestDelayAndLoss checks that the verdicts stay right with a slow name server, and
-// that the round trips of the client take their time.
+// TestDelayAndLoss checks that the results are right with a slow name server. It also checks that a
+// message takes at least as long as the round trips of the SMTP client.
 func TestDelayAndLoss(t *testing.T) {
 	o := small()
 	o.Messages, o.Outcomes = 12, mix("pass")
@@ -155,13 +154,12 @@ func TestDelayAndLoss(t *testing.T) {
 	if err != nil || !r.OK() {
 		t.Fatalf("%v %+v", err, r)
 	}
-	if r.Message.P50 < 6 { // MAIL, RCPT, DATA
+	if r.Message.P50 < 6 { // one round trip of 2 ms after each of MAIL, RCPT and DATA
 		t.Errorf("a message took %v ms with three round trips of 2 ms", r.Message.P50)
 	}
 }
 
-// TestChain sends through two milters. The second one sees the fields that the
-// first one added, and does not get a message that the first one refused.
+// TestChain sends mail through two daemons, one after the other. The outcomes must be as expected.
 func TestChain(t *testing.T) {
 	o := small()
 	o.Messages = 40
@@ -246,8 +244,8 @@ func TestOptionsRefused(t *testing.T) {
 	}
 }
 
-// fakeMilter answers a negotiation and then plays script, which has an answer for
-// each event.
+// fakeMilter is a milter that answers the negotiation and then sends the answer in script for each
+// event that it gets.
 func fakeMilter(t *testing.T, script map[byte]string) Target {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

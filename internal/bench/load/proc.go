@@ -10,19 +10,18 @@ import (
 	"time"
 )
 
-// clockTick is the unit of times in /proc/PID/stat: USER_HZ is 100 on Linux. The
-// sum of user and system time is exact, because the kernel scales both so that
-// their sum is the run time that the scheduler measured.
+// clockTick is the unit of the times in /proc/PID/stat: USER_HZ is 100 on Linux. The kernel cuts
+// user time and system time to whole ticks, so their sum may be too small by up to two ticks.
 const clockTick = 10 * time.Millisecond
 
-// usage is the resources that processes have used so far.
+// usage is what processes have used so far.
 type usage struct {
 	cpu  time.Duration
-	peak int64 // octets: VmHWM, summed over the processes
+	peak int64 // octets; the sum of the VmHWM of the processes
 	rss  int64
 }
 
-// sampleProcesses reads the usage of pids and all their descendants.
+// sampleProcesses returns the sum of what pids and all their descendants have used.
 func sampleProcesses(pids []int) (usage, error) {
 	var sum usage
 	if len(pids) == 0 {
@@ -36,7 +35,7 @@ func sampleProcesses(pids []int) (usage, error) {
 		u, err := sampleProcess(pid)
 		if err != nil {
 			if i >= len(pids) {
-				continue // the child has ended meanwhile
+				continue // this descendant has ended since the list was made
 			}
 			return sum, err
 		}
@@ -57,7 +56,7 @@ func descendants(pids []int) ([]int, error) {
 	for _, path := range entries {
 		fields, err := statFields(path)
 		if err != nil {
-			continue // the process has ended meanwhile
+			continue // the process has ended since the files were listed
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		parent, _ := strconv.Atoi(fields[1])
@@ -82,13 +81,13 @@ func descendants(pids []int) ([]int, error) {
 	return out, nil
 }
 
-// statFields returns the fields of a stat file from the third one, the state, on.
+// statFields returns the fields of a /proc/PID/stat file, beginning with the third one (the state).
 func statFields(path string) ([]string, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("load: process: %w", err)
 	}
-	// The second field is a name in parentheses, which may itself have blanks and
+	// The second field is the program's name in parentheses. The name may itself contain blanks and
 	// parentheses.
 	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
 	if len(fields) < 13 {

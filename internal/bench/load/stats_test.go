@@ -43,8 +43,8 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// TestBuckets checks that every value belongs to a bucket whose middle is near it,
-// and that the buckets are in order.
+// TestBuckets checks that larger values never have lower bucket numbers, and that the middle of a
+// value's bucket is close to the value.
 func TestBuckets(t *testing.T) {
 	last := -1
 	for _, ns := range []uint64{0, 1, 63, 64, 65, 127, 128, 129, 1000, 1_000_000, 123_456_789, 1 << 40, 1<<63 - 1} {
@@ -118,7 +118,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// TestSafe checks which outcomes of a spoof CheckSafe accepts.
+// TestSafe checks which outcomes CheckSafe accepts if the message is a spoof.
 func TestSafe(t *testing.T) {
 	spoof := traffic.Outcome{DKIM: "none", SPF: "pass", DMARC: "fail", Action: traffic.Reject}
 	for _, tc := range []struct {

@@ -12,15 +12,16 @@ import (
 	"sekimori/internal/bench/traffic"
 )
 
-// tally is what one worker counted and measured.
+// tally is what one worker has counted and measured.
 type tally struct {
 	messages, errors      int64
-	err                   error // the last one
+	err                   error // the error of the last session that failed
 	eom, message, session histogram
 	verdicts              map[pair]int64
 }
 
-// pair is an expected outcome, the real one, and whether the real one is right.
+// pair is an expected outcome and a real outcome. ok says whether the real outcome is accepted by
+// the check.
 type pair struct {
 	want, got traffic.Outcome
 	ok        bool
@@ -46,33 +47,32 @@ func (t *tally) merge(o *tally) {
 	}
 }
 
-// Summary is what a run measured.
+// Summary has the measurements of a run.
 type Summary struct {
 	Messages  int64   `json:"messages"`
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"messages_per_second"`
-	// EndOfMessage is how long the MTA waited for the answer to the end of the
-	// message, Message the time from MAIL to that answer, Session the time from
-	// connecting to QUIT.
+	// EndOfMessage is how long the MTA waited for the answer to the end of the message. Message is
+	// the time from MAIL to that answer. Session is the time from connecting to QUIT.
 	EndOfMessage Latency `json:"end_of_message"`
 	Message      Latency `json:"message"`
 	Session      Latency `json:"session"`
-	// Server is absent if Options.PIDs was empty.
+	// Server is nil if Options.PIDs was empty.
 	Server *Server `json:"server,omitempty"`
-	// DNSQueries are questions that reached the name server.
+	// DNSQueries is the number of questions that the name server received during the measurement.
 	DNSQueries    int64   `json:"dns_queries"`
 	DNSPerMessage float64 `json:"dns_queries_per_message"`
 
 	Errors     int64     `json:"errors"` // sessions that ended in an error
 	LastError  string    `json:"last_error,omitempty"`
-	Mismatches int64     `json:"mismatches"` // messages with another outcome than expected
-	Verdicts   []Verdict `json:"verdicts"`   // the most frequent first
-	// Samples are the samples of Watch, the last one taken after the load. They
-	// are absent if Watch did not run.
+	Mismatches int64     `json:"mismatches"` // messages with an outcome that is not accepted
+	Verdicts   []Verdict `json:"verdicts"`   // the most frequent pair of outcomes first
+	// Samples are the values that Watch read. The last one was read after the load had ended. There
+	// are none if Watch did not run.
 	Samples []Sample `json:"samples,omitempty"`
 }
 
-// Latency is a distribution, in milliseconds.
+// Latency has quantiles of a distribution of times, in milliseconds.
 type Latency struct {
 	P50 float64 `json:"p50_ms"`
 	P95 float64 `json:"p95_ms"`
@@ -80,17 +80,17 @@ type Latency struct {
 	Max float64 `json:"max_ms"`
 }
 
-// Server is what the server's processes used.
+// Server is what the server processes used during the run.
 type Server struct {
 	CPUSeconds    float64 `json:"cpu_seconds"`
 	CPUPerMessage float64 `json:"cpu_per_message_ms"`
-	// PeakBytes is the sum of VmHWM over the processes, since each of them began.
-	// Memory that processes share counts once for each of them.
+	// PeakBytes is the sum of the peak memory (VmHWM) of all processes. A peak counts from the
+	// start of its process. Memory that several processes share is counted once for each of them.
 	PeakBytes int64 `json:"peak_memory_bytes"`
-	RSSBytes  int64 `json:"memory_bytes"` // at the end
+	RSSBytes  int64 `json:"memory_bytes"` // at the end of the run
 }
 
-// Verdict counts messages with the same expected and real outcome.
+// Verdict is the number of messages with the same expected and real outcome.
 type Verdict struct {
 	Want     traffic.Outcome `json:"want"`
 	Got      traffic.Outcome `json:"got"`
@@ -132,10 +132,11 @@ func latency(h *histogram) Latency {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// OK reports whether every message was answered as expected.
+// OK reports whether there were messages, all outcomes were accepted by the check and no session
+// failed.
 func (r *Summary) OK() bool { return r.Errors == 0 && r.Mismatches == 0 && r.Messages > 0 }
 
-// Print writes the summary for people.
+// Print writes the summary as text.
 func (r *Summary) Print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) }

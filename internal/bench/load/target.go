@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// ErrRemote is returned for an address that is not a loopback address. Load on
-// the host of somebody else would be an attack.
+// ErrRemote is returned for an address that is not a loopback address. Such load on another host
+// would be an attack on that host.
 var ErrRemote = errors.New("load: not a loopback address")
 
 // Target is the address of a milter.
@@ -21,9 +21,9 @@ type Target struct {
 // String returns the address as it was given.
 func (t Target) String() string { return t.text }
 
-// ParseTarget reads inet:HOST:PORT, HOST:PORT or unix:/PATH. Unless remote is
-// true, it returns ErrRemote for a host that has an address outside loopback,
-// and the Target connects to the address that was checked.
+// ParseTarget parses inet:HOST:PORT, HOST:PORT or unix:/PATH. Unless remote is true, all addresses
+// of HOST must be loopback addresses, or the error is ErrRemote. The Target then connects to one of
+// the addresses that were checked.
 func ParseTarget(ctx context.Context, text string, remote bool) (Target, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		return Target{"unix", path, text}, nil
@@ -48,8 +48,8 @@ func ParseTarget(ctx context.Context, text string, remote bool) (Target, error) 
 	return Target{"tcp", net.JoinHostPort(addrs[0].Unmap().String(), port), text}, nil
 }
 
-// CheckDNSAddr returns an error for an address that other hosts could reach,
-// unless remote is true: the zone that is served there holds invented names.
+// CheckDNSAddr returns an error if the address is not a loopback address and remote is false. Other
+// hosts must not see the zone that is served there, because its names are invented.
 func CheckDNSAddr(text string, remote bool) error {
 	a, err := netip.ParseAddrPort(text)
 	if err != nil {

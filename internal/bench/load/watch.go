@@ -12,24 +12,24 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Sample is the values of a server's own metrics at one time.
+// Sample has some values from a server's /metrics page at one time.
 type Sample struct {
 	Seconds     float64 `json:"seconds"` // since the first sample
 	Goroutines  float64 `json:"goroutines"`
 	Descriptors float64 `json:"open_descriptors"`
 	RSSBytes    float64 `json:"memory_bytes"`
-	HeapBytes   float64 `json:"heap_bytes"` // includes garbage that is not yet collected
+	HeapBytes   float64 `json:"heap_bytes"` // includes garbage that has not been collected yet
 	Sessions    float64 `json:"sessions"`
 }
 
 const (
 	watchTimeout = 10 * time.Second
-	maxMetrics   = 8 << 20 // octets of one answer
+	maxMetrics   = 8 << 20 // octets of one /metrics page
 )
 
-// Watch reads the metrics of a Go server at url every interval until ctx ends. It
-// then waits for settle and reads them once more, because a leak is what remains
-// when the load is gone. A failed read ends Watch with an error.
+// Watch reads the metrics of a Go server at url at every interval until ctx ends. It then waits for
+// the time settle and reads them once more: memory that is still in use after the load has ended
+// may be a leak. If a read fails, Watch returns the error.
 func Watch(ctx context.Context, url string, interval, settle time.Duration) ([]Sample, error) {
 	begin := time.Now()
 	var out []Sample

@@ -28,7 +28,7 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(samples) < 4 { // three under load, one after it
+	if len(samples) < 4 { // three samples under load and one after it
 		t.Fatalf("%d samples", len(samples))
 	}
 	for i, s := range samples {

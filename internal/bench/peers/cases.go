@@ -15,13 +15,14 @@ type benchCase struct {
 	name        string
 	corpus      traffic.Options
 	connections int
-	messages    int // 0: as many as the time allows
+	messages    int // number of messages to send; 0: as many as possible within the duration
 	warmup      int
-	delay       time.Duration // of DNS
-	roundTrip   time.Duration // to the SMTP client
+	delay       time.Duration // of every DNS answer
+	roundTrip   time.Duration // time between two commands of the SMTP client
 }
 
-// cases returns the kinds of traffic for which goals of performance are set.
+// cases returns the kinds of traffic that are measured. There are performance goals for each of
+// them.
 func cases() []benchCase {
 	plain := traffic.Default()
 	plain.Subdomains, plain.Domains, plain.Zipf = 0, 100, 1
@@ -32,7 +33,7 @@ func cases() []benchCase {
 		change(&o)
 		return o
 	}
-	const cold = 2000 // domains that are in no cache
+	const cold = 2000 // number of domains; each sends one message, so none is in a cache
 	coldly := func(o *traffic.Options) {
 		o.Zipf, o.Domains, o.Messages, o.PerSession = 0, cold, cold, 1
 	}
@@ -66,8 +67,8 @@ func cases() []benchCase {
 
 func one(kind string) traffic.Mix { return traffic.Mix{{Kind: kind, Weight: 1}} }
 
-// floors are the costs of the cryptography alone on this machine, in
-// milliseconds.
+// floors are the times that the cryptography alone takes on this machine, in milliseconds. No
+// verifier can be faster.
 type floors struct {
 	RSAVerify float64 `json:"rsa_2048_verify_ms"`
 	SHA5MB    float64 `json:"sha256_5mb_ms"`
@@ -90,8 +91,8 @@ func measureFloors() floors {
 	}
 }
 
-// perCall returns the time of one call of f in milliseconds: the median of the
-// means of several batches.
+// perCall returns the time of one call of f in milliseconds. It measures several batches of calls
+// and returns the median of their means.
 func perCall(f func()) float64 {
 	const batches, batch = 9, 40 * time.Millisecond
 	means := make([]float64, batches)

@@ -1,14 +1,12 @@
-// Command peers measures sekimori beside the verifiers that are in use today:
-// opendkim with opendmarc, and rspamd with only its modules for SPF, DKIM and
-// DMARC, as Debian packages them. All get the same corpus and the same DNS, in
-// turn, for several rounds. The command prints medians and ratios as a Markdown
-// table.
+// Command peers compares the speed of sekimori with two other verifiers: opendkim together with
+// opendmarc, and rspamd with only its modules for SPF, DKIM and DMARC. These are the versions that
+// Debian packages. All of them get the same mail and the same DNS zone, one after the other, in
+// several rounds. The command prints medians and ratios as a Markdown table.
 //
-// It needs root. opendmarc finds its name server only in resolv.conf, so the
-// zone is served on port 53 of a loopback address, and opendmarc runs in a
-// private mount namespace whose resolv.conf names that address. The command
-// changes nothing outside its own temporary directory. It leaves out peers that
-// are not installed.
+// The command needs root. opendmarc takes the address of its name server only from resolv.conf.
+// Therefore the zone is served on port 53 of a loopback address, and opendmarc runs in a private
+// mount namespace whose resolv.conf has that address. The command changes nothing outside of its
+// own temporary directory. Verifiers that are not installed are left out.
 package main
 
 import (
@@ -28,7 +26,7 @@ import (
 	"sekimori/internal/bench/traffic"
 )
 
-// settings are the flags.
+// settings are the command-line flags.
 type settings struct {
 	rounds   int
 	duration time.Duration
@@ -106,7 +104,8 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 	return printTable(out, machine(ctx, stations), fl, results)
 }
 
-// measure starts a station, sends it the mail of the case, and stops it.
+// measure starts the verifier of a station and a name server, sends the mail of the case, and stops
+// both.
 func measure(ctx context.Context, s settings, c benchCase, corpus *traffic.Corpus, st station, dir string) (*load.Summary, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err

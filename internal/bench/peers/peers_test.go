@@ -69,7 +69,7 @@ func TestCasesAreValid(t *testing.T) {
 	}
 }
 
-// TestMeasure measures the real daemon, and the peers that are installed.
+// TestMeasure measures the real daemon, and those other verifiers that are installed.
 func TestMeasure(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs daemons")
@@ -87,7 +87,7 @@ func TestMeasure(t *testing.T) {
 	}
 	for _, tcp := range []bool{false, true} {
 		for _, st := range installed(io.Discard) {
-			// The port must be 53, so the address is one that only this process uses.
+			// opendmarc needs port 53. So the test uses an address that depends on its process id.
 			s := settings{dns: fmt.Sprintf("127.78.%d.%d:53", os.Getpid()>>8&0xff, os.Getpid()&0xff), binary: binary, duration: 20 * time.Second, tcp: tcp}
 			if os.Geteuid() != 0 {
 				s.dns = "127.0.0.78:5359"

@@ -17,21 +17,22 @@ import (
 )
 
 const (
-	startTimeout = 60 * time.Second // rspamd compiles its patterns
+	startTimeout = 60 * time.Second // rspamd needs long, because it compiles its patterns
 	stopTimeout  = 5 * time.Second
 	authServID   = "mx.load.example"
 )
 
-// place is the directory of a station, and the addresses that it uses.
+// place is the temporary directory in which the programs of a station run, and the addresses that
+// they use.
 type place struct {
 	dir, dns, binary string
-	ports            []int // of the milters; if there are none, unix sockets are used
+	ports            []int // TCP ports for the milters; if empty, unix sockets are used
 }
 
-// milters is the largest number of milters of a station.
+// milters is the largest number of milters that a station has.
 const milters = 2
 
-// freePorts returns ports on which no program listens.
+// freePorts returns TCP ports at which no program was listening a moment ago.
 func freePorts() ([]int, error) {
 	var ports []int
 	for range milters {
@@ -39,17 +40,17 @@ func freePorts() ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close() // after the loop, so that no port comes twice
+		defer l.Close() // only when all ports are chosen, so that no port is chosen twice
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil
 }
 
-// station is one way to verify mail.
+// station is one of the verifiers that are compared.
 type station struct {
 	name    string
-	needs   []string // programs
-	version []string // the command that prints the version
+	needs   []string // programs that must be installed
+	version []string // command that prints the version
 	start   func(context.Context, place) (*processes, error)
 }
 
@@ -62,7 +63,7 @@ func stations() []station {
 	}
 }
 
-// installed returns the stations that can run here.
+// installed returns the stations whose programs are installed.
 func installed(progress io.Writer) []station {
 	var out []station
 next:
@@ -82,8 +83,8 @@ next:
 	return out
 }
 
-// address returns the n-th milter address of a place in three forms: for
-// milterload, for libmilter and for rspamd.
+// address returns the n-th milter address of a place in the notations of milterload, libmilter and
+// rspamd.
 func (p place) address(n int) (ours, libmilter, rspamd string) {
 	if len(p.ports) > 0 {
 		port := p.ports[n]
@@ -98,7 +99,8 @@ func (p place) write(name, text string) (string, error) {
 	return path, os.WriteFile(path, []byte(text), 0o644)
 }
 
-// startSekimori starts sekimori. Like its peers, it logs nothing about a message.
+// startSekimori starts sekimori. Its log level is warn, because the other verifiers do not log each
+// message either.
 func startSekimori(ctx context.Context, p place) (*processes, error) {
 	ours, _, _ := p.address(0)
 	const configuration = "mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\nlog: {level: warn}\n"
@@ -109,8 +111,8 @@ func startSekimori(ctx context.Context, p place) (*processes, error) {
 	return start(ctx, p, []string{ours}, []string{p.binary, "serve", "--config", path})
 }
 
-// suffixes is a public suffix list for the peers. All domains of the corpus are
-// below "example".
+// suffixes is a public suffix list for the other verifiers. All domains of the corpus are below
+// "example".
 const suffixes = "com\nexample\norg\n"
 
 func startOpen(ctx context.Context, p place) (*processes, error) {
@@ -140,9 +142,9 @@ func startOpen(ctx context.Context, p place) (*processes, error) {
 			in("opendmarc.conf")})
 }
 
-// rspamdConf configures the three modules, the header field, and one process for
-// each of two cores. %[1]s is the directory, %[2]s the socket, %[3]s the address
-// of the name server, %[4]s its port, %[5]s the authserv-id.
+// rspamdConf configures rspamd with three modules, the Authentication-Results field and two worker
+// processes. %[1]s is the directory, %[2]s the socket, %[3]s the address of the name server, %[4]s
+// its port and %[5]s the authserv-id.
 const rspamdConf = `
 options {
   filters = ["dkim"]; url_tld = "%[1]s/suffixes"; pidfile = "%[1]s/pid"; tempdir = "%[1]s"; history_rows = 1;
@@ -179,13 +181,13 @@ func startRspamd(ctx context.Context, p place) (*processes, error) {
 	return start(ctx, p, []string{ours}, []string{"rspamd", "-f", "-i", "-u", "root", "-g", "root", "-c", path})
 }
 
-// processes is a running station.
+// processes are the running programs of a station.
 type processes struct {
 	addresses []string
 	commands  []*exec.Cmd
 }
 
-// start starts programs and waits until a milter answers at every address.
+// start starts the programs and waits until a milter answers at each address.
 func start(ctx context.Context, p place, addresses []string, programs ...[]string) (*processes, error) {
 	ps := &processes{addresses: addresses}
 	for i, argv := range programs {
@@ -217,7 +219,7 @@ func start(ctx context.Context, p place, addresses []string, programs ...[]strin
 	return ps, nil
 }
 
-// ready waits until the milter answers a negotiation.
+// ready waits until the milter at address answers a negotiation.
 func ready(ctx context.Context, address string) error {
 	t, err := load.ParseTarget(ctx, address, false)
 	if err != nil {
@@ -244,7 +246,7 @@ func (ps *processes) pids() []int {
 	return out
 }
 
-// stop ends the programs that start started, and waits for their end.
+// stop ends the programs and waits until they have ended.
 func (ps *processes) stop() {
 	for _, c := range ps.commands {
 		_ = c.Process.Signal(syscall.SIGTERM)
@@ -256,7 +258,7 @@ func (ps *processes) stop() {
 	}
 }
 
-// command runs a program. An error contains the output of the program.
+// command runs a program. If the program fails, the error contains its output.
 func command(ctx context.Context, argv ...string) error {
 	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {

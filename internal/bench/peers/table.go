@@ -13,18 +13,18 @@ import (
 	"sekimori/internal/bench/load"
 )
 
-// result is the medians of one station in one case.
+// result has the values of one station in one case. Most of them are medians over the rounds.
 type result struct {
 	Case       string  `json:"case"`
 	Station    string  `json:"station"`
 	CPU        float64 `json:"cpu_per_message_ms"`
 	EOM        float64 `json:"end_of_message_p50_ms"`
-	Message    float64 `json:"message_p50_ms"` // from MAIL to the last answer
+	Message    float64 `json:"message_p50_ms"` // from MAIL to the answer to the end of the message
 	Rate       float64 `json:"messages_per_second"`
 	Peak       float64 `json:"peak_memory_mb"`
 	DNS        float64 `json:"dns_queries_per_message"`
-	Unexpected int64   `json:"unexpected"` // wrong results and errors, of all rounds
-	Messages   int64   `json:"messages"`   // of all rounds
+	Unexpected int64   `json:"unexpected"` // wrong results and errors in all rounds
+	Messages   int64   `json:"messages"`   // number of messages in all rounds
 }
 
 func summarize(name, station string, summaries []*load.Summary) result {
@@ -49,8 +49,8 @@ func summarize(name, station string, summaries []*load.Summary) result {
 	return r
 }
 
-// median returns the middle value, or the mean of the two middle values, or 0 if
-// there are no values.
+// median returns the middle value, or the mean of the two middle values. It returns 0 if there are
+// no values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -59,8 +59,8 @@ func median(values []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// printTable writes a Markdown table. Ratios are relative to sekimori, which
-// comes first in each case.
+// printTable writes the results as a Markdown table. The ratios are relative to sekimori, which is
+// the first result of each case.
 func printTable(w io.Writer, machine string, f floors, results []result) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nfloors: one RSA-2048 verification %.4f ms, SHA-256 of 5 MB %.2f ms\n\n", machine, f.RSAVerify, f.SHA5MB)
@@ -87,7 +87,7 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-// machine describes the machine and the versions that were measured.
+// machine returns a text with the CPU and the versions of the programs that were measured.
 func machine(ctx context.Context, stations []station) string {
 	cpu := "unknown CPU"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {

@@ -1,6 +1,5 @@
-// Package traffic makes what a load test needs: a corpus of signed mail, with
-// what is to become of each message, and the DNS zone of the corpus, which it
-// serves.
+// Package traffic makes what a load test needs: a corpus of signed mail with the expected outcome
+// of each message, and a name server with the DNS zone of the corpus.
 package traffic
 
 import (
@@ -20,43 +19,43 @@ import (
 )
 
 const (
-	maxDomains  = 60000 // each has an address of its own in 198.18.0.0/16
+	maxDomains  = 60000 // each domain has its own address in 198.18.0.0/16
 	maxMessages = 1_000_000
 	spoofers    = 64 // clients that send mail in the name of other domains
-	// bodyVariants is how many bodies there are of each size. The last one is
-	// never sent: a broken signature is a signature over it.
+	// bodyVariants is the number of bodies of each size. The last one is never sent. Its hash is
+	// used for broken signatures.
 	bodyVariants = 3
 )
 
-// Options say what traffic is made of. The same options make the same
-// corpus, octet for octet.
+// Options are the parameters of a corpus. With the same options the corpus is always the same,
+// octet for octet.
 type Options struct {
 	Seed       uint64
-	Messages   int // distinct messages; a longer run repeats them
-	PerSession int // messages of one connection, all of one client
+	Messages   int // number of different messages; a longer run repeats them
+	PerSession int // messages in one connection, all from the same client
 	Domains    int
-	// Zipf is the exponent of Zipf's law: the larger it is, the more of the mail
-	// comes from few domains. 0 takes the domains in turn, so that no domain
-	// comes twice if there are at least as many domains as sessions.
+	// Zipf is the exponent of Zipf's law. The larger it is, the larger is the part of the mail that
+	// comes from few domains. With 0, the domains are used in turn. Then no domain is used twice if
+	// there are at least as many domains as sessions.
 	Zipf float64
-	// TTL is the TTL of every record.
+	// TTL is the TTL of every DNS record.
 	TTL time.Duration
 
-	Sizes      Mix // of a message: 2KB, 5MB
-	Signatures Mix // none, rsa, ed25519, two (rsa and ed25519), five (rsa)
-	SPF        Mix // lookups of a domain's SPF record, 0 to 10
-	Policies   Mix // of a domain: none, quarantine, reject, absent
-	// Outcomes of a message: pass (SPF passes and, if the message is signed,
-	// DKIM), fail (MAIL FROM has the author's domain, SPF forbids the client, and
-	// signatures are broken), spoof (SPF passes for a stranger's MAIL FROM, and
-	// there is no signature).
+	Sizes      Mix // sizes of messages, such as 2KB or 5MB
+	Signatures Mix // of a message: none, rsa, ed25519, two (rsa and ed25519) or five (rsa)
+	SPF        Mix // number of DNS lookups that a domain's SPF record needs, 0 to 10
+	Policies   Mix // DMARC policy of a domain: none, quarantine, reject or absent
+	// Outcomes are the outcomes of messages. With pass, SPF passes, and DKIM too if the message is
+	// signed. With fail, MAIL FROM has the author's domain, SPF forbids the client, and signatures
+	// are broken. With spoof, MAIL FROM has another domain for which SPF passes, and there is no
+	// signature.
 	Outcomes Mix
-	// Subdomains is the percentage of messages whose author is at a subdomain
-	// without a policy of its own.
+	// Subdomains is the percentage of messages whose author is at a subdomain that has no DMARC
+	// policy of its own.
 	Subdomains int
 }
 
-// Default is traffic as an MX sees it.
+// Default returns options for a mix of mail that an MX might see.
 func Default() Options {
 	return Options{
 		Seed: 1, Messages: 1000, PerSession: 10, Domains: 1000, Zipf: 1.1, TTL: time.Hour, Subdomains: 20,
@@ -68,7 +67,7 @@ func Default() Options {
 	}
 }
 
-// Validate says what is wrong with the options, or nil.
+// Validate returns an error if the options are invalid.
 func (o Options) Validate() error {
 	switch {
 	case o.Messages < 1 || o.Messages > maxMessages:
@@ -102,7 +101,7 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Corpus is the traffic and the zone it needs.
+// Corpus is the mail and the DNS zone that belongs to it.
 type Corpus struct {
 	Sessions []Session
 	Zone     *zone.Zone
@@ -111,7 +110,7 @@ type Corpus struct {
 // Session is what one client sends over one connection.
 type Session struct {
 	Client   netip.Addr
-	Name     string // of the client: both HELO and reverse name
+	Name     string // the client's host name, used for HELO and for the reverse name
 	Messages []Message
 }
 
@@ -119,11 +118,11 @@ type Session struct {
 type Message struct {
 	Envelope client.Envelope
 	Header   []client.Field
-	Body     []byte // shared by many messages
+	Body     []byte // shared by many messages, so it must not be changed
 	Want     Outcome
 }
 
-// Messages returns how many messages there are.
+// Messages returns the number of messages in all sessions.
 func (c *Corpus) Messages() int {
 	n := 0
 	for _, s := range c.Sessions {
@@ -141,17 +140,17 @@ type domain struct {
 
 func (d domain) host() string { return "mail." + d.name }
 
-// generator holds the parts that messages are made from.
+// generator has the parts from which messages are made.
 type generator struct {
 	o       Options
 	keys    Keys
 	domains []domain
 	evil    []domain
-	bodies  map[string][]body // by size
-	ranks   []float64         // cumulative weight of the domains, the likeliest first
+	bodies  map[string][]body // by size, as in Options.Sizes
+	ranks   []float64         // cumulative weights of the domains, the most frequent domain first
 }
 
-// New makes a corpus.
+// New makes a corpus with keys derived from o.Seed.
 func New(o Options) (*Corpus, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -163,15 +162,15 @@ func New(o Options) (*Corpus, error) {
 	return keys.Corpus(o)
 }
 
-// Corpus makes a corpus that the keys sign. It depends on the seed in the
-// options and on the keys.
+// Corpus makes a corpus signed with the given keys. It depends only on the options (which have the
+// seed) and the keys.
 func (keys Keys) Corpus(o Options) (*Corpus, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	g := &generator{o: o, keys: keys, bodies: map[string][]body{}}
 	for _, s := range o.Sizes {
-		size, _ := parseSize(s.Kind) // validated
+		size, _ := parseSize(s.Kind) // no error: Validate has checked the size
 		for v := range bodyVariants {
 			g.bodies[s.Kind] = append(g.bodies[s.Kind], newBody(newRand(o.Seed, "body "+s.Kind, v), size))
 		}
@@ -196,15 +195,15 @@ func (keys Keys) Corpus(o Options) (*Corpus, error) {
 	return &Corpus{Sessions: sessions, Zone: served}, err
 }
 
-// newDomain publishes domain i: SPF, keys, DMARC, and its host with address and
-// reverse name.
+// newDomain adds domain i to the zone: its SPF, key and DMARC records, and its mail host with
+// address and reverse name.
 func (g *generator) newDomain(z *zoneWriter, i int) domain {
 	rng := newRand(g.o.Seed, "domain", i)
 	d := domain{
 		name: fmt.Sprintf("d%05d.example", i), policy: g.o.Policies.pick(rng),
-		addr: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), // RFC 2544's range
+		addr: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), // 198.18.0.0/15 is reserved for benchmarks (RFC 2544)
 	}
-	lookups, _ := parseLookups(g.o.SPF.pick(rng)) // validated
+	lookups, _ := parseLookups(g.o.SPF.pick(rng)) // no error: Validate has checked the number
 	owner := d.name
 	for n := range lookups {
 		next := "_spf" + strconv.Itoa(n+1) + "." + d.name
@@ -226,8 +225,8 @@ func (g *generator) newDomain(z *zoneWriter, i int) domain {
 	return d
 }
 
-// newSpoofer publishes a client whose own DNS is right and that sends mail in the
-// name of other domains.
+// newSpoofer adds a spoofer to the zone: a client that has correct DNS records of its own and sends
+// mail in the name of other domains.
 func newSpoofer(z *zoneWriter, i int) domain {
 	d := domain{name: fmt.Sprintf("x%02d.example", i), addr: netip.AddrFrom4([4]byte{198, 19, 0, byte(i)}), policy: "absent"}
 	z.addTXT(d.name, "v=spf1 ip4:"+d.addr.String()+" -all")
@@ -236,7 +235,7 @@ func newSpoofer(z *zoneWriter, i int) domain {
 	return d
 }
 
-// sessions makes all sessions on all cores, because signing takes long.
+// sessions makes all sessions. It uses all cores, because signing takes long.
 func (g *generator) sessions() ([]Session, error) {
 	count := (g.o.Messages + g.o.PerSession - 1) / g.o.PerSession
 	out := make([]Session, count)
@@ -259,7 +258,7 @@ func (g *generator) sessions() ([]Session, error) {
 	return out, nil
 }
 
-// session makes session i. Its client is the host of a domain or a spoofer.
+// session makes session i. Its client is the mail host of a domain, or a spoofer.
 func (g *generator) session(i, messages int) (Session, error) {
 	rng := newRand(g.o.Seed, "session", i)
 	first := g.o.Outcomes.pick(rng)
@@ -345,8 +344,8 @@ func (g *generator) signers(signatures string) []key {
 	return nil
 }
 
-// policyAction returns what sekimori does in its default configuration with mail
-// that fails DMARC under a policy.
+// policyAction returns what sekimori does, in its default configuration, with a message that fails
+// DMARC if the author's domain has the given policy.
 func policyAction(policy string) Action {
 	switch policy {
 	case "reject":
@@ -357,9 +356,9 @@ func policyAction(policy string) Action {
 	return Deliver
 }
 
-// body is one body with its hash.
+// body is the body of a message.
 type body struct {
 	text        []byte
 	hash        [sha256.Size]byte
-	contentType string // of the message
+	contentType string // value of the Content-Type field of the message
 }

@@ -14,7 +14,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// small returns options for a small corpus with every kind of mail.
+// small returns options for a small corpus with all kinds of mail.
 func small() Options {
 	o := Default()
 	o.Messages, o.PerSession, o.Domains = 120, 4, 30
@@ -26,7 +26,7 @@ func small() Options {
 	return o
 }
 
-// testKeys are the keys of seed 1. They are made once, because that takes long.
+// testKeys makes the keys of seed 1, once for all tests because that takes long.
 var testKeys = sync.OnceValues(func() (Keys, error) { return NewKeys(1) })
 
 func newCorpus(t *testing.T, o Options) *Corpus {
@@ -108,7 +108,7 @@ func TestSizes(t *testing.T) {
 			continue
 		}
 		if n > 5_000_000 {
-			continue // a body of this size takes long
+			continue // making a body of this size takes long
 		}
 		b := newBody(rand.New(rand.NewPCG(1, 2)), n)
 		if off := len(b.text) + headerRoom - n; off > 700 && n > 2000 {

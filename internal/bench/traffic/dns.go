@@ -11,20 +11,20 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// socketQueue is the receive buffer that is asked for: a burst of questions
-// must not be lost before the server has read it.
+// socketQueue is the size that is requested for the receive buffer. With a small buffer, questions
+// of a burst would be lost.
 const socketQueue = 4 << 20
 
 // DNSOptions configure the name server.
 type DNSOptions struct {
-	Addr   string        // host:port; port 0 picks a free one
-	Delay  time.Duration // before every answer
-	Loss   float64       // share of the questions over UDP that get no answer, 0 to 1
-	Faults Mix           // the faults of answers; empty: no faults
-	Seed   uint64        // of the random choices
+	Addr   string        // host:port; with port 0 the system chooses a free port
+	Delay  time.Duration // before each answer
+	Loss   float64       // share of the UDP questions that get no answer, 0 to 1
+	Faults Mix           // kinds of faulty answers, see FaultNone and so on; empty: no faults
+	Seed   uint64        // for the random choice of lost questions and faulty answers
 }
 
-// Validate says what is wrong with the options, or nil.
+// Validate returns an error if the options are invalid.
 func (o DNSOptions) Validate() error {
 	if o.Loss < 0 || o.Loss > 1 || o.Delay < 0 {
 		return fmt.Errorf("traffic: DNS: loss %g, delay %s; the loss is from 0 to 1, the delay is not negative", o.Loss, o.Delay)
@@ -35,8 +35,8 @@ func (o DNSOptions) Validate() error {
 	return o.Faults.check("DNS faults", validFault)
 }
 
-// DNSServer answers from a zone over UDP and TCP, late, wrongly or not at all
-// as its options say.
+// DNSServer is a name server over UDP and TCP. Its options can make it slow, lose questions and
+// give faulty answers.
 type DNSServer struct {
 	*zone.Server
 	zone    *zone.Zone
@@ -47,7 +47,7 @@ type DNSServer struct {
 	rng *rand.Rand
 }
 
-// Serve starts a name server. Close ends it.
+// Serve starts a name server. The caller must call Close.
 func Serve(z *zone.Zone, opts DNSOptions) (*DNSServer, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -56,13 +56,13 @@ func Serve(z *zone.Zone, opts DNSOptions) (*DNSServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("traffic: name server: %w", err)
 	}
-	_ = udp.SetReadBuffer(socketQueue) // the system grants as much as it allows
+	_ = udp.SetReadBuffer(socketQueue) // no error check: the system gives as much as it allows
 	s := &DNSServer{zone: z, opts: opts, rng: newRand(opts.Seed, "loss", 0)}
 	s.Server = zone.Serve(udp, tcp, s.respond)
 	return s, nil
 }
 
-// Queries returns how many questions came, with those that were lost.
+// Queries returns the number of questions received so far, including those that were "lost".
 func (s *DNSServer) Queries() int64 { return s.queries.Load() }
 
 func (s *DNSServer) respond(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool) {
@@ -97,7 +97,7 @@ func (s *DNSServer) lose() bool {
 	return s.rng.Float64() < s.opts.Loss
 }
 
-// fault draws what goes wrong with the next answer.
+// fault chooses the fault of the next answer at random.
 func (s *DNSServer) fault() string {
 	if len(s.opts.Faults) == 0 {
 		return FaultNone

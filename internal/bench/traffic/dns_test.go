@@ -25,7 +25,8 @@ const (
 	classIN = 1
 )
 
-// query returns a question with EDNS of the given size; 0 means without EDNS.
+// query returns a DNS question. edns is the UDP payload size in its EDNS record; with 0 the
+// question has no EDNS record.
 func query(name string, typ uint16, edns int) []byte {
 	q := []byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}
 	for label := range strings.SplitSeq(name, ".") {
@@ -42,7 +43,7 @@ func query(name string, typ uint16, edns int) []byte {
 	return q
 }
 
-// ask sends a question over UDP and returns the answer, or nil.
+// ask sends a question over UDP and returns the answer, or nil if none arrives.
 func ask(t *testing.T, addr string, q []byte) []byte {
 	t.Helper()
 	c, err := net.Dial("udp", addr)

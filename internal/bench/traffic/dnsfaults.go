@@ -2,22 +2,22 @@ package traffic
 
 import "encoding/binary"
 
-// The faults of a name server are the kinds of DNSOptions.Faults. Over TCP, a
-// fault that changes the length of the answer also ends the connection.
+// The kinds of faults in DNSOptions.Faults. Over TCP, the connection is closed after a faulty
+// answer whose length differs from that of the true answer.
 const (
 	FaultNone          = "none"
 	FaultServFail      = "servfail"
 	FaultRefused       = "refused"
 	FaultSilent        = "silent"        // no answer at all
-	FaultTruncate      = "truncate"      // truncated over UDP; over TCP the answer is cut short
-	FaultClose         = "close"         // truncated over UDP; over TCP the connection ends without an answer
+	FaultTruncate      = "truncate"      // over UDP the answer is marked as truncated; over TCP only half of it is sent
+	FaultClose         = "close"         // over UDP the answer is marked as truncated; over TCP the connection is closed without an answer
 	FaultGarbage       = "garbage"       // octets that are not a DNS message
-	FaultWrongID       = "wrongid"       // only an answer with another ID
+	FaultWrongID       = "wrongid"       // an answer with a wrong ID, and no true answer
 	FaultWrongQuestion = "wrongquestion" // an answer about another name
-	FaultFlood         = "flood"         // many forged answers before the true one
+	FaultFlood         = "flood"         // many forged answers with wrong IDs before the true answer
 )
 
-// floodAnswers is how many forged answers FaultFlood sends.
+// floodAnswers is the number of forged answers that FaultFlood sends.
 const floodAnswers = 64
 
 func validFault(kind string) error {
@@ -32,8 +32,8 @@ const (
 	rcodeRefused = 5
 )
 
-// spoil returns the datagrams to send instead of a true answer. The slices may
-// share the memory of answer.
+// spoil returns the datagrams to be sent instead of a true answer. They may share memory with
+// answer.
 func spoil(kind string, answer []byte) [][]byte {
 	if len(answer) < headerLen {
 		return nil
@@ -55,7 +55,7 @@ func spoil(kind string, answer []byte) [][]byte {
 		return [][]byte{forged(answer)}
 	case FaultWrongQuestion:
 		other := append([]byte(nil), answer...)
-		other[headerLen+1] ^= 2 // changes a letter of the name in the question
+		other[headerLen+1] ^= 2 // changes a letter of the name in the question section
 		return [][]byte{other}
 	case FaultFlood:
 		out := make([][]byte, 0, floodAnswers+1)
@@ -69,8 +69,8 @@ func spoil(kind string, answer []byte) [][]byte {
 	return [][]byte{answer}
 }
 
-// failure returns the answer with rcode and without its records. It has no EDNS,
-// which is optional in an answer.
+// failure returns an answer with rcode, the question section and no records. It has no EDNS record,
+// which is optional.
 func failure(answer []byte, rcode byte) []byte {
 	i := headerLen
 	for i < len(answer) && answer[i] != 0 {
@@ -82,20 +82,20 @@ func failure(answer []byte, rcode byte) []byte {
 	return out
 }
 
-// forged returns the answer as a forger would send it who does not know the ID.
+// forged returns the answer with a wrong ID, as an attacker would send it who has to guess the ID.
 func forged(answer []byte) []byte {
 	out := append([]byte(nil), answer...)
 	out[0] ^= 0x55
 	return out
 }
 
-// spoilTCP returns the octets to write instead of a true answer with its length
-// in front. If it returns none, the connection just ends.
+// spoilTCP returns the octets to be sent instead of framed, which is a true answer with its length
+// in front. If it returns none, the connection is closed.
 func spoilTCP(kind string, framed []byte) []byte {
 	switch kind {
 	case FaultNone, FaultFlood:
 		return framed
-	case FaultTruncate: // the length is that of the whole, and half of it is sent
+	case FaultTruncate: // the length in front is that of the whole answer, but only half of the octets are sent
 		return framed[:2+(len(framed)-2)/2]
 	case FaultServFail, FaultRefused, FaultWrongID, FaultWrongQuestion:
 		out := []byte{0, 0}

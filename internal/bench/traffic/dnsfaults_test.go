@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// askAll sends a question over UDP and returns the first want datagrams that come
-// back. If want is 0, it waits for a while and returns what has come.
+// askAll sends a question over UDP and returns the first want datagrams that arrive. If want is 0,
+// it waits for a fixed time and returns all datagrams that have arrived.
 func askAll(t *testing.T, addr string, q []byte, want int) [][]byte {
 	t.Helper()
 	c, err := net.Dial("udp", addr)
@@ -25,7 +25,7 @@ func askAll(t *testing.T, addr string, q []byte, want int) [][]byte {
 	}
 	wait := 5 * time.Second
 	if want == 0 {
-		wait = 200 * time.Millisecond // only time can show that nothing comes
+		wait = 200 * time.Millisecond // how long to wait before concluding that nothing more arrives
 	}
 	_ = c.SetReadDeadline(time.Now().Add(wait))
 	var out [][]byte
@@ -113,7 +113,7 @@ func TestFaultsOverTCP(t *testing.T) {
 			if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(q))), q...)); err != nil {
 				t.Fatal(err)
 			}
-			if kind == FaultNone { // this connection stays open, so ReadAll would not return
+			if kind == FaultNone { // this fault leaves the connection open, so ReadAll would not return
 				head := make([]byte, 2)
 				if _, err := io.ReadFull(c, head); err != nil {
 					t.Fatal(err)

@@ -15,26 +15,25 @@ import (
 )
 
 const (
-	// rsaKeys is the number of RSA keys: a message with five signatures has one
-	// of each key. All domains share the keys, and each publishes them under its
-	// own names.
+	// rsaKeys is the number of RSA keys. A message with five signatures has one signature with each
+	// of them. All domains use the same keys, and each domain publishes them under its own names.
 	rsaKeys = 5
 	rsaBits = 2048
 )
 
-// key is a key pair, with the selector and the record that publish it.
+// key is a key pair with its selector and its DKIM key record.
 type key struct {
 	selector string
 	signer   crypto.Signer
-	record   string // the TXT record
+	record   string // text of the TXT record
 }
 
-// Keys are the keys that sign a corpus.
+// Keys are the keys with which a corpus is signed.
 type Keys []key
 
-// NewKeys derives the keys from the seed: rsaKeys RSA keys with the selectors
-// r0, r1..., then one Ed25519 key with e0. They are for test traffic only:
-// whoever knows the seed knows the keys.
+// NewKeys derives keys from the seed: rsaKeys RSA keys with the selectors r0, r1 and so on, and one
+// Ed25519 key with the selector e0. Use them for test traffic only, because everybody who knows the
+// seed can derive the private keys.
 func NewKeys(seed uint64) (Keys, error) {
 	keys := make(Keys, rsaKeys+1)
 	errs := make([]error, rsaKeys)
@@ -56,8 +55,8 @@ func NewKeys(seed uint64) (Keys, error) {
 }
 
 func newRSAKey(seed uint64, i int) (key, error) {
-	// crypto/rsa ignores the source of randomness that it is given (Go 1.26), so
-	// the primes are searched here.
+	// crypto/rsa ignores the given source of randomness since Go 1.26. The keys must depend on the
+	// seed, so this function finds the primes itself.
 	source := stream(seed, "rsa", i)
 	p := prime(source)
 	q := prime(source)
@@ -80,9 +79,9 @@ func newRSAKey(seed uint64, i int) (key, error) {
 	return key{"r" + strconv.Itoa(i), private, "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)}, nil
 }
 
-// prime returns the first prime p at or above a random odd number of rsaBits/2
-// bits for which p-1 is not divisible by 65537. The two top bits of the number
-// are set, so that the product of two such primes has rsaBits bits.
+// prime returns a random prime p of rsaBits/2 bits for which p-1 is not divisible by 65537. It
+// starts at a random odd number and takes the first suitable prime from there. The two top bits of
+// that number are set. So the product of two such primes has rsaBits bits.
 func prime(source *rand.ChaCha8) *big.Int {
 	raw := make([]byte, rsaBits/16)
 	_, _ = source.Read(raw)
@@ -97,7 +96,7 @@ func prime(source *rand.ChaCha8) *big.Int {
 	e := big.NewInt(65537)
 next:
 	for step := uint64(0); ; step += 2 {
-		for i, p := range small { // a cheap test that excludes most candidates
+		for i, p := range small { // a cheap test that rules out most numbers
 			if (rest[i]+step)%p == 0 {
 				continue next
 			}
@@ -124,7 +123,7 @@ next:
 	return out
 }
 
-// stream returns random octets that depend on nothing but its arguments.
+// stream returns a source of random octets that depends only on its arguments.
 func stream(seed uint64, purpose string, n int) *rand.ChaCha8 {
 	return rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "milterload %d %s %d", seed, purpose, n)))
 }

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// maxSize bounds one message; Postfix's own default is 10 MB.
+// maxSize is the largest size of a message. Postfix's default limit is 10 MB.
 const maxSize = 64 << 20
 
-// Mix is a list of kinds with weights. Its text is "rsa=70,none=30", or "rsa" for
-// a single kind. It implements pflag.Value.
+// Mix is a list of kinds with weights. In text form it is "rsa=70,none=30", or just "rsa" for a
+// single kind. It implements pflag.Value.
 type Mix []Share
 
 // Share is one kind and its weight.
@@ -21,7 +21,7 @@ type Share struct {
 	Weight int
 }
 
-// Set reads a Mix from text.
+// Set sets the Mix from its text form.
 func (m *Mix) Set(text string) error {
 	var out Mix
 	total := 0
@@ -48,7 +48,7 @@ func (m *Mix) Set(text string) error {
 	return nil
 }
 
-// String returns the text Set reads.
+// String returns the text form, which Set can read.
 func (m *Mix) String() string {
 	parts := make([]string, len(*m))
 	for i, s := range *m {
@@ -57,10 +57,10 @@ func (m *Mix) String() string {
 	return strings.Join(parts, ",")
 }
 
-// Type returns the word for the value in the help of a flag.
+// Type returns the word that stands for the value in the help text of a flag.
 func (m *Mix) Type() string { return "mix" }
 
-// pick draws a kind at random, by the weights.
+// pick chooses a kind at random. The probability of a kind is proportional to its weight.
 func (m Mix) pick(rng *rand.Rand) string {
 	total := 0
 	for _, s := range m {
@@ -72,10 +72,10 @@ func (m Mix) pick(rng *rand.Rand) string {
 			return s.Kind
 		}
 	}
-	return "" // not reached: n < total
+	return "" // not reached, because n < total
 }
 
-// check returns an error if the mix is empty or has a kind that valid refuses.
+// check returns an error if the mix is empty or if valid returns an error for one of its kinds.
 func (m Mix) check(what string, valid func(string) error) error {
 	if len(m) == 0 {
 		return fmt.Errorf("traffic: %s: empty", what)
@@ -99,7 +99,7 @@ func oneOf(words ...string) func(string) error {
 	}
 }
 
-// parseSize reads a size in decimal units: 2KB is 2,000 octets.
+// parseSize parses a size in decimal units: 2KB is 2,000 octets.
 func parseSize(s string) (int, error) {
 	number, unit := s, 1
 	if n, ok := strings.CutSuffix(s, "MB"); ok {
@@ -114,10 +114,10 @@ func parseSize(s string) (int, error) {
 	return n * unit, nil
 }
 
-// parseLookups reads the number of DNS lookups that an SPF record costs.
+// parseLookups parses the number of DNS lookups that an SPF record needs.
 func parseLookups(s string) (int, error) {
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > 10 { // RFC 7208 §4.6.4
+	if err != nil || n < 0 || n > 10 { // RFC 7208 §4.6.4 allows 10
 		return 0, fmt.Errorf("%q is not a number of lookups from 0 to 10", s)
 	}
 	return n, nil

@@ -14,8 +14,8 @@ const (
 	Discard    Action = "discard"
 )
 
-// Outcome is what became of a message. A result is "" if no
-// Authentication-Results field stated one, as for most refused messages.
+// Outcome is what a milter did with a message. A result is "" if no Authentication-Results field
+// has it. Most refused messages have no such field.
 type Outcome struct {
 	DKIM   string `json:"dkim,omitempty"`
 	SPF    string `json:"spf,omitempty"`
@@ -23,7 +23,7 @@ type Outcome struct {
 	Action Action `json:"action"`
 }
 
-// String returns the outcome on one line.
+// String returns the outcome as one line of text.
 func (o Outcome) String() string {
 	word := func(s string) string {
 		if s == "" {

@@ -14,9 +14,9 @@ import (
 // signedFields are the fields that every signature covers.
 var signedFields = []string{"From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"}
 
-// sign returns the DKIM-Signature field (RFC 6376, relaxed/relaxed) over a
-// header in which each field occurs once, and a body with the given hash. The
-// field has no t=, so it depends on nothing but the arguments.
+// sign returns a DKIM-Signature field (RFC 6376, relaxed/relaxed) for a message with the given
+// header and body hash. No field name may occur twice in the header. The signature has no t=, so it
+// depends only on the arguments.
 func sign(header []client.Field, bodyHash [32]byte, domain string, k key) (client.Field, error) {
 	algorithm := "rsa-sha256"
 	if _, ok := k.signer.(ed25519.PrivateKey); ok {
@@ -38,7 +38,7 @@ func sign(header []client.Field, bodyHash [32]byte, domain string, k key) (clien
 	h.Write([]byte(relaxed(field)))
 	digest, opts := h.Sum(nil), crypto.SignerOpts(crypto.SHA256)
 	if algorithm == "ed25519-sha256" {
-		opts = crypto.Hash(0) // RFC 8463 §3: the hash itself is signed, as a message
+		opts = crypto.Hash(0) // RFC 8463 §3: Ed25519 signs the hash value as its message
 	}
 	signature, err := k.signer.Sign(nil, digest, opts)
 	if err != nil {
@@ -53,8 +53,7 @@ func sign(header []client.Field, bodyHash [32]byte, domain string, k key) (clien
 	return field, nil
 }
 
-// relaxed returns a field in relaxed canonical form (RFC 6376 §3.4.2), without
-// its CRLF.
+// relaxed returns a field in relaxed canonical form (RFC 6376 §3.4.2) without the CRLF at its end.
 func relaxed(f client.Field) string {
 	return strings.ToLower(f.Name) + ":" + strings.Join(strings.Fields(f.Value), " ")
 }

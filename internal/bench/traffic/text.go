@@ -10,11 +10,11 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// headerRoom is about how many octets of a message its header takes.
+// headerRoom is the approximate size of a message's header in octets.
 const headerRoom = 1000
 
-// attachmentFrom is the size from which a message is some prose with an
-// attachment in base64, as large messages are: it has few spaces and long lines.
+// attachmentFrom is the size in octets from which a message has an attachment in base64, as most
+// large messages do. Base64 has long lines and few spaces.
 const attachmentFrom = 50_000
 
 const (
@@ -24,16 +24,16 @@ const (
 	dataStart  = "--=_load\r\nContent-Type: application/octet-stream; name=data.bin\r\nContent-Transfer-Encoding: base64\r\n" +
 		"Content-Disposition: attachment; filename=data.bin\r\n\r\n"
 	dataEnd = "--=_load--\r\n"
-	// prose is how many octets of prose come before an attachment.
+	// prose is the number of octets of text before an attachment.
 	prose = 2000
 )
 
 const wordList = "the gate keeper read every letter that came along the road and let pass those whose seal was whole " +
 	"while others had to wait until someone from their own province could speak for them before evening"
 
-// newBody returns a body for a message of about size octets. No line of it ends
-// in white space or has two spaces in a row, so its relaxed form and its simple
-// form are the same (RFC 6376 §3.4.3, §3.4.4).
+// newBody returns a body for a message of about size octets. No line ends in white space or has two
+// spaces in a row. So the relaxed and the simple canonical form of the body are the same (RFC 6376
+// §3.4.3, §3.4.4).
 func newBody(rng *rand.Rand, size int) body {
 	size = max(size-headerRoom, 80)
 	text := make([]byte, 0, size+len(proseStart)+len(dataStart)+len(dataEnd))
@@ -44,7 +44,7 @@ func newBody(rng *rand.Rand, size int) body {
 		contentType = mixedType
 		text = appendProse(append(text, proseStart...), rng, prose)
 		text = append(text, dataStart...)
-		for line := make([]byte, 57); len(text) < size; { // 76 letters
+		for line := make([]byte, 57); len(text) < size; { // 57 octets become 76 letters
 			for i := range line {
 				line[i] = byte(rng.Uint32())
 			}
@@ -55,7 +55,7 @@ func newBody(rng *rand.Rand, size int) body {
 	return body{text, sha256.Sum256(text), contentType}
 }
 
-// appendProse appends lines until text has size octets.
+// appendProse appends lines of words until text has at least size octets.
 func appendProse(text []byte, rng *rand.Rand, size int) []byte {
 	words := strings.Fields(wordList)
 	for len(text) < size {
@@ -68,7 +68,7 @@ func appendProse(text []byte, rng *rand.Rand, size int) []byte {
 	return text
 }
 
-// newHeader returns the fields of message n, without signatures.
+// newHeader returns the header fields of message n without signatures.
 func newHeader(rng *rand.Rand, n int, from string, sender domain, contentType string) []client.Field {
 	words := strings.Fields(wordList)
 	subject := make([]string, 5)

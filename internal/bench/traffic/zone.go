@@ -9,14 +9,13 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// zoneWriter writes the zone text of a corpus. The names that its methods take
-// are absolute, without the last dot.
+// zoneWriter writes the zone text of a corpus. Its methods take absolute names without the dot at
+// the end.
 type zoneWriter struct {
 	text strings.Builder
 }
 
-// newZone begins a zone. ttl is the TTL of all its answers, negative ones
-// included.
+// newZone begins a zone. ttl is the TTL of all answers, including negative answers.
 func newZone(ttl time.Duration) *zoneWriter {
 	z := &zoneWriter{}
 	seconds := int64(ttl / time.Second)
@@ -24,7 +23,7 @@ func newZone(ttl time.Duration) *zoneWriter {
 	return z
 }
 
-// parsed returns the zone that was written.
+// parsed parses the text written so far and returns the zone.
 func (z *zoneWriter) parsed() (*zone.Zone, error) {
 	parsed, err := zone.Parse(z.text.String())
 	if err != nil {
@@ -33,10 +32,10 @@ func (z *zoneWriter) parsed() (*zone.Zone, error) {
 	return parsed, nil
 }
 
-// addTXT adds a TXT record. The text has no quotes and no backslashes.
+// addTXT adds a TXT record. text must not have quotes or backslashes.
 func (z *zoneWriter) addTXT(name, text string) {
 	fmt.Fprintf(&z.text, "%s. TXT", name)
-	for len(text) > 255 { // RFC 1035 §3.3
+	for len(text) > 255 { // the longest string in a TXT record (RFC 1035 §3.3)
 		fmt.Fprintf(&z.text, " \"%s\"", text[:255])
 		text = text[255:]
 	}
