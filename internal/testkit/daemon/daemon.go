@@ -1,5 +1,5 @@
-// Package daemon runs the whole daemon in the process of a test, with real
-// sockets on loopback for milter and DNS and the log in memory. For tests only.
+// Package daemon runs the whole daemon within the test process. Milter and DNS use real sockets on
+// loopback, and the log is kept in memory. For tests only.
 package daemon
 
 import (
@@ -17,13 +17,12 @@ import (
 	"sekimori/internal/testkit/mta"
 )
 
-// stopTime is how long Stop waits for sessions that are still open.
+// stopTime is how long Stop waits for open sessions to end.
 const stopTime = 10 * time.Second
 
-// Config returns the default configuration with a free port for milter, no
-// admin address, and dns, an address with a port, as the only name server. The
-// DNS cache is off, so the next message sees a zone that was changed and asks
-// all its questions again.
+// Config returns the default configuration, with a free TCP port for the milter, without an admin
+// address, and with the name server at address dns (host:port). The DNS cache is off. So when a
+// test changes the zone, the next message already gets answers from the new zone.
 func Config(dns string) *config.Config {
 	cfg := config.Default()
 	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
@@ -33,18 +32,18 @@ func Config(dns string) *config.Config {
 	return cfg
 }
 
-// Daemon is a running daemon.
+// Daemon is a running daemon and its log.
 type Daemon struct {
-	// Addr is the TCP address at which the daemon speaks milter.
+	// Addr is the TCP address of the daemon's milter socket.
 	Addr string
 	Log  logs.Buffer
 
 	app *app.App
 }
 
-// Start runs a daemon until the test ends. The test then fails if a line of the
-// log is not a JSON object, is an error, or tells of a panic: the daemon
-// survives a panic, so only the log shows it.
+// Start runs a daemon until the test ends. The test then fails if a line of the log is not a JSON
+// object, has the level ERROR or reports a panic. (The daemon survives panics, so only the log
+// shows them.)
 func Start(tb testing.TB, cfg *config.Config) *Daemon {
 	tb.Helper()
 	d := &Daemon{}
@@ -65,8 +64,7 @@ func Start(tb testing.TB, cfg *config.Config) *Daemon {
 	return d
 }
 
-// Stop ends the daemon. Its log is complete when Stop returns. A second Stop
-// does nothing.
+// Stop stops the daemon. When Stop returns, the log is complete. Calling Stop again does nothing.
 func (d *Daemon) Stop() {
 	if d.app == nil {
 		return
@@ -77,7 +75,7 @@ func (d *Daemon) Stop() {
 	d.app = nil
 }
 
-// Send plays a session with one message to the daemon.
+// Send sends one message to the daemon, in a milter session of its own.
 func (d *Daemon) Send(p mta.Peer, env client.Envelope, raw []byte) (client.Result, error) {
 	return mta.Send("tcp", d.Addr, p, env, raw)
 }

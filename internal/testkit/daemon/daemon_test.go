@@ -52,7 +52,7 @@ func TestDaemon(t *testing.T) {
 	}
 }
 
-// TestLogIsHeld checks that a test fails if its daemon logs an error or a panic.
+// TestLogIsHeld checks that Start makes a test fail if the daemon logs an error or a panic.
 func TestLogIsHeld(t *testing.T) {
 	server := nameserver.ServeZone(t, zone.New(), nameserver.Options{}).Addr()
 	for line, want := range map[string]string{

@@ -9,16 +9,16 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// Pair is two daemons that ask one name server: Monitor puts a label on every
-// message, Enforce does what it decides.
+// Pair is two daemons with the same name server. Monitor labels every message and delivers it.
+// Enforce acts on its verdicts.
 type Pair struct {
 	DNS              *nameserver.Server
 	Monitor, Enforce *Daemon
 }
 
-// StartPair runs two daemons without a cache over z until the test ends. Their
-// configuration is that of Config with the mode and authServID; change, if it
-// is not nil, then edits that of each.
+// StartPair starts two daemons that use z and have no DNS cache. They run until the test ends.
+// Their configuration is made by Config; the mode and authServID are set. If change is not nil, it
+// can then edit each of the two configurations.
 func StartPair(tb testing.TB, z *zone.Zone, authServID string, change func(*config.Config)) *Pair {
 	tb.Helper()
 	p := &Pair{DNS: nameserver.ServeZone(tb, z, nameserver.Options{})}

@@ -1,4 +1,4 @@
-// Package logs keeps the log of a daemon for the test that runs it. For tests
+// Package logs keeps the log of a daemon in memory, for the test that runs the daemon. For tests
 // only.
 package logs
 
@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// Buffer is a log that may be read while it is written. Its zero value is an
-// empty log.
+// Buffer is a log that can be read while the daemon writes to it. The zero value is an empty log.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -24,16 +23,16 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.b.Write(p)
 }
 
-// String returns the log so far.
+// String returns everything that has been written so far.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
 }
 
-// Records returns the records so far that have this msg, or all records for "".
-// A line that is not a JSON object fails the test, because a sender must not be
-// able to begin or end a record.
+// Records returns the records with the given msg that have been written so far; "" stands for all
+// records. The test fails if a line is not a JSON object, because that could mean that a sender of
+// mail can write lines into the log.
 func (b *Buffer) Records(tb testing.TB, msg string) []map[string]any {
 	tb.Helper()
 	var out []map[string]any

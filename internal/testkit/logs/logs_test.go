@@ -34,8 +34,8 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestReadWhileWritten reads a log while it is written. It is for the race detector,
-// and counts the records.
+// TestReadWhileWritten reads a log while it is being written. The race detector can then find
+// unprotected access. The test also checks that no record is missing.
 func TestReadWhileWritten(t *testing.T) {
 	var b Buffer
 	log := slog.New(slog.NewJSONHandler(&b, nil))

@@ -8,9 +8,8 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// Label returns the one field of header that holds results in the name of id.
-// It is an error if there is no such field, if there are several, or if the
-// field cannot be parsed.
+// Label returns the Authentication-Results field in header whose authserv-id is id. It returns an
+// error if there is not exactly one such field, or if the field cannot be parsed.
 func Label(header []client.Field, id string) (authres.Field, error) {
 	var ours []string
 	for _, f := range header {
@@ -28,7 +27,7 @@ func Label(header []client.Field, id string) (authres.Field, error) {
 	return label, nil
 }
 
-// IsLabel reports whether a field holds results in the name of id.
+// IsLabel reports whether f is an Authentication-Results field with the authserv-id id.
 func IsLabel(f client.Field, id string) bool {
 	return strings.EqualFold(f.Name, authres.FieldName) && authres.NewIDs(id).Claimed(f.Value)
 }

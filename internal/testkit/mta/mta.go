@@ -1,6 +1,5 @@
-// Package mta plays an MTA that tells a milter about one SMTP session. It is for
-// tests of what becomes of a message; tests of the protocol use package client.
-// For tests only.
+// Package mta plays an MTA: it tells a milter about one SMTP session. Use it in tests of what
+// happens to a message. Tests of the milter protocol itself use package client. For tests only.
 package mta
 
 import (
@@ -11,15 +10,15 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// Peer is the client of the SMTP session.
+// Peer is the SMTP client that the MTA tells the milter about.
 type Peer struct {
 	Name string         // the verified reverse name; "" is sent as "unknown", as by Postfix
-	Addr netip.AddrPort // the zero value means that the MTA does not know the address
+	Addr netip.AddrPort // the zero value means that the MTA does not know the client's address
 	HELO string         // "" sends no HELO
 }
 
-// Greet begins the session as Postfix does, with negotiation, connect and HELO.
-// An answer that refuses the client is an error.
+// Greet begins a session as Postfix does: negotiation, connect and HELO. It returns an error if the
+// milter refuses the client.
 func Greet(c *client.Client, p Peer) error {
 	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
 		return err
@@ -45,7 +44,7 @@ func passed(stage string, a client.Action, err error) error {
 	return nil
 }
 
-// Dial connects to a milter and calls Greet. The caller closes the session.
+// Dial connects to a milter and calls Greet. The caller must close the client.
 func Dial(network, address string, p Peer) (*client.Client, error) {
 	c, err := client.Dial(network, address)
 	if err != nil {
@@ -57,8 +56,8 @@ func Dial(network, address string, p Peer) (*client.Client, error) {
 	return c, nil
 }
 
-// Send plays a whole session with one message. The lines of raw may end in LF
-// or CRLF; the addresses of the envelope have their brackets.
+// Send runs a whole session with one message. The lines of raw may end in LF or CRLF. The addresses
+// in env must have angle brackets.
 func Send(network, address string, p Peer, env client.Envelope, raw []byte) (client.Result, error) {
 	c, err := Dial(network, address, p)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// session records what a milter is told, and answers connect and HELO.
+// session is the milter side of the test. It records what it is told, and gives the set answers to
+// connect and HELO.
 type session struct {
 	told          *[]string
 	connect, helo milter.Reply

@@ -1,7 +1,7 @@
-// Package naive reads Authentication-Results fields as simple filters, plugins
-// and mail clients do. These know no comments, quotes or escapes: they cut the
-// field at every semicolon, or search it for "dmarc=pass". In a field that
-// sekimori wrote, they must see the results that sekimori wrote and no others.
+// Package naive reads Authentication-Results fields in the ways of simple filters, plugins and mail
+// clients. These do not fully parse comments, quotes and escapes: for example, they cut the field
+// at every semicolon, or search it for "dmarc=pass". In a field that sekimori wrote, they must see
+// exactly the results that sekimori meant.
 package naive
 
 import (
@@ -11,16 +11,17 @@ import (
 	"strings"
 )
 
-// Result is one result that the field states.
+// Result is one result in a field, such as spf=pass.
 type Result struct{ Method, Value string }
 
-// Field is what the field states, and what naive readers must see in it.
+// Field has the results that sekimori meant to write, which naive readers must see.
 type Field struct {
 	Results []Result
-	From    string // header.from, "" if it names no author
+	From    string // header.from; "" if the field has none
 }
 
-// reader is one way to read a field. read returns the results in order.
+// reader is one simple way to read a field. read returns the results that this way finds, in their
+// order.
 type reader struct {
 	name string
 	read func(value string) []Result
@@ -35,7 +36,7 @@ var (
 	lastWord       = regexp.MustCompile(`[A-Za-z0-9.-]*$`)
 )
 
-// readers are the ways to read. All of them look at the whole field.
+// readers are the ways to read a field. All of them read the whole field.
 var readers = []reader{
 	{"cuts at every semicolon", cutEverywhere},
 	{"cuts after it has dropped comments", func(v string) []Result { return cutEverywhere(comments.ReplaceAllString(v, " ")) }},
@@ -68,8 +69,8 @@ func cutAt(v string, at func(rune) bool) []Result {
 	return out
 }
 
-// ours are the names that stand before an equals sign in a field of ours. Those
-// in the last line stand in comments.
+// ours lists the names that sekimori writes before "=" in an Authentication-Results field. The
+// names in the last line are in comments.
 var ours = []string{
 	"spf", "dkim", "dmarc", "arc", "iprev", "reason",
 	"smtp.mailfrom", "smtp.helo", "smtp.remote-ip",
@@ -78,8 +79,8 @@ var ours = []string{
 	"p", "d", "dis", "policy", "t",
 }
 
-// Check returns complaints about what naive readers see in a field and is not
-// in want. value is the field's value as it goes over the wire.
+// Check reads a field in every naive way and returns a complaint for each difference from want.
+// value is the value of the field as sent over the wire.
 func Check(value string, want Field) (wrong []string) {
 	_, results, _ := strings.Cut(value, ";")
 	results = ";" + results
@@ -99,7 +100,9 @@ func Check(value string, want Field) (wrong []string) {
 	return wrong
 }
 
-// octets returns complaints about separators in the field that are not ours.
+// octets returns complaints about characters that could mislead a naive reader: backslashes, quotes
+// or parentheses without a partner, separators within quotes or comments, and names before "=" that
+// are not in ours.
 func octets(results string) (wrong []string) {
 	if strings.Contains(results, `\`) {
 		wrong = append(wrong, "a backslash")

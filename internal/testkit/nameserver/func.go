@@ -6,8 +6,8 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Func is a [dns.Resolver] whose Lookup is the function, for what zone text cannot
-// say. It has nothing at hand and does not ask ahead.
+// Func is a [dns.Resolver] that calls the function for every lookup. Use it for behaviour that zone
+// text cannot describe. Its Peek never has an answer, and its Expect starts no lookup.
 type Func func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error)
 
 // Lookup implements [dns.Resolver].

@@ -15,15 +15,15 @@ import (
 	"sekimori/internal/dns"
 )
 
-// lie is the address in answers that a resolver must not believe.
+// lie is an address that the hostile servers give in forged answers. A resolver must not return it.
 const lie = "203.0.113.66"
 
-// HostileServers are the addresses of servers for Hostile. The resolver sends
-// no random case to the last one, because it is on loopback.
+// HostileServers returns the addresses that the servers of Hostile have. The resolver does not vary
+// upper and lower case in questions to the last server, because that address is on loopback.
 func HostileServers() []string { return []string{"192.0.2.1", "192.0.2.2", "127.0.0.1"} }
 
-// Hostile returns servers that lie, delay, truncate, flood and close. The name
-// in a query decides what they do. They answer probes.
+// Hostile returns servers that lie, delay, truncate, flood or close the connection. The name in the
+// query decides what the servers do. Probes get a normal answer.
 func Hostile(tb testing.TB) Script {
 	return func(network, _ string, query []byte, conn net.Conn) {
 		if AsksRoot(tb, query, conn) {
@@ -35,9 +35,9 @@ func Hostile(tb testing.TB) Script {
 	}
 }
 
-// AskHostile asks r, which has Hostile as its servers, for many names several
-// times. Every lookup must end in time, and none may return a lie. AskHostile
-// must run in a bubble of synctest.
+// AskHostile looks up many names, several times each, with a resolver r that uses the servers of
+// Hostile. Every lookup must end in time, and no answer may contain lie. AskHostile must be called
+// within a bubble of testing/synctest.
 func AskHostile(tb testing.TB, r dns.Resolver) {
 	tb.Helper()
 	const askers, rounds = 12, 12
@@ -71,7 +71,7 @@ func ask(tb testing.TB, r dns.Resolver, name dns.Name, typ dns.Type) {
 	}
 }
 
-// hostility lists what a server may do with a query.
+// hostility lists the things that a hostile server may do with a query.
 var hostility = []struct {
 	name string
 	do   func(t testing.TB, network string, query []byte, conn net.Conn)

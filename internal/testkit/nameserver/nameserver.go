@@ -1,7 +1,6 @@
-// Package nameserver is the DNS of a test: a zone from text, a server on real
-// sockets that misbehaves as its options say, and servers in memory that a
-// test scripts octet by octet. It also shows what came of asking them, in
-// answers and in metrics. For tests only.
+// Package nameserver provides DNS for tests: zones from text, a server on real sockets whose
+// options make it misbehave, and servers in memory whose every octet the test decides. It also has
+// helpers to compare answers and DNS metrics. For tests only.
 package nameserver
 
 import (
@@ -20,23 +19,22 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// headerLen is the length of a message's header (RFC 1035 §4.1.1).
+// headerLen is the length of a DNS message's header (RFC 1035 §4.1.1).
 const headerLen = 12
 
-// Bits of the header: QR and TC are in the third octet, AD in the fourth.
+// Bits of the DNS header. QR and TC are in the third octet, AD is in the fourth.
 const (
 	BitResponse  = 0x80
 	BitTruncated = 0x02
 	BitAuthentic = 0x20
 )
 
-// Script plays the servers of a test. For each socket, it gets the server's end
-// and the query that came, and writes whatever the test needs.
+// Script plays all name servers of a test. It is called once for each connection, with the first
+// query and the server's end of the connection, and may write anything.
 type Script func(network, addr string, query []byte, conn net.Conn)
 
-// Dialer returns a function that connects to s in memory, and a function that
-// returns the sockets so far as "network addr". The sockets are of net.Pipe,
-// which keeps packets apart as UDP does.
+// Dialer returns two functions. dial connects to s in memory; it uses net.Pipe, which keeps packets
+// apart as UDP does. dialed returns the connections made so far, each as "network addr".
 func (s Script) Dialer() (dial func(context.Context, string, string) (net.Conn, error), dialed func() []string) {
 	var mu sync.Mutex
 	var log []string
@@ -52,7 +50,7 @@ func (s Script) Dialer() (dial func(context.Context, string, string) (net.Conn, 
 				return
 			}
 			s(network, addr, query, far)
-			_, _ = io.Copy(io.Discard, far) // returns when the client closes
+			_, _ = io.Copy(io.Discard, far) // until the client closes the connection
 		}()
 		return near, nil
 	}
@@ -73,7 +71,7 @@ func read(network string, conn net.Conn) ([]byte, error) {
 	return buf[:n], err
 }
 
-// ReadFramed reads one message with its length in front (RFC 1035 §4.2.2).
+// ReadFramed reads one message that has its length in front (RFC 1035 §4.2.2).
 func ReadFramed(conn net.Conn) ([]byte, error) {
 	var size [2]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
@@ -84,11 +82,11 @@ func ReadFramed(conn net.Conn) ([]byte, error) {
 	return b, err
 }
 
-// Framed puts the length in front of a message.
+// Framed returns the message with its length in front.
 func Framed(b []byte) []byte { return zone.Framed(b) }
 
-// Message packs a response to name and typ. sections are zone lines: the
-// answers, then an empty line and the authority section.
+// Message returns a packed response to a question for name and typ. sections is zone text: the
+// records of the answer section, then an empty line and the records of the authority section.
 func Message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sections string) []byte {
 	tb.Helper()
 	m := codec.Msg{MsgHdr: codec.MsgHdr{Id: id, Response: true, Rcode: rcode, AuthenticatedData: true}}
@@ -115,7 +113,7 @@ func Message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sec
 	return wire
 }
 
-// Respond returns a response to query whose answers are zone lines.
+// Respond returns a packed response to query. sections is as in Message.
 func Respond(tb testing.TB, query []byte, rcode int, sections string) []byte {
 	tb.Helper()
 	var m codec.Msg
@@ -126,15 +124,15 @@ func Respond(tb testing.TB, query []byte, rcode int, sections string) []byte {
 	return Message(tb, m.Id, m.Question[0].Name, dns.Type(m.Question[0].Qtype), rcode, sections)
 }
 
-// QuestionName returns the name that a query asks for, in lower case and as the
-// codec spells it.
+// QuestionName returns the name in the question of a query, in lower case and in the notation of
+// package codec.
 func QuestionName(query []byte) string {
 	name, _, _ := codec.UnpackDomainName(query, headerLen)
 	return strings.ToLower(name)
 }
 
-// AsksRoot reports whether a query asks for the root, as the resolver's probes
-// do, and then answers it.
+// AsksRoot answers a query for the root, which the resolver sends as a probe, and returns true. It
+// returns false for any other query.
 func AsksRoot(tb testing.TB, query []byte, conn net.Conn) bool {
 	tb.Helper()
 	if QuestionName(query) != "." {
@@ -144,7 +142,7 @@ func AsksRoot(tb testing.TB, query []byte, conn net.Conn) bool {
 	return true
 }
 
-// Zone reads zone text (see [zone.Parse]); an error in it ends the test.
+// Zone parses zone text (see [zone.Parse]). It ends the test if there is an error.
 func Zone(tb testing.TB, zoneText string) *zone.Zone {
 	tb.Helper()
 	z, err := zone.Parse(zoneText)

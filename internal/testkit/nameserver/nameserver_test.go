@@ -28,8 +28,8 @@ func query(t *testing.T, name string, typ uint16) []byte {
 	return wire
 }
 
-// TestScript checks that a query gets to the script and that the answer comes back,
-// over both transports.
+// TestScript checks, over UDP and TCP, that the script gets the query and that the client gets the
+// script's answer.
 func TestScript(t *testing.T) {
 	dial, dialed := Script(func(network, _ string, query []byte, conn net.Conn) {
 		if !AsksRoot(t, query, conn) {
@@ -72,7 +72,7 @@ func TestScriptOfNobody(t *testing.T) {
 	}
 }
 
-// TestBadInput checks that wrong input to the helpers fails the test.
+// TestBadInput checks that the helpers make the test fail if their input is wrong.
 func TestBadInput(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
@@ -155,8 +155,8 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// TestAskHostile checks that AskHostile fails for a resolver that believes a lie,
-// and for one that takes too long.
+// TestAskHostile checks that AskHostile fails for a resolver that returns the forged address, and
+// for one that takes too long.
 func TestAskHostile(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
@@ -183,8 +183,8 @@ func TestAskHostile(t *testing.T) {
 	}
 }
 
-// TestHostile checks that the names of AskHostile get answers, refusals,
-// truncation and silence.
+// TestHostile checks that AskHostile's names lead to answers, refusals, truncated answers and
+// silence.
 func TestHostile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial, _ := Hostile(t).Dialer()

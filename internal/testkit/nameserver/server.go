@@ -12,23 +12,21 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// Options make a Server misbehave. The zero value listens on 127.0.0.1 at a
-// free port and answers as the zone says.
+// Options configure a Server. The zero value is a well-behaved server on a free port of 127.0.0.1.
 type Options struct {
-	Addr          string      // host:port; port 0 picks a free one
-	Authenticated bool        // set AD in every answer
-	NoEDNS        bool        // FORMERR to a query with EDNS, as servers answered before RFC 2671
-	LowerCase     bool        // repeat questions in lower case
-	TLS           *tls.Config // TCP is TLS (RFC 7858); nil: plain
+	Addr          string      // host:port; with port 0 the system chooses a free port
+	Authenticated bool        // set the AD bit in every answer
+	NoEDNS        bool        // answer FORMERR to queries with EDNS, as servers did before RFC 2671
+	LowerCase     bool        // write the name in the question section in lower case
+	TLS           *tls.Config // if not nil, TCP connections use TLS (RFC 7858)
 
-	// Lie answers instead of the zone if it returns true. Over UDP, each
-	// element of out is a datagram. Over TCP, the elements are written as they
-	// are, and the connection then ends.
+	// Lie may answer in place of the zone; it then returns true. Over UDP, each element of out is
+	// sent as one datagram. Over TCP, the elements are written without change, and the connection
+	// is then closed.
 	Lie func(query []byte, overTCP bool) (out [][]byte, lied bool)
 }
 
-// Server is a name server on real sockets, whose zone can be exchanged and
-// which counts the questions that it was asked.
+// Server is a name server on real sockets. Its zone can be replaced, and it counts the questions.
 type Server struct {
 	*zone.Server
 	opts             Options
@@ -36,13 +34,13 @@ type Server struct {
 	overUDP, overTCP atomic.Int64
 }
 
-// Serve answers from zone text until the test ends.
+// Serve starts a server that answers from zone text until the test ends.
 func Serve(tb testing.TB, zoneText string, opts Options) *Server {
 	tb.Helper()
 	return ServeZone(tb, Zone(tb, zoneText), opts)
 }
 
-// ServeZone answers from z until the test ends.
+// ServeZone starts a server that answers from z until the test ends.
 func ServeZone(tb testing.TB, z *zone.Zone, opts Options) *Server {
 	tb.Helper()
 	if opts.Addr == "" {
@@ -66,10 +64,10 @@ func ServeZone(tb testing.TB, z *zone.Zone, opts Options) *Server {
 	return s
 }
 
-// SetZone answers further questions from z.
+// SetZone makes the server answer from z from now on.
 func (s *Server) SetZone(z *zone.Zone) { s.zone.Store(z) }
 
-// Count returns how many questions came over UDP and over TCP.
+// Count returns how many questions have come over UDP and over TCP.
 func (s *Server) Count() (udp, tcp int) { return int(s.overUDP.Load()), int(s.overTCP.Load()) }
 
 func (s *Server) respond(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool) {
@@ -94,25 +92,25 @@ func (s *Server) respond(ctx context.Context, query []byte, overTCP bool) (out [
 	out, keep = s.zone.Load().Respond(ctx, query, overTCP)
 	for _, b := range out {
 		if overTCP {
-			b = b[2:] // after the length
+			b = b[2:] // skip the length in front
 		}
 		s.change(b)
 	}
 	return out, keep
 }
 
-// change applies the options to an answer, in place.
+// change applies the options Authenticated and LowerCase to an answer, in place.
 func (s *Server) change(answer []byte) {
 	if s.opts.Authenticated {
 		answer[3] |= BitAuthentic
 	}
 	if s.opts.LowerCase {
 		name, _, _ := bytes.Cut(answer[headerLen:], []byte{0})
-		copy(name, bytes.ToLower(name)) // the length of a label is below 'A'
+		copy(name, bytes.ToLower(name)) // the length octets are lower than 'A', so ToLower does not change them
 	}
 }
 
-// refuseEDNS returns FORMERR for a query with EDNS, nil for any other.
+// refuseEDNS returns a FORMERR response if the query has EDNS, and nil if it does not.
 func refuseEDNS(query []byte) []byte {
 	m := new(codec.Msg)
 	if m.Unpack(query) != nil || m.IsEdns0() == nil {

@@ -75,7 +75,8 @@ func TestSetZone(t *testing.T) {
 	}
 }
 
-// TestLie checks that a lie replaces the answer and ends a TCP connection.
+// TestLie checks that the answer of Lie replaces the answer from the zone, and that a TCP
+// connection is closed after it.
 func TestLie(t *testing.T) {
 	s := Serve(t, "a.example A 192.0.2.1\nb.example A 192.0.2.1", Options{Lie: func(query []byte, overTCP bool) ([][]byte, bool) {
 		if QuestionName(query) != "a.example." {
@@ -112,7 +113,7 @@ func TestLie(t *testing.T) {
 	}
 }
 
-// TestSilence checks that a zone can be silent about every name.
+// TestSilence checks that a zone can leave the questions for every name unanswered.
 func TestSilence(t *testing.T) {
 	z := Zone(t, "! *. * timeout")
 	s := ServeZone(t, z, Options{})

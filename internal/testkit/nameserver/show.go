@@ -13,14 +13,14 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Failure returns the *dns.Error in err, or nil.
+// Failure returns the *dns.Error in the chain of err, or nil.
 func Failure(err error) *dns.Error {
 	var e *dns.Error
 	errors.As(err, &e)
 	return e
 }
 
-// Show renders an answer, or the kind of its failure, on one line.
+// Show formats an answer as one line, or returns the kind of the failure if err is a dns.Error.
 func Show(a dns.Answer, err error) string {
 	if e := Failure(err); e != nil {
 		return e.Kind.String()
@@ -45,14 +45,14 @@ func Show(a dns.Answer, err error) string {
 	return b.String()
 }
 
-// Series is a registry for the DNS metrics of a test.
+// Series is a registry in which a test collects DNS metrics.
 type Series struct{ *prometheus.Registry }
 
 // NewSeries returns an empty registry.
 func NewSeries() Series { return Series{prometheus.NewRegistry()} }
 
-// Values returns the value of every series under "name label...", without the
-// prefix and the suffix that the names share. The value of a histogram is the
+// Values returns the value of every series. The key is the name of the metric (without
+// "sekimori_dns_" and "_total") followed by the label values. The value of a histogram is the
 // number of its observations.
 func (s Series) Values(tb testing.TB) map[string]float64 {
 	tb.Helper()
@@ -65,7 +65,7 @@ func (s Series) Values(tb testing.TB) map[string]float64 {
 		name := strings.TrimSuffix(strings.TrimPrefix(f.GetName(), "sekimori_dns_"), "_total")
 		for _, m := range f.GetMetric() {
 			k := name
-			for _, l := range slices.Backward(m.GetLabel()) { // sorted by name; backward, type precedes result
+			for _, l := range slices.Backward(m.GetLabel()) { // labels are sorted by name; in reverse order, type comes before result
 				k += " " + l.GetValue()
 			}
 			out[k] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
@@ -74,8 +74,7 @@ func (s Series) Values(tb testing.TB) map[string]float64 {
 	return out
 }
 
-// Expect checks that the series in want have those values, and that no other
-// counter has risen.
+// Expect checks that the series in want have these values, and that all other counters are 0.
 func (s Series) Expect(tb testing.TB, want map[string]float64) {
 	tb.Helper()
 	got := s.Values(tb)

@@ -1,5 +1,5 @@
-// Package opinion asks another implementation for its result of a case. For
-// tests only.
+// Package opinion asks another SPF implementation for its result, so that tests can compare it with
+// ours. For tests only.
 package opinion
 
 import (
@@ -12,14 +12,15 @@ import (
 	"sekimori/internal/dns"
 )
 
-// SPF returns the result of blitiri.com.ar/go/spf and the reason that it gives.
-// mailFrom has no brackets; "" asks about the HELO identity.
+// SPF returns the result of blitiri.com.ar/go/spf and the reason that it gives. mailFrom has no
+// angle brackets. If it is "", the HELO identity is checked.
 func SPF(r dns.Resolver, ip netip.Addr, helo, mailFrom string) (result string, why error) {
 	got, why := spf.CheckHostWithSender(ip.AsSlice(), helo, mailFrom, spf.WithResolver(netResolver{r}))
 	return string(got), why
 }
 
-// netResolver gives a resolver the methods of net.Resolver.
+// netResolver adapts a dns.Resolver to the interface that the other implementation needs, which has
+// methods of net.Resolver.
 type netResolver struct{ dns.Resolver }
 
 func (r netResolver) lookup(ctx context.Context, name string, typ dns.Type) ([]dns.Record, error) {
@@ -34,7 +35,7 @@ func (r netResolver) lookup(ctx context.Context, name string, typ dns.Type) ([]d
 	return answer.Records, nil
 }
 
-// orNotFound returns an error if there are no records, as net.Resolver does.
+// orNotFound returns a "not found" error if there are no records, as net.Resolver does.
 func orNotFound[T any](name string, out []T, err error) ([]T, error) {
 	if err == nil && len(out) == 0 {
 		err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
@@ -42,7 +43,7 @@ func orNotFound[T any](name string, out []T, err error) ([]T, error) {
 	return out, err
 }
 
-// LookupTXT and the methods below are those of net.Resolver.
+// LookupTXT and the methods below have the signatures of net.Resolver's methods.
 func (r netResolver) LookupTXT(ctx context.Context, name string) (out []string, _ error) {
 	records, err := r.lookup(ctx, name, dns.TypeTXT)
 	for _, rec := range records {

@@ -7,8 +7,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestSPF has a case for each DNS question that the other implementation asks, and
-// for each kind of missing answer.
+// TestSPF has a case for each type of DNS question that the other implementation asks, and for each
+// kind of missing answer.
 func TestSPF(t *testing.T) {
 	z := nameserver.Zone(t, `
 ip.example    TXT "v=spf1 ip4:192.0.2.1 -all"

@@ -1,7 +1,6 @@
-// Package readers shows Authentication-Results fields to programs that read
-// such fields on real hosts, and returns what each program sees. The programs
-// are SpamAssassin, python3-authres, Mail::AuthenticationResults, mailauth and
-// go-msgauth.
+// Package readers gives Authentication-Results fields to programs that read such fields on real
+// hosts, and returns the results that each program finds. The programs are SpamAssassin,
+// python3-authres, Mail::AuthenticationResults, mailauth and go-msgauth.
 package readers
 
 import (
@@ -21,24 +20,24 @@ import (
 	"sekimori/internal/testkit/naive"
 )
 
-// AuthServID is the authserv-id whose fields the readers trust.
+// AuthServID is the authserv-id that all readers are configured to trust.
 const AuthServID = "mx.here.example"
 
-// Seen is what a reader sees in one field.
+// Seen is what a reader found in one field.
 type Seen struct {
 	Results []naive.Result
-	// SPF is the result that SpamAssassin's plugin SPF uses, "" for the other
-	// readers.
+	// SPF is the SPF result that SpamAssassin's plugin SPF takes from the field. It is "" for the
+	// other readers.
 	SPF string
-	// Error says why the reader could not read the field.
+	// Error is the reason why the reader could not read the field, or "".
 	Error string
 }
 
-// Reader is one program. Read takes values as they go over the wire and answers
-// for each, in order.
+// Reader is one program. Read takes the values of fields as sent over the wire, and returns one
+// Seen for each of them, in the same order.
 type Reader struct {
 	Name string
-	// ASCII is true if the reader does not understand fields with UTF-8.
+	// ASCII is true if the program cannot read fields that contain UTF-8.
 	ASCII bool
 	Read  func(values []string) ([]Seen, error)
 }
@@ -54,12 +53,12 @@ var (
 	mailauth string
 )
 
-// mailauthDir is the folder whose node_modules has mailauth. The variable
-// SEKIMORI_TEST_MAILAUTH names another folder.
+// mailauthDir is the folder in which npm has installed mailauth. The environment variable
+// SEKIMORI_TEST_MAILAUTH can name another folder.
 const mailauthDir = "/opt/sekimori-test/mailauth"
 
-// Available returns the readers that are installed. The error names those that
-// are not; the caller decides whether that matters.
+// Available returns the readers that are installed. The error names the others; the caller decides
+// whether that is a failure.
 func Available() ([]Reader, error) {
 	dir := mailauthDir
 	if other := os.Getenv("SEKIMORI_TEST_MAILAUTH"); other != "" {
@@ -96,15 +95,16 @@ func Available() ([]Reader, error) {
 	return found, errors.Join(missing...)
 }
 
-// script returns a function for Reader.Read. It runs a program that reads a JSON
-// array of values and writes a JSON array of what it saw.
+// script returns a function for Reader.Read. The function runs the script text with the given
+// program. The script reads a JSON array of values from standard input and writes a JSON array of
+// results.
 func script(text, program string, args ...string) func(values []string) ([]Seen, error) {
 	return func(values []string) ([]Seen, error) {
 		in, err := json.Marshal(values)
 		if err != nil {
 			return nil, err
 		}
-		// The values are the standard input, so the script goes into a file.
+		// Standard input is used for the values, so the script itself must be in a file.
 		file, err := os.CreateTemp("", "sekimori-reader-*")
 		if err != nil {
 			return nil, err
@@ -139,7 +139,7 @@ func script(text, program string, args ...string) func(values []string) ([]Seen,
 	}
 }
 
-// goMsgauth reads with the parser of github.com/emersion/go-msgauth.
+// goMsgauth is the Read function for the parser of github.com/emersion/go-msgauth.
 func goMsgauth(values []string) ([]Seen, error) {
 	seen := make([]Seen, len(values))
 	for i, value := range values {
@@ -173,8 +173,8 @@ func (s *Seen) add(method string, value authres.ResultValue) {
 	s.Results = append(s.Results, naive.Result{Method: method, Value: string(value)})
 }
 
-// Check shows the values to the readers and returns complaints about what each
-// sees and is not in want.
+// Check gives the values to the readers. It returns a complaint for each reader and value where the
+// results differ from want.
 func Check(found []Reader, values []string, want []naive.Field) (wrong []string) {
 	for _, r := range found {
 		seen, err := r.Read(values)

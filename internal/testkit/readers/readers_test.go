@@ -8,8 +8,7 @@ import (
 	"sekimori/internal/testkit/naive"
 )
 
-// installed returns the readers that are installed. In CI, a missing reader fails
-// the test.
+// installed returns the readers that are installed. In CI, the test fails if one is missing.
 func installed(t *testing.T) []Reader {
 	t.Helper()
 	found, missing := Available()
@@ -32,7 +31,7 @@ func result(spf string) naive.Field {
 		{Method: "arc", Value: "none"}, {Method: "iprev", Value: "pass"}}}
 }
 
-// TestForms checks that all readers understand every form of value that our field
+// TestForms checks that every reader finds the right results in every form of value that our field
 // can have.
 func TestForms(t *testing.T) {
 	var values []string
@@ -63,9 +62,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFooled checks that readers see false results in fields of the form that
-// sekimori once wrote, with quoted strings. If they no longer do, TestForms
-// proves nothing.
+// TestFooled checks that the readers find wrong results in fields of the form that older versions
+// of sekimori wrote. If they did not, TestForms could not fail and would prove nothing.
 func TestFooled(t *testing.T) {
 	for _, r := range installed(t) {
 		old := ""

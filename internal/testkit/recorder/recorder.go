@@ -1,5 +1,5 @@
-// Package recorder runs a test within a test, so that the test of a helper sees
-// whether the helper fails or skips. For tests only.
+// Package recorder runs a function as a test within a test. With it, the test of a test helper can
+// check whether the helper makes a test fail or skip. For tests only.
 package recorder
 
 import (
@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Run runs f and its cleanups as a test of its own. It returns what f said, one
-// line each: "log: ", "error: ", "fatal: " or "skip: " and the words. Even if f
-// fails, t goes on. Methods of testing.TB that are not recorded act on t.
+// Run runs f and its cleanups as a test of its own. It returns what this test reported, one line
+// for each report: "log: ", "error: ", "fatal: " or "skip: " and the text. Even if f fails, t does
+// not fail. Methods of testing.TB that recorder does not define act on t.
 func Run(t testing.TB, f func(testing.TB)) string {
 	r := &recorder{TB: t}
 	r.run(func() { f(r) })
@@ -29,7 +29,8 @@ type recorder struct {
 	cleanups []func()
 }
 
-// run runs f in a goroutine, which f may end, and waits for its end.
+// run calls f in a goroutine of its own, because f may end its goroutine, and waits until it has
+// ended.
 func (r *recorder) run(f func()) {
 	done := make(chan struct{})
 	go func() {

@@ -13,10 +13,10 @@ var (
 	tagL = regexp.MustCompile(`(?:^|;)\s*l=(\d{1,9});`)
 )
 
-// DKIM puts a signature on top of a message. tags is the value of the field
-// without that of b=, which comes last; %BH in it becomes the hash of the
-// body. The signature obeys h= and l= of the tags and is relaxed/relaxed,
-// whatever c= says.
+// DKIM adds a signature at the top of a message. tags is the value of the DKIM-Signature field up
+// to "b=", which must come last and have no value yet. %BH in tags is replaced by the hash of the
+// body. The signature is computed according to h= and l= in tags. It always uses relaxed/relaxed
+// canonicalization, even if c= says something else.
 func DKIM(tb testing.TB, key crypto.Signer, tags, eml string) string {
 	tb.Helper()
 	h, raw := Split([]byte(eml))

@@ -10,15 +10,16 @@ import (
 	"testing"
 )
 
-// Heavy is an RSA key of any size and any odd exponent, so that it can cost its
-// verifiers more than an ordinary key. Its primes have 256 bits, which makes it
-// fast to generate and unsafe for anything but tests.
+// Heavy is an RSA key of any size with any odd exponent. Its signatures can therefore cost the
+// verifier more work than those of an ordinary key. Its primes have only 256 bits. So it is fast to
+// generate, and unsafe for anything except tests.
 type Heavy struct {
 	pub    rsa.PublicKey
 	primes []*big.Int
 }
 
-// NewHeavy makes a key of this many bits, which must be a multiple of 256.
+// NewHeavy makes a key with a modulus of about the given number of bits (up to seven fewer). bits
+// must be a multiple of 256.
 func NewHeavy(tb testing.TB, bits, exponent int) *Heavy {
 	tb.Helper()
 	const each = 256
@@ -27,7 +28,7 @@ func NewHeavy(tb testing.TB, bits, exponent int) *Heavy {
 		n := big.NewInt(1)
 		var primes []*big.Int
 		for n.BitLen() < bits-each/2 {
-			p, err := rand.Prime(rand.Reader, each) // its two highest bits are set
+			p, err := rand.Prime(rand.Reader, each) // the two highest bits of p are set
 			if err != nil {
 				tb.Fatal(err)
 			}
@@ -44,8 +45,7 @@ func NewHeavy(tb testing.TB, bits, exponent int) *Heavy {
 	}
 }
 
-// PublicRSA is a key of any size for which there is no private key. Its modulus
-// is odd.
+// PublicRSA returns a public key of the given size with an odd modulus. It has no private key.
 func PublicRSA(bits, exponent int) *rsa.PublicKey {
 	n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
 	return &rsa.PublicKey{N: n.Add(n, big.NewInt(12345)), E: exponent}
@@ -54,8 +54,8 @@ func PublicRSA(bits, exponent int) *rsa.PublicKey {
 // Public implements [crypto.Signer].
 func (k *Heavy) Public() crypto.PublicKey { return &k.pub }
 
-// Sign implements [crypto.Signer]: EMSA-PKCS1-v1_5 (RFC 8017 §9.2) of a SHA-256
-// hash, computed prime by prime with the Chinese remainder theorem.
+// Sign implements [crypto.Signer]. It signs a SHA-256 hash with EMSA-PKCS1-v1_5 (RFC 8017 §9.2). It
+// computes the signature for each prime and combines the parts with the Chinese remainder theorem.
 func (k *Heavy) Sign(_ io.Reader, hash []byte, _ crypto.SignerOpts) ([]byte, error) {
 	info := []byte("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")
 	size := k.pub.Size()

@@ -8,23 +8,23 @@ import (
 	"testing"
 )
 
-// Set is one ARC set. The zero value of a string means what an honest sealer
-// writes.
+// Set describes one ARC set. If a string is "", Seal uses the value that an honest sealer would
+// write.
 type Set struct {
-	I       int // i=; the seal also covers the sets with a lower i=
+	I       int // i=; the seal also covers the sets with a lower number
 	Key     crypto.Signer
 	Domain  string // d=; "" means "hop1.example" for set 1, and so on; s= is always "s"
 	CV      string // cv=; "" means "none" for set 1 and "pass" for the others
-	Results string // the value of ARC-Authentication-Results after i=
+	Results string // value of ARC-Authentication-Results after "i=N; "
 	H       string // h= of the message signature; "" means "from:subject"
 	AMS, AS string // further tags of message signature and seal, such as "x=1; "
 
-	Instance          string // i= as written
-	Fold              string // a line end within message signature and seal
-	BreakAMS, BreakAS bool   // the signature does not match the message
+	Instance          string // text of i= if it is to differ from I
+	Fold              string // a folded line end to be inserted into message signature and seal
+	BreakAMS, BreakAS bool   // make the message signature, or the seal, wrong
 }
 
-// Seal puts a set on top of a message (RFC 8617 §5.1).
+// Seal adds an ARC set at the top of a message (RFC 8617 §5.1).
 func Seal(tb testing.TB, s Set, eml string) string {
 	tb.Helper()
 	usual := func(v *string, other string) {

@@ -1,6 +1,6 @@
-// Package signer signs and seals mail. It follows RFC 6376 and RFC 8617 as
-// plainly as possible and does not use the code under test, so a mistake of
-// that code shows. It also signs what a correct signer refuses to sign. For
+// Package signer signs messages with DKIM and seals them with ARC. It implements RFC 6376 and RFC
+// 8617 in the simplest way and does not use the code that is being tested. So a mistake in that
+// code is not repeated here. It also signs things that a correct signer would refuse to sign. For
 // tests only.
 package signer
 
@@ -19,9 +19,8 @@ import (
 	"sekimori/internal/message"
 )
 
-// Split turns a message with CRLF line ends into the fields and the body that a
-// milter gets. It repairs nothing: a line without a colon becomes a field
-// without a value.
+// Split splits a message with CRLF line ends into the fields and the body that a milter would get.
+// It does not correct malformed lines: a line without a colon becomes a field without a value.
 func Split(eml []byte) (message.Header, []byte) {
 	head, body, ok := bytes.Cut(eml, []byte("\r\n\r\n"))
 	if bytes.HasPrefix(eml, []byte("\r\n")) {
@@ -51,14 +50,14 @@ var (
 	fold   = regexp.MustCompile(`\r\n([ \t])`)
 )
 
-// Field returns a header field in relaxed form (RFC 6376 §3.4.2), without its
-// line end.
+// Field returns a header field in relaxed canonical form (RFC 6376 §3.4.2), without the CRLF at its
+// end.
 func Field(name, value string) string {
 	value = blanks.ReplaceAllString(fold.ReplaceAllString(value, "$1"), " ")
 	return strings.ToLower(strings.TrimRight(name, " \t")) + ":" + strings.Trim(value, " ")
 }
 
-// Body returns a body in relaxed form (RFC 6376 §3.4.4).
+// Body returns a body in relaxed canonical form (RFC 6376 §3.4.4).
 func Body(body string) string {
 	lines := strings.Split(body, "\r\n")
 	for i, l := range lines {
@@ -73,15 +72,14 @@ func Body(body string) string {
 	return strings.Join(lines, "\r\n") + "\r\n"
 }
 
-// BodyHash returns the value of bh= for a body that is already in canonical
-// form.
+// BodyHash returns the value of bh= for a body that is already in canonical form.
 func BodyHash(body string) string {
 	sum := sha256.Sum256([]byte(body))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Selected returns the fields that h= names, in relaxed form. Of several fields
-// with one name, the last comes first (RFC 6376 §5.4.2).
+// Selected returns the fields named in h=, in relaxed canonical form. If a name occurs several
+// times, the lowest field with that name is taken first (RFC 6376 §5.4.2).
 func Selected(h message.Header, names string) string {
 	var b strings.Builder
 	used := map[string]int{}
@@ -103,13 +101,13 @@ func Selected(h message.Header, names string) string {
 	return b.String()
 }
 
-// Sign returns the value of b= over input, by the algorithm of the key.
+// Sign signs input with the key and returns the value for b=.
 func Sign(tb testing.TB, key crypto.Signer, input string) string {
 	tb.Helper()
 	hashed := sha256.Sum256([]byte(input))
 	opts := crypto.SignerOpts(crypto.SHA256)
 	if _, ok := key.(ed25519.PrivateKey); ok {
-		opts = crypto.Hash(0) // RFC 8463 §3: the hash itself is signed, as a message
+		opts = crypto.Hash(0) // RFC 8463 §3: Ed25519 signs the hash value as its message
 	}
 	sig, err := key.Sign(rand.Reader, hashed[:], opts)
 	if err != nil {
@@ -118,8 +116,7 @@ func Sign(tb testing.TB, key crypto.Signer, input string) string {
 	return base64.StdEncoding.EncodeToString(sig)
 }
 
-// Record returns the key record for an Ed25519 or RSA key. It panics for any
-// other key.
+// Record returns the DKIM key record for an Ed25519 or RSA key. It panics for other types of keys.
 func Record(pub crypto.PublicKey) string {
 	if p, ok := pub.(ed25519.PublicKey); ok {
 		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(p)

@@ -38,7 +38,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestRelaxed has the example of RFC 6376 §3.4.5.
+// TestRelaxed checks the example in RFC 6376 §3.4.5.
 func TestRelaxed(t *testing.T) {
 	h, body := Split([]byte("A: X\r\nB : Y\t\r\n\tZ  \r\n\r\n C \r\nD \t E\r\n\r\n\r\n"))
 	if got := Selected(h, "a:b"); got != "a:X\r\nb:Y Z\r\n" {
@@ -58,8 +58,8 @@ func TestRelaxed(t *testing.T) {
 	}
 }
 
-// TestSelected checks that the last field of a name comes first, and that a name
-// without a further field adds nothing.
+// TestSelected checks that of several fields with the same name the lowest comes first, and that a
+// name for which no field is left adds nothing.
 func TestSelected(t *testing.T) {
 	h, _ := Split([]byte("X: 1\r\nY: 2\r\nx: 3\r\n\r\n"))
 	for names, want := range map[string]string{"x": "x:3\r\n", "x:x": "x:3\r\nx:1\r\n", "X: y :x:x": "x:3\r\ny:2\r\nx:1\r\n", "z": ""} {
@@ -73,7 +73,7 @@ func testKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("the test's key of thirty-two oct"))
 }
 
-// key returns the public key in a record.
+// key parses the public key in a key record.
 func key(t *testing.T, record string) any {
 	t.Helper()
 	_, p, _ := strings.Cut(record, "p=")
@@ -117,7 +117,7 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// TestSeal verifies each signature of two sets, with the input built by hand as in
+// TestSeal verifies every signature of two ARC sets. It builds the signed input by itself, as in
 // RFC 8617 §5.1.
 func TestSeal(t *testing.T) {
 	const mail = "From: Ann <ann@example.com>\r\nSubject: a  test\r\n\r\nHello  there.\r\n\r\n"
@@ -159,7 +159,7 @@ func TestSeal(t *testing.T) {
 			}
 			name, value, b = signed(h[0])
 			var over strings.Builder
-			for _, i := range []int{5, 4, 3, 2, 1} { // results, message signature and seal of 1, then of 2
+			for _, i := range []int{5, 4, 3, 2, 1} { // results, message signature and seal of set 1, then results and message signature of set 2
 				over.WriteString(Field(h[i].Name, h[i].Value) + "\r\n")
 			}
 			if got := verifies(t, testKey().Public(), over.String()+Field(name, value), b); got != tt.as {
@@ -176,8 +176,8 @@ func ExampleField() {
 
 // TestHeavy checks that crypto/rsa verifies the signature of a heavy key.
 func TestHeavy(t *testing.T) {
-	// crypto/rsa refuses less than 1,024 bits, and a modulus may have up to eight
-	// bits fewer than asked for.
+	// Do not use less than 1,280 bits: crypto/rsa refuses keys under 1,024 bits, and NewHeavy may
+	// make a modulus with up to seven bits fewer than asked for.
 	for _, tt := range []struct{ bits, exponent int }{{1280, 3}, {2048, 65537}, {8192, 1<<31 - 1}} {
 		k := NewHeavy(t, tt.bits, tt.exponent)
 		pub, _ := k.Public().(*rsa.PublicKey)
@@ -195,7 +195,8 @@ func TestHeavy(t *testing.T) {
 	}
 }
 
-// TestDKIM checks that the signature obeys h= and l=, and that %BH becomes the hash.
+// TestDKIM checks that the signature follows h= and l= in the tags, and that %BH is replaced by the
+// body hash.
 func TestDKIM(t *testing.T) {
 	const mail = "From: a@example.com\r\nSubject:  x\r\n\r\nHello  there.\r\nMore.\r\n"
 	for tags, want := range map[string]struct{ input, body string }{

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Unanswered returns a message of author with ten signatures and the longest
-// ARC chain, all of domain and none of them valid. They name 110 selectors that
-// differ from turn to turn, so a verifier asks for 110 keys that are not in its
-// cache. Tests use a domain whose servers do not answer.
+// Unanswered returns a message by author with ten DKIM signatures and an ARC chain of 50 sets (the
+// most that are allowed), all by domain and all invalid. They name 110 selectors, which are
+// different for each turn. So a verifier must look up 110 keys that are not in its cache. Tests use
+// a domain whose name servers do not answer.
 func Unanswered(author, domain string, turn int) []byte {
 	const tags = "a=rsa-sha256; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
 	var b strings.Builder

@@ -15,12 +15,12 @@ import (
 	"testing"
 )
 
-// Message is the part that the cases of all suites of mail share.
+// Message has the values that the cases of all suites with messages have in common.
 type Message struct {
 	ID   string          `json:"id"`
-	EML  string          `json:"eml"`  // the file of Raw, relative to the file of the suite
-	Zone json.RawMessage `json:"zone"` // in the form of the shared data
-	Raw  []byte          `json:"-"`    // the message itself
+	EML  string          `json:"eml"`  // file with the message; its path is relative to the suite's file
+	Zone json.RawMessage `json:"zone"` // in the format of the shared data, see Zone
+	Raw  []byte          `json:"-"`    // content of the file EML
 }
 
 func (m *Message) read(tb testing.TB, suite string) {
@@ -28,13 +28,13 @@ func (m *Message) read(tb testing.TB, suite string) {
 	m.Raw = readFile(tb, filepath.Join(filepath.Dir(Path(tb, suite)), filepath.FromSlash(m.EML)))
 }
 
-// withMessage is a pointer to a case that has a Message.
+// withMessage is the constraint for a pointer to a type of case that embeds Message.
 type withMessage[T any] interface {
 	*T
 	read(tb testing.TB, suite string)
 }
 
-// readCases reads a suite whose file has nothing but cases.
+// readCases reads a suite whose file contains only a list of cases.
 func readCases[T any, P withMessage[T]](tb testing.TB, suite string) []T {
 	tb.Helper()
 	var doc struct{ Cases []T }
@@ -42,7 +42,7 @@ func readCases[T any, P withMessage[T]](tb testing.TB, suite string) []T {
 	return withMessages[T, P](tb, suite, doc.Cases)
 }
 
-// withMessages reads the messages of a suite's cases.
+// withMessages reads the message file of each case.
 func withMessages[T any, P withMessage[T]](tb testing.TB, suite string, cases []T) []T {
 	tb.Helper()
 	for i := range cases {
@@ -51,13 +51,12 @@ func withMessages[T any, P withMessage[T]](tb testing.TB, suite string, cases []
 	return cases
 }
 
-// DKIMCase is a message, and the results that its signatures may get.
+// DKIMCase is a message and the results that its signatures may get.
 type DKIMCase struct {
 	Message
 	Expect []string `json:"expect_modern"`
 	Notes  string   `json:"notes"`
-	// Of opendkim-milter only: how the message comes, and what OpenDKIM's script
-	// expects.
+	// Only in opendkim-milter: the SMTP session, and what OpenDKIM's test script expects.
 	Connect    struct{ IP string } `json:"connect"`
 	HELO       string              `json:"helo"`
 	MailFrom   string              `json:"mailfrom"`
@@ -65,8 +64,7 @@ type DKIMCase struct {
 	ARContains []string            `json:"ar_contains"`
 }
 
-// DKIM reads a suite of DKIM: opendkim-lib, opendkim-milter, go-msgauth or
-// dkimpy.
+// DKIM reads the DKIM suite name: opendkim-lib, opendkim-milter, go-msgauth or dkimpy.
 func DKIM(tb testing.TB, name string) []DKIMCase {
 	tb.Helper()
 	file := "dkim/" + name + ".json"
@@ -75,7 +73,7 @@ func DKIM(tb testing.TB, name string) []DKIMCase {
 		Milter []DKIMCase `json:"milter_cases"`
 	}
 	readJSON(tb, file, &doc)
-	for i := range doc.Milter { // a case that expects no pass may have no zone
+	for i := range doc.Milter { // a case that does not expect pass may have no zone in the file
 		if len(doc.Milter[i].Zone) == 0 {
 			doc.Milter[i].Zone = json.RawMessage("{}")
 		}
@@ -83,10 +81,9 @@ func DKIM(tb testing.TB, name string) []DKIMCase {
 	return withMessages(tb, file, slices.Concat(doc.Cases, doc.Milter))
 }
 
-// Judge compares the results of a message's signatures with the case. If the
-// case expects pass and other results, any result is right. Otherwise, got must
-// have a pass if and only if the case expects one, and a temperror if the case
-// expects that alone.
+// Judge compares the results of a message's signatures with the case. If the case allows pass and
+// also other results, any result is right. Otherwise a pass must be in got if and only if the case
+// expects pass. If the case expects only temperror, a temperror must be in got.
 func (c DKIMCase) Judge(got []string) error {
 	wanted := slices.Contains(c.Expect, "pass")
 	open := wanted && len(c.Expect) > 1
@@ -99,25 +96,25 @@ func (c DKIMCase) Judge(got []string) error {
 	return nil
 }
 
-// NeedsOpenDKIM reports whether a case of opendkim-milter depends on scripts or
-// options of OpenDKIM. A test can then only demand that there is an answer.
+// NeedsOpenDKIM reports whether a case of opendkim-milter depends on scripts or options that only
+// OpenDKIM has. For such a case, a test can only check that the daemon answers.
 func (c DKIMCase) NeedsOpenDKIM() bool {
 	return strings.HasPrefix(c.ID, "t-lua-") || strings.HasPrefix(c.ID, "t-conf-") || c.ID == "t-peer"
 }
 
-// goMsgauth are messages in the module's tests and the results that they may
-// get: RFC 6376 Appendix A, the same message signed by a bare PKCS#1 key, and
-// RFC 8463 Appendix A.
+// goMsgauth lists messages in the tests of the module go-msgauth, by the names of their constants,
+// with the results that they may get. They are the message of RFC 6376 Appendix A, the same message
+// with a bare PKCS#1 key, and the message of RFC 8463 Appendix A.
 var goMsgauth = map[string][]string{
 	"unsignedMailString":          {"none"},
 	"verifiedMailString":          {"pass"},
-	"verifiedRawRSAMailString":    {"pass", "permerror"}, // RFC 6376 contradicts itself on bare keys
+	"verifiedRawRSAMailString":    {"pass", "permerror"}, // RFC 6376 contradicts itself about bare PKCS#1 keys
 	"verifiedEd25519MailString":   {"pass"},
-	"tooManySignaturesMailString": {"pass"}, // it has three, and we verify three
+	"tooManySignaturesMailString": {"pass"}, // the message has three signatures, and we verify three
 }
 
-// goMsgauthKeys are the constants of the module's query_test.go that hold the
-// keys, by the name that publishes each.
+// goMsgauthKeys maps the DNS names of keys to the constants in the module's query_test.go that
+// contain the key records.
 var goMsgauthKeys = map[string]string{
 	"brisbane._domainkey.example.com":          "dnsPublicKey",
 	"brisbane._domainkey.example.org":          "dnsPublicKey",
@@ -126,8 +123,8 @@ var goMsgauthKeys = map[string]string{
 	"brisbane._domainkey.football.example.com": "dnsEd25519PublicKey",
 }
 
-// DKIMOfModule takes the messages of the RFCs from the tests of go-msgauth. They
-// are available wherever the tests can be built.
+// DKIMOfModule returns the messages of goMsgauth, read from the test files of go-msgauth. They are
+// available wherever the tests can be built, because the module is needed for that.
 func DKIMOfModule(tb testing.TB) []DKIMCase {
 	tb.Helper()
 	dir := filepath.Join(Module(tb, "github.com/emersion/go-msgauth"), "dkim")
@@ -151,7 +148,7 @@ func DKIMOfModule(tb testing.TB) []DKIMCase {
 	return cases
 }
 
-// readConstants adds the string constants of a Go file to texts.
+// readConstants reads a Go file and adds its string constants to texts.
 func readConstants(tb testing.TB, file string, texts map[string]string) {
 	tb.Helper()
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
@@ -172,7 +169,7 @@ func readConstants(tb testing.TB, file string, texts map[string]string) {
 
 var errNotConstant = errors.New("suites: not a string constant")
 
-// constant returns the value of string literals joined by "+".
+// constant returns the value of an expression made of string literals and "+".
 func constant(e ast.Expr) (string, error) {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -188,7 +185,7 @@ func constant(e ast.Expr) (string, error) {
 	return "", errNotConstant
 }
 
-// ARCCase is a message with or without a chain.
+// ARCCase is a message with or without an ARC chain.
 type ARCCase struct {
 	Message
 	Expect      string `json:"expect_arc"`
@@ -201,16 +198,16 @@ func ARC(tb testing.TB) []ARCCase {
 	return readCases[ARCCase](tb, "arc/arc-validation.json")
 }
 
-// DMARCCase is a message with a valid signature of each domain in DKIM. The SPF
-// records of its zone use only the mechanism ip4. Nil in Expect means that the
-// case does not state the value.
+// DMARCCase is a message that has a valid signature by each domain in DKIM. The SPF records in its
+// zone use only the mechanism ip4. If a pointer or slice in Expect is nil, the case does not state
+// that value.
 type DMARCCase struct {
 	Message
 	Title      string   `json:"title"`
 	Author     string   `json:"author_domain"`
 	IP         string   `json:"ip"`
 	HELO       string   `json:"helo"`
-	MailFrom   string   `json:"mailfrom"` // without brackets
+	MailFrom   string   `json:"mailfrom"` // without angle brackets
 	DKIM       []string `json:"dkim"`
 	Queries    []string `json:"queries_author"`
 	MaxQueries int      `json:"max_queries_per_walk"`
@@ -227,20 +224,20 @@ type DMARCCase struct {
 	} `json:"expect"`
 }
 
-// DMARC reads the worked examples of RFC 9989.
+// DMARC reads the suite of examples worked out from RFC 9989.
 func DMARC(tb testing.TB) []DMARCCase {
 	tb.Helper()
 	return readCases[DMARCCase](tb, "dmarc/dmarcbis.json")
 }
 
-// EspooferCase is one composition attack. All of them share one zone.
+// EspooferCase is one composition attack. All cases have the same zone.
 type EspooferCase struct {
 	Message
 	Idea     string `json:"idea"`
 	IP       string `json:"connect_ip"`
 	HELO     string `json:"helo"`
-	MailFrom string `json:"mailfrom_raw"` // with or without brackets, as the attack sends it
-	From     string `json:"from_bytes"`   // the octets of the header that are, or look like, From fields
+	MailFrom string `json:"mailfrom_raw"` // as the attack sends it, with or without angle brackets
+	From     string `json:"from_bytes"`   // those octets of the header that are From fields or look like them
 	Expect   struct {
 		SPF         []string `json:"spf"`
 		DKIM        []string `json:"dkim"`
@@ -251,11 +248,11 @@ type EspooferCase struct {
 	} `json:"expect"`
 }
 
-// Espoofer reads the composition attacks.
+// Espoofer reads the suite of composition attacks.
 func Espoofer(tb testing.TB) []EspooferCase {
 	tb.Helper()
 	const file = "espoofer/cases.json"
-	// The zone stays undecoded, so that lone surrogates in it survive.
+	// The zone is not decoded here, because decoding would destroy lone surrogates (see Zone).
 	var doc struct {
 		Zone       map[string]json.RawMessage `json:"zone"`
 		ZoneClient map[string]json.RawMessage `json:"zone_client"`

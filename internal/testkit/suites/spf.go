@@ -14,57 +14,57 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// SPFSuite is one published set of SPF checks.
+// SPFSuite is one published suite of SPF checks.
 type SPFSuite struct {
 	Name  string
-	Total int // the number of checks that the publisher gives
+	Total int // number of checks that the publisher states
 
-	file   string // in the folder spf of the shared data, or in testdata of the module
-	module bool   // the file is the YAML as published, in the module of the second opinion
-	// qualify puts single labels below a parent. The suite writes domains such
-	// as "d11", which RFC 7208 §4.3 and §7.1 refuse (see a-only-toplabel of the
-	// openspf suite).
+	file   string // in the folder spf of the shared data, or in the folder testdata of the module
+	module bool   // the file is the publisher's YAML in the module blitiri.com.ar/go/spf, not JSON of the shared data
+	// qualify is true if ".test" must be added to names of one label. The suite uses domains such
+	// as "d11", which RFC 7208 §4.3 and §7.1 do not allow (see a-only-toplabel in the openspf
+	// suite).
 	qualify bool
 }
 
-// SPFShared are the suites of the shared data.
+// SPFShared lists the suites in the shared data.
 var SPFShared = []SPFSuite{
 	{Name: "rfc7208", Total: 203, file: "rfc7208.json"},
 	{Name: "pyspf-test", Total: 16, file: "pyspf-test.json"},
 	{Name: "blitiri", Total: 83, file: "blitiri.json", qualify: true},
 }
 
-// SPFOfModule are the suites in the module of the second opinion. They are
-// available wherever the tests can be built.
+// SPFOfModule lists the suites in the module blitiri.com.ar/go/spf. They are available wherever the
+// tests can be built, because the module is needed for that.
 var SPFOfModule = []SPFSuite{
 	{Name: "rfc7208", Total: 203, file: "rfc7208-tests.yml", module: true},
 	{Name: "blitiri", Total: 83, file: "blitirispf-tests.yml", module: true, qualify: true},
 }
 
-// SPFScenario is a zone, in the form of the shared data, and the checks in it.
+// SPFScenario is a zone in the format of the shared data (see Zone), and the checks that use it.
 type SPFScenario struct {
 	ID    string          `json:"id"`
 	Zone  json.RawMessage `json:"zone"`
 	Tests []SPFTest       `json:"tests"`
 }
 
-// SPFTest is one check. MailFrom is "" for the HELO identity. Explanation is nil
-// if the suite does not state it, and "DEFAULT" if the domain has none.
+// SPFTest is one check. If MailFrom is "", the HELO identity is checked. Explanation is nil if the
+// suite does not state it, and "DEFAULT" if the domain has no explanation of its own.
 type SPFTest struct {
 	ID          string   `json:"id"`
 	HELO        string   `json:"helo"`
 	IP          string   `json:"ip"`
 	MailFrom    string   `json:"mailfrom"`
-	Expect      []string `json:"expect"` // the acceptable results
+	Expect      []string `json:"expect"` // any of these results is right
 	Explanation *string  `json:"explanation,omitempty"`
 }
 
-// spfWrong are the rows that INDEX.md of the data calls wrong.
+// spfWrong lists the checks that the file INDEX.md of the shared data calls wrong.
 var spfWrong = []string{"default-modifier", "default-modifier-harsh"}
 
-// Corrected returns the test with the result that the RFC demands, and true if
-// the suite expects another one. These rows expect what pyspf does in lax mode;
-// RFC 7208 §6 says that unknown modifiers are ignored.
+// Corrected returns the check with the result that the RFC requires. wrong is true if the suite
+// expects another result. This is so for spfWrong, where the suite expects what pyspf does in lax
+// mode. RFC 7208 §6 says that unknown modifiers are ignored.
 func (t SPFTest) Corrected() (SPFTest, bool) {
 	wrong := slices.Contains(spfWrong, t.ID)
 	if wrong {
@@ -73,7 +73,7 @@ func (t SPFTest) Corrected() (SPFTest, bool) {
 	return t, wrong
 }
 
-// Scenarios reads the suite.
+// Scenarios reads the suite from its file.
 func (s SPFSuite) Scenarios(tb testing.TB) []SPFScenario {
 	tb.Helper()
 	var raw []byte
@@ -100,15 +100,15 @@ var (
 		`mx1[01]|ptr1[01]|ptrmixed|blah[123]|sender|doesnotexist|d\d\d)[a-z]*)"`)
 )
 
-// qualifyLabels puts single labels of the blitiri suite below ".test".
+// qualifyLabels adds ".test" to the names of one label in the blitiri suite.
 func qualifyLabels(raw []byte) []byte {
 	s := singleTarget.ReplaceAllString(string(raw), "$1$2.test$3")
-	s = singleTarget.ReplaceAllString(s, "$1$2.test$3") // a second time, because neighbours share a blank
+	s = singleTarget.ReplaceAllString(s, "$1$2.test$3") // twice, because a match also takes the blank that the next match needs
 	s = singleKey.ReplaceAllString(s, `"$1.test"`)
 	return []byte(strings.ReplaceAll(s, ".test.test", ".test"))
 }
 
-// spfYAML converts a suite as published into the form of the shared data.
+// spfYAML converts a suite from the publisher's YAML to the JSON of the shared data.
 func spfYAML(tb testing.TB, raw []byte) []byte {
 	tb.Helper()
 	var out struct {
@@ -120,7 +120,7 @@ func spfYAML(tb testing.TB, raw []byte) []byte {
 				HELO        string  `yaml:"helo"`
 				Host        string  `yaml:"host"`
 				MailFrom    string  `yaml:"mailfrom"`
-				Result      any     `yaml:"result"` // one, or a list
+				Result      any     `yaml:"result"` // a string or a list of strings
 				Explanation *string `yaml:"explanation"`
 			} `yaml:"tests"`
 			ZoneData map[string][]map[string]any `yaml:"zonedata"`
@@ -144,8 +144,8 @@ func spfYAML(tb testing.TB, raw []byte) []byte {
 	return marshal(tb, out)
 }
 
-// yamlRecords returns the records of one name. SPF stands for TXT if the name
-// has no TXT record; "TXT: NONE" means that the name has neither.
+// yamlRecords converts the records of one name. An SPF record becomes a TXT record if the name has
+// no TXT record of its own. "TXT: NONE" means that the name has neither.
 func yamlRecords(name string, records []map[string]any) []map[string]any {
 	out := []map[string]any{}
 	hasTXT := slices.ContainsFunc(records, func(r map[string]any) bool { return r["TXT"] != nil })
@@ -167,7 +167,7 @@ func yamlRecords(name string, records []map[string]any) []map[string]any {
 	return out
 }
 
-// stringsOf reads a YAML value that is a string or a list of them.
+// stringsOf returns the strings of a YAML value that is a string or a list.
 func stringsOf(v any) []string {
 	out := []string{}
 	switch v := v.(type) {

@@ -1,7 +1,7 @@
-// Package suites reads the published conformance suites for the tests of the
-// evaluators and of the whole daemon, so that both run the same rows. The
-// suites come from ../shared/conformance beside the repository, and from the
-// modules that the tests also ask for a second opinion. For tests only.
+// Package suites reads published conformance suites. The tests of the packages for SPF, DKIM, ARC
+// and DMARC and the tests of the whole daemon use it, so that all of them run the same rows. The
+// suites are in ../shared/conformance beside the repository ("the shared data"), and in the modules
+// of other implementations that the tests use. For tests only.
 package suites
 
 import (
@@ -14,10 +14,9 @@ import (
 	"testing"
 )
 
-// Path returns the path of a file or folder of the shared data, such as
-// "dkim/dkimpy.json". If the data is not beside the repository, the test is
-// skipped with a line that "make conformance" shows. If the data is there but
-// lacks this file, the test fails.
+// Path returns the path of a file or folder in the shared data, such as "dkim/dkimpy.json". If the
+// shared data is not beside the repository, the test is skipped with a line that "make conformance"
+// shows. If the shared data is there but this file is missing, the test fails.
 func Path(tb testing.TB, name string) string {
 	tb.Helper()
 	dir := filepath.Join(root(tb), "..", "shared", "conformance")
@@ -31,8 +30,8 @@ func Path(tb testing.TB, name string) string {
 	return path
 }
 
-// root returns the folder of go.mod. Tests run in the folder of their package,
-// which is below it.
+// root returns the folder with go.mod. It is the first one found upwards from the current folder,
+// because tests run in the folder of their package.
 func root(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.Getwd()
@@ -65,7 +64,7 @@ func readFile(tb testing.TB, path string) []byte {
 	return raw
 }
 
-// readJSON reads a JSON file of the shared data.
+// readJSON reads a JSON file of the shared data into a value.
 func readJSON(tb testing.TB, name string, into any) {
 	tb.Helper()
 	if err := json.Unmarshal(Read(tb, name), into); err != nil {
@@ -73,8 +72,8 @@ func readJSON(tb testing.TB, name string, into any) {
 	}
 }
 
-// Module returns the folder of a module in the module cache. The test is
-// skipped if the module is not there.
+// Module returns the folder of a module in the module cache. It skips the test if the module is not
+// there.
 func Module(tb testing.TB, path string) string {
 	tb.Helper()
 	out, err := exec.CommandContext(tb.Context(), "go", "list", "-m", "-f", "{{.Dir}}", path).Output()
@@ -88,9 +87,8 @@ func Module(tb testing.TB, path string) string {
 	return dir
 }
 
-// Log writes the line that "make conformance" looks for. excluded says which
-// rows count as neither passed nor failed, and why; "" means that there are
-// none.
+// Log logs the summary line that "make conformance" looks for. excluded names the rows that count
+// as neither passed nor failed, with the reasons. It is "" if there are no such rows.
 func Log(tb testing.TB, name string, passed, total int, excluded string) {
 	tb.Helper()
 	if excluded != "" {

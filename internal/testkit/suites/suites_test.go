@@ -13,7 +13,7 @@ import (
 func TestPath(t *testing.T) {
 	for _, tt := range []struct {
 		name, file string
-		there      []string // the files that are there
+		there      []string // files that exist in this case
 		want       string
 	}{
 		{"beside the repository", "dkim/a.json", []string{"repo/go.mod", "shared/conformance/dkim/a.json"}, ""},
@@ -60,7 +60,8 @@ func TestModule(t *testing.T) {
 	}
 }
 
-// TestLog checks the line, which "make conformance" finds by its beginning.
+// TestLog checks the form of the summary line, because "make conformance" finds it by its
+// beginning.
 func TestLog(t *testing.T) {
 	for excluded, want := range map[string]string{
 		"":                "log: suite a/b daemon: passed 3 / total 4",
@@ -139,7 +140,8 @@ func TestQualifyLabels(t *testing.T) {
 	}
 }
 
-// TestCorrected checks that Corrected changes two rows and no others.
+// TestCorrected checks that Corrected changes the two checks in spfWrong and leaves another one
+// alone.
 func TestCorrected(t *testing.T) {
 	for id, want := range map[string]string{"default-modifier": "neutral", "default-modifier-harsh": "neutral", "default-result": "pass"} {
 		got, wrong := SPFTest{ID: id, Expect: []string{"pass"}}.Corrected()
@@ -157,7 +159,7 @@ func TestJudge(t *testing.T) {
 		{"pass", "pass", true},
 		{"pass", "fail pass", true},
 		{"pass", "fail", false},
-		{"fail", "permerror", true}, // any word but pass is right
+		{"fail", "permerror", true}, // every result except pass is right
 		{"fail", "pass", false},
 		{"pass permerror", "permerror", true},
 		{"pass permerror", "pass", true},
@@ -180,8 +182,8 @@ func TestConstants(t *testing.T) {
 	}
 }
 
-// TestWholeSPF checks that each suite has as many rows as its publisher says, and
-// that no row lacks a field: a row with an empty field could not fail.
+// TestWholeSPF checks that each suite has as many checks as its publisher states, and that no
+// required field of a check is empty.
 func TestWholeSPF(t *testing.T) {
 	for kind, list := range map[string][]SPFSuite{"of the module": SPFOfModule, "shared": SPFShared} {
 		t.Run(kind, func(t *testing.T) {

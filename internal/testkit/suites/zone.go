@@ -11,14 +11,14 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// Zone reads a zone in the form of the shared data:
+// Zone parses a zone in the format of the shared data:
 //
 //	{"name": [{"type":"TXT","data":["str", ...]}, {"type":"MX","data":[10,"host"]},
 //	          {"type":"A","data":"192.0.2.1"}, {"type":"*","rcode":"TIMEOUT"}]}
 //
-// A lone surrogate \udc80...\udcff is the raw octet 80...ff. The type "*"
-// stands for all types of the name that have no data. A name that cannot be
-// asked for, because it is too long or has an empty label, is left out.
+// A lone surrogate \udc80...\udcff in a string stands for the raw octet 80...ff. The type "*"
+// stands for all types for which the name has no data. Names that cannot be asked for, because they
+// are too long or have an empty label, are left out.
 func Zone(raw json.RawMessage) (*zone.Zone, error) {
 	hidden, err := hideOctets(raw)
 	if err != nil {
@@ -49,13 +49,13 @@ type zoneRecord struct {
 	Data  json.RawMessage `json:"data"`
 }
 
-// zoneTypes are the types that the shared data has, without "*".
+// zoneTypes are the record types that the shared data uses, apart from "*".
 var zoneTypes = []string{"A", "AAAA", "TXT", "SPF", "MX", "PTR", "NS", "CNAME"}
 
-// zoneLines writes the records of one name as zone text.
+// zoneLines returns the records of one name as zone text.
 func zoneLines(owner string, records []zoneRecord) (string, error) {
 	var b strings.Builder
-	b.WriteString(owner + " HINFO x x\n") // the name exists even without records
+	b.WriteString(owner + " HINFO x x\n") // with this record the name exists even if it has no others
 	has := map[string]bool{}
 	for _, r := range records {
 		switch {
@@ -82,7 +82,7 @@ func zoneLines(owner string, records []zoneRecord) (string, error) {
 	return b.String(), nil
 }
 
-// zoneData writes the data of one record as zone text.
+// zoneData returns the data of one record as zone text.
 func zoneData(r zoneRecord) (string, error) {
 	var s string
 	switch r.Type {
@@ -124,8 +124,7 @@ func zoneStrings(data json.RawMessage) (string, error) {
 	return strings.Join(parts, " "), nil
 }
 
-// masterName writes a name as zone text, or returns an error for a name that
-// cannot be asked for.
+// masterName returns a name as zone text. It returns an error for a name that cannot be asked for.
 func masterName(s string) (string, error) {
 	if s == "" || s == "." {
 		return ".", nil
@@ -135,8 +134,8 @@ func masterName(s string) (string, error) {
 		name, err := dns.ParseName(s)
 		return escaped(string(name), "") + ".", err
 	}
-	// dns.ParseName would take the octets for UTF-8, so a letter stands for
-	// each of them while the lengths are checked.
+	// dns.ParseName would read the octets as UTF-8. So each octet above 7F is replaced by a letter
+	// for this check of the lengths.
 	ascii := []byte(octets)
 	for i, c := range ascii {
 		if c >= 0x80 {
@@ -149,8 +148,8 @@ func masterName(s string) (string, error) {
 	return escaped(strings.TrimSuffix(octets, "."), "") + ".", nil
 }
 
-// escaped writes letters, digits, "-", "_", "*", "." and the characters of
-// more as they are and every other octet as \DDD (RFC 1035 §5.1).
+// escaped returns s as zone text. Letters, digits, "-", "_", "*", "." and the characters in more
+// stay as they are. Every other octet becomes \DDD (RFC 1035 §5.1).
 func escaped(s, more string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {
@@ -164,9 +163,9 @@ func escaped(s, more string) string {
 	return b.String()
 }
 
-// encoding/json replaces lone surrogates by U+FFFD. Therefore \udcXX becomes the
-// private-use character U+F7XX before the JSON is read. Test data must not have
-// such characters itself.
+// encoding/json replaces lone surrogates with U+FFFD, and the octet would be lost. So before the
+// JSON is parsed, hideOctets replaces \udcXX with the private-use character U+F7XX. The test data
+// itself must not contain such characters.
 const (
 	octetFirst = 0xF780
 	octetLast  = 0xF7FF
@@ -174,7 +173,7 @@ const (
 
 var errPrivateUse = errors.New("suites: the zone holds a character of U+F780 to U+F7FF")
 
-// hideOctets rewrites the escapes of lone surrogates \udc80...\udcff.
+// hideOctets replaces the escapes of lone surrogates \udc80...\udcff as described above.
 func hideOctets(raw []byte) ([]byte, error) {
 	out := append([]byte(nil), raw...)
 	for i := 0; i+1 < len(out); i++ {
@@ -185,7 +184,7 @@ func hideOctets(raw []byte) ([]byte, error) {
 		switch {
 		case !ok:
 			i++
-		case unit >= 0xD800 && unit < 0xDC00: // first half of a pair
+		case unit >= 0xD800 && unit < 0xDC00: // the first half of a surrogate pair
 			i += 5
 			if low, ok := escapedUnit(out[i+1:]); ok && low >= 0xDC00 && low < 0xE000 {
 				i += 6
@@ -207,7 +206,7 @@ func hideOctets(raw []byte) ([]byte, error) {
 	return out, nil
 }
 
-// escapedUnit returns the UTF-16 unit of the \uXXXX at the beginning of b.
+// escapedUnit returns the number in the escape \uXXXX at the beginning of b.
 func escapedUnit(b []byte) (uint64, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
@@ -216,7 +215,8 @@ func escapedUnit(b []byte) (uint64, bool) {
 	return n, err == nil
 }
 
-// showOctets undoes hideOctets in a string that was read from the JSON.
+// showOctets turns the private-use characters in a decoded string into the raw octets for which
+// they stand.
 func showOctets(s string) string {
 	var b strings.Builder
 	for _, r := range s {

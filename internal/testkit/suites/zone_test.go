@@ -57,8 +57,8 @@ func TestZone(t *testing.T) {
 	}
 }
 
-// TestZonesLoad reads every zone of the shared data, because the suites of
-// other packages rest on them.
+// TestZonesLoad parses every zone of the shared data, because the tests of other packages need all
+// of them.
 func TestZonesLoad(t *testing.T) {
 	root := Path(t, ".")
 	zones := 0

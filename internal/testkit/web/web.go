@@ -1,4 +1,4 @@
-// Package web asks HTTP servers for the tests.
+// Package web sends HTTP requests for tests.
 package web
 
 import (
@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Do sends a request without a body, and returns the status code and the body of the
-// answer.
+// Do sends a request without a body. It returns the status code and the body of the response.
 func Do(tb testing.TB, method, url string) (code int, body string) {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), method, url, http.NoBody)
@@ -27,7 +26,7 @@ func Do(tb testing.TB, method, url string) (code int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// Get returns the body of the answer to GET.
+// Get sends a GET request and returns the body of the response.
 func Get(tb testing.TB, url string) string {
 	tb.Helper()
 	_, body := Do(tb, http.MethodGet, url)
