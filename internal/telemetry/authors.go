@@ -16,23 +16,24 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// publishedPolicies are the policies that a domain may publish; "" is no policy.
+// publishedPolicies lists the policies that a domain can publish. "" stands for no policy.
 var publishedPolicies = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject, ""}
 
-// maxKnownAuthors is how many author domains are remembered with their registered
-// domains.
+// maxKnownAuthors is the number of author domains whose registered domain can be
+// remembered.
 const maxKnownAuthors = 4096
 
-// authorDomains counts author domains by published policy without storing the names.
-// A stranger can write any name into From, and can publish records for any number of
-// names below its own domain. Therefore only registered domains are counted, by the
-// public suffix list that the program was built with, and only domains about whose
-// mail DNS publishes something.
+// authorDomains counts author domains by published policy without storing their names.
+//
+// A sender can write any name into From, and can publish records for any number of names
+// below its own domain. Therefore authorDomains counts only registered domains (by the
+// public suffix list of the build), and only those for which DNS publishes something about
+// mail.
 type authorDomains struct {
-	windows []*distinct.Window // one for each of publishedPolicies
-	// known are fingerprints of author domains, each with the length of the registered
-	// domain in its last octet. Most mail comes from few author domains, and a search
-	// in the suffix list takes ten times as long.
+	windows []*distinct.Window // one for each element of publishedPolicies
+	// known remembers the registered domains of author domains, because a search in the
+	// suffix list takes ten times as long. Each element is a hash of an author domain. Its
+	// last octet is replaced by the length of the registered domain.
 	known [maxKnownAuthors]atomic.Uint64
 	seed  maphash.Seed
 }
@@ -51,13 +52,13 @@ func newAuthorDomains(b builder) *authorDomains {
 	return a
 }
 
-// count counts the author domain of an evaluated message. It never waits.
+// count adds the author domain of an evaluated message. It does not block.
 func (a *authorDomains) count(e *msgauth.Evaluation) {
 	d := &e.DMARC
 	policy := slices.Index(publishedPolicies, d.PolicyPublished)
 	switch {
 	case policy < 0, e.From.AuthorDomain == "",
-		d.PolicyPublished == "" && d.Result != dmarc.ResultNone, // it is not known whether there is a policy
+		d.PolicyPublished == "" && d.Result != dmarc.ResultNone, // the lookup failed, so there may be a policy
 		d.AuthorExists != nil && !*d.AuthorExists:
 		return
 	}
@@ -66,9 +67,10 @@ func (a *authorDomains) count(e *msgauth.Evaluation) {
 	}
 }
 
-// owner is [suffix.Owner], remembered.
+// owner returns [suffix.Owner](n), which is usually the registered domain of n, and
+// remembers it.
 func (a *authorDomains) owner(n dns.Name) dns.Name {
-	const lengths = 0xff // a name has at most 253 octets
+	const lengths = 0xff // a name has at most 253 octets, so its length fits into the last octet
 	hash := maphash.String(a.seed, string(n))
 	known := &a.known[hash>>32%maxKnownAuthors]
 	if k := known.Load(); k|lengths == hash|lengths && int(k&lengths) <= len(n) {
@@ -79,8 +81,8 @@ func (a *authorDomains) owner(n dns.Name) dns.Name {
 	return domain
 }
 
-// publishes reports whether the evaluation found a DMARC record, an SPF record or a
-// DKIM key at the domain or below it.
+// publishes reports whether the evaluation found a DMARC record, an SPF record or a DKIM
+// key at the registered domain or at a name below it.
 func publishes(e *msgauth.Evaluation, domain dns.Name) bool {
 	switch {
 	case e.DMARC.Record != nil && e.DMARC.PolicyDomain.Under(domain),

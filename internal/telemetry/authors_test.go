@@ -21,8 +21,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// from returns a message whose author's domain has a DMARC record with this policy at the
-// name record. If record is "", the domain has no DMARC record.
+// from returns a message of the author domain domain. If record is not "", a DMARC record
+// with the policy published was found at the name record.
 func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{From: author.From{AuthorDomain: domain}, Time: time.Now()}
 	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone, AuthorDomain: domain}
@@ -34,7 +34,7 @@ func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
 	return e
 }
 
-// but returns e after the change.
+// but applies change to e and returns e.
 func but(e *msgauth.Evaluation, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 	change(e)
 	return e
@@ -51,7 +51,7 @@ func TestAuthorDomains(t *testing.T) {
 	for _, tt := range []struct {
 		reason  string
 		message *msgauth.Evaluation
-		counted string // the policy under which it counts, "" if it does not count
+		counted string // expected policy under which the domain is counted; "" if it is not counted
 	}{
 		{"a record of the domain's own", from("a.example", "a.example", dmarc.PolicyReject), "reject"},
 		{"a name below it", from("mail.a.example", "a.example", dmarc.PolicyReject), "reject"},
@@ -87,7 +87,7 @@ func TestAuthorDomains(t *testing.T) {
 			func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultTempError }), "reject"},
 		{"np: the author's domain does not exist", but(from("made.up.a.example", "a.example", dmarc.PolicyReject),
 			func(e *msgauth.Evaluation) { e.DMARC.AuthorExists = &no }), ""},
-		{"a record of the public suffix is nobody's", from("made-up.co.uk", "co.uk", dmarc.PolicyReject), ""},
+		{"a record of the public suffix does not count", from("made-up.co.uk", "co.uk", dmarc.PolicyReject), ""},
 		{"a domain below a suffix with a record", but(from("real.co.uk", "co.uk", dmarc.PolicyReject), spfAt("real.co.uk")), "reject"},
 		{"a public suffix itself", from("co.uk", "co.uk", dmarc.PolicyReject), ""},
 		{"no author", but(from("", "", ""), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPermError }), ""},
@@ -106,13 +106,13 @@ func TestAuthorDomains(t *testing.T) {
 	}
 }
 
-// TestAuthorDomainsAreRegistered checks that many invented names below one registered domain, with
-// records by a wildcard, count as one domain.
+// TestAuthorDomainsAreRegistered checks that many invented names below one registered
+// domain are counted as one domain, even if each name has a DMARC record.
 func TestAuthorDomainsAreRegistered(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
 	for i := range 2 * maxKnownAuthors {
-		for _, below := range []string{"evil.co.uk", "github.io"} { // github.io is a private suffix
+		for _, below := range []string{"evil.co.uk", "github.io"} { // github.io is a suffix of the private section of the list
 			name := dns.Name(fmt.Sprintf("n%d.%s", i, below))
 			m.Decided(decided(from(name, name, dmarc.PolicyReject), policy.Verdict{}), 0)
 		}
@@ -122,7 +122,8 @@ func TestAuthorDomainsAreRegistered(t *testing.T) {
 	}
 }
 
-// A domain that changes its policy counts for both policies.
+// TestAuthorDomainsChange checks that a domain that changes its policy is counted for both
+// policies.
 func TestAuthorDomainsChange(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -136,7 +137,8 @@ func TestAuthorDomainsChange(t *testing.T) {
 	}
 }
 
-// Many messages at a time, of more authors than are remembered. Run it with -race.
+// TestAuthorDomainsConcurrently counts messages in several goroutines, with more author
+// domains than are remembered. Run it with -race.
 func TestAuthorDomainsConcurrently(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -156,8 +158,8 @@ func TestAuthorDomainsConcurrently(t *testing.T) {
 	}
 }
 
-// A message of an author domain that was seen before allocates nothing, whether the
-// domain counts or not.
+// TestAuthorDomainsAllocateNothing checks that a message from a known author domain
+// allocates no memory, whether or not the domain is counted.
 func TestAuthorDomainsAllocateNothing(t *testing.T) {
 	m := New(prometheus.NewRegistry())
 	for _, e := range []*msgauth.Evaluation{from("news.example.co.jp", "example.co.jp", dmarc.PolicyReject), from("nothing.example", "", "")} {
@@ -168,7 +170,8 @@ func TestAuthorDomainsAllocateNothing(t *testing.T) {
 	}
 }
 
-// A domain that was not seen for 30 days no longer counts.
+// TestAuthorDomainsOfThirtyDays checks that a domain is no longer counted after 30 days
+// without mail.
 func TestAuthorDomainsOfThirtyDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
@@ -193,7 +196,8 @@ func TestAuthorDomainsOfThirtyDays(t *testing.T) {
 	})
 }
 
-// TestOwnerIsRemembered checks that the second answer for a name equals the first.
+// TestOwnerIsRemembered checks that owner gives the same answer for a name when the answer
+// is computed and when it is remembered.
 func TestOwnerIsRemembered(t *testing.T) {
 	a := newAuthorDomains(builder{prometheus.NewRegistry()})
 	for _, name := range []dns.Name{"example.com", "a.b.example.com", "com", "", "x.example.co.jp", "me.github.io", "github.io", "unheard-of"} {

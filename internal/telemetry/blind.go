@@ -6,7 +6,7 @@ import (
 	"sekimori/internal/blind"
 )
 
-// RegisterBlind registers the series about what the daemon cannot see.
+// RegisterBlind registers the series about what the daemon cannot see (see package blind).
 func RegisterBlind(reg prometheus.Registerer, w *blind.Watch) {
 	add := func(c prometheus.Collector) { reg.MustRegister(c) }
 	for _, k := range blind.Kinds {
@@ -32,6 +32,6 @@ func RegisterBlind(reg prometheus.Registerer, w *blind.Watch) {
 	}, func() float64 { return float64(w.Transactions()) }))
 	add(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: namespace, Name: "forged_results_left_total",
-		Help: "Messages with a result in our name that the MTA lets nobody delete.",
+		Help: "Messages in which a result in our name stayed, because the MTA does not allow deleting it.",
 	}, func() float64 { return float64(w.Forged()) }))
 }

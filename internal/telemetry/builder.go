@@ -8,17 +8,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// nativeFactor is the growth from bucket to bucket of the native histograms, which are
-// kept beside the classic ones.
+// nativeFactor is the ratio of the limits of two neighbouring buckets of a native
+// histogram. Each histogram has native buckets in addition to its classic buckets.
 const nativeFactor = 1.1
 
-// maxNativeBuckets bounds the memory of one native histogram.
+// maxNativeBuckets limits the number of buckets, and so the memory, of one native
+// histogram.
 const maxNativeBuckets = 160
 
-// builder makes and registers series.
+// builder creates series and registers them with reg.
 type builder struct{ reg prometheus.Registerer }
 
-// counters makes counters of one label.
+// counters creates counters with one label.
 func (b builder) counters(name, help, label string) *counters[string] {
 	v := b.counterVec(name, help, label)
 	return newSeries(func(value string) prometheus.Counter { return v.WithLabelValues(value) })
@@ -71,22 +72,23 @@ func (b builder) histogram(name, help string, buckets []float64) prometheus.Hist
 	return h
 }
 
-// histograms makes histograms of durations with one label.
+// histograms creates histograms of durations with one label.
 func (b builder) histograms(name, help, label string) *series[string, prometheus.Observer] {
 	v := prometheus.NewHistogramVec(histogramOpts(name, help, durationBuckets), []string{label})
 	b.reg.MustRegister(v)
 	return newSeries(func(value string) prometheus.Observer { return v.WithLabelValues(value) })
 }
 
-// RegisterRuntime adds build_info and the Go and process collectors.
+// RegisterRuntime registers the series build_info, and the collectors for the Go runtime
+// and the process.
 func RegisterRuntime(reg prometheus.Registerer, version string) {
 	info := builder{reg}.gaugeVec("build_info", "Version of the running program.", "version", "goversion", "revision")
 	info.WithLabelValues(version, runtime.Version(), Revision()).Set(1)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
-// Revision returns the commit that the program was built from, "" where the build
-// did not know it.
+// Revision returns the commit from which the program was built. It returns "" if the build
+// did not know the commit.
 func Revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// consentMetrics are the series about the consent of recipients.
+// consentMetrics holds the series about the consent of recipients.
 type consentMetrics struct {
 	lookups *counters[[2]string]
 	mixed   prometheus.Counter
@@ -37,8 +37,7 @@ func (m *Metrics) countConsent(c policy.Consent) {
 	}
 }
 
-// mapMetrics are the series about list files, which are read again while the daemon
-// runs.
+// mapMetrics holds the series about list files, which the daemon reads again while it runs.
 type mapMetrics struct {
 	updated    *prometheus.GaugeVec
 	successful *prometheus.GaugeVec
@@ -52,8 +51,8 @@ func newMapMetrics(b builder) mapMetrics {
 	}
 }
 
-// MapLoaded records that a list file was read, or that reading it failed. name must be
-// from a closed set, because it becomes a label.
+// MapLoaded records that a list file was read, or could not be read if err is not nil. name
+// becomes a label value, so it must not come from a message.
 func (m *Metrics) MapLoaded(name string, at time.Time, err error) {
 	if err != nil {
 		m.maps.successful.WithLabelValues(name).Set(0)

@@ -55,7 +55,8 @@ func TestConsent(t *testing.T) {
 	}
 }
 
-// The time of the last update stays if a list cannot be read.
+// TestMapLoaded checks that the time of the last update does not change if a list file
+// cannot be read.
 func TestMapLoaded(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)

@@ -5,24 +5,24 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Counts are the values of Metrics by label value, from the start of the daemon.
-// The status page shows them.
+// Counts holds values of Metrics, which the status page shows. The keys of the maps are
+// label values. Counting begins when the daemon starts.
 type Counts struct {
 	Messages     map[string]int64 // by verdict
 	EndOfMessage readout.Timing
-	Overrides    map[string]int64 // deviations from published policies by reason
-	RuleHits     map[string]int64 // by rule
+	Overrides    map[string]int64 // deviations from published policies, by reason
+	RuleHits     map[string]int64 // by ID of the rule
 	Shadow       map[[2]string]int64
 
 	SPFMailFrom map[string]int64
 	SPFHELO     map[string]int64
 	DKIM        map[string]int64
 	DMARC       map[string]int64
-	Published   map[string]int64 // messages by published policy
+	Published   map[string]int64 // messages, by published policy
 	ARC         map[string]int64
 	IPRev       map[string]int64
 
-	BudgetExceeded map[string]int64 // lookups, by mechanism
+	BudgetExceeded map[string]int64 // refused lookups, by mechanism
 
 	SessionsInFlight int64
 	SessionsEnded    map[string]int64 // by how they ended
@@ -33,7 +33,7 @@ type Counts struct {
 	Oversize       map[string]int64 // by limit
 }
 
-// Counts returns the values as they are now.
+// Counts returns the current values.
 func (m *Metrics) Counts() Counts {
 	c := Counts{
 		Messages: values(m.messages), EndOfMessage: readout.Times(m.messageDuration),
@@ -58,12 +58,12 @@ func (m *Metrics) Counts() Counts {
 	return c
 }
 
-// values reads every counter that is shown so far.
+// values returns the value of every counter in s, by its label values.
 func values[K comparable](s *counters[K]) map[K]int64 {
 	return sums(s, func(k K) K { return k })
 }
 
-// sums adds up the counters of which by returns the same.
+// sums groups the counters in s by the result of by, and returns the sum of each group.
 func sums[K, R comparable](s *counters[K], by func(K) R) map[R]int64 {
 	out := map[R]int64{}
 	for k, counter := range *s.known.Load() {

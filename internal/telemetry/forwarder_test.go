@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/iprev"
 )
 
-// TestForwarderEvidence checks that the log names the host or domain that may have
-// forwarded a message, if the name is proven. "sekimori forwarders" reads the log.
+// TestForwarderEvidence checks that the log names a possible forwarder only if the name is
+// proven: the newest sealer of a valid ARC chain, or the verified reverse name of the
+// client. "sekimori forwarders" reads these names from the log.
 func TestForwarderEvidence(t *testing.T) {
 	sets := []arc.Set{{Sealer: "first.example"}, {Sealer: "newest.example"}}
 	for _, tt := range []struct {

@@ -12,15 +12,15 @@ import (
 	"sekimori/internal/printable"
 )
 
-// priorities are the prefixes of a line from which the journal reads its priority
-// (sd-daemon(3)). With them, "journalctl -p err" finds the errors.
+// priorities lists the prefixes that tell the journal the priority of a line
+// (sd-daemon(3)). With them "journalctl -p err" finds the errors.
 var priorities = [...]struct {
 	least  slog.Level
 	prefix string
 }{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.Level(-1 << 31), "<7>"}}
 
-// isJournal reports whether out is the stream that systemd connected to the
-// journal (systemd.exec(5), JOURNAL_STREAM).
+// isJournal reports whether out is connected to the journal. systemd names that stream in
+// JOURNAL_STREAM (systemd.exec(5)).
 func isJournal(out io.Writer) bool {
 	file, ok := printable.Unwrap(out).(*os.File)
 	if !ok {
@@ -34,19 +34,20 @@ func isJournal(out io.Writer) bool {
 	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// Say writes lines of text. If out is the journal, each line gets its priority.
+// Say writes text, which may have several lines, to out. If out is the journal, each line
+// begins with the prefix for the level.
 func Say(out io.Writer, level slog.Level, text string) {
 	text = strings.TrimSuffix(text, "\n") + "\n"
 	if isJournal(out) {
 		p := prefix(level)
 		text = p + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+p) + "\n"
 	}
-	_, _ = io.WriteString(out, text) // there is no other place to report an error
+	_, _ = io.WriteString(out, text) // the error could only be reported to out
 }
 
 func prefix(level slog.Level) string { return priorities[rank(level)].prefix }
 
-// rank returns the index in priorities for a level.
+// rank returns the index in priorities for the level.
 func rank(level slog.Level) int {
 	for i, p := range priorities {
 		if level >= p.least {
@@ -56,7 +57,7 @@ func rank(level slog.Level) int {
 	return len(priorities) - 1
 }
 
-// prefixed writes records with their priority.
+// prefixed writes records to a LogWriter, each with the same prefix.
 type prefixed struct {
 	to     *LogWriter
 	prefix string
@@ -64,8 +65,9 @@ type prefixed struct {
 
 func (p prefixed) Write(record []byte) (int, error) { return p.to.write(p.prefix, record) }
 
-// leveled has one handler for each priority, because the writer behind a handler does
-// not see the level of a record.
+// leveled is a handler for the journal. It consists of one handler for each priority. The
+// handlers differ in their output, which adds the prefix, because an output does not know
+// the level of a record.
 type leveled [len(priorities)]slog.Handler
 
 func newLeveled(to *LogWriter, handler func(io.Writer) slog.Handler) *leveled {

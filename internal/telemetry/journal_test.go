@@ -17,7 +17,7 @@ import (
 	"sekimori/internal/policy"
 )
 
-// journalFile returns a file that isJournal takes for the stream of the journal.
+// journalFile returns a file that isJournal accepts as the stream of the journal.
 func journalFile(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "journal"))
@@ -33,8 +33,8 @@ func journalFile(t *testing.T) *os.File {
 	return f
 }
 
-// In the journal every record begins with the priority of its level. In any other output
-// no record does.
+// TestJournalPriorities checks that each record in the journal begins with the prefix of
+// its level, and that records in another file have no prefix.
 func TestJournalPriorities(t *testing.T) {
 	journal := journalFile(t)
 	elsewhere, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -85,7 +85,8 @@ func TestJournalPriorities(t *testing.T) {
 	}
 }
 
-// Every line of a command's output begins with its priority.
+// TestSay checks that each line that Say writes to the journal begins with the prefix of
+// its level.
 func TestSay(t *testing.T) {
 	journal := journalFile(t)
 	Say(journal, slog.LevelError, "one\ntwo\n")
@@ -100,12 +101,13 @@ func TestSay(t *testing.T) {
 	}
 }
 
-// failing is an output that takes some octets and then fails.
+// failing is an output that accepts n octets and then fails.
 type failing struct{ n int }
 
 func (f failing) Write([]byte) (int, error) { return f.n, errors.New("broken pipe") }
 
-// Records that an output did not take count as dropped. Records that it took do not.
+// TestLogWriterCountsFailures checks that records that the output did not accept are
+// counted as dropped, and that records that it accepted are not.
 func TestLogWriterCountsFailures(t *testing.T) {
 	w := NewLogWriter(failing{len("one\n")})
 	_, _ = w.Write([]byte("one\ntwo\nthree\n"))
@@ -121,8 +123,8 @@ type named struct{ A, B string }
 
 func (n named) String() string { return n.A + "/" + n.B }
 
-// The text log is for people. It shows no Go values, and text that a stranger chose cannot
-// look like a separate value.
+// TestTextIsReadable checks that values in the text log are written in words and not as Go
+// values. Text that a sender chose must not look like a separate value.
 func TestTextIsReadable(t *testing.T) {
 	for _, tt := range []struct {
 		value any

@@ -11,12 +11,12 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// jsonHandler is slog's handler, with a faster way for Records. It writes the record of
-// a message octet for octet as slog would, without an Attr for each value.
+// jsonHandler is slog.JSONHandler with a faster way to write the records of messages. That
+// way needs no slog.Attr, and its output is octet for octet the output of slog.JSONHandler.
 type jsonHandler struct {
 	*slog.JSONHandler
 	out   io.Writer
-	lines sync.Pool // of *jsonLine
+	lines sync.Pool // holds *jsonLine values for reuse
 }
 
 func newJSONHandler(out io.Writer, o *slog.HandlerOptions) *jsonHandler {
@@ -27,11 +27,12 @@ func newJSONHandler(out io.Writer, o *slog.HandlerOptions) *jsonHandler {
 	}
 }
 
-// lineSize is enough for an ordinary record, in octets.
+// lineSize is the first capacity of a line in octets. An ordinary record is shorter.
 const lineSize = 1024
 
-// write writes a record and reports whether it could. It cannot write a record with a
-// string that needs escapes; the caller leaves such a record to slog.
+// write writes the record that fill adds, and returns true. If a string of the record needs
+// escapes, write writes nothing and returns false. The caller then lets slog write the
+// record.
 func (h *jsonHandler) write(at time.Time, msg string, fill func(record)) bool {
 	l := h.lines.Get().(*jsonLine)
 	l.odd = false
@@ -43,7 +44,7 @@ func (h *jsonHandler) write(at time.Time, msg string, fill func(record)) bool {
 	l.b = append(l.b, "}\n"...)
 	written := !l.odd
 	if written {
-		_, _ = h.out.Write(l.b) // nothing can be said about a log that cannot be written
+		_, _ = h.out.Write(l.b) // an error of the log cannot be logged
 	}
 	if l.reusable() {
 		h.lines.Put(l)
@@ -51,16 +52,16 @@ func (h *jsonHandler) write(at time.Time, msg string, fill func(record)) bool {
 	return written
 }
 
-// maxLineKept bounds the memory that is kept for reuse, in octets. A stranger can make
-// a line long by many signatures.
+// maxLineKept is the largest line that is kept for reuse, in octets. A sender can make a
+// line longer with many signatures.
 const maxLineKept = 8 << 10
 
 func (l *jsonLine) reusable() bool { return cap(l.b) <= maxLineKept }
 
-// jsonLine is a record as JSON.
+// jsonLine is a record that is being written as JSON.
 type jsonLine struct {
 	b   []byte
-	odd bool // a value needs escapes, so the line must not be written
+	odd bool // a value needs escapes, so slog must write the record
 }
 
 func (l *jsonLine) key(key string) {
@@ -74,8 +75,8 @@ func (l *jsonLine) str(key, value string) {
 	l.quoted(value)
 }
 
-// quoted writes a string of printable ASCII without characters that JSON escapes.
-// Any other string makes the line odd.
+// quoted adds s in quotes. If s holds characters other than printable ASCII, or characters
+// that JSON escapes, quoted sets odd instead.
 func (l *jsonLine) quoted(s string) {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -107,7 +108,7 @@ func (l *jsonLine) flag(key string, value bool) {
 	l.b = strconv.AppendBool(l.b, value)
 }
 
-// seconds writes a number in the format of package encoding/json.
+// seconds adds a number of seconds in the format of package encoding/json.
 func (l *jsonLine) seconds(key string, value time.Duration) {
 	l.key(key)
 	if value == 0 || value.Abs() >= time.Microsecond {
@@ -115,7 +116,7 @@ func (l *jsonLine) seconds(key string, value time.Duration) {
 		return
 	}
 	l.b = strconv.AppendFloat(l.b, value.Seconds(), 'e', -1, 64)
-	n := len(l.b) // nanoseconds: from e-07 to e-09
+	n := len(l.b) // the exponent is e-07, e-08 or e-09; encoding/json leaves out the 0
 	l.b[n-2] = l.b[n-1]
 	l.b = l.b[:n-1]
 }

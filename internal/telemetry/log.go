@@ -15,31 +15,32 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxQueuedLog bounds the records that wait to be written, in octets. Some thousands of
-// records fit. Further records are dropped and counted, because a message never waits
-// for the log.
+// maxQueuedLog limits the records that wait to be written, in octets. Several thousand
+// records fit. Further records are dropped and counted, so that no message has to wait for
+// the log.
 const maxQueuedLog = 4 << 20
 
-// pause is how long the writer waits after it has written. Under load many records then
-// share one write, and the writer is seldom woken.
+// pause is how long the background writer waits after each write. Under load, many records
+// are then written at once, and the writer needs to be woken less often.
 const pause = 10 * time.Millisecond
 
-// LogWriter writes the log in the background. It is safe for concurrent use.
+// LogWriter queues records and writes them to its output in the background. It is safe for
+// concurrent use.
 type LogWriter struct {
 	out     io.Writer
-	journal bool // out is the journal: records begin with their priority
+	journal bool // out is the journal, so each record gets a prefix for its level
 
 	mu      sync.Mutex
 	wake    *sync.Cond
 	queue   []byte
-	idle    bool // the writer waits for wake
+	idle    bool // the background writer waits for wake
 	dropped int
 	closed  bool
-	hurry   chan struct{} // a value ends the pause
-	done    chan struct{} // closed when the writer has ended
+	hurry   chan struct{} // receiving a value ends the pause early
+	done    chan struct{} // closed when the background writer has ended
 }
 
-// NewLogWriter returns a LogWriter to out. Close must be called.
+// NewLogWriter returns a LogWriter that writes to out. The caller must call Close.
 func NewLogWriter(out io.Writer) *LogWriter {
 	w := &LogWriter{out: out, journal: isJournal(out), hurry: make(chan struct{}, 1), done: make(chan struct{})}
 	w.wake = sync.NewCond(&w.mu)
@@ -47,7 +48,7 @@ func NewLogWriter(out io.Writer) *LogWriter {
 	return w
 }
 
-// Write queues one whole record; it never blocks on the output.
+// Write queues one complete record. It does not wait for the output.
 func (w *LogWriter) Write(p []byte) (int, error) { return w.write("", p) }
 
 func (w *LogWriter) write(prefix string, p []byte) (int, error) {
@@ -76,15 +77,15 @@ func (w *LogWriter) endPause() {
 	}
 }
 
-// Dropped returns how many records were lost because the queue was full or the output
-// failed.
+// Dropped returns how many records were lost because the queue was full, the output failed,
+// or the LogWriter was closed.
 func (w *LogWriter) Dropped() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.dropped
 }
 
-// CountDropped registers the series that counts dropped records.
+// CountDropped registers the series with the number of dropped records.
 func (w *LogWriter) CountDropped(reg prometheus.Registerer) {
 	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace: namespace, Name: "log_records_dropped_total",
@@ -92,11 +93,11 @@ func (w *LogWriter) CountDropped(reg prometheus.Registerer) {
 	}, func() float64 { return float64(w.Dropped()) }))
 }
 
-// closeTimeout is how long Close waits for an output that blocks.
+// closeTimeout is the longest time that Close waits for the output.
 const closeTimeout = 3 * time.Second
 
-// Close writes the queued records and ends the background work. It gives up after
-// closeTimeout if the output blocks.
+// Close writes the queued records and ends the background writer. If the output blocks for
+// closeTimeout, Close returns an error.
 func (w *LogWriter) Close() error {
 	w.mu.Lock()
 	w.closed = true
@@ -130,7 +131,7 @@ func (w *LogWriter) run() {
 		batch := w.queue
 		w.queue = spare[:0]
 		w.mu.Unlock()
-		// The log itself cannot report that it fails, so the lost records are counted.
+		// An error of the log cannot be logged, so the lost records are counted.
 		if n, err := w.out.Write(batch); err != nil {
 			w.mu.Lock()
 			w.dropped += bytes.Count(batch[min(max(n, 0), len(batch)):], []byte{'\n'})
@@ -145,8 +146,9 @@ func (w *LogWriter) run() {
 	}
 }
 
-// NewLogger returns a logger for the configured format (json or text) and level (debug,
-// info, warn, error). out must be safe for concurrent use, as a LogWriter is.
+// NewLogger returns a logger that writes to out. format is "json" or "text". level is
+// "debug", "info", "warn" or "error". out must be safe for concurrent use, as a LogWriter
+// is.
 func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
@@ -169,11 +171,12 @@ func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 	return slog.New(handler(out)), nil
 }
 
-// visible makes the records of slog safe for a terminal. slog leaves characters in that
-// steer a terminal: DEL, the C1 controls and marks of direction.
+// visible is an output for slog that makes the records safe for a terminal. slog does not
+// escape all characters that control a terminal: DEL, C1 control characters and marks of
+// text direction.
 type visible struct{ out io.Writer }
 
-// Write writes one whole record.
+// Write writes one complete record.
 func (v visible) Write(p []byte) (int, error) {
 	if _, err := v.out.Write(printable.TextBytes(p)); err != nil {
 		return 0, err

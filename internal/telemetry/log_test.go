@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// gate is an output that blocks until it is opened.
+// gate is an output that blocks until the channel open is closed.
 type gate struct {
 	open chan struct{}
 	mu   sync.Mutex
@@ -28,8 +28,8 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 	out := &gate{open: make(chan struct{})}
 	w := NewLogWriter(out)
 	record := []byte(strings.Repeat("x", 1<<20) + "\n")
-	// The output blocks. When the queue is full, records are dropped, and every Write
-	// still returns. The writer may hold one batch besides the queue.
+	// While the output blocks, the LogWriter holds a full queue and one batch that is being
+	// written. The other records must be dropped, and Write must not block.
 	const records = 2*maxQueuedLog>>20 + 4
 	for range records {
 		if n, err := w.Write(record); n != len(record) || err != nil {
@@ -52,7 +52,7 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 	}
 }
 
-// TestLogWriterCloseEnds checks that Close ends even if the output blocks for ever.
+// TestLogWriterCloseEnds checks that Close returns even if the output never stops blocking.
 func TestLogWriterCloseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &gate{open: make(chan struct{})}
@@ -79,8 +79,8 @@ func (b *batches) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestLogWriterGathers checks that a single record is written at once, and that records
-// which follow it closely share a write.
+// TestLogWriterGathers checks that a single record is written at once, and that the records
+// of the following pause are written together.
 func TestLogWriterGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &batches{begin: time.Now()}
@@ -90,7 +90,7 @@ func TestLogWriterGathers(t *testing.T) {
 			if _, err := w.Write([]byte("x")); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(3 * time.Millisecond) // 0, 3, 6, 9, 12
+			time.Sleep(3 * time.Millisecond) // the records come at 0, 3, 6, 9 and 12 ms
 		}
 		time.Sleep(time.Second)
 		if _, err := w.Write([]byte("y")); err != nil {

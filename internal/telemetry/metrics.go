@@ -1,6 +1,7 @@
-// Package telemetry turns a Decision into metrics and one log record. Label values come
-// from closed sets, so that no stranger can make the number of series grow. A domain
-// or an address is never a label value.
+// Package telemetry makes metrics and log records from decisions. Label values of the
+// metrics come from closed sets or from the configuration. Text of a message, such as a
+// domain or an address, is not used as a label value, because a sender could then create
+// any number of series.
 package telemetry
 
 import (
@@ -22,14 +23,16 @@ import (
 
 const namespace = "sekimori"
 
-// durationBuckets reach from a cached answer to the whole DNS budget of a message.
+// durationBuckets are the bucket limits for durations in seconds. The shortest durations
+// come from cached answers; the longest is the DNS budget of a message.
 var durationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-// spfResults are the seven results of RFC 7208 §2.6. Their series exist from the start,
-// so that a table of results has no gaps.
+// spfResults lists the seven results of RFC 7208 §2.6. Their series exist from the start,
+// so a table of the results has no gaps.
 var spfResults = []spf.Result{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.SoftFail, spf.TempError, spf.PermError}
 
-// Metrics are the series of the daemon. Package resolver has the series about DNS.
+// Metrics holds the series of the daemon, except the series about DNS, which package
+// resolver has.
 type Metrics struct {
 	messages        *counters[string]
 	messageDuration prometheus.Histogram
@@ -73,8 +76,8 @@ type Metrics struct {
 	panics           *counters[string]
 }
 
-// New registers every series with reg. Series that alerts watch exist from the start
-// with the value 0, because an alert cannot tell an absent series from a healthy one.
+// New creates Metrics and registers all series with reg. Series that alerts use exist from
+// the start with the value 0, because an alert cannot evaluate a series that is absent.
 func New(reg prometheus.Registerer) *Metrics {
 	b := builder{reg}
 	m := &Metrics{
@@ -179,7 +182,7 @@ func (m *Metrics) startAtZero() {
 	}
 }
 
-// Decided implements filter.Observer: it counts one message.
+// Decided implements filter.Observer. It counts one message.
 func (m *Metrics) Decided(d *judge.Decision, took time.Duration) {
 	m.messages.with(string(d.Verdict.Action)).Inc()
 	if d.Evaluation != nil {
@@ -190,8 +193,8 @@ func (m *Metrics) Decided(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// evaluated counts what is known only of a message that was evaluated. took is
-// how long the MTA waited.
+// evaluated counts a message that was evaluated. took is how long the MTA waited at the end
+// of the message.
 func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.Duration) {
 	m.messageDuration.Observe(took.Seconds())
 	m.stageDuration.with("eom").Observe(took.Seconds())
@@ -240,7 +243,8 @@ func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
 	}
 }
 
-// chainWord returns the word for the status of an ARC chain in the log and the metrics.
+// chainWord returns the word for the status of an ARC chain that the log and the metrics
+// use.
 func chainWord(s arc.Status) string {
 	if s == arc.NotEvaluated {
 		return "not_evaluated"
@@ -248,8 +252,8 @@ func chainWord(s arc.Status) string {
 	return string(s)
 }
 
-// publishedLabel returns the label value for a published policy, "absent" if there is
-// none.
+// publishedLabel returns the label value for a published policy. It is "absent" if there is
+// no policy.
 func publishedLabel(p dmarc.Policy) string {
 	if p == "" {
 		return "absent"
@@ -269,8 +273,8 @@ func alignedBy(d dmarc.Evaluation) string {
 	return "neither"
 }
 
-// algorithmLabel returns a label value from a closed set, because a stranger may write
-// any text into a=.
+// algorithmLabel returns the label value for an algorithm. Any unknown name gets the value
+// "other", because a sender can write any text into a=.
 func algorithmLabel(a string) string {
 	switch a {
 	case "rsa-sha256", "ed25519-sha256", "rsa-sha1":
@@ -279,7 +283,8 @@ func algorithmLabel(a string) string {
 	return "other"
 }
 
-// bitsLabel returns the label value for a key size. The unusual sizes share two values.
+// bitsLabel returns the label value for a key size. Unusual sizes get the value
+// "below_1024" or "other".
 func bitsLabel(bits int) string {
 	switch {
 	case bits == 0:
@@ -294,11 +299,11 @@ func bitsLabel(bits int) string {
 	return "other"
 }
 
-// ReloadFailed records that loading a configuration failed. The earlier configuration
-// stays in effect.
+// ReloadFailed records that a configuration could not be loaded, so the earlier one stays
+// in effect.
 func (m *Metrics) ReloadFailed() { m.reloadSuccessful.Set(0) }
 
-// ConfigLoaded records that a configuration came into effect.
+// ConfigLoaded records that a new configuration came into effect.
 func (m *Metrics) ConfigLoaded(hash string, mode policy.Mode, at time.Time) {
 	m.configHash.Reset()
 	m.configHash.WithLabelValues(hash).Set(1)

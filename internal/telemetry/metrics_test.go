@@ -24,7 +24,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// message returns an evaluation with mark in every text that a stranger can write.
+// message returns an evaluation that holds mark in every text that becomes a value of the
+// log and that a sender can choose.
 func message(mark string, bits int) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: mark, ClientName: mark},
@@ -48,7 +49,7 @@ func message(mark string, bits int) *msgauth.Evaluation {
 	}
 }
 
-// decided returns the decision on a message that was evaluated.
+// decided returns the decision with this evaluation and this verdict.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
@@ -59,7 +60,8 @@ var rejected = policy.Verdict{
 	Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "for the test"},
 }
 
-// value returns the value of a counter or gauge. The test fails if there is none.
+// value returns the value of a counter or gauge. If there is no such series, the test
+// fails.
 func value(t *testing.T, reg *prometheus.Registry, name string, labels map[string]string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -138,8 +140,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestStrangersCannotGrowSeries checks that messages of any content add no series, and
-// that no text of a message becomes a label value.
+// TestStrangersCannotGrowSeries checks that messages with different texts do not create new
+// series, and that no text of a message becomes a label value.
 func TestStrangersCannotGrowSeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -173,8 +175,8 @@ func TestStrangersCannotGrowSeries(t *testing.T) {
 	}
 }
 
-// TestRecord checks that each message is one line of valid JSON of bounded length, whatever
-// a stranger wrote.
+// TestRecord checks that each message gives one line of valid JSON of limited length, even
+// if the sender writes long text, line ends and JSON.
 func TestRecord(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "json", "info")
@@ -208,7 +210,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestUnknownClient checks that the log says so if the MTA did not know the address.
+// TestUnknownClient checks that the log has the client_ip "unknown" if the MTA did not know
+// the client's address.
 func TestUnknownClient(t *testing.T) {
 	var out bytes.Buffer
 	e := message("x", 0)

@@ -11,16 +11,15 @@ import (
 	"sekimori/internal/policy"
 )
 
-// RulesLoaded makes the series of each rule exist from the start, so that a rule that
-// never matches can be seen. The ids of rules are the only label values that do not
-// come from a closed set. The operator's configuration bounds their number.
+// RulesLoaded creates the series of each rule with the value 0, so that a rule that never
+// matches is visible. The number of these series is limited by the configuration.
 func (m *Metrics) RulesLoaded(rules []policy.Rule) {
 	for i := range rules {
 		m.ruleHits.with(rules[i].ID)
 	}
 }
 
-// countUndecided counts a message that is not decided because an answer is missing.
+// countUndecided counts a message for which an answer is missing that the decision needed.
 func (m *Metrics) countUndecided(v *policy.Verdict) {
 	if len(v.Missing) > 0 {
 		first := v.Missing[0]
@@ -28,7 +27,7 @@ func (m *Metrics) countUndecided(v *policy.Verdict) {
 	}
 }
 
-// countSteering counts how the operator's own settings changed the verdict.
+// countSteering counts a message whose verdict was changed by the operator's settings.
 func (m *Metrics) countSteering(v *policy.Verdict) {
 	if v.Override != nil {
 		m.dmarcOverride.with(string(v.Override.Type)).Inc()
@@ -41,8 +40,8 @@ func (m *Metrics) countSteering(v *policy.Verdict) {
 	}
 }
 
-// compared writes a record where the candidate policy decides otherwise, or for
-// another reason.
+// compared writes a log record if the candidate policy gives another verdict than the
+// policy in effect, or the same verdict for another reason.
 func (r Records) compared(e *msgauth.Evaluation, c *judge.Comparison) {
 	live, shadow := &c.Live, &c.Candidate
 	if live.Action == shadow.Action && live.Reason == shadow.Reason && live.Rule == shadow.Rule && live.Disposition == shadow.Disposition {
@@ -61,7 +60,7 @@ func (r Records) compared(e *msgauth.Evaluation, c *judge.Comparison) {
 		slog.String("id", live.ID))
 }
 
-// words joins a list of a verdict for the log.
+// words joins the elements of a list for the log.
 func words[T any](all []T, separator string) string {
 	out := make([]string, len(all))
 	for i, s := range all {

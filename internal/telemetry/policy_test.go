@@ -14,14 +14,15 @@ import (
 	"sekimori/internal/trait"
 )
 
-// compared returns a decision with a candidate's verdict.
+// compared returns a decision with the verdict live, and with the verdict of a candidate
+// policy.
 func compared(live, candidate policy.Verdict) *judge.Decision {
 	d := decided(message("x", 0), live)
 	d.Shadow = &judge.Comparison{Live: live, Candidate: candidate}
 	return d
 }
 
-// TestSteeringIsCounted checks the series of rules, ramp and shadow.
+// TestSteeringIsCounted checks the series about rules, the ramp and the candidate policy.
 func TestSteeringIsCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -50,8 +51,8 @@ func TestSteeringIsCounted(t *testing.T) {
 	}
 }
 
-// TestUndecidedIsCounted checks that a message that is not decided is counted by its first
-// missing answer, and that the log names all missing answers.
+// TestUndecidedIsCounted checks that a message with missing answers is counted once, by the
+// first missing answer, and that the log names all missing answers.
 func TestUndecidedIsCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
@@ -65,7 +66,7 @@ func TestUndecidedIsCounted(t *testing.T) {
 		want                    float64
 	}{
 		{"dkim", "timeout", "tempfail", 1},
-		{"dkim", "budget", "tempfail", 0}, // exists from the start
+		{"dkim", "budget", "tempfail", 0}, // New creates this series
 		{"policy", "budget", "tempfail", 0},
 	} {
 		labels := map[string]string{"missing": tt.missing, "cause": tt.cause, "verdict": tt.verdict}
@@ -87,7 +88,7 @@ func TestUndecidedIsCounted(t *testing.T) {
 	}
 }
 
-// TestSteeringIsLogged checks rules and signs in both formats of the log.
+// TestSteeringIsLogged checks that both formats of the log name the rule and the signs.
 func TestSteeringIsLogged(t *testing.T) {
 	v := rejected
 	v.Rule, v.Spoofing, v.Indirect = "forwarder-7", trait.Of(trait.Spoofing), trait.Of(trait.Indirect)[:2]
@@ -107,7 +108,8 @@ func TestSteeringIsLogged(t *testing.T) {
 	}
 }
 
-// TestShadowRecord checks that there is a record only where the candidate differs.
+// TestShadowRecord checks that there is a record "shadow differs" only if the candidate's
+// verdict differs.
 func TestShadowRecord(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "json", "info")

@@ -11,12 +11,11 @@ import (
 	"sekimori/internal/spf"
 )
 
-// stars replaces a part of a text that identifies a person.
+// stars is written in place of a text that identifies a person.
 const stars = "***"
 
-// maskLocalPart replaces the local part of an address by three asterisks. The address
-// may have brackets and a source route. The null return path and an empty name stay as
-// they are.
+// maskLocalPart replaces the local part of an address by stars. The address may have angle
+// brackets and a source route. "<>" and "" are returned unchanged.
 func maskLocalPart(address string) string {
 	inner := strings.TrimSuffix(strings.TrimPrefix(address, "<"), ">")
 	if inner == "" {
@@ -35,9 +34,9 @@ func maskLocalPart(address string) string {
 	return hidden
 }
 
-// maskText replaces local parts within a sentence, such as an error that quotes a
-// sender's text. A local part is everything before an "@", back to a blank, a bracket,
-// a quote or a separator.
+// maskText replaces the local parts of all addresses in a text, for example in an error
+// that quotes a header field. A local part is the text before an "@", back to the last
+// white space, bracket, quote or separator.
 func maskText(s string) string {
 	if !strings.Contains(s, "@") {
 		return s
@@ -55,8 +54,7 @@ func maskText(s string) string {
 	}
 }
 
-// Masker is an observer that hands a decision to another observer as Masked
-// leaves it.
+// Masker is an observer. It masks each decision and passes the result to the observer To.
 type Masker struct {
 	To interface {
 		Decided(d *judge.Decision, took time.Duration)
@@ -66,9 +64,8 @@ type Masker struct {
 // Decided implements filter.Observer.
 func (m Masker) Decided(d *judge.Decision, took time.Duration) { m.To.Decided(Masked(d), took) }
 
-// Masked returns a copy of d without login names and without the local parts of
-// addresses. The copy has no edits, because an edit can hold the Subject. d is not
-// changed.
+// Masked returns a copy of d without user names of logins and without the local parts of
+// addresses. The copy has no edits, because an edit can hold the Subject. d is not changed.
 func Masked(d *judge.Decision) *judge.Decision {
 	out := *d
 	out.Session, out.Envelope = maskedSession(d.Session), maskedEnvelope(d.Envelope)
@@ -102,8 +99,8 @@ func maskedEvaluation(e *msgauth.Evaluation) *msgauth.Evaluation {
 	return &shown
 }
 
-// maskedCheck leaves out the texts into which a macro such as %{l} may have written the
-// local part (RFC 7208 §7.2).
+// maskedCheck also removes Explanation and Trace, because a macro such as %{l} may have
+// written the local part into them (RFC 7208 §7.2).
 func maskedCheck(c spf.Check) spf.Check {
 	c.Sender, c.Problem = maskLocalPart(c.Sender), maskText(c.Problem)
 	c.Explanation, c.Trace = "", nil

@@ -20,7 +20,7 @@ import (
 
 func TestMaskLocalPart(t *testing.T) {
 	for _, tt := range []struct{ why, in, want string }{
-		{"the null return path is nobody", "<>", "<>"},
+		{"the null return path stays", "<>", "<>"},
 		{"no name at all", "", ""},
 		{"an address", "<taro.yamada@example.jp>", "<***@example.jp>"},
 		{"without brackets", "taro@example.jp", "***@example.jp"},
@@ -55,8 +55,8 @@ func TestMaskText(t *testing.T) {
 	}
 }
 
-// TestRecordsMask checks that no record names a person with MaskLocalParts, and that the
-// decision itself is not changed.
+// TestRecordsMask checks that with MaskLocalParts no record holds the name of a person, and
+// that the decision itself is not changed.
 func TestRecordsMask(t *testing.T) {
 	const person = "hanako"
 	e := message("x", 0)

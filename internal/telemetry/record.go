@@ -14,10 +14,11 @@ import (
 	"sekimori/internal/printable"
 )
 
-// maxLogged bounds each value in the log that a stranger wrote, in octets.
+// maxLogged is the largest length of a value in the log that the sender chose, in octets.
 const maxLogged = 256
 
-// record takes the attributes of a log record, in the order in which they are written.
+// record is a log record that is being written. Its methods add attributes, in the order in
+// which they appear in the log.
 type record interface {
 	str(key, value string)
 	client(msgauth.Session)
@@ -27,8 +28,8 @@ type record interface {
 	signatures(key string, value []dkim.Signature)
 }
 
-// evaluated writes the record of a message that was evaluated: the queue id, then
-// identities, results, policy, verdict and times, in the words of the RFCs.
+// evaluated adds the attributes for a message that was evaluated: first the queue id, then
+// identities, results, policy, verdict and times. Results have the words of the RFCs.
 func evaluated(r record, d *judge.Decision, took time.Duration) {
 	e, v := d.Evaluation, &d.Verdict
 	r.str("queue_id", clip(e.Envelope.QueueID))
@@ -97,7 +98,7 @@ func evaluated(r record, d *judge.Decision, took time.Duration) {
 	r.seconds("duration_seconds", took)
 }
 
-// notEvaluated writes the record of a message that was skipped or over a limit.
+// notEvaluated adds the attributes for a message that was skipped or over a limit.
 func notEvaluated(r record, d *judge.Decision) {
 	v := &d.Verdict
 	r.str("queue_id", clip(d.Envelope.QueueID))
@@ -110,14 +111,16 @@ func notEvaluated(r record, d *judge.Decision) {
 	r.str("evidence", clip(strings.Join(v.Evidence, "; ")))
 }
 
-// Records is an observer that writes one log record for each message.
+// Records is an observer that writes the log records of each message.
 type Records struct {
 	Log *slog.Logger
-	// MaskLocalParts has every record written as Masked leaves the decision.
+	// MaskLocalParts says that user names and local parts are masked in all records (see
+	// Masked).
 	MaskLocalParts bool
 }
 
-// Decided implements filter.Observer: it writes the record of one message.
+// Decided implements filter.Observer. It writes one record about the message, one if the
+// candidate policy decided differently, and one for each panic.
 func (r Records) Decided(d *judge.Decision, took time.Duration) {
 	if r.MaskLocalParts {
 		d = Masked(d)
@@ -135,8 +138,8 @@ func (r Records) Decided(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// write writes a record with the attributes that fill adds, unless the log's level is
-// above info.
+// write writes a record with the attributes that fill adds. It writes nothing if the level
+// of the log is above info.
 func (r Records) write(msg string, fill func(record)) {
 	ctx := context.Background()
 	h := r.Log.Handler()
@@ -154,10 +157,11 @@ func (r Records) write(msg string, fill func(record)) {
 	r.Log.LogAttrs(ctx, slog.LevelInfo, msg, a...)
 }
 
-// usualAttrs is enough for the attributes of any record.
+// usualAttrs is the first capacity of attrs. No record has more attributes.
 const usualAttrs = 39
 
-// attrs collects a record for any handler of log/slog.
+// attrs is a record that collects slog.Attr values. It is used for all handlers except
+// jsonHandler.
 type attrs []slog.Attr
 
 func (a *attrs) str(key, value string)       { *a = append(*a, slog.String(key, value)) }
@@ -173,7 +177,7 @@ func (a *attrs) signatures(key string, value []dkim.Signature) {
 	*a = append(*a, slog.Any(key, signatures(value)))
 }
 
-// signature is one DKIM result in the log.
+// signature is one DKIM signature, as the log shows it.
 type signature struct {
 	Result    string `json:"result"`
 	Domain    string `json:"d,omitempty"`
@@ -195,8 +199,8 @@ func signatures(all []dkim.Signature) []signature {
 	return out
 }
 
-// newestSealer returns the domain that sealed the newest set of a valid ARC chain. In a
-// chain that is not valid the name proves nothing, so the result is "".
+// newestSealer returns the domain that sealed the newest set of a valid ARC chain. It
+// returns "" if the chain is not valid, because anybody could have written the name.
 func newestSealer(e *msgauth.Evaluation) dns.Name {
 	if n := len(e.ARC.Sets); n > 0 && e.ARC.Status == arc.Pass {
 		return e.ARC.Sets[n-1].Sealer
@@ -211,6 +215,6 @@ func addr(s msgauth.Session) string {
 	return s.Client.String()
 }
 
-// clip bounds a stranger's text in a record. The handler of the log makes the text
-// printable.
+// clip cuts a text that the sender chose to maxLogged octets. The log handler makes it
+// printable later.
 func clip(s string) string { return printable.Clip(s, maxLogged) }

@@ -19,8 +19,9 @@ import (
 	"sekimori/internal/printable"
 )
 
-// sameAsSlog writes the records of a message by our handler and by slog's own handler.
-// Only characters that could steer a terminal may differ.
+// sameAsSlog writes the records of a message with our handler and with slog's own handler,
+// and compares them. They must be equal, except for characters that could control a
+// terminal.
 func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdict, took time.Duration) {
 	t.Helper()
 	var got, want bytes.Buffer
@@ -28,7 +29,7 @@ func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdic
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := time.Now() // in a synctest bubble the time does not go on
+	at := time.Now() // in a synctest bubble the time stands still, so both records have the same time
 	for _, r := range []Records{{Log: log}, {Log: slog.New(slog.NewJSONHandler(&want, nil))}} {
 		r.Decided(decided(e, v), took)
 		r.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}, 0)
@@ -72,7 +73,7 @@ func TestRecordIsSlogs(t *testing.T) {
 	})
 }
 
-// TestRecordText checks that the text format has the same keys and values as JSON.
+// TestRecordText checks the keys and values of a record in the text format.
 func TestRecordText(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "text", "info")
@@ -118,7 +119,7 @@ func TestRecordLevel(t *testing.T) {
 	}
 }
 
-// TestRecordWith checks that the records have the attributes of the logger.
+// TestRecordWith checks that the record of a message also has the attributes of the logger.
 func TestRecordWith(t *testing.T) {
 	var out bytes.Buffer
 	log, err := NewLogger(&out, "json", "info")
@@ -131,8 +132,8 @@ func TestRecordWith(t *testing.T) {
 	}
 }
 
-// TestLineKept checks that the memory of a long record, of a message with many signatures,
-// is not kept.
+// TestLineKept checks that the buffer of an ordinary record is kept for reuse, and that the
+// buffer of a record with many signatures is not.
 func TestLineKept(t *testing.T) {
 	l := &jsonLine{b: make([]byte, 0, lineSize)}
 	if evaluated(l, decided(message("x", 2048), rejected), time.Second); !l.reusable() {
@@ -147,8 +148,8 @@ func TestLineKept(t *testing.T) {
 	}
 }
 
-// TestNothingRaw checks that text of strangers cannot put characters into the log that
-// steer a terminal, and cannot add a line to the log, in both formats.
+// TestNothingRaw checks both formats of the log. Text of a sender must not put characters
+// into the log that control a terminal, and must not add a line.
 func TestNothingRaw(t *testing.T) {
 	hostile := "x\x1b[2J\x07\x7f\r\nforged=\"1\"\u0085\u009b31m\u202e\u2066\u2028\ufeff\U000e0041\xff\x9b"
 	for _, format := range []string{"json", "text"} {

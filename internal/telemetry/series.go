@@ -9,16 +9,16 @@ import (
 )
 
 // series finds the metric for the label values K. The client library hashes and checks
-// label values at every call, which would be the largest part of the cost of counting a
-// message. series asks the library once for each K. Label values come from closed
-// sets, so the map stays small.
+// label values at every call, which would take more time than all other work of counting a
+// message. series therefore asks the library only once for each K and remembers the metric.
+// There are few different values of K, so the map stays small.
 type series[K comparable, M any] struct {
 	resolve func(K) M
-	mu      sync.Mutex // held to replace known
+	mu      sync.Mutex // held while known is replaced
 	known   atomic.Pointer[map[K]M]
 }
 
-// counters are series that count.
+// counters is a series of counters.
 type counters[K comparable] = series[K, prometheus.Counter]
 
 func newSeries[K comparable, M any](resolve func(K) M) *series[K, M] {
@@ -27,7 +27,8 @@ func newSeries[K comparable, M any](resolve func(K) M) *series[K, M] {
 	return s
 }
 
-// with returns the metric for these values. The metric is exposed from then on.
+// with returns the metric for these label values. If the metric does not exist, with
+// creates it, and it is exposed from then on.
 func (s *series[K, M]) with(values K) M {
 	if m, ok := (*s.known.Load())[values]; ok {
 		return m

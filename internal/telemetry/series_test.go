@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestSeries checks that each combination of label values gets the one metric of the
-// registry, also when several goroutines ask at once.
+// TestSeries checks that several goroutines that use the same label values count in the
+// same metric.
 func TestSeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c := builder{reg}.counters2("test_total", "Of the test.", "a", "b")
@@ -30,8 +30,8 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// TestSeriesAreKept checks that only the first message of a kind asks the client library
-// for metrics.
+// TestSeriesAreKept checks that series asks the client library only once for each label
+// value.
 func TestSeriesAreKept(t *testing.T) {
 	asked := 0
 	s := newSeries(func(string) int { asked++; return asked })

@@ -6,14 +6,15 @@ import (
 	"sekimori/internal/milter"
 )
 
-// The components of panics that happen outside of the evaluators.
+// The components for panics outside of the evaluators, as label values.
 const (
-	PanicMilter   = "milter"   // in a session's callback
-	PanicResolver = "resolver" // below the DNS cache
-	PanicConsent  = "consent"  // in a lookup of a recipient's consent
+	PanicMilter   = "milter"   // in a callback of a milter session
+	PanicResolver = "resolver" // in a DNS query behind the cache
+	PanicConsent  = "consent"  // in the lookup of a recipient's consent
 )
 
-// RegisterReserved registers the gauge of the memory that is reserved for connections.
+// RegisterReserved registers a gauge of the memory that is reserved for connections and
+// their messages, in octets. limits.memory limits this memory.
 func RegisterReserved(reg prometheus.Registerer, reserved func() int64) {
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "memory_reserved_bytes",
@@ -21,18 +22,18 @@ func RegisterReserved(reg prometheus.Registerer, reserved func() int64) {
 	}, func() float64 { return float64(reserved()) }))
 }
 
-// LimitsLoaded sets the gauges of the limits in effect, so that alerts can compare with
-// them: the number of milter connections, and the memory of all connections in octets,
-// 0 if it is not limited.
+// LimitsLoaded sets the gauges of the limits in effect, which alerts compare with the
+// current numbers. sessions is the largest number of milter connections. memory is the
+// largest memory of all connections in octets, or 0 if it is not limited.
 func (m *Metrics) LimitsLoaded(sessions int, memory int64) {
 	m.sessionsLimit.Set(float64(sessions))
 	m.memoryLimit.Set(float64(memory))
 }
 
-// Panicked counts a panic that was caught.
+// Panicked counts a panic that was recovered.
 func (m *Metrics) Panicked(component string) { m.panics.with(component).Inc() }
 
-// Sessions returns the observer by which a milter server is counted.
+// Sessions returns the observer that counts the events of a milter server.
 func (m *Metrics) Sessions() milter.Observer {
 	return milter.Observer{
 		SessionStarted: m.sessionsInflight.Inc,

@@ -6,18 +6,19 @@ import (
 	"sync/atomic"
 )
 
-// Switch is a slog.Handler that hands records to another handler, which a reload may
-// replace. Loggers made by With or WithGroup keep the handler of that moment.
+// Switch is a slog.Handler that passes records to another handler. A reload can replace
+// that handler. A logger made by With or WithGroup keeps the handler that was set when it
+// was made.
 type Switch struct{ to atomic.Pointer[slog.Handler] }
 
-// NewSwitch returns a Switch to h.
+// NewSwitch returns a Switch that passes records to h.
 func NewSwitch(h slog.Handler) *Switch {
 	s := &Switch{}
 	s.Set(h)
 	return s
 }
 
-// Set replaces the handler.
+// Set replaces the handler by h.
 func (s *Switch) Set(h slog.Handler) { s.to.Store(&h) }
 
 // Enabled implements slog.Handler.

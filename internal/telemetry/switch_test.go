@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSwitch checks that an existing logger uses the new handler after Set, with its level
-// and format.
+// TestSwitch checks that an existing logger uses the level and format of the new handler
+// after Set.
 func TestSwitch(t *testing.T) {
 	var out bytes.Buffer
 	text := slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// readable is slog.HandlerOptions.ReplaceAttr for the text log. It turns lists and
-// records into words, which slog would print as Go values.
+// readable is the ReplaceAttr function of the text log. It writes lists, maps and structs
+// in words. Without it slog would print them as Go values.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if v := a.Value.Resolve(); v.Kind() == slog.KindAny {
 		if text, ok := ownText(reflect.ValueOf(v.Any())); ok {
@@ -23,7 +23,8 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// ownText returns the text that a value's own method makes, if it has such a method.
+// ownText returns the text that a method of the value returns (Error, String or
+// MarshalText). ok is false if the value has no such method.
 func ownText(v reflect.Value) (text string, ok bool) {
 	if !v.IsValid() || !v.CanInterface() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return "", false
@@ -40,9 +41,10 @@ func ownText(v reflect.Value) (text string, ok bool) {
 	return "", false
 }
 
-// inWords writes a record as key=value, a list with commas between its items, and a
-// list of records with semicolons. top is false within another value. There a text
-// that could be read as more than one value is quoted.
+// inWords returns a value in words. A struct or map is written as key=value pairs. The
+// elements of a list are separated by commas, or by semicolons if they are structs or maps.
+// top is false for a value within another value. Such a text is quoted if it could be read
+// as more than one value.
 func inWords(v reflect.Value, top bool) string {
 	if text, ok := ownText(v); ok {
 		return word(text, top)
@@ -89,7 +91,7 @@ func inWords(v reflect.Value, top bool) string {
 	return strings.Join(items, separator)
 }
 
-// word returns s, quoted if it stands within another value and is not a single word.
+// word returns s. It quotes s if top is false and s is not a single word.
 func word(s string, top bool) string {
 	if top || s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`=,;"\`, r) }) {
 		return s

@@ -8,21 +8,21 @@ import (
 	"sekimori/internal/judge"
 )
 
-// unknownEvery is how often UnknownClients warns.
+// unknownEvery is the shortest time between two warnings of UnknownClients.
 const unknownEvery = 24 * time.Hour
 
-// UnknownClients is an observer that warns, once a day, about messages whose client
-// cannot be known. Either the MTA stands behind a NAT or a proxy that hides its
-// clients, or a network of the site is missing in trusted.networks. One UnknownClients
-// serves all generations of the configuration, so that a reload does not repeat the
-// warning.
+// UnknownClients is an observer that warns, at most once a day, about a message whose
+// client has an unknown or private address. Such an address has one of two causes: the MTA
+// is behind a NAT or a proxy that hides the clients, or a network of the site is missing in
+// trusted.networks. One UnknownClients is used for all generations of the configuration, so
+// a reload does not repeat the warning.
 type UnknownClients struct {
 	Log  *slog.Logger
-	next atomic.Int64 // the earliest time of the next warning, in seconds since 1970
+	next atomic.Int64 // earliest time of the next warning, in seconds since 1970
 }
 
-// Decided implements filter.Observer: it warns if the client of an evaluated
-// message is unknown and the last warning is a day old.
+// Decided implements filter.Observer. It warns if the message was evaluated, its client is
+// unknown, and the last warning is at least a day old.
 func (u *UnknownClients) Decided(d *judge.Decision, _ time.Duration) {
 	e := d.Evaluation
 	if e == nil || !e.Session.Unknown() {

@@ -14,7 +14,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// TestUnknownClients checks that there is one warning a day, and a count for each message.
+// TestUnknownClients checks that there is at most one warning a day, and that each message
+// with an unknown client is counted.
 func TestUnknownClients(t *testing.T) {
 	var out bytes.Buffer
 	u := &UnknownClients{Log: slog.New(slog.NewJSONHandler(&out, nil))}
@@ -27,7 +28,7 @@ func TestUnknownClients(t *testing.T) {
 	warnings, counted := 0, 0
 	for _, tt := range []struct {
 		after   time.Duration
-		client  string // "" is a client whose address the MTA does not know
+		client  string // IP address of the client; "" means that the MTA does not know it
 		unknown bool
 		warns   bool
 	}{
