@@ -49,7 +49,8 @@ func BenchmarkCacheHitParallel(b *testing.B) {
 	})
 }
 
-// Sixteen goroutines ask the same question at once, and one query answers them all.
+// BenchmarkCoalesced measures sixteen goroutines that ask the same question at the same time. One
+// query answers all of them.
 func BenchmarkCoalesced(b *testing.B) {
 	const waiters = 16
 	c := benchCache(b, nameserver.Func(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
@@ -65,7 +66,7 @@ func BenchmarkCoalesced(b *testing.B) {
 	}
 }
 
-// Each question is new, and the cache is full.
+// BenchmarkCacheMissAndEvict measures lookups of new questions while the cache is full.
 func BenchmarkCacheMissAndEvict(b *testing.B) {
 	record := []dns.Record{{Text: strings.Repeat("x", 400)}}
 	c := benchCache(b, nameserver.Func(func(_ context.Context, n dns.Name, t dns.Type) (dns.Answer, error) {
@@ -79,7 +80,7 @@ func BenchmarkCacheMissAndEvict(b *testing.B) {
 	}
 }
 
-// The cost of one question whose answer is cached.
+// BenchmarkPeekParallel measures Peek of a cached answer, in many goroutines at the same time.
 func BenchmarkPeekParallel(b *testing.B) {
 	c := benchCache(b, nameserver.Zone(b, "a.example 3600 TXT text"), 1<<20)
 	if _, err := c.Lookup(b.Context(), "a.example", dns.TypeTXT); err != nil {
@@ -96,7 +97,7 @@ func BenchmarkPeekParallel(b *testing.B) {
 	})
 }
 
-// A cache hit does not allocate memory.
+// TestHitsDoNotAllocate: a cache hit does not allocate memory.
 func TestHitsDoNotAllocate(t *testing.T) {
 	c := cached(t, cacheDefaults(), nameserver.Zone(t, "a.example 3600 TXT text"))
 	ctx := t.Context()

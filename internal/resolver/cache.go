@@ -15,8 +15,7 @@ import (
 )
 
 const (
-	// maxQueryTime bounds one query. Those who wait for its answer may leave
-	// earlier.
+	// maxQueryTime bounds one query. A lookup that waits for the query may end earlier.
 	maxQueryTime = 10 * time.Second
 	// staleAfter is how long a lookup waits for a new answer before it returns a
 	// stale one (RFC 8767 §5, the client response timer).
@@ -32,52 +31,53 @@ var (
 
 // CacheConfig configures a Cache. A duration of 0 means 0, not a default.
 type CacheConfig struct {
-	Size        int64         // octets; with 0 nothing is kept, but equal questions at one time are still asked once
-	MaxTTL      time.Duration // upper bound of every TTL
-	MinTTL      time.Duration // lower bound of every TTL; MaxTTL and NegativeTTL go before it
-	NegativeTTL time.Duration // upper bound for NXDOMAIN and NODATA (RFC 2308 §5)
-	FailureTTL  time.Duration // how long a failure is not asked about again (RFC 9520 §3.2)
-	Stale       time.Duration // how long past its TTL an answer may stand in for a failure (RFC 8767)
-	// Metrics counts; nil counts nothing.
+	Size        int64         // octets; with 0 nothing is stored, but lookups of one question at the same time still share a query
+	MaxTTL      time.Duration // upper bound of the TTL of every answer
+	MinTTL      time.Duration // lower bound of the TTL, unless MaxTTL or NegativeTTL is smaller
+	NegativeTTL time.Duration // upper bound of the TTL of NXDOMAIN and NODATA (RFC 2308 §5)
+	FailureTTL  time.Duration // how long a failure is stored and its question not asked again (RFC 9520 §3.2)
+	Stale       time.Duration // how long after its TTL an answer may be returned instead of a failure (RFC 8767)
+	// Metrics counts the lookups and queries. With nil, nothing is counted.
 	Metrics *Metrics
-	// OnPanic is called after a panic below the cache, in the goroutine that
-	// panicked; the lookup fails as malformed. May be nil.
+	// OnPanic is called after a panic of the resolver behind the cache, in the goroutine that
+	// panicked. The lookup then fails with KindMalformed. May be nil.
 	OnPanic func(recovered any)
 }
 
-// Cache is a Resolver that keeps the answers and failures of another. Equal questions
-// that are under way at the same time are asked once. Close ends it.
+// Cache is a Resolver that stores the answers and failures of another Resolver. Lookups of the same
+// question at the same time share one query. Close ends the queries.
 type Cache struct {
 	next  dns.Resolver
 	cfg   CacheConfig
-	store *otter.Cache[key, *entry] // nil: nothing is kept
+	store *otter.Cache[key, *entry] // nil if nothing is stored
 	large *otter.Cache[key, *entry] // for large answers
-	start time.Time                 // all times of the cache count from here, on the monotonic clock
-	clock *storeClock               // of store and large
+	start time.Time                 // times of the cache are durations since start, on the monotonic clock
+	clock *storeClock               // the clock of store and large
 
-	base context.Context // of the queries, which outlive the lookups that began them
+	base context.Context // context of the queries, which may go on after the lookups that started them
 	stop context.CancelFunc
 	work sync.WaitGroup
 
 	mu         sync.Mutex
 	closed     bool
 	flights    map[key]*flight
-	prefetches int // how many of the flights are prefetches
+	prefetches int // number of flights that are prefetches
 	orphans    orphans
 }
 
-// flight is one query under way. answer and err are set before done is closed.
+// flight is one query, for which any number of lookups may wait. answer and err are set before done
+// is closed.
 type flight struct {
 	done   chan struct{}
 	stale  *entry // returned if the query fails; may be nil
 	answer dns.Answer
 	err    error
 
-	prefetch bool // it began to renew an entry, not for a lookup
+	prefetch bool // it was started to renew an entry before its TTL ends, not by a waiting lookup
 	// The lock of the cache guards the fields below.
 	waiters int
 	giveUp  context.CancelFunc
-	orphan  *list.Element // its place among the orphans; nil if a lookup waits for it
+	orphan  *list.Element // its element in Cache.orphans; nil if it is not an orphan
 }
 
 // NewCache returns a Cache in front of next.
@@ -118,15 +118,15 @@ func (c *Cache) newStore(size int64) (*otter.Cache[key, *entry], error) {
 	return store, nil
 }
 
-// storeClock is the clock of the stores. It counts monotonic time, because a step
-// of the wall clock must not end every TTL. It advances only on writes: eviction
-// needs no finer clock, and a reader, who compares the entry's own times, then asks
-// for the time only once. It has no ticks, so that the store starts no goroutine.
+// storeClock is the clock of the stores. It counts monotonic time, because a step of the wall clock
+// must not end every TTL. It advances only when an entry is stored. This is enough for eviction,
+// and saves a call for the time in each read, which compares the times of the entry itself. Its
+// Tick returns nil, so the store starts no goroutine.
 type storeClock struct{ now atomic.Int64 }
 
 func (t *storeClock) NowNano() int64 { return t.now.Load() }
 
-// advance sets the clock, never back.
+// advance moves the clock forward to now. It never moves the clock back.
 func (t *storeClock) advance(now time.Duration) {
 	for old := t.now.Load(); int64(now) > old && !t.now.CompareAndSwap(old, int64(now)); {
 		old = t.now.Load()
@@ -137,8 +137,8 @@ func (*storeClock) Tick(time.Duration) <-chan time.Time { return nil }
 
 func (c *Cache) now() time.Duration { return time.Since(c.start) }
 
-// Lookup implements [dns.Resolver]. A query that it began goes on after it returned, so
-// that the next lookup finds the answer, unless too many such queries are under way.
+// Lookup implements [dns.Resolver]. If ctx ends first, the query goes on, and the next lookup finds
+// its answer. If too many such queries go on, the oldest one is given up (see maxOrphans).
 func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	k := key{name, typ}
 	e := c.load(k)
@@ -155,8 +155,8 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	return c.wait(ctx, k, f)
 }
 
-// Peek implements [dns.Resolver]: an answer within its TTL is at hand and counts
-// as a hit. Failures and stale answers are left to Lookup.
+// Peek implements [dns.Resolver]. An answer within its TTL is at hand and counts as a hit. Failures
+// and stale answers are only returned by Lookup.
 func (c *Cache) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	k := key{name, typ}
 	e, now := c.load(k), c.now()
@@ -167,8 +167,8 @@ func (c *Cache) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return a, err == nil
 }
 
-// Expect implements [dns.Resolver]. The cache does not ask ahead: only a message
-// knows how many questions it may still ask.
+// Expect implements [dns.Resolver]. The cache does not look ahead, because it does not know how
+// many questions a message may still ask.
 func (c *Cache) Expect(context.Context, dns.Name, dns.Type) bool { return false }
 
 // Queued implements [dns.Resolver].
@@ -185,7 +185,7 @@ func (c *Cache) load(k key) *entry {
 	return e
 }
 
-// keep stores e in the store for its size, in place of the entry before it.
+// keep stores e in c.store or c.large, depending on its size, and removes the previous entry for k.
 func (c *Cache) keep(k key, e *entry, now time.Duration) {
 	c.clock.advance(now)
 	to, other := c.store, c.large
@@ -196,7 +196,7 @@ func (c *Cache) keep(k key, e *entry, now time.Duration) {
 	other.Invalidate(k)
 }
 
-// serve answers from an entry that is usable now.
+// serve returns the answer or failure of an entry that is usable now.
 func (c *Cache) serve(k key, e *entry, now time.Duration) (dns.Answer, error) {
 	if e.err != nil {
 		c.cfg.Metrics.hit(kindFailure)
@@ -221,8 +221,8 @@ func (c *Cache) serveStale(e *entry) (dns.Answer, error) {
 	return a, nil
 }
 
-// join returns the flight for k, and starts it if there is none. It returns an entry
-// instead if one has become usable in the meantime.
+// join returns the flight for k, and starts it if there is none. If an entry has become usable in
+// the meantime, it returns that entry instead.
 func (c *Cache) join(k key) (*flight, *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -256,8 +256,8 @@ func (c *Cache) launch(k key, f *flight) {
 	c.work.Go(func() { c.run(ctx, k, f) })
 }
 
-// wait waits for f until ctx ends. If a stale answer is at hand, it waits no longer
-// than staleAfter.
+// wait waits for f until ctx ends. If there is a stale answer, it waits no longer than staleAfter
+// and then returns the stale answer.
 func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) {
 	defer c.removeWaiter(k, f)
 	var staleTimer <-chan time.Time
@@ -288,7 +288,7 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 	}
 }
 
-// run asks the question, stores the outcome and wakes the lookups that wait for it.
+// run asks the question, stores the outcome, and wakes the lookups that wait for it.
 func (c *Cache) run(ctx context.Context, k key, f *flight) {
 	defer f.giveUp()
 	answer, err := c.ask(ctx, k)
@@ -297,7 +297,7 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 	givenUp := err != nil && errors.Is(ctx.Err(), context.Canceled) // such a failure says nothing about the name
 	if c.store != nil && !givenUp {
 		if err == nil {
-			answer.TTL = e.expires - now // every waiting lookup sees the TTL that the cache keeps
+			answer.TTL = e.expires - now // waiting lookups get the TTL with which the cache stores the answer
 		}
 		if e.keepable(now) && (err == nil || dns.Permanent(err) || !c.answered(k, f, now)) {
 			c.keep(k, e, now)
@@ -317,15 +317,15 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 	close(f.done)
 }
 
-// answered reports whether another Cache over the same store (see with) stored an
-// answer since f began. A failure of f must not replace that answer.
+// answered reports whether another Cache that shares the stores (see with) has stored an answer
+// since f began. A failure of f must not replace that answer.
 func (c *Cache) answered(k key, f *flight, now time.Duration) bool {
 	e := c.load(k)
 	return e != nil && e != f.stale && e.err == nil && now < e.expires
 }
 
-// ask calls next.Lookup and turns a panic into a failure. Queries run in goroutines of
-// the cache, where a panic would end the process.
+// ask calls next.Lookup and turns a panic into a failure. Queries run in goroutines of the cache,
+// where a panic would end the process.
 func (c *Cache) ask(ctx context.Context, k key) (a dns.Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -346,7 +346,7 @@ func (c *Cache) Purge() {
 	}
 }
 
-// Close ends the queries under way and waits for them. Kept answers are still served.
+// Close ends the running queries and waits for them. Stored answers are still returned afterwards.
 func (c *Cache) Close() {
 	c.mu.Lock()
 	c.closed = true

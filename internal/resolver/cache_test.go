@@ -42,7 +42,7 @@ long.example.com 2000000 A 192.0.2.1
 t.example.com 60 TXT text
 `
 
-// marks shows where an answer came from.
+// marks returns an answer or failure as text that also says whether it is cached and stale.
 func marks(a dns.Answer, err error) string {
 	s := nameserver.Show(a, err)
 	if a.Cached {
@@ -61,13 +61,13 @@ func TestCacheTTL(t *testing.T) {
 		name   dns.Name
 		typ    dns.Type
 		first  string
-		after  time.Duration // then the same question again
+		after  time.Duration // time until the same question is asked again
 		second string
 		asked  int
 	}{
 		{"TTL counts down", "a.example.com", dns.TypeA, "NOERROR a.example.com 1m0s" + rr, 20 * time.Second, "NOERROR a.example.com 40s" + rr + " cached", 1},
-		{"at its end it is asked again", "a.example.com", dns.TypeA, "NOERROR a.example.com 1m0s" + rr, time.Minute, "NOERROR a.example.com 1m0s" + rr, 2},
-		{"types are apart", "t.example.com", dns.TypeA, "NOERROR t.example.com 5m0s", 0, "NOERROR t.example.com 5m0s cached", 1},
+		{"asked again at the end of the TTL", "a.example.com", dns.TypeA, "NOERROR a.example.com 1m0s" + rr, time.Minute, "NOERROR a.example.com 1m0s" + rr, 2},
+		{"another type is another question", "t.example.com", dns.TypeA, "NOERROR t.example.com 5m0s", 0, "NOERROR t.example.com 5m0s cached", 1},
 		{"floor", "short.example.com", dns.TypeA, "NOERROR short.example.com 5s" + rr, 4 * time.Second, "NOERROR short.example.com 1s" + rr + " cached", 1},
 		{"ceiling", "long.example.com", dns.TypeA, "NOERROR long.example.com 24h0m0s" + rr, 24*time.Hour - 1, "NOERROR long.example.com 1ns" + rr + " cached", 1},
 		{"NXDOMAIN, capped", "no.example.com", dns.TypeA, "NXDOMAIN no.example.com 5m0s", time.Minute, "NXDOMAIN no.example.com 4m0s cached", 1},
@@ -94,8 +94,7 @@ func TestCacheTTL(t *testing.T) {
 	}
 }
 
-// A "no" without an SOA has TTL 0 (RFC 2308 §5), so it is kept only because of MinTTL.
-// With every duration 0, nothing is kept.
+// TestCacheZeroDurations: if every duration of the configuration is 0, nothing is stored.
 func TestCacheZeroDurations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
@@ -120,7 +119,7 @@ func TestCacheFailures(t *testing.T) {
 		cfg := cacheDefaults()
 		cfg.Metrics = m.Metrics
 		c := cached(t, cfg, z)
-		for range 3 { // RFC 9520: not asked again while it is kept
+		for range 3 { // RFC 9520: not asked again while the failure is stored
 			if got := marks(c.Lookup(t.Context(), "a.example", dns.TypeA)); got != "servfail" {
 				t.Errorf("got %s", got)
 			}
@@ -140,8 +139,8 @@ func TestCacheFailures(t *testing.T) {
 	})
 }
 
-// TestCachePermanentFailures: a permanent failure is kept like other failures. It replaces
-// the answer that was published before, so no stale answer is served for it.
+// TestCachePermanentFailures: a permanent failure is stored like other failures. It replaces the
+// previous answer, so that answer is not returned as a stale one.
 func TestCachePermanentFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, "l.example CNAME x.example\nx.example A 192.0.2.1")
@@ -165,7 +164,8 @@ func TestCachePermanentFailures(t *testing.T) {
 	})
 }
 
-// A failure because the asker gave up says nothing about the name, and is not kept.
+// TestCacheKeepsNoPersonalFailures: a failure because the asker gave up says nothing about the
+// name, and is not stored.
 func TestCacheKeepsNoPersonalFailures(t *testing.T) {
 	for _, err := range []error{
 		&dns.Error{Kind: dns.KindBudget}, &dns.Error{Kind: dns.KindCanceled}, errors.New("not a *dns.Error"),
@@ -203,7 +203,7 @@ func TestCacheCoalesces(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					want, after := "NOERROR a.example.com 1m0s 192.0.2.1", 3*time.Second
 					switch i % 5 {
-					case 0: // each obeys his own context, and so may the first
+					case 0: // every lookup ends with its own context, also the one that started the query
 						cancel()
 						ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 						want, after = "timeout", time.Second
@@ -226,7 +226,8 @@ func TestCacheCoalesces(t *testing.T) {
 	}
 }
 
-// The query goes on after the lookup that began it returned, but not for ever.
+// TestCacheQueryOutlivesItsWaiter: a query goes on after the lookup that started it has ended, but
+// not longer than maxQueryTime.
 func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone+"! a.example.com A delay=3s\n! t.example.com TXT delay=1h\n")
@@ -247,8 +248,7 @@ func TestCacheQueryOutlivesItsWaiter(t *testing.T) {
 	})
 }
 
-// The lifetime of entries does not depend on the wall clock, and useless entries are
-// removed by themselves.
+// TestCacheForgetsWhatIsGone: the store removes entries whose time is over.
 func TestCacheForgetsWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
@@ -296,7 +296,8 @@ func TestCacheBoundsItsSize(t *testing.T) {
 	}
 }
 
-// The weight must include everything that a stranger can make large.
+// TestWeightCountsEverything: the weight includes everything whose size a sender of mail can
+// choose.
 func TestWeightCountsEverything(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	k := key{"n.example", dns.TypeTXT}
@@ -332,7 +333,7 @@ func TestCachePurge(t *testing.T) {
 			c.Purge()
 		}
 		off := cached(t, CacheConfig{}, z)
-		off.Purge() // nothing to do, nothing to fall over
+		off.Purge() // must not panic
 		if off.entries() != 0 || off.bytes() != 0 {
 			t.Error("a cache that is off has a size")
 		}
@@ -350,19 +351,19 @@ func TestCacheClose(t *testing.T) {
 		begin := time.Now()
 		c.Close()
 		if got := <-done; got != "canceled" || time.Since(begin) != 0 {
-			t.Errorf("who waited got %s after %s", got, time.Since(begin))
+			t.Errorf("the waiting lookup got %s after %s", got, time.Since(begin))
 		}
 		if got := marks(c.Lookup(t.Context(), "long.example.com", dns.TypeA)); got != "canceled" {
 			t.Errorf("a new question got %s", got)
 		}
 		if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); !strings.HasSuffix(got, " cached") {
-			t.Errorf("an old one got %s", got)
+			t.Errorf("a stored answer is returned as %s", got)
 		}
 	})
 }
 
-// A panic below the cache becomes a failure. It happens in a goroutine of the cache,
-// where it would end the process.
+// TestCacheSurvivesPanic: a panic of the resolver behind the cache becomes a failure. It happens in
+// a goroutine of the cache, where it would end the process.
 func TestCacheSurvivesPanic(t *testing.T) {
 	var told any
 	cfg := cacheDefaults()
@@ -374,8 +375,8 @@ func TestCacheSurvivesPanic(t *testing.T) {
 	}
 }
 
-// Many names and waiters at once, with evictions, purges and failures. This test is for
-// the race detector.
+// TestCacheConcurrentUse looks up many names in many goroutines, with evictions, purges and
+// failures. It is meant for the race detector.
 func TestCacheConcurrentUse(t *testing.T) {
 	z := zone.New()
 	for i := range 50 {

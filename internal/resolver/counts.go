@@ -5,15 +5,15 @@ import (
 	"sekimori/internal/resolver/upstream"
 )
 
-// Counts are the values of Metrics, from the start of the daemon. The status page
-// shows them.
+// Counts holds the values of Metrics, counted since the start of the daemon. The status page shows
+// them.
 type Counts struct {
 	upstream.Counts
 	Hits, Misses, Stale, Evictions int64
-	Entries, Bytes                 int64 // of the cache
+	Entries, Bytes                 int64 // present size of the cache
 }
 
-// Counts returns the values as they are now.
+// Counts returns the present values.
 func (m *Metrics) Counts() Counts {
 	c := Counts{
 		Counts: m.upstream.Counts(),

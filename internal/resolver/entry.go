@@ -15,28 +15,27 @@ type key struct {
 	typ  dns.Type
 }
 
-// entry is the cached outcome of a question. It does not change, except for the read
-// counters in demand. Times are on the monotonic clock of the cache.
+// entry is the cached outcome of a question. It does not change, except for the read counters in
+// demand. Times are durations since Cache.start.
 type entry struct {
 	demand
 	answer dns.Answer
 	err    error // set for a failure; answer is then empty
-	// expires is the end of the TTL; failures have one too.
+	// expires is the end of the TTL. Failures expire as well.
 	expires time.Duration
-	// ageing is the time, before expires, from which a hot answer is renewed.
+	// ageing is the time, before expires, from which a hot answer is renewed (see demand).
 	ageing time.Duration
-	// retry is set if the last attempt to renew the answer failed. Until then the
-	// stale answer is served without another attempt (RFC 8767 §5, the failure
-	// recheck timer).
+	// retry is set if the last attempt to renew the answer failed. Until that time, lookups get the
+	// stale answer without another attempt (RFC 8767 §5, the failure recheck timer).
 	retry time.Duration
-	// gone is the time from which the entry is useless.
+	// gone is the time from which the entry cannot be used, not even as a stale answer.
 	gone  time.Duration
-	large bool // it is kept in the store for large answers
+	large bool // it is stored in Cache.large
 }
 
-// newEntry returns the entry to keep for a lookup's outcome. After a failure, the entry
-// keeps the stale answer if there is one that may still be served. After a permanent
-// failure it does not, because the stale answer is no longer what is published.
+// newEntry returns the entry to store for the outcome of a lookup. If the lookup failed and a stale
+// answer may still be returned, the entry contains the stale answer. After a permanent failure it
+// does not, because the published records are no longer those of the stale answer.
 func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duration) *entry {
 	if err != nil {
 		until := now
@@ -68,13 +67,13 @@ func (c *Cache) newEntry(a dns.Answer, err error, stale *entry, now time.Duratio
 	return e
 }
 
-// No record that a message needs is larger than 4 KiB. An attacker could publish larger
-// ones at many names to push other entries out of the cache. Large answers are
-// therefore kept briefly, and in a store of their own.
+// No record that a message needs is larger than 4 KiB. An attacker could publish larger records at
+// many names to push other entries out of the cache. Large answers are therefore stored only
+// briefly, and in a separate store.
 const (
 	maxSmallText = 4 << 10
 	maxLargeTTL  = time.Minute
-	// largePart says that this store is a sixteenth of the cache.
+	// largePart: the store of large answers has 1/largePart of the size of the cache.
 	largePart = 16
 )
 
@@ -85,8 +84,8 @@ func textOctets(a dns.Answer) (n int) {
 	return n
 }
 
-// cacheableFailure reports whether a failure says something about the name or its
-// servers. It does not if the asker gave up.
+// cacheableFailure reports whether a failure says something about the name or its servers. A
+// failure because the asker gave up does not.
 func cacheableFailure(err error) bool {
 	var e *dns.Error
 	return errors.As(err, &e) && !e.AskerGaveUp()
@@ -115,12 +114,12 @@ func (e *entry) kind() kind {
 	return kindPositive
 }
 
-// storeOverhead is the memory that the store needs for each entry beyond key and value:
-// node, hash table and queues. It was measured: with it, the weight of 100,000 entries
-// was between 1 % below and 7 % above the heap that they took.
+// storeOverhead is the memory that the store needs for each entry in addition to key and value:
+// node, hash table and queues. It was measured with 100,000 entries: the sum of their weights was
+// between 1 % below and 7 % above the heap that they took.
 const storeOverhead = 112
 
-// weight returns the entry's size in octets, with its strings and slices.
+// weight returns the size of the entry in octets, including its strings and slices.
 func (e *entry) weight(k key) uint32 {
 	a := &e.answer
 	n := storeOverhead + int(unsafe.Sizeof(k)) + int(unsafe.Sizeof(*e)) +

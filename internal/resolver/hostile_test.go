@@ -13,11 +13,11 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// With servers that lie, delay, truncate, flood and close, every lookup ends in time and
-// leaves no goroutine behind; synctest fails at the end of its bubble otherwise.
+// TestHostileServers: with servers that lie, delay, truncate, flood and close, every lookup ends in
+// time and leaves no goroutine behind. (synctest.Test fails if a goroutine is left.)
 func TestHostileServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // servers may still be at it
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // the scripted servers may still be writing
 		m := testMetrics(t)
 		cfg := Config{Cache: cacheDefaults()}
 		cfg.Cache.Size = 128 << 10
@@ -39,8 +39,8 @@ func TestHostileServers(t *testing.T) {
 	})
 }
 
-// The same with real sockets: afterwards there are as many descriptors and goroutines as
-// before.
+// TestNothingLeaks: with servers behind real sockets, a closed Resolver leaves no descriptors and
+// no goroutines behind.
 func TestNothingLeaks(t *testing.T) {
 	s := nameserver.Serve(t, `
 *.ok.example A 192.0.2.1
@@ -68,8 +68,8 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	wg.Wait()
 	r.Close()
-	// The server ends its side of a connection a moment after the client, and may
-	// still have to read packets.
+	// The server ends its side of a connection a moment after the client. It may also still have
+	// packets to read.
 	leaks := func() bool { return runtime.NumGoroutine() > before || descriptors(t) > files }
 	for deadline := time.Now().Add(longTimeout); leaks(); runtime.Gosched() {
 		if time.Now().After(deadline) {

@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/dns/zone"
 )
 
-// TestLargeAnswers: a large answer is kept for a minute at most and never served stale. An
-// answer that is one octet smaller is kept for its TTL.
+// TestLargeAnswers: a large answer is stored for at most a minute and never returned as a stale
+// one. An answer that is one octet smaller is stored for its TTL.
 func TestLargeAnswers(t *testing.T) {
 	for octets, want := range map[int]time.Duration{maxSmallText: time.Hour, maxSmallText + 1: time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestLargeAnswersFlushNothing(t *testing.T) {
 	for i := range 500 {
 		look(dns.Name(fmt.Sprintf("h%d.example", i)))
 	}
-	for i := range 200 { // six times the cache, each asked for often
+	for i := range 200 { // together six times the size of the cache; each is read five times
 		for range 5 {
 			look(dns.Name(fmt.Sprintf("e%d.evil.example", i)))
 		}
@@ -66,8 +66,7 @@ func TestLargeAnswersFlushNothing(t *testing.T) {
 	}
 }
 
-// TestLargeAndSmall: an answer that becomes larger or smaller is in only one of the
-// stores.
+// TestLargeAndSmall: an answer whose size changes is in only one of the two stores.
 func TestLargeAndSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := zone.New()

@@ -18,8 +18,8 @@ const (
 	kindFailure  kind = "failure"
 )
 
-// byKind holds one counter for each kind of entry. They are looked up once, because hits
-// are counted on the fast path.
+// byKind holds one counter for each kind of entry. The counters are looked up only once, because a
+// hit must be counted fast.
 type byKind struct {
 	vec *prometheus.CounterVec
 	of  map[kind]prometheus.Counter
@@ -45,8 +45,8 @@ type Metrics struct {
 	cache     atomic.Pointer[Cache] // the Cache whose size is shown
 }
 
-// NewMetrics registers the resolver's series with reg. One set serves every Resolver that
-// reloads make.
+// NewMetrics registers the resolver's series with reg. All Resolvers that reloads create use the
+// same Metrics.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	vec := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sekimori", Subsystem: "dns", Name: name, Help: help}, []string{"kind"})
@@ -85,7 +85,7 @@ func (m *Metrics) gauge(name, help string, value func(*Cache) float64) prometheu
 	})
 }
 
-// ofServers returns the series about the servers.
+// ofServers returns the part of the metrics that is about the servers.
 func (m *Metrics) ofServers() *upstream.Metrics {
 	if m == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// gathered is a Metrics with the registry it lives in.
+// gathered is a Metrics with the registry in which it is registered.
 type gathered struct {
 	*Metrics
 	nameserver.Series
@@ -27,7 +27,9 @@ func testMetrics(t *testing.T) *gathered {
 func TestSeriesStartAtZero(t *testing.T) {
 	m := testMetrics(t)
 	got := m.Values(t)
-	want := 7*7 + 1 + 3 + 3 + 2 + 2 + 3 + 1 + 2 + 3 + 2 + 3 + 1 + 2 // queries, duration, hits, misses, stale, prefetch, evictions, coalesced, gauges, hedges, probes, TCP, EDNS, TLS
+	// Number of series: queries, duration, hits, misses, stale, prefetch, evictions,
+	// coalesced, gauges, hedges, probes, TCP, EDNS and TLS.
+	want := 7*7 + 1 + 3 + 3 + 2 + 2 + 3 + 1 + 2 + 3 + 2 + 3 + 1 + 2
 	if len(got) != want {
 		t.Errorf("%d series, want %d: %v", len(got), want, slices.Sorted(maps.Keys(got)))
 	}
@@ -43,7 +45,7 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	if _, err := NewMetrics(m); err == nil {
 		t.Error("the same series twice in one registry")
 	}
-	var nothing *Metrics // counts nothing, and does not fall over
+	var nothing *Metrics // a nil *Metrics must not panic
 	nothing.hit(kindPositive)
 	nothing.miss(kindPositive)
 	nothing.servedStale(kindPositive)
@@ -53,7 +55,7 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	nothing.watch(nil)
 }
 
-// TestCounts: the values for the status page are those of the series.
+// TestCounts: Counts returns the values of the series.
 func TestCounts(t *testing.T) {
 	m := testMetrics(t)
 	for _, k := range []kind{kindPositive, kindNegative} {

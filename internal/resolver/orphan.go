@@ -2,13 +2,13 @@ package resolver
 
 import "container/list"
 
-// maxOrphans bounds the queries under way for which no lookup waits any more. They go
-// on, because an answer that is too late for one message may serve the next. Beyond
-// the bound, the oldest one is given up and its socket is closed. Otherwise a client
-// that asks and does not wait could take all sockets.
+// An orphan is a query for which no lookup waits any more. It goes on, because an answer that is
+// too late for one message may serve the next. maxOrphans bounds the orphans: beyond it, the oldest
+// orphan is given up and its socket is closed. Otherwise a client that asks and does not wait could
+// take all sockets.
 const maxOrphans = 32
 
-// orphans are those queries, the one that was left first at the front.
+// orphans is the list of all orphans. The query that became an orphan first is at the front.
 type orphans struct{ list.List }
 
 // orphaned is an element of orphans.
@@ -17,13 +17,13 @@ type orphaned struct {
 	*flight
 }
 
-// addWaiter counts one more lookup that waits for f. The caller holds mu.
+// addWaiter notes that one more lookup waits for f, so f is not an orphan. The caller holds mu.
 func (c *Cache) addWaiter(f *flight) {
 	f.waiters++
 	c.unorphan(f)
 }
 
-// unorphan takes f out of the orphans. The caller holds mu.
+// unorphan removes f from the list of orphans, if it is there. The caller holds mu.
 func (c *Cache) unorphan(f *flight) {
 	if f.orphan != nil {
 		c.orphans.Remove(f.orphan)
@@ -31,7 +31,8 @@ func (c *Cache) unorphan(f *flight) {
 	}
 }
 
-// removeWaiter counts one lookup less that waits for f. Without any, f is an orphan.
+// removeWaiter notes that one lookup no longer waits for f. If no lookup waits any more, f becomes
+// an orphan, unless f is a prefetch, has ended, or was given up.
 func (c *Cache) removeWaiter(k key, f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -42,15 +43,15 @@ func (c *Cache) removeWaiter(k key, f *flight) {
 	f.orphan = c.orphans.PushBack(orphaned{k, f})
 	for c.orphans.Len() > maxOrphans {
 		oldest := c.orphans.Front().Value.(orphaned)
-		c.forget(oldest.key, oldest.flight) // a lookup from here on starts a new query
+		c.forget(oldest.key, oldest.flight) // a later lookup of the same question starts a new query
 		oldest.giveUp()
 	}
 }
 
-// forget removes f, which is over or given up. The caller holds mu.
+// forget removes f, which has ended or is given up. The caller holds mu.
 func (c *Cache) forget(k key, f *flight) {
 	c.unorphan(f)
-	if c.flights[k] != f { // it was given up before
+	if c.flights[k] != f { // it was given up earlier
 		return
 	}
 	delete(c.flights, k)

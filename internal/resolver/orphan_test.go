@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// open is a resolver that answers after a while and counts the questions under way.
+// open is a resolver that answers after the time takes and counts its lookups.
 type open struct {
 	dns.LookupOnly
 	mu           sync.Mutex
@@ -44,23 +44,22 @@ func (o *open) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	}
 }
 
-// counts returns the counters of open; questions may still be under way.
+// counts returns the counters of o. Lookups may still be running.
 func (o *open) counts() (now, most, asked, ended int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.now, o.most, o.asked, o.ended
 }
 
-// underWay returns the number of c's flights, and how many of them are orphans and
-// prefetches.
+// underWay returns the number of flights, of orphans and of prefetches.
 func (c *Cache) underWay() (flights, orphans, prefetches int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.flights), c.orphans.Len(), c.prefetches
 }
 
-// TestQuestionsNobodyWaitsFor: a client that asks and leaves, however often, leaves only a
-// few questions under way.
+// TestQuestionsNobodyWaitsFor: however many lookups start a query and end before its answer, at
+// most maxOrphans queries go on without a lookup.
 func TestQuestionsNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -91,7 +90,7 @@ func TestQuestionsNobodyWaitsFor(t *testing.T) {
 		if now != 0 || orphans != 0 || flights != 0 {
 			t.Errorf("left: %d questions, %d orphans, %d flights", now, orphans, flights)
 		}
-		// The questions that were left last went on, and the next lookup has their answers.
+		// The last orphans were not given up, and Peek finds their answers.
 		for i := 1000 - maxOrphans; i < 1000; i++ {
 			if _, ok := c.Peek(dns.Name(fmt.Sprintf("h%d.example", i)), dns.TypeTXT); !ok {
 				t.Errorf("question %d was given up", i)
@@ -100,12 +99,14 @@ func TestQuestionsNobodyWaitsFor(t *testing.T) {
 		if _, _, again, _ := next.counts(); again != asked {
 			t.Error("asked again")
 		}
-		m.Expect(t, map[string]float64{"cache_misses positive": maxOrphans, "cache_misses failure": 0, "cache_entries": maxOrphans, "cache_hits positive": maxOrphans})
+		m.Expect(t, map[string]float64{
+			"cache_misses positive": maxOrphans, "cache_misses failure": 0, "cache_entries": maxOrphans, "cache_hits positive": maxOrphans,
+		})
 	})
 }
 
-// TestOrphanIsAdopted: an orphan that a lookup waits for again is not given up. A question
-// that was given up is asked anew.
+// TestOrphanIsAdopted: an orphan is not given up if a lookup waits for it again. A question whose
+// query was given up is asked again.
 func TestOrphanIsAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &open{takes: 5 * time.Second}
@@ -121,7 +122,7 @@ func TestOrphanIsAdopted(t *testing.T) {
 		for range 3 {
 			waits.Go(func() {
 				if _, err := c.Lookup(t.Context(), "kept.example", dns.TypeTXT); err != nil {
-					t.Errorf("somebody waited: %v", err)
+					t.Errorf("a lookup still waited for it: %v", err)
 				}
 			})
 		}
@@ -140,8 +141,8 @@ func TestOrphanIsAdopted(t *testing.T) {
 	})
 }
 
-// TestPrefetchIsNoOrphan: a prefetch is not an orphan, even after a lookup waited for it
-// and left.
+// TestPrefetchIsNoOrphan: a prefetch does not become an orphan, even if a lookup waited for it and
+// has ended.
 func TestPrefetchIsNoOrphan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, "hot.example 60 TXT x")

@@ -6,18 +6,18 @@ import (
 )
 
 const (
-	// hotReads is how often an answer must have been read so that it is renewed
-	// before its TTL ends.
+	// hotReads is how often an answer must have been read to be hot. A hot answer is renewed before
+	// its TTL ends.
 	hotReads = 3
-	// prefetchPart says that this happens in the last tenth of the TTL.
+	// prefetchPart: a hot answer is renewed when it is read in the last 1/prefetchPart of its TTL.
 	prefetchPart = 10
-	// maxPrefetches bounds the prefetches under way, so that they cannot take every
-	// socket from lookups that messages wait for.
+	// maxPrefetches bounds the prefetches that run at the same time. Otherwise they could take all
+	// sockets from lookups that messages wait for.
 	maxPrefetches = 32
 )
 
-// demand counts the readers of an entry. Counting stops at hotReads, so that readers of
-// a hot entry do not write to shared memory.
+// demand counts the reads of an entry. Counting stops at hotReads, so that many readers of a hot
+// entry do not all write to shared memory.
 type demand struct {
 	reads      atomic.Uint32 // up to hotReads
 	prefetched atomic.Bool
@@ -34,8 +34,8 @@ func prefetchFrom(now, expires time.Duration) time.Duration {
 	return expires - (expires-now)/prefetchPart
 }
 
-// prefetch renews an entry that is hot and about to expire, in the background and only
-// once.
+// prefetch renews a hot entry whose TTL will end soon. It does so in the background and only once
+// for each entry.
 func (c *Cache) prefetch(k key, e *entry) {
 	if e.prefetched.Load() {
 		return

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// prefetching returns a cache over cacheZone in which a.example.com (60 s) was read often
-// enough to be hot.
+// prefetching returns a cache over cacheZone in which a.example.com (TTL 60 s) was read so often
+// that it is hot.
 func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *zone.Zone, *gathered) {
 	t.Helper()
 	z, m := nameserver.Zone(t, cacheZone), testMetrics(t)
@@ -27,8 +27,8 @@ func prefetching(t *testing.T, cfg CacheConfig) (*Cache, *zone.Zone, *gathered) 
 	return c, z, m
 }
 
-// A hot entry is renewed by the first read in the last tenth of its TTL, and that read
-// does not wait.
+// TestPrefetch: a hot entry is renewed by the first read in the last tenth of its TTL. That read
+// does not wait for the new answer.
 func TestPrefetch(t *testing.T) {
 	read := map[string]func(c *Cache) (dns.Answer, error){
 		"Lookup": func(c *Cache) (dns.Answer, error) { return c.Lookup(context.Background(), "a.example.com", dns.TypeA) },
@@ -60,7 +60,7 @@ func TestPrefetch(t *testing.T) {
 			look("6.000000001s", 1)
 			time.Sleep(time.Nanosecond)
 			look("6s", 2)
-			look("6s", 2) // once
+			look("6s", 2) // no second prefetch
 			time.Sleep(time.Second)
 			look("1m0s", 2)
 			m.Expect(t, map[string]float64{"cache_misses positive": 1, "cache_hits positive": 6, "cache_prefetch positive": 1, "cache_entries": 1})
@@ -68,7 +68,8 @@ func TestPrefetch(t *testing.T) {
 	}
 }
 
-// An entry that is no longer read, or was read only once, is not renewed.
+// TestPrefetchOnlyWhatIsHot: an entry is not renewed if it is not read any more, or was read fewer
+// than hotReads times.
 func TestPrefetchOnlyWhatIsHot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, z, _ := prefetching(t, cacheDefaults())
@@ -89,7 +90,8 @@ func TestPrefetchOnlyWhatIsHot(t *testing.T) {
 	})
 }
 
-// A "no" can be hot too: most domains have no policy.
+// TestPrefetchOfNo: a negative answer can be hot too, for example because most domains have no
+// DMARC policy.
 func TestPrefetchOfNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -109,8 +111,8 @@ func TestPrefetchOfNo(t *testing.T) {
 	})
 }
 
-// A prefetch that fails changes nothing before the TTL ends. Then the answer is stale
-// until the question may be asked again.
+// TestPrefetchFails: a failed prefetch changes nothing before the TTL ends. After that, lookups get
+// the stale answer until the question may be asked again.
 func TestPrefetchFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := cacheDefaults()
@@ -143,7 +145,8 @@ func TestPrefetchFails(t *testing.T) {
 	})
 }
 
-// A lookup after the TTL waits for a prefetch that is still under way.
+// TestPrefetchIsJoined: a lookup after the end of the TTL waits for a prefetch that is still
+// running.
 func TestPrefetchIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, z, _ := prefetching(t, cacheDefaults())
@@ -152,7 +155,8 @@ func TestPrefetchIsJoined(t *testing.T) {
 		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
 		time.Sleep(time.Second)
 		begin := time.Now()
-		if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com 1m0s 192.0.2.1" || time.Since(begin) != 500*time.Millisecond {
+		got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA))
+		if got != "NOERROR a.example.com 1m0s 192.0.2.1" || time.Since(begin) != 500*time.Millisecond {
 			t.Errorf("got %s after %s", got, time.Since(begin))
 		}
 		if n := len(z.Queries()); n != 2 {
@@ -161,7 +165,8 @@ func TestPrefetchIsJoined(t *testing.T) {
 	})
 }
 
-// Prefetches are bounded. Those beyond the bound begin later, and Close ends them all.
+// TestPrefetchesAreBounded: only maxPrefetches run at the same time. Others start at a later read.
+// Close ends all of them.
 func TestPrefetchesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := zone.New()
@@ -212,7 +217,7 @@ func TestPrefetchFrom(t *testing.T) {
 	}
 }
 
-// TestCachePeek: only a good answer within its TTL is at hand.
+// TestCachePeek: Peek returns only good answers that are within their TTL.
 func TestCachePeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone+"! bad.example.com TXT servfail\n")
@@ -238,7 +243,7 @@ func TestCachePeek(t *testing.T) {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}
 		}
-		time.Sleep(time.Minute) // past the TTL, but not past stale
+		time.Sleep(time.Minute) // after the TTL, while the answer may still be returned as a stale one
 		if a, ok := c.Peek("t.example.com", dns.TypeTXT); ok {
 			t.Errorf("past its TTL: %+v", a)
 		}
@@ -248,17 +253,18 @@ func TestCachePeek(t *testing.T) {
 	})
 }
 
-// TestPrefetchIsNotStale: if stale answers are not wanted, a prefetch that is still under
-// way when the TTL ends does not cause one.
+// TestPrefetchIsNotStale: if the configuration allows no stale answers, a lookup that waits for a
+// prefetch after the TTL does not get one.
 func TestPrefetchIsNotStale(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
 		fault  zone.Fault
-		wait   time.Duration // of the caller
+		wait   time.Duration // how long the caller may wait
 		want   string
 		after  time.Duration
 	}{
-		{"news come later than a client waits for them", zone.Fault{Delay: 4 * time.Second}, time.Minute, "NOERROR a.example.com 1m0s 192.0.2.1", 3 * time.Second},
+		{"the new answer comes after staleAfter", zone.Fault{Delay: 4 * time.Second}, time.Minute,
+			"NOERROR a.example.com 1m0s 192.0.2.1", 3 * time.Second},
 		{"a failure comes", zone.Fault{Delay: 2 * time.Second, Kind: zone.ServFail}, time.Minute, "servfail", time.Second},
 		{"the caller's time is up", zone.Fault{Delay: 4 * time.Second}, time.Second, "timeout", time.Second},
 	} {

@@ -1,8 +1,7 @@
-// Package resolver asks DNS servers and caches their answers. A [Cache] keeps
-// answers and failures; the [upstream.Client] behind it asks recursive servers; and
-// [Metrics] count both. A [Resolver] is a Cache with its Client. All three are a
-// [dns.Resolver]. The package also exports the names of package upstream that the
-// rest of the daemon needs.
+// Package resolver asks DNS servers and caches their answers. A [Cache] stores answers and
+// failures. The [upstream.Client] behind it asks recursive servers. [Metrics] counts the work of
+// both. A [Resolver] is a Cache with its Client. Cache, Client and Resolver all implement
+// [dns.Resolver]. The package also exports the names of package upstream that other packages need.
 package resolver
 
 import (
@@ -15,17 +14,17 @@ import (
 	"sekimori/internal/resolver/upstream"
 )
 
-// ClientConfig configures which servers are asked, and how.
+// ClientConfig says which servers are asked, and how.
 type ClientConfig = upstream.ClientConfig
 
-// Sockets is the highest number of sockets that queries under way may have.
+// Sockets is the highest number of sockets that queries may have open at the same time.
 const Sockets = upstream.MaxInflight
 
 // ResolvConf is the file that names the system's servers.
 const ResolvConf = upstream.ResolvConf
 
-// ServersFromResolvConf returns the name servers of a resolv.conf(5) file. If the file
-// names none, it returns the local machine, as that manual says.
+// ServersFromResolvConf returns the name servers of a resolv.conf(5) file. If the file has none, it
+// returns the address of the local machine, as resolv.conf(5) says.
 func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 	return upstream.ServersFromResolvConf(path)
 }
@@ -34,19 +33,19 @@ func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 // server.
 func ResolvConfEmpty(path string) bool { return upstream.ResolvConfEmpty(path) }
 
-// Config configures a Resolver. New fills in the Metrics.
+// Config configures a Resolver. New sets both Metrics, and uses Cache.OnPanic for the client too.
 type Config struct {
 	Client ClientConfig
 	Cache  CacheConfig
 }
 
-// Resolver is a Cache with a client behind it. Close ends it.
+// Resolver is a Cache with an upstream.Client behind it. Close ends it.
 type Resolver struct {
 	client *upstream.Client
 	cache  *Cache
 }
 
-// New returns a Resolver whose series are registered with reg.
+// New returns a Resolver and registers its series with reg.
 func New(cfg Config, reg prometheus.Registerer) (*Resolver, error) {
 	m, err := NewMetrics(reg)
 	if err != nil {
@@ -55,8 +54,8 @@ func New(cfg Config, reg prometheus.Registerer) (*Resolver, error) {
 	return NewWithMetrics(cfg, m)
 }
 
-// NewWithMetrics is New with series that are registered already. A reload needs it for
-// the Resolver that replaces another. m may be nil.
+// NewWithMetrics is like New, with Metrics that are already registered. A reload needs this,
+// because series can be registered only once. m may be nil.
 func NewWithMetrics(cfg Config, m *Metrics) (*Resolver, error) {
 	cfg.Client.Metrics, cfg.Cache.Metrics = m.ofServers(), m
 	cfg.Client.OnPanic = cfg.Cache.OnPanic
@@ -90,13 +89,13 @@ func (r *Resolver) Expect(ctx context.Context, name dns.Name, typ dns.Type) bool
 // Queued implements [dns.Resolver].
 func (r *Resolver) Queued() bool { return r.cache.Queued() }
 
-// Servers returns the addresses of the servers asked.
+// Servers returns the addresses of the servers that are asked.
 func (r *Resolver) Servers() []string { return r.client.Servers() }
 
 // Purge empties the cache.
 func (r *Resolver) Purge() { r.cache.Purge() }
 
-// Close ends the queries under way and waits for them.
+// Close ends the running queries and waits for them.
 func (r *Resolver) Close() {
 	r.cache.Close()
 	r.client.Close()

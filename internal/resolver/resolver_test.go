@@ -15,14 +15,14 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// silenceTimeout is how long tests over real sockets wait for an answer that must not
-// come. longTimeout is for an answer that must come, however slow the machine is.
+// silenceTimeout is how long tests over real sockets wait if no answer may come. longTimeout is how
+// long they wait if an answer must come, however slow the machine is.
 const (
 	silenceTimeout = 30 * time.Millisecond
 	longTimeout    = 30 * time.Second
 )
 
-// A lookup through the cache, the client, a real socket and the metrics.
+// TestResolver looks names up through the cache, the client, a real socket and the metrics.
 func TestResolver(t *testing.T) {
 	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1\n! f.example A servfail", nameserver.Options{})
 	m := nameserver.NewSeries()
@@ -60,7 +60,7 @@ func TestResolver(t *testing.T) {
 	}
 }
 
-// A reload replaces the resolver and keeps the series.
+// TestResolverReload: a reload replaces the Resolver and continues to use the same series.
 func TestResolverReload(t *testing.T) {
 	s := nameserver.Serve(t, "a.example 60 A 192.0.2.1", nameserver.Options{})
 	m := testMetrics(t)
@@ -91,7 +91,8 @@ func TestResolverErrors(t *testing.T) {
 	}
 }
 
-// The names that this package exports again mean the same as in package upstream.
+// TestServersFromResolvConf: the function that this package exports again gives the same results as
+// in package upstream.
 func TestServersFromResolvConf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(path, []byte("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"), 0o600); err != nil {

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// A reload keeps the entries, and their time goes on. Expired entries are removed,
-// whichever Cache wrote last.
+// TestWithSharesCacheAndClock: With keeps the entries, and they expire at the same time as before.
+// Expired entries are removed, no matter which of the two Caches stored an entry last.
 func TestWithSharesCacheAndClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -38,7 +38,7 @@ func TestWithSharesCacheAndClock(t *testing.T) {
 		defer r.Close()
 		old.Close()
 		if a, err := r.Lookup(t.Context(), "a.example", dns.TypeA); err != nil || !a.Cached {
-			t.Errorf("what was known is not: %+v, %v", a, err)
+			t.Errorf("the stored answer is lost: %+v, %v", a, err)
 		}
 		time.Sleep(6 * time.Minute)
 		if _, err := r.Lookup(t.Context(), "b.example", dns.TypeA); err != nil {
@@ -60,13 +60,13 @@ func TestWithSharesCacheAndClock(t *testing.T) {
 	})
 }
 
-// A reload often happens because servers failed. A query to the old servers that fails
-// late must not replace an answer of the new ones.
+// TestFailureOfTheOldDisplacesNothing: a reload often happens because servers failed. If a query to
+// the old servers fails late, it does not replace an answer of the new servers.
 func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
-		known  bool // an answer past its TTL
-		close  bool // the old one ends before its query does
+		known  bool // the cache has an answer whose TTL is over
+		close  bool // the old Cache is closed before its query ends
 	}{
 		{reason: "nothing was known"},
 		{reason: "a stale answer was known", known: true},

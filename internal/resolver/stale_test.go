@@ -31,7 +31,7 @@ func TestCacheServesStale(t *testing.T) {
 		z.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.ServFail})
 		time.Sleep(time.Minute)
 		look(stale, 1)
-		look(stale, 0) // no new try until the failure's TTL is over
+		look(stale, 0) // no new query while the failure is remembered
 		time.Sleep(cfg.FailureTTL)
 		look(stale, 1)
 		z.Fail("a.example.com", dns.TypeA, zone.Fault{})
@@ -41,7 +41,7 @@ func TestCacheServesStale(t *testing.T) {
 		time.Sleep(time.Minute + cfg.Stale - 1)
 		look(stale, 1)
 		time.Sleep(time.Nanosecond)
-		look("timeout", 1) // past the cap
+		look("timeout", 1) // later than CacheConfig.Stale allows
 		m.Expect(t, map[string]float64{"cache_misses positive": 2, "cache_misses failure": 4, "cache_stale positive": 4})
 	})
 }
@@ -65,8 +65,8 @@ func TestCacheServesStaleNo(t *testing.T) {
 	})
 }
 
-// If a stale answer is at hand, a lookup does not wait long for a slow server, and does
-// not fail at its deadline.
+// TestCacheStaleWhileServerIsSlow: if there is a stale answer, a lookup waits for a slow server no
+// longer than staleAfter, and returns the stale answer at its deadline instead of failing.
 func TestCacheStaleWhileServerIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, cacheZone)
@@ -88,9 +88,9 @@ func TestCacheStaleWhileServerIsSlow(t *testing.T) {
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		if got := marks(c.Lookup(gone, "a.example.com", dns.TypeA)); got != "canceled" {
-			t.Errorf("who left got %s", got)
+			t.Errorf("the canceled lookup got %s", got)
 		}
-		time.Sleep(5 * time.Second) // the query went on and brought news
+		time.Sleep(5 * time.Second) // the query went on and stored a new answer
 		if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); !strings.HasSuffix(got, "192.0.2.1 cached") {
 			t.Errorf("got %s", got)
 		}

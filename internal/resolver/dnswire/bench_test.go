@@ -22,8 +22,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// The most expensive message: as many records and aliases as the bounds allow, with every
-// name compressed to a pointer.
+// BenchmarkDecodeWorst measures the most expensive message: it has as many records and aliases as
+// the bounds allow, and every name is compressed to a pointer.
 func BenchmarkDecodeWorst(b *testing.B) {
 	var zone strings.Builder
 	for i := range dns.MaxChain {

@@ -13,17 +13,17 @@ import (
 	"sekimori/internal/dns"
 )
 
-// ErrChain is the failure of an alias chain, in one answer or across several.
+// ErrChain means that an alias chain is too long or a loop, in one answer or across several.
 var ErrChain = errors.New("resolver: CNAME chain too long or in a loop")
 
-// Reasons for which an answer exceeds a bound. They begin with "resolver", as the
-// errors of package upstream do.
+// The reasons why an answer exceeds a bound. Their texts begin with "resolver", like the errors of
+// package upstream.
 var (
 	errTooManyRecords = fmt.Errorf("resolver: more than %d records in the answer", dns.MaxRecords)
 	errTooMuchText    = fmt.Errorf("resolver: more than %d octets of text in the answer", dns.MaxTextOctets)
 )
 
-// Reasons for which an answer is malformed.
+// The reasons why an answer is malformed.
 var (
 	errBadCount      = errors.New("resolver: the header counts more records than the message has room for")
 	errBadTarget     = errors.New("resolver: CNAME to a name with a dot inside a label")
@@ -31,13 +31,13 @@ var (
 	errReferral      = errors.New("resolver: referral instead of an answer; the server does not recurse")
 )
 
-// Reply is what one message says.
+// Reply is the content of one message.
 type Reply struct {
 	Answer dns.Answer
-	Follow bool // the alias chain goes on outside the message: ask for Answer.Canonical
+	Follow bool // the alias chain goes on outside the message; the caller must ask for Answer.Canonical
 }
 
-// Decode reads a message for which [Query.Match] of a query for q said Whole.
+// Decode reads a message that answers q. [Query.Match] must have returned Whole for it.
 func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	m, fail := q.unpack(wire)
 	if fail != nil {
@@ -62,7 +62,7 @@ func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	soa := hasType(m.Ns, codec.TypeSOA)
 	switch {
 	case nxdomain:
-		a.Status = dns.NXDomain // of the last name of the chain (RFC 6604 §3)
+		a.Status = dns.NXDomain // the status of the last name of the chain (RFC 6604 §3)
 	case hops > 0 && !soa:
 		return Reply{Answer: a, Follow: true}, nil
 	case !soa && !m.Authoritative && hasType(m.Ns, codec.TypeNS):
@@ -72,9 +72,9 @@ func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	return Reply{Answer: a}, nil
 }
 
-// kindOf returns the kind of failure behind err. An answer that exceeds a bound is
-// published like that, so its kind is permanent. An answer that makes no sense may
-// have been damaged on the way, so its kind is temporary.
+// kindOf returns the kind of failure for err. If an answer exceeds a bound, the owner of the name
+// published it like that, so the kind is permanent. If an answer makes no sense, it may have been
+// damaged on the way, so the kind is temporary.
 func kindOf(err error) dns.ErrorKind {
 	switch {
 	case errors.Is(err, ErrChain):
@@ -85,12 +85,12 @@ func kindOf(err error) dns.ErrorKind {
 	return dns.KindMalformed
 }
 
-// minRecordLen is the length of a record of the root without data (RFC 1035
+// minRecordLen is the length of a record whose owner is the root and that has no data (RFC 1035
 // §3.2.1).
 const minRecordLen = 11
 
-// checkCounts checks the record counts in the header before memory is allocated
-// for so many records.
+// checkCounts checks the record counts in the header before memory is allocated for that many
+// records.
 func checkCounts(wire []byte) error {
 	most, sum := 0, 0
 	for section := range 3 {
@@ -106,8 +106,8 @@ func checkCounts(wire []byte) error {
 	return errTooManyRecords
 }
 
-// unpack parses a message whose record counts are within bounds and whose rcode is
-// a definite answer.
+// unpack parses a message. It fails unless the record counts are within bounds and the rcode is
+// NOERROR or NXDOMAIN.
 func (q Question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
 	if err := checkCounts(wire); err != nil {
 		return nil, q.Fail(kindOf(err), err)
@@ -127,7 +127,8 @@ func (q Question) unpack(wire []byte) (*codec.Msg, *dns.Error) {
 	return nil, q.Fail(dns.KindServFail, rcodeError(m.Rcode))
 }
 
-// rcodeError is an rcode that is neither an answer nor a usual failure.
+// rcodeError is an rcode without a meaning of its own in this package: not NOERROR, NXDOMAIN,
+// SERVFAIL or REFUSED.
 type rcodeError int
 
 func (e rcodeError) Error() string { return fmt.Sprintf("resolver: rcode %d", int(e)) }
@@ -138,8 +139,8 @@ type owned struct {
 	rr    codec.RR
 }
 
-// withOwners parses each owner name once. It drops records whose owner a Name
-// cannot hold: they cannot answer a question.
+// withOwners parses each owner name once. It drops records that cannot answer a question: those of
+// another class, and those whose owner does not fit into a Name.
 func withOwners(rrs []codec.RR) []owned {
 	out := make([]owned, 0, len(rrs))
 	for _, rr := range rrs {
@@ -151,7 +152,7 @@ func withOwners(rrs []codec.RR) []owned {
 	return out
 }
 
-// followAliases walks the CNAMEs among answers from a.Canonical on.
+// followAliases follows the CNAMEs in answers, beginning at a.Canonical.
 func (q Question) followAliases(answers []owned, a *dns.Answer) (hops int, err error) {
 	if q.Type == dns.TypeCNAME {
 		return 0, nil
@@ -181,8 +182,7 @@ func findAlias(answers []owned, owner dns.Name) *codec.CNAME {
 	return nil
 }
 
-// collect puts the records of a.Canonical into a. An answer may carry records of
-// other owners; they are ignored.
+// collect puts the records of a.Canonical into a. It ignores records of other owners.
 func (q Question) collect(answers []owned, a *dns.Answer) error {
 	text := 0
 	for _, o := range answers {
@@ -203,8 +203,8 @@ func (q Question) collect(answers []owned, a *dns.Answer) error {
 	return nil
 }
 
-// record reads one record's data. ok is false for a type that Record has no field
-// for, and for a host name with a dot inside a label, which a Name cannot hold.
+// record reads the data of one record. ok is false if dns.Record has no field for the type, or if a
+// host name has a dot inside a label, which a Name cannot hold.
 func record(rr codec.RR) (r dns.Record, ok bool) {
 	switch rr := rr.(type) {
 	case *codec.A:
@@ -228,8 +228,8 @@ func record(rr codec.RR) (r dns.Record, ok bool) {
 	return r, ok
 }
 
-// negativeTTL returns how long a "no" about name may be cached (RFC 2308 §5). It is
-// 0, not at all, unless there is an SOA of a zone that holds name.
+// negativeTTL returns how long a "no" about name may be cached (RFC 2308 §5). It returns 0 (not at
+// all) unless authority contains the SOA of a zone that contains name.
 func negativeTTL(authority []codec.RR, name dns.Name) time.Duration {
 	for _, rr := range authority {
 		soa, ok := rr.(*codec.SOA)
@@ -252,8 +252,7 @@ func hasType(rrs []codec.RR, typ uint16) bool {
 	return false
 }
 
-// seconds turns a TTL into a Duration. A TTL with the top bit set counts as zero
-// (RFC 2181 §8).
+// seconds converts a TTL to a Duration. A TTL with the top bit set counts as zero (RFC 2181 §8).
 func seconds(ttl uint32) time.Duration {
 	if ttl > math.MaxInt32 {
 		return 0

@@ -49,12 +49,12 @@ func TestDecode(t *testing.T) {
 		{"chain into nowhere", dns.TypeA, 3, "x.example CNAME y.example" + soa, "NXDOMAIN y.example 2m0s"},
 		{"chain to a name without the type", dns.TypeA, 0, "x.example 10 CNAME y.example" + soa, "NOERROR y.example 10s"},
 		{"chain leaves the answer", dns.TypeA, 0, "x.example 10 CNAME y.example", "follow y.example 10s"},
-		{"target that is no dns.Name", dns.TypeA, 0, `x.example CNAME a\.b.example`, "malformed"},
-		{"host that is no dns.Name is left out", dns.TypeMX, 0, "x.example MX 1 a\\.b.example\nx.example MX 2 c.example", "NOERROR x.example 5m0s 2:c.example"},
+		{"target that is not a dns.Name", dns.TypeA, 0, `x.example CNAME a\.b.example`, "malformed"},
+		{"host that is not a dns.Name is left out", dns.TypeMX, 0, "x.example MX 1 a\\.b.example\nx.example MX 2 c.example", "NOERROR x.example 5m0s 2:c.example"},
 		{"NXDOMAIN", dns.TypeA, 3, soa, "NXDOMAIN x.example 2m0s"},
 		{"the SOA's own TTL counts", dns.TypeA, 3, "\n\nexample. 7 SOA ns. h. 1 2 3 4 120", "NXDOMAIN x.example 7s"},
-		{"an SOA of elsewhere does not", dns.TypeA, 3, "\n\nother. 900 SOA ns. h. 1 2 3 4 120", "NXDOMAIN x.example 0s"},
-		{"no SOA: not to be kept", dns.TypeA, 3, "", "NXDOMAIN x.example 0s"},
+		{"the SOA of another zone does not count", dns.TypeA, 3, "\n\nother. 900 SOA ns. h. 1 2 3 4 120", "NXDOMAIN x.example 0s"},
+		{"without an SOA, the TTL is 0", dns.TypeA, 3, "", "NXDOMAIN x.example 0s"},
 		{"NODATA without authority (RFC 2308 §2.2 type 3)", dns.TypeA, 0, "", "NOERROR x.example 0s"},
 		{"referral of a server that does not recurse", dns.TypeA, 0, "\n\nexample. NS ns.example.", "servfail"},
 		{"NXDOMAIN with records", dns.TypeA, 3, "x.example A 192.0.2.1", "malformed"},
@@ -62,9 +62,11 @@ func TestDecode(t *testing.T) {
 		{"SERVFAIL", dns.TypeA, codec.RcodeServerFailure, "", "servfail"},
 		{"REFUSED", dns.TypeA, codec.RcodeRefused, "", "refused"},
 		{"any other rcode", dns.TypeA, codec.RcodeNotImplemented, "", "servfail"},
-		{"as many records as allowed", dns.TypeA, 0, strings.Repeat("y.example A 192.0.2.1\n", dns.MaxRecords-1) + "x.example A 192.0.2.2", "NOERROR x.example 5m0s 192.0.2.2"},
+		{"as many records as allowed", dns.TypeA, 0,
+			strings.Repeat("y.example A 192.0.2.1\n", dns.MaxRecords-1) + "x.example A 192.0.2.2", "NOERROR x.example 5m0s 192.0.2.2"},
 		{"too many records", dns.TypeA, 0, strings.Repeat("x.example A 192.0.2.1\n", dns.MaxRecords+1), "too_large"},
-		{"too many in the authority section", dns.TypeA, 0, "x.example A 192.0.2.1" + "\n\n" + strings.Repeat("example NS a.example\n", dns.MaxRecords+1), "too_large"},
+		{"too many in the authority section", dns.TypeA, 0,
+			"x.example A 192.0.2.1" + "\n\n" + strings.Repeat("example NS a.example\n", dns.MaxRecords+1), "too_large"},
 		{"too much text", dns.TypeTXT, 0, strings.Repeat("x.example TXT "+strings.Repeat("a", 255)+"\n", 129), "too_large"},
 	}
 	for _, c := range cases {
@@ -91,7 +93,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// For any octets, Decode returns an answer within the bounds, or an error.
+// FuzzDecode: for any octets, Decode returns an answer within the bounds, or an error.
 func FuzzDecode(f *testing.F) {
 	for _, zone := range []string{
 		"x.example A 192.0.2.1", "x.example CNAME y.example\ny.example A 192.0.2.1", "x.example CNAME x.example",
@@ -124,12 +126,12 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkOwners checks, without the code under test, that a has no more records than the
-// message has for a.Canonical and the type.
+// checkOwners checks with the codec alone that a has no more records than the message contains for
+// a.Canonical and the type.
 func checkOwners(t *testing.T, wire []byte, a dns.Answer) {
 	var m codec.Msg
 	if err := m.Unpack(wire); err != nil {
-		t.Fatalf("an answer from what cannot be unpacked: %v", err)
+		t.Fatalf("an answer from a message that cannot be unpacked: %v", err)
 	}
 	owned := 0
 	for _, rr := range m.Answer {

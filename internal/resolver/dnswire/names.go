@@ -7,13 +7,13 @@ import (
 	"sekimori/internal/dns"
 )
 
-// The codec uses the presentation form of RFC 1035 §5.1, in which special and
-// unprintable octets are escaped. These functions convert it: in the rest of the
-// daemon, names and texts are the raw octets.
+// The codec uses the presentation form of RFC 1035 §5.1, in which special and unprintable octets
+// are escaped. The rest of the daemon uses names and texts as raw octets. These functions convert
+// between the two.
 
-// nameFromPresentation reads a name in the codec's form. It returns false for a name
-// with a dot inside a label. dns.Name cannot hold such a name: the dot would be
-// taken for a separator, and the name for another one.
+// nameFromPresentation reads a name in the codec's form. It returns false for a name with a dot
+// inside a label, because a dns.Name cannot hold such a name: the dot would look like a separator,
+// and the result would be another name.
 func nameFromPresentation(s string) (dns.Name, bool) {
 	if s == "." {
 		return "", true
@@ -34,7 +34,7 @@ func nameFromPresentation(s string) (dns.Name, bool) {
 	return dns.Name(n), n != "" && len(n) <= dns.MaxNameLen
 }
 
-// joinText puts a TXT record's strings together as raw octets (RFC 7208 §3.3).
+// joinText joins the strings of a TXT record as raw octets (RFC 7208 §3.3).
 func joinText(parts []string) string {
 	var b strings.Builder
 	for _, s := range parts {
@@ -51,8 +51,8 @@ func joinText(parts []string) string {
 	return b.String()
 }
 
-// unescapeOne reads what follows a backslash: three digits or one octet. It returns
-// the octet that is meant, and how many octets of s it read.
+// unescapeOne reads the text after a backslash: three digits or one octet. It returns the octet
+// that the escape means, and how many octets of s it read.
 func unescapeOne(s string) (octet byte, used int) {
 	if len(s) >= 3 {
 		if n, err := strconv.ParseUint(s[:3], 10, 8); err == nil {

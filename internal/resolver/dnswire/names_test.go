@@ -9,7 +9,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// presentation returns a name in the codec's form: absolute, with special octets as \DDD.
+// presentation returns a name in the codec's form: absolute, with special octets written as \DDD.
 func presentation(n dns.Name) string {
 	var b strings.Builder
 	b.Grow(len(n) + 1)
@@ -39,8 +39,8 @@ func TestPresentation(t *testing.T) {
 		{"example.com", "example.com.", ""},
 		{"_dmarc.a-b.example", "_dmarc.a-b.example.", "ordinary octets stay"},
 		{`a\b.example`, `a\092b.example.`, "backslash"},
-		{"a\x00\xff\".example", `a\000\255\034.example.`, "octets one cannot see"},
-		{"$x@*.example", `\036x\064\042.example.`, "what master files give a meaning"},
+		{"a\x00\xff\".example", `a\000\255\034.example.`, "unprintable octets"},
+		{"$x@*.example", `\036x\064\042.example.`, "octets that are special in master files"},
 	}
 	for _, c := range cases {
 		if got := presentation(c.name); got != c.want {
@@ -60,9 +60,9 @@ func TestNameFromPresentation(t *testing.T) {
 		reason string
 	}{
 		{"EXAMPLE.Com.", "example.com", true, "folds"},
-		{"\\065.example.", "a.example", true, "folds what was escaped too"},
+		{"\\065.example.", "a.example", true, "folds escaped letters too"},
 		{`a\.b.example.`, "", false, "a dot in a label would look like a separator"},
-		{`a\046b.example.`, "", false, "the same by number"},
+		{`a\046b.example.`, "", false, "a dot written as a number"},
 		{`a\\.example.`, `a\.example`, true, "an escaped backslash before a real dot"},
 		{`a\"b.example.`, `a"b.example`, true, "escaped octet"},
 		{`\200.example.`, "\xc8.example", true, "does not become an A-label"},
@@ -86,7 +86,7 @@ func TestJoinText(t *testing.T) {
 		{[]string{"v=spf1 ", "-all"}, "v=spf1 -all"},
 		{[]string{`a\"b\\c\;`}, `a"b\c;`},
 		{[]string{`\000\200\2551`}, "\x00\xc8\xff1"},
-		{[]string{`\999`}, "999"}, // not an octet: the digit itself was escaped
+		{[]string{`\999`}, "999"}, // 999 is not an octet, so only the first digit was escaped
 		{[]string{`end\`, `\1`}, `end\1`},
 	}
 	for _, c := range cases {
@@ -96,7 +96,7 @@ func TestJoinText(t *testing.T) {
 	}
 }
 
-// Any name survives the way to the wire and back.
+// FuzzNameOnTheWire: any name is the same after it was written to a query and read from it.
 func FuzzNameOnTheWire(f *testing.F) {
 	f.Add("example.com")
 	f.Add("a\\b\"c.\x00\xff.x")

@@ -1,8 +1,7 @@
-// Package dnswire writes DNS queries and reads the messages that come back, which
-// anyone may have sent. [Question.Pack] makes a [Query] that is hard to guess,
-// [Query.Match] tells its answer from other messages, and [Question.Decode] turns
-// the answer into a dns.Answer. The package has no servers, sockets or clocks. The
-// codec of the records is github.com/miekg/dns.
+// Package dnswire writes DNS queries and reads the messages that come back, which may be forged.
+// [Question.Pack] makes a [Query] that is hard to guess. [Query.Match] distinguishes its answer
+// from other messages. [Question.Decode] converts the answer to a dns.Answer. The package uses no
+// servers, sockets or clocks. Records are read with the codec github.com/miekg/dns.
 package dnswire
 
 import (
@@ -18,14 +17,13 @@ import (
 )
 
 const (
-	// ednsSize is the UDP payload size that queries offer. A packet of this size
-	// crosses networks without fragmentation (DNS flag day 2020); fragments could
-	// be forged.
+	// ednsSize is the UDP payload size that queries offer. A packet of this size crosses networks
+	// without fragmentation (DNS flag day 2020). Fragments would be easier to forge.
 	ednsSize = 1232
 
 	// HeaderLen is the length of a header (RFC 1035 §4.1.1).
 	HeaderLen = 12
-	ednsLen   = 11 // an OPT record without options (RFC 6891 §6.1.2)
+	ednsLen   = 11 // length of an OPT record without options (RFC 6891 §6.1.2)
 )
 
 // Bits of the header's second to fourth octet.
@@ -45,9 +43,8 @@ type Question struct {
 	wire []byte // the question section (RFC 1035 §4.1.2)
 }
 
-// NewQuestion returns the question for the records of a name. It fails for a name
-// that is not a domain name (RFC 1035 §2.3.4); even then, Fail of the Question may
-// be called.
+// NewQuestion returns the question for the records of a name. It fails if name is not a domain name
+// (RFC 1035 §2.3.4). Fail of the returned Question may be called even then.
 func NewQuestion(name dns.Name, typ dns.Type) (Question, error) {
 	q := Question{Name: name, Type: typ}
 	if len(name) > dns.MaxNameLen {
@@ -76,24 +73,24 @@ func (q Question) Fail(kind dns.ErrorKind, cause error) *dns.Error {
 	return &dns.Error{Kind: kind, Name: q.Name, Type: q.Type, Err: cause}
 }
 
-// Options are the properties of a query that depend on the server asked.
+// Options are the properties of a query that depend on the server.
 type Options struct {
 	EDNS bool // offer EDNS with a payload of 1,232 octets
 	AD   bool // ask for the AD bit (RFC 6840 §5.7)
-	Mix  bool // write the name in random letter case, which a forger then has to guess too
+	Mix  bool // write the name in random letter case, which a forger must then guess too
 }
 
-// Query is a question as it is sent to one server.
+// Query is a question in the form in which it is sent to one server.
 type Query struct {
 	Question
 	Packet []byte // the octets to send; the first two are the ID
-	Exact  bool   // the answer must repeat the case of every letter
+	Exact  bool   // the answer must repeat the letter case of the name
 }
 
 // Pack writes q as a query with a random ID and recursion desired.
 func (q Question) Pack(o Options) Query {
 	p := make([]byte, HeaderLen, HeaderLen+len(q.wire)+ednsLen)
-	var random [34]byte // the ID and a bit for each octet of a name
+	var random [34]byte // 2 octets for the ID, and one bit for each octet of a name
 	_, _ = rand.Read(random[:])
 	copy(p, random[:2])
 	p[2], p[5] = bitRecurse, 1
@@ -102,7 +99,7 @@ func (q Question) Pack(o Options) Query {
 	}
 	p = append(p, q.wire...)
 	if o.Mix {
-		for i, c := range p[HeaderLen : len(p)-4] { // the octets of label lengths are never letters
+		for i, c := range p[HeaderLen : len(p)-4] { // a label length is at most 63, so it is never taken for a letter
 			if 'a' <= c && c <= 'z' && random[2+i/8]>>(i%8)&1 != 0 {
 				p[HeaderLen+i] = c - 'a' + 'A'
 			}
@@ -122,13 +119,13 @@ type Match uint8
 const (
 	Stray     Match = iota // not an answer to the query (RFC 5452 §9.1)
 	Whole                  // the answer, complete
-	Truncated              // the answer, but it did not fit
-	Recased                // the answer, but its question has other letter case
+	Truncated              // the answer, but it was too long and is not complete
+	Recased                // the answer, but its question has another letter case
 )
 
-// Match tells the answer to q from other messages; the message may be of any length.
-// A server that does not know EDNS may refuse a query with a header alone; that
-// counts as an answer.
+// Match says whether a message is the answer to q. The message may have any length. A server that
+// does not know EDNS may refuse a query with a message that is only a header; this counts as an
+// answer.
 func (q Query) Match(wire []byte) Match {
 	if len(wire) < HeaderLen || !bytes.Equal(wire[:2], q.Packet[:2]) || wire[2]&bitResponse == 0 || wire[2]&maskOpcode != 0 {
 		return Stray
@@ -166,8 +163,7 @@ func rejects(rcode int) bool {
 	return rcode == codec.RcodeFormatError || rcode == codec.RcodeNotImplemented
 }
 
-// equalFold compares names of one length without regard to ASCII case (RFC
-// 4343).
+// equalFold compares two names of the same length and ignores ASCII case (RFC 4343).
 func equalFold(a, b []byte) bool {
 	for i := range a {
 		if fold(a[i]) != fold(b[i]) {

@@ -22,7 +22,7 @@ func mustQuestion(tb testing.TB, name dns.Name, typ dns.Type) Question {
 	return q
 }
 
-// Another codec than the one that wrote the query reads it.
+// TestPack reads each query with another codec than the one that wrote it.
 func TestPack(t *testing.T) {
 	for _, name := range []dns.Name{"", "x.example", "_dmarc.a-b.example", "a\x00\xff\\.example", dns.Name(strings.Repeat("a.", 126) + "b")} {
 		for _, o := range []Options{{}, {EDNS: true}, {AD: true}, {Mix: true}, {true, true, true}} {
@@ -60,7 +60,8 @@ func TestNewQuestionRefuses(t *testing.T) {
 	}
 }
 
-// The random parts, which a forger has to guess, differ from query to query.
+// TestQueriesAreNotPredictable: the random parts of a query, which a forger has to guess, differ
+// from query to query.
 func TestQueriesAreNotPredictable(t *testing.T) {
 	q := mustQuestion(t, "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)
 	ids, names := map[string]bool{}, map[string]bool{}
@@ -76,7 +77,7 @@ func TestQueriesAreNotPredictable(t *testing.T) {
 			}
 		}
 	}
-	if len(ids) < 950 || len(names) != 1000 { // 1000 of 65536 collide about 8 times
+	if len(ids) < 950 || len(names) != 1000 { // of 1,000 random IDs, about 8 equal an earlier one
 		t.Errorf("%d different IDs and %d ways to write the name, of 1000", len(ids), len(names))
 	}
 	for i, n := range upper {
@@ -121,7 +122,7 @@ func TestMatch(t *testing.T) {
 		{"FORMERR with nothing but a header", Whole, func([]byte) []byte { return header(codec.RcodeFormatError) }},
 		{"NOTIMP likewise", Whole, func([]byte) []byte { return header(codec.RcodeNotImplemented) }},
 		{"NXDOMAIN has a question", Stray, func([]byte) []byte { return header(codec.RcodeNameError) }},
-		{"success as well", Stray, func([]byte) []byte { return header(codec.RcodeSuccess) }},
+		{"so has success", Stray, func([]byte) []byte { return header(codec.RcodeSuccess) }},
 	}
 	for _, c := range cases {
 		if got := q.Match(c.spoil(good())); got != c.want {
@@ -130,8 +131,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// If the letter case is random, an answer with other letter case is neither taken nor
-// ignored.
+// TestMatchCase: if the query has random letter case, Match reports an answer with another letter
+// case as Recased, unless the answer is truncated.
 func TestMatchCase(t *testing.T) {
 	q := mustQuestion(t, "x.example", dns.TypeA).Pack(Options{Mix: true})
 	answer := slices.Clone(q.Packet)
@@ -151,14 +152,15 @@ func TestMatchCase(t *testing.T) {
 	}
 	q.Exact = false
 	if got := q.Match(answer); got != Whole {
-		t.Errorf("where the case is no secret: %d", got)
+		t.Errorf("letter case not random: %d", got)
 	}
 }
 
-// Only a message that repeats ID and question matches, whatever its octets are.
+// FuzzMatch: a message that is not a header alone matches only if it repeats the ID and the
+// question.
 func FuzzMatch(f *testing.F) {
 	q := mustQuestion(f, "x.example", dns.TypeA).Pack(Options{EDNS: true, Mix: true})
-	copy(q.Packet, "id") // the same in every process
+	copy(q.Packet, "id") // the same ID in every process
 	copy(q.Packet[HeaderLen:], "\x01x\x07eXaMPLE")
 	answer := slices.Clone(q.Packet)
 	answer[2] |= bitResponse

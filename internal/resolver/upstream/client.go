@@ -1,13 +1,12 @@
-// Package upstream asks the configured recursive DNS servers. A [Client] picks a
-// server, sends it a question over UDP, TCP or TLS in the form that package dnswire
-// writes, remembers how each server behaves, and counts queries in [Metrics]. It
-// keeps no answers. The cache of package resolver does; the rest of the daemon asks
-// through that cache.
+// Package upstream asks the configured recursive DNS servers. A [Client] picks a server, sends it a
+// question over UDP, TCP or TLS in the form that package dnswire writes, remembers how each server
+// behaves, and counts queries in [Metrics]. It stores no answers: package resolver has a cache in
+// front of the client, and the rest of the daemon asks that cache.
 //
-// The client trusts no packet. Each query has a new socket, a random ID and, unless
-// the server is on this host, random letter case. Packets that do not answer the
-// question are ignored (RFC 5452). DNSSEC is left to the recursive server; its AD bit
-// is passed on if no one on the way can have changed it.
+// The client does not trust packets. Each query has a new socket, a random ID and, unless the
+// server is on this host, random letter case. Packets that do not answer the question are ignored
+// (RFC 5452). The client does not validate DNSSEC. It returns the AD bit of the recursive server,
+// if nobody on the way can have changed it.
 package upstream
 
 import (
@@ -29,18 +28,19 @@ import (
 const (
 	// DefaultTimeout is the default of ClientConfig.Timeout.
 	DefaultTimeout = 2 * time.Second
-	// defaultRounds is how often each server of the list is tried.
+	// defaultRounds is how often a server is tried at most in one lookup.
 	defaultRounds = 2
-	// MaxInflight bounds the sockets that are open at once. The number of milter
-	// sessions does not bound them, because questions outlive their message.
+	// MaxInflight bounds the sockets of queries that are open at the same time. (A probe has a
+	// socket in addition.) The number of milter sessions does not bound them, because queries may
+	// go on after their message.
 	MaxInflight = 512
-	// maxRestarts bounds the questions of one lookup. An alias chain that goes on
-	// outside the answer takes a further question.
+	// maxRestarts bounds the questions of one lookup. A lookup asks a further question if an alias
+	// chain goes on outside the answer.
 	maxRestarts = 4
 )
 
-// All errors of this package begin with "resolver": the reader of an error need not
-// know whether the cache or the client behind it failed.
+// All errors of this package begin with "resolver", like those of the cache: for the reader of an
+// error it does not matter which of the two failed.
 var (
 	errNoServer = errors.New("resolver: every server failed")
 	errPanic    = errors.New("resolver: panic during a lookup")
@@ -49,34 +49,34 @@ var (
 
 // ClientConfig configures a Client; the zero value asks the system's servers.
 type ClientConfig struct {
-	// Servers are IP addresses with or without a port, or
-	// tls://ADDRESS[:PORT][#NAME] for a server that is asked over TLS. Its
-	// certificate must be valid for NAME, or for the address without one. The
-	// best server is tried first. If Servers is empty, those of ResolvConf are
-	// asked; that file is read again when it changes.
+	// Servers are IP addresses with or without a port, or tls://ADDRESS[:PORT][#NAME] for a server
+	// that is asked over TLS. Its certificate must be valid for NAME, or without NAME for the
+	// address. The servers are tried in this order, except that servers that were slow or failed
+	// come later. If Servers is empty, the servers in ResolvConf are asked, and that file is read
+	// again every few seconds.
 	Servers []string
 	// ResolvConf is the file that names the system's servers; "" means
 	// /etc/resolv.conf.
 	ResolvConf string
-	// OnServers is called in the background after a change of ResolvConf, with the
-	// servers that are asked from now on. If err is not nil, the file could not
-	// be used, and the servers have not changed. May be nil.
+	// OnServers is called in the background after a change of ResolvConf, with the servers that are
+	// asked from now on. If err is not nil, the file could not be used, and the servers have not
+	// changed. May be nil.
 	OnServers func(servers []string, err error)
-	Timeout   time.Duration // for one try at one server; 0 means DefaultTimeout
-	// Hedge is how long the first server may take before the second is asked as
-	// well. With 0, or a single server, that never happens.
+	Timeout   time.Duration // for one exchange of a query and an answer; 0 means DefaultTimeout
+	// Hedge is how long the first server may take before the second server is asked as well. With
+	// 0, or with only one server, no second server is asked in this way.
 	Hedge time.Duration
 	// Dial opens the socket for one query; nil means net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// TrustAD passes on the AD bit of servers on other hosts too. An attacker who
-	// can forge their answers can forge that bit as well.
+	// TrustAD says that the AD bit of servers on other hosts is returned too. An attacker who can
+	// forge the answers of such a server can forge that bit as well.
 	TrustAD bool
 	// RootCAs are the certificate authorities to trust; nil means those of the system.
 	RootCAs *x509.CertPool
-	// Metrics counts queries; nil counts nothing.
+	// Metrics counts queries. With nil, nothing is counted.
 	Metrics *Metrics
-	// OnPanic is called after a panic, in the goroutine that panicked; the try
-	// fails as malformed. May be nil.
+	// OnPanic is called after a panic, in the goroutine that panicked. The query then fails with
+	// KindMalformed. May be nil.
 	OnPanic func(recovered any)
 
 	rounds   int // for tests; 0 means defaultRounds
@@ -92,14 +92,14 @@ type Client struct {
 	rounds   int
 	hedge    time.Duration
 	dial     dialer
-	reserved *reserve // of descriptors; nil if cfg.Dial opens the sockets
+	reserved *reserve // file descriptors in reserve; nil if cfg.Dial opens the sockets
 	metrics  *Metrics
 	onPanic  func(any)
 	slots    chan struct{}
-	start    time.Time // the client's monotonic clock counts from here
+	start    time.Time // times of the client are durations since start, on the monotonic clock
 	buffers  sync.Pool
 
-	base context.Context // of the work in the background
+	base context.Context // context of the work in the background
 	stop context.CancelFunc
 	work sync.WaitGroup
 
@@ -151,8 +151,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 // list returns the servers that are asked now, in the configured order.
 func (c *Client) list() []*server { return *c.servers.Load() }
 
-// Close ends the work in the background and waits for it. It does not end lookups;
-// their contexts do.
+// Close ends the work in the background and waits for it. It does not end lookups. Their contexts
+// do that.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -164,8 +164,8 @@ func (c *Client) Close() {
 	}
 }
 
-// background runs f in a goroutine; Close ends its ctx and waits for it. It returns
-// false, and does not run f, after Close.
+// background runs f in a goroutine. Close ends its ctx and waits for it. After Close, background
+// returns false and does not run f.
 func (c *Client) background(f func(ctx context.Context)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +176,7 @@ func (c *Client) background(f func(ctx context.Context)) bool {
 	return true
 }
 
-// now returns the time on the client's clock. It is never 0, which means "never".
+// now returns the time on the client's clock. It is never 0, because 0 means "never".
 func (c *Client) now() time.Duration { return time.Since(c.start) + 1 }
 
 // Servers returns the addresses of the servers, in the configured order.
@@ -189,12 +189,12 @@ func (c *Client) Servers() []string {
 	return out
 }
 
-// Show makes the metrics show c's servers. Without it they show those of the Client that
-// was made last, which may not be in use.
+// Show makes the metrics show c's servers. Before this call they may show the servers of a Client
+// that was made later and is not in use.
 func (c *Client) Show() { c.metrics.watch(c) }
 
-// Lookup implements [dns.Resolver]. It follows an alias chain that goes on outside the
-// answer with further questions.
+// Lookup implements [dns.Resolver]. If an alias chain goes on outside the answer, Lookup asks
+// further questions.
 func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	ttl, authenticated, ask := time.Duration(math.MaxInt64), true, name
 	asked := make([]dns.Name, 0, maxRestarts)
@@ -221,16 +221,17 @@ func (c *Client) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 	return dns.Answer{}, dnswire.Question{Name: name, Type: typ}.Fail(kind, dnswire.ErrChain)
 }
 
-// outcome is how a try at a server ended.
+// outcome is the result of a try. A try is one question to one server, including its repetition
+// over TCP or without EDNS.
 type outcome struct {
 	server *server
 	reply  dnswire.Reply
 	err    *dns.Error
 }
 
-// resolve asks one server after the other until one gives a definite answer. A server
-// that said SERVFAIL or REFUSED is not asked again (RFC 9520 §3.1). A permanent
-// failure ends the search as well, because the other servers would say the same.
+// resolve asks one server after the other until one gives a definite answer. A server that said
+// SERVFAIL or REFUSED is not asked again (RFC 9520 §3.1). A permanent failure ends the search too,
+// because the other servers would return the same.
 func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnswire.Reply, *dns.Error) {
 	q, err := dnswire.NewQuestion(name, typ)
 	if err != nil {
@@ -267,8 +268,8 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 	return dnswire.Reply{}, last
 }
 
-// next asks the first of the candidates, and perhaps the second. It returns the outcome
-// of each that was asked.
+// next asks the first of the candidates, and with hedging perhaps the second as well. It returns
+// the outcome of each server that was asked.
 func (c *Client) next(ctx context.Context, q dnswire.Question, candidates []*server) []outcome {
 	if c.hedge > 0 && len(candidates) > 1 {
 		return c.hedged(ctx, q, candidates[0], candidates[1])
@@ -276,7 +277,7 @@ func (c *Client) next(ctx context.Context, q dnswire.Question, candidates []*ser
 	return []outcome{c.try(ctx, candidates[0], q)}
 }
 
-// tryTakeSocket counts one more socket. It returns false if the limit is reached.
+// tryTakeSocket counts one more open socket. It returns false if the limit is reached.
 func (c *Client) tryTakeSocket() bool {
 	select {
 	case c.slots <- struct{}{}:
@@ -288,14 +289,14 @@ func (c *Client) tryTakeSocket() bool {
 
 func (c *Client) giveSocketBack() { <-c.slots }
 
-// try asks s once, and remembers and counts the outcome. If the caller's time ended the
-// try, that says nothing about the server.
+// try asks s once, and records and counts the outcome. A try that ended because the caller's time
+// was over is not recorded, because it says nothing about the server.
 func (c *Client) try(ctx context.Context, s *server, q dnswire.Question) outcome {
 	begin := time.Now()
 	r, err := c.safeAsk(ctx, s, q)
 	took := time.Since(begin)
 	switch {
-	case err == nil || err.Permanent(): // a permanent error is the name's; the server is healthy
+	case err == nil || err.Permanent(): // a permanent error comes from the published records; the server is healthy
 		r.Answer.Server = s.addr
 		s.health.good(took, c.now())
 	case ended(ctx):
@@ -313,8 +314,8 @@ func (c *Client) try(ctx context.Context, s *server, q dnswire.Question) outcome
 	return outcome{server: s, reply: r, err: err}
 }
 
-// safeAsk calls ask and turns a panic into a failure. Some tries run in goroutines of
-// the client, where a panic would end the process.
+// safeAsk calls ask and turns a panic into a failure. Some tries run in goroutines of the client,
+// where a panic would end the process.
 func (c *Client) safeAsk(ctx context.Context, s *server, q dnswire.Question) (r dnswire.Reply, err *dns.Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -331,14 +332,14 @@ func (c *Client) observe(typ dns.Type, r Result, took time.Duration) {
 	c.metrics.query(typ, r, took)
 }
 
-// ended reports whether the caller's time is up. It compares the deadline too, because a
-// socket may reach its deadline a moment before the context does.
+// ended reports whether the caller's time is over. It also checks the deadline, because a socket
+// may reach its deadline a moment before the context does.
 func ended(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || (ok && time.Until(deadline) <= 0)
 }
 
-// transportKind returns the kind of failure for an error of the network.
+// transportKind returns the kind of failure for a network error.
 func transportKind(ctx context.Context, err error) dns.ErrorKind {
 	if ended(ctx) {
 		return dns.ContextKind(ctx.Err())

@@ -16,8 +16,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// silenceTimeout is how long tests over real sockets wait for an answer that must not
-// come. longTimeout is for an answer that must come, however slow the machine is.
+// silenceTimeout is how long tests over real sockets wait if no answer may come. longTimeout is how
+// long they wait if an answer must come, however slow the machine is.
 const (
 	silenceTimeout = 30 * time.Millisecond
 	longTimeout    = 30 * time.Second
@@ -75,11 +75,11 @@ half.example.com TXT whole
 		{"gone.example.com", dns.TypeA, "NXDOMAIN nothing.example.com 2m0s", false, "dangling alias"},
 		{"nope.example.com", dns.TypeA, "NXDOMAIN nope.example.com 2m0s", false, "the SOA's minimum"},
 		{"example.com", dns.TypePTR, "NOERROR example.com 2m0s", false, "NODATA"},
-		{"odd\xc8\"\\x.example.com", dns.TypeTXT, `NOERROR odd` + "\xc8" + `"\x.example.com 5m0s "\x00\xff"`, false, "octets both ways"},
+		{"odd\xc8\"\\x.example.com", dns.TypeTXT, `NOERROR odd` + "\xc8" + `"\x.example.com 5m0s "\x00\xff"`, false, "raw octets in name and text"},
 		{"mid.example.com", dns.TypeTXT, `NOERROR mid.example.com 5m0s "` + strings.Repeat(fill, 3) + `"`, false, "over 512 octets with EDNS"},
-		{"big.example.com", dns.TypeTXT, `NOERROR big.example.com 5m0s "` + strings.Repeat(fill, 6) + `"`, true, "over EDNS"},
-		{"half.example.com", dns.TypeTXT, `NOERROR half.example.com 5m0s "whole"`, true, "truncated at will"},
-		{"never.example.com", dns.TypeTXT, "malformed", true, "truncated for ever"},
+		{"big.example.com", dns.TypeTXT, `NOERROR big.example.com 5m0s "` + strings.Repeat(fill, 6) + `"`, true, "longer than EDNS allows"},
+		{"half.example.com", dns.TypeTXT, `NOERROR half.example.com 5m0s "whole"`, true, "truncated although it would fit"},
+		{"never.example.com", dns.TypeTXT, "malformed", true, "truncated over TCP too"},
 		{"fail.example.com", dns.TypeTXT, "servfail", false, ""},
 		{"refused.example.com", dns.TypeTXT, "refused", false, ""},
 		{"", dns.TypeA, "NOERROR  1m0s", false, "the root"},
@@ -99,8 +99,8 @@ half.example.com TXT whole
 	}
 }
 
-// A zone must give the same answers over the network as in memory. Tests that use a
-// zone in memory then hold for the network too.
+// TestClientAgreesWithZone: a zone gives the same answers over the network as in memory. Tests that
+// use a zone in memory therefore also hold for the network.
 func TestClientAgreesWithZone(t *testing.T) {
 	text := `
 example.com 900 SOA ns hostmaster 1 2 3 4 120
@@ -112,7 +112,9 @@ c.example.com CNAME d.example.com
 `
 	c := clientOf(t, longTimeout, nameserver.Serve(t, text, nameserver.Options{}))
 	z := nameserver.Zone(t, text)
-	for _, name := range []dns.Name{"a.example.com", "b.example.com", "c.example.com", "x.w.example.com", "w.example.com", "f.example.com", "example.com", "com", "net"} {
+	for _, name := range []dns.Name{
+		"a.example.com", "b.example.com", "c.example.com", "x.w.example.com", "w.example.com", "f.example.com", "example.com", "com", "net",
+	} {
 		for _, typ := range []dns.Type{dns.TypeA, dns.TypeTXT, dns.TypeCNAME} {
 			if net, mem := nameserver.Show(c.Lookup(t.Context(), name, typ)), nameserver.Show(z.Lookup(t.Context(), name, typ)); net != mem {
 				t.Errorf("%s %s: %s over the network, %s in memory", name, typ, net, mem)
@@ -144,7 +146,7 @@ func TestClientOverSocketsFaults(t *testing.T) {
 	}
 }
 
-// A closed port is noticed at once (by ICMP), not at the deadline.
+// TestClientServerDown: the client notices a closed port at once (by ICMP), not at the deadline.
 func TestClientServerDown(t *testing.T) {
 	down := nameserver.Serve(t, "", nameserver.Options{})
 	addr := down.Addr()
@@ -162,7 +164,7 @@ func TestClientServerDown(t *testing.T) {
 }
 
 func TestClientNextServer(t *testing.T) {
-	type answers map[string]string // server → what it does
+	type answers map[string]string // from the server to what it does
 	cases := []struct {
 		reason string
 		does   answers
@@ -175,10 +177,10 @@ func TestClientNextServer(t *testing.T) {
 		{"REFUSED", answers{"1": "refused", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "2", "1 2"},
 		{"silence", answers{"1": "timeout", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "2", "1 2"},
 		{"garbage", answers{"1": "garbage", "2": "ok"}, "NOERROR x.example 5m0s 192.0.2.1", "2", "1 2"},
-		{"a no is an answer", answers{"1": "nxdomain", "2": "ok"}, "NXDOMAIN x.example 0s", "1", "1"},
-		{"all silent: twice each", answers{"1": "timeout", "2": "timeout"}, "timeout", "2", "1 2 1 2"},
-		{"who spoke is not asked again", answers{"1": "servfail", "2": "timeout"}, "timeout", "2", "1 2 2"},
-		{"all failed: once each", answers{"1": "servfail", "2": "refused"}, "refused", "2", "1 2"},
+		{"NXDOMAIN is an answer", answers{"1": "nxdomain", "2": "ok"}, "NXDOMAIN x.example 0s", "1", "1"},
+		{"all are silent, so each is asked twice", answers{"1": "timeout", "2": "timeout"}, "timeout", "2", "1 2 1 2"},
+		{"a server that answered is not asked again", answers{"1": "servfail", "2": "timeout"}, "timeout", "2", "1 2 2"},
+		{"all answered with a failure, so each is asked once", answers{"1": "servfail", "2": "refused"}, "refused", "2", "1 2"},
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
@@ -227,8 +229,8 @@ func TestClientNextServer(t *testing.T) {
 	}
 }
 
-// An alias chain that goes on outside the answer is followed by further questions, within
-// bounds. The smallest TTL counts.
+// TestClientFollowsChains: if an alias chain goes on outside the answer, the client asks further
+// questions, but only a bounded number. The TTL of the result is the smallest one.
 func TestClientFollowsChains(t *testing.T) {
 	answers := map[string]string{
 		"x.example.":  "x.example 50 CNAME y.example",
@@ -307,12 +309,12 @@ func TestServers(t *testing.T) {
 		want   string
 		reason string
 	}{
-		{[]string{"127.0.0.1:53", "192.0.2.1"}, "127.0.0.1:53 192.0.2.1:53", "port 53 unless told"},
+		{[]string{"127.0.0.1:53", "192.0.2.1"}, "127.0.0.1:53 192.0.2.1:53", "the default port is 53"},
 		{[]string{"::1", "[2001:db8::1]:5353"}, "[::1]:53 [2001:db8::1]:5353", "IPv6"},
 		{[]string{"fe80::1%eth0"}, "[fe80::1%eth0]:53", "zone"},
 		{[]string{"tls://192.0.2.1", "tls://[2001:db8::1]:8853#dns.example", "tls://::1"}, "192.0.2.1:853 [2001:db8::1]:8853 [::1]:853", "TLS has a port of its own"},
 		{[]string{"tls://dns.example"}, "", "names would need a server"},
-		{[]string{"192.0.2.1#dns.example"}, "", "a name is for TLS"},
+		{[]string{"192.0.2.1#dns.example"}, "", "a name is only allowed with TLS"},
 		{[]string{"https://192.0.2.1"}, "", "another scheme"},
 		{[]string{"ns.example.com"}, "", "names would need a server"},
 		{[]string{"ns.example.com:53"}, "", ""},
@@ -338,7 +340,7 @@ func TestServers(t *testing.T) {
 func TestServersFromResolvConf(t *testing.T) {
 	cases := []struct{ conf, want, reason string }{
 		{"# comment\nnameserver 192.0.2.1\nsearch example\nnameserver ::1\n", "192.0.2.1:53 [::1]:53", ""},
-		{"options edns0\n", "127.0.0.1:53", "none: the local machine (resolv.conf(5))"},
+		{"options edns0\n", "127.0.0.1:53", "without servers, the local machine is asked (resolv.conf(5))"},
 		{"nameserver bogus\n", "", "not an address"},
 		{strings.Repeat("nameserver 192.0.2.1\n", 4), "192.0.2.1:53 192.0.2.1:53 192.0.2.1:53", "more than resolv.conf(5) allows"},
 	}

@@ -6,21 +6,21 @@ import (
 	"sekimori/internal/readout"
 )
 
-// Counts are the values of Metrics, from the start of the daemon.
+// Counts holds the values of Metrics, counted since the start of the daemon.
 type Counts struct {
-	Queries map[Result]int64 // to servers, by how they ended
-	Time    readout.Timing   // of one query to one server
+	Queries map[Result]int64 // number of queries to servers, by result
+	Time    readout.Timing   // how long one query to one server took
 	Servers []Standing       // in the order of the configuration
 }
 
-// Standing is what is known of one server.
+// Standing is the present state of one server.
 type Standing struct {
-	Address string // with the scheme and the name that it is configured with
-	Up      bool   // false while it is not asked
+	Address string // as configured, with the scheme and the name
+	Up      bool   // false while the server is down, so it is not asked
 	RTT     time.Duration
 }
 
-// Counts returns the values as they are now.
+// Counts returns the present values.
 func (m *Metrics) Counts() Counts {
 	c := Counts{Queries: map[Result]int64{}, Time: readout.Times(m.duration)}
 	for _, r := range results {

@@ -8,15 +8,16 @@ import (
 	"syscall"
 )
 
-// maxReserved is how many file descriptors are kept for sockets to DNS servers.
-// Connections of MTAs may take all other descriptors, and their messages cannot be
-// judged without DNS. With the reserve, a few queries at a time go on.
+// maxReserved is how many file descriptors are kept for sockets to DNS servers. Connections of MTAs
+// may take all other descriptors, and their messages cannot be judged without DNS. With this
+// reserve, a few queries at a time are still possible.
 const maxReserved = 8
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// reserve is a dialer that keeps descriptors in reserve. It frees one only when a socket
-// cannot be opened otherwise; freed earlier, the next MTA would take it.
+// reserve is a dialer that keeps file descriptors in reserve. It frees one only if a socket cannot
+// be opened otherwise. A descriptor that is freed earlier could be taken by the next connection of
+// an MTA.
 type reserve struct {
 	next dialer
 
@@ -44,7 +45,7 @@ func (s *reserve) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return conn, err
 }
 
-// free gives one descriptor back to the process. It returns false if none is left.
+// free gives one descriptor back to the process. It returns false if the reserve is empty.
 func (s *reserve) free() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +64,7 @@ func (s *reserve) refill() {
 	for !s.closed && len(s.fds) < maxReserved {
 		fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		if err != nil {
-			return // no descriptor is free, or the file does not exist: the reserve stays smaller
+			return // no descriptor is free, or the file does not exist; the reserve stays smaller
 		}
 		s.fds = append(s.fds, fd)
 	}

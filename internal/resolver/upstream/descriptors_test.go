@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// TestReserve: if no descriptor is free, a query takes one from the reserve and gives it
-// back.
+// TestReserve: if no descriptor is free, a query takes one from the reserve, and returns it when
+// its socket is closed.
 func TestReserve(t *testing.T) {
-	free, dialed := 0, 0 // as many as others leave
+	free, dialed := 0, 0 // descriptors that the rest of the process leaves free; calls of the dialer
 	var s *reserve
 	s = newReserve(func(context.Context, string, string) (net.Conn, error) {
 		dialed++

@@ -17,9 +17,9 @@ const (
 	// readSize is larger than the payload size that queries offer, for servers that
 	// send more.
 	readSize = 4096
-	// maxStrays bounds the packets that are read for one answer. A server sends
-	// one packet; further ones are a forger's guesses. So few guesses have no
-	// chance, and reading them costs less than a lookup.
+	// maxStrays bounds the packets that are read for one answer. A server sends one packet. Further
+	// packets may be a forger's guesses. So few guesses have practically no chance, and reading
+	// them costs less than a lookup.
 	maxStrays = 256
 	// memory is how long the client remembers that a server does not know EDNS, or
 	// does not repeat the case of letters.
@@ -31,22 +31,22 @@ var (
 	errTruncatedTCP = errors.New("resolver: answer truncated over TCP")
 )
 
-// Reasons for asking again over TCP. They are label values of the metrics.
+// The reasons for asking again over TCP. They are label values of the metrics.
 const (
 	reasonTruncated = "truncated"
 	reasonCase      = "case"
 	reasonFlood     = "flood"
 )
 
-// memo is a fact about a server that the client remembers for a while. Its time is on
-// the client's clock.
+// memo is a fact about a server that the client remembers for some time. end is on the client's
+// clock.
 type memo struct{ end atomic.Int64 }
 
 func (s *memo) lasts(now time.Duration) bool { return int64(now) < s.end.Load() }
 func (s *memo) begin(now time.Duration)      { s.end.Store(int64(now + memory)) }
 
-// ask sends one question to one server. It leaves EDNS out if the server does not know
-// it.
+// ask sends one question to one server, with EDNS unless the server is known not to support it. If
+// the server rejects EDNS, ask sends the question again without it.
 func (c *Client) ask(ctx context.Context, s *server, q dnswire.Question) (dnswire.Reply, *dns.Error) {
 	o := dnswire.Options{EDNS: !s.noEDNS.lasts(c.now()), AD: s.trusted, Mix: s.remote}
 	r, err := c.put(ctx, s, q.Pack(o))
@@ -61,9 +61,9 @@ func (c *Client) ask(ctx context.Context, s *server, q dnswire.Question) (dnswir
 	return r, err
 }
 
-// put sends a query and returns the answer. It uses TLS if the server is configured so.
-// Otherwise it uses UDP, and then TCP if the answer did not fit or may be forged. Each
-// transport has the client's timeout.
+// put sends a query and returns the answer. It uses TLS if the server is configured for it.
+// Otherwise it uses UDP, and then TCP if the answer did not fit or may be forged. Each transport
+// may take the client's timeout.
 func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.Reply, *dns.Error) {
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)
@@ -84,7 +84,7 @@ func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.R
 		}
 		c.metrics.overTCP(reason)
 	}
-	q.Exact = false // over a connection, an answer cannot be forged blindly
+	q.Exact = false // a forger who cannot see the query cannot forge an answer over TCP or TLS
 	wire, m, err := c.overStream(ctx, s, q, *buf)
 	switch {
 	case err != nil:
@@ -92,7 +92,7 @@ func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.R
 	case m == dnswire.Truncated:
 		return dnswire.Reply{}, q.Fail(dns.KindMalformed, errTruncatedTCP)
 	case reason == reasonCase:
-		s.changesCase.begin(c.now()) // the server itself changes the case, so it was not a forger
+		s.changesCase.begin(c.now()) // the server itself changed the case, so the answer over UDP was not forged
 	}
 	return q.Decode(wire)
 }
@@ -104,8 +104,8 @@ func (c *Client) overStream(ctx context.Context, s *server, q dnswire.Query, buf
 	return c.exchange(ctx, "tcp", s, q, buf)
 }
 
-// exchange sends a query over a new socket, which therefore has a new random port, and
-// waits for the message that answers it. The result may be a part of buf.
+// exchange sends a query over a new socket, which has a new random port, and waits for the message
+// that answers it. The result may be a part of buf.
 func (c *Client) exchange(ctx context.Context, network string, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

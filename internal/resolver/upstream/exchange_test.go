@@ -36,8 +36,8 @@ func scripted(t *testing.T, cfg ClientConfig, s nameserver.Script) (*Client, fun
 
 const goodA = "x.example A 192.0.2.1"
 
-// A packet that does not answer the question is ignored, and the answer after it is
-// found.
+// TestExchangeSkipsWhatIsNotTheAnswer: packets that do not answer the question are ignored, and the
+// answer after them is found.
 func TestExchangeSkipsWhatIsNotTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -72,7 +72,7 @@ func TestExchangeGivesUpAtTheDeadline(t *testing.T) {
 			if nameserver.AsksRoot(t, query, conn) {
 				return
 			}
-			for range 3 { // garbage does not buy time
+			for range 3 { // garbage must not extend the time
 				time.Sleep(600 * time.Millisecond)
 				if _, err := conn.Write([]byte("garbage")); err != nil {
 					return
@@ -94,7 +94,8 @@ func TestExchangeGivesUpAtTheDeadline(t *testing.T) {
 	})
 }
 
-// A context that ends during a read ends the lookup, and its error says which end it was.
+// TestExchangeObeysContext: a context that ends during a read ends the lookup. The error
+// distinguishes a deadline from a cancellation.
 func TestExchangeObeysContext(t *testing.T) {
 	silence := func(string, string, []byte, net.Conn) {}
 	synctest.Test(t, func(t *testing.T) {
@@ -116,14 +117,14 @@ func TestExchangeObeysContext(t *testing.T) {
 			t.Errorf("canceled before: %s", got)
 		}
 		if h := &c.list()[0].health; h.suspect || h.failures != 0 {
-			t.Error("the server was blamed for its caller's haste")
+			t.Error("the end of the caller's time counts against the server")
 		}
 		m.Expect(t, map[string]float64{"queries A timeout": 0})
 	})
 }
 
 func TestExchangeOverTCP(t *testing.T) {
-	long := "x.example TXT " + strings.Repeat(strings.Repeat("k", 200)+" ", 50) // over readSize
+	long := "x.example TXT " + strings.Repeat(strings.Repeat("k", 200)+" ", 50) // longer than readSize
 	cases := []struct {
 		reason string
 		tcp    func(t *testing.T, query []byte, conn net.Conn)
@@ -148,7 +149,7 @@ func TestExchangeOverTCP(t *testing.T) {
 			_, _ = conn.Write(b[:len(b)/2])
 			_ = conn.Close()
 		}, "network"},
-		{"answers to others first", func(t *testing.T, query []byte, conn net.Conn) {
+		{"messages with another ID or no content come first", func(t *testing.T, query []byte, conn net.Conn) {
 			b := nameserver.Respond(t, query, 0, "x.example TXT forged")
 			b[0] ^= 1
 			_, _ = conn.Write(nameserver.Framed(b))
@@ -167,12 +168,12 @@ func TestExchangeOverTCP(t *testing.T) {
 					}
 					b := nameserver.Respond(t, query, 0, "x.example TXT part")
 					b[2] |= nameserver.BitTruncated
-					_, _ = conn.Write(b[:len(b)-2]) // cut in a record, as some servers do
+					_, _ = conn.Write(b[:len(b)-2]) // cut inside a record, as some servers do
 				})
 				if got := nameserver.Show(client.Lookup(t.Context(), "x.example", dns.TypeTXT)); got != c.want {
 					t.Errorf("got %.100s, want %.100s", got, c.want)
 				}
-				// A probe may follow the silence.
+				// If the server did not answer over TCP, a probe may follow.
 				if got := dialed(); len(got) < 2 || !slices.Equal(got[:2], []string{"udp 192.0.2.53:53", "tcp 192.0.2.53:53"}) {
 					t.Errorf("sockets %q", got)
 				}
@@ -181,8 +182,8 @@ func TestExchangeOverTCP(t *testing.T) {
 	}
 }
 
-// If the answer cannot be parsed, the next server is asked at once and not after the
-// timeout.
+// TestExchangeMalformedAnswer: if the answer cannot be parsed, the next server is asked at once,
+// without waiting for the timeout.
 func TestExchangeMalformedAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{Servers: []string{"192.0.2.1", "192.0.2.2"}}, func(_, addr string, query []byte, conn net.Conn) {
@@ -228,7 +229,8 @@ func TestExchangeNetworkErrors(t *testing.T) {
 	}
 }
 
-// The number of sockets is bounded. A lookup that waits for one ends with its context.
+// TestInflightIsBounded: the number of sockets is bounded. A lookup that waits for a socket ends
+// with its context.
 func TestInflightIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bound = 3

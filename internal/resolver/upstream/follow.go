@@ -13,12 +13,12 @@ const rereadEvery = 5 * time.Second
 
 var errNamesNone = errors.New("resolver: the file names no server")
 
-// follow replaces the servers when resolv.conf changes, until ctx ends. A file that
-// cannot be read, or that names no server, changes nothing: it may be half written.
+// follow replaces the servers when resolv.conf changes, until ctx ends. A file that cannot be read
+// or has no server changes nothing, because another program may just be writing it.
 func (c *Client) follow(ctx context.Context, cfg ClientConfig, now []endpoint) {
 	tick := time.NewTicker(rereadEvery)
 	defer tick.Stop()
-	wrong := "" // the problem with the file that OnServers was called for
+	wrong := "" // the problem with the file that OnServers was last called for
 	if ResolvConfEmpty(cfg.ResolvConf) {
 		wrong = errNamesNone.Error()
 	}
@@ -51,8 +51,7 @@ func (c *Client) follow(ctx context.Context, cfg ClientConfig, now []endpoint) {
 	}
 }
 
-// use replaces the servers by those at endpoints. A server that was asked before keeps
-// its health.
+// use replaces the servers by those at endpoints. A server that stays in the list keeps its health.
 func (c *Client) use(endpoints []endpoint, cfg ClientConfig) {
 	var old []*server
 	if p := c.servers.Load(); p != nil {

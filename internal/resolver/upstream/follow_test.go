@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// TestResolvConfChanges: within seconds of a change of resolv.conf, the servers that it
-// names are asked. A file that names none changes nothing, and OnServers is told once.
+// TestResolvConfChanges: within seconds after resolv.conf has changed, its new servers are asked. A
+// file without servers changes nothing, and OnServers is called only once for it.
 func TestResolvConfChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "resolv.conf")
@@ -53,13 +53,13 @@ func TestResolvConfChanges(t *testing.T) {
 			why    string
 			change func()
 			asks   string
-			told   string // the last word; "" for none
+			told   string // the expected call of OnServers; "" if there must be none
 		}{
 			{"nothing", func() {}, "192.0.2.1:53", ""},
 			{"comments", func() { write("# dhclient\nnameserver 192.0.2.1\nsearch x.example\n") }, "192.0.2.1:53", ""},
 			{"another server", func() { write("nameserver 192.0.2.2\n") }, "192.0.2.2:53", "192.0.2.2:53 <nil>"},
 			{"cut off", func() { write("") }, "192.0.2.2:53", "192.0.2.2:53 resolver: the file names no server"},
-			{"still", func() {}, "192.0.2.2:53", ""},
+			{"still cut off", func() {}, "192.0.2.2:53", ""},
 			{"nonsense", func() { write("nameserver bogus\n") }, "192.0.2.2:53", "is not an IP address"},
 			{"gone", func() { _ = os.Remove(path) }, "192.0.2.2:53", "no such file"},
 			{"as before", func() { write("nameserver 192.0.2.2\n") }, "192.0.2.2:53", ""},
@@ -99,7 +99,7 @@ func TestResolvConfChanges(t *testing.T) {
 	})
 }
 
-// A server that stays in the list keeps its health.
+// TestServersThatStay: a server that stays in the list keeps its health.
 func TestServersThatStay(t *testing.T) {
 	c := &Client{}
 	use := func(servers ...string) []*server {

@@ -12,52 +12,51 @@ import (
 )
 
 const (
-	// maxFailures is how many answers in a row may be missing or useless. Then the
-	// server is asked after the others, until it gives a good answer again. A
-	// single failure may be the fault of the name.
+	// After maxFailures missing or useless answers in a row, a server is asked after the others,
+	// until it gives a good answer again. A single failure may be the fault of the name.
 	maxFailures = 5
-	// slack is part of the bound on a server's time: twice that of the fastest
-	// server, plus slack. A slower server loses its place in the configured
-	// order. The slack respects that order when the differences are small.
+	// slack is part of the bound on a server's smoothed time, which is twice the time of the
+	// fastest server plus slack. A server above this bound is asked after the faster ones. The
+	// slack keeps the configured order if the differences are small.
 	slack = 50 * time.Millisecond
-	// sampleEvery is how often each further server is sent a question in addition
-	// to the first server, to measure it. A server that failed is sent one at
-	// retryEvery, so that it can recover its place.
+	// sampleEvery is how often a server that is not asked first gets a question as well, so that
+	// its time is known. A server that failed gets such a question every retryEvery, so that it can
+	// become good again.
 	sampleEvery = 30 * time.Second
 	retryEvery  = 5 * time.Second
-	// probePause is the least time between two probes of a server. While there is
-	// no answer, it doubles up to maxProbePause.
+	// probePause is the least time between two probes of a server. While the server does not
+	// answer, the pause doubles up to maxProbePause.
 	probePause    = time.Second
 	maxProbePause = 30 * time.Second
 )
 
-// server is one server with the facts that the client remembers about it.
+// server is one DNS server with everything that the client remembers about it.
 type server struct {
 	addr        string
-	shown       string // addr with the scheme and the name that it is configured with
+	shown       string // addr as configured, with the scheme and the name
 	from        endpoint
-	remote      bool    // it is on another host, so its answers may be forged
-	trusted     bool    // its AD bit is passed on
+	remote      bool    // the server is on another host, so its answers may be forged
+	trusted     bool    // the AD bit of the server is returned
 	secure      *secure // for TLS; nil if the server is asked over UDP and TCP
 	health      health
-	noEDNS      memo // it does not know EDNS
-	changesCase memo // it does not repeat the case of letters
+	noEDNS      memo // the server does not know EDNS
+	changesCase memo // the server does not repeat the case of letters
 }
 
-// health says how a server has behaved. Times are on the client's clock.
+// health records how a server has behaved. Times are on the client's clock.
 type health struct {
 	mu       sync.Mutex
 	srtt     time.Duration // smoothed round-trip time of good answers; 0 before the first
-	failures int           // since the last good answer
-	heard    time.Duration // when it last answered
-	suspect  bool          // it did not answer; a probe is under way
-	down     bool          // it did not answer the probe either
+	failures int           // missing or useless answers since the last good answer
+	heard    time.Duration // when the server last answered
+	suspect  bool          // a query had no answer, so the server is being probed
+	down     bool          // a probe had no answer either
 	probing  bool
 	probed   time.Duration // when the last series of probes began
 	sampled  time.Duration
 }
 
-// standing is the rank of a server. Servers of a lower standing are asked first.
+// standing is the rank of a server. Servers with a lower value are asked first.
 type standing int
 
 const (
@@ -75,7 +74,7 @@ func (h *health) good(took, now time.Duration) {
 	h.failures, h.suspect, h.down, h.heard = 0, false, false, now
 }
 
-// measure smooths the time as TCP does (RFC 6298 §2). The caller holds mu.
+// measure smooths the times of answers as TCP does (RFC 6298 §2). The caller holds mu.
 func (h *health) measure(took time.Duration) {
 	if h.srtt == 0 {
 		h.srtt = max(took, 1)
@@ -84,8 +83,9 @@ func (h *health) measure(took time.Duration) {
 	h.srtt += (took - h.srtt) / 8
 }
 
-// spoke records an answer that shows that the server is alive: a useless one such as
-// SERVFAIL, or the answer to a probe. It counts as a failure unless probed is true.
+// spoke records an answer that only shows that the server is alive: a useless answer such as
+// SERVFAIL, or the answer to a probe. A useless answer counts as a failure, the answer to a probe
+// (probed is true) does not.
 func (h *health) spoke(now time.Duration, probed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,8 +103,7 @@ func (h *health) silent() {
 	h.failures = min(h.failures+1, maxFailures)
 }
 
-// overdue records a query that still had no answer after took, when another server
-// answered it.
+// overdue records that a query still had no answer after took, when another server had answered it.
 func (h *health) overdue(took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,8 +112,8 @@ func (h *health) overdue(took time.Duration) {
 	}
 }
 
-// unreachable records a probe that began at begin and had no answer. The server is down
-// unless a query had an answer in the meantime.
+// unreachable records a probe that began at begin and had no answer. The server is then down,
+// unless it has answered anything since begin.
 func (h *health) unreachable(begin time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -144,8 +143,8 @@ func (h *health) beginProbe(now time.Duration) bool {
 	return true
 }
 
-// endProbe ends a series of probes and returns true. If the server is suspect or down
-// again, the series goes on and endProbe returns false.
+// endProbe ends a series of probes and returns true, unless the server is suspect or down. In that
+// case the series goes on and endProbe returns false.
 func (h *health) endProbe() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -153,8 +152,7 @@ func (h *health) endProbe() bool {
 	return !h.probing
 }
 
-// beginSample reports whether the server should now be sent a question only to measure
-// it.
+// beginSample reports whether the server should now get a question only to measure it.
 func (h *health) beginSample(now time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,9 +167,9 @@ func (h *health) beginSample(now time.Duration) bool {
 	return true
 }
 
-// order returns the servers in the order to ask them: by standing, then as configured.
-// Servers that are down are left out, unless all are down; then a question serves as
-// well as a probe.
+// order returns the servers in the order in which they are asked: by standing, then as configured.
+// Servers that are down are left out. If all are down, all are returned, because a question then
+// shows as well as a probe whether a server is back.
 func (c *Client) order() []*server {
 	type ranked struct {
 		*server
@@ -204,8 +202,8 @@ func (c *Client) order() []*server {
 	return out
 }
 
-// sample sends the question that first is asked to servers that have not answered for a
-// while, in the background.
+// sample sends q, which the lookup puts to first, also to servers that have not answered for a
+// while. It does so in the background and only to measure these servers.
 func (c *Client) sample(first *server, q dnswire.Question) {
 	servers := c.list()
 	if len(servers) < 2 {
@@ -224,8 +222,8 @@ func (c *Client) sample(first *server, q dnswire.Question) {
 	}
 }
 
-// probe asks s for the root's name servers, in the background and again and again until
-// s answers. Every recursive server knows them.
+// probe asks s for the name servers of the root, which every recursive server knows. It repeats
+// this in the background until s answers.
 func (c *Client) probe(s *server) {
 	if s.health.beginProbe(c.now()) {
 		c.background(func(ctx context.Context) { c.probeUntilHeard(ctx, s) })
@@ -257,13 +255,13 @@ func (c *Client) probeUntilHeard(ctx context.Context, s *server) {
 			wait.Stop()
 			return
 		}
-		if s.health.endProbe() { // a query was answered in the meantime
+		if s.health.endProbe() { // s has answered a query in the meantime
 			return
 		}
 	}
 }
 
-// unanswered reports whether a failure means that there was no answer.
+// unanswered reports whether err means that the server did not answer.
 func unanswered(err *dns.Error) bool {
 	return err.Kind == dns.KindTimeout || err.Kind == dns.KindNetwork
 }

@@ -14,13 +14,13 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// fleet plays several servers whose behaviour a test changes as it goes.
+// fleet plays several servers. A test can change at any time how they behave.
 type fleet struct {
 	t     *testing.T
 	mu    sync.Mutex
-	does  map[string]string        // last octet of the address → what it does
-	takes map[string]time.Duration // before it answers
-	asked map[string]int           // queries; probes are "probe 1"
+	does  map[string]string        // from the last octet of the address to what the server does
+	takes map[string]time.Duration // how long the server waits before it answers
+	asked map[string]int           // number of queries; probes are counted under "probe 1" and so on
 }
 
 func newFleet(t *testing.T, cfg ClientConfig, n int) (*fleet, *Client) {
@@ -29,7 +29,7 @@ func newFleet(t *testing.T, cfg ClientConfig, n int) (*fleet, *Client) {
 	for i := range n {
 		cfg.Servers = append(cfg.Servers, fmt.Sprint("192.0.2.", i+1))
 	}
-	t.Cleanup(func() { time.Sleep(time.Minute) }) // servers may still be about to answer
+	t.Cleanup(func() { time.Sleep(time.Minute) }) // a server may still be waiting to answer
 	c, _ := scripted(t, cfg, f.serve)
 	return f, c
 }
@@ -47,7 +47,7 @@ func (f *fleet) serve(_, addr string, query []byte, conn net.Conn) {
 	f.mu.Unlock()
 	time.Sleep(takes)
 	switch {
-	case does == "dead", does == "deaf" && !probe: // deaf: it has lost its uplink
+	case does == "dead", does == "deaf" && !probe: // a deaf server has lost its uplink, so it only answers probes
 	case probe:
 		_, _ = conn.Write(nameserver.Respond(f.t, query, 0, ". NS a.root.example"))
 	case does == "servfail":
@@ -73,7 +73,7 @@ func (f *fleet) setTakes(server string, d time.Duration) {
 	f.takes[server] = d
 }
 
-// count returns how many queries or probes a server got since the last count.
+// count returns how many queries (or, for "probe 1", probes) a server got since the last call.
 func (f *fleet) count(server string) int {
 	synctest.Wait()
 	f.mu.Lock()
@@ -83,7 +83,8 @@ func (f *fleet) count(server string) int {
 	return n
 }
 
-// ask looks a name up and returns the server that answered and the time that it took.
+// ask looks a name up. It returns the server that answered, or the kind of error, and the time that
+// the lookup took.
 func (f *fleet) ask(c *Client) (server string, took time.Duration) {
 	f.t.Helper()
 	begin := time.Now()
@@ -94,8 +95,8 @@ func (f *fleet) ask(c *Client) (server string, took time.Duration) {
 	return strings.TrimSuffix(strings.TrimPrefix(a.Server, "192.0.2."), ":53"), time.Since(begin)
 }
 
-// A dead server costs one slow query. After that it only gets probes, ever more rarely,
-// and it takes its place again when it is back.
+// TestDeadServer: a dead server costs one slow query. After that it only gets probes, at growing
+// intervals. When it is back, it is asked first again.
 func TestDeadServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -109,7 +110,7 @@ func TestDeadServer(t *testing.T) {
 		}
 		f.count("1")
 		slow := 0
-		for range 6000 { // ten minutes
+		for range 6000 { // lasts ten minutes
 			if s, took := f.ask(c); s != "2" || took != 0 {
 				slow++
 			}
@@ -138,8 +139,8 @@ func TestDeadServer(t *testing.T) {
 	})
 }
 
-// After one lost packet, or one name whose servers are silent, the server answers the
-// probe and keeps its place.
+// TestOneSilenceIsForgiven: a query may have no answer because a packet was lost or the servers of
+// the name are silent. The server then answers the probe and keeps its place.
 func TestOneSilenceIsForgiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{}, 2)
@@ -157,8 +158,8 @@ func TestOneSilenceIsForgiven(t *testing.T) {
 	})
 }
 
-// A server that is alive but has no answers, such as a resolver that lost its uplink, is
-// asked after the others, and is tried again now and then.
+// TestServerOfNoUse: a server may be alive but give no good answers, for example because it lost
+// its uplink. It is then asked after the others, and tried again every few seconds.
 func TestServerOfNoUse(t *testing.T) {
 	for does, slow := range map[string]time.Duration{"deaf": DefaultTimeout, "servfail": 0, "refused": 0} {
 		synctest.Test(t, func(t *testing.T) {
@@ -171,7 +172,7 @@ func TestServerOfNoUse(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			f.count("1")
-			for range 600 { // a minute
+			for range 600 { // lasts a minute
 				if s, took := f.ask(c); s != "2" || took != 0 {
 					t.Errorf("%s: from %s after %s", does, s, took)
 				}
@@ -191,13 +192,13 @@ func TestServerOfNoUse(t *testing.T) {
 	}
 }
 
-// After a permanent failure no other server is asked. Such names do not count against the
-// server, however many of them a stranger has.
+// TestUnusableAnswersAreAnswers: after a permanent failure, no other server is asked. Names with
+// such failures do not count against the server, however many an attacker publishes.
 func TestUnusableAnswersAreAnswers(t *testing.T) {
 	for _, hedge := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			f, c := newFleet(t, ClientConfig{Hedge: hedge}, 2)
-			f.ask(c) // the sample of the second is over
+			f.ask(c) // the second server is measured now
 			f.set("1", "loop")
 			f.count("2")
 			for range 2 * maxFailures {
@@ -213,8 +214,8 @@ func TestUnusableAnswersAreAnswers(t *testing.T) {
 	}
 }
 
-// A server that is much slower than another loses its place until it is as fast again.
-// Meanwhile it only gets samples, for which no lookup waits.
+// TestSlowServer: a server that is much slower than another one loses its place until it is fast
+// again. Until then it only gets samples, for which no lookup waits.
 func TestSlowServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -231,7 +232,7 @@ func TestSlowServer(t *testing.T) {
 			}
 			return fromFirst, all, longest
 		}
-		f.setTakes("1", 20*time.Millisecond) // a little slower is no reason
+		f.setTakes("1", 20*time.Millisecond) // only a little slower, so it must keep its place
 		if first, all, _ := run(2 * time.Minute); first != all {
 			t.Errorf("%d of %d from the first", first, all)
 		}
@@ -256,8 +257,8 @@ func TestSlowServer(t *testing.T) {
 	})
 }
 
-// When every server is down, questions serve as probes, and the first answer ends that
-// state.
+// TestAllServersDown: if all servers are down, questions are sent to all of them, and the first
+// answer makes a server good again.
 func TestAllServersDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{rounds: 1}, 2)
@@ -291,13 +292,13 @@ func TestOrder(t *testing.T) {
 	}{
 		{"as configured", []*health{{}, {}, {}}, "0 1 2"},
 		{"a little slower keeps its place", []*health{{srtt: 60 * ms}, {srtt: 10 * ms}, {}}, "0 1 2"},
-		{"much slower does not", []*health{{srtt: 71 * ms}, {srtt: 10 * ms}, {}}, "1 2 0"},
-		{"one failure is nothing", []*health{{failures: maxFailures - 1}, {}}, "0 1"},
-		{"many are", []*health{{failures: maxFailures}, {srtt: time.Second}, {}}, "1 2 0"},
-		{"silence", []*health{{suspect: true}, {}, {srtt: ms}}, "1 2 0"},
+		{"much slower loses its place", []*health{{srtt: 71 * ms}, {srtt: 10 * ms}, {}}, "1 2 0"},
+		{"fewer than maxFailures failures do not count", []*health{{failures: maxFailures - 1}, {}}, "0 1"},
+		{"a server with maxFailures failures is asked last", []*health{{failures: maxFailures}, {srtt: time.Second}, {}}, "1 2 0"},
+		{"a suspect server is asked last", []*health{{suspect: true}, {}, {srtt: ms}}, "1 2 0"},
 		{"down is not asked", []*health{{down: true}, {failures: maxFailures}, {down: true, srtt: 1}}, "1"},
-		{"unless all are", []*health{{down: true, srtt: time.Second}, {down: true, srtt: 1}}, "0 1"},
-		{"the speed of those that are no good does not count", []*health{{srtt: time.Second}, {suspect: true, srtt: 1}}, "0 1"},
+		{"unless all are down", []*health{{down: true, srtt: time.Second}, {down: true, srtt: 1}}, "0 1"},
+		{"the time of a suspect server does not count", []*health{{srtt: time.Second}, {suspect: true, srtt: 1}}, "0 1"},
 	}
 	for _, c := range cases {
 		client := &Client{}
@@ -318,22 +319,22 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A query without an answer at the moment when the last probe is answered must start a new
-// series of probes.
+// TestProbesDoNotEndTooEarly: if a query has no answer at the moment when the last probe is
+// answered, probing must go on.
 func TestProbesDoNotEndTooEarly(t *testing.T) {
 	h := &health{}
 	h.silent()
 	if !h.beginProbe(1) || h.beginProbe(1) {
-		t.Fatal("a silence is worth one series of probes")
+		t.Fatal("want exactly one series of probes after a silent query")
 	}
 	h.spoke(2, true)
 	h.silent()
 	if h.beginProbe(3) || h.endProbe() {
-		t.Error("the series ended with a silence it should look into")
+		t.Error("the series ended although another query had no answer")
 	}
 	h.spoke(4, true)
 	if !h.endProbe() {
-		t.Error("the series goes on for nothing")
+		t.Error("the series does not end")
 	}
 	h.unreachable(3)
 	if h.down {
@@ -341,7 +342,7 @@ func TestProbesDoNotEndTooEarly(t *testing.T) {
 	}
 }
 
-// Close ends the probes, and none begins after it.
+// TestClientClose: Close ends the probes, and no probe begins after it.
 func TestClientClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{}, 2)
@@ -359,12 +360,12 @@ func TestClientClose(t *testing.T) {
 			t.Errorf("%d probes after Close", n)
 		}
 		if c.background(func(context.Context) { t.Error("ran") }) {
-			t.Error("something may begin after Close")
+			t.Error("background work may begin after Close")
 		}
 	})
 }
 
-// A panic in a goroutine of the client must not end the process.
+// TestTrySurvivesPanic: a panic in a goroutine of the client does not end the process.
 func TestTrySurvivesPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan any, 1)

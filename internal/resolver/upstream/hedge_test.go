@@ -25,10 +25,10 @@ func TestHedge(t *testing.T) {
 		{"the first is late", "", "", 500 * ms, 10 * ms, "2", 110 * ms, 1, "second"},
 		{"the first is late and still earlier", "", "", 150 * ms, 100 * ms, "1", 150 * ms, 1, "first"},
 		{"the first is dead", "dead", "", 0, 10 * ms, "2", 110 * ms, 1, "second"},
-		{"the first fails before: no need to wait", "servfail", "", 10 * ms, 10 * ms, "2", 20 * ms, 1, ""},
-		{"the first fails after: the second may know", "servfail", "", 150 * ms, 100 * ms, "2", 200 * ms, 1, "second"},
-		{"a failure of the second is no answer", "", "servfail", 300 * ms, 10 * ms, "1", 300 * ms, 1, "first"},
-		{"the first has what nobody can use: the second has no other", "loop", "", 150 * ms, 100 * ms, "loop", 150 * ms, 1, "first"},
+		{"the first fails before the hedge delay, so the second is asked at once", "servfail", "", 10 * ms, 10 * ms, "2", 20 * ms, 1, ""},
+		{"the first fails after the hedge delay, so the second's answer counts", "servfail", "", 150 * ms, 100 * ms, "2", 200 * ms, 1, "second"},
+		{"the second fails, so the first's answer counts", "", "servfail", 300 * ms, 10 * ms, "1", 300 * ms, 1, "first"},
+		{"the first has a permanent failure, which the second would have too", "loop", "", 150 * ms, 100 * ms, "loop", 150 * ms, 1, "first"},
 		{"both fail", "servfail", "refused", 300 * ms, 10 * ms, "servfail", 300 * ms, 1, "none"},
 	}
 	for _, c := range cases {
@@ -58,8 +58,8 @@ func TestHedge(t *testing.T) {
 	}
 }
 
-// Hedging spares lookups the time of a dead first server, and the client still notices
-// that it is dead.
+// TestHedgeNoticesTheDead: with hedging, a lookup waits for a dead first server only for the hedge
+// delay, and only until a probe has shown that the server is dead.
 func TestHedgeNoticesTheDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{Hedge: 100 * time.Millisecond}, 2)
@@ -73,7 +73,7 @@ func TestHedgeNoticesTheDead(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if slow == 0 || slow > 15 { // the probe takes as long as a try
+		if slow == 0 || slow > 15 { // until the first probe has timed out, lookups still ask the dead server first
 			t.Errorf("%d queries waited for it", slow)
 		}
 	})
@@ -89,8 +89,8 @@ func TestHedgeNeedsTwo(t *testing.T) {
 	})
 }
 
-// If no socket is free there is no second query. A lookup that ends gives up both of its
-// queries.
+// TestHedgeBounds: if no socket is free, the second server is not asked. If a lookup ends while
+// both servers are being asked, both queries end and their sockets are free again.
 func TestHedgeBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := newFleet(t, ClientConfig{Hedge: 100 * time.Millisecond, inflight: 1}, 2)

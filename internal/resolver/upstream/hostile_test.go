@@ -8,10 +8,11 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// Servers that lie, delay, truncate, flood and close do not hold a socket for ever.
+// TestHostileServers: servers that lie, delay, truncate, flood and close do not keep a socket for
+// ever.
 func TestHostileServers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // servers may still be at it
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // the scripted servers may still be writing
 		c, _ := scripted(t, ClientConfig{Servers: nameserver.HostileServers(), Hedge: 300 * time.Millisecond}, nameserver.Hostile(t))
 		nameserver.AskHostile(t, c)
 		time.Sleep(time.Minute)

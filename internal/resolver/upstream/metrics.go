@@ -15,9 +15,9 @@ import (
 // Result says how a query to a server ended. It is a label value of the metrics.
 type Result string
 
-// The results. ResultTimeout counts every query without an answer, also if the server
-// was unreachable. ResultMalformed also counts answers that exceed a bound, alias
-// loops, and packets that do not answer any question.
+// The results. ResultTimeout counts all queries without an answer, also those to an unreachable
+// server. ResultMalformed also counts answers that exceed a bound, alias loops, and packets that do
+// not answer any question.
 const (
 	ResultNoError   Result = "noerror"
 	ResultNoData    Result = "nodata"
@@ -31,10 +31,10 @@ const (
 // results lists every Result.
 var results = [...]Result{ResultNoError, ResultNoData, ResultNXDomain, ResultServFail, ResultRefused, ResultTimeout, ResultMalformed}
 
-// countedTypes are the types that have series of their own, and 0 for all others.
+// countedTypes are the types that have series of their own. The type 0 stands for all others.
 var countedTypes = [...]dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME, 0}
 
-// Metrics are the series about the servers. A nil *Metrics counts nothing.
+// Metrics holds the series about the servers. A nil *Metrics counts nothing.
 type Metrics struct {
 	queries  *prometheus.CounterVec
 	duration prometheus.Histogram
@@ -53,7 +53,7 @@ const (
 	connOpened, connFailed       = "opened", "failed"
 )
 
-// NewMetrics registers the series with reg. One set serves every Client that reloads make.
+// NewMetrics registers the series with reg. All Clients that reloads create use the same Metrics.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	vec := func(name, help, label string, values ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sekimori", Subsystem: "dns", Name: name, Help: help}, []string{label})
@@ -106,9 +106,9 @@ func (m *Metrics) startAtZero() {
 	}
 }
 
-// standings are the series about each server of a Client. The label of a server is its
-// place in the configuration, from 0, so that its series goes on when its address
-// changes. The series info has the address for each place.
+// standings are the series about each server of a Client. The label of a server is its index in the
+// configuration, from 0. If the address of a server changes, its series therefore goes on. The
+// series info has the address for each index.
 type standings struct {
 	info   *prometheus.Desc
 	up     *prometheus.Desc
@@ -150,7 +150,7 @@ func (m *Metrics) watch(c *Client) {
 	}
 }
 
-// query counts one query, or a packet that was ignored; took is 0 for the latter.
+// query counts one query or one ignored packet. took is 0 for an ignored packet.
 func (m *Metrics) query(t dns.Type, r Result, took time.Duration) {
 	if m == nil {
 		return
@@ -209,8 +209,8 @@ func (m *Metrics) connected(ok bool) {
 	m.tls.WithLabelValues(result).Inc()
 }
 
-// typeLabel returns the label value for a type. There are few values, whatever types
-// are asked for.
+// typeLabel returns the label value for a type. It returns only a few different values, whatever
+// types are asked for.
 func typeLabel(t dns.Type) string {
 	switch t {
 	case dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME:

@@ -11,7 +11,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// gathered is a Metrics with the registry it lives in.
+// gathered is a Metrics with the registry in which it is registered.
 type gathered struct {
 	*Metrics
 	nameserver.Series
@@ -41,7 +41,8 @@ func TestSeriesStartAtZero(t *testing.T) {
 	}
 }
 
-// The names and types that a stranger makes the client ask for do not add series.
+// TestLabelsAreFew: senders of mail decide for which names and types the client asks, but they
+// cannot add series.
 func TestLabelsAreFew(t *testing.T) {
 	m := testMetrics(t)
 	before := len(m.Values(t))
@@ -69,7 +70,7 @@ func TestHistogramIsClassicAndNative(t *testing.T) {
 			continue
 		}
 		h := f.GetMetric()[0].GetHistogram()
-		if len(h.GetBucket()) != 12 || h.GetSchema() != 3 || len(h.GetPositiveSpan()) != 1 { // 2^(2^-3) is the factor 1.09
+		if len(h.GetBucket()) != 12 || h.GetSchema() != 3 || len(h.GetPositiveSpan()) != 1 { // schema 3 means the factor 2^(2^-3), which is 1.09
 			t.Errorf("%d buckets, schema %d, %d spans", len(h.GetBucket()), h.GetSchema(), len(h.GetPositiveSpan()))
 		}
 		return
@@ -110,7 +111,7 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	if _, err := NewMetrics(m); err == nil {
 		t.Error("the same series twice in one registry")
 	}
-	var nothing *Metrics // counts nothing, and does not fall over
+	var nothing *Metrics // a nil *Metrics must not panic
 	nothing.query(dns.TypeA, ResultNoError, 1)
 	nothing.watch(nil)
 	nothing.hedged(true, true)
@@ -120,15 +121,16 @@ func TestRegisteringTwiceFails(t *testing.T) {
 	nothing.connected(true)
 }
 
-// TestCounts: queries of every type count, also of a type that has no series of
-// its own.
+// TestCounts: Counts includes the queries of every type, also of types without a series of their
+// own.
 func TestCounts(t *testing.T) {
 	m := testMetrics(t)
 	m.query(dns.TypeA, ResultNoError, time.Second)
 	m.query(dns.TypeTXT, ResultNoError, 2*time.Second)
 	m.query(dns.TypeNS, ResultTimeout, 0)
 	c := m.Counts()
-	if c.Queries[ResultNoError] != 2 || c.Queries[ResultTimeout] != 1 || len(c.Queries) != len(results) || c.Time.Count != 2 || c.Time.Seconds != 3 || len(c.Servers) != 0 {
+	if c.Queries[ResultNoError] != 2 || c.Queries[ResultTimeout] != 1 || len(c.Queries) != len(results) ||
+		c.Time.Count != 2 || c.Time.Seconds != 3 || len(c.Servers) != 0 {
 		t.Errorf("%+v", c)
 	}
 }

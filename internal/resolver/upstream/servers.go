@@ -14,12 +14,12 @@ const ResolvConf = "/etc/resolv.conf"
 const (
 	dnsPort = 53
 	tlsPort = 853 // RFC 7858 §3.1
-	// maxSystemServers is how many name servers resolv.conf(5) may have (MAXNS).
+	// maxSystemServers is how many name servers a resolv.conf(5) file may have (MAXNS).
 	maxSystemServers = 3
 )
 
-// ServersFromResolvConf returns the name servers of a resolv.conf(5) file. If the file
-// names none, it returns the local machine, as that manual says.
+// ServersFromResolvConf returns the name servers of a resolv.conf(5) file. If the file has none, it
+// returns the address of the local machine, as resolv.conf(5) says.
 func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 	servers, err := systemServers(path)
 	out := make([]netip.AddrPort, len(servers))
@@ -37,7 +37,7 @@ func systemServers(path string) ([]endpoint, error) {
 	return servers, err
 }
 
-// namedServers returns the name servers that a resolv.conf(5) file names.
+// namedServers returns the name servers in a resolv.conf(5) file.
 func namedServers(path string) ([]endpoint, error) {
 	conf, err := codec.ClientConfigFromFile(path)
 	if err != nil {
@@ -50,8 +50,8 @@ func namedServers(path string) ([]endpoint, error) {
 	return servers, nil
 }
 
-// ResolvConfEmpty reports whether a resolv.conf(5) file can be read and names no
-// server, so that the local machine is asked.
+// ResolvConfEmpty reports whether a resolv.conf(5) file can be read and has no server, so that the
+// local machine is asked.
 func ResolvConfEmpty(path string) bool {
 	servers, err := namedServers(path)
 	return err == nil && len(servers) == 0
@@ -64,14 +64,14 @@ func configuredServers(cfg ClientConfig) ([]endpoint, error) {
 	return parseServers(cfg.Servers)
 }
 
-// endpoint says where and how a server is asked.
+// endpoint says at which address and how a server is asked.
 type endpoint struct {
 	addr netip.AddrPort
 	tls  bool
-	name string // the certificate must be valid for this name; only with tls
+	name string // the name for which the certificate must be valid; only with tls
 }
 
-// String returns s in the form of the configuration.
+// String returns s in the form in which it is configured.
 func (s endpoint) String() string {
 	if !s.tls {
 		return s.addr.String()
@@ -109,7 +109,7 @@ func parseServers(list []string) ([]endpoint, error) {
 	return out, nil
 }
 
-// newServer returns the server at s.
+// newServer returns a server for the endpoint s.
 func newServer(s endpoint, cfg ClientConfig) *server {
 	if s.tls {
 		addr := s.addr.String()

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/resolver/dnswire"
 )
 
-// idleTimeout is how long a connection without a query stays open. RFC 7766 §6.2.3
-// asks for a few seconds.
+// idleTimeout is how long a connection stays open without a query. RFC 7766 §6.2.3 recommends a few
+// seconds.
 const idleTimeout = 10 * time.Second
 
 var (
@@ -21,27 +21,27 @@ var (
 	errSilent = errors.New("resolver: connection on which nothing came any more")
 )
 
-// stream is a connection with several queries under way (RFC 7766 §6.2.1.1). Answers
-// come in any order; their IDs tell to which query they belong.
+// stream is a connection on which several queries may run at the same time (RFC 7766 §6.2.1.1).
+// Answers come in any order. Their IDs tell which query they belong to.
 type stream struct {
 	conn  net.Conn
 	under io.Closer     // the connection below TLS
 	done  chan struct{} // closed when the connection is closed
-	write sync.Mutex    // one message at a time
+	write sync.Mutex    // held while one message is written
 
 	mu      sync.Mutex
 	waiting map[uint16]pending
-	heard   int   // number of messages read
+	heard   int   // number of messages read so far
 	err     error // the reason why it is closed, nil while it is open
 }
 
-// pending is a query under way.
+// pending is a query that waits for its answer.
 type pending struct {
 	dnswire.Query
-	answer chan answered // with a buffer for one
+	answer chan answered // has room for one answer
 }
 
-// answered is a message and its relation to the query.
+// answered is a message with the result of Match.
 type answered struct {
 	wire []byte
 	dnswire.Match
@@ -49,7 +49,7 @@ type answered struct {
 
 func newStream(conn net.Conn, under io.Closer) *stream {
 	st := &stream{conn: conn, under: under, done: make(chan struct{}), waiting: map[uint16]pending{}}
-	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout)) // no query may follow, because the asker may have left
+	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout)) // the lookup may have ended, so that no query follows
 	return st
 }
 
@@ -59,7 +59,7 @@ func (st *stream) closed() bool {
 	return st.err != nil
 }
 
-// close ends the stream and every query on it. The first reason counts.
+// close closes the connection and fails every query on it. Only the first reason is kept.
 func (st *stream) close(why error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -68,11 +68,11 @@ func (st *stream) close(why error) {
 	}
 	st.err = why
 	close(st.done)
-	_ = st.under.Close() // closing TLS could block on a peer that does not read
+	_ = st.under.Close() // Close of the TLS connection could block if the peer does not read
 }
 
-// exchange sends q and waits for its answer. The ID of q may change. again is true if
-// the stream ended although it had worked before; a new stream may then succeed.
+// exchange sends q and waits for its answer. It may change the ID of q. again is true if the stream
+// had already ended, or ends although it had worked before. A new stream may then succeed.
 func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Duration) (wire []byte, m dnswire.Match, again bool, err error) {
 	answer, heard, err := st.register(q)
 	if err != nil {
@@ -101,7 +101,7 @@ func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Du
 	}
 }
 
-// register records q under an ID that no other query on the stream has.
+// register records q in waiting, under an ID that no other query on the stream has.
 func (st *stream) register(q dnswire.Query) (answer <-chan answered, heard int, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -139,8 +139,9 @@ func (st *stream) send(packet []byte, timeout time.Duration) error {
 	return err
 }
 
-// suspect closes a stream on which no message came since the count was heard, while a
-// query waited its whole time. The next query then opens a new stream.
+// suspect is called when a query had no answer in its whole time. heard is the message count when
+// the query began. If no message was read since then, suspect closes the stream, and the next query
+// opens a new one.
 func (st *stream) suspect(heard int) {
 	st.mu.Lock()
 	silent := st.heard == heard
@@ -150,9 +151,9 @@ func (st *stream) suspect(heard int) {
 	}
 }
 
-// read delivers messages to the queries that wait for them, until the stream ends. It
-// calls stranger for a message that no query waits for, which is late or forged. Too
-// many of those in a row end the stream.
+// read delivers messages to the queries that wait for them, until the stream ends. It calls
+// stranger for each message that no query waits for, which is late or forged. Too many such
+// messages in a row end the stream.
 func (st *stream) read(stranger func()) {
 	for strays := 0; strays < maxStrays; {
 		wire, err := readFramed(st.conn, make([]byte, 2))
@@ -174,8 +175,8 @@ func (st *stream) read(stranger func()) {
 	st.close(errFlood)
 }
 
-// deliver hands a message to the query that waits for it, and reports whether there is
-// one.
+// deliver gives a message to the query that waits for it. It returns false if no query waits for
+// this message.
 func (st *stream) deliver(wire []byte) bool {
 	if len(wire) < dnswire.HeaderLen {
 		return false
@@ -194,7 +195,7 @@ func (st *stream) deliver(wire []byte) bool {
 	select {
 	case p.answer <- a:
 		return true
-	default: // the query has its answer already
+	default: // the query already has its answer
 		return false
 	}
 }

@@ -21,7 +21,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// certificate returns a certificate for names and addresses, and the authority for it.
+// certificate returns a self-signed certificate for names and addresses, and a pool that contains
+// it.
 func certificate(tb testing.TB, names ...string) (tls.Certificate, *x509.CertPool) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -52,13 +53,12 @@ func certificate(tb testing.TB, names ...string) (tls.Certificate, *x509.CertPoo
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots
 }
 
-// dot plays a server over TLS in memory. Each query is handled on its own
-// goroutine.
+// dot plays a DNS server over TLS in memory. It handles each query in a goroutine of its own.
 type dot struct {
 	t      *testing.T
 	config *tls.Config
-	// handle answers with write, which may be called at any time and often; it
-	// closes the connection when it returns false.
+	// handle answers one query. It may call write at any time and several times. If it returns
+	// false, the connection is closed.
 	handle func(query []byte, write func([]byte)) (goOn bool)
 
 	mu      sync.Mutex
@@ -135,7 +135,8 @@ func (d *dot) counts() (dialed, open, queries int) {
 	return d.dialed, d.open, d.queries
 }
 
-// truth answers every query with an address.
+// truth returns a correct answer to query: the name servers of the root, or an address for any
+// other name.
 func truth(t *testing.T, query []byte) []byte {
 	if nameserver.QuestionName(query) == "." {
 		return nameserver.Respond(t, query, 0, ". NS a.root.example")
@@ -145,7 +146,8 @@ func truth(t *testing.T, query []byte) []byte {
 	return b
 }
 
-// IDs on one connection differ, even if the queries had the same one.
+// TestStreamIDsDiffer: the queries on one connection get different IDs, even if they were packed
+// with the same ID.
 func TestStreamIDsDiffer(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
@@ -158,7 +160,7 @@ func TestStreamIDsDiffer(t *testing.T) {
 	}
 	for range maxPipelined {
 		query := q.Pack(dnswire.Options{})
-		query.Packet[0], query.Packet[1] = 0xff, 0xfe // and round the end
+		query.Packet[0], query.Packet[1] = 0xff, 0xfe // close to the largest ID, so the IDs also wrap around
 		if _, _, err := st.register(query); err != nil {
 			t.Fatal(err)
 		}

@@ -10,32 +10,31 @@ import (
 	"sekimori/internal/resolver/dnswire"
 )
 
-// maxPipelined bounds the queries under way on one TLS connection; further queries wait.
-// Servers delay clients that send more, or close the connection.
+// maxPipelined bounds the queries that run at the same time on one TLS connection. Further queries
+// wait. Servers delay clients that send more, or close the connection.
 const maxPipelined = 64
 
-// secure is a server that is asked over TLS (RFC 7858) and never in plain text. It has
-// one connection, which is opened when needed and closed after it was idle for a while.
+// secure is a server that is asked over TLS (RFC 7858) and never in plain text. It has at most one
+// connection, which is opened when it is needed and closed after it was idle for some time.
 type secure struct {
 	addr   string
 	config *tls.Config
 	slots  chan struct{}
 
 	mu      sync.Mutex
-	current *stream  // nil before the first was opened
-	opening *opening // nil unless one is being opened
+	current *stream  // nil before the first connection was opened
+	opening *opening // nil unless a connection is being opened
 }
 
-// opening is a connection that is being opened. stream and err are set before done is
-// closed.
+// opening is a connection that is being opened. stream and err are set before done is closed.
 type opening struct {
 	done   chan struct{}
 	stream *stream
 	err    error
 }
 
-// newSecure returns the server at addr. Its certificate must be valid for name. If
-// roots is nil, the certificate authorities of the system are trusted.
+// newSecure returns the server at addr. Its certificate must be valid for name. If roots is nil,
+// the certificate authorities of the system are trusted.
 func newSecure(addr, name string, roots *x509.CertPool) *secure {
 	return &secure{
 		addr: addr, slots: make(chan struct{}, maxPipelined),
@@ -43,9 +42,9 @@ func newSecure(addr, name string, roots *x509.CertPool) *secure {
 	}
 }
 
-// exchange sends q on the current connection, or on a new one if there is none. A server
-// may close its connection at any time, so a query on a connection that worked before
-// is sent once more on a new one.
+// exchange sends q on the current connection. If there is none, it opens one. A server may close
+// its connection at any time. A query that fails on a connection that had worked before is
+// therefore sent once more, on a new connection.
 func (s *secure) exchange(ctx context.Context, c *Client, q dnswire.Query) ([]byte, dnswire.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -67,8 +66,8 @@ func (s *secure) exchange(ctx context.Context, c *Client, q dnswire.Query) ([]by
 	}
 }
 
-// connection returns the current connection, or opens one. The opening goes on after ctx
-// ended, because other queries may wait for the connection too.
+// connection returns the current connection, or opens one. The opening goes on if ctx ends, because
+// other queries may wait for the connection too.
 func (s *secure) connection(ctx context.Context, c *Client) (*stream, error) {
 	s.mu.Lock()
 	if s.current != nil && !s.current.closed() {
@@ -93,7 +92,7 @@ func (s *secure) connection(ctx context.Context, c *Client) (*stream, error) {
 	}
 }
 
-// open opens a connection and reads from it until it ends.
+// open opens a connection and reads from it until it is closed.
 func (s *secure) open(base context.Context, c *Client, o *opening) {
 	o.stream, o.err = s.dial(base, c)
 	c.metrics.connected(o.err == nil)

@@ -17,14 +17,14 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// One connection serves many queries, also at the same time, and is closed after it was
-// idle.
+// TestTLSReuse: one connection serves many queries, also at the same time. It is closed after it
+// was idle for idleTimeout.
 func TestTLSReuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
 		d, c := newDoT(t, ClientConfig{Metrics: m.Metrics}, func(query []byte, write func([]byte)) bool {
 			if strings.HasPrefix(nameserver.QuestionName(query), "slow") {
-				time.Sleep(time.Second) // the others overtake it
+				time.Sleep(time.Second) // the answers to the other queries come earlier
 			}
 			write(truth(t, query))
 			return true
@@ -62,7 +62,7 @@ func TestTLSReuse(t *testing.T) {
 	})
 }
 
-// Certificates are verified, and the client never falls back to plain text.
+// TestTLSIsStrict: certificates are verified, and the client never asks in plain text instead.
 func TestTLSIsStrict(t *testing.T) {
 	cert, roots := certificate(t, "dns.example", "127.0.0.1")
 	_, others := certificate(t, "dns.example")
@@ -75,7 +75,7 @@ func TestTLSIsStrict(t *testing.T) {
 		{"the name of the certificate", "#dns.example", roots, ""},
 		{"its address", "", roots, ""},
 		{"another name", "#dns.example.net", roots, "certificate is valid for dns.example, not dns.example.net"},
-		{"signed by somebody else", "#dns.example", others, "certificate signed by unknown authority"},
+		{"signed by another authority", "#dns.example", others, "certificate signed by unknown authority"},
 	} {
 		m := testMetrics(t)
 		client, err := NewClient(ClientConfig{Servers: []string{"tls://" + s.Addr() + c.name}, RootCAs: c.roots, Timeout: longTimeout, rounds: 1, Metrics: m.Metrics})
@@ -102,19 +102,19 @@ func TestTLSIsStrict(t *testing.T) {
 	}
 }
 
-// A server may close its connection at any time. A query on a connection that worked
-// before is then sent on a new one, but only once.
+// TestTLSServerCloses: a server may close its connection at any time. If the connection had worked
+// before, the query is sent once more on a new connection.
 func TestTLSServerCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
 			write(truth(t, query))
-			return false // after every answer
+			return false // the connection is closed after every answer
 		})
 		for range 3 {
 			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 				t.Errorf("got %s", got)
 			}
-			synctest.Wait() // the server has closed: until then it answers what comes
+			synctest.Wait() // wait until the server has closed the connection, because until then it answers further queries
 		}
 		if dialed, open, _ := d.counts(); dialed != 3 || open != 0 {
 			t.Errorf("%d connections, %d open", dialed, open)
@@ -141,14 +141,14 @@ func TestTLSServerCloses(t *testing.T) {
 		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" {
 			t.Errorf("then %s", got)
 		}
-		if dialed, _, _ := d.counts(); dialed > 3 { // the probe's too
+		if dialed, _, _ := d.counts(); dialed > 3 { // two for the lookups, one for the probe
 			t.Errorf("%d connections", dialed)
 		}
 	})
 }
 
-// A connection on which nothing comes any more, for example because a firewall dropped its
-// state, costs one query its time, but not the next one.
+// TestTLSSilentConnection: a connection may become silent, for example because a firewall has
+// dropped its state. Only one query then times out; the next one uses a new connection.
 func TestTLSSilentConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := false
@@ -181,7 +181,8 @@ func TestTLSSilentConnection(t *testing.T) {
 	})
 }
 
-// One slow name does not end the connection if other queries were answered on it.
+// TestTLSSlowNameKeepsConnection: one name without an answer does not end the connection if other
+// queries were answered on it.
 func TestTLSSlowNameKeepsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
@@ -204,7 +205,8 @@ func TestTLSSlowNameKeepsConnection(t *testing.T) {
 	})
 }
 
-// Messages that no query waits for are dropped, and too many of them end the connection.
+// TestTLSLies: messages that no query waits for are dropped. Too many such messages end the
+// connection.
 func TestTLSLies(t *testing.T) {
 	for reason, lie := range map[string]func(query, good []byte) []byte{
 		"wrong ID":       func(_, good []byte) []byte { good[0] ^= 1; return good },
@@ -246,7 +248,8 @@ func TestTLSLies(t *testing.T) {
 	}
 }
 
-// The number of queries on the connection is bounded; further ones wait.
+// TestTLSPipelineIsBounded: the number of queries that run on the connection is bounded. Further
+// queries wait.
 func TestTLSPipelineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{Timeout: 5 * time.Second}, func(query []byte, write func([]byte)) bool {
@@ -269,7 +272,7 @@ func TestTLSPipelineIsBounded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if got := nameserver.Show(c.Lookup(ctx, "x.example", dns.TypeA)); got != "timeout" {
-			t.Errorf("who has no time got %s", got)
+			t.Errorf("a lookup without time got %s", got)
 		}
 		wg.Wait()
 		if dialed, _, queries := d.counts(); dialed != 1 || queries != 2*maxPipelined {
@@ -278,8 +281,8 @@ func TestTLSPipelineIsBounded(t *testing.T) {
 	})
 }
 
-// A connection that is being opened serves all queries that wait for it, even if the one
-// that began it has ended. Close leaves nothing behind.
+// TestTLSOpening: a connection that is being opened serves all queries that wait for it, even if
+// the query that started it has ended. After Close, no connection is open.
 func TestTLSOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
@@ -299,11 +302,11 @@ func TestTLSOpening(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		if got := <-results; got != "canceled" {
-			t.Errorf("who left got %s", got)
+			t.Errorf("the canceled lookup got %s", got)
 		}
 		close(through)
 		if got := <-results; got != "NOERROR y.example 5m0s 192.0.2.1" {
-			t.Errorf("who stayed got %s", got)
+			t.Errorf("the waiting lookup got %s", got)
 		}
 		if dialed, open, _ := d.counts(); dialed != 1 || open != 1 {
 			t.Errorf("%d connections, %d open", dialed, open)
@@ -318,8 +321,8 @@ func TestTLSOpening(t *testing.T) {
 	})
 }
 
-// The same over real sockets and with a long answer, from a server that was not written
-// for these tests.
+// TestTLSOverSockets asks over TLS and real sockets, with a long answer, a server that was not
+// written for these tests.
 func TestTLSOverSockets(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	long := strings.Repeat("k", 255)

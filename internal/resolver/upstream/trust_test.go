@@ -17,8 +17,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// elsewhere returns a dialer that connects 192.0.2.N to the Nth of servers. Tests about
-// other hosts need such addresses, because servers on loopback are trusted.
+// elsewhere returns a dialer that connects 192.0.2.N to the Nth of servers. Tests that need a
+// server on another host use these addresses, because servers on loopback are trusted.
 func elsewhere(servers ...*nameserver.Server) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var n int
@@ -29,7 +29,7 @@ func elsewhere(servers ...*nameserver.Server) func(context.Context, string, stri
 	}
 }
 
-// AD is asked for and passed on only if the server is trusted.
+// TestAuthenticated: the AD bit is requested and returned only if the server is trusted.
 func TestAuthenticated(t *testing.T) {
 	cases := []struct {
 		server string
@@ -62,7 +62,7 @@ func TestAuthenticated(t *testing.T) {
 	}
 }
 
-// Queries to other hosts have random letter case; queries to this host do not.
+// TestCaseByServer: queries to other hosts have random letter case; queries to this host do not.
 func TestCaseByServer(t *testing.T) {
 	const name = "abcdefghijklmnopqrstuvwxyz.example"
 	for server, mixed := range map[string]bool{"127.0.0.1": false, "192.0.2.1": true, "2001:db8::1": true} {
@@ -81,8 +81,8 @@ func TestCaseByServer(t *testing.T) {
 	}
 }
 
-// A server that changes the case of letters is asked over TCP, where answers cannot be
-// forged. For a while it is then asked over TCP at once.
+// TestServerThatChangesCase: if a server changes the case of letters, it is asked again over TCP,
+// where answers cannot be forged blindly. For some time after that, it is only asked over TCP.
 func TestServerThatChangesCase(t *testing.T) {
 	const zoneText = "abcdefghijklmnopqrstuvwxyz.example A 192.0.2.1"
 	const name = "abcdefghijklmnopqrstuvwxyz.example"
@@ -104,8 +104,8 @@ func TestServerThatChangesCase(t *testing.T) {
 	m.Expect(t, map[string]float64{"queries A noerror": 3, "tcp_fallbacks case": 1})
 }
 
-// A forger that guessed everything except the case has no success: the true answer comes
-// over TCP.
+// TestForgerDoesNotKnowTheCase: a forger that guessed everything except the letter case has no
+// success, because the question is asked again over TCP.
 func TestForgerDoesNotKnowTheCase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{}, func(network, _ string, query []byte, conn net.Conn) {
@@ -126,8 +126,8 @@ func TestForgerDoesNotKnowTheCase(t *testing.T) {
 	})
 }
 
-// A flood of guesses ends the exchange over UDP early. The question is asked over TCP,
-// where guessing does not help.
+// TestFloodOfForgeries: a flood of wrong packets ends the exchange over UDP early. The question is
+// then asked over TCP, where guessing does not help.
 func TestFloodOfForgeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -152,7 +152,8 @@ func TestFloodOfForgeries(t *testing.T) {
 	})
 }
 
-// Over TCP, other letter case cannot be a forgery, so the answer is taken.
+// TestFloodOverTCP: a flood of messages with a wrong ID ends the exchange over TCP early, and the
+// lookup fails.
 func TestFloodOverTCP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scripted(t, ClientConfig{rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
@@ -176,7 +177,8 @@ func TestFloodOverTCP(t *testing.T) {
 	})
 }
 
-// A server that does not know EDNS is asked without it, and again with it after a while.
+// TestServerWithoutEDNS: a server that does not know EDNS is asked without it. After some time it
+// is asked with EDNS again.
 func TestServerWithoutEDNS(t *testing.T) {
 	for _, c := range []struct {
 		reason string
@@ -184,7 +186,7 @@ func TestServerWithoutEDNS(t *testing.T) {
 	}{
 		{"FORMERR with the question", func(q []byte) []byte { return nameserver.Respond(t, q, codec.RcodeFormatError, "") }},
 		{"NOTIMP", func(q []byte) []byte { return nameserver.Respond(t, q, codec.RcodeNotImplemented, "") }},
-		{"FORMERR and no more", func(q []byte) []byte {
+		{"FORMERR as a header alone", func(q []byte) []byte {
 			return append(append([]byte{}, q[:2]...), nameserver.BitResponse, codec.RcodeFormatError, 0, 0, 0, 0, 0, 0, 0, 0)
 		}},
 	} {
@@ -212,7 +214,8 @@ func TestServerWithoutEDNS(t *testing.T) {
 	}
 }
 
-// The same over real sockets, with a server that was not written for these tests.
+// TestServerWithoutEDNSOverSockets asks a server without EDNS over real sockets. The server was not
+// written for these tests.
 func TestServerWithoutEDNSOverSockets(t *testing.T) {
 	s := nameserver.Serve(t, "x.example A 192.0.2.1", nameserver.Options{NoEDNS: true})
 	c := clientOf(t, longTimeout, s)
@@ -226,7 +229,8 @@ func TestServerWithoutEDNSOverSockets(t *testing.T) {
 	}
 }
 
-// A server that also refuses the query without EDNS says nothing about EDNS.
+// TestRefusalIsNotAboutEDNS: if a server rejects the query also without EDNS, the client does not
+// remember that the server lacks EDNS.
 func TestRefusalIsNotAboutEDNS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {

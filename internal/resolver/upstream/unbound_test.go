@@ -48,8 +48,8 @@ forward-zone:
 	forward-addr: 127.0.0.1@%[3]s
 `
 
-// startUnbound runs the real resolver of Debian in front of s and returns its
-// address.
+// startUnbound runs the recursive resolver Unbound, which sends its queries to s, and returns the
+// address of Unbound. more is added to its configuration.
 func startUnbound(t *testing.T, s *nameserver.Server, more string) string {
 	t.Helper()
 	path, err := exec.LookPath("unbound")
@@ -131,7 +131,7 @@ func freePort(t *testing.T) int {
 	return n
 }
 
-// The client in front of Unbound, which many hosts run.
+// TestBehindUnbound: the client gets correct answers from Unbound, which many hosts run.
 func TestBehindUnbound(t *testing.T) {
 	fill := strings.Repeat("k", 255)
 	s := nameserver.Serve(t, fmt.Sprintf(`
@@ -197,7 +197,7 @@ a.deep.example.com A 192.0.2.2
 	}
 }
 
-// The same server over TLS: many queries on few connections.
+// TestBehindUnboundTLS: the client sends many queries to Unbound over few TLS connections.
 func TestBehindUnboundTLS(t *testing.T) {
 	var z strings.Builder
 	const names = 40
@@ -233,7 +233,7 @@ func TestBehindUnboundTLS(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := m.Values(t)["tls_connections opened"]; n < 1 || n > 3 { // it may close one it does not like
+	if n := m.Values(t)["tls_connections opened"]; n < 1 || n > 3 { // Unbound may close a connection early
 		t.Errorf("%v connections for %d queries", n, names)
 	}
 }
