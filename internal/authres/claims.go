@@ -15,8 +15,8 @@ import (
 // A longer text is therefore treated as forged.
 const maxHeadLen = 2 << 10
 
-// IDs are the authserv-ids of one host, or of several hosts whose results are all ours. The zero
-// value has no id. An IDs is safe for concurrent use.
+// IDs are the authserv-ids of one host, or of several hosts that are treated as one. The zero value
+// has no id. An IDs is safe for concurrent use.
 type IDs struct {
 	ids   []string // all ids, in the form of canonicalID
 	words []string // the texts that named looks for: the ids that are not too long, and their U-labels

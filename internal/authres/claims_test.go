@@ -114,8 +114,9 @@ func TestClaimedForeign(t *testing.T) {
 	}
 }
 
-// TestClaimedNamesOfOtherScripts: a header of 1 MiB with such names once took ten seconds of a
-// processor, because the names were converted to A-labels. It now takes about a tenth of a second.
+// TestClaimedNamesOfOtherScripts: a header of 1 MiB with names in other scripts once took ten
+// seconds of processor time, because the names were converted to A-labels. It now takes about a
+// tenth of a second.
 func TestClaimedNamesOfOtherScripts(t *testing.T) {
 	const characters, fields, most = 330, 1000, 3 * time.Second
 	ids := NewIDs("mx.example.jp")

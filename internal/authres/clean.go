@@ -40,8 +40,8 @@ var (
 )
 
 // cleanProse does what cleanText does. It also replaces each ASCII character that is not in set by
-// '_'. The result needs no escapes, and no reader can find the end of the authentication result in
-// it.
+// '_'. The result needs no escapes, and has no character that a reader could see as the end of an
+// authentication result.
 func cleanProse(s string, set *charSet, utf8OK bool) string {
 	s = cleanText(s, utf8OK)
 	for i := 0; i < len(s); i++ {
@@ -57,9 +57,9 @@ func cleanProse(s string, set *charSet, utf8OK bool) string {
 	return s
 }
 
-// isWritable reports whether s can be written as the value of a property. No reader may be able to
-// find anything other than one value in it. Format leaves out all other values, because a value
-// that was cut or altered would name another domain or address.
+// isWritable reports whether s can be written as the value of a property. It can if every reader
+// sees s as one value and nothing else. Format leaves out all other values, because a value that
+// was cut or altered would name another domain or address.
 func isWritable(s string, utf8OK bool) bool {
 	ascii := true
 	for i := 0; i < len(s); i++ {
@@ -79,8 +79,8 @@ func startsWithMark(s string) bool {
 	return unicode.IsMark(first)
 }
 
-// cleanKeyword returns s as a Keyword (RFC 5321 Ldh-str). The program chooses the keywords, so this
-// only prevents that a mistake of the program damages the field.
+// cleanKeyword returns s as a Keyword (RFC 5321 Ldh-str). The program chooses the keywords, so s
+// changes only if the program has an error. The field is then still well-formed.
 func cleanKeyword(s string) string {
 	if isKeyword(s) {
 		return s

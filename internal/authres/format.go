@@ -53,9 +53,9 @@ func (f Field) AppendFormat(dst []byte) []byte {
 	return l.b
 }
 
-// shrunk writes all results again, but without the details of the longest ones. It leaves out the
-// details of as many results as it takes to make the field fit. A sender can only make the results
-// of signatures long. The DMARC result is short and keeps its domain.
+// shrunk writes all results again. It leaves out the details of the longest results, but only of as
+// many as needed to make the field fit. A sender can only make the results of signatures long. The
+// DMARC result is short and keeps its domain.
 func (l *lines) shrunk(f Field, sizes []int, total int) {
 	order := make([]int, len(sizes))
 	for i := range order {
@@ -84,7 +84,7 @@ type lines struct {
 	b     []byte
 	col   int // octets in the current line
 	start int // offset in b of the current item
-	size  int // octets written so far if each item had begun a new line
+	size  int // octets that would have been written if each item had begun a new line
 }
 
 func (l *lines) begin() {

@@ -14,8 +14,8 @@ const (
 
 // SignaturePrefixes takes the b= values of the signatures of a message. For each value it returns
 // the prefix to write in header.b, so that a reader knows which signature a result belongs to (RFC
-// 6008 §4). The prefix has eight characters, or as many more, up to 64, as make it different from
-// the others. Octets that are not base64 digits, such as white space and padding, are left out.
+// 6008 §4). A prefix has eight characters. If it would be the same as another prefix, it has more,
+// up to 64. Octets that are not base64 digits, such as white space and padding, are left out.
 func SignaturePrefixes(signatures []string) []string {
 	out := make([]string, len(signatures))
 	if len(signatures) == 1 { // a single signature needs only the shortest prefix
@@ -27,7 +27,7 @@ func SignaturePrefixes(signatures []string) []string {
 		out[i] = squeeze(s, maxPrefix)
 		order[i] = i
 	}
-	// In sorted order, the value with which a value has the longest common prefix is next to it.
+	// In sorted order, each value has its longest common prefix with the value before or after it.
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(out[a], out[b]) })
 	need := make([]int, len(signatures))
 	for i, at := range order {

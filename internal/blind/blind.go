@@ -1,7 +1,7 @@
-// Package blind notices that the MTA is connected to the daemon in a way that
-// hides the client's address or the message, or does not offer a feature that
-// the daemon needs. It counts, warns and answers questions. No decision depends
-// on it.
+// Package blind notices that the MTA is connected to the daemon in a way that hides the client's
+// address or the message, or that the MTA does not offer a feature that the daemon needs. It counts
+// such events, logs warnings, and tells other packages what it has noticed. No decision depends on
+// it.
 package blind
 
 import (
@@ -14,10 +14,10 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Kind is one way of being blind.
+// Kind is one way in which the connection of the MTA hides clients or messages from the daemon.
 type Kind string
 
-// The kinds.
+// The values of Kind.
 const (
 	// PrivateClients: for a long time, all clients have had one and the same private address. It
 	// must be the address of a host between the clients and the MTA.
@@ -25,7 +25,7 @@ const (
 	// AllTrusted: a long run of messages, up to the last one, all came from trusted.networks.
 	AllTrusted Kind = "all_trusted"
 	// NothingEvaluated: the MTA told the daemon of accepted recipients in several transactions in a
-	// row, but then showed it no message.
+	// row, but showed it no message in any of them.
 	NothingEvaluated Kind = "nothing_evaluated"
 )
 
@@ -96,7 +96,7 @@ type Watch struct {
 	kinds map[Kind]*state
 	lacks map[Lack]int64
 	mtas  map[string]struct{}
-	full  bool // mtas is full, and the last warning of a new MTA was written
+	full  bool // mtas is full, and one further MTA was warned of; the log warns of no more MTAs
 
 	client   netip.Addr // the private address of all recent clients; invalid if the last client had a public address or none
 	sessions int        // sessions in a row from client
@@ -241,8 +241,9 @@ func (w *Watch) set(k Kind, holds bool, args ...any) {
 // forgedPause is the shortest time between two warnings of forged results.
 const forgedPause = time.Minute
 
-// ForgedLeft counts a message that is delivered with a forged result in our name. This happens if
-// the MTA at remote does not let a milter delete header fields.
+// ForgedLeft counts a message that is delivered with a forged authentication result, which has the
+// authserv-id of the daemon. This happens if the MTA at remote does not let a milter delete header
+// fields.
 func (w *Watch) ForgedLeft(remote net.Addr, queueID string) {
 	if w == nil {
 		return
@@ -279,7 +280,7 @@ func (w *Watch) Transactions() int64 {
 	return w.emptyAll
 }
 
-// Forged returns how many messages kept a forged result in our name.
+// Forged returns how many messages ForgedLeft has counted.
 func (w *Watch) Forged() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()

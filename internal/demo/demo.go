@@ -25,7 +25,7 @@ import (
 // Names and times that the demo uses.
 const (
 	authServID  = "mx.sekimori.example"
-	dnsTimeout  = 150 * time.Millisecond // short, because the DNS servers of one author never answer
+	dnsTimeout  = 150 * time.Millisecond // short, because one author's DNS servers never answer
 	dnsBudget   = 500 * time.Millisecond
 	drainTime   = 5 * time.Second
 	clientPort  = 40025

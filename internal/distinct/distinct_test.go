@@ -87,7 +87,7 @@ func TestDays(t *testing.T) {
 		when time.Duration
 		want float64
 	}{
-		{0, 6000}, // the next day is left out: after now, as if the clock had been set back
+		{0, 6000}, // the next day is after now, so its values are left out
 		{time.Minute, 9000},
 		{29 * oneDay, 9000},
 		{29*oneDay + time.Minute, 6000}, // the first day is no longer counted
@@ -98,9 +98,8 @@ func TestDays(t *testing.T) {
 	}
 }
 
-// TestPlacesAreReused: two days that are a multiple of Days apart have the same place in the
-// window. The test checks that the day that is added last replaces the other one, also after the
-// clock was set back.
+// TestPlacesAreReused: two days that are a multiple of Days apart use the same place in the window.
+// The values of one day replace those of the other day, also after the clock was set back.
 func TestPlacesAreReused(t *testing.T) {
 	for _, jump := range []time.Duration{Days * oneDay, 7 * Days * oneDay, -Days * oneDay} {
 		w := NewWindow()
@@ -112,7 +111,7 @@ func TestPlacesAreReused(t *testing.T) {
 	}
 }
 
-// TestAnyTime checks that values can be added and estimated at any time, also far from 1970.
+// TestAnyTime checks Add and Estimate for times before 1970 and far after it.
 func TestAnyTime(t *testing.T) {
 	for _, at := range []time.Time{{}, time.Unix(0, 0), time.Unix(-1, 0), time.Unix(math.MaxInt64, 0), time.Unix(math.MinInt64, 0)} {
 		w := NewWindow()

@@ -55,7 +55,8 @@ type Signature struct {
 	Reason dkim.Reason
 }
 
-// Kind says which property identifies a source. The values are also conditions in rules.
+// Kind says which property identifies a source. The values are also the names of conditions in
+// rules.
 type Kind string
 
 // The kinds. A source is identified by the first kind in this list that applies to its messages.

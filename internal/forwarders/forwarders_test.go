@@ -98,7 +98,7 @@ func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 }
 
 // found returns the only source of n messages that fail DMARC and of some messages that pass
-// intact. Each message has another author. found reads the messages from the log and from the
+// intact. Each message has a different author. found reads the messages from the log and from the
 // memory of the daemon, and checks that both give the same source.
 func found(t *testing.T, n, intact int, change func(*msgauth.Evaluation)) *Source {
 	t.Helper()
@@ -302,7 +302,7 @@ func TestRulesLoad(t *testing.T) {
 	}
 }
 
-// uncomment edits the file in the way that it tells an operator to.
+// uncomment edits the file as the text at its top tells an operator to.
 func uncomment(text string) string {
 	var rules []string
 	for line := range strings.SplitSeq(text, "\n") {

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// ruleLife is how long a proposed rule is valid. An operator must then look at the rule again. More
-// often would be too much work.
+// ruleLife is how long a proposed rule is valid. After that, an operator must check the rule again.
+// To check it more often would be too much work.
 const ruleLife = 180 * 24 * time.Hour
 
 // Rule is an item of policy.overrides.
@@ -68,7 +68,7 @@ func (s *Source) then() policy.Action {
 }
 
 // patterns returns the values for the condition of the rule. It returns nil if a rule cannot have
-// such a value, because the name of a client may have any octets.
+// one of the values: the name of a client may have any octets.
 func (s *Source) patterns() []string {
 	if s.Kind == Client {
 		if _, err := netip.ParsePrefix(s.Value); err != nil {

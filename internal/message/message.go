@@ -69,7 +69,7 @@ func Unfold(value string) string {
 		b.WriteString(value[:i])
 		value = value[i+2:]
 		if value != "" && value[0] != ' ' && value[0] != '\t' {
-			b.WriteString("\r\n") // not a fold
+			b.WriteString("\r\n") // no white space follows, so this is not a fold
 		}
 	}
 }

@@ -118,7 +118,7 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 		seen++
 		if invoked(f.Value) {
 			if at < 0 && strings.Contains(f.Value, " invoked by ") && !slices.ContainsFunc(h[i+1:], ofHost) {
-				return i, Field{}, nil // submitted on the host, because qmail then writes only this note
+				return i, Field{}, nil // qmail writes only this note if a message is submitted on the host
 			}
 			continue
 		}
@@ -132,8 +132,8 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 			// No trusted host wrote this field, so the fields of the trusted hosts end here.
 			return lastTrusted(at, border)
 		}
-		// A field without an address, for example of a move by LMTP, does not replace a field with
-		// an address.
+		// A field without an address (for example, an LMTP server wrote it) does not replace a
+		// field with an address.
 		if r.Address.IsValid() || at < 0 || !border.Address.IsValid() {
 			at, border = i, r
 		}
@@ -193,8 +193,8 @@ func lastTrusted(at int, border Field) (int, Field, error) {
 	return at, border, nil
 }
 
-// mailFrom sets the envelope sender. Unless o has one, it is in top, the fields that one's own
-// hosts put on top, or else it is mboxSender.
+// mailFrom sets the envelope sender. It takes o.MailFrom if there is one. Otherwise it takes the
+// sender in top, the fields that one's own hosts put on top, and finally mboxSender.
 func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) error {
 	switch {
 	case o.MailFrom != nil:
@@ -221,7 +221,7 @@ func (t *Transaction) fromTop(top message.Header) bool {
 			return true
 		}
 	}
-	for _, f := range slices.Backward(top) { // from the last field, which is that of the border, to the top
+	for _, f := range slices.Backward(top) { // begin with the last field, which is that of the border
 		if !f.Is("Received") {
 			continue
 		}

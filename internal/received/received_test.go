@@ -203,8 +203,8 @@ func FuzzReceived(f *testing.F) {
 		if r.Address.IsValid() && (r.HELO == "" || r.Address.Zone() != "" || r.Address.Is4In6()) {
 			t.Errorf("%q: %+v", value, r)
 		}
-		// The text that the client says in HELO cannot become its address. Only MTAs that
-		// write HELO elsewhere put the address in this place.
+		// The HELO name cannot become the address of the client. Only MTAs that write the HELO name
+		// elsewhere put the address after "from".
 		word := strings.Fields(message.Unfold(value))
 		if addr, ok := literal(word[1]); ok && r.Address == addr && strings.Count(value, "[") == 1 && !strings.Contains(value, "(") {
 			t.Errorf("%q: the address is that of HELO", value)

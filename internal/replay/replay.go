@@ -30,7 +30,7 @@ import (
 // each of them are kept in memory.
 const parallel = 32
 
-// Options are the options of a run.
+// Options say what to replay, and how.
 type Options struct {
 	Source Source
 	Origin received.Origin
@@ -61,8 +61,8 @@ var errInterrupted = errors.New("interrupted")
 // runner judges the messages of a run.
 type runner struct {
 	o       Options
-	judges  []*judge.Judge // one by Config, and then one by Candidate, if there is a candidate
-	same    bool           // sameFacts of both configurations
+	judges  []*judge.Judge // for Config, and then for Candidate if there is one
+	same    bool           // both configurations lead to the same facts (sameFacts)
 	trusted func(netip.Addr) bool
 }
 

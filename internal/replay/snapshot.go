@@ -38,10 +38,11 @@ const (
 )
 
 // Snapshot is a file of DNS answers, and a resolver that answers from the file. If the file does
-// not have an answer, the Snapshot asks for it and appends it to the file. All lines of the file
-// are JSON: the first is a header, and each of the others is an answer. Temporary failures are kept
-// as answers, so a second run gives the same result. After RetryFailures, they are asked for again.
-// An interrupted run may leave an incomplete line at the end. The next run removes it.
+// not have an answer, the Snapshot asks another resolver and appends the answer to the file. All
+// lines of the file are JSON: the first is a header, and each of the others is an answer. Temporary
+// failures are kept as answers, so a second run gives the same result. After RetryFailures, they
+// are asked for again. An interrupted run may leave an incomplete line at the end. The next run
+// removes it.
 type Snapshot struct {
 	next   dns.Resolver
 	base   context.Context // the context with which every question is asked
@@ -124,8 +125,8 @@ func (o *octets) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*string)(o))
 }
 
-// OpenSnapshot opens the file at path, or creates it. The Snapshot asks next for answers that are
-// not in the file. Only one process at a time can have the file open.
+// OpenSnapshot opens the file at path, or creates it. The Snapshot asks the resolver next for
+// answers that are not in the file. Only one process at a time can have the file open.
 func OpenSnapshot(path string, next dns.Resolver) (*Snapshot, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

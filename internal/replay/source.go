@@ -20,7 +20,7 @@ type Message struct {
 	// Sender is the envelope sender in the separator, or "" if there is no separator.
 	Sender string
 	lines  lines
-	// err says why the message cannot be read. It is nil if it can.
+	// err says why the message cannot be read. It is nil if the message can be read.
 	err error
 }
 
@@ -135,7 +135,7 @@ func (f *files) Next() (*Message, error) {
 	case err != nil:
 		m.err = err
 		return m, nil
-	case !info.Mode().IsRegular(): // to open a pipe could block
+	case !info.Mode().IsRegular(): // opening a pipe could block
 		m.err = errors.New("not a regular file")
 		return m, nil
 	}

@@ -45,7 +45,7 @@ func TestBar(t *testing.T) {
 		want        string
 	}{
 		{0, 1, 4, "[#######.......................]  25 % n"},
-		{100 * time.Millisecond, 2, 4, ""}, // less than barInterval after the one before
+		{100 * time.Millisecond, 2, 4, ""}, // less than barInterval after the last bar, so nothing is drawn
 		{100 * time.Millisecond, 9, 4, "[##############################] 100 % n"},
 		{time.Second, 0, 0, "[..............................]   0 % n"},
 		{time.Second, -1, 4, "[..............................]   0 % n"},

@@ -141,9 +141,8 @@ func Parse(values []string) (From, error) {
 	return from, nil
 }
 
-// parse reads the value of one field. It first tries to read the field as a mailbox-list, with some
-// tolerance. If that fails, it reads any unencoded double-byte text, and finally it reads the field
-// as a slip.
+// parse reads the value of one field. It first reads the field as a mailbox-list, with some
+// tolerance. If that fails, it reads the field as a slip.
 func parse(s string) (*parser, error) {
 	p, err := parseList(s)
 	if err == nil {

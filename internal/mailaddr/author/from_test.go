@@ -260,7 +260,7 @@ func BenchmarkParseHostile(b *testing.B) {
 				b.SetBytes(int64(len(value)))
 				b.ReportAllocs()
 				for b.Loop() {
-					// Parse refuses the fields of more than 100 mailboxes and accepts all others.
+					// Parse refuses fields with more than 100 mailboxes and accepts all others.
 					if f, err := Parse([]string{value}); err == nil && f.AuthorDomain != "b.example" {
 						b.Fatal(f, err)
 					}

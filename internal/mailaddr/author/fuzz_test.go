@@ -17,7 +17,7 @@ import (
 )
 
 // FuzzParse checks every result of Parse. For an accepted field, it checks that other readers see
-// the same domain, and that the mailboxes in their shortest form give the same result.
+// the same domain, and that the mailboxes, written without names, are parsed with the same result.
 func FuzzParse(f *testing.F) {
 	for _, c := range fromCases(f) {
 		for _, v := range c.values {
@@ -72,7 +72,7 @@ func FuzzParse(f *testing.F) {
 		}
 		again, err := Parse([]string{canonical.String()})
 		if err != nil && slices.Contains(from.Notes, NoteSlip) {
-			return // the local part of a slip may have an octet that makes it end earlier in brackets
+			return // the local part of a slip may have an octet that ends an address in angle brackets
 		}
 		if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
 			t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
@@ -97,7 +97,7 @@ func otherReaders(t *testing.T, value string, from From) {
 	unfolded := strings.NewReplacer("\r\n", "").Replace(value)
 	if list, err := mail.ParseAddressList(unfolded); err == nil {
 		for _, a := range list {
-			domain := strings.TrimRight(a.Address[strings.LastIndexByte(a.Address, '@')+1:], "'") // of 'a@b.example'
+			domain := strings.TrimRight(a.Address[strings.LastIndexByte(a.Address, '@')+1:], "'") // the quote in 'a@b.example'
 			if name, err := mailaddr.ParseDomain(domain); err != nil || name != from.AuthorDomain {
 				t.Fatalf("net/mail reads %q at %q, we at %q", a.Address, domain, from.AuthorDomain)
 			}

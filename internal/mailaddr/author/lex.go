@@ -114,8 +114,8 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 	return "", &Error{KindMalformed, start, "a " + what + " has no end"}
 }
 
-// plain does the same as delimited if the text is not nested and has neither quoted pairs nor
-// folds. Otherwise it reports false and does not move l.pos.
+// plain does the same as delimited for a text without nested comments, quoted pairs and folds. For
+// any other text it reports false and does not move l.pos.
 func (l *lexer) plain(open, closing byte) (string, bool) {
 	for i := l.pos + 1; i < len(l.s); i++ {
 		switch c := l.s[i]; c {

@@ -93,7 +93,7 @@ func (p *parser) handle(e *element, t token) bool {
 	return true
 }
 
-// checkLoose refuses a field that does not meet the condition at the top of this file.
+// checkLoose refuses a field that does not meet the conditions at the top of this file.
 func (p *parser) checkLoose() error {
 	refused := &Error{KindMalformed, p.text.at, "text without an address"}
 	if p.text.colon {

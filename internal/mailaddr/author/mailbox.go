@@ -294,7 +294,8 @@ func (p *parser) finish(e *element, t token) error {
 		return nil
 	case !addr.found:
 		return p.textOnly(e)
-	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain): // also 'a@b' <a@b>
+	// The name may repeat the address, also in quotes, as in 'a@b' <a@b>.
+	case e.angle.found && e.bare.found && !strings.EqualFold(strings.TrimSuffix(e.bare.domain, "'"), e.angle.domain):
 		return &Error{KindAmbiguous, e.bare.start, "unquoted address of another domain in a display name"}
 	case len(p.boxes) == MaxMailboxes:
 		return &Error{KindTooLarge, addr.start, "more than 100 mailboxes"}
@@ -332,7 +333,7 @@ func (p *parser) finish(e *element, t token) error {
 	case len(p.text.names) > 0:
 		display = strings.Join(append(p.text.names, display), ", ")
 	}
-	p.text.bare = !e.angle.found // checkLoose uses it only if there is one mailbox
+	p.text.bare = !e.angle.found // checkLoose uses bare only if the field has one mailbox
 	if e.angle.found {
 		p.quotes.foreign = p.quotes.foreign || foreignAddress(e.phrase.String(), e.angle.domain)
 		p.quotes.commented = p.quotes.commented || foreignAddress(e.comments.String(), e.angle.domain)

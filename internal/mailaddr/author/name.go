@@ -37,7 +37,7 @@ func isULabelForm(text string, name dns.Name) bool {
 	for i := range in {
 		want := out[i]
 		if printable.IsASCII(in[i]) {
-			want = asLabels[i] // an ASCII label has no other form, whether it begins with xn-- or not
+			want = asLabels[i] // an ASCII label must stay as it is, also one that begins with xn--
 		}
 		if strings.ToLower(in[i]) != want {
 			return false
@@ -72,10 +72,10 @@ func hasHidden(s string) bool {
 		}
 		switch r {
 		case 0x2800, // braille blank
-			0xFF20, 0xFE6B, // @
-			0xFF1C, 0xFF1E, 0xFE64, 0xFE65, // < >
-			0xFF0C, 0xFE50, 0xFF1B, 0xFE54, // , ;
-			0xFF02, 0xFF08, 0xFF09: // " ( )
+			0xFF20, 0xFE6B, // look like @
+			0xFF1C, 0xFF1E, 0xFE64, 0xFE65, // look like < and >
+			0xFF0C, 0xFE50, 0xFF1B, 0xFE54, // look like , and ;
+			0xFF02, 0xFF08, 0xFF09: // look like ", ( and )
 			return true
 		}
 	}

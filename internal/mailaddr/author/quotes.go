@@ -17,7 +17,7 @@ type quotes struct {
 	commented bool // a comment beside an address in angle brackets has an address of another domain
 }
 
-// noteQuotes records the offset of a token that is text of that kind.
+// noteQuotes records the offset of t if readers could disagree where t ends.
 func (p *parser) noteQuotes(t token) {
 	if p.quotes.oddAt >= 0 || t.kind != tokQuoted && t.kind != tokComment {
 		return

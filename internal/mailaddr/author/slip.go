@@ -52,8 +52,7 @@ func readSlip(s string) *parser {
 }
 
 // slipText returns a field with its unencoded double-byte text masked. It reports false if that
-// text could hold an address. If its charset is not known, that is the case if there is more than
-// one "@".
+// text could hold an address or an encoded word.
 func slipText(s string) (string, bool) {
 	if strings.IndexByte(s, escape) >= 0 {
 		t, err := maskISO2022(s)
@@ -177,10 +176,10 @@ func splitComments(text string) (outside, comments string) {
 	return out.String(), in.String()
 }
 
-// cause returns the error for a field in which no author was found. Usually that is refused, the
-// error of parseList. There are two better errors. A field such as "MAILER-DAEMON" or "<>" names no
-// domain to any reader. A field that shows several domains is refused because of these domains, and
-// not because of a slip.
+// cause returns the error for a field in which no author was found. Usually it returns refused, the
+// error of parseList. It returns another error if the field names no domain for any reader, as
+// "MAILER-DAEMON" and "<>" do. If the field shows several domains, the error says so, because they
+// are the reason for the refusal, and not a slip in the same field.
 func cause(s string, refused *Error) *Error {
 	octets := s
 	if strings.IndexByte(s, escape) >= 0 {

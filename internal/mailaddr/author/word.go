@@ -13,8 +13,8 @@ const hiddenAddress = "an encoded word holds an address of another domain in ang
 // decodeWords decodes the encoded words (RFC 2047) of a display name or comment as tolerant clients
 // do: at every place, also within quotes or beside other text, and with spaces inside. It returns
 // the text to show, the ways in which a reader sees an address of another domain, and why the text
-// must be refused ("" if it is accepted). It does not refuse a text only because of seesAngle. The
-// caller must refuse that text if it is not in the right place of the field.
+// must be refused ("" if it is accepted). A text with seesAngle can be accepted in some places of a
+// field. The caller decides that.
 func decodeWords(text, domain string) (display string, seen sight, refusal string) {
 	seen = sightOf(text, domain)
 	if !strings.Contains(text, "=?") {

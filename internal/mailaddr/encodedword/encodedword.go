@@ -31,10 +31,10 @@ type reader struct {
 }
 
 // Decodings calls judge with every text that a reader might make of text by decoding its encoded
-// words. Some readers decode the result again, so judge is also called with the result of that. The
-// first call is for most readers. Decodings returns the first refusal, which is its own or that of
-// judge, and "" if there is none. If strict is set, Decodings refuses EBCDIC charsets, because it
-// cannot know where they have the "@".
+// words. Some readers decode the result again, so judge is also called with the text that they see.
+// The first call has the text that most readers see. Decodings returns the first refusal, which is
+// its own or that of judge, and "" if there is none. If strict is set, Decodings refuses EBCDIC
+// charsets, because it cannot know which octet is the "@" in them.
 func Decodings(text string, strict bool, judge func(Decoded) (refusal string)) (refusal string) {
 	r := reader{strict: strict}
 	for _, r.until = range []string{"?", "?=", " "} {
