@@ -29,8 +29,8 @@ const (
 	Pass Status = "pass"
 	Fail Status = "fail" // the chain does not verify, so it proves nothing
 	// NotEvaluated means that verifying the chain would take more arithmetic than
-	// one message may cause (see [dkim.Message.Reserve]). No result is written for
-	// such a chain, and callers must not rely on it.
+	// one message may cause (see [dkim.Message.Reserve]). No arc= result is written
+	// for such a chain, and callers must not rely on it.
 	NotEvaluated Status = ""
 )
 
@@ -54,7 +54,7 @@ const (
 // Set is one ARC set: the three fields in which one intermediary says what it
 // found.
 type Set struct {
-	Instance int      `json:"instance"` // i=, from 1
+	Instance int      `json:"instance"` // i=; the oldest set has 1
 	Sealer   dns.Name `json:"sealer"`   // d= of ARC-Seal
 	Selector string   `json:"selector"` // s= of ARC-Seal
 	CV       string   `json:"cv"`       // cv= of ARC-Seal

@@ -22,7 +22,7 @@ const (
 // signature is one of a set's two signature fields.
 type signature struct {
 	dkim.Pending
-	err *dkim.Error // why a look at the field alone rules out a pass; nil if the signature must be verified
+	err *dkim.Error // why the field alone shows that the signature cannot pass; nil if it must be verified
 }
 
 // set is one ARC set and where its fields are in the header.

@@ -38,8 +38,9 @@ const (
 
 // rsaWork is the weight of one verification under an RSA key.
 func rsaWork(size, exponent int) int64 {
-	// crypto/rsa takes as long for other sizes as for the next larger multiple of
-	// 512 bits (above 2,048 bits, of 1,024 bits).
+	// For a size between two multiples of 512 bits, crypto/rsa takes as long as for
+	// the larger multiple. Above 2,048 bits the same is true of multiples of 1,024
+	// bits.
 	const small, usual = 512, 1024
 	step := usual
 	if size <= 2*usual {
@@ -93,8 +94,8 @@ func (m *Message) Release(p *Pending) {
 }
 
 // spend takes work from the reserve of a signature first, then from the work
-// that nobody has reserved. If both together are too little, it takes nothing
-// and returns false.
+// that is not reserved. If both together are too little, it takes nothing and
+// returns false.
 func (b *budget) spend(p *Pending, work int64) bool {
 	if work > p.reserved+b.free {
 		return false

@@ -38,8 +38,8 @@ func (a *asked) count() []string {
 // checkAhead evaluates again, with a resolver that asks for all names of a tree
 // walk at once. The outcome must be want, the outcome of the walk that asked one
 // question after the other. inTurn are the questions of that walk. Each of them
-// must be asked again, no question may be asked twice, and every question must
-// belong to a walk or be the one for the author's existence.
+// must be asked again. No question may be asked twice. Every question must
+// belong to a walk, or ask whether the author exists.
 func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
 	tb.Helper()
 	next := &asked{next: z}
@@ -54,7 +54,7 @@ func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier
 	}
 	got := d.Evaluate(tb.Context(), r, ids)
 	if certain[SPF] && !got.AlignedSPF || certain[DKIM] && !got.AlignedDKIM {
-		tb.Errorf("not as certain as it was: %+v", got)
+		tb.Errorf("Aligns was certain of a pass that Evaluate does not give: %+v", got)
 	}
 	one, err1 := json.Marshal(want)
 	two, err2 := json.Marshal(got)

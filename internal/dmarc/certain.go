@@ -15,8 +15,9 @@ import (
 // top-level domain failed for good, no mail of its domains would ever be
 // accepted.
 
-// maxSupposed is how many names may have failed if sameOrganization is to try
-// all of supposed for each of them. With more failed names it does not try.
+// maxSupposed is the largest number of failed names for which sameOrganization
+// tries all records of supposed. With more failed names the answer is not
+// certain.
 const maxSupposed = 3
 
 // supposed has one record for each way in which a name can change a walk. nil

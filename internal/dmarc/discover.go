@@ -74,8 +74,9 @@ type Discovery struct {
 
 // Discover finds the DMARC Policy Record for author (§4.10.1). It asks for the
 // author's own record first and climbs the tree only if there is none. If the
-// author has a record, Evaluate walks the tree later, if at all. Discover always
-// returns a Discovery. If it failed, Error of the Discovery says why.
+// author has a record, Evaluate walks the tree later, but only if it needs the
+// Organizational Domain. Discover always returns a Discovery. If it failed,
+// Error of the Discovery says why.
 func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *Discovery {
 	if o.Method != PSL || o.PSL == nil {
 		o.Method = TreeWalk

@@ -11,12 +11,12 @@
 //     §4.7 takes over the syntax of RFC 6376 §3.2, where a duplicate makes the
 //     list invalid. mox does the same; mail-auth and mailauth use the last of the
 //     duplicates. An attacker gains nothing either way.
-//   - Tag names compare without case, as the literals of the ABNF do. RFC 6376
-//     compares with case, but every other program takes "P=reject" for reject.
+//   - Tag names compare without regard to case, as the literals of the ABNF do.
+//     In RFC 6376 the case matters, but other programs read "P=reject" as reject.
 //   - A text with white space before "v" is not a DMARC record, because the
 //     ABNF has none there.
-//   - A walk stops at psd=y or psd=n wherever it finds it, also at its start;
-//     psd=y at the start makes that name its own Organizational Domain.
+//   - A walk stops at a record with psd=y or psd=n, even at the name at which it
+//     starts. If that name has psd=y, it is its own Organizational Domain.
 //   - An invalid p, sp or np makes the record p=none or unusable, even if this
 //     tag would not have been used. This is what §4.10.1 says literally, and what
 //     mailauth does.
@@ -25,7 +25,7 @@
 //     and Evaluation.Enforcing has the policy that is known in spite of the
 //     failure, because §4.10.1 lets a receiver act on it. A loop of aliases and
 //     an answer over a bound are failures too and do not count as "no record".
-//   - pct, rf and ri are ignored (§9.3); t is honoured.
+//   - pct, rf and ri are ignored (§9.3); t is applied.
 //
 // A reference such as §4.10 is to RFC 9989 unless it names another RFC.
 package dmarc

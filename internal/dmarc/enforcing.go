@@ -12,11 +12,11 @@ import (
 // that fails under the policy that is known. The functions below find out what
 // is known of the policy after a lookup of the walk has failed.
 
-// possible returns the records of an incomplete walk that may apply to start. A
-// name whose lookup failed can have three things. If it has no record, as is
-// usual, the record that [choose] takes applies. If it is a public suffix
-// (psd=y), the name below it is the Organizational Domain. If it has another
-// record, that record may apply, but its policy is not known.
+// possible returns the records of an incomplete walk that may apply to start.
+// For a name whose lookup failed there are three possibilities. If it has no
+// record, as is usual, the record that [choose] takes applies. If it is a public
+// suffix (psd=y), the name below it is the Organizational Domain. If it has
+// another record, that record may apply, but its policy is not known.
 func (p path) possible(start dns.Name) []published {
 	var out []published
 	if usual, source := choose(organizationalDomain(start, p.found), p.found); source != "" {

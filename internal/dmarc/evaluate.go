@@ -11,7 +11,7 @@ import (
 // Result is the outcome of a DMARC evaluation (§9.2).
 type Result string
 
-// The results. RFC 9989 registers permerror, but this package never gives it.
+// The results. permerror is registered (§9.2), but this package never gives it.
 const (
 	ResultNone      Result = "none"
 	ResultPass      Result = "pass"
@@ -32,7 +32,7 @@ const (
 	ReasonPolicyError     Reason = "policy_dns_error"     // temperror: the policy is not known
 	ReasonIdentifierError Reason = "identifier_dns_error" // temperror: SPF or DKIM might have passed for a domain that aligns
 	ReasonAlignmentError  Reason = "alignment_dns_error"  // temperror: an identifier might align
-	ReasonExistenceError  Reason = "existence_dns_error"  // temperror: np might apply
+	ReasonExistenceError  Reason = "existence_dns_error"  // temperror: np might apply, but it is not known whether the author exists
 )
 
 // Mechanism is an Authentication Mechanism (§4.3).
@@ -48,8 +48,8 @@ const (
 // it.
 type State string
 
-// The states. If SPF or DKIM failed for a domain for good, the domain is not an
-// identifier.
+// The states. If SPF or DKIM failed permanently for a domain, the domain is not
+// an identifier.
 const (
 	StatePass      State = "pass"
 	StateTempError State = "temperror"
@@ -97,10 +97,11 @@ type Evaluation struct {
 	Testing      bool   `json:"testing,omitempty"`       // t=y
 	AuthorExists *bool  `json:"author_exists,omitempty"` // nil if that was not asked or is not known
 	// Enforcing is set if Result is temperror. It is the policy that is certain to
-	// apply if the message fails, although a DNS answer is missing. Testing has
-	// made it one step milder. If several records may apply, it is the policy of
-	// the strictest record. If it is not known whether the author exists, it is the
-	// milder one of sp and np. "" means that no policy is known.
+	// apply if the message fails, although a DNS answer is missing. If the record
+	// has t=y, Enforcing is already one step milder. If several records may apply,
+	// it is the policy of the strictest record. If it is not known whether the
+	// author exists, it is the milder one of sp and np. "" means that no policy is
+	// known.
 	Enforcing Policy `json:"enforcing,omitempty"`
 	// Alignments lists the identifiers that were compared, without duplicates:
 	// those that passed before those with a temporary error, and SPF before DKIM.
@@ -124,7 +125,7 @@ func (d *Discovery) Evaluate(ctx context.Context, r dns.Resolver, ids []Identifi
 		PolicyDomain: d.PolicyDomain, Source: d.Source, Record: d.Record,
 	}
 	switch {
-	case d.Error != nil: // §5.3.6
+	case d.Error != nil: // §5.3.6: a DNS failure leads to temperror
 		e.Result, e.Reason, e.DNSError = ResultTempError, ReasonPolicyError, d.Error
 		d.alignAuthor(&e, ids)
 	case d.Record == nil:
@@ -170,7 +171,7 @@ func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, id
 			}
 		}
 	}
-	if e.Result == ResultFail && unsure != nil { // §5.3.6
+	if e.Result == ResultFail && unsure != nil { // §5.3.6: a DNS failure leads to temperror
 		e.Result, e.Reason, e.DNSError = ResultTempError, ReasonAlignmentError, unsure
 	}
 }

@@ -12,8 +12,8 @@ import (
 // query, a name with more labels is cut to its last seven labels (§4.10).
 const maxWalkLabels = 8
 
-// DNSError is a failed lookup because of which the evaluation has no final
-// result (§5.3.6).
+// DNSError is a lookup that failed or was not made, so the evaluation has no
+// final result (§5.3.6).
 type DNSError struct {
 	Kind   string   `json:"kind"` // a word of [dns.ErrorKind] ("too_large" also if a record is over MaxRecordLen), or "walk_limit"
 	Name   dns.Name `json:"name"`
@@ -44,7 +44,7 @@ const (
 	PurposePolicy     Purpose = "policy"         // further names of the author's walk (§4.10.1)
 	PurposeOrg        Purpose = "organizational" // names of the author's walk that are needed for alignment only (§4.10.2)
 	PurposeIdentifier Purpose = "identifier"     // names of the walk for an identifier
-	PurposeExistence  Purpose = "existence"      // whether np applies (§4.7)
+	PurposeExistence  Purpose = "existence"      // whether the author exists, which decides whether np applies (§4.7)
 )
 
 // Finding is what the answer to a question showed.
