@@ -121,13 +121,13 @@ func TestForeignImports(t *testing.T) {
 	for module, packages := range foreign {
 		for _, pkg := range packages {
 			if !used[module+" "+pkg] {
-				t.Errorf("%s no longer imports %s: take it from the list", pkg, module)
+				t.Errorf("%s no longer imports %s: remove it from the list foreign", pkg, module)
 			}
 		}
 	}
 	for pkg := range worldly {
 		if !worldliness[pkg] {
-			t.Errorf("%s needs no excuse any more: take it from the list worldly", pkg)
+			t.Errorf("%s imports nothing impure any more: remove it from the list worldly", pkg)
 		}
 	}
 }

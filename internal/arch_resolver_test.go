@@ -25,7 +25,7 @@ func TestResolverHasNoSideDoors(t *testing.T) {
 			switch x := n.(type) {
 			case *ast.TypeAssertExpr:
 				if isOf(x.Type, "") || isOf(x.Type, "Resolver") {
-					t.Errorf("%s asserts a type of package dns: what a resolver can do belongs into dns.Resolver", path)
+					t.Errorf("%s asserts a type of package dns: make what a resolver can do a method of dns.Resolver", path)
 				}
 			case *ast.TypeSpec:
 				s, ok := x.Type.(*ast.StructType)
@@ -37,11 +37,11 @@ func TestResolverHasNoSideDoors(t *testing.T) {
 					leaf = leaf || len(f.Names) == 0 && isOf(f.Type, "LookupOnly")
 					wrapper = wrapper || isOf(f.Type, "Resolver")
 					if len(f.Names) == 0 && isOf(f.Type, "Resolver") {
-						t.Errorf("%s: %s embeds dns.Resolver: what it does not override goes past it", path, x.Name)
+						t.Errorf("%s: %s embeds dns.Resolver: calls of methods that it does not override skip it", path, x.Name)
 					}
 				}
 				if leaf && wrapper {
-					t.Errorf("%s: %s embeds dns.LookupOnly and has a Resolver: it hides what that one can do", path, x.Name)
+					t.Errorf("%s: %s embeds dns.LookupOnly and has a Resolver: it hides methods of that resolver", path, x.Name)
 				}
 			}
 			return true

@@ -63,7 +63,7 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 			continue
 		}
 		if !strings.HasSuffix(m[2], ".") {
-			t.Errorf("%s: what it says of %s is not a sentence: %q", architecture, m[1], m[2])
+			t.Errorf("%s: the text about %s does not end with a full stop: %q", architecture, m[1], m[2])
 		}
 		for _, name := range spelledOut(m[1]) {
 			switch {

@@ -66,13 +66,13 @@ func TestManPages(t *testing.T) {
 	const remedy = "run: go test ./cmd/sekimori -run ManPages -update"
 	for _, path := range manFiles(t, manDir) {
 		if want[filepath.Base(path)] == nil {
-			t.Errorf("%s is about no command; %s", path, remedy)
+			t.Errorf("%s is a page that no command has; %s", path, remedy)
 		}
 	}
 	for name, page := range want {
 		got, err := os.ReadFile(filepath.Join(manDir, name))
 		if err != nil || !bytes.Equal(got, page) {
-			t.Errorf("deploy/man/%s is not what the command says (%v); %s", name, err, remedy)
+			t.Errorf("deploy/man/%s differs from the page that is made from the commands (%v); %s", name, err, remedy)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func TestTuneCollector(t *testing.T) {
 		time.Sleep(collectorInterval + time.Second)
 		synctest.Wait()
 		if got := percent(); got != minGCPercent {
-			t.Errorf("with much that lives: %d", got)
+			t.Errorf("with a large live heap: %d", got)
 		}
 		runtime.KeepAlive(ballast)
 		stop()

@@ -79,14 +79,14 @@ func TestNothingRaw(t *testing.T) {
 		{"no such file", []string{"explain", "/nonexistent/" + strings.Trim(x, "\x00"), "--ip", "192.0.2.9"}, false},
 		{"no address", []string{"explain", mail, "--ip", "1" + x}, false},
 		{"no time", []string{"explain", mail, "--ip", "192.0.2.9", "--time", "1" + x}, false},
-		{"a zone that is none", []string{"explain", mail, "--ip", "192.0.2.9", "--zone", badZone}, false},
-		{"a key that is none", []string{"config", "check", config("\"a\u202e\x7f\": 1\n")}, false},
-		{"a value that is none", []string{"config", "check", config("policy: {reject: \"a" + "\u202e\x7f\u0085" + "\"}\n")}, false},
-		{"no YAML", []string{"config", "check", config("\x1b[2J: [\n")}, false},
+		{"a zone with a mistake", []string{"explain", mail, "--ip", "192.0.2.9", "--zone", badZone}, false},
+		{"an unknown key", []string{"config", "check", config("\"a\u202e\x7f\": 1\n")}, false},
+		{"an invalid value", []string{"config", "check", config("policy: {reject: \"a" + "\u202e\x7f\u0085" + "\"}\n")}, false},
+		{"not YAML", []string{"config", "check", config("\x1b[2J: [\n")}, false},
 		{"a name", []string{"config", "print", "--config", config("authserv_id: \"a\u202eb\"\n")}, false},
 		{"a list", []string{"config", "check", config("policy: {recipients: {file: " + list + "}}\n")}, false},
 		{"rules", []string{"config", "check", config("policy: {overrides: [{file: " + rules + "}]}\n")}, false},
-		{"a daemon that is none", []string{"status", "--admin", "http://127.0.0.1:1/" + x}, false},
+		{"a daemon that does not run", []string{"status", "--admin", "http://127.0.0.1:1/" + x}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, stdout, stderr := command(t, tt.args...)
@@ -95,7 +95,7 @@ func TestNothingRaw(t *testing.T) {
 			}
 			for name, text := range map[string]string{"output": stdout, "error output": stderr} {
 				if !utf8.ValidString(text) {
-					t.Errorf("the %s is no UTF-8: %q", name, text)
+					t.Errorf("the %s is not UTF-8: %q", name, text)
 				}
 				for i, r := range text {
 					if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
@@ -104,10 +104,10 @@ func TestNothingRaw(t *testing.T) {
 				}
 			}
 			if strings.Contains(stdout, forged) {
-				t.Errorf("a line is a stranger's: %q", stdout)
+				t.Errorf("a line was forged: %q", stdout)
 			}
 			if tt.json && !json.Valid([]byte(stdout)) {
-				t.Errorf("no JSON: %s\n%s", stdout, stderr)
+				t.Errorf("not JSON: %s\n%s", stdout, stderr)
 			}
 		})
 	}

@@ -46,7 +46,7 @@ func TestReloadOfHungFile(t *testing.T) {
 		}
 	}
 	if r := a.Running(); !strings.Contains(r.Config, "mode: monitor") || !r.Reload.Successful {
-		t.Errorf("what came late is in effect: %+v", r)
+		t.Errorf("a reload that was given up is in effect: %+v", r)
 	}
 	if metrics := web.Get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(metrics, `sekimori_dns_upstream_up{server="0"} 1`) {
 		t.Error("the metrics do not show the resolver that is in use")
@@ -146,20 +146,20 @@ func TestLostSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := ready(); !strings.Contains(got, "no longer the socket that this daemon made") {
-		t.Errorf("readyz with another's: %q", got)
+		t.Errorf("readyz with the socket of another process: %q", got)
 	}
 	told := a.logLost(a.logLost(nil))
 	if records := waitFor(t, log, "socket lost", 1).Records(t, "socket lost"); len(told) != 1 || len(records) != 1 || records[0]["listen"] != "unix:"+path {
 		t.Errorf("records %v of %v", records, told)
 	}
 	if err := a.Reload(with(cfg)); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("reload over another's socket: %v", err)
+		t.Errorf("reload over the socket of another process: %v", err)
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); err != nil {
-		t.Errorf("another's socket is gone: %v", err)
+		t.Errorf("the socket of another process is gone: %v", err)
 	}
 	_ = other.Close()
 }

@@ -97,7 +97,7 @@ func TestIndirect(t *testing.T) {
 				delete(want, k)
 			}
 			if len(want) > 0 || row["why"] == "" {
-				t.Errorf("the row says more than is looked at, or not why: %v", want)
+				t.Errorf("the row has keys that the test does not know, or no reason (why): %v", want)
 			}
 			if t.Failed() {
 				t.Logf("%s\nspf %s, dkim %+v, arc %+v, iprev %s, evidence %q", row["why"], e.MailFrom.Result, e.DKIM, e.ARC, e.IPRev.Status, v.Evidence)

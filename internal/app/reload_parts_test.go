@@ -96,7 +96,7 @@ func TestReloadOfAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if web.Get(t, "http://"+a.AdminAddr()+"/readyz") != "ready\n" {
-		t.Error("it did not come back")
+		t.Error("the admin address did not come back")
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -120,8 +120,8 @@ func TestReloadOfDNS(t *testing.T) {
 		code   int
 	}{
 		{"the cached record still permits the client", server, 0},
-		{"whose AD bits are trusted has changed: none is kept, the new server is asked", func(c *config.Config) { server(c); c.DNS.TrustAD = true }, 550},
-		{"an empty cache asks the new server, which does not", func(c *config.Config) { server(c); c.DNS.Cache.Size *= 2 }, 550},
+		{"dns.trust_ad changed: the cache is empty, and the new record does not permit the client", func(c *config.Config) { server(c); c.DNS.TrustAD = true }, 550},
+		{"the cache changed: it is empty, and the new record does not permit the client", func(c *config.Config) { server(c); c.DNS.Cache.Size *= 2 }, 550},
 	} {
 		if err := a.Reload(with(cfg, tt.change)); err != nil {
 			t.Fatal(err)

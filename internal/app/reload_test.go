@@ -146,7 +146,7 @@ func TestReloadOfBadFile(t *testing.T) {
 	}
 	after := a.Running()
 	if after.Hash != before.Hash || after.Config != before.Config || after.Since != before.Since || after.Reload.Successful || after.Reload.Error == "" {
-		t.Errorf("what runs changed: %+v", after)
+		t.Errorf("the running configuration changed: %+v", after)
 	}
 	if res := send(t, a, "<x@evil.example>"); res.Action.Code != 550 {
 		t.Errorf("spoofed message: %+v", res)

@@ -223,7 +223,7 @@ func TestOversizeIsAnsweredByTheSession(t *testing.T) {
 		reply milter.Reply
 		want  string
 	}{
-		{"its own words", milter.Custom(smtp.New(550, "5.6.0", "too much")), "550 5.6.0 too much"},
+		{"a reply of its own", milter.Custom(smtp.New(550, "5.6.0", "too much")), "550 5.6.0 too much"},
 		{"it may let the message pass unseen", milter.Accept, "accept"},
 		{"it may not go on with half a header", milter.Continue, "552 5.3.4 Message header exceeds what is accepted here"},
 	} {

@@ -56,7 +56,7 @@ func TestDeletionsThenInsertions(t *testing.T) {
 		}, "Subject: x\n"},
 		{"one in the middle", func(m *milter.Modifier) error { return m.DeleteHeader("A-R", 2) },
 			"A-R: evil1\nSubject: x\nA-R: evil3\nX-Other: keep\n"},
-		{"a change counts as the fields came", func(m *milter.Modifier) error {
+		{"the index of a change counts the fields as they came", func(m *milter.Modifier) error {
 			return errors.Join(m.DeleteHeader("A-R", 1), m.ChangeHeader("A-R", 3, "changed"), m.ChangeHeader("A-R", 2, ""))
 		}, "Subject: x\nA-R: changed\nX-Other: keep\n"},
 		{"the last insertion at 0 ends on top", func(m *milter.Modifier) error {
@@ -122,7 +122,7 @@ func TestLeadingSpaceAndFolds(t *testing.T) {
 		{"it is not doubled", 0x1fffff, " v", " v"},
 		{"a tab is enough", 0x1fffff, "\tv", "\tv"},
 		{"not negotiated: the MTA writes it", 0xfffff, "v", "v"},
-		{"so ours goes", 0xfffff, " v", "v"},
+		{"not negotiated: our space is removed", 0xfffff, " v", "v"},
 		{"folds go out as LF", 0x1fffff, "a;\r\n b;\n\tc", " a;\n b;\n\tc"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
@@ -232,7 +232,7 @@ func TestInvalidEdits(t *testing.T) {
 				return milter.Accept
 			})
 			if len(res.Modifications) != 0 {
-				t.Errorf("written all the same: %v", res.Modifications)
+				t.Errorf("an invalid edit was written: %v", res.Modifications)
 			}
 		})
 	}

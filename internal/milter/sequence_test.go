@@ -67,30 +67,30 @@ func TestMacrosAnywhere(t *testing.T) {
 		why, sent string
 		want      []string // Mail, EndOfMessage and Abort as they are called, with the macros that the Session sees
 	}{
-		{"MAIL's, inside its message", open + frame('D', "Mi\x00id\x00") + rest,
+		{"macros of MAIL inside its message", open + frame('D', "Mi\x00id\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "eom, i=id, auth=", "abort"}},
-		{"MAIL's, before every command", frame('D', "Mi\x00id\x00") + frame('M', "<a>\x00") + frame('D', "Mi\x00id\x00") + frame('R', "<x>\x00") +
+		{"macros of MAIL before every command", frame('D', "Mi\x00id\x00") + frame('M', "<a>\x00") + frame('D', "Mi\x00id\x00") + frame('R', "<x>\x00") +
 			frame('D', "Mi\x00id\x00") + frame('L', "A\x00 b\x00") + frame('D', "Mi\x00id\x00") + frame('N', "") +
 			frame('D', "Mi\x00id\x00") + frame('B', "x") + frame('D', "Mi\x00id\x00") + frame('E', ""),
 			[]string{"mail <a>, i=id, auth=", "eom, i=id, auth=", "abort"}},
-		{"CONNECT's and HELO's inside a message", open + frame('D', "Cj\x00mx\x00") + frame('D', "H{tls_version}\x00TLSv1.3\x00") + rest,
+		{"macros of CONNECT and HELO inside a message", open + frame('D', "Cj\x00mx\x00") + frame('D', "H{tls_version}\x00TLSv1.3\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "eom, i=, auth=", "abort"}},
-		{"those of the end before the body", open + frame('D', "Ei\x00id\x00") + rest,
+		{"macros of the end of the message before the body", open + frame('D', "Ei\x00id\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "eom, i=id, auth=", "abort"}},
-		{"those of commands nobody knows, ABORT's and QUIT's", open + frame('D', "?i\x00id\x00") + frame('D', "Ai\x00id\x00") + frame('D', "Qi\x00id\x00") + rest,
+		{"macros of unknown commands, ABORT and QUIT", open + frame('D', "?i\x00id\x00") + frame('D', "Ai\x00id\x00") + frame('D', "Qi\x00id\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "eom, i=, auth=", "abort"}},
 		{"after ABORT", open + frame('A', "") + frame('D', auth+"me\x00") + open,
 			[]string{"mail <a>, i=, auth=", "abort", "mail <a>, i=, auth=me", "abort"}},
-		{"all at once, before everything of the message", frame('D', "Mi\x00id\x00") + frame('D', "Ri\x00id\x00") + frame('D', "Ei\x00id\x00") + open + rest,
+		{"all macros of a message before its MAIL", frame('D', "Mi\x00id\x00") + frame('D', "Ri\x00id\x00") + frame('D', "Ei\x00id\x00") + open + rest,
 			[]string{"mail <a>, i=id, auth=", "eom, i=id, auth=", "abort"}},
 		{"a message abandoned without ABORT", open + frame('D', auth+"me\x00") + frame('M', "<b>\x00") + frame('R', "<x>\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "abort", "mail <b>, i=, auth=me", "eom, i=, auth=me", "abort"}},
-		{"twin: what a message repeated of its own is not the next one's",
+		{"macros that a message repeated do not belong to the next message",
 			frame('D', auth+"me\x00") + open + frame('D', auth+"me\x00") + frame('R', "<y>\x00") + frame('M', "<b>\x00"),
 			[]string{"mail <a>, i=, auth=me", "abort", "mail <b>, i=, auth=", "abort"}},
-		{"twin: nor after the end of the message", frame('D', auth+"me\x00") + open + frame('D', auth+"me\x00") + rest + frame('M', "<b>\x00"),
+		{"the same after the end of the message", frame('D', auth+"me\x00") + open + frame('D', auth+"me\x00") + rest + frame('M', "<b>\x00"),
 			[]string{"mail <a>, i=, auth=me", "eom, i=, auth=me", "abort", "mail <b>, i=, auth=", "abort"}},
-		{"twin: nor what another command's frame said directly before", open + frame('D', "R{auth_authen}\x00me\x00") + frame('M', "<b>\x00"),
+		{"macros of another command directly before MAIL do not belong to it", open + frame('D', "R{auth_authen}\x00me\x00") + frame('M', "<b>\x00"),
 			[]string{"mail <a>, i=, auth=", "abort", "mail <b>, i=, auth=", "abort"}},
 	} {
 		t.Run(tc.why, func(t *testing.T) {

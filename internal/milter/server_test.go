@@ -63,7 +63,7 @@ func TestMemoryRefusesNewSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := w.server.Reserved(); n != 0 {
-		t.Errorf("%d octets reserved for nobody", n)
+		t.Errorf("%d octets are still reserved at the end", n)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestMemoryRefusesGrowth(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := w.server.Reserved(); n != 0 {
-		t.Errorf("%d octets reserved for nobody", n)
+		t.Errorf("%d octets are still reserved at the end", n)
 	}
 	if got := strings.Join(w.log(), "\n"); strings.Count(got, "+oversize memory") != 1 {
 		t.Error(got)

@@ -70,8 +70,8 @@ func TestApply(t *testing.T) {
 		{"descending deletion does not", []Modification{
 			{DeleteHeader, 3, "A", ""}, {DeleteHeader, 2, "A", ""}, {DeleteHeader, 1, "A", ""}}, "B x"},
 		{"change without case", []Modification{{ChangeHeader, 2, "A", " new\n fold"}}, "A 1|B x|A new\r\n fold|A 3"},
-		{"change of none adds", []Modification{{ChangeHeader, 9, "A", " 4"}}, "A 1|B x|a 2|A 3|A 4"},
-		{"deletion of none", []Modification{{DeleteHeader, 2, "B", ""}}, "A 1|B x|a 2|A 3"},
+		{"change of a missing field adds it", []Modification{{ChangeHeader, 9, "A", " 4"}}, "A 1|B x|a 2|A 3|A 4"},
+		{"deletion of a missing field", []Modification{{DeleteHeader, 2, "B", ""}}, "A 1|B x|a 2|A 3"},
 		{"quarantine edits nothing", []Modification{{Quarantine, 0, "", "why"}}, "A 1|B x|a 2|A 3"},
 	} {
 		var got []string
@@ -96,13 +96,13 @@ func TestParseReply(t *testing.T) {
 		{"several lines", "451-4.7.1 a\r\n451 4.7.1 b\x00", "451 4.7.1 a 4.7.1 b"},
 		{"doubled per cent signs", "550 100%% of 5%%d\x00", "550 00"},
 		{"doubled", "550 5.0.0 100%% of\x00", "550 5.0.0 100% of"},
-		{"single ones are lost", "550 5.0.0 5% off\x00", "550 5.0.0 5 off"},
+		{"single per cent signs are dropped", "550 5.0.0 5% off\x00", "550 5.0.0 5 off"},
 		{"no enhanced code", "550 no\x00", "550 no"},
 		{"mixed classes", "550 4.7.1 mixed\x00", ""},
 		{"a wrong code", "354 go\x00", ""},
 		{"codes differ between lines", "550-5.7.1 a\r\n551 5.7.1 b\x00", ""},
-		{"the last line goes on", "550-5.7.1 a\x00", ""},
-		{"the first line does not", "550 5.7.1 a\r\n550 5.7.1 b\x00", ""},
+		{"the last line is marked as continued", "550-5.7.1 a\x00", ""},
+		{"the first line is not marked as continued", "550 5.7.1 a\r\n550 5.7.1 b\x00", ""},
 		{"too short", "55\x00", ""},
 		{"no NUL", "550 no", ""},
 		{"two strings", "550 no\x00x\x00", ""},

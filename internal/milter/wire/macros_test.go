@@ -49,7 +49,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	add("Mb\x00x\x00") // these octets are also the end of the frame before, but that frame has no macro b
 	add("Mab\x00y\x00")
 	if m.Get("b") != "x" || m.Get("ab") != "y" {
-		t.Error("the last word does not count:", m.Get("b"), m.Get("ab"))
+		t.Error("the later value does not win:", m.Get("b"), m.Get("ab"))
 	}
 }
 

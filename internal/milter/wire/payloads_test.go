@@ -36,7 +36,7 @@ func TestParseConnect(t *testing.T) {
 		{"unknown client", "unknown\x00U", "unknown", FamilyUnknown, "", ""},
 		{"local socket", "localhost\x00L\x00\x00/run/s\x00", "localhost", FamilyUnix, "", ""},
 		{"no family", "h\x00", "", 0, "", KindMalformedConnect},
-		{"a family nobody knows", "h\x007\x00\x19192.0.2.1\x00", "", 0, "", KindMalformedConnect},
+		{"an unknown family", "h\x007\x00\x19192.0.2.1\x00", "", 0, "", KindMalformedConnect},
 		{"half a port", "h\x004\x00", "", 0, "", KindMalformedConnect},
 		{"an address without its end", "h\x004\x00\x19192.0.2.1", "", 0, "", KindMalformedConnect},
 	} {

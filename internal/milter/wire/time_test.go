@@ -33,16 +33,16 @@ func TestFrameBounds(t *testing.T) {
 	}{
 		{"no command", "\x00\x00\x00\x00", KindEmptyFrame},
 		{"the longest part of a header", "\x00\x10\x00\x00L", ""},
-		{"of a body", "\x00\x10\x00\x00B", ""},
-		{"of its end", "\x00\x10\x00\x00E", ""},
-		{"an octet more", "\x00\x10\x00\x01B", KindFrameTooLong},
+		{"the longest part of a body", "\x00\x10\x00\x00B", ""},
+		{"the longest part of a body with its end", "\x00\x10\x00\x00E", ""},
+		{"an octet more of a body", "\x00\x10\x00\x01B", KindFrameTooLong},
 		{"far more", "\xff\xff\xff\xffB", KindFrameTooLong},
 		{"the longest field of which a part is kept", "\x04\x00\x00\x00L", ""},
-		{"an octet more of it", "\x04\x00\x00\x01L", KindFrameTooLong},
+		{"an octet more of a field", "\x04\x00\x00\x01L", KindFrameTooLong},
 		{"the longest command", "\x00\x01\x00\x00M", ""},
 		{"an octet more of a command", "\x00\x01\x00\x01M", KindFrameTooLong},
-		{"macros are bound like commands", "\x00\x01\x00\x01D", KindFrameTooLong},
-		{"and so is what nobody knows", "\x00\x01\x00\x01?", KindFrameTooLong},
+		{"macros have the limit of commands", "\x00\x01\x00\x01D", KindFrameTooLong},
+		{"an unknown command has that limit too", "\x00\x01\x00\x01?", KindFrameTooLong},
 	} {
 		piped(t, func(t *testing.T, tr *Transport, mta net.Conn) {
 			go func() { _, _ = io.WriteString(mta, tc.sent) }()
@@ -114,8 +114,8 @@ func TestForcedWrite(t *testing.T) {
 		forced bool
 		took   time.Duration
 	}{
-		{"nobody reads", false, plenty.WriteTimeout},
-		{"a shutdown's time is up", true, forcedWriteTimeout},
+		{"the MTA does not read", false, plenty.WriteTimeout},
+		{"the time of a shutdown is up", true, forcedWriteTimeout},
 	} {
 		piped(t, func(t *testing.T, tr *Transport, _ net.Conn) {
 			if tc.forced {
@@ -127,7 +127,7 @@ func TestForcedWrite(t *testing.T) {
 				t.Errorf("%s: %v after %s", tc.why, err, time.Since(start))
 			}
 			if len(tr.Appended()) != 0 {
-				t.Error("what could not be sent is kept")
+				t.Error("octets that could not be sent are kept")
 			}
 		})
 	}
@@ -143,8 +143,8 @@ func TestWatch(t *testing.T) {
 		gone bool
 	}{
 		{"silence", func(net.Conn) {}, false},
-		{"it goes on", func(mta net.Conn) { _, _ = io.WriteString(mta, frame) }, false},
-		{"it leaves", func(mta net.Conn) { _ = mta.Close() }, true},
+		{"the MTA sends a frame", func(mta net.Conn) { _, _ = io.WriteString(mta, frame) }, false},
+		{"the MTA leaves", func(mta net.Conn) { _ = mta.Close() }, true},
 	} {
 		piped(t, func(t *testing.T, tr *Transport, mta net.Conn) {
 			gone := make(chan struct{}, 1)

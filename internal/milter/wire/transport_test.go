@@ -162,7 +162,7 @@ func TestFlushWaits(t *testing.T) {
 		go func() { result <- tr.Flush() }()
 		got := make([]byte, len(sent))
 		if _, err := io.ReadFull(mta, got); err != nil || !bytes.Equal(got, sent) {
-			t.Errorf("%d octets came otherwise: %v", len(sent), err)
+			t.Errorf("%d octets were changed: %v", len(sent), err)
 		}
 		if err := <-result; err != nil {
 			t.Error(err)
@@ -171,7 +171,7 @@ func TestFlushWaits(t *testing.T) {
 	limits.WriteTimeout = time.Nanosecond
 	tr.Append(much)
 	if err := tr.Flush(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("nobody reads:", err)
+		t.Error("the MTA does not read:", err)
 	}
 	_ = ours.Close()
 	tr.Append(much)
