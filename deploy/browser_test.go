@@ -20,16 +20,16 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browserTime bounds the life of one browser.
+// browserTime is the longest time that a browser may run.
 const browserTime = 4 * time.Minute
 
-// browser is a headless Chromium with one tab. It remembers what must not happen
-// on a page, such as an error of a script.
+// browser is a headless Chromium with one tab. It records faults of the pages, such as script
+// errors; see watch.
 type browser struct {
 	ctx context.Context
 
 	mu      sync.Mutex
-	origin  string // a request to any other origin is a fault
+	origin  string // requests to any other origin are recorded as faults
 	trouble []string
 }
 
@@ -46,7 +46,7 @@ func newBrowser(t *testing.T, origin string) *browser {
 	t.Cleanup(stop)
 	tab, closeTab := chromedp.NewContext(alloc)
 	t.Cleanup(closeTab)
-	t.Cleanup(func() { _ = chromedp.Cancel(tab) }) // before its directory is removed
+	t.Cleanup(func() { _ = chromedp.Cancel(tab) }) // Chromium must end before its directory is removed
 	b := &browser{ctx: tab, origin: origin}
 	if err := chromedp.Listen(tab, b.watch); err != nil {
 		t.Fatalf("browser: %v", err)
@@ -58,7 +58,7 @@ func newBrowser(t *testing.T, origin string) *browser {
 	return b
 }
 
-// watch notes what is wrong in an event of the tab.
+// watch records a fault if an event of the tab shows one.
 func (b *browser) watch(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,7 +79,7 @@ func (b *browser) watch(event any) {
 	}
 }
 
-// noted returns what went wrong since the last call.
+// noted returns the faults that were recorded since the last call.
 func (b *browser) noted() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,8 +110,8 @@ func (b *browser) open(t *testing.T, path string) {
 	b.do(t, chromedp.Navigate(b.origin+path), chromedp.WaitReady(chromedp.CSS("h1")))
 }
 
-// eval evaluates a JavaScript expression in the page, also while the page's own
-// scripts are switched off.
+// eval evaluates a JavaScript expression in the page. It works even while scripts of the page are
+// switched off.
 func eval[T any](t *testing.T, b *browser, expression string) T {
 	t.Helper()
 	out, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
@@ -121,7 +121,7 @@ func eval[T any](t *testing.T, b *browser, expression string) T {
 	return out
 }
 
-// until waits until an expression is true.
+// until waits until a JavaScript expression is true.
 func (b *browser) until(t *testing.T, expression string) {
 	t.Helper()
 	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(30*time.Second))); err != nil {
@@ -129,7 +129,7 @@ func (b *browser) until(t *testing.T, expression string) {
 	}
 }
 
-// look sets the size of the window and the scheme, light or dark.
+// look sets the width of the window and the colour scheme (light or dark).
 func (b *browser) look(t *testing.T, width int64, scheme string) {
 	t.Helper()
 	b.do(t, chromedp.EmulateViewport(width, 900))
@@ -143,8 +143,8 @@ func (b *browser) scripts(t *testing.T, on bool) {
 	send(t, b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 }
 
-// TestBrowserSeesTrouble: each fault that browser looks for is noted when it
-// happens. Otherwise it would mean nothing that a page has none.
+// TestBrowserSeesTrouble checks that browser records faults when they happen. Otherwise a page
+// without recorded faults would prove nothing.
 func TestBrowserSeesTrouble(t *testing.T) {
 	var body atomic.Value
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -177,8 +177,8 @@ func TestBrowserSeesTrouble(t *testing.T) {
 	}
 }
 
-// faint lists the texts whose contrast is below that of WCAG 2.2 AA: 4.5, or 3
-// for large texts.
+// faint is a JavaScript expression. Its value is a list of the texts whose contrast is too low by
+// WCAG 2.2 AA: below 4.5, or below 3 for large text.
 const faint = `(() => {
   const rgba = c => { const n = c.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
   const light = c => { const [r, g, b] = rgba(c).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);

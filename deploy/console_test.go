@@ -24,21 +24,21 @@ import (
 
 var update = flag.Bool("update", false, "take the handbook's screenshot of the console anew, after some minutes of mail")
 
-// screenshot is the picture in docs/operate.md.
+// screenshot is the picture of the console in docs/operate.md.
 const (
 	screenshot         = "console.png"
 	maxScreenshotBytes = 150_000
 )
 
-// hostileMail has a script or a tag, which would call pwned, in everything that a
-// stranger writes. The daemon does not keep a malformed selector or algorithm,
-// so the list of signed fields has the script instead.
+// hostileMail has a script or an HTML tag in every place that a sender can choose and the console
+// shows. If one of them ran, it would call pwned. The daemon does not keep a malformed selector or
+// algorithm; therefore h= has such a tag too.
 const hostileMail = "From: \"<script>pwned()</script>\" <author@none.example>\r\n" +
 	"DKIM-Signature: v=1; a=rsa-sha256; d=none.example; s=<img/src=x/onerror=pwned()>; h=from; bh=AAAA; b=AAAA\r\n" +
 	"DKIM-Signature: v=1; a=<img/src=x/onerror=pwned()>; d=none.example; s=s; h=from:<img/src=x/onerror=pwned()>; bh=AAAA; b=AAAA\r\n" +
 	"Subject: <script>pwned()</script>\r\n\r\nHello.\r\n"
 
-// sendHostile sends hostileMail, with a tag in HELO and in the selector too.
+// sendHostile sends hostileMail, with a script in HELO and a tag in MAIL FROM.
 func (d *daemon) sendHostile(t *testing.T) {
 	t.Helper()
 	peer := mta.Peer{Addr: netip.MustParseAddrPort("198.51.100.7:25000"), HELO: "<script>pwned()</script>"}
@@ -49,7 +49,7 @@ func (d *daemon) sendHostile(t *testing.T) {
 	}
 }
 
-// TestConsole drives the console of a running daemon in Chromium.
+// TestConsole opens the console of a running daemon in Chromium.
 func TestConsole(t *testing.T) {
 	need(t, "go", "golang-go")
 	need(t, "chromium", "chromium")
@@ -78,8 +78,8 @@ policy:
 var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE",
 	"/decision?queue_id=4Qgood.example", "/overrides", "/config", "/decision?id=none"}
 
-// checkPages opens each page with scripts and without, wide and narrow, in light
-// and dark colours.
+// checkPages opens each page with and without scripts, in several widths, and with light and dark
+// colours.
 func (b *browser) checkPages(t *testing.T) {
 	for _, scripts := range []bool{true, false} {
 		b.scripts(t, scripts)
@@ -104,7 +104,7 @@ func (b *browser) checkPages(t *testing.T) {
 					}
 				}
 			}
-			// For a page that does not exist, the browser itself notes the 404.
+			// The browser itself records the status 404 of a page that does not exist.
 			for _, p := range b.noted() {
 				if path != "/decision?id=none" || !strings.Contains(p, "404") {
 					t.Errorf("%s: %s", path, p)
@@ -115,7 +115,8 @@ func (b *browser) checkPages(t *testing.T) {
 	b.scripts(t, true)
 }
 
-// checkHostile: the pages show what strangers wrote, and no script of theirs ran.
+// checkHostile checks that the pages show what strangers wrote as text, and that no script in it
+// ran.
 func (b *browser) checkHostile(t *testing.T) {
 	for _, tt := range []struct {
 		path string
@@ -152,14 +153,15 @@ func (b *browser) checkSearch(t *testing.T) {
 		{"198.51.100.7", "4QHOSTILE"},
 		{"<script>pwned()</script>", ""},
 	} {
-		// With scripts the list changes while one types, and the rest stays.
+		// With scripts, the list changes while the user types, and the text and the focus stay in
+		// the search field.
 		b.open(t, "/decisions")
 		b.do(t, chromedp.SendKeys(chromedp.CSS("#q"), tt.typed))
 		b.until(t, fmt.Sprintf("%s === %q", rows, tt.want))
 		if got := eval[string](t, b, "new URL(location).searchParams.get('q') + ' ' + document.activeElement.id"); got != tt.typed+" q" {
 			t.Errorf("after typing %q: %q", tt.typed, got)
 		}
-		// Without scripts the search begins by Enter.
+		// Without scripts, the search starts when the user presses Enter.
 		b.scripts(t, false)
 		b.open(t, "/decisions")
 		loaded := func(page.EventLoadEventFired) bool { return true }
@@ -176,10 +178,11 @@ func (b *browser) checkSearch(t *testing.T) {
 	}
 }
 
-// reachable lists what the keyboard must reach, in order.
+// reachable is a JavaScript expression. Its value is a list of the elements that the Tab key must
+// reach, in this order.
 const reachable = "[...document.querySelectorAll('a[href], button, input, select, pre[tabindex]')]"
 
-// checkKeyboard goes through pages by the Tab key alone.
+// checkKeyboard goes through pages with the Tab key alone.
 func (b *browser) checkKeyboard(t *testing.T) {
 	for _, path := range []string{"/", "/decisions", "/decision?queue_id=4QHOSTILE", "/config"} {
 		b.open(t, path)
@@ -207,9 +210,11 @@ func (b *browser) checkKeyboard(t *testing.T) {
 	}
 }
 
-// checkRefresh: new messages appear by themselves until the button stops that.
+// checkRefresh checks that new messages appear without any action of the user, and that the button
+// can be clicked to stop that.
 func (b *browser) checkRefresh(t *testing.T, d *daemon) {
-	// Refresh every tenth of a second, so that the test is fast.
+	// Make the page refresh every tenth of a second instead of every ten seconds, so that the test
+	// is fast.
 	hurry := send(t, b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
 		Source: "const real = setInterval; window.setInterval = (f, ms) => { window.asked = ms; return real(f, ms / 100); };",
 	})
@@ -230,8 +235,8 @@ func (b *browser) checkRefresh(t *testing.T, d *daemon) {
 	send(t, b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams(hurry))
 }
 
-// checkScreenshot checks that the handbook's picture is small and complete.
-// -update takes a new one.
+// checkScreenshot checks the size of the picture and that docs/operate.md shows it. With -update it
+// first takes a new picture.
 func (b *browser) checkScreenshot(t *testing.T) {
 	if *update {
 		b.look(t, 1000, "light")
@@ -254,7 +259,8 @@ func (b *browser) checkScreenshot(t *testing.T) {
 	}
 }
 
-// updateMinutes is how long the mail for the picture's chart comes in.
+// updateMinutes is for how many minutes -update sends mail before it takes the picture. The chart
+// in the picture shows this mail.
 const updateMinutes = 4
 
 func updateTime() time.Duration {
@@ -264,7 +270,7 @@ func updateTime() time.Duration {
 	return (updateMinutes + 1) * time.Minute
 }
 
-// minutesOfMail sends messages of each kind, more in some minutes than in others.
+// minutesOfMail sends messages of several kinds for updateMinutes. The number of messages varies.
 func (d *daemon) minutesOfMail(t *testing.T, key ed25519.PrivateKey) {
 	good, bad := netip.MustParseAddrPort("192.0.2.1:25000"), netip.MustParseAddrPort("198.51.100.66:25000")
 	signed := sign(t, key, "good.example")

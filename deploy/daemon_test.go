@@ -20,35 +20,37 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	// The tests build and run this program. The import tells the go command so: a
-	// change of the program must make cached results of these tests stale.
+	// The tests build and run this program. Because of this import, the go command does not use
+	// cached test results after the program has changed.
 	_ "sekimori/internal/app"
 )
 
-// daemon is a running sekimori, started as systemd starts it by the units of
-// this directory: their command line, socket, notifications and watchdog.
+// daemon is a running sekimori, started as systemd would start it from the units in this directory:
+// with their command line, socket, notifications and watchdog.
 type daemon struct {
 	cmd    *exec.Cmd
 	binary string
-	file   string // its configuration
-	socket string // the path of the milter socket
+	file   string // path of the configuration file
+	socket string // path of the milter socket
 	admin  string
 	notify chan string
 	log    chan record
-	ended  chan struct{} // closed when the daemon has closed its log
+	ended  chan struct{} // closed when the log of the daemon has ended
 }
 
 // record is one line of the log.
 type record map[string]any
 
-// daemonTime bounds the life of one daemon, so that a daemon that hangs fails the
-// test.
+// daemonTime is the longest time that a test of one daemon may take. It makes a test fail if the
+// daemon hangs.
 const daemonTime = 90 * time.Second
 
-// watchdogInterval is short. The unit's interval would take half a minute.
+// watchdogInterval is used instead of the unit's interval, with which the test would take half a
+// minute.
 const watchdogInterval = 200 * time.Millisecond
 
-// queued is more records than a daemon logs in a test.
+// queued is the capacity of the channels. It is larger than the number of records that a daemon
+// logs in a test.
 const queued = 1000
 
 func build(t *testing.T) string {
@@ -58,15 +60,15 @@ func build(t *testing.T) string {
 		t.Fatal("no cmd/sekimori", err)
 	}
 	for _, name := range sources {
-		readFile(t, name) // makes cached results stale, as the import above does
+		readFile(t, name) // the go command then knows that the test results depend on this file
 	}
 	binary := filepath.Join(t.TempDir(), "sekimori")
 	run(t, "..", "go", "build", "-o", binary, "./cmd/sekimori")
 	return binary
 }
 
-// startMX starts a daemon that trusts no network, with further configuration, and
-// a name server with the keys that traffic signs with.
+// startMX starts a daemon that trusts no network and has the further configuration more. Its name
+// server has the public key of the returned private key.
 func startMX(t *testing.T, ctx context.Context, binary, more string) (*daemon, ed25519.PrivateKey) {
 	t.Helper()
 	public, key, err := ed25519.GenerateKey(nil)
@@ -83,7 +85,7 @@ admin: {listen: "127.0.0.1:0"}
 `, nameServer(t, public))+more), key
 }
 
-// startDaemon returns when the daemon has said that it is ready.
+// startDaemon starts a daemon and waits until it has sent READY=1.
 func startDaemon(t *testing.T, ctx context.Context, binary, configuration string) *daemon {
 	t.Helper()
 	dir := t.TempDir()
@@ -95,7 +97,8 @@ func startDaemon(t *testing.T, ctx context.Context, binary, configuration string
 
 	line := strings.Join(setting(readFile(t, serviceUnit), "ExecStart"), "")
 	line = strings.NewReplacer(installed, binary, "/etc/sekimori/sekimori.yaml", d.file).Replace(line)
-	// systemd sets LISTEN_PID between fork and exec; a shell can too.
+	// LISTEN_PID must be the daemon's own process id, which is known only after fork. systemd sets
+	// the variable between fork and exec; here a shell does.
 	d.cmd = exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, strings.Fields(line)...)...)
 	d.cmd.Env = append(os.Environ(),
 		"LISTEN_FDS=1", "LISTEN_FDNAMES="+strings.Join(setting(readFile(t, socketUnit), "FileDescriptorName"), ""),
@@ -110,7 +113,7 @@ func startDaemon(t *testing.T, ctx context.Context, binary, configuration string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill() // usually the daemon has ended already
+		_ = d.cmd.Process.Kill() // in most tests the daemon has already ended
 		_ = d.cmd.Wait()
 	})
 	go d.readLog(stderr)
@@ -119,7 +122,7 @@ func startDaemon(t *testing.T, ctx context.Context, binary, configuration string
 	return d
 }
 
-// listen opens the milter socket, as systemd does for the daemon.
+// listen opens the milter socket and returns it as a file for the daemon, as systemd does.
 func (d *daemon) listen(t *testing.T) *os.File {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: d.socket, Net: "unix"})
@@ -136,7 +139,8 @@ func (d *daemon) listen(t *testing.T) *os.File {
 	return file
 }
 
-// notifications opens the socket for sd_notify(3) and returns its path.
+// notifications opens the socket to which the daemon sends its notifications (sd_notify(3)), and
+// returns its path.
 func (d *daemon) notifications(t *testing.T, dir string) string {
 	t.Helper()
 	path := filepath.Join(dir, "notify")
@@ -166,7 +170,7 @@ func (d *daemon) readLog(r io.Reader) {
 	for lines.Scan() {
 		rec := record{}
 		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
-			rec["msg"] = lines.Text() // not a record, but an error of the start
+			rec["msg"] = lines.Text() // a line that is not JSON is an error message of a failed start
 		}
 		d.log <- rec
 	}
@@ -182,7 +186,7 @@ func (d *daemon) expectNotify(t *testing.T, ctx context.Context, state string) {
 			if s == state {
 				return
 			}
-		case <-ended: // the last records may still be in the channel
+		case <-ended: // the log records may not have been read from the channel yet
 			ended, late = nil, time.After(time.Second)
 		case <-late:
 			for rec := range d.log {
@@ -212,11 +216,11 @@ func (d *daemon) expectLog(t *testing.T, ctx context.Context, msg string) record
 	}
 }
 
-// series has the labels of each sample of one scrape, by the metric's name.
+// series has the labels of all samples of one scrape, by the name of the metric.
 type series map[string][]map[string]string
 
-// scrape reads /metrics as Prometheus does, and adds the series that Prometheus
-// adds.
+// scrape reads /metrics as Prometheus does. It adds what Prometheus itself adds: the metric up, and
+// the labels job and instance.
 func (d *daemon) scrape(t *testing.T, ctx context.Context) series {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.admin+"/metrics", nil)
@@ -262,7 +266,7 @@ func (s series) add(name string, m *dto.Metric, label, value string) {
 	s[name] = append(s[name], labels)
 }
 
-// check returns every metric, label and label value of an expression that no
+// check returns a complaint for each metric, label or label value in a PromQL expression that no
 // series has.
 func (s series) check(where, expr string) (problems []string) {
 	e := parseExpression(expr)

@@ -1,6 +1,5 @@
-// Package deploy has only tests. They check every file of this directory with the
-// program that reads it, and the metrics that the files name with a running
-// daemon.
+// Package deploy has only tests. They check the files of this directory with the programs that read
+// them. They also check that a running daemon has the metrics that the files name.
 package deploy
 
 import (
@@ -13,12 +12,11 @@ import (
 	"time"
 )
 
-// toolTimeout bounds every program a test runs.
+// toolTimeout is the longest time that a program started by run may take.
 const toolTimeout = 2 * time.Minute
 
-// need skips the test if a program or file is not installed. In CI, where .ci/run
-// installs all of them, it fails the test instead, so that no check stops
-// unnoticed.
+// need skips the test if a program or file is not installed. In CI it fails the test instead if
+// .ci/run installs the Debian package. So no check can stop without notice.
 func need(t *testing.T, tool, debianPackage string) {
 	t.Helper()
 	if isThere(tool) {
@@ -30,9 +28,9 @@ func need(t *testing.T, tool, debianPackage string) {
 	t.Skipf("%s is not here; it is in Debian's package %s", tool, debianPackage)
 }
 
-// isThere reports whether a program is in the PATH or, if name is an absolute
-// path, whether the file exists. A folder called like a tool, such as prometheus
-// beside these tests, is neither.
+// isThere reports whether a program is in the PATH or, if tool contains a slash, whether it is a
+// regular file. A folder with the name of a program, such as prometheus in this directory, does not
+// count.
 func isThere(tool string) bool {
 	if !strings.Contains(tool, "/") {
 		_, err := exec.LookPath(tool)
@@ -42,7 +40,7 @@ func isThere(tool string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// A folder is not taken for a program, here or elsewhere.
+// TestIsThere checks that isThere does not mistake a folder for a program.
 func TestIsThere(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for _, tool := range []string{"prometheus", "postfix", "systemd", "../deploy/prometheus", "/nonexistent/m4"} {
@@ -59,7 +57,8 @@ func TestIsThere(t *testing.T) {
 	}
 }
 
-// "make test" names the missing C compiler before anything else fails.
+// TestMakeNamesTheCompiler checks that "make test" and similar targets report a missing C compiler
+// by its name.
 func TestMakeNamesTheCompiler(t *testing.T) {
 	need(t, "make", "make")
 	for _, target := range []string{"test", "e2e", "faults"} {
@@ -91,7 +90,7 @@ func writeFile(t *testing.T, path, content string, mode os.FileMode) {
 	}
 }
 
-// run returns what a program wrote. It fails the test if the program fails.
+// run runs a program in dir and returns its output. It fails the test if the program fails.
 func run(t *testing.T, dir, name string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
@@ -106,7 +105,7 @@ func run(t *testing.T, dir, name string, args ...string) (stdout, stderr string)
 	return out.String(), errs.String()
 }
 
-// setting returns the values of a key in a unit file, in order.
+// setting returns the values of a key in a unit file, in the order of the file.
 func setting(unit, key string) []string {
 	var values []string
 	for _, line := range strings.Split(unit, "\n") {

@@ -17,7 +17,7 @@ var (
 	fragment = regexp.MustCompile(`^[a-z_]+: \{.*\}$`)
 )
 
-// knownKeys returns the paths of all keys.
+// knownKeys returns the paths of all configuration keys, such as dns.servers.
 func knownKeys(t *testing.T) map[string]bool {
 	t.Helper()
 	var all map[string]any
@@ -38,18 +38,19 @@ func knownKeys(t *testing.T) map[string]bool {
 	return known
 }
 
-// Every key that a page names exists, and the daemon accepts every piece of
-// configuration that a page shows.
+// TestPagesNameKeysThatThereAre checks two things in the documentation pages. Every configuration
+// key that is named in backquotes exists. The daemon accepts every piece of configuration that is
+// shown in backquotes.
 func TestPagesNameKeysThatThereAre(t *testing.T) {
 	known := knownKeys(t)
 	keys, fragments := 0, 0
 	for _, name := range pages(t) {
 		if strings.HasSuffix(name, "changelog.md") || strings.HasSuffix(name, "json.md") {
-			continue // the changelog names keys that are gone, and json.md keys of JSON
+			continue // the changelog names keys that no longer exist, and json.md names keys of JSON output
 		}
 		for _, m := range codeSpan.FindAllStringSubmatch(prose(readFile(t, "../"+name)), -1) {
 			switch code := m[1]; {
-			case code == "policy.dmarc": // a property in Authentication-Results
+			case code == "policy.dmarc": // this is a property in Authentication-Results, not a key
 			case keyPath.MatchString(code):
 				keys++
 				if !known[code] {

@@ -18,7 +18,7 @@ var (
 	inlineCode  = regexp.MustCompile("`[^`]*`")
 )
 
-// prose is a page without its examples, which have no links.
+// prose returns a page without its indented examples, in which links do not count.
 func prose(page string) string {
 	var b strings.Builder
 	for line := range strings.Lines(page) {
@@ -29,7 +29,7 @@ func prose(page string) string {
 	return b.String()
 }
 
-// anchors returns the anchors of a page's headings, as GitHub makes them.
+// anchors returns the anchors that GitHub makes from the headings of a page.
 func anchors(page string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range pageHeading.FindAllStringSubmatch(prose(page), -1) {
@@ -39,8 +39,9 @@ func anchors(page string) map[string]bool {
 	return all
 }
 
-// follow checks every link of the pages in files, which maps the path of each
-// file to its content. A folder exists if a file below it does.
+// follow checks the links of all pages in files, which maps paths to contents. The target of a link
+// must be in files, and the heading in it must exist. Links to other sites (with "://") are not
+// checked.
 func follow(t *testing.T, files map[string]string) {
 	t.Helper()
 	links := 0
@@ -72,7 +73,7 @@ func follow(t *testing.T, files map[string]string) {
 	}
 }
 
-// pages of the source that link to each other.
+// pages returns the paths of the documentation pages in the repository.
 func pages(t *testing.T) []string {
 	t.Helper()
 	found := []string{"README.md", "deploy/README.md", "internal/ARCHITECTURE.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md"}
@@ -86,14 +87,15 @@ func pages(t *testing.T) []string {
 	return found
 }
 
-// Every link of a page leads somewhere in the source.
+// TestLinksOfTheSource checks the links between the pages of the repository. Links to other sites
+// are not checked.
 func TestLinksOfTheSource(t *testing.T) {
 	files := map[string]string{}
 	for _, name := range pages(t) {
 		files[name] = readFile(t, "../"+name)
 	}
 	for _, m := range regexp.MustCompile(`\]\(([^)#\s]+)`).FindAllStringSubmatch(strings.Join(slices.Collect(maps.Values(files)), "\n"), -1) {
-		// Files that are not pages, and that pages link to.
+		// Add the files that are not pages but are the targets of links.
 		for _, from := range []string{"", "deploy", "deploy/docs", "internal", ".github"} {
 			at := path.Join(from, m[1])
 			if _, known := files[at]; !known && isFile("../"+at) {
@@ -109,7 +111,8 @@ func isFile(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// Every link of a page leads somewhere in the package.
+// TestLinksOfThePackage checks the links between the pages as they are installed by the package.
+// Links to other sites are not checked.
 func TestLinksOfThePackage(t *testing.T) {
 	need(t, "sed", "sed")
 	files := map[string]string{}
@@ -154,7 +157,7 @@ func TestLinksOfThePackage(t *testing.T) {
 	}
 }
 
-// README is short and links to every page.
+// TestReadmeLeadsToEveryPage checks that README.md has at most 150 lines and links to every page.
 func TestReadmeLeadsToEveryPage(t *testing.T) {
 	readme := readFile(t, "../README.md")
 	if n := strings.Count(readme, "\n"); n > 150 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// selector is a metric in a PromQL expression with its label matchers.
+// selector is a metric name in a PromQL expression, with its label matchers.
 type selector struct {
 	name     string
 	matchers []matcher
@@ -15,23 +15,25 @@ type selector struct {
 
 type matcher struct{ label, op, value string }
 
-// expression is what a PromQL expression names. promtool checks its syntax.
+// expression has the metrics and labels that a PromQL expression names.
 type expression struct {
 	selectors []selector
-	labels    []string // in by (...), on (...) and the like
+	labels    []string // labels in parentheses after words such as by and on
 }
 
 var (
-	// tokens of PromQL. A range or a number with its unit is one token.
+	// tokens matches the tokens of PromQL. A range in brackets is one token, and so is a number
+	// with its unit.
 	tokens = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\[[^\]]*\]|[a-zA-Z_:][a-zA-Z0-9_:]*|[0-9][0-9a-zA-Z_.]*|[=!]~|[!=<>]=|\S`)
 	word   = regexp.MustCompile(`^[a-zA-Z_:]`)
-	// listing matches words that label names in parentheses follow.
+	// listing has the words that are followed by a list of labels in parentheses.
 	listing = []string{"by", "without", "on", "ignoring", "group_left", "group_right"}
-	// plain matches words without parentheses.
+	// plain has the words of PromQL that are not metric names even if no parenthesis follows.
 	plain = []string{"and", "or", "unless", "bool", "offset", "sum", "min", "max", "avg", "count", "topk", "bottomk", "quantile"}
 )
 
-// parseExpression reads an expression whose syntax promtool has checked.
+// parseExpression finds the metrics and labels in a PromQL expression. Its syntax must be right;
+// promtool checks that in another test.
 func parseExpression(expr string) expression {
 	var e expression
 	tok := tokens.FindAllString(expr, -1)
@@ -66,8 +68,8 @@ func parseExpression(expr string) expression {
 	return e
 }
 
-// matches reports whether a series with these labels is selected. A missing label
-// counts as the empty string, as in Prometheus.
+// matches reports whether the selector selects a series with these labels. A missing label counts
+// as the empty string, as in Prometheus.
 func (s selector) matches(labels map[string]string) bool {
 	for _, m := range s.matchers {
 		value := labels[m.label]
@@ -119,7 +121,7 @@ func TestSelectorMatches(t *testing.T) {
 		{[]matcher{{"result", "=", "fail"}, {"policy", "=", "none"}}, false},
 		{[]matcher{{"result", "!=", "fail"}}, false},
 		{[]matcher{{"result", "=~", "pass|fail"}}, true},
-		{[]matcher{{"result", "=~", "fai"}}, false}, // anchored
+		{[]matcher{{"result", "=~", "fai"}}, false}, // false, because the expression must match the whole value
 		{[]matcher{{"result", "!~", "pass|none"}}, true},
 		{[]matcher{{"no_such_label", "=", "x"}}, false},
 	} {

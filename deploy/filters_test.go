@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/label"
 )
 
-// What the examples do with each word; "" is nothing.
+// wordActions has what the example files do with each verdict word; "" means that they do nothing.
 var wordActions = map[string]struct{ sieve, postfix string }{
 	label.WordFailQuarantine:  {"folder Junk", "REDIRECT quarantine@example.jp"},
 	label.WordQuarantine:      {"folder Junk", "REDIRECT quarantine@example.jp"},
@@ -30,7 +30,8 @@ var wordActions = map[string]struct{ sieve, postfix string }{
 	label.WordTempError:       {},
 }
 
-// The examples and the handbook have every word, and no other.
+// TestWords checks that the examples and docs/configure.md cover every verdict word, and that the
+// Sieve script has no unknown word.
 func TestWords(t *testing.T) {
 	page := readFile(t, "docs/configure.md")
 	for _, w := range label.Words {
@@ -51,8 +52,8 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// Pigeonhole compiles the script, and the script does the right thing with each
-// word.
+// TestSieve checks that Pigeonhole compiles the Sieve script, and that the script does what
+// wordActions says for each word.
 func TestSieve(t *testing.T) {
 	need(t, "sievec", "dovecot-sieve")
 	need(t, "sieve-test", "dovecot-sieve")
@@ -82,14 +83,14 @@ func TestSieve(t *testing.T) {
 	}
 }
 
-// anyonesDir returns a directory, and a user who owns it for Pigeonhole to run
-// as. Pigeonhole refuses to run as root, and other users cannot enter t.TempDir.
+// anyonesDir returns a directory, and the id of a user who can write to it. Pigeonhole runs as this
+// user: it refuses to run as root, and other users cannot enter t.TempDir.
 func anyonesDir(t *testing.T) (dir string, uid int) {
 	t.Helper()
 	if uid = os.Getuid(); uid != 0 {
 		return t.TempDir(), uid
 	}
-	const nobody = 65534 // the user id on Debian
+	const nobody = 65534 // user id of nobody on Debian
 	dir, err := os.MkdirTemp("/tmp", "sekimori-sieve")
 	if err != nil {
 		t.Fatal(err)
@@ -101,8 +102,8 @@ func anyonesDir(t *testing.T) (dir string, uid int) {
 	return dir, nobody
 }
 
-// Postfix finds each word's action in the table. internal/e2e shows that Postfix
-// then does it.
+// TestMilterHeaderChecks checks that Postfix finds the action in wordActions for each word. A test
+// in internal/e2e checks that Postfix carries out the action.
 func TestMilterHeaderChecks(t *testing.T) {
 	need(t, "postmap", "postfix")
 	table := "regexp:" + filepath.Join(t.TempDir(), "milter_header_checks")
@@ -120,7 +121,7 @@ func TestMilterHeaderChecks(t *testing.T) {
 	}
 }
 
-// lookUp asks a lookup table of Postfix for each line.
+// lookUp looks up each line in a lookup table of Postfix.
 func lookUp(t *testing.T, table, lines string) string {
 	t.Helper()
 	dir := t.TempDir()

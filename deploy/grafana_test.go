@@ -49,11 +49,11 @@ func loadDashboard(t *testing.T) dashboard {
 	return d
 }
 
-// variables has a value for each variable of the dashboard, those with which it
+// variables replaces each variable of the dashboard with a value. With these values the dashboard
 // shows all hosts.
 var variables = strings.NewReplacer("$job", job, "$instance", ".*", "$__rate_interval", "1m", "$__range", "6h")
 
-// queries returns the dashboard's PromQL expressions by their places.
+// queries returns the PromQL expressions in the dashboard. The keys say where an expression is.
 func (d dashboard) queries() map[string]string {
 	all := map[string]string{}
 	for _, p := range d.Panels {
@@ -102,14 +102,14 @@ func TestDashboardIsWhole(t *testing.T) {
 	}
 }
 
-// notShown has the series that need no panel, with the reason.
+// notShown has the metrics that need no panel, with the reasons.
 var notShown = map[string]string{
 	"sekimori_config_last_reload_success_timestamp_seconds": "whether the configuration is the one on disk says sekimori_config_last_reload_successful",
 	"sekimori_dns_upstream_info":                            "the description of \"DNS servers\" says that it names the addresses",
 }
 
-// checkShown checks that every series of the daemon is on the dashboard or in
-// notShown.
+// checkShown checks that every metric of the daemon is either on the dashboard or in notShown, but
+// not both.
 func checkShown(t *testing.T, live series) {
 	shown := map[string]bool{}
 	histogram := regexp.MustCompile(`_(bucket|sum|count)$`)
@@ -126,7 +126,7 @@ func checkShown(t *testing.T, live series) {
 	}
 }
 
-// A legend can show only labels that the query's result has.
+// TestDashboardLegends checks that each label in a legend is among the labels that the query keeps.
 func TestDashboardLegends(t *testing.T) {
 	used := regexp.MustCompile(`\{\{(\w+)\}\}`)
 	for _, p := range loadDashboard(t).Panels {
@@ -141,7 +141,8 @@ func TestDashboardLegends(t *testing.T) {
 	}
 }
 
-// promtool checks the syntax of the queries, which it gets as recording rules.
+// TestDashboardQueriesAreWellFormed writes the queries as recording rules and lets promtool check
+// their syntax.
 func TestDashboardQueriesAreWellFormed(t *testing.T) {
 	need(t, "promtool", "prometheus")
 	type record struct {
@@ -164,9 +165,9 @@ func TestDashboardQueriesAreWellFormed(t *testing.T) {
 	}
 }
 
-// Every column of a table is a label of its query's result. promtool evaluates
-// the query, because a match of vectors drops every label that it was not told to
-// keep.
+// TestDashboardTableColumns checks that every column of a table is a label in the result of its
+// query. promtool evaluates the query for that: when PromQL combines two metrics, it drops labels
+// that the query does not explicitly keep.
 func TestDashboardTableColumns(t *testing.T) {
 	need(t, "promtool", "prometheus")
 	const daemon = `job="sekimori", instance="mx1"`
@@ -202,8 +203,8 @@ func TestDashboardTableColumns(t *testing.T) {
 	}
 }
 
-// promtoolEvaluates checks that the result of expr is one series with these
-// labels and the value 1.
+// promtoolEvaluates checks that the result of expr is exactly one series, with these labels and the
+// value 1.
 func promtoolEvaluates(t *testing.T, input []any, expr, labels string) {
 	t.Helper()
 	file, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{
@@ -220,8 +221,8 @@ func promtoolEvaluates(t *testing.T, input []any, expr, labels string) {
 	run(t, dir, "promtool", "test", "rules", "test.yml")
 }
 
-// No panel has Grafana's unit "short" with 0 decimals, which shows 1646 messages
-// as "2 K".
+// TestDashboardCountsAreWhole checks that no panel uses Grafana's unit "short" with 0 decimals,
+// which would show 1646 messages as "2 K".
 func TestDashboardCountsAreWhole(t *testing.T) {
 	for _, p := range loadDashboard(t).Panels {
 		if d := p.FieldConfig.Defaults; d.Unit == "short" && d.Decimals != nil && *d.Decimals == 0 {
@@ -230,8 +231,9 @@ func TestDashboardCountsAreWhole(t *testing.T) {
 	}
 }
 
-// Every stat panel says what it shows for NaN. A share or a quantile is NaN while
-// there are no messages, and the panel would then be empty.
+// TestDashboardSaysWhenThereIsNothing checks the stat panels that show a share or a quantile.
+// Without messages, their query gives NaN and the panel would be empty, so they must have a text
+// for this case.
 func TestDashboardSaysWhenThereIsNothing(t *testing.T) {
 	checked := 0
 	for _, p := range loadDashboard(t).Panels {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestRunningDaemon: a running daemon follows the protocol of the units, and has
-// every series that the alerts and the dashboard ask for.
+// TestRunningDaemon checks that a running daemon works as its systemd units expect, and that it has
+// every series that the alerts and the dashboard use.
 func TestRunningDaemon(t *testing.T) {
 	need(t, "go", "golang-go")
 	ctx, cancel := context.WithTimeout(t.Context(), daemonTime)
@@ -45,9 +45,9 @@ func TestRunningDaemon(t *testing.T) {
 	t.Run("stop", func(t *testing.T) { d.stop(t, ctx) })
 }
 
-// everything is configuration without which some series do not exist: a list of
-// recipients, a rule and a candidate. None of them changes what becomes of a
-// message.
+// everything returns configuration that makes more series exist: a list of recipients, an override
+// rule and a candidate configuration. None of them changes what happens to the messages of the
+// tests.
 func everything(t *testing.T) string {
 	dir := t.TempDir()
 	list, candidate := filepath.Join(dir, "opted-out"), filepath.Join(dir, "candidate.yaml")
@@ -61,7 +61,7 @@ policy:
 `, candidate, list)
 }
 
-// checkLogKeys looks for the keys that the dashboard's jq commands use.
+// checkLogKeys checks that a log record has all keys that the jq commands on the dashboard use.
 func checkLogKeys(t *testing.T, logged record) {
 	keys := regexp.MustCompile(`[ (\[]\.([a-z_]+)`)
 	seen := 0
@@ -78,14 +78,14 @@ func checkLogKeys(t *testing.T, logged record) {
 	}
 }
 
-// checkTheCheck: the check of names finds wrong ones.
+// checkTheCheck checks that series.check finds wrong names.
 func checkTheCheck(t *testing.T, live series) {
 	for _, c := range []struct{ expr, want string }{
 		{`rate(sekimori_message_total[5m])`, "no metric sekimori_message_total"},
 		{`sekimori_messages_total{verdict="rejected"}`, "no series for"},
 		{`sekimori_messages_total{action="reject"}`, "no label action"},
 		{`sum by (verdicts) (sekimori_messages_total)`, "no metric has the label verdicts"},
-		{`sekimori_message_duration_seconds`, "no metric sekimori_message_duration_seconds"}, // its _bucket is meant
+		{`sekimori_message_duration_seconds`, "no metric sekimori_message_duration_seconds"}, // only sekimori_message_duration_seconds_bucket and the like exist
 		{`vector(0)`, "no metric in"},
 		{`sum by (verdict) (rate(sekimori_messages_total{job="sekimori"}[5m]))`, ""},
 	} {
@@ -96,15 +96,15 @@ func checkTheCheck(t *testing.T, live series) {
 	}
 }
 
-// stop stops the daemon as systemd does. On SIGTERM the daemon says STOPPING=1
-// and exits with 0, and the socket stays.
+// stop stops the daemon as systemd does, with SIGTERM. The daemon must send STOPPING=1, exit with 0
+// and leave the socket in place.
 func (d *daemon) stop(t *testing.T, ctx context.Context) {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	d.expectNotify(t, ctx, "STOPPING=1")
 	d.expectLog(t, ctx, "stopped")
-	for range d.log { // Wait must be called after the log has ended
+	for range d.log { // read the rest of the log, because Wait may be called only after its end
 	}
 	if err := d.cmd.Wait(); err != nil {
 		t.Errorf("the daemon did not exit with 0: %v", err)

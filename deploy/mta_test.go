@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// No parameter is mistyped. Postfix would ignore it; postconf warns of it.
+// TestPostfixKnowsEveryParameter checks the names of the parameters in postfix/main.cf. Postfix
+// ignores an unknown parameter, but postconf warns about it.
 func TestPostfixKnowsEveryParameter(t *testing.T) {
 	need(t, "postconf", "postfix")
 	snippet := readFile(t, "postfix/main.cf")

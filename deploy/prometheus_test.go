@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/config"
 )
 
-// job is the name of the scrape job, which the rules and the dashboard use.
+// job is the name of the scrape job in prometheus.yml. The rules and the dashboard use this name.
 const job = "sekimori"
 
 var ruleTests = []string{"sekimori.rules.test.yml", "sekimori.rules.week.test.yml"}
@@ -40,7 +40,7 @@ func alerts(t *testing.T) []rule {
 
 func TestPromtool(t *testing.T) {
 	need(t, "promtool", "prometheus")
-	run(t, "prometheus", "promtool", "check", "config", "prometheus.yml") // checks its rule files too
+	run(t, "prometheus", "promtool", "check", "config", "prometheus.yml") // this command also checks the rule files
 	run(t, "prometheus", "promtool", append([]string{"test", "rules", "sekimori.monthly.test.yml"}, ruleTests...)...)
 }
 
@@ -75,12 +75,12 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
-// The page of alerts says of every alert what to do, and has no alert that does
-// not exist.
+// TestEveryAlertIsDocumented checks the section "Alerts" of docs/operate.md. For every alert it
+// must say when the alert fires and what to do. It must not have alerts that do not exist.
 func TestEveryAlertIsDocumented(t *testing.T) {
 	_, section, _ := strings.Cut(readFile(t, "docs/operate.md"), "\n## Alerts\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	rows := map[string][2]string{} // when an alert fires, and what to do
+	rows := map[string][2]string{} // when the alert fires, and what to do, by the name of the alert
 	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (.*?) \\| (.*) \\|$").FindAllStringSubmatch(section, -1) {
 		rows[m[1]] = [2]string{m[2], m[3]}
 	}
@@ -100,7 +100,8 @@ func TestEveryAlertIsDocumented(t *testing.T) {
 	}
 }
 
-// Numbers in the alerts that follow from the daemon's defaults.
+// TestPrometheusAgreesWithDaemon checks that prometheus.yml has the job name and the default
+// address of the daemon's admin server.
 func TestPrometheusAgreesWithDaemon(t *testing.T) {
 	scrape := readFile(t, "prometheus/prometheus.yml")
 	for _, want := range []string{"job_name: " + job + "\n", `["` + config.Default().Admin.Listen + `"]`} {

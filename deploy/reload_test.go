@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// reload checks a reload by the unit's own commands and by "sekimori reload".
+// reload reloads the configuration in two ways: with the ExecReload commands of the unit, and with
+// "sekimori reload".
 func (d *daemon) reload(t *testing.T, ctx context.Context) {
 	pid := strconv.Itoa(d.cmd.Process.Pid)
 	unit := func() (string, error) { // "systemctl reload": the first command that fails ends it
@@ -52,7 +53,7 @@ func (d *daemon) reload(t *testing.T, ctx context.Context) {
 	if out, err := sekimori(append([]string{"reload"}, admin...)...); err == nil || !strings.Contains(out, "mode: \"off\" is not known") {
 		t.Errorf("reload with a bad file: %v\n%s", err, out)
 	}
-	writeFile(t, d.file, "", 0o644) // as a full disk leaves it
+	writeFile(t, d.file, "", 0o644) // an empty file, as after a write to a full disk
 	if out, err := unit(); err == nil || !strings.Contains(out, d.file+":1:1: mode: not stated; add the line") {
 		t.Errorf("ExecReload with an empty file: %v\n%s", err, out)
 	}

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// TestPrometheusScrapes: Debian's Prometheus, with the configuration of this
-// directory, scrapes a running daemon. The target is up, the rules are evaluated
-// without error, and the recorded series exist.
+// TestPrometheusScrapes runs Debian's Prometheus with the configuration of this directory against a
+// running daemon. The target must be up, all rules must be evaluated without error, and the
+// recorded series must exist.
 func TestPrometheusScrapes(t *testing.T) {
 	need(t, "go", "golang-go")
 	need(t, "prometheus", "prometheus")
@@ -24,7 +24,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	defer cancel()
 	d, key := startMX(t, ctx, build(t), "")
 	p := startPrometheus(t, ctx, d.admin)
-	// increase() needs a sample from before the messages.
+	// increase() works only if there is a sample from before the messages.
 	p.until(t, ctx, `sekimori_spf_total{identity="mailfrom", result="pass"}`, func(v map[string]string) bool { return v["pass"] == "0" })
 	d.traffic(t, key)
 	p.until(t, ctx, "sum(sekimori_messages_total)", func(v map[string]string) bool { return v[""] == "6" })
@@ -35,8 +35,8 @@ func TestPrometheusScrapes(t *testing.T) {
 	p.until(t, ctx, "job_policy:sekimori_dmarc_published:ratio30d", func(v map[string]string) bool {
 		return v["reject"] != "" && v["quarantine"] != "" && v["none"] != "" && v["absent"] != ""
 	})
-	// Each of the three has a DMARC record. The fourth has nothing in DNS, so it is
-	// not counted.
+	// Three of the four author domains have a DMARC record, each with another policy. The fourth
+	// domain has no such record and is not counted.
 	p.until(t, ctx, "job_policy:sekimori_author_domains:max30d", func(v map[string]string) bool {
 		return v["reject"] == "1" && v["quarantine"] == "1" && v["none"] == "1" && v["absent"] == "0"
 	})
@@ -49,8 +49,8 @@ func TestPrometheusScrapes(t *testing.T) {
 // prom is a running Prometheus.
 type prom struct{ url string }
 
-// startPrometheus runs the configuration of this directory on loopback, but
-// scrapes and evaluates every second.
+// startPrometheus runs Prometheus on loopback with the configuration of this directory, but it
+// scrapes and evaluates rules every second.
 func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
 	t.Helper()
 	dir := t.TempDir()
@@ -64,7 +64,7 @@ func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
 	}
 	conf = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n" + strings.ReplaceAll(conf, default8892, `["`+target+`"]`)
 	writeFile(t, filepath.Join(dir, "prometheus.yml"), conf, 0o600)
-	l, err := net.Listen("tcp", "127.0.0.1:0") // Prometheus does not say which port it took
+	l, err := net.Listen("tcp", "127.0.0.1:0") // choose the port here, because Prometheus does not report which port it uses
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,8 @@ func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
 	return &prom{url: "http://" + address}
 }
 
-// get reads the data of an answer. It returns false if there is none yet.
+// get requests a path of Prometheus's API and decodes the data in the response. It returns false if
+// there is no successful response yet.
 func (p *prom) get(t *testing.T, ctx context.Context, path string, data any) bool {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, http.NoBody)
@@ -112,7 +113,8 @@ func (p *prom) get(t *testing.T, ctx context.Context, path string, data any) boo
 	return true
 }
 
-// until repeats a query until its values, by result or policy, are those wanted.
+// until repeats a query until wanted returns true for its values. The key of a value is the label
+// result or policy of its series.
 func (p *prom) until(t *testing.T, ctx context.Context, query string, wanted func(map[string]string) bool) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -142,7 +144,8 @@ func (p *prom) until(t *testing.T, ctx context.Context, query string, wanted fun
 	}
 }
 
-// rules waits until every rule is evaluated, and fails if one has an error.
+// rules checks that there are as many rules as expected and that Prometheus has evaluated each of
+// them without error.
 func (p *prom) rules(t *testing.T, ctx context.Context) {
 	t.Helper()
 	var data struct {

@@ -18,17 +18,18 @@ import (
 const (
 	serviceUnit = "systemd/sekimori.service"
 	socketUnit  = "systemd/sekimori.socket"
-	// installed is the program's path in the unit.
+	// installed is the path of the program in the units.
 	installed = "/usr/bin/sekimori"
 )
 
-// unitFiles are the units and their drop-ins.
+// unitFiles are the units of this directory and the drop-in files for them.
 var unitFiles = []string{
 	serviceUnit, "systemd/sekimori.service.d/loopback.conf",
 	socketUnit, "systemd/sekimori.socket.d/postfix.conf",
 }
 
-// installUnits copies units into a directory, with a program that exists.
+// installUnits copies units into a new directory. It replaces the path of the program with that of
+// a program that exists on every system.
 func installUnits(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,8 +44,8 @@ func installUnits(t *testing.T, names ...string) string {
 	return dir
 }
 
-// Every key of the units is known to systemd. For an unknown key systemd only
-// warns, and a protection would be missing.
+// TestSystemdKnowsEveryKey checks the keys in the units. systemd only warns about an unknown key,
+// so a misspelt protection would be missing.
 func TestSystemdKnowsEveryKey(t *testing.T) {
 	need(t, "systemd-analyze", "systemd")
 	for name, files := range map[string][]string{
@@ -55,7 +56,7 @@ func TestSystemdKnowsEveryKey(t *testing.T) {
 			dir := installUnits(t, files...)
 			stdout, stderr := run(t, dir, "systemd-analyze", "verify", "--man=no", "./sekimori.service", "./sekimori.socket")
 			for _, line := range strings.Split(stdout+stderr, "\n") {
-				if strings.Contains(line, "sekimori") { // other lines are about the machine's own units
+				if strings.Contains(line, "sekimori") { // other lines are about units of this machine
 					t.Error(line)
 				}
 			}
@@ -65,7 +66,7 @@ func TestSystemdKnowsEveryKey(t *testing.T) {
 
 func TestUnitIsHardened(t *testing.T) {
 	need(t, "systemd-analyze", "systemd")
-	const worst = "15" // 1.5, in tenths
+	const worst = "15" // tenths, so 1.5
 	dir := installUnits(t, serviceUnit)
 	stdout, _ := run(t, dir, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+worst, "./sekimori.service")
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
@@ -85,7 +86,8 @@ func TestUnitAgreesWithDaemon(t *testing.T) {
 	if drain := time.Duration(defaults.DrainTimeout); time.Duration(stop)*time.Second <= drain {
 		t.Errorf("systemd kills after %d s what may drain for %v", stop, drain)
 	}
-	// Either key would remove the socket while the MTA uses it; see the unit.
+	// Each of these two keys would remove the socket while the MTA uses it; the comments in the
+	// unit explain why.
 	if got := setting(service, "RuntimeDirectory"); len(got) > 0 {
 		t.Errorf("RuntimeDirectory=%s removes the socket of sekimori.socket", got)
 	}
@@ -115,8 +117,8 @@ func TestSocketIsWhereTheMTALooks(t *testing.T) {
 	}
 }
 
-// README names the sockets that exist: for the package those of its units, from
-// source that of the example configuration.
+// TestReadmeNamesTheSockets checks that README names the right sockets: those of the units for the
+// package, and that of the example configuration for an installation from source.
 func TestReadmeNamesTheSockets(t *testing.T) {
 	readme := readFile(t, "../README.md")
 	section := func(title string) string {

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// zone has an author domain for each policy. %KEY% stands for the key of
+// zoneText has an author domain for each DMARC policy. %KEY% is replaced by the public key of
 // good.example.
 const zoneText = `
 good.example                 TXT "v=spf1 ip4:192.0.2.1 -all"
@@ -35,7 +35,7 @@ const text = "From: Author <author@%s>\r\nTo: reader@rcpt.example\r\nSubject: he
 
 func message(domain string) []byte { return []byte(strings.ReplaceAll(text, "%s", domain)) }
 
-// sign returns the message with a signature of its author's domain.
+// sign returns a message by an author at domain, with a DKIM signature of that domain.
 func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
 	t.Helper()
 	var signed bytes.Buffer
@@ -49,7 +49,7 @@ func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
 	return signed.Bytes()
 }
 
-// nameServer serves the zone and returns its address.
+// nameServer serves zoneText with the given key and returns its address.
 func nameServer(t *testing.T, key ed25519.PublicKey) string {
 	t.Helper()
 	text := strings.ReplaceAll(zoneText, "%KEY%", base64.StdEncoding.EncodeToString(key))
@@ -57,8 +57,8 @@ func nameServer(t *testing.T, key ed25519.PublicKey) string {
 	return server.Addr()
 }
 
-// traffic sends a message for every decision that the daemon can make, so that
-// every series that a message creates exists.
+// traffic sends messages with different results and policies, so that the daemon has the series
+// that exist only after such messages.
 func (d *daemon) traffic(t *testing.T, key ed25519.PrivateKey) {
 	t.Helper()
 	good, bad := netip.MustParseAddrPort("192.0.2.1:25000"), netip.MustParseAddrPort("198.51.100.66:25000")
@@ -83,7 +83,7 @@ func (d *daemon) traffic(t *testing.T, key ed25519.PrivateKey) {
 	}
 }
 
-// send sends one message in a session of its own, as Postfix does.
+// send sends one message in its own session, as Postfix does.
 func (d *daemon) send(t *testing.T, from netip.AddrPort, domain string, raw []byte) client.Result {
 	t.Helper()
 	peer := mta.Peer{Name: "[" + from.Addr().String() + "]", Addr: from, HELO: "mx." + domain}
