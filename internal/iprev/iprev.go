@@ -21,7 +21,7 @@ const (
 	Pass Status = "pass"
 	// Fail: names were found, and none of them has the address.
 	Fail Status = "fail"
-	// TempError: a lookup failed whose answer could have made the result a pass.
+	// TempError: a lookup failed, and its answer could have made the result a pass.
 	TempError Status = "temperror"
 	// PermError: there is no address to ask about, no PTR record is published for it, or the
 	// published records cannot be used (an alias loop, or an answer that exceeds a bound). RFC 8601
@@ -39,7 +39,7 @@ const MaxNames = 10
 // Result is the outcome of a check.
 type Result struct {
 	Status Status     `json:"status"`
-	IP     netip.Addr `json:"ip,omitzero"` // IPv4-mapped addresses as IPv4
+	IP     netip.Addr `json:"ip,omitzero"` // an IPv4-mapped address is converted to IPv4
 	// Name is the first name in the answer that has the address; "" unless Status is Pass. The
 	// owner of the address chose this name, so it may hold any octet.
 	Name dns.Name `json:"name,omitempty"`

@@ -143,7 +143,7 @@ func FuzzAuthorHost(f *testing.F) {
 		for _, shown := range []string{plain, reverse, ip.StringExpanded()} {
 			shown = strings.ReplaceAll(shown, ":", "-")
 			if ip.Is6() && strings.Trim(shown, "0-.") == "" {
-				continue // the address :: is shown only by zeros, which do not count
+				continue // zeros alone do not show an address
 			}
 			if r.Name = dns.Name("x." + shown + ".host.example"); carriesAddress(string(r.Name), ip) == false && distinct(ip) {
 				t.Errorf("%s does not show %s", r.Name, ip)

@@ -32,8 +32,8 @@ const maxFormKeys = 3
 
 // authorRecordBroken reports whether a mistake of the author keeps the message from passing (RFC
 // 9989 §7.4): the author's SPF record cannot be evaluated, or the author's signature was refused
-// for its form or its key while the key is published. This is only a hint: a spoofer can write such
-// a signature too, in the same way as a signature that does not verify.
+// for its form or its key while the key is published. This is only a hint, because a spoofer can
+// write such a signature too.
 func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bool {
 	scope := e.AuthorScope()
 	if e.MailFrom.Result == spf.PermError && e.MailFrom.Domain != "" && e.MailFrom.Domain.Under(scope) {

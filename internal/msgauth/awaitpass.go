@@ -9,9 +9,9 @@ import (
 )
 
 // awaitPass returns true as soon as one identifier has passed and aligns. DMARC's result is then
-// pass, whatever the other identifiers give, and results that are still missing only matter for
-// display. awaitPass returns false once every identifier is known, because there is nothing left to
-// cut short, or when ctx ends.
+// pass, whatever the other identifiers give, and the missing results are only shown. awaitPass
+// returns false once every identifier is known, because no identifier needs more time, or when ctx
+// ends.
 func (m *Verification) awaitPass(ctx context.Context) bool {
 	for {
 		// The channels are taken before the results are checked. A task that ends in between then

@@ -59,7 +59,7 @@ func (e *Evaluation) AuthorScope() dns.Name {
 type Cost struct {
 	Lookups  int           `json:"lookups"`
 	Exceeded int           `json:"exceeded,omitempty"` // failed because the lookup limit or the message's time was used up
-	NoRoom   int           `json:"no_room,omitempty"`  // lookups of Exceeded that ran out of time in a stage that had to wait for a slot
+	NoRoom   int           `json:"no_room,omitempty"`  // lookups of Exceeded that ran out of time after the stage had to wait for a slot
 	DNS      time.Duration `json:"dns_ns"`             // summed over all lookups, also those that ran at the same time
 	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time; much of it passes while the message is still arriving
 	// Operations is the cost of the public-key arithmetic of DKIM and ARC. The unit

@@ -114,8 +114,8 @@ func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result 
 // identifier counts as a temporary error.
 func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.Evaluation {
 	if m.fromErr != nil {
-		// Such a message is out of DMARC's scope (RFC 9989 §4.2). Package policy decides
-		// on it.
+		// A message without a valid author is out of DMARC's scope (RFC 9989 §4.2). Package policy
+		// decides what becomes of it.
 		return dmarc.Evaluation{Result: dmarc.ResultPermError}
 	}
 	unknown := dmarc.Evaluation{Result: dmarc.ResultTempError, AuthorDomain: m.from.AuthorDomain}

@@ -106,8 +106,8 @@ func TestListStructureIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzList: isList does not panic for any header, and a bulk precedence never takes away that a
-// message is a list's.
+// FuzzList: isList does not panic for any header, and a message that counts as a list's still does
+// so after "Precedence: bulk" was added.
 func FuzzList(f *testing.F) {
 	f.Add("Sender: owner-ml@b.example\r\nTo: \"x\\\" (ml@b.example\r\nX-ML-Name: ml\r\nSubject: [ml:12]", "bounce-ml-1")
 	f.Add("To: a@@b.example, <@c>(\r\nX--: 1\r\nx-: \r\nCc: @\r\nSubject: [", "-=owner")

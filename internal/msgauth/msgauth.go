@@ -32,11 +32,11 @@ type Options struct {
 	// Receiver is this host's name, the value of SPF's macro %{r}.
 	Receiver dns.Name
 	// Grace is how long a message waits for results that are only shown, once DMARC's result is
-	// certain. The SPF check of HELO is always only shown. If DMARC passes, so are the other
-	// identifiers, their alignment, and iprev. A result that does not come in time is a temporary
-	// error, and no other result changes. The grace does not apply to ARC, because a chain whose
-	// keys are missing would be reported as failed. 0 means DefaultGrace; a negative value means no
-	// time.
+	// certain. The SPF check of HELO is always only shown. If DMARC passes, the other identifiers,
+	// their alignment and iprev are only shown as well. A result that does not come in time is a
+	// temporary error, and no other result changes. The grace does not apply to ARC, because a
+	// chain whose keys are missing would be reported as failed. 0 means DefaultGrace; a negative
+	// value means no time.
 	Grace time.Duration
 	// LookAhead starts lookups early that would otherwise run one after the other: all names of a
 	// DMARC tree walk at the same time, and the address of the client's probable name together with
@@ -103,8 +103,8 @@ func (s Session) Unknown() bool { return !s.Client.IsValid() || spf.PrivateClien
 // Envelope holds what is known about the transaction of one message.
 type Envelope struct {
 	QueueID    string   `json:"queue_id,omitempty"`
-	MailFrom   string   `json:"mail_from"`          // as typed by the client
-	SMTPUTF8   bool     `json:"smtputf8,omitempty"` // the client declared it internationalized (RFC 6531)
+	MailFrom   string   `json:"mail_from"`          // as the client sent it
+	SMTPUTF8   bool     `json:"smtputf8,omitempty"` // the client declared the message internationalized (RFC 6531)
 	Recipients []string `json:"recipients,omitempty"`
 	Size       int64    `json:"size"` // octets of header and body as received from the MTA
 }

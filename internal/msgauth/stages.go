@@ -29,8 +29,8 @@ func Mechanisms() (all []Mechanism) {
 // stageKind holds what all stages of one mechanism have in common.
 type stageKind struct {
 	mechanism Mechanism
-	// maxLookups is how many lookups one stage may make. It applies beside the limits that the
-	// evaluator has of its own.
+	// maxLookups is how many lookups one stage may make. It applies in addition to the evaluator's
+	// own limits.
 	maxLookups int
 	// purpose returns what the lookup of a name is for, and whose slots it takes: those of the
 	// author's organization, those of the name's organization, or with "" those of no organization.

@@ -116,8 +116,8 @@ func TestPanicsHere(t *testing.T) {
 	}
 }
 
-// TestSecondRunCounts: a stage that runs twice counts each of its lookups once, and its limit
-// applies to the sum without repetition.
+// TestSecondRunCounts: a stage that runs twice counts each lookup only once, and may make as many
+// lookups as a stage that runs once.
 func TestSecondRunCounts(t *testing.T) {
 	r := newMemory(nameserver.Zone(t, zoneText))
 	if _, err := r.Lookup(t.Context(), "mx.bank.example", dns.TypeTXT); err != nil {

@@ -32,8 +32,8 @@ const (
 	// ARC: at least one ARC field is there, valid or not.
 	ARC Trait = "arc"
 	// BrokenAuthorSignature: the author's domain signed the message and the key is published, but
-	// the header or the body does not match. It may only seem not to match, because the MTA hides a
-	// part of what was signed.
+	// the header or the body does not match. This includes signatures that cannot be checked,
+	// because the MTA hides a part of what was signed.
 	BrokenAuthorSignature Trait = "broken_author_signature"
 	// SRS: a forwarder rewrote the return path.
 	SRS Trait = "srs"
@@ -75,7 +75,7 @@ type Side string
 const (
 	Spoofing Side = "spoofing" // a spoofer sent the message directly
 	Indirect Side = "indirect" // the message came from the author through a list or a forwarder
-	Author   Side = "author"   // the author sent the message; a mistake of the author, or what this host does not know, keeps it from passing
+	Author   Side = "author"   // the author sent the message, but a mistake or a client that this host does not know keeps it from passing
 	Neither  Side = ""
 )
 

@@ -1,9 +1,10 @@
 // Package suffix finds the registered domain of a name. It uses the public suffix list
 // (publicsuffix.org) that is built into the program.
 //
-// The result decides which names share slots and counters and which count as one forwarder, and
-// which names configuration and header parsing accept. It is not DMARC's Organizational Domain,
-// which comes from DNS or from a list that the operator keeps up to date (package dmarc).
+// Other packages use the result to decide which names share slots, counters and entries of
+// forwarders, whether a configured domain is a public suffix, and whether a word is a top-level
+// domain. The result is not DMARC's Organizational Domain, which comes from DNS or from a list that
+// the operator keeps up to date (package dmarc).
 package suffix
 
 import (
