@@ -109,7 +109,7 @@ func TestClaimedForeign(t *testing.T) {
 		{"broken encoded-word", " =?utf-8?q?relay" + tail},
 	} {
 		if NewIDs(ourID).Claimed(c.value) {
-			t.Errorf("%s: %q is taken for ours", c.reason, c.value)
+			t.Errorf("%s: %q counts as ours", c.reason, c.value)
 		}
 	}
 }
@@ -127,7 +127,7 @@ func TestClaimedNamesOfOtherScripts(t *testing.T) {
 			name.WriteRune(rune(0x4e00 + (i+37*j)%20000))
 		}
 		if ids.Claimed(" " + name.String() + "; dmarc=pass") {
-			t.Fatalf("%s is taken for ours", name.String())
+			t.Fatalf("%s counts as ours", name.String())
 		}
 	}
 	if took := time.Since(begin); took > most {

@@ -78,6 +78,6 @@ func TestSeveralIDs(t *testing.T) {
 		}
 	}
 	if (IDs{}).Claimed("mx1; none") {
-		t.Error("an id is claimed, and there are none")
+		t.Error("a field is claimed although there are no ids")
 	}
 }

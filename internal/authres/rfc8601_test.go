@@ -43,7 +43,7 @@ func TestRFC8601Examples(t *testing.T) {
 		}
 		checkFormat(t, got, got.Format())
 		if NewIDs(ourID).Claimed(value) {
-			t.Errorf("%s: taken for ours", c.section)
+			t.Errorf("%s: counts as ours", c.section)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestClaimedDecorated(t *testing.T) {
 			}
 			for _, id := range []string{"mx.example.jp.attacker.example", "notmx.example.jp", "mx.example.jpx"} {
 				if v := a + b + id + b + a + "; dkim=pass"; NewIDs(ourID).Claimed(v) {
-					t.Errorf("%q is taken for ours", v)
+					t.Errorf("%q is counts as ours", v)
 				}
 			}
 		}

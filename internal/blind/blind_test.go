@@ -127,7 +127,7 @@ func TestOnceAnHour(t *testing.T) {
 			t.Errorf("%d warnings: %v", len(got), got)
 		}
 		if w.Connected(public); w.Holds(PrivateClients) {
-			t.Error("still holds")
+			t.Error("PrivateClients still holds after a public client")
 		}
 	})
 }
@@ -169,16 +169,16 @@ func TestCounts(t *testing.T) {
 	w.Message(public, false, true)
 	times(5, func() { w.Empty(true) })
 	if w.Transactions() != 8 || !strings.Contains(log.String(), "transactions=5") {
-		t.Errorf("%d of all; %s", w.Transactions(), &log)
+		t.Errorf("%d transactions; %s", w.Transactions(), &log)
 	}
 	w = New(slog.New(slog.DiscardHandler))
 	w.Connected(proxy)
 	w.Connected(public)
 	if times(manyClients-1, func() { w.Connected(proxy) }); w.Holds(PrivateClients) {
-		t.Error("one too early after another client")
+		t.Error("PrivateClients holds one session too early after another client")
 	}
 	if w.Connected(proxy); !w.Holds(PrivateClients) {
-		t.Error("not in time")
+		t.Error("PrivateClients does not hold after enough sessions")
 	}
 }
 

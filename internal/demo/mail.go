@@ -14,7 +14,7 @@ type Mail struct {
 	Title  string // what the message is meant to show
 	Client string // IP address of the client
 	HELO   string
-	From   string // the address in MAIL FROM, "" for the null sender
+	From   string // the address in MAIL FROM; "" for the null sender
 	To     string
 	Raw    []byte
 }

@@ -39,7 +39,7 @@ type Transaction struct {
 	Envelope msgauth.Envelope
 	Header   message.Header // the header as the client sent it
 	Time     time.Time      // when the MTA received the message; zero if it is not known
-	By       dns.Name       // the host that received it; "" if it is not known
+	By       dns.Name       // the host that received the message; "" if it is not known
 	// Internal says that the message did not come from outside: the field of the border names no
 	// client address.
 	Internal bool
@@ -205,7 +205,7 @@ func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) 
 	case mboxSender == "MAILER-DAEMON":
 		t.Envelope.MailFrom = "<>"
 		return nil
-	case mboxSender != "" && mboxSender != "-": // the copy of a mail reader has "-"
+	case mboxSender != "" && mboxSender != "-": // a mail reader that copies a message writes "-"
 		t.Envelope.MailFrom = "<" + mboxSender + ">"
 		return nil
 	}

@@ -257,10 +257,10 @@ func TestInterrupted(t *testing.T) {
 	}
 	s = open(t, path, zoneFor(t))
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Messages != 9 || r.Reasons[policy.ReasonAligned] != 3 {
-		t.Errorf("going on: %+v", r)
+		t.Errorf("the next run: %+v", r)
 	}
 	if use := closed(t, s); use.FromSnapshot == 0 {
-		t.Errorf("going on: %+v", use)
+		t.Errorf("the next run: %+v", use)
 	}
 }
 
@@ -306,7 +306,7 @@ func TestUnanswered(t *testing.T) {
 	closed(t, s)
 	s = open(t, path, nameserver.Zone(t, ""))
 	if r := replayed(t, box, func(o *Options) { o.Resolver = s }); r.Unanswered != 0 {
-		t.Errorf("what came is not kept: %+v", r)
+		t.Errorf("the new answers are not kept: %+v", r)
 	}
 	closed(t, s)
 }

@@ -119,7 +119,7 @@ func TestSnapshotFile(t *testing.T) {
 		name, text string
 		err        string
 		known      int
-		left       string // what the file holds afterwards; "" is all of text
+		left       string // the content of the file afterwards; "" means that it is still text
 	}{
 		{"a line that was never finished", header + good + `{"name":"b.exa`, "", 1, header + good},
 		{"of two answers the last counts", header + strings.Replace(good, "2.7", "2.8", 1) + good, "", 1, ""},
@@ -213,12 +213,12 @@ func TestSnapshotOutlivesTheMessage(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if a, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil || len(a.Records) != 1 {
-				t.Errorf("who waits: %+v, %v", a, err)
+				t.Errorf("the message that waits: %+v, %v", a, err)
 			}
 		})
 		var failed *dns.Error
 		if _, err := s.Lookup(ctx, "a.example", dns.TypeA); !errors.As(err, &failed) || failed.Kind != dns.KindTimeout {
-			t.Errorf("who gives up: %v", err)
+			t.Errorf("the message that gives up: %v", err)
 		}
 		wg.Wait()
 		synctest.Wait()

@@ -15,7 +15,7 @@ import (
 // Message is one stored message. Its lines must be read before the next call of Source.Next.
 type Message struct {
 	Number int    // the first message of the source has number 1
-	Name   string // the name of its file; "" in an mbox
+	Name   string // the name of the file with this message; "" in an mbox
 	Offset int64  // offset of the separator of the message in an mbox, in octets
 	// Sender is the envelope sender in the separator, or "" if there is no separator.
 	Sender string

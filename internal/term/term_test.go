@@ -24,7 +24,7 @@ func TestNoTerminal(t *testing.T) {
 	}
 	closed.Close()
 	if IsTerminal(null) || IsTerminal(&bytes.Buffer{}) || IsTerminal(closed) {
-		t.Error("an output that is not a terminal is taken for one")
+		t.Error("an output that is not a terminal counts as one")
 	}
 	b := NewBar(&bytes.Buffer{})
 	b.Update(1, 2, "x") // the methods of a nil Bar do nothing

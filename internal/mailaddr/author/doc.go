@@ -2,10 +2,11 @@
 //
 // Programs differ in how they read a From field. Such a program is called a reader here. A
 // verifier is only useful if it finds the same author as the mail client of the recipient. Parse
-// therefore follows one principle: it refuses a field only if two readers could see different
-// domains in it, or none. A field that clients write and show is accepted, even if RFC 5322 calls it
-// obsolete or wrong. A field in which two readers could see authors of different domains is refused,
-// even if RFC 5322 allows it. The error is an [*Error] that says what is wrong, and where.
+// therefore follows one principle: within its limits, it refuses a field only if readers could see
+// different domains in it, or no domain. A field that clients write and show is accepted, even if
+// RFC 5322 calls it obsolete or wrong. A field in which two readers could see authors of different
+// domains is refused, even if RFC 5322 allows it. The error is an [*Error] that says what is wrong,
+// and where.
 //
 // Which addresses count:
 //
@@ -41,7 +42,7 @@
 //	"any <x@y>, text" <a@b.example>    quoted-string: never an address
 //	=?utf-8?B?...?= <a@b.example>      encoded words of any charset whose octets can be judged
 //	                                   (charset.go): not UTF-7, BOCU-1 and the like
-//	(c) John (c) <a@b.example> (c)     comments between words, 10 deep
+//	(c) John (c) <a@b.example> (c)     comments between words, nested up to 10 deep
 //	a@b.example (John)                 the old style, also a@b.example(John)
 //	a@b.example (c@b.example)          a comment that holds the author's own domain
 //	a@b.example (x @ y)                a comment with an "@" that has no domain after it

@@ -81,14 +81,14 @@ func (p *parser) slipAddresses(text string) (name string, ok bool) {
 		}
 		local, start := localBefore(text[end:i])
 		start += end
-		if local == "" { // "<foo @ a.example>", as RFC 5322 §4.4 allows
+		if local == "" { // perhaps "<foo @ a.example>", which RFC 5322 §4.4 allows
 			if spaced, at := localBefore(strings.TrimRight(text[end:i], " \t")); strings.HasSuffix(strings.TrimRight(text[:end+at], " \t"), "<") {
 				local, start = spaced, end+at
 			}
 		}
 		end = i + 1
 		quoted := strings.HasSuffix(text[:i], `"`)
-		if local == "" && !startsDomain(text[end:]) && (atomEnd(text[end:]) == 0 || !quoted) { // "Sarah @ Acme", "@handle"
+		if local == "" && !startsDomain(text[end:]) && (atomEnd(text[end:]) == 0 || !quoted) { // as in "Sarah @ Acme" and "@handle"
 			continue
 		}
 		domain, ok := slipDomain(text[end:])
