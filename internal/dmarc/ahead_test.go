@@ -108,8 +108,10 @@ func TestWalkAtOnce(t *testing.T) {
 	}{
 		{"the parent's record", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "a.b.example.com", "example.com", 4, time.Second, 0},
 		{"nothing anywhere", ``, "1.2.3.4.5.6.7.8.9", "", 8, time.Second, 0},
-		{"the author's own record: its parents are asked for at the same time", `_dmarc.a.example.com TXT "v=DMARC1; p=none"`, "a.example.com", "example.com", 3, time.Second, 0},
-		{"the walk of an identifier takes a second more", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "example.com", "x.y.example.com", 2, time.Second, time.Second},
+		{"the author's own record: its parents are asked for at the same time", `_dmarc.a.example.com TXT "v=DMARC1; p=none"`,
+			"a.example.com", "example.com", 3, time.Second, 0},
+		{"the walk of an identifier takes a second more", `_dmarc.example.com TXT "v=DMARC1; p=none"`,
+			"example.com", "x.y.example.com", 2, time.Second, time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			next := &asked{next: slow{next: nameserver.Zone(t, tt.zone)}}

@@ -28,7 +28,8 @@ func TestWalkNames(t *testing.T) {
 		{"seven labels: seven queries", "1.2.3.4.5.6.7", "1.2.3.4.5.6.7 2.3.4.5.6.7 3.4.5.6.7 4.5.6.7 5.6.7 6.7 7"},
 		{"eight labels: eight queries", "1.2.3.4.5.6.7.8", "1.2.3.4.5.6.7.8 2.3.4.5.6.7.8 3.4.5.6.7.8 4.5.6.7.8 5.6.7.8 6.7.8 7.8 8"},
 		{"nine labels skip one", "0.1.2.3.4.5.6.7.8", "0.1.2.3.4.5.6.7.8 2.3.4.5.6.7.8 3.4.5.6.7.8 4.5.6.7.8 5.6.7.8 6.7.8 7.8 8"},
-		{"the most labels a name can have", strings.Repeat("a.", 126) + "a", strings.Repeat("a.", 126) + "a a.a.a.a.a.a.a a.a.a.a.a.a a.a.a.a.a a.a.a.a a.a.a a.a a"},
+		{"the most labels a name can have", strings.Repeat("a.", 126) + "a",
+			strings.Repeat("a.", 126) + "a a.a.a.a.a.a.a a.a.a.a.a.a a.a.a.a.a a.a.a.a a.a.a a.a a"},
 	}
 	for _, c := range cases {
 		t.Run(c.why, func(t *testing.T) {

@@ -96,12 +96,12 @@ type Evaluation struct {
 	Disposition  Policy `json:"disposition,omitempty"`
 	Testing      bool   `json:"testing,omitempty"`       // t=y
 	AuthorExists *bool  `json:"author_exists,omitempty"` // nil if that was not asked or is not known
-	// Enforcing is set if Result is temperror. It is the policy that is certain to
-	// apply if the message fails, although a DNS answer is missing. If the record
-	// has t=y, Enforcing is already one step milder. If several records may apply,
-	// it is the policy of the strictest record. If it is not known whether the
-	// author exists, it is the milder one of sp and np. "" means that no policy is
-	// known.
+	// Enforcing is set if Result is temperror. It is the policy for the message if
+	// it fails, as far as that is known without the missing DNS answer. If the
+	// record has t=y, Enforcing is already one step milder. If several records may
+	// apply, it is the policy of the strictest record. If it is not known whether
+	// the author exists, it is the milder one of sp and np. "" means that no policy
+	// is known.
 	Enforcing Policy `json:"enforcing,omitempty"`
 	// Alignments lists the identifiers that were compared, without duplicates:
 	// those that passed before those with a temporary error, and SPF before DKIM.
