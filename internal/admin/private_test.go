@@ -37,11 +37,11 @@ func TestPrivate(t *testing.T) {
 		{"by name", "GET", "LocalHost:" + port, 200},
 		{"IPv6", "GET", "[::1]:" + port, 200},
 		{"without a port", "HEAD", "127.1.2.3", 200},
-		{"a name that was made to resolve to us", "GET", "evil.example:" + port, 421},
-		{"a name that only looks like it", "GET", "localhost.evil.example", 421},
+		{"a stranger's name that resolves to this address", "GET", "evil.example:" + port, 421},
+		{"a name that begins with localhost", "GET", "localhost.evil.example", 421},
 		{"another address", "GET", "192.0.2.1:" + port, 421},
-		{"nothing is changed here", "POST", addr, 405},
-		{"nor asked before", "OPTIONS", addr, 405},
+		{"POST is refused", "POST", addr, 405},
+		{"OPTIONS is refused", "OPTIONS", addr, 405},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://"+addr+"/api/x", http.NoBody)
 		if err != nil {
@@ -144,7 +144,7 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Get(t.Context(), "/api/x", nil, nil); !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "secret") {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("no daemon at the address: %v", err)
 	}
 	for _, bad := range []string{"", "127.0.0.1:8892", "ftp://x", "http://", "http://x/?a=b", "http://x#y", "http://me:secret@[", "unix:/x"} {
 		if _, err := NewClient(bad); err == nil || strings.Contains(err.Error(), "secret") {

@@ -48,7 +48,7 @@ func (c counts) sum() (n int64) {
 	return n
 }
 
-// sample is the number of messages since the daemon started, counted until the time at.
+// sample is the number of messages by verdict, from the start of the daemon to the time at.
 type sample struct {
 	at     time.Time
 	counts counts

@@ -161,7 +161,7 @@ func TestConsentSplit(t *testing.T) {
 	}
 	// The client sends the message again, to the recipients that were refused.
 	if res := s.offerTo(spoof, "<in@x>", "<slow@x>"); res.Action.Code != 550 {
-		t.Errorf("those who agreed: %s", res.Action)
+		t.Errorf("recipients who agreed: %s", res.Action)
 	}
 	if len(seen.verdicts) != 2 || seen.verdicts[0].Consent.Out != 2 || seen.verdicts[0].Consent.In != 0 || seen.verdicts[1].Consent.In != 2 {
 		t.Errorf("observers were told %+v", seen.verdicts)

@@ -37,21 +37,21 @@ func TestOversize(t *testing.T) {
 		code      int // expected reply code in enforce mode
 		kept      int // number of results of other hosts that must stay
 	}{
-		{"too many fields, the forged one is the first", forgedResult + many + trace + plain, 1, 552, 1},
-		{"is the one that crosses the limit", strings.Repeat("X: y\n", 20) + forgedResult + plain, 1, 552, 0},
-		{"is the last", many + trace + plain[:strings.Index(plain, "\n\n")+1] + forgedResult + "\nbody\n", 1, 552, 1},
-		{"are all", strings.Repeat(forgedResult, 50) + plain, 1, 552, 0},
-		{"are every other one", strings.Repeat(forgedResult+trace, 50) + plain, 1, 552, 50},
-		{"a field is too long, and the forged one is before it", forgedResult + long(3000) + plain, 1, 552, 0},
-		{"is after it", long(3000) + forgedResult + plain, 1, 552, 0},
-		{"is it itself", "Authentication-Results: " + id + "; dmarc=pass" + strings.Repeat(" (comment)", 300) + "\n" + plain, 1, 552, 0},
-		{"is longer than what is looked at", "Authentication-Results: " + id + "; dmarc=pass" + strings.Repeat(" (comment)", 3000) + "\n" + plain, 1, 552, 0},
-		{"hides our name behind a comment", "Authentication-Results: (" + strings.Repeat("x", 9000) + ") " + id + "; dmarc=pass\n" + plain, 1, 552, 0},
-		{"a long one of another host stays", "Authentication-Results: mx.other.example; spf=pass" + strings.Repeat(" (comment)", 300) + "\n" + plain, 1, 552, 1},
+		{"too many fields, the first is forged", forgedResult + many + trace + plain, 1, 552, 1},
+		{"too many fields, the forged one crosses the limit", strings.Repeat("X: y\n", 20) + forgedResult + plain, 1, 552, 0},
+		{"too many fields, the last is forged", many + trace + plain[:strings.Index(plain, "\n\n")+1] + forgedResult + "\nbody\n", 1, 552, 1},
+		{"too many fields, all are forged", strings.Repeat(forgedResult, 50) + plain, 1, 552, 0},
+		{"too many fields, every second one is forged", strings.Repeat(forgedResult+trace, 50) + plain, 1, 552, 50},
+		{"forged field before a field that is too long", forgedResult + long(3000) + plain, 1, 552, 0},
+		{"forged field after a field that is too long", long(3000) + forgedResult + plain, 1, 552, 0},
+		{"forged field that is too long", "Authentication-Results: " + id + "; dmarc=pass" + strings.Repeat(" (comment)", 300) + "\n" + plain, 1, 552, 0},
+		{"forged field that is not read to its end", "Authentication-Results: " + id + "; dmarc=pass" + strings.Repeat(" (comment)", 3000) + "\n" + plain, 1, 552, 0},
+		{"forged field with a long comment before our name", "Authentication-Results: (" + strings.Repeat("x", 9000) + ") " + id + "; dmarc=pass\n" + plain, 1, 552, 0},
+		{"long result of another host stays", "Authentication-Results: mx.other.example; spf=pass" + strings.Repeat(" (comment)", 300) + "\n" + plain, 1, 552, 1},
 		{"the header is too large", strings.Repeat(long(1900), 6) + forgedResult + plain, 1, 552, 0},
 		{"too many recipients", forgedResult + trace + plain, 5, 452, 1},
 		{"too much envelope", forgedResult + plain, 2, 452, 0},
-		{"other fields of ours", many + "X-Sekimori-Verdict: pass\nBIMI-Indicator: x\nReceived-SPF: pass receiver=" + id + "\n" + plain, 1, 552, 0},
+		{"other reserved fields", many + "X-Sekimori-Verdict: pass\nBIMI-Indicator: x\nReceived-SPF: pass receiver=" + id + "\n" + plain, 1, 552, 0},
 	} {
 		for _, mode := range []policy.Mode{policy.Enforce, policy.Monitor} {
 			for _, user := range []string{"", "ann"} {
@@ -211,7 +211,7 @@ func TestFlood(t *testing.T) {
 		n           int
 		code        int
 	}{
-		{"just not", forgedResult, label.MaxForged, 0},
+		{"as many as can be deleted", forgedResult, label.MaxForged, 0},
 		{"one more", forgedResult, label.MaxForged + 1, 552},
 		{"other fields", "X: y\n", 3 * label.MaxForged, 0},
 	} {
@@ -239,11 +239,11 @@ func TestNames(t *testing.T) {
 		{"configured", "mx.public.example", "mx1.full.example", "mx.public.example",
 			[]string{"mx.public.example", "mx1.full.example", "mx1", "host.full.example", "host", "old.full.example", "MX1.Full.Example.", "mx1.full.example 1",
 				"(a) \"mx1.full.example\""}},
-		{"the MTA's", "", "mx1.full.example", "mx1.full.example", []string{"mx1.full.example", "mx1", "host.full.example", "host", "old.full.example"}},
-		{"with a dot at its end", "", "mx1.full.example.", "mx1.full.example", []string{"mx1.full.example"}},
-		{"without a dot", "", "mx1", "host.full.example", []string{"mx1", "host.full.example", "host"}},
-		{"none", "", "", "host.full.example", []string{"host.full.example", "host"}},
-		{"that is not a host name", "", "a; dmarc=pass", "host.full.example", []string{"host.full.example"}},
+		{"the MTA's name", "", "mx1.full.example", "mx1.full.example", []string{"mx1.full.example", "mx1", "host.full.example", "host", "old.full.example"}},
+		{"the MTA's name ends with a dot", "", "mx1.full.example.", "mx1.full.example", []string{"mx1.full.example"}},
+		{"the MTA's name has no dot", "", "mx1", "host.full.example", []string{"mx1", "host.full.example", "host"}},
+		{"the MTA tells no name", "", "", "host.full.example", []string{"host.full.example", "host"}},
+		{"the MTA's name is not a host name", "", "a; dmarc=pass", "host.full.example", []string{"host.full.example"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			addr, _ := serve(t, nameserver.Zone(t, zoneText),
@@ -322,7 +322,7 @@ func TestNoDeletions(t *testing.T) {
 		{"nothing", "", "", false},
 		{"a foreign verdict", "X-Sekimori-Verdict: pass\n", "", false},
 		{"a logo", "BIMI-Indicator: x\n", "", false},
-		{"a trace that names nobody", "Received-SPF: pass client-ip=192.0.2.1\n", "", false},
+		{"a Received-SPF without a receiver", "Received-SPF: pass client-ip=192.0.2.1\n", "", false},
 		{"another host's result", "Authentication-Results: mx.other.example; dmarc=pass\n", "", false},
 		{"a result in our name", forgedResult, "", true},
 		{"an SPF result in our name", "Received-SPF: pass receiver=" + id + "\n", "", true},

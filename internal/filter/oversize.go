@@ -8,8 +8,8 @@ import (
 )
 
 // Oversize implements milter.OversizeReplier. It refuses a message that crosses a limit. In
-// monitor mode the message goes on, but only the outline of its header is kept. A message
-// from a trusted network is accepted.
+// monitor mode the message goes on, but only the outline of its header (see label.Outline)
+// is kept. A message from a trusted network is accepted.
 func (s *session) Oversize(what string) milter.Reply {
 	t := s.current
 	if t == nil {

@@ -69,8 +69,8 @@ func lacks(c *milter.Conn) (list []blind.Lack) {
 
 func (s *session) use(e *edition) { s.edition, s.o, s.self = e, &e.Options, nil }
 
-// identify chooses the name of this host that labels for this MTA carry. Most MTAs send
-// their own name (the macro j) at CONNECT, and some send it at a later step.
+// identify chooses the name of this host that is written into labels for this MTA. Most
+// MTAs send their own name (the macro j) at CONNECT, and some send it at a later step.
 func (s *session) identify() {
 	if s.self == nil || s.self.MTA == "" {
 		s.self = s.edition.identity(s.conn.Macro("j"))

@@ -48,7 +48,7 @@ func (j *Judge) Trusts(client netip.Addr) bool { return j.Trusted != nil && j.Tr
 
 // Decision says what is done with a message, and why. Several receivers get a pointer to
 // the same Decision. They may keep the pointer, but must not change the Decision or
-// anything that it points to.
+// anything to which it points.
 type Decision struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope

@@ -1,7 +1,10 @@
 // Package label makes the list of edits for a message on which a decision was made. The
-// edits insert our own header fields, and delete fields that others wrote in our name. The
-// package only makes the list, from an Evaluation, a Verdict and a Header. The caller
-// applies it.
+// caller applies the list; the package itself changes nothing.
+//
+// The edits insert our own header fields. One of them is the label: the
+// Authentication-Results field with our results. The edits also delete fields in our name,
+// that is, fields from outside that claim to be written by this host. A result in our name
+// is also called forged.
 package label
 
 import (
@@ -19,8 +22,8 @@ type Settings struct {
 	MailFrom    ShowMailFrom // how much of the envelope sender our fields show
 	ReceivedSPF bool         // whether a Received-SPF field is inserted
 	Verdict     bool         // whether a field named VerdictField is inserted
-	// Subject is a text such as "[SPOOF?]". If it is not "", it is put before the Subject
-	// of a delivered message that getsStamp selects.
+	// Subject is the stamp, a text such as "[SPOOF?]". If it is not "", it is put before
+	// the Subject of a delivered message that getsStamp selects.
 	Subject string
 }
 

@@ -143,7 +143,7 @@ func identityText(auid string, utf8OK bool) string {
 		local, auid = "", auid[at:]
 	}
 	if !utf8OK {
-		return auid // package dkim has checked that the domain is ASCII
+		return auid // package dkim has parsed the domain, so it holds A-labels
 	}
 	return local + "@" + domain.Unicode()
 }

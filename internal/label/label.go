@@ -68,7 +68,7 @@ func (l *Writer) spf(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) {
 		r.Reason = string(e.MailFrom.Reason)
 	case spf.None:
 		switch e.MailFrom.Reason {
-		case spf.ReasonPrivateClient, spf.ReasonNoAddress: // the client's address was not usable for SPF; the record has no fault
+		case spf.ReasonPrivateClient, spf.ReasonNoAddress: // SPF cannot be checked because of the client's address
 			r.Reason = string(e.MailFrom.Reason)
 		}
 	}
@@ -185,7 +185,8 @@ func missingComment(missing []policy.Missing) string {
 	return s
 }
 
-// signsComment lists the signs of one kind. side names the kind, "spoofing" or "indirect".
+// signsComment lists the traits of the message that are signs of spoofing or signs of
+// indirect mail. side is "spoofing" or "indirect".
 func signsComment(side string, signs []trait.Trait) string {
 	if len(signs) == 0 {
 		return ""

@@ -24,9 +24,9 @@ func (l *Writer) long(f *authres.Field) bool {
 
 // fit shortens the field f, and stops as soon as the field is within maxLabel. The results
 // of signatures that DMARC used stay as they are. Of the other signatures, first the
-// results that did not pass get a shorter form, and then the results that passed. At last
+// results that did not pass get a shorter form, and then the results that passed. Finally
 // results that did not pass are left out, beginning with the last signature, and the field
-// says how many they are.
+// says how many were left out.
 func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 	const first = 1 // index of the first signature's result in f.Results; index 0 is SPF
 	unused := make([]bool, len(e.DKIM))

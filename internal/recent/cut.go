@@ -117,7 +117,8 @@ func (c *cut) value(dst, src reflect.Value) {
 			c.value(dst.Field(i), src.Field(i))
 		}
 	case reflect.Interface, reflect.Func, reflect.Chan:
-		// No decision shows such a value as JSON, so it is not copied.
+		// Values of these kinds do not appear in the JSON of a decision, so they are not
+		// copied.
 	default:
 		dst.Set(src)
 	}

@@ -152,7 +152,7 @@ func (r *Ring) newestFirst() []*Entry {
 	return out
 }
 
-// Query selects decisions. A field with its zero value selects all decisions.
+// Query selects decisions. A decision must match each field that is set.
 type Query struct {
 	QueueID string
 	ID      string // the explanation ID, in upper or lower case

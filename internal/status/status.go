@@ -29,8 +29,8 @@ type Status struct {
 	Messages map[string]int64 `json:"messages"`
 	// Wait is how long MTAs waited for the reply at the end of a message.
 	Wait Timing `json:"end_of_message"`
-	// Deviations counts messages that were treated differently than the author's DMARC
-	// policy asks, by the reason that an RFC 9990 report gives.
+	// Deviations counts messages that were not treated as the author's DMARC policy asks,
+	// by the reason that an RFC 9990 report gives.
 	Deviations map[string]int64 `json:"dmarc_overrides"`
 	Results    Results          `json:"results"`
 	DNS        DNS              `json:"dns"`
@@ -67,9 +67,9 @@ type Sessions struct {
 // Limits are the configured limits, which a reader can compare with the numbers.
 type Limits struct {
 	MaxSessions   int           `json:"max_sessions"`
-	HeaderFields  int           `json:"header_fields"` // of one message
-	HeaderBytes   int64         `json:"header_bytes"`  // of one message
-	Recipients    int           `json:"recipients"`    // of one message
+	HeaderFields  int           `json:"header_fields"` // largest number of header fields of a message
+	HeaderBytes   int64         `json:"header_bytes"`  // largest size of the header of a message, in octets
+	Recipients    int           `json:"recipients"`    // largest number of recipients of a message
 	MessageBudget time.Duration `json:"message_budget_ns"`
 }
 

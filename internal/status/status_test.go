@@ -118,10 +118,10 @@ func TestCollect(t *testing.T) {
 			BudgetExceeded: s.DNS.BudgetExceeded, Cache: Cache{Hits: 7, Misses: 1, Stale: 2, Evictions: 3, Entries: 5, Bytes: 600},
 		}},
 		{"lookups over budget", s.DNS.BudgetExceeded["spf"], int64(6)},
-		{"what should be zero and is not", fmt.Sprint(s.Trouble),
+		{"counters that should be zero", fmt.Sprint(s.Trouble),
 			fmt.Sprintf("[panics component=milter: 1 protocol_errors kind=%s: 1 oversize what=header_bytes: 1 log_records_dropped: 4 forged_results_left: 1]",
 				milter.ErrorKinds()[0])},
-		{"rules, also those that never hit", fmt.Sprint(s.Rules), "[override_rule_hits rule=forwarder-1: 0]"},
+		{"rules, also rules without a hit", fmt.Sprint(s.Rules), "[override_rule_hits rule=forwarder-1: 0]"},
 		{"shadow", fmt.Sprint(s.Shadow), "[shadow live=accept shadow=accept: 1 shadow live=accept shadow=reject: 2]"},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {

@@ -19,7 +19,8 @@ func (m *Metrics) RulesLoaded(rules []policy.Rule) {
 	}
 }
 
-// countUndecided counts a message for which an answer is missing that the decision needed.
+// countUndecided counts a message that was decided although an answer that the decision
+// needs was missing.
 func (m *Metrics) countUndecided(v *policy.Verdict) {
 	if len(v.Missing) > 0 {
 		first := v.Missing[0]

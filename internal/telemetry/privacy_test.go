@@ -97,7 +97,7 @@ func TestRecordsMask(t *testing.T) {
 	Masker{To: kept}.Decided(skipped, 0)
 	all, err := json.Marshal(kept.got)
 	if err != nil || len(kept.got) != 2 || kept.got[0].Shadow == nil || bytes.Contains(all, []byte(person)) {
-		t.Errorf("somebody is named, or something is missing (%v): %s", err, all)
+		t.Errorf("a name is shown, or a decision is missing (%v): %s", err, all)
 	}
 	if got := Masked(decided(&msgauth.Evaluation{}, policy.Verdict{})).Verdict; got.Override != nil || len(got.Evidence) != 0 {
 		t.Errorf("of nothing: %+v", got)
