@@ -141,8 +141,8 @@ func (l *link) idle() time.Duration {
 	case l.refuse != "":
 		return limits.FrameTimeout
 	case l.phase == dialogue.PhaseData, l.phase == dialogue.PhaseRcpt && l.conn.terms.Version < 4:
-		// MTAs before protocol version 4 do not send DATA to milters. There the message is
-		// received after RCPT.
+		// MTAs before protocol version 4 do not send DATA to milters. For them the transfer of the
+		// message begins after RCPT.
 		return limits.TransferTimeout
 	}
 	return limits.IdleTimeout

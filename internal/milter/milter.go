@@ -31,11 +31,12 @@ import (
 // Session receives the events of one SMTP session, in order and one at a time.
 //
 // The MTA does not wait for a reply to every event (see [ReplyAt]). If a method returns another
-// Reply than [Continue] and the MTA does not wait for it, the Reply is held and given to the
-// next event that gets a reply. Until the message ends, the Session gets no further events of
-// that message. A Reply from Connect is valid for every message of the session, and one from
-// Helo until the next HELO, whether the Reply was held or not. A Reply from Rcpt refuses one
-// recipient if the MTA waits for it. If it is held, it refuses the whole message.
+// Reply than [Continue] and the MTA does not wait for it, the Reply is held and becomes the
+// reply to the next event for which the MTA waits. Until the message ends, the Session gets no
+// further events of that message. A Reply from Connect is valid for every message of the
+// session, and one from Helo until the next HELO, whether the Reply was held or not. A Reply
+// from Rcpt refuses one recipient if the MTA waits for it. If it is held, it refuses the whole
+// message.
 type Session interface {
 	// Connect gets the address and name of the SMTP client. It is called once.
 	Connect(c Connect) Reply

@@ -79,8 +79,8 @@ func New(opts Options) *Server {
 }
 
 // Set changes the settings. It may be called while the server serves. Existing connections keep
-// their limits and the terms of their negotiation, but they are counted when the new MaxSessions
-// and Memory are compared.
+// their limits and the terms of their negotiation, but they count towards the new MaxSessions
+// and Memory.
 func (s *Server) Set(set Settings) {
 	if set.OnPanic == "" {
 		set.OnPanic = Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Internal error, try again later"))

@@ -235,7 +235,7 @@ func TestStopsWhereTheMilterDecides(t *testing.T) {
 		{strings.Repeat(cont, 5) + reject, "end_of_header", Reject},
 		{strings.Repeat(cont, 6) + reject, "body", Reject},
 		{strings.Repeat(cont, 6) + skip + reject, "end_of_message", Reject},
-		{strings.Repeat(cont, 6) + cont + cont, "body", Continue}, // the answers end here, so the next read fails (see below)
+		{strings.Repeat(cont, 6) + cont + cont, "body", Continue}, // the answer to the end of the message is added below
 	} {
 		answers := accepting + "\x00\x00\x00\x00" + tc.answers
 		if tc.kind == Continue {

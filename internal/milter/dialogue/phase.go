@@ -28,8 +28,9 @@ func (p Phase) in(list ...Phase) bool { return slices.Contains(list, p) }
 func (p Phase) InMessage() bool { return p >= PhaseMail }
 
 // After returns the phase that cmd leads to. ok is false if cmd is not allowed in phase p. The
-// rules are those of the table in libmilter's engine.c. That table also lets an MTA skip the steps that the milter asked
-// it not to send. This milter wants all of these steps, so After does not allow skipping them.
+// rules are those of the table in libmilter's engine.c. That table also lets an MTA skip the
+// steps that the milter asked it not to send. This milter wants all of these steps, so After
+// does not allow skipping them.
 func (p Phase) After(cmd byte) (next Phase, ok bool) {
 	switch cmd {
 	case wire.CmdConnect:

@@ -15,7 +15,7 @@ import (
 const forcedWriteTimeout = time.Second
 
 // Transport reads frames from the MTA and writes to the MTA, with deadlines. While it waits for
-// the beginning of a frame, it holds no read buffer.
+// the beginning of a frame, it holds no read buffer (if raw is set, see below).
 type Transport struct {
 	nc      net.Conn
 	raw     syscall.RawConn // nil if nc does not give access to its file descriptor; then the Transport holds a buffer while it waits
