@@ -112,7 +112,7 @@ type outcome struct {
 	label   authres.Field
 	header  []client.Field
 	queries int
-	asked   []string // the questions to the last daemon, sorted
+	asked   []string // the questions that the daemon in monitor mode asked, sorted
 }
 
 // results returns the label's results of a method, separated by commas: "pass" or "pass,fail".

@@ -223,8 +223,8 @@ func TestDKIMKeyless(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// R is the neutral point and S is 0. Such a signature is valid if the hash is a
-			// multiple of the order of the key.
+			// The signature consists of R, here the neutral point, and S, here 0. It is valid if
+			// the hash is a multiple of the order of the key.
 			sig := make([]byte, 64)
 			sig[0] = 1
 			f := forger{ed25519.PublicKey(pub), func([]byte) []byte { return sig }}

@@ -2,8 +2,8 @@ package attack
 
 import "testing"
 
-// TestNothingWrong checks the tests' own tools with a message that passes and a message that is
-// forged.
+// TestNothingWrong checks the helper functions of the tests with one message that passes and three
+// that must be rejected.
 func TestNothingWrong(t *testing.T) {
 	d := start(t, "")
 	d.expect(t, attempt{from: []string{" A <a@attacker.example>"}}, "accept spf=pass dkim=none dmarc=pass from=attacker.example")

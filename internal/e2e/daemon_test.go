@@ -113,7 +113,7 @@ func sharedMX(t *testing.T, from slots) *mx {
 	return m
 }
 
-// show prints the logs of the daemon and of Postfix if the test failed.
+// show prints the logs of the daemon and of the MTA if the test failed.
 func (m *mx) show(t *testing.T) {
 	if t.Failed() {
 		t.Logf("the daemon's log:\n%s", m.log.tail())

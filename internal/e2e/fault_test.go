@@ -85,7 +85,9 @@ func testKilledInSession(t *testing.T, m *mx) {
 	m.evaluated(t, "queue_id", id)
 }
 
-// TestKilledInMessage: the daemon is killed while it judges a message.
+// TestKilledInMessage: the daemon is killed while it evaluates a message. The client gets a
+// temporary refusal and nothing is delivered. When the daemon runs again, the sender's next attempt
+// succeeds.
 func TestKilledInMessage(t *testing.T) { eachMTA(t, testKilledInMessage) }
 
 func testKilledInMessage(t *testing.T, listeners slots) {

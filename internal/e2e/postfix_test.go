@@ -21,7 +21,7 @@ const (
 	postfixMaster  = postfixDaemons + "/master"
 	// localDomain is the domain for which the MTA of the tests accepts and delivers mail.
 	localDomain = "rcpt.test"
-	// refusedRecipient is a recipient that Postfix itself refuses.
+	// refusedRecipient is a recipient that the MTA itself refuses.
 	refusedRecipient = "refused@" + localDomain
 )
 

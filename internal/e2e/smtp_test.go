@@ -189,7 +189,7 @@ func (c *session) close() {
 	_ = c.conn.Close()
 }
 
-// open is dial, but fails the test on an error.
+// open is like dial, but fails the test if there is an error.
 func (s slot) open(t *testing.T, p peer) *session {
 	t.Helper()
 	c, err := s.dial(p)
@@ -218,8 +218,7 @@ func (s slot) post(t *testing.T, p peer, from, to string, message []byte) reply 
 	return c.offer(t, from, to, message)
 }
 
-// accepted fails the test unless the server took the message; it returns the
-// queue ID.
+// accepted fails the test unless the server accepted the message. It returns the queue id.
 func (r reply) accepted(t *testing.T) string {
 	t.Helper()
 	id := r.queueID()

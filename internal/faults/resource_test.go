@@ -187,7 +187,8 @@ func vanish(t *testing.T, nc net.Conn) {
 }
 
 // TestHalfOpenPeers checks that the sessions of vanished hosts end. Keepalive probes must run on
-// every connection. Some sessions end by a probe, the others by limits.idle_timeout.
+// every connection. The kernel ends some of the sessions because of a probe; limits.idle_timeout
+// ends the others.
 func TestHalfOpenPeers(t *testing.T) {
 	const n = 50
 	d := start(t, "limits: {idle_timeout: 8s}")
