@@ -29,7 +29,7 @@ type Config struct {
 	Listen []Listener `yaml:"listen"`
 	// AuthservID is the authserv-id in the results that we write. If it is "",
 	// the name that the MTA gives for itself is used, or the host's name if the
-	// MTA gives none.
+	// MTA's name has no dot.
 	AuthservID string `yaml:"authserv_id"`
 	// AuthservIDAlso lists further authserv-ids. Results from outside that use
 	// one of them are treated as forged.
