@@ -118,11 +118,13 @@ func (c *Case) Write(body []byte) {
 	}
 }
 
-// Oversize must be called when the message crosses a limit. what names the limit. Such a
-// message is refused, because the part that was not read could hide another author. Monitor
-// mode refuses nothing, so goesOn is true there: the caller then calls HeaderStart for the
-// other fields, and Finish can delete the fields that were forged in our name. goesOn is
-// also true for a trusted message, which has no limits.
+// Oversize must be called when the message crosses a limit. The parameter what names the
+// limit. The message is refused, because the part that was not read could hide another
+// author.
+//
+// goesOn is true in monitor mode, which refuses nothing. The caller then calls HeaderStart
+// for the other fields, so that Finish can delete the fields that were forged in our name.
+// goesOn is also true for a trusted message, which has no limits.
 func (c *Case) Oversize(what string) (goesOn bool) {
 	if c.Trusted() {
 		return true

@@ -112,9 +112,9 @@ func (l *Writer) Clean(id *Identity, h message.Header) []Edit {
 	return l.take()
 }
 
-// NotEvaluated returns the edits of a message of which only the outline of the header was
-// kept. The edits delete reserved fields (see reservedFields) and insert an
-// Authentication-Results field that says why there are no results.
+// NotEvaluated returns the edits of a message whose header was kept only as an outline. The
+// edits delete reserved fields (see reservedFields) and insert an Authentication-Results
+// field that says why there are no results.
 func (l *Writer) NotEvaluated(id *Identity, o *Outline, why string) []Edit {
 	o.remove(l)
 	none := authres.Field{AuthServID: id.ID}

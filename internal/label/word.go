@@ -24,7 +24,7 @@ const (
 	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused if the mode were not monitor
 	WordFailOptedOut    = "fail-opted-out"     // fails, and would be quarantined or refused if no recipient had opted out
 	WordNoPolicy        = "no-policy"          // no DMARC record; neither SPF nor DKIM passes
-	WordNoPolicyPass    = "no-policy-pass"     // no DMARC record; SPF or a DKIM signature passes, for whatever domain
+	WordNoPolicyPass    = "no-policy-pass"     // no DMARC record; SPF or a DKIM signature passes, for any domain
 	WordNoPolicySPFFail = "no-policy-spf-fail" // no DMARC record; the result of SPF is fail
 	WordTempError       = "temperror"          // a needed DNS answer is missing, so DMARC is neither pass nor fail
 	WordInvalidFrom     = "invalid-from"       // From is missing or invalid, or has authors of several domains

@@ -98,8 +98,9 @@ func dnsHealth(c resolver.Counts) DNS {
 	return d
 }
 
-// cannotSee lists the kinds of blindness that hold now (see blind.Kind). It also returns,
-// for each feature, the number of MTA connections that did not offer the feature.
+// cannotSee returns the kinds of information that the daemon cannot see now (see
+// blind.Kind). It also returns, for each feature, the number of MTA connections that did
+// not offer the feature.
 func cannotSee(w *blind.Watch) (kinds []string, lacks map[string]int64) {
 	kinds, lacks = []string{}, map[string]int64{}
 	if w == nil {

@@ -36,8 +36,8 @@ type Status struct {
 	DNS        DNS              `json:"dns"`
 	// Trouble lists the counters that are zero in a healthy daemon, and are not zero now.
 	Trouble []Series `json:"trouble"`
-	// Blind lists what the daemon cannot see now, by the kinds of the metric
-	// sekimori_blind.
+	// Blind lists the kinds of information that the daemon cannot see now, in the words of
+	// the metric sekimori_blind.
 	Blind []string `json:"blind"`
 	// MTALacks counts connections of MTAs that did not offer a feature, by the feature.
 	MTALacks map[string]int64 `json:"mta_lacks"`

@@ -86,7 +86,7 @@ func (s Series) String() string {
 	return text + ": " + strconv.FormatInt(s.Value, 10)
 }
 
-// words returns what the daemon cannot see as one text.
+// words joins the elements of Blind into one text.
 func words(list []string) string {
 	if len(list) == 0 {
 		return "nothing missing"
