@@ -140,7 +140,7 @@ func newCommand() *cobra.Command {
 		"how much few domains dominate: 0 takes them in turn (nothing cached if there are enough)")
 	f.Var(&s.corpus.Sizes, "sizes", "message sizes, as 2KB or 5MB")
 	f.Var(&s.corpus.Signatures, "signatures", "DKIM signatures: none, rsa, ed25519, two (both), five (rsa)")
-	f.Var(&s.corpus.SPF, "spf", "DNS lookups of SPF records, 0 to 10")
+	f.Var(&s.corpus.SPF, "spf", "DNS lookups of SPF records, 0 to 10 includes below each other, or terms (a mx include include, and an include below)")
 	f.Var(&s.corpus.Policies, "policies", "DMARC policies: none, quarantine, reject, absent")
 	f.Var(&s.corpus.Outcomes, "outcomes", "pass, fail (broken signature, SPF fail), spoof (a stranger's envelope)")
 	f.IntVar(&s.corpus.Subdomains, "subdomains", s.corpus.Subdomains,

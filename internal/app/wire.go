@@ -26,7 +26,7 @@ import (
 func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msgauth.Verifier, error) {
 	o := msgauth.Options{
 		Budget: time.Duration(cfg.DNS.MessageBudget),
-		Grace:  grace, LookAhead: true,
+		Grace:  grace, LookAhead: true, SPFAhead: cfg.DNS.SPFAhead,
 		DKIM: dkim.Options{
 			MaxSignatures: cfg.DKIM.MaxSignatures, MinRSABits: cfg.DKIM.MinRSABits,
 			BodyLength: cfg.DKIM.BodyLength, Skew: skew(cfg.DKIM.ClockSkew),

@@ -31,6 +31,7 @@ dns:
   timeout: 1s
   hedge: 50ms
   trust_ad: true
+  spf_ahead: 0
   message_budget: 5s
   cache: {size: 0, max_ttl: 1h, min_ttl: 0s, negative_ttl: 1m, failure_ttl: 1s, stale: 0}
 dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail, clock_skew: 1m30s}

@@ -32,6 +32,7 @@ type DNS struct {
 	Timeout       Duration `yaml:"timeout"`        // of one try at one server
 	Hedge         Hedge    `yaml:"hedge"`          // after how long a second server is asked too
 	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit also of servers on other hosts that are asked without TLS
+	SPFAhead      int      `yaml:"spf_ahead"`      // how many questions an SPF check may ask before their turn
 	MessageBudget Duration `yaml:"message_budget"` // how long one message may wait for DNS in total
 	Cache         Cache    `yaml:"cache"`
 }
@@ -49,6 +50,7 @@ type Cache struct {
 func defaultDNS() DNS {
 	return DNS{
 		Timeout:       Duration(2 * time.Second),
+		SPFAhead:      msgauth.DefaultSPFAhead,
 		MessageBudget: Duration(msgauth.DefaultBudget),
 		Cache: Cache{
 			Size:        64 << 20,
@@ -152,6 +154,9 @@ func (k *checker) dns(c DNS) {
 	k.positive("dns.message_budget", c.MessageBudget)
 	if time.Duration(c.MessageBudget) > maxMessageBudget {
 		k.add("dns.message_budget", "at most %s: no MTA waits longer for the end of a message", Duration(maxMessageBudget))
+	}
+	if c.SPFAhead < 0 || c.SPFAhead > msgauth.MaxSPFAhead {
+		k.add("dns.spf_ahead", "%d is not from 0 to %d; 0 asks every question in its turn", c.SPFAhead, msgauth.MaxSPFAhead)
 	}
 	k.dnsServers(c)
 	k.dnsCache(c.Cache)

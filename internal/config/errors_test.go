@@ -53,6 +53,8 @@ func TestBadInput(t *testing.T) {
 		{"unbalanced bracket", "listen: [\"inet:127.0.0.1:1\"\n", `1:9: sequence end token ']' not found`},
 		{"unbalanced quote", "mode: \"enforce\n", `1:7: could not find end character of double-quoted text`},
 		{"budget no MTA waits for", "dns:\n  message_budget: 10m\n", `2:19: dns.message_budget: at most 4m`},
+		{"look-ahead below 0", "dns: {spf_ahead: -1}\n", `1:18: dns.spf_ahead: -1 is not from 0 to 50`},
+		{"look-ahead over the bound", "dns: {spf_ahead: 51}\n", `1:18: dns.spf_ahead: 51 is not from 0 to 50`},
 		{"bad indentation", "dns:\n  timeout: 1s\n message_budget: 1s\n", `3:2: `},
 		{"bad duration", "dns:\n  timeout: 2 seconds\n", `2:12: dns.timeout: "2 seconds" is not a duration`},
 		{"duration without a unit", "dns: {timeout: 2}\n", `1:16: dns.timeout: "2" is not a duration; write a number and a unit`},

@@ -62,6 +62,10 @@ type Cost struct {
 	NoRoom   int           `json:"no_room,omitempty"`  // lookups of Exceeded that ran out of time after the stage had to wait for a slot
 	DNS      time.Duration `json:"dns_ns"`             // summed over all lookups, also those that ran at the same time
 	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time; much of it passes while the message is still arriving
+	// Ahead is how many questions SPF asked before their turn, and Unneeded is how
+	// many of them it did not need in the end. Both are only in the cost of SPF.
+	Ahead    int `json:"ahead,omitempty"`
+	Unneeded int `json:"unneeded,omitempty"`
 	// Operations is the cost of the public-key arithmetic of DKIM and ARC. The unit
 	// is one verification of an RSA signature of 2,048 bits with exponent 65537.
 	Operations float64 `json:"operations,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
 	"sekimori/internal/message"
+	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -129,5 +130,44 @@ func TestPanicsAhead(t *testing.T) {
 	v := NewVerifier(bomb{next: z, typ: dns.TypeA, name: "mx.bank.example"}, Options{LookAhead: true})
 	if e := evaluate(t, v, "<a@bank.example>", hello); len(e.Panics) == 0 || e.DMARC.Result != dmarc.ResultPass {
 		t.Errorf("the client's name: dmarc=%s, panics %+v", e.DMARC.Result, e.Panics)
+	}
+}
+
+// TestSPFAhead checks that both SPF checks look ahead as Options.SPFAhead says, and
+// that the cost of SPF counts the questions of both.
+func TestSPFAhead(t *testing.T) {
+	const trip = time.Second
+	const terms = `
+ahead.example TXT "v=spf1 a include:one.example include:two.example -all"
+one.example TXT "v=spf1 ip4:203.0.113.0/24 -all"
+two.example TXT "v=spf1 ip4:192.0.2.1 -all"
+mx.ahead.example TXT "v=spf1 a include:one.example -all"
+mx.ahead.example A 192.0.2.1
+`
+	for questions, want := range map[int]struct {
+		elapsed         time.Duration
+		ahead, unneeded int
+	}{
+		0:  {4 * trip, 0, 0},
+		1:  {4 * trip, 2, 0}, // a of each check, which comes next in turn too
+		10: {2 * trip, 5, 1}, // include:one.example of HELO is not needed, because a matches
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v := NewVerifier(away{next: nameserver.Zone(t, terms), trip: trip}, Options{SPFAhead: questions, Now: stopped(), Grace: 10 * trip})
+			c := v.Connect(t.Context(), Session{Client: client})
+			defer c.Close()
+			c.Helo("mx.ahead.example")
+			m := c.Begin(Session{}, Envelope{MailFrom: "<a@ahead.example>"})
+			defer m.Close()
+			m.EndOfHeader(message.Header{{Name: "From", Value: " a@ahead.example"}})
+			e := m.Finish(t.Context(), Envelope{})
+			cost := e.Cost[SPF]
+			if m.mailFrom.elapsed != want.elapsed || cost.Ahead != want.ahead || cost.Unneeded != want.unneeded {
+				t.Errorf("%d questions ahead: %v, %d asked, %d unneeded", questions, m.mailFrom.elapsed, cost.Ahead, cost.Unneeded)
+			}
+			if e.MailFrom.Result != spf.Pass || e.HELO.Result != spf.Pass {
+				t.Errorf("%d questions ahead: %s, %s", questions, e.MailFrom.Result, e.HELO.Result)
+			}
+		})
 	}
 }

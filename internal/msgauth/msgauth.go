@@ -42,15 +42,21 @@ type Options struct {
 	// DMARC tree walk at the same time, and the address of the client's probable name together with
 	// the PTR record of its address. It changes no result.
 	LookAhead bool
+	// SPFAhead is how many questions an SPF check may ask before their turn (see
+	// spf.Args.LookAhead). 0 is none.
+	SPFAhead int
 	// Now is the wall clock. It is used only for x=, t=, %{t} and Evaluation.Time. Default
 	// time.Now.
 	Now func() time.Time
 }
 
-// Defaults of Options.
+// Defaults and bounds of Options.
 const (
-	DefaultBudget = 10 * time.Second
-	DefaultGrace  = 250 * time.Millisecond
+	// MaxSPFAhead is the most that SPFAhead should be.
+	MaxSPFAhead     = 50
+	DefaultSPFAhead = 10
+	DefaultBudget   = 10 * time.Second
+	DefaultGrace    = 250 * time.Millisecond
 )
 
 // Verifier evaluates messages. Safe for concurrent use.

@@ -139,6 +139,14 @@ func (s *stage) takeSlot(ctx context.Context, name dns.Name) *slots.Slot {
 	return shared.lock.Take(ctx, network, &s.queued, message, all)
 }
 
+// spfAhead returns the Resolver for an SPF check that asks through s.
+func (s *stage) spfAhead() dns.Resolver {
+	if s.c.v.o.SPFAhead > 0 {
+		return dns.NewAhead(s)
+	}
+	return s
+}
+
 // ahead returns the Resolver for the evaluator: s itself, or with Options.LookAhead a [dns.Ahead]
 // in front of s.
 func (s *stage) ahead() dns.Resolver {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/spf"
 )
 
 // Mechanism is the name of a mechanism that a stage evaluates. The metrics use the same words.
@@ -91,7 +92,7 @@ const _ = uint(len(stages) - int(stageCount))
 
 // The limits on the lookups of one stage.
 const (
-	maxSPFLookups   = 150 // 10 terms of up to 10 names each (RFC 7208 §4.6.4); HELO and MAIL FROM have a stage each
+	maxSPFLookups   = 200 // 10 terms of up to 10 names each (RFC 7208 §4.6.4) and MaxSPFAhead, for HELO and MAIL FROM apart
 	maxDKIMLookups  = 64
 	maxDMARCLookups = 96 // a tree walk takes at most 8 queries (RFC 9989 §4.10); one for the author, 10 for identifiers
 	maxARCLookups   = 102
@@ -110,15 +111,27 @@ func purposeOfKey(author, name dns.Name) (purpose, dns.Name) {
 // with the first message of the connection. Elapsed is the time of the MAIL FROM check alone,
 // because the two checks overlap.
 func (m *Verification) costOfSPF() (Cost, bool) {
-	c := m.mailFrom.cost()
+	c := costOfCheck(&m.mailFrom)
 	if m.countsConnection && m.c.helo != nil {
-		helo := m.c.helo.cost()
+		helo := costOfCheck(&m.c.helo.task)
 		c.Lookups += helo.Lookups
 		c.Exceeded += helo.Exceeded
 		c.NoRoom += helo.NoRoom
 		c.DNS += helo.DNS
+		c.Ahead += helo.Ahead
+		c.Unneeded += helo.Unneeded
 	}
 	return c, true
+}
+
+// costOfCheck returns what one SPF check cost. A check that has not ended has not
+// counted its questions before their turn yet.
+func costOfCheck(t *task[spf.Check]) Cost {
+	c := t.cost()
+	if t.ended() {
+		c.Ahead, c.Unneeded = t.value.Ahead, t.value.Unneeded
+	}
+	return c
 }
 
 // account fills in e.Cost. The lookups of the connection count with its first message.

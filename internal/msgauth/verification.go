@@ -85,7 +85,7 @@ func (c *Connection) Helo(name string) {
 	g.setUp(c, spfStage, "")
 	g.budget.begin(c.ctx, c.v.o.Budget)
 	args := c.args("")
-	g.start(&g.budget, &g.stage, func(ctx context.Context, r dns.Resolver) spf.Check {
+	g.start(&g.budget, g.spfAhead(), func(ctx context.Context, r dns.Resolver) spf.Check {
 		return spf.CheckHELO(ctx, r, args)
 	})
 	c.expectName(name)
@@ -95,7 +95,10 @@ func (c *Connection) Helo(name string) {
 func (c *Connection) Close() { c.cancel() }
 
 func (c *Connection) args(mailFrom string) spf.Args {
-	return spf.Args{IP: c.client.Client, InternetOnly: true, HELO: c.client.HELO, MailFrom: mailFrom, Receiver: c.v.o.Receiver, Now: c.v.o.Now()}
+	return spf.Args{
+		IP: c.client.Client, InternetOnly: true, HELO: c.client.HELO, MailFrom: mailFrom, Receiver: c.v.o.Receiver, Now: c.v.o.Now(),
+		LookAhead: c.v.o.SPFAhead,
+	}
 }
 
 // Verification is the evaluation of one message. Its methods are called from one goroutine, in the
@@ -141,7 +144,7 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 		args.MailFrom = path.Local + "@" + path.DomainRaw
 	}
 	m.mailBudget.begin(c.ctx, c.v.o.Budget)
-	m.mailFrom.start(&m.mailBudget, &m.mailFrom.stage, func(ctx context.Context, r dns.Resolver) spf.Check {
+	m.mailFrom.start(&m.mailBudget, m.mailFrom.spfAhead(), func(ctx context.Context, r dns.Resolver) spf.Check {
 		if err != nil {
 			// A malformed identity has no policy (RFC 7208 §4.3).
 			return spf.Check{Identity: spf.MailFrom, Result: spf.None, Problem: err.Error()}

@@ -26,7 +26,8 @@ type evaluation struct {
 	// package and the publisher made no mistake.
 	maxQueries int
 
-	ptr *ptrNames // nil until the client's PTR records were looked up
+	ptr   *ptrNames  // nil until the client's PTR records were looked up
+	ahead *lookAhead // nil if nothing is asked before its turn
 }
 
 // verdict is the result of check_host() for one domain. record and domain are
@@ -73,6 +74,7 @@ func (e *evaluation) run(domain string) {
 		e.end(&halt{result: None, reason: ReasonPrivateClient, problem: e.ip.String() + " is not the address of a client on the Internet"})
 		return
 	}
+	defer e.beginAhead(name)()
 	v, h := e.checkHost(name, 0)
 	if h != nil {
 		e.end(h)
@@ -124,6 +126,7 @@ func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 		}
 		return verdict{}, h
 	}
+	e.ahead.record(rec, domain, e.check.Lookups)
 	for i := range rec.Directives {
 		d := &rec.Directives[i]
 		// This recursion is bounded, because each include uses up one of MaxLookups.
@@ -152,12 +155,7 @@ func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 		e.trace(Step{Domain: domain, Outcome: OutcomeError, Detail: h.problem, Depth: depth})
 		return "", h
 	}
-	var found []string
-	for _, r := range ans.Records {
-		if isRecord(r.Text) {
-			found = append(found, r.Text)
-		}
-	}
+	found := recordTexts(ans)
 	switch {
 	case len(found) == 0:
 		h = &halt{result: None, reason: ReasonNoRecord, problem: fmt.Sprintf("%s has no SPF record (%s)", domain, ans.Status)}
@@ -176,6 +174,16 @@ func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 	}
 	e.trace(Step{Domain: domain, Outcome: OutcomeRecord, Detail: found[0], Depth: depth})
 	return found[0], nil
+}
+
+// recordTexts returns the TXT records of an answer that are SPF records (RFC 7208 §4.5).
+func recordTexts(ans dns.Answer) (texts []string) {
+	for _, r := range ans.Records {
+		if isRecord(r.Text) {
+			texts = append(texts, r.Text)
+		}
+	}
+	return texts
 }
 
 // redirect evaluates the redirect modifier (RFC 7208 §6.1).
@@ -230,6 +238,7 @@ func (e *evaluation) lookup(name dns.Name, typ dns.Type) (dns.Answer, *halt) {
 		return dns.Answer{}, &halt{result: TempError, reason: ReasonTimeLimit, problem: e.ctx.Err().Error()}
 	}
 	e.check.Queries++
+	e.ahead.inTurn(name, typ)
 	ans, err := e.resolver.Lookup(e.ctx, name, typ)
 	if err == nil {
 		return ans, nil

@@ -18,10 +18,8 @@ func (e *evaluation) match(d *Directive, domain dns.Name, depth int) (bool, *hal
 		h       *halt
 	)
 	switch d.Mechanism {
-	case MechanismAll:
-		matched = true
-	case MechanismIP4, MechanismIP6:
-		matched = d.Network.Contains(e.ip)
+	case MechanismAll, MechanismIP4, MechanismIP6:
+		matched = e.matchesAlone(d)
 	default:
 		matched, detail, h = e.matchDNS(d, domain, depth)
 	}
@@ -34,6 +32,11 @@ func (e *evaluation) match(d *Directive, domain dns.Name, depth int) (bool, *hal
 	}
 	e.trace(step)
 	return matched, h
+}
+
+// matchesAlone reports whether a directive that needs no DNS matches.
+func (e *evaluation) matchesAlone(d *Directive) bool {
+	return d.Mechanism == MechanismAll || d.Network.Contains(e.ip)
 }
 
 // matchDNS evaluates a mechanism that causes DNS lookups. detail says which name
@@ -160,6 +163,7 @@ func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt
 		return false, "", &halt{result: PermError, reason: ReasonMXLimit,
 			problem: fmt.Sprintf("%s has more than %d MX records", target, MaxHosts)}
 	}
+	e.ahead.hosts(mx, e.check.Lookups)
 	for _, r := range mx.Records {
 		if r.Host == "" {
 			continue // null MX (RFC 7505)
@@ -191,10 +195,15 @@ func (e *evaluation) matchExists(target dns.Name) (bool, string, *halt) {
 
 // addresses looks up a host's addresses of the client's family (RFC 7208 §5).
 func (e *evaluation) addresses(host dns.Name) (dns.Answer, *halt) {
+	return e.lookup(host, e.addressType())
+}
+
+// addressType is the type of the client's kind of address.
+func (e *evaluation) addressType() dns.Type {
 	if e.ip.Is4() {
-		return e.lookup(host, dns.TypeA)
+		return dns.TypeA
 	}
-	return e.lookup(host, dns.TypeAAAA)
+	return dns.TypeAAAA
 }
 
 // inNetwork reports whether the client is in the same network as one of the

@@ -121,6 +121,10 @@ type Args struct {
 	Receiver dns.Name
 	// Now is the time, the value of %{t}.
 	Now time.Time
+	// LookAhead is how many questions may be asked before their turn. It changes
+	// how long the check takes, and nothing of its result. 0 asks all in turn, as
+	// does a resolver whose Expect returns false.
+	LookAhead int
 }
 
 // Check is the outcome of checking one identity.
@@ -159,6 +163,11 @@ type Check struct {
 	Lookups     int `json:"lookups"`
 	VoidLookups int `json:"void_lookups"`
 	Queries     int `json:"queries"`
+	// Ahead is how many questions were asked before their turn (see
+	// Args.LookAhead), and Unneeded is how many of them the check did not need in
+	// the end.
+	Ahead    int `json:"-"`
+	Unneeded int `json:"-"`
 	// Trace has the outcome of every term that was evaluated, in order.
 	Trace []Step `json:"trace,omitempty"`
 }

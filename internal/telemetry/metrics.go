@@ -57,6 +57,7 @@ type Metrics struct {
 	clientUnknown  prometheus.Counter
 	budget         *counters[string]
 	noRoom         *counters[string]
+	spfAhead       *counters[string]
 
 	consent consentMetrics
 	maps    mapMetrics
@@ -110,6 +111,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		clientUnknown: b.counter("client_unknown_total", "Messages whose client cannot be known: its address is private, or the MTA has none."),
 		budget:        b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
 		noRoom:        b.counters("dns_no_room_total", "Lookups without an answer because those of others took the room there is.", "mechanism"),
+		spfAhead:      b.counters("spf_ahead_total", "Questions that SPF checks asked before their turn, by whether they were needed.", "use"),
 
 		consent: newConsentMetrics(b),
 		maps:    newMapMetrics(b),
@@ -132,6 +134,12 @@ func New(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// The values of the label use of spf_ahead_total.
+const (
+	aheadNeeded   = "needed"
+	aheadUnneeded = "unneeded"
+)
+
 func (m *Metrics) startAtZero() {
 	for _, a := range policy.Actions {
 		m.messages.with(string(a))
@@ -147,6 +155,8 @@ func (m *Metrics) startAtZero() {
 		m.budget.with(string(mech))
 		m.noRoom.with(string(mech))
 	}
+	m.spfAhead.with(aheadNeeded)
+	m.spfAhead.with(aheadUnneeded)
 	m.panics.with(PanicMilter)
 	m.panics.with(PanicResolver)
 	m.panics.with(PanicConsent)
@@ -206,6 +216,10 @@ func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.
 		}
 		if c.NoRoom > 0 {
 			m.noRoom.with(string(mech)).Add(float64(c.NoRoom))
+		}
+		if c.Ahead > 0 {
+			m.spfAhead.with(aheadNeeded).Add(float64(c.Ahead - c.Unneeded))
+			m.spfAhead.with(aheadUnneeded).Add(float64(c.Unneeded))
 		}
 	}
 	for _, p := range e.Panics {

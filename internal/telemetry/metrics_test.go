@@ -43,7 +43,7 @@ func message(mark string, bits int) *msgauth.Evaluation {
 			Result: dmarc.ResultFail, PolicyDomain: "bank.example", PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject,
 		},
 		Cost: map[msgauth.Mechanism]msgauth.Cost{
-			msgauth.SPF: {Lookups: 3, Exceeded: 2, NoRoom: 1, DNS: time.Second, Elapsed: time.Second},
+			msgauth.SPF: {Lookups: 3, Ahead: 5, Unneeded: 2, Exceeded: 2, NoRoom: 1, DNS: time.Second, Elapsed: time.Second},
 		},
 		Panics: []msgauth.Panic{{Component: msgauth.ARC, Value: "boom", Stack: "stack"}},
 	}
@@ -121,6 +121,8 @@ func TestMetrics(t *testing.T) {
 		{"sekimori_dkim_signatures_total", map[string]string{"result": "permerror", "algorithm": "other", "key_bits": ""}, 1},
 		{"sekimori_dkim_reason_total", map[string]string{"reason": "algorithm"}, 1},
 		{"sekimori_dns_budget_exceeded_total", map[string]string{"mechanism": "spf"}, 2},
+		{"sekimori_spf_ahead_total", map[string]string{"use": "needed"}, 3},
+		{"sekimori_spf_ahead_total", map[string]string{"use": "unneeded"}, 2},
 		{"sekimori_dns_no_room_total", map[string]string{"mechanism": "spf"}, 1},
 		{"sekimori_dns_no_room_total", map[string]string{"mechanism": "dkim"}, 0},
 		{"sekimori_panics_total", map[string]string{"component": "arc"}, 1},

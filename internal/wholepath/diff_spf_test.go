@@ -1,9 +1,12 @@
 package wholepath
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -143,6 +146,8 @@ var knownSPF = []struct {
 	},
 }
 
+var spfCases = flag.Int("spf-cases", 6000, "how many zones TestSPFDifferences generates")
+
 // TestSPFDifferences compares our results with those of blitiri.com.ar/go/spf on generated zones.
 // Every difference must be one of knownSPF, and each of knownSPF must occur at least once.
 func TestSPFDifferences(t *testing.T) {
@@ -150,7 +155,7 @@ func TestSPFDifferences(t *testing.T) {
 	shown := make([]int, len(knownSPF))
 	results, differences := map[spf.Result]int{}, 0
 	clients := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("203.0.113.1")}
-	for i := range 6000 {
+	for i := range *spfCases {
 		text, features := spfCase(r)
 		z, err := zone.Parse(text)
 		if err != nil {
@@ -159,6 +164,7 @@ func TestSPFDifferences(t *testing.T) {
 		args := spf.Args{IP: clients[r.IntN(len(clients))], HELO: "h0.example", MailFrom: "a-b@d0.example", Now: today}
 		ours := spf.CheckMailFrom(t.Context(), z, args)
 		asked := z.Queries()
+		sameAhead(t, i, text, ours, z, args)
 		theirs, why := opinion.SPF(z, args.IP, args.HELO, args.MailFrom)
 		results[ours.Result]++
 		if string(ours.Result) == theirs {
@@ -194,6 +200,28 @@ func TestSPFDifferences(t *testing.T) {
 		}
 	}
 	t.Logf("%v; %d differ, all explained", results, differences)
+}
+
+// notAtHand is a zone whose answers must be asked for.
+type notAtHand struct {
+	dns.LookupOnly
+	zone *zone.Zone
+}
+
+func (n notAtHand) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	return n.zone.Lookup(ctx, name, typ)
+}
+
+// sameAhead checks that a check that looks ahead has the same result and the same
+// counts as ours, which asked in turn.
+func sameAhead(t *testing.T, i int, text string, ours spf.Check, z *zone.Zone, args spf.Args) {
+	t.Helper()
+	args.LookAhead = 10
+	ahead := spf.CheckMailFrom(t.Context(), dns.NewAhead(notAtHand{zone: z}), args)
+	ahead.Ahead, ahead.Unneeded = 0, 0
+	if !reflect.DeepEqual(ahead, ours) {
+		t.Errorf("%d: in turn\n%+v\nahead\n%+v\n%s", i, ours, ahead, text)
+	}
 }
 
 // inVain returns how many of the questions for A, AAAA, MX and PTR records found no record.

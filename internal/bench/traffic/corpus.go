@@ -43,7 +43,7 @@ type Options struct {
 
 	Sizes      Mix // sizes of messages, such as 2KB or 5MB
 	Signatures Mix // of a message: none, rsa, ed25519, two (rsa and ed25519) or five (rsa)
-	SPF        Mix // number of DNS lookups that a domain's SPF record needs, 0 to 10
+	SPF        Mix // number of DNS lookups that a domain's SPF record needs, 0 to 10, or "terms"
 	Policies   Mix // DMARC policy of a domain: none, quarantine, reject or absent
 	// Outcomes are the outcomes of messages. With pass, SPF passes, and DKIM too if the message is
 	// signed. With fail, MAIL FROM has the author's domain, SPF forbids the client, and signatures
@@ -90,7 +90,7 @@ func (o Options) Validate() error {
 	}{
 		{"sizes", o.Sizes, func(s string) error { _, err := parseSize(s); return err }},
 		{"signatures", o.Signatures, oneOf("none", "rsa", "ed25519", "two", "five")},
-		{"spf", o.SPF, func(s string) error { _, err := parseLookups(s); return err }},
+		{"spf", o.SPF, validSPF},
 		{"policies", o.Policies, oneOf("none", "quarantine", "reject", "absent")},
 		{"outcomes", o.Outcomes, oneOf("pass", "fail", "spoof")},
 	} {
@@ -203,16 +203,16 @@ func (g *generator) newDomain(z *zoneWriter, i int) domain {
 		name: fmt.Sprintf("d%05d.example", i), policy: g.o.Policies.pick(rng),
 		addr: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), // 198.18.0.0/15 is reserved for benchmarks (RFC 2544)
 	}
-	lookups, _ := parseLookups(g.o.SPF.pick(rng)) // no error: Validate has checked the number
-	owner := d.name
-	for n := range lookups {
-		next := "_spf" + strconv.Itoa(n+1) + "." + d.name
-		z.addTXT(owner, "v=spf1 include:"+next+" -all")
-		owner = next
+	web, mx := d.addr, d.host()
+	if shape := g.o.SPF.pick(rng); shape == severalTerms {
+		web, mx = elsewhere(), "in."+d.name
+		z.addA(mx, elsewhere())
+		addSeveralTerms(z, d)
+	} else {
+		addIncludes(z, d, shape)
 	}
-	z.addTXT(owner, "v=spf1 ip4:"+d.addr.String()+" -all")
-	z.addMX(d.name, d.host())
-	z.addA(d.name, d.addr)
+	z.addMX(d.name, mx)
+	z.addA(d.name, web)
 	z.addA("news."+d.name, d.addr)
 	z.addA(d.host(), d.addr)
 	z.addPTR(d.addr, d.host())
@@ -223,6 +223,31 @@ func (g *generator) newDomain(z *zoneWriter, i int) domain {
 		z.addTXT("_dmarc."+d.name, "v=DMARC1; p="+d.policy)
 	}
 	return d
+}
+
+// elsewhere is the address of hosts that send no mail.
+func elsewhere() netip.Addr { return netip.AddrFrom4([4]byte{198, 19, 255, 1}) }
+
+// addIncludes publishes an SPF record that costs as many lookups as shape says, each
+// an include below the last.
+func addIncludes(z *zoneWriter, d domain, shape string) {
+	lookups, _ := parseLookups(shape) // validated
+	owner := d.name
+	for n := range lookups {
+		next := "_spf" + strconv.Itoa(n+1) + "." + d.name
+		z.addTXT(owner, "v=spf1 include:"+next+" -all")
+		owner = next
+	}
+	z.addTXT(owner, "v=spf1 ip4:"+d.addr.String()+" -all")
+}
+
+// addSeveralTerms publishes an SPF record of five terms with lookups, as domains
+// with a host, a mail host and two services publish it. The last one matches.
+func addSeveralTerms(z *zoneWriter, d domain) {
+	z.addTXT(d.name, "v=spf1 a mx include:_spf1."+d.name+" include:_spf2."+d.name+" -all")
+	z.addTXT("_spf1."+d.name, "v=spf1 ip4:"+elsewhere().String()+" -all")
+	z.addTXT("_spf2."+d.name, "v=spf1 include:_spf3."+d.name+" -all")
+	z.addTXT("_spf3."+d.name, "v=spf1 ip4:"+d.addr.String()+" -all")
 }
 
 // newSpoofer adds a spoofer to the zone: a client that has correct DNS records of its own and sends

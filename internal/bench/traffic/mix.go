@@ -114,11 +114,23 @@ func parseSize(s string) (int, error) {
 	return n * unit, nil
 }
 
+// severalTerms is the word for SPF records of several kinds of terms.
+const severalTerms = "terms"
+
+// validSPF checks one shape of SPF records.
+func validSPF(s string) error {
+	if s == severalTerms {
+		return nil
+	}
+	_, err := parseLookups(s)
+	return err
+}
+
 // parseLookups parses the number of DNS lookups that an SPF record needs.
 func parseLookups(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || n > 10 { // RFC 7208 §4.6.4 allows 10
-		return 0, fmt.Errorf("%q is not a number of lookups from 0 to 10", s)
+		return 0, fmt.Errorf("%q is neither a number of lookups from 0 to 10 nor terms", s)
 	}
 	return n, nil
 }

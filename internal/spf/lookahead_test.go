@@ -1,0 +1,172 @@
+package spf
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// far is a resolver whose every answer takes one trip. Questions of silent never
+// get an answer.
+type far struct {
+	dns.LookupOnly
+	zone   dns.Resolver
+	trip   time.Duration
+	silent []dns.Name
+
+	mu      *sync.Mutex
+	asked   *[]string
+	pending *int // questions without an answer
+}
+
+func newFar(zone dns.Resolver, trip time.Duration, silent ...dns.Name) far {
+	return far{zone: zone, trip: trip, silent: silent, mu: new(sync.Mutex), asked: new([]string), pending: new(int)}
+}
+
+func (f far) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	f.mu.Lock()
+	*f.asked = append(*f.asked, string(name)+" "+typ.String())
+	*f.pending++
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		*f.pending--
+		f.mu.Unlock()
+	}()
+	trip := time.After(f.trip)
+	if slices.Contains(f.silent, name) {
+		trip = nil
+	}
+	select {
+	case <-trip:
+		return f.zone.Lookup(ctx, name, typ)
+	case <-ctx.Done():
+		return dns.Answer{}, dns.OutOfTime(f, ctx.Err(), name, typ)
+	}
+}
+
+const severalTerms = `
+several.example TXT "v=spf1 a mx include:one.example include:two.example ip4:192.0.2.1 -all"
+several.example A 203.0.113.1
+several.example MX 10 mx1.several.example
+several.example MX 20 mx2.several.example
+mx1.several.example A 203.0.113.2
+mx2.several.example A 203.0.113.3
+one.example TXT "v=spf1 include:below.example ?all"
+below.example TXT "v=spf1 exists:%{ir}.list.example -all"
+two.example TXT "v=spf1 ip4:203.0.113.0/24 -all"
+three.example TXT "v=spf1 -all"
+
+first.example TXT "v=spf1 ip4:192.0.2.0/24 a mx include:one.example -all"
+early.example TXT "v=spf1 a include:two.example include:three.example -all"
+early.example A 192.0.2.1
+fork.example TXT "v=spf1 redirect=several.example"
+ptr.example TXT "v=spf1 exists:%{p}.ptr.example include:two.example -all"
+many.example TXT "v=spf1 mx -all"
+many.example MX 1 h1.example
+many.example MX 1 h2.example
+many.example MX 1 h3.example
+many.example MX 1 h4.example
+many.example MX 1 h5.example
+many.example MX 1 h6.example
+many.example MX 1 h7.example
+many.example MX 1 h8.example
+h8.example A 192.0.2.1
+`
+
+// TestLookAhead checks how many round trips a check takes with nothing at hand, and
+// that its result is the same as in turn.
+func TestLookAhead(t *testing.T) {
+	const trip = 20 * time.Millisecond
+	for _, tt := range []struct {
+		why, domain     string
+		ahead           int
+		inTurn, trips   int // round trips without and with look-ahead
+		asked, unneeded int
+		want            Result
+	}{
+		{"the record, its terms, and what they name", "several.example", 10, 9, 4, 8, 0, Pass},
+		{"an address that matches before any question", "first.example", 10, 1, 1, 0, 0, Pass},
+		{"a match at the first question", "early.example", 10, 2, 2, 3, 2, Pass},
+		{"a redirect", "fork.example", 10, 10, 5, 9, 0, Pass},
+		{"a name that depends on PTR is not guessed", "ptr.example", 10, 4, 3, 1, 0, Fail},
+		{"two questions only", "several.example", 2, 9, 8, 2, 0, Pass},
+		{"more hosts than may be under way", "many.example", 10, 10, 4, 9, 0, Pass},
+	} {
+		check := func(n int) (c Check, trips int) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				r := dns.NewAhead(newFar(nameserver.Zone(t, severalTerms), trip))
+				c = CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@" + tt.domain, LookAhead: n})
+				trips = int(time.Since(begin) / trip)
+			})
+			return c, trips
+		}
+		inTurn, slow := check(0)
+		ahead, fast := check(tt.ahead)
+		if slow != tt.inTurn || fast != tt.trips || ahead.Ahead != tt.asked || ahead.Unneeded != tt.unneeded || ahead.Result != tt.want {
+			t.Errorf("%s: %d round trips in turn, %d ahead, %d asked, %d unneeded, %s", tt.why, slow, fast, ahead.Ahead, ahead.Unneeded, ahead.Result)
+		}
+		same(t, tt.why, inTurn, ahead)
+	}
+}
+
+// same checks that two checks differ in nothing but what was asked ahead.
+func same(t *testing.T, why string, a, b Check) {
+	t.Helper()
+	x, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(x) != string(y) {
+		t.Errorf("%s: in turn\n%s\nahead\n%s", why, x, y)
+	}
+}
+
+// TestLookAheadOnce checks that no question is asked twice, even if the evaluation
+// comes to it while it waits to be asked.
+func TestLookAheadOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(nameserver.Zone(t, severalTerms), time.Second)
+		CheckMailFrom(t.Context(), dns.NewAhead(f), Args{IP: client, MailFrom: "a@many.example", LookAhead: 10})
+		slices.Sort(*f.asked)
+		if n := len(*f.asked); n != 10 || len(slices.Compact(*f.asked)) != n {
+			t.Errorf("%q", *f.asked)
+		}
+	})
+}
+
+// TestLookAheadBehindSilence checks that servers that do not answer for later terms
+// do not keep an earlier term from matching, and that nothing goes on when the
+// check is over.
+func TestLookAheadBehindSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const text = `
+dead.example TXT "v=spf1 mx include:s1.example include:s2.example include:s3.example include:s4.example include:s5.example include:s6.example include:s7.example -all"
+dead.example MX 10 mx.dead.example
+mx.dead.example A 192.0.2.1
+`
+		silent := []dns.Name{"s1.example", "s2.example", "s3.example", "s4.example", "s5.example", "s6.example", "s7.example"}
+		begin := time.Now()
+		f := newFar(nameserver.Zone(t, text), time.Second, silent...)
+		c := CheckMailFrom(t.Context(), dns.NewAhead(f), Args{IP: client, MailFrom: "a@dead.example", LookAhead: 10})
+		if took := time.Since(begin); c.Result != Pass || took != 3*time.Second {
+			t.Errorf("%s after %v", c.Result, took)
+		}
+		synctest.Wait()
+		if *f.pending != 0 {
+			t.Errorf("%d questions go on: %q", *f.pending, *f.asked)
+		}
+	})
+}
