@@ -132,10 +132,10 @@ type Log struct {
 type Limits struct {
 	MaxSessions  int      `yaml:"max_sessions"`
 	IdleTimeout  Duration `yaml:"idle_timeout"`
-	HeaderFields int      `yaml:"header_fields"` // of one message
-	HeaderBytes  Size     `yaml:"header_bytes"`  // of one message
-	Recipients   int      `yaml:"recipients"`    // of one message
-	Memory       Size     `yaml:"memory"`        // of all connections together; 0 for no limit
+	HeaderFields int      `yaml:"header_fields"` // largest number of fields of a message
+	HeaderBytes  Size     `yaml:"header_bytes"`  // largest size of the header of a message
+	Recipients   int      `yaml:"recipients"`    // largest number of recipients of a message
+	Memory       Size     `yaml:"memory"`        // largest total of all connections; 0 for no limit
 	ShownWait    Duration `yaml:"shown_wait"`    // how long a message waits for results that are only shown in the label
 }
 

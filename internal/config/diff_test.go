@@ -49,7 +49,7 @@ func TestDiffSeesAll(t *testing.T) {
 		switch {
 		case section, got[path], path == "policy.none", strings.HasPrefix(path, "report."), path == "policy.overrides",
 			path == "policy.recipients", path == "arc.trusted_sealers":
-			continue // a section, a key that was found, or a key that fullConfig does not change
+			continue // this is a section, a key that was found, or a key that fullConfig does not change
 		}
 		t.Errorf("%s is not compared", path)
 	}

@@ -29,7 +29,7 @@ const (
 // DNS configures DNS lookups.
 type DNS struct {
 	Servers       []Server `yaml:"servers"`        // if empty, the servers in resolv.conf are used
-	Timeout       Duration `yaml:"timeout"`        // of one try at one server
+	Timeout       Duration `yaml:"timeout"`        // how long one try at one server may take
 	Hedge         Hedge    `yaml:"hedge"`          // after how long a second server is asked too
 	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit also of servers on other hosts that are asked without TLS
 	SPFAhead      int      `yaml:"spf_ahead"`      // how many questions an SPF check may ask before their turn
@@ -42,7 +42,7 @@ type Cache struct {
 	Size        Size     `yaml:"size"` // in memory; 0 for no cache
 	MaxTTL      Duration `yaml:"max_ttl"`
 	MinTTL      Duration `yaml:"min_ttl"`
-	NegativeTTL Duration `yaml:"negative_ttl"` // upper bound for NXDOMAIN and NODATA
+	NegativeTTL Duration `yaml:"negative_ttl"` // longest time for which NXDOMAIN and NODATA are kept
 	FailureTTL  Duration `yaml:"failure_ttl"`  // how long a failure is kept (RFC 9520)
 	Stale       Duration `yaml:"stale"`        // how long past its TTL an answer is used if servers fail (RFC 8767)
 }

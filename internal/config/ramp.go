@@ -9,7 +9,7 @@ import (
 // enforced; see policy.Ramp.
 type Ramp struct {
 	Percent int            `yaml:"percent"`
-	Domains map[Domain]int `yaml:"domains"` // percentages that apply to author domains at or below a domain
+	Domains map[Domain]int `yaml:"domains"` // percentage for authors at or below each domain
 }
 
 func (k *checker) ramp(r Ramp) {

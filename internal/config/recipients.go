@@ -13,7 +13,7 @@ type Recipients struct {
 	Default   policy.Class `yaml:"default"`
 	File      string       `yaml:"file"`      // path of the list of recipients who are exceptions from Default
 	Socketmap string       `yaml:"socketmap"` // unix:/path:NAME or inet:host:port:NAME
-	Timeout   Duration     `yaml:"timeout"`   // of one lookup
+	Timeout   Duration     `yaml:"timeout"`   // time after which a lookup fails
 	CacheTTL  Duration     `yaml:"cache_ttl"` // how long answers of the socketmap are kept; 0 for not at all
 	Mixed     string       `yaml:"mixed"`     // MixedLenient or MixedSplit
 }

@@ -48,7 +48,7 @@ type Options struct {
 	// Socketmap is the address of the socketmap, "unix:/path:NAME" or
 	// "inet:host:port:NAME", or "".
 	Socketmap string
-	Timeout   time.Duration // of one lookup
+	Timeout   time.Duration // time after which a lookup fails
 	CacheTTL  time.Duration // how long an answer of the socketmap is kept; 0 for not at all
 
 	Logger *slog.Logger // for failures of the socketmap; may be nil

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// server is a socketmap server for the tests. It uses none of the client's code
-// for netstrings, so the client's mistakes do not go unnoticed.
+// server is a socketmap server for the tests. It does not use the client's code
+// for netstrings, so the tests also find mistakes in that code.
 type server struct {
 	ln     net.Listener
 	answer func(question string) string // returns the octets to send; if it returns "", the connection is closed

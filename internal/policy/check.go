@@ -108,7 +108,7 @@ func (w *Conditions) names() []namesKey {
 	return []namesKey{{"client_name", w.ClientName}, {"dkim", w.DKIM}, {"arc_sealer", w.ARCSealer}, {"spf", w.SPF}}
 }
 
-// tooWide returns the first pattern that stands for all names below a public
+// tooWide returns the first pattern that matches all names below a public
 // suffix, or "".
 func tooWide(patterns []Pattern) Pattern {
 	for _, p := range patterns {
@@ -198,10 +198,10 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 				worst = max(worst, rank(Quarantine)) // any delivery is milder than a temporary refusal
 			}
 		}
-		// The other two results do not count. A pass is accepted without the
-		// rule, except that a misleading display name gets it a tag. A rule
-		// that is milder than policy.invalid_from does not apply to a message
-		// without a single author.
+		// The results pass and permerror do not count. A pass is accepted
+		// without the rule, except that a misleading display name gets it a
+		// tag. A rule that is milder than policy.invalid_from does not apply to
+		// a message without a single author.
 	}
 	return worst
 }

@@ -59,7 +59,8 @@ type Config struct {
 	TempErrorUnknown Action
 	InvalidFrom      Action // one of InvalidFromActions
 	// TrustedSealers are domains of ARC sealers. A message that fails DMARC is
-	// accepted if one of them made the newest seal of a valid chain.
+	// accepted if one of them vouches for it: it made the newest seal of a
+	// valid chain, and its own results do not say dmarc=fail.
 	TrustedSealers []dns.Name
 	// Rules are the operator's exceptions in order. Decide does not check them;
 	// the caller must do so with CheckRule.

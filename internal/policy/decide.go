@@ -21,8 +21,8 @@ func Skipped(reason Reason) Verdict {
 	return Verdict{Action: Skip, Applied: Skip, Enforced: true, Reason: reason, Disposition: dmarc.PolicyNone}
 }
 
-// Oversized returns the verdict on a message that exceeds a limit, so only a
-// part of it was evaluated. what names the limit.
+// Oversized returns the verdict on a message that exceeds a limit, so the
+// daemon has only a part of it. what names the limit.
 func Oversized(what string, c Config) Verdict {
 	c = c.withDefaults()
 	v := Verdict{

@@ -37,14 +37,13 @@ const (
 // Actions lists every action.
 var Actions = []Action{Accept, Tag, Quarantine, Reject, TempFail, Skip}
 
-// Reason names the case of this package, or the kind of operator's rule, that
-// decided the message.
+// Reason is a word that says why the message was decided in this way.
 type Reason string
 
 // The reasons.
 const (
-	ReasonTrusted        Reason = "trusted_network"   // not evaluated
-	ReasonAuthenticated  Reason = "authenticated"     // not evaluated
+	ReasonTrusted        Reason = "trusted_network"   // not evaluated: the client is in trusted.networks
+	ReasonAuthenticated  Reason = "authenticated"     // not evaluated: the client logged in
 	ReasonAligned        Reason = "dmarc_pass"        // an aligned identifier authenticated
 	ReasonOtherName      Reason = "other_name"        // as dmarc_pass, but the display name is an address of another domain
 	ReasonReject         Reason = "dmarc_reject"      // p=reject, applied

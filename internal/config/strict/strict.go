@@ -38,7 +38,7 @@ type Document struct {
 	name     string
 	lines    []string
 	body     ast.Node                // nil if the file is empty or broken
-	broken   bool                    // the file is not one YAML document
+	broken   bool                    // the file could not be parsed as one YAML document
 	at       map[string]*token.Token // the token of each key's value, by path
 	problems []Problem
 }
