@@ -160,8 +160,9 @@ func TestShadows(t *testing.T) {
 		{"the same", Rule{When: wide, Then: reject}, Rule{When: wide, Then: reject}, true},
 		{"narrower", Rule{When: wide, Then: reject}, Rule{When: narrow, Then: accept}, true},
 		{"wider", Rule{When: narrow, Then: reject}, Rule{When: wide, Then: accept}, false},
-		{"one value more", Rule{When: wide, Then: reject}, Rule{When: Conditions{Author: []Pattern{"bank.example", "shop.example"}}, Then: reject}, false},
-		{"a key more in the first", Rule{When: narrow, Then: reject}, Rule{When: Conditions{Author: narrow.Author}, Then: reject}, false},
+		{"the second has one more value",
+			Rule{When: wide, Then: reject}, Rule{When: Conditions{Author: []Pattern{"bank.example", "shop.example"}}, Then: reject}, false},
+		{"the first has one more key", Rule{When: narrow, Then: reject}, Rule{When: Conditions{Author: narrow.Author}, Then: reject}, false},
 		{"networks", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject},
 			Rule{When: Conditions{Client: networks("192.0.2.128/25", "192.0.2.1/32")}, Then: reject}, true},
 		{"a wider network", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: reject},
@@ -175,9 +176,9 @@ func TestShadows(t *testing.T) {
 		{"the first ends before", Rule{When: wide, Then: reject, Expires: june}, Rule{When: wide, Then: reject}, false},
 		{"the first ends before the second", Rule{When: wide, Then: reject, Expires: june}, Rule{When: wide, Then: reject, Expires: july}, false},
 		{"the second ends before", Rule{When: wide, Then: reject, Expires: july}, Rule{When: wide, Then: reject, Expires: june}, true},
-		{"a mild one passes over messages without an author", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept},
+		{"a mild one does not apply to messages without an author", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept},
 			Rule{When: Conditions{Client: networks("192.0.2.1/32")}, Then: reject}, false},
-		{"of which there are none here", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept},
+		{"a mild one takes all messages if the second needs an author", Rule{When: Conditions{Client: networks("192.0.2.0/24")}, Then: accept},
 			Rule{When: Conditions{Client: networks("192.0.2.1/32"), Author: wide.Author}, Then: reject}, true},
 	} {
 		if got := tt.a.Shadows(&tt.b); got != tt.want {

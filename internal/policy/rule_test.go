@@ -41,15 +41,15 @@ func TestWantsAll(t *testing.T) {
 		want   bool
 	}{
 		{"no rule", nil, false},
-		{"what is known before", []Conditions{{Author: name}, {Client: nil}}, false},
-		{"a chain is waited for anyway", []Conditions{{ARCSealer: name}}, false},
+		{"conditions that are known without waiting", []Conditions{{Author: name}, {Client: nil}}, false},
+		{"every message waits for its ARC chain", []Conditions{{ARCSealer: name}}, false},
 		{"another signature", []Conditions{{Author: name}, {DKIM: name}}, true},
 		{"the client's name", []Conditions{{ClientName: name}}, true},
 		{"SPF of the envelope", []Conditions{{SPF: name}}, true},
 		{"traits tell of signatures", []Conditions{{Traits: []trait.Trait{trait.ListSignature}}}, true},
 		{"the policy, which np may change", []Conditions{{Published: []dmarc.Policy{dmarc.PolicyReject}}}, true},
 		{"only where DMARC fails", []Conditions{{DKIM: name, DMARC: []dmarc.Result{dmarc.ResultFail}}}, false},
-		{"where it passes as well", []Conditions{{DKIM: name, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultPass}}}, true},
+		{"where DMARC fails or passes", []Conditions{{DKIM: name, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultPass}}}, true},
 	} {
 		var c Config
 		for _, w := range tt.when {

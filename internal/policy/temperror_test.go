@@ -187,11 +187,12 @@ func TestMissing(t *testing.T) {
 		e    msgauth.Evaluation
 		want string
 	}{
-		{"two keys of the author's for the same reason",
+		{"two keys of the author are missing for the same reason",
 			with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "bank.example", "dns_timeout")), "dkim timeout"},
-		{"and for two", with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "bank.example", "dns_servfail")),
+		{"two keys of the author are missing for two reasons",
+			with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "bank.example", "dns_servfail")),
 			"dkim timeout, dkim servfail"},
-		{"one of somebody else's does not matter",
+		{"a missing key of another domain does not matter",
 			with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.TempError, "evil.example", "dns_servfail")), "dkim timeout"},
 		{"a bug in DKIM", with(undecided(dmarc.PolicyReject, ""), func(e *msgauth.Evaluation) {
 			signedFor(dkim.TempError, "", dkim.ReasonInternal)(e)
@@ -204,16 +205,16 @@ func TestMissing(t *testing.T) {
 		{"an identifier and the organization of another", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) {
 			e.DMARC.Alignments = append(e.DMARC.Alignments, dmarc.Alignment{Error: &dmarc.DNSError{Kind: "budget"}})
 		}), "spf timeout, alignment budget"},
-		{"one that does not align does not matter", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) {
+		{"an identifier that does not align does not matter", with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) {
 			signedFor(dkim.TempError, "x.example", "dns_timeout")(e)
 			e.DMARC.Alignments = append(e.DMARC.Alignments,
 				dmarc.Alignment{Identifier: dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: "x.example", State: dmarc.StateTempError}})
 		}), "spf timeout"},
-		{"nor does one that passed", with(undecided(dmarc.PolicyReject, "policy timeout"), func(e *msgauth.Evaluation) {
+		{"an identifier that passed is not missing", with(undecided(dmarc.PolicyReject, "policy timeout"), func(e *msgauth.Evaluation) {
 			spfIs(spf.Pass, "bank.example")(e)
 			e.DMARC.Alignments = []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.SPF, Domain: "bank.example", State: dmarc.StatePass}, Aligned: true}}
 		}), "policy timeout"},
-		{"nor a signature of the same domain that failed",
+		{"a signature of the same domain that failed is not missing",
 			with(undecided(dmarc.PolicyReject, "dkim timeout"), signedFor(dkim.Fail, "bank.example", "signature_mismatch")), "dkim timeout"},
 		{"SPF asked too much",
 			with(undecided(dmarc.PolicyReject, "spf timeout"), func(e *msgauth.Evaluation) { e.MailFrom.Reason = spf.ReasonQueryLimit }),
@@ -253,8 +254,8 @@ func TestMissingForRules(t *testing.T) {
 		{"a key of the chain that is too large for any resolver", chainFailed("dns_too_large"), ""},
 		{"a bug in the chain", panics(msgauth.ARC), "arc internal"},
 		{"a bug in one of its signatures", chainFailed(dkim.ReasonInternal), "arc internal"},
-		{"no room for the name", iprevFailed(dns.KindBudget), "name budget"},
-		{"a bug", all(iprevFailed(dns.KindServFail), panics(msgauth.IPRev)), "name internal"},
+		{"no lookup slot for the name", iprevFailed(dns.KindBudget), "name budget"},
+		{"a bug in iprev", all(iprevFailed(dns.KindServFail), panics(msgauth.IPRev)), "name internal"},
 		{"a name whose zone fails", iprevFailed(dns.KindServFail), ""},
 		{"a name that does not point back, in a message for which something else panicked", all(iprevIs(iprev.Fail), panics(msgauth.IPRev)), ""},
 	} {
