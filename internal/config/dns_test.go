@@ -31,23 +31,23 @@ func TestHedge(t *testing.T) {
 func TestDNSProblems(t *testing.T) {
 	for _, c := range []struct{ reason, in, want string }{
 		{"one server is not enough to hedge", "dns:\n  servers: [192.0.2.1]\n  hedge: 50ms\n", "3:10: dns.hedge: needs a second server"},
-		{"two are", "dns:\n  servers: [192.0.2.1, 192.0.2.2]\n  hedge: 50ms\n", ""},
-		{"those of resolv.conf are counted later", "dns: {hedge: 50ms}\n", ""},
-		{"off needs none", "dns: {servers: [192.0.2.1], hedge: off}\n", ""},
-		{"as a quoted word", "dns: {servers: [192.0.2.1], hedge: 'off'}\n", ""},
-		{"no delay", "dns: {hedge: 0s}\n", `1:14: dns.hedge: "0s" is neither off nor a duration`},
-		{"later than the next server", "dns: {hedge: 2s}\n", "1:14: dns.hedge: 2s is not less than dns.timeout, 2s"},
+		{"two servers are enough to hedge", "dns:\n  servers: [192.0.2.1, 192.0.2.2]\n  hedge: 50ms\n", ""},
+		{"the servers of resolv.conf are counted later", "dns: {hedge: 50ms}\n", ""},
+		{"off needs no second server", "dns: {servers: [192.0.2.1], hedge: off}\n", ""},
+		{"off as a quoted word", "dns: {servers: [192.0.2.1], hedge: 'off'}\n", ""},
+		{"a hedge of 0s", "dns: {hedge: 0s}\n", `1:14: dns.hedge: "0s" is neither off nor a duration`},
+		{"a hedge that is not shorter than the timeout", "dns: {hedge: 2s}\n", "1:14: dns.hedge: 2s is not less than dns.timeout, 2s"},
 		{"TLS", "dns:\n  servers:\n  - tls://192.0.2.1\n  - tls://192.0.2.2:8853#dns.example\n", ""},
 		{"TLS in brackets", "dns: {servers: [tls://192.0.2.1, 'tls://192.0.2.2:8853#dns.example']}\n", ""},
-		{"what YAML takes for a mapping", "dns: {servers: [{192.0.2.1: 53}]}\n",
+		{"a server that YAML reads as a mapping", "dns: {servers: [{192.0.2.1: 53}]}\n",
 			"1:17: dns.servers[0]: a mapping where there should be one value; perhaps it needs quotes"},
 		{"a name without TLS", "dns:\n  servers:\n    - 192.0.2.1#dns.example\n",
 			`3:7: dns.servers[0]: "192.0.2.1#dns.example": only a server that is asked over TLS has a name; write tls://192.0.2.1#dns.example`},
 		{"a name no certificate has", "dns: {servers: ['tls://192.0.2.1#a..b']}\n",
 			`1:17: dns.servers[0]: "tls://192.0.2.1#a..b": "a..b" is not a name that a certificate could have`},
 		{"TLS with a name for an address", "dns: {servers: ['tls://dns.example']}\n", `1:17: dns.servers[0]: "tls://dns.example" is not a DNS server`},
-		{"as many servers as are looked at", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers-1) + "192.0.2.9]}\n", ""},
-		{"more", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers) + "192.0.2.9]}\n", "1:16: dns.servers: 9 servers; at most 8"},
+		{"the largest number of servers", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers-1) + "192.0.2.9]}\n", ""},
+		{"one server too many", "dns: {servers: [" + strings.Repeat("192.0.2.1, ", maxServers) + "192.0.2.9]}\n", "1:16: dns.servers: 9 servers; at most 8"},
 	} {
 		_, err := Parse("x", []byte(c.in))
 		if c.want == "" {
