@@ -2,6 +2,7 @@ package spf
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,6 +25,7 @@ type lookAhead struct {
 	mu        sync.Mutex
 	left      int // questions that may still be added
 	underWay  int // questions without an answer
+	voids     int // terms whose answer has no records
 	questions []question
 }
 
@@ -37,6 +39,7 @@ type question struct {
 	name    dns.Name
 	typ     dns.Type
 	counted int  // terms that have counted against MaxLookups so far, at least
+	ofTerm  bool // a term asks it; otherwise it is for the address of an MX host
 	begun   bool // it was asked before its turn
 	needed  bool // the evaluation asked it in its turn
 }
@@ -62,18 +65,20 @@ func (e *evaluation) beginAhead(domain dns.Name) (end func()) {
 func (l *lookAhead) end() (asked, unneeded int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.left = 0
-	for i := range l.questions {
-		q := &l.questions[i]
-		if q.begun {
-			asked++
-			if !q.needed {
-				unneeded++
-			}
+	l.stop()
+	for _, q := range l.questions {
+		asked++
+		if !q.needed {
+			unneeded++
 		}
-		q.begun = true // a question that was not begun is not begun any more
 	}
 	return asked, unneeded
+}
+
+// stop asks nothing any more, and forgets the questions that wait. l.mu is held.
+func (l *lookAhead) stop() {
+	l.left = 0
+	l.questions = slices.DeleteFunc(l.questions, func(q question) bool { return !q.begun })
 }
 
 // inTurn records that the evaluation asks a question in its turn. A question that
@@ -99,14 +104,14 @@ func (l *lookAhead) find(name dns.Name, typ dns.Type) *question {
 }
 
 // add adds a question to those that are asked as soon as there is room.
-func (l *lookAhead) add(name dns.Name, typ dns.Type, counted int) {
+func (l *lookAhead) add(q question) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.left == 0 || l.find(name, typ) != nil {
+	if l.left == 0 || l.find(q.name, q.typ) != nil {
 		return
 	}
 	l.left--
-	l.questions = append(l.questions, question{name: name, typ: typ, counted: counted})
+	l.questions = append(l.questions, q)
 	l.askNext()
 }
 
@@ -165,14 +170,14 @@ func (l *lookAhead) term(m Mechanism, spec *macroString, domain dns.Name, counte
 	switch m {
 	case MechanismInclude:
 		if strings.Contains(string(target), ".") {
-			l.add(target, dns.TypeTXT, counted)
+			l.add(question{name: target, typ: dns.TypeTXT, counted: counted, ofTerm: true})
 		}
 	case MechanismMX:
-		l.add(target, dns.TypeMX, counted)
+		l.add(question{name: target, typ: dns.TypeMX, counted: counted, ofTerm: true})
 	case MechanismA:
-		l.add(target, l.e.addressType(), counted)
+		l.add(question{name: target, typ: l.e.addressType(), counted: counted, ofTerm: true})
 	case MechanismExists:
-		l.add(target, dns.TypeA, counted)
+		l.add(question{name: target, typ: dns.TypeA, counted: counted, ofTerm: true})
 	}
 	// Nothing is added for ptr, because iprev asks the same questions at this time.
 }
@@ -184,7 +189,7 @@ func (l *lookAhead) hosts(mx dns.Answer, counted int) {
 	}
 	for _, r := range mx.Records {
 		if r.Host != "" {
-			l.add(r.Host, l.e.addressType(), counted)
+			l.add(question{name: r.Host, typ: l.e.addressType(), counted: counted})
 		}
 	}
 }
@@ -197,21 +202,26 @@ func (l *lookAhead) follow(q question) {
 	// the caller's goroutine, and the caller can handle it.
 	defer func() { _ = recover() }()
 	ans, err := l.e.resolver.Lookup(l.ctx, q.name, q.typ)
+	var rec *Record
+	if texts := recordTexts(ans); q.typ == dns.TypeTXT && len(texts) == 1 {
+		rec, _ = ParseRecord(texts[0])
+	}
 	l.mu.Lock()
 	l.underWay--
+	if q.ofTerm && q.typ != dns.TypeTXT && ans.Void() {
+		l.voids++
+	}
+	// If the check comes to this question, it ends with an error. Then the questions
+	// behind this one are of no use.
+	if err != nil || q.typ == dns.TypeTXT && rec == nil || len(ans.Records) > MaxHosts && q.typ == dns.TypeMX || l.voids > MaxVoidLookups {
+		l.stop()
+	}
 	l.askNext()
 	l.mu.Unlock()
 	switch {
-	case err != nil:
+	case rec != nil:
+		l.record(rec, q.name, q.counted)
 	case q.typ == dns.TypeMX:
 		l.hosts(ans, q.counted)
-	case q.typ == dns.TypeTXT:
-		texts := recordTexts(ans)
-		if len(texts) != 1 {
-			return
-		}
-		if rec, err := ParseRecord(texts[0]); err == nil {
-			l.record(rec, q.name, q.counted)
-		}
 	}
 }

@@ -170,3 +170,43 @@ mx.dead.example A 192.0.2.1
 		}
 	})
 }
+
+// TestLookAheadStops checks that nothing more is asked before its turn once an answer
+// shows that the check ends with an error if it comes to that term.
+func TestLookAheadStops(t *testing.T) {
+	const text = `
+void.example TXT "v=spf1 a:v1.example a:v2.example a:v3.example include:good.example include:good.example -all"
+good.example TXT "v=spf1 a:h1.example a:h2.example a:h3.example -all"
+gone.example TXT "v=spf1 include:nothing.example include:good.example -all"
+wrong.example TXT "v=spf1 include:syntax.example include:good.example -all"
+syntax.example TXT "v=spf1 ipv4:192.0.2.1 -all"
+failed.example TXT "v=spf1 a:servfail.example include:good.example -all"
+! servfail.example A servfail
+`
+	for domain, most := range map[string]int{"void.example": 4, "gone.example": 2, "wrong.example": 2, "failed.example": 2} {
+		synctest.Test(t, func(t *testing.T) {
+			// The answer of good.example comes last, so that the others can stop the asking.
+			r := dns.NewAhead(newFar(slow{nameserver.Zone(t, text), "good.example"}, time.Second))
+			c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@" + domain, LookAhead: 10})
+			if c.Ahead == 0 || c.Ahead > most {
+				t.Errorf("%s: %d questions before their turn, at most %d; %s", domain, c.Ahead, most, c.Result)
+			}
+		})
+	}
+}
+
+// slow is a resolver that answers the questions for one name a second later.
+type slow struct {
+	dns.Resolver
+	name dns.Name
+}
+
+func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if name == s.name {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+	return s.Resolver.Lookup(ctx, name, typ)
+}
