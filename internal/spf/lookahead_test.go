@@ -3,6 +3,7 @@ package spf
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -172,41 +173,52 @@ mx.dead.example A 192.0.2.1
 }
 
 // TestLookAheadStops checks that nothing more is asked before its turn once an answer
-// shows that the check ends with an error if it comes to that term.
+// shows that the check ends with an error if it comes to that term. The check itself
+// waits for good.example, the first term.
 func TestLookAheadStops(t *testing.T) {
 	const text = `
-void.example TXT "v=spf1 a:v1.example a:v2.example a:v3.example include:good.example include:good.example -all"
-good.example TXT "v=spf1 a:h1.example a:h2.example a:h3.example -all"
-gone.example TXT "v=spf1 include:nothing.example include:good.example -all"
-wrong.example TXT "v=spf1 include:syntax.example include:good.example -all"
+void.example TXT "v=spf1 include:good.example a:v1.example a:v2.example a:v3.example a:v4.example a:v5.example a:v6.example a:v7.example a:v8.example -all"
+good.example TXT "v=spf1 -all"
+gone.example TXT "v=spf1 include:good.example include:nothing.example a:h1.example a:h2.example a:h3.example a:h4.example a:h5.example -all"
+wrong.example TXT "v=spf1 include:good.example include:syntax.example a:h1.example a:h2.example a:h3.example a:h4.example a:h5.example -all"
 syntax.example TXT "v=spf1 ipv4:192.0.2.1 -all"
-failed.example TXT "v=spf1 a:servfail.example include:good.example -all"
+failed.example TXT "v=spf1 include:good.example a:servfail.example a:h1.example a:h2.example a:h3.example a:h4.example a:h5.example -all"
 ! servfail.example A servfail
+hosts.example TXT "v=spf1 include:good.example mx:eleven.example a:h1.example a:h2.example a:h3.example a:h4.example a:h5.example -all"
+fine.example TXT "v=spf1 include:good.example a:good.example a:h1.example a:h2.example a:h3.example a:h4.example a:h5.example -all"
 `
-	for domain, most := range map[string]int{"void.example": 4, "gone.example": 2, "wrong.example": 2, "failed.example": 2} {
+	eleven := ""
+	for i := range 11 {
+		eleven += fmt.Sprintf("eleven.example MX 1 m%d.example\n", i)
+	}
+	for domain, want := range map[string]int{
+		"void.example": maxUnderWay + MaxVoidLookups, // each void answer before the last one made room for a question
+		"gone.example": maxUnderWay, "wrong.example": maxUnderWay, "failed.example": maxUnderWay, "hosts.example": maxUnderWay,
+		"fine.example": 7,
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			// The answer of good.example comes last, so that the others can stop the asking.
-			r := dns.NewAhead(newFar(slow{nameserver.Zone(t, text), "good.example"}, time.Second))
+			r := dns.NewAhead(newFar(slow{zone: nameserver.Zone(t, text+eleven)}, time.Second))
 			c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@" + domain, LookAhead: 10})
-			if c.Ahead == 0 || c.Ahead > most {
-				t.Errorf("%s: %d questions before their turn, at most %d; %s", domain, c.Ahead, most, c.Result)
+			if c.Ahead != want {
+				t.Errorf("%s: %d questions before their turn, want %d; %s", domain, c.Ahead, want, c.Result)
 			}
 		})
 	}
 }
 
-// slow is a resolver that answers the questions for one name a second later.
+// slow is a resolver whose answers for good.example and h1.example to h5.example take
+// a second more.
 type slow struct {
-	dns.Resolver
-	name dns.Name
+	dns.LookupOnly
+	zone dns.Resolver
 }
 
 func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-	if name == s.name {
+	if name == "good.example" || name[0] == 'h' && len(name) == len("h1.example") {
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 		}
 	}
-	return s.Resolver.Lookup(ctx, name, typ)
+	return s.zone.Lookup(ctx, name, typ)
 }
